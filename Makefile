@@ -1,0 +1,120 @@
+# One non-recursive Makefile. Rooms are folders of src/; a module is picked up by its name:
+#   src/ROOM/foo.c        part of the room's library
+#   src/ROOM/foo_test.c   unit tests            -> build/VARIANT/test-ROOM
+#   src/ROOM/foo_fuzz.c   a fuzz target         -> build/VARIANT/fuzz-ROOM-foo
+#   src/cli/main.c, src/oci/shim_main.c, src/oci/job_main.c   the three programs
+#
+# make            the programs, for development   (build/debug)
+# make release    the programs, optimised         (build/release)
+# make test       unit tests under ASan and UBSan (build/asan); ROOM=store for one room, ARGS="-v word"
+# make check      checkers, unit tests, start time and memory of each role
+# make format     clang-format over what changed the form
+V ?= debug
+CC ?= gcc
+B := build/$(V)
+ROOMS := base sys wire api store server client control oci net edge node cli
+
+PKGS := libuv openssl sqlite3 yaml-0.1 libnl-3.0 libnl-route-3.0 libmnl libpcre2-8 libwslay zlib libzstd libseccomp
+PKGS_JOB := libcurl libarchive
+# cached in the build folder: pkg-config costs more than a no-op build
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) $(PKGS_JOB) 2>/dev/null)
+LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lhttp_parser -lldns -lpthread
+LIBS_JOB := $(shell pkg-config --libs $(PKGS_JOB) openssl libzstd zlib 2>/dev/null) -lpthread
+
+WARN := -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Wimplicit-fallthrough \
+	-Wswitch-enum -Wwrite-strings -Wpointer-arith -Wundef -Wformat=2
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+CFLAGS_ALL := -std=gnu17 -g -D_GNU_SOURCE -Isrc $(WARN) $(PKG_CFLAGS)
+CFLAGS_debug := -Og
+CFLAGS_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DWHERRY_SANITIZED
+CFLAGS_tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread -DWHERRY_SANITIZED
+CFLAGS_release := -O2 -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fPIE -ffunction-sections -fdata-sections
+LDFLAGS_asan := -fsanitize=address,undefined
+LDFLAGS_tsan := -fsanitize=thread
+LDFLAGS_release := -pie -Wl,-z,relro,-z,now -Wl,--gc-sections
+LDFLAGS_ALL := -Wl,--as-needed
+
+MAINS := src/cli/main.c src/oci/shim_main.c src/oci/job_main.c src/base/test_main.c
+ALL := $(foreach r,$(ROOMS),$(wildcard src/$(r)/*.c))
+TESTS := $(filter %_test.c,$(ALL))
+FUZZ := $(filter %_fuzz.c,$(ALL))
+# what only the helper program links: *_job.c (libcurl, libarchive)
+JOBS := $(filter %_job.c,$(ALL))
+LIB := $(filter-out $(TESTS) $(FUZZ) $(MAINS) $(JOBS),$(ALL))
+obj = $(patsubst src/%.c,$(B)/%.o,$(1))
+
+LIB_A := $(B)/libwherry.a
+JOB_A := $(B)/libjob.a
+PROGRAMS := $(if $(wildcard src/cli/main.c),$(B)/wherry) $(if $(wildcard src/oci/shim_main.c),$(B)/wherry-shim) \
+	$(if $(wildcard src/oci/job_main.c),$(B)/wherry-job)
+TEST_ROOMS := $(if $(ROOM),$(ROOM),$(foreach r,$(ROOMS),$(if $(filter src/$(r)/%_test.c,$(TESTS)),$(r))))
+FUZZERS := $(foreach f,$(FUZZ),$(B)/fuzz-$(subst /,-,$(patsubst src/%_fuzz.c,%,$(f))))
+
+.PHONY: all release asan test check checkers format clean fuzz-replay programs
+all: programs
+programs: $(PROGRAMS)
+release:
+	@$(MAKE) --no-print-directory V=release programs
+asan:
+	@$(MAKE) --no-print-directory V=asan programs
+
+$(B)/%.o: src/%.c Makefile
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS_ALL) $(CFLAGS_$(V)) $(CFLAGS_FILE) -MMD -MP -c $< -o $@
+$(B)/cli/version.o: CFLAGS_FILE = -DWHERRY_BUILD='"$(VERSION)"'
+
+$(LIB_A): $(call obj,$(LIB))
+	@rm -f $@ && ar rcsD $@ $^
+$(JOB_A): $(call obj,$(JOBS))
+	@rm -f $@ && ar rcsD $@ $^
+
+$(B)/wherry: $(B)/cli/main.o $(LIB_A)
+	@$(CC) $(LDFLAGS_ALL) $(LDFLAGS_$(V)) -o $@ $^ $(LIBS)
+$(B)/wherry-job: $(B)/oci/job_main.o $(JOB_A) $(LIB_A)
+	@$(CC) $(LDFLAGS_ALL) $(LDFLAGS_$(V)) -o $@ $^ $(LIBS_JOB) $(LIBS)
+# libc alone and static: one runs per pod (see src/oci/shim_main.c)
+$(B)/wherry-shim: $(wildcard src/oci/shim_main.c)
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS_ALL) -Os -static -ffunction-sections -fdata-sections -Wl,--gc-sections -o $@ $<
+
+define test_room
+$(B)/test-$(1): $(call obj,$(filter src/$(1)/%,$(TESTS))) $(B)/base/test_main.o $(JOB_A) $(LIB_A)
+	@$(CC) $(LDFLAGS_ALL) $(LDFLAGS_$(V)) -o $$@ $$^ $(LIBS_JOB) $(LIBS)
+endef
+$(foreach r,$(ROOMS),$(eval $(call test_room,$(r))))
+
+test:
+	@$(MAKE) --no-print-directory V=asan run-tests
+.PHONY: run-tests
+run-tests: $(foreach r,$(TEST_ROOMS),$(B)/test-$(r))
+	@tools/run-tests $(B) "$(TEST_ROOMS)" $(ARGS)
+
+# clang's libFuzzer where a person fuzzes; everywhere else a small main that replays a corpus
+$(B)/fuzz-%: FUZZ_MAIN = tools/fuzz_main.c
+define fuzz_target
+$(B)/fuzz-$(subst /,-,$(patsubst src/%_fuzz.c,%,$(1))): $(call obj,$(1)) $(LIB_A) $(JOB_A) tools/fuzz_main.c
+	@$(CC) $(CFLAGS_ALL) $(CFLAGS_$(V)) $(LDFLAGS_ALL) $(LDFLAGS_$(V)) -o $$@ $(call obj,$(1)) tools/fuzz_main.c $(JOB_A) $(LIB_A) $(LIBS_JOB) $(LIBS)
+endef
+$(foreach f,$(FUZZ),$(eval $(call fuzz_target,$(f))))
+fuzz-replay:
+	@$(MAKE) --no-print-directory V=asan run-fuzz-replay
+.PHONY: run-fuzz-replay
+run-fuzz-replay: $(FUZZERS)
+	@tools/fuzz-replay $(B) $(notdir $(FUZZERS))
+
+checkers:
+	@tools/check-layers
+	@tools/check-headers
+	@tools/check-banned
+	@tools/check-generated
+	@tools/check-format
+	@tools/check-licences
+check: checkers test fuzz-replay release
+	@tools/check-size build/release
+format:
+	@clang-format -i $$(git ls-files -co --exclude-standard 'src/*.c' 'src/*.h' | grep -v -E '_gen\.[ch]$$')
+clean:
+	@rm -rf build
+
+.SECONDARY:
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,28 @@
+/* clock.h - the one seam for time and chance. A simulation installs its own source; nobody else calls
+ * clock_gettime, time or getrandom. */
+#pragma once
+#include "base/str.h"
+
+struct clock_source {
+    int64_t (*mono)(void *arg); /* nanoseconds since some start; never goes back */
+    int64_t (*real)(void *arg); /* nanoseconds since 1970-01-01 UTC */
+    void (*random)(void *arg, void *p, size_t n);
+    void *arg;
+};
+void clock_install(const struct clock_source *source); /* NULL: the real one; before threads start */
+int64_t clock_mono(void);
+int64_t clock_real(void);
+int64_t clock_thread_cpu(void);        /* nanoseconds of CPU that this thread has used */
+void random_bytes(void *p, size_t n);  /* fit for keys */
+uint64_t random_below(uint64_t limit); /* uniform in [0, limit) */
+
+#define NS_PER_S  1000000000LL
+#define NS_PER_MS 1000000LL
+
+/* RFC 3339 in UTC. time_add: "2026-01-02T03:04:05Z"; time_add_micro: with six fractional digits. */
+void time_add(struct strbuf *b, int64_t real_ns);
+void time_add_micro(struct strbuf *b, int64_t real_ns);
+struct str time_text(struct arena *a, int64_t real_ns);
+struct str time_text_micro(struct arena *a, int64_t real_ns);
+/* RFC 3339 with any offset and up to nine fractional digits, as Go's time.RFC3339Nano reads it. */
+MUST_USE bool time_parse(struct str s, int64_t *real_ns);

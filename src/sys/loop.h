@@ -1,0 +1,76 @@
+/* loop.h - the event loop. One loop belongs to one thread and owns all mutable state of that thread.
+ *
+ * A source (timer, poll, job) lives embedded in its owner; a callback may remove any source, its own included; no
+ * function here calls a callback from inside your call; nothing may block. Only loop_post may be called from
+ * another thread. Two implementations stand behind this header: libuv, and a simulated clock with a seed
+ * (loop_new_simulated); loop_test.c is the contract of both.
+ *
+ * A callback that uses more than 50 ms of the thread's CPU (500 ms under sanitizers) aborts in debug builds and is
+ * logged as a warning in release. */
+#pragma once
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/heap.h"
+#include "base/list.h"
+
+struct loop;
+
+struct loop *loop_new(struct err *err) MUST_USE;
+struct loop *
+loop_new_simulated(uint64_t seed); /* installs its clock and randomness (clock.h); timers and posts only */
+void loop_free(struct loop *l);    /* every source must be gone; NULL is fine */
+AUTO_POINTER(loop_free, struct loop);
+/* Runs until loop_stop, or until nothing is left that could happen. */
+void loop_run(struct loop *l);
+/* Runs what is due now without waiting; true while something is left that could happen. For tests. */
+bool loop_run_once(struct loop *l, int64_t wait_ns);
+void loop_stop(struct loop *l);
+int64_t loop_now(const struct loop *l); /* clock_mono() at the start of this turn, ns */
+/* Any thread: fn(arg) runs in the loop's thread, in order of posting. From the loop's own thread: after this turn's
+ * callbacks. The loop stays alive for what was posted. */
+void loop_post(struct loop *l, void (*fn)(void *arg), void *arg);
+
+/* One-shot timer; set again in the callback to repeat. */
+struct timer {
+    struct heap_node node;
+    struct loop *loop;
+    int64_t at; /* clock_mono ns; meaningful while set */
+    void (*fn)(struct timer *t);
+};
+void timer_init(struct timer *t, struct loop *l, void (*fn)(struct timer *t));
+void timer_set(struct timer *t, int64_t delay_ns); /* from now; replaces an earlier setting; <= 0: next turn */
+void timer_stop(struct timer *t);                  /* not set: nothing happens */
+bool timer_is_set(const struct timer *t);
+
+/* Readiness of a descriptor, which stays the owner's. */
+enum { POLL_READ = 1, POLL_WRITE = 2, POLL_HANGUP = 4 };
+struct poll {
+    struct loop *loop;
+    void *impl; /* the implementation's; NULL when not watching */
+    int fd;
+    int want;
+    void (*fn)(struct poll *p, int ready); /* ready: a set of POLL_*; errors show as READ|WRITE */
+};
+void poll_init(struct poll *p, struct loop *l, int fd, void (*fn)(struct poll *p, int ready));
+void poll_want(struct poll *p, int events); /* 0 stops */
+void poll_stop(struct poll *p);             /* before the descriptor is closed */
+
+/* Signals of the process: fn runs in the loop. One handler a signal. */
+struct signal_source {
+    struct loop *loop;
+    void *impl;
+    void (*fn)(struct signal_source *s, int signo);
+};
+MUST_USE bool signal_start(struct signal_source *s, struct loop *l, int signo,
+                           void (*fn)(struct signal_source *s, int signo), struct err *err);
+void signal_stop(struct signal_source *s);
+
+/* Blocking work off the loop. `work` runs in a pool thread and may touch only the job; `done` runs later in the
+ * loop's thread. A job cannot be taken back: an owner that goes away first marks it and lets `done` free it. */
+struct job {
+    struct loop *loop;
+    void (*work)(struct job *j);
+    void (*done)(struct job *j);
+    void *impl;
+};
+void job_start(struct job *j, struct loop *l, void (*work)(struct job *j), void (*done)(struct job *j));
