@@ -1,0 +1,48 @@
+/* kind.h - what kinds there are: group, version, names, scope, verbs, subresources. One row a served resource; the
+ * rows stand in kinds_gen.c. Kinds made at run time join through a `struct kind_set` (a CRD is a row like these). */
+#pragma once
+#include "api/type.h"
+
+enum verb {
+    VERB_GET = 1 << 0,
+    VERB_LIST = 1 << 1,
+    VERB_WATCH = 1 << 2,
+    VERB_CREATE = 1 << 3,
+    VERB_UPDATE = 1 << 4,
+    VERB_PATCH = 1 << 5,
+    VERB_DELETE = 1 << 6,
+    VERB_DELETECOLLECTION = 1 << 7,
+};
+
+struct subresource {
+    const char *name;                   /* "status", "scale", "binding" ... */
+    const char *kind, *group, *version; /* of the body where it differs from the parent's; else NULL */
+    unsigned verbs;
+};
+
+struct kind {
+    struct str group, version;  /* core: "" */
+    struct str kind, list_kind; /* "Pod", "PodList" */
+    struct str plural, singular;
+    struct str api_version;                             /* "v1", "apps/v1" */
+    const char *const *short_names, *const *categories; /* NULL-terminated; NULL: none */
+    const char *storage_hash;                           /* storageVersionHash of discovery; NULL: none */
+    bool namespaced;
+    unsigned verbs;
+    const struct type *type, *list_type;
+    const struct subresource *subs;
+    size_t nsubs;
+    const struct kind *storage; /* the kind as which it is stored, where another (events.k8s.io -> core) */
+    int id;                     /* dense, for tables beside this one; -1 for run-time kinds */
+};
+extern const struct kind *const kinds[]; /* in discovery order; NULL-terminated */
+extern const size_t nkinds;
+const struct kind *kind_find(struct str group, struct str version, struct str kind);
+const struct kind *kind_find_plural(struct str group, struct str version, struct str plural);
+const struct kind *kind_of_api_version(struct str api_version, struct str kind);
+/* K(Pod): the built-in kind by its C name: K(Pod), K(Deployment); where two groups have one, K(events_k8s_io_Event).
+ */
+#define K(name) (&kind_##name)
+#include "api/kinds_gen.h"
+/* Types that are no resource but travel: Status, DeleteOptions, Table, Scale ... by C name, T(meta_v1_Status). */
+#define T(name) (&type_##name)

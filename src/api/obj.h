@@ -1,0 +1,39 @@
+/* obj.h - one API object at one revision: immutable, counted, shared by every reader and watcher of every thread.
+ * A change makes a new one. Holds a compact copy of its tree in one allocation, without managedFields and without
+ * resourceVersion (which is `rev`, spliced in when it is encoded), and its encodings once somebody asked for them. */
+#pragma once
+#include "api/kind.h"
+
+struct obj {
+    int refs; /* atomic */
+    const struct kind *kind;
+    int64_t rev;              /* resourceVersion; 0: not stored yet */
+    struct str ns, name, uid; /* borrowed from the tree */
+    struct val tree;          /* VAL_MAP with apiVersion and kind, metadata without resourceVersion */
+    struct str managed;       /* stored managedFields section, opaque here; empty for now */
+    size_t bytes;             /* what this object holds, for accounting */
+};
+/* Copies the tree. rev 0 where the store has not numbered it yet; obj_at gives the same object its revision. */
+struct obj *obj_new(const struct kind *kind, const struct val *tree, int64_t rev);
+struct obj *obj_ref(struct obj *o);
+void obj_unref(struct obj *o);
+AUTO_POINTER(obj_unref, struct obj);
+/* Only its maker, before it is shared. */
+void obj_set_rev(struct obj *o, int64_t rev);
+
+/* metadata, read often */
+const struct val *obj_meta(const struct obj *o);
+const struct val *obj_labels(const struct obj *o);
+const struct val *obj_spec(const struct obj *o);
+const struct val *obj_status(const struct obj *o);
+int64_t obj_generation(const struct obj *o);
+bool obj_deleting(const struct obj *o); /* deletionTimestamp is set */
+/* The owner reference with controller=true; NULL: none. */
+const struct val *obj_controller(const struct obj *o);
+
+/* The encodings, with resourceVersion; rendered on first use, kept with the object and shared. Any thread. */
+enum encoding { ENC_JSON, ENC_PROTOBUF, ENC_MAX };
+struct str obj_encoded(struct obj *o,
+                       enum encoding enc); /* valid as long as the object; protobuf without the k8s\0 envelope */
+/* Bytes held in kept encodings of all objects of the process, and a call that drops those of one object. */
+size_t obj_encoded_bytes(void);

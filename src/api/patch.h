@@ -1,0 +1,18 @@
+/* patch.h - the patches of the API over trees. Pure. */
+#pragma once
+#include "api/type.h"
+
+/* RFC 6902. A patch that fails to apply is E_INVALID, one that is malformed E_BAD_REQUEST; limits on operations. */
+MUST_USE bool patch_json(struct arena *a, const struct val *doc, const struct val *patch, struct val *out,
+                         struct err *err);
+/* RFC 7386 */
+MUST_USE bool patch_merge(struct arena *a, const struct val *doc, const struct val *patch, struct val *out,
+                          struct err *err);
+/* Strategic merge by the type's patch strategies: $patch, $deleteFromPrimitiveList, $setElementOrder, $retainKeys. */
+MUST_USE bool patch_strategic(struct arena *a, const struct type *t, const struct val *doc, const struct val *patch,
+                              struct val *out, struct err *err);
+/* What a client sends: the two-way merge patch from one tree to another, and the three-way strategic patch. */
+struct val diff_merge(struct arena *a, const struct val *from, const struct val *to);
+MUST_USE bool diff_strategic3(struct arena *a, const struct type *t, const struct val *original,
+                              const struct val *modified, const struct val *current, struct val *out,
+                              struct err *err);

@@ -1,0 +1,13 @@
+/* quantity.h - resource.Quantity ("100m", "1Gi", "1e3"): canonical form and exact arithmetic as upstream. */
+#pragma once
+#include "base/err.h"
+
+MUST_USE bool quantity_canonical(struct arena *a, struct str text, struct str *out, struct err *err);
+/* Value in units rounded up; *_milli in thousandths rounded up. Saturates at int64. 0 for unreadable text. */
+int64_t quantity_value(struct str text);
+int64_t quantity_milli(struct str text);
+int quantity_cmp(struct str a, struct str b); /* exact */
+struct str quantity_add(struct arena *a, struct str x,
+                        struct str y);                        /* keeps the format of x, or of y where x is zero */
+struct str quantity_of_milli(struct arena *a, int64_t milli); /* DecimalSI */
+struct str quantity_of_bytes(struct arena *a, int64_t bytes); /* BinarySI */

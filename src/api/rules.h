@@ -1,0 +1,39 @@
+/* rules.h - what an object must hold beyond its shape: defaults, validation, and what a write may change.
+ * Pure: tree in, tree or field errors out. Rules of upstream 1.36 with upstream's messages. */
+#pragma once
+#include "api/kind.h"
+#include "base/array.h"
+
+/* field.ErrorList of upstream. The row order is the order of reporting. */
+enum field_error_type {
+    FE_REQUIRED,
+    FE_INVALID,
+    FE_TYPE_INVALID,
+    FE_DUPLICATE,
+    FE_NOT_SUPPORTED,
+    FE_FORBIDDEN,
+    FE_TOO_LONG,
+    FE_TOO_MANY,
+    FE_NOT_FOUND,
+    FE_INTERNAL,
+};
+struct field_error {
+    enum field_error_type type;
+    struct str field; /* "spec.containers[0].name" */
+    struct str text;  /* without the field: "Invalid value: \"x\": must be ..." */
+};
+struct field_errors {
+    struct arena *arena;
+    ARRAY(struct field_error) list; /* array_fini'd by field_errors_fini */
+};
+void field_errors_fini(struct field_errors *e);
+AUTO_VALUE(field_errors_fini, struct field_errors);
+const char *field_error_reason(enum field_error_type t); /* "FieldValueRequired" ... */
+/* "" | "[a, b]" as upstream joins them after `Kind "name" is invalid: ` */
+void field_errors_text(const struct field_errors *e, struct strbuf *out);
+
+/* Defaults of the kind, in place, on a freshly decoded tree (declared and hand-written). */
+void kind_default(struct arena *a, const struct kind *k, struct val *v);
+/* Validation of a create (old NULL) or an update. `sub`: "" or "status", "scale" ... */
+void kind_validate(const struct kind *k, struct str sub, const struct val *v, const struct val *old,
+                   struct field_errors *e);

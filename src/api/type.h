@@ -1,0 +1,64 @@
+/* type.h - what an API type is: a table of fields. Built-in types are generated (kinds_gen.c, from kinds/*.kinds);
+ * a CustomResourceDefinition becomes the same table at run time. Everything that must know the shape of an object -
+ * decode, encode (JSON, YAML, protobuf), default, validate, prune, patch, explain, OpenAPI, Table columns - reads
+ * these tables and is written once. Tables are immutable and may be read from any thread. */
+#pragma once
+#include "api/tree.h"
+
+enum type_kind {
+    TYPE_STRUCT,
+    TYPE_LIST,
+    TYPE_MAP, /* string keys */
+    TYPE_STRING,
+    TYPE_BOOL,
+    TYPE_INT32,
+    TYPE_INT64,
+    TYPE_DOUBLE,
+    TYPE_BYTES, /* VAL_BYTES; base64 in JSON */
+    TYPE_TIME,  /* VAL_STRING, RFC 3339 as written in JSON */
+    TYPE_MICROTIME,
+    TYPE_DURATION,      /* VAL_STRING "1h2m" */
+    TYPE_QUANTITY,      /* VAL_STRING in canonical form */
+    TYPE_INT_OR_STRING, /* VAL_INT or VAL_STRING */
+    TYPE_ANY,           /* any JSON value (RawExtension, JSON, FieldsV1): kept as it came */
+};
+
+enum field_flag {
+    FIELD_REQUIRED = 1 << 0,  /* required in OpenAPI, and not a pointer in Go */
+    FIELD_OMITEMPTY = 1 << 1, /* absent when empty; without it an absent field is written as its zero */
+    FIELD_POINTER = 1 << 2,   /* zero and absent differ */
+    FIELD_INLINE = 1 << 3,    /* members stand in the outer object in JSON; a message in protobuf */
+    FIELD_NOJSON = 1 << 4,
+    FIELD_PATCH_MERGE = 1 << 5, /* strategic merge: merge list by patch_key, or a set of scalars */
+    FIELD_PATCH_RETAIN_KEYS = 1 << 6,
+    FIELD_PATCH_REPLACE = 1 << 7,
+    FIELD_LIST_SET = 1 << 8, /* x-kubernetes-list-type */
+    FIELD_LIST_MAP = 1 << 9,
+    FIELD_ATOMIC = 1 << 10, /* list, map or struct: one value to server-side apply */
+    FIELD_OMITZERO = 1 << 11,
+};
+
+struct field {
+    const struct name *name;
+    const struct type *type;
+    uint16_t number;                     /* protobuf; 0: none */
+    uint16_t flags;                      /* enum field_flag */
+    const struct name *patch_key;        /* patchMergeKey */
+    const struct name *const *list_keys; /* NULL-terminated, with FIELD_LIST_MAP */
+    const char *const *values;           /* closed enum, NULL-terminated */
+    const char *dflt;                    /* JSON text of the declared default; NULL: none */
+    const char *doc;                     /* one line of our own; NULL: no description yet */
+};
+
+struct type {
+    enum type_kind kind;
+    const char *name;           /* "Container": messages name it; "" for unnamed lists and maps */
+    const char *openapi;        /* "io.k8s.api.core.v1.Container"; NULL: inlined */
+    const struct type *of;      /* element of a list, value of a map */
+    const struct field *fields; /* of a struct, in the order of JSON output */
+    uint16_t nfields;
+    bool atomic;               /* the whole struct is one value to server-side apply */
+    const char *const *values; /* of a string: closed enum */
+    const char *doc;
+};
+const struct field *type_field(const struct type *t, const struct name *name); /* inline members are found too */
