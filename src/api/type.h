@@ -1,7 +1,7 @@
-/* type.h - what an API type is: a table of fields. Built-in types are generated (kinds_gen.c, from kinds/*.kinds);
- * a CustomResourceDefinition becomes the same table at run time. Everything that must know the shape of an object -
- * decode, encode (JSON, YAML, protobuf), default, validate, prune, patch, explain, OpenAPI, Table columns - reads
- * these tables and is written once. Tables are immutable and may be read from any thread. */
+/* type.h - what an API type is: a table of fields. Built-in types are generated (kinds_gen.c, from the folder
+ * kinds/); a CustomResourceDefinition becomes the same table at run time. Everything that must know the shape of an
+ * object - decode, encode (JSON, YAML, protobuf), default, validate, prune, patch, explain, OpenAPI, Table columns -
+ * reads these tables and is written once. Tables are immutable and may be read from any thread. */
 #pragma once
 #include "api/tree.h"
 
