@@ -14,11 +14,11 @@ CC ?= gcc
 B := build/$(V)
 ROOMS := base sys wire api store server client control oci net edge node cli
 
-PKGS := libuv openssl sqlite3 yaml-0.1 libnl-3.0 libnl-route-3.0 libmnl libpcre2-8 libwslay zlib libzstd libseccomp
+PKGS := libuv openssl sqlite3 yaml-0.1 libnl-3.0 libnl-route-3.0 libmnl libpcre2-8 zlib libzstd libseccomp
 PKGS_JOB := libcurl libarchive
 # cached in the build folder: pkg-config costs more than a no-op build
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) $(PKGS_JOB) 2>/dev/null)
-LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lhttp_parser -lldns -lpthread
+LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lhttp_parser -lldns -lwslay -lpthread
 LIBS_JOB := $(shell pkg-config --libs $(PKGS_JOB) openssl libzstd zlib 2>/dev/null) -lpthread
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Wimplicit-fallthrough \
@@ -28,7 +28,7 @@ CFLAGS_ALL := -std=gnu17 -g -D_GNU_SOURCE -Isrc $(WARN) $(PKG_CFLAGS)
 CFLAGS_debug := -Og
 CFLAGS_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DWHERRY_SANITIZED
 CFLAGS_tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread -DWHERRY_SANITIZED
-CFLAGS_release := -O2 -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fPIE -ffunction-sections -fdata-sections
+CFLAGS_release := -O2 -DWHERRY_RELEASE -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fPIE -ffunction-sections -fdata-sections
 LDFLAGS_asan := -fsanitize=address,undefined
 LDFLAGS_tsan := -fsanitize=thread
 LDFLAGS_release := -pie -Wl,-z,relro,-z,now -Wl,--gc-sections

@@ -16,25 +16,33 @@
 struct loop;
 
 struct loop *loop_new(struct err *err) MUST_USE;
-struct loop *
-loop_new_simulated(uint64_t seed); /* installs its clock and randomness (clock.h); timers and posts only */
-void loop_free(struct loop *l);    /* every source must be gone; NULL is fine */
+/* Installs its clock and randomness (clock.h) until it is freed. Time stands still while callbacks run and jumps to
+ * the next timer; jobs run in the loop's thread, in a later turn; polls do not exist here. What falls on the same
+ * instant runs in the order it was set with seed 0, else in an order that the seed chooses. */
+struct loop *loop_new_simulated(uint64_t seed);
+/* Every source must be gone and every job done; what is posted and has not run is dropped. NULL is fine. */
+void loop_free(struct loop *l);
 AUTO_POINTER(loop_free, struct loop);
 /* Runs until loop_stop, or until nothing is left that could happen. */
 void loop_run(struct loop *l);
-/* Runs what is due now without waiting; true while something is left that could happen. For tests. */
+/* One turn: runs what is due, and where nothing is, waits for it at most wait_ns (0: does not wait; < 0: without
+ * end). True while something is left that could happen. */
 bool loop_run_once(struct loop *l, int64_t wait_ns);
 void loop_stop(struct loop *l);
 int64_t loop_now(const struct loop *l); /* clock_mono() at the start of this turn, ns */
 /* Any thread: fn(arg) runs in the loop's thread, in order of posting. From the loop's own thread: after this turn's
  * callbacks. The loop stays alive for what was posted. */
 void loop_post(struct loop *l, void (*fn)(void *arg), void *arg);
+/* Something may still be posted from another thread: loop_run goes on until as many releases. */
+void loop_hold(struct loop *l);
+void loop_release(struct loop *l);
 
 /* One-shot timer; set again in the callback to repeat. */
 struct timer {
     struct heap_node node;
     struct loop *loop;
     int64_t at; /* clock_mono ns; meaningful while set */
+    uint64_t order, turn;
     void (*fn)(struct timer *t);
 };
 void timer_init(struct timer *t, struct loop *l, void (*fn)(struct timer *t));
@@ -42,7 +50,8 @@ void timer_set(struct timer *t, int64_t delay_ns); /* from now; replaces an earl
 void timer_stop(struct timer *t);                  /* not set: nothing happens */
 bool timer_is_set(const struct timer *t);
 
-/* Readiness of a descriptor, which stays the owner's. */
+/* Readiness of a descriptor, which stays the owner's; level-triggered. One poll a descriptor. What cannot be polled
+ * (a regular file) is always ready. */
 enum { POLL_READ = 1, POLL_WRITE = 2, POLL_HANGUP = 4 };
 struct poll {
     struct loop *loop;

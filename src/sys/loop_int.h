@@ -1,0 +1,36 @@
+/* loop_int.h - what the two loops share: timers, posts, the count of what could still happen, the watchdog. */
+#pragma once
+#include "base/array.h"
+#include "sys/loop.h"
+#include <pthread.h>
+
+struct post {
+    void (*fn)(void *arg);
+    void *arg;
+};
+struct loop_ops {
+    void (*free)(struct loop *l);
+    void (*wait)(struct loop *l, int64_t until); /* until: mono ns, INT64_MAX for no end; <= now: do not wait */
+    void (*wake)(struct loop *l);                /* any thread */
+    void (*poll_want)(struct poll *p, int events);
+    bool (*signal_start)(struct signal_source *s, int signo, struct err *err);
+    void (*signal_stop)(struct signal_source *s);
+    void (*job_start)(struct job *j);
+};
+struct loop {
+    const struct loop_ops *ops;
+    struct heap timers;
+    int64_t now, cpu; /* cpu: of this thread when the last callback ended */
+    uint64_t turn, order;
+    bool tie_by_chance, stop;
+    size_t active; /* polls watching, signals, jobs under way, holds */
+    pthread_mutex_t lock;
+    ARRAY(struct post) posted; /* under lock */
+};
+
+void loop_init(struct loop *l, const struct loop_ops *ops);
+void loop_fini(struct loop *l);
+void loop_callback_done(struct loop *l, const char *kind); /* after every callback: the watchdog */
+
+/* pool.c - the threads that run jobs: started when there is work, ended when idle, the same for every loop. */
+void pool_start(struct job *j);
