@@ -1,0 +1,19 @@
+/* columns.h - how a kind is printed as a table (meta/v1 Table): the columns of upstream's server-side printing and
+ * the cells of a row. One row table a kind (columns.c); a kind without one has Name and Age (for custom resources
+ * `Created At` is the caller's). Pure. */
+#pragma once
+#include "api/kind.h"
+
+struct column {
+    const char *name;   /* "Ready" */
+    const char *type;   /* "string", "integer", "boolean" */
+    const char *format; /* "name" for the first; else "" */
+    const char *text;   /* one line of our own: what it shows */
+    int priority;       /* 0: always; 1: with -o wide */
+};
+/* The columns, in order; never none. */
+const struct column *columns_of(const struct kind *k, size_t *n);
+/* The cells of one object, as many as columns_of says. now: nanoseconds since 1970 (ages). */
+void columns_row(struct arena *a, const struct kind *k, const struct val *tree, int64_t now, struct val *cells);
+/* "3d4h", "12m", "45s" as upstream's duration.HumanDuration; negative: "<invalid>". */
+struct str human_duration(struct arena *a, int64_t ns);
