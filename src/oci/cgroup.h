@@ -1,0 +1,66 @@
+/* cgroup.h - control groups of pods and containers on cgroup v1, v2 and hybrid hosts. Paths are relative to the root
+ * of the hierarchy and begin with '/'. Blocking, short (kernel only); create and limits take about a millisecond on
+ * v1, so they belong in a job. */
+#pragma once
+#include "oci/spec.h"
+
+enum cgroup_mode { CGROUP_V1, CGROUP_V2, CGROUP_HYBRID };
+enum { /* hierarchies we know; on v2 there is one, at index 0 */
+       CG_CPU,
+       CG_CPUACCT,
+       CG_CPUSET,
+       CG_MEMORY,
+       CG_DEVICES,
+       CG_FREEZER,
+       CG_BLKIO,
+       CG_PIDS,
+       CG_HUGETLB,
+       CG_SYSTEMD,
+       CG_NET_CLS,
+       CG_NET_PRIO,
+       CG_PERF,
+       CG_RDMA,
+       CG_MISC,
+       CG_N
+};
+struct cgroups {
+    enum cgroup_mode mode;
+    char mount[CG_N][64]; /* v1: where each is mounted, "" if not (co-mounted ones share); v2: mount[0] */
+    char unified[64];     /* hybrid: the v2 mount */
+    bool unified_hugetlb; /* hybrid: huge pages are counted there */
+};
+MUST_USE bool cgroups_detect(struct cgroups *g, struct err *err);
+const char *cgroup_mode_name(enum cgroup_mode m); /* "v1", "v2", "hybrid" */
+
+/* Makes the group (and parents) in every hierarchy and writes its limits. devices: NULL leaves devices alone (pod
+ * groups); else only those and the usual ones may be used; all_devices for privileged. The group of a container gets
+ * its CPU quota later (cgroup_quota_line): crun starts in it. */
+struct cgroup_devices {
+    const struct oci_device *list;
+    size_t n;
+    bool all;
+};
+MUST_USE bool cgroup_create(const struct cgroups *g, const char *path, const struct oci_limits *limits, bool leaf,
+                            const struct cgroup_devices *devices, struct err *err);
+MUST_USE bool cgroup_limit(const struct cgroups *g, const char *path, const struct oci_limits *limits,
+                           struct err *err); /* changes limits of one that is there */
+/* Files into which a process writes "0" to join, one a line (v1: tasks, which skips the kernel's slow lock). */
+void cgroup_join_lines(const struct cgroups *g, const char *path, struct strbuf *out);
+/* "PATH VALUE\n" for each write that sets the CPU quota. */
+void cgroup_quota_lines(const struct cgroups *g, const char *path, const struct oci_limits *limits,
+                        struct strbuf *out);
+void cgroup_oom_file(const struct cgroups *g, const char *path, char *out, size_t size); /* has "oom_kill N" */
+MUST_USE bool cgroup_kill(const struct cgroups *g, const char *path); /* SIGKILL to all; true: nobody was left */
+bool cgroup_empty(const struct cgroups *g, const char *path);
+/* Removes the group with its children, everywhere. False with CONFLICT while a process is left. */
+MUST_USE bool cgroup_remove(const struct cgroups *g, const char *path, struct err *err);
+
+struct cgroup_stats {
+    uint64_t cpu_ns; /* used since creation */
+    uint64_t throttled_ns, throttled_periods, periods;
+    uint64_t memory, memory_working_set, memory_rss, memory_limit; /* bytes; limit 0: none */
+    uint64_t page_faults, major_faults;
+    uint64_t pids;
+    uint64_t oom_kills;
+};
+MUST_USE bool cgroup_stats(const struct cgroups *g, const char *path, struct cgroup_stats *out, struct err *err);
