@@ -8,6 +8,9 @@ int64_t quantity_value(struct str text);
 int64_t quantity_milli(struct str text);
 int quantity_cmp(struct str a, struct str b); /* exact */
 struct str quantity_add(struct arena *a, struct str x,
-                        struct str y);                        /* keeps the format of x, or of y where x is zero */
+                        struct str y); /* keeps the format of x, or of y where x is zero */
+struct str quantity_sub(struct arena *a, struct str x, struct str y);
+/* Up to whole thousandths, as every quantity of a resource list is kept. */
+struct str quantity_round_milli(struct arena *a, struct str text);
 struct str quantity_of_milli(struct arena *a, int64_t milli); /* DecimalSI */
 struct str quantity_of_bytes(struct arena *a, int64_t bytes); /* BinarySI */
