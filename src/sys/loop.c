@@ -17,6 +17,7 @@ void loop_init(struct loop *l, const struct loop_ops *ops)
 {
     l->ops = ops;
     l->timers.less = timer_less;
+    list_init(&l->soon);
     (void)pthread_mutex_init(&l->lock, NULL);
     l->now = clock_mono();
 }
@@ -34,6 +35,7 @@ void loop_free(struct loop *l)
         return;
     ASSERT(!heap_top(&l->timers));
     ASSERT(l->active == 0);
+    ASSERT(list_empty(&l->soon));
     l->ops->free(l);
 }
 
@@ -82,9 +84,26 @@ static void run_posts(struct loop *l)
     array_fini(&batch);
 }
 
+/* What sets itself again waits for the next turn. */
+static void run_soon(struct loop *l)
+{
+    struct list turn;
+    list_init(&turn);
+    if (!list_empty(&l->soon)) {
+        list_add(&l->soon, &turn); /* the head stands in for l->soon ... */
+        list_del(&l->soon);        /* ... whose elements now hang on `turn` */
+    }
+    while (!list_empty(&turn)) {
+        struct soon *s = list_first(&turn, struct soon, node);
+        list_del(&s->node);
+        s->fn(s);
+        loop_callback_done(l, "soon");
+    }
+}
+
 static bool something_left(struct loop *l)
 {
-    return heap_top(&l->timers) || l->active || posts_waiting(l);
+    return !list_empty(&l->soon) || heap_top(&l->timers) || l->active || posts_waiting(l);
 }
 
 static int64_t next_due(struct loop *l, int64_t wait_ns)
@@ -93,7 +112,7 @@ static int64_t next_due(struct loop *l, int64_t wait_ns)
     struct heap_node *top = heap_top(&l->timers);
     if (top)
         until = MIN(until, container_of(top, struct timer, node)->at);
-    return posts_waiting(l) ? l->now : until;
+    return posts_waiting(l) || !list_empty(&l->soon) ? l->now : until;
 }
 
 bool loop_run_once(struct loop *l, int64_t wait_ns)
@@ -104,6 +123,7 @@ bool loop_run_once(struct loop *l, int64_t wait_ns)
     l->now = clock_mono();
     run_timers(l);
     run_posts(l);
+    run_soon(l);
     return something_left(l);
 }
 
@@ -131,6 +151,24 @@ void loop_post(struct loop *l, void (*fn)(void *arg), void *arg)
     (void)pthread_mutex_unlock(&l->lock);
     if (first)
         l->ops->wake(l);
+}
+
+void soon_init(struct soon *s, struct loop *l, void (*fn)(struct soon *s))
+{
+    *s = (struct soon){.loop = l, .fn = fn};
+    list_init(&s->node);
+}
+
+void soon_set(struct soon *s)
+{
+    if (list_empty(&s->node))
+        list_add_tail(&s->loop->soon, &s->node);
+}
+
+void soon_stop(struct soon *s)
+{
+    if (s->loop)
+        list_del(&s->node);
 }
 
 void loop_hold(struct loop *l)

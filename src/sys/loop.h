@@ -33,6 +33,16 @@ int64_t loop_now(const struct loop *l); /* clock_mono() at the start of this tur
 /* Any thread: fn(arg) runs in the loop's thread, in order of posting. From the loop's own thread: after this turn's
  * callbacks. The loop stays alive for what was posted. */
 void loop_post(struct loop *l, void (*fn)(void *arg), void *arg);
+/* The same for the loop's own thread, embedded and revocable: runs once, after this turn's callbacks. Set while set:
+ * nothing changes. */
+struct soon {
+    struct list node;
+    struct loop *loop;
+    void (*fn)(struct soon *s);
+};
+void soon_init(struct soon *s, struct loop *l, void (*fn)(struct soon *s));
+void soon_set(struct soon *s);
+void soon_stop(struct soon *s);
 /* Something may still be posted from another thread: loop_run goes on until as many releases. */
 void loop_hold(struct loop *l);
 void loop_release(struct loop *l);

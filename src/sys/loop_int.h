@@ -23,6 +23,7 @@ struct loop {
     int64_t now, cpu; /* cpu: of this thread when the last callback ended */
     uint64_t turn, order;
     bool tie_by_chance, stop;
+    struct list soon;
     size_t active; /* polls watching, signals, jobs under way, holds */
     pthread_mutex_t lock;
     ARRAY(struct post) posted; /* under lock */

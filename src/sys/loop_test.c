@@ -130,6 +130,41 @@ TEST(loop_posts_run_in_order_and_never_inside)
     with_both(posts);
 }
 
+struct soon_again {
+    struct soon soon;
+    struct soon other;
+};
+static void soon_run(struct soon *s)
+{
+    struct soon_again *a = container_of(s, struct soon_again, soon);
+    see('s');
+    soon_stop(&a->other);
+    if (nseen < 2)
+        soon_set(s);
+}
+static void soon_never(UNUSED struct soon *s)
+{
+    see('!');
+}
+static void soons(struct loop *l)
+{
+    see_none();
+    struct soon_again a;
+    soon_init(&a.soon, l, soon_run);
+    soon_init(&a.other, l, soon_never);
+    soon_set(&a.soon);
+    soon_set(&a.other);
+    soon_set(&a.soon);
+    CHECK(loop_run_once(l, 0));
+    CHECK_SEEN("s");
+    loop_run(l);
+    CHECK_SEEN("ss");
+}
+TEST(loop_soon_is_revocable)
+{
+    with_both(soons);
+}
+
 struct sum {
     struct job job;
     int in, out;

@@ -1,0 +1,27 @@
+/* crypto.h - hashes, sealing, signing (OpenSSL). Keys and results are plain bytes. */
+#pragma once
+#include "base/err.h"
+
+#define SHA256_SIZE 32
+void sha256(struct str data, uint8_t out[SHA256_SIZE]);
+void sha256_hex(struct str data, struct strbuf *out); /* adds 64 digits */
+void hmac_sha256(struct str key, struct str data, uint8_t out[SHA256_SIZE]);
+bool bytes_same(const void *a, const void *b, size_t n); /* in constant time */
+
+/* In pieces. */
+struct sha256 {
+    void *impl;
+};
+void sha256_init(struct sha256 *s);
+void sha256_add(struct sha256 *s, struct str data);
+void sha256_end(struct sha256 *s, uint8_t out[SHA256_SIZE]); /* s must be initialised again, or finished */
+void sha256_fini(struct sha256 *s);
+AUTO_VALUE(sha256_fini, struct sha256);
+
+/* AES-256-GCM (NIST SP 800-38D). Sealed: 12 random bytes, the ciphertext, a tag of 16. `bound` is authenticated with
+ * it and not stored. A changed byte anywhere opens to E_INVALID. */
+#define SEAL_KEY_SIZE 32
+#define SEAL_EXTRA    28 /* sealed minus plain */
+void seal(const uint8_t key[SEAL_KEY_SIZE], struct str bound, struct str plain, struct strbuf *out);
+MUST_USE bool unseal(const uint8_t key[SEAL_KEY_SIZE], struct str bound, struct str sealed, struct strbuf *out,
+                     struct err *err);

@@ -1,0 +1,15 @@
+/* file.h - files, straight-line and blocking: for jobs, start-up and small files of local disks. */
+#pragma once
+#include "base/err.h"
+#include <sys/types.h>
+
+/* Adds the whole file to out; over out's limit is E_TOO_LARGE. dirfd: AT_FDCWD or a folder. */
+MUST_USE bool file_read(int dirfd, const char *path, struct strbuf *out, struct err *err);
+/* Replaces the file by way of a new one beside it: fsync, rename, fsync of the folder. After a crash either the old
+ * or the new content is there. */
+MUST_USE bool file_write(int dirfd, const char *path, struct str content, mode_t mode, struct err *err);
+MUST_USE bool write_all(int fd, struct str bytes, struct err *err);
+MUST_USE bool dir_make(const char *path, mode_t mode, struct err *err); /* with its parents; existing is fine */
+/* With all below it, following no link and leaving no mount: E_CONFLICT where something is mounted. Not there is
+ * fine. */
+MUST_USE bool tree_remove(int dirfd, const char *path, struct err *err);

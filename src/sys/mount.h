@@ -1,0 +1,16 @@
+/* mount.h - mounts by the new mount interface (fsopen, fsconfig, open_tree, move_mount), whose options have no length
+ * limit and whose errors have words. Blocking, for jobs; needs CAP_SYS_ADMIN. */
+#pragma once
+#include "base/err.h"
+
+enum { MOUNT_RO = 1, MOUNT_NOSUID = 2, MOUNT_NODEV = 4, MOUNT_NOEXEC = 8, MOUNT_RECURSIVE = 16 };
+MUST_USE bool mount_bind(const char *from, const char *to, int flags, struct err *err);
+/* lower: upmost first, 1 to 500; upper and work NULL: read-only. */
+MUST_USE bool mount_overlay(const char *const *lower, size_t nlower, const char *upper, const char *work,
+                            const char *to, int flags, struct err *err);
+MUST_USE bool mount_tmpfs(const char *to, uint64_t size, unsigned mode, int flags,
+                          struct err *err); /* size 0: half of memory */
+MUST_USE bool mount_proc(const char *to, int flags, struct err *err);
+MUST_USE bool mount_private(const char *at, struct err *err); /* nothing is propagated, recursively */
+MUST_USE bool mount_remove(const char *at, struct err *err);  /* the top one, lazily (MNT_DETACH); none is fine */
+bool mount_is_point(const char *at);

@@ -1,0 +1,70 @@
+/* http_client.h - outgoing HTTP to one target, over TCP, TLS or a unix socket, with kept connections. One loop.
+ *
+ *   struct http_client *c = http_client_new(l, &(struct http_client_config){.address = S("unix:/run/w.sock")});
+ *   http_send(c, &(struct http_outgoing){.method = S("GET"), .target = S("/version")}, &fns, me);
+ *
+ * A call ends once: by `done`, or by http_cancel, after which no callback comes. No callback comes from inside a
+ * call. A GET, HEAD, PUT, DELETE or OPTIONS that meets a kept connection which the other side had closed is sent
+ * again on a new one, unless its body was streamed. */
+#pragma once
+#include "base/buf.h"
+#include "sys/stream.h"
+#include "wire/http.h"
+
+struct http_client;
+struct http_call;
+
+struct http_client_config {
+    struct str address;      /* "host:port", "1.2.3.4:80", "[::1]:80" or "unix:/path"; copied */
+    struct tls_client *tls;  /* NULL: plain; borrowed */
+    struct str server_name;  /* for the certificate; empty: the host */
+    struct str host;         /* the Host header; empty: from the address */
+    size_t connections_most; /* at once; further calls wait. 0: 64. Upgraded ones count no more */
+    int64_t idle_ns;         /* kept connections. 0: 90 s */
+    int64_t connect_ns;      /* 0: 10 s */
+};
+struct http_client *http_client_new(struct loop *l, const struct http_client_config *c)
+    __attribute__((returns_nonnull));
+void http_client_free(struct http_client *c); /* cancels what is under way; NULL is fine */
+AUTO_POINTER(http_client_free, struct http_client);
+
+struct http_outgoing {
+    struct str method, target;
+    const struct http_headers *headers; /* beside Host, Content-Length, Transfer-Encoding; NULL: none. Copied */
+    struct str content_type;
+    struct str body;      /* copied */
+    struct buf *buf;      /* or this one, by reference */
+    bool body_streamed;   /* or by http_call_write and http_call_end (chunked) */
+    struct str upgrade;   /* "websocket": a 101 is wanted */
+    bool answer_streamed; /* the answer's body comes by `data`; else it is collected */
+    size_t answer_most;   /* collected; over it E_TOO_LARGE. 0: 64 MiB */
+    int64_t head_ns;      /* until the answer's head is there. 0: 60 s; < 0: no limit */
+    int64_t stall_ns;     /* no byte of the body for so long. 0: no limit */
+};
+struct http_answer {
+    int status;
+    struct http_headers headers;
+    struct str body; /* collected */
+};
+struct http_call_fns { /* any may be NULL but done */
+    void (*head)(struct http_call *c, const struct http_answer *a);
+    void (*data)(struct http_call *c, struct str bytes); /* borrowed */
+    void (*drained)(struct http_call *c);                /* for a streamed request body */
+    /* 101: the stream is the callee's; ends the call, instead of done */
+    void (*upgraded)(struct http_call *c, const struct http_answer *a, struct stream *own_s);
+    /* a: NULL where it failed; everything is gone when this returns. A failure after `head` ends here too. */
+    void (*done)(struct http_call *c, const struct http_answer *a, struct err *err);
+};
+struct http_call *http_send(struct http_client *c, const struct http_outgoing *o, const struct http_call_fns *fns,
+                            void *arg);
+void *http_call_arg(const struct http_call *c);
+void http_call_write(struct http_call *c, struct str bytes);
+size_t http_call_queued(const struct http_call *c);
+void http_call_end(struct http_call *c);
+void http_call_pause(struct http_call *c, bool pause); /* no `data` while paused */
+void http_cancel(struct http_call *c);                 /* NULL is fine */
+AUTO_POINTER(http_cancel, struct http_call);
+
+/* Straight-line, for jobs and command lines: runs a loop of its own until the answer is there. Texts in the arena. */
+MUST_USE bool http_fetch(const struct http_client_config *c, const struct http_outgoing *o, struct arena *a,
+                         struct http_answer *out, struct err *err);

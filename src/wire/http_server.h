@@ -1,0 +1,104 @@
+/* http_server.h - the server's side of HTTP, one loop. A handler sees requests and writes responses, never a
+ * connection: other versions of HTTP come in behind the same request.
+ *
+ * Every request is given to the service once and stays valid until the service ends it, exactly once, by
+ * http_respond, http_end, http_abort or http_upgrade - also when the client has gone in between: then writing does
+ * nothing. No callback comes from inside a call, and none after the end. */
+#pragma once
+#include "base/buf.h"
+#include "sys/stream.h"
+#include "wire/http.h"
+
+struct http_server;
+struct http_request;
+
+/* Who is asking; lives as long as the connection. */
+struct http_peer {
+    struct str address; /* "10.0.0.7:4242"; "unix" */
+    bool is_unix;
+    struct peer_cred cred; /* with is_unix */
+    bool is_tls;
+    struct tls_peer tls; /* the client's certificate */
+};
+
+struct http_request {
+    struct arena arena; /* until the end; the handler's too */
+    struct http_server *server;
+    void *service_arg;
+    struct str method, target; /* as sent: "GET", "/api/v1/pods?watch=1" */
+    struct str path, query;    /* of the target, still escaped; without '?' */
+    struct str host;           /* lower case, with the port if one was sent */
+    struct http_headers headers;
+    const struct http_peer *peer;
+    struct str body; /* collected; empty when streamed */
+    int64_t came;    /* clock_mono ns */
+    bool gone;       /* nobody reads the response any more */
+    void *user;      /* the handler's */
+    /* Set by the handler where it wants to know: */
+    void (*on_gone)(struct http_request *r);    /* the client went away; ending it is still up to the handler */
+    void (*on_drained)(struct http_request *r); /* what was queued fell to the low mark after it was over the high */
+    void (*on_data)(struct http_request *r, struct str bytes); /* a streamed body: borrowed */
+    void (*on_data_end)(struct http_request *r);
+    /* the version's */
+    const struct http_writer *writer;
+    struct http_headers answer; /* what http_set added */
+    int status;                 /* of the response, once started; 0 before */
+    uint64_t sent;              /* bytes of the response's body */
+};
+
+enum http_body { HTTP_COLLECT, HTTP_STREAM };
+struct http_service {
+    /* The head is there: is the body to be collected first (up to the server's limit), or streamed? NULL: collected.
+     * Must not respond. */
+    enum http_body (*head)(struct http_request *r, void *arg);
+    /* The request; a streamed body follows by on_data. */
+    void (*request)(struct http_request *r, void *arg);
+    /* A response has ended: for logs and counters. May be NULL. */
+    void (*ended)(const struct http_request *r, void *arg);
+    void *arg;
+};
+
+/* ---- responses */
+void http_set(struct http_request *r, struct str name,
+              struct str value); /* a header field; before the start; copied */
+/* Whole responses; content_type may be empty. */
+void http_respond(struct http_request *r, int status, struct str content_type, struct str body);
+void http_respond_buf(struct http_request *r, int status, struct str content_type,
+                      struct buf *body); /* a reference */
+/* In pieces: length -1 is unknown (chunked). A HEAD's body is left out for the handler. */
+void http_start(struct http_request *r, int status, struct str content_type, int64_t length);
+void http_write(struct http_request *r, struct str bytes);
+void http_write_buf(struct http_request *r, struct buf *b);
+size_t http_queued(const struct http_request *r);  /* bytes the client has not taken yet */
+bool http_over_high(const struct http_request *r); /* wait for on_drained before writing more */
+void http_end(struct http_request *r);
+void http_abort(struct http_request *r); /* the client sees that the response is not whole */
+/* A streamed request body: no on_data while paused. */
+void http_body_pause(struct http_request *r, bool pause);
+/* HTTP/1.1 only (RFC 9110 7.8): 101 with the fields of http_set; ends the request. The stream is the caller's, to be
+ * given its functions at once. NULL: the client is gone. */
+struct stream *http_upgrade(struct http_request *r, struct str protocol);
+
+/* ---- the server */
+struct http_server_config {
+    struct http_service service;
+    struct tls_server *tls;   /* NULL: plain. Borrowed; tls_server_reload changes it while running */
+    size_t body_most;         /* collected bodies; over it 413. 0: 3 MiB */
+    size_t connections_most;  /* further ones wait in the backlog. 0: 10,000 */
+    int64_t head_ns, idle_ns; /* 0: 10 s, 3 min */
+    int64_t stall_ns;         /* a body or a response makes no progress for so long: cut. 0: 1 min */
+};
+struct http_server_counts {
+    size_t connections, requests;                   /* now */
+    uint64_t accepted, answered, refused, timeouts; /* ever; refused: malformed or over a limit */
+};
+struct http_server *http_server_new(struct loop *l, const struct http_server_config *c)
+    __attribute__((returns_nonnull));
+void http_server_listen(struct http_server *s, int own_fd); /* any number of sockets */
+void http_server_accept(struct http_server *s, int own_fd); /* a connection that came from elsewhere */
+const struct http_server_counts *http_server_counts(const struct http_server *s);
+/* Stops listening, closes idle connections, answers what is under way with Connection: close; then `done`, once. */
+void http_server_drain(struct http_server *s, void (*done)(struct http_server *s, void *arg), void *arg);
+/* Cuts every connection. Requests under way are gone without on_gone, and stay their handlers' to end. */
+void http_server_free(struct http_server *s);
+AUTO_POINTER(http_server_free, struct http_server);
