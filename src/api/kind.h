@@ -32,14 +32,34 @@ struct kind {
     const struct type *type, *list_type;
     const struct subresource *subs;
     size_t nsubs;
-    const struct kind *storage; /* the kind as which it is stored, where another (events.k8s.io -> core) */
+    const struct kind *storage; /* the kind as which it is stored; mostly itself (events.k8s.io -> core) */
     int id;                     /* dense, for tables beside this one; -1 for run-time kinds */
 };
-extern const struct kind *const kinds[]; /* in discovery order; NULL-terminated */
+extern const struct kind *const kinds[]; /* in discovery order, by id; NULL-terminated */
 extern const size_t nkinds;
+/* NULL: there is no such kind. */
 const struct kind *kind_find(struct str group, struct str version, struct str kind);
 const struct kind *kind_find_plural(struct str group, struct str version, struct str plural);
 const struct kind *kind_of_api_version(struct str api_version, struct str kind);
+/* The groups' versions in discovery order; core first. */
+struct group_version {
+    struct str group, version, api_version;
+    int order;                            /* of the group; versions of one group share it */
+    int group_priority, version_priority; /* as their APIServices have them */
+    bool preferred;
+};
+extern const struct group_version group_versions[];
+extern const size_t ngroup_versions;
+
+/* Everything that may be the root of a body: kinds, their lists, options, reviews; sorted by apiVersion and kind. */
+struct root_type {
+    const char *api_version, *kind;
+    const struct type *type;
+};
+extern const struct root_type root_types[];
+extern const size_t nroot_types;
+const struct type *root_type_find(struct str api_version, struct str kind); /* NULL: none */
+
 /* K(Pod): the built-in kind by its C name: K(Pod), K(Deployment); where two groups have one, K(events_k8s_io_Event).
  */
 #define K(name) (&kind_##name)

@@ -22,10 +22,10 @@ enum val_type { VAL_NULL, VAL_BOOL, VAL_INT, VAL_DOUBLE, VAL_STRING, VAL_BYTES, 
 
 struct member;
 struct val {
-    uint8_t type;  /* enum val_type */
-    uint8_t flags; /* VAL_F_* */
-    uint16_t spare;
-    uint32_t n; /* bytes of a string, elements of a list, members of a map */
+    uint8_t type;   /* enum val_type */
+    uint8_t flags;  /* VAL_F_* */
+    uint16_t spare; /* of tree.c: the room of a list or map */
+    uint32_t n;     /* bytes of a string, elements of a list, members of a map */
     union {
         bool b;
         int64_t i;
@@ -81,6 +81,8 @@ const struct val *val_find(const struct val *list, const struct name *name, stru
 /* Changing, while building. `val` is moved in, not copied: it must live in the same arena (or be borrowed). */
 struct val *val_set(struct arena *a, struct val *map, const struct name *name,
                     struct val val); /* the place in the map */
+/* The same without looking whether it is there: for decoders, which know. */
+struct val *val_append(struct arena *a, struct val *map, const struct name *name, struct val val);
 struct val *val_set_str(struct arena *a, struct val *map, struct str key, struct val val);
 struct val *val_add(struct arena *a, struct val *list, struct val val);
 bool val_del(struct val *map, const struct name *name); /* whether it was there */

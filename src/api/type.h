@@ -21,6 +21,10 @@ enum type_kind {
     TYPE_QUANTITY,      /* VAL_STRING in canonical form */
     TYPE_INT_OR_STRING, /* VAL_INT or VAL_STRING */
     TYPE_ANY,           /* any JSON value (RawExtension, JSON, FieldsV1): kept as it came */
+    /* apiextensions: a bool, a list of, or a list of strings instead of the struct `of` */
+    TYPE_SCHEMA_OR_BOOL,
+    TYPE_SCHEMA_OR_ARRAY,
+    TYPE_SCHEMA_OR_STRINGS,
 };
 
 enum field_flag {
@@ -36,29 +40,46 @@ enum field_flag {
     FIELD_LIST_MAP = 1 << 9,
     FIELD_ATOMIC = 1 << 10, /* list, map or struct: one value to server-side apply */
     FIELD_OMITZERO = 1 << 11,
+    FIELD_GRANULAR = 1 << 12, /* not atomic although its type is */
+};
+
+/* What few fields have. */
+struct field_extra {
+    const struct name *patch_key;        /* patchMergeKey */
+    const struct name *const *list_keys; /* NULL-terminated, with FIELD_LIST_MAP */
+    const char *dflt;                    /* JSON text of the declared default; NULL: none */
+    const char *rules;                   /* declared validation: "required;minimum=0;maxItems=8"; "a:" before a rule
+                                            means that upstream only runs it beside the hand-written one */
+    const char *gate;                    /* feature gates that must be on for it, comma-separated */
 };
 
 struct field {
-    const struct name *name;
+    const struct name *name; /* of an inline member: its type's */
     const struct type *type;
-    uint16_t number;                     /* protobuf; 0: none */
-    uint16_t flags;                      /* enum field_flag */
-    const struct name *patch_key;        /* patchMergeKey */
-    const struct name *const *list_keys; /* NULL-terminated, with FIELD_LIST_MAP */
-    const char *const *values;           /* closed enum, NULL-terminated */
-    const char *dflt;                    /* JSON text of the declared default; NULL: none */
-    const char *doc;                     /* one line of our own; NULL: no description yet */
+    const struct field_extra *x; /* never NULL */
+    uint16_t number;             /* protobuf; 0: none */
+    uint16_t flags;              /* enum field_flag */
+    uint32_t doc;                /* type_docs + doc: one line of our own; 0: none yet */
 };
 
 struct type {
-    enum type_kind kind;
+    uint8_t kind; /* enum type_kind */
+    uint8_t go;   /* index into go_packages: "v1." before the name in messages */
+    bool atomic;  /* the whole struct is one value to server-side apply */
+    bool wrapper; /* a list that is a message {1: items} in protobuf */
+    bool no_pb;   /* has no protobuf form */
+    uint16_t nfields;
+    uint32_t doc;
     const char *name;           /* "Container": messages name it; "" for unnamed lists and maps */
     const char *openapi;        /* "io.k8s.api.core.v1.Container"; NULL: inlined */
     const struct type *of;      /* element of a list, value of a map */
     const struct field *fields; /* of a struct, in the order of JSON output */
-    uint16_t nfields;
-    bool atomic;               /* the whole struct is one value to server-side apply */
-    const char *const *values; /* of a string: closed enum */
-    const char *doc;
+    const char *const *values;  /* of a string: closed enum, NULL-terminated; NULL: open */
 };
 const struct field *type_field(const struct type *t, const struct name *name); /* inline members are found too */
+/* "int32", "[]v1.Container", "map[string]string", "v1.Protocol": as upstream's messages write it. */
+void type_go_name(const struct type *t, struct strbuf *b);
+
+extern const char type_docs[]; /* texts end to end, read by offset; offset 0 is the empty one */
+extern const char *const go_packages[];
+extern const unsigned fields_described, fields_not_described;

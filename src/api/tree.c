@@ -1,0 +1,354 @@
+#include "api/tree.h"
+#include "api/tree_int.h"
+
+/* As name_hash in tools/gen-kinds. */
+static uint64_t name_hash(const char *p, size_t n)
+{
+    uint64_t h = n * 0x9E3779B97F4A7C15u;
+    for (; n >= 8; p += 8, n -= 8) {
+        uint64_t w;
+        memcpy(&w, p, 8);
+        h = (h ^ w) * 0xD6E8FEB86659FD93u;
+        h ^= h >> 32;
+    }
+    if (n) {
+        uint64_t w = 0;
+        memcpy(&w, p, n);
+        h = (h ^ w) * 0xD6E8FEB86659FD93u;
+        h ^= h >> 32;
+    }
+    return h;
+}
+
+const struct name *name_find(struct str s)
+{
+    uint64_t h = name_hash(s.p ? s.p : "", s.n);
+    uint64_t x = h + name_displacements[(h >> 40) % name_buckets] * 0x9E3779B97F4A7C15u;
+    x ^= x >> 32;
+    x *= 0xD6E8FEB86659FD93u;
+    const struct name *name = &names[(x >> 32) * NAMES_COUNT >> 32];
+    return str_eq(name->s, s) ? name : NULL;
+}
+
+const struct name *name_of(struct arena *a, struct str s)
+{
+    const struct name *found = name_find(s);
+    if (found)
+        return found;
+    struct name *name = arena_alloc(a, sizeof *name + s.n + 1);
+    char *text = (char *)(name + 1);
+    if (s.n)
+        memcpy(text, s.p, s.n);
+    name->s = (struct str){text, s.n};
+    return name;
+}
+
+struct val val_bool(bool b)
+{
+    return (struct val){.type = VAL_BOOL, .b = b};
+}
+
+struct val val_int(int64_t i)
+{
+    return (struct val){.type = VAL_INT, .i = i};
+}
+
+struct val val_double(double d)
+{
+    return (struct val){.type = VAL_DOUBLE, .d = d};
+}
+
+static struct val text_val(enum val_type type, struct str s)
+{
+    return (struct val){.type = (uint8_t)type, .n = (uint32_t)s.n, .s = s.p ? s.p : ""};
+}
+
+struct val val_str(struct arena *a, struct str s)
+{
+    return text_val(VAL_STRING, str_dup(a, s));
+}
+
+struct val val_str_borrowed(struct str s)
+{
+    return text_val(VAL_STRING, s);
+}
+
+struct val val_bytes(struct arena *a, struct str s)
+{
+    return text_val(VAL_BYTES, str_dup(a, s));
+}
+
+struct val val_list(void)
+{
+    return (struct val){.type = VAL_LIST};
+}
+
+struct val val_map(void)
+{
+    return (struct val){.type = VAL_MAP};
+}
+
+/* Trees are as deep as their decoders allow (CODEC_MAX_DEPTH): the recursion below is bounded by that. */
+struct val val_copy(struct arena *a, const struct val *v)
+{
+    struct val out = *v;
+    switch ((enum val_type)v->type) {
+    case VAL_NULL:
+    case VAL_BOOL:
+    case VAL_INT:
+    case VAL_DOUBLE: break;
+    case VAL_STRING:
+    case VAL_BYTES: out.s = str_dup(a, (struct str){v->s, v->n}).p; break;
+    case VAL_LIST:
+        out.spare = 0;
+        out.list = v->n ? arena_alloc(a, v->n * sizeof *out.list) : NULL;
+        for (uint32_t i = 0; i < v->n; i++)
+            out.list[i] = val_copy(a, &v->list[i]);
+        break;
+    case VAL_MAP:
+        out.spare = 0;
+        out.map = v->n ? arena_alloc(a, v->n * sizeof *out.map) : NULL;
+        for (uint32_t i = 0; i < v->n; i++) {
+            out.map[i].name = name_of(a, v->map[i].name->s);
+            out.map[i].v = val_copy(a, &v->map[i].v);
+        }
+        break;
+    }
+    return out;
+}
+
+const struct val *val_get(const struct val *map, const struct name *name)
+{
+    if (!map || map->type != VAL_MAP)
+        return NULL;
+    for (uint32_t i = 0; i < map->n; i++)
+        if (map->map[i].name == name)
+            return &map->map[i].v;
+    /* a name made at run time is equal by text only */
+    if (!(name >= names && name < names + NAMES_COUNT))
+        return val_get_str(map, name->s);
+    return NULL;
+}
+
+const struct val *val_get_str(const struct val *map, struct str key)
+{
+    if (!map || map->type != VAL_MAP)
+        return NULL;
+    for (uint32_t i = 0; i < map->n; i++)
+        if (str_eq(map->map[i].name->s, key))
+            return &map->map[i].v;
+    return NULL;
+}
+
+const struct val *val_at_(const struct val *v, const struct name *const *path)
+{
+    for (; v && *path; path++)
+        v = val_get(v, *path);
+    return v;
+}
+
+const struct val *val_item(const struct val *list, size_t i)
+{
+    return val_is(list, VAL_LIST) && i < list->n ? &list->list[i] : NULL;
+}
+
+size_t val_len(const struct val *v)
+{
+    return v && (v->type == VAL_LIST || v->type == VAL_MAP) ? v->n : 0;
+}
+
+bool val_is(const struct val *v, enum val_type type)
+{
+    return v && v->type == type;
+}
+
+struct str val_text(const struct val *v)
+{
+    return val_is(v, VAL_STRING) ? (struct str){v->s, v->n} : S("");
+}
+
+int64_t val_num(const struct val *v, int64_t otherwise)
+{
+    return val_is(v, VAL_INT) ? v->i : otherwise;
+}
+
+bool val_true(const struct val *v)
+{
+    return val_is(v, VAL_BOOL) && v->b;
+}
+
+bool val_equal(const struct val *a, const struct val *b)
+{
+    if (a == b)
+        return true;
+    if (!a || !b || a->type != b->type)
+        return false;
+    switch ((enum val_type)a->type) {
+    case VAL_NULL: return true;
+    case VAL_BOOL: return a->b == b->b;
+    case VAL_INT: return a->i == b->i;
+    case VAL_DOUBLE: return a->d == b->d;
+    case VAL_STRING:
+    case VAL_BYTES: return a->n == b->n && memcmp(a->s, b->s, a->n) == 0;
+    case VAL_LIST:
+        if (a->n != b->n)
+            return false;
+        for (uint32_t i = 0; i < a->n; i++)
+            if (!val_equal(&a->list[i], &b->list[i]))
+                return false;
+        return true;
+    case VAL_MAP:
+        if (a->n != b->n)
+            return false;
+        for (uint32_t i = 0; i < a->n; i++) {
+            const struct member *m = &a->map[i];
+            /* mostly in the same order */
+            const struct val *other = b->map[i].name == m->name ? &b->map[i].v : val_get(b, m->name);
+            if (!other || !val_equal(&m->v, other))
+                return false;
+        }
+        return true;
+    }
+    return false;
+}
+
+const struct val *val_find(const struct val *list, const struct name *name, struct str value)
+{
+    val_each_item(it, list)
+    {
+        const struct val *v = val_get(it, name);
+        if (val_is(v, VAL_STRING) && str_eq(val_text(v), value))
+            return it;
+    }
+    return NULL;
+}
+
+/* Room in a map or list: `spare` is the base-2 logarithm of the capacity plus one while it grows in an arena; 0 means
+ * exactly n. */
+static uint32_t cap_of(const struct val *v)
+{
+    return v->spare ? 1u << (v->spare - 1) : v->n;
+}
+
+static void *grown(struct arena *a, struct val *v, void *p, size_t size)
+{
+    if (v->n < cap_of(v))
+        return p;
+    uint16_t log = 3;
+    while ((1u << (log - 1)) <= v->n)
+        log++;
+    void *fresh = arena_alloc(a, ((size_t)1 << (log - 1)) * size);
+    if (v->n)
+        memcpy(fresh, p, v->n * size);
+    v->spare = log;
+    return fresh;
+}
+
+static struct val *map_add(struct arena *a, struct val *map, const struct name *name, struct val val)
+{
+    ASSERT(map->type == VAL_MAP);
+    map->map = grown(a, map, map->map, sizeof *map->map);
+    struct member *m = &map->map[map->n++];
+    m->name = name;
+    m->v = val;
+    return &m->v;
+}
+
+struct val *val_set(struct arena *a, struct val *map, const struct name *name, struct val val)
+{
+    struct val *have = val_get_mut(map, name);
+    if (!have)
+        return map_add(a, map, name, val);
+    *have = val;
+    return have;
+}
+
+struct val *val_set_str(struct arena *a, struct val *map, struct str key, struct val val)
+{
+    struct val *have = val_get_str_mut(map, key);
+    if (!have)
+        return map_add(a, map, name_of(a, key), val);
+    *have = val;
+    return have;
+}
+
+struct val *val_append(struct arena *a, struct val *map, const struct name *name, struct val val)
+{
+    return map_add(a, map, name, val);
+}
+
+struct val *val_add(struct arena *a, struct val *list, struct val val)
+{
+    ASSERT(list->type == VAL_LIST);
+    list->list = grown(a, list, list->list, sizeof *list->list);
+    struct val *v = &list->list[list->n++];
+    *v = val;
+    return v;
+}
+
+/* After a removal the capacity that was exactly n is no longer known: it counts as full. */
+static bool del_at(struct val *map, const struct val *v)
+{
+    if (!v)
+        return false;
+    struct member *m = container_of((struct val *)(uintptr_t)v, struct member, v);
+    size_t i = (size_t)(m - map->map);
+    memmove(m, m + 1, (map->n - i - 1) * sizeof *m);
+    map->n--;
+    return true;
+}
+
+bool val_del(struct val *map, const struct name *name)
+{
+    return del_at(map, val_get(map, name));
+}
+
+bool val_del_str(struct val *map, struct str key)
+{
+    return del_at(map, val_get_str(map, key));
+}
+
+void val_del_item(struct val *list, size_t i)
+{
+    ASSERT(list->type == VAL_LIST && i < list->n);
+    memmove(&list->list[i], &list->list[i + 1], (list->n - i - 1) * sizeof *list->list);
+    list->n--;
+}
+
+struct val *val_get_mut(struct val *map, const struct name *name)
+{
+    return (struct val *)(uintptr_t)val_get(map, name);
+}
+
+struct val *val_get_str_mut(struct val *map, struct str key)
+{
+    return (struct val *)(uintptr_t)val_get_str(map, key);
+}
+
+struct val *val_need_map_(struct arena *a, struct val *v, const struct name *const *path)
+{
+    if (v->type != VAL_MAP)
+        *v = val_map();
+    for (; *path; path++) {
+        struct val *next = val_get_mut(v, *path);
+        if (!next || next->type != VAL_MAP)
+            next = val_set(a, v, *path, val_map());
+        v = next;
+    }
+    return v;
+}
+
+void val_set_text(struct arena *a, struct val *map, const struct name *name, struct str s)
+{
+    (void)val_set(a, map, name, val_str(a, s));
+}
+
+void val_set_num(struct arena *a, struct val *map, const struct name *name, int64_t i)
+{
+    (void)val_set(a, map, name, val_int(i));
+}
+
+void val_set_bool(struct arena *a, struct val *map, const struct name *name, bool b)
+{
+    (void)val_set(a, map, name, val_bool(b));
+}

@@ -1,0 +1,51 @@
+#include "api/type.h"
+
+const struct field *type_field(const struct type *t, const struct name *name)
+{
+    for (uint16_t i = 0; t && i < t->nfields; i++) {
+        const struct field *f = &t->fields[i];
+        if (f->flags & FIELD_INLINE) {
+            const struct field *inner = type_field(f->type, name);
+            if (inner)
+                return inner;
+        } else if (f->name == name && !(f->flags & FIELD_NOJSON)) {
+            return f;
+        }
+    }
+    return NULL;
+}
+
+void type_go_name(const struct type *t, struct strbuf *b)
+{
+    switch ((enum type_kind)t->kind) {
+    case TYPE_LIST:
+        if (!t->wrapper) {
+            strbuf_addz(b, "[]");
+            type_go_name(t->of, b);
+            return;
+        }
+        break;
+    case TYPE_MAP:
+        strbuf_addz(b, "map[string]");
+        type_go_name(t->of, b);
+        return;
+    case TYPE_DOUBLE: strbuf_addz(b, "float64"); return;
+    case TYPE_BYTES: strbuf_addz(b, "[]uint8"); return;
+    case TYPE_STRUCT:
+    case TYPE_STRING:
+    case TYPE_BOOL:
+    case TYPE_INT32:
+    case TYPE_INT64:
+    case TYPE_TIME:
+    case TYPE_MICROTIME:
+    case TYPE_DURATION:
+    case TYPE_QUANTITY:
+    case TYPE_INT_OR_STRING:
+    case TYPE_ANY:
+    case TYPE_SCHEMA_OR_BOOL:
+    case TYPE_SCHEMA_OR_ARRAY:
+    case TYPE_SCHEMA_OR_STRINGS: break;
+    }
+    strbuf_addz(b, go_packages[t->go]);
+    strbuf_addz(b, t->name);
+}
