@@ -8,11 +8,9 @@
  * that table's pointer, so val_get(v, N(spec)) compares pointers only. Members keep their order (document order, or
  * the order of the type's fields after decoding by type); keys of map-typed fields are sorted on encoding. */
 #pragma once
+#include "api/names_gen.h" /* N(metadata), N(resourceVersion) ...: '-' and '$' become '_' */
 #include "base/err.h"
 
-struct name {
-    struct str s;
-};
 /* The static name for a text, or NULL where no field of any built-in kind is so called. */
 const struct name *name_find(struct str s);
 /* The static name, or one made in the arena. */
@@ -39,9 +37,6 @@ struct member {
     const struct name *name;
     struct val v;
 };
-
-/* Names of fields: N(metadata), N(resourceVersion) ... made by the generator; '-' and '$' become '_'. */
-#include "api/names_gen.h"
 
 /* Making. The arena owns everything; strings are copied by val_str, borrowed by val_str_borrowed. */
 struct val val_bool(bool b);
