@@ -1,0 +1,29 @@
+/* limits.h - every bound of the API server, in one place; /metrics shows each as wherry_limit{name="..."}. */
+#pragma once
+
+/*    name                      value            what */
+#define LIMIT_TABLE(X)                                                                                               \
+    X(BODY_BYTES, 3145728, "bytes of a request body, as upstream")                                                   \
+    X(URL_BYTES, 32768, "bytes of a request line's target")                                                          \
+    X(QUERY_PARAMETERS, 256, "parameters of a query")                                                                \
+    X(CONNECTIONS, 10000, "connections at a time")                                                                   \
+    X(CONNECTION_BUFFER, 8388608, "bytes waiting to be sent on one connection")                                      \
+    X(WATCHERS, 20000, "watches at a time")                                                                          \
+    X(WATCH_WINDOW_EVENTS, 4096, "events kept per kind for watches and continued lists")                             \
+    X(WATCH_WINDOW_BYTES, 8388608, "bytes of objects those events may hold per kind")                                \
+    X(WATCH_WINDOW_SECONDS, 300, "seconds an event is kept at least while there is room")                            \
+    X(WATCH_SECONDS_MIN, 1800, "seconds after which a watch without timeoutSeconds ends, at least")                  \
+    X(WATCH_SECONDS_MAX, 3600, "and at most")                                                                        \
+    X(BOOKMARK_SECONDS, 60, "seconds between bookmarks of a watch that wants them")                                  \
+    X(WRITES_WAITING, 10000, "writes waiting for their turn")                                                        \
+    X(REVISION_WAIT_MS, 3000, "milliseconds to wait for a revision that is not there yet")                           \
+    X(GENERATE_NAME_TRIES, 8, "names tried for generateName")                                                        \
+    X(PROXY_SESSIONS, 1000, "spliced sessions (logs, exec, port-forward) at a time")                                 \
+    X(TOKEN_SECONDS_MIN, 600, "seconds a service account token lives at least")                                      \
+    X(TOKEN_SECONDS_MAX, 31536000, "and at most")
+
+enum {
+#define X(name, value, what) LIMIT_##name = (value),
+    LIMIT_TABLE(X)
+#undef X
+};
