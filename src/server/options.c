@@ -31,19 +31,14 @@ static bool number(struct request *r, struct str s, int64_t *out)
 static const char *options_kind(const struct request *r)
 {
     switch (r->verb) {
-    case VERB_CREATE:
-        return "CreateOptions";
-    case VERB_UPDATE:
-        return "UpdateOptions";
-    case VERB_PATCH:
-        return "PatchOptions";
+    case VERB_CREATE: return "CreateOptions";
+    case VERB_UPDATE: return "UpdateOptions";
+    case VERB_PATCH: return "PatchOptions";
     case VERB_DELETE:
-    case VERB_DELETECOLLECTION:
-        return "DeleteOptions";
+    case VERB_DELETECOLLECTION: return "DeleteOptions";
     case VERB_GET:
     case VERB_LIST:
-    case VERB_WATCH:
-        break;
+    case VERB_WATCH: break;
     }
     return "ListOptions";
 }
@@ -129,13 +124,11 @@ static void check_list(struct request *r, struct field_errors *e)
                             "Forbidden: resourceVersionMatch is forbidden when continue is provided");
         if (!str_eq(match, S("Exact")) && !str_eq(match, S("NotOlderThan")))
             field_error_add(e, FE_NOT_SUPPORTED, f,
-                            "Unsupported value: \"" STR_FMT
-                            "\": supported values: \"Exact\", \"NotOlderThan\", \"\"",
+                            "Unsupported value: \"" STR_FMT "\": supported values: \"Exact\", \"NotOlderThan\", \"\"",
                             STR_ARG(match));
         if (str_eq(match, S("Exact")) && str_eq(o->resource_version, S("0")))
-            field_error_add(
-                e, FE_FORBIDDEN, f,
-                "Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+            field_error_add(e, FE_FORBIDDEN, f,
+                            "Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
     }
     if (o->send_initial_events != NOT_SAID)
         field_error_add(e, FE_FORBIDDEN, initial, "Forbidden: sendInitialEvents is forbidden for list");
@@ -147,8 +140,7 @@ static void check_delete(struct request *r, struct field_errors *e)
     struct str p = o->propagation;
     if (p.n && o->orphan != NOT_SAID)
         field_error_add(e, FE_INVALID, "propagationPolicy",
-                        "Invalid value: \"" STR_FMT
-                        "\": orphanDependents and deletionPropagation cannot be both set",
+                        "Invalid value: \"" STR_FMT "\": orphanDependents and deletionPropagation cannot be both set",
                         STR_ARG(p));
     else if (p.n && !str_eq(p, S("Foreground")) && !str_eq(p, S("Background")) && !str_eq(p, S("Orphan")))
         field_error_add(e, FE_NOT_SUPPORTED, "propagationPolicy",
@@ -162,11 +154,8 @@ static bool check(struct request *r, const struct raw *raw)
     AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
     switch (r->verb) {
     case VERB_LIST:
-    case VERB_WATCH:
-        check_list(r, &e);
-        return refuse(r, "ListOptions", &e);
-    case VERB_GET:
-        return true;
+    case VERB_WATCH: check_list(r, &e); return refuse(r, "ListOptions", &e);
+    case VERB_GET: return true;
     case VERB_DELETECOLLECTION:
         check_list(r, &e);
         if (!refuse(r, "ListOptions", &e))
@@ -273,8 +262,9 @@ bool options_of_query(struct request *r, struct str query)
     return check(r, &raw);
 }
 
-void options_of_delete_body(struct request *r, const struct val *v)
+bool options_of_delete_body(struct request *r, const struct val *v)
 {
+    struct raw raw = {0};
     struct request_options *o = &r->options;
     o->grace_said = val_get(v, N(gracePeriodSeconds));
     o->grace_s = val_num_at(v, 0, N(gracePeriodSeconds));
@@ -284,5 +274,9 @@ void options_of_delete_body(struct request *r, const struct val *v)
     const struct val *pre = val_get(v, N(preconditions));
     o->expect_uid = val_get(pre, N(uid)) ? val_text_at(pre, N(uid)) : STR_NONE;
     o->expect_rev = val_get(pre, N(resourceVersion)) ? val_text_at(pre, N(resourceVersion)) : STR_NONE;
-    o->dry_run = val_len(val_get(v, N(dryRun)));
+    const struct val *dry = val_get(v, N(dryRun));
+    o->dry_run = val_len(dry);
+    for (size_t i = 0; i < val_len(dry) && i < countof(raw.dry_run); i++)
+        raw.dry_run[raw.ndry_run++] = val_text(val_item(dry, i));
+    return check(r, &raw);
 }

@@ -6,6 +6,6 @@
 /* Fills r->options for r->verb. False: the request is answered with 400 or 422. */
 MUST_USE bool options_of_query(struct request *r, struct str query);
 /* A tree of T(meta_v1_DeleteOptions) takes the place of what the query said. */
-void options_of_delete_body(struct request *r, const struct val *v);
+MUST_USE bool options_of_delete_body(struct request *r, const struct val *v);
 /* Checks what r->options say; requests from inside come here too. */
 MUST_USE bool options_check(struct request *r);

@@ -6,8 +6,8 @@ static const char *verb_of(struct str method)
     static const struct {
         struct str method;
         const char *verb;
-    } verbs[] = {{S_INIT("POST"), "create"},  {S_INIT("GET"), "get"},      {S_INIT("HEAD"), "get"},
-                 {S_INIT("PUT"), "update"},   {S_INIT("PATCH"), "patch"},  {S_INIT("DELETE"), "delete"}};
+    } verbs[] = {{S_INIT("POST"), "create"}, {S_INIT("GET"), "get"},     {S_INIT("HEAD"), "get"},
+                 {S_INIT("PUT"), "update"},  {S_INIT("PATCH"), "patch"}, {S_INIT("DELETE"), "delete"}};
     for (size_t i = 0; i < countof(verbs); i++)
         if (str_eq(verbs[i].method, method))
             return verbs[i].verb;

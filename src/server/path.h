@@ -8,7 +8,7 @@ struct path_info {
     bool is_resource;
     const char *verb; /* get list watch create update patch delete deletecollection; other methods: "" */
     struct str prefix, group, version, ns, resource, name, sub, rest; /* prefix: "api" or "apis" */
-    bool watch_path;  /* the old /api/v1/watch/... */
+    bool watch_path;                                                  /* the old /api/v1/watch/... */
 };
 /* path: unescaped segments are taken as they come, so it must be unescaped by the caller only after splitting: pass
  * the path as sent. Texts are in the arena or borrow from the path. False: a bad escape. */

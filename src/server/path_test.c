@@ -6,8 +6,9 @@ static void check(const char *method, const char *path, const char *want)
     AUTO(arena_fini) struct arena a = ARENA;
     struct path_info p;
     CHECK(path_parse(&a, str_of(method), str_of(path), &p));
-    struct str have = p.is_resource ? arena_fmt(&a, "%s " STR_FMT "/" STR_FMT " " STR_FMT " " STR_FMT "/" STR_FMT
-                                                    "/" STR_FMT "|" STR_FMT,
+    struct str have = p.is_resource ? arena_fmt(&a,
+                                                "%s " STR_FMT "/" STR_FMT " " STR_FMT " " STR_FMT "/" STR_FMT
+                                                "/" STR_FMT "|" STR_FMT,
                                                 p.verb, STR_ARG(p.group), STR_ARG(p.version), STR_ARG(p.resource),
                                                 STR_ARG(p.ns), STR_ARG(p.name), STR_ARG(p.sub), STR_ARG(p.rest))
                                     : arena_fmt(&a, "path %s", p.verb);

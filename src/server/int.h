@@ -1,0 +1,78 @@
+/* int.h - what the modules of the API server share: the server, its objects, and the steps of a request. */
+#pragma once
+#include "api/strategy.h"
+#include "base/map.h"
+#include "server/request.h"
+#include "server/server.h"
+#include "wire/http_server.h"
+#include <pthread.h>
+
+struct rbac;
+struct alloc;
+struct keys;
+struct watching;
+
+struct server {
+    struct arena arena; /* as long as the server */
+    struct loop *loop;
+    struct server_options options;
+    struct store *store;
+    struct http_server *http;
+    struct tls_server *tls;
+    struct keys *keys;   /* pki.h */
+    struct rbac *rbac;   /* rbac.h */
+    struct alloc *alloc; /* alloc.h */
+    struct map turns;    /* key -> struct turn: whose write is under way (turn.h) */
+    size_t writes_waiting;
+    struct list watches, revision_waiters;
+    size_t nwatches;
+    struct store_subscriber subscriber;
+    pthread_mutex_t published_lock;
+    struct store_snapshot published; /* of the newest visible revision; any thread may take it (objects.h) */
+    struct timer housekeeping;
+    bool ready, stopping;
+    struct metrics *metrics;
+    struct nodeproxy *proxy;
+    int64_t started; /* real ns */
+};
+
+/* --- objects.c: kinds and keys in the store --- */
+
+/* Where a kind is stored: "pods/", "deployments.apps/"; objects are PREFIX NS "/" NAME or PREFIX NAME. */
+struct str object_prefix(struct arena *a, const struct kind *k);
+struct str object_key(struct arena *a, const struct kind *k, struct str ns, struct str name);
+extern const struct store_type object_store_type;
+/* The object at the newest visible revision, in any thread: a reference, NULL where there is none. */
+struct obj *object_get(struct server *s, const struct kind *k, struct str ns, struct str name);
+struct store_snapshot objects_snapshot(struct server *s); /* any thread; store_snapshot_fini it */
+struct obj *object_of(const struct store_entry *e);       /* borrowed */
+/* Those of a kind (ns p NULL: of all namespaces), newest; fn returns false to stop. The prefix is right in any
+ * thread. */
+void objects_each(struct server *s, const struct kind *k, struct str ns, bool (*fn)(struct obj *o, void *arg),
+                  void *arg);
+/* An object served as another group's kind (events.k8s.io): a reference to it, or to a converted one. */
+struct obj *object_as(const struct kind *k, struct obj *o);
+/* The object with another revision (a DELETED event carries the revision of the deletion). */
+struct obj *object_at(struct obj *o, int64_t rev);
+
+/* --- turn.c: one writer a key at a time, so that reading, changing and writing are one step --- */
+
+/* Calls step(r) now or when those before it are done. */
+void turn_take(struct request *r, struct str key, void (*step)(struct request *r));
+void turn_done(struct request *r); /* not taken: nothing happens */
+
+/* --- request.c --- */
+void request_finish(struct request *r); /* answered: gives back turns, runs done in r->loop */
+
+/* --- verbs: each answers r now or later; they run after authorization --- */
+void verb_get(struct request *r);    /* read.c; any thread */
+void verb_list(struct request *r);   /* read.c */
+void verb_write(struct request *r);  /* write.c: create, update, patch; the store's loop */
+void verb_delete(struct request *r); /* delete.c */
+void verb_delete_collection(struct request *r);
+
+/* --- write.c, for the verbs --- */
+/* Puts an object (or deletes it: o NULL) where `expect` is its revision, then answers with o and code. A conflict
+ * takes the step again. Consumes o's reference. */
+void write_put(struct request *r, struct str key, struct obj *own_o, int64_t expect, int code);
+void write_delete(struct request *r, struct obj *was, struct obj *answer, int code);

@@ -1,0 +1,24 @@
+/* server.h - the API server: one store, one HTTPS front, one loop. */
+#pragma once
+#include "server/request.h"
+#include "sys/loop.h"
+
+struct server_options {
+    const char *root;      /* folder above var/lib/wherry/server and etc/wherry; "": the machine's */
+    const char *listen;    /* "0.0.0.0:6443", "127.0.0.1:0"; several, separated by commas */
+    const int *listen_fds; /* inherited sockets instead; the server's now */
+    size_t nlisten_fds;
+    const char *advertise;    /* the address in kubeconfig and Endpoints; NULL: found */
+    const char *service_cidr; /* NULL: 10.43.0.0/16 */
+    const char *domain;       /* NULL: cluster.local */
+    const char *node_socket;  /* where nodes of this machine answer; NULL: /run/wherry/relay.sock below root */
+    const char *node_ports;   /* NULL: 30000-32767 */
+    bool memory;              /* nothing on disk but keys */
+};
+/* Starts it all; `ready` is when it listens, which is on return. NULL: nothing was started. Blocking: reads the
+ * store. The loop's thread owns it. */
+struct server *server_start(struct loop *l, const struct server_options *o, struct err *err) MUST_USE;
+void server_stop(struct server *s); /* requests and watches from inside must be over; NULL is fine */
+AUTO_POINTER(server_stop, struct server);
+int server_port(const struct server *s);               /* of the first listener */
+const char *server_kubeconfig(const struct server *s); /* path of the admin's */
