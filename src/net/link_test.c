@@ -1,0 +1,139 @@
+#include "base/fault.h"
+#include "net/world_test.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+
+TEST(instance_ids_are_stable_and_differ)
+{
+    CHECK_STR(str_of(instance_of(S("/")).id), str_of(instance_of(S("/")).id));
+    CHECK(strcmp(instance_of(S("/")).id, instance_of(S("/tmp/a")).id) != 0);
+    CHECK_STR(str_of(instance_of(S("/tmp/a/")).id), str_of(instance_of(S("/tmp/a")).id));
+    CHECK_INT(strlen(instance_of(S("/")).id), INSTANCE_ID_N);
+}
+
+TEST(a_pod_and_its_host_reach_each_other)
+{
+    world_enter();
+    world_run("ip addr add 10.42.0.1/32 dev lo");
+    struct pod pod = world_pod(IP4(10, 42, 0, 5));
+    int server = world_listen(pod.ns, SOCK_STREAM, 0, INADDR_ANY, 80);
+    struct reached r = world_tcp(NO_NS, pod.ip, 80, &server, 1);
+    CHECK_INT(r.error, 0);
+    CHECK_INT(r.client, NODE_IP); /* not the link's own 169.254.1.1 */
+    int host = world_listen(NO_NS, SOCK_STREAM, 0, INADDR_ANY, 80);
+    r = world_tcp(pod.ns, NODE_IP, 80, &host, 1);
+    CHECK_INT(r.error, 0);
+    CHECK_INT(r.client, pod.ip);
+}
+
+TEST(two_pods_reach_each_other_and_a_pod_itself)
+{
+    world_enter();
+    world_run("ip addr add 10.42.0.1/32 dev lo; echo 1 > /proc/sys/net/ipv4/ip_forward");
+    struct pod a = world_pod(IP4(10, 42, 0, 5)), b = world_pod(IP4(10, 42, 0, 6));
+    int server = world_listen(b.ns, SOCK_STREAM, 0, INADDR_ANY, 80);
+    struct reached r = world_tcp(a.ns, b.ip, 80, &server, 1);
+    CHECK_INT(r.error, 0);
+    CHECK_INT(r.client, a.ip);
+    CHECK_INT(world_tcp(b.ns, b.ip, 80, &server, 1).error, 0);
+    CHECK_INT(world_tcp(b.ns, IP4(127, 0, 0, 1), 80, &server, 1).error, 0);
+}
+
+TEST(links_are_known_after_a_restart)
+{
+    world_enter();
+    world_run(
+        "ip addr add 10.42.0.1/32 dev lo; ip link add w99999-0a2a0007 type veth; ip link add w1f3a9-zz type veth");
+    (void)world_pod(IP4(10, 42, 0, 9));
+    struct pod b = world_pod(IP4(10, 42, 0, 5));
+    struct pod_links links;
+    struct err err = ERR;
+    CHECK_OK(pod_link_list(world_instance, &links, &err), err);
+    CHECK_INT(links.links.n, 2);
+    struct pod_link *last = &links.links.p[0];
+    array_each (l, &links.links)
+        if (l->ifindex > last->ifindex)
+            last = l;
+    CHECK_INT(last->ip, b.ip);
+    CHECK_STR(str_of(last->alias), S("default/web 1234"));
+    CHECK_STR(str_of(last->name), S("w1f3a9-0a2a0005"));
+    array_fini(&links.links);
+}
+
+TEST(a_link_goes_with_its_namespace_or_at_once)
+{
+    world_enter();
+    world_run("ip addr add 10.42.0.1/32 dev lo; ip route add unreachable 10.42.0.0/16");
+    struct pod pod = world_pod(IP4(10, 42, 0, 5));
+    struct err err = ERR;
+    int server = world_listen(pod.ns, SOCK_STREAM, 0, INADDR_ANY, 80);
+    CHECK_INT(world_tcp(NO_NS, pod.ip, 80, &server, 1).error, 0);
+    CHECK_OK(pod_link_unroute(world_instance, pod.ip, &err), err);
+    CHECK_INT(world_tcp(NO_NS, pod.ip, 80, &server, 1).error, EHOSTUNREACH);
+    CHECK_OK(pod_link_unroute(world_instance, pod.ip, &err), err);
+    CHECK_OK(pod_link_del(world_instance, pod.ip, &err), err);
+    CHECK_OK(pod_link_del(world_instance, pod.ip, &err), err);
+    CHECK_OK(pod_link_unroute(world_instance, pod.ip, &err), err);
+    CHECK(!str_has(world_output("ip link"), S("w1f3a9")));
+    int host_ns = netns_new(&err);
+    CHECK_OK(host_ns >= 0, err);
+}
+
+TEST(a_link_replaces_a_half_made_one)
+{
+    world_enter();
+    world_run("ip addr add 10.42.0.1/32 dev lo; ip link add w1f3a9-0a2a0005 type veth");
+    struct pod pod = world_pod(IP4(10, 42, 0, 5));
+    int server = world_listen(pod.ns, SOCK_STREAM, 0, INADDR_ANY, 80);
+    CHECK_INT(world_tcp(NO_NS, pod.ip, 80, &server, 1).error, 0);
+}
+
+TEST(a_link_that_fails_half_way_leaves_nothing)
+{
+    world_enter();
+    world_run("ip addr add 10.42.0.1/32 dev lo");
+    struct err err = ERR;
+    AUTO(fd_close) int ns = netns_new(&err);
+    struct pod_link_spec spec = {
+        .instance = world_instance, .ip = IP4(10, 42, 0, 5), .node_ip = NODE_IP, .netns_fd = ns, .mtu = 1400};
+    struct pod_link link;
+    for (int n = 1; n < 100; n++) {
+        err = ERR;
+        fault_at(n);
+        bool ok = pod_link_add(&spec, &link, &err);
+        bool fired = fault_fired();
+        fault_at(0);
+        if (!ok)
+            CHECK(fired && !str_has(world_output("ip link"), S("w1f3a9")));
+        if (!fired) {
+            CHECK_OK(ok, err);
+            CHECK(world_has("ip link", "mtu 1400"));
+            return;
+        }
+        if (ok)
+            CHECK_OK(pod_link_del(world_instance, spec.ip, &err), err);
+    }
+    CHECK(false);
+}
+
+TEST(a_namespace_is_kept_by_its_file)
+{
+    world_enter();
+    struct err err = ERR;
+    char path[200];
+    (void)snprintf(path, sizeof path, "%s/ns", test_dir());
+    int ns = netns_new(&err);
+    CHECK_OK(netns_keep(ns, path, &err), err);
+    fd_close(ns);
+    ns = netns_open(path, &err);
+    CHECK_OK(ns >= 0, err);
+    int home = netns_enter(ns, &err);
+    CHECK_OK(home >= 0, err);
+    netns_leave(home);
+    fd_close(home);
+    fd_close(ns);
+    netns_drop(path);
+    CHECK(access(path, F_OK) < 0);
+    netns_drop(path);
+}
