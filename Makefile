@@ -24,7 +24,7 @@ LIBS_JOB := $(shell pkg-config --libs $(PKGS_JOB) openssl libzstd zlib 2>/dev/nu
 WARN := -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Wimplicit-fallthrough \
 	-Wswitch-enum -Wwrite-strings -Wpointer-arith -Wundef -Wformat=2
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
-CFLAGS_ALL := -std=gnu17 -g -D_GNU_SOURCE -Isrc $(WARN) $(PKG_CFLAGS)
+CFLAGS_ALL := -std=gnu17 -g -D_GNU_SOURCE -iquote src $(WARN) $(PKG_CFLAGS)
 CFLAGS_debug := -Og
 CFLAGS_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DWHERRY_SANITIZED
 CFLAGS_tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread -DWHERRY_SANITIZED
