@@ -73,12 +73,12 @@ static int outside(void)
 {
     struct err err = ERR;
     int ns = netns_new(&err);
-    world_run("ip link add eth0 type veth peer name up netns /proc/%d/fd/%d", (int)getpid(), ns);
+    world_run("ip link add eth0 type veth peer name wan netns /proc/%d/fd/%d", (int)getpid(), ns);
     world_run("ip addr add 192.0.2.2/24 dev eth0 && ip link set eth0 up && ip route add default via 192.0.2.1 && "
               "ip neigh add 192.0.2.1 lladdr 02:00:00:00:00:01 dev eth0 nud permanent");
     int home = netns_enter(ns, &err);
     CHECK_OK(home >= 0, err);
-    world_run("ip addr add 192.0.2.1/24 dev up && ip link set up up address 02:00:00:00:00:01");
+    world_run("ip addr add 192.0.2.1/24 dev wan && ip link set wan up address 02:00:00:00:00:01");
     int fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, htons(0x0800));
     netns_leave(home);
     fd_close(home);
