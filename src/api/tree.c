@@ -214,8 +214,7 @@ bool val_equal(const struct val *a, const struct val *b)
 
 const struct val *val_find(const struct val *list, const struct name *name, struct str value)
 {
-    val_each_item(it, list)
-    {
+    val_each_item (it, list) {
         const struct val *v = val_get(it, name);
         if (val_is(v, VAL_STRING) && str_eq(val_text(v), value))
             return it;

@@ -16,7 +16,7 @@
      (void)(a)->n--) /* keeps the order */
 #define array_clear(a)    ((void)((a)->n = 0))
 #define array_fini(a)     (mem_free((a)->p), (a)->p = NULL, (a)->n = (a)->cap = 0)
-#define array_each(it, a) for (__typeof__((a)->p) it = (a)->p; it != NULL && it < (a)->p + (a)->n; it++)
+#define array_each(it, a) for (__typeof__(*(a)->p) *it = (a)->p; it != NULL && it < (a)->p + (a)->n; it++)
 
 static inline void *array_grow(void *p, size_t need, size_t *cap, size_t size)
 {

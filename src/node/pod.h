@@ -1,0 +1,167 @@
+/* pod.h - one pod on this node: what is wanted, what has been seen, and the pure step between them.
+ *
+ * The agent feeds facts in (pod_wanted, pod_saw_*), calls pod_step, and carries out the actions it gets. Nothing here
+ * has a clock, a descriptor or a thread: times come in, so every story can be played in a test. Everything needed to
+ * go on after the node role was killed is either in the API object (restart counts, start time) or is seen again
+ * (what the shim says), so a fresh struct pod fed with the same facts continues where the old one stood.
+ *
+ * Statuses, reasons and texts: as a kubelet of 1.36 writes them (core/v1 PodStatus).
+ * Times: `now` is clock_mono ns where something is awaited, `real` clock_real ns where it is shown. */
+#pragma once
+#include "api/obj.h"
+#include "base/array.h"
+
+/* Where the pod stands. The moves that are allowed stand in pod_moves (pod_step.c). */
+enum pod_state {
+    POD_PREPARING, /* volumes and sandbox are being made */
+    POD_ACTIVE,    /* containers are started, probed, restarted */
+    POD_LEAVING,   /* waits until every data plane has forgotten it */
+    POD_DRAINING,  /* waits until connections through Services are quiet */
+    POD_STOPPING,  /* preStop, SIGTERM, SIGKILL */
+    POD_CLEANING,  /* sandbox and volumes go */
+    POD_ENDED,     /* nothing of it is left on the node; its status is final */
+    POD_STATES
+};
+
+enum part { PART_NONE, PART_BUSY, PART_READY, PART_FAILED };
+enum container_role { CONTAINER_INIT, CONTAINER_SIDECAR, CONTAINER_MAIN, CONTAINER_EPHEMERAL };
+enum run { RUN_NONE, RUN_STARTING, RUN_RUNNING, RUN_EXITED };
+enum hook { HOOK_NONE, HOOK_BUSY, HOOK_DONE, HOOK_FAILED };
+
+/* How a container ended, for status.state.terminated and lastState. */
+struct ending {
+    struct str id; /* 64 hex digits, in the pod's arena */
+    int exit_code;
+    const char *reason;        /* Completed, Error, OOMKilled, StartError, ContainerStatusUnknown */
+    struct str message;        /* termination message; may be empty */
+    int64_t started, finished; /* real ns; 0: never */
+};
+
+struct pod_container {
+    struct str name;
+    const struct val *spec; /* in the wanted object */
+    enum container_role role;
+
+    enum part image;
+    struct str image_reason, image_message; /* ErrImagePull ..., while PART_FAILED */
+    bool image_backing_off;                 /* the failure has been shown once: ImagePullBackOff from now on */
+    int64_t image_retry_at, image_backoff;  /* mono ns, ns */
+    struct str image_id;                    /* "name@sha256:..." once present */
+
+    enum run run;
+    struct str id; /* of the current or latest run */
+    int64_t started_real, started_mono;
+    struct ending end;  /* while RUN_EXITED */
+    struct ending last; /* the run before this one */
+    bool has_last;
+    int restarts;
+    struct str config_reason, config_message; /* CreateContainerConfigError and the like; cleared by a retry */
+    int64_t retry_at, backoff;                /* when it may be started again; 0: at once */
+    bool backing_off;                         /* the crash loop's wait is shown */
+
+    bool passed_startup, ready, unhealthy; /* what the probes say; unhealthy: restart it */
+    const char *unhealthy_why;             /* "failed liveness probe" */
+    enum hook poststart, prestop;
+    struct str poststart_message;
+    const char *stopping; /* told to end, and why: "Stopping container %s"; NULL: no */
+    int64_t kill_at;      /* mono ns: SIGKILL then; 0: not decided */
+    bool termed, killed;
+    int64_t user_uid, user_gid; /* of the running process, for status.user; -1: not known */
+};
+
+struct pod {
+    struct arena arena; /* texts that outlive one object: names, ids, messages */
+    struct obj *obj;    /* the wanted pod, owned reference */
+    struct str uid, ns, name;
+    enum pod_state state;
+
+    enum part volumes, sandbox;
+    struct str volumes_message, sandbox_message;
+    int64_t volumes_retry_at, volumes_backoff, sandbox_retry_at, sandbox_backoff;
+    struct str ip, host_ip;
+    bool host_network;
+    bool adopted;      /* its containers ran before this agent did */
+    bool sandbox_lost; /* it died under us: made again, containers run again */
+
+    ARRAY(struct pod_container) containers; /* init containers in order, then main, then ephemeral */
+
+    bool deleted;                   /* deletionTimestamp is set, or the object is gone */
+    bool forced;                    /* the object is gone, or grace is 0: no waiting */
+    int64_t grace_s;                /* of this stop */
+    int64_t stop_since;             /* mono ns when the stop began; 0: none */
+    bool in_service, left, drained; /* see architecture: leaving */
+    const char *fail_reason;        /* DeadlineExceeded, Evicted, OutOfcpu ...; NULL: none */
+    struct str fail_message;
+    bool rejected;                      /* refused by the node: no conditions, nothing was started */
+    int64_t started_real, started_mono; /* status.startTime, and when this agent first saw it */
+    bool concluded;                     /* an earlier agent wrote a final status: it stays */
+    bool delete_asked;                  /* the final DELETE has been sent */
+};
+
+enum pod_action_kind {
+    DO_VOLUMES_SETUP,
+    DO_VOLUMES_TEARDOWN,
+    DO_SANDBOX_START,
+    DO_SANDBOX_STOP,
+    DO_IMAGE_ENSURE,    /* container */
+    DO_CONTAINER_START, /* container: create and start; removes an earlier run */
+    DO_POSTSTART,       /* container */
+    DO_PRESTOP,         /* container */
+    DO_TERM,            /* container: the stop signal */
+    DO_KILL,            /* container: SIGKILL */
+    DO_LEAVE,           /* wait for the data planes; answered by pod_saw_left */
+    DO_DRAIN,           /* watch its connections; answered by pod_saw_drained */
+    DO_EVENT,           /* event, container or -1 */
+    DO_DELETE_OBJECT,   /* DELETE with grace 0 and the uid */
+};
+struct pod_action {
+    enum pod_action_kind what;
+    int container;      /* index, or -1 */
+    bool warning;       /* DO_EVENT */
+    const char *reason; /* DO_EVENT */
+    struct str message; /* DO_EVENT, in the pod's arena */
+};
+struct pod_actions {
+    ARRAY(struct pod_action) list;
+    int64_t wake_at; /* call again then at the latest (mono ns); 0: only on news */
+};
+void pod_actions_fini(struct pod_actions *a);
+AUTO_VALUE(pod_actions_fini, struct pod_actions);
+
+struct pod *pod_new(struct obj *obj, struct str host_ip, int64_t now, int64_t real);
+void pod_free(struct pod *p);
+AUTO_POINTER(pod_free, struct pod);
+/* A newer version of the object: spec changes that are allowed while it runs, deletion, grace. */
+void pod_wanted(struct pod *p, struct obj *obj, int64_t now);
+void pod_gone(struct pod *p, int64_t now); /* the object was removed: forced */
+void pod_fail(struct pod *p, const char *reason, struct str message, bool rejected, int64_t now);
+
+void pod_saw_volumes(struct pod *p, bool ok, struct str message, int64_t now);
+void pod_saw_sandbox(struct pod *p, bool ok, struct str ip_or_message, int64_t now);
+void pod_saw_sandbox_lost(struct pod *p, int64_t now);
+void pod_saw_sandbox_stopped(struct pod *p);
+void pod_saw_volumes_removed(struct pod *p);
+/* ok: id_or_reason is the image id; otherwise the reason ("ErrImagePull") and the message. */
+void pod_saw_image(struct pod *p, int c, bool ok, struct str id_or_reason, struct str message, int64_t now);
+void pod_saw_running(struct pod *p, int c, struct str id, int64_t real, int64_t now);
+/* The start failed. config: before anything was created (CreateContainerConfigError), retried when news comes;
+ * otherwise the command could not be run (StartError, 128). */
+void pod_saw_start_failed(struct pod *p, int c, const char *reason, struct str message, bool config, int64_t real,
+                          int64_t now);
+void pod_saw_exit(struct pod *p, int c, int exit_code, bool oom, struct str message, int64_t started,
+                  int64_t finished, int64_t now);
+/* Found after a restart of the agent: containers that run or have ended. */
+void pod_saw_adopted(struct pod *p, struct str ip);
+void pod_saw_probe(struct pod *p, int c, bool passed_startup, bool ready, const char *unhealthy_why);
+void pod_saw_hook(struct pod *p, int c, bool poststart, bool ok, struct str message);
+void pod_saw_left(struct pod *p);
+void pod_saw_drained(struct pod *p);
+/* Something that a failed start waited for has changed (a ConfigMap appeared): try again now. */
+void pod_retry(struct pod *p);
+
+void pod_step(struct pod *p, int64_t now, struct pod_actions *out);
+
+/* The status this pod has now: core/v1 PodStatus, complete, as a map in the arena. */
+struct val pod_status(const struct pod *p, struct arena *a, int64_t real);
+const char *pod_phase(const struct pod *p);                   /* Pending, Running, Succeeded, Failed */
+int pod_container_find(const struct pod *p, struct str name); /* index, or -1 */

@@ -1,0 +1,420 @@
+#include "base/clock.h"
+#include "node/pod.h"
+
+#define RUNTIME "wherry"
+
+struct view { /* what is used by every part below */
+    const struct pod *p;
+    struct arena *a;
+    int64_t real, generation;
+    const struct val *old;
+};
+
+static bool stopped_all(const struct pod *p)
+{
+    return p->state == POD_CLEANING || p->state == POD_ENDED;
+}
+
+static bool any_ran(const struct pod *p)
+{
+    array_each (c, &p->containers)
+        if (c->run == RUN_RUNNING || c->run == RUN_EXITED)
+            return true;
+    return false;
+}
+
+static bool never_started(const struct pod_container *c)
+{
+    return c->run != RUN_RUNNING && c->run != RUN_EXITED && !c->has_last;
+}
+
+static bool init_pending(const struct pod *p)
+{
+    array_each (c, &p->containers) {
+        if (c->role == CONTAINER_INIT && !(c->run == RUN_EXITED && c->end.exit_code == 0))
+            return true;
+        if (c->role == CONTAINER_SIDECAR && never_started(c))
+            return true;
+    }
+    return false;
+}
+
+static bool has_init(const struct pod *p)
+{
+    return p->containers.n && p->containers.p[0].role != CONTAINER_MAIN;
+}
+
+const char *pod_phase(const struct pod *p)
+{
+    size_t running = 0, waiting = 0, ended = 0, well = 0;
+    array_each (c, &p->containers) {
+        if (c->role != CONTAINER_MAIN)
+            continue;
+        if (c->run == RUN_RUNNING)
+            running++;
+        else if (c->run == RUN_EXITED)
+            ended++, well += c->end.exit_code == 0;
+        else if (c->has_last)
+            ended++;
+        else
+            waiting++;
+    }
+    if (p->rejected)
+        return "Failed";
+    if (stopped_all(p) && (p->deleted || p->fail_reason))
+        return !p->fail_reason && ended && well == ended && !waiting ? "Succeeded" : "Failed";
+    if (stopped_all(p))
+        return init_pending(p) || well < ended ? "Failed" : "Succeeded";
+    if (init_pending(p) || waiting)
+        return "Pending";
+    return "Running";
+}
+
+static void put(struct view *v, struct val *m, const struct name *name, const char *text)
+{
+    val_set_text(v->a, m, name, str_of(text));
+}
+
+static void put_time(struct view *v, struct val *m, const struct name *name, int64_t real)
+{
+    if (real)
+        val_set(v->a, m, name, val_str(v->a, time_text(v->a, real)));
+    else
+        val_set(v->a, m, name, VAL_NONE);
+}
+
+/* --- conditions ---------------------------------------------------------------------------------------------- */
+
+static void add_condition(struct view *v, struct val *list, const char *type, bool yes, const char *reason,
+                          struct str message)
+{
+    const struct val *was = val_find(val_get(v->old, N(conditions)), N(type), str_of(type));
+    struct val c = val_map();
+    put(v, &c, N(type), type);
+    val_set_num(v->a, &c, N(observedGeneration), v->generation);
+    put(v, &c, N(status), yes ? "True" : "False");
+    val_set(v->a, &c, N(lastProbeTime), VAL_NONE);
+    if (was && str_eqz(val_text_at(was, N(status)), yes ? "True" : "False"))
+        val_set(v->a, &c, N(lastTransitionTime), val_str(v->a, val_text_at(was, N(lastTransitionTime))));
+    else
+        put_time(v, &c, N(lastTransitionTime), v->real);
+    if (reason)
+        put(v, &c, N(reason), reason);
+    if (message.n)
+        val_set(v->a, &c, N(message), val_str(v->a, message));
+    val_add(v->a, list, c);
+}
+
+static struct str names_of(struct view *v, bool (*is)(const struct pod_container *c), bool init, const char *what)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    array_each (c, &v->p->containers) {
+        bool its_init = c->role == CONTAINER_INIT || c->role == CONTAINER_SIDECAR;
+        if (c->role == CONTAINER_EPHEMERAL || !is(c) || (init ? !its_init : c->role == CONTAINER_INIT))
+            continue;
+        if (b.n)
+            strbuf_addc(&b, ' ');
+        strbuf_add(&b, c->name);
+    }
+    return b.n ? arena_fmt(v->a, "containers with %s status: [" STR_FMT "]", what, STR_ARG(strbuf_str(&b)))
+               : STR_NONE;
+}
+
+static bool is_unready(const struct pod_container *c)
+{
+    return !(c->run == RUN_RUNNING && c->ready);
+}
+
+static bool is_incomplete(const struct pod_container *c)
+{
+    return c->role == CONTAINER_INIT ? !(c->run == RUN_EXITED && c->end.exit_code == 0) : !c->passed_startup;
+}
+
+static bool gates_open(struct view *v, struct strbuf *closed)
+{
+    val_each_item (g, val_at(obj_spec(v->p->obj), N(readinessGates))) {
+        struct str type = val_text_at(g, N(conditionType));
+        const struct val *c = val_find(val_get(v->old, N(conditions)), N(type), type);
+        if (c && str_eq(val_text_at(c, N(status)), S("True")))
+            continue;
+        strbuf_addf(closed, "%s%s\"" STR_FMT "\" %s", closed->n ? ", " : "",
+                    "corresponding condition of pod readiness gate ", STR_ARG(type),
+                    c ? "does not have status \"True\"." : "does not exist.");
+    }
+    return closed->n == 0;
+}
+
+static bool is_own_condition(struct str type)
+{
+    static const char *const own[] = {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady",
+                                      "PodScheduled"};
+    for (size_t i = 0; i < countof(own); i++)
+        if (str_eqz(type, own[i]))
+            return true;
+    return false;
+}
+
+static void add_conditions(struct view *v, struct val *status, const char *phase)
+{
+    const struct pod *p = v->p;
+    struct val list = val_list();
+    val_each_item (c, val_get(v->old, N(conditions))) {
+        if (!is_own_condition(val_text_at(c, N(type))))
+            val_add(v->a, &list, val_copy(v->a, c));
+    }
+    bool over = strcmp(phase, "Succeeded") == 0, failed = strcmp(phase, "Failed") == 0;
+    const char *end_reason = over ? "PodCompleted" : failed ? "PodFailed" : NULL;
+    struct str incomplete = names_of(v, is_incomplete, true, "incomplete");
+    struct str unready = names_of(v, is_unready, false, "unready");
+    add_condition(v, &list, "PodReadyToStartContainers", p->sandbox == PART_READY && !stopped_all(p), NULL, STR_NONE);
+    bool initialized = !init_pending(p);
+    if (over || initialized)
+        add_condition(v, &list, "Initialized", true, over ? "PodCompleted" : NULL, STR_NONE);
+    else
+        add_condition(v, &list, "Initialized", false, failed ? "PodFailed" : "ContainersNotInitialized",
+                      failed ? STR_NONE : incomplete);
+    AUTO(strbuf_fini) struct strbuf closed = STRBUF(STRBUF_TEXT);
+    if (end_reason) {
+        add_condition(v, &list, "Ready", false, end_reason, STR_NONE);
+        add_condition(v, &list, "ContainersReady", false, end_reason, STR_NONE);
+    } else if (unready.n) {
+        add_condition(v, &list, "Ready", false, "ContainersNotReady", unready);
+        add_condition(v, &list, "ContainersReady", false, "ContainersNotReady", unready);
+    } else {
+        bool open = gates_open(v, &closed);
+        add_condition(v, &list, "Ready", open, open ? NULL : "ReadinessGatesNotReady", strbuf_str(&closed));
+        add_condition(v, &list, "ContainersReady", true, NULL, STR_NONE);
+    }
+    const struct val *scheduled = val_find(val_get(v->old, N(conditions)), N(type), S("PodScheduled"));
+    bool by_hand = !scheduled; /* nodeName set by the maker, not by a scheduler */
+    add_condition(v, &list, "PodScheduled", by_hand || str_eq(val_text_at(scheduled, N(status)), S("True")), NULL,
+                  STR_NONE);
+    val_set(v->a, status, N(conditions), list);
+}
+
+/* --- containers ---------------------------------------------------------------------------------------------- */
+
+static struct val terminated(struct view *v, const struct ending *e)
+{
+    struct val t = val_map(), state = val_map();
+    val_set_num(v->a, &t, N(exitCode), e->exit_code);
+    put(v, &t, N(reason), e->reason);
+    if (e->message.n)
+        val_set(v->a, &t, N(message), val_str(v->a, e->message));
+    put_time(v, &t, N(startedAt), e->started);
+    put_time(v, &t, N(finishedAt), e->finished);
+    if (e->id.n)
+        val_set(v->a, &t, N(containerID), val_str(v->a, arena_fmt(v->a, RUNTIME "://" STR_FMT, STR_ARG(e->id))));
+    val_set(v->a, &state, N(terminated), t);
+    return state;
+}
+
+static struct val waiting(struct view *v, const char *reason, struct str message)
+{
+    struct val w = val_map(), state = val_map();
+    put(v, &w, N(reason), reason);
+    if (message.n)
+        val_set(v->a, &w, N(message), val_str(v->a, message));
+    val_set(v->a, &state, N(waiting), w);
+    return state;
+}
+
+static struct val waiting_state(struct view *v, const struct pod_container *c)
+{
+    const struct pod *p = v->p;
+    if (c->config_reason.n)
+        return waiting(v, str_dup(v->a, c->config_reason).p, c->config_message);
+    if (c->image == PART_FAILED && c->image_backing_off)
+        return waiting(v, "ImagePullBackOff",
+                       arena_fmt(v->a, "Back-off pulling image \"" STR_FMT "\": " STR_FMT ": " STR_FMT,
+                                 STR_ARG(val_text_at(c->spec, N(image))), STR_ARG(c->image_reason),
+                                 STR_ARG(c->image_message)));
+    if (c->image == PART_FAILED)
+        return waiting(v, str_dup(v->a, c->image_reason).p, c->image_message);
+    if (c->poststart == HOOK_FAILED)
+        return waiting(v, "PostStartHookError", c->poststart_message);
+    return waiting(v, has_init(p) ? "PodInitializing" : "ContainerCreating", STR_NONE);
+}
+
+static struct str back_off_text(struct view *v, const struct pod_container *c)
+{
+    /* `backoff` is already the next wait; the one being waited is half of it, and never under the first */
+    int64_t s = MAX(c->backoff / 2, 10 * NS_PER_S) / NS_PER_S;
+    struct str wait = s < 60 ? arena_fmt(v->a, "%llds", (long long)s)
+                             : arena_fmt(v->a, "%lldm%llds", (long long)s / 60, (long long)s % 60);
+    return arena_fmt(
+        v->a, "back-off " STR_FMT " restarting failed container=" STR_FMT " pod=" STR_FMT "_" STR_FMT "(" STR_FMT ")",
+        STR_ARG(wait), STR_ARG(c->name), STR_ARG(v->p->name), STR_ARG(v->p->ns), STR_ARG(v->p->uid));
+}
+
+static struct val state_of(struct view *v, const struct pod_container *c, struct val *last)
+{
+    static const struct ending never = {
+        .exit_code = 137,
+        .reason = "ContainerStatusUnknown",
+        .message = S_INIT("The container could not be located when the pod was terminated")};
+    if (c->has_last)
+        *last = terminated(v, &c->last);
+    if (c->run == RUN_RUNNING && c->poststart != HOOK_BUSY && c->poststart != HOOK_NONE) {
+        struct val r = val_map(), state = val_map();
+        put_time(v, &r, N(startedAt), c->started_real);
+        val_set(v->a, &state, N(running), r);
+        return state;
+    }
+    if (c->run == RUN_EXITED) {
+        bool start_error = strcmp(c->end.reason, "StartError") == 0;
+        if ((c->backing_off || start_error) && !stopped_all(v->p)) {
+            *last = terminated(v, &c->end);
+            return c->backing_off ? waiting(v, "CrashLoopBackOff", back_off_text(v, c))
+                                  : waiting(v, "RunContainerError", c->config_message);
+        }
+        return terminated(v, &c->end);
+    }
+    if (stopped_all(v->p) && !v->p->rejected)
+        return terminated(v, &never);
+    return waiting_state(v, c);
+}
+
+static void add_mounts(struct view *v, struct val *status, const struct pod_container *c)
+{
+    const struct val *mounts = val_get(c->spec, N(volumeMounts));
+    struct val list = val_list();
+    val_each_item (m, mounts) {
+        struct val out = val_map();
+        val_set(v->a, &out, N(name), val_str(v->a, val_text_at(m, N(name))));
+        val_set(v->a, &out, N(mountPath), val_str(v->a, val_text_at(m, N(mountPath))));
+        if (val_true(val_get(m, N(readOnly)))) {
+            val_set_bool(v->a, &out, N(readOnly), true);
+            val_set_text(v->a, &out, N(recursiveReadOnly), S("Disabled"));
+        }
+        val_add(v->a, &list, out);
+    }
+    if (list.n)
+        val_set(v->a, status, N(volumeMounts), list);
+}
+
+static void add_running_facts(struct view *v, struct val *status, const struct pod_container *c)
+{
+    const struct val *resources = val_get(c->spec, N(resources));
+    const struct val *requests = val_get(resources, N(requests));
+    if (val_len(requests))
+        val_set(v->a, status, N(allocatedResources), val_copy(v->a, requests));
+    val_set(v->a, status, N(resources), resources ? val_copy(v->a, resources) : val_map());
+    if (c->user_uid < 0)
+        return;
+    struct val groups = val_list();
+    val_add(v->a, &groups, val_int(c->user_gid));
+    struct val *linux_user = val_need_map(v->a, status, N(user), N(linux));
+    val_set_num(v->a, linux_user, N(uid), c->user_uid);
+    val_set_num(v->a, linux_user, N(gid), c->user_gid);
+    val_set(v->a, linux_user, N(supplementalGroups), groups);
+}
+
+static struct val container_status(struct view *v, const struct pod_container *c)
+{
+    struct val s = val_map(), last = val_map();
+    struct val state = state_of(v, c, &last);
+    val_set(v->a, &s, N(name), val_str(v->a, c->name));
+    val_set(v->a, &s, N(state), state);
+    val_set(v->a, &s, N(lastState), last);
+    bool ready = c->role == CONTAINER_INIT ? c->run == RUN_EXITED && c->end.exit_code == 0 : !is_unready(c);
+    val_set_bool(v->a, &s, N(ready), ready && c->role != CONTAINER_EPHEMERAL);
+    val_set_num(v->a, &s, N(restartCount), c->restarts);
+    val_set(v->a, &s, N(image), val_str(v->a, val_text_at(c->spec, N(image))));
+    bool ran = c->run == RUN_RUNNING || c->run == RUN_EXITED || c->has_last;
+    val_set(v->a, &s, N(imageID), val_str(v->a, ran ? c->image_id : S("")));
+    struct str id = c->run == RUN_RUNNING || c->run == RUN_EXITED ? c->id : c->has_last ? c->last.id : STR_NONE;
+    if (id.n)
+        val_set(v->a, &s, N(containerID), val_str(v->a, arena_fmt(v->a, RUNTIME "://" STR_FMT, STR_ARG(id))));
+    if (c->role != CONTAINER_EPHEMERAL)
+        val_set_bool(v->a, &s, N(started), c->run == RUN_RUNNING && c->passed_startup && c->poststart == HOOK_DONE);
+    if (ran)
+        add_running_facts(v, &s, c);
+    add_mounts(v, &s, c);
+    return s;
+}
+
+static void add_containers(struct view *v, struct val *status, const struct name *name,
+                           bool (*is)(enum container_role r), bool sorted)
+{
+    struct val list = val_list();
+    array_each (c, &v->p->containers) {
+        if (!is(c->role))
+            continue;
+        struct val s = container_status(v, c);
+        val_add(v->a, &list, s);
+        for (size_t i = list.n - 1; sorted && i > 0; i--) {
+            if (str_cmp(val_text_at(&list.list[i - 1], N(name)), val_text_at(&list.list[i], N(name))) <= 0)
+                break;
+            struct val swap = list.list[i];
+            list.list[i] = list.list[i - 1];
+            list.list[i - 1] = swap;
+        }
+    }
+    if (list.n)
+        val_set(v->a, status, name, list);
+}
+
+static bool is_init(enum container_role r)
+{
+    return r == CONTAINER_INIT || r == CONTAINER_SIDECAR;
+}
+
+static bool is_main(enum container_role r)
+{
+    return r == CONTAINER_MAIN;
+}
+
+static bool is_ephemeral(enum container_role r)
+{
+    return r == CONTAINER_EPHEMERAL;
+}
+
+static void add_addresses(struct view *v, struct val *status)
+{
+    const struct pod *p = v->p;
+    struct val ips = val_list(), ip = val_map();
+    val_set(v->a, status, N(hostIP), val_str(v->a, p->host_ip));
+    val_set(v->a, &ip, N(ip), val_str(v->a, p->host_ip));
+    val_add(v->a, &ips, ip);
+    val_set(v->a, status, N(hostIPs), ips);
+    struct str pod_ip = p->host_network ? p->host_ip : any_ran(p) || val_get(v->old, N(podIP)) ? p->ip : STR_NONE;
+    if (!pod_ip.n)
+        pod_ip = val_text_at(v->old, N(podIP));
+    if (!pod_ip.n)
+        return;
+    struct val pod_ips = val_list(), one = val_map();
+    val_set(v->a, status, N(podIP), val_str(v->a, pod_ip));
+    val_set(v->a, &one, N(ip), val_str(v->a, pod_ip));
+    val_add(v->a, &pod_ips, one);
+    val_set(v->a, status, N(podIPs), pod_ips);
+}
+
+struct val pod_status(const struct pod *p, struct arena *a, int64_t real)
+{
+    struct view v = {p, a, real, obj_generation(p->obj), obj_status(p->obj)};
+    struct val status = val_map();
+    const char *phase = pod_phase(p);
+    val_set_num(a, &status, N(observedGeneration), v.generation);
+    put(&v, &status, N(phase), phase);
+    if (p->rejected) { /* refused by the node: nothing else is known */
+        put(&v, &status, N(reason), p->fail_reason);
+        val_set(a, &status, N(message), val_str(a, p->fail_message));
+        put_time(&v, &status, N(startTime), p->started_real);
+        val_set(a, &status, N(qosClass), val_str(a, val_text_at(v.old, N(qosClass))));
+        return status;
+    }
+    add_conditions(&v, &status, phase);
+    if (p->fail_reason) {
+        put(&v, &status, N(reason), p->fail_reason);
+        val_set(a, &status, N(message), val_str(a, p->fail_message));
+    }
+    add_addresses(&v, &status);
+    put_time(&v, &status, N(startTime), p->started_real);
+    add_containers(&v, &status, N(initContainerStatuses), is_init, false);
+    add_containers(&v, &status, N(containerStatuses), is_main, true);
+    add_containers(&v, &status, N(ephemeralContainerStatuses), is_ephemeral, false);
+    val_set(a, &status, N(qosClass), val_str(a, val_text_at(v.old, N(qosClass))));
+    val_set(a, &status, N(resources), val_map());
+    return status;
+}

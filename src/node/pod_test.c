@@ -1,0 +1,329 @@
+#include "api/codec.h"
+#include "base/clock.h"
+#include "base/test.h"
+#include "node/pod.h"
+
+/* A pod whose actions are answered as a node that always succeeds would, unless the test steps in. */
+struct play {
+    struct pod *p;
+    struct pod_actions actions;
+    struct arena arena;
+    int64_t now;
+    struct strbuf log; /* what was asked for: "volumes sandbox image:c start:c ..." */
+    bool hold;         /* answer nothing by itself */
+};
+static const int64_t real0 = 1700000000LL * NS_PER_S;
+
+static struct obj *pod_of(struct arena *a, const char *yaml)
+{
+    struct val tree, defaulted;
+    struct err err = ERR;
+    CHECK_OK(yaml_decode(a, str_of(yaml), &tree, &err), err);
+    CHECK_OK(type_decode_val(a, K(Pod)->type, &tree, &defaulted, NULL, &err), err);
+    return obj_new(K(Pod), &defaulted, 1);
+}
+
+static void play_begin(struct play *y, const char *yaml)
+{
+    *y = (struct play){.now = 1000 * NS_PER_S, .log = STRBUF(65536)};
+    AUTO(obj_unref) struct obj *o = pod_of(&y->arena, yaml);
+    y->p = pod_new(o, S("10.0.0.1"), y->now, real0);
+}
+
+static void play_end(struct play *y)
+{
+    pod_free(y->p);
+    pod_actions_fini(&y->actions);
+    strbuf_fini(&y->log);
+    arena_fini(&y->arena);
+}
+
+static void answer(struct play *y, const struct pod_action *a)
+{
+    static const char *const words[] = {
+        [DO_VOLUMES_SETUP] = "volumes",
+        [DO_VOLUMES_TEARDOWN] = "unvolumes",
+        [DO_SANDBOX_START] = "sandbox",
+        [DO_SANDBOX_STOP] = "unsandbox",
+        [DO_IMAGE_ENSURE] = "image",
+        [DO_CONTAINER_START] = "start",
+        [DO_POSTSTART] = "poststart",
+        [DO_PRESTOP] = "prestop",
+        [DO_TERM] = "term",
+        [DO_KILL] = "kill",
+        [DO_LEAVE] = "leave",
+        [DO_DRAIN] = "drain",
+        [DO_EVENT] = "!",
+        [DO_DELETE_OBJECT] = "delete",
+    };
+    strbuf_addf(&y->log, "%s%s", y->log.n ? " " : "", words[a->what]);
+    if (a->what == DO_EVENT)
+        strbuf_addz(&y->log, a->reason);
+    if (a->container >= 0)
+        strbuf_addf(&y->log, ":" STR_FMT, STR_ARG(y->p->containers.p[a->container].name));
+    if (y->hold)
+        return;
+    switch (a->what) {
+    case DO_VOLUMES_SETUP: pod_saw_volumes(y->p, true, S(""), y->now); break;
+    case DO_VOLUMES_TEARDOWN: pod_saw_volumes_removed(y->p); break;
+    case DO_SANDBOX_START: pod_saw_sandbox(y->p, true, S("10.42.0.9"), y->now); break;
+    case DO_SANDBOX_STOP: pod_saw_sandbox_stopped(y->p); break;
+    case DO_IMAGE_ENSURE: pod_saw_image(y->p, a->container, true, S("x@sha256:1"), S(""), y->now); break;
+    case DO_CONTAINER_START: pod_saw_running(y->p, a->container, S("abc"), real0, y->now); break;
+    case DO_POSTSTART: pod_saw_hook(y->p, a->container, true, true, S("")); break;
+    case DO_PRESTOP: pod_saw_hook(y->p, a->container, false, true, S("")); break;
+    case DO_KILL: pod_saw_exit(y->p, a->container, 137, false, S(""), real0, real0, y->now); break;
+    case DO_LEAVE:
+    case DO_DRAIN:
+    case DO_TERM:
+    case DO_EVENT:
+    case DO_DELETE_OBJECT: break;
+    }
+}
+
+static void run(struct play *y) /* until nothing more is asked for */
+{
+    do {
+        array_clear(&y->actions.list);
+        y->actions.wake_at = 0;
+        pod_step(y->p, y->now, &y->actions);
+        for (size_t i = 0; i < y->actions.list.n; i++)
+            answer(y, &y->actions.list.p[i]);
+    } while (y->actions.list.n && !y->hold);
+}
+
+static struct str told(struct play *y) /* what was asked for since the last call */
+{
+    struct str s = str_dup(&y->arena, strbuf_str(&y->log));
+    strbuf_reset(&y->log);
+    return s;
+}
+
+static void delete (struct play *y, int64_t grace)
+{
+    struct val tree = val_copy(&y->arena, &y->p->obj->tree);
+    struct val *meta = val_need_map(&y->arena, &tree, N(metadata));
+    val_set_text(&y->arena, meta, N(deletionTimestamp), S("2026-01-01T00:00:00Z"));
+    val_set_num(&y->arena, meta, N(deletionGracePeriodSeconds), grace);
+    AUTO(obj_unref) struct obj *o = obj_new(K(Pod), &tree, 2);
+    pod_wanted(y->p, o, y->now);
+}
+
+static void exits(struct play *y, const char *name, int code)
+{
+    pod_saw_exit(y->p, pod_container_find(y->p, str_of(name)), code, false, S(""), real0, real0, y->now);
+}
+
+#define META "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: ns, uid: u1, generation: 1}\n"
+#define ONE                                                                                                          \
+    META "spec:\n  restartPolicy: Always\n  terminationGracePeriodSeconds: 30\n  containers: [{name: c, image: "     \
+         "x}]\n"
+
+TEST(pod_starts_in_order_and_is_ready)
+{
+    struct play y;
+    play_begin(&y, ONE);
+    CHECK_STR(str_of(pod_phase(y.p)), S("Pending"));
+    run(&y);
+    CHECK_STR(told(&y), S("volumes sandbox image:c start:c"));
+    CHECK_STR(str_of(pod_phase(y.p)), S("Running"));
+    struct val s = pod_status(y.p, &y.arena, real0);
+    CHECK_STR(val_text_at(&s, N(podIP)), S("10.42.0.9"));
+    CHECK_STR(val_text_at(val_find(val_get(&s, N(conditions)), N(type), S("Ready")), N(status)), S("True"));
+    play_end(&y);
+}
+
+TEST(pod_backs_off_ten_twenty_forty)
+{
+    struct play y;
+    play_begin(&y, ONE);
+    run(&y);
+    (void)told(&y);
+    exits(&y, "c", 1);
+    run(&y);
+    CHECK_STR(told(&y), S("start:c")); /* the first time at once */
+    static const int waits[] = {10, 20, 40, 80, 160, 300, 300};
+    for (size_t i = 0; i < countof(waits); i++) {
+        exits(&y, "c", 1);
+        run(&y);
+        CHECK_STR(told(&y), S("!BackOff:c"));
+        struct val s = pod_status(y.p, &y.arena, real0);
+        const struct val *c = val_item(val_get(&s, N(containerStatuses)), 0);
+        CHECK_STR(val_text_at(c, N(state), N(waiting), N(reason)), S("CrashLoopBackOff"));
+        CHECK(str_starts(val_text_at(c, N(state), N(waiting), N(message)),
+                         i < 3 ? arena_fmt(&y.arena, "back-off %ds ", waits[i]) : S("back-off ")));
+        CHECK_INT(y.actions.wake_at - y.now, waits[i] * NS_PER_S);
+        y.now += waits[i] * NS_PER_S - 1;
+        run(&y);
+        CHECK_STR(told(&y), S(""));
+        y.now += 1;
+        run(&y);
+        CHECK_STR(told(&y), S("start:c"));
+    }
+    CHECK_INT(y.p->containers.p[0].restarts, 8);
+    play_end(&y);
+}
+
+TEST(pod_leaves_and_drains_before_it_is_told_to_stop)
+{
+    struct play y;
+    play_begin(&y, ONE);
+    run(&y);
+    (void)told(&y);
+    y.p->in_service = true;
+    delete (&y, 30);
+    run(&y);
+    CHECK_STR(told(&y), S("leave"));
+    pod_saw_left(y.p);
+    run(&y);
+    CHECK_STR(told(&y), S("drain"));
+    pod_saw_drained(y.p);
+    run(&y);
+    CHECK_STR(told(&y), S("!Killing:c term:c"));
+    CHECK_INT(y.actions.wake_at, 1030 * NS_PER_S);
+    exits(&y, "c", 0);
+    run(&y);
+    CHECK_STR(told(&y), S("unsandbox unvolumes delete"));
+    CHECK_STR(str_of(pod_phase(y.p)), S("Succeeded"));
+    play_end(&y);
+}
+
+TEST(pod_that_data_planes_forget_to_forget_goes_on_after_five_seconds)
+{
+    struct play y;
+    play_begin(&y, ONE);
+    run(&y);
+    y.p->in_service = true;
+    delete (&y, 30);
+    run(&y);
+    (void)told(&y);
+    CHECK_INT(y.actions.wake_at - y.now, 5 * NS_PER_S);
+    y.now += 5 * NS_PER_S;
+    run(&y);
+    CHECK_STR(told(&y), S("drain"));
+    y.now += 10 * NS_PER_S; /* half of the grace is the most for draining */
+    run(&y);
+    CHECK_STR(told(&y), S("!Killing:c term:c"));
+    play_end(&y);
+}
+
+TEST(pod_behind_no_service_is_stopped_at_once_and_killed_when_grace_is_over)
+{
+    struct play y;
+    play_begin(&y, ONE);
+    run(&y);
+    (void)told(&y);
+    delete (&y, 30);
+    run(&y);
+    CHECK_STR(told(&y), S("!Killing:c term:c"));
+    delete (&y, 2); /* a shorter grace shortens */
+    run(&y);
+    CHECK_INT(y.actions.wake_at - y.now, 2 * NS_PER_S);
+    y.now += 2 * NS_PER_S;
+    run(&y);
+    CHECK_STR(told(&y), S("kill:c unsandbox unvolumes delete"));
+    CHECK_STR(str_of(pod_phase(y.p)), S("Failed"));
+    play_end(&y);
+}
+
+TEST(init_containers_run_one_after_another_and_sidecars_stop_last)
+{
+    struct play y;
+    play_begin(&y, META "spec:\n  restartPolicy: Always\n  initContainers: [{name: i, image: x}, {name: s, image: x, "
+                        "restartPolicy: Always}]\n"
+                        "  containers: [{name: c, image: x}]\n");
+    run(&y);
+    CHECK_STR(told(&y), S("volumes sandbox image:i start:i"));
+    struct val st = pod_status(y.p, &y.arena, real0);
+    CHECK_STR(val_text_at(val_find(val_get(&st, N(conditions)), N(type), S("Initialized")), N(message)),
+              S("containers with incomplete status: [i s]"));
+    exits(&y, "i", 0);
+    run(&y);
+    CHECK_STR(told(&y), S("image:s start:s image:c start:c"));
+    delete (&y, 30);
+    run(&y);
+    CHECK_STR(told(&y), S("!Killing:c term:c"));
+    exits(&y, "c", 0);
+    run(&y);
+    CHECK_STR(told(&y), S("!Killing:s term:s"));
+    play_end(&y);
+}
+
+TEST(pod_that_never_restarts_ends_with_its_containers)
+{
+    struct play y;
+    play_begin(&y, META "spec:\n  restartPolicy: Never\n  containers: [{name: a, image: x}, {name: b, image: x}]\n");
+    run(&y);
+    exits(&y, "a", 0);
+    run(&y);
+    CHECK_STR(str_of(pod_phase(y.p)), S("Running"));
+    (void)told(&y);
+    exits(&y, "b", 3);
+    run(&y);
+    CHECK_STR(told(&y), S("unsandbox unvolumes"));
+    CHECK_STR(str_of(pod_phase(y.p)), S("Failed"));
+    struct val s = pod_status(y.p, &y.arena, real0);
+    CHECK_STR(val_text_at(val_find(val_get(&s, N(conditions)), N(type), S("Ready")), N(reason)), S("PodFailed"));
+    play_end(&y);
+}
+
+TEST(image_that_is_missing_backs_off_and_says_so)
+{
+    struct play y;
+    play_begin(&y, ONE);
+    y.hold = true;
+    run(&y);
+    pod_saw_volumes(y.p, true, S(""), y.now);
+    run(&y);
+    pod_saw_sandbox(y.p, true, S("10.42.0.9"), y.now);
+    run(&y);
+    (void)told(&y);
+    pod_saw_image(y.p, 0, false, S("ErrImagePull"), S("not found"), y.now);
+    struct val s = pod_status(y.p, &y.arena, real0);
+    CHECK_STR(val_text_at(val_item(val_get(&s, N(containerStatuses)), 0), N(state), N(waiting), N(reason)),
+              S("ErrImagePull"));
+    run(&y);
+    CHECK_STR(told(&y), S("!BackOff:c !Failed:c"));
+    s = pod_status(y.p, &y.arena, real0);
+    CHECK_STR(val_text_at(val_item(val_get(&s, N(containerStatuses)), 0), N(state), N(waiting), N(message)),
+              S("Back-off pulling image \"x\": ErrImagePull: not found"));
+    y.now += 10 * NS_PER_S;
+    run(&y);
+    CHECK_STR(told(&y), S("image:c"));
+    play_end(&y);
+}
+
+TEST(every_state_comes_to_an_end_whatever_happens)
+{
+    for (uint64_t seed = 1; seed < 300; seed++) {
+        struct play y;
+        play_begin(&y, META "spec:\n  restartPolicy: OnFailure\n  initContainers: [{name: i, image: x}, {name: s, "
+                            "image: x, restartPolicy: Always}]\n"
+                            "  containers: [{name: c, image: x, lifecycle: {preStop: {exec: {command: [x]}}}}]\n");
+        uint64_t r = seed * 0x9e3779b97f4a7c15u;
+        y.p->in_service = seed % 2;
+        for (int i = 0; i < 40; i++) {
+            r = r * 6364136223846793005u + 1442695040888963407u;
+            y.hold = (r >> 33) % 3 == 0;
+            run(&y);
+            for (size_t k = 0; y.hold && k < y.actions.list.n; k++) {
+                y.hold = false;
+                answer(&y, &y.actions.list.p[k]);
+            }
+            size_t c = (r >> 40) % y.p->containers.n;
+            if (y.p->containers.p[c].run == RUN_RUNNING && (r >> 50) % 2)
+                pod_saw_exit(y.p, (int)c, (r >> 51) % 2, false, S(""), real0, real0, y.now);
+            if (i == 20)
+                delete (&y, 30);
+            if (i == 25 && seed % 5 == 0)
+                pod_gone(y.p, y.now);
+            y.now += (int64_t)((r >> 20) % 8) * NS_PER_S;
+        }
+        y.hold = false;
+        y.now += 1000 * NS_PER_S;
+        run(&y);
+        run(&y);
+        CHECK_INT(y.p->state, POD_ENDED);
+        play_end(&y);
+    }
+}

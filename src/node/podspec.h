@@ -1,0 +1,31 @@
+/* podspec.h - from a pod's container to what the runtime runs (oci/spec.h). Pure; every field of the container is
+ * honoured here, or refused with a sentence. */
+#pragma once
+#include "node/sources.h"
+#include "oci/spec.h"
+
+struct podspec_input {
+    const struct sources *sources;
+    const struct obj *pod;
+    const struct val *container;
+    const struct image *image;
+    struct strs env; /* built by env_build */
+    struct str hostname;
+    struct str shm;                                       /* host path of the pod's /dev/shm; empty: own */
+    struct str hosts_file, resolv_file, termination_file; /* host paths that are bound into the container */
+    /* The host path of a volume of the pod by name; false: there is none. */
+    bool (*volume_path)(void *arg, struct str name, struct str *path);
+    void *arg;
+};
+/* Why a container cannot be made: reason CreateContainerConfigError in err->text's words. */
+MUST_USE bool podspec_container(struct arena *a, const struct podspec_input *in, struct oci_container *out,
+                                struct err *err);
+/* Requests and limits as a cgroup's: shares from the CPU request, quota from the limit, memory from the limit. */
+void podspec_limits(const struct val *resources, struct oci_limits *out);
+/* The pod's group: sums over containers. */
+void podspec_pod_limits(const struct val *pod_spec, struct oci_limits *out);
+/* "guaranteed": "", else "burstable", "besteffort": the folder of the pod's cgroup. */
+const char *podspec_qos_folder(const struct obj *pod);
+/* What the node does not do yet and a pod asks for: false with a sentence naming the field. */
+MUST_USE bool podspec_supported(const struct obj *pod, struct err *err);
+struct str podspec_hostname(struct arena *a, const struct obj *pod, struct str node_hostname);

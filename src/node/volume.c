@@ -1,0 +1,376 @@
+#include "node/volume.h"
+#include "base/clock.h"
+#include "sys/file.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#define PAYLOAD_MAX (32 << 20)
+#define FILE_MODE   0644
+
+void volume_files_fini(struct volume_files *f)
+{
+    array_fini(&f->list);
+}
+
+/* --- what a volume holds ------------------------------------------------------------------------------------- */
+
+static bool path_ok(struct str path)
+{
+    struct str rest = path, part;
+    if (!path.n || path.p[0] == '/' || memchr(path.p, 0, path.n))
+        return false;
+    for (bool first = true; str_cut(&rest, '/', &part); first = false)
+        if (!part.n || str_eq(part, S(".")) || str_eq(part, S("..")) || (first && str_starts(part, S(".."))))
+            return false;
+    return true;
+}
+
+static bool add_file(struct volume_files *out, struct str path, struct str bytes, int64_t mode, struct err *err)
+{
+    if (!path_ok(path))
+        return err_set(err, E_INVALID, "path \"" STR_FMT "\": must be relative, without \"..\"", STR_ARG(path));
+    array_each (f, &out->list) {
+        if (str_eq(f->path, path)) { /* projected volumes: the later source wins */
+            f->bytes = str_dup(out->arena, bytes);
+            f->mode = (uint32_t)mode;
+            return true;
+        }
+    }
+    array_push(&out->list,
+               ((struct volume_file){str_dup(out->arena, path), str_dup(out->arena, bytes), (uint32_t)mode}));
+    return true;
+}
+
+/* `ref`: ConfigMap or Secret source with items, optional; the name stands in `name`. */
+static bool add_object(struct volume_files *out, const struct volume_input *in, const struct kind *kind,
+                       const struct val *ref, struct str name, int64_t mode, struct err *err)
+{
+    struct val all;
+    bool found, optional = val_true(val_get(ref, N(optional)));
+    const struct val *items = val_get(ref, N(items));
+    if (!source_all(out->arena, in->sources, kind, in->pod->ns, name, optional, &all, &found, err))
+        return false;
+    if (!val_len(items)) {
+        val_each_member (m, &all) {
+            if (!add_file(out, m->name->s, (struct str){m->v.s, m->v.n}, mode, err))
+                return false;
+        }
+        return true;
+    }
+    val_each_item (item, items) {
+        struct str key = val_text_at(item, N(key));
+        const struct val *v = val_get_str(&all, key);
+        if (!v && !found)
+            continue;
+        if (!v && optional)
+            continue;
+        if (!v)
+            return err_set(err, E_NOT_FOUND, "references non-existent %s key: " STR_FMT,
+                           kind == K(Secret) ? "secret" : "config", STR_ARG(key));
+        if (!add_file(out, val_text_at(item, N(path)), (struct str){v->s, v->n}, val_num_at(item, mode, N(mode)),
+                      err))
+            return false;
+    }
+    return true;
+}
+
+static bool add_downward(struct volume_files *out, const struct volume_input *in, const struct val *items,
+                         int64_t mode, struct err *err)
+{
+    val_each_item (item, items) {
+        struct str text = S("");
+        const struct val *field = val_get(item, N(fieldRef)), *resource = val_get(item, N(resourceFieldRef));
+        if (field && !source_field(out->arena, in->sources, in->pod, val_text_at(field, N(fieldPath)), &text, err))
+            return false;
+        if (resource && !source_resource(out->arena, in->sources, obj_spec(in->pod), resource, S(""), &text, err))
+            return false;
+        if (!add_file(out, val_text_at(item, N(path)), text, val_num_at(item, mode, N(mode)), err))
+            return false;
+    }
+    return true;
+}
+
+static bool config_map_payload(struct volume_files *out, const struct volume_input *in, const struct val *volume,
+                               struct err *err)
+{
+    const struct val *src = val_get(volume, N(configMap));
+    return add_object(out, in, K(ConfigMap), src, val_text_at(src, N(name)),
+                      val_num_at(src, FILE_MODE, N(defaultMode)), err);
+}
+
+static bool secret_payload(struct volume_files *out, const struct volume_input *in, const struct val *volume,
+                           struct err *err)
+{
+    const struct val *src = val_get(volume, N(secret));
+    return add_object(out, in, K(Secret), src, val_text_at(src, N(secretName)),
+                      val_num_at(src, FILE_MODE, N(defaultMode)), err);
+}
+
+static bool downward_payload(struct volume_files *out, const struct volume_input *in, const struct val *volume,
+                             struct err *err)
+{
+    const struct val *src = val_get(volume, N(downwardAPI));
+    return add_downward(out, in, val_get(src, N(items)), val_num_at(src, FILE_MODE, N(defaultMode)), err);
+}
+
+static bool projected_payload(struct volume_files *out, const struct volume_input *in, const struct val *volume,
+                              struct err *err)
+{
+    const struct val *src = val_get(volume, N(projected)), *s;
+    int64_t mode = val_num_at(src, FILE_MODE, N(defaultMode));
+    val_each_item (one, val_get(src, N(sources))) {
+        bool ok = true;
+        if ((s = val_get(one, N(configMap)))) {
+            ok = add_object(out, in, K(ConfigMap), s, val_text_at(s, N(name)), mode, err);
+        } else if ((s = val_get(one, N(secret)))) {
+            ok = add_object(out, in, K(Secret), s, val_text_at(s, N(name)), mode, err);
+        } else if ((s = val_get(one, N(downwardAPI)))) {
+            ok = add_downward(out, in, val_get(s, N(items)), mode, err);
+        } else if ((s = val_get(one, N(serviceAccountToken)))) {
+            struct str token;
+            ok = in->token(in->arg, in->pod, val_text_at(s, N(audience)), val_num_at(s, 3600, N(expirationSeconds)),
+                           &token, err) &&
+                 add_file(out, val_text_at(s, N(path)), token, mode, err);
+        } else {
+            ok = err_set(err, E_NOT_IMPLEMENTED,
+                         "this projected source is not supported yet: use configMap, secret, downwardAPI or "
+                         "serviceAccountToken");
+        }
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+static const struct volume_type volume_types[] = {
+    {N(emptyDir), VOLUME_DATA, NULL},
+    {N(hostPath), VOLUME_HOST, NULL},
+    {N(configMap), VOLUME_TMPFS, config_map_payload},
+    {N(secret), VOLUME_TMPFS, secret_payload},
+    {N(downwardAPI), VOLUME_TMPFS, downward_payload},
+    {N(projected), VOLUME_TMPFS, projected_payload},
+};
+
+const struct volume_type *volume_type_of(const struct val *volume, struct err *err)
+{
+    static const struct volume_type in_memory = {N(emptyDir), VOLUME_MEMORY, NULL};
+    if (str_eq(val_text_at(volume, N(emptyDir), N(medium)), S("Memory")))
+        return &in_memory;
+    for (size_t i = 0; i < countof(volume_types); i++)
+        if (val_get(volume, volume_types[i].source))
+            return &volume_types[i];
+    AUTO(strbuf_fini) struct strbuf have = STRBUF(1000);
+    for (size_t i = 0; i < countof(volume_types); i++)
+        strbuf_addf(&have, "%s" STR_FMT, i ? ", " : "", STR_ARG(volume_types[i].source->s));
+    (void)err_set(err, E_NOT_IMPLEMENTED,
+                  "volume \"" STR_FMT "\": its type is not supported yet; there are: " STR_FMT,
+                  STR_ARG(val_text_at(volume, N(name))), STR_ARG(strbuf_str(&have)));
+    return NULL;
+}
+
+bool volume_payload(struct volume_files *out, const struct volume_input *in, const struct val *volume,
+                    struct err *err)
+{
+    const struct volume_type *type = volume_type_of(volume, err);
+    return type && (!type->payload || type->payload(out, in, volume, err));
+}
+
+/* --- doing --------------------------------------------------------------------------------------------------- */
+
+static bool give_group(int fd, int64_t fs_group, bool folder, struct err *err)
+{
+    struct stat st;
+    if (fs_group < 0)
+        return true;
+    if (fstat(fd, &st) < 0 || fchown(fd, (uid_t)-1, (gid_t)fs_group) < 0)
+        return err_errno(err, "fsGroup %lld", (long long)fs_group);
+    mode_t mode = (st.st_mode & 07777) | 0440 | (folder ? 02070 : (st.st_mode & 0200 ? 0020 : 0));
+    return fchmod(fd, mode) == 0 || err_errno(err, "fsGroup %lld", (long long)fs_group);
+}
+
+static bool write_one(int root, const struct volume_file *f, int64_t fs_group, struct err *err)
+{
+    AUTO_FREE char *path = str_dupz(f->path);
+    for (char *slash = path; (slash = strchr(slash, '/')); slash++) {
+        *slash = 0;
+        bool ok = mkdirat(root, path, 0755) == 0 || errno == EEXIST;
+        *slash = '/';
+        if (!ok)
+            return err_errno(err, "mkdir for %s", path);
+    }
+    AUTO(fd_close) int fd = openat(root, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return err_errno(err, "create %s", path);
+    if (!write_all(fd, f->bytes, err))
+        return err_wrap(err, "write %s", path);
+    if (fchmod(fd, f->mode & 0777) < 0)
+        return err_errno(err, "chmod %s", path);
+    return give_group(fd, fs_group, false, err);
+}
+
+static bool same_file(int data, const struct volume_file *f)
+{
+    AUTO_FREE char *path = str_dupz(f->path);
+    AUTO(fd_close) int fd = openat(data, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0 || (size_t)st.st_size != f->bytes.n)
+        return false;
+    AUTO(strbuf_fini) struct strbuf have = STRBUF(PAYLOAD_MAX);
+    struct err ignored = ERR;
+    return file_read(data, path, &have, &ignored) && str_eq(strbuf_str(&have), f->bytes);
+}
+
+static size_t count_files(int dir)
+{
+    size_t n = 0;
+    int copy = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = copy < 0 ? NULL : fdopendir(copy);
+    if (!d) {
+        fd_close(copy);
+        return 0;
+    }
+    for (struct dirent *e; (e = readdir(d));) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        int sub = e->d_type == DT_DIR ? openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
+                                      : -1;
+        n += sub >= 0 ? count_files(sub) : 1;
+        fd_close(sub);
+    }
+    (void)closedir(d);
+    return n;
+}
+
+static bool same_payload(int root, const struct volume_files *files)
+{
+    AUTO(fd_close) int data = openat(root, "..data", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (data < 0 || count_files(data) != files->list.n)
+        return false;
+    array_each (f, &files->list)
+        if (!same_file(data, f))
+            return false;
+    return true;
+}
+
+static struct str first_part(struct str path)
+{
+    struct str head, tail;
+    (void)str_split(path, '/', &head, &tail);
+    return head;
+}
+
+/* One link per top-level name, pointing through ..data; links of names that are gone are removed. */
+static bool link_names(int root, const struct volume_files *files, struct err *err)
+{
+    array_each (f, &files->list) {
+        char name[300], to[300];
+        struct str head = first_part(f->path);
+        (void)snprintf(name, sizeof name, STR_FMT, STR_ARG(head));
+        (void)snprintf(to, sizeof to, "..data/" STR_FMT, STR_ARG(head));
+        if (symlinkat(to, root, name) < 0 && errno != EEXIST)
+            return err_errno(err, "link %s", name);
+    }
+    int copy = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = copy < 0 ? NULL : fdopendir(copy);
+    if (!d) {
+        fd_close(copy);
+        return err_errno(err, "read the volume's folder");
+    }
+    for (struct dirent *e; (e = readdir(d));) {
+        if (e->d_name[0] == '.' && (e->d_name[1] == 0 || e->d_name[1] == '.'))
+            continue;
+        bool wanted = false;
+        array_each (f, &files->list)
+            wanted = wanted || str_eqz(first_part(f->path), e->d_name);
+        if (!wanted)
+            (void)unlinkat(root, e->d_name, 0);
+    }
+    (void)closedir(d);
+    return true;
+}
+
+bool volume_write(const struct volume_work *w, bool *changed, struct err *err)
+{
+    AUTO_FREE char *path = str_dupz(w->path);
+    if (!dir_make(path, 0755, err))
+        return false;
+    AUTO(fd_close) int root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (root < 0)
+        return err_errno(err, "open %s", path);
+    *changed = !same_payload(root, &w->files);
+    if (!*changed)
+        return true;
+    char fresh[64], old[64] = "";
+    uint64_t salt;
+    random_bytes(&salt, sizeof salt);
+    (void)snprintf(fresh, sizeof fresh, "..%016llx", (unsigned long long)salt);
+    ssize_t n = readlinkat(root, "..data", old, sizeof old - 1);
+    old[MAX(n, 0)] = 0;
+    if (mkdirat(root, fresh, 0755) < 0)
+        return err_errno(err, "mkdir %s/%s", path, fresh);
+    AUTO(fd_close) int dir = openat(root, fresh, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    bool ok = dir >= 0 || err_errno(err, "open %s/%s", path, fresh);
+    array_each (f, &w->files.list)
+        ok = ok && write_one(dir, f, w->fs_group, err);
+    (void)unlinkat(root, "..data_tmp", 0);
+    ok = ok && (symlinkat(fresh, root, "..data_tmp") == 0 || err_errno(err, "link in %s", path));
+    ok = ok && (renameat(root, "..data_tmp", root, "..data") == 0 || err_errno(err, "swap %s/..data", path));
+    ok = ok && link_names(root, &w->files, err);
+    const char *stale = ok ? old : fresh; /* what nothing points to any more */
+    struct err ignored = ERR;
+    if (stale[0] == '.' && stale[1] == '.' && !tree_remove(root, stale, &ignored) && ok)
+        return err_set(err, E_IO, "remove %s/%s: %s", path, stale, ignored.text);
+    return ok && give_group(root, w->fs_group, true, err);
+}
+
+static bool setup_host_path(const struct volume_work *w, struct err *err)
+{
+    static const struct {
+        const char *type;
+        mode_t is;
+        const char *word;
+    } rows[] = {
+        {"Directory", S_IFDIR, "directory"},
+        {"DirectoryOrCreate", S_IFDIR, "directory"},
+        {"File", S_IFREG, "file"},
+        {"FileOrCreate", S_IFREG, "file"},
+        {"Socket", S_IFSOCK, "socket"},
+        {"CharDevice", S_IFCHR, "character device"},
+        {"BlockDevice", S_IFBLK, "block device"},
+    };
+    AUTO_FREE char *path = str_dupz(w->path);
+    struct stat st;
+    bool there = stat(path, &st) == 0;
+    if (!there && str_eq(w->host_type, S("DirectoryOrCreate")))
+        return dir_make(path, 0755, err);
+    if (!there && str_eq(w->host_type, S("FileOrCreate"))) {
+        AUTO(fd_close) int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+        return fd >= 0 || err_errno(err, "create %s", path);
+    }
+    if (!w->host_type.n) /* no check was asked for: made as a folder where missing */
+        return there || dir_make(path, 0755, err);
+    for (size_t i = 0; i < countof(rows); i++)
+        if (str_eqz(w->host_type, rows[i].type) && (!there || (st.st_mode & S_IFMT) != rows[i].is))
+            return err_set(err, E_INVALID, "hostPath type check failed: %s is not a %s", path, rows[i].word);
+    return true;
+}
+
+bool volume_setup(const struct volume_work *w, struct err *err)
+{
+    bool changed;
+    switch (w->place) {
+    case VOLUME_TMPFS: return volume_write(w, &changed, err);
+    case VOLUME_HOST: return setup_host_path(w, err);
+    case VOLUME_DATA:
+    case VOLUME_MEMORY: break;
+    }
+    AUTO_FREE char *path = str_dupz(w->path);
+    if (!dir_make(path, 0755, err))
+        return false;
+    AUTO(fd_close) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || fchmod(fd, 0777) < 0)
+        return err_errno(err, "open %s", path);
+    return give_group(fd, w->fs_group, true, err);
+}
