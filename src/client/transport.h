@@ -11,7 +11,9 @@
 
 struct loop;
 struct call;
+struct call_options;
 struct watch;
+struct watch_options;
 struct upgrade;
 
 struct transport {
@@ -20,12 +22,13 @@ struct transport {
 };
 struct transport_ops {
     const char *name; /* "https", "process", "fake" */
-    void (*call_start)(struct transport *t, struct call *c);
+    void (*call_start)(struct transport *t, struct call *c, const struct call_options *o);
     void (*call_cancel)(struct transport *t,
                         struct call *c); /* done is not called; what the server does is unknown */
-    void (*watch_start)(struct transport *t, struct watch *w);
+    void (*watch_start)(struct transport *t, struct watch *w, const struct watch_options *o);
     void (*watch_stop)(struct transport *t, struct watch *w);
-    void (*upgrade_start)(struct transport *t, struct upgrade *u); /* NULL: answers with E_NOT_IMPLEMENTED */
+    /* NULL: this transport has none, and upgrade_start must not be called */
+    void (*upgrade_start)(struct transport *t, struct upgrade *u, struct str path_and_query, const char *protocols);
     void (*upgrade_send)(struct transport *t, struct upgrade *u, struct str message, bool binary);
     void (*upgrade_close)(struct transport *t, struct upgrade *u); /* closed is not called after it */
     void (*free)(struct transport *t);
@@ -99,6 +102,7 @@ struct call {
     void *impl;
     struct arena arena; /* of tree, items, bytes */
     struct list node;
+    bool keep; /* the answer outlives done, until call_fini (call_run) */
 };
 /* The call must not be under way. `c` keeps done and data, the rest is reset. */
 void call_start(struct call *c, struct transport *t, const struct call_options *o);
@@ -137,6 +141,8 @@ struct watch {
 void watch_start(struct watch *w, struct transport *t, const struct watch_options *o); /* options are borrowed */
 void watch_stop(struct watch *w); /* no event after it; not started: nothing happens */
 bool watch_active(const struct watch *w);
+/* For implementations: the watch is over; runs ended, which may start it again. */
+void watch_over(struct watch *w, const struct err *err);
 
 /* A connection upgraded to WebSocket: exec, attach, port-forward (v5.channel.k8s.io, SPDY/3.1+portforward.k8s.io). */
 struct upgrade {

@@ -1,0 +1,198 @@
+#include "client/workqueue.h"
+#include "base/clock.h"
+#include "sys/loop.h"
+
+/* One key's record lives while it is dirty, worked on, delayed or failed lately. */
+struct item {
+    struct list ready; /* in queue->ready while it waits to be worked on */
+    struct heap_node due;
+    int64_t at;
+    int failures;
+    bool dirty, busy;
+    char key[];
+};
+struct workqueue {
+    struct workqueue_options o;
+    struct map items;
+    struct list ready;
+    struct heap due;
+    struct timer timer, kick;
+    size_t waiting;
+    int busy;
+    bool started;
+};
+
+static bool due_less(const struct heap_node *a, const struct heap_node *b)
+{
+    return container_of(a, struct item, due)->at < container_of(b, struct item, due)->at;
+}
+
+static struct item *item_of(struct workqueue *q, struct str key)
+{
+    struct item *i = map_get(&q->items, key);
+    if (!i) {
+        i = mem_alloc(sizeof *i + key.n + 1);
+        memcpy(i->key, key.p, key.n);
+        list_init(&i->ready);
+        map_put(&q->items, key, i);
+    }
+    return i;
+}
+
+static void item_settle(struct workqueue *q, struct item *i)
+{
+    if (i->dirty || i->busy || i->failures > 0 || i->due.at > 0)
+        return;
+    map_del(&q->items, str_of(i->key));
+    mem_free(i);
+}
+
+static void pump_later(struct workqueue *q)
+{
+    if (q->started && !list_empty(&q->ready) && q->busy < q->o.workers && !timer_is_set(&q->kick))
+        timer_set(&q->kick, 0);
+}
+
+static void make_ready(struct workqueue *q, struct item *i)
+{
+    heap_del(&q->due, &i->due);
+    if (i->dirty)
+        return;
+    i->dirty = true;
+    if (!i->busy) {
+        list_add_tail(&q->ready, &i->ready);
+        q->waiting++;
+        pump_later(q);
+    }
+}
+
+static void pump(struct timer *t)
+{
+    struct workqueue *q = container_of(t, struct workqueue, kick);
+    /* one round: what is added meanwhile waits for the next turn, so the loop stays fair */
+    for (size_t n = q->waiting; n > 0 && q->busy < q->o.workers; n--) {
+        struct item *i = list_first(&q->ready, struct item, ready);
+        if (!i)
+            break;
+        list_del(&i->ready);
+        q->waiting--;
+        i->dirty = false;
+        i->busy = true;
+        q->busy++;
+        q->o.work(q->o.arg, str_of(i->key));
+    }
+    pump_later(q);
+}
+
+static void due_next(struct workqueue *q)
+{
+    struct heap_node *top = heap_top(&q->due);
+    if (top)
+        timer_set(&q->timer, MAX(0, container_of(top, struct item, due)->at - clock_mono()));
+    else
+        timer_stop(&q->timer);
+}
+
+static void due_now(struct timer *t)
+{
+    struct workqueue *q = container_of(t, struct workqueue, timer);
+    int64_t now = clock_mono();
+    for (struct heap_node *top; (top = heap_top(&q->due));) {
+        struct item *i = container_of(top, struct item, due);
+        if (i->at > now)
+            break;
+        make_ready(q, i);
+    }
+    due_next(q);
+}
+
+struct workqueue *workqueue_new(const struct workqueue_options *o)
+{
+    struct workqueue *q = NEW(struct workqueue);
+    q->o = *o;
+    q->o.workers = o->workers ? o->workers : 16;
+    q->o.backoff_ns = o->backoff_ns ? o->backoff_ns : 5 * NS_PER_MS;
+    q->o.backoff_max_ns = o->backoff_max_ns ? o->backoff_max_ns : 100 * NS_PER_S;
+    q->due.less = due_less;
+    list_init(&q->ready);
+    timer_init(&q->timer, o->loop, due_now);
+    timer_init(&q->kick, o->loop, pump);
+    return q;
+}
+
+void workqueue_free(struct workqueue *q)
+{
+    if (!q)
+        return;
+    timer_stop(&q->timer);
+    timer_stop(&q->kick);
+    map_each (it, &q->items)
+        mem_free(it->value);
+    map_fini(&q->items);
+    heap_fini(&q->due);
+    mem_free(q);
+}
+
+void workqueue_start(struct workqueue *q)
+{
+    q->started = true;
+    pump_later(q);
+}
+
+void workqueue_add(struct workqueue *q, struct str key)
+{
+    make_ready(q, item_of(q, key));
+    due_next(q);
+}
+
+void workqueue_add_after(struct workqueue *q, struct str key, int64_t delay_ns)
+{
+    if (delay_ns <= 0) {
+        workqueue_add(q, key);
+        return;
+    }
+    struct item *i = item_of(q, key);
+    int64_t at = clock_mono() + delay_ns;
+    if (i->dirty || (i->due.at > 0 && i->at <= at))
+        return;
+    i->at = at;
+    if (i->due.at > 0)
+        heap_moved(&q->due, &i->due);
+    else
+        heap_add(&q->due, &i->due);
+    due_next(q);
+}
+
+void workqueue_done(struct workqueue *q, struct str key, bool ok)
+{
+    struct item *i = map_get(&q->items, key);
+    ASSERT(i && i->busy);
+    i->busy = false;
+    q->busy--;
+    if (i->dirty) { /* it was added while it was worked on */
+        list_add_tail(&q->ready, &i->ready);
+        q->waiting++;
+    }
+    if (ok) {
+        i->failures = 0;
+        item_settle(q, i);
+    } else {
+        int64_t delay = q->o.backoff_ns;
+        for (int n = 0; n < i->failures && delay < q->o.backoff_max_ns; n++)
+            delay *= 2;
+        i->failures++;
+        workqueue_add_after(q, key, MIN(delay, q->o.backoff_max_ns));
+    }
+    pump_later(q);
+}
+
+int workqueue_failures(const struct workqueue *q, struct str key)
+{
+    struct item *i = map_get(&q->items, key);
+    return i ? i->failures : 0;
+}
+
+size_t workqueue_len(const struct workqueue *q)
+{
+    return q->waiting;
+}
