@@ -161,14 +161,9 @@ static void watch_event(struct watch *w, enum watch_event type, struct obj *obj,
     c->rev = MAX(c->rev, rev);
     switch (type) {
     case WATCH_ADDED:
-    case WATCH_MODIFIED:
-        put(c, obj);
-        break;
-    case WATCH_DELETED:
-        del(c, obj->ns, obj->name);
-        break;
-    case WATCH_BOOKMARK:
-        break;
+    case WATCH_MODIFIED: put(c, obj); break;
+    case WATCH_DELETED: del(c, obj->ns, obj->name); break;
+    case WATCH_BOOKMARK: break;
     }
     tell_moved(c);
 }
@@ -191,8 +186,11 @@ static void watch_ended(struct watch *w, const struct err *err)
 
 static void watch_next(struct cache *c)
 {
-    struct watch_options o = {.kind = c->set.kind, .ns = str_of(c->ns), .label_selector = str_of(c->labels),
-                              .field_selector = str_of(c->fields), .rev = c->rev};
+    struct watch_options o = {.kind = c->set.kind,
+                              .ns = str_of(c->ns),
+                              .label_selector = str_of(c->labels),
+                              .field_selector = str_of(c->fields),
+                              .rev = c->rev};
     c->watch_since = clock_mono();
     watch_start(&c->watch, c->transport, &o);
 }

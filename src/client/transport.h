@@ -47,7 +47,7 @@ enum call_verb {
     CALL_RAW, /* any method on any path: discovery, logs, openapi, version; https only besides the usual ones */
 };
 enum patch_type { PATCH_JSON, PATCH_MERGE, PATCH_STRATEGIC, PATCH_APPLY };
-enum propagation { PROPAGATION_DEFAULT, PROPAGATION_BACKGROUND, PROPAGATION_FOREGROUND, PROPAGATION_ORPHAN };
+enum propagation_policy { PROPAGATION_DEFAULT, PROPAGATION_BACKGROUND, PROPAGATION_FOREGROUND, PROPAGATION_ORPHAN };
 
 /* What is asked. Texts, trees and bytes are borrowed only until call_start returns. */
 struct call_options {
@@ -71,7 +71,7 @@ struct call_options {
     bool as_table; /* GET, LIST: answered as a meta/v1 Table in `tree` */
     /* DELETE */
     int64_t grace_s; /* -1: the object's own */
-    enum propagation propagation;
+    enum propagation_policy propagation;
     /* RAW, and `query` for the others too: "a=b&c=d", already escaped */
     const char *method;
     struct str path, query, accept, content_type, bytes;

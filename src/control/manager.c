@@ -1,0 +1,417 @@
+#include "control/manager.h"
+#include "base/log.h"
+#include "client/cache.h"
+#include "client/events.h"
+#include "client/workqueue.h"
+#include "control/scheduler.h"
+
+#define MAX_KINDS 256
+
+/* Something a finished plan wrote and that is to be seen before its key is planned again. */
+struct await {
+    const struct kind *kind;
+    struct str ns, name, uid;
+    int64_t rev;  /* seen once the cache is there */
+    bool gone;    /* a delete: seen once the object is away, going, or another */
+};
+
+/* One key on its way: planned, being applied, or waiting until what it wrote is seen. */
+struct turn {
+    struct running *running;
+    char *key;
+    struct plan plan;
+    struct turn_call *calls;
+    size_t next;  /* the first action that is not begun */
+    int open;     /* calls under way */
+    bool failed;
+    ARRAY(struct await) awaits;
+    struct list node; /* in manager->waiting while only awaits are left */
+    struct list all;
+};
+struct turn_call {
+    struct call call;
+    struct turn *turn;
+    struct action *action;
+};
+
+/* A controller that runs. */
+struct running {
+    struct manager *manager;
+    const struct controller *row;
+    struct transport *transport;
+    struct events *events;
+    struct workqueue *queue;
+    struct map why; /* key -> text, where a plan could not proceed */
+};
+
+/* One kind that somebody watches. */
+struct source {
+    struct manager *manager;
+    struct cache *cache;
+    struct cache_handler handler;
+    struct running *who[32]; /* with the watch of the row that names this kind */
+    const struct controller_watch *what[32];
+    size_t n;
+};
+
+struct manager {
+    struct manager_options o;
+    struct running *running;
+    size_t nrunning;
+    struct source *sources[MAX_KINDS];
+    const struct objset *sets[MAX_KINDS];
+    struct view view;
+    struct list waiting, turns;
+    struct scheduler *scheduler;
+    size_t unsynced;
+    bool started;
+};
+
+static struct str key_text(struct strbuf *b, struct str ns, struct str name)
+{
+    strbuf_add(b, ns);
+    strbuf_addc(b, '/');
+    strbuf_add(b, name);
+    return strbuf_str(b);
+}
+
+static struct key key_of(struct str text)
+{
+    struct key k = {0};
+    str_split(text, '/', &k.ns, &k.name);
+    return k;
+}
+
+const struct view *manager_view(struct manager *m)
+{
+    m->view.now = clock_real();
+    return &m->view;
+}
+
+static void turn_end(struct turn *t)
+{
+    struct running *r = t->running;
+    AUTO_FREE char *key = t->key;
+    bool ok = !t->failed;
+    int64_t again = t->plan.again;
+    list_del(&t->node);
+    list_del(&t->all);
+    plan_fini(&t->plan);
+    mem_free(t->calls);
+    array_fini(&t->awaits);
+    mem_free(t);
+    workqueue_done(r->queue, str_of(key), ok);
+    if (again > 0)
+        workqueue_add_after(r->queue, str_of(key), again - clock_real());
+}
+
+static bool await_seen(const struct manager *m, const struct await *a)
+{
+    struct source *s = m->sources[a->kind->id];
+    if (!s)
+        return true; /* nobody plans by it */
+    if (a->gone) {
+        struct obj *o = cache_peek(s->cache, a->ns, a->name);
+        return !o || !str_eq(o->uid, a->uid) || obj_deleting(o) || (a->rev > 0 && cache_rev(s->cache) >= a->rev);
+    }
+    return cache_rev(s->cache) >= a->rev;
+}
+
+/* True where it is over (and freed). */
+static bool turn_settle(struct turn *t)
+{
+    struct manager *m = t->running->manager;
+    for (size_t i = t->awaits.n; i-- > 0;)
+        if (await_seen(m, &t->awaits.p[i]))
+            array_del(&t->awaits, i);
+    if (t->awaits.n > 0)
+        return false;
+    turn_end(t);
+    return true;
+}
+
+static void settle_all(struct cache_handler *h)
+{
+    struct manager *m = container_of(h, struct source, handler)->manager;
+    list_each (t, &m->waiting, struct turn, node)
+        turn_settle(t);
+}
+
+static void record(struct running *r, const struct plan_event *e)
+{
+    if (e->about)
+        events_record(r->events, e->about, S(""), e->type, e->reason, e->action, e->message);
+}
+
+static void turn_go(struct turn *t);
+
+static void action_done(struct call *c)
+{
+    struct turn_call *tc = container_of(c, struct turn_call, call);
+    struct turn *t = tc->turn;
+    struct action *a = tc->action;
+    t->open--;
+    bool ok = c->ok || (a->absent_ok && c->err.kind == E_NOT_FOUND) || (a->exists_ok && c->err.kind == E_ALREADY_EXISTS);
+    if (ok) {
+        record(t->running, &a->done);
+        int64_t rev = c->obj ? c->obj->rev : c->rev;
+        if (a->verb == ACTION_DELETE)
+            array_push(&t->awaits,
+                       ((struct await){.kind = a->kind, .ns = a->ns, .name = a->name, .uid = a->was->uid, .gone = true}));
+        else if (rev > 0)
+            array_push(&t->awaits, ((struct await){.kind = a->kind, .rev = rev}));
+    } else {
+        t->failed = true;
+        if (a->failed.about) {
+            struct plan_event e = a->failed;
+            e.message = arena_fmt(&t->plan.arena, STR_FMT "%s", STR_ARG(a->failed.message), c->err.text);
+            record(t->running, &e);
+        }
+        /* a conflict only says that we looked too early: the event is on its way */
+        if (c->err.kind != E_CONFLICT && c->err.kind != E_NOT_FOUND)
+            log_warn("control.write", "controller=%s key=%s kind=" STR_FMT " name=" STR_FMT " error=%s",
+                     t->running->row->name, t->key, STR_ARG(a->kind->kind), STR_ARG(a->name), c->err.text);
+    }
+    if (t->open == 0)
+        turn_go(t);
+}
+
+static void action_start(struct turn *t, struct turn_call *tc, struct action *a)
+{
+    static const enum call_verb verbs[] = {CALL_CREATE, CALL_UPDATE, CALL_PATCH, CALL_DELETE};
+    tc->turn = t;
+    tc->action = a;
+    tc->call.done = action_done;
+    struct call_options o = CALL_OPTIONS(.verb = verbs[a->verb], .kind = a->kind, .ns = a->ns, .name = a->name,
+                                         .sub = a->sub, .expect_rev = a->expect_rev, .expect_uid = a->expect_uid,
+                                         .patch = PATCH_MERGE, .propagation = a->propagation);
+    o.grace_s = a->grace_s;
+    if (a->verb != ACTION_DELETE)
+        o.body = &a->body;
+    if (a->verb == ACTION_CREATE)
+        o.expect_uid = STR_NONE;
+    t->open++;
+    call_start(&tc->call, t->running->transport, &o);
+}
+
+/* The next step, or the end. */
+static void turn_go(struct turn *t)
+{
+    if (!t->failed && t->next < t->plan.actions.n) {
+        int step = t->plan.actions.p[t->next].step;
+        for (; t->next < t->plan.actions.n && t->plan.actions.p[t->next].step == step; t->next++)
+            action_start(t, &t->calls[t->next], &t->plan.actions.p[t->next]);
+        return;
+    }
+    if (!turn_settle(t))
+        list_add_tail(&t->running->manager->waiting, &t->node);
+}
+
+static void why_keep(struct running *r, struct str key, struct str why)
+{
+    if (why.n > 0)
+        mem_free(map_put(&r->why, key, str_dupz(why)));
+    else
+        mem_free(map_del(&r->why, key));
+}
+
+static void work(void *arg, struct str key)
+{
+    struct running *r = arg;
+    struct turn *t = NEW(struct turn);
+    t->running = r;
+    t->key = str_dupz(key);
+    list_init(&t->node);
+    list_add_tail(&r->manager->turns, &t->all);
+    r->row->plan(manager_view(r->manager), key_of(str_of(t->key)), &t->plan);
+    why_keep(r, key, t->plan.why);
+    array_each (e, &t->plan.events)
+        record(r, e);
+    t->calls = mem_alloc((t->plan.actions.n + 1) * sizeof *t->calls);
+    turn_go(t);
+}
+
+struct adding {
+    struct running *running;
+};
+
+static void key_add(void *arg, struct str ns, struct str name)
+{
+    struct running *r = arg;
+    AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
+    workqueue_add(r->queue, key_text(&key, ns, name));
+}
+
+static void source_changed(struct cache_handler *h, struct obj *was, struct obj *now)
+{
+    struct source *s = container_of(h, struct source, handler);
+    const struct view *v = manager_view(s->manager);
+    for (size_t i = 0; i < s->n; i++)
+        s->what[i]->keys(v, was, now, key_add, s->who[i]);
+    if (s->manager->scheduler)
+        scheduler_changed(s->manager->scheduler, was, now);
+}
+
+static void source_synced(struct cache_handler *h)
+{
+    struct manager *m = container_of(h, struct source, handler)->manager;
+    if (--m->unsynced > 0)
+        return;
+    for (size_t i = 0; i < m->nrunning; i++)
+        workqueue_start(m->running[i].queue);
+    if (m->scheduler)
+        scheduler_start(m->scheduler);
+    log_info("control.started", "controllers=%zu", m->nrunning);
+}
+
+static struct source *source_of(struct manager *m, const struct kind *k)
+{
+    ASSERT(k->id >= 0 && k->id < MAX_KINDS);
+    struct source *s = m->sources[k->id];
+    if (s)
+        return s;
+    s = NEW(struct source);
+    s->manager = m;
+    struct cache_options o = {.kind = k, .indexes = kind_indexes(k)};
+    s->cache = cache_new(m->o.transport, &o);
+    s->handler = (struct cache_handler){.changed = source_changed, .synced = source_synced, .moved = settle_all};
+    cache_handler_add(s->cache, &s->handler);
+    m->sources[k->id] = s;
+    m->sets[k->id] = cache_set(s->cache);
+    m->unsynced++;
+    return s;
+}
+
+static void running_init(struct manager *m, struct running *r, const struct controller *row)
+{
+    r->manager = m;
+    r->row = row;
+    r->transport = m->o.transport_of ? m->o.transport_of(m->o.arg, row->account) : m->o.transport;
+    r->events = events_new(r->transport, row->component, row->component);
+    struct workqueue_options q = {.loop = m->o.transport->loop, .work = work, .arg = r, .workers = 256};
+    r->queue = workqueue_new(&q);
+    for (const struct controller_watch *w = row->watches; w->kind; w++) {
+        struct source *s = source_of(m, w->kind);
+        ASSERT(s->n < countof(s->who));
+        s->who[s->n] = r;
+        s->what[s->n++] = w;
+    }
+}
+
+struct manager *manager_new(const struct manager_options *o)
+{
+    struct manager *m = NEW(struct manager);
+    m->o = *o;
+    if (!m->o.controllers)
+        m->o.controllers = controllers;
+    list_init(&m->waiting);
+    list_init(&m->turns);
+    m->view = (struct view){.sets = m->sets, .since = clock_real()};
+    while (m->o.controllers[m->nrunning])
+        m->nrunning++;
+    m->running = mem_alloc((m->nrunning + 1) * sizeof *m->running);
+    for (size_t i = 0; i < m->nrunning; i++)
+        running_init(m, &m->running[i], m->o.controllers[i]);
+    if (o->schedule) {
+        for (const struct kind *const *k = scheduler_kinds; *k; k++)
+            source_of(m, *k);
+        struct transport *t = o->transport_of ? o->transport_of(o->arg, "kube-scheduler") : o->transport;
+        m->scheduler = scheduler_new(t, &m->view);
+    }
+    return m;
+}
+
+void manager_start(struct manager *m)
+{
+    ASSERT(!m->started);
+    m->started = true;
+    m->view.since = clock_real();
+    for (size_t i = 0; i < MAX_KINDS; i++)
+        if (m->sources[i])
+            cache_start(m->sources[i]->cache);
+}
+
+void manager_stop(struct manager *m)
+{
+    scheduler_free(m->scheduler);
+    m->scheduler = NULL;
+    list_each (t, &m->turns, struct turn, all) {
+        for (size_t i = 0; i < t->next; i++)
+            call_cancel(&t->calls[i].call);
+        mem_free(t->key);
+        plan_fini(&t->plan);
+        mem_free(t->calls);
+        array_fini(&t->awaits);
+        mem_free(t);
+    }
+    list_init(&m->turns);
+    list_init(&m->waiting);
+    for (size_t i = 0; i < m->nrunning; i++) {
+        workqueue_free(m->running[i].queue);
+        events_free(m->running[i].events);
+        map_each (it, &m->running[i].why)
+            mem_free(it->value);
+        map_fini(&m->running[i].why);
+    }
+    m->nrunning = 0;
+    for (size_t i = 0; i < MAX_KINDS; i++) {
+        if (!m->sources[i])
+            continue;
+        cache_free(m->sources[i]->cache);
+        mem_free(m->sources[i]);
+        m->sources[i] = NULL;
+    }
+}
+
+void manager_free(struct manager *m)
+{
+    if (!m)
+        return;
+    manager_stop(m);
+    mem_free(m->running);
+    mem_free(m);
+}
+
+bool manager_idle(const struct manager *m)
+{
+    for (size_t i = 0; i < m->nrunning; i++)
+        if (workqueue_len(m->running[i].queue) > 0 || !events_idle(m->running[i].events))
+            return false;
+    return m->unsynced == 0 && list_empty(&m->turns) && (!m->scheduler || scheduler_idle(m->scheduler));
+}
+
+struct str manager_why(const struct manager *m, const struct controller *c, struct str ns, struct str name)
+{
+    AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
+    key_text(&key, ns, name);
+    for (size_t i = 0; i < m->nrunning; i++)
+        if (m->running[i].row == c)
+            return str_of(map_get(&m->running[i].why, strbuf_str(&key)));
+    return S("");
+}
+
+void keys_self(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add, void *arg)
+{
+    const struct obj *o = now ? now : was;
+    (void)v;
+    add(arg, o->ns, o->name);
+}
+
+static void owner_key(const struct obj *o, const struct kind *owner, keys_add_fn *add, void *arg)
+{
+    const struct val *ref = o ? obj_controller(o) : NULL;
+    struct str group, version = STR_NONE, api = val_text_at(ref, N(apiVersion));
+    if (!str_split(api, '/', &group, &version))
+        group = S("");
+    if (ref && str_eq(val_text_at(ref, N(kind)), owner->kind) && str_eq(group, owner->group))
+        add(arg, owner->namespaced ? o->ns : S(""), val_text_at(ref, N(name)));
+}
+
+void keys_of_controller(const struct view *v, const struct obj *was, const struct obj *now, const struct kind *owner,
+                        keys_add_fn *add, void *arg)
+{
+    (void)v;
+    owner_key(now, owner, add, arg);
+    if (was && (!now || !val_equal(obj_controller(was), obj_controller(now))))
+        owner_key(was, owner, add, arg);
+}

@@ -1,0 +1,46 @@
+/* manager.h - runs controllers: caches for all kinds that any of them reads, a work queue for each, the plans, and
+ * the one apply. Belongs to the loop of its transport. */
+#pragma once
+#include "control/plan.h"
+
+struct manager;
+typedef void keys_add_fn(void *arg, struct str ns, struct str name);
+
+/* Which keys a change of one object concerns. was NULL: added; now NULL: deleted. */
+struct controller_watch {
+    const struct kind *kind; /* NULL ends the list */
+    void (*keys)(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add, void *arg);
+};
+struct controller {
+    const char *name;      /* "deployment": in logs, in `wherry why` */
+    const char *component; /* "deployment-controller": source of its events */
+    const char *account;   /* "deployment-controller": system:serviceaccount:kube-system:... that it acts as */
+    const struct controller_watch *watches;
+    void (*plan)(const struct view *v, struct key key, struct plan *out);
+};
+extern const struct controller *const controllers[]; /* all; NULL-terminated; rows in controllers.c */
+
+struct manager_options {
+    struct transport *transport; /* the caches read through it */
+    /* The transport that writes as this account; NULL: the one above. Borrowed. */
+    struct transport *(*transport_of)(void *arg, const char *account);
+    void *arg;
+    const struct controller *const *controllers; /* NULL-terminated; NULL: all */
+    bool schedule;                               /* run the scheduler too */
+};
+struct manager *manager_new(const struct manager_options *o);
+void manager_start(struct manager *m);
+void manager_stop(struct manager *m); /* nothing new is begun; calls under way are cancelled */
+void manager_free(struct manager *m); /* stops; NULL is fine */
+AUTO_POINTER(manager_free, struct manager);
+const struct view *manager_view(struct manager *m); /* of this moment: for `wherry plan` and the scheduler */
+bool manager_idle(const struct manager *m);         /* every key is done and nothing waits: for tests */
+/* Why the object is not as wished yet, by controller; "" where it is. Borrowed until the next turn. */
+struct str manager_why(const struct manager *m, const struct controller *c, struct str ns, struct str name);
+/* The sets that the rows need, with all indexes plans may use. */
+const struct objindex *const *kind_indexes(const struct kind *k);
+
+/* Usual mappings. */
+void keys_self(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add, void *arg);
+void keys_of_controller(const struct view *v, const struct obj *was, const struct obj *now, const struct kind *owner,
+                        keys_add_fn *add, void *arg);

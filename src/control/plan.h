@@ -1,0 +1,95 @@
+/* plan.h - controllers as data. plan(view, key, out) reads a snapshot and writes down what it wants done, when to
+ * look again, and - if it cannot proceed - why, in words for the object's owner. It has no clock, no descriptor and
+ * no memory between two calls, and never looks at which event came; so it can be tested with files, replayed, and
+ * asked.
+ *
+ * Applying is one function for all (manager.c): steps in order, the actions of a step at once; a key is planned again
+ * only when everything its last plan wrote is seen in the view, so no plan ever acts twice on a stale picture. */
+#pragma once
+#include "base/array.h"
+#include "base/clock.h"
+#include "client/objset.h"
+#include "client/transport.h"
+
+struct key {
+    struct str ns, name;
+};
+
+/* What is, as far as we know. Complete: a plan is not run before every set it may read is in. */
+struct view {
+    const struct objset **sets; /* by kind->id; NULL: nobody watches it */
+    int64_t now;                /* ns since 1970, of this turn */
+    int64_t since;              /* when this view began to know: what is absent is unknown since then */
+};
+struct obj *view_get(const struct view *v, const struct kind *k, struct str ns, struct str name); /* borrowed */
+struct objset_iter view_all(const struct view *v, const struct kind *k);
+struct objset_iter view_with(const struct view *v, const struct kind *k, const struct objindex *index,
+                             struct str key);
+
+enum action_verb { ACTION_CREATE, ACTION_UPDATE, ACTION_PATCH, ACTION_DELETE };
+
+struct plan_event {
+    struct obj *about; /* counted */
+    const char *type;  /* "Normal", "Warning" */
+    const char *reason;
+    const char *action; /* of a new-style event; NULL: an old-style one */
+    struct str message;
+};
+struct action {
+    enum action_verb verb;
+    int step;
+    const struct kind *kind;
+    struct str ns, name, sub;
+    struct val body;       /* the object, the patch (merge), the subresource's body */
+    struct obj *was;       /* counted; what an update changes: its revision is expected; NULL else */
+    struct str expect_uid; /* "" any */
+    int64_t expect_rev;    /* 0: any */
+    int64_t grace_s;       /* of a delete; -1: the object's own */
+    enum propagation_policy propagation;
+    bool absent_ok;           /* NotFound means that it is already so */
+    bool exists_ok;           /* the same of AlreadyExists */
+    struct plan_event done;   /* recorded when it succeeded; about NULL: none */
+    struct plan_event failed; /* when it failed; the error follows the message */
+};
+struct plan {
+    struct arena arena;
+    ARRAY(struct action) actions;
+    ARRAY(struct plan_event) events; /* recorded in any case */
+    int64_t again;                   /* look again at this time, ns since 1970; 0: when something changes */
+    struct str why;                  /* why the wish is not reality yet; "" if it is, or is on its way */
+    int step;
+};
+void plan_fini(struct plan *p);
+AUTO_VALUE(plan_fini, struct plan);
+
+/* The answers may be filled further (step, events, expectations) until the next action is added. */
+struct action *plan_create(struct plan *p, const struct kind *k, struct str ns, struct str name, struct val body);
+/* body: the whole object, made by plan_edit; nothing is planned (NULL) where it equals `was`. sub "" or "status". */
+struct action *plan_update(struct plan *p, const struct obj *was, struct str sub, struct val body);
+struct action *plan_patch(struct plan *p, const struct obj *was, struct str sub, struct val merge_patch);
+struct action *plan_delete(struct plan *p, const struct obj *was);
+struct action *plan_post(struct plan *p, const struct obj *to, struct str sub, struct val body);
+struct val plan_edit(struct plan *p, const struct obj *o); /* a copy of its tree to change */
+void plan_step(struct plan *p);              /* what is planned from here on waits until all before has succeeded */
+void plan_again(struct plan *p, int64_t at); /* the earliest counts */
+void plan_why(struct plan *p, const char *fmt, ...) PRINTF(2, 3); /* the first counts */
+void plan_event(struct plan *p, struct obj *about, const char *type, const char *reason, const char *fmt, ...)
+    PRINTF(5, 6);
+/* For the fields `done` and `failed` of an action. */
+struct plan_event plan_event_of(struct plan *p, const struct obj *about, const char *type, const char *reason,
+                                const char *fmt, ...) PRINTF(5, 6);
+/* One line an action, event and reason; updates as merge patches. For tests, `wherry plan`, logs. */
+void plan_text(const struct plan *p, struct strbuf *out);
+bool plan_is_empty(const struct plan *p);
+
+/* Conditions, as upstream keeps them: lastTransitionTime moves only with status. `list` is the conditions list. */
+const struct val *condition_get(const struct val *status, const char *type);
+bool condition_is(const struct val *status, const char *type, const char *status_text);
+/* What every new child carries: the owner reference with controller and blockOwnerDeletion. */
+struct val owner_ref(struct arena *a, const struct obj *owner);
+/* 5 characters as upstream's random suffixes have them, a function of the seed and n alone. */
+struct str name_suffix(struct arena *a, struct str seed, int64_t n);
+/* rand.SafeEncodeString of a decimal hash: no vowels, no digits that read as letters. */
+struct str safe_encode(struct arena *a, struct str s);
+/* The same in every run and on every machine (FNV-1a, mixed). */
+uint64_t stable_hash(struct str s, uint64_t seed);
