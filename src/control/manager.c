@@ -11,8 +11,8 @@
 struct await {
     const struct kind *kind;
     struct str ns, name, uid;
-    int64_t rev;  /* seen once the cache is there */
-    bool gone;    /* a delete: seen once the object is away, going, or another */
+    int64_t rev; /* seen once the cache is there */
+    bool gone;   /* a delete: seen once the object is away, going, or another */
 };
 
 /* One key on its way: planned, being applied, or waiting until what it wrote is seen. */
@@ -21,8 +21,8 @@ struct turn {
     char *key;
     struct plan plan;
     struct turn_call *calls;
-    size_t next;  /* the first action that is not begun */
-    int open;     /* calls under way */
+    size_t next; /* the first action that is not begun */
+    int open;    /* calls under way */
     bool failed;
     ARRAY(struct await) awaits;
     struct list node; /* in manager->waiting while only awaits are left */
@@ -151,13 +151,15 @@ static void action_done(struct call *c)
     struct turn *t = tc->turn;
     struct action *a = tc->action;
     t->open--;
-    bool ok = c->ok || (a->absent_ok && c->err.kind == E_NOT_FOUND) || (a->exists_ok && c->err.kind == E_ALREADY_EXISTS);
+    bool ok = c->ok || (a->absent_ok && c->err.kind == E_NOT_FOUND) ||
+              (a->exists_ok && c->err.kind == E_ALREADY_EXISTS);
     if (ok) {
         record(t->running, &a->done);
         int64_t rev = c->obj ? c->obj->rev : c->rev;
         if (a->verb == ACTION_DELETE)
-            array_push(&t->awaits,
-                       ((struct await){.kind = a->kind, .ns = a->ns, .name = a->name, .uid = a->was->uid, .gone = true}));
+            array_push(
+                &t->awaits,
+                ((struct await){.kind = a->kind, .ns = a->ns, .name = a->name, .uid = a->was->uid, .gone = true}));
         else if (rev > 0)
             array_push(&t->awaits, ((struct await){.kind = a->kind, .rev = rev}));
     } else {

@@ -1,6 +1,6 @@
-/* scheduler.h - which node a pod goes to. `schedule` is pure: what fits, what is preferred, and where nothing fits, why,
- * in upstream's words. Around it a queue (active, backing off, unschedulable) that is woken by what could help, and the
- * assumed cache: a pod counts on its node from the moment it was chosen.
+/* scheduler.h - which node a pod goes to. `schedule` is pure: what fits, what is preferred, and where nothing fits,
+ * why, in upstream's words. Around it a queue (active, backing off, unschedulable) that is woken by what could help,
+ * and the assumed cache: a pod counts on its node from the moment it was chosen.
  *
  * What nodes have and what is asked of them is kept as sums, changed by each event, never scanned per pod. */
 #pragma once
