@@ -189,8 +189,9 @@ static struct obj *bind(struct fake *f, struct obj *pod, const struct call_optio
     val_set_text(a, &c, N(type), S("PodScheduled"));
     val_set_text(a, &c, N(status), S("True"));
     struct val *status = val_need_map(a, &tree, N(status)), list = val_list();
-    val_each_item(it, val_get(status, N(conditions))) if (!str_eqz(val_text_at(it, N(type)), "PodScheduled"))
-        val_add(a, &list, *it);
+    val_each_item (it, val_get(status, N(conditions)))
+        if (!str_eqz(val_text_at(it, N(type)), "PodScheduled"))
+            val_add(a, &list, *it);
     val_add(a, &list, c);
     val_set(a, status, N(conditions), list);
     return keep(f, pod, o->kind, &tree);

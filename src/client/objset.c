@@ -29,7 +29,8 @@ static void keys_controller(const struct obj *o, void (*add)(void *arg, struct s
 }
 static void keys_owner(const struct obj *o, void (*add)(void *arg, struct str key), void *arg)
 {
-    val_each_item(owner, val_get(obj_meta(o), N(ownerReferences))) add(arg, val_text_at(owner, N(uid)));
+    val_each_item (owner, val_get(obj_meta(o), N(ownerReferences)))
+        add(arg, val_text_at(owner, N(uid)));
 }
 static void keys_node(const struct obj *o, void (*add)(void *arg, struct str key), void *arg)
 {
