@@ -1,6 +1,7 @@
 /* child.h - child processes, watched by pidfd. The child gets exactly the descriptors it is given (0, 1, 2 and
- * `fds`), a default signal mask and dispositions, and dies with its parent only where asked. Linux: vfork-like
- * speed by posix_spawn or clone; see child.c for which. */
+ * `fds`), a default signal mask and dispositions, and dies with its parent only where asked. Started by
+ * clone(CLONE_VM | CLONE_VFORK): the parent's memory is not copied, and a program that cannot be executed is an error
+ * of child_start, not an exit status. */
 #pragma once
 #include "sys/loop.h"
 #include <sys/types.h>
@@ -12,7 +13,7 @@ struct child_spec {
     int in, out, err;        /* -1: /dev/null */
     const int (*fds)[2];     /* {from, to} pairs beyond 0..2; NULL: none */
     size_t nfds;
-    bool die_with_parent; /* PR_SET_PDEATHSIG SIGKILL */
+    bool die_with_parent; /* PR_SET_PDEATHSIG SIGKILL: with the thread that starts it */
     bool new_session;     /* setsid */
     uid_t uid;            /* 0: stay; else setgroups(0), setgid, setuid */
     gid_t gid;

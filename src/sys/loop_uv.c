@@ -1,6 +1,7 @@
 /* The loop on libuv: polls are uv_poll, waking is uv_async, one uv_timer stands for the nearest of our timers. */
 #include "sys/loop_int.h"
 #include <errno.h>
+#include <signal.h>
 #include <uv.h>
 
 struct uv_loop_of_ours {
@@ -199,6 +200,7 @@ struct loop *loop_new(struct err *err)
         (void)err_errno(err, "make an event loop");
         return NULL;
     }
+    (void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes with write(2); a broken line is an error there */
     ASSERT(uv_async_init(&u->uv, &u->wake, nothing_async) == 0);
     (void)uv_timer_init(&u->uv, &u->timer);
     list_init(&u->always);

@@ -90,7 +90,9 @@ bool stream_over_high(const struct stream *s);
 void stream_read_pause(struct stream *s, bool pause);   /* while paused only a break or a reset is noticed */
 void stream_unread(struct stream *s, struct str bytes); /* these come again, before anything else */
 void stream_end(struct stream *s);                      /* writes no more: half-close after what is queued */
-void stream_idle(struct stream *s, int64_t ns); /* closed with E_TIMEOUT when no byte moved for so long; 0: never */
+/* Closed with E_TIMEOUT when no byte came or went for so long; 0: never. stall: only while something is queued. */
+void stream_idle(struct stream *s, int64_t ns);
+void stream_stall(struct stream *s, int64_t ns);
 
 void stream_close(struct stream *s); /* frees; what is queued still goes out, for at most 5 s */
 void stream_free(struct stream *s);  /* at once; NULL is fine */

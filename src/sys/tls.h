@@ -12,7 +12,7 @@ struct tls_server;
 struct tls_server *tls_server_new(const struct tls_server_config *c, struct err *err) MUST_USE;
 /* New connections see the new certificate, standing ones keep theirs. False: nothing has changed. */
 MUST_USE bool tls_server_reload(struct tls_server *t, const struct tls_server_config *c, struct err *err);
-void tls_server_free(struct tls_server *t); /* standing connections go on; NULL is fine */
+void tls_server_free(struct tls_server *t); /* after its streams; NULL is fine */
 AUTO_POINTER(tls_server_free, struct tls_server);
 
 struct tls_client_config {

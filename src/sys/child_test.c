@@ -1,0 +1,157 @@
+#include "base/test.h"
+#include "sys/child.h"
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+static bool run(const char *script, struct strbuf *out, struct err *err)
+{
+    return command_run((const char *const[]){"sh", "-c", script, NULL}, S("given"), out, 20000, err);
+}
+
+TEST(child_command_gives_its_output)
+{
+    struct err err = ERR;
+    AUTO(strbuf_fini) struct strbuf out = STRBUF(STRBUF_TEXT);
+    CHECK_OK(run("cat; echo; echo two >&2", &out, &err), err);
+    CHECK_STR(strbuf_str(&out), S("given\ntwo\n"));
+}
+
+TEST(child_command_says_how_it_failed)
+{
+    static const struct {
+        const char *script, *want;
+    } rows[] = {
+        {"echo one; echo no such thing; exit 3", "sh ended with status 3: no such thing"},
+        {"exit 1", "sh ended with status 1"},
+        {"kill -9 $$", "sh was killed by signal 9 (Killed)"},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct err err = ERR;
+        CHECK(!run(rows[i].script, NULL, &err));
+        CHECK_STR(str_of(err.text), str_of(rows[i].want));
+    }
+    struct err err = ERR;
+    CHECK(!command_run((const char *const[]){"/no/such", NULL}, S(""), NULL, 0, &err));
+    CHECK_STR(str_of(err.text), S("execute /no/such: No such file or directory"));
+    CHECK_INT(err.kind, E_NOT_FOUND);
+    CHECK(!command_run((const char *const[]){"sleep", "100", NULL}, S(""), NULL, 50, &err));
+    CHECK_STR(str_of(err.text), S("sleep did not end within 50 ms and was killed"));
+    CHECK_INT(err.kind, E_TIMEOUT);
+}
+
+TEST(child_command_moves_more_than_a_pipe_holds)
+{
+    struct err err = ERR;
+    AUTO(strbuf_fini) struct strbuf in = STRBUF(8 << 20), out = STRBUF(8 << 20);
+    while (in.n < 3000000)
+        strbuf_addz(&in, "some bytes ");
+    CHECK_OK(command_run((const char *const[]){"cat", NULL}, strbuf_str(&in), &out, 20000, &err), err);
+    CHECK(str_eq(strbuf_str(&in), strbuf_str(&out)));
+}
+
+TEST(child_command_does_not_wait_for_what_it_left_behind)
+{
+    struct err err = ERR;
+    AUTO(strbuf_fini) struct strbuf out = STRBUF(STRBUF_TEXT);
+    int64_t start = clock_mono();
+    CHECK_OK(run("sleep 50 & echo $!", &out, &err), err);
+    CHECK(clock_mono() - start < 10 * NS_PER_S);
+    int64_t pid;
+    CHECK(str_to_i64(str_trim(strbuf_str(&out)), 1, INT32_MAX, &pid));
+    (void)kill((pid_t)pid, SIGKILL);
+}
+
+static int status_seen = -1;
+static void see(struct child *c, int status)
+{
+    CHECK_INT(c->pid, 0);
+    status_seen = status;
+}
+
+TEST(child_gets_exactly_its_descriptors)
+{
+    struct err err = ERR;
+    AUTO(loop_free) struct loop *l = loop_new(&err);
+    int leak = open("/dev/null", O_RDONLY); /* without close-on-exec, as a library might */
+    int a[2], b[2];
+    CHECK(leak >= 0 && pipe2(a, O_CLOEXEC) == 0 && pipe2(b, O_CLOEXEC) == 0);
+    struct child_spec spec = CHILD_SPEC;
+    const char *argv[] = {"sh", "-c", "echo a >&7; echo b >&8; ls /proc/self/fd | tr '\\n' ' ' >&7", NULL};
+    spec.argv = argv;
+    const int fds[][2] = {{a[1], 7}, {b[1], 8}};
+    spec.fds = fds;
+    spec.nfds = 2;
+    struct child c;
+    CHECK_OK(child_start(&c, l, &spec, see, &err), err);
+    loop_run(l);
+    CHECK_INT(status_seen, 0);
+    char text[100] = "";
+    CHECK(read(a[0], text, sizeof text - 1) > 0);
+    CHECK_STR(str_of(text), S("a\n0 1 2 3 7 8 ")); /* 3: ls reads the folder */
+    memset(text, 0, sizeof text);
+    CHECK(read(b[0], text, sizeof text - 1) > 0);
+    CHECK_STR(str_of(text), S("b\n"));
+}
+
+TEST(child_descriptors_may_change_places)
+{
+    struct err err = ERR;
+    AUTO(loop_free) struct loop *l = loop_new(&err);
+    int a[2], b[2];
+    CHECK(pipe2(a, O_CLOEXEC) == 0 && pipe2(b, O_CLOEXEC) == 0);
+    CHECK(dup3(a[1], 10, O_CLOEXEC) == 10 && dup3(b[1], 11, O_CLOEXEC) == 11);
+    struct child_spec spec = CHILD_SPEC;
+    const char *argv[] = {"bash", "-c", "echo a >&11; echo b >&10", NULL};
+    spec.argv = argv;
+    const int fds[][2] = {{10, 11}, {11, 10}};
+    spec.fds = fds;
+    spec.nfds = 2;
+    struct child c;
+    CHECK_OK(child_start(&c, l, &spec, see, &err), err);
+    loop_run(l);
+    char text[10] = "";
+    CHECK(read(a[0], text, sizeof text) == 2 && text[0] == 'a');
+}
+
+TEST(child_is_killed_by_its_pidfd)
+{
+    struct err err = ERR;
+    AUTO(loop_free) struct loop *l = loop_new(&err);
+    struct child_spec spec = CHILD_SPEC;
+    const char *argv[] = {"sleep", "100", NULL};
+    spec.argv = argv;
+    struct child c;
+    CHECK_OK(child_start(&c, l, &spec, see, &err), err);
+    child_kill(&c, SIGTERM);
+    loop_run(l);
+    CHECK(WIFSIGNALED(status_seen) && WTERMSIG(status_seen) == SIGTERM);
+    child_kill(&c, SIGTERM); /* gone: nothing happens */
+}
+
+TEST(child_starts_with_default_signals)
+{
+    struct err err = ERR;
+    (void)signal(SIGPIPE, SIG_IGN);
+    AUTO(strbuf_fini) struct strbuf out = STRBUF(STRBUF_TEXT);
+    CHECK_OK(run("grep -E 'Sig(Blk|Ign)' /proc/self/status", &out, &err), err);
+    CHECK_STR(strbuf_str(&out), S("SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"));
+}
+
+TEST(child_of_another_user_has_no_groups)
+{
+    if (getuid() != 0)
+        return;
+    struct err err = ERR;
+    AUTO(loop_free) struct loop *l = loop_new(&err);
+    struct child_spec spec = CHILD_SPEC;
+    const char *argv[] = {"sh", "-c", "test \"$(id -u) $(id -g) $(id -G)\" = '65534 65533 65533'", NULL};
+    spec.argv = argv;
+    spec.uid = 65534;
+    spec.gid = 65533;
+    struct child c;
+    CHECK_OK(child_start(&c, l, &spec, see, &err), err);
+    loop_run(l);
+    CHECK_INT(status_seen, 0);
+    CHECK_INT(getuid(), 0);
+}

@@ -1,0 +1,849 @@
+#include "sys/stream.h"
+#include "sys/tls_int.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <poll.h>
+
+#define READ_SIZE    65536
+#define RECORD       16384 /* of TLS */
+#define READS_A_TURN 4     /* so that one busy stream does not starve the rest */
+#define IOV_MOST     64
+#define LINGER_NS    (5 * NS_PER_S)
+#define CONNECT_NS   (10 * NS_PER_S)
+#define FOUND_MOST   8
+
+enum state { LOOKING_UP, CONNECTING, SHAKING, OPEN, FAILED };
+
+struct chunk {
+    struct buf *buf;
+    size_t cap; /* over 0: ours alone, may still grow to this */
+};
+/* A look-up outlives its stream when that goes away first. */
+struct lookup {
+    struct job job;
+    struct stream *stream;
+    char *host, *port;
+    struct addr found[FOUND_MOST];
+    size_t nfound, next;
+    struct err err;
+    bool done;
+};
+struct stream {
+    struct loop *loop;
+    const struct stream_fns *fns;
+    void *arg;
+    int fd;
+    enum state state;
+    int busy; /* callbacks under way */
+    bool freed, lingering;
+    bool read_paused, read_ended, ended_told, hangup_seen, more_to_read;
+    bool end_wanted, end_done, write_blocked, over, opened_told, write_broken, closed_told, shake_writes;
+    int64_t idle_ns, stall_ns, moved;
+    struct poll poll;
+    struct soon soon;
+    struct timer timer; /* until opened, then idle, then lingering */
+    SSL *ssl;
+    ARRAY(struct chunk) queue;
+    size_t first, sent, queued, low, high; /* sent: of queue.p[first] */
+    struct strbuf unread;
+    struct err *err;
+    struct lookup *lookup;
+    struct tls_client *tls_client;
+    char *name; /* of the server, for messages and its certificate */
+};
+
+static const struct stream_fns no_fns;
+static void update(struct stream *s);
+static void watch_time(struct stream *s);
+
+static struct err *err_of(struct stream *s)
+{
+    if (!s->err)
+        s->err = NEW(struct err);
+    return s->err;
+}
+
+static void queue_clear(struct stream *s)
+{
+    for (size_t i = s->first; i < s->queue.n; i++)
+        buf_unref(s->queue.p[i].buf);
+    array_fini(&s->queue);
+    s->first = s->sent = s->queued = 0;
+    s->write_blocked = false;
+}
+
+static void release(struct stream *s)
+{
+    array_fini(&s->queue);
+    strbuf_fini(&s->unread);
+    mem_free(s->err);
+    mem_free(s->name);
+    mem_free(s);
+}
+
+static void line_down(struct stream *s)
+{
+    poll_stop(&s->poll);
+    timer_stop(&s->timer);
+    queue_clear(s);
+    SSL_free(s->ssl);
+    s->ssl = NULL;
+    if (s->fd >= 0)
+        fd_close(s->fd);
+    s->fd = -1;
+}
+
+void stream_free(struct stream *s)
+{
+    if (!s)
+        return;
+    s->freed = true;
+    line_down(s);
+    soon_stop(&s->soon);
+    if (s->lookup && s->lookup->done) {
+        mem_free(s->lookup->host);
+        mem_free(s->lookup);
+    } else if (s->lookup) {
+        s->lookup->stream = NULL;
+    }
+    s->lookup = NULL;
+    if (s->busy == 0)
+        release(s);
+}
+
+/* Around every callback: false when the stream was freed in it. */
+static bool back(struct stream *s)
+{
+    s->busy--;
+    if (s->freed && s->busy == 0) {
+        release(s);
+        return false;
+    }
+    return !s->freed;
+}
+#define CALL(s, fn, ...) ((s)->fns->fn ? ((s)->busy++, (s)->fns->fn(__VA_ARGS__), back(s)) : true)
+
+/* err_of(s) says why. Told in the loop's next quiet moment. */
+static void fail(struct stream *s)
+{
+    if (s->state == FAILED)
+        return;
+    s->state = FAILED;
+    line_down(s);
+    soon_set(&s->soon);
+}
+
+/* ---- writing */
+
+static void advance(struct stream *s, size_t n)
+{
+    s->moved = loop_now(s->loop);
+    s->queued -= n;
+    s->sent += n;
+    while (s->first < s->queue.n && s->sent >= s->queue.p[s->first].buf->n) {
+        s->sent -= s->queue.p[s->first].buf->n;
+        buf_unref(s->queue.p[s->first++].buf);
+    }
+    if (s->first == s->queue.n)
+        array_fini(&s->queue), s->first = 0;
+    else if (s->first > 64 && s->first > s->queue.n / 2) {
+        memmove(s->queue.p, s->queue.p + s->first, (s->queue.n - s->first) * sizeof *s->queue.p);
+        s->queue.n -= s->first;
+        s->first = 0;
+    }
+}
+
+static ssize_t send_plain(struct stream *s)
+{
+    struct iovec iov[IOV_MOST];
+    size_t n = 0, skip = s->sent;
+    for (size_t i = s->first; i < s->queue.n && n < IOV_MOST; i++, skip = 0)
+        iov[n++] = (struct iovec){s->queue.p[i].buf->p + skip, s->queue.p[i].buf->n - skip};
+    struct msghdr m = {.msg_iov = iov, .msg_iovlen = n};
+    ssize_t got;
+    do
+        got = sendmsg(s->fd, &m, MSG_NOSIGNAL);
+    while (got < 0 && errno == EINTR);
+    if (got >= 0)
+        return got;
+    if (errno == EAGAIN)
+        return 0;
+    return err_errno(err_of(s), "write to %s", s->name), -1;
+}
+
+/* At most a record at a time; asked again after WANT_WRITE with the same bytes and no fewer, as OpenSSL demands. */
+static ssize_t send_tls(struct stream *s)
+{
+    char gathered[RECORD];
+    const char *from = s->queue.p[s->first].buf->p + s->sent;
+    size_t n = MIN(s->queue.p[s->first].buf->n - s->sent, sizeof gathered);
+    if (n < sizeof gathered && n < s->queued) {
+        size_t skip = s->sent;
+        n = 0;
+        for (size_t i = s->first; i < s->queue.n && n < sizeof gathered; i++, skip = 0) {
+            size_t part = MIN(s->queue.p[i].buf->n - skip, sizeof gathered - n);
+            memcpy(gathered + n, s->queue.p[i].buf->p + skip, part);
+            n += part;
+        }
+        from = gathered;
+    }
+    ERR_clear_error();
+    errno = 0;
+    int got = SSL_write(s->ssl, from, (int)n);
+    if (got > 0)
+        return got;
+    int why = SSL_get_error(s->ssl, got);
+    if (why == SSL_ERROR_WANT_WRITE || why == SSL_ERROR_WANT_READ)
+        return 0;
+    return tls_failed(s->ssl, got, s->name, err_of(s)), -1;
+}
+
+static void flush(struct stream *s)
+{
+    while (s->queued && !s->write_broken) {
+        ssize_t n = s->ssl ? send_tls(s) : send_plain(s);
+        if (n < 0) {
+            /* what the other side said before it broke off is still worth reading */
+            s->write_broken = true;
+            queue_clear(s);
+            if (s->read_ended || s->read_paused)
+                fail(s);
+            return;
+        }
+        s->write_blocked = n == 0;
+        if (n == 0)
+            return;
+        advance(s, (size_t)n);
+    }
+    if (s->end_wanted && !s->end_done && !s->write_broken) {
+        s->end_done = true;
+        if (s->ssl)
+            (void)SSL_shutdown(s->ssl);
+        if (!s->ssl || s->lingering)
+            (void)shutdown(s->fd, SHUT_WR);
+    }
+}
+
+static struct chunk *tail_with_room(struct stream *s, size_t n)
+{
+    struct chunk *c = s->queue.n > s->first ? &s->queue.p[s->queue.n - 1] : NULL;
+    return c && c->cap - MIN(c->cap, c->buf->n) >= n ? c : NULL;
+}
+
+static bool writable(struct stream *s, size_t n)
+{
+    if (n == 0 || s->state == FAILED || s->end_wanted || s->write_broken)
+        return false;
+    bool first = s->queued == 0;
+    s->queued += n;
+    if (first) { /* a stall begins with something to send */
+        s->moved = loop_now(s->loop);
+        if (s->stall_ns && !timer_is_set(&s->timer))
+            watch_time(s);
+    }
+    s->over |= s->queued > s->high;
+    soon_set(&s->soon);
+    return true;
+}
+
+void stream_write(struct stream *s, struct str b)
+{
+    if (!writable(s, b.n))
+        return;
+    struct chunk *c = tail_with_room(s, b.n);
+    if (!c) {
+        size_t cap = MAX(b.n, (size_t)1024);
+        struct buf *fresh = mem_alloc(sizeof *fresh + cap + 1);
+        fresh->p = (char *)(fresh + 1);
+        fresh->refs = 1;
+        array_push(&s->queue, ((struct chunk){fresh, cap}));
+        c = &s->queue.p[s->queue.n - 1];
+    }
+    memcpy(c->buf->p + c->buf->n, b.p, b.n);
+    c->buf->n += b.n;
+}
+
+void stream_write_buf(struct stream *s, struct buf *b)
+{
+    if (writable(s, b->n))
+        array_push(&s->queue, ((struct chunk){buf_ref(b), 0}));
+}
+
+void stream_write_take(struct stream *s, struct strbuf *b)
+{
+    AUTO(buf_unref) struct buf *taken = buf_take(b);
+    stream_write_buf(s, taken);
+}
+
+size_t stream_queued(const struct stream *s)
+{
+    return s->queued;
+}
+
+void stream_water(struct stream *s, size_t low, size_t high)
+{
+    s->low = low;
+    s->high = high;
+}
+
+bool stream_over_high(const struct stream *s)
+{
+    return s->queued > s->high;
+}
+
+void stream_end(struct stream *s)
+{
+    s->end_wanted = true;
+    soon_set(&s->soon);
+}
+
+/* ---- reading */
+
+static ssize_t recv_plain(struct stream *s, char *p, size_t size)
+{
+    ssize_t n;
+    do
+        n = recv(s->fd, p, size, 0);
+    while (n < 0 && errno == EINTR);
+    if (n == 0)
+        s->read_ended = true;
+    if (n >= 0)
+        return n;
+    if (errno == EAGAIN)
+        return 0;
+    return s->write_broken ? -1 : (err_errno(err_of(s), "read from %s", s->name), -1);
+}
+
+static ssize_t recv_tls(struct stream *s, char *p, size_t size)
+{
+    ERR_clear_error();
+    errno = 0;
+    int n = SSL_read(s->ssl, p, (int)size);
+    if (n > 0)
+        return n;
+    switch (SSL_get_error(s->ssl, n)) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE: return 0;
+    case SSL_ERROR_ZERO_RETURN: s->read_ended = true; return 0;
+    default: return s->write_broken ? -1 : (tls_failed(s->ssl, n, s->name, err_of(s)), -1);
+    }
+}
+
+/* False: the stream is freed. */
+static bool read_some(struct stream *s)
+{
+    char room[READ_SIZE];
+    size_t size = s->ssl ? RECORD : sizeof room;
+    s->more_to_read = false;
+    for (int i = 0; i < READS_A_TURN; i++) {
+        if (s->state != OPEN || s->read_paused || s->read_ended || s->unread.n)
+            return true;
+        ssize_t n = s->ssl ? recv_tls(s, room, size) : recv_plain(s, room, size);
+        if (n < 0)
+            fail(s);
+        if (n <= 0)
+            return true;
+        s->moved = loop_now(s->loop);
+        if (!CALL(s, data, s, ((struct str){room, (size_t)n})))
+            return false;
+        if (!s->ssl && (size_t)n < size)
+            return true;
+    }
+    s->more_to_read = s->ssl != NULL; /* bytes inside the SSL wake no poll */
+    return true;
+}
+
+void stream_read_pause(struct stream *s, bool pause)
+{
+    if (s->read_paused == pause)
+        return;
+    s->read_paused = pause;
+    if (!pause)
+        s->more_to_read = true;
+    soon_set(&s->soon);
+}
+
+void stream_unread(struct stream *s, struct str bytes)
+{
+    if (bytes.n == 0)
+        return;
+    if (s->unread.n) { /* these are older than what is kept */
+        AUTO(strbuf_fini) struct strbuf rest = s->unread;
+        s->unread = STRBUF(SIZE_MAX);
+        strbuf_add(&s->unread, bytes);
+        strbuf_add(&s->unread, strbuf_str(&rest));
+    } else {
+        s->unread.max = SIZE_MAX;
+        strbuf_add(&s->unread, bytes);
+    }
+    soon_set(&s->soon);
+}
+
+/* ---- opening */
+
+static void opened(struct stream *s)
+{
+    s->state = OPEN;
+    s->moved = loop_now(s->loop);
+    s->more_to_read = true;
+    watch_time(s);
+    soon_set(&s->soon);
+}
+
+static void shake(struct stream *s)
+{
+    s->state = SHAKING;
+    ERR_clear_error();
+    errno = 0;
+    int rc = SSL_do_handshake(s->ssl);
+    if (rc == 1) {
+        opened(s);
+        return;
+    }
+    int why = SSL_get_error(s->ssl, rc);
+    s->shake_writes = why == SSL_ERROR_WANT_WRITE;
+    if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE)
+        return;
+    (void)tls_failed(s->ssl, rc, s->name, err_of(s));
+    fail(s);
+}
+
+static void poll_ready(struct poll *p, int ready);
+
+static void connected(struct stream *s)
+{
+    mem_free(s->err); /* of addresses that did not answer */
+    s->err = NULL;
+    if (!s->tls_client) {
+        opened(s);
+        return;
+    }
+    s->ssl = tls_client_ssl(s->tls_client, s->fd, s->name, err_of(s));
+    if (s->ssl)
+        shake(s);
+    else
+        fail(s);
+}
+
+static void use_fd(struct stream *s, int fd)
+{
+    s->fd = fd;
+    int on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* a unix socket refuses, which is fine */
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    poll_init(&s->poll, s->loop, fd, poll_ready);
+}
+
+static void connect_failed(struct stream *s, const struct addr *a)
+{
+    int keep = errno;
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
+    addr_text(a, &text);
+    errno = keep;
+    (void)err_errno(err_of(s), "connect to %s", text.p);
+    s->err->kind = E_UNAVAILABLE;
+}
+
+/* Tries one address after the other; with none left, the last error stands. */
+static void connect_next(struct stream *s)
+{
+    struct lookup *k = s->lookup;
+    while (k->next < k->nfound) {
+        const struct addr *a = &k->found[k->next++];
+        poll_stop(&s->poll);
+        if (s->fd >= 0)
+            fd_close(s->fd);
+        s->fd = -1;
+        int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0) {
+            connect_failed(s, a);
+            continue;
+        }
+        use_fd(s, fd);
+        s->state = CONNECTING;
+        if (connect(fd, &a->sa, a->n) == 0) {
+            connected(s);
+            return;
+        }
+        if (errno == EINPROGRESS)
+            return;
+        connect_failed(s, a);
+    }
+    fail(s);
+}
+
+static void connect_ready(struct stream *s)
+{
+    int bad = 0;
+    socklen_t n = sizeof bad;
+    if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &bad, &n) < 0)
+        bad = errno;
+    if (bad == 0) {
+        connected(s);
+        return;
+    }
+    errno = bad;
+    connect_failed(s, &s->lookup->found[s->lookup->next - 1]);
+    connect_next(s);
+}
+
+static void lookup_work(struct job *j)
+{
+    struct lookup *k = container_of(j, struct lookup, job);
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG}, *list;
+    int bad = getaddrinfo(k->host, k->port, &hints, &list);
+    if (bad) {
+        (void)err_set(&k->err, E_UNAVAILABLE, "look up %s: %s", k->host, gai_strerror(bad));
+        return;
+    }
+    for (struct addrinfo *i = list; i && k->nfound < FOUND_MOST; i = i->ai_next) {
+        struct addr *a = &k->found[k->nfound++];
+        memcpy(&a->storage, i->ai_addr, a->n = i->ai_addrlen);
+    }
+    freeaddrinfo(list);
+}
+
+static void lookup_done(struct job *j)
+{
+    struct lookup *k = container_of(j, struct lookup, job);
+    k->done = true;
+    if (!k->stream) {
+        mem_free(k->host);
+        mem_free(k);
+        return;
+    }
+    struct stream *s = k->stream;
+    if (s->state != LOOKING_UP)
+        return;
+    *err_of(s) = k->err;
+    connect_next(s);
+    update(s);
+}
+
+static bool host_and_port(struct lookup *k, struct str address, struct err *err)
+{
+    ptrdiff_t colon = str_rfind_char(address, ':');
+    uint64_t port;
+    if (colon <= 0 || !str_to_u64(str_sub(address, (size_t)colon + 1, address.n), 65535, &port))
+        return err_set(err, E_INVALID, "\"" STR_FMT "\" is not an address: want HOST:PORT or unix:PATH",
+                       STR_ARG(address));
+    k->host = str_dupz(address);
+    k->host[colon] = 0;
+    k->port = k->host + colon + 1;
+    return true;
+}
+
+/* The host of an address, without port and brackets. */
+static struct str host_of(struct str address)
+{
+    if (str_starts(address, S("unix:")))
+        return S("localhost");
+    ptrdiff_t colon = str_rfind_char(address, ':');
+    struct str host = str_sub(address, 0, colon < 0 ? address.n : (size_t)colon);
+    return host.n > 2 && host.p[0] == '[' ? str_sub(host, 1, host.n - 1) : host;
+}
+
+/* ---- the turn */
+
+static int wanted(const struct stream *s)
+{
+    switch (s->state) {
+    case CONNECTING: return POLL_WRITE;
+    case SHAKING: return s->shake_writes ? POLL_WRITE : POLL_READ;
+    case OPEN:
+        return (s->write_blocked ? POLL_WRITE : 0) | (s->read_ended     ? 0
+                                                      : !s->read_paused ? POLL_READ
+                                                      : s->hangup_seen  ? 0
+                                                                        : POLL_HANGUP);
+    case LOOKING_UP:
+    case FAILED: return 0;
+    }
+    return 0;
+}
+
+static bool tell_failure(struct stream *s)
+{
+    if (s->closed_told)
+        return true;
+    s->closed_told = true;
+    struct err none = ERR;
+    return CALL(s, closed, s, s->err ? s->err : &none);
+}
+
+static void linger_over(struct stream *s)
+{
+    if (s->lingering && (s->state == FAILED || s->write_broken || (s->end_done && s->read_ended)))
+        stream_free(s);
+    else
+        update(s);
+}
+
+static bool tell_reads(struct stream *s)
+{
+    if (!s->read_paused && s->unread.n) {
+        AUTO(strbuf_fini) struct strbuf b = s->unread;
+        s->unread = STRBUF(SIZE_MAX);
+        if (!CALL(s, data, s, strbuf_str(&b)))
+            return false;
+    }
+    if (s->more_to_read && !read_some(s))
+        return false;
+    if (s->state == OPEN && s->read_ended && !s->ended_told && !s->read_paused && s->unread.n == 0) {
+        s->ended_told = true;
+        if (!s->fns->ended)
+            stream_end(s);
+        return CALL(s, ended, s);
+    }
+    return true;
+}
+
+static void soon_run(struct soon *soon)
+{
+    struct stream *s = container_of(soon, struct stream, soon);
+    if (s->lingering) {
+        if (s->state == OPEN && s->more_to_read)
+            (void)read_some(s); /* calls nobody */
+        if (s->state == OPEN)
+            flush(s);
+        linger_over(s);
+        return;
+    }
+    if (s->state == OPEN && !s->opened_told) {
+        s->opened_told = true;
+        if (!CALL(s, opened, s))
+            return;
+    }
+    if (s->state == OPEN && !tell_reads(s))
+        return;
+    if (s->state == OPEN)
+        flush(s);
+    if (s->over && s->queued <= s->low) {
+        s->over = false;
+        if (s->state == OPEN && !CALL(s, drained, s))
+            return;
+    }
+    if (s->state == OPEN && s->ended_told && (s->end_done || s->write_broken)) {
+        fail(s); /* with no error set: both sides are done */
+        soon_stop(&s->soon);
+    }
+    if (s->state == FAILED && !tell_failure(s))
+        return;
+    update(s);
+}
+
+/* A break in both directions, or only the other side's end? */
+static void hangup(struct stream *s)
+{
+    struct pollfd p = {.fd = s->fd};
+    int bad = 0;
+    socklen_t n = sizeof bad;
+    if (poll(&p, 1, 0) <= 0 || !(p.revents & (POLLHUP | POLLERR))) {
+        s->hangup_seen = true;
+        return;
+    }
+    (void)getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &bad, &n);
+    errno = bad ? bad : ECONNRESET;
+    (void)err_errno(err_of(s), "%s", s->name);
+    fail(s);
+}
+
+static void poll_ready(struct poll *p, int ready)
+{
+    struct stream *s = container_of(p, struct stream, poll);
+    switch (s->state) {
+    case CONNECTING: connect_ready(s); break;
+    case SHAKING: shake(s); break;
+    case OPEN:
+        if (ready & POLL_WRITE)
+            soon_set(&s->soon);
+        if (ready & POLL_HANGUP || (s->read_paused && !s->read_ended && ready & POLL_READ))
+            hangup(s);
+        if (s->state == OPEN && ready & POLL_READ && !read_some(s))
+            return;
+        if (s->lingering)
+            soon_set(&s->soon);
+        break;
+    case LOOKING_UP:
+    case FAILED: break;
+    }
+    update(s);
+}
+
+static int64_t patience(const struct stream *s) /* how long nothing may move; 0: for ever */
+{
+    if (s->stall_ns && s->queued && (!s->idle_ns || s->stall_ns < s->idle_ns))
+        return s->stall_ns;
+    return s->idle_ns;
+}
+
+static void watch_time(struct stream *s)
+{
+    if (s->state != OPEN || s->lingering)
+        return;
+    int64_t most = patience(s);
+    if (most)
+        timer_set(&s->timer, most);
+    else
+        timer_stop(&s->timer);
+}
+
+static void timer_came(struct timer *t)
+{
+    struct stream *s = container_of(t, struct stream, timer);
+    if (s->lingering) {
+        stream_free(s);
+        return;
+    }
+    if (s->state == OPEN) {
+        int64_t most = patience(s), quiet = loop_now(s->loop) - s->moved;
+        if (quiet < most)
+            timer_set(t, most - quiet);
+        if (most == 0 || quiet < most)
+            return;
+        (void)err_set(err_of(s), E_TIMEOUT, "%s: nothing came or went for %lld ms", s->name,
+                      (long long)(most / NS_PER_MS));
+    } else {
+        (void)err_set(err_of(s), E_TIMEOUT, "connect to %s: no answer in time", s->name);
+    }
+    fail(s);
+}
+
+/* What the stream waits for, after anything changed. */
+static void update(struct stream *s)
+{
+    if (s->fd >= 0 && s->state != FAILED)
+        poll_want(&s->poll, wanted(s));
+    bool pending = s->state == OPEN && !s->read_paused &&
+                   (s->more_to_read || s->unread.n || (s->read_ended && !s->ended_told));
+    if (pending && !s->lingering)
+        soon_set(&s->soon);
+}
+
+static struct stream *fresh(struct loop *l, const struct stream_fns *fns, void *arg)
+{
+    struct stream *s = NEW(struct stream);
+    *s = (struct stream){.loop = l, .fns = fns ? fns : &no_fns, .arg = arg, .fd = -1, .low = 65536, .high = 262144};
+    soon_init(&s->soon, l, soon_run);
+    timer_init(&s->timer, l, timer_came);
+    return s;
+}
+
+struct stream *stream_new(struct loop *l, int own_fd, struct tls_server *tls, const struct stream_fns *fns, void *arg)
+{
+    struct stream *s = fresh(l, fns, arg);
+    s->name = mem_dupz("the client");
+    (void)fcntl(own_fd, F_SETFL, fcntl(own_fd, F_GETFL) | O_NONBLOCK);
+    use_fd(s, own_fd);
+    if (tls) {
+        s->ssl = tls_server_ssl(tls, own_fd);
+        timer_set(&s->timer, CONNECT_NS);
+        s->state = SHAKING;
+        poll_want(&s->poll, POLL_READ);
+    } else {
+        opened(s);
+    }
+    return s;
+}
+
+struct stream *stream_connect(struct loop *l, const struct stream_connect *c, const struct stream_fns *fns, void *arg)
+{
+    struct stream *s = fresh(l, fns, arg);
+    struct lookup *k = s->lookup = NEW(struct lookup);
+    k->stream = s;
+    k->done = true;
+    s->tls_client = c->tls;
+    s->name = str_dupz(c->server_name.n ? c->server_name : c->tls ? host_of(c->address) : c->address);
+    timer_set(&s->timer, c->timeout_ns ? c->timeout_ns : CONNECT_NS);
+    if (addr_parse(c->address, &k->found[0], err_of(s))) {
+        k->nfound = 1;
+        connect_next(s);
+        update(s);
+    } else if (str_starts(c->address, S("unix:")) || !host_and_port(k, c->address, err_of(s))) {
+        fail(s);
+    } else {
+        s->state = LOOKING_UP;
+        k->done = false;
+        job_start(&k->job, l, lookup_work, lookup_done);
+    }
+    return s;
+}
+
+void stream_fns_set(struct stream *s, const struct stream_fns *fns, void *arg)
+{
+    s->fns = fns ? fns : &no_fns;
+    s->arg = arg;
+    s->ended_told = false; /* the new owner has not heard it */
+    if (s->state == OPEN && s->read_ended)
+        soon_set(&s->soon);
+}
+
+void *stream_arg(const struct stream *s)
+{
+    return s->arg;
+}
+
+struct loop *stream_loop(const struct stream *s)
+{
+    return s->loop;
+}
+
+int stream_fd(const struct stream *s)
+{
+    return s->fd;
+}
+
+void stream_idle(struct stream *s, int64_t ns)
+{
+    s->idle_ns = ns;
+    s->moved = loop_now(s->loop);
+    watch_time(s);
+}
+
+void stream_stall(struct stream *s, int64_t ns)
+{
+    s->stall_ns = ns;
+    watch_time(s);
+}
+
+void stream_close(struct stream *s)
+{
+    if (s->state != OPEN || s->freed) {
+        stream_free(s);
+        return;
+    }
+    /* reads on until the other side has closed: closing on unread bytes would reset the line and take back what is
+     * on its way */
+    stream_fns_set(s, NULL, NULL);
+    strbuf_fini(&s->unread);
+    s->unread = STRBUF(SIZE_MAX);
+    s->lingering = s->end_wanted = s->more_to_read = true;
+    s->read_paused = false;
+    timer_set(&s->timer, LINGER_NS);
+    soon_set(&s->soon);
+    update(s);
+}
+
+void stream_peer(struct stream *s, struct arena *a, struct tls_peer *out)
+{
+    *out = (struct tls_peer){0};
+    if (s->ssl)
+        tls_peer_of(s->ssl, a, out);
+}
+
+bool stream_is_tls(const struct stream *s)
+{
+    return s->ssl != NULL;
+}
+
+struct str stream_alpn(const struct stream *s)
+{
+    const unsigned char *p = NULL;
+    unsigned n = 0;
+    if (s->ssl)
+        SSL_get0_alpn_selected(s->ssl, &p, &n);
+    return (struct str){(const char *)p, n};
+}

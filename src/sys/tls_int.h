@@ -1,0 +1,15 @@
+/* tls_int.h - what a stream needs of TLS. */
+#pragma once
+#include "sys/tls.h"
+#include <openssl/ssl.h>
+
+SSL *tls_server_ssl(struct tls_server *t, int fd) __attribute__((returns_nonnull));
+/* name: what the certificate must be for, an address or a DNS name; borrowed for the life of the SSL. */
+SSL *tls_client_ssl(struct tls_client *t, int fd, const char *name, struct err *err) MUST_USE;
+/* Why a handshake, read or write failed, in words; `rc` as the call gave it. */
+bool tls_failed(SSL *ssl, int rc, const char *what, struct err *err); /* false */
+void tls_peer_of(SSL *ssl, struct arena *a, struct tls_peer *out);
+/* Subject parts; shared with cert.c. */
+void x509_subject(X509 *x, struct arena *a, struct str *cn, struct str **orgs, size_t *norgs);
+int64_t x509_time(const ASN1_TIME *t); /* real ns */
+void x509_sha256hex(X509 *x, struct arena *a, struct str *out);
