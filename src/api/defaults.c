@@ -183,10 +183,9 @@ static void default_requests(struct arena *a, struct val *containers)
 static struct str pod_requests(struct arena *a, const struct val *spec, struct str resource)
 {
     struct str sum = S("0"), sidecars = S("0"), init = S("0");
-    val_each_item(c, V(spec, containers))
+    val_each_item (c, V(spec, containers))
         sum = quantity_add(a, sum, val_text(val_get_str(val_at(c, N(resources), N(requests)), resource)));
-    val_each_item(c, V(spec, initContainers))
-    {
+    val_each_item (c, V(spec, initContainers)) {
         struct str request = val_text(val_get_str(val_at(c, N(resources), N(requests)), resource));
         struct str now = quantity_add(a, sidecars, request);
         if (str_eq(TEXT(c, restartPolicy), S("Always"))) {
@@ -325,7 +324,8 @@ static void default_secret(struct arena *a, struct val *v)
     DEF_TEXT(a, v, type, "Opaque");
     if (val_len(V(v, stringData)) > 0) {
         struct val *data = val_need_map(a, v, N(data));
-        val_each_member(m, V(v, stringData)) val_set(a, data, m->name, val_bytes(a, val_text(&m->v)));
+        val_each_member (m, V(v, stringData))
+            val_set(a, data, m->name, val_bytes(a, val_text(&m->v)));
     }
     val_del(v, N(stringData));
 }
@@ -381,7 +381,9 @@ static void default_node(struct arena *a, struct val *v)
 
 static void fill(struct arena *a, struct val *into, const struct val *from)
 {
-    val_each_member(m, from) if (!val_get(into, m->name)) val_set(a, into, m->name, m->v);
+    val_each_member (m, from)
+        if (!val_get(into, m->name))
+            val_set(a, into, m->name, m->v);
 }
 
 static void default_limitrange(struct arena *a, struct val *v)

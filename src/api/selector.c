@@ -256,16 +256,14 @@ bool selector_of(struct arena *a, const struct val *v, struct selector **out, st
                                       val_len(val_get(v, N(matchLabels))) + val_len(val_get(v, N(matchExpressions))));
     struct parser p = {.a = a};
     s->nothing = !val_is(v, VAL_MAP);
-    val_each_member(m, val_get(v, N(matchLabels)))
-    {
+    val_each_member (m, val_get(v, N(matchLabels))) {
         struct requirement r = {.key = str_dup(a, m->name->s), .op = OP_IN};
         if (!add_value(&p, &r, val_text(&m->v), err))
             return false;
         r.op = OP_EQUAL;
         insert(s, &r);
     }
-    val_each_item(e, val_get(v, N(matchExpressions)))
-    {
+    val_each_item (e, val_get(v, N(matchExpressions))) {
         static const struct {
             struct str text;
             enum op op;
@@ -281,7 +279,9 @@ bool selector_of(struct arena *a, const struct val *v, struct selector **out, st
             return err_set(err, E_INVALID, "\"" STR_FMT "\" is not a valid label selector operator",
                            STR_ARG(operator));
         r.op = ops[i].op;
-        val_each_item(value, val_get(e, N(values))) if (!add_value(&p, &r, val_text(value), err)) return false;
+        val_each_item (value, val_get(e, N(values)))
+            if (!add_value(&p, &r, val_text(value), err))
+                return false;
         if ((r.op == OP_IN || r.op == OP_NOT_IN) && r.n == 0)
             return err_set(err, E_INVALID,
                            "values: Invalid value: []: for 'in', 'notin' operators, values set can't "
@@ -298,8 +298,7 @@ struct selector *selector_of_map(struct arena *a, const struct val *map)
     struct parser p = {.a = a};
     struct err ignored = ERR;
     s->nothing = val_len(map) == 0;
-    val_each_member(m, map)
-    {
+    val_each_member (m, map) {
         struct requirement r = {.key = str_dup(a, m->name->s), .op = OP_EQUAL};
         if (add_value(&p, &r, val_text(&m->v), &ignored))
             insert(s, &r);

@@ -64,8 +64,7 @@ struct qos {
 static size_t qos_add(struct qos *q, int way, const struct val *list)
 {
     size_t found = 0;
-    val_each_member(m, list)
-    {
+    val_each_member (m, list) {
         if (!counts_for_qos(m->name->s) || quantity_cmp(val_text(&m->v), S("0")) <= 0)
             continue;
         struct str *sum = &q->sums[way][str_eq(m->name->s, S("memory"))];
@@ -85,8 +84,7 @@ struct str pod_qos_class(const struct val *pod)
     } else {
         const struct name *const lists[] = {N(containers), N(initContainers)};
         for (size_t i = 0; i < countof(lists); i++)
-            val_each_item(c, val_get(spec, lists[i]))
-            {
+            val_each_item (c, val_get(spec, lists[i])) {
                 qos_add(&q, 0, val_at(c, N(resources), N(requests)));
                 q.guaranteed &= qos_add(&q, 1, val_at(c, N(resources), N(limits))) == 2;
             }
@@ -107,8 +105,7 @@ static void merge_label_keys(struct arena *a, struct val *term, const struct val
     struct val *selector = MUT(term, labelSelector);
     if (!val_is(selector, VAL_MAP))
         return;
-    val_each_item(key, val_get(term, keys))
-    {
+    val_each_item (key, val_get(term, keys)) {
         const struct val *value = val_get_str(labels, val_text(key));
         if (!value)
             continue;
@@ -203,7 +200,9 @@ static bool of_type(const struct val *spec, const char *x, const char *y, const 
 
 static bool has_node_port(const struct val *spec, int64_t n)
 {
-    val_each_item(port, V(spec, ports)) if (val_num(V(port, nodePort), 0) == n) return true;
+    val_each_item (port, V(spec, ports))
+        if (val_num(V(port, nodePort), 0) == n)
+            return true;
     return false;
 }
 
@@ -234,7 +233,9 @@ static void update_service(struct arena *a, struct str sub, struct val *v, const
         {
             const struct val *before = val_find(V(was, ports), N(name), TEXT(port, name));
             if (!before && TEXT(port, name).n == 0)
-                val_each_item(p, V(was, ports)) if (TEXT(p, name).n == 0) before = p;
+                val_each_item (p, V(was, ports))
+                    if (TEXT(p, name).n == 0)
+                        before = p;
             int64_t n = val_num(V(before, nodePort), 0);
             if (val_num(V(port, nodePort), 0) == 0 && n != 0 && !has_node_port(spec, n))
                 val_set_num(a, port, N(nodePort), n);
@@ -291,7 +292,8 @@ static void create_namespace(struct arena *a, struct val *v, int64_t now)
     val_set_text(a, &status, N(phase), S("Active"));
     val_set(a, v, N(status), status);
     bool has = false;
-    val_each_item(f, V(spec, finalizers)) has |= str_eq(val_text(f), S("kubernetes"));
+    val_each_item (f, V(spec, finalizers))
+        has |= str_eq(val_text(f), S("kubernetes"));
     if (!has) {
         if (!val_is(V(spec, finalizers), VAL_LIST))
             val_set(a, spec, N(finalizers), val_list());
@@ -469,10 +471,10 @@ static void update_crd(struct arena *a, struct str sub, struct val *v, const str
     if (!val_is(V(&status, storedVersions), VAL_LIST))
         val_set(a, &status, N(storedVersions), val_list());
     stored = MUT(&status, storedVersions);
-    val_each_item(version, val_at(v, N(spec), N(versions)))
-    {
+    val_each_item (version, val_at(v, N(spec), N(versions))) {
         bool there = !val_true(V(version, storage));
-        val_each_item(s, stored) there |= str_eq(val_text(s), TEXT(version, name));
+        val_each_item (s, stored)
+            there |= str_eq(val_text(s), TEXT(version, name));
         if (!there)
             val_add(a, stored, *V(version, name));
     }
@@ -587,14 +589,12 @@ const struct strategy *kind_strategy(const struct kind *k)
 
 static bool body_changed(const struct val *v, const struct val *old)
 {
-    val_each_member(m, v)
-    {
+    val_each_member (m, v) {
         if (m->name != N(metadata) && m->name != N(status) && m->name != N(apiVersion) && m->name != N(kind) &&
             !same(v, old, m->name))
             return true;
     }
-    val_each_member(m, old)
-    {
+    val_each_member (m, old) {
         if (m->name != N(metadata) && m->name != N(status) && !val_get(v, m->name) && !same(v, old, m->name))
             return true;
     }
@@ -644,7 +644,9 @@ void kind_prepare_update(struct arena *a, const struct kind *k, struct str sub, 
     if (status) { /* everything but status stands as it was */
         struct val wanted = *v;
         *v = val_map();
-        val_each_member(m, old) if (m->name != N(status) && m->name != N(metadata)) val_set(a, v, m->name, m->v);
+        val_each_member (m, old)
+            if (m->name != N(status) && m->name != N(metadata))
+                val_set(a, v, m->name, m->v);
         if (V(&wanted, status))
             val_set(a, v, N(status), *V(&wanted, status));
         val_set(a, v, N(metadata), (row->flags & STATUS_META_FROM_OLD) ? val_copy(a, was) : *meta);
