@@ -6,7 +6,10 @@
  * with status EPROTONOSUPPORT and its own version in the header, and so remains manageable (hello, kill, quit never
  * change) after an upgrade of everything else. */
 #pragma once
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define SHIM_MAGIC   0x4d494853u /* "SHIM" */
 #define SHIM_VERSION 1
@@ -152,3 +155,126 @@ struct shim_msg {
         struct shim_resize resize;
     } u;
 };
+
+struct shim_answer { /* answers and events */
+    struct shim_head head;
+    union {
+        struct shim_hello hello;
+        struct shim_target target; /* of every operation without a struct of its own here */
+        struct shim_status status;
+        struct shim_exec_exit exec_exit;
+    } u;
+};
+
+/* The size of the struct that a request carries; -1: no such operation. */
+static inline long shim_request_size(unsigned op)
+{
+    switch (op) {
+    case SHIM_SANDBOX: return sizeof(struct shim_sandbox);
+    case SHIM_MOUNT: return sizeof(struct shim_mount);
+    case SHIM_CREATE: return sizeof(struct shim_create);
+    case SHIM_KILL:
+    case SHIM_EXEC_KILL: return sizeof(struct shim_kill);
+    case SHIM_HELLO:
+    case SHIM_START:
+    case SHIM_STATUS:
+    case SHIM_LIST:
+    case SHIM_REOPEN:
+    case SHIM_REMOVE:
+    case SHIM_WATCH:
+    case SHIM_QUIT: return sizeof(struct shim_target);
+    case SHIM_EXEC: return sizeof(struct shim_exec);
+    case SHIM_ATTACH: return sizeof(struct shim_attach);
+    case SHIM_RESIZE: return sizeof(struct shim_resize);
+    }
+    return -1;
+}
+
+static inline size_t shim_answer_size(unsigned op)
+{
+    switch (op) {
+    case SHIM_HELLO: return sizeof(struct shim_hello);
+    case SHIM_STATUS:
+    case SHIM_LIST:
+    case SHIM_EVENT_EXIT: return sizeof(struct shim_status);
+    case SHIM_EVENT_EXEC_EXIT: return sizeof(struct shim_exec_exit);
+    }
+    return sizeof(struct shim_target);
+}
+
+/* An id becomes part of a path: letters, digits and '-', at least one, with its end inside the field. */
+static inline bool shim_id_ok(const char id[SHIM_ID])
+{
+    for (unsigned i = 0; i < SHIM_ID; i++) {
+        char c = id[i];
+        if (c == 0)
+            return i > 0;
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'))
+            return false;
+    }
+    return false;
+}
+
+/* Whether a request is whole: header, size, every text with its end, ids that are ids. NULL: it is; else what is
+ * wrong. Nothing of a message is looked at before. */
+static inline const char *shim_check(const struct shim_msg *m, size_t n)
+{
+#define SHIM_ENDS(field) (memchr(field, 0, sizeof(field)) != NULL)
+    if (n < sizeof m->head || m->head.magic != SHIM_MAGIC)
+        return "not a message of this protocol";
+    long want = shim_request_size(m->head.op);
+    if (want < 0)
+        return "no such operation";
+    if (n != sizeof m->head + (size_t)want)
+        return "wrong size for its operation";
+    switch (m->head.op) {
+    case SHIM_SANDBOX: {
+        const struct shim_sandbox *s = &m->u.sandbox;
+        return SHIM_ENDS(s->name) && SHIM_ENDS(s->state) && SHIM_ENDS(s->crun) && SHIM_ENDS(s->crun_root) &&
+                       SHIM_ENDS(s->hostname) && SHIM_ENDS(s->sysctls)
+                   ? NULL
+                   : "text without end";
+    }
+    case SHIM_MOUNT: {
+        const struct shim_mount *s = &m->u.mount;
+        return SHIM_ENDS(s->type) && SHIM_ENDS(s->source) && SHIM_ENDS(s->target) && SHIM_ENDS(s->data)
+                   ? NULL
+                   : "text without end";
+    }
+    case SHIM_CREATE: {
+        const struct shim_create *s = &m->u.create;
+        if (!shim_id_ok(s->id))
+            return "bad id";
+        return SHIM_ENDS(s->log) && SHIM_ENDS(s->layers) && SHIM_ENDS(s->overlay) && SHIM_ENDS(s->join) &&
+                       SHIM_ENDS(s->after) && SHIM_ENDS(s->oom)
+                   ? NULL
+                   : "text without end";
+    }
+    case SHIM_EXEC:
+        if (!SHIM_ENDS(m->u.exec.process))
+            return "text without end";
+        return shim_id_ok(m->u.exec.id) && shim_id_ok(m->u.exec.container) ? NULL : "bad id";
+    case SHIM_HELLO:
+    case SHIM_WATCH:
+    case SHIM_QUIT:
+    case SHIM_LIST: return NULL; /* about no container */
+    }
+    return shim_id_ok(m->u.target.id) ? NULL : "bad id"; /* the others begin with their id */
+#undef SHIM_ENDS
+}
+
+/* The same of an answer or event; ends its texts itself. */
+static inline bool shim_answer_ok(struct shim_answer *a, size_t n)
+{
+    if (n < sizeof a->head || a->head.magic != SHIM_MAGIC || n != sizeof a->head + shim_answer_size(a->head.op))
+        return false;
+    switch (a->head.op) {
+    case SHIM_HELLO: a->u.hello.name[sizeof a->u.hello.name - 1] = 0; break;
+    case SHIM_STATUS:
+    case SHIM_LIST:
+    case SHIM_EVENT_EXIT: a->u.status.id[SHIM_ID - 1] = 0; break;
+    case SHIM_EVENT_EXEC_EXIT: a->u.exec_exit.id[SHIM_ID - 1] = 0; break;
+    default: a->u.target.id[SHIM_ID - 1] = a->u.target.text[SHIM_TEXT - 1] = 0;
+    }
+    return true;
+}

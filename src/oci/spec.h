@@ -71,7 +71,7 @@ struct oci_container {
 /* Bits of capabilities. */
 #define OCI_CAP(n)       (1ULL << (n))
 #define OCI_CAPS_DEFAULT 0xa80425fbULL        /* the 14 of containerd and CRI-O */
-extern const uint64_t oci_caps_all;           /* what this kernel and this process have */
+uint64_t oci_caps_all(void);                  /* what this process itself has to give */
 bool oci_cap_find(struct str name, int *bit); /* "NET_ADMIN", "CAP_NET_ADMIN"; case ignored */
 const char *oci_cap_name(int bit);            /* "CAP_CHOWN"; NULL above the last */
 
@@ -90,6 +90,7 @@ struct oci_notices {
  * INVALID names the field. */
 MUST_USE bool oci_container_json(struct oci_container *c, struct arena *a, struct str rootfs, struct str seccomp_bpf,
                                  struct strbuf *out, struct oci_notices *notices, struct err *err);
-/* process.json of an exec in the container: same user, capabilities and environment unless given otherwise. */
-MUST_USE bool oci_exec_json(const struct oci_container *c, struct strs args, bool terminal, struct strbuf *out,
-                            struct err *err);
+/* What an exec needs to know of its container: its process without args, kept as text. */
+void oci_exec_base(const struct oci_container *c, struct strbuf *out);
+/* process.json of an exec: same user, capabilities and environment; a terminal adds TERM=xterm, as upstream does. */
+void oci_exec_json(struct str base, struct strs args, bool terminal, struct strbuf *out);

@@ -1,0 +1,642 @@
+#include "oci/cgroup.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+static const char *const controllers[CG_N] = {
+    [CG_CPU] = "cpu",         [CG_CPUACCT] = "cpuacct",
+    [CG_CPUSET] = "cpuset",   [CG_MEMORY] = "memory",
+    [CG_DEVICES] = "devices", [CG_FREEZER] = "freezer",
+    [CG_BLKIO] = "blkio",     [CG_PIDS] = "pids",
+    [CG_HUGETLB] = "hugetlb", [CG_SYSTEMD] = "name=systemd",
+    [CG_NET_CLS] = "net_cls", [CG_NET_PRIO] = "net_prio",
+    [CG_PERF] = "perf_event", [CG_RDMA] = "rdma",
+    [CG_MISC] = "misc",
+};
+/* a container may make, but not use, any device node */
+static const struct oci_device usual_devices[] = {
+    {.type = 'c', .major = -1, .minor = -1, .access = S_INIT("m")},
+    {.type = 'b', .major = -1, .minor = -1, .access = S_INIT("m")},
+    {.type = 'c', .major = 1, .minor = 3, .access = S_INIT("rwm")},    /* null */
+    {.type = 'c', .major = 1, .minor = 5, .access = S_INIT("rwm")},    /* zero */
+    {.type = 'c', .major = 1, .minor = 7, .access = S_INIT("rwm")},    /* full */
+    {.type = 'c', .major = 1, .minor = 8, .access = S_INIT("rwm")},    /* random */
+    {.type = 'c', .major = 1, .minor = 9, .access = S_INIT("rwm")},    /* urandom */
+    {.type = 'c', .major = 5, .minor = 0, .access = S_INIT("rwm")},    /* tty */
+    {.type = 'c', .major = 5, .minor = 1, .access = S_INIT("rwm")},    /* console */
+    {.type = 'c', .major = 5, .minor = 2, .access = S_INIT("rwm")},    /* ptmx */
+    {.type = 'c', .major = 136, .minor = -1, .access = S_INIT("rwm")}, /* pts */
+};
+
+#define CGROUP_PATH 512
+
+const char *cgroup_mode_name(enum cgroup_mode m)
+{
+    static const char *const names[] = {"v1", "v2", "hybrid"};
+    return names[m];
+}
+
+static struct str slurp(int dir, const char *path, struct strbuf *b)
+{
+    AUTO(fd_close) int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
+    strbuf_reset(b);
+    for (char *room; fd >= 0 && (room = strbuf_room(b, 4096));) {
+        ssize_t n = read(fd, room, 4096);
+        if (n <= 0)
+            break;
+        strbuf_used(b, (size_t)n);
+    }
+    return strbuf_str(b);
+}
+
+static bool put(const char *dir, const char *file, const char *value, struct err *err)
+{
+    char path[CGROUP_PATH];
+    (void)snprintf(path, sizeof path, "%s/%s", dir, file);
+    AUTO(fd_close) int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, value, strlen(value)) < 0)
+        return err_errno(err, "write \"%s\" to %s", value, path);
+    return true;
+}
+
+static bool put_number(const char *dir, const char *file, int64_t value, struct err *err)
+{
+    char text[32];
+    (void)snprintf(text, sizeof text, "%lld", (long long)value);
+    return put(dir, file, text, err);
+}
+
+static bool has_word(struct str list, char sep, const char *word)
+{
+    struct str part;
+    while (str_cut(&list, sep, &part))
+        if (str_eqz(str_trim(part), word))
+            return true;
+    return false;
+}
+
+bool cgroups_detect(struct cgroups *g, struct err *err)
+{
+    *g = (struct cgroups){0};
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20), c = STRBUF(4096);
+    struct str rest = slurp(AT_FDCWD, "/proc/self/mounts", &b), line;
+    bool v1 = false;
+    while (str_cut(&rest, '\n', &line)) {
+        struct str device, mount, type, options;
+        if (!str_cut(&line, ' ', &device) || !str_cut(&line, ' ', &mount) || !str_cut(&line, ' ', &type) ||
+            !str_cut(&line, ' ', &options) || mount.n >= sizeof g->unified)
+            continue;
+        if (str_eqz(type, "cgroup2") && !g->unified[0])
+            (void)snprintf(g->unified, sizeof g->unified, STR_FMT, STR_ARG(mount));
+        if (!str_eqz(type, "cgroup"))
+            continue;
+        v1 = true;
+        for (int i = 0; i < CG_N; i++)
+            if (has_word(options, ',', controllers[i]) && !g->mount[i][0])
+                (void)snprintf(g->mount[i], sizeof g->mount[i], STR_FMT, STR_ARG(mount));
+    }
+    if (!v1 && !g->unified[0])
+        return err_set(err, E_UNAVAILABLE, "no cgroup file system is mounted; mount cgroup2 on /sys/fs/cgroup");
+    if (!v1) {
+        g->mode = CGROUP_V2;
+        memcpy(g->mount[0], g->unified, sizeof g->unified);
+        g->unified[0] = 0;
+        return true;
+    }
+    g->mode = g->unified[0] ? CGROUP_HYBRID : CGROUP_V1;
+    if (g->unified[0]) {
+        char path[128];
+        (void)snprintf(path, sizeof path, "%s/cgroup.controllers", g->unified);
+        g->unified_hugetlb = has_word(str_trim(slurp(AT_FDCWD, path, &c)), ' ', "hugetlb");
+    }
+    return true;
+}
+
+/* One distinct hierarchy: its folder for `path`, and which controllers (a set of bits) it has. */
+struct hierarchy {
+    char dir[CGROUP_PATH];
+    const char *mount;
+    unsigned has;
+    int next;
+};
+
+static bool hierarchy_next(const struct cgroups *g, const char *path, struct hierarchy *h)
+{
+    int limit = g->mode == CGROUP_V2 ? 1 : CG_N;
+    while (h->next < limit) {
+        int i = h->next++;
+        bool seen = !g->mount[i][0];
+        for (int k = 0; k < i && !seen; k++)
+            seen = strcmp(g->mount[k], g->mount[i]) == 0;
+        if (seen)
+            continue;
+        h->mount = g->mount[i];
+        h->has = 0;
+        for (int k = i; k < limit; k++)
+            if (strcmp(g->mount[k], g->mount[i]) == 0)
+                h->has |= 1u << k;
+        (void)snprintf(h->dir, sizeof h->dir, "%s%s", g->mount[i], path);
+        return true;
+    }
+    return false;
+}
+
+#define each_hierarchy(h, g, path) for (struct hierarchy h = {.next = 0}; hierarchy_next((g), (path), &h);)
+
+static void dir_of(const struct cgroups *g, int controller, const char *path, char *out, size_t size)
+{
+    (void)snprintf(out, size, "%s%s", g->mode == CGROUP_V2 ? g->mount[0] : g->mount[controller], path);
+}
+
+/* ---- making ---- */
+
+static void copy_from_parent(const char *dir, const char *file) /* cpuset: an empty one takes no process */
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
+    char path[CGROUP_PATH];
+    (void)snprintf(path, sizeof path, "%s/%s", dir, file);
+    if (str_trim(slurp(AT_FDCWD, path, &b)).n)
+        return;
+    (void)snprintf(path, sizeof path, "%s/../%s", dir, file);
+    slurp(AT_FDCWD, path, &b);
+    struct err ignored = ERR;
+    if (b.n)
+        (void)put(dir, file, b.p, &ignored);
+}
+
+/* What a group on v2 must say before its children have controllers. */
+static bool delegate(const char *dir, struct err *err)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(4096), want = STRBUF(256);
+    char path[CGROUP_PATH];
+    (void)snprintf(path, sizeof path, "%s/cgroup.controllers", dir);
+    static const char *const used[] = {"cpu", "cpuset", "memory", "pids", "io", "hugetlb"};
+    struct str have = str_trim(slurp(AT_FDCWD, path, &b));
+    for (size_t i = 0; i < countof(used); i++)
+        if (has_word(have, ' ', used[i]))
+            strbuf_addf(&want, "%s+%s", want.n ? " " : "", used[i]);
+    return !want.n || put(dir, "cgroup.subtree_control", want.p, err);
+}
+
+static bool make_dirs(const struct cgroups *g, const struct hierarchy *h, const char *path, struct err *err)
+{
+    char dir[CGROUP_PATH];
+    if (mkdir(h->dir, 0755) == 0 || errno == EEXIST) { /* usually only the last is missing */
+        memcpy(dir, h->dir, sizeof dir);
+        if (g->mode == CGROUP_V2) {
+            *strrchr(dir, '/') = 0;
+            return delegate(dir, err);
+        }
+        if (h->has & 1u << CG_CPUSET) {
+            copy_from_parent(dir, "cpuset.cpus");
+            copy_from_parent(dir, "cpuset.mems");
+        }
+        return true;
+    }
+    for (const char *end = path; *end;) {
+        end += strcspn(end + 1, "/") + 1;
+        (void)snprintf(dir, sizeof dir, "%s%.*s", h->mount, (int)(end - path), path);
+        if (g->mode == CGROUP_V2) {
+            char parent[CGROUP_PATH];
+            memcpy(parent, dir, sizeof parent);
+            *strrchr(parent, '/') = 0;
+            if (!delegate(parent, err))
+                return false;
+        }
+        if (mkdir(dir, 0755) < 0 && errno != EEXIST)
+            return err_errno(err, "mkdir %s", dir);
+        if (g->mode != CGROUP_V2 && h->has & 1u << CG_CPUSET) {
+            copy_from_parent(dir, "cpuset.cpus");
+            copy_from_parent(dir, "cpuset.mems");
+        }
+    }
+    return true;
+}
+
+static bool limit_v1(const struct hierarchy *h, const struct oci_limits *l, bool quota, bool change, struct err *err)
+{
+    if (h->has & 1u << CG_CPU) {
+        if (l->cpu_shares && !put_number(h->dir, "cpu.shares", (int64_t)l->cpu_shares, err))
+            return false;
+        if (quota && l->cpu_quota_us &&
+            (!put_number(h->dir, "cpu.cfs_period_us", l->cpu_period_us ? (int64_t)l->cpu_period_us : 100000, err) ||
+             !put_number(h->dir, "cpu.cfs_quota_us", l->cpu_quota_us, err)))
+            return false;
+    }
+    if (h->has & 1u << CG_MEMORY && l->memory) {
+        /* memory <= memory and swap at every moment: raised in one order, lowered in the other */
+        struct err first = ERR;
+        if (change)
+            (void)put_number(h->dir, "memory.memsw.limit_in_bytes", l->memory, &first);
+        if (!put_number(h->dir, "memory.limit_in_bytes", l->memory, err))
+            return false;
+        if (!put_number(h->dir, "memory.memsw.limit_in_bytes", l->memory, &first) && first.sys != ENOENT)
+            return *err = first, false;
+    }
+    if (h->has & 1u << CG_PIDS && l->pids && !put_number(h->dir, "pids.max", l->pids, err))
+        return false;
+    if (h->has & 1u << CG_CPUSET && ((l->cpuset.n || l->mems.n))) {
+        char text[256];
+        (void)snprintf(text, sizeof text, STR_FMT, STR_ARG(l->cpuset));
+        if (l->cpuset.n && !put(h->dir, "cpuset.cpus", text, err))
+            return false;
+        (void)snprintf(text, sizeof text, STR_FMT, STR_ARG(l->mems));
+        if (l->mems.n && !put(h->dir, "cpuset.mems", text, err))
+            return false;
+    }
+    for (size_t i = 0; h->has & 1u << CG_HUGETLB && i < l->nhugepages; i++) {
+        char file[64];
+        (void)snprintf(file, sizeof file, "hugetlb." STR_FMT ".limit_in_bytes", STR_ARG(l->hugepages[i].size));
+        if (!put_number(h->dir, file, (int64_t)l->hugepages[i].bytes, err))
+            return false;
+    }
+    return true;
+}
+
+static void quota_text(const struct oci_limits *l, char *out, size_t size)
+{
+    (void)snprintf(out, size, "%lld %llu", (long long)l->cpu_quota_us,
+                   (unsigned long long)(l->cpu_period_us ? l->cpu_period_us : 100000));
+}
+
+static bool limit_v2(const struct hierarchy *h, const struct oci_limits *l, bool leaf, bool quota, struct err *err)
+{
+    char text[256];
+    /* KEP-2254: shares 2..262144 become weights 1..10000 */
+    if (l->cpu_shares &&
+        !put_number(h->dir, "cpu.weight", 1 + ((int64_t)MIN(MAX(l->cpu_shares, 2), 262144) - 2) * 9999 / 262142, err))
+        return false;
+    quota_text(l, text, sizeof text);
+    if (l->cpu_quota_us && !quota)
+        (void)snprintf(text, sizeof text, "max %llu",
+                       (unsigned long long)(l->cpu_period_us ? l->cpu_period_us : 100000));
+    if (l->cpu_quota_us && !put(h->dir, "cpu.max", text, err))
+        return false;
+    if (l->memory) {
+        struct err swap = ERR;
+        if (!put_number(h->dir, "memory.max", l->memory, err))
+            return false;
+        if (!put_number(h->dir, "memory.swap.max", 0, &swap) && swap.sys != ENOENT)
+            return *err = swap, false;
+    }
+    struct err group = ERR; /* a container dies whole when it is out of memory, as upstream has it on v2 */
+    if (leaf && !put(h->dir, "memory.oom.group", "1", &group) && group.sys != ENOENT)
+        return *err = group, false;
+    if (l->pids && !put_number(h->dir, "pids.max", l->pids, err))
+        return false;
+    (void)snprintf(text, sizeof text, STR_FMT, STR_ARG(l->cpuset));
+    if (l->cpuset.n && !put(h->dir, "cpuset.cpus", text, err))
+        return false;
+    (void)snprintf(text, sizeof text, STR_FMT, STR_ARG(l->mems));
+    if (l->mems.n && !put(h->dir, "cpuset.mems", text, err))
+        return false;
+    for (size_t i = 0; i < l->nhugepages; i++) {
+        char file[64];
+        (void)snprintf(file, sizeof file, "hugetlb." STR_FMT ".max", STR_ARG(l->hugepages[i].size));
+        if (!put_number(h->dir, file, (int64_t)l->hugepages[i].bytes, err))
+            return false;
+    }
+    return true;
+}
+
+/* ---- devices ---- */
+
+static bool devices_v1(const char *dir, const struct cgroup_devices *devices, struct err *err)
+{
+    if (devices->all)
+        return true;
+    if (!put(dir, "devices.deny", "a", err))
+        return false;
+    for (size_t i = 0; i < countof(usual_devices) + devices->n; i++) {
+        const struct oci_device *d = i < countof(usual_devices) ? &usual_devices[i]
+                                                                : &devices->list[i - countof(usual_devices)];
+        char text[64], numbers[2][24];
+        (void)snprintf(numbers[0], sizeof numbers[0], d->major < 0 ? "*" : "%lld", (long long)d->major);
+        (void)snprintf(numbers[1], sizeof numbers[1], d->minor < 0 ? "*" : "%lld", (long long)d->minor);
+        (void)snprintf(text, sizeof text, "%c %s:%s " STR_FMT, d->type, numbers[0], numbers[1], STR_ARG(d->access));
+        if (!put(dir, "devices.allow", text, err))
+            return false;
+    }
+    return true;
+}
+
+#define DEVICE_RULES_MAX 1200
+struct program {
+    struct bpf_insn code[8 + 8 * DEVICE_RULES_MAX];
+    size_t n;
+};
+
+static void emit(struct program *p, uint8_t op, uint8_t dst, uint8_t src, int16_t off, int32_t imm)
+{
+    p->code[p->n++] = (struct bpf_insn){.code = op, .dst_reg = dst & 15, .src_reg = src & 15, .off = off, .imm = imm};
+}
+
+static void emit_rule(struct program *p, const struct oci_device *d)
+{
+    int access = 0;
+    for (size_t i = 0; i < d->access.n; i++)
+        access |= d->access.p[i] == 'm'   ? BPF_DEVCG_ACC_MKNOD
+                  : d->access.p[i] == 'r' ? BPF_DEVCG_ACC_READ
+                                          : BPF_DEVCG_ACC_WRITE;
+    size_t start = p->n;
+    /* r2 type, r3 access, r4 major, r5 minor; every mismatch goes to the next rule */
+    emit(p, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_2, 0, 0, d->type == 'c' ? BPF_DEVCG_DEV_CHAR : BPF_DEVCG_DEV_BLOCK);
+    emit(p, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_1, BPF_REG_3, 0, 0);
+    emit(p, BPF_ALU64 | BPF_AND | BPF_K, BPF_REG_1, 0, 0, ~access & 7);
+    emit(p, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_1, 0, 0, 0);
+    if (d->major >= 0)
+        emit(p, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_4, 0, 0, (int32_t)d->major);
+    if (d->minor >= 0)
+        emit(p, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_5, 0, 0, (int32_t)d->minor);
+    emit(p, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 1);
+    emit(p, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+    for (size_t i = start; i < p->n; i++)
+        if (p->code[i].code == (BPF_JMP | BPF_JNE | BPF_K))
+            p->code[i].off = (int16_t)(p->n - i - 1);
+}
+
+/* v2 has no files for devices: a small program of the kernel's decides (bpf(2), BPF_PROG_TYPE_CGROUP_DEVICE). */
+static bool devices_v2(const char *dir, const struct cgroup_devices *devices, struct err *err)
+{
+    if (devices->all)
+        return true;
+    if (devices->n > DEVICE_RULES_MAX - countof(usual_devices))
+        return err_set(err, E_INVALID, "devices: more than %zu", DEVICE_RULES_MAX - countof(usual_devices));
+    AUTO_FREE struct program *p = NEW(struct program);
+    emit(p, BPF_LDX | BPF_MEM | BPF_W, BPF_REG_2, BPF_REG_1, 0, 0);
+    emit(p, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_3, BPF_REG_2, 0, 0);
+    emit(p, BPF_ALU64 | BPF_AND | BPF_K, BPF_REG_2, 0, 0, 0xffff);
+    emit(p, BPF_ALU64 | BPF_RSH | BPF_K, BPF_REG_3, 0, 0, 16);
+    emit(p, BPF_LDX | BPF_MEM | BPF_W, BPF_REG_4, BPF_REG_1, 4, 0);
+    emit(p, BPF_LDX | BPF_MEM | BPF_W, BPF_REG_5, BPF_REG_1, 8, 0);
+    for (size_t i = 0; i < countof(usual_devices); i++)
+        emit_rule(p, &usual_devices[i]);
+    for (size_t i = 0; i < devices->n; i++)
+        emit_rule(p, &devices->list[i]);
+    emit(p, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 0);
+    emit(p, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+    union bpf_attr load = {.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE,
+                           .insn_cnt = (uint32_t)p->n,
+                           .insns = (uintptr_t)p->code,
+                           .license = (uintptr_t) "Apache-2.0"};
+    AUTO(fd_close) int program = (int)syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof load);
+    if (program < 0)
+        return err_errno(err, "loading the device rules of %s", dir);
+    AUTO(fd_close) int group = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    union bpf_attr attach = {.target_fd = (uint32_t)group,
+                             .attach_bpf_fd = (uint32_t)program,
+                             .attach_type = BPF_CGROUP_DEVICE,
+                             .attach_flags = BPF_F_ALLOW_MULTI};
+    if (group < 0 || syscall(SYS_bpf, BPF_PROG_ATTACH, &attach, sizeof attach) < 0)
+        return err_errno(err, "attaching the device rules of %s", dir);
+    return true;
+}
+
+static bool hugetlb_unified(const struct cgroups *g, const char *path, const struct oci_limits *l, struct err *err)
+{
+    struct hierarchy h = {.mount = g->unified};
+    struct cgroups v2 = {.mode = CGROUP_V2};
+    (void)snprintf(h.dir, sizeof h.dir, "%s%s", g->unified, path);
+    const struct oci_limits pages = {.hugepages = l->hugepages, .nhugepages = l->nhugepages};
+    return make_dirs(&v2, &h, path, err) && limit_v2(&h, &pages, false, false, err);
+}
+
+bool cgroup_create(const struct cgroups *g, const char *path, const struct oci_limits *limits, bool leaf,
+                   const struct cgroup_devices *devices, struct err *err)
+{
+    each_hierarchy (h, g, path) {
+        if (!make_dirs(g, &h, path, err))
+            return false;
+        if (g->mode == CGROUP_V2) {
+            if (!limit_v2(&h, limits, leaf, !leaf, err) || (devices && !devices_v2(h.dir, devices, err)))
+                return false;
+        } else {
+            if (!limit_v1(&h, limits, !leaf, false, err))
+                return false;
+            if (devices && h.has & 1u << CG_DEVICES && !devices_v1(h.dir, devices, err))
+                return false;
+        }
+    }
+    return !(g->unified_hugetlb && limits->nhugepages) || hugetlb_unified(g, path, limits, err);
+}
+
+bool cgroup_limit(const struct cgroups *g, const char *path, const struct oci_limits *limits, struct err *err)
+{
+    each_hierarchy (h, g, path)
+        if (g->mode == CGROUP_V2 ? !limit_v2(&h, limits, false, true, err) : !limit_v1(&h, limits, true, true, err))
+            return false;
+    return true;
+}
+
+void cgroup_join_lines(const struct cgroups *g, const char *path, struct strbuf *out)
+{
+    each_hierarchy (h, g, path)
+        strbuf_addf(out, "%s/%s\n", h.dir, g->mode == CGROUP_V2 ? "cgroup.procs" : "tasks");
+}
+
+void cgroup_quota_lines(const struct cgroups *g, const char *path, const struct oci_limits *limits,
+                        struct strbuf *out)
+{
+    char dir[CGROUP_PATH];
+    if (!limits->cpu_quota_us || (g->mode != CGROUP_V2 && !g->mount[CG_CPU][0]))
+        return;
+    dir_of(g, CG_CPU, path, dir, sizeof dir);
+    if (g->mode == CGROUP_V2) {
+        /* the period stands there already: a line has one value */
+        strbuf_addf(out, "%s/cpu.max %lld\n", dir, (long long)limits->cpu_quota_us);
+    } else {
+        if (limits->cpu_period_us)
+            strbuf_addf(out, "%s/cpu.cfs_period_us %llu\n", dir, (unsigned long long)limits->cpu_period_us);
+        strbuf_addf(out, "%s/cpu.cfs_quota_us %lld\n", dir, (long long)limits->cpu_quota_us);
+    }
+}
+
+void cgroup_oom_file(const struct cgroups *g, const char *path, char *out, size_t size)
+{
+    char dir[CGROUP_PATH];
+    out[0] = 0;
+    if (g->mode != CGROUP_V2 && !g->mount[CG_MEMORY][0])
+        return;
+    dir_of(g, CG_MEMORY, path, dir, sizeof dir);
+    (void)snprintf(out, size, "%s/%s", dir, g->mode == CGROUP_V2 ? "memory.events" : "memory.oom_control");
+}
+
+/* ---- ending ---- */
+
+#define DEPTH_MAX 32
+
+/* Calls fn for the group and every group below it, deepest first. False as soon as fn says so. */
+static bool walk(int at, const char *name, int depth, bool (*fn)(int parent, const char *name, void *arg), void *arg)
+{
+    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT;
+    DIR *dir = fdopendir(fd);
+    bool ok = true;
+    for (struct dirent *e; ok && depth < DEPTH_MAX && (e = readdir(dir));)
+        if (e->d_type == DT_DIR && e->d_name[0] != '.')
+            ok = walk(fd, e->d_name, depth + 1, fn, arg);
+    (void)closedir(dir);
+    return ok && fn(at, name, arg);
+}
+
+static bool remove_one(int parent, const char *name, void *arg)
+{
+    (void)arg;
+    return unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT;
+}
+
+bool cgroup_remove(const struct cgroups *g, const char *path, struct err *err)
+{
+    each_hierarchy (h, g, path)
+        if (!walk(AT_FDCWD, h.dir, 0, remove_one, NULL))
+            return errno == EBUSY ? err_set(err, E_CONFLICT, "cgroup %s still has processes", h.dir)
+                                  : err_errno(err, "rmdir %s", h.dir);
+    if (g->unified_hugetlb) {
+        char dir[CGROUP_PATH];
+        (void)snprintf(dir, sizeof dir, "%s%s", g->unified, path);
+        (void)walk(AT_FDCWD, dir, 0, remove_one, NULL);
+    }
+    return true;
+}
+
+static bool kill_one(int parent, const char *name, void *arg)
+{
+    bool *left = arg;
+    char file[300];
+    (void)snprintf(file, sizeof file, "%s/cgroup.procs", name);
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
+    struct str rest = slurp(parent, file, &b), line;
+    while (str_cut(&rest, '\n', &line)) {
+        int64_t pid;
+        if (str_to_i64(line, 1, INT32_MAX, &pid)) {
+            *left = true;
+            (void)kill((pid_t)pid, SIGKILL);
+        }
+    }
+    return true;
+}
+
+static bool look_one(int parent, const char *name, void *arg)
+{
+    bool *left = arg;
+    char file[300];
+    (void)snprintf(file, sizeof file, "%s/cgroup.procs", name);
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
+    *left |= slurp(parent, file, &b).n > 0;
+    return true;
+}
+
+/* Every process is in one group of each hierarchy: looking into one is enough. */
+static bool any_dir(const struct cgroups *g, const char *path, char *dir, size_t size)
+{
+    static const int order[] = {CG_PIDS, CG_MEMORY, CG_CPU, CG_FREEZER, CG_DEVICES};
+    for (size_t i = 0; i < countof(order); i++) {
+        if (g->mode != CGROUP_V2 && !g->mount[order[i]][0])
+            continue;
+        dir_of(g, order[i], path, dir, size);
+        return true;
+    }
+    return false;
+}
+
+bool cgroup_kill(const struct cgroups *g, const char *path)
+{
+    char dir[CGROUP_PATH];
+    bool left = false;
+    if (!any_dir(g, path, dir, sizeof dir))
+        return true;
+    struct err none = ERR;
+    if (g->mode == CGROUP_V2 && put(dir, "cgroup.kill", "1", &none))
+        return cgroup_empty(g, path);
+    for (int i = 0; i < 10; i++) { /* what forks while we look */
+        left = false;
+        (void)walk(AT_FDCWD, dir, 0, kill_one, &left);
+        if (!left)
+            break;
+    }
+    return !left;
+}
+
+bool cgroup_empty(const struct cgroups *g, const char *path)
+{
+    char dir[CGROUP_PATH];
+    bool left = false;
+    if (any_dir(g, path, dir, sizeof dir))
+        (void)walk(AT_FDCWD, dir, 0, look_one, &left);
+    return !left;
+}
+
+/* ---- figures ---- */
+
+static uint64_t number(const char *dir, const char *file)
+{
+    char path[CGROUP_PATH];
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
+    (void)snprintf(path, sizeof path, "%s/%s", dir, file);
+    uint64_t v = 0;
+    struct str text = str_trim(slurp(AT_FDCWD, path, &b));
+    return str_to_u64(text, UINT64_MAX, &v) ? v : 0; /* "max" too */
+}
+
+struct wanted {
+    const char *name;
+    uint64_t *to, times;
+};
+
+static void numbers(const char *dir, const char *file, const struct wanted *want, size_t n)
+{
+    char path[CGROUP_PATH];
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(65536);
+    (void)snprintf(path, sizeof path, "%s/%s", dir, file);
+    struct str rest = slurp(AT_FDCWD, path, &b), line, name, value;
+    while (str_cut(&rest, '\n', &line)) {
+        uint64_t v;
+        if (!str_split(line, ' ', &name, &value) || !str_to_u64(str_trim(value), UINT64_MAX, &v))
+            continue;
+        for (size_t i = 0; i < n; i++)
+            if (str_eqz(name, want[i].name))
+                *want[i].to = v * want[i].times;
+    }
+}
+
+bool cgroup_stats(const struct cgroups *g, const char *path, struct cgroup_stats *out, struct err *err)
+{
+    char cpu[CGROUP_PATH], acct[CGROUP_PATH], memory[CGROUP_PATH], pids[CGROUP_PATH];
+    dir_of(g, CG_CPU, path, cpu, sizeof cpu);
+    dir_of(g, CG_CPUACCT, path, acct, sizeof acct);
+    dir_of(g, CG_MEMORY, path, memory, sizeof memory);
+    dir_of(g, CG_PIDS, path, pids, sizeof pids);
+    struct stat st;
+    if (stat(memory, &st) < 0)
+        return err_errno(err, "cgroup %s", memory);
+    *out = (struct cgroup_stats){0};
+    uint64_t inactive = 0;
+    bool v2 = g->mode == CGROUP_V2;
+    const struct wanted cpu_stat[] = {{"nr_periods", &out->periods, 1},
+                                      {"nr_throttled", &out->throttled_periods, 1},
+                                      {"throttled_time", &out->throttled_ns, 1},
+                                      {"throttled_usec", &out->throttled_ns, 1000},
+                                      {"usage_usec", &out->cpu_ns, 1000}};
+    const struct wanted memory_stat[] = {{v2 ? "inactive_file" : "total_inactive_file", &inactive, 1},
+                                         {v2 ? "anon" : "total_rss", &out->memory_rss, 1},
+                                         {v2 ? "pgfault" : "total_pgfault", &out->page_faults, 1},
+                                         {v2 ? "pgmajfault" : "total_pgmajfault", &out->major_faults, 1}};
+    const struct wanted oom[] = {{"oom_kill", &out->oom_kills, 1}};
+    numbers(cpu, "cpu.stat", cpu_stat, v2 ? countof(cpu_stat) : 3);
+    if (!v2)
+        out->cpu_ns = number(acct, "cpuacct.usage");
+    numbers(memory, "memory.stat", memory_stat, countof(memory_stat));
+    numbers(memory, v2 ? "memory.events" : "memory.oom_control", oom, countof(oom));
+    out->memory = number(memory, v2 ? "memory.current" : "memory.usage_in_bytes");
+    out->memory_limit = number(memory, v2 ? "memory.max" : "memory.limit_in_bytes");
+    if (out->memory_limit > (uint64_t)1 << 62)
+        out->memory_limit = 0;
+    out->memory_working_set = out->memory > inactive ? out->memory - inactive : 0;
+    out->pids = number(pids, "pids.current");
+    return true;
+}

@@ -1,0 +1,1508 @@
+/* wherry-shim NS/POD: one per pod. Holds what must outlive everything above it: the pod's namespaces (it lives in
+ * them itself, so there is no pause container), the containers' stdio, their logs, their exit status. Serves
+ * shim_proto.h on STATE/sock and on descriptor 3, where its first connection waits.
+ *
+ * One thread, one poll, no heap: all memory is in the arrays below, whose pages the kernel gives only when they are
+ * touched. A descriptor is -1 when there is none. Nothing here blocks on a stranger: pipes, terminals and clients are
+ * non-blocking, and who does not read in time is dropped (clients) or given STALL_MS (attached terminals). */
+#include "oci/shim_proto.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h> /* rename */
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LINE     16384 /* a longer line is written in pieces, tagged P (CRI log format) */
+#define HEAD     48    /* time, stream and tag before a line */
+#define STALL_MS 10000
+#define ORPHANS  64
+
+enum { OUT, ERR_, STREAMS };
+
+struct stream {
+    int fd;
+    uint32_t used;  /* bytes of an unfinished line in lines[][] */
+    bool continued; /* the unfinished line has pieces in the log already */
+};
+
+struct container {
+    char id[SHIM_ID];
+    uint8_t state; /* 0: the place is free */
+    bool oom, kill_early, log_full;
+    uint32_t flags;
+    pid_t crun, pid; /* crun while STARTING; pid while RUNNING */
+    int32_t code, signal;
+    int64_t started, finished;
+    uint64_t oom_before;
+    struct stream streams[STREAMS]; /* with a terminal: OUT alone, its master */
+    int in;                         /* writing end of stdin; with a terminal -1 (the master is) */
+    int console;                    /* socket on which crun hands over the master */
+    uint32_t in_used, in_sent;      /* of input[] */
+    int log;
+    uint64_t log_size, log_max, log_lost;
+    uint32_t start_client, start_seq;
+    char log_path[SHIM_LOG_PATH], join[SHIM_CGROUP], after[SHIM_CGROUP], oom_file[SHIM_PATH];
+};
+
+struct exec {
+    char id[SHIM_ID]; /* id[0] == 0: the place is free */
+    struct container *container;
+    pid_t crun, pid;
+    int console, master;
+    uint32_t client, seq;
+    uint16_t rows, columns;
+    bool answered;
+};
+
+struct attach {
+    struct container *container; /* NULL: the place is free */
+    int in, out, err;
+    int stalled; /* out or err: has bytes waiting in spill[]; -1: neither */
+    uint32_t spill_used, spill_sent;
+    int64_t stalled_since;
+    uint32_t client, seq;
+};
+
+struct client {
+    int fd;
+    uint32_t serial; /* names this connection for ever: places are used again */
+    bool watching;
+};
+
+static struct container containers[SHIM_CONTAINERS];
+static struct exec execs[SHIM_EXECS];
+static struct attach attaches[SHIM_ATTACHES];
+static struct client clients[SHIM_CLIENTS];
+static struct {
+    pid_t pid;
+    int status;
+} orphans[ORPHANS]; /* ended before crun told us their pid */
+static _Alignas(4096) char lines[SHIM_CONTAINERS][STREAMS][LINE];
+static _Alignas(4096) char spill[SHIM_ATTACHES][LINE];
+static _Alignas(4096) char input[SHIM_CONTAINERS][4096];
+static _Alignas(4096) char log_out[2 * LINE + HEAD];
+static size_t log_used;
+static struct shim_msg in_msg;
+static struct shim_answer out_msg;
+static struct shim_sandbox pod;
+static bool ready, quitting;
+static uint32_t serials, quit_client, quit_seq;
+static pid_t pod_init;
+static int listener = -1, signals = -1, here = -1; /* here: the state folder */
+
+#define each(it, array)                                                                                              \
+    for (__typeof__(&(array)[0]) it = (array); it < (array) + sizeof(array) / sizeof((array)[0]); it++)
+
+/* ---- small tools ---- */
+
+struct text { /* appends within a fixed field; what does not fit is cut */
+    char *p, *end;
+};
+#define TEXT(field)                                                                                                  \
+    {                                                                                                                \
+        field, field + sizeof(field) - 1                                                                             \
+    }
+
+static void add(struct text *t, const char *s)
+{
+    while (*s && t->p < t->end)
+        *t->p++ = *s++;
+    *t->p = 0;
+}
+
+static void add_number(struct text *t, int64_t v)
+{
+    char digits[24], *d = digits + sizeof digits;
+    uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+    *--d = 0;
+    do
+        *--d = (char)('0' + u % 10);
+    while (u /= 10);
+    if (v < 0)
+        *--d = '-';
+    add(t, d);
+}
+
+static int64_t now(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+static void drop(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+static ssize_t read_file(int dir, const char *path, char *to, size_t size)
+{
+    int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    ssize_t n = read(fd, to, size - 1);
+    close(fd);
+    to[n > 0 ? n : 0] = 0;
+    return n;
+}
+
+static bool write_file(int dir, const char *path, int flags, const char *p, size_t n)
+{
+    int fd = openat(dir, path, O_WRONLY | O_CLOEXEC | flags, 0600);
+    if (fd < 0)
+        return false;
+    bool ok = write(fd, p, n) == (ssize_t)n;
+    int keep = errno;
+    close(fd);
+    errno = keep;
+    return ok;
+}
+
+static char *in_folder(char *to, size_t size, const char *id, const char *name) /* ID/name, relative to `here` */
+{
+    struct text t = {to, to + size - 1};
+    add(&t, id);
+    add(&t, "/");
+    add(&t, name);
+    return to;
+}
+
+static struct container *container_by(const char *id)
+{
+    each (c, containers)
+        if (c->state && strcmp(c->id, id) == 0)
+            return c;
+    return NULL;
+}
+
+/* ---- answers and events ---- */
+
+static struct client *client_by(uint32_t serial)
+{
+    each (c, clients)
+        if (c->fd >= 0 && c->serial == serial)
+            return c;
+    return NULL;
+}
+
+static void send_to(struct client *to, uint16_t op, uint32_t seq, int status, int fd)
+{
+    if (!to)
+        return;
+    out_msg.head = (struct shim_head){SHIM_MAGIC, SHIM_VERSION, op, seq, status};
+    struct iovec io = {&out_msg, sizeof out_msg.head + shim_answer_size(op)};
+    char room[CMSG_SPACE(sizeof fd)] = {0};
+    struct msghdr h = {.msg_iov = &io, .msg_iovlen = 1};
+    if (fd >= 0) {
+        h.msg_control = room;
+        h.msg_controllen = sizeof room;
+        struct cmsghdr *c = CMSG_FIRSTHDR(&h);
+        *c = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        memcpy(CMSG_DATA(c), &fd, sizeof fd);
+    }
+    /* a client that does not read its answers is cut off; it may connect again and list */
+    if (sendmsg(to->fd, &h, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        shutdown(to->fd, SHUT_RDWR);
+}
+
+static void answer_text(uint32_t client, uint16_t op, uint32_t seq, const char *id, int status, const char *text)
+{
+    memset(&out_msg.u.target, 0, sizeof out_msg.u.target);
+    struct text i = TEXT(out_msg.u.target.id), t = TEXT(out_msg.u.target.text);
+    add(&i, id);
+    add(&t, text);
+    send_to(client_by(client), op, seq, status, -1);
+}
+
+static void fill_status(const struct container *c)
+{
+    struct shim_status *s = &out_msg.u.status;
+    *s = (struct shim_status){.state = c->state,
+                              .oom = c->oom,
+                              .code = c->code,
+                              .signal = c->signal,
+                              .pid = (uint32_t)c->pid,
+                              .started_ns = c->started,
+                              .finished_ns = c->finished,
+                              .log_lost = c->log_lost};
+    memcpy(s->id, c->id, sizeof s->id);
+}
+
+static void tell_watchers(uint16_t op)
+{
+    each (k, clients)
+        if (k->fd >= 0 && k->watching)
+            send_to(k, op, 0, 0, -1);
+}
+
+/* What a successor of a dead shim can know: ID/status, whole or not there. */
+static void status_save(const struct container *c)
+{
+    static const char *const names[] = {"", "created", "starting", "running", "exited"};
+    char body[400], fresh[SHIM_ID + 16], path[SHIM_ID + 16];
+    struct text t = TEXT(body);
+    const struct {
+        const char *name;
+        int64_t value;
+    } fields[] = {{"pid", c->pid}, {"code", c->code},       {"signal", c->signal},
+                  {"oom", c->oom}, {"started", c->started}, {"finished", c->finished}};
+    add(&t, "wherry-status 1\nstate ");
+    add(&t, names[c->state]);
+    each (f, fields) {
+        add(&t, "\n");
+        add(&t, f->name);
+        add(&t, " ");
+        add_number(&t, f->value);
+    }
+    add(&t, "\n");
+    in_folder(fresh, sizeof fresh, c->id, "status.new");
+    in_folder(path, sizeof path, c->id, "status");
+    if (write_file(here, fresh, O_CREAT | O_TRUNC, body, (size_t)(t.p - body)))
+        (void)rename(fresh, path); /* the state folder is where we are */
+}
+
+/* ---- logs ---- */
+
+static void log_flush(struct container *c)
+{
+    size_t n = log_used;
+    log_used = 0;
+    if (n == 0 || c->log < 0)
+        return;
+    if (write(c->log, log_out, n) != (ssize_t)n) {
+        /* full disk: what is there stays whole lines; the program goes on */
+        (void)!ftruncate(c->log, (off_t)c->log_size);
+        for (size_t i = 0; i < n; i++)
+            c->log_lost += log_out[i] == '\n';
+        return;
+    }
+    c->log_size += n;
+    if (c->log_max && c->log_size > c->log_max && !c->log_full) {
+        c->log_full = true;
+        memset(&out_msg.u.target, 0, sizeof out_msg.u.target);
+        memcpy(out_msg.u.target.id, c->id, sizeof c->id);
+        tell_watchers(SHIM_EVENT_LOG_FULL);
+    }
+}
+
+/* "2026-01-02T03:04:05.000000006Z ": RFC 3339 in UTC; days to civil date after H. Hinnant. */
+static char *stamp(char *p, int64_t ns)
+{
+    int64_t seconds = ns / 1000000000, z = seconds / 86400 + 719468, era = z / 146097, doe = z % 146097;
+    int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365,
+            doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    int64_t mp = (5 * doy + 2) / 153, month = mp < 10 ? mp + 3 : mp - 9;
+    const struct {
+        int64_t value;
+        int digits;
+        char after;
+    } parts[] = {{yoe + era * 400 + (month <= 2), 4, '-'},
+                 {month, 2, '-'},
+                 {doy - (153 * mp + 2) / 5 + 1, 2, 'T'},
+                 {seconds / 3600 % 24, 2, ':'},
+                 {seconds / 60 % 60, 2, ':'},
+                 {seconds % 60, 2, '.'},
+                 {ns % 1000000000, 9, 'Z'}};
+    each (f, parts) {
+        int64_t v = f->value;
+        for (int i = f->digits - 1; i >= 0; i--, v /= 10)
+            p[i] = (char)('0' + v % 10);
+        p += f->digits;
+        *p++ = f->after;
+    }
+    *p++ = ' ';
+    return p;
+}
+
+static void log_line(struct container *c, int which, const char *p, size_t n, bool whole, int64_t at)
+{
+    if (sizeof log_out - log_used < n + HEAD)
+        log_flush(c);
+    char *to = stamp(log_out + log_used, at);
+    memcpy(to, which == OUT ? "stdout" : "stderr", 6);
+    memcpy(to + 6, whole ? " F " : " P ", 3);
+    memcpy(to + 9, p, n);
+    to[9 + n] = '\n';
+    log_used = (size_t)(to + 10 + n - log_out);
+}
+
+static void log_open(struct container *c)
+{
+    drop(&c->log);
+    c->log_size = 0;
+    c->log_full = false;
+    if (!c->log_path[0])
+        return;
+    c->log = open(c->log_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    struct stat st;
+    if (c->log >= 0 && fstat(c->log, &st) == 0)
+        c->log_size = (uint64_t)st.st_size;
+}
+
+/* ---- attached clients ---- */
+
+static void attach_end(struct attach *a)
+{
+    memset(&out_msg.u.target, 0, sizeof out_msg.u.target);
+    memcpy(out_msg.u.target.id, a->container->id, sizeof a->container->id);
+    send_to(client_by(a->client), SHIM_EVENT_ATTACH_END, a->seq, 0, -1);
+    drop(&a->in);
+    drop(&a->out);
+    drop(&a->err);
+    a->container = NULL;
+}
+
+static bool stalled(const struct container *c)
+{
+    each (a, attaches)
+        if (a->container == c && a->stalled >= 0)
+            return true;
+    return false;
+}
+
+static void attach_write(struct attach *a, int which, const char *p, size_t n)
+{
+    int fd = which == OUT ? a->out : a->err;
+    if (fd < 0)
+        return;
+    ssize_t sent = write(fd, p, n);
+    if (sent < 0 && errno != EAGAIN) {
+        attach_end(a);
+        return;
+    }
+    size_t left = n - (size_t)(sent > 0 ? sent : 0);
+    if (left == 0)
+        return;
+    /* n is at most LINE, and nothing more is read while anybody has not taken what was */
+    memcpy(spill[a - attaches], p + n - left, left);
+    a->stalled = which;
+    a->spill_used = (uint32_t)left;
+    a->spill_sent = 0;
+    a->stalled_since = now(CLOCK_MONOTONIC);
+}
+
+static void attach_unstall(struct attach *a)
+{
+    int fd = a->stalled == OUT ? a->out : a->err;
+    ssize_t n = write(fd, spill[a - attaches] + a->spill_sent, a->spill_used - a->spill_sent);
+    if (n < 0 && errno != EAGAIN) {
+        attach_end(a);
+        return;
+    }
+    if (n > 0)
+        a->stalled_since = now(CLOCK_MONOTONIC);
+    a->spill_sent += (uint32_t)(n > 0 ? n : 0);
+    if (a->spill_sent == a->spill_used)
+        a->stalled = -1;
+}
+
+static void input_flush(struct container *c)
+{
+    int fd = c->flags & SHIM_TTY ? c->streams[OUT].fd : c->in;
+    char *from = input[c - containers];
+    if (fd < 0) {
+        c->in_used = c->in_sent = 0;
+        return;
+    }
+    ssize_t n = write(fd, from + c->in_sent, c->in_used - c->in_sent);
+    if (n < 0 && errno != EAGAIN) { /* nobody reads it any more */
+        if (!(c->flags & SHIM_TTY))
+            drop(&c->in);
+        c->in_used = c->in_sent = 0;
+        return;
+    }
+    c->in_sent += (uint32_t)(n > 0 ? n : 0);
+    if (c->in_sent == c->in_used)
+        c->in_used = c->in_sent = 0;
+}
+
+static void attach_input(struct attach *a)
+{
+    struct container *c = a->container;
+    ssize_t n = read(a->in, input[c - containers], sizeof input[0]);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        drop(&a->in);
+        if (c->flags & SHIM_STDIN_ONCE)
+            drop(&c->in);
+        return;
+    }
+    c->in_used = (uint32_t)n;
+    c->in_sent = 0;
+    input_flush(c);
+}
+
+/* ---- streams of a container ---- */
+
+static void stream_end(struct container *c, int which)
+{
+    struct stream *s = &c->streams[which];
+    if (s->used || s->continued)
+        log_line(c, which, lines[c - containers][which], s->used, true, now(CLOCK_REALTIME));
+    log_flush(c);
+    s->used = 0;
+    s->continued = false;
+    drop(&s->fd);
+    if (c->streams[OUT].fd >= 0 || c->streams[ERR_].fd >= 0)
+        return;
+    each (a, attaches)
+        if (a->container == c)
+            attach_end(a);
+}
+
+/* One read; false: nothing (more) to read for now. */
+static bool stream_read(struct container *c, int which)
+{
+    struct stream *s = &c->streams[which];
+    char *line = lines[c - containers][which];
+    ssize_t n = read(s->fd, line + s->used, LINE - s->used);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return false;
+    if (n <= 0) { /* a terminal whose other side is closed says EIO */
+        stream_end(c, which);
+        return false;
+    }
+    each (a, attaches)
+        if (a->container == c)
+            attach_write(a, which, line + s->used, (size_t)n);
+    int64_t at = now(CLOCK_REALTIME);
+    char *p = line, *end = line + s->used + n, *newline;
+    while ((newline = memchr(p, '\n', (size_t)(end - p)))) {
+        log_line(c, which, p, (size_t)(newline - p), true, at);
+        s->continued = false;
+        p = newline + 1;
+    }
+    s->used = (uint32_t)(end - p);
+    if (s->used == LINE) {
+        log_line(c, which, p, LINE, false, at);
+        s->continued = true;
+        s->used = 0;
+    } else {
+        memmove(line, p, s->used);
+    }
+    log_flush(c);
+    return true;
+}
+
+static void streams_drain(struct container *c)
+{
+    for (int which = 0; which < STREAMS; which++)
+        while (c->streams[which].fd >= 0 && !stalled(c) && stream_read(c, which)) {
+        }
+}
+
+/* ---- starting programs through crun ---- */
+
+static uint64_t oom_kills(const struct container *c)
+{
+    char text[2048];
+    if (!c->oom_file[0] || read_file(AT_FDCWD, c->oom_file, text, sizeof text) <= 0)
+        return 0;
+    const char *at = strstr(text, "oom_kill ");
+    return at ? strtoull(at + 9, NULL, 10) : 0;
+}
+
+/* Each line of `list`: "FILE VALUE", or "FILE" alone with the value 0, which in cgroup files means "me". */
+static bool write_lines(const char *list)
+{
+    while (*list) {
+        char path[SHIM_PATH * 2];
+        size_t n = strcspn(list, "\n"), space = n;
+        for (size_t i = 0; i < n; i++)
+            if (list[i] == ' ')
+                space = i;
+        if (space >= sizeof path)
+            return errno = ENAMETOOLONG, false;
+        memcpy(path, list, space);
+        path[space] = 0;
+        bool bare = space == n;
+        if (!write_file(AT_FDCWD, path, 0, bare ? "0" : list + space + 1, bare ? 1 : n - space - 1))
+            return false;
+        list += n + (list[n] == '\n');
+    }
+    return true;
+}
+
+static void error_save(const char *id, const char *name, const char *what)
+{
+    char path[2 * SHIM_ID + 16], body[SHIM_TEXT];
+    struct text t = TEXT(body);
+    add(&t, what);
+    add(&t, ": ");
+    add(&t, strerror(errno));
+    write_file(here, in_folder(path, sizeof path, id, name), O_CREAT | O_TRUNC, body, strlen(body));
+}
+
+/* crun in a child that has joined the container's cgroup by itself (which is quick, and needs no cgroup manager).
+ * log: where crun writes what went wrong, ID/log. */
+static pid_t crun_start(const struct container *c, const char *log, const char *const *args, int in, int out, int err)
+{
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid;
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    for (int sig = 1; sig < NSIG; sig++)
+        signal(sig, SIG_DFL);
+    char log_option[64 + SHIM_PATH + 2 * SHIM_ID];
+    struct text t = TEXT(log_option);
+    add(&t, "--log=");
+    add(&t, pod.state);
+    add(&t, "/");
+    add(&t, c->id);
+    add(&t, "/");
+    add(&t, log);
+    const char *argv[24] = {"crun", "--root", pod.crun_root, "--cgroup-manager=disabled", log_option};
+    for (size_t i = 5; i < sizeof argv / sizeof argv[0] - 1 && *args;)
+        argv[i++] = *args++;
+    if (!write_lines(c->join)) {
+        error_save(c->id, log, "joining the container's cgroup");
+        _exit(1);
+    }
+    /* sources may be 0..2 themselves when nothing was passed: lift them out of the way first */
+    int from[3] = {in, out, err};
+    for (int i = 0; i < 3; i++)
+        from[i] = from[i] < 0 ? open("/dev/null", O_RDWR) : fcntl(from[i], F_DUPFD, 10);
+    for (int i = 0; i < 3; i++)
+        dup2(from[i], i);
+    close_range(3, ~0U, 0);
+    static const char *const env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+    execve(pod.crun, (char **)argv, (char **)env);
+    error_save(c->id, log, pod.crun);
+    _exit(127);
+}
+
+/* The last thing that crun said; crun puts a time before it. */
+static void error_read(const char *id, const char *log, char text[SHIM_TEXT])
+{
+    char path[2 * SHIM_ID + 16], body[2048];
+    ssize_t n = read_file(here, in_folder(path, sizeof path, id, log), body, sizeof body);
+    struct text t = {text, text + SHIM_TEXT - 1};
+    if (n <= 0) {
+        add(&t, "the container runtime failed and did not say why");
+        return;
+    }
+    while (n > 0 && body[n - 1] == '\n')
+        body[--n] = 0;
+    char *from = strrchr(body, '\n');
+    from = from ? from + 1 : body;
+    char *after = strstr(from, "Z: ");
+    if (from[0] == '2' && after && after - from < 40)
+        from = after + 3;
+    add(&t, from);
+}
+
+/* A socket on which crun hands over the master of a terminal; `name` is in the state folder. crun gets a short way to
+ * it, as the names of sockets are limited to 107 bytes. */
+static int console_listen(const char *name, char *path, size_t size)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    struct text n = TEXT(at.sun_path), p = {path, path + size - 1};
+    add(&n, name);
+    add(&p, "/proc/");
+    add_number(&p, getpid());
+    add(&p, "/cwd/");
+    add(&p, name);
+    unlinkat(here, name, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0 && (bind(fd, (struct sockaddr *)&at, sizeof at) < 0 || listen(fd, 1) < 0))
+        drop(&fd);
+    return fd;
+}
+
+static size_t take_fds(struct msghdr *h, int *fds, size_t room)
+{
+    size_t got = 0;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(h); c; c = CMSG_NXTHDR(h, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < n; i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+            if (got < room)
+                fds[got++] = fd;
+            else
+                close(fd);
+        }
+    }
+    return got;
+}
+
+static int console_take(int *console) /* the master, or -1: not there yet */
+{
+    int from = accept4(*console, NULL, NULL, SOCK_CLOEXEC), master = -1;
+    if (from < 0)
+        return -1;
+    struct timeval wait = {1, 0}; /* crun sends at once */
+    setsockopt(from, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
+    char name[256], room[CMSG_SPACE(4 * sizeof(int))];
+    struct iovec io = {name, sizeof name};
+    struct msghdr h = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
+    if (recvmsg(from, &h, MSG_CMSG_CLOEXEC) >= 0)
+        take_fds(&h, &master, 1);
+    close(from);
+    drop(console);
+    return master;
+}
+
+static void numbered(char *to, size_t size, const char *prefix, ptrdiff_t number)
+{
+    struct text t = {to, to + size - 1};
+    add(&t, prefix);
+    add_number(&t, number);
+}
+
+static void set_size(int fd, uint16_t rows, uint16_t columns)
+{
+    struct winsize size = {.ws_row = rows, .ws_col = columns};
+    if (fd >= 0 && rows && columns)
+        ioctl(fd, TIOCSWINSZ, &size);
+}
+
+static pid_t pid_read(const char *id, const char *name)
+{
+    char path[2 * SHIM_ID + 16], body[32];
+    if (read_file(here, in_folder(path, sizeof path, id, name), body, sizeof body) <= 0)
+        return 0;
+    return (pid_t)strtol(body, NULL, 10);
+}
+
+static bool container_start(struct container *c, const char **why)
+{
+    int out[2] = {-1, -1}, err[2] = {-1, -1}, in[2] = {-1, -1};
+    char tty[32], tty_path[64], bundle[SHIM_PATH + SHIM_ID], pid_file[SHIM_PATH + SHIM_ID + 8];
+    struct text b = TEXT(bundle), p = TEXT(pid_file);
+    add(&b, pod.state);
+    add(&b, "/");
+    add(&b, c->id);
+    add(&p, bundle);
+    add(&p, "/pid");
+    log_open(c);
+    if (c->log_path[0] && c->log < 0)
+        return *why = "the log file cannot be opened", false;
+    const char *args[12] = {"run", "--detach", "--bundle", bundle, "--pid-file", pid_file};
+    size_t n = 6;
+    if (c->flags & SHIM_TTY) {
+        numbered(tty, sizeof tty, "tty.", c - containers);
+        c->console = console_listen(tty, tty_path, sizeof tty_path);
+        if (c->console < 0)
+            return *why = "no socket for the terminal", false;
+        args[n++] = "--console-socket";
+        args[n++] = tty_path;
+    } else if (pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0 ||
+               (c->flags & SHIM_STDIN && pipe2(in, O_CLOEXEC) < 0)) {
+        *why = "no pipes for its output";
+    }
+    args[n] = c->id;
+    c->oom_before = oom_kills(c);
+    if (!*why && (c->crun = crun_start(c, "error", args, in[0], out[1], err[1])) < 0)
+        *why = "cannot fork";
+    drop(&in[0]);
+    drop(&out[1]);
+    drop(&err[1]);
+    if (*why) {
+        drop(&in[1]);
+        drop(&out[0]);
+        drop(&err[0]);
+        drop(&c->console);
+        return false;
+    }
+    c->in = in[1];
+    c->streams[OUT].fd = out[0];
+    c->streams[ERR_].fd = err[0];
+    int mine[] = {in[1], out[0], err[0]};
+    each (fd, mine)
+        if (*fd >= 0)
+            fcntl(*fd, F_SETFL, O_NONBLOCK);
+    c->state = SHIM_STARTING;
+    return true;
+}
+
+static void container_console(struct container *c)
+{
+    int master = console_take(&c->console);
+    if (master < 0)
+        return;
+    fcntl(master, F_SETFL, O_NONBLOCK);
+    c->streams[OUT].fd = master;
+}
+
+static void quit_when_empty(void)
+{
+    if (!quitting)
+        return;
+    each (c, containers)
+        if (c->state == SHIM_STARTING || c->state == SHIM_RUNNING)
+            return;
+    unlinkat(here, "sock", 0);
+    answer_text(quit_client, SHIM_QUIT, quit_seq, "", 0, "");
+    _exit(0);
+}
+
+static void container_ended(struct container *c, int32_t code, int32_t sig)
+{
+    c->finished = now(CLOCK_REALTIME);
+    c->code = code;
+    c->signal = sig;
+    c->oom = oom_kills(c) > c->oom_before;
+    c->state = SHIM_EXITED;
+    c->pid = 0;
+    drop(&c->in);
+    streams_drain(c);
+    status_save(c);
+    quit_when_empty();
+}
+
+static void container_exit(struct container *c, int status)
+{
+    int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    container_ended(c, sig ? 128 + sig : WEXITSTATUS(status), sig);
+    fill_status(c);
+    tell_watchers(SHIM_EVENT_EXIT);
+}
+
+static void exec_end(struct exec *x, int status)
+{
+    int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    out_msg.u.exec_exit = (struct shim_exec_exit){.code = sig ? 128 + sig : WEXITSTATUS(status), .signal = sig};
+    memcpy(out_msg.u.exec_exit.id, x->id, sizeof x->id);
+    send_to(client_by(x->client), SHIM_EVENT_EXEC_EXIT, x->seq, 0, -1);
+    drop(&x->console);
+    drop(&x->master);
+    x->id[0] = 0;
+}
+
+static bool orphan_take(pid_t pid, int *status)
+{
+    each (o, orphans)
+        if (pid > 0 && o->pid == pid) {
+            *status = o->status;
+            o->pid = 0;
+            return true;
+        }
+    return false;
+}
+
+/* crun has ended: the container runs, or it said why not. */
+static void container_launched(struct container *c, int status)
+{
+    char text[SHIM_TEXT];
+    int ended;
+    c->crun = 0;
+    if (c->console >= 0)
+        container_console(c);
+    drop(&c->console);
+    pid_t pid = status == 0 ? pid_read(c->id, "pid") : 0;
+    if (pid <= 0) {
+        error_read(c->id, "error", text);
+        container_ended(c, 128, 0);
+        answer_text(c->start_client, SHIM_START, c->start_seq, c->id, EIO, text);
+        return;
+    }
+    c->pid = pid;
+    c->state = SHIM_RUNNING;
+    c->started = now(CLOCK_REALTIME);
+    (void)write_lines(c->after); /* the quota of a container that is over already has nowhere to go */
+    bool over = orphan_take(pid, &ended);
+    status_save(c);
+    memset(&out_msg.u.target, 0, sizeof out_msg.u.target);
+    memcpy(out_msg.u.target.id, c->id, sizeof c->id);
+    out_msg.u.target.pid = (uint32_t)pid;
+    send_to(client_by(c->start_client), SHIM_START, c->start_seq, 0, -1);
+    if (over)
+        container_exit(c, ended);
+    else if (c->kill_early)
+        kill(pid, SIGKILL);
+}
+
+static void exec_launched(struct exec *x, int status)
+{
+    char text[SHIM_TEXT], name[32], path[2 * SHIM_ID];
+    int ended;
+    x->crun = 0;
+    if (x->console >= 0)
+        x->master = console_take(&x->console);
+    drop(&x->console);
+    numbered(name, sizeof name, "exec.", x - execs);
+    pid_t pid = status == 0 ? pid_read(x->container->id, name) : 0;
+    unlinkat(here, in_folder(path, sizeof path, x->container->id, name), 0);
+    numbered(name, sizeof name, "exec-error.", x - execs);
+    if (pid <= 0) {
+        error_read(x->container->id, name, text);
+        answer_text(x->client, SHIM_EXEC, x->seq, x->id, EIO, text);
+        unlinkat(here, in_folder(path, sizeof path, x->container->id, name), 0);
+        drop(&x->master);
+        x->id[0] = 0;
+        return;
+    }
+    unlinkat(here, in_folder(path, sizeof path, x->container->id, name), 0);
+    x->pid = pid;
+    bool over = orphan_take(pid, &ended);
+    set_size(x->master, x->rows, x->columns);
+    memset(&out_msg.u.target, 0, sizeof out_msg.u.target);
+    memcpy(out_msg.u.target.id, x->id, sizeof x->id);
+    send_to(client_by(x->client), SHIM_EXEC, x->seq, 0, x->master);
+    drop(&x->master); /* the terminal is the asker's now */
+    if (over)
+        exec_end(x, ended);
+}
+
+static bool launching(void)
+{
+    each (c, containers)
+        if (c->crun)
+            return true;
+    each (x, execs)
+        if (x->id[0] && x->crun)
+            return true;
+    return false;
+}
+
+static void child_ended(pid_t pid, int status)
+{
+    each (c, containers) {
+        if (c->state && c->crun == pid) {
+            container_launched(c, status);
+            return;
+        }
+        if (c->state == SHIM_RUNNING && c->pid == pid) {
+            container_exit(c, status);
+            return;
+        }
+    }
+    each (x, execs) {
+        if (x->id[0] && x->crun == pid) {
+            exec_launched(x, status);
+            return;
+        }
+        if (x->id[0] && x->pid == pid) {
+            exec_end(x, status);
+            return;
+        }
+    }
+    if (pid == pod_init)
+        pod_init = 0;
+    /* perhaps one whose crun has not told us its pid yet; else a stray that was left to us */
+    static unsigned next;
+    if (launching()) {
+        orphans[next % ORPHANS].pid = pid;
+        orphans[next++ % ORPHANS].status = status;
+    }
+}
+
+static void reap(void)
+{
+    struct signalfd_siginfo info;
+    while (read(signals, &info, sizeof info) > 0) {
+    }
+    int status;
+    pid_t pid;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+        child_ended(pid, status);
+}
+
+/* ---- requests ---- */
+
+/* PID 1 of a pod's own pid namespace: reaps, and takes everything with it when it or the shim goes. */
+static pid_t init_start(void)
+{
+    pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
+    if (pid != 0)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    close_range(0, ~0U, 0);
+    sigset_t child;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &child, NULL);
+    for (;;) {
+        while (waitpid(-1, NULL, WNOHANG) > 0) {
+        }
+        sigwaitinfo(&child, NULL);
+    }
+}
+
+static const char *sysctls_write(char *list)
+{
+    for (char *line = list; *line;) {
+        char *end = line + strcspn(line, "\n"), *value = line + strcspn(line, "=\n"), path[320];
+        bool more = *end == '\n';
+        if (*value != '=' || value - line > 250)
+            return "a sysctl is not key=value";
+        *end = *value++ = 0;
+        struct text t = TEXT(path);
+        add(&t, "/proc/sys/");
+        char *key = t.p;
+        add(&t, line);
+        if (!strchr(key, '/'))
+            for (char *k = key; *k; k++)
+                if (*k == '.')
+                    *k = '/';
+        if (strstr(key, ".."))
+            return "a sysctl's name has .. in it";
+        if (!write_file(AT_FDCWD, path, 0, value, strlen(value))) {
+            static char text[SHIM_TEXT];
+            struct text e = TEXT(text);
+            add(&e, "sysctl ");
+            add(&e, line);
+            add(&e, "=");
+            add(&e, value);
+            return text;
+        }
+        line = end + more;
+    }
+    return NULL;
+}
+
+static const char *sandbox_set_up(void)
+{
+    int flags = CLONE_NEWNS;
+    flags |= pod.flags & SHIM_NEW_NET ? CLONE_NEWNET : 0;
+    flags |= pod.flags & SHIM_NEW_IPC ? CLONE_NEWIPC : 0;
+    flags |= pod.flags & SHIM_NEW_UTS ? CLONE_NEWUTS : 0;
+    here = open(pod.state, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (here < 0 || fchdir(here) < 0)
+        return pod.state;
+    if (unshare(flags) < 0)
+        return "making the pod's namespaces";
+    if (mount("", "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+        return "making mounts private";
+    if (pod.flags & SHIM_HIDE_UNIFIED && umount2("/sys/fs/cgroup/unified", MNT_DETACH) < 0)
+        return "hiding /sys/fs/cgroup/unified from crun";
+    if (pod.flags & SHIM_NEW_UTS && pod.hostname[0] && sethostname(pod.hostname, strlen(pod.hostname)) < 0)
+        return "setting the host name";
+    const char *why = sysctls_write(pod.sysctls);
+    if (why)
+        return why;
+    if (pod.shm_mib) {
+        char options[64];
+        struct text t = TEXT(options);
+        add(&t, "mode=1777,size=");
+        add_number(&t, pod.shm_mib);
+        add(&t, "m");
+        if ((mkdirat(here, "shm", 0755) < 0 && errno != EEXIST) ||
+            mount("shm", "shm", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0)
+            return "mounting /dev/shm";
+    }
+    if (pod.flags & SHIM_NEW_PID && (pod_init = init_start()) < 0)
+        return "making the pod's pid namespace";
+    struct sockaddr_un at = {.sun_family = AF_UNIX, .sun_path = "sock"};
+    unlinkat(here, "sock", 0);
+    listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (listener < 0 || bind(listener, (struct sockaddr *)&at, sizeof at) < 0 || listen(listener, 8) < 0)
+        return "listening on its socket";
+    return NULL;
+}
+
+static int fail(const char *what) /* fills the answer's text; the status is errno */
+{
+    int keep = errno ? errno : EINVAL;
+    struct text t = TEXT(out_msg.u.target.text);
+    add(&t, what);
+    add(&t, ": ");
+    add(&t, strerror(keep));
+    return keep;
+}
+
+static int do_sandbox(void)
+{
+    if (ready)
+        return EALREADY;
+    pod = in_msg.u.sandbox;
+    errno = 0;
+    const char *why = sandbox_set_up();
+    if (why) {
+        /* nothing worth keeping: the asker reads why and sees the connection close */
+        int status = fail(why);
+        quitting = true;
+        return status;
+    }
+    ready = true;
+    return 0;
+}
+
+static int do_mount(void)
+{
+    struct shim_mount *m = &in_msg.u.mount;
+    if (mount(m->source, m->target, m->type[0] ? m->type : NULL, m->flags, m->data[0] ? m->data : NULL) < 0)
+        return errno;
+    /* a read-only bind takes two steps */
+    if (m->flags & MS_BIND && m->flags & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC) &&
+        mount(NULL, m->target, NULL, m->flags | MS_REMOUNT, NULL) < 0)
+        return errno;
+    return 0;
+}
+
+static void container_free(struct container *c)
+{
+    for (int i = 0; i < STREAMS; i++)
+        drop(&c->streams[i].fd);
+    drop(&c->in);
+    drop(&c->console);
+    drop(&c->log);
+    each (a, attaches)
+        if (a->container == c)
+            attach_end(a);
+    madvise(lines[c - containers], sizeof lines[0], MADV_DONTNEED);
+    madvise(input[c - containers], sizeof input[0], MADV_DONTNEED);
+    memset(c, 0, sizeof *c);
+}
+
+static int do_create(struct container *c)
+{
+    const struct shim_create *m = &in_msg.u.create;
+    if (c)
+        return EEXIST;
+    each (free_place, containers)
+        if (!free_place->state && !c)
+            c = free_place;
+    if (!c)
+        return ENOSPC;
+    char root[SHIM_ID + 16];
+    in_folder(root, sizeof root, m->id, "rootfs");
+    if (m->overlay[0]) {
+        char whole[SHIM_PATH + SHIM_ID + 16];
+        struct text t = TEXT(whole);
+        add(&t, pod.state);
+        add(&t, "/");
+        add(&t, root);
+        int failed = chdir(m->layers) < 0 || mount("overlay", whole, "overlay", 0, m->overlay) < 0 ? errno : 0;
+        if (fchdir(here) < 0 || failed)
+            return failed ? failed : errno;
+    }
+    memset(c, 0, sizeof *c);
+    memcpy(c->id, m->id, sizeof c->id);
+    memcpy(c->log_path, m->log, sizeof c->log_path);
+    memcpy(c->join, m->join, sizeof c->join);
+    memcpy(c->after, m->after, sizeof c->after);
+    memcpy(c->oom_file, m->oom, sizeof c->oom_file);
+    c->flags = m->flags;
+    c->log_max = m->log_max;
+    c->state = SHIM_CREATED;
+    c->streams[OUT].fd = c->streams[ERR_].fd = c->in = c->console = c->log = -1;
+    status_save(c);
+    return 0;
+}
+
+static int do_start(struct container *c, uint32_t client)
+{
+    const char *why = NULL;
+    if (c->state != SHIM_CREATED)
+        return EALREADY;
+    c->start_client = client;
+    c->start_seq = in_msg.head.seq;
+    if (!container_start(c, &why))
+        return fail(why);
+    return -1; /* answered when crun has ended */
+}
+
+static int do_kill(struct container *c)
+{
+    int sig = in_msg.u.kill.signal;
+    if (sig < 0 || sig >= NSIG)
+        return EINVAL;
+    if (c->state == SHIM_RUNNING)
+        return kill(c->pid, sig) < 0 ? errno : 0;
+    if (c->state == SHIM_STARTING && sig == SIGKILL)
+        c->kill_early = true;
+    return c->state == SHIM_STARTING ? 0 : ESRCH;
+}
+
+static int do_exec(struct container *c, uint32_t client, const int fds[3])
+{
+    struct shim_exec *m = &in_msg.u.exec;
+    struct exec *x = NULL;
+    if (c->state != SHIM_RUNNING)
+        return ESRCH;
+    each (free_place, execs)
+        if (!free_place->id[0] && !x)
+            x = free_place;
+    if (!x)
+        return EBUSY;
+    char tty[32], tty_path[64], pid_name[32], log[32], pid_file[SHIM_PATH + SHIM_ID + 32];
+    memset(x, 0, sizeof *x);
+    x->console = x->master = -1;
+    numbered(pid_name, sizeof pid_name, "exec.", x - execs);
+    numbered(log, sizeof log, "exec-error.", x - execs);
+    numbered(tty, sizeof tty, "exec-tty.", x - execs);
+    struct text p = TEXT(pid_file);
+    add(&p, pod.state);
+    add(&p, "/");
+    add(&p, c->id);
+    add(&p, "/");
+    add(&p, pid_name);
+    const char *args[12] = {"exec", "--detach", "--process", m->process, "--pid-file", pid_file};
+    size_t n = 6;
+    if (m->flags & SHIM_TTY) {
+        x->console = console_listen(tty, tty_path, sizeof tty_path);
+        if (x->console < 0)
+            return fail("no socket for the terminal");
+        args[n++] = "--console-socket";
+        args[n++] = tty_path;
+    }
+    args[n] = c->id;
+    x->crun = crun_start(c, log, args, fds[0], fds[1], fds[2]);
+    if (x->crun < 0) {
+        drop(&x->console);
+        return fail("cannot fork");
+    }
+    memcpy(x->id, m->id, sizeof x->id);
+    x->container = c;
+    x->client = client;
+    x->seq = in_msg.head.seq;
+    x->rows = m->rows;
+    x->columns = m->columns;
+    return -1;
+}
+
+static int do_exec_kill(void)
+{
+    each (x, execs)
+        if (x->id[0] && strcmp(x->id, in_msg.u.kill.id) == 0)
+            return kill(x->pid ? x->pid : x->crun, in_msg.u.kill.signal) < 0 ? errno : 0;
+    return ESRCH;
+}
+
+static int do_attach(struct container *c, uint32_t client, int fds[3])
+{
+    if (c->state != SHIM_RUNNING && c->state != SHIM_STARTING)
+        return ESRCH;
+    each (a, attaches) {
+        if (a->container)
+            continue;
+        *a = (struct attach){.container = c,
+                             .in = c->flags & (SHIM_STDIN | SHIM_TTY) ? fds[0] : -1,
+                             .out = fds[1],
+                             .err = fds[2],
+                             .stalled = -1,
+                             .client = client,
+                             .seq = in_msg.head.seq};
+        for (int i = a->in < 0; i < 3; i++) {
+            if (fds[i] >= 0)
+                fcntl(fds[i], F_SETFL, fcntl(fds[i], F_GETFL) | O_NONBLOCK);
+            fds[i] = -1; /* the attachment's now */
+        }
+        return 0;
+    }
+    return EBUSY;
+}
+
+static int do_remove(struct container *c)
+{
+    if (c->state != SHIM_EXITED && c->state != SHIM_CREATED)
+        return EBUSY;
+    each (x, execs)
+        if (x->id[0] && x->container == c)
+            return EBUSY;
+    streams_drain(c);
+    char root[SHIM_ID + 16];
+    (void)umount2(in_folder(root, sizeof root, c->id, "rootfs"), MNT_DETACH);
+    container_free(c);
+    return 0;
+}
+
+static void do_list(struct client *k)
+{
+    each (c, containers)
+        if (c->state) {
+            fill_status(c);
+            send_to(k, SHIM_LIST, in_msg.head.seq, 0, -1);
+        }
+    memset(&out_msg.u.status, 0, sizeof out_msg.u.status);
+    send_to(k, SHIM_LIST, in_msg.head.seq, ENOENT, -1);
+}
+
+static void do_quit(struct client *k)
+{
+    quitting = true;
+    quit_client = k->serial;
+    quit_seq = in_msg.head.seq;
+    each (c, containers) {
+        c->kill_early = true;
+        if (c->state == SHIM_RUNNING)
+            kill(c->pid, SIGKILL);
+    }
+    if (pod_init > 0)
+        kill(pod_init, SIGKILL);
+    quit_when_empty();
+}
+
+/* fds: what came with it; what is not taken is closed by the caller. */
+static void request(struct client *k, size_t size, int fds[3])
+{
+    const char *wrong = shim_check(&in_msg, size);
+    unsigned op = in_msg.head.op;
+    memset(&out_msg.u.target, 0, sizeof out_msg.u.target);
+    if (wrong) {
+        struct text t = TEXT(out_msg.u.target.text);
+        add(&t, wrong);
+        send_to(k, SHIM_WATCH, size >= sizeof in_msg.head ? in_msg.head.seq : 0, EPROTO, -1);
+        return;
+    }
+    bool always = op == SHIM_HELLO || op == SHIM_KILL || op == SHIM_QUIT;
+    if (!always && in_msg.head.version != SHIM_VERSION) {
+        send_to(k, (uint16_t)op, in_msg.head.seq, EPROTONOSUPPORT, -1);
+        return;
+    }
+    /* operations on a container begin with its id, except exec */
+    struct container *c = op == SHIM_EXEC ? container_by(in_msg.u.exec.container)
+                          : op == SHIM_HELLO || op == SHIM_SANDBOX || op == SHIM_MOUNT || op == SHIM_LIST ||
+                                  op == SHIM_WATCH || op == SHIM_QUIT || op == SHIM_EXEC_KILL
+                              ? NULL
+                              : container_by(in_msg.u.target.id);
+    int status = EINVAL;
+    bool needs = op == SHIM_START || op == SHIM_KILL || op == SHIM_STATUS || op == SHIM_EXEC || op == SHIM_ATTACH ||
+                 op == SHIM_RESIZE || op == SHIM_REOPEN || op == SHIM_REMOVE;
+    if (needs && !c)
+        status = ENOENT;
+    else if (!ready && op != SHIM_HELLO && op != SHIM_SANDBOX && op != SHIM_QUIT && op != SHIM_WATCH)
+        status = ENOTCONN;
+    else
+        switch (op) {
+        case SHIM_HELLO:
+            out_msg.u.hello = (struct shim_hello){(uint32_t)getpid(), (uint32_t)pod_init, ready, {0}};
+            memcpy(out_msg.u.hello.name, pod.name, sizeof pod.name);
+            status = 0;
+            break;
+        case SHIM_SANDBOX: status = do_sandbox(); break;
+        case SHIM_MOUNT: status = do_mount(); break;
+        case SHIM_CREATE: status = do_create(c ? c : container_by(in_msg.u.create.id)); break;
+        case SHIM_START: status = do_start(c, k->serial); break;
+        case SHIM_KILL: status = do_kill(c); break;
+        case SHIM_STATUS:
+            fill_status(c);
+            status = 0;
+            break;
+        case SHIM_LIST: do_list(k); return;
+        case SHIM_EXEC: status = do_exec(c, k->serial, fds); break;
+        case SHIM_EXEC_KILL: status = do_exec_kill(); break;
+        case SHIM_ATTACH: status = do_attach(c, k->serial, fds); break;
+        case SHIM_RESIZE:
+            if (c->flags & SHIM_TTY)
+                set_size(c->streams[OUT].fd, in_msg.u.resize.rows, in_msg.u.resize.columns);
+            status = 0;
+            break;
+        case SHIM_REOPEN:
+            log_open(c);
+            status = c->log_path[0] && c->log < 0 ? errno : 0;
+            break;
+        case SHIM_REMOVE: status = do_remove(c); break;
+        case SHIM_WATCH:
+            k->watching = true;
+            status = 0;
+            break;
+        case SHIM_QUIT: do_quit(k); return;
+        }
+    if (status >= 0)
+        send_to(k, (uint16_t)op, in_msg.head.seq, status, -1);
+    if (op == SHIM_SANDBOX && quitting)
+        _exit(1);
+}
+
+static void client_read(struct client *k)
+{
+    char room[CMSG_SPACE(8 * sizeof(int))];
+    struct iovec io = {&in_msg, sizeof in_msg};
+    struct msghdr h = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
+    ssize_t n = recvmsg(k->fd, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    int fds[3] = {-1, -1, -1};
+    if (n > 0)
+        take_fds(&h, fds, 3);
+    if (n <= 0) {
+        drop(&k->fd);
+        k->watching = false;
+        return;
+    }
+    request(k, (size_t)n, fds);
+    each (fd, fds)
+        drop(fd);
+}
+
+static void client_add(int fd)
+{
+    struct ucred who;
+    socklen_t n = sizeof who;
+    bool mine = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) == 0 && who.uid == geteuid();
+    each (k, clients)
+        if (mine && fd >= 0 && k->fd < 0) {
+            *k = (struct client){fd, ++serials, false};
+            return;
+        }
+    close(fd);
+}
+
+/* ---- the loop ---- */
+
+enum what { LISTENER, SIGNALS, CLIENT, STREAM_OUT, STREAM_ERR, INPUT, CONSOLE, EXEC_CONSOLE, ATTACH_IN, ATTACH_OUT };
+#define POLLS (2 + SHIM_CLIENTS + 4 * SHIM_CONTAINERS + SHIM_EXECS + 3 * SHIM_ATTACHES)
+static struct pollfd polls[POLLS];
+static struct {
+    uint8_t what, index;
+} owners[POLLS];
+static nfds_t npolls;
+
+static void want(int fd, short events, enum what what, ptrdiff_t index)
+{
+    if (fd < 0)
+        return;
+    polls[npolls] = (struct pollfd){fd, events, 0};
+    owners[npolls].what = (uint8_t)what;
+    owners[npolls++].index = (uint8_t)index;
+}
+
+static int collect(void) /* what to wait for; returns the time to wait in ms, -1: for ever */
+{
+    npolls = 0;
+    int wait = -1;
+    want(listener, POLLIN, LISTENER, 0);
+    want(signals, POLLIN, SIGNALS, 0);
+    each (k, clients)
+        want(k->fd, POLLIN, CLIENT, k - clients);
+    each (c, containers) {
+        if (!c->state)
+            continue;
+        ptrdiff_t i = c - containers;
+        bool tty = c->flags & SHIM_TTY, held = stalled(c);
+        if (!held) {
+            want(c->streams[OUT].fd, POLLIN, STREAM_OUT, i);
+            want(c->streams[ERR_].fd, POLLIN, STREAM_ERR, i);
+        }
+        if (c->in_used)
+            want(tty ? c->streams[OUT].fd : c->in, POLLOUT, INPUT, i);
+        want(c->console, POLLIN, CONSOLE, i);
+    }
+    each (x, execs)
+        if (x->id[0])
+            want(x->console, POLLIN, EXEC_CONSOLE, x - execs);
+    each (a, attaches) {
+        if (!a->container)
+            continue;
+        ptrdiff_t i = a - attaches;
+        if (!a->container->in_used)
+            want(a->in, POLLIN, ATTACH_IN, i);
+        want(a->out, a->stalled == OUT ? POLLOUT : 0, ATTACH_OUT, i);
+        want(a->err, a->stalled == ERR_ ? POLLOUT : 0, ATTACH_OUT, i);
+        if (a->stalled >= 0)
+            wait = STALL_MS;
+    }
+    return wait;
+}
+
+static void dispatch(enum what what, size_t i, short events)
+{
+    switch (what) {
+    case LISTENER: {
+        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd >= 0)
+            client_add(fd);
+        break;
+    }
+    case SIGNALS: reap(); break;
+    case CLIENT:
+        if (clients[i].fd >= 0)
+            client_read(&clients[i]);
+        break;
+    case STREAM_OUT:
+        if (containers[i].streams[OUT].fd >= 0 && !stalled(&containers[i]))
+            stream_read(&containers[i], OUT);
+        break;
+    case STREAM_ERR:
+        if (containers[i].streams[ERR_].fd >= 0 && !stalled(&containers[i]))
+            stream_read(&containers[i], ERR_);
+        break;
+    case INPUT: input_flush(&containers[i]); break;
+    case CONSOLE:
+        if (containers[i].console >= 0)
+            container_console(&containers[i]);
+        break;
+    case EXEC_CONSOLE:
+        if (execs[i].console >= 0)
+            execs[i].master = console_take(&execs[i].console);
+        break;
+    case ATTACH_IN:
+        if (attaches[i].container && attaches[i].in >= 0 && !attaches[i].container->in_used)
+            attach_input(&attaches[i]);
+        break;
+    case ATTACH_OUT:
+        if (!attaches[i].container)
+            break;
+        if (events & (POLLERR | POLLHUP))
+            attach_end(&attaches[i]);
+        else if (attaches[i].stalled >= 0)
+            attach_unstall(&attaches[i]);
+        break;
+    }
+}
+
+static void turn(void)
+{
+    int n = poll(polls, npolls, collect());
+    for (nfds_t i = 0; n > 0 && i < npolls; i++)
+        if (polls[i].revents)
+            dispatch(owners[i].what, owners[i].index, polls[i].revents);
+    each (a, attaches)
+        if (a->container && a->stalled >= 0 && now(CLOCK_MONOTONIC) - a->stalled_since > STALL_MS * 1000000LL)
+            attach_end(a);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        static const char text[] = "wherry-shim protocol 1\n";
+        return write(1, text, sizeof text - 1) < 0;
+    }
+    struct stat st;
+    if (argc != 2 || fstat(3, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+        static const char text[] = "wherry-shim NS/POD: started by the node, with its first connection on "
+                                   "descriptor 3\n";
+        (void)!write(2, text, sizeof text - 1);
+        return 2;
+    }
+    if (fork() != 0) /* the node need not wait for us */
+        _exit(0);
+    setsid();
+    umask(0022);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    prctl(PR_SET_NAME, "wherry-shim");
+    int null = open("/dev/null", O_RDWR);
+    for (int i = 0; i < 3; i++)
+        dup2(null, i);
+    close_range(4, ~0U, 0);
+    fcntl(3, F_SETFD, FD_CLOEXEC);
+    /* SIGTERM is for the containers: who ends us says SHIM_QUIT */
+    const int ignored[] = {SIGPIPE, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+    each (sig, ignored)
+        signal(*sig, SIG_IGN);
+    sigset_t child;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &child, NULL);
+    signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+    each (k, clients)
+        k->fd = -1;
+    client_add(3);
+    while (ready || clients[0].fd >= 0) /* before it is a sandbox, it ends with who started it */
+        turn();
+    return 0;
+}

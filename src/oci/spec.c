@@ -1,0 +1,474 @@
+#include "oci/spec.h"
+#include "oci/jsonout.h"
+#include "oci/seccomp.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+static const char *const cap_names[] = {
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETPCAP",
+    "CAP_LINUX_IMMUTABLE",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_BROADCAST",
+    "CAP_NET_ADMIN",
+    "CAP_NET_RAW",
+    "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_PACCT",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_BOOT",
+    "CAP_SYS_NICE",
+    "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME",
+    "CAP_SYS_TTY_CONFIG",
+    "CAP_MKNOD",
+    "CAP_LEASE",
+    "CAP_AUDIT_WRITE",
+    "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP",
+    "CAP_MAC_OVERRIDE",
+    "CAP_MAC_ADMIN",
+    "CAP_SYSLOG",
+    "CAP_WAKE_ALARM",
+    "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ",
+    "CAP_PERFMON",
+    "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
+};
+
+const char *oci_cap_name(int bit)
+{
+    return bit >= 0 && (size_t)bit < countof(cap_names) ? cap_names[bit] : NULL;
+}
+
+bool oci_cap_find(struct str name, int *bit)
+{
+    for (size_t i = 0; i < countof(cap_names); i++) {
+        struct str whole = str_of(cap_names[i]);
+        if (str_ieq(name, whole) || str_ieq(name, str_sub(whole, 4, whole.n)))
+            return *bit = (int)i, true;
+    }
+    return false;
+}
+
+static bool read_small(const char *path, char *to, size_t size)
+{
+    AUTO(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, to, size - 1);
+    to[n > 0 ? n : 0] = 0;
+    return n > 0;
+}
+
+uint64_t oci_caps_all(void)
+{
+    static uint64_t caps; /* a process does not gain any */
+    char text[4096], *at;
+    if (!caps && read_small("/proc/self/status", text, sizeof text) && (at = strstr(text, "CapEff:")))
+        caps = strtoull(at + 7, NULL, 16);
+    return caps;
+}
+
+/* ---- what every container has ---- */
+
+#define STRS(...)                                                                                                    \
+    ((struct strs){(struct str[]){__VA_ARGS__}, sizeof((struct str[]){__VA_ARGS__}) / sizeof(struct str)})
+
+static struct strs strs_copy(struct arena *a, struct strs from)
+{
+    return (struct strs){from.n ? arena_dup(a, from.p, from.n * sizeof *from.p) : NULL, from.n};
+}
+
+void oci_container_defaults(struct oci_container *c, struct arena *a, struct str shm)
+{
+    const struct oci_mount usual[] = {
+        {S("proc"), S("proc"), S("/proc"), STRS(S("nosuid"), S("noexec"), S("nodev"))},
+        {S("tmpfs"), S("tmpfs"), S("/dev"), STRS(S("nosuid"), S("strictatime"), S("mode=755"), S("size=65536k"))},
+        {S("devpts"), S("devpts"), S("/dev/pts"),
+         STRS(S("nosuid"), S("noexec"), S("newinstance"), S("ptmxmode=0666"), S("mode=0620"), S("gid=5"))},
+        {S("mqueue"), S("mqueue"), S("/dev/mqueue"), STRS(S("nosuid"), S("noexec"), S("nodev"))},
+        {S("sysfs"), S("sysfs"), S("/sys"), STRS(S("nosuid"), S("noexec"), S("nodev"), S("ro"))},
+        {S("cgroup"), S("cgroup"), S("/sys/fs/cgroup"),
+         STRS(S("nosuid"), S("noexec"), S("nodev"), S("relatime"), S("ro"))},
+        {shm.n ? S("bind") : S("tmpfs"), shm.n ? shm : S("shm"), S("/dev/shm"),
+         shm.n ? STRS(S("rbind"), S("rw"))
+               : STRS(S("nosuid"), S("noexec"), S("nodev"), S("mode=1777"), S("size=65536k"))},
+    };
+    struct oci_mount *mounts = arena_alloc(a, (countof(usual) + c->nmounts) * sizeof *mounts);
+    for (size_t i = 0; i < countof(usual); i++) {
+        mounts[i] = usual[i];
+        mounts[i].options = strs_copy(a, usual[i].options);
+    }
+    if (c->nmounts)
+        memcpy(mounts + countof(usual), c->mounts, c->nmounts * sizeof *mounts);
+    c->mounts = mounts;
+    c->nmounts += countof(usual);
+    c->capabilities = OCI_CAPS_DEFAULT;
+    /* containerd's and CRI-O's lists */
+    c->masked = strs_copy(a, STRS(S("/proc/acpi"), S("/proc/asound"), S("/proc/interrupts"), S("/proc/kcore"),
+                                  S("/proc/keys"), S("/proc/latency_stats"), S("/proc/scsi"), S("/proc/sched_debug"),
+                                  S("/proc/timer_list"), S("/proc/timer_stats"), S("/sys/devices/virtual/powercap"),
+                                  S("/sys/firmware")));
+    c->read_only = strs_copy(
+        a, STRS(S("/proc/bus"), S("/proc/fs"), S("/proc/irq"), S("/proc/sys"), S("/proc/sysrq-trigger")));
+    c->ns[OCI_NS_NET] = c->ns[OCI_NS_IPC] = c->ns[OCI_NS_UTS] = OCI_NS_NEW;
+}
+
+struct devices {
+    struct arena *arena;
+    ARRAY(struct oci_device) list;
+};
+
+static void devices_below(struct devices *d, int dir_fd, const char *path, int depth)
+{
+    DIR *dir = fdopendir(dir_fd);
+    if (!dir) {
+        fd_close(dir_fd);
+        return;
+    }
+    for (struct dirent *e; (e = readdir(dir)) && d->list.n < 1000;) {
+        struct stat st;
+        struct str name = str_of(e->d_name);
+        if (e->d_name[0] == '.' || fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+            continue;
+        /* the container has its own of these */
+        if (depth == 0 && (str_eqz(name, "pts") || str_eqz(name, "shm") || str_eqz(name, "mqueue") ||
+                           str_eqz(name, "console") || str_eqz(name, "ptmx")))
+            continue;
+        struct str whole = arena_fmt(d->arena, "%s/%s", path, e->d_name);
+        if (S_ISDIR(st.st_mode) && depth < 4) {
+            int sub = openat(dirfd(dir), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+            if (sub >= 0)
+                devices_below(d, sub, whole.p, depth + 1);
+        } else if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) {
+            struct oci_device dev = {.path = whole,
+                                     .type = S_ISCHR(st.st_mode) ? 'c' : 'b',
+                                     .major = major(st.st_rdev),
+                                     .minor = minor(st.st_rdev),
+                                     .mode = st.st_mode & 07777,
+                                     .uid = st.st_uid,
+                                     .gid = st.st_gid,
+                                     .access = S("rwm")};
+            array_push(&d->list, dev);
+        }
+    }
+    (void)closedir(dir);
+}
+
+void oci_container_privileged(struct oci_container *c, struct arena *a)
+{
+    c->privileged = true;
+    c->capabilities = oci_caps_all();
+    c->masked = c->read_only = (struct strs){0};
+    c->seccomp = OCI_SECCOMP_UNCONFINED;
+    c->ns[OCI_NS_CGROUP] = OCI_NS_HOST;
+    struct oci_mount *mounts = arena_dup(a, c->mounts, c->nmounts * sizeof *mounts);
+    for (size_t i = 0; i < c->nmounts; i++)
+        if (str_eqz(mounts[i].target, "/sys") || str_eqz(mounts[i].target, "/sys/fs/cgroup")) {
+            mounts[i].options = strs_copy(a, mounts[i].options);
+            mounts[i].options.p[mounts[i].options.n - 1] = S("rw");
+        }
+    c->mounts = mounts;
+    struct devices d = {.arena = a};
+    int dev = open("/dev", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dev >= 0)
+        devices_below(&d, dev, "/dev", 0);
+    c->devices = d.list.n ? arena_dup(a, d.list.p, d.list.n * sizeof *d.list.p) : NULL;
+    c->ndevices = d.list.n;
+    array_fini(&d.list);
+}
+
+/* ---- config.json ---- */
+
+static void add_list(struct strbuf *b, const char *key, struct strs list)
+{
+    json_key(b, key);
+    json_open(b, '[');
+    for (size_t i = 0; i < list.n; i++)
+        json_str(b, list.p[i]);
+    json_close(b, ']');
+}
+
+static void add_caps(struct strbuf *b, const char *set, uint64_t caps)
+{
+    json_key(b, set);
+    json_open(b, '[');
+    for (int i = 0; oci_cap_name(i); i++)
+        if (caps & OCI_CAP(i))
+            json_str(b, str_of(oci_cap_name(i)));
+    json_close(b, ']');
+}
+
+/* Everything of "process" but args and terminal, env last and left open: an exec may add to it. */
+static void add_process(const struct oci_container *c, struct strbuf *b)
+{
+    uint64_t caps = c->capabilities & oci_caps_all();
+    json_key(b, "user");
+    json_open(b, '{');
+    json_key(b, "uid");
+    json_num(b, c->uid);
+    json_key(b, "gid");
+    json_num(b, c->gid);
+    json_key(b, "additionalGids");
+    json_open(b, '[');
+    for (size_t i = 0; i < c->ngroups; i++)
+        json_num(b, c->groups[i]);
+    json_close(b, ']');
+    json_close(b, '}');
+    json_field(b, "cwd", c->cwd.n ? c->cwd : S("/"));
+    json_key(b, "capabilities");
+    json_open(b, '{');
+    add_caps(b, "bounding", caps);
+    add_caps(b, "effective", caps);
+    add_caps(b, "permitted", caps);
+    if (c->ambient) {
+        add_caps(b, "inheritable", caps);
+        add_caps(b, "ambient", caps);
+    }
+    json_close(b, '}');
+    json_key(b, "noNewPrivileges");
+    json_bool(b, c->no_new_privileges);
+}
+
+static void add_env(const struct oci_container *c, struct strbuf *b)
+{
+    json_key(b, "env");
+    json_open(b, '[');
+    for (size_t i = 0; i < c->env.n; i++)
+        json_str(b, c->env.p[i]);
+}
+
+void oci_exec_base(const struct oci_container *c, struct strbuf *out)
+{
+    json_open(out, '{');
+    add_process(c, out);
+    add_env(c, out);
+}
+
+void oci_exec_json(struct str base, struct strs args, bool terminal, struct strbuf *out)
+{
+    strbuf_add(out, base);
+    if (terminal)
+        json_str(out, S("TERM=xterm"));
+    json_close(out, ']');
+    json_key(out, "terminal");
+    json_bool(out, terminal);
+    add_list(out, "args", args);
+    json_close(out, '}');
+}
+
+static void notice(struct oci_notices *n, struct str text)
+{
+    if (n && n->n < countof(n->list))
+        n->list[n->n++] = text;
+}
+
+static bool may_raise(void)
+{
+    return oci_caps_all() & OCI_CAP(CAP_SYS_RESOURCE);
+}
+
+static void add_oom(const struct oci_container *c, struct arena *a, struct strbuf *b, struct oci_notices *notices)
+{
+    char text[32];
+    int adj = c->oom_score_adj;
+    int own = read_small("/proc/self/oom_score_adj", text, sizeof text) ? (int)strtol(text, NULL, 10) : 0;
+    if (adj < own && !may_raise()) {
+        notice(notices, arena_fmt(a,
+                                  "oom_score_adj %d could not be given, %d is in force: wherry runs without "
+                                  "CAP_SYS_RESOURCE",
+                                  adj, own));
+        adj = own;
+    }
+    json_key(b, "oomScoreAdj");
+    json_num(b, adj);
+}
+
+static const char *const rlimits[] = {"CPU",      "FSIZE",  "DATA",    "STACK", "CORE",  "RSS",
+                                      "NPROC",    "NOFILE", "MEMLOCK", "AS",    "LOCKS", "SIGPENDING",
+                                      "MSGQUEUE", "NICE",   "RTPRIO",  "RTTIME"};
+
+static bool add_rlimits(const struct oci_container *c, struct arena *a, struct strbuf *b, struct oci_notices *notices,
+                        struct err *err)
+{
+    json_key(b, "rlimits");
+    json_open(b, '[');
+    for (size_t i = 0; i < c->nrlimits; i++) {
+        struct oci_rlimit r = c->rlimits[i];
+        size_t which = 0;
+        while (which < countof(rlimits) && !str_eq(r.type, arena_fmt(a, "RLIMIT_%s", rlimits[which])))
+            which++;
+        struct rlimit own;
+        if (which == countof(rlimits) || getrlimit((__rlimit_resource_t)which, &own) < 0)
+            return err_set(err, E_INVALID, "rlimits[%zu]: there is no limit " STR_FMT, i, STR_ARG(r.type));
+        if (r.hard > own.rlim_max && !may_raise()) {
+            notice(notices, arena_fmt(a,
+                                      STR_FMT " %llu could not be given, %llu is in force: wherry runs without "
+                                              "CAP_SYS_RESOURCE",
+                                      STR_ARG(r.type), (unsigned long long)r.hard, (unsigned long long)own.rlim_max));
+            r.hard = own.rlim_max;
+        }
+        json_open(b, '{');
+        json_field(b, "type", r.type);
+        json_key(b, "soft");
+        json_comma(b);
+        strbuf_addf(b, "%llu", (unsigned long long)MIN(r.soft, r.hard));
+        json_key(b, "hard");
+        json_comma(b);
+        strbuf_addf(b, "%llu", (unsigned long long)r.hard);
+        json_close(b, '}');
+    }
+    json_close(b, ']');
+    return true;
+}
+
+static bool add_mounts(const struct oci_container *c, struct strbuf *b, struct err *err)
+{
+    json_key(b, "mounts");
+    json_open(b, '[');
+    for (size_t i = 0; i < c->nmounts; i++) {
+        const struct oci_mount *m = &c->mounts[i];
+        bool bind = str_eqz(m->type, "bind");
+        if (!str_starts(m->target, S("/")))
+            return err_set(err, E_INVALID, "mounts[%zu]: target: \"" STR_FMT "\" must be an absolute path", i,
+                           STR_ARG(m->target));
+        if (bind && !str_starts(m->source, S("/")))
+            return err_set(err, E_INVALID, "mounts[%zu]: source: \"" STR_FMT "\" must be an absolute path", i,
+                           STR_ARG(m->source));
+        json_open(b, '{');
+        json_field(b, "destination", m->target);
+        json_field(b, "type", m->type);
+        json_field(b, "source", m->source);
+        add_list(b, "options", m->options);
+        json_close(b, '}');
+    }
+    json_close(b, ']');
+    return true;
+}
+
+/* "key=value" texts as an object. */
+static bool add_pairs(struct strbuf *b, const char *key, struct strs pairs, struct err *err)
+{
+    json_key(b, key);
+    json_open(b, '{');
+    for (size_t i = 0; i < pairs.n; i++) {
+        struct str name, value;
+        if (!str_split(pairs.p[i], '=', &name, &value) || !name.n)
+            return err_set(err, E_INVALID, "%s[%zu]: \"" STR_FMT "\" must be key=value", key, i, STR_ARG(pairs.p[i]));
+        json_str(b, name);
+        strbuf_addc(b, ':');
+        json_str(b, value);
+    }
+    json_close(b, '}');
+    return true;
+}
+
+static void add_linux(const struct oci_container *c, struct strbuf *b)
+{
+    static const char *const types[] = {"pid", "network", "ipc", "uts", "mount", "cgroup"};
+    json_key(b, "namespaces");
+    json_open(b, '[');
+    for (int i = 0; i < OCI_NS_N; i++) {
+        if (c->ns[i] == OCI_NS_HOST)
+            continue;
+        json_open(b, '{');
+        json_field(b, "type", str_of(types[i]));
+        if (c->ns[i] == OCI_NS_PATH)
+            json_field(b, "path", c->ns_path[i]);
+        json_close(b, '}');
+    }
+    json_close(b, ']');
+    add_list(b, "maskedPaths", c->masked);
+    add_list(b, "readonlyPaths", c->read_only);
+    json_key(b, "devices");
+    json_open(b, '[');
+    for (size_t i = 0; i < c->ndevices; i++) {
+        const struct oci_device *d = &c->devices[i];
+        json_open(b, '{');
+        json_field(b, "path", d->path);
+        json_field(b, "type", (struct str){&d->type, 1});
+        json_key(b, "major");
+        json_num(b, d->major);
+        json_key(b, "minor");
+        json_num(b, d->minor);
+        json_key(b, "fileMode");
+        json_num(b, d->mode);
+        json_key(b, "uid");
+        json_num(b, d->uid);
+        json_key(b, "gid");
+        json_num(b, d->gid);
+        json_close(b, '}');
+    }
+    json_close(b, ']');
+}
+
+bool oci_container_json(struct oci_container *c, struct arena *a, struct str rootfs, struct str seccomp_bpf,
+                        struct strbuf *out, struct oci_notices *notices, struct err *err)
+{
+    if (c->args.n == 0)
+        return err_set(err, E_INVALID, "no command specified"); /* upstream's words */
+    for (size_t i = 0; i < c->env.n; i++)
+        if (str_find_char(c->env.p[i], '=') <= 0)
+            return err_set(err, E_INVALID, "env[%zu]: \"" STR_FMT "\" must be NAME=value", i, STR_ARG(c->env.p[i]));
+    if (c->cwd.n && c->cwd.p[0] != '/')
+        return err_set(err, E_INVALID, "workingDir: \"" STR_FMT "\" must be an absolute path", STR_ARG(c->cwd));
+    struct strbuf *b = out;
+    json_open(b, '{');
+    json_field(b, "ociVersion", S("1.0.2"));
+    json_key(b, "process");
+    json_open(b, '{');
+    json_key(b, "terminal");
+    json_bool(b, c->terminal);
+    add_list(b, "args", c->args);
+    add_process(c, b);
+    if (c->has_oom_score_adj)
+        add_oom(c, a, b, notices);
+    if (!add_rlimits(c, a, b, notices, err))
+        return false;
+    add_env(c, b);
+    json_close(b, ']');
+    json_close(b, '}');
+    json_key(b, "root");
+    json_open(b, '{');
+    json_field(b, "path", rootfs);
+    json_key(b, "readonly");
+    json_bool(b, c->read_only_root);
+    json_close(b, '}');
+    if (c->hostname.n && c->ns[OCI_NS_UTS] == OCI_NS_NEW)
+        json_field(b, "hostname", c->hostname);
+    if (!add_mounts(c, b, err))
+        return false;
+    size_t n = c->annotations.n;
+    struct strs notes = {arena_alloc(a, (n + 1) * sizeof(struct str)), n};
+    if (n)
+        memcpy(notes.p, c->annotations.p, n * sizeof *notes.p);
+    if (seccomp_bpf.n)
+        notes.p[notes.n++] = arena_fmt(a, SECCOMP_ANNOTATION "=" STR_FMT, STR_ARG(seccomp_bpf));
+    if (!add_pairs(b, "annotations", notes, err))
+        return false;
+    json_key(b, "linux");
+    json_open(b, '{');
+    add_linux(c, b);
+    if (!add_pairs(b, "sysctl", c->sysctls, err))
+        return false;
+    json_close(b, '}');
+    json_close(b, '}');
+    if (out->over)
+        return err_set(err, E_TOO_LARGE, "the container's configuration is over %zu bytes", out->max);
+    return true;
+}
