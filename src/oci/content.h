@@ -7,7 +7,7 @@
  *   DIR/blobs/sha256/HEX    manifests, configs, layers as they came
  *   DIR/layers/HEX          one layer unpacked, by chain id (image-spec, config.md), as overlayfs wants it
  *   DIR/images/HEX          what the node reads of an image (image.h), by manifest digest
- *   DIR/refs/NAME           normalised name, percent-coded -> manifest digest
+ *   DIR/refs/HEX            one name (HEX: its sha256) -> manifest digest
  *   DIR/uses/ID             a container's claim on an image
  *   DIR/tmp                 what is on its way; emptied when nobody adds
  */
@@ -22,16 +22,15 @@
 struct content {
     char dir[200]; /* absolute */
     int fd;        /* of dir */
-    int lock;
 };
 /* Makes the folders where they are missing. Refuses a store of another format with a sentence. */
 struct content *content_open(const char *dir, struct err *err) MUST_USE;
 void content_free(struct content *c);
 AUTO_POINTER(content_free, struct content);
 
-/* While a thing is added: keeps garbage collection away (blocks while it runs). Counted by the kernel per struct. */
-MUST_USE bool content_lock_shared(struct content *c, struct err *err);
-void content_unlock(struct content *c);
+/* While a thing is added: keeps garbage collection away (blocks while it runs). The lock is the descriptor: closing
+ * it gives it back. */
+int content_lock_shared(const struct content *c, struct err *err) MUST_USE; /* -1: failed */
 
 bool content_has_blob(const struct content *c, const struct digest *d);
 int content_blob_open(const struct content *c, const struct digest *d, struct err *err) MUST_USE; /* -1: failed */

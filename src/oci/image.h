@@ -31,6 +31,8 @@ struct image {
     int64_t size;                 /* of blobs, compressed, bytes */
     struct digest *layers;        /* chain ids, lowest first */
     size_t nlayers;
+    struct digest *blobs; /* every blob it needs: manifest, config, layers */
+    size_t nblobs;
     struct str user; /* as the config says: "", "1000", "name", "name:group" */
     struct strs entrypoint, cmd, env;
     struct str workdir, stop_signal;

@@ -1,0 +1,150 @@
+#include "oci/name.h"
+#include "oci/digest.h"
+
+#define NAME_MAX_BYTES 255 /* distribution/reference: the name without tag and digest */
+
+static bool lower_or_digit(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+
+static bool word(char c)
+{
+    return lower_or_digit(c) || (c >= 'A' && c <= 'Z') || c == '_';
+}
+
+/* [a-z0-9]+ joined by ".", "_", "__" or any number of "-" */
+static bool component_ok(struct str s)
+{
+    if (!s.n || !lower_or_digit(s.p[0]) || !lower_or_digit(s.p[s.n - 1]))
+        return false;
+    for (size_t i = 0; i < s.n;) {
+        if (lower_or_digit(s.p[i])) {
+            i++;
+            continue;
+        }
+        char c = s.p[i];
+        size_t n = 0;
+        while (i < s.n && s.p[i] == c)
+            i++, n++;
+        if (!lower_or_digit(s.p[i]) || !(c == '-' || (c == '.' && n == 1) || (c == '_' && n <= 2)))
+            return false;
+    }
+    return true;
+}
+
+static bool domain_ok(struct str s)
+{
+    struct str host = s, port = STR_NONE, part;
+    uint64_t number;
+    if (s.n && s.p[0] == '[') { /* IPv6 */
+        ptrdiff_t end = str_find_char(s, ']');
+        if (end < 3)
+            return false;
+        for (ptrdiff_t i = 1; i < end; i++)
+            if (!strchr("0123456789abcdefABCDEF:.", s.p[i]))
+                return false;
+        struct str rest = str_sub(s, (size_t)end + 1, s.n);
+        return !rest.n || (rest.p[0] == ':' && str_to_u64(str_sub(rest, 1, rest.n), 65535, &number));
+    }
+    if (str_split(s, ':', &host, &port) && !str_to_u64(port, 65535, &number))
+        return false;
+    while (str_cut(&host, '.', &part)) {
+        if (!part.n || part.p[0] == '-' || part.p[part.n - 1] == '-')
+            return false;
+        for (size_t i = 0; i < part.n; i++)
+            if (!word(part.p[i]) && part.p[i] != '-')
+                return false;
+    }
+    return true;
+}
+
+static bool tag_ok(struct str s)
+{
+    if (!s.n || s.n > 128 || !word(s.p[0]))
+        return false;
+    for (size_t i = 1; i < s.n; i++)
+        if (!word(s.p[i]) && s.p[i] != '.' && s.p[i] != '-')
+            return false;
+    return true;
+}
+
+static bool invalid(struct err *err, struct str text, const char *why)
+{
+    return err_set(err, E_INVALID, "couldn't parse image name \"" STR_FMT "\": invalid reference format: %s",
+                   STR_ARG(str_sub(text, 0, 300)), why);
+}
+
+static bool has_upper(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] >= 'A' && s.p[i] <= 'Z')
+            return true;
+    return false;
+}
+
+static bool only_hex(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!((s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] >= 'a' && s.p[i] <= 'f')))
+            return false;
+    return true;
+}
+
+bool image_name_parse(struct arena *a, struct str text, struct image_name *out, struct err *err)
+{
+    struct image_name n = {.registry = S("docker.io")};
+    struct str rest = text, head, tail, part;
+    struct digest d;
+    struct err why = ERR;
+    if (!text.n)
+        return invalid(err, text, "it is empty");
+    if (text.n == DIGEST_HEX && only_hex(text))
+        return invalid(err, text, "64 hex digits alone are an image ID; write sha256: before them");
+    ptrdiff_t at = str_find_char(rest, '@');
+    if (at >= 0) {
+        n.digest = str_sub(rest, (size_t)at + 1, rest.n);
+        rest = str_sub(rest, 0, (size_t)at);
+        if (!digest_parse(n.digest, &d, &why))
+            return invalid(err, text, why.text);
+    }
+    ptrdiff_t colon = str_rfind_char(rest, ':'), slash = str_rfind_char(rest, '/');
+    if (colon > slash) {
+        n.tag = str_sub(rest, (size_t)colon + 1, rest.n);
+        rest = str_sub(rest, 0, (size_t)colon);
+        if (!tag_ok(n.tag))
+            return invalid(err, text,
+                           "a tag is up to 128 letters, digits, \"_\", \".\" and \"-\", and begins with one of the "
+                           "first three");
+    }
+    /* the first part is a registry if it looks like a host */
+    if (str_split(rest, '/', &head, &tail) && (str_find_char(head, '.') >= 0 || str_find_char(head, ':') >= 0 ||
+                                               str_eqz(head, "localhost") || has_upper(head))) {
+        if (!domain_ok(head))
+            return invalid(err, text, "its registry is not a host name with an optional port");
+        n.registry = str_eqz(head, "index.docker.io") ? S("docker.io") : head;
+        rest = tail;
+    }
+    if (has_upper(rest))
+        return invalid(err, text, "repository name must be lowercase");
+    for (struct str parts = rest; str_cut(&parts, '/', &part);)
+        if (!component_ok(part))
+            return invalid(err, text,
+                           "a repository is parts of lower-case letters and digits, joined by \"/\", \".\", \"_\" or "
+                           "\"-\"");
+    if (str_eqz(n.registry, "docker.io") && str_find_char(rest, '/') < 0)
+        rest = arena_fmt(a, "library/" STR_FMT, STR_ARG(rest));
+    if (n.registry.n + 1 + rest.n > NAME_MAX_BYTES)
+        return invalid(err, text, "repository name must not be more than 255 characters");
+    if (!n.tag.n && !n.digest.n)
+        n.tag = S("latest");
+    out->registry = str_dup(a, n.registry);
+    out->repository = str_dup(a, rest);
+    out->tag = str_dup(a, n.tag);
+    out->digest = str_dup(a, n.digest);
+    out->full = n.digest.n ? arena_fmt(a, STR_FMT "/" STR_FMT "@" STR_FMT, STR_ARG(out->registry),
+                                       STR_ARG(out->repository), STR_ARG(out->digest))
+                           : arena_fmt(a, STR_FMT "/" STR_FMT ":" STR_FMT, STR_ARG(out->registry),
+                                       STR_ARG(out->repository), STR_ARG(out->tag));
+    return true;
+}
