@@ -3,15 +3,15 @@
 #pragma once
 #include "base/str.h"
 
-static inline void json_comma(struct strbuf *b)
+static inline void jout_comma(struct strbuf *b)
 {
     if (b->n && !strchr("{[:", b->p[b->n - 1]))
         strbuf_addc(b, ',');
 }
 
-static inline void json_str(struct strbuf *b, struct str s) /* a value, or an element of a list */
+static inline void jout_str(struct strbuf *b, struct str s) /* a value, or an element of a list */
 {
-    json_comma(b);
+    jout_comma(b);
     strbuf_addc(b, '"');
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
@@ -27,37 +27,37 @@ static inline void json_str(struct strbuf *b, struct str s) /* a value, or an el
     strbuf_addc(b, '"');
 }
 
-static inline void json_key(struct strbuf *b, const char *key)
+static inline void jout_key(struct strbuf *b, const char *key)
 {
-    json_str(b, str_of(key));
+    jout_str(b, str_of(key));
     strbuf_addc(b, ':');
 }
 
-static inline void json_open(struct strbuf *b, char bracket)
+static inline void jout_open(struct strbuf *b, char bracket)
 {
-    json_comma(b);
+    jout_comma(b);
     strbuf_addc(b, bracket);
 }
 
-static inline void json_close(struct strbuf *b, char bracket)
+static inline void jout_close(struct strbuf *b, char bracket)
 {
     strbuf_addc(b, bracket);
 }
 
-static inline void json_num(struct strbuf *b, int64_t v)
+static inline void jout_num(struct strbuf *b, int64_t v)
 {
-    json_comma(b);
+    jout_comma(b);
     strbuf_addf(b, "%lld", (long long)v);
 }
 
-static inline void json_bool(struct strbuf *b, bool v)
+static inline void jout_bool(struct strbuf *b, bool v)
 {
-    json_comma(b);
+    jout_comma(b);
     strbuf_addz(b, v ? "true" : "false");
 }
 
-static inline void json_field(struct strbuf *b, const char *key, struct str value)
+static inline void jout_field(struct strbuf *b, const char *key, struct str value)
 {
-    json_key(b, key);
-    json_str(b, value);
+    jout_key(b, key);
+    jout_str(b, value);
 }

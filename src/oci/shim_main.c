@@ -104,7 +104,7 @@ static uint32_t serials, quit_client, quit_seq;
 static pid_t pod_init;
 static int listener = -1, signals = -1, here = -1; /* here: the state folder */
 
-#define each(it, array)                                                                                              \
+#define every(it, array)                                                                                             \
     for (__typeof__(&(array)[0]) it = (array); it < (array) + sizeof(array) / sizeof((array)[0]); it++)
 
 /* ---- small tools ---- */
@@ -185,7 +185,7 @@ static char *in_folder(char *to, size_t size, const char *id, const char *name) 
 
 static struct container *container_by(const char *id)
 {
-    each (c, containers)
+    every (c, containers)
         if (c->state && strcmp(c->id, id) == 0)
             return c;
     return NULL;
@@ -195,7 +195,7 @@ static struct container *container_by(const char *id)
 
 static struct client *client_by(uint32_t serial)
 {
-    each (c, clients)
+    every (c, clients)
         if (c->fd >= 0 && c->serial == serial)
             return c;
     return NULL;
@@ -246,7 +246,7 @@ static void fill_status(const struct container *c)
 
 static void tell_watchers(uint16_t op)
 {
-    each (k, clients)
+    every (k, clients)
         if (k->fd >= 0 && k->watching)
             send_to(k, op, 0, 0, -1);
 }
@@ -264,7 +264,7 @@ static void status_save(const struct container *c)
                   {"oom", c->oom}, {"started", c->started}, {"finished", c->finished}};
     add(&t, "wherry-status 1\nstate ");
     add(&t, names[c->state]);
-    each (f, fields) {
+    every (f, fields) {
         add(&t, "\n");
         add(&t, f->name);
         add(&t, " ");
@@ -319,7 +319,7 @@ static char *stamp(char *p, int64_t ns)
                  {seconds / 60 % 60, 2, ':'},
                  {seconds % 60, 2, '.'},
                  {ns % 1000000000, 9, 'Z'}};
-    each (f, parts) {
+    every (f, parts) {
         int64_t v = f->value;
         for (int i = f->digits - 1; i >= 0; i--, v /= 10)
             p[i] = (char)('0' + v % 10);
@@ -370,7 +370,7 @@ static void attach_end(struct attach *a)
 
 static bool stalled(const struct container *c)
 {
-    each (a, attaches)
+    every (a, attaches)
         if (a->container == c && a->stalled >= 0)
             return true;
     return false;
@@ -462,7 +462,7 @@ static void stream_end(struct container *c, int which)
     drop(&s->fd);
     if (c->streams[OUT].fd >= 0 || c->streams[ERR_].fd >= 0)
         return;
-    each (a, attaches)
+    every (a, attaches)
         if (a->container == c)
             attach_end(a);
 }
@@ -479,7 +479,7 @@ static bool stream_read(struct container *c, int which)
         stream_end(c, which);
         return false;
     }
-    each (a, attaches)
+    every (a, attaches)
         if (a->container == c)
             attach_write(a, which, line + s->used, (size_t)n);
     int64_t at = now(CLOCK_REALTIME);
@@ -730,7 +730,7 @@ static bool container_start(struct container *c, const char **why)
     c->streams[OUT].fd = out[0];
     c->streams[ERR_].fd = err[0];
     int mine[] = {in[1], out[0], err[0]};
-    each (fd, mine)
+    every (fd, mine)
         if (*fd >= 0)
             fcntl(*fd, F_SETFL, O_NONBLOCK);
     c->state = SHIM_STARTING;
@@ -750,7 +750,7 @@ static void quit_when_empty(void)
 {
     if (!quitting)
         return;
-    each (c, containers)
+    every (c, containers)
         if (c->state == SHIM_STARTING || c->state == SHIM_RUNNING)
             return;
     unlinkat(here, "sock", 0);
@@ -793,7 +793,7 @@ static void exec_end(struct exec *x, int status)
 
 static bool orphan_take(pid_t pid, int *status)
 {
-    each (o, orphans)
+    every (o, orphans)
         if (pid > 0 && o->pid == pid) {
             *status = o->status;
             o->pid = 0;
@@ -868,10 +868,10 @@ static void exec_launched(struct exec *x, int status)
 
 static bool launching(void)
 {
-    each (c, containers)
+    every (c, containers)
         if (c->crun)
             return true;
-    each (x, execs)
+    every (x, execs)
         if (x->id[0] && x->crun)
             return true;
     return false;
@@ -879,7 +879,7 @@ static bool launching(void)
 
 static void child_ended(pid_t pid, int status)
 {
-    each (c, containers) {
+    every (c, containers) {
         if (c->state && c->crun == pid) {
             container_launched(c, status);
             return;
@@ -889,7 +889,7 @@ static void child_ended(pid_t pid, int status)
             return;
         }
     }
-    each (x, execs) {
+    every (x, execs) {
         if (x->id[0] && x->crun == pid) {
             exec_launched(x, status);
             return;
@@ -1059,7 +1059,7 @@ static void container_free(struct container *c)
     drop(&c->in);
     drop(&c->console);
     drop(&c->log);
-    each (a, attaches)
+    every (a, attaches)
         if (a->container == c)
             attach_end(a);
     madvise(lines[c - containers], sizeof lines[0], MADV_DONTNEED);
@@ -1072,7 +1072,7 @@ static int do_create(struct container *c)
     const struct shim_create *m = &in_msg.u.create;
     if (c)
         return EEXIST;
-    each (free_place, containers)
+    every (free_place, containers)
         if (!free_place->state && !c)
             c = free_place;
     if (!c)
@@ -1133,7 +1133,7 @@ static int do_exec(struct container *c, uint32_t client, const int fds[3])
     struct exec *x = NULL;
     if (c->state != SHIM_RUNNING)
         return ESRCH;
-    each (free_place, execs)
+    every (free_place, execs)
         if (!free_place->id[0] && !x)
             x = free_place;
     if (!x)
@@ -1176,7 +1176,7 @@ static int do_exec(struct container *c, uint32_t client, const int fds[3])
 
 static int do_exec_kill(void)
 {
-    each (x, execs)
+    every (x, execs)
         if (x->id[0] && strcmp(x->id, in_msg.u.kill.id) == 0)
             return kill(x->pid ? x->pid : x->crun, in_msg.u.kill.signal) < 0 ? errno : 0;
     return ESRCH;
@@ -1186,7 +1186,7 @@ static int do_attach(struct container *c, uint32_t client, int fds[3])
 {
     if (c->state != SHIM_RUNNING && c->state != SHIM_STARTING)
         return ESRCH;
-    each (a, attaches) {
+    every (a, attaches) {
         if (a->container)
             continue;
         *a = (struct attach){.container = c,
@@ -1210,7 +1210,7 @@ static int do_remove(struct container *c)
 {
     if (c->state != SHIM_EXITED && c->state != SHIM_CREATED)
         return EBUSY;
-    each (x, execs)
+    every (x, execs)
         if (x->id[0] && x->container == c)
             return EBUSY;
     streams_drain(c);
@@ -1222,7 +1222,7 @@ static int do_remove(struct container *c)
 
 static void do_list(struct client *k)
 {
-    each (c, containers)
+    every (c, containers)
         if (c->state) {
             fill_status(c);
             send_to(k, SHIM_LIST, in_msg.head.seq, 0, -1);
@@ -1236,7 +1236,7 @@ static void do_quit(struct client *k)
     quitting = true;
     quit_client = k->serial;
     quit_seq = in_msg.head.seq;
-    each (c, containers) {
+    every (c, containers) {
         c->kill_early = true;
         if (c->state == SHIM_RUNNING)
             kill(c->pid, SIGKILL);
@@ -1335,7 +1335,7 @@ static void client_read(struct client *k)
         return;
     }
     request(k, (size_t)n, fds);
-    each (fd, fds)
+    every (fd, fds)
         drop(fd);
 }
 
@@ -1344,7 +1344,7 @@ static void client_add(int fd)
     struct ucred who;
     socklen_t n = sizeof who;
     bool mine = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) == 0 && who.uid == geteuid();
-    each (k, clients)
+    every (k, clients)
         if (mine && fd >= 0 && k->fd < 0) {
             *k = (struct client){fd, ++serials, false};
             return;
@@ -1377,9 +1377,9 @@ static int collect(void) /* what to wait for; returns the time to wait in ms, -1
     int wait = -1;
     want(listener, POLLIN, LISTENER, 0);
     want(signals, POLLIN, SIGNALS, 0);
-    each (k, clients)
+    every (k, clients)
         want(k->fd, POLLIN, CLIENT, k - clients);
-    each (c, containers) {
+    every (c, containers) {
         if (!c->state)
             continue;
         ptrdiff_t i = c - containers;
@@ -1392,10 +1392,10 @@ static int collect(void) /* what to wait for; returns the time to wait in ms, -1
             want(tty ? c->streams[OUT].fd : c->in, POLLOUT, INPUT, i);
         want(c->console, POLLIN, CONSOLE, i);
     }
-    each (x, execs)
+    every (x, execs)
         if (x->id[0])
             want(x->console, POLLIN, EXEC_CONSOLE, x - execs);
-    each (a, attaches) {
+    every (a, attaches) {
         if (!a->container)
             continue;
         ptrdiff_t i = a - attaches;
@@ -1461,7 +1461,7 @@ static void turn(void)
     for (nfds_t i = 0; n > 0 && i < npolls; i++)
         if (polls[i].revents)
             dispatch(owners[i].what, owners[i].index, polls[i].revents);
-    each (a, attaches)
+    every (a, attaches)
         if (a->container && a->stalled >= 0 && now(CLOCK_MONOTONIC) - a->stalled_since > STALL_MS * 1000000LL)
             attach_end(a);
 }
@@ -1492,14 +1492,14 @@ int main(int argc, char **argv)
     fcntl(3, F_SETFD, FD_CLOEXEC);
     /* SIGTERM is for the containers: who ends us says SHIM_QUIT */
     const int ignored[] = {SIGPIPE, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
-    each (sig, ignored)
+    every (sig, ignored)
         signal(*sig, SIG_IGN);
     sigset_t child;
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
     sigprocmask(SIG_BLOCK, &child, NULL);
     signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-    each (k, clients)
+    every (k, clients)
         k->fd = -1;
     client_add(3);
     while (ready || clients[0].fd >= 0) /* before it is a sandbox, it ends with who started it */

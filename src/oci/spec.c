@@ -197,42 +197,42 @@ void oci_container_privileged(struct oci_container *c, struct arena *a)
 
 static void add_list(struct strbuf *b, const char *key, struct strs list)
 {
-    json_key(b, key);
-    json_open(b, '[');
+    jout_key(b, key);
+    jout_open(b, '[');
     for (size_t i = 0; i < list.n; i++)
-        json_str(b, list.p[i]);
-    json_close(b, ']');
+        jout_str(b, list.p[i]);
+    jout_close(b, ']');
 }
 
 static void add_caps(struct strbuf *b, const char *set, uint64_t caps)
 {
-    json_key(b, set);
-    json_open(b, '[');
+    jout_key(b, set);
+    jout_open(b, '[');
     for (int i = 0; oci_cap_name(i); i++)
         if (caps & OCI_CAP(i))
-            json_str(b, str_of(oci_cap_name(i)));
-    json_close(b, ']');
+            jout_str(b, str_of(oci_cap_name(i)));
+    jout_close(b, ']');
 }
 
 /* Everything of "process" but args and terminal, env last and left open: an exec may add to it. */
 static void add_process(const struct oci_container *c, struct strbuf *b)
 {
     uint64_t caps = c->capabilities & oci_caps_all();
-    json_key(b, "user");
-    json_open(b, '{');
-    json_key(b, "uid");
-    json_num(b, c->uid);
-    json_key(b, "gid");
-    json_num(b, c->gid);
-    json_key(b, "additionalGids");
-    json_open(b, '[');
+    jout_key(b, "user");
+    jout_open(b, '{');
+    jout_key(b, "uid");
+    jout_num(b, c->uid);
+    jout_key(b, "gid");
+    jout_num(b, c->gid);
+    jout_key(b, "additionalGids");
+    jout_open(b, '[');
     for (size_t i = 0; i < c->ngroups; i++)
-        json_num(b, c->groups[i]);
-    json_close(b, ']');
-    json_close(b, '}');
-    json_field(b, "cwd", c->cwd.n ? c->cwd : S("/"));
-    json_key(b, "capabilities");
-    json_open(b, '{');
+        jout_num(b, c->groups[i]);
+    jout_close(b, ']');
+    jout_close(b, '}');
+    jout_field(b, "cwd", c->cwd.n ? c->cwd : S("/"));
+    jout_key(b, "capabilities");
+    jout_open(b, '{');
     add_caps(b, "bounding", caps);
     add_caps(b, "effective", caps);
     add_caps(b, "permitted", caps);
@@ -240,22 +240,22 @@ static void add_process(const struct oci_container *c, struct strbuf *b)
         add_caps(b, "inheritable", caps);
         add_caps(b, "ambient", caps);
     }
-    json_close(b, '}');
-    json_key(b, "noNewPrivileges");
-    json_bool(b, c->no_new_privileges);
+    jout_close(b, '}');
+    jout_key(b, "noNewPrivileges");
+    jout_bool(b, c->no_new_privileges);
 }
 
 static void add_env(const struct oci_container *c, struct strbuf *b)
 {
-    json_key(b, "env");
-    json_open(b, '[');
+    jout_key(b, "env");
+    jout_open(b, '[');
     for (size_t i = 0; i < c->env.n; i++)
-        json_str(b, c->env.p[i]);
+        jout_str(b, c->env.p[i]);
 }
 
 void oci_exec_base(const struct oci_container *c, struct strbuf *out)
 {
-    json_open(out, '{');
+    jout_open(out, '{');
     add_process(c, out);
     add_env(c, out);
 }
@@ -264,12 +264,12 @@ void oci_exec_json(struct str base, struct strs args, bool terminal, struct strb
 {
     strbuf_add(out, base);
     if (terminal)
-        json_str(out, S("TERM=xterm"));
-    json_close(out, ']');
-    json_key(out, "terminal");
-    json_bool(out, terminal);
+        jout_str(out, S("TERM=xterm"));
+    jout_close(out, ']');
+    jout_key(out, "terminal");
+    jout_bool(out, terminal);
     add_list(out, "args", args);
-    json_close(out, '}');
+    jout_close(out, '}');
 }
 
 static void notice(struct oci_notices *n, struct str text)
@@ -295,8 +295,8 @@ static void add_oom(const struct oci_container *c, struct arena *a, struct strbu
                                   adj, own));
         adj = own;
     }
-    json_key(b, "oomScoreAdj");
-    json_num(b, adj);
+    jout_key(b, "oomScoreAdj");
+    jout_num(b, adj);
 }
 
 static const char *const rlimits[] = {"CPU",      "FSIZE",  "DATA",    "STACK", "CORE",  "RSS",
@@ -306,8 +306,8 @@ static const char *const rlimits[] = {"CPU",      "FSIZE",  "DATA",    "STACK", 
 static bool add_rlimits(const struct oci_container *c, struct arena *a, struct strbuf *b, struct oci_notices *notices,
                         struct err *err)
 {
-    json_key(b, "rlimits");
-    json_open(b, '[');
+    jout_key(b, "rlimits");
+    jout_open(b, '[');
     for (size_t i = 0; i < c->nrlimits; i++) {
         struct oci_rlimit r = c->rlimits[i];
         size_t which = 0;
@@ -323,24 +323,24 @@ static bool add_rlimits(const struct oci_container *c, struct arena *a, struct s
                                       STR_ARG(r.type), (unsigned long long)r.hard, (unsigned long long)own.rlim_max));
             r.hard = own.rlim_max;
         }
-        json_open(b, '{');
-        json_field(b, "type", r.type);
-        json_key(b, "soft");
-        json_comma(b);
+        jout_open(b, '{');
+        jout_field(b, "type", r.type);
+        jout_key(b, "soft");
+        jout_comma(b);
         strbuf_addf(b, "%llu", (unsigned long long)MIN(r.soft, r.hard));
-        json_key(b, "hard");
-        json_comma(b);
+        jout_key(b, "hard");
+        jout_comma(b);
         strbuf_addf(b, "%llu", (unsigned long long)r.hard);
-        json_close(b, '}');
+        jout_close(b, '}');
     }
-    json_close(b, ']');
+    jout_close(b, ']');
     return true;
 }
 
 static bool add_mounts(const struct oci_container *c, struct strbuf *b, struct err *err)
 {
-    json_key(b, "mounts");
-    json_open(b, '[');
+    jout_key(b, "mounts");
+    jout_open(b, '[');
     for (size_t i = 0; i < c->nmounts; i++) {
         const struct oci_mount *m = &c->mounts[i];
         bool bind = str_eqz(m->type, "bind");
@@ -350,71 +350,71 @@ static bool add_mounts(const struct oci_container *c, struct strbuf *b, struct e
         if (bind && !str_starts(m->source, S("/")))
             return err_set(err, E_INVALID, "mounts[%zu]: source: \"" STR_FMT "\" must be an absolute path", i,
                            STR_ARG(m->source));
-        json_open(b, '{');
-        json_field(b, "destination", m->target);
-        json_field(b, "type", m->type);
-        json_field(b, "source", m->source);
+        jout_open(b, '{');
+        jout_field(b, "destination", m->target);
+        jout_field(b, "type", m->type);
+        jout_field(b, "source", m->source);
         add_list(b, "options", m->options);
-        json_close(b, '}');
+        jout_close(b, '}');
     }
-    json_close(b, ']');
+    jout_close(b, ']');
     return true;
 }
 
 /* "key=value" texts as an object. */
 static bool add_pairs(struct strbuf *b, const char *key, struct strs pairs, struct err *err)
 {
-    json_key(b, key);
-    json_open(b, '{');
+    jout_key(b, key);
+    jout_open(b, '{');
     for (size_t i = 0; i < pairs.n; i++) {
         struct str name, value;
         if (!str_split(pairs.p[i], '=', &name, &value) || !name.n)
             return err_set(err, E_INVALID, "%s[%zu]: \"" STR_FMT "\" must be key=value", key, i, STR_ARG(pairs.p[i]));
-        json_str(b, name);
+        jout_str(b, name);
         strbuf_addc(b, ':');
-        json_str(b, value);
+        jout_str(b, value);
     }
-    json_close(b, '}');
+    jout_close(b, '}');
     return true;
 }
 
 static void add_linux(const struct oci_container *c, struct strbuf *b)
 {
     static const char *const types[] = {"pid", "network", "ipc", "uts", "mount", "cgroup"};
-    json_key(b, "namespaces");
-    json_open(b, '[');
+    jout_key(b, "namespaces");
+    jout_open(b, '[');
     for (int i = 0; i < OCI_NS_N; i++) {
         if (c->ns[i] == OCI_NS_HOST)
             continue;
-        json_open(b, '{');
-        json_field(b, "type", str_of(types[i]));
+        jout_open(b, '{');
+        jout_field(b, "type", str_of(types[i]));
         if (c->ns[i] == OCI_NS_PATH)
-            json_field(b, "path", c->ns_path[i]);
-        json_close(b, '}');
+            jout_field(b, "path", c->ns_path[i]);
+        jout_close(b, '}');
     }
-    json_close(b, ']');
+    jout_close(b, ']');
     add_list(b, "maskedPaths", c->masked);
     add_list(b, "readonlyPaths", c->read_only);
-    json_key(b, "devices");
-    json_open(b, '[');
+    jout_key(b, "devices");
+    jout_open(b, '[');
     for (size_t i = 0; i < c->ndevices; i++) {
         const struct oci_device *d = &c->devices[i];
-        json_open(b, '{');
-        json_field(b, "path", d->path);
-        json_field(b, "type", (struct str){&d->type, 1});
-        json_key(b, "major");
-        json_num(b, d->major);
-        json_key(b, "minor");
-        json_num(b, d->minor);
-        json_key(b, "fileMode");
-        json_num(b, d->mode);
-        json_key(b, "uid");
-        json_num(b, d->uid);
-        json_key(b, "gid");
-        json_num(b, d->gid);
-        json_close(b, '}');
+        jout_open(b, '{');
+        jout_field(b, "path", d->path);
+        jout_field(b, "type", (struct str){&d->type, 1});
+        jout_key(b, "major");
+        jout_num(b, d->major);
+        jout_key(b, "minor");
+        jout_num(b, d->minor);
+        jout_key(b, "fileMode");
+        jout_num(b, d->mode);
+        jout_key(b, "uid");
+        jout_num(b, d->uid);
+        jout_key(b, "gid");
+        jout_num(b, d->gid);
+        jout_close(b, '}');
     }
-    json_close(b, ']');
+    jout_close(b, ']');
 }
 
 bool oci_container_json(struct oci_container *c, struct arena *a, struct str rootfs, struct str seccomp_bpf,
@@ -428,12 +428,12 @@ bool oci_container_json(struct oci_container *c, struct arena *a, struct str roo
     if (c->cwd.n && c->cwd.p[0] != '/')
         return err_set(err, E_INVALID, "workingDir: \"" STR_FMT "\" must be an absolute path", STR_ARG(c->cwd));
     struct strbuf *b = out;
-    json_open(b, '{');
-    json_field(b, "ociVersion", S("1.0.2"));
-    json_key(b, "process");
-    json_open(b, '{');
-    json_key(b, "terminal");
-    json_bool(b, c->terminal);
+    jout_open(b, '{');
+    jout_field(b, "ociVersion", S("1.0.2"));
+    jout_key(b, "process");
+    jout_open(b, '{');
+    jout_key(b, "terminal");
+    jout_bool(b, c->terminal);
     add_list(b, "args", c->args);
     add_process(c, b);
     if (c->has_oom_score_adj)
@@ -441,16 +441,16 @@ bool oci_container_json(struct oci_container *c, struct arena *a, struct str roo
     if (!add_rlimits(c, a, b, notices, err))
         return false;
     add_env(c, b);
-    json_close(b, ']');
-    json_close(b, '}');
-    json_key(b, "root");
-    json_open(b, '{');
-    json_field(b, "path", rootfs);
-    json_key(b, "readonly");
-    json_bool(b, c->read_only_root);
-    json_close(b, '}');
+    jout_close(b, ']');
+    jout_close(b, '}');
+    jout_key(b, "root");
+    jout_open(b, '{');
+    jout_field(b, "path", rootfs);
+    jout_key(b, "readonly");
+    jout_bool(b, c->read_only_root);
+    jout_close(b, '}');
     if (c->hostname.n && c->ns[OCI_NS_UTS] == OCI_NS_NEW)
-        json_field(b, "hostname", c->hostname);
+        jout_field(b, "hostname", c->hostname);
     if (!add_mounts(c, b, err))
         return false;
     size_t n = c->annotations.n;
@@ -461,13 +461,13 @@ bool oci_container_json(struct oci_container *c, struct arena *a, struct str roo
         notes.p[notes.n++] = arena_fmt(a, SECCOMP_ANNOTATION "=" STR_FMT, STR_ARG(seccomp_bpf));
     if (!add_pairs(b, "annotations", notes, err))
         return false;
-    json_key(b, "linux");
-    json_open(b, '{');
+    jout_key(b, "linux");
+    jout_open(b, '{');
     add_linux(c, b);
     if (!add_pairs(b, "sysctl", c->sysctls, err))
         return false;
-    json_close(b, '}');
-    json_close(b, '}');
+    jout_close(b, '}');
+    jout_close(b, '}');
     if (out->over)
         return err_set(err, E_TOO_LARGE, "the container's configuration is over %zu bytes", out->max);
     return true;
