@@ -15,6 +15,7 @@
 #define LINGER_NS    (5 * NS_PER_S)
 #define CONNECT_NS   (10 * NS_PER_S)
 #define FOUND_MOST   8
+#define UNREAD_MOST  ((size_t)1 << 30) /* what was read before it was given back is bounded by its reader */
 
 enum state { LOOKING_UP, CONNECTING, SHAKING, OPEN, FAILED };
 
@@ -373,11 +374,11 @@ void stream_unread(struct stream *s, struct str bytes)
         return;
     if (s->unread.n) { /* these are older than what is kept */
         AUTO(strbuf_fini) struct strbuf rest = s->unread;
-        s->unread = STRBUF(SIZE_MAX);
+        s->unread = STRBUF(UNREAD_MOST);
         strbuf_add(&s->unread, bytes);
         strbuf_add(&s->unread, strbuf_str(&rest));
     } else {
-        s->unread.max = SIZE_MAX;
+        s->unread.max = UNREAD_MOST;
         strbuf_add(&s->unread, bytes);
     }
     soon_set(&s->soon);
@@ -586,7 +587,7 @@ static bool tell_reads(struct stream *s)
 {
     if (!s->read_paused && s->unread.n) {
         AUTO(strbuf_fini) struct strbuf b = s->unread;
-        s->unread = STRBUF(SIZE_MAX);
+        s->unread = STRBUF(UNREAD_MOST);
         if (!CALL(s, data, s, strbuf_str(&b)))
             return false;
     }
@@ -819,7 +820,7 @@ void stream_close(struct stream *s)
      * on its way */
     stream_fns_set(s, NULL, NULL);
     strbuf_fini(&s->unread);
-    s->unread = STRBUF(SIZE_MAX);
+    s->unread = STRBUF(UNREAD_MOST);
     s->lingering = s->end_wanted = s->more_to_read = true;
     s->read_paused = false;
     timer_set(&s->timer, LINGER_NS);

@@ -193,6 +193,8 @@ SSL *tls_server_ssl(struct tls_server *t, int fd)
     return ssl;
 }
 
+static int verify_told(int ok, X509_STORE_CTX *ctx);
+
 static int session_came(SSL *ssl, SSL_SESSION *session)
 {
     struct tls_client *t = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
@@ -208,7 +210,7 @@ struct tls_client *tls_client_new(const struct tls_client_config *c, struct err 
     struct tls_client *t = NEW(struct tls_client);
     t->ctx = ctx_new(TLS_client_method());
     SSL_CTX_set_app_data(t->ctx, t);
-    SSL_CTX_set_verify(t->ctx, c->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_verify(t->ctx, c->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, verify_told);
     (void)SSL_CTX_set_session_cache_mode(t->ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(t->ctx, session_came);
     bool ok = true;
@@ -280,16 +282,18 @@ int64_t x509_time(const ASN1_TIME *t)
 static void add_names(X509 *x, struct strbuf *out)
 {
     GENERAL_NAMES *names = X509_get_ext_d2i(x, NID_subject_alt_name, NULL, NULL);
-    int n = names ? sk_GENERAL_NAME_num(names) : 0;
-    for (int i = 0; i < n && out->n < 300; i++) {
+    int n = names ? MIN(sk_GENERAL_NAME_num(names), 16) : 0;
+    const char *sep = "";
+    for (int i = 0; i < n; i++) {
         const GENERAL_NAME *g = sk_GENERAL_NAME_value(names, i);
         char ip[INET6_ADDRSTRLEN] = "";
         if (g->type == GEN_DNS)
-            strbuf_addf(out, "%s%.*s", out->n ? ", " : "", ASN1_STRING_length(g->d.dNSName),
+            strbuf_addf(out, "%s%.*s", sep, ASN1_STRING_length(g->d.dNSName),
                         (const char *)ASN1_STRING_get0_data(g->d.dNSName));
         else if (g->type == GEN_IPADD && inet_ntop(ASN1_STRING_length(g->d.iPAddress) == 4 ? AF_INET : AF_INET6,
                                                    ASN1_STRING_get0_data(g->d.iPAddress), ip, sizeof ip))
-            strbuf_addf(out, "%s%s", out->n ? ", " : "", ip);
+            strbuf_addf(out, "%s%s", sep, ip);
+        sep = ", ";
     }
     if (n == 0)
         strbuf_addz(out, "no name at all");
@@ -324,9 +328,7 @@ static void verify_problem(X509 *x, long code, const char *wanted, struct strbuf
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
         strbuf_addf(out, "the certificate is not for %s but for ", wanted ? wanted : "this name");
-        AUTO(strbuf_fini) struct strbuf names = STRBUF(1024);
-        add_names(x, &names);
-        strbuf_add(out, strbuf_str(&names));
+        add_names(x, out);
         break;
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
@@ -341,6 +343,21 @@ static void verify_problem(X509 *x, long code, const char *wanted, struct strbuf
         break;
     default: strbuf_addf(out, "the certificate is not good: %s", X509_verify_cert_error_string(code));
     }
+}
+
+/* What the handshake under way in this thread found wrong: OpenSSL keeps no certificate of a failed one. */
+static _Thread_local char problem[1024];
+
+static int verify_told(int ok, X509_STORE_CTX *ctx)
+{
+    if (!ok) {
+        SSL *ssl = X509_STORE_CTX_get_ex_data(ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
+        AUTO(strbuf_fini) struct strbuf b = STRBUF(sizeof problem - 1);
+        verify_problem(X509_STORE_CTX_get_current_cert(ctx), X509_STORE_CTX_get_error(ctx), SSL_get_app_data(ssl),
+                       &b);
+        (void)snprintf(problem, sizeof problem, "%s", b.p ? b.p : "");
+    }
+    return ok;
 }
 
 static const char *alert_words(int reason)
@@ -381,12 +398,8 @@ bool tls_failed(SSL *ssl, int rc, const char *what, struct err *err)
         errno = keep;
         return err_errno(err, "%s", what);
     }
-    if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED) {
-        AUTO(strbuf_fini) struct strbuf b = STRBUF(1024);
-        X509 *x = SSL_get0_peer_certificate(ssl);
-        verify_problem(x, SSL_get_verify_result(ssl), SSL_get_app_data(ssl), &b);
-        return err_set(err, E_UNAUTHORIZED, "%s: %s", what, b.p);
-    }
+    if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
+        return err_set(err, E_UNAUTHORIZED, "%s: %s", what, problem);
     return err_set(err, E_IO, "%s: %s", what, words ? words : text ? text : "TLS failed");
 }
 

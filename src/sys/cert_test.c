@@ -1,0 +1,117 @@
+#include "base/clock.h"
+#include "base/test.h"
+#include "sys/cert.h"
+#include "sys/crypto.h"
+
+TEST(cert_authority_and_leaf)
+{
+    struct err err = ERR;
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(key_free) struct key *ca_key = key_new(), *leaf_key = key_new();
+    AUTO(strbuf_fini) struct strbuf ca = STRBUF(STRBUF_TEXT), leaf = STRBUF(STRBUF_TEXT);
+    int64_t now = clock_real(), end = now / NS_PER_S * NS_PER_S + 365 * 86400 * NS_PER_S;
+    CHECK_OK(cert_make(&(struct cert_spec){.cn = S("wherry-ca"), .ca = true, .not_after = end}, ca_key, STR_NONE,
+                       NULL, &ca, &err),
+             err);
+    const struct str orgs[] = {S_INIT("system:masters"), S_INIT("ops")}, dns[] = {S_INIT("kubernetes.default.svc")},
+                     ips[] = {S_INIT("10.43.0.1"), S_INIT("::1")};
+    struct cert_spec spec = {
+        .cn = S("admin"), .orgs = orgs, .norgs = 2, .dns = dns, .ndns = 1, .ips = ips, .nips = 2};
+    spec.client = spec.server = true;
+    spec.not_after = end;
+    CHECK_OK(cert_make(&spec, leaf_key, strbuf_str(&ca), ca_key, &leaf, &err), err);
+    struct cert_info i;
+    CHECK_OK(cert_read(&a, strbuf_str(&leaf), &i, &err), err);
+    CHECK_STR(i.cn, S("admin"));
+    CHECK_STR(i.issuer_cn, S("wherry-ca"));
+    CHECK_INT(i.norgs, 2);
+    CHECK_STR(i.orgs[0], S("system:masters"));
+    CHECK_STR(i.dns[0], S("kubernetes.default.svc"));
+    CHECK_STR(i.ips[0], S("10.43.0.1"));
+    CHECK_STR(i.ips[1], S("::1"));
+    CHECK_INT(i.not_after, end);
+    CHECK(i.not_before < now && !i.ca && i.serial_hex.n == 32 && i.sha256hex.n == 64);
+    CHECK_OK(cert_fits_key(strbuf_str(&leaf), leaf_key, &err), err);
+    CHECK(!cert_fits_key(strbuf_str(&leaf), ca_key, &err));
+    CHECK_STR(str_sub(str_of(err.text), 0, 46), S("the key does not belong to the certificate: ke"));
+    CHECK(!cert_make(&spec, leaf_key, strbuf_str(&ca), leaf_key, &leaf, &err));
+}
+
+TEST(cert_refuses_what_cannot_be_written)
+{
+    struct err err = ERR;
+    AUTO(key_free) struct key *k = key_new();
+    AUTO(strbuf_fini) struct strbuf out = STRBUF(STRBUF_TEXT);
+    int64_t end = clock_real() + NS_PER_S * 100;
+    const struct str bad_ip = S_INIT("10.43.0");
+    CHECK(!cert_make(&(struct cert_spec){.cn = S("x"), .ips = &bad_ip, .nips = 1, .not_after = end}, k, STR_NONE,
+                     NULL, &out, &err));
+    CHECK_STR(str_of(err.text), S("certificate: \"10.43.0\" is not an IP address"));
+    CHECK(!cert_make(&(struct cert_spec){.cn = S(""), .not_after = end}, k, STR_NONE, NULL, &out, &err));
+    CHECK(!cert_make(&(struct cert_spec){.cn = S("x"), .not_after = 1}, k, STR_NONE, NULL, &out, &err));
+    CHECK_INT(out.n, 0);
+}
+
+TEST(cert_keys_survive_pem_and_sign)
+{
+    struct err err = ERR;
+    AUTO(key_free) struct key *k = key_new();
+    AUTO(strbuf_fini) struct strbuf pem = STRBUF(STRBUF_TEXT), public = STRBUF(STRBUF_TEXT);
+    key_pem(k, &pem);
+    key_pem_public(k, &public);
+    CHECK(str_starts(strbuf_str(&pem), S("-----BEGIN PRIVATE KEY-----")));
+    AUTO(key_free) struct key *again = key_parse(strbuf_str(&pem), &err);
+    AUTO(key_free) struct key *pub = key_parse_public(strbuf_str(&public), &err);
+    CHECK(again && pub);
+    uint8_t sig[ES256_SIZE];
+    CHECK_OK(key_sign(again, S("data"), sig, &err), err);
+    CHECK(key_verify(pub, S("data"), (struct str){(char *)sig, sizeof sig}));
+    CHECK(!key_verify(pub, S("dat4"), (struct str){(char *)sig, sizeof sig}));
+    sig[10] ^= 1;
+    CHECK(!key_verify(pub, S("data"), (struct str){(char *)sig, sizeof sig}));
+    uint8_t x[32], y[32];
+    CHECK(key_point(pub, x, y));
+    CHECK(!key_parse(S("no key"), &err));
+    CHECK(!key_parse_public(S("no key"), &err));
+}
+
+TEST(crypto_known_answers)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    sha256_hex(S("abc"), &b);
+    CHECK_STR(strbuf_str(&b), S("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"));
+    uint8_t out[32], parts[32];
+    hmac_sha256(S("Jefe"), S("what do ya want for nothing?"), out); /* RFC 4231 case 2 */
+    strbuf_reset(&b);
+    strbuf_add_hex(&b, out, 32);
+    CHECK_STR(strbuf_str(&b), S("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"));
+    struct sha256 s;
+    sha256_init(&s);
+    sha256_add(&s, S("a"));
+    sha256_add(&s, S("bc"));
+    sha256_end(&s, parts);
+    sha256(S("abc"), out);
+    CHECK(bytes_same(out, parts, 32));
+}
+
+TEST(crypto_sealed_opens_only_unchanged)
+{
+    struct err err = ERR;
+    uint8_t key[32], other[32];
+    random_bytes(key, 32);
+    random_bytes(other, 32);
+    AUTO(strbuf_fini) struct strbuf sealed = STRBUF(STRBUF_TEXT), plain = STRBUF(STRBUF_TEXT);
+    seal(key, S("/secrets/a"), S("hunter2"), &sealed);
+    CHECK_INT(sealed.n, 7 + SEAL_EXTRA);
+    CHECK_OK(unseal(key, S("/secrets/a"), strbuf_str(&sealed), &plain, &err), err);
+    CHECK_STR(strbuf_str(&plain), S("hunter2"));
+    CHECK(!unseal(key, S("/secrets/b"), strbuf_str(&sealed), &plain, &err));
+    CHECK(!unseal(other, S("/secrets/a"), strbuf_str(&sealed), &plain, &err));
+    for (size_t i = 0; i < sealed.n; i++) {
+        sealed.p[i] ^= 4;
+        CHECK(!unseal(key, S("/secrets/a"), strbuf_str(&sealed), &plain, &err));
+        CHECK(!unseal(key, S("/secrets/a"), str_sub(strbuf_str(&sealed), 0, i), &plain, &err));
+        sealed.p[i] ^= 4;
+    }
+    CHECK_STR(strbuf_str(&plain), S("hunter2"));
+}

@@ -1,0 +1,99 @@
+#include "sys/crypto.h"
+#include "base/clock.h"
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#define NONCE 12
+#define TAG   16
+
+void sha256(struct str data, uint8_t out[SHA256_SIZE])
+{
+    ASSERT(EVP_Digest(data.n ? data.p : "", data.n, out, NULL, EVP_sha256(), NULL) == 1);
+}
+
+void sha256_hex(struct str data, struct strbuf *out)
+{
+    uint8_t md[SHA256_SIZE];
+    sha256(data, md);
+    strbuf_add_hex(out, md, sizeof md);
+}
+
+void hmac_sha256(struct str key, struct str data, uint8_t out[SHA256_SIZE])
+{
+    unsigned n = SHA256_SIZE;
+    ASSERT(HMAC(EVP_sha256(), key.n ? key.p : "", (int)key.n, (const unsigned char *)(data.n ? data.p : ""), data.n,
+                out, &n));
+}
+
+bool bytes_same(const void *a, const void *b, size_t n)
+{
+    return CRYPTO_memcmp(a, b, n) == 0;
+}
+
+void sha256_init(struct sha256 *s)
+{
+    s->impl = EVP_MD_CTX_new();
+    ASSERT(s->impl && EVP_DigestInit_ex(s->impl, EVP_sha256(), NULL) == 1);
+}
+
+void sha256_add(struct sha256 *s, struct str data)
+{
+    ASSERT(EVP_DigestUpdate(s->impl, data.n ? data.p : "", data.n) == 1);
+}
+
+void sha256_end(struct sha256 *s, uint8_t out[SHA256_SIZE])
+{
+    ASSERT(EVP_DigestFinal_ex(s->impl, out, NULL) == 1);
+    sha256_fini(s);
+}
+
+void sha256_fini(struct sha256 *s)
+{
+    EVP_MD_CTX_free(s->impl);
+    s->impl = NULL;
+}
+
+void seal(const uint8_t key[SEAL_KEY_SIZE], struct str bound, struct str plain, struct strbuf *out)
+{
+    ASSERT(plain.n < INT32_MAX && bound.n < INT32_MAX);
+    unsigned char *to = (unsigned char *)strbuf_room(out, plain.n + SEAL_EXTRA);
+    if (!to)
+        return;
+    random_bytes(to, NONCE);
+    EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
+    int n;
+    ASSERT(c && EVP_EncryptInit_ex(c, EVP_aes_256_gcm(), NULL, key, to) == 1);
+    ASSERT(bound.n == 0 || EVP_EncryptUpdate(c, NULL, &n, (const unsigned char *)bound.p, (int)bound.n) == 1);
+    ASSERT(plain.n == 0 || EVP_EncryptUpdate(c, to + NONCE, &n, (const unsigned char *)plain.p, (int)plain.n) == 1);
+    ASSERT(EVP_EncryptFinal_ex(c, to + NONCE + plain.n, &n) == 1);
+    ASSERT(EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_GCM_GET_TAG, TAG, to + NONCE + plain.n) == 1);
+    EVP_CIPHER_CTX_free(c);
+    strbuf_used(out, plain.n + SEAL_EXTRA);
+}
+
+bool unseal(const uint8_t key[SEAL_KEY_SIZE], struct str bound, struct str sealed, struct strbuf *out,
+            struct err *err)
+{
+    if (sealed.n < SEAL_EXTRA || sealed.n > INT32_MAX)
+        return err_set(err, E_INVALID, "sealed data of %zu bytes is cut off", sealed.n);
+    size_t n_plain = sealed.n - SEAL_EXTRA;
+    const unsigned char *from = (const unsigned char *)sealed.p;
+    unsigned char *to = (unsigned char *)strbuf_room(out, n_plain + 1);
+    if (!to)
+        return err_set(err, E_TOO_LARGE, "sealed data of %zu bytes is over the limit", sealed.n);
+    EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
+    int n;
+    ASSERT(c && EVP_DecryptInit_ex(c, EVP_aes_256_gcm(), NULL, key, from) == 1);
+    ASSERT(bound.n == 0 || EVP_DecryptUpdate(c, NULL, &n, (const unsigned char *)bound.p, (int)bound.n) == 1);
+    ASSERT(n_plain == 0 || EVP_DecryptUpdate(c, to, &n, from + NONCE, (int)n_plain) == 1);
+    ASSERT(EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_GCM_SET_TAG, TAG, (void *)(uintptr_t)(from + NONCE + n_plain)) == 1);
+    bool ok = EVP_DecryptFinal_ex(c, to + n_plain, &n) == 1;
+    EVP_CIPHER_CTX_free(c);
+    if (!ok) {
+        mem_wipe(to, n_plain);
+        return err_set(err, E_INVALID, "sealed data was changed, or sealed with another key or for another place");
+    }
+    strbuf_used(out, n_plain);
+    return true;
+}

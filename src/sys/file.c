@@ -1,0 +1,143 @@
+#include "sys/file.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+bool file_read(int dirfd, const char *path, struct strbuf *out, struct err *err)
+{
+    AUTO(fd_close) int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(err, "open %s", path);
+    for (;;) {
+        char room[16384];
+        ssize_t n = read(fd, room, sizeof room);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_errno(err, "read %s", path);
+        if (n == 0)
+            return true;
+        strbuf_add(out, (struct str){room, (size_t)n});
+        if (out->over)
+            return err_set(err, E_TOO_LARGE, "%s is over %zu bytes", path, out->max);
+    }
+}
+
+bool write_all(int fd, struct str b, struct err *err)
+{
+    while (b.n) {
+        ssize_t n = fault("file.write", ENOSPC) ? -1 : write(fd, b.p, b.n);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_errno(err, "write");
+        b = str_sub(b, (size_t)n, b.n);
+    }
+    return true;
+}
+
+static bool folder_sync(int dirfd, const char *path, struct err *err)
+{
+    struct str name = str_of(path);
+    ptrdiff_t slash = str_rfind_char(name, '/');
+    AUTO_FREE char *folder = slash < 0 ? mem_dupz(".") : str_dupz(str_sub(name, 0, slash ? (size_t)slash : 1));
+    AUTO(fd_close) int fd = openat(dirfd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fault("file.sync", EIO) || fsync(fd) < 0)
+        return err_errno(err, "sync the folder of %s", path);
+    return true;
+}
+
+bool file_write(int dirfd, const char *path, struct str content, mode_t mode, struct err *err)
+{
+    uint64_t chance;
+    random_bytes(&chance, sizeof chance);
+    AUTO(strbuf_fini) struct strbuf fresh = STRBUF(STRBUF_TEXT);
+    strbuf_addf(&fresh, "%s.new.%016llx", path, (unsigned long long)chance);
+    AUTO(fd_close) int fd = openat(dirfd, fresh.p, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    if (fd < 0)
+        return err_errno(err, "create %s", path);
+    bool ok = (fchmod(fd, mode) == 0 || err_errno(err, "chmod %s", path)) &&
+              (write_all(fd, content, err) || err_wrap(err, "%s", path)) &&
+              ((!fault("file.sync", EIO) && fsync(fd) == 0) || err_errno(err, "sync %s", path)) &&
+              ((!fault("file.rename", EIO) && renameat(dirfd, fresh.p, dirfd, path) == 0) ||
+               err_errno(err, "put %s in place", path));
+    if (!ok) {
+        (void)unlinkat(dirfd, fresh.p, 0);
+        return false;
+    }
+    return folder_sync(dirfd, path, err);
+}
+
+bool dir_make(const char *path, mode_t mode, struct err *err)
+{
+    AUTO_FREE char *p = mem_dupz(path);
+    for (char *at = p + 1;; at++) {
+        if (*at && *at != '/')
+            continue;
+        char keep = *at;
+        *at = 0;
+        struct stat st;
+        if (mkdir(p, mode) < 0 && errno != EEXIST)
+            return err_errno(err, "make the folder %s", p);
+        if (!keep && stat(p, &st) == 0 && !S_ISDIR(st.st_mode))
+            return err_set(err, E_CONFLICT, "make the folder %s: it exists and is not a folder", p);
+        *at = keep;
+        if (!keep)
+            return true;
+    }
+}
+
+static bool remove_below(int fd, dev_t dev, const char *name, struct err *err);
+
+static bool remove_entry(int dirfd, dev_t dev, const char *name, struct err *err)
+{
+    struct stat st;
+    if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
+        return true;
+    if (errno != EISDIR && errno != EPERM)
+        return err_errno(err, "remove %s", name);
+    if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT || err_errno(err, "remove %s", name);
+    if (!S_ISDIR(st.st_mode))
+        return err_set(err, E_FORBIDDEN, "remove %s: not permitted", name);
+    if (st.st_dev != dev)
+        return err_set(err, E_CONFLICT, "remove %s: something is mounted there", name);
+    AUTO(fd_close) int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT || err_errno(err, "open %s", name);
+    if (!remove_below(TAKE_FD(fd), dev, name, err))
+        return false;
+    if (unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT) {
+        if (errno == EBUSY)
+            return err_set(err, E_CONFLICT, "remove %s: something is mounted there", name);
+        return err_errno(err, "remove %s", name);
+    }
+    return true;
+}
+
+static bool remove_below(int own_fd, dev_t dev, const char *name, struct err *err)
+{
+    DIR *d = fdopendir(own_fd);
+    if (!d) {
+        (void)err_errno(err, "read %s", name);
+        fd_close(own_fd);
+        return false;
+    }
+    bool ok = true;
+    for (struct dirent *e; ok && (e = readdir(d));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            ok = remove_entry(own_fd, dev, e->d_name, err);
+    (void)closedir(d);
+    return ok || err_wrap(err, "%s", name);
+}
+
+bool tree_remove(int dirfd, const char *path, struct err *err)
+{
+    struct stat st;
+    if (fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT || err_errno(err, "remove %s", path);
+    return remove_entry(dirfd, st.st_dev, path, err);
+}

@@ -1,0 +1,126 @@
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/test.h"
+#include "sys/file.h"
+#include "sys/inotify.h"
+#include "sys/mount.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+
+static const char *in_dir(const char *name)
+{
+    static char paths[8][256];
+    static int next;
+    char *p = paths[next++ % 8];
+    (void)snprintf(p, sizeof paths[0], "%s/%s", test_dir(), name);
+    return p;
+}
+
+TEST(file_write_keeps_the_old_content_when_anything_fails)
+{
+    struct err err = ERR;
+    const char *path = in_dir("f");
+    CHECK_OK(file_write(AT_FDCWD, path, S("old"), 0640, &err), err);
+    for (int n = 1; n < 100; n++) {
+        fault_at(n);
+        bool ok = file_write(AT_FDCWD, path, S("new"), 0640, &err);
+        bool fired = fault_fired();
+        fault_at(0);
+        AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+        CHECK_OK(file_read(AT_FDCWD, path, &b, &err), err);
+        CHECK(ok || fired);
+        CHECK(str_eq(strbuf_str(&b), S("new")) || !ok);
+        CHECK(str_eq(strbuf_str(&b), S("new")) || str_eq(strbuf_str(&b), S("old")));
+        if (!fired)
+            break;
+        CHECK_OK(file_write(AT_FDCWD, path, S("old"), 0640, &err), err);
+    }
+    struct stat st;
+    CHECK(stat(path, &st) == 0 && (st.st_mode & 0777) == 0640);
+    AUTO(strbuf_fini) struct strbuf small = STRBUF(2);
+    CHECK(!file_read(AT_FDCWD, path, &small, &err) && err.kind == E_TOO_LARGE);
+    CHECK(!file_read(AT_FDCWD, in_dir("none"), &small, &err) && err.kind == E_NOT_FOUND);
+}
+
+TEST(file_trees_are_made_and_removed)
+{
+    struct err err = ERR;
+    CHECK_OK(dir_make(in_dir("a/b/c"), 0700, &err), err);
+    CHECK_OK(dir_make(in_dir("a/b/c"), 0700, &err), err);
+    CHECK_OK(file_write(AT_FDCWD, in_dir("a/b/f"), S("x"), 0600, &err), err);
+    CHECK_OK(file_write(AT_FDCWD, in_dir("keep"), S("x"), 0600, &err), err);
+    CHECK(symlink(in_dir("keep"), in_dir("a/link")) == 0);
+    CHECK(symlink("..", in_dir("a/b/up")) == 0);
+    CHECK(!dir_make(in_dir("keep/x"), 0700, &err));
+    CHECK_OK(tree_remove(AT_FDCWD, in_dir("a"), &err), err);
+    CHECK_OK(tree_remove(AT_FDCWD, in_dir("a"), &err), err);
+    CHECK(access(in_dir("a"), F_OK) < 0 && access(in_dir("keep"), F_OK) == 0);
+}
+
+static bool own_mounts(void)
+{
+    struct err err = ERR;
+    if (getuid() != 0 || unshare(CLONE_NEWNS) < 0)
+        return false;
+    CHECK_OK(mount_private("/", &err), err);
+    return true;
+}
+
+TEST(mount_overlay_and_the_rest)
+{
+    struct err err = ERR;
+    if (!own_mounts())
+        return;
+    const char *names[] = {"base", "l1", "l2", "upper", "work", "to"};
+    CHECK_OK(dir_make(in_dir("base"), 0700, &err), err);
+    CHECK_OK(mount_tmpfs(in_dir("base"), 1 << 20, 0755, MOUNT_NODEV, &err), err);
+    char p[6][256];
+    for (int i = 1; i < 6; i++) {
+        (void)snprintf(p[i], sizeof p[i], "%s/base/%s", test_dir(), names[i]);
+        CHECK_OK(dir_make(p[i], 0755, &err), err);
+    }
+    CHECK_OK(file_write(AT_FDCWD, in_dir("base/l1/f"), S("upmost"), 0600, &err), err);
+    CHECK_OK(file_write(AT_FDCWD, in_dir("base/l2/f"), S("below"), 0600, &err), err);
+    CHECK_OK(file_write(AT_FDCWD, in_dir("base/l2/g"), S("g"), 0600, &err), err);
+    const char *lower[] = {p[1], p[2]};
+    CHECK_OK(mount_overlay(lower, 2, p[3], p[4], p[5], 0, &err), err);
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    CHECK_OK(file_read(AT_FDCWD, in_dir("base/to/f"), &b, &err), err);
+    CHECK_STR(strbuf_str(&b), S("upmost"));
+    CHECK(access(in_dir("base/to/g"), F_OK) == 0 && mount_is_point(p[5]) && !mount_is_point(p[4]));
+    CHECK(!tree_remove(AT_FDCWD, in_dir("base"), &err) && err.kind == E_CONFLICT); /* leaves mounts alone */
+    CHECK_OK(mount_remove(p[5], &err), err);
+    CHECK_OK(mount_remove(p[5], &err), err);
+    CHECK_OK(mount_bind(p[2], p[5], MOUNT_RO, &err), err);
+    CHECK(open(in_dir("base/to/new"), O_CREAT | O_WRONLY | O_CLOEXEC, 0600) < 0 && errno == EROFS);
+    const char *nothing[] = {"/no/such"};
+    CHECK(!mount_overlay(nothing, 1, NULL, NULL, p[5], 0, &err));
+    CHECK(str_has(str_of(err.text), S("/no/such")));
+    CHECK_OK(mount_remove(p[5], &err), err);
+    CHECK_OK(mount_remove(in_dir("base"), &err), err);
+}
+
+static int told;
+static void changed(struct inotify *i, UNUSED int watch, uint32_t mask, struct str name)
+{
+    CHECK(mask & IN_CLOSE_WRITE);
+    CHECK_STR(name, S("x"));
+    told++;
+    inotify_stop(i);
+}
+TEST(inotify_tells_of_a_change)
+{
+    struct err err = ERR;
+    AUTO(loop_free) struct loop *l = loop_new(&err);
+    struct inotify i;
+    CHECK_OK(inotify_start(&i, l, changed, &err), err);
+    CHECK(inotify_add(&i, test_dir(), IN_CLOSE_WRITE, &err) > 0);
+    CHECK(inotify_add(&i, in_dir("none"), IN_CLOSE_WRITE, &err) < 0);
+    AUTO(fd_close) int fd = open(in_dir("x"), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    fd_close(TAKE_FD(fd));
+    loop_run(l);
+    CHECK_INT(told, 1);
+}

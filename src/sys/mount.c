@@ -1,0 +1,143 @@
+#include "sys/mount.h"
+#include "base/fault.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+static unsigned attributes(int flags)
+{
+    return (flags & MOUNT_RO ? MOUNT_ATTR_RDONLY : 0) | (flags & MOUNT_NOSUID ? MOUNT_ATTR_NOSUID : 0) |
+           (flags & MOUNT_NODEV ? MOUNT_ATTR_NODEV : 0) | (flags & MOUNT_NOEXEC ? MOUNT_ATTR_NOEXEC : 0);
+}
+
+/* What the kernel has to say beyond errno: the last line of the context's log. */
+static bool fs_failed(int fs, const char *what, const char *to, struct err *err)
+{
+    int keep = errno;
+    char said[512];
+    struct str last = STR_NONE;
+    char line[512];
+    for (ssize_t n; fs >= 0 && (n = read(fs, said, sizeof said - 1)) > 0;) {
+        memcpy(line, said, (size_t)n);
+        last = str_trim((struct str){line, (size_t)n});
+    }
+    errno = keep;
+    if (!last.n)
+        return err_errno(err, "mount %s at %s", what, to);
+    if (last.n > 2 && last.p[1] == ' ') /* "e overlay: ..." */
+        last = str_sub(last, 2, last.n);
+    return err_errno(err, "mount %s at %s: " STR_FMT, what, to, STR_ARG(last));
+}
+
+static bool attach(int fs, int flags, const char *what, const char *to, struct err *err)
+{
+    if (fault("mount", EIO) || fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+        return fs_failed(fs, what, to, err);
+    AUTO(fd_close) int mnt = fsmount(fs, FSMOUNT_CLOEXEC, attributes(flags));
+    if (mnt < 0 || move_mount(mnt, "", AT_FDCWD, to, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        return fs_failed(fs, what, to, err);
+    return true;
+}
+
+static bool option(int fs, const char *key, const char *value, const char *what, const char *to, struct err *err)
+{
+    return fsconfig(fs, FSCONFIG_SET_STRING, key, value, 0) == 0 || fs_failed(fs, what, to, err);
+}
+
+bool mount_bind(const char *from, const char *to, int flags, struct err *err)
+{
+    unsigned deep = flags & MOUNT_RECURSIVE ? AT_RECURSIVE : 0;
+    AUTO(fd_close) int tree = open_tree(AT_FDCWD, from, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | deep);
+    if (tree < 0)
+        return err_errno(err, "mount %s at %s: open the source", from, to);
+    struct mount_attr attr = {.attr_set = attributes(flags)};
+    if (attr.attr_set && mount_setattr(tree, "", AT_EMPTY_PATH | deep, &attr, sizeof attr) < 0)
+        return err_errno(err, "mount %s at %s: set attributes", from, to);
+    if (fault("mount", EIO) || move_mount(tree, "", AT_FDCWD, to, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        return err_errno(err, "mount %s at %s", from, to);
+    return true;
+}
+
+/* Layers one by one (lowerdir+, since 6.5), or joined by colons. */
+static bool overlay_lower(int fs, const char *const *lower, size_t n, const char *to, struct err *err)
+{
+    size_t i = 0;
+    while (i < n && fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir+", lower[i], 0) == 0)
+        i++;
+    if (i == n)
+        return true;
+    if (i > 0 || errno != EINVAL)
+        return err_errno(err, "mount overlay at %s: layer %s", to, lower[i]);
+    AUTO(strbuf_fini) struct strbuf all = STRBUF(1 << 20);
+    for (i = 0; i < n; i++) {
+        for (const char *c = lower[i]; *c; c++) {
+            if (*c == ':' || *c == '\\')
+                strbuf_addc(&all, '\\');
+            strbuf_addc(&all, *c);
+        }
+        if (i + 1 < n)
+            strbuf_addc(&all, ':');
+    }
+    return option(fs, "lowerdir", all.p, "overlay", to, err);
+}
+
+bool mount_overlay(const char *const *lower, size_t nlower, const char *upper, const char *work, const char *to,
+                   int flags, struct err *err)
+{
+    if (nlower == 0 || nlower > 500)
+        return err_set(err, E_INVALID, "mount overlay at %s: %zu layers, want 1 to 500", to, nlower);
+    AUTO(fd_close) int fs = fsopen("overlay", FSOPEN_CLOEXEC);
+    if (fs < 0)
+        return err_errno(err, "mount overlay at %s: fsopen", to);
+    if (!overlay_lower(fs, lower, nlower, to, err))
+        return false;
+    if (upper &&
+        (!option(fs, "upperdir", upper, "overlay", to, err) || !option(fs, "workdir", work, "overlay", to, err)))
+        return false;
+    return option(fs, "source", "overlay", "overlay", to, err) && attach(fs, flags, "overlay", to, err);
+}
+
+bool mount_tmpfs(const char *to, uint64_t size, unsigned mode, int flags, struct err *err)
+{
+    AUTO(fd_close) int fs = fsopen("tmpfs", FSOPEN_CLOEXEC);
+    if (fs < 0)
+        return err_errno(err, "mount tmpfs at %s: fsopen", to);
+    char text[32];
+    (void)snprintf(text, sizeof text, "%llu", (unsigned long long)size);
+    if (size && !option(fs, "size", text, "tmpfs", to, err))
+        return false;
+    (void)snprintf(text, sizeof text, "%o", mode);
+    return option(fs, "mode", text, "tmpfs", to, err) && option(fs, "source", "tmpfs", "tmpfs", to, err) &&
+           attach(fs, flags, "tmpfs", to, err);
+}
+
+bool mount_proc(const char *to, int flags, struct err *err)
+{
+    AUTO(fd_close) int fs = fsopen("proc", FSOPEN_CLOEXEC);
+    if (fs < 0)
+        return err_errno(err, "mount proc at %s: fsopen", to);
+    return attach(fs, flags, "proc", to, err);
+}
+
+bool mount_private(const char *at, struct err *err)
+{
+    struct mount_attr attr = {.propagation = MS_PRIVATE};
+    if (mount_setattr(AT_FDCWD, at, AT_RECURSIVE, &attr, sizeof attr) < 0)
+        return err_errno(err, "make the mounts at %s private", at);
+    return true;
+}
+
+bool mount_remove(const char *at, struct err *err)
+{
+    if (umount2(at, MNT_DETACH | UMOUNT_NOFOLLOW) == 0 || errno == EINVAL || errno == ENOENT)
+        return true;
+    return err_errno(err, "unmount %s", at);
+}
+
+bool mount_is_point(const char *at)
+{
+    struct statx st;
+    return statx(AT_FDCWD, at, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &st) == 0 &&
+           st.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT && st.stx_attributes & STATX_ATTR_MOUNT_ROOT;
+}
