@@ -8,7 +8,8 @@ MUST_USE bool patch_json(struct arena *a, const struct val *doc, const struct va
 /* RFC 7386 */
 MUST_USE bool patch_merge(struct arena *a, const struct val *doc, const struct val *patch, struct val *out,
                           struct err *err);
-/* Strategic merge by the type's patch strategies: $patch, $deleteFromPrimitiveList, $setElementOrder, $retainKeys. */
+/* Strategic merge by the type's patch strategies: $patch, $deleteFromPrimitiveList, $setElementOrder, $retainKeys.
+ * A wrong directive, a missing merge key and a wrong order are E_INTERNAL (upstream: 500 without a reason). */
 MUST_USE bool patch_strategic(struct arena *a, const struct type *t, const struct val *doc, const struct val *patch,
                               struct val *out, struct err *err);
 /* What a client sends: the two-way merge patch from one tree to another, and the three-way strategic patch. */
@@ -16,3 +17,5 @@ struct val diff_merge(struct arena *a, const struct val *from, const struct val 
 MUST_USE bool diff_strategic3(struct arena *a, const struct type *t, const struct val *original,
                               const struct val *modified, const struct val *current, struct val *out,
                               struct err *err);
+/* As Go prints it with %v: "map[a:1 b:[x y]]". In messages about patches. */
+void val_go_text(struct strbuf *b, const struct val *v);

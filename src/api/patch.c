@@ -1,0 +1,287 @@
+/* patch.c - JSON patch (RFC 6902) with the leniencies of the Go library that upstream uses, merge patch (RFC 7386).
+ */
+#include "api/patch.h"
+
+#define OPERATIONS_MAX 10000
+#define COPIED_MAX     3145728 /* bytes that `copy` operations may add, as upstream */
+#define DEPTH_MAX      10000
+
+/* How deep and how large a value is. */
+static size_t weight(const struct val *v)
+{
+    size_t n = 16;
+    if (!v)
+        return 0;
+    if (v->type == VAL_STRING || v->type == VAL_BYTES)
+        n += v->n;
+    val_each_item (item, v)
+        n += weight(item);
+    val_each_member (m, v)
+        n += m->name->s.n + weight(&m->v);
+    return n;
+}
+
+static struct str unescape(struct arena *a, struct str token)
+{
+    if (str_find_char(token, '~') < 0)
+        return token;
+    char *p = arena_alloc(a, token.n + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < token.n; i++) {
+        char c = token.p[i];
+        if (c == '~' && i + 1 < token.n && (token.p[i + 1] == '0' || token.p[i + 1] == '1'))
+            c = token.p[++i] == '0' ? '~' : '/';
+        p[n++] = c;
+    }
+    return (struct str){p, n};
+}
+
+/* -1: no index. Negative ones count from the end, of `room` places. */
+static int64_t index_of(struct str token, int64_t room)
+{
+    int64_t i;
+    if (!str_to_i64(token, -room, room - 1, &i))
+        return -1;
+    return i < 0 ? i + room : i;
+}
+
+static struct val *child(struct val *at, struct str token)
+{
+    if (val_is(at, VAL_MAP))
+        return val_get_str_mut(at, token);
+    if (val_is(at, VAL_LIST)) {
+        int64_t i = index_of(token, at->n);
+        return i < 0 ? NULL : &at->list[i];
+    }
+    return NULL;
+}
+
+/* The container that the pointer's last token is in. False: there is none. */
+static bool find(struct arena *a, struct val *doc, struct str pointer, struct val **in, struct str *last)
+{
+    struct str token, rest = pointer;
+    if (rest.n == 0 || rest.p[0] != '/')
+        return false;
+    rest = str_sub(rest, 1, rest.n);
+    *in = doc;
+    while (str_cut(&rest, '/', &token)) {
+        token = unescape(a, token);
+        if (!rest.p) {
+            *last = token;
+            return val_is(*in, VAL_MAP) || val_is(*in, VAL_LIST);
+        }
+        *in = child(*in, token);
+        if (!*in)
+            return false;
+    }
+    return false;
+}
+
+static const struct val *lookup(struct arena *a, struct val *doc, struct str pointer)
+{
+    struct val *in;
+    struct str last;
+    if (pointer.n == 0)
+        return doc;
+    return find(a, doc, pointer, &in, &last) ? child(in, last) : NULL;
+}
+
+static bool op_remove(struct arena *a, struct val *doc, struct str path)
+{
+    struct val *in;
+    struct str last;
+    if (!find(a, doc, path, &in, &last) || !child(in, last))
+        return false;
+    if (val_is(in, VAL_MAP))
+        return val_del_str(in, last);
+    val_del_item(in, (size_t)index_of(last, in->n));
+    return true;
+}
+
+static bool op_add(struct arena *a, struct val *doc, struct str path, struct val value)
+{
+    struct val *in;
+    struct str last;
+    if (path.n == 0) {
+        *doc = value;
+        return true;
+    }
+    if (!find(a, doc, path, &in, &last))
+        return false;
+    if (val_is(in, VAL_MAP)) {
+        val_set_str(a, in, last, value);
+        return true;
+    }
+    int64_t at = str_eq(last, S("-")) ? (int64_t)in->n : index_of(last, (int64_t)in->n + 1);
+    if (at < 0)
+        return false;
+    val_add(a, in, value);
+    memmove(in->list + at + 1, in->list + at, (in->n - 1 - (size_t)at) * sizeof *in->list);
+    in->list[at] = value;
+    return true;
+}
+
+static bool op_replace(struct arena *a, struct val *doc, struct str path, struct val value)
+{
+    struct val *in;
+    struct str last;
+    if (path.n == 0) {
+        *doc = value;
+        return true;
+    }
+    if (!find(a, doc, path, &in, &last))
+        return false;
+    if (val_is(in, VAL_MAP)) { /* a missing key is added: an accident that clients rely on by now */
+        val_set_str(a, in, last, value);
+        return true;
+    }
+    struct val *old = child(in, last);
+    if (old)
+        *old = value;
+    return old != NULL;
+}
+
+static bool apply(struct arena *a, struct val *doc, const struct val *operation, size_t *copied)
+{
+    struct str op = val_text(val_get_str(operation, S("op"))), path = val_text(val_get(operation, N(path)));
+    struct str from = val_text(val_get(operation, N(from)));
+    const struct val *given = val_get(operation, N(value)), *found;
+    struct val value = given ? val_copy(a, given) : VAL_NONE;
+    if (!val_is(val_get(operation, N(path)), VAL_STRING))
+        return false;
+    if (str_eq(op, S("add")))
+        return op_add(a, doc, path, value);
+    if (str_eq(op, S("remove")))
+        return op_remove(a, doc, path);
+    if (str_eq(op, S("replace")))
+        return op_replace(a, doc, path, value);
+    if (str_eq(op, S("test"))) {
+        found = lookup(a, doc, path);
+        return found ? val_equal(found, &value) : value.type == VAL_NULL;
+    }
+    if (!val_is(val_get(operation, N(from)), VAL_STRING) || !(found = lookup(a, doc, from)))
+        return false;
+    if (str_eq(op, S("move"))) {
+        struct val moved = *found;
+        return op_remove(a, doc, from) && op_add(a, doc, path, moved);
+    }
+    if (str_eq(op, S("copy"))) {
+        *copied += weight(found);
+        return *copied <= COPIED_MAX && op_add(a, doc, path, val_copy(a, found));
+    }
+    return false;
+}
+
+bool patch_json(struct arena *a, const struct val *doc, const struct val *patch, struct val *out, struct err *err)
+{
+    if (!val_is(patch, VAL_LIST))
+        return err_set(err, E_BAD_REQUEST, "error decoding patch: a JSON patch is a list of operations");
+    if (val_len(patch) > OPERATIONS_MAX)
+        return err_set(err, E_TOO_LARGE, "The allowed maximum operations in a JSON patch is %d, got %zu",
+                       OPERATIONS_MAX, val_len(patch));
+    struct val result = val_copy(a, doc);
+    size_t copied = 0;
+    val_each_item (operation, patch)
+        if (!apply(a, &result, operation, &copied))
+            return err_set(err, E_INVALID, "the server rejected our request due to an error in our request");
+    *out = result;
+    return true;
+}
+
+static struct val merged(struct arena *a, const struct val *doc, const struct val *patch)
+{
+    if (!val_is(patch, VAL_MAP))
+        return val_copy(a, patch);
+    struct val result = val_is(doc, VAL_MAP) ? val_copy(a, doc) : val_map();
+    val_each_member (m, patch) {
+        if (m->v.type == VAL_NULL)
+            val_del(&result, m->name);
+        else
+            val_set(a, &result, m->name, merged(a, val_get(doc, m->name), &m->v));
+    }
+    return result;
+}
+
+static bool too_deep(const struct val *v, int left)
+{
+    if (left == 0)
+        return true;
+    val_each_item (item, v)
+        if (too_deep(item, left - 1))
+            return true;
+    val_each_member (m, v)
+        if (too_deep(&m->v, left - 1))
+            return true;
+    return false;
+}
+
+bool patch_merge(struct arena *a, const struct val *doc, const struct val *patch, struct val *out, struct err *err)
+{
+    if (too_deep(patch, DEPTH_MAX))
+        return err_set(err, E_BAD_REQUEST, "a merge patch may be %d levels deep", DEPTH_MAX);
+    *out = merged(a, doc, patch);
+    return true;
+}
+
+struct val diff_merge(struct arena *a, const struct val *from, const struct val *to)
+{
+    if (!val_is(from, VAL_MAP) || !val_is(to, VAL_MAP))
+        return val_copy(a, to);
+    struct val patch = val_map();
+    val_each_member (m, to) {
+        const struct val *was = val_get(from, m->name);
+        if (val_is(was, VAL_MAP) && val_is(&m->v, VAL_MAP)) {
+            struct val below = diff_merge(a, was, &m->v);
+            if (below.n > 0)
+                val_set(a, &patch, m->name, below);
+        } else if (!was || !val_equal(was, &m->v)) {
+            val_set(a, &patch, m->name, val_copy(a, &m->v));
+        }
+    }
+    val_each_member (m, from)
+        if (!val_get(to, m->name))
+            val_set(a, &patch, m->name, VAL_NONE);
+    return patch;
+}
+
+static int by_name(const void *x, const void *y)
+{
+    return str_cmp((*(const struct member *const *)x)->name->s, (*(const struct member *const *)y)->name->s);
+}
+
+void val_go_text(struct strbuf *b, const struct val *v)
+{
+    if (!v || v->type == VAL_NULL)
+        return strbuf_addz(b, "<nil>");
+    switch ((enum val_type)v->type) {
+    case VAL_NULL: break;
+    case VAL_BOOL: return strbuf_addz(b, v->b ? "true" : "false");
+    case VAL_INT: return strbuf_addf(b, "%lld", (long long)v->i);
+    case VAL_DOUBLE: return strbuf_addf(b, "%g", v->d);
+    case VAL_STRING:
+    case VAL_BYTES: return strbuf_add(b, (struct str){v->s, v->n});
+    case VAL_LIST:
+        strbuf_addc(b, '[');
+        val_each_item (item, v) {
+            if (item != v->list)
+                strbuf_addc(b, ' ');
+            val_go_text(b, item);
+        }
+        return strbuf_addc(b, ']');
+    case VAL_MAP: {
+        struct arena a = ARENA;
+        const struct member **sorted = arena_alloc(&a, (v->n + 1) * sizeof *sorted);
+        for (uint32_t i = 0; i < v->n; i++)
+            sorted[i] = &v->map[i];
+        qsort(sorted, v->n, sizeof *sorted, by_name);
+        strbuf_addz(b, "map[");
+        for (uint32_t i = 0; i < v->n; i++) {
+            strbuf_addf(b, "%s" STR_FMT ":", i ? " " : "", STR_ARG(sorted[i]->name->s));
+            val_go_text(b, &sorted[i]->v);
+        }
+        strbuf_addc(b, ']');
+        arena_fini(&a);
+        return;
+    }
+    }
+}
