@@ -85,8 +85,8 @@ struct store;
 /* Blocks: reads every live value through `load`. Refused with a sentence: a file in use by another process, one that
  * a newer Wherry wrote, a damaged one, a value sealed with a key that is not given, a value that `load` refuses. */
 struct store *store_open(struct loop *l, const struct store_options *o, struct err *err) MUST_USE;
-/* Commits what is queued and lazy, then closes. `done` of ops that wait is called from inside, with CANCELLED where
- * the commit failed; pending reads end with CANCELLED. Subscribers and watches must be gone. NULL is fine. */
+/* Commits what is queued and lazy, then closes. `done` of ops that wait is called from inside; pending reads end with
+ * CANCELLED. Not from a callback of the store. Subscribers and watches must be gone. NULL is fine. */
 void store_close(struct store *s);
 AUTO_POINTER(store_close, struct store);
 
@@ -164,8 +164,7 @@ struct store_read {
     struct store_snapshot snap; /* the caller's when ok */
     /* the store's: */
     struct list node;
-    struct store_history *history;
-    struct store *store;
+    struct read_work *work;
 };
 void store_read_at(struct store *s, struct store_read *r);
 void store_read_cancel(struct store_read *r); /* done will not be called; after done: nothing happens */
@@ -208,6 +207,7 @@ struct store_history {
     struct list node;
     struct store *store;
     struct history_work *work;
+    int64_t at; /* told up to here */
 };
 void store_history(struct store *s, struct store_history *h);
 void store_history_cancel(struct store_history *h); /* neither fn nor done will be called; after done: nothing */

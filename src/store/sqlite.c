@@ -1,0 +1,764 @@
+/* The SQLite engine: a log in WAL mode, one row a change. A row names the revision that it replaces, so no index by
+ * key is needed: live is what no later row replaces, and compaction finds its work in the rows it walks over.
+ *
+ *   log   rev, key, created, prev (the revision replaced; 0: the key was new), value (in its envelope; NULL:
+ * deleted), sum (CRC-32 of all that) meta  ceiling (revisions up to here may have been given), floor (compacted up
+ * to), clean (1: closed, and nothing above ceiling was given) gap   after, upto: revisions that may have been given
+ * and lost
+ *
+ * Nothing is written at open: a ceiling is reserved with the first commit, and only then are lazy writes shown before
+ * they are logged. All statements run in the worker, one after the other, on one connection. */
+#include "store/sqlite.h"
+#include "store/store_int.h"
+#include "store/vfs.h"
+#include "store/worker.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
+#include <zlib.h>
+
+enum {
+    FORMAT = 1,
+    APPLICATION = 0x57485259, /* "WHRY" */
+    PAGE_SIZE = 4096,
+    WAL_PAGES = 1000,   /* after which pages go from the WAL to the file */
+    COMPACT_ROWS = 500, /* in one transaction */
+};
+
+#define STATEMENTS(X)                                                                                                \
+    X(BEGIN, "BEGIN IMMEDIATE")                                                                                      \
+    X(COMMIT, "COMMIT")                                                                                              \
+    X(ROLLBACK, "ROLLBACK")                                                                                          \
+    X(INSERT, "INSERT INTO log(rev, key, created, prev, value, sum) VALUES(?1, ?2, ?3, ?4, ?5, ?6)")                 \
+    X(CEILING, "UPDATE meta SET ceiling = ?1, clean = ?2")                                                           \
+    X(GAP, "INSERT OR REPLACE INTO gap(after, upto) VALUES(?1, ?2)")                                                 \
+    X(META, "SELECT ceiling, floor, clean, (SELECT coalesce(max(rev), 0) FROM log) FROM meta")                       \
+    X(GAPS, "SELECT after, upto FROM gap ORDER BY after")                                                            \
+    X(LIVE, "SELECT rev, key, created, prev, value, sum FROM log "                                                   \
+            "WHERE value IS NOT NULL AND rev NOT IN (SELECT prev FROM log WHERE rev > ?1)")                          \
+    X(SINCE, "SELECT rev, key, created, prev, value, sum FROM log WHERE rev > ?1 AND rev <= ?2 ORDER BY rev")        \
+    X(ONE, "SELECT rev, key, created, prev, value, sum FROM log WHERE rev = ?1")                                     \
+    X(NTH, "SELECT rev FROM log WHERE rev > ?1 AND rev <= ?2 ORDER BY rev LIMIT 1 OFFSET ?3")                        \
+    X(FORGET_OLD, "DELETE FROM log WHERE rev IN (SELECT prev FROM log WHERE rev > ?1 AND rev <= ?2 AND prev > 0)")   \
+    X(FORGET_DELETED, "DELETE FROM log WHERE rev > ?1 AND rev <= ?2 AND value IS NULL")                              \
+    X(FLOOR, "UPDATE meta SET floor = ?1")                                                                           \
+    X(FORGET_GAPS, "DELETE FROM gap WHERE upto <= ?1")                                                               \
+    X(PAGES, "PRAGMA page_count")
+enum statement {
+#define X(name, text) Q_##name,
+    STATEMENTS(X)
+#undef X
+        Q_COUNT
+};
+static const char *const texts[] = {
+#define X(name, text) text,
+    STATEMENTS(X)
+#undef X
+};
+
+struct db {
+    sqlite3 *db;
+    sqlite3_stmt *statements[Q_COUNT]; /* prepared on first use */
+    char *path;
+    int wal_pages;
+};
+
+struct sqlite {
+    struct engine base; /* first */
+    struct db db;
+    struct worker *worker;
+    struct work commit, checkpoint, compact;
+    struct batch *batch;
+    struct strbuf plain, sealed; /* the commit's scratch */
+    bool checkpointing, compacting;
+    bool started;         /* something was committed: meta says so */
+    bool clean;           /* what meta said at open */
+    struct gap gap;       /* made by the end before this start; to be recorded with the first commit */
+    int64_t logged;       /* highest revision committed */
+    int64_t floor;        /* in meta: compacted up to */
+    int64_t compact_upto; /* where the compaction under way is to end */
+    int64_t floor_wanted; /* the loop's: what was asked for meanwhile */
+    bool compact_failed;
+    uint64_t syncs_before;
+    atomic_uint_fast64_t file_bytes, wal_bytes;
+};
+
+/* --- SQLite, with our errors --- */
+
+static bool db_err(struct db *d, int rc, const char *doing, struct err *err)
+{
+    if ((rc & 0xff) == SQLITE_FULL) {
+        (void)err_set(err, E_UNAVAILABLE, "%s: the disk is full: nothing can be written until there is room",
+                      d->path);
+        err->sys = ENOSPC;
+        return false;
+    }
+    switch (rc & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return err_set(err, E_UNAVAILABLE, "%s is in use by another process: only one may have it open", d->path);
+    case SQLITE_NOTADB:
+        return err_set(err, E_IO, "%s is not a store of Wherry, or its beginning is damaged: restore a backup",
+                       d->path);
+    case SQLITE_CORRUPT:
+        return err_set(err, E_IO, "%s is damaged (%s): restore a backup", d->path,
+                       d->db ? sqlite3_errmsg(d->db) : sqlite3_errstr(rc));
+    case SQLITE_READONLY:
+    case SQLITE_PERM: return err_set(err, E_FORBIDDEN, "%s may not be written by this user", d->path);
+    case SQLITE_CANTOPEN: {
+        int sys = d->db ? sqlite3_system_errno(d->db) : 0;
+        (void)err_set(err, E_IO, "%s cannot be opened: %s", d->path, sys ? strerror(sys) : sqlite3_errstr(rc));
+        err->sys = sys;
+        return false;
+    }
+    default:
+        return err_set(err, E_UNAVAILABLE,
+                       "%s: cannot %s: the disk fails (%s): nothing can be written until it works", d->path, doing,
+                       sqlite3_errstr(d->db ? sqlite3_extended_errcode(d->db) : rc));
+    }
+}
+
+static int prepare(struct db *d, enum statement q, sqlite3_stmt **out)
+{
+    if (!d->statements[q]) {
+        int rc = sqlite3_prepare_v3(d->db, texts[q], -1, SQLITE_PREPARE_PERSISTENT, &d->statements[q], NULL);
+        if (rc != SQLITE_OK)
+            return rc;
+    }
+    *out = d->statements[q];
+    return SQLITE_OK;
+}
+
+/* Runs a statement that gives no rows, with up to three numbers. */
+static int run(struct db *d, enum statement q, int64_t a, int64_t b)
+{
+    sqlite3_stmt *st;
+    int rc = prepare(d, q, &st);
+    if (rc != SQLITE_OK)
+        return rc;
+    int n = sqlite3_bind_parameter_count(st);
+    if (n > 0)
+        (void)sqlite3_bind_int64(st, 1, a);
+    if (n > 1)
+        (void)sqlite3_bind_int64(st, 2, b);
+    rc = sqlite3_step(st);
+    (void)sqlite3_reset(st);
+    return rc == SQLITE_DONE || rc == SQLITE_ROW ? SQLITE_OK : rc;
+}
+
+static int rollback(struct db *d, int rc) /* rc again */
+{
+    if (!sqlite3_get_autocommit(d->db))
+        (void)run(d, Q_ROLLBACK, 0, 0);
+    return rc;
+}
+
+static int64_t pragma(struct db *d, const char *text, int *rc)
+{
+    sqlite3_stmt *st = NULL;
+    int64_t v = 0;
+    if (*rc != SQLITE_OK)
+        return 0;
+    *rc = sqlite3_prepare_v2(d->db, text, -1, &st, NULL);
+    if (*rc == SQLITE_OK) {
+        *rc = sqlite3_step(st);
+        if (*rc == SQLITE_ROW)
+            v = sqlite3_column_int64(st, 0);
+        if (*rc == SQLITE_ROW || *rc == SQLITE_DONE)
+            *rc = SQLITE_OK;
+    }
+    (void)sqlite3_finalize(st);
+    return v;
+}
+
+static int on_wal(void *arg, sqlite3 *db, const char *name, int pages)
+{
+    (void)db, (void)name;
+    ((struct db *)arg)->wal_pages = pages;
+    return SQLITE_OK;
+}
+
+static void db_close(struct db *d)
+{
+    for (int i = 0; i < Q_COUNT; i++)
+        (void)sqlite3_finalize(d->statements[i]);
+    (void)sqlite3_close(d->db);
+    mem_free(d->path);
+    *d = (struct db){0};
+}
+
+static const char schema[] =
+    "BEGIN IMMEDIATE;"
+    "CREATE TABLE log(rev INTEGER PRIMARY KEY, key BLOB NOT NULL, created INTEGER NOT NULL,"
+    " prev INTEGER NOT NULL, value BLOB, sum INTEGER NOT NULL);"
+    "CREATE TABLE meta(ceiling INTEGER NOT NULL, floor INTEGER NOT NULL, clean INTEGER NOT NULL);"
+    "CREATE TABLE gap(after INTEGER PRIMARY KEY, upto INTEGER NOT NULL);"
+    "INSERT INTO meta VALUES(1, 1, 1);"
+    "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT;";
+
+/* Opens, and looks at what is there before changing anything. */
+static bool db_open(struct db *d, const char *path, bool create, struct err *err)
+{
+    vfs_register();
+    d->path = mem_dupz(path);
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
+                (create ? SQLITE_OPEN_CREATE : 0);
+    int rc = sqlite3_open_v2(path, &d->db, flags, VFS_NAME);
+    (void)pragma(d, "PRAGMA locking_mode = EXCLUSIVE", &rc);
+    (void)pragma(d, "PRAGMA page_size = 4096", &rc);
+    (void)pragma(d, "PRAGMA cache_size = -256", &rc); /* KiB */
+    (void)pragma(d, "PRAGMA temp_store = MEMORY", &rc);
+    int64_t application = pragma(d, "PRAGMA application_id", &rc);
+    int64_t format = pragma(d, "PRAGMA user_version", &rc);
+    int64_t tables = pragma(d, "SELECT count(*) FROM sqlite_schema", &rc);
+    if (rc != SQLITE_OK)
+        return db_err(d, rc, "read it", err);
+    bool fresh = tables == 0 && application == 0;
+    if (!fresh && application != APPLICATION)
+        return err_set(err, E_IO, "%s is an SQLite database, but not a store of Wherry", path);
+    if (!fresh && format > FORMAT)
+        return err_set(err, E_INVALID,
+                       "%s was written by a newer Wherry (store format %" PRId64
+                       ", this program knows %d): use that one, or restore a backup",
+                       path, format, FORMAT);
+    (void)pragma(d, "PRAGMA journal_mode = WAL", &rc);
+    (void)pragma(d, "PRAGMA synchronous = FULL", &rc);
+    (void)pragma(d, "PRAGMA wal_autocheckpoint = 0", &rc);
+    (void)pragma(d, "PRAGMA journal_size_limit = 8388608", &rc);
+    if (rc == SQLITE_OK && fresh) {
+        char text[sizeof schema + 32];
+        (void)snprintf(text, sizeof text, schema, APPLICATION, FORMAT);
+        rc = sqlite3_exec(d->db, text, NULL, NULL, NULL);
+        if (rc != SQLITE_OK)
+            (void)rollback(d, rc);
+    }
+    if (rc != SQLITE_OK)
+        return db_err(d, rc, "prepare it", err);
+    (void)sqlite3_wal_hook(d->db, on_wal, d);
+    return true;
+}
+
+/* --- rows --- */
+
+struct row {
+    int64_t rev, created, prev;
+    struct str key, value; /* value.p NULL: deleted */
+    uint32_t sum;
+};
+
+static uint32_t row_sum(const struct row *r)
+{
+    int64_t head[4] = {r->rev, r->created, r->prev, r->value.p ? (int64_t)r->value.n : -1};
+    unsigned long c = crc32(0, (const unsigned char *)head, sizeof head);
+    c = crc32(c, (const unsigned char *)r->key.p, (unsigned)r->key.n);
+    if (r->value.n)
+        c = crc32(c, (const unsigned char *)r->value.p, (unsigned)r->value.n);
+    return (uint32_t)c;
+}
+
+static int row_insert(struct db *d, const struct row *r)
+{
+    sqlite3_stmt *st;
+    int rc = prepare(d, Q_INSERT, &st);
+    if (rc != SQLITE_OK)
+        return rc;
+    (void)sqlite3_bind_int64(st, 1, r->rev);
+    (void)sqlite3_bind_blob(st, 2, r->key.p, (int)r->key.n, SQLITE_STATIC);
+    (void)sqlite3_bind_int64(st, 3, r->created);
+    (void)sqlite3_bind_int64(st, 4, r->prev);
+    (void)sqlite3_bind_blob(st, 5, r->value.p, (int)r->value.n, SQLITE_STATIC); /* NULL binds NULL */
+    (void)sqlite3_bind_int64(st, 6, row_sum(r));
+    rc = sqlite3_step(st);
+    (void)sqlite3_reset(st);
+    (void)sqlite3_clear_bindings(st);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+static struct str column_text(sqlite3_stmt *st, int i)
+{
+    const char *p = sqlite3_column_blob(st, i);
+    return (struct str){p, p ? (size_t)sqlite3_column_bytes(st, i) : 0};
+}
+
+/* Borrows from the statement. */
+static bool row_read(struct db *d, sqlite3_stmt *st, struct row *r, struct err *err)
+{
+    r->rev = sqlite3_column_int64(st, 0);
+    r->key = column_text(st, 1);
+    r->created = sqlite3_column_int64(st, 2);
+    r->prev = sqlite3_column_int64(st, 3);
+    r->value = column_text(st, 4);
+    r->sum = (uint32_t)sqlite3_column_int64(st, 5);
+    bool sound = r->key.n > 0 && r->key.n <= STORE_KEY_MAX && r->value.n <= STORE_VALUE_MAX + SEAL_OVERHEAD &&
+                 r->sum == row_sum(r);
+    return sound || err_set(err, E_IO,
+                            "%s is damaged (the entry at revision %" PRId64 " has a wrong checksum): "
+                            "restore a backup",
+                            d->path, r->rev);
+}
+
+static int query(struct db *d, enum statement q, int64_t a, int64_t b, sqlite3_stmt **out)
+{
+    int rc = prepare(d, q, out);
+    if (rc == SQLITE_OK) {
+        (void)sqlite3_bind_int64(*out, 1, a);
+        if (sqlite3_bind_parameter_count(*out) > 1)
+            (void)sqlite3_bind_int64(*out, 2, b);
+    }
+    return rc;
+}
+
+/* --- opening --- */
+
+struct meta {
+    int64_t ceiling, floor, last;
+    bool clean;
+};
+
+static bool read_meta(struct db *d, struct meta *m, struct err *err)
+{
+    sqlite3_stmt *st;
+    int rc = prepare(d, Q_META, &st);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW) {
+        *m = (struct meta){sqlite3_column_int64(st, 0), sqlite3_column_int64(st, 1), sqlite3_column_int64(st, 3),
+                           sqlite3_column_int64(st, 2) == 1};
+        (void)sqlite3_reset(st);
+        if (m->floor >= 1 && m->ceiling >= m->floor && m->ceiling >= m->last)
+            return true;
+        rc = SQLITE_DONE;
+    } else if (d->statements[Q_META]) {
+        (void)sqlite3_reset(st);
+    }
+    if (rc == SQLITE_DONE)
+        return err_set(err, E_IO, "%s is damaged (its revisions contradict each other): restore a backup", d->path);
+    return db_err(d, rc, "read it", err);
+}
+
+static bool read_gaps(struct sqlite *q, struct err *err)
+{
+    sqlite3_stmt *st;
+    int rc = prepare(&q->db, Q_GAPS, &st);
+    if (rc != SQLITE_OK)
+        return db_err(&q->db, rc, "read it", err);
+    while ((rc = sqlite3_step(st)) == SQLITE_ROW)
+        array_push(&q->base.store->gaps, ((struct gap){sqlite3_column_int64(st, 0), sqlite3_column_int64(st, 1)}));
+    (void)sqlite3_reset(st);
+    return rc == SQLITE_DONE || db_err(&q->db, rc, "read it", err);
+}
+
+static bool read_live(struct sqlite *q, struct err *err)
+{
+    sqlite3_stmt *st;
+    bool ok = true;
+    int rc = query(&q->db, Q_LIVE, q->floor, 0, &st);
+    if (rc != SQLITE_OK)
+        return db_err(&q->db, rc, "read it", err);
+    while (ok && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+        struct row r;
+        ok = row_read(&q->db, st, &r, err) && store_load(q->base.store, r.key, r.value, r.created, r.rev, err);
+    }
+    (void)sqlite3_reset(st);
+    return ok && (rc == SQLITE_DONE || db_err(&q->db, rc, "read it", err));
+}
+
+/* Where revisions go on. After an end without a close, those above the last in the log and up to the ceiling may have
+ * been seen: they are a gap, and so that nobody can have seen the first one of this life, it is above the ceiling. */
+static void take_up(struct sqlite *q, const struct meta *m)
+{
+    struct store *s = q->base.store;
+    q->clean = m->clean;
+    q->floor = s->floor = m->floor;
+    q->logged = MAX(m->last, m->floor);
+    s->rev = m->ceiling;
+    if (!m->clean) {
+        q->gap = (struct gap){q->logged, m->ceiling};
+        s->rev = m->ceiling + 1;
+        if (s->gaps.n && s->gaps.p[s->gaps.n - 1].after == q->gap.after) /* nothing was logged in between */
+            (void)array_pop(&s->gaps);
+        array_push(&s->gaps, q->gap);
+    }
+    s->ceiling = s->rev;
+}
+
+/* --- committing --- */
+
+static int log_changes(struct sqlite *q, struct batch *b)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        struct store_change *c = b->changes[i];
+        struct row r = {.rev = c->ev.rev, .key = c->key, .prev = c->ev.was ? c->ev.was->mod_rev : 0};
+        if (c->ev.now) {
+            strbuf_reset(&q->sealed);
+            if (!store_bytes(&q->base.store->seal, q->base.store->type, c, &q->plain, &q->sealed, &b->err)) {
+                b->bad = (ptrdiff_t)i;
+                return SQLITE_ABORT;
+            }
+            r.value = strbuf_str(&q->sealed);
+            r.created = c->ev.now->create_rev;
+            b->bytes += r.value.n;
+        }
+        int rc = row_insert(&q->db, &r);
+        if (rc != SQLITE_OK)
+            return rc;
+    }
+    return SQLITE_OK;
+}
+
+static void sizes(struct sqlite *q)
+{
+    sqlite3_stmt *st;
+    if (prepare(&q->db, Q_PAGES, &st) == SQLITE_OK) {
+        if (sqlite3_step(st) == SQLITE_ROW)
+            atomic_store(&q->file_bytes, (uint64_t)sqlite3_column_int64(st, 0) * PAGE_SIZE);
+        (void)sqlite3_reset(st);
+    }
+    atomic_store(&q->wal_bytes, (uint64_t)q->db.wal_pages * (PAGE_SIZE + 24));
+}
+
+static void commit_run(struct work *w)
+{
+    struct sqlite *q = container_of(w, struct sqlite, commit);
+    struct batch *b = q->batch;
+    int64_t start = clock_mono();
+    q->plain = STRBUF(STORE_VALUE_MAX);
+    q->sealed = STRBUF(STORE_VALUE_MAX + SEAL_OVERHEAD);
+    int rc = run(&q->db, Q_BEGIN, 0, 0);
+    if (rc == SQLITE_OK)
+        rc = log_changes(q, b);
+    if (rc == SQLITE_OK && b->ceiling)
+        rc = run(&q->db, Q_CEILING, b->ceiling, 0);
+    if (rc == SQLITE_OK && !q->started && q->gap.upto)
+        rc = run(&q->db, Q_GAP, q->gap.after, q->gap.upto);
+    if (rc == SQLITE_OK)
+        rc = run(&q->db, Q_COMMIT, 0, 0);
+    b->ok = rc == SQLITE_OK;
+    if (!b->ok && b->bad < 0)
+        (void)db_err(&q->db, rc, "write to it", &b->err);
+    (void)rollback(&q->db, rc);
+    if (b->ok) {
+        q->started = true;
+        q->logged = b->n ? MAX(q->logged, b->changes[b->n - 1]->ev.rev) : q->logged;
+    }
+    sizes(q);
+    strbuf_fini(&q->plain);
+    strbuf_fini(&q->sealed);
+    b->ns = clock_mono() - start;
+}
+
+static void checkpoint_run(struct work *w)
+{
+    struct sqlite *q = container_of(w, struct sqlite, checkpoint);
+    int in_wal, done;
+    /* nobody else reads, so everything goes, and the WAL is written from its beginning again; where it fails, the
+     * next commit asks again */
+    if (sqlite3_wal_checkpoint_v2(q->db.db, NULL, SQLITE_CHECKPOINT_RESTART, &in_wal, &done) == SQLITE_OK)
+        q->db.wal_pages = 0;
+    sizes(q);
+}
+
+static void checkpoint_done(struct work *w)
+{
+    container_of(w, struct sqlite, checkpoint)->checkpointing = false;
+}
+
+static void commit_done(struct work *w)
+{
+    struct sqlite *q = container_of(w, struct sqlite, commit);
+    bool much = q->db.wal_pages >= WAL_PAGES;
+    store_committed(q->base.store, TAKE(q->batch));
+    if (much && !q->checkpointing) {
+        q->checkpointing = true;
+        q->checkpoint = (struct work){.run = checkpoint_run, .done = checkpoint_done};
+        worker_put(q->worker, &q->checkpoint);
+    }
+}
+
+static void commit(struct engine *e, struct batch *b)
+{
+    struct sqlite *q = container_of(e, struct sqlite, base);
+    q->batch = b;
+    if (!q->started && !b->ceiling) /* the first commit says that this life is not closed */
+        b->ceiling = MAX(e->store->ceiling, b->n ? b->changes[b->n - 1]->ev.rev : 0);
+    q->commit = (struct work){.run = commit_run, .done = commit_done};
+    worker_put(q->worker, &q->commit);
+}
+
+/* --- compaction --- */
+
+static int compact_some(struct sqlite *q, int64_t upto)
+{
+    sqlite3_stmt *st;
+    int64_t to = upto;
+    int rc = query(&q->db, Q_NTH, q->floor, upto, &st);
+    if (rc != SQLITE_OK)
+        return rc;
+    (void)sqlite3_bind_int64(st, 3, COMPACT_ROWS);
+    if (sqlite3_step(st) == SQLITE_ROW)
+        to = sqlite3_column_int64(st, 0);
+    (void)sqlite3_reset(st);
+    rc = run(&q->db, Q_BEGIN, 0, 0);
+    if (rc == SQLITE_OK)
+        rc = run(&q->db, Q_FORGET_OLD, q->floor, to);
+    if (rc == SQLITE_OK)
+        rc = run(&q->db, Q_FORGET_DELETED, q->floor, to);
+    if (rc == SQLITE_OK)
+        rc = run(&q->db, Q_FORGET_GAPS, to, 0);
+    if (rc == SQLITE_OK)
+        rc = run(&q->db, Q_FLOOR, to, 0);
+    if (rc == SQLITE_OK)
+        rc = run(&q->db, Q_COMMIT, 0, 0);
+    (void)rollback(&q->db, rc);
+    if (rc == SQLITE_OK)
+        q->floor = to;
+    return rc;
+}
+
+static void compact_run(struct work *w)
+{
+    struct sqlite *q = container_of(w, struct sqlite, compact);
+    /* not beyond what is logged: the row that replaces must be there before the row that it replaces goes */
+    int64_t upto = MIN(q->compact_upto, q->logged);
+    q->compact_failed = q->floor < upto && compact_some(q, upto) != SQLITE_OK;
+    if (q->floor >= upto)
+        q->compact_upto = q->floor;
+    sizes(q);
+}
+
+static void compact_done(struct work *w)
+{
+    struct sqlite *q = container_of(w, struct sqlite, compact);
+    /* what failed is done with the next compaction, which begins where this one ended */
+    q->compacting = q->compact_upto > q->floor && !q->compact_failed;
+    if (!q->compacting && q->floor_wanted) {
+        q->compacting = true;
+        q->compact_upto = q->floor_wanted;
+        q->floor_wanted = 0;
+    }
+    if (q->compacting)
+        worker_put(q->worker, w); /* behind the commits that came meanwhile */
+}
+
+static void compact(struct engine *e, int64_t floor)
+{
+    struct sqlite *q = container_of(e, struct sqlite, base);
+    if (q->compacting) {
+        q->floor_wanted = floor;
+        return;
+    }
+    q->compacting = true;
+    q->compact_upto = floor;
+    q->compact = (struct work){.run = compact_run, .done = compact_done};
+    worker_put(q->worker, &q->compact);
+}
+
+/* --- history --- */
+
+struct reading {
+    struct work work;
+    struct sqlite *q;
+    struct history_work *history;
+};
+
+static bool unsealed(struct sqlite *q, struct arena *a, const struct row *r, struct str *out, struct err *err)
+{
+    AUTO(strbuf_fini) struct strbuf plain = STRBUF(STORE_VALUE_MAX);
+    if (!r->value.p)
+        return true;
+    if (!seal_open(&q->base.store->seal, r->key, r->value, &plain, err))
+        return false;
+    *out = str_dup(a, strbuf_str(&plain));
+    return true;
+}
+
+static bool read_was(struct sqlite *q, struct arena *a, struct history_row *out, struct err *err)
+{
+    sqlite3_stmt *st;
+    int rc = query(&q->db, Q_ONE, out->was_rev, 0, &st);
+    if (rc != SQLITE_OK)
+        return db_err(&q->db, rc, "read it", err);
+    struct row r;
+    rc = sqlite3_step(st);
+    bool ok = rc == SQLITE_ROW && row_read(&q->db, st, &r, err) && unsealed(q, a, &r, &out->was, err);
+    if (ok)
+        out->was_create_rev = r.created;
+    (void)sqlite3_reset(st);
+    if (rc == SQLITE_DONE)
+        return err_set(err, E_EXPIRED, "revision %" PRId64 " has been compacted", out->was_rev);
+    return ok || (rc != SQLITE_ROW && db_err(&q->db, rc, "read it", err));
+}
+
+static bool read_history(struct sqlite *q, struct history_work *w)
+{
+    sqlite3_stmt *st;
+    struct str prefix = str_of(w->prefix);
+    size_t bytes = 0;
+    bool ok = true;
+    int rc = query(&q->db, Q_SINCE, w->after, w->upto, &st);
+    if (rc != SQLITE_OK)
+        return db_err(&q->db, rc, "read it", &w->err);
+    w->reached = w->after;
+    while (ok && w->rows.n < HISTORY_ROWS && bytes < HISTORY_BYTES && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+        struct row r;
+        w->reached = sqlite3_column_int64(st, 0);
+        if (!str_starts(column_text(st, 1), prefix))
+            continue;
+        struct history_row out = {0};
+        ok = row_read(&q->db, st, &r, &w->err) && unsealed(q, &w->arena, &r, &out.now, &w->err);
+        if (!ok)
+            break;
+        out.rev = r.rev;
+        out.create_rev = r.created;
+        out.was_rev = r.prev;
+        out.key = str_dup(&w->arena, r.key);
+        ok = !out.was_rev || read_was(q, &w->arena, &out, &w->err);
+        bytes += out.now.n + out.was.n;
+        array_push(&w->rows, out);
+    }
+    (void)sqlite3_reset(st);
+    if (ok && rc == SQLITE_DONE)
+        w->reached = w->upto;
+    return ok && (rc == SQLITE_DONE || rc == SQLITE_ROW || db_err(&q->db, rc, "read it", &w->err));
+}
+
+static void reading_run(struct work *w)
+{
+    struct reading *r = container_of(w, struct reading, work);
+    r->history->ok = read_history(r->q, r->history);
+}
+
+static void reading_done(struct work *w)
+{
+    struct reading *r = container_of(w, struct reading, work);
+    struct history_work *h = r->history;
+    mem_free(r);
+    history_arrived(h);
+}
+
+static void history(struct engine *e, struct history_work *w)
+{
+    struct sqlite *q = container_of(e, struct sqlite, base);
+    struct reading *r = NEW(struct reading);
+    *r = (struct reading){.work = {.run = reading_run, .done = reading_done}, .q = q, .history = w};
+    worker_put(q->worker, &r->work);
+}
+
+/* --- the engine --- */
+
+static void drain(struct engine *e)
+{
+    worker_drain(container_of(e, struct sqlite, base)->worker);
+}
+
+static void close_sqlite(struct engine *e, int64_t given)
+{
+    struct sqlite *q = container_of(e, struct sqlite, base);
+    if (q->started && given)
+        (void)run(&q->db, Q_CEILING, given, 1);
+    worker_free(q->worker);
+    db_close(&q->db);
+    mem_free(q);
+}
+
+static void stats(const struct engine *e, struct store_stats *out)
+{
+    const struct sqlite *q = container_of(e, const struct sqlite, base);
+    out->file_bytes = atomic_load(&q->file_bytes);
+    out->wal_bytes = atomic_load(&q->wal_bytes);
+    out->syncs = vfs_syncs() - q->syncs_before;
+}
+
+static const struct engine_ops sqlite_ops = {
+    .logs = true,
+    .commit = commit,
+    .history = history,
+    .compact = compact,
+    .drain = drain,
+    .close = close_sqlite,
+    .stats = stats,
+};
+
+struct engine *sqlite_open(struct store *s, const char *path, struct err *err)
+{
+    struct sqlite *q = NEW(struct sqlite);
+    struct meta m;
+    q->base = (struct engine){&sqlite_ops, s};
+    q->syncs_before = vfs_syncs();
+    bool ok = db_open(&q->db, path, true, err) && read_meta(&q->db, &m, err) && read_gaps(q, err);
+    if (ok) {
+        take_up(q, &m);
+        ok = read_live(q, err);
+    }
+    if (!ok) {
+        db_close(&q->db);
+        mem_free(q);
+        return NULL;
+    }
+    sizes(q);
+    (void)sqlite3_db_release_memory(q->db.db);
+    q->worker = worker_new(s->loop);
+    return &q->base;
+}
+
+/* --- making one --- */
+
+bool sqlite_ceiling(const char *path, int64_t *rev, struct err *err)
+{
+    struct db d = {0};
+    struct meta m;
+    *rev = 0;
+    if (access(path, F_OK) < 0)
+        return errno == ENOENT || err_errno(err, "look at %s", path);
+    bool ok = db_open(&d, path, false, err) && read_meta(&d, &m, err);
+    if (ok)
+        *rev = m.ceiling + 1;
+    db_close(&d);
+    return ok;
+}
+
+struct sqlite_writer {
+    struct db db;
+};
+
+struct sqlite_writer *sqlite_writer_new(const char *path, struct err *err)
+{
+    AUTO(sqlite_writer_free) struct sqlite_writer *w = NEW(struct sqlite_writer);
+    if (!db_open(&w->db, path, true, err))
+        return NULL;
+    int rc = run(&w->db, Q_BEGIN, 0, 0);
+    if (rc != SQLITE_OK) {
+        (void)db_err(&w->db, rc, "write to it", err);
+        return NULL;
+    }
+    return TAKE(w);
+}
+
+bool sqlite_writer_add(struct sqlite_writer *w, struct str key, struct str stored, int64_t create_rev,
+                       int64_t mod_rev, struct err *err)
+{
+    int rc = row_insert(&w->db, &(struct row){.rev = mod_rev, .created = create_rev, .key = key, .value = stored});
+    if (rc == SQLITE_CONSTRAINT_ROWID || rc == SQLITE_CONSTRAINT_PRIMARYKEY)
+        return err_set(err, E_IO, "two keys have revision %" PRId64, mod_rev);
+    return rc == SQLITE_OK || db_err(&w->db, rc, "write to it", err);
+}
+
+bool sqlite_writer_end(struct sqlite_writer *w, int64_t rev, struct err *err)
+{
+    int in_wal, done, rc = run(&w->db, Q_CEILING, rev, 1);
+    if (rc == SQLITE_OK)
+        rc = run(&w->db, Q_FLOOR, rev, 0);
+    if (rc == SQLITE_OK)
+        rc = run(&w->db, Q_COMMIT, 0, 0);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_wal_checkpoint_v2(w->db.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, &in_wal, &done);
+    return rc == SQLITE_OK || db_err(&w->db, rc, "write to it", err);
+}
+
+void sqlite_writer_free(struct sqlite_writer *w)
+{
+    (void)rollback(&w->db, 0);
+    db_close(&w->db);
+    mem_free(w);
+}

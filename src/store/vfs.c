@@ -1,0 +1,168 @@
+#include "store/vfs.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include <errno.h>
+#include <pthread.h>
+#include <sqlite3.h>
+#include <stdatomic.h>
+
+struct file {
+    sqlite3_file base; /* first */
+    sqlite3_file *real;
+};
+static sqlite3_vfs *host;
+static atomic_uint_fast64_t syncs;
+
+static sqlite3_file *real(sqlite3_file *f)
+{
+    return ((struct file *)(void *)f)->real;
+}
+
+static int file_close(sqlite3_file *f)
+{
+    return real(f)->pMethods->xClose(real(f));
+}
+static int file_read(sqlite3_file *f, void *p, int n, sqlite3_int64 at)
+{
+    return fault("store.read", EIO) ? SQLITE_IOERR_READ : real(f)->pMethods->xRead(real(f), p, n, at);
+}
+static int file_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)
+{
+    return fault("store.write", ENOSPC) ? SQLITE_FULL : real(f)->pMethods->xWrite(real(f), p, n, at);
+}
+static int file_truncate(sqlite3_file *f, sqlite3_int64 n)
+{
+    return fault("store.truncate", EIO) ? SQLITE_IOERR_TRUNCATE : real(f)->pMethods->xTruncate(real(f), n);
+}
+static int file_sync(sqlite3_file *f, int flags)
+{
+    atomic_fetch_add_explicit(&syncs, 1, memory_order_relaxed);
+    return fault("store.sync", EIO) ? SQLITE_IOERR_FSYNC : real(f)->pMethods->xSync(real(f), flags);
+}
+static int file_size(sqlite3_file *f, sqlite3_int64 *n)
+{
+    return real(f)->pMethods->xFileSize(real(f), n);
+}
+static int file_lock(sqlite3_file *f, int level)
+{
+    return real(f)->pMethods->xLock(real(f), level);
+}
+static int file_unlock(sqlite3_file *f, int level)
+{
+    return real(f)->pMethods->xUnlock(real(f), level);
+}
+static int file_reserved(sqlite3_file *f, int *out)
+{
+    return real(f)->pMethods->xCheckReservedLock(real(f), out);
+}
+static int file_control(sqlite3_file *f, int op, void *arg)
+{
+    return real(f)->pMethods->xFileControl(real(f), op, arg);
+}
+static int file_sector(sqlite3_file *f)
+{
+    return real(f)->pMethods->xSectorSize(real(f));
+}
+static int file_device(sqlite3_file *f)
+{
+    return real(f)->pMethods->xDeviceCharacteristics(real(f));
+}
+
+/* Version 1: no shared memory, no mmap. */
+static const sqlite3_io_methods methods = {
+    .iVersion = 1,
+    .xClose = file_close,
+    .xRead = file_read,
+    .xWrite = file_write,
+    .xTruncate = file_truncate,
+    .xSync = file_sync,
+    .xFileSize = file_size,
+    .xLock = file_lock,
+    .xUnlock = file_unlock,
+    .xCheckReservedLock = file_reserved,
+    .xFileControl = file_control,
+    .xSectorSize = file_sector,
+    .xDeviceCharacteristics = file_device,
+};
+
+static int vfs_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags, int *out)
+{
+    (void)v;
+    struct file *ours = (struct file *)(void *)f;
+    ours->base.pMethods = NULL;
+    ours->real = (sqlite3_file *)(void *)(ours + 1);
+    if (fault("store.open", EIO))
+        return SQLITE_CANTOPEN;
+    int rc = host->xOpen(host, name, ours->real, flags, out);
+    if (ours->real->pMethods)
+        ours->base.pMethods = &methods;
+    return rc;
+}
+static int vfs_delete(sqlite3_vfs *v, const char *name, int sync_dir)
+{
+    (void)v;
+    return fault("store.delete", EIO) ? SQLITE_IOERR_DELETE : host->xDelete(host, name, sync_dir);
+}
+static int vfs_access(sqlite3_vfs *v, const char *name, int flags, int *out)
+{
+    (void)v;
+    return host->xAccess(host, name, flags, out);
+}
+static int vfs_full_path(sqlite3_vfs *v, const char *name, int n, char *out)
+{
+    (void)v;
+    return host->xFullPathname(host, name, n, out);
+}
+static int vfs_random(sqlite3_vfs *v, int n, char *out)
+{
+    (void)v;
+    random_bytes(out, (size_t)n);
+    return n;
+}
+static int vfs_sleep(sqlite3_vfs *v, int micro)
+{
+    (void)v;
+    return host->xSleep(host, micro);
+}
+static int vfs_last_error(sqlite3_vfs *v, int n, char *out)
+{
+    (void)v;
+    return host->xGetLastError(host, n, out);
+}
+static int vfs_time(sqlite3_vfs *v, sqlite3_int64 *out) /* milliseconds since noon, 24 November 4714 BC */
+{
+    (void)v;
+    *out = clock_real() / NS_PER_MS + 210866760000000LL;
+    return SQLITE_OK;
+}
+
+static void register_once(void)
+{
+    static sqlite3_vfs vfs = {
+        .iVersion = 2,
+        .zName = VFS_NAME,
+        .xOpen = vfs_open,
+        .xDelete = vfs_delete,
+        .xAccess = vfs_access,
+        .xFullPathname = vfs_full_path,
+        .xRandomness = vfs_random,
+        .xSleep = vfs_sleep,
+        .xGetLastError = vfs_last_error,
+        .xCurrentTimeInt64 = vfs_time,
+    };
+    host = sqlite3_vfs_find(NULL);
+    vfs.szOsFile = (int)sizeof(struct file) + host->szOsFile;
+    vfs.mxPathname = host->mxPathname;
+    ASSERT(sqlite3_vfs_register(&vfs, 0) == SQLITE_OK);
+}
+
+void vfs_register(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, register_once);
+}
+
+uint64_t vfs_syncs(void)
+{
+    return atomic_load_explicit(&syncs, memory_order_relaxed);
+}

@@ -1,0 +1,107 @@
+#include "store/worker.h"
+#include <pthread.h>
+
+struct worker {
+    struct loop *loop;
+    struct job job;
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    struct list queue;    /* the loop's */
+    struct work *current; /* under lock: to be run by the job, running, or run */
+    bool running;         /* under lock: the job is in current->run */
+    bool ran;             /* under lock: current->run has returned */
+    bool active;          /* the job was started and is not home yet */
+    bool draining, freed;
+};
+
+struct worker *worker_new(struct loop *l)
+{
+    struct worker *w = NEW(struct worker);
+    w->loop = l;
+    (void)pthread_mutex_init(&w->lock, NULL);
+    (void)pthread_cond_init(&w->ended, NULL);
+    list_init(&w->queue);
+    return w;
+}
+
+static void run(struct job *j)
+{
+    struct worker *w = container_of(j, struct worker, job);
+    (void)pthread_mutex_lock(&w->lock);
+    if (w->current && !w->ran) {
+        w->running = true;
+        (void)pthread_mutex_unlock(&w->lock);
+        w->current->run(w->current);
+        (void)pthread_mutex_lock(&w->lock);
+        w->running = false;
+        w->ran = true;
+        (void)pthread_cond_signal(&w->ended);
+    }
+    (void)pthread_mutex_unlock(&w->lock);
+}
+
+static void next(struct worker *w);
+
+static void home(struct job *j)
+{
+    struct worker *w = container_of(j, struct worker, job);
+    w->active = false;
+    if (w->freed) {
+        (void)pthread_mutex_destroy(&w->lock);
+        (void)pthread_cond_destroy(&w->ended);
+        mem_free(w);
+        return;
+    }
+    struct work *work = w->current; /* NULL: drained meanwhile */
+    w->current = NULL;
+    w->ran = false;
+    if (work)
+        work->done(work);
+    next(w);
+}
+
+static void next(struct worker *w)
+{
+    if (w->active || w->draining || list_empty(&w->queue))
+        return;
+    w->current = list_first(&w->queue, struct work, node);
+    list_del(&w->current->node);
+    w->active = true;
+    job_start(&w->job, w->loop, run, home);
+}
+
+void worker_put(struct worker *w, struct work *work)
+{
+    list_add_tail(&w->queue, &work->node);
+    next(w);
+}
+
+void worker_drain(struct worker *w)
+{
+    (void)pthread_mutex_lock(&w->lock);
+    while (w->running)
+        (void)pthread_cond_wait(&w->ended, &w->lock);
+    struct work *work = w->current;
+    bool ran = w->ran;
+    w->current = NULL;
+    w->ran = false;
+    (void)pthread_mutex_unlock(&w->lock);
+    for (w->draining = true;; ran = false) {
+        if (!work && (work = list_first(&w->queue, struct work, node)))
+            list_del(&work->node);
+        if (!work)
+            break;
+        if (!ran)
+            work->run(work);
+        struct work *over = TAKE(work);
+        over->done(over);
+    }
+    w->draining = false;
+}
+
+void worker_free(struct worker *w)
+{
+    w->freed = true;
+    if (!w->active)
+        home(&w->job);
+}
