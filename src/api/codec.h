@@ -9,9 +9,11 @@
 
 #define CODEC_MAX_DEPTH 10000 /* levels, as upstream */
 
+#define DECODE_MAX_NOTES 100 /* as upstream; more are dropped */
 struct decode_notes {
     struct arena *arena;
     ARRAY(struct str) texts;
+    size_t yaml; /* how many of the first came from YAML itself: "line 5: key \"a\" already set in map" */
 };
 
 /* Untyped: any JSON (or YAML: one document) as it came. E_BAD_REQUEST with position on bad input. */
@@ -22,9 +24,11 @@ MUST_USE bool yaml_decode_all(struct arena *a, struct str text, struct val *list
 void json_encode(struct strbuf *b, const struct val *v); /* compact; untyped */
 void yaml_encode(struct strbuf *b, const struct val *v);
 
-/* By type: converts and checks scalars (quantities to canonical form, times, bytes from base64), drops null members,
- * lists notes. The text names field and type as upstream does ("json: cannot unmarshal string into Go struct field
- * ContainerPort.spec.containers.ports.containerPort of type int32"). */
+/* By type. What comes out is canonical: values converted and checked (quantities in canonical form, times in UTC,
+ * bytes from base64), members in the order of the type's fields, and nothing in it that Go would not tell from its
+ * absence: null, "", 0, false, {} and [] of fields that are no pointers are dropped. Type errors are in the words of
+ * Go ("json: cannot unmarshal string into Go struct field ContainerPort.spec.containers.ports.containerPort of type
+ * int32"); E_BAD_REQUEST. */
 MUST_USE bool type_decode_json(struct arena *a, const struct type *t, struct str text, struct val *out,
                                struct decode_notes *notes, struct err *err);
 MUST_USE bool type_decode_yaml(struct arena *a, const struct type *t, struct str text, struct val *out,
@@ -34,9 +38,23 @@ MUST_USE bool type_decode_pb(struct arena *a, const struct type *t, struct str b
 /* From an untyped tree, e.g. what a patch gave. */
 MUST_USE bool type_decode_val(struct arena *a, const struct type *t, const struct val *in, struct val *out,
                               struct decode_notes *notes, struct err *err);
-/* As Go writes it: fields without omitempty appear with their zero value, map keys sorted. */
+/* "strict decoding error: unknown field \"x\", ..." of what was noted. */
+void decode_notes_text(const struct decode_notes *notes, struct strbuf *out);
+void decode_notes_fini(struct decode_notes *notes);
+AUTO_VALUE(decode_notes_fini, struct decode_notes);
+
+/* apiVersion and kind of a body ("" where absent or null), before its type is known; case counts. Errors as upstream:
+ * "couldn't get version/kind; json parse error: ...". */
+MUST_USE bool json_type_meta(struct arena *a, struct str text, struct str *api_version, struct str *kind,
+                             struct err *err);
+/* The beginning of a body as upstream shows it after an error: text where it begins with '{', else hex. */
+void body_summary(struct strbuf *b, struct str body);
+
+/* As Go writes it: fields without omitempty appear with their zero value, map keys sorted. No line end after it. */
 void type_encode_json(struct strbuf *b, const struct type *t, const struct val *v);
 void type_encode_pb(struct strbuf *b, const struct type *t, const struct val *v);
+/* The tree as its JSON reads: with the zero values that Go writes. What a patch is applied to. */
+struct val type_complete(struct arena *a, const struct type *t, const struct val *v);
 
 /* The protobuf envelope: "k8s\0" and runtime.Unknown{typeMeta, raw}. */
 MUST_USE bool pb_unwrap(struct str bytes, struct str *api_version, struct str *kind, struct str *raw,

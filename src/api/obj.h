@@ -31,9 +31,12 @@ bool obj_deleting(const struct obj *o); /* deletionTimestamp is set */
 /* The owner reference with controller=true; NULL: none. */
 const struct val *obj_controller(const struct obj *o);
 
-/* The encodings, with resourceVersion; rendered on first use, kept with the object and shared. Any thread. */
+/* The encodings, with resourceVersion; rendered on first use, kept with the object and shared. Any thread. Valid as
+ * long as the object; JSON without a line end, protobuf without the k8s\0 envelope. */
 enum encoding { ENC_JSON, ENC_PROTOBUF, ENC_MAX };
-struct str obj_encoded(struct obj *o,
-                       enum encoding enc); /* valid as long as the object; protobuf without the k8s\0 envelope */
-/* Bytes held in kept encodings of all objects of the process, and a call that drops those of one object. */
+struct str obj_encoded(struct obj *o, enum encoding enc);
+/* The same into a buffer, without keeping it. */
+void obj_encode(const struct obj *o, enum encoding enc, struct strbuf *b);
+/* Bytes held in kept encodings of all objects of the process; and dropping those of one object, by its only owner. */
 size_t obj_encoded_bytes(void);
+void obj_drop_encoded(struct obj *o);

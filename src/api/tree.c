@@ -177,6 +177,40 @@ bool val_true(const struct val *v)
     return val_is(v, VAL_BOOL) && v->b;
 }
 
+static int by_key(const void *x, const void *y, void *arg)
+{
+    const struct member *map = arg;
+    uint32_t i = *(const uint32_t *)x, k = *(const uint32_t *)y;
+    int c = str_cmp(map[i].name->s, map[k].name->s);
+    return c ? c : i < k ? -1 : 1;
+}
+
+uint32_t *sorted_members(const struct val *map)
+{
+    uint32_t i = 1;
+    while (i < map->n && str_cmp(map->map[i - 1].name->s, map->map[i].name->s) < 0)
+        i++;
+    if (i >= map->n)
+        return NULL;
+    uint32_t *order = mem_alloc(map->n * sizeof *order);
+    for (i = 0; i < map->n; i++)
+        order[i] = i;
+    qsort_r(order, map->n, sizeof *order, by_key, map->map);
+    return order;
+}
+
+static bool large_maps_equal(const struct val *a, const struct val *b)
+{
+    AUTO_FREE uint32_t *x = sorted_members(a);
+    AUTO_FREE uint32_t *y = sorted_members(b);
+    for (uint32_t i = 0; i < a->n; i++) {
+        const struct member *m = &a->map[x ? x[i] : i], *o = &b->map[y ? y[i] : i];
+        if (!str_eq(m->name->s, o->name->s) || !val_equal(&m->v, &o->v))
+            return false;
+    }
+    return true;
+}
+
 bool val_equal(const struct val *a, const struct val *b)
 {
     if (a == b)
@@ -200,6 +234,8 @@ bool val_equal(const struct val *a, const struct val *b)
     case VAL_MAP:
         if (a->n != b->n)
             return false;
+        if (a->n > 64)
+            return large_maps_equal(a, b);
         for (uint32_t i = 0; i < a->n; i++) {
             const struct member *m = &a->map[i];
             /* mostly in the same order */

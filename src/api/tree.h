@@ -92,3 +92,5 @@ struct val *val_need_map_(struct arena *a, struct val *v, const struct name *con
 void val_set_text(struct arena *a, struct val *map, const struct name *name, struct str s);
 void val_set_num(struct arena *a, struct val *map, const struct name *name, int64_t i);
 void val_set_bool(struct arena *a, struct val *map, const struct name *name, bool b);
+/* Indexes of the members in the order of their keys; NULL: they stand so already. Free with mem_free. */
+uint32_t *sorted_members(const struct val *map);

@@ -26,6 +26,10 @@ void type_go_name(const struct type *t, struct strbuf *b)
         }
         break;
     case TYPE_MAP:
+        if (t->of->kind == TYPE_QUANTITY) { /* all maps of quantities have the one name */
+            strbuf_addz(b, "v1.ResourceList");
+            return;
+        }
         strbuf_addz(b, "map[string]");
         type_go_name(t->of, b);
         return;

@@ -74,6 +74,7 @@ struct type {
     const char *openapi;        /* "io.k8s.api.core.v1.Container"; NULL: inlined */
     const struct type *of;      /* element of a list, value of a map */
     const struct field *fields; /* of a struct, in the order of JSON output */
+    const uint8_t *by_number;   /* indexes of the fields in the order of their numbers; NULL: as they stand */
     const char *const *values;  /* of a string: closed enum, NULL-terminated; NULL: open */
 };
 const struct field *type_field(const struct type *t, const struct name *name); /* inline members are found too */
