@@ -43,7 +43,7 @@ const struct field *field_find(const struct type *t, const struct name *name, ui
             uint32_t inner;
             const struct field *deeper, *found = field_find(f->type, name, &inner, &deeper);
             if (found) {
-                *order = ((uint32_t)i + 1) << 16 | inner >> 16 << 8 | (inner & 0xff);
+                *order = ((uint32_t)i + 1) << 16 | inner >> 8; /* at most three levels of inline members */
                 *in = f;
                 return found;
             }
