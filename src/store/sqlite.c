@@ -16,6 +16,7 @@
 #include <inttypes.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 #include <zlib.h>
 
 enum {
@@ -215,6 +216,8 @@ static bool db_open(struct db *d, const char *path, bool create, struct err *err
     if (rc != SQLITE_OK)
         return db_err(d, rc, "read it", err);
     bool fresh = tables == 0 && application == 0;
+    if (fresh)
+        (void)chmod(path, 0600); /* the WAL takes it over */
     if (!fresh && application != APPLICATION)
         return err_set(err, E_IO, "%s is an SQLite database, but not a store of Wherry", path);
     if (!fresh && format > FORMAT)

@@ -102,8 +102,10 @@ static void world_reopen_subscribed(struct world *w, struct store_subscriber *su
     store_unsubscribe(sub);
     world_reopen(w);
 }
+static int worlds;
 static struct world *world_new(bool disk)
 {
+    worlds++;
     struct world *w = NEW(struct world);
     struct err err = ERR;
     w->loop = loop_new(&err);
@@ -122,7 +124,8 @@ static void world_free(struct world *w)
         world_close(w);
     loop_free(w->loop);
     mem_free(w);
-    CHECK_INT(atomic_load(&texts), 0);
+    if (--worlds == 0)
+        CHECK_INT(atomic_load(&texts), 0);
 }
 static void with_each(void (*story)(struct world *w))
 {
@@ -1237,5 +1240,169 @@ TEST(store_seals_before_anything_reaches_the_disk)
     world_open(w);
     CHECK_STR(value(w, "secrets/a"), S("correct horse battery stable"));
     CHECK_STR(value(w, "secrets/b"), S("sealed by the new key"));
+    world_free(w);
+}
+
+/* --- backup --- */
+
+static char backup_path[200];
+static void backup(struct world *w, struct err *err)
+{
+    (void)snprintf(backup_path, sizeof backup_path, "%s/backup", test_dir());
+    AUTO(store_snapshot_fini) struct store_snapshot snap = store_snapshot(w->s);
+    CHECK_OK(store_backup(&snap, &w->o, backup_path, err), *err);
+}
+static void backups(struct world *w)
+{
+    struct err err = ERR;
+    world_close(w);
+    w->o.sealed = sealed;
+    w->o.nsealed = countof(sealed);
+    w->o.seal_keys = keys;
+    w->o.nseal_keys = 1;
+    world_open(w);
+    for (int i = 0; i < 300; i++) {
+        char key[20], text[40];
+        (void)snprintf(key, sizeof key, "k%d", i);
+        (void)snprintf(text, sizeof text, "value %d", i);
+        (void)put_lazy(w, key, text);
+    }
+    (void)put(w, "k7", NULL);
+    (void)put(w, "secrets/a", "correct horse");
+    backup(w, &err);
+    CHECK(!file_has(backup_path, S("correct horse")) && file_has(backup_path, S("value 99")));
+    AUTO(strbuf_fini) struct strbuf before = STRBUF(1 << 20), after = STRBUF(1 << 20);
+    struct store_snapshot snap = store_snapshot(w->s);
+    (void)listing(&snap, "", &before);
+    store_snapshot_fini(&snap);
+    int64_t create = store_get(w->s, S("k9"))->create_rev, later = put(w, "k8", "after the backup");
+
+    /* on a bare second machine */
+    struct world *to = world_new(true);
+    to->o.sealed = sealed;
+    to->o.nsealed = countof(sealed);
+    int64_t rev;
+    CHECK_OK(store_restore(&to->o, backup_path, false, &rev, &err), err);
+    CHECK_INT(open_refused(to, "no key to seal"), E_INVALID);
+    to->o.seal_keys = keys;
+    to->o.nseal_keys = 1;
+    world_open(to);
+    CHECK(store_rev(to->s) == rev && rev > later + 1000000);
+    CHECK_INT(store_get(to->s, S("k9"))->create_rev, create);
+    snap = store_snapshot(to->s);
+    CHECK_STR(listing(&snap, "", &after), strbuf_str(&before));
+    store_snapshot_fini(&snap);
+    CHECK(!store_resumable(to->s, later, &err) && err.kind == E_EXPIRED);
+    CHECK(put(to, "k8", "new") > rev);
+    check_history(to, rev, "", "*k8=value 8>new");
+
+    /* over a store that went on: still above everything that one gave */
+    CHECK(!store_restore(&to->o, backup_path, true, &rev, &err) && err.kind == E_UNAVAILABLE); /* in use */
+    int64_t newest = store_rev(to->s);
+    world_close(to);
+    CHECK(!store_restore(&to->o, backup_path, false, &rev, &err) && err.kind == E_ALREADY_EXISTS);
+    CHECK_OK(store_restore(&to->o, backup_path, true, &rev, &err), err);
+    CHECK(rev > newest);
+    world_open(to);
+    CHECK_STR(value(to, "k8"), S("value 8"));
+    world_close(to);
+    char kept[240];
+    (void)snprintf(kept, sizeof kept, "%s.before-restore", to->path);
+    CHECK(rename(kept, to->path) == 0);
+    world_open(to);
+    CHECK_STR(value(to, "k8"), S("new"));
+    world_free(to);
+}
+TEST(store_backups_restore_on_a_bare_machine_above_every_revision)
+{
+    struct world *w = world_new(true);
+    world_open(w);
+    backups(w);
+    world_free(w);
+}
+TEST(store_backups_of_memory_restore_too)
+{
+    struct world *w = world_new(false);
+    world_open(w);
+    backups(w);
+    world_free(w);
+}
+
+TEST(store_restore_refuses_damage_and_leaves_the_old_store_alone)
+{
+    struct world *w = world_new(true), *to = world_new(true);
+    struct err err = ERR;
+    world_open(w);
+    (void)put(w, "a", "1");
+    (void)put(w, "b", "2");
+    backup(w, &err);
+    world_open(to);
+    (void)put(to, "old", "1");
+    world_close(to);
+    struct stat st;
+    CHECK(stat(backup_path, &st) == 0 && (st.st_mode & 0777) == 0600);
+    AUTO(fd_close) int fd = open(backup_path, O_RDWR | O_CLOEXEC);
+    for (off_t i = 0; i < st.st_size; i++) {
+        char c, d;
+        int64_t rev;
+        CHECK(pread(fd, &c, 1, i) == 1);
+        d = (char)(c ^ 0x10);
+        CHECK(pwrite(fd, &d, 1, i) == 1);
+        err = ERR;
+        CHECK(!store_restore(&to->o, backup_path, true, &rev, &err) && err.kind == E_INVALID && err.text[0]);
+        CHECK(pwrite(fd, &c, 1, i) == 1);
+    }
+    for (off_t n = st.st_size; n-- > 0;) { /* cut anywhere */
+        int64_t rev;
+        CHECK(ftruncate(fd, n) == 0);
+        CHECK(!store_restore(&to->o, backup_path, true, &rev, &err) && err.kind == E_INVALID);
+    }
+    world_open(to);
+    CHECK_STR(value(to, "old"), S("1"));
+    world_free(to);
+    world_free(w);
+}
+
+TEST(store_backup_and_restore_with_any_call_failing_are_whole_or_not_there)
+{
+    struct world *w = world_new(true), *to = world_new(true);
+    struct err err = ERR;
+    world_open(w);
+    (void)put(w, "a", "1");
+    world_close(w);
+    loop_run(w->loop);
+    world_open(w);
+    (void)snprintf(backup_path, sizeof backup_path, "%s/backup", test_dir());
+    int n = 1;
+    for (bool fired = true; fired; n++) {
+        AUTO(store_snapshot_fini) struct store_snapshot snap = store_snapshot(w->s);
+        (void)unlink(backup_path);
+        fault_at(n);
+        bool ok = store_backup(&snap, &w->o, backup_path, &err);
+        fired = fault_fired();
+        fault_at(0);
+        CHECK(ok || fired);
+        int64_t rev;
+        if (access(backup_path, F_OK) == 0)
+            CHECK_OK(store_restore(&to->o, backup_path, true, &rev, &err), err);
+        else
+            CHECK(!ok);
+    }
+    CHECK(n > 4);
+    for (n = 1;; n++) {
+        int64_t rev;
+        fault_at(n);
+        bool ok = store_restore(&to->o, backup_path, true, &rev, &err), fired = fault_fired();
+        fault_at(0);
+        CHECK(ok || fired);
+        world_open(to); /* the old one or the new one, which hold the same */
+        CHECK_STR(value(to, "a"), S("1"));
+        CHECK(!ok || store_rev(to->s) == rev);
+        world_close(to);
+        if (!fired)
+            break;
+    }
+    CHECK(n > 20);
+    world_free(to);
     world_free(w);
 }
