@@ -158,7 +158,7 @@ static bool set_capabilities(const struct val *list, uint64_t *caps, bool keep, 
     val_each_item (v, list) {
         int bit;
         if (str_ieq(val_text(v), S("ALL"))) {
-            *caps = keep ? oci_caps_all : 0;
+            *caps = keep ? oci_caps_all() : 0;
             continue;
         }
         if (!oci_cap_find(val_text(v), &bit))
