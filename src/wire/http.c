@@ -1,0 +1,204 @@
+#include "wire/http.h"
+
+struct str http_header(const struct http_headers *h, struct str name)
+{
+    for (size_t i = 0; i < h->n; i++)
+        if (str_ieq(h->p[i].name, name))
+            return h->p[i].value;
+    return S("");
+}
+
+bool http_header_has(const struct http_headers *h, struct str name)
+{
+    for (size_t i = 0; i < h->n; i++)
+        if (str_ieq(h->p[i].name, name))
+            return true;
+    return false;
+}
+
+bool http_header_token(const struct http_headers *h, struct str name, struct str token)
+{
+    for (size_t i = 0; i < h->n; i++) {
+        struct str rest = h->p[i].value, part;
+        if (!str_ieq(h->p[i].name, name))
+            continue;
+        while (str_cut(&rest, ',', &part))
+            if (str_ieq(str_trim(part), token))
+                return true;
+    }
+    return false;
+}
+
+void http_header_add(struct arena *a, struct http_headers *h, struct str name, struct str value)
+{
+    if (h->n == h->cap) {
+        size_t cap = h->cap ? h->cap * 2 : 8;
+        struct http_header *p = arena_alloc(a, cap * sizeof *p);
+        if (h->n)
+            memcpy(p, h->p, h->n * sizeof *p);
+        h->p = p;
+        h->cap = cap;
+    }
+    h->p[h->n++] = (struct http_header){str_dup(a, name), str_dup(a, value)};
+}
+
+static const struct {
+    int status;
+    const char *reason;
+} reasons[] = {
+    {100, "Continue"},
+    {101, "Switching Protocols"},
+    {200, "OK"},
+    {201, "Created"},
+    {202, "Accepted"},
+    {204, "No Content"},
+    {206, "Partial Content"},
+    {301, "Moved Permanently"},
+    {302, "Found"},
+    {303, "See Other"},
+    {304, "Not Modified"},
+    {307, "Temporary Redirect"},
+    {308, "Permanent Redirect"},
+    {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {406, "Not Acceptable"},
+    {408, "Request Timeout"},
+    {409, "Conflict"},
+    {410, "Gone"},
+    {411, "Length Required"},
+    {412, "Precondition Failed"},
+    {413, "Content Too Large"},
+    {414, "URI Too Long"},
+    {415, "Unsupported Media Type"},
+    {416, "Range Not Satisfiable"},
+    {417, "Expectation Failed"},
+    {422, "Unprocessable Content"},
+    {426, "Upgrade Required"},
+    {429, "Too Many Requests"},
+    {431, "Request Header Fields Too Large"},
+    {500, "Internal Server Error"},
+    {501, "Not Implemented"},
+    {502, "Bad Gateway"},
+    {503, "Service Unavailable"},
+    {504, "Gateway Timeout"},
+    {505, "HTTP Version Not Supported"},
+};
+
+const char *http_reason(int status)
+{
+    for (size_t i = 0; i < countof(reasons); i++)
+        if (reasons[i].status == status)
+            return reasons[i].reason;
+    return "Status";
+}
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+static bool unescape(struct arena *a, struct str s, bool plus_is_space, struct str *out)
+{
+    char *p = arena_alloc(a, s.n + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        if (c == '%') {
+            int high = i + 2 < s.n ? hex_digit(s.p[i + 1]) : -1, low = i + 2 < s.n ? hex_digit(s.p[i + 2]) : -1;
+            if (high < 0 || low < 0)
+                return false;
+            c = (char)(high << 4 | low);
+            i += 2;
+        } else if (c == '+' && plus_is_space) {
+            c = ' ';
+        }
+        if (c == 0)
+            return false;
+        p[n++] = c;
+    }
+    *out = (struct str){p, n};
+    return true;
+}
+
+bool http_unescape(struct arena *a, struct str s, struct str *out)
+{
+    return unescape(a, s, false, out);
+}
+
+bool http_query_next(struct arena *a, struct str *rest, struct str *name, struct str *value, struct err *err)
+{
+    struct str part, key, text;
+    do {
+        if (!rest->p || !str_cut(rest, '&', &part))
+            return false;
+    } while (part.n == 0);
+    (void)str_split(part, '=', &key, &text);
+    if (!unescape(a, key, true, name) || !unescape(a, text, true, value))
+        return err_set(err, E_BAD_REQUEST, "query: bad escape in \"" STR_FMT "\"", STR_ARG(part));
+    return true;
+}
+
+void http_escape(struct strbuf *b, struct str s)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        bool keep = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                    c == '.' || c == '_' || c == '~';
+        if (keep) {
+            strbuf_addc(b, (char)c);
+            continue;
+        }
+        strbuf_addc(b, '%');
+        strbuf_addc(b, digits[c >> 4]);
+        strbuf_addc(b, digits[c & 15]);
+    }
+}
+
+/* "0.5" to 500 (RFC 9110 12.4.2); what is no quality value counts as 1. */
+static int quality(struct str s)
+{
+    static const int units[] = {100, 10, 1};
+    if (s.n == 0 || (s.p[0] != '0' && s.p[0] != '1'))
+        return 1000;
+    int q = (s.p[0] - '0') * 1000;
+    for (size_t i = 2; i < s.n && i < 5 && s.p[i] >= '0' && s.p[i] <= '9'; i++)
+        q += (s.p[i] - '0') * units[i - 2];
+    return MIN(q, 1000);
+}
+
+int http_accepts(struct str accept, struct str type)
+{
+    int best = -1, best_q = 0;
+    struct str rest = accept, part, major, minor;
+    if (str_trim(accept).n == 0)
+        return 1000;
+    (void)str_split(type, '/', &major, &minor);
+    while (str_cut(&rest, ',', &part)) {
+        struct str params = part, range, param, name, value;
+        (void)str_cut(&params, ';', &range);
+        range = str_trim(range);
+        int q = 1000, exact = -1;
+        while (params.p && str_cut(&params, ';', &param)) {
+            (void)str_split(param, '=', &name, &value);
+            if (str_ieq(str_trim(name), S("q")))
+                q = quality(str_trim(value));
+        }
+        (void)str_split(range, '/', &name, &value);
+        if (str_ieq(range, type))
+            exact = 2;
+        else if (str_ieq(name, major) && str_eq(value, S("*")))
+            exact = 1;
+        else if (str_eq(range, S("*/*")) || str_eq(range, S("*")))
+            exact = 0;
+        if (exact > best)
+            best = exact, best_q = q;
+    }
+    return best_q;
+}
