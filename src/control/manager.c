@@ -24,6 +24,7 @@ struct turn {
     size_t next; /* the first action that is not begun */
     int open;    /* calls under way */
     bool failed;
+    struct str trouble; /* the first error that is more than having looked too early; in the plan's arena */
     ARRAY(struct await) awaits;
     struct list node; /* in manager->waiting while only awaits are left */
     struct list all;
@@ -41,7 +42,8 @@ struct running {
     struct transport *transport;
     struct events *events;
     struct workqueue *queue;
-    struct map why; /* key -> text, where a plan could not proceed */
+    struct map why;     /* key -> text, where a plan could not proceed */
+    struct map trouble; /* key -> text, where the last one could not be applied */
 };
 
 /* One kind that somebody watches. */
@@ -88,12 +90,21 @@ const struct view *manager_view(struct manager *m)
     return &m->view;
 }
 
+static void text_keep(struct map *m, struct str key, struct str text)
+{
+    if (text.n > 0)
+        mem_free(map_put(m, key, str_dupz(text)));
+    else
+        mem_free(map_del(m, key));
+}
+
 static void turn_end(struct turn *t)
 {
     struct running *r = t->running;
     AUTO_FREE char *key = t->key;
     bool ok = !t->failed;
     int64_t again = t->plan.again;
+    text_keep(&r->trouble, str_of(key), t->trouble);
     list_del(&t->node);
     list_del(&t->all);
     plan_fini(&t->plan);
@@ -170,7 +181,9 @@ static void action_done(struct call *c)
             record(t->running, &e);
         }
         /* a conflict only says that we looked too early: the event is on its way */
-        if (c->err.kind != E_CONFLICT && c->err.kind != E_NOT_FOUND)
+        if (c->err.kind != E_CONFLICT && c->err.kind != E_NOT_FOUND && t->trouble.n == 0)
+            t->trouble = str_dup(&t->plan.arena, str_of(c->err.text));
+        if (t->trouble.n > 0)
             log_warn("control.write", "controller=%s key=%s kind=" STR_FMT " name=" STR_FMT " error=%s",
                      t->running->row->name, t->key, STR_ARG(a->kind->kind), STR_ARG(a->name), c->err.text);
     }
@@ -209,14 +222,6 @@ static void turn_go(struct turn *t)
         list_add_tail(&t->running->manager->waiting, &t->node);
 }
 
-static void why_keep(struct running *r, struct str key, struct str why)
-{
-    if (why.n > 0)
-        mem_free(map_put(&r->why, key, str_dupz(why)));
-    else
-        mem_free(map_del(&r->why, key));
-}
-
 static void work(void *arg, struct str key)
 {
     struct running *r = arg;
@@ -225,8 +230,10 @@ static void work(void *arg, struct str key)
     t->key = str_dupz(key);
     list_init(&t->node);
     list_add_tail(&r->manager->turns, &t->all);
-    r->row->plan(manager_view(r->manager), key_of(str_of(t->key)), &t->plan);
-    why_keep(r, key, t->plan.why);
+    struct view view = *manager_view(r->manager);
+    view.trouble = str_of(map_get(&r->trouble, key));
+    r->row->plan(&view, key_of(str_of(t->key)), &t->plan);
+    text_keep(&r->why, key, t->plan.why);
     array_each (e, &t->plan.events)
         record(r, e);
     t->calls = mem_alloc((t->plan.actions.n + 1) * sizeof *t->calls);
@@ -333,6 +340,13 @@ void manager_start(struct manager *m)
             cache_start(m->sources[i]->cache);
 }
 
+static void texts_free(struct map *m)
+{
+    map_each (it, m)
+        mem_free(it->value);
+    map_fini(m);
+}
+
 void manager_stop(struct manager *m)
 {
     scheduler_free(m->scheduler);
@@ -351,9 +365,8 @@ void manager_stop(struct manager *m)
     for (size_t i = 0; i < m->nrunning; i++) {
         workqueue_free(m->running[i].queue);
         events_free(m->running[i].events);
-        map_each (it, &m->running[i].why)
-            mem_free(it->value);
-        map_fini(&m->running[i].why);
+        texts_free(&m->running[i].why);
+        texts_free(&m->running[i].trouble);
     }
     m->nrunning = 0;
     for (size_t i = 0; i < MAX_KINDS; i++) {

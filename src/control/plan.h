@@ -20,6 +20,7 @@ struct view {
     const struct objset **sets; /* by kind->id; NULL: nobody watches it */
     int64_t now;                /* ns since 1970, of this turn */
     int64_t since;              /* when this view began to know: what is absent is unknown since then */
+    struct str trouble;         /* what the application of this key's last plan ran into; "": nothing */
 };
 struct obj *view_get(const struct view *v, const struct kind *k, struct str ns, struct str name); /* borrowed */
 struct objset_iter view_all(const struct view *v, const struct kind *k);

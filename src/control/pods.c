@@ -1,0 +1,92 @@
+#include "control/pods.h"
+
+bool pod_is_ready(const struct obj *pod)
+{
+    return condition_is(obj_status(pod), "Ready", "True");
+}
+
+bool pod_is_over(const struct obj *pod)
+{
+    struct str phase = val_text_at(obj_status(pod), N(phase));
+    return str_eqz(phase, "Succeeded") || str_eqz(phase, "Failed");
+}
+
+bool pod_is_active(const struct obj *pod)
+{
+    return !pod_is_over(pod) && !obj_deleting(pod);
+}
+
+struct str pod_node(const struct obj *pod)
+{
+    return val_text_at(obj_spec(pod), N(nodeName));
+}
+
+int64_t val_time(const struct val *v)
+{
+    int64_t t;
+    return val_text(v).n > 0 && time_parse(val_text(v), &t) ? t : 0;
+}
+
+int64_t obj_created(const struct obj *o)
+{
+    return val_time(val_get(obj_meta(o), N(creationTimestamp)));
+}
+
+int64_t pod_ready_since(const struct obj *pod)
+{
+    return pod_is_ready(pod) ? val_time(val_get(condition_get(obj_status(pod), "Ready"), N(lastTransitionTime))) : 0;
+}
+
+bool pod_is_available(const struct obj *pod, int64_t min_ready_s, int64_t now, int64_t *at)
+{
+    if (!pod_is_ready(pod))
+        return false;
+    int64_t from = pod_ready_since(pod) + min_ready_s * NS_PER_S;
+    if (min_ready_s == 0 || from <= now)
+        return true;
+    *at = *at ? MIN(*at, from) : from;
+    return false;
+}
+
+static void keys_orphans(const struct obj *o, void (*add)(void *arg, struct str key), void *arg)
+{
+    if (!obj_controller(o))
+        add(arg, o->ns);
+}
+const struct objindex index_orphans = {"orphans", keys_orphans};
+
+static struct val owners_patch(struct plan *p, struct val owners)
+{
+    struct val patch = val_map();
+    struct val *meta = val_set(&p->arena, &patch, N(metadata), val_map());
+    val_set(&p->arena, meta, N(ownerReferences), owners);
+    return patch;
+}
+
+void plan_adopt(struct plan *p, const struct obj *child, const struct obj *owner)
+{
+    const struct val *have = val_get(obj_meta(child), N(ownerReferences));
+    struct val owners = have ? val_copy(&p->arena, have) : val_list();
+    val_add(&p->arena, &owners, owner_ref(&p->arena, owner));
+    plan_patch(p, child, S(""), owners_patch(p, owners))->expect_rev = child->rev;
+}
+
+void plan_release(struct plan *p, const struct obj *child, const struct obj *owner)
+{
+    struct val owners = val_list();
+    val_each_item (it, val_get(obj_meta(child), N(ownerReferences)))
+        if (!str_eq(val_text_at(it, N(uid)), owner->uid))
+            val_add(&p->arena, &owners, val_copy(&p->arena, it));
+    plan_patch(p, child, S(""), owners_patch(p, owners))->expect_rev = child->rev;
+}
+
+int64_t int_or_percent(const struct val *v, int64_t total, bool round_up)
+{
+    if (val_is(v, VAL_INT))
+        return val_num(v, 0);
+    struct str s = val_text(v);
+    int64_t percent;
+    if (!str_ends(s, S("%")) || !str_to_i64(str_sub(s, 0, s.n - 1), 0, INT32_MAX, &percent))
+        return 0;
+    return (percent * total + (round_up ? 99 : 0)) / 100;
+}

@@ -1,0 +1,294 @@
+/* Keeps a ReplicaSet's number of pods: adopts and releases by selector, creates in growing batches, removes the least
+ * useful first, and counts. Upstream: pkg/controller/replicaset. */
+#include "api/quantity.h"
+#include "control/manager.h"
+#include "control/pods.h"
+
+#define BURST 500 /* pods created or removed by one plan, as upstream */
+
+struct ranked {
+    struct obj *pod;
+    int64_t rank; /* pods of the same family on its node */
+    int64_t now;
+};
+
+struct pods {
+    ARRAY(struct obj *) mine, active;
+    int64_t terminating;
+};
+
+static void pods_collect(const struct view *v, const struct obj *rs, struct plan *out, struct pods *pods)
+{
+    struct selector *selector;
+    struct err err = ERR;
+    if (!selector_of(&out->arena, val_get(obj_spec(rs), N(selector)), &selector, &err)) {
+        plan_why(out, "spec.selector: %s", err.text);
+        return;
+    }
+    struct obj *pod;
+    for (struct objset_iter it = view_with(v, K(Pod), &index_controller, rs->uid); (pod = objset_next(&it));) {
+        if (selector_matches(selector, obj_labels(pod)))
+            array_push(&pods->mine, pod);
+        else if (!obj_deleting(rs))
+            plan_release(out, pod, rs);
+    }
+    if (!obj_deleting(rs))
+        for (struct objset_iter it = view_with(v, K(Pod), &index_orphans, rs->ns); (pod = objset_next(&it));)
+            if (pod_is_active(pod) && selector_matches(selector, obj_labels(pod))) {
+                plan_adopt(out, pod, rs);
+                array_push(&pods->mine, pod);
+            }
+    array_each (it, &pods->mine) {
+        if (pod_is_active(*it))
+            array_push(&pods->active, *it);
+        else if (obj_deleting(*it) && !pod_is_over(*it))
+            pods->terminating++;
+    }
+}
+
+/* Where equal by everything else, those of about the same age (by powers of two) go by uid, so that scaling down does
+ * not always hit the newest (KEP-2185). */
+static int age_cmp(int64_t a, int64_t b, int64_t now, struct str uid_a, struct str uid_b)
+{
+    int64_t da = now - a, db = now - b;
+    int ra = da <= 0 ? -1 : 63 - __builtin_clzll((unsigned long long)da);
+    int rb = db <= 0 ? -1 : 63 - __builtin_clzll((unsigned long long)db);
+    return ra != rb ? ra - rb : str_cmp(uid_a, uid_b);
+}
+
+static int phase_rank(const struct obj *pod)
+{
+    struct str phase = val_text_at(obj_status(pod), N(phase));
+    return str_eqz(phase, "Pending") ? 0 : str_eqz(phase, "Unknown") ? 1 : 2;
+}
+
+static int64_t deletion_cost(const struct obj *pod)
+{
+    struct str s = val_text(
+        val_get_str(val_get(obj_meta(pod), N(annotations)), S("controller.kubernetes.io/pod-deletion-cost")));
+    int64_t cost;
+    return str_to_i64(s, INT32_MIN, INT32_MAX, &cost) ? cost : 0;
+}
+
+static int64_t restarts(const struct obj *pod)
+{
+    int64_t most = 0;
+    val_each_item (it, val_get(obj_status(pod), N(containerStatuses)))
+        most = MAX(most, val_num_at(it, 0, N(restartCount)));
+    return most;
+}
+
+/* Smaller goes first. Upstream: controller.ActivePodsWithRanks. */
+static int ranked_cmp(const void *pa, const void *pb)
+{
+    const struct ranked *a = pa, *b = pb;
+    const struct obj *x = a->pod, *y = b->pod;
+    int64_t d;
+    if ((d = (pod_node(x).n > 0) - (pod_node(y).n > 0)))
+        return d < 0 ? -1 : 1;
+    if ((d = phase_rank(x) - phase_rank(y)))
+        return d < 0 ? -1 : 1;
+    if ((d = pod_is_ready(x) - pod_is_ready(y)))
+        return d < 0 ? -1 : 1;
+    if ((d = deletion_cost(x) - deletion_cost(y)))
+        return d < 0 ? -1 : 1;
+    if ((d = b->rank - a->rank))
+        return d < 0 ? -1 : 1;
+    if (pod_is_ready(x) && pod_ready_since(x) != pod_ready_since(y))
+        return age_cmp(pod_ready_since(x), pod_ready_since(y), a->now, x->uid, y->uid);
+    if ((d = restarts(y) - restarts(x)))
+        return d < 0 ? -1 : 1;
+    if (obj_created(x) != obj_created(y))
+        return age_cmp(obj_created(x), obj_created(y), a->now, x->uid, y->uid);
+    return str_cmp(x->uid, y->uid);
+}
+
+/* Active pods, by node, of all ReplicaSets of the same owner: of two pods the one with more kin beside it goes. */
+static void family_count(const struct view *v, const struct obj *rs, struct map *nodes)
+{
+    const struct val *owner = obj_controller(rs);
+    struct obj *kin, *pod;
+    struct objset_iter it = owner ? view_with(v, K(ReplicaSet), &index_controller, val_text_at(owner, N(uid)))
+                                  : (struct objset_iter){0};
+    for (bool alone = !owner; (kin = alone ? (struct obj *)rs : objset_next(&it)); alone = false) {
+        for (struct objset_iter p = view_with(v, K(Pod), &index_controller, kin->uid); (pod = objset_next(&p));)
+            if (pod_is_active(pod) && pod_node(pod).n > 0)
+                map_put(nodes, pod_node(pod), (void *)((intptr_t)map_get(nodes, pod_node(pod)) + 1));
+        if (!owner)
+            break;
+    }
+}
+
+static void plan_removals(const struct view *v, const struct obj *rs, struct plan *out, struct pods *pods, size_t n)
+{
+    AUTO(map_fini) struct map nodes = MAP;
+    family_count(v, rs, &nodes);
+    struct ranked *ranked = arena_alloc(&out->arena, pods->active.n * sizeof *ranked);
+    for (size_t i = 0; i < pods->active.n; i++) {
+        struct obj *pod = pods->active.p[i];
+        ranked[i] = (struct ranked){pod, (intptr_t)map_get(&nodes, pod_node(pod)), v->now};
+    }
+    qsort(ranked, pods->active.n, sizeof *ranked, ranked_cmp);
+    for (size_t i = 0; i < MIN(n, BURST); i++) {
+        struct action *a = plan_delete(out, ranked[i].pod);
+        a->done = plan_event_of(out, rs, "Normal", "SuccessfulDelete", "Deleted pod: " STR_FMT,
+                                STR_ARG(ranked[i].pod->name));
+        a->failed = plan_event_of(out, rs, "Warning", "FailedDelete", "Error deleting: ");
+    }
+}
+
+static struct val pod_of_template(struct plan *out, const struct obj *rs, struct str prefix)
+{
+    struct arena *a = &out->arena;
+    const struct val *template = val_get(obj_spec(rs), N(template)), *from = val_get(template, N(metadata));
+    struct val pod = val_map();
+    struct val *meta = val_set(a, &pod, N(metadata), val_map());
+    val_set_text(a, meta, N(generateName), prefix);
+    const struct name *const kept[] = {N(labels), N(annotations), N(finalizers)};
+    for (size_t i = 0; i < countof(kept); i++)
+        if (val_get(from, kept[i]))
+            val_set(a, meta, kept[i], val_copy(a, val_get(from, kept[i])));
+    struct val owners = val_list();
+    val_add(a, &owners, owner_ref(a, rs));
+    val_set(a, meta, N(ownerReferences), owners);
+    if (val_get(template, N(spec)))
+        val_set(a, &pod, N(spec), val_copy(a, val_get(template, N(spec))));
+    return pod;
+}
+
+/* One pod, then two, then four: where creating fails (a quota, an admission rule) few calls find that out. */
+static void plan_creations(const struct view *v, const struct obj *rs, struct plan *out, size_t n)
+{
+    struct arena *a = &out->arena;
+    struct str prefix = arena_fmt(a, STR_FMT "-", STR_ARG(rs->name));
+    struct str seed = arena_fmt(a, STR_FMT "/%lld", STR_ARG(rs->uid), (long long)rs->rev);
+    n = MIN(n, BURST);
+    int64_t salt = 0;
+    for (size_t made = 0, batch = 1, left = 1; made < n; salt++) {
+        struct str name = arena_fmt(a, STR_FMT STR_FMT, STR_ARG(str_sub(prefix, 0, 58)),
+                                    STR_ARG(name_suffix(a, seed, salt)));
+        if (view_get(v, K(Pod), rs->ns, name))
+            continue;
+        struct action *act = plan_create(out, K(Pod), rs->ns, name, pod_of_template(out, rs, prefix));
+        act->done = plan_event_of(out, rs, "Normal", "SuccessfulCreate", "Created pod: " STR_FMT, STR_ARG(name));
+        act->failed = plan_event_of(out, rs, "Warning", "FailedCreate", "Error creating: ");
+        made++;
+        if (--left == 0 && made < n) {
+            left = batch *= 2;
+            plan_step(out);
+        }
+    }
+}
+
+static void status_condition(struct plan *out, const struct view *v, struct val *status, int64_t diff)
+{
+    struct arena *a = &out->arena;
+    bool failing = v->trouble.n > 0 && diff != 0;
+    struct val list = val_list();
+    val_each_item (it, val_get(status, N(conditions))) {
+        if (!str_eqz(val_text_at(it, N(type)), "ReplicaFailure"))
+            val_add(a, &list, *it);
+        else if (failing) { /* as upstream: the first message stays until it is over */
+            return;
+        }
+    }
+    if (failing) {
+        struct val c = val_map();
+        val_set_text(a, &c, N(type), S("ReplicaFailure"));
+        val_set_text(a, &c, N(status), S("True"));
+        val_set(a, &c, N(lastTransitionTime), val_str(a, time_text(a, v->now)));
+        val_set_text(a, &c, N(reason), diff < 0 ? S("FailedCreate") : S("FailedDelete"));
+        val_set(a, &c, N(message), val_str(a, v->trouble));
+        val_add(a, &list, c);
+    }
+    if (list.n > 0)
+        val_set(a, status, N(conditions), list);
+    else
+        val_del(status, N(conditions));
+}
+
+static void count_set(struct arena *a, struct val *status, const struct name *name, int64_t n)
+{
+    if (n > 0 || name == N(replicas) || name == N(terminatingReplicas))
+        val_set_num(a, status, name, n);
+    else
+        val_del(status, name);
+}
+
+static bool carries(const struct val *labels, const struct val *wanted)
+{
+    val_each_member (it, wanted)
+        if (!val_equal(val_get_str(labels, it->name->s), &it->v))
+            return false;
+    return true;
+}
+
+static void plan_status(const struct view *v, const struct obj *rs, struct plan *out, struct pods *pods, int64_t diff)
+{
+    int64_t ready = 0, available = 0, labelled = 0, at = 0;
+    int64_t min_ready = val_num_at(obj_spec(rs), 0, N(minReadySeconds));
+    const struct val *labels = val_at(obj_spec(rs), N(template), N(metadata), N(labels));
+    array_each (it, &pods->active) {
+        labelled += carries(obj_labels(*it), labels);
+        ready += pod_is_ready(*it);
+        available += pod_is_available(*it, min_ready, v->now, &at);
+    }
+    if (at)
+        plan_again(out, at);
+    struct val tree = plan_edit(out, rs);
+    struct val *status = val_need_map(&out->arena, &tree, N(status));
+    count_set(&out->arena, status, N(replicas), (int64_t)pods->active.n);
+    count_set(&out->arena, status, N(fullyLabeledReplicas), labelled);
+    count_set(&out->arena, status, N(readyReplicas), ready);
+    count_set(&out->arena, status, N(availableReplicas), available);
+    count_set(&out->arena, status, N(terminatingReplicas), pods->terminating);
+    val_set_num(&out->arena, status, N(observedGeneration), obj_generation(rs));
+    status_condition(out, v, status, diff);
+    plan_update(out, rs, S("status"), tree);
+}
+
+static void replicaset_plan(const struct view *v, struct key key, struct plan *out)
+{
+    const struct obj *rs = view_get(v, K(ReplicaSet), key.ns, key.name);
+    if (!rs)
+        return;
+    struct pods pods = {0};
+    pods_collect(v, rs, out, &pods);
+    int64_t wanted = val_num_at(obj_spec(rs), 1, N(replicas)), diff = (int64_t)pods.active.n - wanted;
+    plan_status(v, rs, out, &pods, diff);
+    if (v->trouble.n > 0 && diff != 0)
+        plan_why(out, "%lld of %lld pods: " STR_FMT, (long long)pods.active.n, (long long)wanted,
+                 STR_ARG(v->trouble));
+    if (!obj_deleting(rs) && diff < 0)
+        plan_creations(v, rs, out, (size_t)-diff);
+    else if (!obj_deleting(rs) && diff > 0)
+        plan_removals(v, rs, out, &pods, (size_t)diff);
+    array_fini(&pods.mine);
+    array_fini(&pods.active);
+}
+
+/* A pod concerns its controller; an orphan all sets of its namespace that would take it. */
+static void keys_of_pod(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                        void *arg)
+{
+    keys_of_controller(v, was, now, K(ReplicaSet), add, arg);
+    if (!now || obj_controller(now))
+        return;
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct obj *rs;
+    for (struct objset_iter it = view_with(v, K(ReplicaSet), &index_namespace, now->ns); (rs = objset_next(&it));) {
+        struct selector *s;
+        struct err err = ERR;
+        if (selector_of(&a, val_get(obj_spec(rs), N(selector)), &s, &err) && selector_matches(s, obj_labels(now)))
+            add(arg, rs->ns, rs->name);
+    }
+}
+
+static const struct controller_watch watches[] = {{K(ReplicaSet), keys_self}, {K(Pod), keys_of_pod}, {0}};
+const struct controller replicaset_controller = {
+    .name = "replicaset",
+    .component = "replicaset-controller",
+    .account = "replicaset-controller",
+    .watches = watches,
+    .plan = replicaset_plan,
+};
