@@ -1,0 +1,349 @@
+/* Does a pod fit on a node, and which one is best. Order and texts of the filters as upstream's default profile has
+ * them: a node says the first thing that it has against the pod. */
+#include "control/pods.h"
+#include "control/sched.h"
+
+static bool number_of(struct str s, int64_t *n)
+{
+    return str_to_i64(s, INT64_MIN, INT64_MAX, n);
+}
+
+static bool has_value(const struct val *values, struct str value)
+{
+    val_each_item (it, values)
+        if (str_eq(val_text(it), value))
+            return true;
+    return false;
+}
+
+static bool requirement_matches(const struct val *r, const struct val *have)
+{
+    struct str op = val_text_at(r, N(operator)), value = val_text(have);
+    const struct val *values = val_get(r, N(values));
+    if (str_eqz(op, "In"))
+        return have && has_value(values, value);
+    if (str_eqz(op, "NotIn"))
+        return !have || !has_value(values, value);
+    if (str_eqz(op, "Exists"))
+        return have != NULL;
+    if (str_eqz(op, "DoesNotExist"))
+        return !have;
+    int64_t x, y;
+    if (!have || !number_of(value, &x) || !number_of(val_text(val_item(values, 0)), &y))
+        return false;
+    return str_eqz(op, "Gt") ? x > y : x < y;
+}
+
+bool node_term_matches(const struct val *term, const struct obj *node)
+{
+    const struct val *labels = val_get(term, N(matchExpressions)), *fields = val_get(term, N(matchFields));
+    if (val_len(labels) + val_len(fields) == 0)
+        return false; /* an empty term matches nothing */
+    val_each_item (it, labels)
+        if (!requirement_matches(it, val_get_str(obj_labels(node), val_text_at(it, N(key)))))
+            return false;
+    val_each_item (it, fields)
+        if (!requirement_matches(it, val_get(obj_meta(node), N(name)))) /* metadata.name is the only one */
+            return false;
+    return true;
+}
+
+bool node_selected(const struct obj *pod, const struct obj *node)
+{
+    val_each_member (it, val_get(obj_spec(pod), N(nodeSelector)))
+        if (!val_equal(val_get_str(obj_labels(node), it->name->s), &it->v))
+            return false;
+    const struct val *required = val_at(obj_spec(pod), N(affinity), N(nodeAffinity),
+                                        N(requiredDuringSchedulingIgnoredDuringExecution));
+    if (!required)
+        return true;
+    val_each_item (it, val_get(required, N(nodeSelectorTerms)))
+        if (node_term_matches(it, node))
+            return true;
+    return false;
+}
+
+bool taint_tolerated(const struct val *tolerations, const struct val *taint)
+{
+    struct str key = val_text_at(taint, N(key)), effect = val_text_at(taint, N(effect));
+    val_each_item (t, tolerations) {
+        struct str e = val_text_at(t, N(effect)), k = val_text_at(t, N(key)), op = val_text_at(t, N(operator));
+        if (e.n > 0 && !str_eq(e, effect))
+            continue;
+        if (k.n > 0 && !str_eq(k, key))
+            continue;
+        if (str_eqz(op, "Exists") || (k.n > 0 && str_eq(val_text_at(t, N(value)), val_text_at(taint, N(value)))))
+            return true;
+    }
+    return false;
+}
+
+bool taints_tolerated(const struct obj *pod, const struct obj *node, const char *effect, const char *or_effect)
+{
+    val_each_item (t, val_get(obj_spec(node), N(taints))) {
+        struct str e = val_text_at(t, N(effect));
+        if ((str_eqz(e, effect) || str_eqz(e, or_effect)) &&
+            !taint_tolerated(val_get(obj_spec(pod), N(tolerations)), t))
+            return false;
+    }
+    return true;
+}
+
+static bool unschedulable(const struct obj *pod, const struct obj *node)
+{
+    if (!val_true(val_get(obj_spec(node), N(unschedulable))))
+        return false;
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val taint = val_map();
+    val_set_text(&a, &taint, N(key), S("node.kubernetes.io/unschedulable"));
+    val_set_text(&a, &taint, N(effect), S("NoSchedule"));
+    return !taint_tolerated(val_get(obj_spec(pod), N(tolerations)), &taint);
+}
+
+static bool any_ip(struct str ip)
+{
+    return ip.n == 0 || str_eqz(ip, "0.0.0.0") || str_eqz(ip, "::");
+}
+
+static bool port_clashes(const struct val *x, const struct val *y)
+{
+    struct str ix = val_text_at(x, N(hostIP)), iy = val_text_at(y, N(hostIP));
+    return val_num_at(x, 0, N(hostPort)) == val_num_at(y, 0, N(hostPort)) &&
+           str_eq(val_text_at(x, N(protocol)), val_text_at(y, N(protocol))) &&
+           (any_ip(ix) || any_ip(iy) || str_eq(ix, iy));
+}
+
+static bool ports_clash(const struct obj *pod, const struct obj *other)
+{
+    val_each_item (c, val_get(obj_spec(pod), N(containers)))
+        val_each_item (p, val_get(c, N(ports))) {
+            if (val_num_at(p, 0, N(hostPort)) == 0)
+                continue;
+            val_each_item (d, val_get(obj_spec(other), N(containers)))
+                val_each_item (q, val_get(d, N(ports)))
+                    if (port_clashes(p, q))
+                        return true;
+        }
+    return false;
+}
+
+static bool ports_free(const struct obj *pod, const struct sched_node *n)
+{
+    for (size_t i = 0; n->ports > 0 && i < n->pods.n; i++)
+        if (ports_clash(pod, n->pods.p[i]->obj))
+            return false;
+    return true;
+}
+
+/* ---- the decision ---- */
+
+struct asking {
+    struct sched *sched;
+    const struct obj *pod;
+    struct arena *arena;
+    struct pre *pre;
+    int64_t ask[SCHED_RESOURCES];
+    struct map reasons; /* text -> how many nodes say so */
+    size_t helpless;    /* nodes where no preemption could help */
+    unsigned wake;
+};
+
+static void reason_add(struct asking *q, const char *text)
+{
+    struct str t = str_of(text);
+    map_put(&q->reasons, t, (void *)((intptr_t)map_get(&q->reasons, t) + 1));
+}
+
+/* Adds a reason for each resource that is short. False: at least one is. */
+static bool resources_fit(struct asking *q, const struct sched_node *n, bool *resolvable)
+{
+    bool fits = true;
+    if (n->requested[RES_PODS] + 1 > n->allocatable[RES_PODS]) {
+        reason_add(q, "Too many pods");
+        fits = false;
+    }
+    map_each (it, &q->sched->resources) {
+        size_t id = (size_t)(intptr_t)it->value - 1;
+        if (id == RES_PODS || q->ask[id] == 0 || q->ask[id] <= n->allocatable[id] - n->requested[id])
+            continue;
+        reason_add(q, arena_fmt(q->arena, "Insufficient " STR_FMT, STR_ARG(it->key)).p);
+        fits = false;
+        if (q->ask[id] > n->allocatable[id])
+            *resolvable = false;
+    }
+    return fits;
+}
+
+static bool node_fits(struct asking *q, const struct sched_node *n)
+{
+    const struct obj *node = n->obj, *pod = q->pod;
+    struct str wanted = val_text_at(obj_spec(pod), N(nodeName));
+    const char *reason = NULL;
+    bool resolvable = true;
+    if (unschedulable(pod, node))
+        reason = "node(s) were unschedulable", resolvable = false, q->wake |= WAKE_NODE;
+    else if (wanted.n > 0 && !str_eq(wanted, node->name))
+        reason = "node(s) didn't match the requested node name", resolvable = false, q->wake |= WAKE_NODE;
+    else if (!taints_tolerated(pod, node, "NoSchedule", "NoExecute"))
+        reason = "node(s) had untolerated taint(s)", resolvable = false, q->wake |= WAKE_NODE;
+    else if (!node_selected(pod, node))
+        reason = "node(s) didn't match Pod's node affinity/selector", resolvable = false, q->wake |= WAKE_NODE;
+    else if (!ports_free(pod, n))
+        reason = "node(s) didn't have free ports for the requested pod ports", q->wake |= WAKE_NODE | WAKE_POD_GONE;
+    else if (!resources_fit(q, n, &resolvable))
+        q->wake |= WAKE_NODE | WAKE_POD_GONE;
+    else if ((reason = pre_filter(q->pre, n, &resolvable)))
+        q->wake |= WAKE_NODE | WAKE_POD_GONE | WAKE_POD_CAME;
+    else
+        return true;
+    if (reason)
+        reason_add(q, reason);
+    q->helpless += !resolvable;
+    return false;
+}
+
+static int text_cmp(const void *a, const void *b)
+{
+    return str_cmp(*(const struct str *)a, *(const struct str *)b);
+}
+
+/* "2 Insufficient cpu, 1 node(s) were unschedulable": sorted as texts, as upstream sorts them. */
+static void reasons_text(struct asking *q, struct strbuf *b)
+{
+    struct str texts[64 + SCHED_RESOURCES];
+    size_t n = 0;
+    map_each (it, &q->reasons)
+        if (n < countof(texts))
+            texts[n++] = arena_fmt(q->arena, "%d " STR_FMT, (int)(intptr_t)it->value, STR_ARG(it->key));
+    qsort(texts, n, sizeof *texts, text_cmp);
+    for (size_t i = 0; i < n; i++)
+        strbuf_addf(b, "%s" STR_FMT, i ? ", " : "", STR_ARG(texts[i]));
+}
+
+static struct str refusal(struct asking *q)
+{
+    size_t nodes = q->sched->nnodes;
+    if (nodes == 0) {
+        q->wake |= WAKE_NODE;
+        return S("no nodes available to schedule pods");
+    }
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    strbuf_addf(&b, "0/%zu nodes are available: ", nodes);
+    reasons_text(q, &b);
+    strbuf_addz(&b, ". ");
+    if (str_eqz(val_text_at(obj_spec(q->pod), N(preemptionPolicy)), "Never")) {
+        strbuf_addz(&b, "preemption: not eligible due to preemptionPolicy=Never.");
+        return str_dup(q->arena, strbuf_str(&b));
+    }
+    struct map why = MAP;
+    map_fini(&q->reasons);
+    q->reasons = why;
+    strbuf_addf(&b, "no new claims to deallocate, preemption: 0/%zu nodes are available: ", nodes);
+    for (size_t i = 0; i < q->helpless; i++)
+        reason_add(q, "Preemption is not helpful for scheduling");
+    for (size_t i = q->helpless; i < nodes; i++)
+        reason_add(q, "No preemption victims found for incoming pod");
+    reasons_text(q, &b);
+    strbuf_addc(&b, '.');
+    return str_dup(q->arena, strbuf_str(&b));
+}
+
+/* ---- scores, 0..100 each ---- */
+
+static int64_t clamp(int64_t x)
+{
+    return MAX(0, MIN(100, x));
+}
+
+/* NodeResourcesLeastAllocated and ...BalancedAllocation over cpu and memory. */
+static int64_t score_resources(const struct asking *q, const struct sched_node *n)
+{
+    int64_t least = 0, weight = 0;
+    double part[2] = {0};
+    const int ids[2] = {RES_CPU, RES_MEMORY};
+    const int64_t floor[2] = {100, 200 * 1024 * 1024};
+    for (int i = 0; i < 2; i++) {
+        int64_t has = n->allocatable[ids[i]], ask = q->ask[ids[i]];
+        if (has == 0)
+            continue;
+        int64_t used = n->asked[i] + (ask ? ask : floor[i]);
+        least += clamp((has - used) * 100 / has);
+        weight++;
+        part[i] = MIN(1.0, (double)(n->requested[ids[i]] + ask) / (double)has);
+    }
+    double skew = part[0] > part[1] ? part[0] - part[1] : part[1] - part[0];
+    return (weight ? least / weight : 0) + clamp((int64_t)((1.0 - skew / 2) * 100));
+}
+
+static int64_t preferred_affinity(const struct obj *pod, const struct obj *node)
+{
+    int64_t sum = 0;
+    val_each_item (
+        it, val_at(obj_spec(pod), N(affinity), N(nodeAffinity), N(preferredDuringSchedulingIgnoredDuringExecution))) {
+        const struct val *term = val_get(it, N(preference));
+        bool empty = val_len(val_get(term, N(matchExpressions))) + val_len(val_get(term, N(matchFields))) == 0;
+        if (empty || node_term_matches(term, node))
+            sum += val_num_at(it, 0, N(weight));
+    }
+    return sum;
+}
+
+static int64_t soft_taints(const struct obj *pod, const struct obj *node)
+{
+    int64_t n = 0;
+    val_each_item (t, val_get(obj_spec(node), N(taints)))
+        if (str_eqz(val_text_at(t, N(effect)), "PreferNoSchedule") &&
+            !taint_tolerated(val_get(obj_spec(pod), N(tolerations)), t))
+            n++;
+    return n;
+}
+
+static struct sched_node *best_of(struct asking *q, struct sched_node **nodes, size_t n)
+{
+    int64_t *mem = arena_alloc(q->arena, 4 * n * sizeof *mem), *spread = mem, *kin = mem + n, *liked = mem + 2 * n,
+            *soft = mem + 3 * n, most_liked = 0, most_soft = 0;
+    pre_score(q->pre, nodes, n, spread, kin);
+    for (size_t i = 0; i < n; i++) {
+        liked[i] = preferred_affinity(q->pod, nodes[i]->obj);
+        soft[i] = soft_taints(q->pod, nodes[i]->obj);
+        most_liked = MAX(most_liked, liked[i]);
+        most_soft = MAX(most_soft, soft[i]);
+    }
+    struct sched_node *best = NULL;
+    int64_t best_score = -1;
+    uint64_t best_draw = 0;
+    for (size_t i = 0; i < n; i++) {
+        int64_t score = score_resources(q, nodes[i]) + 2 * spread[i] + 2 * kin[i];
+        score += 2 * (most_liked ? liked[i] * 100 / most_liked : 0);
+        score += 3 * (most_soft ? 100 - soft[i] * 100 / most_soft : 100);
+        /* equal ones share by chance, but the same pod always draws the same */
+        uint64_t draw = stable_hash(str_of(nodes[i]->name), stable_hash(q->pod->uid, 1));
+        if (score > best_score || (score == best_score && draw > best_draw)) {
+            best = nodes[i];
+            best_score = score;
+            best_draw = draw;
+        }
+    }
+    return best;
+}
+
+void schedule(struct sched *s, const struct view *v, const struct obj *pod, struct arena *a, struct decision *out)
+{
+    struct asking q = {.sched = s, .pod = pod, .arena = a};
+    *out = (struct decision){0};
+    sched_requests(s, pod, q.ask);
+    q.pre = pre_make(s, v, pod, a);
+    struct sched_node **fit = arena_alloc(a, (map_len(&s->nodes) + 1) * sizeof *fit);
+    map_each (it, &s->nodes) {
+        struct sched_node *n = it->value;
+        if (n->obj && !obj_deleting(n->obj) && node_fits(&q, n))
+            fit[out->feasible++] = n;
+    }
+    if (out->feasible > 0)
+        out->node = best_of(&q, fit, out->feasible);
+    else
+        out->message = refusal(&q);
+    out->wake = q.wake;
+    map_fini(&q.reasons);
+    pre_free(q.pre);
+}

@@ -1,0 +1,376 @@
+/* Where the pods of others are: topology spread constraints, pod affinity and anti-affinity (KEP-895, upstream's
+ * PodTopologySpread and InterPodAffinity). All is counted once a pod, by domain, then each node is a few lookups. */
+#include "api/selector.h"
+#include "control/pods.h"
+#include "control/sched.h"
+
+struct constraint {
+    struct str key;
+    int64_t skew, min_domains;
+    struct selector *selector;
+    bool hard, self, by_taints, by_affinity;
+    struct map count; /* value of the key -> pods + 1 */
+    int64_t least;    /* pods in the emptiest domain */
+};
+struct term {
+    struct str key;
+    struct selector *selector, *namespaces; /* namespaces NULL: only listed ones */
+    const struct val *listed;
+    struct str own; /* the namespace of the pod that has the term */
+    int64_t weight;
+    struct map count; /* value of the key -> pods that match */
+};
+struct pre {
+    struct sched *sched;
+    const struct view *view;
+    const struct obj *pod;
+    struct arena *arena;
+    struct constraint *constraints;
+    size_t nconstraints;
+    struct term *near, *apart, *liked; /* required affinity, anti-affinity; preferred of both (weight < 0: apart) */
+    size_t nnear, napart, nliked;
+    bool first;           /* nobody matches its own affinity yet, it does itself: it may go anywhere */
+    struct map forbidden; /* "key=value" where a pod does not want this one */
+};
+
+static struct str label(const struct obj *o, struct str key)
+{
+    return val_text(val_get_str(obj_labels(o), key));
+}
+
+static bool labelled(const struct obj *o, struct str key)
+{
+    return val_get_str(obj_labels(o), key) != NULL;
+}
+
+static int64_t tally(const struct map *m, struct str key)
+{
+    return (int64_t)(intptr_t)map_get(m, key);
+}
+
+static void tally_add(struct map *m, struct str key, int64_t n)
+{
+    map_put(m, key, (void *)(intptr_t)(tally(m, key) + n));
+}
+
+/* labelSelector with the pod's own values of matchLabelKeys added, mismatchLabelKeys left out. */
+static struct selector *selector_with(struct arena *a, const struct val *s, const struct val *more,
+                                      const struct val *less, const struct obj *pod)
+{
+    struct val v = s ? val_copy(a, s) : VAL_NONE;
+    const struct val *lists[] = {more, less};
+    for (size_t i = 0; s && i < countof(lists); i++)
+        val_each_item (it, lists[i]) {
+            const struct val *have = val_get_str(obj_labels(pod), val_text(it));
+            if (!have)
+                continue;
+            struct val *all = val_get_mut(&v, N(matchExpressions)), r = val_map(), values = val_list();
+            if (!all)
+                all = val_set(a, &v, N(matchExpressions), val_list());
+            val_set(a, &r, N(key), val_copy(a, it));
+            val_set_text(a, &r, N(operator), i == 0 ? S("In") : S("NotIn"));
+            val_add(a, &values, val_copy(a, have));
+            val_set(a, &r, N(values), values);
+            val_add(a, all, r);
+        }
+    struct selector *out = NULL;
+    struct err err = ERR;
+    return selector_of(a, s ? &v : NULL, &out, &err) ? out : NULL;
+}
+
+/* ---- spreading ---- */
+
+static bool node_counts(const struct pre *p, const struct constraint *c, const struct obj *node)
+{
+    for (size_t i = 0; i < p->nconstraints; i++)
+        if (p->constraints[i].hard == c->hard && !labelled(node, p->constraints[i].key))
+            return false;
+    return (!c->by_affinity || node_selected(p->pod, node)) &&
+           (!c->by_taints || taints_tolerated(p->pod, node, "NoSchedule", "NoExecute"));
+}
+
+static void constraint_count(struct pre *p, struct constraint *c)
+{
+    map_each (it, &p->sched->nodes) {
+        struct sched_node *n = it->value;
+        if (!n->obj || !node_counts(p, c, n->obj))
+            continue;
+        struct str value = label(n->obj, c->key);
+        if (!map_get(&c->count, value))
+            tally_add(&c->count, value, 1);
+        int64_t matching = 0;
+        array_each (q, &n->pods)
+            if (str_eq((*q)->obj->ns, p->pod->ns) && !obj_deleting((*q)->obj) &&
+                selector_matches(c->selector, obj_labels((*q)->obj)))
+                matching++;
+        tally_add(&c->count, value, matching);
+    }
+    c->least = INT64_MAX;
+    map_each (it, &c->count)
+        c->least = MIN(c->least, (int64_t)(intptr_t)it->value - 1);
+    if (map_len(&c->count) == 0 || (int64_t)map_len(&c->count) < c->min_domains)
+        c->least = 0;
+}
+
+static void constraint_push(struct pre *p, struct constraint c)
+{
+    if (!c.selector)
+        return;
+    c.self = selector_matches(c.selector, obj_labels(p->pod));
+    p->constraints[p->nconstraints++] = c;
+}
+
+static void constraints_read(struct pre *p, const struct val *list)
+{
+    p->constraints = arena_alloc(p->arena, (val_len(list) + 1) * sizeof *p->constraints);
+    val_each_item (it, list)
+        constraint_push(p, (struct constraint){
+                               .key = val_text_at(it, N(topologyKey)),
+                               .skew = val_num_at(it, 1, N(maxSkew)),
+                               .min_domains = val_num_at(it, 1, N(minDomains)),
+                               .hard = !str_eqz(val_text_at(it, N(whenUnsatisfiable)), "ScheduleAnyway"),
+                               .by_affinity = !str_eqz(val_text_at(it, N(nodeAffinityPolicy)), "Ignore"),
+                               .by_taints = str_eqz(val_text_at(it, N(nodeTaintsPolicy)), "Honor"),
+                               .selector = selector_with(p->arena, val_get(it, N(labelSelector)),
+                                                         val_get(it, N(matchLabelKeys)), NULL, p->pod),
+                           });
+}
+
+/* Without constraints of its own a pod is spread softly with its kin: those that the same services, or the same
+ * ReplicaSet, select (upstream: default constraints, zone 5 and host 3). */
+static void constraints_default(struct pre *p)
+{
+    struct selector *kin = NULL;
+    struct err err = ERR;
+    const struct val *owner = obj_controller(p->pod);
+    const struct obj *rs = owner && str_eqz(val_text_at(owner, N(kind)), "ReplicaSet")
+                               ? view_get(p->view, K(ReplicaSet), p->pod->ns, val_text_at(owner, N(name)))
+                               : NULL;
+    if (rs && !selector_of(p->arena, val_get(obj_spec(rs), N(selector)), &kin, &err))
+        kin = NULL;
+    struct obj *svc;
+    for (struct objset_iter it = view_with(p->view, K(Service), &index_namespace, p->pod->ns);
+         !kin && (svc = objset_next(&it));) {
+        struct selector *s = selector_of_map(p->arena, val_get(obj_spec(svc), N(selector)));
+        if (selector_matches(s, obj_labels(p->pod)))
+            kin = s;
+    }
+    if (!kin)
+        return;
+    p->constraints = arena_alloc(p->arena, 2 * sizeof *p->constraints);
+    static const struct str keys[] = {S_INIT("kubernetes.io/hostname"), S_INIT("topology.kubernetes.io/zone")};
+    for (int i = 0; i < 2; i++) {
+        bool known = true; /* a node without zones would drop out of every count */
+        map_each (it, &p->sched->nodes)
+            known &= !((struct sched_node *)it->value)->obj ||
+                     labelled(((struct sched_node *)it->value)->obj, keys[i]);
+        if (known)
+            constraint_push(
+                p, (struct constraint){.key = keys[i], .skew = i ? 5 : 3, .selector = kin, .by_affinity = true});
+    }
+}
+
+/* ---- affinity ---- */
+
+static struct term term_read(struct arena *a, const struct val *v, const struct obj *pod, int64_t weight)
+{
+    struct err err = ERR;
+    struct term t = {.key = val_text_at(v, N(topologyKey)),
+                     .selector = selector_with(a, val_get(v, N(labelSelector)), val_get(v, N(matchLabelKeys)),
+                                               val_get(v, N(mismatchLabelKeys)), pod),
+                     .listed = val_get(v, N(namespaces)),
+                     .own = pod->ns,
+                     .weight = weight};
+    const struct val *ns = val_get(v, N(namespaceSelector));
+    if (ns && !selector_of(a, ns, &t.namespaces, &err))
+        t.namespaces = NULL;
+    return t;
+}
+
+static bool term_matches(const struct term *t, const struct view *v, const struct obj *other)
+{
+    bool in = false;
+    val_each_item (it, t->listed)
+        in |= str_eq(val_text(it), other->ns);
+    if (t->namespaces) {
+        const struct obj *ns = v ? view_get(v, K(Namespace), S(""), other->ns) : NULL;
+        in |= selector_is_everything(t->namespaces) || (ns && selector_matches(t->namespaces, obj_labels(ns)));
+    } else if (val_len(t->listed) == 0) {
+        in = str_eq(t->own, other->ns);
+    }
+    return in && t->selector && selector_matches(t->selector, obj_labels(other));
+}
+
+static struct term *terms_read(struct pre *p, const struct val *list, size_t *n)
+{
+    struct term *terms = arena_alloc(p->arena, (val_len(list) + 1) * sizeof *terms);
+    val_each_item (it, list)
+        terms[(*n)++] = term_read(p->arena, it, p->pod, 0);
+    return terms;
+}
+
+static void liked_read(struct pre *p)
+{
+    const struct val *affinity = val_get(obj_spec(p->pod), N(affinity));
+    const struct val *near = val_at(affinity, N(podAffinity), N(preferredDuringSchedulingIgnoredDuringExecution));
+    const struct val *apart = val_at(affinity, N(podAntiAffinity),
+                                     N(preferredDuringSchedulingIgnoredDuringExecution));
+    p->liked = arena_alloc(p->arena, (val_len(near) + val_len(apart) + 1) * sizeof *p->liked);
+    val_each_item (it, near)
+        p->liked[p->nliked++] = term_read(p->arena, val_get(it, N(podAffinityTerm)), p->pod,
+                                          val_num_at(it, 0, N(weight)));
+    val_each_item (it, apart)
+        p->liked[p->nliked++] = term_read(p->arena, val_get(it, N(podAffinityTerm)), p->pod,
+                                          -val_num_at(it, 0, N(weight)));
+}
+
+static bool near_all(const struct pre *p, const struct obj *other)
+{
+    for (size_t i = 0; i < p->nnear; i++)
+        if (!term_matches(&p->near[i], p->view, other))
+            return false;
+    return true;
+}
+
+static void terms_count(struct pre *p)
+{
+    p->first = true;
+    map_each (it, &p->sched->nodes) {
+        struct sched_node *n = it->value;
+        if (!n->obj)
+            continue;
+        array_each (q, &n->pods) {
+            const struct obj *other = (*q)->obj;
+            if (p->nnear > 0 && near_all(p, other)) {
+                for (size_t i = 0; i < p->nnear; i++)
+                    if (labelled(n->obj, p->near[i].key)) {
+                        tally_add(&p->near[i].count, label(n->obj, p->near[i].key), 1);
+                        p->first = false;
+                    }
+            }
+            for (size_t i = 0; i < p->napart; i++)
+                if (labelled(n->obj, p->apart[i].key) && term_matches(&p->apart[i], p->view, other))
+                    tally_add(&p->apart[i].count, label(n->obj, p->apart[i].key), 1);
+            for (size_t i = 0; i < p->nliked; i++)
+                if (labelled(n->obj, p->liked[i].key) && term_matches(&p->liked[i], p->view, other))
+                    tally_add(&p->liked[i].count, label(n->obj, p->liked[i].key), 1);
+        }
+    }
+    p->first = p->first && near_all(p, p->pod);
+}
+
+static struct str pair(struct arena *a, struct str key, struct str value)
+{
+    return arena_fmt(a, STR_FMT "=" STR_FMT, STR_ARG(key), STR_ARG(value));
+}
+
+static void forbidden_read(struct pre *p)
+{
+    if (p->sched->nanti == 0)
+        return;
+    map_each (it, &p->sched->pods) {
+        const struct sched_pod *q = it->value;
+        if (!q->anti || !q->node->obj)
+            continue;
+        val_each_item (v, val_at(obj_spec(q->obj), N(affinity), N(podAntiAffinity),
+                                 N(requiredDuringSchedulingIgnoredDuringExecution))) {
+            struct term t = term_read(p->arena, v, q->obj, 0);
+            if (labelled(q->node->obj, t.key) && term_matches(&t, p->view, p->pod))
+                map_put(&p->forbidden, pair(p->arena, t.key, label(q->node->obj, t.key)), p);
+        }
+    }
+}
+
+struct pre *pre_make(struct sched *s, const struct view *v, const struct obj *pod, struct arena *a)
+{
+    struct pre *p = ARENA_NEW(a, struct pre);
+    *p = (struct pre){.sched = s, .view = v, .pod = pod, .arena = a};
+    const struct val *spread = val_get(obj_spec(pod), N(topologySpreadConstraints));
+    const struct val *affinity = val_get(obj_spec(pod), N(affinity));
+    if (val_len(spread) > 0)
+        constraints_read(p, spread);
+    else if (v && s->nnodes > 1)
+        constraints_default(p);
+    for (size_t i = 0; i < p->nconstraints; i++)
+        constraint_count(p, &p->constraints[i]);
+    p->near = terms_read(p, val_at(affinity, N(podAffinity), N(requiredDuringSchedulingIgnoredDuringExecution)),
+                         &p->nnear);
+    p->apart = terms_read(p, val_at(affinity, N(podAntiAffinity), N(requiredDuringSchedulingIgnoredDuringExecution)),
+                          &p->napart);
+    liked_read(p);
+    if (p->nnear + p->napart + p->nliked > 0)
+        terms_count(p);
+    forbidden_read(p);
+    return p;
+}
+
+void pre_free(struct pre *p)
+{
+    for (size_t i = 0; i < p->nconstraints; i++)
+        map_fini(&p->constraints[i].count);
+    struct term *const lists[] = {p->near, p->apart, p->liked};
+    const size_t n[] = {p->nnear, p->napart, p->nliked};
+    for (size_t k = 0; k < countof(lists); k++)
+        for (size_t i = 0; i < n[k]; i++)
+            map_fini(&lists[k][i].count);
+    map_fini(&p->forbidden);
+}
+
+const char *pre_filter(const struct pre *p, const struct sched_node *n, bool *resolvable)
+{
+    for (size_t i = 0; i < p->nconstraints; i++) {
+        const struct constraint *c = &p->constraints[i];
+        if (!c->hard)
+            continue;
+        if (!labelled(n->obj, c->key)) {
+            *resolvable = false;
+            return "node(s) didn't match pod topology spread constraints (missing required label)";
+        }
+        int64_t there = tally(&c->count, label(n->obj, c->key));
+        if (MAX(0, there - 1) + c->self - c->least > c->skew)
+            return "node(s) didn't match pod topology spread constraints";
+    }
+    for (size_t i = 0; i < p->nnear; i++)
+        if (!labelled(n->obj, p->near[i].key) ||
+            (tally(&p->near[i].count, label(n->obj, p->near[i].key)) == 0 && !p->first)) {
+            *resolvable = false;
+            return "node(s) didn't match pod affinity rules";
+        }
+    for (size_t i = 0; i < p->napart; i++)
+        if (labelled(n->obj, p->apart[i].key) && tally(&p->apart[i].count, label(n->obj, p->apart[i].key)) > 0)
+            return "node(s) didn't match pod anti-affinity rules";
+    if (map_len(&p->forbidden) > 0)
+        val_each_member (it, obj_labels(n->obj))
+            if (map_get(&p->forbidden, pair(p->arena, it->name->s, val_text(&it->v))))
+                return "node(s) didn't satisfy existing pods anti-affinity rules";
+    return NULL;
+}
+
+/* To 0..100, the greatest best. */
+static void normalise(int64_t *x, size_t n)
+{
+    int64_t least = INT64_MAX, most = INT64_MIN;
+    for (size_t i = 0; i < n; i++) {
+        least = MIN(least, x[i]);
+        most = MAX(most, x[i]);
+    }
+    for (size_t i = 0; i < n; i++)
+        x[i] = most > least ? (x[i] - least) * 100 / (most - least) : 0;
+}
+
+void pre_score(const struct pre *p, struct sched_node *const *nodes, size_t n, int64_t *spread, int64_t *affinity)
+{
+    for (size_t i = 0; i < n; i++) {
+        spread[i] = affinity[i] = 0;
+        for (size_t k = 0; k < p->nconstraints; k++) {
+            const struct constraint *c = &p->constraints[k];
+            if (!c->hard && labelled(nodes[i]->obj, c->key))
+                spread[i] -= MAX(0, tally(&c->count, label(nodes[i]->obj, c->key)) - 1) * 16;
+        }
+        for (size_t k = 0; k < p->nliked; k++)
+            if (labelled(nodes[i]->obj, p->liked[k].key))
+                affinity[i] += p->liked[k].weight * tally(&p->liked[k].count, label(nodes[i]->obj, p->liked[k].key));
+    }
+    normalise(spread, n);
+    normalise(affinity, n);
+}

@@ -1,0 +1,369 @@
+/* The scheduler's shell: who waits, whom to look at next, binding. What it decides is schedule() of sched.h. */
+#include "control/scheduler.h"
+#include "base/heap.h"
+#include "base/log.h"
+#include "client/events.h"
+#include "client/workqueue.h"
+#include "control/pods.h"
+#include "control/sched.h"
+
+#define BACKOFF_MIN (50 * NS_PER_MS)
+#define BACKOFF_MAX (10 * NS_PER_S)
+#define A_TURN      32 /* pods looked at before others get the loop */
+
+const struct kind *const scheduler_kinds[] = {K(Pod), K(Node), K(Service), K(ReplicaSet), K(Namespace), NULL};
+
+/* A pod without a node. */
+enum where {
+    ACTIVE,  /* in scheduler->active, next by priority, then by age */
+    BACKING, /* in scheduler->backing until a time */
+    STUCK,   /* until something in `wake` happens */
+    BINDING, /* it has a node in our state; the call is under way, or the watch is to bring it */
+};
+struct waiting {
+    struct scheduler *s;
+    struct obj *pod; /* counted, the newest we know */
+    enum where where;
+    struct heap_node node;
+    int64_t priority, since, until;
+    int attempts;
+    unsigned wake;
+    struct call call;  /* the binding, or the condition */
+    struct str chosen; /* the node's name, while binding */
+    struct arena arena;
+};
+struct scheduler {
+    struct transport *t;
+    const struct view *view;
+    struct sched state;
+    struct events *events;
+    struct map waiting; /* "ns/name" -> struct waiting */
+    struct heap active, backing;
+    struct workqueue *ticks; /* one key: a turn of the scheduler is wanted, now or at a time */
+    size_t calls;
+    bool started;
+};
+#define TICK S("tick")
+
+static bool active_less(const struct heap_node *a, const struct heap_node *b)
+{
+    const struct waiting *x = container_of(a, struct waiting, node), *y = container_of(b, struct waiting, node);
+    if (x->priority != y->priority)
+        return x->priority > y->priority;
+    return x->since != y->since ? x->since < y->since : str_cmp(x->pod->name, y->pod->name) < 0;
+}
+
+static bool backing_less(const struct heap_node *a, const struct heap_node *b)
+{
+    return container_of(a, struct waiting, node)->until < container_of(b, struct waiting, node)->until;
+}
+
+static void leave(struct waiting *w)
+{
+    heap_del(w->where == ACTIVE ? &w->s->active : &w->s->backing, &w->node);
+}
+
+static void activate(struct waiting *w)
+{
+    struct scheduler *s = w->s;
+    leave(w);
+    int64_t now = clock_mono();
+    if (w->until > now) {
+        w->where = BACKING;
+        heap_add(&s->backing, &w->node);
+        workqueue_add_after(s->ticks, TICK, w->until - now);
+    } else {
+        w->where = ACTIVE;
+        heap_add(&s->active, &w->node);
+        workqueue_add(s->ticks, TICK);
+    }
+}
+
+static void back_off(struct waiting *w)
+{
+    int64_t delay = BACKOFF_MIN;
+    for (int i = 1; i < w->attempts && delay < BACKOFF_MAX; i++)
+        delay *= 2;
+    w->until = clock_mono() + MIN(delay, BACKOFF_MAX);
+}
+
+static struct str key_of(struct strbuf *b, const struct obj *pod)
+{
+    strbuf_addf(b, STR_FMT "/" STR_FMT, STR_ARG(pod->ns), STR_ARG(pod->name));
+    return strbuf_str(b);
+}
+
+static void waiting_free(struct waiting *w)
+{
+    struct scheduler *s = w->s;
+    AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
+    map_del(&s->waiting, key_of(&key, w->pod));
+    leave(w);
+    s->calls -= call_active(&w->call);
+    call_cancel(&w->call);
+    obj_unref(w->pod);
+    arena_fini(&w->arena);
+    mem_free(w);
+}
+
+/* ---- what a decision leads to ---- */
+
+static void bind_done(struct call *c)
+{
+    struct waiting *w = container_of(c, struct waiting, call);
+    struct scheduler *s = w->s;
+    s->calls--;
+    if (c->ok) {
+        AUTO(arena_fini) struct arena a = ARENA;
+        events_record(s->events, w->pod, S(""), "Normal", "Scheduled", "Binding",
+                      arena_fmt(&a, "Successfully assigned " STR_FMT "/" STR_FMT " to " STR_FMT, STR_ARG(w->pod->ns),
+                                STR_ARG(w->pod->name), STR_ARG(w->chosen)));
+        return; /* the watch brings the pod with its node and ends the waiting */
+    }
+    log_debug("schedule.bind", "pod=" STR_FMT "/" STR_FMT " error=%s", STR_ARG(w->pod->ns), STR_ARG(w->pod->name),
+              c->err.text);
+    sched_pod_set(&s->state, w->pod->ns, w->pod->name, NULL, S(""));
+    back_off(w);
+    activate(w);
+}
+
+static void bind(struct waiting *w, struct sched_node *node)
+{
+    struct scheduler *s = w->s;
+    leave(w);
+    w->where = BINDING;
+    arena_fini(&w->arena);
+    w->chosen = str_dup(&w->arena, str_of(node->name));
+    sched_pod_set(&s->state, w->pod->ns, w->pod->name, w->pod, w->chosen);
+    struct val body = val_map();
+    struct val *meta = val_set(&w->arena, &body, N(metadata), val_map());
+    val_set_text(&w->arena, &body, N(apiVersion), S("v1"));
+    val_set_text(&w->arena, &body, N(kind), S("Binding"));
+    val_set_text(&w->arena, meta, N(name), w->pod->name);
+    val_set_text(&w->arena, meta, N(namespace), w->pod->ns);
+    val_set_text(&w->arena, meta, N(uid), w->pod->uid);
+    struct val *target = val_set(&w->arena, &body, N(target), val_map());
+    val_set_text(&w->arena, target, N(kind), S("Node"));
+    val_set_text(&w->arena, target, N(name), w->chosen);
+    w->call.done = bind_done;
+    struct call_options o = CALL_OPTIONS(.verb = CALL_CREATE, .kind = K(Pod), .ns = w->pod->ns, .name = w->pod->name,
+                                         .sub = S("binding"), .body = &body);
+    s->calls++;
+    call_start(&w->call, s->t, &o);
+}
+
+static void told_done(struct call *c)
+{
+    struct waiting *w = container_of(c, struct waiting, call);
+    w->s->calls--;
+    if (!c->ok && c->err.kind != E_CONFLICT && c->err.kind != E_NOT_FOUND) {
+        log_debug("schedule.condition", "pod=" STR_FMT "/" STR_FMT " error=%s", STR_ARG(w->pod->ns),
+                  STR_ARG(w->pod->name), c->err.text);
+        back_off(w);
+        activate(w);
+    }
+}
+
+static struct val conditions_with(struct arena *a, const struct obj *pod, struct str message)
+{
+    const struct val *old = condition_get(obj_status(pod), "PodScheduled");
+    struct val c = val_map(), list = val_list();
+    val_set_text(a, &c, N(type), S("PodScheduled"));
+    val_set_num(a, &c, N(observedGeneration), obj_generation(pod));
+    val_set_text(a, &c, N(status), S("False"));
+    val_set(a, &c, N(lastTransitionTime),
+            old && str_eqz(val_text_at(old, N(status)), "False") ? *val_get(old, N(lastTransitionTime))
+                                                                 : val_str(a, time_text(a, clock_real())));
+    val_set_text(a, &c, N(reason), S("Unschedulable"));
+    val_set(a, &c, N(message), val_str(a, message));
+    val_each_item (it, val_get(obj_status(pod), N(conditions)))
+        if (it != old)
+            val_add(a, &list, *it);
+    val_add(a, &list, c);
+    return list;
+}
+
+static void tell(struct waiting *w, struct str message)
+{
+    struct scheduler *s = w->s;
+    events_record(s->events, w->pod, S(""), "Warning", "FailedScheduling", "Scheduling", message);
+    const struct val *old = condition_get(obj_status(w->pod), "PodScheduled");
+    if (call_active(&w->call) ||
+        (str_eq(val_text_at(old, N(message)), message) && str_eqz(val_text_at(old, N(reason)), "Unschedulable")))
+        return;
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val patch = val_map(), *status = val_set(&a, &patch, N(status), val_map());
+    val_set(&a, status, N(conditions), conditions_with(&a, w->pod, message));
+    w->call.done = told_done;
+    struct call_options o = CALL_OPTIONS(.verb = CALL_PATCH, .kind = K(Pod), .ns = w->pod->ns, .name = w->pod->name,
+                                         .sub = S("status"), .patch = PATCH_MERGE, .body = &patch,
+                                         .expect_rev = w->pod->rev, .expect_uid = w->pod->uid);
+    s->calls++;
+    call_start(&w->call, s->t, &o);
+}
+
+static void look_at(struct waiting *w)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct decision d;
+    schedule(&w->s->state, w->s->view, w->pod, &a, &d);
+    w->attempts++;
+    if (d.node) {
+        bind(w, d.node);
+        return;
+    }
+    leave(w);
+    w->where = STUCK;
+    w->wake = d.wake;
+    back_off(w);
+    tell(w, d.message);
+}
+
+static void turn(void *arg, struct str key)
+{
+    struct scheduler *s = arg;
+    int64_t now = clock_mono();
+    struct heap_node *top;
+    while ((top = heap_top(&s->backing)) && container_of(top, struct waiting, node)->until <= now)
+        activate(container_of(top, struct waiting, node));
+    for (int i = 0; i < A_TURN && (top = heap_top(&s->active)); i++)
+        look_at(container_of(top, struct waiting, node));
+    if (heap_top(&s->active))
+        workqueue_add(s->ticks, TICK);
+    else if ((top = heap_top(&s->backing)))
+        workqueue_add_after(s->ticks, TICK, container_of(top, struct waiting, node)->until - now);
+    workqueue_done(s->ticks, key, true);
+}
+
+/* ---- what happens outside ---- */
+
+static void wake(struct scheduler *s, unsigned what)
+{
+    map_each (it, &s->waiting) {
+        struct waiting *w = it->value;
+        if (w->where == STUCK && (w->wake & what))
+            activate(w);
+    }
+}
+
+static void pod_waits(struct scheduler *s, struct obj *was, struct obj *now)
+{
+    AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
+    struct waiting *w = map_get(&s->waiting, key_of(&key, now));
+    bool gated = val_len(val_get(obj_spec(now), N(schedulingGates))) > 0;
+    if (w && !str_eq(w->pod->uid, now->uid)) {
+        waiting_free(w);
+        w = NULL;
+    }
+    if (!w && gated)
+        return; /* its condition was set by the server; the update that lifts the gate brings it here */
+    if (w) {
+        obj_ref(now);
+        obj_unref(w->pod);
+        w->pod = now;
+        bool changed = was &&
+                       (!val_equal(obj_spec(was), obj_spec(now)) || !val_equal(obj_labels(was), obj_labels(now)));
+        if (w->where == STUCK && changed)
+            activate(w);
+        return;
+    }
+    w = NEW(struct waiting);
+    *w = (struct waiting){.s = s, .pod = obj_ref(now), .where = STUCK, .since = clock_mono()};
+    w->priority = val_num_at(obj_spec(now), 0, N(priority));
+    map_put(&s->waiting, strbuf_str(&key), w);
+    activate(w);
+}
+
+static void waits_no_more(struct scheduler *s, const struct obj *pod)
+{
+    AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
+    struct waiting *w = map_get(&s->waiting, key_of(&key, pod));
+    if (w)
+        waiting_free(w);
+}
+
+static bool is_ours(const struct obj *pod)
+{
+    struct str name = val_text_at(obj_spec(pod), N(schedulerName));
+    return name.n == 0 || str_eqz(name, "default-scheduler");
+}
+
+static void pod_changed(struct scheduler *s, struct obj *was, struct obj *now)
+{
+    struct obj *o = now ? now : was;
+    bool placed = now && pod_node(now).n > 0, was_placed = was && pod_node(was).n > 0;
+    if (now && !placed && !pod_is_over(now) && !obj_deleting(now)) {
+        if (is_ours(now))
+            pod_waits(s, was, now);
+        return;
+    }
+    waits_no_more(s, o);
+    sched_pod_set(&s->state, o->ns, o->name, now, placed ? pod_node(now) : S(""));
+    if (!now || pod_is_over(now) || (was_placed && was && !val_equal(obj_spec(was), obj_spec(now))))
+        wake(s, WAKE_POD_GONE | WAKE_POD_CAME);
+    else if (!was_placed || !was || !val_equal(obj_labels(was), obj_labels(now)) ||
+             obj_deleting(was) != obj_deleting(now))
+        wake(s, WAKE_POD_CAME);
+}
+
+static void node_changed(struct scheduler *s, struct obj *was, struct obj *now)
+{
+    if (!now) {
+        sched_node_del(&s->state, was->name);
+        return;
+    }
+    sched_node_set(&s->state, now);
+    if (!was || !val_equal(obj_spec(was), obj_spec(now)) || !val_equal(obj_labels(was), obj_labels(now)) ||
+        !val_equal(val_get(obj_status(was), N(allocatable)), val_get(obj_status(now), N(allocatable))))
+        wake(s, WAKE_NODE);
+}
+
+void scheduler_changed(struct scheduler *s, struct obj *was, struct obj *now)
+{
+    const struct kind *k = (now ? now : was)->kind;
+    if (k == K(Pod))
+        pod_changed(s, was, now);
+    else if (k == K(Node))
+        node_changed(s, was, now);
+}
+
+struct scheduler *scheduler_new(struct transport *t, const struct view *view)
+{
+    struct scheduler *s = NEW(struct scheduler);
+    s->t = t;
+    s->view = view;
+    sched_init(&s->state);
+    s->events = events_new(t, "default-scheduler", "default-scheduler");
+    s->active.less = active_less;
+    s->backing.less = backing_less;
+    struct workqueue_options o = {.loop = t->loop, .work = turn, .arg = s, .workers = 1};
+    s->ticks = workqueue_new(&o);
+    return s;
+}
+
+void scheduler_start(struct scheduler *s)
+{
+    s->started = true;
+    workqueue_start(s->ticks);
+}
+
+void scheduler_free(struct scheduler *s)
+{
+    if (!s)
+        return;
+    map_each (it, &s->waiting)
+        waiting_free(it->value);
+    map_fini(&s->waiting);
+    heap_fini(&s->active);
+    heap_fini(&s->backing);
+    workqueue_free(s->ticks);
+    events_free(s->events);
+    sched_fini(&s->state);
+    mem_free(s);
+}
+
+bool scheduler_idle(const struct scheduler *s)
+{
+    return !heap_top(&s->active) && !heap_top(&s->backing) && s->calls == 0 && workqueue_len(s->ticks) == 0 &&
+           events_idle(s->events);
+}
