@@ -108,16 +108,21 @@ static void waiting_free(struct waiting *w)
 
 /* ---- what a decision leads to ---- */
 
+static void tell_bound(struct waiting *w)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    events_record(w->s->events, w->pod, S(""), "Normal", "Scheduled", "Binding",
+                  arena_fmt(&a, "Successfully assigned " STR_FMT "/" STR_FMT " to " STR_FMT, STR_ARG(w->pod->ns),
+                            STR_ARG(w->pod->name), STR_ARG(w->chosen)));
+}
+
 static void bind_done(struct call *c)
 {
     struct waiting *w = container_of(c, struct waiting, call);
     struct scheduler *s = w->s;
     s->calls--;
     if (c->ok) {
-        AUTO(arena_fini) struct arena a = ARENA;
-        events_record(s->events, w->pod, S(""), "Normal", "Scheduled", "Binding",
-                      arena_fmt(&a, "Successfully assigned " STR_FMT "/" STR_FMT " to " STR_FMT, STR_ARG(w->pod->ns),
-                                STR_ARG(w->pod->name), STR_ARG(w->chosen)));
+        tell_bound(w);
         return; /* the watch brings the pod with its node and ends the waiting */
     }
     log_debug("schedule.bind", "pod=" STR_FMT "/" STR_FMT " error=%s", STR_ARG(w->pod->ns), STR_ARG(w->pod->name),
@@ -278,8 +283,12 @@ static void waits_no_more(struct scheduler *s, const struct obj *pod)
 {
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
     struct waiting *w = map_get(&s->waiting, key_of(&key, pod));
-    if (w)
-        waiting_free(w);
+    if (!w)
+        return;
+    /* the watch may be faster than the answer to the binding */
+    if (w->where == BINDING && call_active(&w->call) && str_eq(pod_node(pod), w->chosen))
+        tell_bound(w);
+    waiting_free(w);
 }
 
 static bool is_ours(const struct obj *pod)

@@ -1,0 +1,115 @@
+#include "control/plan_test.h"
+#include "api/codec.h"
+#include "api/rules.h"
+#include "base/test.h"
+
+void fixture_init(struct fixture *f)
+{
+    *f = (struct fixture){0};
+    int64_t start = 0;
+    CHECK(time_parse(S("2026-01-01T00:00:00Z"), &start));
+    for (size_t i = 0; i < nkinds; i++) {
+        f->sets[i] = NEW(struct objset);
+        objset_init(f->sets[i], kinds[i], kind_indexes(kinds[i]));
+        f->view_sets[i] = f->sets[i];
+    }
+    f->view = (struct view){.sets = f->view_sets, .now = start, .since = start};
+}
+
+void fixture_fini(struct fixture *f)
+{
+    for (size_t i = 0; i < nkinds; i++) {
+        objset_fini(f->sets[i]);
+        mem_free(f->sets[i]);
+    }
+}
+
+static void fixture_put(struct fixture *f, struct arena *a, const struct val *any)
+{
+    struct err err = ERR;
+    struct val v;
+    struct decode_notes notes = {.arena = a};
+    const struct kind *k = kind_of_api_version(val_text_at(any, N(apiVersion)), val_text_at(any, N(kind)));
+    if (!k)
+        test_failed(__FILE__, __LINE__, "no kind " STR_FMT, STR_ARG(val_text_at(any, N(kind))));
+    CHECK_OK(type_decode_val(a, k->type, any, &v, &notes, &err), err);
+    array_each (it, &notes.texts)
+        test_failed(__FILE__, __LINE__, STR_FMT, STR_ARG(*it));
+    array_fini(&notes.texts);
+    kind_default(a, k, &v);
+    struct val *meta = val_need_map(a, &v, N(metadata));
+    if (k->namespaced && !val_get(meta, N(namespace)))
+        val_set_text(a, meta, N(namespace), S("default"));
+    if (!val_get(meta, N(uid)))
+        val_set(a, meta, N(uid),
+                val_str(a, arena_fmt(a, "uid-" STR_FMT "-" STR_FMT, STR_ARG(k->kind),
+                                     STR_ARG(val_text(val_get(meta, N(name)))))));
+    if (!val_get(meta, N(creationTimestamp)))
+        val_set_text(a, meta, N(creationTimestamp), S("2026-01-01T00:00:00Z"));
+    struct obj *o = obj_new(k, &v, ++f->rev);
+    obj_unref(objset_put(f->sets[k->id], o));
+    obj_unref(o);
+}
+
+void fixture_add(struct fixture *f, struct str yaml)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val docs = val_list();
+    struct err err = ERR;
+    CHECK_OK(yaml_decode_all(&a, yaml, &docs, &err), err);
+    val_each_item (it, &docs)
+        fixture_put(f, &a, it);
+}
+
+const struct controller *controller_named(struct str name)
+{
+    for (size_t i = 0; controllers[i]; i++)
+        if (str_eqz(name, controllers[i]->name))
+            return controllers[i];
+    return NULL;
+}
+
+void plan_answer(struct str input, struct strbuf *out)
+{
+    struct fixture f;
+    fixture_init(&f);
+    const struct controller *c = NULL;
+    struct key key = {0};
+    struct str rest = input, line, word;
+    while (str_cut(&rest, '\n', &line)) {
+        if (!str_starts(line, S("# ")))
+            continue;
+        struct str text = STR_NONE;
+        str_split(str_sub(line, 2, line.n), ' ', &word, &text);
+        if (str_eqz(word, "plan")) {
+            struct str name, where;
+            CHECK(str_split(text, ' ', &name, &where));
+            c = controller_named(name);
+            if (!str_split(where, '/', &key.ns, &key.name))
+                test_failed(__FILE__, __LINE__, "no ns/name");
+        } else if (str_eqz(word, "now")) {
+            CHECK(time_parse(text, &f.view.now));
+        } else if (str_eqz(word, "since")) {
+            CHECK(time_parse(text, &f.view.since));
+        } else if (str_eqz(word, "trouble")) {
+            f.view.trouble = text;
+        }
+    }
+    fixture_add(&f, input);
+    if (!c)
+        test_failed(__FILE__, __LINE__, "the input names no controller");
+    AUTO(plan_fini) struct plan p = {0};
+    c->plan(&f.view, key, &p);
+    plan_text(&p, out);
+    fixture_fini(&f);
+}
+
+TEST(plans_are_as_in_their_transcripts)
+{
+    static const char *const files[] = {"replicaset", "deployment", "endpointslice", "endpoints"};
+    for (size_t i = 0; i < countof(files); i++) {
+        char path[100];
+        snprintf(path, sizeof path, "tests/control/%s.txt", files[i]);
+        test_transcript(path, plan_answer);
+    }
+}

@@ -1,0 +1,24 @@
+/* plan_test.h - plans in transcripts: objects as YAML documents in, the plan as text out. The first lines say what is
+ * asked:
+ *   # plan deployment default/web
+ *   # now 2026-01-01T00:10:00Z      (default 2026-01-01T00:00:00Z)
+ *   # trouble pods "x" is forbidden: ...
+ *   # since 2026-01-01T00:00:00Z
+ * Objects are decoded by type and defaulted; uid is "uid-KIND-NAME" and the revision counts from 1 where not given.
+ */
+#pragma once
+#include "control/manager.h"
+
+void plan_answer(struct str input, struct strbuf *out);
+/* The same by hand. */
+struct fixture {
+    struct objset *sets[256];
+    const struct objset *view_sets[256];
+    struct view view;
+    int64_t rev;
+};
+void fixture_init(struct fixture *f);
+void fixture_fini(struct fixture *f);
+AUTO_VALUE(fixture_fini, struct fixture);
+void fixture_add(struct fixture *f, struct str yaml_documents);
+const struct controller *controller_named(struct str name);
