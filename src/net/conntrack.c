@@ -1,0 +1,252 @@
+#include "net/conntrack.h"
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_conntrack_tcp.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <sys/socket.h>
+
+#define FILTER_IP_SRC (1 << 0) /* CTA_FILTER_F_CTA_IP_SRC, kernel 5.8; older ones ignore it and we look ourselves */
+#define FILTER_PROTO  (1 << 3) /* CTA_FILTER_F_CTA_PROTO_NUM */
+
+struct tuple {
+    uint32_t src, dst;
+    uint16_t sport, dport;
+    uint8_t proto;
+};
+
+struct entry {
+    struct tuple orig, reply;
+    uint32_t status, id;
+    int tcp_state; /* -1: not TCP */
+    uint64_t bytes;
+};
+
+static void read_tuple(const struct nlattr *nest, struct tuple *t)
+{
+    const struct nlattr *a, *b;
+    mnl_attr_for_each_nested(a, nest)
+    {
+        int part = mnl_attr_get_type(a);
+        mnl_attr_for_each_nested(b, a)
+        {
+            int type = mnl_attr_get_type(b), n = (int)mnl_attr_get_payload_len(b);
+            if (part == CTA_TUPLE_IP && n == 4) {
+                uint32_t ip = __builtin_bswap32(mnl_attr_get_u32(b));
+                *(type == CTA_IP_V4_SRC ? &t->src : &t->dst) = ip;
+            } else if (part == CTA_TUPLE_PROTO && type == CTA_PROTO_NUM && n == 1) {
+                t->proto = mnl_attr_get_u8(b);
+            } else if (part == CTA_TUPLE_PROTO && n == 2) {
+                uint16_t port = __builtin_bswap16(mnl_attr_get_u16(b));
+                if (type == CTA_PROTO_SRC_PORT)
+                    t->sport = port;
+                else if (type == CTA_PROTO_DST_PORT)
+                    t->dport = port;
+            }
+        }
+    }
+}
+
+static uint64_t read_bytes(const struct nlattr *nest)
+{
+    const struct nlattr *a;
+    mnl_attr_for_each_nested(a, nest)
+    {
+        if (mnl_attr_get_type(a) == CTA_COUNTERS_BYTES && mnl_attr_get_payload_len(a) == 8)
+            return __builtin_bswap64(mnl_attr_get_u64(a));
+    }
+    return 0;
+}
+
+static int read_tcp_state(const struct nlattr *protoinfo)
+{
+    const struct nlattr *a, *b;
+    mnl_attr_for_each_nested(a, protoinfo)
+    {
+        if (mnl_attr_get_type(a) != CTA_PROTOINFO_TCP)
+            continue;
+        mnl_attr_for_each_nested(b, a)
+        {
+            if (mnl_attr_get_type(b) == CTA_PROTOINFO_TCP_STATE && mnl_attr_get_payload_len(b) == 1)
+                return mnl_attr_get_u8(b);
+        }
+    }
+    return -1;
+}
+
+static void read_entry(const struct nlmsghdr *h, struct entry *e)
+{
+    const struct nlattr *a;
+    *e = (struct entry){.tcp_state = -1};
+    mnl_attr_for_each(a, h, sizeof(struct nfgenmsg))
+    {
+        bool word = mnl_attr_get_payload_len(a) == 4;
+        switch (mnl_attr_get_type(a)) {
+        case CTA_TUPLE_ORIG: read_tuple(a, &e->orig); break;
+        case CTA_TUPLE_REPLY: read_tuple(a, &e->reply); break;
+        case CTA_STATUS: e->status = word ? __builtin_bswap32(mnl_attr_get_u32(a)) : 0; break;
+        case CTA_ID: e->id = word ? __builtin_bswap32(mnl_attr_get_u32(a)) : 0; break;
+        case CTA_COUNTERS_ORIG:
+        case CTA_COUNTERS_REPLY: e->bytes += read_bytes(a); break;
+        case CTA_PROTOINFO: e->tcp_state = read_tcp_state(a); break;
+        }
+    }
+}
+
+static void begin(struct nlbuf *b, uint8_t op, uint16_t flags)
+{
+    struct nfgenmsg g = {.nfgen_family = AF_INET, .version = NFNETLINK_V0};
+    nlbuf_begin(b, (uint16_t)(NFNL_SUBSYS_CTNETLINK << 8 | op), flags, &g, sizeof g);
+}
+
+static void put_tuple(struct nlbuf *b, uint16_t type, const struct tuple *t)
+{
+    size_t nest = nlbuf_nest(b, type), ip = nlbuf_nest(b, CTA_TUPLE_IP);
+    nlbuf_put_be32(b, CTA_IP_V4_SRC, t->src);
+    nlbuf_put_be32(b, CTA_IP_V4_DST, t->dst);
+    nlbuf_nest_end(b, ip);
+    size_t proto = nlbuf_nest(b, CTA_TUPLE_PROTO);
+    nlbuf_put_u8(b, CTA_PROTO_NUM, t->proto);
+    nlbuf_put_be16(b, CTA_PROTO_SRC_PORT, t->sport);
+    nlbuf_put_be16(b, CTA_PROTO_DST_PORT, t->dport);
+    nlbuf_nest_end(b, proto);
+    nlbuf_nest_end(b, nest);
+}
+
+/* The dump of entries with this reply source or protocol; the kernel may give more. */
+static bool dump(struct netlink *nl, uint32_t reply_src, uint8_t proto,
+                 void (*each)(const struct nlmsghdr *h, void *arg), void (*again)(void *arg), void *arg,
+                 struct err *err)
+{
+    AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
+    struct err e = ERR;
+    for (int filtered = 1; filtered >= 0; filtered--) {
+        nlbuf_reset(&b);
+        begin(&b, IPCTNL_MSG_CT_GET, 0);
+        if (filtered) {
+            put_tuple(&b, CTA_TUPLE_REPLY, &(struct tuple){.src = reply_src, .proto = proto});
+            size_t nest = nlbuf_nest(&b, CTA_FILTER);
+            nlbuf_put_u32(&b, CTA_FILTER_ORIG_FLAGS, 0);
+            nlbuf_put_u32(&b, CTA_FILTER_REPLY_FLAGS, reply_src ? FILTER_IP_SRC : FILTER_PROTO);
+            nlbuf_nest_end(&b, nest);
+        }
+        nlbuf_end(&b);
+        if (netlink_dump(nl, &b, each, again, arg, &e))
+            return true;
+        if (e.sys != EINVAL && e.sys != EOPNOTSUPP)
+            break;
+        again(arg);
+    }
+    *err = e;
+    return err_wrap(err, "read the table of connections");
+}
+
+struct draining {
+    uint32_t pod_ip;
+    struct drain_sample sample;
+};
+
+static bool closing(const struct entry *e)
+{
+    return e->orig.proto == NET_TCP && (e->tcp_state == TCP_CONNTRACK_TIME_WAIT ||
+                                        e->tcp_state == TCP_CONNTRACK_CLOSE || e->tcp_state == TCP_CONNTRACK_NONE);
+}
+
+static void drain_each(const struct nlmsghdr *h, void *arg)
+{
+    struct draining *d = arg;
+    struct entry e;
+    read_entry(h, &e);
+    if (e.reply.src != d->pod_ip || !(e.status & IPS_DST_NAT) || closing(&e))
+        return;
+    d->sample.connections++;
+    d->sample.bytes += e.bytes;
+}
+
+static void drain_again(void *arg)
+{
+    ((struct draining *)arg)->sample = (struct drain_sample){0};
+}
+
+bool conntrack_drain(uint32_t pod_ip, struct drain_sample *out, struct err *err)
+{
+    AUTO(netlink_close) struct netlink nl = NETLINK;
+    struct draining d = {.pod_ip = pod_ip};
+    if (!netlink_open(&nl, NETLINK_NETFILTER, err) || !dump(&nl, pod_ip, 0, drain_each, drain_again, &d, err))
+        return false;
+    *out = d.sample;
+    return true;
+}
+
+bool drain_idle(struct drain_sample before, struct drain_sample now)
+{
+    return now.connections == 0 || (now.connections == before.connections && now.bytes == before.bytes);
+}
+
+struct forgetting {
+    const struct rule_gone *gone;
+    size_t n;
+    ARRAY(struct entry) found;
+};
+
+static bool is_gone(const struct entry *e, const struct rule_gone *g)
+{
+    if (g->proto != e->orig.proto || g->port != e->orig.dport || (g->ip && g->ip != e->orig.dst))
+        return false;
+    if (!g->endpoint.ip)
+        return !(e->status & IPS_DST_NAT);
+    return (e->status & IPS_DST_NAT) && e->reply.src == g->endpoint.ip && e->reply.sport == g->endpoint.port;
+}
+
+static void forget_each(const struct nlmsghdr *h, void *arg)
+{
+    struct forgetting *f = arg;
+    struct entry e;
+    read_entry(h, &e);
+    for (size_t i = 0; i < f->n; i++) {
+        if (is_gone(&e, &f->gone[i])) {
+            array_push(&f->found, e);
+            return;
+        }
+    }
+}
+
+static void forget_again(void *arg)
+{
+    array_clear(&((struct forgetting *)arg)->found);
+}
+
+static bool delete_entry(struct netlink *nl, const struct entry *e, struct err *err)
+{
+    AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
+    struct err x = ERR;
+    begin(&b, IPCTNL_MSG_CT_DELETE, NLM_F_ACK);
+    put_tuple(&b, CTA_TUPLE_ORIG, &e->orig);
+    nlbuf_put_be32(&b, CTA_ID, e->id);
+    nlbuf_end(&b);
+    if (netlink_send(nl, &b, NULL, NULL, NULL, &x) || x.sys == ENOENT)
+        return true;
+    *err = x;
+    return err_wrap(err, "delete a connection to " IP4_FMT, IP4_ARG(e->reply.src));
+}
+
+bool conntrack_forget(const struct rule_gone *gone, size_t n, unsigned *deleted, struct err *err)
+{
+    AUTO(netlink_close) struct netlink nl = NETLINK;
+    struct forgetting f = {.gone = gone, .n = n};
+    bool any = false;
+    for (size_t i = 0; i < n; i++)
+        any |= gone[i].proto == NET_UDP;
+    if (deleted)
+        *deleted = 0;
+    if (!any)
+        return true;
+    bool ok = netlink_open(&nl, NETLINK_NETFILTER, err) && dump(&nl, 0, NET_UDP, forget_each, forget_again, &f, err);
+    for (size_t i = 0; ok && i < f.found.n; i++)
+        ok = delete_entry(&nl, &f.found.p[i], err);
+    if (ok && deleted)
+        *deleted = (unsigned)f.found.n;
+    array_fini(&f.found);
+    return ok;
+}

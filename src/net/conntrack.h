@@ -1,0 +1,19 @@
+/* conntrack.h - the kernel's table of connections: removing what would go on to an endpoint that is gone, and
+ * counting what still runs to a pod that drains. Blocking; a job's. */
+#pragma once
+#include "net/netlink.h"
+#include "net/rules.h"
+
+/* Connections through a Service to a pod that are not closing, and the bytes both ways they have carried so far. A
+ * pod is idle when two samples a second apart are equal. Bytes need nf_conntrack_acct (ranges.h sets it) from before
+ * the connection began. */
+struct drain_sample {
+    unsigned connections;
+    uint64_t bytes;
+};
+MUST_USE bool conntrack_drain(uint32_t pod_ip, struct drain_sample *out, struct err *err);
+bool drain_idle(struct drain_sample before, struct drain_sample now); /* nothing was carried in between */
+
+/* Deletes UDP entries of frontends to endpoints that are gone, and those that nothing translated; *deleted may be
+ * NULL. */
+MUST_USE bool conntrack_forget(const struct rule_gone *gone, size_t n, unsigned *deleted, struct err *err);

@@ -1,0 +1,35 @@
+/* service.h - what the rules know of a Service: one of its ports with its endpoints, in numbers. Made from API
+ * objects elsewhere; here nothing is parsed. Borrowed for the call that takes it.
+ *
+ * A pod's hostPort is one too: node_port (any address of the node) or an external address (hostIP), one endpoint. */
+#pragma once
+#include "net/addr.h"
+
+enum { NET_TCP = 6, NET_UDP = 17, NET_SCTP = 132 };
+
+#define AFFINITY_S_MAX          86400 /* sessionAffinityConfig.clientIP.timeoutSeconds */
+#define SERVICE_ENDPOINTS_MAX   32000 /* slots of a frontend; see rules.c */
+#define SERVICE_ENDPOINTS_LIMIT "32000"
+
+struct net_endpoint {
+    uint32_t ip;
+    uint16_t port;
+    bool local; /* on this node */
+};
+
+struct net_service {
+    struct str ns, name, port; /* together the key; port is the port's name */
+    uint8_t proto;             /* NET_* */
+    uint16_t port_number;
+    const uint32_t *cluster_ips; /* none for headless: then there are no rules */
+    size_t ncluster_ips;
+    const uint32_t *external_ips; /* spec.externalIPs and status.loadBalancer addresses */
+    size_t nexternal_ips;
+    uint16_t node_port;  /* 0: none */
+    uint32_t affinity_s; /* ClientIP affinity; 0: none */
+    bool internal_local; /* internalTrafficPolicy Local */
+    bool external_local; /* externalTrafficPolicy Local: for clients that are neither pods nor this node */
+    const struct net_endpoint
+        *endpoints; /* those that serve: ready, or terminating and serving where none is ready */
+    size_t nendpoints;
+};
