@@ -17,38 +17,38 @@ bool ip4_parse(struct str s, uint32_t *ip)
     return true;
 }
 
-uint32_t cidr_mask(struct cidr c)
+uint32_t cidr4_mask(struct cidr4 c)
 {
     return c.bits == 0 ? 0 : ~0u << (32 - c.bits);
 }
 
-uint32_t cidr_last(struct cidr c)
+uint32_t cidr4_last(struct cidr4 c)
 {
-    return c.ip | ~cidr_mask(c);
+    return c.ip | ~cidr4_mask(c);
 }
 
-bool cidr_has(struct cidr c, uint32_t ip)
+bool cidr4_has(struct cidr4 c, uint32_t ip)
 {
-    return (ip & cidr_mask(c)) == c.ip;
+    return (ip & cidr4_mask(c)) == c.ip;
 }
 
-bool cidr_overlap(struct cidr a, struct cidr b)
+bool cidr4_overlap(struct cidr4 a, struct cidr4 b)
 {
-    return cidr_has(a, b.ip) || cidr_has(b, a.ip);
+    return cidr4_has(a, b.ip) || cidr4_has(b, a.ip);
 }
 
-bool cidr_parse(struct str s, struct cidr *c, struct err *err)
+bool cidr4_parse(struct str s, struct cidr4 *c, struct err *err)
 {
     struct str ip, bits;
     uint64_t n;
-    struct cidr r;
+    struct cidr4 r;
     if (!str_split(s, '/', &ip, &bits) || !ip4_parse(ip, &r.ip) || !str_to_u64(bits, 32, &n))
         return err_set(err, E_INVALID, "\"" STR_FMT "\" is not an IPv4 range; it looks like 10.42.0.0/16",
                        STR_ARG(s));
     r.bits = (int)n;
-    if (r.ip & ~cidr_mask(r))
+    if (r.ip & ~cidr4_mask(r))
         return err_set(err, E_INVALID, "\"" STR_FMT "\" has bits after its first %d; did you mean " CIDR_FMT "?",
-                       STR_ARG(s), r.bits, IP4_ARG(r.ip & cidr_mask(r)), r.bits);
+                       STR_ARG(s), r.bits, IP4_ARG(r.ip & cidr4_mask(r)), r.bits);
     *c = r;
     return true;
 }

@@ -2,7 +2,7 @@
 #pragma once
 #include "base/err.h"
 
-struct cidr {
+struct cidr4 {
     uint32_t ip; /* the first address of the range: host bits are zero */
     int bits;    /* 0..32 */
 };
@@ -16,8 +16,9 @@ struct cidr {
 #define IP4_GATEWAY     IP4(169, 254, 1, 1) /* what every pod sees as its router; see link.h */
 
 MUST_USE bool ip4_parse(struct str s, uint32_t *ip); /* exactly four decimal numbers without leading zeros */
-MUST_USE bool cidr_parse(struct str s, struct cidr *c, struct err *err); /* refuses set host bits, naming the range */
-uint32_t cidr_mask(struct cidr c);
-uint32_t cidr_last(struct cidr c);
-bool cidr_has(struct cidr c, uint32_t ip);
-bool cidr_overlap(struct cidr a, struct cidr b);
+MUST_USE bool cidr4_parse(struct str s, struct cidr4 *c,
+                          struct err *err); /* refuses set host bits, naming the range */
+uint32_t cidr4_mask(struct cidr4 c);
+uint32_t cidr4_last(struct cidr4 c);
+bool cidr4_has(struct cidr4 c, uint32_t ip);
+bool cidr4_overlap(struct cidr4 a, struct cidr4 b);

@@ -104,7 +104,8 @@ static void tell_failure(struct dataplane *dp, const struct err *err)
         dp->events.failed(dp->arg, err);
     }
     dp->retry_ns = dp->retry_ns ? MIN(dp->retry_ns * 2, RETRY_LAST_NS) : RETRY_FIRST_NS;
-    timer_set(&dp->retry, dp->retry_ns);
+    if (!dp->freed)
+        timer_set(&dp->retry, dp->retry_ns);
 }
 
 static void after_read(struct dataplane *dp, struct work *w)
@@ -133,28 +134,26 @@ static void work_done(struct job *j)
 {
     struct work *w = container_of(j, struct work, job);
     struct dataplane *dp = w->dp;
-    dp->busy = false;
-    if (dp->freed) {
-        nft_state_fini(&w->state);
-        rules_diff_fini(&w->diff);
-        dataplane_destroy(dp);
-        return;
-    }
     if (w->load)
         dp->must_load = !w->ok;
     if (w->in_kernel)
         rules_applied(&dp->rules, &w->diff);
-    if (!w->ok) {
+    if (!w->ok)
         rules_gone_again(&dp->rules, &w->diff);
+    /* still busy: what a callback asks for waits, and a dataplane that it frees lives until here */
+    if (!dp->freed && !w->ok)
         tell_failure(dp, &w->err);
-    } else if (w->was_read) {
+    else if (!dp->freed && w->was_read)
         after_read(dp, w);
-    } else {
+    else if (!dp->freed)
         after_apply(dp, w);
-    }
+    dp->busy = false;
     nft_state_fini(&w->state);
     rules_diff_fini(&w->diff);
-    dataplane_go(dp);
+    if (dp->freed)
+        dataplane_destroy(dp);
+    else
+        dataplane_go(dp);
 }
 
 static void dataplane_go(struct dataplane *dp)

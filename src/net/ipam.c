@@ -10,11 +10,11 @@ static bool usable(const struct ipam *p, uint32_t off)
     return off >= 2 && off + 1 < p->size;
 }
 
-bool ipam_init(struct ipam *p, struct cidr range, struct err *err)
+bool ipam_init(struct ipam *p, struct cidr4 range, struct err *err)
 {
     if (range.bits < 16 || range.bits > 29)
         return err_set(err, E_INVALID, "a node's pod range is a /16 to a /29, not " CIDR_FMT, CIDR_ARG(range));
-    *p = (struct ipam){.range = range, .next = 2, .size = ~cidr_mask(range) + 1};
+    *p = (struct ipam){.range = range, .next = 2, .size = ~cidr4_mask(range) + 1};
     p->taken = mem_alloc((p->size + 63) / 64 * sizeof *p->taken);
     return true;
 }
@@ -25,7 +25,7 @@ void ipam_fini(struct ipam *p)
     *p = (struct ipam){0};
 }
 
-uint32_t ipam_node_ip(struct cidr range)
+uint32_t ipam_node_ip(struct cidr4 range)
 {
     return range.ip + 1;
 }
@@ -33,7 +33,7 @@ uint32_t ipam_node_ip(struct cidr range)
 bool ipam_mark(struct ipam *p, uint32_t ip)
 {
     uint32_t off = ip - p->range.ip;
-    if (!cidr_has(p->range, ip) || !usable(p, off) || is_taken(p, off))
+    if (!cidr4_has(p->range, ip) || !usable(p, off) || is_taken(p, off))
         return false;
     p->taken[off / 64] |= 1ull << off % 64;
     p->used++;
@@ -71,7 +71,7 @@ bool ipam_take(struct ipam *p, uint32_t *ip, struct err *err)
 void ipam_give_back(struct ipam *p, uint32_t ip)
 {
     uint32_t off = ip - p->range.ip;
-    if (!cidr_has(p->range, ip) || !is_taken(p, off))
+    if (!cidr4_has(p->range, ip) || !is_taken(p, off))
         return;
     p->taken[off / 64] &= ~(1ull << off % 64);
     p->used--;

@@ -8,17 +8,17 @@
 #define IPAM_BITS_MAX 65536 /* addresses of a /16: one node needs no more */
 
 struct ipam {
-    struct cidr range;
+    struct cidr4 range;
     uint32_t next; /* offset from range.ip where the search goes on */
     uint32_t size, used;
     uint64_t *taken; /* bits */
 };
 /* The first address (the network's), the second (the node's own, ipam_node_ip) and the last are never given.
  * /16 to /29. */
-MUST_USE bool ipam_init(struct ipam *p, struct cidr range, struct err *err);
+MUST_USE bool ipam_init(struct ipam *p, struct cidr4 range, struct err *err);
 void ipam_fini(struct ipam *p);
 AUTO_VALUE(ipam_fini, struct ipam);
-uint32_t ipam_node_ip(struct cidr range);
+uint32_t ipam_node_ip(struct cidr4 range);
 /* After a restart: what exists is taken; the search goes on after the one made last. */
 void ipam_restore(struct ipam *p, const struct pod_links *links);
 MUST_USE bool ipam_take(struct ipam *p, uint32_t *ip, struct err *err); /* E_UNAVAILABLE: the range is full */

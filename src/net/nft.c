@@ -132,6 +132,15 @@ static void expr_dnat(struct nlbuf *b)
     expr_end(b, nest, data);
 }
 
+static void expr_ct_original(struct nlbuf *b, uint32_t key, uint32_t reg)
+{
+    size_t data, nest = expr_begin(b, "ct", &data);
+    nlbuf_put_be32(b, NFTA_CT_DREG, reg);
+    nlbuf_put_be32(b, NFTA_CT_KEY, key);
+    nlbuf_put_u8(b, NFTA_CT_DIRECTION, 0);
+    expr_end(b, nest, data);
+}
+
 static void expr_update_affinity(struct nlbuf *b, uint32_t seconds)
 {
     size_t data, nest = expr_begin(b, "dynset", &data);
@@ -189,20 +198,33 @@ static void put_chain(struct nlbuf *b, const char *table, const char *name, uint
     nlbuf_end(b);
 }
 
+/* The packet has been translated: what it was sent to is known to conntrack alone, where it goes is its address. */
+static void put_learning_chain(struct nlbuf *b, const char *table, const char *name, uint32_t seconds)
+{
+    struct rule_text r = rule_begin(b, table, name);
+    expr_l4proto(b, REG(0));
+    expr_ct_original(b, NFT_CT_DST_IP, REG(1));
+    expr_ct_original(b, NFT_CT_PROTO_DST, REG(2));
+    expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IP_SADDR, 4, REG(3));
+    expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, IP_DADDR, 4, DATA_REG);
+    expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TH_DPORT, 2, DATA_REG + 1);
+    expr_update_affinity(b, seconds);
+    rule_end(b, r);
+}
+
 /* A slot may go between the packet's reading of the chain and of the map; then the second rule takes slot 0, which is
  * there as long as any is. */
-static void put_spreading_chain(struct nlbuf *b, const char *table, struct rule_chain c)
+static void put_chain_for_elements(struct nlbuf *b, const char *table, struct rule_chain c)
 {
     char name[RULE_CHAIN_N];
     rule_chain_name(c, name);
     put_chain(b, table, name, NFT_MSG_NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL);
-    if (c.affinity_s) { /* an entry that is there keeps its endpoint, and its time begins again */
+    if (c.learns) {
+        put_learning_chain(b, table, name, c.affinity_s);
+        return;
+    }
+    if (c.affinity_s) {
         struct rule_text r = rule_begin(b, table, name);
-        expr_endpoint(b, c, c.count);
-        expr_affinity_key(b);
-        expr_update_affinity(b, c.affinity_s);
-        rule_end(b, r);
-        r = rule_begin(b, table, name);
         expr_affinity_key(b);
         expr_lookup(b, "aff", REG(0), DATA_REG);
         expr_dnat(b);
@@ -217,9 +239,25 @@ static void put_spreading_chain(struct nlbuf *b, const char *table, struct rule_
     }
 }
 
+/* What nft's grammar has no words for (the original port of a connection in a key), though it lists it. */
+static void put_learn_rules(struct nlbuf *b, const char *table)
+{
+    struct rule_text r = rule_begin(b, table, "learn");
+    expr_l4proto(b, REG(0));
+    expr_ct_original(b, NFT_CT_DST_IP, REG(1));
+    expr_ct_original(b, NFT_CT_PROTO_DST, REG(2));
+    expr_lookup(b, rule_map_name(RULE_LEARN), REG(0), NFT_REG_VERDICT);
+    rule_end(b, r);
+    r = rule_begin(b, table, "learn");
+    expr_l4proto(b, REG(0));
+    expr_ct_original(b, NFT_CT_PROTO_DST, REG(1));
+    expr_lookup(b, rule_map_name(RULE_NPLEARN), REG(0), NFT_REG_VERDICT);
+    rule_end(b, r);
+}
+
 static unsigned rules_in(struct rule_chain c)
 {
-    return c.affinity_s ? 4 : 2;
+    return c.learns ? 1 : c.affinity_s ? 3 : 2;
 }
 
 struct element_list {
@@ -230,7 +268,7 @@ struct element_list {
     size_t nest;
 };
 
-static void list_close(struct element_list *l)
+static void elements_close(struct element_list *l)
 {
     if (!l->n)
         return;
@@ -239,7 +277,7 @@ static void list_close(struct element_list *l)
     l->n = 0;
 }
 
-static void list_open(struct element_list *l, const char *set)
+static void elements_open(struct element_list *l, const char *set)
 {
     if (l->n++)
         return;
@@ -260,8 +298,9 @@ static void put_verdict(struct nlbuf *b, struct rule_chain c)
 {
     char name[RULE_CHAIN_N];
     size_t data = nlbuf_nest(b, NFTA_SET_ELEM_DATA), verdict = nlbuf_nest(b, NFTA_DATA_VERDICT);
-    nlbuf_put_be32(b, NFTA_VERDICT_CODE, c.count ? (uint32_t)NFT_GOTO : NF_ACCEPT);
-    if (c.count) {
+    bool there = rule_chain_is(c);
+    nlbuf_put_be32(b, NFTA_VERDICT_CODE, there ? (uint32_t)NFT_GOTO : NF_ACCEPT);
+    if (there) {
         rule_chain_name(c, name);
         nlbuf_put_strz(b, NFTA_VERDICT_CHAIN, name);
     }
@@ -269,12 +308,12 @@ static void put_verdict(struct nlbuf *b, struct rule_chain c)
     nlbuf_nest_end(b, data);
 }
 
-static void list_add(struct element_list *l, const struct rule_element *e)
+static void elements_add(struct element_list *l, const struct rule_element *e)
 {
     if (l->n == ELEMENTS_PER_MSG || (l->n && l->map != e->map))
-        list_close(l);
+        elements_close(l);
     l->map = e->map;
-    list_open(l, rule_map_name(e->map));
+    elements_open(l, rule_map_name(e->map));
     size_t elem = nlbuf_nest(l->b, NFTA_LIST_ELEM);
     put_key(l->b, e->key, e->key_n);
     if (l->op == NFT_MSG_NEWSETELEM && rule_map_is_verdict(e->map)) {
@@ -295,9 +334,9 @@ static void put_changes(struct nlbuf *b, const char *table, const struct rules_d
         for (size_t i = 0; i < d->changes.n; i++) {
             const struct rule_change *c = &d->changes.p[i];
             if (c->e.map == map && (op == NFT_MSG_NEWSETELEM ? c->add : c->del))
-                list_add(&l, &c->e);
+                elements_add(&l, &c->e);
         }
-        list_close(&l);
+        elements_close(&l);
     }
 }
 
@@ -394,13 +433,13 @@ static bool affinity_delete(struct nft *n, const char *table, const struct affin
     batch_mark(&b, NFNL_MSG_BATCH_BEGIN);
     for (size_t i = 0; i < s->stale.n; i++) {
         if (l.n == ELEMENTS_PER_MSG)
-            list_close(&l);
-        list_open(&l, "aff");
+            elements_close(&l);
+        elements_open(&l, "aff");
         size_t elem = nlbuf_nest(&b, NFTA_LIST_ELEM);
         put_key(&b, s->stale.p[i].key, sizeof s->stale.p[i].key);
         nlbuf_nest_end(&b, elem);
     }
-    list_close(&l);
+    elements_close(&l);
     return batch_send(n, &b, err);
 }
 
@@ -437,7 +476,7 @@ bool nft_apply(struct nft *n, const struct rules_diff *d, bool *in_kernel, struc
     if (!rules_diff_empty(d)) {
         batch_mark(&b, NFNL_MSG_BATCH_BEGIN);
         for (size_t i = 0; i < d->chains.n; i++)
-            put_spreading_chain(&b, table, d->chains.p[i]);
+            put_chain_for_elements(&b, table, d->chains.p[i]);
         put_changes(&b, table, d, NFT_MSG_DELSETELEM);
         put_changes(&b, table, d, NFT_MSG_NEWSETELEM);
         for (size_t i = 0; i < d->idle_chains.n; i++) {
@@ -705,6 +744,11 @@ bool nft_load(struct nft *n, struct err *err)
     struct nft_state state = {0};
     struct reading r = {.table = table, .out = &state};
     rules_table_name(n->config.instance, table);
+    batch_mark(&b, NFNL_MSG_BATCH_BEGIN);
+    put_learn_rules(&b, table);
+    if (!batch_send(n, &b, err))
+        return err_wrap(err, "load the service rules");
+    nlbuf_reset(&b);
     read_fresh(&r);
     bool ok = read_chains(n, &r, err);
     map_fini(&r.rules);

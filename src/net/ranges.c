@@ -139,7 +139,7 @@ static void put_all(struct nlbuf *b, const struct ranges *r, bool up)
     char label[IFNAMSIZ];
     uint32_t node = ipam_node_ip(r->node_pods);
     struct route pods = {.to = r->pods, .type = RTN_UNREACHABLE, .metric = 1024};
-    struct route services = {.to = r->services, .ifindex = LO_INDEX, .src = node, .metric = 1024};
+    struct route services = {.to = r->services, .type = RTN_LOCAL, .ifindex = LO_INDEX, .src = node};
     label_of(r, label);
     if (up)
         addr_put(b, RTM_NEWADDR, LO_INDEX, node, RT_SCOPE_UNIVERSE, label);
@@ -156,10 +156,10 @@ bool ranges_up(const struct ranges *r, struct err *err)
     AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
     struct err e = ERR;
     struct ifinfomsg up = {.ifi_index = LO_INDEX, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
-    if (cidr_overlap(r->pods, r->services))
+    if (cidr4_overlap(r->pods, r->services))
         return err_set(err, E_INVALID, "the pod range " CIDR_FMT " and the service range " CIDR_FMT " overlap",
                        CIDR_ARG(r->pods), CIDR_ARG(r->services));
-    if (!cidr_has(r->pods, r->node_pods.ip) || r->node_pods.bits < r->pods.bits)
+    if (!cidr4_has(r->pods, r->node_pods.ip) || r->node_pods.bits < r->pods.bits)
         return err_set(err, E_INVALID, "the node's range " CIDR_FMT " is not within the pod range " CIDR_FMT,
                        CIDR_ARG(r->node_pods), CIDR_ARG(r->pods));
     if (!file_read(r->state_path, &state, &e) && e.kind != E_NOT_FOUND) {

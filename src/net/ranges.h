@@ -1,17 +1,19 @@
 /* ranges.h - what stands before any pod or rule: where packets for the pod and service ranges go. The pod range is
- * unreachable below the /32s of pods; the service range is routed to lo with the node's address as source (nat of the
- * output hook runs after routing, so an unreachable route would kill host to Service), where the rules of rules.h
- * refuse what they did not translate. So nothing meant for either range leaves the machine. And the settings of the
- * kernel that pods need, each remembered so that `down` puts it back. Blocking. */
+ * unreachable below the /32s of pods. The service range is routed to lo as local, with the node's address as source:
+ * nat of the output hook runs after routing, so an unreachable route would kill host to Service; and the kernel
+ * answers for what no rule translated (a plain route to lo cannot: its ICMP errors would come from an address that is
+ * not ours), also while the rules are not there. So nothing meant for either range leaves the machine, and what is
+ * not there is refused at once. And the settings of the kernel that pods need, each remembered so that `down` puts it
+ * back. Blocking. */
 #pragma once
 #include "net/addr.h"
 #include "net/link.h"
 
 struct ranges {
     struct instance instance;
-    struct cidr pods;       /* of the cluster */
-    struct cidr node_pods;  /* this node's part of it; its second address becomes the node's, on lo */
-    struct cidr services;   /* of the cluster */
+    struct cidr4 pods;      /* of the cluster */
+    struct cidr4 node_pods; /* this node's part of it; its second address becomes the node's, on lo */
+    struct cidr4 services;  /* of the cluster */
     const char *state_path; /* where changed settings are remembered: lines "NAME OLD NEW" */
 };
 /* Idempotent: a second call repairs what is missing. */

@@ -7,9 +7,11 @@ void route_put(struct nlbuf *b, uint16_t type, const struct route *r)
 {
     struct rtmsg m = {.rtm_family = AF_INET,
                       .rtm_dst_len = (uint8_t)r->to.bits,
-                      .rtm_table = RT_TABLE_MAIN,
+                      .rtm_table = r->type == RTN_LOCAL ? RT_TABLE_LOCAL : RT_TABLE_MAIN,
                       .rtm_protocol = ROUTE_PROTOCOL,
-                      .rtm_scope = r->via || !r->ifindex ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
+                      .rtm_scope = r->type == RTN_LOCAL    ? RT_SCOPE_HOST
+                                   : r->via || !r->ifindex ? RT_SCOPE_UNIVERSE
+                                                           : RT_SCOPE_LINK,
                       .rtm_type = (uint8_t)(r->type ? r->type : RTN_UNICAST)};
     nlbuf_begin(b, type, (type == RTM_NEWROUTE ? NLM_F_CREATE | NLM_F_REPLACE : 0) | NLM_F_ACK, &m, sizeof m);
     if (r->to.bits)

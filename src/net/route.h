@@ -1,4 +1,4 @@
-/* route.h - IPv4 routes and addresses of the main table over rtnetlink. Blocking where it talks to the kernel. */
+/* route.h - IPv4 routes and addresses over rtnetlink. Blocking where it talks to the kernel. */
 #pragma once
 #include "base/array.h"
 #include "net/addr.h"
@@ -7,8 +7,8 @@
 #define ROUTE_PROTOCOL 87 /* marks every route of ours ("proto 87" in ip route) */
 
 struct route {
-    struct cidr to;
-    int type;          /* RTN_UNICAST (0 is taken for it), RTN_UNREACHABLE, ... */
+    struct cidr4 to;
+    int type;          /* RTN_UNICAST (0 is taken for it), RTN_UNREACHABLE, RTN_LOCAL (table local) */
     int ifindex;       /* 0: none */
     uint32_t via, src; /* 0: none */
     uint32_t metric;

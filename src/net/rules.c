@@ -20,11 +20,20 @@ const char *rule_map_name(int map)
 
 bool rule_map_is_verdict(int map)
 {
-    return map <= RULE_NPX;
+    return map <= RULE_NPLEARN;
+}
+
+bool rule_chain_is(struct rule_chain c)
+{
+    return c.learns || c.count;
 }
 
 void rule_chain_name(struct rule_chain c, char name[RULE_CHAIN_N])
 {
+    if (c.learns) {
+        (void)snprintf(name, RULE_CHAIN_N, "t%u", c.affinity_s);
+        return;
+    }
     int n = snprintf(name, RULE_CHAIN_N, "%c%s%u", c.by_address ? 's' : 'n', c.outside ? "x" : "", c.count);
     if (c.affinity_s)
         (void)snprintf(name + n, RULE_CHAIN_N - (size_t)n, "a%u", c.affinity_s);
@@ -35,6 +44,10 @@ bool rule_chain_parse(const char *name, struct rule_chain *c)
     struct str s = str_of(name), count, affinity;
     uint64_t n = 0, a = 0;
     struct rule_chain r = {0};
+    if (s.n > 1 && s.p[0] == 't' && str_to_u64(str_sub(s, 1, s.n), AFFINITY_S_MAX, &a) && a) {
+        *c = (struct rule_chain){.learns = true, .affinity_s = (uint32_t)a};
+        return true;
+    }
     if (s.n < 2 || (s.p[0] != 's' && s.p[0] != 'n'))
         return false;
     r.by_address = s.p[0] == 's';
@@ -63,6 +76,8 @@ static const char base[] =
     "\tmap svcx { typeof meta l4proto . ip daddr . th dport : verdict; }\n"
     "\tmap np { typeof meta l4proto . th dport : verdict; }\n"
     "\tmap npx { typeof meta l4proto . th dport : verdict; }\n"
+    "\tmap learn { typeof meta l4proto . ip daddr . th dport : verdict; }\n"
+    "\tmap nplearn { typeof meta l4proto . th dport : verdict; }\n"
     "\tmap eps { typeof meta l4proto . ip daddr . th dport . numgen random mod 65536 : ip daddr . th dport; }\n"
     "\tmap npeps { typeof meta l4proto . th dport . numgen random mod 65536 : ip daddr . th dport; }\n"
     "\tmap aff { typeof meta l4proto . ip daddr . th dport . ip saddr : ip daddr . th dport; "
@@ -70,13 +85,14 @@ static const char base[] =
     "\tset hairpin { typeof ip saddr . ip daddr; }\n"
     "\tset dead { typeof meta l4proto . ip daddr . th dport; }\n"
     "\tset npdead { typeof meta l4proto . th dport; }\n"
+    /* every address of the service range counts as local, see ranges.c */
     "\tchain outside {\n"
     "\t\tmeta l4proto . ip daddr . th dport vmap @svcx\n"
-    "\t\tfib daddr type local meta l4proto . th dport vmap @npx\n"
+    "\t\tip daddr != $SERVICES fib daddr type local meta l4proto . th dport vmap @npx\n"
     "\t}\n"
     "\tchain services {\n"
     "\t\tmeta l4proto . ip daddr . th dport vmap @svc\n"
-    "\t\tfib daddr type local meta l4proto . th dport vmap @np\n"
+    "\t\tip daddr != $SERVICES fib daddr type local meta l4proto . th dport vmap @np\n"
     "\t}\n"
     "\tchain nat-prerouting {\n"
     "\t\ttype nat hook prerouting priority -105; policy accept;\n"
@@ -95,32 +111,50 @@ static const char base[] =
     "\t\tip saddr $PODS ip daddr != $PODS oifname != \"lo\" masquerade fully-random\n"
     "\t\tct status dnat ip saddr != $PODS ip daddr != $NODEPODS fib saddr type != local masquerade fully-random\n"
     "\t}\n"
+    /* after translation; the rules of `learn` are made by nft.c */
+    "\tchain learn {\n"
+    "\t}\n"
+    "\tchain learn-prerouting {\n"
+    "\t\ttype filter hook prerouting priority -95; policy accept;\n"
+    "\t\tct state new ct status dnat jump learn\n"
+    "\t}\n"
+    "\tchain learn-output {\n"
+    "\t\ttype filter hook output priority -95; policy accept;\n"
+    "\t\tct state new ct status dnat jump learn\n"
+    "\t}\n"
     /* route_localnet is on for links of pods, so that answers to 127.0.0.1:NODEPORT come home; nothing else may */
     "\tchain raw-prerouting {\n"
     "\t\ttype filter hook prerouting priority -300; policy accept;\n"
     "\t\tiifname \"$LINKS*\" ip daddr 127.0.0.0/8 drop\n"
     "\t}\n"
-    /* what no rule translated */
+    /* a reset is not rate-limited as ICMP is */
     "\tchain refuse {\n"
-    "\t\tip daddr $SERVICES reject with icmp port-unreachable\n"
-    "\t\tmeta l4proto . ip daddr . th dport @dead reject with icmp port-unreachable\n"
+    "\t\tmeta l4proto tcp reject with tcp reset\n"
+    "\t\treject with icmp port-unreachable\n"
+    "\t}\n"
+    /* what no rule translated */
+    "\tchain untranslated {\n"
+    "\t\tip daddr $SERVICES jump refuse\n"
+    "\t\tct state new meta l4proto . ip daddr . th dport @dead jump refuse\n"
+    "\t}\n"
+    "\tchain filter-prerouting {\n"
+    "\t\ttype filter hook prerouting priority 0; policy accept;\n"
+    "\t\tct state new ip daddr $PODS fib daddr oif missing jump refuse\n"
     "\t}\n"
     "\tchain filter-forward {\n"
     "\t\ttype filter hook forward priority 0; policy accept;\n"
-    "\t\tip daddr $SERVICES reject with icmp port-unreachable\n"
-    "\t\tct state new jump refuse\n"
+    "\t\tjump untranslated\n"
     /* a packet that conntrack gave up on would reach its client untranslated and end the connection */
     "\t\tct state invalid ip saddr $PODS drop\n"
     "\t}\n"
     "\tchain filter-output {\n"
     "\t\ttype filter hook output priority 0; policy accept;\n"
-    "\t\tip daddr $SERVICES reject with icmp port-unreachable\n"
-    "\t\tct state new jump refuse\n"
+    "\t\tct state new meta l4proto . ip daddr . th dport @dead jump refuse\n"
     "\t}\n"
     "\tchain filter-input {\n"
     "\t\ttype filter hook input priority 0; policy accept;\n"
-    "\t\tct state new jump refuse\n"
-    "\t\tct state new fib daddr type local meta l4proto . th dport @npdead reject with icmp port-unreachable\n"
+    "\t\tjump untranslated\n"
+    "\t\tct state new fib daddr type local meta l4proto . th dport @npdead jump refuse\n"
     "\t}\n"
     "}\n";
 
@@ -137,7 +171,7 @@ void rules_base_text(const struct rules_config *c, struct strbuf *out)
         struct str rest = str_of(p + 1);
         const struct {
             struct str name;
-            struct cidr cidr;
+            struct cidr4 cidr;
         } ranges[] = {{S("PODS"), c->pods}, {S("NODEPODS"), c->node_pods}, {S("SERVICES"), c->services}};
         size_t used = 1;
         if (str_starts(rest, S("TABLE"))) {
@@ -246,6 +280,11 @@ static void add_frontend(const struct net_service *s, uint32_t ip, uint16_t port
     if (e.chain.count == 0)
         e.chain = (struct rule_chain){0};
     push(out, &e);
+    if (!s->affinity_s || outside)
+        return;
+    e = frontend(ip ? RULE_LEARN : RULE_NPLEARN, s, ip, port);
+    e.chain = (struct rule_chain){.learns = true, .affinity_s = s->affinity_s};
+    push(out, &e);
 }
 
 static void add_dead(const struct net_service *s, uint32_t ip, uint16_t port, struct rule_elements *out)
@@ -314,8 +353,8 @@ static struct str slot_key(const struct rule_element *e, char buf[RULE_KEY_MAX +
 static bool value_eq(const struct rule_element *a, const struct rule_element *b)
 {
     return a->chain.outside == b->chain.outside && a->chain.by_address == b->chain.by_address &&
-           a->chain.count == b->chain.count && a->chain.affinity_s == b->chain.affinity_s &&
-           memcmp(a->data, b->data, sizeof a->data) == 0;
+           a->chain.count == b->chain.count && a->chain.learns == b->chain.learns &&
+           a->chain.affinity_s == b->chain.affinity_s && memcmp(a->data, b->data, sizeof a->data) == 0;
 }
 
 static struct rule_slot *slot_get(struct rules *r, const struct rule_element *e)
@@ -542,7 +581,7 @@ size_t rules_elements(const struct rules *r)
 static void need_chain(struct rules *r, struct rules_diff *out, struct rule_chain c)
 {
     char name[RULE_CHAIN_N];
-    if (c.count == 0)
+    if (!rule_chain_is(c))
         return;
     rule_chain_name(c, name);
     if (map_get(&r->chains, str_of(name)))
@@ -566,7 +605,7 @@ static void find_idle(struct rules *r, struct rules_diff *out)
     char name[RULE_CHAIN_N];
     map_each (it, &r->slots) {
         struct rule_slot *slot = it->value;
-        if (!slot->refs || !rule_map_is_verdict(slot->e.map) || !slot->e.chain.count)
+        if (!slot->refs || !rule_map_is_verdict(slot->e.map) || !rule_chain_is(slot->e.chain))
             continue;
         rule_chain_name(slot->e.chain, name);
         if (!map_get(&needed, str_of(name)))
@@ -685,7 +724,7 @@ void rule_element_text(const struct rule_element *e, struct strbuf *out)
         strbuf_addf(out, " %u.%u.%u.%u", k[0], k[1], k[2], k[3]);
         return;
     }
-    bool by_address = e->map == RULE_SVC || e->map == RULE_SVCX || e->map == RULE_EPS || e->map == RULE_DEAD;
+    bool by_address = maps[e->map].key_n - (e->data_n ? 4 : 0) == 12;
     strbuf_addf(out, " %s ", proto_name(k[0]));
     k += 4;
     if (by_address) {
@@ -702,7 +741,7 @@ void rule_element_text(const struct rule_element *e, struct strbuf *out)
                     (unsigned)(e->data[4] << 8 | e->data[5]));
     } else if (rule_map_is_verdict(e->map)) {
         char name[RULE_CHAIN_N] = "accept";
-        if (e->chain.count)
+        if (rule_chain_is(e->chain))
             rule_chain_name(e->chain, name);
         strbuf_addf(out, " -> %s", name);
     }

@@ -8,8 +8,10 @@
  *   hairpin     endpoint . endpoint: an endpoint that reaches itself
  *   dead, npdead   frontends without endpoints that no range covers: refused at once
  *   aff    proto . address . port . client -> endpoint, with a time limit: written by the packet path (ClientIP)
+ *   learn, nplearn   frontends whose new connections go into aff
  * A CHAIN spreads over a number of slots: "s3" over three by address, "n3" over three by port, "x" for outside,
- * "a600" with affinity for 600 s ("sx3a600"). It is made when first needed and knows no Service either.
+ * "a600" with affinity for 600 s ("sx3a600"); "t600" writes into aff. It is made when first needed and knows no
+ * Service either.
  *
  * `struct rules` holds what is wanted and what the kernel has, element by element; their difference is a batch. */
 #pragma once
@@ -24,6 +26,8 @@
     X(SVCX, "svcx", 12, 0)                                                                                           \
     X(NP, "np", 8, 0)                                                                                                \
     X(NPX, "npx", 8, 0)                                                                                              \
+    X(LEARN, "learn", 12, 0)                                                                                         \
+    X(NPLEARN, "nplearn", 8, 0)                                                                                      \
     X(EPS, "eps", 16, 8)                                                                                             \
     X(NPEPS, "npeps", 12, 8)                                                                                         \
     X(HAIRPIN, "hairpin", 8, 0)                                                                                      \
@@ -41,9 +45,11 @@ enum rule_map {
 /* A frontend's chain; count 0 is "accept": leave the packet as it is, so that it is refused where it arrives. */
 struct rule_chain {
     bool outside, by_address; /* by_address: s, else n */
+    bool learns;              /* t: only affinity_s counts */
     uint16_t count;
     uint32_t affinity_s;
 };
+bool rule_chain_is(struct rule_chain c); /* not "accept" */
 void rule_chain_name(struct rule_chain c, char name[RULE_CHAIN_N]);
 bool rule_chain_parse(const char *name, struct rule_chain *c);
 
@@ -59,7 +65,7 @@ bool rule_map_is_verdict(int map);
 
 struct rules_config {
     struct instance instance;
-    struct cidr pods, node_pods, services;
+    struct cidr4 pods, node_pods, services;
 };
 void rules_table_name(struct instance in, char name[16]);
 /* The table without elements, as text for nft -f: replaces what is there. */

@@ -1,0 +1,499 @@
+#include "net/dataplane.h"
+#include "net/ranges.h"
+#include "net/world_test.h"
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+static const struct rules_config config = {
+    {"1f3a9"}, {IP4(10, 42, 0, 0), 16}, {IP4(10, 42, 0, 0), 24}, {IP4(10, 43, 0, 0), 16}};
+static const uint32_t vip = IP4(10, 43, 0, 10), vip2 = IP4(10, 43, 0, 11);
+
+static struct net {
+    struct nft nft;
+    struct rules rules;
+    struct pod pods[3];
+    struct net_endpoint eps[3];
+    int servers[3], udp[3];
+    int outside; /* a namespace beyond eth0 (192.0.2.2), at 192.0.2.1 */
+} w;
+
+static void enter(void)
+{
+    struct err err = ERR;
+    static char path[200];
+    (void)snprintf(path, sizeof path, "%s/settings", test_dir());
+    struct ranges r = {config.instance, config.pods, config.node_pods, config.services, path};
+    world_enter();
+    w.outside = netns_new(&err);
+    world_run("ip link add eth0 type veth peer name wan netns /proc/%d/fd/%d", (int)getpid(), w.outside);
+    world_run("ip addr add 192.0.2.2/24 dev eth0 && ip link set eth0 up && ip route add default via 192.0.2.1");
+    world_run("nsenter --net=/proc/%d/fd/%d sh -c 'ip addr add 192.0.2.1/24 dev wan && ip link set wan up'",
+              (int)getpid(), w.outside);
+    CHECK_OK(ranges_up(&r, &err), err);
+    CHECK_OK(nft_open(&w.nft, &config, &err), err);
+    rules_init(&w.rules);
+    for (int i = 0; i < 3; i++) {
+        w.pods[i] = world_pod(IP4(10, 42, 0, 5 + i));
+        w.eps[i] = (struct net_endpoint){w.pods[i].ip, 8080, true};
+        w.servers[i] = world_listen(w.pods[i].ns, SOCK_STREAM, 0, INADDR_ANY, 8080);
+        w.udp[i] = world_listen(w.pods[i].ns, SOCK_DGRAM, 0, INADDR_ANY, 8080);
+    }
+}
+
+static struct net_service web(size_t n)
+{
+    return (struct net_service){.ns = S("default"),
+                                .name = S("web"),
+                                .port = S("http"),
+                                .proto = NET_TCP,
+                                .port_number = 80,
+                                .cluster_ips = &vip,
+                                .ncluster_ips = 1,
+                                .node_port = 30080,
+                                .endpoints = w.eps,
+                                .nendpoints = n};
+}
+
+static void commit(const struct net_service *s)
+{
+    struct err err = ERR;
+    if (s)
+        CHECK_OK(rules_put(&w.rules, s, &err), err);
+    CHECK_OK(rules_commit(&w.nft, &w.rules, map_len(&w.rules.chains) == 0, NULL, &err), err);
+}
+
+static void leave(void)
+{
+    rules_fini(&w.rules);
+    nft_close(&w.nft);
+}
+
+static void check_reached(struct reached r, const char *what)
+{
+    if (r.error)
+        test_failed(__FILE__, __LINE__, "%s: %s", what, strerror(r.error));
+}
+
+static void check_refused(struct reached r, const char *what)
+{
+    if (r.error != ECONNREFUSED)
+        test_failed(__FILE__, __LINE__, "%s: %s instead of refused", what, r.error ? strerror(r.error) : "reached");
+    CHECK(r.ns < 500 * NS_PER_MS);
+}
+
+#define TCP(ns, ip, port) world_tcp(ns, ip, port, w.servers, 3)
+#define UDP(ns, ip, port) world_udp(ns, ip, port, w.udp, 3)
+
+TEST(clients_everywhere_reach_a_service)
+{
+    enter();
+    struct net_service s = web(2);
+    commit(&s);
+    int seen[3] = {0};
+    for (int i = 0; i < 40; i++) {
+        struct reached r = TCP(NO_NS, vip, 80);
+        check_reached(r, "host to ClusterIP");
+        CHECK_INT(r.client, NODE_IP);
+        seen[r.server]++;
+    }
+    CHECK(seen[0] > 5 && seen[1] > 5 && seen[2] == 0);
+    struct reached r = TCP(w.pods[2].ns, vip, 80);
+    check_reached(r, "pod to ClusterIP");
+    CHECK_INT(r.client, w.pods[2].ip);
+    for (int i = 0; i < 20; i++)
+        check_reached(TCP(w.pods[0].ns, vip, 80), "an endpoint to its own Service");
+    check_reached(TCP(NO_NS, IP4(127, 0, 0, 1), 30080), "127.0.0.1:NodePort");
+    check_reached(TCP(NO_NS, IP4(192, 0, 2, 2), 30080), "host to its own NodePort");
+    check_reached(TCP(w.pods[2].ns, IP4(192, 0, 2, 2), 30080), "pod to a NodePort");
+    check_reached(TCP(w.pods[0].ns, IP4(192, 0, 2, 2), 30080), "endpoint to a NodePort");
+    r = TCP(w.outside, IP4(192, 0, 2, 2), 30080);
+    check_reached(r, "outside to a NodePort");
+    CHECK_INT(r.client, IP4(192, 0, 2, 1)); /* its own address: the endpoint is here and answers by way of us */
+    leave();
+}
+
+TEST(what_is_not_there_is_refused_at_once)
+{
+    enter();
+    struct net_service s = web(0);
+    commit(&s);
+    int hosts_own = world_listen(NO_NS, SOCK_STREAM, 0, INADDR_ANY, 30080);
+    int outsiders[] = {w.outside, NO_NS, w.pods[0].ns};
+    for (size_t i = 1; i < 3; i++) {
+        int from = outsiders[i];
+        check_refused(TCP(from, vip, 80), "Service without endpoints");
+        check_refused(UDP(from, vip, 80), "another protocol");
+        check_refused(TCP(from, IP4(10, 43, 7, 7), 443), "an address that no Service has");
+        for (int j = 0; j < 20; j++) /* the kernel limits its ICMP errors; clients that retry must not hang */
+            check_refused(TCP(from, vip, 80), "and again");
+    }
+    for (size_t i = 0; i < 3; i++)
+        check_refused(world_tcp(outsiders[i], IP4(192, 0, 2, 2), 30080, &hosts_own, 1), "NodePort without endpoints");
+    for (int j = 0; j < 20; j++)
+        check_refused(TCP(w.pods[0].ns, IP4(10, 42, 0, 99), 80), "a pod that is not there");
+    int nodes_own = world_listen(NO_NS, SOCK_STREAM, 0, INADDR_ANY, 22);
+    check_refused(world_tcp(w.pods[0].ns, vip, 22, &nodes_own, 1),
+                  "what listens on the node, by a Service's address");
+    check_refused(world_tcp(NO_NS, vip, 22, &nodes_own, 1), "what listens on the node, by a Service's address");
+    s = web(1);
+    commit(&s);
+    check_refused(TCP(NO_NS, vip, 30080), "a NodePort by a Service's address");
+    for (size_t i = 1; i < 3; i++) {
+        check_reached(TCP(outsiders[i], vip, 80), "its first endpoint has come");
+        check_refused(TCP(outsiders[i], vip, 81), "a port that the Service has not");
+        check_refused(UDP(outsiders[i], vip, 80), "another protocol");
+    }
+    leave();
+}
+
+TEST(udp_moves_when_its_endpoint_goes)
+{
+    enter();
+    struct net_service s = web(1);
+    s.proto = NET_UDP;
+    commit(&s);
+    /* one socket all along, so that conntrack has an entry to go stale */
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(80), .sin_addr.s_addr = htonl(vip)};
+    CHECK(connect(fd, (struct sockaddr *)&a, sizeof a) == 0);
+    char byte;
+    for (int i = 0; i < 3; i++) {
+        struct pollfd p = {w.udp[i], POLLIN, 0};
+        CHECK(send(fd, "?", 1, 0) == 1);
+        CHECK(poll(&p, 1, 2000) == 1 && recv(w.udp[i], &byte, 1, 0) == 1);
+        struct net_endpoint next = w.eps[(i + 1) % 3];
+        s.endpoints = &next;
+        commit(&s);
+    }
+    s.nendpoints = 0;
+    commit(&s);
+    (void)send(fd, "?", 1, 0);
+    struct pollfd p = {fd, POLLIN, 0};
+    CHECK(poll(&p, 1, 2000) == 1);
+    CHECK(recv(fd, &byte, 1, 0) < 0 && errno == ECONNREFUSED);
+    s.nendpoints = 1;
+    s.endpoints = w.eps;
+    commit(&s);
+    p.fd = w.udp[0];
+    CHECK(send(fd, "?", 1, 0) == 1);
+    CHECK(poll(&p, 1, 2000) == 1);
+    fd_close(fd);
+    leave();
+}
+
+TEST(affinity_sticks_until_the_endpoint_goes)
+{
+    enter();
+    struct net_service s = web(3);
+    s.affinity_s = 600;
+    commit(&s);
+    int from[] = {NO_NS, w.pods[0].ns, w.pods[1].ns};
+    for (size_t i = 0; i < countof(from); i++) {
+        int first = TCP(from[i], vip, 80).server;
+        CHECK(first >= 0);
+        for (int j = 0; j < 12; j++)
+            CHECK_INT(TCP(from[i], vip, 80).server, first);
+        int by_node = TCP(from[i], IP4(192, 0, 2, 2), 30080).server;
+        CHECK(by_node >= 0);
+        for (int j = 0; j < 8; j++)
+            CHECK_INT(TCP(from[i], IP4(192, 0, 2, 2), 30080).server, by_node);
+    }
+    int stuck = TCP(NO_NS, vip, 80).server;
+    struct net_endpoint left[2];
+    for (int i = 0, n = 0; i < 3; i++)
+        if (i != stuck)
+            left[n++] = w.eps[i];
+    s.endpoints = left;
+    s.nendpoints = 2;
+    commit(&s);
+    int now = TCP(NO_NS, vip, 80).server;
+    CHECK(now >= 0 && now != stuck);
+    for (int j = 0; j < 8; j++)
+        CHECK_INT(TCP(NO_NS, vip, 80).server, now);
+    CHECK(world_has("nft list table ip wherry-1f3a9", "update @aff")); /* nft can show what we made */
+    leave();
+}
+
+TEST(affinity_ends_after_its_time)
+{
+    enter();
+    struct net_service s = web(3);
+    s.affinity_s = 1;
+    commit(&s);
+    (void)TCP(NO_NS, vip, 80);
+    CHECK(world_has("nft list map ip wherry-1f3a9 aff", "timeout 1s"));
+    leave();
+}
+
+TEST(local_policies_hold)
+{
+    enter();
+    struct net_service s = web(2);
+    w.eps[1].local = false; /* told so; it answers all the same */
+    s.external_local = s.internal_local = true;
+    commit(&s);
+    int seen[3] = {0};
+    for (int i = 0; i < 12; i++) {
+        CHECK_INT(TCP(w.pods[2].ns, vip, 80).server, 0);
+        CHECK_INT(TCP(w.outside, IP4(192, 0, 2, 2), 30080).server, 0);
+        struct reached r = TCP(w.pods[2].ns, IP4(192, 0, 2, 2), 30080);
+        check_reached(r, "a pod goes anywhere by NodePort");
+        seen[r.server]++;
+    }
+    CHECK(seen[0] && seen[1]);
+    w.eps[0].local = false;
+    commit(&s);
+    check_refused(TCP(w.pods[2].ns, vip, 80), "no endpoint here");
+    check_refused(TCP(w.outside, IP4(192, 0, 2, 2), 30080), "no endpoint here, from outside");
+    leave();
+}
+
+TEST(outbound_is_masqueraded_and_pod_to_pod_is_not)
+{
+    enter();
+    struct net_service s = web(1);
+    commit(&s);
+    int away = world_listen(w.outside, SOCK_STREAM, 0, INADDR_ANY, 80);
+    struct reached r = world_tcp(w.pods[0].ns, IP4(192, 0, 2, 1), 80, &away, 1);
+    check_reached(r, "pod to the outside");
+    CHECK_INT(r.client, IP4(192, 0, 2, 2));
+    r = TCP(w.pods[0].ns, w.pods[1].ip, 8080);
+    check_reached(r, "pod to pod");
+    CHECK_INT(r.client, w.pods[0].ip);
+    int here = world_listen(NO_NS, SOCK_STREAM, 0, INADDR_ANY, 9000);
+    r = world_tcp(w.pods[0].ns, IP4(192, 0, 2, 2), 9000, &here, 1);
+    check_reached(r, "pod to its node");
+    CHECK_INT(r.client, w.pods[0].ip);
+    /* an endpoint of a Service that is not a pod */
+    struct net_endpoint ext = {IP4(192, 0, 2, 1), 80, false};
+    s.name = S("ext");
+    s.cluster_ips = &vip2;
+    s.node_port = 0;
+    s.endpoints = &ext;
+    commit(&s);
+    r = world_tcp(w.pods[0].ns, vip2, 80, &away, 1);
+    check_reached(r, "pod to an endpoint outside");
+    CHECK_INT(r.client, IP4(192, 0, 2, 2));
+    check_reached(world_tcp(NO_NS, vip2, 80, &away, 1), "host to an endpoint outside");
+    leave();
+}
+
+TEST(a_pod_cannot_reach_the_loopback_of_its_host)
+{
+    enter();
+    struct net_service s = web(1);
+    commit(&s);
+    int secret = world_listen(NO_NS, SOCK_STREAM, 0, IP4(127, 0, 0, 1), 9000);
+    world_run(
+        "nsenter --net=/proc/%d/fd/%d sh -c 'ip link set lo down; ip addr del 127.0.0.1/8 dev lo 2>/dev/null; "
+        "ip route add 127.0.0.0/8 via 169.254.1.1 dev eth0; echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet'",
+        (int)getpid(), w.pods[0].ns);
+    struct reached r = world_reach(w.pods[0].ns, SOCK_STREAM, 0, IP4(127, 0, 0, 1), 9000, &secret, 1, 300);
+    CHECK(r.error != 0);
+    leave();
+}
+
+TEST(sctp_too)
+{
+    enter();
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_SCTP);
+    if (fd < 0)
+        return; /* not in this kernel */
+    fd_close(fd);
+    struct net_service s = web(1);
+    s.proto = NET_SCTP;
+    commit(&s);
+    int server = world_listen(w.pods[0].ns, SOCK_STREAM, IPPROTO_SCTP, INADDR_ANY, 8080);
+    struct reached r = world_reach(NO_NS, SOCK_STREAM, IPPROTO_SCTP, vip, 80, &server, 1, 2000);
+    check_reached(r, "SCTP");
+    leave();
+}
+
+TEST(a_draining_pod_is_idle_when_nothing_is_carried)
+{
+    enter();
+    struct net_service s = web(1);
+    struct drain_sample none, open, again, carried, direct;
+    struct err err = ERR;
+    commit(&s);
+    CHECK_OK(conntrack_drain(w.pods[0].ip, &none, &err), err);
+    CHECK_INT(none.connections, 0);
+    struct reached r = world_reach(NO_NS, SOCK_STREAM, 0, vip, 80, w.servers, 3, 2000);
+    check_reached(r, "host to ClusterIP");
+    CHECK_OK(conntrack_drain(w.pods[0].ip, &open, &err), err);
+    CHECK_INT(open.connections, 1);
+    CHECK(open.bytes > 0);
+    CHECK_OK(conntrack_drain(w.pods[0].ip, &again, &err), err);
+    CHECK(drain_idle(open, again) && !drain_idle(none, open));
+    CHECK(write(r.fd, "hello", 5) == 5);
+    CHECK_OK(conntrack_drain(w.pods[0].ip, &carried, &err), err);
+    CHECK(carried.bytes > again.bytes && !drain_idle(again, carried));
+    struct reached past = world_reach(NO_NS, SOCK_STREAM, 0, w.pods[0].ip, 8080, w.servers, 3, 2000);
+    CHECK_OK(conntrack_drain(w.pods[0].ip, &direct, &err), err);
+    CHECK_INT(direct.connections, 1); /* not through a Service */
+    fd_close(past.fd), fd_close(past.peer);
+    fd_close(r.fd), fd_close(r.peer);
+    CHECK_OK(conntrack_drain(w.pods[0].ip, &again, &err), err);
+    CHECK_INT(again.connections, 0);
+    leave();
+}
+
+TEST(a_restart_takes_over_what_is_there)
+{
+    enter();
+    struct net_service s = web(3);
+    struct err err = ERR;
+    bool repaired = true;
+    s.affinity_s = 30;
+    commit(&s);
+    char *before = str_dupz(world_output("nft -a list ruleset | grep -v expires"));
+    leave();
+    CHECK_OK(nft_open(&w.nft, &config, &err), err);
+    rules_init(&w.rules);
+    CHECK_OK(rules_put(&w.rules, &s, &err), err);
+    CHECK_OK(rules_commit(&w.nft, &w.rules, true, &repaired, &err), err);
+    CHECK(!repaired);
+    CHECK_STR(world_output("nft -a list ruleset | grep -v expires"),
+              str_of(before)); /* handles too: nothing was remade */
+    mem_free(before);
+    leave();
+}
+
+TEST(edits_by_others_are_undone_and_their_rules_left_alone)
+{
+    static const char *const edits[] = {
+        "nft flush ruleset",
+        "nft delete table ip wherry-1f3a9",
+        "nft flush chain ip wherry-1f3a9 services",
+        "nft add rule ip wherry-1f3a9 services drop",
+        "nft insert rule ip wherry-1f3a9 s2 drop",
+        "nft flush chain ip wherry-1f3a9 s2",
+        "nft 'add table ip wherry-1f3a9 { flags dormant; }'",
+        "nft delete element ip wherry-1f3a9 svc { tcp . 10.43.0.10 . 80 }",
+        "nft add element ip wherry-1f3a9 svc { tcp . 10.43.0.99 . 80 : goto s2 }",
+        "nft flush map ip wherry-1f3a9 eps",
+        "nft 'delete element ip wherry-1f3a9 eps { tcp . 10.43.0.10 . 80 . 0 }; "
+        "add element ip wherry-1f3a9 eps { tcp . 10.43.0.10 . 80 . 0 : 192.0.2.9 . 1 }'",
+    };
+    enter();
+    struct net_service s = web(2);
+    struct err err = ERR;
+    bool repaired;
+    commit(&s);
+    for (size_t i = 0; i < countof(edits); i++) {
+        world_run("nft 'table ip foreign { chain c { counter; }; }'");
+        world_run("%s", edits[i]);
+        CHECK_OK(rules_commit(&w.nft, &w.rules, true, &repaired, &err), err);
+        if (!repaired)
+            test_failed(__FILE__, __LINE__, "not seen: %s", edits[i]);
+        for (int j = 0; j < 6; j++)
+            check_reached(TCP(NO_NS, vip, 80), edits[i]);
+        check_refused(TCP(NO_NS, IP4(10, 43, 0, 99), 80), edits[i]);
+        if (i)
+            CHECK(world_has("nft list ruleset", "table ip foreign"));
+        CHECK_OK(rules_commit(&w.nft, &w.rules, true, &repaired, &err), err);
+        CHECK(!repaired);
+    }
+    CHECK_OK(nft_unload(&w.nft, &err), err);
+    CHECK_OK(nft_unload(&w.nft, &err), err);
+    CHECK(world_has("nft list ruleset", "table ip foreign"));
+    CHECK(!str_has(world_output("nft list ruleset"), S("wherry")));
+    leave();
+}
+
+TEST(chains_come_and_go_with_the_numbers_they_spread_over)
+{
+    enter();
+    struct err err = ERR;
+    struct net_endpoint many[200];
+    for (int i = 0; i < 200; i++)
+        many[i] = (struct net_endpoint){IP4(10, 42, 0, 5), (uint16_t)(9000 + i), true};
+    many[0] = w.eps[0];
+    for (size_t n = 200; n > 0; n--) {
+        struct net_service s = web(n);
+        s.endpoints = many;
+        commit(&s);
+    }
+    check_reached(TCP(NO_NS, vip, 80), "the last endpoint");
+    CHECK(map_len(&w.rules.chains) <= 70);
+    bool repaired;
+    CHECK_OK(rules_commit(&w.nft, &w.rules, true, &repaired, &err), err);
+    CHECK(!repaired);
+    leave();
+}
+
+/* ---- the loop's side ---- */
+
+static struct loop *loop;
+static uint64_t applied;
+static int failures, repairs;
+static struct drain_sample drained;
+
+static void on_applied(void *arg, uint64_t revision)
+{
+    (void)arg;
+    applied = revision;
+    loop_stop(loop);
+}
+static void on_failed(void *arg, const struct err *err)
+{
+    (void)arg;
+    fprintf(stderr, "%s\n", err->text);
+    failures++;
+}
+static void on_repaired(void *arg)
+{
+    (void)arg;
+    repairs++;
+    loop_stop(loop);
+}
+static void on_drained(void *arg, const struct drain_sample *s, const struct err *err)
+{
+    (void)arg, (void)err;
+    CHECK(s);
+    drained = *s;
+    loop_stop(loop);
+}
+
+TEST(the_dataplane_says_what_is_in_force_and_repairs)
+{
+    enter();
+    struct err err = ERR;
+    static const struct dataplane_events events = {on_applied, on_failed, on_repaired};
+    loop = loop_new(&err);
+    CHECK_OK(loop != NULL, err);
+    struct dataplane *dp = dataplane_new(loop, &config, &events, NULL, &err);
+    CHECK_OK(dp != NULL, err);
+    struct net_service s = web(2);
+    CHECK_OK(dataplane_put(dp, &s, &err), err);
+    dataplane_apply(dp, 7);
+    loop_run(loop);
+    CHECK_INT(applied, 7);
+    check_reached(TCP(NO_NS, vip, 80), "after applied");
+    s = web(1);
+    CHECK_OK(dataplane_put(dp, &s, &err), err);
+    dataplane_apply(dp, 8);
+    loop_run(loop);
+    CHECK_INT(applied, 8);
+    for (int i = 0; i < 10; i++)
+        CHECK_INT(TCP(NO_NS, vip, 80).server, 0);
+    dataplane_apply(dp, 9); /* a revision that changed nothing here is in force too */
+    loop_run(loop);
+    CHECK_INT(applied, 9);
+    world_run("nft flush ruleset");
+    loop_run(loop);
+    CHECK_INT(repairs, 1);
+    check_reached(TCP(NO_NS, vip, 80), "after the repair");
+    dataplane_drain(dp, w.pods[0].ip, on_drained, NULL);
+    loop_run(loop);
+    CHECK_INT(drained.connections, 0);
+    dataplane_del(dp, S("default"), S("web"), S("http"));
+    dataplane_apply(dp, 10);
+    dataplane_free(dp); /* while the job runs */
+    while (loop_run_once(loop, NS_PER_S))
+        ;
+    CHECK_INT(failures, 0);
+    loop_free(loop);
+    leave();
+}
