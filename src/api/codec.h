@@ -9,7 +9,8 @@
 
 #define CODEC_MAX_DEPTH 10000 /* levels, as upstream */
 
-#define DECODE_MAX_NOTES 100 /* as upstream; more are dropped */
+#define CODEC_MAX_YAML   (64 << 20) /* bytes of a YAML document as JSON */
+#define DECODE_MAX_NOTES 100        /* as upstream; more are dropped */
 struct decode_notes {
     struct arena *arena;
     ARRAY(struct str) texts;

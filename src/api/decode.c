@@ -2,6 +2,7 @@
 #include "api/quantity.h"
 #include "base/map.h"
 #include "wire/json.h"
+#include "wire/yaml.h"
 
 /* Where the decoder stands. Field frames make the path of Go's type errors, all of them that of the notes. */
 struct at {
@@ -432,6 +433,69 @@ bool json_decode(struct arena *a, struct str text, struct val *out, struct err *
     struct json j = json_of(text);
     *out = decode_any(&j, a);
     return true;
+}
+
+static void keep_note(void *arg, struct str text)
+{
+    struct decode_notes *notes = arg;
+    if (notes->texts.n < DECODE_MAX_NOTES) {
+        array_push(&notes->texts, str_dup(notes->arena, text));
+        notes->yaml++;
+    }
+}
+
+bool type_decode_yaml(struct arena *a, const struct type *t, struct str text, struct val *out,
+                      struct decode_notes *notes, struct err *err)
+{
+    AUTO(strbuf_fini) struct strbuf json = STRBUF(CODEC_MAX_YAML);
+    struct yaml_notes keep = {keep_note, notes};
+    return yaml_to_json(text, notes ? &keep : NULL, &json, err) &&
+           type_decode_json(a, t, strbuf_str(&json), out, notes, err);
+}
+
+bool yaml_decode(struct arena *a, struct str text, struct val *out, struct err *err)
+{
+    AUTO(strbuf_fini) struct strbuf json = STRBUF(CODEC_MAX_YAML);
+    return yaml_to_json(text, NULL, &json, err) && json_decode(a, strbuf_str(&json), out, err);
+}
+
+static bool json_decode_all(struct arena *a, struct str text, struct val *list, struct err *err)
+{
+    for (size_t used;;) {
+        if (!json_check_first(text, &used, err))
+            return false;
+        if (!used)
+            return true;
+        struct json j = json_of(str_sub(text, 0, used));
+        struct val v = decode_any(&j, a);
+        if (v.type != VAL_NULL)
+            (void)val_add(a, list, v);
+        text = str_sub(text, used, text.n);
+    }
+}
+
+bool yaml_decode_all(struct arena *a, struct str text, struct val *list, struct err *err)
+{
+    *list = val_list();
+    struct str head = str_trim(text);
+    if (head.n && head.p[0] == '{') { /* JSON; where it is not, YAML's flow style may be */
+        struct err ignored = ERR;
+        if (json_decode_all(a, text, list, &ignored))
+            return true;
+        *list = val_list();
+    }
+    AUTO(yaml_close) struct yaml_reader *r = yaml_open(text, NULL);
+    for (;;) {
+        AUTO(strbuf_fini) struct strbuf json = STRBUF(CODEC_MAX_YAML);
+        struct val v;
+        int got = yaml_next(r, &json, err);
+        if (got <= 0)
+            return got == 0;
+        if (!json_decode(a, strbuf_str(&json), &v, err))
+            return false;
+        if (v.type != VAL_NULL)
+            (void)val_add(a, list, v);
+    }
 }
 
 static bool meta_text(struct json *j, struct arena *a, const char *field, struct str *out, struct err *err)

@@ -1,6 +1,7 @@
 #include "api/codec_int.h"
 #include "api/encode_int.h"
 #include "wire/json.h"
+#include "wire/yaml.h"
 
 void json_encode(struct strbuf *b, const struct val *v)
 {
@@ -221,4 +222,11 @@ struct val type_complete(struct arena *a, const struct type *t, const struct val
     struct err err = ERR;
     ASSERT(json_decode(a, strbuf_str(&b), &out, &err));
     return out;
+}
+
+void yaml_encode(struct strbuf *b, const struct val *v)
+{
+    AUTO(strbuf_fini) struct strbuf json = STRBUF(UINT32_MAX / 2);
+    json_encode(&json, v);
+    yaml_add(b, strbuf_str(&json));
 }
