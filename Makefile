@@ -8,6 +8,7 @@
 # make release    the programs, optimised         (build/release)
 # make test       unit tests under ASan and UBSan (build/asan); ROOM=store for one room, ARGS="-v word"
 # make check      checkers, unit tests, start time and memory of each role
+# make bench-NAME   bench/NAME_bench.c, optimised (build/release/bench-NAME)
 # make format     clang-format over what changed the form
 V ?= debug
 CC ?= gcc
@@ -88,6 +89,11 @@ test:
 .PHONY: run-tests
 run-tests: $(foreach r,$(TEST_ROOMS),$(B)/test-$(r))
 	@tools/run-tests $(B) "$(TEST_ROOMS)" $(ARGS)
+
+# bench/foo_bench.c -> build/release/bench-foo
+bench-%: ; @$(MAKE) --no-print-directory V=release build/release/bench-$*
+$(B)/bench-%: bench/%_bench.c $(LIB_A)
+	@$(CC) $(CFLAGS_ALL) $(CFLAGS_$(V)) $(LDFLAGS_ALL) $(LDFLAGS_$(V)) -o $@ $< $(LIB_A) $(LIBS)
 
 # clang's libFuzzer where a person fuzzes; everywhere else a small main that replays a corpus
 $(B)/fuzz-%: FUZZ_MAIN = tools/fuzz_main.c

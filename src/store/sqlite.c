@@ -321,7 +321,7 @@ struct meta {
 
 static bool read_meta(struct db *d, struct meta *m, struct err *err)
 {
-    sqlite3_stmt *st;
+    sqlite3_stmt *st = NULL;
     int rc = prepare(d, Q_META, &st);
     if (rc == SQLITE_OK)
         rc = sqlite3_step(st);
@@ -332,7 +332,7 @@ static bool read_meta(struct db *d, struct meta *m, struct err *err)
         if (m->floor >= 1 && m->ceiling >= m->floor && m->ceiling >= m->last)
             return true;
         rc = SQLITE_DONE;
-    } else if (d->statements[Q_META]) {
+    } else if (st) {
         (void)sqlite3_reset(st);
     }
     if (rc == SQLITE_DONE)
