@@ -83,6 +83,8 @@ $(B)/test-$(1): $(call obj,$(filter src/$(1)/%,$(TESTS))) $(B)/base/test_main.o 
 	@$(CC) $(LDFLAGS_ALL) $(LDFLAGS_$(V)) -o $$@ $$^ $(LIBS_JOB) $(LIBS)
 endef
 $(foreach r,$(ROOMS),$(eval $(call test_room,$(r))))
+# its tests run them
+$(B)/test-oci: | $(filter %/wherry-shim %/wherry-job,$(PROGRAMS))
 
 test:
 	@$(MAKE) --no-print-directory V=asan run-tests

@@ -1,8 +1,10 @@
 #include "oci/cgroup.h"
+#include "base/clock.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -504,9 +506,14 @@ bool cgroup_remove(const struct cgroups *g, const char *path, struct err *err)
     return true;
 }
 
+struct killing {
+    int signo;
+    bool left;
+};
+
 static bool kill_one(int parent, const char *name, void *arg)
 {
-    bool *left = arg;
+    struct killing *k = arg;
     char file[300];
     (void)snprintf(file, sizeof file, "%s/cgroup.procs", name);
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
@@ -514,8 +521,8 @@ static bool kill_one(int parent, const char *name, void *arg)
     while (str_cut(&rest, '\n', &line)) {
         int64_t pid;
         if (str_to_i64(line, 1, INT32_MAX, &pid)) {
-            *left = true;
-            (void)kill((pid_t)pid, SIGKILL);
+            k->left = true;
+            (void)kill((pid_t)pid, k->signo);
         }
     }
     return true;
@@ -544,22 +551,66 @@ static bool any_dir(const struct cgroups *g, const char *path, char *dir, size_t
     return false;
 }
 
+void cgroup_signal(const struct cgroups *g, const char *path, int signo)
+{
+    char dir[CGROUP_PATH];
+    struct killing k = {signo, false};
+    if (any_dir(g, path, dir, sizeof dir))
+        (void)walk(AT_FDCWD, dir, 0, kill_one, &k);
+}
+
 bool cgroup_kill(const struct cgroups *g, const char *path)
 {
     char dir[CGROUP_PATH];
-    bool left = false;
+    struct killing k = {SIGKILL, false};
     if (!any_dir(g, path, dir, sizeof dir))
         return true;
     struct err none = ERR;
     if (g->mode == CGROUP_V2 && put(dir, "cgroup.kill", "1", &none))
         return cgroup_empty(g, path);
     for (int i = 0; i < 10; i++) { /* what forks while we look */
-        left = false;
-        (void)walk(AT_FDCWD, dir, 0, kill_one, &left);
-        if (!left)
+        k.left = false;
+        (void)walk(AT_FDCWD, dir, 0, kill_one, &k);
+        if (!k.left)
             break;
     }
-    return !left;
+    return !k.left;
+}
+
+struct first_pid {
+    pid_t pid;
+};
+
+static bool first_one(int parent, const char *name, void *arg)
+{
+    struct first_pid *f = arg;
+    char file[300];
+    (void)snprintf(file, sizeof file, "%s/cgroup.procs", name);
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
+    struct str rest = slurp(parent, file, &b), line;
+    int64_t pid;
+    if (str_cut(&rest, '\n', &line) && str_to_i64(line, 1, INT32_MAX, &pid))
+        f->pid = (pid_t)pid;
+    return f->pid == 0;
+}
+
+bool cgroup_wait_empty(const struct cgroups *g, const char *path, int timeout_ms)
+{
+    char dir[CGROUP_PATH];
+    if (!any_dir(g, path, dir, sizeof dir))
+        return true;
+    int64_t until = clock_mono() + timeout_ms * NS_PER_MS;
+    for (;;) {
+        struct first_pid f = {0};
+        (void)walk(AT_FDCWD, dir, 0, first_one, &f);
+        if (!f.pid)
+            return true;
+        AUTO(fd_close) int fd = (int)syscall(SYS_pidfd_open, f.pid, 0);
+        struct pollfd p = {fd, POLLIN, 0};
+        int64_t left = (until - clock_mono()) / NS_PER_MS;
+        if (left <= 0 || (fd >= 0 && poll(&p, 1, (int)left) == 0))
+            return false;
+    }
 }
 
 bool cgroup_empty(const struct cgroups *g, const char *path)

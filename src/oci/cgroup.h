@@ -50,7 +50,10 @@ void cgroup_join_lines(const struct cgroups *g, const char *path, struct strbuf 
 void cgroup_quota_lines(const struct cgroups *g, const char *path, const struct oci_limits *limits,
                         struct strbuf *out);
 void cgroup_oom_file(const struct cgroups *g, const char *path, char *out, size_t size); /* has "oom_kill N" */
+void cgroup_signal(const struct cgroups *g, const char *path, int signo);                /* to all there are now */
 MUST_USE bool cgroup_kill(const struct cgroups *g, const char *path); /* SIGKILL to all; true: nobody was left */
+/* Waits (by pidfds) until nobody is left, at most timeout_ms. */
+MUST_USE bool cgroup_wait_empty(const struct cgroups *g, const char *path, int timeout_ms);
 bool cgroup_empty(const struct cgroups *g, const char *path);
 /* Removes the group with its children, everywhere. False with CONFLICT while a process is left. */
 MUST_USE bool cgroup_remove(const struct cgroups *g, const char *path, struct err *err);

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h> /* rename */
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -52,7 +53,7 @@ struct container {
     int in;                         /* writing end of stdin; with a terminal -1 (the master is) */
     int console;                    /* socket on which crun hands over the master */
     uint32_t in_used, in_sent;      /* of input[] */
-    int log;
+    int log, lock;
     uint64_t log_size, log_max, log_lost;
     uint32_t start_client, start_seq;
     char log_path[SHIM_LOG_PATH], join[SHIM_CGROUP], after[SHIM_CGROUP], oom_file[SHIM_PATH];
@@ -1059,6 +1060,7 @@ static void container_free(struct container *c)
     drop(&c->in);
     drop(&c->console);
     drop(&c->log);
+    drop(&c->lock);
     every (a, attaches)
         if (a->container == c)
             attach_end(a);
@@ -1079,6 +1081,12 @@ static int do_create(struct container *c)
         return ENOSPC;
     char root[SHIM_ID + 16];
     in_folder(root, sizeof root, m->id, "rootfs");
+    int lock = m->lock[0] ? open(m->lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
+    if (m->lock[0] && (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) < 0)) {
+        int failed = errno;
+        drop(&lock);
+        return failed;
+    }
     if (m->overlay[0]) {
         char whole[SHIM_PATH + SHIM_ID + 16];
         struct text t = TEXT(whole);
@@ -1086,8 +1094,11 @@ static int do_create(struct container *c)
         add(&t, "/");
         add(&t, root);
         int failed = chdir(m->layers) < 0 || mount("overlay", whole, "overlay", 0, m->overlay) < 0 ? errno : 0;
-        if (fchdir(here) < 0 || failed)
-            return failed ? failed : errno;
+        if (fchdir(here) < 0 || failed) {
+            failed = failed ? failed : errno;
+            drop(&lock);
+            return failed;
+        }
     }
     memset(c, 0, sizeof *c);
     memcpy(c->id, m->id, sizeof c->id);
@@ -1099,6 +1110,7 @@ static int do_create(struct container *c)
     c->log_max = m->log_max;
     c->state = SHIM_CREATED;
     c->streams[OUT].fd = c->streams[ERR_].fd = c->in = c->console = c->log = -1;
+    c->lock = lock;
     status_save(c);
     return 0;
 }

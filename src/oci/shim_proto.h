@@ -92,6 +92,7 @@ struct shim_create {
     uint32_t flags;
     uint64_t log_max;           /* bytes; 0: never asks for rotation */
     char log[SHIM_LOG_PATH];    /* "": output is dropped */
+    char lock[SHIM_PATH];       /* of the upper folder: locked while it is mounted; "": none */
     char layers[SHIM_PATH];     /* working directory for the mount: lower layers are named relative to it */
     char overlay[SHIM_OVERLAY]; /* options of the root's overlay; "": the bundle has its root ready */
     char join[SHIM_CGROUP];     /* files to write "0" to, one a line */
@@ -123,9 +124,9 @@ struct shim_status {
 struct shim_exec {
     char id[SHIM_ID]; /* of the exec; the caller's choice */
     char container[SHIM_ID];
-    uint32_t flags;          /* SHIM_TTY */
-    uint16_t rows, columns;  /* of the tty; 0: left as it is */
-    char process[SHIM_PATH]; /* process.json; removed by the shim when it runs */
+    uint32_t flags;              /* SHIM_TTY */
+    uint16_t rows, columns;      /* of the tty; 0: left as it is */
+    char process[SHIM_PATH * 2]; /* process.json; the asker removes it */
 };
 struct shim_exec_exit {
     char id[SHIM_ID];
@@ -245,8 +246,8 @@ static inline const char *shim_check(const struct shim_msg *m, size_t n)
         const struct shim_create *s = &m->u.create;
         if (!shim_id_ok(s->id))
             return "bad id";
-        return SHIM_ENDS(s->log) && SHIM_ENDS(s->layers) && SHIM_ENDS(s->overlay) && SHIM_ENDS(s->join) &&
-                       SHIM_ENDS(s->after) && SHIM_ENDS(s->oom)
+        return SHIM_ENDS(s->log) && SHIM_ENDS(s->lock) && SHIM_ENDS(s->layers) && SHIM_ENDS(s->overlay) &&
+                       SHIM_ENDS(s->join) && SHIM_ENDS(s->after) && SHIM_ENDS(s->oom)
                    ? NULL
                    : "text without end";
     }

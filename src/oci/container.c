@@ -1,0 +1,592 @@
+#include "oci/runtime_int.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <linux/limits.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#define CONFIG_MAX (4 << 20)
+
+/* What creation needs until the shim has it. */
+struct prepared {
+    struct strbuf config, base; /* config.json; exec's part of it */
+    struct oci_device *devices;
+    size_t ndevices;
+    bool all_devices;
+    struct shim_create message;
+};
+
+static void prepared_free(struct prepared *p)
+{
+    if (!p)
+        return;
+    strbuf_fini(&p->config);
+    strbuf_fini(&p->base);
+    mem_free(p->devices);
+    mem_free(p);
+}
+
+struct container *container_make(struct sandbox *s, struct str id, struct str note, struct str log)
+{
+    struct container *c = NEW(struct container);
+    char path[PATH_MAX];
+    c->rt = s->rt;
+    c->sandbox = s;
+    c->id = str_dupz(id);
+    c->note = str_dupz(note);
+    c->log = str_dupz(log);
+    (void)snprintf(path, sizeof path, "%s/%s", s->cgroup, c->id);
+    c->cgroup = mem_dupz(path);
+    (void)snprintf(path, sizeof path, "%s/%s", s->dir, c->id);
+    c->dir = mem_dupz(path);
+    (void)snprintf(path, sizeof path, "%s/containers/%s", s->rt->data, c->id);
+    c->data_dir = mem_dupz(path);
+    map_put(&s->containers, id, c);
+    map_put(&s->rt->containers, id, c);
+    return c;
+}
+
+void container_free(struct container *c)
+{
+    char *const texts[] = {c->id, c->note, c->cgroup, c->dir, c->data_dir, c->log};
+    for (size_t i = 0; i < countof(texts); i++)
+        mem_free(texts[i]);
+    prepared_free(c->prepared);
+    mem_free(c->failure);
+    arena_fini(&c->arena);
+    mem_free(c);
+}
+
+static void container_gone(struct container *c)
+{
+    struct sandbox *s = c->sandbox;
+    (void)map_del(&s->containers, str_of(c->id));
+    (void)map_del(&c->rt->containers, str_of(c->id));
+    container_free(c);
+    sandbox_stop_on(s);
+}
+
+void container_seen(struct container *c, const struct shim_status *st)
+{
+    static const enum container_state states[] = {[SHIM_CREATED] = CONTAINER_CREATED,
+                                                  [SHIM_STARTING] = CONTAINER_STARTING,
+                                                  [SHIM_RUNNING] = CONTAINER_RUNNING,
+                                                  [SHIM_EXITED] = CONTAINER_EXITED};
+    if (st->state == 0 || st->state >= countof(states))
+        return;
+    c->status = (struct container_status){.state = states[st->state],
+                                          .pid = (pid_t)st->pid,
+                                          .code = st->code,
+                                          .signal = st->signal,
+                                          .oom = st->oom,
+                                          .started_ns = st->started_ns,
+                                          .finished_ns = st->finished_ns};
+}
+
+static int64_t field(struct str text, const char *name)
+{
+    struct str line, key, value;
+    int64_t v = 0;
+    while (str_cut(&text, '\n', &line))
+        if (str_split(line, ' ', &key, &value) && str_eqz(key, name) && str_to_i64(value, INT64_MIN, INT64_MAX, &v))
+            return v;
+    return 0;
+}
+
+/* The shim is dead: what it wrote down last, and 137 for what it had not seen end. */
+void container_lost(struct container *c)
+{
+    char path[PATH_MAX];
+    struct err ignored = ERR;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
+    if (c->status.state == CONTAINER_EXITED)
+        return;
+    (void)snprintf(path, sizeof path, "%s/status", c->dir);
+    bool read = small_read(path, 4000, &b, &ignored) && str_starts(strbuf_str(&b), S("wherry-status 1\n"));
+    struct str text = read ? strbuf_str(&b) : S("");
+    c->status.started_ns = field(text, "started");
+    c->status.pid = 0;
+    c->status.state = CONTAINER_EXITED;
+    if (str_has(text, S("\nstate exited\n"))) {
+        c->status.code = (int)field(text, "code");
+        c->status.signal = (int)field(text, "signal");
+        c->status.oom = field(text, "oom") != 0;
+        c->status.finished_ns = field(text, "finished");
+        return;
+    }
+    c->status.lost = true;
+    c->status.code = 128 + SIGKILL;
+    c->status.signal = SIGKILL;
+    c->status.finished_ns = clock_real();
+}
+
+/* ---- creation ---- */
+
+/* The overlay's options. mount(2) takes one page of them: layers are named relative to their folder, and when even
+ * that is too long, by short links made in the container's own folder. */
+static bool overlay_options(struct container *c, const struct image *im, struct shim_create *m, struct err *err)
+{
+    AUTO(strbuf_fini) struct strbuf o = STRBUF(sizeof m->overlay - 1);
+    char path[PATH_MAX];
+    bool links = im->nlayers * (DIGEST_HEX + 1) + 2 * strlen(c->data_dir) + 100 > sizeof m->overlay;
+    (void)snprintf(m->layers, sizeof m->layers, "%s/layers", c->rt->content->dir);
+    if (links || im->nlayers == 0) {
+        (void)snprintf(m->layers, sizeof m->layers, "%s/l", c->data_dir);
+        if (mkdir(m->layers, 0711) < 0)
+            return err_errno(err, "mkdir %s", m->layers);
+    }
+    strbuf_addz(&o, "lowerdir=");
+    for (size_t i = 0; i < im->nlayers; i++) {
+        const char *hex = im->layers[im->nlayers - 1 - i].hex; /* overlayfs names the upmost first */
+        if (links) {
+            char to[PATH_MAX];
+            (void)snprintf(path, sizeof path, "%s/%zu", m->layers, i);
+            (void)snprintf(to, sizeof to, "%s/layers/%s", c->rt->content->dir, hex);
+            if (symlink(to, path) < 0)
+                return err_errno(err, "link %s", path);
+            strbuf_addf(&o, "%s%zu", i ? ":" : "", i);
+        } else {
+            strbuf_addf(&o, "%s%s", i ? ":" : "", hex);
+        }
+    }
+    if (im->nlayers == 0)
+        strbuf_addz(&o, "."); /* an image of nothing: an empty folder */
+    /* volatile: nothing of a container's own files needs to survive a power cut */
+    strbuf_addf(&o, ",upperdir=%s/upper,workdir=%s/work,volatile,userxattr", c->data_dir, c->data_dir);
+    if (o.over)
+        return err_set(err, E_TOO_LARGE, "the image has %zu layers: too many for one mount", im->nlayers);
+    memcpy(m->overlay, o.p, o.n + 1);
+    return true;
+}
+
+static bool create_folders(struct container *c, struct err *err)
+{
+    static const char *const below[] = {"", "/upper", "/work"};
+    char path[PATH_MAX];
+    for (size_t i = 0; i < countof(below); i++) {
+        (void)snprintf(path, sizeof path, "%s%s", c->data_dir, below[i]);
+        if (mkdir(path, i == 1 ? 0755 : 0711) < 0)
+            return err_errno(err, "mkdir %s", path);
+    }
+    (void)snprintf(path, sizeof path, "%s/rootfs", c->dir);
+    if (mkdir(c->dir, 0711) < 0 || mkdir(path, 0711) < 0)
+        return err_errno(err, "mkdir %s", path);
+    if (!c->log[0])
+        return true;
+    (void)snprintf(path, sizeof path, "%s", c->log);
+    *strrchr(path, '/') = 0;
+    return dirs_make(path, 0755, err);
+}
+
+static bool create_files(struct container *c, struct err *err)
+{
+    const struct {
+        const char *name;
+        struct str text;
+    } files[] = {{"config.json", strbuf_str(&c->prepared->config)},
+                 {"exec.base", strbuf_str(&c->prepared->base)},
+                 {"note", str_of(c->note)}};
+    char path[PATH_MAX];
+    for (size_t i = 0; i < countof(files); i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", c->dir, files[i].name);
+        if (!small_write(path, files[i].text, err))
+            return false;
+    }
+    AUTO(strbuf_fini) struct strbuf about = STRBUF(8000);
+    strbuf_addf(&about, "%s\n%s\n", c->image.hex, c->log);
+    (void)snprintf(path, sizeof path, "%s/about", c->dir); /* last: from now on it is one to adopt */
+    return small_write(path, strbuf_str(&about), err);
+}
+
+static bool create_message(struct container *c, const struct image *im, struct err *err)
+{
+    struct shim_create *m = &c->prepared->message;
+    const struct cgroups *g = &c->rt->cgroups;
+    AUTO(strbuf_fini) struct strbuf join = STRBUF(sizeof m->join - 1), after = STRBUF(sizeof m->after - 1);
+    memcpy(m->id, c->id, strlen(c->id));
+    if (strlen(c->log) >= sizeof m->log)
+        return err_set(err, E_INVALID, "log: a path of at most %zu bytes is needed", sizeof m->log - 1);
+    memcpy(m->log, c->log, strlen(c->log));
+    (void)snprintf(m->lock, sizeof m->lock, "%s/lock", c->data_dir);
+    cgroup_join_lines(g, c->cgroup, &join);
+    cgroup_quota_lines(g, c->cgroup, &c->limits, &after);
+    cgroup_oom_file(g, c->cgroup, m->oom, sizeof m->oom);
+    if (join.over || after.over)
+        return err_set(err, E_INVALID, "cgroup %s: the path is too long", c->cgroup);
+    memcpy(m->join, join.n ? join.p : "", join.n + 1);
+    memcpy(m->after, after.n ? after.p : "", after.n + 1);
+    return overlay_options(c, im, m, err);
+}
+
+static void create_blocking(struct work *w)
+{
+    struct container *c = container_of(w, struct container, work);
+    struct prepared *p = c->prepared;
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct image im;
+    char name[DIGEST_TEXT + 1];
+    const struct cgroup_devices devices = {p->devices, p->ndevices, p->all_devices};
+    (void)snprintf(name, sizeof name, "sha256:%s", c->image.hex);
+    w->ok = content_use(c->rt->content, str_of(c->id), &c->image, &w->err) &&
+            image_read(c->rt->content, &a, str_of(name), &im, &w->err) && create_folders(c, &w->err) &&
+            create_message(c, &im, &w->err) && create_files(c, &w->err) &&
+            cgroup_create(&c->rt->cgroups, c->cgroup, &c->limits, true, &devices, &w->err);
+}
+
+static void told(struct container *c, const struct err *err)
+{
+    container_done *done = c->done;
+    c->done = NULL;
+    done(c, err, c->done_arg);
+}
+
+static void remove_blocking(struct work *w)
+{
+    struct container *c = container_of(w, struct container, work);
+    struct runtime *rt = c->rt;
+    char path[PATH_MAX];
+    if (!cgroup_kill(&rt->cgroups, c->cgroup))                     /* strays in a shared pid namespace */
+        w->ok = cgroup_wait_empty(&rt->cgroups, c->cgroup, 10000); /* if not, rmdir says so */
+    w->ok = cgroup_remove(&rt->cgroups, c->cgroup, &w->err);
+    (void)snprintf(path, sizeof path, "%s/crun/%s", rt->state, c->id);
+    tree_drop(path);
+    tree_drop(c->data_dir);
+    content_unuse(rt->content, str_of(c->id));
+    tree_drop(c->dir); /* last: until then it is one to adopt and remove again */
+}
+
+static void create_undone(struct work *w)
+{
+    struct container *c = container_of(w, struct container, work);
+    told(c, c->failure);
+    container_gone(c);
+}
+
+static void create_failed(struct container *c, const struct err *err)
+{
+    c->failure = mem_dup(err, sizeof *err);
+    work_start(&c->work, c->rt, remove_blocking, create_undone);
+}
+
+static void create_answered(struct request *q, const struct shim_answer *a, int fd)
+{
+    struct container *c = q->container;
+    struct err err = ERR;
+    fd_close(fd);
+    mem_free(q);
+    prepared_free(c->prepared);
+    c->prepared = NULL;
+    if (!answer_ok(a, "mounting the container's root file system", &err)) {
+        create_failed(c, &err);
+        return;
+    }
+    c->status.state = CONTAINER_CREATED;
+    told(c, NULL);
+}
+
+static struct request *request_for(struct container *c, container_done *done, void *arg,
+                                   void (*fn)(struct request *q, const struct shim_answer *a, int fd))
+{
+    struct request *q = NEW(struct request);
+    q->sandbox = c->sandbox;
+    q->container = c;
+    q->done.container_done = done;
+    q->arg = arg;
+    q->fn = fn;
+    return q;
+}
+
+static void create_prepared(struct work *w)
+{
+    struct container *c = container_of(w, struct container, work);
+    if (!w->ok) {
+        create_failed(c, &w->err);
+        return;
+    }
+    if (c->sandbox->stop_waits) {
+        (void)err_set(&w->err, E_CANCELLED, "the pod is being stopped");
+        create_failed(c, &w->err);
+        return;
+    }
+    sandbox_send(c->sandbox, SHIM_CREATE, &c->prepared->message, NULL, request_for(c, NULL, NULL, create_answered));
+}
+
+static void create_refused(void *arg)
+{
+    struct container *c = arg;
+    told(c, c->failure);
+    container_gone(c);
+}
+
+static void limits_copy(struct container *c, const struct oci_limits *from)
+{
+    struct arena *a = &c->arena;
+    c->limits = *from;
+    c->limits.cpuset = str_dup(a, from->cpuset);
+    c->limits.mems = str_dup(a, from->mems);
+    struct oci_hugepage *pages = arena_alloc(a, (from->nhugepages + 1) * sizeof *pages);
+    for (size_t i = 0; i < from->nhugepages; i++)
+        pages[i] = (struct oci_hugepage){str_dup(a, from->hugepages[i].size), from->hugepages[i].bytes};
+    c->limits.hugepages = pages;
+}
+
+/* Namespaces of the pod are the shim's own. */
+static void join_pod(struct container *c, struct oci_container *o)
+{
+    static const char *const names[] = {
+        [OCI_NS_PID] = "pid", [OCI_NS_NET] = "net", [OCI_NS_IPC] = "ipc", [OCI_NS_UTS] = "uts"};
+    for (int i = OCI_NS_PID; i <= OCI_NS_UTS; i++) {
+        pid_t holder = i == OCI_NS_PID ? c->sandbox->init_pid : c->sandbox->pid;
+        if (o->ns[i] == OCI_NS_PATH || (i == OCI_NS_PID && (holder == 0 || o->ns[i] == OCI_NS_HOST)))
+            continue;
+        /* also where the pod has the host's: then the shim's is the host's */
+        o->ns[i] = OCI_NS_PATH;
+        o->ns_path[i] = arena_fmt(&c->arena, "/proc/%d/ns/%s", (int)holder, names[i]);
+    }
+}
+
+static bool create_prepare(struct container *c, const struct container_spec *spec, struct err *err)
+{
+    struct prepared *p = c->prepared = NEW(struct prepared);
+    struct oci_container o = *spec->oci;
+    struct str bpf, rootfs = arena_fmt(&c->arena, "%s/rootfs", c->dir);
+    p->config = STRBUF(CONFIG_MAX);
+    p->base = STRBUF(CONFIG_MAX);
+    c->image = spec->image;
+    limits_copy(c, &o.limits);
+    if (!c->sandbox->ready)
+        return err_set(err, E_UNAVAILABLE, "the sandbox is not running");
+    if (spec->note.n > 65536)
+        return err_set(err, E_INVALID, "note: over 65536 bytes");
+    if (spec->log.n && (spec->log.p[0] != '/' || str_find_char(spec->log, '\n') >= 0))
+        return err_set(err, E_INVALID, "log: must be an absolute path");
+    join_pod(c, &o);
+    if (!runtime_filter(c->rt, &o, &bpf, err) ||
+        !oci_container_json(&o, &c->arena, rootfs, bpf, &p->config, &c->notices, err))
+        return false;
+    oci_exec_base(&o, &p->base);
+    p->all_devices = o.privileged;
+    p->ndevices = o.ndevices;
+    p->devices = mem_alloc((o.ndevices + 1) * sizeof *p->devices);
+    for (size_t i = 0; i < o.ndevices; i++) {
+        p->devices[i] = o.devices[i];
+        p->devices[i].access = str_dup(&c->arena, o.devices[i].access);
+    }
+    p->message.flags = (o.terminal ? SHIM_TTY : 0) | (spec->stdin_open ? SHIM_STDIN : 0) |
+                       (spec->stdin_once ? SHIM_STDIN_ONCE : 0);
+    p->message.log_max = spec->log_max;
+    return true;
+}
+
+struct container *container_create(struct sandbox *s, const struct container_spec *spec, container_done *done,
+                                   void *arg)
+{
+    struct err err = ERR;
+    bool bad = !id_valid(spec->id), twin = !bad && container_find(s->rt, spec->id);
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct container *c = container_make(s, bad || twin ? arena_fmt(&a, "refused-%p", (void *)spec) : spec->id,
+                                         spec->note, spec->log);
+    c->status.state = CONTAINER_STARTING;
+    c->done = done;
+    c->done_arg = arg;
+    if (bad)
+        (void)err_set(&err, E_INVALID, "id: \"" STR_FMT "\" must be 1 to 64 of a-z, 0-9 and -",
+                      STR_ARG(str_sub(spec->id, 0, 100)));
+    if (twin)
+        (void)err_set(&err, E_ALREADY_EXISTS, "there is a container " STR_FMT " already", STR_ARG(spec->id));
+    if (bad || twin || !create_prepare(c, spec, &err)) {
+        c->failure = mem_dup(&err, sizeof err);
+        loop_post(s->rt->loop, create_refused, c);
+        return c;
+    }
+    work_start(&c->work, c->rt, create_blocking, create_prepared);
+    return c;
+}
+
+/* ---- start, kill, remove ---- */
+
+static void start_answered(struct request *q, const struct shim_answer *a, int fd)
+{
+    struct container *c = q->container;
+    struct err err = ERR;
+    bool ok = answer_ok(a, "starting the container", &err);
+    fd_close(fd);
+    if (ok && c->status.state != CONTAINER_EXITED) {
+        c->status.state = CONTAINER_RUNNING;
+        c->status.pid = (pid_t)a->u.target.pid;
+        c->status.started_ns = clock_real();
+    } else if (!ok && c->status.state != CONTAINER_EXITED) {
+        c->status = (struct container_status){.state = CONTAINER_EXITED, .code = 128, .finished_ns = clock_real()};
+    }
+    q->done.container_done(c, ok ? NULL : &err, q->arg);
+    mem_free(q);
+}
+
+void container_start(struct container *c, container_done *done, void *arg)
+{
+    struct shim_target m = {0};
+    memcpy(m.id, c->id, strlen(c->id));
+    if (c->status.state == CONTAINER_CREATED)
+        c->status.state = CONTAINER_STARTING;
+    sandbox_send(c->sandbox, SHIM_START, &m, NULL, request_for(c, done, arg, start_answered));
+}
+
+static void ignored(struct request *q, const struct shim_answer *a, int fd)
+{
+    (void)a;
+    fd_close(fd);
+    mem_free(q);
+}
+
+void container_kill(struct container *c, int signo)
+{
+    struct shim_kill m = {.signal = signo};
+    memcpy(m.id, c->id, strlen(c->id));
+    if (c->status.state != CONTAINER_RUNNING && c->status.state != CONTAINER_STARTING)
+        return;
+    sandbox_send(c->sandbox, SHIM_KILL, &m, NULL, request_for(c, NULL, NULL, ignored));
+    /* in a shared pid namespace its children live on; those that fork meanwhile go when it is removed */
+    if (signo == SIGKILL && !cgroup_empty(&c->rt->cgroups, c->cgroup))
+        cgroup_signal(&c->rt->cgroups, c->cgroup, SIGKILL);
+}
+
+static void remove_over(struct work *w)
+{
+    struct container *c = container_of(w, struct container, work);
+    told(c, w->ok ? NULL : &w->err);
+    container_gone(c);
+}
+
+static void remove_answered(struct request *q, const struct shim_answer *a, int fd)
+{
+    struct container *c = q->container;
+    struct err err = ERR;
+    fd_close(fd);
+    mem_free(q);
+    /* without a shim, or unknown to it, there is nothing but files left */
+    if (a && a->head.status != 0 && a->head.status != ENOENT) {
+        (void)answer_ok(a, "removing the container", &err);
+        told(c, &err);
+        return;
+    }
+    work_start(&c->work, c->rt, remove_blocking, remove_over);
+}
+
+void container_remove(struct container *c, container_done *done, void *arg)
+{
+    struct shim_target m = {0};
+    memcpy(m.id, c->id, strlen(c->id));
+    c->done = done;
+    c->done_arg = arg;
+    sandbox_send(c->sandbox, SHIM_REMOVE, &m, NULL, request_for(c, NULL, NULL, remove_answered));
+}
+
+void container_log_reopen(struct container *c)
+{
+    struct shim_target m = {0};
+    memcpy(m.id, c->id, strlen(c->id));
+    sandbox_send(c->sandbox, SHIM_REOPEN, &m, NULL, request_for(c, NULL, NULL, ignored));
+}
+
+void container_resize(struct container *c, uint16_t rows, uint16_t columns)
+{
+    struct shim_resize m = {.rows = rows, .columns = columns};
+    memcpy(m.container, c->id, strlen(c->id));
+    sandbox_send(c->sandbox, SHIM_RESIZE, &m, NULL, request_for(c, NULL, NULL, ignored));
+}
+
+/* ---- what it is ---- */
+
+struct container *container_next(struct sandbox *s, struct container *prev)
+{
+    bool next = prev == NULL;
+    map_each (e, &s->containers) {
+        if (next)
+            return e->value;
+        next = e->value == prev;
+    }
+    return NULL;
+}
+
+struct container *container_find(struct runtime *rt, struct str id)
+{
+    return map_get(&rt->containers, id);
+}
+
+struct str container_id(const struct container *c)
+{
+    return str_of(c->id);
+}
+
+struct str container_note(const struct container *c)
+{
+    return str_of(c->note);
+}
+
+struct str container_log(const struct container *c)
+{
+    return str_of(c->log);
+}
+
+struct sandbox *container_sandbox(const struct container *c)
+{
+    return c->sandbox;
+}
+
+void container_status(const struct container *c, struct container_status *out)
+{
+    *out = c->status;
+}
+
+const struct oci_notices *container_notices(const struct container *c)
+{
+    return &c->notices;
+}
+
+void *container_data(const struct container *c)
+{
+    return c->owner_data;
+}
+
+void container_data_set(struct container *c, void *data)
+{
+    c->owner_data = data;
+}
+
+bool container_stats(const struct container *c, struct cgroup_stats *out, struct err *err)
+{
+    return cgroup_stats(&c->rt->cgroups, c->cgroup, out, err);
+}
+
+bool container_limits(struct container *c, const struct oci_limits *limits, struct err *err)
+{
+    if (!cgroup_limit(&c->rt->cgroups, c->cgroup, limits, err))
+        return false;
+    limits_copy(c, limits);
+    return true;
+}
+
+static _Thread_local struct {
+    uint64_t bytes, inodes;
+} sum; /* nftw has no argument for its callback */
+
+static int sum_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+    (void)path, (void)flag, (void)ftw;
+    sum.bytes += (uint64_t)st->st_blocks * 512;
+    sum.inodes++;
+    return 0;
+}
+
+bool container_disk(const char *data_dir, struct str id, uint64_t *bytes, uint64_t *inodes, struct err *err)
+{
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s/containers/" STR_FMT "/upper", data_dir, STR_ARG(id));
+    sum.bytes = sum.inodes = 0;
+    if (nftw(path, sum_one, 16, FTW_PHYS | FTW_MOUNT) < 0)
+        return err_errno(err, "walk %s", path);
+    *bytes = sum.bytes;
+    *inodes = sum.inodes;
+    return true;
+}

@@ -1,0 +1,106 @@
+/* runtime_int.h - what runtime.c, sandbox.c, container.c and exec.c share. All state belongs to the loop's thread; a
+ * job touches only what it was given before it started. */
+#pragma once
+#include "base/map.h"
+#include "oci/runtime.h"
+#include "oci/shim_proto.h"
+
+struct runtime {
+    struct loop *loop;
+    char *state, *data, *shim, *crun, *cgroup, *profile;
+    struct runtime_events on;
+    void *arg;
+    struct content *content;
+    struct cgroups cgroups;
+    struct map profiles;   /* path -> struct seccomp */
+    struct map sandboxes;  /* id -> struct sandbox */
+    struct map containers; /* id -> struct container */
+    size_t busy;           /* jobs under way */
+    bool dying;            /* runtime_free was called: nobody is told anything any more */
+    size_t adopting;
+    void (*adopted)(void *arg);
+    void *adopted_arg;
+};
+
+/* One request to a shim. answer NULL: the shim is gone. fd: what came with the answer; the callee's. */
+struct request {
+    struct list node;
+    uint32_t seq;
+    uint16_t op;
+    void (*fn)(struct request *q, const struct shim_answer *answer, int fd);
+    struct sandbox *sandbox;
+    struct container *container;
+    union {
+        sandbox_done *sandbox_done;
+        container_done *container_done;
+        void *any;
+    } done;
+    void *arg;
+};
+
+/* Blocking work on behalf of a sandbox or container. */
+struct work {
+    struct job job;
+    struct runtime *rt;
+    void (*blocking)(struct work *w); /* pool thread: sets ok and err */
+    void (*finish)(struct work *w);   /* loop */
+    bool ok, started;
+    struct err err;
+};
+void work_start(struct work *w, struct runtime *rt, void (*blocking)(struct work *w), void (*finish)(struct work *w));
+
+struct sandbox {
+    struct runtime *rt;
+    char *id, *name, *note, *cgroup, *dir, *shm;
+    struct oci_limits limits;
+    struct shim_sandbox *wanted; /* until the shim has it */
+    int fd;
+    struct poll poll;
+    uint32_t seq;
+    struct list requests, execs, attaches;
+    pid_t pid, init_pid;
+    bool ready, lost, stopping;
+    struct map containers;
+    struct work work;
+    sandbox_done *done;
+    void *done_arg, *data;
+    struct err *failure; /* of a start that is being undone */
+    bool stop_waits;     /* for jobs of its containers */
+};
+
+struct container {
+    struct runtime *rt;
+    struct sandbox *sandbox;
+    char *id, *note, *cgroup, *dir, *data_dir, *log;
+    struct digest image;
+    struct container_status status;
+    struct oci_notices notices;
+    struct arena arena; /* notices, limits */
+    struct oci_limits limits;
+    bool leaving;
+    struct prepared *prepared; /* until it is created */
+    struct work work;
+    container_done *done;
+    void *done_arg, *owner_data;
+    struct err *failure; /* of a creation that is being undone */
+};
+
+void sandbox_send(struct sandbox *s, uint16_t op, const void *payload, const int fds[3], struct request *q);
+bool answer_ok(const struct shim_answer *answer, const char *what, struct err *err);
+void sandbox_connect(struct sandbox *s, int own_fd);
+struct sandbox *sandbox_make(struct runtime *rt, struct str id, struct str name, struct str note, struct str cgroup);
+void sandbox_free(struct sandbox *s);
+void sandbox_stop_on(struct sandbox *s); /* after a container's job has ended */
+void container_free(struct container *c);
+struct container *container_make(struct sandbox *s, struct str id, struct str note, struct str log);
+void container_seen(struct container *c, const struct shim_status *st);
+void container_lost(struct container *c);
+void execs_event(struct sandbox *s, const struct shim_answer *a);
+void execs_lost(struct sandbox *s);
+MUST_USE bool small_write(const char *path, struct str text, struct err *err);
+MUST_USE bool small_read(const char *path, size_t max, struct strbuf *out, struct err *err);
+MUST_USE bool dirs_make(const char *path, mode_t mode, struct err *err);
+void tree_drop(const char *path);
+bool id_valid(struct str id);
+/* seccomp filter for a container, from the loop's thread. */
+MUST_USE bool runtime_filter(struct runtime *rt, const struct oci_container *c, struct str *bpf, struct err *err);

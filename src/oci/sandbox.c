@@ -1,0 +1,609 @@
+#include "base/log.h"
+#include "oci/runtime_int.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+/* ---- talking to the shim ---- */
+
+static void request_fail(void *arg)
+{
+    struct request *q = arg;
+    q->fn(q, NULL, -1);
+}
+
+void sandbox_send(struct sandbox *s, uint16_t op, const void *payload, const int fds[3], struct request *q)
+{
+    static struct shim_msg m; /* one thread, sent before the next call */
+    size_t size = (size_t)shim_request_size(op);
+    m.head = (struct shim_head){SHIM_MAGIC, SHIM_VERSION, op, ++s->seq ? s->seq : ++s->seq, 0};
+    if (payload)
+        memcpy(&m.u, payload, size);
+    else
+        memset(&m.u, 0, size);
+    struct iovec io = {&m, sizeof m.head + size};
+    char room[CMSG_SPACE(3 * sizeof(int))] = {0};
+    struct msghdr h = {.msg_iov = &io, .msg_iovlen = 1};
+    if (fds) {
+        h.msg_control = room;
+        h.msg_controllen = sizeof room;
+        struct cmsghdr *c = CMSG_FIRSTHDR(&h);
+        *c = (struct cmsghdr){
+            .cmsg_len = CMSG_LEN(3 * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        memcpy(CMSG_DATA(c), fds, 3 * sizeof(int));
+    }
+    q->seq = m.head.seq;
+    q->op = op;
+    if (s->fd < 0 || sendmsg(s->fd, &h, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+        list_init(&q->node);
+        loop_post(s->rt->loop, request_fail, q); /* never from inside the call */
+        return;
+    }
+    list_add_tail(&s->requests, &q->node);
+}
+
+bool answer_ok(const struct shim_answer *a, const char *what, struct err *err)
+{
+    if (!a)
+        return err_set(err, E_UNAVAILABLE, "%s: the pod's shim is gone", what);
+    if (a->head.status == 0)
+        return true;
+    bool has_text = shim_answer_size(a->head.op) == sizeof(struct shim_target) && a->u.target.text[0];
+    if (a->head.status == EPROTONOSUPPORT)
+        return err_set(
+            err, E_NOT_IMPLEMENTED,
+            "%s: this pod runs under an older wherry-shim (protocol %d, this is %d): delete the pod to get a "
+            "new one",
+            what, a->head.version, SHIM_VERSION);
+    if (has_text)
+        return err_set(err, E_IO, "%s: %s", what, a->u.target.text);
+    errno = a->head.status;
+    return err_errno(err, "%s", what);
+}
+
+static void link_down(struct sandbox *s)
+{
+    if (s->fd < 0)
+        return;
+    poll_stop(&s->poll);
+    fd_close(s->fd);
+    s->fd = -1;
+    bool was_ready = s->ready && !s->stopping;
+    struct list waiting;
+    list_init(&waiting);
+    while (!list_empty(&s->requests)) { /* an answer's callback may send again, or free */
+        struct request *q = list_first(&s->requests, struct request, node);
+        list_del(&q->node);
+        list_add_tail(&waiting, &q->node);
+    }
+    if (was_ready) {
+        s->lost = true;
+        map_each (e, &s->containers)
+            container_lost(e->value);
+        execs_lost(s);
+    }
+    struct runtime *rt = s->rt;
+    if (was_ready && rt->on.sandbox_lost)
+        rt->on.sandbox_lost(rt->arg, s);
+    while (!list_empty(&waiting)) {
+        struct request *q = list_first(&waiting, struct request, node);
+        list_del(&q->node);
+        q->fn(q, NULL, -1);
+    }
+}
+
+static void event(struct sandbox *s, const struct shim_answer *a)
+{
+    struct container *c;
+    struct runtime *rt = s->rt;
+    switch (a->head.op) {
+    case SHIM_EVENT_EXIT:
+        c = map_get(&s->containers, str_of(a->u.status.id));
+        if (!c || c->status.state == CONTAINER_EXITED)
+            return;
+        container_seen(c, &a->u.status);
+        if (rt->on.container_exited)
+            rt->on.container_exited(rt->arg, c);
+        return;
+    case SHIM_EVENT_LOG_FULL:
+        c = map_get(&s->containers, str_of(a->u.target.id));
+        if (c && rt->on.container_log_full)
+            rt->on.container_log_full(rt->arg, c);
+        return;
+    default: execs_event(s, a); return;
+    }
+}
+
+static void answered(struct sandbox *s, const struct shim_answer *a, int fd)
+{
+    list_each (q, &s->requests, struct request, node)
+        if (q->seq == a->head.seq) {
+            /* a list has many answers under one number */
+            if (a->head.op != SHIM_LIST || a->head.status != 0)
+                list_del(&q->node);
+            q->fn(q, a, fd);
+            return;
+        }
+    fd_close(fd);
+}
+
+static void readable(struct poll *p, int ready)
+{
+    struct sandbox *s = container_of(p, struct sandbox, poll);
+    (void)ready;
+    for (int i = 0; i < 64; i++) { /* others have their turn too */
+        struct shim_answer a;
+        char room[CMSG_SPACE(sizeof(int))];
+        struct iovec io = {&a, sizeof a};
+        struct msghdr h = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
+        ssize_t n = recvmsg(s->fd, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            return;
+        int fd = -1;
+        struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&h) : NULL;
+        if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+            memcpy(&fd, CMSG_DATA(c), sizeof fd);
+        if (n <= 0 || !shim_answer_ok(&a, (size_t)n)) {
+            fd_close(fd);
+            link_down(s);
+            return;
+        }
+        struct runtime *rt = s->rt;
+        char id[SHIM_ID];
+        (void)snprintf(id, sizeof id, "%s", s->id);
+        if (a.head.op >= SHIM_EVENT_EXIT)
+            event(s, &a);
+        else
+            answered(s, &a, fd);
+        if (rt->dying || map_get(&rt->sandboxes, str_of(id)) != s || s->fd < 0) /* freed by its owner meanwhile */
+            return;
+    }
+}
+
+void sandbox_connect(struct sandbox *s, int own_fd)
+{
+    s->fd = own_fd;
+    if (own_fd < 0)
+        return;
+    poll_init(&s->poll, s->rt->loop, own_fd, readable);
+    poll_want(&s->poll, POLL_READ);
+}
+
+/* ---- life ---- */
+
+struct sandbox *sandbox_make(struct runtime *rt, struct str id, struct str name, struct str note, struct str cgroup)
+{
+    struct sandbox *s = NEW(struct sandbox);
+    char path[PATH_MAX];
+    s->rt = rt;
+    s->fd = -1;
+    s->id = str_dupz(id);
+    s->name = str_dupz(name);
+    s->note = str_dupz(note);
+    s->cgroup = str_dupz(cgroup);
+    (void)snprintf(path, sizeof path, "%s/pods/%s", rt->state, s->id);
+    s->dir = mem_dupz(path);
+    (void)snprintf(path, sizeof path, "%s/shm", s->dir);
+    s->shm = mem_dupz(path);
+    list_init(&s->requests);
+    list_init(&s->execs);
+    list_init(&s->attaches);
+    map_put(&rt->sandboxes, id, s);
+    return s;
+}
+
+void sandbox_free(struct sandbox *s)
+{
+    if (s->fd >= 0)
+        poll_stop(&s->poll);
+    fd_close(s->fd);
+    while (!list_empty(&s->requests)) {
+        struct request *q = list_first(&s->requests, struct request, node);
+        list_del(&q->node);
+        mem_free(q);
+    }
+    execs_lost(s);
+    map_fini(&s->containers);
+    char *const texts[] = {s->id, s->name, s->note, s->cgroup, s->dir, s->shm};
+    for (size_t i = 0; i < countof(texts); i++)
+        mem_free(texts[i]);
+    mem_free(s->wanted);
+    mem_free(s->failure);
+    mem_free(s);
+}
+
+static void sandbox_gone(struct sandbox *s)
+{
+    while (map_len(&s->containers)) {
+        struct container *c = container_next(s, NULL);
+        (void)map_del(&s->rt->containers, str_of(c->id));
+        (void)map_del(&s->containers, str_of(c->id));
+        container_free(c);
+    }
+    (void)map_del(&s->rt->sandboxes, str_of(s->id));
+    sandbox_free(s);
+}
+
+/* The shim, from a pool thread: it forks itself away and its parent ends at once. */
+static bool shim_spawn(const char *shim, const char *name, int fd, struct err *err)
+{
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attr;
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDWR, 0);
+    posix_spawn_file_actions_adddup2(&files, 0, 1);
+    posix_spawn_file_actions_adddup2(&files, fd, 3);
+    posix_spawnattr_init(&attr);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    posix_spawnattr_setsigmask(&attr, &none);
+    posix_spawnattr_setsigdefault(&attr, &all);
+    static char shim_name[] = "wherry-shim";
+    char *argv[] = {shim_name, (char *)(uintptr_t)name, NULL};
+    char *env[] = {NULL};
+    pid_t pid;
+    int rc = posix_spawn(&pid, shim, &files, &attr, argv, env);
+    posix_spawnattr_destroy(&attr);
+    posix_spawn_file_actions_destroy(&files);
+    int status = 0;
+    if (rc == 0)
+        while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+        }
+    errno = rc;
+    if (rc != 0)
+        return err_errno(err, "start %s", shim);
+    if (status != 0)
+        return err_set(err, E_INTERNAL, "%s ended with status %d", shim, status);
+    return true;
+}
+
+static void start_blocking(struct work *w)
+{
+    struct sandbox *s = container_of(w, struct sandbox, work);
+    char path[PATH_MAX];
+    AUTO(strbuf_fini) struct strbuf about = STRBUF(8000);
+    int pair[2] = {-1, -1};
+    strbuf_addf(&about, "%s\n%s\n", s->name, s->cgroup);
+    w->ok = dirs_make(s->dir, 0711, &w->err);
+    (void)snprintf(path, sizeof path, "%s/note", s->dir);
+    w->ok = w->ok && small_write(path, str_of(s->note), &w->err);
+    (void)snprintf(path, sizeof path, "%s/about", s->dir); /* last: from now on it is one to adopt */
+    w->ok = w->ok && small_write(path, strbuf_str(&about), &w->err);
+    w->ok = w->ok && cgroup_create(&s->rt->cgroups, s->cgroup, &s->limits, false, NULL, &w->err);
+    if (w->ok && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+        w->ok = err_errno(&w->err, "socketpair");
+    w->ok = w->ok && shim_spawn(s->rt->shim, s->name, pair[1], &w->err);
+    fd_close(pair[1]);
+    if (w->ok)
+        s->fd = pair[0];
+    else
+        fd_close(pair[0]);
+}
+
+static void start_told(struct sandbox *s, const struct err *err)
+{
+    sandbox_done *done = s->done;
+    s->done = NULL;
+    mem_free(s->wanted);
+    s->wanted = NULL;
+    done(s, err, s->done_arg);
+}
+
+static void clean_blocking(struct work *w)
+{
+    struct sandbox *s = container_of(w, struct sandbox, work);
+    char path[PATH_MAX];
+    struct runtime *rt = s->rt;
+    if (!cgroup_kill(&rt->cgroups, s->cgroup))
+        w->ok = cgroup_wait_empty(&rt->cgroups, s->cgroup, 10000); /* if not, rmdir says so */
+    map_each (e, &s->containers) {
+        struct container *c = e->value;
+        (void)snprintf(path, sizeof path, "%s/crun/%s", rt->state, c->id);
+        tree_drop(path);
+        tree_drop(c->data_dir);
+        content_unuse(rt->content, str_of(c->id));
+    }
+    w->ok = cgroup_remove(&rt->cgroups, s->cgroup, &w->err);
+    tree_drop(s->dir);
+}
+
+static void start_failed_cleaned(struct work *w)
+{
+    struct sandbox *s = container_of(w, struct sandbox, work);
+    struct err *why = s->failure;
+    start_told(s, why);
+    sandbox_gone(s);
+}
+
+static void start_failed(struct sandbox *s, const struct err *err)
+{
+    s->stopping = true;
+    s->failure = mem_dup(err, sizeof *err);
+    link_down(s);
+    work_start(&s->work, s->rt, clean_blocking, start_failed_cleaned);
+}
+
+static void start_ready(struct request *q, const struct shim_answer *a, int fd)
+{
+    struct sandbox *s = q->sandbox;
+    struct err err = ERR;
+    fd_close(fd);
+    mem_free(q);
+    if (s->stopping)
+        return; /* the answer to SHIM_SANDBOX told already */
+    if (!answer_ok(a, "starting the pod's shim", &err)) {
+        start_failed(s, &err);
+        return;
+    }
+    s->pid = (pid_t)a->u.hello.pid;
+    s->init_pid = (pid_t)a->u.hello.init_pid;
+    s->ready = true;
+    start_told(s, NULL);
+}
+
+static void start_sandboxed(struct request *q, const struct shim_answer *a, int fd)
+{
+    struct sandbox *s = q->sandbox;
+    struct err err = ERR;
+    fd_close(fd);
+    mem_free(q);
+    if (!s->stopping && !answer_ok(a, "making the pod's sandbox", &err))
+        start_failed(s, &err);
+}
+
+static void ignored(struct request *q, const struct shim_answer *a, int fd)
+{
+    (void)a;
+    fd_close(fd);
+    mem_free(q);
+}
+
+static struct request *request_for(struct sandbox *s,
+                                   void (*fn)(struct request *q, const struct shim_answer *a, int fd))
+{
+    struct request *q = NEW(struct request);
+    q->sandbox = s;
+    q->fn = fn;
+    return q;
+}
+
+static void start_spawned(struct work *w)
+{
+    struct sandbox *s = container_of(w, struct sandbox, work);
+    if (!w->ok) {
+        start_failed(s, &w->err);
+        return;
+    }
+    sandbox_connect(s, s->fd);
+    sandbox_send(s, SHIM_SANDBOX, s->wanted, NULL, request_for(s, start_sandboxed));
+    sandbox_send(s, SHIM_WATCH, NULL, NULL, request_for(s, ignored));
+    sandbox_send(s, SHIM_HELLO, NULL, NULL, request_for(s, start_ready));
+}
+
+static void start_refused(void *arg)
+{
+    struct sandbox *s = arg;
+    struct err *why = s->failure;
+    start_told(s, why);
+    sandbox_gone(s);
+}
+
+static bool copy_text(char *to, size_t size, struct str from, const char *field, struct err *err)
+{
+    if (from.n >= size || memchr(from.p ? from.p : "", 0, from.n))
+        return err_set(err, E_INVALID, "%s: over %zu bytes, or has a NUL byte", field, size - 1);
+    if (from.n)
+        memcpy(to, from.p, from.n);
+    to[from.n] = 0;
+    return true;
+}
+
+static bool start_prepare(struct sandbox *s, const struct sandbox_spec *spec, struct err *err)
+{
+    struct shim_sandbox *m = s->wanted = NEW(struct shim_sandbox);
+    struct runtime *rt = s->rt;
+    AUTO(strbuf_fini) struct strbuf sysctls = STRBUF(sizeof m->sysctls);
+    for (size_t i = 0; i < spec->sysctls.n; i++)
+        strbuf_addf(&sysctls, STR_FMT "\n", STR_ARG(spec->sysctls.p[i]));
+    m->flags = (spec->host_net ? 0 : SHIM_NEW_NET) | (spec->host_ipc ? 0 : SHIM_NEW_IPC) |
+               (spec->hostname.n ? SHIM_NEW_UTS : 0) | (spec->share_pid && !spec->host_pid ? SHIM_NEW_PID : 0) |
+               (rt->cgroups.unified_hugetlb ? SHIM_HIDE_UNIFIED : 0);
+    m->shm_mib = spec->shm_mib ? spec->shm_mib : 64;
+    char crun_root[PATH_MAX];
+    (void)snprintf(crun_root, sizeof crun_root, "%s/crun", rt->state);
+    if (!id_valid(spec->id))
+        return err_set(err, E_INVALID, "id: \"" STR_FMT "\" must be 1 to 64 of a-z, 0-9 and -",
+                       STR_ARG(str_sub(spec->id, 0, 100)));
+    if (spec->cgroup.n < 2 || spec->cgroup.p[0] != '/' || str_has(spec->cgroup, S("..")) || spec->cgroup.n > 300)
+        return err_set(err, E_INVALID, "cgroup: \"" STR_FMT "\" must be an absolute path of at most 300 bytes",
+                       STR_ARG(str_sub(spec->cgroup, 0, 100)));
+    if (spec->note.n > 65536)
+        return err_set(err, E_INVALID, "note: over 65536 bytes");
+    return copy_text(m->name, sizeof m->name, spec->name, "name", err) &&
+           copy_text(m->state, sizeof m->state, str_of(s->dir), "state folder", err) &&
+           copy_text(m->crun, sizeof m->crun, str_of(rt->crun), "crun", err) &&
+           copy_text(m->crun_root, sizeof m->crun_root, str_of(crun_root), "state folder", err) &&
+           copy_text(m->hostname, sizeof m->hostname, spec->hostname, "hostname", err) &&
+           copy_text(m->sysctls, sizeof m->sysctls, strbuf_str(&sysctls), "sysctls", err);
+}
+
+struct sandbox *sandbox_start(struct runtime *rt, const struct sandbox_spec *spec, sandbox_done *done, void *arg)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct str cgroup = arena_fmt(&a, "%s" STR_FMT, rt->cgroup, STR_ARG(spec->cgroup));
+    struct err err = ERR;
+    bool twin = sandbox_find(rt, spec->id) != NULL;
+    struct str id = twin || !id_valid(spec->id) ? arena_fmt(&a, "refused-%p", (void *)spec) : spec->id;
+    struct sandbox *s = sandbox_make(rt, id, spec->name, spec->note, cgroup);
+    s->done = done;
+    s->done_arg = arg;
+    s->limits = spec->limits; /* plain numbers; texts and huge pages of a pod are copied */
+    s->limits.cpuset = s->limits.mems = STR_NONE;
+    s->limits.hugepages = NULL;
+    s->limits.nhugepages = 0;
+    if (twin)
+        (void)err_set(&err, E_ALREADY_EXISTS, "there is a sandbox " STR_FMT " already", STR_ARG(spec->id));
+    if (twin || !start_prepare(s, spec, &err)) {
+        s->failure = mem_dup(&err, sizeof err);
+        loop_post(rt->loop, start_refused, s);
+        return s;
+    }
+    work_start(&s->work, rt, start_blocking, start_spawned);
+    return s;
+}
+
+/* ---- stopping ---- */
+
+static void stop_cleaned(struct work *w)
+{
+    struct sandbox *s = container_of(w, struct sandbox, work);
+    sandbox_done *done = s->done;
+    done(s, w->ok ? NULL : &w->err, s->done_arg);
+    sandbox_gone(s);
+}
+
+static void stop_quit(struct request *q, const struct shim_answer *a, int fd)
+{
+    struct sandbox *s = q->sandbox;
+    (void)a;
+    fd_close(fd);
+    mem_free(q);
+    link_down(s);
+    s->stop_waits = true;
+    sandbox_stop_on(s);
+}
+
+void sandbox_stop_on(struct sandbox *s)
+{
+    if (!s->stop_waits)
+        return;
+    map_each (e, &s->containers)
+        if (((struct container *)e->value)->work.started)
+            return;
+    s->stop_waits = false;
+    work_start(&s->work, s->rt, clean_blocking, stop_cleaned);
+}
+
+void sandbox_stop(struct sandbox *s, sandbox_done *done, void *arg)
+{
+    s->stopping = true;
+    s->ready = false;
+    s->done = done;
+    s->done_arg = arg;
+    sandbox_send(s, SHIM_QUIT, NULL, NULL, request_for(s, stop_quit));
+}
+
+/* ---- mounts ---- */
+
+static void mount_done(struct request *q, const struct shim_answer *a, int fd)
+{
+    struct err err = ERR;
+    bool ok = answer_ok(a, "mount in the pod", &err);
+    fd_close(fd);
+    q->done.sandbox_done(q->sandbox, ok ? NULL : &err, q->arg);
+    mem_free(q);
+}
+
+void sandbox_mount(struct sandbox *s, const char *type, const char *source, const char *target, uint64_t flags,
+                   const char *data, sandbox_done *done, void *arg)
+{
+    static struct shim_mount m;
+    struct err err = ERR;
+    m = (struct shim_mount){.flags = flags};
+    struct request *q = request_for(s, mount_done);
+    q->done.sandbox_done = done;
+    q->arg = arg;
+    if (!copy_text(m.type, sizeof m.type, str_of(type), "type", &err) ||
+        !copy_text(m.source, sizeof m.source, str_of(source), "source", &err) ||
+        !copy_text(m.target, sizeof m.target, str_of(target), "target", &err) ||
+        !copy_text(m.data, sizeof m.data, str_of(data), "data", &err)) {
+        list_init(&q->node);
+        loop_post(s->rt->loop, request_fail, q);
+        return;
+    }
+    sandbox_send(s, SHIM_MOUNT, &m, NULL, q);
+}
+
+/* ---- what it is ---- */
+
+struct sandbox *sandbox_next(struct runtime *rt, struct sandbox *prev)
+{
+    bool next = prev == NULL;
+    map_each (e, &rt->sandboxes) {
+        if (next)
+            return e->value;
+        next = e->value == prev;
+    }
+    return NULL;
+}
+
+struct sandbox *sandbox_find(struct runtime *rt, struct str id)
+{
+    return map_get(&rt->sandboxes, id);
+}
+
+struct str sandbox_id(const struct sandbox *s)
+{
+    return str_of(s->id);
+}
+
+struct str sandbox_name(const struct sandbox *s)
+{
+    return str_of(s->name);
+}
+
+struct str sandbox_note(const struct sandbox *s)
+{
+    return str_of(s->note);
+}
+
+pid_t sandbox_pid(const struct sandbox *s)
+{
+    return s->pid;
+}
+
+bool sandbox_lost(const struct sandbox *s)
+{
+    return s->lost;
+}
+
+struct str sandbox_shm(const struct sandbox *s)
+{
+    return str_of(s->shm);
+}
+
+struct str sandbox_cgroup(const struct sandbox *s)
+{
+    return str_of(s->cgroup);
+}
+
+int sandbox_netns(const struct sandbox *s, struct err *err)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/%d/ns/net", (int)s->pid);
+    int fd = s->pid > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd < 0)
+        err_errno(err, "the network namespace of %s", s->name);
+    return fd;
+}
+
+void *sandbox_data(const struct sandbox *s)
+{
+    return s->data;
+}
+
+void sandbox_data_set(struct sandbox *s, void *data)
+{
+    s->data = data;
+}
+
+bool sandbox_stats(const struct sandbox *s, struct cgroup_stats *out, struct err *err)
+{
+    return cgroup_stats(&s->rt->cgroups, s->cgroup, out, err);
+}

@@ -1,0 +1,390 @@
+#include "oci/seccomp.h"
+#include "base/array.h"
+#include "base/clock.h"
+#include "base/map.h"
+#include "oci/digest.h"
+#include "oci/spec.h"
+#include "wire/json.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <seccomp.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#define PROFILE_MAX (1 << 20)
+#define FILTER_MAX  (1 << 20) /* the kernel takes 4096 instructions of 8 bytes */
+#define ARGS_MAX    6
+
+struct rule {
+    struct str *names;
+    size_t nnames, nargs;
+    uint32_t action;
+    uint64_t with, without; /* capabilities: all of these, none of those */
+    bool other_arch;        /* for other machines */
+    struct scmp_arg_cmp args[ARGS_MAX];
+};
+struct seccomp {
+    struct arena arena;
+    uint32_t base; /* action of what no rule names */
+    ARRAY(uint32_t) archs;
+    ARRAY(struct rule) rules;
+    uint64_t matters; /* capabilities that some rule asks about */
+    struct digest profile;
+    char *cache;
+    struct map filters; /* capability set in hex -> base64, NUL-terminated */
+};
+
+static const struct {
+    const char *name;
+    uint32_t value;
+} archs[] = {{"SCMP_ARCH_X86_64", SCMP_ARCH_X86_64},  {"SCMP_ARCH_X86", SCMP_ARCH_X86},
+             {"SCMP_ARCH_X32", SCMP_ARCH_X32},        {"SCMP_ARCH_AARCH64", SCMP_ARCH_AARCH64},
+             {"SCMP_ARCH_ARM", SCMP_ARCH_ARM},        {"SCMP_ARCH_PPC64LE", SCMP_ARCH_PPC64LE},
+             {"SCMP_ARCH_S390X", SCMP_ARCH_S390X},    {"SCMP_ARCH_S390", SCMP_ARCH_S390},
+             {"SCMP_ARCH_RISCV64", SCMP_ARCH_RISCV64}};
+static const struct {
+    const char *name;
+    enum scmp_compare op;
+} ops[] = {{"SCMP_CMP_NE", SCMP_CMP_NE},
+           {"SCMP_CMP_LT", SCMP_CMP_LT},
+           {"SCMP_CMP_LE", SCMP_CMP_LE},
+           {"SCMP_CMP_EQ", SCMP_CMP_EQ},
+           {"SCMP_CMP_GE", SCMP_CMP_GE},
+           {"SCMP_CMP_GT", SCMP_CMP_GT},
+           {"SCMP_CMP_MASKED_EQ", SCMP_CMP_MASKED_EQ}};
+
+static const char *arch_as_go_has_it(void) /* "arches" of includes */
+{
+    switch (seccomp_arch_native()) {
+    case SCMP_ARCH_X86_64: return "amd64";
+    case SCMP_ARCH_AARCH64: return "arm64";
+    case SCMP_ARCH_RISCV64: return "riscv64";
+    case SCMP_ARCH_PPC64LE: return "ppc64le";
+    case SCMP_ARCH_S390X: return "s390x";
+    }
+    return "";
+}
+
+static bool action_of(struct str name, int64_t errno_ret, uint32_t *out)
+{
+    const struct {
+        const char *name;
+        uint32_t value;
+    } actions[] = {{"SCMP_ACT_ALLOW", SCMP_ACT_ALLOW},
+                   {"SCMP_ACT_ERRNO", SCMP_ACT_ERRNO(errno_ret >= 0 ? (uint32_t)errno_ret : EPERM)},
+                   {"SCMP_ACT_KILL", SCMP_ACT_KILL},
+                   {"SCMP_ACT_KILL_PROCESS", SCMP_ACT_KILL_PROCESS},
+                   {"SCMP_ACT_KILL_THREAD", SCMP_ACT_KILL_THREAD},
+                   {"SCMP_ACT_LOG", SCMP_ACT_LOG},
+                   {"SCMP_ACT_TRAP", SCMP_ACT_TRAP}};
+    for (size_t i = 0; i < countof(actions); i++)
+        if (str_eqz(name, actions[i].name))
+            return *out = actions[i].value, true;
+    return false;
+}
+
+static bool arch_add(struct seccomp *s, struct str name)
+{
+    for (size_t i = 0; i < countof(archs); i++)
+        if (str_eqz(name, archs[i].name)) {
+            array_push(&s->archs, archs[i].value);
+            return true;
+        }
+    return false; /* one that libseccomp here does not know: then it is not ours either */
+}
+
+/* ---- the profile (containers-common's form of the runtime-spec's seccomp) ---- */
+
+static void read_arch_map(struct seccomp *s, struct json *j)
+{
+    json_enter(j);
+    while (json_more(j)) {
+        struct str arch = S(""), key;
+        ARRAY(struct str) subs = {0};
+        json_enter(j);
+        while (json_more(j)) {
+            key = json_key(j, &s->arena);
+            if (str_eqz(key, "architecture")) {
+                arch = json_string(j, &s->arena);
+            } else if (str_eqz(key, "subArchitectures") && json_type(j) == JSON_ARRAY) {
+                json_enter(j);
+                while (json_more(j))
+                    array_push(&subs, json_string(j, &s->arena));
+            } else {
+                json_skip(j);
+            }
+        }
+        if (arch_add(s, arch)) {
+            if (s->archs.p[s->archs.n - 1] == seccomp_arch_native())
+                array_each (sub, &subs)
+                    (void)arch_add(s, *sub);
+            else
+                (void)array_pop(&s->archs);
+        }
+        array_fini(&subs);
+    }
+}
+
+/* includes and excludes: {"caps": [..], "arches": [..]} */
+static void read_filter(struct seccomp *s, struct json *j, uint64_t *caps, bool *has_arches, bool *arch_named)
+{
+    *has_arches = *arch_named = false;
+    if (json_type(j) != JSON_OBJECT) {
+        json_skip(j);
+        return;
+    }
+    json_enter(j);
+    while (json_more(j)) {
+        struct str key = json_key(j, &s->arena);
+        bool is_caps = str_eqz(key, "caps"), is_arches = str_eqz(key, "arches");
+        if ((!is_caps && !is_arches) || json_type(j) != JSON_ARRAY) {
+            json_skip(j);
+            continue;
+        }
+        json_enter(j);
+        while (json_more(j)) {
+            struct str word = json_string(j, &s->arena);
+            int bit;
+            if (is_caps && oci_cap_find(word, &bit))
+                *caps |= OCI_CAP(bit);
+            if (is_arches) {
+                *has_arches = true;
+                *arch_named |= str_eqz(word, arch_as_go_has_it());
+            }
+        }
+    }
+    s->matters |= *caps;
+}
+
+static uint64_t read_u64(struct json *j)
+{
+    uint64_t v = 0;
+    return str_to_u64(json_number(j), UINT64_MAX, &v) ? v : 0;
+}
+
+static void read_args(struct seccomp *s, struct json *j, struct rule *r)
+{
+    json_enter(j);
+    while (json_more(j)) {
+        struct scmp_arg_cmp arg = {.op = SCMP_CMP_EQ};
+        json_enter(j);
+        while (json_more(j)) {
+            struct str key = json_key(j, &s->arena);
+            if (str_eqz(key, "op")) {
+                struct str op = json_string(j, &s->arena);
+                for (size_t i = 0; i < countof(ops); i++)
+                    if (str_eqz(op, ops[i].name))
+                        arg.op = ops[i].op;
+            } else if (str_eqz(key, "index")) {
+                arg.arg = (unsigned)read_u64(j);
+            } else if (str_eqz(key, "value")) {
+                arg.datum_a = read_u64(j);
+            } else if (str_eqz(key, "valueTwo")) {
+                arg.datum_b = read_u64(j);
+            } else {
+                json_skip(j);
+            }
+        }
+        if (r->nargs < ARGS_MAX)
+            r->args[r->nargs++] = arg;
+    }
+}
+
+static bool read_rule(struct seccomp *s, struct json *j, struct err *err)
+{
+    struct rule r = {0};
+    ARRAY(struct str) names = {0};
+    struct str action = S("");
+    int64_t errno_ret = -1;
+    bool has, named;
+    json_enter(j);
+    while (json_more(j)) {
+        struct str key = json_key(j, &s->arena);
+        if (json_type(j) == JSON_NULL) {
+            json_skip(j);
+        } else if (str_eqz(key, "names")) {
+            json_enter(j);
+            while (json_more(j))
+                array_push(&names, json_string(j, &s->arena));
+        } else if (str_eqz(key, "action")) {
+            action = json_string(j, &s->arena);
+        } else if (str_eqz(key, "errnoRet")) {
+            errno_ret = (int64_t)read_u64(j);
+        } else if (str_eqz(key, "args")) {
+            read_args(s, j, &r);
+        } else if (str_eqz(key, "includes")) {
+            read_filter(s, j, &r.with, &has, &named);
+            r.other_arch |= has && !named;
+        } else if (str_eqz(key, "excludes")) {
+            read_filter(s, j, &r.without, &has, &named);
+            r.other_arch |= has && named;
+        } else {
+            json_skip(j);
+        }
+    }
+    r.nnames = names.n;
+    r.names = names.n ? arena_dup(&s->arena, names.p, names.n * sizeof *names.p) : NULL;
+    array_fini(&names);
+    if (!action_of(action, errno_ret, &r.action))
+        return err_set(err, E_INVALID, "action \"" STR_FMT "\" is not known", STR_ARG(action));
+    array_push(&s->rules, r);
+    return true;
+}
+
+static bool read_profile(struct seccomp *s, struct str text, struct err *err)
+{
+    if (!json_check(text, err))
+        return false;
+    struct json j = json_of(text);
+    struct str action = S("");
+    int64_t errno_ret = -1;
+    if (json_type(&j) != JSON_OBJECT)
+        return err_set(err, E_INVALID, "not an object");
+    array_push(&s->archs, seccomp_arch_native());
+    json_enter(&j);
+    while (json_more(&j)) {
+        struct str key = json_key(&j, &s->arena);
+        enum json_type type = json_type(&j);
+        if (str_eqz(key, "defaultAction") && type == JSON_STRING) {
+            action = json_string(&j, &s->arena);
+        } else if (str_eqz(key, "defaultErrnoRet") && type == JSON_NUMBER) {
+            errno_ret = (int64_t)read_u64(&j);
+        } else if (str_eqz(key, "archMap") && type == JSON_ARRAY) {
+            read_arch_map(s, &j);
+        } else if (str_eqz(key, "architectures") && type == JSON_ARRAY) {
+            json_enter(&j);
+            while (json_more(&j))
+                (void)arch_add(s, json_string(&j, &s->arena));
+        } else if (str_eqz(key, "syscalls") && type == JSON_ARRAY) {
+            json_enter(&j);
+            while (json_more(&j))
+                if (!read_rule(s, &j, err))
+                    return false;
+        } else {
+            json_skip(&j);
+        }
+    }
+    return action_of(action, errno_ret, &s->base) ||
+           err_set(err, E_INVALID, "defaultAction \"" STR_FMT "\" is not known", STR_ARG(action));
+}
+
+static bool read_all(int fd, struct strbuf *b)
+{
+    for (char *room; (room = strbuf_room(b, 16384));) {
+        ssize_t n = read(fd, room, 16384);
+        if (n <= 0)
+            return n == 0;
+        strbuf_used(b, (size_t)n);
+    }
+    return false;
+}
+
+struct seccomp *seccomp_open(const char *profile, const char *cache, struct err *err)
+{
+    AUTO(fd_close) int fd = open(profile, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        if (errno == ENOENT)
+            err_set(err, E_NOT_FOUND,
+                    "the seccomp profile %s is missing: apt-get install golang-github-containers-common", profile);
+        else
+            err_errno(err, "open %s", profile);
+        return NULL;
+    }
+    if (mkdir(cache, 0700) < 0 && errno != EEXIST)
+        return err_errno(err, "mkdir %s", cache), NULL;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(PROFILE_MAX);
+    if (!read_all(fd, &b))
+        return err_errno(err, "read %s", profile), NULL;
+    AUTO(seccomp_free) struct seccomp *s = NEW(struct seccomp);
+    s->cache = mem_dupz(cache);
+    s->profile = digest_of(b.p, b.n);
+    if (!read_profile(s, strbuf_str(&b), err))
+        return err_wrap(err, "seccomp profile %s", profile), NULL;
+    return TAKE(s);
+}
+
+void seccomp_free(struct seccomp *s)
+{
+    if (!s)
+        return;
+    map_each (e, &s->filters)
+        mem_free(e->value);
+    map_fini(&s->filters);
+    array_fini(&s->archs);
+    array_fini(&s->rules);
+    arena_fini(&s->arena);
+    mem_free(s->cache);
+    mem_free(s);
+}
+
+/* ---- compiling ---- */
+
+static bool add_rule(scmp_filter_ctx ctx, const struct rule *r, struct err *err)
+{
+    for (size_t i = 0; i < r->nnames; i++) {
+        int call = seccomp_syscall_resolve_name(r->names[i].p);
+        if (call == __NR_SCMP_ERROR) /* a call that this libseccomp does not know: the base action stays */
+            continue;
+        int rc = seccomp_rule_add_array(ctx, r->action, call, (unsigned)r->nargs, r->args);
+        if (rc < 0 && rc != -EDOM && rc != -EEXIST)
+            return err_set(err, E_INTERNAL, "seccomp rule for " STR_FMT ": %s", STR_ARG(r->names[i]), strerror(-rc));
+    }
+    return true;
+}
+
+static bool compile(const struct seccomp *s, uint64_t caps, struct strbuf *bpf, struct err *err)
+{
+    scmp_filter_ctx ctx = seccomp_init(s->base);
+    AUTO(fd_close) int fd = memfd_create("seccomp", MFD_CLOEXEC);
+    bool ok = ctx && fd >= 0;
+    (void)(ok && seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2)); /* a tree, not a chain: cheaper per call */
+    for (size_t i = 0; ok && i < s->archs.n; i++) {
+        int rc = seccomp_arch_add(ctx, s->archs.p[i]);
+        ok = rc == 0 || rc == -EEXIST;
+    }
+    if (!ok)
+        err_errno(err, "libseccomp");
+    for (size_t i = 0; ok && i < s->rules.n; i++) {
+        const struct rule *r = &s->rules.p[i];
+        if (r->other_arch || (r->with & ~caps) || (r->without & caps) || r->action == s->base)
+            continue;
+        ok = add_rule(ctx, r, err);
+    }
+    if (ok && (seccomp_export_bpf(ctx, fd) < 0 || lseek(fd, 0, SEEK_SET) < 0 || !read_all(fd, bpf)))
+        ok = err_errno(err, "exporting the seccomp filter");
+    if (ctx)
+        seccomp_release(ctx);
+    return ok;
+}
+
+bool seccomp_filter(struct seccomp *s, uint64_t capabilities, struct str *out, struct err *err)
+{
+    uint64_t caps = capabilities & s->matters;
+    char key[32], path[400];
+    (void)snprintf(key, sizeof key, "%llx", (unsigned long long)caps);
+    char *have = map_get(&s->filters, str_of(key));
+    if (have)
+        return *out = str_of(have), true;
+    AUTO(strbuf_fini) struct strbuf bpf = STRBUF(FILTER_MAX), text = STRBUF(2 * FILTER_MAX);
+    (void)snprintf(path, sizeof path, "%s/%.24s-%s-%x-v1", s->cache, s->profile.hex, key,
+                   seccomp_version()->major << 16 | seccomp_version()->minor << 8 | seccomp_version()->micro);
+    AUTO(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || !read_all(fd, &text) || !text.n) {
+        char fresh[440];
+        uint64_t salt;
+        strbuf_reset(&text);
+        if (!compile(s, caps, &bpf, err))
+            return false;
+        strbuf_add_base64(&text, bpf.p, bpf.n);
+        /* the cache is a convenience: when it cannot be written, the next start compiles again */
+        random_bytes(&salt, sizeof salt);
+        (void)snprintf(fresh, sizeof fresh, "%s.%llx", path, (unsigned long long)salt);
+        AUTO(fd_close) int to = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (to >= 0 && (write(to, text.p, text.n) != (ssize_t)text.n || rename(fresh, path) < 0))
+            (void)unlink(fresh);
+    }
+    char *own = str_dupz(strbuf_str(&text));
+    map_put(&s->filters, str_of(key), own);
+    *out = str_of(own);
+    return true;
+}
