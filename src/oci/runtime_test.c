@@ -262,11 +262,6 @@ static struct str said(struct world *w, const char *id)
     return str_dup(&w->arena, strbuf_str(&b));
 }
 
-static bool pid_runs(pid_t pid)
-{
-    return kill(pid, 0) == 0 || errno != ESRCH;
-}
-
 static void world_end(struct world *w)
 {
     if (w->s) {
