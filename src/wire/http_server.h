@@ -29,11 +29,11 @@ struct http_request {
     struct str path, query;    /* of the target, still escaped; without '?' */
     struct str host;           /* lower case, with the port if one was sent */
     struct http_headers headers;
-    const struct http_peer *peer;
-    struct str body; /* collected; empty when streamed */
-    int64_t came;    /* clock_mono ns */
-    bool gone;       /* nobody reads the response any more */
-    void *user;      /* the handler's */
+    const struct http_peer *peer; /* address "gone" and nothing else once the client has gone */
+    struct str body;              /* collected; empty when streamed */
+    int64_t came;                 /* clock_mono ns */
+    bool gone;                    /* nobody reads the response any more */
+    void *user;                   /* the handler's */
     /* Set by the handler where it wants to know: */
     void (*on_gone)(struct http_request *r);    /* the client went away; ending it is still up to the handler */
     void (*on_drained)(struct http_request *r); /* what was queued fell to the low mark after it was over the high */
@@ -53,7 +53,7 @@ struct http_service {
     enum http_body (*head)(struct http_request *r, void *arg);
     /* The request; a streamed body follows by on_data. */
     void (*request)(struct http_request *r, void *arg);
-    /* A response has ended: for logs and counters. May be NULL. */
+    /* A response has ended, for logs and counters; runs inside http_end and its like. May be NULL. */
     void (*ended)(const struct http_request *r, void *arg);
     void *arg;
 };
