@@ -51,6 +51,8 @@ struct group_version {
 extern const struct group_version group_versions[];
 extern const size_t ngroup_versions;
 
+extern const char kinds_hash[]; /* of all that the tables were made from */
+
 /* Everything that may be the root of a body: kinds, their lists, options, reviews; sorted by apiVersion and kind. */
 struct root_type {
     const char *api_version, *kind;

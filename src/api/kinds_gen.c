@@ -6035,4 +6035,5 @@ const struct root_type root_types[] = {
     {"v1", "ServiceProxyOptions", &type_core_v1_ServiceProxyOptions},
 };
 const size_t nroot_types = 168;
+const char kinds_hash[] = "280AFDB8F00D0650909FCF543C760FE0";
 const char *const go_packages[] = {"", "v1.", "v2.", "types.", "resource.", "intstr.", "runtime.", "version.", "v1beta1."};

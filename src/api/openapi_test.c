@@ -1,0 +1,84 @@
+#include "api/codec.h"
+#include "api/openapi.h"
+#include "base/test.h"
+
+/* Every "$ref" in the document names a schema that is there. */
+static void check_refs(const struct val *v, const struct val *schemas)
+{
+    val_each_item (it, v)
+        check_refs(it, schemas);
+    val_each_member (m, v) {
+        if (str_eqz(m->name->s, "$ref") && val_is(&m->v, VAL_STRING)) {
+            struct str name = str_sub(val_text(&m->v), sizeof "#/components/schemas/" - 1, m->v.n);
+            if (!val_get_str(schemas, name))
+                test_failed(__FILE__, __LINE__, "no schema " STR_FMT, STR_ARG(name));
+        }
+        check_refs(&m->v, schemas);
+    }
+}
+
+TEST(every_version_has_a_document_that_holds_together)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < ngroup_versions; i++) {
+        AUTO(arena_fini) struct arena a = ARENA;
+        AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 24);
+        struct err err = ERR;
+        struct val doc;
+        CHECK(openapi_group(&b, group_versions[i].group, group_versions[i].version));
+        CHECK_OK(json_decode(&a, strbuf_str(&b), &doc, &err), err);
+        const struct val *schemas = val_get_str(val_get_str(&doc, S("components")), S("schemas"));
+        CHECK(val_len(schemas) > 5);
+        check_refs(&doc, schemas);
+        bytes += b.n;
+    }
+    CHECK(bytes > 1000000);
+}
+
+TEST(the_document_of_apps_tells_what_clients_look_for)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 24);
+    struct err err = ERR;
+    struct val doc;
+    CHECK(openapi_document(&b, S("apis/apps/v1")));
+    CHECK_OK(json_decode(&a, strbuf_str(&b), &doc, &err), err);
+    const struct val *schemas = val_get_str(val_get_str(&doc, S("components")), S("schemas"));
+    const struct val *deployment = val_get_str(schemas, S("io.k8s.api.apps.v1.Deployment"));
+    const struct val *gvk = val_item(val_get_str(deployment, S("x-kubernetes-group-version-kind")), 0);
+    CHECK_STR(val_text_at(gvk, N(kind)), S("Deployment"));
+    CHECK_STR(val_text_at(gvk, N(group)), S("apps"));
+    const struct val *containers = val_get_str(
+        val_at(val_get_str(schemas, S("io.k8s.api.core.v1.PodSpec")), N(properties)), S("containers"));
+    CHECK_STR(val_text(val_get_str(containers, S("x-kubernetes-patch-merge-key"))), S("name"));
+    CHECK_STR(val_text(val_get_str(containers, S("x-kubernetes-patch-strategy"))), S("merge"));
+    CHECK_STR(val_text(val_get_str(containers, S("x-kubernetes-list-type"))), S("map"));
+    CHECK(val_len(val_at(val_get_str(schemas, S("io.k8s.api.apps.v1.DeploymentSpec")), N(required))) == 2);
+    const struct val *paths = val_get_str(&doc, S("paths"));
+    const struct val *patch = val_get_str(
+        val_get_str(paths, S("/apis/apps/v1/namespaces/{namespace}/deployments/{name}")), S("patch"));
+    CHECK(val_find(val_get_str(patch, S("parameters")), N(name), S("fieldValidation")));
+    CHECK(val_get_str(paths, S("/apis/apps/v1/deployments")));
+    const struct val *scale = val_get_str(paths, S("/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"));
+    CHECK_STR(val_text_at(val_get_str(val_get_str(scale, S("get")), S("x-kubernetes-group-version-kind")), N(kind)),
+              S("Scale"));
+    CHECK(!openapi_document(&b, S("apis/apps/v7")) && !openapi_document(&b, S("apis//v1")) &&
+          !openapi_document(&b, S("nope")));
+    strbuf_reset(&b);
+    CHECK(openapi_document(&b, S("version")));
+}
+
+TEST(the_index_names_every_document)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
+    struct err err = ERR;
+    struct val index;
+    openapi_index(&b, NULL, NULL);
+    CHECK_OK(json_decode(&a, strbuf_str(&b), &index, &err), err);
+    val_each_member (m, val_get_str(&index, S("paths"))) {
+        AUTO(strbuf_fini) struct strbuf doc = STRBUF(1 << 24);
+        CHECK(openapi_document(&doc, m->name->s));
+        CHECK(str_starts(val_text(val_get_str(&m->v, S("serverRelativeURL"))), S("/openapi/v3/")));
+    }
+}
