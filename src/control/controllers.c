@@ -6,7 +6,14 @@
     X(deployment)                                                                                                    \
     X(replicaset)                                                                                                    \
     X(endpointslice)                                                                                                 \
-    X(endpoints)
+    X(endpoints)                                                                                                     \
+    X(serviceaccount)                                                                                                \
+    X(namespace)                                                                                                     \
+    X(garbage)                                                                                                       \
+    X(node)                                                                                                          \
+    X(eviction)                                                                                                      \
+    X(podgc)                                                                                                         \
+    X(disruption)
 
 #define X(name) extern const struct controller name##_controller;
 ROWS(X)
@@ -18,18 +25,27 @@ const struct controller *const controllers[] = {
 #undef X
         NULL};
 
+bool kind_is_watched(const struct kind *k)
+{
+    const unsigned need = VERB_LIST | VERB_WATCH | VERB_DELETE;
+    return (k->verbs & need) == need && (!k->storage || k->storage == k) && k != K(Event) &&
+           k != K(events_k8s_io_Event);
+}
+
 extern const struct objindex index_slices;
 
 const struct objindex *const *kind_indexes(const struct kind *k)
 {
-    static const struct objindex *const pods[] = {&index_namespace, &index_controller, &index_orphans, &index_node,
+    static const struct objindex *const pods[] = {&index_namespace, &index_owner, &index_controller,
+                                                  &index_orphans,   &index_node,  NULL};
+    static const struct objindex *const sets[] = {&index_namespace, &index_owner, &index_controller, &index_orphans,
                                                   NULL};
-    static const struct objindex *const owned[] = {&index_namespace, &index_controller, &index_orphans, NULL};
-    static const struct objindex *const slices[] = {&index_namespace, &index_slices, NULL};
-    static const struct objindex *const plain[] = {&index_namespace, NULL};
+    static const struct objindex *const slices[] = {&index_namespace, &index_owner, &index_slices, NULL};
+    static const struct objindex *const plain[] = {&index_namespace, &index_owner, NULL};
+    static const struct objindex *const cluster[] = {&index_owner, NULL};
     return k == K(Pod)             ? pods
-           : k == K(ReplicaSet)    ? owned
+           : k == K(ReplicaSet)    ? sets
            : k == K(EndpointSlice) ? slices
            : k->namespaced         ? plain
-                                   : NULL;
+                                   : cluster;
 }

@@ -243,11 +243,6 @@ static void keys_of_slice(const struct view *v, const struct obj *was, const str
         add(arg, o->ns, svc);
 }
 
-static void keys_none(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add, void *arg)
-{
-    (void)v, (void)was, (void)now, (void)add, (void)arg; /* only read */
-}
-
 static const struct controller_watch watches[] = {{K(Service), keys_self},
                                                   {K(Pod), keys_of_services},
                                                   {K(EndpointSlice), keys_of_slice},

@@ -35,6 +35,11 @@ struct turn_call {
     struct action *action;
 };
 
+struct stuck {
+    int64_t since;
+    char text[];
+};
+
 /* A controller that runs. */
 struct running {
     struct manager *manager;
@@ -42,7 +47,7 @@ struct running {
     struct transport *transport;
     struct events *events;
     struct workqueue *queue;
-    struct map why;     /* key -> text, where a plan could not proceed */
+    struct map why;     /* key -> struct stuck, where a plan could not proceed */
     struct map trouble; /* key -> text, where the last one could not be applied */
 };
 
@@ -52,7 +57,7 @@ struct source {
     struct cache *cache;
     struct cache_handler handler;
     struct running *who[32]; /* with the watch of the row that names this kind */
-    const struct controller_watch *what[32];
+    void (*what[32])(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add, void *arg);
     size_t n;
 };
 
@@ -96,6 +101,20 @@ static void text_keep(struct map *m, struct str key, struct str text)
         mem_free(map_put(m, key, str_dupz(text)));
     else
         mem_free(map_del(m, key));
+}
+
+static void stuck_keep(struct running *r, struct str key, struct str text, int64_t now)
+{
+    struct stuck *s = map_get(&r->why, key);
+    int64_t since = s ? s->since : now;
+    if (text.n == 0) {
+        mem_free(map_del(&r->why, key));
+        return;
+    }
+    struct stuck *fresh = mem_alloc(sizeof *fresh + text.n + 1);
+    fresh->since = since;
+    memcpy(fresh->text, text.p, text.n);
+    mem_free(map_put(&r->why, key, fresh));
 }
 
 static void turn_end(struct turn *t)
@@ -164,6 +183,11 @@ static void action_done(struct call *c)
     t->open--;
     bool ok = c->ok || (a->absent_ok && c->err.kind == E_NOT_FOUND) ||
               (a->exists_ok && c->err.kind == E_ALREADY_EXISTS);
+    if (a->verb == ACTION_CHECK_GONE) {
+        ok = c->ok ? !str_eq(c->obj->uid, a->expect_uid) : c->err.kind == E_NOT_FOUND;
+        if (c->ok && !ok)
+            c->err.kind = E_CONFLICT; /* our sets lag: look again */
+    }
     if (ok) {
         record(t->running, &a->done);
         int64_t rev = c->obj ? c->obj->rev : c->rev;
@@ -171,7 +195,7 @@ static void action_done(struct call *c)
             array_push(
                 &t->awaits,
                 ((struct await){.kind = a->kind, .ns = a->ns, .name = a->name, .uid = a->was->uid, .gone = true}));
-        else if (rev > 0)
+        else if (rev > 0 && a->verb <= ACTION_PATCH)
             array_push(&t->awaits, ((struct await){.kind = a->kind, .rev = rev}));
     } else {
         t->failed = true;
@@ -193,7 +217,8 @@ static void action_done(struct call *c)
 
 static void action_start(struct turn *t, struct turn_call *tc, struct action *a)
 {
-    static const enum call_verb verbs[] = {CALL_CREATE, CALL_UPDATE, CALL_PATCH, CALL_DELETE};
+    static const enum call_verb verbs[] = {CALL_CREATE, CALL_UPDATE, CALL_PATCH, CALL_DELETE, CALL_DELETE_COLLECTION,
+                                           CALL_GET};
     tc->turn = t;
     tc->action = a;
     tc->call.done = action_done;
@@ -201,9 +226,9 @@ static void action_start(struct turn *t, struct turn_call *tc, struct action *a)
                                          .sub = a->sub, .expect_rev = a->expect_rev, .expect_uid = a->expect_uid,
                                          .patch = PATCH_MERGE, .propagation = a->propagation);
     o.grace_s = a->grace_s;
-    if (a->verb != ACTION_DELETE)
+    if (a->verb <= ACTION_PATCH)
         o.body = &a->body;
-    if (a->verb == ACTION_CREATE)
+    if (a->verb == ACTION_CREATE || a->verb == ACTION_CHECK_GONE)
         o.expect_uid = STR_NONE;
     t->open++;
     call_start(&tc->call, t->running->transport, &o);
@@ -231,18 +256,16 @@ static void work(void *arg, struct str key)
     list_init(&t->node);
     list_add_tail(&r->manager->turns, &t->all);
     struct view view = *manager_view(r->manager);
+    struct stuck *stuck = map_get(&r->why, key);
     view.trouble = str_of(map_get(&r->trouble, key));
+    view.why_since = stuck ? stuck->since : 0;
     r->row->plan(&view, key_of(str_of(t->key)), &t->plan);
-    text_keep(&r->why, key, t->plan.why);
+    stuck_keep(r, key, t->plan.why, view.now);
     array_each (e, &t->plan.events)
         record(r, e);
     t->calls = mem_alloc((t->plan.actions.n + 1) * sizeof *t->calls);
     turn_go(t);
 }
-
-struct adding {
-    struct running *running;
-};
 
 static void key_add(void *arg, struct str ns, struct str name)
 {
@@ -256,7 +279,7 @@ static void source_changed(struct cache_handler *h, struct obj *was, struct obj 
     struct source *s = container_of(h, struct source, handler);
     const struct view *v = manager_view(s->manager);
     for (size_t i = 0; i < s->n; i++)
-        s->what[i]->keys(v, was, now, key_add, s->who[i]);
+        s->what[i](v, was, now, key_add, s->who[i]);
     if (s->manager->scheduler)
         scheduler_changed(s->manager->scheduler, was, now);
 }
@@ -291,6 +314,15 @@ static struct source *source_of(struct manager *m, const struct kind *k)
     return s;
 }
 
+static void source_tells(struct source *s, struct running *r,
+                         void (*keys)(const struct view *v, const struct obj *was, const struct obj *now,
+                                      keys_add_fn *add, void *arg))
+{
+    ASSERT(s->n < countof(s->who));
+    s->who[s->n] = r;
+    s->what[s->n++] = keys;
+}
+
 static void running_init(struct manager *m, struct running *r, const struct controller *row)
 {
     r->manager = m;
@@ -299,12 +331,11 @@ static void running_init(struct manager *m, struct running *r, const struct cont
     r->events = events_new(r->transport, row->component, row->component);
     struct workqueue_options q = {.loop = m->o.transport->loop, .work = work, .arg = r, .workers = 256};
     r->queue = workqueue_new(&q);
-    for (const struct controller_watch *w = row->watches; w->kind; w++) {
-        struct source *s = source_of(m, w->kind);
-        ASSERT(s->n < countof(s->who));
-        s->who[s->n] = r;
-        s->what[s->n++] = w;
-    }
+    for (const struct controller_watch *w = row->watches; w->kind; w++)
+        source_tells(source_of(m, w->kind), r, w->keys);
+    for (size_t i = 0; row->any && i < nkinds; i++)
+        if (kind_is_watched(kinds[i]))
+            source_tells(source_of(m, kinds[i]), r, row->any);
 }
 
 struct manager *manager_new(const struct manager_options *o)
@@ -315,7 +346,7 @@ struct manager *manager_new(const struct manager_options *o)
         m->o.controllers = controllers;
     list_init(&m->waiting);
     list_init(&m->turns);
-    m->view = (struct view){.sets = m->sets, .since = clock_real()};
+    m->view = (struct view){.sets = m->sets, .since = clock_real(), .root_ca = o->root_ca};
     while (m->o.controllers[m->nrunning])
         m->nrunning++;
     m->running = mem_alloc((m->nrunning + 1) * sizeof *m->running);
@@ -399,10 +430,17 @@ struct str manager_why(const struct manager *m, const struct controller *c, stru
 {
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
     key_text(&key, ns, name);
-    for (size_t i = 0; i < m->nrunning; i++)
-        if (m->running[i].row == c)
-            return str_of(map_get(&m->running[i].why, strbuf_str(&key)));
+    for (size_t i = 0; i < m->nrunning; i++) {
+        struct stuck *stuck = m->running[i].row == c ? map_get(&m->running[i].why, strbuf_str(&key)) : NULL;
+        if (stuck)
+            return str_of(stuck->text);
+    }
     return S("");
+}
+
+void keys_none(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add, void *arg)
+{
+    (void)v, (void)was, (void)now, (void)add, (void)arg;
 }
 
 void keys_self(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add, void *arg)

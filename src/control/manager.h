@@ -16,6 +16,8 @@ struct controller {
     const char *component; /* "deployment-controller": source of its events */
     const char *account;   /* "deployment-controller": system:serviceaccount:kube-system:... that it acts as */
     const struct controller_watch *watches;
+    /* Told of every kind that can be watched, events left out, besides; NULL: not wanted. */
+    void (*any)(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add, void *arg);
     void (*plan)(const struct view *v, struct key key, struct plan *out);
 };
 extern const struct controller *const controllers[]; /* all; NULL-terminated; rows in controllers.c */
@@ -27,6 +29,7 @@ struct manager_options {
     void *arg;
     const struct controller *const *controllers; /* NULL-terminated; NULL: all */
     bool schedule;                               /* run the scheduler too */
+    struct str root_ca;                          /* PEM, for the ConfigMaps kube-root-ca.crt; borrowed */
 };
 struct manager *manager_new(const struct manager_options *o);
 void manager_start(struct manager *m);
@@ -37,10 +40,12 @@ const struct view *manager_view(struct manager *m); /* of this moment: for `wher
 bool manager_idle(const struct manager *m);         /* every key is done and nothing waits: for tests */
 /* Why the object is not as wished yet, by controller; "" where it is. Borrowed until the next turn. */
 struct str manager_why(const struct manager *m, const struct controller *c, struct str ns, struct str name);
-/* The sets that the rows need, with all indexes plans may use. */
+bool kind_is_watched(const struct kind *k); /* by rows with `any` */
+/* The indexes that plans may use on a kind's set. */
 const struct objindex *const *kind_indexes(const struct kind *k);
 
-/* Usual mappings. */
+/* Usual mappings; keys_none is for what a plan only reads. */
+void keys_none(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add, void *arg);
 void keys_self(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add, void *arg);
 void keys_of_controller(const struct view *v, const struct obj *was, const struct obj *now, const struct kind *owner,
                         keys_add_fn *add, void *arg);

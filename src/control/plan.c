@@ -95,6 +95,18 @@ struct action *plan_delete(struct plan *p, const struct obj *was)
     return a;
 }
 
+struct action *plan_delete_all(struct plan *p, const struct kind *k, struct str ns)
+{
+    return action_add(p, ACTION_DELETE_ALL, k, ns, S(""));
+}
+
+struct action *plan_check_gone(struct plan *p, const struct kind *k, struct str ns, struct str name, struct str uid)
+{
+    struct action *a = action_add(p, ACTION_CHECK_GONE, k, ns, name);
+    a->expect_uid = str_dup(&p->arena, uid);
+    return a;
+}
+
 struct action *plan_post(struct plan *p, const struct obj *to, struct str sub, struct val body)
 {
     struct action *a = action_on(p, ACTION_CREATE, to);
@@ -159,7 +171,7 @@ static void event_text(const struct plan_event *e, const char *when, struct strb
 
 static void action_text(const struct action *a, struct strbuf *out)
 {
-    static const char *const verbs[] = {"create", "update", "patch", "delete"};
+    static const char *const verbs[] = {"create", "update", "patch", "delete", "delete-all", "check-gone"};
     strbuf_addf(out, "%s " STR_FMT " ", verbs[a->verb], STR_ARG(a->kind->kind));
     if (a->ns.n > 0)
         strbuf_addf(out, STR_FMT "/", STR_ARG(a->ns));
@@ -175,7 +187,7 @@ static void action_text(const struct action *a, struct strbuf *out)
         struct val diff = diff_merge(&arena, &a->was->tree, &a->body);
         strbuf_addc(out, ' ');
         json_encode(out, &diff);
-    } else if (a->verb != ACTION_DELETE) {
+    } else if (a->verb == ACTION_CREATE || a->verb == ACTION_PATCH) {
         strbuf_addc(out, ' ');
         json_encode(out, &a->body);
     }

@@ -20,6 +20,8 @@ struct view {
     const struct objset **sets; /* by kind->id; NULL: nobody watches it */
     int64_t now;                /* ns since 1970, of this turn */
     int64_t since;              /* when this view began to know: what is absent is unknown since then */
+    int64_t why_since;          /* since when this key's plans could not proceed (plan_why); 0: they could */
+    struct str root_ca;         /* the cluster's certificate authority, PEM */
     struct str trouble;         /* what the application of this key's last plan ran into; "": nothing */
 };
 struct obj *view_get(const struct view *v, const struct kind *k, struct str ns, struct str name); /* borrowed */
@@ -27,7 +29,14 @@ struct objset_iter view_all(const struct view *v, const struct kind *k);
 struct objset_iter view_with(const struct view *v, const struct kind *k, const struct objindex *index,
                              struct str key);
 
-enum action_verb { ACTION_CREATE, ACTION_UPDATE, ACTION_PATCH, ACTION_DELETE };
+enum action_verb {
+    ACTION_CREATE,
+    ACTION_UPDATE,
+    ACTION_PATCH,
+    ACTION_DELETE,
+    ACTION_DELETE_ALL, /* of the kind in the namespace */
+    ACTION_CHECK_GONE, /* nothing is written: fails, quietly, while the object with that uid is there */
+};
 
 struct plan_event {
     struct obj *about; /* counted */
@@ -69,6 +78,10 @@ struct action *plan_create(struct plan *p, const struct kind *k, struct str ns, 
 struct action *plan_update(struct plan *p, const struct obj *was, struct str sub, struct val body);
 struct action *plan_patch(struct plan *p, const struct obj *was, struct str sub, struct val merge_patch);
 struct action *plan_delete(struct plan *p, const struct obj *was);
+struct action *plan_delete_all(struct plan *p, const struct kind *k, struct str ns);
+/* Sets of two kinds need not be equally fresh: where something is done because an object is absent, ask for it first.
+ */
+struct action *plan_check_gone(struct plan *p, const struct kind *k, struct str ns, struct str name, struct str uid);
 struct action *plan_post(struct plan *p, const struct obj *to, struct str sub, struct val body);
 struct val plan_edit(struct plan *p, const struct obj *o); /* a copy of its tree to change */
 void plan_step(struct plan *p);              /* what is planned from here on waits until all before has succeeded */

@@ -1,0 +1,99 @@
+/* Pods leave a node with a NoExecute taint that they do not tolerate, or no longer. Upstream: pkg/controller/
+ * tainteviction. */
+#include "control/manager.h"
+#include "control/pods.h"
+#include "control/sched.h"
+
+/* Until when the pod may stay; 0: at once, INT64_MAX: forever. */
+static int64_t stays_until(const struct obj *pod, const struct obj *node)
+{
+    int64_t until = INT64_MAX;
+    val_each_item (taint, val_get(obj_spec(node), N(taints))) {
+        if (!str_eqz(val_text_at(taint, N(effect)), "NoExecute"))
+            continue;
+        bool tolerated = false;
+        int64_t least = INT64_MAX;
+        val_each_item (t, val_get(obj_spec(pod), N(tolerations))) {
+            struct val one = {.type = VAL_LIST, .n = 1, .list = (struct val *)t};
+            if (!taint_tolerated(&one, taint))
+                continue;
+            tolerated = true;
+            const struct val *s = val_get(t, N(tolerationSeconds));
+            if (s)
+                least = MIN(least, MAX(0, val_num(s, 0)));
+        }
+        if (!tolerated)
+            return 0;
+        if (least < INT64_MAX)
+            until = MIN(until, val_time(val_get(taint, N(timeAdded))) + least * NS_PER_S);
+    }
+    return until;
+}
+
+static struct val disrupted(struct plan *out, const struct view *v, const struct obj *pod)
+{
+    struct arena *a = &out->arena;
+    struct val tree = plan_edit(out, pod), list = val_list(), c = val_map();
+    val_set_text(a, &c, N(type), S("DisruptionTarget"));
+    val_set_num(a, &c, N(observedGeneration), obj_generation(pod));
+    val_set_text(a, &c, N(status), S("True"));
+    val_set(a, &c, N(lastTransitionTime), val_str(a, time_text(a, v->now)));
+    val_set_text(a, &c, N(reason), S("DeletionByTaintManager"));
+    val_set_text(a, &c, N(message), S("Taint manager: deleting due to NoExecute taint"));
+    val_add(a, &list, c);
+    val_each_item (it, val_get(obj_status(pod), N(conditions)))
+        if (!str_eqz(val_text_at(it, N(type)), "DisruptionTarget"))
+            val_add(a, &list, val_copy(a, it));
+    val_set(a, val_need_map(a, &tree, N(status)), N(conditions), list);
+    return tree;
+}
+
+static void eviction_plan(const struct view *v, struct key key, struct plan *out)
+{
+    const struct obj *pod = view_get(v, K(Pod), key.ns, key.name);
+    const struct obj *node = pod && pod_node(pod).n > 0 ? view_get(v, K(Node), S(""), pod_node(pod)) : NULL;
+    if (!node || obj_deleting(pod) || pod_is_over(pod))
+        return;
+    int64_t until = stays_until(pod, node);
+    if (until == INT64_MAX)
+        return;
+    if (until > v->now) {
+        plan_again(out, until);
+        return;
+    }
+    plan_event(out, (struct obj *)pod, "Normal", "TaintManagerEviction",
+               "Marking for deletion Pod " STR_FMT "/" STR_FMT, STR_ARG(pod->ns), STR_ARG(pod->name));
+    if (!condition_is(obj_status(pod), "DisruptionTarget", "True"))
+        plan_update(out, pod, S("status"), disrupted(out, v, pod));
+    plan_step(out);
+    plan_delete(out, pod);
+}
+
+static void keys_of_node(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                         void *arg)
+{
+    if (!now || (was && val_equal(val_get(obj_spec(was), N(taints)), val_get(obj_spec(now), N(taints)))))
+        return;
+    struct obj *pod;
+    for (struct objset_iter it = view_with(v, K(Pod), &index_node, now->name); (pod = objset_next(&it));)
+        add(arg, pod->ns, pod->name);
+}
+
+static void keys_of_pod(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                        void *arg)
+{
+    (void)v;
+    if (now && pod_node(now).n > 0 &&
+        (!was || pod_node(was).n == 0 ||
+         !val_equal(val_get(obj_spec(was), N(tolerations)), val_get(obj_spec(now), N(tolerations)))))
+        add(arg, now->ns, now->name);
+}
+
+static const struct controller_watch watches[] = {{K(Node), keys_of_node}, {K(Pod), keys_of_pod}, {0}};
+const struct controller eviction_controller = {
+    .name = "eviction",
+    .component = "taint-eviction-controller",
+    .account = "node-controller",
+    .watches = watches,
+    .plan = eviction_plan,
+};

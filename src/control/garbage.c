@@ -1,0 +1,253 @@
+/* Removes what has lost its owners, and keeps the order that a delete asked for: foreground (dependents first),
+ * background (owner first), orphan (dependents stay). A key names any object: "NS" and "KIND-ID/NAME". An owner that
+ * is absent from our sets is asked for at the API before anything is deleted for it.
+ * Upstream: pkg/controller/garbagecollector. */
+#include "control/manager.h"
+
+static struct obj *key_obj(const struct view *v, struct key key)
+{
+    struct str id, name;
+    int64_t n;
+    if (!str_split(key.name, '/', &id, &name) || !str_to_i64(id, 0, (int64_t)nkinds - 1, &n))
+        return NULL;
+    return view_get(v, kinds[n], key.ns, name);
+}
+
+static void key_of(const struct obj *o, keys_add_fn *add, void *arg)
+{
+    AUTO(strbuf_fini) struct strbuf name = STRBUF(STRBUF_TEXT);
+    strbuf_addf(&name, "%d/" STR_FMT, o->kind->id, STR_ARG(o->name));
+    add(arg, o->ns, strbuf_str(&name));
+}
+
+/* All objects with the owner: one lookup a kind. */
+struct dependents {
+    const struct view *v;
+    struct str uid;
+    size_t kind;
+    struct objset_iter it;
+};
+
+static struct obj *dependent_next(struct dependents *d)
+{
+    for (;;) {
+        struct obj *o = objset_next(&d->it);
+        if (o)
+            return o;
+        while (d->kind < nkinds && !d->v->sets[kinds[d->kind]->id])
+            d->kind++;
+        if (d->kind >= nkinds)
+            return NULL;
+        if (kind_is_watched(kinds[d->kind]))
+            d->it = view_with(d->v, kinds[d->kind], &index_owner, d->uid);
+        d->kind++;
+    }
+}
+
+static bool has_finalizer(const struct obj *o, const char *name)
+{
+    val_each_item (it, val_get(obj_meta(o), N(finalizers)))
+        if (str_eqz(val_text(it), name))
+            return true;
+    return false;
+}
+
+static const struct kind *kind_of_ref(const struct val *ref)
+{
+    return kind_of_api_version(val_text_at(ref, N(apiVersion)), val_text_at(ref, N(kind)));
+}
+
+static struct val meta_patch(struct plan *out, const struct name *name, struct val v)
+{
+    struct val patch = val_map();
+    struct val *meta = val_set(&out->arena, &patch, N(metadata), val_map());
+    val_set(&out->arena, meta, name, v);
+    return patch;
+}
+
+static void finalizer_drop(struct plan *out, const struct obj *o, const char *name)
+{
+    struct val rest = val_list();
+    val_each_item (it, val_get(obj_meta(o), N(finalizers)))
+        if (!str_eqz(val_text(it), name))
+            val_add(&out->arena, &rest, val_copy(&out->arena, it));
+    plan_patch(out, o, S(""), meta_patch(out, N(finalizers), rest))->expect_rev = o->rev;
+}
+
+/* Keeps only references of owners that `keep` says so of. */
+static void owners_patch(struct plan *out, const struct obj *o, struct val keep)
+{
+    plan_patch(out, o, S(""), meta_patch(out, N(ownerReferences), keep))->expect_rev = o->rev;
+}
+
+static bool has_dependents(const struct view *v, const struct obj *o)
+{
+    struct dependents d = {.v = v, .uid = o->uid};
+    return dependent_next(&d) != NULL;
+}
+
+static void collect(const struct view *v, struct plan *out, const struct obj *o, enum propagation_policy policy)
+{
+    (void)v;
+    if (obj_deleting(o))
+        return;
+    struct action *a = plan_delete(out, o);
+    a->expect_rev = o->rev; /* an owner may just have been added */
+    a->propagation = policy;
+}
+
+/* ---- an object that is being deleted ---- */
+
+static void orphan_plan(const struct view *v, const struct obj *owner, struct plan *out)
+{
+    struct dependents d = {.v = v, .uid = owner->uid};
+    struct obj *o;
+    while ((o = dependent_next(&d))) {
+        struct val keep = val_list();
+        val_each_item (it, val_get(obj_meta(o), N(ownerReferences)))
+            if (!str_eq(val_text_at(it, N(uid)), owner->uid))
+                val_add(&out->arena, &keep, val_copy(&out->arena, it));
+        owners_patch(out, o, keep);
+    }
+    plan_step(out);
+    finalizer_drop(out, owner, "orphan");
+}
+
+static bool blocks(const struct obj *o, struct str uid)
+{
+    val_each_item (it, val_get(obj_meta(o), N(ownerReferences)))
+        if (str_eq(val_text_at(it, N(uid)), uid) && val_true(val_get(it, N(blockOwnerDeletion))))
+            return true;
+    return false;
+}
+
+static void foreground_plan(const struct view *v, const struct obj *owner, struct plan *out)
+{
+    struct dependents d = {.v = v, .uid = owner->uid};
+    struct obj *o;
+    size_t blocking = 0;
+    while ((o = dependent_next(&d)))
+        blocking += blocks(o, owner->uid); /* they are deleted by plans of their own, which see this owner waiting */
+    if (blocking == 0)
+        finalizer_drop(out, owner, "foregroundDeletion");
+    else
+        plan_why(out, "%zu dependents are not gone yet", blocking);
+}
+
+/* ---- an object with owners ---- */
+
+enum standing { SOLID, WAITING, ABSENT };
+
+static enum standing owner_standing(const struct view *v, const struct obj *o, const struct val *ref,
+                                    struct plan *out)
+{
+    const struct kind *k = kind_of_ref(ref);
+    if (!k || !kind_is_watched(k) || !v->sets[k->id])
+        return SOLID; /* not ours to judge */
+    if (k->namespaced && o->ns.n == 0) {
+        plan_event(out, (struct obj *)o, "Warning", "OwnerRefInvalidNamespace",
+                   "cluster-scoped object cannot have a namespaced owner: " STR_FMT " " STR_FMT, STR_ARG(k->kind),
+                   STR_ARG(val_text_at(ref, N(name))));
+        return SOLID;
+    }
+    struct str uid = val_text_at(ref, N(uid));
+    const struct obj *owner = view_get(v, k, k->namespaced ? o->ns : S(""), val_text_at(ref, N(name)));
+    if (!owner || !str_eq(owner->uid, uid))
+        return ABSENT;
+    return obj_deleting(owner) && has_finalizer(owner, "foregroundDeletion") ? WAITING : SOLID;
+}
+
+static void owned_plan(const struct view *v, const struct obj *o, struct plan *out)
+{
+    const struct val *refs = val_get(obj_meta(o), N(ownerReferences));
+    struct val keep = val_list();
+    size_t absent = 0, waiting = 0;
+    val_each_item (it, refs) {
+        enum standing s = owner_standing(v, o, it, out);
+        if (s == SOLID)
+            val_add(&out->arena, &keep, val_copy(&out->arena, it));
+        absent += s == ABSENT;
+        waiting += s == WAITING;
+    }
+    if (absent + waiting == 0)
+        return;
+    val_each_item (it, refs)
+        if (owner_standing(v, o, it, out) == ABSENT) {
+            const struct kind *k = kind_of_ref(it);
+            plan_check_gone(out, k, k->namespaced ? o->ns : S(""), val_text_at(it, N(name)), val_text_at(it, N(uid)));
+        }
+    plan_step(out);
+    if (keep.n > 0)
+        owners_patch(out, o, keep);
+    else if (waiting > 0 && has_dependents(v, o))
+        collect(v, out, o, PROPAGATION_FOREGROUND);
+    else
+        collect(v, out, o,
+                has_finalizer(o, "orphan")               ? PROPAGATION_ORPHAN
+                : has_finalizer(o, "foregroundDeletion") ? PROPAGATION_FOREGROUND
+                                                         : PROPAGATION_BACKGROUND);
+}
+
+static void garbage_plan(const struct view *v, struct key key, struct plan *out)
+{
+    const struct obj *o = key_obj(v, key);
+    if (!o)
+        return;
+    if (obj_deleting(o) && has_finalizer(o, "orphan"))
+        orphan_plan(v, o, out);
+    else if (obj_deleting(o) && has_finalizer(o, "foregroundDeletion"))
+        foreground_plan(v, o, out);
+    else if (!obj_deleting(o) && val_len(val_get(obj_meta(o), N(ownerReferences))) > 0)
+        owned_plan(v, o, out);
+}
+
+/* ---- what concerns whom ---- */
+
+static void owners_told(const struct view *v, const struct obj *o, keys_add_fn *add, void *arg)
+{
+    val_each_item (it, val_get(obj_meta(o), N(ownerReferences))) {
+        const struct kind *k = kind_of_ref(it);
+        const struct obj *owner = k ? view_get(v, k, k->namespaced ? o->ns : S(""), val_text_at(it, N(name))) : NULL;
+        if (owner && obj_deleting(owner))
+            key_of(owner, add, arg);
+    }
+}
+
+static void dependents_told(const struct view *v, const struct obj *o, keys_add_fn *add, void *arg)
+{
+    struct dependents d = {.v = v, .uid = o->uid};
+    struct obj *dep;
+    while ((dep = dependent_next(&d)))
+        key_of(dep, add, arg);
+}
+
+static void keys_of_any(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                        void *arg)
+{
+    if (!now || (was && !str_eq(was->uid, now->uid))) {
+        dependents_told(v, was, add, arg);
+        owners_told(v, was, add, arg);
+    }
+    if (!now)
+        return;
+    const struct val *refs = val_get(obj_meta(now), N(ownerReferences));
+    if (obj_deleting(now) && val_len(val_get(obj_meta(now), N(finalizers))) > 0) {
+        key_of(now, add, arg);
+        if (!was || !obj_deleting(was))
+            dependents_told(v, now, add, arg);
+    } else if (val_len(refs) > 0 && (!was || !val_equal(refs, val_get(obj_meta(was), N(ownerReferences))))) {
+        key_of(now, add, arg);
+        if (was)
+            owners_told(v, was, add, arg);
+    }
+}
+
+static const struct controller_watch watches[] = {{0}};
+const struct controller garbage_controller = {
+    .name = "garbage",
+    .component = "garbage-collector-controller",
+    .account = "generic-garbage-collector",
+    .watches = watches,
+    .any = keys_of_any,
+    .plan = garbage_plan,
+};

@@ -1,0 +1,132 @@
+/* Empties a namespace that is being deleted, then lets it go, and says on it what still stands in the way.
+ * Upstream: pkg/controller/namespace. */
+#include "control/manager.h"
+
+static void condition_add(struct plan *out, const struct view *v, const struct val *old, struct val *list,
+                          const char *type, bool bad, const char *reason, struct str message)
+{
+    struct arena *a = &out->arena;
+    const struct val *had = val_find(old, N(type), str_of(type));
+    bool same = had && str_eqz(val_text_at(had, N(status)), bad ? "True" : "False") &&
+                str_eqz(val_text_at(had, N(reason)), reason) && str_eq(val_text_at(had, N(message)), message);
+    if (same) {
+        val_add(a, list, val_copy(a, had));
+        return;
+    }
+    struct val c = val_map();
+    val_set(a, &c, N(type), val_str(a, str_of(type)));
+    val_set(a, &c, N(status), val_str(a, bad ? S("True") : S("False")));
+    val_set(a, &c, N(lastTransitionTime), val_str(a, time_text(a, v->now)));
+    val_set(a, &c, N(reason), val_str(a, str_of(reason)));
+    val_set(a, &c, N(message), val_str(a, message));
+    val_add(a, list, c);
+}
+
+struct remains {
+    struct strbuf kinds, finalizers;
+    size_t total;
+    struct map by_finalizer;
+};
+
+static void kind_remains(const struct view *v, const struct kind *k, struct str ns, struct plan *out,
+                         struct remains *r)
+{
+    size_t n = 0;
+    bool fresh = false;
+    struct obj *o;
+    for (struct objset_iter it = view_with(v, k, &index_namespace, ns); (o = objset_next(&it)); n++) {
+        fresh |= !obj_deleting(o);
+        val_each_item (f, val_get(obj_meta(o), N(finalizers)))
+            map_put(&r->by_finalizer, val_text(f), (void *)((intptr_t)map_get(&r->by_finalizer, val_text(f)) + 1));
+    }
+    if (n == 0)
+        return;
+    r->total += n;
+    strbuf_addf(&r->kinds, "%s" STR_FMT "." STR_FMT " has %zu resource instances", r->kinds.n ? ", " : "",
+                STR_ARG(k->plural), STR_ARG(k->group), n);
+    if (fresh)
+        plan_delete_all(out, k, ns)->propagation = PROPAGATION_BACKGROUND;
+}
+
+static void status_plan(const struct view *v, const struct obj *ns, struct plan *out, struct remains *r)
+{
+    struct arena *a = &out->arena;
+    map_each (it, &r->by_finalizer)
+        strbuf_addf(&r->finalizers, "%s" STR_FMT " in %d resource instances", r->finalizers.n ? ", " : "",
+                    STR_ARG(it->key), (int)(intptr_t)it->value);
+    struct val tree = plan_edit(out, ns), list = val_list(), *status = val_need_map(a, &tree, N(status));
+    const struct val *old = val_get(obj_status(ns), N(conditions));
+    condition_add(out, v, old, &list, "NamespaceDeletionDiscoveryFailure", false, "ResourcesDiscovered",
+                  S("All resources successfully discovered"));
+    condition_add(out, v, old, &list, "NamespaceDeletionGroupVersionParsingFailure", false, "ParsedGroupVersions",
+                  S("All legacy kube types successfully parsed"));
+    if (v->trouble.n > 0)
+        condition_add(
+            out, v, old, &list, "NamespaceDeletionContentFailure", true, "ContentDeletionFailed",
+            arena_fmt(a, "Failed to delete all resource types, 1 remaining: " STR_FMT, STR_ARG(v->trouble)));
+    else
+        condition_add(out, v, old, &list, "NamespaceDeletionContentFailure", false, "ContentDeleted",
+                      S("All content successfully deleted, may be waiting on finalization"));
+    condition_add(out, v, old, &list, "NamespaceContentRemaining", true, "SomeResourcesRemain",
+                  arena_fmt(a, "Some resources are remaining: " STR_FMT, STR_ARG(strbuf_str(&r->kinds))));
+    bool held = r->finalizers.n > 0;
+    condition_add(out, v, old, &list, "NamespaceFinalizersRemaining", held,
+                  held ? "SomeFinalizersRemain" : "ContentHasNoFinalizers",
+                  held ? arena_fmt(a, "Some content in the namespace has finalizers remaining: " STR_FMT,
+                                   STR_ARG(strbuf_str(&r->finalizers)))
+                       : S("All content-preserving finalizers finished"));
+    val_set(a, status, N(conditions), list);
+    plan_update(out, ns, S("status"), tree);
+    plan_why(out, "%zu objects remain: " STR_FMT, r->total, STR_ARG(strbuf_str(&r->kinds)));
+}
+
+static void namespace_plan(const struct view *v, struct key key, struct plan *out)
+{
+    const struct obj *ns = view_get(v, K(Namespace), S(""), key.name);
+    const struct val *finalizers = ns ? val_get(obj_spec(ns), N(finalizers)) : NULL;
+    bool ours = false;
+    val_each_item (it, finalizers)
+        ours |= str_eqz(val_text(it), "kubernetes");
+    if (!ns || !obj_deleting(ns) || !ours)
+        return;
+    struct remains r = {.kinds = STRBUF(STRBUF_TEXT), .finalizers = STRBUF(STRBUF_TEXT)};
+    for (size_t i = 0; i < nkinds; i++)
+        if (kinds[i]->namespaced && v->sets[kinds[i]->id])
+            kind_remains(v, kinds[i], ns->name, out, &r);
+    if (r.total > 0) {
+        status_plan(v, ns, out, &r);
+    } else {
+        /* nobody watches events; they have no finalizers, so one call takes them all */
+        plan_delete_all(out, K(Event), ns->name);
+        plan_step(out);
+        struct arena *a = &out->arena;
+        struct val tree = plan_edit(out, ns), rest = val_list();
+        val_each_item (it, finalizers)
+            if (!str_eqz(val_text(it), "kubernetes"))
+                val_add(a, &rest, val_copy(a, it));
+        val_set(a, val_need_map(a, &tree, N(spec)), N(finalizers), rest);
+        plan_update(out, ns, S("finalize"), tree);
+    }
+    strbuf_fini(&r.kinds);
+    strbuf_fini(&r.finalizers);
+    map_fini(&r.by_finalizer);
+}
+
+/* Content matters only once its namespace is going. */
+static void keys_of_content(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                            void *arg)
+{
+    const struct obj *o = now ? now : was, *ns = o->ns.n > 0 ? view_get(v, K(Namespace), S(""), o->ns) : NULL;
+    if (ns && obj_deleting(ns))
+        add(arg, S(""), ns->name);
+}
+
+static const struct controller_watch watches[] = {{K(Namespace), keys_self}, {0}};
+const struct controller namespace_controller = {
+    .name = "namespace",
+    .component = "namespace-controller",
+    .account = "namespace-controller",
+    .watches = watches,
+    .any = keys_of_content,
+    .plan = namespace_plan,
+};

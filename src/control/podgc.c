@@ -1,0 +1,81 @@
+/* Pods that no node will ever end: bound to one that is gone, or deleted before they had one.
+ * Upstream: pkg/controller/podgc. */
+#include "control/manager.h"
+#include "control/pods.h"
+
+#define QUARANTINE (40 * NS_PER_S) /* a node that was deleted by mistake registers again within it */
+
+static struct val lost(struct plan *out, const struct view *v, const struct obj *pod)
+{
+    struct arena *a = &out->arena;
+    struct val tree = plan_edit(out, pod), list = val_list(), c = val_map();
+    val_set_text(a, &c, N(type), S("DisruptionTarget"));
+    val_set_num(a, &c, N(observedGeneration), obj_generation(pod));
+    val_set_text(a, &c, N(status), S("True"));
+    val_set(a, &c, N(lastTransitionTime), val_str(a, time_text(a, v->now)));
+    val_set_text(a, &c, N(reason), S("DeletionByPodGC"));
+    val_set_text(a, &c, N(message), S("PodGC: node no longer exists"));
+    val_add(a, &list, c);
+    val_each_item (it, val_get(obj_status(pod), N(conditions)))
+        if (!str_eqz(val_text_at(it, N(type)), "DisruptionTarget"))
+            val_add(a, &list, val_copy(a, it));
+    struct val *status = val_need_map(a, &tree, N(status));
+    val_set(a, status, N(conditions), list);
+    val_set_text(a, status, N(phase), S("Failed"));
+    return tree;
+}
+
+static void podgc_plan(const struct view *v, struct key key, struct plan *out)
+{
+    const struct obj *pod = view_get(v, K(Pod), key.ns, key.name);
+    if (!pod)
+        return;
+    struct str node = pod_node(pod);
+    if (node.n == 0 && obj_deleting(pod)) {
+        plan_delete(out, pod)->grace_s = 0;
+        return;
+    }
+    if (node.n == 0 || view_get(v, K(Node), S(""), node))
+        return;
+    plan_why(out, "node " STR_FMT " does not exist", STR_ARG(node));
+    int64_t since = v->why_since ? v->why_since : v->now;
+    if (v->now - since < QUARANTINE) {
+        plan_again(out, since + QUARANTINE);
+        return;
+    }
+    plan_check_gone(out, K(Node), S(""), node, S(""));
+    plan_step(out);
+    if (!pod_is_over(pod)) {
+        plan_update(out, pod, S("status"), lost(out, v, pod));
+        plan_step(out);
+    }
+    plan_delete(out, pod)->grace_s = 0;
+}
+
+static void keys_of_node(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                         void *arg)
+{
+    if (was && now)
+        return;
+    struct obj *pod;
+    for (struct objset_iter it = view_with(v, K(Pod), &index_node, (now ? now : was)->name);
+         (pod = objset_next(&it));)
+        add(arg, pod->ns, pod->name);
+}
+
+static void keys_of_pod(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                        void *arg)
+{
+    (void)was;
+    if (now && (pod_node(now).n > 0 ? !view_get(v, K(Node), S(""), pod_node(now)) : obj_deleting(now)))
+        add(arg, now->ns, now->name);
+}
+
+static const struct controller_watch watches[] = {{K(Node), keys_of_node}, {K(Pod), keys_of_pod}, {0}};
+const struct controller podgc_controller = {
+    .name = "podgc",
+    .component = "pod-garbage-collector",
+    .account = "pod-garbage-collector",
+    .watches = watches,
+    .plan = podgc_plan,
+};
