@@ -1,0 +1,96 @@
+#include "wire/jwt.h"
+#include "wire/json.h"
+
+#define HEADER_MOST 1024 /* bytes, decoded */
+
+bool jwt_sign(const struct key *k, struct str kid, struct str claims, struct strbuf *out, struct err *err)
+{
+    AUTO(strbuf_fini) struct strbuf header = STRBUF(HEADER_MOST), token = STRBUF(JWT_MOST);
+    strbuf_addz(&header, "{\"alg\":\"ES256\"");
+    if (kid.n) {
+        strbuf_addz(&header, ",\"kid\":");
+        json_add_string(&header, kid);
+    }
+    strbuf_addz(&header, ",\"typ\":\"JWT\"}");
+    if (header.over)
+        return err_set(err, E_TOO_LARGE, "token: the key id is over its limit");
+    strbuf_add_base64url(&token, header.p, header.n);
+    strbuf_addc(&token, '.');
+    strbuf_add_base64url(&token, claims.p, claims.n);
+    uint8_t signature[ES256_SIZE];
+    if (!key_sign(k, strbuf_str(&token), signature, err))
+        return err_wrap(err, "token");
+    strbuf_addc(&token, '.');
+    strbuf_add_base64url(&token, signature, sizeof signature);
+    if (token.over)
+        return err_set(err, E_TOO_LARGE, "token: over %d bytes", JWT_MOST);
+    strbuf_add(out, strbuf_str(&token));
+    return true;
+}
+
+struct parts {
+    struct str header, claims, signature, signed_text;
+};
+
+static bool cut(struct str token, struct parts *p, struct err *err)
+{
+    struct str rest;
+    if (token.n > JWT_MOST)
+        return err_set(err, E_UNAUTHORIZED, "token: over %d bytes", JWT_MOST);
+    if (!str_split(token, '.', &p->header, &rest) || !str_split(rest, '.', &p->claims, &p->signature) ||
+        str_find_char(p->signature, '.') >= 0)
+        return err_set(err, E_UNAUTHORIZED, "token: not three parts between dots");
+    p->signed_text = str_sub(token, 0, p->header.n + 1 + p->claims.n);
+    return true;
+}
+
+/* The header's say on algorithm and key; "crit" names extensions that must be understood, and none is. */
+static bool read_header(struct arena *a, struct str encoded, struct str *kid, struct err *err)
+{
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(HEADER_MOST);
+    if (!strbuf_add_unbase64url(&text, encoded) || text.over || !json_check(strbuf_str(&text), err))
+        return err_set(err, E_UNAUTHORIZED, "token: malformed header");
+    struct json j = json_of(strbuf_str(&text));
+    if (json_type(&j) != JSON_OBJECT)
+        return err_set(err, E_UNAUTHORIZED, "token: malformed header");
+    struct str alg = S("");
+    *kid = S("");
+    bool crit = false;
+    for (json_enter(&j); json_more(&j);) {
+        struct str key = json_key(&j, a);
+        bool is_string = json_type(&j) == JSON_STRING;
+        crit |= str_eq(key, S("crit"));
+        if (is_string && str_eq(key, S("alg")))
+            alg = json_string(&j, a);
+        else if (is_string && str_eq(key, S("kid")))
+            *kid = json_string(&j, a);
+        else
+            (void)json_skip(&j);
+    }
+    if (!str_eq(alg, S("ES256")))
+        return err_set(err, E_UNAUTHORIZED, "token: signed with \"" STR_FMT "\", want ES256", STR_ARG(alg));
+    if (crit)
+        return err_set(err, E_UNAUTHORIZED, "token: its header has critical extensions, and none is known here");
+    return true;
+}
+
+bool jwt_kid(struct arena *a, struct str token, struct str *kid, struct err *err)
+{
+    struct parts p;
+    return cut(token, &p, err) && read_header(a, p.header, kid, err);
+}
+
+bool jwt_verify(struct arena *a, const struct key *k, struct str token, struct str *claims, struct err *err)
+{
+    struct parts p;
+    struct str kid;
+    AUTO(strbuf_fini) struct strbuf signature = STRBUF(256), text = STRBUF(JWT_MOST);
+    if (!cut(token, &p, err) || !read_header(a, p.header, &kid, err))
+        return false;
+    if (!strbuf_add_unbase64url(&signature, p.signature) || !key_verify(k, p.signed_text, strbuf_str(&signature)))
+        return err_set(err, E_UNAUTHORIZED, "token: the signature is not good");
+    if (!strbuf_add_unbase64url(&text, p.claims) || text.over || !json_check(strbuf_str(&text), err))
+        return err_set(err, E_UNAUTHORIZED, "token: malformed claims");
+    *claims = str_dup(a, strbuf_str(&text));
+    return true;
+}
