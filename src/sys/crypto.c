@@ -26,6 +26,11 @@ void hmac_sha256(struct str key, struct str data, uint8_t out[SHA256_SIZE])
                 out, &n));
 }
 
+void sha1(struct str data, uint8_t out[20])
+{
+    ASSERT(EVP_Digest(data.n ? data.p : "", data.n, out, NULL, EVP_sha1(), NULL) == 1);
+}
+
 bool bytes_same(const void *a, const void *b, size_t n)
 {
     return CRYPTO_memcmp(a, b, n) == 0;

@@ -39,8 +39,8 @@ void websocket_send(struct websocket *w, int kind, struct str bytes);
 /* One message of two parts, such as a channel byte and its data. */
 void websocket_send2(struct websocket *w, int kind, struct str first, struct str second);
 size_t websocket_queued(const struct websocket *w);
-bool websocket_over_high(const struct websocket *w); /* wait for drained before sending more */
-void websocket_pause(struct websocket *w, bool pause);
+bool websocket_over_high(const struct websocket *w);   /* wait for drained before sending more */
+void websocket_pause(struct websocket *w, bool pause); /* messages within 4 KiB read before may still come */
 void websocket_close(struct websocket *w, int code, struct str reason); /* frees */
 void websocket_free(struct websocket *w);                               /* at once; NULL is fine */
 AUTO_POINTER(websocket_free, struct websocket);
