@@ -428,11 +428,21 @@ static bool new_set_refresh(struct rollout *r)
     return false;
 }
 
+/* Pods that are or will be: a set that was scaled down counts what it has until it has followed, so that maxSurge
+ * bounds pods and not only wishes. */
+static int64_t sum_pods(const struct rollout *r)
+{
+    int64_t n = 0;
+    array_each (it, &r->all)
+        n += MAX(replicas(*it), counted(*it, N(replicas)));
+    return n;
+}
+
 static int64_t new_set_size(const struct rollout *r, int64_t has)
 {
     if (!rolling(r->d))
         return replicas(r->d);
-    int64_t most = replicas(r->d) + max_surge(r->d), current = sum_spec(r);
+    int64_t most = replicas(r->d) + max_surge(r->d), current = sum_pods(r);
     if (current >= most)
         return has;
     return has + MIN(most - current, replicas(r->d) - has);
@@ -529,6 +539,21 @@ static bool scale_to(struct rollout *r, struct obj *rs, int64_t size)
 
 /* ---- rolling ---- */
 
+/* A set that is being scaled down still counts pods that are about to go: what will be left at most is what counts.
+ */
+static int64_t stays_available(const struct obj *rs)
+{
+    return MIN(counted(rs, N(availableReplicas)), replicas(rs));
+}
+
+static int64_t sum_stays_available(const struct rollout *r)
+{
+    int64_t n = 0;
+    array_each (it, &r->all)
+        n += stays_available(*it);
+    return n;
+}
+
 static bool new_set_reconcile(struct rollout *r)
 {
     int64_t has = replicas(r->new);
@@ -542,7 +567,7 @@ static int64_t unhealthy_drop(const struct rollout *r, int64_t *to, int64_t most
 {
     int64_t dropped = 0;
     for (size_t i = 0; i < r->old.n && dropped < most; i++) {
-        int64_t idle = to[i] - counted(r->old.p[i], N(availableReplicas));
+        int64_t idle = to[i] - stays_available(r->old.p[i]);
         if (to[i] == 0 || idle <= 0)
             continue;
         int64_t n = MIN(most - dropped, idle);
@@ -560,7 +585,7 @@ static bool old_sets_reconcile(struct rollout *r)
     if (old_pods == 0)
         return false;
     int64_t least = replicas(r->d) - max_unavailable(r->d);
-    int64_t new_unavailable = replicas(r->new) - counted(r->new, N(availableReplicas));
+    int64_t new_unavailable = replicas(r->new) - stays_available(r->new);
     int64_t most = sum_spec(r) - least - new_unavailable;
     if (most <= 0)
         return false;
@@ -569,7 +594,7 @@ static bool old_sets_reconcile(struct rollout *r)
         to[i] = replicas(r->old.p[i]);
     int64_t dropped = unhealthy_drop(r, to, most);
     /* then those that serve, as far as what is left still does: never more than `most` in all */
-    int64_t spare = MIN(sum(r, N(availableReplicas)) - least, most - dropped);
+    int64_t spare = MIN(sum_stays_available(r) - least, most - dropped);
     for (size_t i = 0; i < r->old.n && spare > 0; i++) {
         int64_t n = MIN(to[i], spare);
         to[i] -= n;

@@ -1,0 +1,264 @@
+/* Rollouts over the fake API: the bounds hold at every write, whatever the order in which things are seen. */
+#include "control/deployment.h"
+#include "control/pods.h"
+#include "control/world_test.h"
+#include "sys/loop.h"
+
+#define WEB                                                                                                          \
+    "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, generation: 1}, spec: {replicas: 4, selector: "   \
+    "{matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: c, image: "    \
+    "i1}]}}}}"
+#define SVC                                                                                                          \
+    "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ipFamilies: [IPv4], selector: {app: web}, "       \
+    "ports: "                                                                                                        \
+    "[{port: 80}]}}"
+
+static struct obj *web(struct world *w)
+{
+    return fake_get(w->api, K(Deployment), S("default"), S("web"));
+}
+
+static int64_t status(struct world *w, const struct name *name)
+{
+    return val_num(val_get(obj_status(web(w)), name), 0);
+}
+
+static int64_t wanted(struct world *w)
+{
+    return val_num_at(obj_spec(web(w)), 1, N(replicas));
+}
+
+static bool rolled_out(struct world *w)
+{
+    return status(w, N(observedGeneration)) == obj_generation(web(w)) && status(w, N(updatedReplicas)) == wanted(w) &&
+           status(w, N(replicas)) == wanted(w) && status(w, N(availableReplicas)) == wanted(w);
+}
+
+static void counts(struct world *w, int64_t *pods, int64_t *available)
+{
+    struct obj *pod;
+    *pods = *available = 0;
+    for (struct objset_iter it = objset_all(fake_set(w->api, K(Pod))); (pod = objset_next(&it));) {
+        *pods += pod_is_active(pod);
+        *available += pod_is_active(pod) && pod_is_ready(pod);
+    }
+}
+
+static void bounds_hold(struct world *w)
+{
+    int64_t pods, available, surge, unavailable;
+    counts(w, &pods, &available);
+    deployment_bounds(web(w), &surge, &unavailable);
+    if (pods > wanted(w) + surge)
+        test_failed(__FILE__, __LINE__, "%lld pods, %lld + %lld are allowed", (long long)pods, (long long)wanted(w),
+                    (long long)surge);
+    if (available < wanted(w) - unavailable)
+        test_failed(__FILE__, __LINE__, "%lld pods available, %lld - %lld must be", (long long)available,
+                    (long long)wanted(w), (long long)unavailable);
+}
+
+static void begin(struct world *w, uint64_t seed)
+{
+    world_init(w, seed, 5 * NS_PER_MS);
+    world_node(w, "n1", "8");
+    world_node(w, "n2", "8");
+    world_put(w, SVC);
+    world_put(w, WEB);
+    world_start(w);
+    world_run(w, rolled_out, 60 * NS_PER_S);
+}
+
+static void image(struct world *w, const char *name)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    world_patch(w, K(Deployment), "web", "",
+                arena_fmt(&a, "{spec: {template: {spec: {containers: [{name: c, image: %s}]}}}}", name).p);
+}
+
+static struct str revision(struct world *w)
+{
+    return val_text(val_get_str(val_get(obj_meta(web(w)), N(annotations)), S("deployment.kubernetes.io/revision")));
+}
+
+static int64_t ready_endpoints(struct world *w)
+{
+    int64_t n = 0;
+    struct obj *o;
+    for (struct objset_iter it = objset_all(fake_set(w->api, K(EndpointSlice))); (o = objset_next(&it));)
+        val_each_item (e, val_get(&o->tree, N(endpoints)))
+            n += val_true(val_at(e, N(conditions), N(ready)));
+    return n;
+}
+
+TEST(a_deployment_becomes_ready_is_rolled_and_undone)
+{
+    struct world w;
+    begin(&w, 1);
+    CHECK_STR(revision(&w), S("1"));
+    CHECK_INT(world_events(&w, "ScalingReplicaSet"), 1);
+    CHECK_INT(world_events(&w, "SuccessfulCreate"), 4);
+    CHECK_INT(world_events(&w, "Scheduled"), 4);
+    image(&w, "i2");
+    world_run(&w, rolled_out, 60 * NS_PER_S);
+    CHECK_STR(revision(&w), S("2"));
+    CHECK_INT(objset_len(fake_set(w.api, K(ReplicaSet))), 2);
+    image(&w, "i1"); /* what kubectl rollout undo sends */
+    world_run(&w, rolled_out, 60 * NS_PER_S);
+    CHECK_STR(revision(&w), S("3"));
+    CHECK_INT(objset_len(fake_set(w.api, K(ReplicaSet))), 2);
+    world_run_for(&w, NS_PER_S);
+    CHECK_INT(ready_endpoints(&w), 4);
+    CHECK_INT(objset_len(fake_set(w.api, K(Pod))), 4);
+    CHECK(condition_is(obj_status(web(&w)), "Progressing", "True"));
+    CHECK(condition_is(obj_status(web(&w)), "Available", "True"));
+    world_fini(&w);
+}
+
+TEST(nothing_is_written_once_all_is_as_wished)
+{
+    struct world w;
+    begin(&w, 2);
+    world_run_for(&w, 5 * NS_PER_S);
+    size_t writes = fake_writes(w.api);
+    world_run_for(&w, 600 * NS_PER_S);
+    CHECK_INT(fake_writes(w.api), writes);
+    CHECK(manager_idle(w.manager));
+    world_fini(&w);
+}
+
+TEST(surge_and_unavailable_bound_every_moment_of_a_rollout)
+{
+    static const char *const strategies[] = {
+        "{spec: {strategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}}}",
+        "{spec: {strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: 1}}}}",
+        "{spec: {strategy: {rollingUpdate: {maxSurge: 25%, maxUnavailable: 25%}}}}",
+        "{spec: {strategy: {rollingUpdate: {maxSurge: 100%, maxUnavailable: 0}}}}",
+        "{spec: {strategy: {rollingUpdate: {maxSurge: 3, maxUnavailable: 2}}}}",
+    };
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct world w;
+        begin(&w, seed);
+        world_patch(&w, K(Deployment), "web", "", strategies[seed % countof(strategies)]);
+        world_run_for(&w, NS_PER_S);
+        w.check = bounds_hold;
+        static const char *const images[] = {"i2", "i3", "i1", "i4"};
+        for (size_t i = 0; i < countof(images); i++) {
+            image(&w, images[i]);
+            world_run_for(&w, (int64_t)random_below(200) * NS_PER_MS); /* the next comes in the middle of it */
+        }
+        world_run(&w, rolled_out, 120 * NS_PER_S);
+        w.check = NULL;
+        world_fini(&w);
+    }
+}
+
+TEST(it_survives_lost_lines_failed_calls_and_compaction)
+{
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct world w;
+        begin(&w, 100 + seed);
+        w.check = bounds_hold;
+        image(&w, "i2");
+        for (int i = 0; i < 10; i++) {
+            world_run_for(&w, (int64_t)random_below(60) * NS_PER_MS);
+            switch (random_below(3)) {
+            case 0: fake_cut(w.api); break;
+            case 1: fake_fail(w.api, 3, E_UNAVAILABLE); break;
+            default: fake_compact(w.api);
+            }
+        }
+        world_run(&w, rolled_out, 300 * NS_PER_S);
+        int64_t pods, available;
+        counts(&w, &pods, &available);
+        CHECK_INT(pods, 4);
+        w.check = NULL;
+        world_fini(&w);
+    }
+}
+
+TEST(scaling_up_and_down_makes_no_pod_too_many)
+{
+    struct world w;
+    begin(&w, 7);
+    static const int sizes[] = {9, 2, 7, 0, 3};
+    for (size_t i = 0; i < countof(sizes); i++) {
+        AUTO(arena_fini) struct arena a = ARENA;
+        world_patch(&w, K(Deployment), "web", "", arena_fmt(&a, "{spec: {replicas: %d}}", sizes[i]).p);
+        world_run(&w, rolled_out, 60 * NS_PER_S);
+        int64_t pods, available;
+        counts(&w, &pods, &available);
+        CHECK_INT(pods, sizes[i]);
+        CHECK_INT(available, sizes[i]);
+    }
+    CHECK_STR(revision(&w), S("1"));
+    world_fini(&w);
+}
+
+static bool all_gone(struct world *w)
+{
+    return !web(w) && objset_len(fake_set(w->api, K(ReplicaSet))) == 0 && objset_len(fake_set(w->api, K(Pod))) == 0;
+}
+
+static void delete_web(struct world *w, enum propagation_policy policy)
+{
+    struct call c = {0};
+    struct err err = ERR;
+    struct call_options o = CALL_OPTIONS(.verb = CALL_DELETE, .kind = K(Deployment), .ns = S("default"),
+                                         .name = S("web"), .propagation = policy);
+    CHECK_OK(call_run(&c, w->api, &o, &err), err);
+    call_fini(&c);
+}
+
+TEST(what_it_owned_goes_with_it)
+{
+    const enum propagation_policy policies[] = {PROPAGATION_BACKGROUND, PROPAGATION_FOREGROUND};
+    for (size_t i = 0; i < countof(policies); i++) {
+        struct world w;
+        begin(&w, 11 + i);
+        delete_web(&w, policies[i]);
+        world_run(&w, all_gone, 60 * NS_PER_S);
+        world_fini(&w);
+    }
+}
+
+static bool orphaned(struct world *w)
+{
+    return !web(w);
+}
+
+TEST(orphans_stay_and_are_adopted_again)
+{
+    struct world w;
+    begin(&w, 21);
+    delete_web(&w, PROPAGATION_ORPHAN);
+    world_run(&w, orphaned, 60 * NS_PER_S);
+    world_run_for(&w, 10 * NS_PER_S);
+    CHECK_INT(objset_len(fake_set(w.api, K(ReplicaSet))), 1);
+    CHECK_INT(objset_len(fake_set(w.api, K(Pod))), 4);
+    world_put(&w, WEB);
+    world_run(&w, rolled_out, 60 * NS_PER_S);
+    CHECK_INT(objset_len(fake_set(w.api, K(ReplicaSet))), 1);
+    world_fini(&w);
+}
+
+TEST(recreate_starts_nothing_before_the_old_are_gone)
+{
+    struct world w;
+    begin(&w, 31);
+    world_patch(&w, K(Deployment), "web", "", "{spec: {strategy: {$retainKeys: [type], type: Recreate}}}");
+    world_run_for(&w, NS_PER_S);
+    image(&w, "i2");
+    for (int step = 0; !rolled_out(&w) && step < 100000; step++) {
+        struct obj *pod;
+        bool old = false, new = false;
+        for (struct objset_iter it = objset_all(fake_set(w.api, K(Pod))); (pod = objset_next(&it));) {
+            struct str img = val_text_at(val_item(val_get(obj_spec(pod), N(containers)), 0), N(image));
+            old |= str_eqz(img, "i1");
+            new |= str_eqz(img, "i2");
+        }
+        CHECK(!(old && new));
+        CHECK(loop_run_once(w.loop, NS_PER_S));
+    }
+    CHECK(rolled_out(&w));
+    world_fini(&w);
+}

@@ -1,0 +1,210 @@
+#include "control/world_test.h"
+#include "api/codec.h"
+#include "api/strategy.h"
+#include "base/array.h"
+#include "client/cache.h"
+#include "control/pods.h"
+#include "sys/loop.h"
+
+/* One thing that a node is to do to a pod. */
+struct deed {
+    struct kubelet *k;
+    struct timer timer;
+    struct list node;
+    char *ns, *name, *uid;
+    bool end;
+};
+struct kubelet {
+    struct world *w;
+    struct cache *pods;
+    struct cache_handler handler;
+    struct list deeds;
+};
+
+static void deed_free(struct deed *d)
+{
+    timer_stop(&d->timer);
+    list_del(&d->node);
+    mem_free(d->ns);
+    mem_free(d->name);
+    mem_free(d->uid);
+    mem_free(d);
+}
+
+static struct obj *pod_of(struct deed *d)
+{
+    struct obj *pod = fake_get(d->k->w->api, K(Pod), str_of(d->ns), str_of(d->name));
+    return pod && str_eqz(pod->uid, d->uid) ? pod : NULL;
+}
+
+static void pod_ready(struct world *w, struct obj *pod)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val v = val_copy(&a, &pod->tree), conditions = val_list(), c = val_map();
+    struct val *status = val_need_map(&a, &v, N(status));
+    val_set_text(&a, status, N(phase), S("Running"));
+    struct str ip = arena_fmt(&a, "10.42.%zu.%zu", w->ips / 250, w->ips % 250 + 1);
+    w->ips++;
+    val_set(&a, status, N(podIP), val_str(&a, ip));
+    val_set_text(&a, &c, N(type), S("Ready"));
+    val_set_text(&a, &c, N(status), S("True"));
+    val_set(&a, &c, N(lastTransitionTime), val_str(&a, time_text(&a, clock_real())));
+    val_add(&a, &conditions, c);
+    val_each_item (it, val_get(obj_status(pod), N(conditions)))
+        val_add(&a, &conditions, *it);
+    val_set(&a, status, N(conditions), conditions);
+    fake_put(w->api, K(Pod), &v);
+}
+
+static void deed_due(struct timer *t)
+{
+    struct deed *d = container_of(t, struct deed, timer);
+    struct obj *pod = pod_of(d);
+    if (pod && d->end)
+        fake_remove(d->k->w->api, K(Pod), pod->ns, pod->name);
+    else if (pod && !obj_deleting(pod))
+        pod_ready(d->k->w, pod);
+    deed_free(d);
+}
+
+static void deed_add(struct kubelet *k, struct obj *pod, bool end, int64_t most)
+{
+    struct deed *d = NEW(struct deed);
+    *d = (struct deed){
+        .k = k, .ns = str_dupz(pod->ns), .name = str_dupz(pod->name), .uid = str_dupz(pod->uid), .end = end};
+    list_add_tail(&k->deeds, &d->node);
+    timer_init(&d->timer, k->w->loop, deed_due);
+    timer_set(&d->timer, (int64_t)random_below((uint64_t)most + 1));
+}
+
+static void pod_seen(struct cache_handler *h, struct obj *was, struct obj *now)
+{
+    struct kubelet *k = container_of(h, struct kubelet, handler);
+    if (!now || pod_node(now).n == 0)
+        return;
+    if (!was || pod_node(was).n == 0)
+        deed_add(k, now, false, k->w->start_ns);
+    if (obj_deleting(now) && (!was || !obj_deleting(was)))
+        deed_add(k, now, true, k->w->stop_ns);
+}
+
+static void written(void *arg, struct obj *was, struct obj *now)
+{
+    struct world *w = arg;
+    (void)was, (void)now;
+    if (w->check)
+        w->check(w);
+}
+
+void world_init(struct world *w, uint64_t seed, int64_t delay_ns)
+{
+    *w = (struct world){.start_ns = 50 * NS_PER_MS, .stop_ns = 50 * NS_PER_MS};
+    w->loop = loop_new_simulated(seed);
+    w->api = fake_new(w->loop, delay_ns);
+    fake_on_write(w->api, written, w);
+    w->kubelet = NEW(struct kubelet);
+    w->kubelet->w = w;
+    list_init(&w->kubelet->deeds);
+    struct cache_options o = {.kind = K(Pod)};
+    w->kubelet->pods = cache_new(w->api, &o);
+    w->kubelet->handler.changed = pod_seen;
+    cache_handler_add(w->kubelet->pods, &w->kubelet->handler);
+    struct manager_options m = {.transport = w->api, .schedule = true, .root_ca = S("PEM")};
+    w->manager = manager_new(&m);
+}
+
+void world_start(struct world *w)
+{
+    cache_start(w->kubelet->pods);
+    manager_start(w->manager);
+}
+
+void world_fini(struct world *w)
+{
+    manager_free(w->manager);
+    cache_free(w->kubelet->pods);
+    list_each (d, &w->kubelet->deeds, struct deed, node)
+        deed_free(d);
+    mem_free(w->kubelet);
+    transport_free(w->api);
+    loop_free(w->loop);
+}
+
+void world_run(struct world *w, bool (*until)(struct world *w), int64_t limit_ns)
+{
+    int64_t end = clock_mono() + limit_ns;
+    while (!until(w)) {
+        if (!loop_run_once(w->loop, NS_PER_S) || clock_mono() > end)
+            test_failed(__FILE__, __LINE__, "it does not come to pass within %lld ms",
+                        (long long)(limit_ns / NS_PER_MS));
+    }
+}
+
+void world_run_for(struct world *w, int64_t ns)
+{
+    for (int64_t end = clock_mono() + ns; clock_mono() < end;)
+        if (!loop_run_once(w->loop, end - clock_mono()))
+            return;
+}
+
+void world_node(struct world *w, const char *name, const char *cpu)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    fake_put_yaml(
+        w->api, arena_fmt(&a,
+                          "{apiVersion: v1, kind: Node, metadata: {name: %s, labels: {kubernetes.io/hostname: %s}}, "
+                          "status: {allocatable: {cpu: '%s', memory: 16Gi, pods: '110'}, "
+                          "conditions: [{type: Ready, status: 'True'}]}}",
+                          name, name, cpu));
+    fake_put_yaml(w->api,
+                  arena_fmt(&a,
+                            "{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: %s, namespace: "
+                            "kube-node-lease}, spec: {renewTime: '2030-01-01T00:00:00.000000Z'}}",
+                            name));
+}
+
+struct obj *world_put(struct world *w, const char *yaml)
+{
+    return fake_put_yaml(w->api, str_of(yaml));
+}
+
+struct patching {
+    struct call call;
+    bool done;
+};
+
+static void patched(struct call *c)
+{
+    struct patching *p = container_of(c, struct patching, call);
+    if (!c->ok)
+        test_failed(__FILE__, __LINE__, "patch: %s", c->err.text);
+    p->done = true;
+}
+
+void world_patch(struct world *w, const struct kind *k, const char *name, const char *sub, const char *json)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val patch;
+    struct err err = ERR;
+    CHECK_OK(yaml_decode(&a, str_of(json), &patch, &err), err);
+    struct patching p = {.call = {.done = patched}};
+    struct call_options o = CALL_OPTIONS(.verb = CALL_PATCH, .kind = k, .ns = k->namespaced ? S("default") : S(""),
+                                         .name = str_of(name), .sub = str_of(sub), .patch = PATCH_STRATEGIC,
+                                         .body = &patch);
+    call_start(&p.call, w->api, &o);
+    while (!p.done && loop_run_once(w->loop, NS_PER_S))
+        ;
+    CHECK(p.done);
+}
+
+size_t world_events(struct world *w, const char *reason)
+{
+    size_t n = 0;
+    const struct kind *const both[] = {K(Event), K(events_k8s_io_Event)};
+    for (size_t i = 0; i < countof(both); i++) {
+        struct obj *o;
+        for (struct objset_iter it = objset_all(fake_set(w->api, both[i])); (o = objset_next(&it));)
+            n += str_eqz(val_text_at(&o->tree, N(reason)), reason);
+    }
+    return n;
+}

@@ -1,0 +1,28 @@
+/* world_test.h - controllers and scheduler over the fake API on simulated time, with nodes that only pretend: a pod
+ * that is bound becomes ready some time later, one that is deleted is gone some time later. */
+#pragma once
+#include "base/test.h"
+#include "client/fake.h"
+#include "control/manager.h"
+
+struct loop;
+struct world {
+    struct loop *loop;
+    struct transport *api;
+    struct manager *manager;
+    struct kubelet *kubelet;
+    void (*check)(struct world *w); /* after every write; NULL: none */
+    int64_t start_ns, stop_ns;      /* most time that a pod takes to become ready, to be gone */
+    size_t ips;
+};
+void world_init(struct world *w, uint64_t seed, int64_t delay_ns);
+void world_fini(struct world *w);
+void world_start(struct world *w);
+/* Runs until `until` holds; fails the test after so much simulated time. */
+void world_run(struct world *w, bool (*until)(struct world *w), int64_t limit_ns);
+void world_run_for(struct world *w, int64_t ns);
+void world_node(struct world *w, const char *name, const char *cpu);
+struct obj *world_put(struct world *w, const char *yaml); /* one document, generation moves where spec changed */
+/* A merge patch from outside, as a user would send it. */
+void world_patch(struct world *w, const struct kind *k, const char *name, const char *sub, const char *json);
+size_t world_events(struct world *w, const char *reason);
