@@ -9,13 +9,32 @@
 struct file {
     sqlite3_file base; /* first */
     sqlite3_file *real;
+    const char *path; /* SQLite's, until it is closed */
 };
 static sqlite3_vfs *host;
 static atomic_uint_fast64_t syncs;
+static const struct vfs_observer *observer;
+
+static int observed(int rc, enum vfs_change what, const char *path, int64_t at, const void *p, size_t n)
+{
+    if (observer && rc == SQLITE_OK)
+        observer->fn(observer->arg, what, path, at, p, n);
+    return rc;
+}
+
+void vfs_observe(const struct vfs_observer *o)
+{
+    observer = o;
+}
 
 static sqlite3_file *real(sqlite3_file *f)
 {
     return ((struct file *)(void *)f)->real;
+}
+
+static const char *path_of(sqlite3_file *f)
+{
+    return ((struct file *)(void *)f)->path;
 }
 
 static int file_close(sqlite3_file *f)
@@ -28,16 +47,19 @@ static int file_read(sqlite3_file *f, void *p, int n, sqlite3_int64 at)
 }
 static int file_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)
 {
-    return fault("store.write", ENOSPC) ? SQLITE_FULL : real(f)->pMethods->xWrite(real(f), p, n, at);
+    int rc = fault("store.write", ENOSPC) ? SQLITE_FULL : real(f)->pMethods->xWrite(real(f), p, n, at);
+    return observed(rc, VFS_WRITE, path_of(f), at, p, (size_t)n);
 }
 static int file_truncate(sqlite3_file *f, sqlite3_int64 n)
 {
-    return fault("store.truncate", EIO) ? SQLITE_IOERR_TRUNCATE : real(f)->pMethods->xTruncate(real(f), n);
+    int rc = fault("store.truncate", EIO) ? SQLITE_IOERR_TRUNCATE : real(f)->pMethods->xTruncate(real(f), n);
+    return observed(rc, VFS_TRUNCATE, path_of(f), n, NULL, 0);
 }
 static int file_sync(sqlite3_file *f, int flags)
 {
     atomic_fetch_add_explicit(&syncs, 1, memory_order_relaxed);
-    return fault("store.sync", EIO) ? SQLITE_IOERR_FSYNC : real(f)->pMethods->xSync(real(f), flags);
+    int rc = fault("store.sync", EIO) ? SQLITE_IOERR_FSYNC : real(f)->pMethods->xSync(real(f), flags);
+    return observed(rc, VFS_SYNC, path_of(f), 0, NULL, 0);
 }
 static int file_size(sqlite3_file *f, sqlite3_int64 *n)
 {
@@ -90,6 +112,7 @@ static int vfs_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags
     (void)v;
     struct file *ours = (struct file *)(void *)f;
     ours->base.pMethods = NULL;
+    ours->path = name;
     ours->real = (sqlite3_file *)(void *)(ours + 1);
     if (fault("store.open", EIO))
         return SQLITE_CANTOPEN;
@@ -101,7 +124,8 @@ static int vfs_open(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flags
 static int vfs_delete(sqlite3_vfs *v, const char *name, int sync_dir)
 {
     (void)v;
-    return fault("store.delete", EIO) ? SQLITE_IOERR_DELETE : host->xDelete(host, name, sync_dir);
+    int rc = fault("store.delete", EIO) ? SQLITE_IOERR_DELETE : host->xDelete(host, name, sync_dir);
+    return observed(rc, VFS_DELETE, name, 0, NULL, 0);
 }
 static int vfs_access(sqlite3_vfs *v, const char *name, int flags, int *out)
 {

@@ -1,0 +1,285 @@
+/* The power is cut: of what was written since the last sync of a file, any sectors are on the disk and any are not.
+ * Every change of the files is recorded; for many moments the disk is made as it might be then, and opened. */
+#include "base/array.h"
+#include "base/clock.h"
+#include "base/test.h"
+#include "store/store.h"
+#include "store/vfs.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+
+enum { KEYS = 5, WRITES = 400, VALUE = 9000, CUTS = 40, SECTOR = 512 };
+
+/* --- values: a number, repeated, so that a torn one shows --- */
+
+struct value {
+    atomic_int refs;
+    int v;
+};
+static void *value_new(int v)
+{
+    struct value *n = NEW(struct value);
+    atomic_init(&n->refs, 1);
+    n->v = v;
+    return n;
+}
+static void value_ref(void *n)
+{
+    atomic_fetch_add(&((struct value *)n)->refs, 1);
+}
+static void value_unref(void *n)
+{
+    if (atomic_fetch_sub(&((struct value *)n)->refs, 1) == 1)
+        mem_free(n);
+}
+static size_t value_len(int v)
+{
+    return VALUE / 2 + (size_t)v * 7919 % VALUE / sizeof v * sizeof v;
+}
+static void value_encode(const void *n, struct strbuf *out)
+{
+    for (size_t i = 0; i < value_len(((const struct value *)n)->v); i += sizeof(int))
+        strbuf_add(out, (struct str){(const char *)&((const struct value *)n)->v, sizeof(int)});
+}
+static void *value_load(void *arg, struct str key, struct str text, int64_t create_rev, int64_t mod_rev,
+                        struct err *err)
+{
+    (void)arg, (void)key, (void)create_rev, (void)mod_rev, (void)err;
+    int v, other;
+    CHECK(text.n >= sizeof v);
+    memcpy(&v, text.p, sizeof v);
+    for (size_t i = 0; i < text.n; i += sizeof v) {
+        memcpy(&other, text.p + i, sizeof v);
+        CHECK_INT(other, v);
+    }
+    CHECK(text.n >= value_len(v) && text.n < value_len(v) + sizeof v);
+    return value_new(v);
+}
+static const struct store_type type = {value_ref, value_unref, value_encode, value_load, NULL, NULL};
+static const char *const names[KEYS] = {"a", "b", "c", "d", "e"};
+
+/* --- the record --- */
+
+enum { FILES = 3 };
+static char paths[FILES][200]; /* of the store, its WAL, its journal */
+struct change {
+    enum vfs_change what;
+    int file;
+    int64_t at;
+    size_t n;
+    char *p;
+    int64_t acked; /* durable writes up to this revision had been answered when it was made */
+};
+static ARRAY(struct change) record;
+struct event {
+    int64_t rev;
+    int key, now;
+};
+static ARRAY(struct event) events;
+static int64_t acked;
+static int waiting;
+
+static void observe(void *arg, enum vfs_change what, const char *path, int64_t at, const void *p, size_t n)
+{
+    (void)arg;
+    for (int f = 0; f < FILES; f++) {
+        if (strcmp(paths[f], path) != 0)
+            continue;
+        array_push(&record, ((struct change){what, f, at, n, n ? mem_dup(p, n) : NULL, acked}));
+        return;
+    }
+    CHECK(!"a file that is not the store's");
+}
+static const struct vfs_observer observer = {observe, NULL};
+
+static void told(struct store_subscriber *sub, const struct store_event *e, size_t n)
+{
+    (void)sub;
+    for (size_t i = 0; i < n; i++)
+        for (int k = 0; k < KEYS; k++)
+            if (str_eqz(store_event_key(&e[i]), names[k]))
+                array_push(&events, ((struct event){e[i].rev, k, e[i].now ? ((struct value *)e[i].now->ref)->v : 0}));
+}
+
+struct one {
+    struct store_write w;
+    struct store_op op;
+};
+static void answered(struct store_op *op)
+{
+    if (op->ok && op->class == STORE_DURABLE)
+        acked = MAX(acked, op->rev);
+    CHECK(op->ok || op->err.kind == E_NOT_FOUND);
+    waiting--;
+    mem_free(container_of(op, struct one, op));
+}
+
+static void live(struct loop *l, const struct store_options *o)
+{
+    struct err err = ERR;
+    struct store_subscriber sub = {.fn = told};
+    vfs_observe(&observer);
+    struct store *s = store_open(l, o, &err);
+    CHECK_OK(s, err);
+    store_subscribe(s, &sub);
+    for (int i = 1; i <= WRITES; i++) {
+        struct one *one = NEW(struct one);
+        one->w = (struct store_write){.key = str_of(names[random_below(KEYS)]),
+                                      .own_ref = random_below(8) ? value_new(i) : NULL,
+                                      .expect = STORE_ANY};
+        one->op = (struct store_op){
+            .writes = &one->w, .n = 1, .class = random_below(6) ? STORE_DURABLE : STORE_LAZY, .done = answered};
+        waiting++;
+        store_write(s, &one->op);
+        if (random_below(2))
+            (void)loop_run_once(l, 0);
+        if (random_below(50) == 0)
+            store_compact(s, store_rev(s) - 5);
+    }
+    while (waiting)
+        (void)loop_run_once(l, NS_PER_S);
+    struct store_stats st;
+    store_stats(s, &st);
+    CHECK(st.batches > WRITES / 4);
+    store_unsubscribe(&sub);
+    store_close(s);
+    vfs_observe(NULL);
+}
+
+/* --- the disk at a moment --- */
+
+struct image {
+    struct strbuf synced; /* as of the last sync */
+    struct strbuf now;
+};
+
+static void apply(struct strbuf *b, int64_t at, const char *p, size_t n)
+{
+    if (b->n < (size_t)at + n) {
+        size_t more = (size_t)at + n - b->n;
+        memset(strbuf_room(b, more), 0, more);
+        strbuf_used(b, more);
+    }
+    memcpy(b->p + at, p, n);
+}
+
+static void cut(struct strbuf *b, size_t n)
+{
+    if (n == 0)
+        strbuf_reset(b);
+    else if (n < b->n)
+        b->n = n;
+}
+
+static void copy(struct strbuf *to, const struct strbuf *from)
+{
+    strbuf_reset(to);
+    strbuf_add(to, strbuf_str(from));
+}
+
+/* The files as they may be if the power goes after `upto` changes; chance in 100 that a sector got through. */
+static void make_disk(size_t upto, int chance)
+{
+    struct image files[FILES];
+    size_t synced_at[FILES] = {0};
+    for (int f = 0; f < FILES; f++)
+        files[f] = (struct image){STRBUF(64 << 20), STRBUF(64 << 20)};
+    for (size_t i = 0; i < upto; i++) {
+        const struct change *c = &record.p[i];
+        struct image *m = &files[c->file];
+        if (c->what == VFS_WRITE)
+            apply(&m->now, c->at, c->p, c->n);
+        if (c->what == VFS_TRUNCATE)
+            cut(&m->now, (size_t)c->at);
+        if (c->what == VFS_DELETE)
+            cut(&m->now, 0);
+        if (c->what == VFS_SYNC || c->what == VFS_DELETE) {
+            copy(&m->synced, &m->now);
+            synced_at[c->file] = i + 1;
+        }
+    }
+    for (size_t i = 0; i < upto; i++) {
+        const struct change *c = &record.p[i];
+        if (i < synced_at[c->file])
+            continue;
+        if (c->what == VFS_TRUNCATE && random_below(100) < (uint64_t)chance)
+            cut(&files[c->file].synced, (size_t)c->at);
+        for (size_t n = 0; c->what == VFS_WRITE && n < c->n;) {
+            size_t part = MIN(SECTOR - (size_t)(c->at + (int64_t)n) % SECTOR, c->n - n);
+            if (random_below(100) < (uint64_t)chance)
+                apply(&files[c->file].synced, c->at + (int64_t)n, c->p + n, part);
+            n += part;
+        }
+    }
+    for (int f = 0; f < FILES; f++) {
+        (void)unlink(paths[f]);
+        if (files[f].synced.n) {
+            AUTO(fd_close) int fd = open(paths[f], O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+            CHECK(write(fd, files[f].synced.p, files[f].synced.n) == (ssize_t)files[f].synced.n);
+        }
+        strbuf_fini(&files[f].synced);
+        strbuf_fini(&files[f].now);
+    }
+}
+
+static bool same(const struct store *s, const int *state)
+{
+    for (int k = 0; k < KEYS; k++) {
+        const struct store_entry *e = store_get(s, str_of(names[k]));
+        if ((e ? ((struct value *)e->ref)->v : 0) != state[k])
+            return false;
+    }
+    return true;
+}
+
+/* What is there is what was there at some revision, no older than the last answered durable write. */
+static void check_disk(struct loop *l, const struct store_options *o, int64_t at_least)
+{
+    struct err err = ERR;
+    struct store *s = store_open(l, o, &err);
+    CHECK_OK(s, err);
+    int state[KEYS] = {0};
+    bool found = at_least == 0 && same(s, state);
+    int64_t newest = 0;
+    for (size_t i = 0; i < events.n && !found; i++) {
+        state[events.p[i].key] = events.p[i].now;
+        newest = events.p[i].rev;
+        found = newest >= at_least && same(s, state);
+    }
+    CHECK(found);
+    CHECK(store_rev(s) >= newest && store_rev(s) >= at_least);
+    store_close(s);
+    loop_run(l);
+}
+
+TEST(store_with_the_power_cut_at_any_moment_has_every_acknowledged_write)
+{
+    uint64_t seed = random_below(1000000000);
+    const char *given = getenv("WHERRY_SEED");
+    if (given)
+        CHECK(str_to_u64(str_of(given), UINT64_MAX, &seed));
+    fprintf(stderr, "WHERRY_SEED=%llu\n", (unsigned long long)seed);
+    static const char *const suffix[FILES] = {"", "-wal", "-journal"};
+    for (int f = 0; f < FILES; f++)
+        (void)snprintf(paths[f], sizeof paths[f], "%s/store.db%s", test_dir(), suffix[f]);
+    AUTO(loop_free) struct loop *l = loop_new_simulated(seed + 1);
+    struct store_options o = {.path = paths[0], .type = &type, .lazy_ns = NS_PER_MS};
+    live(l, &o);
+    loop_run(l);
+    bool checkpointed = false;
+    for (size_t i = 0; i < record.n; i++)
+        checkpointed |= record.p[i].file == 0 && record.p[i].at > 50 * 4096;
+    CHECK(checkpointed && acked > WRITES / 2);
+    const char *most = getenv("WHERRY_CUTS");
+    for (size_t i = 0, cuts = most ? strtoul(most, NULL, 10) : CUTS; i < cuts; i++) {
+        static const int chances[] = {0, 50, 90, 100};
+        size_t upto = random_below(record.n + 1);
+        make_disk(upto, chances[i % countof(chances)]);
+        check_disk(l, &o, upto < record.n ? record.p[upto].acked : acked);
+    }
+    array_each (c, &record)
+        mem_free(c->p);
+    array_fini(&record);
+    array_fini(&events);
+}
