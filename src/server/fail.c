@@ -182,6 +182,13 @@ bool fail_err(struct request *r, const struct err *err)
     return fail(r, err_http(err->kind), err_reason(err->kind), str_dup(&r->arena, str_of(err->text)));
 }
 
+bool fail_patched(struct request *r, const struct err *err)
+{
+    AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
+    field_error_add(&e, FE_INVALID, "patch", "Invalid value: \"%s\": %s", "patch", err->text);
+    return fail_invalid(r, r->group, r->kind->kind, r->name, &e);
+}
+
 void fail_add_cause(struct request *r, const char *reason, struct str message, struct str field)
 {
     struct failure *f = &r->answer.fail;

@@ -27,6 +27,8 @@ bool fail_too_many(struct request *r, int retry_after_s, const char *fmt, ...) P
 bool fail_invalid(struct request *r, struct str group, struct str kind, struct str name,
                   const struct field_errors *e);
 bool fail_err(struct request *r, const struct err *err); /* whatever a lower room said */
+/* What a patch gave is no object of the type. */
+bool fail_patched(struct request *r, const struct err *err);
 /* A cause on what fail_* just set. */
 void fail_add_cause(struct request *r, const char *reason, struct str message, struct str field);
 

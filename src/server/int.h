@@ -24,15 +24,17 @@ struct server {
     struct alloc *alloc; /* alloc.h */
     struct map turns;    /* key -> struct turn: whose write is under way (turn.h) */
     size_t writes_waiting;
-    struct list watches, revision_waiters;
-    size_t nwatches;
+    struct list watches;
+    size_t nwatches; /* atomic */
     struct store_subscriber subscriber;
     pthread_mutex_t published_lock;
     struct store_snapshot published; /* of the newest visible revision; any thread may take it (objects.h) */
     struct timer housekeeping;
     bool ready, stopping;
     struct metrics *metrics;
-    struct nodeproxy *proxy;
+    struct obj *gone; /* the last one that object_gone made, of gone_was */
+    struct obj *gone_was;
+    int port;
     int64_t started; /* real ns */
 };
 
@@ -76,3 +78,7 @@ void verb_delete_collection(struct request *r);
  * takes the step again. Consumes o's reference. */
 void write_put(struct request *r, struct str key, struct obj *own_o, int64_t expect, int code);
 void write_delete(struct request *r, struct obj *was, struct obj *answer, int code);
+/* As obj_new: for the kind's stored form. */
+struct obj *object_from(const struct kind *k, const struct val *tree);
+/* The state of a deleted object for watchers, shared by those that ask one after another. The store's loop. */
+struct obj *object_gone(struct server *s, struct obj *was, int64_t rev);

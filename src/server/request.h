@@ -16,6 +16,7 @@
 #include "sys/loop.h"
 
 struct server;
+struct reserved;
 
 /* Who asks (authentication.k8s.io/v1 UserInfo). Borrowed by requests: lives as long as they do. */
 struct user {
@@ -125,7 +126,8 @@ struct request {
     void (*step)(struct request *r); /* what to do with the turn */
     struct obj *pending;             /* being written; counted */
     int pending_code, tries;
-    void *state; /* of a verb that takes several steps; in the arena */
+    struct reserved *reserved; /* addresses and ports taken for this write: alloc.c */
+    void *state;               /* of a verb that takes several steps; in the arena */
 };
 
 /* Zeroes, and sets what every request has. */

@@ -1,0 +1,178 @@
+#include "server/admit.h"
+#include "server/fail.h"
+#include "server/int.h"
+
+struct step {
+    const char *name;
+    unsigned verbs;
+    const struct kind *kind; /* NULL: all */
+    admit_fn *mutate, *validate;
+};
+/* In upstream's order (strategy.txt: default-on admission). */
+static const struct step steps[] = {
+    {"NamespaceLifecycle", VERB_CREATE | VERB_DELETE, NULL, admit_namespace, admit_namespace},
+    {"ServiceAccount", VERB_CREATE, K(Pod), admit_service_account, NULL},
+    {"TaintNodesByCondition", VERB_CREATE, K(Node), admit_new_node, NULL},
+    {"Priority", VERB_CREATE | VERB_UPDATE, K(Pod), admit_priority_pod, NULL},
+    {"Priority", VERB_CREATE | VERB_UPDATE, K(PriorityClass), NULL, admit_priority_class},
+    {"DefaultTolerationSeconds", VERB_CREATE | VERB_UPDATE, K(Pod), admit_tolerations, NULL},
+    {"DefaultStorageClass", VERB_CREATE, K(PersistentVolumeClaim), admit_storage_class, NULL},
+    {"StorageObjectInUseProtection", VERB_CREATE, NULL, admit_storage_protection, NULL},
+    {"RuntimeClass", VERB_CREATE, K(Pod), admit_runtime_class, NULL},
+    {"DefaultIngressClass", VERB_CREATE, K(Ingress), admit_ingress_class, NULL},
+    {"RBAC escalation", VERB_CREATE | VERB_UPDATE, K(Role), NULL, admit_escalation},
+    {"RBAC escalation", VERB_CREATE | VERB_UPDATE, K(ClusterRole), NULL, admit_escalation},
+    {"RBAC binding", VERB_CREATE | VERB_UPDATE, K(RoleBinding), NULL, admit_binding_escalation},
+    {"RBAC binding", VERB_CREATE | VERB_UPDATE, K(ClusterRoleBinding), NULL, admit_binding_escalation},
+};
+
+static bool run(struct admission *x, bool mutate)
+{
+    if (x->r->internal && x->verb == VERB_DELETE)
+        return true;
+    for (size_t i = 0; i < countof(steps); i++) {
+        const struct step *s = &steps[i];
+        admit_fn *fn = mutate ? s->mutate : s->validate;
+        if (fn && (s->verbs & x->verb) && (!s->kind || s->kind == x->kind) && !fn(x))
+            return false;
+    }
+    return true;
+}
+
+bool admit_mutate(struct admission *x)
+{
+    return run(x, true);
+}
+
+bool admit_validate(struct admission *x)
+{
+    return run(x, false);
+}
+
+/* --- NamespaceLifecycle --- */
+
+bool admit_namespace(struct admission *x)
+{
+    struct request *r = x->r;
+    if (x->verb == VERB_DELETE) {
+        static const struct str kept[] = {S_INIT("default"), S_INIT("kube-system"), S_INIT("kube-public")};
+        for (size_t i = 0; x->kind == K(Namespace) && i < countof(kept); i++)
+            if (str_eq(kept[i], x->name))
+                return fail_forbidden(r, "this namespace may not be deleted");
+        return true;
+    }
+    if (!x->kind->namespaced || r->internal)
+        return true;
+    if (x->kind == K(LocalSubjectAccessReview))
+        return true;
+    AUTO(obj_unref) struct obj *ns = object_get(r->server, K(Namespace), S(""), x->ns);
+    if (!ns)
+        return fail_named_not_found(r, S(""), S("namespaces"), x->ns);
+    if (!obj_deleting(ns) && !str_eq(val_text_at(obj_status(ns), N(phase)), S("Terminating")))
+        return true;
+    struct str was = r->name;
+    if (!r->name.n)
+        r->name = x->name;
+    fail_forbidden(r, "unable to create new content in namespace " STR_FMT " because it is being terminated",
+                   STR_ARG(x->ns));
+    r->name = was;
+    fail_add_cause(r, "NamespaceTerminating",
+                   arena_fmt(&r->arena, "namespace " STR_FMT " is being terminated", STR_ARG(x->ns)),
+                   S("metadata.namespace"));
+    return false;
+}
+
+/* --- nodes --- */
+
+bool admit_new_node(struct admission *x)
+{
+    struct arena *a = &x->r->arena;
+    struct val *spec = val_need_map(a, x->obj, N(spec)), *taints = val_get_mut(spec, N(taints));
+    if (!taints)
+        taints = val_set(a, spec, N(taints), val_list());
+    val_each_item (it, taints) {
+        if (str_eq(val_text_at(it, N(key)), S("node.kubernetes.io/not-ready")) &&
+            str_eq(val_text_at(it, N(effect)), S("NoSchedule")))
+            return true;
+    }
+    struct val *t = val_add(a, taints, val_map());
+    val_set_text(a, t, N(key), S("node.kubernetes.io/not-ready"));
+    val_set_text(a, t, N(effect), S("NoSchedule"));
+    return true;
+}
+
+/* --- storage, ingress --- */
+
+/* The newest object of a kind with the annotation KEY "true"; a reference. */
+struct marked {
+    struct str key;
+    struct obj *found;
+};
+
+static bool newest_marked(struct obj *o, void *arg)
+{
+    struct marked *m = arg;
+    if (!str_eq(val_text(val_get_str(val_get(obj_meta(o), N(annotations)), m->key)), S("true")))
+        return true;
+    if (m->found) {
+        if (str_cmp(val_text_at(obj_meta(m->found), N(creationTimestamp)),
+                    val_text_at(obj_meta(o), N(creationTimestamp))) > 0)
+            return true;
+        obj_unref(m->found);
+    }
+    m->found = obj_ref(o);
+    return true;
+}
+
+static struct obj *default_of(struct server *s, const struct kind *k, const char *annotation)
+{
+    struct marked m = {.key = str_of(annotation)};
+    objects_each(s, k, STR_NONE, newest_marked, &m);
+    return m.found;
+}
+
+bool admit_storage_class(struct admission *x)
+{
+    struct arena *a = &x->r->arena;
+    struct val *spec = val_need_map(a, x->obj, N(spec));
+    if (val_get(spec, N(storageClassName)) ||
+        val_get_str(val_at(x->obj, N(metadata), N(annotations)), S("volume.beta.kubernetes.io/storage-class")))
+        return true;
+    AUTO(obj_unref)
+    struct obj *o = default_of(x->r->server, K(StorageClass), "storageclass.kubernetes.io/is-default-class");
+    if (o)
+        val_set_text(a, spec, N(storageClassName), str_dup(a, o->name));
+    return true;
+}
+
+bool admit_ingress_class(struct admission *x)
+{
+    struct arena *a = &x->r->arena;
+    struct val *spec = val_need_map(a, x->obj, N(spec));
+    if (val_get(spec, N(ingressClassName)) ||
+        val_get_str(val_at(x->obj, N(metadata), N(annotations)), S("kubernetes.io/ingress.class")))
+        return true;
+    AUTO(obj_unref)
+    struct obj *o = default_of(x->r->server, K(IngressClass), "ingressclass.kubernetes.io/is-default-class");
+    if (o)
+        val_set_text(a, spec, N(ingressClassName), str_dup(a, o->name));
+    return true;
+}
+
+bool admit_storage_protection(struct admission *x)
+{
+    const char *finalizer = x->kind == K(PersistentVolumeClaim) ? "kubernetes.io/pvc-protection"
+                            : x->kind == K(PersistentVolume)    ? "kubernetes.io/pv-protection"
+                                                                : NULL;
+    if (!finalizer)
+        return true;
+    struct arena *a = &x->r->arena;
+    struct val *meta = val_need_map(a, x->obj, N(metadata)), *list = val_get_mut(meta, N(finalizers));
+    if (!list)
+        list = val_set(a, meta, N(finalizers), val_list());
+    val_each_item (it, list)
+        if (str_eqz(val_text(it), finalizer))
+            return true;
+    val_add(a, list, val_str_borrowed(str_of(finalizer)));
+    return true;
+}

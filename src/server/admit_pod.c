@@ -1,0 +1,298 @@
+#include "server/admit.h"
+#include "server/fail.h"
+#include "server/int.h"
+
+/* --- Priority --- */
+
+static bool is_global(struct obj *o, void *arg)
+{
+    struct obj **best = arg;
+    if (!val_true(val_get(&o->tree, N(globalDefault))))
+        return true;
+    if (*best && val_num_at(&(*best)->tree, 0, N(value)) <= val_num_at(&o->tree, 0, N(value)))
+        return true;
+    if (*best)
+        obj_unref(*best);
+    *best = obj_ref(o);
+    return true;
+}
+
+bool admit_priority_pod(struct admission *x)
+{
+    struct request *r = x->r;
+    struct arena *a = &r->arena;
+    if (x->sub.n)
+        return true;
+    struct val *spec = val_need_map(a, x->obj, N(spec));
+    if (x->verb == VERB_UPDATE) {
+        /* a client that does not know these fields must not lose them */
+        const struct val *old = val_get(x->old, N(spec));
+        const struct name *const kept[] = {N(priority), N(preemptionPolicy)};
+        for (size_t i = 0; i < countof(kept); i++)
+            if (!val_get(spec, kept[i]) && val_get(old, kept[i]))
+                val_set(a, spec, kept[i], val_copy(a, val_get(old, kept[i])));
+        return true;
+    }
+    struct str name = val_text_at(spec, N(priorityClassName));
+    int64_t priority = 0;
+    struct str policy = S("PreemptLowerPriority");
+    AUTO(obj_unref) struct obj *class = NULL;
+    if (name.n) {
+        class = object_get(r->server, K(PriorityClass), S(""), name);
+        if (!class)
+            return fail_forbidden(r, "no PriorityClass with name " STR_FMT " was found", STR_ARG(name));
+    } else {
+        objects_each(r->server, K(PriorityClass), STR_NONE, is_global, &class);
+        if (class)
+            val_set_text(a, spec, N(priorityClassName), str_dup(a, class->name));
+    }
+    if (class) {
+        priority = val_num_at(&class->tree, 0, N(value));
+        if (val_get(&class->tree, N(preemptionPolicy)))
+            policy = str_dup(a, val_text_at(&class->tree, N(preemptionPolicy)));
+    }
+    const struct val *said = val_get(spec, N(priority));
+    if (said && val_num(said, 0) != priority)
+        return fail_forbidden(r,
+                              "the integer value of priority (%lld) must not be provided in pod spec; priority "
+                              "admission controller computed %lld from the given PriorityClass name",
+                              (long long)val_num(said, 0), (long long)priority);
+    const struct val *said_policy = val_get(spec, N(preemptionPolicy));
+    if (said_policy && !str_eq(val_text(said_policy), policy))
+        return fail_forbidden(r,
+                              "the string value of PreemptionPolicy (" STR_FMT
+                              ") must not be provided in pod spec; priority admission controller computed " STR_FMT
+                              " from the given PriorityClass name",
+                              STR_ARG(val_text(said_policy)), STR_ARG(policy));
+    val_set_num(a, spec, N(priority), priority);
+    val_set_text(a, spec, N(preemptionPolicy), policy);
+    return true;
+}
+
+struct other_default {
+    struct str name;
+    struct str found;
+};
+
+static bool another_global(struct obj *o, void *arg)
+{
+    struct other_default *d = arg;
+    if (val_true(val_get(&o->tree, N(globalDefault))) && !str_eq(o->name, d->name))
+        d->found = o->name;
+    return !d->found.n;
+}
+
+bool admit_priority_class(struct admission *x)
+{
+    if (!val_true(val_get(x->obj, N(globalDefault))))
+        return true;
+    struct other_default d = {.name = x->name};
+    objects_each(x->r->server, K(PriorityClass), STR_NONE, another_global, &d);
+    if (d.found.n)
+        return fail_forbidden(x->r,
+                              "PriorityClass " STR_FMT " is already marked as default. Only one default can exist",
+                              STR_ARG(d.found));
+    return true;
+}
+
+/* --- DefaultTolerationSeconds --- */
+
+static bool tolerates(const struct val *list, struct str key)
+{
+    val_each_item (it, list) {
+        struct str k = val_text_at(it, N(key)), effect = val_text_at(it, N(effect));
+        if ((str_eq(k, key) || !k.n) && (str_eq(effect, S("NoExecute")) || !effect.n))
+            return true;
+    }
+    return false;
+}
+
+bool admit_tolerations(struct admission *x)
+{
+    static const struct str keys[] = {S_INIT("node.kubernetes.io/not-ready"),
+                                      S_INIT("node.kubernetes.io/unreachable")};
+    struct arena *a = &x->r->arena;
+    if (x->sub.n)
+        return true;
+    struct val *spec = val_need_map(a, x->obj, N(spec)), *list = val_get_mut(spec, N(tolerations));
+    struct val before = list ? val_copy(a, list) : VAL_NONE;
+    for (size_t i = 0; i < countof(keys); i++) {
+        if (tolerates(&before, keys[i]))
+            continue;
+        if (!list || !val_is(list, VAL_LIST))
+            list = val_set(a, spec, N(tolerations), val_list());
+        struct val *t = val_add(a, list, val_map());
+        val_set_text(a, t, N(key), keys[i]);
+        val_set_text(a, t, N(operator), S("Exists"));
+        val_set_text(a, t, N(effect), S("NoExecute"));
+        val_set_num(a, t, N(tolerationSeconds), 300);
+    }
+    return true;
+}
+
+/* --- RuntimeClass --- */
+
+bool admit_runtime_class(struct admission *x)
+{
+    struct request *r = x->r;
+    struct arena *a = &r->arena;
+    struct val *spec = val_need_map(a, x->obj, N(spec));
+    struct str name = val_text_at(spec, N(runtimeClassName));
+    if (!name.n)
+        return val_get(spec, N(overhead)) ? fail_forbidden(r, "pod rejected: Pod Overhead set without corresponding "
+                                                              "RuntimeClass defined Overhead")
+                                          : true;
+    AUTO(obj_unref) struct obj *class = object_get(r->server, K(RuntimeClass), S(""), name);
+    if (!class)
+        return fail_forbidden(r, "pod rejected: RuntimeClass \"" STR_FMT "\" not found", STR_ARG(name));
+    const struct val *overhead = val_at(&class->tree, N(overhead), N(podFixed));
+    const struct val *said = val_get(spec, N(overhead));
+    if (said && !val_equal(said, overhead))
+        return fail_forbidden(r, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead");
+    if (overhead)
+        val_set(a, spec, N(overhead), val_copy(a, overhead));
+    const struct val *selector = val_at(&class->tree, N(scheduling), N(nodeSelector));
+    val_each_member (m, selector) {
+        struct val *have = val_need_map(a, spec, N(nodeSelector));
+        const struct val *h = val_get_str(have, m->name->s);
+        if (h && !val_equal(h, &m->v))
+            return fail_forbidden(r,
+                                  "conflict: runtimeClass.scheduling.nodeSelector[" STR_FMT "] = " STR_FMT
+                                  "; pod.spec.nodeSelector[" STR_FMT "] = " STR_FMT,
+                                  STR_ARG(m->name->s), STR_ARG(val_text(&m->v)), STR_ARG(m->name->s),
+                                  STR_ARG(val_text(h)));
+        val_set_str(a, have, m->name->s, val_copy(a, &m->v));
+    }
+    val_each_item (t, val_at(&class->tree, N(scheduling), N(tolerations))) {
+        struct val *list = val_get_mut(spec, N(tolerations));
+        if (!list)
+            list = val_set(a, spec, N(tolerations), val_list());
+        bool there = false;
+        val_each_item (it, list)
+            there |= val_equal(it, t);
+        if (!there)
+            val_add(a, list, val_copy(a, t));
+    }
+    return true;
+}
+
+/* --- ServiceAccount --- */
+
+static const struct str token_path = S_INIT("/var/run/secrets/kubernetes.io/serviceaccount");
+
+static bool mounts_there(const struct val *container)
+{
+    val_each_item (it, val_get(container, N(volumeMounts)))
+        if (str_eq(val_text_at(it, N(mountPath)), token_path))
+            return true;
+    return false;
+}
+
+/* The projected volume that upstream gives: token, CA bundle, namespace. */
+static struct val token_volume(struct arena *a, struct str name)
+{
+    struct val v = val_map();
+    val_set_text(a, &v, N(name), name);
+    struct val *projected = val_need_map(a, &v, N(projected));
+    val_set_num(a, projected, N(defaultMode), 0644);
+    struct val *sources = val_set(a, projected, N(sources), val_list());
+    struct val *token = val_need_map(a, val_add(a, sources, val_map()), N(serviceAccountToken));
+    val_set_num(a, token, N(expirationSeconds), 3607);
+    val_set_text(a, token, N(path), S("token"));
+    struct val *ca = val_need_map(a, val_add(a, sources, val_map()), N(configMap));
+    val_set_text(a, ca, N(name), S("kube-root-ca.crt"));
+    struct val *item = val_add(a, val_set(a, ca, N(items), val_list()), val_map());
+    val_set_text(a, item, N(key), S("ca.crt"));
+    val_set_text(a, item, N(path), S("ca.crt"));
+    struct val *down = val_need_map(a, val_add(a, sources, val_map()), N(downwardAPI));
+    item = val_add(a, val_set(a, down, N(items), val_list()), val_map());
+    val_set_text(a, item, N(path), S("namespace"));
+    struct val *field = val_need_map(a, item, N(fieldRef));
+    val_set_text(a, field, N(apiVersion), S("v1"));
+    val_set_text(a, field, N(fieldPath), S("metadata.namespace"));
+    return v;
+}
+
+static struct str volume_name(struct arena *a, const struct val *spec)
+{
+    static const char letters[] = "bcdfghjklmnpqrstvwxz2456789";
+    val_each_item (it, val_get(spec, N(volumes))) {
+        if (str_starts(val_text_at(it, N(name)), S("kube-api-access-")))
+            return val_text_at(it, N(name));
+    }
+    char tail[5];
+    for (size_t i = 0; i < sizeof tail; i++)
+        tail[i] = letters[random_below(sizeof letters - 1)];
+    return arena_fmt(a, "kube-api-access-%.5s", tail);
+}
+
+static void mount_token(struct arena *a, struct val *spec)
+{
+    const struct name *const lists[] = {N(initContainers), N(containers)};
+    struct str name = volume_name(a, spec);
+    bool any = false;
+    for (size_t l = 0; l < countof(lists); l++) {
+        struct val *list = val_get_mut(spec, lists[l]);
+        for (size_t i = 0; i < val_len(list); i++) {
+            struct val *c = &list->list[i];
+            if (!val_is(c, VAL_MAP) || mounts_there(c))
+                continue;
+            struct val *mounts = val_get_mut(c, N(volumeMounts));
+            if (!mounts)
+                mounts = val_set(a, c, N(volumeMounts), val_list());
+            struct val *m = val_add(a, mounts, val_map());
+            val_set_text(a, m, N(name), name);
+            val_set_bool(a, m, N(readOnly), true);
+            val_set_text(a, m, N(mountPath), token_path);
+            any = true;
+        }
+    }
+    if (!any || val_find(val_get(spec, N(volumes)), N(name), name))
+        return;
+    struct val *volumes = val_get_mut(spec, N(volumes));
+    if (!volumes)
+        volumes = val_set(a, spec, N(volumes), val_list());
+    val_add(a, volumes, token_volume(a, name));
+}
+
+/* A pod that a node made from a file says so; it uses nothing of the API. */
+static bool admit_mirror(struct admission *x, const struct val *spec)
+{
+    if (val_text_at(spec, N(serviceAccountName)).n)
+        return fail_forbidden(x->r, "a mirror pod may not reference service accounts");
+    val_each_item (v, val_get(spec, N(volumes))) {
+        if (val_get(v, N(secret)))
+            return fail_forbidden(x->r, "a mirror pod may not reference secrets");
+    }
+    return true;
+}
+
+bool admit_service_account(struct admission *x)
+{
+    struct request *r = x->r;
+    struct arena *a = &r->arena;
+    if (x->sub.n)
+        return true;
+    struct val *spec = val_need_map(a, x->obj, N(spec));
+    if (val_get_str(val_at(x->obj, N(metadata), N(annotations)), S("kubernetes.io/config.mirror")))
+        return admit_mirror(x, spec);
+    struct str name = val_text_at(spec, N(serviceAccountName));
+    if (!name.n) {
+        name = S("default");
+        val_set_text(a, spec, N(serviceAccountName), name);
+        val_set_text(a, spec, N(serviceAccount), name);
+    }
+    AUTO(obj_unref) struct obj *account = object_get(r->server, K(ServiceAccount), x->ns, name);
+    if (!account)
+        return fail_forbidden(
+            r, "error looking up service account " STR_FMT "/" STR_FMT ": serviceaccount \"" STR_FMT "\" not found",
+            STR_ARG(x->ns), STR_ARG(name), STR_ARG(name));
+    const struct val *said = val_get(spec, N(automountServiceAccountToken));
+    const struct val *usual = val_get(&account->tree, N(automountServiceAccountToken));
+    if (said ? val_true(said) : !usual || val_true(usual))
+        mount_token(a, spec);
+    const struct val *pull = val_get(&account->tree, N(imagePullSecrets));
+    if (!val_len(val_get(spec, N(imagePullSecrets))) && val_len(pull))
+        val_set(a, spec, N(imagePullSecrets), val_copy(a, pull));
+    return true;
+}

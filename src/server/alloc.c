@@ -1,0 +1,296 @@
+#include "server/alloc.h"
+#include "api/formats.h"
+#include "base/map.h"
+#include "server/fail.h"
+#include "server/int.h"
+
+struct alloc {
+    uint32_t net, size; /* addresses as numbers; host order */
+    int64_t port_min, port_max;
+    struct map taken; /* "10.43.0.1" or "p:30080" -> a count */
+    struct arena arena;
+};
+struct reserved {
+    ARRAY(struct str) keys;
+};
+
+static uint32_t number_of(const uint8_t ip[16])
+{
+    return (uint32_t)ip[12] << 24 | (uint32_t)ip[13] << 16 | (uint32_t)ip[14] << 8 | ip[15];
+}
+
+struct alloc *alloc_new(const char *service_cidr, const char *node_ports, struct err *err)
+{
+    uint8_t ip[16];
+    int bits;
+    bool v4;
+    if (!cidr_parse(str_of(service_cidr), ip, &bits, &v4) || !v4 || bits > 28 || bits < 8) {
+        err_set(err, E_INVALID, "service range \"%s\": must be an IPv4 range between /8 and /28, as 10.43.0.0/16",
+                service_cidr);
+        return NULL;
+    }
+    struct str lo, hi;
+    int64_t min, max;
+    if (!str_split(str_of(node_ports), '-', &lo, &hi) || !str_to_i64(lo, 1, 65535, &min) ||
+        !str_to_i64(hi, min, 65535, &max)) {
+        err_set(err, E_INVALID, "range of node ports \"%s\": must be FROM-TO, as 30000-32767", node_ports);
+        return NULL;
+    }
+    struct alloc *a = NEW(struct alloc);
+    a->size = (uint32_t)1 << (32 - bits);
+    a->net = number_of(ip) & ~(a->size - 1);
+    a->port_min = min;
+    a->port_max = max;
+    return a;
+}
+
+void alloc_free(struct alloc *a)
+{
+    if (!a)
+        return;
+    map_fini(&a->taken);
+    arena_fini(&a->arena);
+    mem_free(a);
+}
+
+static void take(struct alloc *a, struct str key)
+{
+    map_put(&a->taken, key, (void *)((uintptr_t)map_get(&a->taken, key) + 1));
+}
+
+static void give(struct alloc *a, struct str key)
+{
+    uintptr_t n = (uintptr_t)map_get(&a->taken, key);
+    if (n > 1)
+        map_put(&a->taken, key, (void *)(n - 1));
+    else
+        map_del(&a->taken, key);
+}
+
+/* The keys of what a Service holds. */
+static void each_key(struct arena *arena, const struct val *service, void (*fn)(struct alloc *a, struct str key),
+                     struct alloc *a)
+{
+    const struct val *spec = val_get(service, N(spec));
+    val_each_item (it, val_get(spec, N(clusterIPs))) {
+        if (val_text(it).n && !str_eq(val_text(it), S("None")))
+            fn(a, val_text(it));
+    }
+    val_each_item (it, val_get(spec, N(ports))) {
+        int64_t port = val_num_at(it, 0, N(nodePort));
+        bool first = port > 0;
+        /* one port number may serve TCP and UDP of one Service */
+        val_each_item (before, val_get(spec, N(ports))) {
+            if (before == it)
+                break;
+            if (val_num_at(before, 0, N(nodePort)) == port)
+                first = false;
+        }
+        if (first)
+            fn(a, arena_fmt(arena, "p:%lld", (long long)port));
+    }
+    int64_t health = val_num_at(spec, 0, N(healthCheckNodePort));
+    if (health)
+        fn(a, arena_fmt(arena, "p:%lld", (long long)health));
+}
+
+void alloc_changed(struct alloc *a, const struct obj *was, const struct obj *now)
+{
+    AUTO(arena_fini) struct arena arena = ARENA;
+    if (was && was->kind == K(Service))
+        each_key(&arena, &was->tree, give, a);
+    if (now && now->kind == K(Service))
+        each_key(&arena, &now->tree, take, a);
+}
+
+static void reserve(struct request *r, struct str key)
+{
+    struct reserved *x = r->reserved;
+    if (!x)
+        x = r->reserved = NEW(struct reserved);
+    array_push(&x->keys, str_dup(&r->arena, key));
+    take(r->server->alloc, key);
+}
+
+void alloc_released(struct request *r)
+{
+    struct reserved *x = TAKE(r->reserved);
+    if (!x)
+        return;
+    array_each (it, &x->keys)
+        give(r->server->alloc, *it);
+    array_fini(&x->keys);
+    mem_free(x);
+}
+
+void alloc_committed(struct request *r)
+{
+    alloc_released(r); /* the committed object holds them by now */
+}
+
+static bool is_taken(struct alloc *a, struct str key)
+{
+    return map_get(&a->taken, key);
+}
+
+static struct str ip_text(struct arena *a, uint32_t n)
+{
+    return arena_fmt(a, "%u.%u.%u.%u", n >> 24, n >> 16 & 255, n >> 8 & 255, n & 255);
+}
+
+/* The first 16th of the range (16 to 256 addresses) is left to those who ask for an address by name (KEP-3070). */
+static bool choose_ip(struct request *r, struct str *out)
+{
+    struct alloc *a = r->server->alloc;
+    uint32_t low = MIN(MAX(a->size / 16, 16), 256);
+    if (low >= a->size - 2)
+        low = 1;
+    for (int part = 0; part < 2; part++) {
+        uint32_t from = part ? 1 : low, n = part ? low - 1 : a->size - 1 - low;
+        uint32_t start = n ? (uint32_t)random_below(n) : 0;
+        for (uint32_t i = 0; i < n; i++) {
+            *out = ip_text(&r->arena, a->net + from + (start + i) % n);
+            if (!is_taken(a, *out))
+                return true;
+        }
+    }
+    return false;
+}
+
+static bool choose_port(struct request *r, int64_t *out)
+{
+    struct alloc *a = r->server->alloc;
+    uint64_t n = (uint64_t)(a->port_max - a->port_min + 1), start = random_below(n);
+    for (uint64_t i = 0; i < n; i++) {
+        *out = a->port_min + (int64_t)((start + i) % n);
+        if (!is_taken(a, arena_fmt(&r->arena, "p:%lld", (long long)*out)))
+            return true;
+    }
+    return false;
+}
+
+static bool refuse(struct request *r, const char *field, struct str value, const char *text)
+{
+    AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
+    field_error_add(&e, FE_INVALID, field, "Invalid value: " STR_FMT ": %s", STR_ARG(value), text);
+    return fail_invalid(r, r->group, r->kind->kind, r->name, &e);
+}
+
+static bool give_ip(struct request *r, struct val *spec, const struct val *old)
+{
+    struct alloc *a = r->server->alloc;
+    struct val *ips = val_get_mut(spec, N(clusterIPs));
+    struct str want = val_text_at(spec, N(clusterIP));
+    if (str_eq(want, S("None")))
+        return true;
+    if (!want.n && val_len(ips))
+        want = val_text(val_item(ips, 0));
+    if (want.n) {
+        if (str_eq(want, val_text_at(val_get(old, N(spec)), N(clusterIP))))
+            return true;
+        uint8_t ip[16];
+        bool v4;
+        if (!ip_parse(want, ip, &v4))
+            return true; /* validation has words for it */
+        struct str quoted = arena_fmt(&r->arena, "[\"" STR_FMT "\"]", STR_ARG(want));
+        uint32_t n = number_of(ip);
+        if (!v4 || n <= a->net || n >= a->net + a->size - 1)
+            return refuse(r, "spec.clusterIPs", quoted,
+                          "failed to allocate IP: the provided network does not match the current range");
+        if (!r->options.dry_run && is_taken(a, want))
+            return refuse(r, "spec.clusterIPs", quoted,
+                          "failed to allocate IP "
+                          "the IP: provided IP is already allocated");
+        reserve(r, want);
+    } else {
+        if (!choose_ip(r, &want))
+            return fail_internal(r, "failed to allocate a serviceIP: range is full");
+        if (!r->options.dry_run)
+            reserve(r, want);
+        val_set_text(&r->arena, spec, N(clusterIP), want);
+    }
+    struct val list = val_list();
+    val_add(&r->arena, &list, val_str(&r->arena, want));
+    val_set(&r->arena, spec, N(clusterIPs), list);
+    val_set_text(&r->arena, spec, N(clusterIP), want);
+    return true;
+}
+
+static bool old_has_port(const struct val *old, int64_t port)
+{
+    val_each_item (it, val_at(old, N(spec), N(ports)))
+        if (val_num_at(it, 0, N(nodePort)) == port)
+            return true;
+    return false;
+}
+
+static bool give_ports(struct request *r, struct val *spec, const struct val *old, bool choose)
+{
+    struct alloc *a = r->server->alloc;
+    struct val *ports = val_get_mut(spec, N(ports));
+    for (size_t i = 0; i < val_len(ports); i++) {
+        struct val *p = &ports->list[i];
+        int64_t port = val_num_at(p, 0, N(nodePort));
+        if (!port && !choose)
+            continue;
+        if (port) {
+            bool mine = old_has_port(old, port);
+            for (size_t k = 0; k < i; k++)
+                mine |= val_num_at(&ports->list[k], 0, N(nodePort)) == port;
+            if (mine || r->options.dry_run)
+                continue;
+            struct str key = arena_fmt(&r->arena, "p:%lld", (long long)port), number = str_sub(key, 2, key.n);
+            const char *field = arena_fmt(&r->arena, "spec.ports[%zu].nodePort", i).p;
+            if (port < a->port_min || port > a->port_max)
+                return refuse(
+                    r, field, number,
+                    arena_fmt(&r->arena,
+                              "provided port is not in the valid range. The range of valid ports is %lld-%lld",
+                              (long long)a->port_min, (long long)a->port_max)
+                        .p);
+            if (is_taken(a, key))
+                return refuse(r, field, number, "provided port is already allocated");
+            reserve(r, key);
+            continue;
+        }
+        /* the same number for another protocol of the same port */
+        for (size_t k = 0; k < i && !port; k++)
+            if (val_num_at(&ports->list[k], 0, N(port)) == val_num_at(p, 0, N(port)) &&
+                !str_eq(val_text_at(&ports->list[k], N(protocol)), val_text_at(p, N(protocol))))
+                port = val_num_at(&ports->list[k], 0, N(nodePort));
+        if (!port) {
+            if (!choose_port(r, &port))
+                return fail_internal(r, "failed to allocate a nodePort: range is full");
+            if (!r->options.dry_run)
+                reserve(r, arena_fmt(&r->arena, "p:%lld", (long long)port));
+        }
+        val_set_num(&r->arena, p, N(nodePort), port);
+    }
+    return true;
+}
+
+bool alloc_write(struct request *r, struct val *tree, const struct val *old)
+{
+    if (r->kind != K(Service) || r->sub.n)
+        return true;
+    struct val *spec = val_need_map(&r->arena, tree, N(spec));
+    struct str type = val_text_at(spec, N(type));
+    if (str_eq(type, S("ExternalName")))
+        return true;
+    if (!give_ip(r, spec, old))
+        return false;
+    const struct val *lb = val_get(spec, N(allocateLoadBalancerNodePorts));
+    bool choose = str_eq(type, S("NodePort")) || (str_eq(type, S("LoadBalancer")) && (!lb || val_true(lb)));
+    if (!give_ports(r, spec, old, choose))
+        return false;
+    if (str_eq(type, S("LoadBalancer")) && str_eq(val_text_at(spec, N(externalTrafficPolicy)), S("Local")) &&
+        !val_num_at(spec, 0, N(healthCheckNodePort))) {
+        int64_t port;
+        if (!choose_port(r, &port))
+            return fail_internal(r, "failed to allocate a healthCheckNodePort: range is full");
+        if (!r->options.dry_run)
+            reserve(r, arena_fmt(&r->arena, "p:%lld", (long long)port));
+        val_set_num(&r->arena, spec, N(healthCheckNodePort), port);
+    }
+    return true;
+}

@@ -1,0 +1,181 @@
+#include "server/boot.h"
+#include "api/codec.h"
+#include "base/log.h"
+#include "server/int.h"
+#include "server/write.h"
+
+/* One at a time: a request of the server's own, that creates what is missing. */
+struct boot {
+    struct server *server;
+    struct arena arena;
+    struct request r;
+    struct boot_facts f;
+    size_t at, at_rbac;
+    void (*done)(struct server *s);
+};
+
+/* Texts with ${...} of boot_facts. */
+static const struct {
+    const struct kind *kind;
+    const char *ns, *json;
+} objects[] = {
+    {K(Namespace), "", "{'metadata':{'name':'default'}}"},
+    {K(Namespace), "", "{'metadata':{'name':'kube-system'}}"},
+    {K(Namespace), "", "{'metadata':{'name':'kube-public'}}"},
+    {K(Namespace), "", "{'metadata':{'name':'kube-node-lease'}}"},
+    {K(PriorityClass), "",
+     "{'metadata':{'name':'system-cluster-critical'},'value':2000000000,'description':'Used for system critical pods "
+     "that must run in the cluster, but can be moved to another node if necessary.'}"},
+    {K(PriorityClass), "",
+     "{'metadata':{'name':'system-node-critical'},'value':2000001000,'description':'Used for system critical pods "
+     "that "
+     "must not be moved from their current node.'}"},
+    {K(ServiceCIDR), "", "{'metadata':{'name':'kubernetes'},'spec':{'cidrs':['${cidr}']}}"},
+    {K(Service), "default",
+     "{'metadata':{'name':'kubernetes','labels':{'component':'apiserver','provider':'kubernetes'}},"
+     "'spec':{'clusterIP':'${service}','clusterIPs':['${service}'],'type':'ClusterIP','sessionAffinity':'None',"
+     "'ports':[{'name':'https','port':443,'protocol':'TCP','targetPort':${port}}]}}"},
+    {K(Endpoints), "default",
+     "{'metadata':{'name':'kubernetes','labels':{'endpointslice.kubernetes.io/skip-mirror':'true'}},"
+     "'subsets':[{'addresses':[{'ip':'${address}'}],'ports':[{'name':'https','port':${port},'protocol':'TCP'}]}]}"},
+    {K(EndpointSlice), "default",
+     "{'metadata':{'name':'kubernetes','labels':{'kubernetes.io/service-name':'kubernetes'}},'addressType':'IPv4',"
+     "'endpoints':[{'addresses':['${address}'],'conditions':{'ready':true}}],"
+     "'ports':[{'name':'https','port':${port},'protocol':'TCP'}]}"},
+    {K(Service), "kube-system",
+     "{'metadata':{'name':'kube-dns','labels':{'k8s-app':'kube-dns','kubernetes.io/name':'CoreDNS'}},"
+     "'spec':{'clusterIP':'${dns}','clusterIPs':['${dns}'],'selector':{'k8s-app':'kube-dns'},"
+     "'ports':[{'name':'dns','port':53,'protocol':'UDP','targetPort':53},"
+     "{'name':'dns-tcp','port':53,'protocol':'TCP','targetPort':53}]}}"},
+    {K(ConfigMap), "kube-system",
+     "{'metadata':{'name':'extension-apiserver-authentication'},'data':{'client-ca-file':'${ca}',"
+     "'requestheader-allowed-names':'[]','requestheader-client-ca-file':'${ca}',"
+     "'requestheader-extra-headers-prefix':'[\\\"X-Remote-Extra-\\\"]',"
+     "'requestheader-group-headers':'[\\\"X-Remote-Group\\\"]',"
+     "'requestheader-username-headers':'[\\\"X-Remote-User\\\"]'}}"},
+    {K(Role), "kube-system",
+     "{'metadata':{'name':'extension-apiserver-authentication-reader'},'rules':[{'apiGroups':[''],"
+     "'resourceNames':['extension-apiserver-authentication'],'resources':['configmaps'],'verbs':['get','list','watch'"
+     "]}]}"},
+};
+
+static struct str value_of(const struct boot *b, struct arena *a, struct str name)
+{
+    if (str_eq(name, S("cidr")))
+        return b->f.service_cidr;
+    if (str_eq(name, S("service")))
+        return b->f.service_ip;
+    if (str_eq(name, S("dns")))
+        return b->f.dns_ip;
+    if (str_eq(name, S("address")))
+        return b->f.address;
+    if (str_eq(name, S("port")))
+        return arena_fmt(a, "%d", b->f.port);
+    AUTO(strbuf_fini) struct strbuf pem = STRBUF(STRBUF_TEXT);
+    for (size_t i = 0; i < b->f.ca_pem.n; i++)
+        if (b->f.ca_pem.p[i] == '\n')
+            strbuf_addz(&pem, "\\n");
+        else
+            strbuf_addc(&pem, b->f.ca_pem.p[i]);
+    return str_dup(a, strbuf_str(&pem));
+}
+
+static struct str expanded(const struct boot *b, struct arena *a, const char *text)
+{
+    AUTO(strbuf_fini) struct strbuf out = STRBUF(STRBUF_TEXT);
+    for (const char *p = text; *p; p++) {
+        if (*p == '\'') {
+            strbuf_addc(&out, '"');
+        } else if (p[0] == '$' && p[1] == '{') {
+            const char *end = strchr(p, '}');
+            strbuf_add(&out, value_of(b, a, (struct str){p + 2, (size_t)(end - p) - 2}));
+            p = end;
+        } else {
+            strbuf_addc(&out, *p);
+        }
+    }
+    return str_dup(a, strbuf_str(&out));
+}
+
+static void next(struct boot *b);
+
+static void made(struct request *r)
+{
+    struct boot *b = container_of(r, struct boot, r);
+    const struct answer *ans = &r->answer;
+    if (ans->type == ANSWER_FAILED && ans->fail.code != 409)
+        log_error("boot.object", "kind=" STR_FMT " name=" STR_FMT " err=\"" STR_FMT "\"", STR_ARG(r->kind->kind),
+                  STR_ARG(r->name), STR_ARG(ans->fail.message));
+    request_fini(r);
+    next(b);
+}
+
+static bool have(struct boot *b, const struct kind *k, struct str ns, const struct val *tree)
+{
+    AUTO(obj_unref) struct obj *o = object_get(b->server, k, ns, val_text_at(tree, N(metadata), N(name)));
+    return o != NULL;
+}
+
+/* The next object that is missing; false: none. The tree is in the request's arena. */
+static bool find_missing(struct boot *b, const struct kind **k, struct str *ns, struct val *tree)
+{
+    struct arena *a = &b->r.arena;
+    while (b->at < countof(objects)) {
+        size_t i = b->at++;
+        struct err err = ERR;
+        *k = objects[i].kind;
+        *ns = str_of(objects[i].ns);
+        struct val untyped;
+        if (!json_decode(a, expanded(b, a, objects[i].json), &untyped, &err) ||
+            !type_decode_val(a, (*k)->type, &untyped, tree, NULL, &err)) {
+            log_error("boot.text", "object=%zu err=\"%s\"", i, err.text);
+            continue;
+        }
+        val_set_text(a, tree, N(kind), (*k)->kind);
+        val_set_text(a, tree, N(apiVersion), (*k)->api_version);
+        if (!have(b, *k, *ns, tree))
+            return true;
+    }
+    while (rbac_boot_next(a, b->at_rbac, k, ns, tree)) {
+        b->at_rbac++;
+        if (!have(b, *k, *ns, tree))
+            return true;
+    }
+    return false;
+}
+
+static void next(struct boot *b)
+{
+    struct server *s = b->server;
+    const struct kind *k;
+    struct str ns;
+    struct request *r = &b->r;
+    request_init(r, s, s->loop, made);
+    struct val *tree = ARENA_NEW(&r->arena, struct val);
+    if (!find_missing(b, &k, &ns, tree)) {
+        request_fini(r);
+        void (*done)(struct server * s) = b->done;
+        arena_fini(&b->arena);
+        mem_free(b);
+        done(s);
+        return;
+    }
+    request_for(r, VERB_CREATE, k, ns, S(""), S(""));
+    r->internal = true;
+    r->body = tree;
+    request_start(r);
+}
+
+void boot_start(struct server *s, const struct boot_facts *f, void (*done)(struct server *s))
+{
+    struct boot *b = NEW(struct boot);
+    b->server = s;
+    b->done = done;
+    b->f = (struct boot_facts){.service_ip = str_dup(&b->arena, f->service_ip),
+                               .dns_ip = str_dup(&b->arena, f->dns_ip),
+                               .service_cidr = str_dup(&b->arena, f->service_cidr),
+                               .address = str_dup(&b->arena, f->address),
+                               .port = f->port,
+                               .ca_pem = str_dup(&b->arena, f->ca_pem)};
+    next(b);
+}

@@ -1,0 +1,19 @@
+/* boot.h - what a fresh cluster holds: namespaces, roles and bindings, priority classes, the Services kubernetes and
+ * kube-dns, the ConfigMap by which extension servers trust us. Made where missing, at every start; what somebody has
+ * changed stays. */
+#pragma once
+#include "server/request.h"
+
+struct boot_facts {
+    struct str service_ip; /* of the Service kubernetes: the first of the range */
+    struct str dns_ip;     /* the tenth */
+    struct str service_cidr;
+    struct str address; /* where pods reach the API server */
+    int port;
+    struct str ca_pem;
+};
+/* Runs in the store's loop; `done` is called from it when everything is there. */
+void boot_start(struct server *s, const struct boot_facts *f, void (*done)(struct server *s));
+
+/* rbac_boot.c: the roles and bindings, one after another; false at the end. `k` and a tree in the arena. */
+bool rbac_boot_next(struct arena *a, size_t i, const struct kind **k, struct str *ns, struct val *tree);

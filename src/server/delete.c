@@ -1,0 +1,285 @@
+#include "server/admit.h"
+#include "server/fail.h"
+#include "server/options.h"
+#include "server/read.h"
+#include "server/write.h"
+
+static const struct str orphan_finalizer = S_INIT("orphan"), foreground_finalizer = S_INIT("foregroundDeletion");
+
+static bool has_text(const struct val *list, struct str s)
+{
+    val_each_item (it, list)
+        if (str_eq(val_text(it), s))
+            return true;
+    return false;
+}
+
+/* Finalizers for the garbage collector, by what was asked, by what is there, by the kind's default (upstream's
+ * deletionFinalizersForGarbageCollection). Whether they changed. */
+static bool set_gc_finalizers(struct request *r, struct val *meta)
+{
+    const struct request_options *o = &r->options;
+    const struct val *have = val_get(meta, N(finalizers));
+    enum propagation usual = kind_strategy(r->kind)->propagation;
+    if (usual == PROPAGATE_NONE)
+        return false;
+    bool orphan, foreground = false;
+    if (o->orphan != NOT_SAID) {
+        orphan = o->orphan == SAID_YES;
+    } else if (o->propagation.n) {
+        orphan = str_eq(o->propagation, S("Orphan"));
+        foreground = str_eq(o->propagation, S("Foreground"));
+    } else {
+        foreground = has_text(have, foreground_finalizer);
+        orphan = has_text(have, orphan_finalizer) || (!foreground && usual == PROPAGATE_ORPHAN);
+    }
+    struct val list = val_list();
+    val_each_item (it, have) {
+        if (!str_eq(val_text(it), orphan_finalizer) && !str_eq(val_text(it), foreground_finalizer))
+            val_add(&r->arena, &list, *it);
+    }
+    if (orphan)
+        val_add(&r->arena, &list, val_str_borrowed(orphan_finalizer));
+    if (foreground)
+        val_add(&r->arena, &list, val_str_borrowed(foreground_finalizer));
+    if (val_len(&list) == val_len(have) && orphan == has_text(have, orphan_finalizer) &&
+        foreground == has_text(have, foreground_finalizer))
+        return false;
+    if (val_len(&list))
+        val_set(&r->arena, meta, N(finalizers), list);
+    else
+        val_del(meta, N(finalizers));
+    return true;
+}
+
+static void grow_generation(struct request *r, struct val *meta)
+{
+    int64_t g = val_num_at(meta, 0, N(generation));
+    if (g > 0)
+        val_set_num(&r->arena, meta, N(generation), g + 1);
+}
+
+static void mark(struct request *r, struct val *meta, int64_t at, int64_t grace)
+{
+    val_set_text(&r->arena, meta, N(deletionTimestamp), time_text(&r->arena, at));
+    val_set_num(&r->arena, meta, N(deletionGracePeriodSeconds), grace);
+}
+
+static bool check_preconditions(struct request *r, const struct obj *cur)
+{
+    struct str uid = r->options.expect_uid, rev = r->options.expect_rev;
+    if (uid.p && !str_eq(uid, cur->uid))
+        return fail_precondition(r,
+                                 "the UID in the precondition (" STR_FMT
+                                 ") does not match the UID in record (" STR_FMT
+                                 "). The object might have been deleted and then recreated",
+                                 STR_ARG(uid), STR_ARG(cur->uid));
+    int64_t want;
+    if (rev.p && !(str_to_i64(rev, 0, INT64_MAX, &want) && want == cur->rev))
+        return fail_precondition(
+            r,
+            "the ResourceVersion in the precondition (" STR_FMT
+            ") does not match the ResourceVersion in record (%lld). The object might have been modified",
+            STR_ARG(rev), (long long)cur->rev);
+    return true;
+}
+
+enum graceful { NOT_GRACEFUL, GRACEFUL, GRACEFUL_PENDING };
+
+/* Pods only: sets deletionTimestamp and grace (upstream's rest.BeforeDelete). */
+static enum graceful before_delete(struct request *r, struct obj *cur, struct val *meta, int64_t *grace)
+{
+    if (cur->kind != K(Pod))
+        return NOT_GRACEFUL;
+    int64_t now = clock_real() / NS_PER_S * NS_PER_S;
+    bool said = r->options.grace_said;
+    int64_t asked = r->options.grace_s < 0 ? 1 : r->options.grace_s, at;
+    if (val_get(meta, N(deletionTimestamp))) {
+        int64_t have = val_num_at(meta, 0, N(deletionGracePeriodSeconds));
+        if (!said || asked >= have || !time_parse(val_text_at(meta, N(deletionTimestamp)), &at)) {
+            *grace = have;
+            return have || !said ? GRACEFUL_PENDING : GRACEFUL;
+        }
+        mark(r, meta, at - (have - asked) * NS_PER_S, asked);
+        *grace = asked;
+        return GRACEFUL;
+    }
+    *grace = kind_delete_grace(cur->kind, &cur->tree, said, r->options.grace_s);
+    mark(r, meta, now + *grace * NS_PER_S, *grace);
+    grow_generation(r, meta);
+    return GRACEFUL;
+}
+
+static void mark_now(struct request *r, struct val *meta)
+{
+    int64_t now = clock_real() / NS_PER_S * NS_PER_S, at;
+    bool marked = val_get(meta, N(deletionTimestamp));
+    if (!marked)
+        grow_generation(r, meta);
+    if (!marked || (time_parse(val_text_at(meta, N(deletionTimestamp)), &at) && at > now))
+        mark(r, meta, now, 0);
+    val_set_num(&r->arena, meta, N(deletionGracePeriodSeconds), 0);
+}
+
+/* 202 where the client asked in the old way for a deletion that has not happened yet. */
+static int code_not_gone(const struct request *r)
+{
+    return r->options.orphan == SAID_NO ? 202 : 200;
+}
+
+static void delete_object(struct request *r, struct obj *cur)
+{
+    struct arena *a = &r->arena;
+    struct val tree = val_copy(a, &cur->tree), *meta = val_need_map(a, &tree, N(metadata));
+    int64_t grace = 0;
+    bool gc = set_gc_finalizers(r, meta);
+    enum graceful g = before_delete(r, cur, meta, &grace);
+    if (g == GRACEFUL_PENDING && !gc) {
+        answer_obj(r, 200, cur);
+        request_finish(r);
+        return;
+    }
+    bool finalizers = val_len(val_get(meta, N(finalizers))) > 0;
+    if (cur->kind == K(Namespace) && val_len(val_at(&tree, N(spec), N(finalizers)))) {
+        finalizers = true;
+        if (!obj_deleting(cur))
+            val_set_text(a, val_need_map(a, &tree, N(status)), N(phase), S("Terminating"));
+    }
+    if (g == NOT_GRACEFUL && finalizers) {
+        bool was = obj_deleting(cur);
+        if (cur->kind == K(Namespace)) {
+            if (!was) {
+                int64_t now = clock_real() / NS_PER_S * NS_PER_S;
+                val_set_text(a, meta, N(deletionTimestamp), time_text(a, now));
+            }
+        } else {
+            mark_now(r, meta);
+        }
+    }
+    bool stays = finalizers || (g != NOT_GRACEFUL && grace > 0);
+    if (stays && val_equal(&tree, &cur->tree)) {
+        answer_obj(r, code_not_gone(r), cur);
+        request_finish(r);
+        return;
+    }
+    if (stays) {
+        write_raw(r, cur, &tree, code_not_gone(r));
+        return;
+    }
+    AUTO(obj_unref) struct obj *gone = obj_new(cur->kind, &tree, cur->rev);
+    if (r->options.dry_run) {
+        if (kind_strategy(r->kind)->returns_object)
+            answer_obj(r, 200, gone);
+        else
+            answer_tree(r, 200, T(meta_v1_Status), status_deleted(r, gone));
+        request_finish(r);
+        return;
+    }
+    write_delete(r, cur, gone, 200);
+}
+
+static void step_delete(struct request *r)
+{
+    struct obj *cur = write_current(r);
+    if (!cur)
+        goto failed;
+    struct admission x = {
+        .r = r, .verb = VERB_DELETE, .kind = r->kind, .ns = r->ns, .name = r->name, .sub = r->sub, .old = &cur->tree};
+    if (!check_preconditions(r, cur) || !admit_validate(&x))
+        goto failed;
+    delete_object(r, cur);
+    return;
+failed:
+    request_finish(r);
+}
+
+void verb_delete(struct request *r)
+{
+    write_turn(r, step_delete);
+}
+
+/* --- deletecollection: one delete after another; the answer is the list of what was deleted --- */
+
+struct collection {
+    struct request *parent;
+    struct request one;
+    struct obj **items; /* counted; the answer's in the end */
+    size_t n, at;
+    int64_t rev;
+};
+
+static void next_one(struct collection *c);
+
+static void one_done(struct request *one)
+{
+    struct collection *c = container_of(one, struct collection, one);
+    struct request *r = c->parent;
+    bool failed = one->answer.type == ANSWER_FAILED && one->answer.fail.code != 404;
+    if (failed) {
+        struct failure f = one->answer.fail;
+        fail_plain(r, f.code, STR_FMT, STR_ARG(f.message));
+        r->answer.fail.reason = f.reason;
+        r->answer.fail.details = f.details;
+        r->answer.fail.name = str_dup(&r->arena, f.name);
+        r->answer.fail.group = str_dup(&r->arena, f.group);
+        r->answer.fail.kind = str_dup(&r->arena, f.kind);
+    }
+    request_fini(one);
+    if (!failed) {
+        next_one(c);
+        return;
+    }
+    for (size_t i = 0; i < c->n; i++)
+        obj_unref(c->items[i]);
+    mem_free(c->items);
+    request_finish(r);
+}
+
+static void next_one(struct collection *c)
+{
+    struct request *r = c->parent;
+    if (c->at == c->n) {
+        struct answer *out = &r->answer;
+        out->type = ANSWER_LIST;
+        out->code = 200;
+        out->items = c->items;
+        out->n = c->n;
+        out->rev = c->rev;
+        request_finish(r);
+        return;
+    }
+    struct obj *o = c->items[c->at++];
+    request_init(&c->one, r->server, r->server->loop, one_done);
+    request_for(&c->one, VERB_DELETE, r->kind, o->ns, o->name, S(""));
+    c->one.user = r->user;
+    c->one.options = r->options;
+    c->one.internal = true; /* the collection was authorized */
+    verb_delete(&c->one);
+}
+
+void verb_delete_collection(struct request *r)
+{
+    struct filter f;
+    if (!filter_of(r, &f)) {
+        request_finish(r);
+        return;
+    }
+    struct collection *c = ARENA_NEW(&r->arena, struct collection);
+    ARRAY(struct obj *) items = {0};
+    AUTO(store_snapshot_fini) struct store_snapshot snap = objects_snapshot(r->server);
+    struct str prefix = object_prefix(&r->arena, r->kind);
+    if (r->kind->namespaced && r->ns.n)
+        prefix = arena_fmt(&r->arena, STR_FMT STR_FMT "/", STR_ARG(prefix), STR_ARG(r->ns));
+    struct store_iter it;
+    for (struct store_entry *e = store_first(&it, &snap, prefix, STR_NONE); e; e = store_next(&it)) {
+        if (r->options.limit > 0 && items.n == (size_t)r->options.limit)
+            break;
+        struct obj *o = object_as(r->kind, object_of(e));
+        if (filter_matches(&f, r->kind, o))
+            array_push(&items, o);
+        else
+            obj_unref(o);
+    }
+    *c = (struct collection){.parent = r, .items = items.p, .n = items.n, .rev = snap.rev};
+    next_one(c);
+}

@@ -1,0 +1,336 @@
+#include "api/codec.h"
+#include "server/sites.h"
+
+/* What is served, as clients ask for it: group by group (meta/v1 APIGroup, APIResourceList), or all in one
+ * (apidiscovery.k8s.io/v2, KEP-3352). Kinds stand in discovery order: those of one group version in a row. */
+
+static const char *const verb_texts[] = {"create", "delete", "deletecollection", "get",
+                                         "list",   "patch",  "update",           "watch"};
+static const unsigned verb_bits[] = {VERB_CREATE, VERB_DELETE, VERB_DELETECOLLECTION, VERB_GET,
+                                     VERB_LIST,   VERB_PATCH,  VERB_UPDATE,           VERB_WATCH};
+
+static struct val verbs_of(struct arena *a, unsigned verbs)
+{
+    struct val list = val_list();
+    for (size_t i = 0; i < countof(verb_bits); i++)
+        if (verbs & verb_bits[i])
+            val_add(a, &list, val_str_borrowed(str_of(verb_texts[i])));
+    return list;
+}
+
+static struct val texts_of(struct arena *a, const char *const *texts)
+{
+    struct val list = val_list();
+    for (; texts && *texts; texts++)
+        val_add(a, &list, val_str_borrowed(str_of(*texts)));
+    return list;
+}
+
+bool group_known(struct str group)
+{
+    for (size_t i = 0; i < nkinds; i++)
+        if (str_eq(kinds[i]->group, group))
+            return true;
+    return false;
+}
+
+static bool version_known(struct str group, struct str version)
+{
+    for (size_t i = 0; i < nkinds; i++)
+        if (str_eq(kinds[i]->group, group) && str_eq(kinds[i]->version, version))
+            return true;
+    return false;
+}
+
+static void head(struct arena *a, struct val *v, const char *kind, const char *version)
+{
+    val_set_text(a, v, N(kind), str_of(kind));
+    if (version)
+        val_set_text(a, v, N(apiVersion), str_of(version));
+}
+
+/* --- APIResourceList --- */
+
+static int by_name(const void *x, const void *y)
+{
+    const struct kind *const *a = x, *const *b = y;
+    return str_cmp((*a)->plural, (*b)->plural);
+}
+
+static size_t kinds_of(struct str group, struct str version, const struct kind **out, size_t room)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < nkinds && n < room; i++)
+        if (str_eq(kinds[i]->group, group) && str_eq(kinds[i]->version, version))
+            out[n++] = kinds[i];
+    qsort(out, n, sizeof *out, by_name);
+    return n;
+}
+
+static int by_sub(const void *x, const void *y)
+{
+    const struct subresource *const *a = x, *const *b = y;
+    return strcmp((*a)->name, (*b)->name);
+}
+
+static size_t subs_of(const struct kind *k, const struct subresource **out, size_t room)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < k->nsubs && n < room; i++)
+        out[n++] = &k->subs[i];
+    qsort(out, n, sizeof *out, by_sub);
+    return n;
+}
+
+static struct val resource_list(struct arena *a, struct str group, struct str version)
+{
+    struct val v = val_map();
+    head(a, &v, "APIResourceList", "v1");
+    val_set_text(a, &v, N(groupVersion),
+                 group.n ? arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(group), STR_ARG(version)) : version);
+    struct val *list = val_set(a, &v, N(resources), val_list());
+    const struct kind *all[128];
+    size_t n = kinds_of(group, version, all, countof(all));
+    for (size_t i = 0; i < n; i++) {
+        const struct kind *k = all[i];
+        struct val *r = val_add(a, list, val_map());
+        val_set_text(a, r, N(name), k->plural);
+        val_set_text(a, r, N(singularName), k->singular);
+        val_set_bool(a, r, N(namespaced), k->namespaced);
+        val_set_text(a, r, N(kind), k->kind);
+        val_set(a, r, N(verbs), verbs_of(a, k->verbs));
+        if (k->short_names && k->short_names[0])
+            val_set(a, r, N(shortNames), texts_of(a, k->short_names));
+        if (k->categories && k->categories[0])
+            val_set(a, r, N(categories), texts_of(a, k->categories));
+        if (k->storage_hash)
+            val_set_text(a, r, N(storageVersionHash), str_of(k->storage_hash));
+        const struct subresource *subs[32];
+        size_t nsubs = subs_of(k, subs, countof(subs));
+        for (size_t s = 0; s < nsubs; s++) {
+            struct val *e = val_add(a, list, val_map());
+            val_set_text(a, e, N(name), arena_fmt(a, STR_FMT "/%s", STR_ARG(k->plural), subs[s]->name));
+            val_set_text(a, e, N(singularName), S(""));
+            val_set_bool(a, e, N(namespaced), k->namespaced);
+            if (subs[s]->version && (subs[s]->group || subs[s]->version)) {
+                if (subs[s]->group && *subs[s]->group)
+                    val_set_text(a, e, N(group), str_of(subs[s]->group));
+                val_set_text(a, e, N(version), str_of(subs[s]->version));
+            }
+            val_set_text(a, e, N(kind), subs[s]->kind ? str_of(subs[s]->kind) : k->kind);
+            val_set(a, e, N(verbs), verbs_of(a, subs[s]->verbs));
+        }
+    }
+    return v;
+}
+
+/* --- APIGroup --- */
+
+static struct val version_entry(struct arena *a, const struct kind *k)
+{
+    struct val e = val_map();
+    val_set_text(a, &e, N(groupVersion), k->api_version);
+    val_set_text(a, &e, N(version), k->version);
+    return e;
+}
+
+static struct val group_of(struct arena *a, struct str group)
+{
+    struct val g = val_map(), versions = val_list();
+    val_set_text(a, &g, N(name), group);
+    const struct kind *last = NULL;
+    for (size_t i = 0; i < nkinds; i++) {
+        const struct kind *k = kinds[i];
+        if (!str_eq(k->group, group) || (last && str_eq(last->version, k->version)))
+            continue;
+        val_add(a, &versions, version_entry(a, k));
+        last = k;
+    }
+    struct val preferred = val_copy(a, val_item(&versions, 0));
+    val_set(a, &g, N(versions), versions);
+    val_set(a, &g, N(preferredVersion), preferred);
+    return g;
+}
+
+/* Each group once, in order; the core's first. */
+static size_t groups(struct str *out, size_t room)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < nkinds; i++) {
+        bool seen = false;
+        for (size_t k = 0; k < n; k++)
+            seen |= str_eq(out[k], kinds[i]->group);
+        if (!seen && n < room)
+            out[n++] = kinds[i]->group;
+    }
+    return n;
+}
+
+/* --- apidiscovery.k8s.io/v2 --- */
+
+static struct val gvk(struct arena *a, struct str group, struct str version, struct str kind)
+{
+    struct val v = val_map();
+    val_set_text(a, &v, N(group), group);
+    val_set_text(a, &v, N(version), version);
+    val_set_text(a, &v, N(kind), kind);
+    return v;
+}
+
+static struct val group_discovery(struct arena *a, struct str group)
+{
+    struct val g = val_map();
+    struct val *meta = val_set(a, &g, N(metadata), val_map());
+    if (group.n)
+        val_set_text(a, meta, N(name), group);
+    val_set(a, meta, N(creationTimestamp), VAL_NONE);
+    struct val *versions = val_set(a, &g, N(versions), val_list());
+    const struct kind *last = NULL;
+    for (size_t i = 0; i < nkinds; i++) {
+        const struct kind *first = kinds[i];
+        if (!str_eq(first->group, group) || (last && str_eq(last->version, first->version)))
+            continue;
+        last = first;
+        struct val *v = val_add(a, versions, val_map());
+        val_set_text(a, v, N(version), first->version);
+        struct val *list = val_set(a, v, N(resources), val_list());
+        const struct kind *all[128];
+        size_t n = kinds_of(group, first->version, all, countof(all));
+        for (size_t j = 0; j < n; j++) {
+            const struct kind *k = all[j];
+            struct val *r = val_add(a, list, val_map());
+            val_set_text(a, r, N(resource), k->plural);
+            val_set(a, r, N(responseKind), gvk(a, group, k->version, k->kind));
+            val_set_text(a, r, N(scope), k->namespaced ? S("Namespaced") : S("Cluster"));
+            val_set_text(a, r, N(singularResource), k->singular);
+            val_set(a, r, N(verbs), verbs_of(a, k->verbs));
+            if (k->short_names && k->short_names[0])
+                val_set(a, r, N(shortNames), texts_of(a, k->short_names));
+            if (k->categories && k->categories[0])
+                val_set(a, r, N(categories), texts_of(a, k->categories));
+            const struct subresource *subs[32];
+            size_t nsubs = subs_of(k, subs, countof(subs));
+            if (!nsubs)
+                continue;
+            struct val *sl = val_set(a, r, N(subresources), val_list());
+            for (size_t s = 0; s < nsubs; s++) {
+                struct val *e = val_add(a, sl, val_map());
+                val_set_text(a, e, N(subresource), str_of(subs[s]->name));
+                bool own = subs[s]->version;
+                val_set(a, e, N(responseKind),
+                        gvk(a,
+                            own && subs[s]->group ? str_of(subs[s]->group)
+                            : own                 ? S("")
+                                                  : group,
+                            own ? str_of(subs[s]->version) : k->version,
+                            subs[s]->kind ? str_of(subs[s]->kind) : k->kind));
+                val_set(a, e, N(verbs), verbs_of(a, subs[s]->verbs));
+            }
+        }
+        val_set_text(a, v, N(freshness), S("Current"));
+    }
+    return g;
+}
+
+static bool aggregated(struct site_call *c)
+{
+    struct negotiated n;
+    struct err err = ERR;
+    return negotiate(http_header(&c->http->headers, S("Accept")), OFFER_DISCOVERY, &n, &err) &&
+           n.form == FORM_DISCOVERY;
+}
+
+static void respond_aggregated(struct site_call *c, bool core)
+{
+    struct arena *a = c->arena;
+    struct val v = val_map();
+    head(a, &v, "APIGroupDiscoveryList", "apidiscovery.k8s.io/v2");
+    val_set(a, &v, N(metadata), val_map());
+    struct val *items = val_set(a, &v, N(items), val_list());
+    struct str all[64];
+    size_t n = groups(all, countof(all));
+    for (size_t i = 0; i < n; i++)
+        if (core == !all[i].n)
+            val_add(a, items, group_discovery(a, all[i]));
+    site_respond(c, T(apidiscovery_v2_APIGroupDiscoveryList), v);
+}
+
+static void no_resource(struct site_call *c)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    strbuf_addz(&b,
+                "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"message\":\"the "
+                "server could not find the requested resource\",\"reason\":\"NotFound\",\"details\":{},"
+                "\"code\":404}\n");
+    http_respond(c->http, 404, S("application/json"), strbuf_str(&b));
+}
+
+/* --- the pages --- */
+
+void site_discovery_api(struct site_call *c)
+{
+    struct arena *a = c->arena;
+    struct str rest = str_sub(c->path, sizeof "/api" - 1, c->path.n);
+    if (rest.n) {
+        rest = str_sub(rest, 1, rest.n);
+        if (!version_known(S(""), rest)) {
+            no_resource(c);
+            return;
+        }
+        site_respond(c, T(meta_v1_APIResourceList), resource_list(a, S(""), rest));
+        return;
+    }
+    if (aggregated(c)) {
+        respond_aggregated(c, true);
+        return;
+    }
+    struct val v = val_map();
+    head(a, &v, "APIVersions", NULL);
+    struct val *versions = val_set(a, &v, N(versions), val_list());
+    val_add(a, versions, val_str_borrowed(S("v1")));
+    struct val *list = val_set(a, &v, N(serverAddressByClientCIDRs), val_list()), *e = val_add(a, list, val_map());
+    val_set_text(a, e, N(clientCIDR), S("0.0.0.0/0"));
+    val_set_text(a, e, N(serverAddress), c->http->host);
+    site_respond(c, T(meta_v1_APIVersions), v);
+}
+
+void site_discovery_apis(struct site_call *c)
+{
+    if (aggregated(c)) {
+        respond_aggregated(c, false);
+        return;
+    }
+    struct arena *a = c->arena;
+    struct val v = val_map();
+    head(a, &v, "APIGroupList", "v1");
+    struct val *list = val_set(a, &v, N(groups), val_list());
+    struct str all[64];
+    size_t n = groups(all, countof(all));
+    for (size_t i = 0; i < n; i++)
+        if (all[i].n)
+            val_add(a, list, group_of(a, all[i]));
+    site_respond(c, T(meta_v1_APIGroupList), v);
+}
+
+void site_discovery_group(struct site_call *c)
+{
+    struct arena *a = c->arena;
+    struct str rest = str_sub(c->path, sizeof "/apis/" - 1, c->path.n), group, version;
+    bool versioned = str_split(rest, '/', &group, &version);
+    if (!group_known(group) || !group.n) {
+        http_respond(c->http, 404, S("text/plain; charset=utf-8"), S("404 page not found\n"));
+        return;
+    }
+    if (versioned && !version_known(group, version)) {
+        no_resource(c);
+        return;
+    }
+    struct val v;
+    if (versioned) {
+        site_respond(c, T(meta_v1_APIResourceList), resource_list(a, group, version));
+        return;
+    }
+    v = group_of(a, group);
+    head(a, &v, "APIGroup", "v1");
+    site_respond(c, T(meta_v1_APIGroup), v);
+}

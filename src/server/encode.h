@@ -1,0 +1,15 @@
+/* encode.h - objects in the forms that clients ask for. Any thread. */
+#pragma once
+#include "server/negotiate.h"
+#include "server/request.h"
+
+/* The object's tree with its resourceVersion, in the arena (shares what it can with the object). */
+struct val object_tree(struct arena *a, const struct obj *o);
+enum include { INCLUDE_METADATA, INCLUDE_NONE, INCLUDE_OBJECT };
+/* A Table of some objects; columns NULL-able for the later events of a watch. */
+struct val table_of(struct arena *a, const struct kind *k, struct obj *const *items, size_t n, enum include include,
+                    bool columns);
+struct val metadata_of(struct arena *a, const struct obj *o);
+/* Adds a tree of a type in a media type; protobuf with its envelope. */
+void encode_tree(struct strbuf *b, enum media media, const struct type *t, const struct val *v);
+void encode_obj(struct strbuf *b, enum media media, struct obj *o);

@@ -1,0 +1,858 @@
+#include "server/front.h"
+#include "api/codec.h"
+#include "server/authn.h"
+#include "server/encode.h"
+#include "server/fail.h"
+#include "server/limits.h"
+#include "server/metrics.h"
+#include "server/negotiate.h"
+#include "server/nodeproxy.h"
+#include "server/options.h"
+#include "server/path.h"
+#include "server/rbac.h"
+#include "server/sites.h"
+#include "server/watch.h"
+#include "wire/pb.h"
+
+#define MAX_ANSWER ((size_t)1 << 31)
+
+/* One request over HTTP. */
+struct exchange {
+    struct request r;
+    struct http_request *http;
+    struct user user;
+    struct negotiated form;
+    enum include include;
+    struct str rest; /* of the path, behind the subresource */
+    /* a list on its way out */
+    size_t sent;
+    /* a watch */
+    struct watching watch;
+    bool columns_sent;
+    bool watching;
+};
+
+static void exchange_free(struct exchange *x)
+{
+    request_fini(&x->r);
+    mem_free(x);
+}
+
+/* --- answers --- */
+
+static struct str content_type(const struct exchange *x, bool stream)
+{
+    if (stream && x->form.media == MEDIA_PROTOBUF)
+        return S("application/vnd.kubernetes.protobuf;stream=watch");
+    return media_name(x->form.media);
+}
+
+static void respond(struct exchange *x, int status, struct str type, struct strbuf *body)
+{
+    struct http_request *h = x->http;
+    array_each (it, &x->r.answer.warnings) {
+        AUTO(strbuf_fini) struct strbuf w = STRBUF(STRBUF_TEXT);
+        strbuf_addz(&w, "299 - \"");
+        for (size_t i = 0; i < it->n; i++) {
+            if (it->p[i] == '"' || it->p[i] == '\\')
+                strbuf_addc(&w, '\\');
+            strbuf_addc(&w, (unsigned char)it->p[i] < 32 ? ' ' : it->p[i]);
+        }
+        strbuf_addc(&w, '"');
+        http_set(h, S("Warning"), strbuf_str(&w));
+    }
+    if (body->over) {
+        http_respond(h, 500, S("text/plain"), S("the answer is too large: ask for less, with limit and selectors\n"));
+    } else {
+        struct buf *b = buf_take(body);
+        http_respond_buf(h, status, type, b);
+        buf_unref(b);
+    }
+    exchange_free(x);
+}
+
+static void respond_failed(struct exchange *x)
+{
+    struct failure *f = &x->r.answer.fail;
+    AUTO(strbuf_fini) struct strbuf body = STRBUF(MAX_ANSWER);
+    struct val v = status_of(&x->r);
+    if (x->r.answer.continued.n)
+        val_set_text(&x->r.arena, val_need_map(&x->r.arena, &v, N(metadata)), N(continue), x->r.answer.continued);
+    enum media m = x->form.media;
+    if (f->retry_after_s) {
+        char text[16];
+        snprintf(text, sizeof text, "%d", f->retry_after_s);
+        http_set(x->http, S("Retry-After"), str_of(text));
+    }
+    if (f->challenge)
+        http_set(x->http, S("WWW-Authenticate"), str_of(f->challenge));
+    encode_tree(&body, m, T(meta_v1_Status), &v);
+    respond(x, f->code, media_name(m), &body);
+}
+
+static void page_not_found(struct exchange *x)
+{
+    http_respond(x->http, 404, S("text/plain; charset=utf-8"), S("404 page not found\n"));
+    exchange_free(x);
+}
+
+static void set_list_meta(struct arena *a, struct val *v, const struct answer *ans)
+{
+    struct val *meta = val_need_map(a, v, N(metadata));
+    val_set_text(a, meta, N(resourceVersion), arena_fmt(a, "%lld", (long long)ans->rev));
+    if (ans->continued.n)
+        val_set_text(a, meta, N(continue), ans->continued);
+    if (ans->remaining >= 0)
+        val_set_num(a, meta, N(remainingItemCount), ans->remaining);
+}
+
+/* An object inside a list has no kind and apiVersion of its own. */
+static void add_item(struct strbuf *b, struct obj *o)
+{
+    struct str text = obj_encoded(o, ENC_JSON);
+    char head[300];
+    int n = snprintf(head, sizeof head, "{\"kind\":\"" STR_FMT "\",\"apiVersion\":\"" STR_FMT "\"",
+                     STR_ARG(o->kind->kind), STR_ARG(o->kind->api_version));
+    struct str prefix = {head, (size_t)n};
+    if (!str_starts(text, prefix)) {
+        strbuf_add(b, text);
+        return;
+    }
+    text = str_sub(text, prefix.n, text.n);
+    strbuf_addc(b, '{');
+    strbuf_add(b, text.n && text.p[0] == ',' ? str_sub(text, 1, text.n) : text);
+}
+
+static void list_head(struct exchange *x, struct strbuf *b)
+{
+    struct arena *a = &x->r.arena;
+    struct val v = val_map();
+    set_list_meta(a, &v, &x->r.answer);
+    strbuf_addf(b, "{\"kind\":\"" STR_FMT "\",\"apiVersion\":\"" STR_FMT "\",\"metadata\":",
+                STR_ARG(x->r.kind->list_kind), STR_ARG(x->r.kind->api_version));
+    json_encode(b, val_get(&v, N(metadata)));
+    strbuf_addz(b, ",\"items\":[");
+}
+
+enum { LIST_AT_ONCE = 200 };
+
+/* Sends items as long as the client takes them. */
+static void list_more(struct exchange *x)
+{
+    struct answer *ans = &x->r.answer;
+    while (x->sent < ans->n && !x->http->gone) {
+        if (http_over_high(x->http))
+            return; /* goes on when it has drained */
+        AUTO(strbuf_fini) struct strbuf b = STRBUF(MAX_ANSWER);
+        for (size_t i = 0; i < LIST_AT_ONCE && x->sent < ans->n; i++) {
+            if (x->sent)
+                strbuf_addc(&b, ',');
+            add_item(&b, ans->items[x->sent++]);
+        }
+        struct buf *out = buf_take(&b);
+        http_write_buf(x->http, out);
+        buf_unref(out);
+    }
+    http_write(x->http, S("]}\n"));
+    http_end(x->http);
+    exchange_free(x);
+}
+
+static void list_drained(struct http_request *h)
+{
+    list_more(h->user);
+}
+
+static void respond_list_json(struct exchange *x)
+{
+    struct answer *ans = &x->r.answer;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(MAX_ANSWER);
+    list_head(x, &b);
+    if (ans->n <= LIST_AT_ONCE) {
+        for (size_t i = 0; i < ans->n; i++) {
+            if (i)
+                strbuf_addc(&b, ',');
+            add_item(&b, ans->items[i]);
+        }
+        strbuf_addz(&b, "]}\n");
+        respond(x, ans->code, media_name(MEDIA_JSON), &b);
+        return;
+    }
+    x->http->on_drained = list_drained;
+    http_start(x->http, 200, media_name(MEDIA_JSON), -1);
+    http_write(x->http, strbuf_str(&b));
+    list_more(x);
+}
+
+static void respond_list_pb(struct exchange *x)
+{
+    struct answer *ans = &x->r.answer;
+    struct arena *a = &x->r.arena;
+    AUTO(strbuf_fini) struct strbuf raw = STRBUF(MAX_ANSWER), b = STRBUF(MAX_ANSWER);
+    struct val v = val_map();
+    set_list_meta(a, &v, ans);
+    AUTO(strbuf_fini) struct strbuf meta = STRBUF(STRBUF_TEXT);
+    type_encode_pb(&meta, T(meta_v1_ListMeta), val_get(&v, N(metadata)));
+    pb_add_bytes(&raw, 1, strbuf_str(&meta));
+    for (size_t i = 0; i < ans->n; i++)
+        pb_add_bytes(&raw, 2, obj_encoded(ans->items[i], ENC_PROTOBUF));
+    pb_wrap(&b, x->r.kind->api_version, x->r.kind->list_kind, strbuf_str(&raw));
+    respond(x, ans->code, media_name(MEDIA_PROTOBUF), &b);
+}
+
+static void respond_list(struct exchange *x)
+{
+    struct answer *ans = &x->r.answer;
+    struct arena *a = &x->r.arena;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(MAX_ANSWER);
+    struct val v;
+    switch (x->form.form) {
+    case FORM_TABLE:
+        v = table_of(a, x->r.kind, ans->items, ans->n, x->include, true);
+        set_list_meta(a, &v, ans);
+        encode_tree(&b, x->form.media == MEDIA_PROTOBUF ? MEDIA_JSON : x->form.media, T(meta_v1_Table), &v);
+        break;
+    case FORM_METADATA_LIST:
+        v = val_map();
+        val_set_text(a, &v, N(kind), S("PartialObjectMetadataList"));
+        val_set_text(a, &v, N(apiVersion), S("meta.k8s.io/v1"));
+        set_list_meta(a, &v, ans);
+        struct val *items = val_set(a, &v, N(items), ans->n ? val_list() : VAL_NONE);
+        for (size_t i = 0; i < ans->n; i++)
+            val_add(a, items, metadata_of(a, ans->items[i]));
+        encode_tree(&b, x->form.media, T(meta_v1_PartialObjectMetadataList), &v);
+        break;
+    case FORM_METADATA:
+        fail_plain(&x->r, 406,
+                   "you requested PartialObjectMetadata, but the requested object is a list (*core." STR_FMT ")",
+                   STR_ARG(x->r.kind->list_kind));
+        x->r.answer.fail.reason = "NotAcceptable";
+        respond_failed(x);
+        return;
+    case FORM_PLAIN:
+    case FORM_DISCOVERY:
+        if (x->form.media == MEDIA_JSON) {
+            respond_list_json(x);
+            return;
+        }
+        if (x->form.media == MEDIA_PROTOBUF) {
+            respond_list_pb(x);
+            return;
+        }
+        v = val_map();
+        val_set_text(a, &v, N(apiVersion), x->r.kind->api_version);
+        val_set_text(a, &v, N(kind), x->r.kind->list_kind);
+        set_list_meta(a, &v, ans);
+        struct val *list = val_set(a, &v, N(items), val_list());
+        for (size_t i = 0; i < ans->n; i++)
+            val_add(a, list, object_tree(a, ans->items[i]));
+        encode_tree(&b, x->form.media, x->r.kind->list_type, &v);
+        break;
+    }
+    respond(x, ans->code, media_name(x->form.media), &b);
+}
+
+static void respond_obj(struct exchange *x)
+{
+    struct answer *ans = &x->r.answer;
+    struct arena *a = &x->r.arena;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(MAX_ANSWER);
+    struct val v;
+    switch (x->form.form) {
+    case FORM_TABLE:
+        v = table_of(a, ans->obj->kind, &ans->obj, 1, x->include, true);
+        if (ans->obj->rev)
+            val_set_text(a, val_need_map(a, &v, N(metadata)), N(resourceVersion),
+                         arena_fmt(a, "%lld", (long long)ans->obj->rev));
+        encode_tree(&b, x->form.media == MEDIA_PROTOBUF ? MEDIA_JSON : x->form.media, T(meta_v1_Table), &v);
+        break;
+    case FORM_METADATA:
+        v = metadata_of(a, ans->obj);
+        encode_tree(&b, x->form.media, T(meta_v1_PartialObjectMetadata), &v);
+        break;
+    case FORM_METADATA_LIST:
+        fail_plain(&x->r, 406,
+                   "you requested PartialObjectMetadataList, but the requested object is not a list (*core." STR_FMT
+                   ")",
+                   STR_ARG(ans->obj->kind->kind));
+        x->r.answer.fail.reason = "NotAcceptable";
+        respond_failed(x);
+        return;
+    case FORM_PLAIN:
+    case FORM_DISCOVERY: encode_obj(&b, x->form.media, ans->obj); break;
+    }
+    respond(x, ans->code, media_name(x->form.media), &b);
+}
+
+static void answered(struct request *r)
+{
+    struct exchange *x = container_of(r, struct exchange, r);
+    switch (r->answer.type) {
+    case ANSWER_OBJECT: respond_obj(x); return;
+    case ANSWER_LIST: respond_list(x); return;
+    case ANSWER_TREE: {
+        AUTO(strbuf_fini) struct strbuf b = STRBUF(MAX_ANSWER);
+        encode_tree(&b, x->form.media, r->answer.tree_type, &r->answer.tree);
+        respond(x, r->answer.code, media_name(x->form.media), &b);
+        return;
+    }
+    case ANSWER_FAILED:
+    case ANSWER_NONE: respond_failed(x); return;
+    }
+}
+
+/* --- watches --- */
+
+static void frame_json(struct strbuf *b, enum watch_type type, struct str object)
+{
+    strbuf_addf(b, "{\"type\":\"%s\",\"object\":", watch_type_names[type]);
+    strbuf_add(b, object.n && object.p[object.n - 1] == '\n' ? str_sub(object, 0, object.n - 1) : object);
+    strbuf_addz(b, "}\n");
+}
+
+/* uint32 length, then meta.v1.WatchEvent{1 type, 2 RawExtension{1 raw}} */
+static void frame_pb(struct strbuf *b, const char *type, struct str enveloped)
+{
+    AUTO(strbuf_fini) struct strbuf ext = STRBUF(MAX_ANSWER), event = STRBUF(MAX_ANSWER);
+    pb_add_bytes(&ext, 1, enveloped);
+    pb_add_bytes(&event, 1, str_of(type));
+    pb_add_bytes(&event, 2, strbuf_str(&ext));
+    unsigned char n[4] = {(unsigned char)(event.n >> 24), (unsigned char)(event.n >> 16),
+                          (unsigned char)(event.n >> 8), (unsigned char)event.n};
+    strbuf_add(b, (struct str){(char *)n, 4});
+    strbuf_add(b, strbuf_str(&event));
+}
+
+static void frame(struct exchange *x, struct strbuf *b, const char *type, struct str body)
+{
+    if (x->form.media == MEDIA_PROTOBUF) {
+        frame_pb(b, type, body);
+    } else {
+        strbuf_addf(b, "{\"type\":\"%s\",\"object\":", type);
+        strbuf_add(b, body.n && body.p[body.n - 1] == '\n' ? str_sub(body, 0, body.n - 1) : body);
+        strbuf_addz(b, "}\n");
+    }
+}
+
+static void watch_over(struct exchange *x, bool in_order)
+{
+    watching_stop(&x->watch);
+    metrics_watches(x->r.server, -1);
+    if (in_order)
+        http_end(x->http);
+    else
+        http_abort(x->http);
+    exchange_free(x);
+}
+
+static void watch_gone(struct http_request *h)
+{
+    watch_over(h->user, false);
+}
+
+/* A bookmark is an object of the kind with nothing but its revision. */
+static struct val bookmark_of(struct arena *a, const struct exchange *x, int64_t rev, bool initial_end)
+{
+    struct val v = val_map();
+    bool partial = x->form.form == FORM_METADATA || x->form.form == FORM_METADATA_LIST;
+    val_set_text(a, &v, N(kind), partial ? S("PartialObjectMetadata") : x->r.kind->kind);
+    val_set_text(a, &v, N(apiVersion), partial ? S("meta.k8s.io/v1") : x->r.kind->api_version);
+    struct val *meta = val_set(a, &v, N(metadata), val_map());
+    val_set_text(a, meta, N(resourceVersion), arena_fmt(a, "%lld", (long long)rev));
+    if (initial_end)
+        val_set_str(a, val_need_map(a, meta, N(annotations)), S("k8s.io/initial-events-end"),
+                    val_str_borrowed(S("true")));
+    return v;
+}
+
+static void watch_event(struct watching *w, enum watch_type type, struct obj *o, int64_t rev, bool initial_end)
+{
+    struct exchange *x = container_of(w, struct exchange, watch);
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(strbuf_fini) struct strbuf body = STRBUF(MAX_ANSWER), b = STRBUF(MAX_ANSWER);
+    const char *name = watch_type_names[type];
+    struct val v;
+    if (http_queued(x->http) > LIMIT_CONNECTION_BUFFER) {
+        watch_over(x, false); /* it does not keep up: a cut tells it to start over */
+        return;
+    }
+    if (o && x->form.form == FORM_PLAIN && x->form.media == MEDIA_JSON) {
+        frame_json(&b, type, obj_encoded(o, ENC_JSON));
+    } else if (o && x->form.form == FORM_PLAIN) {
+        encode_obj(&body, x->form.media, o);
+        frame(x, &b, name, strbuf_str(&body));
+    } else if (x->form.form == FORM_TABLE) {
+        v = table_of(&a, x->r.kind, o ? &o : NULL, o ? 1 : 0, x->include, !x->columns_sent);
+        val_set_text(&a, val_need_map(&a, &v, N(metadata)), N(resourceVersion),
+                     arena_fmt(&a, "%lld", (long long)(o ? o->rev : rev)));
+        if (!o && initial_end)
+            val_set_str(&a, val_need_map(&a, &v, N(metadata), N(annotations)), S("k8s.io/initial-events-end"),
+                        val_str_borrowed(S("true")));
+        x->columns_sent = true;
+        type_encode_json(&body, T(meta_v1_Table), &v);
+        frame(x, &b, name, strbuf_str(&body));
+    } else if (o) {
+        v = metadata_of(&a, o);
+        encode_tree(&body, x->form.media, T(meta_v1_PartialObjectMetadata), &v);
+        frame(x, &b, name, strbuf_str(&body));
+    } else {
+        v = bookmark_of(&a, x, rev, initial_end);
+        bool partial = x->form.form == FORM_METADATA || x->form.form == FORM_METADATA_LIST;
+        encode_tree(&body, x->form.media, partial ? T(meta_v1_PartialObjectMetadata) : x->r.kind->type, &v);
+        frame(x, &b, name, strbuf_str(&body));
+    }
+    struct buf *out = buf_take(&b);
+    http_write_buf(x->http, out);
+    buf_unref(out);
+}
+
+static void watch_ended(struct watching *w, const struct failure *fail)
+{
+    struct exchange *x = container_of(w, struct exchange, watch);
+    if (fail->code) {
+        AUTO(strbuf_fini) struct strbuf body = STRBUF(MAX_ANSWER), b = STRBUF(MAX_ANSWER);
+        x->r.answer.fail = *fail;
+        struct val v = status_of(&x->r);
+        encode_tree(&body, x->form.media, T(meta_v1_Status), &v);
+        frame(x, &b, "ERROR", strbuf_str(&body));
+        http_write(x->http, strbuf_str(&b));
+    }
+    watch_over(x, true);
+}
+
+static void start_watch(struct exchange *x)
+{
+    x->watch = (struct watching){.loop = x->r.loop, .event = watch_event, .ended = watch_ended};
+    if (!watching_start(&x->watch, &x->r)) {
+        respond_failed(x);
+        return;
+    }
+    metrics_watches(x->r.server, 1);
+    x->http->on_gone = watch_gone;
+    http_start(x->http, 200, content_type(x, true), -1);
+}
+
+/* --- what is asked --- */
+
+static bool find_kind(struct exchange *x, const struct path_info *p)
+{
+    struct request *r = &x->r;
+    r->kind = kind_find_plural(p->group, p->version, p->resource);
+    const struct kind *k = r->kind;
+    if (!k)
+        return fail_no_route(r);
+    bool in_ns = p->ns.n && k != K(Namespace);
+    if (!k->namespaced && in_ns)
+        return fail_no_route(r);
+    if (k->namespaced && !in_ns && (p->name.n || p->sub.n))
+        return fail_no_route(r);
+    unsigned can;
+    if (p->name.n && !p->sub.n && !(k->verbs & (VERB_GET | VERB_UPDATE | VERB_DELETE)))
+        return fail_no_route(r); /* reviews have no names */
+    if (p->sub.n) {
+        for (size_t i = 0; i < k->nsubs; i++)
+            if (str_eqz(p->sub, k->subs[i].name))
+                r->sub_row = &k->subs[i];
+        if (!r->sub_row)
+            return fail_no_route(r);
+        can = r->sub_row->verbs;
+    } else {
+        can = k->verbs;
+    }
+    if (k->namespaced && !in_ns) /* all namespaces can only be read */
+        can &= VERB_LIST | VERB_WATCH;
+    if (p->name.n && !p->sub.n)
+        can &= VERB_GET | VERB_UPDATE | VERB_PATCH | VERB_DELETE | (p->watch_path ? VERB_WATCH : 0);
+    else if (!p->sub.n)
+        can &= VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_DELETECOLLECTION;
+    return (can & r->verb) ? true : fail_not_allowed(r);
+}
+
+static enum verb verb_find(struct str text)
+{
+    for (unsigned v = VERB_GET; v <= VERB_DELETECOLLECTION; v <<= 1)
+        if (str_eqz(text, verb_name((enum verb)v)))
+            return (enum verb)v;
+    return 0;
+}
+
+static struct str query_value(struct exchange *x, const char *name)
+{
+    struct str rest = x->http->query, n, v, found = STR_NONE;
+    struct err err = ERR;
+    while (http_query_next(&x->r.arena, &rest, &n, &v, &err))
+        if (str_eqz(n, name))
+            found = v;
+    return found;
+}
+
+/* What the path says, and what of the query authorization looks at. */
+static void ask(struct exchange *x, const struct path_info *p)
+{
+    struct request *r = &x->r;
+    r->verb_text = str_of(p->verb);
+    struct str watch = query_value(x, "watch");
+    bool listing = str_eq(r->verb_text, S("list")) || str_eq(r->verb_text, S("watch"));
+    if (listing && watch.n && !str_eq(watch, S("0")) && !str_ieq(watch, S("false")))
+        r->verb_text = S("watch");
+    r->verb = verb_find(r->verb_text);
+    r->group = p->group;
+    r->version = p->version;
+    r->resource = p->resource;
+    r->ns = p->ns;
+    r->name = p->name;
+    r->sub = p->sub;
+    x->rest = p->rest;
+    if ((listing || r->verb == VERB_DELETECOLLECTION) && !r->name.n) {
+        struct str f = query_value(x, "fieldSelector");
+        struct field_term *terms;
+        size_t n;
+        struct err err = ERR;
+        if (f.n && field_selector_parse(&r->arena, f, &terms, &n, &err))
+            for (size_t i = 0; i < n; i++)
+                if (terms[i].equal && str_eq(terms[i].path, S("metadata.name")))
+                    r->name = terms[i].value;
+    }
+}
+
+/* --- bodies --- */
+
+/* The type of a body: the kind's, or that of the subresource. */
+struct expected {
+    struct str group, version, kind, api_version;
+    const struct type *type;
+};
+
+static const struct type *type_of_sub(const struct subresource *s)
+{
+    static const struct {
+        const char *kind;
+        const struct type *type;
+    } types[] = {
+        {"Scale", T(autoscaling_v1_Scale)},
+        {"Binding", T(core_v1_Binding)},
+        {"Eviction", T(policy_v1_Eviction)},
+        {"TokenRequest", T(authentication_v1_TokenRequest)},
+    };
+    for (size_t i = 0; i < countof(types); i++)
+        if (s->kind && str_eqz(str_of(s->kind), types[i].kind))
+            return types[i].type;
+    return NULL;
+}
+
+static struct expected expected_of(struct exchange *x)
+{
+    struct request *r = &x->r;
+    const struct kind *k = r->kind;
+    struct expected e = {k->group, k->version, k->kind, k->api_version, k->type};
+    const struct type *t = r->sub_row ? type_of_sub(r->sub_row) : NULL;
+    if (t) {
+        e.type = t;
+        e.kind = str_of(r->sub_row->kind);
+        if (r->sub_row->version) {
+            e.group = str_of(r->sub_row->group);
+            e.version = str_of(r->sub_row->version);
+        }
+        e.api_version = e.group.n ? arena_fmt(&r->arena, STR_FMT "/" STR_FMT, STR_ARG(e.group), STR_ARG(e.version))
+                                  : e.version;
+    }
+    return e;
+}
+
+static bool notes_are_fine(struct exchange *x, struct decode_notes *notes, const struct expected *e)
+{
+    struct request *r = &x->r;
+    if (!notes->texts.n || r->options.validation == VALIDATION_IGNORE)
+        return true;
+    if (r->options.validation == VALIDATION_WARN) {
+        array_each (it, &notes->texts)
+            answer_warn(r, *it);
+        return true;
+    }
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
+    array_each (it, &notes->texts)
+        strbuf_addf(&text, "%s" STR_FMT, it == notes->texts.p ? "" : ", ", STR_ARG(*it));
+    return fail_bad_request(
+        r, STR_FMT " in version \"" STR_FMT "\" cannot be handled as a " STR_FMT ": strict decoding error: " STR_FMT,
+        STR_ARG(e->kind), STR_ARG(e->version), STR_ARG(e->kind), STR_ARG(strbuf_str(&text)));
+}
+
+/* A missing kind or apiVersion is taken from the URL; another one is refused. */
+static bool check_type_meta(struct exchange *x, struct val *v, const struct expected *e)
+{
+    struct request *r = &x->r;
+    struct str kind = val_text_at(v, N(kind)), version = val_text_at(v, N(apiVersion));
+    if ((kind.n && !str_eq(kind, e->kind)) || (version.n && !str_eq(version, e->api_version))) {
+        struct str group, ver;
+        if (!str_split(version.n ? version : e->api_version, '/', &group, &ver)) {
+            ver = group;
+            group = S("");
+        }
+        struct str k = kind.n ? kind : e->kind;
+        if (kind.n && version.n && !kind_of_api_version(version, kind) && !str_eq(kind, e->kind))
+            return fail_bad_request(r,
+                                    "no kind \"" STR_FMT "\" is registered for version \"" STR_FMT
+                                    "\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+                                    STR_ARG(k), STR_ARG(version));
+        return fail_bad_request(
+            r, "the API version in the data (" STR_FMT ") does not match the expected API version (" STR_FMT ")",
+            STR_ARG(version.n ? version : e->api_version), STR_ARG(e->api_version));
+    }
+    val_set_text(&r->arena, v, N(kind), e->kind);
+    val_set_text(&r->arena, v, N(apiVersion), e->api_version);
+    return true;
+}
+
+static bool fail_media(struct exchange *x)
+{
+    fail_plain(&x->r, 415,
+               "the body of the request was in an unknown format - accepted media types include: application/json, "
+               "application/yaml, application/vnd.kubernetes.protobuf");
+    x->r.answer.fail.reason = "UnsupportedMediaType";
+    return false;
+}
+
+static bool decode(struct exchange *x, const struct expected *e, struct val *v)
+{
+    struct request *r = &x->r;
+    enum media media;
+    if (!media_of_content_type(http_header(&x->http->headers, S("Content-Type")), &media))
+        return fail_media(x);
+    struct decode_notes notes = {.arena = &r->arena};
+    struct err err = ERR;
+    bool ok = false;
+    switch (media) {
+    case MEDIA_JSON: ok = type_decode_json(&r->arena, e->type, x->http->body, v, &notes, &err); break;
+    case MEDIA_YAML: ok = type_decode_yaml(&r->arena, e->type, x->http->body, v, &notes, &err); break;
+    case MEDIA_PROTOBUF: {
+        struct str version, kind, raw;
+        ok = pb_unwrap(x->http->body, &version, &kind, &raw, &err) &&
+             type_decode_pb(&r->arena, e->type, raw, v, &err);
+        if (ok && version.n)
+            val_set_text(&r->arena, v, N(apiVersion), version);
+        if (ok && kind.n)
+            val_set_text(&r->arena, v, N(kind), kind);
+        break;
+    }
+    }
+    if (!ok)
+        fail_bad_request(r, STR_FMT " in version \"" STR_FMT "\" cannot be handled as a " STR_FMT ": %s",
+                         STR_ARG(e->kind), STR_ARG(e->version), STR_ARG(e->kind), err.text);
+    else
+        ok = notes_are_fine(x, &notes, e);
+    array_fini(&notes.texts);
+    return ok;
+}
+
+static bool decode_object(struct exchange *x)
+{
+    struct expected e = expected_of(x);
+    struct val *v = ARENA_NEW(&x->r.arena, struct val);
+    if (!x->http->body.n && x->r.kind)
+        return fail_bad_request(
+            &x->r,
+            "the object provided is unrecognized (must be of type " STR_FMT
+            "): couldn't get version/kind; json parse error: unexpected end of JSON input (<empty>)",
+            STR_ARG(e.kind));
+    if (!decode(x, &e, v))
+        return false;
+    if (!val_is(v, VAL_MAP))
+        *v = val_map();
+    if (!check_type_meta(x, v, &e))
+        return false;
+    x->r.body = v;
+    return true;
+}
+
+static bool decode_delete_options(struct exchange *x)
+{
+    if (!x->http->body.n)
+        return true;
+    struct expected e = {S(""), S("v1"), S("DeleteOptions"), S("v1"), T(meta_v1_DeleteOptions)};
+    struct val v;
+    enum field_validation was = x->r.options.validation;
+    x->r.options.validation = VALIDATION_IGNORE;
+    bool ok = decode(x, &e, &v);
+    x->r.options.validation = was;
+    if (!ok && x->r.answer.fail.code == 400) {
+        /* upstream's words for options have no preamble */
+        struct str m = x->r.answer.fail.message, mark = S("cannot be handled as a DeleteOptions: ");
+        ptrdiff_t at = str_find(m, mark);
+        if (at >= 0)
+            x->r.answer.fail.message = str_sub(m, (size_t)at + mark.n, m.n);
+        return false;
+    }
+    return ok && options_of_delete_body(&x->r, &v);
+}
+
+static bool decode_patch(struct exchange *x)
+{
+    static const struct {
+        struct str type;
+        enum patch_format format;
+        bool yaml;
+    } formats[] = {
+        {S_INIT("application/json-patch+json"), FORMAT_JSON_PATCH, false},
+        {S_INIT("application/merge-patch+json"), FORMAT_MERGE_PATCH, false},
+        {S_INIT("application/strategic-merge-patch+json"), FORMAT_STRATEGIC_PATCH, false},
+        {S_INIT("application/apply-patch+yaml"), FORMAT_APPLY_PATCH, true},
+    };
+    struct request *r = &x->r;
+    struct str type, tail;
+    str_split(http_header(&x->http->headers, S("Content-Type")), ';', &type, &tail);
+    type = str_trim(type);
+    for (size_t i = 0; i < countof(formats); i++) {
+        if (!str_ieq(formats[i].type, type))
+            continue;
+        r->options.patch = formats[i].format;
+        struct val *v = ARENA_NEW(&r->arena, struct val);
+        struct err err = ERR;
+        if (!(formats[i].yaml ? yaml_decode(&r->arena, x->http->body, v, &err)
+                              : json_decode(&r->arena, x->http->body, v, &err)))
+            return fail_bad_request(r, "%s", err.text);
+        r->body = v;
+        return true;
+    }
+    fail_plain(r, 415, "415: Unsupported Media Type");
+    r->answer.fail.reason = "UnsupportedMediaType";
+    r->answer.fail.details = true;
+    return false;
+}
+
+/* --- one request --- */
+
+static bool find_form(struct exchange *x, enum offer offer)
+{
+    struct err err = ERR;
+    struct str accept = http_header(&x->http->headers, S("Accept"));
+    struct negotiated n;
+    if (negotiate(accept, offer, &n, &err)) {
+        x->form = n;
+        return true;
+    }
+    fail_plain(&x->r, 406, "%s", err.text);
+    x->r.answer.fail.reason = "NotAcceptable";
+    x->r.answer.fail.details = negotiate_first_layer(accept);
+    return false;
+}
+
+static bool find_include(struct exchange *x)
+{
+    struct str i = query_value(x, "includeObject");
+    x->include = str_eq(i, S("None")) ? INCLUDE_NONE : str_eq(i, S("Object")) ? INCLUDE_OBJECT : INCLUDE_METADATA;
+    return true;
+}
+
+static bool prepare(struct exchange *x, const struct path_info *p)
+{
+    struct request *r = &x->r;
+    if (!find_kind(x, p))
+        return false;
+    if (r->verb == VERB_PATCH && r->kind && !decode_patch(x))
+        return false;
+    bool list = r->verb == VERB_LIST || r->verb == VERB_WATCH;
+    if (!find_form(x, list ? OFFER_LIST : OFFER_OBJECT) || !find_include(x) || !options_of_query(r, x->http->query))
+        return false;
+    switch (r->verb) {
+    case VERB_CREATE:
+    case VERB_UPDATE: return decode_object(x);
+    case VERB_DELETE:
+    case VERB_DELETECOLLECTION: return decode_delete_options(x);
+    case VERB_GET:
+    case VERB_LIST:
+    case VERB_WATCH:
+    case VERB_PATCH: break;
+    }
+    return true;
+}
+
+static void start_site(struct exchange *x)
+{
+    struct http_request *h = x->http;
+    struct str path = h->path;
+    while (path.n > 1 && path.p[path.n - 1] == '/')
+        path.n--;
+    site_fn *fn = site_find(path);
+    if (!fn) {
+        page_not_found(x);
+        return;
+    }
+    if (!str_eq(h->method, S("GET")) && !str_eq(h->method, S("HEAD"))) {
+        fail_not_allowed(&x->r);
+        respond_failed(x);
+        return;
+    }
+    struct site_call c = {x->r.server, h, path, h->query, &x->r.arena};
+    fn(&c);
+    exchange_free(x);
+}
+
+static void start(struct http_request *h, void *arg)
+{
+    struct server *s = arg;
+    struct exchange *x = NEW(struct exchange);
+    request_init(&x->r, s, s->loop, answered);
+    x->http = h;
+    h->user = x;
+    struct request *r = &x->r;
+    struct path_info p;
+    r->path = h->path;
+    r->user = &x->user;
+    if (!path_parse(&r->arena, h->method, h->path, &p)) {
+        fail_bad_request(r, "the path holds a bad escape");
+        respond_failed(x);
+        return;
+    }
+    if (!authenticate(s, &r->arena, h, &x->user)) {
+        fail_unauthorized(r);
+        respond_failed(x);
+        return;
+    }
+    if (p.is_resource) {
+        ask(x, &p);
+    } else {
+        AUTO(strbuf_fini) struct strbuf lower = STRBUF(64);
+        for (size_t i = 0; i < h->method.n; i++)
+            strbuf_addc(&lower, (char)(h->method.p[i] | 32));
+        r->verb_text = str_dup(&r->arena, strbuf_str(&lower));
+    }
+    if (!authorize(r)) {
+        respond_failed(x);
+        return;
+    }
+    if (!p.is_resource) {
+        start_site(x);
+        return;
+    }
+    if (str_eq(p.prefix, S("apis")) && !group_known(p.group)) {
+        page_not_found(x);
+        return;
+    }
+    if (str_eq(h->method, S("HEAD")))
+        r->verb = 0;
+    if (!r->verb) {
+        fail_not_allowed(r);
+        respond_failed(x);
+        return;
+    }
+    if (!prepare(x, &p)) {
+        respond_failed(x);
+        return;
+    }
+    if (nodeproxy_wanted(r)) {
+        nodeproxy_start(r, h, x->rest);
+        exchange_free(x);
+        return;
+    }
+    if (r->verb == VERB_WATCH)
+        start_watch(x);
+    else
+        request_start(r);
+}
+
+static void ended(const struct http_request *h, void *arg)
+{
+    metrics_request(arg, h);
+}
+
+const struct http_service front_service = {.request = start, .ended = ended};

@@ -1,0 +1,6 @@
+/* front.h - HTTP in front of requests: authenticates, finds out what is asked, decodes the body, runs the request and
+ * sends the answer in the form that was negotiated; watches as streams. */
+#pragma once
+#include "server/int.h"
+
+extern const struct http_service front_service; /* arg: struct server */

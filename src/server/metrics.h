@@ -1,0 +1,10 @@
+/* metrics.h - what the server counts, and /metrics in Prometheus' text format. The store's loop. */
+#pragma once
+#include "server/int.h"
+
+struct metrics;
+struct metrics *metrics_new(void) __attribute__((returns_nonnull));
+void metrics_free(struct metrics *m);
+void metrics_request(struct server *s, const struct http_request *h); /* one has ended */
+void metrics_watches(struct server *s, int change);
+void metrics_text(struct server *s, struct strbuf *out);

@@ -1,0 +1,15 @@
+/* nodeproxy.h - from the server to a node: pods/log, exec, attach, portforward and nodes/proxy. The request is
+ * authorized here; then the same request, with the path of the kubelet API, goes to the node's relay over a unix
+ * socket (this machine; SO_PEERCRED says that it is us), and after the head of the answer bytes are spliced both
+ * ways.
+ *
+ *   GET  /containerLogs/NS/POD/CONTAINER?follow=...      what pods/log asks
+ *   any  /exec/NS/POD/CONTAINER?command=...   /attach/...   /portForward/NS/POD      upgrades
+ *   any  /PATH                                            nodes/NAME/proxy/PATH
+ * The header X-Wherry-Pod-Uid carries the pod's uid. Other nodes (TLS on 10250) come behind the same calls. */
+#pragma once
+#include "server/int.h"
+
+bool nodeproxy_wanted(const struct request *r);
+/* Ends the http request; r stays the caller's. rest: what stands behind nodes/NAME/proxy/. */
+void nodeproxy_start(struct request *r, struct http_request *h, struct str rest);

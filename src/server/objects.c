@@ -1,0 +1,132 @@
+#include "api/codec.h"
+#include "server/int.h"
+
+/* --- what is stored --- */
+
+/* A value: format byte, length of the section for managedFields (32 bits, big endian), that section, then the object
+ * as JSON without resourceVersion. */
+enum { FORMAT_JSON = 1 };
+
+static void ref(void *o)
+{
+    obj_ref(o);
+}
+
+static void unref(void *o)
+{
+    obj_unref(o);
+}
+
+static size_t size(const void *o)
+{
+    return ((const struct obj *)o)->bytes;
+}
+
+static void encode(const void *p, struct strbuf *out)
+{
+    const struct obj *o = p;
+    uint32_t n = (uint32_t)o->managed.n;
+    char head[5] = {FORMAT_JSON, (char)(n >> 24), (char)(n >> 16), (char)(n >> 8), (char)n};
+    strbuf_add(out, (struct str){head, sizeof head});
+    strbuf_add(out, o->managed);
+    type_encode_json(out, o->kind->type, &o->tree);
+}
+
+static void *load(void *arg UNUSED, struct str key, struct str value, int64_t create_rev UNUSED, int64_t mod_rev,
+                  struct err *err)
+{
+    const unsigned char *p = (const unsigned char *)value.p;
+    if (value.n < 5 || p[0] != FORMAT_JSON) {
+        err_set(err, E_UNAVAILABLE,
+                "%s " STR_FMT " has value format %d; this version reads format %d: it was written by a newer one",
+                "object", STR_ARG(key), value.n ? p[0] : 0, FORMAT_JSON);
+        return NULL;
+    }
+    size_t managed = (size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4];
+    if (managed > value.n - 5) {
+        err_set(err, E_IO, "object " STR_FMT " is cut short", STR_ARG(key));
+        return NULL;
+    }
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val tree;
+    if (!json_decode(&a, str_sub(value, 5 + managed, value.n), &tree, err)) {
+        err_wrap(err, "object " STR_FMT, STR_ARG(key));
+        return NULL;
+    }
+    const struct kind *k = kind_of_api_version(val_text_at(&tree, N(apiVersion)), val_text_at(&tree, N(kind)));
+    if (!k) {
+        err_set(err, E_IO,
+                "object " STR_FMT " is of kind " STR_FMT " of " STR_FMT ", which this version does not have",
+                STR_ARG(key), STR_ARG(val_text_at(&tree, N(kind))), STR_ARG(val_text_at(&tree, N(apiVersion))));
+        return NULL;
+    }
+    struct val typed;
+    if (!type_decode_val(&a, k->type, &tree, &typed, NULL, err)) {
+        err_wrap(err, "object " STR_FMT, STR_ARG(key));
+        return NULL;
+    }
+    return obj_new(k, &typed, mod_rev);
+}
+
+const struct store_type object_store_type = {
+    .ref = ref, .unref = unref, .encode = encode, .load = load, .size = size};
+
+/* --- keys --- */
+
+struct str object_prefix(struct arena *a, const struct kind *k)
+{
+    if (k->storage)
+        k = k->storage;
+    return k->group.n ? arena_fmt(a, STR_FMT "." STR_FMT "/", STR_ARG(k->plural), STR_ARG(k->group))
+                      : arena_fmt(a, STR_FMT "/", STR_ARG(k->plural));
+}
+
+struct str object_key(struct arena *a, const struct kind *k, struct str ns, struct str name)
+{
+    struct str prefix = object_prefix(a, k);
+    if (!k->namespaced)
+        return arena_fmt(a, STR_FMT STR_FMT, STR_ARG(prefix), STR_ARG(name));
+    return arena_fmt(a, STR_FMT STR_FMT "/" STR_FMT, STR_ARG(prefix), STR_ARG(ns), STR_ARG(name));
+}
+
+/* --- reading, in any thread --- */
+
+struct store_snapshot objects_snapshot(struct server *s)
+{
+    pthread_mutex_lock(&s->published_lock);
+    struct store_snapshot snap = {.map = pmap_snapshot(&s->published.map), .rev = s->published.rev};
+    pthread_mutex_unlock(&s->published_lock);
+    return snap;
+}
+
+struct obj *object_of(const struct store_entry *e)
+{
+    return e ? e->ref : NULL;
+}
+
+struct obj *object_get(struct server *s, const struct kind *k, struct str ns, struct str name)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(store_snapshot_fini) struct store_snapshot snap = objects_snapshot(s);
+    struct obj *o = object_of(pmap_get(&snap.map, object_key(&a, k, ns, name)));
+    return o ? obj_ref(o) : NULL;
+}
+
+void objects_each(struct server *s, const struct kind *k, struct str ns, bool (*fn)(struct obj *o, void *arg),
+                  void *arg)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(store_snapshot_fini) struct store_snapshot snap = objects_snapshot(s);
+    struct str prefix = object_prefix(&a, k);
+    if (ns.p)
+        prefix = arena_fmt(&a, STR_FMT STR_FMT "/", STR_ARG(prefix), STR_ARG(ns));
+    struct store_iter it;
+    for (struct store_entry *e = store_first(&it, &snap, prefix, STR_NONE); e; e = store_next(&it))
+        if (!fn(object_of(e), arg))
+            return;
+}
+
+struct obj *object_at(struct obj *o, int64_t rev)
+{
+    return obj_new(o->kind, &o->tree, rev);
+}

@@ -1,0 +1,35 @@
+/* pki.h - the keys of a cluster: its CA, the key that signs service account tokens, the keys that seal secrets, and
+ * the leaf certificates made from them. Keys are made at the first boot and never again: a missing one where there is
+ * data is an error that names the file. Leaves are made anew at every start and before they expire.
+ *
+ *   ROOT/etc/wherry/keys/{ca.key,ca.crt,service-account.key,seal.keys}      0600, folder 0700
+ *   ROOT/etc/wherry/{admin,node}.kubeconfig                                 0600 */
+#pragma once
+#include "store/store.h"
+#include "sys/cert.h"
+#include "sys/tls.h"
+
+struct keys {
+    struct arena arena;
+    struct key *ca, *tokens;
+    struct str ca_pem;
+    struct store_seal_key seal[8];
+    size_t nseal;
+    const char *etc;  /* ROOT/etc/wherry */
+    int64_t renew_at; /* real ns: when the leaves are to be made again */
+};
+struct leaf_names {
+    const struct str *dns, *ips;
+    size_t ndns, nips;
+};
+#define LEAF_DAYS 365
+
+/* fresh: there is no data yet, so keys may be made. Blocking. */
+struct keys *keys_open(const char *root, bool fresh, struct err *err) MUST_USE;
+void keys_free(struct keys *k); /* wipes; NULL is fine */
+AUTO_POINTER(keys_free, struct keys);
+/* A serving certificate and its key for these names, as PEM. */
+MUST_USE bool keys_serving(struct keys *k, const struct leaf_names *n, struct strbuf *cert, struct strbuf *key,
+                           struct err *err);
+/* Writes the admin's and the node's kubeconfig with new client certificates. server: "https://HOST:PORT". */
+MUST_USE bool keys_kubeconfigs(struct keys *k, const char *server, const char *node_name, struct err *err);

@@ -1,0 +1,28 @@
+/* rbac.h - who may do what: RBAC (rbac.authorization.k8s.io/v1), deny by default, with an index from subjects to the
+ * bindings that name them. Any thread: works on snapshots. */
+#pragma once
+#include "server/request.h"
+
+/* What is asked; for a path only verb and path. */
+struct attributes {
+    const struct user *user;
+    struct str verb, group, version, resource, sub, ns, name;
+    bool is_resource;
+    struct str path;
+};
+/* Whether it is allowed; `why` gets the reason (in a), also of a refusal where there is something to say. */
+bool rbac_allows(struct server *s, struct arena *a, const struct attributes *x, struct str *why);
+/* Of a request; refused: answered with upstream's 403 (or 401 for nobody). */
+MUST_USE bool authorize(struct request *r);
+bool forbid(struct request *r, const struct attributes *x, struct str why); /* false; the 403 */
+
+/* May this user hand out these rules (privilege escalation)? The missing ones are listed in `missing`. */
+MUST_USE bool rbac_covers(struct server *s, struct arena *a, const struct user *u, struct str ns,
+                          const struct val *rules, struct strbuf *missing);
+/* The rules of the role that a roleRef names; NULL: it does not exist. Lives as long as *keep, which the caller
+ * drops. */
+const struct val *rbac_role_rules(struct server *s, const struct val *role_ref, struct str ns, struct obj **keep);
+/* All rules that hold for a user in a namespace, for SelfSubjectRulesReview. */
+void rbac_each_rule(struct server *s, const struct user *u, struct str ns,
+                    void (*fn)(void *arg, const struct val *rule), void *arg);
+bool rule_matches(const struct val *rule, const struct attributes *x);

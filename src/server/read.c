@@ -1,0 +1,299 @@
+#include "server/read.h"
+#include "api/codec.h"
+#include "server/fail.h"
+#include "server/int.h"
+#include "server/limits.h"
+
+/* --- selectors --- */
+
+/* The three ways in which upstream's kinds refuse a field label: by the conversion function they have. */
+static bool fail_field(struct request *r, struct str path)
+{
+    static const struct str with_own[] = {S_INIT("pods"),      S_INIT("nodes"),   S_INIT("replicationcontrollers"),
+                                          S_INIT("events"),    S_INIT("secrets"), S_INIT("services"),
+                                          S_INIT("namespaces")};
+    if (!r->group.n || str_eq(r->group, S("events.k8s.io")))
+        for (size_t i = 0; i < countof(with_own); i++)
+            if (str_eq(with_own[i], r->resource))
+                return fail_bad_request(r, "field label not supported: " STR_FMT, STR_ARG(path));
+    if (str_eq(r->resource, S("jobs")))
+        return fail_bad_request(r, "field label \"" STR_FMT "\" not supported for " STR_FMT, STR_ARG(path),
+                                STR_ARG(r->kind->kind));
+    if (str_eq(r->resource, S("certificatesigningrequests")) || str_eq(r->resource, S("resourceslices")))
+        return fail_bad_request(r, "field label not supported for " STR_FMT ": " STR_FMT, STR_ARG(r->kind->kind),
+                                STR_ARG(path));
+    return fail_bad_request(
+        r, "\"" STR_FMT "\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
+        STR_ARG(path));
+}
+
+bool filter_parse(struct request *r, struct arena *a, struct str labels, struct str fields, struct filter *out)
+{
+    *out = (struct filter){0};
+    struct err err = ERR;
+    if (labels.n) {
+        if (!selector_parse(a, labels, &out->labels, &err))
+            return fail_bad_request(r, "%s", err.text);
+        if (selector_is_everything(out->labels))
+            out->labels = NULL;
+    }
+    if (fields.n && !field_selector_parse(a, fields, &out->terms, &out->nterms, &err))
+        return fail_bad_request(r, "%s", err.text);
+    for (size_t i = 0; i < out->nterms; i++) {
+        struct field_term *t = &out->terms[i];
+        if (!kind_field_supported(r->kind, t->path))
+            return fail_field(r, t->path);
+        if (t->equal && str_eq(t->path, S("metadata.name")) && t->value.n)
+            out->name = t->value;
+    }
+    return true;
+}
+
+bool filter_of(struct request *r, struct filter *out)
+{
+    return filter_parse(r, &r->arena, r->options.label_selector, r->options.field_selector, out);
+}
+
+bool filter_is_everything(const struct filter *f)
+{
+    return !f->labels && !f->nterms;
+}
+
+bool filter_matches(const struct filter *f, const struct kind *k, const struct obj *o)
+{
+    if (f->labels && !selector_matches(f->labels, obj_labels(o)))
+        return false;
+    if (!f->nterms)
+        return true;
+    AUTO(arena_fini) struct arena a = ARENA;
+    for (size_t i = 0; i < f->nterms; i++) {
+        const struct field_term *t = &f->terms[i];
+        struct str have = str_eq(t->path, S("metadata.name"))        ? o->name
+                          : str_eq(t->path, S("metadata.namespace")) ? o->ns
+                                                                     : kind_field_value(&a, k, &o->tree, t->path);
+        if (str_eq(have, t->value) != t->equal)
+            return false;
+    }
+    return true;
+}
+
+bool revision_of(struct request *r, struct str text, int code, int64_t *out)
+{
+    *out = 0;
+    if (!text.n || str_to_i64(text, 0, INT64_MAX, out))
+        return true;
+    bool digits = true;
+    for (size_t i = 0; i < text.n; i++)
+        digits &= text.p[i] >= '0' && text.p[i] <= '9';
+    struct str why = arena_fmt(
+        &r->arena, "resourceVersion: Invalid value: \"" STR_FMT "\": strconv.ParseUint: parsing \"" STR_FMT "\": %s",
+        STR_ARG(text), STR_ARG(text), digits ? "value out of range" : "invalid syntax");
+    if (code == 400)
+        return fail_bad_request(r, "invalid resource version: " STR_FMT, STR_ARG(why));
+    return fail_plain(r, code, STR_FMT, STR_ARG(why));
+}
+
+/* --- get --- */
+
+void verb_get(struct request *r)
+{
+    int64_t rev;
+    AUTO(obj_unref) struct obj *stored = NULL;
+    if (revision_of(r, r->options.resource_version, 500, &rev)) {
+        stored = object_get(r->server, r->kind, r->ns, r->name);
+        AUTO(obj_unref) struct obj *o = stored ? object_as(r->kind, stored) : NULL;
+        if (!o)
+            fail_not_found(r);
+        else
+            answer_obj(r, 200, o);
+    }
+    request_finish(r);
+}
+
+/* --- list --- */
+
+/* Where a list goes on: upstream's token {"v":"meta.k8s.io/v1","rv":N,"start":"NS/NAME\0"}, as base64url. */
+static struct str token_make(struct request *r, int64_t rev, struct str start)
+{
+    struct arena *a = &r->arena;
+    struct val v = val_map();
+    val_set_str(a, &v, S("v"), val_str_borrowed(S("meta.k8s.io/v1")));
+    val_set_str(a, &v, S("rv"), val_int(rev));
+    val_set_str(a, &v, S("start"), val_str(a, start));
+    AUTO(strbuf_fini) struct strbuf json = STRBUF(STRBUF_TEXT), out = STRBUF(STRBUF_TEXT);
+    json_encode(&json, &v);
+    strbuf_add_base64url(&out, json.p, json.n);
+    return str_dup(a, strbuf_str(&out));
+}
+
+static bool token_read(struct request *r, int64_t *rev, struct str *start)
+{
+    static const char *const bad = "invalid continue token: continue key is not valid";
+    struct str token = r->options.continue_token;
+    AUTO(strbuf_fini) struct strbuf json = STRBUF(STRBUF_TEXT);
+    struct err err = ERR;
+    if (!strbuf_add_unbase64url(&json, token)) {
+        size_t at = 0;
+        while (at < token.n &&
+               (token.p[at] == '-' || token.p[at] == '_' || (token.p[at] >= '0' && token.p[at] <= '9') ||
+                ((token.p[at] | 32) >= 'a' && (token.p[at] | 32) <= 'z')))
+            at++;
+        return fail_bad_request(r, "%s: illegal base64 data at input byte %zu", bad, at);
+    }
+    struct val v;
+    if (!json_decode(&r->arena, strbuf_str(&json), &v, &err))
+        return fail_bad_request(r, "%s: %s", bad, err.text);
+    struct str version = val_text(val_get_str(&v, S("v")));
+    if (!str_eq(version, S("meta.k8s.io/v1")))
+        return fail_bad_request(r, "%s: server does not recognize this encoded version " STR_FMT, bad,
+                                STR_ARG(version));
+    *rev = val_num(val_get_str(&v, S("rv")), 0);
+    *start = val_text(val_get_str(&v, S("start")));
+    if (!*rev)
+        return fail_bad_request(r, "%s: incorrect encoded start resourceVersion (version meta.k8s.io/v1)", bad);
+    if (!start->n)
+        return fail_bad_request(r, "%s: empty start key", bad);
+    if (str_starts(*start, S("../")) || str_has(*start, S("/../")) || str_starts(*start, S("/")))
+        return fail_bad_request(r, "%s: " STR_FMT, bad, STR_ARG(*start));
+    return true;
+}
+
+static struct str list_prefix(struct request *r)
+{
+    struct str prefix = object_prefix(&r->arena, r->kind);
+    return r->kind->namespaced && r->ns.n ? arena_fmt(&r->arena, STR_FMT STR_FMT "/", STR_ARG(prefix), STR_ARG(r->ns))
+                                          : prefix;
+}
+
+/* Answers with what a snapshot holds, from the token's place on. */
+static void list_from(struct request *r, const struct store_snapshot *snap, struct str start)
+{
+    struct filter f;
+    if (!filter_of(r, &f))
+        return;
+    struct answer *out = &r->answer;
+    ARRAY(struct obj *) items = {0};
+    struct str prefix = list_prefix(r), from = STR_NONE;
+    size_t skip = object_prefix(&r->arena, r->kind).n;
+    if (start.n)
+        from = arena_fmt(&r->arena, STR_FMT STR_FMT, (int)skip, prefix.p, STR_ARG(start));
+    if (f.name.n && (r->ns.n || !r->kind->namespaced)) {
+        struct obj *o = object_of(pmap_get(&snap->map, object_key(&r->arena, r->kind, r->ns, f.name)));
+        AUTO(obj_unref) struct obj *as = o ? object_as(r->kind, o) : NULL;
+        if (as && filter_matches(&f, r->kind, as))
+            array_push(&items, obj_ref(as));
+    } else {
+        struct store_iter it;
+        for (struct store_entry *e = store_first(&it, snap, prefix, from); e; e = store_next(&it)) {
+            struct obj *o = object_as(r->kind, object_of(e));
+            if (!filter_matches(&f, r->kind, o)) {
+                obj_unref(o);
+                continue;
+            }
+            if (r->options.limit > 0 && items.n == (size_t)r->options.limit) {
+                struct str key = store_entry_key(e);
+                out->continued = token_make(r, snap->rev, str_sub(key, skip, key.n));
+                if (filter_is_everything(&f))
+                    out->remaining = (int64_t)store_count(snap, prefix, key);
+                obj_unref(o);
+                break;
+            }
+            array_push(&items, o);
+        }
+    }
+    out->type = ANSWER_LIST;
+    out->code = 200;
+    out->items = items.p;
+    out->n = items.n;
+    out->rev = snap->rev;
+}
+
+struct list_state {
+    struct str start;
+    int64_t rev;
+};
+
+static void list_read_done(struct store_read *read)
+{
+    struct request *r = container_of(read, struct request, read);
+    struct list_state *l = r->state;
+    if (read->ok) {
+        list_from(r, &read->snap, l->start);
+        store_snapshot_fini(&read->snap);
+    } else if (read->err.kind == E_EXPIRED || read->err.kind == E_GONE) {
+        if (l->start.n) {
+            struct str token = token_make(r, -1, l->start);
+            fail_expired(r, "The provided continue parameter is too old to display a consistent list result. You can "
+                            "start a new list without the continue parameter, or use the continue token in this "
+                            "response to retrieve the remainder of the results. Continuing with the provided token "
+                            "results in an inconsistent list - objects that were created, modified, or deleted "
+                            "between the time the first chunk was returned and now may show up in the list.");
+            r->answer.continued = token;
+        } else {
+            fail_expired(r, "The resourceVersion for the provided list is too old.");
+        }
+    } else {
+        fail_err(r, &read->err);
+    }
+    request_finish(r);
+}
+
+static void list_at(struct request *r, int64_t rev, struct str start)
+{
+    struct list_state *l = ARENA_NEW(&r->arena, struct list_state);
+    *l = (struct list_state){.start = start, .rev = rev};
+    r->state = l;
+    r->read = (struct store_read){.rev = rev, .prefix = object_prefix(&r->arena, r->kind), .done = list_read_done};
+    store_read_at(r->server->store, &r->read);
+}
+
+static void list_at_home(void *arg)
+{
+    struct request *r = arg;
+    struct list_state *l = r->state;
+    list_at(r, l->rev, l->start);
+}
+
+void verb_list(struct request *r)
+{
+    struct request_options *o = &r->options;
+    int64_t rev = 0;
+    struct str start = STR_NONE;
+    AUTO(store_snapshot_fini) struct store_snapshot snap = objects_snapshot(r->server);
+    if (o->continue_token.n) {
+        if (o->resource_version.n && !str_eq(o->resource_version, S("0"))) {
+            fail_bad_request(r, "specifying resource version is not allowed when using continue");
+            goto out;
+        }
+        if (!token_read(r, &rev, &start))
+            goto out;
+        if (rev < 0)
+            rev = 0; /* inconsistent, as the client was told */
+    } else {
+        if (!revision_of(r, o->resource_version, 400, &rev))
+            goto out;
+        if (rev > snap.rev) {
+            fail_too_large_revision(r, rev, snap.rev);
+            goto out;
+        }
+        if (!str_eq(o->resource_version_match, S("Exact")) && !(o->limit > 0 && !o->resource_version_match.n))
+            rev = 0;
+    }
+    struct filter f;
+    if (rev && rev != snap.rev) {
+        if (!filter_of(r, &f))
+            goto out;
+        if (r->loop == r->server->loop) {
+            list_at(r, rev, start);
+        } else {
+            struct list_state *l = ARENA_NEW(&r->arena, struct list_state);
+            *l = (struct list_state){.start = start, .rev = rev};
+            r->state = l;
+            loop_post(r->server->loop, list_at_home, r);
+        }
+        return;
+    }
+    list_from(r, &snap, start);
+out:
+    request_finish(r);
+}

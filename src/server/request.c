@@ -1,0 +1,150 @@
+#include "server/fail.h"
+#include "server/int.h"
+#include "server/options.h"
+#include "server/rbac.h"
+#include "server/subs.h"
+
+static const struct str anonymous_groups[] = {S_INIT("system:unauthenticated")};
+const struct user user_anonymous = {
+    .name = S_INIT("system:anonymous"), .groups = anonymous_groups, .ngroups = countof(anonymous_groups)};
+
+bool user_in_group(const struct user *u, struct str group)
+{
+    for (size_t i = 0; i < u->ngroups; i++)
+        if (str_eq(u->groups[i], group))
+            return true;
+    return false;
+}
+
+const char *verb_name(enum verb v)
+{
+    switch (v) {
+    case VERB_GET: return "get";
+    case VERB_LIST: return "list";
+    case VERB_WATCH: return "watch";
+    case VERB_CREATE: return "create";
+    case VERB_UPDATE: return "update";
+    case VERB_PATCH: return "patch";
+    case VERB_DELETE: return "delete";
+    case VERB_DELETECOLLECTION: return "deletecollection";
+    }
+    return "";
+}
+
+void request_init(struct request *r, struct server *s, struct loop *l, void (*done)(struct request *r))
+{
+    *r = (struct request){.server = s, .loop = l, .done = done, .user = &user_anonymous};
+    list_init(&r->waiting);
+    list_init(&r->children);
+    r->answer.remaining = -1;
+}
+
+void answer_reset(struct request *r)
+{
+    struct answer *a = &r->answer;
+    if (a->obj)
+        obj_unref(a->obj);
+    for (size_t i = 0; i < a->n; i++)
+        obj_unref(a->items[i]);
+    mem_free(a->items);
+    *a = (struct answer){.remaining = -1, .warnings = a->warnings};
+}
+
+void request_fini(struct request *r)
+{
+    answer_reset(r);
+    array_fini(&r->answer.warnings);
+    if (r->pending)
+        obj_unref(TAKE(r->pending));
+    arena_fini(&r->arena);
+}
+
+void request_for(struct request *r, enum verb verb, const struct kind *k, struct str ns, struct str name,
+                 struct str sub)
+{
+    r->verb = verb;
+    r->verb_text = str_of(verb_name(verb));
+    r->kind = k;
+    r->group = k->group;
+    r->version = k->version;
+    r->resource = k->plural;
+    r->ns = ns;
+    r->name = name;
+    r->sub = sub;
+    for (size_t i = 0; i < k->nsubs && sub.n; i++)
+        if (str_eqz(sub, k->subs[i].name))
+            r->sub_row = &k->subs[i];
+}
+
+bool answer_obj(struct request *r, int code, struct obj *o)
+{
+    answer_reset(r);
+    r->answer.type = ANSWER_OBJECT;
+    r->answer.code = code;
+    r->answer.obj = obj_ref(o);
+    return true;
+}
+
+bool answer_tree(struct request *r, int code, const struct type *t, struct val tree)
+{
+    answer_reset(r);
+    r->answer.type = ANSWER_TREE;
+    r->answer.code = code;
+    r->answer.tree = tree;
+    r->answer.tree_type = t;
+    return true;
+}
+
+void answer_warn(struct request *r, struct str text)
+{
+    text = str_dup(&r->arena, text);
+    array_push(&r->answer.warnings, text);
+}
+
+static void done(void *arg)
+{
+    struct request *r = arg;
+    r->done(r);
+}
+
+void request_finish(struct request *r)
+{
+    ASSERT(r->answer.type != ANSWER_NONE);
+    turn_done(r);
+    loop_post(r->loop, done, r);
+}
+
+/* In the store's loop, or for reads in the caller's. */
+static void run(void *arg)
+{
+    struct request *r = arg;
+    sub_fn *special = sub_handler(r);
+    if (special) {
+        special(r);
+        return;
+    }
+    switch (r->verb) {
+    case VERB_GET: verb_get(r); return;
+    case VERB_LIST: verb_list(r); return;
+    case VERB_CREATE:
+    case VERB_UPDATE:
+    case VERB_PATCH: verb_write(r); return;
+    case VERB_DELETE: verb_delete(r); return;
+    case VERB_DELETECOLLECTION: verb_delete_collection(r); return;
+    case VERB_WATCH: break;
+    }
+    fail_not_allowed(r);
+    request_finish(r);
+}
+
+void request_start(struct request *r)
+{
+    if (!r->internal && !authorize(r)) {
+        request_finish(r);
+        return;
+    }
+    if (r->loop == r->server->loop || ((r->verb == VERB_GET || r->verb == VERB_LIST) && !r->options.continue_token.n))
+        run(r);
+    else
+        loop_post(r->server->loop, run, r);
+}

@@ -1,0 +1,202 @@
+#include "server/authn.h"
+#include "server/fail.h"
+#include "server/int.h"
+#include "server/rbac.h"
+#include "server/subs.h"
+
+/* Questions about who somebody is and what they may: answered, not stored. */
+
+static struct val *copy(struct request *r)
+{
+    struct val *v = ARENA_NEW(&r->arena, struct val);
+    *v = val_copy(&r->arena, r->body);
+    val_need_map(&r->arena, v, N(metadata));
+    return v;
+}
+
+static void answer(struct request *r, struct val *v)
+{
+    answer_tree(r, 201, r->kind->type, *v);
+    request_finish(r);
+}
+
+void sub_token_review(struct request *r)
+{
+    struct arena *a = &r->arena;
+    struct val *v = copy(r), *status = val_set(a, v, N(status), val_map());
+    struct str token = val_text_at(v, N(spec), N(token));
+    if (!token.n) {
+        fail_bad_request(r, "token is required for TokenReview in authentication");
+        request_finish(r);
+        return;
+    }
+    const struct val *audiences = val_at(v, N(spec), N(audiences));
+    struct user user;
+    struct val good;
+    struct err err = ERR;
+    if (token_check(r->server, a, token, audiences, &user, &good, &err)) {
+        val_set_bool(a, status, N(authenticated), true);
+        val_set(a, status, N(user), user_tree(a, &user));
+        val_set(a, status, N(audiences), good);
+    } else {
+        val_set(a, status, N(user), val_map());
+        val_set_text(a, status, N(error),
+                     str_starts(str_of(err.text), S("token audiences"))
+                         ? arena_fmt(a, "[invalid bearer token, %s]", err.text)
+                         : arena_fmt(a, "[invalid bearer token, %s]", err.text));
+    }
+    answer(r, v);
+}
+
+void sub_self_subject_review(struct request *r)
+{
+    struct arena *a = &r->arena;
+    struct val *v = copy(r);
+    val_set_text(a, val_need_map(a, v, N(metadata)), N(creationTimestamp),
+                 time_text(a, clock_real() / NS_PER_S * NS_PER_S));
+    val_set(a, val_need_map(a, v, N(status)), N(userInfo), user_tree(a, r->user));
+    answer(r, v);
+}
+
+static bool need_one(struct request *r, const struct val *spec, const char *kind)
+{
+    AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
+    const struct val *res = val_get(spec, N(resourceAttributes)), *path = val_get(spec, N(nonResourceAttributes));
+    if (res && path)
+        field_error_add(&e, FE_INVALID, "spec.nonResourceAttributes",
+                        "Invalid value: \"%s\": cannot be specified in combination with resourceAttributes", "null");
+    if (!res && !path)
+        field_error_add(
+            &e, FE_INVALID, "spec.resourceAttributes",
+            "Invalid value: %s: exactly one of nonResourceAttributes or resourceAttributes must be specified",
+            "null");
+    return !e.list.n || fail_invalid(r, S("authorization.k8s.io"), str_of(kind), S(""), &e);
+}
+
+/* Asks, and fills status. */
+static void decide(struct request *r, struct val *v, const struct user *user)
+{
+    struct arena *a = &r->arena;
+    const struct val *spec = val_get(v, N(spec)), *res = val_get(spec, N(resourceAttributes));
+    const struct val *path = val_get(spec, N(nonResourceAttributes));
+    struct attributes x = {.user = user, .is_resource = res != NULL};
+    if (res) {
+        x.verb = val_text_at(res, N(verb));
+        x.group = val_text_at(res, N(group));
+        x.version = val_text_at(res, N(version));
+        x.resource = val_text_at(res, N(resource));
+        x.sub = val_text_at(res, N(subresource));
+        x.ns = val_text_at(res, N(namespace));
+        x.name = val_text_at(res, N(name));
+    } else {
+        x.verb = val_text_at(path, N(verb));
+        x.path = val_text_at(path, N(path));
+    }
+    struct str why;
+    bool ok = rbac_allows(r->server, a, &x, &why);
+    struct val *status = val_set(a, v, N(status), val_map());
+    val_set_bool(a, status, N(allowed), ok);
+    if (why.n && ok)
+        val_set_text(a, status, N(reason), why);
+    else if (why.n) {
+        val_set_text(a, status, N(reason), why);
+        val_set_text(a, status, N(evaluationError), str_starts(why, S("RBAC: ")) ? str_sub(why, 6, why.n) : why);
+    }
+    answer(r, v);
+}
+
+static struct user user_of_spec(struct arena *a, const struct val *spec)
+{
+    const struct val *groups = val_get(spec, N(groups));
+    struct str *list = arena_alloc(a, (val_len(groups) + 1) * sizeof *list);
+    size_t n = 0;
+    val_each_item (it, groups)
+        list[n++] = val_text(it);
+    return (struct user){.name = val_text_at(spec, N(user)),
+                         .uid = val_text_at(spec, N(uid)),
+                         .groups = list,
+                         .ngroups = n,
+                         .extra = val_get(spec, N(extra))};
+}
+
+static void access_review(struct request *r, bool local, const char *kind)
+{
+    struct val *v = copy(r);
+    const struct val *spec = val_get(v, N(spec));
+    AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
+    if (!need_one(r, spec, kind)) {
+        request_finish(r);
+        return;
+    }
+    if (!val_text_at(spec, N(user)).n && !val_len(val_get(spec, N(groups))))
+        field_error_add(&e, FE_INVALID, "spec.user",
+                        "Invalid value: \"\": at least one of user or group must be specified");
+    if (local && !str_eq(val_text_at(spec, N(resourceAttributes), N(namespace)), r->ns))
+        field_error_add(&e, FE_INVALID, "spec.resourceAttributes.namespace",
+                        "Invalid value: \"" STR_FMT "\": must match metadata.namespace",
+                        STR_ARG(val_text_at(spec, N(resourceAttributes), N(namespace))));
+    if (e.list.n) {
+        fail_invalid(r, S("authorization.k8s.io"), str_of(kind), S(""), &e);
+        request_finish(r);
+        return;
+    }
+    if (local)
+        val_set_text(&r->arena, val_need_map(&r->arena, v, N(metadata)), N(namespace), r->ns);
+    struct user u = user_of_spec(&r->arena, spec);
+    decide(r, v, &u);
+}
+
+void sub_access_review(struct request *r)
+{
+    access_review(r, false, "SubjectAccessReview");
+}
+
+void sub_local_access_review(struct request *r)
+{
+    access_review(r, true, "LocalSubjectAccessReview");
+}
+
+void sub_self_access_review(struct request *r)
+{
+    struct val *v = copy(r);
+    if (!need_one(r, val_get(v, N(spec)), "SelfSubjectAccessReview")) {
+        request_finish(r);
+        return;
+    }
+    decide(r, v, r->user);
+}
+
+struct rules {
+    struct arena *a;
+    struct val *resource, *path;
+};
+
+static void add_rule(void *arg, const struct val *rule)
+{
+    struct rules *x = arg;
+    struct val copy_of = val_copy(x->a, rule);
+    if (val_len(val_get(rule, N(resources))))
+        val_add(x->a, x->resource, copy_of);
+    if (val_len(val_get(rule, N(nonResourceURLs))))
+        val_add(x->a, x->path, copy_of);
+}
+
+void sub_self_rules_review(struct request *r)
+{
+    struct arena *a = &r->arena;
+    struct val *v = copy(r);
+    struct str ns = val_text_at(v, N(spec), N(namespace));
+    if (!ns.n) {
+        fail_bad_request(r, "no namespace on request");
+        request_finish(r);
+        return;
+    }
+    struct val resource = val_list(), path = val_list();
+    struct rules x = {a, &resource, &path};
+    rbac_each_rule(r->server, r->user, ns, add_rule, &x);
+    struct val *status = val_set(a, v, N(status), val_map());
+    val_set(a, status, N(resourceRules), resource);
+    val_set(a, status, N(nonResourceRules), path);
+    val_set_bool(a, status, N(incomplete), false);
+    answer(r, v);
+}

@@ -1,0 +1,345 @@
+#include "server/server.h"
+#include "api/formats.h"
+#include "base/log.h"
+#include "server/alloc.h"
+#include "server/boot.h"
+#include "server/front.h"
+#include "server/int.h"
+#include "server/limits.h"
+#include "server/metrics.h"
+#include "server/pki.h"
+#include "server/rbac_int.h"
+#include "sys/file.h"
+#include <ifaddrs.h>
+#include <netdb.h>
+#include <sys/stat.h>
+
+#define HOUSEKEEPING (60 * NS_PER_S)
+
+static struct obj *gone_memo(struct server *s, struct obj *was, int64_t rev)
+{
+    if (s->gone && s->gone->rev == rev && s->gone_was == was)
+        return obj_ref(s->gone);
+    if (s->gone)
+        obj_unref(s->gone);
+    s->gone = object_at(was, rev);
+    s->gone_was = was;
+    return obj_ref(s->gone);
+}
+
+struct obj *object_gone(struct server *s, struct obj *was, int64_t rev)
+{
+    return gone_memo(s, was, rev);
+}
+
+/* --- what every commit brings --- */
+
+static void publish(struct server *s)
+{
+    struct store_snapshot now = store_snapshot(s->store);
+    pthread_mutex_lock(&s->published_lock);
+    struct store_snapshot old = s->published;
+    s->published = now;
+    pthread_mutex_unlock(&s->published_lock);
+    store_snapshot_fini(&old);
+}
+
+static void committed(struct store_subscriber *sub, const struct store_event *events, size_t n)
+{
+    struct server *s = container_of(sub, struct server, subscriber);
+    for (size_t i = 0; i < n; i++) {
+        const struct store_event *e = &events[i];
+        struct obj *was = object_of(e->was), *now = object_of(e->now);
+        if (now && !now->rev)
+            obj_set_rev(now, e->now->mod_rev); /* nobody has seen it before this */
+        const struct kind *k = (now ? now : was)->kind;
+        if (str_eq(k->group, S("rbac.authorization.k8s.io")))
+            rbac_changed(s->rbac);
+        if (k == K(Service))
+            alloc_changed(s->alloc, was, now);
+    }
+    publish(s);
+}
+
+static bool count_service(struct obj *o, void *arg)
+{
+    struct server *s = arg;
+    alloc_changed(s->alloc, NULL, o);
+    return true;
+}
+
+/* --- addresses --- */
+
+struct addresses {
+    struct arena *a;
+    ARRAY(struct str) ips;
+};
+
+static void add_ip(struct addresses *x, struct str ip)
+{
+    if (!ip.n || !is_ip(ip) || str_eq(ip, S("0.0.0.0")) || str_eq(ip, S("::")))
+        return;
+    array_each (it, &x->ips)
+        if (str_eq(*it, ip))
+            return;
+    ip = str_dup(x->a, ip);
+    array_push(&x->ips, ip);
+}
+
+/* Those of the machine; link-local ones of IPv6 are nobody's name. */
+static void add_machine(struct addresses *x, struct str *first)
+{
+    struct ifaddrs *all, *i;
+    if (getifaddrs(&all) < 0)
+        return;
+    for (i = all; i; i = i->ifa_next) {
+        char text[NI_MAXHOST];
+        if (!i->ifa_addr || (i->ifa_addr->sa_family != AF_INET && i->ifa_addr->sa_family != AF_INET6))
+            continue;
+        socklen_t n = i->ifa_addr->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+        if (getnameinfo(i->ifa_addr, n, text, sizeof text, NULL, 0, NI_NUMERICHOST) || strchr(text, '%'))
+            continue;
+        add_ip(x, str_of(text));
+        if (!first->n && i->ifa_addr->sa_family == AF_INET && strncmp(text, "127.", 4))
+            *first = str_dup(x->a, str_of(text));
+    }
+    freeifaddrs(all);
+}
+
+static struct str nth_ip(struct arena *a, const char *cidr, unsigned n)
+{
+    uint8_t ip[16];
+    int bits;
+    bool v4;
+    if (!cidr_parse(str_of(cidr), ip, &bits, &v4))
+        return S("");
+    uint32_t v = (uint32_t)ip[12] << 24 | (uint32_t)ip[13] << 16 | (uint32_t)ip[14] << 8 | ip[15];
+    v = (v & ~(((uint32_t)1 << (32 - bits)) - 1)) + n;
+    return arena_fmt(a, "%u.%u.%u.%u", v >> 24, v >> 16 & 255, v >> 8 & 255, v & 255);
+}
+
+static struct str host_of(struct str address)
+{
+    ptrdiff_t colon = str_rfind_char(address, ':');
+    struct str host = str_sub(address, 0, colon < 0 ? address.n : (size_t)colon);
+    if (host.n > 1 && host.p[0] == '[')
+        host = str_sub(host, 1, host.n - 1);
+    return host;
+}
+
+/* --- leaf certificates --- */
+
+static bool load_tls(struct server *s, struct err *err)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(strbuf_fini) struct strbuf cert = STRBUF(STRBUF_TEXT), key = STRBUF(STRBUF_TEXT);
+    struct addresses x = {.a = &a};
+    struct str first = STR_NONE, listen, rest = str_of(s->options.listen);
+    add_ip(&x, S("127.0.0.1"));
+    add_ip(&x, S("::1"));
+    add_ip(&x, nth_ip(&a, s->options.service_cidr, 1));
+    add_ip(&x, str_of(s->options.advertise));
+    while (str_cut(&rest, ',', &listen))
+        add_ip(&x, host_of(listen));
+    add_machine(&x, &first);
+    char host[256] = "localhost";
+    gethostname(host, sizeof host - 1);
+    struct str dns[] = {S("kubernetes"),
+                        S("kubernetes.default"),
+                        S("kubernetes.default.svc"),
+                        arena_fmt(&a, "kubernetes.default.svc.%s", s->options.domain),
+                        S("localhost"),
+                        str_of(host)};
+    struct leaf_names names_of = {.dns = dns, .ndns = countof(dns), .ips = x.ips.p, .nips = x.ips.n};
+    bool ok = keys_serving(s->keys, &names_of, &cert, &key, err);
+    array_fini(&x.ips);
+    if (!ok)
+        return false;
+    static const char *const alpn[] = {"http/1.1", NULL};
+    struct tls_server_config c = {
+        .cert = strbuf_str(&cert), .key = strbuf_str(&key), .client_ca = s->keys->ca_pem, .alpn = alpn};
+    if (s->tls)
+        ok = tls_server_reload(s->tls, &c, err);
+    else
+        ok = (s->tls = tls_server_new(&c, err)) != NULL;
+    mem_wipe(key.p, key.n);
+    return ok;
+}
+
+static bool write_kubeconfigs(struct server *s, struct err *err)
+{
+    char host[256] = "localhost", url[300];
+    gethostname(host, sizeof host - 1);
+    for (char *p = host; *p; p++)
+        if (*p >= 'A' && *p <= 'Z')
+            *p = (char)(*p | 32);
+    struct str listen = host_of(str_of(s->options.listen));
+    bool any = !listen.n || str_eq(listen, S("0.0.0.0")) || str_eq(listen, S("::"));
+    snprintf(url, sizeof url, "https://" STR_FMT ":%d", STR_ARG(any ? S("127.0.0.1") : listen), s->port);
+    return keys_kubeconfigs(s->keys, url, host, err);
+}
+
+static void housekeeping(struct timer *t)
+{
+    struct server *s = container_of(t, struct server, housekeeping);
+    if (clock_real() >= s->keys->renew_at) {
+        struct err err = ERR;
+        if (load_tls(s, &err) && write_kubeconfigs(s, &err))
+            log_info("certificates.renewed", "port=%d", s->port);
+        else
+            log_error("certificates.renew", "err=\"%s\"", err.text);
+    }
+    if (s->gone)
+        obj_unref(TAKE(s->gone));
+    timer_set(t, HOUSEKEEPING);
+}
+
+/* --- starting --- */
+
+static const char *or_else(struct server *s, const char *text, const char *otherwise)
+{
+    return arena_strz(&s->arena, str_of(text && *text ? text : otherwise));
+}
+
+static bool open_store(struct server *s, struct err *err)
+{
+    const char *dir = arena_fmt(&s->arena, "%s/var/lib/wherry/server", s->options.root).p;
+    const char *path = arena_fmt(&s->arena, "%s/store.db", dir).p;
+    struct stat st;
+    bool fresh = s->options.memory || stat(path, &st) < 0;
+    s->keys = keys_open(s->options.root, fresh, err);
+    if (!s->keys || (!s->options.memory && !dir_make(dir, 0700, err)))
+        return false;
+    static const struct str sealed[] = {S_INIT("secrets/")};
+    struct store_options o = {.path = s->options.memory ? NULL : path,
+                              .type = &object_store_type,
+                              .seal_keys = s->keys->seal,
+                              .nseal_keys = s->keys->nseal,
+                              .sealed = sealed,
+                              .nsealed = countof(sealed)};
+    s->store = store_open(s->loop, &o, err);
+    if (!s->store)
+        return false;
+    s->subscriber.fn = committed;
+    list_init(&s->subscriber.node);
+    store_subscribe(s->store, &s->subscriber);
+    publish(s);
+    objects_each(s, K(Service), STR_NONE, count_service, s);
+    return true;
+}
+
+static bool listen_all(struct server *s, struct err *err)
+{
+    struct http_server_config c = {.service = front_service,
+                                   .tls = s->tls,
+                                   .body_most = LIMIT_BODY_BYTES,
+                                   .connections_most = LIMIT_CONNECTIONS};
+    c.service.arg = s;
+    int fds[16];
+    size_t n = 0;
+    for (; n < s->options.nlisten_fds && n < countof(fds); n++)
+        fds[n] = s->options.listen_fds[n];
+    struct str rest = str_of(s->options.listen), one;
+    while (!s->options.nlisten_fds && n < countof(fds) && str_cut(&rest, ',', &one)) {
+        struct addr a;
+        fds[n] = addr_parse(one, &a, err) ? socket_listen(&a, 0660, err) : -1;
+        if (fds[n] < 0) {
+            while (n)
+                fd_close(fds[--n]);
+            return err_wrap(err, "listen on " STR_FMT, STR_ARG(one));
+        }
+        n++;
+    }
+    struct addr a;
+    if (!n || !socket_addr(fds[0], &a, err))
+        return false;
+    s->port = addr_port(&a);
+    s->http = http_server_new(s->loop, &c);
+    for (size_t i = 0; i < n; i++)
+        http_server_listen(s->http, fds[i]);
+    return true;
+}
+
+static void booted(struct server *s)
+{
+    s->ready = true;
+    log_info("server.ready", "port=%d revision=%lld", s->port, (long long)store_rev(s->store));
+}
+
+struct server *server_start(struct loop *l, const struct server_options *o, struct err *err)
+{
+    AUTO(server_stop) struct server *s = NEW(struct server);
+    s->loop = l;
+    s->options = *o;
+    s->options.root = or_else(s, o->root, "");
+    s->options.listen = or_else(s, o->listen, "0.0.0.0:6443");
+    s->options.service_cidr = or_else(s, o->service_cidr, "10.43.0.0/16");
+    s->options.domain = or_else(s, o->domain, "cluster.local");
+    s->options.node_ports = or_else(s, o->node_ports, "30000-32767");
+    s->options.node_socket = or_else(s, o->node_socket,
+                                     arena_fmt(&s->arena, "%s/run/wherry/relay.sock", s->options.root).p);
+    s->started = clock_real();
+    list_init(&s->watches);
+    pthread_mutex_init(&s->published_lock, NULL);
+    timer_init(&s->housekeeping, l, housekeeping);
+    s->rbac = rbac_new();
+    s->metrics = metrics_new();
+    s->alloc = alloc_new(s->options.service_cidr, s->options.node_ports, err);
+    if (!s->alloc || !open_store(s, err) || !load_tls(s, err) || !listen_all(s, err) || !write_kubeconfigs(s, err))
+        return NULL;
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct addresses x = {.a = &a};
+    struct str address = str_of(s->options.advertise), first = STR_NONE;
+    if (!address.n) {
+        add_machine(&x, &first);
+        array_fini(&x.ips);
+        struct str listen = host_of(str_of(s->options.listen));
+        address = listen.n && is_ip4(listen) && !str_starts(listen, S("127.")) && !str_eq(listen, S("0.0.0.0"))
+                      ? listen
+                      : first;
+    }
+    struct boot_facts f = {.service_ip = nth_ip(&a, s->options.service_cidr, 1),
+                           .dns_ip = nth_ip(&a, s->options.service_cidr, 10),
+                           .service_cidr = str_of(s->options.service_cidr),
+                           .address = address.n ? address : S("192.0.2.1"),
+                           .port = s->port,
+                           .ca_pem = s->keys->ca_pem};
+    boot_start(s, &f, booted);
+    timer_set(&s->housekeeping, HOUSEKEEPING);
+    return TAKE(s);
+}
+
+void server_stop(struct server *s)
+{
+    if (!s)
+        return;
+    s->stopping = true;
+    timer_stop(&s->housekeeping);
+    http_server_free(s->http);
+    if (s->store) {
+        store_unsubscribe(&s->subscriber);
+        store_close(s->store);
+    }
+    if (s->gone)
+        obj_unref(s->gone);
+    store_snapshot_fini(&s->published);
+    tls_server_free(s->tls);
+    keys_free(s->keys);
+    rbac_free(s->rbac);
+    alloc_free(s->alloc);
+    metrics_free(s->metrics);
+    map_fini(&s->turns);
+    pthread_mutex_destroy(&s->published_lock);
+    arena_fini(&s->arena);
+    mem_free(s);
+}
+
+int server_port(const struct server *s)
+{
+    return s->port;
+}
+
+const char *server_kubeconfig(const struct server *s)
+{
+    return arena_fmt(&((struct server *)s)->arena, "%s/admin.kubeconfig", s->keys->etc).p;
+}

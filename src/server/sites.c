@@ -1,0 +1,170 @@
+#include "server/sites.h"
+#include "api/codec.h"
+#include "server/authn.h"
+#include "server/encode.h"
+#include "server/fail.h"
+#include "server/metrics.h"
+#include <sys/utsname.h>
+
+#ifndef WHERRY_BUILD
+#define WHERRY_BUILD "unknown"
+#endif
+#define GIT_VERSION "v1.36.2+wherry.1"
+
+static const struct {
+    struct str path;
+    bool below; /* everything below it too */
+    site_fn *fn;
+} sites[] = {
+    {S_INIT("/api"), true, site_discovery_api},
+    {S_INIT("/apis"), false, site_discovery_apis},
+    {S_INIT("/apis"), true, site_discovery_group},
+    {S_INIT("/version"), false, site_version},
+    {S_INIT("/livez"), true, site_health},
+    {S_INIT("/readyz"), true, site_health},
+    {S_INIT("/healthz"), true, site_health},
+    {S_INIT("/metrics"), false, site_metrics},
+    {S_INIT("/openapi/v3"), true, site_openapi},
+    {S_INIT("/.well-known/openid-configuration"), false, site_token_config},
+    {S_INIT("/openid/v1/jwks"), false, site_token_keys},
+    {S_INIT("/"), false, site_root},
+};
+
+site_fn *site_find(struct str path)
+{
+    for (size_t i = 0; i < countof(sites); i++)
+        if (str_eq(path, sites[i].path) ||
+            (sites[i].below && str_starts(path, sites[i].path) && path.p[sites[i].path.n] == '/'))
+            return sites[i].fn;
+    return NULL;
+}
+
+void site_respond(struct site_call *c, const struct type *t, struct val tree)
+{
+    struct negotiated n;
+    struct err err = ERR;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 26);
+    if (!negotiate(http_header(&c->http->headers, S("Accept")), OFFER_DISCOVERY, &n, &err)) {
+        http_respond(c->http, 406, S("text/plain"), str_of(err.text));
+        return;
+    }
+    encode_tree(&b, n.media, t, &tree);
+    struct str type = media_name(n.media);
+    if (n.form == FORM_DISCOVERY)
+        type = arena_fmt(c->arena, STR_FMT ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", STR_ARG(type));
+    http_respond(c->http, 200, type, strbuf_str(&b));
+}
+
+static void not_found(struct site_call *c)
+{
+    http_respond(c->http, 404, S("text/plain; charset=utf-8"), S("404 page not found\n"));
+}
+
+void site_version(struct site_call *c)
+{
+    struct utsname u;
+    uname(&u);
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    strbuf_addf(
+        &b,
+        "{\n  \"major\": \"1\",\n  \"minor\": \"36\",\n  \"emulationMajor\": \"1\",\n  \"emulationMinor\": \"36\",\n"
+        "  \"minCompatibilityMajor\": \"1\",\n  \"minCompatibilityMinor\": \"35\",\n  \"gitVersion\": \"%s\",\n"
+        "  \"gitCommit\": \"%s\",\n  \"gitTreeState\": \"clean\",\n  \"buildDate\": \"1970-01-01T00:00:00Z\",\n"
+        "  \"goVersion\": \"none\",\n  \"compiler\": \"gcc %s\",\n  \"platform\": \"linux/%s\"\n}",
+        GIT_VERSION, WHERRY_BUILD, __VERSION__,
+        str_eqz(str_of(u.machine), "x86_64")    ? "amd64"
+        : str_eqz(str_of(u.machine), "aarch64") ? "arm64"
+                                                : u.machine);
+    http_respond(c->http, 200, S("application/json"), strbuf_str(&b));
+}
+
+/* --- health: one row a check --- */
+
+static bool check_ping(struct server *s UNUSED)
+{
+    return true;
+}
+static bool check_store(struct server *s)
+{
+    return s->store != NULL;
+}
+static bool check_ready(struct server *s)
+{
+    return s->ready && !s->stopping;
+}
+static const struct {
+    struct str name;
+    bool (*fn)(struct server *s);
+    bool ready_only;
+} checks[] = {
+    {S_INIT("ping"), check_ping, false},     {S_INIT("log"), check_ping, false},
+    {S_INIT("etcd"), check_store, false},    {S_INIT("poststarthook/rbac/bootstrap-roles"), check_ready, false},
+    {S_INIT("shutdown"), check_ready, true},
+};
+
+void site_health(struct site_call *c)
+{
+    struct str rest = str_sub(c->path, 1, c->path.n), which, name;
+    str_split(rest, '/', &which, &name);
+    bool ready = str_eq(which, S("readyz")), all = true, found = !name.n;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    for (size_t i = 0; i < countof(checks); i++) {
+        if ((checks[i].ready_only && !ready) || (name.n && !str_eq(name, checks[i].name)))
+            continue;
+        found = true;
+        bool ok = checks[i].fn(c->server);
+        all &= ok;
+        strbuf_addf(&b, "[%s]" STR_FMT " %s\n", ok ? "+" : "-", STR_ARG(checks[i].name), ok ? "ok" : "failed");
+    }
+    if (!found) {
+        not_found(c);
+        return;
+    }
+    bool verbose = str_has(c->query, S("verbose"));
+    strbuf_addf(&b, STR_FMT " check %s\n", STR_ARG(which), all ? "passed" : "failed");
+    http_set(c->http, S("X-Content-Type-Options"), S("nosniff"));
+    http_respond(c->http, all ? 200 : 500, S("text/plain; charset=utf-8"),
+                 all && !verbose ? S("ok") : strbuf_str(&b));
+}
+
+void site_metrics(struct site_call *c)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
+    metrics_text(c->server, &b);
+    http_respond(c->http, 200, S("text/plain; version=0.0.4; charset=utf-8"), strbuf_str(&b));
+}
+
+void site_token_config(struct site_call *c)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    struct str issuer = token_issuer(c->server);
+    strbuf_addf(&b,
+                "{\"issuer\":\"" STR_FMT "\",\"jwks_uri\":\"" STR_FMT
+                "/openid/v1/jwks\",\"response_types_supported\":[\"id_token\"],"
+                "\"subject_types_supported\":[\"public\"],\"id_token_signing_alg_values_supported\":[\"ES256\"]}",
+                STR_ARG(issuer), STR_ARG(issuer));
+    http_respond(c->http, 200, S("application/json"), strbuf_str(&b));
+}
+
+void site_token_keys(struct site_call *c)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    token_jwks(c->server, &b);
+    http_respond(c->http, 200, S("application/jwk-set+json"), strbuf_str(&b));
+}
+
+void site_root(struct site_call *c)
+{
+    struct val v = val_map(), *list = val_set_str(c->arena, &v, S("paths"), val_list());
+    for (size_t i = 0; i < countof(sites); i++)
+        if (!i || !str_eq(sites[i].path, sites[i - 1].path))
+            val_add(c->arena, list, val_str_borrowed(sites[i].path));
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    json_encode(&b, &v);
+    http_respond(c->http, 200, S("application/json"), strbuf_str(&b));
+}
+
+void site_openapi(struct site_call *c)
+{
+    not_found(c);
+}

@@ -1,0 +1,20 @@
+/* sites.h - paths that are no resources: discovery, version, health, metrics, OpenAPI, keys of tokens. One row each
+ * in sites.c. Answering is direct: the request is authorized already. */
+#pragma once
+#include "server/int.h"
+#include "server/negotiate.h"
+
+struct site_call {
+    struct server *server;
+    struct http_request *http;
+    struct str path;  /* without a trailing slash */
+    struct str query; /* as sent */
+    struct arena *arena;
+};
+typedef void site_fn(struct site_call *c); /* ends the http request */
+/* The page of a path, NULL: 404. */
+site_fn *site_find(struct str path);
+site_fn site_discovery_api, site_discovery_apis, site_discovery_group, site_version, site_health, site_metrics,
+    site_openapi, site_token_config, site_token_keys, site_root;
+bool group_known(struct str group);                                            /* a served group; "" is the core's */
+void site_respond(struct site_call *c, const struct type *t, struct val tree); /* in the media that Accept asks for */

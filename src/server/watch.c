@@ -1,0 +1,278 @@
+#include "server/watch.h"
+#include "server/fail.h"
+#include "server/int.h"
+#include "server/limits.h"
+
+const char *const watch_type_names[] = {"ADDED", "MODIFIED", "DELETED", "BOOKMARK"};
+
+/* One queued event towards another loop. */
+struct queued {
+    enum watch_type type;
+    struct obj *obj;
+    int64_t rev;
+    bool initial_end;
+};
+enum { QUEUE_MOST = 100000 };
+
+/* Lives on the heap between two loops: counted. */
+struct watch_core {
+    int refs;
+    struct server *server;
+    struct loop *loop;
+    struct arena arena;
+    struct store_watch watch;
+    struct list node; /* in server->watches */
+    const struct kind *kind;
+    struct filter filter;
+    struct str prefix;
+    bool bookmarks, initial, initial_bookmark, running;
+    int64_t from, seconds;
+    struct timer end, mark;
+    /* between the loops */
+    pthread_mutex_t lock;
+    struct watching *owner; /* NULL: stopped. Read and written in its own loop only */
+    ARRAY(struct queued) queue;
+    bool posted, over;
+    struct failure fail;
+    char fail_text[300];
+};
+
+static void core_unref(struct watch_core *c)
+{
+    if (__atomic_sub_fetch(&c->refs, 1, __ATOMIC_ACQ_REL))
+        return;
+    array_each (it, &c->queue)
+        if (it->obj)
+            obj_unref(it->obj);
+    array_fini(&c->queue);
+    pthread_mutex_destroy(&c->lock);
+    arena_fini(&c->arena);
+    mem_free(c);
+}
+
+static struct watch_core *core_ref(struct watch_core *c)
+{
+    __atomic_add_fetch(&c->refs, 1, __ATOMIC_RELAXED);
+    return c;
+}
+
+/* --- the owner's side --- */
+
+static void deliver(void *arg)
+{
+    struct watch_core *c = arg;
+    ARRAY(struct queued) some = {0};
+    pthread_mutex_lock(&c->lock);
+    some.p = c->queue.p;
+    some.n = c->queue.n;
+    some.cap = c->queue.cap;
+    c->queue.p = NULL;
+    c->queue.n = c->queue.cap = 0;
+    c->posted = false;
+    bool over = c->over;
+    pthread_mutex_unlock(&c->lock);
+    array_each (it, &some) {
+        if (c->owner)
+            c->owner->event(c->owner, it->type, it->obj, it->rev, it->initial_end);
+        if (it->obj)
+            obj_unref(it->obj);
+    }
+    array_fini(&some);
+    if (over && c->owner) {
+        struct watching *w = TAKE(c->owner);
+        w->core = NULL;
+        w->ended(w, &c->fail);
+        core_unref(c); /* the owner's */
+    }
+    core_unref(c); /* the post's */
+}
+
+/* --- the store's side --- */
+
+static void post(struct watch_core *c)
+{
+    if (!c->posted) {
+        c->posted = true;
+        loop_post(c->loop, deliver, core_ref(c));
+    }
+}
+
+static void core_stop(struct watch_core *c)
+{
+    if (!c->running)
+        return;
+    c->running = false;
+    store_watch_stop(&c->watch);
+    timer_stop(&c->end);
+    timer_stop(&c->mark);
+    list_del(&c->node);
+    __atomic_sub_fetch(&c->server->nwatches, 1, __ATOMIC_RELAXED);
+    core_unref(c); /* the store's */
+}
+
+static void finish(struct watch_core *c, int code, const char *reason, const char *text)
+{
+    pthread_mutex_lock(&c->lock);
+    if (!c->over) {
+        c->over = true;
+        snprintf(c->fail_text, sizeof c->fail_text, "%s", text);
+        c->fail = (struct failure){.code = code, .reason = reason, .message = str_of(c->fail_text)};
+        post(c);
+    }
+    pthread_mutex_unlock(&c->lock);
+    core_stop(c);
+}
+
+static void tell(struct watch_core *c, enum watch_type type, struct obj *o, int64_t rev, bool initial_end)
+{
+    pthread_mutex_lock(&c->lock);
+    bool full = c->queue.n >= QUEUE_MOST;
+    if (!full && !c->over) {
+        array_push(&c->queue, ((struct queued){type, o ? obj_ref(o) : NULL, rev, initial_end}));
+        post(c);
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (full)
+        finish(c, 410, "Expired", "the watcher does not keep up: list again and watch from there");
+}
+
+static void changed(struct store_watch *w, const struct store_event *events, size_t n)
+{
+    struct watch_core *c = container_of(w, struct watch_core, watch);
+    for (size_t i = 0; i < n && c->running; i++) {
+        const struct store_event *e = &events[i];
+        AUTO(obj_unref) struct obj *was = e->was ? object_as(c->kind, object_of(e->was)) : NULL;
+        AUTO(obj_unref) struct obj *now = e->now ? object_as(c->kind, object_of(e->now)) : NULL;
+        bool before = was && filter_matches(&c->filter, c->kind, was);
+        bool after = now && filter_matches(&c->filter, c->kind, now);
+        if (after) {
+            tell(c, before ? WATCH_TYPE_MODIFIED : WATCH_TYPE_ADDED, now, e->rev, false);
+        } else if (before) {
+            AUTO(obj_unref) struct obj *gone = object_gone(c->server, was, e->rev);
+            tell(c, WATCH_TYPE_DELETED, gone, e->rev, false);
+        }
+    }
+}
+
+static void failed(struct store_watch *w, const struct err *err)
+{
+    struct watch_core *c = container_of(w, struct watch_core, watch);
+    if (err->kind == E_EXPIRED || err->kind == E_GONE) {
+        char text[200];
+        snprintf(text, sizeof text, "too old resource version: %lld (%lld)", (long long)c->from,
+                 (long long)store_floor(c->server->store));
+        finish(c, 410, "Expired", text);
+    } else {
+        finish(c, err_http(err->kind), err_reason(err->kind), err->text);
+    }
+}
+
+static void ends(struct timer *t)
+{
+    struct watch_core *c = container_of(t, struct watch_core, end);
+    if (c->bookmarks)
+        tell(c, WATCH_TYPE_BOOKMARK, NULL, store_rev(c->server->store), false);
+    finish(c, 0, "", "");
+}
+
+static void marks(struct timer *t)
+{
+    struct watch_core *c = container_of(t, struct watch_core, mark);
+    /* everything up to the newest visible revision has been told: subscribers come before anything else sees it */
+    if (c->watch.synced)
+        tell(c, WATCH_TYPE_BOOKMARK, NULL, store_rev(c->server->store), false);
+    timer_set(&c->mark, LIMIT_BOOKMARK_SECONDS * NS_PER_S);
+}
+
+/* In the store's loop. */
+static void core_start(void *arg)
+{
+    struct watch_core *c = arg;
+    struct server *s = c->server;
+    timer_init(&c->end, s->loop, ends);
+    timer_init(&c->mark, s->loop, marks);
+    timer_set(&c->end, c->seconds * NS_PER_S);
+    if (c->bookmarks)
+        timer_set(&c->mark, LIMIT_BOOKMARK_SECONDS * NS_PER_S);
+    list_add_tail(&s->watches, &c->node);
+    c->running = true;
+    if (c->initial || !c->from) {
+        AUTO(store_snapshot_fini) struct store_snapshot snap = store_snapshot(s->store);
+        struct store_iter it;
+        struct store_entry *e = c->initial ? store_first(&it, &snap, c->prefix, STR_NONE) : NULL;
+        for (; e; e = store_next(&it)) {
+            AUTO(obj_unref) struct obj *o = object_as(c->kind, object_of(e));
+            if (filter_matches(&c->filter, c->kind, o))
+                tell(c, WATCH_TYPE_ADDED, o, o->rev, false);
+        }
+        if (c->initial_bookmark)
+            tell(c, WATCH_TYPE_BOOKMARK, NULL, snap.rev, true);
+        c->from = snap.rev;
+    }
+    c->watch = (struct store_watch){.prefix = c->prefix, .rev = c->from, .fn = changed, .failed = failed};
+    list_init(&c->watch.node);
+    struct err err = ERR;
+    if (!store_watch_start(s->store, &c->watch, &err))
+        failed(&c->watch, &err);
+}
+
+static void stop_at_home(void *arg)
+{
+    struct watch_core *c = arg;
+    core_stop(c);
+    core_unref(c); /* the post's */
+}
+
+/* --- starting and stopping, in the owner's loop --- */
+
+bool watching_start(struct watching *w, struct request *r)
+{
+    struct server *s = r->server;
+    struct watch_core *c = NEW(struct watch_core);
+    c->refs = 1; /* the store's side */
+    pthread_mutex_init(&c->lock, NULL);
+    c->server = s;
+    c->loop = w->loop;
+    c->kind = r->kind;
+    struct request_options *o = &r->options;
+    if (__atomic_add_fetch(&s->nwatches, 1, __ATOMIC_RELAXED) > LIMIT_WATCHERS)
+        fail_too_many(r, 1, "%d watches are open; try again later", LIMIT_WATCHERS);
+    else if (revision_of(r, o->resource_version, 500, &c->from))
+        (void)!filter_parse(r, &c->arena, str_dup(&c->arena, o->label_selector),
+                            str_dup(&c->arena, o->field_selector), &c->filter);
+    if (r->answer.type == ANSWER_FAILED) {
+        __atomic_sub_fetch(&s->nwatches, 1, __ATOMIC_RELAXED);
+        core_unref(c);
+        return false;
+    }
+    c->prefix = object_prefix(&c->arena, r->kind);
+    if (r->kind->namespaced && r->ns.n)
+        c->prefix = arena_fmt(&c->arena, STR_FMT STR_FMT "/", STR_ARG(c->prefix), STR_ARG(r->ns));
+    c->bookmarks = o->bookmarks;
+    c->initial = o->send_initial_events == SAID_YES || (o->send_initial_events == NOT_SAID && !c->from);
+    c->initial_bookmark = o->send_initial_events == SAID_YES && o->bookmarks;
+    c->seconds = o->timeout_s;
+    if (c->seconds <= 0)
+        c->seconds = LIMIT_WATCH_SECONDS_MIN +
+                     (int64_t)random_below(LIMIT_WATCH_SECONDS_MAX - LIMIT_WATCH_SECONDS_MIN);
+    c->owner = w;
+    w->core = core_ref(c);
+    if (w->loop == s->loop)
+        core_start(c);
+    else
+        loop_post(s->loop, core_start, c);
+    return true;
+}
+
+void watching_stop(struct watching *w)
+{
+    if (!w->core)
+        return;
+    struct watch_core *c = TAKE(w->core);
+    c->owner = NULL;
+    if (w->loop == c->server->loop)
+        core_stop(c);
+    else
+        loop_post(c->server->loop, stop_at_home, core_ref(c));
+    core_unref(c);
+}
