@@ -7,6 +7,7 @@
 
 enum { BATCH_MAX = 2048 }; /* changes */
 enum { CEILING_STEP = 4096 };
+enum { GAPS_MAX = 32 }; /* lives that ended badly, each shorter than keep_ns: then history is given up */
 
 /* A key with changes that are not visible yet. */
 struct head {
@@ -242,6 +243,8 @@ static void op_give(struct store *s, struct store_op *op) /* revisions and chang
         c->refs = 1;
         c->ev.rev = w->rev = op->rev = ++s->given;
         c->ev.was = entry_held(was);
+        if (w->own_ref && !w->value.n && s->type->size)
+            op->bytes += s->type->size(w->own_ref);
         if (w->own_ref)
             c->ev.now = store_entry_new(s->type, w->key, TAKE(w->own_ref), c->ev.rev, c->ev.rev);
         c->key = store_event_key(&c->ev);
@@ -625,6 +628,9 @@ void store_compact(struct store *s, int64_t rev)
     rev = MIN(rev, s->rev);
     if (rev <= s->floor)
         return;
+    array_each (g, &s->gaps) /* in a gap nothing can be read: the floor is where one can stand */
+        if (rev > g->after && rev <= g->upto)
+            rev = g->upto + 1;
     s->floor = rev;
     for (size_t i = 0; i < s->gaps.n;)
         if (s->gaps.p[i].upto <= rev)
@@ -716,6 +722,8 @@ struct store *store_open(struct loop *l, const struct store_options *o, struct e
         return NULL;
     }
     s->given = s->mem_floor = s->rev;
+    if (s->gaps.n > GAPS_MAX)
+        store_compact(s, s->rev);
     if (s->floor < s->rev)
         compaction_arm(s);
     return s;

@@ -954,6 +954,89 @@ TEST(store_with_any_call_to_the_disk_failing_loses_nothing)
     world_free(w);
 }
 
+static void short_life(struct world *w)
+{
+    world_open(w);
+    (void)put(w, "a", "1");
+    struct store_stats st;
+    store_stats(w->s, &st);
+    CHECK(st.history < 100);
+}
+TEST(store_that_ends_badly_again_and_again_does_not_grow)
+{
+    struct world *w = world_new(true);
+    for (int i = 0; i < 80; i++)
+        in_a_child(w, short_life);
+    world_open(w);
+    struct err err = ERR;
+    CHECK(!store_resumable(w->s, 2, &err) && err.kind == E_EXPIRED);
+    CHECK_STR(value(w, "a"), S("1"));
+    world_close(w);
+    sqlite3 *db;
+    sqlite3_stmt *st;
+    CHECK(sqlite3_open(w->path, &db) == SQLITE_OK);
+    CHECK(sqlite3_prepare_v2(db, "SELECT count(*) FROM log, (SELECT count(*) AS g FROM gap) WHERE g <= 40", -1, &st,
+                             NULL) == SQLITE_OK);
+    CHECK(sqlite3_step(st) == SQLITE_ROW && sqlite3_column_int(st, 0) >= 1 && sqlite3_column_int(st, 0) <= 40);
+    CHECK(sqlite3_finalize(st) == SQLITE_OK && sqlite3_close(db) == SQLITE_OK);
+    world_free(w);
+}
+
+/* The same over a store that holds something, with history read from the log, compaction and a close. */
+static bool live_with_faults(struct world *w, int n, int64_t *acked, bool *closed)
+{
+    struct err err = ERR;
+    fault_at(n);
+    w->s = store_open(w->loop, &w->o, &err);
+    if (w->s) {
+        struct seen s = SEEN;
+        char text[20];
+        (void)snprintf(text, sizeof text, "%d", n);
+        if (put_as(w, S("a"), text, STORE_ANY, STORE_DURABLE, &err))
+            *acked = n;
+        else
+            CHECK(err.kind == E_UNAVAILABLE);
+        bool ok = history(w, &s, store_floor(w->s), "");
+        CHECK(ok || s.h.err.kind == E_UNAVAILABLE || s.h.err.kind == E_IO);
+        store_compact(w->s, store_rev(w->s) - 3);
+        (void)put_as(w, S("b"), "x", STORE_ANY, STORE_LAZY, &err);
+        strbuf_fini(&s.text);
+        world_close(w);
+        *closed = true;
+    }
+    bool fired = fault_fired();
+    fault_at(0);
+    CHECK(w->s || *closed || fired);
+    return fired;
+}
+TEST(store_that_holds_something_survives_any_failing_call)
+{
+    struct world *w = world_new(true);
+    w->o.history_changes = 2;
+    world_open(w);
+    for (int i = 0; i < 20; i++)
+        (void)put(w, i % 2 ? "a" : "c", "0");
+    world_close(w);
+    int64_t acked = 0, rev = 0;
+    int n = 1, opened = 0;
+    for (bool fired = true; fired; n++) {
+        bool closed = false;
+        CHECK(n < 500);
+        fired = live_with_faults(w, n, &acked, &closed);
+        opened += closed;
+        world_open(w);
+        char text[20];
+        (void)snprintf(text, sizeof text, "%lld", (long long)acked);
+        CHECK(str_eq(value(w, "a"), str_of(text)));
+        CHECK_STR(value(w, "c"), S("0"));
+        CHECK(store_rev(w->s) >= rev);
+        rev = store_rev(w->s);
+        world_close(w);
+    }
+    CHECK(n > 15 && opened > 5);
+    world_free(w);
+}
+
 TEST(store_fails_what_rested_on_a_failed_write_and_nothing_else)
 {
     struct world *w = world_new(true);
