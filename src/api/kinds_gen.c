@@ -294,44 +294,44 @@ static const uint8_t order_39[] = {1, 2, 3, 0, 4, 5};
 static const uint8_t order_40[] = {0, 1, 2, 3, 4, 6, 8, 9, 10, 5, 7, 11, 12};
 static const uint8_t order_41[] = {0, 2, 5, 6, 7, 1, 8, 3, 4, 9};
 static const struct field fields_core_v1_Volume[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 1},
     {NM(VolumeSource), &type_core_v1_VolumeSource, &plain, 2, FIELD_INLINE, 0},
 };
 static const struct field fields_core_v1_VolumeSource[] = {
-    {NM(hostPath), &type_core_v1_HostPathVolumeSource, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(emptyDir), &type_core_v1_EmptyDirVolumeSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(gcePersistentDisk), &type_core_v1_GCEPersistentDiskVolumeSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(awsElasticBlockStore), &type_core_v1_AWSElasticBlockStoreVolumeSource, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(gitRepo), &type_core_v1_GitRepoVolumeSource, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(secret), &type_core_v1_SecretVolumeSource, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(nfs), &type_core_v1_NFSVolumeSource, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(iscsi), &type_core_v1_ISCSIVolumeSource, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(glusterfs), &type_core_v1_GlusterfsVolumeSource, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(persistentVolumeClaim), &type_core_v1_PersistentVolumeClaimVolumeSource, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(rbd), &type_core_v1_RBDVolumeSource, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(flexVolume), &type_core_v1_FlexVolumeSource, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(cinder), &type_core_v1_CinderVolumeSource, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(cephfs), &type_core_v1_CephFSVolumeSource, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(flocker), &type_core_v1_FlockerVolumeSource, &plain, 15, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(downwardAPI), &type_core_v1_DownwardAPIVolumeSource, &plain, 16, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(fc), &type_core_v1_FCVolumeSource, &plain, 17, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(azureFile), &type_core_v1_AzureFileVolumeSource, &plain, 18, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(configMap), &type_core_v1_ConfigMapVolumeSource, &plain, 19, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(vsphereVolume), &type_core_v1_VsphereVirtualDiskVolumeSource, &plain, 20, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(quobyte), &type_core_v1_QuobyteVolumeSource, &plain, 21, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(azureDisk), &type_core_v1_AzureDiskVolumeSource, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(photonPersistentDisk), &type_core_v1_PhotonPersistentDiskVolumeSource, &plain, 23, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(projected), &type_core_v1_ProjectedVolumeSource, &plain, 26, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(portworxVolume), &type_core_v1_PortworxVolumeSource, &plain, 24, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(scaleIO), &type_core_v1_ScaleIOVolumeSource, &plain, 25, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(storageos), &type_core_v1_StorageOSVolumeSource, &plain, 27, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(csi), &type_core_v1_CSIVolumeSource, &plain, 28, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(ephemeral), &type_core_v1_EphemeralVolumeSource, &plain, 29, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(image), &type_core_v1_ImageVolumeSource, &plain, 30, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(hostPath), &type_core_v1_HostPathVolumeSource, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 93},
+    {NM(emptyDir), &type_core_v1_EmptyDirVolumeSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 112},
+    {NM(gcePersistentDisk), &type_core_v1_GCEPersistentDiskVolumeSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 158},
+    {NM(awsElasticBlockStore), &type_core_v1_AWSElasticBlockStoreVolumeSource, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 158},
+    {NM(gitRepo), &type_core_v1_GitRepoVolumeSource, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 158},
+    {NM(secret), &type_core_v1_SecretVolumeSource, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 177},
+    {NM(nfs), &type_core_v1_NFSVolumeSource, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 211},
+    {NM(iscsi), &type_core_v1_ISCSIVolumeSource, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 225},
+    {NM(glusterfs), &type_core_v1_GlusterfsVolumeSource, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 158},
+    {NM(persistentVolumeClaim), &type_core_v1_PersistentVolumeClaimVolumeSource, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 239},
+    {NM(rbd), &type_core_v1_RBDVolumeSource, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 158},
+    {NM(flexVolume), &type_core_v1_FlexVolumeSource, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 275},
+    {NM(cinder), &type_core_v1_CinderVolumeSource, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 158},
+    {NM(cephfs), &type_core_v1_CephFSVolumeSource, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 158},
+    {NM(flocker), &type_core_v1_FlockerVolumeSource, &plain, 15, FIELD_OMITEMPTY | FIELD_POINTER, 158},
+    {NM(downwardAPI), &type_core_v1_DownwardAPIVolumeSource, &plain, 16, FIELD_OMITEMPTY | FIELD_POINTER, 323},
+    {NM(fc), &type_core_v1_FCVolumeSource, &plain, 17, FIELD_OMITEMPTY | FIELD_POINTER, 359},
+    {NM(azureFile), &type_core_v1_AzureFileVolumeSource, &plain, 18, FIELD_OMITEMPTY | FIELD_POINTER, 158},
+    {NM(configMap), &type_core_v1_ConfigMapVolumeSource, &plain, 19, FIELD_OMITEMPTY | FIELD_POINTER, 380},
+    {NM(vsphereVolume), &type_core_v1_VsphereVirtualDiskVolumeSource, &plain, 20, FIELD_OMITEMPTY | FIELD_POINTER, 158},
+    {NM(quobyte), &type_core_v1_QuobyteVolumeSource, &plain, 21, FIELD_OMITEMPTY | FIELD_POINTER, 158},
+    {NM(azureDisk), &type_core_v1_AzureDiskVolumeSource, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 158},
+    {NM(photonPersistentDisk), &type_core_v1_PhotonPersistentDiskVolumeSource, &plain, 23, FIELD_OMITEMPTY | FIELD_POINTER, 158},
+    {NM(projected), &type_core_v1_ProjectedVolumeSource, &plain, 26, FIELD_OMITEMPTY | FIELD_POINTER, 417},
+    {NM(portworxVolume), &type_core_v1_PortworxVolumeSource, &plain, 24, FIELD_OMITEMPTY | FIELD_POINTER, 158},
+    {NM(scaleIO), &type_core_v1_ScaleIOVolumeSource, &plain, 25, FIELD_OMITEMPTY | FIELD_POINTER, 158},
+    {NM(storageos), &type_core_v1_StorageOSVolumeSource, &plain, 27, FIELD_OMITEMPTY | FIELD_POINTER, 158},
+    {NM(csi), &type_core_v1_CSIVolumeSource, &plain, 28, FIELD_OMITEMPTY | FIELD_POINTER, 456},
+    {NM(ephemeral), &type_core_v1_EphemeralVolumeSource, &plain, 29, FIELD_OMITEMPTY | FIELD_POINTER, 511},
+    {NM(image), &type_core_v1_ImageVolumeSource, &plain, 30, FIELD_OMITEMPTY | FIELD_POINTER, 561},
 };
 static const struct field fields_core_v1_PersistentVolumeClaimVolumeSource[] = {
-    {NM(claimName), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(readOnly), &type_bool, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(claimName), &type_string, &plain, 1, FIELD_REQUIRED, 624},
+    {NM(readOnly), &type_bool, &plain, 2, FIELD_OMITEMPTY, 665},
 };
 static const struct field fields_core_v1_PersistentVolumeSource[] = {
     {NM(gcePersistentDisk), &type_core_v1_GCEPersistentDiskVolumeSource, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
@@ -358,11 +358,11 @@ static const struct field fields_core_v1_PersistentVolumeSource[] = {
     {NM(csi), &type_core_v1_CSIPersistentVolumeSource, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_core_v1_PersistentVolume[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(spec), &type_core_v1_PersistentVolumeSpec, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_core_v1_PersistentVolumeStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
+    {NM(spec), &type_core_v1_PersistentVolumeSpec, &plain, 2, FIELD_OMITEMPTY, 853},
+    {NM(status), &type_core_v1_PersistentVolumeStatus, &plain, 3, FIELD_OMITEMPTY, 864},
 };
 static const struct field fields_core_v1_PersistentVolumeSpec[] = {
     {NM(capacity), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 0},
@@ -386,40 +386,40 @@ static const struct field fields_core_v1_PersistentVolumeStatus[] = {
     {NM(lastPhaseTransitionTime), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_core_v1_PersistentVolumeList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_core_v1_PersistentVolume, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_core_v1_PersistentVolume, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_core_v1_PersistentVolumeClaim[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(spec), &type_core_v1_PersistentVolumeClaimSpec, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_core_v1_PersistentVolumeClaimStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
+    {NM(spec), &type_core_v1_PersistentVolumeClaimSpec, &plain, 2, FIELD_OMITEMPTY, 996},
+    {NM(status), &type_core_v1_PersistentVolumeClaimStatus, &plain, 3, FIELD_OMITEMPTY, 864},
 };
 static const struct field fields_core_v1_PersistentVolumeClaimList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_core_v1_PersistentVolumeClaim, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_core_v1_PersistentVolumeClaim, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_core_v1_PersistentVolumeClaimSpec[] = {
-    {NM(accessModes), &type_list_core_v1_PersistentVolumeAccessMode, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(resources), &type_core_v1_VolumeResourceRequirements, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(volumeName), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(storageClassName), &type_string, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(volumeMode), &type_core_v1_PersistentVolumeMode, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(dataSource), &type_core_v1_TypedLocalObjectReference, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(dataSourceRef), &type_core_v1_TypedObjectReference, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(volumeAttributesClassName), &type_string, &extra_0, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(accessModes), &type_list_core_v1_PersistentVolumeAccessMode, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 1076},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 1162},
+    {NM(resources), &type_core_v1_VolumeResourceRequirements, &plain, 2, FIELD_OMITEMPTY, 1190},
+    {NM(volumeName), &type_string, &plain, 3, FIELD_OMITEMPTY, 1211},
+    {NM(storageClassName), &type_string, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 1241},
+    {NM(volumeMode), &type_core_v1_PersistentVolumeMode, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 1315},
+    {NM(dataSource), &type_core_v1_TypedLocalObjectReference, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 1348},
+    {NM(dataSourceRef), &type_core_v1_TypedObjectReference, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 1397},
+    {NM(volumeAttributesClassName), &type_string, &extra_0, 9, FIELD_OMITEMPTY | FIELD_POINTER, 1442},
 };
 static const struct field fields_core_v1_TypedObjectReference[] = {
-    {NM(apiGroup), &type_string, &plain, 1, FIELD_POINTER, 0},
-    {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(namespace), &type_string, &extra_1, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(apiGroup), &type_string, &plain, 1, FIELD_POINTER, 1518},
+    {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 1541},
+    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 1550},
+    {NM(namespace), &type_string, &extra_1, 4, FIELD_OMITEMPTY | FIELD_POINTER, 1559},
 };
 static const struct field fields_core_v1_ModifyVolumeStatus[] = {
     {NM(targetVolumeAttributesClassName), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
@@ -444,12 +444,12 @@ static const struct field fields_core_v1_PersistentVolumeClaimStatus[] = {
     {NM(modifyVolumeStatus), &type_core_v1_ModifyVolumeStatus, &extra_0, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_core_v1_HostPathVolumeSource[] = {
-    {NM(path), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(type), &type_core_v1_HostPathType, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(path), &type_string, &plain, 1, FIELD_REQUIRED, 1629},
+    {NM(type), &type_core_v1_HostPathType, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 1650},
 };
 static const struct field fields_core_v1_EmptyDirVolumeSource[] = {
-    {NM(medium), &type_core_v1_StorageMedium, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(sizeLimit), &type_Quantity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(medium), &type_core_v1_StorageMedium, &plain, 1, FIELD_OMITEMPTY, 1780},
+    {NM(sizeLimit), &type_Quantity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 1822},
 };
 static const struct field fields_core_v1_GlusterfsVolumeSource[] = {
     {NM(endpoints), &type_string, &plain, 1, FIELD_REQUIRED, 0},
@@ -558,15 +558,15 @@ static const struct field fields_core_v1_GitRepoVolumeSource[] = {
     {NM(directory), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_core_v1_SecretVolumeSource[] = {
-    {NM(secretName), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_core_v1_KeyToPath, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(defaultMode), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(optional), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(secretName), &type_string, &plain, 1, FIELD_OMITEMPTY, 1843},
+    {NM(items), &type_list_core_v1_KeyToPath, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 1885},
+    {NM(defaultMode), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 1931},
+    {NM(optional), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 2000},
 };
 static const struct field fields_core_v1_SecretProjection[] = {
     {NM(LocalObjectReference), &type_core_v1_LocalObjectReference, &plain, 1, FIELD_INLINE, 0},
-    {NM(items), &type_list_core_v1_KeyToPath, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(optional), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(items), &type_list_core_v1_KeyToPath, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 1885},
+    {NM(optional), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 2000},
 };
 static const struct field fields_core_v1_NFSVolumeSource[] = {
     {NM(server), &type_string, &plain, 1, FIELD_REQUIRED, 0},
@@ -680,52 +680,52 @@ static const struct field fields_core_v1_StorageOSPersistentVolumeSource[] = {
 };
 static const struct field fields_core_v1_ConfigMapVolumeSource[] = {
     {NM(LocalObjectReference), &type_core_v1_LocalObjectReference, &plain, 1, FIELD_INLINE, 0},
-    {NM(items), &type_list_core_v1_KeyToPath, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(defaultMode), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(optional), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(items), &type_list_core_v1_KeyToPath, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 1885},
+    {NM(defaultMode), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 1931},
+    {NM(optional), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 2087},
 };
 static const struct field fields_core_v1_ConfigMapProjection[] = {
     {NM(LocalObjectReference), &type_core_v1_LocalObjectReference, &plain, 1, FIELD_INLINE, 0},
-    {NM(items), &type_list_core_v1_KeyToPath, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(optional), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(items), &type_list_core_v1_KeyToPath, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 1885},
+    {NM(optional), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 2087},
 };
 static const struct field fields_core_v1_ServiceAccountTokenProjection[] = {
-    {NM(audience), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(expirationSeconds), &type_int64, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(path), &type_string, &plain, 3, FIELD_REQUIRED, 0},
+    {NM(audience), &type_string, &plain, 1, FIELD_OMITEMPTY, 2180},
+    {NM(expirationSeconds), &type_int64, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 2222},
+    {NM(path), &type_string, &plain, 3, FIELD_REQUIRED, 2274},
 };
 static const struct field fields_core_v1_ClusterTrustBundleProjection[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(signerName), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(labelSelector), &type_meta_v1_LabelSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(optional), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(path), &type_string, &plain, 4, FIELD_REQUIRED, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 2325},
+    {NM(signerName), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 2345},
+    {NM(labelSelector), &type_meta_v1_LabelSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 2396},
+    {NM(optional), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 2424},
+    {NM(path), &type_string, &plain, 4, FIELD_REQUIRED, 2274},
 };
 static const struct field fields_core_v1_PodCertificateProjection[] = {
-    {NM(signerName), &type_string, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
-    {NM(keyType), &type_string, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
-    {NM(maxExpirationSeconds), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(credentialBundlePath), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(keyPath), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(certificateChainPath), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(userAnnotations), &type_map_string, &plain, 7, FIELD_OMITEMPTY, 0},
+    {NM(signerName), &type_string, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 2499},
+    {NM(keyType), &type_string, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 2512},
+    {NM(maxExpirationSeconds), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 2558},
+    {NM(credentialBundlePath), &type_string, &plain, 4, FIELD_OMITEMPTY, 2591},
+    {NM(keyPath), &type_string, &plain, 5, FIELD_OMITEMPTY, 2631},
+    {NM(certificateChainPath), &type_string, &plain, 6, FIELD_OMITEMPTY, 2649},
+    {NM(userAnnotations), &type_map_string, &plain, 7, FIELD_OMITEMPTY, 2676},
 };
 static const struct field fields_core_v1_ProjectedVolumeSource[] = {
-    {NM(sources), &type_list_core_v1_VolumeProjection, &plain, 1, FIELD_ATOMIC, 0},
-    {NM(defaultMode), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(sources), &type_list_core_v1_VolumeProjection, &plain, 1, FIELD_ATOMIC, 2747},
+    {NM(defaultMode), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 1931},
 };
 static const struct field fields_core_v1_VolumeProjection[] = {
-    {NM(secret), &type_core_v1_SecretProjection, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(downwardAPI), &type_core_v1_DownwardAPIProjection, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(configMap), &type_core_v1_ConfigMapProjection, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(serviceAccountToken), &type_core_v1_ServiceAccountTokenProjection, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(clusterTrustBundle), &type_core_v1_ClusterTrustBundleProjection, &extra_13, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(podCertificate), &type_core_v1_PodCertificateProjection, &extra_14, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(secret), &type_core_v1_SecretProjection, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 2759},
+    {NM(downwardAPI), &type_core_v1_DownwardAPIProjection, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 2778},
+    {NM(configMap), &type_core_v1_ConfigMapProjection, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 2796},
+    {NM(serviceAccountToken), &type_core_v1_ServiceAccountTokenProjection, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 2818},
+    {NM(clusterTrustBundle), &type_core_v1_ClusterTrustBundleProjection, &extra_13, 5, FIELD_OMITEMPTY | FIELD_POINTER, 2875},
+    {NM(podCertificate), &type_core_v1_PodCertificateProjection, &extra_14, 6, FIELD_OMITEMPTY | FIELD_POINTER, 2905},
 };
 static const struct field fields_core_v1_KeyToPath[] = {
-    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(path), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(mode), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 3003},
+    {NM(path), &type_string, &plain, 2, FIELD_REQUIRED, 3011},
+    {NM(mode), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 3056},
 };
 static const struct field fields_core_v1_LocalVolumeSource[] = {
     {NM(path), &type_string, &plain, 1, FIELD_REQUIRED, 0},
@@ -744,284 +744,284 @@ static const struct field fields_core_v1_CSIPersistentVolumeSource[] = {
     {NM(nodeExpandSecretRef), &type_core_v1_SecretReference, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_core_v1_CSIVolumeSource[] = {
-    {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(readOnly), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(fsType), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(volumeAttributes), &type_map_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(nodePublishSecretRef), &type_core_v1_LocalObjectReference, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 3122},
+    {NM(readOnly), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 3141},
+    {NM(fsType), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 3172},
+    {NM(volumeAttributes), &type_map_string, &plain, 4, FIELD_OMITEMPTY, 3202},
+    {NM(nodePublishSecretRef), &type_core_v1_LocalObjectReference, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 3226},
 };
 static const struct field fields_core_v1_EphemeralVolumeSource[] = {
-    {NM(volumeClaimTemplate), &type_core_v1_PersistentVolumeClaimTemplate, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(volumeClaimTemplate), &type_core_v1_PersistentVolumeClaimTemplate, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 3281},
 };
 static const struct field fields_core_v1_PersistentVolumeClaimTemplate[] = {
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(spec), &type_core_v1_PersistentVolumeClaimSpec, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 3363},
+    {NM(spec), &type_core_v1_PersistentVolumeClaimSpec, &plain, 2, FIELD_REQUIRED, 996},
 };
 static const struct field fields_core_v1_ContainerPort[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(hostPort), &type_int32, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(containerPort), &type_int32, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(protocol), &type_core_v1_Protocol, &extra_15, 4, FIELD_OMITEMPTY, 0},
-    {NM(hostIP), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 3446},
+    {NM(hostPort), &type_int32, &plain, 2, FIELD_OMITEMPTY, 3487},
+    {NM(containerPort), &type_int32, &plain, 3, FIELD_REQUIRED, 3523},
+    {NM(protocol), &type_core_v1_Protocol, &extra_15, 4, FIELD_OMITEMPTY, 3532},
+    {NM(hostIP), &type_string, &plain, 5, FIELD_OMITEMPTY, 3549},
 };
 static const struct field fields_core_v1_VolumeMount[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(readOnly), &type_bool, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(recursiveReadOnly), &type_core_v1_RecursiveReadOnlyMode, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(mountPath), &type_string, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(subPath), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(mountPropagation), &type_core_v1_MountPropagationMode, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(subPathExpr), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 3621},
+    {NM(readOnly), &type_bool, &plain, 2, FIELD_OMITEMPTY, 3632},
+    {NM(recursiveReadOnly), &type_core_v1_RecursiveReadOnlyMode, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 3666},
+    {NM(mountPath), &type_string, &plain, 3, FIELD_REQUIRED, 3736},
+    {NM(subPath), &type_string, &plain, 4, FIELD_OMITEMPTY, 3759},
+    {NM(mountPropagation), &type_core_v1_MountPropagationMode, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 3811},
+    {NM(subPathExpr), &type_string, &plain, 6, FIELD_OMITEMPTY, 3850},
 };
 static const struct field fields_core_v1_VolumeDevice[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(devicePath), &type_string, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 3621},
+    {NM(devicePath), &type_string, &plain, 2, FIELD_REQUIRED, 3736},
 };
 static const struct field fields_core_v1_EnvVar[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(value), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(valueFrom), &type_core_v1_EnvVarSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 1550},
+    {NM(value), &type_string, &plain, 2, FIELD_OMITEMPTY, 3946},
+    {NM(valueFrom), &type_core_v1_EnvVarSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 4013},
 };
 static const struct field fields_core_v1_EnvVarSource[] = {
-    {NM(fieldRef), &type_core_v1_ObjectFieldSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(resourceFieldRef), &type_core_v1_ResourceFieldSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(configMapKeyRef), &type_core_v1_ConfigMapKeySelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(secretKeyRef), &type_core_v1_SecretKeySelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(fileKeyRef), &type_core_v1_FileKeySelector, &extra_16, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(fieldRef), &type_core_v1_ObjectFieldSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 4082},
+    {NM(resourceFieldRef), &type_core_v1_ResourceFieldSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 4101},
+    {NM(configMapKeyRef), &type_core_v1_ConfigMapKeySelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 4137},
+    {NM(secretKeyRef), &type_core_v1_SecretKeySelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 4158},
+    {NM(fileKeyRef), &type_core_v1_FileKeySelector, &extra_16, 5, FIELD_OMITEMPTY | FIELD_POINTER, 4176},
 };
 static const struct field fields_core_v1_FileKeySelector[] = {
-    {NM(volumeName), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(path), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(key), &type_string, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(optional), &type_bool, &extra_9, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(volumeName), &type_string, &plain, 1, FIELD_REQUIRED, 3621},
+    {NM(path), &type_string, &plain, 2, FIELD_REQUIRED, 2274},
+    {NM(key), &type_string, &plain, 3, FIELD_REQUIRED, 4249},
+    {NM(optional), &type_bool, &extra_9, 4, FIELD_OMITEMPTY | FIELD_POINTER, 4263},
 };
 static const struct field fields_core_v1_ObjectFieldSelector[] = {
-    {NM(apiVersion), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(fieldPath), &type_string, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(apiVersion), &type_string, &plain, 1, FIELD_OMITEMPTY, 4311},
+    {NM(fieldPath), &type_string, &plain, 2, FIELD_REQUIRED, 4362},
 };
 static const struct field fields_core_v1_ResourceFieldSelector[] = {
-    {NM(containerName), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(resource), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(divisor), &type_Quantity, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(containerName), &type_string, &plain, 1, FIELD_OMITEMPTY, 4421},
+    {NM(resource), &type_string, &plain, 2, FIELD_REQUIRED, 4471},
+    {NM(divisor), &type_Quantity, &plain, 3, FIELD_OMITEMPTY, 4509},
 };
 static const struct field fields_core_v1_ConfigMapKeySelector[] = {
     {NM(LocalObjectReference), &type_core_v1_LocalObjectReference, &plain, 1, FIELD_INLINE, 0},
-    {NM(key), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(optional), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(key), &type_string, &plain, 2, FIELD_REQUIRED, 3003},
+    {NM(optional), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 4263},
 };
 static const struct field fields_core_v1_SecretKeySelector[] = {
     {NM(LocalObjectReference), &type_core_v1_LocalObjectReference, &plain, 1, FIELD_INLINE, 0},
-    {NM(key), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(optional), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(key), &type_string, &plain, 2, FIELD_REQUIRED, 3003},
+    {NM(optional), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 4263},
 };
 static const struct field fields_core_v1_EnvFromSource[] = {
-    {NM(prefix), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(configMapRef), &type_core_v1_ConfigMapEnvSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(secretRef), &type_core_v1_SecretEnvSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(prefix), &type_string, &plain, 1, FIELD_OMITEMPTY, 4586},
+    {NM(configMapRef), &type_core_v1_ConfigMapEnvSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 4607},
+    {NM(secretRef), &type_core_v1_SecretEnvSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 4619},
 };
 static const struct field fields_core_v1_ConfigMapEnvSource[] = {
     {NM(LocalObjectReference), &type_core_v1_LocalObjectReference, &plain, 1, FIELD_INLINE, 0},
-    {NM(optional), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(optional), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 4263},
 };
 static const struct field fields_core_v1_SecretEnvSource[] = {
     {NM(LocalObjectReference), &type_core_v1_LocalObjectReference, &plain, 1, FIELD_INLINE, 0},
-    {NM(optional), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(optional), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 4263},
 };
 static const struct field fields_core_v1_HTTPHeader[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(value), &type_string, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 1550},
+    {NM(value), &type_string, &plain, 2, FIELD_REQUIRED, 4750},
 };
 static const struct field fields_core_v1_HTTPGetAction[] = {
-    {NM(path), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(port), &type_IntOrString, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(host), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(scheme), &type_core_v1_URIScheme, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(httpHeaders), &type_list_core_v1_HTTPHeader, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(path), &type_string, &plain, 1, FIELD_OMITEMPTY, 4782},
+    {NM(port), &type_IntOrString, &plain, 2, FIELD_REQUIRED, 4816},
+    {NM(host), &type_string, &plain, 3, FIELD_OMITEMPTY, 4851},
+    {NM(scheme), &type_core_v1_URIScheme, &plain, 4, FIELD_OMITEMPTY, 4896},
+    {NM(httpHeaders), &type_list_core_v1_HTTPHeader, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 4910},
 };
 static const struct field fields_core_v1_TCPSocketAction[] = {
-    {NM(port), &type_IntOrString, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(host), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(port), &type_IntOrString, &plain, 1, FIELD_REQUIRED, 4816},
+    {NM(host), &type_string, &plain, 2, FIELD_OMITEMPTY, 4851},
 };
 static const struct field fields_core_v1_GRPCAction[] = {
-    {NM(port), &type_int32, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(service), &type_string, &extra_17, 2, FIELD_POINTER, 0},
+    {NM(port), &type_int32, &plain, 1, FIELD_REQUIRED, 3523},
+    {NM(service), &type_string, &extra_17, 2, FIELD_POINTER, 4955},
 };
 static const struct field fields_core_v1_ExecAction[] = {
-    {NM(command), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(command), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 5031},
 };
 static const struct field fields_core_v1_SleepAction[] = {
-    {NM(seconds), &type_int64, &plain, 1, FIELD_REQUIRED, 0},
+    {NM(seconds), &type_int64, &plain, 1, FIELD_REQUIRED, 5090},
 };
 static const struct field fields_core_v1_Probe[] = {
     {NM(ProbeHandler), &type_core_v1_ProbeHandler, &plain, 1, FIELD_INLINE, 0},
-    {NM(initialDelaySeconds), &type_int32, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(timeoutSeconds), &type_int32, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(periodSeconds), &type_int32, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(successThreshold), &type_int32, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(failureThreshold), &type_int32, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(terminationGracePeriodSeconds), &type_int64, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(initialDelaySeconds), &type_int32, &plain, 2, FIELD_OMITEMPTY, 5107},
+    {NM(timeoutSeconds), &type_int32, &plain, 3, FIELD_OMITEMPTY, 5152},
+    {NM(periodSeconds), &type_int32, &plain, 4, FIELD_OMITEMPTY, 5194},
+    {NM(successThreshold), &type_int32, &plain, 5, FIELD_OMITEMPTY, 5231},
+    {NM(failureThreshold), &type_int32, &plain, 6, FIELD_OMITEMPTY, 5285},
+    {NM(terminationGracePeriodSeconds), &type_int64, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 5338},
 };
 static const struct field fields_core_v1_ContainerResizePolicy[] = {
-    {NM(resourceName), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(restartPolicy), &type_core_v1_ResourceResizeRestartPolicy, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(resourceName), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 5439},
+    {NM(restartPolicy), &type_core_v1_ResourceResizeRestartPolicy, &plain, 2, FIELD_REQUIRED, 5453},
 };
 static const struct field fields_core_v1_Capabilities[] = {
-    {NM(add), &type_list_core_v1_Capability, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(drop), &type_list_core_v1_Capability, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(add), &type_list_core_v1_Capability, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 5519},
+    {NM(drop), &type_list_core_v1_Capability, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 5540},
 };
 static const struct field fields_core_v1_ResourceRequirements[] = {
-    {NM(limits), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(requests), &type_map_Quantity, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(claims), &type_list_core_v1_ResourceClaim, &extra_18, 3, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
+    {NM(limits), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 5582},
+    {NM(requests), &type_map_Quantity, &plain, 2, FIELD_OMITEMPTY, 5644},
+    {NM(claims), &type_list_core_v1_ResourceClaim, &extra_18, 3, FIELD_OMITEMPTY | FIELD_LIST_MAP, 5692},
 };
 static const struct field fields_core_v1_VolumeResourceRequirements[] = {
-    {NM(limits), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(requests), &type_map_Quantity, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(limits), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 5786},
+    {NM(requests), &type_map_Quantity, &plain, 2, FIELD_OMITEMPTY, 5794},
 };
 static const struct field fields_core_v1_ResourceClaim[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(request), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 5820},
+    {NM(request), &type_string, &plain, 2, FIELD_OMITEMPTY, 5849},
 };
 static const struct field fields_core_v1_Container[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(image), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(command), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(args), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(workingDir), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(ports), &type_list_core_v1_ContainerPort, &extra_19, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(envFrom), &type_list_core_v1_EnvFromSource, &plain, 19, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(env), &type_list_core_v1_EnvVar, &extra_20, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(resources), &type_core_v1_ResourceRequirements, &plain, 8, FIELD_OMITEMPTY, 0},
-    {NM(resizePolicy), &type_list_core_v1_ContainerResizePolicy, &extra_21, 23, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(restartPolicy), &type_core_v1_ContainerRestartPolicy, &plain, 24, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(restartPolicyRules), &type_list_core_v1_ContainerRestartRule, &extra_22, 25, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(volumeMounts), &type_list_core_v1_VolumeMount, &extra_23, 9, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(volumeDevices), &type_list_core_v1_VolumeDevice, &extra_24, 21, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(livenessProbe), &type_core_v1_Probe, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(readinessProbe), &type_core_v1_Probe, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(startupProbe), &type_core_v1_Probe, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(lifecycle), &type_core_v1_Lifecycle, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(terminationMessagePath), &type_string, &plain, 13, FIELD_OMITEMPTY, 0},
-    {NM(terminationMessagePolicy), &type_core_v1_TerminationMessagePolicy, &plain, 20, FIELD_OMITEMPTY, 0},
-    {NM(imagePullPolicy), &type_core_v1_PullPolicy, &plain, 14, FIELD_OMITEMPTY, 0},
-    {NM(securityContext), &type_core_v1_SecurityContext, &plain, 15, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(stdin), &type_bool, &plain, 16, FIELD_OMITEMPTY, 0},
-    {NM(stdinOnce), &type_bool, &plain, 17, FIELD_OMITEMPTY, 0},
-    {NM(tty), &type_bool, &plain, 18, FIELD_OMITEMPTY, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 5900},
+    {NM(image), &type_string, &plain, 2, FIELD_OMITEMPTY, 5941},
+    {NM(command), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 5958},
+    {NM(args), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 6036},
+    {NM(workingDir), &type_string, &plain, 5, FIELD_OMITEMPTY, 6104},
+    {NM(ports), &type_list_core_v1_ContainerPort, &extra_19, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6152},
+    {NM(envFrom), &type_list_core_v1_EnvFromSource, &plain, 19, FIELD_OMITEMPTY | FIELD_ATOMIC, 6213},
+    {NM(env), &type_list_core_v1_EnvVar, &extra_20, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6275},
+    {NM(resources), &type_core_v1_ResourceRequirements, &plain, 8, FIELD_OMITEMPTY, 6297},
+    {NM(resizePolicy), &type_list_core_v1_ContainerResizePolicy, &extra_21, 23, FIELD_OMITEMPTY | FIELD_ATOMIC, 6338},
+    {NM(restartPolicy), &type_core_v1_ContainerRestartPolicy, &plain, 24, FIELD_OMITEMPTY | FIELD_POINTER, 6388},
+    {NM(restartPolicyRules), &type_list_core_v1_ContainerRestartRule, &extra_22, 25, FIELD_OMITEMPTY | FIELD_ATOMIC, 6450},
+    {NM(volumeMounts), &type_list_core_v1_VolumeMount, &extra_23, 9, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6504},
+    {NM(volumeDevices), &type_list_core_v1_VolumeDevice, &extra_24, 21, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6541},
+    {NM(livenessProbe), &type_core_v1_Probe, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 6581},
+    {NM(readinessProbe), &type_core_v1_Probe, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 6618},
+    {NM(startupProbe), &type_core_v1_Probe, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 6663},
+    {NM(lifecycle), &type_core_v1_Lifecycle, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 6714},
+    {NM(terminationMessagePath), &type_string, &plain, 13, FIELD_OMITEMPTY, 6762},
+    {NM(terminationMessagePolicy), &type_core_v1_TerminationMessagePolicy, &plain, 20, FIELD_OMITEMPTY, 6823},
+    {NM(imagePullPolicy), &type_core_v1_PullPolicy, &plain, 14, FIELD_OMITEMPTY, 6898},
+    {NM(securityContext), &type_core_v1_SecurityContext, &plain, 15, FIELD_OMITEMPTY | FIELD_POINTER, 6966},
+    {NM(stdin), &type_bool, &plain, 16, FIELD_OMITEMPTY, 7021},
+    {NM(stdinOnce), &type_bool, &plain, 17, FIELD_OMITEMPTY, 7046},
+    {NM(tty), &type_bool, &plain, 18, FIELD_OMITEMPTY, 7091},
 };
 static const struct field fields_core_v1_ProbeHandler[] = {
-    {NM(exec), &type_core_v1_ExecAction, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(httpGet), &type_core_v1_HTTPGetAction, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(tcpSocket), &type_core_v1_TCPSocketAction, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(grpc), &type_core_v1_GRPCAction, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(exec), &type_core_v1_ExecAction, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 7159},
+    {NM(httpGet), &type_core_v1_HTTPGetAction, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 7200},
+    {NM(tcpSocket), &type_core_v1_TCPSocketAction, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 7236},
+    {NM(grpc), &type_core_v1_GRPCAction, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 5009},
 };
 static const struct field fields_core_v1_LifecycleHandler[] = {
-    {NM(exec), &type_core_v1_ExecAction, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(httpGet), &type_core_v1_HTTPGetAction, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(tcpSocket), &type_core_v1_TCPSocketAction, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(sleep), &type_core_v1_SleepAction, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(exec), &type_core_v1_ExecAction, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 7299},
+    {NM(httpGet), &type_core_v1_HTTPGetAction, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 4926},
+    {NM(tcpSocket), &type_core_v1_TCPSocketAction, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 7319},
+    {NM(sleep), &type_core_v1_SleepAction, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 7357},
 };
 static const struct field fields_core_v1_Lifecycle[] = {
-    {NM(postStart), &type_core_v1_LifecycleHandler, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(preStop), &type_core_v1_LifecycleHandler, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(stopSignal), &type_core_v1_Signal, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(postStart), &type_core_v1_LifecycleHandler, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 7412},
+    {NM(preStop), &type_core_v1_LifecycleHandler, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 7483},
+    {NM(stopSignal), &type_core_v1_Signal, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 7539},
 };
 static const struct field fields_core_v1_ContainerStateWaiting[] = {
-    {NM(reason), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(reason), &type_string, &plain, 1, FIELD_OMITEMPTY, 7661},
+    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 7724},
 };
 static const struct field fields_core_v1_ContainerStateRunning[] = {
-    {NM(startedAt), &type_Time, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(startedAt), &type_Time, &plain, 1, FIELD_OMITEMPTY, 7777},
 };
 static const struct field fields_core_v1_ContainerStateTerminated[] = {
-    {NM(exitCode), &type_int32, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(signal), &type_int32, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(startedAt), &type_Time, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(finishedAt), &type_Time, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(containerID), &type_string, &plain, 7, FIELD_OMITEMPTY, 0},
+    {NM(exitCode), &type_int32, &plain, 1, FIELD_REQUIRED, 7810},
+    {NM(signal), &type_int32, &plain, 2, FIELD_OMITEMPTY, 7864},
+    {NM(reason), &type_string, &plain, 3, FIELD_OMITEMPTY, 7889},
+    {NM(message), &type_string, &plain, 4, FIELD_OMITEMPTY, 7930},
+    {NM(startedAt), &type_Time, &plain, 5, FIELD_OMITEMPTY, 7945},
+    {NM(finishedAt), &type_Time, &plain, 6, FIELD_OMITEMPTY, 7959},
+    {NM(containerID), &type_string, &plain, 7, FIELD_OMITEMPTY, 7973},
 };
 static const struct field fields_core_v1_ContainerState[] = {
-    {NM(waiting), &type_core_v1_ContainerStateWaiting, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(running), &type_core_v1_ContainerStateRunning, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(terminated), &type_core_v1_ContainerStateTerminated, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(waiting), &type_core_v1_ContainerStateWaiting, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 8013},
+    {NM(running), &type_core_v1_ContainerStateRunning, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 8033},
+    {NM(terminated), &type_core_v1_ContainerStateTerminated, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 8041},
 };
 static const struct field fields_core_v1_ContainerStatus[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(state), &type_core_v1_ContainerState, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(lastState), &type_core_v1_ContainerState, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(ready), &type_bool, &plain, 4, FIELD_REQUIRED, 0},
-    {NM(restartCount), &type_int32, &plain, 5, FIELD_REQUIRED, 0},
-    {NM(image), &type_string, &plain, 6, FIELD_REQUIRED, 0},
-    {NM(imageID), &type_string, &plain, 7, FIELD_REQUIRED, 0},
-    {NM(containerID), &type_string, &plain, 8, FIELD_OMITEMPTY, 0},
-    {NM(started), &type_bool, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(allocatedResources), &type_map_Quantity, &plain, 10, FIELD_OMITEMPTY, 0},
-    {NM(resources), &type_core_v1_ResourceRequirements, &extra_21, 11, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(volumeMounts), &type_list_core_v1_VolumeMountStatus, &extra_23, 12, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(user), &type_core_v1_ContainerUser, &extra_25, 13, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(allocatedResourcesStatus), &type_list_core_v1_ResourceStatus, &extra_26, 14, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(stopSignal), &type_core_v1_Signal, &extra_27, 15, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 8096},
+    {NM(state), &type_core_v1_ContainerState, &plain, 2, FIELD_OMITEMPTY, 8118},
+    {NM(lastState), &type_core_v1_ContainerState, &plain, 3, FIELD_OMITEMPTY, 8135},
+    {NM(ready), &type_bool, &plain, 4, FIELD_REQUIRED, 8158},
+    {NM(restartCount), &type_int32, &plain, 5, FIELD_REQUIRED, 8185},
+    {NM(image), &type_string, &plain, 6, FIELD_REQUIRED, 8216},
+    {NM(imageID), &type_string, &plain, 7, FIELD_REQUIRED, 8243},
+    {NM(containerID), &type_string, &plain, 8, FIELD_OMITEMPTY, 7973},
+    {NM(started), &type_bool, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 8272},
+    {NM(allocatedResources), &type_map_Quantity, &plain, 10, FIELD_OMITEMPTY, 8324},
+    {NM(resources), &type_core_v1_ResourceRequirements, &extra_21, 11, FIELD_OMITEMPTY | FIELD_POINTER, 8359},
+    {NM(volumeMounts), &type_list_core_v1_VolumeMountStatus, &extra_23, 12, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 8381},
+    {NM(user), &type_core_v1_ContainerUser, &extra_25, 13, FIELD_OMITEMPTY | FIELD_POINTER, 8392},
+    {NM(allocatedResourcesStatus), &type_list_core_v1_ResourceStatus, &extra_26, 14, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 8422},
+    {NM(stopSignal), &type_core_v1_Signal, &extra_27, 15, FIELD_OMITEMPTY | FIELD_POINTER, 8442},
 };
 static const struct field fields_core_v1_ResourceStatus[] = {
-    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(resources), &type_list_core_v1_ResourceHealth, &extra_28, 2, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
+    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 8500},
+    {NM(resources), &type_list_core_v1_ResourceHealth, &extra_28, 2, FIELD_OMITEMPTY | FIELD_LIST_MAP, 8513},
 };
 static const struct field fields_core_v1_ResourceHealth[] = {
-    {NM(resourceID), &type_core_v1_ResourceID, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(health), &type_core_v1_ResourceHealthStatus, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &extra_29, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(resourceID), &type_core_v1_ResourceID, &plain, 1, FIELD_REQUIRED, 8556},
+    {NM(health), &type_core_v1_ResourceHealthStatus, &plain, 2, FIELD_OMITEMPTY, 8567},
+    {NM(message), &type_string, &extra_29, 6, FIELD_OMITEMPTY | FIELD_POINTER, 8597},
 };
 static const struct field fields_core_v1_ContainerUser[] = {
-    {NM(linux), &type_core_v1_LinuxContainerUser, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(linux), &type_core_v1_LinuxContainerUser, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 8633},
 };
 static const struct field fields_core_v1_LinuxContainerUser[] = {
-    {NM(uid), &type_int64, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(gid), &type_int64, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(supplementalGroups), &type_list_int64, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(uid), &type_int64, &plain, 1, FIELD_REQUIRED, 8666},
+    {NM(gid), &type_int64, &plain, 2, FIELD_REQUIRED, 8678},
+    {NM(supplementalGroups), &type_list_int64, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 8691},
 };
 static const struct field fields_core_v1_PodCondition[] = {
-    {NM(type), &type_core_v1_PodConditionType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(observedGeneration), &type_int64, &plain, 7, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(lastProbeTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(lastTransitionTime), &type_Time, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
+    {NM(type), &type_core_v1_PodConditionType, &plain, 1, FIELD_REQUIRED, 8735},
+    {NM(observedGeneration), &type_int64, &plain, 7, FIELD_OMITEMPTY, 8748},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
+    {NM(lastProbeTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 8805},
+    {NM(lastTransitionTime), &type_Time, &plain, 4, FIELD_OMITEMPTY, 8832},
+    {NM(reason), &type_string, &plain, 5, FIELD_OMITEMPTY, 8857},
+    {NM(message), &type_string, &plain, 6, FIELD_OMITEMPTY, 7724},
 };
 static const struct field fields_core_v1_VolumeMountStatus[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(mountPath), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(recursiveReadOnly), &type_core_v1_RecursiveReadOnlyMode, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(volumeStatus), &type_core_v1_VolumeStatus, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 3621},
+    {NM(mountPath), &type_string, &plain, 2, FIELD_REQUIRED, 3736},
+    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 8902},
+    {NM(recursiveReadOnly), &type_core_v1_RecursiveReadOnlyMode, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 8926},
+    {NM(volumeStatus), &type_core_v1_VolumeStatus, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 8965},
 };
 static const struct field fields_core_v1_VolumeStatus[] = {
-    {NM(image), &type_core_v1_ImageVolumeStatus, &extra_30, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(image), &type_core_v1_ImageVolumeStatus, &extra_30, 1, FIELD_OMITEMPTY | FIELD_POINTER, 9010},
 };
 static const struct field fields_core_v1_ImageVolumeStatus[] = {
-    {NM(imageRef), &type_string, &extra_31, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
+    {NM(imageRef), &type_string, &extra_31, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 9049},
 };
 static const struct field fields_core_v1_ContainerRestartRule[] = {
-    {NM(action), &type_core_v1_ContainerRestartRuleAction, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
-    {NM(exitCodes), &type_core_v1_ContainerRestartRuleOnExitCodes, &extra_32, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(action), &type_core_v1_ContainerRestartRuleAction, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 9097},
+    {NM(exitCodes), &type_core_v1_ContainerRestartRuleOnExitCodes, &extra_32, 2, FIELD_OMITEMPTY | FIELD_POINTER, 9129},
 };
 static const struct field fields_core_v1_ContainerRestartRuleOnExitCodes[] = {
-    {NM(operator), &type_core_v1_ContainerRestartRuleOnExitCodesOperator, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
-    {NM(values), &type_list_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_LIST_SET, 0},
+    {NM(operator), &type_core_v1_ContainerRestartRuleOnExitCodesOperator, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 9208},
+    {NM(values), &type_list_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_LIST_SET, 9220},
 };
 static const struct field fields_core_v1_NodeSelector[] = {
-    {NM(nodeSelectorTerms), &type_list_core_v1_NodeSelectorTerm, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
+    {NM(nodeSelectorTerms), &type_list_core_v1_NodeSelectorTerm, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 9241},
 };
 static const struct field fields_core_v1_NodeSelectorTerm[] = {
-    {NM(matchExpressions), &type_list_core_v1_NodeSelectorRequirement, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(matchFields), &type_list_core_v1_NodeSelectorRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(matchExpressions), &type_list_core_v1_NodeSelectorRequirement, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 9296},
+    {NM(matchFields), &type_list_core_v1_NodeSelectorRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 9306},
 };
 static const struct field fields_core_v1_NodeSelectorRequirement[] = {
-    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(operator), &type_core_v1_NodeSelectorOperator, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(values), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 9366},
+    {NM(operator), &type_core_v1_NodeSelectorOperator, &plain, 2, FIELD_REQUIRED, 9385},
+    {NM(values), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 9427},
 };
 static const struct field fields_core_v1_TopologySelectorTerm[] = {
     {NM(matchLabelExpressions), &type_list_core_v1_TopologySelectorLabelRequirement, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
@@ -1031,265 +1031,265 @@ static const struct field fields_core_v1_TopologySelectorLabelRequirement[] = {
     {NM(values), &type_list_string, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 0},
 };
 static const struct field fields_core_v1_Affinity[] = {
-    {NM(nodeAffinity), &type_core_v1_NodeAffinity, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(podAffinity), &type_core_v1_PodAffinity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(podAntiAffinity), &type_core_v1_PodAntiAffinity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(nodeAffinity), &type_core_v1_NodeAffinity, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 9518},
+    {NM(podAffinity), &type_core_v1_PodAffinity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 9541},
+    {NM(podAntiAffinity), &type_core_v1_PodAntiAffinity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 9557},
 };
 static const struct field fields_core_v1_PodAffinity[] = {
-    {NM(requiredDuringSchedulingIgnoredDuringExecution), &type_list_core_v1_PodAffinityTerm, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(preferredDuringSchedulingIgnoredDuringExecution), &type_list_core_v1_WeightedPodAffinityTerm, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(requiredDuringSchedulingIgnoredDuringExecution), &type_list_core_v1_PodAffinityTerm, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 9632},
+    {NM(preferredDuringSchedulingIgnoredDuringExecution), &type_list_core_v1_WeightedPodAffinityTerm, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 9642},
 };
 static const struct field fields_core_v1_PodAntiAffinity[] = {
-    {NM(requiredDuringSchedulingIgnoredDuringExecution), &type_list_core_v1_PodAffinityTerm, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(preferredDuringSchedulingIgnoredDuringExecution), &type_list_core_v1_WeightedPodAffinityTerm, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(requiredDuringSchedulingIgnoredDuringExecution), &type_list_core_v1_PodAffinityTerm, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 9632},
+    {NM(preferredDuringSchedulingIgnoredDuringExecution), &type_list_core_v1_WeightedPodAffinityTerm, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 9642},
 };
 static const struct field fields_core_v1_WeightedPodAffinityTerm[] = {
-    {NM(weight), &type_int32, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(podAffinityTerm), &type_core_v1_PodAffinityTerm, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(weight), &type_int32, &plain, 1, FIELD_REQUIRED, 9663},
+    {NM(podAffinityTerm), &type_core_v1_PodAffinityTerm, &plain, 2, FIELD_REQUIRED, 9672},
 };
 static const struct field fields_core_v1_PodAffinityTerm[] = {
-    {NM(labelSelector), &type_meta_v1_LabelSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(namespaces), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(topologyKey), &type_string, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(namespaceSelector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(matchLabelKeys), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(mismatchLabelKeys), &type_list_string, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(labelSelector), &type_meta_v1_LabelSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 9710},
+    {NM(namespaces), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 9731},
+    {NM(topologyKey), &type_string, &plain, 3, FIELD_REQUIRED, 9811},
+    {NM(namespaceSelector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 9876},
+    {NM(matchLabelKeys), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 9918},
+    {NM(mismatchLabelKeys), &type_list_string, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 9962},
 };
 static const struct field fields_core_v1_NodeAffinity[] = {
-    {NM(requiredDuringSchedulingIgnoredDuringExecution), &type_core_v1_NodeSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(preferredDuringSchedulingIgnoredDuringExecution), &type_list_core_v1_PreferredSchedulingTerm, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(requiredDuringSchedulingIgnoredDuringExecution), &type_core_v1_NodeSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 10030},
+    {NM(preferredDuringSchedulingIgnoredDuringExecution), &type_list_core_v1_PreferredSchedulingTerm, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 10048},
 };
 static const struct field fields_core_v1_PreferredSchedulingTerm[] = {
-    {NM(weight), &type_int32, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(preference), &type_core_v1_NodeSelectorTerm, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(weight), &type_int32, &plain, 1, FIELD_REQUIRED, 9663},
+    {NM(preference), &type_core_v1_NodeSelectorTerm, &plain, 2, FIELD_REQUIRED, 10088},
 };
 static const struct field fields_core_v1_Taint[] = {
-    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(value), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(effect), &type_core_v1_TaintEffect, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(timeAdded), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 10109},
+    {NM(value), &type_string, &plain, 2, FIELD_OMITEMPTY, 4750},
+    {NM(effect), &type_core_v1_TaintEffect, &plain, 3, FIELD_REQUIRED, 10117},
+    {NM(timeAdded), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 10192},
 };
 static const struct field fields_core_v1_Toleration[] = {
-    {NM(key), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(operator), &type_core_v1_TolerationOperator, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(value), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(effect), &type_core_v1_TaintEffect, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(tolerationSeconds), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(key), &type_string, &plain, 1, FIELD_OMITEMPTY, 10261},
+    {NM(operator), &type_core_v1_TolerationOperator, &plain, 2, FIELD_OMITEMPTY, 10310},
+    {NM(value), &type_string, &plain, 3, FIELD_OMITEMPTY, 10347},
+    {NM(effect), &type_core_v1_TaintEffect, &plain, 4, FIELD_OMITEMPTY, 10377},
+    {NM(tolerationSeconds), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 10431},
 };
 static const struct field fields_core_v1_PodReadinessGate[] = {
-    {NM(conditionType), &type_core_v1_PodConditionType, &plain, 1, FIELD_REQUIRED, 0},
+    {NM(conditionType), &type_core_v1_PodConditionType, &plain, 1, FIELD_REQUIRED, 10530},
 };
 static const struct field fields_core_v1_PodSpec[] = {
-    {NM(volumes), &type_list_core_v1_Volume, &extra_20, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_PATCH_RETAIN_KEYS | FIELD_LIST_MAP, 0},
-    {NM(initContainers), &type_list_core_v1_Container, &extra_20, 20, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(containers), &type_list_core_v1_Container, &extra_20, 2, FIELD_REQUIRED | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(ephemeralContainers), &type_list_core_v1_EphemeralContainer, &extra_20, 34, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(restartPolicy), &type_core_v1_RestartPolicy, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(terminationGracePeriodSeconds), &type_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(activeDeadlineSeconds), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(dnsPolicy), &type_core_v1_DNSPolicy, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(nodeSelector), &type_map_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(serviceAccountName), &type_string, &plain, 8, FIELD_OMITEMPTY, 0},
-    {NM(serviceAccount), &type_string, &plain, 9, FIELD_OMITEMPTY, 0},
-    {NM(automountServiceAccountToken), &type_bool, &plain, 21, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(nodeName), &type_string, &plain, 10, FIELD_OMITEMPTY, 0},
-    {NM(hostNetwork), &type_bool, &plain, 11, FIELD_OMITEMPTY, 0},
-    {NM(hostPID), &type_bool, &plain, 12, FIELD_OMITEMPTY, 0},
-    {NM(hostIPC), &type_bool, &plain, 13, FIELD_OMITEMPTY, 0},
-    {NM(shareProcessNamespace), &type_bool, &plain, 27, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(securityContext), &type_core_v1_PodSecurityContext, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(imagePullSecrets), &type_list_core_v1_LocalObjectReference, &extra_20, 15, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(hostname), &type_string, &plain, 16, FIELD_OMITEMPTY, 0},
-    {NM(subdomain), &type_string, &plain, 17, FIELD_OMITEMPTY, 0},
-    {NM(affinity), &type_core_v1_Affinity, &plain, 18, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(schedulerName), &type_string, &plain, 19, FIELD_OMITEMPTY, 0},
-    {NM(tolerations), &type_list_core_v1_Toleration, &plain, 22, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(hostAliases), &type_list_core_v1_HostAlias, &extra_33, 23, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(priorityClassName), &type_string, &plain, 24, FIELD_OMITEMPTY, 0},
-    {NM(priority), &type_int32, &plain, 25, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(dnsConfig), &type_core_v1_PodDNSConfig, &plain, 26, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(readinessGates), &type_list_core_v1_PodReadinessGate, &plain, 28, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(runtimeClassName), &type_string, &plain, 29, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(enableServiceLinks), &type_bool, &plain, 30, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(preemptionPolicy), &type_core_v1_PreemptionPolicy, &plain, 31, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(overhead), &type_map_Quantity, &plain, 32, FIELD_OMITEMPTY, 0},
-    {NM(topologySpreadConstraints), &type_list_core_v1_TopologySpreadConstraint, &extra_34, 33, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(setHostnameAsFQDN), &type_bool, &plain, 35, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(os), &type_core_v1_PodOS, &plain, 36, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(hostUsers), &type_bool, &plain, 37, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(schedulingGates), &type_list_core_v1_PodSchedulingGate, &extra_20, 38, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(resourceClaims), &type_list_core_v1_PodResourceClaim, &extra_35, 39, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_PATCH_RETAIN_KEYS | FIELD_LIST_MAP, 0},
-    {NM(resources), &type_core_v1_ResourceRequirements, &extra_36, 40, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(hostnameOverride), &type_string, &extra_37, 41, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(schedulingGroup), &type_core_v1_PodSchedulingGroup, &extra_38, 43, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(volumes), &type_list_core_v1_Volume, &extra_20, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_PATCH_RETAIN_KEYS | FIELD_LIST_MAP, 10610},
+    {NM(initContainers), &type_list_core_v1_Container, &extra_20, 20, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 10654},
+    {NM(containers), &type_list_core_v1_Container, &extra_20, 2, FIELD_REQUIRED | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 10769},
+    {NM(ephemeralContainers), &type_list_core_v1_EphemeralContainer, &extra_20, 34, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 10793},
+    {NM(restartPolicy), &type_core_v1_RestartPolicy, &plain, 3, FIELD_OMITEMPTY, 10877},
+    {NM(terminationGracePeriodSeconds), &type_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 10951},
+    {NM(activeDeadlineSeconds), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 11031},
+    {NM(dnsPolicy), &type_core_v1_DNSPolicy, &plain, 6, FIELD_OMITEMPTY, 11092},
+    {NM(nodeSelector), &type_map_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 11188},
+    {NM(serviceAccountName), &type_string, &plain, 8, FIELD_OMITEMPTY, 11219},
+    {NM(serviceAccount), &type_string, &plain, 9, FIELD_OMITEMPTY, 11270},
+    {NM(automountServiceAccountToken), &type_bool, &plain, 21, FIELD_OMITEMPTY | FIELD_POINTER, 11303},
+    {NM(nodeName), &type_string, &plain, 10, FIELD_OMITEMPTY, 11346},
+    {NM(hostNetwork), &type_bool, &plain, 11, FIELD_OMITEMPTY, 11396},
+    {NM(hostPID), &type_bool, &plain, 12, FIELD_OMITEMPTY, 11441},
+    {NM(hostIPC), &type_bool, &plain, 13, FIELD_OMITEMPTY, 11466},
+    {NM(shareProcessNamespace), &type_bool, &plain, 27, FIELD_OMITEMPTY | FIELD_POINTER, 11487},
+    {NM(securityContext), &type_core_v1_PodSecurityContext, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 11529},
+    {NM(imagePullSecrets), &type_list_core_v1_LocalObjectReference, &extra_20, 15, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 11574},
+    {NM(hostname), &type_string, &plain, 16, FIELD_OMITEMPTY, 11633},
+    {NM(subdomain), &type_string, &plain, 17, FIELD_OMITEMPTY, 11674},
+    {NM(affinity), &type_core_v1_Affinity, &plain, 18, FIELD_OMITEMPTY | FIELD_POINTER, 11747},
+    {NM(schedulerName), &type_string, &plain, 19, FIELD_OMITEMPTY, 11809},
+    {NM(tolerations), &type_list_core_v1_Toleration, &plain, 22, FIELD_OMITEMPTY | FIELD_ATOMIC, 11840},
+    {NM(hostAliases), &type_list_core_v1_HostAlias, &extra_33, 23, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 11886},
+    {NM(priorityClassName), &type_string, &plain, 24, FIELD_OMITEMPTY, 11923},
+    {NM(priority), &type_int32, &plain, 25, FIELD_OMITEMPTY | FIELD_POINTER, 11976},
+    {NM(dnsConfig), &type_core_v1_PodDNSConfig, &plain, 26, FIELD_OMITEMPTY | FIELD_POINTER, 12031},
+    {NM(readinessGates), &type_list_core_v1_PodReadinessGate, &plain, 28, FIELD_OMITEMPTY | FIELD_ATOMIC, 12098},
+    {NM(runtimeClassName), &type_string, &plain, 29, FIELD_OMITEMPTY | FIELD_POINTER, 12171},
+    {NM(enableServiceLinks), &type_bool, &plain, 30, FIELD_OMITEMPTY | FIELD_POINTER, 12208},
+    {NM(preemptionPolicy), &type_core_v1_PreemptionPolicy, &plain, 31, FIELD_OMITEMPTY | FIELD_POINTER, 12281},
+    {NM(overhead), &type_map_Quantity, &plain, 32, FIELD_OMITEMPTY, 12360},
+    {NM(topologySpreadConstraints), &type_list_core_v1_TopologySpreadConstraint, &extra_34, 33, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 12435},
+    {NM(setHostnameAsFQDN), &type_bool, &plain, 35, FIELD_OMITEMPTY | FIELD_POINTER, 12492},
+    {NM(os), &type_core_v1_PodOS, &plain, 36, FIELD_OMITEMPTY | FIELD_POINTER, 12540},
+    {NM(hostUsers), &type_bool, &plain, 37, FIELD_OMITEMPTY | FIELD_POINTER, 12581},
+    {NM(schedulingGates), &type_list_core_v1_PodSchedulingGate, &extra_20, 38, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 12633},
+    {NM(resourceClaims), &type_list_core_v1_PodResourceClaim, &extra_35, 39, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_PATCH_RETAIN_KEYS | FIELD_LIST_MAP, 12689},
+    {NM(resources), &type_core_v1_ResourceRequirements, &extra_36, 40, FIELD_OMITEMPTY | FIELD_POINTER, 12734},
+    {NM(hostnameOverride), &type_string, &extra_37, 41, FIELD_OMITEMPTY | FIELD_POINTER, 12763},
+    {NM(schedulingGroup), &type_core_v1_PodSchedulingGroup, &extra_38, 43, FIELD_OMITEMPTY | FIELD_POINTER, 12821},
 };
 static const struct field fields_core_v1_PodResourceClaim[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(resourceClaimName), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(resourceClaimTemplateName), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 12888},
+    {NM(resourceClaimName), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 12913},
+    {NM(resourceClaimTemplateName), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 12935},
 };
 static const struct field fields_core_v1_PodResourceClaimStatus[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(resourceClaimName), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 5820},
+    {NM(resourceClaimName), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 13004},
 };
 static const struct field fields_core_v1_PodExtendedResourceClaimStatus[] = {
-    {NM(requestMappings), &type_list_core_v1_ContainerExtendedResourceRequest, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
-    {NM(resourceClaimName), &type_string, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(requestMappings), &type_list_core_v1_ContainerExtendedResourceRequest, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 13045},
+    {NM(resourceClaimName), &type_string, &plain, 2, FIELD_REQUIRED, 13082},
 };
 static const struct field fields_core_v1_ContainerExtendedResourceRequest[] = {
-    {NM(containerName), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(resourceName), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(requestName), &type_string, &plain, 3, FIELD_REQUIRED, 0},
+    {NM(containerName), &type_string, &plain, 1, FIELD_REQUIRED, 13137},
+    {NM(resourceName), &type_string, &plain, 2, FIELD_REQUIRED, 8500},
+    {NM(requestName), &type_string, &plain, 3, FIELD_REQUIRED, 13151},
 };
 static const struct field fields_core_v1_PodOS[] = {
-    {NM(name), &type_core_v1_OSName, &plain, 1, FIELD_REQUIRED, 0},
+    {NM(name), &type_core_v1_OSName, &plain, 1, FIELD_REQUIRED, 13228},
 };
 static const struct field fields_core_v1_PodSchedulingGate[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 1550},
 };
 static const struct field fields_core_v1_PodSchedulingGroup[] = {
-    {NM(podGroupName), &type_string, &extra_39, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(podGroupName), &type_string, &extra_39, 1, FIELD_OMITEMPTY | FIELD_POINTER, 13332},
 };
 static const struct field fields_core_v1_TopologySpreadConstraint[] = {
-    {NM(maxSkew), &type_int32, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(topologyKey), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(whenUnsatisfiable), &type_core_v1_UnsatisfiableConstraintAction, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(labelSelector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(minDomains), &type_int32, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(nodeAffinityPolicy), &type_core_v1_NodeInclusionPolicy, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(nodeTaintsPolicy), &type_core_v1_NodeInclusionPolicy, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(matchLabelKeys), &type_list_string, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(maxSkew), &type_int32, &plain, 1, FIELD_REQUIRED, 13387},
+    {NM(topologyKey), &type_string, &plain, 2, FIELD_REQUIRED, 13426},
+    {NM(whenUnsatisfiable), &type_core_v1_UnsatisfiableConstraintAction, &plain, 3, FIELD_REQUIRED, 13471},
+    {NM(labelSelector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 13503},
+    {NM(minDomains), &type_int32, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 13526},
+    {NM(nodeAffinityPolicy), &type_core_v1_NodeInclusionPolicy, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 13580},
+    {NM(nodeTaintsPolicy), &type_core_v1_NodeInclusionPolicy, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 13644},
+    {NM(matchLabelKeys), &type_list_string, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 13689},
 };
 static const struct field fields_core_v1_HostAlias[] = {
-    {NM(ip), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(hostnames), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(ip), &type_string, &plain, 1, FIELD_REQUIRED, 13769},
+    {NM(hostnames), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 13781},
 };
 static const struct field fields_core_v1_PodSecurityContext[] = {
-    {NM(seLinuxOptions), &type_core_v1_SELinuxOptions, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(windowsOptions), &type_core_v1_WindowsSecurityContextOptions, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(runAsUser), &type_int64, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(runAsGroup), &type_int64, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(runAsNonRoot), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(supplementalGroups), &type_list_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(supplementalGroupsPolicy), &type_core_v1_SupplementalGroupsPolicy, &extra_25, 12, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(fsGroup), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(sysctls), &type_list_core_v1_Sysctl, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(fsGroupChangePolicy), &type_core_v1_PodFSGroupChangePolicy, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(seccompProfile), &type_core_v1_SeccompProfile, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(appArmorProfile), &type_core_v1_AppArmorProfile, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(seLinuxChangePolicy), &type_core_v1_PodSELinuxChangePolicy, &extra_40, 13, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(seLinuxOptions), &type_core_v1_SELinuxOptions, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 13812},
+    {NM(windowsOptions), &type_core_v1_WindowsSecurityContextOptions, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 13826},
+    {NM(runAsUser), &type_int64, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 13854},
+    {NM(runAsGroup), &type_int64, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 13883},
+    {NM(runAsNonRoot), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 13913},
+    {NM(supplementalGroups), &type_list_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 13945},
+    {NM(supplementalGroupsPolicy), &type_core_v1_SupplementalGroupsPolicy, &extra_25, 12, FIELD_OMITEMPTY | FIELD_POINTER, 13977},
+    {NM(fsGroup), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 14041},
+    {NM(sysctls), &type_list_core_v1_Sysctl, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 14069},
+    {NM(fsGroupChangePolicy), &type_core_v1_PodFSGroupChangePolicy, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 14096},
+    {NM(seccompProfile), &type_core_v1_SeccompProfile, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 14176},
+    {NM(appArmorProfile), &type_core_v1_AppArmorProfile, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 14207},
+    {NM(seLinuxChangePolicy), &type_core_v1_PodSELinuxChangePolicy, &extra_40, 13, FIELD_OMITEMPTY | FIELD_POINTER, 14238},
 };
 static const struct field fields_core_v1_SeccompProfile[] = {
-    {NM(type), &type_core_v1_SeccompProfileType, &extra_41, 1, FIELD_REQUIRED, 0},
-    {NM(localhostProfile), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(type), &type_core_v1_SeccompProfileType, &extra_41, 1, FIELD_REQUIRED, 14344},
+    {NM(localhostProfile), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 14384},
 };
 static const struct field fields_core_v1_AppArmorProfile[] = {
-    {NM(type), &type_core_v1_AppArmorProfileType, &extra_41, 1, FIELD_REQUIRED, 0},
-    {NM(localhostProfile), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(type), &type_core_v1_AppArmorProfileType, &extra_41, 1, FIELD_REQUIRED, 14344},
+    {NM(localhostProfile), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 14440},
 };
 static const struct field fields_core_v1_PodDNSConfig[] = {
-    {NM(nameservers), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(searches), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(options), &type_list_core_v1_PodDNSConfigOption, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(nameservers), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 14492},
+    {NM(searches), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 14513},
+    {NM(options), &type_list_core_v1_PodDNSConfigOption, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 14528},
 };
 static const struct field fields_core_v1_PodDNSConfigOption[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(value), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 1550},
+    {NM(value), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 4750},
 };
 static const struct field fields_core_v1_PodIP[] = {
-    {NM(ip), &type_string, &plain, 1, FIELD_REQUIRED, 0},
+    {NM(ip), &type_string, &plain, 1, FIELD_REQUIRED, 13769},
 };
 static const struct field fields_core_v1_HostIP[] = {
-    {NM(ip), &type_string, &plain, 1, FIELD_REQUIRED, 0},
+    {NM(ip), &type_string, &plain, 1, FIELD_REQUIRED, 13769},
 };
 static const struct field fields_core_v1_EphemeralContainerCommon[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(image), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(command), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(args), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(workingDir), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(ports), &type_list_core_v1_ContainerPort, &extra_19, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(envFrom), &type_list_core_v1_EnvFromSource, &plain, 19, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(env), &type_list_core_v1_EnvVar, &extra_20, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(resources), &type_core_v1_ResourceRequirements, &plain, 8, FIELD_OMITEMPTY, 0},
-    {NM(resizePolicy), &type_list_core_v1_ContainerResizePolicy, &extra_21, 23, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(restartPolicy), &type_core_v1_ContainerRestartPolicy, &plain, 24, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(restartPolicyRules), &type_list_core_v1_ContainerRestartRule, &extra_22, 25, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(volumeMounts), &type_list_core_v1_VolumeMount, &extra_23, 9, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(volumeDevices), &type_list_core_v1_VolumeDevice, &extra_24, 21, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(livenessProbe), &type_core_v1_Probe, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(readinessProbe), &type_core_v1_Probe, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(startupProbe), &type_core_v1_Probe, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(lifecycle), &type_core_v1_Lifecycle, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(terminationMessagePath), &type_string, &plain, 13, FIELD_OMITEMPTY, 0},
-    {NM(terminationMessagePolicy), &type_core_v1_TerminationMessagePolicy, &plain, 20, FIELD_OMITEMPTY, 0},
-    {NM(imagePullPolicy), &type_core_v1_PullPolicy, &plain, 14, FIELD_OMITEMPTY, 0},
-    {NM(securityContext), &type_core_v1_SecurityContext, &plain, 15, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(stdin), &type_bool, &plain, 16, FIELD_OMITEMPTY, 0},
-    {NM(stdinOnce), &type_bool, &plain, 17, FIELD_OMITEMPTY, 0},
-    {NM(tty), &type_bool, &plain, 18, FIELD_OMITEMPTY, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 5900},
+    {NM(image), &type_string, &plain, 2, FIELD_OMITEMPTY, 5941},
+    {NM(command), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 5958},
+    {NM(args), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 6036},
+    {NM(workingDir), &type_string, &plain, 5, FIELD_OMITEMPTY, 6104},
+    {NM(ports), &type_list_core_v1_ContainerPort, &extra_19, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6152},
+    {NM(envFrom), &type_list_core_v1_EnvFromSource, &plain, 19, FIELD_OMITEMPTY | FIELD_ATOMIC, 6213},
+    {NM(env), &type_list_core_v1_EnvVar, &extra_20, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6275},
+    {NM(resources), &type_core_v1_ResourceRequirements, &plain, 8, FIELD_OMITEMPTY, 6297},
+    {NM(resizePolicy), &type_list_core_v1_ContainerResizePolicy, &extra_21, 23, FIELD_OMITEMPTY | FIELD_ATOMIC, 6338},
+    {NM(restartPolicy), &type_core_v1_ContainerRestartPolicy, &plain, 24, FIELD_OMITEMPTY | FIELD_POINTER, 6388},
+    {NM(restartPolicyRules), &type_list_core_v1_ContainerRestartRule, &extra_22, 25, FIELD_OMITEMPTY | FIELD_ATOMIC, 6450},
+    {NM(volumeMounts), &type_list_core_v1_VolumeMount, &extra_23, 9, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6504},
+    {NM(volumeDevices), &type_list_core_v1_VolumeDevice, &extra_24, 21, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6541},
+    {NM(livenessProbe), &type_core_v1_Probe, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 6581},
+    {NM(readinessProbe), &type_core_v1_Probe, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 6618},
+    {NM(startupProbe), &type_core_v1_Probe, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 6663},
+    {NM(lifecycle), &type_core_v1_Lifecycle, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 6714},
+    {NM(terminationMessagePath), &type_string, &plain, 13, FIELD_OMITEMPTY, 6762},
+    {NM(terminationMessagePolicy), &type_core_v1_TerminationMessagePolicy, &plain, 20, FIELD_OMITEMPTY, 6823},
+    {NM(imagePullPolicy), &type_core_v1_PullPolicy, &plain, 14, FIELD_OMITEMPTY, 6898},
+    {NM(securityContext), &type_core_v1_SecurityContext, &plain, 15, FIELD_OMITEMPTY | FIELD_POINTER, 6966},
+    {NM(stdin), &type_bool, &plain, 16, FIELD_OMITEMPTY, 7021},
+    {NM(stdinOnce), &type_bool, &plain, 17, FIELD_OMITEMPTY, 7046},
+    {NM(tty), &type_bool, &plain, 18, FIELD_OMITEMPTY, 7091},
 };
 static const struct field fields_core_v1_EphemeralContainer[] = {
     {NM(EphemeralContainerCommon), &type_core_v1_EphemeralContainerCommon, &plain, 1, FIELD_INLINE, 0},
-    {NM(targetContainerName), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(targetContainerName), &type_string, &plain, 2, FIELD_OMITEMPTY, 14679},
 };
 static const struct field fields_core_v1_PodStatus[] = {
-    {NM(observedGeneration), &type_int64, &plain, 17, FIELD_OMITEMPTY, 0},
-    {NM(phase), &type_core_v1_PodPhase, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(conditions), &type_list_core_v1_PodCondition, &extra_2, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(message), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(nominatedNodeName), &type_string, &plain, 11, FIELD_OMITEMPTY, 0},
-    {NM(hostIP), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(hostIPs), &type_list_core_v1_HostIP, &extra_42, 16, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_ATOMIC, 0},
-    {NM(podIP), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(podIPs), &type_list_core_v1_PodIP, &extra_33, 12, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(startTime), &type_Time, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(initContainerStatuses), &type_list_core_v1_ContainerStatus, &plain, 10, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(containerStatuses), &type_list_core_v1_ContainerStatus, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(qosClass), &type_core_v1_PodQOSClass, &plain, 9, FIELD_OMITEMPTY, 0},
-    {NM(ephemeralContainerStatuses), &type_list_core_v1_ContainerStatus, &plain, 13, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(resize), &type_core_v1_PodResizeStatus, &extra_21, 14, FIELD_OMITEMPTY, 0},
-    {NM(resourceClaimStatuses), &type_list_core_v1_PodResourceClaimStatus, &extra_35, 15, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_PATCH_RETAIN_KEYS | FIELD_LIST_MAP, 0},
-    {NM(extendedResourceClaimStatus), &type_core_v1_PodExtendedResourceClaimStatus, &extra_43, 18, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(allocatedResources), &type_map_Quantity, &extra_44, 19, FIELD_OMITEMPTY, 0},
-    {NM(resources), &type_core_v1_ResourceRequirements, &extra_44, 20, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(nodeAllocatableResourceClaimStatuses), &type_list_core_v1_NodeAllocatableResourceClaimStatus, &extra_45, 21, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(observedGeneration), &type_int64, &plain, 17, FIELD_OMITEMPTY, 14768},
+    {NM(phase), &type_core_v1_PodPhase, &plain, 1, FIELD_OMITEMPTY, 14810},
+    {NM(conditions), &type_list_core_v1_PodCondition, &extra_2, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 14857},
+    {NM(message), &type_string, &plain, 3, FIELD_OMITEMPTY, 14938},
+    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 14977},
+    {NM(nominatedNodeName), &type_string, &plain, 11, FIELD_OMITEMPTY, 15011},
+    {NM(hostIP), &type_string, &plain, 5, FIELD_OMITEMPTY, 15060},
+    {NM(hostIPs), &type_list_core_v1_HostIP, &extra_42, 16, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_ATOMIC, 15080},
+    {NM(podIP), &type_string, &plain, 6, FIELD_OMITEMPTY, 15102},
+    {NM(podIPs), &type_list_core_v1_PodIP, &extra_33, 12, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 15121},
+    {NM(startTime), &type_Time, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 15162},
+    {NM(initContainerStatuses), &type_list_core_v1_ContainerStatus, &plain, 10, FIELD_OMITEMPTY | FIELD_ATOMIC, 15192},
+    {NM(containerStatuses), &type_list_core_v1_ContainerStatus, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 15215},
+    {NM(qosClass), &type_core_v1_PodQOSClass, &plain, 9, FIELD_OMITEMPTY, 15233},
+    {NM(ephemeralContainerStatuses), &type_list_core_v1_ContainerStatus, &plain, 13, FIELD_OMITEMPTY | FIELD_ATOMIC, 15295},
+    {NM(resize), &type_core_v1_PodResizeStatus, &extra_21, 14, FIELD_OMITEMPTY, 15323},
+    {NM(resourceClaimStatuses), &type_list_core_v1_PodResourceClaimStatus, &extra_35, 15, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_PATCH_RETAIN_KEYS | FIELD_LIST_MAP, 15353},
+    {NM(extendedResourceClaimStatus), &type_core_v1_PodExtendedResourceClaimStatus, &extra_43, 18, FIELD_OMITEMPTY | FIELD_POINTER, 13092},
+    {NM(allocatedResources), &type_map_Quantity, &extra_44, 19, FIELD_OMITEMPTY, 15388},
+    {NM(resources), &type_core_v1_ResourceRequirements, &extra_44, 20, FIELD_OMITEMPTY | FIELD_POINTER, 15439},
+    {NM(nodeAllocatableResourceClaimStatuses), &type_list_core_v1_NodeAllocatableResourceClaimStatus, &extra_45, 21, FIELD_OMITEMPTY | FIELD_ATOMIC, 15473},
 };
 static const struct field fields_core_v1_PodStatusResult[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(status), &type_core_v1_PodStatus, &plain, 2, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_core_v1_Pod[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(spec), &type_core_v1_PodSpec, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_core_v1_PodStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
+    {NM(spec), &type_core_v1_PodSpec, &plain, 2, FIELD_OMITEMPTY, 15548},
+    {NM(status), &type_core_v1_PodStatus, &plain, 3, FIELD_OMITEMPTY, 15572},
 };
 static const struct field fields_core_v1_PodList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_core_v1_Pod, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_core_v1_Pod, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_core_v1_PodTemplateSpec[] = {
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(spec), &type_core_v1_PodSpec, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 15670},
+    {NM(spec), &type_core_v1_PodSpec, &plain, 2, FIELD_OMITEMPTY, 15548},
 };
 static const struct field fields_core_v1_PodTemplate[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(template), &type_core_v1_PodTemplateSpec, &plain, 2, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_core_v1_PodTemplateList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_core_v1_PodTemplate, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_core_v1_PodTemplate, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_core_v1_ReplicationControllerSpec[] = {
     {NM(replicas), &type_int32, &extra_46, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
@@ -1313,200 +1313,200 @@ static const struct field fields_core_v1_ReplicationControllerCondition[] = {
     {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_core_v1_ReplicationController[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &extra_48, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &extra_48, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_core_v1_ReplicationControllerSpec, &plain, 2, FIELD_OMITEMPTY, 0},
     {NM(status), &type_core_v1_ReplicationControllerStatus, &plain, 3, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_core_v1_ReplicationControllerList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_core_v1_ReplicationController, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_core_v1_ReplicationController, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_core_v1_SessionAffinityConfig[] = {
-    {NM(clientIP), &type_core_v1_ClientIPConfig, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(clientIP), &type_core_v1_ClientIPConfig, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 15832},
 };
 static const struct field fields_core_v1_ClientIPConfig[] = {
-    {NM(timeoutSeconds), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(timeoutSeconds), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 15882},
 };
 static const struct field fields_core_v1_ServiceStatus[] = {
-    {NM(loadBalancer), &type_core_v1_LoadBalancerStatus, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(conditions), &type_list_meta_v1_Condition, &extra_2, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(loadBalancer), &type_core_v1_LoadBalancerStatus, &plain, 1, FIELD_OMITEMPTY, 15934},
+    {NM(conditions), &type_list_meta_v1_Condition, &extra_2, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 15961},
 };
 static const struct field fields_core_v1_LoadBalancerStatus[] = {
-    {NM(ingress), &type_list_core_v1_LoadBalancerIngress, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(ingress), &type_list_core_v1_LoadBalancerIngress, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 16014},
 };
 static const struct field fields_core_v1_LoadBalancerIngress[] = {
-    {NM(ip), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(hostname), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(ipMode), &type_core_v1_LoadBalancerIPMode, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(ports), &type_list_core_v1_PortStatus, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(ip), &type_string, &plain, 1, FIELD_OMITEMPTY, 13769},
+    {NM(hostname), &type_string, &plain, 2, FIELD_OMITEMPTY, 16063},
+    {NM(ipMode), &type_core_v1_LoadBalancerIPMode, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 16072},
+    {NM(ports), &type_list_core_v1_PortStatus, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 16127},
 };
 static const struct field fields_core_v1_ServiceSpec[] = {
-    {NM(ports), &type_list_core_v1_ServicePort, &extra_49, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(selector), &type_map_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(clusterIP), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(clusterIPs), &type_list_string, &plain, 18, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(type), &type_core_v1_ServiceType, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(externalIPs), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(sessionAffinity), &type_core_v1_ServiceAffinity, &plain, 7, FIELD_OMITEMPTY, 0},
-    {NM(loadBalancerIP), &type_string, &plain, 8, FIELD_OMITEMPTY, 0},
-    {NM(loadBalancerSourceRanges), &type_list_string, &plain, 9, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(externalName), &type_string, &plain, 10, FIELD_OMITEMPTY, 0},
-    {NM(externalTrafficPolicy), &type_core_v1_ServiceExternalTrafficPolicy, &plain, 11, FIELD_OMITEMPTY, 0},
-    {NM(healthCheckNodePort), &type_int32, &plain, 12, FIELD_OMITEMPTY, 0},
-    {NM(publishNotReadyAddresses), &type_bool, &plain, 13, FIELD_OMITEMPTY, 0},
-    {NM(sessionAffinityConfig), &type_core_v1_SessionAffinityConfig, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(ipFamilies), &type_list_core_v1_IPFamily, &plain, 19, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(ipFamilyPolicy), &type_core_v1_IPFamilyPolicy, &plain, 17, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(allocateLoadBalancerNodePorts), &type_bool, &plain, 20, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(loadBalancerClass), &type_string, &plain, 21, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(internalTrafficPolicy), &type_core_v1_ServiceInternalTrafficPolicy, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(trafficDistribution), &type_string, &plain, 23, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(ports), &type_list_core_v1_ServicePort, &extra_49, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 16176},
+    {NM(selector), &type_map_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 16200},
+    {NM(clusterIP), &type_string, &plain, 3, FIELD_OMITEMPTY, 16282},
+    {NM(clusterIPs), &type_list_string, &plain, 18, FIELD_OMITEMPTY | FIELD_ATOMIC, 16362},
+    {NM(type), &type_core_v1_ServiceType, &plain, 4, FIELD_OMITEMPTY, 16396},
+    {NM(externalIPs), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 16446},
+    {NM(sessionAffinity), &type_core_v1_ServiceAffinity, &plain, 7, FIELD_OMITEMPTY, 16498},
+    {NM(loadBalancerIP), &type_string, &plain, 8, FIELD_OMITEMPTY, 16545},
+    {NM(loadBalancerSourceRanges), &type_list_string, &plain, 9, FIELD_OMITEMPTY | FIELD_ATOMIC, 16592},
+    {NM(externalName), &type_string, &plain, 10, FIELD_OMITEMPTY, 16641},
+    {NM(externalTrafficPolicy), &type_core_v1_ServiceExternalTrafficPolicy, &plain, 11, FIELD_OMITEMPTY, 16686},
+    {NM(healthCheckNodePort), &type_int32, &plain, 12, FIELD_OMITEMPTY, 16763},
+    {NM(publishNotReadyAddresses), &type_bool, &plain, 13, FIELD_OMITEMPTY, 16834},
+    {NM(sessionAffinityConfig), &type_core_v1_SessionAffinityConfig, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 15845},
+    {NM(ipFamilies), &type_list_core_v1_IPFamily, &plain, 19, FIELD_OMITEMPTY | FIELD_ATOMIC, 16879},
+    {NM(ipFamilyPolicy), &type_core_v1_IPFamilyPolicy, &plain, 17, FIELD_OMITEMPTY | FIELD_POINTER, 16908},
+    {NM(allocateLoadBalancerNodePorts), &type_bool, &plain, 20, FIELD_OMITEMPTY | FIELD_POINTER, 16957},
+    {NM(loadBalancerClass), &type_string, &plain, 21, FIELD_OMITEMPTY | FIELD_POINTER, 17014},
+    {NM(internalTrafficPolicy), &type_core_v1_ServiceInternalTrafficPolicy, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 17044},
+    {NM(trafficDistribution), &type_string, &plain, 23, FIELD_OMITEMPTY | FIELD_POINTER, 17093},
 };
 static const struct field fields_core_v1_ServicePort[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(protocol), &type_core_v1_Protocol, &extra_15, 2, FIELD_OMITEMPTY, 0},
-    {NM(appProtocol), &type_string, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(port), &type_int32, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(targetPort), &type_IntOrString, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(nodePort), &type_int32, &plain, 5, FIELD_OMITEMPTY, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 17193},
+    {NM(protocol), &type_core_v1_Protocol, &extra_15, 2, FIELD_OMITEMPTY, 3532},
+    {NM(appProtocol), &type_string, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 17234},
+    {NM(port), &type_int32, &plain, 3, FIELD_REQUIRED, 17266},
+    {NM(targetPort), &type_IntOrString, &plain, 4, FIELD_OMITEMPTY, 17290},
+    {NM(nodePort), &type_int32, &plain, 5, FIELD_OMITEMPTY, 17350},
 };
 static const struct field fields_core_v1_Service[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(spec), &type_core_v1_ServiceSpec, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_core_v1_ServiceStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
+    {NM(spec), &type_core_v1_ServiceSpec, &plain, 2, FIELD_OMITEMPTY, 996},
+    {NM(status), &type_core_v1_ServiceStatus, &plain, 3, FIELD_OMITEMPTY, 864},
 };
 static const struct field fields_core_v1_ServiceList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_core_v1_Service, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_core_v1_Service, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_core_v1_ServiceAccount[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(secrets), &type_list_core_v1_ObjectReference, &extra_20, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(imagePullSecrets), &type_list_core_v1_LocalObjectReference, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(automountServiceAccountToken), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
+    {NM(secrets), &type_list_core_v1_ObjectReference, &extra_20, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 17493},
+    {NM(imagePullSecrets), &type_list_core_v1_LocalObjectReference, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 17523},
+    {NM(automountServiceAccountToken), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 17574},
 };
 static const struct field fields_core_v1_ServiceAccountList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_core_v1_ServiceAccount, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_core_v1_ServiceAccount, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_core_v1_Endpoints[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(subsets), &type_list_core_v1_EndpointSubset, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
+    {NM(subsets), &type_list_core_v1_EndpointSubset, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 17673},
 };
 static const struct field fields_core_v1_EndpointSubset[] = {
-    {NM(addresses), &type_list_core_v1_EndpointAddress, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(notReadyAddresses), &type_list_core_v1_EndpointAddress, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(ports), &type_list_core_v1_EndpointPort, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(addresses), &type_list_core_v1_EndpointAddress, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 17764},
+    {NM(notReadyAddresses), &type_list_core_v1_EndpointAddress, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 17785},
+    {NM(ports), &type_list_core_v1_EndpointPort, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 17804},
 };
 static const struct field fields_core_v1_EndpointAddress[] = {
-    {NM(ip), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(hostname), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(nodeName), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(targetRef), &type_core_v1_ObjectReference, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(ip), &type_string, &plain, 1, FIELD_REQUIRED, 13769},
+    {NM(hostname), &type_string, &plain, 3, FIELD_OMITEMPTY, 17841},
+    {NM(nodeName), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 17868},
+    {NM(targetRef), &type_core_v1_ObjectReference, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 17886},
 };
 static const struct field fields_core_v1_EndpointPort[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(port), &type_int32, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(protocol), &type_core_v1_Protocol, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(appProtocol), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 17931},
+    {NM(port), &type_int32, &plain, 2, FIELD_REQUIRED, 17958},
+    {NM(protocol), &type_core_v1_Protocol, &plain, 3, FIELD_OMITEMPTY, 3532},
+    {NM(appProtocol), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 17234},
 };
 static const struct field fields_core_v1_EndpointsList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_core_v1_Endpoints, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_core_v1_Endpoints, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_core_v1_NodeSpec[] = {
-    {NM(podCIDR), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(podCIDRs), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_SET, 0},
-    {NM(providerID), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(unschedulable), &type_bool, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(taints), &type_list_core_v1_Taint, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(configSource), &type_core_v1_NodeConfigSource, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(externalID), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(podCIDR), &type_string, &plain, 1, FIELD_OMITEMPTY, 18029},
+    {NM(podCIDRs), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_SET, 18058},
+    {NM(providerID), &type_string, &plain, 3, FIELD_OMITEMPTY, 18108},
+    {NM(unschedulable), &type_bool, &plain, 4, FIELD_OMITEMPTY, 18144},
+    {NM(taints), &type_list_core_v1_Taint, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 18173},
+    {NM(configSource), &type_core_v1_NodeConfigSource, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 18218},
+    {NM(externalID), &type_string, &plain, 2, FIELD_OMITEMPTY, 18218},
 };
 static const struct field fields_core_v1_NodeConfigSource[] = {
-    {NM(configMap), &type_core_v1_ConfigMapNodeConfigSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(configMap), &type_core_v1_ConfigMapNodeConfigSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 18218},
 };
 static const struct field fields_core_v1_ConfigMapNodeConfigSource[] = {
-    {NM(namespace), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(uid), &type_meta_v1_UID, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(resourceVersion), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(kubeletConfigKey), &type_string, &plain, 5, FIELD_REQUIRED, 0},
+    {NM(namespace), &type_string, &plain, 1, FIELD_REQUIRED, 18218},
+    {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 18218},
+    {NM(uid), &type_meta_v1_UID, &plain, 3, FIELD_OMITEMPTY, 18218},
+    {NM(resourceVersion), &type_string, &plain, 4, FIELD_OMITEMPTY, 18218},
+    {NM(kubeletConfigKey), &type_string, &plain, 5, FIELD_REQUIRED, 18218},
 };
 static const struct field fields_core_v1_DaemonEndpoint[] = {
-    {NM(Port), &type_int32, &plain, 1, FIELD_REQUIRED, 0},
+    {NM(Port), &type_int32, &plain, 1, FIELD_REQUIRED, 17958},
 };
 static const struct field fields_core_v1_NodeDaemonEndpoints[] = {
-    {NM(kubeletEndpoint), &type_core_v1_DaemonEndpoint, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kubeletEndpoint), &type_core_v1_DaemonEndpoint, &plain, 1, FIELD_OMITEMPTY, 18267},
 };
 static const struct field fields_core_v1_NodeRuntimeHandlerFeatures[] = {
-    {NM(recursiveReadOnlyMounts), &type_bool, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(userNamespaces), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(recursiveReadOnlyMounts), &type_bool, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 18322},
+    {NM(userNamespaces), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 18368},
 };
 static const struct field fields_core_v1_NodeRuntimeHandler[] = {
-    {NM(name), &type_string, &plain, 1, 0, 0},
-    {NM(features), &type_core_v1_NodeRuntimeHandlerFeatures, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(name), &type_string, &plain, 1, 0, 18418},
+    {NM(features), &type_core_v1_NodeRuntimeHandlerFeatures, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 18454},
 };
 static const struct field fields_core_v1_NodeFeatures[] = {
-    {NM(supplementalGroupsPolicy), &type_bool, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(supplementalGroupsPolicy), &type_bool, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 18499},
 };
 static const struct field fields_core_v1_NodeSystemInfo[] = {
-    {NM(machineID), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(systemUUID), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(bootID), &type_string, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(kernelVersion), &type_string, &plain, 4, FIELD_REQUIRED, 0},
-    {NM(osImage), &type_string, &plain, 5, FIELD_REQUIRED, 0},
-    {NM(containerRuntimeVersion), &type_string, &plain, 6, FIELD_REQUIRED, 0},
-    {NM(kubeletVersion), &type_string, &plain, 7, FIELD_REQUIRED, 0},
-    {NM(kubeProxyVersion), &type_string, &plain, 8, FIELD_REQUIRED, 0},
-    {NM(operatingSystem), &type_string, &plain, 9, FIELD_REQUIRED, 0},
-    {NM(architecture), &type_string, &plain, 10, FIELD_REQUIRED, 0},
-    {NM(swap), &type_core_v1_NodeSwapStatus, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(machineID), &type_string, &plain, 1, FIELD_REQUIRED, 18556},
+    {NM(systemUUID), &type_string, &plain, 2, FIELD_REQUIRED, 18572},
+    {NM(bootID), &type_string, &plain, 3, FIELD_REQUIRED, 18597},
+    {NM(kernelVersion), &type_string, &plain, 4, FIELD_REQUIRED, 18621},
+    {NM(osImage), &type_string, &plain, 5, FIELD_REQUIRED, 18635},
+    {NM(containerRuntimeVersion), &type_string, &plain, 6, FIELD_REQUIRED, 18657},
+    {NM(kubeletVersion), &type_string, &plain, 7, FIELD_REQUIRED, 18675},
+    {NM(kubeProxyVersion), &type_string, &plain, 8, FIELD_REQUIRED, 18688},
+    {NM(operatingSystem), &type_string, &plain, 9, FIELD_REQUIRED, 18702},
+    {NM(architecture), &type_string, &plain, 10, FIELD_REQUIRED, 18708},
+    {NM(swap), &type_core_v1_NodeSwapStatus, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 18731},
 };
 static const struct field fields_core_v1_NodeSwapStatus[] = {
-    {NM(capacity), &type_int64, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(capacity), &type_int64, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 18778},
 };
 static const struct field fields_core_v1_NodeConfigStatus[] = {
-    {NM(assigned), &type_core_v1_NodeConfigSource, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(active), &type_core_v1_NodeConfigSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(lastKnownGood), &type_core_v1_NodeConfigSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(error), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
+    {NM(assigned), &type_core_v1_NodeConfigSource, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 18218},
+    {NM(active), &type_core_v1_NodeConfigSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 18218},
+    {NM(lastKnownGood), &type_core_v1_NodeConfigSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 18218},
+    {NM(error), &type_string, &plain, 4, FIELD_OMITEMPTY, 18218},
 };
 static const struct field fields_core_v1_NodeStatus[] = {
-    {NM(capacity), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(allocatable), &type_map_Quantity, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(phase), &type_core_v1_NodePhase, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(conditions), &type_list_core_v1_NodeCondition, &extra_2, 4, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(addresses), &type_list_core_v1_NodeAddress, &extra_2, 5, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(daemonEndpoints), &type_core_v1_NodeDaemonEndpoints, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(nodeInfo), &type_core_v1_NodeSystemInfo, &plain, 7, FIELD_OMITEMPTY, 0},
-    {NM(images), &type_list_core_v1_ContainerImage, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(volumesInUse), &type_list_core_v1_UniqueVolumeName, &plain, 9, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(volumesAttached), &type_list_core_v1_AttachedVolume, &plain, 10, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(config), &type_core_v1_NodeConfigStatus, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(runtimeHandlers), &type_list_core_v1_NodeRuntimeHandler, &plain, 12, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(features), &type_core_v1_NodeFeatures, &extra_25, 13, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(declaredFeatures), &type_list_string, &extra_50, 14, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(capacity), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 18795},
+    {NM(allocatable), &type_map_Quantity, &plain, 2, FIELD_OMITEMPTY, 18807},
+    {NM(phase), &type_core_v1_NodePhase, &plain, 3, FIELD_OMITEMPTY, 18688},
+    {NM(conditions), &type_list_core_v1_NodeCondition, &extra_2, 4, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 18831},
+    {NM(addresses), &type_list_core_v1_NodeAddress, &extra_2, 5, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 18889},
+    {NM(daemonEndpoints), &type_core_v1_NodeDaemonEndpoints, &plain, 6, FIELD_OMITEMPTY, 18909},
+    {NM(nodeInfo), &type_core_v1_NodeSystemInfo, &plain, 7, FIELD_OMITEMPTY, 18928},
+    {NM(images), &type_list_core_v1_ContainerImage, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 18954},
+    {NM(volumesInUse), &type_list_core_v1_UniqueVolumeName, &plain, 9, FIELD_OMITEMPTY | FIELD_ATOMIC, 18970},
+    {NM(volumesAttached), &type_list_core_v1_AttachedVolume, &plain, 10, FIELD_OMITEMPTY | FIELD_ATOMIC, 18995},
+    {NM(config), &type_core_v1_NodeConfigStatus, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 18218},
+    {NM(runtimeHandlers), &type_list_core_v1_NodeRuntimeHandler, &plain, 12, FIELD_OMITEMPTY | FIELD_ATOMIC, 19021},
+    {NM(features), &type_core_v1_NodeFeatures, &extra_25, 13, FIELD_OMITEMPTY | FIELD_POINTER, 19061},
+    {NM(declaredFeatures), &type_list_string, &extra_50, 14, FIELD_OMITEMPTY | FIELD_ATOMIC, 19083},
 };
 static const struct field fields_core_v1_AttachedVolume[] = {
-    {NM(name), &type_core_v1_UniqueVolumeName, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(devicePath), &type_string, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(name), &type_core_v1_UniqueVolumeName, &plain, 1, FIELD_REQUIRED, 3621},
+    {NM(devicePath), &type_string, &plain, 2, FIELD_REQUIRED, 19146},
 };
 static const struct field fields_core_v1_AvoidPods[] = {
     {NM(preferAvoidPods), &type_list_core_v1_PreferAvoidPodsEntry, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
@@ -1521,73 +1521,73 @@ static const struct field fields_core_v1_PodSignature[] = {
     {NM(podController), &type_meta_v1_OwnerReference, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_core_v1_ContainerImage[] = {
-    {NM(names), &type_list_string, &plain, 1, FIELD_ATOMIC, 0},
-    {NM(sizeBytes), &type_int64, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(names), &type_list_string, &plain, 1, FIELD_ATOMIC, 13781},
+    {NM(sizeBytes), &type_int64, &plain, 2, FIELD_OMITEMPTY, 19180},
 };
 static const struct field fields_core_v1_NodeCondition[] = {
-    {NM(type), &type_core_v1_NodeConditionType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(lastHeartbeatTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(lastTransitionTime), &type_Time, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
+    {NM(type), &type_core_v1_NodeConditionType, &plain, 1, FIELD_REQUIRED, 8735},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
+    {NM(lastHeartbeatTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 19216},
+    {NM(lastTransitionTime), &type_Time, &plain, 4, FIELD_OMITEMPTY, 8832},
+    {NM(reason), &type_string, &plain, 5, FIELD_OMITEMPTY, 8857},
+    {NM(message), &type_string, &plain, 6, FIELD_OMITEMPTY, 7724},
 };
 static const struct field fields_core_v1_NodeAddress[] = {
-    {NM(type), &type_core_v1_NodeAddressType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(address), &type_string, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(type), &type_core_v1_NodeAddressType, &plain, 1, FIELD_REQUIRED, 19271},
+    {NM(address), &type_string, &plain, 2, FIELD_REQUIRED, 19332},
 };
 static const struct field fields_core_v1_Node[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(spec), &type_core_v1_NodeSpec, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_core_v1_NodeStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
+    {NM(spec), &type_core_v1_NodeSpec, &plain, 2, FIELD_OMITEMPTY, 996},
+    {NM(status), &type_core_v1_NodeStatus, &plain, 3, FIELD_OMITEMPTY, 864},
 };
 static const struct field fields_core_v1_NodeList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_core_v1_Node, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_core_v1_Node, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_core_v1_NamespaceSpec[] = {
-    {NM(finalizers), &type_list_core_v1_FinalizerName, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(finalizers), &type_list_core_v1_FinalizerName, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 19432},
 };
 static const struct field fields_core_v1_NamespaceStatus[] = {
-    {NM(phase), &type_core_v1_NamespacePhase, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(conditions), &type_list_core_v1_NamespaceCondition, &extra_2, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(phase), &type_core_v1_NamespacePhase, &plain, 1, FIELD_OMITEMPTY, 19497},
+    {NM(conditions), &type_list_core_v1_NamespaceCondition, &extra_2, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 19519},
 };
 static const struct field fields_core_v1_NamespaceCondition[] = {
-    {NM(type), &type_core_v1_NamespaceConditionType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(lastTransitionTime), &type_Time, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
+    {NM(type), &type_core_v1_NamespaceConditionType, &plain, 1, FIELD_REQUIRED, 8735},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
+    {NM(lastTransitionTime), &type_Time, &plain, 4, FIELD_OMITEMPTY, 8832},
+    {NM(reason), &type_string, &plain, 5, FIELD_OMITEMPTY, 8857},
+    {NM(message), &type_string, &plain, 6, FIELD_OMITEMPTY, 7724},
 };
 static const struct field fields_core_v1_Namespace[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(spec), &type_core_v1_NamespaceSpec, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_core_v1_NamespaceStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
+    {NM(spec), &type_core_v1_NamespaceSpec, &plain, 2, FIELD_OMITEMPTY, 996},
+    {NM(status), &type_core_v1_NamespaceStatus, &plain, 3, FIELD_OMITEMPTY, 864},
 };
 static const struct field fields_core_v1_NamespaceList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_core_v1_Namespace, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_core_v1_Namespace, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_core_v1_Binding[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(target), &type_core_v1_ObjectReference, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 19715},
+    {NM(target), &type_core_v1_ObjectReference, &plain, 2, FIELD_REQUIRED, 19731},
 };
 static const struct field fields_core_v1_Preconditions[] = {
     {NM(uid), &type_meta_v1_UID, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_core_v1_PodLogOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(container), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
     {NM(follow), &type_bool, &plain, 2, FIELD_OMITEMPTY, 0},
     {NM(previous), &type_bool, &plain, 3, FIELD_OMITEMPTY, 0},
@@ -1600,8 +1600,8 @@ static const struct field fields_core_v1_PodLogOptions[] = {
     {NM(stream), &type_string, &extra_51, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_core_v1_PodAttachOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(stdin), &type_bool, &plain, 1, FIELD_OMITEMPTY, 0},
     {NM(stdout), &type_bool, &plain, 2, FIELD_OMITEMPTY, 0},
     {NM(stderr), &type_bool, &plain, 3, FIELD_OMITEMPTY, 0},
@@ -1609,8 +1609,8 @@ static const struct field fields_core_v1_PodAttachOptions[] = {
     {NM(container), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_core_v1_PodExecOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(stdin), &type_bool, &plain, 1, FIELD_OMITEMPTY, 0},
     {NM(stdout), &type_bool, &plain, 2, FIELD_OMITEMPTY, 0},
     {NM(stderr), &type_bool, &plain, 3, FIELD_OMITEMPTY, 0},
@@ -1619,79 +1619,79 @@ static const struct field fields_core_v1_PodExecOptions[] = {
     {NM(command), &type_list_string, &plain, 6, FIELD_REQUIRED | FIELD_ATOMIC, 0},
 };
 static const struct field fields_core_v1_PodPortForwardOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(ports), &type_list_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
 };
 static const struct field fields_core_v1_PodProxyOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(path), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_core_v1_NodeProxyOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(path), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_core_v1_ServiceProxyOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(path), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_core_v1_ObjectReference[] = {
-    {NM(kind), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(namespace), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(name), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(uid), &type_meta_v1_UID, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(resourceVersion), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(fieldPath), &type_string, &plain, 7, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 1, FIELD_OMITEMPTY, 1541},
+    {NM(namespace), &type_string, &plain, 2, FIELD_OMITEMPTY, 19761},
+    {NM(name), &type_string, &plain, 3, FIELD_OMITEMPTY, 1550},
+    {NM(uid), &type_meta_v1_UID, &plain, 4, FIELD_OMITEMPTY, 19775},
+    {NM(apiVersion), &type_string, &plain, 5, FIELD_OMITEMPTY, 19783},
+    {NM(resourceVersion), &type_string, &plain, 6, FIELD_OMITEMPTY, 19805},
+    {NM(fieldPath), &type_string, &plain, 7, FIELD_OMITEMPTY, 19823},
 };
 static const struct field fields_core_v1_LocalObjectReference[] = {
-    {NM(name), &type_string, &extra_17, 1, FIELD_OMITEMPTY, 0},
+    {NM(name), &type_string, &extra_17, 1, FIELD_OMITEMPTY, 1550},
 };
 static const struct field fields_core_v1_TypedLocalObjectReference[] = {
-    {NM(apiGroup), &type_string, &plain, 1, FIELD_POINTER, 0},
-    {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 0},
+    {NM(apiGroup), &type_string, &plain, 1, FIELD_POINTER, 1518},
+    {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 1541},
+    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 1550},
 };
 static const struct field fields_core_v1_SerializedReference[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(reference), &type_core_v1_ObjectReference, &plain, 1, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_core_v1_EventSource[] = {
-    {NM(component), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(host), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(component), &type_string, &plain, 1, FIELD_OMITEMPTY, 19953},
+    {NM(host), &type_string, &plain, 2, FIELD_OMITEMPTY, 19967},
 };
 static const struct field fields_core_v1_Event[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(involvedObject), &type_core_v1_ObjectReference, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(reason), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(source), &type_core_v1_EventSource, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(firstTimestamp), &type_Time, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(lastTimestamp), &type_Time, &plain, 7, FIELD_OMITEMPTY, 0},
-    {NM(count), &type_int32, &plain, 8, FIELD_OMITEMPTY, 0},
-    {NM(type), &type_string, &plain, 9, FIELD_OMITEMPTY, 0},
-    {NM(eventTime), &type_MicroTime, &plain, 10, FIELD_OMITEMPTY, 0},
-    {NM(series), &type_core_v1_EventSeries, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(action), &type_string, &plain, 12, FIELD_OMITEMPTY, 0},
-    {NM(related), &type_core_v1_ObjectReference, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(reportingComponent), &type_string, &plain, 14, 0, 0},
-    {NM(reportingInstance), &type_string, &plain, 15, 0, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_REQUIRED, 831},
+    {NM(involvedObject), &type_core_v1_ObjectReference, &plain, 2, FIELD_REQUIRED, 20009},
+    {NM(reason), &type_string, &plain, 3, FIELD_OMITEMPTY, 20020},
+    {NM(message), &type_string, &plain, 4, FIELD_OMITEMPTY, 20047},
+    {NM(source), &type_core_v1_EventSource, &plain, 5, FIELD_OMITEMPTY, 20076},
+    {NM(firstTimestamp), &type_Time, &plain, 6, FIELD_OMITEMPTY, 20100},
+    {NM(lastTimestamp), &type_Time, &plain, 7, FIELD_OMITEMPTY, 20135},
+    {NM(count), &type_int32, &plain, 8, FIELD_OMITEMPTY, 20169},
+    {NM(type), &type_string, &plain, 9, FIELD_OMITEMPTY, 20203},
+    {NM(eventTime), &type_MicroTime, &plain, 10, FIELD_OMITEMPTY, 20221},
+    {NM(series), &type_core_v1_EventSeries, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 20238},
+    {NM(action), &type_string, &plain, 12, FIELD_OMITEMPTY, 20269},
+    {NM(related), &type_core_v1_ObjectReference, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 20293},
+    {NM(reportingComponent), &type_string, &plain, 14, 0, 20326},
+    {NM(reportingInstance), &type_string, &plain, 15, 0, 20338},
 };
 static const struct field fields_core_v1_EventSeries[] = {
-    {NM(count), &type_int32, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(lastObservedTime), &type_MicroTime, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(count), &type_int32, &plain, 1, FIELD_OMITEMPTY, 20393},
+    {NM(lastObservedTime), &type_MicroTime, &plain, 2, FIELD_OMITEMPTY, 20410},
 };
 static const struct field fields_core_v1_EventList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_core_v1_Event, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_core_v1_Event, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_core_v1_LimitRangeItem[] = {
     {NM(type), &type_core_v1_LimitType, &plain, 1, FIELD_REQUIRED, 0},
@@ -1705,16 +1705,16 @@ static const struct field fields_core_v1_LimitRangeSpec[] = {
     {NM(limits), &type_list_core_v1_LimitRangeItem, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
 };
 static const struct field fields_core_v1_LimitRange[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_core_v1_LimitRangeSpec, &plain, 2, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_core_v1_LimitRangeList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_core_v1_LimitRange, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_core_v1_LimitRange, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_core_v1_ResourceQuotaSpec[] = {
     {NM(hard), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 0},
@@ -1734,46 +1734,46 @@ static const struct field fields_core_v1_ResourceQuotaStatus[] = {
     {NM(used), &type_map_Quantity, &plain, 2, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_core_v1_ResourceQuota[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_core_v1_ResourceQuotaSpec, &plain, 2, FIELD_OMITEMPTY, 0},
     {NM(status), &type_core_v1_ResourceQuotaStatus, &plain, 3, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_core_v1_ResourceQuotaList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_core_v1_ResourceQuota, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_core_v1_ResourceQuota, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_core_v1_Secret[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(immutable), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(data), &type_map_bytes, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(stringData), &type_map_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(type), &type_core_v1_SecretType, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
+    {NM(immutable), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 20551},
+    {NM(data), &type_map_bytes, &plain, 2, FIELD_OMITEMPTY, 20605},
+    {NM(stringData), &type_map_string, &plain, 4, FIELD_OMITEMPTY, 20627},
+    {NM(type), &type_core_v1_SecretType, &plain, 3, FIELD_OMITEMPTY, 20687},
 };
 static const struct field fields_core_v1_SecretList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_core_v1_Secret, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_core_v1_Secret, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_core_v1_ConfigMap[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(immutable), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(data), &type_map_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(binaryData), &type_map_bytes, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
+    {NM(immutable), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 20551},
+    {NM(data), &type_map_string, &plain, 2, FIELD_OMITEMPTY, 20845},
+    {NM(binaryData), &type_map_bytes, &plain, 3, FIELD_OMITEMPTY, 20859},
 };
 static const struct field fields_core_v1_ConfigMapList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_core_v1_ConfigMap, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_core_v1_ConfigMap, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_core_v1_ComponentCondition[] = {
     {NM(type), &type_core_v1_ComponentConditionType, &plain, 1, FIELD_REQUIRED, 0},
@@ -1782,86 +1782,86 @@ static const struct field fields_core_v1_ComponentCondition[] = {
     {NM(error), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_core_v1_ComponentStatus[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(conditions), &type_list_core_v1_ComponentCondition, &extra_2, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_core_v1_ComponentStatusList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_core_v1_ComponentStatus, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_core_v1_ComponentStatus, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_core_v1_DownwardAPIVolumeSource[] = {
-    {NM(items), &type_list_core_v1_DownwardAPIVolumeFile, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(defaultMode), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(items), &type_list_core_v1_DownwardAPIVolumeFile, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 20973},
+    {NM(defaultMode), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 1931},
 };
 static const struct field fields_core_v1_DownwardAPIVolumeFile[] = {
-    {NM(path), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(fieldRef), &type_core_v1_ObjectFieldSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(resourceFieldRef), &type_core_v1_ResourceFieldSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(mode), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(path), &type_string, &plain, 1, FIELD_REQUIRED, 3011},
+    {NM(fieldRef), &type_core_v1_ObjectFieldSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 21012},
+    {NM(resourceFieldRef), &type_core_v1_ResourceFieldSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 4552},
+    {NM(mode), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 3056},
 };
 static const struct field fields_core_v1_DownwardAPIProjection[] = {
-    {NM(items), &type_list_core_v1_DownwardAPIVolumeFile, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(items), &type_list_core_v1_DownwardAPIVolumeFile, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 20973},
 };
 static const struct field fields_core_v1_SecurityContext[] = {
-    {NM(capabilities), &type_core_v1_Capabilities, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(privileged), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(seLinuxOptions), &type_core_v1_SELinuxOptions, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(windowsOptions), &type_core_v1_WindowsSecurityContextOptions, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(runAsUser), &type_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(runAsGroup), &type_int64, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(runAsNonRoot), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(readOnlyRootFilesystem), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(allowPrivilegeEscalation), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(procMount), &type_core_v1_ProcMountType, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(seccompProfile), &type_core_v1_SeccompProfile, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(appArmorProfile), &type_core_v1_AppArmorProfile, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(capabilities), &type_core_v1_Capabilities, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 21132},
+    {NM(privileged), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 21166},
+    {NM(seLinuxOptions), &type_core_v1_SELinuxOptions, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 13812},
+    {NM(windowsOptions), &type_core_v1_WindowsSecurityContextOptions, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 13826},
+    {NM(runAsUser), &type_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 21203},
+    {NM(runAsGroup), &type_int64, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 21254},
+    {NM(runAsNonRoot), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 13913},
+    {NM(readOnlyRootFilesystem), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 21282},
+    {NM(allowPrivilegeEscalation), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 21332},
+    {NM(procMount), &type_core_v1_ProcMountType, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 21381},
+    {NM(seccompProfile), &type_core_v1_SeccompProfile, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 14176},
+    {NM(appArmorProfile), &type_core_v1_AppArmorProfile, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 14207},
 };
 static const struct field fields_core_v1_SELinuxOptions[] = {
-    {NM(user), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(role), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(type), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(level), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
+    {NM(user), &type_string, &plain, 1, FIELD_OMITEMPTY, 21463},
+    {NM(role), &type_string, &plain, 2, FIELD_OMITEMPTY, 21473},
+    {NM(type), &type_string, &plain, 3, FIELD_OMITEMPTY, 21483},
+    {NM(level), &type_string, &plain, 4, FIELD_OMITEMPTY, 21493},
 };
 static const struct field fields_core_v1_WindowsSecurityContextOptions[] = {
-    {NM(gmsaCredentialSpecName), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(gmsaCredentialSpec), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(runAsUserName), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(hostProcess), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(gmsaCredentialSpecName), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 21504},
+    {NM(gmsaCredentialSpec), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 21532},
+    {NM(runAsUserName), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 21552},
+    {NM(hostProcess), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 21561},
 };
 static const struct field fields_core_v1_RangeAllocation[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(range), &type_string, &plain, 2, FIELD_REQUIRED, 0},
     {NM(data), &type_bytes, &plain, 3, FIELD_REQUIRED, 0},
 };
 static const struct field fields_core_v1_Sysctl[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(value), &type_string, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 1550},
+    {NM(value), &type_string, &plain, 2, FIELD_REQUIRED, 4750},
 };
 static const struct field fields_core_v1_PortStatus[] = {
-    {NM(port), &type_int32, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(protocol), &type_core_v1_Protocol, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(error), &type_string, &extra_52, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(port), &type_int32, &plain, 1, FIELD_REQUIRED, 3523},
+    {NM(protocol), &type_core_v1_Protocol, &plain, 2, FIELD_REQUIRED, 3532},
+    {NM(error), &type_string, &extra_52, 3, FIELD_OMITEMPTY | FIELD_POINTER, 21607},
 };
 static const struct field fields_core_v1_ImageVolumeSource[] = {
-    {NM(reference), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(pullPolicy), &type_core_v1_PullPolicy, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(reference), &type_string, &plain, 1, FIELD_OMITEMPTY, 21655},
+    {NM(pullPolicy), &type_core_v1_PullPolicy, &plain, 2, FIELD_OMITEMPTY, 21665},
 };
 static const struct field fields_core_v1_NodeAllocatableResourceClaimStatus[] = {
-    {NM(resourceClaimName), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(containers), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_LIST_SET, 0},
-    {NM(resources), &type_map_Quantity, &plain, 3, FIELD_REQUIRED, 0},
+    {NM(resourceClaimName), &type_string, &plain, 1, FIELD_REQUIRED, 13082},
+    {NM(containers), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_LIST_SET, 21721},
+    {NM(resources), &type_map_Quantity, &plain, 3, FIELD_REQUIRED, 21748},
 };
 static const struct field fields_apiregistration_v1_APIServiceList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_apiregistration_v1_APIService, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_apiregistration_v1_APIService, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_apiregistration_v1_ServiceReference[] = {
     {NM(namespace), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
@@ -1888,18 +1888,18 @@ static const struct field fields_apiregistration_v1_APIServiceStatus[] = {
     {NM(conditions), &type_list_apiregistration_v1_APIServiceCondition, &extra_2, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_apiregistration_v1_APIService[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_apiregistration_v1_APIServiceSpec, &plain, 2, FIELD_OMITEMPTY, 0},
     {NM(status), &type_apiregistration_v1_APIServiceStatus, &plain, 3, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_apps_v1_StatefulSet[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(spec), &type_apps_v1_StatefulSetSpec, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_apps_v1_StatefulSetStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
+    {NM(spec), &type_apps_v1_StatefulSetSpec, &plain, 2, FIELD_OMITEMPTY, 996},
+    {NM(status), &type_apps_v1_StatefulSetStatus, &plain, 3, FIELD_OMITEMPTY, 864},
 };
 static const struct field fields_apps_v1_StatefulSetUpdateStrategy[] = {
     {NM(type), &type_apps_v1_StatefulSetUpdateStrategyType, &plain, 1, FIELD_OMITEMPTY, 0},
@@ -1949,60 +1949,60 @@ static const struct field fields_apps_v1_StatefulSetCondition[] = {
     {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_apps_v1_StatefulSetList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_apps_v1_StatefulSet, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_apps_v1_StatefulSet, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_apps_v1_Deployment[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(spec), &type_apps_v1_DeploymentSpec, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_apps_v1_DeploymentStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
+    {NM(spec), &type_apps_v1_DeploymentSpec, &plain, 2, FIELD_OMITEMPTY, 996},
+    {NM(status), &type_apps_v1_DeploymentStatus, &plain, 3, FIELD_OMITEMPTY, 864},
 };
 static const struct field fields_apps_v1_DeploymentSpec[] = {
-    {NM(replicas), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_REQUIRED | FIELD_POINTER, 0},
-    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(strategy), &type_apps_v1_DeploymentStrategy, &plain, 4, FIELD_OMITEMPTY | FIELD_PATCH_RETAIN_KEYS, 0},
-    {NM(minReadySeconds), &type_int32, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(revisionHistoryLimit), &type_int32, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(paused), &type_bool, &plain, 7, FIELD_OMITEMPTY, 0},
-    {NM(progressDeadlineSeconds), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(replicas), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 22042},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_REQUIRED | FIELD_POINTER, 22081},
+    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 3, FIELD_REQUIRED, 22158},
+    {NM(strategy), &type_apps_v1_DeploymentStrategy, &plain, 4, FIELD_OMITEMPTY | FIELD_PATCH_RETAIN_KEYS, 22215},
+    {NM(minReadySeconds), &type_int32, &plain, 5, FIELD_OMITEMPTY, 22253},
+    {NM(revisionHistoryLimit), &type_int32, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 22316},
+    {NM(paused), &type_bool, &plain, 7, FIELD_OMITEMPTY, 22379},
+    {NM(progressDeadlineSeconds), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 22434},
 };
 static const struct field fields_apps_v1_DeploymentStrategy[] = {
-    {NM(type), &type_apps_v1_DeploymentStrategyType, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(rollingUpdate), &type_apps_v1_RollingUpdateDeployment, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(type), &type_apps_v1_DeploymentStrategyType, &plain, 1, FIELD_OMITEMPTY, 22548},
+    {NM(rollingUpdate), &type_apps_v1_RollingUpdateDeployment, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 22613},
 };
 static const struct field fields_apps_v1_RollingUpdateDeployment[] = {
-    {NM(maxUnavailable), &type_IntOrString, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(maxSurge), &type_IntOrString, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(maxUnavailable), &type_IntOrString, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 22666},
+    {NM(maxSurge), &type_IntOrString, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 22768},
 };
 static const struct field fields_apps_v1_DeploymentStatus[] = {
-    {NM(observedGeneration), &type_int64, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(replicas), &type_int32, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(updatedReplicas), &type_int32, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(readyReplicas), &type_int32, &plain, 7, FIELD_OMITEMPTY, 0},
-    {NM(availableReplicas), &type_int32, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(unavailableReplicas), &type_int32, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(terminatingReplicas), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(conditions), &type_list_apps_v1_DeploymentCondition, &extra_2, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(collisionCount), &type_int32, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(observedGeneration), &type_int64, &plain, 1, FIELD_OMITEMPTY, 22877},
+    {NM(replicas), &type_int32, &plain, 2, FIELD_OMITEMPTY, 22925},
+    {NM(updatedReplicas), &type_int32, &plain, 3, FIELD_OMITEMPTY, 22977},
+    {NM(readyReplicas), &type_int32, &plain, 7, FIELD_OMITEMPTY, 23016},
+    {NM(availableReplicas), &type_int32, &plain, 4, FIELD_OMITEMPTY, 23046},
+    {NM(unavailableReplicas), &type_int32, &plain, 5, FIELD_OMITEMPTY, 23087},
+    {NM(terminatingReplicas), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 23146},
+    {NM(conditions), &type_list_apps_v1_DeploymentCondition, &extra_2, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 23171},
+    {NM(collisionCount), &type_int32, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 23235},
 };
 static const struct field fields_apps_v1_DeploymentCondition[] = {
-    {NM(type), &type_apps_v1_DeploymentConditionType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(lastUpdateTime), &type_Time, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(lastTransitionTime), &type_Time, &plain, 7, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
+    {NM(type), &type_apps_v1_DeploymentConditionType, &plain, 1, FIELD_REQUIRED, 23340},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
+    {NM(lastUpdateTime), &type_Time, &plain, 6, FIELD_OMITEMPTY, 23381},
+    {NM(lastTransitionTime), &type_Time, &plain, 7, FIELD_OMITEMPTY, 8832},
+    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 8857},
+    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 7724},
 };
 static const struct field fields_apps_v1_DeploymentList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_apps_v1_Deployment, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_apps_v1_Deployment, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_apps_v1_DaemonSetUpdateStrategy[] = {
     {NM(type), &type_apps_v1_DaemonSetUpdateStrategyType, &plain, 1, FIELD_OMITEMPTY, 0},
@@ -2039,99 +2039,99 @@ static const struct field fields_apps_v1_DaemonSetCondition[] = {
     {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_apps_v1_DaemonSet[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(spec), &type_apps_v1_DaemonSetSpec, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_apps_v1_DaemonSetStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
+    {NM(spec), &type_apps_v1_DaemonSetSpec, &plain, 2, FIELD_OMITEMPTY, 996},
+    {NM(status), &type_apps_v1_DaemonSetStatus, &plain, 3, FIELD_OMITEMPTY, 864},
 };
 static const struct field fields_apps_v1_DaemonSetList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_apps_v1_DaemonSet, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_apps_v1_DaemonSet, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_apps_v1_ReplicaSet[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(spec), &type_apps_v1_ReplicaSetSpec, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_apps_v1_ReplicaSetStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
+    {NM(spec), &type_apps_v1_ReplicaSetSpec, &plain, 2, FIELD_OMITEMPTY, 996},
+    {NM(status), &type_apps_v1_ReplicaSetStatus, &plain, 3, FIELD_OMITEMPTY, 864},
 };
 static const struct field fields_apps_v1_ReplicaSetList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_apps_v1_ReplicaSet, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_apps_v1_ReplicaSet, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_apps_v1_ReplicaSetSpec[] = {
-    {NM(replicas), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(minReadySeconds), &type_int32, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_REQUIRED | FIELD_POINTER, 0},
-    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(replicas), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 22042},
+    {NM(minReadySeconds), &type_int32, &plain, 4, FIELD_OMITEMPTY, 23674},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_REQUIRED | FIELD_POINTER, 22081},
+    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 3, FIELD_OMITEMPTY, 23733},
 };
 static const struct field fields_apps_v1_ReplicaSetStatus[] = {
-    {NM(replicas), &type_int32, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(fullyLabeledReplicas), &type_int32, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(readyReplicas), &type_int32, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(availableReplicas), &type_int32, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(terminatingReplicas), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(observedGeneration), &type_int64, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(conditions), &type_list_apps_v1_ReplicaSetCondition, &extra_2, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(replicas), &type_int32, &plain, 1, FIELD_REQUIRED, 22925},
+    {NM(fullyLabeledReplicas), &type_int32, &plain, 2, FIELD_OMITEMPTY, 23788},
+    {NM(readyReplicas), &type_int32, &plain, 4, FIELD_OMITEMPTY, 23016},
+    {NM(availableReplicas), &type_int32, &plain, 5, FIELD_OMITEMPTY, 23046},
+    {NM(terminatingReplicas), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 23146},
+    {NM(observedGeneration), &type_int64, &plain, 3, FIELD_OMITEMPTY, 22877},
+    {NM(conditions), &type_list_apps_v1_ReplicaSetCondition, &extra_2, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 23840},
 };
 static const struct field fields_apps_v1_ReplicaSetCondition[] = {
-    {NM(type), &type_apps_v1_ReplicaSetConditionType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
+    {NM(type), &type_apps_v1_ReplicaSetConditionType, &plain, 1, FIELD_REQUIRED, 23928},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
+    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 8832},
+    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 8857},
+    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 7724},
 };
 static const struct field fields_apps_v1_ControllerRevision[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(data), &type_RawExtension, &plain, 2, FIELD_OMITEMPTY, 0},
     {NM(revision), &type_int64, &plain, 3, FIELD_REQUIRED, 0},
 };
 static const struct field fields_apps_v1_ControllerRevisionList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_apps_v1_ControllerRevision, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_apps_v1_ControllerRevision, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_events_v1_Event[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, 0, 0},
-    {NM(eventTime), &type_MicroTime, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(series), &type_events_v1_EventSeries, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(reportingController), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(reportingInstance), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(action), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_string, &plain, 7, FIELD_OMITEMPTY, 0},
-    {NM(regarding), &type_core_v1_ObjectReference, &plain, 8, FIELD_OMITEMPTY, 0},
-    {NM(related), &type_core_v1_ObjectReference, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(note), &type_string, &plain, 10, FIELD_OMITEMPTY, 0},
-    {NM(type), &type_string, &plain, 11, FIELD_OMITEMPTY, 0},
-    {NM(deprecatedSource), &type_core_v1_EventSource, &plain, 12, FIELD_OMITEMPTY, 0},
-    {NM(deprecatedFirstTimestamp), &type_Time, &plain, 13, FIELD_OMITEMPTY, 0},
-    {NM(deprecatedLastTimestamp), &type_Time, &plain, 14, FIELD_OMITEMPTY, 0},
-    {NM(deprecatedCount), &type_int32, &plain, 15, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, 0, 831},
+    {NM(eventTime), &type_MicroTime, &plain, 2, FIELD_REQUIRED, 20221},
+    {NM(series), &type_events_v1_EventSeries, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 20238},
+    {NM(reportingController), &type_string, &plain, 4, FIELD_OMITEMPTY, 20326},
+    {NM(reportingInstance), &type_string, &plain, 5, FIELD_OMITEMPTY, 20338},
+    {NM(action), &type_string, &plain, 6, FIELD_OMITEMPTY, 20269},
+    {NM(reason), &type_string, &plain, 7, FIELD_OMITEMPTY, 20020},
+    {NM(regarding), &type_core_v1_ObjectReference, &plain, 8, FIELD_OMITEMPTY, 20009},
+    {NM(related), &type_core_v1_ObjectReference, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 20293},
+    {NM(note), &type_string, &plain, 10, FIELD_OMITEMPTY, 20047},
+    {NM(type), &type_string, &plain, 11, FIELD_OMITEMPTY, 20203},
+    {NM(deprecatedSource), &type_core_v1_EventSource, &plain, 12, FIELD_OMITEMPTY, 20076},
+    {NM(deprecatedFirstTimestamp), &type_Time, &plain, 13, FIELD_OMITEMPTY, 20100},
+    {NM(deprecatedLastTimestamp), &type_Time, &plain, 14, FIELD_OMITEMPTY, 20135},
+    {NM(deprecatedCount), &type_int32, &plain, 15, FIELD_OMITEMPTY, 20169},
 };
 static const struct field fields_events_v1_EventSeries[] = {
-    {NM(count), &type_int32, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(lastObservedTime), &type_MicroTime, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(count), &type_int32, &plain, 1, FIELD_REQUIRED, 20393},
+    {NM(lastObservedTime), &type_MicroTime, &plain, 2, FIELD_REQUIRED, 20410},
 };
 static const struct field fields_events_v1_EventList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_events_v1_Event, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_events_v1_Event, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_authentication_v1_TokenReview[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_authentication_v1_TokenReviewSpec, &plain, 2, FIELD_REQUIRED, 0},
     {NM(status), &type_authentication_v1_TokenReviewStatus, &plain, 3, FIELD_OMITEMPTY, 0},
 };
@@ -2152,54 +2152,54 @@ static const struct field fields_authentication_v1_UserInfo[] = {
     {NM(extra), &type_map_authentication_v1_ExtraValue, &plain, 4, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_authentication_v1_TokenRequest[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(spec), &type_authentication_v1_TokenRequestSpec, &plain, 2, 0, 0},
-    {NM(status), &type_authentication_v1_TokenRequestStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 24023},
+    {NM(spec), &type_authentication_v1_TokenRequestSpec, &plain, 2, 0, 24044},
+    {NM(status), &type_authentication_v1_TokenRequestStatus, &plain, 3, FIELD_OMITEMPTY, 24063},
 };
 static const struct field fields_authentication_v1_TokenRequestSpec[] = {
-    {NM(audiences), &type_list_string, &plain, 1, FIELD_ATOMIC, 0},
-    {NM(expirationSeconds), &type_int64, &plain, 4, FIELD_POINTER, 0},
-    {NM(boundObjectRef), &type_authentication_v1_BoundObjectReference, &plain, 3, FIELD_POINTER, 0},
+    {NM(audiences), &type_list_string, &plain, 1, FIELD_ATOMIC, 24111},
+    {NM(expirationSeconds), &type_int64, &plain, 4, FIELD_POINTER, 24144},
+    {NM(boundObjectRef), &type_authentication_v1_BoundObjectReference, &plain, 3, FIELD_POINTER, 24171},
 };
 static const struct field fields_authentication_v1_TokenRequestStatus[] = {
-    {NM(token), &type_string, &plain, 1, 0, 0},
-    {NM(expirationTimestamp), &type_Time, &plain, 2, 0, 0},
+    {NM(token), &type_string, &plain, 1, 0, 24063},
+    {NM(expirationTimestamp), &type_Time, &plain, 2, 0, 24241},
 };
 static const struct field fields_authentication_v1_BoundObjectReference[] = {
-    {NM(kind), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(name), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(uid), &type_meta_v1_UID, &plain, 4, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 1, FIELD_OMITEMPTY, 24264},
+    {NM(apiVersion), &type_string, &plain, 2, FIELD_OMITEMPTY, 19783},
+    {NM(name), &type_string, &plain, 3, FIELD_OMITEMPTY, 1550},
+    {NM(uid), &type_meta_v1_UID, &plain, 4, FIELD_OMITEMPTY, 19775},
 };
 static const struct field fields_authentication_v1_SelfSubjectReview[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(status), &type_authentication_v1_SelfSubjectReviewStatus, &plain, 2, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_authentication_v1_SelfSubjectReviewStatus[] = {
     {NM(userInfo), &type_authentication_v1_UserInfo, &plain, 1, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_authorization_v1_SubjectAccessReview[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_authorization_v1_SubjectAccessReviewSpec, &plain, 2, FIELD_REQUIRED, 0},
     {NM(status), &type_authorization_v1_SubjectAccessReviewStatus, &plain, 3, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_authorization_v1_SelfSubjectAccessReview[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_authorization_v1_SelfSubjectAccessReviewSpec, &plain, 2, FIELD_REQUIRED, 0},
     {NM(status), &type_authorization_v1_SubjectAccessReviewStatus, &plain, 3, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_authorization_v1_LocalSubjectAccessReview[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_authorization_v1_SubjectAccessReviewSpec, &plain, 2, FIELD_REQUIRED, 0},
     {NM(status), &type_authorization_v1_SubjectAccessReviewStatus, &plain, 3, FIELD_OMITEMPTY, 0},
 };
@@ -2245,9 +2245,9 @@ static const struct field fields_authorization_v1_SubjectAccessReviewStatus[] = 
     {NM(evaluationError), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_authorization_v1_SelfSubjectRulesReview[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_authorization_v1_SelfSubjectRulesReviewSpec, &plain, 2, FIELD_REQUIRED, 0},
     {NM(status), &type_authorization_v1_SubjectRulesReviewStatus, &plain, 3, FIELD_OMITEMPTY, 0},
 };
@@ -2271,9 +2271,9 @@ static const struct field fields_authorization_v1_NonResourceRule[] = {
     {NM(nonResourceURLs), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
 };
 static const struct field fields_autoscaling_v2_HorizontalPodAutoscaler[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_autoscaling_v2_HorizontalPodAutoscalerSpec, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
     {NM(status), &type_autoscaling_v2_HorizontalPodAutoscalerStatus, &plain, 3, FIELD_OMITEMPTY, 0},
 };
@@ -2395,10 +2395,10 @@ static const struct field fields_autoscaling_v2_MetricValueStatus[] = {
     {NM(averageUtilization), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_autoscaling_v2_HorizontalPodAutoscalerList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_autoscaling_v2_HorizontalPodAutoscaler, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_autoscaling_v2_HorizontalPodAutoscaler, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_autoscaling_v1_CrossVersionObjectReference[] = {
     {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 0},
@@ -2419,31 +2419,31 @@ static const struct field fields_autoscaling_v1_HorizontalPodAutoscalerStatus[] 
     {NM(currentCPUUtilizationPercentage), &type_int32, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_autoscaling_v1_HorizontalPodAutoscaler[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_autoscaling_v1_HorizontalPodAutoscalerSpec, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
     {NM(status), &type_autoscaling_v1_HorizontalPodAutoscalerStatus, &plain, 3, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_autoscaling_v1_HorizontalPodAutoscalerList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_autoscaling_v1_HorizontalPodAutoscaler, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_autoscaling_v1_HorizontalPodAutoscaler, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_autoscaling_v1_Scale[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(spec), &type_autoscaling_v1_ScaleSpec, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_autoscaling_v1_ScaleStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 24370},
+    {NM(spec), &type_autoscaling_v1_ScaleSpec, &plain, 2, FIELD_OMITEMPTY, 996},
+    {NM(status), &type_autoscaling_v1_ScaleStatus, &plain, 3, FIELD_OMITEMPTY, 864},
 };
 static const struct field fields_autoscaling_v1_ScaleSpec[] = {
-    {NM(replicas), &type_int32, &extra_47, 1, FIELD_OMITEMPTY, 0},
+    {NM(replicas), &type_int32, &extra_47, 1, FIELD_OMITEMPTY, 17958},
 };
 static const struct field fields_autoscaling_v1_ScaleStatus[] = {
-    {NM(replicas), &type_int32, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(selector), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(replicas), &type_int32, &plain, 1, FIELD_REQUIRED, 17958},
+    {NM(selector), &type_string, &plain, 2, FIELD_OMITEMPTY, 24470},
 };
 static const struct field fields_autoscaling_v1_MetricSpec[] = {
     {NM(type), &type_autoscaling_v1_MetricSourceType, &plain, 1, FIELD_REQUIRED, 0},
@@ -2527,17 +2527,17 @@ static const struct field fields_autoscaling_v1_ExternalMetricStatus[] = {
     {NM(currentAverageValue), &type_Quantity, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_batch_v1_Job[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(spec), &type_batch_v1_JobSpec, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_batch_v1_JobStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
+    {NM(spec), &type_batch_v1_JobSpec, &plain, 2, FIELD_OMITEMPTY, 996},
+    {NM(status), &type_batch_v1_JobStatus, &plain, 3, FIELD_OMITEMPTY, 864},
 };
 static const struct field fields_batch_v1_JobList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_batch_v1_Job, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_batch_v1_Job, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_batch_v1_PodFailurePolicyOnExitCodesRequirement[] = {
     {NM(containerName), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
@@ -2607,21 +2607,21 @@ static const struct field fields_batch_v1_JobCondition[] = {
     {NM(message), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_batch_v1_JobTemplateSpec[] = {
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_batch_v1_JobSpec, &plain, 2, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_batch_v1_CronJob[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(spec), &type_batch_v1_CronJobSpec, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
-    {NM(status), &type_batch_v1_CronJobStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
+    {NM(spec), &type_batch_v1_CronJobSpec, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 996},
+    {NM(status), &type_batch_v1_CronJobStatus, &plain, 3, FIELD_OMITEMPTY, 864},
 };
 static const struct field fields_batch_v1_CronJobList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_batch_v1_CronJob, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_batch_v1_CronJob, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_batch_v1_CronJobSpec[] = {
     {NM(schedule), &type_string, &extra_58, 1, FIELD_REQUIRED, 0},
@@ -2639,9 +2639,9 @@ static const struct field fields_batch_v1_CronJobStatus[] = {
     {NM(lastSuccessfulTime), &type_Time, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_certificates_v1_CertificateSigningRequest[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_certificates_v1_CertificateSigningRequestSpec, &plain, 2, FIELD_REQUIRED, 0},
     {NM(status), &type_certificates_v1_CertificateSigningRequestStatus, &plain, 3, FIELD_OMITEMPTY, 0},
 };
@@ -2668,15 +2668,15 @@ static const struct field fields_certificates_v1_CertificateSigningRequestCondit
     {NM(lastTransitionTime), &type_Time, &plain, 5, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_certificates_v1_CertificateSigningRequestList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_certificates_v1_CertificateSigningRequest, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_certificates_v1_CertificateSigningRequest, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_networking_v1_NetworkPolicy[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_networking_v1_NetworkPolicySpec, &plain, 2, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_networking_v1_NetworkPolicySpec[] = {
@@ -2708,23 +2708,23 @@ static const struct field fields_networking_v1_NetworkPolicyPeer[] = {
     {NM(ipBlock), &type_networking_v1_IPBlock, &extra_60, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_networking_v1_NetworkPolicyList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_networking_v1_NetworkPolicy, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_networking_v1_NetworkPolicy, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_networking_v1_Ingress[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_networking_v1_IngressSpec, &plain, 2, FIELD_OMITEMPTY, 0},
     {NM(status), &type_networking_v1_IngressStatus, &plain, 3, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_networking_v1_IngressList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_networking_v1_Ingress, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_networking_v1_Ingress, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_networking_v1_IngressSpec[] = {
     {NM(ingressClassName), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
@@ -2780,9 +2780,9 @@ static const struct field fields_networking_v1_ServiceBackendPort[] = {
     {NM(number), &type_int32, &plain, 2, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_networking_v1_IngressClass[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_networking_v1_IngressClassSpec, &plain, 2, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_networking_v1_IngressClassSpec[] = {
@@ -2797,15 +2797,15 @@ static const struct field fields_networking_v1_IngressClassParametersReference[]
     {NM(namespace), &type_string, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_networking_v1_IngressClassList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_networking_v1_IngressClass, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_networking_v1_IngressClass, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_networking_v1_IPAddress[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_networking_v1_IPAddressSpec, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_networking_v1_IPAddressSpec[] = {
@@ -2818,15 +2818,15 @@ static const struct field fields_networking_v1_ParentReference[] = {
     {NM(name), &type_string, &extra_58, 4, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_networking_v1_IPAddressList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_networking_v1_IPAddress, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_networking_v1_IPAddress, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_networking_v1_ServiceCIDR[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_networking_v1_ServiceCIDRSpec, &plain, 2, FIELD_OMITEMPTY, 0},
     {NM(status), &type_networking_v1_ServiceCIDRStatus, &plain, 3, FIELD_OMITEMPTY, 0},
 };
@@ -2837,10 +2837,10 @@ static const struct field fields_networking_v1_ServiceCIDRStatus[] = {
     {NM(conditions), &type_list_meta_v1_Condition, &extra_2, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_networking_v1_ServiceCIDRList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_networking_v1_ServiceCIDR, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_networking_v1_ServiceCIDR, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_policy_v1_PodDisruptionBudgetSpec[] = {
     {NM(minAvailable), &type_IntOrString, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
@@ -2858,100 +2858,100 @@ static const struct field fields_policy_v1_PodDisruptionBudgetStatus[] = {
     {NM(conditions), &type_list_meta_v1_Condition, &extra_2, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_policy_v1_PodDisruptionBudget[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_policy_v1_PodDisruptionBudgetSpec, &plain, 2, FIELD_OMITEMPTY, 0},
     {NM(status), &type_policy_v1_PodDisruptionBudgetStatus, &plain, 3, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_policy_v1_PodDisruptionBudgetList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_policy_v1_PodDisruptionBudget, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_policy_v1_PodDisruptionBudget, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_policy_v1_Eviction[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(deleteOptions), &type_meta_v1_DeleteOptions, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 19715},
+    {NM(deleteOptions), &type_meta_v1_DeleteOptions, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 24949},
 };
 static const struct field fields_rbac_v1_PolicyRule[] = {
-    {NM(verbs), &type_list_string, &extra_58, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
-    {NM(apiGroups), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(resources), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(resourceNames), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(nonResourceURLs), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(verbs), &type_list_string, &extra_58, 1, FIELD_REQUIRED | FIELD_ATOMIC, 25022},
+    {NM(apiGroups), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 25094},
+    {NM(resources), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 25145},
+    {NM(resourceNames), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 25181},
+    {NM(nonResourceURLs), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 25223},
 };
 static const struct field fields_rbac_v1_Subject[] = {
-    {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(apiGroup), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(name), &type_string, &extra_58, 3, FIELD_REQUIRED, 0},
-    {NM(namespace), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 25316},
+    {NM(apiGroup), &type_string, &plain, 2, FIELD_OMITEMPTY, 25346},
+    {NM(name), &type_string, &extra_58, 3, FIELD_REQUIRED, 1550},
+    {NM(namespace), &type_string, &plain, 4, FIELD_OMITEMPTY, 25421},
 };
 static const struct field fields_rbac_v1_RoleRef[] = {
-    {NM(apiGroup), &type_string, &plain, 1, 0, 0},
-    {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(name), &type_string, &extra_58, 3, FIELD_REQUIRED, 0},
+    {NM(apiGroup), &type_string, &plain, 1, 0, 25479},
+    {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 25505},
+    {NM(name), &type_string, &extra_58, 3, FIELD_REQUIRED, 1550},
 };
 static const struct field fields_rbac_v1_Role[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(rules), &type_list_rbac_v1_PolicyRule, &extra_60, 2, FIELD_ATOMIC, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
+    {NM(rules), &type_list_rbac_v1_PolicyRule, &extra_60, 2, FIELD_ATOMIC, 25532},
 };
 static const struct field fields_rbac_v1_RoleBinding[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(subjects), &type_list_rbac_v1_Subject, &extra_60, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(roleRef), &type_rbac_v1_RoleRef, &plain, 3, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
+    {NM(subjects), &type_list_rbac_v1_Subject, &extra_60, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 25567},
+    {NM(roleRef), &type_rbac_v1_RoleRef, &plain, 3, FIELD_REQUIRED, 25575},
 };
 static const struct field fields_rbac_v1_RoleBindingList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_rbac_v1_RoleBinding, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_rbac_v1_RoleBinding, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_rbac_v1_RoleList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_rbac_v1_Role, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_rbac_v1_Role, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_rbac_v1_ClusterRole[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(rules), &type_list_rbac_v1_PolicyRule, &extra_60, 2, FIELD_ATOMIC, 0},
-    {NM(aggregationRule), &type_rbac_v1_AggregationRule, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
+    {NM(rules), &type_list_rbac_v1_PolicyRule, &extra_60, 2, FIELD_ATOMIC, 25532},
+    {NM(aggregationRule), &type_rbac_v1_AggregationRule, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 25716},
 };
 static const struct field fields_rbac_v1_AggregationRule[] = {
-    {NM(clusterRoleSelectors), &type_list_meta_v1_LabelSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(clusterRoleSelectors), &type_list_meta_v1_LabelSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 25822},
 };
 static const struct field fields_rbac_v1_ClusterRoleBinding[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(subjects), &type_list_rbac_v1_Subject, &extra_60, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(roleRef), &type_rbac_v1_RoleRef, &plain, 3, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
+    {NM(subjects), &type_list_rbac_v1_Subject, &extra_60, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 25567},
+    {NM(roleRef), &type_rbac_v1_RoleRef, &plain, 3, FIELD_REQUIRED, 25575},
 };
 static const struct field fields_rbac_v1_ClusterRoleBindingList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_rbac_v1_ClusterRoleBinding, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_rbac_v1_ClusterRoleBinding, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_rbac_v1_ClusterRoleList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_rbac_v1_ClusterRole, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_rbac_v1_ClusterRole, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_storage_v1_StorageClass[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(provisioner), &type_string, &extra_61, 2, FIELD_REQUIRED, 0},
     {NM(parameters), &type_map_string, &extra_62, 3, FIELD_OMITEMPTY, 0},
     {NM(reclaimPolicy), &type_core_v1_PersistentVolumeReclaimPolicy, &extra_62, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
@@ -2961,23 +2961,23 @@ static const struct field fields_storage_v1_StorageClass[] = {
     {NM(allowedTopologies), &type_list_core_v1_TopologySelectorTerm, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
 };
 static const struct field fields_storage_v1_StorageClassList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_storage_v1_StorageClass, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_storage_v1_StorageClass, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_storage_v1_VolumeAttachment[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_storage_v1_VolumeAttachmentSpec, &extra_63, 2, FIELD_REQUIRED, 0},
     {NM(status), &type_storage_v1_VolumeAttachmentStatus, &plain, 3, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_storage_v1_VolumeAttachmentList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_storage_v1_VolumeAttachment, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_storage_v1_VolumeAttachment, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_storage_v1_VolumeAttachmentSpec[] = {
     {NM(attacher), &type_string, &extra_64, 1, FIELD_REQUIRED, 0},
@@ -3000,16 +3000,16 @@ static const struct field fields_storage_v1_VolumeError[] = {
     {NM(errorCode), &type_int32, &extra_65, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_storage_v1_CSIDriver[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_storage_v1_CSIDriverSpec, &plain, 2, FIELD_REQUIRED, 0},
 };
 static const struct field fields_storage_v1_CSIDriverList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_storage_v1_CSIDriver, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_storage_v1_CSIDriver, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_storage_v1_CSIDriverSpec[] = {
     {NM(attachRequired), &type_bool, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
@@ -3029,9 +3029,9 @@ static const struct field fields_storage_v1_TokenRequest[] = {
     {NM(expirationSeconds), &type_int64, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_storage_v1_CSINode[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_storage_v1_CSINodeSpec, &plain, 2, FIELD_REQUIRED, 0},
 };
 static const struct field fields_storage_v1_CSINodeSpec[] = {
@@ -3047,38 +3047,38 @@ static const struct field fields_storage_v1_VolumeNodeResources[] = {
     {NM(count), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_storage_v1_CSINodeList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_storage_v1_CSINode, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_storage_v1_CSINode, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_storage_v1_CSIStorageCapacity[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(nodeTopology), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(storageClassName), &type_string, &plain, 3, FIELD_REQUIRED, 0},
     {NM(capacity), &type_Quantity, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(maximumVolumeSize), &type_Quantity, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_storage_v1_CSIStorageCapacityList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_storage_v1_CSIStorageCapacity, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_storage_v1_CSIStorageCapacity, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_storage_v1_VolumeAttributesClass[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(driverName), &type_string, &plain, 2, FIELD_REQUIRED, 0},
     {NM(parameters), &type_map_string, &plain, 3, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_storage_v1_VolumeAttributesClassList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_storage_v1_VolumeAttributesClass, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_storage_v1_VolumeAttributesClass, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_admissionregistration_v1_Rule[] = {
     {NM(apiGroups), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
@@ -3087,9 +3087,9 @@ static const struct field fields_admissionregistration_v1_Rule[] = {
     {NM(scope), &type_admissionregistration_v1_ScopeType, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_admissionregistration_v1_ValidatingAdmissionPolicy[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_admissionregistration_v1_ValidatingAdmissionPolicySpec, &plain, 2, FIELD_OMITEMPTY, 0},
     {NM(status), &type_admissionregistration_v1_ValidatingAdmissionPolicyStatus, &plain, 3, FIELD_OMITEMPTY, 0},
 };
@@ -3106,10 +3106,10 @@ static const struct field fields_admissionregistration_v1_ExpressionWarning[] = 
     {NM(warning), &type_string, &plain, 3, FIELD_REQUIRED, 0},
 };
 static const struct field fields_admissionregistration_v1_ValidatingAdmissionPolicyList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_admissionregistration_v1_ValidatingAdmissionPolicy, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_admissionregistration_v1_ValidatingAdmissionPolicy, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_admissionregistration_v1_ValidatingAdmissionPolicySpec[] = {
     {NM(paramKind), &type_admissionregistration_v1_ParamKind, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
@@ -3139,16 +3139,16 @@ static const struct field fields_admissionregistration_v1_AuditAnnotation[] = {
     {NM(valueExpression), &type_string, &plain, 2, FIELD_REQUIRED, 0},
 };
 static const struct field fields_admissionregistration_v1_ValidatingAdmissionPolicyBinding[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_admissionregistration_v1_ValidatingAdmissionPolicyBindingList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_admissionregistration_v1_ValidatingAdmissionPolicyBinding, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_admissionregistration_v1_ValidatingAdmissionPolicyBinding, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec[] = {
     {NM(policyName), &type_string, &extra_58, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
@@ -3174,28 +3174,28 @@ static const struct field fields_admissionregistration_v1_NamedRuleWithOperation
     {NM(RuleWithOperations), &type_admissionregistration_v1_RuleWithOperations, &plain, 2, FIELD_INLINE, 0},
 };
 static const struct field fields_admissionregistration_v1_ValidatingWebhookConfiguration[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(webhooks), &type_list_admissionregistration_v1_ValidatingWebhook, &extra_20, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_admissionregistration_v1_ValidatingWebhookConfigurationList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_admissionregistration_v1_ValidatingWebhookConfiguration, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_admissionregistration_v1_ValidatingWebhookConfiguration, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_admissionregistration_v1_MutatingWebhookConfiguration[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(webhooks), &type_list_admissionregistration_v1_MutatingWebhook, &extra_20, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_admissionregistration_v1_MutatingWebhookConfigurationList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_admissionregistration_v1_MutatingWebhookConfiguration, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_admissionregistration_v1_MutatingWebhookConfiguration, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_admissionregistration_v1_ValidatingWebhook[] = {
     {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
@@ -3225,16 +3225,16 @@ static const struct field fields_admissionregistration_v1_MutatingWebhook[] = {
     {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_20, 12, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_admissionregistration_v1_MutatingAdmissionPolicy[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_admissionregistration_v1_MutatingAdmissionPolicySpec, &plain, 2, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_admissionregistration_v1_MutatingAdmissionPolicyList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_admissionregistration_v1_MutatingAdmissionPolicy, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_admissionregistration_v1_MutatingAdmissionPolicy, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_admissionregistration_v1_MutatingAdmissionPolicySpec[] = {
     {NM(paramKind), &type_admissionregistration_v1_ParamKind, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
@@ -3257,16 +3257,16 @@ static const struct field fields_admissionregistration_v1_JSONPatch[] = {
     {NM(expression), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_admissionregistration_v1_MutatingAdmissionPolicyBinding[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_admissionregistration_v1_MutatingAdmissionPolicyBindingSpec, &plain, 2, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_admissionregistration_v1_MutatingAdmissionPolicyBindingList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_admissionregistration_v1_MutatingAdmissionPolicyBinding, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_admissionregistration_v1_MutatingAdmissionPolicyBinding, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_admissionregistration_v1_MutatingAdmissionPolicyBindingSpec[] = {
     {NM(policyName), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
@@ -3364,17 +3364,17 @@ static const struct field fields_apiextensions_v1_CustomResourceDefinitionStatus
     {NM(observedGeneration), &type_int64, &extra_72, 4, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_apiextensions_v1_CustomResourceDefinition[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_apiextensions_v1_CustomResourceDefinitionSpec, &plain, 2, FIELD_REQUIRED, 0},
     {NM(status), &type_apiextensions_v1_CustomResourceDefinitionStatus, &plain, 3, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_apiextensions_v1_CustomResourceDefinitionList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_apiextensions_v1_CustomResourceDefinition, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_apiextensions_v1_CustomResourceDefinition, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_apiextensions_v1_CustomResourceValidation[] = {
     {NM(openAPIV3Schema), &type_apiextensions_v1_JSONSchemaProps, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
@@ -3389,8 +3389,8 @@ static const struct field fields_apiextensions_v1_CustomResourceSubresourceScale
     {NM(labelSelectorPath), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_apiextensions_v1_ConversionReview[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(request), &type_apiextensions_v1_ConversionRequest, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(response), &type_apiextensions_v1_ConversionResponse, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
@@ -3463,45 +3463,45 @@ static const struct field fields_apiextensions_v1_ExternalDocumentation[] = {
     {NM(url), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_scheduling_v1_PriorityClass[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(value), &type_int32, &plain, 2, 0, 0},
-    {NM(globalDefault), &type_bool, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(description), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(preemptionPolicy), &type_core_v1_PreemptionPolicy, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
+    {NM(value), &type_int32, &plain, 2, 0, 26660},
+    {NM(globalDefault), &type_bool, &plain, 3, FIELD_OMITEMPTY, 26721},
+    {NM(description), &type_string, &plain, 4, FIELD_OMITEMPTY, 26755},
+    {NM(preemptionPolicy), &type_core_v1_PreemptionPolicy, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 26770},
 };
 static const struct field fields_scheduling_v1_PriorityClassList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_scheduling_v1_PriorityClass, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_scheduling_v1_PriorityClass, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_coordination_v1_Lease[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(spec), &type_coordination_v1_LeaseSpec, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
+    {NM(spec), &type_coordination_v1_LeaseSpec, &plain, 2, FIELD_OMITEMPTY, 26890},
 };
 static const struct field fields_coordination_v1_LeaseSpec[] = {
-    {NM(holderIdentity), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(leaseDurationSeconds), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(acquireTime), &type_MicroTime, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(renewTime), &type_MicroTime, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(leaseTransitions), &type_int32, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(strategy), &type_coordination_v1_CoordinatedLeaseStrategy, &extra_75, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(preferredHolder), &type_string, &extra_75, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(holderIdentity), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 26970},
+    {NM(leaseDurationSeconds), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 26983},
+    {NM(acquireTime), &type_MicroTime, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 27041},
+    {NM(renewTime), &type_MicroTime, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 27063},
+    {NM(leaseTransitions), &type_int32, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 27088},
+    {NM(strategy), &type_coordination_v1_CoordinatedLeaseStrategy, &extra_75, 6, FIELD_OMITEMPTY | FIELD_POINTER, 27115},
+    {NM(preferredHolder), &type_string, &extra_75, 7, FIELD_OMITEMPTY | FIELD_POINTER, 27163},
 };
 static const struct field fields_coordination_v1_LeaseList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_coordination_v1_Lease, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_coordination_v1_Lease, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_node_v1_RuntimeClass[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(handler), &type_string, &extra_76, 2, FIELD_REQUIRED, 0},
     {NM(overhead), &type_node_v1_Overhead, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(scheduling), &type_node_v1_Scheduling, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
@@ -3514,60 +3514,60 @@ static const struct field fields_node_v1_Scheduling[] = {
     {NM(tolerations), &type_list_core_v1_Toleration, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
 };
 static const struct field fields_node_v1_RuntimeClassList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_node_v1_RuntimeClass, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_node_v1_RuntimeClass, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_discovery_v1_EndpointSlice[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(addressType), &type_discovery_v1_AddressType, &extra_61, 4, FIELD_REQUIRED, 0},
-    {NM(endpoints), &type_list_discovery_v1_Endpoint, &extra_60, 2, FIELD_ATOMIC, 0},
-    {NM(ports), &type_list_discovery_v1_EndpointPort, &plain, 3, FIELD_ATOMIC, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 27302},
+    {NM(addressType), &type_discovery_v1_AddressType, &extra_61, 4, FIELD_REQUIRED, 27366},
+    {NM(endpoints), &type_list_discovery_v1_Endpoint, &extra_60, 2, FIELD_ATOMIC, 27404},
+    {NM(ports), &type_list_discovery_v1_EndpointPort, &plain, 3, FIELD_ATOMIC, 27432},
 };
 static const struct field fields_discovery_v1_Endpoint[] = {
-    {NM(addresses), &type_list_string, &extra_77, 1, FIELD_REQUIRED | FIELD_LIST_SET, 0},
-    {NM(conditions), &type_discovery_v1_EndpointConditions, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(hostname), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(targetRef), &type_core_v1_ObjectReference, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(deprecatedTopology), &type_map_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(nodeName), &type_string, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(zone), &type_string, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(hints), &type_discovery_v1_EndpointHints, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(addresses), &type_list_string, &extra_77, 1, FIELD_REQUIRED | FIELD_LIST_SET, 27509},
+    {NM(conditions), &type_discovery_v1_EndpointConditions, &plain, 2, FIELD_OMITEMPTY, 27546},
+    {NM(hostname), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 17841},
+    {NM(targetRef), &type_core_v1_ObjectReference, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 17886},
+    {NM(deprecatedTopology), &type_map_string, &plain, 5, FIELD_OMITEMPTY, 18688},
+    {NM(nodeName), &type_string, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 17868},
+    {NM(zone), &type_string, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 27564},
+    {NM(hints), &type_discovery_v1_EndpointHints, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 27582},
 };
 static const struct field fields_discovery_v1_EndpointConditions[] = {
-    {NM(ready), &type_bool, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(serving), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(terminating), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(ready), &type_bool, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 27634},
+    {NM(serving), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 27659},
+    {NM(terminating), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 27696},
 };
 static const struct field fields_discovery_v1_EndpointHints[] = {
-    {NM(forZones), &type_list_discovery_v1_ForZone, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(forNodes), &type_list_discovery_v1_ForNode, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(forZones), &type_list_discovery_v1_ForZone, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 27738},
+    {NM(forNodes), &type_list_discovery_v1_ForNode, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 27744},
 };
 static const struct field fields_discovery_v1_ForZone[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 1550},
 };
 static const struct field fields_discovery_v1_ForNode[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 1550},
 };
 static const struct field fields_discovery_v1_EndpointPort[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(protocol), &type_core_v1_Protocol, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(port), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(appProtocol), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 17931},
+    {NM(protocol), &type_core_v1_Protocol, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 3532},
+    {NM(port), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 17958},
+    {NM(appProtocol), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 17234},
 };
 static const struct field fields_discovery_v1_EndpointSliceList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_discovery_v1_EndpointSlice, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_discovery_v1_EndpointSlice, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_resource_v1_ResourceSlice[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_resource_v1_ResourceSliceSpec, &plain, 2, FIELD_REQUIRED, 0},
 };
 static const struct field fields_resource_v1_ResourceSliceSpec[] = {
@@ -3646,15 +3646,15 @@ static const struct field fields_resource_v1_DeviceTaint[] = {
     {NM(timeAdded), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_resource_v1_ResourceSliceList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_resource_v1_ResourceSlice, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_resource_v1_ResourceSlice, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_resource_v1_ResourceClaim[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_resource_v1_ResourceClaimSpec, &extra_63, 2, FIELD_REQUIRED, 0},
     {NM(status), &type_resource_v1_ResourceClaimStatus, &plain, 3, FIELD_OMITEMPTY, 0},
 };
@@ -3759,15 +3759,15 @@ static const struct field fields_resource_v1_DeviceAllocationConfiguration[] = {
     {NM(DeviceConfiguration), &type_resource_v1_DeviceConfiguration, &plain, 3, FIELD_INLINE, 0},
 };
 static const struct field fields_resource_v1_ResourceClaimList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_resource_v1_ResourceClaim, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_resource_v1_ResourceClaim, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_resource_v1_DeviceClass[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &extra_48, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &extra_48, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_resource_v1_DeviceClassSpec, &plain, 2, FIELD_REQUIRED, 0},
 };
 static const struct field fields_resource_v1_DeviceClassSpec[] = {
@@ -3779,26 +3779,26 @@ static const struct field fields_resource_v1_DeviceClassConfiguration[] = {
     {NM(DeviceConfiguration), &type_resource_v1_DeviceConfiguration, &plain, 1, FIELD_INLINE, 0},
 };
 static const struct field fields_resource_v1_DeviceClassList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_resource_v1_DeviceClass, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_resource_v1_DeviceClass, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_resource_v1_ResourceClaimTemplate[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_resource_v1_ResourceClaimTemplateSpec, &plain, 2, FIELD_REQUIRED, 0},
 };
 static const struct field fields_resource_v1_ResourceClaimTemplateSpec[] = {
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_resource_v1_ResourceClaimSpec, &plain, 2, FIELD_REQUIRED, 0},
 };
 static const struct field fields_resource_v1_ResourceClaimTemplateList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_resource_v1_ResourceClaimTemplate, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_resource_v1_ResourceClaimTemplate, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_resource_v1_AllocatedDeviceStatus[] = {
     {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 0},
@@ -3815,17 +3815,17 @@ static const struct field fields_resource_v1_NetworkDeviceData[] = {
     {NM(hardwareAddress), &type_string, &extra_118, 3, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_flowcontrol_v1_FlowSchema[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_flowcontrol_v1_FlowSchemaSpec, &plain, 2, FIELD_OMITEMPTY, 0},
     {NM(status), &type_flowcontrol_v1_FlowSchemaStatus, &plain, 3, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_flowcontrol_v1_FlowSchemaList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_flowcontrol_v1_FlowSchema, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_flowcontrol_v1_FlowSchema, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_flowcontrol_v1_FlowSchemaSpec[] = {
     {NM(priorityLevelConfiguration), &type_flowcontrol_v1_PriorityLevelConfigurationReference, &plain, 1, FIELD_REQUIRED, 0},
@@ -3882,17 +3882,17 @@ static const struct field fields_flowcontrol_v1_FlowSchemaCondition[] = {
     {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_flowcontrol_v1_PriorityLevelConfiguration[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_flowcontrol_v1_PriorityLevelConfigurationSpec, &plain, 2, FIELD_OMITEMPTY, 0},
     {NM(status), &type_flowcontrol_v1_PriorityLevelConfigurationStatus, &plain, 3, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_flowcontrol_v1_PriorityLevelConfigurationList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_flowcontrol_v1_PriorityLevelConfiguration, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_flowcontrol_v1_PriorityLevelConfiguration, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_flowcontrol_v1_PriorityLevelConfigurationSpec[] = {
     {NM(type), &type_flowcontrol_v1_PriorityLevelEnablement, &extra_119, 1, FIELD_REQUIRED, 0},
@@ -3929,8 +3929,8 @@ static const struct field fields_flowcontrol_v1_PriorityLevelConfigurationCondit
     {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_admission_v1_AdmissionReview[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(request), &type_admission_v1_AdmissionRequest, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(response), &type_admission_v1_AdmissionResponse, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
@@ -3961,15 +3961,15 @@ static const struct field fields_admission_v1_AdmissionResponse[] = {
     {NM(warnings), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
 };
 static const struct field fields_apidiscovery_v2_APIGroupDiscoveryList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_apidiscovery_v2_APIGroupDiscovery, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_apidiscovery_v2_APIGroupDiscovery, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_apidiscovery_v2_APIGroupDiscovery[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(versions), &type_list_apidiscovery_v2_APIVersionDiscovery, &extra_123, 2, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_apidiscovery_v2_APIVersionDiscovery[] = {
@@ -3994,47 +3994,47 @@ static const struct field fields_apidiscovery_v2_APISubresourceDiscovery[] = {
     {NM(verbs), &type_list_string, &plain, 4, FIELD_REQUIRED | FIELD_LIST_SET, 0},
 };
 static const struct field fields_meta_v1_TypeMeta[] = {
-    {NM(kind), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 1, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 2, FIELD_OMITEMPTY, 765},
 };
 static const struct field fields_meta_v1_ListMeta[] = {
-    {NM(selfLink), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(resourceVersion), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(continue), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(remainingItemCount), &type_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(shardInfo), &type_meta_v1_ShardInfo, &extra_127, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(selfLink), &type_string, &plain, 1, FIELD_OMITEMPTY, 18688},
+    {NM(resourceVersion), &type_string, &plain, 2, FIELD_OMITEMPTY, 28161},
+    {NM(continue), &type_string, &plain, 3, FIELD_OMITEMPTY, 28222},
+    {NM(remainingItemCount), &type_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 28279},
+    {NM(shardInfo), &type_meta_v1_ShardInfo, &extra_127, 5, FIELD_OMITEMPTY | FIELD_POINTER, 28324},
 };
 static const struct field fields_meta_v1_ShardInfo[] = {
-    {NM(selector), &type_string, &plain, 1, FIELD_REQUIRED, 0},
+    {NM(selector), &type_string, &plain, 1, FIELD_REQUIRED, 28420},
 };
 static const struct field fields_meta_v1_ObjectMeta[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(generateName), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(namespace), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(selfLink), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(uid), &type_meta_v1_UID, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(resourceVersion), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(generation), &type_int64, &plain, 7, FIELD_OMITEMPTY, 0},
-    {NM(creationTimestamp), &type_Time, &plain, 8, FIELD_OMITEMPTY | FIELD_OMITZERO, 0},
-    {NM(deletionTimestamp), &type_Time, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(deletionGracePeriodSeconds), &type_int64, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(labels), &type_map_string, &plain, 11, FIELD_OMITEMPTY, 0},
-    {NM(annotations), &type_map_string, &plain, 12, FIELD_OMITEMPTY, 0},
-    {NM(ownerReferences), &type_list_meta_v1_OwnerReference, &extra_128, 13, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(finalizers), &type_list_string, &plain, 14, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_SET, 0},
-    {NM(managedFields), &type_list_meta_v1_ManagedFieldsEntry, &plain, 17, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 28483},
+    {NM(generateName), &type_string, &plain, 2, FIELD_OMITEMPTY, 28555},
+    {NM(namespace), &type_string, &plain, 3, FIELD_OMITEMPTY, 28640},
+    {NM(selfLink), &type_string, &plain, 4, FIELD_OMITEMPTY, 18688},
+    {NM(uid), &type_meta_v1_UID, &plain, 5, FIELD_OMITEMPTY, 28731},
+    {NM(resourceVersion), &type_string, &plain, 6, FIELD_OMITEMPTY, 28820},
+    {NM(generation), &type_int64, &plain, 7, FIELD_OMITEMPTY, 28905},
+    {NM(creationTimestamp), &type_Time, &plain, 8, FIELD_OMITEMPTY | FIELD_OMITZERO, 28981},
+    {NM(deletionTimestamp), &type_Time, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 29013},
+    {NM(deletionGracePeriodSeconds), &type_int64, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 29094},
+    {NM(labels), &type_map_string, &plain, 11, FIELD_OMITEMPTY, 29164},
+    {NM(annotations), &type_map_string, &plain, 12, FIELD_OMITEMPTY, 29222},
+    {NM(ownerReferences), &type_list_meta_v1_OwnerReference, &extra_128, 13, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 29267},
+    {NM(finalizers), &type_list_string, &plain, 14, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_SET, 29340},
+    {NM(managedFields), &type_list_meta_v1_ManagedFieldsEntry, &plain, 17, FIELD_OMITEMPTY | FIELD_ATOMIC, 29429},
 };
 static const struct field fields_meta_v1_OwnerReference[] = {
-    {NM(apiVersion), &type_string, &plain, 5, FIELD_REQUIRED, 0},
-    {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(uid), &type_meta_v1_UID, &plain, 4, FIELD_REQUIRED, 0},
-    {NM(controller), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(blockOwnerDeletion), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(apiVersion), &type_string, &plain, 5, FIELD_REQUIRED, 29545},
+    {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 29576},
+    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 29594},
+    {NM(uid), &type_meta_v1_UID, &plain, 4, FIELD_REQUIRED, 29612},
+    {NM(controller), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 29669},
+    {NM(blockOwnerDeletion), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 29716},
 };
 static const struct field fields_meta_v1_ListOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(labelSelector), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
     {NM(fieldSelector), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
     {NM(watch), &type_bool, &plain, 3, FIELD_OMITEMPTY, 0},
@@ -4048,96 +4048,96 @@ static const struct field fields_meta_v1_ListOptions[] = {
     {NM(shardSelector), &type_string, &extra_127, 15, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_meta_v1_GetOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(resourceVersion), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_meta_v1_DeleteOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(gracePeriodSeconds), &type_int64, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(preconditions), &type_meta_v1_Preconditions, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(orphanDependents), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(propagationPolicy), &type_meta_v1_DeletionPropagation, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(dryRun), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(ignoreStoreReadErrorWithClusterBreakingPotential), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(gracePeriodSeconds), &type_int64, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 29853},
+    {NM(preconditions), &type_meta_v1_Preconditions, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 29933},
+    {NM(orphanDependents), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 29990},
+    {NM(propagationPolicy), &type_meta_v1_DeletionPropagation, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 30022},
+    {NM(dryRun), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 30118},
+    {NM(ignoreStoreReadErrorWithClusterBreakingPotential), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 30154},
 };
 static const struct field fields_meta_v1_CreateOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
     {NM(fieldManager), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
     {NM(fieldValidation), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_meta_v1_PatchOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
     {NM(force), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(fieldManager), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
     {NM(fieldValidation), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_meta_v1_ApplyOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
     {NM(force), &type_bool, &plain, 2, FIELD_REQUIRED, 0},
     {NM(fieldManager), &type_string, &plain, 3, FIELD_REQUIRED, 0},
 };
 static const struct field fields_meta_v1_UpdateOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
     {NM(fieldManager), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
     {NM(fieldValidation), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_meta_v1_Preconditions[] = {
-    {NM(uid), &type_meta_v1_UID, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(resourceVersion), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(uid), &type_meta_v1_UID, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 30239},
+    {NM(resourceVersion), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 30269},
 };
 static const struct field fields_meta_v1_Status[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_meta_v1_StatusReason, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(details), &type_meta_v1_StatusDetails, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(code), &type_int32, &plain, 6, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 30335},
+    {NM(status), &type_string, &plain, 2, FIELD_OMITEMPTY, 30349},
+    {NM(message), &type_string, &plain, 3, FIELD_OMITEMPTY, 30368},
+    {NM(reason), &type_meta_v1_StatusReason, &plain, 4, FIELD_OMITEMPTY, 30394},
+    {NM(details), &type_meta_v1_StatusDetails, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 30434},
+    {NM(code), &type_int32, &plain, 6, FIELD_OMITEMPTY, 30452},
 };
 static const struct field fields_meta_v1_StatusDetails[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(group), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(kind), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(uid), &type_meta_v1_UID, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(causes), &type_list_meta_v1_StatusCause, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(retryAfterSeconds), &type_int32, &plain, 5, FIELD_OMITEMPTY, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 30509},
+    {NM(group), &type_string, &plain, 2, FIELD_OMITEMPTY, 30528},
+    {NM(kind), &type_string, &plain, 3, FIELD_OMITEMPTY, 30538},
+    {NM(uid), &type_meta_v1_UID, &plain, 6, FIELD_OMITEMPTY, 19775},
+    {NM(causes), &type_list_meta_v1_StatusCause, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 30559},
+    {NM(retryAfterSeconds), &type_int32, &plain, 5, FIELD_OMITEMPTY, 30585},
 };
 static const struct field fields_meta_v1_StatusCause[] = {
-    {NM(reason), &type_meta_v1_CauseType, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(field), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(reason), &type_meta_v1_CauseType, &plain, 1, FIELD_OMITEMPTY, 30644},
+    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 30684},
+    {NM(field), &type_string, &plain, 3, FIELD_OMITEMPTY, 30710},
 };
 static const struct field fields_meta_v1_List[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_RawExtension, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_RawExtension, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_meta_v1_APIVersions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(versions), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
     {NM(serverAddressByClientCIDRs), &type_list_meta_v1_ServerAddressByClientCIDR, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 0},
 };
 static const struct field fields_meta_v1_APIGroupList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(groups), &type_list_meta_v1_APIGroup, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
 };
 static const struct field fields_meta_v1_APIGroup[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
     {NM(versions), &type_list_meta_v1_GroupVersionForDiscovery, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 0},
     {NM(preferredVersion), &type_meta_v1_GroupVersionForDiscovery, &plain, 3, FIELD_OMITEMPTY, 0},
@@ -4164,8 +4164,8 @@ static const struct field fields_meta_v1_APIResource[] = {
     {NM(storageVersionHash), &type_string, &plain, 10, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_meta_v1_APIResourceList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(groupVersion), &type_string, &plain, 1, FIELD_REQUIRED, 0},
     {NM(resources), &type_list_meta_v1_APIResource, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 0},
 };
@@ -4173,13 +4173,13 @@ static const struct field fields_meta_v1_RootPaths[] = {
     {NM(paths), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
 };
 static const struct field fields_meta_v1_LabelSelector[] = {
-    {NM(matchLabels), &type_map_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(matchExpressions), &type_list_meta_v1_LabelSelectorRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(matchLabels), &type_map_string, &plain, 1, FIELD_OMITEMPTY, 30871},
+    {NM(matchExpressions), &type_list_meta_v1_LabelSelectorRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 30914},
 };
 static const struct field fields_meta_v1_LabelSelectorRequirement[] = {
-    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(operator), &type_meta_v1_LabelSelectorOperator, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(values), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 31034},
+    {NM(operator), &type_meta_v1_LabelSelectorOperator, &plain, 2, FIELD_REQUIRED, 31044},
+    {NM(values), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 31078},
 };
 static const struct field fields_meta_v1_FieldSelectorRequirement[] = {
     {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 0},
@@ -4187,17 +4187,17 @@ static const struct field fields_meta_v1_FieldSelectorRequirement[] = {
     {NM(values), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
 };
 static const struct field fields_meta_v1_ManagedFieldsEntry[] = {
-    {NM(manager), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(operation), &type_meta_v1_ManagedFieldsOperationType, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(time), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(fieldsType), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(fieldsV1), &type_FieldsV1, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(subresource), &type_string, &plain, 8, FIELD_OMITEMPTY, 0},
+    {NM(manager), &type_string, &plain, 1, FIELD_OMITEMPTY, 31152},
+    {NM(operation), &type_meta_v1_ManagedFieldsOperationType, &plain, 2, FIELD_OMITEMPTY, 31166},
+    {NM(apiVersion), &type_string, &plain, 3, FIELD_OMITEMPTY, 31182},
+    {NM(time), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 31224},
+    {NM(fieldsType), &type_string, &plain, 6, FIELD_OMITEMPTY, 31252},
+    {NM(fieldsV1), &type_FieldsV1, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 31285},
+    {NM(subresource), &type_string, &plain, 8, FIELD_OMITEMPTY, 31303},
 };
 static const struct field fields_meta_v1_Table[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ListMeta, &plain, 0, FIELD_OMITEMPTY, 0},
     {NM(columnDefinitions), &type_list_meta_v1_TableColumnDefinition, &plain, 0, FIELD_REQUIRED | FIELD_ATOMIC, 0},
     {NM(rows), &type_list_meta_v1_TableRow, &plain, 0, FIELD_REQUIRED | FIELD_ATOMIC, 0},
@@ -4221,28 +4221,28 @@ static const struct field fields_meta_v1_TableRowCondition[] = {
     {NM(message), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_meta_v1_TableOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(includeObject), &type_meta_v1_IncludeObjectPolicy, &plain, 1, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_meta_v1_PartialObjectMetadata[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
 };
 static const struct field fields_meta_v1_PartialObjectMetadataList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_meta_v1_PartialObjectMetadata, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_meta_v1_PartialObjectMetadata, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_meta_v1_Condition[] = {
-    {NM(type), &type_string, &extra_52, 1, FIELD_REQUIRED, 0},
-    {NM(status), &type_meta_v1_ConditionStatus, &extra_129, 2, FIELD_REQUIRED, 0},
-    {NM(observedGeneration), &type_int64, &extra_130, 3, FIELD_OMITEMPTY, 0},
-    {NM(lastTransitionTime), &type_Time, &extra_131, 4, FIELD_REQUIRED, 0},
-    {NM(reason), &type_string, &extra_132, 5, FIELD_REQUIRED, 0},
-    {NM(message), &type_string, &extra_133, 6, FIELD_REQUIRED, 0},
+    {NM(type), &type_string, &extra_52, 1, FIELD_REQUIRED, 8735},
+    {NM(status), &type_meta_v1_ConditionStatus, &extra_129, 2, FIELD_REQUIRED, 8782},
+    {NM(observedGeneration), &type_int64, &extra_130, 3, FIELD_OMITEMPTY, 8748},
+    {NM(lastTransitionTime), &type_Time, &extra_131, 4, FIELD_REQUIRED, 8832},
+    {NM(reason), &type_string, &extra_132, 5, FIELD_REQUIRED, 8857},
+    {NM(message), &type_string, &extra_133, 6, FIELD_REQUIRED, 7724},
 };
 static const struct field fields_meta_v1_WatchEvent[] = {
     {NM(type), &type_string, &plain, 1, FIELD_REQUIRED, 0},
@@ -4275,32 +4275,32 @@ static const struct field fields_meta_v1_GroupVersion[] = {
     {NM(version), &type_string, &plain, 2, FIELD_REQUIRED, 0},
 };
 static const struct field fields_metrics_v1beta1_NodeMetrics[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(timestamp), &type_Time, &plain, 2, FIELD_REQUIRED, 0},
     {NM(window), &type_Duration, &plain, 3, FIELD_REQUIRED, 0},
     {NM(usage), &type_map_Quantity, &plain, 4, FIELD_REQUIRED, 0},
 };
 static const struct field fields_metrics_v1beta1_NodeMetricsList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_metrics_v1beta1_NodeMetrics, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_metrics_v1beta1_NodeMetrics, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_metrics_v1beta1_PodMetrics[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(timestamp), &type_Time, &plain, 2, FIELD_REQUIRED, 0},
     {NM(window), &type_Duration, &plain, 3, FIELD_REQUIRED, 0},
     {NM(containers), &type_list_metrics_v1beta1_ContainerMetrics, &plain, 4, FIELD_REQUIRED | FIELD_ATOMIC, 0},
 };
 static const struct field fields_metrics_v1beta1_PodMetricsList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(items), &type_list_metrics_v1beta1_PodMetrics, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
+    {NM(items), &type_list_metrics_v1beta1_PodMetrics, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_metrics_v1beta1_ContainerMetrics[] = {
     {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
@@ -4331,24 +4331,24 @@ static const struct field fields_version_Info[] = {
     {NM(compiler), &type_string, &plain, 0, FIELD_REQUIRED, 0},
     {NM(platform), &type_string, &plain, 0, FIELD_REQUIRED, 0},
 };
-const struct type type_core_v1_Volume = {.kind = TYPE_STRUCT, .go = 1, .name = "Volume", .openapi = "io.k8s.api.core.v1.Volume", .fields = fields_core_v1_Volume, .nfields = 2};
-const struct type type_core_v1_VolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeSource", .openapi = "io.k8s.api.core.v1.VolumeSource", .fields = fields_core_v1_VolumeSource, .nfields = 30, .by_number = order_0};
-const struct type type_core_v1_PersistentVolumeClaimVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaimVolumeSource", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaimVolumeSource", .fields = fields_core_v1_PersistentVolumeClaimVolumeSource, .nfields = 2};
+const struct type type_core_v1_Volume = {.kind = TYPE_STRUCT, .go = 1, .name = "Volume", .openapi = "io.k8s.api.core.v1.Volume", .fields = fields_core_v1_Volume, .nfields = 2, .doc = 22};
+const struct type type_core_v1_VolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeSource", .openapi = "io.k8s.api.core.v1.VolumeSource", .fields = fields_core_v1_VolumeSource, .nfields = 30, .by_number = order_0, .doc = 598};
+const struct type type_core_v1_PersistentVolumeClaimVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaimVolumeSource", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaimVolumeSource", .fields = fields_core_v1_PersistentVolumeClaimVolumeSource, .nfields = 2, .doc = 239};
 const struct type type_core_v1_PersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeSource", .openapi = "io.k8s.api.core.v1.PersistentVolumeSource", .fields = fields_core_v1_PersistentVolumeSource, .nfields = 22};
-const struct type type_core_v1_PersistentVolume = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolume", .openapi = "io.k8s.api.core.v1.PersistentVolume", .fields = fields_core_v1_PersistentVolume, .nfields = 5};
+const struct type type_core_v1_PersistentVolume = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolume", .openapi = "io.k8s.api.core.v1.PersistentVolume", .fields = fields_core_v1_PersistentVolume, .nfields = 5, .doc = 883};
 const struct type type_core_v1_PersistentVolumeSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeSpec", .openapi = "io.k8s.api.core.v1.PersistentVolumeSpec", .fields = fields_core_v1_PersistentVolumeSpec, .nfields = 10};
 const struct type type_core_v1_VolumeNodeAffinity = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeNodeAffinity", .openapi = "io.k8s.api.core.v1.VolumeNodeAffinity", .fields = fields_core_v1_VolumeNodeAffinity, .nfields = 1};
 const struct type type_core_v1_PersistentVolumeStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeStatus", .openapi = "io.k8s.api.core.v1.PersistentVolumeStatus", .fields = fields_core_v1_PersistentVolumeStatus, .nfields = 4};
-const struct type type_core_v1_PersistentVolumeList = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeList", .openapi = "io.k8s.api.core.v1.PersistentVolumeList", .fields = fields_core_v1_PersistentVolumeList, .nfields = 4};
-const struct type type_core_v1_PersistentVolumeClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaim", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaim", .fields = fields_core_v1_PersistentVolumeClaim, .nfields = 5};
-const struct type type_core_v1_PersistentVolumeClaimList = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaimList", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaimList", .fields = fields_core_v1_PersistentVolumeClaimList, .nfields = 4};
-const struct type type_core_v1_PersistentVolumeClaimSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaimSpec", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaimSpec", .fields = fields_core_v1_PersistentVolumeClaimSpec, .nfields = 9, .by_number = order_1};
-const struct type type_core_v1_TypedObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "TypedObjectReference", .openapi = "io.k8s.api.core.v1.TypedObjectReference", .fields = fields_core_v1_TypedObjectReference, .nfields = 4};
+const struct type type_core_v1_PersistentVolumeList = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeList", .openapi = "io.k8s.api.core.v1.PersistentVolumeList", .fields = fields_core_v1_PersistentVolumeList, .nfields = 4, .doc = 953};
+const struct type type_core_v1_PersistentVolumeClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaim", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaim", .fields = fields_core_v1_PersistentVolumeClaim, .nfields = 5, .doc = 1011};
+const struct type type_core_v1_PersistentVolumeClaimList = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaimList", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaimList", .fields = fields_core_v1_PersistentVolumeClaimList, .nfields = 4, .doc = 1028};
+const struct type type_core_v1_PersistentVolumeClaimSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaimSpec", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaimSpec", .fields = fields_core_v1_PersistentVolumeClaimSpec, .nfields = 9, .by_number = order_1, .doc = 1491};
+const struct type type_core_v1_TypedObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "TypedObjectReference", .openapi = "io.k8s.api.core.v1.TypedObjectReference", .fields = fields_core_v1_TypedObjectReference, .nfields = 4, .doc = 1606};
 const struct type type_core_v1_ModifyVolumeStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ModifyVolumeStatus", .openapi = "io.k8s.api.core.v1.ModifyVolumeStatus", .fields = fields_core_v1_ModifyVolumeStatus, .nfields = 2};
 const struct type type_core_v1_PersistentVolumeClaimCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaimCondition", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaimCondition", .fields = fields_core_v1_PersistentVolumeClaimCondition, .nfields = 6};
 const struct type type_core_v1_PersistentVolumeClaimStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaimStatus", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaimStatus", .fields = fields_core_v1_PersistentVolumeClaimStatus, .nfields = 8};
-const struct type type_core_v1_HostPathVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "HostPathVolumeSource", .openapi = "io.k8s.api.core.v1.HostPathVolumeSource", .fields = fields_core_v1_HostPathVolumeSource, .nfields = 2};
-const struct type type_core_v1_EmptyDirVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "EmptyDirVolumeSource", .openapi = "io.k8s.api.core.v1.EmptyDirVolumeSource", .fields = fields_core_v1_EmptyDirVolumeSource, .nfields = 2};
+const struct type type_core_v1_HostPathVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "HostPathVolumeSource", .openapi = "io.k8s.api.core.v1.HostPathVolumeSource", .fields = fields_core_v1_HostPathVolumeSource, .nfields = 2, .doc = 93};
+const struct type type_core_v1_EmptyDirVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "EmptyDirVolumeSource", .openapi = "io.k8s.api.core.v1.EmptyDirVolumeSource", .fields = fields_core_v1_EmptyDirVolumeSource, .nfields = 2, .doc = 112};
 const struct type type_core_v1_GlusterfsVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "GlusterfsVolumeSource", .openapi = "io.k8s.api.core.v1.GlusterfsVolumeSource", .fields = fields_core_v1_GlusterfsVolumeSource, .nfields = 3};
 const struct type type_core_v1_GlusterfsPersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "GlusterfsPersistentVolumeSource", .openapi = "io.k8s.api.core.v1.GlusterfsPersistentVolumeSource", .fields = fields_core_v1_GlusterfsPersistentVolumeSource, .nfields = 4};
 const struct type type_core_v1_RBDVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "RBDVolumeSource", .openapi = "io.k8s.api.core.v1.RBDVolumeSource", .fields = fields_core_v1_RBDVolumeSource, .nfields = 8};
@@ -4365,8 +4365,8 @@ const struct type type_core_v1_FlexPersistentVolumeSource = {.kind = TYPE_STRUCT
 const struct type type_core_v1_FlexVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "FlexVolumeSource", .openapi = "io.k8s.api.core.v1.FlexVolumeSource", .fields = fields_core_v1_FlexVolumeSource, .nfields = 5};
 const struct type type_core_v1_AWSElasticBlockStoreVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "AWSElasticBlockStoreVolumeSource", .openapi = "io.k8s.api.core.v1.AWSElasticBlockStoreVolumeSource", .fields = fields_core_v1_AWSElasticBlockStoreVolumeSource, .nfields = 4};
 const struct type type_core_v1_GitRepoVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "GitRepoVolumeSource", .openapi = "io.k8s.api.core.v1.GitRepoVolumeSource", .fields = fields_core_v1_GitRepoVolumeSource, .nfields = 3};
-const struct type type_core_v1_SecretVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "SecretVolumeSource", .openapi = "io.k8s.api.core.v1.SecretVolumeSource", .fields = fields_core_v1_SecretVolumeSource, .nfields = 4};
-const struct type type_core_v1_SecretProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "SecretProjection", .openapi = "io.k8s.api.core.v1.SecretProjection", .fields = fields_core_v1_SecretProjection, .nfields = 3};
+const struct type type_core_v1_SecretVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "SecretVolumeSource", .openapi = "io.k8s.api.core.v1.SecretVolumeSource", .fields = fields_core_v1_SecretVolumeSource, .nfields = 4, .doc = 177};
+const struct type type_core_v1_SecretProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "SecretProjection", .openapi = "io.k8s.api.core.v1.SecretProjection", .fields = fields_core_v1_SecretProjection, .nfields = 3, .doc = 2059};
 const struct type type_core_v1_NFSVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "NFSVolumeSource", .openapi = "io.k8s.api.core.v1.NFSVolumeSource", .fields = fields_core_v1_NFSVolumeSource, .nfields = 3};
 const struct type type_core_v1_ISCSIVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ISCSIVolumeSource", .openapi = "io.k8s.api.core.v1.ISCSIVolumeSource", .fields = fields_core_v1_ISCSIVolumeSource, .nfields = 11, .by_number = order_2};
 const struct type type_core_v1_ISCSIPersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ISCSIPersistentVolumeSource", .openapi = "io.k8s.api.core.v1.ISCSIPersistentVolumeSource", .fields = fields_core_v1_ISCSIPersistentVolumeSource, .nfields = 11, .by_number = order_2};
@@ -4381,152 +4381,152 @@ const struct type type_core_v1_ScaleIOVolumeSource = {.kind = TYPE_STRUCT, .go =
 const struct type type_core_v1_ScaleIOPersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ScaleIOPersistentVolumeSource", .openapi = "io.k8s.api.core.v1.ScaleIOPersistentVolumeSource", .fields = fields_core_v1_ScaleIOPersistentVolumeSource, .nfields = 10};
 const struct type type_core_v1_StorageOSVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "StorageOSVolumeSource", .openapi = "io.k8s.api.core.v1.StorageOSVolumeSource", .fields = fields_core_v1_StorageOSVolumeSource, .nfields = 5};
 const struct type type_core_v1_StorageOSPersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "StorageOSPersistentVolumeSource", .openapi = "io.k8s.api.core.v1.StorageOSPersistentVolumeSource", .fields = fields_core_v1_StorageOSPersistentVolumeSource, .nfields = 5};
-const struct type type_core_v1_ConfigMapVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapVolumeSource", .openapi = "io.k8s.api.core.v1.ConfigMapVolumeSource", .fields = fields_core_v1_ConfigMapVolumeSource, .nfields = 4};
-const struct type type_core_v1_ConfigMapProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapProjection", .openapi = "io.k8s.api.core.v1.ConfigMapProjection", .fields = fields_core_v1_ConfigMapProjection, .nfields = 3};
-const struct type type_core_v1_ServiceAccountTokenProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceAccountTokenProjection", .openapi = "io.k8s.api.core.v1.ServiceAccountTokenProjection", .fields = fields_core_v1_ServiceAccountTokenProjection, .nfields = 3};
-const struct type type_core_v1_ClusterTrustBundleProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterTrustBundleProjection", .openapi = "io.k8s.api.core.v1.ClusterTrustBundleProjection", .fields = fields_core_v1_ClusterTrustBundleProjection, .nfields = 5, .by_number = order_3};
-const struct type type_core_v1_PodCertificateProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "PodCertificateProjection", .openapi = "io.k8s.api.core.v1.PodCertificateProjection", .fields = fields_core_v1_PodCertificateProjection, .nfields = 7};
-const struct type type_core_v1_ProjectedVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ProjectedVolumeSource", .openapi = "io.k8s.api.core.v1.ProjectedVolumeSource", .fields = fields_core_v1_ProjectedVolumeSource, .nfields = 2};
-const struct type type_core_v1_VolumeProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeProjection", .openapi = "io.k8s.api.core.v1.VolumeProjection", .fields = fields_core_v1_VolumeProjection, .nfields = 6};
-const struct type type_core_v1_KeyToPath = {.kind = TYPE_STRUCT, .go = 1, .name = "KeyToPath", .openapi = "io.k8s.api.core.v1.KeyToPath", .fields = fields_core_v1_KeyToPath, .nfields = 3};
+const struct type type_core_v1_ConfigMapVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapVolumeSource", .openapi = "io.k8s.api.core.v1.ConfigMapVolumeSource", .fields = fields_core_v1_ConfigMapVolumeSource, .nfields = 4, .doc = 380};
+const struct type type_core_v1_ConfigMapProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapProjection", .openapi = "io.k8s.api.core.v1.ConfigMapProjection", .fields = fields_core_v1_ConfigMapProjection, .nfields = 3, .doc = 2149};
+const struct type type_core_v1_ServiceAccountTokenProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceAccountTokenProjection", .openapi = "io.k8s.api.core.v1.ServiceAccountTokenProjection", .fields = fields_core_v1_ServiceAccountTokenProjection, .nfields = 3, .doc = 2307};
+const struct type type_core_v1_ClusterTrustBundleProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterTrustBundleProjection", .openapi = "io.k8s.api.core.v1.ClusterTrustBundleProjection", .fields = fields_core_v1_ClusterTrustBundleProjection, .nfields = 5, .by_number = order_3, .doc = 2466};
+const struct type type_core_v1_PodCertificateProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "PodCertificateProjection", .openapi = "io.k8s.api.core.v1.PodCertificateProjection", .fields = fields_core_v1_PodCertificateProjection, .nfields = 7, .doc = 2716};
+const struct type type_core_v1_ProjectedVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ProjectedVolumeSource", .openapi = "io.k8s.api.core.v1.ProjectedVolumeSource", .fields = fields_core_v1_ProjectedVolumeSource, .nfields = 2, .doc = 417};
+const struct type type_core_v1_VolumeProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeProjection", .openapi = "io.k8s.api.core.v1.VolumeProjection", .fields = fields_core_v1_VolumeProjection, .nfields = 6, .doc = 2950};
+const struct type type_core_v1_KeyToPath = {.kind = TYPE_STRUCT, .go = 1, .name = "KeyToPath", .openapi = "io.k8s.api.core.v1.KeyToPath", .fields = fields_core_v1_KeyToPath, .nfields = 3, .doc = 3102};
 const struct type type_core_v1_LocalVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "LocalVolumeSource", .openapi = "io.k8s.api.core.v1.LocalVolumeSource", .fields = fields_core_v1_LocalVolumeSource, .nfields = 2};
 const struct type type_core_v1_CSIPersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIPersistentVolumeSource", .openapi = "io.k8s.api.core.v1.CSIPersistentVolumeSource", .fields = fields_core_v1_CSIPersistentVolumeSource, .nfields = 10};
-const struct type type_core_v1_CSIVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIVolumeSource", .openapi = "io.k8s.api.core.v1.CSIVolumeSource", .fields = fields_core_v1_CSIVolumeSource, .nfields = 5};
-const struct type type_core_v1_EphemeralVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "EphemeralVolumeSource", .openapi = "io.k8s.api.core.v1.EphemeralVolumeSource", .fields = fields_core_v1_EphemeralVolumeSource, .nfields = 1};
-const struct type type_core_v1_PersistentVolumeClaimTemplate = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaimTemplate", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaimTemplate", .fields = fields_core_v1_PersistentVolumeClaimTemplate, .nfields = 2};
-const struct type type_core_v1_ContainerPort = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerPort", .openapi = "io.k8s.api.core.v1.ContainerPort", .fields = fields_core_v1_ContainerPort, .nfields = 5};
-const struct type type_core_v1_VolumeMount = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeMount", .openapi = "io.k8s.api.core.v1.VolumeMount", .fields = fields_core_v1_VolumeMount, .nfields = 7, .by_number = order_4};
-const struct type type_core_v1_VolumeDevice = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeDevice", .openapi = "io.k8s.api.core.v1.VolumeDevice", .fields = fields_core_v1_VolumeDevice, .nfields = 2};
-const struct type type_core_v1_EnvVar = {.kind = TYPE_STRUCT, .go = 1, .name = "EnvVar", .openapi = "io.k8s.api.core.v1.EnvVar", .fields = fields_core_v1_EnvVar, .nfields = 3};
-const struct type type_core_v1_EnvVarSource = {.kind = TYPE_STRUCT, .go = 1, .name = "EnvVarSource", .openapi = "io.k8s.api.core.v1.EnvVarSource", .fields = fields_core_v1_EnvVarSource, .nfields = 5};
-const struct type type_core_v1_FileKeySelector = {.kind = TYPE_STRUCT, .go = 1, .name = "FileKeySelector", .openapi = "io.k8s.api.core.v1.FileKeySelector", .fields = fields_core_v1_FileKeySelector, .nfields = 4, .atomic = true};
-const struct type type_core_v1_ObjectFieldSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectFieldSelector", .openapi = "io.k8s.api.core.v1.ObjectFieldSelector", .fields = fields_core_v1_ObjectFieldSelector, .nfields = 2, .atomic = true};
-const struct type type_core_v1_ResourceFieldSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceFieldSelector", .openapi = "io.k8s.api.core.v1.ResourceFieldSelector", .fields = fields_core_v1_ResourceFieldSelector, .nfields = 3, .atomic = true};
-const struct type type_core_v1_ConfigMapKeySelector = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapKeySelector", .openapi = "io.k8s.api.core.v1.ConfigMapKeySelector", .fields = fields_core_v1_ConfigMapKeySelector, .nfields = 3, .atomic = true};
-const struct type type_core_v1_SecretKeySelector = {.kind = TYPE_STRUCT, .go = 1, .name = "SecretKeySelector", .openapi = "io.k8s.api.core.v1.SecretKeySelector", .fields = fields_core_v1_SecretKeySelector, .nfields = 3, .atomic = true};
-const struct type type_core_v1_EnvFromSource = {.kind = TYPE_STRUCT, .go = 1, .name = "EnvFromSource", .openapi = "io.k8s.api.core.v1.EnvFromSource", .fields = fields_core_v1_EnvFromSource, .nfields = 3};
-const struct type type_core_v1_ConfigMapEnvSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapEnvSource", .openapi = "io.k8s.api.core.v1.ConfigMapEnvSource", .fields = fields_core_v1_ConfigMapEnvSource, .nfields = 2};
-const struct type type_core_v1_SecretEnvSource = {.kind = TYPE_STRUCT, .go = 1, .name = "SecretEnvSource", .openapi = "io.k8s.api.core.v1.SecretEnvSource", .fields = fields_core_v1_SecretEnvSource, .nfields = 2};
-const struct type type_core_v1_HTTPHeader = {.kind = TYPE_STRUCT, .go = 1, .name = "HTTPHeader", .openapi = "io.k8s.api.core.v1.HTTPHeader", .fields = fields_core_v1_HTTPHeader, .nfields = 2};
-const struct type type_core_v1_HTTPGetAction = {.kind = TYPE_STRUCT, .go = 1, .name = "HTTPGetAction", .openapi = "io.k8s.api.core.v1.HTTPGetAction", .fields = fields_core_v1_HTTPGetAction, .nfields = 5};
-const struct type type_core_v1_TCPSocketAction = {.kind = TYPE_STRUCT, .go = 1, .name = "TCPSocketAction", .openapi = "io.k8s.api.core.v1.TCPSocketAction", .fields = fields_core_v1_TCPSocketAction, .nfields = 2};
-const struct type type_core_v1_GRPCAction = {.kind = TYPE_STRUCT, .go = 1, .name = "GRPCAction", .openapi = "io.k8s.api.core.v1.GRPCAction", .fields = fields_core_v1_GRPCAction, .nfields = 2};
-const struct type type_core_v1_ExecAction = {.kind = TYPE_STRUCT, .go = 1, .name = "ExecAction", .openapi = "io.k8s.api.core.v1.ExecAction", .fields = fields_core_v1_ExecAction, .nfields = 1};
-const struct type type_core_v1_SleepAction = {.kind = TYPE_STRUCT, .go = 1, .name = "SleepAction", .openapi = "io.k8s.api.core.v1.SleepAction", .fields = fields_core_v1_SleepAction, .nfields = 1};
-const struct type type_core_v1_Probe = {.kind = TYPE_STRUCT, .go = 1, .name = "Probe", .openapi = "io.k8s.api.core.v1.Probe", .fields = fields_core_v1_Probe, .nfields = 7};
-const struct type type_core_v1_ContainerResizePolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerResizePolicy", .openapi = "io.k8s.api.core.v1.ContainerResizePolicy", .fields = fields_core_v1_ContainerResizePolicy, .nfields = 2};
-const struct type type_core_v1_Capabilities = {.kind = TYPE_STRUCT, .go = 1, .name = "Capabilities", .openapi = "io.k8s.api.core.v1.Capabilities", .fields = fields_core_v1_Capabilities, .nfields = 2};
-const struct type type_core_v1_ResourceRequirements = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceRequirements", .openapi = "io.k8s.api.core.v1.ResourceRequirements", .fields = fields_core_v1_ResourceRequirements, .nfields = 3};
-const struct type type_core_v1_VolumeResourceRequirements = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeResourceRequirements", .openapi = "io.k8s.api.core.v1.VolumeResourceRequirements", .fields = fields_core_v1_VolumeResourceRequirements, .nfields = 2};
-const struct type type_core_v1_ResourceClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaim", .openapi = "io.k8s.api.core.v1.ResourceClaim", .fields = fields_core_v1_ResourceClaim, .nfields = 2};
-const struct type type_core_v1_Container = {.kind = TYPE_STRUCT, .go = 1, .name = "Container", .openapi = "io.k8s.api.core.v1.Container", .fields = fields_core_v1_Container, .nfields = 25, .by_number = order_5};
-const struct type type_core_v1_ProbeHandler = {.kind = TYPE_STRUCT, .go = 1, .name = "ProbeHandler", .openapi = "io.k8s.api.core.v1.ProbeHandler", .fields = fields_core_v1_ProbeHandler, .nfields = 4};
-const struct type type_core_v1_LifecycleHandler = {.kind = TYPE_STRUCT, .go = 1, .name = "LifecycleHandler", .openapi = "io.k8s.api.core.v1.LifecycleHandler", .fields = fields_core_v1_LifecycleHandler, .nfields = 4};
-const struct type type_core_v1_Lifecycle = {.kind = TYPE_STRUCT, .go = 1, .name = "Lifecycle", .openapi = "io.k8s.api.core.v1.Lifecycle", .fields = fields_core_v1_Lifecycle, .nfields = 3};
-const struct type type_core_v1_ContainerStateWaiting = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerStateWaiting", .openapi = "io.k8s.api.core.v1.ContainerStateWaiting", .fields = fields_core_v1_ContainerStateWaiting, .nfields = 2};
-const struct type type_core_v1_ContainerStateRunning = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerStateRunning", .openapi = "io.k8s.api.core.v1.ContainerStateRunning", .fields = fields_core_v1_ContainerStateRunning, .nfields = 1};
-const struct type type_core_v1_ContainerStateTerminated = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerStateTerminated", .openapi = "io.k8s.api.core.v1.ContainerStateTerminated", .fields = fields_core_v1_ContainerStateTerminated, .nfields = 7};
-const struct type type_core_v1_ContainerState = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerState", .openapi = "io.k8s.api.core.v1.ContainerState", .fields = fields_core_v1_ContainerState, .nfields = 3};
-const struct type type_core_v1_ContainerStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerStatus", .openapi = "io.k8s.api.core.v1.ContainerStatus", .fields = fields_core_v1_ContainerStatus, .nfields = 15};
-const struct type type_core_v1_ResourceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceStatus", .openapi = "io.k8s.api.core.v1.ResourceStatus", .fields = fields_core_v1_ResourceStatus, .nfields = 2};
-const struct type type_core_v1_ResourceHealth = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceHealth", .openapi = "io.k8s.api.core.v1.ResourceHealth", .fields = fields_core_v1_ResourceHealth, .nfields = 3};
-const struct type type_core_v1_ContainerUser = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerUser", .openapi = "io.k8s.api.core.v1.ContainerUser", .fields = fields_core_v1_ContainerUser, .nfields = 1};
-const struct type type_core_v1_LinuxContainerUser = {.kind = TYPE_STRUCT, .go = 1, .name = "LinuxContainerUser", .openapi = "io.k8s.api.core.v1.LinuxContainerUser", .fields = fields_core_v1_LinuxContainerUser, .nfields = 3};
-const struct type type_core_v1_PodCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "PodCondition", .openapi = "io.k8s.api.core.v1.PodCondition", .fields = fields_core_v1_PodCondition, .nfields = 7, .by_number = order_6};
-const struct type type_core_v1_VolumeMountStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeMountStatus", .openapi = "io.k8s.api.core.v1.VolumeMountStatus", .fields = fields_core_v1_VolumeMountStatus, .nfields = 5};
-const struct type type_core_v1_VolumeStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeStatus", .openapi = "io.k8s.api.core.v1.VolumeStatus", .fields = fields_core_v1_VolumeStatus, .nfields = 1};
-const struct type type_core_v1_ImageVolumeStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ImageVolumeStatus", .openapi = "io.k8s.api.core.v1.ImageVolumeStatus", .fields = fields_core_v1_ImageVolumeStatus, .nfields = 1};
-const struct type type_core_v1_ContainerRestartRule = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerRestartRule", .openapi = "io.k8s.api.core.v1.ContainerRestartRule", .fields = fields_core_v1_ContainerRestartRule, .nfields = 2};
-const struct type type_core_v1_ContainerRestartRuleOnExitCodes = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerRestartRuleOnExitCodes", .openapi = "io.k8s.api.core.v1.ContainerRestartRuleOnExitCodes", .fields = fields_core_v1_ContainerRestartRuleOnExitCodes, .nfields = 2};
-const struct type type_core_v1_NodeSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSelector", .openapi = "io.k8s.api.core.v1.NodeSelector", .fields = fields_core_v1_NodeSelector, .nfields = 1, .atomic = true};
-const struct type type_core_v1_NodeSelectorTerm = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSelectorTerm", .openapi = "io.k8s.api.core.v1.NodeSelectorTerm", .fields = fields_core_v1_NodeSelectorTerm, .nfields = 2, .atomic = true};
-const struct type type_core_v1_NodeSelectorRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSelectorRequirement", .openapi = "io.k8s.api.core.v1.NodeSelectorRequirement", .fields = fields_core_v1_NodeSelectorRequirement, .nfields = 3};
+const struct type type_core_v1_CSIVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIVolumeSource", .openapi = "io.k8s.api.core.v1.CSIVolumeSource", .fields = fields_core_v1_CSIVolumeSource, .nfields = 5, .doc = 3256};
+const struct type type_core_v1_EphemeralVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "EphemeralVolumeSource", .openapi = "io.k8s.api.core.v1.EphemeralVolumeSource", .fields = fields_core_v1_EphemeralVolumeSource, .nfields = 1, .doc = 3332};
+const struct type type_core_v1_PersistentVolumeClaimTemplate = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaimTemplate", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaimTemplate", .fields = fields_core_v1_PersistentVolumeClaimTemplate, .nfields = 2, .doc = 3399};
+const struct type type_core_v1_ContainerPort = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerPort", .openapi = "io.k8s.api.core.v1.ContainerPort", .fields = fields_core_v1_ContainerPort, .nfields = 5, .doc = 3586};
+const struct type type_core_v1_VolumeMount = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeMount", .openapi = "io.k8s.api.core.v1.VolumeMount", .fields = fields_core_v1_VolumeMount, .nfields = 7, .by_number = order_4, .doc = 3893};
+const struct type type_core_v1_VolumeDevice = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeDevice", .openapi = "io.k8s.api.core.v1.VolumeDevice", .fields = fields_core_v1_VolumeDevice, .nfields = 2, .doc = 3919};
+const struct type type_core_v1_EnvVar = {.kind = TYPE_STRUCT, .go = 1, .name = "EnvVar", .openapi = "io.k8s.api.core.v1.EnvVar", .fields = fields_core_v1_EnvVar, .nfields = 3, .doc = 4058};
+const struct type type_core_v1_EnvVarSource = {.kind = TYPE_STRUCT, .go = 1, .name = "EnvVarSource", .openapi = "io.k8s.api.core.v1.EnvVarSource", .fields = fields_core_v1_EnvVarSource, .nfields = 5, .doc = 4204};
+const struct type type_core_v1_FileKeySelector = {.kind = TYPE_STRUCT, .go = 1, .name = "FileKeySelector", .openapi = "io.k8s.api.core.v1.FileKeySelector", .fields = fields_core_v1_FileKeySelector, .nfields = 4, .atomic = true, .doc = 4176};
+const struct type type_core_v1_ObjectFieldSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectFieldSelector", .openapi = "io.k8s.api.core.v1.ObjectFieldSelector", .fields = fields_core_v1_ObjectFieldSelector, .nfields = 2, .atomic = true, .doc = 4082};
+const struct type type_core_v1_ResourceFieldSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceFieldSelector", .openapi = "io.k8s.api.core.v1.ResourceFieldSelector", .fields = fields_core_v1_ResourceFieldSelector, .nfields = 3, .atomic = true, .doc = 4552};
+const struct type type_core_v1_ConfigMapKeySelector = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapKeySelector", .openapi = "io.k8s.api.core.v1.ConfigMapKeySelector", .fields = fields_core_v1_ConfigMapKeySelector, .nfields = 3, .atomic = true, .doc = 4137};
+const struct type type_core_v1_SecretKeySelector = {.kind = TYPE_STRUCT, .go = 1, .name = "SecretKeySelector", .openapi = "io.k8s.api.core.v1.SecretKeySelector", .fields = fields_core_v1_SecretKeySelector, .nfields = 3, .atomic = true, .doc = 4158};
+const struct type type_core_v1_EnvFromSource = {.kind = TYPE_STRUCT, .go = 1, .name = "EnvFromSource", .openapi = "io.k8s.api.core.v1.EnvFromSource", .fields = fields_core_v1_EnvFromSource, .nfields = 3, .doc = 4628};
+const struct type type_core_v1_ConfigMapEnvSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapEnvSource", .openapi = "io.k8s.api.core.v1.ConfigMapEnvSource", .fields = fields_core_v1_ConfigMapEnvSource, .nfields = 2, .doc = 4677};
+const struct type type_core_v1_SecretEnvSource = {.kind = TYPE_STRUCT, .go = 1, .name = "SecretEnvSource", .openapi = "io.k8s.api.core.v1.SecretEnvSource", .fields = fields_core_v1_SecretEnvSource, .nfields = 2, .doc = 4715};
+const struct type type_core_v1_HTTPHeader = {.kind = TYPE_STRUCT, .go = 1, .name = "HTTPHeader", .openapi = "io.k8s.api.core.v1.HTTPHeader", .fields = fields_core_v1_HTTPHeader, .nfields = 2, .doc = 4760};
+const struct type type_core_v1_HTTPGetAction = {.kind = TYPE_STRUCT, .go = 1, .name = "HTTPGetAction", .openapi = "io.k8s.api.core.v1.HTTPGetAction", .fields = fields_core_v1_HTTPGetAction, .nfields = 5, .doc = 4926};
+const struct type type_core_v1_TCPSocketAction = {.kind = TYPE_STRUCT, .go = 1, .name = "TCPSocketAction", .openapi = "io.k8s.api.core.v1.TCPSocketAction", .fields = fields_core_v1_TCPSocketAction, .nfields = 2, .doc = 4942};
+const struct type type_core_v1_GRPCAction = {.kind = TYPE_STRUCT, .go = 1, .name = "GRPCAction", .openapi = "io.k8s.api.core.v1.GRPCAction", .fields = fields_core_v1_GRPCAction, .nfields = 2, .doc = 5009};
+const struct type type_core_v1_ExecAction = {.kind = TYPE_STRUCT, .go = 1, .name = "ExecAction", .openapi = "io.k8s.api.core.v1.ExecAction", .fields = fields_core_v1_ExecAction, .nfields = 1, .doc = 5063};
+const struct type type_core_v1_SleepAction = {.kind = TYPE_STRUCT, .go = 1, .name = "SleepAction", .openapi = "io.k8s.api.core.v1.SleepAction", .fields = fields_core_v1_SleepAction, .nfields = 1, .doc = 5099};
+const struct type type_core_v1_Probe = {.kind = TYPE_STRUCT, .go = 1, .name = "Probe", .openapi = "io.k8s.api.core.v1.Probe", .fields = fields_core_v1_Probe, .nfields = 7, .doc = 5399};
+const struct type type_core_v1_ContainerResizePolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerResizePolicy", .openapi = "io.k8s.api.core.v1.ContainerResizePolicy", .fields = fields_core_v1_ContainerResizePolicy, .nfields = 2, .doc = 5485};
+const struct type type_core_v1_Capabilities = {.kind = TYPE_STRUCT, .go = 1, .name = "Capabilities", .openapi = "io.k8s.api.core.v1.Capabilities", .fields = fields_core_v1_Capabilities, .nfields = 2, .doc = 5563};
+const struct type type_core_v1_ResourceRequirements = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceRequirements", .openapi = "io.k8s.api.core.v1.ResourceRequirements", .fields = fields_core_v1_ResourceRequirements, .nfields = 3, .doc = 5747};
+const struct type type_core_v1_VolumeResourceRequirements = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeResourceRequirements", .openapi = "io.k8s.api.core.v1.VolumeResourceRequirements", .fields = fields_core_v1_VolumeResourceRequirements, .nfields = 2, .doc = 5803};
+const struct type type_core_v1_ResourceClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaim", .openapi = "io.k8s.api.core.v1.ResourceClaim", .fields = fields_core_v1_ResourceClaim, .nfields = 2, .doc = 5880};
+const struct type type_core_v1_Container = {.kind = TYPE_STRUCT, .go = 1, .name = "Container", .openapi = "io.k8s.api.core.v1.Container", .fields = fields_core_v1_Container, .nfields = 25, .by_number = order_5, .doc = 7123};
+const struct type type_core_v1_ProbeHandler = {.kind = TYPE_STRUCT, .go = 1, .name = "ProbeHandler", .openapi = "io.k8s.api.core.v1.ProbeHandler", .fields = fields_core_v1_ProbeHandler, .nfields = 4, .doc = 7254};
+const struct type type_core_v1_LifecycleHandler = {.kind = TYPE_STRUCT, .go = 1, .name = "LifecycleHandler", .openapi = "io.k8s.api.core.v1.LifecycleHandler", .fields = fields_core_v1_LifecycleHandler, .nfields = 4, .doc = 7362};
+const struct type type_core_v1_Lifecycle = {.kind = TYPE_STRUCT, .go = 1, .name = "Lifecycle", .openapi = "io.k8s.api.core.v1.Lifecycle", .fields = fields_core_v1_Lifecycle, .nfields = 3, .doc = 7598};
+const struct type type_core_v1_ContainerStateWaiting = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerStateWaiting", .openapi = "io.k8s.api.core.v1.ContainerStateWaiting", .fields = fields_core_v1_ContainerStateWaiting, .nfields = 2, .doc = 7743};
+const struct type type_core_v1_ContainerStateRunning = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerStateRunning", .openapi = "io.k8s.api.core.v1.ContainerStateRunning", .fields = fields_core_v1_ContainerStateRunning, .nfields = 1, .doc = 7788};
+const struct type type_core_v1_ContainerStateTerminated = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerStateTerminated", .openapi = "io.k8s.api.core.v1.ContainerStateTerminated", .fields = fields_core_v1_ContainerStateTerminated, .nfields = 7, .doc = 7986};
+const struct type type_core_v1_ContainerState = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerState", .openapi = "io.k8s.api.core.v1.ContainerState", .fields = fields_core_v1_ContainerState, .nfields = 3, .doc = 8054};
+const struct type type_core_v1_ContainerStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerStatus", .openapi = "io.k8s.api.core.v1.ContainerStatus", .fields = fields_core_v1_ContainerStatus, .nfields = 15, .doc = 8466};
+const struct type type_core_v1_ResourceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceStatus", .openapi = "io.k8s.api.core.v1.ResourceStatus", .fields = fields_core_v1_ResourceStatus, .nfields = 2, .doc = 8525};
+const struct type type_core_v1_ResourceHealth = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceHealth", .openapi = "io.k8s.api.core.v1.ResourceHealth", .fields = fields_core_v1_ResourceHealth, .nfields = 3, .doc = 8617};
+const struct type type_core_v1_ContainerUser = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerUser", .openapi = "io.k8s.api.core.v1.ContainerUser", .fields = fields_core_v1_ContainerUser, .nfields = 1, .doc = 8642};
+const struct type type_core_v1_LinuxContainerUser = {.kind = TYPE_STRUCT, .go = 1, .name = "LinuxContainerUser", .openapi = "io.k8s.api.core.v1.LinuxContainerUser", .fields = fields_core_v1_LinuxContainerUser, .nfields = 3, .doc = 8706};
+const struct type type_core_v1_PodCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "PodCondition", .openapi = "io.k8s.api.core.v1.PodCondition", .fields = fields_core_v1_PodCondition, .nfields = 7, .by_number = order_6, .doc = 8874};
+const struct type type_core_v1_VolumeMountStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeMountStatus", .openapi = "io.k8s.api.core.v1.VolumeMountStatus", .fields = fields_core_v1_VolumeMountStatus, .nfields = 5, .doc = 8987};
+const struct type type_core_v1_VolumeStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeStatus", .openapi = "io.k8s.api.core.v1.VolumeStatus", .fields = fields_core_v1_VolumeStatus, .nfields = 1, .doc = 9029};
+const struct type type_core_v1_ImageVolumeStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ImageVolumeStatus", .openapi = "io.k8s.api.core.v1.ImageVolumeStatus", .fields = fields_core_v1_ImageVolumeStatus, .nfields = 1, .doc = 9070};
+const struct type type_core_v1_ContainerRestartRule = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerRestartRule", .openapi = "io.k8s.api.core.v1.ContainerRestartRule", .fields = fields_core_v1_ContainerRestartRule, .nfields = 2, .doc = 9152};
+const struct type type_core_v1_ContainerRestartRuleOnExitCodes = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerRestartRuleOnExitCodes", .openapi = "io.k8s.api.core.v1.ContainerRestartRuleOnExitCodes", .fields = fields_core_v1_ContainerRestartRuleOnExitCodes, .nfields = 2, .doc = 9230};
+const struct type type_core_v1_NodeSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSelector", .openapi = "io.k8s.api.core.v1.NodeSelector", .fields = fields_core_v1_NodeSelector, .nfields = 1, .atomic = true, .doc = 9266};
+const struct type type_core_v1_NodeSelectorTerm = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSelectorTerm", .openapi = "io.k8s.api.core.v1.NodeSelectorTerm", .fields = fields_core_v1_NodeSelectorTerm, .nfields = 2, .atomic = true, .doc = 9336};
+const struct type type_core_v1_NodeSelectorRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSelectorRequirement", .openapi = "io.k8s.api.core.v1.NodeSelectorRequirement", .fields = fields_core_v1_NodeSelectorRequirement, .nfields = 3, .doc = 9504};
 const struct type type_core_v1_TopologySelectorTerm = {.kind = TYPE_STRUCT, .go = 1, .name = "TopologySelectorTerm", .openapi = "io.k8s.api.core.v1.TopologySelectorTerm", .fields = fields_core_v1_TopologySelectorTerm, .nfields = 1, .atomic = true};
 const struct type type_core_v1_TopologySelectorLabelRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "TopologySelectorLabelRequirement", .openapi = "io.k8s.api.core.v1.TopologySelectorLabelRequirement", .fields = fields_core_v1_TopologySelectorLabelRequirement, .nfields = 2};
-const struct type type_core_v1_Affinity = {.kind = TYPE_STRUCT, .go = 1, .name = "Affinity", .openapi = "io.k8s.api.core.v1.Affinity", .fields = fields_core_v1_Affinity, .nfields = 3};
-const struct type type_core_v1_PodAffinity = {.kind = TYPE_STRUCT, .go = 1, .name = "PodAffinity", .openapi = "io.k8s.api.core.v1.PodAffinity", .fields = fields_core_v1_PodAffinity, .nfields = 2};
-const struct type type_core_v1_PodAntiAffinity = {.kind = TYPE_STRUCT, .go = 1, .name = "PodAntiAffinity", .openapi = "io.k8s.api.core.v1.PodAntiAffinity", .fields = fields_core_v1_PodAntiAffinity, .nfields = 2};
-const struct type type_core_v1_WeightedPodAffinityTerm = {.kind = TYPE_STRUCT, .go = 1, .name = "WeightedPodAffinityTerm", .openapi = "io.k8s.api.core.v1.WeightedPodAffinityTerm", .fields = fields_core_v1_WeightedPodAffinityTerm, .nfields = 2};
-const struct type type_core_v1_PodAffinityTerm = {.kind = TYPE_STRUCT, .go = 1, .name = "PodAffinityTerm", .openapi = "io.k8s.api.core.v1.PodAffinityTerm", .fields = fields_core_v1_PodAffinityTerm, .nfields = 6};
-const struct type type_core_v1_NodeAffinity = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeAffinity", .openapi = "io.k8s.api.core.v1.NodeAffinity", .fields = fields_core_v1_NodeAffinity, .nfields = 2};
-const struct type type_core_v1_PreferredSchedulingTerm = {.kind = TYPE_STRUCT, .go = 1, .name = "PreferredSchedulingTerm", .openapi = "io.k8s.api.core.v1.PreferredSchedulingTerm", .fields = fields_core_v1_PreferredSchedulingTerm, .nfields = 2};
-const struct type type_core_v1_Taint = {.kind = TYPE_STRUCT, .go = 1, .name = "Taint", .openapi = "io.k8s.api.core.v1.Taint", .fields = fields_core_v1_Taint, .nfields = 4};
-const struct type type_core_v1_Toleration = {.kind = TYPE_STRUCT, .go = 1, .name = "Toleration", .openapi = "io.k8s.api.core.v1.Toleration", .fields = fields_core_v1_Toleration, .nfields = 5};
-const struct type type_core_v1_PodReadinessGate = {.kind = TYPE_STRUCT, .go = 1, .name = "PodReadinessGate", .openapi = "io.k8s.api.core.v1.PodReadinessGate", .fields = fields_core_v1_PodReadinessGate, .nfields = 1};
-const struct type type_core_v1_PodSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PodSpec", .openapi = "io.k8s.api.core.v1.PodSpec", .fields = fields_core_v1_PodSpec, .nfields = 42, .by_number = order_7};
-const struct type type_core_v1_PodResourceClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "PodResourceClaim", .openapi = "io.k8s.api.core.v1.PodResourceClaim", .fields = fields_core_v1_PodResourceClaim, .nfields = 3};
-const struct type type_core_v1_PodResourceClaimStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PodResourceClaimStatus", .openapi = "io.k8s.api.core.v1.PodResourceClaimStatus", .fields = fields_core_v1_PodResourceClaimStatus, .nfields = 2};
-const struct type type_core_v1_PodExtendedResourceClaimStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PodExtendedResourceClaimStatus", .openapi = "io.k8s.api.core.v1.PodExtendedResourceClaimStatus", .fields = fields_core_v1_PodExtendedResourceClaimStatus, .nfields = 2};
-const struct type type_core_v1_ContainerExtendedResourceRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerExtendedResourceRequest", .openapi = "io.k8s.api.core.v1.ContainerExtendedResourceRequest", .fields = fields_core_v1_ContainerExtendedResourceRequest, .nfields = 3};
-const struct type type_core_v1_PodOS = {.kind = TYPE_STRUCT, .go = 1, .name = "PodOS", .openapi = "io.k8s.api.core.v1.PodOS", .fields = fields_core_v1_PodOS, .nfields = 1};
-const struct type type_core_v1_PodSchedulingGate = {.kind = TYPE_STRUCT, .go = 1, .name = "PodSchedulingGate", .openapi = "io.k8s.api.core.v1.PodSchedulingGate", .fields = fields_core_v1_PodSchedulingGate, .nfields = 1};
-const struct type type_core_v1_PodSchedulingGroup = {.kind = TYPE_STRUCT, .go = 1, .name = "PodSchedulingGroup", .openapi = "io.k8s.api.core.v1.PodSchedulingGroup", .fields = fields_core_v1_PodSchedulingGroup, .nfields = 1};
-const struct type type_core_v1_TopologySpreadConstraint = {.kind = TYPE_STRUCT, .go = 1, .name = "TopologySpreadConstraint", .openapi = "io.k8s.api.core.v1.TopologySpreadConstraint", .fields = fields_core_v1_TopologySpreadConstraint, .nfields = 8};
-const struct type type_core_v1_HostAlias = {.kind = TYPE_STRUCT, .go = 1, .name = "HostAlias", .openapi = "io.k8s.api.core.v1.HostAlias", .fields = fields_core_v1_HostAlias, .nfields = 2};
-const struct type type_core_v1_PodSecurityContext = {.kind = TYPE_STRUCT, .go = 1, .name = "PodSecurityContext", .openapi = "io.k8s.api.core.v1.PodSecurityContext", .fields = fields_core_v1_PodSecurityContext, .nfields = 13, .by_number = order_8};
-const struct type type_core_v1_SeccompProfile = {.kind = TYPE_STRUCT, .go = 1, .name = "SeccompProfile", .openapi = "io.k8s.api.core.v1.SeccompProfile", .fields = fields_core_v1_SeccompProfile, .nfields = 2};
-const struct type type_core_v1_AppArmorProfile = {.kind = TYPE_STRUCT, .go = 1, .name = "AppArmorProfile", .openapi = "io.k8s.api.core.v1.AppArmorProfile", .fields = fields_core_v1_AppArmorProfile, .nfields = 2};
-const struct type type_core_v1_PodDNSConfig = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDNSConfig", .openapi = "io.k8s.api.core.v1.PodDNSConfig", .fields = fields_core_v1_PodDNSConfig, .nfields = 3};
-const struct type type_core_v1_PodDNSConfigOption = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDNSConfigOption", .openapi = "io.k8s.api.core.v1.PodDNSConfigOption", .fields = fields_core_v1_PodDNSConfigOption, .nfields = 2};
-const struct type type_core_v1_PodIP = {.kind = TYPE_STRUCT, .go = 1, .name = "PodIP", .openapi = "io.k8s.api.core.v1.PodIP", .fields = fields_core_v1_PodIP, .nfields = 1};
-const struct type type_core_v1_HostIP = {.kind = TYPE_STRUCT, .go = 1, .name = "HostIP", .openapi = "io.k8s.api.core.v1.HostIP", .fields = fields_core_v1_HostIP, .nfields = 1};
-const struct type type_core_v1_EphemeralContainerCommon = {.kind = TYPE_STRUCT, .go = 1, .name = "EphemeralContainerCommon", .openapi = "io.k8s.api.core.v1.EphemeralContainerCommon", .fields = fields_core_v1_EphemeralContainerCommon, .nfields = 25, .by_number = order_5};
-const struct type type_core_v1_EphemeralContainer = {.kind = TYPE_STRUCT, .go = 1, .name = "EphemeralContainer", .openapi = "io.k8s.api.core.v1.EphemeralContainer", .fields = fields_core_v1_EphemeralContainer, .nfields = 2};
-const struct type type_core_v1_PodStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PodStatus", .openapi = "io.k8s.api.core.v1.PodStatus", .fields = fields_core_v1_PodStatus, .nfields = 21, .by_number = order_9};
+const struct type type_core_v1_Affinity = {.kind = TYPE_STRUCT, .go = 1, .name = "Affinity", .openapi = "io.k8s.api.core.v1.Affinity", .fields = fields_core_v1_Affinity, .nfields = 3, .doc = 9578};
+const struct type type_core_v1_PodAffinity = {.kind = TYPE_STRUCT, .go = 1, .name = "PodAffinity", .openapi = "io.k8s.api.core.v1.PodAffinity", .fields = fields_core_v1_PodAffinity, .nfields = 2, .doc = 9541};
+const struct type type_core_v1_PodAntiAffinity = {.kind = TYPE_STRUCT, .go = 1, .name = "PodAntiAffinity", .openapi = "io.k8s.api.core.v1.PodAntiAffinity", .fields = fields_core_v1_PodAntiAffinity, .nfields = 2, .doc = 9557};
+const struct type type_core_v1_WeightedPodAffinityTerm = {.kind = TYPE_STRUCT, .go = 1, .name = "WeightedPodAffinityTerm", .openapi = "io.k8s.api.core.v1.WeightedPodAffinityTerm", .fields = fields_core_v1_WeightedPodAffinityTerm, .nfields = 2, .doc = 9687};
+const struct type type_core_v1_PodAffinityTerm = {.kind = TYPE_STRUCT, .go = 1, .name = "PodAffinityTerm", .openapi = "io.k8s.api.core.v1.PodAffinityTerm", .fields = fields_core_v1_PodAffinityTerm, .nfields = 6, .doc = 10004};
+const struct type type_core_v1_NodeAffinity = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeAffinity", .openapi = "io.k8s.api.core.v1.NodeAffinity", .fields = fields_core_v1_NodeAffinity, .nfields = 2, .doc = 9518};
+const struct type type_core_v1_PreferredSchedulingTerm = {.kind = TYPE_STRUCT, .go = 1, .name = "PreferredSchedulingTerm", .openapi = "io.k8s.api.core.v1.PreferredSchedulingTerm", .fields = fields_core_v1_PreferredSchedulingTerm, .nfields = 2, .doc = 9687};
+const struct type type_core_v1_Taint = {.kind = TYPE_STRUCT, .go = 1, .name = "Taint", .openapi = "io.k8s.api.core.v1.Taint", .fields = fields_core_v1_Taint, .nfields = 4, .doc = 10218};
+const struct type type_core_v1_Toleration = {.kind = TYPE_STRUCT, .go = 1, .name = "Toleration", .openapi = "io.k8s.api.core.v1.Toleration", .fields = fields_core_v1_Toleration, .nfields = 5, .doc = 10490};
+const struct type type_core_v1_PodReadinessGate = {.kind = TYPE_STRUCT, .go = 1, .name = "PodReadinessGate", .openapi = "io.k8s.api.core.v1.PodReadinessGate", .fields = fields_core_v1_PodReadinessGate, .nfields = 1, .doc = 10556};
+const struct type type_core_v1_PodSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PodSpec", .openapi = "io.k8s.api.core.v1.PodSpec", .fields = fields_core_v1_PodSpec, .nfields = 42, .by_number = order_7, .doc = 12855};
+const struct type type_core_v1_PodResourceClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "PodResourceClaim", .openapi = "io.k8s.api.core.v1.PodResourceClaim", .fields = fields_core_v1_PodResourceClaim, .nfields = 3, .doc = 12979};
+const struct type type_core_v1_PodResourceClaimStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PodResourceClaimStatus", .openapi = "io.k8s.api.core.v1.PodResourceClaimStatus", .fields = fields_core_v1_PodResourceClaimStatus, .nfields = 2, .doc = 13028};
+const struct type type_core_v1_PodExtendedResourceClaimStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PodExtendedResourceClaimStatus", .openapi = "io.k8s.api.core.v1.PodExtendedResourceClaimStatus", .fields = fields_core_v1_PodExtendedResourceClaimStatus, .nfields = 2, .doc = 13092};
+const struct type type_core_v1_ContainerExtendedResourceRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerExtendedResourceRequest", .openapi = "io.k8s.api.core.v1.ContainerExtendedResourceRequest", .fields = fields_core_v1_ContainerExtendedResourceRequest, .nfields = 3, .doc = 13176};
+const struct type type_core_v1_PodOS = {.kind = TYPE_STRUCT, .go = 1, .name = "PodOS", .openapi = "io.k8s.api.core.v1.PodOS", .fields = fields_core_v1_PodOS, .nfields = 1, .doc = 13245};
+const struct type type_core_v1_PodSchedulingGate = {.kind = TYPE_STRUCT, .go = 1, .name = "PodSchedulingGate", .openapi = "io.k8s.api.core.v1.PodSchedulingGate", .fields = fields_core_v1_PodSchedulingGate, .nfields = 1, .doc = 13279};
+const struct type type_core_v1_PodSchedulingGroup = {.kind = TYPE_STRUCT, .go = 1, .name = "PodSchedulingGroup", .openapi = "io.k8s.api.core.v1.PodSchedulingGroup", .fields = fields_core_v1_PodSchedulingGroup, .nfields = 1, .doc = 13350};
+const struct type type_core_v1_TopologySpreadConstraint = {.kind = TYPE_STRUCT, .go = 1, .name = "TopologySpreadConstraint", .openapi = "io.k8s.api.core.v1.TopologySpreadConstraint", .fields = fields_core_v1_TopologySpreadConstraint, .nfields = 8, .doc = 13742};
+const struct type type_core_v1_HostAlias = {.kind = TYPE_STRUCT, .go = 1, .name = "HostAlias", .openapi = "io.k8s.api.core.v1.HostAlias", .fields = fields_core_v1_HostAlias, .nfields = 2, .doc = 13791};
+const struct type type_core_v1_PodSecurityContext = {.kind = TYPE_STRUCT, .go = 1, .name = "PodSecurityContext", .openapi = "io.k8s.api.core.v1.PodSecurityContext", .fields = fields_core_v1_PodSecurityContext, .nfields = 13, .by_number = order_8, .doc = 14300};
+const struct type type_core_v1_SeccompProfile = {.kind = TYPE_STRUCT, .go = 1, .name = "SeccompProfile", .openapi = "io.k8s.api.core.v1.SeccompProfile", .fields = fields_core_v1_SeccompProfile, .nfields = 2, .doc = 14176};
+const struct type type_core_v1_AppArmorProfile = {.kind = TYPE_STRUCT, .go = 1, .name = "AppArmorProfile", .openapi = "io.k8s.api.core.v1.AppArmorProfile", .fields = fields_core_v1_AppArmorProfile, .nfields = 2, .doc = 14207};
+const struct type type_core_v1_PodDNSConfig = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDNSConfig", .openapi = "io.k8s.api.core.v1.PodDNSConfig", .fields = fields_core_v1_PodDNSConfig, .nfields = 3, .doc = 14536};
+const struct type type_core_v1_PodDNSConfigOption = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDNSConfigOption", .openapi = "io.k8s.api.core.v1.PodDNSConfigOption", .fields = fields_core_v1_PodDNSConfigOption, .nfields = 2, .doc = 14559};
+const struct type type_core_v1_PodIP = {.kind = TYPE_STRUCT, .go = 1, .name = "PodIP", .openapi = "io.k8s.api.core.v1.PodIP", .fields = fields_core_v1_PodIP, .nfields = 1, .doc = 14584};
+const struct type type_core_v1_HostIP = {.kind = TYPE_STRUCT, .go = 1, .name = "HostIP", .openapi = "io.k8s.api.core.v1.HostIP", .fields = fields_core_v1_HostIP, .nfields = 1, .doc = 14604};
+const struct type type_core_v1_EphemeralContainerCommon = {.kind = TYPE_STRUCT, .go = 1, .name = "EphemeralContainerCommon", .openapi = "io.k8s.api.core.v1.EphemeralContainerCommon", .fields = fields_core_v1_EphemeralContainerCommon, .nfields = 25, .by_number = order_5, .doc = 14625};
+const struct type type_core_v1_EphemeralContainer = {.kind = TYPE_STRUCT, .go = 1, .name = "EphemeralContainer", .openapi = "io.k8s.api.core.v1.EphemeralContainer", .fields = fields_core_v1_EphemeralContainer, .nfields = 2, .doc = 14717};
+const struct type type_core_v1_PodStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PodStatus", .openapi = "io.k8s.api.core.v1.PodStatus", .fields = fields_core_v1_PodStatus, .nfields = 21, .by_number = order_9, .doc = 15520};
 const struct type type_core_v1_PodStatusResult = {.kind = TYPE_STRUCT, .go = 1, .name = "PodStatusResult", .openapi = "io.k8s.api.core.v1.PodStatusResult", .fields = fields_core_v1_PodStatusResult, .nfields = 4};
-const struct type type_core_v1_Pod = {.kind = TYPE_STRUCT, .go = 1, .name = "Pod", .openapi = "io.k8s.api.core.v1.Pod", .fields = fields_core_v1_Pod, .nfields = 5};
-const struct type type_core_v1_PodList = {.kind = TYPE_STRUCT, .go = 1, .name = "PodList", .openapi = "io.k8s.api.core.v1.PodList", .fields = fields_core_v1_PodList, .nfields = 4};
-const struct type type_core_v1_PodTemplateSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PodTemplateSpec", .openapi = "io.k8s.api.core.v1.PodTemplateSpec", .fields = fields_core_v1_PodTemplateSpec, .nfields = 2};
+const struct type type_core_v1_Pod = {.kind = TYPE_STRUCT, .go = 1, .name = "Pod", .openapi = "io.k8s.api.core.v1.Pod", .fields = fields_core_v1_Pod, .nfields = 5, .doc = 15597};
+const struct type type_core_v1_PodList = {.kind = TYPE_STRUCT, .go = 1, .name = "PodList", .openapi = "io.k8s.api.core.v1.PodList", .fields = fields_core_v1_PodList, .nfields = 4, .doc = 15665};
+const struct type type_core_v1_PodTemplateSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PodTemplateSpec", .openapi = "io.k8s.api.core.v1.PodTemplateSpec", .fields = fields_core_v1_PodTemplateSpec, .nfields = 2, .doc = 15705};
 const struct type type_core_v1_PodTemplate = {.kind = TYPE_STRUCT, .go = 1, .name = "PodTemplate", .openapi = "io.k8s.api.core.v1.PodTemplate", .fields = fields_core_v1_PodTemplate, .nfields = 4};
-const struct type type_core_v1_PodTemplateList = {.kind = TYPE_STRUCT, .go = 1, .name = "PodTemplateList", .openapi = "io.k8s.api.core.v1.PodTemplateList", .fields = fields_core_v1_PodTemplateList, .nfields = 4};
+const struct type type_core_v1_PodTemplateList = {.kind = TYPE_STRUCT, .go = 1, .name = "PodTemplateList", .openapi = "io.k8s.api.core.v1.PodTemplateList", .fields = fields_core_v1_PodTemplateList, .nfields = 4, .doc = 15746};
 const struct type type_core_v1_ReplicationControllerSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicationControllerSpec", .openapi = "io.k8s.api.core.v1.ReplicationControllerSpec", .fields = fields_core_v1_ReplicationControllerSpec, .nfields = 4, .by_number = order_10};
 const struct type type_core_v1_ReplicationControllerStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicationControllerStatus", .openapi = "io.k8s.api.core.v1.ReplicationControllerStatus", .fields = fields_core_v1_ReplicationControllerStatus, .nfields = 6, .by_number = order_11};
 const struct type type_core_v1_ReplicationControllerCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicationControllerCondition", .openapi = "io.k8s.api.core.v1.ReplicationControllerCondition", .fields = fields_core_v1_ReplicationControllerCondition, .nfields = 5};
 const struct type type_core_v1_ReplicationController = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicationController", .openapi = "io.k8s.api.core.v1.ReplicationController", .fields = fields_core_v1_ReplicationController, .nfields = 5};
-const struct type type_core_v1_ReplicationControllerList = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicationControllerList", .openapi = "io.k8s.api.core.v1.ReplicationControllerList", .fields = fields_core_v1_ReplicationControllerList, .nfields = 4};
-const struct type type_core_v1_SessionAffinityConfig = {.kind = TYPE_STRUCT, .go = 1, .name = "SessionAffinityConfig", .openapi = "io.k8s.api.core.v1.SessionAffinityConfig", .fields = fields_core_v1_SessionAffinityConfig, .nfields = 1};
-const struct type type_core_v1_ClientIPConfig = {.kind = TYPE_STRUCT, .go = 1, .name = "ClientIPConfig", .openapi = "io.k8s.api.core.v1.ClientIPConfig", .fields = fields_core_v1_ClientIPConfig, .nfields = 1};
-const struct type type_core_v1_ServiceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceStatus", .openapi = "io.k8s.api.core.v1.ServiceStatus", .fields = fields_core_v1_ServiceStatus, .nfields = 2};
-const struct type type_core_v1_LoadBalancerStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "LoadBalancerStatus", .openapi = "io.k8s.api.core.v1.LoadBalancerStatus", .fields = fields_core_v1_LoadBalancerStatus, .nfields = 1};
-const struct type type_core_v1_LoadBalancerIngress = {.kind = TYPE_STRUCT, .go = 1, .name = "LoadBalancerIngress", .openapi = "io.k8s.api.core.v1.LoadBalancerIngress", .fields = fields_core_v1_LoadBalancerIngress, .nfields = 4};
-const struct type type_core_v1_ServiceSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceSpec", .openapi = "io.k8s.api.core.v1.ServiceSpec", .fields = fields_core_v1_ServiceSpec, .nfields = 20, .by_number = order_12};
-const struct type type_core_v1_ServicePort = {.kind = TYPE_STRUCT, .go = 1, .name = "ServicePort", .openapi = "io.k8s.api.core.v1.ServicePort", .fields = fields_core_v1_ServicePort, .nfields = 6, .by_number = order_13};
-const struct type type_core_v1_Service = {.kind = TYPE_STRUCT, .go = 1, .name = "Service", .openapi = "io.k8s.api.core.v1.Service", .fields = fields_core_v1_Service, .nfields = 5};
-const struct type type_core_v1_ServiceList = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceList", .openapi = "io.k8s.api.core.v1.ServiceList", .fields = fields_core_v1_ServiceList, .nfields = 4};
-const struct type type_core_v1_ServiceAccount = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceAccount", .openapi = "io.k8s.api.core.v1.ServiceAccount", .fields = fields_core_v1_ServiceAccount, .nfields = 6};
-const struct type type_core_v1_ServiceAccountList = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceAccountList", .openapi = "io.k8s.api.core.v1.ServiceAccountList", .fields = fields_core_v1_ServiceAccountList, .nfields = 4};
-const struct type type_core_v1_Endpoints = {.kind = TYPE_STRUCT, .go = 1, .name = "Endpoints", .openapi = "io.k8s.api.core.v1.Endpoints", .fields = fields_core_v1_Endpoints, .nfields = 4};
-const struct type type_core_v1_EndpointSubset = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointSubset", .openapi = "io.k8s.api.core.v1.EndpointSubset", .fields = fields_core_v1_EndpointSubset, .nfields = 3};
-const struct type type_core_v1_EndpointAddress = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointAddress", .openapi = "io.k8s.api.core.v1.EndpointAddress", .fields = fields_core_v1_EndpointAddress, .nfields = 4, .atomic = true, .by_number = order_14};
-const struct type type_core_v1_EndpointPort = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointPort", .openapi = "io.k8s.api.core.v1.EndpointPort", .fields = fields_core_v1_EndpointPort, .nfields = 4, .atomic = true};
-const struct type type_core_v1_EndpointsList = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointsList", .openapi = "io.k8s.api.core.v1.EndpointsList", .fields = fields_core_v1_EndpointsList, .nfields = 4};
-const struct type type_core_v1_NodeSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSpec", .openapi = "io.k8s.api.core.v1.NodeSpec", .fields = fields_core_v1_NodeSpec, .nfields = 7, .by_number = order_15};
-const struct type type_core_v1_NodeConfigSource = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeConfigSource", .openapi = "io.k8s.api.core.v1.NodeConfigSource", .fields = fields_core_v1_NodeConfigSource, .nfields = 1};
-const struct type type_core_v1_ConfigMapNodeConfigSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapNodeConfigSource", .openapi = "io.k8s.api.core.v1.ConfigMapNodeConfigSource", .fields = fields_core_v1_ConfigMapNodeConfigSource, .nfields = 5};
-const struct type type_core_v1_DaemonEndpoint = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonEndpoint", .openapi = "io.k8s.api.core.v1.DaemonEndpoint", .fields = fields_core_v1_DaemonEndpoint, .nfields = 1};
-const struct type type_core_v1_NodeDaemonEndpoints = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeDaemonEndpoints", .openapi = "io.k8s.api.core.v1.NodeDaemonEndpoints", .fields = fields_core_v1_NodeDaemonEndpoints, .nfields = 1};
-const struct type type_core_v1_NodeRuntimeHandlerFeatures = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeRuntimeHandlerFeatures", .openapi = "io.k8s.api.core.v1.NodeRuntimeHandlerFeatures", .fields = fields_core_v1_NodeRuntimeHandlerFeatures, .nfields = 2};
-const struct type type_core_v1_NodeRuntimeHandler = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeRuntimeHandler", .openapi = "io.k8s.api.core.v1.NodeRuntimeHandler", .fields = fields_core_v1_NodeRuntimeHandler, .nfields = 2};
-const struct type type_core_v1_NodeFeatures = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeFeatures", .openapi = "io.k8s.api.core.v1.NodeFeatures", .fields = fields_core_v1_NodeFeatures, .nfields = 1};
-const struct type type_core_v1_NodeSystemInfo = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSystemInfo", .openapi = "io.k8s.api.core.v1.NodeSystemInfo", .fields = fields_core_v1_NodeSystemInfo, .nfields = 11};
-const struct type type_core_v1_NodeSwapStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSwapStatus", .openapi = "io.k8s.api.core.v1.NodeSwapStatus", .fields = fields_core_v1_NodeSwapStatus, .nfields = 1};
-const struct type type_core_v1_NodeConfigStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeConfigStatus", .openapi = "io.k8s.api.core.v1.NodeConfigStatus", .fields = fields_core_v1_NodeConfigStatus, .nfields = 4};
-const struct type type_core_v1_NodeStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeStatus", .openapi = "io.k8s.api.core.v1.NodeStatus", .fields = fields_core_v1_NodeStatus, .nfields = 14};
-const struct type type_core_v1_AttachedVolume = {.kind = TYPE_STRUCT, .go = 1, .name = "AttachedVolume", .openapi = "io.k8s.api.core.v1.AttachedVolume", .fields = fields_core_v1_AttachedVolume, .nfields = 2};
+const struct type type_core_v1_ReplicationControllerList = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicationControllerList", .openapi = "io.k8s.api.core.v1.ReplicationControllerList", .fields = fields_core_v1_ReplicationControllerList, .nfields = 4, .doc = 15784};
+const struct type type_core_v1_SessionAffinityConfig = {.kind = TYPE_STRUCT, .go = 1, .name = "SessionAffinityConfig", .openapi = "io.k8s.api.core.v1.SessionAffinityConfig", .fields = fields_core_v1_SessionAffinityConfig, .nfields = 1, .doc = 15845};
+const struct type type_core_v1_ClientIPConfig = {.kind = TYPE_STRUCT, .go = 1, .name = "ClientIPConfig", .openapi = "io.k8s.api.core.v1.ClientIPConfig", .fields = fields_core_v1_ClientIPConfig, .nfields = 1, .doc = 15845};
+const struct type type_core_v1_ServiceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceStatus", .openapi = "io.k8s.api.core.v1.ServiceStatus", .fields = fields_core_v1_ServiceStatus, .nfields = 2, .doc = 15982};
+const struct type type_core_v1_LoadBalancerStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "LoadBalancerStatus", .openapi = "io.k8s.api.core.v1.LoadBalancerStatus", .fields = fields_core_v1_LoadBalancerStatus, .nfields = 1, .doc = 16038};
+const struct type type_core_v1_LoadBalancerIngress = {.kind = TYPE_STRUCT, .go = 1, .name = "LoadBalancerIngress", .openapi = "io.k8s.api.core.v1.LoadBalancerIngress", .fields = fields_core_v1_LoadBalancerIngress, .nfields = 4, .doc = 16137};
+const struct type type_core_v1_ServiceSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceSpec", .openapi = "io.k8s.api.core.v1.ServiceSpec", .fields = fields_core_v1_ServiceSpec, .nfields = 20, .by_number = order_12, .doc = 17165};
+const struct type type_core_v1_ServicePort = {.kind = TYPE_STRUCT, .go = 1, .name = "ServicePort", .openapi = "io.k8s.api.core.v1.ServicePort", .fields = fields_core_v1_ServicePort, .nfields = 6, .by_number = order_13, .doc = 17400};
+const struct type type_core_v1_Service = {.kind = TYPE_STRUCT, .go = 1, .name = "Service", .openapi = "io.k8s.api.core.v1.Service", .fields = fields_core_v1_Service, .nfields = 5, .doc = 17420};
+const struct type type_core_v1_ServiceList = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceList", .openapi = "io.k8s.api.core.v1.ServiceList", .fields = fields_core_v1_ServiceList, .nfields = 4, .doc = 17459};
+const struct type type_core_v1_ServiceAccount = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceAccount", .openapi = "io.k8s.api.core.v1.ServiceAccount", .fields = fields_core_v1_ServiceAccount, .nfields = 6, .doc = 17603};
+const struct type type_core_v1_ServiceAccountList = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceAccountList", .openapi = "io.k8s.api.core.v1.ServiceAccountList", .fields = fields_core_v1_ServiceAccountList, .nfields = 4, .doc = 17632};
+const struct type type_core_v1_Endpoints = {.kind = TYPE_STRUCT, .go = 1, .name = "Endpoints", .openapi = "io.k8s.api.core.v1.Endpoints", .fields = fields_core_v1_Endpoints, .nfields = 4, .doc = 17708};
+const struct type type_core_v1_EndpointSubset = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointSubset", .openapi = "io.k8s.api.core.v1.EndpointSubset", .fields = fields_core_v1_EndpointSubset, .nfields = 3, .doc = 17814};
+const struct type type_core_v1_EndpointAddress = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointAddress", .openapi = "io.k8s.api.core.v1.EndpointAddress", .fields = fields_core_v1_EndpointAddress, .nfields = 4, .atomic = true, .by_number = order_14, .doc = 17903};
+const struct type type_core_v1_EndpointPort = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointPort", .openapi = "io.k8s.api.core.v1.EndpointPort", .fields = fields_core_v1_EndpointPort, .nfields = 4, .atomic = true, .doc = 17969};
+const struct type type_core_v1_EndpointsList = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointsList", .openapi = "io.k8s.api.core.v1.EndpointsList", .fields = fields_core_v1_EndpointsList, .nfields = 4, .doc = 17993};
+const struct type type_core_v1_NodeSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSpec", .openapi = "io.k8s.api.core.v1.NodeSpec", .fields = fields_core_v1_NodeSpec, .nfields = 7, .by_number = order_15, .doc = 18235};
+const struct type type_core_v1_NodeConfigSource = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeConfigSource", .openapi = "io.k8s.api.core.v1.NodeConfigSource", .fields = fields_core_v1_NodeConfigSource, .nfields = 1, .doc = 18218};
+const struct type type_core_v1_ConfigMapNodeConfigSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapNodeConfigSource", .openapi = "io.k8s.api.core.v1.ConfigMapNodeConfigSource", .fields = fields_core_v1_ConfigMapNodeConfigSource, .nfields = 5, .doc = 18218};
+const struct type type_core_v1_DaemonEndpoint = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonEndpoint", .openapi = "io.k8s.api.core.v1.DaemonEndpoint", .fields = fields_core_v1_DaemonEndpoint, .nfields = 1, .doc = 18260};
+const struct type type_core_v1_NodeDaemonEndpoints = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeDaemonEndpoints", .openapi = "io.k8s.api.core.v1.NodeDaemonEndpoints", .fields = fields_core_v1_NodeDaemonEndpoints, .nfields = 1, .doc = 18298};
+const struct type type_core_v1_NodeRuntimeHandlerFeatures = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeRuntimeHandlerFeatures", .openapi = "io.k8s.api.core.v1.NodeRuntimeHandlerFeatures", .fields = fields_core_v1_NodeRuntimeHandlerFeatures, .nfields = 2, .doc = 18396};
+const struct type type_core_v1_NodeRuntimeHandler = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeRuntimeHandler", .openapi = "io.k8s.api.core.v1.NodeRuntimeHandler", .fields = fields_core_v1_NodeRuntimeHandler, .nfields = 2, .doc = 18469};
+const struct type type_core_v1_NodeFeatures = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeFeatures", .openapi = "io.k8s.api.core.v1.NodeFeatures", .fields = fields_core_v1_NodeFeatures, .nfields = 1, .doc = 18535};
+const struct type type_core_v1_NodeSystemInfo = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSystemInfo", .openapi = "io.k8s.api.core.v1.NodeSystemInfo", .fields = fields_core_v1_NodeSystemInfo, .nfields = 11, .doc = 18746};
+const struct type type_core_v1_NodeSwapStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSwapStatus", .openapi = "io.k8s.api.core.v1.NodeSwapStatus", .fields = fields_core_v1_NodeSwapStatus, .nfields = 1, .doc = 18784};
+const struct type type_core_v1_NodeConfigStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeConfigStatus", .openapi = "io.k8s.api.core.v1.NodeConfigStatus", .fields = fields_core_v1_NodeConfigStatus, .nfields = 4, .doc = 18218};
+const struct type type_core_v1_NodeStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeStatus", .openapi = "io.k8s.api.core.v1.NodeStatus", .fields = fields_core_v1_NodeStatus, .nfields = 14, .doc = 19117};
+const struct type type_core_v1_AttachedVolume = {.kind = TYPE_STRUCT, .go = 1, .name = "AttachedVolume", .openapi = "io.k8s.api.core.v1.AttachedVolume", .fields = fields_core_v1_AttachedVolume, .nfields = 2, .doc = 19152};
 const struct type type_core_v1_AvoidPods = {.kind = TYPE_STRUCT, .go = 1, .name = "AvoidPods", .openapi = "io.k8s.api.core.v1.AvoidPods", .fields = fields_core_v1_AvoidPods, .nfields = 1};
 const struct type type_core_v1_PreferAvoidPodsEntry = {.kind = TYPE_STRUCT, .go = 1, .name = "PreferAvoidPodsEntry", .openapi = "io.k8s.api.core.v1.PreferAvoidPodsEntry", .fields = fields_core_v1_PreferAvoidPodsEntry, .nfields = 4};
 const struct type type_core_v1_PodSignature = {.kind = TYPE_STRUCT, .go = 1, .name = "PodSignature", .openapi = "io.k8s.api.core.v1.PodSignature", .fields = fields_core_v1_PodSignature, .nfields = 1};
-const struct type type_core_v1_ContainerImage = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerImage", .openapi = "io.k8s.api.core.v1.ContainerImage", .fields = fields_core_v1_ContainerImage, .nfields = 2};
-const struct type type_core_v1_NodeCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeCondition", .openapi = "io.k8s.api.core.v1.NodeCondition", .fields = fields_core_v1_NodeCondition, .nfields = 6};
-const struct type type_core_v1_NodeAddress = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeAddress", .openapi = "io.k8s.api.core.v1.NodeAddress", .fields = fields_core_v1_NodeAddress, .nfields = 2};
-const struct type type_core_v1_Node = {.kind = TYPE_STRUCT, .go = 1, .name = "Node", .openapi = "io.k8s.api.core.v1.Node", .fields = fields_core_v1_Node, .nfields = 5};
-const struct type type_core_v1_NodeList = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeList", .openapi = "io.k8s.api.core.v1.NodeList", .fields = fields_core_v1_NodeList, .nfields = 4};
-const struct type type_core_v1_NamespaceSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "NamespaceSpec", .openapi = "io.k8s.api.core.v1.NamespaceSpec", .fields = fields_core_v1_NamespaceSpec, .nfields = 1};
-const struct type type_core_v1_NamespaceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "NamespaceStatus", .openapi = "io.k8s.api.core.v1.NamespaceStatus", .fields = fields_core_v1_NamespaceStatus, .nfields = 2};
-const struct type type_core_v1_NamespaceCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "NamespaceCondition", .openapi = "io.k8s.api.core.v1.NamespaceCondition", .fields = fields_core_v1_NamespaceCondition, .nfields = 5};
-const struct type type_core_v1_Namespace = {.kind = TYPE_STRUCT, .go = 1, .name = "Namespace", .openapi = "io.k8s.api.core.v1.Namespace", .fields = fields_core_v1_Namespace, .nfields = 5};
-const struct type type_core_v1_NamespaceList = {.kind = TYPE_STRUCT, .go = 1, .name = "NamespaceList", .openapi = "io.k8s.api.core.v1.NamespaceList", .fields = fields_core_v1_NamespaceList, .nfields = 4};
-const struct type type_core_v1_Binding = {.kind = TYPE_STRUCT, .go = 1, .name = "Binding", .openapi = "io.k8s.api.core.v1.Binding", .fields = fields_core_v1_Binding, .nfields = 4};
+const struct type type_core_v1_ContainerImage = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerImage", .openapi = "io.k8s.api.core.v1.ContainerImage", .fields = fields_core_v1_ContainerImage, .nfields = 2, .doc = 19189};
+const struct type type_core_v1_NodeCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeCondition", .openapi = "io.k8s.api.core.v1.NodeCondition", .fields = fields_core_v1_NodeCondition, .nfields = 6, .doc = 19242};
+const struct type type_core_v1_NodeAddress = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeAddress", .openapi = "io.k8s.api.core.v1.NodeAddress", .fields = fields_core_v1_NodeAddress, .nfields = 2, .doc = 19352};
+const struct type type_core_v1_Node = {.kind = TYPE_STRUCT, .go = 1, .name = "Node", .openapi = "io.k8s.api.core.v1.Node", .fields = fields_core_v1_Node, .nfields = 5, .doc = 19376};
+const struct type type_core_v1_NodeList = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeList", .openapi = "io.k8s.api.core.v1.NodeList", .fields = fields_core_v1_NodeList, .nfields = 4, .doc = 19401};
+const struct type type_core_v1_NamespaceSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "NamespaceSpec", .openapi = "io.k8s.api.core.v1.NamespaceSpec", .fields = fields_core_v1_NamespaceSpec, .nfields = 1, .doc = 19467};
+const struct type type_core_v1_NamespaceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "NamespaceStatus", .openapi = "io.k8s.api.core.v1.NamespaceStatus", .fields = fields_core_v1_NamespaceStatus, .nfields = 2, .doc = 19558};
+const struct type type_core_v1_NamespaceCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "NamespaceCondition", .openapi = "io.k8s.api.core.v1.NamespaceCondition", .fields = fields_core_v1_NamespaceCondition, .nfields = 5, .doc = 19592};
+const struct type type_core_v1_Namespace = {.kind = TYPE_STRUCT, .go = 1, .name = "Namespace", .openapi = "io.k8s.api.core.v1.Namespace", .fields = fields_core_v1_Namespace, .nfields = 5, .doc = 19626};
+const struct type type_core_v1_NamespaceList = {.kind = TYPE_STRUCT, .go = 1, .name = "NamespaceList", .openapi = "io.k8s.api.core.v1.NamespaceList", .fields = fields_core_v1_NamespaceList, .nfields = 4, .doc = 19679};
+const struct type type_core_v1_Binding = {.kind = TYPE_STRUCT, .go = 1, .name = "Binding", .openapi = "io.k8s.api.core.v1.Binding", .fields = fields_core_v1_Binding, .nfields = 4, .doc = 19740};
 const struct type type_core_v1_Preconditions = {.kind = TYPE_STRUCT, .go = 1, .name = "Preconditions", .openapi = "io.k8s.api.core.v1.Preconditions", .fields = fields_core_v1_Preconditions, .nfields = 1};
 const struct type type_core_v1_PodLogOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "PodLogOptions", .openapi = "io.k8s.api.core.v1.PodLogOptions", .fields = fields_core_v1_PodLogOptions, .nfields = 12};
 const struct type type_core_v1_PodAttachOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "PodAttachOptions", .openapi = "io.k8s.api.core.v1.PodAttachOptions", .fields = fields_core_v1_PodAttachOptions, .nfields = 7};
@@ -4535,49 +4535,49 @@ const struct type type_core_v1_PodPortForwardOptions = {.kind = TYPE_STRUCT, .go
 const struct type type_core_v1_PodProxyOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "PodProxyOptions", .openapi = "io.k8s.api.core.v1.PodProxyOptions", .fields = fields_core_v1_PodProxyOptions, .nfields = 3};
 const struct type type_core_v1_NodeProxyOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeProxyOptions", .openapi = "io.k8s.api.core.v1.NodeProxyOptions", .fields = fields_core_v1_NodeProxyOptions, .nfields = 3};
 const struct type type_core_v1_ServiceProxyOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceProxyOptions", .openapi = "io.k8s.api.core.v1.ServiceProxyOptions", .fields = fields_core_v1_ServiceProxyOptions, .nfields = 3};
-const struct type type_core_v1_ObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectReference", .openapi = "io.k8s.api.core.v1.ObjectReference", .fields = fields_core_v1_ObjectReference, .nfields = 7, .atomic = true};
-const struct type type_core_v1_LocalObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "LocalObjectReference", .openapi = "io.k8s.api.core.v1.LocalObjectReference", .fields = fields_core_v1_LocalObjectReference, .nfields = 1, .atomic = true};
-const struct type type_core_v1_TypedLocalObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "TypedLocalObjectReference", .openapi = "io.k8s.api.core.v1.TypedLocalObjectReference", .fields = fields_core_v1_TypedLocalObjectReference, .nfields = 3, .atomic = true};
+const struct type type_core_v1_ObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectReference", .openapi = "io.k8s.api.core.v1.ObjectReference", .fields = fields_core_v1_ObjectReference, .nfields = 7, .atomic = true, .doc = 19866};
+const struct type type_core_v1_LocalObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "LocalObjectReference", .openapi = "io.k8s.api.core.v1.LocalObjectReference", .fields = fields_core_v1_LocalObjectReference, .nfields = 1, .atomic = true, .doc = 19876};
+const struct type type_core_v1_TypedLocalObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "TypedLocalObjectReference", .openapi = "io.k8s.api.core.v1.TypedLocalObjectReference", .fields = fields_core_v1_TypedLocalObjectReference, .nfields = 3, .atomic = true, .doc = 19908};
 const struct type type_core_v1_SerializedReference = {.kind = TYPE_STRUCT, .go = 1, .name = "SerializedReference", .openapi = "io.k8s.api.core.v1.SerializedReference", .fields = fields_core_v1_SerializedReference, .nfields = 3};
-const struct type type_core_v1_EventSource = {.kind = TYPE_STRUCT, .go = 1, .name = "EventSource", .openapi = "io.k8s.api.core.v1.EventSource", .fields = fields_core_v1_EventSource, .nfields = 2};
-const struct type type_core_v1_Event = {.kind = TYPE_STRUCT, .go = 1, .name = "Event", .openapi = "io.k8s.api.core.v1.Event", .fields = fields_core_v1_Event, .nfields = 17};
-const struct type type_core_v1_EventSeries = {.kind = TYPE_STRUCT, .go = 1, .name = "EventSeries", .openapi = "io.k8s.api.core.v1.EventSeries", .fields = fields_core_v1_EventSeries, .nfields = 2};
-const struct type type_core_v1_EventList = {.kind = TYPE_STRUCT, .go = 1, .name = "EventList", .openapi = "io.k8s.api.core.v1.EventList", .fields = fields_core_v1_EventList, .nfields = 4};
+const struct type type_core_v1_EventSource = {.kind = TYPE_STRUCT, .go = 1, .name = "EventSource", .openapi = "io.k8s.api.core.v1.EventSource", .fields = fields_core_v1_EventSource, .nfields = 2, .doc = 19987};
+const struct type type_core_v1_Event = {.kind = TYPE_STRUCT, .go = 1, .name = "Event", .openapi = "io.k8s.api.core.v1.Event", .fields = fields_core_v1_Event, .nfields = 17, .doc = 20356};
+const struct type type_core_v1_EventSeries = {.kind = TYPE_STRUCT, .go = 1, .name = "EventSeries", .openapi = "io.k8s.api.core.v1.EventSeries", .fields = fields_core_v1_EventSeries, .nfields = 2, .doc = 20420};
+const struct type type_core_v1_EventList = {.kind = TYPE_STRUCT, .go = 1, .name = "EventList", .openapi = "io.k8s.api.core.v1.EventList", .fields = fields_core_v1_EventList, .nfields = 4, .doc = 20442};
 const struct type type_core_v1_LimitRangeItem = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitRangeItem", .openapi = "io.k8s.api.core.v1.LimitRangeItem", .fields = fields_core_v1_LimitRangeItem, .nfields = 6};
 const struct type type_core_v1_LimitRangeSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitRangeSpec", .openapi = "io.k8s.api.core.v1.LimitRangeSpec", .fields = fields_core_v1_LimitRangeSpec, .nfields = 1};
 const struct type type_core_v1_LimitRange = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitRange", .openapi = "io.k8s.api.core.v1.LimitRange", .fields = fields_core_v1_LimitRange, .nfields = 4};
-const struct type type_core_v1_LimitRangeList = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitRangeList", .openapi = "io.k8s.api.core.v1.LimitRangeList", .fields = fields_core_v1_LimitRangeList, .nfields = 4};
+const struct type type_core_v1_LimitRangeList = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitRangeList", .openapi = "io.k8s.api.core.v1.LimitRangeList", .fields = fields_core_v1_LimitRangeList, .nfields = 4, .doc = 20474};
 const struct type type_core_v1_ResourceQuotaSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceQuotaSpec", .openapi = "io.k8s.api.core.v1.ResourceQuotaSpec", .fields = fields_core_v1_ResourceQuotaSpec, .nfields = 3};
 const struct type type_core_v1_ScopeSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "ScopeSelector", .openapi = "io.k8s.api.core.v1.ScopeSelector", .fields = fields_core_v1_ScopeSelector, .nfields = 1, .atomic = true};
 const struct type type_core_v1_ScopedResourceSelectorRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "ScopedResourceSelectorRequirement", .openapi = "io.k8s.api.core.v1.ScopedResourceSelectorRequirement", .fields = fields_core_v1_ScopedResourceSelectorRequirement, .nfields = 3};
 const struct type type_core_v1_ResourceQuotaStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceQuotaStatus", .openapi = "io.k8s.api.core.v1.ResourceQuotaStatus", .fields = fields_core_v1_ResourceQuotaStatus, .nfields = 2};
 const struct type type_core_v1_ResourceQuota = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceQuota", .openapi = "io.k8s.api.core.v1.ResourceQuota", .fields = fields_core_v1_ResourceQuota, .nfields = 5};
-const struct type type_core_v1_ResourceQuotaList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceQuotaList", .openapi = "io.k8s.api.core.v1.ResourceQuotaList", .fields = fields_core_v1_ResourceQuotaList, .nfields = 4};
-const struct type type_core_v1_Secret = {.kind = TYPE_STRUCT, .go = 1, .name = "Secret", .openapi = "io.k8s.api.core.v1.Secret", .fields = fields_core_v1_Secret, .nfields = 7, .by_number = order_16};
-const struct type type_core_v1_SecretList = {.kind = TYPE_STRUCT, .go = 1, .name = "SecretList", .openapi = "io.k8s.api.core.v1.SecretList", .fields = fields_core_v1_SecretList, .nfields = 4};
-const struct type type_core_v1_ConfigMap = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMap", .openapi = "io.k8s.api.core.v1.ConfigMap", .fields = fields_core_v1_ConfigMap, .nfields = 6, .by_number = order_17};
-const struct type type_core_v1_ConfigMapList = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapList", .openapi = "io.k8s.api.core.v1.ConfigMapList", .fields = fields_core_v1_ConfigMapList, .nfields = 4};
+const struct type type_core_v1_ResourceQuotaList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceQuotaList", .openapi = "io.k8s.api.core.v1.ResourceQuotaList", .fields = fields_core_v1_ResourceQuotaList, .nfields = 4, .doc = 20511};
+const struct type type_core_v1_Secret = {.kind = TYPE_STRUCT, .go = 1, .name = "Secret", .openapi = "io.k8s.api.core.v1.Secret", .fields = fields_core_v1_Secret, .nfields = 7, .by_number = order_16, .doc = 20748};
+const struct type type_core_v1_SecretList = {.kind = TYPE_STRUCT, .go = 1, .name = "SecretList", .openapi = "io.k8s.api.core.v1.SecretList", .fields = fields_core_v1_SecretList, .nfields = 4, .doc = 20812};
+const struct type type_core_v1_ConfigMap = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMap", .openapi = "io.k8s.api.core.v1.ConfigMap", .fields = fields_core_v1_ConfigMap, .nfields = 6, .by_number = order_17, .doc = 20873};
+const struct type type_core_v1_ConfigMapList = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapList", .openapi = "io.k8s.api.core.v1.ConfigMapList", .fields = fields_core_v1_ConfigMapList, .nfields = 4, .doc = 20895};
 const struct type type_core_v1_ComponentCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "ComponentCondition", .openapi = "io.k8s.api.core.v1.ComponentCondition", .fields = fields_core_v1_ComponentCondition, .nfields = 4};
 const struct type type_core_v1_ComponentStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ComponentStatus", .openapi = "io.k8s.api.core.v1.ComponentStatus", .fields = fields_core_v1_ComponentStatus, .nfields = 4};
-const struct type type_core_v1_ComponentStatusList = {.kind = TYPE_STRUCT, .go = 1, .name = "ComponentStatusList", .openapi = "io.k8s.api.core.v1.ComponentStatusList", .fields = fields_core_v1_ComponentStatusList, .nfields = 4};
-const struct type type_core_v1_DownwardAPIVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "DownwardAPIVolumeSource", .openapi = "io.k8s.api.core.v1.DownwardAPIVolumeSource", .fields = fields_core_v1_DownwardAPIVolumeSource, .nfields = 2};
-const struct type type_core_v1_DownwardAPIVolumeFile = {.kind = TYPE_STRUCT, .go = 1, .name = "DownwardAPIVolumeFile", .openapi = "io.k8s.api.core.v1.DownwardAPIVolumeFile", .fields = fields_core_v1_DownwardAPIVolumeFile, .nfields = 4};
-const struct type type_core_v1_DownwardAPIProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "DownwardAPIProjection", .openapi = "io.k8s.api.core.v1.DownwardAPIProjection", .fields = fields_core_v1_DownwardAPIProjection, .nfields = 1};
-const struct type type_core_v1_SecurityContext = {.kind = TYPE_STRUCT, .go = 1, .name = "SecurityContext", .openapi = "io.k8s.api.core.v1.SecurityContext", .fields = fields_core_v1_SecurityContext, .nfields = 12, .by_number = order_18};
-const struct type type_core_v1_SELinuxOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "SELinuxOptions", .openapi = "io.k8s.api.core.v1.SELinuxOptions", .fields = fields_core_v1_SELinuxOptions, .nfields = 4};
-const struct type type_core_v1_WindowsSecurityContextOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "WindowsSecurityContextOptions", .openapi = "io.k8s.api.core.v1.WindowsSecurityContextOptions", .fields = fields_core_v1_WindowsSecurityContextOptions, .nfields = 4};
+const struct type type_core_v1_ComponentStatusList = {.kind = TYPE_STRUCT, .go = 1, .name = "ComponentStatusList", .openapi = "io.k8s.api.core.v1.ComponentStatusList", .fields = fields_core_v1_ComponentStatusList, .nfields = 4, .doc = 20931};
+const struct type type_core_v1_DownwardAPIVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "DownwardAPIVolumeSource", .openapi = "io.k8s.api.core.v1.DownwardAPIVolumeSource", .fields = fields_core_v1_DownwardAPIVolumeSource, .nfields = 2, .doc = 20983};
+const struct type type_core_v1_DownwardAPIVolumeFile = {.kind = TYPE_STRUCT, .go = 1, .name = "DownwardAPIVolumeFile", .openapi = "io.k8s.api.core.v1.DownwardAPIVolumeFile", .fields = fields_core_v1_DownwardAPIVolumeFile, .nfields = 4, .doc = 21074};
+const struct type type_core_v1_DownwardAPIProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "DownwardAPIProjection", .openapi = "io.k8s.api.core.v1.DownwardAPIProjection", .fields = fields_core_v1_DownwardAPIProjection, .nfields = 1, .doc = 21105};
+const struct type type_core_v1_SecurityContext = {.kind = TYPE_STRUCT, .go = 1, .name = "SecurityContext", .openapi = "io.k8s.api.core.v1.SecurityContext", .fields = fields_core_v1_SecurityContext, .nfields = 12, .by_number = order_18, .doc = 21416};
+const struct type type_core_v1_SELinuxOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "SELinuxOptions", .openapi = "io.k8s.api.core.v1.SELinuxOptions", .fields = fields_core_v1_SELinuxOptions, .nfields = 4, .doc = 13812};
+const struct type type_core_v1_WindowsSecurityContextOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "WindowsSecurityContextOptions", .openapi = "io.k8s.api.core.v1.WindowsSecurityContextOptions", .fields = fields_core_v1_WindowsSecurityContextOptions, .nfields = 4, .doc = 13826};
 const struct type type_core_v1_RangeAllocation = {.kind = TYPE_STRUCT, .go = 1, .name = "RangeAllocation", .openapi = "io.k8s.api.core.v1.RangeAllocation", .fields = fields_core_v1_RangeAllocation, .nfields = 5};
-const struct type type_core_v1_Sysctl = {.kind = TYPE_STRUCT, .go = 1, .name = "Sysctl", .openapi = "io.k8s.api.core.v1.Sysctl", .fields = fields_core_v1_Sysctl, .nfields = 2};
-const struct type type_core_v1_PortStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PortStatus", .openapi = "io.k8s.api.core.v1.PortStatus", .fields = fields_core_v1_PortStatus, .nfields = 3};
-const struct type type_core_v1_ImageVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ImageVolumeSource", .openapi = "io.k8s.api.core.v1.ImageVolumeSource", .fields = fields_core_v1_ImageVolumeSource, .nfields = 2};
-const struct type type_core_v1_NodeAllocatableResourceClaimStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeAllocatableResourceClaimStatus", .openapi = "io.k8s.api.core.v1.NodeAllocatableResourceClaimStatus", .fields = fields_core_v1_NodeAllocatableResourceClaimStatus, .nfields = 3};
-const struct type type_apiregistration_v1_APIServiceList = {.kind = TYPE_STRUCT, .go = 1, .name = "APIServiceList", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceList", .fields = fields_apiregistration_v1_APIServiceList, .nfields = 4};
+const struct type type_core_v1_Sysctl = {.kind = TYPE_STRUCT, .go = 1, .name = "Sysctl", .openapi = "io.k8s.api.core.v1.Sysctl", .fields = fields_core_v1_Sysctl, .nfields = 2, .doc = 21590};
+const struct type type_core_v1_PortStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PortStatus", .openapi = "io.k8s.api.core.v1.PortStatus", .fields = fields_core_v1_PortStatus, .nfields = 3, .doc = 21629};
+const struct type type_core_v1_ImageVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ImageVolumeSource", .openapi = "io.k8s.api.core.v1.ImageVolumeSource", .fields = fields_core_v1_ImageVolumeSource, .nfields = 2, .doc = 21695};
+const struct type type_core_v1_NodeAllocatableResourceClaimStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeAllocatableResourceClaimStatus", .openapi = "io.k8s.api.core.v1.NodeAllocatableResourceClaimStatus", .fields = fields_core_v1_NodeAllocatableResourceClaimStatus, .nfields = 3, .doc = 21762};
+const struct type type_apiregistration_v1_APIServiceList = {.kind = TYPE_STRUCT, .go = 1, .name = "APIServiceList", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceList", .fields = fields_apiregistration_v1_APIServiceList, .nfields = 4, .doc = 21811};
 const struct type type_apiregistration_v1_ServiceReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceReference", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.ServiceReference", .fields = fields_apiregistration_v1_ServiceReference, .nfields = 3};
 const struct type type_apiregistration_v1_APIServiceSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "APIServiceSpec", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceSpec", .fields = fields_apiregistration_v1_APIServiceSpec, .nfields = 7};
 const struct type type_apiregistration_v1_APIServiceCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "APIServiceCondition", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceCondition", .fields = fields_apiregistration_v1_APIServiceCondition, .nfields = 5};
 const struct type type_apiregistration_v1_APIServiceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "APIServiceStatus", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceStatus", .fields = fields_apiregistration_v1_APIServiceStatus, .nfields = 1};
 const struct type type_apiregistration_v1_APIService = {.kind = TYPE_STRUCT, .go = 1, .name = "APIService", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService", .fields = fields_apiregistration_v1_APIService, .nfields = 5};
-const struct type type_apps_v1_StatefulSet = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSet", .openapi = "io.k8s.api.apps.v1.StatefulSet", .fields = fields_apps_v1_StatefulSet, .nfields = 5};
+const struct type type_apps_v1_StatefulSet = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSet", .openapi = "io.k8s.api.apps.v1.StatefulSet", .fields = fields_apps_v1_StatefulSet, .nfields = 5, .doc = 21848};
 const struct type type_apps_v1_StatefulSetUpdateStrategy = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetUpdateStrategy", .openapi = "io.k8s.api.apps.v1.StatefulSetUpdateStrategy", .fields = fields_apps_v1_StatefulSetUpdateStrategy, .nfields = 2};
 const struct type type_apps_v1_RollingUpdateStatefulSetStrategy = {.kind = TYPE_STRUCT, .go = 1, .name = "RollingUpdateStatefulSetStrategy", .openapi = "io.k8s.api.apps.v1.RollingUpdateStatefulSetStrategy", .fields = fields_apps_v1_RollingUpdateStatefulSetStrategy, .nfields = 2};
 const struct type type_apps_v1_StatefulSetPersistentVolumeClaimRetentionPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetPersistentVolumeClaimRetentionPolicy", .openapi = "io.k8s.api.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicy", .fields = fields_apps_v1_StatefulSetPersistentVolumeClaimRetentionPolicy, .nfields = 2};
@@ -4585,40 +4585,40 @@ const struct type type_apps_v1_StatefulSetOrdinals = {.kind = TYPE_STRUCT, .go =
 const struct type type_apps_v1_StatefulSetSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetSpec", .openapi = "io.k8s.api.apps.v1.StatefulSetSpec", .fields = fields_apps_v1_StatefulSetSpec, .nfields = 11};
 const struct type type_apps_v1_StatefulSetStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetStatus", .openapi = "io.k8s.api.apps.v1.StatefulSetStatus", .fields = fields_apps_v1_StatefulSetStatus, .nfields = 10};
 const struct type type_apps_v1_StatefulSetCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetCondition", .openapi = "io.k8s.api.apps.v1.StatefulSetCondition", .fields = fields_apps_v1_StatefulSetCondition, .nfields = 5};
-const struct type type_apps_v1_StatefulSetList = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetList", .openapi = "io.k8s.api.apps.v1.StatefulSetList", .fields = fields_apps_v1_StatefulSetList, .nfields = 4};
-const struct type type_apps_v1_Deployment = {.kind = TYPE_STRUCT, .go = 1, .name = "Deployment", .openapi = "io.k8s.api.apps.v1.Deployment", .fields = fields_apps_v1_Deployment, .nfields = 5};
-const struct type type_apps_v1_DeploymentSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentSpec", .openapi = "io.k8s.api.apps.v1.DeploymentSpec", .fields = fields_apps_v1_DeploymentSpec, .nfields = 8};
-const struct type type_apps_v1_DeploymentStrategy = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentStrategy", .openapi = "io.k8s.api.apps.v1.DeploymentStrategy", .fields = fields_apps_v1_DeploymentStrategy, .nfields = 2};
-const struct type type_apps_v1_RollingUpdateDeployment = {.kind = TYPE_STRUCT, .go = 1, .name = "RollingUpdateDeployment", .openapi = "io.k8s.api.apps.v1.RollingUpdateDeployment", .fields = fields_apps_v1_RollingUpdateDeployment, .nfields = 2};
-const struct type type_apps_v1_DeploymentStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentStatus", .openapi = "io.k8s.api.apps.v1.DeploymentStatus", .fields = fields_apps_v1_DeploymentStatus, .nfields = 9, .by_number = order_19};
-const struct type type_apps_v1_DeploymentCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentCondition", .openapi = "io.k8s.api.apps.v1.DeploymentCondition", .fields = fields_apps_v1_DeploymentCondition, .nfields = 6, .by_number = order_20};
-const struct type type_apps_v1_DeploymentList = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentList", .openapi = "io.k8s.api.apps.v1.DeploymentList", .fields = fields_apps_v1_DeploymentList, .nfields = 4};
+const struct type type_apps_v1_StatefulSetList = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetList", .openapi = "io.k8s.api.apps.v1.StatefulSetList", .fields = fields_apps_v1_StatefulSetList, .nfields = 4, .doc = 21908};
+const struct type type_apps_v1_Deployment = {.kind = TYPE_STRUCT, .go = 1, .name = "Deployment", .openapi = "io.k8s.api.apps.v1.Deployment", .fields = fields_apps_v1_Deployment, .nfields = 5, .doc = 21946};
+const struct type type_apps_v1_DeploymentSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentSpec", .openapi = "io.k8s.api.apps.v1.DeploymentSpec", .fields = fields_apps_v1_DeploymentSpec, .nfields = 8, .doc = 22517};
+const struct type type_apps_v1_DeploymentStrategy = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentStrategy", .openapi = "io.k8s.api.apps.v1.DeploymentStrategy", .fields = fields_apps_v1_DeploymentStrategy, .nfields = 2, .doc = 22640};
+const struct type type_apps_v1_RollingUpdateDeployment = {.kind = TYPE_STRUCT, .go = 1, .name = "RollingUpdateDeployment", .openapi = "io.k8s.api.apps.v1.RollingUpdateDeployment", .fields = fields_apps_v1_RollingUpdateDeployment, .nfields = 2, .doc = 22613};
+const struct type type_apps_v1_DeploymentStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentStatus", .openapi = "io.k8s.api.apps.v1.DeploymentStatus", .fields = fields_apps_v1_DeploymentStatus, .nfields = 9, .by_number = order_19, .doc = 23305};
+const struct type type_apps_v1_DeploymentCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentCondition", .openapi = "io.k8s.api.apps.v1.DeploymentCondition", .fields = fields_apps_v1_DeploymentCondition, .nfields = 6, .by_number = order_20, .doc = 23417};
+const struct type type_apps_v1_DeploymentList = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentList", .openapi = "io.k8s.api.apps.v1.DeploymentList", .fields = fields_apps_v1_DeploymentList, .nfields = 4, .doc = 23452};
 const struct type type_apps_v1_DaemonSetUpdateStrategy = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetUpdateStrategy", .openapi = "io.k8s.api.apps.v1.DaemonSetUpdateStrategy", .fields = fields_apps_v1_DaemonSetUpdateStrategy, .nfields = 2};
 const struct type type_apps_v1_RollingUpdateDaemonSet = {.kind = TYPE_STRUCT, .go = 1, .name = "RollingUpdateDaemonSet", .openapi = "io.k8s.api.apps.v1.RollingUpdateDaemonSet", .fields = fields_apps_v1_RollingUpdateDaemonSet, .nfields = 2};
 const struct type type_apps_v1_DaemonSetSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetSpec", .openapi = "io.k8s.api.apps.v1.DaemonSetSpec", .fields = fields_apps_v1_DaemonSetSpec, .nfields = 5};
 const struct type type_apps_v1_DaemonSetStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetStatus", .openapi = "io.k8s.api.apps.v1.DaemonSetStatus", .fields = fields_apps_v1_DaemonSetStatus, .nfields = 10};
 const struct type type_apps_v1_DaemonSetCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetCondition", .openapi = "io.k8s.api.apps.v1.DaemonSetCondition", .fields = fields_apps_v1_DaemonSetCondition, .nfields = 5};
-const struct type type_apps_v1_DaemonSet = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSet", .openapi = "io.k8s.api.apps.v1.DaemonSet", .fields = fields_apps_v1_DaemonSet, .nfields = 5};
-const struct type type_apps_v1_DaemonSetList = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetList", .openapi = "io.k8s.api.apps.v1.DaemonSetList", .fields = fields_apps_v1_DaemonSetList, .nfields = 4};
-const struct type type_apps_v1_ReplicaSet = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSet", .openapi = "io.k8s.api.apps.v1.ReplicaSet", .fields = fields_apps_v1_ReplicaSet, .nfields = 5};
-const struct type type_apps_v1_ReplicaSetList = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetList", .openapi = "io.k8s.api.apps.v1.ReplicaSetList", .fields = fields_apps_v1_ReplicaSetList, .nfields = 4};
-const struct type type_apps_v1_ReplicaSetSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetSpec", .openapi = "io.k8s.api.apps.v1.ReplicaSetSpec", .fields = fields_apps_v1_ReplicaSetSpec, .nfields = 4, .by_number = order_10};
-const struct type type_apps_v1_ReplicaSetStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetStatus", .openapi = "io.k8s.api.apps.v1.ReplicaSetStatus", .fields = fields_apps_v1_ReplicaSetStatus, .nfields = 7, .by_number = order_21};
-const struct type type_apps_v1_ReplicaSetCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetCondition", .openapi = "io.k8s.api.apps.v1.ReplicaSetCondition", .fields = fields_apps_v1_ReplicaSetCondition, .nfields = 5};
+const struct type type_apps_v1_DaemonSet = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSet", .openapi = "io.k8s.api.apps.v1.DaemonSet", .fields = fields_apps_v1_DaemonSet, .nfields = 5, .doc = 23489};
+const struct type type_apps_v1_DaemonSetList = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetList", .openapi = "io.k8s.api.apps.v1.DaemonSetList", .fields = fields_apps_v1_DaemonSetList, .nfields = 4, .doc = 23535};
+const struct type type_apps_v1_ReplicaSet = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSet", .openapi = "io.k8s.api.apps.v1.ReplicaSet", .fields = fields_apps_v1_ReplicaSet, .nfields = 5, .doc = 23571};
+const struct type type_apps_v1_ReplicaSetList = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetList", .openapi = "io.k8s.api.apps.v1.ReplicaSetList", .fields = fields_apps_v1_ReplicaSetList, .nfields = 4, .doc = 23637};
+const struct type type_apps_v1_ReplicaSetSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetSpec", .openapi = "io.k8s.api.apps.v1.ReplicaSetSpec", .fields = fields_apps_v1_ReplicaSetSpec, .nfields = 4, .by_number = order_10, .doc = 23757};
+const struct type type_apps_v1_ReplicaSetStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetStatus", .openapi = "io.k8s.api.apps.v1.ReplicaSetStatus", .fields = fields_apps_v1_ReplicaSetStatus, .nfields = 7, .by_number = order_21, .doc = 23893};
+const struct type type_apps_v1_ReplicaSetCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetCondition", .openapi = "io.k8s.api.apps.v1.ReplicaSetCondition", .fields = fields_apps_v1_ReplicaSetCondition, .nfields = 5, .doc = 23943};
 const struct type type_apps_v1_ControllerRevision = {.kind = TYPE_STRUCT, .go = 1, .name = "ControllerRevision", .openapi = "io.k8s.api.apps.v1.ControllerRevision", .fields = fields_apps_v1_ControllerRevision, .nfields = 5};
-const struct type type_apps_v1_ControllerRevisionList = {.kind = TYPE_STRUCT, .go = 1, .name = "ControllerRevisionList", .openapi = "io.k8s.api.apps.v1.ControllerRevisionList", .fields = fields_apps_v1_ControllerRevisionList, .nfields = 4};
-const struct type type_events_v1_Event = {.kind = TYPE_STRUCT, .go = 1, .name = "Event", .openapi = "io.k8s.api.events.v1.Event", .fields = fields_events_v1_Event, .nfields = 17};
-const struct type type_events_v1_EventSeries = {.kind = TYPE_STRUCT, .go = 1, .name = "EventSeries", .openapi = "io.k8s.api.events.v1.EventSeries", .fields = fields_events_v1_EventSeries, .nfields = 2};
-const struct type type_events_v1_EventList = {.kind = TYPE_STRUCT, .go = 1, .name = "EventList", .openapi = "io.k8s.api.events.v1.EventList", .fields = fields_events_v1_EventList, .nfields = 4};
+const struct type type_apps_v1_ControllerRevisionList = {.kind = TYPE_STRUCT, .go = 1, .name = "ControllerRevisionList", .openapi = "io.k8s.api.apps.v1.ControllerRevisionList", .fields = fields_apps_v1_ControllerRevisionList, .nfields = 4, .doc = 23978};
+const struct type type_events_v1_Event = {.kind = TYPE_STRUCT, .go = 1, .name = "Event", .openapi = "io.k8s.api.events.v1.Event", .fields = fields_events_v1_Event, .nfields = 17, .doc = 20356};
+const struct type type_events_v1_EventSeries = {.kind = TYPE_STRUCT, .go = 1, .name = "EventSeries", .openapi = "io.k8s.api.events.v1.EventSeries", .fields = fields_events_v1_EventSeries, .nfields = 2, .doc = 20420};
+const struct type type_events_v1_EventList = {.kind = TYPE_STRUCT, .go = 1, .name = "EventList", .openapi = "io.k8s.api.events.v1.EventList", .fields = fields_events_v1_EventList, .nfields = 4, .doc = 20442};
 const struct type type_authentication_v1_ExtraValue = {.kind = TYPE_LIST, .go = 1, .name = "ExtraValue", .openapi = "io.k8s.api.authentication.v1.ExtraValue", .of = &type_string, .wrapper = true};
 const struct type type_authentication_v1_TokenReview = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenReview", .openapi = "io.k8s.api.authentication.v1.TokenReview", .fields = fields_authentication_v1_TokenReview, .nfields = 5};
 const struct type type_authentication_v1_TokenReviewSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenReviewSpec", .openapi = "io.k8s.api.authentication.v1.TokenReviewSpec", .fields = fields_authentication_v1_TokenReviewSpec, .nfields = 2};
 const struct type type_authentication_v1_TokenReviewStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenReviewStatus", .openapi = "io.k8s.api.authentication.v1.TokenReviewStatus", .fields = fields_authentication_v1_TokenReviewStatus, .nfields = 4, .by_number = order_22};
 const struct type type_authentication_v1_UserInfo = {.kind = TYPE_STRUCT, .go = 1, .name = "UserInfo", .openapi = "io.k8s.api.authentication.v1.UserInfo", .fields = fields_authentication_v1_UserInfo, .nfields = 4};
-const struct type type_authentication_v1_TokenRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenRequest", .openapi = "io.k8s.api.authentication.v1.TokenRequest", .fields = fields_authentication_v1_TokenRequest, .nfields = 5};
-const struct type type_authentication_v1_TokenRequestSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenRequestSpec", .openapi = "io.k8s.api.authentication.v1.TokenRequestSpec", .fields = fields_authentication_v1_TokenRequestSpec, .nfields = 3, .by_number = order_23};
-const struct type type_authentication_v1_TokenRequestStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenRequestStatus", .openapi = "io.k8s.api.authentication.v1.TokenRequestStatus", .fields = fields_authentication_v1_TokenRequestStatus, .nfields = 2};
-const struct type type_authentication_v1_BoundObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "BoundObjectReference", .openapi = "io.k8s.api.authentication.v1.BoundObjectReference", .fields = fields_authentication_v1_BoundObjectReference, .nfields = 4};
+const struct type type_authentication_v1_TokenRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenRequest", .openapi = "io.k8s.api.authentication.v1.TokenRequest", .fields = fields_authentication_v1_TokenRequest, .nfields = 5, .doc = 24073};
+const struct type type_authentication_v1_TokenRequestSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenRequestSpec", .openapi = "io.k8s.api.authentication.v1.TokenRequestSpec", .fields = fields_authentication_v1_TokenRequestSpec, .nfields = 3, .by_number = order_23, .doc = 24212};
+const struct type type_authentication_v1_TokenRequestStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenRequestStatus", .openapi = "io.k8s.api.authentication.v1.TokenRequestStatus", .fields = fields_authentication_v1_TokenRequestStatus, .nfields = 2, .doc = 24063};
+const struct type type_authentication_v1_BoundObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "BoundObjectReference", .openapi = "io.k8s.api.authentication.v1.BoundObjectReference", .fields = fields_authentication_v1_BoundObjectReference, .nfields = 4, .doc = 24284};
 const struct type type_authentication_v1_SelfSubjectReview = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectReview", .openapi = "io.k8s.api.authentication.v1.SelfSubjectReview", .fields = fields_authentication_v1_SelfSubjectReview, .nfields = 4};
 const struct type type_authentication_v1_SelfSubjectReviewStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectReviewStatus", .openapi = "io.k8s.api.authentication.v1.SelfSubjectReviewStatus", .fields = fields_authentication_v1_SelfSubjectReviewStatus, .nfields = 1};
 const struct type type_authorization_v1_ExtraValue = {.kind = TYPE_LIST, .go = 1, .name = "ExtraValue", .openapi = "io.k8s.api.authorization.v1.ExtraValue", .of = &type_string, .wrapper = true};
@@ -4660,15 +4660,15 @@ const struct type type_autoscaling_v2_ResourceMetricStatus = {.kind = TYPE_STRUC
 const struct type type_autoscaling_v2_ContainerResourceMetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "ContainerResourceMetricStatus", .openapi = "io.k8s.api.autoscaling.v2.ContainerResourceMetricStatus", .fields = fields_autoscaling_v2_ContainerResourceMetricStatus, .nfields = 3};
 const struct type type_autoscaling_v2_ExternalMetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "ExternalMetricStatus", .openapi = "io.k8s.api.autoscaling.v2.ExternalMetricStatus", .fields = fields_autoscaling_v2_ExternalMetricStatus, .nfields = 2};
 const struct type type_autoscaling_v2_MetricValueStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "MetricValueStatus", .openapi = "io.k8s.api.autoscaling.v2.MetricValueStatus", .fields = fields_autoscaling_v2_MetricValueStatus, .nfields = 3};
-const struct type type_autoscaling_v2_HorizontalPodAutoscalerList = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscalerList", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerList", .fields = fields_autoscaling_v2_HorizontalPodAutoscalerList, .nfields = 4};
+const struct type type_autoscaling_v2_HorizontalPodAutoscalerList = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscalerList", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerList", .fields = fields_autoscaling_v2_HorizontalPodAutoscalerList, .nfields = 4, .doc = 24320};
 const struct type type_autoscaling_v1_CrossVersionObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "CrossVersionObjectReference", .openapi = "io.k8s.api.autoscaling.v1.CrossVersionObjectReference", .fields = fields_autoscaling_v1_CrossVersionObjectReference, .nfields = 3, .atomic = true};
 const struct type type_autoscaling_v1_HorizontalPodAutoscalerSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscalerSpec", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerSpec", .fields = fields_autoscaling_v1_HorizontalPodAutoscalerSpec, .nfields = 4};
 const struct type type_autoscaling_v1_HorizontalPodAutoscalerStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscalerStatus", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerStatus", .fields = fields_autoscaling_v1_HorizontalPodAutoscalerStatus, .nfields = 5};
 const struct type type_autoscaling_v1_HorizontalPodAutoscaler = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscaler", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscaler", .fields = fields_autoscaling_v1_HorizontalPodAutoscaler, .nfields = 5};
-const struct type type_autoscaling_v1_HorizontalPodAutoscalerList = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscalerList", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerList", .fields = fields_autoscaling_v1_HorizontalPodAutoscalerList, .nfields = 4};
-const struct type type_autoscaling_v1_Scale = {.kind = TYPE_STRUCT, .go = 1, .name = "Scale", .openapi = "io.k8s.api.autoscaling.v1.Scale", .fields = fields_autoscaling_v1_Scale, .nfields = 5};
-const struct type type_autoscaling_v1_ScaleSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ScaleSpec", .openapi = "io.k8s.api.autoscaling.v1.ScaleSpec", .fields = fields_autoscaling_v1_ScaleSpec, .nfields = 1};
-const struct type type_autoscaling_v1_ScaleStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ScaleStatus", .openapi = "io.k8s.api.autoscaling.v1.ScaleStatus", .fields = fields_autoscaling_v1_ScaleStatus, .nfields = 2};
+const struct type type_autoscaling_v1_HorizontalPodAutoscalerList = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscalerList", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerList", .fields = fields_autoscaling_v1_HorizontalPodAutoscalerList, .nfields = 4, .doc = 24320};
+const struct type type_autoscaling_v1_Scale = {.kind = TYPE_STRUCT, .go = 1, .name = "Scale", .openapi = "io.k8s.api.autoscaling.v1.Scale", .fields = fields_autoscaling_v1_Scale, .nfields = 5, .doc = 24392};
+const struct type type_autoscaling_v1_ScaleSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ScaleSpec", .openapi = "io.k8s.api.autoscaling.v1.ScaleSpec", .fields = fields_autoscaling_v1_ScaleSpec, .nfields = 1, .doc = 24441};
+const struct type type_autoscaling_v1_ScaleStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ScaleStatus", .openapi = "io.k8s.api.autoscaling.v1.ScaleStatus", .fields = fields_autoscaling_v1_ScaleStatus, .nfields = 2, .doc = 24499};
 const struct type type_autoscaling_v1_MetricSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "MetricSpec", .openapi = "io.k8s.api.autoscaling.v1.MetricSpec", .fields = fields_autoscaling_v1_MetricSpec, .nfields = 6, .by_number = order_24};
 const struct type type_autoscaling_v1_ObjectMetricSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectMetricSource", .openapi = "io.k8s.api.autoscaling.v1.ObjectMetricSource", .fields = fields_autoscaling_v1_ObjectMetricSource, .nfields = 5};
 const struct type type_autoscaling_v1_PodsMetricSource = {.kind = TYPE_STRUCT, .go = 1, .name = "PodsMetricSource", .openapi = "io.k8s.api.autoscaling.v1.PodsMetricSource", .fields = fields_autoscaling_v1_PodsMetricSource, .nfields = 3};
@@ -4682,8 +4682,8 @@ const struct type type_autoscaling_v1_PodsMetricStatus = {.kind = TYPE_STRUCT, .
 const struct type type_autoscaling_v1_ResourceMetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceMetricStatus", .openapi = "io.k8s.api.autoscaling.v1.ResourceMetricStatus", .fields = fields_autoscaling_v1_ResourceMetricStatus, .nfields = 3};
 const struct type type_autoscaling_v1_ContainerResourceMetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerResourceMetricStatus", .openapi = "io.k8s.api.autoscaling.v1.ContainerResourceMetricStatus", .fields = fields_autoscaling_v1_ContainerResourceMetricStatus, .nfields = 4};
 const struct type type_autoscaling_v1_ExternalMetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ExternalMetricStatus", .openapi = "io.k8s.api.autoscaling.v1.ExternalMetricStatus", .fields = fields_autoscaling_v1_ExternalMetricStatus, .nfields = 4};
-const struct type type_batch_v1_Job = {.kind = TYPE_STRUCT, .go = 1, .name = "Job", .openapi = "io.k8s.api.batch.v1.Job", .fields = fields_batch_v1_Job, .nfields = 5};
-const struct type type_batch_v1_JobList = {.kind = TYPE_STRUCT, .go = 1, .name = "JobList", .openapi = "io.k8s.api.batch.v1.JobList", .fields = fields_batch_v1_JobList, .nfields = 4};
+const struct type type_batch_v1_Job = {.kind = TYPE_STRUCT, .go = 1, .name = "Job", .openapi = "io.k8s.api.batch.v1.Job", .fields = fields_batch_v1_Job, .nfields = 5, .doc = 24527};
+const struct type type_batch_v1_JobList = {.kind = TYPE_STRUCT, .go = 1, .name = "JobList", .openapi = "io.k8s.api.batch.v1.JobList", .fields = fields_batch_v1_JobList, .nfields = 4, .doc = 24574};
 const struct type type_batch_v1_PodFailurePolicyOnExitCodesRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "PodFailurePolicyOnExitCodesRequirement", .openapi = "io.k8s.api.batch.v1.PodFailurePolicyOnExitCodesRequirement", .fields = fields_batch_v1_PodFailurePolicyOnExitCodesRequirement, .nfields = 3};
 const struct type type_batch_v1_PodFailurePolicyOnPodConditionsPattern = {.kind = TYPE_STRUCT, .go = 1, .name = "PodFailurePolicyOnPodConditionsPattern", .openapi = "io.k8s.api.batch.v1.PodFailurePolicyOnPodConditionsPattern", .fields = fields_batch_v1_PodFailurePolicyOnPodConditionsPattern, .nfields = 2};
 const struct type type_batch_v1_PodFailurePolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "PodFailurePolicyRule", .openapi = "io.k8s.api.batch.v1.PodFailurePolicyRule", .fields = fields_batch_v1_PodFailurePolicyRule, .nfields = 3};
@@ -4695,8 +4695,8 @@ const struct type type_batch_v1_JobStatus = {.kind = TYPE_STRUCT, .go = 1, .name
 const struct type type_batch_v1_UncountedTerminatedPods = {.kind = TYPE_STRUCT, .go = 1, .name = "UncountedTerminatedPods", .openapi = "io.k8s.api.batch.v1.UncountedTerminatedPods", .fields = fields_batch_v1_UncountedTerminatedPods, .nfields = 2};
 const struct type type_batch_v1_JobCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "JobCondition", .openapi = "io.k8s.api.batch.v1.JobCondition", .fields = fields_batch_v1_JobCondition, .nfields = 6};
 const struct type type_batch_v1_JobTemplateSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "JobTemplateSpec", .openapi = "io.k8s.api.batch.v1.JobTemplateSpec", .fields = fields_batch_v1_JobTemplateSpec, .nfields = 2};
-const struct type type_batch_v1_CronJob = {.kind = TYPE_STRUCT, .go = 1, .name = "CronJob", .openapi = "io.k8s.api.batch.v1.CronJob", .fields = fields_batch_v1_CronJob, .nfields = 5};
-const struct type type_batch_v1_CronJobList = {.kind = TYPE_STRUCT, .go = 1, .name = "CronJobList", .openapi = "io.k8s.api.batch.v1.CronJobList", .fields = fields_batch_v1_CronJobList, .nfields = 4};
+const struct type type_batch_v1_CronJob = {.kind = TYPE_STRUCT, .go = 1, .name = "CronJob", .openapi = "io.k8s.api.batch.v1.CronJob", .fields = fields_batch_v1_CronJob, .nfields = 5, .doc = 24604};
+const struct type type_batch_v1_CronJobList = {.kind = TYPE_STRUCT, .go = 1, .name = "CronJobList", .openapi = "io.k8s.api.batch.v1.CronJobList", .fields = fields_batch_v1_CronJobList, .nfields = 4, .doc = 24630};
 const struct type type_batch_v1_CronJobSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "CronJobSpec", .openapi = "io.k8s.api.batch.v1.CronJobSpec", .fields = fields_batch_v1_CronJobSpec, .nfields = 8, .by_number = order_28};
 const struct type type_batch_v1_CronJobStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "CronJobStatus", .openapi = "io.k8s.api.batch.v1.CronJobStatus", .fields = fields_batch_v1_CronJobStatus, .nfields = 3};
 const struct type type_certificates_v1_ExtraValue = {.kind = TYPE_LIST, .go = 1, .name = "ExtraValue", .openapi = "io.k8s.api.certificates.v1.ExtraValue", .of = &type_string, .wrapper = true};
@@ -4704,7 +4704,7 @@ const struct type type_certificates_v1_CertificateSigningRequest = {.kind = TYPE
 const struct type type_certificates_v1_CertificateSigningRequestSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequestSpec", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequestSpec", .fields = fields_certificates_v1_CertificateSigningRequestSpec, .nfields = 8, .by_number = order_29};
 const struct type type_certificates_v1_CertificateSigningRequestStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequestStatus", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequestStatus", .fields = fields_certificates_v1_CertificateSigningRequestStatus, .nfields = 2};
 const struct type type_certificates_v1_CertificateSigningRequestCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequestCondition", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequestCondition", .fields = fields_certificates_v1_CertificateSigningRequestCondition, .nfields = 6, .by_number = order_30};
-const struct type type_certificates_v1_CertificateSigningRequestList = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequestList", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequestList", .fields = fields_certificates_v1_CertificateSigningRequestList, .nfields = 4};
+const struct type type_certificates_v1_CertificateSigningRequestList = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequestList", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequestList", .fields = fields_certificates_v1_CertificateSigningRequestList, .nfields = 4, .doc = 24664};
 const struct type type_networking_v1_NetworkPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicy", .openapi = "io.k8s.api.networking.v1.NetworkPolicy", .fields = fields_networking_v1_NetworkPolicy, .nfields = 4};
 const struct type type_networking_v1_NetworkPolicySpec = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicySpec", .openapi = "io.k8s.api.networking.v1.NetworkPolicySpec", .fields = fields_networking_v1_NetworkPolicySpec, .nfields = 4};
 const struct type type_networking_v1_NetworkPolicyIngressRule = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicyIngressRule", .openapi = "io.k8s.api.networking.v1.NetworkPolicyIngressRule", .fields = fields_networking_v1_NetworkPolicyIngressRule, .nfields = 2};
@@ -4712,9 +4712,9 @@ const struct type type_networking_v1_NetworkPolicyEgressRule = {.kind = TYPE_STR
 const struct type type_networking_v1_NetworkPolicyPort = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicyPort", .openapi = "io.k8s.api.networking.v1.NetworkPolicyPort", .fields = fields_networking_v1_NetworkPolicyPort, .nfields = 3};
 const struct type type_networking_v1_IPBlock = {.kind = TYPE_STRUCT, .go = 1, .name = "IPBlock", .openapi = "io.k8s.api.networking.v1.IPBlock", .fields = fields_networking_v1_IPBlock, .nfields = 2};
 const struct type type_networking_v1_NetworkPolicyPeer = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicyPeer", .openapi = "io.k8s.api.networking.v1.NetworkPolicyPeer", .fields = fields_networking_v1_NetworkPolicyPeer, .nfields = 3};
-const struct type type_networking_v1_NetworkPolicyList = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicyList", .openapi = "io.k8s.api.networking.v1.NetworkPolicyList", .fields = fields_networking_v1_NetworkPolicyList, .nfields = 4};
+const struct type type_networking_v1_NetworkPolicyList = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicyList", .openapi = "io.k8s.api.networking.v1.NetworkPolicyList", .fields = fields_networking_v1_NetworkPolicyList, .nfields = 4, .doc = 24716};
 const struct type type_networking_v1_Ingress = {.kind = TYPE_STRUCT, .go = 1, .name = "Ingress", .openapi = "io.k8s.api.networking.v1.Ingress", .fields = fields_networking_v1_Ingress, .nfields = 5};
-const struct type type_networking_v1_IngressList = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressList", .openapi = "io.k8s.api.networking.v1.IngressList", .fields = fields_networking_v1_IngressList, .nfields = 4};
+const struct type type_networking_v1_IngressList = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressList", .openapi = "io.k8s.api.networking.v1.IngressList", .fields = fields_networking_v1_IngressList, .nfields = 4, .doc = 24756};
 const struct type type_networking_v1_IngressSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressSpec", .openapi = "io.k8s.api.networking.v1.IngressSpec", .fields = fields_networking_v1_IngressSpec, .nfields = 4, .by_number = order_31};
 const struct type type_networking_v1_IngressTLS = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressTLS", .openapi = "io.k8s.api.networking.v1.IngressTLS", .fields = fields_networking_v1_IngressTLS, .nfields = 2};
 const struct type type_networking_v1_IngressStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressStatus", .openapi = "io.k8s.api.networking.v1.IngressStatus", .fields = fields_networking_v1_IngressStatus, .nfields = 1};
@@ -4731,84 +4731,84 @@ const struct type type_networking_v1_ServiceBackendPort = {.kind = TYPE_STRUCT, 
 const struct type type_networking_v1_IngressClass = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressClass", .openapi = "io.k8s.api.networking.v1.IngressClass", .fields = fields_networking_v1_IngressClass, .nfields = 4};
 const struct type type_networking_v1_IngressClassSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressClassSpec", .openapi = "io.k8s.api.networking.v1.IngressClassSpec", .fields = fields_networking_v1_IngressClassSpec, .nfields = 2};
 const struct type type_networking_v1_IngressClassParametersReference = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressClassParametersReference", .openapi = "io.k8s.api.networking.v1.IngressClassParametersReference", .fields = fields_networking_v1_IngressClassParametersReference, .nfields = 5};
-const struct type type_networking_v1_IngressClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressClassList", .openapi = "io.k8s.api.networking.v1.IngressClassList", .fields = fields_networking_v1_IngressClassList, .nfields = 4};
+const struct type type_networking_v1_IngressClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressClassList", .openapi = "io.k8s.api.networking.v1.IngressClassList", .fields = fields_networking_v1_IngressClassList, .nfields = 4, .doc = 24790};
 const struct type type_networking_v1_IPAddress = {.kind = TYPE_STRUCT, .go = 1, .name = "IPAddress", .openapi = "io.k8s.api.networking.v1.IPAddress", .fields = fields_networking_v1_IPAddress, .nfields = 4};
 const struct type type_networking_v1_IPAddressSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "IPAddressSpec", .openapi = "io.k8s.api.networking.v1.IPAddressSpec", .fields = fields_networking_v1_IPAddressSpec, .nfields = 1};
 const struct type type_networking_v1_ParentReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ParentReference", .openapi = "io.k8s.api.networking.v1.ParentReference", .fields = fields_networking_v1_ParentReference, .nfields = 4};
-const struct type type_networking_v1_IPAddressList = {.kind = TYPE_STRUCT, .go = 1, .name = "IPAddressList", .openapi = "io.k8s.api.networking.v1.IPAddressList", .fields = fields_networking_v1_IPAddressList, .nfields = 4};
+const struct type type_networking_v1_IPAddressList = {.kind = TYPE_STRUCT, .go = 1, .name = "IPAddressList", .openapi = "io.k8s.api.networking.v1.IPAddressList", .fields = fields_networking_v1_IPAddressList, .nfields = 4, .doc = 24829};
 const struct type type_networking_v1_ServiceCIDR = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceCIDR", .openapi = "io.k8s.api.networking.v1.ServiceCIDR", .fields = fields_networking_v1_ServiceCIDR, .nfields = 5};
 const struct type type_networking_v1_ServiceCIDRSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceCIDRSpec", .openapi = "io.k8s.api.networking.v1.ServiceCIDRSpec", .fields = fields_networking_v1_ServiceCIDRSpec, .nfields = 1};
 const struct type type_networking_v1_ServiceCIDRStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceCIDRStatus", .openapi = "io.k8s.api.networking.v1.ServiceCIDRStatus", .fields = fields_networking_v1_ServiceCIDRStatus, .nfields = 1};
-const struct type type_networking_v1_ServiceCIDRList = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceCIDRList", .openapi = "io.k8s.api.networking.v1.ServiceCIDRList", .fields = fields_networking_v1_ServiceCIDRList, .nfields = 4};
+const struct type type_networking_v1_ServiceCIDRList = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceCIDRList", .openapi = "io.k8s.api.networking.v1.ServiceCIDRList", .fields = fields_networking_v1_ServiceCIDRList, .nfields = 4, .doc = 24865};
 const struct type type_policy_v1_PodDisruptionBudgetSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDisruptionBudgetSpec", .openapi = "io.k8s.api.policy.v1.PodDisruptionBudgetSpec", .fields = fields_policy_v1_PodDisruptionBudgetSpec, .nfields = 4};
 const struct type type_policy_v1_PodDisruptionBudgetStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDisruptionBudgetStatus", .openapi = "io.k8s.api.policy.v1.PodDisruptionBudgetStatus", .fields = fields_policy_v1_PodDisruptionBudgetStatus, .nfields = 7};
 const struct type type_policy_v1_PodDisruptionBudget = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDisruptionBudget", .openapi = "io.k8s.api.policy.v1.PodDisruptionBudget", .fields = fields_policy_v1_PodDisruptionBudget, .nfields = 5};
-const struct type type_policy_v1_PodDisruptionBudgetList = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDisruptionBudgetList", .openapi = "io.k8s.api.policy.v1.PodDisruptionBudgetList", .fields = fields_policy_v1_PodDisruptionBudgetList, .nfields = 4};
-const struct type type_policy_v1_Eviction = {.kind = TYPE_STRUCT, .go = 1, .name = "Eviction", .openapi = "io.k8s.api.policy.v1.Eviction", .fields = fields_policy_v1_Eviction, .nfields = 4};
-const struct type type_rbac_v1_PolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "PolicyRule", .openapi = "io.k8s.api.rbac.v1.PolicyRule", .fields = fields_rbac_v1_PolicyRule, .nfields = 5};
-const struct type type_rbac_v1_Subject = {.kind = TYPE_STRUCT, .go = 1, .name = "Subject", .openapi = "io.k8s.api.rbac.v1.Subject", .fields = fields_rbac_v1_Subject, .nfields = 4, .atomic = true};
-const struct type type_rbac_v1_RoleRef = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleRef", .openapi = "io.k8s.api.rbac.v1.RoleRef", .fields = fields_rbac_v1_RoleRef, .nfields = 3, .atomic = true};
-const struct type type_rbac_v1_Role = {.kind = TYPE_STRUCT, .go = 1, .name = "Role", .openapi = "io.k8s.api.rbac.v1.Role", .fields = fields_rbac_v1_Role, .nfields = 4};
-const struct type type_rbac_v1_RoleBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleBinding", .openapi = "io.k8s.api.rbac.v1.RoleBinding", .fields = fields_rbac_v1_RoleBinding, .nfields = 5};
-const struct type type_rbac_v1_RoleBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleBindingList", .openapi = "io.k8s.api.rbac.v1.RoleBindingList", .fields = fields_rbac_v1_RoleBindingList, .nfields = 4};
-const struct type type_rbac_v1_RoleList = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleList", .openapi = "io.k8s.api.rbac.v1.RoleList", .fields = fields_rbac_v1_RoleList, .nfields = 4};
-const struct type type_rbac_v1_ClusterRole = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRole", .openapi = "io.k8s.api.rbac.v1.ClusterRole", .fields = fields_rbac_v1_ClusterRole, .nfields = 5};
-const struct type type_rbac_v1_AggregationRule = {.kind = TYPE_STRUCT, .go = 1, .name = "AggregationRule", .openapi = "io.k8s.api.rbac.v1.AggregationRule", .fields = fields_rbac_v1_AggregationRule, .nfields = 1};
-const struct type type_rbac_v1_ClusterRoleBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRoleBinding", .openapi = "io.k8s.api.rbac.v1.ClusterRoleBinding", .fields = fields_rbac_v1_ClusterRoleBinding, .nfields = 5};
-const struct type type_rbac_v1_ClusterRoleBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRoleBindingList", .openapi = "io.k8s.api.rbac.v1.ClusterRoleBindingList", .fields = fields_rbac_v1_ClusterRoleBindingList, .nfields = 4};
-const struct type type_rbac_v1_ClusterRoleList = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRoleList", .openapi = "io.k8s.api.rbac.v1.ClusterRoleList", .fields = fields_rbac_v1_ClusterRoleList, .nfields = 4};
+const struct type type_policy_v1_PodDisruptionBudgetList = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDisruptionBudgetList", .openapi = "io.k8s.api.policy.v1.PodDisruptionBudgetList", .fields = fields_policy_v1_PodDisruptionBudgetList, .nfields = 4, .doc = 24903};
+const struct type type_policy_v1_Eviction = {.kind = TYPE_STRUCT, .go = 1, .name = "Eviction", .openapi = "io.k8s.api.policy.v1.Eviction", .fields = fields_policy_v1_Eviction, .nfields = 4, .doc = 24966};
+const struct type type_rbac_v1_PolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "PolicyRule", .openapi = "io.k8s.api.rbac.v1.PolicyRule", .fields = fields_rbac_v1_PolicyRule, .nfields = 5, .doc = 25291};
+const struct type type_rbac_v1_Subject = {.kind = TYPE_STRUCT, .go = 1, .name = "Subject", .openapi = "io.k8s.api.rbac.v1.Subject", .fields = fields_rbac_v1_Subject, .nfields = 4, .atomic = true, .doc = 25442};
+const struct type type_rbac_v1_RoleRef = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleRef", .openapi = "io.k8s.api.rbac.v1.RoleRef", .fields = fields_rbac_v1_RoleRef, .nfields = 3, .atomic = true, .doc = 25525};
+const struct type type_rbac_v1_Role = {.kind = TYPE_STRUCT, .go = 1, .name = "Role", .openapi = "io.k8s.api.rbac.v1.Role", .fields = fields_rbac_v1_Role, .nfields = 4, .doc = 25543};
+const struct type type_rbac_v1_RoleBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleBinding", .openapi = "io.k8s.api.rbac.v1.RoleBinding", .fields = fields_rbac_v1_RoleBinding, .nfields = 5, .doc = 25605};
+const struct type type_rbac_v1_RoleBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleBindingList", .openapi = "io.k8s.api.rbac.v1.RoleBindingList", .fields = fields_rbac_v1_RoleBindingList, .nfields = 4, .doc = 25647};
+const struct type type_rbac_v1_RoleList = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleList", .openapi = "io.k8s.api.rbac.v1.RoleList", .fields = fields_rbac_v1_RoleList, .nfields = 4, .doc = 25685};
+const struct type type_rbac_v1_ClusterRole = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRole", .openapi = "io.k8s.api.rbac.v1.ClusterRole", .fields = fields_rbac_v1_ClusterRole, .nfields = 5, .doc = 25760};
+const struct type type_rbac_v1_AggregationRule = {.kind = TYPE_STRUCT, .go = 1, .name = "AggregationRule", .openapi = "io.k8s.api.rbac.v1.AggregationRule", .fields = fields_rbac_v1_AggregationRule, .nfields = 1, .doc = 25861};
+const struct type type_rbac_v1_ClusterRoleBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRoleBinding", .openapi = "io.k8s.api.rbac.v1.ClusterRoleBinding", .fields = fields_rbac_v1_ClusterRoleBinding, .nfields = 5, .doc = 25898};
+const struct type type_rbac_v1_ClusterRoleBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRoleBindingList", .openapi = "io.k8s.api.rbac.v1.ClusterRoleBindingList", .fields = fields_rbac_v1_ClusterRoleBindingList, .nfields = 4, .doc = 25951};
+const struct type type_rbac_v1_ClusterRoleList = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRoleList", .openapi = "io.k8s.api.rbac.v1.ClusterRoleList", .fields = fields_rbac_v1_ClusterRoleList, .nfields = 4, .doc = 25996};
 const struct type type_storage_v1_StorageClass = {.kind = TYPE_STRUCT, .go = 1, .name = "StorageClass", .openapi = "io.k8s.api.storage.v1.StorageClass", .fields = fields_storage_v1_StorageClass, .nfields = 10};
-const struct type type_storage_v1_StorageClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "StorageClassList", .openapi = "io.k8s.api.storage.v1.StorageClassList", .fields = fields_storage_v1_StorageClassList, .nfields = 4};
+const struct type type_storage_v1_StorageClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "StorageClassList", .openapi = "io.k8s.api.storage.v1.StorageClassList", .fields = fields_storage_v1_StorageClassList, .nfields = 4, .doc = 26034};
 const struct type type_storage_v1_VolumeAttachment = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttachment", .openapi = "io.k8s.api.storage.v1.VolumeAttachment", .fields = fields_storage_v1_VolumeAttachment, .nfields = 5};
-const struct type type_storage_v1_VolumeAttachmentList = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttachmentList", .openapi = "io.k8s.api.storage.v1.VolumeAttachmentList", .fields = fields_storage_v1_VolumeAttachmentList, .nfields = 4};
+const struct type type_storage_v1_VolumeAttachmentList = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttachmentList", .openapi = "io.k8s.api.storage.v1.VolumeAttachmentList", .fields = fields_storage_v1_VolumeAttachmentList, .nfields = 4, .doc = 26073};
 const struct type type_storage_v1_VolumeAttachmentSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttachmentSpec", .openapi = "io.k8s.api.storage.v1.VolumeAttachmentSpec", .fields = fields_storage_v1_VolumeAttachmentSpec, .nfields = 3};
 const struct type type_storage_v1_VolumeAttachmentSource = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttachmentSource", .openapi = "io.k8s.api.storage.v1.VolumeAttachmentSource", .fields = fields_storage_v1_VolumeAttachmentSource, .nfields = 2};
 const struct type type_storage_v1_VolumeAttachmentStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttachmentStatus", .openapi = "io.k8s.api.storage.v1.VolumeAttachmentStatus", .fields = fields_storage_v1_VolumeAttachmentStatus, .nfields = 4};
 const struct type type_storage_v1_VolumeError = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeError", .openapi = "io.k8s.api.storage.v1.VolumeError", .fields = fields_storage_v1_VolumeError, .nfields = 3};
 const struct type type_storage_v1_CSIDriver = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIDriver", .openapi = "io.k8s.api.storage.v1.CSIDriver", .fields = fields_storage_v1_CSIDriver, .nfields = 4};
-const struct type type_storage_v1_CSIDriverList = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIDriverList", .openapi = "io.k8s.api.storage.v1.CSIDriverList", .fields = fields_storage_v1_CSIDriverList, .nfields = 4};
+const struct type type_storage_v1_CSIDriverList = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIDriverList", .openapi = "io.k8s.api.storage.v1.CSIDriverList", .fields = fields_storage_v1_CSIDriverList, .nfields = 4, .doc = 26116};
 const struct type type_storage_v1_CSIDriverSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIDriverSpec", .openapi = "io.k8s.api.storage.v1.CSIDriverSpec", .fields = fields_storage_v1_CSIDriverSpec, .nfields = 11};
 const struct type type_storage_v1_TokenRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenRequest", .openapi = "io.k8s.api.storage.v1.TokenRequest", .fields = fields_storage_v1_TokenRequest, .nfields = 2};
 const struct type type_storage_v1_CSINode = {.kind = TYPE_STRUCT, .go = 1, .name = "CSINode", .openapi = "io.k8s.api.storage.v1.CSINode", .fields = fields_storage_v1_CSINode, .nfields = 4};
 const struct type type_storage_v1_CSINodeSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "CSINodeSpec", .openapi = "io.k8s.api.storage.v1.CSINodeSpec", .fields = fields_storage_v1_CSINodeSpec, .nfields = 1};
 const struct type type_storage_v1_CSINodeDriver = {.kind = TYPE_STRUCT, .go = 1, .name = "CSINodeDriver", .openapi = "io.k8s.api.storage.v1.CSINodeDriver", .fields = fields_storage_v1_CSINodeDriver, .nfields = 4};
 const struct type type_storage_v1_VolumeNodeResources = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeNodeResources", .openapi = "io.k8s.api.storage.v1.VolumeNodeResources", .fields = fields_storage_v1_VolumeNodeResources, .nfields = 1};
-const struct type type_storage_v1_CSINodeList = {.kind = TYPE_STRUCT, .go = 1, .name = "CSINodeList", .openapi = "io.k8s.api.storage.v1.CSINodeList", .fields = fields_storage_v1_CSINodeList, .nfields = 4};
+const struct type type_storage_v1_CSINodeList = {.kind = TYPE_STRUCT, .go = 1, .name = "CSINodeList", .openapi = "io.k8s.api.storage.v1.CSINodeList", .fields = fields_storage_v1_CSINodeList, .nfields = 4, .doc = 26152};
 const struct type type_storage_v1_CSIStorageCapacity = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIStorageCapacity", .openapi = "io.k8s.api.storage.v1.CSIStorageCapacity", .fields = fields_storage_v1_CSIStorageCapacity, .nfields = 7};
-const struct type type_storage_v1_CSIStorageCapacityList = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIStorageCapacityList", .openapi = "io.k8s.api.storage.v1.CSIStorageCapacityList", .fields = fields_storage_v1_CSIStorageCapacityList, .nfields = 4};
+const struct type type_storage_v1_CSIStorageCapacityList = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIStorageCapacityList", .openapi = "io.k8s.api.storage.v1.CSIStorageCapacityList", .fields = fields_storage_v1_CSIStorageCapacityList, .nfields = 4, .doc = 26186};
 const struct type type_storage_v1_VolumeAttributesClass = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttributesClass", .openapi = "io.k8s.api.storage.v1.VolumeAttributesClass", .fields = fields_storage_v1_VolumeAttributesClass, .nfields = 5};
-const struct type type_storage_v1_VolumeAttributesClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttributesClassList", .openapi = "io.k8s.api.storage.v1.VolumeAttributesClassList", .fields = fields_storage_v1_VolumeAttributesClassList, .nfields = 4};
+const struct type type_storage_v1_VolumeAttributesClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttributesClassList", .openapi = "io.k8s.api.storage.v1.VolumeAttributesClassList", .fields = fields_storage_v1_VolumeAttributesClassList, .nfields = 4, .doc = 26231};
 const struct type type_admissionregistration_v1_Rule = {.kind = TYPE_STRUCT, .go = 1, .name = "Rule", .openapi = "io.k8s.api.admissionregistration.v1.Rule", .fields = fields_admissionregistration_v1_Rule, .nfields = 4};
 const struct type type_admissionregistration_v1_ValidatingAdmissionPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicy", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicy", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicy, .nfields = 5};
 const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyStatus", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyStatus", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyStatus, .nfields = 3};
 const struct type type_admissionregistration_v1_TypeChecking = {.kind = TYPE_STRUCT, .go = 1, .name = "TypeChecking", .openapi = "io.k8s.api.admissionregistration.v1.TypeChecking", .fields = fields_admissionregistration_v1_TypeChecking, .nfields = 1};
 const struct type type_admissionregistration_v1_ExpressionWarning = {.kind = TYPE_STRUCT, .go = 1, .name = "ExpressionWarning", .openapi = "io.k8s.api.admissionregistration.v1.ExpressionWarning", .fields = fields_admissionregistration_v1_ExpressionWarning, .nfields = 2};
-const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyList = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyList", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyList", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyList, .nfields = 4};
+const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyList = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyList", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyList", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyList, .nfields = 4, .doc = 26279};
 const struct type type_admissionregistration_v1_ValidatingAdmissionPolicySpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicySpec", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicySpec", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicySpec, .nfields = 7};
 const struct type type_admissionregistration_v1_ParamKind = {.kind = TYPE_STRUCT, .go = 1, .name = "ParamKind", .openapi = "io.k8s.api.admissionregistration.v1.ParamKind", .fields = fields_admissionregistration_v1_ParamKind, .nfields = 2, .atomic = true};
 const struct type type_admissionregistration_v1_Validation = {.kind = TYPE_STRUCT, .go = 1, .name = "Validation", .openapi = "io.k8s.api.admissionregistration.v1.Validation", .fields = fields_admissionregistration_v1_Validation, .nfields = 4};
 const struct type type_admissionregistration_v1_Variable = {.kind = TYPE_STRUCT, .go = 1, .name = "Variable", .openapi = "io.k8s.api.admissionregistration.v1.Variable", .fields = fields_admissionregistration_v1_Variable, .nfields = 2, .atomic = true};
 const struct type type_admissionregistration_v1_AuditAnnotation = {.kind = TYPE_STRUCT, .go = 1, .name = "AuditAnnotation", .openapi = "io.k8s.api.admissionregistration.v1.AuditAnnotation", .fields = fields_admissionregistration_v1_AuditAnnotation, .nfields = 2};
 const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyBinding", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBinding", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyBinding, .nfields = 4};
-const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyBindingList", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBindingList", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyBindingList, .nfields = 4};
+const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyBindingList", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBindingList", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyBindingList, .nfields = 4, .doc = 26331};
 const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyBindingSpec", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBindingSpec", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec, .nfields = 4};
 const struct type type_admissionregistration_v1_ParamRef = {.kind = TYPE_STRUCT, .go = 1, .name = "ParamRef", .openapi = "io.k8s.api.admissionregistration.v1.ParamRef", .fields = fields_admissionregistration_v1_ParamRef, .nfields = 4, .atomic = true};
 const struct type type_admissionregistration_v1_MatchResources = {.kind = TYPE_STRUCT, .go = 1, .name = "MatchResources", .openapi = "io.k8s.api.admissionregistration.v1.MatchResources", .fields = fields_admissionregistration_v1_MatchResources, .nfields = 5, .atomic = true};
 const struct type type_admissionregistration_v1_NamedRuleWithOperations = {.kind = TYPE_STRUCT, .go = 1, .name = "NamedRuleWithOperations", .openapi = "io.k8s.api.admissionregistration.v1.NamedRuleWithOperations", .fields = fields_admissionregistration_v1_NamedRuleWithOperations, .nfields = 2, .atomic = true};
 const struct type type_admissionregistration_v1_ValidatingWebhookConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingWebhookConfiguration", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfiguration", .fields = fields_admissionregistration_v1_ValidatingWebhookConfiguration, .nfields = 4};
-const struct type type_admissionregistration_v1_ValidatingWebhookConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingWebhookConfigurationList", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfigurationList", .fields = fields_admissionregistration_v1_ValidatingWebhookConfigurationList, .nfields = 4};
+const struct type type_admissionregistration_v1_ValidatingWebhookConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingWebhookConfigurationList", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfigurationList", .fields = fields_admissionregistration_v1_ValidatingWebhookConfigurationList, .nfields = 4, .doc = 26390};
 const struct type type_admissionregistration_v1_MutatingWebhookConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingWebhookConfiguration", .openapi = "io.k8s.api.admissionregistration.v1.MutatingWebhookConfiguration", .fields = fields_admissionregistration_v1_MutatingWebhookConfiguration, .nfields = 4};
-const struct type type_admissionregistration_v1_MutatingWebhookConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingWebhookConfigurationList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingWebhookConfigurationList", .fields = fields_admissionregistration_v1_MutatingWebhookConfigurationList, .nfields = 4};
+const struct type type_admissionregistration_v1_MutatingWebhookConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingWebhookConfigurationList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingWebhookConfigurationList", .fields = fields_admissionregistration_v1_MutatingWebhookConfigurationList, .nfields = 4, .doc = 26447};
 const struct type type_admissionregistration_v1_ValidatingWebhook = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingWebhook", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingWebhook", .fields = fields_admissionregistration_v1_ValidatingWebhook, .nfields = 11, .by_number = order_33};
 const struct type type_admissionregistration_v1_MutatingWebhook = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingWebhook", .openapi = "io.k8s.api.admissionregistration.v1.MutatingWebhook", .fields = fields_admissionregistration_v1_MutatingWebhook, .nfields = 12, .by_number = order_34};
 const struct type type_admissionregistration_v1_MutatingAdmissionPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicy", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicy", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicy, .nfields = 4};
-const struct type type_admissionregistration_v1_MutatingAdmissionPolicyList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyList", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyList, .nfields = 4};
+const struct type type_admissionregistration_v1_MutatingAdmissionPolicyList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyList", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyList, .nfields = 4, .doc = 26502};
 const struct type type_admissionregistration_v1_MutatingAdmissionPolicySpec = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicySpec", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicySpec", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicySpec, .nfields = 7};
 const struct type type_admissionregistration_v1_Mutation = {.kind = TYPE_STRUCT, .go = 1, .name = "Mutation", .openapi = "io.k8s.api.admissionregistration.v1.Mutation", .fields = fields_admissionregistration_v1_Mutation, .nfields = 3};
 const struct type type_admissionregistration_v1_ApplyConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "ApplyConfiguration", .openapi = "io.k8s.api.admissionregistration.v1.ApplyConfiguration", .fields = fields_admissionregistration_v1_ApplyConfiguration, .nfields = 1};
 const struct type type_admissionregistration_v1_JSONPatch = {.kind = TYPE_STRUCT, .go = 1, .name = "JSONPatch", .openapi = "io.k8s.api.admissionregistration.v1.JSONPatch", .fields = fields_admissionregistration_v1_JSONPatch, .nfields = 1};
 const struct type type_admissionregistration_v1_MutatingAdmissionPolicyBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyBinding", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBinding", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyBinding, .nfields = 4};
-const struct type type_admissionregistration_v1_MutatingAdmissionPolicyBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyBindingList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBindingList", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyBindingList, .nfields = 4};
+const struct type type_admissionregistration_v1_MutatingAdmissionPolicyBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyBindingList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBindingList", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyBindingList, .nfields = 4, .doc = 26552};
 const struct type type_admissionregistration_v1_MutatingAdmissionPolicyBindingSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyBindingSpec", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBindingSpec", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyBindingSpec, .nfields = 3};
 const struct type type_admissionregistration_v1_RuleWithOperations = {.kind = TYPE_STRUCT, .go = 1, .name = "RuleWithOperations", .openapi = "io.k8s.api.admissionregistration.v1.RuleWithOperations", .fields = fields_admissionregistration_v1_RuleWithOperations, .nfields = 2};
 const struct type type_admissionregistration_v1_WebhookClientConfig = {.kind = TYPE_STRUCT, .go = 1, .name = "WebhookClientConfig", .openapi = "io.k8s.api.admissionregistration.v1.WebhookClientConfig", .fields = fields_admissionregistration_v1_WebhookClientConfig, .nfields = 3, .by_number = order_35};
@@ -4826,7 +4826,7 @@ const struct type type_apiextensions_v1_CustomResourceDefinitionNames = {.kind =
 const struct type type_apiextensions_v1_CustomResourceDefinitionCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionCondition", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionCondition", .fields = fields_apiextensions_v1_CustomResourceDefinitionCondition, .nfields = 6};
 const struct type type_apiextensions_v1_CustomResourceDefinitionStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionStatus", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionStatus", .fields = fields_apiextensions_v1_CustomResourceDefinitionStatus, .nfields = 4};
 const struct type type_apiextensions_v1_CustomResourceDefinition = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinition", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition", .fields = fields_apiextensions_v1_CustomResourceDefinition, .nfields = 5};
-const struct type type_apiextensions_v1_CustomResourceDefinitionList = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionList", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionList", .fields = fields_apiextensions_v1_CustomResourceDefinitionList, .nfields = 4};
+const struct type type_apiextensions_v1_CustomResourceDefinitionList = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionList", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionList", .fields = fields_apiextensions_v1_CustomResourceDefinitionList, .nfields = 4, .doc = 26609};
 const struct type type_apiextensions_v1_CustomResourceValidation = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceValidation", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceValidation", .fields = fields_apiextensions_v1_CustomResourceValidation, .nfields = 1};
 const struct type type_apiextensions_v1_CustomResourceSubresources = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceSubresources", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceSubresources", .fields = fields_apiextensions_v1_CustomResourceSubresources, .nfields = 2};
 const struct type type_apiextensions_v1_CustomResourceSubresourceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceSubresourceStatus", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceSubresourceStatus"};
@@ -4841,23 +4841,23 @@ const struct type type_apiextensions_v1_JSONSchemaPropsOrArray = {.kind = TYPE_S
 const struct type type_apiextensions_v1_JSONSchemaPropsOrBool = {.kind = TYPE_SCHEMA_OR_BOOL, .go = 1, .name = "JSONSchemaPropsOrBool", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool", .of = &type_apiextensions_v1_JSONSchemaProps};
 const struct type type_apiextensions_v1_JSONSchemaPropsOrStringArray = {.kind = TYPE_SCHEMA_OR_STRINGS, .go = 1, .name = "JSONSchemaPropsOrStringArray", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray", .of = &type_apiextensions_v1_JSONSchemaProps};
 const struct type type_apiextensions_v1_ExternalDocumentation = {.kind = TYPE_STRUCT, .go = 1, .name = "ExternalDocumentation", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ExternalDocumentation", .fields = fields_apiextensions_v1_ExternalDocumentation, .nfields = 2};
-const struct type type_scheduling_v1_PriorityClass = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityClass", .openapi = "io.k8s.api.scheduling.v1.PriorityClass", .fields = fields_scheduling_v1_PriorityClass, .nfields = 7};
-const struct type type_scheduling_v1_PriorityClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityClassList", .openapi = "io.k8s.api.scheduling.v1.PriorityClassList", .fields = fields_scheduling_v1_PriorityClassList, .nfields = 4};
-const struct type type_coordination_v1_Lease = {.kind = TYPE_STRUCT, .go = 1, .name = "Lease", .openapi = "io.k8s.api.coordination.v1.Lease", .fields = fields_coordination_v1_Lease, .nfields = 4};
-const struct type type_coordination_v1_LeaseSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "LeaseSpec", .openapi = "io.k8s.api.coordination.v1.LeaseSpec", .fields = fields_coordination_v1_LeaseSpec, .nfields = 7};
-const struct type type_coordination_v1_LeaseList = {.kind = TYPE_STRUCT, .go = 1, .name = "LeaseList", .openapi = "io.k8s.api.coordination.v1.LeaseList", .fields = fields_coordination_v1_LeaseList, .nfields = 4};
+const struct type type_scheduling_v1_PriorityClass = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityClass", .openapi = "io.k8s.api.scheduling.v1.PriorityClass", .fields = fields_scheduling_v1_PriorityClass, .nfields = 7, .doc = 26818};
+const struct type type_scheduling_v1_PriorityClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityClassList", .openapi = "io.k8s.api.scheduling.v1.PriorityClassList", .fields = fields_scheduling_v1_PriorityClassList, .nfields = 4, .doc = 26850};
+const struct type type_coordination_v1_Lease = {.kind = TYPE_STRUCT, .go = 1, .name = "Lease", .openapi = "io.k8s.api.coordination.v1.Lease", .fields = fields_coordination_v1_Lease, .nfields = 4, .doc = 26929};
+const struct type type_coordination_v1_LeaseSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "LeaseSpec", .openapi = "io.k8s.api.coordination.v1.LeaseSpec", .fields = fields_coordination_v1_LeaseSpec, .nfields = 7, .doc = 27187};
+const struct type type_coordination_v1_LeaseList = {.kind = TYPE_STRUCT, .go = 1, .name = "LeaseList", .openapi = "io.k8s.api.coordination.v1.LeaseList", .fields = fields_coordination_v1_LeaseList, .nfields = 4, .doc = 27231};
 const struct type type_node_v1_RuntimeClass = {.kind = TYPE_STRUCT, .go = 1, .name = "RuntimeClass", .openapi = "io.k8s.api.node.v1.RuntimeClass", .fields = fields_node_v1_RuntimeClass, .nfields = 6};
 const struct type type_node_v1_Overhead = {.kind = TYPE_STRUCT, .go = 1, .name = "Overhead", .openapi = "io.k8s.api.node.v1.Overhead", .fields = fields_node_v1_Overhead, .nfields = 1};
 const struct type type_node_v1_Scheduling = {.kind = TYPE_STRUCT, .go = 1, .name = "Scheduling", .openapi = "io.k8s.api.node.v1.Scheduling", .fields = fields_node_v1_Scheduling, .nfields = 2};
-const struct type type_node_v1_RuntimeClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "RuntimeClassList", .openapi = "io.k8s.api.node.v1.RuntimeClassList", .fields = fields_node_v1_RuntimeClassList, .nfields = 4};
-const struct type type_discovery_v1_EndpointSlice = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointSlice", .openapi = "io.k8s.api.discovery.v1.EndpointSlice", .fields = fields_discovery_v1_EndpointSlice, .nfields = 6, .by_number = order_17};
-const struct type type_discovery_v1_Endpoint = {.kind = TYPE_STRUCT, .go = 1, .name = "Endpoint", .openapi = "io.k8s.api.discovery.v1.Endpoint", .fields = fields_discovery_v1_Endpoint, .nfields = 8};
-const struct type type_discovery_v1_EndpointConditions = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointConditions", .openapi = "io.k8s.api.discovery.v1.EndpointConditions", .fields = fields_discovery_v1_EndpointConditions, .nfields = 3};
-const struct type type_discovery_v1_EndpointHints = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointHints", .openapi = "io.k8s.api.discovery.v1.EndpointHints", .fields = fields_discovery_v1_EndpointHints, .nfields = 2};
-const struct type type_discovery_v1_ForZone = {.kind = TYPE_STRUCT, .go = 1, .name = "ForZone", .openapi = "io.k8s.api.discovery.v1.ForZone", .fields = fields_discovery_v1_ForZone, .nfields = 1};
-const struct type type_discovery_v1_ForNode = {.kind = TYPE_STRUCT, .go = 1, .name = "ForNode", .openapi = "io.k8s.api.discovery.v1.ForNode", .fields = fields_discovery_v1_ForNode, .nfields = 1};
-const struct type type_discovery_v1_EndpointPort = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointPort", .openapi = "io.k8s.api.discovery.v1.EndpointPort", .fields = fields_discovery_v1_EndpointPort, .nfields = 4, .atomic = true};
-const struct type type_discovery_v1_EndpointSliceList = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointSliceList", .openapi = "io.k8s.api.discovery.v1.EndpointSliceList", .fields = fields_discovery_v1_EndpointSliceList, .nfields = 4};
+const struct type type_node_v1_RuntimeClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "RuntimeClassList", .openapi = "io.k8s.api.node.v1.RuntimeClassList", .fields = fields_node_v1_RuntimeClassList, .nfields = 4, .doc = 27263};
+const struct type type_discovery_v1_EndpointSlice = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointSlice", .openapi = "io.k8s.api.discovery.v1.EndpointSlice", .fields = fields_discovery_v1_EndpointSlice, .nfields = 6, .by_number = order_17, .doc = 27470};
+const struct type type_discovery_v1_Endpoint = {.kind = TYPE_STRUCT, .go = 1, .name = "Endpoint", .openapi = "io.k8s.api.discovery.v1.Endpoint", .fields = fields_discovery_v1_Endpoint, .nfields = 8, .doc = 27609};
+const struct type type_discovery_v1_EndpointConditions = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointConditions", .openapi = "io.k8s.api.discovery.v1.EndpointConditions", .fields = fields_discovery_v1_EndpointConditions, .nfields = 3, .doc = 27713};
+const struct type type_discovery_v1_EndpointHints = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointHints", .openapi = "io.k8s.api.discovery.v1.EndpointHints", .fields = fields_discovery_v1_EndpointHints, .nfields = 2, .doc = 27750};
+const struct type type_discovery_v1_ForZone = {.kind = TYPE_STRUCT, .go = 1, .name = "ForZone", .openapi = "io.k8s.api.discovery.v1.ForZone", .fields = fields_discovery_v1_ForZone, .nfields = 1, .doc = 27784};
+const struct type type_discovery_v1_ForNode = {.kind = TYPE_STRUCT, .go = 1, .name = "ForNode", .openapi = "io.k8s.api.discovery.v1.ForNode", .fields = fields_discovery_v1_ForNode, .nfields = 1, .doc = 27791};
+const struct type type_discovery_v1_EndpointPort = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointPort", .openapi = "io.k8s.api.discovery.v1.EndpointPort", .fields = fields_discovery_v1_EndpointPort, .nfields = 4, .atomic = true, .doc = 27798};
+const struct type type_discovery_v1_EndpointSliceList = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointSliceList", .openapi = "io.k8s.api.discovery.v1.EndpointSliceList", .fields = fields_discovery_v1_EndpointSliceList, .nfields = 4, .doc = 27821};
 const struct type type_resource_v1_ResourceSlice = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceSlice", .openapi = "io.k8s.api.resource.v1.ResourceSlice", .fields = fields_resource_v1_ResourceSlice, .nfields = 4};
 const struct type type_resource_v1_ResourceSliceSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceSliceSpec", .openapi = "io.k8s.api.resource.v1.ResourceSliceSpec", .fields = fields_resource_v1_ResourceSliceSpec, .nfields = 8};
 const struct type type_resource_v1_CounterSet = {.kind = TYPE_STRUCT, .go = 1, .name = "CounterSet", .openapi = "io.k8s.api.resource.v1.CounterSet", .fields = fields_resource_v1_CounterSet, .nfields = 2};
@@ -4871,7 +4871,7 @@ const struct type type_resource_v1_CapacityRequestPolicy = {.kind = TYPE_STRUCT,
 const struct type type_resource_v1_CapacityRequestPolicyRange = {.kind = TYPE_STRUCT, .go = 1, .name = "CapacityRequestPolicyRange", .openapi = "io.k8s.api.resource.v1.CapacityRequestPolicyRange", .fields = fields_resource_v1_CapacityRequestPolicyRange, .nfields = 3};
 const struct type type_resource_v1_DeviceAttribute = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceAttribute", .openapi = "io.k8s.api.resource.v1.DeviceAttribute", .fields = fields_resource_v1_DeviceAttribute, .nfields = 8};
 const struct type type_resource_v1_DeviceTaint = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceTaint", .openapi = "io.k8s.api.resource.v1.DeviceTaint", .fields = fields_resource_v1_DeviceTaint, .nfields = 4};
-const struct type type_resource_v1_ResourceSliceList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceSliceList", .openapi = "io.k8s.api.resource.v1.ResourceSliceList", .fields = fields_resource_v1_ResourceSliceList, .nfields = 4};
+const struct type type_resource_v1_ResourceSliceList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceSliceList", .openapi = "io.k8s.api.resource.v1.ResourceSliceList", .fields = fields_resource_v1_ResourceSliceList, .nfields = 4, .doc = 27861};
 const struct type type_resource_v1_ResourceClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaim", .openapi = "io.k8s.api.resource.v1.ResourceClaim", .fields = fields_resource_v1_ResourceClaim, .nfields = 5};
 const struct type type_resource_v1_ResourceClaimSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimSpec", .openapi = "io.k8s.api.resource.v1.ResourceClaimSpec", .fields = fields_resource_v1_ResourceClaimSpec, .nfields = 1};
 const struct type type_resource_v1_DeviceClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClaim", .openapi = "io.k8s.api.resource.v1.DeviceClaim", .fields = fields_resource_v1_DeviceClaim, .nfields = 3};
@@ -4892,18 +4892,18 @@ const struct type type_resource_v1_AllocationResult = {.kind = TYPE_STRUCT, .go 
 const struct type type_resource_v1_DeviceAllocationResult = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceAllocationResult", .openapi = "io.k8s.api.resource.v1.DeviceAllocationResult", .fields = fields_resource_v1_DeviceAllocationResult, .nfields = 2};
 const struct type type_resource_v1_DeviceRequestAllocationResult = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceRequestAllocationResult", .openapi = "io.k8s.api.resource.v1.DeviceRequestAllocationResult", .fields = fields_resource_v1_DeviceRequestAllocationResult, .nfields = 10};
 const struct type type_resource_v1_DeviceAllocationConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceAllocationConfiguration", .openapi = "io.k8s.api.resource.v1.DeviceAllocationConfiguration", .fields = fields_resource_v1_DeviceAllocationConfiguration, .nfields = 3};
-const struct type type_resource_v1_ResourceClaimList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimList", .openapi = "io.k8s.api.resource.v1.ResourceClaimList", .fields = fields_resource_v1_ResourceClaimList, .nfields = 4};
+const struct type type_resource_v1_ResourceClaimList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimList", .openapi = "io.k8s.api.resource.v1.ResourceClaimList", .fields = fields_resource_v1_ResourceClaimList, .nfields = 4, .doc = 27901};
 const struct type type_resource_v1_DeviceClass = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClass", .openapi = "io.k8s.api.resource.v1.DeviceClass", .fields = fields_resource_v1_DeviceClass, .nfields = 4};
 const struct type type_resource_v1_DeviceClassSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClassSpec", .openapi = "io.k8s.api.resource.v1.DeviceClassSpec", .fields = fields_resource_v1_DeviceClassSpec, .nfields = 3};
 const struct type type_resource_v1_DeviceClassConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClassConfiguration", .openapi = "io.k8s.api.resource.v1.DeviceClassConfiguration", .fields = fields_resource_v1_DeviceClassConfiguration, .nfields = 1};
-const struct type type_resource_v1_DeviceClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClassList", .openapi = "io.k8s.api.resource.v1.DeviceClassList", .fields = fields_resource_v1_DeviceClassList, .nfields = 4};
+const struct type type_resource_v1_DeviceClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClassList", .openapi = "io.k8s.api.resource.v1.DeviceClassList", .fields = fields_resource_v1_DeviceClassList, .nfields = 4, .doc = 27941};
 const struct type type_resource_v1_ResourceClaimTemplate = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimTemplate", .openapi = "io.k8s.api.resource.v1.ResourceClaimTemplate", .fields = fields_resource_v1_ResourceClaimTemplate, .nfields = 4};
 const struct type type_resource_v1_ResourceClaimTemplateSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimTemplateSpec", .openapi = "io.k8s.api.resource.v1.ResourceClaimTemplateSpec", .fields = fields_resource_v1_ResourceClaimTemplateSpec, .nfields = 2};
-const struct type type_resource_v1_ResourceClaimTemplateList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimTemplateList", .openapi = "io.k8s.api.resource.v1.ResourceClaimTemplateList", .fields = fields_resource_v1_ResourceClaimTemplateList, .nfields = 4};
+const struct type type_resource_v1_ResourceClaimTemplateList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimTemplateList", .openapi = "io.k8s.api.resource.v1.ResourceClaimTemplateList", .fields = fields_resource_v1_ResourceClaimTemplateList, .nfields = 4, .doc = 27979};
 const struct type type_resource_v1_AllocatedDeviceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "AllocatedDeviceStatus", .openapi = "io.k8s.api.resource.v1.AllocatedDeviceStatus", .fields = fields_resource_v1_AllocatedDeviceStatus, .nfields = 7, .by_number = order_37};
 const struct type type_resource_v1_NetworkDeviceData = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkDeviceData", .openapi = "io.k8s.api.resource.v1.NetworkDeviceData", .fields = fields_resource_v1_NetworkDeviceData, .nfields = 3};
 const struct type type_flowcontrol_v1_FlowSchema = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchema", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchema", .fields = fields_flowcontrol_v1_FlowSchema, .nfields = 5};
-const struct type type_flowcontrol_v1_FlowSchemaList = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaList", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaList", .fields = fields_flowcontrol_v1_FlowSchemaList, .nfields = 4};
+const struct type type_flowcontrol_v1_FlowSchemaList = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaList", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaList", .fields = fields_flowcontrol_v1_FlowSchemaList, .nfields = 4, .doc = 28027};
 const struct type type_flowcontrol_v1_FlowSchemaSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaSpec", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaSpec", .fields = fields_flowcontrol_v1_FlowSchemaSpec, .nfields = 4};
 const struct type type_flowcontrol_v1_FlowDistinguisherMethod = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowDistinguisherMethod", .openapi = "io.k8s.api.flowcontrol.v1.FlowDistinguisherMethod", .fields = fields_flowcontrol_v1_FlowDistinguisherMethod, .nfields = 1};
 const struct type type_flowcontrol_v1_PriorityLevelConfigurationReference = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationReference", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationReference", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationReference, .nfields = 1};
@@ -4917,7 +4917,7 @@ const struct type type_flowcontrol_v1_NonResourcePolicyRule = {.kind = TYPE_STRU
 const struct type type_flowcontrol_v1_FlowSchemaStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaStatus", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaStatus", .fields = fields_flowcontrol_v1_FlowSchemaStatus, .nfields = 1};
 const struct type type_flowcontrol_v1_FlowSchemaCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaCondition", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaCondition", .fields = fields_flowcontrol_v1_FlowSchemaCondition, .nfields = 5};
 const struct type type_flowcontrol_v1_PriorityLevelConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfiguration", .fields = fields_flowcontrol_v1_PriorityLevelConfiguration, .nfields = 5};
-const struct type type_flowcontrol_v1_PriorityLevelConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationList", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationList", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationList, .nfields = 4};
+const struct type type_flowcontrol_v1_PriorityLevelConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationList", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationList", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationList, .nfields = 4, .doc = 28064};
 const struct type type_flowcontrol_v1_PriorityLevelConfigurationSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationSpec", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationSpec", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationSpec, .nfields = 3};
 const struct type type_flowcontrol_v1_LimitedPriorityLevelConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitedPriorityLevelConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.LimitedPriorityLevelConfiguration", .fields = fields_flowcontrol_v1_LimitedPriorityLevelConfiguration, .nfields = 4};
 const struct type type_flowcontrol_v1_ExemptPriorityLevelConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "ExemptPriorityLevelConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.ExemptPriorityLevelConfiguration", .fields = fields_flowcontrol_v1_ExemptPriorityLevelConfiguration, .nfields = 2};
@@ -4928,50 +4928,50 @@ const struct type type_flowcontrol_v1_PriorityLevelConfigurationCondition = {.ki
 const struct type type_admission_v1_AdmissionReview = {.kind = TYPE_STRUCT, .go = 1, .name = "AdmissionReview", .openapi = "io.k8s.api.admission.v1.AdmissionReview", .fields = fields_admission_v1_AdmissionReview, .nfields = 4};
 const struct type type_admission_v1_AdmissionRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "AdmissionRequest", .openapi = "io.k8s.api.admission.v1.AdmissionRequest", .fields = fields_admission_v1_AdmissionRequest, .nfields = 15, .by_number = order_38};
 const struct type type_admission_v1_AdmissionResponse = {.kind = TYPE_STRUCT, .go = 1, .name = "AdmissionResponse", .openapi = "io.k8s.api.admission.v1.AdmissionResponse", .fields = fields_admission_v1_AdmissionResponse, .nfields = 7};
-const struct type type_apidiscovery_v2_APIGroupDiscoveryList = {.kind = TYPE_STRUCT, .go = 2, .name = "APIGroupDiscoveryList", .openapi = "io.k8s.api.apidiscovery.v2.APIGroupDiscoveryList", .fields = fields_apidiscovery_v2_APIGroupDiscoveryList, .nfields = 4};
+const struct type type_apidiscovery_v2_APIGroupDiscoveryList = {.kind = TYPE_STRUCT, .go = 2, .name = "APIGroupDiscoveryList", .openapi = "io.k8s.api.apidiscovery.v2.APIGroupDiscoveryList", .fields = fields_apidiscovery_v2_APIGroupDiscoveryList, .nfields = 4, .doc = 28117};
 const struct type type_apidiscovery_v2_APIGroupDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APIGroupDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APIGroupDiscovery", .fields = fields_apidiscovery_v2_APIGroupDiscovery, .nfields = 4};
 const struct type type_apidiscovery_v2_APIVersionDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APIVersionDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APIVersionDiscovery", .fields = fields_apidiscovery_v2_APIVersionDiscovery, .nfields = 3};
 const struct type type_apidiscovery_v2_APIResourceDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APIResourceDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APIResourceDiscovery", .fields = fields_apidiscovery_v2_APIResourceDiscovery, .nfields = 8};
 const struct type type_apidiscovery_v2_APISubresourceDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APISubresourceDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APISubresourceDiscovery", .fields = fields_apidiscovery_v2_APISubresourceDiscovery, .nfields = 4};
 const struct type type_meta_v1_Verbs = {.kind = TYPE_LIST, .go = 1, .name = "Verbs", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Verbs", .of = &type_string, .wrapper = true};
 const struct type type_meta_v1_TypeMeta = {.kind = TYPE_STRUCT, .go = 1, .name = "TypeMeta", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TypeMeta", .fields = fields_meta_v1_TypeMeta, .nfields = 2};
-const struct type type_meta_v1_ListMeta = {.kind = TYPE_STRUCT, .go = 1, .name = "ListMeta", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta", .fields = fields_meta_v1_ListMeta, .nfields = 5};
-const struct type type_meta_v1_ShardInfo = {.kind = TYPE_STRUCT, .go = 1, .name = "ShardInfo", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ShardInfo", .fields = fields_meta_v1_ShardInfo, .nfields = 1};
-const struct type type_meta_v1_ObjectMeta = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectMeta", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", .fields = fields_meta_v1_ObjectMeta, .nfields = 15};
-const struct type type_meta_v1_OwnerReference = {.kind = TYPE_STRUCT, .go = 1, .name = "OwnerReference", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference", .fields = fields_meta_v1_OwnerReference, .nfields = 6, .atomic = true, .by_number = order_39};
+const struct type type_meta_v1_ListMeta = {.kind = TYPE_STRUCT, .go = 1, .name = "ListMeta", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta", .fields = fields_meta_v1_ListMeta, .nfields = 5, .doc = 28391};
+const struct type type_meta_v1_ShardInfo = {.kind = TYPE_STRUCT, .go = 1, .name = "ShardInfo", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ShardInfo", .fields = fields_meta_v1_ShardInfo, .nfields = 1, .doc = 28445};
+const struct type type_meta_v1_ObjectMeta = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectMeta", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", .fields = fields_meta_v1_ObjectMeta, .nfields = 15, .doc = 29473};
+const struct type type_meta_v1_OwnerReference = {.kind = TYPE_STRUCT, .go = 1, .name = "OwnerReference", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference", .fields = fields_meta_v1_OwnerReference, .nfields = 6, .atomic = true, .by_number = order_39, .doc = 29783};
 const struct type type_meta_v1_ListOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "ListOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ListOptions", .fields = fields_meta_v1_ListOptions, .nfields = 13, .by_number = order_40};
 const struct type type_meta_v1_GetOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "GetOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GetOptions", .fields = fields_meta_v1_GetOptions, .nfields = 3};
-const struct type type_meta_v1_DeleteOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "DeleteOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", .fields = fields_meta_v1_DeleteOptions, .nfields = 8};
+const struct type type_meta_v1_DeleteOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "DeleteOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", .fields = fields_meta_v1_DeleteOptions, .nfields = 8, .doc = 30225};
 const struct type type_meta_v1_CreateOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "CreateOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.CreateOptions", .fields = fields_meta_v1_CreateOptions, .nfields = 5};
 const struct type type_meta_v1_PatchOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "PatchOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.PatchOptions", .fields = fields_meta_v1_PatchOptions, .nfields = 6};
 const struct type type_meta_v1_ApplyOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "ApplyOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ApplyOptions", .fields = fields_meta_v1_ApplyOptions, .nfields = 5};
 const struct type type_meta_v1_UpdateOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "UpdateOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.UpdateOptions", .fields = fields_meta_v1_UpdateOptions, .nfields = 5};
-const struct type type_meta_v1_Preconditions = {.kind = TYPE_STRUCT, .go = 1, .name = "Preconditions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Preconditions", .fields = fields_meta_v1_Preconditions, .nfields = 2};
-const struct type type_meta_v1_Status = {.kind = TYPE_STRUCT, .go = 1, .name = "Status", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Status", .fields = fields_meta_v1_Status, .nfields = 8};
-const struct type type_meta_v1_StatusDetails = {.kind = TYPE_STRUCT, .go = 1, .name = "StatusDetails", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.StatusDetails", .fields = fields_meta_v1_StatusDetails, .nfields = 6, .by_number = order_17};
-const struct type type_meta_v1_StatusCause = {.kind = TYPE_STRUCT, .go = 1, .name = "StatusCause", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.StatusCause", .fields = fields_meta_v1_StatusCause, .nfields = 3};
+const struct type type_meta_v1_Preconditions = {.kind = TYPE_STRUCT, .go = 1, .name = "Preconditions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Preconditions", .fields = fields_meta_v1_Preconditions, .nfields = 2, .doc = 30307};
+const struct type type_meta_v1_Status = {.kind = TYPE_STRUCT, .go = 1, .name = "Status", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Status", .fields = fields_meta_v1_Status, .nfields = 8, .doc = 30468};
+const struct type type_meta_v1_StatusDetails = {.kind = TYPE_STRUCT, .go = 1, .name = "StatusDetails", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.StatusDetails", .fields = fields_meta_v1_StatusDetails, .nfields = 6, .by_number = order_17, .doc = 30620};
+const struct type type_meta_v1_StatusCause = {.kind = TYPE_STRUCT, .go = 1, .name = "StatusCause", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.StatusCause", .fields = fields_meta_v1_StatusCause, .nfields = 3, .doc = 30773};
 const struct type type_meta_v1_List = {.kind = TYPE_STRUCT, .go = 1, .name = "List", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.List", .fields = fields_meta_v1_List, .nfields = 4};
 const struct type type_meta_v1_APIVersions = {.kind = TYPE_STRUCT, .go = 1, .name = "APIVersions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIVersions", .fields = fields_meta_v1_APIVersions, .nfields = 4};
-const struct type type_meta_v1_APIGroupList = {.kind = TYPE_STRUCT, .go = 1, .name = "APIGroupList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroupList", .fields = fields_meta_v1_APIGroupList, .nfields = 3};
+const struct type type_meta_v1_APIGroupList = {.kind = TYPE_STRUCT, .go = 1, .name = "APIGroupList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroupList", .fields = fields_meta_v1_APIGroupList, .nfields = 3, .doc = 30798};
 const struct type type_meta_v1_APIGroup = {.kind = TYPE_STRUCT, .go = 1, .name = "APIGroup", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroup", .fields = fields_meta_v1_APIGroup, .nfields = 6};
 const struct type type_meta_v1_ServerAddressByClientCIDR = {.kind = TYPE_STRUCT, .go = 1, .name = "ServerAddressByClientCIDR", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ServerAddressByClientCIDR", .fields = fields_meta_v1_ServerAddressByClientCIDR, .nfields = 2};
 const struct type type_meta_v1_GroupVersionForDiscovery = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersionForDiscovery", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionForDiscovery", .fields = fields_meta_v1_GroupVersionForDiscovery, .nfields = 2};
 const struct type type_meta_v1_APIResource = {.kind = TYPE_STRUCT, .go = 1, .name = "APIResource", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIResource", .fields = fields_meta_v1_APIResource, .nfields = 10, .by_number = order_41};
-const struct type type_meta_v1_APIResourceList = {.kind = TYPE_STRUCT, .go = 1, .name = "APIResourceList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIResourceList", .fields = fields_meta_v1_APIResourceList, .nfields = 4};
+const struct type type_meta_v1_APIResourceList = {.kind = TYPE_STRUCT, .go = 1, .name = "APIResourceList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIResourceList", .fields = fields_meta_v1_APIResourceList, .nfields = 4, .doc = 30833};
 const struct type type_meta_v1_RootPaths = {.kind = TYPE_STRUCT, .go = 1, .name = "RootPaths", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.RootPaths", .fields = fields_meta_v1_RootPaths, .nfields = 1};
 const struct type type_meta_v1_Patch = {.kind = TYPE_STRUCT, .go = 1, .name = "Patch", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch"};
-const struct type type_meta_v1_LabelSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "LabelSelector", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector", .fields = fields_meta_v1_LabelSelector, .nfields = 2, .atomic = true};
-const struct type type_meta_v1_LabelSelectorRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "LabelSelectorRequirement", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement", .fields = fields_meta_v1_LabelSelectorRequirement, .nfields = 3};
+const struct type type_meta_v1_LabelSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "LabelSelector", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector", .fields = fields_meta_v1_LabelSelector, .nfields = 2, .atomic = true, .doc = 30943};
+const struct type type_meta_v1_LabelSelectorRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "LabelSelectorRequirement", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement", .fields = fields_meta_v1_LabelSelectorRequirement, .nfields = 3, .doc = 31125};
 const struct type type_meta_v1_FieldSelectorRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "FieldSelectorRequirement", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.FieldSelectorRequirement", .fields = fields_meta_v1_FieldSelectorRequirement, .nfields = 3};
-const struct type type_meta_v1_ManagedFieldsEntry = {.kind = TYPE_STRUCT, .go = 1, .name = "ManagedFieldsEntry", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry", .fields = fields_meta_v1_ManagedFieldsEntry, .nfields = 7};
+const struct type type_meta_v1_ManagedFieldsEntry = {.kind = TYPE_STRUCT, .go = 1, .name = "ManagedFieldsEntry", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry", .fields = fields_meta_v1_ManagedFieldsEntry, .nfields = 7, .doc = 31374};
 const struct type type_meta_v1_Table = {.kind = TYPE_STRUCT, .go = 1, .name = "Table", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Table", .fields = fields_meta_v1_Table, .nfields = 5, .no_pb = true};
 const struct type type_meta_v1_TableColumnDefinition = {.kind = TYPE_STRUCT, .go = 1, .name = "TableColumnDefinition", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableColumnDefinition", .fields = fields_meta_v1_TableColumnDefinition, .nfields = 5, .no_pb = true};
 const struct type type_meta_v1_TableRow = {.kind = TYPE_STRUCT, .go = 1, .name = "TableRow", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableRow", .fields = fields_meta_v1_TableRow, .nfields = 3, .no_pb = true};
 const struct type type_meta_v1_TableRowCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "TableRowCondition", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableRowCondition", .fields = fields_meta_v1_TableRowCondition, .nfields = 4, .no_pb = true};
 const struct type type_meta_v1_TableOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "TableOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableOptions", .fields = fields_meta_v1_TableOptions, .nfields = 3};
 const struct type type_meta_v1_PartialObjectMetadata = {.kind = TYPE_STRUCT, .go = 1, .name = "PartialObjectMetadata", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadata", .fields = fields_meta_v1_PartialObjectMetadata, .nfields = 3};
-const struct type type_meta_v1_PartialObjectMetadataList = {.kind = TYPE_STRUCT, .go = 1, .name = "PartialObjectMetadataList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadataList", .fields = fields_meta_v1_PartialObjectMetadataList, .nfields = 4};
-const struct type type_meta_v1_Condition = {.kind = TYPE_STRUCT, .go = 1, .name = "Condition", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Condition", .fields = fields_meta_v1_Condition, .nfields = 6};
+const struct type type_meta_v1_PartialObjectMetadataList = {.kind = TYPE_STRUCT, .go = 1, .name = "PartialObjectMetadataList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadataList", .fields = fields_meta_v1_PartialObjectMetadataList, .nfields = 4, .doc = 31407};
+const struct type type_meta_v1_Condition = {.kind = TYPE_STRUCT, .go = 1, .name = "Condition", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Condition", .fields = fields_meta_v1_Condition, .nfields = 6, .doc = 31455};
 const struct type type_meta_v1_WatchEvent = {.kind = TYPE_STRUCT, .go = 1, .name = "WatchEvent", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent", .fields = fields_meta_v1_WatchEvent, .nfields = 2};
 const struct type type_meta_v1_Timestamp = {.kind = TYPE_STRUCT, .go = 1, .name = "Timestamp", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Timestamp", .fields = fields_meta_v1_Timestamp, .nfields = 2};
 const struct type type_meta_v1_GroupResource = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupResource", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupResource", .fields = fields_meta_v1_GroupResource, .nfields = 2};
@@ -4980,9 +4980,9 @@ const struct type type_meta_v1_GroupKind = {.kind = TYPE_STRUCT, .go = 1, .name 
 const struct type type_meta_v1_GroupVersionKind = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersionKind", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionKind", .fields = fields_meta_v1_GroupVersionKind, .nfields = 3};
 const struct type type_meta_v1_GroupVersion = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersion", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersion", .fields = fields_meta_v1_GroupVersion, .nfields = 2};
 const struct type type_metrics_v1beta1_NodeMetrics = {.kind = TYPE_STRUCT, .go = 8, .name = "NodeMetrics", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetrics", .fields = fields_metrics_v1beta1_NodeMetrics, .nfields = 6};
-const struct type type_metrics_v1beta1_NodeMetricsList = {.kind = TYPE_STRUCT, .go = 8, .name = "NodeMetricsList", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetricsList", .fields = fields_metrics_v1beta1_NodeMetricsList, .nfields = 4};
+const struct type type_metrics_v1beta1_NodeMetricsList = {.kind = TYPE_STRUCT, .go = 8, .name = "NodeMetricsList", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetricsList", .fields = fields_metrics_v1beta1_NodeMetricsList, .nfields = 4, .doc = 31508};
 const struct type type_metrics_v1beta1_PodMetrics = {.kind = TYPE_STRUCT, .go = 8, .name = "PodMetrics", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics", .fields = fields_metrics_v1beta1_PodMetrics, .nfields = 6};
-const struct type type_metrics_v1beta1_PodMetricsList = {.kind = TYPE_STRUCT, .go = 8, .name = "PodMetricsList", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetricsList", .fields = fields_metrics_v1beta1_PodMetricsList, .nfields = 4};
+const struct type type_metrics_v1beta1_PodMetricsList = {.kind = TYPE_STRUCT, .go = 8, .name = "PodMetricsList", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetricsList", .fields = fields_metrics_v1beta1_PodMetricsList, .nfields = 4, .doc = 31546};
 const struct type type_metrics_v1beta1_ContainerMetrics = {.kind = TYPE_STRUCT, .go = 8, .name = "ContainerMetrics", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.ContainerMetrics", .fields = fields_metrics_v1beta1_ContainerMetrics, .nfields = 2};
 const struct type type_runtime_TypeMeta = {.kind = TYPE_STRUCT, .go = 6, .name = "TypeMeta", .openapi = "io.k8s.apimachinery.pkg.runtime.TypeMeta", .fields = fields_runtime_TypeMeta, .nfields = 2};
 const struct type type_runtime_Unknown = {.kind = TYPE_STRUCT, .go = 6, .name = "Unknown", .openapi = "io.k8s.apimachinery.pkg.runtime.Unknown", .fields = fields_runtime_Unknown, .nfields = 4};
@@ -6035,5 +6035,5 @@ const struct root_type root_types[] = {
     {"v1", "ServiceProxyOptions", &type_core_v1_ServiceProxyOptions},
 };
 const size_t nroot_types = 168;
-const char kinds_hash[] = "280AFDB8F00D0650909FCF543C760FE0";
+const char kinds_hash[] = "505EC3836919BA69C9BC307D4A1DF25A";
 const char *const go_packages[] = {"", "v1.", "v2.", "types.", "resource.", "intstr.", "runtime.", "version.", "v1beta1."};

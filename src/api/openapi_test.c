@@ -1,5 +1,6 @@
 #include "api/codec.h"
 #include "api/openapi.h"
+#include "base/map.h"
 #include "base/test.h"
 
 /* Every "$ref" in the document names a schema that is there. */
@@ -81,4 +82,62 @@ TEST(the_index_names_every_document)
         CHECK(openapi_document(&doc, m->name->s));
         CHECK(str_starts(val_text(val_get_str(&m->v, S("serverRelativeURL"))), S("/openapi/v3/")));
     }
+}
+
+/* Volumes by drivers that are no longer built in, or that live outside. */
+static const char *const foreign[] = {"AWSElastic", "AzureDisk",  "AzureFile", "CephFS",     "Cinder",
+                                      "FCVolume",   "FlexVolume", "Flocker",   "GCEPersist", "GitRepo",
+                                      "Glusterfs",  "ISCSI",      "NFS",       "Photon",     "Portworx",
+                                      "Quobyte",    "RBD",        "ScaleIO",   "StorageOS",  "Vsphere"};
+
+static void check_described(const struct type *t, struct map *seen)
+{
+    if (t->of)
+        check_described(t->of, seen);
+    if (t->kind != TYPE_STRUCT || map_get(seen, str_of(t->openapi)))
+        return;
+    (void)map_put(seen, str_of(t->openapi), seen);
+    for (size_t i = 0; i < countof(foreign); i++)
+        if (str_starts(str_of(t->name), str_of(foreign[i])))
+            return;
+    if (!t->doc)
+        test_failed(__FILE__, __LINE__, "%s has no description", t->name);
+    for (uint16_t i = 0; i < t->nfields; i++) {
+        const struct field *f = &t->fields[i];
+        if (!f->doc && !(f->flags & (FIELD_INLINE | FIELD_NOJSON)))
+            test_failed(__FILE__, __LINE__, "%s." STR_FMT " has no description", t->name, STR_ARG(f->name->s));
+        check_described(f->type, seen);
+    }
+}
+
+TEST(every_field_of_the_kinds_in_daily_use_is_described)
+{
+    const struct kind *const daily[] = {
+        K(Pod),
+        K(Deployment),
+        K(ReplicaSet),
+        K(Service),
+        K(EndpointSlice),
+        K(Endpoints),
+        K(Secret),
+        K(ConfigMap),
+        K(Namespace),
+        K(Node),
+        K(ServiceAccount),
+        K(Event),
+        K(Lease),
+        K(Role),
+        K(ClusterRole),
+        K(RoleBinding),
+        K(ClusterRoleBinding),
+        K(PriorityClass),
+        K(events_k8s_io_Event),
+    };
+    AUTO(map_fini) struct map seen = MAP;
+    for (size_t i = 0; i < countof(daily); i++) {
+        check_described(daily[i]->type, &seen);
+        check_described(daily[i]->list_type, &seen);
+    }
+    CHECK(map_len(&seen) > 150);
+    CHECK(fields_described > 1300);
 }
