@@ -1,0 +1,451 @@
+/* rules.c - lists of errors, the checks of one field, and which kind is checked by whom. */
+#include "api/rules.h"
+#include "api/quantity.h"
+#include "api/rules_int.h"
+#include "api/strategy.h"
+
+void field_errors_fini(struct field_errors *e)
+{
+    array_fini(&e->list);
+}
+
+static const struct {
+    const char *reason, *text;
+} error_types[] = {
+    [FE_REQUIRED] = {"FieldValueRequired", "Required value"},
+    [FE_INVALID] = {"FieldValueInvalid", "Invalid value"},
+    [FE_TYPE_INVALID] = {"FieldValueTypeInvalid", "Invalid value"},
+    [FE_DUPLICATE] = {"FieldValueDuplicate", "Duplicate value"},
+    [FE_NOT_SUPPORTED] = {"FieldValueNotSupported", "Unsupported value"},
+    [FE_FORBIDDEN] = {"FieldValueForbidden", "Forbidden"},
+    [FE_TOO_LONG] = {"FieldValueTooLong", "Too long"},
+    [FE_TOO_MANY] = {"FieldValueTooMany", "Too many"},
+    [FE_NOT_FOUND] = {"FieldValueNotFound", "Not found"},
+    [FE_INTERNAL] = {"InternalError", "Internal error"},
+};
+
+const char *field_error_reason(enum field_error_type t)
+{
+    return error_types[t].reason;
+}
+
+void field_errors_text(const struct field_errors *e, struct strbuf *out)
+{
+    size_t shown = 0;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
+    for (size_t i = 0; i < e->list.n; i++) {
+        const struct field_error *it = &e->list.p[i];
+        bool before = false;
+        for (size_t j = 0; j < i && !before; j++)
+            before = str_eq(e->list.p[j].field, it->field) && str_eq(e->list.p[j].text, it->text);
+        if (before)
+            continue;
+        strbuf_addf(&b, "%s" STR_FMT ": " STR_FMT, shown++ ? ", " : "", STR_ARG(it->field), STR_ARG(it->text));
+    }
+    strbuf_addf(out, shown > 1 ? "[" STR_FMT "]" : STR_FMT, STR_ARG(strbuf_str(&b)));
+}
+
+#define TEXT_MAX 65536 /* of one complaint; upstream has no limit, a value may be a whole annotation */
+
+static void add_at(struct strbuf *b, const struct at *at)
+{
+    if (!at)
+        return;
+    add_at(b, at->up);
+    if (at->name)
+        strbuf_addf(b, "%s%s", at->up ? "." : "", at->name);
+    else if (at->index >= 0)
+        strbuf_addf(b, "[%lld]", (long long)at->index);
+    else
+        strbuf_addf(b, "[" STR_FMT "]", STR_ARG(at->key));
+}
+
+static void push(ERRS, enum field_error_type type, struct str value, struct str detail)
+{
+    AUTO(strbuf_fini) struct strbuf path = STRBUF(TEXT_MAX), text = STRBUF(1 << 20);
+    add_at(&path, at);
+    strbuf_addz(&text, error_types[type].text);
+    if (value.p)
+        strbuf_addf(&text, ": " STR_FMT, STR_ARG(value));
+    if (detail.n > 0)
+        strbuf_addf(&text, ": " STR_FMT, STR_ARG(detail));
+    struct field_error error = {type, str_dup(e->arena, strbuf_str(&path)), str_dup(e->arena, strbuf_str(&text))};
+    array_push(&e->list, error);
+}
+
+static void add_json_text(struct strbuf *b, struct str s)
+{
+    strbuf_addc(b, '"');
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c == '"' || c == '\\')
+            strbuf_addf(b, "\\%c", c);
+        else if (c == '\n')
+            strbuf_addz(b, "\\n");
+        else if (c == '\t')
+            strbuf_addz(b, "\\t");
+        else if (c == '\r')
+            strbuf_addz(b, "\\r");
+        else if (c < 0x20 || c == '<' || c == '>' || c == '&')
+            strbuf_addf(b, "\\u%04x", c);
+        else
+            strbuf_addc(b, (char)c);
+    }
+    strbuf_addc(b, '"');
+}
+
+static void add_json(struct strbuf *b, const struct val *v)
+{
+    if (!v)
+        return strbuf_addz(b, "null");
+    switch ((enum val_type)v->type) {
+    case VAL_NULL: strbuf_addz(b, "null"); break;
+    case VAL_BOOL: strbuf_addz(b, v->b ? "true" : "false"); break;
+    case VAL_INT: strbuf_addf(b, "%lld", (long long)v->i); break;
+    case VAL_DOUBLE: strbuf_addf(b, "%g", v->d); break;
+    case VAL_STRING: add_json_text(b, val_text(v)); break;
+    case VAL_BYTES:
+        strbuf_addc(b, '"');
+        strbuf_add_base64(b, v->s, v->n);
+        strbuf_addc(b, '"');
+        break;
+    case VAL_LIST:
+        strbuf_addc(b, '[');
+        val_each_item (item, v) {
+            if (item != v->list)
+                strbuf_addc(b, ',');
+            add_json(b, item);
+        }
+        strbuf_addc(b, ']');
+        break;
+    case VAL_MAP:
+        strbuf_addc(b, '{');
+        val_each_member (m, v) {
+            if (m != v->map)
+                strbuf_addc(b, ',');
+            add_json_text(b, m->name->s);
+            strbuf_addc(b, ':');
+            add_json(b, &m->v);
+        }
+        strbuf_addc(b, '}');
+        break;
+    }
+}
+
+void add_value(struct strbuf *b, const struct val *v)
+{
+    if (val_is(v, VAL_STRING))
+        add_quoted(b, val_text(v));
+    else
+        add_json(b, v);
+}
+
+/* Upstream's internal types have no JSON names of their own: theirs are the Go names. */
+static void add_go_name(struct strbuf *b, struct str name)
+{
+    static const struct {
+        struct str json;
+        const char *go;
+    } odd[] = {{S_INIT("uid"), "UID"},
+               {S_INIT("ip"), "IP"},
+               {S_INIT("apiVersion"), "APIVersion"},
+               {S_INIT("apiGroup"), "APIGroup"},
+               {S_INIT("seLinuxOptions"), "SELinuxOptions"},
+               {S_INIT("fsType"), "FSType"}};
+    for (size_t i = 0; i < countof(odd); i++)
+        if (str_eq(name, odd[i].json))
+            return strbuf_addz(b, odd[i].go);
+    if (name.n > 0)
+        strbuf_addc(b, name.p[0] >= 'a' && name.p[0] <= 'z' ? (char)(name.p[0] - 32) : name.p[0]);
+    strbuf_add(b, str_sub(name, 1, name.n));
+}
+
+static void add_go_struct(struct strbuf *b, const struct type *t, const struct val *v);
+
+static void add_go_fields(struct strbuf *b, const struct type *t, const struct val *v, size_t *n)
+{
+    bool meta = t->openapi && str_starts(str_of(t->openapi), S("io.k8s.apimachinery"));
+    for (uint16_t i = 0; i < t->nfields; i++) {
+        const struct field *f = &t->fields[i];
+        const struct val *m = val_get(v, f->name);
+        if (f->flags & FIELD_INLINE) {
+            add_go_fields(b, f->type, v, n);
+            continue;
+        }
+        if (meta && (f->flags & FIELD_OMITEMPTY) && !is_set(m))
+            continue;
+        strbuf_addf(b, "%s\"", (*n)++ ? "," : "");
+        if (meta)
+            strbuf_add(b, f->name->s);
+        else
+            add_go_name(b, f->name->s);
+        strbuf_addz(b, "\":");
+        if (is_set(m))
+            add_go_struct(b, f->type, m);
+        else if ((f->flags & FIELD_POINTER) || f->type->kind == TYPE_LIST || f->type->kind == TYPE_MAP)
+            strbuf_addz(b, "null");
+        else if (f->type->kind == TYPE_STRUCT)
+            add_go_struct(b, f->type, NULL);
+        else if (f->type->kind == TYPE_BOOL)
+            strbuf_addz(b, "false");
+        else if (f->type->kind == TYPE_INT32 || f->type->kind == TYPE_INT64)
+            strbuf_addz(b, "0");
+        else
+            strbuf_addz(b, "\"\"");
+    }
+}
+
+static void add_go_struct(struct strbuf *b, const struct type *t, const struct val *v)
+{
+    if (t->kind == TYPE_STRUCT) {
+        size_t n = 0;
+        strbuf_addc(b, '{');
+        add_go_fields(b, t, v, &n);
+        strbuf_addc(b, '}');
+    } else if (t->kind == TYPE_LIST && val_is(v, VAL_LIST)) {
+        strbuf_addc(b, '[');
+        val_each_item (item, v) {
+            if (item != v->list)
+                strbuf_addc(b, ',');
+            add_go_struct(b, t->of, item);
+        }
+        strbuf_addc(b, ']');
+    } else {
+        add_json(b, v);
+    }
+}
+
+bool is_set(const struct val *v)
+{
+    return v && v->type != VAL_NULL;
+}
+
+void bad_required(ERRS, const char *detail)
+{
+    push(e, at, FE_REQUIRED, STR_NONE, str_of(detail));
+}
+
+#define FORMATTED(out)                                                                                               \
+    va_list args_;                                                                                                   \
+    va_start(args_, fmt);                                                                                            \
+    struct str out = arena_vfmt(e->arena, fmt, args_);                                                               \
+    va_end(args_)
+
+void bad_value(ERRS, const struct val *value, const char *fmt, ...)
+{
+    FORMATTED(detail);
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
+    add_value(&b, value);
+    push(e, at, FE_INVALID, strbuf_str(&b), detail);
+}
+
+void bad_text(ERRS, struct str value, const char *fmt, ...)
+{
+    FORMATTED(detail);
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
+    add_quoted(&b, value);
+    push(e, at, FE_INVALID, strbuf_str(&b), detail);
+}
+
+void bad_num(ERRS, int64_t value, const char *fmt, ...)
+{
+    FORMATTED(detail);
+    push(e, at, FE_INVALID, arena_fmt(e->arena, "%lld", (long long)value), detail);
+}
+
+void bad_struct(ERRS, const struct type *t, const struct val *value, const char *fmt, ...)
+{
+    FORMATTED(detail);
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
+    add_go_struct(&b, t, value);
+    push(e, at, FE_INVALID, strbuf_str(&b), detail);
+}
+
+void bad_forbidden(ERRS, const char *fmt, ...)
+{
+    FORMATTED(detail);
+    push(e, at, FE_FORBIDDEN, STR_NONE, detail);
+}
+
+void bad_duplicate(ERRS, struct str value)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
+    add_quoted(&b, value);
+    push(e, at, FE_DUPLICATE, strbuf_str(&b), S(""));
+}
+
+void bad_duplicate_struct(ERRS, const struct type *t, const struct val *value)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
+    add_go_struct(&b, t, value);
+    push(e, at, FE_DUPLICATE, strbuf_str(&b), S(""));
+}
+
+void bad_not_found(ERRS, struct str value, const char *detail)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
+    add_quoted(&b, value);
+    push(e, at, FE_NOT_FOUND, strbuf_str(&b), str_of(detail));
+}
+
+static void push_enum(ERRS, struct str shown, const char *const *values)
+{
+    AUTO(strbuf_fini) struct strbuf detail = STRBUF(TEXT_MAX);
+    strbuf_addz(&detail, "supported values: ");
+    for (size_t i = 0; values[i]; i++) {
+        strbuf_addz(&detail, i ? ", " : "");
+        add_quoted(&detail, str_of(values[i]));
+    }
+    push(e, at, FE_NOT_SUPPORTED, shown, strbuf_str(&detail));
+}
+
+void bad_enum(ERRS, struct str value, const char *const *values)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
+    add_quoted(&b, value);
+    push_enum(e, at, strbuf_str(&b), values);
+}
+
+void bad_enum_value(ERRS, const struct val *value, const char *const *values)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
+    add_value(&b, value);
+    push_enum(e, at, strbuf_str(&b), values);
+}
+
+void bad_enum_struct(ERRS, const struct type *t, const struct val *value, const char *const *values)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
+    add_go_struct(&b, t, value);
+    push_enum(e, at, strbuf_str(&b), values);
+}
+
+void bad_too_long(ERRS, int64_t max)
+{
+    push(e, at, FE_TOO_LONG, STR_NONE, arena_fmt(e->arena, "may not be more than %lld bytes", (long long)max));
+}
+
+void bad_too_many(ERRS, int64_t have, int64_t max)
+{
+    push(e, at, FE_TOO_MANY, arena_fmt(e->arena, "%lld", (long long)have),
+         arena_fmt(e->arena, "must have at most %lld items", (long long)max));
+}
+
+void bad_immutable(ERRS, const struct val *value)
+{
+    bad_value(e, at, value, "field is immutable");
+}
+
+bool check_format(ERRS, struct str value, format_fn *f)
+{
+    struct complaints c = COMPLAINTS(e->arena);
+    f(&c, value);
+    for (size_t i = 0; i < c.n; i++)
+        bad_text(e, at, value, STR_FMT, STR_ARG(c.texts[i]));
+    return c.n == 0;
+}
+
+bool check_enum_(ERRS, struct str value, const char *const *values)
+{
+    for (size_t i = 0; values[i]; i++)
+        if (str_eqz(value, values[i]))
+            return true;
+    bad_enum(e, at, value, values);
+    return false;
+}
+
+void check_not_negative(ERRS, const struct val *v)
+{
+    if (val_num(v, 0) < 0)
+        bad_num(e, at, v->i, "must be greater than or equal to 0");
+}
+
+void check_range(ERRS, const struct val *v, int64_t low, int64_t high)
+{
+    if (val_is(v, VAL_INT) && (v->i < low || v->i > high))
+        bad_num(e, at, v->i, "must be between %lld and %lld, inclusive", (long long)low, (long long)high);
+}
+
+void check_port(ERRS, int64_t n)
+{
+    if (!is_port(n))
+        bad_num(e, at, n, "must be between 1 and 65535, inclusive");
+}
+
+static bool empty(const struct val *v)
+{
+    return !is_set(v) || ((v->type == VAL_LIST || v->type == VAL_MAP || v->type == VAL_STRING) && v->n == 0);
+}
+
+/* Deep, as upstream's semantic equality: nothing and an empty list or map are the same. */
+bool unchanged(const struct val *x, const struct val *y)
+{
+    if (empty(x) || empty(y))
+        return empty(x) && empty(y);
+    if (x->type != y->type)
+        return false;
+    if (x->type == VAL_LIST) {
+        if (x->n != y->n)
+            return false;
+        for (uint32_t i = 0; i < x->n; i++)
+            if (!unchanged(&x->list[i], &y->list[i]))
+                return false;
+        return true;
+    }
+    if (x->type == VAL_MAP) {
+        val_each_member (m, x)
+            if (!unchanged(&m->v, val_get(y, m->name)))
+                return false;
+        val_each_member (m, y)
+            if (!val_get(x, m->name) && !empty(&m->v))
+                return false;
+        return true;
+    }
+    return val_equal(x, y);
+}
+
+static const struct kind_rules *const groups[] = {rules_pod,  rules_core,    rules_service, rules_workload,
+                                                  rules_rbac, rules_storage, rules_other};
+static const struct kind_rules anything = {.name = format_dns1123_subdomain};
+
+static const struct kind_rules *rules_of(const struct kind *k)
+{
+    for (size_t i = 0; i < countof(groups); i++)
+        for (const struct kind_rules *r = groups[i]; r->kind; r++)
+            if (r->kind == k)
+                return r;
+    return &anything;
+}
+
+void kind_validate(const struct kind *k, struct str sub, const struct val *v, const struct val *old,
+                   struct field_errors *e)
+{
+    const struct kind_rules *r = rules_of(k);
+    const struct at *meta = AT(NULL, "metadata");
+    format_fn *name = r->name ? r->name : format_dns1123_subdomain;
+    if (!old) {
+        check_meta(e, meta, V(v, metadata), k->namespaced, name, true);
+        if (r->create)
+            r->create(e, v);
+        return;
+    }
+    check_meta(e, meta, V(v, metadata), k->namespaced, format_path_segment, false);
+    check_meta_update(e, meta, k, V(v, metadata), V(old, metadata), false);
+    check_meta_update(e, meta, k, V(v, metadata), V(old, metadata), true);
+    if (str_eq(sub, S("status"))) {
+        if (r->status)
+            r->status(e, v, old);
+        return;
+    }
+    if (k == K(Pod) && str_eq(sub, S("ephemeralcontainers")))
+        return check_ephemeral_update(e, v, old);
+    if (k == K(Pod) && str_eq(sub, S("resize")))
+        return check_resize(e, v, old);
+    check_meta(e, meta, V(v, metadata), k->namespaced, name, true);
+    if (r->update && r->update_first)
+        r->update(e, v, old);
+    if (r->create && !r->update_alone)
+        r->create(e, v);
+    if (r->update && !r->update_first)
+        r->update(e, v, old);
+}

@@ -1,0 +1,817 @@
+/* validate_container.c - containers of pods and templates: names, ports, environment, mounts, probes, hooks,
+ * resources, security contexts. */
+#include "api/quantity.h"
+#include "api/rules_int.h"
+
+#define NOT_FOR_INIT "may not be set for init containers without restartPolicy=Always"
+
+void check_no_backsteps(ERRS, struct str path)
+{
+    struct str rest = path, part;
+    while (str_cut(&rest, '/', &part))
+        if (str_eq(part, S(".."))) {
+            bad_text(e, at, path, "must not contain '..'");
+            return;
+        }
+}
+
+void check_local_path(ERRS, struct str path)
+{
+    if (path.n > 0 && path.p[0] == '/')
+        bad_text(e, at, path, "must be a relative path");
+    check_no_backsteps(e, at, path);
+}
+
+static void check_ports(ERRS, const struct val *ports)
+{
+    each(port, ports)
+    {
+        const struct at *here = ITEM(at, INDEX(ports, port));
+        struct str name = TEXT(port, name);
+        if (name.n > 0 && check_format(e, AT(here, "name"), name, format_port_name))
+            for (const struct val *other = ports->list; other < port; other++)
+                if (str_eq(TEXT(other, name), name)) {
+                    bad_duplicate(e, AT(here, "name"), name);
+                    break;
+                }
+        if (NUM(port, containerPort) == 0)
+            bad_required(e, AT(here, "containerPort"), "");
+        else
+            check_port(e, AT(here, "containerPort"), NUM(port, containerPort));
+        if (NUM(port, hostPort) != 0)
+            check_port(e, AT(here, "hostPort"), NUM(port, hostPort));
+        if (REQUIRED(e, here, port, protocol))
+            check_enum(e, AT(here, "protocol"), TEXT(port, protocol), "SCTP", "TCP", "UDP");
+    }
+}
+
+static struct str host_port(struct arena *a, const struct val *port)
+{
+    return arena_fmt(a, STR_FMT "/" STR_FMT "/%lld", STR_ARG(TEXT(port, protocol)), STR_ARG(TEXT(port, hostIP)),
+                     (long long)NUM(port, hostPort));
+}
+
+static void check_host_ports(ERRS, const struct val *containers)
+{
+    struct str taken[256];
+    size_t n = 0;
+    each(c, containers)
+    {
+        const struct val *ports = V(c, ports);
+        each(port, ports)
+        {
+            if (NUM(port, hostPort) == 0)
+                continue;
+            struct str key = host_port(e->arena, port);
+            bool twice = false;
+            for (size_t i = 0; i < n; i++)
+                twice |= str_eq(taken[i], key);
+            if (twice)
+                bad_duplicate(
+                    e, AT(ITEM(AT(ITEM(at, INDEX(containers, c)), "ports"), INDEX(ports, port)), "hostPort"), key);
+            else if (n < countof(taken))
+                taken[n++] = key;
+        }
+    }
+}
+
+/* "metadata.labels['x']" gives "metadata.labels" and "x". */
+static bool subscripted(struct str s, struct str *path, struct str *key)
+{
+    ptrdiff_t open = str_find(s, S("['"));
+    if (!str_ends(s, S("']")) || open <= 0)
+        return false;
+    *path = str_sub(s, 0, (size_t)open);
+    *key = str_sub(s, (size_t)open + 2, s.n - 2);
+    return true;
+}
+
+static bool one_of(struct str s, const char *const *set)
+{
+    for (; *set; set++)
+        if (str_eqz(s, *set))
+            return true;
+    return false;
+}
+
+void check_field_ref(ERRS, const struct val *ref, bool volume)
+{
+    static const char *const known[] = {
+        "metadata.annotations", "metadata.labels", "metadata.name",      "metadata.namespace",
+        "metadata.uid",         "spec.nodeName",   "spec.restartPolicy", "spec.serviceAccountName",
+        "spec.schedulerName",   "status.phase",    "status.hostIP",      "status.hostIPs",
+        "status.podIP",         "status.podIPs",   "spec.host",          NULL};
+    static const char *const env[] = {
+        "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
+        "status.hostIP", "status.hostIPs",     "status.podIP", "status.podIPs", NULL};
+    static const char *const file[] = {"metadata.annotations", "metadata.labels", "metadata.name",
+                                       "metadata.namespace",   "metadata.uid",    NULL};
+    struct str version = TEXT(ref, apiVersion), field = TEXT(ref, fieldPath), path, key;
+    const struct at *here = AT(at, "fieldPath");
+    if (version.n == 0)
+        return bad_required(e, AT(at, "apiVersion"), "");
+    if (field.n == 0)
+        return bad_required(e, here, "");
+    if (!str_eq(version, S("v1")))
+        return bad_text(e, here, field, "error converting fieldPath: unsupported pod version: " STR_FMT,
+                        STR_ARG(version));
+    if (subscripted(field, &path, &key)) {
+        if (str_eq(path, S("metadata.labels")) || str_eq(path, S("metadata.annotations")))
+            check_format(e, at, key, format_qualified_name);
+        else
+            bad_text(e, here, field, "error converting fieldPath: field label does not support subscript: " STR_FMT,
+                     STR_ARG(field));
+        return;
+    }
+    if (!one_of(field, known))
+        return bad_text(e, here, field, "error converting fieldPath: field label not supported: " STR_FMT,
+                        STR_ARG(field));
+    if (str_eq(field, S("spec.host")))
+        field = S("spec.nodeName");
+    check_enum_(e, here, field, volume ? file : env);
+}
+
+void check_resource_field_ref(ERRS, const struct val *ref, bool volume)
+{
+    static const char *const resources[] = {"limits.cpu",
+                                            "limits.ephemeral-storage",
+                                            "limits.memory",
+                                            "requests.cpu",
+                                            "requests.ephemeral-storage",
+                                            "requests.memory",
+                                            NULL};
+    static const char *const sizes[] = {"1",   "1k",  "1M",  "1G",  "1T",  "1P",  "1E",
+                                        "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei", NULL};
+    struct str resource = TEXT(ref, resource), divisor = TEXT(ref, divisor);
+    if (volume && TEXT(ref, containerName).n == 0)
+        bad_required(e, AT(at, "containerName"), "");
+    else if (resource.n == 0)
+        bad_required(e, AT(at, "resource"), "");
+    else if (!str_starts(resource, S("limits.hugepages-")) && !str_starts(resource, S("requests.hugepages-")))
+        check_enum_(e, AT(at, "resource"), resource, resources);
+    if (divisor.n == 0 || quantity_cmp(divisor, S("0")) == 0)
+        return;
+    const char *what = str_ends(resource, S(".memory"))              ? "memory"
+                       : str_ends(resource, S(".ephemeral-storage")) ? "local ephemeral storage"
+                       : str_has(resource, S("hugepages-"))          ? "hugepages"
+                                                                     : NULL;
+    if (str_ends(resource, S(".cpu")) && !one_of(divisor, SET("1m", "1")))
+        bad_text(e, AT(at, "divisor"), resource,
+                 "only divisor's values 1m and 1 are supported with the cpu resource");
+    else if (what && !one_of(divisor, sizes))
+        bad_text(
+            e, AT(at, "divisor"), resource,
+            "only divisor's values 1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei are supported with the "
+            "%s resource",
+            what);
+}
+
+static void check_key_ref(ERRS, const struct val *ref)
+{
+    check_format(e, AT(at, "name"), TEXT(ref, name), format_dns1123_subdomain);
+    if (REQUIRED(e, at, ref, key))
+        check_format(e, AT(at, "key"), TEXT(ref, key), format_config_key);
+}
+
+static void check_env(ERRS, const struct val *env, const struct pod_rules *p)
+{
+    (void)p;
+    each(var, env)
+    {
+        const struct at *here = ITEM(at, INDEX(env, var)), *from = AT(here, "valueFrom");
+        const struct val *source = V(var, valueFrom);
+        if (REQUIRED(e, here, var, name))
+            check_format(e, AT(here, "name"), TEXT(var, name), format_env_name);
+        if (!is_set(source))
+            continue;
+        size_t n = 0;
+        if (HAS(source, fieldRef) && ++n)
+            check_field_ref(e, AT(from, "fieldRef"), V(source, fieldRef), false);
+        if (HAS(source, resourceFieldRef) && ++n)
+            check_resource_field_ref(e, AT(from, "resourceFieldRef"), V(source, resourceFieldRef), false);
+        if (HAS(source, configMapKeyRef) && ++n)
+            check_key_ref(e, AT(from, "configMapKeyRef"), V(source, configMapKeyRef));
+        if (HAS(source, secretKeyRef) && ++n)
+            check_key_ref(e, AT(from, "secretKeyRef"), V(source, secretKeyRef));
+        if (HAS(source, fileKeyRef) && ++n) {
+            const struct val *file = V(source, fileKeyRef);
+            if (REQUIRED(e, AT(from, "fileKeyRef"), file, key))
+                check_format(e, AT(AT(from, "fileKeyRef"), "key"), TEXT(file, key), format_env_name);
+            if (REQUIRED(e, AT(from, "fileKeyRef"), file, path))
+                check_local_path(e, AT(AT(from, "fileKeyRef"), "path"), TEXT(file, path));
+            REQUIRED(e, AT(from, "fileKeyRef"), file, volumeName);
+        }
+        if (n == 0)
+            bad_text(e, from, S(""),
+                     "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or "
+                     "`fileKeyRef`");
+        else if (TEXT(var, value).n > 0)
+            bad_text(e, from, S(""), "may not be specified when `value` is not empty");
+        else if (n > 1)
+            bad_text(e, from, S(""), "may not have more than one field specified at a time");
+    }
+}
+
+static void check_env_from(ERRS, const struct val *list)
+{
+    each(from, list)
+    {
+        const struct at *here = ITEM(at, INDEX(list, from));
+        FORMAT_IF_SET(e, here, from, prefix, format_env_name);
+        size_t n = 0;
+        if (HAS(from, configMapRef) && ++n && REQUIRED(e, AT(here, "configMapRef"), V(from, configMapRef), name))
+            check_format(e, AT(AT(here, "configMapRef"), "name"), TEXT(V(from, configMapRef), name),
+                         format_dns1123_subdomain);
+        if (HAS(from, secretRef) && ++n && REQUIRED(e, AT(here, "secretRef"), V(from, secretRef), name))
+            check_format(e, AT(AT(here, "secretRef"), "name"), TEXT(V(from, secretRef), name),
+                         format_dns1123_subdomain);
+        if (n == 0)
+            bad_text(e, here, S(""), "must specify one of: `configMapRef` or `secretRef`");
+        else if (n > 1)
+            bad_text(e, here, S(""), "may not have more than one field specified at a time");
+    }
+}
+
+static const struct val *volume_named(const struct pod_rules *p, struct str name)
+{
+    for (size_t i = 0; i < p->nvolumes; i++)
+        if (str_eq(TEXT(p->volumes[i], name), name))
+            return p->volumes[i];
+    return NULL;
+}
+
+static void check_mount_options(ERRS, const struct val *mount, const struct val *container)
+{
+    const struct at *propagation = AT(at, "mountPropagation"), *recursive = AT(at, "recursiveReadOnly");
+    struct str way = TEXT(mount, mountPropagation), mode = TEXT(mount, recursiveReadOnly);
+    if (HAS(mount, mountPropagation) && check_enum(e, propagation, way, "Bidirectional", "HostToContainer", "None") &&
+        str_eq(way, S("Bidirectional")) && !val_true(V(V(container, securityContext), privileged)))
+        bad_forbidden(e, propagation, "Bidirectional mount propagation is available only to privileged containers");
+    if (!HAS(mount, recursiveReadOnly) || str_eq(mode, S("Disabled")))
+        return;
+    if (!check_enum(e, recursive, mode, "Disabled", "Enabled", "IfPossible"))
+        return;
+    if (!val_true(V(mount, readOnly)))
+        bad_forbidden(e, recursive, "may only be specified when readOnly is true");
+    if (way.n > 0 && !str_eq(way, S("None")))
+        bad_forbidden(e, recursive, "may only be specified when mountPropagation is None or not specified");
+}
+
+static void check_mounts(ERRS, const struct val *mounts, const struct val *container, const struct pod_rules *p)
+{
+    const struct val *devices = V(container, volumeDevices);
+    each(mount, mounts)
+    {
+        const struct at *here = ITEM(at, INDEX(mounts, mount));
+        struct str name = TEXT(mount, name), path = TEXT(mount, mountPath);
+        REQUIRED(e, here, mount, name);
+        if (!volume_named(p, name))
+            bad_not_found(e, AT(here, "name"), name, "");
+        REQUIRED(e, here, mount, mountPath);
+        for (const struct val *other = mounts->list; other < mount; other++)
+            if (str_eq(TEXT(other, mountPath), path)) {
+                bad_text(e, AT(here, "mountPath"), path, "must be unique");
+                break;
+            }
+        if (val_find(devices, N(name), name))
+            bad_text(e, AT(here, "name"), name, "must not already exist in volumeDevices");
+        if (val_find(devices, N(devicePath), path))
+            bad_text(e, AT(here, "mountPath"), path, "must not already exist as a path in volumeDevices");
+        if (TEXT(mount, subPath).n > 0)
+            check_local_path(e, AT(at, "subPath"), TEXT(mount, subPath));
+        if (TEXT(mount, subPathExpr).n > 0) {
+            if (TEXT(mount, subPath).n > 0)
+                bad_text(e, AT(here, "subPathExpr"), TEXT(mount, subPathExpr),
+                         "subPathExpr and subPath are mutually exclusive");
+            check_local_path(e, AT(at, "subPathExpr"), TEXT(mount, subPathExpr));
+        }
+        check_mount_options(e, at, mount, container);
+    }
+}
+
+static void check_devices(ERRS, const struct val *devices, const struct val *mounts, const struct pod_rules *p)
+{
+    each(device, devices)
+    {
+        const struct at *here = ITEM(at, INDEX(devices, device));
+        struct str name = TEXT(device, name), path = TEXT(device, devicePath);
+        const struct val *volume = volume_named(p, name);
+        REQUIRED(e, here, device, name);
+        for (const struct val *other = devices->list; other < device; other++)
+            if (str_eq(TEXT(other, name), name)) {
+                bad_text(e, AT(here, "name"), name, "must be unique");
+                break;
+            }
+        if (volume && !HAS(volume, persistentVolumeClaim) && !HAS(volume, ephemeral))
+            bad_text(e, AT(here, "name"), name,
+                     "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode");
+        if (!volume)
+            bad_not_found(e, AT(here, "name"), name, "");
+        if (path.n == 0)
+            bad_required(e, AT(here, "devicePath"), "");
+        for (const struct val *other = devices->list; other < device && path.n; other++)
+            if (str_eq(TEXT(other, devicePath), path)) {
+                bad_text(e, AT(here, "devicePath"), path, "must be unique");
+                break;
+            }
+        check_no_backsteps(e, AT(here, "devicePath"), path);
+        if (val_find(mounts, N(name), name))
+            bad_text(e, AT(here, "name"), name, "must not already exist in volumeMounts");
+        if (val_find(mounts, N(mountPath), path))
+            bad_text(e, AT(here, "devicePath"), path, "must not already exist as a path in volumeMounts");
+    }
+}
+
+/* Resources. */
+
+static bool standard_resource(struct str s)
+{
+    static const char *const set[] = {"cpu",
+                                      "memory",
+                                      "ephemeral-storage",
+                                      "requests.cpu",
+                                      "requests.memory",
+                                      "requests.ephemeral-storage",
+                                      "limits.cpu",
+                                      "limits.memory",
+                                      "limits.ephemeral-storage",
+                                      "pods",
+                                      "resourcequotas",
+                                      "services",
+                                      "replicationcontrollers",
+                                      "secrets",
+                                      "configmaps",
+                                      "persistentvolumeclaims",
+                                      "storage",
+                                      "requests.storage",
+                                      "services.nodeports",
+                                      "services.loadbalancers",
+                                      NULL};
+    return one_of(s, set) || is_hugepages(s) || str_starts(s, S("requests.hugepages-"));
+}
+
+void check_resource_name(ERRS, struct str name)
+{
+    if (!check_format(e, at, name, format_qualified_name))
+        return;
+    if (str_find_char(name, '/') < 0 && !standard_resource(name))
+        bad_text(e, at, name, "must be a standard resource type or fully qualified");
+}
+
+static void check_container_resource_name(ERRS, struct str name)
+{
+    size_t before = e->list.n;
+    check_resource_name(e, at, name);
+    if (str_find_char(name, '/') < 0) {
+        if (!one_of(name, SET("cpu", "memory", "ephemeral-storage")) && !is_hugepages(name))
+            bad_text(e, at, name, "must be a standard resource for containers");
+    } else if (e->list.n == before && !is_native_resource(name) && !is_extended_resource(name)) {
+        bad_text(e, at, name, "doesn't follow extended resource name standard");
+    }
+}
+
+void check_resource_quantity(ERRS, struct str name, struct str quantity)
+{
+    static const char *const counts[] = {
+        "pods",       "resourcequotas",         "services",           "replicationcontrollers", "secrets",
+        "configmaps", "persistentvolumeclaims", "services.nodeports", "services.loadbalancers", NULL};
+    if (quantity_cmp(quantity, S("0")) < 0)
+        bad_text(e, at, quantity, "must be greater than or equal to 0");
+    if ((one_of(name, counts) || is_extended_resource(name)) && quantity_milli(quantity) % 1000 != 0)
+        bad_text(e, at, quantity, "must be an integer");
+}
+
+static void check_claims(ERRS, const struct val *wanted, const struct val *claims)
+{
+    each(claim, wanted)
+    {
+        const struct at *here = ITEM(at, INDEX(wanted, claim));
+        struct str name = TEXT(claim, name);
+        if (name.n == 0) {
+            bad_required(e, here, "");
+            continue;
+        }
+        bool twice = false;
+        for (const struct val *other = wanted->list; other < claim; other++)
+            twice |= str_eq(TEXT(other, name), name) && str_eq(TEXT(other, request), TEXT(claim, request));
+        if (twice)
+            bad_duplicate(e, here, name);
+        else if (!val_find(claims, N(name), name))
+            bad_not_found(e, here, name,
+                          val_len(claims) ? "must be one of the names in pod.spec.resourceClaims"
+                                          : "must be one of the names in pod.spec.resourceClaims which is empty");
+    }
+}
+
+void check_resources(ERRS, const struct val *resources, const struct val *claims, bool of_pod)
+{
+    const struct at *limits_at = AT(at, "limits"), *requests_at = AT(at, "requests");
+    const struct val *limits = V(resources, limits), *requests = V(resources, requests);
+    const struct val *const both[] = {limits, requests};
+    bool huge = false, plain = false;
+    for (size_t i = 0; i < 2; i++)
+        val_each_member (m, both[i]) {
+            struct str name = m->name->s, quantity = val_text(&m->v);
+            const struct at *here = KEY(i ? requests_at : limits_at, name);
+            if (!of_pod)
+                check_container_resource_name(e, here, name);
+            else if (!one_of(name, SET("cpu", "memory")) && !is_hugepages(name))
+                bad_enum(e, here, name, SET("cpu", "hugepages-", "memory"));
+            check_resource_quantity(e, here, name, quantity);
+            huge |= is_hugepages(name);
+            plain |= one_of(name, SET("cpu", "memory"));
+            if (i == 0)
+                continue;
+            const struct val *limit = val_get(limits, m->name);
+            bool overcommit = is_native_resource(name) && !is_hugepages(name);
+            int order = limit ? quantity_cmp(quantity, val_text(limit)) : 0;
+            if (limit && order != 0 && !overcommit)
+                bad_text(e, requests_at, quantity, "must be equal to " STR_FMT " limit of " STR_FMT, STR_ARG(name),
+                         STR_ARG(val_text(limit)));
+            else if (limit && order > 0)
+                bad_text(e, requests_at, quantity, "must be less than or equal to " STR_FMT " limit of " STR_FMT,
+                         STR_ARG(name), STR_ARG(val_text(limit)));
+            else if (!limit && !overcommit)
+                bad_required(e, limits_at, "Limit must be set for non overcommitable resources");
+        }
+    if (huge && !plain)
+        bad_forbidden(e, at, "HugePages require cpu or memory");
+    if (of_pod && val_len(V(resources, claims)) > 0)
+        bad_forbidden(e, AT(at, "claims"), "claims may not be set for Resources at pod-level");
+    check_claims(e, AT(at, "claims"), V(resources, claims), claims);
+}
+
+static void check_resize_policies(ERRS, const struct val *list, const struct val *pod)
+{
+    each(policy, list)
+    {
+        struct str name = TEXT(policy, resourceName), restart = TEXT(policy, restartPolicy);
+        for (const struct val *other = list->list; other < policy; other++)
+            if (str_eq(TEXT(other, resourceName), name)) {
+                bad_duplicate(e, ITEM(at, INDEX(list, policy)), name);
+                break;
+            }
+        if (name.n == 0)
+            bad_required(e, at, "");
+        else
+            check_enum(e, at, name, "cpu", "memory");
+        if (restart.n == 0)
+            bad_required(e, at, "");
+        else
+            check_enum(e, at, restart, "NotRequired", "RestartContainer");
+        if (str_eq(TEXT(pod, restartPolicy), S("Never")) && str_eq(restart, S("RestartContainer")))
+            bad_text(e, at, restart, "must be 'NotRequired' when pod `restartPolicy` is 'Never'");
+    }
+}
+
+/* Security. */
+
+#define ID_MAX 2147483647
+
+void check_seccomp(ERRS, const struct val *profile)
+{
+    if (!is_set(profile))
+        return;
+    struct str type = TEXT(profile, type);
+    if (type.n == 0) {
+        bad_required(e, AT(at, "type"), "type is required when seccompProfile is set");
+    } else if (str_eq(type, S("Localhost"))) {
+        if (!HAS(profile, localhostProfile))
+            bad_required(e, AT(at, "localhostProfile"), "must be set when seccomp type is Localhost");
+        else
+            check_local_path(e, AT(at, "localhostProfile"), TEXT(profile, localhostProfile));
+    } else {
+        if (HAS(profile, localhostProfile))
+            bad_struct(e, AT(at, "localhostProfile"), T(core_v1_SeccompProfile), profile,
+                       "can only be set when seccomp type is Localhost");
+        check_enum(e, AT(at, "type"), type, "Localhost", "RuntimeDefault", "Unconfined");
+    }
+}
+
+void check_apparmor(ERRS, const struct val *profile)
+{
+    if (!is_set(profile))
+        return;
+    struct str type = TEXT(profile, type), local = TEXT(profile, localhostProfile);
+    if (str_eq(type, S("Localhost"))) {
+        if (!HAS(profile, localhostProfile))
+            bad_required(e, AT(at, "localhostProfile"), "must be set when AppArmor type is Localhost");
+        else if (str_trim(local).n == 0)
+            bad_required(e, AT(at, "localhostProfile"), "must be set when AppArmor type is Localhost");
+        else if (str_trim(local).n != local.n)
+            bad_text(e, AT(at, "localhostProfile"), local, "must not be padded with whitespace");
+        else if (local.n > 4095)
+            bad_too_long(e, AT(at, "localhostProfile"), 4095);
+        return;
+    }
+    if (HAS(profile, localhostProfile))
+        bad_text(e, AT(at, "localhostProfile"), local, "can only be set when AppArmor type is Localhost");
+    if (type.n == 0)
+        bad_required(e, AT(at, "type"), "type is required when appArmorProfile is set");
+    else
+        check_enum(e, AT(at, "type"), type, "Localhost", "RuntimeDefault", "Unconfined");
+}
+
+void check_windows_options(ERRS, const struct val *options)
+{
+    struct str user = TEXT(options, runAsUserName), spec = TEXT(options, gmsaCredentialSpecName);
+    if (HAS(options, gmsaCredentialSpecName))
+        check_format(e, AT(at, "gmsaCredentialSpecName"), spec, format_dns1123_subdomain);
+    if (HAS(options, gmsaCredentialSpec)) {
+        if (TEXT(options, gmsaCredentialSpec).n == 0)
+            bad_text(e, AT(at, "gmsaCredentialSpec"), S(""), "gmsaCredentialSpec cannot be an empty string");
+        else if (TEXT(options, gmsaCredentialSpec).n > 65536)
+            bad_text(e, AT(at, "gmsaCredentialSpec"), TEXT(options, gmsaCredentialSpec),
+                     "gmsaCredentialSpec size must be under 64 KiB");
+    }
+    if (!HAS(options, runAsUserName))
+        return;
+    const struct at *here = AT(at, "runAsUserName");
+    struct str domain = STR_NONE, name = user;
+    if (user.n == 0)
+        return bad_text(e, here, user, "runAsUserName cannot be an empty string");
+    for (size_t i = 0; i < user.n; i++)
+        if ((unsigned char)user.p[i] < 0x20 || user.p[i] == 0x7f)
+            return bad_text(e, here, user, "runAsUserName cannot contain control characters");
+    if (str_split(user, '\\', &domain, &name)) {
+        if (str_find_char(name, '\\') >= 0)
+            return bad_text(e, here, user, "runAsUserName cannot contain more than one backslash");
+        if (domain.n == 0)
+            bad_text(e, here, user, "runAsUserName's Domain doesn't match the NetBIOS nor the DNS format");
+    }
+    if (name.n == 0)
+        bad_text(e, here, user, "runAsUserName's User cannot be empty");
+    else if (name.n > 104)
+        bad_text(e, here, user, "runAsUserName's User length must not be longer than 104 characters");
+    bool only = true, odd = false;
+    for (size_t i = 0; i < name.n; i++) {
+        only &= name.p[i] == '.' || name.p[i] == ' ';
+        odd |= name.p[i] && strchr("\"/\\:;|=,+*?<>@[]", name.p[i]);
+    }
+    if (name.n > 0 && only)
+        bad_text(e, here, user, "runAsUserName's User cannot contain only periods or spaces");
+    if (odd)
+        bad_text(e, here, user, "runAsUserName's User cannot contain the following characters: \"/\\:;|=,+*?<>@[]");
+}
+
+void check_security_context(ERRS, const struct val *context, const struct val *host_users)
+{
+    if (!is_set(context))
+        return;
+    check_range(e, AT(at, "runAsUser"), V(context, runAsUser), 0, ID_MAX);
+    check_range(e, AT(at, "runAsGroup"), V(context, runAsGroup), 0, ID_MAX);
+    if (HAS(context, procMount)) {
+        struct str mount = TEXT(context, procMount);
+        bool own_users = val_is(host_users, VAL_BOOL) && !host_users->b;
+        if (check_enum(e, AT(at, "procMount"), mount, "Default", "Unmasked") && str_eq(mount, S("Unmasked")) &&
+            !own_users)
+            bad_text(e, AT(at, "procMount"), mount, "`hostUsers` must be false to use `Unmasked`");
+    }
+    check_seccomp(e, AT(at, "seccompProfile"), V(context, seccompProfile));
+    const struct val *escalation = V(context, allowPrivilegeEscalation);
+    if (val_is(escalation, VAL_BOOL) && !escalation->b) {
+        if (val_true(V(context, privileged)))
+            bad_struct(e, at, T(core_v1_SecurityContext), context,
+                       "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
+        each(cap, V(V(context, capabilities), add)) if (str_eq(val_text(cap), S("CAP_SYS_ADMIN")))
+            bad_struct(e, at, T(core_v1_SecurityContext), context,
+                       "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
+    }
+    check_windows_options(e, AT(at, "windowsOptions"), V(context, windowsOptions));
+    check_apparmor(e, AT(at, "appArmorProfile"), V(context, appArmorProfile));
+}
+
+/* Probes and hooks. */
+
+static void check_target_port(ERRS, const struct val *port)
+{
+    if (val_is(port, VAL_STRING))
+        check_format(e, at, val_text(port), format_port_name);
+    else
+        check_port(e, at, val_num(port, 0));
+}
+
+static size_t check_handler(ERRS, const struct val *h, int64_t grace)
+{
+    size_t n = 0;
+#define ANOTHER(field)                                                                                               \
+    (HAS(h, field) &&                                                                                                \
+     (++n == 1 || (bad_forbidden(e, AT(at, #field), "may not specify more than 1 handler type"), false)))
+    if (ANOTHER(exec) && val_len(V(V(h, exec), command)) == 0)
+        bad_required(e, AT(AT(at, "exec"), "command"), "");
+    if (ANOTHER(httpGet)) {
+        const struct at *here = AT(at, "httpGet");
+        const struct val *get = V(h, httpGet);
+        REQUIRED(e, here, get, path);
+        check_target_port(e, AT(here, "port"), V(get, port));
+        check_enum(e, AT(here, "scheme"), TEXT(get, scheme), "HTTP", "HTTPS");
+        each(header, V(get, httpHeaders))
+            check_format(e, AT(here, "httpHeaders"), TEXT(header, name), format_http_header);
+    }
+    if (ANOTHER(tcpSocket))
+        check_target_port(e, AT(AT(at, "tcpSocket"), "port"), V(V(h, tcpSocket), port));
+    if (ANOTHER(grpc))
+        check_port(e, AT(AT(at, "grpc"), "port"), NUM(V(h, grpc), port));
+    if (ANOTHER(sleep)) {
+        int64_t seconds = NUM(V(h, sleep), seconds);
+        if (seconds < 0 || seconds > grace)
+            bad_num(e, AT(at, "sleep"), seconds,
+                    "must be non-negative and less than terminationGracePeriodSeconds (%lld)", (long long)grace);
+    }
+#undef ANOTHER
+    if (n == 0)
+        bad_required(e, at, "must specify a handler type");
+    return n;
+}
+
+static void check_probe(ERRS, const struct val *probe, int64_t grace)
+{
+    if (!is_set(probe))
+        return;
+    check_handler(e, at, probe, grace);
+    NOT_NEGATIVE(e, at, probe, initialDelaySeconds);
+    NOT_NEGATIVE(e, at, probe, timeoutSeconds);
+    NOT_NEGATIVE(e, at, probe, periodSeconds);
+    NOT_NEGATIVE(e, at, probe, successThreshold);
+    NOT_NEGATIVE(e, at, probe, failureThreshold);
+    if (HAS(probe, terminationGracePeriodSeconds) && NUM(probe, terminationGracePeriodSeconds) <= 0)
+        bad_num(e, AT(at, "terminationGracePeriodSeconds"), NUM(probe, terminationGracePeriodSeconds),
+                "must be greater than 0");
+}
+
+static void check_probes(ERRS, const struct val *c, int64_t grace)
+{
+    const struct val *liveness = V(c, livenessProbe), *readiness = V(c, readinessProbe),
+                     *startup = V(c, startupProbe);
+    check_probe(e, AT(at, "livenessProbe"), liveness, grace);
+    if (is_set(liveness) && NUM(liveness, successThreshold) != 1)
+        bad_num(e, AT(AT(at, "livenessProbe"), "successThreshold"), NUM(liveness, successThreshold), "must be 1");
+    check_probe(e, AT(at, "readinessProbe"), readiness, grace);
+    if (HAS(readiness, terminationGracePeriodSeconds))
+        bad_num(e, AT(AT(at, "readinessProbe"), "terminationGracePeriodSeconds"),
+                NUM(readiness, terminationGracePeriodSeconds), "must not be set for readinessProbes");
+    check_probe(e, AT(at, "startupProbe"), startup, grace);
+    if (is_set(startup) && NUM(startup, successThreshold) != 1)
+        bad_num(e, AT(AT(at, "startupProbe"), "successThreshold"), NUM(startup, successThreshold), "must be 1");
+}
+
+static void check_lifecycle(ERRS, const struct val *life, int64_t grace, const struct val *os)
+{
+    if (HAS(life, postStart))
+        check_handler(e, AT(at, "postStart"), V(life, postStart), grace);
+    if (HAS(life, preStop))
+        check_handler(e, AT(at, "preStop"), V(life, preStop), grace);
+    if (HAS(life, stopSignal)) {
+        if (!is_set(os))
+            bad_forbidden(e, AT(at, "stopSignal"), "may not be set for containers with empty `spec.os.name`");
+        else if (!str_starts(TEXT(life, stopSignal), S("SIG")))
+            bad_enum(
+                e, AT(at, "stopSignal"), TEXT(life, stopSignal),
+                SET("SIGABRT", "SIGALRM", "SIGHUP", "SIGINT", "SIGKILL", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2"));
+    }
+}
+
+static void check_restart_rules(ERRS, const struct val *c)
+{
+    const struct val *rules = V(c, restartPolicyRules);
+    if (val_len(rules) > 0 && TEXT(c, restartPolicy).n == 0)
+        bad_required(e, AT(at, "restartPolicy"), "must specify restartPolicy when restart rules are used");
+    if (val_len(rules) > 20)
+        bad_too_many(e, AT(at, "restartPolicyRules"), (int64_t)val_len(rules), 20);
+    each(rule, rules)
+    {
+        const struct at *here = ITEM(AT(at, "restartPolicyRules"), INDEX(rules, rule));
+        check_enum(e, AT(here, "action"), TEXT(rule, action), "Restart", "RestartAllContainers");
+        const struct val *codes = V(rule, exitCodes);
+        if (!is_set(codes)) {
+            bad_required(e, AT(here, "exitCodes"), "must be specified");
+            continue;
+        }
+        check_enum(e, AT(AT(here, "exitCodes"), "operator"), TEXT(codes, operator), "In", "NotIn");
+        if (val_len(V(codes, values)) > 255)
+            bad_too_many(e, AT(AT(here, "exitCodes"), "values"), (int64_t)val_len(V(codes, values)), 255);
+    }
+}
+
+/* The container itself. */
+
+static void check_container(ERRS, const struct pod_rules *p, const struct val *c)
+{
+    if (REQUIRED(e, at, c, name))
+        check_format(e, AT(at, "name"), TEXT(c, name), format_dns1123_label);
+    REQUIRED(e, at, c, image);
+    if (REQUIRED(e, at, c, terminationMessagePolicy))
+        check_enum(e, AT(at, "terminationMessagePolicy"), TEXT(c, terminationMessagePolicy), "File",
+                   "FallbackToLogsOnError");
+    check_ports(e, AT(at, "ports"), V(c, ports));
+    check_env(e, AT(at, "env"), V(c, env), p);
+    check_env_from(e, AT(at, "envFrom"), V(c, envFrom));
+    check_mounts(e, AT(at, "volumeMounts"), V(c, volumeMounts), c, p);
+    check_devices(e, AT(at, "volumeDevices"), V(c, volumeDevices), V(c, volumeMounts), p);
+    if (REQUIRED(e, at, c, imagePullPolicy))
+        check_enum(e, AT(at, "imagePullPolicy"), TEXT(c, imagePullPolicy), "Always", "IfNotPresent", "Never");
+    check_resources(e, AT(at, "resources"), V(c, resources), V(p->spec, resourceClaims), false);
+    check_resize_policies(e, AT(at, "resizePolicy"), V(c, resizePolicy), p->spec);
+    check_security_context(e, AT(at, "securityContext"), V(c, securityContext), V(p->spec, hostUsers));
+}
+
+static int64_t grace_of(const struct pod_rules *p)
+{
+    return NUM(p->spec, terminationGracePeriodSeconds);
+}
+
+void check_containers(ERRS, const struct pod_rules *p, const struct val *containers)
+{
+    if (val_len(containers) == 0)
+        return bad_required(e, at, "");
+    each(c, containers)
+    {
+        const struct at *here = ITEM(at, INDEX(containers, c));
+        check_container(e, here, p, c);
+        for (const struct val *other = containers->list; other < c; other++)
+            if (str_eq(TEXT(other, name), TEXT(c, name))) {
+                bad_duplicate(e, AT(here, "name"), TEXT(c, name));
+                break;
+            }
+        if (HAS(c, lifecycle))
+            check_lifecycle(e, AT(here, "lifecycle"), V(c, lifecycle), grace_of(p), V(p->spec, os));
+        check_probes(e, here, c, grace_of(p));
+        if (HAS(c, restartPolicy))
+            check_enum(e, AT(here, "restartPolicy"), TEXT(c, restartPolicy), "Always", "Never", "OnFailure");
+        check_restart_rules(e, here, c);
+    }
+    check_host_ports(e, at, containers);
+}
+
+void check_init_containers(ERRS, const struct pod_rules *p, const struct val *containers)
+{
+    each(c, containers)
+    {
+        const struct at *here = ITEM(at, INDEX(containers, c));
+        struct str name = TEXT(c, name);
+        bool sidecar = str_eq(TEXT(c, restartPolicy), S("Always"));
+        check_container(e, here, p, c);
+        if (HAS(c, restartPolicy))
+            check_enum(e, AT(here, "restartPolicy"), TEXT(c, restartPolicy), "Always", "Never", "OnFailure");
+        check_restart_rules(e, here, c);
+        bool twice = val_find(V(p->spec, containers), N(name), name) != NULL;
+        for (const struct val *other = containers->list; other < c; other++)
+            twice |= str_eq(TEXT(other, name), name);
+        if (twice && name.n > 0)
+            bad_duplicate(e, AT(here, "name"), name);
+        if (sidecar) {
+            if (HAS(c, lifecycle))
+                check_lifecycle(e, AT(here, "lifecycle"), V(c, lifecycle), grace_of(p), V(p->spec, os));
+            check_probes(e, here, c, grace_of(p));
+            continue;
+        }
+        if (HAS(c, lifecycle))
+            bad_forbidden(e, AT(here, "lifecycle"), NOT_FOR_INIT);
+        if (HAS(c, livenessProbe))
+            bad_forbidden(e, AT(here, "livenessProbe"), NOT_FOR_INIT);
+        if (HAS(c, readinessProbe))
+            bad_forbidden(e, AT(here, "readinessProbe"), NOT_FOR_INIT);
+        if (HAS(c, startupProbe))
+            bad_forbidden(e, AT(here, "startupProbe"), NOT_FOR_INIT);
+    }
+}
+
+void check_ephemeral_containers(ERRS, const struct pod_rules *p, const struct val *containers)
+{
+    static const struct name *const forbidden[] = {N(ports),        N(livenessProbe), N(readinessProbe),
+                                                   N(startupProbe), N(lifecycle),     N(resources),
+                                                   N(resizePolicy), N(restartPolicy), N(restartPolicyRules)};
+    each(c, containers)
+    {
+        const struct at *here = ITEM(at, INDEX(containers, c));
+        struct str name = TEXT(c, name), target = TEXT(c, targetContainerName);
+        check_container(e, here, p, c);
+        bool twice = val_find(V(p->spec, containers), N(name), name) ||
+                     val_find(V(p->spec, initContainers), N(name), name);
+        for (const struct val *other = containers->list; other < c; other++)
+            twice |= str_eq(TEXT(other, name), name);
+        if (twice && name.n > 0)
+            bad_duplicate(e, AT(here, "name"), name);
+        if (target.n > 0 && !val_find(V(p->spec, containers), N(name), target) &&
+            !val_find(V(p->spec, initContainers), N(name), target))
+            bad_not_found(e, AT(here, "targetContainerName"), target, "");
+        for (size_t i = 0; i < countof(forbidden); i++) {
+            const struct val *v = val_get(c, forbidden[i]);
+            if (is_set(v) && !(v->type == VAL_LIST && v->n == 0) &&
+                !(v->type == VAL_MAP && v->n == 0 && forbidden[i] == N(resources)))
+                bad_forbidden(e, AT(here, forbidden[i]->s.p), "cannot be set for an Ephemeral Container");
+        }
+        const struct val *mounts = V(c, volumeMounts);
+        each(mount, mounts)
+        {
+            const struct at *place = ITEM(AT(here, "volumeMounts"), INDEX(mounts, mount));
+            if (TEXT(mount, subPath).n > 0)
+                bad_forbidden(e, AT(place, "subPath"), "cannot be set for an Ephemeral Container");
+            if (TEXT(mount, subPathExpr).n > 0)
+                bad_forbidden(e, AT(place, "subPathExpr"), "cannot be set for an Ephemeral Container");
+        }
+        struct str image = TEXT(c, image);
+        if (p->is_pod && str_trim(image).n != image.n)
+            bad_text(e, AT(here, "image"), image, "must not have leading or trailing whitespace");
+    }
+}

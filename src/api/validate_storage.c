@@ -1,0 +1,136 @@
+/* validate_storage.c - storage classes and drivers. */
+#include "api/rules_int.h"
+
+static void check_class(struct field_errors *e, const struct val *v)
+{
+    const struct val *parameters = V(v, parameters);
+    struct str provisioner = TEXT(v, provisioner);
+    size_t total = 0;
+    if (provisioner.n == 0)
+        bad_required(e, AT(NULL, "provisioner"), "");
+    else
+        check_format(e, AT(NULL, "provisioner"), provisioner, format_qualified_name);
+    if (val_len(parameters) > 512)
+        bad_too_long(e, AT(NULL, "parameters"), 512);
+    val_each_member (m, parameters) {
+        if (m->name->s.n == 0)
+            bad_text(e, AT(NULL, "parameters"), S(""), "field can not be empty.");
+        total += m->name->s.n + m->v.n;
+    }
+    if (total > 262144)
+        bad_too_long(e, AT(NULL, "parameters"), 262144);
+    if (TEXT(v, reclaimPolicy).n > 0)
+        check_enum(e, AT(NULL, "reclaimPolicy"), TEXT(v, reclaimPolicy), "Delete", "Retain");
+    if (!HAS(v, volumeBindingMode))
+        bad_required(e, AT(NULL, "volumeBindingMode"), "");
+    else
+        check_enum(e, AT(NULL, "volumeBindingMode"), TEXT(v, volumeBindingMode), "Immediate", "WaitForFirstConsumer");
+}
+
+static void update_class(struct field_errors *e, const struct val *v, const struct val *old)
+{
+    if (!unchanged(V(v, parameters), V(old, parameters)))
+        bad_forbidden(e, AT(NULL, "parameters"), "updates to parameters are forbidden.");
+    if (!unchanged(V(v, provisioner), V(old, provisioner)))
+        bad_forbidden(e, AT(NULL, "provisioner"), "updates to provisioner are forbidden.");
+    if (!unchanged(V(v, reclaimPolicy), V(old, reclaimPolicy)))
+        bad_forbidden(e, AT(NULL, "reclaimPolicy"), "updates to reclaimPolicy are forbidden.");
+    IMMUTABLE(e, NULL, v, old, volumeBindingMode);
+}
+
+static void check_attachment(struct field_errors *e, const struct val *v)
+{
+    const struct at *at = AT(NULL, "spec");
+    const struct val *spec = V(v, spec), *source = V(spec, source);
+    if (REQUIRED(e, at, spec, attacher))
+        check_format(e, AT(at, "attacher"), TEXT(spec, attacher), format_dns1123_subdomain);
+    bool own = HAS(source, persistentVolumeName), inlined = HAS(source, inlineVolumeSpec);
+    if (own && inlined)
+        bad_forbidden(e, AT(at, "source"), "must specify exactly one of inlineVolumeSpec or persistentVolumeName");
+    else if (!own && !inlined)
+        bad_required(e, AT(at, "source"), "must specify exactly one of inlineVolumeSpec or persistentVolumeName");
+    else if (own && TEXT(source, persistentVolumeName).n == 0)
+        bad_required(e, AT(AT(at, "source"), "persistentVolumeName"), "must specify non empty persistentVolumeName");
+    check_format(e, AT(at, "nodeName"), TEXT(spec, nodeName), format_dns1123_subdomain);
+}
+
+static void update_spec(struct field_errors *e, const struct val *v, const struct val *old)
+{
+    IMMUTABLE(e, NULL, v, old, spec);
+}
+
+static void check_csinode(struct field_errors *e, const struct val *v)
+{
+    const struct val *drivers = V(V(v, spec), drivers);
+    each(driver, drivers)
+    {
+        const struct at *here = ITEM(AT(AT(NULL, "spec"), "drivers"), INDEX(drivers, driver));
+        if (REQUIRED(e, here, driver, name))
+            check_format(e, AT(here, "name"), TEXT(driver, name), format_dns1123_subdomain);
+        REQUIRED(e, here, driver, nodeID);
+        if (TEXT(driver, nodeID).n > 256)
+            bad_text(e, AT(here, "nodeID"), TEXT(driver, nodeID), "must be 256 characters or less");
+        if (HAS(V(driver, allocatable), count))
+            check_not_negative(e, AT(AT(here, "allocatable"), "count"), V(V(driver, allocatable), count));
+        for (const struct val *other = drivers->list; other < driver; other++)
+            if (str_eq(TEXT(other, name), TEXT(driver, name))) {
+                bad_duplicate(e, AT(here, "name"), TEXT(driver, name));
+                break;
+            }
+    }
+}
+
+static void check_csidriver(struct field_errors *e, const struct val *v)
+{
+    const struct at *at = AT(NULL, "spec");
+    const struct val *spec = V(v, spec);
+    if (HAS(spec, fsGroupPolicy))
+        check_enum(e, AT(at, "fsGroupPolicy"), TEXT(spec, fsGroupPolicy), "File", "None", "ReadWriteOnceWithFSType");
+    each(mode, V(spec, volumeLifecycleModes))
+        check_enum(e, AT(at, "volumeLifecycleModes"), val_text(mode), "Ephemeral", "Persistent");
+}
+
+static void update_csidriver(struct field_errors *e, const struct val *v, const struct val *old)
+{
+    IMMUTABLE(e, AT(NULL, "spec"), V(v, spec), V(old, spec), attachRequired);
+    IMMUTABLE(e, AT(NULL, "spec"), V(v, spec), V(old, spec), volumeLifecycleModes);
+}
+
+static void check_capacity(struct field_errors *e, const struct val *v)
+{
+    check_format(e, AT(NULL, "storageClassName"), TEXT(v, storageClassName), format_dns1123_subdomain);
+    if (HAS(v, nodeTopology))
+        check_label_selector(e, AT(NULL, "nodeTopology"), V(v, nodeTopology));
+}
+
+static void update_capacity(struct field_errors *e, const struct val *v, const struct val *old)
+{
+    IMMUTABLE(e, NULL, v, old, nodeTopology);
+    IMMUTABLE(e, NULL, v, old, storageClassName);
+}
+
+static void check_attributes(struct field_errors *e, const struct val *v)
+{
+    if (REQUIRED(e, NULL, v, driverName))
+        check_format(e, AT(NULL, "driverName"), TEXT(v, driverName), format_dns1123_subdomain);
+    if (val_len(V(v, parameters)) == 0)
+        bad_required(e, AT(NULL, "parameters"), "must contain at least one key/value pair");
+}
+
+static void update_attributes(struct field_errors *e, const struct val *v, const struct val *old)
+{
+    if (!unchanged(V(v, driverName), V(old, driverName)))
+        bad_forbidden(e, AT(NULL, "driverName"), "updates to driverName are forbidden.");
+    if (!unchanged(V(v, parameters), V(old, parameters)))
+        bad_forbidden(e, AT(NULL, "parameters"), "updates to parameters are forbidden.");
+}
+
+const struct kind_rules rules_storage[] = {
+    RULES(StorageClass, format_dns1123_subdomain, check_class, update_class, NULL),
+    RULES(VolumeAttachment, format_dns1123_subdomain, check_attachment, update_spec, NULL),
+    RULES(CSINode, format_dns1123_subdomain, check_csinode, NULL, NULL),
+    RULES(CSIDriver, format_dns1123_subdomain, check_csidriver, update_csidriver, NULL),
+    RULES(CSIStorageCapacity, format_dns1123_subdomain, check_capacity, update_capacity, NULL),
+    RULES(VolumeAttributesClass, format_dns1123_subdomain, check_attributes, update_attributes, NULL),
+    RULES_END,
+};
