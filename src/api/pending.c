@@ -2,37 +2,6 @@
 #include "api/columns.h"
 #include "api/strategy.h"
 #define WEAK __attribute__((weak))
-WEAK void field_errors_fini(struct field_errors *e)
-{
-    array_fini(&e->list);
-}
-WEAK const char *field_error_reason(enum field_error_type t)
-{
-    static const char *const r[] = {"FieldValueRequired",  "FieldValueInvalid",      "FieldValueTypeInvalid",
-                                    "FieldValueDuplicate", "FieldValueNotSupported", "FieldValueForbidden",
-                                    "FieldValueTooLong",   "FieldValueTooMany",      "FieldValueNotFound",
-                                    "InternalError"};
-    return r[t];
-}
-WEAK void field_errors_text(const struct field_errors *e, struct strbuf *out)
-{
-    if (e->list.n > 1)
-        strbuf_addc(out, '[');
-    for (size_t i = 0; i < e->list.n; i++)
-        strbuf_addf(out, "%s" STR_FMT ": " STR_FMT, i ? ", " : "", STR_ARG(e->list.p[i].field),
-                    STR_ARG(e->list.p[i].text));
-    if (e->list.n > 1)
-        strbuf_addc(out, ']');
-}
-WEAK void kind_validate(const struct kind *k, struct str sub, const struct val *v, const struct val *old,
-                        struct field_errors *e)
-{
-    (void)k;
-    (void)sub;
-    (void)v;
-    (void)old;
-    (void)e;
-}
 WEAK void kind_warnings(const struct kind *k, const struct val *v, const struct val *old, struct warnings *w)
 {
     (void)k;

@@ -490,14 +490,16 @@ static void update_quota(struct field_errors *e, const struct val *v, const stru
     IMMUTABLE(e, AT(NULL, "spec"), V(v, spec), V(old, spec), scopes);
 }
 
+/* No quantity of `low` may be above the one of `high`. */
 static void check_limit(ERRS, const struct val *item, const struct name *low, const struct name *high,
-                        const char *low_at, const char *text)
+                        const char *low_is, const char *high_is)
 {
     val_each_member (m, val_get(item, low)) {
         const struct val *bound = val_get(val_get(item, high), m->name);
         if (bound && quantity_cmp(val_text(&m->v), val_text(bound)) > 0)
-            bad_text(e, KEY(AT(at, low_at), m->name->s), val_text(&m->v), text, STR_ARG(val_text(&m->v)),
-                     STR_ARG(val_text(bound)));
+            bad_text(e, KEY(AT(at, low->s.p), m->name->s), val_text(&m->v),
+                     "%s value " STR_FMT " is greater than %s value " STR_FMT, low_is, STR_ARG(val_text(&m->v)),
+                     high_is, STR_ARG(val_text(bound)));
     }
 }
 
@@ -522,11 +524,9 @@ static void check_limitrange(struct field_errors *e, const struct val *v)
             if (val_len(V(item, defaultRequest)) > 0)
                 bad_forbidden(e, AT(here, "defaultRequest"), "may not be specified when `type` is 'Pod'");
         }
-        check_limit(e, here, item, N(min), N(max), "min", "min value %.*s is greater than max value %.*s");
-        check_limit(e, here, item, N(defaultRequest), N(default), "defaultRequest",
-                    "default request value %.*s is greater than default limit value %.*s");
-        check_limit(e, here, item, N(default), N(max), "default",
-                    "default value %.*s is greater than max value %.*s");
+        check_limit(e, here, item, N(min), N(max), "min", "max");
+        check_limit(e, here, item, N(defaultRequest), N(default), "default request", "default limit");
+        check_limit(e, here, item, N(default), N(max), "default", "max");
     }
 }
 
