@@ -1,8 +1,14 @@
 /* spdy.h - the part of SPDY/3.1 that kubectl port-forward speaks (inside WebSocket): streams with header blocks,
  * data, half-close, reset, ping, flow control. A state machine over bytes, server and client side: it reads what it
- * is given and appends what is to be sent. Draft: spdy-protocol-draft3-1. */
+ * is given and appends what is to be sent. Draft: spdy-protocol-draft3-1.
+ *
+ * kubectl's library (moby/spdystream) sends no WINDOW_UPDATE and heeds none, so windows are kept only with a side
+ * that announces one (SETTINGS_INITIAL_WINDOW_SIZE); otherwise the transport below is what holds back. It drops data
+ * that comes before the reply: reply first. */
 #pragma once
 #include "wire/http.h"
+
+#define SPDY_CHUNK (1u << 20)
 
 struct spdy;
 struct spdy_fns {
@@ -33,8 +39,8 @@ struct strbuf *spdy_output(struct spdy *s);
 
 uint32_t spdy_open(struct spdy *s, const struct http_headers *headers, bool end); /* ours; 0: no number is left */
 void spdy_reply(struct spdy *s, uint32_t stream, const struct http_headers *headers, bool end);
-/* Bytes that may be sent now on a stream; what goes beyond is kept by the caller until `room`. 0 for one that is
- * gone. */
+/* Bytes that may be sent now on a stream (SPDY_CHUNK without windows); what goes beyond is kept by the caller until
+ * `room`. 0 for one that is gone. */
 size_t spdy_room(const struct spdy *s, uint32_t stream);
 void spdy_send(struct spdy *s, uint32_t stream, struct str bytes); /* at most spdy_room */
 void spdy_end(struct spdy *s, uint32_t stream);                    /* no more from us */
