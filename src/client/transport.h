@@ -76,6 +76,7 @@ struct call_options {
     const char *method;
     struct str path, query, accept, content_type, bytes;
 };
+/* grace_s begins as -1; set it afterwards */
 #define CALL_OPTIONS(...) ((struct call_options){.grace_s = -1, __VA_ARGS__})
 
 struct call {

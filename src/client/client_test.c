@@ -1,0 +1,305 @@
+/* Caches, queues, events and leases over the fake API on simulated time. */
+#include "base/clock.h"
+#include "base/test.h"
+#include "client/cache.h"
+#include "client/events.h"
+#include "client/fake.h"
+#include "client/lease.h"
+#include "client/workqueue.h"
+#include "sys/loop.h"
+
+struct seen {
+    struct cache_handler h;
+    int added, updated, deleted, synced;
+};
+
+static void seen_changed(struct cache_handler *h, struct obj *was, struct obj *now)
+{
+    struct seen *s = container_of(h, struct seen, h);
+    s->added += !was;
+    s->updated += was && now;
+    s->deleted += !now;
+}
+
+static void seen_synced(struct cache_handler *h)
+{
+    container_of(h, struct seen, h)->synced++;
+}
+
+static void run_for(struct loop *l, int64_t ns)
+{
+    for (int64_t end = clock_mono() + ns; clock_mono() < end;)
+        if (!loop_run_once(l, end - clock_mono()))
+            return;
+}
+
+static void config_map(struct transport *api, const char *name, const char *value)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    fake_put_yaml(
+        api, arena_fmt(&a, "{apiVersion: v1, kind: ConfigMap, metadata: {name: %s}, data: {k: %s}}", name, value));
+}
+
+static struct cache *cache_of(struct transport *api, struct seen *s)
+{
+    struct cache_options o = {.kind = K(ConfigMap)};
+    struct cache *c = cache_new(api, &o);
+    s->h = (struct cache_handler){.changed = seen_changed, .synced = seen_synced};
+    cache_handler_add(c, &s->h);
+    cache_start(c);
+    return c;
+}
+
+TEST(a_cache_follows_what_happens)
+{
+    AUTO(loop_free) struct loop *l = loop_new_simulated(1);
+    AUTO(transport_free) struct transport *api = fake_new(l, 5 * NS_PER_MS);
+    struct seen s = {0};
+    config_map(api, "a", "one");
+    AUTO(cache_free) struct cache *c = cache_of(api, &s);
+    CHECK(!cache_synced(c));
+    run_for(l, NS_PER_S);
+    CHECK(cache_synced(c) && s.synced == 1 && s.added == 1);
+    config_map(api, "b", "one");
+    config_map(api, "a", "two");
+    fake_remove(api, K(ConfigMap), S("default"), S("b"));
+    run_for(l, NS_PER_S);
+    CHECK_INT(s.added, 2);
+    CHECK_INT(s.updated, 1);
+    CHECK_INT(s.deleted, 1);
+    CHECK_INT(cache_rev(c), fake_rev(api));
+    AUTO(obj_unref) struct obj *a = cache_get(c, S("default"), S("a"));
+    CHECK_STR(val_text(val_get_str(val_get(&a->tree, N(data)), S("k"))), S("two"));
+}
+
+TEST(a_cut_line_loses_nothing_and_repeats_nothing)
+{
+    AUTO(loop_free) struct loop *l = loop_new_simulated(2);
+    AUTO(transport_free) struct transport *api = fake_new(l, 5 * NS_PER_MS);
+    struct seen s = {0};
+    AUTO(cache_free) struct cache *c = cache_of(api, &s);
+    run_for(l, NS_PER_S);
+    for (int i = 0; i < 20; i++) {
+        AUTO(arena_fini) struct arena a = ARENA;
+        fake_cut(api);
+        config_map(api, arena_fmt(&a, "m%d", i).p, "x");
+        run_for(l, (int64_t)random_below(300) * NS_PER_MS);
+    }
+    run_for(l, 30 * NS_PER_S);
+    CHECK_INT(s.added, 20);
+    CHECK_INT(s.updated + s.deleted, 0);
+}
+
+TEST(after_410_the_difference_is_told)
+{
+    AUTO(loop_free) struct loop *l = loop_new_simulated(3);
+    AUTO(transport_free) struct transport *api = fake_new(l, 0);
+    struct seen s = {0};
+    config_map(api, "stays", "x");
+    config_map(api, "goes", "x");
+    config_map(api, "changes", "x");
+    AUTO(cache_free) struct cache *c = cache_of(api, &s);
+    run_for(l, NS_PER_S);
+    fake_cut(api);
+    fake_remove(api, K(ConfigMap), S("default"), S("goes"));
+    config_map(api, "changes", "new");
+    config_map(api, "comes", "x");
+    fake_compact(api);
+    run_for(l, 30 * NS_PER_S);
+    CHECK_INT(s.added, 4);
+    CHECK_INT(s.updated, 1);
+    CHECK_INT(s.deleted, 1);
+    CHECK_INT(s.synced, 1);
+    CHECK(!cache_peek(c, S("default"), S("goes")));
+}
+
+TEST(a_server_that_is_away_is_asked_again_but_not_often)
+{
+    AUTO(loop_free) struct loop *l = loop_new_simulated(4);
+    AUTO(transport_free) struct transport *api = fake_new(l, 0);
+    struct seen s = {0};
+    fake_fail(api, 12, E_UNAVAILABLE);
+    AUTO(cache_free) struct cache *c = cache_of(api, &s);
+    run_for(l, 5 * NS_PER_S);
+    CHECK(!cache_synced(c));
+    run_for(l, 200 * NS_PER_S);
+    CHECK(cache_synced(c));
+}
+
+TEST(an_index_follows_changes_of_its_key)
+{
+    AUTO(objset_fini) struct objset s = {0};
+    AUTO(loop_free) struct loop *l = loop_new_simulated(5);
+    AUTO(transport_free) struct transport *api = fake_new(l, 0);
+    static const struct objindex *const indexes[] = {&index_node, NULL};
+    objset_init(&s, K(Pod), indexes);
+    const char *const nodes[] = {"n1", "n2", "n2"};
+    for (int i = 0; i < 3; i++) {
+        AUTO(arena_fini) struct arena a = ARENA;
+        struct obj *o = fake_put_yaml(
+            api, arena_fmt(&a,
+                           "{apiVersion: v1, kind: Pod, metadata: {name: p%d}, spec: {nodeName: %s, "
+                           "containers: [{name: c, image: i}]}}",
+                           i % 2, nodes[i]));
+        obj_unref(objset_put(&s, o));
+    }
+    CHECK_INT(objset_count(&s, &index_node, S("n1")), 0); /* p0 has moved */
+    CHECK_INT(objset_count(&s, &index_node, S("n2")), 2);
+    obj_unref(objset_del(&s, S("default"), S("p1")));
+    CHECK_INT(objset_count(&s, &index_node, S("n2")), 1);
+}
+
+/* ---- the work queue ---- */
+
+struct job_log {
+    struct workqueue *q;
+    struct strbuf text;
+    bool hold, fail;
+};
+
+static void job_work(void *arg, struct str key)
+{
+    struct job_log *j = arg;
+    strbuf_addf(&j->text, STR_FMT " ", STR_ARG(key));
+    if (!j->hold)
+        workqueue_done(j->q, key, !j->fail);
+}
+
+static void queue_init(struct job_log *j, struct loop *l)
+{
+    *j = (struct job_log){.text = STRBUF(STRBUF_TEXT)};
+    struct workqueue_options o = {.loop = l, .work = job_work, .arg = j};
+    j->q = workqueue_new(&o);
+    workqueue_start(j->q);
+}
+
+static void queue_fini(struct job_log *j)
+{
+    workqueue_free(j->q);
+    strbuf_fini(&j->text);
+}
+
+TEST(a_key_is_worked_on_once_at_a_time_and_never_forgotten)
+{
+    AUTO(loop_free) struct loop *l = loop_new_simulated(6);
+    struct job_log j;
+    queue_init(&j, l);
+    j.hold = true;
+    workqueue_add(j.q, S("a"));
+    workqueue_add(j.q, S("a"));
+    run_for(l, NS_PER_S);
+    CHECK_STR(strbuf_str(&j.text), S("a "));
+    workqueue_add(j.q, S("a")); /* while it is worked on */
+    run_for(l, NS_PER_S);
+    CHECK_STR(strbuf_str(&j.text), S("a "));
+    workqueue_done(j.q, S("a"), true);
+    run_for(l, NS_PER_S);
+    CHECK_STR(strbuf_str(&j.text), S("a a "));
+    queue_fini(&j);
+}
+
+TEST(failures_back_off_and_success_forgets_them)
+{
+    AUTO(loop_free) struct loop *l = loop_new_simulated(7);
+    struct job_log j;
+    queue_init(&j, l);
+    j.fail = true;
+    workqueue_add(j.q, S("a"));
+    run_for(l, NS_PER_S); /* at 0, 5, 15, 35, 75, 155, 315, 635 ms */
+    CHECK_INT(workqueue_failures(j.q, S("a")), 8);
+    j.fail = false;
+    run_for(l, 2 * NS_PER_S);
+    CHECK_INT(workqueue_failures(j.q, S("a")), 0);
+    queue_fini(&j);
+}
+
+TEST(the_earliest_delay_counts)
+{
+    AUTO(loop_free) struct loop *l = loop_new_simulated(8);
+    struct job_log j;
+    queue_init(&j, l);
+    workqueue_add_after(j.q, S("a"), 10 * NS_PER_S);
+    workqueue_add_after(j.q, S("a"), NS_PER_S);
+    workqueue_add_after(j.q, S("a"), 5 * NS_PER_S);
+    run_for(l, 2 * NS_PER_S);
+    CHECK_STR(strbuf_str(&j.text), S("a "));
+    run_for(l, 20 * NS_PER_S);
+    CHECK_STR(strbuf_str(&j.text), S("a "));
+    queue_fini(&j);
+}
+
+/* ---- events ---- */
+
+TEST(the_same_event_again_is_counted)
+{
+    AUTO(loop_free) struct loop *l = loop_new_simulated(9);
+    AUTO(transport_free) struct transport *api = fake_new(l, NS_PER_MS);
+    config_map(api, "a", "x");
+    struct obj *about = fake_get(api, K(ConfigMap), S("default"), S("a"));
+    AUTO(events_free) struct events *e = events_new(api, "tester", "n1");
+    for (int i = 0; i < 5; i++)
+        events_record(e, about, S(""), "Normal", "Tried", NULL, S("it was tried"));
+    events_record(e, about, S(""), "Warning", "Failed", "Doing", S("it failed"));
+    events_record(e, about, S(""), "Warning", "Failed", "Doing", S("it failed"));
+    run_for(l, NS_PER_S);
+    CHECK(events_idle(e));
+    const struct objset *old = fake_set(api, K(Event)), *new = fake_set(api, K(events_k8s_io_Event));
+    CHECK_INT(objset_len(old), 1);
+    CHECK_INT(objset_len(new), 1);
+    struct objset_iter it = objset_all(old);
+    struct obj *o = objset_next(&it);
+    CHECK_INT(val_num_at(&o->tree, 0, N(count)), 5);
+    CHECK_STR(val_text_at(&o->tree, N(involvedObject), N(uid)), about->uid);
+    CHECK_STR(val_text_at(&o->tree, N(source), N(component)), S("tester"));
+    it = objset_all(new);
+    o = objset_next(&it);
+    CHECK_INT(val_num_at(&o->tree, 0, N(series), N(count)), 2);
+    CHECK_STR(val_text_at(&o->tree, N(action)), S("Doing"));
+}
+
+/* ---- leases ---- */
+
+static struct lease *elect(struct transport *t, const char *who)
+{
+    struct lease_options o = {.ns = S("kube-system"),
+                              .name = S("boss"),
+                              .holder = str_of(who),
+                              .duration_s = 15,
+                              .renew_ns = 5 * NS_PER_S,
+                              .elect = true};
+    struct lease *l = lease_new(t, &o);
+    lease_start(l);
+    return l;
+}
+
+TEST(one_leads_and_the_other_follows_when_it_stops)
+{
+    AUTO(loop_free) struct loop *l = loop_new_simulated(10);
+    AUTO(transport_free) struct transport *api = fake_new(l, NS_PER_MS);
+    struct lease *a = elect(api, "a");
+    run_for(l, NS_PER_S);
+    AUTO(lease_free) struct lease *b = elect(api, "b");
+    for (int i = 0; i < 100; i++) {
+        run_for(l, NS_PER_S);
+        CHECK(lease_held(a) && !lease_held(b));
+    }
+    lease_free(a);
+    run_for(l, 10 * NS_PER_S);
+    CHECK(!lease_held(b));
+    run_for(l, 20 * NS_PER_S);
+    CHECK(lease_held(b));
+}
+
+TEST(a_leader_that_cannot_renew_stops_in_time)
+{
+    AUTO(loop_free) struct loop *l = loop_new_simulated(11);
+    AUTO(transport_free) struct transport *api = fake_new(l, NS_PER_MS);
+    AUTO(lease_free) struct lease *a = elect(api, "a");
+    run_for(l, 2 * NS_PER_S);
+    CHECK(lease_held(a));
+    fake_fail(api, 40, E_UNAVAILABLE);
+    run_for(l, 16 * NS_PER_S);
+    CHECK(!lease_held(a));
+    run_for(l, 60 * NS_PER_S);
+    CHECK(lease_held(a));
+}
