@@ -65,7 +65,7 @@ static double seconds(int64_t ns)
 
 static double floor_writes(const char *dir, size_t group) /* a second */
 {
-    char path[4096], *bytes = mem_alloc(group * VALUE);
+    char path[4200], *bytes = mem_alloc(group * VALUE);
     (void)snprintf(path, sizeof path, "%s/floor", dir);
     int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
     if (fd < 0)
@@ -117,7 +117,7 @@ static struct store *open_at(struct loop *l, const char *path)
 
 static void durable(struct loop *l, const char *dir, size_t writers)
 {
-    char path[4096];
+    char path[4200];
     (void)snprintf(path, sizeof path, "%s/store.db", dir);
     (void)unlink(path);
     struct store *s = open_at(l, path);
@@ -206,6 +206,37 @@ static void memory(struct loop *l, size_t keys)
     loop_run(l);
 }
 
+/* A store on disk with many keys: how long it takes to open, and what it keeps beside index and values. */
+static void opening(struct loop *l, const char *dir, size_t keys)
+{
+    char path[4200];
+    (void)snprintf(path, sizeof path, "%s/store.db", dir);
+    struct store *s = open_at(l, path);
+    for (size_t i = 0; i < keys; i++) {
+        struct filling *f = NEW(struct filling);
+        (void)snprintf(f->key, 64, "/registry/pods/default/web-6d4cf56db6-%05zu", i);
+        f->w = (struct store_write){.key = str_of(f->key), .own_ref = text_new(), .expect = STORE_ANY};
+        f->op = (struct store_op){.writes = &f->w, .n = 1, .done = filled};
+        store_write(s, &f->op);
+        for (int64_t rev = f->op.rev; i % 1000 == 999 && store_rev(s) < rev;)
+            (void)loop_run_once(l, NS_PER_S);
+    }
+    store_close(s);
+    loop_run(l);
+    (void)malloc_trim(0);
+    size_t before = heap();
+    int64_t start = clock_mono();
+    s = open_at(l, path);
+    double ms = (double)(clock_mono() - start) / NS_PER_MS;
+    struct store_stats st;
+    store_stats(s, &st);
+    printf("open, %6zu keys of %d bytes: %.1f ms, file %.1f MB, %.0f bytes a key with its value\n", st.keys, VALUE,
+           ms, (double)st.file_bytes / 1e6, (double)(heap() - before) / (double)MAX(st.keys, 1));
+    store_close(s);
+    loop_run(l);
+    (void)unlink(path);
+}
+
 int main(int argc, char **argv)
 {
     struct err err = ERR;
@@ -218,6 +249,8 @@ int main(int argc, char **argv)
     durable(l, dir, 50);
     for (size_t keys = 1000; keys <= 50000; keys *= keys == 10000 ? 5 : 10)
         memory(l, keys);
+    for (size_t keys = 1000; keys <= 50000; keys *= keys == 10000 ? 5 : 10)
+        opening(l, dir, keys);
     loop_free(l);
     (void)rmdir(dir);
     return 0;

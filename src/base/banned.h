@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifndef WHERRY_ALLOW_BANNED
+#if !defined WHERRY_ALLOW_BANNED && !defined __clang__ /* clang takes the attribute on a first declaration only */
 #define BANNED(fn, instead) extern __typeof__(fn) fn __attribute__((error(instead)))
 BANNED(malloc, "mem_alloc");
 BANNED(calloc, "mem_alloc");
