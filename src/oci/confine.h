@@ -1,0 +1,8 @@
+/* confine.h - what a job gives away before it reads what a stranger wrote: every capability but those over files, new
+ * privileges, and (Landlock) every file outside the store. */
+#pragma once
+#include "base/err.h"
+
+/* network: it also reads what name lookup and TLS need (/etc, /usr, /run/systemd/resolve). After this only files
+ * below `store` can be written. Kernels without Landlock: capabilities alone. */
+MUST_USE bool confine(const char *store, bool network, struct err *err);
