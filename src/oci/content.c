@@ -200,7 +200,7 @@ static bool resume_sum(struct ingest *in, struct err *err)
     char buf[65536];
     ssize_t n;
     while ((n = read(in->fd, buf, sizeof buf)) > 0) {
-        sha256_add(&in->sum, buf, (size_t)n);
+        sha256_add(&in->sum, (struct str){buf, (size_t)n});
         in->size += n;
     }
     return n == 0 || err_errno(err, "read %s/%s", in->content->dir, in->tmp);
@@ -232,7 +232,7 @@ bool ingest_write(struct ingest *in, const void *p, size_t n, struct err *err)
 {
     if (!write_all(in->fd, p, n, err, in->tmp))
         return false;
-    sha256_add(&in->sum, p, n);
+    sha256_add(&in->sum, (struct str){p, n});
     in->size += (int64_t)n;
     return true;
 }
@@ -266,7 +266,7 @@ void ingest_abort(struct ingest *in)
 bool ingest_commit(struct ingest *in, const struct digest *want, struct digest *got, struct err *err)
 {
     struct content *c = in->content;
-    struct digest have = sha256_end(&in->sum);
+    struct digest have = digest_end(&in->sum);
     char path[100];
     bool ok = true;
     if (want && !digest_eq(&have, want)) {

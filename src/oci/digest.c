@@ -1,5 +1,4 @@
 #include "oci/digest.h"
-#include <openssl/evp.h>
 
 bool digest_parse(struct str text, struct digest *out, struct err *err)
 {
@@ -27,22 +26,11 @@ struct str digest_hex(const struct digest *d)
     return str_of(d->hex);
 }
 
-void sha256_init(struct sha256 *s)
-{
-    s->impl = EVP_MD_CTX_new();
-    ASSERT(s->impl && EVP_DigestInit_ex(s->impl, EVP_sha256(), NULL) == 1);
-}
-
-void sha256_add(struct sha256 *s, const void *p, size_t n)
-{
-    ASSERT(EVP_DigestUpdate(s->impl, p, n) == 1);
-}
-
-struct digest sha256_end(struct sha256 *s)
+struct digest digest_end(struct sha256 *s)
 {
     static const char digits[] = "0123456789abcdef";
-    unsigned char sum[EVP_MAX_MD_SIZE];
-    ASSERT(EVP_DigestFinal_ex(s->impl, sum, NULL) == 1);
+    uint8_t sum[SHA256_SIZE];
+    sha256_end(s, sum);
     struct digest d = {0};
     for (size_t i = 0; i < DIGEST_HEX / 2; i++) {
         d.hex[2 * i] = digits[sum[i] >> 4];
@@ -51,16 +39,10 @@ struct digest sha256_end(struct sha256 *s)
     return d;
 }
 
-void sha256_fini(struct sha256 *s)
-{
-    EVP_MD_CTX_free(s->impl);
-    s->impl = NULL;
-}
-
 struct digest digest_of(const void *p, size_t n)
 {
     AUTO(sha256_fini) struct sha256 s = {0};
     sha256_init(&s);
-    sha256_add(&s, p, n);
-    return sha256_end(&s);
+    sha256_add(&s, (struct str){p, n});
+    return digest_end(&s);
 }

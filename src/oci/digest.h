@@ -1,6 +1,7 @@
 /* digest.h - "sha256:" and 64 lower-case hex digits (OCI image-spec, descriptor.md). No other algorithm is taken. */
 #pragma once
 #include "base/err.h"
+#include "sys/crypto.h"
 
 #define DIGEST_HEX  64
 #define DIGEST_TEXT (7 + DIGEST_HEX)
@@ -12,12 +13,5 @@ MUST_USE bool digest_parse(struct str text, struct digest *out, struct err *err)
 bool digest_eq(const struct digest *a, const struct digest *b);
 struct str digest_hex(const struct digest *d);
 
-struct sha256 { /* running sum; OpenSSL's behind it */
-    void *impl;
-};
-void sha256_init(struct sha256 *s);
-void sha256_add(struct sha256 *s, const void *p, size_t n);
-struct digest sha256_end(struct sha256 *s); /* the sum so far; s must still be finished with sha256_fini */
-void sha256_fini(struct sha256 *s);
-AUTO_VALUE(sha256_fini, struct sha256);
+struct digest digest_end(struct sha256 *s); /* ends the sum */
 struct digest digest_of(const void *p, size_t n);

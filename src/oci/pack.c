@@ -23,7 +23,7 @@ static bool tar_bytes(struct tar *t, const void *p, size_t n)
 {
     const char *from = p;
     if (t->sum)
-        sha256_add(t->sum, p, n);
+        sha256_add(t->sum, (struct str){p, n});
     t->size += (int64_t)n;
     while (n) {
         ssize_t done = fault("pack.write", ENOSPC) ? -1 : write(t->fd, from, n);
@@ -387,7 +387,7 @@ bool oci_pack(const struct oci_pack *p, const char *out, struct err *err)
     tree_fini(&tree);
     if (!ok)
         return false;
-    struct digest diff = sha256_end(&sum);
+    struct digest diff = digest_end(&sum);
     (void)snprintf(tmp, sizeof tmp, "%.4000s.tmp", out);
     AUTO(fd_close) int to = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (to < 0)

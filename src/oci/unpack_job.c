@@ -149,7 +149,7 @@ static ssize_t source_read(struct source *s, const void **p)
     case ZSTD: n = source_unzstd(s); break;
     }
     if (n > 0) {
-        sha256_add(&s->sum, *p, (size_t)n);
+        sha256_add(&s->sum, (struct str){*p, (size_t)n});
         s->size += n;
         if (s->size > s->max)
             return err_set(&s->err, E_TOO_LARGE, "over %lld bytes unpacked", (long long)s->max), -1;
@@ -554,7 +554,7 @@ bool layer_unpack(int blob, int into, const struct digest *diff_id, const struct
         if (ok && n < 0)
             ok = (*err = s->err, false);
     }
-    struct digest have = sha256_end(&s->sum);
+    struct digest have = digest_end(&s->sum);
     if (ok && !digest_eq(&have, diff_id))
         ok = err_set(err, E_INVALID, "the layer unpacks to sha256:%s, its config says sha256:%s", have.hex,
                      diff_id->hex);

@@ -1,0 +1,120 @@
+/* wherry-job VERB: one piece of work on what strangers wrote, away from everything else, with the rights of file
+ * owners alone.
+ *   wherry-job load STORE [NAME]   an image archive from stdin into the store
+ *   wherry-job pull                a pull request (pull.h) from stdin
+ * Lines of JSON on stdout: {"progress":{"done":N,"total":N}} ..., then {"digest":"sha256:..","names":[..]} or
+ * {"error":{"reason":"NotFound","code":404,"message":".."}}. Exit status 0, 1 (an error was told), 2 (usage). */
+#include "base/clock.h"
+#include "oci/confine.h"
+#include "oci/jsonout.h"
+#include "oci/pull.h"
+#include <curl/curl.h>
+#include <errno.h>
+#include <locale.h>
+
+#define PROGRESS_NS (200 * NS_PER_MS)
+
+static void tell(struct strbuf *b)
+{
+    strbuf_addc(b, '\n');
+    struct str rest = strbuf_str(b);
+    while (rest.n) {
+        ssize_t n = write(1, rest.p, rest.n);
+        if (n < 0 && errno != EINTR)
+            return; /* nobody wants to know */
+        rest = str_sub(rest, (size_t)MAX(n, 0), rest.n);
+    }
+}
+
+static int tell_error(const struct err *err)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    jout_open(&b, '{');
+    jout_key(&b, "error");
+    jout_open(&b, '{');
+    jout_field(&b, "reason", str_of(err_reason(err->kind)));
+    jout_key(&b, "code");
+    jout_num(&b, err_http(err->kind));
+    jout_field(&b, "message", str_of(err->text));
+    strbuf_addz(&b, "}}");
+    tell(&b);
+    return 1;
+}
+
+static int tell_image(const struct digest *manifest, const struct strs *names)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
+    jout_open(&b, '{');
+    jout_key(&b, "digest");
+    jout_comma(&b);
+    strbuf_addf(&b, "\"sha256:%s\"", manifest->hex);
+    jout_key(&b, "names");
+    jout_open(&b, '[');
+    for (size_t i = 0; i < names->n; i++)
+        jout_str(&b, names->p[i]);
+    strbuf_addz(&b, "]}");
+    tell(&b);
+    return 0;
+}
+
+static void tell_progress(void *arg, int64_t done, int64_t total)
+{
+    int64_t *last = arg;
+    if (clock_mono() - *last < PROGRESS_NS && done < total)
+        return;
+    *last = clock_mono();
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(200);
+    strbuf_addf(&b, "{\"progress\":{\"done\":%lld,\"total\":%lld}}", (long long)done, (long long)total);
+    tell(&b);
+}
+
+static int load(const char *store, const char *name)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct err err = ERR;
+    struct strs names;
+    struct digest manifest;
+    AUTO(content_free) struct content *c = content_open(store, &err);
+    if (!c || !confine(store, false, &err) || !archive_load(c, 0, str_of(name), &a, &names, &manifest, &err))
+        return tell_error(&err);
+    return tell_image(&manifest, &names);
+}
+
+static int pull(void)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(2 << 20);
+    struct err err = ERR;
+    struct pull_request r;
+    struct strs names;
+    struct digest manifest;
+    int64_t last = 0;
+    char buf[16384];
+    for (ssize_t n; (n = read(0, buf, sizeof buf)) > 0;)
+        strbuf_add(&text, (struct str){buf, (size_t)n});
+    if (!pull_request_decode(&a, strbuf_str(&text), &r, &err))
+        return tell_error(&err);
+    mem_wipe(text.p, text.n); /* it may hold a password */
+    AUTO(content_free) struct content *c = content_open(arena_strz(&a, r.store), &err);
+    if (!c || !confine(c->dir, true, &err))
+        return tell_error(&err);
+    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
+    if (!image_pull(c, &r, &a, &names, &manifest, tell_progress, &last, &err))
+        return tell_error(&err);
+    return tell_image(&manifest, &names);
+}
+
+int main(int argc, char **argv)
+{
+    (void)setlocale(LC_CTYPE, "C.UTF-8"); /* names in archives are UTF-8 */
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        printf("wherry-job\n");
+        return 0;
+    }
+    if ((argc == 3 || argc == 4) && strcmp(argv[1], "load") == 0)
+        return load(argv[2], argc == 4 ? argv[3] : "");
+    if (argc == 2 && strcmp(argv[1], "pull") == 0)
+        return pull();
+    fprintf(stderr, "usage: wherry-job load STORE [NAME] <ARCHIVE | wherry-job pull <REQUEST\n");
+    return 2;
+}

@@ -1,0 +1,112 @@
+#include "oci/registry.h"
+#include "wire/json.h"
+
+static struct str token(struct str *s) /* RFC 7230 token */
+{
+    size_t n = 0;
+    while (n < s->n && !strchr(" \t,=\"", s->p[n]))
+        n++;
+    struct str t = str_sub(*s, 0, n);
+    *s = str_sub(*s, n, s->n);
+    return t;
+}
+
+static struct str quoted(struct arena *a, struct str *s)
+{
+    if (!s->n || s->p[0] != '"')
+        return str_dup(a, token(s));
+    char *out = arena_alloc(a, s->n);
+    size_t n = 0, i = 1;
+    for (; i < s->n && s->p[i] != '"'; i++) {
+        if (s->p[i] == '\\' && i + 1 < s->n)
+            i++;
+        out[n++] = s->p[i];
+    }
+    *s = str_sub(*s, i + 1, s->n);
+    return (struct str){out, n};
+}
+
+void challenge_parse(struct arena *a, struct str header, struct challenge *out)
+{
+    struct str s = str_trim(header), scheme = token(&s);
+    *out = (struct challenge){.scheme = str_ieq(scheme, S("Bearer"))  ? CHALLENGE_BEARER
+                                        : str_ieq(scheme, S("Basic")) ? CHALLENGE_BASIC
+                                                                      : CHALLENGE_NONE};
+    while (out->scheme != CHALLENGE_NONE) {
+        while (s.n && strchr(" \t,", s.p[0]))
+            s = str_sub(s, 1, s.n);
+        struct str key = token(&s);
+        if (!key.n || !s.n || s.p[0] != '=')
+            break;
+        s = str_sub(s, 1, s.n);
+        struct str value = quoted(a, &s);
+        if (str_ieq(key, S("realm")))
+            out->realm = value;
+        else if (str_ieq(key, S("service")))
+            out->service = value;
+        else if (str_ieq(key, S("scope")))
+            out->scope = value;
+    }
+    if (out->scheme == CHALLENGE_BEARER && !out->realm.n)
+        out->scheme = CHALLENGE_NONE;
+}
+
+bool registry_is_local(struct str registry)
+{
+    struct str host, port;
+    if (str_starts(registry, S("[::1]")))
+        return true;
+    (void)str_split(registry, ':', &host, &port);
+    return str_eqz(host, "localhost") || str_starts(host, S("127."));
+}
+
+struct str registry_base(struct arena *a, struct str registry)
+{
+    if (str_eqz(registry, "docker.io"))
+        return S("https://registry-1.docker.io");
+    return arena_fmt(a, "%s://" STR_FMT, registry_is_local(registry) ? "http" : "https", STR_ARG(registry));
+}
+
+struct str registry_error(struct arena *a, struct str body)
+{
+    struct err ignored = ERR;
+    struct str code = S(""), message = S("");
+    body = str_trim(body);
+    if (!body.n || body.p[0] != '{' || !json_check(body, &ignored))
+        return S("");
+    struct json j = json_of(body);
+    json_enter(&j);
+    while (json_more(&j)) {
+        if (!str_eqz(json_key(&j, a), "errors") || json_type(&j) != JSON_ARRAY) {
+            (void)json_skip(&j);
+            continue;
+        }
+        json_enter(&j);
+        while (json_more(&j)) {
+            if (json_type(&j) != JSON_OBJECT || code.n) {
+                (void)json_skip(&j);
+                continue;
+            }
+            json_enter(&j);
+            while (json_more(&j)) {
+                struct str key = json_key(&j, a);
+                if (json_type(&j) != JSON_STRING)
+                    (void)json_skip(&j);
+                else if (str_eqz(key, "code"))
+                    code = json_string(&j, a);
+                else if (str_eqz(key, "message"))
+                    message = json_string(&j, a);
+                else
+                    (void)json_skip(&j);
+            }
+        }
+    }
+    if (!code.n)
+        return str_sub(message, 0, 300);
+    char *lower = arena_strz(a, code);
+    for (char *c = lower; *c; c++)
+        *c = *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c == '_' ? ' ' : *c;
+    if (!message.n || str_eqz(message, lower))
+        return str_sub(str_of(lower), 0, 300);
+    return arena_fmt(a, "%.100s: " STR_FMT, lower, STR_ARG(str_sub(message, 0, 300)));
+}
