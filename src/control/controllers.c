@@ -8,6 +8,7 @@
     X(endpointslice)                                                                                                 \
     X(endpoints)                                                                                                     \
     X(serviceaccount)                                                                                                \
+    X(rootca)                                                                                                        \
     X(namespace)                                                                                                     \
     X(garbage)                                                                                                       \
     X(node)                                                                                                          \
