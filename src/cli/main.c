@@ -1,29 +1,35 @@
-#include "base/str.h"
-#include "cli/verb.h"
+/* main.c - `wherry VERB ...`, and the roles that a supervisor starts as `wherry role NAME ...`. */
+#include "cli/role.h"
+#include "cli/verbs.h"
+#include "cli/version.h"
 
-static const struct verb_row verbs[] = {
-    {"server", "run the API server alone, in the foreground", server_main},
-};
-
-static int usage(FILE *to, int status)
+static void usage(FILE *out)
 {
-    fputs("usage: wherry VERB [OPTION...]\n\n", to);
-    for (size_t i = 0; i < countof(verbs); i++)
-        fprintf(to, "  %-12s %s\n", verbs[i].name, verbs[i].summary);
-    fputs("\n`wherry VERB --help` tells more.\n", to);
-    return status;
+    fprintf(out, "wherry - Kubernetes as one small program\n\n");
+    for (const struct verb_row *v = verb_rows; v->name; v++)
+        fprintf(out, "  wherry %-10s %-32s %s\n", v->name, v->args, v->help);
+    fprintf(out, "\nwherry VERB --help says more of each. kubectl, helm and every other client work too.\n");
 }
 
 int main(int argc, char **argv)
 {
-    if (argc < 2)
-        return usage(stderr, 2);
-    struct str verb = str_of(argv[1]);
-    if (str_eqz(verb, "--help") || str_eqz(verb, "-h") || str_eqz(verb, "help"))
-        return usage(stdout, 0);
-    for (size_t i = 0; i < countof(verbs); i++)
-        if (str_eqz(verb, verbs[i].name))
-            return verbs[i].main(argc - 1, argv + 1);
-    fprintf(stderr, "wherry: there is no verb \"%s\"; `wherry help` lists them\n", argv[1]);
+    const char *word = argc > 1 ? argv[1] : "--help";
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
+        usage(stdout);
+        return 0;
+    }
+    if (strcmp(word, "--version") == 0) {
+        printf("wherry %s (%s)\n", wherry_version, wherry_build);
+        return 0;
+    }
+    if (strcmp(word, "role") == 0) {
+        int status = role_main(argc - 2, argv + 2);
+        if (status >= 0)
+            return status;
+    }
+    for (const struct verb_row *v = verb_rows; v->name; v++)
+        if (strcmp(word, v->name) == 0)
+            return v->run(argc - 2, argv + 2);
+    fprintf(stderr, "wherry: there is no verb \"%s\"; wherry --help lists them\n", word);
     return 2;
 }

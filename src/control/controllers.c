@@ -8,7 +8,6 @@
     X(endpointslice)                                                                                                 \
     X(endpoints)                                                                                                     \
     X(serviceaccount)                                                                                                \
-    X(rootca)                                                                                                        \
     X(namespace)                                                                                                     \
     X(garbage)                                                                                                       \
     X(node)                                                                                                          \

@@ -546,6 +546,10 @@ static bool step_stop(struct pod *p, int i, int64_t now, struct pod_actions *out
 
 static void step_preparing(struct pod *p, int64_t now, struct pod_actions *out)
 {
+    if (p->volumes == PART_READY && p->sandbox == PART_READY) {
+        move(p, POD_ACTIVE);
+        return;
+    }
     if (p->deleted || p->fail_reason) {
         if (p->volumes != PART_BUSY && p->sandbox != PART_BUSY) /* what was begun is waited for, then undone */
             move(p, POD_STOPPING);
@@ -570,8 +574,6 @@ static void step_preparing(struct pod *p, int64_t now, struct pod_actions *out)
         p->sandbox = PART_BUSY;
         act(out, DO_SANDBOX_START, -1);
     }
-    if (p->sandbox == PART_READY)
-        move(p, POD_ACTIVE);
 }
 
 static bool step_unhealthy(struct pod *p, int i, int64_t now, struct pod_actions *out)

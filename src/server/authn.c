@@ -121,10 +121,27 @@ bool token_check(struct server *s, struct arena *a, struct str token, const stru
     return true;
 }
 
+/* The kernel vouches for the uid. */
+static bool authenticate_peer(struct server *s, struct arena *a, const struct peer_cred *cred, struct user *out)
+{
+    for (size_t i = 0; i < s->options.npeers; i++) {
+        const struct server_peer *p = &s->options.peers[i];
+        struct str group = str_of(p->group);
+        if (p->uid != cred->uid)
+            continue;
+        *out = (struct user){.name = str_of(p->user)};
+        groups(a, out, &group, group.n ? 1 : 0);
+        return true;
+    }
+    return false;
+}
+
 bool authenticate(struct server *s, struct arena *a, const struct http_request *h, struct user *out)
 {
     struct err err = ERR;
     *out = user_anonymous;
+    if (h->peer->is_unix)
+        return authenticate_peer(s, a, &h->peer->cred, out);
     if (h->peer->is_tls && h->peer->tls.shown) {
         const struct tls_peer *t = &h->peer->tls;
         if (!t->verified)

@@ -17,7 +17,7 @@ struct server {
     struct loop *loop;
     struct server_options options;
     struct store *store;
-    struct http_server *http;
+    struct http_server *http, *local; /* local: on the unix socket; NULL: none */
     struct tls_server *tls;
     struct keys *keys;   /* pki.h */
     struct rbac *rbac;   /* rbac.h */

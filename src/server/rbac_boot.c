@@ -125,6 +125,19 @@ static const char table[] =
     " create authentication.k8s.io tokenreviews\n create authorization.k8s.io subjectaccessreviews\n"
     " list,watch * *\n create core serviceaccounts/token\n"
     "bind system:kube-controller-manager system:kube-controller-manager u:system:kube-controller-manager\n"
+    /* the roles of this system's own processes */
+    "role wherry:manager\n list,watch * *\n"
+    "bind wherry:manager wherry:manager s:kube-system/wherry-manager\n"
+    "bind wherry:root-ca system:controller:root-ca-cert-publisher s:kube-system/service-account-controller\n"
+    "role wherry:node\n " READ " core configmaps,nodes,pods,secrets,services\n"
+    " " READ " discovery.k8s.io endpointslices\n create,patch,update core nodes\n"
+    " patch,update core nodes/status,pods/status\n delete core pods\n"
+    " create,patch,update core,events.k8s.io events\n create,get,patch,update coordination.k8s.io leases\n"
+    " create core serviceaccounts/token\n"
+    "bind wherry:node wherry:node g:system:nodes\n"
+    "role wherry:dns\n list,watch core namespaces,services\n"
+    " create,get,list,patch,watch discovery.k8s.io endpointslices\n"
+    "bind wherry:dns wherry:dns u:system:wherry-dns\n"
     /* the controllers, each an account of kube-system */
     "ctrl attachdetach-controller\n list,watch core persistentvolumeclaims,persistentvolumes\n " READ
     " core nodes,pods\n"

@@ -257,7 +257,17 @@ static bool listen_all(struct server *s, struct err *err)
     s->http = http_server_new(s->loop, &c);
     for (size_t i = 0; i < n; i++)
         http_server_listen(s->http, fds[i]);
+    if (s->options.unix_fd > 0) {
+        c.tls = NULL;
+        s->local = http_server_new(s->loop, &c);
+        http_server_listen(s->local, s->options.unix_fd);
+    }
     return true;
+}
+
+struct str server_ca_pem(const struct server *s)
+{
+    return s->keys->ca_pem;
 }
 
 static void booted(struct server *s)
@@ -316,6 +326,7 @@ void server_stop(struct server *s)
     s->stopping = true;
     timer_stop(&s->housekeeping);
     http_server_free(s->http);
+    http_server_free(s->local);
     if (s->store) {
         store_unsubscribe(&s->subscriber);
         store_close(s->store);

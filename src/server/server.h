@@ -3,6 +3,11 @@
 #include "server/request.h"
 #include "sys/loop.h"
 
+/* Who a process on the unix socket is. */
+struct server_peer {
+    unsigned uid;
+    const char *user, *group; /* group besides system:authenticated; NULL: none */
+};
 struct server_options {
     const char *root;      /* folder above var/lib/wherry/server and etc/wherry; "": the machine's */
     const char *listen;    /* "0.0.0.0:6443", "127.0.0.1:0"; several, separated by commas */
@@ -14,6 +19,11 @@ struct server_options {
     const char *node_socket;  /* where nodes of this machine answer; NULL: /run/wherry/relay.sock below root */
     const char *node_ports;   /* NULL: 30000-32767 */
     bool memory;              /* nothing on disk but keys */
+    /* A unix socket (inherited, the server's now; -1 or 0: none) spoken to without TLS by processes of this machine.
+     * SO_PEERCRED says who they are: those of a uid that stands here are its user, others are refused. */
+    int unix_fd;
+    const struct server_peer *peers;
+    size_t npeers;
 };
 /* Starts it all; `ready` is when it listens, which is on return. NULL: nothing was started. Blocking: reads the
  * store. The loop's thread owns it. */
@@ -21,4 +31,5 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
 void server_stop(struct server *s); /* requests and watches from inside must be over; NULL is fine */
 AUTO_POINTER(server_stop, struct server);
 int server_port(const struct server *s);               /* of the first listener */
+struct str server_ca_pem(const struct server *s);      /* of the cluster; as long as the server */
 const char *server_kubeconfig(const struct server *s); /* path of the admin's */

@@ -1,0 +1,240 @@
+#include "base/log.h"
+#include "cli/role.h"
+#include "cli/supervisor.h"
+#include "net/dataplane.h"
+#include "net/ranges.h"
+#include "oci/runtime.h"
+#include "sys/child.h"
+#include "sys/file.h"
+#include "sys/mount.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/pidfd.h>
+
+#define END_MOST_MS 20000
+
+/* `wherry down`: ends the supervisor with its roles, then the pods, then takes back what the kernel was told. Every
+ * step is tried, whatever became of the ones before; the exit status says whether all of it is gone. */
+struct down {
+    struct settings settings;
+    struct loop *loop;
+    struct runtime *runtime;
+    int waiting; /* sandboxes on their way out */
+    bool failed;
+};
+
+static void complain(struct down *d, const char *what, const char *why)
+{
+    d->failed = true;
+    fprintf(stderr, "wherry down: %s: %s\n", what, why);
+}
+
+/* --- processes
+ * ------------------------------------------------------------------------------------------------------- */
+
+static bool is_ours(pid_t pid) /* a wherry: not a stranger that got the number */
+{
+    char path[64], comm[32] = "";
+    (void)snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    AUTO(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd >= 0 && read(fd, comm, sizeof comm - 1) > 0 && strncmp(comm, "wherry", 6) == 0;
+}
+
+static void end_process(struct down *d, pid_t pid)
+{
+    AUTO(fd_close) int fd = is_ours(pid) ? pidfd_open(pid, 0) : -1;
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    if (fd < 0)
+        return;
+    (void)pidfd_send_signal(fd, SIGTERM, NULL, 0);
+    if (poll(&p, 1, END_MOST_MS) > 0)
+        return;
+    (void)pidfd_send_signal(fd, SIGKILL, NULL, 0);
+    if (poll(&p, 1, END_MOST_MS) <= 0)
+        complain(d, "a process does not end", "it is stuck in the kernel");
+}
+
+static void end_pid_in(struct down *d, struct str path)
+{
+    struct err ignored = ERR;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
+    struct str head, tail;
+    int64_t pid;
+    if (!file_read(AT_FDCWD, path.p, &b, &ignored))
+        return;
+    (void)str_split(str_trim(strbuf_str(&b)), ' ', &head, &tail);
+    if (str_to_i64(head, 2, INT32_MAX, &pid))
+        end_process(d, (pid_t)pid);
+}
+
+static void end_processes(struct down *d)
+{
+    struct arena *a = &d->settings.arena;
+    end_pid_in(d, arena_fmt(a, STR_FMT "/supervisor.lock", STR_ARG(d->settings.run)));
+    struct str roles = arena_fmt(a, STR_FMT "/roles", STR_ARG(d->settings.run));
+    DIR *dir = opendir(roles.p); /* those that outlived a killed supervisor */
+    for (struct dirent *e; dir && (e = readdir(dir));)
+        if (e->d_name[0] != '.')
+            end_pid_in(d, arena_fmt(a, STR_FMT "/%s", STR_ARG(roles), e->d_name));
+    if (dir)
+        (void)closedir(dir);
+}
+
+/* --- pods
+ * --------------------------------------------------------------------------------------------------------------- */
+
+static void on_stopped(struct sandbox *s, const struct err *err, void *arg)
+{
+    struct down *d = arg;
+    (void)s;
+    if (err)
+        complain(d, "a pod does not end", err->text);
+    if (--d->waiting == 0)
+        loop_stop(d->loop);
+}
+
+static void on_adopted(void *arg)
+{
+    struct down *d = arg;
+    d->waiting = 1;
+    for (struct sandbox *s = sandbox_next(d->runtime, NULL), *next; s; s = next) {
+        next = sandbox_next(d->runtime, s);
+        d->waiting++;
+        sandbox_stop(s, on_stopped, d);
+    }
+    if (--d->waiting == 0)
+        loop_stop(d->loop);
+}
+
+static void end_pods(struct down *d)
+{
+    struct arena *a = &d->settings.arena;
+    struct settings *s = &d->settings;
+    struct err err = ERR;
+    AUTO(loop_free) struct loop *loop = loop_new(&err);
+    struct str group = arena_fmt(a, "/wherry-%s", s->instance.id);
+    struct runtime_config rc = {
+        .loop = loop,
+        .state = arena_strz(a, s->run),
+        .data = arena_fmt(a, STR_FMT "/node", STR_ARG(s->data)).p,
+        .content = arena_fmt(a, STR_FMT "/node/content", STR_ARG(s->data)).p,
+        .shim = program_beside(a, "wherry-shim").p,
+        .crun = "/usr/bin/crun",
+        .cgroup = group.p,
+        .arg = d,
+    };
+    d->loop = loop;
+    d->runtime = loop ? runtime_new(&rc, &err) : NULL;
+    if (!d->runtime) {
+        complain(d, "pods", err.text);
+        return;
+    }
+    runtime_adopt(d->runtime, on_adopted, d);
+    loop_run(loop);
+    if (!cgroup_remove(runtime_cgroups(d->runtime), group.p, &err))
+        complain(d, "control groups", err.text);
+    runtime_free(d->runtime);
+}
+
+/* --- the kernel's settings
+ * ------------------------------------------------------------------------------------------------ */
+
+static void remove_links(struct down *d)
+{
+    struct pod_links links = {0};
+    struct err err = ERR;
+    if (!pod_link_list(d->settings.instance, &links, &err))
+        complain(d, "links", err.text);
+    array_each (l, &links.links) {
+        if (!pod_link_del(d->settings.instance, l->ip, &err))
+            complain(d, l->name, err.text);
+    }
+    array_fini(&links.links);
+}
+
+static void remove_rules(struct down *d)
+{
+    char name[16];
+    struct err err = ERR;
+    AUTO(strbuf_fini) struct strbuf out = STRBUF(65536);
+    rules_table_name(d->settings.instance, name);
+    /* "add" makes it be there, so that deleting it fails only for a reason */
+    struct str script = arena_fmt(&d->settings.arena, "add table ip %s\ndelete table ip %s\n", name, name);
+    const char *argv[] = {"nft", "-f", "-", NULL};
+    if (!command_run(argv, script, &out, 10000, &err))
+        complain(d, "rules of Services", err.text);
+}
+
+static void remove_network(struct down *d)
+{
+    struct settings *s = &d->settings;
+    struct err err = ERR;
+    struct str state = arena_fmt(&s->arena, STR_FMT "/node/sysctls", STR_ARG(s->data));
+    struct ranges ranges = {s->instance, s->pods, s->node_pods, s->services, state.p};
+    remove_links(d);
+    remove_rules(d);
+    if (!ranges_down(&ranges, &err))
+        complain(d, "routes and settings", err.text);
+}
+
+static void remove_dirs(struct down *d, bool purge)
+{
+    struct arena *a = &d->settings.arena;
+    struct settings *s = &d->settings;
+    struct err err = ERR;
+    struct str volumes = arena_fmt(a, STR_FMT "/volumes", STR_ARG(s->run));
+    if (mount_is_point(volumes.p) && !mount_remove(volumes.p, &err))
+        complain(d, "the volumes' tmpfs", err.text);
+    struct str gone[] = {s->run,
+                         arena_fmt(a, STR_FMT "/node/pods", STR_ARG(s->data)),
+                         s->data,
+                         s->etc,
+                         arena_fmt(a, STR_FMT "/pods", STR_ARG(s->log)),
+                         arena_fmt(a, STR_FMT "/wherry.log", STR_ARG(s->log))};
+    for (size_t i = 0; i < countof(gone); i++) {
+        if (i >= 2 && !purge)
+            break;
+        if (!tree_remove(AT_FDCWD, arena_strz(a, gone[i]), &err))
+            complain(d, arena_strz(a, gone[i]), err.text);
+    }
+}
+
+int down_main(int argc, char **argv)
+{
+    struct down d = {0};
+    struct err err = ERR;
+    bool purge = false;
+    int rest, kept = 0;
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0) {
+            printf("wherry down [--purge] [--root DIR]\n\nEnds every process, pod, mount, link, rule and control "
+                   "group of the cluster on this machine and\n"
+                   "puts the kernel's settings back. What was declared stays and comes back with `wherry up`; "
+                   "--purge removes it.\n");
+            return 0;
+        }
+        if (strcmp(argv[i], "--purge") == 0)
+            purge = true;
+        else
+            argv[kept++] = argv[i];
+    }
+    if (!settings_read(&d.settings, kept, argv, &rest, &err) || rest) {
+        fprintf(stderr, "wherry down: %s\n",
+                rest ? "an argument is not understood; wherry down --help lists what is" : err.text);
+        settings_fini(&d.settings);
+        return 2;
+    }
+    log_level_set(LOG_ERROR);
+    end_processes(&d);
+    if (geteuid() == 0 &&
+        access(arena_fmt(&d.settings.arena, STR_FMT "/node", STR_ARG(d.settings.data)).p, F_OK) == 0) {
+        end_pods(&d);
+        remove_network(&d);
+    }
+    remove_dirs(&d, purge);
+    settings_fini(&d.settings);
+    return d.failed ? 1 : 0;
+}

@@ -1,0 +1,319 @@
+#include "cli/process.h"
+#include "api/codec.h"
+#include "server/rbac.h"
+#include "server/watch.h"
+
+struct process_transport {
+    struct transport base;
+    struct server *server;
+    struct arena arena;
+    struct user user;
+    struct str groups[3];
+};
+struct asking { /* one call under way */
+    struct request request;
+    struct call *call; /* NULL: taken back; the request ends by itself */
+    enum call_verb verb;
+};
+struct watch_run {
+    struct watching watching;
+    struct watch *watch;
+    struct request request;
+    struct timer refused; /* told in a later turn */
+    struct failure fail;
+};
+
+static struct process_transport *of(struct transport *t)
+{
+    return container_of(t, struct process_transport, base);
+}
+
+static void fail_to_err(const struct failure *f, struct err *err)
+{
+    (void)err_set(err, err_kind_of(str_of(f->reason), f->code), STR_FMT, STR_ARG(f->message));
+}
+
+/* --- calls
+ * ----------------------------------------------------------------------------------------------------------- */
+
+static void take_answer(struct asking *x, struct call *c)
+{
+    struct answer *a = &x->request.answer;
+    c->http = a->code;
+    c->ok = a->type != ANSWER_FAILED;
+    switch (a->type) {
+    case ANSWER_OBJECT:
+        c->obj = obj_ref(a->obj);
+        c->rev = a->obj->rev;
+        break;
+    case ANSWER_LIST:
+        c->items = arena_alloc(&c->arena, (a->n + 1) * sizeof(struct obj *));
+        for (; c->n < a->n; c->n++)
+            c->items[c->n] = obj_ref(a->items[c->n]);
+        c->rev = a->rev;
+        c->continue_token = str_dup(&c->arena, a->continued);
+        break;
+    case ANSWER_TREE: {
+        struct val *v = ARENA_NEW(&c->arena, struct val);
+        *v = val_copy(&c->arena, &a->tree);
+        c->tree = v;
+        break;
+    }
+    case ANSWER_FAILED:
+        fail_to_err(&a->fail, &c->err);
+        c->retry_after_ns = a->fail.retry_after_s * NS_PER_S;
+        break;
+    case ANSWER_NONE: break;
+    }
+    if (a->warnings.n)
+        c->warning = arena_strz(&c->arena, a->warnings.p[0]);
+}
+
+static void on_done(struct request *r)
+{
+    struct asking *x = container_of(r, struct asking, request);
+    struct call *c = x->call;
+    if (c)
+        take_answer(x, c);
+    request_fini(r);
+    mem_free(x);
+    if (c)
+        call_finish(c);
+}
+
+static struct str borrow(struct request *r, struct str s)
+{
+    return s.p ? str_dup(&r->arena, s) : s;
+}
+
+static enum verb verb_of(enum call_verb v)
+{
+    switch (v) {
+    case CALL_GET: return VERB_GET;
+    case CALL_LIST: return VERB_LIST;
+    case CALL_CREATE: return VERB_CREATE;
+    case CALL_UPDATE: return VERB_UPDATE;
+    case CALL_PATCH: return VERB_PATCH;
+    case CALL_DELETE: return VERB_DELETE;
+    case CALL_DELETE_COLLECTION: return VERB_DELETECOLLECTION;
+    case CALL_RAW: break;
+    }
+    return 0;
+}
+
+static void set_options(struct request *r, const struct call_options *o)
+{
+    static const enum patch_format formats[] = {[PATCH_JSON] = FORMAT_JSON_PATCH,
+                                                [PATCH_MERGE] = FORMAT_MERGE_PATCH,
+                                                [PATCH_STRATEGIC] = FORMAT_STRATEGIC_PATCH,
+                                                [PATCH_APPLY] = FORMAT_APPLY_PATCH};
+    static const char *const propagations[] = {"", "Background", "Foreground", "Orphan"};
+    struct request_options *to = &r->options;
+    to->dry_run = o->dry_run;
+    to->field_manager = borrow(r, o->field_manager);
+    to->resource_version = borrow(r, o->resource_version);
+    to->resource_version_match = borrow(r, o->resource_version_match);
+    to->continue_token = borrow(r, o->continue_token);
+    to->label_selector = borrow(r, o->label_selector);
+    to->field_selector = borrow(r, o->field_selector);
+    to->limit = o->limit;
+    to->patch = formats[o->patch];
+    to->grace_said = o->grace_s >= 0;
+    to->grace_s = MAX(o->grace_s, 0);
+    to->propagation = str_of(propagations[o->propagation]);
+    if (o->verb == CALL_DELETE && o->expect_uid.n)
+        to->expect_uid = borrow(r, o->expect_uid);
+    if (o->verb == CALL_DELETE && o->expect_rev)
+        to->expect_rev = arena_fmt(&r->arena, "%lld", (long long)o->expect_rev);
+}
+
+/* The body as the server wants it: decoded by type, what is expected of the object in its metadata. */
+static bool set_body(struct request *r, const struct call_options *o, struct err *err)
+{
+    struct arena *a = &r->arena;
+    struct val *v = ARENA_NEW(a, struct val);
+    if (!o->body)
+        return true;
+    *v = val_copy(a, o->body);
+    if ((o->verb == CALL_UPDATE || o->verb == CALL_PATCH) && v->type == VAL_MAP &&
+        (o->expect_rev || o->expect_uid.n)) {
+        struct val *meta = val_need_map(a, v, N(metadata));
+        if (o->expect_rev)
+            val_set(a, meta, N(resourceVersion), val_str(a, arena_fmt(a, "%lld", (long long)o->expect_rev)));
+        if (o->expect_uid.n)
+            val_set(a, meta, N(uid), val_str(a, o->expect_uid));
+    }
+    const struct type *t = o->body_type ? o->body_type : r->body_kind ? r->body_kind->type : r->kind->type;
+    if (o->verb != CALL_PATCH) {
+        struct val typed;
+        if (!type_decode_val(a, t, v, &typed, NULL, err))
+            return false;
+        *v = typed;
+    }
+    r->body = v;
+    r->body_name = val_text_at(v, N(metadata), N(name));
+    return true;
+}
+
+static void refuse(struct asking *x, const struct err *err)
+{
+    struct answer *a = &x->request.answer;
+    a->type = ANSWER_FAILED;
+    a->code = a->fail.code = err_http(err->kind);
+    a->fail.reason = err_reason(err->kind);
+    a->fail.message = str_dup(&x->request.arena, str_of(err->text));
+}
+
+static void later(void *arg)
+{
+    struct asking *x = arg;
+    on_done(&x->request);
+}
+
+static void call_start_process(struct transport *base, struct call *c, const struct call_options *o)
+{
+    struct process_transport *t = of(base);
+    struct asking *x = NEW(struct asking);
+    struct request *r = &x->request;
+    struct err err = ERR;
+    x->call = c;
+    x->verb = o->verb;
+    c->impl = x;
+    request_init(r, t->server, base->loop, on_done);
+    r->user = &t->user;
+    bool ok = o->verb != CALL_RAW ||
+              err_set(&err, E_NOT_IMPLEMENTED, "paths that are no resources are asked over HTTP");
+    if (ok) {
+        request_for(r, verb_of(o->verb), o->kind, borrow(r, o->ns), borrow(r, o->name), borrow(r, o->sub));
+        set_options(r, o);
+        ok = set_body(r, o, &err);
+    }
+    if (ok) {
+        request_start(r);
+        return;
+    }
+    refuse(x, &err);
+    loop_post(base->loop, later, x);
+}
+
+static void call_cancel_process(struct transport *base, struct call *c)
+{
+    (void)base;
+    struct asking *x = c->impl;
+    x->call = NULL;
+}
+
+/* --- watches
+ * ---------------------------------------------------------------------------------------------------------- */
+
+static void run_free(struct watch_run *w)
+{
+    timer_stop(&w->refused);
+    request_fini(&w->request);
+    mem_free(w);
+}
+
+static void on_event(struct watching *core, enum watch_type type, struct obj *obj, int64_t rev, bool initial_end)
+{
+    static const enum watch_event types[] = {[WATCH_TYPE_ADDED] = WATCH_ADDED,
+                                             [WATCH_TYPE_MODIFIED] = WATCH_MODIFIED,
+                                             [WATCH_TYPE_DELETED] = WATCH_DELETED,
+                                             [WATCH_TYPE_BOOKMARK] = WATCH_BOOKMARK};
+    struct watch_run *w = container_of(core, struct watch_run, watching);
+    w->watch->event(w->watch, types[type], obj, rev, initial_end);
+}
+
+static void end(struct watch_run *w, const struct failure *fail)
+{
+    struct watch *watch = w->watch;
+    struct err err = ERR;
+    if (fail->code)
+        fail_to_err(fail, &err);
+    watch->transport = NULL;
+    watch->impl = NULL;
+    run_free(w);
+    watch->ended(watch, &err);
+}
+
+static void on_ended(struct watching *core, const struct failure *fail)
+{
+    end(container_of(core, struct watch_run, watching), fail);
+}
+
+static void on_refused(struct timer *t)
+{
+    struct watch_run *w = container_of(t, struct watch_run, refused);
+    struct failure fail = w->request.answer.fail;
+    end(w, &fail);
+}
+
+static void never_done(struct request *r)
+{
+    (void)r; /* a watch is not answered by its request */
+}
+
+static void watch_start_process(struct transport *base, struct watch *watch, const struct watch_options *o)
+{
+    struct process_transport *t = of(base);
+    struct watch_run *w = NEW(struct watch_run);
+    struct request *r = &w->request;
+    w->watch = watch;
+    watch->impl = w;
+    timer_init(&w->refused, base->loop, on_refused);
+    request_init(r, t->server, base->loop, never_done);
+    r->user = &t->user;
+    request_for(r, VERB_WATCH, o->kind, borrow(r, o->ns), STR_NONE, STR_NONE);
+    r->options.watch = true;
+    r->options.bookmarks = !o->no_bookmarks;
+    r->options.label_selector = borrow(r, o->label_selector);
+    r->options.field_selector = borrow(r, o->field_selector);
+    r->options.timeout_s = o->timeout_s;
+    if (o->rev)
+        r->options.resource_version = arena_fmt(&r->arena, "%lld", (long long)o->rev);
+    if (o->initial) {
+        r->options.send_initial_events = SAID_YES;
+        r->options.resource_version_match = S("NotOlderThan");
+    }
+    w->watching = (struct watching){.loop = base->loop, .event = on_event, .ended = on_ended};
+    if (!authorize(r) || !watching_start(&w->watching, r))
+        timer_set(&w->refused, 0);
+}
+
+static void watch_stop_process(struct transport *base, struct watch *watch)
+{
+    (void)base;
+    struct watch_run *w = watch->impl;
+    watching_stop(&w->watching);
+    watch->impl = NULL;
+    run_free(w);
+}
+
+/* --- the transport
+ * ------------------------------------------------------------------------------------------------------ */
+
+static void free_process(struct transport *base)
+{
+    struct process_transport *t = of(base);
+    arena_fini(&t->arena);
+    mem_free(t);
+}
+
+struct transport *process_transport_new(struct loop *l, struct server *s, const char *account)
+{
+    static const struct transport_ops ops = {.name = "process",
+                                             .call_start = call_start_process,
+                                             .call_cancel = call_cancel_process,
+                                             .watch_start = watch_start_process,
+                                             .watch_stop = watch_stop_process,
+                                             .free = free_process};
+    struct process_transport *t = NEW(struct process_transport);
+    t->base = (struct transport){&ops, l};
+    t->server = s;
+    t->groups[0] = S("system:serviceaccounts");
+    t->groups[1] = S("system:serviceaccounts:kube-system");
+    t->groups[2] = S("system:authenticated");
+    t->user = (struct user){.name = arena_fmt(&t->arena, "system:serviceaccount:kube-system:%s", account),
+                            .groups = t->groups,
+                            .ngroups = 3};
+    return &t->base;
+}

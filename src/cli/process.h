@@ -1,0 +1,9 @@
+/* process.h - the transport inside the server's own process: calls become requests (server/request.h) that carry a
+ * user and pass everything from authorization on; objects are shared, nothing is encoded. One loop. */
+#pragma once
+#include "client/transport.h"
+#include "server/server.h"
+
+/* As system:serviceaccount:kube-system:ACCOUNT. The server must outlive it. */
+struct transport *process_transport_new(struct loop *l, struct server *s, const char *account)
+    __attribute__((returns_nonnull));

@@ -1,0 +1,90 @@
+#include "cli/role.h"
+#include "base/log.h"
+#include <limits.h>
+#include <signal.h>
+#include <sys/prctl.h>
+
+static const struct {
+    const char *name;
+    int (*run)(struct role_start *r);
+} rows[] = {
+    {"server", role_server},
+    {"node", role_node},
+    {"relay", role_relay},
+    {"dns", role_dns},
+};
+
+int role_socket(const struct role_start *r, const char *name)
+{
+    for (size_t i = 0; i < r->nsockets; i++)
+        if (strcmp(r->sockets[i].name, name) == 0)
+            return r->sockets[i].fd;
+    return -1;
+}
+
+static void read_sockets(struct role_start *r)
+{
+    struct str rest = str_of(getenv("WHERRY_SOCKETS")), one, name, number;
+    int64_t fd;
+    while (rest.n && str_cut(&rest, ',', &one) && r->nsockets < ROLE_SOCKETS_MAX) {
+        if (!str_split(one, ':', &name, &number) || !str_to_i64(number, 3, 1000, &fd))
+            continue;
+        struct role_socket *s = &r->sockets[r->nsockets++];
+        (void)snprintf(s->name, sizeof s->name, STR_FMT, STR_ARG(name));
+        s->fd = (int)fd;
+    }
+}
+
+void role_ready(void)
+{
+    static bool told;
+    int64_t fd;
+    if (told || !str_to_i64(str_of(getenv("WHERRY_NOTIFY")), 3, 1000, &fd))
+        return;
+    told = true;
+    if (write((int)fd, "R", 1) != 1)
+        log_debug("ready", "nobody listens");
+    fd_close((int)fd);
+}
+
+struct str program_beside(struct arena *a, const char *name)
+{
+    char path[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    struct str self = {path, (size_t)MAX(n, 0)};
+    ptrdiff_t slash = str_rfind_char(self, '/');
+    if (str_ends(self, S(" (deleted)"))) /* replaced by a newer build: the new ones stand there */
+        self = str_sub(self, 0, self.n - 10);
+    return arena_fmt(a, STR_FMT "/%s", STR_ARG(str_sub(self, 0, (size_t)MAX(slash, 0))), name);
+}
+
+static void set_title(const char *name)
+{
+    char title[32];
+    (void)snprintf(title, sizeof title, "wherry %s", name);
+    (void)prctl(PR_SET_NAME, title);
+}
+
+int role_main(int argc, char **argv)
+{
+    struct role_start r = {0};
+    struct err err = ERR;
+    int rest;
+    const char *name = argc > 0 ? argv[0] : "";
+    for (size_t i = 0; i < countof(rows); i++) {
+        if (strcmp(rows[i].name, name) != 0)
+            continue;
+        log_role_set(rows[i].name);
+        set_title(name);
+        (void)signal(SIGPIPE, SIG_IGN);
+        read_sockets(&r);
+        int status = 2;
+        if (settings_read(&r.settings, argc - 1, argv + 1, &rest, &err))
+            status = rows[i].run(&r);
+        else
+            log_error("settings", "error=\"%s\"", err.text);
+        settings_fini(&r.settings);
+        return status;
+    }
+    return -1;
+}

@@ -1,0 +1,88 @@
+#include "base/log.h"
+#include "base/map.h"
+#include "cli/process.h"
+#include "cli/role.h"
+#include "control/manager.h"
+#include "server/server.h"
+#include <signal.h>
+
+/* The server role: API server, controllers and scheduler on one loop. */
+struct api_role {
+    struct loop *loop;
+    struct server *server;
+    struct map transports; /* account -> struct transport */
+    struct signal_source on_term;
+};
+
+static void on_term(struct signal_source *s, int signo)
+{
+    (void)signo;
+    loop_stop(container_of(s, struct api_role, on_term)->loop);
+}
+
+static struct transport *transport_of(void *arg, const char *account)
+{
+    struct api_role *r = arg;
+    struct transport *t = map_get(&r->transports, str_of(account));
+    if (!t) {
+        t = process_transport_new(r->loop, r->server, account);
+        (void)map_put(&r->transports, str_of(account), t);
+    }
+    return t;
+}
+
+static bool start(struct api_role *role, struct role_start *r, struct err *err)
+{
+    struct settings *s = &r->settings;
+    struct arena *a = &s->arena;
+    int fds[2] = {role_socket(r, "api"), role_socket(r, "api-pods")};
+    const struct server_peer peers[] = {
+        {0, arena_fmt(a, "system:node:" STR_FMT, STR_ARG(s->node_name)).p, "system:nodes"},
+        {ROLE_UID_DNS, "system:wherry-dns", NULL},
+    };
+    struct server_options o = {
+        .root = arena_strz(a, s->root),
+        .listen = arena_strz(a, s->listen),
+        .listen_fds = fds,
+        .nlisten_fds = fds[0] < 0   ? 0
+                       : fds[1] < 0 ? 1
+                                    : 2,
+        .advertise = arena_fmt(a, IP4_FMT, IP4_ARG(s->node_pods.ip + 1)).p,
+        .service_cidr = arena_strz(a, s->service_cidr),
+        .domain = arena_strz(a, s->domain),
+        .unix_fd = role_socket(r, "api-unix"),
+        .peers = arena_dup(a, peers, sizeof peers),
+        .npeers = countof(peers),
+    };
+    role->server = server_start(role->loop, &o, err);
+    return role->server != NULL;
+}
+
+int role_server(struct role_start *r)
+{
+    struct api_role role = {0};
+    struct err err = ERR;
+    AUTO(loop_free) struct loop *loop = loop_new(&err);
+    role.loop = loop;
+    if (!loop || !start(&role, r, &err) || !signal_start(&role.on_term, loop, SIGTERM, on_term, &err)) {
+        log_error("server.start", "error=\"%s\"", err.text);
+        server_stop(role.server);
+        return 1;
+    }
+    struct manager_options o = {.transport = transport_of(&role, "wherry-manager"),
+                                .transport_of = transport_of,
+                                .arg = &role,
+                                .schedule = true,
+                                .root_ca = server_ca_pem(role.server)};
+    struct manager *manager = manager_new(&o);
+    manager_start(manager);
+    role_ready();
+    loop_run(loop);
+    manager_free(manager);
+    map_each (e, &role.transports)
+        transport_free(e->value);
+    map_fini(&role.transports);
+    server_stop(role.server);
+    signal_stop(&role.on_term);
+    return 0;
+}

@@ -1,0 +1,138 @@
+#include "base/log.h"
+#include "cli/role.h"
+#include "client/http.h"
+#include "net/dns_feed.h"
+#include "net/dns_server.h"
+#include "sys/file.h"
+#include <fcntl.h>
+#include <signal.h>
+
+#define AGAIN (NS_PER_S)
+
+/* The dns role. Its address is told to the cluster by an EndpointSlice of the Service kube-system/kube-dns. */
+struct dns_role {
+    struct loop *loop;
+    struct settings *settings;
+    struct transport *transport;
+    struct dns_zone zone;
+    struct signal_source on_term;
+    struct call call;
+    struct timer again;
+    bool made;
+};
+
+static void on_term(struct signal_source *s, int signo)
+{
+    (void)signo;
+    loop_stop(container_of(s, struct dns_role, on_term)->loop);
+}
+
+static struct val port(struct arena *a, const char *name, const char *protocol)
+{
+    struct val p = val_map();
+    val_set_text(a, &p, N(name), str_of(name));
+    val_set_num(a, &p, N(port), 53);
+    val_set_text(a, &p, N(protocol), str_of(protocol));
+    return p;
+}
+
+/* The same on every start: made where missing, else put right. */
+static void publish(struct timer *t)
+{
+    struct dns_role *r = container_of(t, struct dns_role, again);
+    struct settings *s = r->settings;
+    struct arena a = ARENA;
+    struct val body = val_map(), addresses = val_list(), endpoints = val_list(), e = val_map(), ports = val_list();
+    struct str name = arena_fmt(&a, "kube-dns-" STR_FMT, STR_ARG(s->node_name));
+    val_set_text(&a, &body, N(apiVersion), S("discovery.k8s.io/v1"));
+    val_set_text(&a, &body, N(kind), S("EndpointSlice"));
+    struct val *meta = val_need_map(&a, &body, N(metadata)), *labels;
+    val_set_text(&a, meta, N(name), name);
+    val_set_text(&a, meta, N(namespace), S("kube-system"));
+    labels = val_need_map(&a, meta, N(labels));
+    val_set_str(&a, labels, S("kubernetes.io/service-name"), val_str_borrowed(S("kube-dns")));
+    val_set_str(&a, labels, S("endpointslice.kubernetes.io/managed-by"), val_str_borrowed(S("wherry.dev")));
+    val_set_text(&a, &body, N(addressType), S("IPv4"));
+    val_add(&a, &addresses, val_str(&a, arena_fmt(&a, IP4_FMT, IP4_ARG(s->node_pods.ip + 1))));
+    val_set(&a, &e, N(addresses), addresses);
+    val_set_bool(&a, val_need_map(&a, &e, N(conditions)), N(ready), true);
+    val_set_text(&a, &e, N(nodeName), s->node_name);
+    val_add(&a, &endpoints, e);
+    val_set(&a, &body, N(endpoints), endpoints);
+    val_add(&a, &ports, port(&a, "dns", "UDP"));
+    val_add(&a, &ports, port(&a, "dns-tcp", "TCP"));
+    val_set(&a, &body, N(ports), ports);
+    struct call_options o = CALL_OPTIONS(.verb = CALL_CREATE, .kind = K(EndpointSlice), .ns = S("kube-system"),
+                                         .body = &body);
+    if (r->made) {
+        o.verb = CALL_PATCH;
+        o.patch = PATCH_MERGE;
+        o.name = name;
+    }
+    call_start(&r->call, r->transport, &o);
+    arena_fini(&a);
+}
+
+static void published(struct call *c)
+{
+    struct dns_role *r = container_of(c, struct dns_role, call);
+    if (c->ok)
+        return;
+    bool there = c->err.kind == E_ALREADY_EXISTS && !r->made;
+    if (!there)
+        log_warn("dns.publish", "retry_s=1 error=\"%s\"", c->err.text);
+    r->made = there;
+    timer_set(&r->again, there ? 0 : AGAIN);
+}
+
+static void heard(void *arg)
+{
+    struct dns_role *r = arg;
+    timer_set(&r->again, 0);
+    role_ready();
+}
+
+static struct str text_of(struct arena *a, const char *path)
+{
+    struct err ignored = ERR;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
+    return file_read(AT_FDCWD, path, &b, &ignored) ? str_dup(a, strbuf_str(&b)) : S("");
+}
+
+int role_dns(struct role_start *start)
+{
+    struct settings *s = &start->settings;
+    struct dns_role r = {.settings = s};
+    struct err err = ERR;
+    uint32_t own[2] = {s->node_pods.ip + 1, s->services.ip + 10};
+    struct dns_server_config c = {
+        .udp_fd = role_socket(start, "dns-udp"), .tcp_fd = role_socket(start, "dns-tcp"), .zone = &r.zone};
+    struct str server = arena_fmt(&s->arena, "unix:" STR_FMT "/server.sock", STR_ARG(s->run));
+    dns_upstreams_parse(text_of(&s->arena, "/etc/resolv.conf"),
+                        text_of(&s->arena, "/run/systemd/resolve/resolv.conf"), own, countof(own), 53, &c.upstreams);
+    AUTO(loop_free) struct loop *loop = loop_new(&err);
+    r.loop = loop;
+    bool ok = loop && dns_zone_init(&r.zone, s->domain, s->pods, s->services, own[1], &err) &&
+              signal_start(&r.on_term, loop, SIGTERM, on_term, &err);
+    AUTO(transport_free)
+    struct transport *transport = ok ? http_transport_new(loop, &(struct http_transport_config){.server = server},
+                                                          &err)
+                                     : NULL;
+    if (!transport) {
+        log_error("dns.start", "error=\"%s\"", err.text);
+        return 1;
+    }
+    r.transport = transport;
+    r.call.done = published;
+    timer_init(&r.again, loop, publish);
+    struct dns_server *dns = dns_server_new(loop, &c);
+    struct dns_feed *feed = dns_feed_new(transport, &r.zone, heard, &r);
+    loop_run(loop);
+    call_cancel(&r.call);
+    timer_stop(&r.again);
+    dns_feed_free(feed);
+    dns_server_free(dns);
+    dns_zone_fini(&r.zone);
+    signal_stop(&r.on_term);
+    return 0;
+}

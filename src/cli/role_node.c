@@ -1,0 +1,117 @@
+#include "base/log.h"
+#include "cli/role.h"
+#include "cli/version.h"
+#include "client/http.h"
+#include "net/ranges.h"
+#include "node/agent.h"
+#include "node/relay_link.h"
+#include "sys/child.h"
+#include "sys/file.h"
+#include "sys/mount.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+
+struct node_role {
+    struct loop *loop;
+    struct signal_source on_term;
+};
+
+static void on_term(struct signal_source *s, int signo)
+{
+    (void)signo;
+    loop_stop(container_of(s, struct node_role, on_term)->loop);
+}
+
+static void on_ready(void *arg)
+{
+    (void)arg;
+    role_ready();
+}
+
+static const char *text(struct arena *a, struct str s)
+{
+    return arena_strz(a, s);
+}
+
+static bool find_crun(struct arena *a, const char **out, struct err *err)
+{
+    static const char *const places[] = {"/usr/bin/crun", "/usr/local/bin/crun", "/usr/sbin/crun", "/bin/crun"};
+    (void)a;
+    for (size_t i = 0; i < countof(places); i++) {
+        if (access(places[i], X_OK) == 0) {
+            *out = places[i];
+            return true;
+        }
+    }
+    return err_set(err, E_NOT_FOUND, "crun is missing: apt-get install crun");
+}
+
+/* Secrets and tokens of pods lie on a tmpfs, whatever /run is. */
+static bool mount_volumes(struct arena *a, struct settings *s, struct err *err)
+{
+    struct str dir = arena_fmt(a, STR_FMT "/volumes", STR_ARG(s->run));
+    if (!dir_make(dir.p, 0755, err))
+        return false;
+    return mount_is_point(dir.p) || mount_tmpfs(dir.p, 0, 0755, MOUNT_NOSUID | MOUNT_NODEV | MOUNT_NOEXEC, err);
+}
+
+static bool prepare(struct arena *a, struct settings *s, struct err *err)
+{
+    struct str state = arena_fmt(a, STR_FMT "/node/sysctls", STR_ARG(s->data)),
+               dir = arena_fmt(a, STR_FMT "/node", STR_ARG(s->data));
+    struct ranges ranges = {s->instance, s->pods, s->node_pods, s->services, state.p};
+    return dir_make(dir.p, 0755, err) && mount_volumes(a, s, err) && ranges_up(&ranges, err);
+}
+
+int role_node(struct role_start *r)
+{
+    struct settings *s = &r->settings;
+    struct arena *a = &s->arena;
+    struct node_role role = {0};
+    struct err err = ERR;
+    AUTO(loop_free) struct loop *loop = loop_new(&err);
+    struct agent_config c = {
+        .loop = loop,
+        .name = text(a, s->node_name),
+        .host_ip = text(a, s->node_ip),
+        .run = text(a, s->run),
+        .data = arena_fmt(a, STR_FMT "/node", STR_ARG(s->data)).p,
+        .log = text(a, s->log),
+        .content = arena_fmt(a, STR_FMT "/node/content", STR_ARG(s->data)).p,
+        .shim = program_beside(a, "wherry-shim").p,
+        .job = program_beside(a, "wherry-job").p,
+        .instance = s->instance,
+        .cluster_pods = s->pods,
+        .node_pods = s->node_pods,
+        .services = s->services,
+        .dns_ip = text(a, s->dns_ip),
+        .domain = text(a, s->domain),
+        .max_pods = (int)s->max_pods,
+        .relay_port = (int)s->relay_port,
+        .insecure_registries = text(a, s->insecure_registries),
+        .version = wherry_version,
+        .ready = on_ready,
+    };
+    struct str server = arena_fmt(a, "unix:" STR_FMT "/server.sock", STR_ARG(s->run));
+    struct str link = arena_fmt(a, STR_FMT "/node.sock", STR_ARG(s->run));
+    role.loop = loop;
+    bool ok = loop && find_crun(a, &c.crun, &err) && prepare(a, s, &err);
+    AUTO(transport_free)
+    struct transport *transport = ok ? http_transport_new(loop, &(struct http_transport_config){.server = server},
+                                                          &err)
+                                     : NULL;
+    c.transport = transport;
+    AUTO(agent_free) struct agent *agent = transport ? agent_new(&c, &err) : NULL;
+    ok = agent && relay_link_open(agent, link.p, ROLE_UID_RELAY, &err) &&
+         signal_start(&role.on_term, loop, SIGTERM, on_term, &err);
+    if (!ok) {
+        log_error("node.start", "error=\"%s\"", err.text);
+        relay_link_close();
+        return 1;
+    }
+    loop_run(loop);
+    signal_stop(&role.on_term);
+    relay_link_close();
+    return 0;
+}

@@ -1,0 +1,30 @@
+/* settings.h - what can be set for `wherry up`: one table, read from /etc/wherry/config.yaml (below the root folder)
+ * and --set key=value, which wins. Every setting has a default, so the file need not exist. */
+#pragma once
+#include "base/err.h"
+#include "net/addr.h"
+#include "net/link.h"
+
+struct settings {
+    struct arena arena;
+    struct str root;   /* "" for "/"; else absolute without a trailing '/' */
+    struct str listen; /* "ADDRESS:PORT" of the API */
+    struct str roles;  /* "server,node,..." */
+    struct str node_name, node_ip;
+    struct str pod_cidr, node_pod_cidr, service_cidr, domain;
+    struct str insecure_registries; /* "host:port,..." spoken to by http */
+    int64_t max_pods, relay_port;
+    struct str log_level;
+    /* worked out from these */
+    struct cidr4 pods, node_pods, services;
+    struct str dns_ip;
+    struct instance instance;
+    struct str etc, run, data, log; /* folders below the root */
+};
+/* argv after the verb. Understood: --root DIR, --listen A:P, --roles LIST, --set KEY=VALUE, --config FILE; what is
+ * left is counted in *rest and moved to the front of argv. Errors name the setting. */
+MUST_USE bool settings_read(struct settings *s, int argc, char **argv, int *rest, struct err *err);
+void settings_fini(struct settings *s);
+AUTO_VALUE(settings_fini, struct settings);
+/* KEY  default  what it is: for --help */
+void settings_help(struct strbuf *out);

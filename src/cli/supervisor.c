@@ -1,0 +1,595 @@
+#include "cli/supervisor.h"
+#include "base/log.h"
+#include "cli/role.h"
+#include "sys/child.h"
+#include "sys/file.h"
+#include "sys/stream.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#define AGAIN_FIRST (100 * NS_PER_MS)
+#define AGAIN_MOST  (5 * NS_PER_S)
+#define RAN_LONG    (10 * NS_PER_S) /* after this the next failure is a first one */
+#define END_MOST    (10 * NS_PER_S) /* a role that does not end by then is killed */
+#define READY_MOST  120             /* seconds that --detach waits */
+
+struct socket_row {
+    const char *name, *role;
+    int type;    /* SOCK_STREAM, SOCK_DGRAM */
+    mode_t mode; /* of a unix socket's file */
+};
+/* What each role listens on. Where: address_of. */
+static const struct socket_row socket_rows[] = {
+    {"api", "server", SOCK_STREAM, 0},          /* for everybody */
+    {"api-pods", "server", SOCK_STREAM, 0},     /* for pods, also where `listen` is loopback */
+    {"api-unix", "server", SOCK_STREAM, 0666},  /* for the roles of this machine: who, says SO_PEERCRED */
+    {"relay-unix", "relay", SOCK_STREAM, 0666}, /* for the server of this machine */
+    {"dns-udp", "dns", SOCK_DGRAM, 0},          {"dns-tcp", "dns", SOCK_STREAM, 0},
+};
+static const struct {
+    const char *name;
+    unsigned uid; /* 0: root */
+} role_rows[] = {
+    {"server", ROLE_UID_SERVER},
+    {"node", 0},
+    {"relay", ROLE_UID_RELAY},
+    {"dns", ROLE_UID_DNS},
+};
+
+struct role {
+    struct supervisor *sup;
+    const char *name;
+    unsigned uid;
+    struct child child;  /* started by us */
+    struct poll adopted; /* or found running: its pidfd */
+    pid_t pid;           /* 0: not running */
+    struct timer again;
+    int64_t started, wait;
+    bool wanted, ready;
+    int notify; /* our end of its readiness pipe; -1 */
+    struct poll notify_poll;
+    int sockets[countof(socket_rows)]; /* by row; -1 */
+};
+
+struct supervisor {
+    struct loop *loop;
+    struct settings settings;
+    struct role roles[countof(role_rows)];
+    int argc;
+    char **argv; /* as given after the verb: handed to each role */
+    bool ending, privileged;
+    struct signal_source on_term, on_int;
+    struct timer end_timer;
+    int detach_pipe; /* told when all is ready; -1 */
+};
+
+/* --- sockets ------------------------------------------------------------------------------------------------------
+ */
+
+static struct str address_of(struct supervisor *s, struct arena *a, const char *name)
+{
+    struct settings *c = &s->settings;
+    struct str port, host;
+    uint32_t node = c->node_pods.ip + 1;
+    ptrdiff_t colon = str_rfind_char(c->listen, ':');
+    host = str_sub(c->listen, 0, (size_t)MAX(colon, 0));
+    port = str_sub(c->listen, (size_t)(colon + 1), c->listen.n);
+    if (strcmp(name, "api") == 0)
+        return c->listen;
+    if (strcmp(name, "api-pods") == 0) /* 0.0.0.0 covers it */
+        return str_eq(host, S("0.0.0.0")) || str_eq(port, S("0")) || !s->privileged
+                   ? STR_NONE
+                   : arena_fmt(a, IP4_FMT ":" STR_FMT, IP4_ARG(node), STR_ARG(port));
+    if (strcmp(name, "api-unix") == 0)
+        return arena_fmt(a, "unix:" STR_FMT "/server.sock", STR_ARG(c->run));
+    if (strcmp(name, "relay-unix") == 0)
+        return arena_fmt(a, "unix:" STR_FMT "/relay.sock", STR_ARG(c->run));
+    return arena_fmt(a, IP4_FMT ":53", IP4_ARG(node));
+}
+
+/* Bound before the address exists (IP_FREEBIND): the node role brings it up later. */
+static int open_socket(const struct socket_row *row, struct str address, struct err *err)
+{
+    struct addr a;
+    if (!addr_parse(address, &a, err))
+        return -1;
+    if (a.sa.sa_family == AF_UNIX)
+        return socket_listen(&a, row->mode, err);
+    int one = 1;
+    AUTO(fd_close) int fd = socket(a.sa.sa_family, row->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool ok = fd >= 0 &&
+              (row->type != SOCK_STREAM || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0) &&
+              setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof one) == 0 && bind(fd, &a.sa, a.n) == 0 &&
+              (row->type != SOCK_STREAM || listen(fd, 1024) == 0);
+    if (!ok)
+        return err_errno(err, "listen on " STR_FMT, STR_ARG(address)), -1;
+    return TAKE_FD(fd);
+}
+
+static bool open_sockets(struct supervisor *s, struct role *r, struct err *err)
+{
+    struct arena a = ARENA;
+    bool ok = true;
+    for (size_t i = 0; i < countof(socket_rows) && ok; i++) {
+        const struct socket_row *row = &socket_rows[i];
+        struct str address = strcmp(row->role, r->name) == 0 ? address_of(s, &a, row->name) : STR_NONE;
+        if (!address.n || r->sockets[i] >= 0)
+            continue;
+        r->sockets[i] = open_socket(row, address, err);
+        ok = r->sockets[i] >= 0;
+    }
+    arena_fini(&a);
+    return ok;
+}
+
+/* --- records of what runs: "PID START name:fd,name:fd"
+ * -------------------------------------------------------------- */
+
+static long long start_time(pid_t pid) /* field 22 of /proc/PID/stat; 0: no such process */
+{
+    char path[64];
+    struct err ignored = ERR;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    if (!file_read(AT_FDCWD, path, &b, &ignored))
+        return 0;
+    struct str rest = strbuf_str(&b), part;
+    ptrdiff_t paren = str_rfind_char(rest, ')');
+    rest = str_sub(rest, (size_t)(paren + 2), rest.n);
+    int64_t v = 0;
+    for (int i = 3; i <= 22 && str_cut(&rest, ' ', &part); i++)
+        if (i == 22 && !str_to_i64(part, 0, INT64_MAX, &v))
+            return 0;
+    return v;
+}
+
+static struct str record_path(struct role *r, struct arena *a)
+{
+    return arena_fmt(a, STR_FMT "/roles/%s", STR_ARG(r->sup->settings.run), r->name);
+}
+
+static void write_record(struct role *r, struct str sockets)
+{
+    struct arena a = ARENA;
+    struct err err = ERR;
+    struct str text = arena_fmt(&a, "%d %lld " STR_FMT "\n", (int)r->pid, start_time(r->pid), STR_ARG(sockets));
+    if (!file_write(AT_FDCWD, record_path(r, &a).p, text, 0644, &err))
+        log_warn("role.record", "role=%s a restart of the supervisor will not find it: error=\"%s\"", r->name,
+                 err.text);
+    arena_fini(&a);
+}
+
+static void take_socket(struct role *r, int pidfd, struct str entry)
+{
+    struct str name, number;
+    int64_t fd;
+    if (!str_split(entry, ':', &name, &number) || !str_to_i64(number, 0, 1 << 20, &fd))
+        return;
+    for (size_t i = 0; i < countof(socket_rows); i++)
+        if (str_eqz(name, socket_rows[i].name))
+            r->sockets[i] = (int)syscall(SYS_pidfd_getfd, pidfd, (int)fd, 0);
+}
+
+static void ended(struct role *r, const char *how, int code);
+
+static void on_adopted_end(struct poll *p, int ready)
+{
+    (void)ready;
+    struct role *r = container_of(p, struct role, adopted);
+    int fd = p->fd;
+    poll_stop(p);
+    fd_close(fd);
+    ended(r, "exit of a role that was adopted", -1);
+}
+
+static bool adopt(struct role *r)
+{
+    struct arena a = ARENA;
+    struct err ignored = ERR;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
+    struct str pid_text, start_text, rest, entry;
+    int64_t pid = 0, start = 0;
+    bool ok = file_read(AT_FDCWD, record_path(r, &a).p, &b, &ignored) &&
+              str_split(str_trim(strbuf_str(&b)), ' ', &pid_text, &rest) &&
+              str_split(rest, ' ', &start_text, &rest) && str_to_i64(pid_text, 2, INT32_MAX, &pid) &&
+              str_to_i64(start_text, 1, INT64_MAX, &start) && start_time((pid_t)pid) == start;
+    int pidfd = ok ? pidfd_open((pid_t)pid, 0) : -1;
+    arena_fini(&a);
+    if (pidfd < 0)
+        return false;
+    while (rest.n && str_cut(&rest, ',', &entry))
+        take_socket(r, pidfd, entry);
+    r->pid = (pid_t)pid;
+    r->ready = true;
+    r->started = clock_mono();
+    poll_init(&r->adopted, r->sup->loop, pidfd, on_adopted_end);
+    poll_want(&r->adopted, POLL_READ);
+    log_info("role.adopted", "role=%s pid=%d", r->name, (int)r->pid);
+    return true;
+}
+
+/* --- starting and restarting
+ * ----------------------------------------------------------------------------------------- */
+
+static void maybe_all_ready(struct supervisor *s)
+{
+    for (size_t i = 0; i < countof(s->roles); i++)
+        if (s->roles[i].wanted && !s->roles[i].ready)
+            return;
+    if (s->detach_pipe >= 0 && write(s->detach_pipe, "R", 1) == 1)
+        log_info("ready", "all=true");
+    fd_close(s->detach_pipe);
+    s->detach_pipe = -1;
+}
+
+static void on_notify(struct poll *p, int ready)
+{
+    (void)ready;
+    struct role *r = container_of(p, struct role, notify_poll);
+    char c;
+    bool said = read(r->notify, &c, 1) == 1;
+    poll_stop(p);
+    fd_close(r->notify);
+    r->notify = -1;
+    if (!said)
+        return;
+    r->ready = true;
+    maybe_all_ready(r->sup);
+}
+
+static void on_role_exit(struct child *c, int status)
+{
+    struct role *r = container_of(c, struct role, child);
+    if (WIFSIGNALED(status))
+        ended(r, "signal", WTERMSIG(status));
+    else
+        ended(r, "exit", WEXITSTATUS(status));
+}
+
+static void start(struct role *r)
+{
+    struct supervisor *s = r->sup;
+    struct arena a = ARENA;
+    struct err err = ERR;
+    AUTO(strbuf_fini) struct strbuf sockets = STRBUF(1000);
+    int fds[countof(socket_rows) + 1][2], notify[2] = {-1, -1};
+    size_t nfds = 0;
+    bool ok = open_sockets(s, r, &err);
+    for (size_t i = 0; i < countof(socket_rows); i++) {
+        if (r->sockets[i] < 0)
+            continue;
+        int to = 3 + (int)nfds;
+        strbuf_addf(&sockets, "%s%s:%d", sockets.n ? "," : "", socket_rows[i].name, to);
+        fds[nfds][0] = r->sockets[i];
+        fds[nfds++][1] = to;
+    }
+    ok = ok && (pipe2(notify, O_CLOEXEC) == 0 || err_errno(&err, "pipe"));
+    fds[nfds][0] = notify[1];
+    fds[nfds][1] = 3 + (int)nfds;
+    const char **argv = arena_alloc(&a, (size_t)(s->argc + 4) * sizeof *argv);
+    size_t n = 0;
+    argv[n++] = "/proc/self/exe";
+    argv[n++] = "role";
+    argv[n++] = r->name;
+    for (int i = 0; i < s->argc; i++)
+        argv[n++] = s->argv[i];
+    const char **env = arena_alloc(&a, 64 * sizeof *env);
+    size_t e = 0;
+    env[e++] = arena_fmt(&a, "WHERRY_SOCKETS=" STR_FMT, STR_ARG(strbuf_str(&sockets))).p;
+    env[e++] = arena_fmt(&a, "WHERRY_NOTIFY=%d", 3 + (int)nfds).p;
+    for (char **v = environ; *v && e < 62; v++)
+        if (strncmp(*v, "PATH=", 5) == 0 || strncmp(*v, "WHERRY_FAULT=", 13) == 0 || strncmp(*v, "ASAN_", 5) == 0 ||
+            strncmp(*v, "TZ=", 3) == 0)
+            env[e++] = *v;
+    struct child_spec spec = CHILD_SPEC;
+    spec.argv = argv;
+    spec.env = env;
+    spec.dir = "/";
+    spec.out = spec.err = STDERR_FILENO;
+    spec.fds = (const int(*)[2])fds;
+    spec.nfds = nfds + 1;
+    spec.new_session = true;
+    if (s->privileged && r->uid) {
+        spec.uid = r->uid;
+        spec.gid = r->uid;
+    }
+    ok = ok && child_start(&r->child, s->loop, &spec, on_role_exit, &err);
+    fd_close(notify[1]);
+    arena_fini(&a);
+    r->started = clock_mono();
+    if (!ok) {
+        fd_close(notify[0]);
+        log_error("role.start", "role=%s error=\"%s\"", r->name, err.text);
+        ended(r, "start", -1);
+        return;
+    }
+    r->pid = r->child.pid;
+    r->notify = notify[0];
+    poll_init(&r->notify_poll, s->loop, r->notify, on_notify);
+    poll_want(&r->notify_poll, POLL_READ);
+    write_record(r, strbuf_str(&sockets));
+}
+
+static void finish_if_over(struct supervisor *s)
+{
+    for (size_t i = 0; i < countof(s->roles); i++)
+        if (s->roles[i].pid)
+            return;
+    timer_stop(&s->end_timer);
+    loop_stop(s->loop);
+}
+
+static void ended(struct role *r, const char *how, int code)
+{
+    struct supervisor *s = r->sup;
+    r->pid = 0;
+    r->ready = false;
+    if (r->notify >= 0) {
+        poll_stop(&r->notify_poll);
+        fd_close(r->notify);
+        r->notify = -1;
+    }
+    if (s->ending) {
+        finish_if_over(s);
+        return;
+    }
+    if (clock_mono() - r->started > RAN_LONG)
+        r->wait = 0;
+    log_warn("role.ended", "role=%s how=%s code=%d restart_ms=%lld", r->name, how, code,
+             (long long)r->wait / NS_PER_MS);
+    timer_set(&r->again, r->wait); /* the first time at once */
+    r->wait = r->wait ? MIN(r->wait * 2, AGAIN_MOST) : AGAIN_FIRST;
+}
+
+static void on_again(struct timer *t)
+{
+    start(container_of(t, struct role, again));
+}
+
+/* --- ending
+ * ------------------------------------------------------------------------------------------------------------ */
+
+static void signal_all(struct supervisor *s, int signo)
+{
+    for (size_t i = 0; i < countof(s->roles); i++) {
+        timer_stop(&s->roles[i].again);
+        if (s->roles[i].pid)
+            (void)kill(s->roles[i].pid, signo);
+    }
+}
+
+static void on_end_timer(struct timer *t)
+{
+    struct supervisor *s = container_of(t, struct supervisor, end_timer);
+    log_warn("role.kill", "not ended within 10 s of SIGTERM");
+    signal_all(s, SIGKILL);
+}
+
+static void on_signal(struct signal_source *source, int signo)
+{
+    struct supervisor *s = signo == SIGTERM ? container_of(source, struct supervisor, on_term)
+                                            : container_of(source, struct supervisor, on_int);
+    if (s->ending)
+        return;
+    log_info("ending", "signal=%d", signo);
+    s->ending = true;
+    signal_all(s, SIGTERM);
+    timer_set(&s->end_timer, END_MOST);
+    finish_if_over(s);
+}
+
+/* --- `wherry up`
+ * ------------------------------------------------------------------------------------------------------- */
+
+static bool make_dir(struct str dir, mode_t mode, unsigned uid, struct err *err)
+{
+    AUTO_FREE char *z = str_dupz(dir);
+    if (!dir_make(z, 0755, err))
+        return false;
+    if (chmod(z, mode) < 0 || (getuid() == 0 && chown(z, uid, uid) < 0))
+        return err_errno(err, "%s", z);
+    return true;
+}
+
+static bool make_dirs(struct supervisor *s, struct err *err)
+{
+    struct arena *a = &s->settings.arena;
+    struct settings *c = &s->settings;
+    unsigned server = s->privileged ? ROLE_UID_SERVER : 0;
+    return make_dir(c->run, 0755, 0, err) &&
+           make_dir(arena_fmt(a, STR_FMT "/roles", STR_ARG(c->run)), 0755, 0, err) &&
+           make_dir(c->etc, 0755, server, err) &&
+           make_dir(arena_fmt(a, STR_FMT "/keys", STR_ARG(c->etc)), 0700, server, err) &&
+           make_dir(c->data, 0755, 0, err) &&
+           make_dir(arena_fmt(a, STR_FMT "/server", STR_ARG(c->data)), 0700, server, err);
+}
+
+static int take_lock(struct settings *c, struct err *err)
+{
+    struct arena a = ARENA;
+    struct str path = arena_fmt(&a, STR_FMT "/supervisor.lock", STR_ARG(c->run));
+    AUTO(fd_close) int fd = open(path.p, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    char pid[32] = "";
+    bool ok = fd >= 0 || err_errno(err, "open " STR_FMT, STR_ARG(path));
+    if (ok && flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        ssize_t n = pread(fd, pid, sizeof pid - 1, 0);
+        pid[MAX(n, 0)] = 0;
+        ok = err_set(err, E_ALREADY_EXISTS, "wherry is up already, as process %s; `wherry down` ends it", pid);
+    }
+    arena_fini(&a);
+    if (!ok)
+        return -1;
+    int n = snprintf(pid, sizeof pid, "%d", (int)getpid());
+    if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, (size_t)n, 0) != n)
+        return err_errno(err, "write supervisor.lock"), -1;
+    return TAKE_FD(fd);
+}
+
+static bool wants(struct str roles, const char *name)
+{
+    struct str part;
+    while (str_cut(&roles, ',', &part))
+        if (str_eqz(str_trim(part), name))
+            return true;
+    return false;
+}
+
+static bool check_roles(struct supervisor *s, struct err *err)
+{
+    struct str rest = s->settings.roles, part;
+    while (str_cut(&rest, ',', &part)) {
+        bool known = false;
+        for (size_t i = 0; i < countof(role_rows); i++)
+            known = known || str_eqz(str_trim(part), role_rows[i].name);
+        if (!known)
+            return err_set(err, E_INVALID,
+                           "roles: there is no role \"" STR_FMT "\"; there are server, node, relay and dns",
+                           STR_ARG(part));
+    }
+    if (!s->privileged && !str_eq(s->settings.roles, S("server")))
+        return err_set(err, E_FORBIDDEN,
+                       "only root can run containers: use sudo, or --roles server for the API alone");
+    return true;
+}
+
+static void run(struct supervisor *s)
+{
+    struct err err = ERR;
+    for (size_t i = 0; i < countof(role_rows); i++) {
+        struct role *r = &s->roles[i];
+        *r = (struct role){.sup = s, .name = role_rows[i].name, .uid = role_rows[i].uid, .notify = -1};
+        for (size_t k = 0; k < countof(socket_rows); k++)
+            r->sockets[k] = -1;
+        timer_init(&r->again, s->loop, on_again);
+        r->wanted = wants(s->settings.roles, r->name);
+        if (r->wanted && !adopt(r))
+            start(r);
+    }
+    timer_init(&s->end_timer, s->loop, on_end_timer);
+    maybe_all_ready(s);
+    if (!signal_start(&s->on_term, s->loop, SIGTERM, on_signal, &err) ||
+        !signal_start(&s->on_int, s->loop, SIGINT, on_signal, &err))
+        log_error("signals", "error=\"%s\"", err.text);
+    loop_run(s->loop);
+    signal_stop(&s->on_term);
+    signal_stop(&s->on_int);
+}
+
+static int supervise(struct supervisor *s)
+{
+    struct err err = ERR;
+    log_role_set("supervisor");
+    AUTO(fd_close) int lock = -1;
+    bool ok = make_dirs(s, &err);
+    lock = ok ? take_lock(&s->settings, &err) : -1;
+    AUTO(loop_free) struct loop *loop = lock >= 0 ? loop_new(&err) : NULL;
+    s->loop = loop;
+    if (!loop) {
+        fprintf(stderr, "wherry up: %s\n", err.text);
+        return 1;
+    }
+    run(s);
+    for (size_t i = 0; i < countof(s->roles); i++)
+        for (size_t k = 0; k < countof(socket_rows); k++)
+            fd_close(s->roles[i].sockets[k]);
+    return 0;
+}
+
+/* The parent of a detached supervisor waits for its word that all roles are ready. */
+static int wait_ready(int fd, struct str log)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    char c = 0;
+    int n = poll(&p, 1, READY_MOST * 1000);
+    if (n > 0 && read(fd, &c, 1) == 1)
+        return 0;
+    if (n > 0)
+        fprintf(stderr, "wherry up: it ended before it was ready; the reason is in " STR_FMT "\n", STR_ARG(log));
+    else
+        fprintf(stderr, "wherry up: not ready after %d s; what it waits for is in " STR_FMT "\n", READY_MOST,
+                STR_ARG(log));
+    return 1;
+}
+
+static int detach(struct supervisor *s)
+{
+    struct arena *a = &s->settings.arena;
+    struct err err = ERR;
+    int ready[2];
+    struct str log = arena_fmt(a, STR_FMT "/wherry.log", STR_ARG(s->settings.log));
+    if (!make_dir(s->settings.log, 0755, 0, &err) || pipe2(ready, O_CLOEXEC) < 0) {
+        fprintf(stderr, "wherry up: %s\n", err.text[0] ? err.text : strerror(errno));
+        return 1;
+    }
+    int out = open(log.p, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640),
+        null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (out < 0 || null < 0) {
+        fprintf(stderr, "wherry up: open " STR_FMT ": %s\n", STR_ARG(log), strerror(errno));
+        return 1;
+    }
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid > 0) {
+        fd_close(ready[1]);
+        return wait_ready(ready[0], log);
+    }
+    fd_close(ready[0]);
+    if (pid < 0 || setsid() < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
+        return 1;
+    s->detach_pipe = ready[1];
+    return supervise(s);
+}
+
+static void usage(void)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    settings_help(&b);
+    printf("wherry up [--detach] [--root DIR] [--listen ADDRESS:PORT] [--roles LIST] [--config FILE] [--set "
+           "KEY=VALUE] ...\n\n"
+           "Starts what this machine runs and keeps it running; Ctrl-C or SIGTERM ends it and leaves containers "
+           "running.\n"
+           "With --detach it goes into the background and returns when the node is ready.\n\n"
+           "Settings (in /etc/wherry/config.yaml, below --root, or with --set):\n" STR_FMT,
+           STR_ARG(strbuf_str(&b)));
+}
+
+int supervisor_main(int argc, char **argv)
+{
+    AUTO(settings_fini) struct settings unused = {0};
+    struct supervisor s = {.detach_pipe = -1, .privileged = geteuid() == 0};
+    struct err err = ERR;
+    bool detached = false;
+    int rest, kept = 0;
+    char **all = arena_alloc(&unused.arena, (size_t)(argc + 1) * sizeof *all); /* for the roles, without --detach */
+    for (int i = 0; i < argc; i++)
+        if (strcmp(argv[i], "--detach") != 0 && strcmp(argv[i], "-d") != 0)
+            all[kept++] = argv[i];
+        else
+            detached = true;
+    char **again = arena_dup(&unused.arena, all, (size_t)(kept + 1) * sizeof *all);
+    if (kept && (strcmp(all[0], "--help") == 0 || strcmp(all[0], "-h") == 0)) {
+        usage();
+        return 0;
+    }
+    bool ok = settings_read(&s.settings, kept, again, &rest, &err);
+    if (ok && rest)
+        ok = err_set(&err, E_INVALID, "\"%s\" is not understood; wherry up --help lists what is", again[0]);
+    ok = ok && check_roles(&s, &err);
+    if (!ok) {
+        fprintf(stderr, "wherry up: %s\n", err.text);
+        settings_fini(&s.settings);
+        return 2;
+    }
+    s.argc = kept;
+    s.argv = all;
+    int status = detached ? detach(&s) : supervise(&s);
+    settings_fini(&s.settings);
+    return status;
+}

@@ -1,0 +1,10 @@
+#include "cli/verbs.h"
+#include "cli/supervisor.h"
+#include <stddef.h>
+
+const struct verb_row verb_rows[] = {
+    {"up", "[--detach] [--root DIR]", "start this machine's part of the cluster", supervisor_main},
+    {"down", "[--purge] [--root DIR]", "stop everything and leave nothing behind; --purge removes the state too",
+     down_main},
+    {NULL, NULL, NULL, NULL},
+};

@@ -1,0 +1,8 @@
+/* verbs.h - what can be typed after `wherry`: one row a verb, in the order of --help. */
+#pragma once
+
+struct verb_row {
+    const char *name, *args, *help;
+    int (*run)(int argc, char **argv); /* what follows the verb; the answer is the exit status */
+};
+extern const struct verb_row verb_rows[]; /* ends with a row without a name */

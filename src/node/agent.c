@@ -1,0 +1,472 @@
+#include "base/clock.h"
+#include "base/log.h"
+#include "node/agent_int.h"
+#include "node/podspec.h"
+
+/* --- one pod -------------------------------------------------------------------------------------------------- */
+
+struct agent_pod *agent_pod_of(struct agent *g, struct str uid)
+{
+    return map_get(&g->by_uid, uid);
+}
+
+void agent_event(struct agent_pod *ap, int i, bool warning, const char *reason, struct str message)
+{
+    struct strbuf path = STRBUF(300);
+    if (i >= 0) {
+        const struct pod_container *c = &ap->pod->containers.p[i];
+        const char *list = c->role == CONTAINER_MAIN        ? "containers"
+                           : c->role == CONTAINER_EPHEMERAL ? "ephemeralContainers"
+                                                            : "initContainers";
+        strbuf_addf(&path, "spec.%s{" STR_FMT "}", list, STR_ARG(c->name));
+    }
+    events_record(ap->agent->events, ap->pod->obj, strbuf_str(&path), warning ? "Warning" : "Normal", reason, NULL,
+                  message);
+    strbuf_fini(&path);
+}
+
+static void free_pod(struct agent_pod *ap)
+{
+    services_forget(ap);
+    images_forget(ap);
+    configs_drop(ap);
+    timer_stop(&ap->wake);
+    timer_stop(&ap->refresh);
+    call_cancel(&ap->status_call);
+    call_cancel(&ap->delete_call);
+    for (size_t i = 0; i < ap->ncontainers; i++) {
+        probes_stop(&ap->containers[i]);
+        arena_fini(&ap->containers[i].scratch);
+    }
+    if (ap->sandbox)
+        sandbox_data_set(ap->sandbox, NULL);
+    mem_free(ap->containers);
+    arena_fini(&ap->written_arena);
+    pod_free(ap->pod);
+    mem_free(ap);
+}
+
+void agent_pod_release(struct agent_pod *ap)
+{
+    ASSERT(ap->pending > 0);
+    ap->pending--;
+    agent_pod_kick(ap);
+}
+
+void agent_pod_kick(struct agent_pod *ap)
+{
+    ap->kicked = true;
+    timer_set(&ap->wake, 0);
+}
+
+/* --- status ---------------------------------------------------------------------------------------------------- */
+
+static void send_status(struct agent_pod *ap);
+
+static void status_done(struct call *c)
+{
+    struct agent_pod *ap = container_of(c, struct agent_pod, status_call);
+    if (c->ok) {
+        AUTO(obj_unref) struct obj *o = call_take_obj(c);
+        if (o && o->rev > ap->pod->obj->rev)
+            pod_wanted(ap->pod, o, clock_mono()); /* the next write builds on this one */
+        agent_pod_kick(ap);
+        return;
+    }
+    arena_fini(&ap->written_arena); /* what the server has is not known any more */
+    ap->written = VAL_NONE;
+    if (c->err.kind == E_NOT_FOUND)
+        return; /* the object is gone: the cache will say so */
+    if (c->err.kind != E_CONFLICT)
+        log_warn("pod.status", "pod=" STR_FMT "/" STR_FMT " retry_s=1 error=\"%s\"", STR_ARG(ap->pod->ns),
+                 STR_ARG(ap->pod->name), c->err.text);
+    ap->status_dirty = true;
+    timer_set(&ap->wake, c->err.kind == E_CONFLICT ? 20 * NS_PER_MS : NS_PER_S); /* a newer object is on its way */
+}
+
+static void send_status(struct agent_pod *ap)
+{
+    struct pod *p = ap->pod;
+    ap->status_dirty = false;
+    if (p->concluded || p->delete_asked || call_active(&ap->status_call))
+        return;
+    struct arena a = ARENA;
+    struct val status = pod_status(p, &a, clock_real());
+    const struct val *have = ap->written.type == VAL_MAP && ap->written_rev >= p->obj->rev ? &ap->written
+                                                                                           : obj_status(p->obj);
+    if (val_equal(&status, have)) {
+        arena_fini(&a);
+        return;
+    }
+    arena_fini(&ap->written_arena);
+    ap->written_arena = a;
+    ap->written = status;
+    ap->written_rev = p->obj->rev;
+    struct val body = val_map();
+    val_set(&ap->written_arena, &body, N(status), status);
+    call_start(&ap->status_call, ap->agent->cfg.transport,
+               &CALL_OPTIONS(.verb = CALL_PATCH, .kind = K(Pod), .ns = p->ns, .name = p->name, .sub = S("status"),
+                             .patch = PATCH_MERGE, .body = &body, .expect_rev = p->obj->rev, .expect_uid = p->uid));
+}
+
+static bool status_written(const struct agent_pod *ap)
+{
+    return !call_active(&ap->status_call) && !ap->status_dirty;
+}
+
+/* --- stepping -------------------------------------------------------------------------------------------------- */
+
+static void delete_done(struct call *c)
+{
+    struct agent_pod *ap = container_of(c, struct agent_pod, delete_call);
+    if (c->ok || c->err.kind == E_NOT_FOUND || c->err.kind == E_CONFLICT)
+        return; /* gone, or another pod of that name: the cache will say so */
+    log_warn("pod.delete", "pod=" STR_FMT "/" STR_FMT " retry_s=1 error=\"%s\"", STR_ARG(ap->pod->ns),
+             STR_ARG(ap->pod->name), c->err.text);
+    ap->pod->delete_asked = false;
+    timer_set(&ap->wake, NS_PER_S);
+}
+
+static void delete_object(struct agent_pod *ap)
+{
+    struct pod *p = ap->pod;
+    call_start(
+        &ap->delete_call, ap->agent->cfg.transport,
+        &(struct call_options){
+            .verb = CALL_DELETE, .kind = K(Pod), .ns = p->ns, .name = p->name, .grace_s = 0, .expect_uid = p->uid});
+}
+
+static void step(struct agent_pod *ap)
+{
+    struct pod *p = ap->pod;
+    AUTO(pod_actions_fini) struct pod_actions out = {0};
+    ap->kicked = false;
+    ap->stepping = true;
+    p->in_service = services_serves(ap);
+    bool want_delete = false;
+    pod_step(p, clock_mono(), &out);
+    for (size_t i = 0; i < out.list.n; i++) {
+        if (out.list.p[i].what == DO_DELETE_OBJECT)
+            want_delete = true;
+        else
+            agent_do(ap, &out.list.p[i]);
+    }
+    ap->stepping = false;
+    if (ap->dead && p->state == POD_ENDED && !ap->pending) {
+        free_pod(ap);
+        return;
+    }
+    if (want_delete)
+        p->delete_asked = false; /* send_status looks at it: the final status goes first */
+    if (!ap->dead)
+        send_status(ap);
+    if (want_delete && status_written(ap)) {
+        p->delete_asked = true;
+        delete_object(ap);
+    }
+    if (ap->kicked)
+        timer_set(&ap->wake, 0);
+    else if (out.wake_at && !ap->status_dirty)
+        timer_set(&ap->wake, out.wake_at - clock_mono());
+}
+
+static void on_wake(struct timer *t)
+{
+    step(container_of(t, struct agent_pod, wake));
+}
+
+static void on_refresh(struct timer *t) /* tokens grow old */
+{
+    volumes_refresh(container_of(t, struct agent_pod, refresh));
+}
+
+static struct str dir_of(struct agent_pod *ap, const char *base, const char *sub)
+{
+    return arena_fmt(&ap->pod->arena, "%s/%s/" STR_FMT, base, sub, STR_ARG(ap->pod->uid));
+}
+
+static struct agent_pod *add_pod(struct agent *g, struct obj *o)
+{
+    struct agent_pod *ap = NEW(struct agent_pod);
+    ap->agent = g;
+    ap->pod = pod_new(o, str_of(g->cfg.host_ip), clock_mono(), clock_real());
+    ap->ncontainers = ap->pod->containers.n;
+    ap->containers = mem_alloc(MAX(ap->ncontainers, 1) * sizeof *ap->containers);
+    for (size_t i = 0; i < ap->ncontainers; i++)
+        ap->containers[i] = (struct agent_container){.ap = ap, .index = (int)i};
+    timer_init(&ap->wake, g->cfg.loop, on_wake);
+    timer_init(&ap->refresh, g->cfg.loop, on_refresh);
+    ap->status_call.done = status_done;
+    ap->delete_call.done = delete_done;
+    list_init(&ap->config_refs);
+    list_init(&ap->leave_node);
+    ap->dir = dir_of(ap, g->cfg.data, "pods");
+    ap->tmpfs_dir = dir_of(ap, g->cfg.run, "volumes");
+    ap->log_dir = arena_fmt(&ap->pod->arena, "%s/pods/" STR_FMT "_" STR_FMT "_" STR_FMT, g->cfg.log, STR_ARG(o->ns),
+                            STR_ARG(o->name), STR_ARG(o->uid));
+    (void)map_put(&g->by_uid, o->uid, ap);
+    return ap;
+}
+
+/* More containers than before: an ephemeral one was added. */
+static void grow_containers(struct agent_pod *ap)
+{
+    size_t n = ap->pod->containers.n;
+    if (n <= ap->ncontainers)
+        return;
+    struct agent_container *grown = mem_alloc(n * sizeof *grown);
+    memcpy(grown, ap->containers, ap->ncontainers * sizeof *grown);
+    for (size_t i = 0; i < n; i++) {
+        if (i >= ap->ncontainers)
+            grown[i] = (struct agent_container){.ap = ap, .index = (int)i};
+        if (grown[i].run)
+            container_data_set(grown[i].run, &grown[i]);
+    }
+    for (size_t i = 0; i < ap->ncontainers; i++)
+        probes_stop(&ap->containers[i]);
+    mem_free(ap->containers);
+    ap->containers = grown;
+    ap->ncontainers = n;
+    for (size_t i = 0; i < n; i++)
+        if (ap->pod->containers.p[i].run == RUN_RUNNING)
+            probes_start(&grown[i]);
+}
+
+/* --- the agent ------------------------------------------------------------------------------------------------- */
+
+static void admit(struct agent_pod *ap)
+{
+    struct err err = ERR;
+    configs_need(ap);
+    if (!podspec_supported(ap->pod->obj, &err))
+        pod_fail(ap->pod, "UnsupportedField", str_of(err.text), true, clock_mono());
+}
+
+static void pod_here(struct agent *g, struct obj *o)
+{
+    struct agent_pod *ap = agent_pod_of(g, o->uid);
+    if (!ap) {
+        ap = add_pod(g, o);
+        if (g->adopted)
+            admit(ap);
+    } else if (o->rev > ap->pod->obj->rev) {
+        pod_wanted(ap->pod, o, clock_mono());
+        grow_containers(ap);
+        configs_need(ap);
+    }
+    if (g->adopted)
+        agent_pod_kick(ap);
+}
+
+static void on_pod(struct cache_handler *h, struct obj *was, struct obj *now)
+{
+    struct agent *g = container_of(h, struct agent, on_pods);
+    struct agent_pod *ap = was && (!now || !str_eq(was->uid, now->uid)) ? agent_pod_of(g, was->uid) : NULL;
+    if (ap) {
+        pod_gone(ap->pod, clock_mono());
+        ap->dead = true;
+        (void)map_del(&g->by_uid, was->uid);
+        agent_pod_kick(ap);
+    }
+    if (now)
+        pod_here(g, now);
+}
+
+static void on_service(struct cache_handler *h, struct obj *was, struct obj *now)
+{
+    struct agent *g = container_of(h, struct agent, on_services);
+    services_changed(g->endpoints, was, now);
+}
+
+static void on_services_synced(struct cache_handler *h)
+{
+    services_heard(container_of(h, struct agent, on_services)->endpoints);
+}
+
+static void adopt_all(struct agent *g)
+{
+    if (g->adopted || !g->pods_synced)
+        return;
+    g->adopted = true;
+    for (struct sandbox *s = sandbox_next(g->runtime, NULL), *next; s; s = next) {
+        next = sandbox_next(g->runtime, s);
+        struct agent_pod *ap = agent_pod_of(g, sandbox_id(s));
+        if (ap) {
+            agent_adopt_sandbox(ap, s);
+        } else {
+            log_info("pod.orphan", "pod=" STR_FMT " its object is gone: stopping it", STR_ARG(sandbox_name(s)));
+            sandbox_stop(s, NULL, NULL);
+        }
+    }
+    map_each (e, &g->by_uid) {
+        admit(e->value);
+        agent_pod_kick(e->value);
+    }
+}
+
+static void on_pods_synced(struct cache_handler *h)
+{
+    struct agent *g = container_of(h, struct agent, on_pods);
+    g->pods_synced = true;
+    adopt_all(g);
+}
+
+static void on_runtime_adopted(void *arg)
+{
+    struct agent *g = arg;
+    /* sandboxes are known before pods are: only then can it be told which are nobody's */
+    struct pod_links links = {0};
+    struct err err = ERR;
+    if (pod_link_list(g->cfg.instance, &links, &err))
+        ipam_restore(&g->ipam, &links);
+    else
+        log_warn("net.links", "error=\"%s\"", err.text);
+    array_fini(&links.links);
+    cache_start(g->pods);
+    cache_start(g->services);
+    services_start(g->endpoints);
+}
+
+static void on_exit_seen(void *arg, struct container *c)
+{
+    (void)arg;
+    struct agent_container *ac = container_data(c);
+    if (ac && ac->run == c)
+        agent_container_exited(ac->ap, ac);
+}
+
+static void on_sandbox_lost(void *arg, struct sandbox *s)
+{
+    (void)arg;
+    struct agent_pod *ap = sandbox_data(s);
+    if (!ap)
+        return;
+    log_warn("pod.sandbox_lost", "pod=" STR_FMT "/" STR_FMT, STR_ARG(ap->pod->ns), STR_ARG(ap->pod->name));
+    pod_saw_sandbox_lost(ap->pod, clock_mono());
+    agent_pod_kick(ap);
+}
+
+static void on_log_full(void *arg, struct container *c);
+
+void agent_config_news(struct agent *g, struct agent_pod *ap)
+{
+    (void)g;
+    pod_retry(ap->pod);
+    if (ap->volumes_waiting) {
+        ap->volumes_waiting = false;
+        volumes_setup(ap);
+    } else if (ap->pod->volumes == PART_READY) {
+        volumes_refresh(ap);
+    }
+    agent_pod_kick(ap);
+}
+
+struct agent *agent_new(const struct agent_config *config, struct err *err)
+{
+    AUTO(agent_free) struct agent *g = NEW(struct agent);
+    g->cfg = *config;
+    if (gethostname(g->hostname, sizeof g->hostname - 1) < 0) {
+        (void)err_errno(err, "gethostname");
+        return NULL;
+    }
+    AUTO_FREE char *cgroup = NULL;
+    struct arena *a = &g->arena;
+    struct runtime_config rc = {
+        .loop = config->loop,
+        .state = config->run,
+        .data = config->data,
+        .content = config->content,
+        .shim = config->shim,
+        .crun = config->crun,
+        .cgroup = arena_fmt(a, "/wherry-%s", config->instance.id).p,
+        .on = {.container_exited = on_exit_seen, .container_log_full = on_log_full, .sandbox_lost = on_sandbox_lost},
+        .arg = g,
+    };
+    if (!ipam_init(&g->ipam, config->node_pods, err))
+        return NULL;
+    g->runtime = runtime_new(&rc, err);
+    if (!g->runtime)
+        return NULL;
+    g->events = events_new(config->transport, "kubelet", config->name);
+    struct str mine = arena_fmt(a, "spec.nodeName=%s", config->name);
+    g->pods = cache_new(config->transport, &(struct cache_options){.kind = K(Pod), .field_selector = mine});
+    g->services = cache_new(config->transport, &(struct cache_options){.kind = K(Service)});
+    g->on_pods = (struct cache_handler){.changed = on_pod, .synced = on_pods_synced};
+    g->images = images_new(g);
+    g->endpoints = services_new(g, err);
+    if (!g->endpoints)
+        return NULL;
+    g->node = node_object_new(g);
+    g->on_services = (struct cache_handler){.changed = on_service, .synced = on_services_synced};
+    cache_handler_add(g->pods, &g->on_pods);
+    cache_handler_add(g->services, &g->on_services);
+    runtime_adopt(g->runtime, on_runtime_adopted, g);
+    return TAKE(g);
+}
+
+void agent_free(struct agent *g)
+{
+    if (g->pods) {
+        cache_handler_del(&g->on_pods);
+        cache_handler_del(&g->on_services);
+    }
+    map_each (e, &g->by_uid)
+        free_pod(e->value);
+    map_fini(&g->by_uid);
+    node_object_free(g->node);
+    services_free(g->endpoints);
+    images_free(g->images);
+    configs_free(g);
+    cache_free(g->pods);
+    cache_free(g->services);
+    events_free(g->events);
+    if (g->runtime)
+        runtime_free(g->runtime);
+    ipam_fini(&g->ipam);
+    arena_fini(&g->arena);
+    mem_free(g);
+}
+
+/* --- logs that are full ---------------------------------------------------------------------------------------- */
+
+#define LOGS_KEPT 4 /* 0.log and four older ones, as a kubelet keeps five */
+
+struct rotate {
+    struct job job;
+    char log[600], id[65];
+    struct agent *agent;
+};
+
+/* N.log becomes N.log.1, which becomes N.log.2 ... : readers that follow the open file lose nothing. */
+static void rotate_work(struct job *j)
+{
+    struct rotate *r = container_of(j, struct rotate, job);
+    char from[620], to[620];
+    for (int i = LOGS_KEPT; i-- > 0;) {
+        if (i)
+            (void)snprintf(from, sizeof from, "%s.%d", r->log, i);
+        else
+            (void)snprintf(from, sizeof from, "%s", r->log);
+        (void)snprintf(to, sizeof to, "%s.%d", r->log, i + 1);
+        (void)rename(from, to);
+    }
+}
+
+static void rotate_done(struct job *j)
+{
+    struct rotate *r = container_of(j, struct rotate, job);
+    struct container *c = container_find(r->agent->runtime, str_of(r->id));
+    if (c)
+        container_log_reopen(c);
+    mem_free(r);
+}
+
+static void on_log_full(void *arg, struct container *c)
+{
+    struct agent *g = arg;
+    struct rotate *r = NEW(struct rotate);
+    r->agent = g;
+    (void)snprintf(r->log, sizeof r->log, STR_FMT, STR_ARG(container_log(c)));
+    (void)snprintf(r->id, sizeof r->id, STR_FMT, STR_ARG(container_id(c)));
+    job_start(&r->job, g->cfg.loop, rotate_work, rotate_done);
+}

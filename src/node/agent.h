@@ -1,0 +1,30 @@
+/* agent.h - the node agent: watches the pods bound to this node and makes them true. One loop. Deciding is pod.h's;
+ * the agent carries out, and feeds back what it sees. What runs outlives it: a new agent adopts it. */
+#pragma once
+#include "client/transport.h"
+#include "net/link.h"
+
+struct agent;
+
+struct agent_config {
+    struct loop *loop;
+    struct transport *transport; /* as system:node:NAME */
+    const char *name;            /* of the node */
+    const char *host_ip;
+    const char *run, *data, *log;  /* /run/wherry, /var/lib/wherry/node, /var/log */
+    const char *content;           /* the content store */
+    const char *shim, *crun, *job; /* programs */
+    struct instance instance;
+    struct cidr4 cluster_pods, node_pods, services;
+    const char *dns_ip, *domain;     /* "10.43.0.10", "cluster.local" */
+    int max_pods;                    /* 0: 110 */
+    int relay_port;                  /* daemonEndpoints.kubeletEndpoint; 0: 10250 */
+    const char *insecure_registries; /* "host:port,..." spoken to without TLS */
+    const char *version;             /* kubeletVersion */
+    void (*ready)(void *arg);        /* the Node is Ready, once; may be NULL */
+    void *arg;
+};
+/* Starts at once; texts and transport outlive the agent. */
+struct agent *agent_new(const struct agent_config *config, struct err *err) MUST_USE;
+void agent_free(struct agent *g); /* leaves everything running */
+AUTO_POINTER(agent_free, struct agent);

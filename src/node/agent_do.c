@@ -1,0 +1,521 @@
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/addr.h"
+#include "node/agent_int.h"
+#include "node/env.h"
+#include "node/hooks.h"
+#include "node/podspec.h"
+#include "node/relay_link.h"
+#include "sys/file.h"
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#define LOG_MAX               (10 << 20) /* a kubelet's containerLogMaxSize */
+#define TERMINATION_MOST      4096       /* bytes of a termination message from a file */
+#define TERMINATION_LOG_MOST  2048       /* and of one from the log */
+#define TERMINATION_LOG_LINES 80
+
+/* --- the sandbox ------------------------------------------------------------------------------------------------ */
+
+struct link_job {
+    struct job job;
+    struct agent_pod *ap;
+    struct pod_link_spec spec;
+    char alias[POD_LINK_ALIAS_MAX + 1];
+    int netns;
+    bool ok;
+    struct err err;
+};
+
+static struct str ip_text(struct agent_pod *ap)
+{
+    char text[16];
+    (void)snprintf(text, sizeof text, IP4_FMT, IP4_ARG(ap->ip));
+    return str_dup(&ap->pod->arena, str_of(text));
+}
+
+static void sandbox_failed(struct agent_pod *ap, const char *what)
+{
+    struct str message = arena_fmt(&ap->pod->arena, "Failed to create pod sandbox: %s", what);
+    agent_event(ap, -1, true, "FailedCreatePodSandBox", message);
+    pod_saw_sandbox(ap->pod, false, message, clock_mono());
+}
+
+static void sandbox_gone(struct sandbox *s, const struct err *err, void *arg)
+{
+    (void)s;
+    struct agent_pod *ap = arg;
+    if (err)
+        log_warn("pod.sandbox_stop", "pod=" STR_FMT "/" STR_FMT " error=\"%s\"", STR_ARG(ap->pod->ns),
+                 STR_ARG(ap->pod->name), err->text);
+    ap->sandbox = NULL;
+    for (size_t i = 0; i < ap->ncontainers; i++)
+        ap->containers[i].run = NULL; /* they went with it */
+    if (ap->pod->sandbox == PART_BUSY && ap->pod->state == POD_CLEANING)
+        pod_saw_sandbox_stopped(ap->pod);
+    agent_pod_release(ap);
+}
+
+static void stop_sandbox(struct agent_pod *ap)
+{
+    struct err err = ERR;
+    if (!ap->sandbox) {
+        pod_saw_sandbox_stopped(ap->pod);
+        agent_pod_kick(ap);
+        return;
+    }
+    services_host_ports(ap, false);
+    if (ap->ip && !pod_link_unroute(ap->agent->cfg.instance, ap->ip, &err))
+        log_warn("pod.unroute", "error=\"%s\"", err.text);
+    ap->pending++;
+    sandbox_data_set(ap->sandbox, NULL);
+    sandbox_stop(ap->sandbox, sandbox_gone, ap);
+}
+
+static void sandbox_ready(struct agent_pod *ap, const struct err *err)
+{
+    if (err)
+        sandbox_failed(ap, err->text);
+    else
+        services_host_ports(ap, true);
+    if (!err)
+        pod_saw_sandbox(ap->pod, true, ap->ip ? ip_text(ap) : str_of(ap->agent->cfg.host_ip), clock_mono());
+}
+
+static void memory_done(struct agent_pod *ap, const struct err *err)
+{
+    sandbox_ready(ap, err);
+    agent_pod_release(ap);
+}
+
+static void link_work(struct job *j)
+{
+    struct link_job *l = container_of(j, struct link_job, job);
+    struct pod_link out;
+    l->ok = pod_link_add(&l->spec, &out, &l->err);
+}
+
+static void link_done(struct job *j)
+{
+    struct link_job *l = container_of(j, struct link_job, job);
+    struct agent_pod *ap = l->ap;
+    fd_close(l->netns);
+    if (l->ok)
+        volumes_memory(ap, memory_done);
+    else
+        memory_done(ap, &l->err);
+    mem_free(l);
+}
+
+static void link_pod(struct agent_pod *ap)
+{
+    struct agent *g = ap->agent;
+    struct err err = ERR;
+    struct link_job *l = NEW(struct link_job);
+    l->ap = ap;
+    l->netns = sandbox_netns(ap->sandbox, &err);
+    if (l->netns < 0) {
+        mem_free(l);
+        memory_done(ap, &err);
+        return;
+    }
+    (void)snprintf(l->alias, sizeof l->alias, STR_FMT "/" STR_FMT " " STR_FMT, STR_ARG(ap->pod->ns),
+                   STR_ARG(ap->pod->name), STR_ARG(ap->pod->uid));
+    l->spec = (struct pod_link_spec){.instance = g->cfg.instance,
+                                     .ip = ap->ip,
+                                     .node_ip = ipam_node_ip(g->cfg.node_pods),
+                                     .netns_fd = l->netns,
+                                     .alias = l->alias};
+    job_start(&l->job, g->cfg.loop, link_work, link_done);
+}
+
+static void sandbox_started(struct sandbox *s, const struct err *err, void *arg)
+{
+    struct agent_pod *ap = arg;
+    if (err) {
+        ap->sandbox = NULL;
+        sandbox_failed(ap, err->text);
+        agent_pod_release(ap);
+        return;
+    }
+    ap->sandbox = s;
+    if (ap->pod->host_network)
+        volumes_memory(ap, memory_done);
+    else
+        link_pod(ap);
+}
+
+static void start_sandbox(struct agent_pod *ap)
+{
+    struct agent *g = ap->agent;
+    struct pod *p = ap->pod;
+    const struct val *spec = obj_spec(p->obj);
+    struct arena a = ARENA;
+    if (ap->sandbox) { /* a lost or half-made one: away with it, then again */
+        pod_saw_sandbox(p, false, S("an earlier sandbox is being removed"), clock_mono());
+        ap->pending++;
+        sandbox_data_set(ap->sandbox, NULL);
+        sandbox_stop(ap->sandbox, sandbox_gone, ap);
+        return;
+    }
+    struct sandbox_spec ss = {
+        .id = p->uid,
+        .name = arena_fmt(&a, STR_FMT "/" STR_FMT, STR_ARG(p->ns), STR_ARG(p->name)),
+        .note = p->uid,
+        .hostname = p->host_network ? S("") : podspec_hostname(&a, p->obj, str_of(g->hostname)),
+        .cgroup = arena_fmt(&a, "%s/pod" STR_FMT, podspec_qos_folder(p->obj), STR_ARG(p->uid)),
+        .host_net = p->host_network,
+        .host_ipc = val_true(val_get(spec, N(hostIPC))),
+        .host_pid = val_true(val_get(spec, N(hostPID))),
+        .share_pid = val_true(val_get(spec, N(shareProcessNamespace))),
+    };
+    podspec_pod_limits(spec, &ss.limits);
+    ap->pending++;
+    ap->sandbox = sandbox_start(g->runtime, &ss, sandbox_started, ap);
+    sandbox_data_set(ap->sandbox, ap);
+    arena_fini(&a);
+}
+
+/* --- containers ------------------------------------------------------------------------------------------------- */
+
+static struct pod_container *wanted(struct agent_container *ac)
+{
+    return &ac->ap->pod->containers.p[ac->index];
+}
+
+static struct str termination_file(struct agent_container *ac, struct arena *a)
+{
+    return arena_fmt(a, STR_FMT "/containers/" STR_FMT "/termination-log", STR_ARG(ac->ap->dir),
+                     STR_ARG(wanted(ac)->name));
+}
+
+/* The container's last words: from its file, or, where asked for and it failed, the end of its log. */
+static struct str last_words(struct agent_container *ac, struct arena *a, bool failed)
+{
+    struct err ignored = ERR;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
+    struct str path = termination_file(ac, a);
+    if (file_read(AT_FDCWD, path.p, &b, &ignored) && b.n)
+        return str_dup(a, str_sub(strbuf_str(&b), 0, TERMINATION_MOST));
+    if (!failed || !str_eq(val_text_at(wanted(ac)->spec, N(terminationMessagePolicy)), S("FallbackToLogsOnError")) ||
+        !ac->run)
+        return S("");
+    return hooks_log_tail(a, container_log(ac->run), TERMINATION_LOG_LINES, TERMINATION_LOG_MOST);
+}
+
+void agent_container_exited(struct agent_pod *ap, struct agent_container *ac)
+{
+    struct container_status s;
+    container_status(ac->run, &s);
+    probes_stop(ac);
+    relay_container_ended(container_id(ac->run));
+    struct arena a = ARENA;
+    struct str words = last_words(ac, &a, s.code != 0);
+    pod_saw_exit(ap->pod, ac->index, s.code, s.oom, words, s.started_ns, s.finished_ns, clock_mono());
+    arena_fini(&a);
+    agent_pod_kick(ap);
+}
+
+static void start_failed(struct agent_container *ac, const char *reason, const char *text, bool config)
+{
+    struct agent_pod *ap = ac->ap;
+    ac->starting = false;
+    arena_fini(&ac->scratch);
+    struct str message = str_dup(&ap->pod->arena, str_of(text));
+    agent_event(ap, ac->index, true, "Failed", arena_fmt(&ap->pod->arena, "Error: " STR_FMT, STR_ARG(message)));
+    pod_saw_start_failed(ap->pod, ac->index, reason, message, config, clock_real(), clock_mono());
+}
+
+static void started(struct container *c, const struct err *err, void *arg)
+{
+    struct agent_container *ac = arg;
+    struct agent_pod *ap = ac->ap;
+    struct container_status s;
+    if (err) {
+        start_failed(ac, "RunContainerError", err->text, false);
+    } else {
+        container_status(c, &s);
+        ac->starting = false;
+        arena_fini(&ac->scratch);
+        agent_event(ap, ac->index, false, "Started", S("Container started"));
+        pod_saw_running(ap->pod, ac->index, container_id(c), s.started_ns, clock_mono());
+        if (s.state == CONTAINER_EXITED)
+            agent_container_exited(ap, ac);
+        else
+            probes_start(ac);
+    }
+    agent_pod_release(ap);
+}
+
+static void link_log(struct agent_container *ac, struct str id)
+{
+    struct agent_pod *ap = ac->ap;
+    char dir[600], link[900];
+    (void)snprintf(dir, sizeof dir, "%s/containers", ap->agent->cfg.log);
+    (void)snprintf(link, sizeof link, "%s/" STR_FMT "_" STR_FMT "_" STR_FMT "-" STR_FMT ".log", dir,
+                   STR_ARG(ap->pod->name), STR_ARG(ap->pod->ns), STR_ARG(wanted(ac)->name), STR_ARG(id));
+    struct str log = container_log(ac->run);
+    AUTO_FREE char *to = str_dupz(log);
+    if (symlink(to, link) < 0)
+        log_debug("log.link", "link=%s", link);
+}
+
+static void created(struct container *c, const struct err *err, void *arg)
+{
+    struct agent_container *ac = arg;
+    struct agent_pod *ap = ac->ap;
+    if (err) {
+        ac->run = NULL;
+        start_failed(ac, "CreateContainerError", err->text, true);
+        agent_pod_release(ap);
+        return;
+    }
+    const struct oci_notices *n = container_notices(c);
+    for (size_t i = 0; n && i < n->n; i++)
+        agent_event(ap, ac->index, true, "Clamped", n->list[i]);
+    agent_event(ap, ac->index, false, "Created", S("Container created"));
+    link_log(ac, container_id(c));
+    container_start(c, started, ac);
+}
+
+static bool volume_path(void *arg, struct str name, struct str *path)
+{
+    return volumes_path(arg, name, path);
+}
+
+static bool build(struct agent_container *ac, struct oci_container *oci, struct image *image, struct err *err)
+{
+    struct agent_pod *ap = ac->ap;
+    struct agent *g = ap->agent;
+    struct pod *p = ap->pod;
+    struct arena *a = &ac->scratch;
+    struct pod_container *c = wanted(ac);
+    const struct val *spec = obj_spec(p->obj);
+    if (!image_read(runtime_content(g->runtime), a, val_text_at(c->spec, N(image)), image, err))
+        return false;
+    struct sources sources = configs_sources(ap);
+    struct env_input ei = {.sources = &sources, .pod = p->obj, .container = c->spec, .image_env = image->env};
+    ei.hostname = podspec_hostname(a, p->obj, str_of(g->hostname));
+    const struct obj **services = arena_alloc(a, (objset_len(cache_set(g->services)) + 1) * sizeof *services);
+    const struct val *links = val_get(spec, N(enableServiceLinks));
+    struct objset_iter it = objset_all(cache_set(g->services));
+    for (struct obj *o; (o = objset_next(&it));) {
+        bool master = str_eq(o->ns, S("default")) && str_eq(o->name, S("kubernetes"));
+        if (master || (str_eq(o->ns, p->ns) && (!links || val_true(links))))
+            services[ei.nservices++] = o;
+    }
+    ei.services = services;
+    struct podspec_input in = {
+        .sources = &sources,
+        .pod = p->obj,
+        .container = c->spec,
+        .image = image,
+        .hostname = ei.hostname,
+        .shm = sandbox_shm(ap->sandbox),
+        .hosts_file = arena_fmt(a, STR_FMT "/hosts", STR_ARG(ap->dir)),
+        .resolv_file = arena_fmt(a, STR_FMT "/resolv.conf", STR_ARG(ap->dir)),
+        .termination_file = termination_file(ac, a),
+        .volume_path = volume_path,
+        .arg = ap,
+    };
+    return env_build(a, &ei, &in.env, err) && podspec_container(a, &in, oci, err);
+}
+
+static bool prepare_files(struct agent_container *ac, struct err *err)
+{
+    struct str path = termination_file(ac, &ac->scratch);
+    struct str dir = str_sub(path, 0, (size_t)str_rfind_char(path, '/'));
+    AUTO_FREE char *z = str_dupz(dir);
+    if (!dir_make(z, 0755, err))
+        return false;
+    AUTO(fd_close) int fd = open(path.p, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (fd < 0 || fchmod(fd, 0666) < 0)
+        return err_errno(err, "%s", path.p);
+    return true;
+}
+
+static void create(struct agent_container *ac)
+{
+    struct agent_pod *ap = ac->ap;
+    struct pod_container *c = wanted(ac);
+    struct arena *a = &ac->scratch;
+    struct oci_container oci;
+    struct image image;
+    struct err err = ERR;
+    if (!build(ac, &oci, &image, &err) || !prepare_files(ac, &err)) {
+        if (err.kind == E_UNAVAILABLE) { /* not heard of yet: comes again with the news, silently */
+            c->run = RUN_NONE;
+            c->retry_at = clock_mono() + NS_PER_S;
+            ac->starting = false;
+            arena_fini(a);
+        } else {
+            start_failed(ac, "CreateContainerConfigError", err.text, true);
+        }
+        agent_pod_release(ap);
+        return;
+    }
+    unsigned char raw[32];
+    AUTO(strbuf_fini) struct strbuf id = STRBUF(64);
+    random_bytes(raw, sizeof raw);
+    strbuf_add_hex(&id, raw, sizeof raw);
+    c->user_uid = oci.uid;
+    c->user_gid = oci.gid;
+    c->id = str_dup(&ap->pod->arena, strbuf_str(&id));
+    struct container_spec cs = {
+        .id = strbuf_str(&id),
+        .note = arena_fmt(a, STR_FMT " %d", STR_ARG(c->name), c->restarts),
+        .image = image.manifest,
+        .oci = &oci,
+        .log = arena_fmt(a, STR_FMT "/" STR_FMT "/%d.log", STR_ARG(ap->log_dir), STR_ARG(c->name), c->restarts),
+        .log_max = LOG_MAX,
+        .stdin_open = val_true(val_get(c->spec, N(stdin))),
+        .stdin_once = val_true(val_get(c->spec, N(stdinOnce))),
+    };
+    ac->run = container_create(ap->sandbox, &cs, created, ac);
+    container_data_set(ac->run, ac);
+}
+
+static void removed(struct container *c, const struct err *err, void *arg)
+{
+    (void)c;
+    struct agent_container *ac = arg;
+    if (err)
+        log_warn("container.remove", "error=\"%s\"", err->text);
+    ac->run = NULL;
+    ac->removing = false;
+    create(ac);
+}
+
+static void start_container(struct agent_container *ac)
+{
+    ac->starting = true;
+    ac->ap->pending++;
+    if (!ac->run) {
+        create(ac);
+        return;
+    }
+    ac->removing = true;
+    container_data_set(ac->run, NULL);
+    container_remove(ac->run, removed, ac);
+}
+
+static int stop_signal(struct agent_container *ac)
+{
+    struct arena a = ARENA;
+    struct image image;
+    struct err err = ERR;
+    int signo = SIGTERM;
+    if (image_read(runtime_content(ac->ap->agent->runtime), &a, val_text_at(wanted(ac)->spec, N(image)), &image,
+                   &err))
+        signo = hooks_signal(image.stop_signal);
+    arena_fini(&a);
+    return signo;
+}
+
+/* --- hooks ------------------------------------------------------------------------------------------------------ */
+
+struct hook_run {
+    struct agent_pod *ap;
+    int index;
+    bool poststart;
+};
+
+static void hook_done(void *arg, bool ok, struct str message)
+{
+    struct hook_run *h = arg;
+    struct agent_pod *ap = h->ap;
+    if (!ok) {
+        const char *reason = h->poststart ? "FailedPostStartHook" : "FailedPreStopHook";
+        agent_event(ap, h->index, true, reason, h->poststart ? S("PostStartHook failed") : S("PreStopHook failed"));
+    }
+    pod_saw_hook(ap->pod, h->index, h->poststart, ok, message);
+    agent_pod_release(ap);
+    mem_free(h);
+}
+
+static void run_hook(struct agent_container *ac, bool poststart)
+{
+    struct hook_run *h = NEW(struct hook_run);
+    *h = (struct hook_run){ac->ap, ac->index, poststart};
+    const struct val *handler = val_at(wanted(ac)->spec, N(lifecycle), poststart ? N(postStart) : N(preStop));
+    ac->ap->pending++;
+    hooks_run(ac->ap->agent->cfg.loop, ac->run, handler, wanted(ac)->spec, ac->ap->pod->ip, hook_done, h);
+}
+
+/* --- what an earlier agent left running ------------------------------------------------------------------------- */
+
+void agent_adopt_sandbox(struct agent_pod *ap, struct sandbox *s)
+{
+    struct err err = ERR;
+    ap->sandbox = s;
+    sandbox_data_set(s, ap);
+    if (sandbox_lost(s)) {
+        ap->pod->sandbox = PART_FAILED;
+        return;
+    }
+    struct pod_links links = {0};
+    struct str mine = str_dup(&ap->pod->arena, ap->pod->uid);
+    if (!ap->pod->host_network && pod_link_list(ap->agent->cfg.instance, &links, &err)) {
+        array_each (l, &links.links) {
+            if (str_ends(str_of(l->alias), mine))
+                ap->ip = l->ip;
+        }
+    }
+    array_fini(&links.links);
+    if (ap->ip)
+        services_host_ports(ap, true);
+    pod_saw_adopted(ap->pod, ap->ip ? ip_text(ap) : str_of(ap->agent->cfg.host_ip));
+    for (struct container *c = container_next(s, NULL); c; c = container_next(s, c)) {
+        struct str name, count;
+        int64_t restarts;
+        (void)str_split(container_note(c), ' ', &name, &count);
+        int i = pod_container_find(ap->pod, name);
+        struct container_status st;
+        container_status(c, &st);
+        if (i < 0 || !str_to_i64(count, 0, INT32_MAX, &restarts) || st.state == CONTAINER_CREATED)
+            continue;
+        struct agent_container *ac = &ap->containers[i];
+        struct pod_container *pc = &ap->pod->containers.p[i];
+        if (ac->run && restarts < pc->restarts)
+            continue; /* an earlier run of the same container */
+        ac->run = c;
+        container_data_set(c, ac);
+        pc->restarts = (int)restarts;
+        pc->image = PART_READY;
+        const struct val *was = val_find(val_get(obj_status(ap->pod->obj), N(containerStatuses)), N(name), name);
+        pc->image_id = str_dup(&ap->pod->arena, val_text_at(was, N(imageID)));
+        pod_saw_running(ap->pod, i, container_id(c), st.started_ns, clock_mono());
+        pc->poststart = HOOK_DONE;
+        if (val_true(val_get(was, N(ready))) && st.state == CONTAINER_RUNNING)
+            pod_saw_probe(ap->pod, i, true, true, NULL); /* until a probe says otherwise: it served before */
+        if (st.state == CONTAINER_EXITED)
+            agent_container_exited(ap, ac);
+        else
+            probes_start(ac);
+    }
+}
+
+/* --- the table of doing ------------------------------------------------------------------------------------------
+ */
+
+void agent_do(struct agent_pod *ap, const struct pod_action *x)
+{
+    struct agent_container *ac = x->container >= 0 ? &ap->containers[x->container] : NULL;
+    switch (x->what) {
+    case DO_VOLUMES_SETUP: volumes_setup(ap); break;
+    case DO_VOLUMES_TEARDOWN: volumes_teardown(ap); break;
+    case DO_SANDBOX_START: start_sandbox(ap); break;
+    case DO_SANDBOX_STOP: stop_sandbox(ap); break;
+    case DO_IMAGE_ENSURE: images_ensure(ap, x->container); break;
+    case DO_CONTAINER_START: start_container(ac); break;
+    case DO_POSTSTART: run_hook(ac, true); break;
+    case DO_PRESTOP: run_hook(ac, false); break;
+    case DO_TERM: container_kill(ac->run, stop_signal(ac)); break;
+    case DO_KILL: container_kill(ac->run, SIGKILL); break;
+    case DO_LEAVE: services_leave(ap); break;
+    case DO_DRAIN: services_drain(ap); break;
+    case DO_EVENT: agent_event(ap, x->container, x->warning, x->reason, x->message); break;
+    case DO_DELETE_OBJECT: break; /* the agent's own: after the final status */
+    }
+}

@@ -1,0 +1,122 @@
+/* agent_int.h - what the files of the agent share. Everything here belongs to the agent's loop. */
+#pragma once
+#include "client/cache.h"
+#include "client/events.h"
+#include "net/ipam.h"
+#include "node/agent.h"
+#include "node/pod.h"
+#include "node/sources.h"
+#include "node/volume.h"
+#include "oci/runtime.h"
+
+struct agent_pod;
+struct config_watch;
+struct services;
+struct images;
+struct node_object;
+struct prober;
+
+struct agent {
+    struct agent_config cfg;
+    struct runtime *runtime;
+    struct cache *pods, *services;
+    struct cache_handler on_pods, on_services;
+    struct map by_uid;  /* uid -> struct agent_pod */
+    struct map configs; /* "cm/NS/NAME" -> struct config_watch */
+    struct ipam ipam;
+    struct images *images;
+    struct services *endpoints;
+    struct node_object *node;
+    struct events *events;
+    struct val allocatable; /* of the node, in `arena` */
+    struct arena arena;
+    bool adopted, pods_synced;
+    char hostname[256];
+};
+
+/* One running container of a pod, beside pod.h's view of it. */
+struct agent_container {
+    struct agent_pod *ap;
+    int index;
+    struct container *run;     /* current or latest run; NULL: none */
+    struct prober *probers[3]; /* startup, liveness, readiness; NULL: not probed */
+    bool removing, starting;
+    struct arena scratch; /* of the start under way */
+};
+
+struct agent_pod {
+    struct agent *agent;
+    struct pod *pod;
+    struct sandbox *sandbox;
+    struct agent_container *containers;
+    size_t ncontainers;
+    struct timer wake, refresh;
+    bool stepping, kicked, dead; /* dead: gone from the table, waits for what is under way */
+    int pending;                 /* jobs and calls under way that point here */
+    bool volumes_waiting;        /* for something that has not been heard of yet */
+    uint32_t ip;                 /* 0: none taken */
+    struct call status_call, delete_call;
+    struct val written; /* the last status that was sent, in written_arena */
+    struct arena written_arena;
+    int64_t written_rev;
+    bool status_dirty;
+    struct list leave_node; /* in the list of those that wait to have left */
+    struct drain *drain;    /* being watched until quiet; NULL: no */
+    bool host_ports;
+    struct list config_refs;            /* struct config_ref */
+    struct map tokens;                  /* "AUDIENCE/SECONDS" -> struct token */
+    struct str dir, tmpfs_dir, log_dir; /* host paths, in pod->arena */
+};
+
+/* agent.c */
+struct agent_pod *agent_pod_of(struct agent *g, struct str uid);
+void agent_pod_kick(struct agent_pod *ap);    /* step soon */
+void agent_pod_release(struct agent_pod *ap); /* one pending less; frees a dead one */
+void agent_event(struct agent_pod *ap, int container, bool warning, const char *reason, struct str message);
+void agent_config_news(struct agent *g, struct agent_pod *ap); /* something it refers to has changed */
+
+/* agent_do.c: carries out one action */
+void agent_do(struct agent_pod *ap, const struct pod_action *a);
+void agent_container_exited(struct agent_pod *ap, struct agent_container *ac);
+void agent_adopt_sandbox(struct agent_pod *ap, struct sandbox *s);
+
+/* configs.c: the objects that pods refer to, each watched while a pod needs it; tokens of service accounts */
+void configs_need(struct agent_pod *ap); /* begins watching what the pod's spec names */
+void configs_drop(struct agent_pod *ap);
+void configs_free(struct agent *g);
+struct sources configs_sources(struct agent_pod *ap);
+bool configs_token(void *arg, const struct obj *pod, struct str audience, int64_t seconds, struct str *out,
+                   struct err *err);
+
+/* volumes.c */
+void volumes_setup(struct agent_pod *ap); /* answers with pod_saw_volumes */
+void volumes_teardown(struct agent_pod *ap);
+void volumes_refresh(struct agent_pod *ap); /* content has changed: writes it in place */
+bool volumes_path(struct agent_pod *ap, struct str name, struct str *path);
+void volumes_memory(struct agent_pod *ap, void (*done)(struct agent_pod *ap, const struct err *err));
+
+/* images.c */
+struct images *images_new(struct agent *g);
+void images_free(struct images *im);
+void images_ensure(struct agent_pod *ap, int container); /* answers with pod_saw_image */
+void images_forget(struct agent_pod *ap);
+
+/* probe_do.c */
+void probes_start(struct agent_container *ac);
+void probes_stop(struct agent_container *ac);
+
+/* node_object.c */
+struct node_object *node_object_new(struct agent *g);
+void node_object_free(struct node_object *n);
+
+/* services.c: Services and EndpointSlices to the kernel's rules; host ports; leaving and draining */
+struct services *services_new(struct agent *g, struct err *err);
+void services_free(struct services *d);
+void services_start(struct services *d);
+void services_heard(struct services *d);                                     /* all Services are in */
+void services_changed(struct services *d, struct obj *was, struct obj *now); /* a Service */
+void services_leave(struct agent_pod *ap);                                   /* answers with pod_saw_left */
+void services_drain(struct agent_pod *ap);                                   /* answers with pod_saw_drained */
+void services_forget(struct agent_pod *ap);
+bool services_serves(struct agent_pod *ap); /* do Services send it connections, or are about to? */
+void services_host_ports(struct agent_pod *ap, bool up);

@@ -1,0 +1,271 @@
+#include "base/clock.h"
+#include "base/log.h"
+#include "node/agent_int.h"
+
+/* One ConfigMap or Secret that some pod of this node names: watched alone, so that the node sees no others. */
+struct config_watch {
+    struct agent *agent;
+    struct str key; /* in the map's own memory */
+    char *key_text, *selector;
+    struct cache *cache;
+    struct cache_handler handler;
+    struct list refs; /* struct config_ref by watch_node */
+    bool heard;
+};
+struct config_ref {
+    struct list pod_node, watch_node;
+    struct agent_pod *ap;
+    struct config_watch *watch;
+};
+
+/* A token for a service account, kept until it has lived four fifths of its life. */
+struct token {
+    struct agent_pod *ap;
+    struct call call;
+    struct str audience;
+    int64_t seconds, renew_at; /* renew_at: mono; 0: none yet */
+    char *text;
+    bool failed;
+    struct err err;
+};
+
+/* --- ConfigMaps and Secrets --------------------------------------------------------------------------------------
+ */
+
+static void tell_pods(struct config_watch *w)
+{
+    list_each (r, &w->refs, struct config_ref, watch_node) {
+        agent_config_news(w->agent, r->ap);
+    }
+}
+
+static void on_change(struct cache_handler *h, struct obj *was, struct obj *now)
+{
+    (void)was, (void)now;
+    struct config_watch *w = container_of(h, struct config_watch, handler);
+    if (w->heard)
+        tell_pods(w);
+}
+
+static void on_synced(struct cache_handler *h)
+{
+    struct config_watch *w = container_of(h, struct config_watch, handler);
+    w->heard = true;
+    tell_pods(w);
+}
+
+static void watch_free(struct config_watch *w)
+{
+    cache_handler_del(&w->handler);
+    cache_free(w->cache);
+    mem_free(w->key_text);
+    mem_free(w->selector);
+    mem_free(w);
+}
+
+static struct str key_of(struct arena *a, const struct kind *kind, struct str ns, struct str name)
+{
+    return arena_fmt(a, "%s/" STR_FMT "/" STR_FMT, kind == K(Secret) ? "s" : "c", STR_ARG(ns), STR_ARG(name));
+}
+
+static void need(struct agent_pod *ap, const struct kind *kind, struct str name)
+{
+    struct agent *g = ap->agent;
+    struct arena a = ARENA;
+    struct str ns = ap->pod->ns, key = key_of(&a, kind, ns, name);
+    struct config_watch *w = map_get(&g->configs, key);
+    if (!name.n)
+        return;
+    if (!w) {
+        w = NEW(struct config_watch);
+        w->agent = g;
+        w->key_text = str_dupz(key);
+        w->key = str_of(w->key_text);
+        list_init(&w->refs);
+        w->selector = str_dupz(arena_fmt(&a, "metadata.name=" STR_FMT, STR_ARG(name)));
+        w->cache = cache_new(g->cfg.transport,
+                             &(struct cache_options){.kind = kind, .ns = ns, .field_selector = str_of(w->selector)});
+        w->handler = (struct cache_handler){.changed = on_change, .synced = on_synced};
+        cache_handler_add(w->cache, &w->handler);
+        (void)map_put(&g->configs, key, w);
+        cache_start(w->cache);
+    }
+    bool there = false;
+    list_each (r, &ap->config_refs, struct config_ref, pod_node) {
+        there = there || r->watch == w;
+    }
+    if (!there) {
+        struct config_ref *r = NEW(struct config_ref);
+        r->ap = ap;
+        r->watch = w;
+        list_add_tail(&ap->config_refs, &r->pod_node);
+        list_add_tail(&w->refs, &r->watch_node);
+    }
+    arena_fini(&a);
+}
+
+static void need_container(struct agent_pod *ap, const struct val *c)
+{
+    val_each_item (from, val_get(c, N(envFrom))) {
+        need(ap, K(ConfigMap), val_text_at(from, N(configMapRef), N(name)));
+        need(ap, K(Secret), val_text_at(from, N(secretRef), N(name)));
+    }
+    val_each_item (env, val_get(c, N(env))) {
+        need(ap, K(ConfigMap), val_text_at(env, N(valueFrom), N(configMapKeyRef), N(name)));
+        need(ap, K(Secret), val_text_at(env, N(valueFrom), N(secretKeyRef), N(name)));
+    }
+}
+
+void configs_need(struct agent_pod *ap)
+{
+    const struct val *spec = obj_spec(ap->pod->obj);
+    static const struct name *const lists[] = {N(initContainers), N(containers), N(ephemeralContainers)};
+    for (size_t i = 0; i < countof(lists); i++) {
+        val_each_item (c, val_get(spec, lists[i])) {
+            need_container(ap, c);
+        }
+    }
+    val_each_item (v, val_get(spec, N(volumes))) {
+        need(ap, K(ConfigMap), val_text_at(v, N(configMap), N(name)));
+        need(ap, K(Secret), val_text_at(v, N(secret), N(secretName)));
+        val_each_item (s, val_at(v, N(projected), N(sources))) {
+            need(ap, K(ConfigMap), val_text_at(s, N(configMap), N(name)));
+            need(ap, K(Secret), val_text_at(s, N(secret), N(name)));
+        }
+    }
+    val_each_item (s, val_get(spec, N(imagePullSecrets))) {
+        need(ap, K(Secret), val_text_at(s, N(name)));
+    }
+}
+
+static void token_free(struct token *t)
+{
+    call_cancel(&t->call);
+    if (t->text)
+        mem_wipe(t->text, strlen(t->text));
+    mem_free(t->text);
+    mem_free(t);
+}
+
+void configs_drop(struct agent_pod *ap)
+{
+    list_each (r, &ap->config_refs, struct config_ref, pod_node) {
+        struct config_watch *w = r->watch;
+        list_del(&r->pod_node);
+        list_del(&r->watch_node);
+        mem_free(r);
+        if (list_empty(&w->refs)) {
+            (void)map_del(&ap->agent->configs, w->key);
+            watch_free(w);
+        }
+    }
+    map_each (e, &ap->tokens)
+        token_free(e->value);
+    map_fini(&ap->tokens);
+}
+
+void configs_free(struct agent *g)
+{
+    map_each (e, &g->configs)
+        watch_free(e->value);
+    map_fini(&g->configs);
+}
+
+static const struct obj *get(void *arg, const struct kind *kind, struct str ns, struct str name,
+                             enum source_state *state)
+{
+    struct agent *g = ((struct agent_pod *)arg)->agent;
+    struct arena a = ARENA;
+    struct config_watch *w = map_get(&g->configs, key_of(&a, kind, ns, name));
+    arena_fini(&a);
+    *state = w && w->heard ? SOURCE_MISSING : SOURCE_UNKNOWN;
+    return w ? cache_peek(w->cache, ns, name) : NULL;
+}
+
+struct sources configs_sources(struct agent_pod *ap)
+{
+    struct agent *g = ap->agent;
+    return (struct sources){
+        .get = get,
+        .arg = ap,
+        .allocatable = &g->allocatable,
+        .node_name = str_of(g->cfg.name),
+        .host_ip = str_of(g->cfg.host_ip),
+        .pod_ip = ap->pod->ip,
+    };
+}
+
+/* --- tokens ------------------------------------------------------------------------------------------------------
+ */
+
+static void token_done(struct call *c)
+{
+    struct token *t = container_of(c, struct token, call);
+    struct agent_pod *ap = t->ap;
+    int64_t now = clock_mono();
+    t->failed = !c->ok;
+    if (!c->ok) {
+        t->err = c->err;
+        t->renew_at = now + 10 * NS_PER_S;
+    } else {
+        struct str text = val_text_at(c->tree, N(status), N(token));
+        mem_free(t->text);
+        t->text = str_dupz(text);
+        t->renew_at = now + t->seconds * NS_PER_S / 5 * 4;
+        timer_set(&ap->refresh, t->renew_at - now);
+    }
+    agent_config_news(ap->agent, ap);
+}
+
+static void ask(struct token *t)
+{
+    struct agent_pod *ap = t->ap;
+    const struct obj *pod = ap->pod->obj;
+    struct arena *a = &(struct arena){0};
+    struct val body = val_map();
+    struct val *spec = val_need_map(a, &body, N(spec));
+    struct val audiences = val_list();
+    if (t->audience.n) {
+        val_add(a, &audiences, val_str(a, t->audience));
+        val_set(a, spec, N(audiences), audiences);
+    }
+    val_set_num(a, spec, N(expirationSeconds), t->seconds);
+    struct val *ref = val_need_map(a, spec, N(boundObjectRef));
+    val_set_text(a, ref, N(apiVersion), S("v1"));
+    val_set_text(a, ref, N(kind), S("Pod"));
+    val_set_text(a, ref, N(name), pod->name);
+    val_set_text(a, ref, N(uid), pod->uid);
+    struct str account = val_text_at(obj_spec(pod), N(serviceAccountName));
+    call_start(&t->call, ap->agent->cfg.transport,
+               &CALL_OPTIONS(.verb = CALL_CREATE, .kind = K(ServiceAccount), .ns = pod->ns,
+                             .name = account.n ? account : S("default"), .sub = S("token"), .body = &body));
+    arena_fini(a);
+}
+
+bool configs_token(void *arg, const struct obj *pod, struct str audience, int64_t seconds, struct str *out,
+                   struct err *err)
+{
+    struct agent_pod *ap = arg;
+    struct str key = arena_fmt(&ap->pod->arena, STR_FMT "/%lld", STR_ARG(audience), (long long)seconds);
+    struct token *t = map_get(&ap->tokens, key);
+    (void)pod;
+    if (!t) {
+        t = NEW(struct token);
+        t->ap = ap;
+        t->audience = str_dup(&ap->pod->arena, audience);
+        t->seconds = seconds;
+        t->call.done = token_done;
+        (void)map_put(&ap->tokens, key, t);
+    }
+    if (!call_active(&t->call) && clock_mono() >= t->renew_at)
+        ask(t);
+    if (t->text) { /* an old one serves until the new one is here */
+        *out = str_of(t->text);
+        return true;
+    }
+    if (t->failed) {
+        *err = t->err;
+        return err_wrap(err, "failed to fetch token");
+    }
+    return err_set(err, E_UNAVAILABLE, "the token has not come yet");
+}

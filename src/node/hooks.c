@@ -1,0 +1,143 @@
+#include "node/hooks.h"
+#include "base/clock.h"
+#include "node/relay_link.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#define EXEC_HOOK_MOST (3600 * NS_PER_S)
+#define HTTP_HOOK_MOST (30 * NS_PER_S)
+
+struct hook_call {
+    void (*done)(void *arg, bool ok, struct str message);
+    void *arg;
+    struct timer timer;
+    bool ok;
+    struct str message;
+    struct arena arena;
+};
+
+static void finish(struct hook_call *h, bool ok, struct str message)
+{
+    h->done(h->arg, ok, message);
+    timer_stop(&h->timer);
+    arena_fini(&h->arena);
+    mem_free(h);
+}
+
+static void on_exec(void *arg, int code, struct str output, const struct err *err)
+{
+    struct hook_call *h = arg;
+    if (err)
+        finish(h, false, str_of(err->text));
+    else if (code)
+        finish(h, false, arena_fmt(&h->arena, "command exited with %d: " STR_FMT, code, STR_ARG(output)));
+    else
+        finish(h, true, S(""));
+}
+
+static void on_http(void *arg, bool ok, struct str message)
+{
+    finish(arg, ok, message);
+}
+
+static void on_timer(struct timer *t)
+{
+    struct hook_call *h = container_of(t, struct hook_call, timer);
+    finish(h, h->ok, h->message);
+}
+
+void hooks_run(struct loop *l, struct container *c, const struct val *handler, const struct val *container,
+               struct str pod_ip, void (*done)(void *arg, bool ok, struct str message), void *arg)
+{
+    struct hook_call *h = NEW(struct hook_call);
+    h->done = done;
+    h->arg = arg;
+    timer_init(&h->timer, l, on_timer);
+    const struct val *exec = val_get(handler, N(exec)), *http = val_get(handler, N(httpGet)),
+                     *sleep = val_get(handler, N(sleep));
+    if (exec) {
+        struct strs args = {0};
+        args.p = arena_alloc(&h->arena, (val_len(val_get(exec, N(command))) + 1) * sizeof *args.p);
+        val_each_item (a, val_get(exec, N(command)))
+            args.p[args.n++] = str_dup(&h->arena, val_text(a));
+        container_exec_output(c, args, EXEC_HOOK_MOST, on_exec, h);
+    } else if (http) {
+        relay_probe(http, container, pod_ip, false, HTTP_HOOK_MOST, on_http, h);
+    } else {
+        h->ok = sleep != NULL;
+        h->message = sleep ? S("") : S("this handler is not supported: use exec, httpGet or sleep");
+        timer_set(&h->timer, val_num_at(sleep, 0, N(seconds)) * NS_PER_S);
+    }
+}
+
+int hooks_signal(struct str name)
+{
+    static const struct {
+        const char *name;
+        int signo;
+    } rows[] = {
+        {"HUP", SIGHUP},   {"INT", SIGINT},   {"QUIT", SIGQUIT},   {"KILL", SIGKILL}, {"USR1", SIGUSR1},
+        {"USR2", SIGUSR2}, {"TERM", SIGTERM}, {"WINCH", SIGWINCH}, {"STOP", SIGSTOP}, {"CONT", SIGCONT},
+        {"ALRM", SIGALRM}, {"PIPE", SIGPIPE}, {"PWR", SIGPWR},     {"ABRT", SIGABRT},
+    };
+    int64_t n;
+    if (str_to_i64(name, 1, 64, &n))
+        return (int)n;
+    if (str_starts(name, S("SIG")))
+        name = str_sub(name, 3, name.n);
+    for (size_t i = 0; i < countof(rows); i++)
+        if (str_eqz(name, rows[i].name))
+            return rows[i].signo;
+    if (str_starts(name, S("RTMIN+")) && str_to_i64(str_sub(name, 6, name.n), 0, 30, &n))
+        return SIGRTMIN + (int)n;
+    return SIGTERM;
+}
+
+struct str hooks_log_tail(struct arena *a, struct str path, size_t lines, size_t bytes)
+{
+    AUTO_FREE char *z = str_dupz(path);
+    AUTO(fd_close) int fd = open(z, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return S("");
+    size_t most = bytes + lines * 64; /* prefixes come on top of what is kept */
+    off_t from = st.st_size > (off_t)most ? st.st_size - (off_t)most : 0;
+    char *raw = arena_alloc(a, most + 1);
+    ssize_t n = pread(fd, raw, most, from);
+    if (n <= 0)
+        return S("");
+    struct str rest = {raw, (size_t)n}, line;
+    AUTO(strbuf_fini) struct strbuf out = STRBUF(most + 1);
+    bool first = from > 0;
+    while (str_cut(&rest, '\n', &line)) {
+        struct str time, stream, tag, text; /* TIME STREAM TAG TEXT */
+        if (!first && str_split(line, ' ', &time, &line) && str_split(line, ' ', &stream, &line) &&
+            (str_split(line, ' ', &tag, &text), tag.n)) {
+            strbuf_add(&out, text);
+            if (str_eq(tag, S("F")))
+                strbuf_addc(&out, '\n');
+        }
+        first = false;
+    }
+    struct str all = strbuf_str(&out);
+    size_t at = all.n, seen = 0;
+    while (at > 0 && all.n - at < bytes) {
+        if (all.p[at - 1] == '\n' && at < all.n && ++seen == lines)
+            break;
+        at--;
+    }
+    return str_dup(a, str_sub(all, at, all.n));
+}
+
+int hooks_port(const struct val *port, const struct val *container)
+{
+    int64_t n = 0;
+    if (val_is(port, VAL_INT))
+        return (int)port->i;
+    const struct val *found = val_find(val_get(container, N(ports)), N(name), val_text(port));
+    if (found)
+        return (int)val_num_at(found, 0, N(containerPort));
+    return str_to_i64(val_text(port), 1, 65535, &n) ? (int)n : 0;
+}

@@ -1,0 +1,305 @@
+#include "api/quantity.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "node/agent_int.h"
+#include "node/node_facts.h"
+
+#define LEASE_SECONDS   40
+#define LEASE_EVERY     (10 * NS_PER_S)
+#define STATUS_EVERY    (300 * NS_PER_S) /* heartbeat of the conditions, as upstream's nodeStatusReportFrequency */
+#define RETRY           (NS_PER_S)
+#define MEMORY_RESERVED (100LL << 20) /* upstream's eviction threshold, kept from allocatable */
+#define IMAGES_SHOWN    50
+
+/* The Node object and its Lease. Only fields that are this node's own are written, by merge patches: labels, taints
+ * and extended resources of others survive. */
+struct node_object {
+    struct agent *agent;
+    struct node_facts facts;
+    struct arena arena;
+    struct call node_call, lease_call, images_call;
+    struct timer status_timer, lease_timer;
+    bool created, told_ready, lease_made;
+    struct str uid;
+};
+
+/* --- pieces of the object ----------------------------------------------------------------------------------------
+ */
+
+static void put_text(struct arena *a, struct val *m, const char *key, struct str text)
+{
+    val_set_str(a, m, str_of(key), val_str(a, text));
+}
+
+static struct val resources(struct node_object *n, struct arena *a, bool allocatable)
+{
+    struct node_facts *f = &n->facts;
+    int64_t memory = f->memory_bytes - (allocatable ? MEMORY_RESERVED : 0) -
+                     (allocatable ? f->huge_2m_bytes + f->huge_1g_bytes : 0);
+    int64_t disk = allocatable ? f->disk_bytes / 10 * 9 : f->disk_bytes;
+    struct val m = val_map();
+    put_text(a, &m, "cpu", arena_fmt(a, "%lld", (long long)f->cpus));
+    put_text(a, &m, "memory", arena_fmt(a, "%lldKi", (long long)memory / 1024));
+    put_text(a, &m, "pods", arena_fmt(a, "%d", n->agent->cfg.max_pods));
+    put_text(a, &m, "ephemeral-storage",
+             allocatable ? arena_fmt(a, "%lld", (long long)disk) : arena_fmt(a, "%lldKi", (long long)disk / 1024));
+    put_text(a, &m, "hugepages-1Gi", quantity_of_bytes(a, f->huge_1g_bytes));
+    put_text(a, &m, "hugepages-2Mi", quantity_of_bytes(a, f->huge_2m_bytes));
+    return m;
+}
+
+static void add_condition(struct arena *a, struct val *list, const char *type, const char *status, const char *reason,
+                          const char *message)
+{
+    struct val c = val_map();
+    int64_t now = clock_real();
+    val_set_text(a, &c, N(type), str_of(type));
+    val_set_text(a, &c, N(status), str_of(status));
+    val_set_text(a, &c, N(reason), str_of(reason));
+    val_set_text(a, &c, N(message), str_of(message));
+    val_set(a, &c, N(lastHeartbeatTime), val_str(a, time_text(a, now)));
+    val_set(a, &c, N(lastTransitionTime), val_str(a, time_text(a, now)));
+    val_add(a, list, c);
+}
+
+static struct val conditions(struct arena *a)
+{
+    struct val list = val_list();
+    add_condition(a, &list, "MemoryPressure", "False", "KubeletHasSufficientMemory",
+                  "kubelet has sufficient memory available");
+    add_condition(a, &list, "DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure");
+    add_condition(a, &list, "PIDPressure", "False", "KubeletHasSufficientPID",
+                  "kubelet has sufficient PID available");
+    add_condition(a, &list, "Ready", "True", "KubeletReady", "kubelet is posting ready status");
+    return list;
+}
+
+static struct val node_info(struct node_object *n, struct arena *a)
+{
+    struct node_facts *f = &n->facts;
+    struct val m = val_map();
+    val_set_text(a, &m, N(machineID), f->machine_id);
+    val_set_text(a, &m, N(systemUUID), f->system_uuid);
+    val_set_text(a, &m, N(bootID), f->boot_id);
+    val_set_text(a, &m, N(kernelVersion), f->kernel);
+    val_set_text(a, &m, N(osImage), f->os_image);
+    val_set(a, &m, N(containerRuntimeVersion), val_str(a, arena_fmt(a, "wherry://%s", n->agent->cfg.version)));
+    val_set_text(a, &m, N(kubeletVersion), str_of(n->agent->cfg.version));
+    val_set_text(a, &m, N(kubeProxyVersion), S(""));
+    val_set_text(a, &m, N(operatingSystem), S("linux"));
+    val_set_text(a, &m, N(architecture), f->arch);
+    return m;
+}
+
+static struct val images(struct node_object *n, struct arena *a)
+{
+    struct image_rows rows = {0};
+    struct err err = ERR;
+    struct val list = val_list();
+    if (!image_list(runtime_content(n->agent->runtime), a, &rows, &err))
+        log_warn("node.images", "error=\"%s\"", err.text);
+    for (size_t i = 0; i < MIN(rows.list.n, IMAGES_SHOWN); i++) {
+        struct val image = val_map(), called = val_list();
+        const struct image_row *r = &rows.list.p[i];
+        for (size_t k = 0; k < r->names.n; k++)
+            val_add(a, &called, val_str(a, r->names.p[k]));
+        val_set(a, &image, N(names), called);
+        val_set_num(a, &image, N(sizeBytes), r->image.size);
+        val_add(a, &list, image);
+    }
+    array_fini(&rows.list);
+    return list;
+}
+
+static struct val labels(struct node_object *n, struct arena *a)
+{
+    struct val m = val_map();
+    struct str arch = n->facts.arch;
+    put_text(a, &m, "beta.kubernetes.io/arch", arch);
+    put_text(a, &m, "beta.kubernetes.io/os", S("linux"));
+    put_text(a, &m, "kubernetes.io/arch", arch);
+    put_text(a, &m, "kubernetes.io/hostname", str_of(n->agent->cfg.name));
+    put_text(a, &m, "kubernetes.io/os", S("linux"));
+    return m;
+}
+
+static struct val status(struct node_object *n, struct arena *a)
+{
+    struct agent *g = n->agent;
+    struct val s = val_map(), addresses = val_list(), ip = val_map(), host = val_map();
+    val_set_text(a, &ip, N(type), S("InternalIP"));
+    val_set_text(a, &ip, N(address), str_of(g->cfg.host_ip));
+    val_set_text(a, &host, N(type), S("Hostname"));
+    val_set_text(a, &host, N(address), str_of(g->cfg.name));
+    val_add(a, &addresses, ip);
+    val_add(a, &addresses, host);
+    val_set(a, &s, N(addresses), addresses);
+    val_set(a, &s, N(capacity), resources(n, a, false));
+    val_set(a, &s, N(allocatable), resources(n, a, true));
+    val_set(a, &s, N(conditions), conditions(a));
+    val_set(a, &s, N(nodeInfo), node_info(n, a));
+    val_set(a, &s, N(images), images(n, a));
+    val_set_num(a, val_need_map(a, &s, N(daemonEndpoints), N(kubeletEndpoint)), N(Port), g->cfg.relay_port);
+    return s;
+}
+
+/* --- writing ------------------------------------------------------------------------------------------------------
+ */
+
+static void write_status(struct node_object *n)
+{
+    struct arena a = ARENA;
+    struct val body = val_map();
+    val_set(&a, &body, N(status), status(n, &a));
+    call_start(&n->node_call, n->agent->cfg.transport,
+               &CALL_OPTIONS(.verb = CALL_PATCH, .kind = K(Node), .name = str_of(n->agent->cfg.name),
+                             .sub = S("status"), .patch = PATCH_STRATEGIC, .body = &body));
+    arena_fini(&a);
+}
+
+static void create_node(struct node_object *n)
+{
+    struct agent *g = n->agent;
+    struct arena a = ARENA;
+    struct val body = val_map(), cidrs = val_list();
+    struct str cidr = arena_fmt(&a, CIDR_FMT, CIDR_ARG(g->cfg.node_pods));
+    val_set_text(&a, &body, N(apiVersion), S("v1"));
+    val_set_text(&a, &body, N(kind), S("Node"));
+    struct val *meta = val_need_map(&a, &body, N(metadata)), *spec;
+    val_set_text(&a, meta, N(name), str_of(g->cfg.name));
+    val_set(&a, meta, N(labels), labels(n, &a));
+    spec = val_need_map(&a, &body, N(spec));
+    val_set_text(&a, spec, N(podCIDR), cidr);
+    val_add(&a, &cidrs, val_str(&a, cidr));
+    val_set(&a, spec, N(podCIDRs), cidrs);
+    val_set(&a, &body, N(status), status(n, &a));
+    call_start(&n->node_call, g->cfg.transport, &CALL_OPTIONS(.verb = CALL_CREATE, .kind = K(Node), .body = &body));
+    arena_fini(&a);
+}
+
+static void node_known(struct node_object *n, struct obj *o)
+{
+    if (o && !n->uid.n)
+        n->uid = str_dup(&n->arena, o->uid);
+    n->created = true;
+    timer_set(&n->status_timer, STATUS_EVERY);
+    timer_set(&n->lease_timer, 0);
+    if (n->told_ready)
+        return;
+    n->told_ready = true;
+    log_info("node.ready", "node=%s", n->agent->cfg.name);
+    if (n->agent->cfg.ready)
+        n->agent->cfg.ready(n->agent->cfg.arg);
+}
+
+static void node_done(struct call *c)
+{
+    struct node_object *n = container_of(c, struct node_object, node_call);
+    if (c->ok) {
+        node_known(n, c->obj);
+    } else if (c->err.kind == E_ALREADY_EXISTS) {
+        n->created = true; /* from before: bring it up to date */
+        timer_set(&n->status_timer, 0);
+    } else if (c->err.kind == E_NOT_FOUND) {
+        n->created = false; /* deleted by somebody: it comes again, as a kubelet's does */
+        timer_set(&n->status_timer, 0);
+    } else {
+        log_warn("node.write", "node=%s retry_s=1 error=\"%s\"", n->agent->cfg.name, c->err.text);
+        timer_set(&n->status_timer, RETRY);
+    }
+}
+
+static void on_status_timer(struct timer *t)
+{
+    struct node_object *n = container_of(t, struct node_object, status_timer);
+    if (call_active(&n->node_call))
+        return; /* its answer sets the timer again */
+    if (n->created)
+        write_status(n);
+    else
+        create_node(n);
+}
+
+static void write_lease(struct node_object *n)
+{
+    struct agent *g = n->agent;
+    struct arena a = ARENA;
+    struct val body = val_map();
+    struct val *spec = val_need_map(&a, &body, N(spec));
+    val_set(&a, spec, N(renewTime), val_str(&a, time_text_micro(&a, clock_real())));
+    struct call_options o = CALL_OPTIONS(.verb = CALL_PATCH, .kind = K(Lease), .ns = S("kube-node-lease"),
+                                         .name = str_of(g->cfg.name), .patch = PATCH_MERGE, .body = &body);
+    if (!n->lease_made) {
+        o.verb = CALL_CREATE;
+        o.name = S("");
+        val_set_text(&a, &body, N(apiVersion), S("coordination.k8s.io/v1"));
+        val_set_text(&a, &body, N(kind), S("Lease"));
+        val_set_text(&a, spec, N(holderIdentity), str_of(g->cfg.name));
+        val_set_num(&a, spec, N(leaseDurationSeconds), LEASE_SECONDS);
+        struct val *meta = val_need_map(&a, &body, N(metadata));
+        val_set_text(&a, meta, N(name), str_of(g->cfg.name));
+        val_set_text(&a, meta, N(namespace), S("kube-node-lease"));
+        if (n->uid.n) {
+            struct val owners = val_list(), owner = val_map();
+            val_set_text(&a, &owner, N(apiVersion), S("v1"));
+            val_set_text(&a, &owner, N(kind), S("Node"));
+            val_set_text(&a, &owner, N(name), str_of(g->cfg.name));
+            val_set_text(&a, &owner, N(uid), n->uid);
+            val_add(&a, &owners, owner);
+            val_set(&a, meta, N(ownerReferences), owners);
+        }
+    }
+    call_start(&n->lease_call, g->cfg.transport, &o);
+    arena_fini(&a);
+}
+
+static void lease_done(struct call *c)
+{
+    struct node_object *n = container_of(c, struct node_object, lease_call);
+    if (c->ok || c->err.kind == E_ALREADY_EXISTS) {
+        timer_set(&n->lease_timer, n->lease_made || c->ok ? LEASE_EVERY : 0);
+        n->lease_made = true;
+        return;
+    }
+    if (c->err.kind == E_NOT_FOUND)
+        n->lease_made = false;
+    log_warn("node.lease", "node=%s retry_s=1 error=\"%s\"", n->agent->cfg.name, c->err.text);
+    timer_set(&n->lease_timer, RETRY);
+}
+
+static void on_lease_timer(struct timer *t)
+{
+    struct node_object *n = container_of(t, struct node_object, lease_timer);
+    if (!call_active(&n->lease_call))
+        write_lease(n);
+}
+
+struct node_object *node_object_new(struct agent *g)
+{
+    struct node_object *n = NEW(struct node_object);
+    n->agent = g;
+    node_facts_read(&n->arena, g->cfg.data, &n->facts);
+    if (!g->cfg.max_pods)
+        g->cfg.max_pods = 110;
+    if (!g->cfg.relay_port)
+        g->cfg.relay_port = 10250;
+    g->allocatable = resources(n, &g->arena, true);
+    n->node_call.done = node_done;
+    n->lease_call.done = lease_done;
+    timer_init(&n->status_timer, g->cfg.loop, on_status_timer);
+    timer_init(&n->lease_timer, g->cfg.loop, on_lease_timer);
+    timer_set(&n->status_timer, 0);
+    return n;
+}
+
+void node_object_free(struct node_object *n)
+{
+    if (!n)
+        return;
+    timer_stop(&n->status_timer);
+    timer_stop(&n->lease_timer);
+    call_cancel(&n->node_call);
+    call_cancel(&n->lease_call);
+    arena_fini(&n->arena);
+    mem_free(n);
+}

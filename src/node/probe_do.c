@@ -1,0 +1,158 @@
+#include "base/clock.h"
+#include "node/agent_int.h"
+#include "node/hooks.h"
+#include "node/probe.h"
+#include "node/relay_link.h"
+
+/* One probe of one running container. A probe under way when the container ends answers into nothing: the prober
+ * lives until then, without its container. */
+struct prober {
+    struct agent_container *ac; /* NULL: stopped */
+    struct probe_state state;
+    struct timer timer;
+    bool asking;
+    struct str command; /* for messages, in `arena` */
+    struct arena arena;
+};
+
+static struct pod_container *wanted(const struct prober *p)
+{
+    return &p->ac->ap->pod->containers.p[p->ac->index];
+}
+
+static const struct prober *of_kind(const struct agent_container *ac, enum probe_kind k)
+{
+    return ac->probers[k];
+}
+
+static void tell(struct prober *p)
+{
+    struct agent_container *ac = p->ac;
+    const struct prober *startup = of_kind(ac, PROBE_STARTUP), *ready = of_kind(ac, PROBE_READINESS);
+    bool started = !startup || startup->state.good;
+    bool is_ready = !ready || ready->state.good;
+    const char *why = !probe_exhausted(&p->state)       ? NULL
+                      : p->state.kind == PROBE_LIVENESS ? "failed liveness probe"
+                      : p->state.kind == PROBE_STARTUP  ? "failed startup probe"
+                                                        : NULL;
+    pod_saw_probe(ac->ap->pod, ac->index, started, is_ready, why);
+    agent_pod_kick(ac->ap);
+}
+
+static void begin_others(struct agent_container *ac) /* liveness and readiness wait for startup */
+{
+    for (int k = PROBE_LIVENESS; k < PROBE_KINDS; k++)
+        if (ac->probers[k])
+            timer_set(&ac->probers[k]->timer, 0);
+}
+
+static void prober_free(struct prober *p)
+{
+    timer_stop(&p->timer);
+    arena_fini(&p->arena);
+    mem_free(p);
+}
+
+static void answered(struct prober *p, bool ok, struct str message)
+{
+    p->asking = false;
+    if (!p->ac) {
+        prober_free(p);
+        return;
+    }
+    struct agent_container *ac = p->ac;
+    if (!ok)
+        agent_event(
+            ac->ap, ac->index, true, "Unhealthy",
+            arena_fmt(&ac->ap->pod->arena, "%s probe failed: " STR_FMT, probe_name(p->state.kind), STR_ARG(message)));
+    bool news = probe_answer(&p->state, ok);
+    bool over = p->state.kind == PROBE_STARTUP && p->state.good;
+    if (news)
+        tell(p);
+    if (over)
+        begin_others(ac);
+    else if (!probe_exhausted(&p->state))
+        timer_set(&p->timer, p->state.spec.period_ns);
+}
+
+static void on_relay(void *arg, bool ok, struct str message)
+{
+    answered(arg, ok, message);
+}
+
+static void on_exec(void *arg, int code, struct str output, const struct err *err)
+{
+    struct prober *p = arg;
+    if (err && err->kind == E_TIMEOUT)
+        answered(p, false,
+                 arena_fmt(&p->arena, "command timed out: \"" STR_FMT "\" timed out after %llds", STR_ARG(p->command),
+                           (long long)(p->state.spec.timeout_ns / NS_PER_S)));
+    else if (err)
+        answered(p, false, str_of(err->text));
+    else
+        answered(p, code == 0, output);
+}
+
+static void on_timer(struct timer *t)
+{
+    struct prober *p = container_of(t, struct prober, timer);
+    const struct val *spec = wanted(p)->spec, *probe = probe_of(spec, p->state.kind);
+    const struct val *exec = val_get(probe, N(exec)), *http = val_get(probe, N(httpGet)),
+                     *tcp = val_get(probe, N(tcpSocket));
+    struct str ip = p->ac->ap->pod->ip;
+    arena_fini(&p->arena);
+    p->asking = true;
+    if (exec) {
+        struct strs args = {
+            .p = arena_alloc(&p->arena, (val_len(val_get(exec, N(command))) + 1) * sizeof(struct str))};
+        AUTO(strbuf_fini) struct strbuf words = STRBUF(STRBUF_TEXT);
+        val_each_item (a, val_get(exec, N(command))) {
+            args.p[args.n++] = str_dup(&p->arena, val_text(a));
+            strbuf_addf(&words, "%s" STR_FMT, words.n ? " " : "", STR_ARG(val_text(a)));
+        }
+        p->command = str_dup(&p->arena, strbuf_str(&words));
+        container_exec_output(p->ac->run, args, p->state.spec.timeout_ns, on_exec, p);
+    } else if (http || tcp) {
+        relay_probe(http ? http : tcp, spec, ip, tcp != NULL, p->state.spec.timeout_ns, on_relay, p);
+    } else {
+        answered(p, false, S("this probe is not supported: use exec, httpGet or tcpSocket"));
+    }
+}
+
+void probes_start(struct agent_container *ac)
+{
+    struct pod_container *c = &ac->ap->pod->containers.p[ac->index];
+    probes_stop(ac);
+    for (enum probe_kind k = 0; k < PROBE_KINDS; k++) {
+        const struct val *probe = probe_of(c->spec, k);
+        if (!probe)
+            continue;
+        struct prober *p = NEW(struct prober);
+        p->ac = ac;
+        probe_begin(&p->state, k, probe);
+        timer_init(&p->timer, ac->ap->agent->cfg.loop, on_timer);
+        if (k == PROBE_STARTUP && c->passed_startup)
+            p->state.good = true; /* adopted: it has passed before */
+        if (k == PROBE_READINESS && c->ready)
+            p->state.good = true;
+        ac->probers[k] = p;
+        bool waits = k != PROBE_STARTUP && ac->probers[PROBE_STARTUP] && !ac->probers[PROBE_STARTUP]->state.good;
+        bool needless = k == PROBE_STARTUP && p->state.good;
+        if (!waits && !needless)
+            timer_set(&p->timer, p->state.spec.initial_delay_ns);
+    }
+}
+
+void probes_stop(struct agent_container *ac)
+{
+    for (int k = 0; k < PROBE_KINDS; k++) {
+        struct prober *p = ac->probers[k];
+        ac->probers[k] = NULL;
+        if (!p)
+            continue;
+        timer_stop(&p->timer);
+        p->ac = NULL;
+        if (!p->asking)
+            prober_free(p);
+    }
+}

@@ -1,0 +1,208 @@
+#include "base/log.h"
+#include "node/relay_int.h"
+#include "sys/stream.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define AGAIN (100 * NS_PER_MS)
+
+/* --- the node ------------------------------------------------------------------------------------------------------
+ */
+
+static void lose_node(struct relay *r)
+{
+    if (r->node_fd < 0)
+        return;
+    poll_stop(&r->node_poll);
+    fd_close(r->node_fd);
+    r->node_fd = -1;
+    struct list lost = LIST_HEAD(lost);
+    while (!list_empty(&r->asks)) {
+        struct list *n = r->asks.next;
+        list_del(n);
+        list_add_tail(&lost, n);
+    }
+    while (!list_empty(&lost)) { /* news may forget others of them */
+        struct relay_ask *a = container_of(lost.next, struct relay_ask, node);
+        list_del(&a->node);
+        a->news(a, S("lost"), NULL, 0, -1);
+    }
+    timer_set(&r->again, AGAIN);
+}
+
+static void on_message(struct relay *r, struct str bytes, int own_fd)
+{
+    static struct relay_message m; /* one loop, one message at a time */
+    int64_t id;
+    if (!relay_parse(bytes, &m)) {
+        log_warn("node.message", "not understood");
+    } else if (str_eq(m.texts[0], S("probe"))) {
+        relay_probe_start(r, m.texts[1], m.texts + 2, m.n - 2);
+    } else if (str_to_i64(m.texts[1], 1, INT64_MAX, &id)) {
+        list_each (a, &r->asks, struct relay_ask, node) {
+            if (a->id != id)
+                continue;
+            a->news(a, m.texts[0], m.texts + 2, m.n - 2, own_fd);
+            return;
+        }
+    }
+    fd_close(own_fd);
+}
+
+static void on_readable(struct poll *p, int ready)
+{
+    (void)ready;
+    struct relay *r = container_of(p, struct relay, node_poll);
+    static char bytes[RELAY_MESSAGE_MOST];
+    int fd = -1;
+    size_t nfds = 1;
+    struct err err = ERR;
+    ssize_t n = socket_recv_fds(r->node_fd, bytes, sizeof bytes, &fd, &nfds, &err);
+    if (n > 0)
+        on_message(r, (struct str){bytes, (size_t)n}, nfds ? fd : -1);
+    else
+        lose_node(r);
+}
+
+static void connect_node(struct timer *t)
+{
+    struct relay *r = container_of(t, struct relay, again);
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    size_t n = strlen(r->cfg.node_socket);
+    ASSERT(n < sizeof a.sun_path);
+    memcpy(a.sun_path, r->cfg.node_socket, n);
+    AUTO(fd_close) int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof a) < 0) {
+        timer_set(&r->again, AGAIN); /* the node is being started: nothing tells of it */
+        return;
+    }
+    r->node_fd = TAKE_FD(fd);
+    poll_init(&r->node_poll, r->loop, r->node_fd, on_readable);
+    poll_want(&r->node_poll, POLL_READ);
+    log_info("node.connected", "socket=%s", r->cfg.node_socket);
+}
+
+void relay_ask_begin(struct relay *r, struct relay_ask *a, struct strbuf *b, const char *name)
+{
+    a->relay = r;
+    a->id = ++r->next_id;
+    list_init(&a->node);
+    relay_add(b, str_of(name));
+    relay_addf(b, "%lld", (long long)a->id);
+}
+
+bool relay_send(struct relay_ask *a, struct strbuf *b, const int *fds, size_t nfds)
+{
+    struct relay *r = a->relay;
+    struct err err = ERR;
+    if (b->over || r->node_fd < 0 || !socket_send_fds(r->node_fd, strbuf_str(b), fds, nfds, &err))
+        return false;
+    list_add_tail(&r->asks, &a->node);
+    return true;
+}
+
+void relay_forget(struct relay_ask *a, bool tell_node)
+{
+    struct err ignored = ERR;
+    if (!a->relay || list_empty(&a->node))
+        return;
+    list_del(&a->node);
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(100);
+    relay_add(&b, S("forget"));
+    relay_addf(&b, "%lld", (long long)a->id);
+    if (tell_node && a->relay->node_fd >= 0 && !socket_send_fds(a->relay->node_fd, strbuf_str(&b), NULL, 0, &ignored))
+        lose_node(a->relay);
+}
+
+void relay_probed(struct relay *r, struct str id, bool ok, struct str text)
+{
+    struct err err = ERR;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(RELAY_MESSAGE_MOST);
+    relay_add(&b, S("probed"));
+    relay_add(&b, id);
+    relay_add(&b, ok ? S("ok") : S("failed"));
+    relay_add(&b, str_sub(text, 0, 4096));
+    if (r->node_fd >= 0 && !socket_send_fds(r->node_fd, strbuf_str(&b), NULL, 0, &err))
+        lose_node(r);
+}
+
+/* --- requests
+ * -------------------------------------------------------------------------------------------------------- */
+
+void relay_fail(struct http_request *h, int status, struct str text)
+{
+    http_respond(h, status, S("text/plain; charset=utf-8"), text);
+}
+
+struct str relay_query(struct http_request *h, struct str name)
+{
+    struct str rest = h->query, key, value;
+    struct err ignored = ERR;
+    while (http_query_next(&h->arena, &rest, &key, &value, &ignored))
+        if (str_eq(key, name))
+            return value;
+    return S("");
+}
+
+bool relay_query_true(struct http_request *h, struct str name)
+{
+    struct str v = relay_query(h, name);
+    return str_eq(v, S("true")) || str_eq(v, S("1"));
+}
+
+static bool may_ask(struct relay *r, const struct http_request *h)
+{
+    return h->peer->is_unix && (h->peer->cred.uid == r->cfg.server_uid || h->peer->cred.uid == 0);
+}
+
+static void on_request(struct http_request *h, void *arg)
+{
+    struct relay *r = arg;
+    struct str rest = str_sub(h->path, 1, h->path.n), part[5] = {{0}};
+    size_t n = 0;
+    if (!may_ask(r, h)) {
+        relay_fail(h, 401, S("Unauthorized"));
+        return;
+    }
+    if (str_eq(h->path, S("/healthz"))) {
+        relay_fail(h, r->node_fd >= 0 ? 200 : 503, r->node_fd >= 0 ? S("ok") : S("the node cannot be reached"));
+        return;
+    }
+    while (n < countof(part) && str_cut(&rest, '/', &part[n]))
+        n++;
+    if (n == 4 && str_eq(part[0], S("containerLogs")))
+        relay_logs(r, h, part[1], part[2], part[3]);
+    else if (n == 4 && str_eq(part[0], S("exec")))
+        relay_exec(r, h, part[1], part[2], part[3], false);
+    else if (n == 4 && str_eq(part[0], S("attach")))
+        relay_exec(r, h, part[1], part[2], part[3], true);
+    else if (n == 3 && str_eq(part[0], S("portForward")))
+        relay_forward(r, h, part[1], part[2]);
+    else
+        relay_fail(h, 404, S("404 page not found"));
+}
+
+struct relay *relay_new(const struct relay_config *c)
+{
+    struct relay *r = NEW(struct relay);
+    r->loop = c->loop;
+    r->cfg = *c;
+    r->node_fd = -1;
+    list_init(&r->asks);
+    timer_init(&r->again, r->loop, connect_node);
+    timer_set(&r->again, 0);
+    struct http_server_config hc = {.service = {.request = on_request, .arg = r}};
+    r->http = http_server_new(r->loop, &hc);
+    http_server_listen(r->http, c->own_listen_fd);
+    return r;
+}
+
+void relay_free(struct relay *r)
+{
+    lose_node(r);
+    timer_stop(&r->again);
+    http_server_free(r->http);
+    mem_free(r);
+}

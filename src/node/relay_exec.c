@@ -1,0 +1,404 @@
+#include "api/codec.h"
+#include "node/relay_int.h"
+#include "wire/websocket.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+
+#define CHUNK      (32 << 10)
+#define STDIN_MOST (1 << 20) /* bytes that wait for the program to read them */
+
+enum { CHANNEL_IN, CHANNEL_OUT, CHANNEL_ERR, CHANNEL_STATUS, CHANNEL_RESIZE, CHANNEL_CLOSE = 255 };
+
+/* One exec or attach: a WebSocket with channels (remotecommand v4, v5) on one side, descriptors on the other. */
+struct session;
+struct outlet { /* stdout or stderr of the program */
+    struct session *session;
+    struct poll poll;
+    int fd;
+    unsigned char channel;
+};
+struct session {
+    struct relay_ask ask;
+    struct relay *relay;
+    struct http_request *http; /* until the node has started it */
+    struct websocket *socket;
+    bool attach, tty, want[3];
+    int in; /* -1: none, or closed */
+    struct poll in_poll;
+    struct strbuf in_queue;
+    bool in_over, ended, is_master; /* in_over: close after the queue */
+    int code;
+    char *problem;
+    struct outlet out, err;
+    int given[3]; /* the node's ends, until they are sent */
+};
+
+static void session_free(struct session *s)
+{
+    relay_forget(&s->ask, !s->ended);
+    poll_stop(&s->in_poll);
+    poll_stop(&s->out.poll);
+    poll_stop(&s->err.poll);
+    if (!s->is_master)
+        fd_close(s->in);
+    fd_close(s->out.fd);
+    fd_close(s->err.fd);
+    for (int i = 0; i < 3; i++)
+        fd_close(s->given[i]);
+    strbuf_fini(&s->in_queue);
+    mem_free(s->problem);
+    mem_free(s);
+}
+
+/* --- how it ended
+ * ------------------------------------------------------------------------------------------------------ */
+
+static void status_text(const struct session *s, struct strbuf *out)
+{
+    struct arena a = ARENA;
+    struct val v = val_map();
+    val_set(&a, &v, N(metadata), val_map());
+    if (!s->code && !s->problem) {
+        val_set_text(&a, &v, N(status), S("Success"));
+    } else if (s->problem) {
+        val_set_text(&a, &v, N(status), S("Failure"));
+        val_set_text(&a, &v, N(message), str_of(s->problem));
+        val_set_text(&a, &v, N(reason), S("InternalError"));
+        val_set_num(&a, &v, N(code), 500);
+    } else {
+        struct val cause = val_map(), causes = val_list();
+        val_set_text(&a, &v, N(status), S("Failure"));
+        val_set(&a, &v, N(message),
+                val_str(&a, arena_fmt(&a, "command terminated with non-zero exit code: exit status %d", s->code)));
+        val_set_text(&a, &v, N(reason), S("NonZeroExitCode"));
+        val_set_text(&a, &cause, N(reason), S("ExitCode"));
+        val_set(&a, &cause, N(message), val_str(&a, arena_fmt(&a, "%d", s->code)));
+        val_add(&a, &causes, cause);
+        val_set(&a, val_need_map(&a, &v, N(details)), N(causes), causes);
+    }
+    json_encode(out, &v);
+    arena_fini(&a);
+}
+
+static void send_channel(struct session *s, unsigned char channel, struct str bytes)
+{
+    websocket_send2(s->socket, WEBSOCKET_BINARY, (struct str){(const char *)&channel, 1}, bytes);
+}
+
+/* Said once the program has ended and all that it wrote has been read. */
+static void maybe_over(struct session *s)
+{
+    if (!s->ended || s->out.fd >= 0 || s->err.fd >= 0)
+        return;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(65536);
+    status_text(s, &b);
+    send_channel(s, CHANNEL_STATUS, strbuf_str(&b));
+    websocket_close(s->socket, 1000, S(""));
+    session_free(s);
+}
+
+/* --- what the program writes
+ * --------------------------------------------------------------------------------------------- */
+
+static void outlet_close(struct outlet *o)
+{
+    poll_stop(&o->poll);
+    if (o->fd >= 0 && o->session->is_master && o->session->in == o->fd) {
+        poll_stop(&o->session->in_poll);
+        o->session->in = -1;
+        o->session->is_master = false;
+    }
+    fd_close(o->fd);
+    o->fd = -1;
+}
+
+static void on_output(struct poll *p, int ready)
+{
+    (void)ready;
+    struct outlet *o = container_of(p, struct outlet, poll);
+    struct session *s = o->session;
+    char buf[CHUNK];
+    ssize_t n = read(o->fd, buf, sizeof buf);
+    if (n > 0) {
+        send_channel(s, o->channel, (struct str){buf, (size_t)n});
+        if (websocket_over_high(s->socket))
+            poll_want(p, 0); /* on_drained goes on */
+        return;
+    }
+    if (n < 0 && (errno == EAGAIN || errno == EINTR) && !s->ended)
+        return;
+    outlet_close(o); /* the end, or EIO: a terminal without a program */
+    maybe_over(s);
+}
+
+/* The program is over: what it wrote is in the pipe. Others may hold the pipe open; they are not waited for. */
+static void drain(struct outlet *o)
+{
+    char buf[CHUNK];
+    if (o->fd < 0)
+        return;
+    for (ssize_t n; (n = read(o->fd, buf, sizeof buf)) > 0;)
+        send_channel(o->session, o->channel, (struct str){buf, (size_t)n});
+    outlet_close(o);
+}
+
+static void outlet_open(struct session *s, struct outlet *o, int own_fd, unsigned char channel)
+{
+    *o = (struct outlet){.session = s, .fd = own_fd, .channel = channel};
+    poll_init(&o->poll, s->relay->loop, own_fd, on_output);
+    poll_want(&o->poll, POLL_READ);
+}
+
+/* --- what the client writes
+ * ----------------------------------------------------------------------------------------------- */
+
+static void in_close(struct session *s)
+{
+    poll_stop(&s->in_poll);
+    if (!s->is_master)
+        fd_close(s->in);
+    s->in = -1;
+    strbuf_reset(&s->in_queue);
+}
+
+static void on_input_room(struct poll *p, int ready)
+{
+    (void)ready;
+    struct session *s = container_of(p, struct session, in_poll);
+    ssize_t n = write(s->in, s->in_queue.p, s->in_queue.n);
+    if (n < 0 && errno != EAGAIN && errno != EINTR) { /* nobody reads any more */
+        in_close(s);
+        return;
+    }
+    strbuf_drop(&s->in_queue, n > 0 ? (size_t)n : 0);
+    if (s->in_queue.n < STDIN_MOST / 2)
+        websocket_pause(s->socket, false);
+    if (s->in_queue.n)
+        return;
+    poll_want(p, 0);
+    if (s->in_over)
+        in_close(s);
+}
+
+static void resize(struct session *s, struct str text)
+{
+    struct arena a = ARENA;
+    struct val v;
+    struct err ignored = ERR;
+    if (json_decode(&a, text, &v, &ignored)) {
+        struct winsize w = {.ws_row = (unsigned short)val_num(val_get_str(&v, S("Height")), 0),
+                            .ws_col = (unsigned short)val_num(val_get_str(&v, S("Width")), 0)};
+        if (s->is_master)
+            (void)ioctl(s->out.fd, TIOCSWINSZ, &w);
+        else if (s->attach && !list_empty(&s->ask.node) && s->relay->node_fd >= 0) {
+            AUTO(strbuf_fini) struct strbuf b = STRBUF(200);
+            relay_add(&b, S("resize"));
+            relay_addf(&b, "%lld", (long long)s->ask.id);
+            relay_addf(&b, "%u", (unsigned)w.ws_row);
+            relay_addf(&b, "%u", (unsigned)w.ws_col);
+            (void)!socket_send_fds(s->relay->node_fd, strbuf_str(&b), NULL, 0, &ignored);
+        }
+    }
+    arena_fini(&a);
+}
+
+static void on_message(struct websocket *w, int kind, struct str bytes)
+{
+    struct session *s = websocket_arg(w);
+    (void)kind;
+    if (!bytes.n)
+        return;
+    unsigned char channel = (unsigned char)bytes.p[0];
+    struct str rest = str_sub(bytes, 1, bytes.n);
+    if (channel == CHANNEL_RESIZE) {
+        resize(s, rest);
+    } else if (channel == CHANNEL_IN && s->in >= 0 && !s->in_over) {
+        strbuf_add(&s->in_queue, rest);
+        poll_want(&s->in_poll, POLL_WRITE);
+        if (s->in_queue.n > STDIN_MOST)
+            websocket_pause(w, true);
+    } else if (channel == CHANNEL_CLOSE && rest.n == 1 && rest.p[0] == CHANNEL_IN && s->in >= 0 && !s->is_master) {
+        s->in_over = true;
+        poll_want(&s->in_poll, POLL_WRITE);
+        if (!s->in_queue.n)
+            in_close(s);
+    }
+}
+
+static void on_drained(struct websocket *w)
+{
+    struct session *s = websocket_arg(w);
+    if (s->out.fd >= 0)
+        poll_want(&s->out.poll, POLL_READ);
+    if (s->err.fd >= 0)
+        poll_want(&s->err.poll, POLL_READ);
+}
+
+static void on_closed(struct websocket *w, int code, struct str reason)
+{
+    (void)code, (void)reason;
+    struct session *s = websocket_arg(w);
+    websocket_free(w);
+    session_free(s);
+}
+
+/* --- beginning
+ * -------------------------------------------------------------------------------------------------------------- */
+
+static void start(struct session *s, int own_master)
+{
+    static const char *const protocols[] = {"v5.channel.k8s.io", "v4.channel.k8s.io", NULL};
+    static const struct websocket_fns fns = {on_message, on_drained, on_closed};
+    struct websocket_config config = {.protocols = protocols, .message_most = 4 << 20, .ping_ns = 30 * NS_PER_S};
+    struct http_request *h = s->http;
+    s->http = NULL;
+    h->on_gone = NULL;
+    s->socket = websocket_accept(h, &config, &fns, s);
+    if (own_master >= 0) {
+        s->is_master = true;
+        (void)fcntl(own_master, F_SETFL, O_NONBLOCK);
+        s->out.fd = own_master;
+        s->in = s->want[0] ? own_master : -1;
+    }
+    if (!s->socket) {
+        session_free(s);
+        return;
+    }
+    if (s->out.fd >= 0)
+        outlet_open(s, &s->out, s->out.fd, CHANNEL_OUT);
+    if (s->err.fd >= 0)
+        outlet_open(s, &s->err, s->err.fd, CHANNEL_ERR);
+    if (s->in >= 0)
+        poll_init(&s->in_poll, s->relay->loop, s->in, on_input_room);
+    AUTO(strbuf_fini) struct strbuf hello = STRBUF(8);
+    if (s->want[1]) /* v4 and older: an empty message opens each channel */
+        send_channel(s, CHANNEL_OUT, S(""));
+}
+
+static void refused(struct session *s, int status, struct str text)
+{
+    if (s->http)
+        relay_fail(s->http, status, text);
+    s->http = NULL;
+    s->ended = true;
+    session_free(s);
+}
+
+static void on_news(struct relay_ask *a, struct str name, const struct str *texts, size_t n, int own_fd)
+{
+    struct session *s = container_of(a, struct session, ask);
+    int64_t v;
+    if (str_eq(name, S("started")) && s->http) {
+        start(s, own_fd);
+        return;
+    }
+    fd_close(own_fd);
+    if (str_eq(name, S("refused")) && n == 2) {
+        refused(s, str_to_i64(texts[0], 400, 599, &v) ? (int)v : 500, texts[1]);
+        return;
+    }
+    relay_forget(a, false);
+    if (s->http) { /* over before it began: the node says why */
+        refused(s, 500, n == 2 && texts[1].n ? texts[1] : S("the node went away"));
+        return;
+    }
+    s->ended = true;
+    s->code = n >= 1 && str_to_i64(texts[0], 0, 255, &v) ? (int)v : 137;
+    if (n < 2)
+        s->problem = mem_dupz("the node went away");
+    else if (texts[1].n)
+        s->problem = str_dupz(texts[1]);
+    drain(&s->out);
+    drain(&s->err);
+    maybe_over(s);
+}
+
+static void on_gone(struct http_request *h)
+{
+    struct session *s = h->user;
+    http_end(h);
+    s->http = NULL;
+    session_free(s);
+}
+
+/* A pipe for each stream that is wanted; with a terminal the node makes it. */
+static bool make_pipes(struct session *s)
+{
+    for (int i = 0; i < 3; i++) {
+        int p[2];
+        if (!s->want[i] || (s->tty && !s->attach) || (i == 2 && s->tty))
+            continue;
+        if (pipe2(p, O_CLOEXEC) < 0)
+            return false;
+        int ours = i == 0 ? p[1] : p[0];
+        s->given[i] = i == 0 ? p[0] : p[1];
+        (void)fcntl(ours, F_SETFL, O_NONBLOCK);
+        *(i == 0 ? &s->in : i == 1 ? &s->out.fd : &s->err.fd) = ours;
+    }
+    return true;
+}
+
+static bool send_request(struct session *s, struct str ns, struct str pod, struct str container)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(RELAY_MESSAGE_MOST);
+    struct http_request *h = s->http;
+    int fds[3];
+    size_t n = 0;
+    char stdio[4] = "";
+    for (int i = 0; i < 3; i++) {
+        if (s->given[i] < 0)
+            continue;
+        stdio[n] = (char)('0' + i);
+        fds[n++] = s->given[i];
+    }
+    relay_ask_begin(s->relay, &s->ask, &b, s->attach ? "attach" : "exec");
+    relay_add(&b, ns);
+    relay_add(&b, pod);
+    relay_add(&b, container);
+    if (!s->attach) {
+        struct str rest = h->query, key, value;
+        struct err ignored = ERR;
+        relay_add(&b, s->tty ? S("tty") : S("pipes"));
+        relay_add(&b, S("0"));
+        relay_add(&b, S("0"));
+        relay_add(&b, str_of(stdio));
+        while (http_query_next(&h->arena, &rest, &key, &value, &ignored))
+            if (str_eq(key, S("command")))
+                relay_add(&b, value);
+    } else {
+        relay_add(&b, str_of(stdio));
+    }
+    bool ok = relay_send(&s->ask, &b, fds, n);
+    for (int i = 0; i < 3; i++) {
+        fd_close(s->given[i]);
+        s->given[i] = -1;
+    }
+    return ok;
+}
+
+void relay_exec(struct relay *r, struct http_request *h, struct str ns, struct str pod, struct str container,
+                bool attach)
+{
+    if (!websocket_wanted(h)) {
+        relay_fail(h, 400, S("exec and attach are spoken over WebSocket only: use a client of 2023 or later"));
+        return;
+    }
+    struct session *s = NEW(struct session);
+    *s = (struct session){
+        .relay = r, .http = h, .attach = attach, .in = -1, .given = {-1, -1, -1}, .in_queue = STRBUF(8 << 20)};
+    s->out.fd = s->err.fd = -1;
+    s->out.session = s->err.session = s;
+    s->ask.news = on_news;
+    list_init(&s->ask.node);
+    s->tty = relay_query_true(h, S("tty"));
+    s->want[0] = relay_query_true(h, S("stdin"));
+    s->want[1] = relay_query_true(h, S("stdout"));
+    s->want[2] = relay_query_true(h, S("stderr"));
+    h->user = s;
+    h->on_gone = on_gone;
+    if (!s->want[0] && !s->want[1] && !s->want[2])
+        refused(s, 400, S("you must specify at least one of stdin, stdout, stderr"));
+    else if (!make_pipes(s) || !send_request(s, ns, pod, container))
+        refused(s, 503, S("the node cannot be reached"));
+}

@@ -1,0 +1,41 @@
+/* relay_int.h - what the files of the relay share. */
+#pragma once
+#include "node/relay.h"
+#include "node/relay_proto.h"
+#include "wire/http_server.h"
+
+/* Something asked of the node. Embedded in who asks; news come until relay_forget. */
+struct relay_ask {
+    struct list node;
+    int64_t id;
+    struct relay *relay;
+    /* texts: what follows the id. own_fd: -1, or the callee's to close. `name` "lost": the node is gone, the last
+     * news. */
+    void (*news)(struct relay_ask *a, struct str name, const struct str *texts, size_t n, int own_fd);
+};
+struct relay {
+    struct loop *loop;
+    struct http_server *http;
+    struct relay_config cfg;
+    int node_fd; /* -1: not connected */
+    struct poll node_poll;
+    struct timer again;
+    int64_t next_id;
+    struct list asks;
+};
+/* A message with this name and a fresh id; add texts to it, then relay_send. */
+void relay_ask_begin(struct relay *r, struct relay_ask *a, struct strbuf *b, const char *name);
+/* fds stay the caller's. False: the node cannot be reached; `a` is forgotten. */
+MUST_USE bool relay_send(struct relay_ask *a, struct strbuf *b, const int *fds, size_t nfds);
+void relay_forget(struct relay_ask *a, bool tell_node);
+void relay_fail(struct http_request *h, int status, struct str text); /* plain text, as a kubelet answers */
+struct str relay_query(struct http_request *h, struct str name);      /* the first value; "" where absent */
+bool relay_query_true(struct http_request *h, struct str name);
+
+void relay_probe_start(struct relay *r, struct str id, const struct str *texts, size_t n);
+void relay_logs(struct relay *r, struct http_request *h, struct str ns, struct str pod, struct str container);
+void relay_exec(struct relay *r, struct http_request *h, struct str ns, struct str pod, struct str container,
+                bool attach);
+void relay_forward(struct relay *r, struct http_request *h, struct str ns, struct str pod);
+/* To the node: how a probe went. */
+void relay_probed(struct relay *r, struct str id, bool ok, struct str text);

@@ -1,0 +1,516 @@
+#include "node/relay_link.h"
+#include "base/log.h"
+#include "net/link.h"
+#include "node/agent_int.h"
+#include "node/hooks.h"
+#include "node/relay_proto.h"
+#include "sys/stream.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define PROBE_ANSWER_SLACK (2 * NS_PER_S) /* a relay that says nothing by then has failed the probe */
+#define FDS_MOST           3
+
+struct relay_link;
+
+/* A probe that the relay has been asked for. */
+struct asked {
+    struct list node;
+    struct timer timer;
+    int64_t id;
+    void (*done)(void *arg, bool ok, struct str message);
+    void *arg;
+};
+/* Something the relay has asked for and that is not over: logs that are followed, an exec, an attach. */
+struct session {
+    struct list node;
+    struct relay_link *link;
+    char id[24], container[65];
+    struct exec *exec;
+    struct attach *attach;
+    bool logs;
+};
+struct relay_link {
+    struct agent *agent;
+    struct poll listening, peer;
+    int listen_fd, fd;
+    unsigned uid;
+    char *path;
+    int64_t next_id;
+    struct list asked, sessions;
+};
+static struct relay_link *the_link; /* one agent a process, one relay an agent */
+
+/* --- sending -----------------------------------------------------------------------------------------------------
+ */
+
+static void drop_peer(struct relay_link *l);
+
+static void send_message(struct relay_link *l, struct strbuf *b, int fd)
+{
+    struct err err = ERR;
+    if (l->fd < 0)
+        return;
+    if (!b->over && socket_send_fds(l->fd, strbuf_str(b), &fd, fd >= 0 ? 1 : 0, &err))
+        return;
+    log_warn("relay.send", "its connection is closed: error=\"%s\"", b->over ? "message too large" : err.text);
+    drop_peer(l);
+}
+
+static void refuse(struct relay_link *l, struct str id, int status, const char *text)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(RELAY_MESSAGE_MOST);
+    relay_add(&b, S("refused"));
+    relay_add(&b, id);
+    relay_addf(&b, "%d", status);
+    relay_add(&b, str_of(text));
+    send_message(l, &b, -1);
+}
+
+static void say(struct relay_link *l, const char *word, const char *id, int fd)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(RELAY_MESSAGE_MOST);
+    relay_add(&b, str_of(word));
+    relay_add(&b, str_of(id));
+    send_message(l, &b, fd);
+}
+
+static void say_ended(struct session *s, int code, const char *text)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(RELAY_MESSAGE_MOST);
+    relay_add(&b, S("ended"));
+    relay_add(&b, str_of(s->id));
+    relay_addf(&b, "%d", code);
+    relay_add(&b, str_of(text));
+    send_message(s->link, &b, -1);
+}
+
+/* --- probes --------------------------------------------------------------------------------------------------------
+ */
+
+static void answer(struct asked *q, bool ok, struct str text)
+{
+    list_del(&q->node);
+    timer_stop(&q->timer);
+    q->done(q->arg, ok, text);
+    mem_free(q);
+}
+
+static void on_probe_timer(struct timer *t)
+{
+    struct asked *q = container_of(t, struct asked, timer);
+    answer(q, false,
+           the_link->fd < 0 ? S("the relay that does probes is not running") : S("context deadline exceeded"));
+}
+
+void relay_probe(const struct val *action, const struct val *container, struct str pod_ip, bool tcp,
+                 int64_t timeout_ns, void (*done)(void *arg, bool ok, struct str message), void *arg)
+{
+    struct relay_link *l = the_link;
+    struct asked *q = NEW(struct asked);
+    struct str host = val_text_at(action, N(host)), path = val_text_at(action, N(path)),
+               scheme = val_text_at(action, N(scheme));
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(RELAY_MESSAGE_MOST);
+    ASSERT(l);
+    q->id = ++l->next_id;
+    q->done = done;
+    q->arg = arg;
+    timer_init(&q->timer, l->agent->cfg.loop, on_probe_timer);
+    list_add_tail(&l->asked, &q->node);
+    int port = hooks_port(val_get(action, N(port)), container);
+    relay_add(&b, S("probe"));
+    relay_addf(&b, "%lld", (long long)q->id);
+    relay_add(&b, tcp ? S("tcp") : S("http"));
+    relay_add(&b, host.n ? host : pod_ip);
+    relay_addf(&b, "%d", port);
+    relay_addf(&b, "%lld", (long long)(timeout_ns / NS_PER_MS));
+    relay_add(&b, str_eq(scheme, S("HTTPS")) ? S("https") : S("http"));
+    relay_add(&b, path.n ? path : S("/"));
+    relay_add(&b, host.n ? host : pod_ip);
+    val_each_item (h, val_get(action, N(httpHeaders))) {
+        relay_add(&b, val_text_at(h, N(name)));
+        relay_add(&b, val_text_at(h, N(value)));
+    }
+    timer_set(&q->timer, timeout_ns + PROBE_ANSWER_SLACK);
+    send_message(l, &b, -1);
+}
+
+static void on_probed(struct relay_link *l, const struct relay_message *m)
+{
+    int64_t id;
+    if (m->n != 4 || !str_to_i64(m->texts[1], 1, INT64_MAX, &id))
+        return;
+    list_each (q, &l->asked, struct asked, node) {
+        if (q->id == id) {
+            answer(q, str_eq(m->texts[2], S("ok")), m->texts[3]);
+            return;
+        }
+    }
+}
+
+/* --- logs, exec, attach, forward
+ * ------------------------------------------------------------------------------------- */
+
+static void session_free(struct session *s)
+{
+    list_del(&s->node);
+    exec_forget(s->exec);
+    attach_forget(s->attach);
+    mem_free(s);
+}
+
+static struct session *session_new(struct relay_link *l, struct str id)
+{
+    struct session *s = NEW(struct session);
+    s->link = l;
+    (void)snprintf(s->id, sizeof s->id, STR_FMT, STR_ARG(id));
+    list_add_tail(&l->sessions, &s->node);
+    return s;
+}
+
+static struct agent_pod *find_pod(struct relay_link *l, const struct relay_message *m)
+{
+    map_each (e, &l->agent->by_uid) {
+        struct agent_pod *ap = e->value;
+        if (str_eq(ap->pod->ns, m->texts[2]) && str_eq(ap->pod->name, m->texts[3]))
+            return ap;
+    }
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(600);
+    strbuf_addf(&b, "pods \"" STR_FMT "\" not found", STR_ARG(m->texts[3]));
+    refuse(l, m->texts[1], 404, b.p);
+    return NULL;
+}
+
+/* texts: NAME ID NS POD CONTAINER. Must run, unless `any`. */
+static struct agent_container *find_container(struct relay_link *l, const struct relay_message *m, bool any)
+{
+    struct agent_pod *ap = find_pod(l, m);
+    if (!ap)
+        return NULL;
+    struct str name = m->texts[4];
+    if (!name.n)
+        name = val_text_at(val_item(val_get(obj_spec(ap->pod->obj), N(containers)), 0), N(name));
+    int i = pod_container_find(ap->pod, name);
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(900);
+    if (i < 0) {
+        strbuf_addf(&b, "container " STR_FMT " is not valid for pod " STR_FMT, STR_ARG(name), STR_ARG(ap->pod->name));
+        refuse(l, m->texts[1], 400, b.p);
+        return NULL;
+    }
+    struct agent_container *ac = &ap->containers[i];
+    const struct pod_container *c = &ap->pod->containers.p[i];
+    if (any || (ac->run && c->run == RUN_RUNNING))
+        return ac;
+    strbuf_addf(&b, "container not found (\"" STR_FMT "\")", STR_ARG(name));
+    refuse(l, m->texts[1], 404, b.p);
+    return NULL;
+}
+
+static void on_logs(struct relay_link *l, const struct relay_message *m)
+{
+    struct agent_container *ac = m->n == 6 ? find_container(l, m, true) : NULL;
+    if (!ac)
+        return;
+    struct agent_pod *ap = ac->ap;
+    const struct pod_container *c = &ap->pod->containers.p[ac->index];
+    bool previous = str_eq(m->texts[5], S("previous"));
+    bool started = c->run == RUN_RUNNING || c->run == RUN_EXITED;
+    int run = previous ? c->restarts - 1 : c->restarts - (started || !c->restarts ? 0 : 1);
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(RELAY_MESSAGE_MOST), path = STRBUF(4096);
+    if (previous && run < 0)
+        strbuf_addf(&b, "previous terminated container \"" STR_FMT "\" in pod \"" STR_FMT "\" not found",
+                    STR_ARG(c->name), STR_ARG(ap->pod->name));
+    else if (!started && !c->has_last)
+        strbuf_addf(&b, "container \"" STR_FMT "\" in pod \"" STR_FMT "\" is waiting to start: %s", STR_ARG(c->name),
+                    STR_ARG(ap->pod->name),
+                    c->config_reason.n        ? c->config_reason.p
+                    : c->image == PART_FAILED ? "trying and failing to pull image"
+                                              : "ContainerCreating");
+    if (b.n) {
+        refuse(l, m->texts[1], 400, b.p);
+        return;
+    }
+    strbuf_addf(&path, STR_FMT "/" STR_FMT, STR_ARG(ap->log_dir), STR_ARG(c->name));
+    AUTO(fd_close) int dir = open(path.p, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0) {
+        refuse(l, m->texts[1], 500, "the container's log cannot be opened on the node");
+        return;
+    }
+    bool running = !previous && c->run == RUN_RUNNING;
+    relay_add(&b, S("logs"));
+    relay_add(&b, m->texts[1]);
+    relay_addf(&b, "%d", run);
+    relay_add(&b, running ? S("running") : S("ended"));
+    send_message(l, &b, dir);
+    if (!running)
+        return;
+    struct session *s = session_new(l, m->texts[1]);
+    s->logs = true;
+    (void)snprintf(s->container, sizeof s->container, STR_FMT, STR_ARG(c->id));
+}
+
+void relay_container_ended(struct str id)
+{
+    if (!the_link)
+        return;
+    list_each (s, &the_link->sessions, struct session, node) {
+        if (!s->logs || !str_eqz(id, s->container))
+            continue;
+        say_ended(s, 0, "");
+        session_free(s);
+    }
+}
+
+static void on_exec_started(void *arg, int own_master)
+{
+    struct session *s = arg;
+    say(s->link, "started", s->id, own_master);
+    fd_close(own_master);
+}
+
+static void on_exec_ended(void *arg, int code, const struct err *err)
+{
+    struct session *s = arg;
+    s->exec = NULL;
+    say_ended(s, code, err ? err->text : "");
+    session_free(s);
+}
+
+static bool number(struct str text, uint16_t *out)
+{
+    int64_t v = 0;
+    bool ok = str_to_i64(text, 0, UINT16_MAX, &v);
+    *out = (uint16_t)v;
+    return ok;
+}
+
+/* Descriptors by place: "02" with two of them gives in and err. */
+static void place_fds(struct str stdio, const int *fds, size_t nfds, int out[3])
+{
+    out[0] = out[1] = out[2] = -1;
+    for (size_t i = 0; i < stdio.n && i < nfds; i++)
+        if (stdio.p[i] >= '0' && stdio.p[i] <= '2')
+            out[stdio.p[i] - '0'] = fds[i];
+}
+
+static void on_exec(struct relay_link *l, const struct relay_message *m, const int *fds, size_t nfds)
+{
+    static const struct exec_events events = {on_exec_started, on_exec_ended};
+    struct exec_spec spec = {0};
+    int at[3];
+    if (m->n < 10 || !number(m->texts[6], &spec.rows) || !number(m->texts[7], &spec.columns)) {
+        refuse(l, m->texts[1], 400, "you must specify at least 1 container and 1 command");
+        return;
+    }
+    struct agent_container *ac = find_container(l, m, false);
+    if (!ac)
+        return;
+    place_fds(m->texts[8], fds, nfds, at);
+    spec.args = (struct strs){(struct str *)(uintptr_t)&m->texts[9], m->n - 9};
+    spec.terminal = str_eq(m->texts[5], S("tty"));
+    spec.in = at[0];
+    spec.out = at[1];
+    spec.err = at[2];
+    struct session *s = session_new(l, m->texts[1]);
+    s->exec = container_exec(ac->run, &spec, &events, s);
+}
+
+static void on_attach_ended(void *arg, const struct err *err)
+{
+    struct session *s = arg;
+    s->attach = NULL;
+    say_ended(s, 0, err ? err->text : "");
+    session_free(s);
+}
+
+static void on_attach(struct relay_link *l, const struct relay_message *m, const int *fds, size_t nfds)
+{
+    int at[3];
+    struct agent_container *ac = m->n == 6 ? find_container(l, m, false) : NULL;
+    if (!ac)
+        return;
+    place_fds(m->texts[5], fds, nfds, at);
+    struct session *s = session_new(l, m->texts[1]);
+    (void)snprintf(s->container, sizeof s->container, STR_FMT, STR_ARG(container_id(ac->run)));
+    say(l, "started", s->id, -1);
+    s->attach = container_attach(ac->run, at[0], at[1], at[2], on_attach_ended, s);
+}
+
+static struct session *find_session(struct relay_link *l, struct str id)
+{
+    list_each (s, &l->sessions, struct session, node) {
+        if (str_eqz(id, s->id))
+            return s;
+    }
+    return NULL;
+}
+
+static void on_resize(struct relay_link *l, const struct relay_message *m)
+{
+    uint16_t rows, columns;
+    struct session *s = m->n == 4 ? find_session(l, m->texts[1]) : NULL;
+    if (!s || !s->attach || !number(m->texts[2], &rows) || !number(m->texts[3], &columns))
+        return;
+    struct container *c = container_find(l->agent->runtime, str_of(s->container));
+    if (c)
+        container_resize(c, rows, columns);
+}
+
+/* The socket is made in the pod's network; connecting and all that comes is the relay's. */
+static void on_forward(struct relay_link *l, const struct relay_message *m)
+{
+    struct err err = ERR;
+    struct agent_pod *ap = m->n == 5 ? find_pod(l, m) : NULL;
+    if (!ap)
+        return;
+    if (!ap->sandbox || ap->pod->sandbox != PART_READY) {
+        refuse(l, m->texts[1], 404, "the pod is not running");
+        return;
+    }
+    AUTO(fd_close) int ns = ap->pod->host_network ? -1 : sandbox_netns(ap->sandbox, &err);
+    int home = ns >= 0 ? netns_enter(ns, &err) : -1;
+    AUTO(fd_close) int fd = err.kind ? -1 : socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (home >= 0)
+        netns_leave(home);
+    fd_close(home);
+    if (fd < 0) {
+        refuse(l, m->texts[1], 500, err.kind ? err.text : strerror(errno));
+        return;
+    }
+    AUTO_FREE char *id = str_dupz(m->texts[1]);
+    say(l, "socket", id, fd);
+}
+
+static void on_forget(struct relay_link *l, const struct relay_message *m)
+{
+    struct session *s = find_session(l, m->texts[1]);
+    if (!s)
+        return;
+    if (s->exec)
+        exec_kill(s->exec, 1 /* SIGHUP: as when a terminal is closed */);
+    session_free(s);
+}
+
+/* --- the connection
+ * ---------------------------------------------------------------------------------------------------- */
+
+static void on_message(struct relay_link *l, struct str bytes, const int *fds, size_t nfds)
+{
+    static struct relay_message m; /* one loop, one message at a time */
+    if (!relay_parse(bytes, &m)) {
+        log_warn("relay.message", "not understood");
+        return;
+    }
+    struct str what = m.texts[0];
+    if (str_eq(what, S("probed")))
+        on_probed(l, &m);
+    else if (str_eq(what, S("logs")))
+        on_logs(l, &m);
+    else if (str_eq(what, S("exec")))
+        on_exec(l, &m, fds, nfds);
+    else if (str_eq(what, S("attach")))
+        on_attach(l, &m, fds, nfds);
+    else if (str_eq(what, S("resize")))
+        on_resize(l, &m);
+    else if (str_eq(what, S("forward")))
+        on_forward(l, &m);
+    else if (str_eq(what, S("forget")))
+        on_forget(l, &m);
+    else
+        refuse(l, m.texts[1], 501, "the node does not know this request");
+}
+
+static void drop_peer(struct relay_link *l)
+{
+    if (l->fd < 0)
+        return;
+    poll_stop(&l->peer);
+    fd_close(l->fd);
+    l->fd = -1;
+    list_each (s, &l->sessions, struct session, node) {
+        if (s->exec)
+            exec_kill(s->exec, 1);
+        session_free(s);
+    }
+}
+
+static void on_readable(struct poll *p, int ready)
+{
+    (void)ready;
+    struct relay_link *l = container_of(p, struct relay_link, peer);
+    static char bytes[RELAY_MESSAGE_MOST];
+    int fds[FDS_MOST];
+    size_t nfds = FDS_MOST;
+    struct err err = ERR;
+    ssize_t n = socket_recv_fds(l->fd, bytes, sizeof bytes, fds, &nfds, &err);
+    if (n <= 0) {
+        log_warn("relay.gone", "error=\"%s\"", n ? err.text : "it hung up");
+        drop_peer(l);
+        return;
+    }
+    on_message(l, (struct str){bytes, (size_t)n}, fds, nfds);
+    for (size_t i = 0; i < nfds; i++)
+        fd_close(fds[i]);
+}
+
+static void on_connection(struct poll *p, int ready)
+{
+    (void)ready;
+    struct relay_link *l = container_of(p, struct relay_link, listening);
+    struct peer_cred who;
+    struct err err = ERR;
+    AUTO(fd_close) int fd = accept4(l->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0)
+        return;
+    if (!socket_peer_cred(fd, &who, &err) || (who.uid != l->uid && who.uid != 0)) {
+        log_warn("relay.refused", "uid=%u is not the relay's", (unsigned)who.uid);
+        return;
+    }
+    drop_peer(l); /* a new relay takes the place of the old one */
+    l->fd = TAKE_FD(fd);
+    poll_init(&l->peer, l->agent->cfg.loop, l->fd, on_readable);
+    poll_want(&l->peer, POLL_READ);
+}
+
+bool relay_link_open(struct agent *g, const char *path, unsigned uid, struct err *err)
+{
+    ASSERT(!the_link);
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof a.sun_path)
+        return err_set(err, E_INVALID, "%s: too long for a socket", path);
+    memcpy(a.sun_path, path, strlen(path));
+    AUTO(fd_close) int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    (void)unlink(path);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || chown(path, uid, uid) < 0 || listen(fd, 4) < 0)
+        return err_errno(err, "listen on %s", path);
+    struct relay_link *l = NEW(struct relay_link);
+    *l = (struct relay_link){.agent = g, .listen_fd = TAKE_FD(fd), .fd = -1, .uid = uid, .path = mem_dupz(path)};
+    list_init(&l->asked);
+    list_init(&l->sessions);
+    poll_init(&l->listening, g->cfg.loop, l->listen_fd, on_connection);
+    poll_want(&l->listening, POLL_READ);
+    the_link = l;
+    return true;
+}
+
+void relay_link_close(void)
+{
+    struct relay_link *l = the_link;
+    if (!l)
+        return;
+    drop_peer(l);
+    poll_stop(&l->listening);
+    fd_close(l->listen_fd);
+    (void)unlink(l->path);
+    list_each (q, &l->asked, struct asked, node) {
+        list_del(&q->node);
+        timer_stop(&q->timer);
+        mem_free(q); /* who asked goes with the agent */
+    }
+    mem_free(l->path);
+    mem_free(l);
+    the_link = NULL;
+}

@@ -1,0 +1,33 @@
+/* relay_proto.h - what node and relay say to each other, on one SOCK_SEQPACKET unix socket. The node listens, the
+ * relay connects; a relay that is started again connects again and all that was under way is over.
+ *
+ * A message is a list of texts, each ended by a NUL; the first is its name, the second the id of what it is about,
+ * given by who asks. Descriptors ride with it (SCM_RIGHTS). At most 64 KiB.
+ *
+ * The node asks:
+ *   probe ID http|tcp IP PORT TIMEOUT_MS https|http PATH HOST [NAME VALUE]...     -> probed ID ok|failed TEXT
+ * The relay asks; each is answered by `refused ID HTTP-STATUS TEXT` or as said:
+ *   logs ID NS POD CONTAINER current|previous        -> logs ID RUN running|ended  +fd: folder of its log files
+ *                                                       then, once: ended ID CODE TEXT (the container is over)
+ *   exec ID NS POD CONTAINER tty|pipes ROWS COLUMNS STDIO ARG...   +fds: those of 0, 1, 2 that STDIO ("012") names
+ *                                                    -> started ID  [+fd: the terminal's other side]
+ *                                                       then ended ID CODE TEXT
+ *   attach ID NS POD CONTAINER STDIO                 +fds as for exec  -> started ID, then ended ID CODE TEXT
+ *   resize ID ROWS COLUMNS                           of an attach; no answer
+ *   forward ID NS POD PORT                           -> socket ID  +fd: a TCP socket in the pod's network, not
+ * connected forget ID                                        nobody is interested any more; no answer */
+#pragma once
+#include "base/str.h"
+
+#define RELAY_MESSAGE_MOST 65536
+#define RELAY_TEXTS_MOST   2048
+
+struct relay_message {
+    struct str texts[RELAY_TEXTS_MOST];
+    size_t n;
+};
+/* Splits; false: not a message (no final NUL, no id, too many texts). Borrows from `bytes`. */
+MUST_USE bool relay_parse(struct str bytes, struct relay_message *out);
+/* Adds one text to a message being made; texts with a NUL inside are cut there. */
+void relay_add(struct strbuf *b, struct str text);
+void relay_addf(struct strbuf *b, const char *fmt, ...) PRINTF(2, 3);

@@ -1,0 +1,507 @@
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/dataplane.h"
+#include "node/agent_int.h"
+
+#define QUIET            (NS_PER_S) /* no bytes for this long: a connection is at rest */
+#define AFFINITY_DEFAULT 10800
+
+static void slice_service(const struct obj *o, void (*add)(void *arg, struct str key), void *arg)
+{
+    struct str name = val_text(val_get_str(obj_labels(o), S("kubernetes.io/service-name")));
+    struct arena a = ARENA;
+    add(arg, arena_fmt(&a, STR_FMT "/" STR_FMT, STR_ARG(o->ns), STR_ARG(name)));
+    arena_fini(&a);
+}
+static const struct objindex index_service = {"service", slice_service};
+static const struct objindex *const slice_indexes[] = {&index_service, NULL};
+
+struct services {
+    struct agent *agent;
+    struct dataplane *plane;
+    struct cache *slices;
+    struct cache_handler handler;
+    struct map dirty; /* "NS/NAME" of Services to be worked out again */
+    struct timer timer;
+    struct map ports;        /* "NS/NAME" -> struct known: the ports that were put */
+    struct list leaving;     /* struct agent_pod by leave_node */
+    uint64_t asked, applied; /* our own counter of dataplane_apply */
+    bool synced, complained;
+};
+struct known {
+    char *ports; /* their names, each ended by '\n' */
+};
+struct drain {
+    struct agent_pod *ap; /* NULL: forgotten */
+    struct timer timer;
+    struct drain_sample last;
+    bool any;
+};
+
+/* --- from objects to the model
+ * -------------------------------------------------------------------------------------- */
+
+static struct str service_key(struct arena *a, struct str ns, struct str name)
+{
+    return arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(ns), STR_ARG(name));
+}
+
+static uint8_t protocol_of(struct str text)
+{
+    return str_eq(text, S("UDP")) ? NET_UDP : str_eq(text, S("SCTP")) ? NET_SCTP : NET_TCP;
+}
+
+static const struct val *port_named(const struct val *ports, struct str name)
+{
+    val_each_item (p, ports)
+        if (str_eq(val_text_at(p, N(name)), name))
+            return p;
+    return NULL;
+}
+
+struct endpoints {
+    ARRAY(struct net_endpoint) list;
+};
+
+static bool flag(const struct val *endpoint, const struct name *name, bool otherwise)
+{
+    const struct val *v = val_at(endpoint, N(conditions), name);
+    return v ? val_true(v) : otherwise;
+}
+
+/* ready: those that are; otherwise those that end but still serve (KEP-1669). */
+static void collect(struct services *d, struct str key, struct str port_name, bool ready, struct endpoints *out)
+{
+    struct objset_iter it = objset_with(cache_set(d->slices), &index_service, key);
+    for (struct obj *o; (o = objset_next(&it));) {
+        const struct val *port = port_named(val_get(&o->tree, N(ports)), port_name);
+        if (!port)
+            continue;
+        val_each_item (e, val_get(&o->tree, N(endpoints))) {
+            bool terminating = flag(e, N(terminating), false);
+            if (ready ? !flag(e, N(ready), true) : !(terminating && flag(e, N(serving), false)))
+                continue;
+            struct net_endpoint n = {.port = (uint16_t)val_num_at(port, 0, N(port))};
+            n.local = str_eqz(val_text_at(e, N(nodeName)), d->agent->cfg.name);
+            if (ip4_parse(val_text(val_item(val_get(e, N(addresses)), 0)), &n.ip) && n.port)
+                array_push(&out->list, n);
+        }
+    }
+}
+
+static size_t addresses(struct arena *a, const struct val *list, struct str first, const uint32_t **out)
+{
+    uint32_t *ips = arena_alloc(a, (val_len(list) + 1) * sizeof *ips);
+    size_t n = 0;
+    if (first.n && ip4_parse(first, &ips[n]))
+        n++;
+    val_each_item (v, list) {
+        if (!str_eq(val_text(v), first) && ip4_parse(val_text(v), &ips[n]))
+            n++;
+    }
+    *out = ips;
+    return n;
+}
+
+static void put(struct services *d, const struct net_service *s)
+{
+    struct err err = ERR;
+    if (!dataplane_put(d->plane, s, &err))
+        log_warn("service.rules", "service=" STR_FMT "/" STR_FMT " error=\"%s\"", STR_ARG(s->ns), STR_ARG(s->name),
+                 err.text);
+}
+
+static void put_port(struct services *d, const struct obj *o, struct str key, const struct val *port)
+{
+    struct arena a = ARENA;
+    const struct val *spec = obj_spec(o);
+    struct endpoints eps = {0};
+    struct str name = val_text_at(port, N(name));
+    collect(d, key, name, true, &eps);
+    if (!eps.list.n)
+        collect(d, key, name, false, &eps);
+    struct net_service s = {
+        .ns = o->ns,
+        .name = o->name,
+        .port = name,
+        .proto = protocol_of(val_text_at(port, N(protocol))),
+        .port_number = (uint16_t)val_num_at(port, 0, N(port)),
+        .node_port = (uint16_t)val_num_at(port, 0, N(nodePort)),
+        .internal_local = str_eq(val_text_at(spec, N(internalTrafficPolicy)), S("Local")),
+        .external_local = str_eq(val_text_at(spec, N(externalTrafficPolicy)), S("Local")),
+        .endpoints = eps.list.p,
+        .nendpoints = eps.list.n,
+    };
+    if (str_eq(val_text_at(spec, N(sessionAffinity)), S("ClientIP")))
+        s.affinity_s = (uint32_t)val_num_at(spec, AFFINITY_DEFAULT, N(sessionAffinityConfig), N(clientIP),
+                                            N(timeoutSeconds));
+    struct val all = val_list();
+    val_each_item (v, val_get(spec, N(externalIPs)))
+        val_add(&a, &all, *v);
+    val_each_item (v, val_at(obj_status(o), N(loadBalancer), N(ingress)))
+        val_add(&a, &all, val_str_borrowed(val_text_at(v, N(ip))));
+    s.ncluster_ips = addresses(&a, val_get(spec, N(clusterIPs)), val_text_at(spec, N(clusterIP)), &s.cluster_ips);
+    s.nexternal_ips = addresses(&a, &all, S(""), &s.external_ips);
+    put(d, &s);
+    array_fini(&eps.list);
+    arena_fini(&a);
+}
+
+static bool has_rules(const struct obj *o)
+{
+    struct str ip = val_text_at(obj_spec(o), N(clusterIP));
+    return ip.n && !str_eq(ip, S("None")) && !str_eq(val_text_at(obj_spec(o), N(type)), S("ExternalName"));
+}
+
+/* Brings the model to what one Service is now: its ports are put, those that it no longer has are taken away. */
+static void work_out(struct services *d, struct str key)
+{
+    struct str ns, name, port;
+    (void)str_split(key, '/', &ns, &name);
+    const struct obj *o = cache_peek(d->agent->services, ns, name);
+    const struct val *ports = o && has_rules(o) ? val_get(obj_spec(o), N(ports)) : NULL;
+    AUTO(strbuf_fini) struct strbuf now = STRBUF(1 << 20);
+    val_each_item (p, ports) {
+        put_port(d, o, key, p);
+        strbuf_addf(&now, STR_FMT "\n", STR_ARG(val_text_at(p, N(name))));
+    }
+    struct known *k = map_get(&d->ports, key);
+    struct str rest = str_of(k ? k->ports : "");
+    while (rest.n && str_cut(&rest, '\n', &port))
+        if (!port_named(ports, port))
+            dataplane_del(d->plane, ns, name, port);
+    if (!k && now.n) {
+        k = NEW(struct known);
+        (void)map_put(&d->ports, key, k);
+    }
+    if (!k)
+        return;
+    mem_free(k->ports);
+    k->ports = strbuf_take(&now);
+    if (!k->ports[0]) {
+        (void)map_del(&d->ports, key);
+        mem_free(k->ports);
+        mem_free(k);
+    }
+}
+
+static void on_timer(struct timer *t)
+{
+    struct services *d = container_of(t, struct services, timer);
+    if (!d->synced)
+        return;
+    map_each (e, &d->dirty)
+        work_out(d, e->key);
+    map_fini(&d->dirty);
+    dataplane_apply(d->plane, ++d->asked);
+}
+
+static void mark(struct services *d, struct str key)
+{
+    (void)map_put(&d->dirty, key, d);
+    if (d->synced)
+        timer_set(&d->timer, 0); /* all of this turn's news in one transaction */
+}
+
+static void mark_key(void *arg, struct str key)
+{
+    mark(arg, key);
+}
+
+void services_changed(struct services *d, struct obj *was, struct obj *now)
+{
+    struct arena a = ARENA;
+    const struct obj *o = now ? now : was;
+    mark(d, service_key(&a, o->ns, o->name));
+    arena_fini(&a);
+}
+
+static void on_slice(struct cache_handler *h, struct obj *was, struct obj *now)
+{
+    struct services *d = container_of(h, struct services, handler);
+    if (was)
+        slice_service(was, mark_key, d);
+    if (now)
+        slice_service(now, mark_key, d);
+}
+
+void services_heard(struct services *d)
+{
+    d->synced = cache_synced(d->slices) && cache_synced(d->agent->services);
+    if (d->synced)
+        timer_set(&d->timer, 0);
+}
+
+static void on_synced(struct cache_handler *h)
+{
+    services_heard(container_of(h, struct services, handler));
+}
+
+/* --- leaving
+ * --------------------------------------------------------------------------------------------------------- */
+
+static bool selects(const struct obj *service, const struct obj *pod)
+{
+    const struct val *selector = val_get(obj_spec(service), N(selector));
+    val_each_member (m, selector) {
+        if (!str_eq(val_text(val_get_str(obj_labels(pod), m->name->s)), val_text(&m->v)))
+            return false;
+    }
+    return val_len(selector) > 0;
+}
+
+/* What the slices of a Service say of the pod: 0 nothing, 1 it gets connections, 2 it has been taken out. */
+static int standing(struct services *d, const struct obj *service, struct str uid)
+{
+    struct arena a = ARENA;
+    int found = 0;
+    struct objset_iter it = objset_with(cache_set(d->slices), &index_service,
+                                        service_key(&a, service->ns, service->name));
+    for (struct obj *o; (o = objset_next(&it));) {
+        val_each_item (e, val_get(&o->tree, N(endpoints))) {
+            if (str_eq(val_text_at(e, N(targetRef), N(uid)), uid))
+                found = flag(e, N(ready), true) ? 1 : 2;
+        }
+    }
+    arena_fini(&a);
+    return found;
+}
+
+static bool is_ready(const struct pod *p)
+{
+    array_each (c, &p->containers) {
+        if (c->role == CONTAINER_MAIN && !(c->run == RUN_RUNNING && c->ready))
+            return false;
+    }
+    return p->containers.n > 0;
+}
+
+bool services_serves(struct agent_pod *ap)
+{
+    struct services *d = ap->agent->endpoints;
+    if (!d->synced)
+        return false;
+    struct objset_iter it = objset_all(cache_set(ap->agent->services));
+    for (struct obj *o; (o = objset_next(&it));)
+        if (str_eq(o->ns, ap->pod->ns) && selects(o, ap->pod->obj) &&
+            (is_ready(ap->pod) || standing(d, o, ap->pod->uid) == 1))
+            return true;
+    return false;
+}
+
+/* Out of every Service: each that selects it has seen that it ends, and that is in the kernel. */
+static bool has_left(struct services *d, struct agent_pod *ap)
+{
+    struct objset_iter it = objset_all(cache_set(ap->agent->services));
+    for (struct obj *o; (o = objset_next(&it));)
+        if (str_eq(o->ns, ap->pod->ns) && selects(o, ap->pod->obj) && standing(d, o, ap->pod->uid) != 2)
+            return false;
+    return d->applied == d->asked && !map_len(&d->dirty);
+}
+
+static void look_at_leaving(struct services *d)
+{
+    list_each (ap, &d->leaving, struct agent_pod, leave_node) {
+        if (!has_left(d, ap))
+            continue;
+        list_del(&ap->leave_node);
+        pod_saw_left(ap->pod);
+        agent_pod_kick(ap);
+    }
+}
+
+void services_leave(struct agent_pod *ap)
+{
+    struct services *d = ap->agent->endpoints;
+    list_del(&ap->leave_node);
+    list_add_tail(&d->leaving, &ap->leave_node);
+    if (has_left(d, ap)) { /* known already: the news came before the pod's own */
+        list_del(&ap->leave_node);
+        pod_saw_left(ap->pod);
+        agent_pod_kick(ap);
+    }
+}
+
+static void on_applied(void *arg, uint64_t revision)
+{
+    struct services *d = arg;
+    d->applied = revision;
+    d->complained = false;
+    look_at_leaving(d);
+}
+
+static void on_failed(void *arg, const struct err *err)
+{
+    struct services *d = arg;
+    if (!d->complained)
+        log_error("service.rules", "the kernel does not take them; trying on: error=\"%s\"", err->text);
+    d->complained = true;
+}
+
+static void on_repaired(void *arg)
+{
+    (void)arg;
+    log_warn("service.rules", "somebody changed the rules of Services; they have been put right");
+}
+
+/* --- draining
+ * --------------------------------------------------------------------------------------------------------- */
+
+static void sample(struct drain *x);
+
+static void drain_over(struct drain *x)
+{
+    struct agent_pod *ap = x->ap;
+    timer_stop(&x->timer);
+    mem_free(x);
+    if (!ap)
+        return;
+    ap->drain = NULL;
+    pod_saw_drained(ap->pod);
+    agent_pod_kick(ap);
+}
+
+static void on_sample(void *arg, const struct drain_sample *now, const struct err *err)
+{
+    struct drain *x = arg;
+    if (err)
+        log_warn("pod.drain", "cannot count its connections, stopping without: error=\"%s\"", err->text);
+    if (err || !x->ap || !now->connections || (x->any && drain_idle(x->last, *now))) {
+        drain_over(x);
+        return;
+    }
+    x->last = *now;
+    x->any = true;
+    timer_set(&x->timer, QUIET);
+}
+
+static void sample(struct drain *x)
+{
+    struct agent_pod *ap = x->ap;
+    dataplane_drain(ap->agent->endpoints->plane, ap->ip, on_sample, x);
+}
+
+static void on_drain_timer(struct timer *t)
+{
+    struct drain *x = container_of(t, struct drain, timer);
+    if (x->ap)
+        sample(x);
+    else
+        drain_over(x);
+}
+
+void services_drain(struct agent_pod *ap)
+{
+    if (ap->pod->host_network || !ap->ip) { /* its connections are the host's own: they cannot be told apart */
+        pod_saw_drained(ap->pod);
+        agent_pod_kick(ap);
+        return;
+    }
+    struct drain *x = NEW(struct drain);
+    x->ap = ap;
+    ap->drain = x;
+    timer_init(&x->timer, ap->agent->cfg.loop, on_drain_timer);
+    sample(x);
+}
+
+/* --- host ports
+ * --------------------------------------------------------------------------------------------------------- */
+
+void services_host_ports(struct agent_pod *ap, bool up)
+{
+    struct services *d = ap->agent->endpoints;
+    struct arena a = ARENA;
+    bool any = false;
+    if (ap->host_ports == up || ap->pod->host_network)
+        return;
+    val_each_item (c, val_get(obj_spec(ap->pod->obj), N(containers))) {
+        val_each_item (p, val_get(c, N(ports))) {
+            int64_t host_port = val_num_at(p, 0, N(hostPort));
+            if (!host_port)
+                continue;
+            any = true;
+            struct str proto = val_text_at(p, N(protocol)), host_ip = val_text_at(p, N(hostIP));
+            struct str port = arena_fmt(&a, "hostport-%lld-" STR_FMT, (long long)host_port, STR_ARG(proto));
+            if (!up) {
+                dataplane_del(d->plane, ap->pod->ns, ap->pod->uid, port);
+                continue;
+            }
+            uint32_t ip = 0;
+            struct net_endpoint e = {
+                .ip = ap->ip, .port = (uint16_t)val_num_at(p, 0, N(containerPort)), .local = true};
+            struct net_service s = {.ns = ap->pod->ns,
+                                    .name = ap->pod->uid,
+                                    .port = port,
+                                    .proto = protocol_of(proto),
+                                    .endpoints = &e,
+                                    .nendpoints = 1};
+            s.port_number = (uint16_t)host_port;
+            if (host_ip.n && !str_eq(host_ip, S("0.0.0.0")) && ip4_parse(host_ip, &ip)) {
+                s.external_ips = &ip;
+                s.nexternal_ips = 1;
+            } else {
+                s.node_port = (uint16_t)host_port;
+            }
+            put(d, &s);
+        }
+    }
+    ap->host_ports = up;
+    if (any)
+        dataplane_apply(d->plane, ++d->asked);
+    arena_fini(&a);
+}
+
+void services_forget(struct agent_pod *ap)
+{
+    list_del(&ap->leave_node);
+    if (ap->drain)
+        ap->drain->ap = NULL; /* its sample or timer under way frees it */
+    ap->drain = NULL;
+    services_host_ports(ap, false);
+}
+
+/* --- beginning and end
+ * ---------------------------------------------------------------------------------------------------- */
+
+struct services *services_new(struct agent *g, struct err *err)
+{
+    static const struct dataplane_events events = {on_applied, on_failed, on_repaired};
+    struct services *d = NEW(struct services);
+    d->agent = g;
+    list_init(&d->leaving);
+    timer_init(&d->timer, g->cfg.loop, on_timer);
+    struct rules_config rc = {g->cfg.instance, g->cfg.cluster_pods, g->cfg.node_pods, g->cfg.services};
+    d->plane = dataplane_new(g->cfg.loop, &rc, &events, d, err);
+    if (!d->plane) {
+        mem_free(d);
+        return NULL;
+    }
+    d->slices = cache_new(g->cfg.transport,
+                          &(struct cache_options){.kind = K(EndpointSlice), .indexes = slice_indexes});
+    d->handler = (struct cache_handler){.changed = on_slice, .synced = on_synced};
+    cache_handler_add(d->slices, &d->handler);
+    return d;
+}
+
+void services_start(struct services *d)
+{
+    cache_start(d->slices);
+}
+
+void services_free(struct services *d)
+{
+    if (!d)
+        return;
+    cache_handler_del(&d->handler);
+    cache_free(d->slices);
+    timer_stop(&d->timer);
+    dataplane_free(d->plane);
+    map_each (e, &d->ports) {
+        struct known *k = e->value;
+        mem_free(k->ports);
+        mem_free(k);
+    }
+    map_fini(&d->ports);
+    map_fini(&d->dirty);
+    mem_free(d);
+}

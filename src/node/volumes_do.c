@@ -1,0 +1,346 @@
+#include "api/quantity.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/podfiles.h"
+#include "node/agent_int.h"
+#include "node/podspec.h"
+#include "sys/file.h"
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+struct setup {
+    struct job job;
+    struct agent_pod *ap;
+    struct arena arena;
+    ARRAY(struct volume_work) work;
+    struct str hosts, resolv, dir; /* files of the pod; hosts empty: not written */
+    bool refresh, ok;
+    struct str failed; /* name of the volume */
+    struct err err;
+};
+
+static void setup_free(struct setup *s)
+{
+    array_each (w, &s->work)
+        volume_files_fini(&w->files);
+    array_fini(&s->work);
+    arena_fini(&s->arena);
+    mem_free(s);
+}
+
+static struct str path_of(struct arena *a, struct agent_pod *ap, const struct val *volume, enum volume_place place)
+{
+    struct str name = val_text_at(volume, N(name));
+    switch (place) {
+    case VOLUME_HOST: return str_dup(a, val_text_at(volume, N(hostPath), N(path)));
+    case VOLUME_TMPFS: return arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(ap->tmpfs_dir), STR_ARG(name));
+    case VOLUME_DATA:
+    case VOLUME_MEMORY: break;
+    }
+    return arena_fmt(a, STR_FMT "/volumes/" STR_FMT, STR_ARG(ap->dir), STR_ARG(name));
+}
+
+bool volumes_path(struct agent_pod *ap, struct str name, struct str *path)
+{
+    struct err ignored = ERR;
+    const struct val *v = val_find(val_get(obj_spec(ap->pod->obj), N(volumes)), N(name), name);
+    const struct volume_type *type = v ? volume_type_of(v, &ignored) : NULL;
+    if (!type)
+        return false;
+    *path = path_of(&ap->pod->arena, ap, v, type->place);
+    return true;
+}
+
+/* What each volume should hold, as data for the job. False: err says what is missing, `failed` for which volume. */
+static bool gather(struct setup *s, bool only_files)
+{
+    struct agent_pod *ap = s->ap;
+    struct sources sources = configs_sources(ap);
+    struct volume_input in = {&sources, ap->pod->obj, configs_token, ap};
+    const struct val *spec = obj_spec(ap->pod->obj);
+    val_each_item (v, val_get(spec, N(volumes))) {
+        const struct volume_type *type = volume_type_of(v, &s->err);
+        s->failed = val_text_at(v, N(name));
+        if (!type)
+            return false;
+        if (only_files && !type->payload)
+            continue;
+        struct volume_work w = {
+            .name = str_dup(&s->arena, s->failed), .place = type->place, .files = {.arena = &s->arena}};
+        w.path = path_of(&s->arena, ap, v, type->place);
+        w.host_type = str_dup(&s->arena, val_text_at(v, N(hostPath), N(type)));
+        w.fs_group = val_num_at(spec, -1, N(securityContext), N(fsGroup));
+        array_push(&s->work, w);
+        if (!volume_payload(&s->work.p[s->work.n - 1].files, &in, v, &s->err))
+            return false;
+    }
+    return true;
+}
+
+static void setup_work(struct job *j)
+{
+    struct setup *s = container_of(j, struct setup, job);
+    bool changed;
+    s->ok = true;
+    array_each (w, &s->work) {
+        if (!s->ok)
+            break;
+        s->ok = s->refresh ? volume_write(w, &changed, &s->err) : volume_setup(w, &s->err);
+        s->failed = w->name;
+    }
+    if (!s->ok || s->refresh)
+        return;
+    s->failed = STR_NONE;
+    char path[700];
+    (void)snprintf(path, sizeof path, STR_FMT "/hosts", STR_ARG(s->dir));
+    s->ok = dir_make(s->dir.p, 0755, &s->err) && (!s->hosts.n || file_write(AT_FDCWD, path, s->hosts, 0644, &s->err));
+    (void)snprintf(path, sizeof path, STR_FMT "/resolv.conf", STR_ARG(s->dir));
+    s->ok = s->ok && file_write(AT_FDCWD, path, s->resolv, 0644, &s->err);
+}
+
+static struct str failure(struct setup *s)
+{
+    struct arena *a = &s->ap->pod->arena;
+    if (!s->failed.n)
+        return str_dup(a, str_of(s->err.text));
+    return arena_fmt(a, "MountVolume.SetUp failed for volume \"" STR_FMT "\" : %s", STR_ARG(s->failed), s->err.text);
+}
+
+static void setup_done(struct job *j)
+{
+    struct setup *s = container_of(j, struct setup, job);
+    struct agent_pod *ap = s->ap;
+    struct str message = s->ok ? S("") : failure(s);
+    if (!s->ok)
+        agent_event(ap, -1, true, "FailedMount", message);
+    if (!s->refresh)
+        pod_saw_volumes(ap->pod, s->ok, message, clock_mono());
+    setup_free(s);
+    agent_pod_release(ap);
+}
+
+static struct str text_of(struct arena *a, const char *path)
+{
+    struct err ignored = ERR;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
+    return file_read(AT_FDCWD, path, &b, &ignored) ? str_dup(a, strbuf_str(&b)) : S("");
+}
+
+static struct str *texts_of(struct arena *a, const struct val *list, size_t *n)
+{
+    struct str *p = arena_alloc(a, (val_len(list) + 1) * sizeof *p);
+    *n = 0;
+    val_each_item (v, list)
+        p[(*n)++] = val_text(v);
+    return p;
+}
+
+static enum dns_policy policy_of(struct str s)
+{
+    return str_eq(s, S("Default"))                   ? DNS_DEFAULT
+           : str_eq(s, S("None"))                    ? DNS_NONE
+           : str_eq(s, S("ClusterFirstWithHostNet")) ? DNS_CLUSTER_FIRST_WITH_HOST_NET
+                                                     : DNS_CLUSTER_FIRST;
+}
+
+static struct str resolv_conf(struct arena *a, struct agent_pod *ap)
+{
+    struct agent *g = ap->agent;
+    const struct val *spec = obj_spec(ap->pod->obj), *config = val_get(spec, N(dnsConfig)),
+                     *options = val_get(config, N(options));
+    struct pod_dns dns = {.policy = policy_of(val_text_at(spec, N(dnsPolicy))),
+                          .host_network = ap->pod->host_network,
+                          .ns = ap->pod->ns};
+    struct node_dns node = {.cluster_ip = str_of(g->cfg.dns_ip),
+                            .domain = str_of(g->cfg.domain),
+                            .resolv_conf = text_of(a, "/etc/resolv.conf"),
+                            .behind = text_of(a, "/run/systemd/resolve/resolv.conf")};
+    struct dns_option *o = arena_alloc(a, (val_len(options) + 1) * sizeof *o);
+    AUTO(strbuf_fini) struct strbuf out = STRBUF(65536), warning = STRBUF(4096);
+    dns.nameservers = texts_of(a, val_get(config, N(nameservers)), &dns.nnameservers);
+    dns.searches = texts_of(a, val_get(config, N(searches)), &dns.nsearches);
+    dns.options = o;
+    val_each_item (v, options) {
+        const struct val *value = val_get(v, N(value));
+        o[dns.noptions++] = (struct dns_option){val_text_at(v, N(name)), value ? val_text(value) : STR_NONE};
+    }
+    pod_resolv_conf(&dns, &node, &out, &warning);
+    if (warning.n)
+        agent_event(ap, -1, true, "DNSConfigForming", str_dup(&ap->pod->arena, strbuf_str(&warning)));
+    return str_dup(a, strbuf_str(&out));
+}
+
+static struct str hosts(struct arena *a, struct agent_pod *ap)
+{
+    struct agent *g = ap->agent;
+    const struct val *spec = obj_spec(ap->pod->obj), *list = val_get(spec, N(hostAliases));
+    struct host_alias *aliases = arena_alloc(a, (val_len(list) + 1) * sizeof *aliases);
+    AUTO(strbuf_fini) struct strbuf out = STRBUF(1 << 20);
+    size_t n = 0;
+    val_each_item (v, list) {
+        aliases[n].ip = val_text_at(v, N(ip));
+        aliases[n].hostnames = texts_of(a, val_get(v, N(hostnames)), &aliases[n].nhostnames);
+        n++;
+    }
+    if (ap->pod->host_network) {
+        pod_hosts_of_node(text_of(a, "/etc/hosts"), aliases, n, &out);
+    } else {
+        struct str ip = arena_fmt(a, IP4_FMT, IP4_ARG(ap->ip)), sub = val_text_at(spec, N(subdomain)), domain = S("");
+        if (sub.n)
+            domain = arena_fmt(a, STR_FMT "." STR_FMT ".svc.%s", STR_ARG(sub), STR_ARG(ap->pod->ns), g->cfg.domain);
+        pod_hosts(&ip, 1, podspec_hostname(a, ap->pod->obj, str_of(g->hostname)), domain, aliases, n, &out);
+    }
+    return str_dup(a, strbuf_str(&out));
+}
+
+static struct setup *setup_new(struct agent_pod *ap, bool refresh)
+{
+    struct setup *s = NEW(struct setup);
+    s->ap = ap;
+    s->refresh = refresh;
+    return s;
+}
+
+void volumes_setup(struct agent_pod *ap)
+{
+    struct setup *s = setup_new(ap, false);
+    if (!gather(s, false)) {
+        if (s->err.kind == E_UNAVAILABLE) {
+            ap->volumes_waiting = true; /* agent_config_news comes back here */
+        } else {
+            struct str message = failure(s);
+            agent_event(ap, -1, true, "FailedMount", message);
+            pod_saw_volumes(ap->pod, false, message, clock_mono());
+        }
+        setup_free(s);
+        return;
+    }
+    struct agent *g = ap->agent;
+    if (!ap->pod->host_network && !ap->ip && !ipam_take(&g->ipam, &ap->ip, &s->err)) {
+        s->failed = STR_NONE;
+        pod_saw_volumes(ap->pod, false, failure(s), clock_mono());
+        setup_free(s);
+        return;
+    }
+    s->dir = str_dup(&s->arena, ap->dir);
+    s->hosts = hosts(&s->arena, ap);
+    s->resolv = resolv_conf(&s->arena, ap);
+    ap->pending++;
+    job_start(&s->job, g->cfg.loop, setup_work, setup_done);
+}
+
+void volumes_refresh(struct agent_pod *ap)
+{
+    if (ap->pod->volumes != PART_READY || ap->pod->state >= POD_CLEANING)
+        return;
+    struct setup *s = setup_new(ap, true);
+    if (!gather(s, true)) { /* an object that went away leaves the files as they are */
+        if (s->err.kind != E_UNAVAILABLE)
+            agent_event(ap, -1, true, "FailedMount", failure(s));
+        setup_free(s);
+        return;
+    }
+    ap->pending++;
+    job_start(&s->job, ap->agent->cfg.loop, setup_work, setup_done);
+}
+
+/* --- going --------------------------------------------------------------------------------------------------------
+ */
+
+struct teardown {
+    struct job job;
+    struct agent_pod *ap;
+    char dir[600], tmpfs[600], logs[700];
+    bool remove_logs;
+    struct err err;
+    bool ok;
+};
+
+static void teardown_work(struct job *j)
+{
+    struct teardown *t = container_of(j, struct teardown, job);
+    struct err ignored = ERR;
+    t->ok = tree_remove(AT_FDCWD, t->dir, &t->err) && tree_remove(AT_FDCWD, t->tmpfs, &t->err);
+    if (t->remove_logs && !tree_remove(AT_FDCWD, t->logs, &ignored))
+        t->ok = t->ok && err_set(&t->err, ignored.kind, "%s", ignored.text);
+}
+
+static void teardown_done(struct job *j)
+{
+    struct teardown *t = container_of(j, struct teardown, job);
+    struct agent_pod *ap = t->ap;
+    if (!t->ok)
+        log_warn("pod.volumes", "pod=" STR_FMT "/" STR_FMT " left behind: error=\"%s\"", STR_ARG(ap->pod->ns),
+                 STR_ARG(ap->pod->name), t->err.text);
+    if (ap->ip)
+        ipam_give_back(&ap->agent->ipam, ap->ip);
+    ap->ip = 0;
+    pod_saw_volumes_removed(ap->pod);
+    agent_pod_release(ap);
+    mem_free(t);
+}
+
+void volumes_teardown(struct agent_pod *ap)
+{
+    struct teardown *t = NEW(struct teardown);
+    t->ap = ap;
+    t->remove_logs = ap->pod->deleted; /* logs of a pod that ended stay until it is deleted */
+    (void)snprintf(t->dir, sizeof t->dir, STR_FMT, STR_ARG(ap->dir));
+    (void)snprintf(t->tmpfs, sizeof t->tmpfs, STR_FMT, STR_ARG(ap->tmpfs_dir));
+    (void)snprintf(t->logs, sizeof t->logs, STR_FMT, STR_ARG(ap->log_dir));
+    ap->pending++;
+    job_start(&t->job, ap->agent->cfg.loop, teardown_work, teardown_done);
+}
+
+/* --- memory: a tmpfs each, in the pod's mount namespace ------------------------------------------------------------
+ */
+
+struct memory {
+    struct agent_pod *ap;
+    void (*done)(struct agent_pod *ap, const struct err *err);
+    size_t next; /* volume of the list to look at */
+};
+
+static void memory_next(struct memory *m);
+
+static void memory_mounted(struct sandbox *s, const struct err *err, void *arg)
+{
+    (void)s;
+    struct memory *m = arg;
+    if (!err) {
+        memory_next(m);
+        return;
+    }
+    m->done(m->ap, err);
+    mem_free(m);
+}
+
+static void memory_next(struct memory *m)
+{
+    struct agent_pod *ap = m->ap;
+    const struct val *volumes = val_get(obj_spec(ap->pod->obj), N(volumes));
+    while (m->next < val_len(volumes)) {
+        const struct val *v = val_item(volumes, m->next++);
+        struct err ignored = ERR;
+        const struct volume_type *type = volume_type_of(v, &ignored);
+        if (!type || type->place != VOLUME_MEMORY)
+            continue;
+        struct arena a = ARENA;
+        struct str path = path_of(&a, ap, v, VOLUME_MEMORY), limit = val_text_at(v, N(emptyDir), N(sizeLimit));
+        struct str data = limit.n ? arena_fmt(&a, "mode=0777,size=%lld", (long long)quantity_value(limit))
+                                  : S("mode=0777");
+        sandbox_mount(ap->sandbox, "tmpfs", "tmpfs", path.p, MS_NOSUID | MS_NODEV, data.p, memory_mounted, m);
+        arena_fini(&a);
+        return;
+    }
+    m->done(ap, NULL);
+    mem_free(m);
+}
+
+void volumes_memory(struct agent_pod *ap, void (*done)(struct agent_pod *ap, const struct err *err))
+{
+    struct memory *m = NEW(struct memory);
+    *m = (struct memory){ap, done, 0};
+    memory_next(m);
+}
