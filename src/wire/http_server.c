@@ -1,6 +1,7 @@
 #include "wire/http_server.h"
 #include "wire/http1.h"
 #include "wire/http_int.h"
+#include <time.h>
 
 #define PENDING_MOST 65536 /* bytes of further requests that are read while one is served */
 #define HEAD_TEXT    (256 * 1024)
@@ -14,6 +15,8 @@ struct http_server {
     void (*drained)(struct http_server *s, void *arg);
     void *drained_arg;
     struct soon soon;
+    time_t date_of;
+    char date[48];
 };
 struct door {
     struct list node;
@@ -134,6 +137,22 @@ static void connection_timer(struct timer *t)
 
 /* ---- writing */
 
+/* RFC 9110 6.6.1; the text of this second. */
+static const char *date(struct http_server *s)
+{
+    static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    time_t now = (time_t)(clock_real() / NS_PER_S);
+    struct tm tm;
+    if (now == s->date_of || !gmtime_r(&now, &tm))
+        return s->date;
+    s->date_of = now;
+    (void)snprintf(s->date, sizeof s->date, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday], tm.tm_mday,
+                   months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+    return s->date;
+}
+
 static void add_head(struct strbuf *b, struct request *q, struct str content_type, int64_t length)
 {
     struct http_request *r = &q->r;
@@ -142,6 +161,7 @@ static void add_head(struct strbuf *b, struct request *q, struct str content_typ
         http1_add_field(b, S("Content-Type"), content_type);
     for (size_t i = 0; i < r->answer.n; i++)
         http1_add_field(b, r->answer.p[i].name, r->answer.p[i].value);
+    strbuf_addf(b, "Date: %s\r\n", date(r->server));
     bool none = r->status == 204 || r->status == 304;
     if (length >= 0 && !none)
         strbuf_addf(b, "Content-Length: %lld\r\n", (long long)length);
