@@ -267,6 +267,10 @@ static enum http1_event head_next(struct http1 *p, struct arena *a, struct str *
                                   struct err *err)
 {
     /* RFC 9112 2.2: an empty line before a request is passed over */
+    if (p->kept.n == 1 && p->kept.p[0] == '\r' && str_starts(*bytes, S("\n")) && !p->answers) { /* in two pieces */
+        strbuf_reset(&p->kept);
+        *bytes = str_sub(*bytes, 1, bytes->n);
+    }
     while (p->kept.n == 0 && str_starts(*bytes, S("\r\n")) && !p->answers)
         *bytes = str_sub(*bytes, 2, bytes->n);
     if (bytes->n == 0)
@@ -276,11 +280,6 @@ static enum http1_event head_next(struct http1 *p, struct arena *a, struct str *
     if (had) {
         strbuf_add(&p->kept, text);
         text = strbuf_str(&p->kept);
-        if (str_eq(text, S("\r\n")) && !p->answers) { /* the empty line came in two pieces */
-            strbuf_fini(&p->kept);
-            *bytes = str_sub(*bytes, take, bytes->n);
-            return head_next(p, a, bytes, h, err);
-        }
     }
     ptrdiff_t size = head_size(text, had);
     if (size < 0 || lone_cr(str_sub(text, had ? had - 1 : 0, size ? (size_t)size : text.n)))

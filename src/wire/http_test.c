@@ -316,6 +316,27 @@ TEST(http_cancelling_a_call_tells_the_handler)
     world_end();
 }
 
+static void free_all(UNUSED struct http_call *k, const struct http_answer *a, UNUSED struct err *err)
+{
+    say("%d;", a ? a->status : 0);
+    http_client_free(TAKE(w.client));
+    loop_stop(w.loop);
+}
+static const struct http_call_fns free_fns = {.done = free_all};
+TEST(http_a_client_may_be_freed_in_its_callback)
+{
+    static const char *const targets[] = {"/hello", "/short"};
+    for (size_t i = 0; i < countof(targets); i++) {
+        world_begin();
+        for (int k = 0; k < 3; k++) /* two that are never told */
+            (void)http_send(w.client, &(struct http_outgoing){.method = S("GET"), .target = str_of(targets[i])},
+                            &free_fns, NULL);
+        loop_run(w.loop);
+        CHECK_STR(strbuf_str(&w.log), i ? S("0;") : S("200;"));
+        world_end();
+    }
+}
+
 TEST(http_an_answer_that_does_not_come_in_time)
 {
     world_begin();
