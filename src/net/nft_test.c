@@ -35,7 +35,7 @@ static void enter(void)
     rules_init(&w.rules);
     for (int i = 0; i < 3; i++) {
         w.pods[i] = world_pod(IP4(10, 42, 0, 5 + i));
-        w.eps[i] = (struct net_endpoint){w.pods[i].ip, 8080, true};
+        w.eps[i] = (struct net_endpoint){w.pods[i].ip, 8080, true, false};
         w.servers[i] = world_listen(w.pods[i].ns, SOCK_STREAM, 0, INADDR_ANY, 8080);
         w.udp[i] = world_listen(w.pods[i].ns, SOCK_DGRAM, 0, INADDR_ANY, 8080);
     }
@@ -266,7 +266,7 @@ TEST(outbound_is_masqueraded_and_pod_to_pod_is_not)
     check_reached(r, "pod to its node");
     CHECK_INT(r.client, w.pods[0].ip);
     /* an endpoint of a Service that is not a pod */
-    struct net_endpoint ext = {IP4(192, 0, 2, 1), 80, false};
+    struct net_endpoint ext = {IP4(192, 0, 2, 1), 80, false, false};
     s.name = S("ext");
     s.cluster_ips = &vip2;
     s.node_port = 0;
@@ -408,7 +408,7 @@ TEST(chains_come_and_go_with_the_numbers_they_spread_over)
     struct err err = ERR;
     struct net_endpoint many[200];
     for (int i = 0; i < 200; i++)
-        many[i] = (struct net_endpoint){IP4(10, 42, 0, 5), (uint16_t)(9000 + i), true};
+        many[i] = (struct net_endpoint){IP4(10, 42, 0, 5), (uint16_t)(9000 + i), true, false};
     many[0] = w.eps[0];
     for (size_t n = 200; n > 0; n--) {
         struct net_service s = web(n);

@@ -246,7 +246,7 @@ static void push(struct rule_elements *out, const struct rule_element *e)
 
 static bool chosen(const struct net_endpoint *ep, bool local)
 {
-    return ep->local || !local;
+    return local ? ep->local : !ep->fallback;
 }
 
 /* The endpoints of a frontend, numbered from `slot`; how many there are. */
@@ -432,6 +432,45 @@ static struct net_service numbers_of(const struct net_service *s) /* owned copie
     return c;
 }
 
+static struct str endpoint_key(const struct net_endpoint *ep, char buf[6])
+{
+    (void)memcpy(buf, &ep->ip, 4);
+    (void)memcpy(buf + 4, &ep->port, 2);
+    return (struct str){buf, 6};
+}
+
+/* Endpoints that stay keep their slots, others fill the gaps: what leaves or comes changes a slot or two, not all
+ * behind it. */
+static void keep_places(const struct net_service *was, struct net_service *now)
+{
+    AUTO(map_fini) struct map places = MAP;
+    char buf[6];
+    if (was->nendpoints == 0 || now->nendpoints == 0)
+        return;
+    for (size_t i = 0; i < was->nendpoints; i++)
+        (void)map_put(&places, endpoint_key(&was->endpoints[i], buf), (void *)&was->endpoints[i]);
+    struct net_endpoint *placed = mem_alloc(now->nendpoints * sizeof *placed);
+    AUTO_FREE bool *taken = mem_alloc(now->nendpoints), *done = mem_alloc(now->nendpoints);
+    for (size_t i = 0; i < now->nendpoints; i++) {
+        const struct net_endpoint *old = map_get(&places, endpoint_key(&now->endpoints[i], buf));
+        size_t at = old ? (size_t)(old - was->endpoints) : SIZE_MAX;
+        if (at >= now->nendpoints || taken[at])
+            continue;
+        placed[at] = now->endpoints[i];
+        taken[at] = done[i] = true;
+    }
+    for (size_t i = 0, at = 0; i < now->nendpoints; i++) {
+        if (done[i])
+            continue;
+        while (taken[at])
+            at++;
+        placed[at] = now->endpoints[i];
+        taken[at] = true;
+    }
+    mem_free((void *)now->endpoints);
+    now->endpoints = placed;
+}
+
 static bool has_endpoint(const struct net_service *s, const struct net_endpoint *ep)
 {
     for (size_t i = 0; i < s->nendpoints; i++)
@@ -521,9 +560,11 @@ bool rules_put(struct rules *r, const struct net_service *s, struct err *err)
         was = sv->of;
     }
     struct rule_elements want = {0};
-    rules_of_service(s, &want);
+    struct net_service now = numbers_of(s);
+    keep_places(&was, &now);
+    rules_of_service(&now, &want);
     service_release(r, sv);
-    sv->of = numbers_of(s);
+    sv->of = now;
     sv->marked = false;
     note_gone(r, &was, s);
     mem_free((void *)was.cluster_ips);

@@ -16,8 +16,9 @@ static struct net_service web(const struct net_endpoint *ep, size_t n)
                                 .nendpoints = n};
 }
 
-static const struct net_endpoint eps[] = {
-    {IP4(10, 42, 0, 5), 8080, true}, {IP4(10, 42, 0, 6), 8080, true}, {IP4(10, 42, 1, 7), 8080, false}};
+static const struct net_endpoint eps[] = {{IP4(10, 42, 0, 5), 8080, true, false},
+                                          {IP4(10, 42, 0, 6), 8080, true, false},
+                                          {IP4(10, 42, 1, 7), 8080, false, false}};
 
 static struct str elements_text(const struct net_service *s)
 {
@@ -148,6 +149,27 @@ TEST(an_endpoint_that_leaves_changes_two_elements)
                                      "- hairpin 10.42.1.7\n"));
     CHECK_INT(rules_elements(&r), 0);
     CHECK_INT(map_len(&r.slots), 0);
+}
+
+TEST(those_that_stay_keep_their_slots)
+{
+    AUTO(rules_fini) struct rules r;
+    struct err err = ERR;
+    struct net_endpoint many[50];
+    rules_init(&r);
+    for (int i = 0; i < 50; i++)
+        many[i] = (struct net_endpoint){IP4(10, 42, 0, 10 + i), 8080, true, false};
+    struct net_service s = web(many, 50);
+    CHECK_OK(rules_put(&r, &s, &err), err);
+    (void)diff_text(&r, true);
+    many[0].ip = IP4(10, 42, 0, 200); /* one for another, and the list in another order */
+    struct net_endpoint moved = many[1];
+    many[1] = many[49];
+    many[49] = moved;
+    CHECK_OK(rules_put(&r, &s, &err), err);
+    CHECK_STR(diff_text(&r, true), S("* eps tcp 10.43.0.10:80 #0 -> 10.42.0.200:8080\n"
+                                     "- hairpin 10.42.0.10\n"
+                                     "+ hairpin 10.42.0.200\n"));
 }
 
 TEST(an_endpoint_behind_two_services_keeps_its_hairpin)

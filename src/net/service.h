@@ -14,7 +14,8 @@ enum { NET_TCP = 6, NET_UDP = 17, NET_SCTP = 132 };
 struct net_endpoint {
     uint32_t ip;
     uint16_t port;
-    bool local; /* on this node */
+    bool local;    /* on this node */
+    bool fallback; /* for the Local policies alone: terminating but serving, where none on this node is ready */
 };
 
 struct net_service {

@@ -1,0 +1,276 @@
+#include "net/model.h"
+
+#define AFFINITY_S_DEFAULT 10800 /* SessionAffinityConfig.clientIP.timeoutSeconds */
+
+static uint8_t proto_of(const struct val *port)
+{
+    struct str s = val_text_at(port, N(protocol));
+    return str_eq(s, S("UDP")) ? NET_UDP : str_eq(s, S("SCTP")) ? NET_SCTP : NET_TCP;
+}
+
+static struct str proto_label(const struct val *port)
+{
+    uint8_t p = proto_of(port);
+    return p == NET_UDP ? S("udp") : p == NET_SCTP ? S("sctp") : S("tcp");
+}
+
+struct ips {
+    uint32_t *p;
+    size_t n;
+};
+
+static void add_ip(struct arena *a, struct ips *out, size_t room, struct str text)
+{
+    uint32_t ip;
+    if (!ip4_parse(text, &ip))
+        return;
+    if (!out->p)
+        out->p = arena_alloc(a, MAX(room, 1) * sizeof *out->p);
+    for (size_t i = 0; i < out->n; i++)
+        if (out->p[i] == ip)
+            return;
+    if (out->n < room)
+        out->p[out->n++] = ip;
+}
+
+static struct ips cluster_ips(struct arena *a, const struct val *spec)
+{
+    struct ips out = {0};
+    const struct val *list = val_get(spec, N(clusterIPs));
+    size_t room = val_len(list) + 1;
+    add_ip(a, &out, room, val_text_at(spec, N(clusterIP)));
+    val_each_item (it, list)
+        add_ip(a, &out, room, val_text(it));
+    return out;
+}
+
+static struct ips external_ips(struct arena *a, const struct val *service)
+{
+    struct ips out = {0};
+    const struct val *list = val_at(service, N(spec), N(externalIPs));
+    const struct val *ingress = val_at(service, N(status), N(loadBalancer), N(ingress));
+    size_t room = val_len(list) + val_len(ingress);
+    val_each_item (it, list)
+        add_ip(a, &out, room, val_text(it));
+    val_each_item (it, ingress)
+        if (!str_eq(val_text_at(it, N(ipMode)), S("Proxy")))
+            add_ip(a, &out, room, val_text_at(it, N(ip)));
+    return out;
+}
+
+static bool is_ipv4(const struct val *slice)
+{
+    return str_eq(val_text_at(slice, N(addressType)), S("IPv4"));
+}
+
+/* ready, and whether it may stand in where none is */
+static bool is_ready(const struct val *endpoint)
+{
+    const struct val *ready = val_at(endpoint, N(conditions), N(ready));
+    return !val_is(ready, VAL_BOOL) || ready->b;
+}
+
+static bool stands_in(const struct val *endpoint)
+{
+    const struct val *c = val_get(endpoint, N(conditions));
+    return val_true(val_get(c, N(serving))) && val_true(val_get(c, N(terminating)));
+}
+
+static const struct val *port_named(const struct val *slice, struct str name)
+{
+    val_each_item (port, val_get(slice, N(ports)))
+        if (str_eq(val_text_at(port, N(name)), name) && val_num_at(port, 0, N(port)) > 0)
+            return port;
+    return NULL;
+}
+
+struct endpoints {
+    ARRAY(struct net_endpoint) list;
+    struct map seen;
+};
+
+static void add_endpoint(struct endpoints *e, struct net_endpoint ep)
+{
+    char key[6];
+    (void)memcpy(key, &ep.ip, 4);
+    (void)memcpy(key + 4, &ep.port, 2);
+    if (map_put(&e->seen, (struct str){key, sizeof key}, e))
+        return; /* in two slices while the controller moves it */
+    array_push(&e->list, ep);
+}
+
+enum pick { PICK_READY, PICK_STAND_IN, PICK_STAND_IN_HERE };
+
+static void pick_endpoints(struct endpoints *e, const struct val *const *slices, size_t n, const struct val *port,
+                           struct str node, enum pick pick)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct val *p = is_ipv4(slices[i]) ? port_named(slices[i], val_text_at(port, N(name))) : NULL;
+        if (!p || proto_of(p) != proto_of(port))
+            continue;
+        val_each_item (it, val_get(slices[i], N(endpoints))) {
+            struct net_endpoint ep = {.port = (uint16_t)val_num_at(p, 0, N(port)),
+                                      .local = str_eq(val_text_at(it, N(nodeName)), node)};
+            ep.fallback = pick == PICK_STAND_IN_HERE;
+            if ((pick == PICK_READY ? is_ready(it) : stands_in(it)) && (!ep.fallback || ep.local) &&
+                ip4_parse(val_text(val_item(val_get(it, N(addresses)), 0)), &ep.ip))
+                add_endpoint(e, ep);
+        }
+    }
+}
+
+static bool any_local(const struct endpoints *e)
+{
+    for (size_t i = 0; i < e->list.n; i++)
+        if (e->list.p[i].local)
+            return true;
+    return false;
+}
+
+static void service_endpoints(struct arena *a, const struct val *const *slices, size_t n, const struct val *port,
+                              struct str node, struct net_service *out)
+{
+    struct endpoints e = {0};
+    pick_endpoints(&e, slices, n, port, node, PICK_READY);
+    if (e.list.n == 0)
+        pick_endpoints(&e, slices, n, port, node, PICK_STAND_IN);
+    else if ((out->internal_local || out->external_local) && !any_local(&e))
+        pick_endpoints(&e, slices, n, port, node, PICK_STAND_IN_HERE);
+    out->nendpoints = e.list.n;
+    out->endpoints = arena_dup(a, e.list.n ? (const void *)e.list.p : "", e.list.n * sizeof *e.list.p);
+    array_fini(&e.list);
+    map_fini(&e.seen);
+}
+
+static bool is_local(const struct val *spec, const struct name *field)
+{
+    return str_eq(val_text(val_get(spec, field)), S("Local"));
+}
+
+void model_services(struct arena *a, const struct val *service, const struct val *const *slices, size_t nslices,
+                    struct str node_name, struct net_services *out)
+{
+    const struct val *meta = val_get(service, N(metadata)), *spec = val_get(service, N(spec));
+    struct ips cluster = cluster_ips(a, spec), external = external_ips(a, service);
+    if (str_eq(val_text_at(spec, N(type)), S("ExternalName")) || cluster.n == 0 ||
+        val_get_str(val_get(meta, N(labels)), S("service.kubernetes.io/service-proxy-name")))
+        return;
+    struct net_service base = {.ns = val_text_at(meta, N(namespace)),
+                               .name = val_text_at(meta, N(name)),
+                               .cluster_ips = cluster.p,
+                               .ncluster_ips = cluster.n,
+                               .external_ips = external.p,
+                               .nexternal_ips = external.n,
+                               .internal_local = is_local(spec, N(internalTrafficPolicy)),
+                               .external_local = is_local(spec, N(externalTrafficPolicy))};
+    if (str_eq(val_text_at(spec, N(sessionAffinity)), S("ClientIP")))
+        base.affinity_s = (uint32_t)val_num_at(spec, AFFINITY_S_DEFAULT, N(sessionAffinityConfig), N(clientIP),
+                                               N(timeoutSeconds));
+    val_each_item (port, val_get(spec, N(ports))) {
+        struct net_service s = base;
+        s.port = val_text_at(port, N(name));
+        s.proto = proto_of(port);
+        s.port_number = (uint16_t)val_num_at(port, 0, N(port));
+        s.node_port = (uint16_t)val_num_at(port, 0, N(nodePort));
+        service_endpoints(a, slices, nslices, port, node_name, &s);
+        array_push(&out->list, s);
+    }
+}
+
+static void host_ports_of(struct arena *a, const struct val *pod, const struct val *container, uint32_t pod_ip,
+                          struct net_services *out)
+{
+    val_each_item (port, val_get(container, N(ports))) {
+        int64_t host_port = val_num_at(port, 0, N(hostPort));
+        struct str host_ip = val_text_at(port, N(hostIP));
+        struct ips ips = {0};
+        if (host_port <= 0)
+            continue;
+        struct net_endpoint *ep = ARENA_NEW(a, struct net_endpoint);
+        *ep = (struct net_endpoint){pod_ip, (uint16_t)val_num_at(port, 0, N(containerPort)), true, false};
+        struct net_service s = {.ns = val_text_at(pod, N(metadata), N(namespace)),
+                                .proto = proto_of(port),
+                                .port_number = (uint16_t)host_port,
+                                .endpoints = ep,
+                                .nendpoints = 1};
+        /* no Service has such a name */
+        s.name = arena_fmt(a, "pod:" STR_FMT, STR_ARG(val_text_at(pod, N(metadata), N(name))));
+        s.port = arena_fmt(a, STR_FMT ":%u/%u", STR_ARG(host_ip), s.port_number, s.proto);
+        add_ip(a, &ips, 1, host_ip);
+        if (ips.n && ips.p[0]) {
+            s.external_ips = ips.p;
+            s.nexternal_ips = 1;
+        } else if (host_ip.n == 0 || ips.n) { /* "" and 0.0.0.0: any; IPv6 is passed over */
+            s.node_port = s.port_number;
+        } else {
+            continue;
+        }
+        array_push(&out->list, s);
+    }
+}
+
+void model_host_ports(struct arena *a, const struct val *pod, uint32_t pod_ip, struct net_services *out)
+{
+    const struct val *spec = val_get(pod, N(spec));
+    if (val_true(val_get(spec, N(hostNetwork))))
+        return;
+    val_each_item (c, val_get(spec, N(containers)))
+        host_ports_of(a, pod, c, pod_ip, out);
+    val_each_item (c, val_get(spec, N(initContainers)))
+        if (str_eq(val_text_at(c, N(restartPolicy)), S("Always")))
+            host_ports_of(a, pod, c, pod_ip, out);
+}
+
+/* ---- names ---- */
+
+static const struct dns_port *dns_ports(struct arena *a, const struct val *ports, size_t *n)
+{
+    struct dns_port *out = arena_alloc(a, (val_len(ports) + 1) * sizeof *out);
+    *n = 0;
+    val_each_item (port, ports) {
+        int64_t number = val_num_at(port, 0, N(port));
+        if (number > 0)
+            out[(*n)++] = (struct dns_port){val_text_at(port, N(name)), proto_label(port), (uint16_t)number};
+    }
+    return out;
+}
+
+static void dns_endpoints(struct arena *a, const struct val *const *slices, size_t n, struct dns_service *out)
+{
+    size_t room = 0;
+    for (size_t i = 0; i < n; i++)
+        room += val_len(val_get(slices[i], N(endpoints)));
+    struct dns_endpoint *eps = arena_alloc(a, (room + 1) * sizeof *eps);
+    for (size_t i = 0; i < n; i++) {
+        size_t nports;
+        if (!is_ipv4(slices[i]))
+            continue;
+        const struct dns_port *ports = dns_ports(a, val_get(slices[i], N(ports)), &nports);
+        val_each_item (it, val_get(slices[i], N(endpoints))) {
+            struct dns_endpoint ep = {.hostname = val_text_at(it, N(hostname)), .ports = ports, .nports = nports};
+            if (is_ready(it) && ip4_parse(val_text(val_item(val_get(it, N(addresses)), 0)), &ep.ip))
+                eps[out->nendpoints++] = ep;
+        }
+    }
+    out->endpoints = eps;
+}
+
+bool model_dns(struct arena *a, const struct val *service, const struct val *const *slices, size_t nslices,
+               struct dns_service *out)
+{
+    const struct val *meta = val_get(service, N(metadata)), *spec = val_get(service, N(spec));
+    struct ips cluster = cluster_ips(a, spec);
+    *out = (struct dns_service){.ns = val_text_at(meta, N(namespace)),
+                                .name = val_text_at(meta, N(name)),
+                                .cluster_ips = cluster.p,
+                                .ncluster_ips = cluster.n};
+    if (str_eq(val_text_at(spec, N(type)), S("ExternalName"))) {
+        out->external_name = val_text_at(spec, N(externalName));
+        out->ncluster_ips = 0;
+        return out->external_name.n > 0;
+    }
+    out->ports = dns_ports(a, val_get(spec, N(ports)), &out->nports);
+    if (str_eq(val_text_at(spec, N(clusterIP)), S("None")))
+        dns_endpoints(a, slices, nslices, out);
+    return cluster.n || str_eq(val_text_at(spec, N(clusterIP)), S("None"));
+}

@@ -1,0 +1,24 @@
+/* model.h - from API objects to what the data planes know: a Service (core/v1) and its EndpointSlices
+ * (discovery.k8s.io/v1) become service.h's and dns_zone.h's structs. Pure; the result lives in the arena and borrows
+ * the trees. IPv4 only: slices and addresses of other families are passed over. Rules as kube-proxy 1.36 has them
+ * (pkg/proxy/servicechangetracker, topology): an endpoint without a ready condition is ready; where none is ready,
+ * those that terminate but still serve are used, for the whole cluster and, with the Local policies, for this node.
+ */
+#pragma once
+#include "api/tree.h"
+#include "base/array.h"
+#include "net/dns_zone.h"
+#include "net/service.h"
+
+struct net_services {
+    ARRAY(struct net_service) list; /* array_fini */
+};
+/* Appends one for each port. Nothing for ExternalName, headless, and what another proxy serves (label
+ * service.kubernetes.io/service-proxy-name). */
+void model_services(struct arena *a, const struct val *service, const struct val *const *slices, size_t nslices,
+                    struct str node_name, struct net_services *out);
+/* The hostPorts of a pod with an address (status.podIP) that is not on the host's network. */
+void model_host_ports(struct arena *a, const struct val *pod, uint32_t pod_ip, struct net_services *out);
+/* False: it has no name in DNS. */
+bool model_dns(struct arena *a, const struct val *service, const struct val *const *slices, size_t nslices,
+               struct dns_service *out);

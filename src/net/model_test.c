@@ -1,0 +1,147 @@
+#include "api/codec.h"
+#include "base/test.h"
+#include "net/model.h"
+
+static struct arena arena;
+
+static const struct val *json(const char *text)
+{
+    struct err err = ERR;
+    struct val *v = ARENA_NEW(&arena, struct val);
+    CHECK_OK(json_decode(&arena, str_of(text), v, &err), err);
+    return v;
+}
+
+static struct str rules_text(const char *service, const struct val *const *slices, size_t n)
+{
+    static char out[8192];
+    struct net_services s = {0};
+    size_t len = 0;
+    model_services(&arena, json(service), slices, n, S("node-a"), &s);
+    array_each (it, &s.list) {
+        len += (size_t)snprintf(out + len, sizeof out - len,
+                                STR_FMT "/" STR_FMT ":" STR_FMT " %u/%u np %u aff %u%s%s [", STR_ARG(it->ns),
+                                STR_ARG(it->name), STR_ARG(it->port), it->port_number, it->proto, it->node_port,
+                                it->affinity_s, it->internal_local ? " il" : "", it->external_local ? " el" : "");
+        for (size_t i = 0; i < it->ncluster_ips; i++)
+            len += (size_t)snprintf(out + len, sizeof out - len, " " IP4_FMT, IP4_ARG(it->cluster_ips[i]));
+        for (size_t i = 0; i < it->nexternal_ips; i++)
+            len += (size_t)snprintf(out + len, sizeof out - len, " x" IP4_FMT, IP4_ARG(it->external_ips[i]));
+        len += (size_t)snprintf(out + len, sizeof out - len, " ]");
+        for (size_t i = 0; i < it->nendpoints; i++)
+            len += (size_t)snprintf(out + len, sizeof out - len, " " IP4_FMT ":%u%s%s", IP4_ARG(it->endpoints[i].ip),
+                                    it->endpoints[i].port, it->endpoints[i].local ? "*" : "",
+                                    it->endpoints[i].fallback ? "?" : "");
+        len += (size_t)snprintf(out + len, sizeof out - len, "\n");
+    }
+    array_fini(&s.list);
+    return (struct str){out, len};
+}
+
+#define SLICE(endpoints)                                                                                             \
+    "{\"addressType\":\"IPv4\",\"ports\":[{\"name\":\"http\",\"port\":8080,\"protocol\":\"TCP\"},{\"name\":\"dns\"," \
+    "\"port\":53,"                                                                                                   \
+    "\"protocol\":\"UDP\"}],\"endpoints\":[" endpoints "]}"
+#define EP(ip, cond, node) "{\"addresses\":[\"" ip "\"],\"conditions\":{" cond "},\"nodeName\":\"" node "\"}"
+#define READY              "\"ready\":true,\"serving\":true,\"terminating\":false"
+#define LEAVING            "\"ready\":false,\"serving\":true,\"terminating\":true"
+#define NOT_READY          "\"ready\":false,\"serving\":false,\"terminating\":false"
+#define SERVICE(more)                                                                                                \
+    "{\"metadata\":{\"name\":\"web\",\"namespace\":\"default\"},\"spec\":{\"clusterIP\":\"10.43.0.10\","             \
+    "\"clusterIPs\":"                                                                                                \
+    "[\"10.43.0.10\",\"fd00::1\"],\"ports\":[{\"name\":\"http\",\"port\":80,\"protocol\":\"TCP\",\"nodePort\":"      \
+    "30080}]" more "}}"
+
+TEST(a_service_and_its_slices_in_numbers)
+{
+    const struct val *slices[] = {
+        json(SLICE(EP("10.42.0.5", READY, "node-a") "," EP("10.42.1.6", "", "node-b") "," EP("10.42.1.7", NOT_READY,
+                                                                                             "node-b"))),
+        json(SLICE(EP("10.42.0.5", READY, "node-a") "," EP("10.42.0.8", LEAVING, "node-a"))),
+        json("{\"addressType\":\"IPv6\",\"ports\":[{\"name\":\"http\",\"port\":80}],\"endpoints\":[{\"addresses\":["
+             "\"fd00::5\"]}]}")};
+    CHECK_STR(rules_text(SERVICE(""), slices, 3),
+              S("default/web:http 80/6 np 30080 aff 0 [ 10.43.0.10 ] 10.42.0.5:8080* 10.42.1.6:8080\n"));
+    CHECK_STR(
+        rules_text(SERVICE(",\"sessionAffinity\":\"ClientIP\",\"externalTrafficPolicy\":\"Local\",\"externalIPs\":["
+                           "\"192.0.2.7\"]"),
+                   slices, 3),
+        S("default/web:http 80/6 np 30080 aff 10800 el [ 10.43.0.10 x192.0.2.7 ] 10.42.0.5:8080* 10.42.1.6:8080\n"));
+    arena_fini(&arena);
+}
+
+TEST(those_that_leave_stand_in_where_none_is_ready)
+{
+    const struct val *leaving = json(
+        SLICE(EP("10.42.0.8", LEAVING, "node-a") "," EP("10.42.1.7", NOT_READY, "node-b")));
+    CHECK_STR(rules_text(SERVICE(""), &leaving, 1),
+              S("default/web:http 80/6 np 30080 aff 0 [ 10.43.0.10 ] 10.42.0.8:8080*\n"));
+    const struct val *elsewhere = json(
+        SLICE(EP("10.42.0.8", LEAVING, "node-a") "," EP("10.42.1.7", READY, "node-b")));
+    CHECK_STR(rules_text(SERVICE(""), &elsewhere, 1),
+              S("default/web:http 80/6 np 30080 aff 0 [ 10.43.0.10 ] 10.42.1.7:8080\n"));
+    CHECK_STR(rules_text(SERVICE(",\"internalTrafficPolicy\":\"Local\""), &elsewhere, 1),
+              S("default/web:http 80/6 np 30080 aff 0 il [ 10.43.0.10 ] 10.42.1.7:8080 10.42.0.8:8080*?\n"));
+    arena_fini(&arena);
+}
+
+TEST(services_without_rules)
+{
+    CHECK_STR(rules_text("{\"metadata\":{\"name\":\"a\",\"namespace\":\"b\"},\"spec\":{\"clusterIP\":\"None\","
+                         "\"ports\":[{\"port\":1}]}}",
+                         NULL, 0),
+              S(""));
+    CHECK_STR(
+        rules_text("{\"metadata\":{\"name\":\"a\"},\"spec\":{\"type\":\"ExternalName\",\"externalName\":\"x\"}}",
+                   NULL, 0),
+        S(""));
+    CHECK_STR(
+        rules_text(
+            "{\"metadata\":{\"name\":\"a\",\"labels\":{\"service.kubernetes.io/service-proxy-name\":\"x\"}},\"spec\":"
+            "{\"clusterIP\":\"10.43.0.1\",\"ports\":[{\"port\":1}]}}",
+            NULL, 0),
+        S(""));
+    arena_fini(&arena);
+}
+
+TEST(host_ports_of_a_pod)
+{
+    struct net_services s = {0};
+    model_host_ports(
+        &arena,
+        json(
+            "{\"metadata\":{\"name\":\"p\",\"namespace\":\"n\"},\"spec\":{\"containers\":[{\"ports\":[{"
+            "\"containerPort\":80,"
+            "\"hostPort\":8080},{\"containerPort\":53,\"hostPort\":53,\"hostIP\":\"192.0.2.2\",\"protocol\":\"UDP\"},"
+            "{\"containerPort\":1},{\"containerPort\":2,\"hostPort\":2,\"hostIP\":\"::1\"}]}]}}"),
+        IP4(10, 42, 0, 5), &s);
+    CHECK_INT(s.list.n, 2);
+    CHECK_INT(s.list.p[0].node_port, 8080);
+    CHECK_INT(s.list.p[0].endpoints[0].port, 80);
+    CHECK(s.list.p[1].node_port == 0 && s.list.p[1].external_ips[0] == IP4(192, 0, 2, 2) &&
+          s.list.p[1].proto == NET_UDP);
+    CHECK(!str_eq(s.list.p[0].port, s.list.p[1].port));
+    array_fini(&s.list);
+    arena_fini(&arena);
+}
+
+TEST(names_of_a_service)
+{
+    struct dns_service d;
+    const struct val *slice = json(
+        SLICE("{\"addresses\":[\"10.42.0.5\"],\"hostname\":\"db-0\",\"conditions\":{}}," EP("10.42.0.8", LEAVING,
+                                                                                            "node-a")));
+    CHECK(model_dns(&arena, json(SERVICE("")), &slice, 1, &d));
+    CHECK(d.ncluster_ips == 1 && d.nports == 1 && d.nendpoints == 0 && str_eq(d.ports[0].name, S("http")));
+    CHECK(model_dns(&arena,
+                    json("{\"metadata\":{\"name\":\"db\",\"namespace\":\"n\"},\"spec\":{\"clusterIP\":\"None\"}}"),
+                    &slice, 1, &d));
+    CHECK(d.ncluster_ips == 0 && d.nendpoints == 1 && str_eq(d.endpoints[0].hostname, S("db-0")) &&
+          d.endpoints[0].nports == 2);
+    CHECK(model_dns(&arena,
+                    json("{\"metadata\":{\"name\":\"e\",\"namespace\":\"n\"},\"spec\":{\"type\":\"ExternalName\","
+                         "\"externalName\":\"x.example\"}}"),
+                    NULL, 0, &d));
+    CHECK_STR(d.external_name, S("x.example"));
+    arena_fini(&arena);
+}
