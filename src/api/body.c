@@ -132,9 +132,10 @@ bool body_decode(struct arena *a, enum body_format format, struct str body, cons
     }
     if (!read_meta(a, format, text, e, &f, &raw, err))
         return unrecognized(body, e, err);
-    if (!str_eq(f.kind, e->kind) || !str_eq(f.api_version, e->api_version)) {
+    const struct type *t = root_type_find(f.api_version, f.kind);
+    /* options are registered in every version */
+    if (!str_eq(f.kind, e->kind) || (!str_eq(f.api_version, e->api_version) && t != e->type)) {
         struct val other;
-        const struct type *t = root_type_find(f.api_version, f.kind);
         if (!t && !is_retired(f.api_version, f.kind)) {
             (void)err_set(err, E_BAD_REQUEST,
                           "no kind \"" STR_FMT "\" is registered for version \"" STR_FMT

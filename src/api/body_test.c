@@ -71,6 +71,19 @@ TEST(bodies_of_another_version_of_the_kind_are_told_apart)
               S("the API version in the data (v1) does not match the expected API version (events.k8s.io/v1)"));
 }
 
+TEST(options_come_in_every_version)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val v;
+    struct err err = ERR;
+    struct body_expected options = {S("v1"), S("DeleteOptions"), T(meta_v1_DeleteOptions)};
+    CHECK_OK(body_decode(&a, BODY_JSON,
+                         S("{\"apiVersion\":\"apps/v1\",\"kind\":\"DeleteOptions\",\"gracePeriodSeconds\":0}"),
+                         &options, &v, NULL, &err),
+             err);
+    CHECK_INT(val_num_at(&v, -1, N(gracePeriodSeconds)), 0);
+}
+
 TEST(a_body_takes_what_it_does_not_say_from_the_url)
 {
     static const char *const bodies[] = {"null", "{}", "{\"kind\":null}", "{\"metadata\":null,\"apiVersion\":\"\"}"};

@@ -1,5 +1,5 @@
 #include "server/front.h"
-#include "api/codec.h"
+#include "api/body.h"
 #include "server/authn.h"
 #include "server/encode.h"
 #include "server/fail.h"
@@ -559,7 +559,7 @@ static struct expected expected_of(struct exchange *x)
     return e;
 }
 
-static bool notes_are_fine(struct exchange *x, struct decode_notes *notes, const struct expected *e)
+static bool notes_are_fine(struct exchange *x, struct decode_notes *notes, const struct body_expected *e)
 {
     struct request *r = &x->r;
     if (!notes->texts.n || r->options.validation == VALIDATION_IGNORE)
@@ -570,37 +570,8 @@ static bool notes_are_fine(struct exchange *x, struct decode_notes *notes, const
         return true;
     }
     AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
-    array_each (it, &notes->texts)
-        strbuf_addf(&text, "%s" STR_FMT, it == notes->texts.p ? "" : ", ", STR_ARG(*it));
-    return fail_bad_request(
-        r, STR_FMT " in version \"" STR_FMT "\" cannot be handled as a " STR_FMT ": strict decoding error: " STR_FMT,
-        STR_ARG(e->kind), STR_ARG(e->version), STR_ARG(e->kind), STR_ARG(strbuf_str(&text)));
-}
-
-/* A missing kind or apiVersion is taken from the URL; another one is refused. */
-static bool check_type_meta(struct exchange *x, struct val *v, const struct expected *e)
-{
-    struct request *r = &x->r;
-    struct str kind = val_text_at(v, N(kind)), version = val_text_at(v, N(apiVersion));
-    if ((kind.n && !str_eq(kind, e->kind)) || (version.n && !str_eq(version, e->api_version))) {
-        struct str group, ver;
-        if (!str_split(version.n ? version : e->api_version, '/', &group, &ver)) {
-            ver = group;
-            group = S("");
-        }
-        struct str k = kind.n ? kind : e->kind;
-        if (kind.n && version.n && !kind_of_api_version(version, kind) && !str_eq(kind, e->kind))
-            return fail_bad_request(r,
-                                    "no kind \"" STR_FMT "\" is registered for version \"" STR_FMT
-                                    "\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
-                                    STR_ARG(k), STR_ARG(version));
-        return fail_bad_request(
-            r, "the API version in the data (" STR_FMT ") does not match the expected API version (" STR_FMT ")",
-            STR_ARG(version.n ? version : e->api_version), STR_ARG(e->api_version));
-    }
-    val_set_text(&r->arena, v, N(kind), e->kind);
-    val_set_text(&r->arena, v, N(apiVersion), e->api_version);
-    return true;
+    body_strict_text(e, notes, &text);
+    return fail_bad_request(r, STR_FMT, STR_ARG(strbuf_str(&text)));
 }
 
 static bool fail_media(struct exchange *x)
@@ -618,47 +589,21 @@ static bool decode(struct exchange *x, const struct expected *e, struct val *v)
     enum media media;
     if (!media_of_content_type(http_header(&x->http->headers, S("Content-Type")), &media))
         return fail_media(x);
-    struct decode_notes notes = {.arena = &r->arena};
+    static const enum body_format formats[] = {
+        [MEDIA_JSON] = BODY_JSON, [MEDIA_YAML] = BODY_YAML, [MEDIA_PROTOBUF] = BODY_PROTOBUF};
+    AUTO(decode_notes_fini) struct decode_notes notes = {.arena = &r->arena};
+    struct body_expected expected = {e->api_version, e->kind, e->type};
     struct err err = ERR;
-    bool ok = false;
-    switch (media) {
-    case MEDIA_JSON: ok = type_decode_json(&r->arena, e->type, x->http->body, v, &notes, &err); break;
-    case MEDIA_YAML: ok = type_decode_yaml(&r->arena, e->type, x->http->body, v, &notes, &err); break;
-    case MEDIA_PROTOBUF: {
-        struct str version, kind, raw;
-        ok = pb_unwrap(x->http->body, &version, &kind, &raw, &err) &&
-             type_decode_pb(&r->arena, e->type, raw, v, &err);
-        if (ok && version.n)
-            val_set_text(&r->arena, v, N(apiVersion), version);
-        if (ok && kind.n)
-            val_set_text(&r->arena, v, N(kind), kind);
-        break;
-    }
-    }
-    if (!ok)
-        fail_bad_request(r, STR_FMT " in version \"" STR_FMT "\" cannot be handled as a " STR_FMT ": %s",
-                         STR_ARG(e->kind), STR_ARG(e->version), STR_ARG(e->kind), err.text);
-    else
-        ok = notes_are_fine(x, &notes, e);
-    array_fini(&notes.texts);
-    return ok;
+    if (!body_decode(&r->arena, formats[media], x->http->body, &expected, v, &notes, &err))
+        return fail_bad_request(r, "%s", err.text);
+    return notes_are_fine(x, &notes, &expected);
 }
 
 static bool decode_object(struct exchange *x)
 {
     struct expected e = expected_of(x);
     struct val *v = ARENA_NEW(&x->r.arena, struct val);
-    if (!x->http->body.n && x->r.kind)
-        return fail_bad_request(
-            &x->r,
-            "the object provided is unrecognized (must be of type " STR_FMT
-            "): couldn't get version/kind; json parse error: unexpected end of JSON input (<empty>)",
-            STR_ARG(e.kind));
     if (!decode(x, &e, v))
-        return false;
-    if (!val_is(v, VAL_MAP))
-        *v = val_map();
-    if (!check_type_meta(x, v, &e))
         return false;
     x->r.body = v;
     return true;
