@@ -355,7 +355,7 @@ struct manager *manager_new(const struct manager_options *o)
     if (o->schedule) {
         for (const struct kind *const *k = scheduler_kinds; *k; k++)
             source_of(m, *k);
-        struct transport *t = o->transport_of ? o->transport_of(o->arg, "kube-scheduler") : o->transport;
+        struct transport *t = o->transport_of ? o->transport_of(o->arg, "system:kube-scheduler") : o->transport;
         m->scheduler = scheduler_new(t, &m->view);
     }
     return m;

@@ -24,7 +24,8 @@ extern const struct controller *const controllers[]; /* all; NULL-terminated; ro
 
 struct manager_options {
     struct transport *transport; /* the caches read through it */
-    /* The transport that writes as this account; NULL: the one above. Borrowed. */
+    /* The transport that writes as this account: "system:kube-scheduler" is a user, other names are service accounts
+     * of kube-system. NULL: the one above. Borrowed. */
     struct transport *(*transport_of)(void *arg, const char *account);
     void *arg;
     const struct controller *const *controllers; /* NULL-terminated; NULL: all */
