@@ -19,7 +19,9 @@ struct dataplane {
     struct loop *loop;
     struct dataplane_events events;
     void *arg;
+    struct rules_config config;
     struct nft nft; /* the job's while `busy` */
+    uint32_t own_port;
     struct rules rules;
     struct work work;
     struct poll watch;
@@ -134,6 +136,7 @@ static void work_done(struct job *j)
 {
     struct work *w = container_of(j, struct work, job);
     struct dataplane *dp = w->dp;
+    dp->own_port = nft_port(&dp->nft);
     if (w->load)
         dp->must_load = !w->ok;
     if (w->in_kernel)
@@ -191,7 +194,7 @@ static void on_change(struct poll *p, int ready)
 {
     struct dataplane *dp = container_of(p, struct dataplane, watch);
     (void)ready;
-    if (nft_watch_read(p->fd, &dp->nft) && !timer_is_set(&dp->settle))
+    if (nft_watch_read(p->fd, dp->config.instance, dp->own_port) && !timer_is_set(&dp->settle))
         timer_set(&dp->settle, SETTLE_NS);
 }
 
@@ -206,7 +209,9 @@ struct dataplane *dataplane_new(struct loop *l, const struct rules_config *c, co
     dp->loop = l;
     dp->events = *events;
     dp->arg = arg;
+    dp->config = *c;
     dp->nft = nft;
+    dp->own_port = nft_port(&nft);
     dp->must_read = true;
     rules_init(&dp->rules);
     timer_init(&dp->settle, l, on_settled);

@@ -198,6 +198,7 @@ static ssize_t receive(struct netlink *nl, void *buf, size_t n, struct err *err)
     do
         got = fault("netlink.receive", ENOBUFS) ? -1 : recv(nl->fd, buf, n, 0);
     while (got < 0 && errno == EINTR);
+    nl->broken |= got < 0;
     if (got < 0 && errno == EAGAIN)
         return err_set(err, E_TIMEOUT, "the kernel has not answered for %d s", ANSWER_S), -1;
     if (got < 0)

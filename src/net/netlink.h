@@ -35,6 +35,7 @@ void nlbuf_nest_end(struct nlbuf *b, size_t nest);
 struct netlink {
     int fd;
     uint32_t seq; /* of the last message sent */
+    bool broken;  /* an answer was missed: the kernel may still be busy with it; close and open again */
 };
 #define NETLINK ((struct netlink){.fd = -1})
 MUST_USE bool netlink_open(struct netlink *nl, int protocol, struct err *err);

@@ -30,16 +30,19 @@ void nft_close(struct nft *n)
     netlink_close(&n->nl);
 }
 
-static uint32_t port_of(int fd)
+uint32_t nft_port(const struct nft *n)
 {
     struct sockaddr_nl a = {0};
     socklen_t len = sizeof a;
-    return getsockname(fd, (struct sockaddr *)&a, &len) < 0 ? 0 : a.nl_pid;
+    return getsockname(n->nl.fd, (struct sockaddr *)&a, &len) < 0 ? 0 : a.nl_pid;
 }
 
-uint32_t nft_port(const struct nft *n)
+static bool reopen(struct nft *n, struct err *err)
 {
-    return port_of(n->nl.fd);
+    if (n->nl.fd >= 0 && !n->nl.broken)
+        return true;
+    netlink_close(&n->nl);
+    return netlink_open(&n->nl, NETLINK_NETFILTER, err);
 }
 
 /* ---- messages ---- */
@@ -472,6 +475,9 @@ bool nft_apply(struct nft *n, const struct rules_diff *d, bool *in_kernel, struc
     AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
     char table[16], name[RULE_CHAIN_N];
     rules_table_name(n->config.instance, table);
+    *in_kernel = false;
+    if (!reopen(n, err))
+        return false;
     *in_kernel = true;
     if (!rules_diff_empty(d)) {
         batch_mark(&b, NFNL_MSG_BATCH_BEGIN);
@@ -718,9 +724,9 @@ bool nft_read(struct nft *n, struct nft_state *out, struct err *err)
 {
     char table[16];
     struct reading r = {.table = table, .out = out};
-    bool ok = true;
     *out = (struct nft_state){0};
     rules_table_name(n->config.instance, table);
+    bool ok = reopen(n, err);
     for (int i = 0; ok && (i == 0 || r.interrupted); i++) {
         ok = i < READ_TRIES
                  ? read_once(n, &r, err)
@@ -739,6 +745,8 @@ bool nft_load(struct nft *n, struct err *err)
     const char *argv[] = {"nft", "-f", "-", NULL};
     char table[16], marker[64];
     rules_base_text(&n->config, &text);
+    if (!reopen(n, err))
+        return false;
     if (!command_run(argv, strbuf_str(&text), &answer, NFT_TIMEOUT_MS, err))
         return err_wrap(err, "load the service rules");
     struct nft_state state = {0};
@@ -766,6 +774,8 @@ bool nft_unload(struct nft *n, struct err *err)
     AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
     struct err e = ERR;
     char table[16];
+    if (!reopen(n, err))
+        return false;
     rules_table_name(n->config.instance, table);
     batch_mark(&b, NFNL_MSG_BATCH_BEGIN);
     begin(&b, NFT_MSG_DELTABLE, 0);
@@ -805,13 +815,12 @@ static bool touches(const struct nlmsghdr *h, const char *table, uint32_t own_po
     return false;
 }
 
-bool nft_watch_read(int fd, const struct nft *n)
+bool nft_watch_read(int fd, struct instance in, uint32_t own_port)
 {
     AUTO_FREE uint8_t *buf = mem_alloc(65536);
     char table[16];
     bool touched = false;
-    uint32_t own = nft_port(n);
-    rules_table_name(n->config.instance, table);
+    rules_table_name(in, table);
     for (;;) {
         ssize_t got = recv(fd, buf, 65536, 0);
         if (got < 0 && errno == ENOBUFS) {
@@ -822,6 +831,6 @@ bool nft_watch_read(int fd, const struct nft *n)
             return touched;
         int left = (int)got;
         for (const struct nlmsghdr *h = (void *)buf; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left))
-            touched |= touches(h, table, own);
+            touched |= touches(h, table, own_port);
     }
 }

@@ -13,7 +13,8 @@ struct nft {
 MUST_USE bool nft_open(struct nft *n, const struct rules_config *c, struct err *err);
 void nft_close(struct nft *n);
 AUTO_VALUE(nft_close, struct nft);
-uint32_t nft_port(const struct nft *n); /* the netlink port by which our own changes are told from others' */
+/* The netlink port by which our own changes are told from others'; another one after an error. */
+uint32_t nft_port(const struct nft *n);
 
 /* What is in the kernel. `whole`: the table is there with exactly the chains and rules that nft_load and nft_apply
  * make. */
@@ -35,4 +36,4 @@ MUST_USE bool nft_unload(struct nft *n, struct err *err); /* not there: true */
 /* A descriptor that is readable when the rule set changed; nft_watch_read drains it and says whether somebody else
  * touched our table (also when the kernel lost count). */
 MUST_USE int nft_watch_open(struct err *err);
-bool nft_watch_read(int fd, const struct nft *n);
+bool nft_watch_read(int fd, struct instance in, uint32_t own_port);

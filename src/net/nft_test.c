@@ -1,9 +1,12 @@
+#include "base/fault.h"
 #include "net/dataplane.h"
-#include "net/ranges.h"
+#include "net/network.h"
 #include "net/world_test.h"
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 static const struct rules_config config = {
     {"1f3a9"}, {IP4(10, 42, 0, 0), 16}, {IP4(10, 42, 0, 0), 24}, {IP4(10, 43, 0, 0), 16}};
@@ -420,6 +423,99 @@ TEST(chains_come_and_go_with_the_numbers_they_spread_over)
     bool repaired;
     CHECK_OK(rules_commit(&w.nft, &w.rules, true, &repaired, &err), err);
     CHECK(!repaired);
+    leave();
+}
+
+/* A process of its own takes endpoints out and in, hundreds of times a second, while connections are made. */
+TEST(no_connection_is_lost_while_endpoints_change)
+{
+    enter();
+    struct net_service s = web(3);
+    commit(&s);
+    int ready[2];
+    CHECK(pipe(ready) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct err err = ERR;
+        bool ok = nft_open(&w.nft, &config, &err);
+        for (unsigned i = 0; ok; i++) {
+            struct net_endpoint some[3];
+            size_t n = 0;
+            for (unsigned j = 0; j < 3; j++)
+                if ((i % 7 + 1) & 1u << j)
+                    some[n++] = w.eps[j];
+            struct net_service c = web(n);
+            c.endpoints = some;
+            ok = rules_put(&w.rules, &c, &err) && rules_commit(&w.nft, &w.rules, i == 0, NULL, &err);
+            if (i == 10)
+                ok = ok && write(ready[1], "x", 1) == 1;
+            if (getppid() == 1)
+                _exit(0);
+        }
+        fprintf(stderr, "%s\n", err.text);
+        _exit(1);
+    }
+    char byte;
+    CHECK(pid > 0 && read(ready[0], &byte, 1) == 1);
+    for (int i = 0; i < 1500; i++) {
+        check_reached(TCP(NO_NS, vip, 80), "host while endpoints change");
+        if (i % 3 == 0)
+            check_reached(TCP(w.pods[i % 2].ns, vip, 80), "pod while endpoints change");
+    }
+    CHECK(waitpid(pid, NULL, WNOHANG) == 0); /* it went on all the time */
+    CHECK(kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
+    leave();
+}
+
+TEST(a_commit_that_fails_anywhere_is_made_good_by_the_next)
+{
+    enter();
+    struct err err = ERR;
+    bool repaired;
+    struct net_service s = web(3);
+    s.affinity_s = 60;
+    for (int n = 1; n < 200; n++) {
+        s.nendpoints = 1 + (size_t)n % 3;
+        CHECK_OK(rules_put(&w.rules, &s, &err), err);
+        fault_at(n);
+        bool ok = rules_commit(&w.nft, &w.rules, true, NULL, &err);
+        bool fired = fault_fired();
+        fault_at(0);
+        CHECK(ok || fired);
+        CHECK_OK(rules_commit(&w.nft, &w.rules, true, NULL, &err), err);
+        CHECK_OK(rules_commit(&w.nft, &w.rules, true, &repaired, &err), err);
+        CHECK(!repaired);
+        int server = TCP(NO_NS, vip, 80).server;
+        CHECK(server >= 0 && (size_t)server < s.nendpoints);
+        if (!fired)
+            break;
+    }
+    leave();
+}
+
+TEST(down_leaves_nothing_of_the_network)
+{
+    static const char everything[] = "ip -o link; ip route show table all; ip -o -4 addr; ip rule; nft list ruleset; "
+                                     "cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/netfilter/nf_conntrack_acct";
+    struct err err = ERR;
+    char path[200];
+    (void)snprintf(path, sizeof path, "%s/settings", test_dir());
+    struct network_config c = {config, path};
+    world_enter();
+    world_run("nft 'table ip foreign { chain c { counter; }; }'; cat /proc/sys/net/netfilter/nf_conntrack_acct");
+    char *before = str_dupz(world_output(everything));
+    CHECK_OK(network_up(&c, &err), err);
+    CHECK_OK(nft_open(&w.nft, &config, &err), err);
+    rules_init(&w.rules);
+    w.pods[0] = world_pod(IP4(10, 42, 0, 5));
+    w.eps[0] = (struct net_endpoint){w.pods[0].ip, 8080, true, false};
+    struct net_service s = web(1);
+    commit(&s);
+    CHECK(!str_eqz(world_output(everything), before));
+    CHECK_OK(network_down(&c, &err), err);
+    CHECK_STR(world_output(everything), str_of(before));
+    CHECK_OK(network_down(&c, &err), err);
+    mem_free(before);
     leave();
 }
 
