@@ -127,6 +127,7 @@ static void default_volume(struct arena *a, struct val *volume)
     each_mut(item, MUT(MUT(volume, downwardAPI), items)) default_field_ref(a, MUT(item, fieldRef));
     each_mut(source, MUT(MUT(volume, projected), sources))
     {
+        val_del(source, N(clusterTrustBundle)); /* behind a gate that is off */
         struct val *token = MUT(source, serviceAccountToken);
         if (val_is(token, VAL_MAP))
             DEF_NUM(a, token, expirationSeconds, 3600);
@@ -212,7 +213,9 @@ static void default_pod_resources(struct arena *a, struct val *spec)
     }
     each_member_mut(limit, MUT(resources, limits))
     {
-        if (!val_get(requests, limit->name))
+        struct str name = limit->name->s;
+        bool of_pods = str_eq(name, S("cpu")) || str_eq(name, S("memory")) || is_hugepages(name);
+        if (of_pods && !val_get(requests, limit->name))
             val_set(a, requests, limit->name, limit->v);
     }
 }

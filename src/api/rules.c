@@ -257,7 +257,10 @@ void bad_struct(ERRS, const struct type *t, const struct val *value, const char 
 {
     FORMATTED(detail);
     AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
-    add_go_struct(&b, t, value);
+    if (is_set(value))
+        add_go_struct(&b, t, value);
+    else
+        strbuf_addz(&b, "null");
     push(e, at, FE_INVALID, strbuf_str(&b), detail);
 }
 
@@ -274,11 +277,11 @@ void bad_duplicate(ERRS, struct str value)
     push(e, at, FE_DUPLICATE, strbuf_str(&b), S(""));
 }
 
-void bad_duplicate_struct(ERRS, const struct type *t, const struct val *value)
+void bad_duplicate_struct(ERRS, const struct type *t, const struct val *value, const char *detail)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
     add_go_struct(&b, t, value);
-    push(e, at, FE_DUPLICATE, strbuf_str(&b), S(""));
+    push(e, at, FE_DUPLICATE, strbuf_str(&b), str_of(detail));
 }
 
 void bad_not_found(ERRS, struct str value, const char *detail)
@@ -429,9 +432,11 @@ void kind_validate(const struct kind *k, struct str sub, const struct val *v, co
             r->create(e, v);
         return;
     }
+    if (TEXT(V(v, metadata), resourceVersion).n == 0 && !kind_strategy(k)->unconditional)
+        return bad_num(e, AT(meta, "resourceVersion"), 0, "must be specified for an update");
     check_meta(e, meta, V(v, metadata), k->namespaced, format_path_segment, false);
-    check_meta_update(e, meta, k, V(v, metadata), V(old, metadata), false);
-    check_meta_update(e, meta, k, V(v, metadata), V(old, metadata), true);
+    check_meta_update(e, meta, V(v, metadata), V(old, metadata), false);
+    check_meta_update(e, meta, V(v, metadata), V(old, metadata), true);
     if (str_eq(sub, S("status"))) {
         if (r->status)
             r->status(e, v, old);

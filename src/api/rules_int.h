@@ -34,7 +34,7 @@ void bad_num(ERRS, int64_t value, const char *fmt, ...) PRINTF(4, 5);
 void bad_struct(ERRS, const struct type *t, const struct val *value, const char *fmt, ...) PRINTF(5, 6);
 void bad_forbidden(ERRS, const char *fmt, ...) PRINTF(3, 4);
 void bad_duplicate(ERRS, struct str value);
-void bad_duplicate_struct(ERRS, const struct type *t, const struct val *value);
+void bad_duplicate_struct(ERRS, const struct type *t, const struct val *value, const char *detail);
 void bad_not_found(ERRS, struct str value, const char *detail);
 void bad_enum(ERRS, struct str value, const char *const *values); /* NULL-terminated, in the order to show */
 void bad_enum_value(ERRS, const struct val *value, const char *const *values);
@@ -62,8 +62,7 @@ bool unchanged(const struct val *x, const struct val *y);
 
 /* validate_meta.c */
 void check_meta(ERRS, const struct val *meta, bool namespaced, format_fn *name, bool kube_finalizers);
-void check_meta_update(ERRS, const struct kind *k, const struct val *meta, const struct val *old,
-                       bool kube_finalizers);
+void check_meta_update(ERRS, const struct val *meta, const struct val *old, bool kube_finalizers);
 void check_labels(ERRS, const struct val *labels);
 void check_annotations(ERRS, const struct val *annotations);
 enum { SELECTOR_EMPTY_OK = 1 };

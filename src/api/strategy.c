@@ -122,20 +122,21 @@ static void merge_label_keys(struct arena *a, struct val *term, const struct val
 
 static void create_pod(struct arena *a, struct val *v, int64_t now)
 {
-    (void)now;
-    struct val status = val_map(), *spec = val_need_map(a, v, N(spec));
+    struct val status = val_map(), *spec;
     val_set_text(a, &status, N(phase), S("Pending"));
     val_set_text(a, &status, N(qosClass), pod_qos_class(v));
-    if (val_len(V(spec, schedulingGates)) > 0) {
+    if (val_len(val_at(v, N(spec), N(schedulingGates))) > 0) {
         struct val condition = val_map(), list = val_list();
         val_set_text(a, &condition, N(type), S("PodScheduled"));
         val_set_text(a, &condition, N(status), S("False"));
+        val_set_text(a, &condition, N(lastTransitionTime), time_text(a, now));
         val_set_text(a, &condition, N(reason), S("SchedulingGated"));
         val_set_text(a, &condition, N(message), S("Scheduling is blocked due to non-empty scheduling gates"));
         val_add(a, &list, condition);
         val_set(a, &status, N(conditions), list);
     }
     val_set(a, v, N(status), status);
+    spec = val_need_map(a, v, N(spec)); /* not before: setting a member moves its siblings */
     const struct val *labels = val_at(v, N(metadata), N(labels));
     const struct name *const affinities[] = {N(podAffinity), N(podAntiAffinity)};
     for (size_t i = 0; i < countof(affinities); i++) {
@@ -288,9 +289,10 @@ static void update_service(struct arena *a, struct str sub, struct val *v, const
 static void create_namespace(struct arena *a, struct val *v, int64_t now)
 {
     (void)now;
-    struct val status = val_map(), *spec = val_need_map(a, v, N(spec));
+    struct val status = val_map(), *spec;
     val_set_text(a, &status, N(phase), S("Active"));
     val_set(a, v, N(status), status);
+    spec = val_need_map(a, v, N(spec));
     bool has = false;
     val_each_item (f, V(spec, finalizers))
         has |= str_eq(val_text(f), S("kubernetes"));
@@ -404,6 +406,7 @@ static void create_job(struct arena *a, struct val *v, int64_t now)
         return;
     const struct val *meta = V(v, metadata);
     struct val *labels = val_need_map(a, spec, N(template), N(metadata), N(labels));
+    bool shared = val_len(V(meta, labels)) == 0 || val_equal(V(meta, labels), labels); /* as defaults left them */
     struct val name = val_str(a, TEXT(meta, name)), uid = val_str(a, TEXT(meta, uid));
     const struct {
         struct str key;
@@ -415,6 +418,8 @@ static void create_job(struct arena *a, struct val *v, int64_t now)
     for (size_t i = 0; i < countof(added); i++)
         if (!val_get_str(labels, added[i].key))
             val_set_str(a, labels, added[i].key, added[i].value);
+    if (shared)
+        val_set(a, MUT(v, metadata), N(labels), val_copy(a, labels));
     struct val *match = val_need_map(a, spec, N(selector), N(matchLabels));
     if (!val_get_str(match, S("batch.kubernetes.io/controller-uid")))
         val_set_str(a, match, S("batch.kubernetes.io/controller-uid"), uid);
@@ -655,6 +660,7 @@ void kind_prepare_update(struct arena *a, const struct kind *k, struct str sub, 
         meta = MUT(v, metadata);
     } else if (sub.n == 0 && ((row->flags & STATUS_RESET) || row == &other)) {
         KEEP(a, v, old, status);
+        meta = MUT(v, metadata);
     }
     if (TEXT(meta, uid).n == 0)
         KEEP(a, meta, was, uid);

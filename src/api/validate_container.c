@@ -533,7 +533,9 @@ void check_windows_options(ERRS, const struct val *options)
     for (size_t i = 0; i < user.n; i++)
         if ((unsigned char)user.p[i] < 0x20 || user.p[i] == 0x7f)
             return bad_text(e, here, user, "runAsUserName cannot contain control characters");
-    if (str_split(user, '\\', &domain, &name)) {
+    if (!str_split(user, '\\', &domain, &name)) {
+        name = user;
+    } else {
         if (str_find_char(name, '\\') >= 0)
             return bad_text(e, here, user, "runAsUserName cannot contain more than one backslash");
         if (domain.n == 0)

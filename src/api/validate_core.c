@@ -1,4 +1,5 @@
 /* validate_core.c - ConfigMap, Secret, Namespace, Node, Event, PersistentVolume(Claim), LimitRange, ResourceQuota. */
+#include "api/codec.h"
 #include "api/quantity.h"
 #include "api/rules_int.h"
 
@@ -43,35 +44,20 @@ static void update_configmap(struct field_errors *e, const struct val *v, const 
         bad_forbidden(e, AT(NULL, "binaryData"), WHEN_IMMUTABLE);
 }
 
-/* Why a text is no JSON object, as Go's decoder says; NULL: it is one. Looks at the first value only. */
+/* Why a text is no JSON object, as Go's decoder says; NULL: it is one. */
 static const char *json_complaint(struct arena *a, struct str text)
 {
-    int depth = 0;
-    bool string = false;
-    text = str_trim(text);
-    if (text.n == 0)
-        return "unexpected end of JSON input";
-    char c = text.p[0];
-    if (c == '[')
-        return "json: cannot unmarshal array into Go value of type map[string]interface {}";
-    if (c == '"')
-        return "json: cannot unmarshal string into Go value of type map[string]interface {}";
-    if ((c >= '0' && c <= '9') || c == '-')
-        return "json: cannot unmarshal number into Go value of type map[string]interface {}";
-    if (c != '{')
-        return arena_fmt(a, "invalid character '%c' looking for beginning of value", c).p;
-    for (size_t i = 0; i < text.n; i++) {
-        c = text.p[i];
-        if (string && c == '\\')
-            i++;
-        else if (c == '"')
-            string = !string;
-        else if (!string && (c == '{' || c == '['))
-            depth++;
-        else if (!string && (c == '}' || c == ']'))
-            depth--;
-    }
-    return depth > 0 || string ? "unexpected end of JSON input" : NULL;
+    struct val v;
+    struct err err = ERR;
+    if (!json_decode(a, text, &v, &err))
+        return str_dup(a, str_of(err.text)).p;
+    const char *what = val_is(&v, VAL_LIST)     ? "array"
+                       : val_is(&v, VAL_STRING) ? "string"
+                       : val_is(&v, VAL_BOOL)   ? "bool"
+                                                : "number";
+    if (v.type == VAL_MAP || v.type == VAL_NULL)
+        return NULL;
+    return arena_fmt(a, "json: cannot unmarshal %s into Go value of type map[string]interface {}", what).p;
 }
 
 static void need_key(ERRS, const struct val *data, const char *key)
@@ -168,7 +154,8 @@ static void check_taints(ERRS, const struct val *taints)
             check_enum(e, AT(here, "effect"), TEXT(taint, effect), "NoSchedule", "PreferNoSchedule", "NoExecute");
         for (const struct val *other = taints->list; other < taint; other++)
             if (str_eq(TEXT(other, key), TEXT(taint, key)) && str_eq(TEXT(other, effect), TEXT(taint, effect))) {
-                bad_duplicate_struct(e, here, T(core_v1_Taint), taint);
+                bad_duplicate_struct(e, here, T(core_v1_Taint), taint,
+                                     "taints must be unique by key and effect pair");
                 break;
             }
     }
@@ -222,8 +209,8 @@ static void status_node(struct field_errors *e, const struct val *v, const struc
     each(address, addresses) for (const struct val *other = addresses->list; other < address;
                                   other++) if (val_equal(other, address))
     {
-        bad_duplicate_struct(e, ITEM(AT(at, "addresses"), INDEX(addresses, address)), T(core_v1_NodeAddress),
-                             address);
+        bad_duplicate_struct(e, ITEM(AT(at, "addresses"), INDEX(addresses, address)), T(core_v1_NodeAddress), address,
+                             "");
         break;
     }
 }
@@ -296,7 +283,7 @@ static void check_new_event(struct field_errors *e, const struct val *v)
 {
     struct str type = TEXT(v, type), note = TEXT(v, note);
     if (!HAS(v, eventTime))
-        bad_required(e, AT(NULL, "eventTime"), "");
+        return bad_required(e, AT(NULL, "eventTime"), "");
     check_series(e, v);
     check_event_time(e, v, true, N(reportingController), "reportingController");
     check_text_field(e, AT(NULL, "reason"), TEXT(v, reason), 128);
@@ -327,6 +314,8 @@ static void update_new_event(struct field_errors *e, const struct val *v, const 
                  {N(reportingController), "reportingController"},
                  {N(reportingInstance), "reportingInstance"}};
     check_series(e, v);
+    if (!unchanged(V(v, reason), V(old, reason)))
+        bad_immutable(e, AT(NULL, "reason"), V(v, reason)); /* upstream says it twice */
     if (!unchanged(V(v, regarding), V(old, regarding)))
         bad_struct(e, AT(NULL, "involvedObject"), T(core_v1_ObjectReference), V(v, regarding), "field is immutable");
     for (size_t i = 0; i < countof(fixed); i++)

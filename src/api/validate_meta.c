@@ -1,6 +1,5 @@
 /* validate_meta.c - metadata, labels, selectors, conditions: what every kind has. */
 #include "api/rules_int.h"
-#include "api/strategy.h"
 #include "base/clock.h"
 
 #define ANNOTATIONS_MAX 262144
@@ -157,13 +156,10 @@ static bool same_time(const struct val *x, const struct val *y)
     return time_parse(val_text(x), &p) && time_parse(val_text(y), &q) && p == q;
 }
 
-void check_meta_update(ERRS, const struct kind *k, const struct val *meta, const struct val *old,
-                       bool kube_finalizers)
+void check_meta_update(ERRS, const struct val *meta, const struct val *old, bool kube_finalizers)
 {
     if (HAS(old, deletionTimestamp))
         check_no_new_finalizers(e, AT(at, "finalizers"), V(meta, finalizers), V(old, finalizers));
-    if (TEXT(meta, resourceVersion).n == 0 && !kind_strategy(k)->unconditional)
-        bad_text(e, AT(at, "resourceVersion"), S(""), "must be specified for an update");
     if (NUM(meta, generation) < NUM(old, generation))
         bad_num(e, AT(at, "generation"), NUM(meta, generation), "must not be decremented");
     IMMUTABLE(e, at, meta, old, name);

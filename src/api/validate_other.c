@@ -39,7 +39,7 @@ static void check_priorityclass(struct field_errors *e, const struct val *v)
         bad_forbidden(e, AT(NULL, "value"), "maximum allowed value of a user defined priority is 1000000000");
     }
     if (HAS(v, preemptionPolicy))
-        check_enum(e, AT(NULL, "preemptionPolicy"), TEXT(v, preemptionPolicy), "Never", "PreemptLowerPriority");
+        check_enum(e, AT(NULL, "preemptionPolicy"), TEXT(v, preemptionPolicy), "PreemptLowerPriority", "Never");
 }
 
 static void update_priorityclass(struct field_errors *e, const struct val *v, const struct val *old)

@@ -45,9 +45,14 @@ static void check_pod_resources(ERRS, const struct val *spec)
     check_resources(e, at, own, V(spec, resourceClaims), true);
     val_each_member (m, V(own, requests)) {
         struct str sum = S("0");
+        bool any = false;
         each(c, containers)
-            sum = quantity_add(e->arena, sum, val_text(val_get(V(V(c, resources), requests), m->name)));
-        if (quantity_cmp(sum, val_text(&m->v)) > 0)
+        {
+            const struct val *request = val_get(V(V(c, resources), requests), m->name);
+            any |= request != NULL;
+            sum = quantity_add(e->arena, sum, val_text(request));
+        }
+        if (any && quantity_cmp(sum, val_text(&m->v)) > 0)
             bad_text(e, KEY(AT(at, "requests"), m->name->s), val_text(&m->v),
                      "must be greater than or equal to aggregate container requests of " STR_FMT, STR_ARG(sum));
     }

@@ -205,7 +205,7 @@ static void check_service(struct field_errors *e, const struct val *v)
         add_only(e->arena, &key, port, N(protocol));
         add_only(e->arena, &key, port, N(port));
         val_set_num(e->arena, &key, N(targetPort), 0);
-        bad_duplicate_struct(e, ITEM(AT(at, "ports"), INDEX(ports, port)), T(core_v1_ServicePort), &key);
+        bad_duplicate_struct(e, ITEM(AT(at, "ports"), INDEX(ports, port)), T(core_v1_ServicePort), &key, "");
     }
     check_ranges(e, at, v, spec);
     if (HAS(spec, allocateLoadBalancerNodePorts) && !balancer)
@@ -235,7 +235,7 @@ static void check_service(struct field_errors *e, const struct val *v)
         check_port(e, AT(at, "healthCheckNodePort"), health);
     if (HAS(spec, internalTrafficPolicy))
         check_enum(e, AT(at, "internalTrafficPolicy"), TEXT(spec, internalTrafficPolicy), "Cluster", "Local");
-    else if (!external_name)
+    else if (node_ports || typed(spec, "ClusterIP"))
         bad_required(e, AT(at, "internalTrafficPolicy"), "");
     if (HAS(spec, trafficDistribution))
         check_enum(e, AT(at, "trafficDistribution"), TEXT(spec, trafficDistribution), "PreferClose", "PreferSameZone",
@@ -334,51 +334,13 @@ static void check_endpoints(struct field_errors *e, const struct val *v)
     }
 }
 
-static void check_slice(struct field_errors *e, const struct val *v)
+static void check_slice_ports(ERRS, const struct val *ports)
 {
-    const struct val *endpoints = V(v, endpoints), *ports = V(v, ports);
-    struct str type = TEXT(v, addressType);
-    if (type.n == 0)
-        bad_required(e, AT(NULL, "addressType"), "");
-    else
-        check_enum(e, AT(NULL, "addressType"), type, "FQDN", "IPv4", "IPv6");
-    if (val_len(endpoints) > 1000)
-        return bad_too_many(e, AT(NULL, "endpoints"), (int64_t)val_len(endpoints), 1000);
-    each(endpoint, endpoints)
-    {
-        const struct at *here = ITEM(AT(NULL, "endpoints"), INDEX(endpoints, endpoint));
-        const struct val *addresses = V(endpoint, addresses), *hints = V(V(endpoint, hints), forZones);
-        const struct val *topology = V(endpoint, deprecatedTopology);
-        if (val_len(addresses) == 0)
-            bad_required(e, AT(here, "addresses"), "must contain at least 1 address");
-        else if (val_len(addresses) > 100)
-            bad_too_many(e, AT(here, "addresses"), (int64_t)val_len(addresses), 100);
-        each(address, addresses)
-        {
-            const struct at *place = ITEM(AT(here, "addresses"), INDEX(addresses, address));
-            struct str s = val_text(address);
-            if (str_eq(type, S("FQDN"))) {
-                check_format(e, place, s, format_fqdn);
-            } else if (check_format(e, place, s, format_ip)) {
-                if (str_eq(type, S("IPv4")) && !is_ip4(s))
-                    bad_text(e, place, s, "must be a valid IPv4 address");
-                else if (str_eq(type, S("IPv6")) && !is_ip6(s))
-                    bad_text(e, place, s, "must be a valid IPv6 address");
-                check_non_special_ip(e, place, s);
-            }
-        }
-        FORMAT_IF_SET(e, here, endpoint, nodeName, format_dns1123_subdomain);
-        check_labels(e, AT(here, "deprecatedTopology"), topology);
-        if (HAS(endpoint, hostname))
-            check_format(e, AT(here, "hostname"), TEXT(endpoint, hostname), format_dns1123_label);
-        if (val_len(hints) > 8)
-            bad_too_many(e, AT(AT(here, "hints"), "forZones"), (int64_t)val_len(hints), 8);
-    }
     if (val_len(ports) > 20000)
-        return bad_too_many(e, AT(NULL, "ports"), (int64_t)val_len(ports), 20000);
+        return bad_too_many(e, at, (int64_t)val_len(ports), 20000);
     each(port, ports)
     {
-        const struct at *here = ITEM(AT(NULL, "ports"), INDEX(ports, port));
+        const struct at *here = ITEM(at, INDEX(ports, port));
         struct str name = TEXT(port, name);
         if (name.n > 0)
             check_format(e, AT(here, "name"), name, format_dns1123_label);
@@ -393,6 +355,60 @@ static void check_slice(struct field_errors *e, const struct val *v)
             check_enum(e, AT(here, "protocol"), TEXT(port, protocol), "SCTP", "TCP", "UDP");
         if (HAS(port, appProtocol))
             check_format(e, AT(here, "appProtocol"), TEXT(port, appProtocol), format_qualified_name);
+    }
+}
+
+/* at: the list; here: the one address */
+static void check_slice_address(ERRS, const struct at *here, struct str s, struct str type)
+{
+    if (str_eq(type, S("FQDN"))) {
+        check_format(e, here, s, format_dns1123_subdomain);
+    } else if (str_eq(type, S("IPv4"))) {
+        if (is_ip6(s))
+            bad_text(e, at, s, "must be an IPv4 address");
+        else if (check_format(e, here, s, format_ip))
+            check_non_special_ip(e, here, s);
+    } else if (str_eq(type, S("IPv6"))) {
+        struct str canonical = ip_canonical(e->arena, s);
+        if (is_ip4(s))
+            bad_text(e, at, s, "must be an IPv6 address");
+        else if (!check_format(e, here, s, format_ip))
+            return;
+        else if (!str_eq(s, canonical))
+            bad_text(e, here, s, "must be in canonical form (\"" STR_FMT "\")", STR_ARG(canonical));
+        else
+            check_non_special_ip(e, here, s);
+    }
+}
+
+static void check_slice(struct field_errors *e, const struct val *v)
+{
+    const struct val *endpoints = V(v, endpoints);
+    struct str type = TEXT(v, addressType);
+    if (type.n == 0)
+        bad_required(e, AT(NULL, "addressType"), "");
+    else
+        check_enum(e, AT(NULL, "addressType"), type, "FQDN", "IPv4", "IPv6");
+    check_slice_ports(e, AT(NULL, "ports"), V(v, ports));
+    if (val_len(endpoints) > 1000)
+        return bad_too_many(e, AT(NULL, "endpoints"), (int64_t)val_len(endpoints), 1000);
+    each(endpoint, endpoints)
+    {
+        const struct at *here = ITEM(AT(NULL, "endpoints"), INDEX(endpoints, endpoint)),
+                        *list = AT(here, "addresses");
+        const struct val *addresses = V(endpoint, addresses), *hints = V(V(endpoint, hints), forZones);
+        if (val_len(addresses) == 0)
+            bad_required(e, list, "must contain at least 1 address");
+        else if (val_len(addresses) > 100)
+            bad_too_many(e, list, (int64_t)val_len(addresses), 100);
+        each(address, addresses)
+            check_slice_address(e, list, ITEM(list, INDEX(addresses, address)), val_text(address), type);
+        FORMAT_IF_SET(e, here, endpoint, nodeName, format_dns1123_subdomain);
+        check_labels(e, AT(here, "deprecatedTopology"), V(endpoint, deprecatedTopology));
+        if (HAS(endpoint, hostname))
+            check_format(e, AT(here, "hostname"), TEXT(endpoint, hostname), format_dns1123_label);
+        if (val_len(hints) > 8)
+            bad_too_many(e, AT(AT(here, "hints"), "forZones"), (int64_t)val_len(hints), 8);
     }
 }
 

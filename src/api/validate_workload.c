@@ -10,9 +10,9 @@ static void check_selector_of(ERRS, const struct val *spec, const char *what, co
         return bad_required(e, here, "");
     size_t bad = check_label_selector(e, here, selector);
     if (val_len(V(selector, matchLabels)) + val_len(V(selector, matchExpressions)) == 0)
-        bad_value(e, here, selector, "empty selector is invalid for %s", what);
+        bad_struct(e, here, T(meta_v1_LabelSelector), selector, "empty selector is invalid for %s", what);
     else if (bad && invalid)
-        bad_value(e, here, selector, "%s", invalid);
+        bad_struct(e, here, T(meta_v1_LabelSelector), selector, "%s", invalid);
 }
 
 static bool selector_valid(const struct val *selector)
@@ -99,7 +99,7 @@ static void immutable_selector(struct field_errors *e, const struct val *v, cons
 {
     const struct val *now = V(V(v, spec), selector), *was = V(V(old, spec), selector);
     if (is_set(now) != is_set(was) || !unchanged(now, was))
-        bad_immutable(e, AT(AT(NULL, "spec"), "selector"), now);
+        bad_struct(e, AT(AT(NULL, "spec"), "selector"), T(meta_v1_LabelSelector), now, "field is immutable");
 }
 
 static void not_above(ERRS, const struct val *s, const struct name *field, const struct name *bound, const char *what)
@@ -311,9 +311,12 @@ static void check_statefulset(struct field_errors *e, const struct val *v)
     if (!is_set(selector)) {
         bad_required(e, AT(at, "selector"), "");
     } else {
-        check_label_selector(e, AT(at, "selector"), selector);
+        size_t bad = check_label_selector(e, AT(at, "selector"), selector);
         if (val_len(V(selector, matchLabels)) + val_len(V(selector, matchExpressions)) == 0)
-            bad_value(e, AT(at, "selector"), selector, "empty selector is invalid for statefulset");
+            bad_struct(e, AT(at, "selector"), T(meta_v1_LabelSelector), selector,
+                       "empty selector is invalid for statefulset");
+        if (bad)
+            bad_struct(e, AT(at, "selector"), T(meta_v1_LabelSelector), selector, "%s", "");
     }
     struct val template = with_claims(e->arena, V(spec, template), claims);
     check_match(e, template_at, &template, selector);
