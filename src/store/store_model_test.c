@@ -43,7 +43,8 @@ static void number_encode(const void *n, struct strbuf *out)
         start_one(s);
         start_one(s);
     }
-    writing_to = s ? s : writing_to;
+    if (s)
+        writing_to = s;
     strbuf_add(out, (struct str){(const char *)&((const struct number *)n)->v, sizeof(int)});
 }
 static void *number_load(void *arg, struct str key, struct str value, int64_t create_rev, int64_t mod_rev,
