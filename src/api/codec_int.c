@@ -12,6 +12,8 @@ struct val *builder_member(struct builder *b, size_t base, uint32_t order, const
 
 struct val builder_finish(struct builder *b, size_t base)
 {
+    if (b->stack.n == base)
+        return val_map();
     struct building *p = b->stack.p + base;
     size_t n = b->stack.n - base, live = 0;
     for (size_t i = 0; i < n; i++) { /* insertion: mostly in order already, and few */

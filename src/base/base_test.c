@@ -164,4 +164,5 @@ TEST(utf8_is_checked_strictly)
     CHECK(str_utf8_ok(S("h\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80")));
     CHECK(!str_utf8_ok(S("\xc0\xaf")) && !str_utf8_ok(S("\xed\xa0\x80")) && !str_utf8_ok(S("\xf4\x90\x80\x80")));
     CHECK(!str_utf8_ok(S("\xe2\x82")) && !str_utf8_ok(S("\x80")));
+    CHECK(!str_utf8_ok(S("\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91"))); /* nothing but tails */
 }

@@ -124,6 +124,7 @@ uint64_t str_hash(struct str s)
     return h ^ h >> 32;
 }
 
+/* How many bytes follow; 9: c begins nothing. */
 static size_t utf8_tail(unsigned char c)
 {
     return c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : c >= 0xe0 && c < 0xf0 ? 2 : c >= 0xf0 && c < 0xf5 ? 3 : 9;
@@ -134,7 +135,7 @@ bool str_utf8_ok(struct str s)
     for (size_t i = 0; i < s.n;) {
         unsigned char c = (unsigned char)s.p[i++];
         size_t tail = utf8_tail(c);
-        if (tail > s.n - i)
+        if (tail == 9 || tail > s.n - i)
             return false;
         for (size_t k = 0; k < tail; k++) {
             unsigned char t = (unsigned char)s.p[i + k];

@@ -654,7 +654,10 @@ static bool decode_patch(struct exchange *x)
         struct err err = ERR;
         if (!(formats[i].yaml ? yaml_decode(&r->arena, x->http->body, v, &err)
                               : json_decode(&r->arena, x->http->body, v, &err)))
-            return fail_bad_request(r, "%s", err.text);
+            return fail_bad_request(
+                r, "%s%s",
+                formats[i].format == FORMAT_STRATEGIC_PATCH || formats[i].yaml ? "" : "error decoding patch: ",
+                err.text);
         r->body = v;
         return true;
     }
