@@ -7,6 +7,7 @@
     X(replicaset)                                                                                                    \
     X(endpointslice)                                                                                                 \
     X(endpoints)                                                                                                     \
+    X(mirror)                                                                                                        \
     X(serviceaccount)                                                                                                \
     X(namespace)                                                                                                     \
     X(garbage)                                                                                                       \

@@ -554,6 +554,18 @@ static int64_t sum_stays_available(const struct rollout *r)
     return n;
 }
 
+/* Whether each set's status speaks of its newest size. Until then nobody knows what it has: it may have followed an
+ * earlier wish half-way. A set plans only when it sees all it did, so once it has observed a size it has at most the
+ * greater of that and status.replicas. Upstream goes on regardless and exceeds its bounds when wishes follow quickly.
+ */
+static bool sizes_observed(const struct rollout *r)
+{
+    array_each (it, &r->all)
+        if (counted(*it, N(observedGeneration)) < obj_generation(*it))
+            return false;
+    return true;
+}
+
 static bool new_set_reconcile(struct rollout *r)
 {
     int64_t has = replicas(r->new);
@@ -637,13 +649,17 @@ static void history_trim(struct rollout *r)
 
 static void roll(struct rollout *r)
 {
-    if (!r->new) {
+    if (!r->new &&sizes_observed(r)) {
         new_set_create(r);
+        return;
+    }
+    if (!r->new) {
+        status_rollout(r);
         return;
     }
     if (new_set_refresh(r))
         return;
-    if (!new_set_reconcile(r))
+    if (sizes_observed(r) && !new_set_reconcile(r))
         old_sets_reconcile(r);
     status_rollout(r);
     if (complete(r))
@@ -655,6 +671,9 @@ static void roll(struct rollout *r)
 static bool old_pods_run(const struct rollout *r)
 {
     struct obj *pod;
+    array_each (rs, &r->old)
+        if (counted(*rs, N(replicas)) > 0)
+            return true;
     array_each (rs, &r->old)
         for (struct objset_iter it = view_with(r->view, K(Pod), &index_controller, (*rs)->uid);
              (pod = objset_next(&it));)
@@ -671,7 +690,7 @@ static void recreate(struct rollout *r)
     array_each (it, &r->old)
         if (replicas(*it) > 0)
             down |= scale_to(r, *it, 0);
-    if (!down && !old_pods_run(r)) {
+    if (!down && sizes_observed(r) && !old_pods_run(r)) {
         if (!r->new) {
             new_set_create(r);
             return;

@@ -135,7 +135,7 @@ TEST(surge_and_unavailable_bound_every_moment_of_a_rollout)
         "{spec: {strategy: {rollingUpdate: {maxSurge: 100%, maxUnavailable: 0}}}}",
         "{spec: {strategy: {rollingUpdate: {maxSurge: 3, maxUnavailable: 2}}}}",
     };
-    for (uint64_t seed = 1; seed <= 20; seed++) {
+    for (uint64_t seed = 1; seed <= 40; seed++) {
         struct world w;
         begin(&w, seed);
         world_patch(&w, K(Deployment), "web", "", strategies[seed % countof(strategies)]);

@@ -1,0 +1,184 @@
+/* Decisions in transcripts: nodes and pods as YAML, "# schedule NS/NAME" asks; and the queue over the fake API. */
+#include "control/plan_test.h"
+#include "control/pods.h"
+#include "control/sched.h"
+#include "control/world_test.h"
+
+static void sched_answer(struct str input, struct strbuf *out)
+{
+    struct fixture f;
+    struct sched s;
+    struct key key = {0};
+    fixture_init(&f);
+    sched_init(&s);
+    struct str rest = input, line;
+    while (str_cut(&rest, '\n', &line))
+        if (str_starts(line, S("# schedule ")))
+            CHECK(str_split(str_sub(line, 11, line.n), '/', &key.ns, &key.name));
+    fixture_add(&f, input);
+    struct obj *o;
+    for (struct objset_iter it = view_all(&f.view, K(Node)); (o = objset_next(&it));)
+        sched_node_set(&s, o);
+    for (struct objset_iter it = view_all(&f.view, K(Pod)); (o = objset_next(&it));)
+        sched_pod_set(&s, o->ns, o->name, o, pod_node(o));
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct decision d;
+    const struct obj *pod = view_get(&f.view, K(Pod), key.ns, key.name);
+    CHECK(pod);
+    schedule(&s, &f.view, pod, &a, &d);
+    if (d.node)
+        strbuf_addf(out, "%s (of %zu that fit)\n", d.node->name, d.feasible);
+    else
+        strbuf_addf(out, STR_FMT "\n", STR_ARG(d.message));
+    sched_fini(&s);
+    fixture_fini(&f);
+}
+
+TEST(decisions_are_as_in_their_transcript)
+{
+    test_transcript("tests/control/scheduler.txt", sched_answer);
+}
+
+static bool bound(struct world *w, const char *name)
+{
+    struct obj *pod = fake_get(w->api, K(Pod), S("default"), str_of(name));
+    return pod && pod_node(pod).n > 0;
+}
+
+static void pod_put(struct world *w, const char *name, const char *spec)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    world_put(
+        w,
+        arena_fmt(&a, "{apiVersion: v1, kind: Pod, metadata: {name: %s, generation: 1}, spec: {%s}}", name, spec).p);
+}
+
+static struct str refusal(struct world *w, const char *name)
+{
+    struct obj *pod = fake_get(w->api, K(Pod), S("default"), str_of(name));
+    return val_text(val_get(condition_get(obj_status(pod), "PodScheduled"), N(message)));
+}
+
+#define BIG "containers: [{name: c, image: i, resources: {requests: {cpu: '6'}}}]"
+
+TEST(a_pod_that_does_not_fit_says_why_and_goes_when_there_is_room)
+{
+    struct world w;
+    world_init(&w, 41, 2 * NS_PER_MS);
+    world_node(&w, "n1", "8");
+    world_start(&w);
+    pod_put(&w, "p", BIG);
+    world_run_for(&w, NS_PER_S);
+    CHECK(bound(&w, "p"));
+    pod_put(&w, "q", BIG);
+    world_run_for(&w, NS_PER_S);
+    CHECK(!bound(&w, "q"));
+    CHECK_STR(refusal(&w, "q"),
+              S("0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: "
+                "0/1 nodes are available: 1 No preemption victims found for incoming pod."));
+    CHECK_INT(world_events(&w, "FailedScheduling"), 1);
+    size_t writes = fake_writes(w.api);
+    world_run_for(&w, 60 * NS_PER_S);
+    CHECK_INT(fake_writes(w.api), writes); /* it waits; nobody asks in vain */
+    fake_remove(w.api, K(Pod), S("default"), S("p"));
+    world_run_for(&w, NS_PER_S);
+    CHECK(bound(&w, "q"));
+    world_fini(&w);
+}
+
+TEST(a_node_that_is_uncordoned_or_added_wakes_those_who_wait)
+{
+    struct world w;
+    world_init(&w, 42, 2 * NS_PER_MS);
+    world_start(&w);
+    pod_put(&w, "p", BIG);
+    world_run_for(&w, NS_PER_S);
+    CHECK_STR(refusal(&w, "p"), S("no nodes available to schedule pods"));
+    world_node(&w, "n1", "8");
+    world_run_for(&w, NS_PER_S);
+    CHECK(bound(&w, "p"));
+    world_patch(&w, K(Node), "n1", "", "{spec: {unschedulable: true}}");
+    pod_put(&w, "q", "containers: [{name: c, image: i}]");
+    world_run_for(&w, NS_PER_S);
+    CHECK(!bound(&w, "q"));
+    world_patch(&w, K(Node), "n1", "", "{spec: {unschedulable: null}}");
+    world_run_for(&w, NS_PER_S);
+    CHECK(bound(&w, "q"));
+    world_fini(&w);
+}
+
+TEST(a_gated_pod_waits_for_its_gate)
+{
+    struct world w;
+    world_init(&w, 43, 2 * NS_PER_MS);
+    world_node(&w, "n1", "8");
+    world_start(&w);
+    pod_put(&w, "p", "schedulingGates: [{name: example.com/wait}], containers: [{name: c, image: i}]");
+    world_run_for(&w, NS_PER_S);
+    CHECK(!bound(&w, "p"));
+    pod_put(&w, "p", "containers: [{name: c, image: i}]");
+    world_run_for(&w, NS_PER_S);
+    CHECK(bound(&w, "p"));
+    world_fini(&w);
+}
+
+/* A hundred pods at once over slow, failing bindings: none twice on a port, none over what a node has. */
+TEST(what_is_assumed_is_never_given_twice)
+{
+    for (uint64_t seed = 50; seed < 55; seed++) {
+        struct world w;
+        world_init(&w, seed, 20 * NS_PER_MS);
+        for (int i = 0; i < 5; i++) {
+            AUTO(arena_fini) struct arena a = ARENA;
+            world_node(&w, arena_fmt(&a, "n%d", i).p, "8");
+        }
+        world_start(&w);
+        for (int i = 0; i < 12; i++) {
+            AUTO(arena_fini) struct arena a = ARENA;
+            pod_put(
+                &w, arena_fmt(&a, "p%d", i).p,
+                "containers: [{name: c, image: i, ports: [{containerPort: 80, hostPort: 80}], resources: {requests: "
+                "{cpu: '3'}}}]");
+            if (i % 4 == 0)
+                fake_fail(w.api, 1, E_UNAVAILABLE);
+        }
+        world_run_for(&w, 120 * NS_PER_S);
+        size_t n = 0;
+        for (int i = 0; i < 5; i++) {
+            AUTO(arena_fini) struct arena a = ARENA;
+            size_t here = 0;
+            struct obj *pod;
+            for (struct objset_iter it = objset_all(fake_set(w.api, K(Pod))); (pod = objset_next(&it));)
+                here += str_eq(pod_node(pod), arena_fmt(&a, "n%d", i));
+            CHECK(here <= 1);
+            n += here;
+        }
+        CHECK_INT(n, 5);
+        world_fini(&w);
+    }
+}
+
+TEST(replicas_of_one_deployment_spread_over_nodes)
+{
+    struct world w;
+    world_init(&w, 60, NS_PER_MS);
+    world_node(&w, "n1", "64");
+    world_node(&w, "n2", "64");
+    world_node(&w, "n3", "64");
+    world_start(&w);
+    world_put(
+        &w,
+        "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, generation: 1}, spec: {replicas: 6, selector: "
+        "{matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: c, "
+        "image: i}]}}}}");
+    world_run_for(&w, 10 * NS_PER_S);
+    const char *const nodes[] = {"n1", "n2", "n3"};
+    for (size_t i = 0; i < countof(nodes); i++) {
+        size_t here = 0;
+        struct obj *pod;
+        for (struct objset_iter it = objset_all(fake_set(w.api, K(Pod))); (pod = objset_next(&it));)
+            here += str_eqz(pod_node(pod), nodes[i]);
+        CHECK_INT(here, 2);
+    }
+    world_fini(&w);
+}
