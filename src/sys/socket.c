@@ -1,3 +1,4 @@
+#include "base/fault.h"
 #include "base/log.h"
 #include "sys/stream.h"
 #include <arpa/inet.h>
@@ -98,6 +99,8 @@ static void remove_stale(const struct addr *a)
 
 int socket_listen(const struct addr *a, mode_t mode, struct err *err)
 {
+    if (fault("socket.listen", EADDRINUSE))
+        return wrong_addr(err, a, "listen on"), -1;
     AUTO(fd_close) int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return wrong_addr(err, a, "make a socket for"), -1;

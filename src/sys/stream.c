@@ -1,4 +1,5 @@
 #include "sys/stream.h"
+#include "base/fault.h"
 #include "sys/tls_int.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -167,7 +168,7 @@ static ssize_t send_plain(struct stream *s)
     struct msghdr m = {.msg_iov = iov, .msg_iovlen = n};
     ssize_t got;
     do
-        got = sendmsg(s->fd, &m, MSG_NOSIGNAL);
+        got = fault("stream.write", ECONNRESET) ? -1 : sendmsg(s->fd, &m, MSG_NOSIGNAL);
     while (got < 0 && errno == EINTR);
     if (got >= 0)
         return got;
@@ -210,6 +211,7 @@ static void flush(struct stream *s)
         if (n < 0) {
             /* what the other side said before it broke off is still worth reading */
             s->write_broken = true;
+            (void)shutdown(s->fd, SHUT_RDWR); /* what has arrived stays readable, then comes the end */
             queue_clear(s);
             if (s->read_ended || s->read_paused)
                 fail(s);
@@ -308,7 +310,7 @@ static ssize_t recv_plain(struct stream *s, char *p, size_t size)
 {
     ssize_t n;
     do
-        n = recv(s->fd, p, size, 0);
+        n = fault("stream.read", ECONNRESET) ? -1 : recv(s->fd, p, size, 0);
     while (n < 0 && errno == EINTR);
     if (n == 0)
         s->read_ended = true;
@@ -395,6 +397,16 @@ static void opened(struct stream *s)
     soon_set(&s->soon);
 }
 
+/* A browser or a kubeconfig with "http:" should see a sentence, not a broken line; the same one that Go's servers
+ * give. */
+static void answer_plain_http(struct stream *s)
+{
+    static const char text[] = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+    char rest[16384];
+    (void)send(s->fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)recv(s->fd, rest, sizeof rest, MSG_DONTWAIT); /* closing on unread bytes would take the answer back */
+}
+
 static void shake(struct stream *s)
 {
     s->state = SHAKING;
@@ -409,6 +421,8 @@ static void shake(struct stream *s)
     s->shake_writes = why == SSL_ERROR_WANT_WRITE;
     if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE)
         return;
+    if (SSL_is_server(s->ssl) && ERR_GET_REASON(ERR_peek_error()) == SSL_R_HTTP_REQUEST)
+        answer_plain_http(s);
     (void)tls_failed(s->ssl, rc, s->name, err_of(s));
     fail(s);
 }
@@ -466,7 +480,8 @@ static void connect_next(struct stream *s)
         }
         use_fd(s, fd);
         s->state = CONNECTING;
-        if (connect(fd, &a->sa, a->n) == 0) {
+        int rc = fault("stream.connect", ECONNREFUSED) ? -1 : connect(fd, &a->sa, a->n);
+        if (rc == 0) {
             connected(s);
             return;
         }

@@ -1,3 +1,4 @@
+#include "base/fault.h"
 #include "base/test.h"
 #include "sys/cert.h"
 #include "wire/http_client.h"
@@ -349,6 +350,35 @@ TEST(http_an_answer_that_does_not_come_in_time)
     world_end();
 }
 
+TEST(http_every_call_out_may_fail_once)
+{
+    for (int n = 1; n < 100; n++) {
+        world_begin();
+        fault_at(n);
+        get("GET", "/hello", S(""));
+        loop_run(w.loop);
+        get("POST", "/echo?1", S("body"));
+        loop_run(w.loop);
+        bool fired = fault_fired();
+        fault_at(0);
+        CHECK_INT(w.done, 2); /* each call ends once, whatever failed */
+        CHECK(fired || str_eq(strbuf_str(&w.log), S("200 hello;POST 1;200 body;")));
+        size_t carried = 0; /* a POST is never carried out twice */
+        for (struct str s = strbuf_str(&w.log); str_has(s, S("POST 1;")); carried++)
+            s = str_sub(s, (size_t)str_find(s, S("POST 1;")) + 1, s.n);
+        CHECK(carried <= 1);
+        strbuf_reset(&w.log);
+        get("GET", "/hello", S("")); /* and nothing is left behind that hurts the next */
+        loop_run(w.loop);
+        CHECK_LOG("200 hello;");
+        CHECK_INT(http_server_counts(w.server)->requests, 0);
+        world_end();
+        if (!fired)
+            return;
+    }
+    CHECK(!"there was always one more call out");
+}
+
 /* ---- raw */
 
 static void raw_opened(struct stream *s)
@@ -658,8 +688,10 @@ TEST(http_over_tls_with_a_client_certificate)
     get("GET", "/big", S(""));
     loop_run(w.loop);
     CHECK_LOG("200 hello;200 (much);");
-    raw_start("GET /hello HTTP/1.1\r\nHost: h\r\n\r\n"); /* plain where TLS is spoken: just closed */
+    raw_start("GET /hello HTTP/1.1\r\nHost: h\r\n\r\n"); /* plain where TLS is spoken */
     loop_run(w.loop);
+    CHECK_STR(strbuf_str(&w.said),
+              S("HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"));
     world_end();
 }
 
