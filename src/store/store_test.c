@@ -1118,6 +1118,10 @@ TEST(store_on_a_full_disk_refuses_writes_reads_on_and_recovers)
     struct store_stats st;
     store_stats(w->s, &st);
     CHECK(st.batches_failed >= 5 && st.failed >= 5);
+    world_reopen(w); /* a start needs no room either */
+    CHECK_STR(value(w, "a"), S("1"));
+    CHECK(put_as(w, S("big"), big, STORE_ANY, STORE_DURABLE, &err) == 0 && err.kind == E_UNAVAILABLE);
+    lazy = put_as(w, S("lease"), "1", STORE_ANY, STORE_LAZY, &err);
     CHECK(unlink(ballast) == 0);
     (void)put(w, "big", big);
     world_reopen(w);
