@@ -6,5 +6,6 @@ const struct verb_row verb_rows[] = {
     {"up", "[--detach] [--root DIR]", "start this machine's part of the cluster", supervisor_main},
     {"down", "[--purge] [--root DIR]", "stop everything and leave nothing behind; --purge removes the state too",
      down_main},
+    {"image", "load|ls|rm|pack ...", "the images of this machine", image_main},
     {NULL, NULL, NULL, NULL},
 };

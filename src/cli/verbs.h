@@ -6,3 +6,4 @@ struct verb_row {
     int (*run)(int argc, char **argv); /* what follows the verb; the answer is the exit status */
 };
 extern const struct verb_row verb_rows[]; /* ends with a row without a name */
+int image_main(int argc, char **argv);    /* image.c */

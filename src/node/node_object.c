@@ -20,6 +20,7 @@ struct node_object {
     struct call node_call, lease_call, images_call;
     struct timer status_timer, lease_timer;
     bool created, told_ready, lease_made;
+    int64_t lease_rev; /* a lease is only written over the one that was seen; 0: not seen yet */
     struct str uid;
 };
 
@@ -227,11 +228,13 @@ static void write_lease(struct node_object *n)
     struct val body = val_map();
     struct val *spec = val_need_map(&a, &body, N(spec));
     val_set(&a, spec, N(renewTime), val_str(&a, time_text_micro(&a, clock_real())));
-    struct call_options o = CALL_OPTIONS(.verb = CALL_PATCH, .kind = K(Lease), .ns = S("kube-node-lease"),
-                                         .name = str_of(g->cfg.name), .patch = PATCH_MERGE, .body = &body);
+    struct call_options o = CALL_OPTIONS(.verb = n->lease_rev ? CALL_PATCH : CALL_GET, .kind = K(Lease),
+                                         .expect_rev = n->lease_rev, .ns = S("kube-node-lease"),
+                                         .name = str_of(g->cfg.name), .patch = PATCH_MERGE, .body = n->lease_rev ? &body : NULL);
     if (!n->lease_made) {
         o.verb = CALL_CREATE;
         o.name = S("");
+        o.body = &body;
         val_set_text(&a, &body, N(apiVersion), S("coordination.k8s.io/v1"));
         val_set_text(&a, &body, N(kind), S("Lease"));
         val_set_text(&a, spec, N(holderIdentity), str_of(g->cfg.name));
@@ -256,15 +259,18 @@ static void write_lease(struct node_object *n)
 static void lease_done(struct call *c)
 {
     struct node_object *n = container_of(c, struct node_object, lease_call);
-    if (c->ok || c->err.kind == E_ALREADY_EXISTS) {
-        timer_set(&n->lease_timer, n->lease_made || c->ok ? LEASE_EVERY : 0);
+    bool seen = n->lease_rev != 0;
+    n->lease_rev = c->ok && c->obj ? c->obj->rev : 0;
+    if (c->ok) {
+        timer_set(&n->lease_timer, n->lease_made && !seen ? 0 : LEASE_EVERY); /* read first, then renewed */
         n->lease_made = true;
         return;
     }
-    if (c->err.kind == E_NOT_FOUND)
-        n->lease_made = false;
-    log_warn("node.lease", "node=%s retry_s=1 error=\"%s\"", n->agent->cfg.name, c->err.text);
-    timer_set(&n->lease_timer, RETRY);
+    n->lease_made = c->err.kind != E_NOT_FOUND;
+    bool again = c->err.kind == E_ALREADY_EXISTS || c->err.kind == E_CONFLICT || c->err.kind == E_NOT_FOUND;
+    if (!again)
+        log_warn("node.lease", "node=%s retry_s=1 error=\"%s\"", n->agent->cfg.name, c->err.text);
+    timer_set(&n->lease_timer, again ? 0 : RETRY);
 }
 
 static void on_lease_timer(struct timer *t)

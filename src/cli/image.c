@@ -1,0 +1,162 @@
+#include "cli/role.h"
+#include "cli/verbs.h"
+#include "oci/jobs.h"
+#include "oci/pack.h"
+#include <errno.h>
+#include <getopt.h>
+#include <sys/stat.h>
+
+/* wherry image load|ls|rm|pack: the images of this machine. They work on the content store itself, so the cluster
+ * need not be up. */
+static void usage(void)
+{
+    printf("wherry image load ARCHIVE [NAME]   take an OCI or docker archive (a tar; - is stdin) into this machine's "
+           "store\n"
+           "wherry image ls                    what is there\n"
+           "wherry image rm NAME               remove a name, and what nothing else needs\n"
+           "wherry image pack OUT NAME --cmd ARG ... [--entrypoint ARG] [--env K=V] [--workdir DIR] FILE=PATH ...\n"
+           "                                   make an OCI archive of files of this machine\n\n"
+           "--root DIR: of the cluster whose store is meant.\n");
+}
+
+static int fail(const struct err *err)
+{
+    fprintf(stderr, "wherry image: %s\n", err->text);
+    return 1;
+}
+
+static struct str store_of(struct settings *s)
+{
+    return arena_fmt(&s->arena, STR_FMT "/node/content", STR_ARG(s->data));
+}
+
+static int image_load_verb(struct settings *s, int argc, char **argv)
+{
+    struct err err = ERR;
+    struct strs found = {0};
+    struct digest manifest;
+    struct str job = program_beside(&s->arena, "wherry-job"), store = store_of(s);
+    if (argc < 1 || argc > 2) {
+        usage();
+        return 2;
+    }
+    AUTO(content_free) struct content *c = content_open(store.p, &err); /* makes the folders */
+    if (!c ||
+        !image_load(job.p, store.p, argv[0], str_of(argc > 1 ? argv[1] : ""), &s->arena, &found, &manifest, &err))
+        return fail(&err);
+    for (size_t i = 0; i < found.n; i++)
+        printf(STR_FMT "\n", STR_ARG(found.p[i]));
+    return 0;
+}
+
+static int image_ls(struct settings *s)
+{
+    struct err err = ERR;
+    struct image_rows rows = {0};
+    AUTO(content_free) struct content *c = content_open(store_of(s).p, &err);
+    if (!c || !image_list(c, &s->arena, &rows, &err))
+        return fail(&err);
+    printf("%-60s %-14s %10s\n", "IMAGE", "ID", "SIZE");
+    for (size_t i = 0; i < rows.list.n; i++)
+        for (size_t k = 0; k < rows.list.p[i].names.n; k++)
+            printf("%-60.*s %-14.12s %8.1f M\n", STR_ARG(rows.list.p[i].names.p[k]),
+                   rows.list.p[i].image.manifest.hex, (double)rows.list.p[i].image.size / 1e6);
+    array_fini(&rows.list);
+    return 0;
+}
+
+static int image_rm(struct settings *s, int argc, char **argv)
+{
+    struct err err = ERR;
+    int64_t freed = 0;
+    if (argc != 1) {
+        usage();
+        return 2;
+    }
+    AUTO(content_free) struct content *c = content_open(store_of(s).p, &err);
+    if (!c || !image_remove(c, str_of(argv[0]), &freed, &err))
+        return fail(&err);
+    printf("removed %s, %.1f M freed\n", argv[0], (double)freed / 1e6);
+    return 0;
+}
+
+static void add(struct strs *list, const char *text)
+{
+    list->p[list->n++] = str_of(text);
+}
+
+/* FILE=PATH: PATH of this machine becomes FILE of the image; FILE=@LINK: a symbolic link. */
+static bool add_file(struct settings *s, struct oci_pack_file *f, const char *text, struct err *err)
+{
+    struct str to, from;
+    if (!str_split(str_of(text), '=', &to, &from) || !to.n || !from.n)
+        return err_set(err, E_INVALID, "\"%s\": must be FILE=PATH", text);
+    if (to.p[0] == '/')
+        to = str_sub(to, 1, to.n);
+    f->to = arena_strz(&s->arena, to);
+    if (from.p[0] == '@')
+        f->link = arena_strz(&s->arena, str_sub(from, 1, from.n));
+    else
+        f->from = arena_strz(&s->arena, from);
+    return true;
+}
+
+static int image_pack(struct settings *s, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"cmd", required_argument, NULL, 'c'},  {"entrypoint", required_argument, NULL, 'e'},
+        {"env", required_argument, NULL, 'v'},  {"workdir", required_argument, NULL, 'w'},
+        {"user", required_argument, NULL, 'u'}, {NULL, 0, NULL, 0},
+    };
+    struct arena *a = &s->arena;
+    struct oci_pack p = {0};
+    struct err err = ERR;
+    struct strs *lists[] = {&p.entrypoint, &p.cmd, &p.env};
+    struct oci_pack_file *files = arena_alloc(a, (size_t)(argc + 1) * sizeof *files);
+    for (size_t i = 0; i < countof(lists); i++)
+        lists[i]->p = arena_alloc(a, (size_t)(argc + 1) * sizeof(struct str));
+    optind = 0;
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        switch (c) {
+        case 'c': add(&p.cmd, optarg); break;
+        case 'e': add(&p.entrypoint, optarg); break;
+        case 'v': add(&p.env, optarg); break;
+        case 'w': p.workdir = str_of(optarg); break;
+        case 'u': p.user = str_of(optarg); break;
+        default: usage(); return 2;
+        }
+    }
+    if (argc - optind < 3) {
+        usage();
+        return 2;
+    }
+    const char *out = argv[optind++];
+    p.name = str_of(argv[optind++]);
+    p.files = files;
+    for (; optind < argc; optind++)
+        if (!add_file(s, &files[p.nfiles++], argv[optind], &err))
+            return fail(&err);
+    if (!oci_pack(&p, out, &err))
+        return fail(&err);
+    return 0;
+}
+
+int image_main(int argc, char **argv)
+{
+    AUTO(settings_fini) struct settings s = {0};
+    struct err err = ERR;
+    int rest;
+    if (!settings_read(&s, argc, argv, &rest, &err))
+        return fail(&err);
+    const char *verb = rest > 0 ? argv[0] : "--help";
+    if (strcmp(verb, "load") == 0)
+        return image_load_verb(&s, rest - 1, argv + 1);
+    if (strcmp(verb, "ls") == 0)
+        return image_ls(&s);
+    if (strcmp(verb, "rm") == 0)
+        return image_rm(&s, rest - 1, argv + 1);
+    if (strcmp(verb, "pack") == 0)
+        return image_pack(&s, rest, argv);
+    usage();
+    return strcmp(verb, "--help") == 0 ? 0 : 2;
+}
