@@ -2,6 +2,7 @@
 #include "cli/verbs.h"
 #include "oci/jobs.h"
 #include "oci/pack.h"
+#include "sys/file.h"
 #include <errno.h>
 #include <getopt.h>
 #include <sys/stat.h>
@@ -30,6 +31,12 @@ static struct str store_of(struct settings *s)
     return arena_fmt(&s->arena, STR_FMT "/node/content", STR_ARG(s->data));
 }
 
+static struct content *open_store(struct settings *s, struct err *err)
+{
+    struct str store = store_of(s);
+    return dir_make(store.p, 0755, err) ? content_open(store.p, err) : NULL;
+}
+
 static int image_load_verb(struct settings *s, int argc, char **argv)
 {
     struct err err = ERR;
@@ -40,7 +47,7 @@ static int image_load_verb(struct settings *s, int argc, char **argv)
         usage();
         return 2;
     }
-    AUTO(content_free) struct content *c = content_open(store.p, &err); /* makes the folders */
+    AUTO(content_free) struct content *c = open_store(s, &err);
     if (!c ||
         !image_load(job.p, store.p, argv[0], str_of(argc > 1 ? argv[1] : ""), &s->arena, &found, &manifest, &err))
         return fail(&err);
@@ -53,7 +60,7 @@ static int image_ls(struct settings *s)
 {
     struct err err = ERR;
     struct image_rows rows = {0};
-    AUTO(content_free) struct content *c = content_open(store_of(s).p, &err);
+    AUTO(content_free) struct content *c = open_store(s, &err);
     if (!c || !image_list(c, &s->arena, &rows, &err))
         return fail(&err);
     printf("%-60s %-14s %10s\n", "IMAGE", "ID", "SIZE");
@@ -73,7 +80,7 @@ static int image_rm(struct settings *s, int argc, char **argv)
         usage();
         return 2;
     }
-    AUTO(content_free) struct content *c = content_open(store_of(s).p, &err);
+    AUTO(content_free) struct content *c = open_store(s, &err);
     if (!c || !image_remove(c, str_of(argv[0]), &freed, &err))
         return fail(&err);
     printf("removed %s, %.1f M freed\n", argv[0], (double)freed / 1e6);

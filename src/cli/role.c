@@ -65,6 +65,18 @@ static void set_title(const char *name)
     (void)prctl(PR_SET_NAME, title);
 }
 
+static bool set_log_level(struct str text, struct err *err)
+{
+    static const char *const words[] = {"error", "warn", "info", "debug"};
+    for (size_t i = 0; i < countof(words); i++) {
+        if (str_eqz(text, words[i])) {
+            log_level_set((enum log_level)i);
+            return true;
+        }
+    }
+    return err_set(err, E_INVALID, "log-level: \"" STR_FMT "\": must be error, warn, info or debug", STR_ARG(text));
+}
+
 int role_main(int argc, char **argv)
 {
     struct role_start r = {0};
@@ -79,7 +91,7 @@ int role_main(int argc, char **argv)
         (void)signal(SIGPIPE, SIG_IGN);
         read_sockets(&r);
         int status = 2;
-        if (settings_read(&r.settings, argc - 1, argv + 1, &rest, &err))
+        if (settings_read(&r.settings, argc - 1, argv + 1, &rest, &err) && set_log_level(r.settings.log_level, &err))
             status = rows[i].run(&r);
         else
             log_error("settings", "error=\"%s\"", err.text);

@@ -10,7 +10,8 @@
 struct api_role {
     struct loop *loop;
     struct server *server;
-    struct map transports; /* account -> struct transport */
+    struct manager *manager; /* NULL until the server is ready */
+    struct map transports;   /* account -> struct transport */
     struct signal_source on_term;
 };
 
@@ -29,6 +30,20 @@ static struct transport *transport_of(void *arg, const char *account)
         (void)map_put(&r->transports, str_of(account), t);
     }
     return t;
+}
+
+/* Everything that a fresh cluster holds is there: controllers may begin. */
+static void on_ready(void *arg)
+{
+    struct api_role *r = arg;
+    struct manager_options o = {.transport = transport_of(r, "wherry-manager"),
+                                .transport_of = transport_of,
+                                .arg = r,
+                                .schedule = true,
+                                .root_ca = server_ca_pem(r->server)};
+    r->manager = manager_new(&o);
+    manager_start(r->manager);
+    role_ready();
 }
 
 static bool start(struct api_role *role, struct role_start *r, struct err *err)
@@ -53,6 +68,8 @@ static bool start(struct api_role *role, struct role_start *r, struct err *err)
         .unix_fd = role_socket(r, "api-unix"),
         .peers = arena_dup(a, peers, sizeof peers),
         .npeers = countof(peers),
+        .ready = on_ready,
+        .arg = role,
     };
     role->server = server_start(role->loop, &o, err);
     return role->server != NULL;
@@ -69,16 +86,8 @@ int role_server(struct role_start *r)
         server_stop(role.server);
         return 1;
     }
-    struct manager_options o = {.transport = transport_of(&role, "wherry-manager"),
-                                .transport_of = transport_of,
-                                .arg = &role,
-                                .schedule = true,
-                                .root_ca = server_ca_pem(role.server)};
-    struct manager *manager = manager_new(&o);
-    manager_start(manager);
-    role_ready();
     loop_run(loop);
-    manager_free(manager);
+    manager_free(role.manager);
     map_each (e, &role.transports)
         transport_free(e->value);
     map_fini(&role.transports);

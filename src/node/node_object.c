@@ -230,7 +230,8 @@ static void write_lease(struct node_object *n)
     val_set(&a, spec, N(renewTime), val_str(&a, time_text_micro(&a, clock_real())));
     struct call_options o = CALL_OPTIONS(.verb = n->lease_rev ? CALL_PATCH : CALL_GET, .kind = K(Lease),
                                          .expect_rev = n->lease_rev, .ns = S("kube-node-lease"),
-                                         .name = str_of(g->cfg.name), .patch = PATCH_MERGE, .body = n->lease_rev ? &body : NULL);
+                                         .name = str_of(g->cfg.name), .patch = PATCH_MERGE,
+                                         .body = n->lease_rev ? &body : NULL);
     if (!n->lease_made) {
         o.verb = CALL_CREATE;
         o.name = S("");

@@ -113,7 +113,7 @@ static const char table[] =
     " " READ " storage.k8s.io csidrivers,csinodes,csistoragecapacities,storageclasses,volumeattachments\n"
     " " READ " resource.k8s.io deviceclasses,resourceclaims,resourceslices\n"
     " patch,update resource.k8s.io resourceclaims/status\n"
-    "bind system:kube-scheduler system:kube-scheduler u:system:kube-scheduler,s:kube-system/scheduler\n"
+    "bind system:kube-scheduler system:kube-scheduler u:system:kube-scheduler,s:kube-system/kube-scheduler\n"
     "bind system:volume-scheduler system:volume-scheduler u:system:kube-scheduler\n"
     "role system:volume-scheduler\n get,list,patch,update,watch core persistentvolumes\n"
     " " READ " storage.k8s.io storageclasses\n get,list,patch,update,watch core persistentvolumeclaims\n"

@@ -255,12 +255,11 @@ static bool listen_all(struct server *s, struct err *err)
         return false;
     s->port = addr_port(&a);
     s->http = http_server_new(s->loop, &c);
-    for (size_t i = 0; i < n; i++)
-        http_server_listen(s->http, fds[i]);
+    memcpy(s->fds, fds, n * sizeof *fds);
+    s->nfds = n;
     if (s->options.unix_fd > 0) {
         c.tls = NULL;
         s->local = http_server_new(s->loop, &c);
-        http_server_listen(s->local, s->options.unix_fd);
     }
     return true;
 }
@@ -270,9 +269,17 @@ struct str server_ca_pem(const struct server *s)
     return s->keys->ca_pem;
 }
 
+/* Connections that came earlier have waited in the sockets' backlogs: nobody sees a cluster that is half there. */
 static void booted(struct server *s)
 {
+    for (size_t i = 0; i < s->nfds; i++)
+        http_server_listen(s->http, s->fds[i]);
+    s->nfds = 0;
+    if (s->local)
+        http_server_listen(s->local, s->options.unix_fd);
     s->ready = true;
+    if (s->options.ready)
+        s->options.ready(s->options.arg);
     log_info("server.ready", "port=%d revision=%lld", s->port, (long long)store_rev(s->store));
 }
 
@@ -327,6 +334,8 @@ void server_stop(struct server *s)
     timer_stop(&s->housekeeping);
     http_server_free(s->http);
     http_server_free(s->local);
+    while (s->nfds)
+        fd_close(s->fds[--s->nfds]);
     if (s->store) {
         store_unsubscribe(&s->subscriber);
         store_close(s->store);

@@ -24,9 +24,12 @@ struct server_options {
     int unix_fd;
     const struct server_peer *peers;
     size_t npeers;
+    /* A fresh cluster's objects are there, and requests are served; from the loop, once. NULL: not wanted. */
+    void (*ready)(void *arg);
+    void *arg;
 };
-/* Starts it all; `ready` is when it listens, which is on return. NULL: nothing was started. Blocking: reads the
- * store. The loop's thread owns it. */
+/* Starts it all; sockets are bound on return and served from `ready` on. NULL: nothing was started. Blocking: reads
+ * the store. The loop's thread owns it. */
 struct server *server_start(struct loop *l, const struct server_options *o, struct err *err) MUST_USE;
 void server_stop(struct server *s); /* requests and watches from inside must be over; NULL is fine */
 AUTO_POINTER(server_stop, struct server);
