@@ -1,5 +1,6 @@
 #include "cli/process.h"
 #include "api/codec.h"
+#include "server/front.h"
 #include "server/rbac.h"
 #include "server/watch.h"
 
@@ -143,7 +144,8 @@ static bool set_body(struct request *r, const struct call_options *o, struct err
         if (o->expect_uid.n)
             val_set(a, meta, N(uid), val_str(a, o->expect_uid));
     }
-    const struct type *t = o->body_type ? o->body_type : r->body_kind ? r->body_kind->type : r->kind->type;
+    const struct type *sub = r->sub_row ? type_of_sub(r->sub_row) : NULL;
+    const struct type *t = o->body_type ? o->body_type : sub ? sub : r->kind->type;
     if (o->verb != CALL_PATCH) {
         struct val typed;
         if (!type_decode_val(a, t, v, &typed, NULL, err))
@@ -312,8 +314,11 @@ struct transport *process_transport_new(struct loop *l, struct server *s, const 
     t->groups[0] = S("system:serviceaccounts");
     t->groups[1] = S("system:serviceaccounts:kube-system");
     t->groups[2] = S("system:authenticated");
-    t->user = (struct user){.name = arena_fmt(&t->arena, "system:serviceaccount:kube-system:%s", account),
-                            .groups = t->groups,
-                            .ngroups = 3};
+    if (str_starts(str_of(account), S("system:")))
+        t->user = (struct user){.name = str_of(account), .groups = t->groups + 2, .ngroups = 1};
+    else
+        t->user = (struct user){.name = arena_fmt(&t->arena, "system:serviceaccount:kube-system:%s", account),
+                                .groups = t->groups,
+                                .ngroups = 3};
     return &t->base;
 }

@@ -4,6 +4,7 @@
 #include "client/transport.h"
 #include "server/server.h"
 
-/* As system:serviceaccount:kube-system:ACCOUNT. The server must outlive it. */
+/* As system:serviceaccount:kube-system:ACCOUNT, or, where the account begins with "system:", as that user. The server
+ * must outlive it. */
 struct transport *process_transport_new(struct loop *l, struct server *s, const char *account)
     __attribute__((returns_nonnull));

@@ -87,11 +87,6 @@ int role_server(struct role_start *r)
         return 1;
     }
     loop_run(loop);
-    manager_free(role.manager);
-    map_each (e, &role.transports)
-        transport_free(e->value);
-    map_fini(&role.transports);
-    server_stop(role.server);
-    signal_stop(&role.on_term);
-    return 0;
+    /* Nothing is put away that a kill would not leave behind: what was acknowledged is in the log. */
+    _exit(0);
 }

@@ -125,8 +125,8 @@ static void bind_done(struct call *c)
         tell_bound(w);
         return; /* the watch brings the pod with its node and ends the waiting */
     }
-    log_debug("schedule.bind", "pod=" STR_FMT "/" STR_FMT " error=%s", STR_ARG(w->pod->ns), STR_ARG(w->pod->name),
-              c->err.text);
+    log_warn("schedule.bind", "pod=" STR_FMT "/" STR_FMT " error=%s", STR_ARG(w->pod->ns), STR_ARG(w->pod->name),
+             c->err.text);
     sched_pod_set(&s->state, w->pod->ns, w->pod->name, NULL, S(""));
     back_off(w);
     activate(w);

@@ -292,7 +292,7 @@ static bool build(struct agent_container *ac, struct oci_container *oci, struct 
     struct arena *a = &ac->scratch;
     struct pod_container *c = wanted(ac);
     const struct val *spec = obj_spec(p->obj);
-    if (!image_read(runtime_content(g->runtime), a, val_text_at(c->spec, N(image)), image, err))
+    if (!images_read(g, a, val_text_at(c->spec, N(image)), image, err))
         return false;
     struct sources sources = configs_sources(ap);
     struct env_input ei = {.sources = &sources, .pod = p->obj, .container = c->spec, .image_env = image->env};
@@ -406,8 +406,7 @@ static int stop_signal(struct agent_container *ac)
     struct image image;
     struct err err = ERR;
     int signo = SIGTERM;
-    if (image_read(runtime_content(ac->ap->agent->runtime), &a, val_text_at(wanted(ac)->spec, N(image)), &image,
-                   &err))
+    if (images_read(ac->ap->agent, &a, val_text_at(wanted(ac)->spec, N(image)), &image, &err))
         signo = hooks_signal(image.stop_signal);
     arena_fini(&a);
     return signo;

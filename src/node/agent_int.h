@@ -99,6 +99,8 @@ void volumes_memory(struct agent_pod *ap, void (*done)(struct agent_pod *ap, con
 struct images *images_new(struct agent *g);
 void images_free(struct images *im);
 void images_ensure(struct agent_pod *ap, int container); /* answers with pod_saw_image */
+/* By the name as a pod writes it. */
+MUST_USE bool images_read(struct agent *g, struct arena *a, struct str name, struct image *out, struct err *err);
 void images_forget(struct agent_pod *ap);
 
 /* probe_do.c */

@@ -44,6 +44,12 @@ static struct str image_id(struct arena *a, struct str name, const struct image 
                      im->manifest.hex);
 }
 
+bool images_read(struct agent *g, struct arena *a, struct str name, struct image *out, struct err *err)
+{
+    struct image_name n;
+    return image_name_parse(a, name, &n, err) && image_read(runtime_content(g->runtime), a, n.full, out, err);
+}
+
 static struct str wanted_image(const struct agent_pod *ap, int c)
 {
     return val_text_at(ap->pod->containers.p[c].spec, N(image));
@@ -81,7 +87,7 @@ static void tell_waiter(struct waiter *w, const struct pull *p, bool ok, struct 
     struct err err = ERR;
     struct arena scratch = ARENA;
     int64_t now = clock_mono();
-    if (ok && !image_read(runtime_content(ap->agent->runtime), &scratch, name, &im, &err)) {
+    if (ok && !images_read(ap->agent, &scratch, name, &im, &err)) {
         ok = false;
         why = str_of(err.text);
     }
@@ -254,7 +260,7 @@ void images_ensure(struct agent_pod *ap, int c)
         arena_fini(&scratch);
         return;
     }
-    bool here = image_read(runtime_content(ap->agent->runtime), &scratch, name, &im, &err);
+    bool here = images_read(ap->agent, &scratch, name, &im, &err);
     if (here && !str_eq(policy, S("Always"))) {
         agent_event(
             ap, c, false, "Pulled",

@@ -523,7 +523,7 @@ struct expected {
     const struct type *type;
 };
 
-static const struct type *type_of_sub(const struct subresource *s)
+const struct type *type_of_sub(const struct subresource *s)
 {
     static const struct {
         const char *kind;

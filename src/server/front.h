@@ -4,3 +4,5 @@
 #include "server/int.h"
 
 extern const struct http_service front_service; /* arg: struct server */
+/* The type of the body of a subresource that is of another kind than its parent; NULL: the parent's. */
+const struct type *type_of_sub(const struct subresource *s);
