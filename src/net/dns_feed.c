@@ -1,5 +1,6 @@
 #include "net/dns_feed.h"
 #include "client/cache.h"
+#include "net/model.h"
 #include "sys/loop.h"
 
 static void slice_service(const struct obj *o, void (*add)(void *arg, struct str key), void *arg)
@@ -23,65 +24,19 @@ struct dns_feed {
     void *arg;
 };
 
-static const struct dns_port *ports_of(struct arena *a, const struct val *list, size_t *n)
-{
-    struct dns_port *p = arena_alloc(a, (val_len(list) + 1) * sizeof *p);
-    *n = 0;
-    val_each_item (port, list) {
-        char *proto = arena_strz(a, val_text_at(port, N(protocol)));
-        for (char *c = proto; *c; c++)
-            *c = *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c;
-        p[(*n)++] = (struct dns_port){val_text_at(port, N(name)), str_of(proto),
-                                      (uint16_t)val_num_at(port, 0, N(port))};
-    }
-    return p;
-}
-
-struct endpoints {
-    ARRAY(struct dns_endpoint) list;
-};
-
-static void add_slice(struct arena *a, const struct obj *o, bool all, struct endpoints *out)
-{
-    size_t nports;
-    const struct dns_port *ports = ports_of(a, val_get(&o->tree, N(ports)), &nports);
-    val_each_item (e, val_get(&o->tree, N(endpoints))) {
-        const struct val *ready = val_at(e, N(conditions), N(ready));
-        struct dns_endpoint x = {.hostname = val_text_at(e, N(hostname)), .ports = ports, .nports = nports};
-        if (!all && ready && !val_true(ready))
-            continue;
-        if (ip4_parse(val_text(val_item(val_get(e, N(addresses)), 0)), &x.ip))
-            array_push(&out->list, x);
-    }
-}
-
 static void put(struct dns_feed *f, const struct obj *o, struct str key)
 {
     struct arena a = ARENA;
-    struct endpoints eps = {0};
-    const struct val *spec = obj_spec(o);
-    struct str ip = val_text_at(spec, N(clusterIP));
-    struct dns_service s = {.ns = o->ns, .name = o->name};
-    uint32_t addresses[4];
-    if (str_eq(val_text_at(spec, N(type)), S("ExternalName"))) {
-        s.external_name = val_text_at(spec, N(externalName));
-    } else if (str_eq(ip, S("None"))) {
-        bool all = val_true(val_get(spec, N(publishNotReadyAddresses)));
-        struct objset_iter it = objset_with(cache_set(f->slices), &index_service, key);
-        for (struct obj *slice; (slice = objset_next(&it));)
-            add_slice(&a, slice, all, &eps);
-    } else {
-        val_each_item (v, val_get(spec, N(clusterIPs))) {
-            if (s.ncluster_ips < countof(addresses) && ip4_parse(val_text(v), &addresses[s.ncluster_ips]))
-                s.ncluster_ips++;
-        }
-        s.cluster_ips = addresses;
-    }
-    s.ports = ports_of(&a, val_get(spec, N(ports)), &s.nports);
-    s.endpoints = eps.list.p;
-    s.nendpoints = eps.list.n;
-    dns_zone_put(f->zone, &s);
-    array_fini(&eps.list);
+    ARRAY(const struct val *) slices = {0};
+    struct dns_service s;
+    struct objset_iter it = objset_with(cache_set(f->slices), &index_service, key);
+    for (struct obj *slice; (slice = objset_next(&it));)
+        array_push(&slices, &slice->tree);
+    if (model_dns(&a, &o->tree, slices.p, slices.n, &s))
+        dns_zone_put(f->zone, &s);
+    else
+        dns_zone_del(f->zone, o->ns, o->name);
+    array_fini(&slices);
     arena_fini(&a);
 }
 

@@ -193,8 +193,8 @@ static void host_ports_of(struct arena *a, const struct val *pod, const struct v
                                 .port_number = (uint16_t)host_port,
                                 .endpoints = ep,
                                 .nendpoints = 1};
-        /* no Service has such a name */
-        s.name = arena_fmt(a, "pod:" STR_FMT, STR_ARG(val_text_at(pod, N(metadata), N(name))));
+        /* no Service has such a name; by uid, as a pod of the same name may follow before this one has gone */
+        s.name = arena_fmt(a, "pod:" STR_FMT, STR_ARG(val_text_at(pod, N(metadata), N(uid))));
         s.port = arena_fmt(a, STR_FMT ":%u/%u", STR_ARG(host_ip), s.port_number, s.proto);
         add_ip(a, &ips, 1, host_ip);
         if (ips.n && ips.p[0]) {

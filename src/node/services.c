@@ -1,10 +1,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/dataplane.h"
+#include "net/model.h"
 #include "node/agent_int.h"
 
-#define QUIET            (NS_PER_S) /* no bytes for this long: a connection is at rest */
-#define AFFINITY_DEFAULT 10800
+#define QUIET (NS_PER_S) /* no bytes for this long: a connection is at rest */
 
 static void slice_service(const struct obj *o, void (*add)(void *arg, struct str key), void *arg)
 {
@@ -46,61 +46,10 @@ static struct str service_key(struct arena *a, struct str ns, struct str name)
     return arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(ns), STR_ARG(name));
 }
 
-static uint8_t protocol_of(struct str text)
-{
-    return str_eq(text, S("UDP")) ? NET_UDP : str_eq(text, S("SCTP")) ? NET_SCTP : NET_TCP;
-}
-
-static const struct val *port_named(const struct val *ports, struct str name)
-{
-    val_each_item (p, ports)
-        if (str_eq(val_text_at(p, N(name)), name))
-            return p;
-    return NULL;
-}
-
-struct endpoints {
-    ARRAY(struct net_endpoint) list;
-};
-
 static bool flag(const struct val *endpoint, const struct name *name, bool otherwise)
 {
     const struct val *v = val_at(endpoint, N(conditions), name);
     return v ? val_true(v) : otherwise;
-}
-
-/* ready: those that are; otherwise those that end but still serve (KEP-1669). */
-static void collect(struct services *d, struct str key, struct str port_name, bool ready, struct endpoints *out)
-{
-    struct objset_iter it = objset_with(cache_set(d->slices), &index_service, key);
-    for (struct obj *o; (o = objset_next(&it));) {
-        const struct val *port = port_named(val_get(&o->tree, N(ports)), port_name);
-        if (!port)
-            continue;
-        val_each_item (e, val_get(&o->tree, N(endpoints))) {
-            bool terminating = flag(e, N(terminating), false);
-            if (ready ? !flag(e, N(ready), true) : !(terminating && flag(e, N(serving), false)))
-                continue;
-            struct net_endpoint n = {.port = (uint16_t)val_num_at(port, 0, N(port))};
-            n.local = str_eqz(val_text_at(e, N(nodeName)), d->agent->cfg.name);
-            if (ip4_parse(val_text(val_item(val_get(e, N(addresses)), 0)), &n.ip) && n.port)
-                array_push(&out->list, n);
-        }
-    }
-}
-
-static size_t addresses(struct arena *a, const struct val *list, struct str first, const uint32_t **out)
-{
-    uint32_t *ips = arena_alloc(a, (val_len(list) + 1) * sizeof *ips);
-    size_t n = 0;
-    if (first.n && ip4_parse(first, &ips[n]))
-        n++;
-    val_each_item (v, list) {
-        if (!str_eq(val_text(v), first) && ip4_parse(val_text(v), &ips[n]))
-            n++;
-    }
-    *out = ips;
-    return n;
 }
 
 static void put(struct services *d, const struct net_service *s)
@@ -111,46 +60,31 @@ static void put(struct services *d, const struct net_service *s)
                  err.text);
 }
 
-static void put_port(struct services *d, const struct obj *o, struct str key, const struct val *port)
+static void put_all(struct services *d, const struct obj *o, struct str key, struct strbuf *ports)
 {
     struct arena a = ARENA;
-    const struct val *spec = obj_spec(o);
-    struct endpoints eps = {0};
-    struct str name = val_text_at(port, N(name));
-    collect(d, key, name, true, &eps);
-    if (!eps.list.n)
-        collect(d, key, name, false, &eps);
-    struct net_service s = {
-        .ns = o->ns,
-        .name = o->name,
-        .port = name,
-        .proto = protocol_of(val_text_at(port, N(protocol))),
-        .port_number = (uint16_t)val_num_at(port, 0, N(port)),
-        .node_port = (uint16_t)val_num_at(port, 0, N(nodePort)),
-        .internal_local = str_eq(val_text_at(spec, N(internalTrafficPolicy)), S("Local")),
-        .external_local = str_eq(val_text_at(spec, N(externalTrafficPolicy)), S("Local")),
-        .endpoints = eps.list.p,
-        .nendpoints = eps.list.n,
-    };
-    if (str_eq(val_text_at(spec, N(sessionAffinity)), S("ClientIP")))
-        s.affinity_s = (uint32_t)val_num_at(spec, AFFINITY_DEFAULT, N(sessionAffinityConfig), N(clientIP),
-                                            N(timeoutSeconds));
-    struct val all = val_list();
-    val_each_item (v, val_get(spec, N(externalIPs)))
-        val_add(&a, &all, *v);
-    val_each_item (v, val_at(obj_status(o), N(loadBalancer), N(ingress)))
-        val_add(&a, &all, val_str_borrowed(val_text_at(v, N(ip))));
-    s.ncluster_ips = addresses(&a, val_get(spec, N(clusterIPs)), val_text_at(spec, N(clusterIP)), &s.cluster_ips);
-    s.nexternal_ips = addresses(&a, &all, S(""), &s.external_ips);
-    put(d, &s);
-    array_fini(&eps.list);
+    ARRAY(const struct val *) slices = {0};
+    struct net_services s = {0};
+    struct objset_iter it = objset_with(cache_set(d->slices), &index_service, key);
+    for (struct obj *slice; (slice = objset_next(&it));)
+        array_push(&slices, &slice->tree);
+    model_services(&a, &o->tree, slices.p, slices.n, str_of(d->agent->cfg.name), &s);
+    array_each (one, &s.list) {
+        put(d, one);
+        strbuf_addf(ports, STR_FMT "\n", STR_ARG(one->port));
+    }
+    array_fini(&slices);
+    array_fini(&s.list);
     arena_fini(&a);
 }
 
-static bool has_rules(const struct obj *o)
+static bool has_line(struct str text, struct str line)
 {
-    struct str ip = val_text_at(obj_spec(o), N(clusterIP));
-    return ip.n && !str_eq(ip, S("None")) && !str_eq(val_text_at(obj_spec(o), N(type)), S("ExternalName"));
+    struct str one;
+    while (text.n && str_cut(&text, '\n', &one))
+        if (str_eq(one, line))
+            return true;
+    return false;
 }
 
 /* Brings the model to what one Service is now: its ports are put, those that it no longer has are taken away. */
@@ -159,16 +93,13 @@ static void work_out(struct services *d, struct str key)
     struct str ns, name, port;
     (void)str_split(key, '/', &ns, &name);
     const struct obj *o = cache_peek(d->agent->services, ns, name);
-    const struct val *ports = o && has_rules(o) ? val_get(obj_spec(o), N(ports)) : NULL;
     AUTO(strbuf_fini) struct strbuf now = STRBUF(1 << 20);
-    val_each_item (p, ports) {
-        put_port(d, o, key, p);
-        strbuf_addf(&now, STR_FMT "\n", STR_ARG(val_text_at(p, N(name))));
-    }
+    if (o)
+        put_all(d, o, key, &now);
     struct known *k = map_get(&d->ports, key);
     struct str rest = str_of(k ? k->ports : "");
     while (rest.n && str_cut(&rest, '\n', &port))
-        if (!port_named(ports, port))
+        if (!has_line(strbuf_str(&now), port))
             dataplane_del(d->plane, ns, name, port);
     if (!k && now.n) {
         k = NEW(struct known);
@@ -411,43 +342,21 @@ void services_host_ports(struct agent_pod *ap, bool up)
 {
     struct services *d = ap->agent->endpoints;
     struct arena a = ARENA;
-    bool any = false;
+    struct net_services ports = {0};
     if (ap->host_ports == up || ap->pod->host_network)
         return;
-    val_each_item (c, val_get(obj_spec(ap->pod->obj), N(containers))) {
-        val_each_item (p, val_get(c, N(ports))) {
-            int64_t host_port = val_num_at(p, 0, N(hostPort));
-            if (!host_port)
-                continue;
-            any = true;
-            struct str proto = val_text_at(p, N(protocol)), host_ip = val_text_at(p, N(hostIP));
-            struct str port = arena_fmt(&a, "hostport-%lld-" STR_FMT, (long long)host_port, STR_ARG(proto));
-            if (!up) {
-                dataplane_del(d->plane, ap->pod->ns, ap->pod->uid, port);
-                continue;
-            }
-            uint32_t ip = 0;
-            struct net_endpoint e = {
-                .ip = ap->ip, .port = (uint16_t)val_num_at(p, 0, N(containerPort)), .local = true};
-            struct net_service s = {.ns = ap->pod->ns,
-                                    .name = ap->pod->uid,
-                                    .port = port,
-                                    .proto = protocol_of(proto),
-                                    .endpoints = &e,
-                                    .nendpoints = 1};
-            s.port_number = (uint16_t)host_port;
-            if (host_ip.n && !str_eq(host_ip, S("0.0.0.0")) && ip4_parse(host_ip, &ip)) {
-                s.external_ips = &ip;
-                s.nexternal_ips = 1;
-            } else {
-                s.node_port = (uint16_t)host_port;
-            }
-            put(d, &s);
-        }
+    model_host_ports(&a, &ap->pod->obj->tree, ap->ip, &ports);
+    array_each (s, &ports.list) {
+        if (up)
+            put(d, s);
+        else
+            dataplane_del(d->plane, s->ns, s->name, s->port);
     }
     ap->host_ports = up;
-    if (any)
+    /* before the Services are known nothing may be applied: what an earlier run put into the kernel would go */
+    if (ports.list.n && d->synced)
         dataplane_apply(d->plane, ++d->asked);
+    array_fini(&ports.list);
     arena_fini(&a);
 }
 
