@@ -4,12 +4,21 @@
 #pragma once
 #include "api/kind.h"
 
+struct column_source;
+typedef struct val column_cell(const struct column_source *s, const char *path);
 struct column {
     const char *name;   /* "Ready" */
     const char *type;   /* "string", "integer", "boolean" */
     const char *format; /* "name" for the first; else "" */
     const char *text;   /* one line of our own: what it shows */
     int priority;       /* 0: always; 1: with -o wide */
+    column_cell *cell;  /* how the cell is made, and of what: for columns.c */
+    const char *path;
+};
+struct column_source {
+    struct arena *a;
+    const struct val *v;
+    int64_t now;
 };
 /* The columns, in order; never none. */
 const struct column *columns_of(const struct kind *k, size_t *n);

@@ -8,6 +8,7 @@
     X(endpointslice)                                                                                                 \
     X(endpoints)                                                                                                     \
     X(mirror)                                                                                                        \
+    X(rootca)                                                                                                        \
     X(serviceaccount)                                                                                                \
     X(namespace)                                                                                                     \
     X(garbage)                                                                                                       \

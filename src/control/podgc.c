@@ -8,7 +8,7 @@
 static struct val lost(struct plan *out, const struct view *v, const struct obj *pod)
 {
     struct arena *a = &out->arena;
-    struct val tree = plan_edit(out, pod), list = val_list(), c = val_map();
+    struct val patch = val_map(), list = val_list(), c = val_map();
     val_set_text(a, &c, N(type), S("DisruptionTarget"));
     val_set_num(a, &c, N(observedGeneration), obj_generation(pod));
     val_set_text(a, &c, N(status), S("True"));
@@ -19,10 +19,10 @@ static struct val lost(struct plan *out, const struct view *v, const struct obj 
     val_each_item (it, val_get(obj_status(pod), N(conditions)))
         if (!str_eqz(val_text_at(it, N(type)), "DisruptionTarget"))
             val_add(a, &list, val_copy(a, it));
-    struct val *status = val_need_map(a, &tree, N(status));
+    struct val *status = val_set(a, &patch, N(status), val_map());
     val_set(a, status, N(conditions), list);
     val_set_text(a, status, N(phase), S("Failed"));
-    return tree;
+    return patch;
 }
 
 static void podgc_plan(const struct view *v, struct key key, struct plan *out)
@@ -46,7 +46,7 @@ static void podgc_plan(const struct view *v, struct key key, struct plan *out)
     plan_check_gone(out, K(Node), S(""), node, S(""));
     plan_step(out);
     if (!pod_is_over(pod)) {
-        plan_update(out, pod, S("status"), lost(out, v, pod));
+        plan_patch(out, pod, S("status"), lost(out, v, pod))->expect_rev = pod->rev;
         plan_step(out);
     }
     plan_delete(out, pod)->grace_s = 0;

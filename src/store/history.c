@@ -279,22 +279,18 @@ void history_arrived(struct history_work *w)
     mem_free(w);
 }
 
-/* --- an old revision: what is visible now, with all changes since taken back --- */
+/* --- an old revision: what is visible now, but each key that changed since is what its first change replaced --- */
 
 struct read_work {
     struct store_history history;
     struct store_read *read;
     struct store_snapshot snap;
-    ARRAY(struct store_event) events; /* hold references */
+    struct map put_back; /* keys that are as they were */
 };
 
 static void read_free(struct read_work *w)
 {
-    array_each (e, &w->events) {
-        store_entry_unref(e->was);
-        store_entry_unref(e->now);
-    }
-    array_fini(&w->events);
+    map_fini(&w->put_back);
     store_snapshot_fini(&w->snap);
     mem_free(w);
 }
@@ -303,11 +299,13 @@ static void read_events(struct store_history *h, const struct store_event *event
 {
     struct read_work *w = container_of(h, struct read_work, history);
     for (size_t i = 0; i < n; i++) {
-        if (events[i].was)
-            store_entry_ref(events[i].was);
-        if (events[i].now)
-            store_entry_ref(events[i].now);
-        array_push(&w->events, events[i]);
+        struct str key = store_event_key(&events[i]);
+        struct store_entry *was = events[i].was;
+        if (map_put(&w->put_back, key, w))
+            continue;
+        if (was)
+            store_entry_ref(was);
+        store_entry_unref(was ? pmap_put(&w->snap.map, was) : pmap_del(&w->snap.map, key));
     }
 }
 
@@ -315,10 +313,6 @@ static void read_done(struct store_history *h)
 {
     struct read_work *w = container_of(h, struct read_work, history);
     struct store_read *r = w->read;
-    for (size_t i = w->events.n; h->ok && i-- > 0;) {
-        struct store_event *e = &w->events.p[i];
-        store_entry_unref(e->was ? pmap_put(&w->snap.map, TAKE(e->was)) : pmap_del(&w->snap.map, store_event_key(e)));
-    }
     w->snap.rev = r->rev;
     r->ok = h->ok;
     r->err = h->err;

@@ -5,7 +5,7 @@
  * invisible before it skips the batch and is logged later. What runs callbacks runs from timers and engine answers
  * only, so never inside a call into the store. */
 
-enum { BATCH_MAX = 2048 }; /* changes */
+enum { BATCH_MAX = 256 }; /* changes: what one turn of the loop can make visible, tell and answer */
 enum { CEILING_STEP = 4096 };
 enum { GAPS_MAX = 32 }; /* lives that ended badly, each shorter than keep_ns: then history is given up */
 
@@ -344,7 +344,12 @@ static void publish_lazy(struct store *s)
     struct list ready = LIST_HEAD(ready);
     if (!list_empty(&s->flying))
         return;
+    size_t n = 0;
     for (struct store_op *op; (op = list_first(&s->queue, struct store_op, node)) && visible_at_once(s, op);) {
+        if (n++ >= BATCH_MAX) {
+            kick_soon(s);
+            break;
+        }
         list_del(&op->node);
         list_add_tail(&ready, &op->node);
         op_apply(s, op);
@@ -371,7 +376,7 @@ static void start_batch(struct store *s)
     array_clear(&s->lazy);
     timer_stop(&s->lazy_timer);
     s->lazy_due = false;
-    while (!list_empty(&s->queue) && changes.n < BATCH_MAX) {
+    while (!list_empty(&s->queue) && changes.n - b->nlazy < BATCH_MAX) {
         struct store_op *op = list_first(&s->queue, struct store_op, node);
         list_del(&op->node);
         list_add_tail(&s->flying, &op->node);
