@@ -120,6 +120,11 @@ static bool have(struct boot *b, const struct kind *k, struct str ns, const stru
 static bool find_missing(struct boot *b, const struct kind **k, struct str *ns, struct val *tree)
 {
     struct arena *a = &b->r.arena;
+    while (rbac_boot_next(a, b->at_rbac, k, ns, tree)) {
+        b->at_rbac++;
+        if (!have(b, *k, *ns, tree))
+            return true;
+    }
     while (b->at < countof(objects)) {
         size_t i = b->at++;
         struct err err = ERR;
@@ -133,11 +138,6 @@ static bool find_missing(struct boot *b, const struct kind **k, struct str *ns, 
         }
         val_set_text(a, tree, N(kind), (*k)->kind);
         val_set_text(a, tree, N(apiVersion), (*k)->api_version);
-        if (!have(b, *k, *ns, tree))
-            return true;
-    }
-    while (rbac_boot_next(a, b->at_rbac, k, ns, tree)) {
-        b->at_rbac++;
         if (!have(b, *k, *ns, tree))
             return true;
     }

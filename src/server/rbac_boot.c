@@ -195,7 +195,8 @@ static const char table[] =
     "ctrl resourcequota-controller\n list,watch * *\n update core resourcequotas/status\n"
     "ctrl root-ca-cert-publisher\n create,update core configmaps\n list,watch core namespaces,configmaps\n"
     "ctrl route-controller\n list,watch core nodes\n patch core nodes/status\n"
-    "ctrl service-account-controller\n create core serviceaccounts\n"
+    /* it publishes the ConfigMaps kube-root-ca.crt too, which upstream gives to an account of its own */
+    "ctrl service-account-controller\n create core serviceaccounts\n create,update core configmaps\n"
     "ctrl service-controller\n " READ " core services\n patch,update core services/status\n list,watch core nodes\n"
     "ctrl statefulset-controller\n list,watch core pods\n get,list,watch apps statefulsets\n"
     " update apps statefulsets/finalizers,statefulsets/status\n create,delete,get,patch,update core pods\n"

@@ -502,6 +502,14 @@ static void step_patch(struct request *r)
         return;
     }
     AUTO(obj_unref) struct obj *cur = object_as(r->kind, stored);
+    int64_t want = 0;
+    struct str uid = r->options.expect_uid;
+    if ((r->options.expect_rev.n && str_to_i64(r->options.expect_rev, 0, INT64_MAX, &want) && want != cur->rev) ||
+        (uid.n && !str_eq(uid, cur->uid))) {
+        fail_conflict(r, CONFLICT_MODIFIED);
+        finish_failed(r);
+        return;
+    }
     struct val doc = val_copy(a, &cur->tree), *tree = ARENA_NEW(a, struct val);
     val_set_text(a, val_need_map(a, &doc, N(metadata)), N(resourceVersion),
                  arena_fmt(a, "%lld", (long long)cur->rev));
