@@ -1073,6 +1073,29 @@ TEST(store_fails_what_rested_on_a_failed_write_and_nothing_else)
     strbuf_fini(&s.text);
 }
 
+TEST(store_fails_a_value_that_cannot_be_encoded_alone)
+{
+    struct world *w = world_new(true);
+    world_open(w);
+    struct put p[5] = {0};
+    put_start(w, &p[0], S("a"), "1", STORE_ANY);
+    put_start(w, &p[1], S("bad"), "", STORE_ANY); /* encodes to nothing */
+    put_start(w, &p[2], S("bad"), "2", p[1].w.rev);
+    put_start(w, &p[3], S("a"), "2", p[0].w.rev);
+    put_start(w, &p[4], S("bad"), "3", STORE_ABSENT); /* lost against what then failed */
+    for (size_t i = 0; i < countof(p); i++)
+        wait_for(w, &p[i].op);
+    CHECK(p[0].op.ok && p[3].op.ok && !p[1].op.ok && !p[2].op.ok && !p[4].op.ok);
+    CHECK(p[1].op.err.kind == E_INTERNAL && str_has(str_of(p[1].op.err.text), S("bad has no bytes")));
+    CHECK_STR(value(w, "a"), S("2"));
+    CHECK_STR(value(w, "bad"), S("-"));
+    struct err err = ERR;
+    CHECK(put_as(w, S("bad"), "", STORE_ANY, STORE_LAZY, &err) == 0 && err.kind == E_INTERNAL);
+    world_reopen(w);
+    CHECK_STR(value(w, "a"), S("2"));
+    world_free(w);
+}
+
 /* A real disk that is full: a small file system of the test's own. */
 static void mount_small(const char *dir)
 {
