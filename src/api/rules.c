@@ -284,6 +284,16 @@ void bad_duplicate_struct(ERRS, const struct type *t, const struct val *value, c
     push(e, at, FE_DUPLICATE, strbuf_str(&b), str_of(detail));
 }
 
+void bad_duplicate_number(ERRS, int64_t value)
+{
+    push(e, at, FE_DUPLICATE, arena_fmt(e->arena, "%lld", (long long)value), S(""));
+}
+
+void bad_plain(ERRS, const char *detail)
+{
+    push(e, at, FE_INVALID, STR_NONE, str_of(detail));
+}
+
 void bad_not_found(ERRS, struct str value, const char *detail)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
@@ -407,8 +417,9 @@ bool unchanged(const struct val *x, const struct val *y)
     return val_equal(x, y);
 }
 
-static const struct kind_rules *const groups[] = {rules_pod,  rules_core,    rules_service, rules_workload,
-                                                  rules_rbac, rules_storage, rules_other};
+static const struct kind_rules *const groups[] = {rules_pod,         rules_core,    rules_service, rules_workload,
+                                                  rules_rbac,        rules_storage, rules_batch,   rules_networking,
+                                                  rules_autoscaling, rules_other};
 static const struct kind_rules anything = {.name = format_dns1123_subdomain};
 
 static const struct kind_rules *rules_of(const struct kind *k)

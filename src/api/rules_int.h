@@ -35,6 +35,8 @@ void bad_struct(ERRS, const struct type *t, const struct val *value, const char 
 void bad_forbidden(ERRS, const char *fmt, ...) PRINTF(3, 4);
 void bad_duplicate(ERRS, struct str value);
 void bad_duplicate_struct(ERRS, const struct type *t, const struct val *value, const char *detail);
+void bad_duplicate_number(ERRS, int64_t value);
+void bad_plain(ERRS, const char *detail); /* an invalid value that is not shown */
 void bad_not_found(ERRS, struct str value, const char *detail);
 void bad_enum(ERRS, struct str value, const char *const *values); /* NULL-terminated, in the order to show */
 void bad_enum_value(ERRS, const struct val *value, const char *const *values);
@@ -125,6 +127,7 @@ struct kind_rules {
     bool update_alone; /* an update is checked by `update` alone */
 };
 extern const struct kind_rules rules_core[], rules_pod[], rules_service[], rules_workload[], rules_rbac[],
-    rules_storage[], rules_other[]; /* each ends with kind NULL */
+    rules_storage[], rules_batch[], rules_networking[], rules_autoscaling[],
+    rules_other[]; /* each ends with kind NULL */
 void check_ephemeral_update(struct field_errors *e, const struct val *v, const struct val *old);
 void check_resize(struct field_errors *e, const struct val *v, const struct val *old);

@@ -1,6 +1,48 @@
 /* validate_storage.c - storage classes and drivers. */
 #include "api/rules_int.h"
 
+/* Upstream looks at the name in lower case and complains about that. */
+static void check_driver_name(ERRS, struct str name)
+{
+    char *p = arena_dup(e->arena, name.p, name.n);
+    for (size_t i = 0; i < name.n; i++)
+        p[i] = p[i] >= 'A' && p[i] <= 'Z' ? (char)(p[i] + 32) : p[i];
+    check_format(e, at, (struct str){p, name.n}, format_qualified_name);
+}
+
+static void check_topologies(ERRS, const struct val *terms)
+{
+    each(term, terms)
+    {
+        const struct at *list = AT(ITEM(at, INDEX(terms, term)), "matchLabelExpressions");
+        const struct val *expressions = V(term, matchLabelExpressions);
+        each(x, expressions)
+        {
+            const struct at *here = ITEM(list, INDEX(expressions, x));
+            const struct val *values = V(x, values);
+            if (val_len(values) == 0)
+                bad_required(e, AT(here, "values"), "");
+            each(value, values) for (const struct val *other = values->list; other < value;
+                                     other++) if (val_equal(other, value))
+            {
+                bad_duplicate(e, ITEM(AT(here, "values"), INDEX(values, value)), val_text(value));
+                break;
+            }
+            check_format(e, AT(here, "key"), TEXT(x, key), format_qualified_name);
+            for (const struct val *other = expressions->list; other < x; other++)
+                if (str_eq(TEXT(other, key), TEXT(x, key))) {
+                    bad_duplicate(e, AT(here, "key"), TEXT(x, key));
+                    break;
+                }
+        }
+        for (const struct val *other = terms->list; other < term; other++)
+            if (unchanged(V(other, matchLabelExpressions), expressions)) {
+                bad_duplicate(e, list, S(""));
+                break;
+            }
+    }
+}
+
 static void check_class(struct field_errors *e, const struct val *v)
 {
     const struct val *parameters = V(v, parameters);
@@ -9,7 +51,7 @@ static void check_class(struct field_errors *e, const struct val *v)
     if (provisioner.n == 0)
         bad_required(e, AT(NULL, "provisioner"), "");
     else
-        check_format(e, AT(NULL, "provisioner"), provisioner, format_qualified_name);
+        check_driver_name(e, AT(NULL, "provisioner"), provisioner);
     if (val_len(parameters) > 512)
         bad_too_long(e, AT(NULL, "parameters"), 512);
     val_each_member (m, parameters) {
@@ -25,16 +67,14 @@ static void check_class(struct field_errors *e, const struct val *v)
         bad_required(e, AT(NULL, "volumeBindingMode"), "");
     else
         check_enum(e, AT(NULL, "volumeBindingMode"), TEXT(v, volumeBindingMode), "Immediate", "WaitForFirstConsumer");
+    check_topologies(e, AT(NULL, "allowedTopologies"), V(v, allowedTopologies));
 }
 
 static void update_class(struct field_errors *e, const struct val *v, const struct val *old)
 {
-    if (!unchanged(V(v, parameters), V(old, parameters)))
-        bad_forbidden(e, AT(NULL, "parameters"), "updates to parameters are forbidden.");
-    if (!unchanged(V(v, provisioner), V(old, provisioner)))
-        bad_forbidden(e, AT(NULL, "provisioner"), "updates to provisioner are forbidden.");
-    if (!unchanged(V(v, reclaimPolicy), V(old, reclaimPolicy)))
-        bad_forbidden(e, AT(NULL, "reclaimPolicy"), "updates to reclaimPolicy are forbidden.");
+    IMMUTABLE(e, NULL, v, old, parameters);
+    IMMUTABLE(e, NULL, v, old, provisioner);
+    IMMUTABLE(e, NULL, v, old, reclaimPolicy);
     IMMUTABLE(e, NULL, v, old, volumeBindingMode);
 }
 
@@ -46,17 +86,19 @@ static void check_attachment(struct field_errors *e, const struct val *v)
         check_format(e, AT(at, "attacher"), TEXT(spec, attacher), format_dns1123_subdomain);
     bool own = HAS(source, persistentVolumeName), inlined = HAS(source, inlineVolumeSpec);
     if (own && inlined)
-        bad_forbidden(e, AT(at, "source"), "must specify exactly one of inlineVolumeSpec or persistentVolumeName");
+        bad_forbidden(e, AT(at, "source"), "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
     else if (!own && !inlined)
-        bad_required(e, AT(at, "source"), "must specify exactly one of inlineVolumeSpec or persistentVolumeName");
-    else if (own && TEXT(source, persistentVolumeName).n == 0)
-        bad_required(e, AT(AT(at, "source"), "persistentVolumeName"), "must specify non empty persistentVolumeName");
+        bad_required(e, AT(at, "source"), "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
+    else if (own)
+        check_format(e, AT(AT(at, "source"), "persistentVolumeName"), TEXT(source, persistentVolumeName),
+                     format_dns1123_subdomain);
     check_format(e, AT(at, "nodeName"), TEXT(spec, nodeName), format_dns1123_subdomain);
 }
 
 static void update_spec(struct field_errors *e, const struct val *v, const struct val *old)
 {
-    IMMUTABLE(e, NULL, v, old, spec);
+    if (!unchanged(V(v, spec), V(old, spec)))
+        bad_struct(e, AT(NULL, "spec"), T(storage_v1_VolumeAttachmentSpec), V(v, spec), "field is immutable");
 }
 
 static void check_csinode(struct field_errors *e, const struct val *v)
@@ -72,11 +114,33 @@ static void check_csinode(struct field_errors *e, const struct val *v)
             bad_text(e, AT(here, "nodeID"), TEXT(driver, nodeID), "must be 256 characters or less");
         if (HAS(V(driver, allocatable), count))
             check_not_negative(e, AT(AT(here, "allocatable"), "count"), V(V(driver, allocatable), count));
+        const struct val *keys = V(driver, topologyKeys);
+        each(key, keys)
+        {
+            check_format(e, here, val_text(key), format_qualified_name);
+            for (const struct val *other = keys->list; other < key; other++)
+                if (val_equal(other, key)) {
+                    bad_duplicate(e, here, val_text(key));
+                    break;
+                }
+        }
         for (const struct val *other = drivers->list; other < driver; other++)
             if (str_eq(TEXT(other, name), TEXT(driver, name))) {
                 bad_duplicate(e, AT(here, "name"), TEXT(driver, name));
                 break;
             }
+    }
+}
+
+static void update_csinode(struct field_errors *e, const struct val *v, const struct val *old)
+{
+    const struct val *was = V(V(old, spec), drivers);
+    each(driver, V(V(v, spec), drivers))
+    {
+        const struct val *before = val_find(was, N(name), TEXT(driver, name));
+        if (before && (!str_eq(TEXT(driver, nodeID), TEXT(before, nodeID)) ||
+                       !unchanged(V(driver, topologyKeys), V(before, topologyKeys))))
+            bad_struct(e, AT(AT(NULL, "spec"), "drivers"), T(storage_v1_CSINodeDriver), driver, "field is immutable");
     }
 }
 
@@ -111,10 +175,14 @@ static void update_capacity(struct field_errors *e, const struct val *v, const s
 
 static void check_attributes(struct field_errors *e, const struct val *v)
 {
-    if (REQUIRED(e, NULL, v, driverName))
-        check_format(e, AT(NULL, "driverName"), TEXT(v, driverName), format_dns1123_subdomain);
+    if (TEXT(v, driverName).n == 0)
+        bad_required(e, AT(NULL, "driverName"), "");
+    else
+        check_driver_name(e, AT(NULL, "driverName"), TEXT(v, driverName));
     if (val_len(V(v, parameters)) == 0)
         bad_required(e, AT(NULL, "parameters"), "must contain at least one key/value pair");
+    if (val_get_str(V(v, parameters), S("")))
+        bad_text(e, AT(NULL, "parameters"), S(""), "field can not be empty.");
 }
 
 static void update_attributes(struct field_errors *e, const struct val *v, const struct val *old)
@@ -128,9 +196,10 @@ static void update_attributes(struct field_errors *e, const struct val *v, const
 const struct kind_rules rules_storage[] = {
     RULES(StorageClass, format_dns1123_subdomain, check_class, update_class, NULL),
     RULES(VolumeAttachment, format_dns1123_subdomain, check_attachment, update_spec, NULL),
-    RULES(CSINode, format_dns1123_subdomain, check_csinode, NULL, NULL),
+    RULES(CSINode, format_dns1123_subdomain, check_csinode, update_csinode, NULL),
     RULES(CSIDriver, format_dns1123_subdomain, check_csidriver, update_csidriver, NULL),
     RULES(CSIStorageCapacity, format_dns1123_subdomain, check_capacity, update_capacity, NULL),
-    RULES(VolumeAttributesClass, format_dns1123_subdomain, check_attributes, update_attributes, NULL),
+    RULES(VolumeAttributesClass, format_dns1123_subdomain, check_attributes, update_attributes, NULL,
+          .update_first = true),
     RULES_END,
 };
