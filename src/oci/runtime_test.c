@@ -1,6 +1,7 @@
 #include "base/clock.h"
 #include "base/test.h"
 #include "oci/runtime.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
@@ -111,6 +112,40 @@ static void world_open(struct world *w)
     CHECK_OK(w->rt, err);
 }
 
+/* Ends what a failed test leaves: shims and containers have sessions of their own. It waits, in a session of its own
+ * too, for the test to end; what it then still finds, the test did not clean up. */
+static void guard(const struct world *w)
+{
+    int held[2];
+    CHECK(pipe2(held, O_CLOEXEC) == 0);
+    if (fork() != 0) {
+        fd_close(held[0]);
+        return; /* held[1] closes with this process */
+    }
+    char c, path[300], cwd[400];
+    struct cgroups g;
+    struct err err = ERR;
+    (void)setsid();
+    fd_close(held[1]);
+    for (int i = 0; i < 3; i++) /* the harness reads our output to its end */
+        fd_close(i);
+    (void)!read(held[0], &c, 1);
+    DIR *proc = opendir("/proc");
+    for (struct dirent *e; proc && (e = readdir(proc));) {
+        (void)snprintf(path, sizeof path, "/proc/%s/cwd", e->d_name);
+        ssize_t n = readlink(path, cwd, sizeof cwd - 1);
+        cwd[MAX(n, 0)] = 0;
+        if (n > 0 && str_starts(str_of(cwd), str_of(w->state)))
+            (void)kill((pid_t)strtol(e->d_name, NULL, 10), SIGKILL);
+    }
+    if (proc)
+        (void)closedir(proc);
+    if (cgroups_detect(&g, &err) && !cgroup_kill(&g, w->cgroup))
+        (void)!cgroup_wait_empty(&g, w->cgroup, 5000);
+    (void)!cgroup_remove(&g, w->cgroup, &err);
+    _exit(0);
+}
+
 static void world_begin(struct world *w)
 {
     struct err err = ERR;
@@ -129,6 +164,7 @@ static void world_begin(struct world *w)
     w->shim[n] = 0;
     memcpy(strrchr(w->shim, '/'), "/wherry-shim", 13);
     CHECK(mkdir(w->data, 0755) == 0);
+    guard(w);
     make_image(w);
     w->loop = loop_new(&err);
     CHECK_OK(w->loop, err);
