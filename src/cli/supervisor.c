@@ -1,5 +1,6 @@
 #include "cli/supervisor.h"
 #include "base/log.h"
+#include "cli/obstacles.h"
 #include "cli/role.h"
 #include "sys/child.h"
 #include "sys/file.h"
@@ -586,6 +587,10 @@ int supervisor_main(int argc, char **argv)
         fprintf(stderr, "wherry up: %s\n", err.text);
         settings_fini(&s.settings);
         return 2;
+    }
+    if (s.privileged && wants(s.settings.roles, "node") && !obstacles_check(&s.settings)) {
+        settings_fini(&s.settings);
+        return 1;
     }
     s.argc = kept;
     s.argv = all;

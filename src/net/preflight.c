@@ -129,6 +129,7 @@ static void check_port(const struct preflight_port *port, struct preflight *p)
     char owner[128];
     if (!port->udp)
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    (void)setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof one); /* the node's address towards pods comes later */
     bool ok = fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && (port->udp || listen(fd, 1) == 0);
     if (ok || (errno != EADDRINUSE && errno != EACCES))
         return;
@@ -149,7 +150,7 @@ static void check_route(const struct preflight_config *c, const struct route *r,
     const struct {
         struct cidr4 range;
         const char *name, *key;
-    } ranges[] = {{c->net.pods, "pod", "network.pods"}, {c->net.services, "service", "network.services"}};
+    } ranges[] = {{c->net.pods, "pod", "pod-cidr"}, {c->net.services, "service", "service-cidr"}};
     char dev[IFNAMSIZ] = "?", ours[IFNAMSIZ];
     if (r->to.bits == 0 || r->protocol == ROUTE_PROTOCOL)
         return;

@@ -51,7 +51,7 @@ TEST(an_overlapping_route_is_named)
     CHECK_STR(
         findings(&config),
         S("!the route 10.42.3.0/24 dev cni0 overlaps the pod range 10.42.0.0/16: packets would go astray; choose "
-          "another range (--set network.pods=...), or remove that route\n"));
+          "another range (--set pod-cidr=...), or remove that route\n"));
 }
 
 TEST(a_foreign_policy_is_seen_and_left_alone)
