@@ -90,6 +90,7 @@ int role_node(struct role_start *r)
         .max_pods = (int)s->max_pods,
         .relay_port = (int)s->relay_port,
         .insecure_registries = text(a, s->insecure_registries),
+        .relay_gid = ROLE_UID_RELAY,
         .version = wherry_version,
         .ready = on_ready,
     };

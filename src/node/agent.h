@@ -20,6 +20,7 @@ struct agent_config {
     int max_pods;                    /* 0: 110 */
     int relay_port;                  /* daemonEndpoints.kubeletEndpoint; 0: 10250 */
     const char *insecure_registries; /* "host:port,..." spoken to without TLS */
+    unsigned relay_gid;              /* may read the logs of containers */
     const char *version;             /* kubeletVersion */
     void (*ready)(void *arg);        /* the Node is Ready, once; may be NULL */
     void *arg;

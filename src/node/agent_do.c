@@ -322,6 +322,17 @@ static bool build(struct agent_container *ac, struct oci_container *oci, struct 
     return env_build(a, &ei, &in.env, err) && podspec_container(a, &in, oci, err);
 }
 
+/* The folder of its logs, which the relay may read: files made in it are of its group (set-group-id). */
+static bool prepare_logs(struct agent_container *ac, struct err *err)
+{
+    struct agent_pod *ap = ac->ap;
+    struct str dir = arena_fmt(&ac->scratch, STR_FMT "/" STR_FMT, STR_ARG(ap->log_dir), STR_ARG(wanted(ac)->name));
+    if (!dir_make(dir.p, 0755, err))
+        return false;
+    return (chown(dir.p, 0, ap->agent->cfg.relay_gid) == 0 && chmod(dir.p, 02755) == 0) ||
+           err_errno(err, "%s", dir.p);
+}
+
 static bool prepare_files(struct agent_container *ac, struct err *err)
 {
     struct str path = termination_file(ac, &ac->scratch);
@@ -343,7 +354,7 @@ static void create(struct agent_container *ac)
     struct oci_container oci;
     struct image image;
     struct err err = ERR;
-    if (!build(ac, &oci, &image, &err) || !prepare_files(ac, &err)) {
+    if (!build(ac, &oci, &image, &err) || !prepare_files(ac, &err) || !prepare_logs(ac, &err)) {
         if (err.kind == E_UNAVAILABLE) { /* not heard of yet: comes again with the news, silently */
             c->run = RUN_NONE;
             c->retry_at = clock_mono() + NS_PER_S;

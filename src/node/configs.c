@@ -72,10 +72,10 @@ static void need(struct agent_pod *ap, const struct kind *kind, struct str name)
 {
     struct agent *g = ap->agent;
     struct arena a = ARENA;
-    struct str ns = ap->pod->ns, key = key_of(&a, kind, ns, name);
-    struct config_watch *w = map_get(&g->configs, key);
     if (!name.n)
         return;
+    struct str ns = ap->pod->ns, key = key_of(&a, kind, ns, name);
+    struct config_watch *w = map_get(&g->configs, key);
     if (!w) {
         w = NEW(struct config_watch);
         w->agent = g;

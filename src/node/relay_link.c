@@ -157,8 +157,10 @@ static void on_probed(struct relay_link *l, const struct relay_message *m)
 static void session_free(struct session *s)
 {
     list_del(&s->node);
-    exec_forget(s->exec);
-    attach_forget(s->attach);
+    if (s->exec)
+        exec_forget(s->exec);
+    if (s->attach)
+        attach_forget(s->attach);
     mem_free(s);
 }
 

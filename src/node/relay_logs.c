@@ -141,10 +141,11 @@ static void read_work(struct job *j)
         struct stat st;
         char name[40];
         (void)snprintf(name, sizeof name, "%d.log", t->run);
-        if (fstatat(t->dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino != t->inode)
+        ino_t was = t->inode;
+        bool other = fstatat(t->dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino != was;
+        if (other)
             use_file(t, 0); /* rotated away from under us: all of the old one is read */
-        else
-            t->eof = true;
+        t->eof = !other || t->file < 0;
     }
 }
 

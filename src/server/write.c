@@ -339,19 +339,15 @@ static bool update_prepare(struct request *r, struct update *u)
     if (!admit_mutate(&x))
         return false;
     meta = metadata(r, tree);
-    val_del(meta, N(resourceVersion));
-    if (!want && !kind_strategy(r->kind)->unconditional) {
-        AUTO(field_errors_fini) struct field_errors e = {.arena = a};
-        field_error_add(&e, FE_INVALID, "metadata.resourceVersion",
-                        "Invalid value: %s: must be specified for an update", "0");
-        return fail_invalid(r, r->group, r->resource, r->name, &e);
-    }
+    if (!want)
+        val_del(meta, N(resourceVersion)); /* "0" says nothing either; whether that may be is a rule of the kind */
     if (want && want != cur->rev)
         return fail_conflict(r, CONFLICT_MODIFIED);
     kind_prepare_update(a, r->kind, u->sub, tree, &cur->tree, clock_real());
     val_del(metadata(r, tree), N(managedFields));
-    val_del(metadata(r, tree), N(resourceVersion));
-    return alloc_write(r, tree, &cur->tree) && validate(r, u->sub, tree, &cur->tree) && admit_validate(&x);
+    bool ok = alloc_write(r, tree, &cur->tree) && validate(r, u->sub, tree, &cur->tree) && admit_validate(&x);
+    val_del(metadata(r, tree), N(resourceVersion)); /* the store gives the new one */
+    return ok;
 }
 
 void write_update(struct request *r, struct update *u)
