@@ -443,8 +443,6 @@ void kind_validate(const struct kind *k, struct str sub, const struct val *v, co
             r->create(e, v);
         return;
     }
-    if (TEXT(V(v, metadata), resourceVersion).n == 0 && !kind_strategy(k)->unconditional)
-        return bad_num(e, AT(meta, "resourceVersion"), 0, "must be specified for an update");
     check_meta(e, meta, V(v, metadata), k->namespaced, format_path_segment, false);
     check_meta_update(e, meta, V(v, metadata), V(old, metadata), false);
     check_meta_update(e, meta, V(v, metadata), V(old, metadata), true);

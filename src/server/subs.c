@@ -267,8 +267,8 @@ void sub_binding(struct request *r)
 
 struct eviction {
     struct request *parent;
-    struct request del;
-    struct str budget; /* its name; "" none */
+    struct request del, take; /* take: the budget's share, written before anything happens to the pod */
+    bool refused;
 };
 
 static void evicted(struct request *del)
@@ -373,6 +373,71 @@ static bool budget_allows(struct request *r, const struct obj *pdb)
     return false;
 }
 
+/* The budget lets the pod go, or there is none. */
+static void evict_go(struct eviction *e)
+{
+    struct request *r = e->parent;
+    AUTO(obj_unref) struct obj *pod = object_get(r->server, K(Pod), r->ns, r->name);
+    bool bound = pod && val_text_at(obj_spec(pod), N(nodeName)).n && !obj_deleting(pod);
+    if (!bound || r->options.dry_run) {
+        evict_delete(e);
+        return;
+    }
+    struct request *m = &e->del;
+    request_init(m, r->server, r->server->loop, marked);
+    request_for(m, VERB_UPDATE, K(Pod), r->ns, r->name, S("status"));
+    m->user = r->user;
+    m->internal = true;
+    write_turn(m, step_evict_mark);
+}
+
+static void taken(struct request *t)
+{
+    struct eviction *e = container_of(t, struct eviction, take);
+    bool refused = e->refused;
+    request_fini(t);
+    if (refused)
+        failed(e->parent);
+    else
+        evict_go(e);
+}
+
+/* One eviction after another: each sees what those before it took. disruptedPods tells the controller that the pod is
+ * as good as gone. */
+static void step_budget_take(struct request *t)
+{
+    struct eviction *e = container_of(t, struct eviction, take);
+    struct obj *cur = write_current(t);
+    if (!cur) { /* the budget was deleted meanwhile */
+        failed(t);
+        return;
+    }
+    e->refused = !budget_allows(e->parent, cur);
+    if (e->refused) {
+        fail_plain(t, 429, "refused");
+        failed(t);
+        return;
+    }
+    struct arena *a = &t->arena;
+    struct val *tree = ARENA_NEW(a, struct val);
+    *tree = val_copy(a, &cur->tree);
+    struct val *status = val_need_map(a, tree, N(status));
+    val_set_num(a, status, N(disruptionsAllowed), val_num_at(status, 0, N(disruptionsAllowed)) - 1);
+    val_set_str(a, val_need_map(a, status, N(disruptedPods)), e->parent->name,
+                val_str(a, time_text(a, clock_real())));
+    write_raw_then(t, cur, tree, answer_evict, NULL);
+}
+
+static void budget_take(struct eviction *e, const struct obj *pdb)
+{
+    struct request *r = e->parent, *t = &e->take;
+    request_init(t, r->server, r->server->loop, taken);
+    request_for(t, VERB_UPDATE, K(PodDisruptionBudget), r->ns, str_dup(&r->arena, pdb->name), S("status"));
+    t->user = r->user;
+    t->internal = true;
+    turn_take(t, object_key(&t->arena, K(PodDisruptionBudget), r->ns, t->name), step_budget_take);
+}
+
 void sub_eviction(struct request *r)
 {
     AUTO(obj_unref) struct obj *pod = object_get(r->server, K(Pod), r->ns, r->name);
@@ -407,18 +472,12 @@ void sub_eviction(struct request *r)
             failed(r);
             return;
         }
+        if (pdb && !r->options.dry_run) {
+            budget_take(e, pdb);
+            return;
+        }
     }
-    bool bound = val_text_at(obj_spec(pod), N(nodeName)).n && !obj_deleting(pod);
-    if (!bound || r->options.dry_run) {
-        evict_delete(e);
-        return;
-    }
-    struct request *m = &e->del;
-    request_init(m, r->server, r->server->loop, marked);
-    request_for(m, VERB_UPDATE, K(Pod), r->ns, r->name, S("status"));
-    m->user = r->user;
-    m->internal = true;
-    write_turn(m, step_evict_mark);
+    evict_go(e);
 }
 
 /* --- namespaces/finalize --- */
