@@ -96,10 +96,6 @@ static struct val count(SOURCE)
 {
     return val_int((int64_t)val_len(follow(s->v, path)));
 }
-static struct val count_text(SOURCE)
-{
-    return shown(s, arena_fmt(s->a, "%zu", val_len(follow(s->v, path))));
-}
 
 static struct str age_of(const struct column_source *s, const struct val *time)
 {
@@ -678,7 +674,7 @@ static struct val storage_class(SOURCE)
 static struct val configmap_data(SOURCE)
 {
     (void)path;
-    return shown(s, arena_fmt(s->a, "%zu", val_len(V(s->v, data)) + val_len(V(s->v, binaryData))));
+    return val_int((int64_t)(val_len(V(s->v, data)) + val_len(V(s->v, binaryData))));
 }
 
 /* Events, in either group's form. */
@@ -1069,7 +1065,7 @@ TABLE(event) = {C("Last Seen", "string", "Time since it happened last.", 0, even
                 {"Name", "string", "name", "The name.", 1, text, "metadata.name"}};
 TABLE(namespace) = {NAME, C("Status", "string", "Active or Terminating.", 0, text, "status.phase"), AGE};
 TABLE(secret) = {NAME, C("Type", "string", "What kind of secret.", 0, text, "type"),
-                 C("Data", "string", "How many entries.", 0, count_text, "data"), AGE};
+                 C("Data", "string", "How many entries.", 0, count, "data"), AGE};
 TABLE(named) = {NAME, AGE};
 TABLE(pv) = {
     NAME,

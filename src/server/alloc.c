@@ -269,6 +269,27 @@ static bool give_ports(struct request *r, struct val *spec, const struct val *ol
     return true;
 }
 
+/* This cluster has one family; what points at nothing of its own may have both (strategy.txt of upstream: headless
+ * without selector). */
+static void give_families(struct request *r, struct val *spec)
+{
+    struct arena *a = &r->arena;
+    bool headless = str_eq(val_text_at(spec, N(clusterIP)), S("None")) && !val_len(val_get(spec, N(selector)));
+    struct str policy = val_text_at(spec, N(ipFamilyPolicy));
+    if (!policy.n) {
+        policy = headless ? S("RequireDualStack") : S("SingleStack");
+        val_set_text(a, spec, N(ipFamilyPolicy), policy);
+    }
+    struct val *families = val_get_mut(spec, N(ipFamilies));
+    if (!val_len(families)) {
+        families = val_set(a, spec, N(ipFamilies), val_list());
+        val_add(a, families, val_str_borrowed(S("IPv4")));
+    }
+    if (headless && val_len(families) == 1 && !str_eq(policy, S("SingleStack")))
+        val_add(a, families,
+                val_str_borrowed(str_eq(val_text(val_item(families, 0)), S("IPv4")) ? S("IPv6") : S("IPv4")));
+}
+
 bool alloc_write(struct request *r, struct val *tree, const struct val *old)
 {
     if (r->kind != K(Service) || r->sub.n)
@@ -277,6 +298,7 @@ bool alloc_write(struct request *r, struct val *tree, const struct val *old)
     struct str type = val_text_at(spec, N(type));
     if (str_eq(type, S("ExternalName")))
         return true;
+    give_families(r, spec);
     if (!give_ip(r, spec, old))
         return false;
     const struct val *lb = val_get(spec, N(allocateLoadBalancerNodePorts));

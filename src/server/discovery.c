@@ -85,7 +85,7 @@ static size_t subs_of(const struct kind *k, const struct subresource **out, size
 static struct val resource_list(struct arena *a, struct str group, struct str version)
 {
     struct val v = val_map();
-    head(a, &v, "APIResourceList", "v1");
+    head(a, &v, "APIResourceList", group.n ? "v1" : NULL);
     val_set_text(a, &v, N(groupVersion),
                  group.n ? arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(group), STR_ARG(version)) : version);
     struct val *list = val_set(a, &v, N(resources), val_list());
@@ -200,7 +200,9 @@ static struct val group_discovery(struct arena *a, struct str group)
             const struct kind *k = all[j];
             struct val *r = val_add(a, list, val_map());
             val_set_text(a, r, N(resource), k->plural);
-            val_set(a, r, N(responseKind), gvk(a, group, k->version, k->kind));
+            /* what is not stored in the core group has no version of its own there */
+            bool stored = group.n || k->storage_hash;
+            val_set(a, r, N(responseKind), gvk(a, group, stored ? k->version : S(""), k->kind));
             val_set_text(a, r, N(scope), k->namespaced ? S("Namespaced") : S("Cluster"));
             val_set_text(a, r, N(singularResource), k->singular);
             val_set(a, r, N(verbs), verbs_of(a, k->verbs));

@@ -186,7 +186,7 @@ bool fail_patched(struct request *r, const struct err *err)
 {
     AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
     field_error_add(&e, FE_INVALID, "patch", "Invalid value: \"%s\": %s", "patch", err->text);
-    return fail_invalid(r, r->group, r->kind->kind, r->name, &e);
+    return fail_invalid(r, S(""), S(""), S(""), &e);
 }
 
 void fail_add_cause(struct request *r, const char *reason, struct str message, struct str field)

@@ -493,7 +493,7 @@ static void ask(struct exchange *x, const struct path_info *p)
     r->verb_text = str_of(p->verb);
     struct str watch = query_value(x, "watch");
     bool listing = str_eq(r->verb_text, S("list")) || str_eq(r->verb_text, S("watch"));
-    if (listing && watch.n && !str_eq(watch, S("0")) && !str_ieq(watch, S("false")))
+    if (listing && watch.p && !str_eq(watch, S("0")) && !str_ieq(watch, S("false")))
         r->verb_text = S("watch");
     r->verb = verb_find(r->verb_text);
     r->group = p->group;
@@ -688,6 +688,11 @@ static bool find_include(struct exchange *x)
 {
     struct str i = query_value(x, "includeObject");
     x->include = str_eq(i, S("None")) ? INCLUDE_NONE : str_eq(i, S("Object")) ? INCLUDE_OBJECT : INCLUDE_METADATA;
+    if (x->form.form == FORM_TABLE && i.n && x->include == INCLUDE_METADATA && !str_eq(i, S("Metadata")))
+        return fail_bad_request(&x->r,
+                                "Unable to convert to Table as requested: includeObject: Invalid value: \"" STR_FMT
+                                "\": must be 'Metadata', 'Object', 'None', or empty",
+                                STR_ARG(i));
     return true;
 }
 

@@ -13,8 +13,8 @@ struct raw {
 
 static bool parse_bool(struct str s)
 {
-    /* conversion of queries: "", "0" and "false" are false, anything else is true */
-    return s.n && !str_eq(s, S("0")) && !str_ieq(s, S("false"));
+    /* conversion of queries: what is there is true, unless it says 0 or false */
+    return !str_eq(s, S("0")) && !str_ieq(s, S("false"));
 }
 
 static bool number(struct request *r, struct str s, int64_t *out)
@@ -104,8 +104,8 @@ static void check_list(struct request *r, struct field_errors *e)
             field_error_add(e, FE_NOT_SUPPORTED, f,
                             "Unsupported value: \"" STR_FMT "\": supported values: \"NotOlderThan\"", STR_ARG(match));
         if (o->continue_token.n)
-            field_error_add(e, FE_FORBIDDEN, "continue",
-                            "Forbidden: continue is forbidden for watch with sendInitialEvents");
+            field_error_add(e, FE_FORBIDDEN, f,
+                            "Forbidden: resourceVersionMatch is forbidden when continue is provided");
         return;
     }
     if (r->verb == VERB_WATCH) {

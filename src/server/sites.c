@@ -1,5 +1,6 @@
 #include "server/sites.h"
 #include "api/codec.h"
+#include "api/openapi.h"
 #include "server/authn.h"
 #include "server/encode.h"
 #include "server/fail.h"
@@ -45,7 +46,13 @@ void site_respond(struct site_call *c, const struct type *t, struct val tree)
     struct err err = ERR;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 26);
     if (!negotiate(http_header(&c->http->headers, S("Accept")), OFFER_DISCOVERY, &n, &err)) {
-        http_respond(c->http, 406, S("text/plain"), str_of(err.text));
+        AUTO(request_fini) struct request r;
+        request_init(&r, c->server, c->server->loop, NULL);
+        fail_plain(&r, 406, "%s", err.text);
+        r.answer.fail.reason = "NotAcceptable";
+        struct val v = status_of(&r);
+        encode_tree(&b, MEDIA_JSON, T(meta_v1_Status), &v);
+        http_respond(c->http, 406, media_name(MEDIA_JSON), strbuf_str(&b));
         return;
     }
     encode_tree(&b, n.media, t, &tree);
@@ -166,5 +173,25 @@ void site_root(struct site_call *c)
 
 void site_openapi(struct site_call *c)
 {
-    not_found(c);
+    struct str rest = str_sub(c->path, sizeof "/openapi/v3" - 1, c->path.n);
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 24), hash = STRBUF(STRBUF_TEXT);
+    if (!rest.n) {
+        openapi_index(&b, NULL, NULL);
+        http_respond(c->http, 200, S("application/json"), strbuf_str(&b));
+        return;
+    }
+    rest = str_sub(rest, 1, rest.n);
+    if (!openapi_document(&b, rest)) {
+        http_respond(c->http, 404, S(""), S(""));
+        return;
+    }
+    strbuf_addc(&hash, '"');
+    openapi_hash(&hash, rest);
+    strbuf_addc(&hash, '"');
+    http_set(c->http, S("ETag"), strbuf_str(&hash));
+    http_set(c->http, S("Vary"), S("Accept"));
+    if (str_eq(http_header(&c->http->headers, S("If-None-Match")), strbuf_str(&hash)))
+        http_respond(c->http, 304, S(""), S(""));
+    else
+        http_respond(c->http, 200, S("application/json"), strbuf_str(&b));
 }

@@ -556,11 +556,11 @@ static bool token_bound(struct request *r, const struct val *ref, struct token_s
                    "Operation cannot be fulfilled on " STR_FMT " \"" STR_FMT
                    "\": the UID in the bound object reference (" STR_FMT
                    ") does not match the UID in record. The object might have been deleted and then recreated",
-                   STR_ARG(k->plural), STR_ARG(name), STR_ARG(uid));
+                   STR_ARG(k->kind), STR_ARG(name), STR_ARG(uid));
         struct failure *f = &r->answer.fail;
         f->reason = "Conflict";
         f->details = true;
-        f->kind = k->plural;
+        f->kind = k->kind;
         f->name = name;
         return false;
     }

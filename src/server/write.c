@@ -425,6 +425,7 @@ static void step_update(struct request *r)
     struct obj *cur = object_of(store_get(r->server->store, r->lock_key));
     struct val *tree = body_copy(r);
     if (!cur && kind_strategy(r->kind)->put_creates && !r->sub.n) {
+        val_del(metadata(r, tree), N(resourceVersion));
         write_create(r, tree, 201);
         return;
     }
@@ -479,6 +480,12 @@ bool patch_apply(struct request *r, const struct type *type, const struct val *d
         return fail_plain(r, 500, "%s", err.text);
     if (!ok)
         return fail_err(r, &err);
+    struct str kind = val_text_at(doc, N(kind)), version = val_text_at(doc, N(apiVersion));
+    if (!str_eq(val_text_at(&patched, N(kind)), kind) || !str_eq(val_text_at(&patched, N(apiVersion)), version)) {
+        err_set(&err, E_INVALID, "a patch cannot change kind and apiVersion of an object (" STR_FMT ", " STR_FMT ")",
+                STR_ARG(kind), STR_ARG(version));
+        return fail_patched(r, &err);
+    }
     struct decode_notes notes = {.arena = a};
     ok = type_decode_val(a, type, &patched, out, &notes, &err);
     if (!ok)
@@ -487,6 +494,19 @@ bool patch_apply(struct request *r, const struct type *type, const struct val *d
         ok = heed_notes(r, &notes);
     array_fini(&notes.texts);
     return ok;
+}
+
+static bool check_name(struct request *r, const struct val *tree)
+{
+    struct str name = val_text_at(tree, N(metadata), N(name));
+    if (!name.n)
+        return fail_bad_request(
+            r, "the name of the object (" STR_FMT " based on URL) was undeterminable: name must be provided",
+            STR_ARG(r->name));
+    return str_eq(name, r->name) ||
+           fail_bad_request(r,
+                            "the name of the object (" STR_FMT ") does not match the name on the URL (" STR_FMT ")",
+                            STR_ARG(name), STR_ARG(r->name));
 }
 
 static void step_patch(struct request *r)
@@ -513,10 +533,7 @@ static void step_patch(struct request *r)
         finish_failed(r);
         return;
     }
-    struct str name = val_text_at(tree, N(metadata), N(name));
-    if (!str_eq(name, r->name)) {
-        fail_bad_request(r, "the name of the object (" STR_FMT ") does not match the name on the URL (" STR_FMT ")",
-                         STR_ARG(name), STR_ARG(r->name));
+    if (!check_name(r, tree)) {
         finish_failed(r);
         return;
     }
@@ -541,15 +558,7 @@ void verb_write(struct request *r)
         return;
     default: break;
     }
-    struct str name = val_text_at(r->body, N(metadata), N(name));
-    if (!str_eq(name, r->name)) {
-        if (name.n)
-            fail_bad_request(r,
-                             "the name of the object (" STR_FMT ") does not match the name on the URL (" STR_FMT ")",
-                             STR_ARG(name), STR_ARG(r->name));
-        else
-            fail_bad_request(r, "the name of the object (%s) does not match the name on the URL (" STR_FMT ")", "",
-                             STR_ARG(r->name));
+    if (!check_name(r, r->body)) {
         request_finish(r);
         return;
     }
