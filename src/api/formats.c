@@ -588,6 +588,31 @@ static bool cron_part(struct complaints *c, struct str s, const struct cron_fiel
     return true;
 }
 
+/* "1h30m", "1.5s": as Go's time.ParseDuration reads it. */
+static bool duration_ok(struct str s)
+{
+    static const char *const units[] = {"ns", "us", "ms", "s", "m", "h"};
+    if (str_eq(s, S("0")))
+        return true;
+    if (s.n > 0 && (s.p[0] == '-' || s.p[0] == '+'))
+        s = str_sub(s, 1, s.n);
+    if (s.n == 0)
+        return false;
+    while (s.n > 0) {
+        size_t n = 0, u = 0, unit = 0;
+        while (n < s.n && (digit(s.p[n]) || s.p[n] == '.'))
+            n++;
+        while (n + u < s.n && lower(s.p[n + u]))
+            u++;
+        while (unit < countof(units) && !str_eqz(str_sub(s, n, n + u), units[unit]))
+            unit++;
+        if (n == 0 || unit == countof(units))
+            return false;
+        s = str_sub(s, n + u, s.n);
+    }
+    return true;
+}
+
 void format_cron(struct complaints *c, struct str s)
 {
     static const char *const months[] = {"jan", "feb", "mar", "apr", "may", "jun", "jul",
@@ -604,6 +629,12 @@ void format_cron(struct complaints *c, struct str s)
         complain(c, S("empty spec string"));
     } else if (s.p[0] == '@') {
         bool known = str_starts(s, S("@every "));
+        struct str every = str_sub(s, 7, s.n);
+        if (known && !duration_ok(every)) {
+            complain(c,
+                     arena_fmt(c->a, "failed to parse duration " STR_FMT ": time: invalid duration \"" STR_FMT "\"",
+                               STR_ARG(s), STR_ARG(every)));
+        }
         for (size_t i = 0; i < countof(nicknames); i++)
             known |= str_eqz(s, nicknames[i]);
         if (!known)

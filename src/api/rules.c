@@ -94,6 +94,12 @@ static void add_json_text(struct strbuf *b, struct str s)
     strbuf_addc(b, '"');
 }
 
+static int by_name(const void *x, const void *y)
+{
+    return str_cmp((*(const struct member *const *)x)->name->s, (*(const struct member *const *)y)->name->s);
+}
+
+/* Of maps: members of structs have an order of their own, see add_go_struct. */
 static void add_json(struct strbuf *b, const struct val *v)
 {
     if (!v)
@@ -118,17 +124,24 @@ static void add_json(struct strbuf *b, const struct val *v)
         }
         strbuf_addc(b, ']');
         break;
-    case VAL_MAP:
+    case VAL_MAP: {
+        struct arena a = ARENA;
+        const struct member **sorted = arena_alloc(&a, (v->n + 1) * sizeof *sorted);
+        for (uint32_t k = 0; k < v->n; k++)
+            sorted[k] = &v->map[k];
+        qsort(sorted, v->n, sizeof *sorted, by_name);
         strbuf_addc(b, '{');
-        val_each_member (m, v) {
-            if (m != v->map)
+        for (uint32_t k = 0; k < v->n; k++) {
+            if (k > 0)
                 strbuf_addc(b, ',');
-            add_json_text(b, m->name->s);
+            add_json_text(b, sorted[k]->name->s);
             strbuf_addc(b, ':');
-            add_json(b, &m->v);
+            add_json(b, &sorted[k]->v);
         }
         strbuf_addc(b, '}');
+        arena_fini(&a);
         break;
+    }
     }
 }
 
@@ -438,7 +451,11 @@ void kind_validate(const struct kind *k, struct str sub, const struct val *v, co
     const struct at *meta = AT(NULL, "metadata");
     format_fn *name = r->name ? r->name : format_dns1123_subdomain;
     if (!old) {
-        check_meta(e, meta, V(v, metadata), k->namespaced, name, true);
+        /* the labels of a job that has none are those of its template, and are judged there */
+        struct val own = k == K(Job) ? val_copy(e->arena, V(v, metadata)) : VAL_NONE;
+        if (k == K(Job) && unchanged(V(&own, labels), val_at(v, N(spec), N(template), N(metadata), N(labels))))
+            val_del(&own, N(labels));
+        check_meta(e, meta, k == K(Job) ? &own : V(v, metadata), k->namespaced, name, true);
         if (r->create)
             r->create(e, v);
         return;

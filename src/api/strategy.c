@@ -425,6 +425,12 @@ static void create_job(struct arena *a, struct val *v, int64_t now)
         val_set_str(a, match, S("batch.kubernetes.io/controller-uid"), uid);
 }
 
+static void create_slice(struct arena *a, struct val *v, int64_t now)
+{
+    (void)a, (void)now;
+    each_mut(endpoint, MUT(v, endpoints)) val_del(endpoint, N(deprecatedTopology));
+}
+
 static void create_csr(struct arena *a, struct val *v, int64_t now)
 {
     (void)now;
@@ -560,7 +566,7 @@ static const struct row rows[] = {
     ROW(PriorityClass, false, true, false, BACKGROUND, ONCE, 0, NULL, NULL),
     PLAIN(RuntimeClass, true, false),
     ROW(Lease, true, false, false, BACKGROUND, NONE, 0, drop_lease_extras, update_lease),
-    ROW(EndpointSlice, false, true, false, BACKGROUND, BODY, 0, NULL, NULL),
+    ROW(EndpointSlice, false, true, false, BACKGROUND, BODY, 0, create_slice, NULL),
     ROW(FlowSchema, false, true, false, BACKGROUND, SPEC, STATUS_RESET | STATUS_META_FROM_OLD, NULL, NULL),
     ROW(PriorityLevelConfiguration, false, true, false, BACKGROUND, SPEC, STATUS_RESET | STATUS_META_FROM_OLD, NULL,
         NULL),

@@ -16,6 +16,16 @@ static void check_reference(ERRS, const struct val *ref)
     check_segment(e, AT(at, "name"), TEXT(ref, name));
 }
 
+/* What is scaled says its group; only a ReplicationController has none. */
+static void check_scaled(ERRS, const struct val *ref)
+{
+    struct str version = TEXT(ref, apiVersion);
+    bool old = str_eq(version, S("v1")) && str_eq(TEXT(ref, kind), S("ReplicationController"));
+    check_reference(e, at, ref);
+    if (str_find_char(version, '/') <= 0 && !old)
+        bad_text(e, AT(at, "apiVersion"), version, "apiVersion must specify API group");
+}
+
 static bool positive(struct str quantity)
 {
     return quantity_cmp(quantity, S("0")) > 0;
@@ -182,7 +192,7 @@ static void check_bounds(ERRS, const struct val *spec)
         bad_num(e, AT(at, "maxReplicas"), high, "must be greater than 0");
     if (val_is(low, VAL_INT) && high < low->i)
         bad_num(e, AT(at, "maxReplicas"), high, "must be greater than or equal to `minReplicas`");
-    check_reference(e, AT(at, "scaleTargetRef"), V(spec, scaleTargetRef));
+    check_scaled(e, AT(at, "scaleTargetRef"), V(spec, scaleTargetRef));
 }
 
 static void check_hpa(struct field_errors *e, const struct val *v)
@@ -191,6 +201,11 @@ static void check_hpa(struct field_errors *e, const struct val *v)
     const struct val *spec = V(v, spec), *metrics = V(spec, metrics), *behavior = V(spec, behavior);
     check_bounds(e, at, spec);
     each(metric, metrics) check_metric(e, ITEM(AT(at, "metrics"), INDEX(metrics, metric)), metric);
+    bool outside = false;
+    each(metric, metrics) outside |= HAS(metric, object) || HAS(metric, external);
+    if (val_is(V(spec, minReplicas), VAL_INT) && NUM(spec, minReplicas) == 0 && !outside)
+        bad_forbidden(e, AT(at, "metrics"),
+                      "must specify at least one Object or External metric to support scaling to zero replicas");
     check_scaling(e, AT(AT(at, "behavior"), "scaleUp"), V(behavior, scaleUp));
     check_scaling(e, AT(AT(at, "behavior"), "scaleDown"), V(behavior, scaleDown));
 }

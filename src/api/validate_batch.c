@@ -239,7 +239,7 @@ static void check_job_spec(ERRS, const struct val *spec)
     if (restart.n == 0 || str_eq(restart, S("Always")))
         bad_required(e, AT(pod_at, "restartPolicy"), "valid values: \"OnFailure\", \"Never\"");
     else if (!str_eq(restart, S("OnFailure")) && !str_eq(restart, S("Never")))
-        bad_enum(e, AT(pod_at, "restartPolicy"), restart, SET("Never", "OnFailure"));
+        bad_enum(e, AT(pod_at, "restartPolicy"), restart, SET("OnFailure", "Never"));
     else if (is_set(failure) && !str_eq(restart, S("Never")))
         bad_text(e, AT(pod_at, "restartPolicy"), restart,
                  "only \"Never\" is supported when podFailurePolicy is specified");
@@ -346,9 +346,7 @@ static void update_job(struct field_errors *e, const struct val *v, const struct
         bool tandem = NUM(spec, completions) == NUM(spec, parallelism) && HAS(spec, completions);
         if (!indexed(spec))
             bad_immutable(e, AT(at, "completions"), count);
-        else if (!is_set(count))
-            bad_required(e, AT(at, "completions"), "when completion mode is Indexed");
-        else if (!tandem)
+        else if (is_set(count) && !tandem)
             bad_value(e, AT(at, "completions"), count, "can only be modified in tandem with spec.parallelism");
     }
     if (!unchanged(V(spec, selector), V(was, selector)))

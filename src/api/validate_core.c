@@ -282,11 +282,13 @@ static void check_series(struct field_errors *e, const struct val *v)
 static void check_new_event(struct field_errors *e, const struct val *v)
 {
     struct str type = TEXT(v, type), note = TEXT(v, note);
-    if (!HAS(v, eventTime))
-        return bad_required(e, AT(NULL, "eventTime"), "");
-    check_series(e, v);
-    check_event_time(e, v, true, N(reportingController), "reportingController");
-    check_text_field(e, AT(NULL, "reason"), TEXT(v, reason), 128);
+    if (!HAS(v, eventTime)) {
+        bad_required(e, AT(NULL, "eventTime"), "");
+    } else {
+        check_series(e, v);
+        check_event_time(e, v, true, N(reportingController), "reportingController");
+        check_text_field(e, AT(NULL, "reason"), TEXT(v, reason), 128);
+    }
     if (!str_eq(type, S("Normal")) && !str_eq(type, S("Warning")))
         bad_text(e, AT(NULL, "type"), S(""), "has invalid value: " STR_FMT, STR_ARG(type));
     if (note.n > 1024)

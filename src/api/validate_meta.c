@@ -53,16 +53,16 @@ static void check_owners(ERRS, const struct val *owners)
         if (TEXT(owner, uid).n == 0)
             bad_text(e, AT(at, "uid"), S(""), "must not be empty");
         if (group.n == 0 && str_eq(version, S("v1")) && str_eq(TEXT(owner, kind), S("Event")))
-            bad_value(e, at, owner, "/v1, Kind=Event is disallowed from being an owner");
+            bad_struct(e, at, T(meta_v1_OwnerReference), owner, "/v1, Kind=Event is disallowed from being an owner");
         if (!val_true(V(owner, controller)))
             continue;
         struct str name = arena_fmt(e->arena, STR_FMT "/" STR_FMT, STR_ARG(TEXT(owner, kind)),
                                     STR_ARG(TEXT(owner, name)));
         if (first.p)
-            bad_value(e, at, owners,
-                      "Only one reference can have Controller set to true. Found \"true\" in references for " STR_FMT
-                      " and " STR_FMT,
-                      STR_ARG(first), STR_ARG(name));
+            bad_struct(e, at, type_field(T(meta_v1_ObjectMeta), N(ownerReferences))->type, owners,
+                       "Only one reference can have Controller set to true. Found \"true\" in references for " STR_FMT
+                       " and " STR_FMT,
+                       STR_ARG(first), STR_ARG(name));
         else
             first = name;
     }

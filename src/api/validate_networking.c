@@ -314,7 +314,13 @@ static void update_ipaddress(struct field_errors *e, const struct val *v, const 
 
 static void format_address_name(struct complaints *c, struct str s)
 {
+    size_t before = c->n;
     format_ip(c, s);
+    if (c->n > before || !c->a || c->n >= countof(c->texts))
+        return;
+    struct str canonical = ip_canonical(c->a, s);
+    if (!str_eq(canonical, s))
+        c->texts[c->n++] = arena_fmt(c->a, "must be in canonical form (\"" STR_FMT "\")", STR_ARG(canonical));
 }
 
 const struct kind_rules rules_networking[] = {

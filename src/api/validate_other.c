@@ -84,20 +84,37 @@ static void status_pdb(struct field_errors *e, const struct val *v, const struct
 
 static void check_runtimeclass(struct field_errors *e, const struct val *v)
 {
-    check_format(e, AT(NULL, "handler"), TEXT(v, handler), format_dns1123_label);
-    const struct val *scheduling = V(v, scheduling);
-    check_labels(e, AT(AT(NULL, "scheduling"), "nodeSelector"), V(scheduling, nodeSelector));
-    check_tolerations(e, AT(AT(NULL, "scheduling"), "tolerations"), V(scheduling, tolerations));
+    const struct at *at = AT(NULL, "scheduling");
+    const struct val *scheduling = V(v, scheduling), *fixed = V(V(v, overhead), podFixed),
+                     *list = V(scheduling, tolerations);
+    if (TEXT(v, handler).n == 0)
+        bad_required(e, AT(NULL, "handler"), "");
+    else
+        check_format(e, AT(NULL, "handler"), TEXT(v, handler), format_dns1123_label);
+    if (is_set(fixed)) {
+        struct val requirements = val_map();
+        val_set(e->arena, &requirements, N(limits), *fixed);
+        check_resources(e, AT(NULL, "overhead"), &requirements, NULL, false);
+    }
+    check_labels(e, AT(at, "nodeSelector"), V(scheduling, nodeSelector));
+    check_tolerations(e, AT(at, "tolerations"), list);
+    each(t, list) for (const struct val *other = list->list; other < t; other++) if (unchanged(other, t))
+    {
+        bad_duplicate_struct(e, ITEM(AT(at, "tolerations"), INDEX(list, t)), T(core_v1_Toleration), t, "");
+        break;
+    }
 }
 
 static void update_runtimeclass(struct field_errors *e, const struct val *v, const struct val *old)
 {
-    IMMUTABLE(e, NULL, v, old, handler);
+    if (!str_eq(TEXT(v, handler), TEXT(old, handler)))
+        bad_text(e, AT(NULL, "handler"), TEXT(v, handler), "field is immutable");
 }
 
 const struct kind_rules rules_other[] = {
     RULES(Lease, format_dns1123_subdomain, check_lease, NULL, NULL),
-    RULES(PriorityClass, format_dns1123_subdomain, check_priorityclass, update_priorityclass, NULL),
+    RULES(PriorityClass, format_dns1123_subdomain, check_priorityclass, update_priorityclass, NULL,
+          .update_alone = true),
     RULES(PodDisruptionBudget, format_dns1123_subdomain, check_pdb, NULL, status_pdb),
     RULES(RuntimeClass, format_dns1123_subdomain, check_runtimeclass, update_runtimeclass, NULL),
     RULES(CertificateSigningRequest, format_path_segment, NULL, NULL, NULL),

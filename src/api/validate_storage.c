@@ -89,7 +89,9 @@ static void check_attachment(struct field_errors *e, const struct val *v)
         bad_forbidden(e, AT(at, "source"), "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
     else if (!own && !inlined)
         bad_required(e, AT(at, "source"), "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
-    else if (own)
+    else if (own && TEXT(source, persistentVolumeName).n == 0)
+        bad_required(e, AT(AT(at, "source"), "persistentVolumeName"), "must specify non empty persistentVolumeName");
+    if (own && !inlined)
         check_format(e, AT(AT(at, "source"), "persistentVolumeName"), TEXT(source, persistentVolumeName),
                      format_dns1123_subdomain);
     check_format(e, AT(at, "nodeName"), TEXT(spec, nodeName), format_dns1123_subdomain);

@@ -320,6 +320,8 @@ static void check_statefulset(struct field_errors *e, const struct val *v)
     }
     struct val template = with_claims(e->arena, V(spec, template), claims);
     check_match(e, template_at, &template, selector);
+    check_labels(e, AT(template_at, "labels"), val_at(&template, N(metadata), N(labels))); /* upstream looks twice */
+    check_annotations(e, AT(template_at, "annotations"), val_at(&template, N(metadata), N(annotations)));
     check_template(e, template_at, &template);
     const struct val *pod = V(&template, spec);
     struct str restart = TEXT(pod, restartPolicy);

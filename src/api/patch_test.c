@@ -1,0 +1,106 @@
+#include "api/codec.h"
+#include "api/patch.h"
+#include "base/test.h"
+
+static struct val parse(struct arena *a, const char *json)
+{
+    struct val v;
+    struct err err = ERR;
+    CHECK_OK(json_decode(a, str_of(json), &v, &err), err);
+    return v;
+}
+
+static struct str shown(struct arena *a, const struct val *v)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    json_encode(&b, v);
+    return str_dup(a, strbuf_str(&b));
+}
+
+TEST(merge_patches_follow_rfc_7386)
+{
+    static const char *const rows[][3] = {
+        /* the table of appendix A */
+        {"{\"a\":\"b\"}", "{\"a\":\"c\"}", "{\"a\":\"c\"}"},
+        {"{\"a\":\"b\"}", "{\"b\":\"c\"}", "{\"a\":\"b\",\"b\":\"c\"}"},
+        {"{\"a\":\"b\"}", "{\"a\":null}", "{}"},
+        {"{\"a\":\"b\",\"b\":\"c\"}", "{\"a\":null}", "{\"b\":\"c\"}"},
+        {"{\"a\":[\"b\"]}", "{\"a\":\"c\"}", "{\"a\":\"c\"}"},
+        {"{\"a\":{\"b\":\"c\"}}", "{\"a\":{\"b\":\"d\",\"c\":null}}", "{\"a\":{\"b\":\"d\"}}"},
+        {"{\"a\":[{\"b\":\"c\"}]}", "{\"a\":[1]}", "{\"a\":[1]}"},
+        {"[\"a\",\"b\"]", "[\"c\",\"d\"]", "[\"c\",\"d\"]"},
+        {"{\"a\":\"foo\"}", "\"bar\"", "\"bar\""},
+        {"{\"e\":null}", "{\"a\":1}", "{\"e\":null,\"a\":1}"},
+        {"{}", "{\"a\":{\"bb\":{\"ccc\":null}}}", "{\"a\":{\"bb\":{}}}"},
+    };
+    AUTO(arena_fini) struct arena a = ARENA;
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct val doc = parse(&a, rows[i][0]), patch = parse(&a, rows[i][1]), out;
+        struct err err = ERR;
+        CHECK_OK(patch_merge(&a, &doc, &patch, &out, &err), err);
+        CHECK_STR(shown(&a, &out), str_of(rows[i][2]));
+    }
+}
+
+TEST(a_merge_diff_leads_from_one_document_to_the_other)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct err err = ERR;
+    struct val from = parse(&a, "{\"a\":1,\"b\":{\"c\":2,\"d\":3},\"e\":[1]}");
+    struct val to = parse(&a, "{\"a\":1,\"b\":{\"c\":9},\"f\":true}"), out;
+    struct val patch = diff_merge(&a, &from, &to);
+    CHECK_STR(shown(&a, &patch), S("{\"b\":{\"c\":9,\"d\":null},\"f\":true,\"e\":null}"));
+    CHECK_OK(patch_merge(&a, &from, &patch, &out, &err), err);
+    CHECK(val_equal(&out, &to));
+}
+
+/* What somebody applied before, what is applied now, what the server has. */
+TEST(an_apply_changes_what_it_names_and_removes_what_it_named_before)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct err err = ERR;
+    struct val original = parse(
+        &a, "{\"metadata\":{\"labels\":{\"a\":\"1\",\"b\":\"2\"}},\"spec\":{\"containers\":[{\"name\":\"web\","
+            "\"image\":\"web:1\"},{\"name\":\"log\",\"image\":\"log:1\"}]}}");
+    struct val modified = parse(&a, "{\"metadata\":{\"labels\":{\"a\":\"1\"}},\"spec\":{\"containers\":[{\"name\":"
+                                    "\"web\",\"image\":\"web:2\"}]}}");
+    struct val current = parse(&a, "{\"metadata\":{\"labels\":{\"a\":\"1\",\"b\":\"2\",\"x\":\"y\"}},\"spec\":{"
+                                   "\"nodeName\":\"n\",\"containers\":[{\"name\":\"web\","
+                                   "\"image\":\"web:1\",\"imagePullPolicy\":\"Always\"},{\"name\":\"log\",\"image\":"
+                                   "\"log:1\"},{\"name\":\"injected\",\"image\":\"i\"}]}}");
+    struct val patch, out;
+    CHECK_OK(diff_strategic3(&a, T(core_v1_Pod), &original, &modified, &current, &patch, &err), err);
+    CHECK_STR(shown(&a, &patch), S("{\"metadata\":{\"labels\":{\"b\":null}},\"spec\":{\"$setElementOrder/"
+                                   "containers\":[{\"name\":\"web\"}],\"containers\":[{\"image\":\"web:2\","
+                                   "\"name\":\"web\"},{\"name\":\"log\",\"$patch\":\"delete\"}]}}"));
+    CHECK_OK(patch_strategic(&a, T(core_v1_Pod), &current, &patch, &out, &err), err);
+    struct val want = parse(&a, "{\"metadata\":{\"labels\":{\"a\":\"1\",\"x\":\"y\"}},\"spec\":{\"nodeName\":\"n\","
+                                "\"containers\":[{\"name\":\"web\",\"image\":\"web:2\","
+                                "\"imagePullPolicy\":\"Always\"},{\"name\":\"injected\",\"image\":\"i\"}]}}");
+    CHECK(val_equal(&out, &want));
+    CHECK_OK(diff_strategic3(&a, T(core_v1_Pod), &modified, &modified, &out, &patch, &err), err);
+    CHECK_STR(shown(&a, &patch), S("{}"));
+}
+
+TEST(a_failed_json_patch_says_so_and_limits_hold)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val doc = parse(&a, "{\"a\":[1]}"), out;
+    struct val wrong = parse(&a, "[{\"op\":\"remove\",\"path\":\"/b\"}]"), shape = parse(&a, "{}");
+    struct err err = ERR;
+    CHECK(!patch_json(&a, &doc, &wrong, &out, &err));
+    CHECK_INT(err.kind, E_INVALID);
+    CHECK(!patch_json(&a, &doc, &shape, &out, &err));
+    CHECK_INT(err.kind, E_BAD_REQUEST);
+    struct val many = val_list();
+    for (int i = 0; i <= 10000; i++)
+        val_add(&a, &many, wrong.list[0]);
+    CHECK(!patch_json(&a, &doc, &many, &out, &err));
+    CHECK_INT(err.kind, E_TOO_LARGE);
+    /* each copy doubles the document: upstream's limit on what copies may add ends it */
+    struct val bomb = val_list(), copy = parse(&a, "{\"op\":\"copy\",\"from\":\"/a\",\"path\":\"/a/-\"}");
+    for (int i = 0; i < 64; i++)
+        val_add(&a, &bomb, copy);
+    CHECK(!patch_json(&a, &doc, &bomb, &out, &err));
+    CHECK_INT(err.kind, E_INVALID);
+}
