@@ -3,6 +3,7 @@
 #include "base/fault.h"
 #include "base/map.h"
 #include "oci/image.h"
+#include "sys/file.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +13,7 @@
 #define PARTIAL        "partial-" /* in tmp: the beginning of a blob whose digest is known */
 #define PARTIAL_KEEP_S (24 * 3600)
 
-static bool write_all(int fd, const void *p, size_t n, struct err *err, const char *what)
+static bool write_piece(int fd, const void *p, size_t n, struct err *err, const char *what)
 {
     const char *at = p;
     while (n) {
@@ -134,7 +135,7 @@ bool content_file_put(struct content *c, const char *path, struct str text, stru
     AUTO(fd_close) int fd = openat(c->fd, tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_errno(err, "create %s/%s", c->dir, tmp);
-    bool ok = write_all(fd, text.p, text.n, err, path);
+    bool ok = write_piece(fd, text.p, text.n, err, path);
     if (ok && (fault("content.sync", EIO) || fsync(fd) < 0))
         ok = err_errno(err, "sync %s/%s", c->dir, path);
     if (ok && (fault("content.rename", EIO) || renameat(c->fd, tmp, c->fd, path) < 0))
@@ -230,7 +231,7 @@ bool ingest_begin(struct content *c, struct ingest *in, const struct digest *wan
 
 bool ingest_write(struct ingest *in, const void *p, size_t n, struct err *err)
 {
-    if (!write_all(in->fd, p, n, err, in->tmp))
+    if (!write_piece(in->fd, p, n, err, in->tmp))
         return false;
     sha256_add(&in->sum, (struct str){p, n});
     in->size += (int64_t)n;
@@ -303,26 +304,6 @@ bool content_put(struct content *c, const void *p, size_t n, struct digest *got,
 
 /* ---- layers ---- */
 
-static void remove_below(int at, const char *name, int64_t *freed)
-{
-    struct stat st;
-    if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && freed && S_ISREG(st.st_mode) && st.st_nlink == 1)
-        *freed += st.st_blocks * 512;
-    if (unlinkat(at, name, 0) == 0 || (errno != EISDIR && errno != EPERM))
-        return;
-    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir) {
-        fd_close(fd);
-        return;
-    }
-    for (struct dirent *e; (e = readdir(dir));)
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            remove_below(fd, e->d_name, freed);
-    (void)closedir(dir);
-    (void)unlinkat(at, name, AT_REMOVEDIR);
-}
-
 bool content_has_layer(const struct content *c, const struct digest *chain)
 {
     char path[100];
@@ -357,7 +338,8 @@ bool content_layer_commit(struct content *c, const char *tmp, const struct diges
 
 void content_tmp_remove(struct content *c, const char *tmp)
 {
-    remove_below(c->fd, tmp, NULL);
+    struct err ignored = ERR; /* what stays is collected later */
+    (void)!tree_remove(c->fd, tmp, &ignored);
 }
 
 /* ---- names ---- */
@@ -504,7 +486,7 @@ bool content_use(struct content *c, struct str id, const struct digest *manifest
     AUTO(fd_close) int fd = openat(c->fd, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_errno(err, "create %s/%s", c->dir, path);
-    return write_all(fd, manifest->hex, DIGEST_HEX, err, path);
+    return write_piece(fd, manifest->hex, DIGEST_HEX, err, path);
 }
 
 void content_unuse(struct content *c, struct str id)
@@ -575,6 +557,7 @@ struct gc {
     const char *dir;
     const struct map *keep;
     int64_t freed;
+    struct err *err;
 };
 
 static bool sweep_garbage(void *arg, const char *name)
@@ -586,16 +569,14 @@ static bool sweep_garbage(void *arg, const char *name)
     if (!g->keep) { /* tmp: nobody adds, so all but what a pull may take up again */
         if (!str_starts(str_of(name), S(PARTIAL)) || fstatat(g->c->fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
             st.st_mtime + PARTIAL_KEEP_S < clock_real() / NS_PER_S)
-            remove_below(g->c->fd, path, &g->freed);
+            return tree_remove_counted(g->c->fd, path, &g->freed, g->err);
         return true;
     }
     if (map_get(g->keep, str_of(name)))
         return true;
     /* a layer goes at once or not at all */
     (void)snprintf(away, sizeof away, "tmp/gone-%.40s", name);
-    if (renameat(g->c->fd, path, g->c->fd, away) == 0)
-        remove_below(g->c->fd, away, &g->freed);
-    return true;
+    return renameat(g->c->fd, path, g->c->fd, away) < 0 || tree_remove_counted(g->c->fd, away, &g->freed, g->err);
 }
 
 static bool mark(struct gc *g, struct str hex, struct err *err)
@@ -640,7 +621,7 @@ bool content_gc(struct content *c, int64_t *freed_bytes, struct err *err)
     AUTO(fd_close) int held = lock(c, LOCK_EX, err);
     if (held < 0)
         return false;
-    struct gc g = {.c = c};
+    struct gc g = {.c = c, .err = err};
     bool ok = mark_all(&g, err);
     const struct {
         const char *dir;

@@ -1,8 +1,8 @@
 #include "oci/runtime_int.h"
+#include "sys/file.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <linux/limits.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -45,16 +45,10 @@ bool dirs_make(const char *path, mode_t mode, struct err *err)
     return true;
 }
 
-static int drop_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)st, (void)flag, (void)ftw;
-    (void)remove(path);
-    return 0;
-}
-
 void tree_drop(const char *path)
 {
-    (void)nftw(path, drop_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+    struct err ignored = ERR; /* what stays is found again at the next adoption */
+    (void)!tree_remove(AT_FDCWD, path, &ignored);
 }
 
 bool id_valid(struct str id)

@@ -87,7 +87,8 @@ int sandbox_netns(const struct sandbox *s, struct err *err) MUST_USE; /* a new d
 struct str sandbox_cgroup(const struct sandbox *s);                   /* whole path */
 void *sandbox_data(const struct sandbox *s);                          /* the owner's pointer */
 void sandbox_data_set(struct sandbox *s, void *data);
-/* mount(2) in the pod's mount namespace; target (made where missing) is a path of the host. */
+/* mount(2) in the pod's mount namespace; target is a path of the host and must
+ * be there. */
 void sandbox_mount(struct sandbox *s, const char *type, const char *source, const char *target, uint64_t flags,
                    const char *data, sandbox_done *done, void *arg);
 /* Kills what runs, ends the shim, removes cgroups, mounts and folders. The sandbox is freed after `done`. */

@@ -106,7 +106,7 @@ static void event(struct sandbox *s, const struct shim_answer *a)
         if (!c || c->status.state == CONTAINER_EXITED)
             return;
         container_seen(c, &a->u.status);
-        if (rt->on.container_exited)
+        if (rt->adopting == 0 && rt->on.container_exited) /* until then the owner has not seen it run */
             rt->on.container_exited(rt->arg, c);
         return;
     case SHIM_EVENT_LOG_FULL:
@@ -413,7 +413,7 @@ static bool start_prepare(struct sandbox *s, const struct sandbox_spec *spec, st
         strbuf_addf(&sysctls, STR_FMT "\n", STR_ARG(spec->sysctls.p[i]));
     m->flags = (spec->host_net ? 0 : SHIM_NEW_NET) | (spec->host_ipc ? 0 : SHIM_NEW_IPC) |
                (spec->hostname.n ? SHIM_NEW_UTS : 0) | (spec->share_pid && !spec->host_pid ? SHIM_NEW_PID : 0) |
-               (rt->cgroups.unified_hugetlb ? SHIM_HIDE_UNIFIED : 0);
+               (rt->cgroups.mode == CGROUP_HYBRID ? SHIM_HIDE_UNIFIED : 0);
     m->shm_mib = spec->shm_mib ? spec->shm_mib : 64;
     char crun_root[PATH_MAX];
     (void)snprintf(crun_root, sizeof crun_root, "%s/crun", rt->state);

@@ -3,6 +3,7 @@
 #include "oci/jsonout.h"
 #include "oci/name.h"
 #include "oci/unpack.h"
+#include "sys/file.h"
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
@@ -318,7 +319,7 @@ static bool xattrs_set(int fd, struct archive_entry *e, struct err *err)
     return true;
 }
 
-static bool file_write(struct archive *a, const struct source *s, struct archive_entry *e, int fd, struct err *err)
+static bool data_write(struct archive *a, const struct source *s, struct archive_entry *e, int fd, struct err *err)
 {
     const void *p;
     size_t n;
@@ -352,35 +353,6 @@ static bool attributes_set(int fd, struct archive_entry *e, bool times, struct e
         fchmod(fd, archive_entry_perm(e)) < 0)
         return err_errno(err, "owner and mode");
     return xattrs_set(fd, e, err) && (!times || futimens(fd, t) == 0 || err_errno(err, "time"));
-}
-
-static void tree_remove_at(int at, const char *name)
-{
-    if (unlinkat(at, name, 0) == 0 || errno == ENOENT || unlinkat(at, name, AT_REMOVEDIR) == 0)
-        return;
-    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    char buf[8192];
-    for (ssize_t n; fd >= 0 && (n = syscall(SYS_getdents64, fd, buf, sizeof buf)) > 0; (void)lseek(fd, 0, SEEK_SET)) {
-        bool any = false;
-        for (ssize_t i = 0; i < n;) {
-            struct {
-                uint64_t ino;
-                int64_t off;
-                unsigned short len;
-                unsigned char type;
-                char name[];
-            } *d = (void *)(buf + i);
-            if (strcmp(d->name, ".") != 0 && strcmp(d->name, "..") != 0) {
-                tree_remove_at(fd, d->name);
-                any = true;
-            }
-            i += d->len;
-        }
-        if (!any)
-            break;
-    }
-    fd_close(fd);
-    (void)unlinkat(at, name, AT_REMOVEDIR);
 }
 
 static bool is_whiteout(const struct stat *st)
@@ -441,7 +413,8 @@ static bool folder_make(struct unpack *u, struct archive_entry *e, int at, const
     struct stat st;
     bool was = fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0, hidden = was && is_whiteout(&st);
     if (was && !S_ISDIR(st.st_mode)) {
-        tree_remove_at(at, name);
+        if (!tree_remove(at, name, err))
+            return false;
         was = false;
     }
     if (!was && mkdirat(at, name, 0700) < 0)
@@ -467,7 +440,7 @@ static bool node_make(struct archive *a, const struct source *s, struct archive_
         AUTO(fd_close) int fd = openat(at, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (fd < 0)
             return err_errno(err, "create");
-        return file_write(a, s, e, fd, err) && attributes_set(fd, e, true, err);
+        return data_write(a, s, e, fd, err) && attributes_set(fd, e, true, err);
     }
     case AE_IFLNK:
         if (!archive_entry_symlink(e))
@@ -521,7 +494,8 @@ static bool entry_unpack(struct unpack *u, struct archive *a, const struct sourc
     if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0) { /* the later entry wins */
         if (S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode))     /* the folder used last may lie behind it */
             u->parent_path[0] = '/', u->parent_path[1] = 0;
-        tree_remove_at(at, name);
+        if (!tree_remove(at, name, err))
+            return false;
     }
     if (archive_entry_hardlink(e))
         return hardlink_make(u, e, at, name, err);

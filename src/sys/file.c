@@ -90,26 +90,51 @@ bool dir_make(const char *path, mode_t mode, struct err *err)
     }
 }
 
-static bool remove_below(int fd, dev_t dev, const char *name, struct err *err);
+/* A folder deeper than this is moved up before it is emptied: depth costs a descriptor and a frame each. */
+#define REMOVE_DEPTH 64
 
-static bool remove_entry(int dirfd, dev_t dev, const char *name, struct err *err)
+struct removal {
+    dev_t dev;
+    int top; /* of the tree; -1: the tree is one file */
+    unsigned moved;
+    int64_t freed;
+};
+
+static bool remove_below(struct removal *r, int own_fd, int depth, const char *name, struct err *err);
+
+static bool remove_folder(struct removal *r, int dirfd, int depth, const char *name, struct err *err)
 {
     struct stat st;
-    if (unlinkat(dirfd, name, 0) == 0 || errno == ENOENT)
-        return true;
-    if (errno != EISDIR && errno != EPERM)
-        return err_errno(err, "remove %s", name);
+    char up[40];
     if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT || err_errno(err, "remove %s", name);
     if (!S_ISDIR(st.st_mode))
         return err_set(err, E_FORBIDDEN, "remove %s: not permitted", name);
-    if (st.st_dev != dev)
+    if (st.st_dev != r->dev)
         return err_set(err, E_CONFLICT, "remove %s: something is mounted there", name);
+    if (depth > REMOVE_DEPTH) { /* the top is read again until it is empty */
+        int rc;
+        do {
+            (void)snprintf(up, sizeof up, ".removed-%u", r->moved++);
+            rc = renameat(dirfd, name, r->top, up);
+        } while (rc < 0 && (errno == EEXIST || errno == ENOTEMPTY || errno == ENOTDIR)); /* a stranger's own name */
+        return rc == 0 || errno == ENOENT || err_errno(err, "move %s", name);
+    }
     AUTO(fd_close) int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT || err_errno(err, "open %s", name);
-    if (!remove_below(TAKE_FD(fd), dev, name, err))
-        return false;
+    if (depth == 0)
+        r->top = fd;
+    for (unsigned before = r->moved + 1; before != r->moved;) {
+        before = r->moved;
+        AUTO(fd_close) int again = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (again < 0)
+            return err_errno(err, "open %s", name);
+        if (!remove_below(r, TAKE_FD(again), depth, name, err))
+            return false;
+        if (depth > 0)
+            break;
+    }
     if (unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT) {
         if (errno == EBUSY)
             return err_set(err, E_CONFLICT, "remove %s: something is mounted there", name);
@@ -118,7 +143,22 @@ static bool remove_entry(int dirfd, dev_t dev, const char *name, struct err *err
     return true;
 }
 
-static bool remove_below(int own_fd, dev_t dev, const char *name, struct err *err)
+static bool remove_entry(struct removal *r, int dirfd, int depth, const char *name, struct err *err)
+{
+    struct stat st;
+    bool counts = fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1;
+    if (unlinkat(dirfd, name, 0) == 0) {
+        r->freed += counts ? st.st_blocks * 512 : 0;
+        return true;
+    }
+    if (errno == ENOENT)
+        return true;
+    if (errno != EISDIR && errno != EPERM)
+        return err_errno(err, "remove %s", name);
+    return remove_folder(r, dirfd, depth, name, err);
+}
+
+static bool remove_below(struct removal *r, int own_fd, int depth, const char *name, struct err *err)
 {
     DIR *d = fdopendir(own_fd);
     if (!d) {
@@ -129,15 +169,24 @@ static bool remove_below(int own_fd, dev_t dev, const char *name, struct err *er
     bool ok = true;
     for (struct dirent *e; ok && (e = readdir(d));)
         if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            ok = remove_entry(own_fd, dev, e->d_name, err);
+            ok = remove_entry(r, own_fd, depth + 1, e->d_name, err);
     (void)closedir(d);
     return ok || err_wrap(err, "%s", name);
 }
 
-bool tree_remove(int dirfd, const char *path, struct err *err)
+bool tree_remove_counted(int dirfd, const char *path, int64_t *freed, struct err *err)
 {
     struct stat st;
     if (fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT || err_errno(err, "remove %s", path);
-    return remove_entry(dirfd, st.st_dev, path, err);
+    struct removal r = {.dev = st.st_dev, .top = -1};
+    bool ok = remove_entry(&r, dirfd, 0, path, err);
+    *freed += r.freed;
+    return ok;
+}
+
+bool tree_remove(int dirfd, const char *path, struct err *err)
+{
+    int64_t freed = 0;
+    return tree_remove_counted(dirfd, path, &freed, err);
 }

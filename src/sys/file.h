@@ -13,3 +13,6 @@ MUST_USE bool dir_make(const char *path, mode_t mode, struct err *err); /* with 
 /* With all below it, following no link and leaving no mount: E_CONFLICT where something is mounted. Not there is
  * fine. */
 MUST_USE bool tree_remove(int dirfd, const char *path, struct err *err);
+/* The same, adding the bytes of disk that came free. However deep a stranger nested it, few descriptors and little
+ * stack are used. */
+MUST_USE bool tree_remove_counted(int dirfd, const char *path, int64_t *freed, struct err *err);

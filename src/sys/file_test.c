@@ -124,3 +124,24 @@ TEST(inotify_tells_of_a_change)
     loop_run(l);
     CHECK_INT(told, 1);
 }
+
+TEST(a_tree_of_any_depth_is_removed)
+{
+    struct err err = ERR;
+    int64_t freed = 0;
+    CHECK_OK(dir_make(in_dir("deep"), 0700, &err), err);
+    CHECK_OK(file_write(AT_FDCWD, in_dir("deep/file"), S("x"), 0600, &err), err);
+    CHECK_OK(dir_make(in_dir("deep/.removed-0/x"), 0700, &err), err);
+    int at = open(in_dir("deep"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (int i = 0; i < 5000; i++) { /* far beyond what a path or a stack holds */
+        CHECK(mkdirat(at, "d", 0700) == 0);
+        int next = openat(at, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        CHECK(next >= 0);
+        fd_close(at);
+        at = next;
+    }
+    fd_close(at);
+    CHECK_OK(tree_remove_counted(AT_FDCWD, in_dir("deep"), &freed, &err), err);
+    CHECK(access(in_dir("deep"), F_OK) < 0);
+    CHECK(freed >= 512);
+}
