@@ -139,7 +139,7 @@ static const char base[] =
     "\t}\n"
     "\tchain filter-prerouting {\n"
     "\t\ttype filter hook prerouting priority 0; policy accept;\n"
-    "\t\tct state new ip daddr $PODS fib daddr oif missing jump refuse\n"
+    "\t\tct state new ip daddr $PODS fib daddr type != local fib daddr oif missing jump refuse\n"
     "\t}\n"
     "\tchain filter-forward {\n"
     "\t\ttype filter hook forward priority 0; policy accept;\n"

@@ -44,7 +44,7 @@ static const struct {
      "'ports':[{'name':'https','port':${port},'protocol':'TCP'}]}"},
     {K(Service), "kube-system",
      "{'metadata':{'name':'kube-dns','labels':{'k8s-app':'kube-dns','kubernetes.io/name':'CoreDNS'}},"
-     "'spec':{'clusterIP':'${dns}','clusterIPs':['${dns}'],'selector':{'k8s-app':'kube-dns'},"
+     "'spec':{'clusterIP':'${dns}','clusterIPs':['${dns}'],"
      "'ports':[{'name':'dns','port':53,'protocol':'UDP','targetPort':53},"
      "{'name':'dns-tcp','port':53,'protocol':'TCP','targetPort':53}]}}"},
     {K(ConfigMap), "kube-system",
