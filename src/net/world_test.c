@@ -202,10 +202,10 @@ struct reached world_reach(int ns, int type, int protocol, uint32_t ip, uint16_t
 struct reached world_tcp(int ns, uint32_t ip, uint16_t port, const int *servers, size_t n)
 {
     struct reached r = world_reach(ns, SOCK_STREAM, 0, ip, port, servers, n, 2000);
+    if (r.peer >= 0) /* first, so that the client's port is free at once */
+        fd_close(r.peer);
     if (r.fd >= 0)
         fd_close(r.fd);
-    if (r.peer >= 0)
-        fd_close(r.peer);
     r.fd = r.peer = -1;
     return r;
 }
