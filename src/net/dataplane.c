@@ -28,7 +28,10 @@ struct dataplane {
     struct timer settle, retry;
     int64_t retry_ns;
     uint64_t wanted, applied;
-    bool busy, started, asked, must_read, must_load, freed, repairing;
+    bool busy, started, asked, must_read, must_load, freed;
+    bool repairing; /* read, and to be applied */
+    bool unsure;    /* a transaction failed: what is in the kernel may be ours or not */
+    bool foreign;   /* what was read is not what we left */
     char told[sizeof((struct err *)0)->text];
 };
 
@@ -100,7 +103,7 @@ static void dataplane_destroy(struct dataplane *dp)
 
 static void tell_failure(struct dataplane *dp, const struct err *err)
 {
-    dp->must_read = true;
+    dp->must_read = dp->unsure = true;
     if (strcmp(dp->told, err->text) != 0) {
         (void)snprintf(dp->told, sizeof dp->told, "%s", err->text);
         dp->events.failed(dp->arg, err);
@@ -114,18 +117,20 @@ static void after_read(struct dataplane *dp, struct work *w)
 {
     dp->must_read = false;
     dp->must_load = !w->state.whole;
+    dp->foreign |= !dp->unsure &&
+                   (dp->must_load || !rules_believed(&dp->rules, w->state.elements.p, w->state.elements.n));
+    dp->unsure = false;
     take_state(&dp->rules, &w->state);
     dp->repairing = true;
 }
 
 static void after_apply(struct dataplane *dp, struct work *w)
 {
-    bool changed = !rules_diff_empty(&w->diff);
     dp->told[0] = 0;
     dp->retry_ns = 0;
-    if (dp->repairing && changed && dp->applied && dp->events.repaired)
+    if (dp->foreign && dp->applied && dp->events.repaired)
         dp->events.repaired(dp->arg);
-    dp->repairing = false;
+    dp->foreign = dp->repairing = false;
     if (w->revision > dp->applied) {
         dp->applied = w->revision;
         dp->events.applied(dp->arg, w->revision);

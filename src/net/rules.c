@@ -719,6 +719,22 @@ void rules_gone_again(struct rules *r, const struct rules_diff *d)
         array_push(&r->gone, d->gone.p[i]);
 }
 
+bool rules_believed(const struct rules *r, const struct rule_element *e, size_t n)
+{
+    char buf[RULE_KEY_MAX + 1];
+    size_t there = 0;
+    map_each (it, &r->slots)
+        there += ((struct rule_slot *)it->value)->there;
+    if (there != n)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        const struct rule_slot *slot = map_get(&r->slots, slot_key(&e[i], buf));
+        if (!slot || !slot->there || !value_eq(&slot->have, &e[i]))
+            return false;
+    }
+    return true;
+}
+
 void rules_forget(struct rules *r)
 {
     map_each (it, &r->slots) {

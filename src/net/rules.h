@@ -125,6 +125,8 @@ bool rules_diff_empty(const struct rules_diff *d);
  * was `gone` comes back with rules_gone_again. */
 void rules_applied(struct rules *r, const struct rules_diff *d);
 void rules_gone_again(struct rules *r, const struct rules_diff *d);
+/* Whether these n elements are exactly what the kernel is believed to have. */
+bool rules_believed(const struct rules *r, const struct rule_element *e, size_t n);
 void rules_forget(struct rules *r); /* the kernel has nothing */
 void rules_seen(struct rules *r, const struct rule_element *e);
 void rules_seen_chain(struct rules *r, const char *name);
