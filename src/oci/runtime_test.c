@@ -146,7 +146,7 @@ static void guard(const struct world *w)
     _exit(0);
 }
 
-static void world_begin(struct world *w)
+static void world_begin_on(struct world *w, enum cgroup_mode mode)
 {
     struct err err = ERR;
     *w = (struct world){.output = STRBUF(65536), .master = -1};
@@ -154,6 +154,10 @@ static void world_begin(struct world *w)
     CHECK(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
     CHECK(unshare(CLONE_NEWNS | CLONE_NEWNET) == 0);
     CHECK(mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+    if (mode == CGROUP_V2) { /* as a host of today has it; which controllers are there depends on this one */
+        CHECK(umount2("/sys/fs/cgroup", MNT_DETACH) == 0);
+        CHECK(mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, NULL) == 0);
+    }
     (void)snprintf(w->state, sizeof w->state, "%s/s", test_dir());
     (void)snprintf(w->data, sizeof w->data, "%s/data", test_dir());
     (void)snprintf(w->content, sizeof w->content, "%s/content", test_dir());
@@ -169,6 +173,11 @@ static void world_begin(struct world *w)
     w->loop = loop_new(&err);
     CHECK_OK(w->loop, err);
     world_open(w);
+}
+
+static void world_begin(struct world *w)
+{
+    world_begin_on(w, CGROUP_V1); /* what there is */
 }
 
 static void wait_for(struct world *w, const int *what, int until)
@@ -786,5 +795,26 @@ TEST(containers_of_a_pod_share_what_the_pod_shares)
     container_kill(a, SIGKILL);
     CHECK_INT(wait_exit(&w, a), 137);
     CHECK(str_eqz(exec(&w, b, "ps | grep -c '[s]leep 1234'"), "0"));
+    world_end(&w);
+}
+
+TEST(a_host_with_cgroup_v2_alone)
+{
+    struct world w;
+    struct container_status st;
+    world_begin_on(&w, CGROUP_V2);
+    CHECK_INT(runtime_cgroups(w.rt)->mode, CGROUP_V2);
+    pod_start(&w, false);
+    struct oci_container o = shell(
+        &w, "mknod /tmp/sda b 8 0 && cat /tmp/sda; cat /dev/null && echo null; cat /proc/self/cgroup; ls "
+            "/sys/fs/cgroup/cgroup.procs; trap 'exit 0' TERM; while :; do sleep 1000 & wait; done");
+    struct container *c = run(&w, "c1", &o);
+    container_status(c, &st);
+    CHECK(str_ends(exec(&w, c, "cat /proc/self/cgroup"), S("0::/")));
+    struct str text = said(&w, "c1");
+    CHECK(str_has(text, S("'/tmp/sda': Operation not permitted")));
+    CHECK(str_has(text, S("stdout F null\n")) && str_has(text, S("stdout F /sys/fs/cgroup/cgroup.procs")));
+    container_kill(c, SIGTERM);
+    CHECK_INT(wait_exit(&w, c), 0);
     world_end(&w);
 }

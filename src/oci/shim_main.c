@@ -1031,12 +1031,8 @@ static int do_sandbox(void)
     pod = in_msg.u.sandbox;
     errno = 0;
     const char *why = sandbox_set_up();
-    if (why) {
-        /* nothing worth keeping: the asker reads why and sees the connection close */
-        int status = fail(why);
-        quitting = true;
-        return status;
-    }
+    if (why)
+        return fail(why);
     ready = true;
     return 0;
 }
@@ -1069,10 +1065,11 @@ static void container_free(struct container *c)
     memset(c, 0, sizeof *c);
 }
 
-static int do_create(struct container *c)
+static int do_create(void)
 {
     const struct shim_create *m = &in_msg.u.create;
-    if (c)
+    struct container *c = NULL;
+    if (container_by(m->id))
         return EEXIST;
     every (free_place, containers)
         if (!free_place->state && !c)
@@ -1258,76 +1255,163 @@ static void do_quit(struct client *k)
     quit_when_empty();
 }
 
-/* fds: what came with it; what is not taken is closed by the caller. */
+/* ---- the operations, a row each ---- */
+
+struct turn {
+    struct client *client;
+    struct container *container; /* as its row says */
+    int *fds;                    /* what came with it; what is left here is closed afterwards */
+};
+
+static int op_hello(struct turn *t)
+{
+    (void)t;
+    out_msg.u.hello = (struct shim_hello){(uint32_t)getpid(), (uint32_t)pod_init, ready, {0}};
+    memcpy(out_msg.u.hello.name, pod.name, sizeof pod.name);
+    return 0;
+}
+
+static int op_sandbox(struct turn *t)
+{
+    (void)t;
+    return do_sandbox();
+}
+
+static int op_mount(struct turn *t)
+{
+    (void)t;
+    return do_mount();
+}
+
+static int op_create(struct turn *t)
+{
+    (void)t;
+    return do_create();
+}
+
+static int op_start(struct turn *t)
+{
+    return do_start(t->container, t->client->serial);
+}
+
+static int op_kill(struct turn *t)
+{
+    return do_kill(t->container);
+}
+
+static int op_status(struct turn *t)
+{
+    fill_status(t->container);
+    return 0;
+}
+
+static int op_list(struct turn *t)
+{
+    do_list(t->client);
+    return -1;
+}
+
+static int op_exec(struct turn *t)
+{
+    return do_exec(t->container, t->client->serial, t->fds);
+}
+
+static int op_exec_kill(struct turn *t)
+{
+    (void)t;
+    return do_exec_kill();
+}
+
+static int op_attach(struct turn *t)
+{
+    return do_attach(t->container, t->client->serial, t->fds);
+}
+
+static int op_resize(struct turn *t)
+{
+    if (t->container->flags & SHIM_TTY)
+        set_size(t->container->streams[OUT].fd, in_msg.u.resize.rows, in_msg.u.resize.columns);
+    return 0;
+}
+
+static int op_reopen(struct turn *t)
+{
+    log_open(t->container);
+    return t->container->log_path[0] && t->container->log < 0 ? errno : 0;
+}
+
+static int op_remove(struct turn *t)
+{
+    return do_remove(t->container);
+}
+
+static int op_watch(struct turn *t)
+{
+    t->client->watching = true;
+    return 0;
+}
+
+static int op_quit(struct turn *t)
+{
+    do_quit(t->client);
+    return -1;
+}
+
+enum { ANY_VERSION = 1, BEFORE_READY = 2, ON_CONTAINER = 4, ON_EXECS_CONTAINER = 8 };
+static const struct {
+    int flags;
+    int (*run)(struct turn *t); /* 0 or an errno to answer with; -1: is answered elsewhere */
+} operations[] = {
+    [SHIM_HELLO] = {ANY_VERSION | BEFORE_READY, op_hello},
+    [SHIM_SANDBOX] = {BEFORE_READY, op_sandbox},
+    [SHIM_MOUNT] = {0, op_mount},
+    [SHIM_CREATE] = {0, op_create},
+    [SHIM_START] = {ON_CONTAINER, op_start},
+    [SHIM_KILL] = {ANY_VERSION | ON_CONTAINER, op_kill},
+    [SHIM_STATUS] = {ON_CONTAINER, op_status},
+    [SHIM_LIST] = {0, op_list},
+    [SHIM_EXEC] = {ON_EXECS_CONTAINER, op_exec},
+    [SHIM_EXEC_KILL] = {0, op_exec_kill},
+    [SHIM_ATTACH] = {ON_CONTAINER, op_attach},
+    [SHIM_RESIZE] = {ON_CONTAINER, op_resize},
+    [SHIM_REOPEN] = {ON_CONTAINER, op_reopen},
+    [SHIM_REMOVE] = {ON_CONTAINER, op_remove},
+    [SHIM_WATCH] = {BEFORE_READY, op_watch},
+    [SHIM_QUIT] = {ANY_VERSION | BEFORE_READY, op_quit},
+};
+
+static int perform(struct turn *t)
+{
+    int flags = operations[in_msg.head.op].flags;
+    if (!(flags & ANY_VERSION) && in_msg.head.version != SHIM_VERSION)
+        return EPROTONOSUPPORT;
+    if (!(flags & BEFORE_READY) && !ready)
+        return ENOTCONN;
+    if (flags & (ON_CONTAINER | ON_EXECS_CONTAINER)) {
+        t->container = container_by(flags & ON_CONTAINER ? in_msg.u.target.id : in_msg.u.exec.container);
+        if (!t->container)
+            return ENOENT;
+    }
+    return operations[in_msg.head.op].run(t);
+}
+
 static void request(struct client *k, size_t size, int fds[3])
 {
+    struct turn t = {.client = k, .fds = fds};
     const char *wrong = shim_check(&in_msg, size);
-    unsigned op = in_msg.head.op;
     memset(&out_msg.u.target, 0, sizeof out_msg.u.target);
-    if (wrong) {
-        struct text t = TEXT(out_msg.u.target.text);
-        add(&t, wrong);
+    if (wrong) { /* perhaps of another protocol: nothing of it is used but the number to answer to */
+        struct text w = TEXT(out_msg.u.target.text);
+        add(&w, wrong);
         send_to(k, SHIM_WATCH, size >= sizeof in_msg.head ? in_msg.head.seq : 0, EPROTO, -1);
         return;
     }
-    bool always = op == SHIM_HELLO || op == SHIM_KILL || op == SHIM_QUIT;
-    if (!always && in_msg.head.version != SHIM_VERSION) {
-        send_to(k, (uint16_t)op, in_msg.head.seq, EPROTONOSUPPORT, -1);
-        return;
-    }
-    /* operations on a container begin with its id, except exec */
-    struct container *c = op == SHIM_EXEC ? container_by(in_msg.u.exec.container)
-                          : op == SHIM_HELLO || op == SHIM_SANDBOX || op == SHIM_MOUNT || op == SHIM_LIST ||
-                                  op == SHIM_WATCH || op == SHIM_QUIT || op == SHIM_EXEC_KILL
-                              ? NULL
-                              : container_by(in_msg.u.target.id);
-    int status = EINVAL;
-    bool needs = op == SHIM_START || op == SHIM_KILL || op == SHIM_STATUS || op == SHIM_EXEC || op == SHIM_ATTACH ||
-                 op == SHIM_RESIZE || op == SHIM_REOPEN || op == SHIM_REMOVE;
-    if (needs && !c)
-        status = ENOENT;
-    else if (!ready && op != SHIM_HELLO && op != SHIM_SANDBOX && op != SHIM_QUIT && op != SHIM_WATCH)
-        status = ENOTCONN;
-    else
-        switch (op) {
-        case SHIM_HELLO:
-            out_msg.u.hello = (struct shim_hello){(uint32_t)getpid(), (uint32_t)pod_init, ready, {0}};
-            memcpy(out_msg.u.hello.name, pod.name, sizeof pod.name);
-            status = 0;
-            break;
-        case SHIM_SANDBOX: status = do_sandbox(); break;
-        case SHIM_MOUNT: status = do_mount(); break;
-        case SHIM_CREATE: status = do_create(c ? c : container_by(in_msg.u.create.id)); break;
-        case SHIM_START: status = do_start(c, k->serial); break;
-        case SHIM_KILL: status = do_kill(c); break;
-        case SHIM_STATUS:
-            fill_status(c);
-            status = 0;
-            break;
-        case SHIM_LIST: do_list(k); return;
-        case SHIM_EXEC: status = do_exec(c, k->serial, fds); break;
-        case SHIM_EXEC_KILL: status = do_exec_kill(); break;
-        case SHIM_ATTACH: status = do_attach(c, k->serial, fds); break;
-        case SHIM_RESIZE:
-            if (c->flags & SHIM_TTY)
-                set_size(c->streams[OUT].fd, in_msg.u.resize.rows, in_msg.u.resize.columns);
-            status = 0;
-            break;
-        case SHIM_REOPEN:
-            log_open(c);
-            status = c->log_path[0] && c->log < 0 ? errno : 0;
-            break;
-        case SHIM_REMOVE: status = do_remove(c); break;
-        case SHIM_WATCH:
-            k->watching = true;
-            status = 0;
-            break;
-        case SHIM_QUIT: do_quit(k); return;
-        }
+    uint16_t op = in_msg.head.op;
+    int status = perform(&t);
     if (status >= 0)
-        send_to(k, (uint16_t)op, in_msg.head.seq, status, -1);
-    if (op == SHIM_SANDBOX && quitting)
-        _exit(1);
+        send_to(k, op, in_msg.head.seq, status, -1);
+    if (op == SHIM_SANDBOX && status != 0 && !ready)
+        _exit(1); /* nothing worth keeping: the asker has read why */
 }
 
 static void client_read(struct client *k)

@@ -51,6 +51,24 @@ static void entry(struct tarball *t, const char *name, char type, unsigned mode,
         strbuf_add(&t->b, (struct str){zeros, 512 - n % 512});
 }
 
+static void entry_bytes(struct tarball *t, const char *name, struct str body)
+{
+    static const char zeros[512];
+    size_t at = t->b.n;
+    char size[12];
+    entry(t, name, '0', 0644, NULL, NULL);
+    (void)snprintf(size, sizeof size, "%011o", (unsigned)body.n);
+    memcpy(t->b.p + at + 124, size, 12);
+    memset(t->b.p + at + 148, ' ', 8);
+    unsigned sum = 0;
+    for (size_t i = 0; i < 512; i++)
+        sum += (unsigned char)t->b.p[at + i];
+    (void)snprintf(t->b.p + at + 148, 8, "%06o", sum);
+    strbuf_add(&t->b, body);
+    if (body.n % 512)
+        strbuf_add(&t->b, (struct str){zeros, 512 - body.n % 512});
+}
+
 static void finish(struct tarball *t)
 {
     static const char zeros[1024];
@@ -349,4 +367,71 @@ TEST(a_load_that_fails_anywhere_leaves_nothing_half)
             break;
     }
     CHECK(n > 10 && n < 200);
+}
+
+/* `docker save` as it was for years: layers by folder, one a link to another, config and names in manifest.json. */
+TEST(a_docker_archive_loads_too)
+{
+    struct err err = ERR;
+    AUTO(arena_fini) struct arena a = ARENA;
+    char store[PATH_MAX], config[1000];
+    struct strs names;
+    struct digest manifest;
+    struct image im;
+    struct tarball layer = {STRBUF(1 << 20)}, whole = {STRBUF(1 << 20)};
+    entry(&layer, "hello", '0', 0644, NULL, "world");
+    finish(&layer);
+    struct digest diff = digest_of(layer.b.p, layer.b.n);
+    (void)snprintf(config, sizeof config,
+                   "{\"os\":\"linux\",\"architecture\":\"%s\",\"config\":{\"Cmd\":[\"/"
+                   "hello\"]},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"sha256:%s\",\"sha256:%s\"]}}",
+                   machine_arch(), diff.hex, diff.hex);
+    entry(&whole, "manifest.json", '0', 0644, NULL,
+          "[{\"Config\":\"c.json\",\"RepoTags\":[\"team/old:1\",\"team/old:2\"],\"Layers\":[\"one/layer.tar\",\"two/"
+          "layer.tar\"]}]");
+    entry(&whole, "c.json", '0', 0644, NULL, config);
+    entry(&whole, "two/layer.tar", '2', 0644, "../one/layer.tar", NULL);
+    entry_bytes(&whole, "one/layer.tar", strbuf_str(&layer.b));
+    finish(&whole);
+    (void)snprintf(store, sizeof store, "%s/store", test_dir());
+    AUTO(content_free) struct content *c = content_open(store, &err);
+    CHECK_OK(c, err);
+    AUTO(fd_close) int fd = file_with(strbuf_str(&whole.b));
+    CHECK_OK(archive_load(c, fd, S(""), &a, &names, &manifest, &err), err);
+    CHECK_INT(names.n, 2);
+    CHECK_STR(names.p[1], S("docker.io/team/old:2"));
+    CHECK_OK(image_read(c, &a, names.p[1], &im, &err), err);
+    CHECK_INT(im.nlayers, 2);
+    CHECK_STR(im.cmd.p[0], S("/hello"));
+    strbuf_fini(&layer.b);
+    strbuf_fini(&whole.b);
+}
+
+TEST(what_is_no_archive_says_so)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    char store[PATH_MAX];
+    struct strs names;
+    struct digest manifest;
+    struct err err = ERR;
+    struct tarball empty = {STRBUF(1 << 20)};
+    entry(&empty, "readme", '0', 0644, NULL, "nothing");
+    finish(&empty);
+    (void)snprintf(store, sizeof store, "%s/store", test_dir());
+    AUTO(content_free) struct content *c = content_open(store, &err);
+    CHECK_OK(c, err);
+    AUTO(fd_close) int tar = file_with(strbuf_str(&empty.b));
+    CHECK(!archive_load(c, tar, S(""), &a, &names, &manifest, &err) && strstr(err.text, "not an OCI archive"));
+    AUTO(fd_close) int text = file_with(S("hello, I am no archive at all, and longer than a block? no"));
+    err = ERR;
+    CHECK(!archive_load(c, text, S(""), &a, &names, &manifest, &err) && err.text[0]);
+    strbuf_fini(&empty.b);
+    /* a store that a later wherry made */
+    char path[PATH_MAX + 10];
+    (void)snprintf(path, sizeof path, "%s/format", store);
+    int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+    CHECK(fd >= 0 && write(fd, "wherry-content 2\n", 17) == 17);
+    fd_close(fd);
+    err = ERR;
+    CHECK(!content_open(store, &err) && strstr(err.text, "wherry-content 2") && strstr(err.text, "use the newer"));
 }
