@@ -1551,9 +1551,10 @@ static void dispatch(enum what what, size_t i, short events)
     }
 }
 
-static void turn(void)
+static void loop_once(void)
 {
-    int n = poll(polls, npolls, collect());
+    int wait = collect();
+    int n = poll(polls, npolls, wait);
     for (nfds_t i = 0; n > 0 && i < npolls; i++)
         if (polls[i].revents)
             dispatch(owners[i].what, owners[i].index, polls[i].revents);
@@ -1599,6 +1600,6 @@ int main(int argc, char **argv)
         k->fd = -1;
     client_add(3);
     while (ready || clients[0].fd >= 0) /* before it is a sandbox, it ends with who started it */
-        turn();
+        loop_once();
     return 0;
 }
