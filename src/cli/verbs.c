@@ -7,5 +7,7 @@ const struct verb_row verb_rows[] = {
     {"down", "[--purge] [--root DIR]", "stop everything and leave nothing behind; --purge removes the state too",
      down_main},
     {"image", "load|ls|rm|pack ...", "the images of this machine", image_main},
+    {"get", "RESOURCE [NAME] [-A] [-o FORM] [-w]", "show objects", get_main},
+    {"api-resources", "", "what the server has", api_resources_main},
     {NULL, NULL, NULL, NULL},
 };

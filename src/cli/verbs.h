@@ -7,3 +7,5 @@ struct verb_row {
 };
 extern const struct verb_row verb_rows[]; /* ends with a row without a name */
 int image_main(int argc, char **argv);    /* image.c */
+int get_main(int argc, char **argv);      /* get.c */
+int api_resources_main(int argc, char **argv);
