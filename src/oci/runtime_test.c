@@ -818,3 +818,91 @@ TEST(a_host_with_cgroup_v2_alone)
     CHECK_INT(wait_exit(&w, c), 0);
     world_end(&w);
 }
+
+TEST(a_sandbox_that_cannot_be_says_why_and_leaves_nothing)
+{
+    struct world w;
+    struct cgroup_stats st;
+    struct err err = ERR;
+    char path[PATH_MAX];
+    world_begin(&w);
+    const struct {
+        struct sandbox_spec spec;
+        const char *want;
+    } cases[] = {
+        {{.id = S("bad"), .cgroup = S("/bad"), .sysctls = {(struct str[]){S("net.no.such=1")}, 1}},
+         "sysctl net.no.such=1"},
+        {{.id = S("bad"), .cgroup = S("/bad"), .sysctls = {(struct str[]){S("../../../tmp/x=1")}, 1}}, ".. in it"},
+        {{.id = S("../bad"), .cgroup = S("/bad")}, "id: \"../bad\""},
+        {{.id = S("bad"), .cgroup = S("/../bad")}, "cgroup:"},
+        {{.id = S("bad"),
+          .cgroup = S("/bad"),
+          .hostname = S("0123456789012345678901234567890123456789012345678901234567890123456789")},
+         "hostname"},
+    };
+    for (size_t i = 0; i < countof(cases); i++) {
+        w.waiting = 1;
+        (void)sandbox_start(w.rt, &cases[i].spec, sandbox_told, &w);
+        wait_done(&w);
+        CHECK(w.failed);
+        if (!strstr(w.err.text, cases[i].want))
+            test_failed(__FILE__, __LINE__, "case %zu: %s", i, w.err.text);
+        CHECK(sandbox_next(w.rt, NULL) == NULL);
+        (void)snprintf(path, sizeof path, "%s/pods/bad", w.state);
+        CHECK(access(path, F_OK) < 0);
+        (void)snprintf(path, sizeof path, "%s/bad", w.cgroup);
+        CHECK(!cgroup_stats(runtime_cgroups(w.rt), path, &st, &err));
+    }
+    world_end(&w);
+}
+
+static int entries(const char *path)
+{
+    int n = 0;
+    DIR *d = opendir(path);
+    CHECK(d);
+    while (readdir(d))
+        n++;
+    (void)closedir(d);
+    return n;
+}
+
+TEST(pods_come_and_go_without_a_trace)
+{
+    struct world w;
+    int fds = 0;
+    world_begin(&w);
+    for (int i = 0; i < 8; i++) {
+        pod_start(&w, i % 2);
+        struct oci_container o = shell(&w, i % 3 ? "sleep 1000" : "exit 0");
+        struct container *c = run(&w, "c1", &o);
+        if (i % 4 == 1) { /* removed by itself, and made again under the same name */
+            container_kill(c, SIGKILL);
+            (void)wait_exit(&w, c);
+            w.waiting = 1;
+            container_remove(c, container_told, &w);
+            must(&w);
+            (void)run(&w, "c1", &o);
+        }
+        if (i == 6) { /* stopped while one is being made */
+            const struct container_spec spec = {.id = S("c2"), .image = w.image, .oci = &o};
+            w.waiting = 2;
+            (void)container_create(w.s, &spec, container_told, &w);
+            sandbox_stop(w.s, sandbox_told, &w);
+            wait_done(&w);
+        } else {
+            w.waiting = 1;
+            sandbox_stop(w.s, sandbox_told, &w);
+            must(&w);
+        }
+        w.s = NULL;
+        CHECK_INT(entries(arena_fmt(&w.arena, "%s/pods", w.state).p), 2);
+        CHECK_INT(entries(arena_fmt(&w.arena, "%s/crun", w.state).p), 2);
+        CHECK_INT(entries(arena_fmt(&w.arena, "%s/containers", w.data).p), 2);
+        CHECK_INT(entries(arena_fmt(&w.arena, "%s/uses", w.content).p), 2);
+        if (i == 1)
+            fds = entries("/proc/self/fd");
+    }
+    CHECK_INT(entries("/proc/self/fd"), fds);
+    world_end(&w);
+}
