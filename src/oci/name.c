@@ -42,7 +42,7 @@ static bool domain_ok(struct str s)
         if (end < 3)
             return false;
         for (ptrdiff_t i = 1; i < end; i++)
-            if (!strchr("0123456789abcdefABCDEF:.", s.p[i]))
+            if (!s.p[i] || !strchr("0123456789abcdefABCDEF:.", s.p[i]))
                 return false;
         struct str rest = str_sub(s, (size_t)end + 1, s.n);
         return !rest.n || (rest.p[0] == ':' && str_to_u64(str_sub(rest, 1, rest.n), 65535, &number));
