@@ -735,7 +735,7 @@ static struct val event_count(SOURCE)
     const struct val *series = V(s->v, series), *n = either(s->v, N(count), N(deprecatedCount));
     int64_t times = series ? NUM(series, count) : val_num(n, 0);
     (void)path;
-    return shown(s, arena_fmt(s->a, "%lld", (long long)(times || series ? times : 1)));
+    return val_int(times || series ? times : 1);
 }
 
 static struct val role(SOURCE)

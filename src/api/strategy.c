@@ -559,7 +559,7 @@ static const struct row rows[] = {
     ROW(CertificateSigningRequest, false, true, false, BACKGROUND, NONE, STATUS_RESET, create_csr, update_csr),
     ROW(StorageClass, false, true, true, BACKGROUND, NONE, 0, NULL, NULL),
     PLAIN(VolumeAttributesClass, false, true),
-    ROW(CSIDriver, false, false, false, BACKGROUND, SPEC_LATER, 0, NULL, NULL),
+    ROW(CSIDriver, false, false, true, BACKGROUND, SPEC_LATER, 0, NULL, NULL),
     PLAIN(CSINode, false, false),
     PLAIN(CSIStorageCapacity, false, false),
     ROW(VolumeAttachment, false, false, false, BACKGROUND, NONE, STATUS_RESET | STATUS_META_FROM_OLD, NULL, NULL),

@@ -62,6 +62,25 @@ static void set_extra(struct arena *a, struct val *extra, const char *key, struc
     val_set_str(a, extra, str_of(key), list);
 }
 
+static void add_texts(struct strbuf *b, const struct val *list)
+{
+    strbuf_addc(b, '[');
+    val_each_item (it, list)
+        strbuf_addf(b, "%s\"" STR_FMT "\"", it == list->list ? "" : " ", STR_ARG(val_text(it)));
+    strbuf_addc(b, ']');
+}
+
+static bool bad_audiences(const struct server *s, const struct val *have, const struct val *want, struct err *err)
+{
+    AUTO(strbuf_fini) struct strbuf h = STRBUF(STRBUF_TEXT), w = STRBUF(STRBUF_TEXT);
+    add_texts(&h, have);
+    if (val_len(want))
+        add_texts(&w, want);
+    else
+        strbuf_addf(&w, "[\"" STR_FMT "\"]", STR_ARG(token_issuer(s)));
+    return err_set(err, E_UNAUTHORIZED, "token audiences %s is invalid for the target audiences %s", h.p, w.p);
+}
+
 bool token_check(struct server *s, struct arena *a, struct str token, const struct val *audiences, struct user *out,
                  struct val *good, struct err *err)
 {
@@ -86,8 +105,7 @@ bool token_check(struct server *s, struct arena *a, struct str token, const stru
             val_add(a, good, *it);
     }
     if (!val_len(good))
-        return err_set(err, E_UNAUTHORIZED, "token audiences %s is invalid for the target audiences",
-                       "of this token");
+        return bad_audiences(s, have, audiences, err);
     const struct val *k8s = val_get_str(&c, S("kubernetes.io"));
     struct str ns = claim(k8s, "namespace", NULL, NULL), name = claim(k8s, "serviceaccount", "name", NULL);
     struct str uid = claim(k8s, "serviceaccount", "uid", NULL);

@@ -177,6 +177,11 @@ static struct val gvk(struct arena *a, struct str group, struct str version, str
     return v;
 }
 
+static bool has_group(const struct subresource *s)
+{
+    return s->group && *s->group;
+}
+
 static struct val group_discovery(struct arena *a, struct str group)
 {
     struct val g = val_map();
@@ -200,9 +205,9 @@ static struct val group_discovery(struct arena *a, struct str group)
             const struct kind *k = all[j];
             struct val *r = val_add(a, list, val_map());
             val_set_text(a, r, N(resource), k->plural);
-            /* what is not stored in the core group has no version of its own there */
-            bool stored = group.n || k->storage_hash;
-            val_set(a, r, N(responseKind), gvk(a, group, stored ? k->version : S(""), k->kind));
+            /* the core group's kinds stand there without a version */
+            struct str own_version = group.n ? k->version : S("");
+            val_set(a, r, N(responseKind), gvk(a, group, own_version, k->kind));
             val_set_text(a, r, N(scope), k->namespaced ? S("Namespaced") : S("Cluster"));
             val_set_text(a, r, N(singularResource), k->singular);
             val_set(a, r, N(verbs), verbs_of(a, k->verbs));
@@ -224,7 +229,7 @@ static struct val group_discovery(struct arena *a, struct str group)
                             own && subs[s]->group ? str_of(subs[s]->group)
                             : own                 ? S("")
                                                   : group,
-                            own ? str_of(subs[s]->version) : k->version,
+                            own && (group.n || has_group(subs[s])) ? str_of(subs[s]->version) : own_version,
                             subs[s]->kind ? str_of(subs[s]->kind) : k->kind));
                 val_set(a, e, N(verbs), verbs_of(a, subs[s]->verbs));
             }

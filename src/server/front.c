@@ -703,6 +703,16 @@ static bool prepare(struct exchange *x, const struct path_info *p)
         return false;
     if (r->verb == VERB_PATCH && r->kind && !decode_patch(x))
         return false;
+    static const struct {
+        const struct kind *kind;
+        const char *text;
+    } deprecated[] = {
+        {K(Endpoints), "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"},
+        {K(ComponentStatus), "v1 ComponentStatus is deprecated in v1.19+"},
+    };
+    for (size_t i = 0; i < countof(deprecated); i++)
+        if (deprecated[i].kind == r->kind)
+            answer_warn(r, str_of(deprecated[i].text));
     bool list = r->verb == VERB_LIST || r->verb == VERB_WATCH;
     if (!find_form(x, list ? OFFER_LIST : OFFER_OBJECT) || !find_include(x) || !options_of_query(r, x->http->query))
         return false;

@@ -307,7 +307,7 @@ void nodeproxy_start(struct request *r, struct http_request *h, struct str rest)
         return;
     }
     if (!target.n) {
-        http_respond(h, 200, S("text/plain"), S(""));
+        http_respond(h, 204, S(""), S(""));
         return;
     }
     if (sessions >= LIMIT_PROXY_SESSIONS) {

@@ -225,7 +225,7 @@ static void add_rule(struct arena *a, struct val *rules, struct str line)
     if (str_eq(verbs, S("ALL")))
         verbs = S(ALL);
     if (groups.n && groups.p[0] == '/') {
-        val_set(a, rule, N(nonResourceURLs), list_of(a, groups));
+        val_set(a, rule, N(nonResourceURLs), list_of(a, str_eq(groups, S("/*")) ? S("*") : groups));
         val_set(a, rule, N(verbs), list_of(a, verbs));
         return;
     }

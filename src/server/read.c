@@ -274,6 +274,8 @@ void verb_list(struct request *r)
             goto out;
         if (rev > snap.rev) {
             fail_too_large_revision(r, rev, snap.rev);
+            if (str_eq(o->resource_version_match, S("Exact")))
+                r->answer.fail.message = arena_fmt(&r->arena, "Timeout: " STR_FMT, STR_ARG(r->answer.fail.message));
             goto out;
         }
         if (!str_eq(o->resource_version_match, S("Exact")) && !(o->limit > 0 && !o->resource_version_match.n))

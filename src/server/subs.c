@@ -173,9 +173,6 @@ static void set_condition(struct request *r, struct val *pod, const char *type, 
     struct str since = same ? val_text_at(c, N(lastTransitionTime)) : now;
     struct val v = val_map();
     val_set_text(a, &v, N(type), str_of(type));
-    int64_t gen = val_num_at(pod, 0, N(metadata), N(generation));
-    if (gen > 0 && *reason)
-        val_set_num(a, &v, N(observedGeneration), gen);
     val_set_text(a, &v, N(status), str_of(status));
     val_set(a, &v, N(lastProbeTime), VAL_NONE);
     val_set_text(a, &v, N(lastTransitionTime), since);
@@ -499,14 +496,37 @@ static void step_finalize(struct request *r)
     }
     struct val *tree = ARENA_NEW(a, struct val);
     *tree = val_copy(a, &cur->tree);
-    struct val *spec = val_need_map(a, tree, N(spec));
+    struct val *spec = val_need_map(a, tree, N(spec)), *meta = val_need_map(a, tree, N(metadata));
     const struct val *list = val_at(r->body, N(spec), N(finalizers));
+    AUTO(field_errors_fini) struct field_errors e = {.arena = a};
+    for (size_t i = 0; i < val_len(list); i++) {
+        struct str f = val_text(val_item(list, i));
+        if (str_find_char(f, '/') < 0 && !str_eq(f, S("kubernetes")) && !str_eq(f, S("orphan")) &&
+            !str_eq(f, S("foregroundDeletion")))
+            field_error_add(&e, FE_INVALID, arena_fmt(a, "spec.finalizers[%zu]", i).p,
+                            "Invalid value: \"" STR_FMT
+                            "\": name is neither a standard finalizer name nor is it fully qualified",
+                            STR_ARG(f));
+    }
+    if (e.list.n) {
+        fail_invalid(r, S(""), S("Namespace"), r->name, &e);
+        failed(r);
+        return;
+    }
+    const struct name *const taken[] = {N(labels), N(annotations), N(finalizers)};
+    for (size_t i = 0; i < countof(taken); i++) {
+        const struct val *v = val_at(r->body, N(metadata), taken[i]);
+        if (val_len(v))
+            val_set(a, meta, taken[i], val_copy(a, v));
+        else
+            val_del(meta, taken[i]);
+    }
+    val_set_str(a, val_need_map(a, meta, N(labels)), S("kubernetes.io/metadata.name"), val_str(a, cur->name));
     if (val_len(list))
         val_set(a, spec, N(finalizers), val_copy(a, list));
     else
         val_del(spec, N(finalizers));
-    if (obj_deleting(cur) && !val_len(list) && !val_len(val_get(obj_meta(cur), N(finalizers))) &&
-        !r->options.dry_run) {
+    if (obj_deleting(cur) && !val_len(list) && !val_len(val_get(meta, N(finalizers))) && !r->options.dry_run) {
         AUTO(obj_unref) struct obj *gone = obj_new(cur->kind, tree, cur->rev);
         write_delete(r, cur, gone, 200);
         return;
@@ -531,7 +551,7 @@ static bool token_bound(struct request *r, const struct val *ref, struct token_s
     struct str version = val_text_at(ref, N(apiVersion));
     const struct kind *k = NULL;
     for (size_t i = 0; i < countof(kinds_of); i++)
-        if (str_eqz(kind, kinds_of[i].kind) && (!version.n || str_eq(version, S("v1"))))
+        if (str_eqz(kind, kinds_of[i].kind))
             k = kinds_of[i].k;
     if (!k)
         return fail_bad_request(r, "cannot bind token to object of type /" STR_FMT ", Kind=" STR_FMT,
@@ -589,10 +609,10 @@ void sub_token(struct request *r)
         field_error_add(&e, FE_INVALID, "metadata.name",
                         "Invalid value: \"" STR_FMT "\": must match the service account name if specified",
                         STR_ARG(name));
-    if (ns.n && !str_eq(ns, r->ns))
-        field_error_add(&e, FE_INVALID, "metadata.namespace",
-                        "Invalid value: \"" STR_FMT "\": must match the service account namespace if specified",
-                        STR_ARG(ns));
+    if (ns.n && !str_eq(ns, r->ns)) {
+        fail_bad_request(r, "the namespace of the provided object does not match the namespace sent on the request");
+        goto failed;
+    }
     if (e.list.n) {
         fail_invalid(r, S("authentication.k8s.io"), S("TokenRequest"), r->name, &e);
         goto failed;

@@ -145,7 +145,9 @@ static bool validate(struct request *r, struct str sub, const struct val *tree, 
     AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
     kind_validate(r->kind, sub, tree, old, &e);
     if (e.list.n)
-        return fail_invalid(r, r->group, r->kind->kind, val_text_at(tree, N(metadata), N(name)), &e);
+        /* an Event is refused as the core group's, whoever it came by */
+        return fail_invalid(r, r->kind == K(events_k8s_io_Event) ? S("") : r->group, r->kind->kind,
+                            val_text_at(tree, N(metadata), N(name)), &e);
     return true;
 }
 
@@ -237,6 +239,7 @@ void write_create(struct request *r, struct val *tree, int code)
     kind_default(a, r->kind, tree);
     struct admission x = {.r = r, .verb = VERB_CREATE, .kind = r->kind, .ns = r->ns, .sub = r->sub, .obj = tree};
     x.name = val_text_at(meta, N(name));
+    r->name = x.name; /* so refusals name the object */
     if (!admit_mutate(&x)) {
         finish_failed(r);
         return;
