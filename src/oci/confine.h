@@ -5,4 +5,5 @@
 
 /* network: it also reads what name lookup and TLS need (/etc, /usr, /run/systemd/resolve). After this only files
  * below `store` can be written. Kernels without Landlock: capabilities alone. */
-MUST_USE bool confine(const char *store, bool network, struct err *err);
+/* also: one more file to read, or NULL. */
+MUST_USE bool confine(const char *store, bool network, const char *also, struct err *err);

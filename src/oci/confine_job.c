@@ -46,7 +46,7 @@ static void allow(int rules, const char *path, uint64_t access)
         (void)syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
 }
 
-bool confine(const char *store, bool network, struct err *err)
+bool confine(const char *store, bool network, const char *also, struct err *err)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return err_errno(err, "no_new_privs");
@@ -60,6 +60,8 @@ bool confine(const char *store, bool network, struct err *err)
         static const char *const lookup[] = {"/etc", "/usr", "/lib", "/lib64", "/run/systemd/resolve"};
         for (size_t i = 0; network && i < countof(lookup); i++)
             allow(rules, lookup[i], READS | LANDLOCK_ACCESS_FS_EXECUTE);
+        if (also)
+            allow(rules, also, LANDLOCK_ACCESS_FS_READ_FILE);
         if (syscall(SYS_landlock_restrict_self, rules, 0) < 0)
             return err_errno(err, "landlock");
     }

@@ -319,16 +319,15 @@ static void create_refused(void *arg)
     container_gone(c);
 }
 
-static void limits_copy(struct container *c, const struct oci_limits *from)
+void limits_copy(struct arena *a, struct oci_limits *to, const struct oci_limits *from)
 {
-    struct arena *a = &c->arena;
-    c->limits = *from;
-    c->limits.cpuset = str_dup(a, from->cpuset);
-    c->limits.mems = str_dup(a, from->mems);
     struct oci_hugepage *pages = arena_alloc(a, (from->nhugepages + 1) * sizeof *pages);
     for (size_t i = 0; i < from->nhugepages; i++)
         pages[i] = (struct oci_hugepage){str_dup(a, from->hugepages[i].size), from->hugepages[i].bytes};
-    c->limits.hugepages = pages;
+    *to = *from;
+    to->cpuset = str_dup(a, from->cpuset);
+    to->mems = str_dup(a, from->mems);
+    to->hugepages = pages;
 }
 
 /* Namespaces of the pod are the shim's own. */
@@ -354,7 +353,7 @@ static bool create_prepare(struct container *c, const struct container_spec *spe
     p->config = STRBUF(CONFIG_MAX);
     p->base = STRBUF(CONFIG_MAX);
     c->image = spec->image;
-    limits_copy(c, &o.limits);
+    limits_copy(&c->arena, &c->limits, &o.limits);
     if (!c->sandbox->ready)
         return err_set(err, E_UNAVAILABLE, "the sandbox is not running");
     if (spec->note.n > 65536)
@@ -563,7 +562,7 @@ bool container_limits(struct container *c, const struct oci_limits *limits, stru
 {
     if (!cgroup_limit(&c->rt->cgroups, c->cgroup, limits, err))
         return false;
-    limits_copy(c, limits);
+    limits_copy(&c->arena, &c->limits, limits);
     return true;
 }
 

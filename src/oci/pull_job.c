@@ -279,7 +279,8 @@ static bool get(struct puller *p, const char *url, const char *accept, struct an
          * patience */
         bool started = w->ingest && w->ingest->size > 0;
         bool no_use = !came && !started &&
-                      (strstr(why.text, "connection refused") || strstr(why.text, "no such host"));
+                      (strstr(why.text, "connection refused") || strstr(why.text, "no such host") ||
+                       strstr(why.text, ": tls:"));
         if (left-- > 0 && !no_use && may_pass(&why, came ? w->status : 0)) {
             pause_ms(w->retry_after_ms ? w->retry_after_ms : wait);
             wait = MIN(wait * 2, BACKOFF_MAX);

@@ -6,6 +6,7 @@
 #include "oci/pack.h"
 #include "oci/pull.h"
 #include "oci/registry.h"
+#include "sys/cert.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -192,20 +193,24 @@ static void wait_listening(int log)
     CHECK(!"registry does not listen");
 }
 
-static pid_t registry_start(struct world *w, int port, bool auth)
+enum { AUTH = 1, TLS = 2 };
+
+static pid_t registry_start(struct world *w, const char *addr, int how)
 {
     char conf[PATH_MAX], root[PATH_MAX - 200], text[PATH_MAX], passwords[PATH_MAX - 200];
     (void)snprintf(root, sizeof root, "%s/registry", test_dir());
     (void)snprintf(conf, sizeof conf, "%s/registry.yml", test_dir());
     (void)snprintf(passwords, sizeof passwords, "%s/htpasswd", test_dir());
+    char tls[600];
+    (void)snprintf(tls, sizeof tls, ", tls: {certificate: %s/crt, key: %s/key}", test_dir(), test_dir());
     /* user:secret */
     static const char line[] = "user:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
     put(passwords, line, sizeof line - 1);
     int n = snprintf(text, sizeof text,
-                     "version: 0.1\nlog: {level: info}\nstorage: {filesystem: {rootdirectory: %.1500s}}\nhttp: "
-                     "{addr: 127.0.0.1:%d}\n",
-                     root, port);
-    if (auth)
+                     "version: 0.1\nlog: {level: info}\nstorage: {filesystem: {rootdirectory: %.1500s}}\n"
+                     "http: {addr: \"%s\"%s}\n",
+                     root, addr, how & TLS ? tls : "");
+    if (how & AUTH)
         n += snprintf(text + n, sizeof text - (size_t)n, "auth: {htpasswd: {realm: test, path: %.1500s}}\n",
                       passwords);
     put(conf, text, (size_t)n);
@@ -235,7 +240,7 @@ TEST(pulls_from_debians_registry)
 {
     struct world w;
     world_begin(&w);
-    pid_t registry = registry_start(&w, 5000, false);
+    pid_t registry = registry_start(&w, "127.0.0.1:5000", 0);
     if (!pull_with(&w, (struct pull_request){.image = S("127.0.0.1:5000/team/app:1")}))
         test_failed(__FILE__, __LINE__, "%s", w.err.text);
     check_there(&w, S("127.0.0.1:5000/team/app:1"));
@@ -268,7 +273,7 @@ TEST(pulls_with_a_password)
 {
     struct world w;
     world_begin(&w);
-    pid_t registry = registry_start(&w, 5000, true);
+    pid_t registry = registry_start(&w, "127.0.0.1:5000", AUTH);
     CHECK(!pull_with(&w, (struct pull_request){.image = S("127.0.0.1:5000/team/app:1")}));
     CHECK_INT(w.err.kind, E_UNAUTHORIZED);
     CHECK(strstr(w.err.text, "pull access denied, repository does not exist or may require authorization"));
@@ -280,6 +285,60 @@ TEST(pulls_with_a_password)
                            .image = S("127.0.0.1:5000/team/app:1"), .username = S("user"), .password = S("secret")}))
         test_failed(__FILE__, __LINE__, "%s", w.err.text);
     check_there(&w, S("127.0.0.1:5000/team/app:1"));
+    end_process(registry);
+    world_end(&w);
+}
+
+/* A certificate of our own for 10.9.9.9, an address that is not this machine's by its name. */
+static void certificate_make(void)
+{
+    struct err err = ERR;
+    char path[200];
+    AUTO(key_free) struct key *key = key_new();
+    AUTO(strbuf_fini) struct strbuf pem = STRBUF(65536), crt = STRBUF(65536);
+    const struct cert_spec spec = {.cn = S("registry"),
+                                   .ips = (struct str[]){S("10.9.9.9")},
+                                   .nips = 1,
+                                   .server = true,
+                                   .ca = true,
+                                   .not_after = clock_real() + 3600 * NS_PER_S};
+    key_pem(key, &pem);
+    CHECK_OK(cert_make(&spec, key, S(""), NULL, &crt, &err), err);
+    (void)snprintf(path, sizeof path, "%s/key", test_dir());
+    put(path, pem.p, pem.n);
+    (void)snprintf(path, sizeof path, "%s/crt", test_dir());
+    put(path, crt.p, crt.n);
+    AUTO(fd_close) int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct ifreq r = {.ifr_name = "lo:1"};
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x0a090909)};
+    memcpy(&r.ifr_addr, &at, sizeof at);
+    CHECK(s >= 0 && ioctl(s, SIOCSIFADDR, &r) == 0);
+}
+
+TEST(pulls_over_tls_only_from_whom_it_knows)
+{
+    struct world w;
+    char ca[200];
+    world_begin(&w);
+    certificate_make();
+    (void)snprintf(ca, sizeof ca, "%s/crt", test_dir());
+    pid_t registry = registry_start(&w, "10.9.9.9:5443", TLS);
+    CHECK(!pull_with(&w, (struct pull_request){.image = S("10.9.9.9:5443/team/app:1")}));
+    CHECK(strstr(w.err.text, "tls: failed to verify certificate"));
+    if (!pull_with(&w, (struct pull_request){.image = S("10.9.9.9:5443/team/app:1"), .ca_file = str_of(ca)}))
+        test_failed(__FILE__, __LINE__, "%s", w.err.text);
+    check_there(&w, S("10.9.9.9:5443/team/app:1"));
+    forget_all(&w);
+    struct strs insecure = {(struct str[]){S("10.9.9.9:5443"), S("10.9.9.9:5000")}, 2};
+    CHECK(pull_with(&w, (struct pull_request){.image = S("10.9.9.9:5443/team/app:1"), .insecure = insecure}));
+    end_process(registry);
+    /* plain http only where it is allowed */
+    forget_all(&w);
+    registry = registry_start(&w, "10.9.9.9:5000", 0);
+    CHECK(!pull_with(&w, (struct pull_request){.image = S("10.9.9.9:5000/team/app:1")}));
+    if (!pull_with(&w, (struct pull_request){.image = S("10.9.9.9:5000/team/app:1"), .insecure = insecure}))
+        test_failed(__FILE__, __LINE__, "%s", w.err.text);
+    check_there(&w, S("10.9.9.9:5000/team/app:1"));
     end_process(registry);
     world_end(&w);
 }

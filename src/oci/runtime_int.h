@@ -52,6 +52,7 @@ void work_start(struct work *w, struct runtime *rt, void (*blocking)(struct work
 struct sandbox {
     struct runtime *rt;
     char *id, *name, *note, *cgroup, *dir, *shm;
+    struct arena arena; /* limits */
     struct oci_limits limits;
     struct shim_sandbox *wanted; /* until the shim has it */
     int fd;
@@ -91,6 +92,7 @@ void sandbox_connect(struct sandbox *s, int own_fd);
 struct sandbox *sandbox_make(struct runtime *rt, struct str id, struct str name, struct str note, struct str cgroup);
 void sandbox_free(struct sandbox *s);
 void sandbox_stop_on(struct sandbox *s); /* after a container's job has ended */
+void limits_copy(struct arena *a, struct oci_limits *to, const struct oci_limits *from);
 void container_free(struct container *c);
 struct container *container_make(struct sandbox *s, struct str id, struct str note, struct str log);
 void container_seen(struct container *c, const struct shim_status *st);

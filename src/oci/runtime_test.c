@@ -473,6 +473,11 @@ TEST(limits_hold_and_an_oom_kill_is_told)
     CHECK_INT(wait_exit(&w, c), 137);
     container_status(c, &st);
     CHECK(st.oom);
+    /* crun itself runs in the group: the smallest limits that people set must be enough for it */
+    o = shell(&w, "exit 0");
+    o.limits = (struct oci_limits){.memory = 6 << 20, .cpu_quota_us = 1000};
+    c = run(&w, "small", &o);
+    CHECK_INT(wait_exit(&w, c), 0);
     o = shell(&w, "i=0; while [ $i -lt 30 ]; do sleep 1000 & i=$((i+1)); done; echo too many");
     o.limits = (struct oci_limits){.pids = 20, .cpu_quota_us = 50000};
     c = run(&w, "c2", &o);

@@ -134,6 +134,7 @@ static void answered(struct sandbox *s, const struct shim_answer *a, int fd)
 static void readable(struct poll *p, int ready)
 {
     struct sandbox *s = container_of(p, struct sandbox, poll);
+    bool reset = false;
     (void)ready;
     for (int i = 0; i < 64; i++) { /* others have their turn too */
         struct shim_answer a;
@@ -143,6 +144,11 @@ static void readable(struct poll *p, int ready)
         ssize_t n = recvmsg(s->fd, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             return;
+        if (n < 0 && errno == ECONNRESET &&
+            !reset) { /* it ended with a request unread; what it said is still there */
+            reset = true;
+            continue;
+        }
         int fd = -1;
         struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&h) : NULL;
         if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
@@ -213,6 +219,7 @@ void sandbox_free(struct sandbox *s)
         mem_free(texts[i]);
     mem_free(s->wanted);
     mem_free(s->failure);
+    arena_fini(&s->arena);
     mem_free(s);
 }
 
@@ -443,10 +450,7 @@ struct sandbox *sandbox_start(struct runtime *rt, const struct sandbox_spec *spe
     struct sandbox *s = sandbox_make(rt, id, spec->name, spec->note, cgroup);
     s->done = done;
     s->done_arg = arg;
-    s->limits = spec->limits; /* plain numbers; texts and huge pages of a pod are copied */
-    s->limits.cpuset = s->limits.mems = STR_NONE;
-    s->limits.hugepages = NULL;
-    s->limits.nhugepages = 0;
+    limits_copy(&s->arena, &s->limits, &spec->limits);
     if (twin)
         (void)err_set(&err, E_ALREADY_EXISTS, "there is a sandbox " STR_FMT " already", STR_ARG(spec->id));
     if (twin || !start_prepare(s, spec, &err)) {

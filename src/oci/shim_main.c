@@ -1074,8 +1074,11 @@ static int do_create(void)
     every (free_place, containers)
         if (!free_place->state && !c)
             c = free_place;
-    if (!c)
-        return ENOSPC;
+    if (!c) {
+        errno = ENOSPC;
+        return fail("a pod has at most 40 containers at a time");
+    }
+    _Static_assert(SHIM_CONTAINERS == 40, "the sentence above");
     char root[SHIM_ID + 16];
     in_folder(root, sizeof root, m->id, "rootfs");
     int lock = m->lock[0] ? open(m->lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
@@ -1145,8 +1148,11 @@ static int do_exec(struct container *c, uint32_t client, const int fds[3])
     every (free_place, execs)
         if (!free_place->id[0] && !x)
             x = free_place;
-    if (!x)
-        return EBUSY;
+    if (!x) {
+        errno = EBUSY;
+        return fail("a pod has at most 32 execs at a time");
+    }
+    _Static_assert(SHIM_EXECS == 32, "the sentence above");
     char tty[32], tty_path[64], pid_name[32], log[32], pid_file[SHIM_PATH + SHIM_ID + 32];
     memset(x, 0, sizeof *x);
     x->console = x->master = -1;
