@@ -268,6 +268,7 @@ TEST(outbound_is_masqueraded_and_pod_to_pod_is_not)
     r = world_tcp(w.pods[0].ns, IP4(192, 0, 2, 2), 9000, &here, 1);
     check_reached(r, "pod to its node");
     CHECK_INT(r.client, w.pods[0].ip);
+    check_reached(world_tcp(w.pods[0].ns, NODE_IP, 9000, &here, 1), "pod to the node's address in the pod range");
     /* an endpoint of a Service that is not a pod */
     struct net_endpoint ext = {IP4(192, 0, 2, 1), 80, false, false};
     s.name = S("ext");

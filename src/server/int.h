@@ -31,7 +31,7 @@ struct server {
     struct store_subscriber subscriber;
     pthread_mutex_t published_lock;
     struct store_snapshot published; /* of the newest visible revision; any thread may take it (objects.h) */
-    struct timer housekeeping;
+    struct timer housekeeping, announce;
     bool ready, stopping;
     struct metrics *metrics;
     struct obj *gone; /* the last one that object_gone made, of gone_was */

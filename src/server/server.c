@@ -269,6 +269,13 @@ struct str server_ca_pem(const struct server *s)
     return s->keys->ca_pem;
 }
 
+static void announce(struct timer *t)
+{
+    struct server *s = container_of(t, struct server, announce);
+    if (s->options.ready)
+        s->options.ready(s->options.arg);
+}
+
 /* Connections that came earlier have waited in the sockets' backlogs: nobody sees a cluster that is half there. */
 static void booted(struct server *s)
 {
@@ -278,8 +285,7 @@ static void booted(struct server *s)
     if (s->local)
         http_server_listen(s->local, s->options.unix_fd);
     s->ready = true;
-    if (s->options.ready)
-        s->options.ready(s->options.arg);
+    timer_set(&s->announce, 0); /* where all is there already, this is still inside server_start */
     log_info("server.ready", "port=%d revision=%lld", s->port, (long long)store_rev(s->store));
 }
 
@@ -299,6 +305,7 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
     list_init(&s->watches);
     pthread_mutex_init(&s->published_lock, NULL);
     timer_init(&s->housekeeping, l, housekeeping);
+    timer_init(&s->announce, l, announce);
     s->rbac = rbac_new();
     s->metrics = metrics_new();
     s->alloc = alloc_new(s->options.service_cidr, s->options.node_ports, err);
@@ -332,6 +339,7 @@ void server_stop(struct server *s)
         return;
     s->stopping = true;
     timer_stop(&s->housekeeping);
+    timer_stop(&s->announce);
     http_server_free(s->http);
     http_server_free(s->local);
     while (s->nfds)
