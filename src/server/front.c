@@ -3,6 +3,7 @@
 #include "server/authn.h"
 #include "server/encode.h"
 #include "server/fail.h"
+#include "server/impersonate.h"
 #include "server/limits.h"
 #include "server/metrics.h"
 #include "server/negotiate.h"
@@ -768,6 +769,10 @@ static void start(struct http_request *h, void *arg)
     }
     if (!authenticate(s, &r->arena, h, &x->user)) {
         fail_unauthorized(r);
+        respond_failed(x);
+        return;
+    }
+    if (!impersonate(r, h, &x->user)) {
         respond_failed(x);
         return;
     }

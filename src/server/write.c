@@ -343,7 +343,13 @@ static bool update_prepare(struct request *r, struct update *u)
         return false;
     meta = metadata(r, tree);
     if (!want)
-        val_del(meta, N(resourceVersion)); /* "0" says nothing either; whether that may be is a rule of the kind */
+        val_del(meta, N(resourceVersion)); /* "0" says nothing either */
+    if (!want && !kind_strategy(r->kind)->unconditional) {
+        AUTO(field_errors_fini) struct field_errors e = {.arena = a};
+        field_error_add(&e, FE_INVALID, "metadata.resourceVersion",
+                        "Invalid value: %d: must be specified for an update", 0);
+        return fail_invalid(r, r->group, r->resource, r->name, &e);
+    }
     if (want && want != cur->rev)
         return fail_conflict(r, CONFLICT_MODIFIED);
     kind_prepare_update(a, r->kind, u->sub, tree, &cur->tree, clock_real());
