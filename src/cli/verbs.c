@@ -8,6 +8,8 @@ const struct verb_row verb_rows[] = {
      down_main},
     {"image", "load|ls|rm|pack ...", "the images of this machine", image_main},
     {"get", "RESOURCE [NAME] [-A] [-o FORM] [-w]", "show objects", get_main},
+    {"apply", "-f FILE", "make the server hold what files say", apply_main},
+    {"delete", "RESOURCE NAME | -f FILE", "delete objects", delete_main},
     {"api-resources", "", "what the server has", api_resources_main},
     {NULL, NULL, NULL, NULL},
 };

@@ -9,3 +9,5 @@ extern const struct verb_row verb_rows[]; /* ends with a row without a name */
 int image_main(int argc, char **argv);    /* image.c */
 int get_main(int argc, char **argv);      /* get.c */
 int api_resources_main(int argc, char **argv);
+int apply_main(int argc, char **argv);  /* apply.c */
+int delete_main(int argc, char **argv); /* delete.c */

@@ -1,0 +1,136 @@
+#include "cli/documents.h"
+#include "api/codec.h"
+#include "cli/fields.h"
+#include "sys/file.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+static void document_add(struct client *c, struct documents *out, struct str file, size_t number, const struct val *v)
+{
+    if (val_is(val_get(v, N(items)), VAL_LIST) && str_ends(field_text(v, "kind"), S("List"))) {
+        val_each_item (it, val_get(v, N(items)))
+            document_add(c, out, file, number, it);
+        return;
+    }
+    if ((out->n & (out->n - 1)) == 0) {
+        struct document *p = arena_alloc(&c->arena, MAX(out->n * 2, 1) * sizeof *p);
+        if (out->n)
+            memcpy(p, out->p, out->n * sizeof *p);
+        out->p = p;
+    }
+    out->p[out->n++] = (struct document){.file = file, .number = number, .v = *v};
+}
+
+static bool text_take(struct client *c, struct str file, struct str text, struct documents *out, struct err *err)
+{
+    struct val list;
+    size_t number = 0;
+    if (!yaml_decode_all(&c->arena, str_dup(&c->arena, text), &list, err))
+        return err_wrap(err, STR_FMT, STR_ARG(file));
+    val_each_item (it, &list) {
+        number++;
+        if (!val_is(it, VAL_MAP))
+            return err_set(err, E_INVALID,
+                           STR_FMT ": document %zu: is no object; it must begin with apiVersion: and "
+                                   "kind:",
+                           STR_ARG(file), number);
+        document_add(c, out, file, number, it);
+    }
+    return true;
+}
+
+static bool stdin_take(struct client *c, struct documents *out, struct err *err)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(DOCUMENT_FILE_MAX);
+    for (;;) {
+        char *p = strbuf_room(&b, 65536);
+        ssize_t n = p ? read(0, p, 65536) : 0;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_errno(err, "stdin");
+        if (n == 0)
+            break;
+        strbuf_used(&b, (size_t)n);
+    }
+    if (b.over)
+        return err_set(err, E_TOO_LARGE, "stdin: over %u bytes", DOCUMENT_FILE_MAX);
+    return text_take(c, S("stdin"), strbuf_str(&b), out, err);
+}
+
+static bool file_take(struct client *c, struct str file, struct documents *out, struct err *err)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(DOCUMENT_FILE_MAX);
+    return file_read(AT_FDCWD, arena_strz(&c->arena, file), &b, err) && text_take(c, file, strbuf_str(&b), out, err);
+}
+
+static int is_manifest(const struct dirent *d)
+{
+    struct str s = str_of(d->d_name);
+    return s.p[0] != '.' && (str_ends(s, S(".yaml")) || str_ends(s, S(".yml")) || str_ends(s, S(".json")));
+}
+
+static bool folder_take(struct client *c, struct str dir, struct documents *out, struct err *err)
+{
+    struct dirent **found;
+    int n = scandir(arena_strz(&c->arena, dir), &found, is_manifest, alphasort);
+    bool ok = n >= 0 || err_errno(err, STR_FMT, STR_ARG(dir));
+    if (n == 0)
+        ok = err_set(err, E_NOT_FOUND, STR_FMT ": holds no *.yaml, *.yml or *.json", STR_ARG(dir));
+    for (int i = 0; i < n; i++) {
+        ok = ok && file_take(c, arena_fmt(&c->arena, STR_FMT "/%s", STR_ARG(dir), found[i]->d_name), out, err);
+        free(found[i]);
+    }
+    if (n >= 0)
+        free(found);
+    return ok;
+}
+
+bool documents_read(struct client *c, struct words files, struct documents *out, struct err *err)
+{
+    *out = (struct documents){0};
+    for (size_t i = 0; i < files.n; i++) {
+        struct stat st;
+        struct str f = files.p[i];
+        bool folder = stat(arena_strz(&c->arena, f), &st) == 0 && S_ISDIR(st.st_mode);
+        if (!(str_eqz(f, "-") ? stdin_take(c, out, err)
+              : folder        ? folder_take(c, f, out, err)
+                              : file_take(c, f, out, err)))
+            return false;
+    }
+    return out->n || err_set(err, E_INVALID, "there is no object in " STR_FMT, STR_ARG(files.p[0]));
+}
+
+bool document_wrap(const struct document *d, struct err *err)
+{
+    if (d->resource && d->name.n)
+        return err_wrap(err, STR_FMT ": document %zu (" STR_FMT "/" STR_FMT ")", STR_ARG(d->file), d->number,
+                        STR_ARG(d->resource->singular), STR_ARG(d->name));
+    return err_wrap(err, STR_FMT ": document %zu", STR_ARG(d->file), d->number);
+}
+
+bool document_place(struct client *c, struct document *d, bool nameless, struct err *err)
+{
+    struct str ns = field_text(&d->v, "metadata.namespace");
+    d->name = field_text(&d->v, "metadata.name");
+    if (!resource_of_kind(c, field_text(&d->v, "apiVersion"), field_text(&d->v, "kind"), &d->resource, err))
+        return document_wrap(d, err);
+    if (!d->name.n && !(nameless && field_text(&d->v, "metadata.generateName").n)) {
+        err_set(err, E_INVALID, "metadata.name: is missing; every object needs one");
+        return document_wrap(d, err);
+    }
+    if (!d->resource->namespaced)
+        return true;
+    if (ns.n && c->ns_given && !str_eq(ns, c->ns)) {
+        err_set(err, E_INVALID,
+                "metadata.namespace: is \"" STR_FMT "\", but -n says \"" STR_FMT "\"; leave one of them out",
+                STR_ARG(ns), STR_ARG(c->ns));
+        return document_wrap(d, err);
+    }
+    d->ns = ns.n ? ns : c->ns;
+    if (!ns.n)
+        val_set(&c->arena, val_need_map(&c->arena, &d->v, N(metadata)), N(namespace), val_str(&c->arena, d->ns));
+    return true;
+}
