@@ -398,7 +398,12 @@ bool image_remove(struct content *c, struct str name, int64_t *freed_bytes, stru
     struct digest d;
     struct err ignored = ERR;
     struct image im;
+    struct image_name normal;
     bool id = digest_parse(name, &d, &ignored);
+    if (!id && !image_name_parse(&a, name, &normal, err))
+        return false;
+    if (!id)
+        name = normal.full;
     if (id) {
         if (!image_read(c, &a, name, &im, err))
             return false;

@@ -62,7 +62,7 @@ struct image_user {
 MUST_USE bool image_user_find(const struct image *im, struct str user, struct image_user *out, struct err *err);
 
 /* Removes a name (or, by digest, all names of an image) and collects garbage. CONFLICT while a container uses it.
- * Blocking. For `wherry image rm`. */
+ * The name may be short. Blocking. For `wherry image rm`. */
 MUST_USE bool image_remove(struct content *c, struct str name, int64_t *freed_bytes, struct err *err);
 struct image_row {
     struct strs names;
