@@ -44,7 +44,7 @@ static int send_all(int fd, const char *p, size_t n)
 
 static int answer(int fd, const char *request)
 {
-    char body[1024], head[256];
+    char body[1024], head[2048];
     const char *greeting = getenv("GREETING");
     int close_after = strcasestr(request, "\r\nConnection: close") != NULL || strstr(request, " HTTP/1.0\r\n") != NULL, n;
     long big = strncmp(request, "GET /big?", 9) == 0 ? strtol(request + 9, NULL, 10) : 0;
@@ -54,15 +54,14 @@ static int answer(int fd, const char *request)
         n = snprintf(body, sizeof body, "ok\n");
     else
         n = snprintf(body, sizeof body, "%s from %s\n", greeting ? greeting : "Hello", host);
-    int h = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %ld\r\n%s\r\n", big > 0 ? big : (long)n,
-                     close_after ? "Connection: close\r\n" : "");
+    int h = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %ld\r\n%s\r\n%s",
+                     big > 0 ? big : (long)n, close_after ? "Connection: close\r\n" : "", big > 0 ? "" : body);
     if (send_all(fd, head, (size_t)h) < 0)
         return -1;
+    memset(head, 'x', sizeof head);
     for (; big > 0; big -= (long)sizeof head)
         if (send_all(fd, head, (size_t)(big < (long)sizeof head ? big : (long)sizeof head)) < 0)
             return -1;
-    if (strncmp(request, "GET /big?", 9) != 0 && send_all(fd, body, (size_t)n) < 0)
-        return -1;
     return close_after ? -1 : 0;
 }
 

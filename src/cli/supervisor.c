@@ -399,8 +399,30 @@ static bool make_dir(struct str dir, mode_t mode, unsigned uid, struct err *err)
     return true;
 }
 
+/* Roles without privileges must be able to pass through every folder above their own. */
+static bool check_passage(struct supervisor *s, struct err *err)
+{
+    struct str path = s->settings.data;
+    struct arena a = ARENA;
+    bool ok = true;
+    for (size_t i = 1; i <= path.n && ok && s->privileged; i++) {
+        struct stat st;
+        if (i < path.n && path.p[i] != '/')
+            continue;
+        char *dir = arena_strz(&a, str_sub(path, 0, i));
+        if (stat(dir, &st) == 0 && !(st.st_mode & S_IXOTH))
+            ok = err_set(err, E_FORBIDDEN,
+                         "%s has mode %04o, which keeps the roles without privileges out: chmod o+x %s", dir,
+                         (unsigned)st.st_mode & 07777, dir);
+    }
+    arena_fini(&a);
+    return ok;
+}
+
 static bool make_dirs(struct supervisor *s, struct err *err)
 {
+    if (!check_passage(s, err))
+        return false;
     struct arena *a = &s->settings.arena;
     struct settings *c = &s->settings;
     unsigned server = s->privileged ? ROLE_UID_SERVER : 0;

@@ -277,8 +277,9 @@ static void announce(struct timer *t)
 }
 
 /* Connections that came earlier have waited in the sockets' backlogs: nobody sees a cluster that is half there. */
-static void booted(struct server *s)
+static void booted(void *arg)
 {
+    struct server *s = arg;
     for (size_t i = 0; i < s->nfds; i++)
         http_server_listen(s->http, s->fds[i]);
     s->nfds = 0;
@@ -287,6 +288,11 @@ static void booted(struct server *s)
     s->ready = true;
     timer_set(&s->announce, 0); /* where all is there already, this is still inside server_start */
     log_info("server.ready", "port=%d revision=%lld", s->port, (long long)store_rev(s->store));
+}
+
+static void boot_done(struct server *s) /* on a second start that is from inside server_start */
+{
+    loop_post(s->loop, booted, s);
 }
 
 struct server *server_start(struct loop *l, const struct server_options *o, struct err *err)
@@ -328,7 +334,7 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
                            .address = address.n ? address : S("192.0.2.1"),
                            .port = s->port,
                            .ca_pem = s->keys->ca_pem};
-    boot_start(s, &f, booted);
+    boot_start(s, &f, boot_done);
     timer_set(&s->housekeeping, HOUSEKEEPING);
     return TAKE(s);
 }

@@ -1,0 +1,169 @@
+"""What the end-to-end tests share: a cluster of the real binary below a folder of its own, in network and mount
+namespaces of its own, driven by the real kubectl; and a runner that ends with "N passed, N failed"."""
+import json, os, shutil, signal, subprocess, sys, tempfile, time, traceback
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get('WHERRY_BUILD', os.path.join(TOP, 'build/release'))
+WHERRY = os.path.join(BUILD, 'wherry')
+IMAGE = 'wherry.dev/test:1'
+TOOLS = 'sh ls cat wget nslookup ps env tar sleep id hostname touch df mount nc head printf stty true false mkdir echo kill date ip grep vi'
+
+
+def own_namespaces():
+    """Starts this program again in network and mount namespaces of its own, once."""
+    if os.environ.get('WHERRY_E2E') != 'inside':
+        os.environ['WHERRY_E2E'] = 'inside'
+        os.execvp('unshare', ['unshare', '--net', '--mount', '--propagation', 'private', sys.executable] + sys.argv)
+    run(['ip', 'link', 'set', 'lo', 'up'])
+
+
+def run(argv, timeout=60, input=None, env=None, check=True):
+    """The command's output; its failure is an exception that shows what it said."""
+    p = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, input=input, env=env, text=True)
+    if check and p.returncode != 0:
+        raise AssertionError('%s: exit %d\n%s%s' % (' '.join(argv), p.returncode, p.stdout[-3000:], p.stderr[-3000:]))
+    return p.stdout
+
+
+def clients():
+    """The folder of kubectl and helm."""
+    return run([os.path.join(TOP, 'tools/fetch-clients')], timeout=600).strip().splitlines()[-1]
+
+
+def eventually(what, condition, timeout=20, every=0.05):
+    """Until condition() is true (or returns something), or fails with what it last was."""
+    end = time.monotonic() + timeout
+    last = None
+    while time.monotonic() < end:
+        try:
+            last = condition()
+            if last:
+                return last
+        except (AssertionError, subprocess.TimeoutExpired, KeyError, IndexError) as e:
+            last = e
+        time.sleep(every)
+    raise AssertionError('not within %d s: %s (last: %s)' % (timeout, what, last))
+
+
+class Cluster:
+    """wherry up below a fresh folder, with the test image loaded; down and gone at the end."""
+
+    def __init__(self, port=16443, args=(), image=True):
+        self.root = tempfile.mkdtemp(prefix='we', dir='/tmp')
+        os.chmod(self.root, 0o755)
+        self.port, self.args, self.image = port, list(args), image
+        self.env = dict(os.environ, KUBECONFIG=self.root + '/etc/wherry/admin.kubeconfig', HOME=self.root)
+
+    def __enter__(self):
+        self.bin = clients()
+        if self.image:
+            self.load_image()
+        try:
+            self.up()
+        except BaseException:
+            print(self.log()[-3000:])
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *unused):
+        try:
+            self.down()
+        finally:
+            shutil.rmtree(self.root, ignore_errors=True)
+
+    def up(self):
+        return run([WHERRY, 'up', '--detach', '--root', self.root, '--listen', '127.0.0.1:%d' % self.port] + self.args, timeout=130)
+
+    def down(self, *args):
+        return run([WHERRY, 'down', '--root', self.root] + list(args), timeout=120)
+
+    def load_image(self):
+        tar, web = self.root + '/image.tar', self.root + '/web'
+        run(['gcc', '-O2', '-static', '-o', web, os.path.join(TOP, 'demo/web.c')])
+        files = ['bin/web=' + web, 'bin/busybox=/bin/busybox'] + ['bin/%s=@busybox' % t for t in TOOLS.split()]
+        run([WHERRY, 'image', 'pack', tar, IMAGE, '--entrypoint', '/bin/web'] + files)
+        run([WHERRY, 'image', 'load', tar, '--root', self.root])
+
+    def kubectl(self, *args, **kw):
+        return run([self.bin + '/kubectl'] + list(args), env=self.env, **kw)
+
+    def helm(self, *args, **kw):
+        return run([self.bin + '/helm'] + list(args), env=self.env, **kw)
+
+    def wherry(self, *args, **kw):
+        return run([WHERRY] + list(args), env=self.env, **kw)
+
+    def apply(self, yaml, ns='default'):
+        return self.kubectl('apply', '-n', ns, '-f', '-', input=yaml)
+
+    def get(self, *args):
+        return json.loads(self.kubectl('get', *args, '-o', 'json'))
+
+    def log(self):
+        with open(self.root + '/var/log/wherry.log') as f:
+            return f.read()
+
+    def role_pid(self, role):
+        with open(self.root + '/run/wherry/roles/' + role) as f:
+            return int(f.read().split()[0])
+
+
+def deployment(name, replicas=1, extra='', container='', image=IMAGE):
+    return f'''
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}}}
+spec:
+  replicas: {replicas}
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      containers:
+      - name: web
+        image: {image}
+        ports: [{{containerPort: 8080}}]
+        readinessProbe: {{httpGet: {{path: /healthz, port: 8080}}, periodSeconds: 1}}
+{container}
+{extra}'''
+
+
+def service(name, node_port=None):
+    kind = 'type: NodePort' if node_port else 'type: ClusterIP'
+    port = f', nodePort: {node_port}' if node_port else ''
+    return f'''
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}}}
+spec:
+  {kind}
+  selector: {{app: {name}}}
+  ports: [{{name: http, port: 80, targetPort: 8080{port}}}]
+'''
+
+
+def main(tests, *args, **kw):
+    """Runs each function with the cluster (words on the command line choose by name)."""
+    own_namespaces()
+    signal.signal(signal.SIGTERM, lambda *unused: sys.exit(1))
+    passed = failed = 0
+    words = sys.argv[1:]
+    with Cluster(*args, **kw) as c:
+        for t in tests:
+            if words and not any(w in t.__name__ for w in words):
+                continue
+            start = time.monotonic()
+            try:
+                t(c)
+                passed += 1
+                print('ok   %s (%.1f s)' % (t.__name__, time.monotonic() - start), flush=True)
+            except Exception:
+                failed += 1
+                print('FAIL %s (%.1f s)' % (t.__name__, time.monotonic() - start), flush=True)
+                traceback.print_exc(limit=-3, file=sys.stdout)
+        if failed and os.environ.get('KEEP_LOG'):
+            print(c.log()[-6000:])
+    print('%d passed, %d failed' % (passed, failed))
+    sys.exit(1 if failed else 0)
