@@ -31,13 +31,13 @@ int pb_next(struct pb *m, struct pb_field *f, struct err *err)
     if (!f->number || tag >> 3 > 0x1fffffff)
         return (void)err_set(err, E_BAD_REQUEST, "protobuf: illegal field number %llu", (unsigned long long)tag >> 3),
                -1;
-    size_t fixed = 8;
+    size_t fixed = f->wire == PB_FIXED32 ? 4 : 8;
     switch (tag & 7) {
     case PB_VARINT:
         if (!varint(m, &f->n))
             break;
         return 1;
-    case PB_FIXED32: fixed = 4; /* fall through */
+    case PB_FIXED32:
     case PB_FIXED64:
         if ((size_t)(m->end - m->p) < fixed)
             break;
