@@ -296,8 +296,14 @@ bool alloc_write(struct request *r, struct val *tree, const struct val *old)
         return true;
     struct val *spec = val_need_map(&r->arena, tree, N(spec));
     struct str type = val_text_at(spec, N(type));
-    if (str_eq(type, S("ExternalName")))
+    if (str_eq(type, S("ExternalName"))) {
+        /* what only holds for a cluster address goes with it, unless it was set anew */
+        const struct val *was = val_at(old, N(spec), N(internalTrafficPolicy));
+        if (was && val_equal(was, val_get(spec, N(internalTrafficPolicy))) &&
+            !str_eq(val_text_at(val_get(old, N(spec)), N(type)), type))
+            val_del(spec, N(internalTrafficPolicy));
         return true;
+    }
     give_families(r, spec);
     if (!give_ip(r, spec, old))
         return false;

@@ -67,7 +67,7 @@ bool impersonate(struct request *r, const struct http_request *h, struct user *u
     if (!others)
         return true;
     if (!name.n)
-        return fail_internal(r, "requested impersonation without impersonating a user");
+        return fail_bad_request(r, "requested impersonation without impersonating a user");
     const struct user who = *user;
     struct user out = {0};
     if (!may_user(r, &who, name, &out))

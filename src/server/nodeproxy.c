@@ -268,6 +268,36 @@ static bool find_container(struct request *r, const struct obj *pod, struct str 
                             STR_ARG(pod->name), STR_ARG(strbuf_str(&list)));
 }
 
+/* PodLogOptions, as far as its values can be wrong. */
+static bool check_log_options(struct request *r, struct str query)
+{
+    static const struct {
+        const char *name;
+        int64_t least;
+        const char *text;
+    } numbers[] = {
+        {"tailLines", 0, "must be greater than or equal to 0"},
+        {"limitBytes", 1, "must be greater than 0"},
+        {"sinceSeconds", 1, "must be greater than 0"},
+    };
+    AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
+    for (size_t i = 0; i < countof(numbers); i++) {
+        struct str v = query_get(&r->arena, query, numbers[i].name);
+        int64_t n;
+        if (!v.n)
+            continue;
+        if (!str_to_i64(v, INT64_MIN, INT64_MAX, &n))
+            return fail_bad_request(r, "strconv.ParseInt: parsing \"" STR_FMT "\": invalid syntax", STR_ARG(v));
+        if (n < numbers[i].least)
+            field_error_add(&e, FE_INVALID, numbers[i].name, "Invalid value: %lld: %s", (long long)n,
+                            numbers[i].text);
+    }
+    if (query_get(&r->arena, query, "sinceSeconds").n && query_get(&r->arena, query, "sinceTime").n)
+        field_error_add(&e, FE_FORBIDDEN, "",
+                        "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified");
+    return !e.list.n || fail_invalid(r, S(""), S("PodLogOptions"), r->name, &e);
+}
+
 static bool find_target(struct request *r, struct http_request *h, struct str rest, struct strbuf *target,
                         struct str *uid)
 {
@@ -279,6 +309,8 @@ static bool find_target(struct request *r, struct http_request *h, struct str re
         strbuf_addf(target, "/" STR_FMT, STR_ARG(rest));
     } else {
         *uid = str_dup(&r->arena, o->uid);
+        if (str_eq(rows[i].sub, S("log")) && !check_log_options(r, h->query))
+            return false;
         struct str container = S("");
         if (rows[i].container && !find_container(r, o, query_get(&r->arena, h->query, "container"), &container))
             return false;
