@@ -24,7 +24,12 @@ bool client_open(struct client *c, const struct connect_options *o, struct err *
     if (o->root.n)
         path = arena_fmt(&c->arena, STR_FMT "/etc/wherry/admin.kubeconfig", STR_ARG(o->root));
     if (!kubeconfig_load(&c->arena, path.n ? arena_strz(&c->arena, path) : NULL, &over, &c->config, err))
-        return false;
+        return o->root.n && err->kind == E_NOT_FOUND
+                   ? err_set(err, E_NOT_FOUND,
+                             STR_FMT " is not there: no cluster was started below " STR_FMT
+                                     " (wherry up --root " STR_FMT " does)",
+                             STR_ARG(path), STR_ARG(o->root), STR_ARG(o->root))
+                   : false;
     c->ns = c->config.ns;
     c->ns_given = o->ns.n > 0;
     c->loop = loop_new(err);

@@ -10,6 +10,9 @@ const struct verb_row verb_rows[] = {
     {"get", "RESOURCE [NAME] [-A] [-o FORM] [-w]", "show objects", get_main},
     {"apply", "-f FILE", "make the server hold what files say", apply_main},
     {"delete", "RESOURCE NAME | -f FILE", "delete objects", delete_main},
+    {"logs", "POD|RESOURCE/NAME [-f]", "what containers wrote", logs_main},
+    {"backup", "FILE", "every object of a running cluster, into a file", backup_main},
+    {"restore", "FILE [--replace]", "a stopped cluster's objects, from such a file", restore_main},
     {"api-resources", "", "what the server has", api_resources_main},
     {NULL, NULL, NULL, NULL},
 };

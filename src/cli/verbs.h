@@ -11,3 +11,6 @@ int get_main(int argc, char **argv);      /* get.c */
 int api_resources_main(int argc, char **argv);
 int apply_main(int argc, char **argv);  /* apply.c */
 int delete_main(int argc, char **argv); /* delete.c */
+int logs_main(int argc, char **argv);   /* logs.c */
+int backup_main(int argc, char **argv); /* backup.c */
+int restore_main(int argc, char **argv);

@@ -17,7 +17,8 @@ struct server {
     struct loop *loop;
     struct server_options options;
     struct store *store;
-    int fds[16]; /* listening sockets until they are served */
+    struct store_options store_options; /* with which it was opened */
+    int fds[16];                        /* listening sockets until they are served */
     size_t nfds;
     struct http_server *http, *local; /* local: on the unix socket; NULL: none */
     struct tls_server *tls;

@@ -217,6 +217,7 @@ static bool open_store(struct server *s, struct err *err)
                               .nseal_keys = s->keys->nseal,
                               .sealed = sealed,
                               .nsealed = countof(sealed)};
+    s->store_options = o;
     s->store = store_open(s->loop, &o, err);
     if (!s->store)
         return false;
