@@ -151,15 +151,15 @@ static double run_in(struct sandbox *s, const char *const *argv)
     return (double)(clock_mono() - start) / NS_PER_MS;
 }
 
-static long pss_kb(pid_t pid)
+static long pss_kb(pid_t pid, long *own)
 {
     char path[64], line[200];
     long kb = -1;
     (void)snprintf(path, sizeof path, "/proc/%d/smaps_rollup", (int)pid);
     FILE *f = fopen(path, "re");
     while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "Pss: %ld", &kb) == 1)
-            break;
+        if (sscanf(line, "Pss: %ld", &kb) == 1 || sscanf(line, "Private_Dirty: %ld", own) == 1)
+            continue;
     if (f)
         (void)fclose(f);
     return kb;
@@ -172,6 +172,7 @@ static void gap(void)
 
 static void conmon_beside(struct sandbox *s, const char *bundle, char *crun_root)
 {
+    long own = 0, kb;
     char log[200], pidfile[200], text[32] = {0}, exits[120];
     (void)snprintf(log, sizeof log, "k8s-file:%s/conmon.log", w.dir);
     (void)snprintf(pidfile, sizeof pidfile, "%s/conmon.pid", w.dir);
@@ -213,8 +214,10 @@ static void conmon_beside(struct sandbox *s, const char *bundle, char *crun_root
     (void)poll(NULL, 0, 300);
     (void)run_in(s, start);
     AUTO(fd_close) int fd = open(pidfile, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && read(fd, text, sizeof text - 1) > 0)
-        printf("conmon with one container: PSS %ld kB\n", pss_kb((pid_t)strtol(text, NULL, 10)));
+    if (fd >= 0 && read(fd, text, sizeof text - 1) > 0) {
+        kb = pss_kb((pid_t)strtol(text, NULL, 10), &own);
+        printf("conmon with one container: PSS %ld kB, %ld kB its own\n", kb, own);
+    }
     (void)run_in(s, del);
 }
 
@@ -295,8 +298,10 @@ int main(int argc, char **argv)
         container_exec_output(c, yes, 10 * NS_PER_S, output_told, NULL);
         wait_told();
         exec.ms[exec.n++] = (double)(clock_mono() - t) / NS_PER_MS;
-        if (i == rounds - 1)
-            printf("shim with one container: PSS %ld kB (all shims alive: 2)\n", pss_kb(sandbox_pid(fresh)));
+        if (i == rounds - 1) {
+            long own = 0, kb = pss_kb(sandbox_pid(fresh), &own);
+            printf("shim with one container: PSS %ld kB of two alive, %ld kB its own\n", kb, own);
+        }
         t = clock_mono();
         remove_it(c);
         del.ms[del.n++] = (double)(clock_mono() - t) / NS_PER_MS;

@@ -56,7 +56,8 @@ struct container {
     int log, lock;
     uint64_t log_size, log_max, log_lost;
     uint32_t start_client, start_seq;
-    char log_path[SHIM_LOG_PATH], join[SHIM_CGROUP], after[SHIM_CGROUP], oom_file[SHIM_PATH];
+    /* last, and never cleared whole: pages that no text needs stay untouched */
+    char log_path[SHIM_LOG_PATH], oom_file[SHIM_PATH], after[SHIM_AFTER], join[SHIM_CGROUP];
 };
 
 struct exec {
@@ -1062,7 +1063,7 @@ static void container_free(struct container *c)
             attach_end(a);
     madvise(lines[c - containers], sizeof lines[0], MADV_DONTNEED);
     madvise(input[c - containers], sizeof input[0], MADV_DONTNEED);
-    memset(c, 0, sizeof *c);
+    memset(c, 0, offsetof(struct container, log_path));
 }
 
 static int do_create(void)
@@ -1100,12 +1101,12 @@ static int do_create(void)
             return failed;
         }
     }
-    memset(c, 0, sizeof *c);
+    memset(c, 0, offsetof(struct container, log_path));
     memcpy(c->id, m->id, sizeof c->id);
-    memcpy(c->log_path, m->log, sizeof c->log_path);
-    memcpy(c->join, m->join, sizeof c->join);
-    memcpy(c->after, m->after, sizeof c->after);
-    memcpy(c->oom_file, m->oom, sizeof c->oom_file);
+    memcpy(c->log_path, m->log, strlen(m->log) + 1);
+    memcpy(c->join, m->join, strlen(m->join) + 1);
+    memcpy(c->after, m->after, strlen(m->after) + 1);
+    memcpy(c->oom_file, m->oom, strlen(m->oom) + 1);
     c->flags = m->flags;
     c->log_max = m->log_max;
     c->state = SHIM_CREATED;

@@ -19,7 +19,8 @@
 #define SHIM_LOG_PATH   1024 /* /var/log/pods/NS_NAME_UID/CONTAINER/N.log */
 #define SHIM_TEXT       512  /* an error in words */
 #define SHIM_OVERLAY    4096 /* mount(2) takes a page of options */
-#define SHIM_CGROUP     2048
+#define SHIM_CGROUP     4096 /* a dozen hierarchies with long paths */
+#define SHIM_AFTER      512
 #define SHIM_CONTAINERS 40 /* at a time; init containers give their place back */
 #define SHIM_EXECS      32
 #define SHIM_ATTACHES   16
@@ -96,7 +97,7 @@ struct shim_create {
     char layers[SHIM_PATH];     /* working directory for the mount: lower layers are named relative to it */
     char overlay[SHIM_OVERLAY]; /* options of the root's overlay; "": the bundle has its root ready */
     char join[SHIM_CGROUP];     /* files to write "0" to, one a line */
-    char after[SHIM_CGROUP];    /* "PATH VALUE" to write once it runs, one a line */
+    char after[SHIM_AFTER];     /* "PATH VALUE" to write once it runs, one a line */
     char oom[SHIM_PATH];        /* file with "oom_kill N" */
 };
 struct shim_target {
