@@ -76,6 +76,8 @@ static void check_reached(struct reached r, const char *what)
 {
     if (r.error)
         test_failed(__FILE__, __LINE__, "%s: %s", what, strerror(r.error));
+    if (r.ns > 900 * NS_PER_MS) /* TCP sends a SYN again after a second: one was lost */
+        test_failed(__FILE__, __LINE__, "%s: reached after %lld ms", what, (long long)(r.ns / NS_PER_MS));
 }
 
 static void check_refused(struct reached r, const char *what)
