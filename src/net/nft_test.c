@@ -108,7 +108,9 @@ TEST(clients_everywhere_reach_a_service)
     CHECK_INT(r.client, w.pods[2].ip);
     for (int i = 0; i < 20; i++)
         check_reached(TCP(w.pods[0].ns, vip, 80), "an endpoint to its own Service");
-    check_reached(TCP(NO_NS, IP4(127, 0, 0, 1), 30080), "127.0.0.1:NodePort");
+    r = TCP(NO_NS, IP4(127, 0, 0, 1), 30080);
+    check_reached(r, "127.0.0.1:NodePort");
+    CHECK_INT(r.client, IP4_GATEWAY); /* not NODE_IP, see rules.c */
     check_reached(TCP(NO_NS, IP4(192, 0, 2, 2), 30080), "host to its own NodePort");
     check_reached(TCP(w.pods[2].ns, IP4(192, 0, 2, 2), 30080), "pod to a NodePort");
     check_reached(TCP(w.pods[0].ns, IP4(192, 0, 2, 2), 30080), "endpoint to a NodePort");

@@ -106,6 +106,9 @@ static const char base[] =
     /* an endpoint on another node must answer by way of us; a client that is a pod or this node keeps its address */
     "\tchain nat-postrouting {\n"
     "\t\ttype nat hook postrouting priority 95; policy accept;\n"
+    /* not the node's address: connections of the host to ClusterIPs have that, with other clocks in their timestamps;
+     * an endpoint that remembers one of either would not answer the other's SYN for a second */
+    "\t\tct status dnat ip saddr 127.0.0.0/8 ip daddr $NODEPODS oifname != \"lo\" snat to 169.254.1.1\n"
     "\t\tct status dnat ip saddr 127.0.0.0/8 oifname != \"lo\" snat to $NODE\n"
     "\t\tct status dnat ip saddr . ip daddr @hairpin oifname != \"lo\" snat to $NODE\n"
     "\t\tip saddr $PODS ip daddr != $PODS oifname != \"lo\" masquerade fully-random\n"
