@@ -103,20 +103,26 @@ static int ranked_cmp(const void *pa, const void *pb)
     return str_cmp(x->uid, y->uid);
 }
 
+static void nodes_count(const struct view *v, const struct obj *rs, struct map *nodes)
+{
+    struct obj *pod;
+    for (struct objset_iter it = view_with(v, K(Pod), &index_controller, rs->uid); (pod = objset_next(&it));)
+        if (pod_is_active(pod) && pod_node(pod).n > 0)
+            map_put(nodes, pod_node(pod), (void *)((intptr_t)map_get(nodes, pod_node(pod)) + 1));
+}
+
 /* Active pods, by node, of all ReplicaSets of the same owner: of two pods the one with more kin beside it goes. */
 static void family_count(const struct view *v, const struct obj *rs, struct map *nodes)
 {
     const struct val *owner = obj_controller(rs);
-    struct obj *kin, *pod;
-    struct objset_iter it = owner ? view_with(v, K(ReplicaSet), &index_controller, val_text_at(owner, N(uid)))
-                                  : (struct objset_iter){0};
-    for (bool alone = !owner; (kin = alone ? (struct obj *)rs : objset_next(&it)); alone = false) {
-        for (struct objset_iter p = view_with(v, K(Pod), &index_controller, kin->uid); (pod = objset_next(&p));)
-            if (pod_is_active(pod) && pod_node(pod).n > 0)
-                map_put(nodes, pod_node(pod), (void *)((intptr_t)map_get(nodes, pod_node(pod)) + 1));
-        if (!owner)
-            break;
+    if (!owner) {
+        nodes_count(v, rs, nodes);
+        return;
     }
+    struct obj *kin;
+    struct objset_iter it = view_with(v, K(ReplicaSet), &index_controller, val_text_at(owner, N(uid)));
+    while ((kin = objset_next(&it)))
+        nodes_count(v, kin, nodes);
 }
 
 static void plan_removals(const struct view *v, const struct obj *rs, struct plan *out, struct pods *pods, size_t n)
