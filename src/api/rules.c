@@ -430,6 +430,51 @@ bool unchanged(const struct val *x, const struct val *y)
     return val_equal(x, y);
 }
 
+#define CHANGES_MAX 8192 /* bytes; what is longer is cut, it is for people */
+
+static void add_leaf(struct strbuf *b, char sign, const struct at *at, const struct val *v, size_t *n)
+{
+    AUTO(strbuf_fini) struct strbuf value = STRBUF(TEXT_MAX);
+    add_json(&value, v);
+    strbuf_addf(b, "\n%c", sign);
+    add_at(b, at);
+    strbuf_addf(b, ": " STR_FMT "%s", STR_ARG(str_sub(strbuf_str(&value), 0, 200)), value.n > 200 ? "..." : "");
+    (*n)++;
+}
+
+static void add_changes(struct strbuf *minus, struct strbuf *plus, size_t n[2], const struct at *at,
+                        const struct val *old, const struct val *now)
+{
+    if (unchanged(old, now))
+        return;
+    if (val_is(old, VAL_MAP) && val_is(now, VAL_MAP)) {
+        val_each_member (m, old)
+            add_changes(minus, plus, n, AT(at, m->name->s.p), &m->v, val_get(now, m->name));
+        val_each_member (m, now)
+            if (!val_get(old, m->name))
+                add_changes(minus, plus, n, AT(at, m->name->s.p), NULL, &m->v);
+        return;
+    }
+    if (val_is(old, VAL_LIST) && val_is(now, VAL_LIST) && old->n == now->n) {
+        for (uint32_t i = 0; i < old->n; i++)
+            add_changes(minus, plus, n, ITEM(at, i), &old->list[i], &now->list[i]);
+        return;
+    }
+    if (!empty(old))
+        add_leaf(minus, '-', at, old, &n[0]);
+    if (!empty(now))
+        add_leaf(plus, '+', at, now, &n[1]);
+}
+
+struct str changes(struct arena *a, const struct val *old, const struct val *now)
+{
+    AUTO(strbuf_fini) struct strbuf minus = STRBUF(CHANGES_MAX), plus = STRBUF(CHANGES_MAX);
+    size_t n[2] = {0, 0};
+    add_changes(&minus, &plus, n, NULL, old, now);
+    return arena_fmt(a, "@@ -1,%zu +1,%zu @@" STR_FMT STR_FMT, n[0], n[1], STR_ARG(strbuf_str(&minus)),
+                     STR_ARG(strbuf_str(&plus)));
+}
+
 static const struct kind_rules *const groups[] = {rules_pod,         rules_core,    rules_service, rules_workload,
                                                   rules_rbac,        rules_storage, rules_batch,   rules_networking,
                                                   rules_autoscaling, rules_other};

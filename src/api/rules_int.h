@@ -57,6 +57,8 @@ void check_port(ERRS, int64_t n);
 #define REQUIRED(e, at, v, field)     (TEXT(v, field).n > 0 ? true : (bad_required((e), AT(at, #field), ""), false))
 #define FORMAT_IF_SET(e, at, v, field, format)                                                                       \
     (TEXT(v, field).n > 0 ? check_format((e), AT(at, #field), TEXT(v, field), (format)) : true)
+/* What changed, a line a value, in the form of a diff: "@@ -1 +1 @@\n-hostname: \"a\"\n+hostname: \"b\"". */
+struct str changes(struct arena *a, const struct val *old, const struct val *now);
 /* The same value as before, an empty one being as good as none. */
 bool unchanged(const struct val *x, const struct val *y);
 #define IMMUTABLE(e, at, v, old, field)                                                                              \

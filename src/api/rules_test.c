@@ -158,16 +158,16 @@ static void show_object(struct arena *a, const struct kind *k, const struct val 
 static void show_line(struct strbuf *out, struct str field, struct str text)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
+    ptrdiff_t differs = str_find(text, S("\n@@ ")); /* what changed is ours to word */
+    if (differs >= 0)
+        text.n = (size_t)differs;
     for (size_t i = 0; i < text.n; i++)
         if (text.p[i] != '\n')
             strbuf_addc(&b, text.p[i]);
-        else if (i + 1 < text.n || !str_has(text, S("pod updates may not change fields")))
-            strbuf_addz(&b, i + 1 == text.n && str_has(text, S("may not be changed")) ? "" : "\\n");
-    struct str shown = strbuf_str(&b);
-    while (str_ends(shown, S("\\n")) && str_has(shown, S("immutable after creation")))
-        shown.n -= 2;
+        else
+            strbuf_addz(&b, "\\n");
     strbuf_addf(out, STR_FMT ": ", STR_ARG(field));
-    add_steady(out, shown);
+    add_steady(out, strbuf_str(&b));
     strbuf_addc(out, '\n');
 }
 
@@ -246,7 +246,12 @@ static void request(struct world *w, struct str line, struct strbuf *out)
         if (k == K(Pod) && str_eq(method, S("PUT")))
             admit_pod(&w->a, &v);
         kind_prepare_update(&w->a, k, sub, &v, &old->tree, NOW);
-        if (val_text_at(&v, N(metadata), N(resourceVersion)).n == 0 && kind_strategy(k)->unconditional)
+        bool versioned = val_text_at(&v, N(metadata), N(resourceVersion)).n > 0;
+        if (!versioned && !kind_strategy(k)->unconditional) { /* the server's to say */
+            strbuf_addz(out, "metadata.resourceVersion: Invalid value: 0: must be specified for an update\n");
+            return;
+        }
+        if (!versioned)
             val_set_text(&w->a, val_need_map(&w->a, &v, N(metadata)), N(resourceVersion), S("1"));
         kind_validate(k, sub, &v, &old->tree, &errors);
     }

@@ -381,7 +381,8 @@ static void update_pv(struct field_errors *e, const struct val *v, const struct 
     }
     if (!unchanged(&now, &was))
         bad_forbidden(e, AT(AT(NULL, "spec"), "persistentvolumesource"),
-                      "spec.persistentvolumesource is immutable after creation\n");
+                      "spec.persistentvolumesource is immutable after creation\n" STR_FMT,
+                      STR_ARG(changes(e->arena, &was, &now)));
     IMMUTABLE(e, NULL, V(v, spec), V(old, spec), volumeMode);
     if (HAS(V(old, spec), nodeAffinity))
         IMMUTABLE(e, NULL, V(v, spec), V(old, spec), nodeAffinity);
@@ -415,7 +416,8 @@ static void update_pvc(struct field_errors *e, const struct val *v, const struct
     if (!unchanged(&now, &before))
         bad_forbidden(e, at,
                       "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
-                      "bound claims\n");
+                      "bound claims\n" STR_FMT,
+                      STR_ARG(changes(a, &before, &now)));
     else if (bound && quantity_cmp(size, size_was) < 0) {
         struct str capacity = val_text(val_get_str(V(V(old, status), capacity), S("storage")));
         if (quantity_cmp(size, capacity) < 0)

@@ -742,7 +742,8 @@ static void update_pod(struct field_errors *e, const struct val *v, const struct
             "pod updates may not change fields other than "
             "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,"
             "`spec.tolerations` (only additions to existing tolerations),"
-            "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n");
+            "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n" STR_FMT,
+            STR_ARG(changes(a, was, &munged)));
 }
 
 void check_ephemeral_update(struct field_errors *e, const struct val *v, const struct val *old)
@@ -761,8 +762,8 @@ void check_ephemeral_update(struct field_errors *e, const struct val *v, const s
             bad_forbidden(e, at, "existing ephemeral containers \"" STR_FMT "\" may not be removed\n",
                           STR_ARG(TEXT(before, name)));
         else if (!unchanged(now, before))
-            bad_forbidden(e, at, "existing ephemeral containers \"" STR_FMT "\" may not be changed\n",
-                          STR_ARG(TEXT(before, name)));
+            bad_forbidden(e, at, "existing ephemeral containers \"" STR_FMT "\" may not be changed\n" STR_FMT,
+                          STR_ARG(TEXT(before, name)), STR_ARG(changes(e->arena, before, now)));
     }
 }
 

@@ -241,11 +241,12 @@ static void check_service(struct field_errors *e, const struct val *v)
         check_enum(e, AT(at, "trafficDistribution"), TEXT(spec, trafficDistribution), "PreferClose", "PreferSameZone",
                    "PreferSameNode");
     check_families(e, at, spec);
-    if (str_eq(TEXT(spec, ipFamilyPolicy), S("SingleStack")) &&
-        (val_len(V(spec, ipFamilies)) == 2 || val_len(V(spec, clusterIPs)) == 2))
+    struct str one = val_text(val_item(V(spec, clusterIPs), 0)), two = val_text(val_item(V(spec, clusterIPs), 1));
+    bool families = val_len(V(spec, ipFamilies)) == 2, ips = is_ip(one) && is_ip(two) && is_ip4(one) != is_ip4(two);
+    if (str_eq(TEXT(spec, ipFamilyPolicy), S("SingleStack")) && (families || ips))
         bad_text(e, AT(at, "ipFamilyPolicy"), S("SingleStack"),
                  "must be 'RequireDualStack' or 'PreferDualStack' when multiple %s are specified",
-                 val_len(V(spec, ipFamilies)) == 2 ? "IP families" : "cluster IPs");
+                 families ? "IP families" : "cluster IPs");
 }
 
 static void update_service(struct field_errors *e, const struct val *v, const struct val *old)
