@@ -1,4 +1,6 @@
 #include "server/fail.h"
+#include "api/codec.h"
+#include "api/formats.h"
 
 static bool fail(struct request *r, int code, const char *reason, struct str message)
 {
@@ -182,10 +184,34 @@ bool fail_err(struct request *r, const struct err *err)
     return fail(r, err_http(err->kind), err_reason(err->kind), str_dup(&r->arena, str_of(err->text)));
 }
 
-bool fail_patched(struct request *r, const struct err *err)
+static int by_name(const void *x, const void *y)
 {
+    const struct member *a = x, *b = y;
+    return str_cmp(a->name->s, b->name->s);
+}
+
+static void sort_members(struct val *v)
+{
+    if (val_is(v, VAL_MAP) && v->n) {
+        qsort(v->map, v->n, sizeof *v->map, by_name);
+        for (size_t i = 0; i < v->n; i++)
+            sort_members(&v->map[i].v);
+    } else if (val_is(v, VAL_LIST)) {
+        for (size_t i = 0; i < v->n; i++)
+            sort_members(&v->list[i]);
+    }
+}
+
+bool fail_patched(struct request *r, const struct val *patched, const struct err *err)
+{
+    struct val sorted = val_copy(&r->arena, patched);
+    AUTO(strbuf_fini) struct strbuf json = STRBUF(STRBUF_TEXT), quoted = STRBUF(STRBUF_TEXT);
+    sort_members(&sorted);
+    json_encode(&json, &sorted);
+    add_quoted(&quoted, strbuf_str(&json));
     AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
-    field_error_add(&e, FE_INVALID, "patch", "Invalid value: \"%s\": %s", "patch", err->text);
+    field_error_add(&e, FE_INVALID, "patch", "Invalid value: " STR_FMT ": %s", STR_ARG(strbuf_str(&quoted)),
+                    err->text);
     return fail_invalid(r, S(""), S(""), S(""), &e);
 }
 

@@ -28,7 +28,7 @@ bool fail_invalid(struct request *r, struct str group, struct str kind, struct s
                   const struct field_errors *e);
 bool fail_err(struct request *r, const struct err *err); /* whatever a lower room said */
 /* What a patch gave is no object of the type. */
-bool fail_patched(struct request *r, const struct err *err);
+bool fail_patched(struct request *r, const struct val *patched, const struct err *err);
 /* A cause on what fail_* just set. */
 void fail_add_cause(struct request *r, const char *reason, struct str message, struct str field);
 

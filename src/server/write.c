@@ -229,7 +229,8 @@ void write_create(struct request *r, struct val *tree, int code)
         finish_failed(r);
         return;
     }
-    if (rev.n && !str_eq(rev, S("0"))) {
+    int64_t number;
+    if (str_to_i64(rev, 1, INT64_MAX, &number)) {
         fail_plain(r, 500, "resourceVersion should not be set on objects to be created");
         finish_failed(r);
         return;
@@ -493,12 +494,12 @@ bool patch_apply(struct request *r, const struct type *type, const struct val *d
     if (!str_eq(val_text_at(&patched, N(kind)), kind) || !str_eq(val_text_at(&patched, N(apiVersion)), version)) {
         err_set(&err, E_INVALID, "a patch cannot change kind and apiVersion of an object (" STR_FMT ", " STR_FMT ")",
                 STR_ARG(kind), STR_ARG(version));
-        return fail_patched(r, &err);
+        return fail_patched(r, &patched, &err);
     }
     struct decode_notes notes = {.arena = a};
     ok = type_decode_val(a, type, &patched, out, &notes, &err);
     if (!ok)
-        fail_patched(r, &err);
+        fail_patched(r, &patched, &err);
     else
         ok = heed_notes(r, &notes);
     array_fini(&notes.texts);
@@ -568,6 +569,12 @@ void verb_write(struct request *r)
     default: break;
     }
     if (!check_name(r, r->body)) {
+        request_finish(r);
+        return;
+    }
+    struct str ns = val_text_at(r->body, N(metadata), N(namespace));
+    if (r->kind->namespaced && ns.n && !str_eq(ns, r->ns)) {
+        fail_bad_request(r, "the namespace of the provided object does not match the namespace sent on the request");
         request_finish(r);
         return;
     }
