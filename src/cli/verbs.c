@@ -12,6 +12,8 @@ const struct verb_row verb_rows[] = {
     {"delete", "RESOURCE NAME | -f FILE", "delete objects", delete_main},
     {"logs", "POD|RESOURCE/NAME [-f]", "what containers wrote", logs_main},
     {"exec", "POD|RESOURCE/NAME [-it] -- COMMAND", "run a command in a container", exec_main},
+    {"rollout", "status|history|undo|restart|pause|resume deploy/NAME", "follow a change, go back", rollout_main},
+    {"wait", "RESOURCE/NAME --for WHAT", "until it is as it should be", wait_main},
     {"scale", "RESOURCE/NAME --replicas N", "how many pods it keeps", scale_main},
     {"set", "image RESOURCE/NAME CONTAINER=IMAGE", "another image", set_main},
     {"label", "RESOURCE NAME KEY=VALUE|KEY-", "set labels", label_main},

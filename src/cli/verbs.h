@@ -19,3 +19,5 @@ int scale_main(int argc, char **argv); /* change.c */
 int set_main(int argc, char **argv);
 int label_main(int argc, char **argv);
 int annotate_main(int argc, char **argv);
+int rollout_main(int argc, char **argv); /* rollout.c */
+int wait_main(int argc, char **argv);    /* wait.c */
