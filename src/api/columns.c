@@ -1282,3 +1282,20 @@ void columns_row(struct arena *a, const struct kind *k, const struct val *tree, 
     if (k == K(IPAddress)) /* upstream's rows have an age that no column declares */
         val_add(a, cells, age(&source, "metadata.creationTimestamp"));
 }
+
+bool columns_conditions(struct arena *a, const struct kind *k, const struct val *tree, struct val *conditions)
+{
+    struct str ended_as = val_text_at(tree, N(status), N(phase));
+    bool succeeded = str_eq(ended_as, S("Succeeded"));
+    if (k != K(Pod) || (!succeeded && !str_eq(ended_as, S("Failed"))))
+        return false;
+    struct val completed = val_map();
+    val_set_text(a, &completed, N(type), S("Completed"));
+    val_set_text(a, &completed, N(status), S("True"));
+    val_set_text(a, &completed, N(reason), ended_as);
+    val_set_text(a, &completed, N(message),
+                 succeeded ? S("The pod has completed successfully.") : S("The pod failed."));
+    *conditions = val_list();
+    val_add(a, conditions, completed);
+    return true;
+}

@@ -24,5 +24,7 @@ struct column_source {
 const struct column *columns_of(const struct kind *k, size_t *n);
 /* The cells of one object, as many as columns_of says. now: nanoseconds since 1970 (ages). */
 void columns_row(struct arena *a, const struct kind *k, const struct val *tree, int64_t now, struct val *cells);
+/* The conditions of the row (a pod that ended is Completed). False: it has none. */
+bool columns_conditions(struct arena *a, const struct kind *k, const struct val *tree, struct val *conditions);
 /* "3d4h", "12m", "45s" as upstream's duration.HumanDuration; negative: "<invalid>". */
 struct str human_duration(struct arena *a, int64_t ns);

@@ -51,13 +51,17 @@ struct val table_of(struct arena *a, const struct kind *k, struct obj *const *it
     struct val *rows = val_set(a, &v, N(rows), val_list());
     int64_t now = clock_real();
     for (size_t i = 0; i < n; i++) {
-        struct val *row = val_add(a, rows, val_map()), cells;
+        struct val *row = val_add(a, rows, val_map()), cells, conditions, whole;
         columns_row(a, k, &items[i]->tree, now, &cells);
         val_set(a, row, N(cells), cells);
+        if (columns_conditions(a, k, &items[i]->tree, &conditions))
+            val_set(a, row, N(conditions), conditions);
+        if (include == INCLUDE_OBJECT)
+            whole = object_tree(a, items[i]);
         val_set(a, row, N(object),
                 include == INCLUDE_NONE       ? VAL_NONE
                 : include == INCLUDE_METADATA ? metadata_of(a, items[i])
-                                              : object_tree(a, items[i]));
+                                              : type_complete(a, k->type, &whole));
     }
     return v;
 }
