@@ -151,14 +151,15 @@ void pod_free(struct pod *p)
 
 void pod_wanted(struct pod *p, struct obj *obj, int64_t now)
 {
-    struct obj *was = p->obj;
+    AUTO(obj_unref) struct obj *was = p->obj; /* what `spec` of the containers points into until they move on */
     p->obj = obj_ref(obj);
-    obj_unref(was);
     add_containers(p, val_at(spec_of(p), N(ephemeralContainers)), CONTAINER_EPHEMERAL);
     array_each (c, &p->containers) {
         const struct val *spec = spec_container(spec_of(p), c->role, c->name);
-        if (!spec)
+        if (!spec) { /* no server takes a container away; nothing may point into the old object */
+            c->spec = arena_dup(&p->arena, &(struct val){0}, sizeof(struct val));
             continue;
+        }
         /* the one thing of a container that may change while it runs: another image is another run */
         if (!str_eq(val_text_at(spec, N(image)), val_text_at(c->spec, N(image)))) {
             c->image = PART_NONE;
