@@ -9,8 +9,10 @@
 #include "sys/file.h"
 #include "sys/mount.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/file.h>
 
 struct node_role {
     struct loop *loop;
@@ -56,12 +58,23 @@ static bool mount_volumes(struct arena *a, struct settings *s, struct err *err)
     return mount_is_point(dir.p) || mount_tmpfs(dir.p, 0, 0755, MOUNT_NOSUID | MOUNT_NODEV | MOUNT_NOEXEC, err);
 }
 
+/* Two agents on one set of pods would undo each other's work. The lock goes with the process. */
+static bool take_lock(struct arena *a, struct settings *s, struct err *err)
+{
+    struct str path = arena_fmt(a, STR_FMT "/node.lock", STR_ARG(s->run));
+    int fd = open(path.p, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_errno(err, "open " STR_FMT, STR_ARG(path));
+    return flock(fd, LOCK_EX | LOCK_NB) == 0 ||
+           err_set(err, E_ALREADY_EXISTS, "another node role runs already below " STR_FMT, STR_ARG(s->run));
+}
+
 static bool prepare(struct arena *a, struct settings *s, struct err *err)
 {
     struct str state = arena_fmt(a, STR_FMT "/node/sysctls", STR_ARG(s->data)),
                dir = arena_fmt(a, STR_FMT "/node", STR_ARG(s->data));
     struct ranges ranges = {s->instance, s->pods, s->node_pods, s->services, state.p};
-    return dir_make(dir.p, 0755, err) && mount_volumes(a, s, err) && ranges_up(&ranges, err);
+    return take_lock(a, s, err) && dir_make(dir.p, 0755, err) && mount_volumes(a, s, err) && ranges_up(&ranges, err);
 }
 
 int role_node(struct role_start *r)

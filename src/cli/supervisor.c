@@ -198,9 +198,11 @@ static bool adopt(struct role *r)
     struct str pid_text, start_text, rest, entry;
     int64_t pid = 0, start = 0;
     bool ok = file_read(AT_FDCWD, record_path(r, &a).p, &b, &ignored) &&
-              str_split(str_trim(strbuf_str(&b)), ' ', &pid_text, &rest) &&
-              str_split(rest, ' ', &start_text, &rest) && str_to_i64(pid_text, 2, INT32_MAX, &pid) &&
-              str_to_i64(start_text, 1, INT64_MAX, &start) && start_time((pid_t)pid) == start;
+              str_split(str_trim(strbuf_str(&b)), ' ', &pid_text, &rest);
+    if (ok)
+        (void)str_split(rest, ' ', &start_text, &rest); /* a role without sockets has nothing behind it */
+    ok = ok && str_to_i64(pid_text, 2, INT32_MAX, &pid) && str_to_i64(start_text, 1, INT64_MAX, &start) &&
+         start_time((pid_t)pid) == start;
     int pidfd = ok ? pidfd_open((pid_t)pid, 0) : -1;
     arena_fini(&a);
     if (pidfd < 0)
