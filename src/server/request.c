@@ -1,3 +1,4 @@
+#include "server/alloc.h"
 #include "server/fail.h"
 #include "server/int.h"
 #include "server/options.h"
@@ -110,6 +111,8 @@ static void done(void *arg)
 void request_finish(struct request *r)
 {
     ASSERT(r->answer.type != ANSWER_NONE);
+    if (r->reserved)
+        alloc_released(r); /* a write that ended on another way than its own */
     turn_done(r);
     loop_post(r->loop, done, r);
 }
