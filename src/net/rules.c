@@ -110,7 +110,8 @@ static const char base[] =
      * an endpoint that remembers one of either would not answer the other's SYN for a second */
     "\t\tct status dnat ip saddr 127.0.0.0/8 ip daddr $NODEPODS oifname != \"lo\" snat to 169.254.1.1\n"
     "\t\tct status dnat ip saddr 127.0.0.0/8 oifname != \"lo\" snat to $NODE\n"
-    "\t\tct status dnat ip saddr . ip daddr @hairpin oifname != \"lo\" snat to $NODE\n"
+    /* a third address for the same reason; nobody has it, answers are translated back before they are routed */
+    "\t\tct status dnat ip saddr . ip daddr @hairpin oifname != \"lo\" snat to 169.254.1.2\n"
     "\t\tip saddr $PODS ip daddr != $PODS oifname != \"lo\" masquerade fully-random\n"
     "\t\tct status dnat ip saddr != $PODS ip daddr != $NODEPODS fib saddr type != local masquerade fully-random\n"
     "\t}\n"
@@ -320,6 +321,8 @@ void rules_of_service(const struct net_service *s, struct rule_elements *out)
         return;
     for (size_t i = 0; i < s->nendpoints; i++) {
         struct rule_element e = {.map = RULE_HAIRPIN};
+        if (!s->endpoints[i].local)
+            continue;
         key_ip(&e, s->endpoints[i].ip);
         key_ip(&e, s->endpoints[i].ip);
         push(out, &e);
@@ -662,11 +665,19 @@ static void find_idle(struct rules *r, struct rules_diff *out)
             array_push(&out->idle_chains, ((struct rule_chain_state *)it->value)->chain);
 }
 
+/* An endpoint that was once here keeps its hairpin: a packet that was just translated to it must find it there, or
+ * the connection has the endpoint's own address at both ends for good. There are no more of them than addresses here.
+ */
+static bool is_kept(const struct rule_slot *slot)
+{
+    return slot->there && slot->e.map == RULE_HAIRPIN && memcmp(slot->e.key, slot->e.key + 4, 4) == 0;
+}
+
 void rules_diff(struct rules *r, struct rules_diff *out)
 {
     *out = (struct rules_diff){0};
     list_each (slot, &r->dirty, struct rule_slot, dirty) {
-        bool want = slot->refs > 0;
+        bool want = slot->refs > 0 || is_kept(slot);
         list_del(&slot->dirty);
         if (want && slot->there && value_eq(&slot->e, &slot->have))
             continue;
