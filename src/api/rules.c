@@ -471,7 +471,7 @@ struct str changes(struct arena *a, const struct val *old, const struct val *now
     AUTO(strbuf_fini) struct strbuf minus = STRBUF(CHANGES_MAX), plus = STRBUF(CHANGES_MAX);
     size_t n[2] = {0, 0};
     add_changes(&minus, &plus, n, NULL, old, now);
-    return arena_fmt(a, "@@ -1,%zu +1,%zu @@" STR_FMT STR_FMT, n[0], n[1], STR_ARG(strbuf_str(&minus)),
+    return arena_fmt(a, "@@ -1,%zu +1,%zu @@" STR_FMT STR_FMT "\n", n[0], n[1], STR_ARG(strbuf_str(&minus)),
                      STR_ARG(strbuf_str(&plus)));
 }
 
