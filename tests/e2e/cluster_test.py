@@ -313,8 +313,19 @@ def roles_are_killed(c):
     c.kubectl('rollout', 'status', 'deploy/roll', '--timeout=20s')
     ip = c.get('svc', 'roll')['spec']['clusterIP']
     node = lambda: {p['metadata']['name']: p['status']['containerStatuses'][0]['containerID'] for p in pods_of(c, 'roll')}
-    pids = lambda: sorted(run(['pgrep', '-x', 'web']).split())
+    uids = [p['metadata']['uid'] for p in pods_of(c, 'roll')]
+
+    def pids():                                         # of this cluster's pods: others may run on the machine
+        found = []
+        for pid in run(['pgrep', '-x', 'web']).split():
+            try:
+                if any('pod' + u in open('/proc/%s/cgroup' % pid).read() for u in uids):
+                    found.append(pid)
+            except OSError:
+                pass                                    # a stranger that has ended meanwhile
+        return sorted(found)
     before, pids_before = node(), pids()
+    assert len(pids_before) == len(uids), pids_before
     load = subprocess.Popen([LOAD, ip, '80', '300', '12'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     for role in ('server', 'node', 'relay', 'dns'):
         pid = c.role_pid(role)
