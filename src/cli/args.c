@@ -232,13 +232,6 @@ static void help_print(const struct arg_spec *spec)
     fputs(b.p, stdout);
 }
 
-void args_list(const struct arg_spec *spec, struct strbuf *out)
-{
-    const struct arg_row *r;
-    for (size_t i = 0; (r = row_at(spec, i)); i++)
-        strbuf_addf(out, "--%s\n", r->name);
-}
-
 enum args_result args_read(struct arena *a, const struct arg_spec *spec, int argc, char **argv, void *out,
                            struct words *words, size_t *before_dashes)
 {

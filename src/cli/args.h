@@ -38,5 +38,3 @@ enum args_result args_read(struct arena *a, const struct arg_spec *spec, int arg
 MUST_USE bool args_parse(struct arena *a, const struct arg_spec *spec, int argc, char **argv, void *out,
                          struct words *words, size_t *before_dashes, bool *help, struct err *err);
 MUST_USE bool duration_parse(struct str text, int64_t *ns); /* as Go's: "300ms", "1.5h", "2h45m"; "0" */
-/* For completion: the long options of a verb, one a line. */
-void args_list(const struct arg_spec *spec, struct strbuf *out);

@@ -232,8 +232,11 @@ static bool undo(struct rollout *x, struct err *err)
     }
     op_add(a, &ops, "replace", "/spec/template", template);
     const struct val *cause = val_get_str(field_at(back, "metadata.annotations"), CAUSE);
-    if (cause && field_at(&d, "metadata.annotations"))
+    const struct val *notes = field_at(&d, "metadata.annotations");
+    if (cause && notes)
         op_add(a, &ops, "add", "/metadata/annotations/kubernetes.io~1change-cause", *cause);
+    else if (val_get_str(notes, CAUSE))
+        op_add(a, &ops, "remove", "/metadata/annotations/kubernetes.io~1change-cause", VAL_NONE);
     return change(x, &ops, "application/json-patch+json", err) && say(x, "rolled back");
 }
 

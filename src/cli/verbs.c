@@ -8,7 +8,9 @@ const struct verb_row verb_rows[] = {
      down_main},
     {"image", "load|ls|rm|pack ...", "the images of this machine", image_main},
     {"get", "RESOURCE [NAME] [-A] [-o FORM] [-w]", "show objects", get_main},
+    {"describe", "RESOURCE [NAME]", "what an object is, how it is, what happened", describe_main},
     {"apply", "-f FILE", "make the server hold what files say", apply_main},
+    {"create", "KIND NAME | -f FILE", "make an object", create_main},
     {"delete", "RESOURCE NAME | -f FILE", "delete objects", delete_main},
     {"logs", "POD|RESOURCE/NAME [-f]", "what containers wrote", logs_main},
     {"exec", "POD|RESOURCE/NAME [-it] -- COMMAND", "run a command in a container", exec_main},
@@ -21,5 +23,7 @@ const struct verb_row verb_rows[] = {
     {"backup", "FILE", "every object of a running cluster, into a file", backup_main},
     {"restore", "FILE [--replace]", "a stopped cluster's objects, from such a file", restore_main},
     {"api-resources", "", "what the server has", api_resources_main},
+    {"version", "", "of this program and of the server", version_main},
+    {"completion", "bash", "for the shell", completion_main},
     {NULL, NULL, NULL, NULL},
 };

@@ -19,5 +19,9 @@ int scale_main(int argc, char **argv); /* change.c */
 int set_main(int argc, char **argv);
 int label_main(int argc, char **argv);
 int annotate_main(int argc, char **argv);
-int rollout_main(int argc, char **argv); /* rollout.c */
-int wait_main(int argc, char **argv);    /* wait.c */
+int rollout_main(int argc, char **argv);  /* rollout.c */
+int wait_main(int argc, char **argv);     /* wait.c */
+int describe_main(int argc, char **argv); /* describe.c */
+int create_main(int argc, char **argv);   /* create.c */
+int version_main(int argc, char **argv);  /* info.c */
+int completion_main(int argc, char **argv);
