@@ -8,6 +8,7 @@
 # make release    the programs, optimised         (build/release)
 # make test       unit tests under ASan and UBSan (build/asan); ROOM=store for one room, ARGS="-v word"
 # make check      checkers, unit tests, start time and memory of each role
+# make e2e        end-to-end tests against the release build; TEST=helm for one
 # make bench-NAME   bench/NAME_bench.c, optimised (build/release/bench-NAME)
 # make format     clang-format over what changed the form
 V ?= debug
@@ -91,6 +92,15 @@ test:
 .PHONY: run-tests
 run-tests: $(foreach r,$(TEST_ROOMS),$(B)/test-$(r))
 	@tools/run-tests $(B) "$(TEST_ROOMS)" $(ARGS)
+
+# end-to-end tests, each by itself: make e2e TEST=cluster for one
+.PHONY: e2e load
+load: ; @$(MAKE) --no-print-directory V=release build/release/load
+$(B)/load: bench/load.c
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS_ALL) $(CFLAGS_$(V)) $(LDFLAGS_ALL) $(LDFLAGS_$(V)) -o $@ $<
+e2e: release load
+	@failed=; for t in tests/e2e/*$(TEST)*_test.py; do echo "== $$t"; python3 $$t $(ARGS) || failed=1; done; [ -z "$$failed" ]
 
 # bench/foo_bench.c -> build/release/bench-foo
 bench-%: ; @$(MAKE) --no-print-directory V=release build/release/bench-$*

@@ -6,7 +6,6 @@
  * where a reused connection closes before the first byte of an answer, the request is sent once more on a new one, as
  * Go's and curl's clients do. Prints one line: sent N failed N retried N p50_us N p99_us N max_us N, and the first
  * failures on stderr. Exits 1 where one failed. */
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>

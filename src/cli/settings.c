@@ -33,6 +33,8 @@ static const struct setting rows[] = {
      "registries (host:port, separated by commas) that are spoken to without TLS"},
     {"max-pods", NUMBER, AT(max_pods), "110", "pods that this node takes"},
     {"relay-port", NUMBER, AT(relay_port), "10250", "port of the node's API (logs, exec)"},
+    {"compaction-seconds", NUMBER, AT(compaction_seconds), "300",
+     "how long earlier revisions can be listed and watched from"},
     {"log-level", TEXT, AT(log_level), "info", "error, warn, info or debug"},
 };
 

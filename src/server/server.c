@@ -216,7 +216,8 @@ static bool open_store(struct server *s, struct err *err)
                               .seal_keys = s->keys->seal,
                               .nseal_keys = s->keys->nseal,
                               .sealed = sealed,
-                              .nsealed = countof(sealed)};
+                              .nsealed = countof(sealed),
+                              .keep_ns = s->options.history_ns};
     s->store_options = o;
     s->store = store_open(s->loop, &o, err);
     if (!s->store)
