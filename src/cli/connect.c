@@ -42,6 +42,8 @@ bool client_open(struct client *c, const struct connect_options *o, struct err *
 void client_fini(struct client *c)
 {
     transport_free(c->transport);
+    if (c->loop)
+        loop_run(c->loop); /* connections say goodbye: at most 5 s, usually at once */
     loop_free(c->loop);
     mem_free(c->resources);
     arena_fini(&c->arena);
