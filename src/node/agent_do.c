@@ -279,9 +279,10 @@ static void created(struct container *c, const struct err *err, void *arg)
     container_start(c, started, ac);
 }
 
-static bool volume_path(void *arg, struct str name, struct str *path)
+static bool volume_path(void *arg, struct str name, struct str *path, bool *read_only)
 {
-    return volumes_path(arg, name, path);
+    struct agent_container *ac = arg;
+    return volumes_path(ac->ap, &ac->scratch, name, path, read_only);
 }
 
 static bool build(struct agent_container *ac, struct oci_container *oci, struct image *image, struct err *err)
@@ -317,7 +318,7 @@ static bool build(struct agent_container *ac, struct oci_container *oci, struct 
         .resolv_file = arena_fmt(a, STR_FMT "/resolv.conf", STR_ARG(ap->dir)),
         .termination_file = termination_file(ac, a),
         .volume_path = volume_path,
-        .arg = ap,
+        .arg = ac,
     };
     return env_build(a, &ei, &in.env, err) && podspec_container(a, &in, oci, err);
 }

@@ -92,7 +92,8 @@ bool configs_token(void *arg, const struct obj *pod, struct str audience, int64_
 void volumes_setup(struct agent_pod *ap); /* answers with pod_saw_volumes */
 void volumes_teardown(struct agent_pod *ap);
 void volumes_refresh(struct agent_pod *ap); /* content has changed: writes it in place */
-bool volumes_path(struct agent_pod *ap, struct str name, struct str *path);
+/* The host path of a volume by name; read_only: no container may write to it. False: there is none. */
+bool volumes_path(struct agent_pod *ap, struct arena *a, struct str name, struct str *path, bool *read_only);
 void volumes_memory(struct agent_pod *ap, void (*done)(struct agent_pod *ap, const struct err *err));
 
 /* images.c */

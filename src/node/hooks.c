@@ -1,5 +1,6 @@
 #include "node/hooks.h"
 #include "base/clock.h"
+#include "node/crilog.h"
 #include "node/relay_link.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -112,11 +113,10 @@ struct str hooks_log_tail(struct arena *a, struct str path, size_t lines, size_t
     AUTO(strbuf_fini) struct strbuf out = STRBUF(most + 1);
     bool first = from > 0;
     while (str_cut(&rest, '\n', &line)) {
-        struct str time, stream, tag, text; /* TIME STREAM TAG TEXT */
-        if (!first && str_split(line, ' ', &time, &line) && str_split(line, ' ', &stream, &line) &&
-            (str_split(line, ' ', &tag, &text), tag.n)) {
-            strbuf_add(&out, text);
-            if (str_eq(tag, S("F")))
+        struct crilog_line l;
+        if (!first && crilog_parse(line, &l)) {
+            strbuf_add(&out, l.text);
+            if (l.full)
                 strbuf_addc(&out, '\n');
         }
         first = false;

@@ -85,7 +85,8 @@ void podspec_pod_limits(const struct val *pod_spec, struct oci_limits *out)
         all_cpu = all_cpu && l;
         all_memory = all_memory && m;
     }
-    int64_t init_cpu = 0, init_limit = 0, init_memory = 0;
+    /* an init container runs beside the sidecars before it, then all sidecars run beside the others */
+    int64_t init_cpu = 0, init_limit = 0, init_memory = 0, side_cpu = 0, side_limit = 0, side_memory = 0;
     val_each_item (c, val_get(pod_spec, N(initContainers))) {
         const struct val *r = val_get(c, N(resources));
         bool sidecar = str_eq(val_text_at(c, N(restartPolicy)), S("Always"));
@@ -93,12 +94,13 @@ void podspec_pod_limits(const struct val *pod_spec, struct oci_limits *out)
         int64_t q = amount(r, N(requests), "cpu", true);
         all_cpu = all_cpu && l;
         all_memory = all_memory && m;
-        if (sidecar) {
-            cpu += q ? q : l, cpu_limit += l, memory += m;
-        } else {
-            init_cpu = MAX(init_cpu, q ? q : l), init_limit = MAX(init_limit, l), init_memory = MAX(init_memory, m);
-        }
+        if (sidecar)
+            side_cpu += q ? q : l, side_limit += l, side_memory += m;
+        init_cpu = MAX(init_cpu, side_cpu + (sidecar ? 0 : q ? q : l));
+        init_limit = MAX(init_limit, side_limit + (sidecar ? 0 : l));
+        init_memory = MAX(init_memory, side_memory + (sidecar ? 0 : m));
     }
+    cpu += side_cpu, cpu_limit += side_limit, memory += side_memory;
     *out = (struct oci_limits){0};
     out->cpu_shares = shares(MAX(cpu, init_cpu));
     out->cpu_quota_us = all_cpu ? quota(MAX(cpu_limit, init_limit)) : 0;
@@ -286,7 +288,8 @@ static bool set_mounts(struct arena *a, const struct podspec_input *in, struct o
     const struct val *mounts = val_get(in->container, N(volumeMounts));
     val_each_item (m, mounts) {
         struct str path, sub, name = val_text_at(m, N(name)), target = val_text_at(m, N(mountPath));
-        if (!in->volume_path(in->arg, name, &path))
+        bool read_only;
+        if (!in->volume_path(in->arg, name, &path, &read_only))
             return err_set(err, E_INVALID, "volumeMounts: there is no volume \"" STR_FMT "\" in the pod",
                            STR_ARG(name));
         if (!sub_path_of(a, in, m, &sub, err))
@@ -296,9 +299,9 @@ static bool set_mounts(struct arena *a, const struct podspec_input *in, struct o
         if (target.n && target.p[0] != '/')
             target = arena_fmt(a, "/" STR_FMT, STR_ARG(target));
         add_mount(a, out, &cap,
-                  (struct oci_mount){
-                      S("bind"), path, target,
-                      bind_options(a, val_true(val_get(m, N(readOnly))), val_text_at(m, N(mountPropagation)))});
+                  (struct oci_mount){S("bind"), path, target,
+                                     bind_options(a, read_only || val_true(val_get(m, N(readOnly))),
+                                                  val_text_at(m, N(mountPropagation)))});
     }
     const struct {
         struct str path, target;

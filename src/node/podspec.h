@@ -13,8 +13,8 @@ struct podspec_input {
     struct str hostname;
     struct str shm;                                       /* host path of the pod's /dev/shm; empty: own */
     struct str hosts_file, resolv_file, termination_file; /* host paths that are bound into the container */
-    /* The host path of a volume of the pod by name; false: there is none. */
-    bool (*volume_path)(void *arg, struct str name, struct str *path);
+    /* The host path of a volume of the pod by name; false: there is none. read_only: whatever the mount says. */
+    bool (*volume_path)(void *arg, struct str name, struct str *path, bool *read_only);
     void *arg;
 };
 /* Why a container cannot be made: reason CreateContainerConfigError in err->text's words. */

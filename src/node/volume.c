@@ -1,5 +1,6 @@
 #include "node/volume.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "sys/file.h"
 #include <dirent.h>
 #include <errno.h>
@@ -179,15 +180,29 @@ bool volume_payload(struct volume_files *out, const struct volume_input *in, con
 
 /* --- doing --------------------------------------------------------------------------------------------------- */
 
-static bool give_group(int fd, int64_t fs_group, bool folder, struct err *err)
+/* What a file's mode comes to: with a group of the pod's, its members may do what the owner may. */
+static mode_t file_mode(const struct volume_file *f, int64_t fs_group)
+{
+    mode_t mode = f->mode & 0777;
+    return fs_group < 0 ? mode : mode | 0440 | (mode & 0200 ? 0020 : 0);
+}
+
+static bool give_file(int fd, const struct volume_file *f, int64_t fs_group, struct err *err)
+{
+    if (fs_group >= 0 && (fault("volume.group", EPERM) || fchown(fd, (uid_t)-1, (gid_t)fs_group) < 0))
+        return err_errno(err, "fsGroup %lld", (long long)fs_group);
+    return (!fault("volume.mode", EPERM) && fchmod(fd, file_mode(f, fs_group)) == 0) || err_errno(err, "chmod");
+}
+
+static bool give_folder(int fd, int64_t fs_group, struct err *err)
 {
     struct stat st;
     if (fs_group < 0)
         return true;
-    if (fstat(fd, &st) < 0 || fchown(fd, (uid_t)-1, (gid_t)fs_group) < 0)
+    if (fstat(fd, &st) < 0 || fchown(fd, (uid_t)-1, (gid_t)fs_group) < 0 ||
+        fchmod(fd, (st.st_mode & 07777) | 02770) < 0)
         return err_errno(err, "fsGroup %lld", (long long)fs_group);
-    mode_t mode = (st.st_mode & 07777) | 0440 | (folder ? 02070 : (st.st_mode & 0200 ? 0020 : 0));
-    return fchmod(fd, mode) == 0 || err_errno(err, "fsGroup %lld", (long long)fs_group);
+    return true;
 }
 
 static bool write_one(int root, const struct volume_file *f, int64_t fs_group, struct err *err)
@@ -200,22 +215,25 @@ static bool write_one(int root, const struct volume_file *f, int64_t fs_group, s
         if (!ok)
             return err_errno(err, "mkdir for %s", path);
     }
-    AUTO(fd_close) int fd = openat(root, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    AUTO(fd_close)
+    int fd = fault("volume.create", ENOSPC)
+                 ? -1
+                 : openat(root, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return err_errno(err, "create %s", path);
     if (!write_all(fd, f->bytes, err))
         return err_wrap(err, "write %s", path);
-    if (fchmod(fd, f->mode & 0777) < 0)
-        return err_errno(err, "chmod %s", path);
-    return give_group(fd, fs_group, false, err);
+    return give_file(fd, f, fs_group, err) || err_wrap(err, "%s", path);
 }
 
-static bool same_file(int data, const struct volume_file *f)
+static bool same_file(int data, const struct volume_file *f, int64_t fs_group)
 {
     AUTO_FREE char *path = str_dupz(f->path);
     AUTO(fd_close) int fd = openat(data, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0 || (size_t)st.st_size != f->bytes.n)
+        return false;
+    if ((st.st_mode & 07777) != file_mode(f, fs_group) || (fs_group >= 0 && st.st_gid != (gid_t)fs_group))
         return false;
     AUTO(strbuf_fini) struct strbuf have = STRBUF(PAYLOAD_MAX);
     struct err ignored = ERR;
@@ -243,15 +261,37 @@ static size_t count_files(int dir)
     return n;
 }
 
-static bool same_payload(int root, const struct volume_files *files)
+static bool same_payload(int root, const struct volume_work *w)
 {
     AUTO(fd_close) int data = openat(root, "..data", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (data < 0 || count_files(data) != files->list.n)
+    if (data < 0 || count_files(data) != w->files.list.n)
         return false;
-    array_each (f, &files->list)
-        if (!same_file(data, f))
+    array_each (f, &w->files.list)
+        if (!same_file(data, f, w->fs_group))
             return false;
     return true;
+}
+
+/* A new folder with the whole content, then one rename to it. */
+static bool write_fresh(int root, const struct volume_work *w, struct err *err)
+{
+    char fresh[64];
+    uint64_t salt;
+    random_bytes(&salt, sizeof salt);
+    (void)snprintf(fresh, sizeof fresh, "..%016llx", (unsigned long long)salt);
+    if (fault("volume.mkdir", ENOSPC) || mkdirat(root, fresh, 0755) < 0)
+        return err_errno(err, "mkdir %s", fresh);
+    AUTO(fd_close) int dir = openat(root, fresh, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (dir < 0)
+        return err_errno(err, "open %s", fresh);
+    array_each (f, &w->files.list)
+        if (!write_one(dir, f, w->fs_group, err))
+            return false;
+    (void)unlinkat(root, "..data_tmp", 0);
+    if (fault("volume.link", ENOSPC) || symlinkat(fresh, root, "..data_tmp") < 0)
+        return err_errno(err, "link ..data_tmp");
+    return (!fault("volume.swap", ENOSPC) && renameat(root, "..data_tmp", root, "..data") == 0) ||
+           err_errno(err, "swap ..data");
 }
 
 static struct str first_part(struct str path)
@@ -261,7 +301,15 @@ static struct str first_part(struct str path)
     return head;
 }
 
-/* One link per top-level name, pointing through ..data; links of names that are gone are removed. */
+static bool is_shown(const struct volume_files *files, const char *name)
+{
+    array_each (f, &files->list)
+        if (str_eqz(first_part(f->path), name))
+            return true;
+    return false;
+}
+
+/* One link per top-level name, pointing through ..data. */
 static bool link_names(int root, const struct volume_files *files, struct err *err)
 {
     array_each (f, &files->list) {
@@ -269,26 +317,35 @@ static bool link_names(int root, const struct volume_files *files, struct err *e
         struct str head = first_part(f->path);
         (void)snprintf(name, sizeof name, STR_FMT, STR_ARG(head));
         (void)snprintf(to, sizeof to, "..data/" STR_FMT, STR_ARG(head));
-        if (symlinkat(to, root, name) < 0 && errno != EEXIST)
+        if (fault("volume.link", ENOSPC) || (symlinkat(to, root, name) < 0 && errno != EEXIST))
             return err_errno(err, "link %s", name);
     }
+    return true;
+}
+
+/* Removes folders that ..data does not point to (of earlier contents, of writes that failed or were cut off), and
+ * links of names that are gone. NULL: the links stay. */
+static bool sweep(int root, const struct volume_files *files, struct err *err)
+{
+    char live[64] = "";
+    ssize_t n = readlinkat(root, "..data", live, sizeof live - 1);
+    live[MAX(n, 0)] = 0;
     int copy = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *d = copy < 0 ? NULL : fdopendir(copy);
-    if (!d) {
+    bool ok = d || err_errno(err, "read the volume's folder");
+    if (!d)
         fd_close(copy);
-        return err_errno(err, "read the volume's folder");
-    }
-    for (struct dirent *e; (e = readdir(d));) {
-        if (e->d_name[0] == '.' && (e->d_name[1] == 0 || e->d_name[1] == '.'))
+    for (struct dirent *e; d && (e = readdir(d));) {
+        const char *name = e->d_name;
+        bool ours = strncmp(name, "..", 2) == 0;
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "..data") == 0)
             continue;
-        bool wanted = false;
-        array_each (f, &files->list)
-            wanted = wanted || str_eqz(first_part(f->path), e->d_name);
-        if (!wanted)
-            (void)unlinkat(root, e->d_name, 0);
+        if (ours ? strcmp(name, live) != 0 : files && !is_shown(files, name))
+            ok = ok && tree_remove(root, name, err);
     }
-    (void)closedir(d);
-    return true;
+    if (d)
+        (void)closedir(d);
+    return ok;
 }
 
 bool volume_write(const struct volume_work *w, bool *changed, struct err *err)
@@ -299,30 +356,15 @@ bool volume_write(const struct volume_work *w, bool *changed, struct err *err)
     AUTO(fd_close) int root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (root < 0)
         return err_errno(err, "open %s", path);
-    *changed = !same_payload(root, &w->files);
-    if (!*changed)
-        return true;
-    char fresh[64], old[64] = "";
-    uint64_t salt;
-    random_bytes(&salt, sizeof salt);
-    (void)snprintf(fresh, sizeof fresh, "..%016llx", (unsigned long long)salt);
-    ssize_t n = readlinkat(root, "..data", old, sizeof old - 1);
-    old[MAX(n, 0)] = 0;
-    if (mkdirat(root, fresh, 0755) < 0)
-        return err_errno(err, "mkdir %s/%s", path, fresh);
-    AUTO(fd_close) int dir = openat(root, fresh, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    bool ok = dir >= 0 || err_errno(err, "open %s/%s", path, fresh);
-    array_each (f, &w->files.list)
-        ok = ok && write_one(dir, f, w->fs_group, err);
-    (void)unlinkat(root, "..data_tmp", 0);
-    ok = ok && (symlinkat(fresh, root, "..data_tmp") == 0 || err_errno(err, "link in %s", path));
-    ok = ok && (renameat(root, "..data_tmp", root, "..data") == 0 || err_errno(err, "swap %s/..data", path));
-    ok = ok && link_names(root, &w->files, err);
-    const char *stale = ok ? old : fresh; /* what nothing points to any more */
-    struct err ignored = ERR;
-    if (stale[0] == '.' && stale[1] == '.' && !tree_remove(root, stale, &ignored) && ok)
-        return err_set(err, E_IO, "remove %s/%s: %s", path, stale, ignored.text);
-    return ok && give_group(root, w->fs_group, true, err);
+    *changed = !same_payload(root, w);
+    if (*changed && !write_fresh(root, w, err)) {
+        struct err ignored = ERR;
+        (void)!sweep(root, NULL, &ignored); /* what was begun; the old content stands */
+        return err_wrap(err, "%s", path);
+    }
+    return (link_names(root, &w->files, err) && sweep(root, &w->files, err) &&
+            (!*changed || give_folder(root, w->fs_group, err))) ||
+           err_wrap(err, "%s", path);
 }
 
 static bool setup_host_path(const struct volume_work *w, struct err *err)
@@ -372,5 +414,5 @@ bool volume_setup(const struct volume_work *w, struct err *err)
     AUTO(fd_close) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0 || fchmod(fd, 0777) < 0)
         return err_errno(err, "open %s", path);
-    return give_group(fd, w->fs_group, true, err);
+    return give_folder(fd, w->fs_group, err);
 }

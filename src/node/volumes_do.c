@@ -41,14 +41,15 @@ static struct str path_of(struct arena *a, struct agent_pod *ap, const struct va
     return arena_fmt(a, STR_FMT "/volumes/" STR_FMT, STR_ARG(ap->dir), STR_ARG(name));
 }
 
-bool volumes_path(struct agent_pod *ap, struct str name, struct str *path)
+bool volumes_path(struct agent_pod *ap, struct arena *a, struct str name, struct str *path, bool *read_only)
 {
     struct err ignored = ERR;
     const struct val *v = val_find(val_get(obj_spec(ap->pod->obj), N(volumes)), N(name), name);
     const struct volume_type *type = v ? volume_type_of(v, &ignored) : NULL;
     if (!type)
         return false;
-    *path = path_of(&ap->pod->arena, ap, v, type->place);
+    *path = path_of(a, ap, v, type->place);
+    *read_only = type->payload != NULL; /* its content is the server's */
     return true;
 }
 

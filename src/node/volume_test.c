@@ -1,0 +1,285 @@
+#include "base/fault.h"
+#include "node/test_world.h"
+#include "node/volume.h"
+#include "sys/file.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#define POD(volume)                                                                                                  \
+    "metadata: {name: p, namespace: ns, labels: {a: b}}\nspec: {containers: [{name: c}], volumes: [" volume "]}"
+
+static bool token(void *arg, const struct obj *pod, struct str audience, int64_t seconds, struct str *out,
+                  struct err *err)
+{
+    struct world *w = arg;
+    if (w->unheard)
+        return err_set(err, E_UNAVAILABLE, "not yet");
+    *out = arena_fmt(&w->arena, "token of " STR_FMT " for " STR_FMT " %llds", STR_ARG(pod->name), STR_ARG(audience),
+                     (long long)seconds);
+    return true;
+}
+
+/* "PATH MODE TEXT; ..." or the error */
+static struct str payload(struct world *w, const char *yaml)
+{
+    const struct obj *pod = world_obj(w, K(Pod), yaml);
+    const struct val *v = val_item(val_get(obj_spec(pod), N(volumes)), 0);
+    struct sources sources = world_sources(w);
+    struct volume_input in = {&sources, pod, token, w};
+    AUTO(volume_files_fini) struct volume_files files = {.arena = &w->arena};
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    struct err err = ERR;
+    if (!volume_payload(&files, &in, v, &err))
+        return str_dup(&w->arena, str_of(err.text));
+    array_each (f, &files.list)
+        strbuf_addf(&b, "%s" STR_FMT " %o " STR_FMT, b.n ? "; " : "", STR_ARG(f->path), f->mode, STR_ARG(f->bytes));
+    return str_dup(&w->arena, strbuf_str(&b));
+}
+
+TEST(volume_payload_is_what_its_source_says)
+{
+    static const struct {
+        const char *pod, *want;
+    } rows[] = {
+        {POD("{name: v, emptyDir: {}}"), ""},
+        {POD("{name: v, configMap: {name: cm}}"), "a 644 one; b 644 two"},
+        {POD("{name: v, configMap: {name: cm, defaultMode: 0400, items: [{key: b, path: x/y}, {key: a, path: z, "
+             "mode: "
+             "0755}]}}"),
+         "x/y 400 two; z 755 one"},
+        {POD("{name: v, configMap: {name: cm, items: [{key: none, path: x}]}}"),
+         "references non-existent config key: none"},
+        {POD("{name: v, secret: {secretName: sec, items: [{key: none, path: x}]}}"),
+         "references non-existent secret key: none"},
+        {POD("{name: v, configMap: {name: cm, optional: true, items: [{key: none, path: x}, {key: a, path: a}]}}"),
+         "a 644 one"},
+        {POD("{name: v, configMap: {name: gone}}"), "configmap \"gone\" not found"},
+        {POD("{name: v, configMap: {name: gone, optional: true}}"), ""},
+        {POD("{name: v, secret: {secretName: gone}}"), "secret \"gone\" not found"},
+        {POD("{name: v, secret: {secretName: sec, defaultMode: 0440}}"), "p 440 geheim"},
+        {POD("{name: v, configMap: {name: cm, items: [{key: a, path: ../x}]}}"),
+         "path \"../x\": must be relative, without \"..\""},
+        {POD("{name: v, downwardAPI: {items: [{path: l, fieldRef: {fieldPath: metadata.labels}}, {path: name, mode: "
+             "0600, "
+             "fieldRef: {fieldPath: metadata.name}}]}}"),
+         "l 644 a=\"b\"; name 600 p"},
+        {POD("{name: v, projected: {defaultMode: 0640, sources: [{configMap: {name: cm}}, {secret: {name: sec, "
+             "items: "
+             "[{key: p, path: a}]}}, {serviceAccountToken: {path: t, audience: vault, expirationSeconds: 600}}]}}"),
+         "a 640 geheim; b 640 two; t 640 token of p for vault 600s"},
+        {POD("{name: v, nfs: {server: s, path: /}}"), "volume \"v\": its type is not supported yet; there are: "
+                                                      "emptyDir, hostPath, configMap, secret, downwardAPI, "
+                                                      "projected"},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct world w = {0};
+        world_obj(&w, K(ConfigMap), "metadata: {name: cm, namespace: ns}\ndata: {a: one, b: two}");
+        world_obj(&w, K(Secret), "metadata: {name: sec, namespace: ns}\ndata: {p: Z2VoZWlt}");
+        CHECK_STR(payload(&w, rows[i].pod), str_of(rows[i].want));
+        world_end(&w);
+    }
+}
+
+TEST(volume_paths_that_lead_out_are_refused)
+{
+    static const char *const bad[] = {"../x", "/x", "a/../b", "..data", "..", "a//b", "a/", "./a", "a/./b"};
+    static const char *const good[] = {"a", ".hidden", "a..b", "a/..b", "a/.b/c"};
+    for (size_t i = 0; i < countof(bad) + countof(good); i++) {
+        struct world w = {0};
+        bool is_bad = i < countof(bad);
+        const char *path = is_bad ? bad[i] : good[i - countof(bad)];
+        world_obj(&w, K(ConfigMap), "metadata: {name: cm, namespace: ns}\ndata: {a: one}");
+        struct str pod = arena_fmt(&w.arena, POD("{name: v, configMap: {name: cm, items: [{key: a, path: \"%s\"}]}}"),
+                                   path);
+        struct str got = payload(&w, pod.p);
+        CHECK_STR(got, is_bad ? arena_fmt(&w.arena, "path \"%s\": must be relative, without \"..\"", path)
+                              : arena_fmt(&w.arena, "%s 644 one", path));
+        world_end(&w);
+    }
+}
+
+/* --- writing -------------------------------------------------------------------------------------------------- */
+
+static struct volume_work work_of(struct arena *a, int64_t fs_group)
+{
+    return (struct volume_work){.name = S("v"),
+                                .place = VOLUME_TMPFS,
+                                .path = arena_fmt(a, "%s/v", test_dir()),
+                                .files = {.arena = a},
+                                .fs_group = fs_group};
+}
+
+static void put(struct volume_work *w, const char *path, const char *text, uint32_t mode)
+{
+    array_push(&w->files.list, ((struct volume_file){str_of(path), str_of(text), mode}));
+}
+
+static struct str text_at(struct arena *a, const struct volume_work *w, const char *name)
+{
+    struct err err = ERR;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    struct str path = arena_fmt(a, STR_FMT "/%s", STR_ARG(w->path), name);
+    return file_read(AT_FDCWD, path.p, &b, &err) ? str_dup(a, strbuf_str(&b)) : S("-");
+}
+
+static size_t entries(const struct volume_work *w)
+{
+    AUTO_FREE char *path = str_dupz(w->path);
+    DIR *d = opendir(path);
+    size_t n = 0;
+    CHECK(d);
+    while (readdir(d))
+        n++;
+    (void)closedir(d);
+    return n - 2; /* . and .. */
+}
+
+TEST(volume_is_swapped_whole_and_forgets_what_is_gone)
+{
+    struct arena a = ARENA;
+    struct err err = ERR;
+    bool changed;
+    struct volume_work w = work_of(&a, -1);
+    put(&w, "a", "one", 0644);
+    put(&w, "sub/deep/b", "two", 0400);
+    CHECK_OK(volume_write(&w, &changed, &err), err);
+    CHECK(changed);
+    CHECK_STR(text_at(&a, &w, "a"), S("one"));
+    CHECK_STR(text_at(&a, &w, "sub/deep/b"), S("two"));
+    CHECK_INT(entries(&w), 4); /* a, sub, ..data and what it points to */
+    struct stat st;
+    CHECK(lstat(arena_fmt(&a, STR_FMT "/a", STR_ARG(w.path)).p, &st) == 0 && S_ISLNK(st.st_mode));
+    CHECK(stat(arena_fmt(&a, STR_FMT "/sub/deep/b", STR_ARG(w.path)).p, &st) == 0);
+    CHECK_INT(st.st_mode & 07777, 0400);
+    CHECK_OK(volume_write(&w, &changed, &err), err);
+    CHECK(!changed);
+    array_clear(&w.files.list);
+    put(&w, "c", "three", 0644);
+    put(&w, "a", "ONE", 0644);
+    CHECK_OK(volume_write(&w, &changed, &err), err);
+    CHECK(changed);
+    CHECK_STR(text_at(&a, &w, "a"), S("ONE"));
+    CHECK_STR(text_at(&a, &w, "sub/deep/b"), S("-"));
+    CHECK_INT(entries(&w), 4);
+    array_clear(&w.files.list);
+    CHECK_OK(volume_write(&w, &changed, &err), err);
+    CHECK_INT(entries(&w), 2); /* ..data, empty */
+    volume_files_fini(&w.files);
+    arena_fini(&a);
+}
+
+TEST(volume_with_other_modes_is_written_again)
+{
+    struct arena a = ARENA;
+    struct err err = ERR;
+    bool changed;
+    struct stat st;
+    struct volume_work w = work_of(&a, -1);
+    put(&w, "a", "one", 0644);
+    CHECK_OK(volume_write(&w, &changed, &err), err);
+    w.files.list.p[0].mode = 0600;
+    CHECK_OK(volume_write(&w, &changed, &err), err);
+    CHECK(changed);
+    CHECK(stat(arena_fmt(&a, STR_FMT "/a", STR_ARG(w.path)).p, &st) == 0);
+    CHECK_INT(st.st_mode & 07777, 0600);
+    volume_files_fini(&w.files);
+    arena_fini(&a);
+}
+
+TEST(volume_belongs_to_its_fs_group)
+{
+    struct arena a = ARENA;
+    struct err err = ERR;
+    bool changed;
+    struct stat st;
+    if (geteuid() != 0)
+        return; /* files cannot be given away */
+    struct volume_work w = work_of(&a, 2000);
+    put(&w, "a", "one", 0400);
+    put(&w, "b", "two", 0644);
+    CHECK_OK(volume_write(&w, &changed, &err), err);
+    static const struct {
+        const char *path;
+        mode_t mode;
+    } rows[] = {{"a", 0440}, {"b", 0664}, {".", 02775}};
+    for (size_t i = 0; i < countof(rows); i++) {
+        CHECK(stat(arena_fmt(&a, STR_FMT "/%s", STR_ARG(w.path), rows[i].path).p, &st) == 0);
+        CHECK_INT(st.st_gid, 2000);
+        CHECK_INT(st.st_mode & 07777, rows[i].mode);
+    }
+    CHECK_OK(volume_write(&w, &changed, &err), err);
+    CHECK(!changed); /* the group's bits are no difference */
+    volume_files_fini(&w.files);
+    arena_fini(&a);
+}
+
+TEST(volume_shows_the_old_or_the_new_whatever_fails)
+{
+    struct arena a = ARENA;
+    struct err err = ERR;
+    bool changed;
+    struct volume_work w = work_of(&a, -1);
+    for (int n = 1; n < 100; n++) {
+        fault_at(0);
+        array_clear(&w.files.list);
+        put(&w, "a", "old", 0644);
+        put(&w, "gone", "old", 0644);
+        CHECK_OK(volume_write(&w, &changed, &err), err);
+        array_clear(&w.files.list);
+        put(&w, "a", "new", 0644);
+        put(&w, "b", "new", 0644);
+        fault_at(n);
+        bool ok = volume_write(&w, &changed, &err), fired = fault_fired();
+        fault_at(0);
+        struct str seen = text_at(&a, &w, "..data/a");
+        CHECK_STR(text_at(&a, &w, "a"), seen);
+        if (ok)
+            CHECK_STR(seen, S("new"));
+        CHECK(str_eq(seen, S("old")) ? str_eq(text_at(&a, &w, "..data/gone"), S("old"))
+                                     : str_eq(text_at(&a, &w, "..data/b"), S("new")));
+        CHECK_OK(volume_write(&w, &changed, &err), err); /* and the next time mends it */
+        CHECK_STR(text_at(&a, &w, "b"), S("new"));
+        CHECK_INT(entries(&w), 4);
+        if (!fired) {
+            CHECK(n > 5);
+            break;
+        }
+    }
+    volume_files_fini(&w.files);
+    arena_fini(&a);
+}
+
+TEST(host_paths_are_checked_as_their_type_says)
+{
+    static const struct {
+        const char *type, *name, *refused; /* refused: what follows the path; NULL: fine */
+    } rows[] = {
+        {"", "dir", NULL},
+        {"", "made", NULL},
+        {"Directory", "dir", NULL},
+        {"Directory", "none", "is not a directory"},
+        {"Directory", "file", "is not a directory"},
+        {"DirectoryOrCreate", "dir2/dir3", NULL},
+        {"File", "file", NULL},
+        {"File", "dir", "is not a file"},
+        {"FileOrCreate", "file2", NULL},
+        {"Socket", "file", "is not a socket"},
+    };
+    struct arena a = ARENA;
+    struct err err = ERR;
+    CHECK_OK(dir_make(arena_fmt(&a, "%s/dir", test_dir()).p, 0755, &err), err);
+    CHECK_OK(file_write(AT_FDCWD, arena_fmt(&a, "%s/file", test_dir()).p, S("x"), 0644, &err), err);
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct volume_work w = {.name = S("v"), .place = VOLUME_HOST, .fs_group = -1};
+        w.path = arena_fmt(&a, "%s/%s", test_dir(), rows[i].name);
+        w.host_type = str_of(rows[i].type);
+        if (!rows[i].refused)
+            CHECK_OK(volume_setup(&w, &err), err);
+        else
+            CHECK_STR(str_of(volume_setup(&w, &err) ? "accepted" : err.text),
+                      arena_fmt(&a, "hostPath type check failed: " STR_FMT " %s", STR_ARG(w.path), rows[i].refused));
+    }
+    arena_fini(&a);
+}
