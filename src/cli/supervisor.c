@@ -161,7 +161,7 @@ static void write_record(struct role *r, struct str sockets)
     struct arena a = ARENA;
     struct err err = ERR;
     struct str text = arena_fmt(&a, "%d %lld " STR_FMT "\n", (int)r->pid, start_time(r->pid), STR_ARG(sockets));
-    if (!file_write(AT_FDCWD, record_path(r, &a).p, text, 0644, &err))
+    if (!file_replace(AT_FDCWD, record_path(r, &a).p, text, 0644, &err))
         log_warn("role.record", "role=%s a restart of the supervisor will not find it: error=\"%s\"", r->name,
                  err.text);
     arena_fini(&a);

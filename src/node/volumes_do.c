@@ -95,9 +95,10 @@ static void setup_work(struct job *j)
     s->failed = STR_NONE;
     char path[700];
     (void)snprintf(path, sizeof path, STR_FMT "/hosts", STR_ARG(s->dir));
-    s->ok = dir_make(s->dir.p, 0755, &s->err) && (!s->hosts.n || file_write(AT_FDCWD, path, s->hosts, 0644, &s->err));
+    s->ok = dir_make(s->dir.p, 0755, &s->err) &&
+            (!s->hosts.n || file_replace(AT_FDCWD, path, s->hosts, 0644, &s->err));
     (void)snprintf(path, sizeof path, STR_FMT "/resolv.conf", STR_ARG(s->dir));
-    s->ok = s->ok && file_write(AT_FDCWD, path, s->resolv, 0644, &s->err);
+    s->ok = s->ok && file_replace(AT_FDCWD, path, s->resolv, 0644, &s->err);
 }
 
 static struct str failure(struct setup *s)

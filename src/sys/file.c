@@ -50,7 +50,7 @@ static bool folder_sync(int dirfd, const char *path, struct err *err)
     return true;
 }
 
-bool file_write(int dirfd, const char *path, struct str content, mode_t mode, struct err *err)
+static bool replace(int dirfd, const char *path, struct str content, mode_t mode, bool sync, struct err *err)
 {
     uint64_t chance;
     random_bytes(&chance, sizeof chance);
@@ -61,14 +61,24 @@ bool file_write(int dirfd, const char *path, struct str content, mode_t mode, st
         return err_errno(err, "create %s", path);
     bool ok = (fchmod(fd, mode) == 0 || err_errno(err, "chmod %s", path)) &&
               (write_all(fd, content, err) || err_wrap(err, "%s", path)) &&
-              ((!fault("file.sync", EIO) && fsync(fd) == 0) || err_errno(err, "sync %s", path)) &&
+              (!sync || (!fault("file.sync", EIO) && fsync(fd) == 0) || err_errno(err, "sync %s", path)) &&
               ((!fault("file.rename", EIO) && renameat(dirfd, fresh.p, dirfd, path) == 0) ||
                err_errno(err, "put %s in place", path));
     if (!ok) {
         (void)unlinkat(dirfd, fresh.p, 0);
         return false;
     }
-    return folder_sync(dirfd, path, err);
+    return !sync || folder_sync(dirfd, path, err);
+}
+
+bool file_write(int dirfd, const char *path, struct str content, mode_t mode, struct err *err)
+{
+    return replace(dirfd, path, content, mode, true, err);
+}
+
+bool file_replace(int dirfd, const char *path, struct str content, mode_t mode, struct err *err)
+{
+    return replace(dirfd, path, content, mode, false, err);
 }
 
 bool dir_make(const char *path, mode_t mode, struct err *err)

@@ -8,6 +8,9 @@ MUST_USE bool file_read(int dirfd, const char *path, struct strbuf *out, struct 
 /* Replaces the file by way of a new one beside it: fsync, rename, fsync of the folder. After a crash either the old
  * or the new content is there. */
 MUST_USE bool file_write(int dirfd, const char *path, struct str content, mode_t mode, struct err *err);
+/* The same without a sync, which costs milliseconds each: a reader sees the old or the new content, a power cut may
+ * leave either, or neither. For what is made anew after a reboot anyway. */
+MUST_USE bool file_replace(int dirfd, const char *path, struct str content, mode_t mode, struct err *err);
 MUST_USE bool write_all(int fd, struct str bytes, struct err *err);
 MUST_USE bool dir_make(const char *path, mode_t mode, struct err *err); /* with its parents; existing is fine */
 /* With all below it, following no link and leaving no mount: E_CONFLICT where something is mounted. Not there is

@@ -45,6 +45,23 @@ TEST(file_write_keeps_the_old_content_when_anything_fails)
     CHECK(!file_read(AT_FDCWD, in_dir("none"), &small, &err) && err.kind == E_NOT_FOUND);
 }
 
+TEST(file_replace_needs_no_sync_and_keeps_the_old_content_when_it_fails)
+{
+    struct err err = ERR;
+    const char *path = in_dir("r");
+    CHECK_OK(file_replace(AT_FDCWD, path, S("old"), 0600, &err), err);
+    fault_at(1); /* the rename: there is no other fault point on its way */
+    CHECK(!file_replace(AT_FDCWD, path, S("new"), 0600, &err));
+    fault_at(0);
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    CHECK_OK(file_read(AT_FDCWD, path, &b, &err), err);
+    CHECK_STR(strbuf_str(&b), S("old"));
+    CHECK_OK(file_replace(AT_FDCWD, path, S("new"), 0600, &err), err);
+    strbuf_reset(&b);
+    CHECK_OK(file_read(AT_FDCWD, path, &b, &err), err);
+    CHECK_STR(strbuf_str(&b), S("new"));
+}
+
 TEST(file_trees_are_made_and_removed)
 {
     struct err err = ERR;
