@@ -10,6 +10,7 @@
 # make check      checkers, unit tests, start time and memory of each role
 # make e2e        end-to-end tests against the release build; TEST=helm for one
 # make bench-NAME   bench/NAME_bench.c, optimised (build/release/bench-NAME)
+# make bench-cluster   what a whole cluster costs, beside its peers (as root, some minutes); ARGS="up idle"
 # make format     clang-format over what changed the form
 V ?= debug
 CC ?= gcc
@@ -106,6 +107,10 @@ e2e: release load
 bench-%: ; @$(MAKE) --no-print-directory V=release build/release/bench-$*
 $(B)/bench-%: bench/%_bench.c $(LIB_A)
 	@$(CC) $(CFLAGS_ALL) $(CFLAGS_$(V)) $(LDFLAGS_ALL) $(LDFLAGS_$(V)) -o $@ $< $(LIB_A) $(LIBS)
+
+bench-cluster: release
+	@$(CC) -O2 -Wall -Wextra -o build/release/cluster-probe bench/cluster_probe.c
+	@python3 bench/cluster_bench.py $(ARGS)
 
 # clang's libFuzzer where a person fuzzes; everywhere else a small main that replays a corpus
 $(B)/fuzz-%: FUZZ_MAIN = tools/fuzz_main.c

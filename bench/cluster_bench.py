@@ -1,0 +1,494 @@
+#!/usr/bin/env python3
+"""What a cluster costs, each figure beside a peer or a floor measured in the same run (as root; in namespaces of its own).
+
+    make bench-cluster                   all of it, a few minutes
+    bench/cluster_bench.py WORD...       the sections whose name holds a word: up idle pods ready reach http
+
+A line is: figure, its value, and after "=" how many times the peer that is a fact of the same run."""
+import base64, http.client, json, os, re, selectors, shutil, socket, ssl, statistics, subprocess, sys, tempfile, time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../tests/e2e'))
+import lib
+from lib import run, eventually
+
+PROBE = os.path.join(lib.BUILD, 'cluster-probe')
+MS = 1000.0
+
+
+def show(figure, value, unit, peer=None, name=None, more=''):
+    beside = '' if peer is None else '  = %.2f x %s (%.2f %s)' % (value / peer if peer else 0, name, peer, unit)
+    print('%-46s %9.2f %-6s%s%s' % (figure, value, unit, beside, '  ' + more if more else ''), flush=True)
+
+
+def spread(values):
+    return 'min %.1f max %.1f n %d' % (min(values), max(values), len(values))
+
+
+def median_of(n, do):
+    return statistics.median(do() for _ in range(n))
+
+
+# ---- processes
+
+def pss_kb(pid):
+    with open('/proc/%d/smaps_rollup' % pid) as f:
+        return int(re.search(r'^Pss:\s+(\d+)', f.read(), re.M).group(1))
+
+
+def roles(c):
+    """Name to pid of every process of the cluster itself."""
+    with open(c.root + '/run/wherry/supervisor.lock') as f:
+        pids = {'supervisor': int(f.read())}
+    for role in os.listdir(c.root + '/run/wherry/roles'):
+        pids[role] = c.role_pid(role)
+    return pids
+
+
+def shims(c):
+    """Pids of the cluster's shims: the only ones whose network is below ours is not told, so by their control files."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir('/proc')):
+        try:
+            with open('/proc/%s/comm' % pid) as f:
+                if f.read().strip() != 'wherry-shim':
+                    continue
+            if any(c.root in os.readlink('/proc/%s/fd/%s' % (pid, fd)) for fd in os.listdir('/proc/%s/fd' % pid)):
+                found.append(int(pid))
+        except OSError:
+            continue
+    return found
+
+
+def cpu_ms(pids):
+    """CPU of each so far, threads that ended included: its clock (clock_getcpuclockid(3))."""
+    return sum(time.clock_gettime_ns((~pid << 3) | 2) for pid in pids) / 1e6
+
+
+def alone_kb(pids):
+    """PSS as if nothing else on the machine mapped the same files: what they do not share, and each file's pages once."""
+    total, files = 0, {}
+    for pid in pids:
+        with open('/proc/%d/smaps' % pid) as f:
+            for line in f:
+                word = line.split()
+                if not word[0].endswith(':'):
+                    name = (word[5], word[2]) if len(word) > 5 and word[5][0] == '/' else None
+                elif word[0] == 'Rss:' and name:
+                    rss = int(word[1])
+                elif word[0] == 'Pss:' and not name:
+                    total += int(word[1])
+                elif word[0] == 'Anonymous:' and name:
+                    total += int(word[1])
+                    files[name] = max(files.get(name, 0), rss - int(word[1]))
+    return total + sum(files.values())
+
+
+def written(pids):
+    total = 0
+    for pid in pids:
+        with open('/proc/%d/io' % pid) as f:
+            total += int(re.search(r'^write_bytes: (\d+)', f.read(), re.M).group(1))
+    return total
+
+
+def files_of(root):
+    state = {}
+    for top in ('etc', 'var/lib'):
+        for folder, _, names in os.walk(os.path.join(root, top)):
+            for name in names:
+                try:
+                    st = os.lstat(os.path.join(folder, name))
+                    state[os.path.relpath(os.path.join(folder, name), root)] = (st.st_size, st.st_mtime_ns)
+                except OSError:
+                    pass
+    return state
+
+
+# ---- the API over one kept connection
+
+class Api:
+    def __init__(self, c):
+        with open(c.env['KUBECONFIG']) as f:
+            text = f.read()
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        part = lambda name: base64.b64decode(re.search(name + r': (\S+)', text).group(1))
+        self.context.load_verify_locations(cadata=part('certificate-authority-data').decode())
+        pem = os.path.join(c.root, 'bench.pem')
+        with open(pem, 'wb') as f:
+            os.fchmod(f.fileno(), 0o600)
+            f.write(part('client-certificate-data') + part('client-key-data'))
+        self.context.load_cert_chain(pem)
+        self.host, self.port = re.search(r'server: https://([^:]+):(\d+)', text).groups()
+        self.kept = self.connection()
+
+    def connection(self):
+        h = http.client.HTTPSConnection(self.host, int(self.port), context=self.context, timeout=60)
+        h.connect()
+        h.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return h
+
+    def call(self, method, path, body=None, kind='application/json'):
+        data = json.dumps(body) if body is not None else None
+        self.kept.request(method, path, data, {'Content-Type': kind} if data else {})
+        answer = self.kept.getresponse()
+        text = answer.read()
+        if answer.status >= 300:
+            raise AssertionError('%s %s: %d %s' % (method, path, answer.status, text[:300]))
+        return json.loads(text)
+
+    def watch(self, path):
+        return Watch(self, path)
+
+
+class Watch:
+    """The events of a watch from now on; next() blocks and says when the event came in."""
+    def __init__(self, api, path):
+        rev = api.call('GET', path.split('?')[0] + '?limit=1')['metadata']['resourceVersion']
+        self.h = api.connection()
+        self.h.request('GET', '%s%swatch=1&resourceVersion=%s' % (path, '&' if '?' in path else '?', rev))
+        self.answer = self.h.getresponse()
+
+    def next(self):
+        line = self.answer.readline()
+        return time.monotonic(), json.loads(line)
+
+    def until(self, wanted):
+        while True:
+            at, event = self.next()
+            if wanted(event['type'], event['object']):
+                return at, event['object']
+
+    def close(self):
+        self.h.sock.close()
+
+
+def is_ready(pod):
+    return any(x['type'] == 'Ready' and x['status'] == 'True' for x in pod.get('status', {}).get('conditions', ()))
+
+
+def plain_deployment(name, replicas):
+    return {'apiVersion': 'apps/v1', 'kind': 'Deployment', 'metadata': {'name': name}, 'spec': {
+        'replicas': replicas, 'selector': {'matchLabels': {'app': name}}, 'template': {
+            'metadata': {'labels': {'app': name}},
+            'spec': {'containers': [{'name': 'web', 'image': lib.IMAGE, 'ports': [{'containerPort': 8080}]}]}}}}
+
+
+DEPLOYMENTS = '/apis/apps/v1/namespaces/default/deployments'
+PODS = '/api/v1/namespaces/default/pods'
+
+
+def remove(api, name):
+    api.call('DELETE', DEPLOYMENTS + '/' + name)
+    eventually('the pods of %s are gone' % name, lambda: not api.call('GET', PODS + '?labelSelector=app%3D' + name)['items'], 60)
+
+
+def deploy(api, name, replicas):
+    """Ready pods; seconds it took from the POST."""
+    w = api.watch(PODS + '?labelSelector=app%3D' + name)
+    start, ready = time.monotonic(), set()
+    api.call('POST', DEPLOYMENTS, plain_deployment(name, replicas))
+    while len(ready) < replicas:
+        at, e = w.next()
+        if is_ready(e['object']):
+            ready.add(e['object']['metadata']['name'])
+    w.close()
+    return at - start
+
+
+# ---- sections
+
+def up(c, api):
+    floor = median_of(9, lambda: timed(lambda: run([lib.WHERRY, 'version', '--client'], check=False)))
+    first, second = [], []
+    for _ in range(5):
+        other = lib.Cluster(port=26444, image=False)
+        c.down()                                        # the ranges are routed once
+        try:
+            first.append(timed(other.up))
+            other.down()
+            second.append(timed(other.up))
+        finally:
+            other.__exit__()
+    c.up()
+    show('up --detach to Ready, first start', statistics.median(first), 'ms', floor, 'start of one program', spread(first))
+    show('up --detach to Ready, second start', statistics.median(second), 'ms', floor, 'start of one program', spread(second))
+
+
+def timed(do):
+    start = time.monotonic()
+    do()
+    return (time.monotonic() - start) * MS
+
+
+def idle(c, api):
+    """After a fresh start, with nobody connected."""
+    c.down()
+    c.up()
+    time.sleep(3)
+    pids, seconds = roles(c), float(os.environ.get('BENCH_IDLE', '20'))
+    before, cpu, bytes_before = files_of(c.root), cpu_ms(pids.values()), written(pids.values())
+    each = {role: cpu_ms([pid]) for role, pid in pids.items()}
+    time.sleep(seconds)
+    after = files_of(c.root)
+    used = cpu_ms(pids.values()) - cpu
+    total = 0
+    floor_pid = subprocess.Popen(['sleep', '60'])
+    time.sleep(0.1)
+    floor = pss_kb(floor_pid.pid) / 1024
+    floor_pid.kill()
+    for role, pid in sorted(pids.items()):
+        kb = pss_kb(pid)
+        total += kb
+        show('idle PSS, ' + role, kb / 1024, 'MiB', more='cpu %.2f ms in %.0f s' % (cpu_ms([pid]) - each[role], seconds))
+    show('idle PSS, sum', total / 1024, 'MiB', floor, 'sleep(1)')
+    show('idle PSS, sum as if alone on the machine', alone_kb(pids.values()) / 1024, 'MiB')
+    show('idle CPU', used / seconds / 10, '%', more='of a core')
+    show('idle, bytes written to disk', written(pids.values()) - bytes_before, 'bytes')
+    changed = [name for name in after if after[name] != before.get(name)]
+    print('    files that changed while idle: %s' % (', '.join(changed) or 'none'))
+
+
+def settled(pids):
+    """Their PSS in KiB after what they do late is done."""
+    time.sleep(2)
+    return {role: pss_kb(pid) for role, pid in pids.items()}
+
+
+def pods(c, api, n=20):
+    deploy(api, 'warm', 5)
+    remove(api, 'warm')
+    pids = roles(c)
+    before = settled(pids)
+    deploy(api, 'many', n)
+    after = settled(pids)
+    mine = shims(c)
+    assert len(mine) == n, '%d shims' % len(mine)
+    shim = sum(map(pss_kb, mine)) / n
+    grown = {role: (after[role] - before[role]) / n for role in pids}
+    peer = conmon_kb(c, mine[0])
+    show('per pod of %d, PSS of its shim' % n, shim, 'KiB', peer, 'conmon')
+    show('per pod of %d, growth of the roles' % n, sum(grown.values()), 'KiB',
+         more=' '.join('%s %.1f' % (r, g) for r, g in sorted(grown.items()) if abs(g) >= 0.5))
+    show('per pod of %d, all' % n, shim + sum(grown.values()), 'KiB', peer, 'conmon')
+    remove(api, 'many')
+    after = settled(pids)
+    show('what stays with the roles when they are gone', sum(after.values()) - sum(before.values()), 'KiB')
+
+
+def bundle(c):
+    """The bundle of a running container as Wherry wrote it."""
+    for folder, _, names in os.walk(c.root + '/run/wherry/pods'):
+        if 'config.json' in names:
+            return folder
+    raise AssertionError('no bundle below %s/run/wherry/pods' % c.root)
+
+
+def conmon_kb(c, shim, n=5):
+    """Mean PSS of n conmon, each with one container of the same bundle; 0 where it is not installed."""
+    if not shutil.which('conmon'):
+        return 0
+    d, pids = tempfile.mkdtemp(dir=c.root), []
+    crun = ['--root', d + '/crun', '--cgroup-manager=disabled']
+    try:
+        for i in range(n):
+            name = 'peer%d' % i
+            args = ['conmon', '--api-version', '1', '-c', name, '-u', name, '-n', name, '-r', '/usr/bin/crun']
+            for word in ('--root=' + d + '/crun', '--cgroup-manager=disabled'):
+                args += ['--runtime-arg', word]
+            args += ['-b', bundle(c), '-P', '%s/%s.conmon' % (d, name), '-p', '%s/%s.pid' % (d, name), '-l',
+                     'k8s-file:%s/%s.log' % (d, name), '--exit-dir', d, '--persist-dir', d, '--socket-dir-path', d]
+            subprocess.run(['nsenter', '-t', str(shim), '-m'] + args, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL, timeout=20)
+            eventually('conmon holds ' + name, lambda: os.path.exists('%s/%s.pid' % (d, name)))
+            run(['nsenter', '-t', str(shim), '-m', 'crun'] + crun + ['start', name])
+            with open('%s/%s.conmon' % (d, name)) as f:
+                pids.append(int(f.read()))
+        return sum(map(pss_kb, pids)) / n
+    finally:
+        for i in range(n):
+            subprocess.run(['nsenter', '-t', str(shim), '-m', 'crun'] + crun + ['delete', '--force', 'peer%d' % i], check=False,
+                           stderr=subprocess.DEVNULL)
+
+
+def crun_alone(c, rounds, gap_ms):
+    """Milliseconds of each crun create + start of the bundle of a running pod of ours."""
+    d = tempfile.mkdtemp(dir=c.root)
+    return list(map(float, run([PROBE, 'crun', str(shims(c)[0]), bundle(c), d, str(rounds), str(gap_ms)]).split()))
+
+
+def ready(c, api, rounds=15):
+    stages = {'POST answered': [], 'pod created': [], 'bound': [], 'Ready': []}
+    for i in range(rounds + 1):
+        name = 'one%d' % i
+        w = api.watch(PODS + '?labelSelector=app%3D' + name)
+        start = time.monotonic()
+        api.call('POST', DEPLOYMENTS, plain_deployment(name, 1))
+        at = {'POST answered': time.monotonic()}
+        at['pod created'] = w.until(lambda kind, o: True)[0]
+        at['bound'] = w.until(lambda kind, o: o['spec'].get('nodeName'))[0]
+        at['Ready'] = w.until(lambda kind, o: is_ready(o))[0]
+        w.close()
+        if i:                                           # the first warms caches
+            for stage, when in at.items():
+                stages[stage].append((when - start) * MS)
+        if i == rounds:
+            peers = crun_alone(c, rounds, 100)
+        remove(api, name)
+        time.sleep(0.1)
+    peer = statistics.median(peers)
+    show('POST of a Deployment to Ready', statistics.median(stages['Ready']), 'ms', peer, 'crun create+start', spread(stages['Ready']))
+    print('    ' + ', '.join('%s after %.1f' % (stage, statistics.median(v)) for stage, v in stages.items()) + ' ms (medians)')
+    n = 30
+    took = deploy(api, 'crowd', n)
+    alone = crun_alone(c, n, 0)
+    show('Deployment of %d to all Ready' % n, n / took, 'pods/s', n * MS / sum(alone), 'a loop of crun')
+    start = time.monotonic()
+    remove(api, 'crowd')
+    show('and all of them deleted', n / (time.monotonic() - start), 'pods/s')
+
+
+def reach(c, api, rounds=9):
+    d = plain_deployment('reached', 1)
+    deploy(api, 'reached', 1)
+    peer = statistics.median(crun_alone(c, rounds, 50))
+    service = api.call('POST', '/api/v1/namespaces/default/services', {
+        'apiVersion': 'v1', 'kind': 'Service', 'metadata': {'name': 'reached'},
+        'spec': {'selector': {'app': 'reached'}, 'ports': [{'port': 80, 'targetPort': 8080}]}})
+    ip, series = service['spec']['clusterIP'], {'down': [], 'up': []}
+    run([PROBE, 'connect', ip, '80', 'up'], timeout=30)
+    for _ in range(rounds):
+        for way, n in (('down', 0), ('up', 1)):
+            p = subprocess.Popen([PROBE, 'connect', ip, '80', way], stdout=subprocess.PIPE, text=True)
+            p.stdout.readline()                         # it tries from here on
+            api.call('PATCH', DEPLOYMENTS + '/reached/scale', {'spec': {'replicas': n}}, 'application/merge-patch+json')
+            series[way].append(float(p.communicate(timeout=30)[0]))
+            eventually('settled', lambda: len(api.call('GET', PODS + '?labelSelector=app%3Dreached')['items']) == n)
+            time.sleep(0.2)
+    show('scale 0 to 1, to reachable by ClusterIP', statistics.median(series['up']), 'ms', peer, 'crun create+start', spread(series['up']))
+    show('scale 1 to 0, to out of the rules', statistics.median(series['down']), 'ms', peer, 'crun create+start', spread(series['down']))
+    api.call('DELETE', '/api/v1/namespaces/default/services/reached')
+    remove(api, 'reached')
+    del d
+
+
+def h2load(url, n, clients, extra=()):
+    """(requests/s, p50 ms, p99 ms) of requests that all succeeded."""
+    log = tempfile.mktemp(prefix='h2load')
+    try:
+        out = run(['h2load', '-n', str(n), '-c', str(clients), '-t', '1', '--log-file', log] + list(extra) + [url], timeout=300)
+        ok = int(re.search(r'(\d+) 2xx', out).group(1))
+        assert ok == n, '%s: %d of %d answered 2xx\n%s' % (url, ok, n, out[-800:])
+        with open(log) as f:
+            times = sorted(int(line.split()[2]) / MS for line in f)
+        return float(re.search(r'([\d.]+) req/s', out).group(1)), times[len(times) // 2], times[len(times) * 99 // 100]
+    finally:
+        os.path.exists(log) and os.unlink(log)
+
+
+def http_rates(c, api):
+    folder = c.root + '/www'
+    os.mkdir(folder)
+    maps = '/api/v1/namespaces/default/configmaps'
+    made = {'apiVersion': 'v1', 'kind': 'ConfigMap', 'metadata': {'name': 'one'}, 'data': {'text': 'x' * 600}}
+    api.call('POST', maps, made)
+    api.kept.request('GET', maps + '/one')
+    size = len(api.kept.getresponse().read())
+    run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=peer',
+         '-keyout', folder + '.key', '-out', folder + '.crt'])
+    with open(folder + '/one', 'w') as f:
+        f.write('x' * size)
+    c.kubectl('create', 'serviceaccount', 'bench')
+    c.kubectl('create', 'clusterrolebinding', 'bench', '--clusterrole=cluster-admin', '--serviceaccount=default:bench')
+    token = c.kubectl('create', 'token', 'bench', '--duration=1h').strip()
+    who = ['--h1', '-H', 'Authorization: Bearer ' + token]
+    url, server = 'https://%s:%s' % (api.host, api.port), roles(c)['server']
+    put, post = c.root + '/put.json', c.root + '/post.json'
+    with open(put, 'w') as f:
+        json.dump(made, f)
+    with open(post, 'w') as f:
+        json.dump(dict(made, metadata={'generateName': 'many-'}), f)
+    peer = subprocess.Popen(['nghttpd', '-d', folder, '-a', '127.0.0.1', '26500', folder + '.key', folder + '.crt'],
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        eventually('nghttpd listens', lambda: run(['h2load', '-n', '1', '-c', '1', 'https://127.0.0.1:26500/one']), 10)
+        rate_line = lambda what, r, p, cpu: show(what, r[0], '/s', p, 'peer', 'p50 %.2f p99 %.2f ms, server %.0f us CPU each' % (r[1], r[2], cpu))
+
+        def measured(what, path, n, clients, extra, p):
+            before = cpu_ms([server])
+            r = h2load(url + path, n, clients, who + extra)
+            rate_line('%s, %d client%s' % (what, clients, 's' * (clients > 1)), r, p, (cpu_ms([server]) - before) * 1000 / n)
+            return r
+
+        for clients, n in ((1, 4000), (50, 20000)):
+            static = h2load('https://127.0.0.1:26500/one', n, clients)
+            measured('GET of %d bytes' % size, maps + '/one', n, clients, [], static[0])
+        syncs = float(run([PROBE, 'fdatasync', c.root + '/sync', '2', '4096']))
+        json_kind = ['-H', 'Content-Type: application/json']
+        for clients, n in ((1, 1000), (50, 4000)):
+            measured('PUT without a change', maps + '/one', n, clients, ['-d', put, '-H', ':method: PUT'] + json_kind, syncs)
+            measured('CREATE (durable)', maps, n, clients, ['-d', post] + json_kind, syncs)
+        print('    the peer of PUT and CREATE is a loop of write and fdatasync of 4 KiB on the same disk')
+        api.kept.request('GET', maps)
+        body = api.kept.getresponse().read()
+        items = len(json.loads(body)['items'])
+        with open(folder + '/list', 'wb') as f:
+            f.write(body)
+        static = h2load('https://127.0.0.1:26500/list', 20, 1)
+        r = h2load(url + maps, 20, 1, who)
+        show('LIST of %d (%.1f MB), p50' % (items, len(body) / 1e6), r[1], 'ms', static[1], 'nghttpd, a static file')
+        fan_out(c, api, maps)
+        show('server PSS after that', pss_kb(server) / 1024, 'MiB')
+    finally:
+        peer.kill()
+
+
+def fan_out(c, api, maps, n=1000, rounds=9):
+    rev = api.call('GET', maps + '?limit=1')['metadata']['resourceVersion']
+    waiting, watchers = selectors.DefaultSelector(), []
+    before = pss_kb(roles(c)['server'])
+    for _ in range(n):
+        h = api.connection()
+        h.request('GET', maps + '?watch=1&fieldSelector=metadata.name%3Done&resourceVersion=' + rev)
+        h.getresponse()
+        h.sock.setblocking(False)
+        waiting.register(h.sock, selectors.EVENT_READ, h)
+        watchers.append(h)
+    kb = (pss_kb(roles(c)['server']) - before) / n
+    took, floor, server = [], [], roles(c)['server']
+    cpu = cpu_ms([server])
+    for i in range(rounds):
+        start, seen = time.monotonic(), set()
+        api.call('PATCH', maps + '/one', {'data': {'round': str(i)}}, 'application/merge-patch+json')
+        while len(seen) < n:
+            for key, _ in waiting.select(10):
+                try:
+                    while True:
+                        if b'\n' in key.fileobj.recv(65536):
+                            seen.add(key.fd)
+                except (ssl.SSLWantReadError, BlockingIOError):
+                    pass
+        took.append((time.monotonic() - start) * MS)
+    show('one write to %d watchers, to the last' % n, statistics.median(took), 'ms',
+         more='%s, server %.1f us CPU each, %.1f KiB per connection' % (spread(took), (cpu_ms([server]) - cpu) * 1000 / rounds / n, kb))
+    for h in watchers:
+        h.sock.close()
+
+
+SECTIONS = [('up', up), ('idle', idle), ('pods', pods), ('ready', ready), ('reach', reach), ('http', http_rates)]
+
+
+def main():
+    lib.own_namespaces()
+    import resource
+    resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
+    words = sys.argv[1:]
+    print('%s, load %s' % (run([lib.WHERRY, '--version'], check=False).strip() or lib.WHERRY, open('/proc/loadavg').read().split()[0]))
+    with lib.Cluster(port=26443) as c:
+        for name, section in SECTIONS:
+            if not words or any(w in name for w in words):
+                section(c, Api(c))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
