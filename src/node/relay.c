@@ -149,7 +149,7 @@ struct str relay_query(struct http_request *h, struct str name)
 bool relay_query_true(struct http_request *h, struct str name)
 {
     struct str v = relay_query(h, name);
-    return str_eq(v, S("true")) || str_eq(v, S("1"));
+    return v.n && !str_eq(v, S("0")) && !str_ieq(v, S("false")); /* Python's clients say "True" */
 }
 
 static bool may_ask(struct relay *r, const struct http_request *h)
