@@ -1,7 +1,8 @@
-/* main.c - `wherry VERB ...`, and the roles that a supervisor starts as `wherry role NAME ...`. */
+/* main.c - `wherry VERB ...`, and the roles that a supervisor starts as `wherry NAME ...`. */
 #include "cli/role.h"
 #include "cli/verbs.h"
 #include "cli/version.h"
+#include <stdlib.h>
 
 static void usage(FILE *out)
 {
@@ -22,8 +23,8 @@ int main(int argc, char **argv)
         printf("wherry %s (%s)\n", wherry_version, wherry_build);
         return 0;
     }
-    if (strcmp(word, "role") == 0) {
-        int status = role_main(argc - 2, argv + 2);
+    if (getenv("WHERRY_NOTIFY")) { /* a supervisor's word: no verb is meant */
+        int status = role_main(argc - 1, argv + 1);
         if (status >= 0)
             return status;
     }

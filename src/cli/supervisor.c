@@ -54,7 +54,7 @@ struct role {
     struct timer again;
     int64_t started, wait;
     bool wanted, ready;
-    int notify; /* our end of its readiness pipe; -1 */
+    int notify; /* our end of the pair by which it is told to begin and tells that it is ready; -1 */
     struct poll notify_poll;
     int sockets[countof(socket_rows)]; /* by row; -1 */
 };
@@ -273,13 +273,12 @@ static void start(struct role *r)
         fds[nfds][0] = r->sockets[i];
         fds[nfds++][1] = to;
     }
-    ok = ok && (pipe2(notify, O_CLOEXEC) == 0 || err_errno(&err, "pipe"));
+    ok = ok && (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, notify) == 0 || err_errno(&err, "socketpair"));
     fds[nfds][0] = notify[1];
     fds[nfds][1] = 3 + (int)nfds;
-    const char **argv = arena_alloc(&a, (size_t)(s->argc + 4) * sizeof *argv);
+    const char **argv = arena_alloc(&a, (size_t)(s->argc + 3) * sizeof *argv);
     size_t n = 0;
-    argv[n++] = "/proc/self/exe";
-    argv[n++] = "role";
+    argv[n++] = "wherry";
     argv[n++] = r->name;
     for (int i = 0; i < s->argc; i++)
         argv[n++] = s->argv[i];
@@ -293,6 +292,7 @@ static void start(struct role *r)
             env[e++] = *v;
     struct child_spec spec = CHILD_SPEC;
     spec.argv = argv;
+    spec.path = "/proc/self/exe";
     spec.env = env;
     spec.dir = "/";
     spec.out = spec.err = STDERR_FILENO;
@@ -318,6 +318,8 @@ static void start(struct role *r)
     poll_init(&r->notify_poll, s->loop, r->notify, on_notify);
     poll_want(&r->notify_poll, POLL_READ);
     write_record(r, strbuf_str(&sockets));
+    if (write(r->notify, "G", 1) != 1) /* go: from now on whoever comes after us finds it */
+        log_debug("role.go", "it has ended already");
 }
 
 static void finish_if_over(struct supervisor *s)

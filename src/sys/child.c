@@ -105,7 +105,7 @@ static int child_main(void *arg)
             _exit(127);
     }
     signals_reset();
-    (void)execvpe(spec->argv[0], (char *const *)(uintptr_t)spec->argv,
+    (void)execvpe(spec->path ? spec->path : spec->argv[0], (char *const *)(uintptr_t)spec->argv,
                   spec->env ? (char *const *)(uintptr_t)spec->env : environ);
     died_at(b, "execute");
 }
@@ -116,7 +116,7 @@ static bool birth_failed(const struct birth *b, struct err *err)
 {
     errno = b->bad;
     if (strcmp(b->step, "execute") == 0)
-        return err_errno(err, "execute %s", b->spec->argv[0]);
+        return err_errno(err, "execute %s", b->spec->path ? b->spec->path : b->spec->argv[0]);
     return err_errno(err, "start %s: %s", b->spec->argv[0], b->step);
 }
 

@@ -8,6 +8,7 @@
 
 struct child_spec {
     const char *const *argv; /* NULL-terminated; argv[0] is looked up in PATH without '/' */
+    const char *path;        /* the program's file, where it is not argv[0]; NULL: it is */
     const char *const *env;  /* NULL: the caller's */
     const char *dir;         /* NULL: the caller's */
     int in, out, err;        /* -1: /dev/null */

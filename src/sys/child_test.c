@@ -155,3 +155,24 @@ TEST(child_of_another_user_has_no_groups)
     CHECK_INT(status_seen, 0);
     CHECK_INT(getuid(), 0);
 }
+
+TEST(child_is_called_as_its_starter_says)
+{
+    struct err err = ERR;
+    AUTO(loop_free) struct loop *l = loop_new(&err);
+    AUTO(strbuf_fini) struct strbuf out = STRBUF(STRBUF_TEXT);
+    int ends[2];
+    char text[64];
+    CHECK(pipe2(ends, O_CLOEXEC) == 0);
+    struct child_spec spec = CHILD_SPEC;
+    spec.argv = (const char *const[]){"a name", "-c", "echo $0", NULL};
+    spec.path = "/bin/sh";
+    spec.out = ends[1];
+    struct child c;
+    CHECK_OK(child_start(&c, l, &spec, see, &err), err);
+    close(ends[1]);
+    loop_run(l);
+    ssize_t n = read(ends[0], text, sizeof text);
+    CHECK_STR(((struct str){text, (size_t)MAX(n, 0)}), S("a name\n"));
+    close(ends[0]);
+}

@@ -1,6 +1,6 @@
 """What the end-to-end tests share: a cluster of the real binary below a folder of its own, in network and mount
 namespaces of its own, driven by the real kubectl; and a runner that ends with "N passed, N failed"."""
-import json, os, shutil, signal, subprocess, sys, tempfile, time, traceback
+import json, os, re, shutil, signal, subprocess, sys, tempfile, time, traceback
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get('WHERRY_BUILD', os.path.join(TOP, 'build/release'))
@@ -104,6 +104,12 @@ class Cluster:
         with open(self.root + '/var/log/wherry.log') as f:
             return f.read()
 
+    def reports(self, since=0):
+        """What sanitizers and assertions wrote to the log after its first `since` characters; '' where they are silent."""
+        log = self.log()[since:]
+        at = re.search(r'runtime error|AddressSanitizer|LeakSanitizer|assertion .*failed', log)
+        return log[max(0, at.start() - 200):at.start() + 4000] if at else ''
+
     def role_pid(self, role):
         with open(self.root + '/run/wherry/roles/' + role) as f:
             return int(f.read().split()[0])
@@ -154,9 +160,10 @@ def main(tests, *args, **kw):
         for t in tests:
             if words and not any(w in t.__name__ for w in words):
                 continue
-            start = time.monotonic()
+            start, logged = time.monotonic(), len(c.log())
             try:
                 t(c)
+                assert not c.reports(logged), c.reports(logged)
                 passed += 1
                 print('ok   %s (%.1f s)' % (t.__name__, time.monotonic() - start), flush=True)
             except Exception:
@@ -165,5 +172,10 @@ def main(tests, *args, **kw):
                 traceback.print_exc(limit=-3, file=sys.stdout)
         if failed and os.environ.get('KEEP_LOG'):
             print(c.log()[-6000:])
+        logged = len(c.log())
+        c.down()
+        if c.reports(logged):
+            failed += 1
+            print('FAIL ending\n' + c.reports(logged))
     print('%d passed, %d failed' % (passed, failed))
     sys.exit(1 if failed else 0)
