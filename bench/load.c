@@ -5,9 +5,10 @@
  * KEEP 0 (default): every request on a new connection. KEEP n: on kept connections that are renewed after n requests;
  * where a reused connection closes before the first byte of an answer, the request is sent once more on a new one, as
  * Go's and curl's clients do. Prints one line: sent N failed N retried N p50_us N p99_us N max_us N, and the first
- * failures on stderr. Exits 1 where one failed. */
+ * failures on stderr. Exits 1 where one failed. SIGINT: sends no more, waits for what is under way and prints. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,13 @@ static char request[256];
 static int ep, keep;
 static long sent, failed, retried, done, *times;
 static size_t ntimes;
+static volatile sig_atomic_t enough;
+
+static void on_interrupt(int signo)
+{
+    (void)signo;
+    enough = 1;
+}
 
 static long now(void)
 {
@@ -190,12 +198,13 @@ int main(int argc, char **argv)
     ep = epoll_create1(0);
     for (int i = 0; i < CONNECTIONS; i++)
         all[i].fd = -1;
+    signal(SIGINT, on_interrupt);
     long begin_at = now(), end_at = 0;
     while (!end_at || (done + failed < sent && now() < end_at + TIMEOUT)) {
         struct epoll_event events[128];
-        while (sent < total && begin_at + sent * 1000000 / rate <= now())
+        while (sent < total && !enough && begin_at + sent * 1000000 / rate <= now())
             send_one();
-        if (sent >= total && !end_at)
+        if ((sent >= total || enough) && !end_at)
             end_at = now();
         int n = epoll_wait(ep, events, 128, 1);
         for (int i = 0; i < n; i++) {
