@@ -1,5 +1,6 @@
 #include "cli/role.h"
 #include "base/log.h"
+#include "cli/confine.h"
 #include <limits.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -7,11 +8,12 @@
 static const struct {
     const char *name;
     int (*run)(struct role_start *r);
+    bool confined; /* does its duty without starting programs or touching mounts and namespaces */
 } rows[] = {
-    {"server", role_server},
-    {"node", role_node},
-    {"relay", role_relay},
-    {"dns", role_dns},
+    {"server", role_server, true},
+    {"node", role_node, false},
+    {"relay", role_relay, true},
+    {"dns", role_dns, true},
 };
 
 int role_socket(const struct role_start *r, const char *name)
@@ -101,7 +103,8 @@ int role_main(int argc, char **argv)
         if (!told_to_go())
             return 1;
         int status = 2;
-        if (settings_read(&r.settings, argc - 1, argv + 1, &rest, &err) && set_log_level(r.settings.log_level, &err))
+        if (settings_read(&r.settings, argc - 1, argv + 1, &rest, &err) &&
+            set_log_level(r.settings.log_level, &err) && (!rows[i].confined || role_confine(&err)))
             status = rows[i].run(&r);
         else
             log_error("settings", "error=\"%s\"", err.text);

@@ -30,6 +30,15 @@ def node_is_complete(c):
     assert 'Ready' in out and 'service/kubernetes' in out and 'CONTAINER-RUNTIME' in out, out
 
 
+def roles_have_few_rights(c):
+    for role in ('server', 'relay', 'dns'):
+        status = dict(line.split(':\t', 1) for line in open('/proc/%d/status' % c.role_pid(role)).read().splitlines() if ':\t' in line)
+        assert status['Uid'].split()[0] != '0' and int(status['CapEff'], 16) == 0 and status['Seccomp'].strip() == '2' and status['NoNewPrivs'].strip() == '1', (role, status)
+    assert os.stat(c.root + '/etc/wherry/admin.kubeconfig').st_mode & 0o777 == 0o600
+    for name in os.listdir(c.root + '/etc/wherry/keys'):
+        assert os.stat(c.root + '/etc/wherry/keys/' + name).st_mode & 0o077 == 0, name
+
+
 def deployment_serves(c):
     c.apply(deployment('web', 2) + service('web', 30081))
     c.kubectl('rollout', 'status', 'deploy/web', '--timeout=20s')
@@ -346,5 +355,5 @@ def roles_are_killed(c):
 
 
 if __name__ == '__main__':
-    main([node_is_complete, deployment_serves, names_resolve, logs_and_exec, copy_attach_and_forward, edits, creates, volumes_and_updates,
+    main([node_is_complete, roles_have_few_rights, deployment_serves, names_resolve, logs_and_exec, copy_attach_and_forward, edits, creates, volumes_and_updates,
           failures_are_told, probes_restart, rollouts_lose_nothing, roles_are_killed, node_is_cordoned_and_drained])

@@ -39,7 +39,7 @@ def eventually(what, condition, timeout=20, every=0.05):
             last = condition()
             if last:
                 return last
-        except (AssertionError, subprocess.TimeoutExpired, KeyError, IndexError) as e:
+        except (AssertionError, subprocess.TimeoutExpired, KeyError, IndexError, OSError) as e:
             last = e
         time.sleep(every)
     raise AssertionError('not within %d s: %s (last: %s)' % (timeout, what, last))

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Images from a real registry (Debian's docker-registry): pulled by tag and by digest, with and without credentials,
 missing ones told in words."""
-import base64, crypt, hashlib, http.client, json, os, subprocess, tarfile
+import base64, hashlib, http.client, json, os, subprocess, tarfile, warnings
+
+warnings.filterwarnings("ignore", category=DeprecationWarning)  # crypt goes with Python 3.13; Debian 12 has 3.11
+import crypt
 from lib import *
 
 ADDRESS, USER, PASSWORD = '127.0.0.1:5005', 'reader', 'secret'
