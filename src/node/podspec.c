@@ -359,6 +359,17 @@ static bool refuse(const struct val *v, const char *field, const char *way_out, 
     return !v || err_set(err, E_NOT_IMPLEMENTED, "%s is not supported yet: %s", field, way_out);
 }
 
+/* Confinement that is asked for and cannot be given is not left out in silence. */
+static bool refuse_confinement(const struct val *security_context, struct err *err)
+{
+    const struct val *armor = val_get(security_context, N(appArmorProfile));
+    bool wants = armor && !str_eq(val_text_at(armor, N(type)), S("Unconfined"));
+    return refuse(val_get(security_context, N(seLinuxOptions)), "securityContext.seLinuxOptions",
+                  "use seccompProfile and capabilities", err) &&
+           refuse(wants ? armor : NULL, "securityContext.appArmorProfile", "use seccompProfile, or type Unconfined",
+                  err);
+}
+
 bool podspec_supported(const struct obj *pod, struct err *err)
 {
     const struct val *spec = obj_spec(pod), *security_context = val_get(spec, N(securityContext));
@@ -372,14 +383,16 @@ bool podspec_supported(const struct obj *pod, struct err *err)
               refuse(val_get(security_context, N(sysctls)), "spec.securityContext.sysctls", "set them on the host",
                      err) &&
               refuse(val_get(security_context, N(windowsOptions)), "spec.securityContext.windowsOptions",
-                     "this node runs Linux", err);
+                     "this node runs Linux", err) &&
+              refuse_confinement(security_context, err);
     if (os.n && !str_eq(os, S("linux")))
         return err_set(err, E_INVALID, "spec.os.name: " STR_FMT ": this node runs linux", STR_ARG(os));
     static const struct name *const lists[] = {N(initContainers), N(containers), N(ephemeralContainers)};
     for (size_t i = 0; i < countof(lists) && ok; i++) {
         val_each_item (c, val_get(spec, lists[i]))
             ok = ok && refuse(val_get(c, N(volumeDevices)), "volumeDevices", "use volumeMounts", err) &&
-                 refuse(val_get(c, N(restartPolicyRules)), "restartPolicyRules", "leave it out", err);
+                 refuse(val_get(c, N(restartPolicyRules)), "restartPolicyRules", "leave it out", err) &&
+                 refuse_confinement(val_get(c, N(securityContext)), err);
     }
     val_each_item (v, val_get(spec, N(volumes)))
         ok = ok && volume_type_of(v, err) != NULL;
