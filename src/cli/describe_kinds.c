@@ -281,16 +281,18 @@ static struct str title(struct arena *a, struct str name)
     return str_dup(a, strbuf_str(&b));
 }
 
-static void anything(struct text *t, int indent, struct str name, const struct val *v)
+/* Keys below `own` are the user's, and stay as they are. */
+static void anything(struct text *t, int indent, struct str name, const struct val *v, bool own)
 {
-    struct str shown = title(t->a, name);
+    struct str shown = own ? name : title(t->a, name);
     if (!val_is(v, VAL_MAP) && !val_is(v, VAL_LIST)) {
         line(t, indent, arena_strz(t->a, shown), scalar_text(t->a, v));
         return;
     }
     strbuf_addf(t->out, "%*s" STR_FMT ":\n", indent, "", STR_ARG(shown));
     val_each_member (it, v)
-        anything(t, indent + 2, it->name->s, &it->v);
+        anything(t, indent + 2, it->name->s, &it->v,
+                 own || (indent == 0 && (str_eqz(name, "data") || str_eqz(name, "binaryData"))));
     val_each_item (it, v) {
         if (!val_is(it, VAL_MAP)) {
             strbuf_addf(t->out, "%*s- " STR_FMT "\n", indent + 2, "", STR_ARG(scalar_text(t->a, it)));
@@ -298,8 +300,13 @@ static void anything(struct text *t, int indent, struct str name, const struct v
         }
         strbuf_addf(t->out, "%*s-\n", indent + 2, "");
         val_each_member (m, it)
-            anything(t, indent + 4, m->name->s, &m->v);
+            anything(t, indent + 4, m->name->s, &m->v, own);
     }
+}
+
+static unsigned base64_bytes(struct str s)
+{
+    return (unsigned)(s.n / 4 * 3) - (str_ends(s, S("==")) ? 2 : str_ends(s, S("=")) ? 1 : 0);
 }
 
 static const struct {
@@ -321,12 +328,12 @@ void describe_object(struct arena *a, struct str kind, const struct val *object,
         if (it->name == N(metadata) || it->name == N(apiVersion) || it->name == N(kind))
             continue;
         if (!secret || it->name != N(data)) {
-            anything(&t, 0, it->name->s, &it->v);
+            anything(&t, 0, it->name->s, &it->v, false);
             continue;
         }
         strbuf_addz(out, "Data:\n");
         val_each_member (m, &it->v) /* what is secret is not shown by the way */
-            strbuf_addf(out, "  " STR_FMT ": %u bytes\n", STR_ARG(m->name->s), m->v.n / 4 * 3);
+            strbuf_addf(out, "  " STR_FMT ": %u bytes\n", STR_ARG(m->name->s), base64_bytes(val_text(&m->v)));
     }
 }
 

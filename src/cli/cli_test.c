@@ -1,0 +1,182 @@
+#include "api/codec.h"
+#include "api/kind.h"
+#include "base/clock.h"
+#include "base/test.h"
+#include "cli/connect.h"
+#include "cli/describe.h"
+#include "cli/fields.h"
+#include "cli/jsonpath.h"
+#include "cli/lastapplied.h"
+
+static struct val json(struct arena *a, const char *text)
+{
+    struct val v = VAL_NONE;
+    struct err err = ERR;
+    CHECK(json_decode(a, str_of(text), &v, &err));
+    return v;
+}
+
+struct sample {
+    struct connect_options to;
+    struct str form;
+    bool all, in;
+    int64_t n, t;
+    struct words files;
+};
+static const struct arg_row rows[] = {
+    {'o', "output", ARG_TEXT, offsetof(struct sample, form), "FORM", ""},
+    {'A', "all", ARG_FLAG, offsetof(struct sample, all), NULL, ""},
+    {'i', "stdin", ARG_FLAG, offsetof(struct sample, in), NULL, ""},
+    {0, "tail", ARG_NUM, offsetof(struct sample, n), "N", ""},
+    {0, "since", ARG_TIME, offsetof(struct sample, t), "TIME", ""},
+    {'f', "file", ARG_TEXTS, offsetof(struct sample, files), "FILE", ""},
+};
+static const struct arg_spec spec = {"try", "", "", "", rows, countof(rows), true};
+
+TEST(args_are_read_in_every_form_people_type)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    const char *argv[] = {"pods", "-Ai", "-ojson", "-n=shop", "--tail=5", "--since", "1h30m", "-f",
+                          "a",    "-f",  "b",      "web",     "--",       "sh",      "-c"};
+    struct sample s = {0};
+    struct words words;
+    struct err err = ERR;
+    size_t before;
+    bool help = false;
+    CHECK(args_parse(&a, &spec, countof(argv), (char **)argv, &s, &words, &before, &help, &err));
+    CHECK(s.all && s.in && !help);
+    CHECK(str_eqz(s.form, "json") && str_eqz(s.to.ns, "shop"));
+    CHECK(s.n == 5 && s.t == 5400 * NS_PER_S);
+    CHECK(s.files.n == 2 && str_eqz(s.files.p[1], "b"));
+    CHECK(words.n == 4 && before == 2 && str_eqz(words.p[3], "-c"));
+}
+
+TEST(args_that_are_wrong_are_named)
+{
+    static const struct {
+        const char *arg, *says;
+    } wrong[] = {
+        {"--nix", "there is no option --nix"},      {"-z", "there is no option -z"},
+        {"--tail=x", "--tail x: must be a number"}, {"--since=5", "--since 5: must be a duration"},
+        {"--output", "--output: needs a value"},    {"--all=maybe", "must be true or false"},
+    };
+    for (size_t i = 0; i < countof(wrong); i++) {
+        AUTO(arena_fini) struct arena a = ARENA;
+        char *argv[] = {(char *)(uintptr_t)wrong[i].arg};
+        struct sample s = {0};
+        struct words words;
+        struct err err = ERR;
+        size_t before;
+        bool help;
+        CHECK(!args_parse(&a, &spec, 1, argv, &s, &words, &before, &help, &err));
+        CHECK(str_has(str_of(err.text), str_of(wrong[i].says)));
+    }
+}
+
+TEST(durations_are_go_s)
+{
+    static const struct {
+        const char *text;
+        int64_t ns;
+    } good[] = {{"0", 0},
+                {"30s", 30 * NS_PER_S},
+                {"1.5h", 5400 * NS_PER_S},
+                {"1h30m", 5400 * NS_PER_S},
+                {"20ms", 20 * NS_PER_MS}};
+    int64_t ns;
+    for (size_t i = 0; i < countof(good); i++)
+        CHECK(duration_parse(str_of(good[i].text), &ns) && ns == good[i].ns);
+    CHECK(!duration_parse(S(""), &ns) && !duration_parse(S("5"), &ns) && !duration_parse(S("s"), &ns) &&
+          !duration_parse(S("1w"), &ns) && !duration_parse(S("1..2s"), &ns) && !duration_parse(S("-1s"), &ns));
+}
+
+TEST(jsonpath_prints_what_people_ask_for)
+{
+    static const struct {
+        const char *pattern, *out;
+    } cases[] = {
+        {"{.a.b}", "1"},
+        {"x{.a.b}y{\"\\n\"}", "x1y\n"},
+        {"{.l[*].n}", "p q"},
+        {"{.l[-1].n}", "q"},
+        {"{.l[0]}", "{\"n\":\"p\"}"},
+        {"{.m['k.e']}", "v"},
+        {"{.m.k\\.e}", "v"},
+        {"{.none}", ""},
+        {"{$.a.b}", "1"},
+    };
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val v = json(&a, "{\"a\":{\"b\":1},\"l\":[{\"n\":\"p\"},{\"n\":\"q\"}],\"m\":{\"k.e\":\"v\"}}");
+    for (size_t i = 0; i < countof(cases); i++) {
+        AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+        struct err err = ERR;
+        CHECK(jsonpath_print(&a, str_of(cases[i].pattern), &v, &b, &err));
+        CHECK(str_eqz(strbuf_str(&b), cases[i].out));
+    }
+    static const char *const bad[] = {"{.a", "{a}", "{..a}", "{.l[x]}", "{.l[0}", "{\"x}"};
+    for (size_t i = 0; i < countof(bad); i++) {
+        AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+        struct err err = ERR;
+        CHECK(!jsonpath_print(&a, str_of(bad[i]), &v, &b, &err));
+        CHECK(str_starts(str_of(err.text), S("jsonpath: ")));
+    }
+}
+
+TEST(last_applied_is_what_kubectl_writes)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct err err = ERR;
+    struct val v = json(&a, "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"c\"},\"data\":{"
+                            "\"b\":\"2\",\"a\":\"1\"}}");
+    struct val marked = last_applied_put(&a, &v), again = last_applied_put(&a, &marked), back;
+    struct str text = val_text(val_get_str(val_at(&marked, N(metadata), N(annotations)), LAST_APPLIED));
+    CHECK(str_eqz(text, "{\"apiVersion\":\"v1\",\"data\":{\"a\":\"1\",\"b\":\"2\"},\"kind\":\"ConfigMap\","
+                        "\"metadata\":{\"annotations\":{},\"name\":\"c\"}}\n"));
+    CHECK(val_equal(&marked, &again));
+    CHECK(last_applied_get(&a, &marked, &back, &err));
+    CHECK(str_eqz(val_text_at(&back, N(metadata), N(name)), "c"));
+}
+
+TEST(apply_removes_what_left_the_file_and_keeps_what_others_set)
+{
+    const struct type *types[] = {NULL, K(ConfigMap)->type};
+    for (size_t i = 0; i < countof(types); i++) {
+        AUTO(arena_fini) struct arena a = ARENA;
+        struct err err = ERR;
+        struct val last = json(&a, "{\"data\":{\"gone\":\"1\",\"same\":\"1\"}}"),
+                   wanted = json(&a, "{\"data\":{\"same\":\"1\",\"new\":\"2\"}}"),
+                   live = json(&a, "{\"data\":{\"gone\":\"1\",\"same\":\"1\",\"theirs\":\"3\"}}"), patch,
+                   expected = json(&a, "{\"data\":{\"new\":\"2\",\"gone\":null}}");
+        bool strategic;
+        CHECK(apply_patch(&a, types[i], &last, &wanted, &live, &patch, &strategic, &err));
+        CHECK(strategic == (types[i] != NULL));
+        CHECK(val_equal(&patch, &expected));
+        CHECK(apply_patch(&a, types[i], &wanted, &wanted, &wanted, &patch, &strategic, &err));
+        CHECK(val_len(&patch) == 0);
+    }
+}
+
+TEST(ages_read_as_kubectl_s)
+{
+    static const struct {
+        int64_t s;
+        const char *text;
+    } cases[] = {{5, "5s"},           {119, "119s"},          {130, "2m10s"}, {600, "10m"}, {4 * 3600 + 60, "4h1m"},
+                 {50 * 3600, "2d2h"}, {400 * 86400LL, "400d"}};
+    AUTO(arena_fini) struct arena a = ARENA;
+    for (size_t i = 0; i < countof(cases); i++)
+        CHECK(str_eqz(age_of_ns(&a, cases[i].s * NS_PER_S), cases[i].text));
+    CHECK(str_eqz(age_text(&a, S("never"), 0), "<unknown>"));
+}
+
+TEST(describe_shows_no_secret_and_leaves_keys_as_they_are)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT), c = STRBUF(STRBUF_TEXT);
+    struct val secret = json(&a, "{\"metadata\":{\"name\":\"s\"},\"data\":{\"p\":\"Z2VoZWlt\"}}"),
+               config = json(&a, "{\"metadata\":{\"name\":\"c\"},\"data\":{\"logLevel\":\"info\"}}");
+    describe_object(&a, S("Secret"), &secret, 0, &b);
+    describe_object(&a, S("ConfigMap"), &config, 0, &c);
+    CHECK(str_has(strbuf_str(&b), S("p: 6 bytes")) && !str_has(strbuf_str(&b), S("Z2Vo")));
+    CHECK(str_has(strbuf_str(&c), S("logLevel:")) && str_has(strbuf_str(&c), S("info")));
+}
