@@ -16,6 +16,7 @@ struct get {
     bool kinds;                     /* names carry their kind, since several are shown */
     struct str rev;                 /* of the list, from which a watch goes on */
     const struct resource *watched; /* NULL: none */
+    const struct val *columns;      /* of the list; a watch tells them only once */
     struct strbuf line;             /* of a watch: what came of the next event */
 };
 
@@ -111,6 +112,8 @@ static void tables_print(struct get *g, const struct resource *r, const struct v
         rows_found += val_len(field_at(tables[i], "rows"));
     if (!rows_found)
         return;
+    if (!val_len(columns))
+        columns = g->columns;
     table_head(g, r, columns, &t);
     for (size_t i = 0; i < n; i++)
         val_each_item (row, field_at(tables[i], "rows"))
@@ -174,8 +177,10 @@ static void answers_table(struct get *g, const struct targets *t, const struct v
             if (there[i])
                 run[n++] = &answers[i];
         tables_print(g, r, run, n, true);
-        if (n)
+        if (n) {
+            g->columns = field_at(run[0], "columnDefinitions");
             g->rev = field_text(run[0], "metadata.resourceVersion");
+        }
     }
 }
 

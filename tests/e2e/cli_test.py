@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What a person types: wherry's own verbs against a cluster with real containers, and mixed with the real kubectl."""
-import os, pty, re, select, shutil, signal, subprocess, tempfile, time
+import fcntl, os, pty, re, select, shutil, signal, struct, subprocess, tempfile, termios, time
 from lib import *
 
 
@@ -142,9 +142,8 @@ spec:
 def exec_has_a_terminal(c):
     pid, fd = pty.fork()
     if pid == 0:
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 33, 99, 0, 0))
         os.execve(WHERRY, [WHERRY, 'exec', '-it', 'talks', '-c', 'a', '--', 'sh', '-c', 'stty size; read x; echo got $x; exit 3'], c.env)
-    import fcntl, struct, termios
-    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack('HHHH', 33, 99, 0, 0))
     said = b''
     end, sent = time.monotonic() + 20, False
     while time.monotonic() < end:
@@ -162,7 +161,7 @@ def exec_has_a_terminal(c):
             sent = True
     os.close(fd)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    assert b'got typed' in said and status == 3, (said, status)
+    assert b'33 99' in said and b'got typed' in said and status == 3, (said, status)
     c.wherry('delete', 'pod', 'talks')
 
 
@@ -219,6 +218,7 @@ def errors_name_the_way_out(c):
 
 def a_backup_is_taken_while_it_runs_and_restored_while_it_does_not(c):
     root = tempfile.mkdtemp(prefix='wb', dir='/tmp')
+    os.chmod(root, 0o755)  # the server is another user
     up = [WHERRY, 'up', '--roles', 'server', '--root', root, '--listen', '127.0.0.1:16999']
     here = ['--root', root]
 
@@ -256,6 +256,7 @@ def a_backup_is_taken_while_it_runs_and_restored_while_it_does_not(c):
         shutil.rmtree(root, ignore_errors=True)
 
 
+signal.alarm(240)  # a line that never comes ends the test, not the day
 main([get_shows_what_kubectl_shows, get_watches, apply_is_three_way_and_mixes_with_kubectl,
       apply_says_what_is_wrong_and_where, a_folder_is_applied_and_deleted, changes_of_one_field, a_rollout_there_and_back,
       logs_and_exec, exec_has_a_terminal, logs_follow, create_and_token, errors_name_the_way_out,
