@@ -45,7 +45,7 @@ def roles(c):
 
 
 def shims(c):
-    """Pids of the cluster's shims: the only ones whose network is below ours is not told, so by their control files."""
+    """Pids of the cluster's shims, told from those of others by the files they hold."""
     found = []
     for pid in filter(str.isdigit, os.listdir('/proc')):
         try:
@@ -265,7 +265,7 @@ def pods(c, api, n=20):
     assert len(mine) == n, '%d shims' % len(mine)
     shim = sum(map(pss_kb, mine)) / n
     grown = {role: (after[role] - before[role]) / n for role in pids}
-    peer = conmon_kb(c, mine[0])
+    peer = conmon_kb(c)
     show('per pod of %d, PSS of its shim' % n, shim, 'KiB', peer, 'conmon')
     show('per pod of %d, growth of the roles' % n, sum(grown.values()), 'KiB',
          more=' '.join('%s %.1f' % (r, g) for r, g in sorted(grown.items()) if abs(g) >= 0.5))
@@ -275,19 +275,20 @@ def pods(c, api, n=20):
     show('what stays with the roles when they are gone', sum(after.values()) - sum(before.values()), 'KiB')
 
 
-def bundle(c):
-    """The bundle of a running container as Wherry wrote it."""
-    for folder, _, names in os.walk(c.root + '/run/wherry/pods'):
-        if 'config.json' in names:
-            return folder
-    raise AssertionError('no bundle below %s/run/wherry/pods' % c.root)
+def a_container(c):
+    """A shim, and the bundle of its container as Wherry wrote it: its root is mounted in the shim's namespace alone."""
+    shim = shims(c)[0]
+    with open('/proc/%d/mountinfo' % shim) as f:
+        return shim, re.search(r' (%s/run/wherry/pods/\S+)/rootfs ' % re.escape(c.root), f.read()).group(1)
 
 
-def conmon_kb(c, shim, n=5):
-    """Mean PSS of n conmon, each with one container of the same bundle; 0 where it is not installed."""
+def conmon_kb(c, n=5):
+    """Mean PSS of n conmon, each with one created container of the same bundle (started, it would find
+    the port taken); 0 where it is not installed."""
     if not shutil.which('conmon'):
         return 0
     d, pids = tempfile.mkdtemp(dir=c.root), []
+    shim, bundle = a_container(c)
     crun = ['--root', d + '/crun', '--cgroup-manager=disabled']
     try:
         for i in range(n):
@@ -295,12 +296,11 @@ def conmon_kb(c, shim, n=5):
             args = ['conmon', '--api-version', '1', '-c', name, '-u', name, '-n', name, '-r', '/usr/bin/crun']
             for word in ('--root=' + d + '/crun', '--cgroup-manager=disabled'):
                 args += ['--runtime-arg', word]
-            args += ['-b', bundle(c), '-P', '%s/%s.conmon' % (d, name), '-p', '%s/%s.pid' % (d, name), '-l',
+            args += ['-b', bundle, '-P', '%s/%s.conmon' % (d, name), '-p', '%s/%s.pid' % (d, name), '-l',
                      'k8s-file:%s/%s.log' % (d, name), '--exit-dir', d, '--persist-dir', d, '--socket-dir-path', d]
             subprocess.run(['nsenter', '-t', str(shim), '-m'] + args, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                            stderr=subprocess.DEVNULL, timeout=20)
             eventually('conmon holds ' + name, lambda: os.path.exists('%s/%s.pid' % (d, name)))
-            run(['nsenter', '-t', str(shim), '-m', 'crun'] + crun + ['start', name])
             with open('%s/%s.conmon' % (d, name)) as f:
                 pids.append(int(f.read()))
         return sum(map(pss_kb, pids)) / n
@@ -313,7 +313,8 @@ def conmon_kb(c, shim, n=5):
 def crun_alone(c, rounds, gap_ms):
     """Milliseconds of each crun create + start of the bundle of a running pod of ours."""
     d = tempfile.mkdtemp(dir=c.root)
-    return list(map(float, run([PROBE, 'crun', str(shims(c)[0]), bundle(c), d, str(rounds), str(gap_ms)]).split()))
+    shim, bundle = a_container(c)
+    return list(map(float, run([PROBE, 'crun', str(shim), bundle, d, str(rounds), str(gap_ms)]).split()))
 
 
 def ready(c, api, rounds=15):

@@ -48,8 +48,10 @@ static void crun(char *root, char *verb, char *id, char *bundle)
     }
     int status;
     (void)waitpid(pid, &status, 0);
-    if (status)
+    if (status) {
         fprintf(stderr, "crun %s %s: status %d\n", verb, id, status);
+        exit(1);
+    }
 }
 
 static int do_crun(char **arg)

@@ -4,14 +4,22 @@
 #include "server/int.h"
 #include "server/write.h"
 
-/* One at a time: a request of the server's own, that creates what is missing. */
+/* Requests of the server's own, that create what is missing: roles and bindings many at once, so that they share the
+ * commits of the store, then the objects, which build on each other, one at a time. */
+#define AT_ONCE 64
+
 struct boot {
     struct server *server;
     struct arena arena;
-    struct request r;
     struct boot_facts f;
     size_t at, at_rbac;
+    int flying;
     void (*done)(struct server *s);
+};
+
+struct boot_request {
+    struct request r;
+    struct boot *boot;
 };
 
 /* Texts with ${...} of boot_facts. */
@@ -97,17 +105,20 @@ static struct str expanded(const struct boot *b, struct arena *a, const char *te
     return str_dup(a, strbuf_str(&out));
 }
 
-static void next(struct boot *b);
+static void go_on(struct boot *b);
 
 static void made(struct request *r)
 {
-    struct boot *b = container_of(r, struct boot, r);
+    struct boot_request *q = container_of(r, struct boot_request, r);
+    struct boot *b = q->boot;
     const struct answer *ans = &r->answer;
     if (ans->type == ANSWER_FAILED && ans->fail.code != 409)
         log_error("boot.object", "kind=" STR_FMT " name=" STR_FMT " err=\"" STR_FMT "\"", STR_ARG(r->kind->kind),
                   STR_ARG(r->name), STR_ARG(ans->fail.message));
     request_fini(r);
-    next(b);
+    mem_free(q);
+    b->flying--;
+    go_on(b);
 }
 
 static bool have(struct boot *b, const struct kind *k, struct str ns, const struct val *tree)
@@ -116,15 +127,19 @@ static bool have(struct boot *b, const struct kind *k, struct str ns, const stru
     return o != NULL;
 }
 
-/* The next object that is missing; false: none. The tree is in the request's arena. */
-static bool find_missing(struct boot *b, const struct kind **k, struct str *ns, struct val *tree)
+/* The next role or binding that is missing; false: none. The tree is in the arena. */
+static bool missing_rbac(struct boot *b, struct arena *a, const struct kind **k, struct str *ns, struct val *tree)
 {
-    struct arena *a = &b->r.arena;
     while (rbac_boot_next(a, b->at_rbac, k, ns, tree)) {
         b->at_rbac++;
         if (!have(b, *k, *ns, tree))
             return true;
     }
+    return false;
+}
+
+static bool missing_object(struct boot *b, struct arena *a, const struct kind **k, struct str *ns, struct val *tree)
+{
     while (b->at < countof(objects)) {
         size_t i = b->at++;
         struct err err = ERR;
@@ -144,26 +159,40 @@ static bool find_missing(struct boot *b, const struct kind **k, struct str *ns, 
     return false;
 }
 
-static void next(struct boot *b)
+/* Starts the next that may go now; false: there is none. */
+static bool start_one(struct boot *b)
 {
-    struct server *s = b->server;
     const struct kind *k;
     struct str ns;
-    struct request *r = &b->r;
-    request_init(r, s, s->loop, made);
+    struct boot_request *q = NEW(struct boot_request);
+    q->boot = b;
+    struct request *r = &q->r;
+    request_init(r, b->server, b->server->loop, made);
     struct val *tree = ARENA_NEW(&r->arena, struct val);
-    if (!find_missing(b, &k, &ns, tree)) {
+    if (!missing_rbac(b, &r->arena, &k, &ns, tree) && (b->flying || !missing_object(b, &r->arena, &k, &ns, tree))) {
         request_fini(r);
-        void (*done)(struct server * s) = b->done;
-        arena_fini(&b->arena);
-        mem_free(b);
-        done(s);
-        return;
+        mem_free(q);
+        return false;
     }
     request_for(r, VERB_CREATE, k, ns, S(""), S(""));
     r->internal = true;
     r->body = tree;
+    b->flying++;
     request_start(r);
+    return true;
+}
+
+static void go_on(struct boot *b)
+{
+    while (b->flying < AT_ONCE && start_one(b))
+        ;
+    if (b->flying)
+        return;
+    struct server *s = b->server;
+    void (*done)(struct server * s) = b->done;
+    arena_fini(&b->arena);
+    mem_free(b);
+    done(s);
 }
 
 void boot_start(struct server *s, const struct boot_facts *f, void (*done)(struct server *s))
@@ -177,5 +206,5 @@ void boot_start(struct server *s, const struct boot_facts *f, void (*done)(struc
                                .address = str_dup(&b->arena, f->address),
                                .port = f->port,
                                .ca_pem = str_dup(&b->arena, f->ca_pem)};
-    next(b);
+    go_on(b);
 }
