@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "cli/confine.h"
 #include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/prctl.h>
 
@@ -87,6 +88,17 @@ static bool set_log_level(struct str text, struct err *err)
     return err_set(err, E_INVALID, "log-level: \"" STR_FMT "\": must be error, warn, info or debug", STR_ARG(text));
 }
 
+/* One heap for all threads: one loop does the work, and an arena for each pool thread would keep what passed through
+ * it. Thresholds that stay where they are, so that big blocks go back to the kernel when they are freed. */
+static void heap_of_one_loop(void)
+{
+#ifndef WHERRY_SANITIZED
+    (void)mallopt(M_ARENA_MAX, 1);
+    (void)mallopt(M_MMAP_THRESHOLD, 128 << 10);
+    (void)mallopt(M_TRIM_THRESHOLD, 256 << 10);
+#endif
+}
+
 int role_main(int argc, char **argv)
 {
     struct role_start r = {0};
@@ -98,6 +110,7 @@ int role_main(int argc, char **argv)
             continue;
         log_role_set(rows[i].name);
         set_title(name);
+        heap_of_one_loop();
         (void)signal(SIGPIPE, SIG_IGN);
         read_sockets(&r);
         if (!told_to_go())

@@ -170,7 +170,8 @@ static bool kubeconfig(struct keys *k, const char *file, const char *server, con
                 "\ncontexts:\n- name: wherry\n  context:\n    cluster: wherry\n    user: %s\n"
                 "current-context: wherry\n",
                 name);
-    bool ok = file_write(AT_FDCWD, path_of(k, file), strbuf_str(&out), 0600, err);
+    /* no sync: made anew at every start */
+    bool ok = file_replace(AT_FDCWD, path_of(k, file), strbuf_str(&out), 0600, err);
     mem_wipe(key.p, key.n);
     mem_wipe(out.p, out.n);
     return ok;
