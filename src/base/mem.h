@@ -20,7 +20,7 @@
 /* AUTO(x_fini) struct x v = ...;  AUTO(x_unref) struct x *p = ...: the destructor runs at the end of the scope.
  * A header that declares a destructor makes it usable so with AUTO_VALUE (takes the address of the variable)
  * or AUTO_POINTER (takes the pointer; NULL is skipped). */
-#define AUTO(fn) __attribute__((cleanup(auto_##fn)))
+#define AUTO(fn) __attribute__((cleanup(auto_##fn), unused))
 #define AUTO_VALUE(fn, type)                                                                                         \
     static inline UNUSED void auto_##fn(type *v)                                                                     \
     {                                                                                                                \

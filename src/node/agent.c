@@ -369,7 +369,6 @@ struct agent *agent_new(const struct agent_config *config, struct err *err)
         (void)err_errno(err, "gethostname");
         return NULL;
     }
-    AUTO_FREE char *cgroup = NULL;
     struct arena *a = &g->arena;
     struct runtime_config rc = {
         .loop = config->loop,

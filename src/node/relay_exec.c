@@ -271,7 +271,6 @@ static void start(struct session *s, int own_master)
         outlet_open(s, &s->err, s->err.fd, CHANNEL_ERR);
     if (s->in >= 0)
         poll_init(&s->in_poll, s->relay->loop, s->in, on_input_room);
-    AUTO(strbuf_fini) struct strbuf hello = STRBUF(8);
     if (s->want[1]) /* v4 and older: an empty message opens each channel */
         send_channel(s, CHANNEL_OUT, S(""));
 }

@@ -21,6 +21,7 @@ static struct failure *details(struct request *r, struct str group, struct str k
     return f;
 }
 
+static struct str vfmt(struct request *r, const char *fmt, va_list args) PRINTF(2, 0);
 static struct str vfmt(struct request *r, const char *fmt, va_list args)
 {
     return arena_vfmt(&r->arena, fmt, args);

@@ -174,7 +174,7 @@ static bool check(struct request *r, const struct raw *raw)
         } else if (raw->force_said) {
             field_error_add(&e, FE_FORBIDDEN, "force", "Forbidden: may not be specified for non-apply patch");
         }
-        /* fall through */
+        __attribute__((fallthrough));
     case VERB_CREATE:
     case VERB_UPDATE:
         check_manager(r, &e);
