@@ -110,6 +110,8 @@ static bool own_address(struct arena *a, struct str *out)
             continue;
         struct sockaddr_in in;
         memcpy(&in, i->ifa_addr, sizeof in);
+        if (ntohl(in.sin_addr.s_addr) >> 16 == (IP4_GATEWAY >> 16)) /* link-local, as our own ends of pods' links */
+            continue;
         found = inet_ntop(AF_INET, &in.sin_addr, text, sizeof text) != NULL;
     }
     freeifaddrs(all);

@@ -2,6 +2,10 @@
 #include "base/log.h"
 #include "node/agent_int.h"
 #include "node/podspec.h"
+#include "sys/file.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 
 /* --- one pod -------------------------------------------------------------------------------------------------- */
 
@@ -283,32 +287,145 @@ static void on_services_synced(struct cache_handler *h)
     services_heard(container_of(h, struct agent, on_services)->endpoints);
 }
 
-static void adopt_all(struct agent *g)
+/* --- what an earlier agent left ----------------------------------------------------------------------------------
+ */
+
+/* Folders of pods that are gone: their volumes, their logs, and links to logs. */
+struct sweep {
+    struct job job;
+    struct arena arena;
+    struct strs trees;
+    const char *links;
+};
+
+static void sweep_work(struct job *j)
 {
-    if (g->adopted || !g->pods_synced)
+    struct sweep *w = container_of(j, struct sweep, job);
+    struct err err = ERR;
+    for (size_t i = 0; i < w->trees.n; i++)
+        if (!tree_remove(AT_FDCWD, w->trees.p[i].p, &err))
+            log_warn("pod.leftover", "error=\"%s\"", err.text);
+    DIR *dir = opendir(w->links);
+    for (struct dirent *e; dir && (e = readdir(dir));)
+        if (faccessat(dirfd(dir), e->d_name, F_OK, 0) < 0 && errno == ENOENT)
+            (void)unlinkat(dirfd(dir), e->d_name, 0);
+    if (dir)
+        (void)closedir(dir);
+}
+
+static void sweep_done(struct job *j)
+{
+    struct sweep *w = container_of(j, struct sweep, job);
+    arena_fini(&w->arena);
+    mem_free(w);
+}
+
+/* Below `base` folders are called "...UID". */
+static void sweep_below(struct agent *g, struct sweep *w, const char *base, const char *sub)
+{
+    struct str path = arena_fmt(&w->arena, "%s/%s", base, sub);
+    ARRAY(struct str) found = {0};
+    DIR *dir = opendir(path.p);
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        struct str name = str_of(e->d_name);
+        struct str uid = str_sub(name, (size_t)(str_rfind_char(name, '_') + 1), name.n);
+        if (name.p[0] != '.' && !agent_pod_of(g, uid))
+            array_push(&found, arena_fmt(&w->arena, STR_FMT "/" STR_FMT, STR_ARG(path), STR_ARG(name)));
+    }
+    if (dir)
+        (void)closedir(dir);
+    struct str *all = arena_alloc(&w->arena, (w->trees.n + found.n + 1) * sizeof *all);
+    for (size_t i = 0; i < w->trees.n; i++)
+        all[i] = w->trees.p[i];
+    for (size_t i = 0; i < found.n; i++)
+        all[w->trees.n++] = found.p[i];
+    w->trees.p = all;
+    array_fini(&found);
+}
+
+static void sweep(struct agent *g)
+{
+    struct sweep *w = NEW(struct sweep);
+    sweep_below(g, w, g->cfg.data, "pods");
+    sweep_below(g, w, g->cfg.run, "volumes");
+    sweep_below(g, w, g->cfg.log, "pods");
+    w->links = arena_fmt(&w->arena, "%s/containers", g->cfg.log).p;
+    job_start(&w->job, g->cfg.loop, sweep_work, sweep_done);
+}
+
+static void orphan_stopped(struct sandbox *s, const struct err *err, void *arg)
+{
+    struct agent *g = arg;
+    if (err)
+        log_warn("pod.orphan", "pod=" STR_FMT " error=\"%s\"", STR_ARG(sandbox_name(s)), err->text);
+    if (--g->orphans == 0)
+        sweep(g);
+}
+
+static void adopt_sandbox(struct agent *g, struct sandbox *s, const struct pod_links *links)
+{
+    struct agent_pod *ap = agent_pod_of(g, sandbox_id(s));
+    uint32_t ip = 0;
+    if (!ap) {
+        log_info("pod.orphan", "pod=" STR_FMT " its object is gone: stopping it", STR_ARG(sandbox_name(s)));
+        g->orphans++;
+        sandbox_stop(s, orphan_stopped, g);
         return;
+    }
+    array_each (l, &links->links)
+        if (!ap->pod->host_network && str_ends(str_of(l->alias), ap->pod->uid))
+            ip = l->ip;
+    agent_adopt_sandbox(ap, s, ip);
+}
+
+/* Links of pods that are gone or will be made again: their addresses are free. */
+static void drop_links(struct agent *g, const struct pod_links *links)
+{
+    struct err err = ERR;
+    array_each (l, &links->links) {
+        bool wanted = false;
+        map_each (e, &g->by_uid)
+            wanted = wanted || ((struct agent_pod *)e->value)->ip == l->ip;
+        if (wanted)
+            continue;
+        if (pod_link_del(g->cfg.instance, l->ip, &err))
+            ipam_give_back(&g->ipam, l->ip);
+        else
+            log_warn("net.links", "link=%s error=\"%s\"", l->name, err.text);
+    }
+}
+
+/* Pods are looked at when all of them are known (else those not heard of yet would be taken for orphans), and
+ * Services are: one that is to be stopped leaves them first. */
+void agent_heard(struct agent *g)
+{
+    if (g->adopted || !cache_synced(g->pods) || !services_synced(g->endpoints))
+        return;
+    struct pod_links links = {0};
+    struct err err = ERR;
     g->adopted = true;
+    if (!pod_link_list(g->cfg.instance, &links, &err))
+        log_warn("net.links", "error=\"%s\"", err.text);
+    g->orphans++;            /* ours, until all have been looked at */
+    map_each (e, &g->by_uid) /* what was set up of it is not known: setting up again and taking down are harmless */
+        ((struct agent_pod *)e->value)->pod->volumes = PART_FAILED;
     for (struct sandbox *s = sandbox_next(g->runtime, NULL), *next; s; s = next) {
         next = sandbox_next(g->runtime, s);
-        struct agent_pod *ap = agent_pod_of(g, sandbox_id(s));
-        if (ap) {
-            agent_adopt_sandbox(ap, s);
-        } else {
-            log_info("pod.orphan", "pod=" STR_FMT " its object is gone: stopping it", STR_ARG(sandbox_name(s)));
-            sandbox_stop(s, NULL, NULL);
-        }
+        adopt_sandbox(g, s, &links);
     }
+    drop_links(g, &links);
+    array_fini(&links.links);
     map_each (e, &g->by_uid) {
         admit(e->value);
         agent_pod_kick(e->value);
     }
+    if (--g->orphans == 0)
+        sweep(g);
 }
 
 static void on_pods_synced(struct cache_handler *h)
 {
-    struct agent *g = container_of(h, struct agent, on_pods);
-    g->pods_synced = true;
-    adopt_all(g);
+    agent_heard(container_of(h, struct agent, on_pods));
 }
 
 static void on_runtime_adopted(void *arg)

@@ -456,24 +456,44 @@ static void run_hook(struct agent_container *ac, bool poststart)
 
 /* --- what an earlier agent left running ------------------------------------------------------------------------- */
 
-void agent_adopt_sandbox(struct agent_pod *ap, struct sandbox *s)
+static void leftover_removed(struct container *c, const struct err *err, void *arg)
 {
-    struct err err = ERR;
+    (void)arg;
+    if (err)
+        log_warn("container.remove", "container=" STR_FMT " error=\"%s\"", STR_ARG(container_id(c)), err->text);
+}
+
+/* Its program has been started, as far as anybody was told. */
+static bool has_run(const struct container_status *st)
+{
+    return st->state == CONTAINER_RUNNING || (st->state == CONTAINER_EXITED && (!st->lost || st->started_ns));
+}
+
+/* The agent ended in the midst of making it where nothing has run in it and no status speaks of its address: then its
+ * link or its mounts may be missing, and it is made again. */
+static bool half_made(struct agent_pod *ap, struct sandbox *s)
+{
+    for (struct container *c = container_next(s, NULL); c; c = container_next(s, c)) {
+        struct container_status st;
+        container_status(c, &st);
+        if (has_run(&st))
+            return false;
+    }
+    struct str told = val_text_at(obj_status(ap->pod->obj), N(podIP));
+    return ap->pod->host_network ? !told.n : !ap->ip || !str_eq(told, ip_text(ap));
+}
+
+void agent_adopt_sandbox(struct agent_pod *ap, struct sandbox *s, uint32_t ip)
+{
     ap->sandbox = s;
     sandbox_data_set(s, ap);
-    if (sandbox_lost(s)) {
+    ap->ip = ip;
+    if (half_made(ap, s)) {
+        ap->ip = 0;
         ap->pod->sandbox = PART_FAILED;
         return;
     }
-    struct pod_links links = {0};
-    struct str mine = str_dup(&ap->pod->arena, ap->pod->uid);
-    if (!ap->pod->host_network && pod_link_list(ap->agent->cfg.instance, &links, &err)) {
-        array_each (l, &links.links) {
-            if (str_ends(str_of(l->alias), mine))
-                ap->ip = l->ip;
-        }
-    }
-    array_fini(&links.links);
+    bool cut_off = !ap->ip && !ap->pod->host_network; /* its link went with its shim, or somebody took it away */
     if (ap->ip)
         services_host_ports(ap, true);
     pod_saw_adopted(ap->pod, ap->ip ? ip_text(ap) : str_of(ap->agent->cfg.host_ip));
@@ -484,7 +504,11 @@ void agent_adopt_sandbox(struct agent_pod *ap, struct sandbox *s)
         int i = pod_container_find(ap->pod, name);
         struct container_status st;
         container_status(c, &st);
-        if (i < 0 || !str_to_i64(count, 0, INT32_MAX, &restarts) || st.state == CONTAINER_CREATED)
+        if (!has_run(&st)) {
+            container_remove(c, leftover_removed, NULL);
+            continue;
+        }
+        if (i < 0 || !str_to_i64(count, 0, INT32_MAX, &restarts))
             continue;
         struct agent_container *ac = &ap->containers[i];
         struct pod_container *pc = &ap->pod->containers.p[i];
@@ -505,6 +529,10 @@ void agent_adopt_sandbox(struct agent_pod *ap, struct sandbox *s)
         else
             probes_start(ac);
     }
+    if (cut_off)
+        ap->pod->volumes = PART_FAILED; /* an address is taken with them */
+    if (cut_off || sandbox_lost(s))
+        pod_saw_sandbox_lost(ap->pod, clock_mono());
 }
 
 /* --- the table of doing ------------------------------------------------------------------------------------------

@@ -30,7 +30,8 @@ struct agent {
     struct events *events;
     struct val allocatable; /* of the node, in `arena` */
     struct arena arena;
-    bool adopted, pods_synced;
+    bool adopted;
+    int orphans; /* sandboxes of pods that are gone, on their way out */
     char hostname[256];
 };
 
@@ -69,6 +70,7 @@ struct agent_pod {
 };
 
 /* agent.c */
+void agent_heard(struct agent *g); /* pods or services are all known now */
 struct agent_pod *agent_pod_of(struct agent *g, struct str uid);
 void agent_pod_kick(struct agent_pod *ap);    /* step soon */
 void agent_pod_release(struct agent_pod *ap); /* one pending less; frees a dead one */
@@ -78,7 +80,7 @@ void agent_config_news(struct agent *g, struct agent_pod *ap); /* something it r
 /* agent_do.c: carries out one action */
 void agent_do(struct agent_pod *ap, const struct pod_action *a);
 void agent_container_exited(struct agent_pod *ap, struct agent_container *ac);
-void agent_adopt_sandbox(struct agent_pod *ap, struct sandbox *s);
+void agent_adopt_sandbox(struct agent_pod *ap, struct sandbox *s, uint32_t ip); /* 0: it has no link */
 
 /* configs.c: the objects that pods refer to, each watched while a pod needs it; tokens of service accounts */
 void configs_need(struct agent_pod *ap); /* begins watching what the pod's spec names */
@@ -121,5 +123,6 @@ void services_changed(struct services *d, struct obj *was, struct obj *now); /* 
 void services_leave(struct agent_pod *ap);                                   /* answers with pod_saw_left */
 void services_drain(struct agent_pod *ap);                                   /* answers with pod_saw_drained */
 void services_forget(struct agent_pod *ap);
+bool services_synced(const struct services *d);
 bool services_serves(struct agent_pod *ap); /* do Services send it connections, or are about to? */
 void services_host_ports(struct agent_pod *ap, bool up);

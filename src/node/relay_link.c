@@ -20,7 +20,8 @@ struct relay_link;
 struct asked {
     struct list node;
     struct timer timer;
-    int64_t id;
+    int64_t id, timeout_ns;
+    struct strbuf message; /* as sent: said again to the next relay */
     void (*done)(void *arg, bool ok, struct str message);
     void *arg;
 };
@@ -96,14 +97,28 @@ static void answer(struct asked *q, bool ok, struct str text)
     list_del(&q->node);
     timer_stop(&q->timer);
     q->done(q->arg, ok, text);
+    strbuf_fini(&q->message);
     mem_free(q);
+}
+
+/* Without a relay nothing is asked, so nothing has failed: the probe waits for the next one. */
+static void ask(struct relay_link *l, struct asked *q)
+{
+    if (l->fd < 0) {
+        timer_stop(&q->timer);
+        return;
+    }
+    timer_set(&q->timer, q->message.over ? 0 : q->timeout_ns + PROBE_ANSWER_SLACK);
+    if (!q->message.over)
+        send_message(l, &q->message, -1);
 }
 
 static void on_probe_timer(struct timer *t)
 {
     struct asked *q = container_of(t, struct asked, timer);
     answer(q, false,
-           the_link->fd < 0 ? S("the relay that does probes is not running") : S("context deadline exceeded"));
+           q->message.over ? S("the probe does not fit into a message to the relay")
+                           : S("context deadline exceeded"));
 }
 
 void relay_probe(const struct val *action, const struct val *container, struct str pod_ip, bool tcp,
@@ -113,9 +128,10 @@ void relay_probe(const struct val *action, const struct val *container, struct s
     struct asked *q = NEW(struct asked);
     struct str host = val_text_at(action, N(host)), path = val_text_at(action, N(path)),
                scheme = val_text_at(action, N(scheme));
-    AUTO(strbuf_fini) struct strbuf b = STRBUF(RELAY_MESSAGE_MOST);
+    struct strbuf b = STRBUF(RELAY_MESSAGE_MOST);
     ASSERT(l);
     q->id = ++l->next_id;
+    q->timeout_ns = timeout_ns;
     q->done = done;
     q->arg = arg;
     timer_init(&q->timer, l->agent->cfg.loop, on_probe_timer);
@@ -134,8 +150,8 @@ void relay_probe(const struct val *action, const struct val *container, struct s
         relay_add(&b, val_text_at(h, N(name)));
         relay_add(&b, val_text_at(h, N(value)));
     }
-    timer_set(&q->timer, timeout_ns + PROBE_ANSWER_SLACK);
-    send_message(l, &b, -1);
+    q->message = b;
+    ask(l, q);
 }
 
 static void on_probed(struct relay_link *l, const struct relay_message *m)
@@ -437,6 +453,8 @@ static void drop_peer(struct relay_link *l)
             exec_kill(s->exec, 1);
         session_free(s);
     }
+    list_each (q, &l->asked, struct asked, node)
+        timer_stop(&q->timer);
 }
 
 static void on_readable(struct poll *p, int ready)
@@ -475,6 +493,9 @@ static void on_connection(struct poll *p, int ready)
     l->fd = TAKE_FD(fd);
     poll_init(&l->peer, l->agent->cfg.loop, l->fd, on_readable);
     poll_want(&l->peer, POLL_READ);
+    list_each (q, &l->asked, struct asked, node)
+        if (l->fd >= 0)
+            ask(l, q);
 }
 
 bool relay_link_open(struct agent *g, const char *path, unsigned uid, struct err *err)
@@ -510,6 +531,7 @@ void relay_link_close(void)
     list_each (q, &l->asked, struct asked, node) {
         list_del(&q->node);
         timer_stop(&q->timer);
+        strbuf_fini(&q->message);
         mem_free(q); /* who asked goes with the agent */
     }
     mem_free(l->path);

@@ -15,6 +15,7 @@ void relay_link_close(void);
 void relay_container_ended(struct str id);
 /* One HTTP (core/v1 HTTPGetAction) or TCP (tcp true: TCPSocketAction) attempt, done by the relay. Texts of failures
  * as a kubelet writes them: "HTTP probe failed with statuscode: 404", "dial tcp IP:PORT: connect: connection
- * refused". done comes later from the loop, once; without a relay for as long as the timeout, it fails saying so. */
+ * refused". done comes later from the loop, once. Without a relay it waits for one: what could not be asked has not
+ * failed. */
 void relay_probe(const struct val *action, const struct val *container, struct str pod_ip, bool tcp,
                  int64_t timeout_ns, void (*done)(void *arg, bool ok, struct str message), void *arg);

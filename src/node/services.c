@@ -161,6 +161,12 @@ void services_heard(struct services *d)
     d->synced = cache_synced(d->slices) && cache_synced(d->agent->services);
     if (d->synced)
         timer_set(&d->timer, 0);
+    agent_heard(d->agent);
+}
+
+bool services_synced(const struct services *d)
+{
+    return d->synced;
 }
 
 static void on_synced(struct cache_handler *h)

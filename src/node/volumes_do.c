@@ -5,6 +5,7 @@
 #include "node/agent_int.h"
 #include "node/podspec.h"
 #include "sys/file.h"
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -253,17 +254,33 @@ void volumes_refresh(struct agent_pod *ap)
 struct teardown {
     struct job job;
     struct agent_pod *ap;
-    char dir[600], tmpfs[600], logs[700];
+    char dir[600], tmpfs[600], logs[700], links[600];
     bool remove_logs;
     struct err err;
     bool ok;
 };
+
+/* LOG/containers/POD_NS_CONTAINER-ID.log of this pod's logs. */
+static void remove_links(const struct teardown *t)
+{
+    DIR *dir = opendir(t->links);
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        char to[900];
+        ssize_t n = readlinkat(dirfd(dir), e->d_name, to, sizeof to);
+        if (n > 0 && str_starts((struct str){to, (size_t)n}, str_of(t->logs)))
+            (void)unlinkat(dirfd(dir), e->d_name, 0);
+    }
+    if (dir)
+        (void)closedir(dir);
+}
 
 static void teardown_work(struct job *j)
 {
     struct teardown *t = container_of(j, struct teardown, job);
     struct err ignored = ERR;
     t->ok = tree_remove(AT_FDCWD, t->dir, &t->err) && tree_remove(AT_FDCWD, t->tmpfs, &t->err);
+    if (t->remove_logs)
+        remove_links(t);
     if (t->remove_logs && !tree_remove(AT_FDCWD, t->logs, &ignored))
         t->ok = t->ok && err_set(&t->err, ignored.kind, "%s", ignored.text);
 }
@@ -291,6 +308,7 @@ void volumes_teardown(struct agent_pod *ap)
     (void)snprintf(t->dir, sizeof t->dir, STR_FMT, STR_ARG(ap->dir));
     (void)snprintf(t->tmpfs, sizeof t->tmpfs, STR_FMT, STR_ARG(ap->tmpfs_dir));
     (void)snprintf(t->logs, sizeof t->logs, STR_FMT, STR_ARG(ap->log_dir));
+    (void)snprintf(t->links, sizeof t->links, "%s/containers", ap->agent->cfg.log);
     ap->pending++;
     job_start(&t->job, ap->agent->cfg.loop, teardown_work, teardown_done);
 }

@@ -75,6 +75,7 @@ void container_seen(struct container *c, const struct shim_status *st)
                                                   [SHIM_EXITED] = CONTAINER_EXITED};
     if (st->state == 0 || st->state >= countof(states))
         return;
+    c->heard = true;
     c->status = (struct container_status){.state = states[st->state],
                                           .pid = (pid_t)st->pid,
                                           .code = st->code,

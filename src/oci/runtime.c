@@ -219,7 +219,7 @@ static void adopt_end(struct sandbox *s)
     s->ready = !s->lost;
     map_each (e, &s->containers) { /* what the shim knows nothing of */
         struct container *c = e->value;
-        if (s->lost || c->status.state == CONTAINER_STARTING)
+        if (s->lost || !c->heard)
             container_lost(c);
     }
     adopt_one_done(s->rt);

@@ -114,7 +114,8 @@ struct container *container_create(struct sandbox *s, const struct container_spe
 void container_start(struct container *c, container_done *done, void *arg);
 /* To the container's first process; SIGKILL goes to all of its cgroup. Not running: nothing happens. */
 void container_kill(struct container *c, int signo);
-/* Must not run. Removes mounts, cgroup, files; frees the container after `done`. */
+/* Must not run; one that is being started is killed, and execs in it are. Removes mounts, cgroup, files; frees the
+ * container after `done`. */
 void container_remove(struct container *c, container_done *done, void *arg);
 void container_log_reopen(struct container *c);
 struct str container_id(const struct container *c);

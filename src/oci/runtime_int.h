@@ -78,7 +78,7 @@ struct container {
     struct oci_notices notices;
     struct arena arena; /* notices, limits */
     struct oci_limits limits;
-    bool leaving;
+    bool heard;                /* its shim knows it */
     struct prepared *prepared; /* until it is created */
     struct work work;
     container_done *done;

@@ -44,6 +44,7 @@ struct container {
     char id[SHIM_ID];
     uint8_t state; /* 0: the place is free */
     bool oom, kill_early, log_full;
+    bool removing; /* asked for; waits for its start and its execs to end */
     uint32_t flags;
     pid_t crun, pid; /* crun while STARTING; pid while RUNNING */
     int32_t code, signal;
@@ -55,7 +56,7 @@ struct container {
     uint32_t in_used, in_sent;      /* of input[] */
     int log, lock;
     uint64_t log_size, log_max, log_lost;
-    uint32_t start_client, start_seq;
+    uint32_t start_client, start_seq, remove_client, remove_seq;
     /* last, and never cleared whole: pages that no text needs stay untouched */
     char log_path[SHIM_LOG_PATH], oom_file[SHIM_PATH], after[SHIM_AFTER], join[SHIM_CGROUP];
 };
@@ -866,6 +867,8 @@ static void exec_launched(struct exec *x, int status)
     drop(&x->master); /* the terminal is the asker's now */
     if (over)
         exec_end(x, ended);
+    else if (x->container->removing)
+        kill(pid, SIGKILL);
 }
 
 static bool launching(void)
@@ -911,6 +914,8 @@ static void child_ended(pid_t pid, int status)
     }
 }
 
+static void removals(void);
+
 static void reap(void)
 {
     struct signalfd_siginfo info;
@@ -920,6 +925,7 @@ static void reap(void)
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
         child_ended(pid, status);
+    removals();
 }
 
 /* ---- requests ---- */
@@ -1222,18 +1228,47 @@ static int do_attach(struct container *c, uint32_t client, int fds[3])
     return EBUSY;
 }
 
-static int do_remove(struct container *c)
+/* Gone at once, or when what is under way in it has ended. */
+static bool remove_now(struct container *c)
 {
     if (c->state != SHIM_EXITED && c->state != SHIM_CREATED)
-        return EBUSY;
+        return false;
     every (x, execs)
         if (x->id[0] && x->container == c)
-            return EBUSY;
+            return false;
     streams_drain(c);
     char root[SHIM_ID + 16];
     (void)umount2(in_folder(root, sizeof root, c->id, "rootfs"), MNT_DETACH);
     container_free(c);
-    return 0;
+    return true;
+}
+
+static int do_remove(struct container *c, uint32_t client)
+{
+    if (c->state == SHIM_RUNNING || c->removing)
+        return EBUSY;
+    if (remove_now(c))
+        return 0;
+    c->removing = c->kill_early = true;
+    c->remove_client = client;
+    c->remove_seq = in_msg.head.seq;
+    every (x, execs)
+        if (x->id[0] && x->container == c && x->pid)
+            kill(x->pid, SIGKILL);
+    return -1;
+}
+
+static void removals(void)
+{
+    every (c, containers) {
+        if (!c->state || !c->removing)
+            continue;
+        uint32_t client = c->remove_client, seq = c->remove_seq;
+        char id[SHIM_ID];
+        memcpy(id, c->id, sizeof id);
+        if (remove_now(c))
+            answer_text(client, SHIM_REMOVE, seq, id, 0, "");
+    }
 }
 
 static void do_list(struct client *k)
@@ -1349,7 +1384,7 @@ static int op_reopen(struct turn *t)
 
 static int op_remove(struct turn *t)
 {
-    return do_remove(t->container);
+    return do_remove(t->container, t->client->serial);
 }
 
 static int op_watch(struct turn *t)
