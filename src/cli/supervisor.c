@@ -459,6 +459,41 @@ static int take_lock(struct settings *c, struct err *err)
     return TAKE_FD(fd);
 }
 
+/* Who holds the lock: 0 is nobody. */
+static int64_t who_is_up(struct settings *c)
+{
+    struct str path = arena_fmt(&c->arena, STR_FMT "/supervisor.lock", STR_ARG(c->run));
+    AUTO(fd_close) int fd = open(path.p, O_RDONLY | O_CLOEXEC);
+    char text[32] = "";
+    int64_t pid;
+    if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        return 0;
+    return pread(fd, text, sizeof text - 1, 0) > 0 && str_to_i64(str_of(text), 1, INT32_MAX, &pid) ? pid : 0;
+}
+
+/* To start what runs is fine for one who wants it to run, and an error for one who wants to stand behind it. */
+static int up_already(struct settings *c, int64_t pid, bool detached)
+{
+    fprintf(detached ? stdout : stderr,
+            "wherry is up already, as process %lld; its kubeconfig is " STR_FMT
+            "/admin.kubeconfig, and `wherry down%s" STR_FMT "` ends it\n",
+            (long long)pid, STR_ARG(c->etc), c->root.n ? " --root " : "", STR_ARG(c->root));
+    return detached ? 0 : 1;
+}
+
+/* Roles stand in "/": folders and files that were given from here are named from there. */
+static void make_absolute(struct settings *c, char **argv, int argc)
+{
+    for (int i = 0; i + 1 < argc; i++)
+        if (strcmp(argv[i], "--root") == 0)
+            argv[++i] = arena_strz(&c->arena, c->root.n ? c->root : S("/"));
+        else if (strcmp(argv[i], "--config") == 0 && argv[i + 1][0] != '/') {
+            AUTO_FREE char *cwd = get_current_dir_name();
+            argv[i + 1] = arena_strz(&c->arena, arena_fmt(&c->arena, "%s/%s", cwd ? cwd : ".", argv[i + 1]));
+            i++;
+        }
+}
+
 static bool wants(struct str roles, const char *name)
 {
     struct str part;
@@ -614,10 +649,17 @@ int supervisor_main(int argc, char **argv)
         settings_fini(&s.settings);
         return 2;
     }
+    int64_t pid = who_is_up(&s.settings);
+    if (pid) {
+        int there = up_already(&s.settings, pid, detached);
+        settings_fini(&s.settings);
+        return there;
+    }
     if (s.privileged && wants(s.settings.roles, "node") && !obstacles_check(&s.settings)) {
         settings_fini(&s.settings);
         return 1;
     }
+    make_absolute(&s.settings, all, kept);
     s.argc = kept;
     s.argv = all;
     int status = detached ? detach(&s) : supervise(&s);

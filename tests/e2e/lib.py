@@ -48,10 +48,10 @@ def eventually(what, condition, timeout=20, every=0.05):
 class Cluster:
     """wherry up below a fresh folder, with the test image loaded; down and gone at the end."""
 
-    def __init__(self, port=16443, args=(), image=True):
+    def __init__(self, port=16443, args=(), image=True, up=True):
         self.root = tempfile.mkdtemp(prefix='we', dir='/tmp')
         os.chmod(self.root, 0o755)
-        self.port, self.args, self.image = port, list(args), image
+        self.port, self.args, self.image, self.start = port, list(args), image, up
         self.env = dict(os.environ, KUBECONFIG=self.root + '/etc/wherry/admin.kubeconfig', HOME=self.root)
 
     def __enter__(self):
@@ -59,7 +59,8 @@ class Cluster:
         if self.image:
             self.load_image()
         try:
-            self.up()
+            if self.start:
+                self.up()
         except BaseException:
             print(self.log()[-3000:])
             self.__exit__()
