@@ -143,7 +143,7 @@ def exec_has_a_terminal(c):
     pid, fd = pty.fork()
     if pid == 0:
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 33, 99, 0, 0))
-        os.execve(WHERRY, [WHERRY, 'exec', '-it', 'talks', '-c', 'a', '--', 'sh', '-c', 'stty size; read x; echo got $x; exit 3'], c.env)
+        os.execve(WHERRY, [WHERRY, 'exec', '-it', 'talks', '-c', 'a', '--', 'sh', '-c', 'until stty size 2>/dev/null | grep [1-9]; do :; done; read x; echo got $x; exit 3'], c.env)
     said = b''
     end, sent = time.monotonic() + 20, False
     while time.monotonic() < end:
@@ -161,7 +161,7 @@ def exec_has_a_terminal(c):
             sent = True
     os.close(fd)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    assert b'33 99' in said and b'got typed' in said and status == 3, (said, status)
+    assert b'33 99' in said and b'got typed' in said and status == 3, (said[:300], status)
     c.wherry('delete', 'pod', 'talks')
 
 
