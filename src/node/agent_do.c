@@ -418,7 +418,10 @@ static int stop_signal(struct agent_container *ac)
     struct image image;
     struct err err = ERR;
     int signo = SIGTERM;
-    if (images_read(ac->ap->agent, &a, val_text_at(wanted(ac)->spec, N(image)), &image, &err))
+    struct str named = val_text_at(wanted(ac)->spec, N(lifecycle), N(stopSignal));
+    if (named.n)
+        signo = hooks_signal(named);
+    else if (images_read(ac->ap->agent, &a, val_text_at(wanted(ac)->spec, N(image)), &image, &err))
         signo = hooks_signal(image.stop_signal);
     arena_fini(&a);
     return signo;

@@ -370,6 +370,17 @@ static bool refuse_confinement(const struct val *security_context, struct err *e
                   err);
 }
 
+static bool refuse_grpc(const struct val *container, struct err *err)
+{
+    static const struct name *const probes[] = {N(startupProbe), N(livenessProbe), N(readinessProbe)};
+    for (size_t i = 0; i < countof(probes); i++)
+        if (val_at(container, probes[i], N(grpc)))
+            return err_set(err, E_NOT_IMPLEMENTED,
+                           STR_FMT ".grpc is not supported yet: use exec, httpGet or tcpSocket",
+                           STR_ARG(probes[i]->s));
+    return true;
+}
+
 bool podspec_supported(const struct obj *pod, struct err *err)
 {
     const struct val *spec = obj_spec(pod), *security_context = val_get(spec, N(securityContext));
@@ -392,7 +403,7 @@ bool podspec_supported(const struct obj *pod, struct err *err)
         val_each_item (c, val_get(spec, lists[i]))
             ok = ok && refuse(val_get(c, N(volumeDevices)), "volumeDevices", "use volumeMounts", err) &&
                  refuse(val_get(c, N(restartPolicyRules)), "restartPolicyRules", "leave it out", err) &&
-                 refuse_confinement(val_get(c, N(securityContext)), err);
+                 refuse_grpc(c, err) && refuse_confinement(val_get(c, N(securityContext)), err);
     }
     val_each_item (v, val_get(spec, N(volumes)))
         ok = ok && volume_type_of(v, err) != NULL;

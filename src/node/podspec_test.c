@@ -271,6 +271,7 @@ TEST(podspec_what_is_not_there_yet_is_refused_by_name)
         {"securityContext: {sysctls: [{name: a, value: b}]}", "spec.securityContext.sysctls is not supported yet"},
         {"os: {name: windows}", "spec.os.name: windows: this node runs linux"},
         {"volumes: [{name: v, nfs: {server: s, path: /}}]", "volume \"v\": its type is not supported yet"},
+        {"containers: [{name: c, livenessProbe: {grpc: {port: 1}}}]", "livenessProbe.grpc is not supported yet"},
         {"containers: [{name: c, volumeDevices: [{name: v, devicePath: /d}]}]", "volumeDevices is not supported yet"},
     };
     for (size_t i = 0; i < countof(rows); i++) {

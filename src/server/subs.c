@@ -6,7 +6,7 @@
 #include "server/options.h"
 #include "server/write.h"
 
-static sub_fn sub_finalize;
+static sub_fn sub_finalize, sub_no_proxy;
 
 static const struct {
     const char *resource; /* NULL: any */
@@ -19,6 +19,8 @@ static const struct {
     {"pods", "eviction", VERB_CREATE, sub_eviction},
     {"bindings", "", VERB_CREATE, sub_binding},
     {"namespaces", "finalize", VERB_UPDATE, sub_finalize},
+    {"pods", "proxy", ~0u, sub_no_proxy},
+    {"services", "proxy", ~0u, sub_no_proxy},
     {"serviceaccounts", "token", VERB_CREATE, sub_token},
     {"tokenreviews", "", VERB_CREATE, sub_token_review},
     {"selfsubjectreviews", "", VERB_CREATE, sub_self_subject_review},
@@ -41,6 +43,16 @@ static void failed(struct request *r)
 {
     ASSERT(r->answer.type == ANSWER_FAILED);
     request_finish(r);
+}
+
+/* --- proxy --- */
+
+static void sub_no_proxy(struct request *r)
+{
+    bool pod = str_eqz(r->resource, "pods");
+    fail_plain(r, 501, "the proxy of " STR_FMT " is not there yet: use kubectl port-forward %s/" STR_FMT,
+               STR_ARG(r->resource), pod ? "pod" : "service", STR_ARG(r->name));
+    failed(r);
 }
 
 /* --- scale --- */
