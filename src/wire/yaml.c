@@ -550,6 +550,37 @@ static void emit(struct writer *w, yaml_event_t *e)
     (void)yaml_emitter_emit(&w->emitter, e); /* fails on what is no UTF-8 only; the strings come from checked JSON */
 }
 
+static size_t digits(struct str s, size_t at, size_t most)
+{
+    size_t n = 0;
+    while (n < most && at + n < s.n && s.p[at + n] >= '0' && s.p[at + n] <= '9')
+        n++;
+    return n;
+}
+
+/* Strings that other readers of YAML 1.1 take for something else, although resolve does not: dates and times
+ * (2026-01-02, 2026-01-02T03:04:05Z) and numbers to the base of 60 (12:30:45). go-yaml quotes them too. */
+static bool needs_quotes(struct str s)
+{
+    size_t at = 5, n;
+    if (digits(s, 0, 5) == 4 && s.n > 4 && s.p[4] == '-' && (n = digits(s, at, 2)) > 0) {
+        at += n;
+        if (at < s.n && s.p[at] == '-' && (n = digits(s, at + 1, 2)) > 0) {
+            at += 1 + n;
+            if (at == s.n || strchr("Tt ", s.p[at]))
+                return true;
+        }
+    }
+    at = s.n && (s.p[0] == '-' || s.p[0] == '+') ? 1 : 0;
+    if (!(n = digits(s, at, s.n)) || at + n == s.n || s.p[at + n] != ':')
+        return false;
+    for (at += n; at < s.n && s.p[at] == ':' && (n = digits(s, at + 1, 2)) > 0;)
+        at += 1 + n;
+    if (at < s.n && s.p[at] == '.')
+        at += 1 + digits(s, at + 1, s.n);
+    return at == s.n;
+}
+
 static void emit_text(struct writer *w, struct str s, bool string)
 {
     struct node n = {.plain = true, .text = s};
@@ -559,7 +590,7 @@ static void emit_text(struct writer *w, struct str s, bool string)
     if (string) {
         n.text = str_dup(w->a, s);
         resolve(&n, &as);
-        if (as.type != SCALAR_STRING || str_eqz(s, "<<") || str_eqz(s, "="))
+        if (as.type != SCALAR_STRING || str_eqz(s, "<<") || str_eqz(s, "=") || needs_quotes(s))
             style = YAML_DOUBLE_QUOTED_SCALAR_STYLE;
         else if (str_find_char(s, '\n') >= 0)
             style = YAML_LITERAL_SCALAR_STYLE;

@@ -124,3 +124,26 @@ TEST(yaml_is_written_so_that_it_reads_back)
                                 "\"yes\"\n  \"y\": \"1\"\n- []\n"
                                 "c: null\nd: 'a: b #c'\ne: \"\xc3\xa9 \\a\"\nf: 1.5\ng: true\n"));
 }
+
+TEST(yaml_quotes_what_other_readers_take_for_times_and_numbers)
+{
+    static const struct {
+        const char *text, *yaml;
+    } cases[] = {
+        {"2026-01-02T03:04:05Z", "\"2026-01-02T03:04:05Z\"\n"},
+        {"2026-01-02", "\"2026-01-02\"\n"},
+        {"12:30:45", "\"12:30:45\"\n"},
+        {"12:30", "\"12:30\"\n"},
+        {"2026-01-02x", "2026-01-02x\n"},
+        {"2026-web-1", "2026-web-1\n"},
+        {"10.0.0.1:80/x", "10.0.0.1:80/x\n"},
+        {"busybox:1.36", "busybox:1.36\n"},
+        {"demo:1", "demo:1\n"},
+    };
+    for (size_t i = 0; i < countof(cases); i++) {
+        AUTO(strbuf_fini) struct strbuf json = STRBUF(STRBUF_TEXT), b = STRBUF(STRBUF_TEXT);
+        strbuf_addf(&json, "\"%s\"", cases[i].text);
+        yaml_add(&b, strbuf_str(&json));
+        CHECK_STR(strbuf_str(&b), str_of(cases[i].yaml));
+    }
+}

@@ -224,15 +224,21 @@ def a_backup_is_taken_while_it_runs_and_restored_while_it_does_not(c):
 
     def start():
         p = subprocess.Popen(up, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        eventually('the server answers', lambda: run([WHERRY, 'get', 'ns', 'default'] + here))
+        try:
+            eventually('the server answers', lambda: run([WHERRY, 'get', 'ns', 'default'] + here))
+        except BaseException:
+            stop(p)
+            raise
         return p
 
     def stop(p):
-        p.terminate()
-        p.wait(timeout=20)
+        if p and p.poll() is None:
+            p.terminate()
+            p.wait(timeout=20)
 
-    p = start()
+    p = None
     try:
+        p = start()
         c.wherry('create', 'secret', 'kept', '--from-literal', 'a=geheim', *here)
         c.wherry('backup', root + '/b', *here)
         assert os.stat(root + '/b').st_mode & 0o777 == 0o600
