@@ -367,6 +367,7 @@ def reach(c, api, rounds=9):
             time.sleep(0.2)
     show('scale 0 to 1, to reachable by ClusterIP', statistics.median(series['up']), 'ms', peer, 'crun create+start', spread(series['up']))
     show('scale 1 to 0, to out of the rules', statistics.median(series['down']), 'ms', peer, 'crun create+start', spread(series['down']))
+    print('    each: up %s, down %s' % tuple(' '.join('%.0f' % v for v in series[way]) for way in ('up', 'down')))
     api.call('DELETE', '/api/v1/namespaces/default/services/reached')
     remove(api, 'reached')
     del d

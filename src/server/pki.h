@@ -8,10 +8,12 @@
 #include "store/store.h"
 #include "sys/cert.h"
 #include "sys/tls.h"
+#include "wire/jwt.h"
 
 struct keys {
     struct arena arena;
     struct key *ca, *tokens;
+    struct jwt_seen seen; /* of the loop that serves; a second loop brings its own */
     struct str ca_pem;
     struct store_seal_key seal[8];
     size_t nseal;

@@ -1,4 +1,5 @@
 #include "wire/jwt.h"
+#include "sys/crypto.h"
 #include "wire/json.h"
 
 #define HEADER_MOST 1024 /* bytes, decoded */
@@ -80,17 +81,50 @@ bool jwt_kid(struct arena *a, struct str token, struct str *kid, struct err *err
     return cut(token, &p, err) && read_header(a, p.header, kid, err);
 }
 
-bool jwt_verify(struct arena *a, const struct key *k, struct str token, struct str *claims, struct err *err)
+static bool signature_is_good(const struct key *k, const struct parts *p)
+{
+    AUTO(strbuf_fini) struct strbuf signature = STRBUF(256);
+    return strbuf_add_unbase64url(&signature, p->signature) && key_verify(k, p->signed_text, strbuf_str(&signature));
+}
+
+/* The whole token is what is remembered, so one that differs in a byte is not found. */
+static bool seen_before(const struct key *k, struct jwt_seen *seen, struct str token, const struct parts *p)
+{
+    uint8_t digest[SHA256_SIZE];
+    static const uint8_t none[SHA256_SIZE];
+    sha256(token, digest);
+    uint8_t *slot = seen->good[digest[0]];
+    if (memcmp(slot, digest, sizeof digest) == 0 && memcmp(digest, none, sizeof digest) != 0)
+        return true;
+    if (!signature_is_good(k, p))
+        return false;
+    memcpy(slot, digest, sizeof digest);
+    return true;
+}
+
+static bool verify(struct arena *a, const struct key *k, struct jwt_seen *seen, struct str token, struct str *claims,
+                   struct err *err)
 {
     struct parts p;
     struct str kid;
-    AUTO(strbuf_fini) struct strbuf signature = STRBUF(256), text = STRBUF(JWT_MOST);
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(JWT_MOST);
     if (!cut(token, &p, err) || !read_header(a, p.header, &kid, err))
         return false;
-    if (!strbuf_add_unbase64url(&signature, p.signature) || !key_verify(k, p.signed_text, strbuf_str(&signature)))
+    if (!(seen ? seen_before(k, seen, token, &p) : signature_is_good(k, &p)))
         return err_set(err, E_UNAUTHORIZED, "token: the signature is not good");
     if (!strbuf_add_unbase64url(&text, p.claims) || text.over || !json_check(strbuf_str(&text), err))
         return err_set(err, E_UNAUTHORIZED, "token: malformed claims");
     *claims = str_dup(a, strbuf_str(&text));
     return true;
+}
+
+bool jwt_verify(struct arena *a, const struct key *k, struct str token, struct str *claims, struct err *err)
+{
+    return verify(a, k, NULL, token, claims, err);
+}
+
+bool jwt_verify_seen(struct arena *a, const struct key *k, struct jwt_seen *seen, struct str token,
+                     struct str *claims, struct err *err)
+{
+    return verify(a, k, seen, token, claims, err);
 }

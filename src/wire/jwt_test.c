@@ -43,6 +43,31 @@ TEST(jwt_signed_and_read_back)
     }
 }
 
+TEST(jwt_a_token_that_was_seen_is_known_and_no_other)
+{
+    struct err err = ERR;
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(key_free) struct key *k = key_new();
+    AUTO(strbuf_fini) struct strbuf token = STRBUF(STRBUF_TEXT);
+    struct jwt_seen seen = {0};
+    struct str claims;
+    CHECK_OK(jwt_sign(k, S(""), S("{\"sub\":\"a\"}"), &token, &err), err);
+    char *last = token.p + token.n - 10, keep = *last;
+    *last = keep == 'A' ? 'B' : 'A';
+    CHECK(!jwt_verify_seen(&a, k, &seen, strbuf_str(&token), &claims, &err) && err.kind == E_UNAUTHORIZED);
+    *last = keep;
+    for (int i = 0; i < 2; i++) {
+        CHECK_OK(jwt_verify_seen(&a, k, &seen, strbuf_str(&token), &claims, &err), err);
+        CHECK_STR(claims, S("{\"sub\":\"a\"}"));
+    }
+    for (size_t i = 0; i < token.n; i++) { /* no byte can be changed, the signature's included */
+        keep = token.p[i];
+        token.p[i] = keep == 'A' ? 'B' : 'A';
+        CHECK(!jwt_verify_seen(&a, k, &seen, strbuf_str(&token), &claims, &err));
+        token.p[i] = keep;
+    }
+}
+
 TEST(jwt_refuses_other_algorithms_and_shapes)
 {
     static const struct {
