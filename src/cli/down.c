@@ -180,6 +180,22 @@ static void remove_network(struct down *d)
         complain(d, "routes and settings", err.text);
 }
 
+/* A folder that its owner gave a disk of its own is emptied: the mount is not ours. */
+static bool folder_remove(const char *path, struct err *err)
+{
+    if (!mount_is_point(path))
+        return tree_remove(AT_FDCWD, path, err);
+    DIR *dir = opendir(path);
+    if (!dir)
+        return err_errno(err, "open %s", path);
+    bool ok = true;
+    for (struct dirent *e; ok && (e = readdir(dir));)
+        ok = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || strcmp(e->d_name, "lost+found") == 0 ||
+             tree_remove(dirfd(dir), e->d_name, err);
+    (void)closedir(dir);
+    return ok;
+}
+
 static void remove_dirs(struct down *d, bool purge)
 {
     struct arena *a = &d->settings.arena;
@@ -197,7 +213,7 @@ static void remove_dirs(struct down *d, bool purge)
     for (size_t i = 0; i < countof(gone); i++) {
         if (i >= 2 && !purge)
             break;
-        if (!tree_remove(AT_FDCWD, arena_strz(a, gone[i]), &err))
+        if (!folder_remove(arena_strz(a, gone[i]), &err))
             complain(d, arena_strz(a, gone[i]), err.text);
     }
 }
