@@ -5,6 +5,9 @@
 #include <malloc.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
 
 static const struct {
     const char *name;
@@ -56,6 +59,14 @@ void role_ready(void)
     if (write((int)fd, "R", 1) != 1)
         log_debug("ready", "nobody listens");
     fd_close((int)fd);
+}
+
+void role_end(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+    __lsan_do_leak_check();
+#endif
+    _exit(0);
 }
 
 struct str program_beside(struct arena *a, const char *name)

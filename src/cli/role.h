@@ -19,6 +19,11 @@ int role_socket(const struct role_start *r, const char *name); /* -1: was not gi
 /* Tells the supervisor that the role does its duty now; further calls do nothing. */
 void role_ready(void);
 
+/* The end of a role on SIGTERM. Nothing is put away that a kill would not leave behind: what was acknowledged is in
+ * the log, what was begun is found by the next one, and nobody waits for connections to say goodbye. Builds with
+ * sanitizers say first what has leaked. */
+NORETURN void role_end(void);
+
 /* Mains of the roles: run until SIGTERM; the answer is the exit status. */
 int role_server(struct role_start *r);
 int role_node(struct role_start *r);

@@ -88,6 +88,5 @@ int role_server(struct role_start *r)
         return 1;
     }
     loop_run(loop);
-    /* Nothing is put away that a kill would not leave behind: what was acknowledged is in the log. */
-    _exit(0);
+    role_end();
 }

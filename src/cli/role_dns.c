@@ -15,6 +15,8 @@ struct dns_role {
     struct settings *settings;
     struct transport *transport;
     struct dns_zone zone;
+    struct dns_server *server;
+    struct dns_feed *feed;
     struct signal_source on_term;
     struct call call;
     struct timer again;
@@ -125,14 +127,8 @@ int role_dns(struct role_start *start)
     r.transport = transport;
     r.call.done = published;
     timer_init(&r.again, loop, publish);
-    struct dns_server *dns = dns_server_new(loop, &c);
-    struct dns_feed *feed = dns_feed_new(transport, &r.zone, heard, &r);
+    r.server = dns_server_new(loop, &c);
+    r.feed = dns_feed_new(transport, &r.zone, heard, &r);
     loop_run(loop);
-    call_cancel(&r.call);
-    timer_stop(&r.again);
-    dns_feed_free(feed);
-    dns_server_free(dns);
-    dns_zone_fini(&r.zone);
-    signal_stop(&r.on_term);
-    return 0;
+    role_end();
 }

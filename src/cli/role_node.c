@@ -125,8 +125,5 @@ int role_node(struct role_start *r)
         return 1;
     }
     loop_run(loop);
-    /* It ends as it does when it is killed, which it must stand anyway: mounts and containers that are being made are
-     * found and finished by the next one. Waiting for them would hold up who ends us. */
-    log_info("node.end", "containers=\"run on\"");
-    _exit(0);
+    role_end();
 }

@@ -6,6 +6,7 @@
 struct relay_role {
     struct loop *loop;
     struct signal_source on_term;
+    struct relay *relay;
 };
 
 static void on_term(struct signal_source *s, int signo)
@@ -29,10 +30,8 @@ int role_relay(struct role_start *r)
         return 1;
     }
     struct relay_config c = {.loop = loop, .own_listen_fd = fd, .server_uid = ROLE_UID_SERVER, .node_socket = node.p};
-    struct relay *relay = relay_new(&c);
+    role.relay = relay_new(&c);
     role_ready();
     loop_run(loop);
-    relay_free(relay);
-    signal_stop(&role.on_term);
-    return 0;
+    role_end();
 }

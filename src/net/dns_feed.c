@@ -131,18 +131,3 @@ struct dns_feed *dns_feed_new(struct transport *t, struct dns_zone *zone, void (
     cache_start(f->namespaces);
     return f;
 }
-
-void dns_feed_free(struct dns_feed *f)
-{
-    if (!f)
-        return;
-    cache_handler_del(&f->on_services);
-    cache_handler_del(&f->on_slices);
-    cache_handler_del(&f->on_namespaces);
-    cache_free(f->services);
-    cache_free(f->slices);
-    cache_free(f->namespaces);
-    timer_stop(&f->timer);
-    map_fini(&f->dirty);
-    mem_free(f);
-}

@@ -4,7 +4,6 @@
 #include "net/dns_zone.h"
 
 struct dns_feed;
-/* heard: everything is in for the first time. The zone belongs to the loop of the transport. */
+/* heard: everything is in for the first time. The zone belongs to the loop of the transport. For as long as
+ * the process lives. */
 struct dns_feed *dns_feed_new(struct transport *t, struct dns_zone *zone, void (*heard)(void *arg), void *arg);
-void dns_feed_free(struct dns_feed *f);
-AUTO_POINTER(dns_feed_free, struct dns_feed);

@@ -198,11 +198,3 @@ struct relay *relay_new(const struct relay_config *c)
     http_server_listen(r->http, c->own_listen_fd);
     return r;
 }
-
-void relay_free(struct relay *r)
-{
-    lose_node(r);
-    timer_stop(&r->again);
-    http_server_free(r->http);
-    mem_free(r);
-}

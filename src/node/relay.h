@@ -11,5 +11,4 @@ struct relay_config {
     unsigned server_uid;     /* who may ask (SO_PEERCRED), besides root */
     const char *node_socket; /* where the node listens; connected to, again and again */
 };
-struct relay *relay_new(const struct relay_config *c);
-void relay_free(struct relay *r);
+struct relay *relay_new(const struct relay_config *c); /* for as long as the process lives */

@@ -220,20 +220,45 @@ def end_load(load):
     assert ' failed 0 ' in out, out
 
 
+def clients_of(c, pod):
+    """Streams of all kinds, under way."""
+    start = lambda *args: subprocess.Popen([c.bin + '/kubectl'] + list(args), env=c.env, stdin=subprocess.PIPE,
+                                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    forward = start('port-forward', 'pod/' + pod, '18643:8080')
+    all = [forward, start('logs', '-f', pod), start('exec', '-i', pod, '--', 'cat'), start('get', 'pods', '-w'), start('attach', pod)]
+    assert 'Forwarding' in forward.stdout.readline()
+    assert 'listening' in all[1].stdout.readline()
+    assert run(['curl', '-s', '-m', '5', 'http://127.0.0.1:18643/']).startswith('Hello')
+    all[2].stdin.write('a line\n')
+    all[2].stdin.flush()
+    assert all[2].stdout.readline() == 'a line\n'
+    return all
+
+
 def is_ended_and_adopted(c):
     """SIGTERM to `wherry up` ends the roles alone; the next one finds the containers."""
     calm = ME + '-calm'
-    before, load = pids_of(c, pods_of(c, calm)), start_load(c, calm, 8)
-    assert before
+    c.apply(settings(0))
+    c.apply(rough_deployment(calm, 3))
+    c.kubectl('rollout', 'status', 'deploy/' + calm, '--timeout=20s')
+    before, load = pids_of(c, pods_of(c, calm)), start_load(c, calm, 20)
+    assert len(before) == 3, before
     roles = [c.role_pid(r) for r in ('server', 'node', 'relay', 'dns')]
     for pid, role in zip(roles, ('server', 'node', 'relay', 'dns')):
         assert open('/proc/%d/cmdline' % pid).read().startswith('wherry\0%s\0' % role)
+    busy = clients_of(c, min(before))                   # roles end in the midst of it
+    say(c, 'apply', '-f', '-', input=rough_deployment(ME + '-late', 2))
     pid = supervisor(c)
     os.kill(pid, signal.SIGTERM)
     eventually('its roles have ended', lambda: not any(os.path.exists('/proc/%d' % p) for p in roles + [pid]), 15)
     c.up()
     eventually('the API answers', lambda: c.kubectl('get', '--raw', '/readyz', timeout=5) == 'ok')
     end_load(load)
+    assert 'not ended within' not in c.log(), 'a role did not end by itself'
+    for p in busy:
+        p.terminate()
+        p.wait(20)
+    say(c, 'delete', 'deploy,svc', ME + '-late')
     assert pids_of(c, pods_of(c, calm)) == before
     assert all(s['restartCount'] == 0 for p in pods_of(c, calm) for s in p['status']['containerStatuses'])
 
