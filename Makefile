@@ -64,7 +64,7 @@ asan:
 $(B)/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS_ALL) $(CFLAGS_$(V)) $(CFLAGS_FILE) -MMD -MP -c $< -o $@
-$(B)/cli/version.o: CFLAGS_FILE = -DWHERRY_BUILD='"$(VERSION)"'
+$(B)/base/version.o: CFLAGS_FILE = -DWHERRY_BUILD='"$(VERSION)"'
 
 $(LIB_A): $(call obj,$(LIB))
 	@rm -f $@ && ar rcsD $@ $^

@@ -1,7 +1,7 @@
+#include "base/version.h"
 #include "cli/connect.h"
 #include "cli/fields.h"
 #include "cli/verbs.h"
-#include "cli/version.h"
 
 /* wherry version, wherry completion. */
 static const struct arg_spec version_spec = {

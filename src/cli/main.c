@@ -1,7 +1,7 @@
 /* main.c - `wherry VERB ...`, and the roles that a supervisor starts as `wherry NAME ...`. */
+#include "base/version.h"
 #include "cli/role.h"
 #include "cli/verbs.h"
-#include "cli/version.h"
 #include <stdlib.h>
 
 static void usage(FILE *out)

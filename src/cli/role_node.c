@@ -1,6 +1,6 @@
 #include "base/log.h"
+#include "base/version.h"
 #include "cli/role.h"
-#include "cli/version.h"
 #include "client/http.h"
 #include "net/ranges.h"
 #include "node/agent.h"

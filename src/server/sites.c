@@ -1,16 +1,12 @@
 #include "server/sites.h"
 #include "api/codec.h"
 #include "api/openapi.h"
+#include "base/version.h"
 #include "server/authn.h"
 #include "server/encode.h"
 #include "server/fail.h"
 #include "server/metrics.h"
 #include <sys/utsname.h>
-
-#ifndef WHERRY_BUILD
-#define WHERRY_BUILD "unknown"
-#endif
-#define GIT_VERSION "v1.36.2+wherry.1"
 
 static const struct {
     struct str path;
@@ -79,7 +75,7 @@ void site_version(struct site_call *c)
         "  \"minCompatibilityMajor\": \"1\",\n  \"minCompatibilityMinor\": \"35\",\n  \"gitVersion\": \"%s\",\n"
         "  \"gitCommit\": \"%s\",\n  \"gitTreeState\": \"clean\",\n  \"buildDate\": \"1970-01-01T00:00:00Z\",\n"
         "  \"goVersion\": \"none\",\n  \"compiler\": \"gcc %s\",\n  \"platform\": \"linux/%s\"\n}",
-        GIT_VERSION, WHERRY_BUILD, __VERSION__,
+        wherry_version, wherry_build, __VERSION__,
         str_eqz(str_of(u.machine), "x86_64")    ? "amd64"
         : str_eqz(str_of(u.machine), "aarch64") ? "arm64"
                                                 : u.machine);
