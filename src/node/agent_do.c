@@ -285,6 +285,12 @@ static bool volume_path(void *arg, struct str name, struct str *path, bool *read
     return volumes_path(ac->ap, &ac->scratch, name, path, read_only);
 }
 
+static bool sub_path(void *arg, struct str name, struct str sub, struct str *path, struct err *err)
+{
+    struct agent_container *ac = arg;
+    return volumes_sub_path(ac->ap, &ac->scratch, name, sub, path, err);
+}
+
 static bool build(struct agent_container *ac, struct oci_container *oci, struct image *image, struct err *err)
 {
     struct agent_pod *ap = ac->ap;
@@ -318,6 +324,7 @@ static bool build(struct agent_container *ac, struct oci_container *oci, struct 
         .resolv_file = arena_fmt(a, STR_FMT "/resolv.conf", STR_ARG(ap->dir)),
         .termination_file = termination_file(ac, a),
         .volume_path = volume_path,
+        .sub_path = sub_path,
         .arg = ac,
     };
     return env_build(a, &ei, &in.env, err) && podspec_container(a, &in, oci, err);

@@ -294,8 +294,8 @@ static bool set_mounts(struct arena *a, const struct podspec_input *in, struct o
                            STR_ARG(name));
         if (!sub_path_of(a, in, m, &sub, err))
             return false;
-        if (sub.n)
-            path = arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(path), STR_ARG(sub));
+        if (sub.n && !in->sub_path(in->arg, name, sub, &path, err))
+            return false;
         if (target.n && target.p[0] != '/')
             target = arena_fmt(a, "/" STR_FMT, STR_ARG(target));
         add_mount(a, out, &cap,

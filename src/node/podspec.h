@@ -15,6 +15,8 @@ struct podspec_input {
     struct str hosts_file, resolv_file, termination_file; /* host paths that are bound into the container */
     /* The host path of a volume of the pod by name; false: there is none. read_only: whatever the mount says. */
     bool (*volume_path)(void *arg, struct str name, struct str *path, bool *read_only);
+    /* The host path of `sub` within that volume, made where it is missing. */
+    bool (*sub_path)(void *arg, struct str name, struct str sub, struct str *path, struct err *err);
     void *arg;
 };
 /* Why a container cannot be made: reason CreateContainerConfigError in err->text's words. */

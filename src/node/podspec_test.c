@@ -10,6 +10,13 @@ static bool volume_path(void *arg, struct str name, struct str *path, bool *read
     return str_eq(name, S("v")) || str_eq(name, S("conf"));
 }
 
+static bool sub_path(void *arg, struct str name, struct str sub, struct str *path, struct err *err)
+{
+    (void)arg, (void)name;
+    *path = S("/vol/v/a/b");
+    return str_eq(sub, S("a/b")) || err_set(err, E_INVALID, "subPath: another");
+}
+
 /* The container of a pod with `pod` in its spec and `container` in the container, made from an image of USER `user`.
  */
 static bool make(struct world *w, const char *pod, const char *container, const char *user, struct oci_container *out,
@@ -39,7 +46,8 @@ static bool make(struct world *w, const char *pod, const char *container, const 
                                .hosts_file = S("/p/hosts"),
                                .resolv_file = S("/p/resolv.conf"),
                                .termination_file = S("/p/term"),
-                               .volume_path = volume_path};
+                               .volume_path = volume_path,
+                               .sub_path = sub_path};
     return podspec_container(&w->arena, &in, out, err);
 }
 

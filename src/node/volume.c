@@ -5,7 +5,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #define PAYLOAD_MAX (32 << 20)
 #define FILE_MODE   0644
@@ -415,4 +418,62 @@ bool volume_setup(const struct volume_work *w, struct err *err)
     if (fd < 0 || fchmod(fd, 0777) < 0)
         return err_errno(err, "open %s", path);
     return give_folder(fd, w->fs_group, err);
+}
+
+/* --- a part of a volume -------------------------------------------------------------------------------------- */
+
+static int open_beneath(int root, const char *path)
+{
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    return (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+}
+
+/* Folder by folder; each is opened from the root again, so that links are followed as they will be. */
+static bool make_beneath(int root, const char *path, mode_t mode)
+{
+    AUTO_FREE char *part = str_dupz(str_of(path));
+    char *at = part;
+    AUTO(fd_close) int parent = fcntl(root, F_DUPFD_CLOEXEC, 0);
+    for (;;) {
+        char *slash = strchr(at, '/');
+        if (slash)
+            *slash = 0;
+        if (*at && mkdirat(parent, at, 0755) == 0) {
+            if (fchmodat(parent, at, mode & 03777, 0) < 0)
+                return false;
+        } else if (*at && errno != EEXIST) {
+            return false;
+        }
+        if (!slash)
+            return true;
+        fd_close(parent);
+        parent = open_beneath(root, part);
+        if (parent < 0)
+            return false;
+        *slash = '/';
+        at = slash + 1;
+    }
+}
+
+bool volume_sub_path(struct arena *a, struct str path, struct str sub, struct str *out, struct err *err)
+{
+    AUTO_FREE char *volume = str_dupz(path), *inside = str_dupz(sub);
+    char link[64], real[PATH_MAX];
+    struct stat st;
+    AUTO(fd_close) int root = open(volume, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0 || fstat(root, &st) < 0)
+        return err_errno(err, "subPath %s", inside);
+    AUTO(fd_close) int fd = open_beneath(root, inside);
+    if (fd < 0 && errno == ENOENT && make_beneath(root, inside, st.st_mode))
+        fd = open_beneath(root, inside);
+    if (fd < 0 && (errno == EXDEV || errno == ELOOP))
+        return err_set(err, E_INVALID, "subPath \"%s\" leads out of its volume", inside);
+    if (fd < 0)
+        return err_errno(err, "subPath %s", inside);
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, real, sizeof real);
+    if (n < 0 || n == (ssize_t)sizeof real)
+        return err_errno(err, "subPath %s", inside);
+    *out = str_dup(a, (struct str){real, (size_t)n});
+    return true;
 }
