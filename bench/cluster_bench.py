@@ -230,7 +230,7 @@ def idle(c, api):
     each = {role: cpu_ms([pid]) for role, pid in pids.items()}
     time.sleep(seconds)
     after = files_of(c.root)
-    used = cpu_ms(pids.values()) - cpu
+    used, spent = cpu_ms(pids.values()) - cpu, {role: cpu_ms([pid]) for role, pid in pids.items()}
     total = 0
     floor_pid = subprocess.Popen(['sleep', '60'])
     time.sleep(0.1)
@@ -239,7 +239,7 @@ def idle(c, api):
     for role, pid in sorted(pids.items()):
         kb = pss_kb(pid)
         total += kb
-        show('idle PSS, ' + role, kb / 1024, 'MiB', more='cpu %.2f ms in %.0f s' % (cpu_ms([pid]) - each[role], seconds))
+        show('idle PSS, ' + role, kb / 1024, 'MiB', more='cpu %.2f ms in %.0f s' % (spent[role] - each[role], seconds))
     show('idle PSS, sum', total / 1024, 'MiB', floor, 'sleep(1)')
     show('idle PSS, sum as if alone on the machine', alone_kb(pids.values()) / 1024, 'MiB')
     show('idle CPU', used / seconds / 10, '%', more='of a core')
@@ -349,7 +349,6 @@ def ready(c, api, rounds=15):
 
 
 def reach(c, api, rounds=9):
-    d = plain_deployment('reached', 1)
     deploy(api, 'reached', 1)
     peer = statistics.median(crun_alone(c, rounds, 50))
     service = api.call('POST', '/api/v1/namespaces/default/services', {
@@ -370,7 +369,6 @@ def reach(c, api, rounds=9):
     print('    each: up %s, down %s' % tuple(' '.join('%.0f' % v for v in series[way]) for way in ('up', 'down')))
     api.call('DELETE', '/api/v1/namespaces/default/services/reached')
     remove(api, 'reached')
-    del d
 
 
 def h2load(url, n, clients, extra=()):
@@ -384,7 +382,8 @@ def h2load(url, n, clients, extra=()):
             times = sorted(int(line.split()[2]) / MS for line in f)
         return float(re.search(r'([\d.]+) req/s', out).group(1)), times[len(times) // 2], times[len(times) * 99 // 100]
     finally:
-        os.path.exists(log) and os.unlink(log)
+        if os.path.exists(log):
+            os.unlink(log)
 
 
 def http_rates(c, api):
@@ -456,7 +455,7 @@ def fan_out(c, api, maps, n=1000, rounds=9):
         waiting.register(h.sock, selectors.EVENT_READ, h)
         watchers.append(h)
     kb = (pss_kb(roles(c)['server']) - before) / n
-    took, floor, server = [], [], roles(c)['server']
+    took, server = [], roles(c)['server']
     cpu = cpu_ms([server])
     for i in range(rounds):
         start, seen = time.monotonic(), set()
