@@ -15,7 +15,11 @@
     X(node)                                                                                                          \
     X(eviction)                                                                                                      \
     X(podgc)                                                                                                         \
-    X(disruption)
+    X(disruption)                                                                                                    \
+    X(clusterroles)                                                                                                  \
+    X(pvcprotection)                                                                                                 \
+    X(pvprotection)                                                                                                  \
+    X(vacprotection)
 
 #define X(name) extern const struct controller name##_controller;
 ROWS(X)
