@@ -73,13 +73,16 @@ struct found {
 
 static bool handled_as(const struct found *f, const struct body_expected *e, struct err *err)
 {
-    return err_wrap(err, STR_FMT " in version \"" STR_FMT "\" cannot be handled as a " STR_FMT, STR_ARG(f->kind),
-                    STR_ARG(f->v.version), STR_ARG(e->kind));
+    return e->bare ? false
+                   : err_wrap(err, STR_FMT " in version \"" STR_FMT "\" cannot be handled as a " STR_FMT,
+                              STR_ARG(f->kind), STR_ARG(f->v.version), STR_ARG(e->kind));
 }
 
 static bool unrecognized(struct str body, const struct body_expected *e, struct err *err)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    if (e->bare)
+        return false;
     body_summary(&b, body);
     struct err was = *err;
     return err_set(err, was.kind, "the object provided is unrecognized (must be of type " STR_FMT "): %s (%s)",
@@ -136,6 +139,11 @@ bool body_decode(struct arena *a, enum body_format format, struct str body, cons
     /* options are registered in every version */
     if (!str_eq(f.kind, e->kind) || (!str_eq(f.api_version, e->api_version) && t != e->type)) {
         struct val other;
+        if (e->bare)
+            return err_set(err, E_BAD_REQUEST,
+                           "no kind \"" STR_FMT "\" is registered for version \"" STR_FMT
+                           "\" in scheme \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\"",
+                           STR_ARG(f.kind), STR_ARG(f.api_version));
         if (!t && !is_retired(f.api_version, f.kind)) {
             (void)err_set(err, E_BAD_REQUEST,
                           "no kind \"" STR_FMT "\" is registered for version \"" STR_FMT

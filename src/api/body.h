@@ -7,6 +7,7 @@ enum body_format { BODY_JSON, BODY_YAML, BODY_PROTOBUF };
 struct body_expected {
     struct str api_version, kind; /* what the URL stands for; a body without kind or apiVersion is taken as this */
     const struct type *type;
+    bool bare; /* options of a verb: errors come without the words around them, other kinds are not known there */
 };
 /* Decodes; `out` carries the expected apiVersion and kind. E_BAD_REQUEST with the whole message:
  *   the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: ...

@@ -41,7 +41,7 @@ static const struct {
      "ConfigMap.data of type string"},
 };
 
-static const struct body_expected config_map = {S_INIT("v1"), S_INIT("ConfigMap"), T(core_v1_ConfigMap)};
+static const struct body_expected config_map = {S_INIT("v1"), S_INIT("ConfigMap"), T(core_v1_ConfigMap), false};
 
 TEST(bodies_are_refused_in_the_words_of_upstream)
 {
@@ -59,13 +59,13 @@ TEST(bodies_of_another_version_of_the_kind_are_told_apart)
     AUTO(arena_fini) struct arena a = ARENA;
     struct val v;
     struct err err = ERR;
-    struct body_expected deployment = {S("apps/v1"), S("Deployment"), K(Deployment)->type};
+    struct body_expected deployment = {S("apps/v1"), S("Deployment"), K(Deployment)->type, false};
     CHECK(!body_decode(&a, BODY_JSON, S("{\"apiVersion\":\"extensions/v1beta1\",\"kind\":\"Deployment\"}"),
                        &deployment, &v, NULL, &err));
     CHECK_STR(
         str_of(err.text),
         S("the API version in the data (extensions/v1beta1) does not match the expected API version (apps/v1)"));
-    struct body_expected event = {S("events.k8s.io/v1"), S("Event"), K(events_k8s_io_Event)->type};
+    struct body_expected event = {S("events.k8s.io/v1"), S("Event"), K(events_k8s_io_Event)->type, false};
     CHECK(!body_decode(&a, BODY_JSON, S("{\"apiVersion\":\"v1\",\"kind\":\"Event\"}"), &event, &v, NULL, &err));
     CHECK_STR(str_of(err.text),
               S("the API version in the data (v1) does not match the expected API version (events.k8s.io/v1)"));
@@ -76,12 +76,14 @@ TEST(options_come_in_every_version)
     AUTO(arena_fini) struct arena a = ARENA;
     struct val v;
     struct err err = ERR;
-    struct body_expected options = {S("v1"), S("DeleteOptions"), T(meta_v1_DeleteOptions)};
+    struct body_expected options = {S("v1"), S("DeleteOptions"), T(meta_v1_DeleteOptions), true};
     CHECK_OK(body_decode(&a, BODY_JSON,
                          S("{\"apiVersion\":\"apps/v1\",\"kind\":\"DeleteOptions\",\"gracePeriodSeconds\":0}"),
                          &options, &v, NULL, &err),
              err);
     CHECK_INT(val_num_at(&v, -1, N(gracePeriodSeconds)), 0);
+    CHECK(!body_decode(&a, BODY_JSON, S("{"), &options, &v, NULL, &err));
+    CHECK_STR(str_of(err.text), S("couldn't get version/kind; json parse error: unexpected end of JSON input"));
 }
 
 TEST(a_body_takes_what_it_does_not_say_from_the_url)

@@ -1158,8 +1158,6 @@ TABLE(csidriver) = {
     C("RequiresRepublish", "boolean", "Whether it is called again.", 0, yes, "spec.requiresRepublish"),
     C("Modes", "string", "Modes of volumes.", 0, joined_none, "spec.volumeLifecycleModes"),
     AGE};
-TABLE(csicapacity) = {NAME, C("StorageClassName", "string", "Storage class.", 0, text, "storageClassName"),
-                      C("Capacity", "string", "What is left.", 0, text_unset, "capacity")};
 TABLE(webhooks) = {NAME, C("Webhooks", "integer", "How many webhooks.", 0, count, "webhooks"), AGE};
 TABLE(policy) = {NAME, C("Validations", "integer", "How many validations.", 0, count, "spec.validations"),
                  C("ParamKind", "string", "Kind of its parameters.", 0, param_kind, ""), AGE};
@@ -1241,7 +1239,6 @@ static const struct {
     ROW(VolumeAttachment, attachment),
     ROW(CSINode, csinode),
     ROW(CSIDriver, csidriver),
-    ROW(CSIStorageCapacity, csicapacity),
     ROW(PriorityClass, priorityclass),
     ROW(RuntimeClass, runtimeclass),
     ROW(EndpointSlice, slice),

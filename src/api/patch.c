@@ -175,7 +175,9 @@ static bool apply(struct arena *a, struct val *doc, const struct val *operation,
 bool patch_json(struct arena *a, const struct val *doc, const struct val *patch, struct val *out, struct err *err)
 {
     if (!val_is(patch, VAL_LIST))
-        return err_set(err, E_BAD_REQUEST, "error decoding patch: a JSON patch is a list of operations");
+        return err_set(err, E_BAD_REQUEST,
+                       "error decoding patch: json: cannot unmarshal %s into Go value of type []handlers.jsonPatchOp",
+                       val_json_name(patch));
     if (val_len(patch) > OPERATIONS_MAX)
         return err_set(err, E_TOO_LARGE, "The allowed maximum operations in a JSON patch is %d, got %zu",
                        OPERATIONS_MAX, val_len(patch));
@@ -221,6 +223,92 @@ bool patch_merge(struct arena *a, const struct val *doc, const struct val *patch
         return err_set(err, E_BAD_REQUEST, "a merge patch may be %d levels deep", DEPTH_MAX);
     *out = merged(a, doc, patch);
     return true;
+}
+
+const char *val_json_name(const struct val *v)
+{
+    switch ((enum val_type)v->type) {
+    case VAL_MAP: return "object";
+    case VAL_LIST: return "array";
+    case VAL_STRING:
+    case VAL_BYTES: return "string";
+    case VAL_INT:
+    case VAL_DOUBLE: return "number";
+    case VAL_BOOL: return "bool";
+    case VAL_NULL: break;
+    }
+    return "null";
+}
+
+static const char *go_kind(const struct val *v)
+{
+    switch ((enum val_type)v->type) {
+    case VAL_MAP: return "map";
+    case VAL_LIST: return "slice";
+    case VAL_INT: return "int64";
+    case VAL_DOUBLE: return "float64";
+    case VAL_BOOL: return "bool";
+    case VAL_STRING:
+    case VAL_BYTES:
+    case VAL_NULL: break;
+    }
+    return "string";
+}
+
+static bool restore_scalar(const struct type *t, const struct val *v, bool fits, struct strbuf *out)
+{
+    if (fits)
+        return false;
+    strbuf_addf(out, "cannot convert %s to ", go_kind(v));
+    type_go_name(t, out);
+    return true;
+}
+
+bool patch_restore_error(const struct type *t, const struct val *v, struct strbuf *out)
+{
+    if (!v || v->type == VAL_NULL)
+        return false;
+    switch ((enum type_kind)t->kind) {
+    case TYPE_STRUCT:
+        if (v->type != VAL_MAP)
+            return strbuf_addf(out, "cannot restore struct from: %s", go_kind(v)), true;
+        for (uint16_t i = 0; i < t->nfields; i++) {
+            const struct field *f = &t->fields[i];
+            if (patch_restore_error(f->type, f->flags & FIELD_INLINE ? v : val_get(v, f->name), out))
+                return true;
+        }
+        return false;
+    case TYPE_LIST:
+        if (v->type != VAL_LIST)
+            return strbuf_addf(out, "cannot restore slice from %s", go_kind(v)), true;
+        val_each_item (item, v)
+            if (patch_restore_error(t->of, item, out))
+                return true;
+        return false;
+    case TYPE_MAP:
+        if (v->type != VAL_MAP)
+            return strbuf_addf(out, "cannot restore map from %s", go_kind(v)), true;
+        val_each_member (m, v)
+            if (patch_restore_error(t->of, &m->v, out))
+                return true;
+        return false;
+    case TYPE_STRING: return restore_scalar(t, v, v->type == VAL_STRING, out);
+    case TYPE_BOOL: return restore_scalar(t, v, v->type == VAL_BOOL, out);
+    case TYPE_INT32:
+    case TYPE_INT64:
+    case TYPE_DOUBLE: return restore_scalar(t, v, v->type == VAL_INT || v->type == VAL_DOUBLE, out);
+    case TYPE_BYTES: /* from here on the value's own parser speaks */
+    case TYPE_TIME:
+    case TYPE_MICROTIME:
+    case TYPE_DURATION:
+    case TYPE_QUANTITY:
+    case TYPE_INT_OR_STRING:
+    case TYPE_ANY:
+    case TYPE_SCHEMA_OR_BOOL:
+    case TYPE_SCHEMA_OR_ARRAY:
+    case TYPE_SCHEMA_OR_STRINGS: break;
+    }
+    return false;
 }
 
 struct val diff_merge(struct arena *a, const struct val *from, const struct val *to)

@@ -17,5 +17,10 @@ struct val diff_merge(struct arena *a, const struct val *from, const struct val 
 MUST_USE bool diff_strategic3(struct arena *a, const struct type *t, const struct val *original,
                               const struct val *modified, const struct val *current, struct val *out,
                               struct err *err);
+/* Why Go could not put a patched tree into the type, in the words of runtime.FromUnstructured ("cannot restore slice
+ * from map"); false where it could, or where the value's own parser is the one that complains. */
+bool patch_restore_error(const struct type *t, const struct val *v, struct strbuf *out);
+/* "object", "array", "string", "number", "bool", "null": as encoding/json names what it found. */
+const char *val_json_name(const struct val *v);
 /* As Go prints it with %v: "map[a:1 b:[x y]]". In messages about patches. */
 void val_go_text(struct strbuf *b, const struct val *v);

@@ -207,11 +207,11 @@ static bool retain(struct merge *m, struct val *original, const struct val *patc
     if (!keys)
         return true;
     if (!val_is(keys, VAL_LIST))
-        return err_set(m->err, E_INTERNAL, "invalid patch format of retainKeys");
+        return err_set(m->err, E_BAD_REQUEST, "invalid patch format of retainKeys");
     val_each_member (p, patch) {
         struct val name = val_str_borrowed(p->name->s);
         if (p->v.type != VAL_NULL && !is_directive(p->name->s) && position(keys, &name, NULL) < 0)
-            return err_set(m->err, E_INTERNAL, "invalid patch format of retainKeys");
+            return err_set(m->err, E_BAD_REQUEST, "invalid patch format of retainKeys");
     }
     for (size_t i = 0; i < original->n;) {
         struct val name = val_str_borrowed(original->map[i].name->s);
@@ -369,7 +369,7 @@ bool patch_strategic(struct arena *a, const struct type *t, const struct val *do
     struct merge m = {.a = a, .err = err};
     if (!val_is(patch, VAL_MAP))
         return err_set(err, E_BAD_REQUEST, "json: cannot unmarshal %s into Go value of type map[string]interface {}",
-                       val_is(patch, VAL_LIST) ? "array" : "value");
+                       val_json_name(patch));
     struct val copy = val_copy(a, doc);
     return merge_map(&m, t, &copy, patch, out);
 }

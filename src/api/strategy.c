@@ -207,6 +207,13 @@ static bool has_node_port(const struct val *spec, int64_t n)
     return false;
 }
 
+static void create_service(struct arena *a, struct val *v, int64_t now)
+{
+    (void)a, (void)now;
+    if (of_type(V(v, spec), "ExternalName", NULL, NULL))
+        val_del(MUT(v, spec), N(internalTrafficPolicy)); /* there is no traffic of ours */
+}
+
 static void update_service(struct arena *a, struct str sub, struct val *v, const struct val *old, int64_t now)
 {
     (void)now;
@@ -524,7 +531,7 @@ static const struct row rows[] = {
     ROW(Pod, false, true, true, BACKGROUND, SPEC, STATUS_RESET, create_pod, update_pod),
     ROW(PodTemplate, false, true, true, BACKGROUND, TEMPLATE, 0, NULL, NULL),
     ROW(ReplicationController, false, true, false, ORPHAN, SPEC, STATUS_RESET, NULL, NULL),
-    ROW(Service, true, true, true, BACKGROUND, NONE, STATUS_RESET, NULL, update_service),
+    ROW(Service, true, true, true, BACKGROUND, NONE, STATUS_RESET, create_service, update_service),
     PLAIN(Endpoints, true, true),
     ROW(Event, true, true, false, NONE, NONE, 0, NULL, NULL),
     ROW(events_k8s_io_Event, true, true, false, NONE, NONE, 0, NULL, NULL),
@@ -558,11 +565,11 @@ static const struct row rows[] = {
     PLAIN(ClusterRoleBinding, true, true),
     ROW(CertificateSigningRequest, false, true, false, BACKGROUND, NONE, STATUS_RESET, create_csr, update_csr),
     ROW(StorageClass, false, true, true, BACKGROUND, NONE, 0, NULL, NULL),
-    PLAIN(VolumeAttributesClass, false, true),
+    ROW(VolumeAttributesClass, false, true, true, BACKGROUND, NONE, 0, NULL, NULL),
     ROW(CSIDriver, false, false, true, BACKGROUND, SPEC_LATER, 0, NULL, NULL),
-    PLAIN(CSINode, false, false),
+    ROW(CSINode, false, false, true, BACKGROUND, NONE, 0, NULL, NULL),
     PLAIN(CSIStorageCapacity, false, false),
-    ROW(VolumeAttachment, false, false, false, BACKGROUND, NONE, STATUS_RESET | STATUS_META_FROM_OLD, NULL, NULL),
+    ROW(VolumeAttachment, false, false, true, BACKGROUND, NONE, STATUS_RESET | STATUS_META_FROM_OLD, NULL, NULL),
     ROW(PriorityClass, false, true, false, BACKGROUND, ONCE, 0, NULL, NULL),
     PLAIN(RuntimeClass, true, false),
     ROW(Lease, true, false, false, BACKGROUND, NONE, 0, drop_lease_extras, update_lease),

@@ -27,7 +27,7 @@ static void check_configmap(struct field_errors *e, const struct val *v)
     }
     total += check_data(e, AT(NULL, "binaryData"), binary);
     if (total > DATA_MAX)
-        bad_too_long(e, NULL, DATA_MAX);
+        bad_too_long(e, KEY(NULL, S("")), DATA_MAX); /* upstream: "[]", the path of the whole */
 }
 
 #define WHEN_IMMUTABLE "field is immutable when `immutable` is set"

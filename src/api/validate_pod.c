@@ -794,9 +794,9 @@ static void check_resize_list(ERRS, const struct val *now, const struct val *old
 void check_resize(struct field_errors *e, const struct val *v, const struct val *old)
 {
     const struct at *at = AT(NULL, "spec");
-    struct str qos = pod_qos_class(v);
+    struct str qos = pod_qos_class(old);
     check_pod(e, v);
-    if (!str_eq(qos, pod_qos_class(old)))
+    if (!str_eq(qos, pod_qos_class(v)))
         bad_text(e, at, qos, "Pod QOS Class may not change as a result of resizing");
     check_resize_list(e, AT(at, "containers"), V(V(v, spec), containers), V(V(old, spec), containers));
     check_resize_list(e, AT(at, "initContainers"), V(V(v, spec), initContainers), V(V(old, spec), initContainers));

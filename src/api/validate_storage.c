@@ -141,8 +141,11 @@ static void update_csinode(struct field_errors *e, const struct val *v, const st
     {
         const struct val *before = val_find(was, N(name), TEXT(driver, name));
         if (before && (!str_eq(TEXT(driver, nodeID), TEXT(before, nodeID)) ||
-                       !unchanged(V(driver, topologyKeys), V(before, topologyKeys))))
-            bad_struct(e, AT(AT(NULL, "spec"), "drivers"), T(storage_v1_CSINodeDriver), driver, "field is immutable");
+                       !unchanged(V(driver, topologyKeys), V(before, topologyKeys)))) {
+            struct val shown = val_copy(e->arena, driver);
+            val_del(&shown, N(allocatable)); /* it may change and is not compared */
+            bad_struct(e, AT(AT(NULL, "spec"), "drivers"), T(storage_v1_CSINodeDriver), &shown, "field is immutable");
+        }
     }
 }
 

@@ -138,10 +138,10 @@ static void warn_name(struct warnings *w, struct str name, const char *of)
 static void warn_service(struct warnings *w, const struct val *v)
 {
     const struct val *spec = V(v, spec);
-    if (val_len(V(spec, externalIPs)) > 0)
-        warn(w, "spec.externalIPs is deprecated and may no longer be implemented in some clusters");
     if (val_len(V(spec, externalIPs)) > 0 && str_eq(TEXT(spec, type), S("ExternalName")))
         warn(w, "spec.externalIPs is ignored when spec.type is \"ExternalName\"");
+    else if (val_len(V(spec, externalIPs)) > 0)
+        warn(w, "spec.externalIPs is deprecated and may no longer be implemented in some clusters");
     if (str_eq(TEXT(spec, trafficDistribution), S("PreferClose")))
         warn(w, "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"");
 }
