@@ -18,7 +18,8 @@ static const struct step steps[] = {
     {"DefaultTolerationSeconds", VERB_CREATE | VERB_UPDATE, K(Pod), admit_tolerations, NULL},
     {"DefaultStorageClass", VERB_CREATE, K(PersistentVolumeClaim), admit_storage_class, NULL},
     {"StorageObjectInUseProtection", VERB_CREATE, NULL, admit_storage_protection, NULL},
-    {"RuntimeClass", VERB_CREATE, K(Pod), admit_runtime_class, NULL},
+    {"RuntimeClass", VERB_CREATE, K(Pod), admit_runtime_class, admit_overhead},
+    {"PodSecurity", VERB_CREATE | VERB_UPDATE, K(Namespace), NULL, admit_pod_security_labels},
     {"DefaultIngressClass", VERB_CREATE, K(Ingress), admit_ingress_class, NULL},
     {"RBAC escalation", VERB_CREATE | VERB_UPDATE, K(Role), NULL, admit_escalation},
     {"RBAC escalation", VERB_CREATE | VERB_UPDATE, K(ClusterRole), NULL, admit_escalation},
@@ -80,6 +81,48 @@ bool admit_namespace(struct admission *x)
                    arena_fmt(&r->arena, "namespace " STR_FMT " is being terminated", STR_ARG(x->ns)),
                    S("metadata.namespace"));
     return false;
+}
+
+/* --- PodSecurity: the labels of a namespace --- */
+
+static bool security_value_fits(struct str label, struct str value)
+{
+    static const struct str levels[] = {S_INIT("privileged"), S_INIT("baseline"), S_INIT("restricted")};
+    if (!str_ends(label, S("-version"))) {
+        for (size_t i = 0; i < countof(levels); i++)
+            if (str_eq(value, levels[i]))
+                return true;
+        return false;
+    }
+    int64_t minor;
+    return str_eq(value, S("latest")) ||
+           (str_starts(value, S("v1.")) && str_to_i64(str_sub(value, 3, value.n), 0, INT32_MAX, &minor));
+}
+
+static void check_security_labels(const struct val *obj, struct field_errors *e)
+{
+    static const struct str labels[] = {
+        S_INIT("pod-security.kubernetes.io/enforce"), S_INIT("pod-security.kubernetes.io/enforce-version"),
+        S_INIT("pod-security.kubernetes.io/audit"),   S_INIT("pod-security.kubernetes.io/audit-version"),
+        S_INIT("pod-security.kubernetes.io/warn"),    S_INIT("pod-security.kubernetes.io/warn-version"),
+    };
+    for (size_t i = 0; i < countof(labels); i++) {
+        const struct val *v = val_get_str(val_at(obj, N(metadata), N(labels)), labels[i]);
+        if (v && !security_value_fits(labels[i], val_text(v)))
+            field_error_add(e, FE_INVALID, arena_fmt(e->arena, "metadata.labels[" STR_FMT "]", STR_ARG(labels[i])).p,
+                            "Invalid value: \"" STR_FMT "\": must be %s", STR_ARG(val_text(v)),
+                            i % 2 ? "\"latest\" or \"v1.x\"" : "one of privileged, baseline, restricted");
+    }
+}
+
+/* A namespace whose labels were wrong before may be written on. */
+bool admit_pod_security_labels(struct admission *x)
+{
+    AUTO(field_errors_fini) struct field_errors e = {.arena = &x->r->arena}, before = {.arena = &x->r->arena};
+    check_security_labels(x->obj, &e);
+    if (x->old)
+        check_security_labels(x->old, &before);
+    return !e.list.n || before.list.n || fail_invalid(x->r, S(""), S("Namespace"), x->name, &e);
 }
 
 /* --- nodes --- */
@@ -161,9 +204,10 @@ bool admit_ingress_class(struct admission *x)
 
 bool admit_storage_protection(struct admission *x)
 {
-    const char *finalizer = x->kind == K(PersistentVolumeClaim) ? "kubernetes.io/pvc-protection"
-                            : x->kind == K(PersistentVolume)    ? "kubernetes.io/pv-protection"
-                                                                : NULL;
+    const char *finalizer = x->kind == K(PersistentVolumeClaim)   ? "kubernetes.io/pvc-protection"
+                            : x->kind == K(PersistentVolume)      ? "kubernetes.io/pv-protection"
+                            : x->kind == K(VolumeAttributesClass) ? "kubernetes.io/vac-protection"
+                                                                  : NULL;
     if (!finalizer)
         return true;
     struct arena *a = &x->r->arena;

@@ -132,6 +132,44 @@ bool admit_tolerations(struct admission *x)
 
 /* --- RuntimeClass --- */
 
+/* Whether `wide` tolerates all that `narrow` does (upstream: pkg/util/tolerations). */
+static bool tolerates_more(const struct val *wide, const struct val *narrow)
+{
+    struct str key = val_text_at(wide, N(key)), effect = val_text_at(wide, N(effect));
+    bool exists = str_eq(val_text_at(wide, N(operator)), S("Exists"));
+    if (val_equal(wide, narrow))
+        return true;
+    if (!str_eq(key, val_text_at(narrow, N(key))) && !(exists && !key.n))
+        return false;
+    if (effect.n && !str_eq(effect, val_text_at(narrow, N(effect))))
+        return false;
+    const struct val *limit = val_get(wide, N(tolerationSeconds)), *asked = val_get(narrow, N(tolerationSeconds));
+    if (str_eq(effect, S("NoExecute")) && limit && (!asked || val_num(asked, 0) > val_num(limit, 0)))
+        return false;
+    return exists || (!str_eq(val_text_at(narrow, N(operator)), S("Exists")) &&
+                      str_eq(val_text_at(wide, N(value)), val_text_at(narrow, N(value))));
+}
+
+/* Both lists without what another of them covers; of equals the first stays. */
+static struct val merge_tolerations(struct arena *a, const struct val *first, const struct val *second)
+{
+    struct val all = val_list(), merged = val_list();
+    val_each_item (it, first)
+        val_add(a, &all, val_copy(a, it));
+    val_each_item (it, second)
+        val_add(a, &all, val_copy(a, it));
+    val_each_item (it, &all) {
+        bool covered = false;
+        val_each_item (have, &merged)
+            covered |= tolerates_more(have, it);
+        for (const struct val *later = it + 1; later < all.list + all.n; later++)
+            covered |= !val_equal(later, it) && tolerates_more(later, it);
+        if (!covered)
+            val_add(a, &merged, *it);
+    }
+    return merged;
+}
+
 bool admit_runtime_class(struct admission *x)
 {
     struct request *r = x->r;
@@ -139,9 +177,7 @@ bool admit_runtime_class(struct admission *x)
     struct val *spec = val_need_map(a, x->obj, N(spec));
     struct str name = val_text_at(spec, N(runtimeClassName));
     if (!name.n)
-        return val_get(spec, N(overhead)) ? fail_forbidden(r, "pod rejected: Pod Overhead set without corresponding "
-                                                              "RuntimeClass defined Overhead")
-                                          : true;
+        return true;
     AUTO(obj_unref) struct obj *class = object_get(r->server, K(RuntimeClass), S(""), name);
     if (!class)
         return fail_forbidden(r, "pod rejected: RuntimeClass \"" STR_FMT "\" not found", STR_ARG(name));
@@ -163,16 +199,18 @@ bool admit_runtime_class(struct admission *x)
                                   STR_ARG(val_text(h)));
         val_set_str(a, have, m->name->s, val_copy(a, &m->v));
     }
-    val_each_item (t, val_at(&class->tree, N(scheduling), N(tolerations))) {
-        struct val *list = val_get_mut(spec, N(tolerations));
-        if (!list)
-            list = val_set(a, spec, N(tolerations), val_list());
-        bool there = false;
-        val_each_item (it, list)
-            there |= val_equal(it, t);
-        if (!there)
-            val_add(a, list, val_copy(a, t));
-    }
+    const struct val *more = val_at(&class->tree, N(scheduling), N(tolerations));
+    if (val_len(more))
+        val_set(a, spec, N(tolerations), merge_tolerations(a, val_get(spec, N(tolerations)), more));
+    return true;
+}
+
+bool admit_overhead(struct admission *x)
+{
+    const struct val *spec = val_get(x->obj, N(spec));
+    if (val_get(spec, N(overhead)) && !val_text_at(spec, N(runtimeClassName)).n)
+        return fail_forbidden(x->r,
+                              "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead");
     return true;
 }
 

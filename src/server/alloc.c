@@ -184,17 +184,20 @@ static bool give_ip(struct request *r, struct val *spec, const struct val *old)
     if (str_eq(want, S("None")))
         return true;
     if (!want.n && val_len(ips))
-        want = val_text(val_item(ips, 0));
+        return true; /* validation has words for it */
     if (want.n) {
         if (str_eq(want, val_text_at(val_get(old, N(spec)), N(clusterIP))))
             return true;
         uint8_t ip[16];
         bool v4;
         if (!ip_parse(want, ip, &v4))
-            return true; /* validation has words for it */
+            return refuse(r, "spec.clusterIPs[0]", arena_fmt(&r->arena, "\"" STR_FMT "\"", STR_ARG(want)),
+                          "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
         struct str quoted = arena_fmt(&r->arena, "[\"" STR_FMT "\"]", STR_ARG(want));
         uint32_t n = number_of(ip);
-        if (!v4 || n <= a->net || n >= a->net + a->size - 1)
+        if (!v4)
+            return refuse(r, "spec.clusterIPs[0]", quoted, "IPv6 is not configured on this cluster");
+        if (n <= a->net || n >= a->net + a->size - 1)
             return refuse(r, "spec.clusterIPs", quoted,
                           "failed to allocate IP: the provided network does not match the current range");
         if (!r->options.dry_run && is_taken(a, want))
@@ -234,10 +237,14 @@ static bool give_ports(struct request *r, struct val *spec, const struct val *ol
         if (!port && !choose)
             continue;
         if (port) {
-            bool mine = old_has_port(old, port);
-            for (size_t k = 0; k < i; k++)
-                mine |= val_num_at(&ports->list[k], 0, N(nodePort)) == port;
-            if (mine || r->options.dry_run)
+            bool mine = old_has_port(old, port), twice = false;
+            for (size_t k = 0; k < i; k++) {
+                bool same = val_num_at(&ports->list[k], 0, N(nodePort)) == port;
+                bool other = !str_eq(val_text_at(&ports->list[k], N(protocol)), val_text_at(p, N(protocol)));
+                mine |= same && other; /* one port may serve two protocols */
+                twice |= same && !other;
+            }
+            if ((mine && !twice) || r->options.dry_run)
                 continue;
             struct str key = arena_fmt(&r->arena, "p:%lld", (long long)port), number = str_sub(key, 2, key.n);
             const char *field = arena_fmt(&r->arena, "spec.ports[%zu].nodePort", i).p;
@@ -248,7 +255,7 @@ static bool give_ports(struct request *r, struct val *spec, const struct val *ol
                               "provided port is not in the valid range. The range of valid ports is %lld-%lld",
                               (long long)a->port_min, (long long)a->port_max)
                         .p);
-            if (is_taken(a, key))
+            if (twice || is_taken(a, key))
                 return refuse(r, field, number, "provided port is already allocated");
             reserve(r, key);
             continue;

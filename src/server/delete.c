@@ -195,6 +195,10 @@ failed:
 
 void verb_delete(struct request *r)
 {
+    if (r->kind == K(Job) && !r->internal && !r->options.propagation.n && r->options.orphan == NOT_SAID)
+        answer_warn(r, S("child pods are preserved by default when jobs are deleted; set "
+                         "propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress "
+                         "this warning"));
     write_turn(r, step_delete);
 }
 

@@ -20,7 +20,15 @@ struct val metadata_of(struct arena *a, const struct obj *o)
     struct val v = val_map(), tree = object_tree(a, o);
     val_set_text(a, &v, N(kind), S("PartialObjectMetadata"));
     val_set_text(a, &v, N(apiVersion), S("meta.k8s.io/v1"));
-    const struct val *meta = val_get(&tree, N(metadata));
+    struct val *meta = val_get_mut(&tree, N(metadata)), *annotations = val_get_mut(meta, N(annotations));
+    if (o->kind == K(DaemonSet) && annotations) { /* upstream: a field of the internal object, shown as annotation */
+        struct val shown = val_copy(a, annotations);
+        val_del_str(&shown, S("deprecated.daemonset.template.generation"));
+        if (val_len(&shown))
+            val_set(a, meta, N(annotations), shown);
+        else
+            val_del(meta, N(annotations));
+    }
     if (meta)
         val_set(a, &v, N(metadata), *meta);
     return v;
@@ -63,6 +71,40 @@ struct val table_of(struct arena *a, const struct kind *k, struct obj *const *it
                 : include == INCLUDE_METADATA ? metadata_of(a, items[i])
                                               : type_complete(a, k->type, &whole));
     }
+    return v;
+}
+
+struct val table_of_scale(struct arena *a, const struct val *scale, enum include include)
+{
+    static const char *const columns[][3] = {{"Name", "string", "The object's name."},
+                                             {"Desired", "integer", "How many replicas are wanted."},
+                                             {"Available", "integer", "How many replicas there are."},
+                                             {"Age", "string", "Time since the object was created."}};
+    struct val v = val_map(), defs = val_list(), cells = val_list(), rows = val_list(), meta = val_map();
+    for (size_t i = 0; i < countof(columns); i++) {
+        struct val d = val_map();
+        val_set_text(a, &d, N(name), str_of(columns[i][0]));
+        val_set_text(a, &d, N(type), str_of(columns[i][1]));
+        val_set_text(a, &d, N(format), S(""));
+        val_set_text(a, &d, N(description), str_of(columns[i][2]));
+        val_set_num(a, &d, N(priority), 0);
+        val_add(a, &defs, d);
+    }
+    int64_t since;
+    bool known = time_parse(val_text_at(scale, N(metadata), N(creationTimestamp)), &since);
+    val_add(a, &cells, val_str(a, val_text_at(scale, N(metadata), N(name))));
+    val_add(a, &cells, val_int(val_num_at(scale, 0, N(spec), N(replicas))));
+    val_add(a, &cells, val_int(val_num_at(scale, 0, N(status), N(replicas))));
+    val_add(a, &cells, val_str(a, known ? human_duration(a, clock_real() - since) : S("<unknown>")));
+    struct val *row = val_add(a, &rows, val_map());
+    val_set(a, row, N(cells), cells);
+    val_set(a, row, N(object), include == INCLUDE_NONE ? VAL_NONE : val_copy(a, scale));
+    val_set_text(a, &meta, N(resourceVersion), val_text_at(scale, N(metadata), N(resourceVersion)));
+    val_set_text(a, &v, N(kind), S("Table"));
+    val_set_text(a, &v, N(apiVersion), S("meta.k8s.io/v1"));
+    val_set(a, &v, N(metadata), meta);
+    val_set(a, &v, N(columnDefinitions), defs);
+    val_set(a, &v, N(rows), rows);
     return v;
 }
 

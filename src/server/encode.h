@@ -7,6 +7,8 @@
 struct val object_tree(struct arena *a, const struct obj *o);
 enum include { INCLUDE_METADATA, INCLUDE_NONE, INCLUDE_OBJECT };
 /* A Table of some objects; columns NULL-able for the later events of a watch. */
+/* A Scale has a table of its own. */
+struct val table_of_scale(struct arena *a, const struct val *scale, enum include include);
 struct val table_of(struct arena *a, const struct kind *k, struct obj *const *items, size_t n, enum include include,
                     bool columns);
 struct val metadata_of(struct arena *a, const struct obj *o);

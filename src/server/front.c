@@ -293,6 +293,10 @@ static void answered(struct request *r)
     case ANSWER_LIST: respond_list(x); return;
     case ANSWER_TREE: {
         AUTO(strbuf_fini) struct strbuf b = STRBUF(MAX_ANSWER);
+        if (x->form.form == FORM_TABLE && r->answer.tree_type == T(autoscaling_v1_Scale)) {
+            r->answer.tree = table_of_scale(&r->arena, &r->answer.tree, x->include);
+            r->answer.tree_type = T(meta_v1_Table);
+        }
         encode_tree(&b, x->form.media, r->answer.tree_type, &r->answer.tree);
         respond(x, r->answer.code, media_name(x->form.media), &b);
         return;
@@ -522,6 +526,7 @@ static void ask(struct exchange *x, const struct path_info *p)
 struct expected {
     struct str group, version, kind, api_version;
     const struct type *type;
+    bool bare; /* as in body.h */
 };
 
 const struct type *type_of_sub(const struct subresource *s)
@@ -545,7 +550,7 @@ static struct expected expected_of(struct exchange *x)
 {
     struct request *r = &x->r;
     const struct kind *k = r->kind;
-    struct expected e = {k->group, k->version, k->kind, k->api_version, k->type};
+    struct expected e = {k->group, k->version, k->kind, k->api_version, k->type, false};
     const struct type *t = r->sub_row ? type_of_sub(r->sub_row) : NULL;
     if (t) {
         e.type = t;
@@ -593,7 +598,7 @@ static bool decode(struct exchange *x, const struct expected *e, struct val *v)
     static const enum body_format formats[] = {
         [MEDIA_JSON] = BODY_JSON, [MEDIA_YAML] = BODY_YAML, [MEDIA_PROTOBUF] = BODY_PROTOBUF};
     AUTO(decode_notes_fini) struct decode_notes notes = {.arena = &r->arena};
-    struct body_expected expected = {e->api_version, e->kind, e->type};
+    struct body_expected expected = {e->api_version, e->kind, e->type, e->bare};
     struct err err = ERR;
     if (!body_decode(&r->arena, formats[media], x->http->body, &expected, v, &notes, &err))
         return fail_bad_request(r, "%s", err.text);
@@ -614,20 +619,12 @@ static bool decode_delete_options(struct exchange *x)
 {
     if (!x->http->body.n)
         return true;
-    struct expected e = {S(""), S("v1"), S("DeleteOptions"), S("v1"), T(meta_v1_DeleteOptions)};
+    struct expected e = {S(""), S("v1"), S("DeleteOptions"), S("v1"), T(meta_v1_DeleteOptions), true};
     struct val v;
     enum field_validation was = x->r.options.validation;
     x->r.options.validation = VALIDATION_IGNORE;
     bool ok = decode(x, &e, &v);
     x->r.options.validation = was;
-    if (!ok && x->r.answer.fail.code == 400) {
-        /* upstream's words for options have no preamble */
-        struct str m = x->r.answer.fail.message, mark = S("cannot be handled as a DeleteOptions: ");
-        ptrdiff_t at = str_find(m, mark);
-        if (at >= 0)
-            x->r.answer.fail.message = str_sub(m, (size_t)at + mark.n, m.n);
-        return false;
-    }
     return ok && options_of_delete_body(&x->r, &v);
 }
 

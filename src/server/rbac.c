@@ -390,12 +390,30 @@ static bool covered(const struct val *own, const struct attributes *x)
     return false;
 }
 
-static void add_list(struct strbuf *b, const char *name, const struct val *list, struct str one, bool *first)
+/* What is missing, as upstream compacts it: one line for each resource with all its verbs. */
+struct lack {
+    struct str head; /* up to Verbs:[ */
+    struct str verbs;
+};
+struct lacks {
+    struct arena *a;
+    ARRAY(struct lack) list;
+};
+
+static void lack_add(struct lacks *l, struct str head, struct str verb, bool alone)
 {
-    if (!one.p && !val_len(list))
-        return;
-    strbuf_addf(b, "%s%s:[\"" STR_FMT "\"]", *first ? "" : ", ", name, STR_ARG(one));
-    *first = false;
+    array_each (it, &l->list)
+        if (!alone && str_eq(it->head, head)) {
+            it->verbs = arena_fmt(l->a, STR_FMT " \"" STR_FMT "\"", STR_ARG(it->verbs), STR_ARG(verb));
+            return;
+        }
+    struct lack new = {head, arena_fmt(l->a, "\"" STR_FMT "\"", STR_ARG(verb))};
+    array_push(&l->list, new);
+}
+
+static int by_head(const void *x, const void *y)
+{
+    return str_cmp(((const struct lack *)x)->head, ((const struct lack *)y)->head);
 }
 
 bool rbac_covers(struct server *s, struct arena *a, const struct user *u, struct str ns, const struct val *rules,
@@ -403,7 +421,7 @@ bool rbac_covers(struct server *s, struct arena *a, const struct user *u, struct
 {
     struct own own = {.a = a, .rules = val_list()};
     rbac_each_rule(s, u, ns, own_rule, &own);
-    bool all = true;
+    struct lacks lacks = {.a = a};
     static const struct val none_text = {.type = VAL_STRING, .s = ""};
     val_each_item (rule, rules) {
         const struct val *verbs = val_get(rule, N(verbs)), *only = val_get(rule, N(resourceNames));
@@ -412,9 +430,7 @@ bool rbac_covers(struct server *s, struct arena *a, const struct user *u, struct
                 struct attributes x = {.verb = val_text(verb), .path = val_text(url)};
                 if (covered(&own.rules, &x))
                     continue;
-                all = false;
-                strbuf_addf(missing, "{NonResourceURLs:[\"" STR_FMT "\"], Verbs:[\"" STR_FMT "\"]}\n",
-                            STR_ARG(x.path), STR_ARG(x.verb));
+                lack_add(&lacks, arena_fmt(a, "NonResourceURLs:[\"" STR_FMT "\"]", STR_ARG(x.path)), x.verb, true);
             }
         }
         val_each_item (group, val_get(rule, N(apiGroups))) {
@@ -429,19 +445,23 @@ bool rbac_covers(struct server *s, struct arena *a, const struct user *u, struct
                                                .name = val_text(name)};
                         if (covered(&own.rules, &x))
                             continue;
-                        all = false;
-                        bool first = true;
-                        strbuf_addc(missing, '{');
-                        add_list(missing, "APIGroups", NULL, x.group.p ? x.group : S(""), &first);
-                        add_list(missing, "Resources", NULL, x.resource, &first);
-                        if (x.name.n)
-                            add_list(missing, "ResourceNames", NULL, x.name, &first);
-                        add_list(missing, "Verbs", NULL, x.verb, &first);
-                        strbuf_addz(missing, "}\n");
+                        struct str named = x.name.n
+                                               ? arena_fmt(a, ", ResourceNames:[\"" STR_FMT "\"]", STR_ARG(x.name))
+                                               : S("");
+                        lack_add(&lacks,
+                                 arena_fmt(a, "APIGroups:[\"" STR_FMT "\"], Resources:[\"" STR_FMT "\"]" STR_FMT,
+                                           STR_ARG(x.group), STR_ARG(x.resource), STR_ARG(named)),
+                                 x.verb, false);
                     }
                 }
             }
         }
     }
+    bool all = lacks.list.n == 0;
+    if (!all)
+        qsort(lacks.list.p, lacks.list.n, sizeof *lacks.list.p, by_head);
+    array_each (it, &lacks.list)
+        strbuf_addf(missing, "{" STR_FMT ", Verbs:[" STR_FMT "]}\n", STR_ARG(it->head), STR_ARG(it->verbs));
+    array_fini(&lacks.list);
     return all;
 }

@@ -69,7 +69,7 @@ static const char table[] =
     "role system:aggregate-to-admin rbac.authorization.k8s.io/aggregate-to-admin\n" ADMIN_RULES
     "role view rbac.authorization.k8s.io/aggregate-to-edit +rbac.authorization.k8s.io/aggregate-to-view\n" VIEW_RULES
     "role edit rbac.authorization.k8s.io/aggregate-to-admin +rbac.authorization.k8s.io/aggregate-to-edit\n" EDIT_RULES
-        VIEW_RULES "role admin +rbac.authorization.k8s.io/aggregate-to-admin\n" ADMIN_RULES EDIT_RULES VIEW_RULES
+        VIEW_RULES "role admin +rbac.authorization.k8s.io/aggregate-to-admin\n" EDIT_RULES VIEW_RULES ADMIN_RULES
     "role system:auth-delegator\n create authentication.k8s.io tokenreviews\n"
     " create authorization.k8s.io subjectaccessreviews\n"
     "role system:kube-aggregator\n " READ " core endpoints,services\n"
@@ -187,6 +187,8 @@ static const char table[] =
     "ctrl pod-garbage-collector\n delete,list,watch core pods\n get,list core nodes\n patch core pods/status\n"
     "ctrl pv-protection-controller\n get,list,update,watch core persistentvolumes\n"
     "ctrl pvc-protection-controller\n get,list,update,watch core persistentvolumeclaims\n " READ " core pods\n"
+    "ctrl volumeattributesclass-protection-controller\n " READ " core persistentvolumeclaims,persistentvolumes\n"
+    " get,list,update,watch storage.k8s.io volumeattributesclasses\n"
     "ctrl replicaset-controller\n get,list,update,watch apps replicasets\n"
     " update apps replicasets/finalizers,replicasets/status\n create,delete,list,patch,watch core pods\n"
     "ctrl replication-controller\n get,list,update,watch core replicationcontrollers\n"

@@ -237,6 +237,11 @@ static bool listen_all(struct server *s, struct err *err)
                                    .body_most = LIMIT_BODY_BYTES,
                                    .connections_most = LIMIT_CONNECTIONS};
     c.service.arg = s;
+    static const char too_large[] =
+        "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\","
+        "\"message\":\"Request entity too large: limit is %d\","
+        "\"reason\":\"RequestEntityTooLarge\",\"code\":413}";
+    c.service.too_large = arena_fmt(&s->arena, too_large, LIMIT_BODY_BYTES);
     int fds[16];
     size_t n = 0;
     for (; n < s->options.nlisten_fds && n < countof(fds); n++)

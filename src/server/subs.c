@@ -291,6 +291,10 @@ static void evicted(struct request *del)
         r->answer.fail.details = f.details;
         r->answer.fail.name = str_dup(&r->arena, f.name);
         r->answer.fail.kind = str_dup(&r->arena, f.kind);
+        r->answer.fail.group = str_dup(&r->arena, f.group);
+        for (size_t i = 0; i < f.ncauses; i++)
+            fail_add_cause(r, f.causes[i].reason.p, str_dup(&r->arena, f.causes[i].message),
+                           str_dup(&r->arena, f.causes[i].field));
     } else {
         answer_created(r, NULL, NULL);
     }
@@ -458,6 +462,12 @@ void sub_eviction(struct request *r)
     struct str name = val_text_at(r->body, N(metadata), N(name));
     if (name.n && !str_eq(name, r->name)) {
         fail_bad_request(r, "name in URL does not match name in Eviction object");
+        failed(r);
+        return;
+    }
+    struct str ns = val_text_at(r->body, N(metadata), N(namespace));
+    if (ns.n && !str_eq(ns, r->ns)) {
+        fail_bad_request(r, "the namespace of the provided object does not match the namespace sent on the request");
         failed(r);
         return;
     }

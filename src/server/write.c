@@ -468,6 +468,17 @@ static bool heed_notes(struct request *r, struct decode_notes *notes)
     return fail_invalid(r, r->group, r->kind->kind, r->name, &e);
 }
 
+/* A strategic patch shows itself where a value has the wrong shape, the others their result. */
+static bool fail_strategic(struct request *r, const struct strbuf *why)
+{
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
+    AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
+    val_go_text(&text, r->body);
+    field_error_add(&e, FE_INVALID, "patch", "Invalid value: \"" STR_FMT "\": " STR_FMT, STR_ARG(strbuf_str(&text)),
+                    STR_ARG(strbuf_str(why)));
+    return fail_invalid(r, S(""), S(""), S(""), &e);
+}
+
 bool patch_apply(struct request *r, const struct type *type, const struct val *doc, struct val *out)
 {
     struct arena *a = &r->arena;
@@ -476,7 +487,13 @@ bool patch_apply(struct request *r, const struct type *type, const struct val *d
     bool ok = false;
     switch (r->options.patch) {
     case FORMAT_JSON_PATCH: ok = patch_json(a, doc, r->body, &patched, &err); break;
-    case FORMAT_MERGE_PATCH: ok = patch_merge(a, doc, r->body, &patched, &err); break;
+    case FORMAT_MERGE_PATCH:
+        if (!val_is(r->body, VAL_MAP) && !val_is(r->body, VAL_NULL)) /* the RFC has a meaning for it, an object not */
+            return fail_bad_request(
+                r, "error decoding patch: json: cannot unmarshal %s into Go value of type map[string]interface {}",
+                val_json_name(r->body));
+        ok = patch_merge(a, doc, r->body, &patched, &err);
+        break;
     case FORMAT_STRATEGIC_PATCH: ok = patch_strategic(a, type, doc, r->body, &patched, &err); break;
     case FORMAT_APPLY_PATCH: err_set(&err, E_UNSUPPORTED_MEDIA, "server-side apply is not there yet"); break;
     }
@@ -498,7 +515,10 @@ bool patch_apply(struct request *r, const struct type *type, const struct val *d
     }
     struct decode_notes notes = {.arena = a};
     ok = type_decode_val(a, type, &patched, out, &notes, &err);
-    if (!ok)
+    AUTO(strbuf_fini) struct strbuf why = STRBUF(STRBUF_TEXT);
+    if (!ok && r->options.patch == FORMAT_STRATEGIC_PATCH && patch_restore_error(type, &patched, &why))
+        fail_strategic(r, &why);
+    else if (!ok)
         fail_patched(r, &patched, &err);
     else
         ok = heed_notes(r, &notes);

@@ -343,11 +343,13 @@ static const struct http_writer http1_writer = {
 static void refuse(struct connection *c, int status, const char *why)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
-    size_t n = strlen(why) + 1;
+    bool json = status == 413 && c->server->c.service.too_large.n;
+    struct str body = json ? c->server->c.service.too_large : str_of(why);
     strbuf_addf(&b,
-                "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
-                "Content-Length: %zu\r\n\r\n%s\n",
-                status, http_reason(status), n, why);
+                "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nConnection: close\r\n"
+                "Content-Length: %zu\r\n\r\n" STR_FMT "\n",
+                status, http_reason(status), json ? "application/json" : "text/plain; charset=utf-8", body.n + 1,
+                STR_ARG(body));
     c->server->counts.refused++;
     stream_write(c->stream, strbuf_str(&b));
     if (c->now) { /* not given to the service yet */

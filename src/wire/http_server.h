@@ -55,6 +55,7 @@ struct http_service {
     void (*request)(struct http_request *r, void *arg);
     /* A response has ended, for logs and counters; runs inside http_end and its like. May be NULL. */
     void (*ended)(const struct http_request *r, void *arg);
+    struct str too_large; /* JSON, static: the body of a 413; empty: a sentence as text */
     void *arg;
 };
 
