@@ -7,7 +7,9 @@
 # make            the programs, for development   (build/debug)
 # make release    the programs, optimised         (build/release)
 # make test       unit tests under ASan and UBSan (build/asan); ROOM=store for one room, ARGS="-v word"
-# make check      checkers, unit tests, start time and memory of each role
+# make checkers   layers, headers, banned calls, generated files, form, licences; some seconds
+# make fuzz-replay  every fuzz target over its corpus, under ASan and UBSan
+# make check      checkers, unit tests, fuzz-replay, start time and memory; ./check does all that and the rest
 # make e2e        end-to-end tests against the release build; TEST=helm for one
 # make bench-NAME   bench/NAME_bench.c, optimised (build/release/bench-NAME)
 # make bench-cluster   what a whole cluster costs, beside its peers (as root, some minutes); ARGS="up idle"

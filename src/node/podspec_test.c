@@ -184,6 +184,7 @@ TEST(podspec_mounts)
         {"{name: v, mountPath: /m}", "/m", "/vol/v rbind rprivate rw"},
         {"{name: v, mountPath: m}", "/m", "/vol/v rbind rprivate rw"},
         {"{name: v, mountPath: /m, readOnly: true}", "/m", "/vol/v rbind rprivate ro"},
+        {"{name: v, mountPath: /m, subPath: a/b}", "/m", "/vol/v/a/b rbind rprivate rw"},
         {"{name: conf, mountPath: /m}", "/m", "/vol/v rbind rprivate ro"}, /* content of the server's */
         {"{name: v, mountPath: /m, mountPropagation: HostToContainer}", "/m", "/vol/v rbind rslave rw"},
         {"{name: v, mountPath: /m, mountPropagation: Bidirectional}", "/m", "/vol/v rbind rshared rw"},
