@@ -356,4 +356,4 @@ def roles_are_killed(c):
 
 if __name__ == '__main__':
     main([node_is_complete, roles_have_few_rights, deployment_serves, names_resolve, logs_and_exec, copy_attach_and_forward, edits, creates, volumes_and_updates,
-          failures_are_told, probes_restart, rollouts_lose_nothing, roles_are_killed, node_is_cordoned_and_drained])
+          failures_are_told, probes_restart, node_is_cordoned_and_drained, rollouts_lose_nothing, roles_are_killed])

@@ -178,6 +178,10 @@ def work(c, rng, wanted, serial):
         say(c, 'apply', '-f', '-', input=settings(serial))
 
 
+def ready_since(c, app):
+    return {p['metadata']['name']: [x['lastTransitionTime'] for x in p['status']['conditions'] if x['type'] == 'Ready'] for p in pods_of(c, app)}
+
+
 def survives_kills(c):
     print('     WHERRY_SEED=%d' % SEED, flush=True)
     calm, wanted, serial = ME + '-calm', {ME + '-calm': 3}, 0
@@ -187,6 +191,7 @@ def survives_kills(c):
     c.kubectl('rollout', 'status', 'deploy/' + calm, '--timeout=20s')
     before = pids_of(c, pods_of(c, calm))
     assert len(before) == 3, before
+    since = ready_since(c, calm)
     c.instance = re.search(r'/wherry-([0-9a-z]+)', open('/proc/%d/cgroup' % before[min(before)][0]).read()).group(1)
     load = start_load(c, calm, 120)
     killer = Killer(c, random.Random(SEED + 1))
@@ -206,6 +211,7 @@ def survives_kills(c):
         eventually('the ConfigMap is in ' + name, lambda: c.kubectl('exec', name, '--', 'cat', '/settings/value') == c.settings, 10)
         assert 'tmpfs /memory' in c.kubectl('exec', name, '--', 'cat', '/proc/mounts'), name
     assert pids_of(c, pods_of(c, calm)) == before, 'what was not to change runs on'
+    assert ready_since(c, calm) == since, 'readiness did not flap'
     end_load(load)
 
 
