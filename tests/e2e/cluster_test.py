@@ -194,6 +194,7 @@ spec:
     securityContext: {runAsUser: 1000, runAsGroup: 2000, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
     volumeMounts:
     - {name: e, mountPath: /shared}
+    - {name: e, mountPath: /part, subPath: a/b}
     - {name: m, mountPath: /mem}
     - {name: conf, mountPath: /conf}
     - {name: sec, mountPath: /sec, readOnly: true}
@@ -214,6 +215,8 @@ spec:
 ''' % {'i': IMAGE, 'r': c.root})
     c.kubectl('wait', '--for=condition=Ready', 'pod/vols', '--timeout=15s')
     sh = lambda text: c.kubectl('exec', 'vols', '-c', 'c', '--', 'sh', '-c', text)
+    sh('echo part > /part/f')
+    assert sh('cat /shared/a/b/f') == 'part\n'
     assert sh('cat /shared/by-init') == 'made\n'
     env = dict(line.split('=', 1) for line in sh('env').splitlines() if '=' in line)
     assert env['A'] == 'one' and env['P'] == 'geheim' and env['BOTH'] == 'one-geheim' and env['CPU'] == '200' and env['C_b'] == 'two', env
