@@ -33,6 +33,9 @@ def shims():
 def groups(c):
     """Control groups of this cluster's pods: uids."""
     found = set()
+    if not hasattr(c, 'instance'):
+        text = ''.join(open('/proc/%d/cgroup' % pids[0]).read() for pids in pids_of(c, c.get('pods')['items']).values())
+        c.instance = re.search(r'/wherry-([0-9a-z]+)', text).group(1)
     for top, dirs, _ in os.walk('/sys/fs/cgroup'):
         if top.startswith('/sys/fs/cgroup/') and '/wherry-' + c.instance in top:
             found |= {d[3:] for d in dirs if d.startswith('pod')}
@@ -192,7 +195,6 @@ def survives_kills(c):
     before = pids_of(c, pods_of(c, calm))
     assert len(before) == 3, before
     since = ready_since(c, calm)
-    c.instance = re.search(r'/wherry-([0-9a-z]+)', open('/proc/%d/cgroup' % before[min(before)][0]).read()).group(1)
     load = start_load(c, calm, 120)
     killer = Killer(c, random.Random(SEED + 1))
     rng = random.Random(SEED)
@@ -269,6 +271,39 @@ def is_ended_and_adopted(c):
     assert all(s['restartCount'] == 0 for p in pods_of(c, calm) for s in p['status']['containerStatuses'])
 
 
+def shim_of(pod):
+    for pid in run(['pgrep', '-x', 'wherry-shim']).split():
+        if open('/proc/%s/cmdline' % pid).read().split('\0')[1] == 'default/' + pod:
+            return int(pid)
+
+
+def much_happens_while_the_node_is_away(c):
+    """Pods are deleted, forced away, made; containers and a shim end: the next node role sees to all of it."""
+    calm = ME + '-calm'
+    c.apply(settings(0))
+    c.apply(rough_deployment(calm, 6))
+    c.kubectl('rollout', 'status', 'deploy/' + calm, '--timeout=20s')
+    before = pids_of(c, pods_of(c, calm))
+    deleted, forced, ended, shimless, *quiet = sorted(before)
+    roles = [supervisor(c), c.role_pid('node')]
+    for pid in roles:
+        os.kill(pid, signal.SIGKILL)
+    eventually('they are gone', lambda: not any(os.path.exists('/proc/%d' % p) for p in roles))
+    c.kubectl('delete', 'pod', deleted, '--wait=false')
+    c.kubectl('delete', 'pod', forced, '--force', '--grace-period=0')
+    os.kill(before[ended][0], signal.SIGKILL)
+    os.kill(shim_of(shimless), signal.SIGKILL)
+    c.apply(deployment(ME + '-new', 2) + service(ME + '-new'))
+    c.up()
+    eventually('all is as declared', lambda: as_declared(c, {calm: 6, ME + '-new': 2}) or True, 45, 0.3)
+    after = {p['metadata']['name']: p['status']['containerStatuses'][0] for p in pods_of(c, calm)}
+    assert deleted not in after and forced not in after, after
+    for name in (ended, shimless):
+        assert after[name]['restartCount'] == 1 and after[name]['lastState']['terminated']['exitCode'] == 137, (name, after[name])
+    pids = pids_of(c, pods_of(c, calm))
+    assert all(pids[n] == before[n] and after[n]['restartCount'] == 0 for n in quiet), (quiet, before, pids)
+
+
 def goes_without_a_trace(c):
     c.down()
     nothing_else_at_all = (shims(), groups(c), run(['ip', '-o', 'link', 'show', 'type', 'veth']), listed(c.root + '/run/wherry'),
@@ -277,4 +312,4 @@ def goes_without_a_trace(c):
 
 
 if __name__ == '__main__':
-    main([survives_kills, is_ended_and_adopted, goes_without_a_trace], port=16643)
+    main([survives_kills, is_ended_and_adopted, much_happens_while_the_node_is_away, goes_without_a_trace], port=16643)
