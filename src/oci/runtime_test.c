@@ -419,6 +419,33 @@ TEST(exec_answers_with_output_and_code_and_is_as_confined)
     world_end(&w);
 }
 
+TEST(removal_waits_for_what_is_under_way_in_the_container)
+{
+    struct world w;
+    world_begin(&w);
+    pod_start(&w, true); /* one pid namespace: an exec outlives its container's first process */
+    struct oci_container o = shell(&w, "sleep 1000");
+    struct container *c = run(&w, "c1", &o);
+    struct str args[] = {S("sleep"), S("1000")};
+    w.waiting = 2;
+    container_exec_output(c, (struct strs){args, 2}, 20 * NS_PER_S, output_done, &w);
+    container_kill(c, SIGKILL);
+    (void)wait_exit(&w, c);
+    container_remove(c, container_told, &w);
+    wait_done(&w);
+    CHECK(!w.failed);
+    CHECK(container_find(w.rt, S("c1")) == NULL);
+    /* and for its start */
+    c = create(&w, "c2", &o, false);
+    w.waiting = 2;
+    container_start(c, container_told, &w);
+    container_remove(c, container_told, &w);
+    wait_done(&w);
+    CHECK(!w.failed);
+    CHECK(container_find(w.rt, S("c2")) == NULL);
+    world_end(&w);
+}
+
 TEST(what_cannot_start_says_why_and_a_killed_one_says_how)
 {
     struct world w;
