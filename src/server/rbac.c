@@ -259,10 +259,10 @@ bool rbac_allows(struct server *s, struct arena *a, const struct attributes *x, 
         /* nodes have the role system:node without a binding, as upstream's Node authorizer gives it */
         AUTO(obj_unref) struct obj *role = object_get(s, K(ClusterRole), S(""), S("system:node"));
         val_each_item (rule, role ? val_get(&role->tree, N(rules)) : NULL)
-            k.allowed |= rule_matches(rule, x);
+            k.allowed |= rule_matches(rule, x) && (!node_limited(x) || node_uses(s, x));
     }
     if (k.allowed)
-        *why = k.why;
+        *why = k.why.n ? k.why : S("node: allowed by ClusterRole \"system:node\"");
     else if (k.problems.n)
         *why = arena_fmt(a, "RBAC: %s", k.problems.p);
     strbuf_fini(&k.problems);

@@ -1,8 +1,11 @@
 /* rbac_int.h - the life of the index of bindings. */
 #pragma once
 #include "base/mem.h"
+#include "server/rbac.h"
 
-struct rbac;
 struct rbac *rbac_new(void) __attribute__((returns_nonnull));
 void rbac_free(struct rbac *r);    /* NULL is fine */
 void rbac_changed(struct rbac *r); /* a role or binding was written: the index is made anew when it is needed next */
+/* Nodes: what a rule alone does not give them (node_limited), and whether a pod of theirs has use for it. */
+bool node_limited(const struct attributes *x);
+MUST_USE bool node_uses(struct server *s, const struct attributes *x);
