@@ -215,6 +215,9 @@ def survives_kills(c):
     assert pids_of(c, pods_of(c, calm)) == before, 'what was not to change runs on'
     assert ready_since(c, calm) == since, 'readiness did not flap'
     end_load(load)
+    for name in wanted:
+        if name != calm:
+            say(c, 'delete', 'deploy,svc', name, '--ignore-not-found')
 
 
 def start_load(c, service, seconds):
