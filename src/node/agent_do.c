@@ -50,6 +50,7 @@ static void sandbox_gone(struct sandbox *s, const struct err *err, void *arg)
         log_warn("pod.sandbox_stop", "pod=" STR_FMT "/" STR_FMT " error=\"%s\"", STR_ARG(ap->pod->ns),
                  STR_ARG(ap->pod->name), err->text);
     ap->sandbox = NULL;
+    ap->sandbox_leaving = false;
     for (size_t i = 0; i < ap->ncontainers; i++)
         ap->containers[i].run = NULL; /* they went with it */
     if (ap->pod->sandbox == PART_BUSY && ap->pod->state == POD_CLEANING)
@@ -65,10 +66,13 @@ static void stop_sandbox(struct agent_pod *ap)
         agent_pod_kick(ap);
         return;
     }
+    if (ap->sandbox_leaving)
+        return; /* sandbox_gone says so */
     services_host_ports(ap, false);
     if (ap->ip && !pod_link_unroute(ap->agent->cfg.instance, ap->ip, &err))
         log_warn("pod.unroute", "error=\"%s\"", err.text);
     ap->pending++;
+    ap->sandbox_leaving = true;
     sandbox_data_set(ap->sandbox, NULL);
     sandbox_stop(ap->sandbox, sandbox_gone, ap);
 }
@@ -154,7 +158,10 @@ static void start_sandbox(struct agent_pod *ap)
     struct arena a = ARENA;
     if (ap->sandbox) { /* a lost or half-made one: away with it, then again */
         pod_saw_sandbox(p, false, S("an earlier sandbox is being removed"), clock_mono());
+        if (ap->sandbox_leaving)
+            return;
         ap->pending++;
+        ap->sandbox_leaving = true;
         sandbox_data_set(ap->sandbox, NULL);
         sandbox_stop(ap->sandbox, sandbox_gone, ap);
         return;

@@ -49,6 +49,7 @@ struct agent_pod {
     struct agent *agent;
     struct pod *pod;
     struct sandbox *sandbox;
+    bool sandbox_leaving; /* it is being stopped: once is enough */
     struct agent_container *containers;
     size_t ncontainers;
     struct timer wake, refresh;
