@@ -2,6 +2,8 @@
 #include "base/log.h"
 #include "node/agent_int.h"
 #include "node/podspec.h"
+
+#define SETTLE_MOST (500 * NS_PER_MS)
 #include "sys/file.h"
 #include <dirent.h>
 #include <errno.h>
@@ -29,6 +31,16 @@ void agent_event(struct agent_pod *ap, int i, bool warning, const char *reason, 
     strbuf_fini(&path);
 }
 
+void agent_eventf(struct agent_pod *ap, int i, bool warning, const char *reason, const char *fmt, ...)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    va_list args;
+    va_start(args, fmt);
+    strbuf_addvf(&b, fmt, args);
+    va_end(args);
+    agent_event(ap, i, warning, reason, strbuf_str(&b));
+}
+
 static void free_pod(struct agent_pod *ap)
 {
     services_forget(ap);
@@ -38,14 +50,16 @@ static void free_pod(struct agent_pod *ap)
     timer_stop(&ap->refresh);
     call_cancel(&ap->status_call);
     call_cancel(&ap->delete_call);
-    for (size_t i = 0; i < ap->ncontainers; i++) {
-        probes_stop(&ap->containers[i]);
-        arena_fini(&ap->containers[i].scratch);
+    array_each (ac, &ap->containers) {
+        probes_stop(*ac);
+        arena_fini(&(*ac)->scratch);
+        mem_free(*ac);
     }
+    array_fini(&ap->containers);
     if (ap->sandbox)
         sandbox_data_set(ap->sandbox, NULL);
-    mem_free(ap->containers);
     arena_fini(&ap->written_arena);
+    arena_fini(&ap->arena);
     pod_free(ap->pod);
     mem_free(ap);
 }
@@ -70,6 +84,7 @@ static void send_status(struct agent_pod *ap);
 static void status_done(struct call *c)
 {
     struct agent_pod *ap = container_of(c, struct agent_pod, status_call);
+    ap->status_retry_at = 0;
     if (c->ok) {
         AUTO(obj_unref) struct obj *o = call_take_obj(c);
         if (o && o->rev > ap->pod->obj->rev)
@@ -84,15 +99,34 @@ static void status_done(struct call *c)
     if (c->err.kind != E_CONFLICT)
         log_warn("pod.status", "pod=" STR_FMT "/" STR_FMT " retry_s=1 error=\"%s\"", STR_ARG(ap->pod->ns),
                  STR_ARG(ap->pod->name), c->err.text);
-    ap->status_dirty = true;
-    timer_set(&ap->wake, c->err.kind == E_CONFLICT ? 20 * NS_PER_MS : NS_PER_S); /* a newer object is on its way */
+    /* after a conflict a newer object is on its way */
+    ap->status_retry_at = clock_mono() + (c->err.kind == E_CONFLICT ? 20 * NS_PER_MS : NS_PER_S);
+    agent_pod_kick(ap);
+}
+
+/* Not worth a write each: containers that come up together, and the moment between a run that was ended for a probe
+ * and the next. */
+static bool is_settling(struct agent_pod *ap, int64_t now)
+{
+    bool up = false, starting = false, replaced = false;
+    array_each (c, &ap->pod->containers) {
+        up = up || (c->role == CONTAINER_MAIN && c->run == RUN_RUNNING);
+        starting = starting || (c->role == CONTAINER_MAIN && c->run == RUN_STARTING);
+        replaced = replaced || (c->replacing && !c->backing_off && c->role != CONTAINER_EPHEMERAL);
+    }
+    if (!replaced && !(up && starting))
+        ap->settling_since = 0;
+    else if (!ap->settling_since)
+        ap->settling_since = now;
+    return ap->settling_since && now < ap->settling_since + SETTLE_MOST && ap->pod->state == POD_ACTIVE;
 }
 
 static void send_status(struct agent_pod *ap)
 {
     struct pod *p = ap->pod;
-    ap->status_dirty = false;
-    if (p->concluded || p->delete_asked || call_active(&ap->status_call))
+    int64_t now = clock_mono();
+    if (p->concluded || p->delete_asked || call_active(&ap->status_call) || now < ap->status_retry_at ||
+        is_settling(ap, now))
         return;
     struct arena a = ARENA;
     struct val status = pod_status(p, &a, clock_real());
@@ -115,7 +149,7 @@ static void send_status(struct agent_pod *ap)
 
 static bool status_written(const struct agent_pod *ap)
 {
-    return !call_active(&ap->status_call) && !ap->status_dirty;
+    return !call_active(&ap->status_call) && !ap->status_retry_at;
 }
 
 /* --- stepping -------------------------------------------------------------------------------------------------- */
@@ -168,10 +202,15 @@ static void step(struct agent_pod *ap)
         p->delete_asked = true;
         delete_object(ap);
     }
+    int64_t at = out.wake_at;
+    if (ap->status_retry_at && (!at || ap->status_retry_at < at))
+        at = ap->status_retry_at;
+    if (ap->settling_since && (!at || ap->settling_since + SETTLE_MOST < at))
+        at = ap->settling_since + SETTLE_MOST;
     if (ap->kicked)
         timer_set(&ap->wake, 0);
-    else if (out.wake_at && !ap->status_dirty)
-        timer_set(&ap->wake, out.wake_at - clock_mono());
+    else if (at)
+        timer_set(&ap->wake, at - clock_mono());
 }
 
 static void on_wake(struct timer *t)
@@ -186,7 +225,17 @@ static void on_refresh(struct timer *t) /* tokens grow old */
 
 static struct str dir_of(struct agent_pod *ap, const char *base, const char *sub)
 {
-    return arena_fmt(&ap->pod->arena, "%s/%s/" STR_FMT, base, sub, STR_ARG(ap->pod->uid));
+    return arena_fmt(&ap->arena, "%s/%s/" STR_FMT, base, sub, STR_ARG(ap->pod->uid));
+}
+
+/* To as many as the pod has: ephemeral ones are added while it runs. */
+static void grow_containers(struct agent_pod *ap)
+{
+    while (ap->containers.n < ap->pod->containers.n) {
+        struct agent_container *ac = NEW(struct agent_container);
+        *ac = (struct agent_container){.ap = ap, .index = (int)ap->containers.n};
+        array_push(&ap->containers, ac);
+    }
 }
 
 static struct agent_pod *add_pod(struct agent *g, struct obj *o)
@@ -194,10 +243,7 @@ static struct agent_pod *add_pod(struct agent *g, struct obj *o)
     struct agent_pod *ap = NEW(struct agent_pod);
     ap->agent = g;
     ap->pod = pod_new(o, str_of(g->cfg.host_ip), clock_mono(), clock_real());
-    ap->ncontainers = ap->pod->containers.n;
-    ap->containers = mem_alloc(MAX(ap->ncontainers, 1) * sizeof *ap->containers);
-    for (size_t i = 0; i < ap->ncontainers; i++)
-        ap->containers[i] = (struct agent_container){.ap = ap, .index = (int)i};
+    grow_containers(ap);
     timer_init(&ap->wake, g->cfg.loop, on_wake);
     timer_init(&ap->refresh, g->cfg.loop, on_refresh);
     ap->status_call.done = status_done;
@@ -206,34 +252,10 @@ static struct agent_pod *add_pod(struct agent *g, struct obj *o)
     list_init(&ap->leave_node);
     ap->dir = dir_of(ap, g->cfg.data, "pods");
     ap->tmpfs_dir = dir_of(ap, g->cfg.run, "volumes");
-    ap->log_dir = arena_fmt(&ap->pod->arena, "%s/pods/" STR_FMT "_" STR_FMT "_" STR_FMT, g->cfg.log, STR_ARG(o->ns),
+    ap->log_dir = arena_fmt(&ap->arena, "%s/pods/" STR_FMT "_" STR_FMT "_" STR_FMT, g->cfg.log, STR_ARG(o->ns),
                             STR_ARG(o->name), STR_ARG(o->uid));
     (void)map_put(&g->by_uid, o->uid, ap);
     return ap;
-}
-
-/* More containers than before: an ephemeral one was added. */
-static void grow_containers(struct agent_pod *ap)
-{
-    size_t n = ap->pod->containers.n;
-    if (n <= ap->ncontainers)
-        return;
-    struct agent_container *grown = mem_alloc(n * sizeof *grown);
-    memcpy(grown, ap->containers, ap->ncontainers * sizeof *grown);
-    for (size_t i = 0; i < n; i++) {
-        if (i >= ap->ncontainers)
-            grown[i] = (struct agent_container){.ap = ap, .index = (int)i};
-        if (grown[i].run)
-            container_data_set(grown[i].run, &grown[i]);
-    }
-    for (size_t i = 0; i < ap->ncontainers; i++)
-        probes_stop(&ap->containers[i]);
-    mem_free(ap->containers);
-    ap->containers = grown;
-    ap->ncontainers = n;
-    for (size_t i = 0; i < n; i++)
-        if (ap->pod->containers.p[i].run == RUN_RUNNING)
-            probes_start(&grown[i]);
 }
 
 /* --- the agent ------------------------------------------------------------------------------------------------- */

@@ -28,18 +28,22 @@ struct link_job {
     struct err err;
 };
 
-static struct str ip_text(struct agent_pod *ap)
+struct ip_text {
+    char z[16];
+};
+static struct ip_text ip_text(const struct agent_pod *ap)
 {
-    char text[16];
-    (void)snprintf(text, sizeof text, IP4_FMT, IP4_ARG(ap->ip));
-    return str_dup(&ap->pod->arena, str_of(text));
+    struct ip_text t;
+    (void)snprintf(t.z, sizeof t.z, IP4_FMT, IP4_ARG(ap->ip));
+    return t;
 }
 
 static void sandbox_failed(struct agent_pod *ap, const char *what)
 {
-    struct str message = arena_fmt(&ap->pod->arena, "Failed to create pod sandbox: %s", what);
-    agent_event(ap, -1, true, "FailedCreatePodSandBox", message);
-    pod_saw_sandbox(ap->pod, false, message, clock_mono());
+    AUTO(strbuf_fini) struct strbuf message = STRBUF(STRBUF_TEXT);
+    strbuf_addf(&message, "Failed to create pod sandbox: %s", what);
+    agent_event(ap, -1, true, "FailedCreatePodSandBox", strbuf_str(&message));
+    pod_saw_sandbox(ap->pod, false, strbuf_str(&message), clock_mono());
 }
 
 static void sandbox_gone(struct sandbox *s, const struct err *err, void *arg)
@@ -51,8 +55,10 @@ static void sandbox_gone(struct sandbox *s, const struct err *err, void *arg)
                  STR_ARG(ap->pod->name), err->text);
     ap->sandbox = NULL;
     ap->sandbox_leaving = false;
-    for (size_t i = 0; i < ap->ncontainers; i++)
-        ap->containers[i].run = NULL; /* they went with it */
+    array_each (ac, &ap->containers)
+        (*ac)->run = NULL; /* they went with it */
+    if (ap->pod->state == POD_PREPARING)
+        ap->pod->sandbox_retry_at = ap->pod->sandbox_backoff = 0; /* the next one was waiting for this */
     if (ap->pod->sandbox == PART_BUSY && ap->pod->state == POD_CLEANING)
         pod_saw_sandbox_stopped(ap->pod);
     agent_pod_release(ap);
@@ -84,7 +90,7 @@ static void sandbox_ready(struct agent_pod *ap, const struct err *err)
     else
         services_host_ports(ap, true);
     if (!err)
-        pod_saw_sandbox(ap->pod, true, ap->ip ? ip_text(ap) : str_of(ap->agent->cfg.host_ip), clock_mono());
+        pod_saw_sandbox(ap->pod, true, str_of(ap->ip ? ip_text(ap).z : ap->agent->cfg.host_ip), clock_mono());
 }
 
 static void memory_done(struct agent_pod *ap, const struct err *err)
@@ -229,9 +235,8 @@ static void start_failed(struct agent_container *ac, const char *reason, const c
     struct agent_pod *ap = ac->ap;
     ac->starting = false;
     arena_fini(&ac->scratch);
-    struct str message = str_dup(&ap->pod->arena, str_of(text));
-    agent_event(ap, ac->index, true, "Failed", arena_fmt(&ap->pod->arena, "Error: " STR_FMT, STR_ARG(message)));
-    pod_saw_start_failed(ap->pod, ac->index, reason, message, config, clock_real(), clock_mono());
+    agent_eventf(ap, ac->index, true, "Failed", "Error: %s", text);
+    pod_saw_start_failed(ap->pod, ac->index, reason, str_of(text), config, clock_real(), clock_mono());
 }
 
 static void started(struct container *c, const struct err *err, void *arg)
@@ -390,10 +395,10 @@ static void create(struct agent_container *ac)
     c->id = str_dup(&ap->pod->arena, strbuf_str(&id));
     struct container_spec cs = {
         .id = strbuf_str(&id),
-        .note = arena_fmt(a, STR_FMT " %d", STR_ARG(c->name), c->restarts),
+        .note = arena_fmt(a, STR_FMT " %d", STR_ARG(c->name), pod_run_number(c)),
         .image = image.manifest,
         .oci = &oci,
-        .log = arena_fmt(a, STR_FMT "/" STR_FMT "/%d.log", STR_ARG(ap->log_dir), STR_ARG(c->name), c->restarts),
+        .log = arena_fmt(a, STR_FMT "/" STR_FMT "/%d.log", STR_ARG(ap->log_dir), STR_ARG(c->name), pod_run_number(c)),
         .log_max = LOG_MAX,
         .stdin_open = val_true(val_get(c->spec, N(stdin))),
         .stdin_once = val_true(val_get(c->spec, N(stdinOnce))),
@@ -457,7 +462,18 @@ static void hook_done(void *arg, bool ok, struct str message)
         const char *reason = h->poststart ? "FailedPostStartHook" : "FailedPreStopHook";
         agent_event(ap, h->index, true, reason, h->poststart ? S("PostStartHook failed") : S("PreStopHook failed"));
     }
+    struct arena a = ARENA;
+    const struct pod *p = ap->pod;
+    const struct pod_container *c = &p->containers.p[h->index];
+    const struct val *exec = val_at(c->spec, N(lifecycle), N(postStart), N(exec), N(command));
+    if (!ok && h->poststart && exec)
+        message = arena_fmt(&a,
+                            "Exec lifecycle hook ([" STR_FMT "]) for Container \"" STR_FMT "\" in Pod \"" STR_FMT
+                            "_" STR_FMT "(" STR_FMT ")\" failed - error: " STR_FMT,
+                            STR_ARG(hooks_words(&a, exec)), STR_ARG(c->name), STR_ARG(p->name), STR_ARG(p->ns),
+                            STR_ARG(p->uid), STR_ARG(message));
     pod_saw_hook(ap->pod, h->index, h->poststart, ok, message);
+    arena_fini(&a);
     agent_pod_release(ap);
     mem_free(h);
 }
@@ -497,7 +513,7 @@ static bool half_made(struct agent_pod *ap, struct sandbox *s)
             return false;
     }
     struct str told = val_text_at(obj_status(ap->pod->obj), N(podIP));
-    return ap->pod->host_network ? !told.n : !ap->ip || !str_eq(told, ip_text(ap));
+    return ap->pod->host_network ? !told.n : !ap->ip || !str_eqz(told, ip_text(ap).z);
 }
 
 void agent_adopt_sandbox(struct agent_pod *ap, struct sandbox *s, uint32_t ip)
@@ -513,7 +529,7 @@ void agent_adopt_sandbox(struct agent_pod *ap, struct sandbox *s, uint32_t ip)
     bool cut_off = !ap->ip && !ap->pod->host_network; /* its link went with its shim, or somebody took it away */
     if (ap->ip)
         services_host_ports(ap, true);
-    pod_saw_adopted(ap->pod, ap->ip ? ip_text(ap) : str_of(ap->agent->cfg.host_ip));
+    pod_saw_adopted(ap->pod, str_of(ap->ip ? ip_text(ap).z : ap->agent->cfg.host_ip));
     for (struct container *c = container_next(s, NULL); c; c = container_next(s, c)) {
         struct str name, count;
         int64_t restarts;
@@ -527,13 +543,14 @@ void agent_adopt_sandbox(struct agent_pod *ap, struct sandbox *s, uint32_t ip)
         }
         if (i < 0 || !str_to_i64(count, 0, INT32_MAX, &restarts))
             continue;
-        struct agent_container *ac = &ap->containers[i];
+        struct agent_container *ac = ap->containers.p[i];
         struct pod_container *pc = &ap->pod->containers.p[i];
         if (ac->run && restarts < pc->restarts)
             continue; /* an earlier run of the same container */
         ac->run = c;
         container_data_set(c, ac);
         pc->restarts = (int)restarts;
+        pc->end = (struct ending){0}; /* of an earlier run that was found first */
         pc->image = PART_READY;
         const struct val *was = val_find(val_get(obj_status(ap->pod->obj), N(containerStatuses)), N(name), name);
         pc->image_id = str_dup(&ap->pod->arena, val_text_at(was, N(imageID)));
@@ -557,7 +574,7 @@ void agent_adopt_sandbox(struct agent_pod *ap, struct sandbox *s, uint32_t ip)
 
 void agent_do(struct agent_pod *ap, const struct pod_action *x)
 {
-    struct agent_container *ac = x->container >= 0 ? &ap->containers[x->container] : NULL;
+    struct agent_container *ac = x->container >= 0 ? ap->containers.p[x->container] : NULL;
     switch (x->what) {
     case DO_VOLUMES_SETUP: volumes_setup(ap); break;
     case DO_VOLUMES_TEARDOWN: volumes_teardown(ap); break;

@@ -49,9 +49,8 @@ struct agent_pod {
     struct agent *agent;
     struct pod *pod;
     struct sandbox *sandbox;
-    bool sandbox_leaving; /* it is being stopped: once is enough */
-    struct agent_container *containers;
-    size_t ncontainers;
+    bool sandbox_leaving;                       /* it is being stopped: once is enough */
+    ARRAY(struct agent_container *) containers; /* each stays where it is: calls under way point to it */
     struct timer wake, refresh;
     bool stepping, kicked, dead; /* dead: gone from the table, waits for what is under way */
     int pending;                 /* jobs and calls under way that point here */
@@ -61,13 +60,15 @@ struct agent_pod {
     struct val written; /* the last status that was sent, in written_arena */
     struct arena written_arena;
     int64_t written_rev;
-    bool status_dirty;
-    struct list leave_node; /* in the list of those that wait to have left */
-    struct drain *drain;    /* being watched until quiet; NULL: no */
+    int64_t status_retry_at; /* mono: the last write failed; 0: no */
+    int64_t settling_since;  /* mono: containers are about to be up, the status of now is soon another; 0: no */
+    struct list leave_node;  /* in the list of those that wait to have left */
+    struct drain *drain;     /* being watched until quiet; NULL: no */
     bool host_ports;
     struct list config_refs;            /* struct config_ref */
     struct map tokens;                  /* "AUDIENCE/SECONDS" -> struct token */
-    struct str dir, tmpfs_dir, log_dir; /* host paths, in pod->arena */
+    struct arena arena;                 /* of its whole life */
+    struct str dir, tmpfs_dir, log_dir; /* host paths */
 };
 
 /* agent.c */
@@ -76,6 +77,8 @@ struct agent_pod *agent_pod_of(struct agent *g, struct str uid);
 void agent_pod_kick(struct agent_pod *ap);    /* step soon */
 void agent_pod_release(struct agent_pod *ap); /* one pending less; frees a dead one */
 void agent_event(struct agent_pod *ap, int container, bool warning, const char *reason, struct str message);
+void agent_eventf(struct agent_pod *ap, int container, bool warning, const char *reason, const char *fmt, ...)
+    PRINTF(5, 6);
 void agent_config_news(struct agent *g, struct agent_pod *ap); /* something it refers to has changed */
 
 /* agent_do.c: carries out one action */

@@ -246,16 +246,17 @@ bool configs_token(void *arg, const struct obj *pod, struct str audience, int64_
                    struct err *err)
 {
     struct agent_pod *ap = arg;
-    struct str key = arena_fmt(&ap->pod->arena, STR_FMT "/%lld", STR_ARG(audience), (long long)seconds);
-    struct token *t = map_get(&ap->tokens, key);
+    AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
+    strbuf_addf(&key, STR_FMT "/%lld", STR_ARG(audience), (long long)seconds);
+    struct token *t = map_get(&ap->tokens, strbuf_str(&key));
     (void)pod;
     if (!t) {
         t = NEW(struct token);
         t->ap = ap;
-        t->audience = str_dup(&ap->pod->arena, audience);
+        t->audience = str_dup(&ap->arena, audience);
         t->seconds = seconds;
         t->call.done = token_done;
-        (void)map_put(&ap->tokens, key, t);
+        (void)map_put(&ap->tokens, strbuf_str(&key), t);
     }
     if (!call_active(&t->call) && clock_mono() >= t->renew_at)
         ask(t);

@@ -15,7 +15,7 @@ struct hook_call {
     void *arg;
     struct timer timer;
     bool ok;
-    struct str message;
+    struct str message, command;
     struct arena arena;
 };
 
@@ -27,13 +27,45 @@ static void finish(struct hook_call *h, bool ok, struct str message)
     mem_free(h);
 }
 
+/* As Go's %q. */
+static struct str quoted(struct arena *a, struct str text)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    strbuf_addc(&b, '"');
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        if (c == '\n')
+            strbuf_addz(&b, "\\n");
+        else if (c == '\t')
+            strbuf_addz(&b, "\\t");
+        else if (c == '"' || c == '\\')
+            strbuf_addf(&b, "\\%c", c);
+        else if ((unsigned char)c < 0x20 || c == 0x7f)
+            strbuf_addf(&b, "\\x%02x", (unsigned char)c);
+        else
+            strbuf_addc(&b, c);
+    }
+    strbuf_addc(&b, '"');
+    return str_dup(a, strbuf_str(&b));
+}
+
+struct str hooks_words(struct arena *a, const struct val *list)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    val_each_item (v, list)
+        strbuf_addf(&b, "%s" STR_FMT, b.n ? " " : "", STR_ARG(val_text(v)));
+    return str_dup(a, strbuf_str(&b));
+}
+
 static void on_exec(void *arg, int code, struct str output, const struct err *err)
 {
     struct hook_call *h = arg;
     if (err)
         finish(h, false, str_of(err->text));
     else if (code)
-        finish(h, false, arena_fmt(&h->arena, "command exited with %d: " STR_FMT, code, STR_ARG(output)));
+        finish(h, false,
+               arena_fmt(&h->arena, "command '" STR_FMT "' exited with %d: , message: " STR_FMT, STR_ARG(h->command),
+                         code, STR_ARG(quoted(&h->arena, output))));
     else
         finish(h, true, S(""));
 }
@@ -63,6 +95,7 @@ void hooks_run(struct loop *l, struct container *c, const struct val *handler, c
         args.p = arena_alloc(&h->arena, (val_len(val_get(exec, N(command))) + 1) * sizeof *args.p);
         val_each_item (a, val_get(exec, N(command)))
             args.p[args.n++] = str_dup(&h->arena, val_text(a));
+        h->command = hooks_words(&h->arena, val_get(exec, N(command)));
         container_exec_output(c, args, EXEC_HOOK_MOST, on_exec, h);
     } else if (http) {
         relay_probe(http, container, pod_ip, false, HTTP_HOOK_MOST, on_http, h);

@@ -7,6 +7,8 @@
  * has deprecated them. Times out never: the caller's grace period bounds it. */
 void hooks_run(struct loop *l, struct container *c, const struct val *handler, const struct val *container,
                struct str pod_ip, void (*done)(void *arg, bool ok, struct str message), void *arg);
+/* A command as one text, its words separated by spaces. */
+struct str hooks_words(struct arena *a, const struct val *list);
 /* "SIGUSR1", "USR1", "10"; anything else SIGTERM. */
 int hooks_signal(struct str name);
 /* The last lines of a CRI log without its prefixes, at most `lines` and `bytes`. */

@@ -57,8 +57,7 @@ static struct str wanted_image(const struct agent_pod *ap, int c)
 
 static void failed(struct agent_pod *ap, int c, const char *reason, struct str message)
 {
-    struct arena *a = &ap->pod->arena;
-    agent_event(ap, c, true, "Failed", arena_fmt(a, "Error: %s", reason));
+    agent_eventf(ap, c, true, "Failed", "Error: %s", reason);
     pod_saw_image(ap->pod, c, false, str_of(reason), message, clock_mono());
     agent_pod_kick(ap);
 }
@@ -81,7 +80,6 @@ static struct str duration(struct arena *a, int64_t ns)
 static void tell_waiter(struct waiter *w, const struct pull *p, bool ok, struct str why)
 {
     struct agent_pod *ap = w->ap;
-    struct arena *a = &ap->pod->arena;
     struct str name = str_of(p->name);
     struct image im;
     struct err err = ERR;
@@ -92,18 +90,16 @@ static void tell_waiter(struct waiter *w, const struct pull *p, bool ok, struct 
         why = str_of(err.text);
     }
     if (ok) {
-        agent_event(ap, w->container, false, "Pulled",
-                    arena_fmt(a,
-                              "Successfully pulled image \"" STR_FMT "\" in " STR_FMT " (" STR_FMT
-                              " including waiting). Image size: %lld bytes.",
-                              STR_ARG(name), STR_ARG(duration(&scratch, now - p->since)),
-                              STR_ARG(duration(&scratch, now - w->since)), (long long)im.size));
+        agent_eventf(ap, w->container, false, "Pulled",
+                     "Successfully pulled image \"" STR_FMT "\" in " STR_FMT " (" STR_FMT
+                     " including waiting). Image size: %lld bytes.",
+                     STR_ARG(name), STR_ARG(duration(&scratch, now - p->since)),
+                     STR_ARG(duration(&scratch, now - w->since)), (long long)im.size);
         present(ap, w->container, &im);
     } else {
-        struct str message = str_dup(a, why);
-        agent_event(ap, w->container, true, "Failed",
-                    arena_fmt(a, "Failed to pull image \"" STR_FMT "\": " STR_FMT, STR_ARG(name), STR_ARG(message)));
-        failed(ap, w->container, "ErrImagePull", message);
+        agent_eventf(ap, w->container, true, "Failed", "Failed to pull image \"" STR_FMT "\": " STR_FMT,
+                     STR_ARG(name), STR_ARG(why));
+        failed(ap, w->container, "ErrImagePull", why);
     }
     arena_fini(&scratch);
 }
@@ -238,7 +234,7 @@ static void ask(struct agent_pod *ap, int c, struct str name, const struct image
     struct waiter *w = NEW(struct waiter);
     *w = (struct waiter){.ap = ap, .container = c, .since = clock_mono()};
     list_add_tail(&p->waiters, &w->node);
-    agent_event(ap, c, false, "Pulling", arena_fmt(&ap->pod->arena, "Pulling image \"" STR_FMT "\"", STR_ARG(name)));
+    agent_eventf(ap, c, false, "Pulling", "Pulling image \"" STR_FMT "\"", STR_ARG(name));
     start_next(im);
 }
 
@@ -247,14 +243,14 @@ static void ask(struct agent_pod *ap, int c, struct str name, const struct image
 
 void images_ensure(struct agent_pod *ap, int c)
 {
-    struct arena scratch = ARENA, *a = &ap->pod->arena;
+    struct arena scratch = ARENA;
     struct image_name n;
     struct image im;
     struct err err = ERR;
     struct str name = wanted_image(ap, c), policy = val_text_at(ap->pod->containers.p[c].spec, N(imagePullPolicy));
     if (!image_name_parse(&scratch, name, &n, &err)) {
-        struct str message = arena_fmt(a, "Failed to apply default image tag \"" STR_FMT "\": %s", STR_ARG(name),
-                                       err.text);
+        struct str message = arena_fmt(&scratch, "Failed to apply default image tag \"" STR_FMT "\": %s",
+                                       STR_ARG(name), err.text);
         agent_event(ap, c, true, "InspectFailed", message);
         failed(ap, c, "InvalidImageName", message);
         arena_fini(&scratch);
@@ -262,14 +258,13 @@ void images_ensure(struct agent_pod *ap, int c)
     }
     bool here = images_read(ap->agent, &scratch, name, &im, &err);
     if (here && !str_eq(policy, S("Always"))) {
-        agent_event(
-            ap, c, false, "Pulled",
-            arena_fmt(a, "Container image \"" STR_FMT "\" already present on machine and can be accessed by the pod",
-                      STR_ARG(name)));
+        agent_eventf(ap, c, false, "Pulled",
+                     "Container image \"" STR_FMT "\" already present on machine and can be accessed by the pod",
+                     STR_ARG(name));
         present(ap, c, &im);
     } else if (str_eq(policy, S("Never"))) {
-        struct str message = arena_fmt(a, "Container image \"" STR_FMT "\" is not present with pull policy of Never",
-                                       STR_ARG(name));
+        struct str message = arena_fmt(
+            &scratch, "Container image \"" STR_FMT "\" is not present with pull policy of Never", STR_ARG(name));
         agent_event(ap, c, true, "ErrImageNeverPull", message);
         failed(ap, c, "ErrImageNeverPull", message);
     } else {

@@ -43,35 +43,37 @@ struct pod_container {
     enum container_role role;
 
     enum part image;
-    struct str image_reason, image_message; /* ErrImagePull ..., while PART_FAILED */
-    bool image_backing_off;                 /* the failure has been shown once: ImagePullBackOff from now on */
+    struct str image_reason, image_message; /* ErrImagePull ..., from a failure until it is here */
+    bool image_backing_off;                 /* the failure has been shown: ImagePullBackOff from now on */
     int64_t image_retry_at, image_backoff;  /* mono ns, ns */
     struct str image_id;                    /* "name@sha256:..." once present */
 
     enum run run;
     struct str id; /* of the current or latest run */
     int64_t started_real, started_mono;
-    struct ending end;  /* while RUN_EXITED */
-    struct ending last; /* the run before this one */
+    struct ending end;  /* of the latest run, until the next one is up (reason NULL: none) */
+    struct ending last; /* the run before that one */
     bool has_last;
-    int restarts;
+    int restarts;                             /* counted when the next run is up */
     struct str config_reason, config_message; /* CreateContainerConfigError and the like; cleared by a retry */
     int64_t retry_at, backoff;                /* when it may be started again; 0: at once */
     bool backing_off;                         /* the crash loop's wait is shown */
 
     bool passed_startup, ready, unhealthy; /* what the probes say; unhealthy: restart it */
     const char *unhealthy_why;             /* "failed liveness probe" */
+    bool replacing;                        /* it was ended for that, and the next run is not up yet */
     enum hook poststart, prestop;
-    struct str poststart_message;
-    const char *stopping; /* told to end, and why: "Stopping container %s"; NULL: no */
-    int64_t kill_at;      /* mono ns: SIGKILL then; 0: not decided */
+    struct str poststart_message; /* of the hook that failed: it ended this run */
+    const char *stopping;         /* told to end, and why: "Stopping container %s"; NULL: no */
+    int64_t kill_at;              /* mono ns: SIGKILL then; 0: not decided */
     bool termed, killed;
     int64_t user_uid, user_gid; /* of the running process, for status.user; -1: not known */
 };
 
 struct pod {
-    struct arena arena; /* texts that outlive one object: names, ids, messages */
-    struct obj *obj;    /* the wanted pod, owned reference */
+    struct arena
+        arena;       /* texts that outlive one object: names, ids, messages; of this struct and its actions alone */
+    struct obj *obj; /* the wanted pod, owned reference */
     struct str uid, ns, name;
     enum pod_state state;
 
@@ -82,6 +84,8 @@ struct pod {
     bool host_network;
     bool adopted;      /* its containers ran before this agent did */
     bool sandbox_lost; /* it died under us: made again, containers run again */
+
+    size_t tidy_at; /* bytes of `arena` */
 
     ARRAY(struct pod_container) containers; /* init containers in order, then main, then ephemeral */
 
@@ -159,9 +163,12 @@ void pod_saw_drained(struct pod *p);
 /* Something that a failed start waited for has changed (a ConfigMap appeared): try again now. */
 void pod_retry(struct pod *p);
 
+/* Texts of earlier actions are gone then. */
 void pod_step(struct pod *p, int64_t now, struct pod_actions *out);
 
 /* The status this pod has now: core/v1 PodStatus, complete, as a map in the arena. */
 struct val pod_status(const struct pod *p, struct arena *a, int64_t real);
 const char *pod_phase(const struct pod *p);                   /* Pending, Running, Succeeded, Failed */
 int pod_container_find(const struct pod *p, struct str name); /* index, or -1 */
+bool pod_container_up(const struct pod_container *c);         /* it runs and its postStart hook is through */
+int pod_run_number(const struct pod_container *c);            /* of the run that begins: 0 is the first */

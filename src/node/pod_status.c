@@ -15,27 +15,42 @@ static bool stopped_all(const struct pod *p)
     return p->state == POD_CLEANING || p->state == POD_ENDED;
 }
 
-static bool any_ran(const struct pod *p)
+static bool never_up(const struct pod_container *c)
+{
+    return !pod_container_up(c) && !c->end.reason && !c->has_last;
+}
+
+/* Something was tried in the sandbox: from then on its address is shown. */
+static bool any_tried(const struct pod *p)
 {
     array_each (c, &p->containers)
-        if (c->run == RUN_RUNNING || c->run == RUN_EXITED)
+        if (!never_up(c) || c->config_reason.n || c->image_reason.n)
             return true;
     return false;
 }
 
-static bool never_started(const struct pod_container *c)
+/* An init container as it is shown: of one that runs again in a new sandbox the earlier end, until it is up. */
+static bool through(const struct pod_container *c)
 {
-    return c->run != RUN_RUNNING && c->run != RUN_EXITED && !c->has_last;
+    return !pod_container_up(c) && c->end.reason && c->end.exit_code == 0;
 }
 
 static bool init_pending(const struct pod *p)
 {
     array_each (c, &p->containers) {
-        if (c->role == CONTAINER_INIT && !(c->run == RUN_EXITED && c->end.exit_code == 0))
+        if (c->role == CONTAINER_INIT && !through(c))
             return true;
-        if (c->role == CONTAINER_SIDECAR && never_started(c))
+        if (c->role == CONTAINER_SIDECAR && never_up(c))
             return true;
     }
+    return false;
+}
+
+static bool any_main_was_up(const struct pod *p)
+{
+    array_each (c, &p->containers)
+        if (c->role == CONTAINER_MAIN && !never_up(c))
+            return true;
     return false;
 }
 
@@ -50,10 +65,10 @@ const char *pod_phase(const struct pod *p)
     array_each (c, &p->containers) {
         if (c->role != CONTAINER_MAIN)
             continue;
-        if (c->run == RUN_RUNNING)
+        if (pod_container_up(c))
             running++;
-        else if (c->run == RUN_EXITED)
-            ended++, well += c->end.exit_code == 0;
+        else if (c->end.reason)
+            ended++, well += c->run == RUN_EXITED && c->end.exit_code == 0;
         else if (c->has_last)
             ended++;
         else
@@ -122,12 +137,12 @@ static struct str names_of(struct view *v, bool (*is)(const struct pod_container
 
 static bool is_unready(const struct pod_container *c)
 {
-    return !(c->run == RUN_RUNNING && c->ready);
+    return !(pod_container_up(c) && c->ready);
 }
 
 static bool is_incomplete(const struct pod_container *c)
 {
-    return c->role == CONTAINER_INIT ? !(c->run == RUN_EXITED && c->end.exit_code == 0) : !c->passed_startup;
+    return c->role == CONTAINER_INIT ? !through(c) : !c->passed_startup;
 }
 
 static bool gates_open(struct view *v, struct strbuf *closed)
@@ -137,9 +152,14 @@ static bool gates_open(struct view *v, struct strbuf *closed)
         const struct val *c = val_find(val_get(v->old, N(conditions)), N(type), type);
         if (c && str_eq(val_text_at(c, N(status)), S("True")))
             continue;
-        strbuf_addf(closed, "%s%s\"" STR_FMT "\" %s", closed->n ? ", " : "",
-                    "corresponding condition of pod readiness gate ", STR_ARG(type),
-                    c ? "does not have status \"True\"." : "does not exist.");
+        if (closed->n)
+            strbuf_addz(closed, ", ");
+        if (c)
+            strbuf_addf(closed, "the status of pod readiness gate \"" STR_FMT "\" is not \"True\", but " STR_FMT,
+                        STR_ARG(type), STR_ARG(val_text_at(c, N(status))));
+        else
+            strbuf_addf(closed, "corresponding condition of pod readiness gate \"" STR_FMT "\" does not exist.",
+                        STR_ARG(type));
     }
     return closed->n == 0;
 }
@@ -163,11 +183,11 @@ static void add_conditions(struct view *v, struct val *status, const char *phase
             val_add(v->a, &list, val_copy(v->a, c));
     }
     bool over = strcmp(phase, "Succeeded") == 0, failed = strcmp(phase, "Failed") == 0;
-    const char *end_reason = over ? "PodCompleted" : failed ? "PodFailed" : NULL;
+    const char *end_reason = over ? "PodCompleted" : failed || p->fail_reason ? "PodFailed" : NULL;
     struct str incomplete = names_of(v, is_incomplete, true, "incomplete");
     struct str unready = names_of(v, is_unready, false, "unready");
     add_condition(v, &list, "PodReadyToStartContainers", p->sandbox == PART_READY && !stopped_all(p), NULL, STR_NONE);
-    bool initialized = !init_pending(p);
+    bool initialized = !init_pending(p) || any_main_was_up(p);
     if (over || initialized)
         add_condition(v, &list, "Initialized", true, over ? "PodCompleted" : NULL, STR_NONE);
     else
@@ -219,21 +239,23 @@ static struct val waiting(struct view *v, const char *reason, struct str message
     return state;
 }
 
-static struct val waiting_state(struct view *v, const struct pod_container *c)
+/* Why it cannot run now, beyond a crash loop; false: nothing of that kind. */
+static bool trouble(struct view *v, const struct pod_container *c, struct val *state)
 {
-    const struct pod *p = v->p;
     if (c->config_reason.n)
-        return waiting(v, str_dup(v->a, c->config_reason).p, c->config_message);
-    if (c->image == PART_FAILED && c->image_backing_off)
-        return waiting(v, "ImagePullBackOff",
-                       arena_fmt(v->a, "Back-off pulling image \"" STR_FMT "\": " STR_FMT ": " STR_FMT,
-                                 STR_ARG(val_text_at(c->spec, N(image))), STR_ARG(c->image_reason),
-                                 STR_ARG(c->image_message)));
-    if (c->image == PART_FAILED)
-        return waiting(v, str_dup(v->a, c->image_reason).p, c->image_message);
-    if (c->poststart == HOOK_FAILED)
-        return waiting(v, "PostStartHookError", c->poststart_message);
-    return waiting(v, has_init(p) ? "PodInitializing" : "ContainerCreating", STR_NONE);
+        *state = waiting(v, str_dup(v->a, c->config_reason).p, c->config_message);
+    else if (c->image_reason.n && c->image_backing_off)
+        *state = waiting(v, "ImagePullBackOff",
+                         arena_fmt(v->a, "Back-off pulling image \"" STR_FMT "\": " STR_FMT ": " STR_FMT,
+                                   STR_ARG(val_text_at(c->spec, N(image))), STR_ARG(c->image_reason),
+                                   STR_ARG(c->image_message)));
+    else if (c->image_reason.n)
+        *state = waiting(v, str_dup(v->a, c->image_reason).p, c->image_message);
+    else if (c->poststart_message.n)
+        *state = waiting(v, "PostStartHookError", c->poststart_message);
+    else
+        return false;
+    return true;
 }
 
 static struct str back_off_text(struct view *v, const struct pod_container *c)
@@ -247,32 +269,51 @@ static struct str back_off_text(struct view *v, const struct pod_container *c)
         STR_ARG(wait), STR_ARG(c->name), STR_ARG(v->p->name), STR_ARG(v->p->ns), STR_ARG(v->p->uid));
 }
 
+/* It had its turn, so that its absence is a loss: init containers up to the first that is not through; the others
+ * after all of those. */
+static bool had_its_turn(const struct pod *p, const struct pod_container *c)
+{
+    if (c->role == CONTAINER_MAIN)
+        return !init_pending(p);
+    array_each (before, &p->containers) {
+        if (before == c)
+            return true;
+        if (before->role == CONTAINER_INIT ? !through(before) : never_up(before))
+            return false;
+    }
+    return true;
+}
+
 static struct val state_of(struct view *v, const struct pod_container *c, struct val *last)
 {
     static const struct ending never = {
         .exit_code = 137,
         .reason = "ContainerStatusUnknown",
         .message = S_INIT("The container could not be located when the pod was terminated")};
+    const struct pod *p = v->p;
+    struct val state = val_map();
     if (c->has_last)
         *last = terminated(v, &c->last);
-    if (c->run == RUN_RUNNING && c->poststart != HOOK_BUSY && c->poststart != HOOK_NONE) {
-        struct val r = val_map(), state = val_map();
+    if (pod_container_up(c)) {
+        struct val r = val_map();
         put_time(v, &r, N(startedAt), c->started_real);
         val_set(v->a, &state, N(running), r);
         return state;
     }
-    if (c->run == RUN_EXITED) {
-        bool start_error = strcmp(c->end.reason, "StartError") == 0;
-        if ((c->backing_off || start_error) && !stopped_all(v->p)) {
-            *last = terminated(v, &c->end);
-            return c->backing_off ? waiting(v, "CrashLoopBackOff", back_off_text(v, c))
-                                  : waiting(v, "RunContainerError", c->config_message);
-        }
-        return terminated(v, &c->end);
+    if (c->end.reason) { /* until the next run is up it is what is shown */
+        bool start_error = strcmp(c->end.reason, "StartError") == 0, troubled = trouble(v, c, &state);
+        if (stopped_all(p) || !(c->backing_off || troubled))
+            return terminated(v, &c->end);
+        *last = terminated(v, &c->end);
+        if (c->backing_off && (start_error || !troubled))
+            return waiting(v, "CrashLoopBackOff", back_off_text(v, c));
+        return state;
     }
-    if (stopped_all(v->p) && !v->p->rejected)
+    if (stopped_all(p) && !p->rejected && had_its_turn(p, c))
         return terminated(v, &never);
-    return waiting_state(v, c);
+    if (!stopped_all(p) && trouble(v, c, &state))
+        return state;
+    return waiting(v, has_init(p) ? "PodInitializing" : "ContainerCreating", STR_NONE);
 }
 
 static void add_mounts(struct view *v, struct val *status, const struct pod_container *c)
@@ -317,17 +358,17 @@ static struct val container_status(struct view *v, const struct pod_container *c
     val_set(v->a, &s, N(name), val_str(v->a, c->name));
     val_set(v->a, &s, N(state), state);
     val_set(v->a, &s, N(lastState), last);
-    bool ready = c->role == CONTAINER_INIT ? c->run == RUN_EXITED && c->end.exit_code == 0 : !is_unready(c);
+    bool ready = c->role == CONTAINER_INIT ? through(c) : !is_unready(c);
     val_set_bool(v->a, &s, N(ready), ready && c->role != CONTAINER_EPHEMERAL);
     val_set_num(v->a, &s, N(restartCount), c->restarts);
     val_set(v->a, &s, N(image), val_str(v->a, val_text_at(c->spec, N(image))));
-    bool ran = c->run == RUN_RUNNING || c->run == RUN_EXITED || c->has_last;
+    bool ran = !never_up(c);
     val_set(v->a, &s, N(imageID), val_str(v->a, ran ? c->image_id : S("")));
-    struct str id = c->run == RUN_RUNNING || c->run == RUN_EXITED ? c->id : c->has_last ? c->last.id : STR_NONE;
+    struct str id = pod_container_up(c) ? c->id : c->end.reason ? c->end.id : c->has_last ? c->last.id : STR_NONE;
     if (id.n)
         val_set(v->a, &s, N(containerID), val_str(v->a, arena_fmt(v->a, RUNTIME "://" STR_FMT, STR_ARG(id))));
     if (c->role != CONTAINER_EPHEMERAL)
-        val_set_bool(v->a, &s, N(started), c->run == RUN_RUNNING && c->passed_startup && c->poststart == HOOK_DONE);
+        val_set_bool(v->a, &s, N(started), pod_container_up(c) && c->passed_startup);
     if (ran)
         add_running_facts(v, &s, c);
     add_mounts(v, &s, c);
@@ -378,7 +419,7 @@ static void add_addresses(struct view *v, struct val *status)
     val_set(v->a, &ip, N(ip), val_str(v->a, p->host_ip));
     val_add(v->a, &ips, ip);
     val_set(v->a, status, N(hostIPs), ips);
-    struct str pod_ip = p->host_network ? p->host_ip : any_ran(p) || val_get(v->old, N(podIP)) ? p->ip : STR_NONE;
+    struct str pod_ip = p->host_network ? p->host_ip : any_tried(p) || val_get(v->old, N(podIP)) ? p->ip : STR_NONE;
     if (!pod_ip.n)
         pod_ip = val_text_at(v->old, N(podIP));
     if (!pod_ip.n)
@@ -405,7 +446,7 @@ struct val pod_status(const struct pod *p, struct arena *a, int64_t real)
         return status;
     }
     add_conditions(&v, &status, phase);
-    if (p->fail_reason) {
+    if (p->fail_reason && strcmp(phase, "Failed") == 0) {
         put(&v, &status, N(reason), p->fail_reason);
         val_set(a, &status, N(message), val_str(a, p->fail_message));
     }

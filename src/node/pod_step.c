@@ -7,6 +7,8 @@
 #define VOLUMES_RETRY_FIRST (500 * NS_PER_MS)
 #define VOLUMES_RETRY_MOST  (122 * NS_PER_S)
 #define LEAVE_MOST          (5 * NS_PER_S)
+#define IMAGE_ERROR_SHOWN   (1 * NS_PER_S) /* then it is ImagePullBackOff */
+#define TIDY_AT             (32 << 10)     /* bytes of texts; the live ones are usually much less */
 #define GRACE_LEAST         (1 * NS_PER_S) /* what is left for SIGTERM after a preStop hook that took all */
 
 /* The moves a pod may make. Everything else is a bug of ours. */
@@ -88,6 +90,16 @@ int pod_container_find(const struct pod *p, struct str name)
     return -1;
 }
 
+bool pod_container_up(const struct pod_container *c)
+{
+    return c->run == RUN_RUNNING && c->poststart == HOOK_DONE;
+}
+
+int pod_run_number(const struct pod_container *c)
+{
+    return c->restarts + (c->end.reason != NULL);
+}
+
 /* What an earlier agent wrote: restart counts, the ends of earlier runs, the start time of the pod. */
 static void recall(struct pod *p, struct pod_container *c)
 {
@@ -163,6 +175,7 @@ void pod_wanted(struct pod *p, struct obj *obj, int64_t now)
         /* the one thing of a container that may change while it runs: another image is another run */
         if (!str_eq(val_text_at(spec, N(image)), val_text_at(c->spec, N(image)))) {
             c->image = PART_NONE;
+            c->image_reason = STR_NONE;
             c->image_retry_at = c->image_backoff = 0;
             if (c->run == RUN_RUNNING && !c->unhealthy_why) {
                 c->unhealthy = true;
@@ -234,6 +247,12 @@ void pod_saw_sandbox_lost(struct pod *p, int64_t now)
 {
     p->sandbox = PART_NONE;
     p->sandbox_lost = true;
+    array_each (c, &p->containers) {
+        if (c->role == CONTAINER_INIT && c->run == RUN_EXITED && !policy_is(p, S("Never"))) {
+            c->run = RUN_NONE; /* what it prepared may be gone: the new sandbox begins with it */
+            c->retry_at = 0;
+        }
+    }
     for (size_t i = 0; i < p->containers.n; i++)
         if (p->containers.p[i].run == RUN_RUNNING || p->containers.p[i].run == RUN_STARTING)
             pod_saw_exit(p, (int)i, 137, false, S(""), p->containers.p[i].started_real, clock_real(), now);
@@ -257,6 +276,7 @@ void pod_saw_image(struct pod *p, int i, bool ok, struct str id_or_reason, struc
         c->image_id = str_dup(&p->arena, id_or_reason);
         c->image_backoff = c->image_retry_at = 0;
         c->image_backing_off = false;
+        c->image_reason = STR_NONE;
         return;
     }
     c->image = PART_FAILED;
@@ -267,6 +287,17 @@ void pod_saw_image(struct pod *p, int i, bool ok, struct str id_or_reason, struc
     c->image_retry_at = now + c->image_backoff;
 }
 
+/* The next run is up: what was the latest run's end is now the last state. */
+static void count_run(struct pod_container *c)
+{
+    if (!c->end.reason)
+        return;
+    c->last = c->end;
+    c->has_last = true;
+    c->end = (struct ending){0};
+    c->restarts++;
+}
+
 void pod_saw_running(struct pod *p, int i, struct str id, int64_t real, int64_t now)
 {
     struct pod_container *c = &p->containers.p[i];
@@ -275,8 +306,12 @@ void pod_saw_running(struct pod *p, int i, struct str id, int64_t real, int64_t 
     c->started_real = real;
     c->started_mono = now;
     c->config_reason = c->config_message = STR_NONE;
-    c->backing_off = false;
+    c->replacing = false;
     c->poststart = val_at(c->spec, N(lifecycle), N(postStart)) ? HOOK_NONE : HOOK_DONE;
+    if (c->poststart == HOOK_DONE) {
+        c->backing_off = false;
+        count_run(c);
+    }
     /* without a probe the answer is known; with one the prober says */
     c->passed_startup = !val_at(c->spec, N(startupProbe));
     c->ready = c->passed_startup && !val_at(c->spec, N(readinessProbe));
@@ -293,10 +328,14 @@ static void back_off(struct pod_container *c, int64_t now)
 
 static void end_run(struct pod *p, struct pod_container *c, struct ending end, int64_t now)
 {
+    count_run(c); /* it came up, if not for long */
     c->run = RUN_EXITED;
+    c->backing_off = false;
+    c->image = PART_NONE; /* looked for again, as the pull policy says */
     c->end = end;
     c->end.id = str_dup(&p->arena, end.id);
     c->end.message = str_dup(&p->arena, end.message);
+    c->replacing = c->unhealthy;
     c->ready = c->passed_startup = c->unhealthy = false;
     c->unhealthy_why = NULL;
     c->stopping = NULL;
@@ -314,6 +353,7 @@ void pod_saw_start_failed(struct pod *p, int i, const char *reason, struct str m
     c->config_message = str_dup(&p->arena, message);
     if (config) {
         c->run = RUN_NONE;
+        c->backing_off = false;
         c->retry_at = now + BACKOFF_FIRST;
         return;
     }
@@ -357,9 +397,14 @@ void pod_saw_hook(struct pod *p, int i, bool poststart, bool ok, struct str mess
         c->prestop = ok ? HOOK_DONE : HOOK_FAILED;
         return;
     }
+    if (c->run != RUN_RUNNING)
+        return; /* it ended first */
     c->poststart = ok ? HOOK_DONE : HOOK_FAILED;
-    c->poststart_message = str_dup(&p->arena, message);
-    if (!ok) {
+    c->poststart_message = ok ? STR_NONE : str_dup(&p->arena, message);
+    if (ok) {
+        c->backing_off = false;
+        count_run(c);
+    } else {
         c->unhealthy = true;
         c->unhealthy_why = "FailedPostStartHook";
     }
@@ -408,7 +453,7 @@ static bool lets_next_start(const struct pod_container *c)
     if (c->role == CONTAINER_INIT)
         return ended_well(c);
     if (c->role == CONTAINER_SIDECAR)
-        return c->run == RUN_RUNNING && c->passed_startup;
+        return pod_container_up(c) && c->passed_startup;
     return true;
 }
 
@@ -446,7 +491,10 @@ static void step_image(struct pod *p, int i, int64_t now, struct pod_actions *ou
     struct pod_container *c = &p->containers.p[i];
     if (c->image == PART_FAILED && now < c->image_retry_at) {
         wake(out, c->image_retry_at);
-        if (!c->image_backing_off && str_eq(c->image_reason, S("ErrImagePull"))) {
+        int64_t shown = c->image_retry_at - c->image_backoff + IMAGE_ERROR_SHOWN;
+        if (!c->image_backing_off && now < shown) {
+            wake(out, shown);
+        } else if (!c->image_backing_off && str_eq(c->image_reason, S("ErrImagePull"))) {
             c->image_backing_off = true;
             tell(out, i, false, "BackOff",
                  arena_fmt(&p->arena, "Back-off pulling image \"" STR_FMT "\"",
@@ -475,11 +523,6 @@ static void step_start(struct pod *p, int i, int64_t now, struct pod_actions *ou
     if (c->image != PART_READY) {
         step_image(p, i, now, out);
         return;
-    }
-    if (c->run == RUN_EXITED) {
-        c->last = c->end;
-        c->has_last = true;
-        c->restarts++;
     }
     c->run = RUN_STARTING;
     act(out, DO_CONTAINER_START, i);
@@ -706,9 +749,44 @@ static void step_one(struct pod *p, int64_t now, struct pod_actions *out)
     }
 }
 
+/* --- memory --------------------------------------------------------------------------------------------------- */
+
+static void keep_ending(struct arena *a, struct ending *e)
+{
+    e->id = str_dup(a, e->id);
+    e->message = str_dup(a, e->message);
+    if (e->reason)
+        e->reason = arena_strz(a, str_of(e->reason));
+}
+
+/* A pod that fails for weeks makes new texts all the time: those that nothing points to any more go. */
+static void tidy(struct pod *p)
+{
+    struct arena old = p->arena;
+    p->arena = ARENA;
+    struct str *const own[] = {&p->uid, &p->ns,      &p->name,        &p->volumes_message, &p->sandbox_message,
+                               &p->ip,  &p->host_ip, &p->fail_message};
+    for (size_t i = 0; i < countof(own); i++)
+        *own[i] = str_dup(&p->arena, *own[i]);
+    array_each (c, &p->containers) {
+        struct str *const its[] = {&c->name, &c->image_reason,  &c->image_message,  &c->image_id,
+                                   &c->id,   &c->config_reason, &c->config_message, &c->poststart_message};
+        for (size_t i = 0; i < countof(its); i++)
+            *its[i] = str_dup(&p->arena, *its[i]);
+        keep_ending(&p->arena, &c->end);
+        keep_ending(&p->arena, &c->last);
+        if (!spec_container(spec_of(p), c->role, c->name))
+            c->spec = arena_dup(&p->arena, c->spec, sizeof *c->spec);
+    }
+    arena_fini(&old);
+    p->tidy_at = MAX(2 * p->arena.used, TIDY_AT);
+}
+
 void pod_step(struct pod *p, int64_t now, struct pod_actions *out)
 {
     enum pod_state was;
+    if (p->arena.used > MAX(p->tidy_at, TIDY_AT))
+        tidy(p);
     do { /* a move that needs no answer is followed at once */
         was = p->state;
         step_one(p, now, out);

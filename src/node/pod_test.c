@@ -114,6 +114,18 @@ static void exits(struct play *y, const char *name, int code)
     pod_saw_exit(y->p, pod_container_find(y->p, str_of(name)), code, false, S(""), real0, real0, y->now);
 }
 
+static struct val container_now(struct play *y, size_t i)
+{
+    struct val s = pod_status(y->p, &y->arena, real0);
+    return *val_item(val_get(&s, N(containerStatuses)), i);
+}
+
+static struct str container_reason(struct play *y, size_t i)
+{
+    struct val c = container_now(y, i);
+    return val_text_at(&c, N(state), N(waiting), N(reason));
+}
+
 #define META "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: ns, uid: u1, generation: 1}\n"
 #define ONE                                                                                                          \
     META "spec:\n  restartPolicy: Always\n  terminationGracePeriodSeconds: 30\n  containers: [{name: c, image: "     \
@@ -141,7 +153,7 @@ TEST(pod_backs_off_ten_twenty_forty)
     (void)told(&y);
     exits(&y, "c", 1);
     run(&y);
-    CHECK_STR(told(&y), S("start:c")); /* the first time at once */
+    CHECK_STR(told(&y), S("image:c start:c")); /* the first time at once */
     static const int waits[] = {10, 20, 40, 80, 160, 300, 300};
     for (size_t i = 0; i < countof(waits); i++) {
         exits(&y, "c", 1);
@@ -158,7 +170,7 @@ TEST(pod_backs_off_ten_twenty_forty)
         CHECK_STR(told(&y), S(""));
         y.now += 1;
         run(&y);
-        CHECK_STR(told(&y), S("start:c"));
+        CHECK_STR(told(&y), S("image:c start:c"));
     }
     CHECK_INT(y.p->containers.p[0].restarts, 8);
     play_end(&y);
@@ -283,13 +295,133 @@ TEST(image_that_is_missing_backs_off_and_says_so)
     CHECK_STR(val_text_at(val_item(val_get(&s, N(containerStatuses)), 0), N(state), N(waiting), N(reason)),
               S("ErrImagePull"));
     run(&y);
+    CHECK_STR(told(&y), S(""));
+    y.now += NS_PER_S; /* the error itself is shown for a moment */
+    run(&y);
     CHECK_STR(told(&y), S("!BackOff:c !Failed:c"));
     s = pod_status(y.p, &y.arena, real0);
     CHECK_STR(val_text_at(val_item(val_get(&s, N(containerStatuses)), 0), N(state), N(waiting), N(message)),
               S("Back-off pulling image \"x\": ErrImagePull: not found"));
-    y.now += 10 * NS_PER_S;
+    y.now += 9 * NS_PER_S;
     run(&y);
     CHECK_STR(told(&y), S("image:c"));
+    CHECK_STR(container_reason(&y, 0), S("ImagePullBackOff")); /* until the answer is here */
+    play_end(&y);
+}
+
+TEST(a_run_is_shown_until_the_next_is_up)
+{
+    struct play y;
+    play_begin(&y, ONE);
+    run(&y);
+    exits(&y, "c", 3);
+    y.hold = true;
+    run(&y); /* the image is looked for, then the start is under way */
+    pod_saw_image(y.p, 0, true, S("x@sha256:1"), S(""), y.now);
+    run(&y);
+    struct val c = container_now(&y, 0);
+    CHECK_INT(val_num_at(&c, -1, N(state), N(terminated), N(exitCode)), 3);
+    CHECK_INT(val_num_at(&c, -1, N(restartCount)), 0);
+    CHECK_INT(pod_run_number(&y.p->containers.p[0]), 1);
+    pod_saw_running(y.p, 0, S("def"), real0, y.now);
+    c = container_now(&y, 0);
+    CHECK(val_at(&c, N(state), N(running)));
+    CHECK_INT(val_num_at(&c, -1, N(lastState), N(terminated), N(exitCode)), 3);
+    CHECK_INT(val_num_at(&c, -1, N(restartCount)), 1);
+    play_end(&y);
+}
+
+TEST(a_slow_poststart_hook_keeps_the_container_from_being_shown)
+{
+    struct play y;
+    play_begin(&y,
+               META "spec: {restartPolicy: Always, containers: [{name: c, image: x, lifecycle: {postStart: {exec: "
+                    "{command: [x]}}}}]}");
+    run(&y);
+    (void)told(&y);
+    CHECK_STR(str_of(pod_phase(y.p)), S("Running"));
+    exits(&y, "c", 0);
+    y.hold = true;
+    run(&y);
+    pod_saw_image(y.p, 0, true, S("x@sha256:1"), S(""), y.now);
+    run(&y);
+    pod_saw_running(y.p, 0, S("def"), real0, y.now);
+    run(&y);
+    struct val c = container_now(&y, 0);
+    CHECK(val_at(&c, N(state), N(terminated)) && !val_true(val_get(&c, N(ready))));
+    pod_saw_hook(y.p, 0, true, false, S("oops"));
+    exits(&y, "c", 0);
+    CHECK_STR(container_reason(&y, 0), S("PostStartHookError"));
+    c = container_now(&y, 0);
+    CHECK_INT(val_num_at(&c, -1, N(restartCount)), 1);
+    play_end(&y);
+}
+
+TEST(init_containers_run_again_in_a_new_sandbox)
+{
+    struct play y;
+    play_begin(&y, META "spec: {restartPolicy: Always, initContainers: [{name: i, image: x}], containers: [{name: c, "
+                        "image: x}]}");
+    run(&y);
+    exits(&y, "i", 0);
+    run(&y);
+    (void)told(&y);
+    pod_saw_sandbox_lost(y.p, y.now);
+    run(&y);
+    CHECK_STR(told(&y), S("!SandboxChanged sandbox image:i start:i"));
+    CHECK_STR(str_of(pod_phase(y.p)), S("Pending"));
+    exits(&y, "i", 0);
+    run(&y);
+    CHECK_STR(told(&y), S("image:c start:c"));
+    CHECK_INT(y.p->containers.p[0].restarts, 1);
+    CHECK_INT(y.p->containers.p[1].restarts, 1);
+    play_end(&y);
+}
+
+TEST(pod_past_its_deadline_fails_once_its_containers_have_ended)
+{
+    struct play y;
+    play_begin(&y, META "spec: {restartPolicy: Never, activeDeadlineSeconds: 5, terminationGracePeriodSeconds: 30, "
+                        "containers: [{name: c, image: x}]}");
+    run(&y);
+    (void)told(&y);
+    CHECK_INT(y.actions.wake_at - y.now, 5 * NS_PER_S);
+    y.now += 5 * NS_PER_S;
+    run(&y);
+    CHECK_STR(told(&y), S("!DeadlineExceeded !Killing:c term:c"));
+    struct val s = pod_status(y.p, &y.arena, real0);
+    CHECK_STR(val_text_at(&s, N(phase)), S("Running"));
+    CHECK_STR(val_text_at(&s, N(reason)), S(""));
+    CHECK_STR(val_text_at(val_find(val_get(&s, N(conditions)), N(type), S("Ready")), N(reason)), S("PodFailed"));
+    exits(&y, "c", 0);
+    run(&y);
+    s = pod_status(y.p, &y.arena, real0);
+    CHECK_STR(val_text_at(&s, N(phase)), S("Failed"));
+    CHECK_STR(val_text_at(&s, N(reason)), S("DeadlineExceeded"));
+    play_end(&y);
+}
+
+TEST(texts_of_a_long_crash_loop_do_not_pile_up)
+{
+    struct play y;
+    play_begin(&y, ONE);
+    run(&y);
+    size_t most = 0;
+    for (int i = 0; i < 5000; i++) {
+        exits(&y, "c", 1);
+        run(&y);
+        y.now += 600 * NS_PER_S;
+        run(&y);
+        most = MAX(most, y.p->arena.used);
+        strbuf_reset(&y.log);
+        if (i % 50 == 0)
+            arena_fini(&y.arena);
+    }
+    CHECK_INT(y.p->containers.p[0].restarts, 5000);
+    CHECK(most < 64 << 10);
+    CHECK_STR(y.p->name, S("p"));
+    CHECK_STR(y.p->containers.p[0].name, S("c"));
+    CHECK_STR(y.p->containers.p[0].image_id, S("x@sha256:1"));
     play_end(&y);
 }
 

@@ -62,9 +62,8 @@ static void answered(struct prober *p, bool ok, struct str message)
     }
     struct agent_container *ac = p->ac;
     if (!ok)
-        agent_event(
-            ac->ap, ac->index, true, "Unhealthy",
-            arena_fmt(&ac->ap->pod->arena, "%s probe failed: " STR_FMT, probe_name(p->state.kind), STR_ARG(message)));
+        agent_eventf(ac->ap, ac->index, true, "Unhealthy", "%s probe failed: " STR_FMT, probe_name(p->state.kind),
+                     STR_ARG(message));
     bool news = probe_answer(&p->state, ok);
     bool over = p->state.kind == PROBE_STARTUP && p->state.good;
     if (news)

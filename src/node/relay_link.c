@@ -218,7 +218,7 @@ static struct agent_container *find_container(struct relay_link *l, const struct
         refuse(l, m->texts[1], 400, b.p);
         return NULL;
     }
-    struct agent_container *ac = &ap->containers[i];
+    struct agent_container *ac = ap->containers.p[i];
     const struct pod_container *c = &ap->pod->containers.p[i];
     if (any || (ac->run && c->run == RUN_RUNNING))
         return ac;

@@ -207,7 +207,7 @@ static int standing(struct services *d, const struct obj *service, struct str ui
 static bool is_ready(const struct pod *p)
 {
     array_each (c, &p->containers) {
-        if (c->role == CONTAINER_MAIN && !(c->run == RUN_RUNNING && c->ready))
+        if (c->role == CONTAINER_MAIN && !(pod_container_up(c) && c->ready))
             return false;
     }
     return p->containers.n > 0;

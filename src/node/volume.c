@@ -71,8 +71,9 @@ static bool add_object(struct volume_files *out, const struct volume_input *in, 
         if (!v && optional)
             continue;
         if (!v)
-            return err_set(err, E_NOT_FOUND, "references non-existent %s key: " STR_FMT,
-                           kind == K(Secret) ? "secret" : "config", STR_ARG(key));
+            return err_set(err, E_NOT_FOUND, "%s references non-existent %s key: " STR_FMT,
+                           kind == K(Secret) ? "secret" : "configmap", kind == K(Secret) ? "secret" : "config",
+                           STR_ARG(key));
         if (!add_file(out, val_text_at(item, N(path)), (struct str){v->s, v->n}, val_num_at(item, mode, N(mode)),
                       err))
             return false;

@@ -118,9 +118,9 @@ static void setup_work(struct job *j)
 
 static struct str failure(struct setup *s)
 {
-    struct arena *a = &s->ap->pod->arena;
+    struct arena *a = &s->arena;
     if (!s->failed.n)
-        return str_dup(a, str_of(s->err.text));
+        return str_of(s->err.text);
     return arena_fmt(a, "MountVolume.SetUp failed for volume \"" STR_FMT "\" : %s", STR_ARG(s->failed), s->err.text);
 }
 
@@ -184,7 +184,7 @@ static struct str resolv_conf(struct arena *a, struct agent_pod *ap)
     }
     pod_resolv_conf(&dns, &node, &out, &warning);
     if (warning.n)
-        agent_event(ap, -1, true, "DNSConfigForming", str_dup(&ap->pod->arena, strbuf_str(&warning)));
+        agent_event(ap, -1, true, "DNSConfigForming", strbuf_str(&warning));
     return str_dup(a, strbuf_str(&out));
 }
 
