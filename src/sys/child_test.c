@@ -100,18 +100,22 @@ TEST(child_descriptors_may_change_places)
     AUTO(loop_free) struct loop *l = loop_new(&err);
     int a[2], b[2];
     CHECK(pipe2(a, O_CLOEXEC) == 0 && pipe2(b, O_CLOEXEC) == 0);
-    CHECK(dup3(a[1], 10, O_CLOEXEC) == 10 && dup3(b[1], 11, O_CLOEXEC) == 11);
+    /* free ones, whatever this process has inherited, and far enough up that bash uses none of them itself */
+    int one = fcntl(a[1], F_DUPFD_CLOEXEC, 30), two = fcntl(b[1], F_DUPFD_CLOEXEC, one + 1);
+    CHECK(one >= 30 && two > one);
+    char text[60];
+    (void)snprintf(text, sizeof text, "echo a >&%d; echo b >&%d", two, one);
     struct child_spec spec = CHILD_SPEC;
-    const char *argv[] = {"bash", "-c", "echo a >&11; echo b >&10", NULL};
+    const char *argv[] = {"bash", "-c", text, NULL};
     spec.argv = argv;
-    const int fds[][2] = {{10, 11}, {11, 10}};
+    const int fds[][2] = {{one, two}, {two, one}};
     spec.fds = fds;
     spec.nfds = 2;
     struct child c;
     CHECK_OK(child_start(&c, l, &spec, see, &err), err);
     loop_run(l);
-    char text[10] = "";
     CHECK(read(a[0], text, sizeof text) == 2 && text[0] == 'a');
+    CHECK(read(b[0], text, sizeof text) == 2 && text[0] == 'b');
 }
 
 TEST(child_is_killed_by_its_pidfd)

@@ -83,7 +83,7 @@ def refusals_are_told(c):
     eventually('no such tag', lambda: 'not found' in waiting(c, 'notag').get('message', ''))
     eventually('nobody listens', lambda: 'connection refused' in waiting(c, 'noregistry').get('message', ''))
     eventually('not a name', lambda: waiting(c, 'badname').get('reason') == 'InvalidImageName')
-    assert 'Back-off pulling image' in c.kubectl('get', 'events')
+    eventually('an event of the back-off', lambda: 'Back-off pulling image' in c.kubectl('get', 'events'))
 
 
 def comes_by_itself_when_the_tag_is_there(c):
