@@ -11,6 +11,7 @@
 # make fuzz-replay  every fuzz target over its corpus, under ASan and UBSan
 # make check      checkers, unit tests, fuzz-replay, start time and memory; ./check does all that and the rest
 # make e2e        end-to-end tests against the release build; TEST=helm for one
+# make storm      the long forms of the end-to-end tests, an hour; TEST=rough for one
 # make bench-NAME   bench/NAME_bench.c, optimised (build/release/bench-NAME)
 # make bench-cluster   what a whole cluster costs, beside its peers (as root, some minutes); ARGS="up idle"
 # make format     clang-format over what changed the form
@@ -104,6 +105,8 @@ $(B)/load: bench/load.c
 	@$(CC) $(CFLAGS_ALL) $(CFLAGS_$(V)) $(LDFLAGS_ALL) $(LDFLAGS_$(V)) -o $@ $<
 e2e: release load
 	@failed=; for t in tests/e2e/*$(TEST)*_test.py; do echo "== $$t"; python3 $$t $(ARGS) || failed=1; done; [ -z "$$failed" ]
+.PHONY: storm
+storm: ; @TEST=$(TEST) tools/check-all --storm
 
 # bench/foo_bench.c -> build/release/bench-foo
 bench-%: ; @$(MAKE) --no-print-directory V=release build/release/bench-$*

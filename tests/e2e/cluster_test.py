@@ -307,7 +307,7 @@ def rollouts_lose_nothing(c):
     c.apply(deployment('roll', 4) + service('roll', 30090))
     c.kubectl('rollout', 'status', 'deploy/roll', '--timeout=20s')
     ip = c.get('svc', 'roll')['spec']['clusterIP']
-    rollouts, seconds = int(os.environ.get('WHERRY_ROLLOUTS', '4')), int(os.environ.get('WHERRY_ROLLOUT_SECONDS', '16'))
+    rollouts, seconds = size(4, 20), size(16, 90)
     loads = [subprocess.Popen([LOAD, ip, '80', '500', str(seconds)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True),
              subprocess.Popen([LOAD, '127.0.0.1', '30090', '500', str(seconds)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True),
              subprocess.Popen([LOAD, ip, '80', '500', str(seconds), '100'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)]

@@ -2,11 +2,25 @@
 namespaces of its own, driven by the real kubectl; and a runner that ends with "N passed, N failed"."""
 import json, os, re, shutil, signal, subprocess, sys, tempfile, time, traceback
 
+STORM = os.environ.get('WHERRY_STORM') == '1'     # the long form: `make storm`
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get('WHERRY_BUILD', os.path.join(TOP, 'build/release'))
 WHERRY = os.path.join(BUILD, 'wherry')
 IMAGE = 'wherry.dev/test:1'
 TOOLS = 'sh ls cat wget nslookup ps env tar sleep id hostname touch df mount nc head printf stty true false mkdir echo kill date ip grep vi'
+
+
+def size(short, long):
+    """How much of it: `short` in ./check, `long` in `make storm`."""
+    return long if STORM else short
+
+
+def seed():
+    """WHERRY_SEED, or one drawn and printed: a run's choices can be had again."""
+    if 'WHERRY_SEED' not in os.environ:
+        os.environ['WHERRY_SEED'] = str(int.from_bytes(os.urandom(3), 'little'))
+        print('     WHERRY_SEED=' + os.environ['WHERRY_SEED'], flush=True)
+    return int(os.environ['WHERRY_SEED'])
 
 
 def own_namespaces():

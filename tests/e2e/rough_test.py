@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
 """Rough treatment: roles and the supervisor are killed at random moments while a cluster is worked with; afterwards all
-of it is as declared, and nothing is left over. WHERRY_SEED repeats a run's choices."""
+of it is as declared, and nothing is left over."""
 import os, random, re, signal, subprocess, threading, time
 from lib import *
 
 LOAD = os.path.join(BUILD, 'load')
-SEED = int(os.environ.get('WHERRY_SEED', random.SystemRandom().randrange(10 ** 6)))
-KILLS = int(os.environ.get('WHERRY_KILLS', '15'))
+KILLS = size(15, 150)
 ME = 'r%d' % os.getpid()                                # in the names of all pods, so that their shims are told from strangers'
 
 
@@ -186,7 +185,6 @@ def ready_since(c, app):
 
 
 def survives_kills(c):
-    print('     WHERRY_SEED=%d' % SEED, flush=True)
     calm, wanted, serial = ME + '-calm', {ME + '-calm': 3}, 0
     c.settings = '0'
     c.apply(settings(0))
@@ -195,9 +193,9 @@ def survives_kills(c):
     before = pids_of(c, pods_of(c, calm))
     assert len(before) == 3, before
     since = ready_since(c, calm)
-    load = start_load(c, calm, 120)
-    killer = Killer(c, random.Random(SEED + 1))
-    rng = random.Random(SEED)
+    load = start_load(c, calm, 8 * KILLS)
+    killer = Killer(c, random.Random(seed() + 1))
+    rng = random.Random(seed())
     killer.start()
     while killer.is_alive():
         serial += 1
