@@ -77,9 +77,9 @@ void verb_delete(struct request *r); /* delete.c */
 void verb_delete_collection(struct request *r);
 
 /* --- write.c, for the verbs --- */
-/* Puts an object (or deletes it: o NULL) where `expect` is its revision, then answers with o and code. A conflict
- * takes the step again. Consumes o's reference. */
-void write_put(struct request *r, struct str key, struct obj *own_o, int64_t expect, int code);
+/* Puts an object in the place of `was` (NULL: of nothing), then answers with it and code. Where something else is
+ * there by now, the step is taken again. Consumes o's reference. */
+void write_put(struct request *r, struct str key, const struct obj *was, struct obj *own_o, int code);
 void write_delete(struct request *r, struct obj *was, struct obj *answer, int code);
 /* As obj_new: for the kind's stored form. */
 struct obj *object_from(const struct kind *k, const struct val *tree);

@@ -7,10 +7,18 @@
 
 /* --- putting --- */
 
-static bool is_lazy(const struct kind *k)
+/* What a crash of the machine may take back: events of the last second (KEP-383), renewals of node leases (KEP-589:
+ * the next one comes in seconds, and a lease that is old counts as unknown since the server began), renewals of other
+ * leases by who holds them. Never who holds a lease: two would believe to. */
+static enum store_class class_of(const struct obj *was, const struct obj *now)
 {
-    /* node leases and events need not survive a crash of the machine to the last second (KEP-0009 leases renew) */
-    return str_eq(k->plural, S("events")) || str_eq(k->plural, S("leases"));
+    const struct kind *k = now ? now->kind : was->kind;
+    if (str_eq(k->plural, S("events")))
+        return STORE_LAZY;
+    if (!was || !now || k != K(Lease) ||
+        !str_eq(val_text_at(obj_spec(was), N(holderIdentity)), val_text_at(obj_spec(now), N(holderIdentity))))
+        return STORE_DURABLE;
+    return str_eqz(was->ns, "kube-node-lease") ? STORE_PATIENT : STORE_LAZY;
 }
 
 struct put_state {
@@ -46,13 +54,13 @@ static void put_done(struct store_op *op)
     request_finish(r);
 }
 
-void write_put(struct request *r, struct str key, struct obj *own_o, int64_t expect, int code)
+void write_put(struct request *r, struct str key, const struct obj *was, struct obj *own_o, int code)
 {
     r->pending = own_o; /* one reference is ours until it is done, the other goes to the store */
     r->pending_code = code;
-    r->writes[0] = (struct store_write){.key = key, .own_ref = obj_ref(own_o), .expect = expect};
-    r->op = (struct store_op){
-        .writes = r->writes, .n = 1, .class = is_lazy(own_o->kind) ? STORE_LAZY : STORE_DURABLE, .done = put_done};
+    r->writes[0] = (struct store_write){
+        .key = key, .own_ref = obj_ref(own_o), .expect = was ? was->rev : STORE_ABSENT};
+    r->op = (struct store_op){.writes = r->writes, .n = 1, .class = class_of(was, own_o), .done = put_done};
     store_write(r->server->store, &r->op);
 }
 
@@ -86,8 +94,7 @@ void write_delete(struct request *r, struct obj *was, struct obj *answer, int co
     r->pending_code = code;
     struct str key = object_key(&r->arena, was->kind, was->ns, was->name);
     r->writes[0] = (struct store_write){.key = key, .expect = was->rev};
-    r->op = (struct store_op){
-        .writes = r->writes, .n = 1, .class = is_lazy(was->kind) ? STORE_LAZY : STORE_DURABLE, .done = delete_done};
+    r->op = (struct store_op){.writes = r->writes, .n = 1, .class = class_of(was, NULL), .done = delete_done};
     store_write(r->server->store, &r->op);
 }
 
@@ -216,7 +223,7 @@ static void create_put(struct request *r)
         finish_failed(r);
         return;
     }
-    write_put(r, key, o, STORE_ABSENT, c->code);
+    write_put(r, key, NULL, o, c->code);
     r->op.done = create_done;
 }
 
@@ -389,7 +396,7 @@ void write_update(struct request *r, struct update *u)
     *kept = *u;
     *p = (struct put_state){put_answer, kept};
     r->state = p;
-    write_put(r, r->lock_key, obj_ref(o), u->cur->rev, u->code);
+    write_put(r, r->lock_key, u->cur, obj_ref(o), u->code);
 }
 
 void write_raw_then(struct request *r, struct obj *cur, const struct val *tree,
@@ -405,7 +412,7 @@ void write_raw_then(struct request *r, struct obj *cur, const struct val *tree,
     struct put_state *p = ARENA_NEW(&r->arena, struct put_state);
     *p = (struct put_state){answer, arg};
     r->state = p;
-    write_put(r, r->lock_key, obj_ref(o), cur->rev, 200);
+    write_put(r, r->lock_key, cur, obj_ref(o), 200);
 }
 
 static bool raw_answer(struct request *r, struct obj *now, void *arg)

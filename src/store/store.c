@@ -187,7 +187,7 @@ static bool op_check(const struct store *s, struct store_op *op)
                 return err_set(&op->err, E_BAD_REQUEST, STR_FMT " is written twice in one transaction",
                                STR_ARG(w->key));
         /* a lazy value is answered before it is logged, so what is wrong with it must show now */
-        if (op->class == STORE_LAZY && s->engine->ops->logs && w->own_ref && !w->value.n) {
+        if (op->class != STORE_DURABLE && s->engine->ops->logs && w->own_ref && !w->value.n) {
             w->value = STRBUF(STORE_VALUE_MAX);
             s->type->encode(w->own_ref, &w->value);
             if (!w->value.n)
@@ -334,7 +334,7 @@ static bool visible_at_once(const struct store *s, const struct store_op *op)
 {
     if (!op->nchanges)
         return true; /* refused: what it lost against is visible */
-    if (op->class != STORE_LAZY)
+    if (op->class == STORE_DURABLE)
         return false;
     return !s->engine->ops->logs || (op->rev <= s->ceiling && s->lazy.n + op->nchanges <= STORE_LAZY_MAX);
 }
@@ -345,6 +345,7 @@ static void publish_lazy(struct store *s)
     if (!list_empty(&s->flying))
         return;
     size_t n = 0;
+    bool hurry = false;
     for (struct store_op *op; (op = list_first(&s->queue, struct store_op, node)) && visible_at_once(s, op);) {
         if (n++ >= BATCH_MAX) {
             kick_soon(s);
@@ -353,6 +354,7 @@ static void publish_lazy(struct store *s)
         list_del(&op->node);
         list_add_tail(&ready, &op->node);
         op_apply(s, op);
+        hurry |= op->nchanges && op->class != STORE_PATIENT;
         for (size_t i = 0; i < op->nchanges && s->engine->ops->logs; i++) {
             op->changes[i]->refs++;
             op->changes[i]->unlogged = true;
@@ -360,7 +362,8 @@ static void publish_lazy(struct store *s)
         }
     }
     publish(s, &ready);
-    if (s->lazy.n && !timer_is_set(&s->lazy_timer) && !s->lazy_due && !s->closing)
+    hurry |= s->lazy.n >= STORE_PATIENT_MAX;
+    if (s->lazy.n && hurry && !timer_is_set(&s->lazy_timer) && !s->lazy_due && !s->closing)
         timer_set(&s->lazy_timer, s->lazy_ns);
 }
 

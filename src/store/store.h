@@ -25,7 +25,9 @@ enum {
     STORE_TXN_MAX = 256,          /* writes in one op */
     STORE_QUEUE_MAX = 20000,      /* ops that wait; more are refused with TOO_MANY_REQUESTS */
     STORE_QUEUE_BYTES = 64 << 20, /* the same, for their values */
-    STORE_LAZY_MAX = 4096,        /* lazy changes not logged yet; above it lazy writes wait for a commit */
+    STORE_PATIENT_MAX = 256, /* changes not logged yet that wait for somebody else's commit; what they replaced stays
+                                in memory as long */
+    STORE_LAZY_MAX = 4096,   /* lazy changes not logged yet; above it lazy writes wait for a commit */
 };
 
 /* What the layer above stores. All functions may be called from the engine's thread. */
@@ -95,8 +97,10 @@ AUTO_POINTER(store_close, struct store);
 enum { STORE_ANY = -1, STORE_ABSENT = 0 }; /* instead of an expected mod revision */
 enum store_class {
     STORE_DURABLE, /* answered when it is on disk */
-    STORE_LAZY, /* answered at once, in order (leases, events): rides with the next commit, at most lazy_ns later; a
-                 * crash may lose it, and then a watch from a lost revision is EXPIRED */
+    STORE_LAZY, /* answered at once, in order (events): rides with the next commit, at most lazy_ns later; a crash may
+                 * lose it, and then a watch from a lost revision is EXPIRED */
+    STORE_PATIENT, /* the same, but no commit is made for it alone (renewals of node leases: a store in which nothing
+                    * else happens does not touch its disk) before STORE_PATIENT_MAX of them have gathered */
 };
 struct store_write {
     struct str key;      /* borrowed until done */

@@ -787,6 +787,38 @@ TEST(store_lazy_writes_reach_the_log_within_their_time)
     world_free(w);
 }
 
+TEST(store_patient_writes_wait_for_somebody_elses_commit)
+{
+    struct world *w = world_new(true);
+    w->o.lazy_ns = NS_PER_MS;
+    world_open(w);
+    (void)put(w, "a", "1");
+    struct store_stats st;
+    struct err err = ERR;
+    int n = 1;
+    for (; n < STORE_PATIENT_MAX; n++) {
+        int64_t rev = put_as(w, S("node"), "1", STORE_ANY, STORE_PATIENT, &err);
+        CHECK(rev > 0);
+        CHECK_INT(store_rev(w->s), rev);
+    }
+    store_stats(w->s, &st);
+    CHECK_INT(st.lazy, n - 1);
+    CHECK_INT(st.batches, 1);
+    (void)put(w, "a", "2"); /* they ride with it, and come back with it */
+    store_stats(w->s, &st);
+    CHECK_INT(st.lazy, 0);
+    CHECK_INT(st.batches, 2);
+    for (int i = 0; i < STORE_PATIENT_MAX; i++)
+        CHECK(put_as(w, S("node"), "2", STORE_ANY, STORE_PATIENT, &err) > 0);
+    for (int64_t end = clock_mono() + 10 * NS_PER_S; st.batches == 2 && clock_mono() < end; store_stats(w->s, &st))
+        (void)loop_run_once(w->loop, NS_PER_S);
+    CHECK_INT(st.batches, 3); /* they were many */
+    CHECK_INT(st.lazy, 0);
+    world_reopen(w);
+    CHECK_STR(value(w, "node"), S("2"));
+    world_free(w);
+}
+
 /* A child that works on the store at w->path in a process of its own and ends without a close. */
 static void in_a_child(struct world *w, void (*fn)(struct world *w))
 {

@@ -30,6 +30,27 @@ def node_is_complete(c):
     assert 'Ready' in out and 'service/kubernetes' in out and 'CONTAINER-RUNTIME' in out, out
 
 
+def heartbeats_cost_no_disk(c):
+    """A renewal of the node's lease waits for somebody else's commit; who holds a lease is on disk when it is answered."""
+    def commits():
+        return int(re.search(r'^wherry_store_batches_total (\d+)', c.kubectl('get', '--raw', '/metrics'), re.M).group(1))
+
+    def renew(ns, name, who, n):
+        c.kubectl('patch', 'lease', '-n', ns, name, '--type=merge', '-p', json.dumps({'spec': {'holderIdentity': who, 'renewTime': '2030-01-01T00:00:%02d.000000Z' % n}}))
+    node = c.get('nodes')['items'][0]['metadata']['name']
+    c.apply('{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: leader}, spec: {holderIdentity: a}}')
+    renew('kube-node-lease', node, node, 0)
+    time.sleep(1.2)                                     # what is lazy, events among it, has a second
+    before = commits()
+    for n in range(5):
+        renew('kube-node-lease', node, node, n)
+    time.sleep(1.2)
+    assert commits() == before, (before, commits())
+    renew('default', 'leader', 'b', 1)
+    assert commits() > before
+    c.kubectl('delete', 'lease', 'leader')
+
+
 def roles_have_few_rights(c):
     for role in ('server', 'relay', 'dns'):
         status = dict(line.split(':\t', 1) for line in open('/proc/%d/status' % c.role_pid(role)).read().splitlines() if ':\t' in line)
@@ -358,5 +379,5 @@ def roles_are_killed(c):
 
 
 if __name__ == '__main__':
-    main([node_is_complete, roles_have_few_rights, deployment_serves, names_resolve, logs_and_exec, copy_attach_and_forward, edits, creates, volumes_and_updates,
+    main([node_is_complete, heartbeats_cost_no_disk, roles_have_few_rights, deployment_serves, names_resolve, logs_and_exec, copy_attach_and_forward, edits, creates, volumes_and_updates,
           failures_are_told, probes_restart, node_is_cordoned_and_drained, rollouts_lose_nothing, roles_are_killed])
