@@ -4,7 +4,10 @@
 #include "control/manager.h"
 #include "control/pods.h"
 
-#define BURST 500 /* pods created or removed by one plan, as upstream */
+#define BURST         500 /* pods created or removed by one plan, as upstream */
+#define FAILED_FIRST  (10 * NS_PER_S)
+#define FAILED_MOST   (300 * NS_PER_S)
+#define FAILED_FORGET (600 * NS_PER_S) /* a pod that failed this long ago holds nothing back */
 
 struct ranked {
     struct obj *pod;
@@ -186,16 +189,50 @@ static void plan_creations(const struct view *v, const struct obj *rs, struct pl
     }
 }
 
-static void status_condition(struct plan *out, const struct view *v, struct val *status, int64_t diff)
+/* Pods that fail as a whole (a node that refuses them, a deadline) are replaced at once as many times as there are
+ * replicas; from then on each round waits twice as long as the one before. Upstream makes new ones as fast as it can.
+ */
+static bool hold_back(const struct view *v, const struct obj *rs, struct plan *out, struct pods *pods, int64_t wanted)
+{
+    int64_t failed = 0, newest = 0, wait = FAILED_FIRST;
+    const struct obj *last = NULL;
+    array_each (it, &pods->mine) {
+        if (!str_eqz(val_text_at(obj_status(*it), N(phase)), "Failed") || obj_created(*it) + FAILED_FORGET <= v->now)
+            continue;
+        failed++;
+        if (obj_created(*it) >= newest) {
+            newest = obj_created(*it);
+            last = *it;
+        }
+    }
+    if (failed <= wanted)
+        return false;
+    for (int64_t n = 2 * wanted; n < failed && wait < FAILED_MOST; n += wanted)
+        wait *= 2;
+    newest += MIN(wait, FAILED_MOST);
+    if (newest <= v->now)
+        return false;
+    plan_again(out, newest);
+    plan_why(out, "%lld pods of ReplicaSet " STR_FMT " have failed, " STR_FMT " last: " STR_FMT ": " STR_FMT,
+             (long long)failed, STR_ARG(rs->name), STR_ARG(last->name),
+             STR_ARG(val_text_at(obj_status(last), N(reason))), STR_ARG(val_text_at(obj_status(last), N(message))));
+    return true;
+}
+
+/* held: the text of hold_back, "" where it does not. */
+static void status_condition(struct plan *out, const struct view *v, struct val *status, int64_t diff,
+                             struct str held)
 {
     struct arena *a = &out->arena;
-    bool failing = v->trouble.n > 0 && diff != 0;
+    struct str text = v->trouble.n > 0 ? v->trouble : held;
+    struct str reason = v->trouble.n == 0 ? S("PodsFailed") : diff < 0 ? S("FailedCreate") : S("FailedDelete");
+    bool failing = text.n > 0 && diff != 0;
     struct val list = val_list();
     val_each_item (it, val_get(status, N(conditions))) {
         if (!str_eqz(val_text_at(it, N(type)), "ReplicaFailure"))
             val_add(a, &list, *it);
-        else if (failing) { /* as upstream: the first message stays until it is over */
-            return;
+        else if (failing && str_eq(val_text_at(it, N(reason)), reason)) {
+            return; /* as upstream: the first message stays until it is over */
         }
     }
     if (failing) {
@@ -203,8 +240,8 @@ static void status_condition(struct plan *out, const struct view *v, struct val 
         val_set_text(a, &c, N(type), S("ReplicaFailure"));
         val_set_text(a, &c, N(status), S("True"));
         val_set(a, &c, N(lastTransitionTime), val_str(a, time_text(a, v->now)));
-        val_set_text(a, &c, N(reason), diff < 0 ? S("FailedCreate") : S("FailedDelete"));
-        val_set(a, &c, N(message), val_str(a, v->trouble));
+        val_set_text(a, &c, N(reason), reason);
+        val_set(a, &c, N(message), val_str(a, text));
         val_add(a, &list, c);
     }
     if (list.n > 0)
@@ -229,7 +266,8 @@ static bool carries(const struct val *labels, const struct val *wanted)
     return true;
 }
 
-static void plan_status(const struct view *v, const struct obj *rs, struct plan *out, struct pods *pods, int64_t diff)
+static void plan_status(const struct view *v, const struct obj *rs, struct plan *out, struct pods *pods, int64_t diff,
+                        bool held)
 {
     int64_t ready = 0, available = 0, labelled = 0, at = 0;
     int64_t min_ready = val_num_at(obj_spec(rs), 0, N(minReadySeconds));
@@ -249,7 +287,7 @@ static void plan_status(const struct view *v, const struct obj *rs, struct plan 
     count_set(&out->arena, status, N(availableReplicas), available);
     count_set(&out->arena, status, N(terminatingReplicas), pods->terminating);
     val_set_num(&out->arena, status, N(observedGeneration), obj_generation(rs));
-    status_condition(out, v, status, diff);
+    status_condition(out, v, status, diff, held ? out->why : S(""));
     plan_update(out, rs, S("status"), tree);
 }
 
@@ -261,11 +299,12 @@ static void replicaset_plan(const struct view *v, struct key key, struct plan *o
     struct pods pods = {0};
     pods_collect(v, rs, out, &pods);
     int64_t wanted = val_num_at(obj_spec(rs), 1, N(replicas)), diff = (int64_t)pods.active.n - wanted;
-    plan_status(v, rs, out, &pods, diff);
+    bool held = !obj_deleting(rs) && diff < 0 && hold_back(v, rs, out, &pods, wanted);
+    plan_status(v, rs, out, &pods, diff, held);
     if (v->trouble.n > 0 && diff != 0)
         plan_why(out, "%lld of %lld pods: " STR_FMT, (long long)pods.active.n, (long long)wanted,
                  STR_ARG(v->trouble));
-    if (!obj_deleting(rs) && diff < 0)
+    if (!obj_deleting(rs) && diff < 0 && !held)
         plan_creations(v, rs, out, (size_t)-diff);
     else if (!obj_deleting(rs) && diff > 0)
         plan_removals(v, rs, out, &pods, (size_t)diff);
