@@ -370,8 +370,11 @@ static bool pull_from(struct puller *p, struct content *c, struct digest *asked,
     struct manifest m;
     struct str reference = p->name.digest.n ? p->name.digest : p->name.tag;
     if (!manifest_fetch(p, c, reference, asked, &m, err)) {
-        if (err->kind == E_NOT_FOUND)
-            (void)err_set(err, E_NOT_FOUND, STR_FMT ": not found", STR_ARG(p->name.full));
+        if (err->kind == E_NOT_FOUND) { /* what the registry said tells a wrong tag from a wrong name */
+            struct str said = str_dup(p->a, str_of(err->text));
+            (void)err_set(err, E_NOT_FOUND, STR_FMT ": not found (404 " STR_FMT ")", STR_ARG(p->name.full),
+                          STR_ARG(said));
+        }
         return err_wrap(err, "failed to resolve image");
     }
     *manifest = *asked;
