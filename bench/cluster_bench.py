@@ -2,7 +2,7 @@
 """What a cluster costs, each figure beside a peer or a floor measured in the same run (as root; in namespaces of its own).
 
     make bench-cluster                   all of it, a few minutes
-    bench/cluster_bench.py WORD...       the sections whose name holds a word: up idle pods ready reach http
+    bench/cluster_bench.py WORD...       the sections whose name holds a word: up idle pods ready reach http growth
 
 A line is: figure, its value, and after "=" how many times the peer that is a fact of the same run."""
 import base64, http.client, json, os, re, selectors, shutil, socket, ssl, statistics, subprocess, sys, tempfile, time
@@ -348,25 +348,45 @@ def ready(c, api, rounds=15):
     show('and all of them deleted', n / (time.monotonic() - start), 'pods/s')
 
 
+class Asker:
+    """Asks a Service over new connections all the time; end() says when each pod was the first and last to answer."""
+    def __init__(self, ip):
+        self.p = subprocess.Popen([PROBE, 'names', ip, '80'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.p.stdout.readline()
+
+    def end(self):
+        time.sleep(0.1)
+        rows = [line.split() for line in self.p.communicate(timeout=30)[0].splitlines()]
+        return {name: (float(first), float(last)) for name, first, last in rows}
+
+
 def reach(c, api, rounds=9):
     deploy(api, 'reached', 1)
     peer = statistics.median(crun_alone(c, rounds, 50))
     service = api.call('POST', '/api/v1/namespaces/default/services', {
         'apiVersion': 'v1', 'kind': 'Service', 'metadata': {'name': 'reached'},
         'spec': {'selector': {'app': 'reached'}, 'ports': [{'port': 80, 'targetPort': 8080}]}})
-    ip, series = service['spec']['clusterIP'], {'down': [], 'up': []}
-    run([PROBE, 'connect', ip, '80', 'up'], timeout=30)
+    ip, mine = service['spec']['clusterIP'], PODS + '?labelSelector=app%3Dreached'
+    scale = lambda n: api.call('PATCH', DEPLOYMENTS + '/reached/scale', {'spec': {'replicas': n}}, 'application/merge-patch+json')
+    start, after_ready, out = [], [], []
     for _ in range(rounds):
-        for way, n in (('down', 0), ('up', 1)):
-            p = subprocess.Popen([PROBE, 'connect', ip, '80', way], stdout=subprocess.PIPE, text=True)
-            p.stdout.readline()                         # it tries from here on
-            api.call('PATCH', DEPLOYMENTS + '/reached/scale', {'spec': {'replicas': n}}, 'application/merge-patch+json')
-            series[way].append(float(p.communicate(timeout=30)[0]))
-            eventually('settled', lambda: len(api.call('GET', PODS + '?labelSelector=app%3Dreached')['items']) == n)
-            time.sleep(0.2)
-    show('scale 0 to 1, to reachable by ClusterIP', statistics.median(series['up']), 'ms', peer, 'crun create+start', spread(series['up']))
-    show('scale 1 to 0, to out of the rules', statistics.median(series['down']), 'ms', peer, 'crun create+start', spread(series['down']))
-    print('    each: up %s, down %s' % tuple(' '.join('%.0f' % v for v in series[way]) for way in ('up', 'down')))
+        a, w, began = Asker(ip), api.watch(mine), time.monotonic()
+        scale(2)
+        at, pod = w.until(lambda kind, o: is_ready(o))
+        eventually('both', lambda: len(api.call('GET', mine)['items']) == 2)
+        first = a.end()[pod['metadata']['name']][0]
+        start.append(first - began * MS)
+        after_ready.append(first - at * MS)
+        a = Asker(ip)
+        time.sleep(0.1)
+        scale(1)
+        at, gone = w.until(lambda kind, o: o['metadata'].get('deletionTimestamp'))
+        out.append(a.end()[gone['metadata']['name']][1] - at * MS)
+        w.until(lambda kind, o: kind == 'DELETED')
+        w.close()
+    show('scale 1 to 2, to answering by ClusterIP', statistics.median(start), 'ms', peer, 'crun create+start', spread(start))
+    show('Ready seen by a watch, to answering', statistics.median(after_ready), 'ms', more=spread(after_ready))
+    show('deletion seen by a watch, to its last new connection', statistics.median(out), 'ms', more=spread(out))
     api.call('DELETE', '/api/v1/namespaces/default/services/reached')
     remove(api, 'reached')
 
@@ -429,6 +449,7 @@ def http_rates(c, api):
             measured('PUT without a change', maps + '/one', n, clients, ['-d', put, '-H', ':method: PUT'] + json_kind, syncs)
             measured('CREATE (durable)', maps, n, clients, ['-d', post] + json_kind, syncs)
         print('    the peer of PUT and CREATE is a loop of write and fdatasync of 4 KiB on the same disk')
+        etcd_rates(c, size)
         api.kept.request('GET', maps)
         body = api.kept.getresponse().read()
         items = len(json.loads(body)['items'])
@@ -441,6 +462,82 @@ def http_rates(c, api):
         show('server PSS after that', pss_kb(server) / 1024, 'MiB')
     finally:
         peer.kill()
+
+
+def etcd_rates(c, size):
+    """Debian's etcd on the same disk, over its JSON gateway: puts of values as large as the objects above."""
+    if not shutil.which('etcd'):
+        return
+    with open(c.root + '/etcd.json', 'w') as f:
+        json.dump({'key': base64.b64encode(b'/a/key/as/long/as/ours/are').decode(), 'value': base64.b64encode(b'x' * size).decode()}, f)
+    etcd = subprocess.Popen(['etcd', '--data-dir', c.root + '/etcd', '--listen-client-urls', 'http://127.0.0.1:26379', '--advertise-client-urls', 'http://127.0.0.1:26379',
+                             '--listen-peer-urls', 'http://127.0.0.1:26380', '--log-level', 'error'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        eventually('etcd is healthy', lambda: 'true' in run(['curl', '-s', 'http://127.0.0.1:26379/health']), 20)
+        for clients, n in ((1, 1000), (50, 4000)):
+            before = cpu_ms([etcd.pid])
+            r = h2load('http://127.0.0.1:26379/v3/kv/put', n, clients, ['--h1', '-d', c.root + '/etcd.json', '-H', 'Content-Type: application/json'])
+            print('    etcd, put, %d client%s: %.0f /s, p50 %.2f p99 %.2f ms, %.0f us CPU each' % (
+                clients, 's' * (clients > 1), r[0], r[1], r[2], (cpu_ms([etcd.pid]) - before) * 1000 / n))
+        print('    etcd, PSS after that: %.1f MiB' % (pss_kb(etcd.pid) / 1024))
+    finally:
+        etcd.kill()
+        etcd.wait()
+
+
+def growth(c, api, sizes=(1000, 50000)):
+    """What each thing costs as the cluster grows: pods that no scheduler sees to, in a server without a node."""
+    with lib.Cluster(port=26445, args=['--roles', 'server'], image=False) as other:
+        big = Api(other)
+        server = roles(other)['server']
+        other.kubectl('create', 'serviceaccount', 'bench')
+        other.kubectl('create', 'clusterrolebinding', 'bench', '--clusterrole=cluster-admin', '--serviceaccount=default:bench')
+        who = ['--h1', '-H', 'Authorization: Bearer ' + other.kubectl('create', 'token', 'bench', '--duration=1h').strip()]
+        url, kind = 'https://%s:%s' % (big.host, big.port), ['-H', 'Content-Type: application/json']
+        for ns in ('bulk', 'small'):
+            other.kubectl('create', 'namespace', ns)
+            eventually('a service account', lambda: big.call('GET', '/api/v1/namespaces/%s/serviceaccounts/default' % ns))
+        pod = {'apiVersion': 'v1', 'kind': 'Pod', 'metadata': {'generateName': 'web-6c8d5b7f9d-', 'labels': {'app': 'web', 'tier': 'front', 'pod-template-hash': '6c8d5b7f9d'}},
+               'spec': {'schedulerName': 'nobody', 'containers': [{'name': 'web', 'image': 'registry.example.org/team/web:1.2.3', 'ports': [{'containerPort': 8080}],
+                        'env': [{'name': 'GREETING', 'value': 'Hello'}], 'resources': {'requests': {'cpu': '100m', 'memory': '64Mi'}, 'limits': {'memory': '128Mi'}},
+                        'readinessProbe': {'httpGet': {'path': '/healthz', 'port': 8080}}}]}}
+        with open(other.root + '/pod.json', 'w') as f:
+            json.dump(pod, f)
+        with open(other.root + '/scale.json', 'w') as f:
+            json.dump({'data': {'a': '1'}}, f)
+        post = lambda ns, n: h2load(url + '/api/v1/namespaces/%s/pods' % ns, n, 50, who + kind + ['-d', other.root + '/pod.json'])
+        post('small', 100)
+        one = big.call('POST', '/api/v1/namespaces/small/pods', dict(pod, metadata={'name': 'one'}))
+        big.call('POST', '/api/v1/namespaces/small/configmaps', {'apiVersion': 'v1', 'kind': 'ConfigMap', 'metadata': {'name': 'one'}})
+        text = len(json.dumps(one, separators=(',', ':')))
+        figures, have, last_pss = {}, 0, pss_kb(server)
+        base = last_pss
+        for size in sizes:
+            made = post('bulk', size - have)
+            have = size
+            time.sleep(2)
+            pss = pss_kb(server)
+            row = {'create, 50 clients (/s)': made[0], 'PSS a pod (bytes)': (pss - base) * 1024 / size}
+
+            def each(what, path, n, extra=()):
+                cpu = cpu_ms([server])
+                row[what + ', p50 (ms)'] = h2load(url + path, n, 1, who + list(extra))[1]
+                row[what + ', server CPU (us)'] = (cpu_ms([server]) - cpu) * 1000 / n
+            each('GET of a pod', '/api/v1/namespaces/small/pods/one', 1000)
+            each('list of the 101 pods of a namespace', '/api/v1/namespaces/small/pods', 200)
+            each('list of 500 of all', '/api/v1/pods?limit=500', 100)
+            each('list of a node that has none', '/api/v1/pods?fieldSelector=spec.nodeName%3Dnobody', 200)
+            each('PATCH of a ConfigMap', '/api/v1/namespaces/small/configmaps/one', 500,
+                 ['-H', ':method: PATCH', '-H', 'Content-Type: application/merge-patch+json', '-d', other.root + '/scale.json'])
+            figures[size] = row
+        print('    from %d to %d pods of %d bytes of JSON:' % (sizes[0], sizes[1], text))
+        for what in figures[sizes[0]]:
+            show(what, figures[sizes[1]][what], '', figures[sizes[0]][what], 'at %d' % sizes[0])
+        show('PSS a pod', figures[sizes[1]]['PSS a pod (bytes)'], 'bytes', text, 'its JSON')
+        start = time.monotonic()
+        other.down()
+        other.up()
+        show('up --detach over %d pods' % sizes[1], (time.monotonic() - start) * MS, 'ms', more='down before it included')
 
 
 def fan_out(c, api, maps, n=1000, rounds=9):
@@ -475,7 +572,7 @@ def fan_out(c, api, maps, n=1000, rounds=9):
         h.sock.close()
 
 
-SECTIONS = [('up', up), ('idle', idle), ('pods', pods), ('ready', ready), ('reach', reach), ('http', http_rates)]
+SECTIONS = [('up', up), ('idle', idle), ('pods', pods), ('ready', ready), ('reach', reach), ('http', http_rates), ('growth', growth)]
 
 
 def main():

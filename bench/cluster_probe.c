@@ -3,7 +3,8 @@
  *   cluster_probe crun SHIM_PID BUNDLE CRUN_ROOT ROUNDS GAP_MS   ms of each `crun create` + `crun start` of a bundle, in
  *                                                            the mount namespace of its shim; all are deleted at the end
  *   cluster_probe fdatasync FILE SECONDS BYTES               appended and synced writes of that size a second
- *   cluster_probe connect ADDRESS PORT up|down               ms until a new connection is accepted, or is not */
+ *   cluster_probe names ADDRESS PORT                         asks over new connections until its stdin ends; then each name
+ *                                                            that answered, first and last time (monotonic ms) */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -90,33 +91,54 @@ static int do_fdatasync(char **arg)
     return unlink(arg[0]);
 }
 
-static int connects(const struct sockaddr_in *at)
+/* One request on a connection of its own; the last word of the answer is the pod's name. */
+static int ask(const struct sockaddr_in *at, char name[256])
 {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), broken = 1;
-    socklen_t n = sizeof broken;
-    if (connect(fd, (const struct sockaddr *)at, sizeof *at) == 0)
-        broken = 0;
-    else {
-        struct pollfd p = {fd, POLLOUT, 0};
-        if (poll(&p, 1, 1000) == 1)
-            (void)getsockopt(fd, SOL_SOCKET, SO_ERROR, &broken, &n);
-    }
+    static const char request[] = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), got = 0;
+    struct timeval patience = {1, 0};
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    char text[1024];
+    if (connect(fd, (const struct sockaddr *)at, sizeof *at) == 0 && write(fd, request, sizeof request - 1) > 0)
+        for (ssize_t n; got < (int)sizeof text - 1 && (n = read(fd, text + got, sizeof text - 1 - (size_t)got)) > 0;)
+            got += (int)n;
     (void)close(fd);
-    return broken == 0;
+    text[got] = 0;
+    const char *word = strrchr(text, ' ');
+    return word && sscanf(word, " %255s", name) == 1;
 }
 
-static int do_connect(char **arg)
+static int do_names(char **arg)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(arg[1]))};
     if (inet_pton(AF_INET, arg[0], &at.sin_addr) != 1)
         die(arg[0]);
-    int up = strcmp(arg[2], "up") == 0;
-    double start = now_ms();
+    static struct {
+        char name[256];
+        double first, last;
+    } seen[64];
+    int n = 0;
     printf("begun\n");
     (void)fflush(stdout);
-    while (connects(&at) != up && now_ms() < start + 20e3)
-        (void)usleep(200);
-    printf("%.3f\n", now_ms() - start);
+    for (struct pollfd end = {0, POLLIN, 0}; poll(&end, 1, 0) == 0; (void)usleep(200)) {
+        double start = now_ms();
+        char name[256];
+        if (!ask(&at, name))
+            continue;
+        int i = 0;
+        while (i < n && strcmp(seen[i].name, name) != 0)
+            i++;
+        if (i == 64)
+            break;
+        if (i == n) {
+            memcpy(seen[n].name, name, sizeof name);
+            seen[n++].first = now_ms();
+        }
+        seen[i].last = start;
+    }
+    for (int i = 0; i < n; i++)
+        printf("%s %.3f %.3f\n", seen[i].name, seen[i].first, seen[i].last);
     return 0;
 }
 
@@ -126,8 +148,8 @@ int main(int argc, char **argv)
         return do_crun(argv + 2);
     if (argc == 5 && strcmp(argv[1], "fdatasync") == 0)
         return do_fdatasync(argv + 2);
-    if (argc == 5 && strcmp(argv[1], "connect") == 0)
-        return do_connect(argv + 2);
+    if (argc == 4 && strcmp(argv[1], "names") == 0)
+        return do_names(argv + 2);
     fprintf(stderr, "see the head of bench/cluster_probe.c\n");
     return 2;
 }
