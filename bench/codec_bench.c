@@ -100,9 +100,10 @@ int main(int argc, char **argv)
         (void)printf(i > 1 ? "  %.2f x check\n" : "\n", ns / floor);
     }
     AUTO(obj_unref) struct obj *o = obj_new(K(Pod), &tree, 1);
+    AUTO(buf_unref) struct buf *json = obj_encoded(o, ENC_JSON), *as_pb = obj_encoded(o, ENC_PROTOBUF);
     (void)printf("object: %zu bytes in memory, %zu bytes as JSON (%.2f x), %zu as protobuf; decoding used %zu\n", o->bytes,
-                 obj_encoded(o, ENC_JSON).n, (double)o->bytes / (double)obj_encoded(o, ENC_JSON).n,
-                 obj_encoded(o, ENC_PROTOBUF).n, a.used);
+                 json->n, (double)o->bytes / (double)json->n,
+                 as_pb->n, a.used);
     arena_fini(&a);
     strbuf_fini(&text);
     strbuf_fini(&pb);

@@ -303,19 +303,52 @@ TEST(an_object_is_compact_and_encodes_itself_with_its_revision)
     CHECK(!val_get(obj_meta(o), N(resourceVersion)) && !val_get(obj_meta(o), N(managedFields)));
     obj_set_rev(o, 42);
     size_t before = obj_encoded_bytes();
-    CHECK_STR(obj_encoded(o, ENC_JSON),
+    AUTO(buf_unref) struct buf *once = obj_encoded(o, ENC_JSON);
+    CHECK_STR(buf_str(once),
               S("{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"n\",\"namespace\":\"ns\","
                 "\"uid\":\"u\",\"resourceVersion\":\"42\"},\"data\":{\"k\":\"v\"}}"));
-    CHECK(obj_encoded(o, ENC_JSON).p == obj_encoded(o, ENC_JSON).p);
-    struct str pb = obj_encoded(o, ENC_PROTOBUF);
-    CHECK(str_has(pb, S("\x32\x02"
-                        "42")));
-    CHECK(obj_encoded_bytes() > before);
-    obj_drop_encoded(o);
-    CHECK_INT(obj_encoded_bytes(), before);
+    CHECK_INT(obj_encoded_bytes(), before); /* nobody may ever ask again */
+    AUTO(buf_unref) struct buf *twice = obj_encoded(o, ENC_JSON), *thrice = obj_encoded(o, ENC_JSON);
+    CHECK(twice == thrice);
+    CHECK_INT(obj_encoded_bytes(), before + twice->n);
+    AUTO(buf_unref) struct buf *pb = obj_encoded(o, ENC_PROTOBUF);
+    CHECK(str_has(buf_str(pb), S("\x32\x02"
+                                 "42")));
+    obj_encoded_max(0); /* no room: what was given stays with who has it */
+    CHECK_INT(obj_encoded_bytes(), 0);
+    AUTO(buf_unref) struct buf *again = obj_encoded(o, ENC_JSON);
+    CHECK(again != twice && str_eq(buf_str(again), buf_str(twice)));
     CHECK(val_item(val_get(&o->tree, N(data)), 0) == NULL);
     AUTO(obj_unref) struct obj *second = obj_ref(o);
     CHECK(second == o && !obj_deleting(o) && !obj_controller(o));
+}
+
+TEST(obj_encodings_that_are_kept_have_a_bound)
+{
+    enum { N_OBJECTS = 4 };
+    struct obj *o[N_OBJECTS];
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val v = val_map();
+    val_set_text(&a, val_need_map(&a, &v, N(metadata)), N(name), S("n"));
+    AUTO(buf_unref) struct buf *first = NULL, *last = NULL;
+    for (int i = 0; i < N_OBJECTS; i++) {
+        o[i] = obj_new(K(ConfigMap), &v, 0);
+        buf_unref(obj_encoded(o[i], ENC_JSON));
+    }
+    size_t n = buf_str(first = obj_encoded(o[0], ENC_JSON)).n;
+    obj_encoded_max(3 * n);
+    for (int i = 1; i < N_OBJECTS; i++) {
+        buf_unref(obj_encoded(o[0], ENC_JSON)); /* in use all the time */
+        buf_unref(last);
+        last = obj_encoded(o[i], ENC_JSON);
+        CHECK_INT(obj_encoded_bytes(), (size_t)MIN(i + 1, 3) * n);
+    }
+    AUTO(buf_unref)
+    struct buf *still = obj_encoded(o[0], ENC_JSON), *newest = obj_encoded(o[N_OBJECTS - 1], ENC_JSON);
+    CHECK(still == first && newest == last);
+    for (int i = 0; i < N_OBJECTS; i++)
+        obj_unref(o[i]);
+    CHECK_INT(obj_encoded_bytes(), 0);
 }
 
 TEST(declared_defaults_are_set_where_nothing_stands)

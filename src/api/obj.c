@@ -1,15 +1,28 @@
 #include "api/obj.h"
 #include "api/codec.h"
 #include "api/encode_int.h"
+#include "base/list.h"
+#include <pthread.h>
 #include <stdatomic.h>
 
 /* An object is one allocation: this, then the values, then names that are not static, then texts. */
 struct obj_room {
     struct obj o;
-    _Atomic(struct strbuf *) encoded[ENC_MAX];
+    _Atomic(uint8_t) asked;     /* bit enc: it was encoded once */
+    struct kept *kept[ENC_MAX]; /* under kept_lock */
 };
 
-static atomic_size_t all_encoded;
+/* Encodings that are kept, by the second chance: the front goes, unless it was used since it came there. */
+struct kept {
+    struct list node;
+    struct obj_room *room;
+    enum encoding enc;
+    bool used;
+    struct buf *bytes;
+};
+static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct list all_kept = LIST_HEAD(all_kept);
+static size_t kept_bytes, kept_max = 16 << 20;
 
 struct copier {
     char *nodes, *texts;
@@ -135,30 +148,99 @@ struct obj *obj_ref(struct obj *o)
     return o;
 }
 
-void obj_drop_encoded(struct obj *o)
+static void kept_drop(struct kept *k) /* locked */
+{
+    k->room->kept[k->enc] = NULL;
+    kept_bytes -= k->bytes->n;
+    list_del(&k->node);
+    buf_unref(k->bytes);
+    mem_free(k);
+}
+
+static void kept_shrink(void) /* locked */
+{
+    for (struct kept *k; kept_bytes > kept_max && (k = list_first(&all_kept, struct kept, node));) {
+        if (!k->used) {
+            kept_drop(k);
+            continue;
+        }
+        k->used = false;
+        list_del(&k->node);
+        list_add_tail(&all_kept, &k->node);
+    }
+}
+
+static void keep(struct obj_room *room, enum encoding enc, struct buf *bytes)
+{
+    pthread_mutex_lock(&kept_lock);
+    if (!room->kept[enc]) { /* else another thread was faster */
+        struct kept *k = room->kept[enc] = NEW(struct kept);
+        *k = (struct kept){.room = room, .enc = enc, .bytes = buf_ref(bytes)};
+        list_add_tail(&all_kept, &k->node);
+        kept_bytes += bytes->n;
+        kept_shrink();
+    }
+    pthread_mutex_unlock(&kept_lock);
+}
+
+static void forget(struct obj_room *room)
+{
+    if (!atomic_load(&room->asked))
+        return;
+    pthread_mutex_lock(&kept_lock);
+    for (int i = 0; i < ENC_MAX; i++)
+        if (room->kept[i])
+            kept_drop(room->kept[i]);
+    pthread_mutex_unlock(&kept_lock);
+}
+
+struct buf *obj_encoded(struct obj *o, enum encoding enc)
 {
     struct obj_room *room = container_of(o, struct obj_room, o);
-    for (int i = 0; i < ENC_MAX; i++) {
-        struct strbuf *b = atomic_exchange(&room->encoded[i], NULL);
-        if (b) {
-            atomic_fetch_sub(&all_encoded, b->cap);
-            strbuf_fini(b);
-            mem_free(b);
-        }
-    }
+    pthread_mutex_lock(&kept_lock);
+    struct kept *k = room->kept[enc];
+    struct buf *have = k ? buf_ref(k->bytes) : NULL;
+    if (k)
+        k->used = true;
+    pthread_mutex_unlock(&kept_lock);
+    if (have)
+        return have;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(UINT32_MAX / 2);
+    obj_encode(o, enc, &b);
+    struct buf *made = buf_take(&b);
+    uint8_t bit = (uint8_t)(1 << enc);
+    if (atomic_fetch_or(&room->asked, bit) & bit) /* most are asked for once: when they are written */
+        keep(room, enc, made);
+    return made;
+}
+
+size_t obj_encoded_bytes(void)
+{
+    pthread_mutex_lock(&kept_lock);
+    size_t n = kept_bytes;
+    pthread_mutex_unlock(&kept_lock);
+    return n;
+}
+
+void obj_encoded_max(size_t new_bytes)
+{
+    pthread_mutex_lock(&kept_lock);
+    kept_max = new_bytes;
+    kept_shrink();
+    pthread_mutex_unlock(&kept_lock);
 }
 
 void obj_unref(struct obj *o)
 {
     if (!o || __atomic_sub_fetch(&o->refs, 1, __ATOMIC_ACQ_REL) > 0)
         return;
-    obj_drop_encoded(o);
+    forget(container_of(o, struct obj_room, o));
     mem_free(container_of(o, struct obj_room, o));
 }
 
 void obj_set_rev(struct obj *o, int64_t rev)
 {
-    obj_drop_encoded(o);
+    forget(container_of(o, struct obj_room, o));
     o->rev = rev;
 }
 
@@ -208,29 +290,4 @@ void obj_encode(const struct obj *o, enum encoding enc, struct strbuf *b)
         encode_value(&e, o->kind->type, &o->tree);
     else
         encode_message(&e, o->kind->type, &o->tree);
-}
-
-struct str obj_encoded(struct obj *o, enum encoding enc)
-{
-    struct obj_room *room = container_of(o, struct obj_room, o);
-    struct strbuf *have = atomic_load(&room->encoded[enc]);
-    if (have)
-        return strbuf_str(have);
-    AUTO(strbuf_fini) struct strbuf b = STRBUF(UINT32_MAX / 2);
-    obj_encode(o, enc, &b);
-    struct strbuf *fresh = NEW(struct strbuf);
-    *fresh = (struct strbuf){.max = b.n};
-    strbuf_add(fresh, strbuf_str(&b)); /* exactly as large as it must be */
-    if (atomic_compare_exchange_strong(&room->encoded[enc], &have, fresh)) {
-        atomic_fetch_add(&all_encoded, fresh->cap);
-        return strbuf_str(fresh);
-    }
-    strbuf_fini(fresh); /* another thread was faster */
-    mem_free(fresh);
-    return strbuf_str(have);
-}
-
-size_t obj_encoded_bytes(void)
-{
-    return atomic_load(&all_encoded);
 }

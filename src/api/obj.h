@@ -3,6 +3,7 @@
  * resourceVersion (which is `rev`, spliced in when it is encoded), and its encodings once somebody asked for them. */
 #pragma once
 #include "api/kind.h"
+#include "base/buf.h"
 
 struct obj {
     int refs; /* atomic */
@@ -31,12 +32,13 @@ bool obj_deleting(const struct obj *o); /* deletionTimestamp is set */
 /* The owner reference with controller=true; NULL: none. */
 const struct val *obj_controller(const struct obj *o);
 
-/* The encodings, with resourceVersion; rendered on first use, kept with the object and shared. Any thread. Valid as
- * long as the object; JSON without a line end, protobuf without the k8s\0 envelope. */
+/* The encodings, with resourceVersion; JSON without a line end, protobuf without the k8s\0 envelope. A counted
+ * reference for the caller. Any thread. What is asked for a second time is kept with the object and shared, as long
+ * as there is room among all that are kept in the process (obj_encoded_max); what was not asked for lately goes
+ * first. */
 enum encoding { ENC_JSON, ENC_PROTOBUF, ENC_MAX };
-struct str obj_encoded(struct obj *o, enum encoding enc);
-/* The same into a buffer, without keeping it. */
+struct buf *obj_encoded(struct obj *o, enum encoding enc) __attribute__((returns_nonnull));
+/* Into a buffer. */
 void obj_encode(const struct obj *o, enum encoding enc, struct strbuf *b);
-/* Bytes held in kept encodings of all objects of the process; and dropping those of one object, by its only owner. */
-size_t obj_encoded_bytes(void);
-void obj_drop_encoded(struct obj *o);
+size_t obj_encoded_bytes(void);         /* of those that are kept */
+void obj_encoded_max(size_t new_bytes); /* 16 MiB where it is never set */

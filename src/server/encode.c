@@ -141,11 +141,17 @@ void encode_tree(struct strbuf *b, enum media media, const struct type *t, const
 void encode_obj(struct strbuf *b, enum media media, struct obj *o)
 {
     switch (media) {
-    case MEDIA_JSON:
-        strbuf_add(b, obj_encoded(o, ENC_JSON));
+    case MEDIA_JSON: {
+        AUTO(buf_unref) struct buf *json = obj_encoded(o, ENC_JSON);
+        strbuf_add(b, buf_str(json));
         strbuf_addc(b, '\n');
         return;
-    case MEDIA_PROTOBUF: pb_wrap(b, o->kind->api_version, o->kind->kind, obj_encoded(o, ENC_PROTOBUF)); return;
+    }
+    case MEDIA_PROTOBUF: {
+        AUTO(buf_unref) struct buf *pb = obj_encoded(o, ENC_PROTOBUF);
+        pb_wrap(b, o->kind->api_version, o->kind->kind, buf_str(pb));
+        return;
+    }
     case MEDIA_YAML: {
         AUTO(arena_fini) struct arena a = ARENA;
         struct val v = object_tree(&a, o);

@@ -110,7 +110,8 @@ static void set_list_meta(struct arena *a, struct val *v, const struct answer *a
 /* An object inside a list has no kind and apiVersion of its own. */
 static void add_item(struct strbuf *b, struct obj *o)
 {
-    struct str text = obj_encoded(o, ENC_JSON);
+    AUTO(buf_unref) struct buf *json = obj_encoded(o, ENC_JSON);
+    struct str text = buf_str(json);
     char head[300];
     int n = snprintf(head, sizeof head, "{\"kind\":\"" STR_FMT "\",\"apiVersion\":\"" STR_FMT "\"",
                      STR_ARG(o->kind->kind), STR_ARG(o->kind->api_version));
@@ -195,8 +196,10 @@ static void respond_list_pb(struct exchange *x)
     AUTO(strbuf_fini) struct strbuf meta = STRBUF(STRBUF_TEXT);
     type_encode_pb(&meta, T(meta_v1_ListMeta), val_get(&v, N(metadata)));
     pb_add_bytes(&raw, 1, strbuf_str(&meta));
-    for (size_t i = 0; i < ans->n; i++)
-        pb_add_bytes(&raw, 2, obj_encoded(ans->items[i], ENC_PROTOBUF));
+    for (size_t i = 0; i < ans->n; i++) {
+        AUTO(buf_unref) struct buf *item = obj_encoded(ans->items[i], ENC_PROTOBUF);
+        pb_add_bytes(&raw, 2, buf_str(item));
+    }
     pb_wrap(&b, x->r.kind->api_version, x->r.kind->list_kind, strbuf_str(&raw));
     respond(x, ans->code, media_name(MEDIA_PROTOBUF), &b);
 }
@@ -382,7 +385,8 @@ static void watch_event(struct watching *w, enum watch_type type, struct obj *o,
         return;
     }
     if (o && x->form.form == FORM_PLAIN && x->form.media == MEDIA_JSON) {
-        frame_json(&b, type, obj_encoded(o, ENC_JSON));
+        AUTO(buf_unref) struct buf *json = obj_encoded(o, ENC_JSON);
+        frame_json(&b, type, buf_str(json));
     } else if (o && x->form.form == FORM_PLAIN) {
         encode_obj(&body, x->form.media, o);
         frame(x, &b, name, strbuf_str(&body));

@@ -14,6 +14,7 @@
     X(WATCH_WINDOW_SECONDS, 300, "seconds an event is kept at least while there is room")                            \
     X(WATCH_SECONDS_MIN, 1800, "seconds after which a watch without timeoutSeconds ends, at least")                  \
     X(WATCH_SECONDS_MAX, 3600, "and at most")                                                                        \
+    X(ENCODED_BYTES, 16777216, "bytes of encodings kept with objects for whoever asks next")                         \
     X(BOOKMARK_SECONDS, 60, "seconds between bookmarks of a watch that wants them")                                  \
     X(WRITES_WAITING, 10000, "writes waiting for their turn")                                                        \
     X(REVISION_WAIT_MS, 3000, "milliseconds to wait for a revision that is not there yet")                           \

@@ -315,6 +315,7 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
     s->options.node_socket = or_else(s, o->node_socket,
                                      arena_fmt(&s->arena, "%s/run/wherry/relay.sock", s->options.root).p);
     s->started = clock_real();
+    obj_encoded_max(LIMIT_ENCODED_BYTES);
     list_init(&s->watches);
     pthread_mutex_init(&s->published_lock, NULL);
     timer_init(&s->housekeeping, l, housekeeping);
