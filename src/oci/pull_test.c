@@ -258,8 +258,7 @@ TEST(pulls_from_debians_registry)
     CHECK(!pull_with(&w, (struct pull_request){.image = S("127.0.0.1:5000/team/app:2")}));
     CHECK_INT(w.err.kind, E_NOT_FOUND);
     CHECK_STR(str_of(w.err.text), S("failed to pull and unpack image \"127.0.0.1:5000/team/app:2\": failed to "
-                                    "resolve image: 127.0.0.1:5000/team/app:2: not found (404 manifest unknown: "
-                                    "manifest unknown)"));
+                                    "resolve image: 127.0.0.1:5000/team/app:2: not found (404 manifest unknown)"));
     CHECK(!pull_with(&w, (struct pull_request){.image = S("127.0.0.1:5999/team/app:1")}));
     CHECK(strstr(w.err.text, "dial tcp 127.0.0.1:5999: connect: connection refused"));
     CHECK(!pull_with(&w, (struct pull_request){.image = S("no.such.host.invalid/a:1")}));
