@@ -1,4 +1,5 @@
 #include "cli/supervisor.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "cli/obstacles.h"
 #include "cli/role.h"
@@ -244,6 +245,7 @@ static void on_notify(struct poll *p, int ready)
     if (!said)
         return;
     r->ready = true;
+    fault_pass("up.after.ready");
     maybe_all_ready(r->sup);
 }
 
@@ -287,8 +289,8 @@ static void start(struct role *r)
     env[e++] = arena_fmt(&a, "WHERRY_SOCKETS=" STR_FMT, STR_ARG(strbuf_str(&sockets))).p;
     env[e++] = arena_fmt(&a, "WHERRY_NOTIFY=%d", 3 + (int)nfds).p;
     for (char **v = environ; *v && e < 62; v++)
-        if (strncmp(*v, "PATH=", 5) == 0 || strncmp(*v, "WHERRY_FAULT=", 13) == 0 || strncmp(*v, "ASAN_", 5) == 0 ||
-            strncmp(*v, "TZ=", 3) == 0)
+        if (strncmp(*v, "PATH=", 5) == 0 || strncmp(*v, "WHERRY_FAULT=", 13) == 0 ||
+            strncmp(*v, "WHERRY_DIE_AT=", 14) == 0 || strncmp(*v, "ASAN_", 5) == 0 || strncmp(*v, "TZ=", 3) == 0)
             env[e++] = *v;
     struct child_spec spec = CHILD_SPEC;
     spec.argv = argv;
@@ -303,7 +305,9 @@ static void start(struct role *r)
         spec.uid = r->uid;
         spec.gid = r->uid;
     }
+    fault_pass("up.before.start");
     ok = ok && child_start(&r->child, s->loop, &spec, on_role_exit, &err);
+    fault_pass("up.after.start");
     fd_close(notify[1]);
     arena_fini(&a);
     r->started = clock_mono();
@@ -318,6 +322,7 @@ static void start(struct role *r)
     poll_init(&r->notify_poll, s->loop, r->notify, on_notify);
     poll_want(&r->notify_poll, POLL_READ);
     write_record(r, strbuf_str(&sockets));
+    fault_pass("up.after.record");
     if (write(r->notify, "G", 1) != 1) /* go: from now on whoever comes after us finds it */
         log_debug("role.go", "it has ended already");
 }
@@ -334,6 +339,7 @@ static void finish_if_over(struct supervisor *s)
 static void ended(struct role *r, const char *how, int code)
 {
     struct supervisor *s = r->sup;
+    fault_pass("up.saw.end");
     r->pid = 0;
     r->ready = false;
     if (r->notify >= 0) {

@@ -1,4 +1,5 @@
 #include "control/manager.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "client/cache.h"
 #include "client/events.h"
@@ -181,6 +182,7 @@ static void action_done(struct call *c)
     struct turn *t = tc->turn;
     struct action *a = tc->action;
     t->open--;
+    fault_pass("control.written");
     bool ok = c->ok || (a->absent_ok && c->err.kind == E_NOT_FOUND) ||
               (a->exists_ok && c->err.kind == E_ALREADY_EXISTS);
     if (a->verb == ACTION_CHECK_GONE) {

@@ -1,5 +1,6 @@
 #include "api/quantity.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "net/podfiles.h"
 #include "node/agent_int.h"
@@ -126,6 +127,7 @@ static struct str failure(struct setup *s)
 
 static void setup_done(struct job *j)
 {
+    fault_pass("node.saw.volumes");
     struct setup *s = container_of(j, struct setup, job);
     struct agent_pod *ap = s->ap;
     struct str message = s->ok ? S("") : failure(s);
@@ -301,6 +303,7 @@ static void teardown_work(struct job *j)
 
 static void teardown_done(struct job *j)
 {
+    fault_pass("node.saw.teardown");
     struct teardown *t = container_of(j, struct teardown, job);
     struct agent_pod *ap = t->ap;
     if (!t->ok)

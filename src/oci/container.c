@@ -1,3 +1,4 @@
+#include "base/fault.h"
 #include "oci/runtime_int.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -230,9 +231,14 @@ static void create_blocking(struct work *w)
     const struct cgroup_devices devices = {p->devices, p->ndevices, p->all_devices};
     (void)snprintf(name, sizeof name, "sha256:%s", c->image.hex);
     w->ok = content_use(c->rt->content, str_of(c->id), &c->image, &w->err) &&
-            image_read(c->rt->content, &a, str_of(name), &im, &w->err) && create_folders(c, &w->err) &&
-            create_message(c, &im, &w->err) && create_files(c, &w->err) &&
-            cgroup_create(&c->rt->cgroups, c->cgroup, &c->limits, true, &devices, &w->err);
+            image_read(c->rt->content, &a, str_of(name), &im, &w->err);
+    fault_pass("oci.create.used");
+    w->ok = w->ok && create_folders(c, &w->err) && create_message(c, &im, &w->err);
+    fault_pass("oci.create.folders");
+    w->ok = w->ok && create_files(c, &w->err);
+    fault_pass("oci.create.about");
+    w->ok = w->ok && cgroup_create(&c->rt->cgroups, c->cgroup, &c->limits, true, &devices, &w->err);
+    fault_pass("oci.create.cgroup");
 }
 
 static void told(struct container *c, const struct err *err)
@@ -250,9 +256,11 @@ static void remove_blocking(struct work *w)
     if (!cgroup_kill(&rt->cgroups, c->cgroup))                     /* strays in a shared pid namespace */
         w->ok = cgroup_wait_empty(&rt->cgroups, c->cgroup, 10000); /* if not, rmdir says so */
     w->ok = cgroup_remove(&rt->cgroups, c->cgroup, &w->err);
+    fault_pass("oci.remove.cgroup");
     (void)snprintf(path, sizeof path, "%s/crun/%s", rt->state, c->id);
     tree_drop(path);
     tree_drop(c->data_dir);
+    fault_pass("oci.remove.data");
     content_unuse(rt->content, str_of(c->id));
     tree_drop(c->dir); /* last: until then it is one to adopt and remove again */
 }

@@ -1,3 +1,4 @@
+#include "base/fault.h"
 #include "base/log.h"
 #include "oci/runtime_int.h"
 #include <errno.h>
@@ -278,14 +279,18 @@ static void start_blocking(struct work *w)
     int pair[2] = {-1, -1};
     strbuf_addf(&about, "%s\n%s\n", s->name, s->cgroup);
     w->ok = dirs_make(s->dir, 0711, &w->err);
+    fault_pass("oci.sandbox.dir");
     (void)snprintf(path, sizeof path, "%s/note", s->dir);
     w->ok = w->ok && small_write(path, str_of(s->note), &w->err);
     (void)snprintf(path, sizeof path, "%s/about", s->dir); /* last: from now on it is one to adopt */
     w->ok = w->ok && small_write(path, strbuf_str(&about), &w->err);
+    fault_pass("oci.sandbox.about");
     w->ok = w->ok && cgroup_create(&s->rt->cgroups, s->cgroup, &s->limits, false, NULL, &w->err);
     if (w->ok && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
         w->ok = err_errno(&w->err, "socketpair");
+    fault_pass("oci.sandbox.cgroup");
     w->ok = w->ok && shim_spawn(s->rt->shim, s->name, pair[1], &w->err);
+    fault_pass("oci.sandbox.shim");
     fd_close(pair[1]);
     if (w->ok)
         s->fd = pair[0];
@@ -313,10 +318,13 @@ static void clean_blocking(struct work *w)
         struct container *c = e->value;
         (void)snprintf(path, sizeof path, "%s/crun/%s", rt->state, c->id);
         tree_drop(path);
+        fault_pass("oci.clean.crun");
         tree_drop(c->data_dir);
         content_unuse(rt->content, str_of(c->id));
     }
+    fault_pass("oci.clean.containers");
     w->ok = cgroup_remove(&rt->cgroups, s->cgroup, &w->err);
+    fault_pass("oci.clean.cgroup");
     tree_drop(s->dir);
 }
 
