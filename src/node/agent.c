@@ -1,13 +1,14 @@
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "node/agent_int.h"
 #include "node/podspec.h"
-
-#define SETTLE_MOST (500 * NS_PER_MS)
 #include "sys/file.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+
+#define SETTLE_MOST (500 * NS_PER_MS)
 
 /* --- one pod -------------------------------------------------------------------------------------------------- */
 
@@ -83,6 +84,7 @@ static void send_status(struct agent_pod *ap);
 
 static void status_done(struct call *c)
 {
+    fault_pass("node.saw.status");
     struct agent_pod *ap = container_of(c, struct agent_pod, status_call);
     ap->status_retry_at = 0;
     if (c->ok) {
@@ -156,6 +158,7 @@ static bool status_written(const struct agent_pod *ap)
 
 static void delete_done(struct call *c)
 {
+    fault_pass("node.after.DELETE_OBJECT");
     struct agent_pod *ap = container_of(c, struct agent_pod, delete_call);
     if (c->ok || c->err.kind == E_NOT_FOUND || c->err.kind == E_CONFLICT)
         return; /* gone, or another pod of that name: the cache will say so */
@@ -168,6 +171,7 @@ static void delete_done(struct call *c)
 static void delete_object(struct agent_pod *ap)
 {
     struct pod *p = ap->pod;
+    fault_pass("node.before.DELETE_OBJECT");
     call_start(
         &ap->delete_call, ap->agent->cfg.transport,
         &(struct call_options){
@@ -181,6 +185,7 @@ static void step(struct agent_pod *ap)
     ap->kicked = false;
     ap->stepping = true;
     p->in_service = services_serves(ap);
+    agent_drop_told(ap);
     bool want_delete = false;
     pod_step(p, clock_mono(), &out);
     for (size_t i = 0; i < out.list.n; i++) {
@@ -438,6 +443,9 @@ void agent_heard(struct agent *g)
     drop_links(g, &links);
     array_fini(&links.links);
     map_each (e, &g->by_uid) {
+        struct agent_pod *ap = e->value;
+        if (!ap->sandbox) /* never made yet, or the machine rebooted */
+            pod_saw_rebooted(ap->pod, clock_real(), clock_mono());
         admit(e->value);
         agent_pod_kick(e->value);
     }

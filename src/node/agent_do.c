@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "net/addr.h"
 #include "node/agent_int.h"
@@ -49,6 +50,7 @@ static void sandbox_failed(struct agent_pod *ap, const char *what)
 static void sandbox_gone(struct sandbox *s, const struct err *err, void *arg)
 {
     (void)s;
+    fault_pass("node.saw.sandbox_gone");
     struct agent_pod *ap = arg;
     if (err)
         log_warn("pod.sandbox_stop", "pod=" STR_FMT "/" STR_FMT " error=\"%s\"", STR_ARG(ap->pod->ns),
@@ -56,7 +58,7 @@ static void sandbox_gone(struct sandbox *s, const struct err *err, void *arg)
     ap->sandbox = NULL;
     ap->sandbox_leaving = false;
     array_each (ac, &ap->containers)
-        (*ac)->run = NULL; /* they went with it */
+        (*ac)->run = (*ac)->earlier = NULL; /* they went with it */
     if (ap->pod->state == POD_PREPARING)
         ap->pod->sandbox_retry_at = ap->pod->sandbox_backoff = 0; /* the next one was waiting for this */
     if (ap->pod->sandbox == PART_BUSY && ap->pod->state == POD_CLEANING)
@@ -95,6 +97,7 @@ static void sandbox_ready(struct agent_pod *ap, const struct err *err)
 
 static void memory_done(struct agent_pod *ap, const struct err *err)
 {
+    fault_pass("node.saw.memory");
     sandbox_ready(ap, err);
     agent_pod_release(ap);
 }
@@ -108,6 +111,7 @@ static void link_work(struct job *j)
 
 static void link_done(struct job *j)
 {
+    fault_pass("node.saw.link");
     struct link_job *l = container_of(j, struct link_job, job);
     struct agent_pod *ap = l->ap;
     fd_close(l->netns);
@@ -142,6 +146,7 @@ static void link_pod(struct agent_pod *ap)
 
 static void sandbox_started(struct sandbox *s, const struct err *err, void *arg)
 {
+    fault_pass("node.saw.sandbox");
     struct agent_pod *ap = arg;
     if (err) {
         ap->sandbox = NULL;
@@ -219,6 +224,7 @@ static struct str last_words(struct agent_container *ac, struct arena *a, bool f
 
 void agent_container_exited(struct agent_pod *ap, struct agent_container *ac)
 {
+    fault_pass("node.saw.exit");
     struct container_status s;
     container_status(ac->run, &s);
     probes_stop(ac);
@@ -241,6 +247,7 @@ static void start_failed(struct agent_container *ac, const char *reason, const c
 
 static void started(struct container *c, const struct err *err, void *arg)
 {
+    fault_pass("node.saw.started");
     struct agent_container *ac = arg;
     struct agent_pod *ap = ac->ap;
     struct container_status s;
@@ -273,8 +280,24 @@ static void link_log(struct agent_container *ac, struct str id)
         log_debug("log.link", "link=%s", link);
 }
 
+static void run_removed(struct container *c, const struct err *err, void *arg)
+{
+    (void)arg;
+    fault_pass("node.saw.removed");
+    if (err)
+        log_warn("container.remove", "container=" STR_FMT " error=\"%s\"", STR_ARG(container_id(c)), err->text);
+}
+
+static void drop_earlier(struct agent_container *ac)
+{
+    if (ac->earlier)
+        container_remove(ac->earlier, run_removed, NULL);
+    ac->earlier = NULL;
+}
+
 static void created(struct container *c, const struct err *err, void *arg)
 {
+    fault_pass("node.saw.created");
     struct agent_container *ac = arg;
     struct agent_pod *ap = ac->ap;
     if (err) {
@@ -407,28 +430,17 @@ static void create(struct agent_container *ac)
     container_data_set(ac->run, ac);
 }
 
-static void removed(struct container *c, const struct err *err, void *arg)
-{
-    (void)c;
-    struct agent_container *ac = arg;
-    if (err)
-        log_warn("container.remove", "error=\"%s\"", err->text);
-    ac->run = NULL;
-    ac->removing = false;
-    create(ac);
-}
-
 static void start_container(struct agent_container *ac)
 {
     ac->starting = true;
     ac->ap->pending++;
-    if (!ac->run) {
-        create(ac);
-        return;
+    if (ac->run) {
+        drop_earlier(ac);
+        container_data_set(ac->run, NULL);
+        ac->earlier = ac->run;
+        ac->run = NULL;
     }
-    ac->removing = true;
-    container_data_set(ac->run, NULL);
-    container_remove(ac->run, removed, ac);
+    create(ac);
 }
 
 static int stop_signal(struct agent_container *ac)
@@ -456,6 +468,7 @@ struct hook_run {
 
 static void hook_done(void *arg, bool ok, struct str message)
 {
+    fault_pass("node.saw.hook");
     struct hook_run *h = arg;
     struct agent_pod *ap = h->ap;
     if (!ok) {
@@ -489,13 +502,6 @@ static void run_hook(struct agent_container *ac, bool poststart)
 
 /* --- what an earlier agent left running ------------------------------------------------------------------------- */
 
-static void leftover_removed(struct container *c, const struct err *err, void *arg)
-{
-    (void)arg;
-    if (err)
-        log_warn("container.remove", "container=" STR_FMT " error=\"%s\"", STR_ARG(container_id(c)), err->text);
-}
-
 /* Its program has been started, as far as anybody was told. */
 static bool has_run(const struct container_status *st)
 {
@@ -516,6 +522,78 @@ static bool half_made(struct agent_pod *ap, struct sandbox *s)
     return ap->pod->host_network ? !told.n : !ap->ip || !str_eqz(told, ip_text(ap).z);
 }
 
+/* Which container of the pod it is a run of, and of what number; -1: of none. */
+static int run_of(const struct pod *p, const struct container *c, int64_t *number)
+{
+    struct str name, count;
+    (void)str_split(container_note(c), ' ', &name, &count);
+    int i = pod_container_find(p, name);
+    return i >= 0 && str_to_i64(count, 0, INT32_MAX, number) ? i : -1;
+}
+
+void agent_drop_told(struct agent_pod *ap)
+{
+    array_each (p, &ap->containers) {
+        int64_t number;
+        struct agent_container *ac = *p;
+        if (ac->earlier && run_of(ap->pod, ac->earlier, &number) >= 0 &&
+            val_num_at(pod_container_told(ap->pod, ac->index), -1, N(restartCount)) > number)
+            drop_earlier(ac);
+    }
+}
+
+/* Its latest run that anybody was told of, and the one before, where the agent ended before that was put away. */
+static void find_runs(struct agent_pod *ap, struct sandbox *s)
+{
+    for (struct container *c = container_next(s, NULL); c; c = container_next(s, c)) {
+        struct container_status st;
+        int64_t number, other = -1;
+        container_status(c, &st);
+        int i = run_of(ap->pod, c, &number);
+        struct agent_container *ac = i >= 0 ? ap->containers.p[i] : NULL;
+        if (!ac || !has_run(&st)) {
+            container_remove(c, run_removed, NULL);
+            continue;
+        }
+        if (ac->run)
+            (void)run_of(ap->pod, ac->run, &other);
+        struct container *older = number > other ? ac->run : c;
+        if (number > other)
+            ac->run = c;
+        if (older) {
+            drop_earlier(ac);
+            ac->earlier = older;
+        }
+    }
+}
+
+static void adopt_container(struct agent_container *ac)
+{
+    struct pod *p = ac->ap->pod;
+    struct pod_container *pc = wanted(ac);
+    struct container_status st;
+    int64_t number = 0;
+    const struct val *was = pod_container_told(p, ac->index);
+    if (ac->earlier) { /* maybe nobody was told how it ended */
+        container_status(ac->earlier, &st);
+        pod_saw_earlier_exit(p, ac->index, container_id(ac->earlier), st.code, st.oom, st.started_ns, st.finished_ns);
+    }
+    (void)run_of(p, ac->run, &number);
+    container_status(ac->run, &st);
+    container_data_set(ac->run, ac);
+    pc->restarts = (int)number;
+    pc->image = PART_READY;
+    pc->image_id = str_dup(&p->arena, val_text_at(was, N(imageID)));
+    pod_saw_running(p, ac->index, container_id(ac->run), st.started_ns, clock_mono());
+    pc->poststart = HOOK_DONE;
+    if (val_true(val_get(was, N(ready))) && st.state == CONTAINER_RUNNING)
+        pod_saw_probe(p, ac->index, true, true, NULL); /* until a probe says otherwise: it served before */
+    if (st.state == CONTAINER_EXITED)
+        agent_container_exited(ac->ap, ac);
+    else
+        probes_start(ac);
+}
+
 void agent_adopt_sandbox(struct agent_pod *ap, struct sandbox *s, uint32_t ip)
 {
     ap->sandbox = s;
@@ -524,44 +602,19 @@ void agent_adopt_sandbox(struct agent_pod *ap, struct sandbox *s, uint32_t ip)
     if (half_made(ap, s)) {
         ap->ip = 0;
         ap->pod->sandbox = PART_FAILED;
+        pod_saw_rebooted(ap->pod, clock_real(), clock_mono());
         return;
     }
     bool cut_off = !ap->ip && !ap->pod->host_network; /* its link went with its shim, or somebody took it away */
     if (ap->ip)
         services_host_ports(ap, true);
     pod_saw_adopted(ap->pod, str_of(ap->ip ? ip_text(ap).z : ap->agent->cfg.host_ip));
-    for (struct container *c = container_next(s, NULL); c; c = container_next(s, c)) {
-        struct str name, count;
-        int64_t restarts;
-        (void)str_split(container_note(c), ' ', &name, &count);
-        int i = pod_container_find(ap->pod, name);
-        struct container_status st;
-        container_status(c, &st);
-        if (!has_run(&st)) {
-            container_remove(c, leftover_removed, NULL);
-            continue;
-        }
-        if (i < 0 || !str_to_i64(count, 0, INT32_MAX, &restarts))
-            continue;
-        struct agent_container *ac = ap->containers.p[i];
-        struct pod_container *pc = &ap->pod->containers.p[i];
-        if (ac->run && restarts < pc->restarts)
-            continue; /* an earlier run of the same container */
-        ac->run = c;
-        container_data_set(c, ac);
-        pc->restarts = (int)restarts;
-        pc->end = (struct ending){0}; /* of an earlier run that was found first */
-        pc->image = PART_READY;
-        const struct val *was = val_find(val_get(obj_status(ap->pod->obj), N(containerStatuses)), N(name), name);
-        pc->image_id = str_dup(&ap->pod->arena, val_text_at(was, N(imageID)));
-        pod_saw_running(ap->pod, i, container_id(c), st.started_ns, clock_mono());
-        pc->poststart = HOOK_DONE;
-        if (val_true(val_get(was, N(ready))) && st.state == CONTAINER_RUNNING)
-            pod_saw_probe(ap->pod, i, true, true, NULL); /* until a probe says otherwise: it served before */
-        if (st.state == CONTAINER_EXITED)
-            agent_container_exited(ap, ac);
+    find_runs(ap, s);
+    array_each (ac, &ap->containers) {
+        if ((*ac)->run)
+            adopt_container(*ac);
         else
-            probes_start(ac);
+            (void)pod_saw_missing(ap->pod, (*ac)->index, clock_real());
     }
     if (cut_off)
         ap->pod->volumes = PART_FAILED; /* an address is taken with them */
@@ -572,7 +625,19 @@ void agent_adopt_sandbox(struct agent_pod *ap, struct sandbox *s, uint32_t ip)
 /* --- the table of doing ------------------------------------------------------------------------------------------
  */
 
-void agent_do(struct agent_pod *ap, const struct pod_action *x)
+/* Where a test ends this process, to see what the next one makes of it. */
+#define AROUND(what) [DO_##what] = {"node.before." #what, "node.after." #what}
+static const char *const around[][2] = {
+    AROUND(VOLUMES_SETUP), AROUND(VOLUMES_TEARDOWN),
+    AROUND(SANDBOX_START), AROUND(SANDBOX_STOP),
+    AROUND(IMAGE_ENSURE),  AROUND(CONTAINER_START),
+    AROUND(POSTSTART),     AROUND(PRESTOP),
+    AROUND(TERM),          AROUND(KILL),
+    AROUND(LEAVE),         AROUND(DRAIN),
+    AROUND(EVENT),         AROUND(DELETE_OBJECT),
+};
+
+static void carry_out(struct agent_pod *ap, const struct pod_action *x)
 {
     struct agent_container *ac = x->container >= 0 ? ap->containers.p[x->container] : NULL;
     switch (x->what) {
@@ -591,4 +656,11 @@ void agent_do(struct agent_pod *ap, const struct pod_action *x)
     case DO_EVENT: agent_event(ap, x->container, x->warning, x->reason, x->message); break;
     case DO_DELETE_OBJECT: break; /* the agent's own: after the final status */
     }
+}
+
+void agent_do(struct agent_pod *ap, const struct pod_action *x)
+{
+    fault_pass(around[x->what][0]);
+    carry_out(ap, x);
+    fault_pass(around[x->what][1]);
 }

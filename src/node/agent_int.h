@@ -39,9 +39,11 @@ struct agent {
 struct agent_container {
     struct agent_pod *ap;
     int index;
-    struct container *run;     /* current or latest run; NULL: none */
+    struct container *run; /* current or latest run; NULL: none */
+    struct container
+        *earlier; /* the run before: how it ended is known from it until the next one is there; or NULL */
     struct prober *probers[3]; /* startup, liveness, readiness; NULL: not probed */
-    bool removing, starting;
+    bool starting;
     struct arena scratch; /* of the start under way */
 };
 
@@ -84,6 +86,7 @@ void agent_config_news(struct agent *g, struct agent_pod *ap); /* something it r
 /* agent_do.c: carries out one action */
 void agent_do(struct agent_pod *ap, const struct pod_action *a);
 void agent_container_exited(struct agent_pod *ap, struct agent_container *ac);
+void agent_drop_told(struct agent_pod *ap); /* earlier runs of which the object tells how they ended */
 void agent_adopt_sandbox(struct agent_pod *ap, struct sandbox *s, uint32_t ip); /* 0: it has no link */
 
 /* configs.c: the objects that pods refer to, each watched while a pod needs it; tokens of service accounts */

@@ -17,7 +17,7 @@ struct node_object {
     struct agent *agent;
     struct node_facts facts;
     struct arena arena;
-    struct call node_call, lease_call, images_call;
+    struct call node_call, look_call, lease_call;
     struct timer status_timer, lease_timer;
     bool created, told_ready, lease_made;
     int64_t lease_rev; /* a lease is only written over the one that was seen; 0: not seen yet */
@@ -193,6 +193,26 @@ static void node_known(struct node_object *n, struct obj *o)
         n->agent->cfg.ready(n->agent->cfg.arg);
 }
 
+/* The Node as an earlier agent left it, before it is brought up to date: its boot id tells of a reboot in between. */
+static void look_done(struct call *c)
+{
+    struct node_object *n = container_of(c, struct node_object, look_call);
+    struct agent *g = n->agent;
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct str was = c->ok && c->obj ? val_text_at(obj_status(c->obj), N(nodeInfo), N(bootID)) : STR_NONE;
+    if (was.n && !str_eq(was, n->facts.boot_id))
+        events_record(
+            g->events, c->obj, S(""), "Warning", "Rebooted", NULL,
+            arena_fmt(&a, "Node %s has been rebooted, boot id: " STR_FMT, g->cfg.name, STR_ARG(n->facts.boot_id)));
+    timer_set(&n->status_timer, 0);
+}
+
+static void look(struct node_object *n)
+{
+    call_start(&n->look_call, n->agent->cfg.transport,
+               &CALL_OPTIONS(.verb = CALL_GET, .kind = K(Node), .name = str_of(n->agent->cfg.name)));
+}
+
 static void node_done(struct call *c)
 {
     struct node_object *n = container_of(c, struct node_object, node_call);
@@ -200,7 +220,7 @@ static void node_done(struct call *c)
         node_known(n, c->obj);
     } else if (c->err.kind == E_ALREADY_EXISTS) {
         n->created = true; /* from before: bring it up to date */
-        timer_set(&n->status_timer, 0);
+        look(n);
     } else if (c->err.kind == E_NOT_FOUND) {
         n->created = false; /* deleted by somebody: it comes again, as a kubelet's does */
         timer_set(&n->status_timer, 0);
@@ -292,6 +312,7 @@ struct node_object *node_object_new(struct agent *g)
         g->cfg.relay_port = 10250;
     g->allocatable = resources(n, &g->arena, true);
     n->node_call.done = node_done;
+    n->look_call.done = look_done;
     n->lease_call.done = lease_done;
     timer_init(&n->status_timer, g->cfg.loop, on_status_timer);
     timer_init(&n->lease_timer, g->cfg.loop, on_lease_timer);
@@ -306,6 +327,7 @@ void node_object_free(struct node_object *n)
     timer_stop(&n->status_timer);
     timer_stop(&n->lease_timer);
     call_cancel(&n->node_call);
+    call_cancel(&n->look_call);
     call_cancel(&n->lease_call);
     arena_fini(&n->arena);
     mem_free(n);

@@ -100,6 +100,7 @@ struct pod {
     int64_t started_real, started_mono; /* status.startTime, and when this agent first saw it */
     bool concluded;                     /* an earlier agent wrote a final status: it stays */
     bool delete_asked;                  /* the final DELETE has been sent */
+    bool logs_kept;                     /* its volumes went before it was deleted: logs stay until then */
 };
 
 enum pod_action_kind {
@@ -156,6 +157,14 @@ void pod_saw_exit(struct pod *p, int c, int exit_code, bool oom, struct str mess
                   int64_t finished, int64_t now);
 /* Found after a restart of the agent: containers that run or have ended. */
 void pod_saw_adopted(struct pod *p, struct str ip);
+/* Found beside a later run: how the run before ended. */
+void pod_saw_earlier_exit(struct pod *p, int c, struct str id, int exit_code, bool oom, int64_t started,
+                          int64_t finished);
+/* Its status says that it ran, and nothing of it is here: the end of that run is as the status tells it, or unknown
+ * (255, as a CRI runtime says after a reboot). False: no word of such a run. */
+bool pod_saw_missing(struct pod *p, int c, int64_t real);
+/* The same of all its containers, and of the sandbox. A pod that never ran is none the wiser. */
+void pod_saw_rebooted(struct pod *p, int64_t real, int64_t now);
 void pod_saw_probe(struct pod *p, int c, bool passed_startup, bool ready, const char *unhealthy_why);
 void pod_saw_hook(struct pod *p, int c, bool poststart, bool ok, struct str message);
 void pod_saw_left(struct pod *p);
@@ -168,6 +177,8 @@ void pod_step(struct pod *p, int64_t now, struct pod_actions *out);
 
 /* The status this pod has now: core/v1 PodStatus, complete, as a map in the arena. */
 struct val pod_status(const struct pod *p, struct arena *a, int64_t real);
+const struct val *pod_container_told(const struct pod *p,
+                                     int c);                  /* what the object's status says of it; may be NULL */
 const char *pod_phase(const struct pod *p);                   /* Pending, Running, Succeeded, Failed */
 int pod_container_find(const struct pod *p, struct str name); /* index, or -1 */
 bool pod_container_up(const struct pod_container *c);         /* it runs and its postStart hook is through */

@@ -100,31 +100,42 @@ int pod_run_number(const struct pod_container *c)
     return c->restarts + (c->end.reason != NULL);
 }
 
-/* What an earlier agent wrote: restart counts, the ends of earlier runs, the start time of the pod. */
-static void recall(struct pod *p, struct pod_container *c)
+const struct val *pod_container_told(const struct pod *p, int i)
 {
-    const struct val *status = obj_status(p->obj);
+    const struct pod_container *c = &p->containers.p[i];
     const struct name *list = c->role == CONTAINER_MAIN        ? N(containerStatuses)
                               : c->role == CONTAINER_EPHEMERAL ? N(ephemeralContainerStatuses)
                                                                : N(initContainerStatuses);
-    const struct val *was = val_find(val_get(status, list), N(name), c->name);
+    return val_find(val_get(obj_status(p->obj), list), N(name), c->name);
+}
+
+static struct ending ending_of(struct pod *p, const struct val *state) /* `running` or `terminated` */
+{
+    struct ending e = {
+        .exit_code = (int)val_num_at(state, 0, N(exitCode)),
+        .reason = arena_strz(&p->arena, val_text_at(state, N(reason))),
+        .message = str_dup(&p->arena, val_text_at(state, N(message))),
+    };
+    struct str id = val_text_at(state, N(containerID));
+    ptrdiff_t slashes = str_find(id, S("://"));
+    e.id = str_dup(&p->arena, slashes < 0 ? id : str_sub(id, (size_t)slashes + 3, id.n));
+    (void)!time_parse(val_text_at(state, N(startedAt)), &e.started);
+    (void)!time_parse(val_text_at(state, N(finishedAt)), &e.finished);
+    return e;
+}
+
+/* What an earlier agent wrote: restart counts, the ends of earlier runs, the start time of the pod. */
+static void recall(struct pod *p, int i)
+{
+    struct pod_container *c = &p->containers.p[i];
+    const struct val *was = pod_container_told(p, i), *ended = val_at(was, N(lastState), N(terminated));
     if (!was)
         return;
     c->restarts = (int)val_num_at(was, 0, N(restartCount));
-    const struct val *ended = val_at(was, N(lastState), N(terminated));
     if (!ended)
         return;
     c->has_last = true;
-    c->last = (struct ending){
-        .exit_code = (int)val_num_at(ended, 0, N(exitCode)),
-        .reason = arena_strz(&p->arena, val_text_at(ended, N(reason))),
-        .message = str_dup(&p->arena, val_text_at(ended, N(message))),
-    };
-    struct str id = val_text_at(ended, N(containerID));
-    ptrdiff_t slashes = str_find(id, S("://"));
-    c->last.id = str_dup(&p->arena, slashes < 0 ? id : str_sub(id, (size_t)slashes + 3, id.n));
-    (void)!time_parse(val_text_at(ended, N(startedAt)), &c->last.started);
-    (void)!time_parse(val_text_at(ended, N(finishedAt)), &c->last.finished);
+    c->last = ending_of(p, ended);
 }
 
 struct pod *pod_new(struct obj *obj, struct str host_ip, int64_t now, int64_t real)
@@ -142,8 +153,8 @@ struct pod *pod_new(struct obj *obj, struct str host_ip, int64_t now, int64_t re
     add_containers(p, val_at(spec_of(p), N(initContainers)), CONTAINER_INIT);
     add_containers(p, val_at(spec_of(p), N(containers)), CONTAINER_MAIN);
     add_containers(p, val_at(spec_of(p), N(ephemeralContainers)), CONTAINER_EPHEMERAL);
-    array_each (c, &p->containers)
-        recall(p, c);
+    for (size_t i = 0; i < p->containers.n; i++)
+        recall(p, (int)i);
     struct str phase = val_text_at(obj_status(obj), N(phase));
     if (str_eq(phase, S("Failed")) || str_eq(phase, S("Succeeded"))) {
         p->state = POD_CLEANING; /* what an earlier agent concluded stays so */
@@ -245,7 +256,8 @@ void pod_saw_sandbox(struct pod *p, bool ok, struct str ip_or_message, int64_t n
 
 void pod_saw_sandbox_lost(struct pod *p, int64_t now)
 {
-    p->sandbox = PART_NONE;
+    p->sandbox = PART_FAILED; /* what is left of it is to be put away, by the next one's start or by the end */
+    p->sandbox_retry_at = 0;
     p->sandbox_lost = true;
     array_each (c, &p->containers) {
         if (c->role == CONTAINER_INIT && c->run == RUN_EXITED && !policy_is(p, S("Never"))) {
@@ -360,14 +372,29 @@ void pod_saw_start_failed(struct pod *p, int i, const char *reason, struct str m
     end_run(p, c, (struct ending){c->id, 128, "StartError", message, real, real}, now);
 }
 
+static const char *exit_reason(int exit_code, bool oom)
+{
+    return oom ? "OOMKilled" : exit_code == 0 ? "Completed" : "Error";
+}
+
 void pod_saw_exit(struct pod *p, int i, int exit_code, bool oom, struct str message, int64_t started,
                   int64_t finished, int64_t now)
 {
     struct pod_container *c = &p->containers.p[i];
     if (c->run == RUN_EXITED)
         return;
-    const char *reason = oom ? "OOMKilled" : exit_code == 0 ? "Completed" : "Error";
-    end_run(p, c, (struct ending){c->id, exit_code, reason, message, started, finished}, now);
+    end_run(p, c, (struct ending){c->id, exit_code, exit_reason(exit_code, oom), message, started, finished}, now);
+}
+
+void pod_saw_earlier_exit(struct pod *p, int i, struct str id, int exit_code, bool oom, int64_t started,
+                          int64_t finished)
+{
+    struct pod_container *c = &p->containers.p[i];
+    if (c->has_last && str_eq(c->last.id, id))
+        return; /* told, with its message */
+    c->has_last = true;
+    c->last = (struct ending){
+        str_dup(&p->arena, id), exit_code, exit_reason(exit_code, oom), S(""), started, finished};
 }
 
 void pod_saw_adopted(struct pod *p, struct str ip)
@@ -375,6 +402,42 @@ void pod_saw_adopted(struct pod *p, struct str ip)
     p->sandbox = p->volumes = PART_READY;
     p->adopted = true;
     p->ip = str_dup(&p->arena, ip);
+}
+
+bool pod_saw_missing(struct pod *p, int i, int64_t real)
+{
+    struct pod_container *c = &p->containers.p[i];
+    const struct val *was = pod_container_told(p, i), *ran = val_at(was, N(state), N(running)),
+                     *ended = val_at(was, N(state), N(terminated));
+    if (c->run != RUN_NONE || p->concluded || !(ran || ended || c->has_last))
+        return false;
+    if (ran) { /* nobody saw it end */
+        c->end = ending_of(p, ran);
+        c->end.id = ending_of(p, was).id;
+        c->end.exit_code = 255;
+        c->end.reason = "Unknown";
+        c->end.finished = real;
+    } else if (ended) {
+        c->end = ending_of(p, ended);
+    } else { /* it was waiting for its next run, and still is */
+        c->end = c->last;
+        c->has_last = false;
+        return true;
+    }
+    c->id = c->end.id;
+    c->run = RUN_EXITED;
+    return true;
+}
+
+void pod_saw_rebooted(struct pod *p, int64_t real, int64_t now)
+{
+    bool any = false;
+    for (size_t i = 0; i < p->containers.n; i++)
+        any |= pod_saw_missing(p, (int)i, real);
+    if (!any || p->state != POD_PREPARING)
+        return;
+    move(p, POD_ACTIVE);
+    pod_saw_sandbox_lost(p, now);
 }
 
 void pod_saw_probe(struct pod *p, int i, bool passed_startup, bool ready, const char *unhealthy_why)
@@ -656,7 +719,7 @@ static void step_active(struct pod *p, int64_t now, struct pod_actions *out)
         move(p, POD_STOPPING); /* sidecars may still run */
         return;
     }
-    if (p->sandbox == PART_NONE) {
+    if (p->sandbox == PART_FAILED) {
         tell(out, -1, false, "SandboxChanged", S("Pod sandbox changed, it will be killed and re-created."));
         move(p, POD_PREPARING);
         return;
@@ -724,10 +787,26 @@ static void step_cleaning(struct pod *p, struct pod_actions *out)
     }
     if (p->sandbox == PART_NONE && (p->volumes == PART_READY || p->volumes == PART_FAILED)) {
         p->volumes = PART_BUSY;
+        p->logs_kept = !p->deleted;
         act(out, DO_VOLUMES_TEARDOWN, -1);
     }
     if (p->sandbox == PART_NONE && p->volumes == PART_NONE)
         move(p, POD_ENDED);
+}
+
+static void step_ended(struct pod *p, struct pod_actions *out)
+{
+    if (!p->deleted)
+        return;
+    if (p->logs_kept) {
+        p->logs_kept = false;
+        p->volumes = PART_BUSY;
+        act(out, DO_VOLUMES_TEARDOWN, -1);
+    }
+    if (p->volumes != PART_BUSY && !p->delete_asked) {
+        p->delete_asked = true;
+        act(out, DO_DELETE_OBJECT, -1);
+    }
 }
 
 static void step_one(struct pod *p, int64_t now, struct pod_actions *out)
@@ -739,12 +818,7 @@ static void step_one(struct pod *p, int64_t now, struct pod_actions *out)
     case POD_DRAINING: step_draining(p, now, out); break;
     case POD_STOPPING: step_stopping(p, now, out); break;
     case POD_CLEANING: step_cleaning(p, out); break;
-    case POD_ENDED:
-        if (p->deleted && !p->delete_asked) {
-            p->delete_asked = true;
-            act(out, DO_DELETE_OBJECT, -1);
-        }
-        break;
+    case POD_ENDED: step_ended(p, out); break;
     case POD_STATES: break;
     }
 }

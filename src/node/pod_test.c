@@ -276,6 +276,9 @@ TEST(pod_that_never_restarts_ends_with_its_containers)
     CHECK_STR(str_of(pod_phase(y.p)), S("Failed"));
     struct val s = pod_status(y.p, &y.arena, real0);
     CHECK_STR(val_text_at(val_find(val_get(&s, N(conditions)), N(type), S("Ready")), N(reason)), S("PodFailed"));
+    delete (&y, 30); /* its logs were kept until now */
+    run(&y);
+    CHECK_STR(told(&y), S("unvolumes delete"));
     play_end(&y);
 }
 
@@ -375,6 +378,76 @@ TEST(init_containers_run_again_in_a_new_sandbox)
     CHECK_STR(told(&y), S("image:c start:c"));
     CHECK_INT(y.p->containers.p[0].restarts, 1);
     CHECK_INT(y.p->containers.p[1].restarts, 1);
+    play_end(&y);
+}
+
+TEST(what_is_left_of_a_lost_sandbox_goes_with_its_pod)
+{
+    struct play y;
+    play_begin(&y, META "spec: {restartPolicy: Always, containers: [{name: c, image: x}]}");
+    run(&y);
+    (void)told(&y);
+    delete (&y, 30);
+    pod_saw_sandbox_lost(y.p, y.now);
+    run(&y);
+    CHECK_STR(told(&y), S("unsandbox unvolumes delete"));
+    play_end(&y);
+}
+
+/* A pod whose status says `text`, as the first agent after a reboot finds it. */
+static void play_reboot(struct play *y, const char *spec, const char *text)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    strbuf_addf(&b, "%s%s", spec, text);
+    play_begin(y, b.p);
+    pod_saw_rebooted(y->p, real0, y->now);
+    run(y);
+}
+
+TEST(after_a_reboot_containers_run_again_and_tell_that_their_end_is_unknown)
+{
+    struct play y;
+    play_reboot(
+        &y,
+        META "spec: {restartPolicy: Always, initContainers: [{name: i, image: x}], containers: [{name: c, "
+             "image: x}]}\n",
+        "status: {phase: Running, podIP: 10.42.0.7, initContainerStatuses: [{name: i, restartCount: 0, state: "
+        "{terminated: {exitCode: 0, reason: Completed}}}], containerStatuses: [{name: c, restartCount: 4, "
+        "containerID: 'wherry://ab', lastState: {terminated: {exitCode: 3, reason: Error}}, state: {running: "
+        "{startedAt: '2026-01-01T00:00:00Z'}}}]}");
+    CHECK_STR(told(&y), S("!SandboxChanged volumes sandbox image:i start:i"));
+    CHECK_INT(y.p->containers.p[0].restarts, 1);
+    exits(&y, "i", 0);
+    run(&y);
+    struct val c = container_now(&y, 0);
+    CHECK_INT(val_num_at(&c, -1, N(restartCount)), 5);
+    CHECK_INT(val_num_at(&c, -1, N(lastState), N(terminated), N(exitCode)), 255);
+    CHECK_STR(val_text_at(&c, N(lastState), N(terminated), N(reason)), S("Unknown"));
+    CHECK_STR(val_text_at(&c, N(lastState), N(terminated), N(containerID)), S("wherry://ab"));
+    play_end(&y);
+}
+
+TEST(after_a_reboot_what_was_to_run_once_has_run)
+{
+    struct play y;
+    play_reboot(&y, META "spec: {restartPolicy: Never, containers: [{name: c, image: x}, {name: d, image: x}]}\n",
+                "status: {phase: Running, containerStatuses: [{name: c, restartCount: 0, state: {terminated: "
+                "{exitCode: 0, reason: Completed}}}, {name: d, restartCount: 0, state: {running: {startedAt: "
+                "'2026-01-01T00:00:00Z'}}}]}");
+    CHECK_STR(told(&y), S("unsandbox"));
+    CHECK_STR(str_of(pod_phase(y.p)), S("Failed"));
+    play_end(&y);
+}
+
+TEST(after_a_reboot_a_crash_loop_counts_on)
+{
+    struct play y;
+    play_reboot(&y, META "spec: {restartPolicy: Always, containers: [{name: c, image: x}]}\n",
+                "status: {phase: Running, containerStatuses: [{name: c, restartCount: 2, lastState: {terminated: "
+                "{exitCode: 7, reason: Error}}, state: {waiting: {reason: CrashLoopBackOff}}}]}");
+    struct val c = container_now(&y, 0);
+    CHECK_INT(val_num_at(&c, -1, N(restartCount)), 3);
+    CHECK_INT(val_num_at(&c, -1, N(lastState), N(terminated), N(exitCode)), 7);
     play_end(&y);
 }
 
