@@ -1,7 +1,9 @@
 #include "store/backup.h"
 #include "cli/connect.h"
-#include "cli/settings.h"
+#include "cli/keybundle.h"
+#include "cli/role.h"
 #include "cli/verbs.h"
+#include "sys/file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
@@ -16,14 +18,32 @@ struct taking {
     struct err err; /* of writing */
 };
 
+struct backup {
+    struct connect_options connect;
+    bool with_keys;
+    struct str passphrase_file;
+};
+#define PASSPHRASE_ROW(of)                                                                                           \
+    {                                                                                                                \
+        0, "passphrase-file", ARG_TEXT, offsetof(struct of, passphrase_file), "FILE",                                \
+            "whose first line is the passphrase; else $WHERRY_PASSPHRASE, else it is asked for"                      \
+    }
+static const struct arg_row backup_rows[] = {
+    {0, "with-keys", ARG_FLAG, offsetof(struct backup, with_keys), NULL,
+     "the keys come along, sealed under a passphrase"},
+    PASSPHRASE_ROW(backup),
+};
 static const struct arg_spec backup_spec = {
     .verb = "backup",
     .usage = "FILE",
     .summary =
         "Writes every object of a running cluster, at one revision, into a file (mode 0600). Secrets in it stay\n"
-        "sealed: keep the keys (etc/wherry/keys) too, elsewhere.",
-    .examples = "  wherry backup /srv/backup/monday.wherry\n"
+        "sealed: keep the keys (etc/wherry/keys) too, elsewhere, or take them along with --with-keys: then the file\n"
+        "and its passphrase are all that a bare machine needs.",
+    .examples = "  wherry backup /srv/backup/monday.wherry --with-keys\n"
                 "  wherry backup - --root /tmp/second | ssh vault 'cat > second.wherry'\n",
+    .rows = backup_rows,
+    .nrows = countof(backup_rows),
     .connects = true,
 };
 
@@ -43,10 +63,12 @@ static void taking_data(struct call *call, struct str bytes)
     }
 }
 
-static bool take(struct client *c, int fd, int64_t *bytes, struct err *err)
+static bool take(struct client *c, int fd, struct str front, int64_t *bytes, struct err *err)
 {
-    struct taking t = {.call.data = taking_data, .fd = fd};
+    struct taking t = {.call.data = taking_data, .fd = fd, .bytes = (int64_t)front.n};
     struct call_options o = CALL_OPTIONS(.verb = CALL_RAW, .path = S("/wherry.dev/backup"), .accept = S("*/*"));
+    if (!write_all(fd, front, err))
+        return err_wrap(err, "the backup");
     bool ok = call_run(&t.call, c->transport, &o, err);
     if (!ok && !t.call.http)
         client_unreachable(c, err);
@@ -58,24 +80,40 @@ static bool take(struct client *c, int fd, int64_t *bytes, struct err *err)
 }
 
 /* By way of FILE.part: FILE is a whole backup, or as it was. */
-static bool take_file(struct client *c, struct str file, int64_t *bytes, struct err *err)
+static bool take_file(struct client *c, struct str file, struct str front, int64_t *bytes, struct err *err)
 {
     const char *path = arena_strz(&c->arena, file);
     struct str part = arena_fmt(&c->arena, "%s.part", path);
     AUTO(fd_close) int fd = open(part.p, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_errno(err, "make " STR_FMT, STR_ARG(part));
-    bool ok = take(c, fd, bytes, err) && (fsync(fd) == 0 || err_errno(err, "write " STR_FMT, STR_ARG(part))) &&
+    bool ok = take(c, fd, front, bytes, err) && (fsync(fd) == 0 || err_errno(err, "write " STR_FMT, STR_ARG(part))) &&
               (rename(part.p, path) == 0 || err_errno(err, "rename " STR_FMT, STR_ARG(part)));
     if (!ok)
         (void)unlink(part.p);
     return ok;
 }
 
+/* What stands before the objects: the keys of this machine, if they are asked for. */
+static bool make_front(struct client *c, const struct backup *o, struct strbuf *front, struct err *err)
+{
+    AUTO(strbuf_fini) struct strbuf bundle = STRBUF(BACKUP_BUNDLE_MAX);
+    struct str passphrase, etc = arena_fmt(&c->arena, STR_FMT "/etc/wherry", STR_ARG(o->connect.root));
+    if (!o->with_keys)
+        return !o->passphrase_file.n ||
+               err_set(err, E_INVALID, "--passphrase-file is for the keys: say --with-keys as well");
+    if (!passphrase_get(&c->arena, o->passphrase_file, true, &passphrase, err) ||
+        !keybundle_make(etc, c->config.ca_pem, passphrase, &bundle, err))
+        return false;
+    store_backup_front(strbuf_str(&bundle), front);
+    return true;
+}
+
 int backup_main(int argc, char **argv)
 {
     AUTO(client_fini) struct client c = {.verb = "backup"};
-    struct connect_options o = {0};
+    AUTO(strbuf_fini) struct strbuf front = STRBUF(BACKUP_BUNDLE_MAX + 100);
+    struct backup o = {0};
     struct words words;
     struct err err = ERR;
     int64_t bytes = 0;
@@ -86,10 +124,11 @@ int backup_main(int argc, char **argv)
         fprintf(stderr, "wherry backup: name the file to write; wherry backup --help says more\n");
         return 2;
     }
-    if (!client_open(&c, &o, &err))
+    if (!client_open(&c, &o.connect, &err) || !make_front(&c, &o, &front, &err))
         return client_failed(&c, &err);
     bool out = str_eqz(words.p[0], "-");
-    if (!(out ? take(&c, 1, &bytes, &err) : take_file(&c, words.p[0], &bytes, &err)))
+    if (!(out ? take(&c, 1, strbuf_str(&front), &bytes, &err)
+              : take_file(&c, words.p[0], strbuf_str(&front), &bytes, &err)))
         return client_failed(&c, &err);
     if (!out)
         printf(STR_FMT ": %lld bytes\n", STR_ARG(words.p[0]), (long long)bytes);
@@ -99,20 +138,26 @@ int backup_main(int argc, char **argv)
 /* ---- restore ---- */
 
 struct restore {
-    bool replace;
+    bool replace, with_keys;
+    struct str passphrase_file;
 };
 static const struct arg_row restore_rows[] = {
     {0, "replace", ARG_FLAG, offsetof(struct restore, replace), NULL,
      "where a store stands already: keep it as store.db.before-restore"},
+    {0, "with-keys", ARG_FLAG, offsetof(struct restore, with_keys), NULL,
+     "take the backup's keys even where there are some: those stay as NAME.before-restore"},
+    PASSPHRASE_ROW(restore),
 };
 static const struct arg_spec restore_spec = {
     .verb = "restore",
     .usage = "FILE [--root DIR]",
     .summary =
         "Makes the store of a cluster that is down from a backup. Revisions go on above every one ever given, so\n"
-        "that clients list again. The keys (etc/wherry/keys) must be those of the cluster that was backed up.",
+        "that clients list again. The keys (etc/wherry/keys) must be those of the cluster that was backed up: where\n"
+        "there are none, those come that the backup brought along (wherry backup --with-keys). Then tokens and\n"
+        "kubeconfigs of that cluster are good for this one.",
     .examples = "  wherry down && wherry restore monday.wherry --replace && wherry up --detach\n"
-                "  wherry restore monday.wherry --root /tmp/second\n",
+                "  wherry restore monday.wherry --root /tmp/second --passphrase-file /root/passphrase\n",
     .rows = restore_rows,
     .nrows = countof(restore_rows),
 };
@@ -145,7 +190,47 @@ static bool give_to(const char *dir, const char *path, struct err *err)
     return true;
 }
 
-static bool restore(struct settings *s, const char *file, bool replace, int64_t *rev, struct err *err)
+/* A bare machine: what `wherry up` would make, to put the store and the keys into. */
+static bool make_dirs(struct settings *s, struct err *err)
+{
+    struct str dirs[] = {s->etc, arena_fmt(&s->arena, STR_FMT "/keys", STR_ARG(s->etc)),
+                         arena_fmt(&s->arena, STR_FMT "/server", STR_ARG(s->data))};
+    for (size_t i = 0; i < countof(dirs); i++) {
+        char *z = arena_strz(&s->arena, dirs[i]);
+        if (access(z, F_OK) == 0)
+            continue;
+        if (!dir_make(z, i == 0 ? 0755 : 0700, err))
+            return false;
+        if (getuid() == 0 && lchown(z, ROLE_UID_SERVER, ROLE_UID_SERVER) < 0)
+            return err_errno(err, "%s", z);
+    }
+    return true;
+}
+
+/* The keys that are to be put in place, opened; nothing where those that are there stay. */
+static bool open_keys(struct settings *s, const char *file, const struct restore *x, struct strbuf *opened,
+                      struct err *err)
+{
+    AUTO(strbuf_fini) struct strbuf bundle = STRBUF(BACKUP_BUNDLE_MAX);
+    struct str passphrase, missing = keybundle_missing(&s->arena, s->etc);
+    if (!store_backup_bundle(file, &bundle, err))
+        return false;
+    if (!x->with_keys && !missing.n)
+        return true;
+    if (!bundle.n && x->with_keys)
+        return err_set(err, E_INVALID, "%s brings no keys along; it was taken without --with-keys", file);
+    if (!bundle.n)
+        return err_set(err, E_NOT_FOUND,
+                       STR_FMT " is not there, and this backup brings no keys along: copy the keys (ca.crt, ca.key, "
+                               "service-account.key, seal.keys) of the cluster that was backed up to " STR_FMT
+                               "/keys first",
+                       STR_ARG(missing), STR_ARG(s->etc));
+    return passphrase_get(&s->arena, x->passphrase_file, false, &passphrase, err) &&
+           keybundle_open(strbuf_str(&bundle), passphrase, opened, err);
+}
+
+static bool restore(struct settings *s, const char *file, const struct restore *x, struct strbuf *keys, int64_t *rev,
+                    struct err *err)
 {
     struct str dir = arena_fmt(&s->arena, STR_FMT "/server", STR_ARG(s->data));
     struct str path = arena_fmt(&s->arena, STR_FMT "/store.db", STR_ARG(dir));
@@ -153,16 +238,11 @@ static bool restore(struct settings *s, const char *file, bool replace, int64_t 
     struct stat st;
     if (is_up(s, err))
         return false;
-    if (stat(dir.p, &st) < 0)
-        return err_set(err, E_NOT_FOUND,
-                       STR_FMT
-                       " is not there: restore into a cluster that was up once, with the keys of the one that "
-                       "was backed up in " STR_FMT "/keys",
-                       STR_ARG(dir), STR_ARG(s->etc));
-    if (stat(path.p, &st) == 0 && !replace)
+    if (stat(path.p, &st) == 0 && !x->replace)
         return err_set(err, E_CONFLICT, STR_FMT " is there; --replace keeps it as store.db.before-restore",
                        STR_ARG(path));
-    return store_restore(&o, file, replace, rev, err) && give_to(dir.p, path.p, err);
+    return open_keys(s, file, x, keys, err) && make_dirs(s, err) && store_restore(&o, file, x->replace, rev, err) &&
+           give_to(dir.p, path.p, err) && (!keys->n || keybundle_put(s->etc, strbuf_str(keys), ROLE_UID_SERVER, err));
 }
 
 int restore_main(int argc, char **argv)
@@ -174,6 +254,7 @@ int restore_main(int argc, char **argv)
     struct err err = ERR;
     int rest;
     int64_t rev;
+    AUTO(strbuf_fini) struct strbuf keys = STRBUF(BACKUP_BUNDLE_MAX);
     if (!settings_read(&s, argc, argv, &rest, &err)) {
         fprintf(stderr, "wherry restore: %s\n", err.text);
         return 2;
@@ -185,10 +266,12 @@ int restore_main(int argc, char **argv)
         fprintf(stderr, "wherry restore: name the backup; wherry restore --help says more\n");
         return 2;
     }
-    if (!restore(&s, arena_strz(&arena, words.p[0]), x.replace, &rev, &err)) {
+    bool ok = restore(&s, arena_strz(&arena, words.p[0]), &x, &keys, &rev, &err);
+    mem_wipe(keys.p, keys.n);
+    if (!ok) {
         fprintf(stderr, "wherry restore: %s\n", err.text);
         return 1;
     }
-    printf("restored; revisions go on from %lld\n", (long long)rev);
+    printf("restored%s; revisions go on from %lld\n", keys.n ? ", with its keys" : "", (long long)rev);
     return 0;
 }

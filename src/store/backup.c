@@ -174,19 +174,47 @@ static uint64_t number(const struct reader *r, size_t at, size_t bytes)
     return v;
 }
 
-static bool read_head(struct reader *r, int64_t *rev, struct err *err)
+static bool read_version(struct reader *r, uint64_t *version, struct err *err)
 {
     if (!need(r, MAGIC.n + 12, err))
         return false;
     if (!str_starts(strbuf_str(&r->buf), MAGIC))
         return err_set(err, E_INVALID, "this is not a backup of a Wherry store");
-    uint64_t version = number(r, MAGIC.n, 4), at = number(r, MAGIC.n + 4, 8);
+    *version = number(r, MAGIC.n, 4);
+    return (*version >= BACKUP_VERSION && *version <= BACKUP_NEWEST) ||
+           err_set(err, E_INVALID,
+                   "the backup was written by a newer Wherry (backup format %llu, this program knows %d): use that "
+                   "one",
+                   (unsigned long long)*version, BACKUP_NEWEST);
+}
+
+/* Past the bundle, if there is one, to where the backup proper begins. */
+static bool read_bundle(struct reader *r, struct strbuf *out, struct err *err)
+{
+    uint64_t version;
+    if (!read_version(r, &version, err))
+        return false;
+    if (version != BACKUP_BUNDLED)
+        return true;
+    size_t n = number(r, MAGIC.n + 4, 4), head = MAGIC.n + 8;
+    if (n > BACKUP_BUNDLE_MAX)
+        return err_set(err, E_INVALID, "the backup is damaged: a bundle of %zu bytes", n);
+    if (!need(r, head + n, err))
+        return false;
+    if (out)
+        strbuf_add(out, (struct str){r->buf.p + head, n});
+    strbuf_drop(&r->buf, head + n); /* the checksum is of the backup proper */
+    return true;
+}
+
+static bool read_head(struct reader *r, int64_t *rev, struct err *err)
+{
+    uint64_t version;
+    if (!read_bundle(r, NULL, err) || !read_version(r, &version, err))
+        return false;
+    uint64_t at = number(r, MAGIC.n + 4, 8);
     if (version != BACKUP_VERSION)
-        return err_set(
-            err, E_INVALID,
-            "the backup was written by a newer Wherry (backup format %llu, this program knows %d): use that "
-            "one",
-            (unsigned long long)version, BACKUP_VERSION);
+        return err_set(err, E_INVALID, "the backup is damaged: one bundle in another");
     if (at < 1 || at > INT64_MAX / 2)
         return err_set(err, E_INVALID, "the backup is damaged: no such revision");
     *rev = (int64_t)at;
@@ -260,6 +288,26 @@ static ptrdiff_t fill_from_file(void *arg, char *p, size_t n)
         got = fault("backup.read", EIO) ? -1 : read(*(int *)arg, p, n);
     while (got < 0 && errno == EINTR);
     return got;
+}
+
+void store_backup_front(struct str bundle, struct strbuf *out)
+{
+    strbuf_add(out, MAGIC);
+    add_number(out, BACKUP_BUNDLED, 4);
+    add_number(out, bundle.n, 4);
+    strbuf_add(out, bundle);
+}
+
+bool store_backup_bundle(const char *path, struct strbuf *out, struct err *err)
+{
+    AUTO(fd_close) int fd = fault("backup.open", EIO) ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(err, "open %s", path);
+    struct backup_input in = {fill_from_file, &fd};
+    struct reader r = {&in, NULL, STRBUF(BACKUP_BUNDLE_MAX + 2 * CHUNK)};
+    bool ok = read_bundle(&r, out, err) || err_wrap(err, "%s", path);
+    strbuf_fini(&r.buf);
+    return ok;
 }
 
 static bool add_row(void *arg, struct str key, struct str stored, int64_t create_rev, int64_t mod_rev,

@@ -10,6 +10,13 @@
 MUST_USE bool store_backup(const struct store_snapshot *snap, const struct store_options *o, const char *path,
                            struct err *err);
 
+/* What goes before a backup's bytes so that the file brings `bundle` along; its secrecy and integrity are the
+ * bundle's own affair. */
+#define BACKUP_BUNDLE_MAX (64 << 10)
+void store_backup_front(struct str bundle, struct strbuf *out);
+/* The bundle of the backup in this file; empty where it brings none. */
+MUST_USE bool store_backup_bundle(const char *path, struct strbuf *out, struct err *err);
+
 /* Makes the SQLite store o->path from a backup. Its revisions begin above every revision the backup knew, above those
  * of a store that stands at o->path (which must not be in use; it is kept as PATH.before-restore and is refused
  * unless `replace`), and above what the lost store may have given since the backup: 10^9 further. Older watches get

@@ -5,11 +5,13 @@
  *      ... once a key, keys ascending
  *   0, number of keys (8)
  *   SHA-256 of everything before (32)
+ * or, where it brings a bundle of the layer above (keys, sealed) along:
+ *   "WHERRYBACKUP", 2 (4), length (4), that many bytes, and then all of the above
  * Numbers are big-endian. Nothing may follow. */
 #pragma once
 #include "store/store.h"
 
-enum { BACKUP_VERSION = 1 };
+enum { BACKUP_VERSION = 1, BACKUP_BUNDLED = 2, BACKUP_NEWEST = BACKUP_BUNDLED };
 
 struct backup_input {
     ptrdiff_t (*fill)(void *arg, char *p, size_t n); /* bytes read; 0: the end; < 0: an error, in errno */

@@ -94,6 +94,25 @@ TEST(crypto_known_answers)
     CHECK(bytes_same(out, parts, 32));
 }
 
+TEST(crypto_a_passphrase_opens_what_it_sealed_and_nothing_else)
+{
+    struct err err = ERR;
+    AUTO(strbuf_fini) struct strbuf sealed = STRBUF(STRBUF_TEXT), plain = STRBUF(STRBUF_TEXT);
+    CHECK_OK(passphrase_seal(S("open sesame"), S("the keys"), &sealed, &err), err);
+    CHECK_INT(sealed.n, 8 + PASSPHRASE_EXTRA);
+    CHECK_OK(passphrase_unseal(S("open sesame"), strbuf_str(&sealed), &plain, &err), err);
+    CHECK_STR(strbuf_str(&plain), S("the keys"));
+    CHECK(!passphrase_unseal(S("open sesame "), strbuf_str(&sealed), &plain, &err) && err.kind == E_FORBIDDEN);
+    sealed.p[10] ^= 1; /* the salt */
+    CHECK(!passphrase_unseal(S("open sesame"), strbuf_str(&sealed), &plain, &err) && err.kind == E_FORBIDDEN);
+    sealed.p[10] ^= 1;
+    sealed.p[1] = 40; /* a machine's whole memory */
+    CHECK(!passphrase_unseal(S("open sesame"), strbuf_str(&sealed), &plain, &err) && err.kind == E_INVALID);
+    sealed.p[0] = 2;
+    CHECK(!passphrase_unseal(S("open sesame"), strbuf_str(&sealed), &plain, &err) && err.kind == E_INVALID);
+    CHECK(!passphrase_unseal(S("open sesame"), S("short"), &plain, &err) && err.kind == E_INVALID);
+}
+
 TEST(crypto_sealed_opens_only_unchanged)
 {
     struct err err = ERR;

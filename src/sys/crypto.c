@@ -7,6 +7,9 @@
 #define NONCE 12
 #define TAG   16
 
+/* what the passphrase's key costs */
+enum { SCRYPT_LOG2N = 17, SCRYPT_R = 8, SCRYPT_P = 1, SALT = 16, HEAD = 4 + SALT };
+
 void sha256(struct str data, uint8_t out[SHA256_SIZE])
 {
     ASSERT(EVP_Digest(data.n ? data.p : "", data.n, out, NULL, EVP_sha256(), NULL) == 1);
@@ -101,4 +104,47 @@ bool unseal(const uint8_t key[SEAL_KEY_SIZE], struct str bound, struct str seale
     }
     strbuf_used(out, n_plain);
     return true;
+}
+
+/* ---- under a passphrase ---- */
+
+static bool passphrase_key(struct str passphrase, const uint8_t head[HEAD], uint8_t key[SEAL_KEY_SIZE],
+                           struct err *err)
+{
+    uint64_t n = 1ull << head[1], most = 1ull << 29;
+    return EVP_PBE_scrypt(passphrase.n ? passphrase.p : "", passphrase.n, head + 4, SALT, n, head[2], head[3], most,
+                          key, SEAL_KEY_SIZE) == 1 ||
+           err_set(err, E_IO, "no memory for the key of a passphrase (128 MiB)");
+}
+
+bool passphrase_seal(struct str passphrase, struct str plain, struct strbuf *out, struct err *err)
+{
+    uint8_t head[HEAD] = {1, SCRYPT_LOG2N, SCRYPT_R, SCRYPT_P}, key[SEAL_KEY_SIZE];
+    struct str bound = {(char *)head, HEAD};
+    random_bytes(head + 4, SALT);
+    if (!passphrase_key(passphrase, head, key, err))
+        return false;
+    strbuf_add(out, bound);
+    seal(key, bound, plain, out);
+    mem_wipe(key, sizeof key);
+    return true;
+}
+
+bool passphrase_unseal(struct str passphrase, struct str sealed, struct strbuf *out, struct err *err)
+{
+    uint8_t head[HEAD], key[SEAL_KEY_SIZE];
+    struct str bound = {(char *)head, HEAD};
+    struct err why = ERR;
+    if (sealed.n < PASSPHRASE_EXTRA)
+        return err_set(err, E_INVALID, "it is cut off");
+    memcpy(head, sealed.p, HEAD);
+    if (head[0] != 1)
+        return err_set(err, E_INVALID, "it was sealed by a newer Wherry (form %d, this program knows 1)", head[0]);
+    if (head[1] < 10 || head[1] > SCRYPT_LOG2N || head[2] != SCRYPT_R || head[3] != SCRYPT_P)
+        return err_set(err, E_INVALID, "it is damaged: its key would cost too much or too little");
+    if (!passphrase_key(passphrase, head, key, err))
+        return false;
+    bool ok = unseal(key, bound, str_sub(sealed, HEAD, sealed.n), out, &why);
+    mem_wipe(key, sizeof key);
+    return ok || err_set(err, E_FORBIDDEN, "the passphrase is another one, or the file was changed");
 }

@@ -26,3 +26,10 @@ AUTO_VALUE(sha256_fini, struct sha256);
 void seal(const uint8_t key[SEAL_KEY_SIZE], struct str bound, struct str plain, struct strbuf *out);
 MUST_USE bool unseal(const uint8_t key[SEAL_KEY_SIZE], struct str bound, struct str sealed, struct strbuf *out,
                      struct err *err);
+
+/* The same under a passphrase of a person: 1, scrypt's log2 N, r and p (RFC 7914), a salt of 16 bytes, sealed bytes;
+ * the head is bound. Takes a third of a second and 128 MiB. Opening with another passphrase, or what was changed, is
+ * E_FORBIDDEN; what some newer program wrote, or asks for more work than ours, is E_INVALID. */
+#define PASSPHRASE_EXTRA (20 + SEAL_EXTRA)
+MUST_USE bool passphrase_seal(struct str passphrase, struct str plain, struct strbuf *out, struct err *err);
+MUST_USE bool passphrase_unseal(struct str passphrase, struct str sealed, struct strbuf *out, struct err *err);
