@@ -2,6 +2,7 @@
 #include "server/fail.h"
 #include "server/options.h"
 #include "server/read.h"
+#include "server/scan.h"
 #include "server/write.h"
 
 static const struct str orphan_finalizer = S_INIT("orphan"), foreground_finalizer = S_INIT("foregroundDeletion");
@@ -270,12 +271,10 @@ void verb_delete_collection(struct request *r)
     }
     struct collection *c = ARENA_NEW(&r->arena, struct collection);
     ARRAY(struct obj *) items = {0};
-    AUTO(store_snapshot_fini) struct store_snapshot snap = objects_snapshot(r->server);
-    struct str prefix = object_prefix(&r->arena, r->kind);
-    if (r->kind->namespaced && r->ns.n)
-        prefix = arena_fmt(&r->arena, STR_FMT STR_FMT "/", STR_ARG(prefix), STR_ARG(r->ns));
-    struct store_iter it;
-    for (struct store_entry *e = store_first(&it, &snap, prefix, STR_NONE); e; e = store_next(&it)) {
+    AUTO(published_fini) struct published now = published_take(r->server);
+    struct scan scan;
+    for (struct store_entry *e = scan_first(&scan, &r->arena, &now, r->kind, r->ns, &f, STR_NONE); e;
+         e = scan_next(&scan)) {
         if (r->options.limit > 0 && items.n == (size_t)r->options.limit)
             break;
         struct obj *o = object_as(r->kind, object_of(e));
@@ -284,6 +283,6 @@ void verb_delete_collection(struct request *r)
         else
             obj_unref(o);
     }
-    *c = (struct collection){.parent = r, .items = items.p, .n = items.n, .rev = snap.rev};
+    *c = (struct collection){.parent = r, .items = items.p, .n = items.n, .rev = now.objects.rev};
     next_one(c);
 }

@@ -353,6 +353,17 @@ static void watch_over(struct exchange *x, bool in_order)
     exchange_free(x);
 }
 
+static bool watch_full(struct watching *w)
+{
+    return http_over_high(container_of(w, struct exchange, watch)->http);
+}
+
+static void watch_drained(struct http_request *h)
+{
+    struct exchange *x = h->user;
+    watching_go_on(&x->watch);
+}
+
 static void watch_gone(struct http_request *h)
 {
     watch_over(h->user, false);
@@ -431,13 +442,14 @@ static void watch_ended(struct watching *w, const struct failure *fail)
 
 static void start_watch(struct exchange *x)
 {
-    x->watch = (struct watching){.loop = x->r.loop, .event = watch_event, .ended = watch_ended};
+    x->watch = (struct watching){.loop = x->r.loop, .event = watch_event, .full = watch_full, .ended = watch_ended};
     if (!watching_start(&x->watch, &x->r)) {
         respond_failed(x);
         return;
     }
     metrics_watches(x->r.server, 1);
     x->http->on_gone = watch_gone;
+    x->http->on_drained = watch_drained;
     http_start(x->http, 200, content_type(x, true), -1);
 }
 

@@ -12,6 +12,12 @@ struct alloc;
 struct keys;
 struct watching;
 
+/* The newest visible revision: its objects by key, and those of some kinds by a field's value (scan.h). */
+struct published {
+    struct store_snapshot objects;
+    struct pmap fields;
+};
+
 struct server {
     struct arena arena; /* as long as the server */
     struct loop *loop;
@@ -31,7 +37,8 @@ struct server {
     size_t nwatches; /* atomic */
     struct store_subscriber subscriber;
     pthread_mutex_t published_lock;
-    struct store_snapshot published; /* of the newest visible revision; any thread may take it (objects.h) */
+    struct published published; /* any thread may take it */
+    struct pmap fields;         /* of the store's loop: the next published.fields (scan.h) */
     struct timer housekeeping, announce;
     bool ready, stopping;
     struct metrics *metrics;

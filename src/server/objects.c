@@ -94,7 +94,7 @@ struct str object_key(struct arena *a, const struct kind *k, struct str ns, stru
 struct store_snapshot objects_snapshot(struct server *s)
 {
     pthread_mutex_lock(&s->published_lock);
-    struct store_snapshot snap = {.map = pmap_snapshot(&s->published.map), .rev = s->published.rev};
+    struct store_snapshot snap = {.map = pmap_snapshot(&s->published.objects.map), .rev = s->published.objects.rev};
     pthread_mutex_unlock(&s->published_lock);
     return snap;
 }

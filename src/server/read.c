@@ -3,6 +3,7 @@
 #include "server/fail.h"
 #include "server/int.h"
 #include "server/limits.h"
+#include "server/scan.h"
 
 /* --- selectors --- */
 
@@ -158,33 +159,25 @@ static bool token_read(struct request *r, int64_t *rev, struct str *start)
     return true;
 }
 
-static struct str list_prefix(struct request *r)
-{
-    struct str prefix = object_prefix(&r->arena, r->kind);
-    return r->kind->namespaced && r->ns.n ? arena_fmt(&r->arena, STR_FMT STR_FMT "/", STR_ARG(prefix), STR_ARG(r->ns))
-                                          : prefix;
-}
-
 /* Answers with what a snapshot holds, from the token's place on. */
-static void list_from(struct request *r, const struct store_snapshot *snap, struct str start)
+static void list_from(struct request *r, const struct published *p, struct str start)
 {
     struct filter f;
     if (!filter_of(r, &f))
         return;
     struct answer *out = &r->answer;
     ARRAY(struct obj *) items = {0};
-    struct str prefix = list_prefix(r), from = STR_NONE;
+    const struct store_snapshot *snap = &p->objects;
     size_t skip = object_prefix(&r->arena, r->kind).n;
-    if (start.n)
-        from = arena_fmt(&r->arena, STR_FMT STR_FMT, (int)skip, prefix.p, STR_ARG(start));
     if (f.name.n && (r->ns.n || !r->kind->namespaced)) {
         struct obj *o = object_of(pmap_get(&snap->map, object_key(&r->arena, r->kind, r->ns, f.name)));
         AUTO(obj_unref) struct obj *as = o ? object_as(r->kind, o) : NULL;
         if (as && filter_matches(&f, r->kind, as))
             array_push(&items, obj_ref(as));
     } else {
-        struct store_iter it;
-        for (struct store_entry *e = store_first(&it, snap, prefix, from); e; e = store_next(&it)) {
+        struct scan scan;
+        for (struct store_entry *e = scan_first(&scan, &r->arena, p, r->kind, r->ns, &f, start); e;
+             e = scan_next(&scan)) {
             struct obj *o = object_as(r->kind, object_of(e));
             if (!filter_matches(&f, r->kind, o)) {
                 obj_unref(o);
@@ -194,7 +187,7 @@ static void list_from(struct request *r, const struct store_snapshot *snap, stru
                 struct str key = store_entry_key(e);
                 out->continued = token_make(r, snap->rev, str_sub(key, skip, key.n));
                 if (filter_is_everything(&f))
-                    out->remaining = (int64_t)store_count(snap, prefix, key);
+                    out->remaining = (int64_t)store_count(snap, scan.prefix, key);
                 obj_unref(o);
                 break;
             }
@@ -218,8 +211,8 @@ static void list_read_done(struct store_read *read)
     struct request *r = container_of(read, struct request, read);
     struct list_state *l = r->state;
     if (read->ok) {
-        list_from(r, &read->snap, l->start);
-        store_snapshot_fini(&read->snap);
+        AUTO(published_fini) struct published then = {.objects = read->snap};
+        list_from(r, &then, l->start);
     } else if (read->err.kind == E_EXPIRED || read->err.kind == E_GONE) {
         if (l->start.n) {
             struct str token = token_make(r, -1, l->start);
@@ -259,7 +252,8 @@ void verb_list(struct request *r)
     struct request_options *o = &r->options;
     int64_t rev = 0;
     struct str start = STR_NONE;
-    AUTO(store_snapshot_fini) struct store_snapshot snap = objects_snapshot(r->server);
+    AUTO(published_fini) struct published now = published_take(r->server);
+    const struct store_snapshot *snap = &now.objects;
     if (o->continue_token.n) {
         if (o->resource_version.n && !str_eq(o->resource_version, S("0"))) {
             fail_bad_request(r, "specifying resource version is not allowed when using continue");
@@ -272,8 +266,8 @@ void verb_list(struct request *r)
     } else {
         if (!revision_of(r, o->resource_version, 400, &rev))
             goto out;
-        if (rev > snap.rev) {
-            fail_too_large_revision(r, rev, snap.rev);
+        if (rev > snap->rev) {
+            fail_too_large_revision(r, rev, snap->rev);
             if (str_eq(o->resource_version_match, S("Exact")))
                 r->answer.fail.message = arena_fmt(&r->arena, "Timeout: " STR_FMT, STR_ARG(r->answer.fail.message));
             goto out;
@@ -282,7 +276,7 @@ void verb_list(struct request *r)
             rev = 0;
     }
     struct filter f;
-    if (rev && rev != snap.rev) {
+    if (rev && rev != snap->rev) {
         if (!filter_of(r, &f))
             goto out;
         if (r->loop == r->server->loop) {
@@ -295,7 +289,7 @@ void verb_list(struct request *r)
         }
         return;
     }
-    list_from(r, &snap, start);
+    list_from(r, &now, start);
 out:
     request_finish(r);
 }

@@ -9,6 +9,7 @@
 #include "server/metrics.h"
 #include "server/pki.h"
 #include "server/rbac_int.h"
+#include "server/scan.h"
 #include "sys/file.h"
 #include <ifaddrs.h>
 #include <netdb.h>
@@ -36,12 +37,12 @@ struct obj *object_gone(struct server *s, struct obj *was, int64_t rev)
 
 static void publish(struct server *s)
 {
-    struct store_snapshot now = store_snapshot(s->store);
+    struct published now = {store_snapshot(s->store), pmap_snapshot(&s->fields)};
     pthread_mutex_lock(&s->published_lock);
-    struct store_snapshot old = s->published;
+    struct published old = s->published;
     s->published = now;
     pthread_mutex_unlock(&s->published_lock);
-    store_snapshot_fini(&old);
+    published_fini(&old);
 }
 
 static void committed(struct store_subscriber *sub, const struct store_event *events, size_t n)
@@ -57,6 +58,7 @@ static void committed(struct store_subscriber *sub, const struct store_event *ev
             rbac_changed(s->rbac);
         if (k == K(Service))
             alloc_changed(s->alloc, was, now);
+        fields_changed(&s->fields, e->was, e->now);
     }
     publish(s);
 }
@@ -225,6 +227,9 @@ static bool open_store(struct server *s, struct err *err)
     s->subscriber.fn = committed;
     list_init(&s->subscriber.node);
     store_subscribe(s->store, &s->subscriber);
+    fields_init(&s->fields);
+    AUTO(store_snapshot_fini) struct store_snapshot all = store_snapshot(s->store);
+    fields_fill(&s->fields, &all);
     publish(s);
     objects_each(s, K(Service), STR_NONE, count_service, s);
     return true;
@@ -364,7 +369,8 @@ void server_stop(struct server *s)
     }
     if (s->gone)
         obj_unref(s->gone);
-    store_snapshot_fini(&s->published);
+    published_fini(&s->published);
+    pmap_fini(&s->fields);
     tls_server_free(s->tls);
     keys_free(s->keys);
     rbac_free(s->rbac);

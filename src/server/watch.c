@@ -2,6 +2,7 @@
 #include "server/fail.h"
 #include "server/int.h"
 #include "server/limits.h"
+#include "server/scan.h"
 
 const char *const watch_type_names[] = {"ADDED", "MODIFIED", "DELETED", "BOOKMARK"};
 
@@ -28,6 +29,11 @@ struct watch_core {
     bool bookmarks, initial, initial_bookmark, running;
     int64_t from, seconds;
     struct timer end, mark;
+    /* the owner's loop, while initial events are told */
+    struct soon more;
+    struct published published; /* what they are of */
+    struct scan scan;
+    struct store_entry *next;
     /* between the loops */
     pthread_mutex_t lock;
     struct watching *owner; /* NULL: stopped. Read and written in its own loop only */
@@ -196,24 +202,69 @@ static void core_start(void *arg)
         timer_set(&c->mark, LIMIT_BOOKMARK_SECONDS * NS_PER_S);
     list_add_tail(&s->watches, &c->node);
     c->running = true;
-    if (c->initial || !c->from) {
-        AUTO(store_snapshot_fini) struct store_snapshot snap = store_snapshot(s->store);
-        struct store_iter it;
-        struct store_entry *e = c->initial ? store_first(&it, &snap, c->prefix, STR_NONE) : NULL;
-        for (; e; e = store_next(&it)) {
-            AUTO(obj_unref) struct obj *o = object_as(c->kind, object_of(e));
-            if (filter_matches(&c->filter, c->kind, o))
-                tell(c, WATCH_TYPE_ADDED, o, o->rev, false);
-        }
-        if (c->initial_bookmark)
-            tell(c, WATCH_TYPE_BOOKMARK, NULL, snap.rev, true);
-        c->from = snap.rev;
-    }
     c->watch = (struct store_watch){.prefix = c->prefix, .rev = c->from, .fn = changed, .failed = failed};
     list_init(&c->watch.node);
     struct err err = ERR;
     if (!store_watch_start(s->store, &c->watch, &err))
         failed(&c->watch, &err);
+}
+
+static void start_at_home(struct watch_core *c)
+{
+    if (c->loop == c->server->loop)
+        core_start(c);
+    else
+        loop_post(c->server->loop, core_start, c);
+}
+
+/* --- initial events, in the owner's loop --- */
+
+enum { INITIAL_AT_ONCE = 200 };
+
+static void initial_end(struct watch_core *c)
+{
+    soon_stop(&c->more);
+    c->initial = false;
+    c->next = NULL;
+    published_fini(&c->published);
+}
+
+static void initial_some(struct watch_core *c)
+{
+    for (int i = 0; c->next && i < INITIAL_AT_ONCE; i++) {
+        if (c->owner->full && c->owner->full(c->owner))
+            return; /* goes on when it says so */
+        AUTO(obj_unref) struct obj *o = object_as(c->kind, object_of(c->next));
+        c->next = scan_next(&c->scan);
+        if (!filter_matches(&c->filter, c->kind, o))
+            continue;
+        c->owner->event(c->owner, WATCH_TYPE_ADDED, o, o->rev, false);
+        if (!c->owner) /* stopped by it */
+            return;
+    }
+    if (c->next) {
+        soon_set(&c->more);
+        return;
+    }
+    if (c->initial_bookmark)
+        c->owner->event(c->owner, WATCH_TYPE_BOOKMARK, NULL, c->from, true);
+    if (!c->owner)
+        return;
+    initial_end(c);
+    start_at_home(c);
+}
+
+static void initial_more(struct soon *s)
+{
+    struct watch_core *c = core_ref(container_of(s, struct watch_core, more));
+    initial_some(c);
+    core_unref(c);
+}
+
+void watching_go_on(struct watching *w)
+{
+    if (w->core && w->core->initial)
+        soon_set(&w->core->more);
 }
 
 static void stop_at_home(void *arg)
@@ -257,10 +308,17 @@ bool watching_start(struct watching *w, struct request *r)
                      (int64_t)random_below(LIMIT_WATCH_SECONDS_MAX - LIMIT_WATCH_SECONDS_MIN);
     c->owner = w;
     w->core = core_ref(c);
-    if (w->loop == s->loop)
-        core_start(c);
-    else
-        loop_post(s->loop, core_start, c);
+    if (!c->initial && c->from) {
+        start_at_home(c);
+        return true;
+    }
+    soon_init(&c->more, w->loop, initial_more);
+    c->published = published_take(s);
+    c->from = c->published.objects.rev;
+    c->next = c->initial ? scan_first(&c->scan, &c->arena, &c->published, c->kind, r->ns, &c->filter, STR_NONE)
+                         : NULL;
+    c->initial = true;
+    soon_set(&c->more);
     return true;
 }
 
@@ -270,7 +328,11 @@ void watching_stop(struct watching *w)
         return;
     struct watch_core *c = TAKE(w->core);
     c->owner = NULL;
-    if (w->loop == c->server->loop)
+    if (c->initial) { /* not at home yet */
+        initial_end(c);
+        __atomic_sub_fetch(&c->server->nwatches, 1, __ATOMIC_RELAXED);
+        core_unref(c); /* what the store's side would have had */
+    } else if (w->loop == c->server->loop)
         core_stop(c);
     else
         loop_post(c->server->loop, stop_at_home, core_ref(c));

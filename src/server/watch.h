@@ -2,6 +2,9 @@
  * on, each change once, in order. A change that moves an object in or out of the selection is told as ADDED or
  * DELETED (DELETED carries the last state that matched nothing any more, with the revision of the change).
  *
+ * Initial events are those of a snapshot, told a portion a turn and only while the owner takes more; what happens
+ * meanwhile follows from history. So a large collection neither holds the loop nor piles up before a slow client.
+ *
  * Threads: started from any loop; `event`, `ended` and `timed_out` run in w->loop, never from inside a call. Towards
  * another loop than the store's events go through a bounded queue; a watcher that does not keep up is ended with
  * EXPIRED and starts over with a list. */
@@ -16,6 +19,8 @@ struct watching {
     struct loop *loop;
     /* obj: borrowed; NULL for a BOOKMARK, which has only rev. initial_end: the bookmark after the initial events. */
     void (*event)(struct watching *w, enum watch_type type, struct obj *obj, int64_t rev, bool initial_end);
+    /* More initial events must wait until watching_go_on; NULL: never. */
+    bool (*full)(struct watching *w);
     /* Over, once, unless stopped before. fail->code 0: time is up, in good order. */
     void (*ended)(struct watching *w, const struct failure *fail);
     /* the watch's: */
@@ -24,4 +29,5 @@ struct watching {
 /* r: authorized, verb watch, options checked; only its names and options are used, and only in this call. False: r is
  * answered with why not. Must be called in w->loop's thread. */
 MUST_USE bool watching_start(struct watching *w, struct request *r);
-void watching_stop(struct watching *w); /* no callback after it; not running: nothing happens */
+void watching_go_on(struct watching *w); /* at any time */
+void watching_stop(struct watching *w);  /* no callback after it; not running: nothing happens */

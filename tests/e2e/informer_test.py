@@ -399,6 +399,8 @@ def a_lost_connection_resumes(c):
     api = Api(c)
     path = namespace(api, 'lost')
     informers = [Informer(api, path, a) for a in (JSON, PROTO)]
+    for i in informers:                                 # a first list shows no change that was overtaken before it
+        i.until('its first list', lambda i: i.synced)
     writer = Writer(c, path)
     for n in range(3):
         for i in informers:
@@ -428,6 +430,8 @@ def a_killed_server_is_resumed_from(c):
     api = Api(c)
     path = namespace(api, 'killed')
     informers = [Informer(api, path, a) for a in (JSON, PROTO)]
+    for i in informers:                                 # a first list shows no change that was overtaken before it
+        i.until('its first list', lambda i: i.synced)
     writer = Writer(c, path)
     for n in range(3):
         for i in informers:
@@ -491,6 +495,79 @@ def what_was_compacted_is_relisted(c):
     assert status == 504 and 'Too large resource version' in got['message'], got
 
 
+def a_large_collection_is_watched_by_a_slow_client(c):
+    """More than a connection may have waiting: initial events come as the client takes them, and then what happened meanwhile."""
+    api, path, big = Api(c), CONFIGMAPS % 'default', 'x' * 500000
+    for i in range(24):
+        api.must('POST', path, configmap('large-%02d' % i, text=big))
+    seen, changed = [], False
+    for kind, obj in watch(api, path, JSON, sendInitialEvents='true', resourceVersionMatch='NotOlderThan', allowWatchBookmarks='true', timeoutSeconds=20):
+        name = obj['metadata'].get('name')
+        if not changed:
+            time.sleep(0.3)                             # it does not take the rest yet
+            api.must('DELETE', path + '/large-23')
+            changed = True
+        if name and name.startswith('large'):
+            seen.append((kind, name))
+        elif INITIAL_END in obj['metadata'].get('annotations', {}):
+            assert seen == [('ADDED', 'large-%02d' % i) for i in range(24)], seen
+        if kind == 'DELETED':
+            break
+    assert seen[-1] == ('DELETED', 'large-23') and len(seen) == 25, seen
+    for i in range(23):
+        api.must('DELETE', path + '/large-%02d' % i)
+
+
+def fields_are_looked_up(c):
+    """Pods of a node and events about an object, in every way of asking, are those that a walk over all finds."""
+    api = Api(c)
+    for ns in ('field-a', 'field-b'):
+        c.kubectl('create', 'namespace', ns)
+        eventually('a service account', lambda: api.call('GET', '/api/v1/namespaces/%s/serviceaccounts/default' % ns)[0] == 200)
+        for i in range(12):
+            api.must('POST', '/api/v1/namespaces/%s/pods' % ns, {'metadata': {'name': 'p%d' % i, 'labels': {'odd': str(i % 2)}},
+                     'spec': {'schedulerName': 'nobody', 'containers': [{'name': 'c', 'image': 'i'}], **({'nodeName': 'n%d' % (i % 3)} if i % 4 else {})}})
+            api.must('POST', '/api/v1/namespaces/%s/events' % ns, {'metadata': {'name': 'e%d' % i}, 'involvedObject': {'kind': 'Pod', 'namespace': ns, 'name': 'p', 'uid': 'u%d' % (i % 3)}})
+
+    def names(path, **query):
+        found, more = [], ''
+        while True:
+            got = api.must('GET', path, **dict(query, **({'continue': more} if more else {})))
+            found += [(o['metadata']['namespace'], o['metadata']['name']) for o in got['items']]
+            more = got['metadata'].get('continue')
+            if not more:
+                return found
+
+    def agree_on_pods():
+        for path in ('/api/v1/pods', '/api/v1/namespaces/field-b/pods'):
+            everything = api.must('GET', path)['items']
+            for node in ('', 'n0', 'n1', 'n2', 'n', 'nothere'):
+                want = [(o['metadata']['namespace'], o['metadata']['name']) for o in everything if o['spec'].get('nodeName', '') == node]
+                assert names(path, fieldSelector='spec.nodeName=' + node) == want, (path, node)
+                assert names(path, fieldSelector='spec.nodeName=' + node, limit=2) == want, (path, node)
+                odd = [(o['metadata']['namespace'], o['metadata']['name']) for o in everything
+                       if o['spec'].get('nodeName', '') == node and o['metadata'].get('labels', {}).get('odd') == '1']
+                assert names(path, fieldSelector='spec.nodeName=' + node, labelSelector='odd=1') == odd, (path, node)
+    agree_on_pods()
+    api.must('POST', '/api/v1/namespaces/field-b/pods/p4/binding', {'metadata': {'name': 'p4'}, 'target': {'kind': 'Node', 'name': 'n1'}})
+    api.must('PATCH', '/api/v1/namespaces/field-b/pods/p5', {'metadata': {'labels': {'odd': '0'}}}, send='application/merge-patch+json')
+    api.must('DELETE', '/api/v1/namespaces/field-b/pods/p1', {'gracePeriodSeconds': 0})
+    api.must('DELETE', '/api/v1/namespaces/field-a/pods?fieldSelector=spec.nodeName%3Dn2&gracePeriodSeconds=0')
+    agree_on_pods()
+    assert {ns for ns, _ in names('/api/v1/pods', fieldSelector='spec.nodeName=n2')} == {'field-b'}
+    added = [o['metadata']['name'] for k, o in watch(api, '/api/v1/namespaces/field-b/pods', JSON, fieldSelector='spec.nodeName=n1', timeoutSeconds=1) if k == 'ADDED']
+    assert added == [n for ns, n in names('/api/v1/namespaces/field-b/pods', fieldSelector='spec.nodeName=n1')], added
+    want = [(ns, 'e%d' % i) for ns in ('field-a', 'field-b') for i in sorted(range(2, 12, 3), key=str)]
+    assert names('/api/v1/events', fieldSelector='involvedObject.uid=u2') == want
+    assert names('/apis/events.k8s.io/v1/events', fieldSelector='regarding.uid=u2') == want
+    os.kill(c.role_pid('server'), 9)                    # the next one finds all of it again
+    eventually('the server is back', lambda: c.kubectl('get', '--raw', '/readyz', timeout=5) == 'ok')
+    api = Api(c)
+    agree_on_pods()
+    for ns in ('field-a', 'field-b'):
+        c.kubectl('delete', 'namespace', ns, '--wait=false')
+
+
 if __name__ == '__main__':
-    main([initial_events_end_with_a_bookmark, protobuf_is_written_and_listed, pages_are_of_one_snapshot, a_lost_connection_resumes,
+    main([a_large_collection_is_watched_by_a_slow_client, fields_are_looked_up, initial_events_end_with_a_bookmark, protobuf_is_written_and_listed, pages_are_of_one_snapshot, a_lost_connection_resumes,
           a_killed_server_is_resumed_from, what_was_compacted_is_relisted], args=['--roles', 'server'], image=False)

@@ -1,0 +1,30 @@
+/* scan.h - what is published of the newest revision, for any thread, and walking those of its objects that a question
+ * is about: by their keys or, where it asks for a field that is asked for often, by that field.
+ *
+ * Invariant: `fields` holds one item for each object and row of scan.c, as it is in `objects`. */
+#pragma once
+#include "server/int.h"
+#include "server/read.h"
+
+struct published published_take(struct server *s); /* any thread; O(1) */
+void published_fini(struct published *p);
+AUTO_VALUE(published_fini, struct published);
+
+/* What a commit brings, in the store's loop; was and now as in struct store_event. */
+void fields_init(struct pmap *fields);
+void fields_changed(struct pmap *fields, struct store_entry *was, struct store_entry *now);
+/* All of a store that was just opened. */
+void fields_fill(struct pmap *fields, const struct store_snapshot *snap);
+
+struct scan {
+    bool by_field;
+    struct str prefix;
+    struct store_iter keys;
+    struct pmap_iter items;
+};
+/* Those of the kind (ns n 0: of all namespaces) that may match the filter, in the order of their keys, from `from`
+ * on ("NS/NAME" as continue tokens have it; STR_NONE: all). `fields` not set (an older revision): all are walked.
+ * Borrowed from p; NULL: no further one. The arena holds what is looked for. */
+struct store_entry *scan_first(struct scan *c, struct arena *a, const struct published *p, const struct kind *k,
+                               struct str ns, const struct filter *f, struct str from);
+struct store_entry *scan_next(struct scan *c);
