@@ -257,6 +257,43 @@ TEST(the_same_event_again_is_counted)
     CHECK_STR(val_text_at(&o->tree, N(action)), S("Doing"));
 }
 
+/* Its object may go meanwhile; what is needed to tell it again comes with the repeat. */
+TEST(an_event_that_was_deleted_is_told_anew)
+{
+    AUTO(loop_free) struct loop *l = loop_new_simulated(9);
+    AUTO(transport_free) struct transport *api = fake_new(l, NS_PER_MS);
+    config_map(api, "a", "x");
+    struct obj *about = fake_get(api, K(ConfigMap), S("default"), S("a"));
+    AUTO(events_free) struct events *e = events_new(api, "tester", "n1");
+    for (int round = 0; round < 2; round++) {
+        events_record(e, about, S(""), "Normal", "Tried", NULL, S("it was tried"));
+        run_for(l, NS_PER_S);
+        CHECK(events_idle(e));
+        CHECK_INT(objset_len(fake_set(api, K(Event))), 1);
+        struct objset_iter it = objset_all(fake_set(api, K(Event)));
+        struct obj *o = objset_next(&it);
+        CHECK_INT(val_num_at(&o->tree, 0, N(count)), 1);
+        CHECK_STR(val_text_at(&o->tree, N(message)), S("it was tried"));
+        fake_remove(api, K(Event), o->ns, o->name);
+    }
+}
+
+/* Ten minutes later a repeat is an event of its own. */
+TEST(an_event_that_was_not_told_for_long_is_forgotten)
+{
+    AUTO(loop_free) struct loop *l = loop_new_simulated(9);
+    AUTO(transport_free) struct transport *api = fake_new(l, NS_PER_MS);
+    config_map(api, "a", "x");
+    struct obj *about = fake_get(api, K(ConfigMap), S("default"), S("a"));
+    AUTO(events_free) struct events *e = events_new(api, "tester", "n1");
+    for (int minute = 0; minute < 21; minute++) {
+        if (minute == 0 || minute == 9 || minute == 20)
+            events_record(e, about, S(""), "Normal", "Tried", NULL, S("it was tried"));
+        run_for(l, 60 * NS_PER_S);
+    }
+    CHECK_INT(objset_len(fake_set(api, K(Event))), 2);
+}
+
 /* ---- leases ---- */
 
 static struct lease *elect(struct transport *t, const char *who)

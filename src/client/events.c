@@ -5,21 +5,28 @@
 #include "sys/loop.h"
 
 #define MAX_WAITING 1000
-#define MAX_KNOWN   4096
-#define MAX_MESSAGE 1024 /* upstream cuts there */
+#define MAX_KNOWN   1024
+#define KNOWN_NS    (600 * NS_PER_S) /* upstream's: a repeat after that is told anew */
+#define MAX_MESSAGE 1024             /* upstream cuts there */
 
-/* One event that was told lately: the object in the API, and how often since. */
+/* One event that was told lately: its object in the API, and how often since. Thousands are remembered, so what is
+ * only needed while it is told stands apart. */
 struct told {
     struct events *events;
-    char *key;
     struct list order; /* least recently told first */
-    struct call call;
-    struct arena arena;
-    struct val body; /* what is to be created */
-    struct str ns, name;
+    char *key;
+    char *ns, *name; /* of the object */
     const char *action;
     int64_t count, written; /* told; in the API */
+    int64_t at;             /* last told, monotonic */
     bool made;
+    struct telling *telling; /* NULL: all is written */
+};
+struct telling {
+    struct told *told;
+    struct call call;
+    struct arena arena;
+    struct val body; /* what is to be created, where it is not there (any more) */
 };
 struct events {
     struct transport *t;
@@ -39,13 +46,23 @@ struct events *events_new(struct transport *t, const char *component, const char
     return e;
 }
 
+static void telling_free(struct telling *t)
+{
+    if (!t)
+        return;
+    call_cancel(&t->call);
+    arena_fini(&t->arena);
+    mem_free(t);
+}
+
 static void told_free(struct told *k)
 {
-    call_cancel(&k->call);
+    telling_free(k->telling);
     map_del(&k->events->known, str_of(k->key));
     list_del(&k->order);
-    arena_fini(&k->arena);
     mem_free(k->key);
+    mem_free(k->ns);
+    mem_free(k->name);
     mem_free(k);
 }
 
@@ -75,13 +92,18 @@ static void told_go(struct told *k);
 
 static void told_done(struct call *c)
 {
-    struct told *k = container_of(c, struct told, call);
+    struct telling *t = container_of(c, struct telling, call);
+    struct told *k = t->told;
     struct events *e = k->events;
     e->busy--;
     if (c->ok) {
         k->made = true;
-        if (k->written < k->count)
+        if (k->written < k->count) {
             told_go(k);
+        } else {
+            k->telling = NULL;
+            telling_free(t);
+        }
         return;
     }
     if (c->err.kind == E_NOT_FOUND && k->made) { /* it has expired: begin anew */
@@ -111,48 +133,46 @@ static struct val ref_of(struct arena *a, const struct obj *o, struct str field_
     return r;
 }
 
-static void body_common(struct told *k, const struct obj *about, const char *type, const char *reason)
+static void body_common(struct telling *t, const char *type, const char *reason)
 {
-    struct arena *a = &k->arena;
-    k->body = val_map();
-    val_set_text(a, &k->body, N(apiVersion), kind_for(k)->api_version);
-    val_set_text(a, &k->body, N(kind), S("Event"));
-    struct val *meta = val_set(a, &k->body, N(metadata), val_map());
-    k->ns = about->ns.n > 0 ? str_dup(a, about->ns) : S("default");
-    k->name = arena_fmt(a, STR_FMT ".%016llx", STR_ARG(about->name), (unsigned long long)clock_real());
-    val_set_text(a, meta, N(name), k->name);
-    val_set_text(a, meta, N(namespace), k->ns);
-    val_set(a, &k->body, N(type), val_str(a, str_of(type)));
-    val_set(a, &k->body, N(reason), val_str(a, str_of(reason)));
+    struct arena *a = &t->arena;
+    t->body = val_map();
+    val_set_text(a, &t->body, N(apiVersion), kind_for(t->told)->api_version);
+    val_set_text(a, &t->body, N(kind), S("Event"));
+    struct val *meta = val_set(a, &t->body, N(metadata), val_map());
+    val_set_text(a, meta, N(name), str_of(t->told->name));
+    val_set_text(a, meta, N(namespace), str_of(t->told->ns));
+    val_set(a, &t->body, N(type), val_str(a, str_of(type)));
+    val_set(a, &t->body, N(reason), val_str(a, str_of(reason)));
 }
 
-static void body_old(struct told *k, const struct obj *about, struct str field_path, struct str message)
+static void body_old(struct telling *t, const struct obj *about, struct str field_path, struct str message)
 {
-    struct arena *a = &k->arena;
+    struct arena *a = &t->arena;
     struct val now = val_str(a, time_text(a, clock_real()));
-    val_set(a, &k->body, N(involvedObject), ref_of(a, about, field_path));
-    val_set(a, &k->body, N(message), val_str(a, message));
-    struct val *source = val_set(a, &k->body, N(source), val_map());
-    val_set(a, source, N(component), val_str(a, str_of(k->events->component)));
-    bool node = strcmp(k->events->component, "kubelet") == 0;
+    val_set(a, &t->body, N(involvedObject), ref_of(a, about, field_path));
+    val_set(a, &t->body, N(message), val_str(a, message));
+    struct val *source = val_set(a, &t->body, N(source), val_map());
+    val_set(a, source, N(component), val_str(a, str_of(t->told->events->component)));
+    bool node = strcmp(t->told->events->component, "kubelet") == 0;
     if (node)
-        val_set(a, source, N(host), val_str(a, str_of(k->events->instance)));
-    val_set(a, &k->body, N(firstTimestamp), now);
-    val_set(a, &k->body, N(lastTimestamp), now);
-    val_set_num(a, &k->body, N(count), 1);
-    val_set(a, &k->body, N(reportingComponent), val_str(a, str_of(k->events->component)));
-    val_set(a, &k->body, N(reportingInstance), val_str(a, node ? str_of(k->events->instance) : S("")));
+        val_set(a, source, N(host), val_str(a, str_of(t->told->events->instance)));
+    val_set(a, &t->body, N(firstTimestamp), now);
+    val_set(a, &t->body, N(lastTimestamp), now);
+    val_set_num(a, &t->body, N(count), 1);
+    val_set(a, &t->body, N(reportingComponent), val_str(a, str_of(t->told->events->component)));
+    val_set(a, &t->body, N(reportingInstance), val_str(a, node ? str_of(t->told->events->instance) : S("")));
 }
 
-static void body_new(struct told *k, const struct obj *about, struct str field_path, struct str message)
+static void body_new(struct telling *t, const struct obj *about, struct str field_path, struct str message)
 {
-    struct arena *a = &k->arena;
-    val_set(a, &k->body, N(regarding), ref_of(a, about, field_path));
-    val_set(a, &k->body, N(note), val_str(a, message));
-    val_set(a, &k->body, N(action), val_str(a, str_of(k->action)));
-    val_set(a, &k->body, N(eventTime), val_str(a, time_text_micro(a, clock_real())));
-    val_set(a, &k->body, N(reportingController), val_str(a, str_of(k->events->component)));
-    val_set(a, &k->body, N(reportingInstance), val_str(a, str_of(k->events->instance)));
+    struct arena *a = &t->arena;
+    val_set(a, &t->body, N(regarding), ref_of(a, about, field_path));
+    val_set(a, &t->body, N(note), val_str(a, message));
+    val_set(a, &t->body, N(action), val_str(a, str_of(t->told->action)));
+    val_set(a, &t->body, N(eventTime), val_str(a, time_text_micro(a, clock_real())));
+    val_set(a, &t->body, N(reportingController), val_str(a, str_of(t->told->events->component)));
+    val_set(a, &t->body, N(reportingInstance), val_str(a, str_of(t->told->events->instance)));
 }
 
 static struct val raise_patch(struct told *k, struct arena *a)
@@ -172,7 +192,8 @@ static struct val raise_patch(struct told *k, struct arena *a)
 static void told_go(struct told *k)
 {
     AUTO(arena_fini) struct arena a = ARENA;
-    struct call_options o = CALL_OPTIONS(.kind = kind_for(k), .ns = k->ns, .name = k->name);
+    struct telling *t = k->telling;
+    struct call_options o = CALL_OPTIONS(.kind = kind_for(k), .ns = str_of(k->ns), .name = str_of(k->name));
     struct val patch;
     if (k->made) {
         patch = raise_patch(k, &a);
@@ -181,22 +202,34 @@ static void told_go(struct told *k)
         o.body = &patch;
     } else {
         o.verb = CALL_CREATE;
-        o.body = &k->body;
+        o.body = &t->body;
     }
     k->written = k->count;
     k->events->busy++;
-    call_start(&k->call, k->events->t, &o);
+    call_start(&t->call, k->events->t, &o);
 }
 
-static void forget_oldest(struct events *e)
+/* Those that were not told for long, and the oldest of too many. */
+static void forget_old(struct events *e, int64_t now)
 {
-    if (map_len(&e->known) < MAX_KNOWN)
-        return;
-    list_each (k, &e->order, struct told, order)
-        if (!call_active(&k->call)) {
-            told_free(k);
+    list_each (k, &e->order, struct told, order) {
+        if (k->at + KNOWN_NS > now && map_len(&e->known) < MAX_KNOWN)
             return;
-        }
+        if (!k->telling)
+            told_free(k);
+    }
+}
+
+static struct told *told_new(struct events *e, struct str key, const struct obj *about, const char *action)
+{
+    struct told *k = NEW(struct told);
+    AUTO(strbuf_fini) struct strbuf name = STRBUF(STRBUF_TEXT);
+    strbuf_addf(&name, STR_FMT ".%016llx", STR_ARG(about->name), (unsigned long long)clock_real());
+    *k = (struct told){.events = e, .key = str_dupz(key), .name = str_dupz(strbuf_str(&name)), .action = action};
+    k->ns = str_dupz(about->ns.n > 0 ? about->ns : S("default"));
+    list_add_tail(&e->order, &k->order);
+    map_put(&e->known, key, k);
+    return k;
 }
 
 void events_record(struct events *e, const struct obj *about, struct str field_path, const char *type,
@@ -206,29 +239,27 @@ void events_record(struct events *e, const struct obj *about, struct str field_p
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
     strbuf_addf(&key, STR_FMT "|" STR_FMT "|%s|%s|" STR_FMT, STR_ARG(about->uid), STR_ARG(field_path), type, reason,
                 STR_ARG(message));
+    int64_t now = loop_now(e->t->loop);
+    forget_old(e, now);
     struct told *k = map_get(&e->known, strbuf_str(&key));
-    if (k) {
-        k->count++;
-        list_del(&k->order);
-        list_add_tail(&e->order, &k->order);
-        if (!call_active(&k->call))
-            told_go(k);
-        return;
-    }
-    if (e->busy >= MAX_WAITING) {
+    if (!k && e->busy >= MAX_WAITING) {
         log_debug("event.dropped", "event=%s error=too many wait", key.p);
         return;
     }
-    forget_oldest(e);
-    k = NEW(struct told);
-    *k = (struct told){.events = e, .key = str_dupz(strbuf_str(&key)), .action = action, .count = 1};
-    k->call.done = told_done;
+    if (!k)
+        k = told_new(e, strbuf_str(&key), about, action);
+    k->count++;
+    k->at = now;
+    list_del(&k->order);
     list_add_tail(&e->order, &k->order);
-    map_put(&e->known, strbuf_str(&key), k);
-    body_common(k, about, type, reason);
+    if (k->telling)
+        return; /* which goes on with what was told meanwhile */
+    struct telling *t = k->telling = NEW(struct telling);
+    *t = (struct telling){.told = k, .call.done = told_done};
+    body_common(t, type, reason);
     if (action)
-        body_new(k, about, field_path, message);
+        body_new(t, about, field_path, message);
     else
-        body_old(k, about, field_path, message);
+        body_old(t, about, field_path, message);
     told_go(k);
 }
