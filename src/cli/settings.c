@@ -35,6 +35,7 @@ static const struct setting rows[] = {
     {"relay-port", NUMBER, AT(relay_port), "10250", "port of the node's API (logs, exec)"},
     {"compaction-seconds", NUMBER, AT(compaction_seconds), "300",
      "how long earlier revisions can be listed and watched from"},
+    {"event-seconds", NUMBER, AT(event_seconds), "3600", "how long an Event stays after it was last repeated"},
     {"log-level", TEXT, AT(log_level), "info", "error, warn, info or debug"},
 };
 

@@ -9,6 +9,7 @@
 
 struct rbac;
 struct alloc;
+struct expiry;
 struct keys;
 struct watching;
 
@@ -28,10 +29,11 @@ struct server {
     size_t nfds;
     struct http_server *http, *local; /* local: on the unix socket; NULL: none */
     struct tls_server *tls;
-    struct keys *keys;   /* pki.h */
-    struct rbac *rbac;   /* rbac.h */
-    struct alloc *alloc; /* alloc.h */
-    struct map turns;    /* key -> struct turn: whose write is under way (turn.h) */
+    struct keys *keys;     /* pki.h */
+    struct rbac *rbac;     /* rbac.h */
+    struct alloc *alloc;   /* alloc.h */
+    struct expiry *expiry; /* expiry.h */
+    struct map turns;      /* key -> struct turn: whose write is under way (turn.h) */
     size_t writes_waiting;
     struct list watches;
     size_t nwatches; /* atomic */

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "server/alloc.h"
 #include "server/boot.h"
+#include "server/expiry.h"
 #include "server/front.h"
 #include "server/int.h"
 #include "server/limits.h"
@@ -58,6 +59,8 @@ static void committed(struct store_subscriber *sub, const struct store_event *ev
             rbac_changed(s->rbac);
         if (k == K(Service))
             alloc_changed(s->alloc, was, now);
+        if (k == K(Event))
+            expiry_changed(s->expiry, was, now);
         fields_changed(&s->fields, e->was, e->now);
     }
     publish(s);
@@ -298,6 +301,7 @@ static void booted(void *arg)
     if (s->local)
         http_server_listen(s->local, s->options.unix_fd);
     s->ready = true;
+    expiry_start(s->expiry);
     timer_set(&s->announce, 0); /* where all is there already, this is still inside server_start */
     log_info("server.ready", "port=%d revision=%lld", s->port, (long long)store_rev(s->store));
 }
@@ -327,6 +331,7 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
     timer_init(&s->announce, l, announce);
     s->rbac = rbac_new();
     s->metrics = metrics_new();
+    s->expiry = expiry_new(s, o->events_ns);
     s->alloc = alloc_new(s->options.service_cidr, s->options.node_ports, err);
     if (!s->alloc || !open_store(s, err) || !load_tls(s, err) || !listen_all(s, err) || !write_kubeconfigs(s, err))
         return NULL;
@@ -359,6 +364,7 @@ void server_stop(struct server *s)
     s->stopping = true;
     timer_stop(&s->housekeeping);
     timer_stop(&s->announce);
+    expiry_stop(s->expiry);
     http_server_free(s->http);
     http_server_free(s->local);
     while (s->nfds)
@@ -375,6 +381,7 @@ void server_stop(struct server *s)
     keys_free(s->keys);
     rbac_free(s->rbac);
     alloc_free(s->alloc);
+    expiry_free(s->expiry);
     metrics_free(s->metrics);
     map_fini(&s->turns);
     pthread_mutex_destroy(&s->published_lock);
