@@ -196,7 +196,10 @@ static void step(struct agent_pod *ap)
     }
     ap->stepping = false;
     if (ap->dead && p->state == POD_ENDED && !ap->pending) {
-        free_pod(ap);
+        if (ap->logs_removed)
+            free_pod(ap);
+        else
+            volumes_teardown(ap); /* it had ended before it was deleted, and its logs stayed */
         return;
     }
     if (want_delete)

@@ -57,6 +57,7 @@ struct agent_pod {
     bool stepping, kicked, dead; /* dead: gone from the table, waits for what is under way */
     int pending;                 /* jobs and calls under way that point here */
     bool volumes_waiting;        /* for something that has not been heard of yet */
+    bool logs_removed;           /* or tried: once */
     uint32_t ip;                 /* 0: none taken */
     struct call status_call, delete_call;
     struct val written; /* the last status that was sent, in written_arena */

@@ -312,6 +312,7 @@ static void teardown_done(struct job *j)
     if (ap->ip)
         ipam_give_back(&ap->agent->ipam, ap->ip);
     ap->ip = 0;
+    ap->logs_removed = t->remove_logs;
     pod_saw_volumes_removed(ap->pod);
     agent_pod_release(ap);
     mem_free(t);
