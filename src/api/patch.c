@@ -6,6 +6,28 @@
 #define COPIED_MAX     3145728 /* bytes that `copy` operations may add, as upstream */
 #define DEPTH_MAX      10000
 
+static int by_member(const void *x, const void *y)
+{
+    return str_cmp(((const struct member *)x)->name->s, ((const struct member *)y)->name->s);
+}
+
+/* Upstream keeps what a patch goes through in maps, which come out sorted, and leaves the rest as it was written: so
+ * do messages that show the result, and raw values inside objects. */
+static void sort_members(struct val *v)
+{
+    if (val_is(v, VAL_MAP) && v->n > 1)
+        qsort(v->map, v->n, sizeof *v->map, by_member);
+}
+
+static void sort_deep(struct val *v)
+{
+    sort_members(v);
+    for (uint32_t i = 0; val_is(v, VAL_MAP) && i < v->n; i++)
+        sort_deep(&v->map[i].v);
+    for (uint32_t i = 0; val_is(v, VAL_LIST) && i < v->n; i++)
+        sort_deep(&v->list[i]);
+}
+
 /* How deep and how large a value is. */
 static size_t weight(const struct val *v)
 {
@@ -66,6 +88,7 @@ static bool find(struct arena *a, struct val *doc, struct str pointer, struct va
     *in = doc;
     while (str_cut(&rest, '/', &token)) {
         token = unescape(a, token);
+        sort_members(*in);
         if (!rest.p) {
             *last = token;
             return val_is(*in, VAL_MAP) || val_is(*in, VAL_LIST);
@@ -192,8 +215,12 @@ bool patch_json(struct arena *a, const struct val *doc, const struct val *patch,
 
 static struct val merged(struct arena *a, const struct val *doc, const struct val *patch)
 {
-    if (!val_is(patch, VAL_MAP))
-        return val_copy(a, patch);
+    if (!val_is(patch, VAL_MAP)) {
+        struct val value = val_copy(a, patch);
+        if (!val_is(doc, VAL_MAP))
+            sort_deep(&value);
+        return value;
+    }
     struct val result = val_is(doc, VAL_MAP) ? val_copy(a, doc) : val_map();
     val_each_member (m, patch) {
         if (m->v.type == VAL_NULL)
@@ -201,6 +228,7 @@ static struct val merged(struct arena *a, const struct val *doc, const struct va
         else
             val_set(a, &result, m->name, merged(a, val_get(doc, m->name), &m->v));
     }
+    sort_members(&result);
     return result;
 }
 

@@ -30,7 +30,7 @@ TEST(merge_patches_follow_rfc_7386)
         {"{\"a\":[{\"b\":\"c\"}]}", "{\"a\":[1]}", "{\"a\":[1]}"},
         {"[\"a\",\"b\"]", "[\"c\",\"d\"]", "[\"c\",\"d\"]"},
         {"{\"a\":\"foo\"}", "\"bar\"", "\"bar\""},
-        {"{\"e\":null}", "{\"a\":1}", "{\"e\":null,\"a\":1}"},
+        {"{\"e\":null}", "{\"a\":1}", "{\"a\":1,\"e\":null}"},
         {"{}", "{\"a\":{\"bb\":{\"ccc\":null}}}", "{\"a\":{\"bb\":{}}}"},
     };
     AUTO(arena_fini) struct arena a = ARENA;
@@ -40,6 +40,21 @@ TEST(merge_patches_follow_rfc_7386)
         CHECK_OK(patch_merge(&a, &doc, &patch, &out, &err), err);
         CHECK_STR(shown(&a, &out), str_of(rows[i][2]));
     }
+}
+
+TEST(what_a_patch_goes_through_is_sorted_and_the_rest_stays)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct err err = ERR;
+    struct val doc = parse(&a, "{\"z\":1,\"m\":{\"c\":1,\"b\":{\"y\":1,\"x\":2}},\"a\":{\"q\":1,\"p\":2}}"), out;
+    struct val json = parse(&a, "[{\"op\":\"replace\",\"path\":\"/m/c\",\"value\":{\"k\":1,\"j\":2}}]");
+    struct val merge = parse(&a, "{\"m\":{\"c\":{\"k\":1,\"j\":2},\"b\":[{\"v\":1,\"u\":2}]}}");
+    CHECK_OK(patch_json(&a, &doc, &json, &out, &err), err);
+    CHECK_STR(shown(&a, &out), S("{\"a\":{\"q\":1,\"p\":2},\"m\":{\"b\":{\"y\":1,\"x\":2},\"c\":{\"k\":1,\"j\":2}},"
+                                 "\"z\":1}"));
+    CHECK_OK(patch_merge(&a, &doc, &merge, &out, &err), err);
+    CHECK_STR(shown(&a, &out), S("{\"a\":{\"q\":1,\"p\":2},\"m\":{\"b\":[{\"v\":1,\"u\":2}],\"c\":{\"j\":2,\"k\":1}},"
+                                 "\"z\":1}"));
 }
 
 TEST(a_merge_diff_leads_from_one_document_to_the_other)

@@ -56,7 +56,8 @@ bool fail_named_not_found(struct request *r, struct str group, struct str resour
 
 bool fail_not_found(struct request *r)
 {
-    return fail_named_not_found(r, r->group, r->resource, r->name);
+    bool singular = r->kind == K(ComponentStatus); /* its registry says it so */
+    return fail_named_not_found(r, r->group, singular ? S("componentstatus") : r->resource, r->name);
 }
 
 bool fail_no_route(struct request *r)
@@ -207,7 +208,8 @@ bool fail_patched(struct request *r, const struct val *patched, const struct err
 {
     struct val sorted = val_copy(&r->arena, patched);
     AUTO(strbuf_fini) struct strbuf json = STRBUF(STRBUF_TEXT), quoted = STRBUF(STRBUF_TEXT);
-    sort_members(&sorted);
+    if (r->options.patch == FORMAT_STRATEGIC_PATCH) /* it goes through a map of everything */
+        sort_members(&sorted);
     json_encode(&json, &sorted);
     add_quoted(&quoted, strbuf_str(&json));
     AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};

@@ -486,34 +486,59 @@ static bool fail_strategic(struct request *r, const struct strbuf *why)
     return fail_invalid(r, S(""), S(""), S(""), &e);
 }
 
-bool patch_apply(struct request *r, const struct type *type, const struct val *doc, struct val *out)
+static bool patch_doc(struct request *r, const struct type *type, const struct val *doc, struct val *out,
+                      struct err *err)
 {
     struct arena *a = &r->arena;
-    struct val patched;
-    struct err err = ERR;
-    bool ok = false;
     switch (r->options.patch) {
-    case FORMAT_JSON_PATCH: ok = patch_json(a, doc, r->body, &patched, &err); break;
-    case FORMAT_MERGE_PATCH:
-        if (!val_is(r->body, VAL_MAP) && !val_is(r->body, VAL_NULL)) /* the RFC has a meaning for it, an object not */
-            return fail_bad_request(
-                r, "error decoding patch: json: cannot unmarshal %s into Go value of type map[string]interface {}",
-                val_json_name(r->body));
-        ok = patch_merge(a, doc, r->body, &patched, &err);
-        break;
-    case FORMAT_STRATEGIC_PATCH: ok = patch_strategic(a, type, doc, r->body, &patched, &err); break;
-    case FORMAT_APPLY_PATCH: err_set(&err, E_UNSUPPORTED_MEDIA, "server-side apply is not there yet"); break;
+    case FORMAT_JSON_PATCH: return patch_json(a, doc, r->body, out, err);
+    case FORMAT_MERGE_PATCH: return patch_merge(a, doc, r->body, out, err);
+    case FORMAT_STRATEGIC_PATCH: return patch_strategic(a, type, doc, r->body, out, err);
+    case FORMAT_APPLY_PATCH: break;
     }
-    if (!ok && r->options.patch == FORMAT_JSON_PATCH && err.kind == E_INVALID) {
+    return err_set(err, E_UNSUPPORTED_MEDIA, "server-side apply is not there yet");
+}
+
+static bool fail_patch(struct request *r, const struct err *err)
+{
+    if (r->options.patch == FORMAT_JSON_PATCH && err->kind == E_INVALID) {
         fail_plain(r, 422, "the server rejected our request due to an error in our request");
         r->answer.fail.reason = "Invalid";
         r->answer.fail.details = true;
         return false;
     }
-    if (!ok && err.kind == E_INTERNAL)
-        return fail_plain(r, 500, "%s", err.text);
-    if (!ok)
-        return fail_err(r, &err);
+    return err->kind == E_INTERNAL ? fail_plain(r, 500, "%s", err->text) : fail_err(r, err);
+}
+
+/* The result does not fit the type: shown as the JSON that it is, zeros included. */
+static bool fail_misfit(struct request *r, const struct type *type, const struct val *doc, const struct val *patched,
+                        const struct err *why)
+{
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
+    if (r->options.patch == FORMAT_STRATEGIC_PATCH && patch_restore_error(type, patched, &text))
+        return fail_strategic(r, &text);
+    struct val whole = type_complete(&r->arena, type, doc), shown;
+    struct err err = ERR;
+    return patch_doc(r, type, &whole, &shown, &err) ? fail_patched(r, &shown, why) : fail_patch(r, &err);
+}
+
+bool patch_apply(struct request *r, const struct type *type, const struct val *doc, struct val *out)
+{
+    struct arena *a = &r->arena;
+    struct val patched, whole;
+    struct err err = ERR;
+    if (r->options.patch == FORMAT_MERGE_PATCH && !val_is(r->body, VAL_MAP) && !val_is(r->body, VAL_NULL))
+        return fail_bad_request(/* the RFC has a meaning for it, an object not */
+                                r,
+                                "error decoding patch: json: cannot unmarshal %s into Go value of type "
+                                "map[string]interface {}",
+                                val_json_name(r->body));
+    if (r->options.patch == FORMAT_JSON_PATCH) { /* its paths may lead through what is empty */
+        whole = type_complete(a, type, doc);
+        doc = &whole;
+    }
+    if (!patch_doc(r, type, doc, &patched, &err))
+        return fail_patch(r, &err);
     struct str kind = val_text_at(doc, N(kind)), version = val_text_at(doc, N(apiVersion));
     if (!str_eq(val_text_at(&patched, N(kind)), kind) || !str_eq(val_text_at(&patched, N(apiVersion)), version)) {
         err_set(&err, E_INVALID, "a patch cannot change kind and apiVersion of an object (" STR_FMT ", " STR_FMT ")",
@@ -521,14 +546,8 @@ bool patch_apply(struct request *r, const struct type *type, const struct val *d
         return fail_patched(r, &patched, &err);
     }
     struct decode_notes notes = {.arena = a};
-    ok = type_decode_val(a, type, &patched, out, &notes, &err);
-    AUTO(strbuf_fini) struct strbuf why = STRBUF(STRBUF_TEXT);
-    if (!ok && r->options.patch == FORMAT_STRATEGIC_PATCH && patch_restore_error(type, &patched, &why))
-        fail_strategic(r, &why);
-    else if (!ok)
-        fail_patched(r, &patched, &err);
-    else
-        ok = heed_notes(r, &notes);
+    bool ok = type_decode_val(a, type, &patched, out, &notes, &err) ? heed_notes(r, &notes)
+                                                                    : fail_misfit(r, type, doc, &patched, &err);
     array_fini(&notes.texts);
     return ok;
 }
