@@ -83,6 +83,11 @@ static struct val num(SOURCE)
 {
     return val_int(val_num(follow(s->v, path), 0));
 }
+static struct val num_none(SOURCE)
+{
+    const struct val *v = follow(s->v, path);
+    return val_is(v, VAL_INT) ? *v : shown(s, S("<none>"));
+}
 static struct val yes(SOURCE)
 {
     return val_bool(val_true(follow(s->v, path)));
@@ -1175,10 +1180,10 @@ TABLE(flowschema) = {
 TABLE(prioritylevel) = {
     NAME,
     C("Type", "string", "Exempt or Limited.", 0, text, "spec.type"),
-    C("NominalConcurrencyShares", "string", "Shares.", 0, text_none, "spec.limited.nominalConcurrencyShares"),
-    C("Queues", "string", "Queues.", 0, text_none, "spec.limited.limitResponse.queuing.queues"),
-    C("HandSize", "string", "Queues a flow is dealt.", 0, text_none, "spec.limited.limitResponse.queuing.handSize"),
-    C("QueueLengthLimit", "string", "Longest queue.", 0, text_none,
+    C("NominalConcurrencyShares", "string", "Shares.", 0, num_none, "spec.limited.nominalConcurrencyShares"),
+    C("Queues", "string", "Queues.", 0, num_none, "spec.limited.limitResponse.queuing.queues"),
+    C("HandSize", "string", "Queues a flow is dealt.", 0, num_none, "spec.limited.limitResponse.queuing.handSize"),
+    C("QueueLengthLimit", "string", "Longest queue.", 0, num_none,
       "spec.limited.limitResponse.queuing.queueLengthLimit"),
     AGE};
 TABLE(claim) = {NAME, C("State", "string", "What became of it.", 0, claim_state, ""), AGE};

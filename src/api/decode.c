@@ -205,7 +205,7 @@ static bool decode_struct(struct decoder *d, const struct at *at, const struct t
         struct val v = VAL_NONE;
         if (!decode(d, &here, f->type, &v))
             return false;
-        if (field_is_zero(f, &v))
+        if (field_is_zero(f, &v) && !(f->flags & FIELD_EMPTY && v.type == VAL_LIST))
             v = VAL_NONE;
         *builder_member(&d->b, base, order, name) = v; /* again: decoding moved the stack */
     }

@@ -2304,7 +2304,7 @@ static const struct field fields_autoscaling_v2_HorizontalPodAutoscalerBehavior[
 static const struct field fields_autoscaling_v2_HPAScalingRules[] = {
     {NM(stabilizationWindowSeconds), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(selectPolicy), &type_autoscaling_v2_ScalingPolicySelect, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(policies), &type_list_autoscaling_v2_HPAScalingPolicy, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(policies), &type_list_autoscaling_v2_HPAScalingPolicy, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC | FIELD_EMPTY, 0},
     {NM(tolerance), &type_Quantity, &extra_56, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_autoscaling_v2_HPAScalingPolicy[] = {
@@ -2730,7 +2730,7 @@ static const struct field fields_networking_v1_IngressSpec[] = {
     {NM(ingressClassName), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(defaultBackend), &type_networking_v1_IngressBackend, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(tls), &type_list_networking_v1_IngressTLS, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(rules), &type_list_networking_v1_IngressRule, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(rules), &type_list_networking_v1_IngressRule, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC | FIELD_EMPTY, 0},
 };
 static const struct field fields_networking_v1_IngressTLS[] = {
     {NM(hosts), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
@@ -6035,5 +6035,5 @@ const struct root_type root_types[] = {
     {"v1", "ServiceProxyOptions", &type_core_v1_ServiceProxyOptions},
 };
 const size_t nroot_types = 168;
-const char kinds_hash[] = "505EC3836919BA69C9BC307D4A1DF25A";
+const char kinds_hash[] = "3D041C59F8D703F34345B1CA19EDE9D8";
 const char *const go_packages[] = {"", "v1.", "v2.", "types.", "resource.", "intstr.", "runtime.", "version.", "v1beta1."};

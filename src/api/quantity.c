@@ -7,6 +7,8 @@ enum form { DECIMAL_SI, BINARY_SI, DECIMAL_EXPONENT };
 struct quantity {
     i128 nano;
     enum form form;
+    i128 digits; /* > 0: too large for nano; digits times ten to the exponent is what is shown */
+    int exponent;
 };
 
 #define NANO     1000000000LL
@@ -133,8 +135,14 @@ static bool parse(struct str text, struct quantity *out, struct err *err)
         nano += lost && nano != I128_MAX;
         fast = significant <= 18 && exponent - (int)part.n >= -9;
     }
-    if ((!fast && nano > NANO_MAX) || nano == I128_MAX)
+    out->digits = 0;
+    if (fast && nano == I128_MAX && out->form != BINARY_SI) { /* upstream has ten to any power */
+        for (size_t i = 0; i < whole.n + part.n; i++)
+            out->digits = out->digits * 10 + (i < whole.n ? whole.p[i] : part.p[i - whole.n]) - '0';
+        out->exponent = exponent - (int)part.n;
+    } else if ((!fast && nano > NANO_MAX) || nano == I128_MAX) {
         nano = NANO_MAX;
+    }
     if (out->form == BINARY_SI && nano > 0 && nano < NANO)
         out->form = DECIMAL_SI;
     out->nano = negative ? -nano : nano;
@@ -163,11 +171,30 @@ static void add_i128(struct strbuf *b, i128 v)
     strbuf_add(b, (struct str){digits + at, sizeof digits - at});
 }
 
+static struct str show_large(struct arena *a, struct quantity q)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
+    for (; q.digits % 10 == 0; q.digits /= 10)
+        q.exponent++;
+    for (; q.exponent % 3 != 0 || (q.form == DECIMAL_SI && q.exponent > 18); q.digits *= 10)
+        q.exponent--;
+    if (q.nano < 0)
+        strbuf_addc(&b, '-');
+    add_i128(&b, q.digits);
+    if (q.form == DECIMAL_SI)
+        strbuf_addc(&b, 'E');
+    else
+        strbuf_addf(&b, "e%d", q.exponent);
+    return str_dup(a, strbuf_str(&b));
+}
+
 static struct str show(struct arena *a, struct quantity q)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
     if (q.nano == 0)
         return str_dup(a, S("0"));
+    if (q.digits > 0)
+        return show_large(a, q);
     i128 v = q.nano;
     if (q.form == BINARY_SI && (v >= 1024 * (i128)NANO || v <= -1024 * (i128)NANO) && v % NANO == 0) {
         static const char *const suffixes[] = {"", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"};
@@ -229,13 +256,15 @@ int quantity_cmp(struct str a, struct str b)
 struct str quantity_round_milli(struct arena *a, struct str text)
 {
     struct quantity q = value_of(text);
-    q.nano = scaled(q.nano, NANO / 1000) * (NANO / 1000);
+    if (q.digits == 0)
+        q.nano = scaled(q.nano, NANO / 1000) * (NANO / 1000);
     return show(a, q);
 }
 
 static struct str sum(struct arena *a, struct str x, struct str y, int sign)
 {
     struct quantity p = value_of(x), q = value_of(y);
+    p.digits = 0;
     if (p.nano == 0)
         p.form = q.form;
     if (__builtin_add_overflow(p.nano, sign * q.nano, &p.nano))
@@ -255,10 +284,10 @@ struct str quantity_sub(struct arena *a, struct str x, struct str y)
 
 struct str quantity_of_milli(struct arena *a, int64_t milli)
 {
-    return show(a, (struct quantity){(i128)milli * (NANO / 1000), DECIMAL_SI});
+    return show(a, (struct quantity){.nano = (i128)milli * (NANO / 1000), .form = DECIMAL_SI});
 }
 
 struct str quantity_of_bytes(struct arena *a, int64_t bytes)
 {
-    return show(a, (struct quantity){(i128)bytes * NANO, BINARY_SI});
+    return show(a, (struct quantity){.nano = (i128)bytes * NANO, .form = BINARY_SI});
 }

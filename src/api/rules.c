@@ -164,7 +164,14 @@ static void add_go_name(struct strbuf *b, struct str name)
                {S_INIT("apiVersion"), "APIVersion"},
                {S_INIT("apiGroup"), "APIGroup"},
                {S_INIT("seLinuxOptions"), "SELinuxOptions"},
-               {S_INIT("fsType"), "FSType"}};
+               {S_INIT("seLinuxChangePolicy"), "SELinuxChangePolicy"},
+               {S_INIT("fsType"), "FSType"},
+               {S_INIT("fsGroup"), "FSGroup"},
+               {S_INIT("fsGroupChangePolicy"), "FSGroupChangePolicy"},
+               {S_INIT("dnsPolicy"), "DNSPolicy"},
+               {S_INIT("dnsConfig"), "DNSConfig"},
+               {S_INIT("os"), "OS"},
+               {S_INIT("tty"), "TTY"}};
     for (size_t i = 0; i < countof(odd); i++)
         if (str_eq(name, odd[i].json))
             return strbuf_addz(b, odd[i].go);
@@ -175,14 +182,110 @@ static void add_go_name(struct strbuf *b, struct str name)
 
 static void add_go_struct(struct strbuf *b, const struct type *t, const struct val *v);
 
+static void add_go_field(struct strbuf *b, const struct field *f, const struct val *m)
+{
+    if (is_set(m))
+        add_go_struct(b, f->type, m);
+    else if ((f->flags & FIELD_POINTER) || f->type->kind == TYPE_LIST || f->type->kind == TYPE_MAP)
+        strbuf_addz(b, "null");
+    else if (f->type->kind == TYPE_STRUCT)
+        add_go_struct(b, f->type, NULL);
+    else if (f->type->kind == TYPE_BOOL)
+        strbuf_addz(b, "false");
+    else if (f->type->kind == TYPE_INT32 || f->type->kind == TYPE_INT64)
+        strbuf_addz(b, "0");
+    else
+        strbuf_addz(b, "\"\"");
+}
+
+/* The internal pod has an order of its own, and in its security context what v1 has beside it. */
+static const struct name *const pod_order[] = {N(volumes),
+                                               N(initContainers),
+                                               N(containers),
+                                               N(ephemeralContainers),
+                                               N(restartPolicy),
+                                               N(terminationGracePeriodSeconds),
+                                               N(activeDeadlineSeconds),
+                                               N(dnsPolicy),
+                                               N(nodeSelector),
+                                               N(serviceAccountName),
+                                               N(automountServiceAccountToken),
+                                               N(nodeName),
+                                               N(securityContext),
+                                               N(imagePullSecrets),
+                                               N(hostname),
+                                               N(subdomain),
+                                               N(setHostnameAsFQDN),
+                                               N(affinity),
+                                               N(schedulerName),
+                                               N(tolerations),
+                                               N(hostAliases),
+                                               N(priorityClassName),
+                                               N(priority),
+                                               N(preemptionPolicy),
+                                               N(dnsConfig),
+                                               N(readinessGates),
+                                               N(runtimeClassName),
+                                               N(overhead),
+                                               N(enableServiceLinks),
+                                               N(topologySpreadConstraints),
+                                               N(os),
+                                               N(schedulingGates),
+                                               N(resourceClaims),
+                                               N(resources),
+                                               N(hostnameOverride),
+                                               N(schedulingGroup)};
+static const struct name *const pod_host_order[] = {N(hostNetwork), N(hostPID), N(hostIPC), N(shareProcessNamespace),
+                                                    N(hostUsers)};
+static const struct name *const security_order[] = {N(seLinuxOptions),
+                                                    N(windowsOptions),
+                                                    N(runAsUser),
+                                                    N(runAsGroup),
+                                                    N(runAsNonRoot),
+                                                    N(supplementalGroups),
+                                                    N(supplementalGroupsPolicy),
+                                                    N(fsGroup),
+                                                    N(fsGroupChangePolicy),
+                                                    N(sysctls),
+                                                    N(seccompProfile),
+                                                    N(appArmorProfile),
+                                                    N(seLinuxChangePolicy)};
+
+static void add_go_named(struct strbuf *b, const struct type *t, const struct val *v, const struct name *name)
+{
+    const struct field *f = type_field(t, name);
+    strbuf_addz(b, b->n && b->p[b->n - 1] == '{' ? "\"" : ",\"");
+    add_go_name(b, name->s);
+    strbuf_addz(b, "\":");
+    add_go_field(b, f, val_get(v, name));
+}
+
+static void add_go_pod(struct strbuf *b, const struct type *t, const struct val *v)
+{
+    strbuf_addc(b, '{');
+    for (size_t i = 0; i < countof(pod_order); i++) {
+        if (pod_order[i] != N(securityContext)) {
+            add_go_named(b, t, v, pod_order[i]);
+            continue;
+        }
+        strbuf_addz(b, ",\"SecurityContext\":{");
+        for (size_t k = 0; k < countof(pod_host_order); k++)
+            add_go_named(b, t, v, pod_host_order[k]);
+        for (size_t k = 0; k < countof(security_order); k++)
+            add_go_named(b, T(core_v1_PodSecurityContext), V(v, securityContext), security_order[k]);
+        strbuf_addc(b, '}');
+    }
+    strbuf_addc(b, '}');
+}
+
 static void add_go_fields(struct strbuf *b, const struct type *t, const struct val *v, size_t *n)
 {
     bool meta = t->openapi && str_starts(str_of(t->openapi), S("io.k8s.apimachinery"));
     for (uint16_t i = 0; i < t->nfields; i++) {
         const struct field *f = &t->fields[i];
         const struct val *m = val_get(v, f->name);
-        if (f->flags & FIELD_INLINE) {
-            add_go_fields(b, f->type, v, n);
+        if (f->flags & FIELD_INLINE || f->type == T(meta_v1_ObjectMeta)) { /* embedded, in internal structs */
+            add_go_fields(b, f->type, f->flags & FIELD_INLINE ? v : m, n);
             continue;
         }
         if (meta && (f->flags & FIELD_OMITEMPTY) && !is_set(m))
@@ -193,24 +296,15 @@ static void add_go_fields(struct strbuf *b, const struct type *t, const struct v
         else
             add_go_name(b, f->name->s);
         strbuf_addz(b, "\":");
-        if (is_set(m))
-            add_go_struct(b, f->type, m);
-        else if ((f->flags & FIELD_POINTER) || f->type->kind == TYPE_LIST || f->type->kind == TYPE_MAP)
-            strbuf_addz(b, "null");
-        else if (f->type->kind == TYPE_STRUCT)
-            add_go_struct(b, f->type, NULL);
-        else if (f->type->kind == TYPE_BOOL)
-            strbuf_addz(b, "false");
-        else if (f->type->kind == TYPE_INT32 || f->type->kind == TYPE_INT64)
-            strbuf_addz(b, "0");
-        else
-            strbuf_addz(b, "\"\"");
+        add_go_field(b, f, m);
     }
 }
 
 static void add_go_struct(struct strbuf *b, const struct type *t, const struct val *v)
 {
-    if (t->kind == TYPE_STRUCT) {
+    if (t == T(core_v1_PodSpec)) {
+        add_go_pod(b, t, v);
+    } else if (t->kind == TYPE_STRUCT) {
         size_t n = 0;
         strbuf_addc(b, '{');
         add_go_fields(b, t, v, &n);
@@ -226,6 +320,11 @@ static void add_go_struct(struct strbuf *b, const struct type *t, const struct v
     } else {
         add_json(b, v);
     }
+}
+
+void struct_text(struct strbuf *b, const struct type *t, const struct val *v)
+{
+    add_go_struct(b, t, v);
 }
 
 bool is_set(const struct val *v)
@@ -475,9 +574,9 @@ struct str changes(struct arena *a, const struct val *old, const struct val *now
                      STR_ARG(strbuf_str(&plus)));
 }
 
-static const struct kind_rules *const groups[] = {rules_pod,         rules_core,    rules_service, rules_workload,
-                                                  rules_rbac,        rules_storage, rules_batch,   rules_networking,
-                                                  rules_autoscaling, rules_other};
+static const struct kind_rules *const groups[] = {
+    rules_pod,   rules_core,       rules_service,     rules_workload,     rules_rbac, rules_storage,
+    rules_batch, rules_networking, rules_autoscaling, rules_certificates, rules_other};
 static const struct kind_rules anything = {.name = format_dns1123_subdomain};
 
 static const struct kind_rules *rules_of(const struct kind *k)
@@ -517,6 +616,8 @@ void kind_validate(const struct kind *k, struct str sub, const struct val *v, co
         return check_ephemeral_update(e, v, old);
     if (k == K(Pod) && str_eq(sub, S("resize")))
         return check_resize(e, v, old);
+    if (k == K(CertificateSigningRequest) && str_eq(sub, S("approval")))
+        return check_approval(e, v, old);
     check_meta(e, meta, V(v, metadata), k->namespaced, name, true);
     if (r->update && r->update_first)
         r->update(e, v, old);

@@ -29,6 +29,8 @@ struct field_errors {
 void field_errors_fini(struct field_errors *e);
 AUTO_VALUE(field_errors_fini, struct field_errors);
 const char *field_error_reason(enum field_error_type t); /* "FieldValueRequired" ... */
+/* A value as upstream's internal struct shows in messages: names with capitals, everything there. */
+void struct_text(struct strbuf *b, const struct type *t, const struct val *v);
 /* "" | "[a, b]" as upstream joins them after `Kind "name" is invalid: ` */
 void field_errors_text(const struct field_errors *e, struct strbuf *out);
 

@@ -41,6 +41,7 @@ enum field_flag {
     FIELD_ATOMIC = 1 << 10, /* list, map or struct: one value to server-side apply */
     FIELD_OMITZERO = 1 << 11,
     FIELD_GRANULAR = 1 << 12, /* not atomic although its type is */
+    FIELD_EMPTY = 1 << 13,    /* defaults and rules tell an empty list from none */
 };
 
 /* What few fields have. */

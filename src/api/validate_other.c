@@ -111,12 +111,104 @@ static void update_runtimeclass(struct field_errors *e, const struct val *v, con
         bad_text(e, AT(NULL, "handler"), TEXT(v, handler), "field is immutable");
 }
 
+/* As upstream: how many hands there are, in bits, bounds what shuffling costs. */
+static bool too_many_hands(int64_t queues, int64_t hand)
+{
+    __int128 hands = 1;
+    for (int64_t i = 0; i < hand && hands <= (__int128)1 << 60; i++)
+        hands *= queues - i;
+    return hands > (__int128)1 << 60;
+}
+
+static void check_queuing(ERRS, const struct val *q)
+{
+    int64_t queues = NUM(q, queues), hand = NUM(q, handSize);
+    if (NUM(q, queueLengthLimit) <= 0)
+        bad_num(e, AT(at, "queueLengthLimit"), NUM(q, queueLengthLimit), "must be positive");
+    if (queues <= 0)
+        bad_num(e, AT(at, "queues"), queues, "must be positive");
+    if (hand <= 0)
+        bad_num(e, AT(at, "handSize"), hand, "must be positive");
+    else if (hand > queues)
+        bad_num(e, AT(at, "handSize"), hand, "should not be greater than queues (%lld)", (long long)queues);
+    else if (too_many_hands(queues, hand))
+        bad_num(e, AT(at, "handSize"), hand,
+                "required entropy bits of deckSize %lld and handSize %lld should not be greater than 60",
+                (long long)queues, (long long)hand);
+}
+
+static void check_limited(ERRS, const struct val *limited)
+{
+    const struct at *response_at = AT(at, "limitResponse");
+    const struct val *response = V(limited, limitResponse), *lendable = V(limited, lendablePercent);
+    struct str type = TEXT(response, type);
+    if (NUM(limited, nominalConcurrencyShares) < 0)
+        bad_num(e, AT(at, "nominalConcurrencyShares"), NUM(limited, nominalConcurrencyShares),
+                "must be a non-negative integer");
+    if (str_eq(type, S("Reject")) && HAS(response, queuing))
+        bad_forbidden(e, AT(response_at, "queuing"), "must be nil if limited.limitResponse.type is not Limited");
+    else if (str_eq(type, S("Queue")) && !HAS(response, queuing))
+        bad_required(e, AT(response_at, "queuing"), "must not be empty if limited.limitResponse.type is Limited");
+    else if (str_eq(type, S("Queue")))
+        check_queuing(e, AT(response_at, "queuing"), V(response, queuing));
+    else
+        check_enum(e, AT(response_at, "type"), type, "Queue", "Reject");
+    check_range(e, AT(at, "lendablePercent"), lendable, 0, 100);
+    if (NUM(limited, borrowingLimitPercent) < 0)
+        bad_num(e, AT(at, "borrowingLimitPercent"), NUM(limited, borrowingLimitPercent),
+                "if specified, must be a non-negative integer");
+}
+
+static void check_prioritylevel(struct field_errors *e, const struct val *v)
+{
+    const struct at *at = AT(NULL, "spec");
+    const struct val *spec = V(v, spec);
+    struct str type = TEXT(spec, type);
+    bool exempt = str_eq(type, S("Exempt")), limited = str_eq(type, S("Limited"));
+    if (exempt != str_eq(TEXT(V(v, metadata), name), S("exempt")))
+        bad_text(e, AT(at, "type"), type, "must be 'Exempt' if and only if `name` is 'exempt'");
+    if (exempt && HAS(spec, limited))
+        bad_forbidden(e, AT(at, "limited"), "must be nil if the type is not Limited");
+    if (limited && HAS(spec, exempt))
+        bad_forbidden(e, AT(at, "exempt"), "must be nil if the type is Limited");
+    if (limited && !HAS(spec, limited))
+        bad_required(e, AT(at, "limited"), "must not be empty when type is Limited");
+    else if (limited)
+        check_limited(e, AT(at, "limited"), V(spec, limited));
+    else if (!exempt)
+        check_enum(e, AT(at, "type"), type, "Exempt", "Limited");
+    if (exempt && NUM(V(spec, exempt), nominalConcurrencyShares) < 0)
+        bad_num(e, AT(AT(at, "exempt"), "nominalConcurrencyShares"), NUM(V(spec, exempt), nominalConcurrencyShares),
+                "must be a non-negative integer");
+    if (exempt)
+        check_range(e, AT(AT(at, "exempt"), "lendablePercent"), V(V(spec, exempt), lendablePercent), 0, 100);
+}
+
+static void fixed_spec(struct field_errors *e, const struct type *t, const struct val *v, const struct val *old)
+{
+    struct val none = val_map();
+    if (!unchanged(V(v, spec), V(old, spec)))
+        bad_struct(e, AT(NULL, "spec"), t, HAS(v, spec) ? V(v, spec) : &none, "field is immutable");
+}
+
+static void update_claim(struct field_errors *e, const struct val *v, const struct val *old)
+{
+    fixed_spec(e, T(resource_v1_ResourceClaimSpec), v, old);
+}
+
+static void update_claimtemplate(struct field_errors *e, const struct val *v, const struct val *old)
+{
+    fixed_spec(e, T(resource_v1_ResourceClaimTemplateSpec), v, old);
+}
+
 const struct kind_rules rules_other[] = {
     RULES(Lease, format_dns1123_subdomain, check_lease, NULL, NULL),
     RULES(PriorityClass, format_dns1123_subdomain, check_priorityclass, update_priorityclass, NULL,
           .update_alone = true),
     RULES(PodDisruptionBudget, format_dns1123_subdomain, check_pdb, NULL, status_pdb),
     RULES(RuntimeClass, format_dns1123_subdomain, check_runtimeclass, update_runtimeclass, NULL),
-    RULES(CertificateSigningRequest, format_path_segment, NULL, NULL, NULL),
+    RULES(PriorityLevelConfiguration, format_dns1123_subdomain, check_prioritylevel, NULL, NULL),
+    RULES(ResourceClaim, format_dns1123_subdomain, NULL, update_claim, NULL),
+    RULES(ResourceClaimTemplate, format_dns1123_subdomain, NULL, update_claimtemplate, NULL),
     RULES_END,
 };

@@ -35,11 +35,11 @@ static void check_topologies(ERRS, const struct val *terms)
                     break;
                 }
         }
-        for (const struct val *other = terms->list; other < term; other++)
-            if (unchanged(V(other, matchLabelExpressions), expressions)) {
-                bad_duplicate(e, list, S(""));
-                break;
-            }
+        bool same = val_len(expressions) == 0; /* upstream compares with a list that begins with empty ones */
+        for (const struct val *other = terms->list; other < term && !same; other++)
+            same = unchanged(V(other, matchLabelExpressions), expressions);
+        if (same)
+            bad_duplicate(e, list, S(""));
     }
 }
 

@@ -66,6 +66,9 @@ void objects_each(struct server *s, const struct kind *k, struct str ns, bool (*
                   void *arg);
 /* An object served as another group's kind (events.k8s.io): a reference to it, or to a converted one. */
 struct obj *object_as(const struct kind *k, struct obj *o);
+/* convert_hpa.c: HorizontalPodAutoscaler in the other version's form; apiVersion is the caller's. */
+struct val hpa_to_v1(struct arena *a, const struct val *v);
+struct val hpa_to_v2(struct arena *a, const struct val *v);
 /* The object with another revision (a DELETED event carries the revision of the deletion). */
 struct obj *object_at(struct obj *o, int64_t rev);
 

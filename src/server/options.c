@@ -195,6 +195,31 @@ bool options_check(struct request *r)
     return check(r, &(struct raw){0});
 }
 
+/* Zero bytes are good in no parameter. A field manager is told which letter is wrong: this is the only one that
+ * names what it is given byte by byte. */
+static bool refuse_zero(struct request *r, struct str query, const struct err *why)
+{
+    static const char prefix[] = "fieldManager=", zero[] = "%00";
+    struct str part;
+    while (query.p && str_cut(&query, '&', &part)) {
+        const char *at = part.n ? memmem(part.p, part.n, zero, sizeof zero - 1) : NULL;
+        if (!at || !str_starts(part, str_of(prefix)))
+            continue;
+        struct str before = {part.p + sizeof prefix - 1, (size_t)(at - part.p) - (sizeof prefix - 1)};
+        struct str after = {at + sizeof zero - 1, (size_t)(part.p + part.n - at) - (sizeof zero - 1)};
+        if (!http_unescape(&r->arena, before, &before) || !http_unescape(&r->arena, after, &after))
+            break;
+        AUTO(strbuf_fini) struct strbuf whole = STRBUF(STRBUF_TEXT);
+        strbuf_add(&whole, before);
+        strbuf_addc(&whole, 0);
+        strbuf_add(&whole, after);
+        r->options.field_manager = str_dup(&r->arena, strbuf_str(&whole));
+        if (!check(r, &(struct raw){0}))
+            return false;
+    }
+    return fail_bad_request(r, "%s", why->text);
+}
+
 bool options_of_query(struct request *r, struct str query)
 {
     struct request_options *o = &r->options;
@@ -258,7 +283,7 @@ bool options_of_query(struct request *r, struct str query)
 #undef IS
     }
     if (err.kind)
-        return fail_bad_request(r, "%s", err.text);
+        return refuse_zero(r, query, &err);
     return check(r, &raw);
 }
 

@@ -58,19 +58,48 @@ void sub_self_subject_review(struct request *r)
     answer(r, v);
 }
 
-static bool need_one(struct request *r, const struct val *spec, const char *kind)
+/* Reviews are refused without a kind: upstream names none. */
+static bool refuse(struct request *r, const struct field_errors *e)
 {
-    AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
+    return !e->list.n || fail_invalid(r, S("authorization.k8s.io"), S(""), S(""), e);
+}
+
+static void bad_path(struct field_errors *e, const struct val *path, const char *why)
+{
+    AUTO(strbuf_fini) struct strbuf shown = STRBUF(STRBUF_TEXT);
+    struct_text(&shown, T(authorization_v1_NonResourceAttributes), path);
+    field_error_add(e, FE_INVALID, "spec.nonResourceAttributes", "Invalid value: " STR_FMT ": %s",
+                    STR_ARG(strbuf_str(&shown)), why);
+}
+
+static void check_selector(struct field_errors *e, const struct val *selector, const char *field)
+{
+    struct str raw = val_text_at(selector, N(rawSelector));
+    bool listed = val_len(val_get(selector, N(requirements))) > 0;
+    if (raw.n && listed)
+        field_error_add(e, FE_INVALID, arena_fmt(e->arena, "spec.resourceAttributes.%s.rawSelector", field).p,
+                        "Invalid value: \"" STR_FMT "\": may not specified at the same time as requirements",
+                        STR_ARG(raw));
+    if (selector && !raw.n && !listed)
+        field_error_add(
+            e, FE_REQUIRED, arena_fmt(e->arena, "spec.resourceAttributes.%s.requirements", field).p,
+            "Required value: when spec.resourceAttributes.%s is specified, requirements or rawSelector is "
+            "required",
+            field);
+}
+
+static void check_attributes(struct field_errors *e, const struct val *spec)
+{
     const struct val *res = val_get(spec, N(resourceAttributes)), *path = val_get(spec, N(nonResourceAttributes));
     if (res && path)
-        field_error_add(&e, FE_INVALID, "spec.nonResourceAttributes",
-                        "Invalid value: \"%s\": cannot be specified in combination with resourceAttributes", "null");
+        bad_path(e, path, "cannot be specified in combination with resourceAttributes");
     if (!res && !path)
         field_error_add(
-            &e, FE_INVALID, "spec.resourceAttributes",
+            e, FE_INVALID, "spec.resourceAttributes",
             "Invalid value: %s: exactly one of nonResourceAttributes or resourceAttributes must be specified",
             "null");
-    return !e.list.n || fail_invalid(r, S("authorization.k8s.io"), str_of(kind), S(""), &e);
+    check_selector(e, val_get(res, N(fieldSelector)), "fieldSelector");
+    check_selector(e, val_get(res, N(labelSelector)), "labelSelector");
 }
 
 /* Asks, and fills status. */
@@ -119,47 +148,48 @@ static struct user user_of_spec(struct arena *a, const struct val *spec)
                          .extra = val_get(spec, N(extra))};
 }
 
-static void access_review(struct request *r, bool local, const char *kind)
+static void access_review(struct request *r, bool local)
 {
     struct val *v = copy(r);
-    const struct val *spec = val_get(v, N(spec));
+    const struct val *spec = val_get(v, N(spec)), *res = val_get(spec, N(resourceAttributes));
+    const struct val *path = val_get(spec, N(nonResourceAttributes));
     AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
-    if (!need_one(r, spec, kind)) {
-        request_finish(r);
-        return;
-    }
+    check_attributes(&e, spec);
     if (!val_text_at(spec, N(user)).n && !val_len(val_get(spec, N(groups))))
         field_error_add(&e, FE_INVALID, "spec.user",
                         "Invalid value: \"\": at least one of user or group must be specified");
-    if (local && !str_eq(val_text_at(spec, N(resourceAttributes), N(namespace)), r->ns))
+    if (local && res && !str_eq(val_text_at(res, N(namespace)), r->ns))
         field_error_add(&e, FE_INVALID, "spec.resourceAttributes.namespace",
                         "Invalid value: \"" STR_FMT "\": must match metadata.namespace",
-                        STR_ARG(val_text_at(spec, N(resourceAttributes), N(namespace))));
-    if (e.list.n) {
-        fail_invalid(r, S("authorization.k8s.io"), str_of(kind), S(""), &e);
+                        STR_ARG(val_text_at(res, N(namespace))));
+    if (local && path)
+        bad_path(&e, path, "disallowed on this kind of request");
+    if (!refuse(r, &e)) {
         request_finish(r);
         return;
     }
     if (local)
         val_set_text(&r->arena, val_need_map(&r->arena, v, N(metadata)), N(namespace), r->ns);
-    struct user u = user_of_spec(&r->arena, spec);
+    struct user u = user_of_spec(&r->arena, val_get(v, N(spec)));
     decide(r, v, &u);
 }
 
 void sub_access_review(struct request *r)
 {
-    access_review(r, false, "SubjectAccessReview");
+    access_review(r, false);
 }
 
 void sub_local_access_review(struct request *r)
 {
-    access_review(r, true, "LocalSubjectAccessReview");
+    access_review(r, true);
 }
 
 void sub_self_access_review(struct request *r)
 {
     struct val *v = copy(r);
-    if (!need_one(r, val_get(v, N(spec)), "SelfSubjectAccessReview")) {
+    AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
+    check_attributes(&e, val_get(v, N(spec)));
+    if (!refuse(r, &e)) {
         request_finish(r);
         return;
     }
@@ -194,6 +224,7 @@ void sub_self_rules_review(struct request *r)
     struct val resource = val_list(), path = val_list();
     struct rules x = {a, &resource, &path};
     rbac_each_rule(r->server, r->user, ns, add_rule, &x);
+    val_del(v, N(spec)); /* upstream answers without */
     struct val *status = val_set(a, v, N(status), val_map());
     val_set(a, status, N(resourceRules), resource);
     val_set(a, status, N(nonResourceRules), path);
