@@ -94,7 +94,7 @@ static bool cluster_take(struct parts *p, struct kubeconfig *out, struct err *er
 
 static bool user_take(struct parts *p, struct kubeconfig *out, struct err *err)
 {
-    if (out->user.n == 0)
+    if (out->user.n == 0 || out->token.n > 0) /* a token given is instead of the user: its certificate would win */
         return true;
     const struct val *entry = named(&p->users, out->user), *u = val_get_str(entry, S("user"));
     if (!entry)
@@ -108,8 +108,7 @@ static bool user_take(struct parts *p, struct kubeconfig *out, struct err *err)
     if (!material(p, entry, "client-certificate", &out->cert_pem, err) ||
         !material(p, entry, "client-key", &out->key_pem, err))
         return false;
-    if (out->token.n == 0)
-        out->token = text(u, "token");
+    out->token = text(u, "token");
     if (out->token.n == 0) {
         if (!material(p, entry, "tokenFile", &out->token, err))
             return false;

@@ -7,9 +7,11 @@
     "apiVersion: v1\nkind: Config\ncurrent-context: a\n"                                                             \
     "clusters: [{name: c, cluster: {server: 'https://1.2.3.4:6443', certificate-authority: ca.pem}},"                \
     "           {name: d, cluster: {server: 'unix:///run/w.sock'}}]\n"                                               \
-    "users: [{name: u, user: {token: secret}}, {name: x, user: {exec: {command: aws}}}]\n"                           \
+    "users: [{name: u, user: {token: secret}}, {name: x, user: {exec: {command: aws}}},"                             \
+    "        {name: y, user: {client-certificate: y.pem, client-key: y.key}}]\n"                                     \
     "contexts: [{name: a, context: {cluster: c, user: u, namespace: team}}, {name: b, context: {cluster: d}},"       \
-    "           {name: e, context: {cluster: d, user: x}}, {name: f, context: {cluster: nope}}]\n"
+    "           {name: e, context: {cluster: d, user: x}}, {name: f, context: {cluster: nope}},"                     \
+    "           {name: g, context: {cluster: d, user: y}}]\n"
 
 static bool no_files(struct arena *a, struct str path, struct str *out, struct err *err)
 {
@@ -45,6 +47,18 @@ TEST(the_command_line_wins)
     CHECK_STR(k.server, S("unix:///run/w.sock"));
     CHECK_STR(k.token, S("t"));
     CHECK_STR(k.ns, S("mine"));
+}
+
+TEST(a_token_given_is_instead_of_the_users_certificate)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct kubeconfig k;
+    struct err err = ERR;
+    CHECK_OK(parse(&a, (struct kubeconfig_overrides){.context = S("g")}, &k, &err), err);
+    CHECK_STR(k.cert_pem, S("content of /dir/y.pem"));
+    CHECK_OK(parse(&a, (struct kubeconfig_overrides){.context = S("g"), .token = S("t")}, &k, &err), err);
+    CHECK_STR(k.cert_pem, S(""));
+    CHECK_STR(k.token, S("t"));
 }
 
 TEST(what_is_missing_is_named)
