@@ -329,7 +329,20 @@ static void keys_of_pod(const struct view *v, const struct obj *was, const struc
     }
 }
 
-static const struct controller_watch watches[] = {{K(ReplicaSet), keys_self}, {K(Pod), keys_of_pod}, {0}};
+/* An account that comes may be what sets of its namespace wait for: their next try may be minutes away. */
+static void keys_of_account(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                            void *arg)
+{
+    struct obj *rs;
+    if (was)
+        return;
+    for (struct objset_iter it = view_with(v, K(ReplicaSet), &index_namespace, now->ns); (rs = objset_next(&it));)
+        if (str_eqz(val_text_at(condition_get(obj_status(rs), "ReplicaFailure"), N(reason)), "FailedCreate"))
+            add(arg, rs->ns, rs->name);
+}
+
+static const struct controller_watch watches[] = {
+    {K(ReplicaSet), keys_self}, {K(Pod), keys_of_pod}, {K(ServiceAccount), keys_of_account}, {0}};
 const struct controller replicaset_controller = {
     .name = "replicaset",
     .component = "replicaset-controller",
