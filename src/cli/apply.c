@@ -50,6 +50,16 @@ static bool create(struct apply *x, struct document *d, const struct val *wanted
     return client_ask(c, &q, out, err);
 }
 
+/* The server names the field that may not change; the way out is to make the object anew. */
+static bool refused(struct document *d, struct err *err)
+{
+    struct err why = *err;
+    if (!strstr(why.text, "field is immutable"))
+        return false;
+    return err_set(err, why.kind, "%s; to make it anew: wherry delete " STR_FMT "/" STR_FMT ", then apply again",
+                   why.text, STR_ARG(d->resource->singular), STR_ARG(d->name));
+}
+
 static bool change(struct apply *x, struct document *d, const struct val *wanted, const struct val *live,
                    struct val *out, const char **done, struct err *err)
 {
@@ -71,7 +81,7 @@ static bool change(struct apply *x, struct document *d, const struct val *wanted
                                               : S("application/merge-patch+json"),
                     .body = &patch};
     if (!client_ask(c, &q, out, err))
-        return false;
+        return refused(d, err);
     /* a patch that says the same in other words (1000m, 1) changes nothing */
     if (str_eq(field_text(out, "metadata.resourceVersion"), field_text(live, "metadata.resourceVersion")) &&
         !x->dry_run)
