@@ -1,0 +1,359 @@
+#include "control/why_int.h"
+
+/* What is said of a kind. A kind without `say` is stored and nothing acts on it; `what` is what nobody does then. */
+struct row {
+    const struct kind *kind;
+    why_fn *say;
+    struct str (*head)(struct question *q, const struct obj *o);
+};
+static const struct row rows[] = {
+    {K(Deployment), why_deployment, deployment_head},
+    {K(ReplicaSet), why_replicaset, replicaset_head},
+    {K(Pod), why_pod, pod_head},
+    {K(Service), why_service, service_head},
+    {K(Namespace), why_namespace, plain_head},
+    {K(PodDisruptionBudget), why_budget, plain_head},
+    {K(Node), why_node, plain_head},
+    {K(PersistentVolumeClaim), why_claim, plain_head},
+    {K(Job), why_stored, plain_head},
+    {K(CronJob), why_stored, plain_head},
+    {K(DaemonSet), why_stored, plain_head},
+    {K(StatefulSet), why_stored, plain_head},
+    {K(ReplicationController), why_stored, plain_head},
+    {K(HorizontalPodAutoscaler), why_stored, plain_head},
+    {K(PersistentVolume), why_stored, plain_head},
+    {K(Ingress), why_stored, plain_head},
+    {K(NetworkPolicy), why_stored, plain_head},
+    {K(ResourceQuota), why_stored, plain_head},
+    {K(LimitRange), why_stored, plain_head},
+    {K(CustomResourceDefinition), why_stored, plain_head},
+    {K(ValidatingWebhookConfiguration), why_stored, plain_head},
+    {K(MutatingWebhookConfiguration), why_stored, plain_head},
+    {K(ValidatingAdmissionPolicy), why_stored, plain_head},
+    {K(MutatingAdmissionPolicy), why_stored, plain_head},
+    {K(CertificateSigningRequest), why_stored, plain_head},
+};
+const struct kind *const why_reads[] = {
+    K(Deployment), K(ReplicaSet), K(Pod),   K(Service),        K(EndpointSlice),       K(Namespace),
+    K(Node),       K(ConfigMap),  K(Event), K(ServiceAccount), K(PodDisruptionBudget), NULL};
+
+static const struct row *row_of(const struct kind *k)
+{
+    for (size_t i = 0; i < countof(rows); i++)
+        if (rows[i].kind == k)
+            return &rows[i];
+    return NULL;
+}
+
+bool why_knows(const struct kind *k)
+{
+    return row_of(k) != NULL;
+}
+
+bool why_stands_alone(const struct view *v, const struct obj *o)
+{
+    const struct val *ref = obj_controller(o);
+    if (!ref)
+        return true;
+    const struct kind *k = kind_of_api_version(val_text_at(ref, N(apiVersion)), val_text_at(ref, N(kind)));
+    return !k || !view_get(v, k, k->namespaced ? o->ns : S(""), val_text_at(ref, N(name)));
+}
+
+/* ---- the answer ---- */
+
+void why_fini(struct why *w)
+{
+    array_fini(&w->found.chain);
+    arena_fini(&w->arena);
+}
+
+static bool found_as(struct question *q, struct finding *f, enum why_state state, const char *cause, const char *fmt,
+                     va_list args)
+{
+    if (f->state != WHY_FINE)
+        return false;
+    f->state = state;
+    f->cause = cause;
+    f->reason = arena_vfmt(q->a, fmt, args);
+    return true;
+}
+
+bool found(struct question *q, struct finding *f, const char *cause, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    bool first = found_as(q, f, WHY_BLOCKED, cause, fmt, args);
+    va_end(args);
+    return first;
+}
+
+bool coming(struct question *q, struct finding *f, const char *cause, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    bool first = found_as(q, f, WHY_COMING, cause, fmt, args);
+    va_end(args);
+    return first;
+}
+
+void way(struct question *q, struct finding *f, const char *fmt, ...)
+{
+    if (f->way.n > 0)
+        return;
+    va_list args;
+    va_start(args, fmt);
+    f->way = arena_vfmt(q->a, fmt, args);
+    va_end(args);
+}
+
+void chain(struct question *q, struct finding *f, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    struct str text = arena_vfmt(q->a, fmt, args);
+    va_end(args);
+    array_push(&f->chain, text);
+}
+
+bool worse(const struct finding *a, const struct finding *b)
+{
+    return a->state > b->state;
+}
+
+void found_behind(struct question *q, struct finding *f, struct str about, struct finding *own_other)
+{
+    array_each (it, &own_other->chain)
+        array_push(&f->chain, *it);
+    array_fini(&own_other->chain);
+    if (f->state != WHY_FINE || own_other->state == WHY_FINE)
+        return;
+    f->state = own_other->state;
+    f->cause = own_other->cause;
+    f->way = own_other->way;
+    f->reason = about.n > 0 ? arena_fmt(q->a, STR_FMT " " STR_FMT, STR_ARG(about), STR_ARG(own_other->reason))
+                            : own_other->reason;
+}
+
+static void sentence_add(struct strbuf *out, struct str text)
+{
+    strbuf_add(out, text);
+    if (!str_ends(text, S("."))) /* some that are quoted end with their own */
+        strbuf_addc(out, '.');
+}
+
+void why_text(const struct why *w, struct strbuf *out)
+{
+    if (w->found.reason.n > 0)
+        strbuf_addf(out, STR_FMT ": ", STR_ARG(w->head));
+    sentence_add(out, w->found.reason.n > 0 ? w->found.reason : w->head);
+    if (w->found.way.n > 0) {
+        strbuf_addc(out, ' ');
+        sentence_add(out, w->found.way);
+    }
+}
+
+/* The object that a person edits: up the controllers, as far as they can be seen. */
+static const struct obj *owner_of(const struct view *v, const struct obj *o)
+{
+    for (int depth = 0; depth < 8; depth++) {
+        const struct val *ref = obj_controller(o);
+        const struct kind *k = ref ? kind_of_api_version(val_text_at(ref, N(apiVersion)), val_text_at(ref, N(kind)))
+                                   : NULL;
+        const struct obj *up = k ? view_get(v, k, k->namespaced ? o->ns : S(""), val_text_at(ref, N(name))) : NULL;
+        if (!up)
+            return o;
+        o = up;
+    }
+    return o;
+}
+
+struct question about_other(const struct question *q, const struct obj *o)
+{
+    struct question other = *q;
+    other.owner = owner_of(q->v, o);
+    return other;
+}
+
+void why_object(const struct why_ask *ask, const struct obj *o, struct why *out)
+{
+    struct question q = {.ask = ask, .v = ask->view, .a = &out->arena, .owner = owner_of(ask->view, o)};
+    const struct row *row = row_of(o->kind);
+    struct finding *f = &out->found;
+    f->cause = "";
+    bool going = o->kind != K(Pod) && obj_deleting(o);
+    if (going && o->kind != K(Namespace))
+        why_deletion(&q, o, f);
+    else if (row)
+        row->say(&q, o, f);
+    out->head = row ? row->head(&q, o) : plain_head(&q, o);
+    if (going)
+        out->head = arena_fmt(q.a, STR_FMT " " STR_FMT " was deleted and is still there", STR_ARG(o->kind->kind),
+                              STR_ARG(o->name));
+    else if (o->kind == K(Pod) && f->state != WHY_FINE) { /* what is said of a pod goes on from its name */
+        out->head = arena_fmt(q.a, "Pod " STR_FMT " " STR_FMT, STR_ARG(o->name), STR_ARG(f->reason));
+        f->reason = STR_NONE;
+    } else if (f->state == WHY_FINE) {
+        out->head = arena_fmt(q.a, STR_FMT " is as declared" STR_FMT STR_FMT,
+                              STR_ARG(arena_fmt(q.a, STR_FMT " " STR_FMT, STR_ARG(o->kind->kind), STR_ARG(o->name))),
+                              STR_ARG(f->reason.n ? S(": ") : S("")), STR_ARG(f->reason));
+        f->reason = STR_NONE;
+    }
+}
+
+/* ---- words ---- */
+
+struct str obj_word(struct question *q, const struct obj *o)
+{
+    const char *const *shorts = o->kind->short_names;
+    struct str kind = shorts && shorts[0] && o->kind != K(Pod) ? str_of(shorts[0]) : o->kind->singular;
+    return arena_fmt(q->a, STR_FMT "/" STR_FMT, STR_ARG(kind), STR_ARG(o->name));
+}
+
+struct str ns_flag(struct question *q, struct str ns)
+{
+    return ns.n == 0 || str_eqz(ns, "default") ? S("") : arena_fmt(q->a, " -n " STR_FMT, STR_ARG(ns));
+}
+
+struct str target(struct question *q, const struct obj *o)
+{
+    return arena_fmt(q->a, STR_FMT STR_FMT, STR_ARG(obj_word(q, o)), STR_ARG(ns_flag(q, o->ns)));
+}
+
+bool alone(const struct question *q)
+{
+    return q->owner->kind == K(Pod);
+}
+
+struct str edit(struct question *q)
+{
+    return alone(q) ? S("kubectl replace --force -f FILE (a pod's spec cannot be edited)")
+                    : arena_fmt(q->a, "kubectl edit " STR_FMT, STR_ARG(target(q, q->owner)));
+}
+
+struct str spec_path(struct question *q)
+{
+    return alone(q) ? S("spec.") : S("spec.template.spec.");
+}
+
+static struct str word_of(struct question *q, struct str name, const struct word *words, size_t n)
+{
+    const struct word known[] = {
+        {"target", target(q, q->owner)}, {"edit", edit(q)}, {"spec", spec_path(q)}, {"ns", ns_flag(q, q->owner->ns)}};
+    for (size_t i = 0; i < n; i++)
+        if (str_eqz(name, words[i].name))
+            return words[i].text;
+    for (size_t i = 0; i < countof(known); i++)
+        if (str_eqz(name, known[i].name))
+            return known[i].text;
+    return S("");
+}
+
+struct str fill(struct question *q, const char *pattern, const struct word *words, size_t n)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    struct str rest = str_of(pattern), before, name;
+    while (rest.n > 0) {
+        if (!str_split(rest, '{', &before, &rest)) {
+            strbuf_add(&b, before);
+            break;
+        }
+        strbuf_add(&b, before);
+        (void)str_split(rest, '}', &name, &rest);
+        strbuf_add(&b, word_of(q, name, words, n));
+    }
+    return str_dup(q->a, strbuf_str(&b));
+}
+
+void found_saying(struct question *q, struct finding *f, const struct saying *row, struct str message,
+                  const struct word *words, size_t n)
+{
+    while (row->says[0] && !str_has(message, str_of(row->says)))
+        row++;
+    if (!found(q, f, row->cause, STR_FMT, STR_ARG(fill(q, row->reason, words, n))))
+        return;
+    if (row->way[0])
+        way(q, f, STR_FMT, STR_ARG(fill(q, row->way, words, n)));
+}
+
+#define QUOTE_MOST 300
+struct str quoted(struct question *q, struct str text)
+{
+    text = str_trim(text);
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    strbuf_addc(&b, '"');
+    for (size_t i = 0; i < MIN(text.n, QUOTE_MOST); i++)
+        strbuf_addc(&b, (unsigned char)text.p[i] < ' ' ? ' ' : text.p[i]);
+    strbuf_addz(&b, text.n > QUOTE_MOST ? "...\"" : "\"");
+    return str_dup(q->a, strbuf_str(&b));
+}
+
+/* Levenshtein's distance, of texts up to 63 bytes. */
+static size_t distance(struct str a, struct str b)
+{
+    size_t row[64];
+    for (size_t k = 0; k <= b.n; k++)
+        row[k] = k;
+    for (size_t i = 1; i <= a.n; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t k = 1; k <= b.n; k++) {
+            size_t above = row[k];
+            row[k] = MIN(MIN(row[k], row[k - 1]) + 1, diagonal + (a.p[i - 1] != b.p[k - 1]));
+            diagonal = above;
+        }
+    }
+    return row[b.n];
+}
+
+void nearest_try(struct nearest *n, struct str name)
+{
+    if (name.n == 0 || name.n > 63 || n->wanted.n > 63 || str_eq(name, n->wanted))
+        return;
+    size_t d = distance(n->wanted, name);
+    if (d * 3 <= MAX(n->wanted.n, name.n) && (n->best.n == 0 || d < n->distance)) {
+        n->best = name;
+        n->distance = d;
+    }
+}
+
+/* ---- what was seen ---- */
+
+int64_t event_time(const struct obj *e)
+{
+    const struct name *const fields[] = {N(lastTimestamp), N(eventTime), N(firstTimestamp)};
+    int64_t series = val_time(val_at(&e->tree, N(series), N(lastObservedTime)));
+    for (size_t i = 0; i < countof(fields) && !series; i++)
+        series = val_time(val_get(&e->tree, fields[i]));
+    return series;
+}
+
+struct str event_text(const struct obj *event)
+{
+    return event ? val_text_at(&event->tree, N(message)) : S("");
+}
+
+const struct obj *event_of(struct question *q, const struct obj *about, const char *reason, struct str begins,
+                           struct str field_path)
+{
+    const struct obj *best = NULL;
+    struct obj *e;
+    for (struct objset_iter it = view_with(q->v, K(Event), &index_namespace, about->ns); (e = objset_next(&it));) {
+        const struct val *who = val_get(&e->tree, N(involvedObject));
+        if (!str_eq(val_text_at(who, N(uid)), about->uid) || !str_eqz(val_text_at(&e->tree, N(reason)), reason) ||
+            !str_starts(event_text(e), begins) ||
+            (field_path.n > 0 && !str_eq(val_text_at(who, N(fieldPath)), field_path)))
+            continue;
+        if (!best || event_time(e) >= event_time(best))
+            best = e;
+    }
+    return best;
+}
+
+struct str plan_reason(struct question *q, const struct controller *row, const struct obj *o, struct str trouble)
+{
+    struct view view = *q->v;
+    view.trouble = trouble;
+    AUTO(plan_fini) struct plan p = {0};
+    row->plan(&view, (struct key){o->ns, o->name}, &p);
+    return str_dup(q->a, p.why);
+}

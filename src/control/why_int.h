@@ -1,0 +1,93 @@
+/* why_int.h - what the files of why share: the question, and how its answer is put together. */
+#pragma once
+#include "control/manager.h"
+#include "control/pods.h"
+#include "control/why.h"
+
+struct question {
+    const struct why_ask *ask;
+    const struct view *v;
+    struct arena *a;
+    const struct obj *owner; /* the object whose owner edits it: the Deployment of a pod */
+};
+typedef void why_fn(struct question *q, const struct obj *o, struct finding *f);
+
+/* The same question, about another object. */
+struct question about_other(const struct question *q, const struct obj *o);
+/* The first cause counts: true where this is it. reason: a clause. */
+bool found(struct question *q, struct finding *f, const char *cause, const char *fmt, ...) PRINTF(4, 5);
+bool coming(struct question *q, struct finding *f, const char *cause, const char *fmt, ...) PRINTF(4, 5);
+void way(struct question *q, struct finding *f, const char *fmt, ...) PRINTF(3, 4);
+void chain(struct question *q, struct finding *f, const char *fmt, ...) PRINTF(3, 4);
+/* Takes over what was found about another object, with "about" before its reason. */
+void found_behind(struct question *q, struct finding *f, struct str about, struct finding *own_other);
+bool worse(const struct finding *a, const struct finding *b);
+
+struct str obj_word(struct question *q, const struct obj *o); /* "deploy/web", as kubectl takes it */
+struct str ns_flag(struct question *q, struct str ns);        /* " -n shop", or "" for default */
+struct str target(struct question *q, const struct obj *o);   /* "deploy/web -n shop" */
+bool alone(const struct question *q);                         /* a pod that nobody owns */
+/* "kubectl edit deploy/web", or for a pod of its own, which cannot be changed: how it is made anew. */
+struct str edit(struct question *q);
+/* What somebody else's text says, and what is said of it here. Rows end with one whose `says` is "". In reason and
+ * way {WORD} stands for a text; {target}, {edit}, {spec} and {ns} are known everywhere: "deploy/web -n shop",
+ * "kubectl edit deploy/web", "spec.template.spec.", " -n shop". */
+struct saying {
+    const char *says, *cause, *reason, *way;
+};
+struct word {
+    const char *name;
+    struct str text;
+};
+struct str fill(struct question *q, const char *pattern, const struct word *words, size_t n);
+/* By the first row whose text is in the message. */
+void found_saying(struct question *q, struct finding *f, const struct saying *row, struct str message,
+                  const struct word *words, size_t n);
+/* Where the fields of a pod's spec stand for who edits them: "spec." or "spec.template.spec." */
+struct str spec_path(struct question *q);
+struct str quoted(struct question *q, struct str text); /* one line, in quotes, cut where it is long */
+/* The name in the list that is most like this one; "" where none is. */
+struct nearest {
+    struct str wanted, best;
+    size_t distance;
+};
+void nearest_try(struct nearest *n, struct str name);
+/* The newest event of the object with the reason and a message that begins (and a field path, where not ""). */
+const struct obj *event_of(struct question *q, const struct obj *about, const char *reason, struct str begins,
+                           struct str field_path);
+int64_t event_time(const struct obj *event);
+struct str event_text(const struct obj *event); /* "" for NULL */
+/* The plan's reason, with what its object says of the last try as view->trouble. */
+struct str plan_reason(struct question *q, const struct controller *row, const struct obj *o, struct str trouble);
+
+/* Rows, by file. */
+why_fn why_deployment, why_replicaset;                             /* why_workload.c */
+why_fn why_pod;                                                    /* why_pod.c */
+why_fn why_service;                                                /* why_service.c */
+why_fn why_namespace, why_budget, why_node, why_stored, why_claim; /* why_other.c */
+bool why_deletion(struct question *q, const struct obj *o, struct finding *f);
+
+struct str deployment_head(struct question *q, const struct obj *o);
+struct str replicaset_head(struct question *q, const struct obj *o);
+struct str pod_head(struct question *q, const struct obj *o);
+struct str service_head(struct question *q, const struct obj *o);
+struct str plain_head(struct question *q, const struct obj *o);
+
+void why_unscheduled(struct question *q, const struct obj *pod, struct finding *f); /* why_sched.c */
+/* A container's status against its spec; about: "container web", "init container migrate". why_container.c */
+struct contained {
+    const struct obj *pod;
+    const struct val *spec, *status;
+    struct str name, about;
+};
+void why_container(struct question *q, const struct contained *c, struct finding *f);
+void why_image(struct question *q, const struct contained *c, struct str message,
+               struct finding *f); /* why_image.c */
+void why_config(struct question *q, const struct contained *c, struct str message,
+                struct finding *f); /* why_config.c */
+bool why_mount(struct question *q, const struct obj *pod, struct str message, struct finding *f);
+void why_exit(struct question *q, const struct contained *c, const struct val *ended,
+              struct finding *f); /* why_exit.c */
+void why_probe(struct question *q, const struct contained *c, const struct name *probe,
+               struct finding *f); /* why_probe.c */
+bool why_probe_killed(struct question *q, const struct contained *c, const struct val *ended, struct finding *f);

@@ -1,0 +1,232 @@
+/* Deletion that waits, budgets, nodes, and the kinds that nothing acts on. */
+#include "control/why_int.h"
+
+extern const struct controller namespace_controller, disruption_controller;
+
+struct str plain_head(struct question *q, const struct obj *o)
+{
+    return arena_fmt(q->a, STR_FMT " " STR_FMT, STR_ARG(o->kind->kind), STR_ARG(o->name));
+}
+
+/* ---- deletion ---- */
+
+/* Finalizers that Wherry's own controllers take away. */
+static const struct {
+    const char *name, *means;
+} own_finalizers[] = {
+    {"foregroundDeletion", "until what it owns is gone"},
+    {"orphan", "until what it owns is let go"},
+    {"kubernetes.io/pvc-protection", "as long as a pod uses it"},
+    {"kubernetes.io/pv-protection", "as long as a claim is bound to it"},
+};
+
+static struct str unlock(struct question *q, const struct obj *o)
+{
+    return arena_fmt(q->a, "kubectl patch " STR_FMT " --type=merge -p '{\"metadata\":{\"finalizers\":null}}'",
+                     STR_ARG(target(q, o)));
+}
+
+bool why_deletion(struct question *q, const struct obj *o, struct finding *f)
+{
+    struct str first = val_text(val_item(val_get(obj_meta(o), N(finalizers)), 0));
+    if (!obj_deleting(o))
+        return false;
+    chain(q, f, STR_FMT " " STR_FMT ": deleted at " STR_FMT ", finalizer " STR_FMT, STR_ARG(o->kind->kind),
+          STR_ARG(o->name), STR_ARG(val_text_at(obj_meta(o), N(deletionTimestamp))), STR_ARG(first));
+    for (size_t i = 0; i < countof(own_finalizers); i++)
+        if (str_eqz(first, own_finalizers[i].name))
+            return coming(q, f, "Finalizer", "its finalizer " STR_FMT " keeps it %s", STR_ARG(first),
+                          own_finalizers[i].means);
+    if (first.n == 0)
+        return coming(q, f, "Leaving", "it is going");
+    found(q, f, "Finalizer", "it waits for its finalizer " STR_FMT, STR_ARG(first));
+    way(q, f, "Whoever set it has to take it away; by hand: " STR_FMT, STR_ARG(unlock(q, o)));
+    return true;
+}
+
+static const struct obj *held_in(struct question *q, const struct obj *ns, size_t *total)
+{
+    const struct obj *held = NULL;
+    struct obj *o;
+    for (size_t i = 0; i < nkinds; i++) {
+        if (!kinds[i]->namespaced || !kind_is_watched(kinds[i]))
+            continue;
+        for (struct objset_iter it = view_with(q->v, kinds[i], &index_namespace, ns->name); (o = objset_next(&it));) {
+            *total += 1;
+            if (val_len(val_get(obj_meta(o), N(finalizers))) > 0 &&
+                (!held || (obj_deleting(o) && !obj_deleting(held))))
+                held = o;
+        }
+    }
+    return held;
+}
+
+void why_namespace(struct question *q, const struct obj *ns, struct finding *f)
+{
+    if (!obj_deleting(ns)) {
+        f->reason = S("it is active");
+        return;
+    }
+    size_t total = 0;
+    const struct obj *held = held_in(q, ns, &total);
+    struct str reason = plan_reason(q, &namespace_controller, ns, S(""));
+    chain(q, f, "Namespace " STR_FMT ": deleted at " STR_FMT "%s" STR_FMT, STR_ARG(ns->name),
+          STR_ARG(val_text_at(obj_meta(ns), N(deletionTimestamp))), reason.n ? ": " : "", STR_ARG(reason));
+    if (held) {
+        struct finding one = {0};
+        struct question other = about_other(q, held);
+        struct str first = val_text(val_item(val_get(obj_meta(held), N(finalizers)), 0));
+        why_deletion(&other, held, &one);
+        if (one.state == WHY_BLOCKED)
+            one.reason = arena_fmt(q->a, "waits for its finalizer " STR_FMT "%s", STR_ARG(first),
+                                   total == 1 ? "" : arena_fmt(q->a, " (%zu objects are left)", total).p);
+        found_behind(q, f,
+                     arena_fmt(q->a, "in it " STR_FMT " " STR_FMT, STR_ARG(held->kind->kind), STR_ARG(held->name)),
+                     &one);
+    }
+    val_each_item (it, val_get(obj_spec(ns), N(finalizers)))
+        if (!str_eqz(val_text(it), "kubernetes"))
+            found(q, f, "Finalizer", "it waits for its finalizer " STR_FMT " (spec.finalizers)",
+                  STR_ARG(val_text(it)));
+    if (f->state == WHY_BLOCKED)
+        way(q, f, "Whoever set it has to take it away, by a PUT to /api/v1/namespaces/" STR_FMT "/finalize",
+            STR_ARG(ns->name));
+    if (total > 0)
+        coming(q, f, "Leaving", "%zu object%s in it %s still being deleted", total, total == 1 ? "" : "s",
+               total == 1 ? "is" : "are");
+    coming(q, f, "Leaving", "its last traces are being removed");
+}
+
+/* ---- budgets ---- */
+
+void why_budget(struct question *q, const struct obj *pdb, struct finding *f)
+{
+    const struct val *status = obj_status(pdb);
+    struct str reason = plan_reason(q, &disruption_controller, pdb, S(""));
+    int64_t allowed = val_num_at(status, 0, N(disruptionsAllowed)),
+            healthy = val_num_at(status, 0, N(currentHealthy)), desired = val_num_at(status, 0, N(desiredHealthy)),
+            pods = val_num_at(status, 0, N(expectedPods));
+    chain(q, f, "PodDisruptionBudget " STR_FMT ": %lld of %lld pods healthy, %lld are to be, %lld may be evicted",
+          STR_ARG(pdb->name), (long long)healthy, (long long)pods, (long long)desired, (long long)allowed);
+    if (reason.n > 0) {
+        found(q, f, "PlanStopped", STR_FMT, STR_ARG(reason));
+        way(q, f, "Mend it: kubectl edit " STR_FMT, STR_ARG(target(q, pdb)));
+    } else if (pods == 0) {
+        found(q, f, "SelectorMatchesNothing", "its selector matches no pod, so it protects nothing");
+        way(q, f, "Mend spec.selector: kubectl edit " STR_FMT, STR_ARG(target(q, pdb)));
+    } else if (allowed == 0) {
+        found(q, f, "BudgetSpent",
+              "it lets no pod be evicted, as %lld of %lld pods are healthy and %lld are to stay so: a drain waits "
+              "(429)",
+              (long long)healthy, (long long)pods, (long long)desired);
+        if (healthy < desired)
+            way(q, f, "See what the pods lack: wherry why -n " STR_FMT, STR_ARG(pdb->ns));
+        else
+            way(q, f, "Run more replicas than it keeps, or let it keep fewer: kubectl edit " STR_FMT,
+                STR_ARG(target(q, pdb)));
+    }
+    if (f->state == WHY_FINE)
+        f->reason = arena_fmt(q->a, "%lld of %lld pods may be evicted", (long long)allowed, (long long)pods);
+}
+
+/* ---- nodes ---- */
+
+/* A pod of a cordoned node that a budget keeps there. */
+static bool say_kept(struct question *q, const struct obj *node, struct finding *f)
+{
+    struct obj *pod, *pdb;
+    for (struct objset_iter it = view_with(q->v, K(Pod), &index_node, node->name); (pod = objset_next(&it));)
+        for (struct objset_iter k = view_with(q->v, K(PodDisruptionBudget), &index_namespace, pod->ns);
+             (pdb = objset_next(&k));) {
+            struct selector *s;
+            struct err err = ERR;
+            if (!pod_is_active(pod) || val_num_at(obj_status(pdb), 0, N(disruptionsAllowed)) > 0 ||
+                !selector_of(q->a, val_get(obj_spec(pdb), N(selector)), &s, &err) ||
+                !selector_matches(s, obj_labels(pod)))
+                continue;
+            struct finding one = {0};
+            struct question other = about_other(q, pdb);
+            why_budget(&other, pdb, &one);
+            found_behind(q, f,
+                         arena_fmt(q->a,
+                                   "it is cordoned, and pod " STR_FMT
+                                   " stays on it, as of PodDisruptionBudget " STR_FMT ":",
+                                   STR_ARG(pod->name), STR_ARG(pdb->name)),
+                         &one);
+            return f->state != WHY_FINE;
+        }
+    return false;
+}
+
+void why_node(struct question *q, const struct obj *node, struct finding *f)
+{
+    const struct val *ready = condition_get(obj_status(node), "Ready");
+    chain(q, f, "Node " STR_FMT ": Ready is " STR_FMT, STR_ARG(node->name), STR_ARG(val_text_at(ready, N(status))));
+    if (!str_eqz(val_text_at(ready, N(status)), "True")) {
+        struct str message = val_text_at(ready, N(message));
+        found(q, f, "NodeNotReady", "it is not ready: " STR_FMT,
+              STR_ARG(message.n ? message : S("it has not been heard of yet")));
+        way(q, f, "See whether wherry runs there (wherry up), and its log (/var/log/wherry.log)");
+        return;
+    }
+    if (val_true(val_get(obj_spec(node), N(unschedulable)))) {
+        if (!say_kept(q, node, f))
+            found(q, f, "NodeCordoned", "it is cordoned and takes no new pods");
+        way(q, f, "Let it take pods again: kubectl uncordon " STR_FMT, STR_ARG(node->name));
+        return;
+    }
+    f->reason = S("it is ready");
+}
+
+/* ---- kinds that nothing acts on (README, "What works and what does not yet") ---- */
+
+static const struct {
+    const struct kind *kind;
+    const char *says, *way;
+} stored[] = {
+    {K(Job), "it is stored, and Wherry makes no pods of it yet",
+     "Make its pod yourself: a Pod with restartPolicy Never"},
+    {K(CronJob), "it is stored, and Wherry makes no Jobs of it yet", "Let cron on the host start what it would"},
+    {K(DaemonSet), "it is stored, and Wherry makes no pods of it yet",
+     "On one node a Deployment with 1 replica does the same"},
+    {K(StatefulSet), "it is stored, and Wherry makes no pods of it yet",
+     "Use a Deployment with 1 replica, strategy Recreate and a hostPath volume"},
+    {K(ReplicationController), "it is stored, and Wherry makes no pods of it", "Use a Deployment"},
+    {K(HorizontalPodAutoscaler), "it is stored, and Wherry scales nothing by it yet", "kubectl scale by hand"},
+    {K(PersistentVolume), "it is stored, and Wherry binds no claim to it yet", "Use a hostPath volume in the pod"},
+    {K(Ingress), "it is stored, and Wherry serves no Ingress yet", "Use a Service of type NodePort"},
+    {K(NetworkPolicy), "it is stored, and Wherry does not enforce it yet: all traffic passes", ""},
+    {K(ResourceQuota), "it is stored, and Wherry does not enforce it yet: nothing is refused for it", ""},
+    {K(LimitRange), "it is stored, and Wherry does not enforce it yet: it sets and refuses nothing",
+     "Set requests and limits in each pod"},
+    {K(CustomResourceDefinition), "it is stored, and Wherry does not serve its resources yet", ""},
+    {K(ValidatingWebhookConfiguration), "it is stored, and Wherry calls no webhooks yet, whatever failurePolicy says",
+     ""},
+    {K(MutatingWebhookConfiguration), "it is stored, and Wherry calls no webhooks yet, whatever failurePolicy says",
+     ""},
+    {K(ValidatingAdmissionPolicy), "it is stored, and Wherry does not ask it yet", ""},
+    {K(MutatingAdmissionPolicy), "it is stored, and Wherry does not ask it yet", ""},
+    {K(CertificateSigningRequest), "it is stored, and nothing in Wherry approves or signs it", ""},
+};
+
+void why_stored(struct question *q, const struct obj *o, struct finding *f)
+{
+    for (size_t i = 0; i < countof(stored); i++) {
+        if (stored[i].kind != o->kind)
+            continue;
+        found(q, f, "NothingActs", "%s", stored[i].says);
+        if (stored[i].way[0])
+            way(q, f, "%s", stored[i].way);
+    }
+}
+
+void why_claim(struct question *q, const struct obj *pvc, struct finding *f)
+{
+    struct str volume = val_text_at(obj_spec(pvc), N(volumeName));
+    if (str_eqz(val_text_at(obj_status(pvc), N(phase)), "Bound")) {
+        f->reason = arena_fmt(q->a, "it is bound to " STR_FMT, STR_ARG(volume));
+        return;
+    }
+    found(q, f, "NothingActs", "it stays Pending, as Wherry neither binds claims nor makes volumes yet");
+    way(q, f, "Use a hostPath or emptyDir volume in the pod");
+}

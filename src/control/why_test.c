@@ -1,0 +1,67 @@
+/* Explanations in transcripts: objects as YAML, "# why KIND NS/NAME" asks, "# line CONTAINER TEXT" is what a
+ * container wrote last, "# unread KIND" what the asker may not read; "# now TIME" as in plan_test.h. */
+#include "base/test.h"
+#include "control/plan_test.h"
+#include "control/why.h"
+
+struct told {
+    struct str container, line;
+};
+
+static struct str line_of(void *arg, const struct obj *pod, struct str container, bool previous)
+{
+    const struct told *t = arg;
+    (void)pod, (void)previous;
+    return str_eq(container, t->container) ? t->line : S("");
+}
+
+static const struct kind *kind_named(struct str name)
+{
+    for (size_t i = 0; i < nkinds; i++)
+        if (str_eq(kinds[i]->kind, name))
+            return kinds[i];
+    test_failed(__FILE__, __LINE__, "no kind " STR_FMT, STR_ARG(name));
+}
+
+static void why_answer(struct str input, struct strbuf *out)
+{
+    static const char *const states[] = {"as declared", "on its way", "blocked"};
+    struct fixture f;
+    struct told told = {0};
+    const struct kind *kind = NULL;
+    struct key key = {0};
+    fixture_init(&f);
+    struct str rest = input, line, word, text, name;
+    while (str_cut(&rest, '\n', &line)) {
+        if (!str_starts(line, S("# ")) || !str_split(str_sub(line, 2, line.n), ' ', &word, &text))
+            continue;
+        if (str_eqz(word, "why")) {
+            CHECK(str_split(text, ' ', &name, &text));
+            kind = kind_named(name);
+            CHECK(str_split(text, '/', &key.ns, &key.name));
+        } else if (str_eqz(word, "line")) {
+            CHECK(str_split(text, ' ', &told.container, &told.line));
+        } else if (str_eqz(word, "unread")) {
+            f.view_sets[kind_named(text)->id] = NULL;
+        } else if (str_eqz(word, "now")) {
+            CHECK(time_parse(text, &f.view.now));
+        }
+    }
+    fixture_add(&f, input);
+    AUTO(why_fini) struct why w = {0};
+    struct why_ask q = {.view = &f.view, .last_line = line_of, .arg = &told};
+    const struct obj *o = objset_get(f.sets[kind->id], key.ns, key.name);
+    CHECK(o);
+    why_object(&q, o, &w);
+    strbuf_addf(out, "%s%s%s: ", states[w.found.state], w.found.cause[0] ? ", " : "", w.found.cause);
+    why_text(&w, out);
+    strbuf_addc(out, '\n');
+    array_each (it, &w.found.chain)
+        strbuf_addf(out, "  " STR_FMT "\n", STR_ARG(*it));
+    fixture_fini(&f);
+}
+
+TEST(explanations_are_as_in_their_transcript)
+{
+    test_transcript("tests/control/why.txt", why_answer);
+}

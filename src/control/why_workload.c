@@ -1,0 +1,245 @@
+/* Deployments and ReplicaSets: what their plans cannot do, and behind that the pod that is worst off. */
+#include "control/why_int.h"
+
+extern const struct controller deployment_controller, replicaset_controller;
+
+static int64_t wanted(const struct obj *o)
+{
+    return val_num_at(obj_spec(o), 1, N(replicas));
+}
+
+static int64_t counted(const struct obj *o, const struct name *name)
+{
+    return val_num_at(obj_status(o), 0, name);
+}
+
+static struct str counts_head(struct question *q, const struct obj *o)
+{
+    return arena_fmt(q->a, STR_FMT " " STR_FMT " has %lld of %lld pods ready", STR_ARG(o->kind->kind),
+                     STR_ARG(o->name), (long long)counted(o, N(readyReplicas)), (long long)wanted(o));
+}
+
+struct str replicaset_head(struct question *q, const struct obj *o)
+{
+    return counts_head(q, o);
+}
+
+static bool deadline_passed(const struct obj *d)
+{
+    return str_eqz(val_text_at(condition_get(obj_status(d), "Progressing"), N(reason)), "ProgressDeadlineExceeded");
+}
+
+static bool is_paused(const struct obj *d)
+{
+    return val_true(val_get(obj_spec(d), N(paused)));
+}
+
+struct str deployment_head(struct question *q, const struct obj *o)
+{
+    struct str head = counts_head(q, o);
+    int64_t fresh = counted(o, N(updatedReplicas)), ready = counted(o, N(readyReplicas));
+    if (ready >= wanted(o) && fresh < wanted(o))
+        head = arena_fmt(q->a, "Deployment " STR_FMT " has %lld of %lld pods of its newest template",
+                         STR_ARG(o->name), (long long)fresh, (long long)wanted(o));
+    if (!is_paused(o) && deadline_passed(o))
+        head = arena_fmt(q->a, STR_FMT " and made no progress for %lld s (progressDeadlineSeconds)", STR_ARG(head),
+                         (long long)val_num_at(obj_spec(o), 600, N(progressDeadlineSeconds)));
+    return head;
+}
+
+/* ---- what the API refuses ---- */
+
+/* What an admission step says when it refuses a pod, and how that is mended. */
+static const struct saying refusals[] = {
+    {"error looking up service account", "ServiceAccountMissing",
+     "its service account {account} is not there, so the API refuses its pods",
+     "Create it: kubectl create serviceaccount {account}{ns}, or name another in {spec}serviceAccountName: {edit}"},
+    {"no PriorityClass with name", "PriorityClassMissing",
+     "its PriorityClass {class} is not there, so the API refuses its pods",
+     "Create it: kubectl create priorityclass {class} --value=1000, or leave {spec}priorityClassName out: {edit}"},
+    {"exceeded quota", "QuotaExceeded", "the API refuses its pods: {message}",
+     "Raise the quota, or ask for less: {edit}"},
+    {"is being terminated", "NamespaceGoing", "its namespace is being deleted, so no pod can be made in it", ""},
+    {"", "PodsRefused", "the API refuses its pods: {message}", "Mend what it names in the pod template: {edit}"},
+};
+
+static void refused(struct question *q, const struct obj *rs, struct str message, struct finding *f)
+{
+    const struct val *spec = val_at(obj_spec(rs), N(template), N(spec));
+    const struct word words[] = {{"account", val_text_at(spec, N(serviceAccountName))},
+                                 {"class", val_text_at(spec, N(priorityClassName))},
+                                 {"message", message}};
+    found_saying(q, f, refusals, message, words, countof(words));
+}
+
+/* ---- pods ---- */
+
+static void set_chain(struct question *q, const struct obj *rs, struct finding *f)
+{
+    size_t failed = 0;
+    struct obj *pod;
+    for (struct objset_iter it = view_with(q->v, K(Pod), &index_controller, rs->uid); (pod = objset_next(&it));)
+        failed += pod_is_over(pod);
+    struct str text = arena_fmt(q->a, "ReplicaSet " STR_FMT ": %lld of %lld pods exist, %lld ready",
+                                STR_ARG(rs->name), (long long)counted(rs, N(replicas)), (long long)wanted(rs),
+                                (long long)counted(rs, N(readyReplicas)));
+    if (failed > 0)
+        chain(q, f, STR_FMT ", %zu have failed", STR_ARG(text), failed);
+    else
+        chain(q, f, STR_FMT, STR_ARG(text));
+}
+
+/* The pod that is worst off, active ones first; what became of the others says the same mostly. */
+static void worst_pod(struct question *q, const struct obj *rs, struct finding *f)
+{
+    struct finding worst = {0};
+    const struct obj *which = NULL;
+    struct obj *pod;
+    for (struct objset_iter it = view_with(q->v, K(Pod), &index_controller, rs->uid); (pod = objset_next(&it));) {
+        struct finding one = {0};
+        if (pod_is_active(pod))
+            why_pod(q, pod, &one);
+        if (worse(&one, &worst)) {
+            array_fini(&worst.chain);
+            worst = one;
+            which = pod;
+        } else {
+            array_fini(&one.chain);
+        }
+    }
+    if (which)
+        found_behind(q, f, arena_fmt(q->a, "pod " STR_FMT, STR_ARG(which->name)), &worst);
+    array_fini(&worst.chain);
+}
+
+static const struct obj *last_failed(struct question *q, const struct obj *rs)
+{
+    const struct obj *last = NULL;
+    struct obj *pod;
+    for (struct objset_iter it = view_with(q->v, K(Pod), &index_controller, rs->uid); (pod = objset_next(&it));)
+        if (pod_is_over(pod) && (!last || obj_created(pod) >= obj_created(last)))
+            last = pod;
+    return last;
+}
+
+/* Pods that were refused by the node or ended as a whole: the plan holds back with new ones. */
+static void failed_pods(struct question *q, const struct obj *rs, struct str held, struct finding *f)
+{
+    const struct obj *pod = last_failed(q, rs);
+    if (!pod || held.n == 0)
+        return;
+    struct finding one = {0};
+    why_pod(q, pod, &one);
+    found_behind(q, f, arena_fmt(q->a, "pod " STR_FMT, STR_ARG(pod->name)), &one);
+}
+
+static void set_say(struct question *q, const struct obj *rs, struct finding *f)
+{
+    const struct val *failure = condition_get(obj_status(rs), "ReplicaFailure");
+    struct str refusal = str_eqz(val_text_at(failure, N(reason)), "PodsFailed") ? S("")
+                                                                                : val_text_at(failure, N(message));
+    struct str reason = plan_reason(q, &replicaset_controller, rs, refusal);
+    set_chain(q, rs, f);
+    if (refusal.n > 0 && reason.n > 0)
+        refused(q, rs, refusal, f);
+    worst_pod(q, rs, f);
+    if (f->state != WHY_BLOCKED && refusal.n == 0 && reason.n > 0) {
+        f->state = WHY_FINE; /* that another pod is on its way does not matter beside it */
+        failed_pods(q, rs, reason, f);
+        found(q, f, "PlanStopped", STR_FMT, STR_ARG(reason));
+    }
+}
+
+void why_replicaset(struct question *q, const struct obj *rs, struct finding *f)
+{
+    set_say(q, rs, f);
+    int64_t have = counted(rs, N(replicas));
+    if (have < wanted(rs))
+        coming(q, f, "PodsComing", "its pods are being made (%lld of %lld exist)", (long long)have,
+               (long long)wanted(rs));
+    if (have > wanted(rs))
+        coming(q, f, "PodsLeaving", "%lld pods too many are being stopped", (long long)(have - wanted(rs)));
+    if (f->state == WHY_FINE)
+        f->reason = arena_fmt(q->a, "%lld of %lld pods ready", (long long)counted(rs, N(readyReplicas)),
+                              (long long)wanted(rs));
+}
+
+/* ---- Deployments ---- */
+
+static bool is_complete(const struct obj *d)
+{
+    int64_t n = wanted(d);
+    return counted(d, N(observedGeneration)) >= obj_generation(d) && counted(d, N(updatedReplicas)) == n &&
+           counted(d, N(availableReplicas)) == n && counted(d, N(replicas)) == n && counted(d, N(readyReplicas)) == n;
+}
+
+static int64_t revision(const struct obj *rs)
+{
+    int64_t n = 0;
+    struct str text = val_text(
+        val_get_str(val_get(obj_meta(rs), N(annotations)), S("deployment.kubernetes.io/revision")));
+    return str_to_i64(text, 0, INT64_MAX, &n) ? n : 0;
+}
+
+/* The sets that want pods or have some, the newest revision first. */
+static size_t sets_of(struct question *q, const struct obj *d, const struct obj **sets, size_t most)
+{
+    size_t n = 0;
+    struct obj *rs;
+    for (struct objset_iter it = view_with(q->v, K(ReplicaSet), &index_controller, d->uid);
+         (rs = objset_next(&it)) && n < most;) {
+        if (wanted(rs) == 0 && counted(rs, N(replicas)) == 0)
+            continue;
+        size_t k = n++;
+        for (; k > 0 && revision(sets[k - 1]) < revision(rs); k--)
+            sets[k] = sets[k - 1];
+        sets[k] = rs;
+    }
+    return n;
+}
+
+static void pause_say(struct question *q, const struct obj *d, struct finding *f)
+{
+    bool none = counted(d, N(replicas)) == 0;
+    found(q, f, "RolloutPaused", "its rollout is paused (spec.paused), so %s",
+          none ? "no pods are made" : "what changed in its pod template waits");
+    way(q, f, "Let it go on: kubectl rollout resume " STR_FMT, STR_ARG(target(q, d)));
+}
+
+#define SETS_MOST 16
+void why_deployment(struct question *q, const struct obj *d, struct finding *f)
+{
+    if (is_complete(d)) {
+        f->reason = arena_fmt(q->a, "%lld of %lld pods ready", (long long)counted(d, N(readyReplicas)),
+                              (long long)wanted(d));
+        return;
+    }
+    chain(q, f, "Deployment " STR_FMT ": %lld of %lld pods updated, %lld ready, %lld available", STR_ARG(d->name),
+          (long long)counted(d, N(updatedReplicas)), (long long)wanted(d), (long long)counted(d, N(readyReplicas)),
+          (long long)counted(d, N(availableReplicas)));
+    struct str reason = plan_reason(q, &deployment_controller, d, S(""));
+    const struct obj *sets[SETS_MOST];
+    size_t n = sets_of(q, d, sets, SETS_MOST);
+    for (size_t i = 0; i < n && f->state != WHY_BLOCKED; i++) {
+        struct finding one = {0};
+        set_say(q, sets[i], &one);
+        if (worse(&one, f))
+            f->state = WHY_FINE;
+        found_behind(q, f, S(""), &one);
+    }
+    if (f->state == WHY_BLOCKED)
+        return;
+    if (is_paused(d) && (n == 0 || counted(d, N(updatedReplicas)) < wanted(d))) {
+        f->state = WHY_FINE;
+        pause_say(q, d, f);
+        return;
+    }
+    if (reason.n > 0 && !deadline_passed(d)) {
+        f->state = WHY_FINE;
+        found(q, f, "PlanStopped", STR_FMT, STR_ARG(reason));
+        way(q, f, "Mend it: kubectl edit " STR_FMT, STR_ARG(target(q, d)));
+        return;
+    }
+    coming(q, f, "RolloutGoesOn", "the rollout goes on");
+    way(q, f, "Follow it: kubectl rollout status " STR_FMT, STR_ARG(target(q, d)));
+}
