@@ -9,6 +9,7 @@ const struct verb_row verb_rows[] = {
     {"image", "load|ls|rm|pack ...", "the images of this machine", image_main},
     {"get", "RESOURCE [NAME] [-A] [-o FORM] [-w]", "show objects", get_main},
     {"describe", "RESOURCE [NAME]", "what an object is, how it is, what happened", describe_main},
+    {"why", "[KIND/NAME] [-A]", "why an object is not as declared, and the way out", why_main},
     {"apply", "-f FILE", "make the server hold what files say", apply_main},
     {"create", "KIND NAME | -f FILE", "make an object", create_main},
     {"delete", "RESOURCE NAME | -f FILE", "delete objects", delete_main},

@@ -22,6 +22,7 @@ int annotate_main(int argc, char **argv);
 int rollout_main(int argc, char **argv);  /* rollout.c */
 int wait_main(int argc, char **argv);     /* wait.c */
 int describe_main(int argc, char **argv); /* describe.c */
+int why_main(int argc, char **argv);      /* why.c */
 int create_main(int argc, char **argv);   /* create.c */
 int version_main(int argc, char **argv);  /* info.c */
 int completion_main(int argc, char **argv);

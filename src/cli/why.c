@@ -1,0 +1,351 @@
+#include "control/why.h"
+#include "base/clock.h"
+#include "cli/output.h"
+#include "cli/verbs.h"
+#include "control/manager.h"
+#include "control/pods.h"
+
+/* wherry why: what blocks an object, in a sentence. The deciding is control/why.h's; here is read what it needs, with
+ * the rights of who asks, and said what may not be read. */
+#define MAX_KINDS 256
+struct asking {
+    struct connect_options to;
+    bool all;
+    struct str output;
+    struct client *client;
+    struct view view;
+    const struct objset *sets[MAX_KINDS]; /* those that could be read */
+    struct objset *own[MAX_KINDS];
+    struct words unread; /* "secrets": lists and logs that were refused */
+    struct val items;    /* -o json */
+    bool json;
+};
+
+#define AT(field) offsetof(struct asking, field)
+static const struct arg_row rows[] = {
+    {'A', "all-namespaces", ARG_FLAG, AT(all), NULL, "everything that is not as declared, of all namespaces"},
+    {'o', "output", ARG_TEXT, AT(output), "FORM", "json: sentence, cause, way out and chain, for programs"},
+};
+static const struct arg_spec spec = {
+    .verb = "why",
+    .usage = "[KIND/NAME ... | KIND NAME] [-n NAMESPACE] [-A]",
+    .summary =
+        "Says in one sentence why an object is not as declared, with the way out, and below it the chain that was\n"
+        "followed. Without an object: everything that is not as declared, a sentence each.\n"
+        "Exit status: 0 as declared, 1 not, or it could not be found out, 2 bad usage.",
+    .examples = "  wherry why deploy/web                 why it has not all of its pods\n"
+                "  wherry why svc/web -n shop            why nothing answers\n"
+                "  wherry why                            what is wrong in this cluster\n",
+    .rows = rows,
+    .nrows = countof(rows),
+    .connects = true,
+};
+
+/* ---- reading ---- */
+
+static void unread_add(struct asking *x, struct str what)
+{
+    for (size_t i = 0; i < x->unread.n; i++)
+        if (str_eq(x->unread.p[i], what))
+            return;
+    struct str *grown = arena_alloc(&x->client->arena, (x->unread.n + 1) * sizeof *grown);
+    if (x->unread.n > 0)
+        memcpy(grown, x->unread.p, x->unread.n * sizeof *grown);
+    grown[x->unread.n++] = str_dup(&x->client->arena, what);
+    x->unread.p = grown;
+}
+
+static struct objset *set_of(struct asking *x, const struct kind *k)
+{
+    if (!x->own[k->id]) {
+        x->own[k->id] = NEW(struct objset);
+        objset_init(x->own[k->id], k, kind_indexes(k));
+    }
+    return x->own[k->id];
+}
+
+static void put(struct asking *x, struct obj *o)
+{
+    obj_unref(objset_put(set_of(x, o->kind), o));
+}
+
+/* Adds what there is of a kind to the view. What may not be read is remembered and is no error. */
+static bool read_kind(struct asking *x, const struct kind *k, struct str ns, struct err *err)
+{
+    AUTO(call_fini) struct call call = {0};
+    struct call_options o = CALL_OPTIONS(.verb = CALL_LIST, .kind = k, .ns = k->namespaced ? ns : S(""));
+    struct err why = ERR;
+    if (!call_run(&call, x->client->transport, &o, &why)) {
+        if (why.kind == E_FORBIDDEN)
+            return unread_add(x, x->sets[k->id] ? arena_fmt(&x->client->arena, STR_FMT " of other namespaces",
+                                                            STR_ARG(k->plural))
+                                                : k->plural),
+                   true;
+        *err = why;
+        return call.http ? false : client_unreachable(x->client, err);
+    }
+    struct objset *set = set_of(x, k);
+    for (size_t i = 0; i < call.n; i++)
+        obj_unref(objset_put(set, call.items[i]));
+    x->sets[k->id] = set;
+    return true;
+}
+
+static bool any_pod(struct asking *x, bool (*is)(const struct obj *pod))
+{
+    struct obj *pod;
+    for (struct objset_iter it = view_all(&x->view, K(Pod)); (pod = objset_next(&it));)
+        if (is(pod))
+            return true;
+    return false;
+}
+
+static bool is_unscheduled(const struct obj *pod)
+{
+    return pod_node(pod).n == 0 && pod_is_active(pod);
+}
+
+/* Its containers wait, and a Secret may be what they wait for. */
+static bool wants_secrets(const struct obj *pod)
+{
+    if (pod_is_ready(pod) || !pod_is_active(pod))
+        return false;
+    const struct name *const lists[] = {N(initContainerStatuses), N(containerStatuses)};
+    for (size_t i = 0; i < countof(lists); i++)
+        val_each_item (s, val_get(obj_status(pod), lists[i])) {
+            struct str reason = val_text_at(s, N(state), N(waiting), N(reason)),
+                       message = val_text_at(s, N(state), N(waiting), N(message));
+            if ((str_eqz(reason, "ImagePullBackOff") || str_eqz(reason, "ErrImagePull")) &&
+                val_len(val_get(obj_spec(pod), N(imagePullSecrets))) > 0)
+                return true;
+            if (str_eqz(reason, "CreateContainerConfigError") &&
+                (str_has(message, S("secret")) || str_has(message, S("Secret"))))
+                return true;
+        }
+    return false;
+}
+
+static bool has_read(const struct asking *x, const struct kind *k)
+{
+    return x->sets[k->id] != NULL;
+}
+
+/* ns "": of all namespaces. every: of all kinds. */
+static bool read_view(struct asking *x, struct str ns, bool every, struct err *err)
+{
+    x->view = (struct view){.sets = x->sets, .now = clock_real()};
+    for (size_t i = 0; why_reads[i]; i++)
+        if (!read_kind(x, why_reads[i], ns, err))
+            return false;
+    for (size_t i = 0; every && i < nkinds; i++)
+        if (kind_is_watched(kinds[i]) && !has_read(x, kinds[i]) && kinds[i] != K(Secret) &&
+            !read_kind(x, kinds[i], ns, err))
+            return false;
+    /* what nodes have left is counted over the pods of all namespaces */
+    if (ns.n > 0 && any_pod(x, is_unscheduled) && !read_kind(x, K(Pod), S(""), err))
+        return false;
+    return !any_pod(x, wants_secrets) || read_kind(x, K(Secret), ns, err);
+}
+
+static struct str last_line(void *arg, const struct obj *pod, struct str container, bool previous)
+{
+    struct asking *x = arg;
+    struct client *c = x->client;
+    struct str text, path = arena_fmt(&c->arena, "/api/v1/namespaces/" STR_FMT "/pods/" STR_FMT "/log",
+                                      STR_ARG(pod->ns), STR_ARG(pod->name));
+    struct str query = arena_fmt(&c->arena, "container=" STR_FMT "&tailLines=1%s", STR_ARG(container),
+                                 previous ? "&previous=true" : "");
+    struct err err = ERR;
+    if (client_ask_text(c, &(struct ask){.path = path, .query = query}, &text, &err))
+        return text;
+    if (err.kind == E_FORBIDDEN)
+        unread_add(x, S("pods/log"));
+    return S("");
+}
+
+/* ---- saying ---- */
+
+static void json_add(struct asking *x, const struct obj *o, const struct why *w)
+{
+    static const char *const states[] = {
+        [WHY_FINE] = "AsDeclared", [WHY_COMING] = "OnItsWay", [WHY_BLOCKED] = "Blocked"};
+    struct arena *a = &x->client->arena;
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
+    why_text(w, &text);
+    struct val v = val_map(), list = val_list();
+    val_set_text(a, &v, N(kind), o->kind->kind);
+    if (o->ns.n > 0)
+        val_set_text(a, &v, N(namespace), o->ns);
+    val_set_text(a, &v, N(name), o->name);
+    val_set_str(a, &v, S("state"), val_str(a, str_of(states[w->found.state])));
+    val_set_str(a, &v, S("cause"), val_str(a, str_of(w->found.cause)));
+    val_set_str(a, &v, S("sentence"), val_str(a, strbuf_str(&text)));
+    val_set_str(a, &v, S("way"), val_str(a, w->found.way));
+    array_each (it, &w->found.chain)
+        val_add(a, &list, val_str(a, *it));
+    val_set_str(a, &v, S("chain"), list);
+    val_add(a, &x->items, v);
+}
+
+static void say(struct asking *x, const struct obj *o, const struct why *w, bool whole)
+{
+    if (x->json) {
+        json_add(x, o, w);
+        return;
+    }
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
+    if (!whole && o->ns.n > 0)
+        strbuf_addf(&text, STR_FMT ": ", STR_ARG(o->ns));
+    why_text(w, &text);
+    strbuf_addc(&text, '\n');
+    array_each (it, &w->found.chain)
+        if (whole)
+            strbuf_addf(&text, "  " STR_FMT "\n", STR_ARG(*it));
+    fputs(text.p, stdout);
+}
+
+static bool ask_one(struct asking *x, const struct obj *o, bool whole)
+{
+    AUTO(why_fini) struct why w = {0};
+    struct why_ask q = {.view = &x->view, .last_line = last_line, .arg = x};
+    why_object(&q, o, &w);
+    bool fine = w.found.state == WHY_FINE;
+    if (whole || !fine)
+        say(x, o, &w, whole);
+    return fine;
+}
+
+static void end(struct asking *x, bool fine)
+{
+    struct arena *a = &x->client->arena;
+    if (x->json) {
+        AUTO(strbuf_fini) struct strbuf b = STRBUF(256u << 20);
+        struct val v = val_map(), list = val_list();
+        for (size_t i = 0; i < x->unread.n; i++)
+            val_add(a, &list, val_str(a, x->unread.p[i]));
+        val_set_str(a, &v, S("items"), x->items);
+        val_set_str(a, &v, S("unread"), list);
+        json_pretty(&b, &v);
+        fputs(b.p, stdout);
+        return;
+    }
+    if (fine)
+        printf("Everything is as declared.\n");
+    if (x->unread.n == 0)
+        return;
+    fprintf(stderr, "You may not read");
+    for (size_t i = 0; i < x->unread.n; i++)
+        fprintf(stderr, "%s" STR_FMT, i ? ", " : " ", STR_ARG(x->unread.p[i]));
+    fprintf(stderr, ": what they would tell is missing here.\n");
+}
+
+/* ---- what is asked ---- */
+
+/* A budget that just forbids evictions is as declared, and so is a node that somebody cordoned. */
+static bool is_worth_telling(const struct obj *o)
+{
+    if (o->kind == K(PodDisruptionBudget))
+        return val_num_at(obj_status(o), 0, N(currentHealthy)) < val_num_at(obj_status(o), 0, N(desiredHealthy)) ||
+               val_num_at(obj_status(o), 0, N(expectedPods)) == 0;
+    return why_knows(o->kind) || obj_deleting(o);
+}
+
+static int ask_all(struct asking *x)
+{
+    struct client *c = x->client;
+    struct err err = ERR;
+    bool fine = true;
+    if (!read_view(x, c->ns_given && !x->all ? c->ns : S(""), true, &err))
+        return client_failed(c, &err);
+    for (size_t i = 0; i < nkinds; i++) {
+        struct obj *o;
+        for (struct objset_iter it = view_all(&x->view, kinds[i]); (o = objset_next(&it));) {
+            bool asked = !c->ns_given || x->all || str_eq(o->ns, c->ns) || o->kind == K(Node);
+            if (asked && is_worth_telling(o) && why_stands_alone(&x->view, o))
+                fine &= ask_one(x, o, false);
+        }
+    }
+    end(x, fine);
+    return fine ? 0 : 1;
+}
+
+static const struct kind *kind_of(const struct resource *r)
+{
+    return kind_find_plural(r->group, r->version, r->plural);
+}
+
+/* Reads the object itself (a kind that the view does not hold), and its name for an error. */
+static struct obj *read_object(struct asking *x, const struct kind *k, struct str ns, struct str name,
+                               struct err *err)
+{
+    AUTO(call_fini) struct call call = {0};
+    struct call_options o = CALL_OPTIONS(.verb = CALL_GET, .kind = k, .ns = ns, .name = name);
+    if (!call_run(&call, x->client->transport, &o, err))
+        return call.http ? NULL : (client_unreachable(x->client, err), NULL);
+    return call_take_obj(&call);
+}
+
+static bool ask_target(struct asking *x, const struct target *t, bool *fine, struct err *err)
+{
+    struct client *c = x->client;
+    const struct kind *k = kind_of(t->resource);
+    if (!k)
+        return err_set(err, E_INVALID, STR_FMT ": is no kind that Wherry acts on", STR_ARG(t->resource->plural));
+    if (!t->name.n)
+        return err_set(err, E_INVALID, "name the object, e.g. " STR_FMT "/NAME", STR_ARG(t->resource->singular));
+    struct str ns = target_ns(c, t->resource);
+    AUTO(obj_unref) struct obj *o = read_object(x, k, ns, t->name, err);
+    if (!o)
+        return false;
+    bool goes = k == K(Namespace) && obj_deleting(o);
+    if (!read_view(x, goes ? o->name : ns, goes, err))
+        return false;
+    if (!has_read(x, k))
+        put(x, o);
+    *fine &= ask_one(x, o, true);
+    return true;
+}
+
+static int run(struct asking *x, struct words words)
+{
+    struct client *c = x->client;
+    struct targets t;
+    struct err err = ERR;
+    bool fine = true;
+    if (words.n == 0)
+        return ask_all(x);
+    if (!targets_read(c, words, &t, &err))
+        return client_failed(c, &err);
+    for (size_t i = 0; i < t.n; i++)
+        if (!ask_target(x, &t.p[i], &fine, &err))
+            return client_failed(c, &err);
+    end(x, false);
+    return fine ? 0 : 1;
+}
+
+int why_main(int argc, char **argv)
+{
+    AUTO(client_fini) struct client c = {.verb = "why"};
+    struct asking x = {.client = &c, .items = val_list()};
+    struct words words;
+    struct err err = ERR;
+    enum args_result r = args_read(&c.arena, &spec, argc, argv, &x, &words, NULL);
+    if (r != ARGS_RUN)
+        return r == ARGS_HELPED ? 0 : 2;
+    x.json = str_eqz(x.output, "json");
+    if ((x.output.n > 0 && !x.json) || (x.all && words.n > 0)) {
+        fprintf(stderr, "wherry why: %s; wherry why --help shows more\n",
+                x.all && words.n > 0 ? "name an object, or ask for all (-A), not both" : "-o: only json is there");
+        return 2;
+    }
+    if (!client_open(&c, &x.to, &err))
+        return client_failed(&c, &err);
+    int status = run(&x, words);
+    fflush(stdout);
+    for (size_t i = 0; i < countof(x.own); i++)
+        if (x.own[i]) {
+            objset_fini(x.own[i]);
+            mem_free(x.own[i]);
+        }
+    return status;
+}
