@@ -8,10 +8,10 @@
     "clusters: [{name: c, cluster: {server: 'https://1.2.3.4:6443', certificate-authority: ca.pem}},"                \
     "           {name: d, cluster: {server: 'unix:///run/w.sock'}}]\n"                                               \
     "users: [{name: u, user: {token: secret}}, {name: x, user: {exec: {command: aws}}},"                             \
-    "        {name: y, user: {client-certificate: y.pem, client-key: y.key}}]\n"                                     \
+    "        {name: w, user: {client-certificate: w.pem, client-key: w.key}}]\n"                                     \
     "contexts: [{name: a, context: {cluster: c, user: u, namespace: team}}, {name: b, context: {cluster: d}},"       \
     "           {name: e, context: {cluster: d, user: x}}, {name: f, context: {cluster: nope}},"                     \
-    "           {name: g, context: {cluster: d, user: y}}]\n"
+    "           {name: g, context: {cluster: d, user: w}}]\n"
 
 static bool no_files(struct arena *a, struct str path, struct str *out, struct err *err)
 {
@@ -55,7 +55,7 @@ TEST(a_token_given_is_instead_of_the_users_certificate)
     struct kubeconfig k;
     struct err err = ERR;
     CHECK_OK(parse(&a, (struct kubeconfig_overrides){.context = S("g")}, &k, &err), err);
-    CHECK_STR(k.cert_pem, S("content of /dir/y.pem"));
+    CHECK_STR(k.cert_pem, S("content of /dir/w.pem"));
     CHECK_OK(parse(&a, (struct kubeconfig_overrides){.context = S("g"), .token = S("t")}, &k, &err), err);
     CHECK_STR(k.cert_pem, S(""));
     CHECK_STR(k.token, S("t"));
