@@ -402,7 +402,7 @@ static void on_signal(struct signal_source *source, int signo)
 static bool make_dir(struct str dir, mode_t mode, unsigned uid, struct err *err)
 {
     AUTO_FREE char *z = str_dupz(dir);
-    if (!dir_make(z, 0755, err))
+    if (!dir_make_synced(z, 0755, err))
         return false;
     if (chmod(z, mode) < 0 || (getuid() == 0 && chown(z, uid, uid) < 0))
         return err_errno(err, "%s", z);

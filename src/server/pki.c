@@ -122,7 +122,7 @@ struct keys *keys_open(const char *root, bool fresh, struct err *err)
 {
     AUTO(keys_free) struct keys *k = NEW(struct keys);
     k->etc = arena_fmt(&k->arena, "%s/etc/wherry", root).p;
-    if (!dir_make(path_of(k, "keys"), 0700, err) || !open_ca(k, fresh, err) ||
+    if (!dir_make_synced(path_of(k, "keys"), 0700, err) || !open_ca(k, fresh, err) ||
         !open_key(k, "keys/service-account.key", fresh, &k->tokens, err) || !open_seal(k, fresh, err))
         return NULL;
     return TAKE(k);

@@ -81,7 +81,7 @@ bool file_replace(int dirfd, const char *path, struct str content, mode_t mode, 
     return replace(dirfd, path, content, mode, false, err);
 }
 
-bool dir_make(const char *path, mode_t mode, struct err *err)
+static bool make_all(const char *path, mode_t mode, bool sync, struct err *err)
 {
     AUTO_FREE char *p = mem_dupz(path);
     for (char *at = p + 1;; at++) {
@@ -90,14 +90,27 @@ bool dir_make(const char *path, mode_t mode, struct err *err)
         char keep = *at;
         *at = 0;
         struct stat st;
-        if (mkdir(p, mode) < 0 && errno != EEXIST)
+        bool made = mkdir(p, mode) == 0;
+        if (!made && errno != EEXIST)
             return err_errno(err, "make the folder %s", p);
+        if (made && sync && !folder_sync(AT_FDCWD, p, err))
+            return false;
         if (!keep && stat(p, &st) == 0 && !S_ISDIR(st.st_mode))
             return err_set(err, E_CONFLICT, "make the folder %s: it exists and is not a folder", p);
         *at = keep;
         if (!keep)
             return true;
     }
+}
+
+bool dir_make(const char *path, mode_t mode, struct err *err)
+{
+    return make_all(path, mode, false, err);
+}
+
+bool dir_make_synced(const char *path, mode_t mode, struct err *err)
+{
+    return make_all(path, mode, true, err);
 }
 
 /* A folder deeper than this is moved up before it is emptied: depth costs a descriptor and a frame each. */

@@ -13,6 +13,9 @@ MUST_USE bool file_write(int dirfd, const char *path, struct str content, mode_t
 MUST_USE bool file_replace(int dirfd, const char *path, struct str content, mode_t mode, struct err *err);
 MUST_USE bool write_all(int fd, struct str bytes, struct err *err);
 MUST_USE bool dir_make(const char *path, mode_t mode, struct err *err); /* with its parents; existing is fine */
+/* The same, and the names of those that were made are on the disk: for folders of what must outlive a power cut (a
+ * sync of a file says nothing about the folders above it). */
+MUST_USE bool dir_make_synced(const char *path, mode_t mode, struct err *err);
 /* With all below it, following no link and leaving no mount: E_CONFLICT where something is mounted. Not there is
  * fine. */
 MUST_USE bool tree_remove(int dirfd, const char *path, struct err *err);
