@@ -17,6 +17,7 @@
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <zlib.h>
 
 enum {
@@ -25,6 +26,7 @@ enum {
     PAGE_SIZE = 4096,
     WAL_PAGES = 1000,   /* after which pages go from the WAL to the file */
     COMPACT_ROWS = 500, /* in one transaction */
+    ROOM = 256 << 10,   /* a disk that was full has room again from here on */
 };
 
 #define STATEMENTS(X)                                                                                                \
@@ -81,18 +83,29 @@ struct sqlite {
     int64_t compact_upto; /* where the compaction under way is to end */
     int64_t floor_wanted; /* the loop's: what was asked for meanwhile */
     bool compact_failed;
+    bool full; /* the last commits met a full disk, and there is hardly any room yet */
     uint64_t syncs_before;
     atomic_uint_fast64_t file_bytes, wal_bytes;
 };
 
 /* --- SQLite, with our errors --- */
 
+static uint64_t disk_free(const char *path) /* bytes that we may take */
+{
+    struct statvfs v;
+    return statvfs(path, &v) == 0 ? (uint64_t)v.f_bavail * v.f_frsize : 0;
+}
+
 static bool db_err(struct db *d, int rc, const char *doing, struct err *err)
 {
-    if ((rc & 0xff) == SQLITE_FULL) {
-        (void)err_set(err, E_UNAVAILABLE, "%s: the disk is full: nothing can be written until there is room",
-                      d->path);
-        err->sys = ENOSPC;
+    int sys = d->db ? sqlite3_system_errno(d->db) : 0;
+    if ((rc & 0xff) == SQLITE_FULL || ((rc & 0xff) == SQLITE_IOERR && (sys == ENOSPC || sys == EDQUOT))) {
+        (void)err_set(err, E_UNAVAILABLE,
+                      "%s: %s (%" PRIu64 " KiB are free): nothing can be changed until there is room, so free some; "
+                      "everything can still be read",
+                      d->path, sys == EDQUOT ? "the quota of its user is used up" : "the disk is full",
+                      disk_free(d->path) >> 10);
+        err->sys = sys == EDQUOT ? EDQUOT : ENOSPC;
         return false;
     }
     switch (rc & 0xff) {
@@ -108,15 +121,18 @@ static bool db_err(struct db *d, int rc, const char *doing, struct err *err)
     case SQLITE_READONLY:
     case SQLITE_PERM: return err_set(err, E_FORBIDDEN, "%s may not be written by this user", d->path);
     case SQLITE_CANTOPEN: {
-        int sys = d->db ? sqlite3_system_errno(d->db) : 0;
         (void)err_set(err, E_IO, "%s cannot be opened: %s", d->path, sys ? strerror(sys) : sqlite3_errstr(rc));
         err->sys = sys;
         return false;
     }
     default:
-        return err_set(err, E_UNAVAILABLE,
-                       "%s: cannot %s: the disk fails (%s): nothing can be written until it works", d->path, doing,
-                       sqlite3_errstr(d->db ? sqlite3_extended_errcode(d->db) : rc));
+        (void)err_set(err, E_UNAVAILABLE,
+                      "%s: cannot %s: the disk fails (%s%s%s): nothing can be changed until it works, see dmesg for "
+                      "what it has; everything can still be read",
+                      d->path, doing, sqlite3_errstr(d->db ? sqlite3_extended_errcode(d->db) : rc), sys ? ", " : "",
+                      sys ? strerror(sys) : "");
+        err->sys = sys;
+        return false;
     }
 }
 
@@ -441,6 +457,9 @@ static void commit_run(struct work *w)
     if (!b->ok && b->bad < 0)
         (void)db_err(&q->db, rc, "write to it", &b->err);
     (void)rollback(&q->db, rc);
+    /* small writes may fit into the WAL as it is, so a commit alone does not show that there is room */
+    q->full = b->err.sys == ENOSPC || (q->full && disk_free(q->db.path) < ROOM);
+    b->tight = b->ok && q->full;
     if (b->ok) {
         q->started = true;
         q->logged = b->n ? MAX(q->logged, b->changes[b->n - 1]->ev.rev) : q->logged;

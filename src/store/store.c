@@ -6,8 +6,14 @@
  * only, so never inside a call into the store. */
 
 enum { BATCH_MAX = 256 }; /* changes: what one turn of the loop can make visible, tell and answer */
-enum { CEILING_STEP = 4096 };
-enum { GAPS_MAX = 32 }; /* lives that ended badly, each shorter than keep_ns: then history is given up */
+/* What is reserved at once. While the disk fails nothing more can be, so lazy writes and the tries live on what is
+ * left, at least half of it. */
+enum { CEILING_STEP = 65536 };
+#define RETRY_FIRST (100 * NS_PER_MS)
+#define RETRY_MOST  NS_PER_S
+enum {
+    GAPS_MAX = 128
+}; /* lives that ended badly within keep_ns: beyond it, history before the newer half is given up */
 
 /* A key with changes that are not visible yet. */
 struct head {
@@ -172,6 +178,10 @@ static bool op_check(const struct store *s, struct store_op *op)
 {
     if (s->closing)
         return err_set(&op->err, E_CANCELLED, "the store is being closed");
+    if (s->failures > 1 && op->class == STORE_DURABLE) {
+        op->err = s->failing;
+        return false;
+    }
     if (op->n == 0 || op->n > STORE_TXN_MAX)
         return err_set(&op->err, E_BAD_REQUEST, "%zu writes in one transaction: 1 to %d are possible", op->n,
                        STORE_TXN_MAX);
@@ -269,7 +279,10 @@ void store_write(struct store *s, struct store_op *op)
         op_give(s, op);
     } else {
         op_drop(s, op);
-        s->stats.refused++;
+        if (op->err.kind == E_UNAVAILABLE)
+            s->stats.failed++;
+        else
+            s->stats.refused++;
     }
     if (ok || rests_on_pending) {
         /* who lost against a write that is not visible yet is told when it is, so that reading again helps */
@@ -369,8 +382,13 @@ static void publish_lazy(struct store *s)
 
 static void start_batch(struct store *s)
 {
-    if (s->batch || (list_empty(&s->queue) && !(s->lazy_due && s->lazy.n)))
+    bool probe = s->retry_due && !s->closing;
+    if (s->batch || (list_empty(&s->queue) && !(s->lazy_due && s->lazy.n) && !probe))
         return;
+    if (timer_is_set(&s->retry) && s->failures > 1 && !s->closing)
+        return;
+    timer_stop(&s->retry);
+    s->retry_due = false;
     struct batch *b = s->batch = NEW(struct batch);
     ARRAY(struct store_change *) changes = {0};
     array_each (c, &s->lazy)
@@ -385,13 +403,15 @@ static void start_batch(struct store *s)
         list_add_tail(&s->flying, &op->node);
         for (size_t i = 0; i < op->nchanges; i++)
             array_push(&changes, op->changes[i]);
+        if (s->failures) /* one that shows whether the disk works again; lazy ones behind it need not fail with it */
+            break;
     }
     b->changes = changes.p;
     b->n = changes.n;
     b->bad = -1;
     int64_t top = b->n ? MAX(b->changes[b->n - 1]->ev.rev, s->rev) : s->rev;
-    if (s->engine->ops->logs && top + CEILING_STEP / 2 > s->ceiling)
-        b->ceiling = top + CEILING_STEP;
+    if (s->engine->ops->logs && (top + CEILING_STEP / 2 > s->ceiling || !b->n))
+        b->ceiling = MAX(top + CEILING_STEP, s->ceiling); /* a batch of nothing is written too */
     s->engine->ops->commit(s->engine, b);
 }
 
@@ -418,6 +438,34 @@ static void on_lazy(struct timer *t)
     struct store *s = container_of(t, struct store, lazy_timer);
     s->lazy_due = true;
     run(s);
+}
+
+static void on_retry(struct timer *t)
+{
+    struct store *s = container_of(t, struct store, retry);
+    s->retry_due = true;
+    run(s);
+}
+
+/* After each batch: does the disk work? */
+static void disk_seen(struct store *s, const struct batch *b)
+{
+    bool was = s->failing.kind != E_NONE;
+    if (!b->ok && b->bad >= 0)
+        return;
+    s->failures = b->ok ? 0 : s->failures + 1;
+    if (b->ok && !b->tight)
+        s->failing = ERR;
+    else if (!b->ok)
+        s->failing = b->err;
+    bool is = s->failing.kind != E_NONE;
+    s->retry_ns = is && was ? MIN(s->retry_ns * 2, RETRY_MOST) : RETRY_FIRST;
+    s->retry_due = false;
+    timer_stop(&s->retry);
+    if (is && !s->closing)
+        timer_set(&s->retry, s->retry_ns);
+    if (is != was && s->disk)
+        s->disk(s->disk_arg, store_failing(s));
 }
 
 static size_t bucket(uint64_t v, uint64_t unit)
@@ -469,7 +517,8 @@ static void recheck(struct store *s, struct list *failed, const struct err *why)
         for (size_t i = 0; i < op->nchanges; i++)
             is_put[i] = op->changes[i]->ev.now != NULL;
         list_del(&op->node);
-        if (op->nchanges && op_compare(s, op, is_put, &pending)) {
+        bool hopeless = s->failures > 1 && op->class == STORE_DURABLE;
+        if (op->nchanges && !hopeless && op_compare(s, op, is_put, &pending)) {
             op_link(s, op);
             list_add_tail(&s->queue, &op->node);
             continue;
@@ -524,6 +573,7 @@ void store_committed(struct store *s, struct batch *b)
     ASSERT(s->batch == b);
     s->batch = NULL;
     batch_count(s, b);
+    disk_seen(s, b);
     if (!b->ok) {
         batch_failed(s, b);
     } else {
@@ -549,6 +599,11 @@ void store_committed(struct store *s, struct batch *b)
     batch_free(b);
     if (!list_empty(&s->queue) || !list_empty(&s->answered) || (s->lazy_due && s->lazy.n))
         kick_soon(s);
+}
+
+const struct err *store_failing(const struct store *s)
+{
+    return s->failing.kind != E_NONE ? &s->failing : NULL;
 }
 
 /* --- reading --- */
@@ -721,6 +776,9 @@ struct store *store_open(struct loop *l, const struct store_options *o, struct e
     list_init(&s->answered);
     timer_init(&s->kick, l, on_kick);
     timer_init(&s->lazy_timer, l, on_lazy);
+    timer_init(&s->retry, l, on_retry);
+    s->disk = o->disk;
+    s->disk_arg = o->disk_arg;
     timer_init(&s->compaction, l, on_compaction);
     history_init(s);
     if (seal_init(&s->seal, o, err))
@@ -731,7 +789,7 @@ struct store *store_open(struct loop *l, const struct store_options *o, struct e
     }
     s->given = s->mem_floor = s->rev;
     if (s->gaps.n > GAPS_MAX)
-        store_compact(s, s->rev);
+        store_compact(s, s->gaps.p[s->gaps.n - GAPS_MAX / 2].upto);
     if (s->floor < s->rev)
         compaction_arm(s);
     return s;
@@ -757,6 +815,7 @@ void store_close(struct store *s)
     array_clear(&s->lazy);
     timer_stop(&s->kick);
     timer_stop(&s->lazy_timer);
+    timer_stop(&s->retry);
     s->engine->ops->close(s->engine, given);
     store_free(s);
 }

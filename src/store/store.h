@@ -12,7 +12,11 @@
  * change becomes visible - to reads, then to subscribers, then to its writer, in this order and within one turn of
  * the loop - when it is committed, and changes become visible in order of revision. A batch that cannot be
  * committed fails every write in it, and every write queued behind it whose compare rested on it. (A write that
- * failed for a disk error may still be found after a crash that follows at once, whole; never in part.) */
+ * failed for a disk error may still be found after a crash that follows at once, whole; never in part.)
+ *
+ * A disk that fails. After the second failed batch in a row durable writes are refused at once, with its error, and
+ * an empty commit is tried after 0.1 s and then rarer, up to every second, until one succeeds. Lazy writes go on
+ * being shown while their bounds last. */
 #pragma once
 #include "base/err.h"
 #include "base/list.h"
@@ -76,8 +80,11 @@ struct store_options {
     size_t nseal_keys;
     const struct str *sealed; /* prefixes of keys whose values are sealed; copied. Without a key to seal: refused */
     size_t nsealed;
-    int64_t keep_ns;        /* how long history is kept before compaction; 0: 5 minutes */
-    int64_t lazy_ns;        /* how long a lazy write may stay out of the log; 0: 1 s */
+    int64_t keep_ns; /* how long history is kept before compaction; 0: 5 minutes */
+    int64_t lazy_ns; /* how long a lazy write may stay out of the log; 0: 1 s */
+    void (*disk)(void *arg,
+                 const struct err *err); /* in the loop: the disk has begun to fail, or (NULL) works again */
+    void *disk_arg;
     size_t history_changes; /* bounds of the history kept in memory; 0: 4096 changes, 4 MiB (memory engine: 65536, 64
                                MiB, */
     size_t history_bytes;   /* since nothing else holds it: what falls out is compacted) */
@@ -131,6 +138,10 @@ struct store_op {
 /* The embedded engines know the revisions at once (op->rev, writes[i].rev, on return); portable callers read them in
  * done. One key may appear once in an op. */
 void store_write(struct store *s, struct store_op *op);
+
+/* Why nothing can be written; NULL: the disk works. Of a full one until there is room again, though small writes may
+ * pass now and then. */
+const struct err *store_failing(const struct store *s);
 
 /* --- reading --- */
 
@@ -246,7 +257,7 @@ struct store_stats {
     uint64_t logged_bytes;          /* bytes of values given to the log since open */
     uint64_t file_bytes, wal_bytes; /* of the engine's files; 0: it has none */
     uint64_t writes, refused,
-        failed; /* changes made visible; ops refused by compare or limit; ops failed by a batch */
+        failed; /* changes made visible; ops refused by compare or limit; ops failed for the disk */
     uint64_t batches, batches_failed, syncs; /* commits tried that failed; fsyncs of the log */
     uint64_t batch_size[STORE_BUCKETS];      /* [i]: batches of at most 2^i changes, not cumulative; the last: more */
     uint64_t commit_ns[STORE_BUCKETS];       /* [i]: commits that took at most 2^i * 64 us; the last: more */

@@ -27,6 +27,7 @@ struct batch {
     bool ok;
     struct err err;
     ptrdiff_t bad; /* >= 0: it failed for this one change alone (its value), the others could go on */
+    bool tight;    /* it was committed, but there is hardly any room left; the disk was full before */
     uint64_t bytes;
     int64_t ns;
 };
@@ -92,6 +93,14 @@ struct store {
     struct timer kick, lazy_timer;
     bool lazy_due;
     int64_t lazy_ns;
+
+    struct err failing; /* why nothing can be written; E_NONE: the disk works */
+    unsigned failures;  /* batches that failed in a row for the disk */
+    int64_t retry_ns;   /* between two that are tried then */
+    struct timer retry; /* set: no batch before it fires */
+    bool retry_due;
+    void (*disk)(void *arg, const struct err *err);
+    void *disk_arg;
 
     struct store_change **ring; /* history in memory: ring[(head + i) % cap], oldest first */
     size_t ring_head, ring_n, ring_cap, ring_bytes, ring_max, ring_bytes_max;

@@ -998,7 +998,7 @@ static void short_life(struct world *w)
 TEST(store_that_ends_badly_again_and_again_does_not_grow)
 {
     struct world *w = world_new(true);
-    for (int i = 0; i < 80; i++)
+    for (int i = 0; i < 300; i++)
         in_a_child(w, short_life);
     world_open(w);
     struct err err = ERR;
@@ -1008,9 +1008,9 @@ TEST(store_that_ends_badly_again_and_again_does_not_grow)
     sqlite3 *db;
     sqlite3_stmt *st;
     CHECK(sqlite3_open(w->path, &db) == SQLITE_OK);
-    CHECK(sqlite3_prepare_v2(db, "SELECT count(*) FROM log, (SELECT count(*) AS g FROM gap) WHERE g <= 40", -1, &st,
+    CHECK(sqlite3_prepare_v2(db, "SELECT count(*) FROM log, (SELECT count(*) AS g FROM gap) WHERE g <= 140", -1, &st,
                              NULL) == SQLITE_OK);
-    CHECK(sqlite3_step(st) == SQLITE_ROW && sqlite3_column_int(st, 0) >= 1 && sqlite3_column_int(st, 0) <= 40);
+    CHECK(sqlite3_step(st) == SQLITE_ROW && sqlite3_column_int(st, 0) >= 1 && sqlite3_column_int(st, 0) <= 140);
     CHECK(sqlite3_finalize(st) == SQLITE_OK && sqlite3_close(db) == SQLITE_OK);
     world_free(w);
 }
@@ -1146,6 +1146,12 @@ static void fill(const char *path)
         ;
     CHECK(errno == ENOSPC);
 }
+static int disk_said;
+static void disk_changed(void *arg, const struct err *err)
+{
+    (void)arg;
+    CHECK((err != NULL) == (disk_said++ % 2 == 0));
+}
 TEST(store_on_a_full_disk_refuses_writes_reads_on_and_recovers)
 {
     struct world *w = world_new(true);
@@ -1172,12 +1178,17 @@ TEST(store_on_a_full_disk_refuses_writes_reads_on_and_recovers)
     CHECK(lazy == 0 || lazy == store_rev(w->s));
     struct store_stats st;
     store_stats(w->s, &st);
-    CHECK(st.batches_failed >= 5 && st.failed >= 5);
+    CHECK(st.batches_failed >= 2 && st.failed >= 5);
+    w->o.disk = disk_changed;
     world_reopen(w); /* a start needs no room either */
     CHECK_STR(value(w, "a"), S("1"));
     CHECK(put_as(w, S("big"), big, STORE_ANY, STORE_DURABLE, &err) == 0 && err.kind == E_UNAVAILABLE);
     lazy = put_as(w, S("lease"), "1", STORE_ANY, STORE_LAZY, &err);
+    CHECK(store_failing(w->s) && store_failing(w->s)->sys == ENOSPC && disk_said == 1);
     CHECK(unlink(ballast) == 0);
+    for (int64_t end = clock_mono() + 10 * NS_PER_S; store_failing(w->s) && clock_mono() < end;)
+        (void)loop_run_once(w->loop, NS_PER_S); /* nobody writes: it sees by itself that there is room */
+    CHECK(!store_failing(w->s) && disk_said == 2);
     (void)put(w, "big", big);
     world_reopen(w);
     CHECK_STR(value(w, "big"), str_of(big));
