@@ -92,6 +92,12 @@ void metrics_text(struct server *s, struct strbuf *out)
     one(out, "wherry_store_writes_total", "counter", "Changes committed.", (double)st.writes);
     one(out, "wherry_store_refused_total", "counter", "Writes refused by a compare or a limit.", (double)st.refused);
     one(out, "wherry_store_failed_total", "counter", "Writes failed with their batch.", (double)st.failed);
+    one(out, "wherry_store_failing", "gauge", "1 while nothing can be written because the disk is full or fails.",
+        store_failing(s->store) != NULL);
+    one(out, "wherry_store_lazy", "gauge", "Changes of leases and events that are visible and not in the log yet.",
+        (double)st.lazy);
+    one(out, "wherry_store_batches_failed_total", "counter", "Commits that the disk refused.",
+        (double)st.batches_failed);
     one(out, "wherry_store_batches_total", "counter", "Commits.", (double)st.batches);
     one(out, "wherry_store_syncs_total", "counter", "Times the log was forced to disk.", (double)st.syncs);
     one(out, "wherry_store_file_bytes", "gauge", "Size of the data file.", (double)st.file_bytes);

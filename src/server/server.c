@@ -12,6 +12,7 @@
 #include "server/rbac_int.h"
 #include "server/scan.h"
 #include "sys/file.h"
+#include <errno.h>
 #include <ifaddrs.h>
 #include <netdb.h>
 #include <sys/stat.h>
@@ -184,6 +185,21 @@ static bool write_kubeconfigs(struct server *s, struct err *err)
     return keys_kubeconfigs(s->keys, url, host, err);
 }
 
+/* At a start. What was written by an earlier one is still right (its certificates come from the same CA), and a full
+ * disk is no reason not to answer. */
+static bool renew_kubeconfigs(struct server *s, struct err *err)
+{
+    struct err why = ERR;
+    if (write_kubeconfigs(s, &why))
+        return true;
+    if (why.sys != ENOSPC && why.sys != EDQUOT && why.sys != EROFS && why.sys != EIO) {
+        *err = why;
+        return false;
+    }
+    log_warn("kubeconfigs.kept", "those of an earlier start stay error=\"%s\"", why.text);
+    return true;
+}
+
 static void housekeeping(struct timer *t)
 {
     struct server *s = container_of(t, struct server, housekeeping);
@@ -206,6 +222,14 @@ static const char *or_else(struct server *s, const char *text, const char *other
     return arena_strz(&s->arena, str_of(text && *text ? text : otherwise));
 }
 
+static void disk_changed(void *arg UNUSED, const struct err *err)
+{
+    if (err)
+        log_error("store.failing", "error=\"%s\"", err->text);
+    else
+        log_info("store.works", "again=true");
+}
+
 static bool open_store(struct server *s, struct err *err)
 {
     const char *dir = arena_fmt(&s->arena, "%s/var/lib/wherry/server", s->options.root).p;
@@ -213,7 +237,7 @@ static bool open_store(struct server *s, struct err *err)
     struct stat st;
     bool fresh = s->options.memory || stat(path, &st) < 0;
     s->keys = keys_open(s->options.root, fresh, err);
-    if (!s->keys || (!s->options.memory && !dir_make(dir, 0700, err)))
+    if (!s->keys || (!s->options.memory && !dir_make_synced(dir, 0700, err)))
         return false;
     static const struct str sealed[] = {S_INIT("secrets/")};
     struct store_options o = {.path = s->options.memory ? NULL : path,
@@ -222,6 +246,7 @@ static bool open_store(struct server *s, struct err *err)
                               .nseal_keys = s->keys->nseal,
                               .sealed = sealed,
                               .nsealed = countof(sealed),
+                              .disk = disk_changed,
                               .keep_ns = s->options.history_ns};
     s->store_options = o;
     s->store = store_open(s->loop, &o, err);
@@ -333,7 +358,7 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
     s->metrics = metrics_new();
     s->expiry = expiry_new(s, o->events_ns);
     s->alloc = alloc_new(s->options.service_cidr, s->options.node_ports, err);
-    if (!s->alloc || !open_store(s, err) || !load_tls(s, err) || !listen_all(s, err) || !write_kubeconfigs(s, err))
+    if (!s->alloc || !open_store(s, err) || !load_tls(s, err) || !listen_all(s, err) || !renew_kubeconfigs(s, err))
         return NULL;
     AUTO(arena_fini) struct arena a = ARENA;
     struct addresses x = {.a = &a};

@@ -84,26 +84,32 @@ void site_version(struct site_call *c)
 
 /* --- health: one row a check --- */
 
-static bool check_ping(struct server *s UNUSED)
+/* Each says what is wrong; NULL: nothing. */
+static const char *check_ping(struct server *s UNUSED)
 {
-    return true;
+    return NULL;
 }
-static bool check_store(struct server *s)
+static const char *check_store(struct server *s)
 {
-    return s->store != NULL;
+    return s->store ? NULL : "it is not open";
 }
-static bool check_ready(struct server *s)
+static const char *check_writes(struct server *s) /* not for livez: a restart makes no room on a disk */
 {
-    return s->ready && !s->stopping;
+    const struct err *err = store_failing(s->store);
+    return err ? err->text : NULL;
+}
+static const char *check_ready(struct server *s)
+{
+    return s->ready && !s->stopping ? NULL : s->ready ? "the server is ending" : "the server is starting";
 }
 static const struct {
     struct str name;
-    bool (*fn)(struct server *s);
+    const char *(*fn)(struct server *s);
     bool ready_only;
 } checks[] = {
-    {S_INIT("ping"), check_ping, false},     {S_INIT("log"), check_ping, false},
-    {S_INIT("etcd"), check_store, false},    {S_INIT("poststarthook/rbac/bootstrap-roles"), check_ready, false},
-    {S_INIT("shutdown"), check_ready, true},
+    {S_INIT("ping"), check_ping, false},    {S_INIT("log"), check_ping, false},
+    {S_INIT("etcd"), check_store, false},   {S_INIT("poststarthook/rbac/bootstrap-roles"), check_ready, false},
+    {S_INIT("writes"), check_writes, true}, {S_INIT("shutdown"), check_ready, true},
 };
 
 void site_health(struct site_call *c)
@@ -116,9 +122,10 @@ void site_health(struct site_call *c)
         if ((checks[i].ready_only && !ready) || (name.n && !str_eq(name, checks[i].name)))
             continue;
         found = true;
-        bool ok = checks[i].fn(c->server);
-        all &= ok;
-        strbuf_addf(&b, "[%s]" STR_FMT " %s\n", ok ? "+" : "-", STR_ARG(checks[i].name), ok ? "ok" : "failed");
+        const char *wrong = checks[i].fn(c->server);
+        all &= !wrong;
+        strbuf_addf(&b, "[%s]" STR_FMT " %s%s\n", wrong ? "-" : "+", STR_ARG(checks[i].name),
+                    wrong ? "failed: " : "ok", wrong ? wrong : "");
     }
     if (!found) {
         not_found(c);
