@@ -1,5 +1,7 @@
-/* The power is cut: of what was written since the last sync of a file, any sectors are on the disk and any are not.
- * Every change of the files is recorded; for many moments the disk is made as it might be then, and opened. */
+/* The power is cut: of what was written since the last sync of a file, any sectors are on the disk and any are not,
+ * and where a file grew, what was not written may hold anything. Every change of the files is recorded; for many
+ * moments the disk is made as it might be then, and opened. One of these disks is where the next life goes on, which
+ * is cut as well. (Names in folders are another test's: tests/e2e/store_test.py, where the real process is cut.) */
 #include "base/array.h"
 #include "base/clock.h"
 #include "base/test.h"
@@ -9,7 +11,7 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 
-enum { KEYS = 5, WRITES = 400, VALUE = 9000, CUTS = 40, SECTOR = 512 };
+enum { KEYS = 5, WRITES = 400, VALUE = 9000, CUTS = 40, LIVES = 3, SECTOR = 512 };
 
 /* --- values: a number, repeated, so that a torn one shows --- */
 
@@ -63,6 +65,13 @@ static const char *const names[KEYS] = {"a", "b", "c", "d", "e"};
 
 enum { FILES = 3 };
 static char paths[FILES][200]; /* of the store, its WAL, its journal */
+struct event {
+    int64_t rev;
+    int key, now;
+};
+typedef ARRAY(struct event) event_array;
+static event_array events;
+static struct strbuf base[FILES]; /* the disk when this life began */
 struct change {
     enum vfs_change what;
     int file;
@@ -70,15 +79,11 @@ struct change {
     size_t n;
     char *p;
     int64_t acked; /* durable writes up to this revision had been answered when it was made */
+    size_t shown;  /* how many events had been told then */
 };
 static ARRAY(struct change) record;
-struct event {
-    int64_t rev;
-    int key, now;
-};
-static ARRAY(struct event) events;
 static int64_t acked;
-static int waiting;
+static int waiting, number; /* of the newest value */
 
 static void observe(void *arg, enum vfs_change what, const char *path, int64_t at, const void *p, size_t n)
 {
@@ -86,20 +91,24 @@ static void observe(void *arg, enum vfs_change what, const char *path, int64_t a
     for (int f = 0; f < FILES; f++) {
         if (strcmp(paths[f], path) != 0)
             continue;
-        array_push(&record, ((struct change){what, f, at, n, n ? mem_dup(p, n) : NULL, acked}));
+        array_push(&record, ((struct change){what, f, at, n, n ? mem_dup(p, n) : NULL, acked, events.n}));
         return;
     }
     CHECK(!"a file that is not the store's");
 }
 static const struct vfs_observer observer = {observe, NULL};
 
-static void told(struct store_subscriber *sub, const struct store_event *e, size_t n)
+static void events_add(event_array *to, const struct store_event *e, size_t n)
 {
-    (void)sub;
     for (size_t i = 0; i < n; i++)
         for (int k = 0; k < KEYS; k++)
             if (str_eqz(store_event_key(&e[i]), names[k]))
-                array_push(&events, ((struct event){e[i].rev, k, e[i].now ? ((struct value *)e[i].now->ref)->v : 0}));
+                array_push(to, ((struct event){e[i].rev, k, e[i].now ? ((struct value *)e[i].now->ref)->v : 0}));
+}
+static void told(struct store_subscriber *sub, const struct store_event *e, size_t n)
+{
+    (void)sub;
+    events_add(&events, e, n);
 }
 
 struct one {
@@ -125,8 +134,9 @@ static void live(struct loop *l, const struct store_options *o)
     store_subscribe(s, &sub);
     for (int i = 1; i <= WRITES; i++) {
         struct one *one = NEW(struct one);
+        number++;
         one->w = (struct store_write){.key = str_of(names[random_below(KEYS)]),
-                                      .own_ref = random_below(8) ? value_new(i) : NULL,
+                                      .own_ref = random_below(8) ? value_new(number) : NULL,
                                       .expect = STORE_ANY};
         one->op = (struct store_op){
             .writes = &one->w, .n = 1, .class = random_below(6) ? STORE_DURABLE : STORE_LAZY, .done = answered};
@@ -178,13 +188,47 @@ static void copy(struct strbuf *to, const struct strbuf *from)
     strbuf_add(to, strbuf_str(from));
 }
 
+static void grown(struct strbuf *b, size_t from,
+                  int64_t at) /* blocks that were given to the file and never written */
+{
+    for (size_t i = from; i < (size_t)at && i < b->n; i++)
+        b->p[i] = (char)random_below(256);
+}
+
+static void unsynced(struct strbuf *b, const struct change *c, int chance)
+{
+    if (c->what == VFS_TRUNCATE && random_below(100) < (uint64_t)chance)
+        cut(b, (size_t)c->at);
+    for (size_t n = 0; c->what == VFS_WRITE && n < c->n;) {
+        size_t part = MIN(SECTOR - (size_t)(c->at + (int64_t)n) % SECTOR, c->n - n), was = b->n;
+        if (random_below(100) < (uint64_t)chance) {
+            apply(b, c->at + (int64_t)n, c->p + n, part);
+            if (random_below(2))
+                grown(b, was, c->at + (int64_t)n);
+        }
+        n += part;
+    }
+}
+
+static void put_file(int f, struct str content)
+{
+    (void)unlink(paths[f]);
+    if (!content.n)
+        return;
+    AUTO(fd_close) int fd = open(paths[f], O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+    CHECK(write(fd, content.p, content.n) == (ssize_t)content.n);
+}
+
 /* The files as they may be if the power goes after `upto` changes; chance in 100 that a sector got through. */
 static void make_disk(size_t upto, int chance)
 {
     struct image files[FILES];
     size_t synced_at[FILES] = {0};
-    for (int f = 0; f < FILES; f++)
+    for (int f = 0; f < FILES; f++) {
         files[f] = (struct image){STRBUF(64 << 20), STRBUF(64 << 20)};
+        copy(&files[f].synced, &base[f]);
+        copy(&files[f].now, &base[f]);
+    }
     for (size_t i = 0; i < upto; i++) {
         const struct change *c = &record.p[i];
         struct image *m = &files[c->file];
@@ -199,25 +243,11 @@ static void make_disk(size_t upto, int chance)
             synced_at[c->file] = i + 1;
         }
     }
-    for (size_t i = 0; i < upto; i++) {
-        const struct change *c = &record.p[i];
-        if (i < synced_at[c->file])
-            continue;
-        if (c->what == VFS_TRUNCATE && random_below(100) < (uint64_t)chance)
-            cut(&files[c->file].synced, (size_t)c->at);
-        for (size_t n = 0; c->what == VFS_WRITE && n < c->n;) {
-            size_t part = MIN(SECTOR - (size_t)(c->at + (int64_t)n) % SECTOR, c->n - n);
-            if (random_below(100) < (uint64_t)chance)
-                apply(&files[c->file].synced, c->at + (int64_t)n, c->p + n, part);
-            n += part;
-        }
-    }
+    for (size_t i = 0; i < upto; i++)
+        if (i >= synced_at[record.p[i].file])
+            unsynced(&files[record.p[i].file].synced, &record.p[i], chance);
     for (int f = 0; f < FILES; f++) {
-        (void)unlink(paths[f]);
-        if (files[f].synced.n) {
-            AUTO(fd_close) int fd = open(paths[f], O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
-            CHECK(write(fd, files[f].synced.p, files[f].synced.n) == (ssize_t)files[f].synced.n);
-        }
+        put_file(f, strbuf_str(&files[f].synced));
         strbuf_fini(&files[f].synced);
         strbuf_fini(&files[f].now);
     }
@@ -233,53 +263,139 @@ static bool same(const struct store *s, const int *state)
     return true;
 }
 
-/* What is there is what was there at some revision, no older than the last answered durable write. */
-static void check_disk(struct loop *l, const struct store_options *o, int64_t at_least)
+struct reading {
+    struct store_history h;
+    event_array events;
+    bool over;
+};
+static void reading_events(struct store_history *h, const struct store_event *e, size_t n)
+{
+    events_add(&container_of(h, struct reading, h)->events, e, n);
+}
+static void reading_done(struct store_history *h)
+{
+    container_of(h, struct reading, h)->over = true;
+}
+
+/* From any revision that somebody may have seen: exactly what happened since, or EXPIRED where that is lost or
+ * compacted. Returns up to where the log reaches, if this reading showed it. */
+static int64_t check_history(struct loop *l, struct store *s, size_t shown, size_t from, int64_t at_least)
+{
+    struct err err = ERR;
+    int64_t rev = events.p[from].rev;
+    if (!store_resumable(s, rev, &err)) {
+        CHECK(err.kind == E_EXPIRED && (rev > at_least || rev < store_floor(s)));
+        return 0;
+    }
+    struct reading r = {.h = {.after = rev, .prefix = S(""), .fn = reading_events, .done = reading_done}};
+    store_history(s, &r.h);
+    while (!r.over)
+        (void)loop_run_once(l, NS_PER_S);
+    CHECK_OK(r.h.ok, r.h.err);
+    for (size_t i = 0; i < r.events.n; i++) {
+        const struct event *e = &r.events.p[i], *was = &events.p[from + 1 + i];
+        CHECK(from + 1 + i < events.n && e->rev == was->rev && e->key == was->key && e->now == was->now);
+        rev = e->rev;
+    }
+    CHECK(rev >= at_least);
+    CHECK(from + r.events.n + 1 >= shown || !store_resumable(s, events.p[from + r.events.n + 1].rev, &err));
+    array_fini(&r.events);
+    return rev;
+}
+
+/* What is there is what was there at some revision, no older than the last answered durable write; what comes next
+ * has a revision that nobody has seen. Returns where in the events it is: how many of them are there. */
+static size_t check_disk(struct loop *l, const struct store_options *o, int64_t at_least, size_t shown)
 {
     struct err err = ERR;
     struct store *s = store_open(l, o, &err);
     CHECK_OK(s, err);
     int state[KEYS] = {0};
-    bool found = at_least == 0 && same(s, state);
-    int64_t newest = 0;
-    for (size_t i = 0; i < events.n && !found; i++) {
+    int64_t last = 0;
+    for (int n = 0; n < 8 && shown; n++)
+        last = MAX(last, check_history(l, s, shown, n ? random_below(shown) : shown - 1, at_least));
+    bool found = at_least == 0 && last == 0 && same(s, state);
+    size_t i = 0;
+    for (; i < events.n && !found; i++) {
         state[events.p[i].key] = events.p[i].now;
-        newest = events.p[i].rev;
-        found = newest >= at_least && same(s, state);
+        found = events.p[i].rev >= MAX(at_least, last) && same(s, state);
     }
     CHECK(found);
-    CHECK(store_rev(s) >= newest && store_rev(s) >= at_least);
+    for (size_t k = 0; k < shown; k++)
+        CHECK(store_rev(s) >= events.p[k].rev);
+    CHECK(store_rev(s) >= (i ? events.p[i - 1].rev : 0));
     store_close(s);
     loop_run(l);
+    return i;
+}
+
+static void read_file(int f)
+{
+    base[f] = STRBUF(64 << 20);
+    AUTO(fd_close) int fd = open(paths[f], O_RDONLY | O_CLOEXEC);
+    ssize_t n;
+    while (fd >= 0 && (n = read(fd, strbuf_room(&base[f], 1 << 20), 1 << 20)) > 0)
+        strbuf_used(&base[f], (size_t)n);
+}
+
+/* The next life goes on from a disk as it may be after a cut of this one: cut it, look, and begin again from there.
+ */
+static void go_on(struct loop *l, const struct store_options *o)
+{
+    size_t upto = record.n / 2 + random_below(record.n / 2);
+    const struct change *at = &record.p[upto];
+    struct strbuf cut_off[FILES];
+    make_disk(upto, 50);
+    for (int f = 0; f < FILES; f++) {
+        strbuf_fini(&base[f]);
+        read_file(f);
+        cut_off[f] = base[f];
+    }
+    size_t n = check_disk(l, o, at->acked, at->shown); /* which closes it: the life goes on from before that */
+    for (int f = 0; f < FILES; f++) {
+        base[f] = cut_off[f];
+        put_file(f, strbuf_str(&base[f]));
+    }
+    acked = n ? events.p[n - 1].rev : 0;
+    events.n = n;
+    array_each (c, &record)
+        mem_free(c->p);
+    array_clear(&record);
 }
 
 TEST(store_with_the_power_cut_at_any_moment_has_every_acknowledged_write)
 {
     uint64_t seed = random_below(1000000000);
-    const char *given = getenv("WHERRY_SEED");
+    const char *given = getenv("WHERRY_SEED"), *most = getenv("WHERRY_CUTS");
     if (given)
         CHECK(str_to_u64(str_of(given), UINT64_MAX, &seed));
     fprintf(stderr, "WHERRY_SEED=%llu\n", (unsigned long long)seed);
     static const char *const suffix[FILES] = {"", "-wal", "-journal"};
-    for (int f = 0; f < FILES; f++)
+    for (int f = 0; f < FILES; f++) {
         (void)snprintf(paths[f], sizeof paths[f], "%s/store.db%s", test_dir(), suffix[f]);
+        base[f] = STRBUF(64 << 20);
+    }
     AUTO(loop_free) struct loop *l = loop_new_simulated(seed + 1);
     struct store_options o = {.path = paths[0], .type = &type, .lazy_ns = NS_PER_MS};
-    live(l, &o);
-    loop_run(l);
-    bool checkpointed = false;
-    for (size_t i = 0; i < record.n; i++)
-        checkpointed |= record.p[i].file == 0 && record.p[i].at > 50 * 4096;
-    CHECK(checkpointed && acked > WRITES / 2);
-    const char *most = getenv("WHERRY_CUTS");
-    for (size_t i = 0, cuts = most ? strtoul(most, NULL, 10) : CUTS; i < cuts; i++) {
-        static const int chances[] = {0, 50, 90, 100};
-        size_t upto = random_below(record.n + 1);
-        make_disk(upto, chances[i % countof(chances)]);
-        check_disk(l, &o, upto < record.n ? record.p[upto].acked : acked);
+    for (int life = 0; life < LIVES; life++) {
+        int64_t before = acked;
+        live(l, &o);
+        loop_run(l);
+        bool checkpointed = false;
+        for (size_t i = 0; i < record.n; i++)
+            checkpointed |= record.p[i].file == 0 && record.p[i].at > 50 * 4096;
+        CHECK(checkpointed && acked > before + WRITES / 2);
+        for (size_t i = 0, cuts = most ? strtoul(most, NULL, 10) : CUTS / LIVES; i < cuts; i++) {
+            static const int chances[] = {0, 50, 90, 100};
+            size_t upto = random_below(record.n + 1);
+            const struct change *at = upto < record.n ? &record.p[upto] : NULL;
+            make_disk(upto, chances[i % countof(chances)]);
+            (void)check_disk(l, &o, at ? at->acked : acked, at ? at->shown : events.n);
+        }
+        go_on(l, &o);
     }
-    array_each (c, &record)
-        mem_free(c->p);
+    for (int f = 0; f < FILES; f++)
+        strbuf_fini(&base[f]);
     array_fini(&record);
     array_fini(&events);
 }
