@@ -64,20 +64,23 @@ class Traffic:
         if status >= 500:
             self.refused.append((status, o))
 
+    def moment(self):
+        return '2030-01-01T00:00:00.%06dZ' % int(self.h.unique('l')[2:])
+
     def lease_holder(self, api):
-        """Skips the log; (revision, when it was answered or read, whether it was written, the mark)."""
+        """Renewals skip the log; (revision, when it was answered or read, whether it was written, the mark)."""
         status, o = api.call('GET', LEASES + '/lease')
         if status == 404:
             self.leases.append((0, time.monotonic(), False, None))
-            status, o = api.call('POST', LEASES, {'metadata': {'name': 'lease'}, 'spec': {'holderIdentity': self.h.unique('l')}})
+            status, o = api.call('POST', LEASES, {'metadata': {'name': 'lease'}, 'spec': {'holderIdentity': 'me', 'renewTime': self.moment()}})
         else:
             assert status == 200, (status, o)
             self.leases.append((rev_of(o), time.monotonic(), False, None))
-            self.h.seen(rev_of(o), ('lease', o['spec']['holderIdentity']))
-            o['spec']['holderIdentity'] = self.h.unique('l')
+            self.h.seen(rev_of(o), ('lease', o['spec']['renewTime']))
+            o['spec']['renewTime'] = self.moment()
             status, o = api.call('PUT', LEASES + '/lease', o)
         if status in (200, 201):
-            self.h.seen(rev_of(o), ('lease', o['spec']['holderIdentity']))
+            self.h.seen(rev_of(o), ('lease', o['spec']['renewTime']))
             self.leases.append((rev_of(o), time.monotonic(), True, self.h.mark()))
         elif status >= 500:
             self.refused.append((status, o))
