@@ -318,7 +318,7 @@ void nearest_try(struct nearest *n, struct str name)
 
 /* ---- what was seen ---- */
 
-int64_t event_time(const struct obj *e)
+int64_t event_seen_at(const struct obj *e)
 {
     const struct name *const fields[] = {N(lastTimestamp), N(eventTime), N(firstTimestamp)};
     int64_t series = val_time(val_at(&e->tree, N(series), N(lastObservedTime)));
@@ -343,7 +343,7 @@ const struct obj *event_of(struct question *q, const struct obj *about, const ch
             !str_starts(event_text(e), begins) ||
             (field_path.n > 0 && !str_eq(val_text_at(who, N(fieldPath)), field_path)))
             continue;
-        if (!best || event_time(e) >= event_time(best))
+        if (!best || event_seen_at(e) >= event_seen_at(best))
             best = e;
     }
     return best;

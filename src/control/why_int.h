@@ -55,7 +55,7 @@ void nearest_try(struct nearest *n, struct str name);
 /* The newest event of the object with the reason and a message that begins (and a field path, where not ""). */
 const struct obj *event_of(struct question *q, const struct obj *about, const char *reason, struct str begins,
                            struct str field_path);
-int64_t event_time(const struct obj *event);
+int64_t event_seen_at(const struct obj *event);
 struct str event_text(const struct obj *event); /* "" for NULL */
 /* The plan's reason, with what its object says of the last try as view->trouble. */
 struct str plan_reason(struct question *q, const struct controller *row, const struct obj *o, struct str trouble);

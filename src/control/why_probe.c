@@ -94,7 +94,7 @@ void why_probe(struct question *q, const struct contained *c, const struct name 
         struct str begins = str_of(kinds_of_probe[i].says);
         const struct obj *e = event_of(q, c->pod, "Unhealthy", begins, field_path(q, c));
         struct str ask = asked(q, val_get(c->spec, probe));
-        if (!e || event_time(e) + NS_PER_S < val_time(val_at(c->status, N(state), N(running), N(startedAt)))) {
+        if (!e || event_seen_at(e) + NS_PER_S < val_time(val_at(c->status, N(state), N(running), N(startedAt)))) {
             coming(q, f, kinds_of_probe[i].cause, "waits for the %s of its " STR_FMT " (" STR_FMT ")",
                    kinds_of_probe[i].word, STR_ARG(c->about), STR_ARG(ask));
             return;
@@ -116,7 +116,7 @@ bool why_probe_killed(struct question *q, const struct contained *c, const struc
         struct str begins = arena_fmt(q->a, "Container " STR_FMT " failed %s", STR_ARG(c->name),
                                       kinds_of_probe[i].word);
         const struct obj *killing = event_of(q, c->pod, "Killing", begins, path);
-        if (!killing || event_time(killing) + NS_PER_S < from)
+        if (!killing || event_seen_at(killing) + NS_PER_S < from)
             continue;
         struct str says = str_of(kinds_of_probe[i].says);
         struct str text = event_text(event_of(q, c->pod, "Unhealthy", says, path));
