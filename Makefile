@@ -14,7 +14,7 @@
 # make storm      the long forms of the end-to-end tests, an hour; TEST=rough for one
 # make bench-NAME   bench/NAME_bench.c, optimised (build/release/bench-NAME)
 # make bench-cluster   what a whole cluster costs, beside its peers (as root, some minutes); ARGS="up idle"
-# make format     clang-format over what changed the form
+# make format     clang-format over what was changed since the last commit; over all where nothing was
 V ?= debug
 CC ?= gcc
 B := build/$(V)
@@ -140,7 +140,8 @@ checkers:
 check: checkers test fuzz-replay release
 	@tools/check-size build/release
 format:
-	@clang-format -i $$(git ls-files -co --exclude-standard 'src/*.c' 'src/*.h' | grep -v -E '_gen\.[ch]$$')
+	@changed=$$(git ls-files -mo --exclude-standard 'src/*.c' 'src/*.h'); all=$$(git ls-files 'src/*.c' 'src/*.h'); \
+	clang-format -i $$(ls $${changed:-$$all} 2>/dev/null | grep -v -E '_gen\.[ch]$$')
 clean:
 	@rm -rf build
 
