@@ -326,6 +326,25 @@ static bool sub_path(void *arg, struct str name, struct str sub, struct str *pat
     return volumes_sub_path(ac->ap, &ac->scratch, name, sub, path, err);
 }
 
+/* A process of the container whose processes an ephemeral one wants to see (targetContainerName); 0: of none. */
+static bool target_pid(struct agent_container *ac, pid_t *pid, struct err *err)
+{
+    struct agent_pod *ap = ac->ap;
+    struct str name = val_text_at(wanted(ac)->spec, N(targetContainerName));
+    *pid = 0;
+    if (!name.n)
+        return true;
+    int i = pod_container_find(ap->pod, name);
+    struct container_status st = {0};
+    if (i >= 0 && ap->containers.p[i]->run)
+        container_status(ap->containers.p[i]->run, &st);
+    if (st.state != CONTAINER_RUNNING)
+        return err_set(err, E_INVALID, "unable to find target container \"" STR_FMT "\": it does not run",
+                       STR_ARG(name));
+    *pid = st.pid;
+    return true;
+}
+
 static bool build(struct agent_container *ac, struct oci_container *oci, struct image *image, struct err *err)
 {
     struct agent_pod *ap = ac->ap;
@@ -362,7 +381,8 @@ static bool build(struct agent_container *ac, struct oci_container *oci, struct 
         .sub_path = sub_path,
         .arg = ac,
     };
-    return env_build(a, &ei, &in.env, err) && podspec_container(a, &in, oci, err);
+    return target_pid(ac, &in.target_pid, err) && env_build(a, &ei, &in.env, err) &&
+           podspec_container(a, &in, oci, err);
 }
 
 /* The folder of its logs, which the relay may read: files made in it are of its group (set-group-id). */

@@ -317,11 +317,15 @@ static bool set_mounts(struct arena *a, const struct podspec_input *in, struct o
     return true;
 }
 
-static void set_namespaces(const struct podspec_input *in, struct oci_container *out)
+static void set_namespaces(struct arena *a, const struct podspec_input *in, struct oci_container *out)
 {
     const struct val *spec = obj_spec(in->pod);
-    if (val_true(val_get(spec, N(hostPID))))
+    if (val_true(val_get(spec, N(hostPID)))) {
         out->ns[OCI_NS_PID] = OCI_NS_HOST;
+    } else if (in->target_pid && !val_true(val_get(spec, N(shareProcessNamespace)))) {
+        out->ns[OCI_NS_PID] = OCI_NS_PATH;
+        out->ns_path[OCI_NS_PID] = arena_fmt(a, "/proc/%d/ns/pid", (int)in->target_pid);
+    }
     if (val_true(val_get(spec, N(hostIPC))))
         out->ns[OCI_NS_IPC] = OCI_NS_HOST;
     if (val_true(val_get(spec, N(hostNetwork))))
@@ -345,7 +349,7 @@ bool podspec_container(struct arena *a, const struct podspec_input *in, struct o
 {
     *out = (struct oci_container){0};
     oci_container_defaults(out, a, in->shm);
-    set_namespaces(in, out);
+    set_namespaces(a, in, out);
     podspec_limits(val_get(in->container, N(resources)), &out->limits);
     out->oom_score_adj = oom_score(in);
     out->has_oom_score_adj = true;

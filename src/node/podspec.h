@@ -13,6 +13,8 @@ struct podspec_input {
     struct str hostname;
     struct str shm;                                       /* host path of the pod's /dev/shm; empty: own */
     struct str hosts_file, resolv_file, termination_file; /* host paths that are bound into the container */
+    pid_t
+        target_pid; /* of an ephemeral container that is to see another's processes: a process of that one; 0: none */
     /* The host path of a volume of the pod by name; false: there is none. read_only: whatever the mount says. */
     bool (*volume_path)(void *arg, struct str name, struct str *path, bool *read_only);
     /* The host path of `sub` within that volume, made where it is missing. */

@@ -250,6 +250,12 @@ spec:
     start = time.monotonic()
     eventually('the new content', lambda: sh('cat /conf/a') == 'changed')
     assert time.monotonic() - start < 3, 'updated in place within a second (and the time of asking)'
+    debug = lambda name, target: c.kubectl('debug', 'vols', '--profile=general', '-c', name, '--image=' + IMAGE, '--target=' + target, '--', 'ps')
+    debug('beside', 'c')                                # its processes are seen from an image of one's own
+    eventually('the processes of the target', lambda: 'sleep 1000' in c.kubectl('logs', 'vols', '-c', 'beside'))
+    debug('nobody', 'i')                                # has ended long ago
+    state = lambda: [s['state'] for s in c.get('pod', 'vols')['status'].get('ephemeralContainerStatuses', []) if s['name'] == 'nobody'][0]
+    eventually('no target', lambda: 'unable to find target container "i"' in state()['waiting']['message'])
     c.kubectl('delete', 'pod', 'vols', '--grace-period=1')
 
 
