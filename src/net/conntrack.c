@@ -114,8 +114,9 @@ static void put_tuple(struct nlbuf *b, uint16_t type, const struct tuple *t)
     nlbuf_nest_end(b, nest);
 }
 
-/* The dump of entries with this reply source or protocol; the kernel may give more. */
-static bool dump(struct netlink *nl, uint32_t reply_src, uint8_t proto,
+/* The dump of entries whose tuple of this side (CTA_TUPLE_ORIG or _REPLY) has this source, or where that is 0 this
+ * protocol; the kernel may give more. */
+static bool dump(struct netlink *nl, uint16_t side, uint32_t src, uint8_t proto,
                  void (*each)(const struct nlmsghdr *h, void *arg), void (*again)(void *arg), void *arg,
                  struct err *err)
 {
@@ -125,10 +126,11 @@ static bool dump(struct netlink *nl, uint32_t reply_src, uint8_t proto,
         nlbuf_reset(&b);
         begin(&b, IPCTNL_MSG_CT_GET, 0);
         if (filtered) {
-            put_tuple(&b, CTA_TUPLE_REPLY, &(struct tuple){.src = reply_src, .proto = proto});
+            uint32_t by = src ? FILTER_IP_SRC : FILTER_PROTO;
+            put_tuple(&b, side, &(struct tuple){.src = src, .proto = proto});
             size_t nest = nlbuf_nest(&b, CTA_FILTER);
-            nlbuf_put_u32(&b, CTA_FILTER_ORIG_FLAGS, 0);
-            nlbuf_put_u32(&b, CTA_FILTER_REPLY_FLAGS, reply_src ? FILTER_IP_SRC : FILTER_PROTO);
+            nlbuf_put_u32(&b, CTA_FILTER_ORIG_FLAGS, side == CTA_TUPLE_ORIG ? by : 0);
+            nlbuf_put_u32(&b, CTA_FILTER_REPLY_FLAGS, side == CTA_TUPLE_REPLY ? by : 0);
             nlbuf_nest_end(&b, nest);
         }
         nlbuf_end(&b);
@@ -173,7 +175,8 @@ bool conntrack_drain(uint32_t pod_ip, struct drain_sample *out, struct err *err)
 {
     AUTO(netlink_close) struct netlink nl = NETLINK;
     struct draining d = {.pod_ip = pod_ip};
-    if (!netlink_open(&nl, NETLINK_NETFILTER, err) || !dump(&nl, pod_ip, 0, drain_each, drain_again, &d, err))
+    if (!netlink_open(&nl, NETLINK_NETFILTER, err) ||
+        !dump(&nl, CTA_TUPLE_REPLY, pod_ip, 0, drain_each, drain_again, &d, err))
         return false;
     *out = d.sample;
     return true;
@@ -242,11 +245,49 @@ bool conntrack_forget(const struct rule_gone *gone, size_t n, unsigned *deleted,
         *deleted = 0;
     if (!any)
         return true;
-    bool ok = netlink_open(&nl, NETLINK_NETFILTER, err) && dump(&nl, 0, NET_UDP, forget_each, forget_again, &f, err);
+    bool ok = netlink_open(&nl, NETLINK_NETFILTER, err) &&
+              dump(&nl, CTA_TUPLE_REPLY, 0, NET_UDP, forget_each, forget_again, &f, err);
     for (size_t i = 0; ok && i < f.found.n; i++)
         ok = delete_entry(&nl, &f.found.p[i], err);
     if (ok && deleted)
         *deleted = (unsigned)f.found.n;
     array_fini(&f.found);
+    return ok;
+}
+
+struct leaving {
+    uint32_t ip;
+    ARRAY(struct entry) found;
+};
+
+static void leave_each(const struct nlmsghdr *h, void *arg)
+{
+    struct leaving *l = arg;
+    struct entry e;
+    read_entry(h, &e);
+    bool ports = e.orig.proto == NET_TCP || e.orig.proto == NET_UDP || e.orig.proto == NET_SCTP;
+    if (ports && (e.orig.src == l->ip || e.reply.src == l->ip))
+        array_push(&l->found, e);
+}
+
+static void leave_again(void *arg)
+{
+    array_clear(&((struct leaving *)arg)->found);
+}
+
+bool conntrack_leave(uint32_t pod_ip, unsigned *deleted, struct err *err)
+{
+    static const uint16_t sides[] = {CTA_TUPLE_ORIG, CTA_TUPLE_REPLY};
+    AUTO(netlink_close) struct netlink nl = NETLINK;
+    bool ok = netlink_open(&nl, NETLINK_NETFILTER, err);
+    *deleted = 0;
+    for (size_t i = 0; ok && i < countof(sides); i++) {
+        struct leaving l = {.ip = pod_ip};
+        ok = dump(&nl, sides[i], pod_ip, 0, leave_each, leave_again, &l, err);
+        for (size_t j = 0; ok && j < l.found.n; j++)
+            ok = delete_entry(&nl, &l.found.p[j], err);
+        *deleted += (unsigned)l.found.n;
+        array_fini(&l.found);
+    }
     return ok;
 }

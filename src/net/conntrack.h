@@ -17,3 +17,7 @@ bool drain_idle(struct drain_sample before, struct drain_sample now); /* nothing
 /* Deletes UDP entries of frontends to endpoints that are gone, and those that nothing translated; *deleted may be
  * NULL. */
 MUST_USE bool conntrack_forget(const struct rule_gone *gone, size_t n, unsigned *deleted, struct err *err);
+/* Deletes every entry from or to a pod whose link is gone. A client may use its port again while the kernel still
+ * holds what it did with it: a SYN that is taken for a part of a connection to a pod that vanished in its midst goes
+ * nowhere, and so would packets to the next pod with that address. */
+MUST_USE bool conntrack_leave(uint32_t pod_ip, unsigned *deleted, struct err *err);

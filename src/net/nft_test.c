@@ -347,6 +347,53 @@ TEST(a_draining_pod_is_idle_when_nothing_is_carried)
     leave();
 }
 
+/* An endpoint that ends with something unread resets its connections. Their clients' ports are free at once, and what
+ * is made from one of them next must not go where the old connection went. */
+TEST(a_port_used_again_after_a_reset_is_a_new_connection)
+{
+    enter();
+    struct linger at_once = {1, 0};
+    struct net_service s = web(1);
+    commit(&s);
+    world_run("echo 40000 40000 > /proc/sys/net/ipv4/ip_local_port_range");
+    struct reached r = world_reach(NO_NS, SOCK_STREAM, 0, vip, 80, w.servers, 3, 2000);
+    check_reached(r, "the first endpoint");
+    CHECK_INT(r.server, 0);
+    CHECK(setsockopt(r.peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0);
+    fd_close(r.peer), fd_close(r.fd);
+    s = web(2);
+    s.endpoints++;
+    s.nendpoints = 1;
+    commit(&s);
+    r = TCP(NO_NS, vip, 80);
+    check_reached(r, "the second endpoint");
+    CHECK_INT(r.server, 1);
+    leave();
+}
+
+TEST(what_was_tracked_of_a_pod_goes_with_it)
+{
+    enter();
+    struct err err = ERR;
+    struct net_service s = web(1);
+    struct drain_sample open;
+    unsigned deleted;
+    commit(&s);
+    struct reached to = world_reach(NO_NS, SOCK_STREAM, 0, vip, 80, w.servers, 3, 2000);
+    struct reached from = world_reach(w.pods[1].ns, SOCK_STREAM, 0, vip, 80, w.servers, 3, 2000);
+    check_reached(to, "the pod from the host"), check_reached(from, "the pod from another");
+    CHECK_OK(conntrack_leave(w.pods[2].ip, &deleted, &err), err);
+    CHECK_INT(deleted, 0);
+    CHECK_OK(conntrack_leave(w.pods[1].ip, &deleted, &err), err);
+    CHECK_INT(deleted, 1);
+    CHECK_OK(conntrack_leave(w.pods[0].ip, &deleted, &err), err);
+    CHECK_INT(deleted, 1);
+    CHECK_OK(conntrack_drain(w.pods[0].ip, &open, &err), err);
+    CHECK_INT(open.connections, 0);
+    fd_close(to.fd), fd_close(to.peer), fd_close(from.fd), fd_close(from.peer);
+    leave();
+}
+
 TEST(a_restart_takes_over_what_is_there)
 {
     enter();

@@ -18,6 +18,9 @@ static const struct setting {
 } settings[] = {
     {"net/ipv4/ip_forward", "1"},
     {"net/netfilter/nf_conntrack_acct", "1"}, /* how a draining pod is seen to be idle */
+    /* after an endpoint's reset a client's port is free at once, but its next SYN would be taken for a part of the
+     * old connection, and go where that went, for as long as that is remembered */
+    {"net/netfilter/nf_conntrack_tcp_timeout_close", "0"},
 };
 
 static bool file_read(const char *path, struct strbuf *b, struct err *err)

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "net/conntrack.h"
 #include "net/podfiles.h"
 #include "node/agent_int.h"
 #include "node/podspec.h"
@@ -271,6 +272,7 @@ struct teardown {
     struct job job;
     struct agent_pod *ap;
     char dir[600], tmpfs[600], logs[700], links[600];
+    uint32_t ip; /* its address is given back: nothing is to remember it; 0: none */
     bool remove_logs;
     struct err err;
     bool ok;
@@ -295,6 +297,10 @@ static void teardown_work(struct job *j)
     struct teardown *t = container_of(j, struct teardown, job);
     struct err ignored = ERR;
     t->ok = tree_remove(AT_FDCWD, t->dir, &t->err) && tree_remove(AT_FDCWD, t->tmpfs, &t->err);
+    unsigned forgotten;
+    if (t->ip && !conntrack_leave(t->ip, &forgotten, &ignored))
+        log_warn("pod.connections", "address=" IP4_FMT " error=\"%s\"", IP4_ARG(t->ip), ignored.text);
+    ignored = ERR;
     if (t->remove_logs)
         remove_links(t);
     if (t->remove_logs && !tree_remove(AT_FDCWD, t->logs, &ignored))
@@ -322,6 +328,7 @@ void volumes_teardown(struct agent_pod *ap)
 {
     struct teardown *t = NEW(struct teardown);
     t->ap = ap;
+    t->ip = ap->ip;
     t->remove_logs = ap->pod->deleted; /* logs of a pod that ended stay until it is deleted */
     (void)snprintf(t->dir, sizeof t->dir, STR_FMT, STR_ARG(ap->dir));
     (void)snprintf(t->tmpfs, sizeof t->tmpfs, STR_FMT, STR_ARG(ap->tmpfs_dir));
