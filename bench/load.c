@@ -59,8 +59,14 @@ static void hang_up(struct connection *c)
 
 static void fail(struct connection *c, const char *what)
 {
-    if (failed++ < 5)
-        fprintf(stderr, "failed after %ld us: %s (%s)\n", now() - c->start, what, strerror(errno));
+    int error = errno;
+    struct sockaddr_in from = {0};
+    socklen_t n = sizeof from;
+    if (failed++ < 5) {
+        getsockname(c->fd, (struct sockaddr *)&from, &n);
+        fprintf(stderr, "failed after %ld us: %s (%s), from port %d, %zu bytes sent\n", now() - c->start, what, strerror(error),
+                ntohs(from.sin_port), c->sent);
+    }
     hang_up(c);
 }
 
