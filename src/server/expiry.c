@@ -26,7 +26,7 @@ static int64_t parsed(const struct val *v)
     return v && time_parse(val_text(v), &t) ? t : 0;
 }
 
-int64_t event_time(const struct obj *event, int64_t now)
+int64_t event_last_time(const struct obj *event, int64_t now)
 {
     const struct val *v = &event->tree;
     int64_t newest = parsed(val_at(v, N(metadata), N(creationTimestamp)));
@@ -73,7 +73,7 @@ static void batch_fill(struct expiry *x)
     size_t n = 0;
     for (struct store_entry *e = store_first(&it, &snap, object_prefix(&a, K(Event)), STR_NONE); e;
          e = store_next(&it), n++) {
-        if (event_time(object_of(e), now) + x->keep_ns > now)
+        if (event_last_time(object_of(e), now) + x->keep_ns > now)
             array_push(&rest, e);
         else if (x->op.n < BATCH)
             batch_add(x, e);

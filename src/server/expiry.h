@@ -13,4 +13,4 @@ void expiry_free(struct expiry *x); /* after it has; NULL is fine */
 void expiry_changed(struct expiry *x, const struct obj *was, const struct obj *now);
 /* When an Event was last true, in real ns. Times its author gave count only where they lie between its creation,
  * which the server says, and `now`. */
-int64_t event_time(const struct obj *event, int64_t now);
+int64_t event_last_time(const struct obj *event, int64_t now);

@@ -13,7 +13,7 @@ static int64_t time_of(const char *fields, const char *now)
     CHECK_OK(type_decode_val(&a, K(Event)->type, &tree, &typed, NULL, &err), err);
     AUTO(obj_unref) struct obj *o = obj_new(K(Event), &typed, 1);
     CHECK(time_parse(str_of(now), &at));
-    return event_time(o, at);
+    return event_last_time(o, at);
 }
 
 static void check(const char *fields, const char *want)
