@@ -1,6 +1,7 @@
 #include "base/log.h"
 #include "server/sites.h"
 #include "store/backup.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -120,6 +121,21 @@ static void write_done(struct job *j)
     http_set(h, S("Wherry-Revision"), arena_fmt(&h->arena, "%lld", (long long)rev));
     http_start(h, 200, S("application/octet-stream"), b->size);
     piece_next(b);
+}
+
+void backup_tidy(const char *store)
+{
+    AUTO_FREE char *path = mem_dupz(store);
+    char *slash = strrchr(path, '/');
+    *slash = 0;
+    AUTO(strbuf_fini) struct strbuf prefix = STRBUF(STRBUF_TEXT);
+    strbuf_addf(&prefix, "%s.backup-", slash + 1);
+    DIR *d = opendir(path);
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (str_starts(str_of(e->d_name), strbuf_str(&prefix)) && unlinkat(dirfd(d), e->d_name, 0) < 0)
+            log_warn("backup.tidy", "file=%s/%s error=\"%s\"", path, e->d_name, strerror(errno));
+    if (d)
+        (void)closedir(d);
 }
 
 void site_backup(struct site_call *c)

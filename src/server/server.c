@@ -11,6 +11,7 @@
 #include "server/pki.h"
 #include "server/rbac_int.h"
 #include "server/scan.h"
+#include "server/sites.h"
 #include "sys/file.h"
 #include <errno.h>
 #include <ifaddrs.h>
@@ -252,6 +253,8 @@ static bool open_store(struct server *s, struct err *err)
     s->store = store_open(s->loop, &o, err);
     if (!s->store)
         return false;
+    if (!s->options.memory)
+        backup_tidy(path);
     s->subscriber.fn = committed;
     list_init(&s->subscriber.node);
     store_subscribe(s->store, &s->subscriber);

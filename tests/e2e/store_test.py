@@ -527,5 +527,53 @@ def syncs_fail(c):
             server.__exit__()
 
 
+# --- backups
+
+def backups_under_load(c):
+    """Each is all keys at one revision, no older than what was answered when it was asked for; one that is cut short by a
+    kill leaves nothing."""
+    rng = random.Random(seed())
+    with tempfile.TemporaryDirectory(prefix='we-backup-') as folder:
+        root = folder + '/live'
+        os.mkdir(root)
+        env = dict(os.environ, KUBECONFIG=root + '/etc/wherry/admin.kubeconfig')
+        server, taken = Server(root, folder, PORT), []
+        try:
+            api = server.ready()
+            first = prepared(api)
+            with Traffic(root, PORT, rng) as t:
+                watcher = Watcher(t.h, root, PORT, first)
+                watcher.start()
+                eventually('traffic', lambda: len(t.h.revs) > 50)
+                for i in range(size(2, 10)):
+                    time.sleep(rng.random() * 0.2)      # the random moment
+                    before = max(op.rev for op in list(t.h.ops) if op.rev and op.end and op.kind != 'get')
+                    run([WHERRY, 'backup', folder + '/%d' % i], env=env)
+                    taken.append((folder + '/%d' % i, before, rev_of(api.must('GET', CONFIG_MAPS))))
+                p = subprocess.Popen([WHERRY, 'backup', folder + '/cut'], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                eventually('a backup under way', lambda: p.poll() is not None or [n for n in os.listdir(root + '/var/lib/wherry/server') if 'backup' in n], every=0)
+                server.__exit__()
+                cut = p.wait(60) != 0
+                assert cut != os.path.exists(folder + '/cut') and not os.path.exists(folder + '/cut.part'), p.stdout.read()
+                server = Server(root, folder, PORT)
+                api = server.ready()
+                left = os.listdir(root + '/var/lib/wherry/server')
+                assert sorted(left) in (['store.db'], ['store.db', 'store.db-wal']), left
+            events = finish(t.h, api, [watcher])
+            t.check()
+        finally:
+            server.__exit__()
+        for n, (path, before, after) in enumerate(taken):
+            bare = folder + '/bare-%d' % n
+            shutil.copytree(root + '/etc/wherry/keys', bare + '/etc/wherry/keys')
+            run([WHERRY, 'restore', path, '--root', bare])
+            with Server(bare, folder, PORT) as server:
+                api = server.ready()
+                have, at = listed(api), [before] + [e[0] for e in events if before < e[0] <= after]
+                assert have in [state_at(events, rev) for rev in at], ('not as at one revision from %d to %d' % (before, after), have)
+                assert rev_of(api.must('GET', CONFIG_MAPS)) > events[-1][0]
+        print('     %d backups of %d events; one was cut short: %s' % (len(taken), len(events), cut))
+
+
 if __name__ == '__main__':
-    main([killed_at_random_moments, power_cut_at_any_moment, full_disk, syncs_fail], args=['--roles', 'server'], image=False)
+    main([killed_at_random_moments, power_cut_at_any_moment, full_disk, syncs_fail, backups_under_load], args=['--roles', 'server'], image=False)
