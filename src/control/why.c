@@ -78,7 +78,7 @@ static bool found_as(struct question *q, struct finding *f, enum why_state state
     return true;
 }
 
-bool found(struct question *q, struct finding *f, const char *cause, const char *fmt, ...)
+bool why_found(struct question *q, struct finding *f, const char *cause, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -87,7 +87,7 @@ bool found(struct question *q, struct finding *f, const char *cause, const char 
     return first;
 }
 
-bool coming(struct question *q, struct finding *f, const char *cause, const char *fmt, ...)
+bool why_coming(struct question *q, struct finding *f, const char *cause, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -96,7 +96,7 @@ bool coming(struct question *q, struct finding *f, const char *cause, const char
     return first;
 }
 
-void way(struct question *q, struct finding *f, const char *fmt, ...)
+void why_way(struct question *q, struct finding *f, const char *fmt, ...)
 {
     if (f->way.n > 0)
         return;
@@ -106,7 +106,7 @@ void way(struct question *q, struct finding *f, const char *fmt, ...)
     va_end(args);
 }
 
-void chain(struct question *q, struct finding *f, const char *fmt, ...)
+void why_chain(struct question *q, struct finding *f, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -115,12 +115,12 @@ void chain(struct question *q, struct finding *f, const char *fmt, ...)
     array_push(&f->chain, text);
 }
 
-bool worse(const struct finding *a, const struct finding *b)
+bool why_worse(const struct finding *a, const struct finding *b)
 {
     return a->state > b->state;
 }
 
-void found_behind(struct question *q, struct finding *f, struct str about, struct finding *own_other)
+void why_behind(struct question *q, struct finding *f, struct str about, struct finding *own_other)
 {
     array_each (it, &own_other->chain)
         array_push(&f->chain, *it);
@@ -167,7 +167,7 @@ static const struct obj *owner_of(const struct view *v, const struct obj *o)
     return o;
 }
 
-struct question about_other(const struct question *q, const struct obj *o)
+struct question why_about(const struct question *q, const struct obj *o)
 {
     struct question other = *q;
     other.owner = owner_of(q->v, o);
@@ -202,43 +202,45 @@ void why_object(const struct why_ask *ask, const struct obj *o, struct why *out)
 
 /* ---- words ---- */
 
-struct str obj_word(struct question *q, const struct obj *o)
+struct str why_word(struct question *q, const struct obj *o)
 {
     const char *const *shorts = o->kind->short_names;
     struct str kind = shorts && shorts[0] && o->kind != K(Pod) ? str_of(shorts[0]) : o->kind->singular;
     return arena_fmt(q->a, STR_FMT "/" STR_FMT, STR_ARG(kind), STR_ARG(o->name));
 }
 
-struct str ns_flag(struct question *q, struct str ns)
+struct str why_ns_flag(struct question *q, struct str ns)
 {
     return ns.n == 0 || str_eqz(ns, "default") ? S("") : arena_fmt(q->a, " -n " STR_FMT, STR_ARG(ns));
 }
 
-struct str target(struct question *q, const struct obj *o)
+struct str why_target(struct question *q, const struct obj *o)
 {
-    return arena_fmt(q->a, STR_FMT STR_FMT, STR_ARG(obj_word(q, o)), STR_ARG(ns_flag(q, o->ns)));
+    return arena_fmt(q->a, STR_FMT STR_FMT, STR_ARG(why_word(q, o)), STR_ARG(why_ns_flag(q, o->ns)));
 }
 
-bool alone(const struct question *q)
+bool why_alone(const struct question *q)
 {
     return q->owner->kind == K(Pod);
 }
 
-struct str edit(struct question *q)
+struct str why_edit(struct question *q)
 {
-    return alone(q) ? S("kubectl replace --force -f FILE (a pod's spec cannot be edited)")
-                    : arena_fmt(q->a, "kubectl edit " STR_FMT, STR_ARG(target(q, q->owner)));
+    return why_alone(q) ? S("kubectl replace --force -f FILE (a pod's spec cannot be edited)")
+                        : arena_fmt(q->a, "kubectl edit " STR_FMT, STR_ARG(why_target(q, q->owner)));
 }
 
-struct str spec_path(struct question *q)
+struct str why_spec_path(struct question *q)
 {
-    return alone(q) ? S("spec.") : S("spec.template.spec.");
+    return why_alone(q) ? S("spec.") : S("spec.template.spec.");
 }
 
 static struct str word_of(struct question *q, struct str name, const struct word *words, size_t n)
 {
-    const struct word known[] = {
-        {"target", target(q, q->owner)}, {"edit", edit(q)}, {"spec", spec_path(q)}, {"ns", ns_flag(q, q->owner->ns)}};
+    const struct word known[] = {{"target", why_target(q, q->owner)},
+                                 {"edit", why_edit(q)},
+                                 {"spec", why_spec_path(q)},
+                                 {"ns", why_ns_flag(q, q->owner->ns)}};
     for (size_t i = 0; i < n; i++)
         if (str_eqz(name, words[i].name))
             return words[i].text;
@@ -248,7 +250,7 @@ static struct str word_of(struct question *q, struct str name, const struct word
     return S("");
 }
 
-struct str fill(struct question *q, const char *pattern, const struct word *words, size_t n)
+struct str why_fill(struct question *q, const char *pattern, const struct word *words, size_t n)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     struct str rest = str_of(pattern), before, name;
@@ -264,19 +266,19 @@ struct str fill(struct question *q, const char *pattern, const struct word *word
     return str_dup(q->a, strbuf_str(&b));
 }
 
-void found_saying(struct question *q, struct finding *f, const struct saying *row, struct str message,
-                  const struct word *words, size_t n)
+void why_saying(struct question *q, struct finding *f, const struct saying *row, struct str message,
+                const struct word *words, size_t n)
 {
     while (row->says[0] && !str_has(message, str_of(row->says)))
         row++;
-    if (!found(q, f, row->cause, STR_FMT, STR_ARG(fill(q, row->reason, words, n))))
+    if (!why_found(q, f, row->cause, STR_FMT, STR_ARG(why_fill(q, row->reason, words, n))))
         return;
     if (row->way[0])
-        way(q, f, STR_FMT, STR_ARG(fill(q, row->way, words, n)));
+        why_way(q, f, STR_FMT, STR_ARG(why_fill(q, row->way, words, n)));
 }
 
 #define QUOTE_MOST 300
-struct str quoted(struct question *q, struct str text)
+struct str why_quoted(struct question *q, struct str text)
 {
     text = str_trim(text);
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
@@ -318,7 +320,7 @@ void nearest_try(struct nearest *n, struct str name)
 
 /* ---- what was seen ---- */
 
-int64_t event_seen_at(const struct obj *e)
+int64_t why_event_time(const struct obj *e)
 {
     const struct name *const fields[] = {N(lastTimestamp), N(eventTime), N(firstTimestamp)};
     int64_t series = val_time(val_at(&e->tree, N(series), N(lastObservedTime)));
@@ -327,29 +329,29 @@ int64_t event_seen_at(const struct obj *e)
     return series;
 }
 
-struct str event_text(const struct obj *event)
+struct str why_event_text(const struct obj *event)
 {
     return event ? val_text_at(&event->tree, N(message)) : S("");
 }
 
-const struct obj *event_of(struct question *q, const struct obj *about, const char *reason, struct str begins,
-                           struct str field_path)
+const struct obj *why_event(struct question *q, const struct obj *about, const char *reason, struct str begins,
+                            struct str field_path)
 {
     const struct obj *best = NULL;
     struct obj *e;
     for (struct objset_iter it = view_with(q->v, K(Event), &index_namespace, about->ns); (e = objset_next(&it));) {
         const struct val *who = val_get(&e->tree, N(involvedObject));
         if (!str_eq(val_text_at(who, N(uid)), about->uid) || !str_eqz(val_text_at(&e->tree, N(reason)), reason) ||
-            !str_starts(event_text(e), begins) ||
+            !str_starts(why_event_text(e), begins) ||
             (field_path.n > 0 && !str_eq(val_text_at(who, N(fieldPath)), field_path)))
             continue;
-        if (!best || event_seen_at(e) >= event_seen_at(best))
+        if (!best || why_event_time(e) >= why_event_time(best))
             best = e;
     }
     return best;
 }
 
-struct str plan_reason(struct question *q, const struct controller *row, const struct obj *o, struct str trouble)
+struct str why_plan(struct question *q, const struct controller *row, const struct obj *o, struct str trouble)
 {
     struct view view = *q->v;
     view.trouble = trouble;

@@ -67,32 +67,33 @@ static void say_missing(struct question *q, const struct obj *pod, struct str ab
 {
     const struct objset *set = q->v->sets[m->kind->id];
     const struct obj *o = set ? objset_get(set, pod->ns, m->name) : NULL;
-    struct str kind = m->kind->kind, flag = ns_flag(q, pod->ns), it = m->kind->singular;
+    struct str kind = m->kind->kind, flag = why_ns_flag(q, pod->ns), it = m->kind->singular;
     const char *verb = m->kind == K(Secret) ? "secret generic" : "configmap";
     if (m->key.n == 0) {
         struct nearest near = {.wanted = m->name};
         struct obj *other;
         for (struct objset_iter i = view_with(q->v, m->kind, &index_namespace, pod->ns); (other = objset_next(&i));)
             nearest_try(&near, other->name);
-        chain(q, f, STR_FMT " " STR_FMT ": not there", STR_ARG(kind), STR_ARG(m->name));
-        found(q, f, m->kind == K(Secret) ? "SecretMissing" : "ConfigMapMissing",
-              STR_FMT " from " STR_FMT " " STR_FMT ", which is not there%s" STR_FMT "%s", STR_ARG(about),
-              STR_ARG(kind), STR_ARG(m->name), near.best.n ? " (there is " : "", STR_ARG(near.best),
-              near.best.n ? ")" : "");
-        way(q, f,
-            "Create it: kubectl create %s " STR_FMT STR_FMT " --from-literal=KEY=VALUE, or name another: " STR_FMT,
-            verb, STR_ARG(m->name), STR_ARG(flag), STR_ARG(edit(q)));
+        why_chain(q, f, STR_FMT " " STR_FMT ": not there", STR_ARG(kind), STR_ARG(m->name));
+        why_found(q, f, m->kind == K(Secret) ? "SecretMissing" : "ConfigMapMissing",
+                  STR_FMT " from " STR_FMT " " STR_FMT ", which is not there%s" STR_FMT "%s", STR_ARG(about),
+                  STR_ARG(kind), STR_ARG(m->name), near.best.n ? " (there is " : "", STR_ARG(near.best),
+                  near.best.n ? ")" : "");
+        why_way(q, f,
+                "Create it: kubectl create %s " STR_FMT STR_FMT
+                " --from-literal=KEY=VALUE, or name another: " STR_FMT,
+                verb, STR_ARG(m->name), STR_ARG(flag), STR_ARG(why_edit(q)));
         return;
     }
     struct str keys = o ? keys_of(q, o) : S("");
-    chain(q, f, STR_FMT " " STR_FMT ": keys " STR_FMT, STR_ARG(kind), STR_ARG(m->name),
-          STR_ARG(o ? keys : S("may not be read")));
-    found(q, f, m->kind == K(Secret) ? "SecretKeyMissing" : "ConfigMapKeyMissing",
-          STR_FMT " from key " STR_FMT " of " STR_FMT " " STR_FMT ", which has no such key%s" STR_FMT "%s",
-          STR_ARG(about), STR_ARG(m->key), STR_ARG(kind), STR_ARG(m->name), o ? " (it has " : "", STR_ARG(keys),
-          o ? ")" : "");
-    way(q, f, "Add the key: kubectl edit " STR_FMT "/" STR_FMT STR_FMT ", or name another: " STR_FMT, STR_ARG(it),
-        STR_ARG(m->name), STR_ARG(flag), STR_ARG(edit(q)));
+    why_chain(q, f, STR_FMT " " STR_FMT ": keys " STR_FMT, STR_ARG(kind), STR_ARG(m->name),
+              STR_ARG(o ? keys : S("may not be read")));
+    why_found(q, f, m->kind == K(Secret) ? "SecretKeyMissing" : "ConfigMapKeyMissing",
+              STR_FMT " from key " STR_FMT " of " STR_FMT " " STR_FMT ", which has no such key%s" STR_FMT "%s",
+              STR_ARG(about), STR_ARG(m->key), STR_ARG(kind), STR_ARG(m->name), o ? " (it has " : "", STR_ARG(keys),
+              o ? ")" : "");
+    why_way(q, f, "Add the key: kubectl edit " STR_FMT "/" STR_FMT STR_FMT ", or name another: " STR_FMT, STR_ARG(it),
+            STR_ARG(m->name), STR_ARG(flag), STR_ARG(why_edit(q)));
 }
 
 static const struct saying configs[] = {
@@ -119,7 +120,7 @@ void why_config(struct question *q, const struct contained *c, struct str messag
         return;
     }
     const struct word words[] = {{"about", c->about}, {"message", message}};
-    found_saying(q, f, configs, message, words, countof(words));
+    why_saying(q, f, configs, message, words, countof(words));
 }
 
 /* ---- volumes ---- */
@@ -156,7 +157,7 @@ bool why_mount(struct question *q, const struct obj *pod, struct str message, st
     struct str why = at >= 0 ? str_sub(message, (size_t)at + 4, message.n) : message;
     struct missing m = {0};
     ptrdiff_t key = str_find(message, S("references non-existent "));
-    chain(q, f, "volume " STR_FMT ": " STR_FMT, STR_ARG(volume), STR_ARG(why));
+    why_chain(q, f, "volume " STR_FMT ": " STR_FMT, STR_ARG(volume), STR_ARG(why));
     bool known = missing_of(message, &m);
     if (!known && key >= 0 && volume_source(v, &m)) {
         at = str_find(message, S(" key: "));
@@ -171,6 +172,6 @@ bool why_mount(struct question *q, const struct obj *pod, struct str message, st
     if (colon >= 0)
         why = str_sub(why, (size_t)colon + 28, why.n);
     const struct word words[] = {{"volume", volume}, {"node", pod_node(pod)}, {"message", why}};
-    found_saying(q, f, mounts, message, words, countof(words));
+    why_saying(q, f, mounts, message, words, countof(words));
     return true;
 }

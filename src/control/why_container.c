@@ -11,8 +11,9 @@ static void say_exit(struct question *q, const struct contained *c, struct str m
 
 static void say_create(struct question *q, const struct contained *c, struct str message, struct finding *f)
 {
-    found(q, f, "CreateContainerError", "cannot make its " STR_FMT ": " STR_FMT, STR_ARG(c->about), STR_ARG(message));
-    way(q, f, "Mend it in " STR_FMT "containers: " STR_FMT, STR_ARG(spec_path(q)), STR_ARG(edit(q)));
+    why_found(q, f, "CreateContainerError", "cannot make its " STR_FMT ": " STR_FMT, STR_ARG(c->about),
+              STR_ARG(message));
+    why_way(q, f, "Mend it in " STR_FMT "containers: " STR_FMT, STR_ARG(why_spec_path(q)), STR_ARG(why_edit(q)));
 }
 
 static void say_hook(struct question *q, const struct contained *c, struct str message, struct finding *f)
@@ -21,15 +22,15 @@ static void say_hook(struct question *q, const struct contained *c, struct str m
     struct str why = at >= 0 ? str_sub(message, (size_t)at + 16, message.n) : message;
     if (str_ends(why, S(": , message: \"\""))) /* it said nothing */
         why = str_sub(why, 0, why.n - 15);
-    found(q, f, "PostStartHook", "ends its " STR_FMT " again and again, as its postStart hook fails: " STR_FMT,
-          STR_ARG(c->about), STR_ARG(why));
-    way(q, f, "Mend lifecycle.postStart: " STR_FMT, STR_ARG(edit(q)));
+    why_found(q, f, "PostStartHook", "ends its " STR_FMT " again and again, as its postStart hook fails: " STR_FMT,
+              STR_ARG(c->about), STR_ARG(why));
+    why_way(q, f, "Mend lifecycle.postStart: " STR_FMT, STR_ARG(why_edit(q)));
 }
 
 static void say_coming(struct question *q, const struct contained *c, struct str message, struct finding *f)
 {
     (void)message;
-    coming(q, f, "ContainerComing", "is starting its " STR_FMT, STR_ARG(c->about));
+    why_coming(q, f, "ContainerComing", "is starting its " STR_FMT, STR_ARG(c->about));
 }
 
 static const struct {
@@ -52,15 +53,15 @@ static const struct {
 static void say_waiting(struct question *q, const struct contained *c, const struct val *w, struct finding *f)
 {
     struct str reason = val_text_at(w, N(reason)), message = val_text_at(w, N(message));
-    chain(q, f, STR_FMT ": " STR_FMT "%s" STR_FMT, STR_ARG(c->about), STR_ARG(reason), message.n ? ": " : "",
-          STR_ARG(message));
+    why_chain(q, f, STR_FMT ": " STR_FMT "%s" STR_FMT, STR_ARG(c->about), STR_ARG(reason), message.n ? ": " : "",
+              STR_ARG(message));
     for (size_t i = 0; i < countof(waiting); i++)
         if (str_eqz(reason, waiting[i].reason)) {
             waiting[i].say(q, c, message, f);
             return;
         }
-    found(q, f, "ContainerWaits", "has its " STR_FMT " waiting: " STR_FMT "%s" STR_FMT, STR_ARG(c->about),
-          STR_ARG(reason), message.n ? ": " : "", STR_ARG(message));
+    why_found(q, f, "ContainerWaits", "has its " STR_FMT " waiting: " STR_FMT "%s" STR_FMT, STR_ARG(c->about),
+              STR_ARG(reason), message.n ? ": " : "", STR_ARG(message));
 }
 
 static void say_running(struct question *q, const struct contained *c, struct finding *f)
@@ -68,9 +69,9 @@ static void say_running(struct question *q, const struct contained *c, struct fi
     bool started = val_true(val_get(c->status, N(started)));
     if (val_true(val_get(c->status, N(ready))))
         return;
-    chain(q, f, STR_FMT ": runs since " STR_FMT "%s, restarted %lld times", STR_ARG(c->about),
-          STR_ARG(val_text_at(c->status, N(state), N(running), N(startedAt))),
-          started ? ", not ready" : ", not started", (long long)val_num_at(c->status, 0, N(restartCount)));
+    why_chain(q, f, STR_FMT ": runs since " STR_FMT "%s, restarted %lld times", STR_ARG(c->about),
+              STR_ARG(val_text_at(c->status, N(state), N(running), N(startedAt))),
+              started ? ", not ready" : ", not started", (long long)val_num_at(c->status, 0, N(restartCount)));
     if (!started && val_get(c->spec, N(startupProbe)))
         why_probe(q, c, N(startupProbe), f);
     const struct val *ended = val_at(c->status, N(lastState), N(terminated));
@@ -86,8 +87,8 @@ void why_container(struct question *q, const struct contained *c, struct finding
     if (val_get(state, N(waiting))) {
         say_waiting(q, c, val_get(state, N(waiting)), f);
     } else if (ended) { /* between two runs */
-        chain(q, f, STR_FMT ": ended with exit code %lld, " STR_FMT, STR_ARG(c->about),
-              (long long)val_num_at(ended, 0, N(exitCode)), STR_ARG(val_text_at(ended, N(reason))));
+        why_chain(q, f, STR_FMT ": ended with exit code %lld, " STR_FMT, STR_ARG(c->about),
+                  (long long)val_num_at(ended, 0, N(exitCode)), STR_ARG(val_text_at(ended, N(reason))));
         if (!why_probe_killed(q, c, ended, f))
             why_exit(q, c, ended, f);
     } else {

@@ -66,21 +66,22 @@ static void say_name(struct question *q, const struct contained *c, struct str e
     if (near.best.n > 0)
         there = near.best;
     if (name.n == 0 || outside)
-        found(q, f, "NameUnknown", STR_FMT ", as a name does not resolve (" STR_FMT ")", STR_ARG(exit),
-              STR_ARG(quoted(q, line)));
+        why_found(q, f, "NameUnknown", STR_FMT ", as a name does not resolve (" STR_FMT ")", STR_ARG(exit),
+                  STR_ARG(why_quoted(q, line)));
     else
-        found(q, f, "NameUnknown",
-              STR_FMT ", as the name " STR_FMT " does not resolve: namespace " STR_FMT " has no Service " STR_FMT
-                      "%s" STR_FMT "%s",
-              STR_ARG(exit), STR_ARG(name), STR_ARG(ns), STR_ARG(service), there.n ? " (there is " : "",
-              STR_ARG(there), there.n ? ")" : "");
+        why_found(q, f, "NameUnknown",
+                  STR_FMT ", as the name " STR_FMT " does not resolve: namespace " STR_FMT " has no Service " STR_FMT
+                          "%s" STR_FMT "%s",
+                  STR_ARG(exit), STR_ARG(name), STR_ARG(ns), STR_ARG(service), there.n ? " (there is " : "",
+                  STR_ARG(there), there.n ? ")" : "");
     if (name.n == 0 || outside) {
-        way(q, f, "Mend the name, or see whether the node resolves it (its /etc/resolv.conf)");
+        why_way(q, f, "Mend the name, or see whether the node resolves it (its /etc/resolv.conf)");
         return;
     }
-    chain(q, f, "DNS: " STR_FMT ": no Service " STR_FMT " in namespace " STR_FMT, STR_ARG(name), STR_ARG(service),
-          STR_ARG(ns));
-    way(q, f, "Create that Service, or mend the name where the container gets it: " STR_FMT, STR_ARG(edit(q)));
+    why_chain(q, f, "DNS: " STR_FMT ": no Service " STR_FMT " in namespace " STR_FMT, STR_ARG(name), STR_ARG(service),
+              STR_ARG(ns));
+    why_way(q, f, "Create that Service, or mend the name where the container gets it: " STR_FMT,
+            STR_ARG(why_edit(q)));
 }
 
 /* ---- last lines ---- */
@@ -131,17 +132,17 @@ static void say_line(struct question *q, const struct contained *c, struct str e
 {
     const struct word words[] = {
         {"exit", exit},
-        {"line", quoted(q, line)},
+        {"line", why_quoted(q, line)},
         {"user", user_of(q, c)},
         {"namespace", c->pod->ns},
         {"container", c->name},
         {"previous", previous ? S(" --previous") : S("")},
-        {"pod", arena_fmt(q->a, STR_FMT STR_FMT, STR_ARG(c->pod->name), STR_ARG(ns_flag(q, c->pod->ns)))}};
-    chain(q, f, "last line: " STR_FMT, STR_ARG(quoted(q, line)));
+        {"pod", arena_fmt(q->a, STR_FMT STR_FMT, STR_ARG(c->pod->name), STR_ARG(why_ns_flag(q, c->pod->ns)))}};
+    why_chain(q, f, "last line: " STR_FMT, STR_ARG(why_quoted(q, line)));
     if (says_no_name(line))
         say_name(q, c, exit, line, f);
     else
-        found_saying(q, f, lines, line, words, countof(words));
+        why_saying(q, f, lines, line, words, countof(words));
 }
 
 /* ---- exit codes ---- */
@@ -199,27 +200,28 @@ static void say_start(struct question *q, const struct contained *c, struct str 
                                  {"container", c->name},
                                  {"workdir", val_text_at(c->spec, N(workingDir))},
                                  {"message", last >= 0 ? str_sub(message, (size_t)last + 3, message.n) : message}};
-    found_saying(q, f, starts, message, words, countof(words));
+    why_saying(q, f, starts, message, words, countof(words));
 }
 
 static void say_oom(struct question *q, const struct contained *c, struct finding *f)
 {
     struct str limit = val_text(val_get_str(val_at(c->spec, N(resources), N(limits)), S("memory")));
     if (limit.n == 0) {
-        found(q, f, "OutOfMemory", "cannot keep its " STR_FMT " running: it is killed as the node has no memory left",
-              STR_ARG(c->about));
-        way(q, f, "Give it a limit that it keeps (resources.limits.memory), or run less on that node");
+        why_found(q, f, "OutOfMemory",
+                  "cannot keep its " STR_FMT " running: it is killed as the node has no memory left",
+                  STR_ARG(c->about));
+        why_way(q, f, "Give it a limit that it keeps (resources.limits.memory), or run less on that node");
         return;
     }
-    found(q, f, "OutOfMemory",
-          "cannot keep its " STR_FMT " running: it is killed when it uses more memory than its "
-          "limit of " STR_FMT,
-          STR_ARG(c->about), STR_ARG(limit));
-    struct str how = edit(q);
-    if (!alone(q))
+    why_found(q, f, "OutOfMemory",
+              "cannot keep its " STR_FMT " running: it is killed when it uses more memory than its "
+              "limit of " STR_FMT,
+              STR_ARG(c->about), STR_ARG(limit));
+    struct str how = why_edit(q);
+    if (!why_alone(q))
         how = arena_fmt(q->a, "kubectl set resources " STR_FMT " -c " STR_FMT " --limits=memory=MORE",
-                        STR_ARG(target(q, q->owner)), STR_ARG(c->name));
-    way(q, f, "Raise the limit: " STR_FMT ", or let it use less", STR_ARG(how));
+                        STR_ARG(why_target(q, q->owner)), STR_ARG(c->name));
+    why_way(q, f, "Raise the limit: " STR_FMT ", or let it use less", STR_ARG(how));
 }
 
 void why_exit(struct question *q, const struct contained *c, const struct val *ended, struct finding *f)
@@ -241,17 +243,17 @@ void why_exit(struct question *q, const struct contained *c, const struct val *e
                                 STR_ARG(c->about), STR_ARG(code_text(q, code)));
     struct str line = last_line(q, c, ended, previous);
     if (code == 0) {
-        found(q, f, "EndsWell",
-              "cannot keep its " STR_FMT " running: it ends by itself with exit code 0, and a pod with "
-              "restartPolicy Always is to run on",
-              STR_ARG(c->about));
-        way(q, f, "Give it a command that runs on: " STR_FMT ", or make it a pod with restartPolicy OnFailure",
-            STR_ARG(edit(q)));
+        why_found(q, f, "EndsWell",
+                  "cannot keep its " STR_FMT " running: it ends by itself with exit code 0, and a pod with "
+                  "restartPolicy Always is to run on",
+                  STR_ARG(c->about));
+        why_way(q, f, "Give it a command that runs on: " STR_FMT ", or make it a pod with restartPolicy OnFailure",
+                STR_ARG(why_edit(q)));
     } else if (line.n > 0) {
         say_line(q, c, exit, line, previous, f);
     } else {
-        found(q, f, "CrashLoop", STR_FMT ", and wrote nothing", STR_ARG(exit));
-        way(q, f, "Try its command by hand: kubectl debug " STR_FMT STR_FMT " -it --image=IMAGE",
-            STR_ARG(c->pod->name), STR_ARG(ns_flag(q, c->pod->ns)));
+        why_found(q, f, "CrashLoop", STR_FMT ", and wrote nothing", STR_ARG(exit));
+        why_way(q, f, "Try its command by hand: kubectl debug " STR_FMT STR_FMT " -it --image=IMAGE",
+                STR_ARG(c->pod->name), STR_ARG(why_ns_flag(q, c->pod->ns)));
     }
 }

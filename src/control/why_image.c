@@ -53,48 +53,49 @@ static void say_credentials(struct question *q, const struct contained *c, struc
                             struct str answer, struct finding *f)
 {
     const struct val *refs = val_get(obj_spec(c->pod), N(imagePullSecrets));
-    struct str name = val_text_at(val_item(refs, 0), N(name)), hosts = S(""), flag = ns_flag(q, c->pod->ns);
+    struct str name = val_text_at(val_item(refs, 0), N(name)), hosts = S(""), flag = why_ns_flag(q, c->pod->ns);
     struct str make = arena_fmt(q->a,
                                 "kubectl create secret docker-registry " STR_FMT STR_FMT " --docker-server=" STR_FMT
                                 " --docker-username=USER --docker-password=PASSWORD",
                                 STR_ARG(name.n ? name : S("pull")), STR_ARG(flag), STR_ARG(registry));
     if (name.n == 0) {
-        found(q, f, "PullSecretMissing",
-              "cannot pull " STR_FMT ": the registry " STR_FMT " wants credentials (" STR_FMT
-              "), and the pod names no imagePullSecrets",
-              STR_ARG(image), STR_ARG(registry), STR_ARG(answer));
-        way(q, f,
-            "Make a Secret: " STR_FMT "; and name it: " STR_FMT "imagePullSecrets: [{name: pull}], with " STR_FMT,
-            STR_ARG(make), STR_ARG(spec_path(q)), STR_ARG(edit(q)));
+        why_found(q, f, "PullSecretMissing",
+                  "cannot pull " STR_FMT ": the registry " STR_FMT " wants credentials (" STR_FMT
+                  "), and the pod names no imagePullSecrets",
+                  STR_ARG(image), STR_ARG(registry), STR_ARG(answer));
+        why_way(q, f,
+                "Make a Secret: " STR_FMT "; and name it: " STR_FMT "imagePullSecrets: [{name: pull}], with " STR_FMT,
+                STR_ARG(make), STR_ARG(why_spec_path(q)), STR_ARG(why_edit(q)));
         return;
     }
     const struct objset *secrets = q->v->sets[K(Secret)->id];
     const struct obj *secret = secrets ? objset_get(secrets, c->pod->ns, name) : NULL;
-    chain(q, f, "imagePullSecrets: Secret " STR_FMT "%s", STR_ARG(name),
-          secret    ? ""
-          : secrets ? ": not there"
-                    : ": may not be read");
+    why_chain(q, f, "imagePullSecrets: Secret " STR_FMT "%s", STR_ARG(name),
+              secret    ? ""
+              : secrets ? ": not there"
+                        : ": may not be read");
     if (!secrets)
-        found(q, f, "PullSecretRefused",
-              "cannot pull " STR_FMT ": the registry " STR_FMT " refuses what the Secret " STR_FMT
-              " of imagePullSecrets gives it, if it is there (" STR_FMT ")",
-              STR_ARG(image), STR_ARG(registry), STR_ARG(name), STR_ARG(answer));
+        why_found(q, f, "PullSecretRefused",
+                  "cannot pull " STR_FMT ": the registry " STR_FMT " refuses what the Secret " STR_FMT
+                  " of imagePullSecrets gives it, if it is there (" STR_FMT ")",
+                  STR_ARG(image), STR_ARG(registry), STR_ARG(name), STR_ARG(answer));
     else if (!secret)
-        found(q, f, "PullSecretMissing",
-              "cannot pull " STR_FMT ": the registry " STR_FMT " wants credentials, and the Secret " STR_FMT
-              " that imagePullSecrets names is not there",
-              STR_ARG(image), STR_ARG(registry), STR_ARG(name));
+        why_found(q, f, "PullSecretMissing",
+                  "cannot pull " STR_FMT ": the registry " STR_FMT " wants credentials, and the Secret " STR_FMT
+                  " that imagePullSecrets names is not there",
+                  STR_ARG(image), STR_ARG(registry), STR_ARG(name));
     else if (!secret_has(q, secret, registry, &hosts))
-        found(q, f, "PullSecretOther",
-              "cannot pull " STR_FMT ": the Secret " STR_FMT
-              " that imagePullSecrets names has credentials for " STR_FMT " and none for the registry " STR_FMT,
-              STR_ARG(image), STR_ARG(name), STR_ARG(hosts.n ? hosts : S("nothing")), STR_ARG(registry));
+        why_found(q, f, "PullSecretOther",
+                  "cannot pull " STR_FMT ": the Secret " STR_FMT
+                  " that imagePullSecrets names has credentials for " STR_FMT " and none for the registry " STR_FMT,
+                  STR_ARG(image), STR_ARG(name), STR_ARG(hosts.n ? hosts : S("nothing")), STR_ARG(registry));
     else
-        found(q, f, "PullSecretRefused",
-              "cannot pull " STR_FMT ": the registry " STR_FMT " refuses the credentials in Secret " STR_FMT
-              " (" STR_FMT ")",
-              STR_ARG(image), STR_ARG(registry), STR_ARG(name), STR_ARG(answer));
-    way(q, f, "%s: " STR_FMT, secret ? "Make that Secret anew (kubectl delete it first)" : "Make it", STR_ARG(make));
+        why_found(q, f, "PullSecretRefused",
+                  "cannot pull " STR_FMT ": the registry " STR_FMT " refuses the credentials in Secret " STR_FMT
+                  " (" STR_FMT ")",
+                  STR_ARG(image), STR_ARG(registry), STR_ARG(name), STR_ARG(answer));
+    why_way(q, f, "%s: " STR_FMT, secret ? "Make that Secret anew (kubectl delete it first)" : "Make it",
+            STR_ARG(make));
 }
 
 /* ---- answers ---- */
@@ -157,17 +158,21 @@ void why_image(struct question *q, const struct contained *c, struct str message
 {
     struct str image = val_text_at(c->spec, N(image)), rest, registry = registry_of(image, &rest);
     struct str reason = val_text_at(c->status, N(state), N(waiting), N(reason)), answer = answer_of(message);
-    const struct word words[] = {
-        {"image", image},           {"registry", registry}, {"answer", answer},          {"container", c->name},
-        {"node", pod_node(c->pod)}, {"about", c->about},    {"quoted", quoted(q, image)}};
+    const struct word words[] = {{"image", image},
+                                 {"registry", registry},
+                                 {"answer", answer},
+                                 {"container", c->name},
+                                 {"node", pod_node(c->pod)},
+                                 {"about", c->about},
+                                 {"quoted", why_quoted(q, image)}};
     if (str_eqz(reason, "InvalidImageName") || str_eqz(reason, "ErrImageNeverPull")) {
-        found_saying(q, f, refusals, reason, words, countof(words));
+        why_saying(q, f, refusals, reason, words, countof(words));
         return;
     }
-    chain(q, f, "image " STR_FMT ": registry " STR_FMT ": " STR_FMT, STR_ARG(image), STR_ARG(registry),
-          STR_ARG(answer));
+    why_chain(q, f, "image " STR_FMT ": registry " STR_FMT ": " STR_FMT, STR_ARG(image), STR_ARG(registry),
+              STR_ARG(answer));
     if (str_has(message, S("pull access denied")) || str_has(message, S("failed to authorize")))
         say_credentials(q, c, image, registry, answer, f);
     else
-        found_saying(q, f, answers, message, words, countof(words));
+        why_saying(q, f, answers, message, words, countof(words));
 }

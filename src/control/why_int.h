@@ -13,22 +13,22 @@ struct question {
 typedef void why_fn(struct question *q, const struct obj *o, struct finding *f);
 
 /* The same question, about another object. */
-struct question about_other(const struct question *q, const struct obj *o);
+struct question why_about(const struct question *q, const struct obj *o);
 /* The first cause counts: true where this is it. reason: a clause. */
-bool found(struct question *q, struct finding *f, const char *cause, const char *fmt, ...) PRINTF(4, 5);
-bool coming(struct question *q, struct finding *f, const char *cause, const char *fmt, ...) PRINTF(4, 5);
-void way(struct question *q, struct finding *f, const char *fmt, ...) PRINTF(3, 4);
-void chain(struct question *q, struct finding *f, const char *fmt, ...) PRINTF(3, 4);
+bool why_found(struct question *q, struct finding *f, const char *cause, const char *fmt, ...) PRINTF(4, 5);
+bool why_coming(struct question *q, struct finding *f, const char *cause, const char *fmt, ...) PRINTF(4, 5);
+void why_way(struct question *q, struct finding *f, const char *fmt, ...) PRINTF(3, 4);
+void why_chain(struct question *q, struct finding *f, const char *fmt, ...) PRINTF(3, 4);
 /* Takes over what was found about another object, with "about" before its reason. */
-void found_behind(struct question *q, struct finding *f, struct str about, struct finding *own_other);
-bool worse(const struct finding *a, const struct finding *b);
+void why_behind(struct question *q, struct finding *f, struct str about, struct finding *own_other);
+bool why_worse(const struct finding *a, const struct finding *b);
 
-struct str obj_word(struct question *q, const struct obj *o); /* "deploy/web", as kubectl takes it */
-struct str ns_flag(struct question *q, struct str ns);        /* " -n shop", or "" for default */
-struct str target(struct question *q, const struct obj *o);   /* "deploy/web -n shop" */
-bool alone(const struct question *q);                         /* a pod that nobody owns */
+struct str why_word(struct question *q, const struct obj *o);   /* "deploy/web", as kubectl takes it */
+struct str why_ns_flag(struct question *q, struct str ns);      /* " -n shop", or "" for default */
+struct str why_target(struct question *q, const struct obj *o); /* "deploy/web -n shop" */
+bool why_alone(const struct question *q);                       /* a pod that nobody owns */
 /* "kubectl edit deploy/web", or for a pod of its own, which cannot be changed: how it is made anew. */
-struct str edit(struct question *q);
+struct str why_edit(struct question *q);
 /* What somebody else's text says, and what is said of it here. Rows end with one whose `says` is "". In reason and
  * way {WORD} stands for a text; {target}, {edit}, {spec} and {ns} are known everywhere: "deploy/web -n shop",
  * "kubectl edit deploy/web", "spec.template.spec.", " -n shop". */
@@ -39,13 +39,13 @@ struct word {
     const char *name;
     struct str text;
 };
-struct str fill(struct question *q, const char *pattern, const struct word *words, size_t n);
+struct str why_fill(struct question *q, const char *pattern, const struct word *words, size_t n);
 /* By the first row whose text is in the message. */
-void found_saying(struct question *q, struct finding *f, const struct saying *row, struct str message,
-                  const struct word *words, size_t n);
+void why_saying(struct question *q, struct finding *f, const struct saying *row, struct str message,
+                const struct word *words, size_t n);
 /* Where the fields of a pod's spec stand for who edits them: "spec." or "spec.template.spec." */
-struct str spec_path(struct question *q);
-struct str quoted(struct question *q, struct str text); /* one line, in quotes, cut where it is long */
+struct str why_spec_path(struct question *q);
+struct str why_quoted(struct question *q, struct str text); /* one line, in quotes, cut where it is long */
 /* The name in the list that is most like this one; "" where none is. */
 struct nearest {
     struct str wanted, best;
@@ -53,12 +53,12 @@ struct nearest {
 };
 void nearest_try(struct nearest *n, struct str name);
 /* The newest event of the object with the reason and a message that begins (and a field path, where not ""). */
-const struct obj *event_of(struct question *q, const struct obj *about, const char *reason, struct str begins,
-                           struct str field_path);
-int64_t event_seen_at(const struct obj *event);
-struct str event_text(const struct obj *event); /* "" for NULL */
+const struct obj *why_event(struct question *q, const struct obj *about, const char *reason, struct str begins,
+                            struct str field_path);
+int64_t why_event_time(const struct obj *event);
+struct str why_event_text(const struct obj *event); /* "" for NULL */
 /* The plan's reason, with what its object says of the last try as view->trouble. */
-struct str plan_reason(struct question *q, const struct controller *row, const struct obj *o, struct str trouble);
+struct str why_plan(struct question *q, const struct controller *row, const struct obj *o, struct str trouble);
 
 /* Rows, by file. */
 why_fn why_deployment, why_replicaset;                             /* why_workload.c */

@@ -23,7 +23,7 @@ static const struct {
 static struct str unlock(struct question *q, const struct obj *o)
 {
     return arena_fmt(q->a, "kubectl patch " STR_FMT " --type=merge -p '{\"metadata\":{\"finalizers\":null}}'",
-                     STR_ARG(target(q, o)));
+                     STR_ARG(why_target(q, o)));
 }
 
 bool why_deletion(struct question *q, const struct obj *o, struct finding *f)
@@ -31,16 +31,16 @@ bool why_deletion(struct question *q, const struct obj *o, struct finding *f)
     struct str first = val_text(val_item(val_get(obj_meta(o), N(finalizers)), 0));
     if (!obj_deleting(o))
         return false;
-    chain(q, f, STR_FMT " " STR_FMT ": deleted at " STR_FMT ", finalizer " STR_FMT, STR_ARG(o->kind->kind),
-          STR_ARG(o->name), STR_ARG(val_text_at(obj_meta(o), N(deletionTimestamp))), STR_ARG(first));
+    why_chain(q, f, STR_FMT " " STR_FMT ": deleted at " STR_FMT ", finalizer " STR_FMT, STR_ARG(o->kind->kind),
+              STR_ARG(o->name), STR_ARG(val_text_at(obj_meta(o), N(deletionTimestamp))), STR_ARG(first));
     for (size_t i = 0; i < countof(own_finalizers); i++)
         if (str_eqz(first, own_finalizers[i].name))
-            return coming(q, f, "Finalizer", "its finalizer " STR_FMT " keeps it %s", STR_ARG(first),
-                          own_finalizers[i].means);
+            return why_coming(q, f, "Finalizer", "its finalizer " STR_FMT " keeps it %s", STR_ARG(first),
+                              own_finalizers[i].means);
     if (first.n == 0)
-        return coming(q, f, "Leaving", "it is going");
-    found(q, f, "Finalizer", "it waits for its finalizer " STR_FMT, STR_ARG(first));
-    way(q, f, "Whoever set it has to take it away; by hand: " STR_FMT, STR_ARG(unlock(q, o)));
+        return why_coming(q, f, "Leaving", "it is going");
+    why_found(q, f, "Finalizer", "it waits for its finalizer " STR_FMT, STR_ARG(first));
+    why_way(q, f, "Whoever set it has to take it away; by hand: " STR_FMT, STR_ARG(unlock(q, o)));
     return true;
 }
 
@@ -69,32 +69,32 @@ void why_namespace(struct question *q, const struct obj *ns, struct finding *f)
     }
     size_t total = 0;
     const struct obj *held = held_in(q, ns, &total);
-    struct str reason = plan_reason(q, &namespace_controller, ns, S(""));
-    chain(q, f, "Namespace " STR_FMT ": deleted at " STR_FMT "%s" STR_FMT, STR_ARG(ns->name),
-          STR_ARG(val_text_at(obj_meta(ns), N(deletionTimestamp))), reason.n ? ": " : "", STR_ARG(reason));
+    struct str reason = why_plan(q, &namespace_controller, ns, S(""));
+    why_chain(q, f, "Namespace " STR_FMT ": deleted at " STR_FMT "%s" STR_FMT, STR_ARG(ns->name),
+              STR_ARG(val_text_at(obj_meta(ns), N(deletionTimestamp))), reason.n ? ": " : "", STR_ARG(reason));
     if (held) {
         struct finding one = {0};
-        struct question other = about_other(q, held);
+        struct question other = why_about(q, held);
         struct str first = val_text(val_item(val_get(obj_meta(held), N(finalizers)), 0));
         why_deletion(&other, held, &one);
         if (one.state == WHY_BLOCKED)
             one.reason = arena_fmt(q->a, "waits for its finalizer " STR_FMT "%s", STR_ARG(first),
                                    total == 1 ? "" : arena_fmt(q->a, " (%zu objects are left)", total).p);
-        found_behind(q, f,
-                     arena_fmt(q->a, "in it " STR_FMT " " STR_FMT, STR_ARG(held->kind->kind), STR_ARG(held->name)),
-                     &one);
+        why_behind(q, f,
+                   arena_fmt(q->a, "in it " STR_FMT " " STR_FMT, STR_ARG(held->kind->kind), STR_ARG(held->name)),
+                   &one);
     }
     val_each_item (it, val_get(obj_spec(ns), N(finalizers)))
         if (!str_eqz(val_text(it), "kubernetes"))
-            found(q, f, "Finalizer", "it waits for its finalizer " STR_FMT " (spec.finalizers)",
-                  STR_ARG(val_text(it)));
+            why_found(q, f, "Finalizer", "it waits for its finalizer " STR_FMT " (spec.finalizers)",
+                      STR_ARG(val_text(it)));
     if (f->state == WHY_BLOCKED)
-        way(q, f, "Whoever set it has to take it away, by a PUT to /api/v1/namespaces/" STR_FMT "/finalize",
-            STR_ARG(ns->name));
+        why_way(q, f, "Whoever set it has to take it away, by a PUT to /api/v1/namespaces/" STR_FMT "/finalize",
+                STR_ARG(ns->name));
     if (total > 0)
-        coming(q, f, "Leaving", "%zu object%s in it %s still being deleted", total, total == 1 ? "" : "s",
-               total == 1 ? "is" : "are");
-    coming(q, f, "Leaving", "its last traces are being removed");
+        why_coming(q, f, "Leaving", "%zu object%s in it %s still being deleted", total, total == 1 ? "" : "s",
+                   total == 1 ? "is" : "are");
+    why_coming(q, f, "Leaving", "its last traces are being removed");
 }
 
 /* ---- budgets ---- */
@@ -102,28 +102,29 @@ void why_namespace(struct question *q, const struct obj *ns, struct finding *f)
 void why_budget(struct question *q, const struct obj *pdb, struct finding *f)
 {
     const struct val *status = obj_status(pdb);
-    struct str reason = plan_reason(q, &disruption_controller, pdb, S(""));
+    struct str reason = why_plan(q, &disruption_controller, pdb, S(""));
     int64_t allowed = val_num_at(status, 0, N(disruptionsAllowed)),
             healthy = val_num_at(status, 0, N(currentHealthy)), desired = val_num_at(status, 0, N(desiredHealthy)),
             pods = val_num_at(status, 0, N(expectedPods));
-    chain(q, f, "PodDisruptionBudget " STR_FMT ": %lld of %lld pods healthy, %lld are to be, %lld may be evicted",
-          STR_ARG(pdb->name), (long long)healthy, (long long)pods, (long long)desired, (long long)allowed);
+    why_chain(q, f, "PodDisruptionBudget " STR_FMT ": %lld of %lld pods healthy, %lld are to be, %lld may be evicted",
+              STR_ARG(pdb->name), (long long)healthy, (long long)pods, (long long)desired, (long long)allowed);
     if (reason.n > 0) {
-        found(q, f, "PlanStopped", STR_FMT, STR_ARG(reason));
-        way(q, f, "Mend it: kubectl edit " STR_FMT, STR_ARG(target(q, pdb)));
+        why_found(q, f, "PlanStopped", STR_FMT, STR_ARG(reason));
+        why_way(q, f, "Mend it: kubectl edit " STR_FMT, STR_ARG(why_target(q, pdb)));
     } else if (pods == 0) {
-        found(q, f, "SelectorMatchesNothing", "its selector matches no pod, so it protects nothing");
-        way(q, f, "Mend spec.selector: kubectl edit " STR_FMT, STR_ARG(target(q, pdb)));
+        why_found(q, f, "SelectorMatchesNothing", "its selector matches no pod, so it protects nothing");
+        why_way(q, f, "Mend spec.selector: kubectl edit " STR_FMT, STR_ARG(why_target(q, pdb)));
     } else if (allowed == 0) {
-        found(q, f, "BudgetSpent",
-              "it lets no pod be evicted, as %lld of %lld pods are healthy and %lld are to stay so: a drain waits "
-              "(429)",
-              (long long)healthy, (long long)pods, (long long)desired);
+        why_found(
+            q, f, "BudgetSpent",
+            "it lets no pod be evicted, as %lld of %lld pods are healthy and %lld are to stay so: a drain waits "
+            "(429)",
+            (long long)healthy, (long long)pods, (long long)desired);
         if (healthy < desired)
-            way(q, f, "See what the pods lack: wherry why -n " STR_FMT, STR_ARG(pdb->ns));
+            why_way(q, f, "See what the pods lack: wherry why -n " STR_FMT, STR_ARG(pdb->ns));
         else
-            way(q, f, "Run more replicas than it keeps, or let it keep fewer: kubectl edit " STR_FMT,
-                STR_ARG(target(q, pdb)));
+            why_way(q, f, "Run more replicas than it keeps, or let it keep fewer: kubectl edit " STR_FMT,
+                    STR_ARG(why_target(q, pdb)));
     }
     if (f->state == WHY_FINE)
         f->reason = arena_fmt(q->a, "%lld of %lld pods may be evicted", (long long)allowed, (long long)pods);
@@ -145,14 +146,14 @@ static bool say_kept(struct question *q, const struct obj *node, struct finding 
                 !selector_matches(s, obj_labels(pod)))
                 continue;
             struct finding one = {0};
-            struct question other = about_other(q, pdb);
+            struct question other = why_about(q, pdb);
             why_budget(&other, pdb, &one);
-            found_behind(q, f,
-                         arena_fmt(q->a,
-                                   "it is cordoned, and pod " STR_FMT
-                                   " stays on it, as of PodDisruptionBudget " STR_FMT ":",
-                                   STR_ARG(pod->name), STR_ARG(pdb->name)),
-                         &one);
+            why_behind(q, f,
+                       arena_fmt(q->a,
+                                 "it is cordoned, and pod " STR_FMT " stays on it, as of PodDisruptionBudget " STR_FMT
+                                 ":",
+                                 STR_ARG(pod->name), STR_ARG(pdb->name)),
+                       &one);
             return f->state != WHY_FINE;
         }
     return false;
@@ -161,18 +162,19 @@ static bool say_kept(struct question *q, const struct obj *node, struct finding 
 void why_node(struct question *q, const struct obj *node, struct finding *f)
 {
     const struct val *ready = condition_get(obj_status(node), "Ready");
-    chain(q, f, "Node " STR_FMT ": Ready is " STR_FMT, STR_ARG(node->name), STR_ARG(val_text_at(ready, N(status))));
+    why_chain(q, f, "Node " STR_FMT ": Ready is " STR_FMT, STR_ARG(node->name),
+              STR_ARG(val_text_at(ready, N(status))));
     if (!str_eqz(val_text_at(ready, N(status)), "True")) {
         struct str message = val_text_at(ready, N(message));
-        found(q, f, "NodeNotReady", "it is not ready: " STR_FMT,
-              STR_ARG(message.n ? message : S("it has not been heard of yet")));
-        way(q, f, "See whether wherry runs there (wherry up), and its log (/var/log/wherry.log)");
+        why_found(q, f, "NodeNotReady", "it is not ready: " STR_FMT,
+                  STR_ARG(message.n ? message : S("it has not been heard of yet")));
+        why_way(q, f, "See whether wherry runs there (wherry up), and its log (/var/log/wherry.log)");
         return;
     }
     if (val_true(val_get(obj_spec(node), N(unschedulable)))) {
         if (!say_kept(q, node, f))
-            found(q, f, "NodeCordoned", "it is cordoned and takes no new pods");
-        way(q, f, "Let it take pods again: kubectl uncordon " STR_FMT, STR_ARG(node->name));
+            why_found(q, f, "NodeCordoned", "it is cordoned and takes no new pods");
+        why_way(q, f, "Let it take pods again: kubectl uncordon " STR_FMT, STR_ARG(node->name));
         return;
     }
     f->reason = S("it is ready");
@@ -214,9 +216,9 @@ void why_stored(struct question *q, const struct obj *o, struct finding *f)
     for (size_t i = 0; i < countof(stored); i++) {
         if (stored[i].kind != o->kind)
             continue;
-        found(q, f, "NothingActs", "%s", stored[i].says);
+        why_found(q, f, "NothingActs", "%s", stored[i].says);
         if (stored[i].way[0])
-            way(q, f, "%s", stored[i].way);
+            why_way(q, f, "%s", stored[i].way);
     }
 }
 
@@ -227,6 +229,6 @@ void why_claim(struct question *q, const struct obj *pvc, struct finding *f)
         f->reason = arena_fmt(q->a, "it is bound to " STR_FMT, STR_ARG(volume));
         return;
     }
-    found(q, f, "NothingActs", "it stays Pending, as Wherry neither binds claims nor makes volumes yet");
-    way(q, f, "Use a hostPath or emptyDir volume in the pod");
+    why_found(q, f, "NothingActs", "it stays Pending, as Wherry neither binds claims nor makes volumes yet");
+    why_way(q, f, "Use a hostPath or emptyDir volume in the pod");
 }

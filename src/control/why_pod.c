@@ -21,20 +21,20 @@ static bool say_leaving(struct question *q, const struct obj *pod, struct findin
     int64_t until = val_time(val_get(obj_meta(pod), N(deletionTimestamp)));
     const struct val *finalizers = val_get(obj_meta(pod), N(finalizers));
     if (val_len(finalizers) > 0 && pod_is_over(pod)) {
-        found(q, f, "Finalizer", "was deleted and waits for its finalizer " STR_FMT,
-              STR_ARG(val_text(val_item(finalizers, 0))));
-        way(q, f,
-            "Whoever set it has to take it away; by hand: kubectl patch pod/" STR_FMT STR_FMT
-            " --type=merge -p '{\"metadata\":{\"finalizers\":null}}'",
-            STR_ARG(pod->name), STR_ARG(ns_flag(q, pod->ns)));
+        why_found(q, f, "Finalizer", "was deleted and waits for its finalizer " STR_FMT,
+                  STR_ARG(val_text(val_item(finalizers, 0))));
+        why_way(q, f,
+                "Whoever set it has to take it away; by hand: kubectl patch pod/" STR_FMT STR_FMT
+                " --type=merge -p '{\"metadata\":{\"finalizers\":null}}'",
+                STR_ARG(pod->name), STR_ARG(why_ns_flag(q, pod->ns)));
         return true;
     }
     if (until + 30 * NS_PER_S < q->v->now) {
-        found(q, f, "PodStays", "was deleted and its node " STR_FMT " has not ended it", STR_ARG(pod_node(pod)));
-        way(q, f, "See whether the node runs: kubectl get node " STR_FMT, STR_ARG(pod_node(pod)));
+        why_found(q, f, "PodStays", "was deleted and its node " STR_FMT " has not ended it", STR_ARG(pod_node(pod)));
+        why_way(q, f, "See whether the node runs: kubectl get node " STR_FMT, STR_ARG(pod_node(pod)));
         return true;
     }
-    return coming(q, f, "PodLeaving", "is being stopped");
+    return why_coming(q, f, "PodLeaving", "is being stopped");
 }
 
 /* ---- over ---- */
@@ -77,7 +77,7 @@ static bool say_over(struct question *q, const struct obj *pod, struct finding *
         {"message", message},
         {"why", reason.n > 0 && message.n > 0 ? arena_fmt(q->a, STR_FMT ": ", STR_ARG(reason)) : reason},
         {"seconds", arena_fmt(q->a, "%lld", (long long)val_num_at(obj_spec(pod), 0, N(activeDeadlineSeconds)))}};
-    found_saying(q, f, failures, reason, words, countof(words));
+    why_saying(q, f, failures, reason, words, countof(words));
     return true;
 }
 
@@ -90,17 +90,17 @@ static bool say_unscheduled(struct question *q, const struct obj *pod, struct fi
     struct str scheduler = val_text_at(obj_spec(pod), N(schedulerName));
     const struct val *gate = val_item(val_get(obj_spec(pod), N(schedulingGates)), 0);
     if (gate) {
-        found(q, f, "SchedulingGated", "is not scheduled before its scheduling gate " STR_FMT " is lifted",
-              STR_ARG(val_text_at(gate, N(name))));
-        way(q, f,
-            "Whoever set it lifts it; by hand: kubectl patch pod/" STR_FMT STR_FMT
-            " --type=json -p '[{\"op\":\"remove\",\"path\":\"/spec/schedulingGates\"}]'",
-            STR_ARG(pod->name), STR_ARG(ns_flag(q, pod->ns)));
+        why_found(q, f, "SchedulingGated", "is not scheduled before its scheduling gate " STR_FMT " is lifted",
+                  STR_ARG(val_text_at(gate, N(name))));
+        why_way(q, f,
+                "Whoever set it lifts it; by hand: kubectl patch pod/" STR_FMT STR_FMT
+                " --type=json -p '[{\"op\":\"remove\",\"path\":\"/spec/schedulingGates\"}]'",
+                STR_ARG(pod->name), STR_ARG(why_ns_flag(q, pod->ns)));
     } else if (scheduler.n > 0 && !str_eqz(scheduler, "default-scheduler")) {
-        found(q, f, "OtherScheduler", "asks for the scheduler " STR_FMT ", and Wherry's is default-scheduler",
-              STR_ARG(scheduler));
-        way(q, f, "Run that scheduler, or leave " STR_FMT "schedulerName out: " STR_FMT, STR_ARG(spec_path(q)),
-            STR_ARG(edit(q)));
+        why_found(q, f, "OtherScheduler", "asks for the scheduler " STR_FMT ", and Wherry's is default-scheduler",
+                  STR_ARG(scheduler));
+        why_way(q, f, "Run that scheduler, or leave " STR_FMT "schedulerName out: " STR_FMT,
+                STR_ARG(why_spec_path(q)), STR_ARG(why_edit(q)));
     } else {
         why_unscheduled(q, pod, f);
     }
@@ -114,15 +114,15 @@ static bool say_node(struct question *q, const struct obj *pod, struct finding *
     if (!nodes)
         return false;
     if (!node)
-        found(q, f, "NodeMissing", "is meant for node " STR_FMT ", which is not there", STR_ARG(pod_node(pod)));
+        why_found(q, f, "NodeMissing", "is meant for node " STR_FMT ", which is not there", STR_ARG(pod_node(pod)));
     else if (!condition_is(obj_status(node), "Ready", "True"))
-        found(q, f, "NodeNotReady", "is on node " STR_FMT ", which is not ready: " STR_FMT, STR_ARG(node->name),
-              STR_ARG(val_text_at(condition_get(obj_status(node), "Ready"), N(message))));
+        why_found(q, f, "NodeNotReady", "is on node " STR_FMT ", which is not ready: " STR_FMT, STR_ARG(node->name),
+                  STR_ARG(val_text_at(condition_get(obj_status(node), "Ready"), N(message))));
     if (!node)
-        way(q, f, "Let that node come back, or delete the pod: kubectl delete pod/" STR_FMT STR_FMT,
-            STR_ARG(pod->name), STR_ARG(ns_flag(q, pod->ns)));
+        why_way(q, f, "Let that node come back, or delete the pod: kubectl delete pod/" STR_FMT STR_FMT,
+                STR_ARG(pod->name), STR_ARG(why_ns_flag(q, pod->ns)));
     if (f->state == WHY_BLOCKED)
-        way(q, f, "See what the node says: wherry why node/" STR_FMT, STR_ARG(pod_node(pod)));
+        why_way(q, f, "See what the node says: wherry why node/" STR_FMT, STR_ARG(pod_node(pod)));
     return f->state == WHY_BLOCKED;
 }
 
@@ -145,17 +145,17 @@ static bool say_preparing(struct question *q, const struct obj *pod, struct find
 {
     if (any_tried(pod))
         return false;
-    struct str mount = event_text(event_of(q, pod, "FailedMount", S(""), S("")));
-    struct str sandbox = event_text(event_of(q, pod, "FailedCreatePodSandBox", S(""), S("")));
+    struct str mount = why_event_text(why_event(q, pod, "FailedMount", S(""), S("")));
+    struct str sandbox = why_event_text(why_event(q, pod, "FailedCreatePodSandBox", S(""), S("")));
     if (mount.n > 0 && why_mount(q, pod, mount, f))
         return true;
     if (sandbox.n == 0)
         return false;
     struct str head = S("Failed to create pod sandbox: ");
     sandbox = str_sub(sandbox, str_starts(sandbox, head) ? head.n : 0, sandbox.n);
-    found(q, f, "SandboxFailed", "cannot be started on node " STR_FMT ": " STR_FMT, STR_ARG(pod_node(pod)),
-          STR_ARG(sandbox));
-    way(q, f, "The node tries again by itself; its log says more: /var/log/wherry.log");
+    why_found(q, f, "SandboxFailed", "cannot be started on node " STR_FMT ": " STR_FMT, STR_ARG(pod_node(pod)),
+              STR_ARG(sandbox));
+    why_way(q, f, "The node tries again by itself; its log says more: /var/log/wherry.log");
     return true;
 }
 
@@ -176,10 +176,10 @@ static bool say_container(struct question *q, const struct obj *pod, const struc
         return false;
     why_container(q, &c, f);
     if (init && !sidecar && val_at(c.status, N(state), N(running)) && f->state == WHY_FINE) {
-        coming(q, f, "InitRuns", "waits for its " STR_FMT ", which runs since " STR_FMT, STR_ARG(c.about),
-               STR_ARG(val_text_at(c.status, N(state), N(running), N(startedAt))));
-        way(q, f, "See what it does: kubectl logs pod/" STR_FMT STR_FMT " -c " STR_FMT, STR_ARG(pod->name),
-            STR_ARG(ns_flag(q, pod->ns)), STR_ARG(c.name));
+        why_coming(q, f, "InitRuns", "waits for its " STR_FMT ", which runs since " STR_FMT, STR_ARG(c.about),
+                   STR_ARG(val_text_at(c.status, N(state), N(running), N(startedAt))));
+        why_way(q, f, "See what it does: kubectl logs pod/" STR_FMT STR_FMT " -c " STR_FMT, STR_ARG(pod->name),
+                STR_ARG(why_ns_flag(q, pod->ns)), STR_ARG(c.name));
     }
     return f->state != WHY_FINE;
 }
@@ -193,14 +193,14 @@ static void say_containers(struct question *q, const struct obj *pod, struct fin
     val_each_item (c, val_get(obj_spec(pod), N(containers))) {
         struct finding one = {0};
         say_container(q, pod, c, false, &one);
-        if (worse(&one, &worst)) {
+        if (why_worse(&one, &worst)) {
             array_fini(&worst.chain);
             worst = one;
         } else {
             array_fini(&one.chain);
         }
     }
-    found_behind(q, f, S(""), &worst);
+    why_behind(q, f, S(""), &worst);
     array_fini(&worst.chain);
 }
 
@@ -212,22 +212,23 @@ static void say_gates(struct question *q, const struct obj *pod, struct finding 
         const struct val *c = val_find(val_get(obj_status(pod), N(conditions)), N(type), type);
         if (c && str_eqz(val_text_at(c, N(status)), "True"))
             continue;
-        found(q, f, "ReadinessGate", "runs, but nobody has set its readiness gate " STR_FMT " to True",
-              STR_ARG(type));
-        way(q, f,
-            "Whoever is to set that condition on the pod has not, or take the gate out of " STR_FMT
-            "readinessGates: " STR_FMT,
-            STR_ARG(spec_path(q)), STR_ARG(edit(q)));
+        why_found(q, f, "ReadinessGate", "runs, but nobody has set its readiness gate " STR_FMT " to True",
+                  STR_ARG(type));
+        why_way(q, f,
+                "Whoever is to set that condition on the pod has not, or take the gate out of " STR_FMT
+                "readinessGates: " STR_FMT,
+                STR_ARG(why_spec_path(q)), STR_ARG(why_edit(q)));
         return;
     }
-    coming(q, f, "PodComing", "is not ready yet: " STR_FMT, STR_ARG(val_text_at(ready, N(message))));
+    why_coming(q, f, "PodComing", "is not ready yet: " STR_FMT, STR_ARG(val_text_at(ready, N(message))));
 }
 
 static void pod_chain(struct question *q, const struct obj *pod, struct finding *f)
 {
     struct str reason = val_text_at(obj_status(pod), N(reason));
-    chain(q, f, "Pod " STR_FMT ": " STR_FMT "%s" STR_FMT ", %s" STR_FMT, STR_ARG(pod->name), STR_ARG(phase_of(pod)),
-          reason.n ? ", " : "", STR_ARG(reason), pod_node(pod).n ? "on node " : "on no node", STR_ARG(pod_node(pod)));
+    why_chain(q, f, "Pod " STR_FMT ": " STR_FMT "%s" STR_FMT ", %s" STR_FMT, STR_ARG(pod->name),
+              STR_ARG(phase_of(pod)), reason.n ? ", " : "", STR_ARG(reason),
+              pod_node(pod).n ? "on node " : "on no node", STR_ARG(pod_node(pod)));
 }
 
 void why_pod(struct question *q, const struct obj *pod, struct finding *f)

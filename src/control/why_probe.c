@@ -72,12 +72,12 @@ static struct str failure(struct question *q, const struct contained *c, size_t 
         {"timeout", arena_fmt(q->a, "%lld", (long long)val_num_at(probe, 1, N(timeoutSeconds)))},
         {"status", status},
         {"path", val_text_at(probe, N(httpGet), N(path))},
-        {"answer", answer.n ? quoted(q, answer) : S("it ends with an error and says nothing")}};
+        {"answer", answer.n ? why_quoted(q, answer) : S("it ends with an error and says nothing")}};
     const struct saying *row = answers;
     while (row->says[0] && !str_has(answer, str_of(row->says)))
         row++;
-    way(q, f, STR_FMT, STR_ARG(fill(q, row->way, words, countof(words))));
-    return fill(q, row->reason, words, countof(words));
+    why_way(q, f, STR_FMT, STR_ARG(why_fill(q, row->way, words, countof(words))));
+    return why_fill(q, row->reason, words, countof(words));
 }
 
 static struct str field_path(struct question *q, const struct contained *c)
@@ -92,18 +92,18 @@ void why_probe(struct question *q, const struct contained *c, const struct name 
         if (kinds_of_probe[i].field != probe)
             continue;
         struct str begins = str_of(kinds_of_probe[i].says);
-        const struct obj *e = event_of(q, c->pod, "Unhealthy", begins, field_path(q, c));
+        const struct obj *e = why_event(q, c->pod, "Unhealthy", begins, field_path(q, c));
         struct str ask = asked(q, val_get(c->spec, probe));
-        if (!e || event_seen_at(e) + NS_PER_S < val_time(val_at(c->status, N(state), N(running), N(startedAt)))) {
-            coming(q, f, kinds_of_probe[i].cause, "waits for the %s of its " STR_FMT " (" STR_FMT ")",
-                   kinds_of_probe[i].word, STR_ARG(c->about), STR_ARG(ask));
+        if (!e || why_event_time(e) + NS_PER_S < val_time(val_at(c->status, N(state), N(running), N(startedAt)))) {
+            why_coming(q, f, kinds_of_probe[i].cause, "waits for the %s of its " STR_FMT " (" STR_FMT ")",
+                       kinds_of_probe[i].word, STR_ARG(c->about), STR_ARG(ask));
             return;
         }
-        struct str answer = str_trim(str_sub(event_text(e), begins.n, event_text(e).n));
-        chain(q, f, "%s " STR_FMT ": " STR_FMT, kinds_of_probe[i].word, STR_ARG(ask), STR_ARG(answer));
+        struct str answer = str_trim(str_sub(why_event_text(e), begins.n, why_event_text(e).n));
+        why_chain(q, f, "%s " STR_FMT ": " STR_FMT, kinds_of_probe[i].word, STR_ARG(ask), STR_ARG(answer));
         struct str what = failure(q, c, i, answer, f);
-        found(q, f, kinds_of_probe[i].cause, "runs, but the %s of its " STR_FMT " (" STR_FMT ") fails: " STR_FMT,
-              kinds_of_probe[i].word, STR_ARG(c->about), STR_ARG(ask), STR_ARG(what));
+        why_found(q, f, kinds_of_probe[i].cause, "runs, but the %s of its " STR_FMT " (" STR_FMT ") fails: " STR_FMT,
+                  kinds_of_probe[i].word, STR_ARG(c->about), STR_ARG(ask), STR_ARG(what));
     }
 }
 
@@ -115,18 +115,18 @@ bool why_probe_killed(struct question *q, const struct contained *c, const struc
     for (size_t i = 0; i < countof(kinds_of_probe) - 1; i++) {
         struct str begins = arena_fmt(q->a, "Container " STR_FMT " failed %s", STR_ARG(c->name),
                                       kinds_of_probe[i].word);
-        const struct obj *killing = event_of(q, c->pod, "Killing", begins, path);
-        if (!killing || event_seen_at(killing) + NS_PER_S < from)
+        const struct obj *killing = why_event(q, c->pod, "Killing", begins, path);
+        if (!killing || why_event_time(killing) + NS_PER_S < from)
             continue;
         struct str says = str_of(kinds_of_probe[i].says);
-        struct str text = event_text(event_of(q, c->pod, "Unhealthy", says, path));
+        struct str text = why_event_text(why_event(q, c->pod, "Unhealthy", says, path));
         struct str answer = str_trim(str_sub(text, says.n, text.n)),
                    ask = asked(q, val_get(c->spec, kinds_of_probe[i].field));
-        chain(q, f, "%s " STR_FMT ": " STR_FMT, kinds_of_probe[i].word, STR_ARG(ask), STR_ARG(answer));
+        why_chain(q, f, "%s " STR_FMT ": " STR_FMT, kinds_of_probe[i].word, STR_ARG(ask), STR_ARG(answer));
         struct str what = failure(q, c, i, answer, f);
-        return found(q, f, kinds_of_probe[i].cause,
-                     "has its " STR_FMT " restarted again and again, as its %s (" STR_FMT ") fails: " STR_FMT,
-                     STR_ARG(c->about), kinds_of_probe[i].word, STR_ARG(ask), STR_ARG(what));
+        return why_found(q, f, kinds_of_probe[i].cause,
+                         "has its " STR_FMT " restarted again and again, as its %s (" STR_FMT ") fails: " STR_FMT,
+                         STR_ARG(c->about), kinds_of_probe[i].word, STR_ARG(ask), STR_ARG(what));
     }
     return false;
 }

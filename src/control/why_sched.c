@@ -89,7 +89,7 @@ static struct str way_taint(struct unscheduled *u)
     return arena_fmt(u->q->a,
                      "Take the taint away: kubectl taint node %s " STR_FMT "-, or tolerate it in " STR_FMT
                      "tolerations: " STR_FMT,
-                     n->name, STR_ARG(key), STR_ARG(spec_path(u->q)), STR_ARG(edit(u->q)));
+                     n->name, STR_ARG(key), STR_ARG(why_spec_path(u->q)), STR_ARG(why_edit(u->q)));
 }
 
 static const struct sched_node *cordoned(struct unscheduled *u)
@@ -173,12 +173,13 @@ static struct str way_selector(struct unscheduled *u)
     const struct member *m = label_nobody_has(u);
     const struct sched_node *n = any_node(u);
     if (m && n)
-        return arena_fmt(
-            u->q->a,
-            "Label one: kubectl label node %s " STR_FMT "=" STR_FMT ", or mend " STR_FMT "nodeSelector: " STR_FMT,
-            n->name, STR_ARG(m->name->s), STR_ARG(val_text(&m->v)), STR_ARG(spec_path(u->q)), STR_ARG(edit(u->q)));
+        return arena_fmt(u->q->a,
+                         "Label one: kubectl label node %s " STR_FMT "=" STR_FMT ", or mend " STR_FMT
+                         "nodeSelector: " STR_FMT,
+                         n->name, STR_ARG(m->name->s), STR_ARG(val_text(&m->v)), STR_ARG(why_spec_path(u->q)),
+                         STR_ARG(why_edit(u->q)));
     return arena_fmt(u->q->a, "Label a node so (kubectl label node), or mend " STR_FMT "affinity: " STR_FMT,
-                     STR_ARG(spec_path(u->q)), STR_ARG(edit(u->q)));
+                     STR_ARG(why_spec_path(u->q)), STR_ARG(why_edit(u->q)));
 }
 
 /* Which port, and which pod has it. */
@@ -207,7 +208,7 @@ static struct str plain(struct unscheduled *u, const char *text)
 
 static struct str way_of(struct unscheduled *u, const char *what)
 {
-    return arena_fmt(u->q->a, "%s: " STR_FMT, what, STR_ARG(edit(u->q)));
+    return arena_fmt(u->q->a, "%s: " STR_FMT, what, STR_ARG(why_edit(u->q)));
 }
 
 /* Stopping others helps only where the node would be large enough without them. */
@@ -218,10 +219,10 @@ static struct str way_resource(struct unscheduled *u)
     intptr_t id = (intptr_t)map_get(&u->sched.resources, str_of(u->resource)) - 1;
     const struct val *c = val_item(val_get(obj_spec(u->pod), N(containers)), 0);
     bool large = roomiest(u, id)->allocatable[id] >= ask[id];
-    struct str how = edit(u->q);
-    if (!alone(u->q))
+    struct str how = why_edit(u->q);
+    if (!why_alone(u->q))
         how = arena_fmt(u->q->a, "kubectl set resources " STR_FMT " -c " STR_FMT " --requests=%s=LESS",
-                        STR_ARG(target(u->q, u->q->owner)), STR_ARG(val_text_at(c, N(name))), u->resource);
+                        STR_ARG(why_target(u->q, u->q->owner)), STR_ARG(val_text_at(c, N(name))), u->resource);
     return arena_fmt(u->q->a, "Ask for less: " STR_FMT "%s", STR_ARG(how),
                      large ? ", or stop what uses that node" : "");
 }
@@ -298,7 +299,7 @@ static void say_short_of(struct unscheduled *u, struct str message, struct strbu
         u->resource = arena_strz(u->q->a, it->key);
         strbuf_addf(all, "%s" STR_FMT, all->n ? "; " : "", STR_ARG(say_resource(u)));
         *cause = *cause ? *cause : "NoRoom";
-        way(u->q, f, STR_FMT, STR_ARG(way_resource(u)));
+        why_way(u->q, f, STR_FMT, STR_ARG(way_resource(u)));
     }
 }
 
@@ -308,7 +309,7 @@ static void say_reasons(struct unscheduled *u, struct str message, struct findin
     const char *cause = NULL;
     ptrdiff_t end = str_find(message, S("preemption:")); /* what follows is about preemption alone */
     struct str head = end >= 0 ? str_sub(message, 0, (size_t)end) : message;
-    chain(u->q, f, "scheduler: " STR_FMT, STR_ARG(message));
+    why_chain(u->q, f, "scheduler: " STR_FMT, STR_ARG(message));
     for (size_t i = 0; i < countof(reasons); i++) {
         if (!str_has(head, str_of(reasons[i].says)))
             continue;
@@ -316,22 +317,22 @@ static void say_reasons(struct unscheduled *u, struct str message, struct findin
         cause = cause ? cause : reasons[i].cause;
         struct str how = reasons[i].way(u);
         if (how.n > 0)
-            way(u->q, f, STR_FMT, STR_ARG(how));
+            why_way(u->q, f, STR_FMT, STR_ARG(how));
     }
     say_short_of(u, head, &all, f, &cause);
-    found(u->q, f, cause ? cause : "Unschedulable", "fits on no node: " STR_FMT,
-          STR_ARG(all.n ? str_dup(u->q->a, strbuf_str(&all)) : message));
+    why_found(u->q, f, cause ? cause : "Unschedulable", "fits on no node: " STR_FMT,
+              STR_ARG(all.n ? str_dup(u->q->a, strbuf_str(&all)) : message));
 }
 
 void why_unscheduled(struct question *q, const struct obj *pod, struct finding *f)
 {
     struct str told = val_text_at(condition_get(obj_status(pod), "PodScheduled"), N(message));
     if (!q->v->sets[K(Node)->id]) { /* nodes may not be read: the scheduler's own words */
-        chain(q, f, "scheduler: " STR_FMT, STR_ARG(told));
+        why_chain(q, f, "scheduler: " STR_FMT, STR_ARG(told));
         if (told.n > 0)
-            found(q, f, "Unschedulable", "fits on no node: " STR_FMT, STR_ARG(told));
+            why_found(q, f, "Unschedulable", "fits on no node: " STR_FMT, STR_ARG(told));
         else
-            coming(q, f, "PodComing", "waits for the scheduler");
+            why_coming(q, f, "PodComing", "waits for the scheduler");
         return;
     }
     struct unscheduled u = {.q = q, .pod = pod};
@@ -344,7 +345,7 @@ void why_unscheduled(struct question *q, const struct obj *pod, struct finding *
     struct decision d;
     schedule(&u.sched, q->v, pod, q->a, &d);
     if (d.node)
-        coming(q, f, "PodComing", "is about to go to node %s", d.node->name);
+        why_coming(q, f, "PodComing", "is about to go to node %s", d.node->name);
     else
         say_reasons(&u, d.message, f);
     sched_fini(&u.sched);

@@ -97,44 +97,44 @@ static void say_selects_none(struct question *q, const struct obj *svc, struct f
     struct str labels = labels_text(q, val_get(obj_spec(svc), N(selector)));
     const struct obj *d = empty_deployment(q, svc);
     if (d && val_num_at(obj_spec(d), 1, N(replicas)) == 0) {
-        found(q, f, "ScaledToZero", "Deployment " STR_FMT ", whose pods it selects, has 0 replicas",
-              STR_ARG(d->name));
-        way(q, f, "Scale it up: kubectl scale " STR_FMT " --replicas=1", STR_ARG(target(q, d)));
+        why_found(q, f, "ScaledToZero", "Deployment " STR_FMT ", whose pods it selects, has 0 replicas",
+                  STR_ARG(d->name));
+        why_way(q, f, "Scale it up: kubectl scale " STR_FMT " --replicas=1", STR_ARG(why_target(q, d)));
         return;
     }
     if (d) {
         struct finding one = {0};
-        struct question other = about_other(q, d);
+        struct question other = why_about(q, d);
         why_deployment(&other, d, &one);
-        found_behind(q, f,
-                     arena_fmt(q->a, "Deployment " STR_FMT ", whose pods it selects, has none:", STR_ARG(d->name)),
-                     &one);
+        why_behind(q, f,
+                   arena_fmt(q->a, "Deployment " STR_FMT ", whose pods it selects, has none:", STR_ARG(d->name)),
+                   &one);
         return;
     }
     struct str likely = likely_label(q, svc);
-    chain(q, f, "selector " STR_FMT ": matches no pod in namespace " STR_FMT, STR_ARG(labels), STR_ARG(svc->ns));
-    found(q, f, "SelectorMatchesNothing",
-          "its selector " STR_FMT " matches no pod in namespace " STR_FMT "%s" STR_FMT "%s", STR_ARG(labels),
-          STR_ARG(svc->ns), likely.n ? " (there are pods with " : "", STR_ARG(likely), likely.n ? ")" : "");
+    why_chain(q, f, "selector " STR_FMT ": matches no pod in namespace " STR_FMT, STR_ARG(labels), STR_ARG(svc->ns));
+    why_found(q, f, "SelectorMatchesNothing",
+              "its selector " STR_FMT " matches no pod in namespace " STR_FMT "%s" STR_FMT "%s", STR_ARG(labels),
+              STR_ARG(svc->ns), likely.n ? " (there are pods with " : "", STR_ARG(likely), likely.n ? ")" : "");
     if (likely.n > 0) {
         struct str key, value;
         (void)str_split(likely, '=', &key, &value);
-        way(q, f,
-            "Mend spec.selector: kubectl patch " STR_FMT " --type=merge -p '{\"spec\":{\"selector\":{\"" STR_FMT
-            "\":\"" STR_FMT "\"}}}'",
-            STR_ARG(target(q, svc)), STR_ARG(key), STR_ARG(value));
+        why_way(q, f,
+                "Mend spec.selector: kubectl patch " STR_FMT " --type=merge -p '{\"spec\":{\"selector\":{\"" STR_FMT
+                "\":\"" STR_FMT "\"}}}'",
+                STR_ARG(why_target(q, svc)), STR_ARG(key), STR_ARG(value));
     } else {
-        way(q, f, "Start pods with those labels, or mend spec.selector: kubectl edit " STR_FMT,
-            STR_ARG(target(q, svc)));
+        why_way(q, f, "Start pods with those labels, or mend spec.selector: kubectl edit " STR_FMT,
+                STR_ARG(why_target(q, svc)));
     }
 }
 
 static void say_pod(struct question *q, const struct obj *pod, struct finding *f)
 {
     struct finding one = {0};
-    struct question other = about_other(q, pod);
+    struct question other = why_about(q, pod);
     why_pod(&other, pod, &one);
-    found_behind(q, f, arena_fmt(q->a, "pod " STR_FMT, STR_ARG(pod->name)), &one);
+    why_behind(q, f, arena_fmt(q->a, "pod " STR_FMT, STR_ARG(pod->name)), &one);
 }
 
 /* ---- ports ---- */
@@ -167,16 +167,16 @@ static void say_port(struct question *q, const struct obj *svc, const struct bac
     int64_t number = val_num(to, val_num_at(port, 0, N(port)));
     struct str have = declared(q, b->pod, name, number, &is_there);
     if (name && resolved == 0) {
-        found(q, f, "TargetPortName",
-              "its targetPort " STR_FMT " is no port's name in pod " STR_FMT " (it has %s" STR_FMT ")",
-              STR_ARG(val_text(to)), STR_ARG(b->pod->name), have.n ? "" : "none", STR_ARG(have));
-        way(q, f, "Mend spec.ports.targetPort: kubectl edit " STR_FMT, STR_ARG(target(q, svc)));
+        why_found(q, f, "TargetPortName",
+                  "its targetPort " STR_FMT " is no port's name in pod " STR_FMT " (it has %s" STR_FMT ")",
+                  STR_ARG(val_text(to)), STR_ARG(b->pod->name), have.n ? "" : "none", STR_ARG(have));
+        why_way(q, f, "Mend spec.ports.targetPort: kubectl edit " STR_FMT, STR_ARG(why_target(q, svc)));
     } else if (!name && have.n > 0 && !is_there) {
-        found(q, f, "TargetPortUndeclared",
-              "it sends to port %lld, which no container of pod " STR_FMT " declares (they declare " STR_FMT ")",
-              (long long)number, STR_ARG(b->pod->name), STR_ARG(have));
-        way(q, f, "If nothing listens there, mend spec.ports.targetPort: kubectl edit " STR_FMT,
-            STR_ARG(target(q, svc)));
+        why_found(q, f, "TargetPortUndeclared",
+                  "it sends to port %lld, which no container of pod " STR_FMT " declares (they declare " STR_FMT ")",
+                  (long long)number, STR_ARG(b->pod->name), STR_ARG(have));
+        why_way(q, f, "If nothing listens there, mend spec.ports.targetPort: kubectl edit " STR_FMT,
+                STR_ARG(why_target(q, svc)));
     }
 }
 
@@ -196,9 +196,9 @@ static void say_balancer(struct question *q, const struct obj *svc, struct findi
         val_len(val_at(obj_status(svc), N(loadBalancer), N(ingress))) > 0)
         return;
     int64_t port = val_num_at(val_item(val_get(obj_spec(svc), N(ports)), 0), 0, N(nodePort));
-    found(q, f, "NoLoadBalancer", "no address is given to it, as nothing in Wherry provides load balancers");
+    why_found(q, f, "NoLoadBalancer", "no address is given to it, as nothing in Wherry provides load balancers");
     if (port > 0)
-        way(q, f, "Use its port %lld on the node's address", (long long)port);
+        why_way(q, f, "Use its port %lld on the node's address", (long long)port);
 }
 
 static size_t hand_made(struct question *q, const struct obj *svc)
@@ -225,14 +225,14 @@ void why_service(struct question *q, const struct obj *svc, struct finding *f)
         f->reason = arena_fmt(q->a, "%zu endpoints, made by hand", n);
         if (n == 0) {
             f->reason = S("");
-            found(q, f, "NoEndpoints", "it has no selector, and nobody has made an EndpointSlice for it");
-            way(q, f, "Give it a selector: kubectl edit " STR_FMT, STR_ARG(target(q, svc)));
+            why_found(q, f, "NoEndpoints", "it has no selector, and nobody has made an EndpointSlice for it");
+            why_way(q, f, "Give it a selector: kubectl edit " STR_FMT, STR_ARG(why_target(q, svc)));
         }
         behind_fini(&b);
         return;
     }
-    chain(q, f, "Service " STR_FMT ": selector " STR_FMT ", %zu endpoints, %zu ready", STR_ARG(svc->name),
-          STR_ARG(labels_text(q, val_get(obj_spec(svc), N(selector)))), b.all.n, b.ready);
+    why_chain(q, f, "Service " STR_FMT ": selector " STR_FMT ", %zu endpoints, %zu ready", STR_ARG(svc->name),
+              STR_ARG(labels_text(q, val_get(obj_spec(svc), N(selector)))), b.all.n, b.ready);
     const struct obj *pod = b.all.n > 0 ? b.all.p[0].pod : any_selected(q, svc);
     if (!pod)
         say_selects_none(q, svc, f);

@@ -69,7 +69,7 @@ static void refused(struct question *q, const struct obj *rs, struct str message
     const struct word words[] = {{"account", val_text_at(spec, N(serviceAccountName))},
                                  {"class", val_text_at(spec, N(priorityClassName))},
                                  {"message", message}};
-    found_saying(q, f, refusals, message, words, countof(words));
+    why_saying(q, f, refusals, message, words, countof(words));
 }
 
 /* ---- pods ---- */
@@ -84,9 +84,9 @@ static void set_chain(struct question *q, const struct obj *rs, struct finding *
                                 STR_ARG(rs->name), (long long)counted(rs, N(replicas)), (long long)wanted(rs),
                                 (long long)counted(rs, N(readyReplicas)));
     if (failed > 0)
-        chain(q, f, STR_FMT ", %zu have failed", STR_ARG(text), failed);
+        why_chain(q, f, STR_FMT ", %zu have failed", STR_ARG(text), failed);
     else
-        chain(q, f, STR_FMT, STR_ARG(text));
+        why_chain(q, f, STR_FMT, STR_ARG(text));
 }
 
 /* The pod that is worst off, active ones first; what became of the others says the same mostly. */
@@ -99,7 +99,7 @@ static void worst_pod(struct question *q, const struct obj *rs, struct finding *
         struct finding one = {0};
         if (pod_is_active(pod))
             why_pod(q, pod, &one);
-        if (worse(&one, &worst)) {
+        if (why_worse(&one, &worst)) {
             array_fini(&worst.chain);
             worst = one;
             which = pod;
@@ -108,7 +108,7 @@ static void worst_pod(struct question *q, const struct obj *rs, struct finding *
         }
     }
     if (which)
-        found_behind(q, f, arena_fmt(q->a, "pod " STR_FMT, STR_ARG(which->name)), &worst);
+        why_behind(q, f, arena_fmt(q->a, "pod " STR_FMT, STR_ARG(which->name)), &worst);
     array_fini(&worst.chain);
 }
 
@@ -130,7 +130,7 @@ static void failed_pods(struct question *q, const struct obj *rs, struct str hel
         return;
     struct finding one = {0};
     why_pod(q, pod, &one);
-    found_behind(q, f, arena_fmt(q->a, "pod " STR_FMT, STR_ARG(pod->name)), &one);
+    why_behind(q, f, arena_fmt(q->a, "pod " STR_FMT, STR_ARG(pod->name)), &one);
 }
 
 static void set_say(struct question *q, const struct obj *rs, struct finding *f)
@@ -138,7 +138,7 @@ static void set_say(struct question *q, const struct obj *rs, struct finding *f)
     const struct val *failure = condition_get(obj_status(rs), "ReplicaFailure");
     struct str refusal = str_eqz(val_text_at(failure, N(reason)), "PodsFailed") ? S("")
                                                                                 : val_text_at(failure, N(message));
-    struct str reason = plan_reason(q, &replicaset_controller, rs, refusal);
+    struct str reason = why_plan(q, &replicaset_controller, rs, refusal);
     set_chain(q, rs, f);
     if (refusal.n > 0 && reason.n > 0)
         refused(q, rs, refusal, f);
@@ -146,7 +146,7 @@ static void set_say(struct question *q, const struct obj *rs, struct finding *f)
     if (f->state != WHY_BLOCKED && refusal.n == 0 && reason.n > 0) {
         f->state = WHY_FINE; /* that another pod is on its way does not matter beside it */
         failed_pods(q, rs, reason, f);
-        found(q, f, "PlanStopped", STR_FMT, STR_ARG(reason));
+        why_found(q, f, "PlanStopped", STR_FMT, STR_ARG(reason));
     }
 }
 
@@ -155,10 +155,10 @@ void why_replicaset(struct question *q, const struct obj *rs, struct finding *f)
     set_say(q, rs, f);
     int64_t have = counted(rs, N(replicas));
     if (have < wanted(rs))
-        coming(q, f, "PodsComing", "its pods are being made (%lld of %lld exist)", (long long)have,
-               (long long)wanted(rs));
+        why_coming(q, f, "PodsComing", "its pods are being made (%lld of %lld exist)", (long long)have,
+                   (long long)wanted(rs));
     if (have > wanted(rs))
-        coming(q, f, "PodsLeaving", "%lld pods too many are being stopped", (long long)(have - wanted(rs)));
+        why_coming(q, f, "PodsLeaving", "%lld pods too many are being stopped", (long long)(have - wanted(rs)));
     if (f->state == WHY_FINE)
         f->reason = arena_fmt(q->a, "%lld of %lld pods ready", (long long)counted(rs, N(readyReplicas)),
                               (long long)wanted(rs));
@@ -201,9 +201,9 @@ static size_t sets_of(struct question *q, const struct obj *d, const struct obj 
 static void pause_say(struct question *q, const struct obj *d, struct finding *f)
 {
     bool none = counted(d, N(replicas)) == 0;
-    found(q, f, "RolloutPaused", "its rollout is paused (spec.paused), so %s",
-          none ? "no pods are made" : "what changed in its pod template waits");
-    way(q, f, "Let it go on: kubectl rollout resume " STR_FMT, STR_ARG(target(q, d)));
+    why_found(q, f, "RolloutPaused", "its rollout is paused (spec.paused), so %s",
+              none ? "no pods are made" : "what changed in its pod template waits");
+    why_way(q, f, "Let it go on: kubectl rollout resume " STR_FMT, STR_ARG(why_target(q, d)));
 }
 
 #define SETS_MOST 16
@@ -214,18 +214,18 @@ void why_deployment(struct question *q, const struct obj *d, struct finding *f)
                               (long long)wanted(d));
         return;
     }
-    chain(q, f, "Deployment " STR_FMT ": %lld of %lld pods updated, %lld ready, %lld available", STR_ARG(d->name),
-          (long long)counted(d, N(updatedReplicas)), (long long)wanted(d), (long long)counted(d, N(readyReplicas)),
-          (long long)counted(d, N(availableReplicas)));
-    struct str reason = plan_reason(q, &deployment_controller, d, S(""));
+    why_chain(q, f, "Deployment " STR_FMT ": %lld of %lld pods updated, %lld ready, %lld available", STR_ARG(d->name),
+              (long long)counted(d, N(updatedReplicas)), (long long)wanted(d),
+              (long long)counted(d, N(readyReplicas)), (long long)counted(d, N(availableReplicas)));
+    struct str reason = why_plan(q, &deployment_controller, d, S(""));
     const struct obj *sets[SETS_MOST];
     size_t n = sets_of(q, d, sets, SETS_MOST);
     for (size_t i = 0; i < n && f->state != WHY_BLOCKED; i++) {
         struct finding one = {0};
         set_say(q, sets[i], &one);
-        if (worse(&one, f))
+        if (why_worse(&one, f))
             f->state = WHY_FINE;
-        found_behind(q, f, S(""), &one);
+        why_behind(q, f, S(""), &one);
     }
     if (f->state == WHY_BLOCKED)
         return;
@@ -236,10 +236,10 @@ void why_deployment(struct question *q, const struct obj *d, struct finding *f)
     }
     if (reason.n > 0 && !deadline_passed(d)) {
         f->state = WHY_FINE;
-        found(q, f, "PlanStopped", STR_FMT, STR_ARG(reason));
-        way(q, f, "Mend it: kubectl edit " STR_FMT, STR_ARG(target(q, d)));
+        why_found(q, f, "PlanStopped", STR_FMT, STR_ARG(reason));
+        why_way(q, f, "Mend it: kubectl edit " STR_FMT, STR_ARG(why_target(q, d)));
         return;
     }
-    coming(q, f, "RolloutGoesOn", "the rollout goes on");
-    way(q, f, "Follow it: kubectl rollout status " STR_FMT, STR_ARG(target(q, d)));
+    why_coming(q, f, "RolloutGoesOn", "the rollout goes on");
+    why_way(q, f, "Follow it: kubectl rollout status " STR_FMT, STR_ARG(why_target(q, d)));
 }

@@ -34,6 +34,7 @@ def answers(c):
 
 def begin(c):
     c.node = c.get('nodes')['items'][0]['metadata']['name']
+    eventually('a new cluster is as declared', lambda: why(c, code=0) == 'Everything is as declared.\n')
     registry.start_registry(c)
     registry.push(c, 'team/web', '1')
     for name, password in (('cred', registry.PASSWORD), ('wrong', 'x')):
