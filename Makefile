@@ -11,6 +11,7 @@
 # make fuzz-replay  every fuzz target over its corpus, under ASan and UBSan
 # make check      checkers, unit tests, fuzz-replay, start time and memory; ./check does all that and the rest
 # make e2e        end-to-end tests against the release build; TEST=helm for one
+# make newer      what a newer build would be, for tests that replace one (build/V/newer)
 # make storm      the long forms of the end-to-end tests, an hour; TEST=rough for one
 # make bench-NAME   bench/NAME_bench.c, optimised (build/release/bench-NAME)
 # make bench-cluster   what a whole cluster costs, beside its peers (as root, some minutes); ARGS="up idle"
@@ -90,6 +91,21 @@ endef
 $(foreach r,$(ROOMS),$(eval $(call test_room,$(r))))
 # its tests run them
 $(B)/test-oci: | $(filter %/wherry-shim %/wherry-job,$(PROGRAMS))
+
+# The same as a newer build would be, to replace one with: another version, another protocol of the shim.
+NEWER := base/version oci/sandbox
+.PHONY: newer
+newer: $(B)/newer/wherry $(B)/newer/wherry-shim $(B)/newer/wherry-job
+$(B)/newer/%.o: src/%.c
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS_ALL) $(CFLAGS_$(V)) -DWHERRY_BUILD='"newer"' -DSHIM_VERSION=9 -MMD -MP -c $< -o $@
+$(B)/newer/wherry: $(B)/cli/main.o $(NEWER:%=$(B)/newer/%.o) $(LIB_A)
+	@$(CC) $(LDFLAGS_ALL) $(LDFLAGS_$(V)) -o $@ $^ $(LIBS)
+$(B)/newer/wherry-shim: src/oci/shim_main.c
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS_ALL) -Os -static -DSHIM_VERSION=9 -ffunction-sections -fdata-sections -Wl,--gc-sections -o $@ $<
+$(B)/newer/wherry-job: $(B)/wherry-job
+	@cp $< $@
 
 test:
 	@$(MAKE) --no-print-directory V=asan run-tests

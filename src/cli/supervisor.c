@@ -191,6 +191,17 @@ static void on_adopted_end(struct poll *p, int ready)
     ended(r, "exit of a role that was adopted", -1);
 }
 
+/* A supervisor of another build was killed, and what it started still runs. Roles of two builds would have to know
+ * each other's messages: the old one goes, and its sockets are handed on, so that nobody is refused. */
+static bool same_program(pid_t pid)
+{
+    char path[64];
+    struct stat its, ours;
+    (void)snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
+    return stat(path, &its) == 0 && stat("/proc/self/exe", &ours) == 0 && its.st_dev == ours.st_dev &&
+           its.st_ino == ours.st_ino;
+}
+
 static bool adopt(struct role *r)
 {
     struct arena a = ARENA;
@@ -216,6 +227,11 @@ static bool adopt(struct role *r)
     poll_init(&r->adopted, r->sup->loop, pidfd, on_adopted_end);
     poll_want(&r->adopted, POLL_READ);
     log_info("role.adopted", "role=%s pid=%d", r->name, (int)r->pid);
+    if (!same_program(r->pid)) {
+        log_info("role.replaced", "role=%s pid=%d it is of another build", r->name, (int)r->pid);
+        r->ready = false;
+        (void)pidfd_send_signal(pidfd, SIGKILL, NULL, 0); /* what a role had begun is found by the next one */
+    }
     return true;
 }
 

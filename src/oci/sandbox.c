@@ -54,7 +54,7 @@ bool answer_ok(const struct shim_answer *a, const char *what, struct err *err)
     if (a->head.status == 0)
         return true;
     bool has_text = shim_answer_size(a->head.op) == sizeof(struct shim_target) && a->u.target.text[0];
-    if (a->head.status == EPROTONOSUPPORT)
+    if (a->head.status == EPROTO && a->head.version < SHIM_VERSION)
         return err_set(
             err, E_NOT_IMPLEMENTED,
             "%s: this pod runs under an older wherry-shim (protocol %d, this is %d): delete the pod to get a "

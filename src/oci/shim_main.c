@@ -1399,17 +1399,17 @@ static int op_quit(struct turn *t)
     return -1;
 }
 
-enum { ANY_VERSION = 1, BEFORE_READY = 2, ON_CONTAINER = 4, ON_EXECS_CONTAINER = 8 };
+enum { BEFORE_READY = 1, ON_CONTAINER = 2, ON_EXECS_CONTAINER = 4 };
 static const struct {
     int flags;
     int (*run)(struct turn *t); /* 0 or an errno to answer with; -1: is answered elsewhere */
 } operations[] = {
-    [SHIM_HELLO] = {ANY_VERSION | BEFORE_READY, op_hello},
+    [SHIM_HELLO] = {BEFORE_READY, op_hello},
     [SHIM_SANDBOX] = {BEFORE_READY, op_sandbox},
     [SHIM_MOUNT] = {0, op_mount},
     [SHIM_CREATE] = {0, op_create},
     [SHIM_START] = {ON_CONTAINER, op_start},
-    [SHIM_KILL] = {ANY_VERSION | ON_CONTAINER, op_kill},
+    [SHIM_KILL] = {ON_CONTAINER, op_kill},
     [SHIM_STATUS] = {ON_CONTAINER, op_status},
     [SHIM_LIST] = {0, op_list},
     [SHIM_EXEC] = {ON_EXECS_CONTAINER, op_exec},
@@ -1419,14 +1419,12 @@ static const struct {
     [SHIM_REOPEN] = {ON_CONTAINER, op_reopen},
     [SHIM_REMOVE] = {ON_CONTAINER, op_remove},
     [SHIM_WATCH] = {BEFORE_READY, op_watch},
-    [SHIM_QUIT] = {ANY_VERSION | BEFORE_READY, op_quit},
+    [SHIM_QUIT] = {BEFORE_READY, op_quit},
 };
 
 static int perform(struct turn *t)
 {
     int flags = operations[in_msg.head.op].flags;
-    if (!(flags & ANY_VERSION) && in_msg.head.version != SHIM_VERSION)
-        return EPROTONOSUPPORT;
     if (!(flags & BEFORE_READY) && !ready)
         return ENOTCONN;
     if (flags & (ON_CONTAINER | ON_EXECS_CONTAINER)) {

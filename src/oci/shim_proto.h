@@ -2,17 +2,19 @@
  * fixed header and a fixed struct per operation, in the byte order of the machine. libc only: the shim includes it.
  *
  * A request is answered by one message with its seq and op. Events (seq 0) go to every connection that asked with
- * SHIM_WATCH. Texts are NUL-terminated. The version is that of the sender; a shim answers a version it does not speak
- * with status EPROTONOSUPPORT and its own version in the header, and so remains manageable (hello, kill, quit never
- * change) after an upgrade of everything else. */
+ * SHIM_WATCH. Texts are NUL-terminated. A shim outlives the programs above it, so an operation never changes: one
+ * that should be otherwise gets a new number and SHIM_VERSION, which is in the header of every message, goes up. An
+ * older shim goes on as before and answers EPROTO to what it does not know. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
-#define SHIM_MAGIC   0x4d494853u /* "SHIM" */
+#define SHIM_MAGIC 0x4d494853u /* "SHIM" */
+#ifndef SHIM_VERSION           /* `make newer` has a higher one */
 #define SHIM_VERSION 1
+#endif
 
 #define SHIM_ID         65   /* 64 hex digits */
 #define SHIM_PATH       256  /* a path of ours */

@@ -351,6 +351,61 @@ def settled(c, apps, containers):
     return True
 
 
+# --- another build -------------------------------------------------------------------------------------------------
+
+def end_supervisor(c, signo):
+    pid = supervisor(c)
+    os.kill(pid, signo)
+    eventually('the supervisor has ended', lambda: not alive(pid), 15)
+
+
+def up_with(c, program):
+    run([program, 'up', '--detach', '--root', c.root, '--listen', '127.0.0.1:%d' % c.port], timeout=130)
+    for role in ('server', 'node', 'relay', 'dns'):
+        eventually('%s is of that build' % role, lambda: os.path.samefile('/proc/%d/exe' % c.role_pid(role), program))
+    roles_once(c)
+    eventually('the API answers', lambda: c.kubectl('get', '--raw', '/readyz', timeout=5) == 'ok')
+
+
+def answers(c, pod):
+    assert c.kubectl('exec', pod, '--', 'echo', 'here') == 'here\n'
+    assert 'listening' in c.kubectl('logs', pod)
+
+
+def the_program_is_replaced_under_load(c):
+    """By a newer one with a newer protocol of the shim, after SIGTERM; and back, after SIGKILL. Pods have shims of both."""
+    newer, many, n = os.path.join(BUILD, 'newer/wherry'), ME + '-many', size(5, 50)
+    run(['make', '-s', '-C', TOP, 'V=' + os.path.basename(BUILD), 'newer'], timeout=300)
+    assert '(newer)' in subprocess.run([newer, 'version'], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    begin_calm(c)
+    c.apply(deployment(many, n) + service(many))
+    c.kubectl('rollout', 'status', 'deploy/' + many, '--timeout=120s')
+    before = pids_of(c, pods_of(c, many))
+    assert len(before) == n, before
+    load = start_load(c, many, 300)
+    end_supervisor(c, signal.SIGTERM)
+    up_with(c, newer)
+    answers(c, min(before))
+    c.kubectl('scale', 'deploy/' + many, '--replicas=%d' % (n + 2))
+    c.kubectl('rollout', 'status', 'deploy/' + many, '--timeout=60s')
+    both = pids_of(c, pods_of(c, many))
+    assert both.items() >= before.items() and len(both) == n + 2, (before, both)
+    end_supervisor(c, signal.SIGKILL)
+    up_with(c, WHERRY)
+    for pod in (min(before), min(both.keys() - before.keys())):
+        answers(c, pod)
+    assert pids_of(c, pods_of(c, many)) == both
+    eventually('all is as declared', lambda: as_declared(c, {CALM: 2, many: n + 2}) or True, 60, 0.3)
+    assert all(counts(p['status']) == {'web': 0} for p in pods_of(c, many))
+    c.kubectl('delete', 'pod', min(before), min(both.keys() - before.keys()), '--wait=false')
+    eventually('two others came', lambda: as_declared(c, {CALM: 2, many: n + 2}) or True, 60, 0.3)
+    after = pids_of(c, pods_of(c, many))
+    assert sum(after[p] == both.get(p) for p in after) == n, (both, after)
+    end_load(load)
+    c.kubectl('delete', 'deploy,svc', many)
+    eventually('they are gone', lambda: only_calm(c, c.calm) or True, 60, 0.3)
+
+
 # --- another machine -----------------------------------------------------------------------------------------------
 
 def fails(c, *args, **env):
@@ -431,5 +486,5 @@ def places_of_the_environment(c):
 
 if __name__ == '__main__':
     tests = [node_dies_at_every_action, node_dies_between_the_steps_of_the_runtime, server_dies_between_the_writes_of_a_plan,
-             supervisor_dies_at_every_step, comes_back_from_a_reboot, a_backup_becomes_a_cluster_on_a_bare_machine]
+             supervisor_dies_at_every_step, the_program_is_replaced_under_load, comes_back_from_a_reboot, a_backup_becomes_a_cluster_on_a_bare_machine]
     main([places_of_the_environment] if KEEP else tests, port=16743, cluster=Mortal)
