@@ -238,15 +238,21 @@ static bool adopt(struct role *r)
 /* --- starting and restarting
  * ----------------------------------------------------------------------------------------- */
 
+/* To the parent of a detached supervisor: R, all are ready; F, one does not start. It hears the first. */
+static void tell_waiting(struct supervisor *s, const char *word)
+{
+    if (s->detach_pipe >= 0 && write(s->detach_pipe, word, 1) == 1)
+        log_info("ready", "all=%s", word[0] == 'R' ? "true" : "false");
+    fd_close(s->detach_pipe);
+    s->detach_pipe = -1;
+}
+
 static void maybe_all_ready(struct supervisor *s)
 {
     for (size_t i = 0; i < countof(s->roles); i++)
         if (s->roles[i].wanted && !s->roles[i].ready)
             return;
-    if (s->detach_pipe >= 0 && write(s->detach_pipe, "R", 1) == 1)
-        log_info("ready", "all=true");
-    fd_close(s->detach_pipe);
-    s->detach_pipe = -1;
+    tell_waiting(s, "R");
 }
 
 static void on_notify(struct poll *p, int ready)
@@ -371,7 +377,9 @@ static void ended(struct role *r, const char *how, int code)
         r->wait = 0;
     log_warn("role.ended", "role=%s how=%s code=%d restart_ms=%lld", r->name, how, code,
              (long long)r->wait / NS_PER_MS);
-    timer_set(&r->again, r->wait); /* the first time at once */
+    timer_set(&r->again, r->wait);                                     /* the first time at once */
+    if (code > 0 && strcmp(how, "exit") == 0 && r->wait == AGAIN_MOST) /* by itself, for the seventh time in 6 s */
+        tell_waiting(s, "F");
     r->wait = r->wait ? MIN(r->wait * 2, AGAIN_MOST) : AGAIN_FIRST;
 }
 
@@ -586,19 +594,40 @@ static int supervise(struct supervisor *s)
     return 0;
 }
 
+/* The last error that was logged behind `from`, as its writer put it; empty: none. */
+static struct str last_error(struct arena *a, const char *log, int64_t from)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(16 << 20);
+    struct err ignored = ERR;
+    struct str rest, line, head, text, found = STR_NONE;
+    if (!file_read(AT_FDCWD, log, &b, &ignored) || (size_t)from > b.n)
+        return STR_NONE;
+    rest = str_sub(strbuf_str(&b), (size_t)from, b.n);
+    while (str_cut(&rest, '\n', &line)) {
+        ptrdiff_t at = str_find(line, S(" error=\""));
+        if (at < 0 || !str_split(line, ' ', &head, &text) || !str_starts(text, S("error ")))
+            continue;
+        found = str_sub(line, (size_t)at + 8, line.n);
+        found = str_sub(found, 0, found.n - str_ends(found, S("\"")));
+    }
+    return str_dup(a, found);
+}
+
 /* The parent of a detached supervisor waits for its word that all roles are ready. */
-static int wait_ready(int fd, struct str log)
+static int wait_ready(struct arena *a, int fd, const char *log, int64_t from)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
     char c = 0;
     int n = poll(&p, 1, READY_MOST * 1000);
-    if (n > 0 && read(fd, &c, 1) == 1)
+    bool said = n > 0 && read(fd, &c, 1) == 1;
+    if (said && c == 'R')
         return 0;
-    if (n > 0)
-        fprintf(stderr, "wherry up: it ended before it was ready; the reason is in " STR_FMT "\n", STR_ARG(log));
-    else
-        fprintf(stderr, "wherry up: not ready after %d s; what it waits for is in " STR_FMT "\n", READY_MOST,
-                STR_ARG(log));
+    struct str why = last_error(a, log, from);
+    fprintf(stderr, "wherry up: %s%s" STR_FMT "; its log is %s\n",
+            said    ? "a role ends as soon as it is started, and is tried again and again"
+            : n > 0 ? "it ended before it was ready"
+                    : "it is not ready after two minutes",
+            why.n ? ": " : "", STR_ARG(why), log);
     return 1;
 }
 
@@ -619,10 +648,12 @@ static int detach(struct supervisor *s)
         return 1;
     }
     fflush(NULL);
+    struct stat st;
+    int64_t from = fstat(out, &st) == 0 ? st.st_size : 0;
     pid_t pid = fork();
     if (pid > 0) {
         fd_close(ready[1]);
-        return wait_ready(ready[0], log);
+        return wait_ready(a, ready[0], log.p, from);
     }
     fd_close(ready[0]);
     if (pid < 0 || setsid() < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)

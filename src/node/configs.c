@@ -2,6 +2,8 @@
 #include "base/log.h"
 #include "node/agent_int.h"
 
+#define TOKEN_AGAIN (2 * NS_PER_S) /* after one that could not be had */
+
 /* One ConfigMap or Secret that some pod of this node names: watched alone, so that the node sees no others. */
 struct config_watch {
     struct agent *agent;
@@ -206,7 +208,8 @@ static void token_done(struct call *c)
     t->failed = !c->ok;
     if (!c->ok) {
         t->err = c->err;
-        t->renew_at = now + 10 * NS_PER_S;
+        t->renew_at = now + TOKEN_AGAIN;
+        timer_set(&ap->refresh, TOKEN_AGAIN);
     } else {
         struct str text = val_text_at(c->tree, N(status), N(token));
         mem_free(t->text);
@@ -264,9 +267,8 @@ bool configs_token(void *arg, const struct obj *pod, struct str audience, int64_
         *out = str_of(t->text);
         return true;
     }
-    if (t->failed) {
-        *err = t->err;
-        return err_wrap(err, "failed to fetch token");
-    }
+    if (t->failed) /* no E_UNAVAILABLE, which a server that is away gives: that would be waiting for news of it */
+        return err_set(err, t->err.kind == E_UNAVAILABLE ? E_IO : t->err.kind, "failed to fetch token: %s",
+                       t->err.text);
     return err_set(err, E_UNAVAILABLE, "the token has not come yet");
 }

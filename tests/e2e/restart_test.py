@@ -220,8 +220,8 @@ def roles_once(c):
 # --- a reboot ------------------------------------------------------------------------------------------------------
 
 def processes_of(c):
-    """All of this cluster: its supervisor, roles and shims, and what runs in its control groups."""
-    pids = {supervisor(c)} | {c.role_pid(r) for r in listed(c.root + '/run/wherry/roles')}
+    """All of this cluster but its supervisor: roles and shims, and what runs in its control groups."""
+    pids = {c.role_pid(r) for r in listed(c.root + '/run/wherry/roles')}
     for pid in run(['pgrep', '-x', 'wherry-shim'], check=False).split():
         try:
             if os.path.exists('%s/run/wherry/pods' % c.root) and any(
@@ -243,6 +243,7 @@ def group_folders(c):
 
 def pull_the_plug(c):
     """Everything is gone but the disk: processes, control groups, links, rules, routes, mounts, /run; another boot id."""
+    end_supervisor(c, signal.SIGKILL)                   # first: it would start what is killed
     folders, pids = group_folders(c), processes_of(c)
     for pid in pids:
         try:
@@ -406,6 +407,22 @@ def the_program_is_replaced_under_load(c):
     eventually('they are gone', lambda: only_calm(c, c.calm) or True, 60, 0.3)
 
 
+def an_older_program_says_that_it_is_older(c):
+    """A store of a format to come: `wherry up` tells so, and does not keep anybody waiting."""
+    import sqlite3
+    with Cluster(c.port + 1, ['--roles', 'server'], image=False) as d:
+        d.down()
+        store = sqlite3.connect(d.root + '/var/lib/wherry/server/store.db')
+        store.execute('PRAGMA user_version = 9')
+        store.close()
+        start = time.monotonic()
+        try:
+            raise AssertionError(d.up() + 'is not to be said')
+        except AssertionError as e:
+            assert 'written by a newer Wherry (store format 9, this program knows 1)' in str(e), e
+        assert time.monotonic() - start < 60
+
+
 # --- another machine -----------------------------------------------------------------------------------------------
 
 def fails(c, *args, **env):
@@ -486,5 +503,5 @@ def places_of_the_environment(c):
 
 if __name__ == '__main__':
     tests = [node_dies_at_every_action, node_dies_between_the_steps_of_the_runtime, server_dies_between_the_writes_of_a_plan,
-             supervisor_dies_at_every_step, the_program_is_replaced_under_load, comes_back_from_a_reboot, a_backup_becomes_a_cluster_on_a_bare_machine]
+             supervisor_dies_at_every_step, the_program_is_replaced_under_load, comes_back_from_a_reboot, a_backup_becomes_a_cluster_on_a_bare_machine] + size([], [an_older_program_says_that_it_is_older])
     main([places_of_the_environment] if KEEP else tests, port=16743, cluster=Mortal)

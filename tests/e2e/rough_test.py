@@ -4,6 +4,8 @@ of it is as declared, and nothing is left over."""
 import os, random, re, signal, subprocess, threading, time
 from lib import *
 
+ROLES = ['server', 'node', 'relay', 'dns']
+WHOM = ['server', 'node', 'node', 'node', 'relay', 'dns', 'supervisor', 'roles', 'everybody', 'hang server', 'hang node']
 LOAD = os.path.join(BUILD, 'load')
 KILLS = size(15, 150)
 ME = 'r%d' % os.getpid()                                # in the names of all pods, so that their shims are told from strangers'
@@ -142,17 +144,27 @@ class Killer(threading.Thread):
         try:
             for i in range(KILLS):
                 time.sleep(self.rng.uniform(0.1, 2.2))  # the random moment
-                self.kill(self.rng.choice(['server', 'node', 'node', 'node', 'relay', 'dns', 'supervisor']))
+                self.kill(self.rng.choice(WHOM))
         except Exception as e:
             self.error = e
 
-    def kill(self, who):
-        self.done.append(who)
+    def signal(self, who, signo):
         try:
-            os.kill(supervisor(self.c) if who == 'supervisor' else self.c.role_pid(who), signal.SIGKILL)
+            os.kill(supervisor(self.c) if who == 'supervisor' else self.c.role_pid(who), signo)
         except (ProcessLookupError, FileNotFoundError, ValueError):
             pass                                        # killed a moment ago and not back yet
-        if who == 'supervisor':
+
+    def kill(self, who):
+        self.done.append(who)
+        if who.startswith('hang'):                      # it holds what it holds, and goes on as if nothing had been
+            role, held = who[5:], self.rng.uniform(0.5, 4)
+            self.signal(role, signal.SIGSTOP)
+            time.sleep(held)
+            self.signal(role, signal.SIGCONT)
+            return
+        for one in {'roles': ROLES, 'everybody': ['supervisor'] + ROLES}.get(who, [who]):
+            self.signal(one, signal.SIGKILL)
+        if who in ('supervisor', 'everybody'):
             time.sleep(self.rng.uniform(0, 0.3))
             up_again(self.c)
 
