@@ -129,7 +129,7 @@ struct kind_rules {
     bool update_alone; /* an update is checked by `update` alone */
 };
 extern const struct kind_rules rules_core[], rules_pod[], rules_service[], rules_workload[], rules_rbac[],
-    rules_storage[], rules_batch[], rules_networking[], rules_autoscaling[], rules_certificates[],
+    rules_storage[], rules_batch[], rules_networking[], rules_autoscaling[], rules_certificates[], rules_resource[],
     rules_other[]; /* each ends with kind NULL */
 void check_ephemeral_update(struct field_errors *e, const struct val *v, const struct val *old);
 void check_resize(struct field_errors *e, const struct val *v, const struct val *old);

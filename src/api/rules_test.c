@@ -1,6 +1,7 @@
 /* What an API server answers to writes: requests and answers side by side in tests/rules/. A case has a memory of its
  * own; a request is `METHOD group/version/plural[/name[/sub]] HOW[ dry] BODY`, HOW the kind of patch. */
 #include "api/codec.h"
+#include "api/columns.h"
 #include "api/patch.h"
 #include "api/rules.h"
 #include "api/strategy.h"
@@ -323,3 +324,102 @@ TRANSCRIPT(verbs_json_patch, "verbs-json-patch")
 TRANSCRIPT(verbs_merge_patch, "verbs-merge-patch")
 TRANSCRIPT(verbs_strategic_patch, "verbs-strategic-patch")
 TRANSCRIPT(verbs_update, "verbs-update")
+
+/* A value of the type with something or nothing at every place: what a client may leave out at any depth. */
+static struct val sparse(struct arena *a, const struct type *t, uint64_t *dice, int depth)
+{
+    struct val out = t->kind == TYPE_LIST ? val_list() : val_map();
+    *dice = *dice * 6364136223846793005u + 1442695040888963407u;
+    unsigned chance = (unsigned)(*dice >> 40) % 4;
+    switch ((enum type_kind)t->kind) {
+    case TYPE_STRUCT:
+        for (uint16_t i = 0; i < t->nfields && depth > 0; i++) {
+            const struct field *f = &t->fields[i];
+            if (f->flags & FIELD_INLINE) {
+                struct val inner = sparse(a, f->type, dice, depth);
+                val_each_member (m, &inner)
+                    val_set(a, &out, m->name, m->v);
+                continue;
+            }
+            *dice = *dice * 6364136223846793005u + 1442695040888963407u;
+            if (!(f->flags & FIELD_NOJSON) && (*dice >> 40) % 4)
+                val_set(a, &out, f->name, sparse(a, f->type, dice, depth - 1));
+        }
+        break;
+    case TYPE_LIST:
+        for (unsigned i = 0; i < chance && depth > 0; i++)
+            val_add(a, &out, sparse(a, t->of, dice, depth - 1));
+        break;
+    case TYPE_MAP:
+        if (chance && depth > 0)
+            val_set_str(a, &out, chance == 1 ? S("") : S("example.com/a"), sparse(a, t->of, dice, depth - 1));
+        break;
+    case TYPE_STRING: {
+        static const char *const texts[] = {"", "a", "a/b", "Pod"};
+        out = val_str_borrowed(str_of(t->values && chance < 3 ? t->values[0] : texts[chance]));
+        break;
+    }
+    case TYPE_INT_OR_STRING:
+    case TYPE_INT32:
+    case TYPE_INT64:
+    case TYPE_DOUBLE: out = val_int((int64_t)chance - 1); break;
+    case TYPE_BOOL: out = val_bool(chance > 0); break;
+    case TYPE_BYTES: out = val_str_borrowed(chance ? S("YQ==") : S("")); break;
+    case TYPE_TIME: out = val_str_borrowed(S("2026-01-01T00:00:00Z")); break;
+    case TYPE_MICROTIME: out = val_str_borrowed(S("2026-01-01T00:00:00.000000Z")); break;
+    case TYPE_DURATION: out = val_str_borrowed(S("1s")); break;
+    case TYPE_QUANTITY: out = val_str_borrowed(chance ? S("1") : S("0")); break;
+    case TYPE_ANY: out = chance ? val_map() : val_str_borrowed(S("x")); break;
+    case TYPE_SCHEMA_OR_BOOL:
+    case TYPE_SCHEMA_OR_ARRAY:
+    case TYPE_SCHEMA_OR_STRINGS: out = val_map(); break;
+    }
+    return out;
+}
+
+static bool sparse_object(struct arena *a, const struct kind *k, uint64_t *dice, struct val *out)
+{
+    struct val v = sparse(a, k->type, dice, 9);
+    struct err err = ERR;
+    val_set_text(a, &v, N(kind), k->kind);
+    val_set_text(a, &v, N(apiVersion), k->api_version);
+    return type_decode_val(a, k->type, &v, out, NULL, &err);
+}
+
+static void judge(struct arena *a, const struct kind *k, const struct val *v, const struct val *old, struct str sub)
+{
+    AUTO(field_errors_fini) struct field_errors errors = {.arena = a};
+    struct val next = val_copy(a, v), cells;
+    kind_default(a, k, &next);
+    if (old)
+        kind_prepare_update(a, k, sub, &next, old, 0);
+    else
+        kind_prepare_create(a, k, &next, 0);
+    kind_validate(k, sub, &next, old, &errors);
+    struct warnings warnings = {.arena = a};
+    kind_warnings(k, &next, old, &warnings);
+    array_fini(&warnings.texts);
+    columns_row(a, k, &next, 0, &cells);
+}
+
+/* Not what it says, that it says something: nothing a client may leave out takes the server down. */
+TEST(an_object_of_any_kind_may_lack_anything_at_any_depth)
+{
+    static const char *const subs[] = {"", "status", "ephemeralcontainers", "resize", "approval"};
+    size_t decoded = 0;
+    for (uint64_t round = 0; round < 24; round++)
+        for (size_t i = 0; kinds[i]; i++) {
+            AUTO(arena_fini) struct arena a = ARENA;
+            uint64_t dice = round * 1000 + i;
+            struct val v, old;
+            if (!sparse_object(&a, kinds[i], &dice, &v) || !sparse_object(&a, kinds[i], &dice, &old))
+                continue;
+            decoded++;
+            kind_default(&a, kinds[i], &old); /* what is stored has been through these */
+            kind_prepare_create(&a, kinds[i], &old, 0);
+            judge(&a, kinds[i], &v, NULL, S(""));
+            for (size_t k = 0; k < countof(subs); k++)
+                judge(&a, kinds[i], &v, &old, str_of(subs[k]));
+        }
+    CHECK(decoded > 500);
+}

@@ -490,7 +490,8 @@ static void update_crd(struct arena *a, struct str sub, struct val *v, const str
         val_set(a, &status, N(storedVersions), val_list());
     stored = MUT(&status, storedVersions);
     val_each_item (version, val_at(v, N(spec), N(versions))) {
-        bool there = !val_true(V(version, storage));
+        bool there = !val_true(V(version, storage)) ||
+                     !V(version, name); /* a name may be missing: that is refused later */
         val_each_item (s, stored)
             there |= str_eq(val_text(s), TEXT(version, name));
         if (!there)

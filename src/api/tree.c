@@ -91,6 +91,8 @@ struct val val_map(void)
 /* Trees are as deep as their decoders allow (CODEC_MAX_DEPTH): the recursion below is bounded by that. */
 struct val val_copy(struct arena *a, const struct val *v)
 {
+    if (!v)
+        return VAL_NONE;
     struct val out = *v;
     switch ((enum val_type)v->type) {
     case VAL_NULL:

@@ -48,7 +48,7 @@ struct val val_bytes(struct arena *a, struct str s);
 struct val val_list(void);
 struct val val_map(void);
 #define VAL_NONE ((struct val){0})
-struct val val_copy(struct arena *a, const struct val *v); /* deep */
+struct val val_copy(struct arena *a, const struct val *v); /* deep; of NULL: VAL_NONE */
 
 /* Reading. A NULL v, or one of another type, reads as absent: so paths may be followed without checks. */
 const struct val *val_get(const struct val *map, const struct name *name);

@@ -184,23 +184,6 @@ static void check_prioritylevel(struct field_errors *e, const struct val *v)
         check_range(e, AT(AT(at, "exempt"), "lendablePercent"), V(V(spec, exempt), lendablePercent), 0, 100);
 }
 
-static void fixed_spec(struct field_errors *e, const struct type *t, const struct val *v, const struct val *old)
-{
-    struct val none = val_map();
-    if (!unchanged(V(v, spec), V(old, spec)))
-        bad_struct(e, AT(NULL, "spec"), t, HAS(v, spec) ? V(v, spec) : &none, "field is immutable");
-}
-
-static void update_claim(struct field_errors *e, const struct val *v, const struct val *old)
-{
-    fixed_spec(e, T(resource_v1_ResourceClaimSpec), v, old);
-}
-
-static void update_claimtemplate(struct field_errors *e, const struct val *v, const struct val *old)
-{
-    fixed_spec(e, T(resource_v1_ResourceClaimTemplateSpec), v, old);
-}
-
 const struct kind_rules rules_other[] = {
     RULES(Lease, format_dns1123_subdomain, check_lease, NULL, NULL),
     RULES(PriorityClass, format_dns1123_subdomain, check_priorityclass, update_priorityclass, NULL,
@@ -208,7 +191,5 @@ const struct kind_rules rules_other[] = {
     RULES(PodDisruptionBudget, format_dns1123_subdomain, check_pdb, NULL, status_pdb),
     RULES(RuntimeClass, format_dns1123_subdomain, check_runtimeclass, update_runtimeclass, NULL),
     RULES(PriorityLevelConfiguration, format_dns1123_subdomain, check_prioritylevel, NULL, NULL),
-    RULES(ResourceClaim, format_dns1123_subdomain, NULL, update_claim, NULL),
-    RULES(ResourceClaimTemplate, format_dns1123_subdomain, NULL, update_claimtemplate, NULL),
     RULES_END,
 };
