@@ -291,8 +291,6 @@ static bool ask_target(struct asking *x, const struct target *t, bool *fine, str
     const struct kind *k = kind_of(t->resource);
     if (!k)
         return err_set(err, E_INVALID, STR_FMT ": is no kind that Wherry acts on", STR_ARG(t->resource->plural));
-    if (!t->name.n)
-        return err_set(err, E_INVALID, "name the object, e.g. " STR_FMT "/NAME", STR_ARG(t->resource->singular));
     struct str ns = target_ns(c, t->resource);
     AUTO(obj_unref) struct obj *o = read_object(x, k, ns, t->name, err);
     if (!o)
@@ -316,6 +314,12 @@ static int run(struct asking *x, struct words words)
         return ask_all(x);
     if (!targets_read(c, words, &t, &err))
         return client_failed(c, &err);
+    for (size_t i = 0; i < t.n; i++)
+        if (!t.p[i].name.n) {
+            fprintf(stderr, "wherry why: name the object, e.g. " STR_FMT "/NAME, or nothing for all of them\n",
+                    STR_ARG(t.p[i].resource->singular));
+            return 2;
+        }
     for (size_t i = 0; i < t.n; i++)
         if (!ask_target(x, &t.p[i], &fine, &err))
             return client_failed(c, &err);

@@ -34,19 +34,6 @@ static bool is_paused(const struct obj *d)
     return val_true(val_get(obj_spec(d), N(paused)));
 }
 
-struct str deployment_head(struct question *q, const struct obj *o)
-{
-    struct str head = counts_head(q, o);
-    int64_t fresh = counted(o, N(updatedReplicas)), ready = counted(o, N(readyReplicas));
-    if (ready >= wanted(o) && fresh < wanted(o))
-        head = arena_fmt(q->a, "Deployment " STR_FMT " has %lld of %lld pods of its newest template",
-                         STR_ARG(o->name), (long long)fresh, (long long)wanted(o));
-    if (!is_paused(o) && deadline_passed(o))
-        head = arena_fmt(q->a, STR_FMT " and made no progress for %lld s (progressDeadlineSeconds)", STR_ARG(head),
-                         (long long)val_num_at(obj_spec(o), 600, N(progressDeadlineSeconds)));
-    return head;
-}
-
 /* ---- what the API refuses ---- */
 
 /* What an admission step says when it refuses a pod, and how that is mended. */
@@ -227,8 +214,12 @@ void why_deployment(struct question *q, const struct obj *d, struct finding *f)
             f->state = WHY_FINE;
         why_behind(q, f, S(""), &one);
     }
-    if (f->state == WHY_BLOCKED)
+    if (f->state == WHY_BLOCKED) {
+        if (n > 1 && counted(sets[n - 1], N(readyReplicas)) > 0)
+            f->way = arena_fmt(q->a, STR_FMT "%s: kubectl rollout undo " STR_FMT, STR_ARG(f->way),
+                               f->way.n > 0 ? "; or go back" : "Go back", STR_ARG(why_target(q, d)));
         return;
+    }
     if (is_paused(d) && (n == 0 || counted(d, N(updatedReplicas)) < wanted(d))) {
         f->state = WHY_FINE;
         pause_say(q, d, f);
@@ -240,6 +231,24 @@ void why_deployment(struct question *q, const struct obj *d, struct finding *f)
         why_way(q, f, "Mend it: kubectl edit " STR_FMT, STR_ARG(why_target(q, d)));
         return;
     }
+    int64_t min_ready = val_num_at(obj_spec(d), 0, N(minReadySeconds));
+    if (min_ready > 0 && counted(d, N(readyReplicas)) > counted(d, N(availableReplicas)))
+        why_coming(q, f, "MinReady", "they count as available after %lld s (minReadySeconds)", (long long)min_ready);
     why_coming(q, f, "RolloutGoesOn", "the rollout goes on");
     why_way(q, f, "Follow it: kubectl rollout status " STR_FMT, STR_ARG(why_target(q, d)));
+}
+
+/* Where old pods serve on, what counts is what the newest template has. */
+struct str deployment_head(struct question *q, const struct obj *d)
+{
+    const struct obj *sets[SETS_MOST];
+    size_t n = sets_of(q, d, sets, SETS_MOST);
+    struct str head = counts_head(q, d);
+    if (n > 1 && counted(d, N(readyReplicas)) >= wanted(d) && counted(sets[0], N(readyReplicas)) < wanted(d))
+        head = arena_fmt(q->a, "Deployment " STR_FMT " has %lld of %lld pods of its newest template ready",
+                         STR_ARG(d->name), (long long)counted(sets[0], N(readyReplicas)), (long long)wanted(d));
+    if (!is_paused(d) && deadline_passed(d))
+        head = arena_fmt(q->a, STR_FMT " and made no progress for %lld s (progressDeadlineSeconds)", STR_ARG(head),
+                         (long long)val_num_at(obj_spec(d), 600, N(progressDeadlineSeconds)));
+    return head;
 }

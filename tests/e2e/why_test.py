@@ -89,6 +89,7 @@ def what_is_as_declared_says_so(c):
     assert why(c, '-n', 'kube-public', code=0) == 'Everything is as declared.\n'
     why(c, '--nix', code=2)
     why(c, '-A', 'deploy/crash', code=2)
+    why(c, 'deploy', code=2)
 
 
 def the_way_out_is_one(c):
