@@ -88,7 +88,8 @@ static bool take_file(struct client *c, struct str file, struct str front, int64
     if (fd < 0)
         return err_errno(err, "make " STR_FMT, STR_ARG(part));
     bool ok = take(c, fd, front, bytes, err) && (fsync(fd) == 0 || err_errno(err, "write " STR_FMT, STR_ARG(part))) &&
-              (rename(part.p, path) == 0 || err_errno(err, "rename " STR_FMT, STR_ARG(part)));
+              (rename(part.p, path) == 0 || err_errno(err, "rename " STR_FMT, STR_ARG(part))) &&
+              folder_sync(AT_FDCWD, path, err);
     if (!ok)
         (void)unlink(part.p);
     return ok;

@@ -3,6 +3,7 @@
 #include "store/backup_int.h"
 #include "store/sqlite.h"
 #include "store/store_int.h"
+#include "sys/file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
@@ -72,7 +73,8 @@ static bool write_entry(struct writer *w, const struct seal *seal, struct store_
     return add(w, strbuf_str(&head), err) && add(w, c.key, err) && add(w, strbuf_str(&value), err);
 }
 
-static bool write_all(struct writer *w, const struct store_snapshot *snap, const struct seal *seal, struct err *err)
+static bool write_backup(struct writer *w, const struct store_snapshot *snap, const struct seal *seal,
+                         struct err *err)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(64);
     unsigned char digest[DIGEST];
@@ -96,15 +98,6 @@ static bool write_all(struct writer *w, const struct store_snapshot *snap, const
            ((!fault("backup.sync", EIO) && fsync(w->fd) == 0) || err_errno(err, "write %s to the disk", w->path));
 }
 
-static bool sync_folder(const char *path, struct err *err) /* of path */
-{
-    struct str dir = str_of(path);
-    ptrdiff_t slash = str_rfind_char(dir, '/');
-    AUTO_FREE char *z = slash < 0 ? mem_dupz(".") : str_dupz(str_sub(dir, 0, (size_t)MAX(slash, 1)));
-    AUTO(fd_close) int fd = open(z, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return (fd >= 0 && !fault("backup.sync", EIO) && fsync(fd) == 0) || err_errno(err, "write %s to the disk", z);
-}
-
 static char *with_suffix(const char *path, const char *suffix)
 {
     struct strbuf b = STRBUF(STRBUF_TEXT);
@@ -123,14 +116,14 @@ bool store_backup(const struct store_snapshot *snap, const struct store_options 
         return err_errno(err, "make %s", tmp);
     struct seal seal;
     struct writer w = {fd, tmp, sum, STRBUF(STORE_VALUE_MAX + 2 * CHUNK)};
-    bool ok = seal_init(&seal, o, err) && write_all(&w, snap, &seal, err);
+    bool ok = seal_init(&seal, o, err) && write_backup(&w, snap, &seal, err);
     seal_fini(&seal);
     strbuf_fini(&w.out);
     if (ok && (fault("backup.rename", EIO) || rename(tmp, path) < 0))
         ok = err_errno(err, "rename %s to %s", tmp, path);
     if (!ok)
         (void)unlink(tmp);
-    return ok && sync_folder(path, err);
+    return ok && folder_sync(AT_FDCWD, path, err);
 }
 
 /* --- reading --- */
@@ -353,7 +346,7 @@ static bool put_in_place(const char *tmp, const char *path, struct err *err)
     }
     if (fault("backup.rename", EIO) || rename(tmp, path) < 0)
         return err_errno(err, "rename %s to %s", tmp, path);
-    return sync_folder(path, err);
+    return folder_sync(AT_FDCWD, path, err);
 }
 
 bool store_restore(const struct store_options *o, const char *path, bool replace, int64_t *rev, struct err *err)

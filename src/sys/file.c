@@ -39,7 +39,7 @@ bool write_all(int fd, struct str b, struct err *err)
     return true;
 }
 
-static bool folder_sync(int dirfd, const char *path, struct err *err)
+bool folder_sync(int dirfd, const char *path, struct err *err)
 {
     struct str name = str_of(path);
     ptrdiff_t slash = str_rfind_char(name, '/');

@@ -11,6 +11,8 @@ MUST_USE bool file_write(int dirfd, const char *path, struct str content, mode_t
 /* The same without a sync, which costs milliseconds each: a reader sees the old or the new content, a power cut may
  * leave either, or neither. For what is made anew after a reboot anyway. */
 MUST_USE bool file_replace(int dirfd, const char *path, struct str content, mode_t mode, struct err *err);
+/* The names in the folder that holds path are on the disk. */
+MUST_USE bool folder_sync(int dirfd, const char *path, struct err *err);
 MUST_USE bool write_all(int fd, struct str bytes, struct err *err);
 MUST_USE bool dir_make(const char *path, mode_t mode, struct err *err); /* with its parents; existing is fine */
 /* The same, and the names of those that were made are on the disk: for folders of what must outlive a power cut (a
