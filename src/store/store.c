@@ -11,9 +11,8 @@ enum { BATCH_MAX = 256 }; /* changes: what one turn of the loop can make visible
 enum { CEILING_STEP = 65536 };
 #define RETRY_FIRST (100 * NS_PER_MS)
 #define RETRY_MOST  NS_PER_S
-enum {
-    GAPS_MAX = 128
-}; /* lives that ended badly within keep_ns: beyond it, history before the newer half is given up */
+/* Lives that ended badly within keep_ns: beyond it, history before the newer half of them is given up. */
+enum { GAPS_MAX = 128 };
 
 /* A key with changes that are not visible yet. */
 struct head {
