@@ -182,16 +182,17 @@ static void delete_object(struct request *r, struct obj *cur)
 static void step_delete(struct request *r)
 {
     struct obj *cur = write_current(r);
-    if (!cur)
-        goto failed;
-    struct admission x = {
-        .r = r, .verb = VERB_DELETE, .kind = r->kind, .ns = r->ns, .name = r->name, .sub = r->sub, .old = &cur->tree};
-    if (!check_preconditions(r, cur) || !admit_validate(&x))
-        goto failed;
-    delete_object(r, cur);
-    return;
-failed:
-    request_finish(r);
+    struct admission x = {.r = r,
+                          .verb = VERB_DELETE,
+                          .kind = r->kind,
+                          .ns = r->ns,
+                          .name = r->name,
+                          .sub = r->sub,
+                          .old = cur ? &cur->tree : NULL};
+    if (cur && check_preconditions(r, cur) && admit_validate(&x))
+        delete_object(r, cur);
+    else
+        request_finish(r);
 }
 
 void verb_delete(struct request *r)

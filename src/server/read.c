@@ -247,7 +247,8 @@ static void list_at_home(void *arg)
     list_at(r, l->rev, l->start);
 }
 
-void verb_list(struct request *r)
+/* False: an older revision is read first, and the answer comes then. */
+static bool list_answer(struct request *r)
 {
     struct request_options *o = &r->options;
     int64_t rev = 0;
@@ -257,20 +258,20 @@ void verb_list(struct request *r)
     if (o->continue_token.n) {
         if (o->resource_version.n && !str_eq(o->resource_version, S("0"))) {
             fail_bad_request(r, "specifying resource version is not allowed when using continue");
-            goto out;
+            return true;
         }
         if (!token_read(r, &rev, &start))
-            goto out;
+            return true;
         if (rev < 0)
             rev = 0; /* inconsistent, as the client was told */
     } else {
         if (!revision_of(r, o->resource_version, 400, &rev))
-            goto out;
+            return true;
         if (rev > snap->rev) {
             fail_too_large_revision(r, rev, snap->rev);
             if (str_eq(o->resource_version_match, S("Exact")))
                 r->answer.fail.message = arena_fmt(&r->arena, "Timeout: " STR_FMT, STR_ARG(r->answer.fail.message));
-            goto out;
+            return true;
         }
         if (!str_eq(o->resource_version_match, S("Exact")) && !(o->limit > 0 && !o->resource_version_match.n))
             rev = 0;
@@ -278,7 +279,7 @@ void verb_list(struct request *r)
     struct filter f;
     if (rev && rev != snap->rev) {
         if (!filter_of(r, &f))
-            goto out;
+            return true;
         if (r->loop == r->server->loop) {
             list_at(r, rev, start);
         } else {
@@ -287,9 +288,14 @@ void verb_list(struct request *r)
             r->state = l;
             loop_post(r->server->loop, list_at_home, r);
         }
-        return;
+        return false;
     }
     list_from(r, &now, start);
-out:
-    request_finish(r);
+    return true;
+}
+
+void verb_list(struct request *r)
+{
+    if (list_answer(r))
+        request_finish(r);
 }

@@ -612,7 +612,7 @@ static bool token_bound(struct request *r, const struct val *ref, struct token_s
     return true;
 }
 
-void sub_token(struct request *r)
+static void token_answer(struct request *r)
 {
     struct arena *a = &r->arena;
     struct val *v = ARENA_NEW(a, struct val);
@@ -625,7 +625,7 @@ void sub_token(struct request *r)
     struct str name = val_text_at(meta, N(name)), ns = val_text_at(meta, N(namespace));
     if (!account) {
         fail_not_found(r);
-        goto failed;
+        return;
     }
     if (name.n && !str_eq(name, r->name))
         field_error_add(&e, FE_INVALID, "metadata.name",
@@ -633,11 +633,11 @@ void sub_token(struct request *r)
                         STR_ARG(name));
     if (ns.n && !str_eq(ns, r->ns)) {
         fail_bad_request(r, "the namespace of the provided object does not match the namespace sent on the request");
-        goto failed;
+        return;
     }
     if (e.list.n) {
         fail_invalid(r, S("authentication.k8s.io"), S("TokenRequest"), r->name, &e);
-        goto failed;
+        return;
     }
     if (seconds < 600)
         field_error_add(&e, FE_INVALID, "spec.expirationSeconds",
@@ -648,18 +648,18 @@ void sub_token(struct request *r)
                         (long long)seconds);
     if (e.list.n) {
         fail_invalid(r, S("authentication.k8s.io"), S("TokenRequest"), S(""), &e);
-        goto failed;
+        return;
     }
     const struct val *ref = val_get(spec, N(boundObjectRef));
     if (val_is(ref, VAL_MAP) && !token_bound(r, ref, &t))
-        goto failed;
+        return;
     t.seconds = MIN(seconds, LIMIT_TOKEN_SECONDS_MAX);
     struct str token;
     int64_t until;
     struct err err = ERR;
     if (!token_make(r->server, a, &t, &token, &until, &err)) {
         fail_internal(r, "%s", err.text);
-        goto failed;
+        return;
     }
     if (!val_len(t.audiences)) {
         struct val list = val_list();
@@ -675,6 +675,10 @@ void sub_token(struct request *r)
     val_set_text(a, status, N(token), token);
     val_set_text(a, status, N(expirationTimestamp), time_text(a, until));
     answer_tree(r, 201, T(authentication_v1_TokenRequest), *v);
-failed:
+}
+
+void sub_token(struct request *r)
+{
+    token_answer(r);
     request_finish(r);
 }
