@@ -1,8 +1,7 @@
 #include "base/log.h"
 #include "cli/role.h"
 #include "cli/supervisor.h"
-#include "net/dataplane.h"
-#include "net/ranges.h"
+#include "net/network.h"
 #include "oci/runtime.h"
 #include "sys/child.h"
 #include "sys/file.h"
@@ -142,42 +141,14 @@ static void end_pods(struct down *d)
 /* --- the kernel's settings
  * ------------------------------------------------------------------------------------------------ */
 
-static void remove_links(struct down *d)
-{
-    struct pod_links links = {0};
-    struct err err = ERR;
-    if (!pod_link_list(d->settings.instance, &links, &err))
-        complain(d, "links", err.text);
-    array_each (l, &links.links) {
-        if (!pod_link_del(d->settings.instance, l->ip, &err))
-            complain(d, l->name, err.text);
-    }
-    array_fini(&links.links);
-}
-
-static void remove_rules(struct down *d)
-{
-    char name[16];
-    struct err err = ERR;
-    AUTO(strbuf_fini) struct strbuf out = STRBUF(65536);
-    rules_table_name(d->settings.instance, name);
-    /* "add" makes it be there, so that deleting it fails only for a reason */
-    struct str script = arena_fmt(&d->settings.arena, "add table ip %s\ndelete table ip %s\n", name, name);
-    const char *argv[] = {"nft", "-f", "-", NULL};
-    if (!command_run(argv, script, &out, 10000, &err))
-        complain(d, "rules of Services", err.text);
-}
-
 static void remove_network(struct down *d)
 {
     struct settings *s = &d->settings;
     struct err err = ERR;
     struct str state = arena_fmt(&s->arena, STR_FMT "/node/sysctls", STR_ARG(s->data));
-    struct ranges ranges = {s->instance, s->pods, s->node_pods, s->services, state.p};
-    remove_links(d);
-    remove_rules(d);
-    if (!ranges_down(&ranges, &err))
-        complain(d, "routes and settings", err.text);
+    struct network_config config = {{s->instance, s->pods, s->node_pods, s->services}, state.p};
+    if (!network_down(&config, &err))
+        complain(d, "links, rules, routes and settings", err.text);
 }
 
 /* A folder that its owner gave a disk of its own is emptied: the mount is not ours. */

@@ -2,7 +2,7 @@
 #include "base/version.h"
 #include "cli/role.h"
 #include "client/http.h"
-#include "net/ranges.h"
+#include "net/network.h"
 #include "node/agent.h"
 #include "node/relay_link.h"
 #include "sys/child.h"
@@ -73,8 +73,8 @@ static bool prepare(struct arena *a, struct settings *s, struct err *err)
 {
     struct str state = arena_fmt(a, STR_FMT "/node/sysctls", STR_ARG(s->data)),
                dir = arena_fmt(a, STR_FMT "/node", STR_ARG(s->data));
-    struct ranges ranges = {s->instance, s->pods, s->node_pods, s->services, state.p};
-    return take_lock(a, s, err) && dir_make(dir.p, 0755, err) && mount_volumes(a, s, err) && ranges_up(&ranges, err);
+    struct network_config config = {{s->instance, s->pods, s->node_pods, s->services}, state.p};
+    return take_lock(a, s, err) && dir_make(dir.p, 0755, err) && mount_volumes(a, s, err) && network_up(&config, err);
 }
 
 int role_node(struct role_start *r)
