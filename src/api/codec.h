@@ -61,5 +61,5 @@ struct val type_complete(struct arena *a, const struct type *t, const struct val
 MUST_USE bool pb_unwrap(struct str bytes, struct str *api_version, struct str *kind, struct str *raw,
                         struct err *err);
 void pb_wrap(struct strbuf *b, struct str api_version, struct str kind, struct str raw);
-/* Declared defaults (field.dflt) only; the hand-written ones are in defaults.h. */
+/* Declared defaults (field.dflt) only; the hand-written ones are in defaults.c. */
 void type_default(struct arena *a, const struct type *t, struct val *v);

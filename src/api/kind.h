@@ -1,5 +1,5 @@
 /* kind.h - what kinds there are: group, version, names, scope, verbs, subresources. One row a served resource; the
- * rows stand in kinds_gen.c. Kinds made at run time join through a `struct kind_set` (a CRD is a row like these). */
+ * rows stand in kinds_gen.c. */
 #pragma once
 #include "api/type.h"
 

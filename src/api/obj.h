@@ -14,7 +14,7 @@ struct obj {
     struct str managed;       /* stored managedFields section, opaque here; empty for now */
     size_t bytes;             /* what this object holds, for accounting */
 };
-/* Copies the tree. rev 0 where the store has not numbered it yet; obj_at gives the same object its revision. */
+/* Copies the tree. rev 0 where the store has not numbered it yet. */
 struct obj *obj_new(const struct kind *kind, const struct val *tree, int64_t rev);
 struct obj *obj_ref(struct obj *o);
 void obj_unref(struct obj *o);

@@ -43,9 +43,6 @@ struct warnings {
 };
 void kind_warnings(const struct kind *k, const struct val *v, const struct val *old, struct warnings *w);
 
-/* A warning that every request for the kind gets; NULL: none. */
-const char *kind_deprecation(const struct kind *k);
-
 /* Seconds of grace of a delete: `asked` is DeleteOptions.gracePeriodSeconds or -1 for "not said". 0: at once. */
 int64_t kind_delete_grace(const struct kind *k, const struct val *tree, bool said, int64_t asked);
 

@@ -12,15 +12,6 @@ static void warn(struct warnings *w, const char *fmt, ...)
     array_push(&w->texts, text);
 }
 
-const char *kind_deprecation(const struct kind *k)
-{
-    if (k == K(Endpoints))
-        return "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice";
-    if (k == K(ComponentStatus))
-        return "v1 ComponentStatus is deprecated in v1.19+";
-    return NULL;
-}
-
 static void warn_overlaps(struct warnings *w, struct str volume, const char *what, struct str name,
                           const struct val *items)
 {

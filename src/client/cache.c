@@ -268,11 +268,6 @@ const struct objset *cache_set(const struct cache *c)
     return &c->set;
 }
 
-const struct kind *cache_kind(const struct cache *c)
-{
-    return c->set.kind;
-}
-
 struct obj *cache_get(const struct cache *c, struct str ns, struct str name)
 {
     struct obj *o = objset_get(&c->set, ns, name);
@@ -292,11 +287,6 @@ bool cache_synced(const struct cache *c)
 int64_t cache_rev(const struct cache *c)
 {
     return c->rev;
-}
-
-bool cache_connected(const struct cache *c)
-{
-    return watch_active(&c->watch);
 }
 
 void cache_handler_add(struct cache *c, struct cache_handler *h)

@@ -22,14 +22,12 @@ void cache_stop(struct cache *c);
 void cache_free(struct cache *c); /* stops it; NULL is fine */
 AUTO_POINTER(cache_free, struct cache);
 
-const struct objset *cache_set(const struct cache *c); /* borrowed, always current */
-const struct kind *cache_kind(const struct cache *c);
+const struct objset *cache_set(const struct cache *c);                         /* borrowed, always current */
 struct obj *cache_get(const struct cache *c, struct str ns, struct str name);  /* a reference, or NULL */
 struct obj *cache_peek(const struct cache *c, struct str ns, struct str name); /* borrowed until the turn ends */
 bool cache_synced(const struct cache *c);                                      /* the first list is in; stays true */
 /* Every change up to this revision is in. A write answered with revision R is seen once cache_rev >= R. */
 int64_t cache_rev(const struct cache *c);
-bool cache_connected(const struct cache *c); /* a watch is open now */
 
 /* Told of each change after it is in the set: added (was NULL), updated, deleted (now NULL). After a list again the
  * differences come as changes. `moved` also tells of bookmarks and the end of a list: cache_rev has grown. A handler

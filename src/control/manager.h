@@ -37,7 +37,7 @@ void manager_start(struct manager *m);
 void manager_stop(struct manager *m); /* nothing new is begun; calls under way are cancelled */
 void manager_free(struct manager *m); /* stops; NULL is fine */
 AUTO_POINTER(manager_free, struct manager);
-const struct view *manager_view(struct manager *m); /* of this moment: for `wherry plan` and the scheduler */
+const struct view *manager_view(struct manager *m); /* of this moment: for the scheduler */
 bool manager_idle(const struct manager *m);         /* every key is done and nothing waits: for tests */
 /* Why the object is not as wished yet, by controller; "" where it is. Borrowed until the next turn. */
 struct str manager_why(const struct manager *m, const struct controller *c, struct str ns, struct str name);

@@ -107,14 +107,6 @@ struct action *plan_check_gone(struct plan *p, const struct kind *k, struct str 
     return a;
 }
 
-struct action *plan_post(struct plan *p, const struct obj *to, struct str sub, struct val body)
-{
-    struct action *a = action_on(p, ACTION_CREATE, to);
-    a->sub = sub;
-    a->body = body;
-    return a;
-}
-
 struct val plan_edit(struct plan *p, const struct obj *o)
 {
     return val_copy(&p->arena, &o->tree);
@@ -216,11 +208,6 @@ void plan_text(const struct plan *p, struct strbuf *out)
         strbuf_addf(out, "why " STR_FMT "\n", STR_ARG(p->why));
     if (out->n == 0)
         strbuf_addz(out, "nothing\n");
-}
-
-bool plan_is_empty(const struct plan *p)
-{
-    return p->actions.n == 0;
 }
 
 const struct val *condition_get(const struct val *status, const char *type)

@@ -82,7 +82,6 @@ struct action *plan_delete_all(struct plan *p, const struct kind *k, struct str 
 /* Sets of two kinds need not be equally fresh: where something is done because an object is absent, ask for it first.
  */
 struct action *plan_check_gone(struct plan *p, const struct kind *k, struct str ns, struct str name, struct str uid);
-struct action *plan_post(struct plan *p, const struct obj *to, struct str sub, struct val body);
 struct val plan_edit(struct plan *p, const struct obj *o); /* a copy of its tree to change */
 void plan_step(struct plan *p);              /* what is planned from here on waits until all before has succeeded */
 void plan_again(struct plan *p, int64_t at); /* the earliest counts */
@@ -92,9 +91,8 @@ void plan_event(struct plan *p, struct obj *about, const char *type, const char 
 /* For the fields `done` and `failed` of an action. */
 struct plan_event plan_event_of(struct plan *p, const struct obj *about, const char *type, const char *reason,
                                 const char *fmt, ...) PRINTF(5, 6);
-/* One line an action, event and reason; updates as merge patches. For tests, `wherry plan`, logs. */
+/* One line an action, event and reason; updates as merge patches. For tests and logs. */
 void plan_text(const struct plan *p, struct strbuf *out);
-bool plan_is_empty(const struct plan *p);
 
 /* Conditions, as upstream keeps them: lastTransitionTime moves only with status. `list` is the conditions list. */
 const struct val *condition_get(const struct val *status, const char *type);

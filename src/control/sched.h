@@ -1,7 +1,7 @@
 /* sched.h - the pure part of the scheduler: the state of nodes and pods, kept by events, and the decision.
  *
  * Invariant: node->requested is the sum over node->pods of what they ask for. A pod counts on its node from the
- * moment sched_pod_set or sched_assume says so until it is over or gone. */
+ * moment sched_pod_set says so until it is over or gone. */
 #pragma once
 #include "control/plan.h"
 

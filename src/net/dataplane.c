@@ -248,26 +248,10 @@ void dataplane_del(struct dataplane *dp, struct str ns, struct str name, struct 
     rules_del(&dp->rules, ns, name, port);
 }
 
-void dataplane_mark(struct dataplane *dp)
-{
-    rules_mark(&dp->rules);
-}
-
-void dataplane_sweep(struct dataplane *dp)
-{
-    rules_sweep(&dp->rules);
-}
-
 void dataplane_apply(struct dataplane *dp, uint64_t revision)
 {
     dp->started = dp->asked = true;
     dp->wanted = MAX(dp->wanted, revision);
-    dataplane_go(dp);
-}
-
-void dataplane_resync(struct dataplane *dp)
-{
-    dp->must_read = true;
     dataplane_go(dp);
 }
 

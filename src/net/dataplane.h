@@ -28,11 +28,7 @@ void dataplane_free(struct dataplane *dp);
 /* False: see rules_put; the others are not affected. */
 MUST_USE bool dataplane_put(struct dataplane *dp, const struct net_service *s, struct err *err);
 void dataplane_del(struct dataplane *dp, struct str ns, struct str name, struct str port);
-/* After a relist: dataplane_mark, put all, dataplane_sweep drops the others. */
-void dataplane_mark(struct dataplane *dp);
-void dataplane_sweep(struct dataplane *dp);
 void dataplane_apply(struct dataplane *dp, uint64_t revision);
-void dataplane_resync(struct dataplane *dp); /* compares with the kernel now; also done by itself, see above */
 /* Connections through Services to a pod (conntrack.h), asked in a job. fn runs later in the loop's thread, also with
  * an error; arg outlives it. */
 void dataplane_drain(struct dataplane *dp, uint32_t pod_ip,

@@ -98,7 +98,7 @@ struct sources configs_sources(struct agent_pod *ap);
 bool configs_token(void *arg, const struct obj *pod, struct str audience, int64_t seconds, struct str *out,
                    struct err *err);
 
-/* volumes.c */
+/* volumes_do.c */
 void volumes_setup(struct agent_pod *ap); /* answers with pod_saw_volumes */
 void volumes_teardown(struct agent_pod *ap);
 void volumes_refresh(struct agent_pod *ap); /* content has changed: writes it in place */

@@ -36,12 +36,6 @@ static const struct oci_device usual_devices[] = {
 
 #define CGROUP_PATH 512
 
-const char *cgroup_mode_name(enum cgroup_mode m)
-{
-    static const char *const names[] = {"v1", "v2", "hybrid"};
-    return names[m];
-}
-
 static struct str slurp(int dir, const char *path, struct strbuf *b)
 {
     AUTO(fd_close) int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);

@@ -30,11 +30,10 @@ struct cgroups {
     bool unified_hugetlb; /* hybrid: huge pages are counted there */
 };
 MUST_USE bool cgroups_detect(struct cgroups *g, struct err *err);
-const char *cgroup_mode_name(enum cgroup_mode m); /* "v1", "v2", "hybrid" */
 
 /* Makes the group (and parents) in every hierarchy and writes its limits. devices: NULL leaves devices alone (pod
- * groups); else only those and the usual ones may be used; all_devices for privileged. The group of a container gets
- * its CPU quota later (cgroup_quota_line): crun starts in it. */
+ * groups); else only those and the usual ones may be used; `all` for privileged. The group of a container gets
+ * its CPU quota later (cgroup_quota_lines): crun starts in it. */
 struct cgroup_devices {
     const struct oci_device *list;
     size_t n;

@@ -537,11 +537,6 @@ struct str container_log(const struct container *c)
     return str_of(c->log);
 }
 
-struct sandbox *container_sandbox(const struct container *c)
-{
-    return c->sandbox;
-}
-
 void container_status(const struct container *c, struct container_status *out)
 {
     *out = c->status;

@@ -84,7 +84,6 @@ pid_t sandbox_pid(const struct sandbox *s); /* of the shim: /proc/PID/ns/{net,mn
 bool sandbox_lost(const struct sandbox *s);
 struct str sandbox_shm(const struct sandbox *s);                      /* host path for oci_container_defaults */
 int sandbox_netns(const struct sandbox *s, struct err *err) MUST_USE; /* a new descriptor; -1 */
-struct str sandbox_cgroup(const struct sandbox *s);                   /* whole path */
 void *sandbox_data(const struct sandbox *s);                          /* the owner's pointer */
 void sandbox_data_set(struct sandbox *s, void *data);
 /* mount(2) in the pod's mount namespace; target is a path of the host and must
@@ -121,7 +120,6 @@ void container_log_reopen(struct container *c);
 struct str container_id(const struct container *c);
 struct str container_note(const struct container *c);
 struct str container_log(const struct container *c);
-struct sandbox *container_sandbox(const struct container *c);
 struct container *container_find(struct runtime *rt, struct str id);
 void container_status(const struct container *c, struct container_status *out);
 const struct oci_notices *container_notices(const struct container *c);

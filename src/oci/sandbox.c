@@ -590,11 +590,6 @@ struct str sandbox_shm(const struct sandbox *s)
     return str_of(s->shm);
 }
 
-struct str sandbox_cgroup(const struct sandbox *s)
-{
-    return str_of(s->cgroup);
-}
-
 int sandbox_netns(const struct sandbox *s, struct err *err)
 {
     char path[64];

@@ -8,7 +8,7 @@ struct step {
     const struct kind *kind; /* NULL: all */
     admit_fn *mutate, *validate;
 };
-/* In upstream's order (strategy.txt: default-on admission). */
+/* In upstream's order: what is on by default. */
 static const struct step steps[] = {
     {"NamespaceLifecycle", VERB_CREATE | VERB_DELETE, NULL, admit_namespace, admit_namespace},
     {"ServiceAccount", VERB_CREATE, K(Pod), admit_service_account, NULL},

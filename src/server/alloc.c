@@ -276,8 +276,8 @@ static bool give_ports(struct request *r, struct val *spec, const struct val *ol
     return true;
 }
 
-/* This cluster has one family; what points at nothing of its own may have both (strategy.txt of upstream: headless
- * without selector). */
+/* This cluster has one family; what points at nothing of its own may have both (upstream: headless without
+ * selector). */
 static void give_families(struct request *r, struct val *spec)
 {
     struct arena *a = &r->arena;

@@ -33,7 +33,7 @@ struct server {
     struct rbac *rbac;     /* rbac.h */
     struct alloc *alloc;   /* alloc.h */
     struct expiry *expiry; /* expiry.h */
-    struct map turns;      /* key -> struct turn: whose write is under way (turn.h) */
+    struct map turns;      /* key -> struct turn: whose write is under way (turn.c) */
     size_t writes_waiting;
     struct list watches;
     size_t nwatches; /* atomic */

@@ -190,11 +190,6 @@ static bool check(struct request *r, const struct raw *raw)
     return refuse(r, options_kind(r), &e);
 }
 
-bool options_check(struct request *r)
-{
-    return check(r, &(struct raw){0});
-}
-
 /* Zero bytes are good in no parameter. A field manager is told which letter is wrong: this is the only one that
  * names what it is given byte by byte. */
 static bool refuse_zero(struct request *r, struct str query, const struct err *why)

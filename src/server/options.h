@@ -7,5 +7,3 @@
 MUST_USE bool options_of_query(struct request *r, struct str query);
 /* A tree of T(meta_v1_DeleteOptions) takes the place of what the query said. */
 MUST_USE bool options_of_delete_body(struct request *r, const struct val *v);
-/* Checks what r->options say; requests from inside come here too. */
-MUST_USE bool options_check(struct request *r);

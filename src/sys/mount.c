@@ -112,14 +112,6 @@ bool mount_tmpfs(const char *to, uint64_t size, unsigned mode, int flags, struct
            attach(fs, flags, "tmpfs", to, err);
 }
 
-bool mount_proc(const char *to, int flags, struct err *err)
-{
-    AUTO(fd_close) int fs = fsopen("proc", FSOPEN_CLOEXEC);
-    if (fs < 0)
-        return err_errno(err, "mount proc at %s: fsopen", to);
-    return attach(fs, flags, "proc", to, err);
-}
-
 bool mount_private(const char *at, struct err *err)
 {
     struct mount_attr attr = {.propagation = MS_PRIVATE};

@@ -9,8 +9,7 @@ MUST_USE bool mount_bind(const char *from, const char *to, int flags, struct err
 MUST_USE bool mount_overlay(const char *const *lower, size_t nlower, const char *upper, const char *work,
                             const char *to, int flags, struct err *err);
 MUST_USE bool mount_tmpfs(const char *to, uint64_t size, unsigned mode, int flags,
-                          struct err *err); /* size 0: half of memory */
-MUST_USE bool mount_proc(const char *to, int flags, struct err *err);
+                          struct err *err);                   /* size 0: half of memory */
 MUST_USE bool mount_private(const char *at, struct err *err); /* nothing is propagated, recursively */
 MUST_USE bool mount_remove(const char *at, struct err *err);  /* the top one, lazily (MNT_DETACH); none is fine */
 bool mount_is_point(const char *at);

@@ -15,6 +15,8 @@
 #define IOV_MOST     64
 #define LINGER_NS    (5 * NS_PER_S)
 #define CONNECT_NS   (10 * NS_PER_S)
+#define WATER_LOW    65536
+#define WATER_HIGH   262144
 #define FOUND_MOST   8
 #define UNREAD_MOST  ((size_t)1 << 30) /* what was read before it was given back is bounded by its reader */
 
@@ -50,7 +52,7 @@ struct stream {
     struct timer timer; /* until opened, then idle, then lingering */
     SSL *ssl;
     ARRAY(struct chunk) queue;
-    size_t first, sent, queued, low, high; /* sent: of queue.p[first] */
+    size_t first, sent, queued; /* sent: of queue.p[first] */
     struct strbuf unread;
     struct err *err;
     struct lookup *lookup;
@@ -248,7 +250,7 @@ static bool writable(struct stream *s, size_t n)
         if (s->stall_ns && !timer_is_set(&s->timer))
             watch_time(s);
     }
-    s->over |= s->queued > s->high;
+    s->over |= s->queued > WATER_HIGH;
     soon_set(&s->soon);
     return true;
 }
@@ -287,15 +289,9 @@ size_t stream_queued(const struct stream *s)
     return s->queued;
 }
 
-void stream_water(struct stream *s, size_t low, size_t high)
-{
-    s->low = low;
-    s->high = high;
-}
-
 bool stream_over_high(const struct stream *s)
 {
-    return s->queued > s->high;
+    return s->queued > WATER_HIGH;
 }
 
 void stream_end(struct stream *s)
@@ -637,7 +633,7 @@ static void soon_run(struct soon *soon)
         return;
     if (s->state == OPEN)
         flush(s);
-    if (s->over && s->queued <= s->low) {
+    if (s->over && s->queued <= WATER_LOW) {
         s->over = false;
         if (s->state == OPEN && !CALL(s, drained, s))
             return;
@@ -742,7 +738,7 @@ static void update(struct stream *s)
 static struct stream *fresh(struct loop *l, const struct stream_fns *fns, void *arg)
 {
     struct stream *s = NEW(struct stream);
-    *s = (struct stream){.loop = l, .fns = fns ? fns : &no_fns, .arg = arg, .fd = -1, .low = 65536, .high = 262144};
+    *s = (struct stream){.loop = l, .fns = fns ? fns : &no_fns, .arg = arg, .fd = -1};
     soon_init(&s->soon, l, soon_run);
     timer_init(&s->timer, l, timer_came);
     return s;
@@ -807,11 +803,6 @@ struct loop *stream_loop(const struct stream *s)
     return s->loop;
 }
 
-int stream_fd(const struct stream *s)
-{
-    return s->fd;
-}
-
 void stream_idle(struct stream *s, int64_t ns)
 {
     s->idle_ns = ns;
@@ -853,13 +844,4 @@ void stream_peer(struct stream *s, struct arena *a, struct tls_peer *out)
 bool stream_is_tls(const struct stream *s)
 {
     return s->ssl != NULL;
-}
-
-struct str stream_alpn(const struct stream *s)
-{
-    const unsigned char *p = NULL;
-    unsigned n = 0;
-    if (s->ssl)
-        SSL_get0_alpn_selected(s->ssl, &p, &n);
-    return (struct str){(const char *)p, n};
 }

@@ -78,14 +78,12 @@ struct stream *stream_connect(struct loop *l, const struct stream_connect *c, co
 void stream_fns_set(struct stream *s, const struct stream_fns *fns, void *arg); /* handing a stream over */
 void *stream_arg(const struct stream *s);
 struct loop *stream_loop(const struct stream *s);
-int stream_fd(const struct stream *s); /* -1 before the connection is made */
 
 void stream_write(struct stream *s, struct str copied);
-void stream_write_buf(struct stream *s, struct buf *b);       /* takes a reference of its own */
-void stream_write_take(struct stream *s, struct strbuf *b);   /* the bytes move */
-size_t stream_queued(const struct stream *s);                 /* bytes not yet with the kernel */
-void stream_water(struct stream *s, size_t low, size_t high); /* default 64 KiB and 256 KiB */
-bool stream_over_high(const struct stream *s);
+void stream_write_buf(struct stream *s, struct buf *b);     /* takes a reference of its own */
+void stream_write_take(struct stream *s, struct strbuf *b); /* the bytes move */
+size_t stream_queued(const struct stream *s);               /* bytes not yet with the kernel */
+bool stream_over_high(const struct stream *s);              /* 256 KiB; the low mark is 64 KiB */
 
 void stream_read_pause(struct stream *s, bool pause);   /* while paused only a break or a reset is noticed */
 void stream_unread(struct stream *s, struct str bytes); /* these come again, before anything else */
@@ -101,4 +99,3 @@ AUTO_POINTER(stream_free, struct stream);
 /* The certificate of the other end; texts in the arena. shown is false without TLS or without one. */
 void stream_peer(struct stream *s, struct arena *a, struct tls_peer *out);
 bool stream_is_tls(const struct stream *s);
-struct str stream_alpn(const struct stream *s); /* what was agreed; empty: nothing */

@@ -541,11 +541,6 @@ void http_call_write(struct http_call *k, struct str bytes)
     body_write(k, S("\r\n"));
 }
 
-size_t http_call_queued(const struct http_call *k)
-{
-    return k->early.n + (k->conn && k->conn->stream ? stream_queued(k->conn->stream) : 0);
-}
-
 void http_call_end(struct http_call *k)
 {
     ASSERT(k->streamed && !k->stream_ended);

@@ -59,7 +59,6 @@ struct http_call *http_send(struct http_client *c, const struct http_outgoing *o
                             void *arg);
 void *http_call_arg(const struct http_call *c);
 void http_call_write(struct http_call *c, struct str bytes);
-size_t http_call_queued(const struct http_call *c);
 void http_call_end(struct http_call *c);
 void http_call_pause(struct http_call *c, bool pause); /* no `data` while paused */
 void http_cancel(struct http_call *c);                 /* NULL is fine */
