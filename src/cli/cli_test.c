@@ -2,11 +2,19 @@
 #include "api/kind.h"
 #include "base/clock.h"
 #include "base/test.h"
+#include "cli/confine.h"
 #include "cli/connect.h"
 #include "cli/describe.h"
 #include "cli/fields.h"
 #include "cli/jsonpath.h"
+#include "cli/keybundle.h"
 #include "cli/lastapplied.h"
+#include "cli/settings.h"
+#include "sys/file.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
 
 static struct val json(struct arena *a, const char *text)
 {
@@ -179,4 +187,56 @@ TEST(describe_shows_no_secret_and_leaves_keys_as_they_are)
     describe_object(&a, S("ConfigMap"), &config, 0, &c);
     CHECK(str_has(strbuf_str(&b), S("p: 6 bytes")) && !str_has(strbuf_str(&b), S("Z2Vo")));
     CHECK(str_has(strbuf_str(&c), S("logLevel:")) && str_has(strbuf_str(&c), S("info")));
+}
+
+TEST(settings_that_cannot_be_together_are_named)
+{
+    static const struct {
+        const char *set, *says;
+    } wrong[] = {
+        {"service-cidr=10.42.128.0/17", "pod-cidr 10.42.0.0/16 and service-cidr 10.42.128.0/17 overlap"},
+        {"node-pod-cidr=10.41.0.0/24", "node-pod-cidr 10.41.0.0/24 is not within pod-cidr 10.42.0.0/16"},
+        {"node-pod-cidr=10.42.0.0/15", "is not within pod-cidr"},
+        {"node-ip=here", "node-ip: \"here\" is no IPv4 address"},
+        {"max-pods=0", "max-pods: \"0\" is no number from 1 to 65535"},
+        {"max-pod=5", "there is no setting \"max-pod\""},
+    };
+    for (size_t i = 0; i < countof(wrong); i++) {
+        const char *argv[] = {"--root", "/nowhere", "--set", "pod-cidr=10.42.0.0/16", "--set", wrong[i].set};
+        AUTO(settings_fini) struct settings s;
+        struct err err = ERR;
+        int rest;
+        CHECK(!settings_read(&s, countof(argv), (char **)argv, &rest, &err));
+        if (!strstr(err.text, wrong[i].says))
+            test_failed(__FILE__, __LINE__, "%s: \"%s\"", wrong[i].set, err.text);
+    }
+}
+
+TEST(a_role_without_privileges_starts_nothing_and_mounts_nothing)
+{
+    struct err err = ERR;
+    const char *argv[] = {"true", NULL}, *none[] = {NULL};
+    CHECK_OK(role_confine(&err), err);
+    CHECK(execve("/bin/true", (char **)argv, (char **)none) < 0 && errno == EPERM);
+    CHECK(mount("none", "/tmp", "tmpfs", 0, NULL) < 0 && errno == EPERM);
+    CHECK(unshare(CLONE_NEWUSER) < 0 && errno == EPERM);
+}
+
+TEST(a_passphrase_has_a_length_that_protects)
+{
+    static const struct {
+        const char *line;
+        bool good;
+    } lines[] = {{"1234567\n", false}, {"12345678\n", true}, {"12345678\r\nmore\n", true}, {"\n12345678\n", false}};
+    for (size_t i = 0; i < countof(lines); i++) {
+        AUTO(arena_fini) struct arena a = ARENA;
+        struct str got, path = arena_fmt(&a, "%s/passphrase", test_dir());
+        struct err err = ERR;
+        CHECK_OK(file_write(AT_FDCWD, path.p, str_of(lines[i].line), 0600, &err), err);
+        CHECK(passphrase_get(&a, path, true, &got, &err) == lines[i].good);
+        if (lines[i].good)
+            CHECK_STR(got, S("12345678"));
+        else
+            CHECK(strstr(err.text, "8 to 1000 bytes"));
+    }
 }

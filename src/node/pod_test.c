@@ -474,6 +474,31 @@ TEST(pod_past_its_deadline_fails_once_its_containers_have_ended)
     play_end(&y);
 }
 
+TEST(sigterm_waits_for_the_prestop_hook_but_not_beyond_the_grace)
+{
+    for (int in_time = 0; in_time < 2; in_time++) {
+        struct play y;
+        play_begin(&y,
+                   META "spec: {containers: [{name: c, image: x, lifecycle: {preStop: {exec: {command: [x]}}}}]}");
+        run(&y);
+        (void)told(&y);
+        y.hold = true;
+        delete (&y, 30);
+        run(&y);
+        CHECK_STR(told(&y), S("!Killing:c prestop:c"));
+        y.now += 29 * NS_PER_S;
+        run(&y);
+        CHECK_STR(told(&y), S(""));
+        if (in_time)
+            pod_saw_hook(y.p, 0, false, true, S(""));
+        else
+            y.now += NS_PER_S;
+        run(&y);
+        CHECK_STR(told(&y), S("term:c"));
+        play_end(&y);
+    }
+}
+
 TEST(texts_of_a_long_crash_loop_do_not_pile_up)
 {
     struct play y;

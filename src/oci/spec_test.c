@@ -212,6 +212,30 @@ TEST(devices_on_v2_are_ruled_by_a_program)
     }
 }
 
+/* They are written once crun is through: before, it would crawl under its own container's quota. */
+TEST(the_cpu_quota_is_written_after_the_start)
+{
+    static const struct {
+        enum cgroup_mode mode;
+        uint64_t period;
+        const char *want;
+    } rows[] = {{CGROUP_V1, 0, "/cg/p/c/cpu.cfs_quota_us 50000\n"},
+                {CGROUP_V1, 200000, "/cg/p/c/cpu.cfs_period_us 200000\n/cg/p/c/cpu.cfs_quota_us 50000\n"},
+                {CGROUP_V2, 200000, "/cg/p/c/cpu.max 50000\n"}};
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct cgroups g = {.mode = rows[i].mode};
+        for (size_t k = 0; k < countof(g.mount); k++)
+            (void)snprintf(g.mount[k], sizeof g.mount[k], "/cg");
+        AUTO(strbuf_fini) struct strbuf out = STRBUF(4096);
+        const struct oci_limits limits = {.cpu_quota_us = 50000, .cpu_period_us = rows[i].period}, none = {0};
+        cgroup_quota_lines(&g, "/p/c", &limits, &out);
+        CHECK_STR(strbuf_str(&out), str_of(rows[i].want));
+        strbuf_reset(&out);
+        cgroup_quota_lines(&g, "/p/c", &none, &out);
+        CHECK_INT(out.n, 0);
+    }
+}
+
 TEST(groups_are_made_limited_seen_and_removed)
 {
     struct cgroups g;

@@ -188,6 +188,9 @@ TEST(a_layer_cannot_leave_its_folder)
          NULL},
         {"a whiteout with dots", {{".wh...", '0', NULL, NULL}}, NULL},
         {"a whiteout of the parent", {{"d/.wh..", '0', NULL, NULL}}, NULL},
+        {"overlayfs's own attribute",
+         {{"pax", 'x', NULL, "38 SCHILY.xattr.user.overlay.opaque=y\n"}, {"d", '5', NULL, NULL}},
+         "user.overlay.opaque belongs to overlayfs"},
         {"overlayfs's own device", {{"gone", '3', NULL, "0"}}, "0:0"},
         {"a proc link", {{"p", '2', "/proc/self/root", NULL}, {"p/tmp/evil", '0', NULL, "x"}}, NULL},
     };
