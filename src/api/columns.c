@@ -795,7 +795,7 @@ static struct val csr_condition(SOURCE)
 static struct val csr_duration(SOURCE)
 {
     const struct val *v = follow(s->v, path);
-    return shown(s, val_is(v, VAL_INT) ? human_duration(s->a, v->i * NS_PER_S) : S("<none>"));
+    return shown(s, val_is(v, VAL_INT) ? human_duration(s->a, ns_of_seconds(v->i)) : S("<none>"));
 }
 
 static struct str metric_value(const struct val *of, const char *kind, struct str otherwise)

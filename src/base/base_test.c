@@ -82,6 +82,10 @@ TEST(times_read_back_and_nonsense_is_refused)
                                       ""};
     for (size_t i = 0; i < countof(bad); i++)
         CHECK(!time_parse(str_of(bad[i]), &ns));
+    int64_t first, last;
+    CHECK(time_parse(S("0001-01-01T00:00:00Z"), &first) && time_parse(S("9999-12-31T23:59:59Z"), &last));
+    CHECK(last + ns_of_seconds(INT64_MAX) > last && first + ns_of_seconds(INT64_MIN) < first);
+    CHECK(clock_real() - first > 0 && ns_of_seconds(3) == 3 * NS_PER_S);
 }
 
 TEST(map_keeps_order_through_deletion_and_growth)

@@ -137,6 +137,9 @@ static bool days_fit(int year, int month, int day)
     return day <= days[month - 1] + (month == 2 && leap);
 }
 
+#define EARLIEST (-2303596800LL) /* 1897-01-01, in seconds since 1970 */
+#define LATEST   6974294399LL    /* the end of 2190 */
+
 bool time_parse(struct str s, int64_t *real_ns)
 {
     struct tm tm = {0};
@@ -169,8 +172,12 @@ bool time_parse(struct str s, int64_t *real_ns)
     if (s.n)
         return false;
     int64_t seconds = timegm(&tm) - offset;
-    if (seconds > INT64_MAX / NS_PER_S - 1 || seconds < INT64_MIN / NS_PER_S + 1) /* what int64 holds: 1677-2262 */
-        seconds = seconds > 0 ? INT64_MAX / NS_PER_S - 1 : INT64_MIN / NS_PER_S + 1;
+    seconds = MIN(MAX(seconds, EARLIEST), LATEST);
     *real_ns = seconds * NS_PER_S + fraction;
     return true;
+}
+
+int64_t ns_of_seconds(int64_t s)
+{
+    return MIN(MAX(s, -(int64_t)INT32_MAX), (int64_t)INT32_MAX) * NS_PER_S;
 }

@@ -18,11 +18,15 @@ uint64_t random_below(uint64_t limit); /* uniform in [0, limit) */
 
 #define NS_PER_S  1000000000LL
 #define NS_PER_MS 1000000LL
+/* Seconds that somebody else chose, as ns: at most 68 years either way, so that a time and a duration can be added.
+ */
+int64_t ns_of_seconds(int64_t s);
 
 /* RFC 3339 in UTC. time_add: "2026-01-02T03:04:05Z"; time_add_micro: with six fractional digits. */
 void time_add(struct strbuf *b, int64_t real_ns);
 void time_add_micro(struct strbuf *b, int64_t real_ns);
 struct str time_text(struct arena *a, int64_t real_ns);
 struct str time_text_micro(struct arena *a, int64_t real_ns);
-/* RFC 3339 with any offset and up to nine fractional digits, as Go's time.RFC3339Nano reads it. */
+/* RFC 3339 with any offset and up to nine fractional digits, as Go's time.RFC3339Nano reads it. Times before 1897 and
+ * after 2191 become those: what is left of an int64 is room for durations. */
 MUST_USE bool time_parse(struct str s, int64_t *real_ns);

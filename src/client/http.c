@@ -213,7 +213,7 @@ static bool refused(struct call *c, int status, struct str body)
         struct val *keep = ARENA_NEW(&c->arena, struct val);
         *keep = v;
         c->tree = keep;
-        c->retry_after_ns = val_num_at(&v, 0, N(details), N(retryAfterSeconds)) * NS_PER_S;
+        c->retry_after_ns = ns_of_seconds(val_num_at(&v, 0, N(details), N(retryAfterSeconds)));
         return err_set(&c->err, err_kind_of(val_text_at(&v, N(reason)), status), STR_FMT,
                        STR_ARG(val_text_at(&v, N(message))));
     }
@@ -288,7 +288,7 @@ static void call_answered(struct http_call *http, const struct http_answer *a, s
             c->ok = c->data || answer_decode(hc, body);
         int64_t s;
         if (c->retry_after_ns == 0 && str_to_i64(http_header(&a->headers, S("Retry-After")), 0, 86400, &s))
-            c->retry_after_ns = s * NS_PER_S;
+            c->retry_after_ns = ns_of_seconds(s);
     }
     https_call_free(hc);
     call_finish(c);

@@ -53,7 +53,7 @@ static bool is_free(const struct lease *l)
     struct str holder = val_text_at(obj_spec(l->seen), N(holderIdentity));
     if (!l->o.elect || holder.n == 0 || str_eqz(holder, l->holder))
         return true;
-    return clock_mono() - l->seen_at > val_num_at(obj_spec(l->seen), 15, N(leaseDurationSeconds)) * NS_PER_S;
+    return clock_mono() - l->seen_at > ns_of_seconds(val_num_at(obj_spec(l->seen), 15, N(leaseDurationSeconds)));
 }
 
 static int64_t duration(const struct lease *l)

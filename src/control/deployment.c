@@ -271,7 +271,7 @@ static bool progressed(const struct rollout *r)
 static int64_t deadline(const struct rollout *r)
 {
     return val_time(val_get(cond(r, "Progressing"), N(lastUpdateTime))) +
-           val_num_at(obj_spec(r->d), NEVER, N(progressDeadlineSeconds)) * NS_PER_S;
+           ns_of_seconds(val_num_at(obj_spec(r->d), NEVER, N(progressDeadlineSeconds)));
 }
 
 static bool timed_out(const struct rollout *r)

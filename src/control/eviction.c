@@ -25,7 +25,7 @@ static int64_t stays_until(const struct obj *pod, const struct obj *node)
         if (!tolerated)
             return 0;
         if (least < INT64_MAX)
-            until = MIN(until, val_time(val_get(taint, N(timeAdded))) + least * NS_PER_S);
+            until = MIN(until, val_time(val_get(taint, N(timeAdded))) + ns_of_seconds(least));
     }
     return until;
 }

@@ -41,7 +41,7 @@ bool pod_is_available(const struct obj *pod, int64_t min_ready_s, int64_t now, i
 {
     if (!pod_is_ready(pod))
         return false;
-    int64_t from = pod_ready_since(pod) + min_ready_s * NS_PER_S;
+    int64_t from = pod_ready_since(pod) + ns_of_seconds(min_ready_s);
     if (min_ready_s == 0 || from <= now)
         return true;
     *at = *at ? MIN(*at, from) : from;

@@ -214,7 +214,7 @@ static void token_done(struct call *c)
         struct str text = val_text_at(c->tree, N(status), N(token));
         mem_free(t->text);
         t->text = str_dupz(text);
-        t->renew_at = now + t->seconds * NS_PER_S / 5 * 4;
+        t->renew_at = now + ns_of_seconds(t->seconds) / 5 * 4;
         timer_set(&ap->refresh, t->renew_at - now);
     }
     agent_config_news(ap->agent, ap);

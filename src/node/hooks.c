@@ -102,7 +102,7 @@ void hooks_run(struct loop *l, struct container *c, const struct val *handler, c
     } else {
         h->ok = sleep != NULL;
         h->message = sleep ? S("") : S("this handler is not supported: use exec, httpGet or sleep");
-        timer_set(&h->timer, val_num_at(sleep, 0, N(seconds)) * NS_PER_S);
+        timer_set(&h->timer, ns_of_seconds(val_num_at(sleep, 0, N(seconds))));
     }
 }
 

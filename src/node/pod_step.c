@@ -206,7 +206,7 @@ void pod_wanted(struct pod *p, struct obj *obj, int64_t now)
             p->forced = true;
         array_each (c, &p->containers)
             if (c->kill_at)
-                c->kill_at = MIN(c->kill_at, p->stop_since + p->grace_s * NS_PER_S);
+                c->kill_at = MIN(c->kill_at, p->stop_since + ns_of_seconds(p->grace_s));
     }
 }
 
@@ -596,10 +596,10 @@ static void step_start(struct pod *p, int i, int64_t now, struct pod_actions *ou
 static int64_t stop_deadline(const struct pod *p, const struct pod_container *c, int64_t now)
 {
     if (p->stop_since)
-        return p->forced ? now : p->stop_since + p->grace_s * NS_PER_S;
+        return p->forced ? now : p->stop_since + ns_of_seconds(p->grace_s);
     int64_t grace = val_num_at(spec_of(p), 30, N(terminationGracePeriodSeconds));
     const struct val *probe = val_at(c->spec, c->passed_startup ? N(livenessProbe) : N(startupProbe));
-    return now + val_num_at(probe, grace, N(terminationGracePeriodSeconds)) * NS_PER_S;
+    return now + ns_of_seconds(val_num_at(probe, grace, N(terminationGracePeriodSeconds)));
 }
 
 /* Brings one running container down; false once it is. */
@@ -706,7 +706,7 @@ static void step_active(struct pod *p, int64_t now, struct pod_actions *out)
         return;
     }
     int64_t deadline = val_num_at(spec_of(p), 0, N(activeDeadlineSeconds));
-    if (deadline && p->started_mono + deadline * NS_PER_S <= now) {
+    if (deadline && p->started_mono + ns_of_seconds(deadline) <= now) {
         pod_fail(p, "DeadlineExceeded", S("Pod was active on the node longer than the specified deadline"), false,
                  now);
         tell(out, -1, false, "DeadlineExceeded", p->fail_message);
@@ -714,7 +714,7 @@ static void step_active(struct pod *p, int64_t now, struct pod_actions *out)
         return;
     }
     if (deadline)
-        wake(out, p->started_mono + deadline * NS_PER_S);
+        wake(out, p->started_mono + ns_of_seconds(deadline));
     if (finished(p)) {
         move(p, POD_STOPPING); /* sidecars may still run */
         return;
@@ -744,7 +744,7 @@ static void step_active(struct pod *p, int64_t now, struct pod_actions *out)
 
 static void step_leaving(struct pod *p, int64_t now, struct pod_actions *out)
 {
-    int64_t most = p->stop_since + MIN(LEAVE_MOST, p->grace_s * NS_PER_S);
+    int64_t most = p->stop_since + MIN(LEAVE_MOST, ns_of_seconds(p->grace_s));
     if (p->forced) {
         move(p, POD_STOPPING);
     } else if (p->left || now >= most) {
@@ -757,7 +757,7 @@ static void step_leaving(struct pod *p, int64_t now, struct pod_actions *out)
 
 static void step_draining(struct pod *p, int64_t now, struct pod_actions *out)
 {
-    int64_t most = p->stop_since + p->grace_s * NS_PER_S / 2;
+    int64_t most = p->stop_since + ns_of_seconds(p->grace_s) / 2;
     if (p->drained || p->forced || now >= most)
         move(p, POD_STOPPING);
     else

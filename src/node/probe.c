@@ -4,9 +4,9 @@
 struct probe_spec probe_spec_of(const struct val *p)
 {
     return (struct probe_spec){
-        .initial_delay_ns = val_num_at(p, 0, N(initialDelaySeconds)) * NS_PER_S,
-        .period_ns = MAX(val_num_at(p, 10, N(periodSeconds)), 1) * NS_PER_S,
-        .timeout_ns = MAX(val_num_at(p, 1, N(timeoutSeconds)), 1) * NS_PER_S,
+        .initial_delay_ns = ns_of_seconds(val_num_at(p, 0, N(initialDelaySeconds))),
+        .period_ns = ns_of_seconds(MAX(val_num_at(p, 10, N(periodSeconds)), 1)),
+        .timeout_ns = ns_of_seconds(MAX(val_num_at(p, 1, N(timeoutSeconds)), 1)),
         .success_threshold = (int)MAX(val_num_at(p, 1, N(successThreshold)), 1),
         .failure_threshold = (int)MAX(val_num_at(p, 3, N(failureThreshold)), 1),
     };

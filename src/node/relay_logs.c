@@ -284,7 +284,7 @@ static bool read_filter(struct http_request *h, struct crilog_filter *f)
     bool ok = number(h, S("tailLines"), &f->tail) && number(h, S("limitBytes"), &f->bytes) &&
               number(h, S("sinceSeconds"), &since) && (!time.n || time_parse(time, &f->since));
     if (since)
-        f->since = clock_real() - since * NS_PER_S;
+        f->since = clock_real() - ns_of_seconds(since);
     return ok;
 }
 

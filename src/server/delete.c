@@ -101,12 +101,12 @@ static enum graceful before_delete(struct request *r, struct obj *cur, struct va
             *grace = have;
             return have || !said ? GRACEFUL_PENDING : GRACEFUL;
         }
-        mark(r, meta, at - (have - asked) * NS_PER_S, asked);
+        mark(r, meta, at - ns_of_seconds(have - asked), asked);
         *grace = asked;
         return GRACEFUL;
     }
     *grace = kind_delete_grace(cur->kind, &cur->tree, said, r->options.grace_s);
-    mark(r, meta, now + *grace * NS_PER_S, *grace);
+    mark(r, meta, now + ns_of_seconds(*grace), *grace);
     grow_generation(r, meta);
     return GRACEFUL;
 }

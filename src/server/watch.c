@@ -197,7 +197,7 @@ static void core_start(void *arg)
     struct server *s = c->server;
     timer_init(&c->end, s->loop, ends);
     timer_init(&c->mark, s->loop, marks);
-    timer_set(&c->end, c->seconds * NS_PER_S);
+    timer_set(&c->end, ns_of_seconds(c->seconds));
     if (c->bookmarks)
         timer_set(&c->mark, LIMIT_BOOKMARK_SECONDS * NS_PER_S);
     list_add_tail(&s->watches, &c->node);
