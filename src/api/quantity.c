@@ -63,6 +63,17 @@ static bool suffix_of(struct str s, enum form *form, int *exponent)
     return true;
 }
 
+/* Digits that the canonical form shows of it. */
+static int digits_shown(i128 nano, enum form form)
+{
+    int n = 0;
+    for (int exponent = -9; nano && nano % 1000 == 0 && (form == DECIMAL_EXPONENT || exponent < 18); exponent += 3)
+        nano /= 1000;
+    for (; nano; nano /= 10)
+        n++;
+    return n;
+}
+
 static bool parse(struct str text, struct quantity *out, struct err *err)
 {
     text = str_trim(text);
@@ -134,6 +145,9 @@ static bool parse(struct str text, struct quantity *out, struct err *err)
         }
         nano += lost && nano != I128_MAX;
         fast = significant <= 18 && exponent - (int)part.n >= -9;
+        /* upstream shows "1234567890123456.7T" with 19 digits, which it then reads as its maximum: the same at once
+         */
+        fast &= nano <= NANO_MAX || digits_shown(nano, out->form) <= 18;
     }
     out->digits = 0;
     if (fast && nano == I128_MAX && out->form != BINARY_SI) { /* upstream has ten to any power */

@@ -28,15 +28,19 @@ static const struct val *named(const struct val *list, struct str name)
 }
 
 /* Relative paths belong to the folder of their file; later nobody knows which that was. */
-static void list_join(struct parts *p, struct val *to, const struct val *list, struct str base)
+static bool list_join(struct parts *p, struct val *to, const struct val *v, const char *name, struct str base,
+                      struct err *err)
 {
-    val_each_item (it, list) {
+    val_each_item (it, val_get_str(v, str_of(name))) {
+        if (!val_is(it, VAL_MAP))
+            return err_set(err, E_INVALID, "%s: an entry is no map with \"name\"", name);
         if (named(to, text(it, "name")))
             continue;
-        struct val v = val_copy(p->arena, it);
-        val_set_str(p->arena, &v, S("base"), val_str(p->arena, base));
-        val_add(p->arena, to, v);
+        struct val entry = val_copy(p->arena, it);
+        val_set_str(p->arena, &entry, S("base"), val_str(p->arena, base));
+        val_add(p->arena, to, entry);
     }
+    return true;
 }
 
 static bool file_join(struct parts *p, struct str yaml, struct str base, struct err *err)
@@ -47,9 +51,9 @@ static bool file_join(struct parts *p, struct str yaml, struct str base, struct 
     struct str kind = text(&v, "kind");
     if (kind.n > 0 && !str_eqz(kind, "Config"))
         return err_set(err, E_INVALID, "kind: is \"" STR_FMT "\", not a kubeconfig (Config)", STR_ARG(kind));
-    list_join(p, &p->clusters, val_get_str(&v, S("clusters")), base);
-    list_join(p, &p->users, val_get_str(&v, S("users")), base);
-    list_join(p, &p->contexts, val_get_str(&v, S("contexts")), base);
+    if (!list_join(p, &p->clusters, &v, "clusters", base, err) || !list_join(p, &p->users, &v, "users", base, err) ||
+        !list_join(p, &p->contexts, &v, "contexts", base, err))
+        return false;
     if (p->current.n == 0)
         p->current = text(&v, "current-context");
     return true;

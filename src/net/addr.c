@@ -45,6 +45,8 @@ bool cidr4_parse(struct str s, struct cidr4 *c, struct err *err)
     if (!str_split(s, '/', &ip, &bits) || !ip4_parse(ip, &r.ip) || !str_to_u64(bits, 32, &n))
         return err_set(err, E_INVALID, "\"" STR_FMT "\" is not an IPv4 range; it looks like 10.42.0.0/16",
                        STR_ARG(s));
+    if (bits.n > 1 && bits.p[0] == '0') /* "/08": some read that as octal */
+        return err_set(err, E_INVALID, "\"" STR_FMT "\": a prefix length has no leading zero", STR_ARG(s));
     r.bits = (int)n;
     if (r.ip & ~cidr4_mask(r))
         return err_set(err, E_INVALID, "\"" STR_FMT "\" has bits after its first %d; did you mean " CIDR_FMT "?",

@@ -62,6 +62,7 @@ TEST(addresses_parse_strictly)
     CHECK(ip4_parse(S("10.42.0.1"), &ip) && ip == NODE_IP);
     CHECK(!ip4_parse(S("10.42.0"), &ip) && !ip4_parse(S("10.42.0.256"), &ip) && !ip4_parse(S("10.42.0.01"), &ip) &&
           !ip4_parse(S("10.42.0.1.2"), &ip) && !ip4_parse(S(""), &ip));
+    CHECK(!cidr4_parse(S("10.0.0.0/08"), &c, &err) && str_find(str_of(err.text), S("leading zero")) > 0);
     CHECK_OK(cidr4_parse(S("10.42.0.0/16"), &c, &err), err);
     CHECK(!cidr4_parse(S("10.42.1.0/16"), &c, &err));
     CHECK(strstr(err.text, "did you mean 10.42.0.0/16"));

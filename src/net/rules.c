@@ -39,14 +39,25 @@ void rule_chain_name(struct rule_chain c, char name[RULE_CHAIN_N])
         (void)snprintf(name + n, RULE_CHAIN_N - (size_t)n, "a%u", c.affinity_s);
 }
 
+/* "s03" is no name of ours, though it reads like one. */
+static bool is_name_of(struct rule_chain r, const char *name, struct rule_chain *c)
+{
+    char ours[RULE_CHAIN_N];
+    rule_chain_name(r, ours);
+    if (strcmp(ours, name) != 0)
+        return false;
+    *c = r;
+    return true;
+}
+
 bool rule_chain_parse(const char *name, struct rule_chain *c)
 {
     struct str s = str_of(name), count, affinity;
     uint64_t n = 0, a = 0;
     struct rule_chain r = {0};
     if (s.n > 1 && s.p[0] == 't' && str_to_u64(str_sub(s, 1, s.n), AFFINITY_S_MAX, &a) && a) {
-        *c = (struct rule_chain){.learns = true, .affinity_s = (uint32_t)a};
-        return true;
+        r = (struct rule_chain){.learns = true, .affinity_s = (uint32_t)a};
+        return is_name_of(r, name, c);
     }
     if (s.n < 2 || (s.p[0] != 's' && s.p[0] != 'n'))
         return false;
@@ -59,8 +70,7 @@ bool rule_chain_parse(const char *name, struct rule_chain *c)
         return false;
     r.count = (uint16_t)n;
     r.affinity_s = (uint32_t)a;
-    *c = r;
-    return true;
+    return is_name_of(r, name, c);
 }
 
 void rules_table_name(struct instance in, char name[16])

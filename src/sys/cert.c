@@ -52,6 +52,15 @@ struct key *key_new(void)
     return key_of(pkey);
 }
 
+/* The public half that a file carries is that of the private one: a damaged key would sign what nobody verifies. */
+static bool halves_fit(EVP_PKEY *pkey)
+{
+    EVP_PKEY_CTX *c = EVP_PKEY_CTX_new(pkey, NULL);
+    bool ok = c && EVP_PKEY_pairwise_check(c) == 1;
+    EVP_PKEY_CTX_free(c);
+    return ok;
+}
+
 struct key *key_parse(struct str pem, struct err *err)
 {
     BIO *b = bio_of(pem);
@@ -59,6 +68,11 @@ struct key *key_parse(struct str pem, struct err *err)
     BIO_free(b);
     if (!pkey) {
         (void)failed(err, "not a PEM private key");
+        return NULL;
+    }
+    if (!halves_fit(pkey)) {
+        EVP_PKEY_free(pkey);
+        (void)failed(err, "a damaged private key: its two halves do not belong together");
         return NULL;
     }
     return key_of(pkey);
