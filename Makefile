@@ -9,6 +9,8 @@
 # make test       unit tests under ASan and UBSan (build/asan); ROOM=store for one room, ARGS="-v word"
 # make checkers   layers, headers, banned calls, generated files, form, licences; some seconds
 # make fuzz-replay  every fuzz target over its corpus, under ASan and UBSan
+# make fuzz       clang's libFuzzer over every target (build/fuzz; package clang), two at a time; TARGET=wire-http1 for one,
+#                 TIME=600 seconds each; what it finds, and the grown corpora, stay in build/fuzz
 # make check      checkers, unit tests, fuzz-replay, start time and memory; ./check does all that and the rest
 # make e2e        end-to-end tests against the release build; TEST=helm for one
 # make newer      what a newer build would be, for tests that replace one (build/V/newer)
@@ -18,6 +20,9 @@
 # make format     clang-format over what was changed since the last commit; over all where nothing was
 V ?= debug
 CC ?= gcc
+ifeq ($(V),fuzz)
+CC := clang$(if $(shell command -v clang),,-14)
+endif
 B := build/$(V)
 ROOMS := base sys wire api store server client control oci net edge node cli
 
@@ -34,9 +39,12 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 CFLAGS_ALL := -std=gnu17 -g -D_GNU_SOURCE -iquote src $(WARN) $(PKG_CFLAGS)
 CFLAGS_debug := -Og
 CFLAGS_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DWHERRY_SANITIZED
+CFLAGS_fuzz := -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
+	-DWHERRY_SANITIZED
 CFLAGS_tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread -DWHERRY_SANITIZED
 CFLAGS_release := -O2 -DWHERRY_RELEASE -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fPIE -ffunction-sections -fdata-sections
 LDFLAGS_asan := -fsanitize=address,undefined
+LDFLAGS_fuzz := -fsanitize=address,undefined
 LDFLAGS_tsan := -fsanitize=thread
 LDFLAGS_release := -pie -Wl,-z,relro,-z,now -Wl,--gc-sections
 LDFLAGS_ALL := -Wl,--as-needed
@@ -134,10 +142,10 @@ bench-cluster: release
 	@python3 bench/cluster_bench.py $(ARGS)
 
 # clang's libFuzzer where a person fuzzes; everywhere else a small main that replays a corpus
-$(B)/fuzz-%: FUZZ_MAIN = tools/fuzz_main.c
+FUZZ_MAIN := $(if $(filter fuzz,$(V)),-fsanitize=fuzzer,tools/fuzz_main.c)
 define fuzz_target
 $(B)/fuzz-$(subst /,-,$(patsubst src/%_fuzz.c,%,$(1))): $(call obj,$(1)) $(LIB_A) $(JOB_A) tools/fuzz_main.c
-	@$(CC) $(CFLAGS_ALL) $(CFLAGS_$(V)) $(LDFLAGS_ALL) $(LDFLAGS_$(V)) -o $$@ $(call obj,$(1)) tools/fuzz_main.c $(JOB_A) $(LIB_A) $(LIBS_JOB) $(LIBS)
+	@$(CC) $(CFLAGS_ALL) $(CFLAGS_$(V)) $(LDFLAGS_ALL) $(LDFLAGS_$(V)) -o $$@ $(call obj,$(1)) $(FUZZ_MAIN) $(JOB_A) $(LIB_A) $(LIBS_JOB) $(LIBS)
 endef
 $(foreach f,$(FUZZ),$(eval $(call fuzz_target,$(f))))
 fuzz-replay:
@@ -145,6 +153,13 @@ fuzz-replay:
 .PHONY: run-fuzz-replay
 run-fuzz-replay: $(FUZZERS)
 	@tools/fuzz-replay $(B) $(notdir $(FUZZERS))
+
+.PHONY: fuzz run-fuzz
+TIME ?= 600
+fuzz:
+	@$(MAKE) --no-print-directory V=fuzz run-fuzz
+run-fuzz: $(filter $(B)/fuzz-$(or $(TARGET),%),$(FUZZERS))
+	@tools/fuzz $(B) $(TIME) $(notdir $^)
 
 checkers:
 	@tools/check-layers
