@@ -3,6 +3,7 @@
 #include "base/map.h"
 #include "wire/json.h"
 #include "wire/yaml.h"
+#include <math.h>
 
 /* Where the decoder stands. Field frames make the path of Go's type errors, all of them that of the notes. */
 struct at {
@@ -175,6 +176,20 @@ static struct val decode_any(struct json *j, struct arena *a)
     return VAL_NONE;
 }
 
+/* 1e999 has no value that could be written again. */
+static bool numbers_hold(const struct val *v, struct err *err)
+{
+    if (v->type == VAL_DOUBLE && !isfinite(v->d))
+        return err_set(err, E_BAD_REQUEST, "a number is out of range");
+    val_each_item (it, v)
+        if (!numbers_hold(it, err))
+            return false;
+    val_each_member (m, v)
+        if (!numbers_hold(&m->v, err))
+            return err_wrap(err, STR_FMT, STR_ARG(m->name->s));
+    return true;
+}
+
 static bool decode_struct(struct decoder *d, const struct at *at, const struct type *t, struct val *out)
 {
     if (json_type(&d->j) != JSON_OBJECT)
@@ -269,6 +284,15 @@ static bool decode_int(struct decoder *d, const struct at *at, bool wide, const 
         return true;
     }
     wrong_type_named(d, at, arena_fmt(d->a, "number " STR_FMT, STR_ARG(literal)), go);
+    return true;
+}
+
+static bool decode_double(struct decoder *d, const struct at *at, struct val *out)
+{
+    struct str literal = json_number(&d->j);
+    *out = val_double(json_double(literal));
+    if (!isfinite(out->d))
+        wrong_type_named(d, at, arena_fmt(d->a, "number " STR_FMT, STR_ARG(literal)), "float64");
     return true;
 }
 
@@ -377,8 +401,7 @@ static bool decode(struct decoder *d, const struct at *at, const struct type *t,
     case TYPE_DOUBLE:
         if (json_type(&d->j) != JSON_NUMBER)
             return wrong_type(d, at, t);
-        *out = val_double(json_double(json_number(&d->j)));
-        return true;
+        return decode_double(d, at, out);
     case TYPE_INT_OR_STRING:
         if (json_type(&d->j) != JSON_STRING)
             return decode_int(d, at, false, "int32", out);
@@ -389,7 +412,7 @@ static bool decode(struct decoder *d, const struct at *at, const struct type *t,
     case TYPE_MICROTIME:
     case TYPE_DURATION:
     case TYPE_QUANTITY: return decode_text(d, at, t, out);
-    case TYPE_ANY: *out = decode_any(&d->j, d->a); return true;
+    case TYPE_ANY: *out = decode_any(&d->j, d->a); return numbers_hold(out, d->err);
     case TYPE_SCHEMA_OR_BOOL:
     case TYPE_SCHEMA_OR_ARRAY:
     case TYPE_SCHEMA_OR_STRINGS: return decode_schema_or(d, at, t, out);
@@ -432,6 +455,8 @@ bool json_decode(struct arena *a, struct str text, struct val *out, struct err *
         return false;
     struct json j = json_of(text);
     *out = decode_any(&j, a);
+    if (!numbers_hold(out, err))
+        return false;
     return true;
 }
 

@@ -3,6 +3,7 @@
 #include "api/quantity.h"
 #include "wire/json.h"
 #include "wire/pb.h"
+#include <math.h>
 
 #define VAL_F_DEAD   1    /* while a map is being made unique */
 #define PB_MAX_DEPTH 1000 /* messages in messages; the deepest types are schemas */
@@ -245,6 +246,13 @@ static bool read_struct(struct reader *r, const struct type *t, struct str bytes
     return true;
 }
 
+/* JSON could not say it again as it is, so what is stored would be something else. */
+static bool text_ok(struct reader *r, const struct field *f, struct str text)
+{
+    return str_utf8_ok(text) ||
+           err_set(r->err, E_BAD_REQUEST, "proto: " STR_FMT ": a text that is no UTF-8", STR_ARG(f->name->s));
+}
+
 /* What is inside the message of a type that is a scalar or a list in JSON. */
 static bool read_special(struct reader *r, const struct field *f, const struct type *t, struct str bytes,
                          struct val *out)
@@ -333,7 +341,9 @@ static bool read_special(struct reader *r, const struct field *f, const struct t
         *out = val_str(r->a, canonical);
         return true;
     }
-    case TYPE_INT_OR_STRING: *out = n1 == 1 ? val_str(r->a, text) : val_int((int32_t)n2); return true;
+    case TYPE_INT_OR_STRING:
+        *out = n1 == 1 ? val_str(r->a, text) : val_int((int32_t)n2);
+        return n1 != 1 || text_ok(r, f, text);
     case TYPE_ANY:
         if (!has_text || !text.n)
             return true;
@@ -368,7 +378,7 @@ static bool read_one(struct reader *r, const struct field *f, const struct type 
     if (p->wire != (t->kind == TYPE_DOUBLE ? PB_FIXED64 : varint ? PB_VARINT : PB_BYTES))
         return wrong_wire(r, f, p);
     switch ((enum type_kind)t->kind) {
-    case TYPE_STRING: *out = val_str(r->a, p->bytes); return true;
+    case TYPE_STRING: *out = val_str(r->a, p->bytes); return text_ok(r, f, p->bytes);
     case TYPE_BYTES: *out = val_bytes(r->a, p->bytes); return true;
     case TYPE_BOOL: *out = val_bool(p->n != 0); return true;
     case TYPE_INT32: *out = int_val(p->n, false); return true;
@@ -377,7 +387,8 @@ static bool read_one(struct reader *r, const struct field *f, const struct type 
         double d;
         memcpy(&d, &p->n, sizeof d);
         *out = val_double(d);
-        return true;
+        return isfinite(d) ||
+               err_set(r->err, E_BAD_REQUEST, "proto: " STR_FMT ": a number that is not finite", STR_ARG(f->name->s));
     }
     case TYPE_STRUCT: return read_struct(r, t, p->bytes, out);
     case TYPE_LIST:
@@ -410,7 +421,7 @@ static bool read_map_entry(struct reader *r, const struct field *f, const struct
         else if (e.number == 2 && !read_one(r, f, f->type->of, &e, &v))
             return false;
     }
-    if (more < 0)
+    if (more < 0 || !text_ok(r, f, key))
         return false;
     (void)val_append(r->a, map, name_of(r->a, key), v); /* duplicates go when the map is complete */
     return true;
