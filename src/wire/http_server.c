@@ -1,16 +1,21 @@
 #include "wire/http_server.h"
+#include "base/map.h"
 #include "wire/http1.h"
 #include "wire/http_int.h"
 #include <time.h>
 
 #define PENDING_MOST 65536 /* bytes of further requests that are read while one is served */
 #define HEAD_TEXT    (256 * 1024)
+#define BODY_SMALL   65536 /* bytes of a body that are taken however many others wait */
 
 struct http_server {
     struct loop *loop;
     struct http_server_config c;
     struct http_server_counts counts;
     struct list connections, listeners;
+    struct list idle; /* connections between requests, the longest so first */
+    struct map peers; /* address -> how many connections come from there */
+    size_t bodies;    /* bytes of bodies that are collected or being worked on */
     bool draining, paused;
     void (*drained)(struct http_server *s, void *arg);
     void *drained_arg;
@@ -25,8 +30,12 @@ struct door {
 };
 
 struct request;
+struct peer_count {
+    size_t n;
+    char address[64];
+};
 struct connection {
-    struct list node;
+    struct list node, idle; /* idle: linked while nothing is asked */
     struct http_server *server;
     struct stream *stream; /* NULL: taken by an upgrade, or gone */
     struct http1 parser;
@@ -38,7 +47,8 @@ struct connection {
     struct http_peer peer;
     struct arena arena;
     int busy;
-    bool dead, last, eof; /* last: nothing is served after this one */
+    bool dead, last, eof;    /* last: nothing is served after this one */
+    struct peer_count *from; /* NULL: a unix socket, or nobody counts */
 };
 struct request {
     struct http_request r;
@@ -66,6 +76,36 @@ static void doors_pause(struct http_server *s, bool pause)
     s->paused = pause;
     list_each (d, &s->listeners, struct door, node)
         listener_pause(&d->listener, pause);
+}
+
+/* One address may not take all the connections there are. False: it has as many as it may. */
+static bool peer_counted(struct connection *c, struct str address)
+{
+    struct http_server *s = c->server;
+    ptrdiff_t port = str_rfind_char(address, ':');
+    struct str host = str_sub(address, 0, port < 0 ? address.n : (size_t)port);
+    if (!s->c.peer_connections_most || host.n >= sizeof c->from->address)
+        return true;
+    struct peer_count *p = map_get(&s->peers, host);
+    if (!p) {
+        p = NEW(struct peer_count);
+        memcpy(p->address, host.p, host.n);
+        (void)map_put(&s->peers, host, p);
+    }
+    if (p->n >= s->c.peer_connections_most)
+        return false;
+    p->n++;
+    c->from = p;
+    return true;
+}
+
+static void peer_forgotten(struct connection *c)
+{
+    struct peer_count *p = TAKE(c->from);
+    if (!p || --p->n)
+        return;
+    (void)map_del(&c->server->peers, str_of(p->address));
+    mem_free(p);
 }
 
 static void connection_release(struct connection *c)
@@ -100,6 +140,8 @@ static void connection_end(struct connection *c, bool tell)
     timer_stop(&c->timer);
     soon_stop(&c->soon);
     list_del(&c->node);
+    list_del(&c->idle);
+    peer_forgotten(c);
     s->counts.connections--;
     if (s->counts.connections < s->c.connections_most)
         doors_pause(s, false);
@@ -116,6 +158,26 @@ static void connection_end(struct connection *c, bool tell)
         connection_release(c);
 }
 
+static void request_free(struct request *q)
+{
+    if (q->c)
+        q->c->now = NULL;
+    if (q->r.server)
+        q->r.server->bodies -= q->body.n;
+    strbuf_fini(&q->body);
+    arena_fini(&q->r.arena);
+    mem_free(q);
+}
+
+/* The service has not heard of it. */
+static void request_not_given(struct connection *c)
+{
+    if (!c->now || c->now->given)
+        return;
+    c->server->counts.requests--;
+    request_free(c->now);
+}
+
 /* What is queued still goes out. */
 static void connection_close(struct connection *c)
 {
@@ -128,10 +190,11 @@ static void connection_close(struct connection *c)
 static void connection_timer(struct timer *t)
 {
     struct connection *c = container_of(t, struct connection, timer);
-    if (!http1_between(&c->parser)) {
+    if (c->now || !http1_between(&c->parser)) {
         c->server->counts.timeouts++;
         stream_write(c->stream, S("HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"));
     }
+    request_not_given(c);
     connection_close(c);
 }
 
@@ -232,15 +295,6 @@ static bool h1_over_high(const struct http_request *r)
     return stream_over_high(request_of(r)->c->stream);
 }
 
-static void request_free(struct request *q)
-{
-    if (q->c)
-        q->c->now = NULL;
-    strbuf_fini(&q->body);
-    arena_fini(&q->r.arena);
-    mem_free(q);
-}
-
 static void request_ended(struct request *q)
 {
     struct http_server *s = q->r.server;
@@ -260,6 +314,7 @@ static void connection_next(struct connection *c, bool keep_alive)
         return;
     }
     timer_set(&c->timer, c->server->c.idle_ns);
+    list_add_tail(&c->server->idle, &c->idle);
     soon_set(&c->soon);
 }
 
@@ -346,16 +401,13 @@ static void refuse(struct connection *c, int status, const char *why)
     bool json = status == 413 && c->server->c.service.too_large.n;
     struct str body = json ? c->server->c.service.too_large : str_of(why);
     strbuf_addf(&b,
-                "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nConnection: close\r\n"
+                "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nConnection: close\r\n%s"
                 "Content-Length: %zu\r\n\r\n" STR_FMT "\n",
-                status, http_reason(status), json ? "application/json" : "text/plain; charset=utf-8", body.n + 1,
-                STR_ARG(body));
+                status, http_reason(status), json ? "application/json" : "text/plain; charset=utf-8",
+                status == 503 ? "Retry-After: 1\r\n" : "", body.n + 1, STR_ARG(body));
     c->server->counts.refused++;
     stream_write(c->stream, strbuf_str(&b));
-    if (c->now) { /* not given to the service yet */
-        c->server->counts.requests--;
-        request_free(c->now);
-    }
+    request_not_given(c);
     connection_close(c);
 }
 
@@ -363,6 +415,7 @@ static void give(struct request *q)
 {
     struct http_server *s = q->r.server;
     q->given = true;
+    timer_stop(&q->c->timer);
     if (q->collect)
         q->r.body = strbuf_str(&q->body);
     if (q->body_done) {
@@ -404,6 +457,7 @@ static void head_came(struct connection *c, const struct http1_head *h, struct a
     c->now = q;
     s->counts.requests++;
     timer_stop(&c->timer);
+    list_del(&c->idle);
     bool empty = h->length == 0;
     q->collect = empty || !s->c.service.head || s->c.service.head(r, s->c.service.arg) == HTTP_COLLECT;
     if (q->collect && h->length > (int64_t)s->c.body_most) {
@@ -417,8 +471,16 @@ static void head_came(struct connection *c, const struct http1_head *h, struct a
     stream_idle(c->stream, s->c.stall_ns);
     if (h->expect_continue)
         stream_write(c->stream, S("HTTP/1.1 100 Continue\r\n\r\n"));
-    if (!q->collect)
+    if (q->collect)
+        timer_set(&c->timer, s->c.body_ns); /* however slowly it trickles */
+    else
         give(q);
+}
+
+/* The bodies of all clients together have a bound; small ones always find room, so that nobody is locked out. */
+static bool bodies_have_room(const struct http_server *s, const struct request *q, size_t n)
+{
+    return q->body.n + n <= BODY_SMALL || s->bodies + n <= s->c.bodies_most;
 }
 
 static void body_came(struct connection *c, struct str body)
@@ -427,7 +489,14 @@ static void body_came(struct connection *c, struct str body)
     if (!q || body.n == 0)
         return;
     if (q->collect) {
+        struct http_server *s = c->server;
+        if (!bodies_have_room(s, q, body.n)) {
+            refuse(c, 503, "the server holds as many large bodies as it may; try again later");
+            return;
+        }
+        size_t had = q->body.n;
         strbuf_add(&q->body, body);
+        s->bodies += q->body.n - had;
         if (q->body.over)
             refuse(c, 413, "the body is over the limit");
     } else if (q->r.on_data) {
@@ -455,7 +524,9 @@ static bool may_read(const struct connection *c)
 {
     if (c->dead || !c->stream)
         return false;
-    return !c->now || (!c->now->body_done && !c->now->paused);
+    if (!c->now)
+        return !stream_over_high(c->stream); /* who does not read answers gets no further ones */
+    return !c->now->body_done && !c->now->paused;
 }
 
 /* Reads c->rest as far as may be; what must wait goes to pending. */
@@ -502,6 +573,8 @@ static void look_at(struct connection *c, struct str bytes)
     c->busy--;
     if (c->dead && c->busy == 0)
         connection_release(c);
+    else if (!c->dead && c->eof && !c->now && c->pending.n == 0)
+        connection_close(c); /* the client has ended in the midst of a head */
 }
 
 static void connection_data(struct stream *s, struct str bytes)
@@ -526,7 +599,7 @@ static void look(struct connection *c)
         look_at(c, strbuf_str(&b)); /* may free c */
         return;
     }
-    if (!c->now && (c->eof || c->server->draining))
+    if (!c->now && (c->eof ? !c->pending.n : c->server->draining))
         connection_close(c);
 }
 
@@ -549,8 +622,7 @@ static void connection_ended(struct stream *s)
         if (q->given) {
             connection_end(c, true);
         } else {
-            c->server->counts.requests--;
-            request_free(q);
+            request_not_given(c);
             connection_end(c, false);
         }
         return;
@@ -566,17 +638,16 @@ static void connection_closed(struct stream *s, UNUSED struct err *err)
     struct connection *c = stream_arg(s);
     if (err->kind == E_TIMEOUT)
         c->server->counts.timeouts++;
-    if (c->now && !c->now->given) {
-        c->server->counts.requests--;
-        request_free(c->now);
-    }
+    request_not_given(c);
     connection_end(c, true);
 }
 
 static void connection_drained(struct stream *s)
 {
     struct connection *c = stream_arg(s);
-    if (c->now && c->now->r.on_drained)
+    if (!c->now)
+        soon_set(&c->soon); /* further requests wait in pending */
+    else if (c->now->r.on_drained)
         c->now->r.on_drained(&c->now->r);
 }
 
@@ -587,11 +658,26 @@ static void connection_opened(struct stream *s)
     if (c->peer.is_tls)
         stream_peer(s, &c->arena, &c->peer.tls);
     timer_set(&c->timer, c->server->c.head_ns);
+    list_add_tail(&c->server->idle, &c->idle);
 }
 
 static const struct stream_fns connection_fns = {
     connection_opened, connection_data, connection_drained, connection_ended, connection_closed,
 };
+
+/* All are taken: who has been idle longest makes room, and where nobody is, others wait in the backlog. */
+static void make_room(struct http_server *s)
+{
+    struct connection *c = list_first(&s->idle, struct connection, idle);
+    if (s->counts.connections < s->c.connections_most)
+        return;
+    if (c && s->c.peer_connections_most) {
+        s->counts.evicted++;
+        connection_close(c);
+    } else {
+        doors_pause(s, true);
+    }
+}
 
 static void connection_new(struct http_server *s, int own_fd, const struct addr *peer)
 {
@@ -602,6 +688,7 @@ static void connection_new(struct http_server *s, int own_fd, const struct addr 
     timer_init(&c->timer, s->loop, connection_timer);
     soon_init(&c->soon, s->loop, connection_soon);
     struct err err = ERR;
+    list_init(&c->idle);
     c->peer.is_unix = peer->sa.sa_family == AF_UNIX;
     if (c->peer.is_unix) {
         c->peer.address = S("unix");
@@ -611,13 +698,18 @@ static void connection_new(struct http_server *s, int own_fd, const struct addr 
         AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
         addr_text(peer, &text);
         c->peer.address = str_dup(&c->arena, strbuf_str(&text));
+        if (!peer_counted(c, c->peer.address)) {
+            s->counts.turned_away++;
+            fd_close(own_fd);
+            connection_release(c);
+            return;
+        }
     }
     list_add_tail(&s->connections, &c->node);
     s->counts.connections++;
     s->counts.accepted++;
-    if (s->counts.connections >= s->c.connections_most)
-        doors_pause(s, true);
     c->stream = stream_new(s->loop, own_fd, s->c.tls, &connection_fns, c);
+    make_room(s);
 }
 
 /* ---- the server */
@@ -647,6 +739,10 @@ struct http_server *http_server_new(struct loop *l, const struct http_server_con
     s->c.head_ns = c->head_ns ? c->head_ns : 10 * NS_PER_S;
     s->c.idle_ns = c->idle_ns ? c->idle_ns : 180 * NS_PER_S;
     s->c.stall_ns = c->stall_ns ? c->stall_ns : 60 * NS_PER_S;
+    s->c.body_ns = c->body_ns ? c->body_ns : 60 * NS_PER_S;
+    s->c.bodies_most = c->bodies_most ? c->bodies_most : 256u << 20;
+    list_init(&s->idle);
+    s->peers = MAP;
     list_init(&s->connections);
     list_init(&s->listeners);
     soon_init(&s->soon, l, server_soon);
@@ -673,6 +769,19 @@ void http_server_accept(struct http_server *s, int own_fd)
 const struct http_server_counts *http_server_counts(const struct http_server *s)
 {
     return &s->counts;
+}
+
+size_t http_server_bodies(const struct http_server *s)
+{
+    return s->bodies;
+}
+
+size_t http_server_queued(const struct http_server *s)
+{
+    size_t sum = 0;
+    list_each (c, &s->connections, struct connection, node)
+        sum += stream_queued(c->stream);
+    return sum;
 }
 
 static void doors_close(struct http_server *s)
@@ -714,5 +823,6 @@ void http_server_free(struct http_server *s)
         connection_end(c, false);
     }
     soon_stop(&s->soon);
+    map_fini(&s->peers);
     mem_free(s);
 }

@@ -83,21 +83,28 @@ struct stream *http_upgrade(struct http_request *r, struct str protocol);
 /* ---- the server */
 struct http_server_config {
     struct http_service service;
-    struct tls_server *tls;   /* NULL: plain. Borrowed; tls_server_reload changes it while running */
-    size_t body_most;         /* collected bodies; over it 413. 0: 3 MiB */
-    size_t connections_most;  /* further ones wait in the backlog. 0: 10,000 */
-    int64_t head_ns, idle_ns; /* 0: 10 s, 3 min */
-    int64_t stall_ns;         /* a body or a response makes no progress for so long: cut. 0: 1 min */
+    struct tls_server *tls;       /* NULL: plain. Borrowed; tls_server_reload changes it while running */
+    size_t body_most;             /* collected bodies; over it 413. 0: 3 MiB */
+    size_t connections_most;      /* further ones wait in the backlog. 0: 10,000 */
+    size_t peer_connections_most; /* of one address; more are closed at once, and when all are taken the longest idle
+                                   * one makes room. 0: no such bound */
+    size_t bodies_most;           /* bytes of all collected bodies; over it large ones get 503. 0: 256 MiB */
+    int64_t head_ns, idle_ns;     /* 0: 10 s, 3 min */
+    int64_t stall_ns;             /* a body or a response makes no progress for so long: cut. 0: 1 min */
+    int64_t body_ns;              /* a collected body takes longer than this altogether: 408. 0: 1 min */
 };
 struct http_server_counts {
     size_t connections, requests;                   /* now */
     uint64_t accepted, answered, refused, timeouts; /* ever; refused: malformed or over a limit */
+    uint64_t turned_away, evicted;                  /* ever: over the bound of an address; idle ones that made room */
 };
 struct http_server *http_server_new(struct loop *l, const struct http_server_config *c)
     __attribute__((returns_nonnull));
 void http_server_listen(struct http_server *s, int own_fd); /* any number of sockets */
 void http_server_accept(struct http_server *s, int own_fd); /* a connection that came from elsewhere */
 const struct http_server_counts *http_server_counts(const struct http_server *s);
+size_t http_server_bodies(const struct http_server *s); /* bytes of collected bodies now */
+size_t http_server_queued(const struct http_server *s); /* bytes that clients have not taken yet; walks all */
 /* Stops listening, closes idle connections, answers what is under way with Connection: close; then `done`, once. */
 void http_server_drain(struct http_server *s, void (*done)(struct http_server *s, void *arg), void *arg);
 /* Cuts every connection. Requests under way are gone without on_gone, and stay their handlers' to end. */
