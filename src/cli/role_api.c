@@ -67,6 +67,7 @@ static bool start(struct api_role *role, struct role_start *r, struct err *err)
         .domain = arena_strz(a, s->domain),
         .history_ns = s->compaction_seconds * NS_PER_S,
         .events_ns = s->event_seconds * NS_PER_S,
+        .objects_most = (size_t)s->max_objects,
         .unix_fd = role_socket(r, "api-unix"),
         .peers = arena_dup(a, peers, sizeof peers),
         .npeers = countof(peers),

@@ -10,7 +10,7 @@
 #include <netinet/in.h>
 #include <sys/utsname.h>
 
-enum what { TEXT, NUMBER };
+enum what { TEXT, NUMBER /* to 65535 */, COUNT /* to 100 million */ };
 struct setting {
     const char *key;
     enum what what;
@@ -36,6 +36,7 @@ static const struct setting rows[] = {
     {"compaction-seconds", NUMBER, AT(compaction_seconds), "300",
      "how long earlier revisions can be listed and watched from"},
     {"event-seconds", NUMBER, AT(event_seconds), "3600", "how long an Event stays after it was last repeated"},
+    {"max-objects", COUNT, AT(max_objects), "1000000", "objects that are stored; further ones are refused"},
     {"log-level", TEXT, AT(log_level), "info", "error, warn, info or debug"},
 };
 
@@ -58,8 +59,10 @@ static bool set(struct settings *s, struct str key, struct str value, struct err
         *(struct str *)at = str_dup(&s->arena, str_trim(value));
         return true;
     }
-    return str_to_i64(str_trim(value), 1, 65535, at) ||
-           err_set(err, E_INVALID, "%s: \"" STR_FMT "\" is no number from 1 to 65535", row->key, STR_ARG(value));
+    int64_t most = row->what == COUNT ? 100000000 : 65535;
+    return str_to_i64(str_trim(value), 1, most, at) ||
+           err_set(err, E_INVALID, "%s: \"" STR_FMT "\" is no number from 1 to %lld", row->key, STR_ARG(value),
+                   (long long)most);
 }
 
 static bool read_file(struct settings *s, const char *path, bool must, struct err *err)

@@ -204,10 +204,24 @@ static void respond_list_pb(struct exchange *x)
     respond(x, ans->code, media_name(MEDIA_PROTOBUF), &b);
 }
 
+/* Anything but JSON is rendered whole: not while much of that waits for clients that do not take it. */
+static bool may_render(struct exchange *x)
+{
+    struct server *s = x->r.server;
+    if (x->r.answer.n <= LIST_AT_ONCE || http_server_queued(s->http) <= LIMIT_ANSWERS_BYTES)
+        return true;
+    return fail_too_many(&x->r, 1, "more than %d bytes of answers wait for clients to take them; try again later",
+                         LIMIT_ANSWERS_BYTES);
+}
+
 static void respond_list(struct exchange *x)
 {
     struct answer *ans = &x->r.answer;
     struct arena *a = &x->r.arena;
+    if (!may_render(x)) {
+        respond_failed(x);
+        return;
+    }
     AUTO(strbuf_fini) struct strbuf b = STRBUF(MAX_ANSWER);
     struct val v;
     switch (x->form.form) {

@@ -1,12 +1,23 @@
 /* limits.h - every bound of the API server, in one place; /metrics shows each as wherry_limit{name="..."}. */
 #pragma once
 
+#define LIMIT_OBJECTS 1000000 /* objects stored, where the setting max-objects does not say otherwise */
+
 /*    name                      value            what */
 #define LIMIT_TABLE(X)                                                                                               \
     X(BODY_BYTES, 3145728, "bytes of a request body, as upstream")                                                   \
-    X(URL_BYTES, 32768, "bytes of a request line's target")                                                          \
+    X(BODIES_BYTES, 268435456, "bytes of all request bodies together; small ones always find room")                  \
+    X(BODY_SECONDS, 60, "seconds in which a request body must have come")                                            \
+    X(URL_BYTES, 16384, "bytes of a request line")                                                                   \
+    X(HEADER_BYTES, 65536, "bytes of a request's header")                                                            \
+    X(HEADER_FIELDS, 128, "fields of a request's header")                                                            \
     X(QUERY_PARAMETERS, 256, "parameters of a query")                                                                \
     X(CONNECTIONS, 10000, "connections at a time")                                                                   \
+    X(CONNECTIONS_PER_ADDRESS, 2500, "connections at a time from one address")                                       \
+    X(HEAD_SECONDS, 10, "seconds in which a TLS handshake, and then the header of a request, must have come")        \
+    X(IDLE_SECONDS, 180, "seconds that a connection may rest between requests")                                      \
+    X(STALL_SECONDS, 60, "seconds that a client may take no byte of what waits for it")                              \
+    X(ANSWERS_BYTES, 268435456, "bytes of answers waiting for their clients above which no large list is rendered")  \
     X(CONNECTION_BUFFER, 8388608, "bytes waiting to be sent on one connection")                                      \
     X(WATCHERS, 20000, "watches at a time")                                                                          \
     X(WATCH_WINDOW_EVENTS, 4096, "events kept per kind for watches and continued lists")                             \

@@ -1,5 +1,6 @@
 #include "server/metrics.h"
 #include "server/limits.h"
+#include "server/nodeproxy.h"
 #include "sys/file.h"
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -85,6 +86,16 @@ void metrics_text(struct server *s, struct strbuf *out)
     one(out, "wherry_http_connections", "gauge", "Connections open.", (double)h->connections);
     one(out, "wherry_http_refused_total", "counter", "Requests refused as malformed or over a limit.",
         (double)h->refused);
+    one(out, "wherry_http_turned_away_total", "counter", "Connections closed: their address had as many as it may.",
+        (double)h->turned_away);
+    one(out, "wherry_http_evicted_total", "counter", "Idle connections closed to make room for others.",
+        (double)h->evicted);
+    one(out, "wherry_http_timeouts_total", "counter", "Connections cut: too slow.", (double)h->timeouts);
+    one(out, "wherry_http_body_bytes", "gauge", "Bytes of request bodies held.", (double)http_server_bodies(s->http));
+    one(out, "wherry_http_queued_bytes", "gauge", "Bytes that clients have not taken yet.",
+        (double)http_server_queued(s->http));
+    one(out, "wherry_proxy_sessions", "gauge", "Spliced sessions with nodes.", (double)nodeproxy_sessions());
+    one(out, "wherry_writes_waiting", "gauge", "Writes waiting for their turn.", (double)s->writes_waiting);
     one(out, "wherry_watches", "gauge", "Watches open over HTTP and from inside.", (double)s->nwatches);
     one(out, "wherry_store_keys", "gauge", "Objects stored.", (double)st.keys);
     one(out, "wherry_store_revision", "counter", "The newest revision.", (double)st.rev);
@@ -116,4 +127,5 @@ void metrics_text(struct server *s, struct strbuf *out)
 #define X(name, value, what) strbuf_addf(out, "wherry_limit{name=\"%s\"} %d\n", #name, LIMIT_##name);
     LIMIT_TABLE(X)
 #undef X
+    strbuf_addf(out, "wherry_limit{name=\"OBJECTS\"} %zu\n", s->options.objects_most);
 }

@@ -46,6 +46,11 @@ struct session {
 
 static size_t sessions;
 
+size_t nodeproxy_sessions(void)
+{
+    return sessions;
+}
+
 static void session_free(struct session *s)
 {
     http_cancel(s->call);

@@ -10,6 +10,7 @@
 #pragma once
 #include "server/int.h"
 
+size_t nodeproxy_sessions(void); /* open now */
 bool nodeproxy_wanted(const struct request *r);
 /* Ends the http request; r stays the caller's. rest: what stands behind nodes/NAME/proxy/. */
 void nodeproxy_start(struct request *r, struct http_request *h, struct str rest);

@@ -271,7 +271,13 @@ static bool listen_all(struct server *s, struct err *err)
     struct http_server_config c = {.service = front_service,
                                    .tls = s->tls,
                                    .body_most = LIMIT_BODY_BYTES,
-                                   .connections_most = LIMIT_CONNECTIONS};
+                                   .bodies_most = LIMIT_BODIES_BYTES,
+                                   .body_ns = LIMIT_BODY_SECONDS * NS_PER_S,
+                                   .head_ns = LIMIT_HEAD_SECONDS * NS_PER_S,
+                                   .idle_ns = LIMIT_IDLE_SECONDS * NS_PER_S,
+                                   .stall_ns = LIMIT_STALL_SECONDS * NS_PER_S,
+                                   .connections_most = LIMIT_CONNECTIONS,
+                                   .peer_connections_most = LIMIT_CONNECTIONS_PER_ADDRESS};
     c.service.arg = s;
     static const char too_large[] =
         "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\","
@@ -353,6 +359,7 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
                                      arena_fmt(&s->arena, "%s/run/wherry/relay.sock", s->options.root).p);
     s->started = clock_real();
     obj_encoded_max(LIMIT_ENCODED_BYTES);
+    s->options.objects_most = o->objects_most ? o->objects_most : LIMIT_OBJECTS;
     list_init(&s->watches);
     pthread_mutex_init(&s->published_lock, NULL);
     timer_init(&s->housekeeping, l, housekeeping);

@@ -56,6 +56,18 @@ static void put_done(struct store_op *op)
 
 void write_put(struct request *r, struct str key, const struct obj *was, struct obj *own_o, int code)
 {
+    struct store_stats st;
+    store_stats(r->server->store, &st);
+    if (!was && st.keys >= r->server->options.objects_most) {
+        alloc_released(r);
+        obj_unref(own_o);
+        struct err err = ERR;
+        (void)err_set(&err, E_UNAVAILABLE,
+                      "%zu objects are stored, which is the bound (setting max-objects): delete some first", st.keys);
+        fail_err(r, &err);
+        request_finish(r);
+        return;
+    }
     r->pending = own_o; /* one reference is ours until it is done, the other goes to the store */
     r->pending_code = code;
     r->writes[0] = (struct store_write){
