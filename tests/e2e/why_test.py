@@ -81,6 +81,14 @@ def the_chain_is_shown(c):
                      r'  container c: (ErrImagePull|ImagePullBackOff): .*\n  image 127.0.0.1:5015/team/web:2: registry 127.0.0.1:5015: manifest unknown\n$', said), said
 
 
+def refused_pods_do_not_pile_up(c):
+    """The node refuses each pod of the set: two come at once, each further one later than the one before."""
+    failed = c.get('pods', '-l', 'app=unsupported')['items']
+    assert 2 <= len(failed) <= 8 and all(p['status']['reason'] == 'UnsupportedField' for p in failed), len(failed)
+    said = why(c, 'rs', c.get('rs', '-l', 'app=unsupported')['items'][0]['metadata']['name'])
+    assert '%d have failed' % len(failed) in said or '%d have failed' % (len(failed) + 1) in said, said
+
+
 def what_is_as_declared_says_so(c):
     c.kubectl('rollout', 'status', 'deploy/selects', '--timeout=20s')
     assert why(c, 'deploy/selects', code=0) == 'Deployment selects is as declared: 1 of 1 pods ready.\n'
@@ -143,6 +151,6 @@ def an_immutable_field_is_refused_with_a_way_out(c):
 
 
 if __name__ == '__main__':
-    main([broken_workloads_are_explained, each_can_be_asked_alone, the_chain_is_shown, what_is_as_declared_says_so, the_way_out_is_one, nodes_are_explained,
+    main([broken_workloads_are_explained, each_can_be_asked_alone, the_chain_is_shown, refused_pods_do_not_pile_up, what_is_as_declared_says_so, the_way_out_is_one, nodes_are_explained,
           who_may_not_read_is_told, an_immutable_field_is_refused_with_a_way_out],
          port=16843, args=['--set', 'insecure-registries=' + cases.HERE + ',' + cases.NOBODY])
