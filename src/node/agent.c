@@ -158,7 +158,6 @@ static bool status_written(const struct agent_pod *ap)
 
 static void delete_done(struct call *c)
 {
-    fault_pass("node.after.DELETE_OBJECT");
     struct agent_pod *ap = container_of(c, struct agent_pod, delete_call);
     if (c->ok || c->err.kind == E_NOT_FOUND || c->err.kind == E_CONFLICT)
         return; /* gone, or another pod of that name: the cache will say so */
@@ -176,6 +175,7 @@ static void delete_object(struct agent_pod *ap)
         &ap->delete_call, ap->agent->cfg.transport,
         &(struct call_options){
             .verb = CALL_DELETE, .kind = K(Pod), .ns = p->ns, .name = p->name, .grace_s = 0, .expect_uid = p->uid});
+    fault_pass("node.after.DELETE_OBJECT");
 }
 
 static void step(struct agent_pod *ap)

@@ -312,6 +312,7 @@ static void created(struct container *c, const struct err *err, void *arg)
     agent_event(ap, ac->index, false, "Created", S("Container created"));
     link_log(ac, container_id(c));
     container_start(c, started, ac);
+    fault_pass("node.saw.starting");
 }
 
 static bool volume_path(void *arg, struct str name, struct str *path, bool *read_only)

@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "oci/runtime_int.h"
 #include "sys/file.h"
 #include <dirent.h>
@@ -7,6 +8,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+
+#define SETTLE_EVERY (10 * NS_PER_MS)
+#define SETTLE_MOST  (10 * NS_PER_S) /* a crun that hangs holds nobody else up for longer */
 
 bool small_write(const char *path, struct str text, struct err *err)
 {
@@ -225,6 +229,25 @@ static void adopt_end(struct sandbox *s)
     adopt_one_done(s->rt);
 }
 
+/* The runtime ended in the midst of starting something: whether that has run is known once crun has ended. */
+static bool is_starting(const struct sandbox *s)
+{
+    map_each (e, &s->containers) {
+        const struct container *c = e->value;
+        if (c->heard && c->status.state == CONTAINER_STARTING)
+            return true;
+    }
+    return false;
+}
+
+static void adopt_again(struct timer *t)
+{
+    struct sandbox *s = container_of(t, struct sandbox, settle);
+    struct request *q = s->settling;
+    s->settling = NULL;
+    sandbox_send(s, SHIM_LIST, NULL, NULL, q);
+}
+
 static void adopt_listed(struct request *q, const struct shim_answer *a, int fd)
 {
     struct sandbox *s = q->sandbox;
@@ -236,6 +259,12 @@ static void adopt_listed(struct request *q, const struct shim_answer *a, int fd)
         return; /* more come under the same number */
     }
     list_del(&q->node);
+    if (a && is_starting(s) && clock_mono() < s->settle_until) {
+        s->settling = q;
+        timer_set(&s->settle, SETTLE_EVERY);
+        return;
+    }
+    s->lost = !a;
     mem_free(q);
     adopt_end(s);
 }
@@ -253,6 +282,8 @@ static void adopt_hello(struct request *q, const struct shim_answer *a, int fd)
     s->pid = (pid_t)a->u.hello.pid;
     s->init_pid = (pid_t)a->u.hello.init_pid;
     q->fn = adopt_listed;
+    timer_init(&s->settle, s->rt->loop, adopt_again);
+    s->settle_until = clock_mono() + SETTLE_MOST;
     sandbox_send(s, SHIM_LIST, NULL, NULL, q);
 }
 

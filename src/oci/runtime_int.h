@@ -67,6 +67,9 @@ struct sandbox {
     void *done_arg, *data;
     struct err *failure; /* of a start that is being undone */
     bool stop_waits;     /* for jobs of its containers */
+    struct timer settle; /* adoption waits for what is being started */
+    int64_t settle_until;
+    struct request *settling; /* the list to ask for again; NULL: none */
 };
 
 struct container {

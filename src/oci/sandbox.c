@@ -208,6 +208,9 @@ void sandbox_free(struct sandbox *s)
     if (s->fd >= 0)
         poll_stop(&s->poll);
     fd_close(s->fd);
+    if (s->settling)
+        timer_stop(&s->settle);
+    mem_free(s->settling);
     while (!list_empty(&s->requests)) {
         struct request *q = list_first(&s->requests, struct request, node);
         list_del(&q->node);
