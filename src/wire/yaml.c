@@ -61,6 +61,7 @@ struct loader {
     struct arena *a;
     struct map anchors;
     ARRAY(struct node *) stack; /* open lists and maps */
+    size_t work;
     struct err *err;
 };
 
@@ -100,6 +101,9 @@ static struct node *add_node(struct loader *l, enum node_type type, const yaml_e
 static bool load_event(struct loader *l, const yaml_event_t *e, struct node **root, bool *done)
 {
     struct node *n = NULL;
+    l->work += l->stack.n;
+    if (l->work > YAML_MAX_WORK)
+        return err_set(l->err, E_BAD_REQUEST, "yaml: too many values nested too deeply");
     switch (e->type) {
     case YAML_ALIAS_EVENT: {
         const char *name = (const char *)e->data.alias.anchor;

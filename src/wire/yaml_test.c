@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "base/test.h"
 #include "wire/yaml.h"
 
@@ -97,6 +98,20 @@ TEST(deep_yaml_is_refused)
         strbuf_addc(&deep, '[');
     CHECK(!yaml_to_json(strbuf_str(&deep), NULL, &b, &err));
     CHECK_STR(str_of(err.text), S("yaml: exceeded max depth of 10000"));
+}
+
+TEST(many_values_at_a_great_depth_are_refused_before_they_cost_much)
+{
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(1 << 22), b = STRBUF(1 << 24);
+    struct err err = ERR;
+    const int64_t began = clock_thread_cpu();
+    for (int i = 0; i < 5000; i++)
+        strbuf_addc(&text, '[');
+    for (int i = 0; i < 500000; i++)
+        strbuf_addz(&text, "1,");
+    CHECK(!yaml_to_json(strbuf_str(&text), NULL, &b, &err));
+    CHECK_STR(str_of(err.text), S("yaml: too many values nested too deeply"));
+    CHECK(clock_thread_cpu() - began < 8 * NS_PER_S); /* without a bound: minutes */
 }
 
 TEST(a_stream_gives_its_documents)
