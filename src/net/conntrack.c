@@ -5,8 +5,11 @@
 #include <linux/netfilter/nf_conntrack_tcp.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
+#include <poll.h>
 #include <sys/socket.h>
 
+#define ANSWER_TRIES  30       /* looks at a datagram under way before its connection is forgotten all the same, */
+#define ANSWER_MS     10       /* and what lies between them */
 #define FILTER_IP_SRC (1 << 0) /* CTA_FILTER_F_CTA_IP_SRC, kernel 5.8; older ones ignore it and we look ourselves */
 #define FILTER_PROTO  (1 << 3) /* CTA_FILTER_F_CTA_PROTO_NUM */
 
@@ -19,8 +22,8 @@ struct tuple {
 struct entry {
     struct tuple orig, reply;
     uint32_t status, id;
-    int tcp_state; /* -1: not TCP */
-    uint64_t bytes;
+    int tcp_state;                   /* -1: not TCP */
+    uint64_t bytes, asked, answered; /* the latter two are packets */
 };
 
 static void read_tuple(const struct nlattr *nest, struct tuple *t)
@@ -48,12 +51,12 @@ static void read_tuple(const struct nlattr *nest, struct tuple *t)
     }
 }
 
-static uint64_t read_bytes(const struct nlattr *nest)
+static uint64_t read_counter(const struct nlattr *nest, int counter)
 {
     const struct nlattr *a;
     mnl_attr_for_each_nested(a, nest)
     {
-        if (mnl_attr_get_type(a) == CTA_COUNTERS_BYTES && mnl_attr_get_payload_len(a) == 8)
+        if (mnl_attr_get_type(a) == counter && mnl_attr_get_payload_len(a) == 8)
             return __builtin_bswap64(mnl_attr_get_u64(a));
     }
     return 0;
@@ -88,7 +91,13 @@ static void read_entry(const struct nlmsghdr *h, struct entry *e)
         case CTA_STATUS: e->status = word ? __builtin_bswap32(mnl_attr_get_u32(a)) : 0; break;
         case CTA_ID: e->id = word ? __builtin_bswap32(mnl_attr_get_u32(a)) : 0; break;
         case CTA_COUNTERS_ORIG:
-        case CTA_COUNTERS_REPLY: e->bytes += read_bytes(a); break;
+            e->bytes += read_counter(a, CTA_COUNTERS_BYTES);
+            e->asked = read_counter(a, CTA_COUNTERS_PACKETS);
+            break;
+        case CTA_COUNTERS_REPLY:
+            e->bytes += read_counter(a, CTA_COUNTERS_BYTES);
+            e->answered = read_counter(a, CTA_COUNTERS_PACKETS);
+            break;
         case CTA_PROTOINFO: e->tcp_state = read_tcp_state(a); break;
         }
     }
@@ -234,23 +243,48 @@ static bool delete_entry(struct netlink *nl, const struct entry *e, struct err *
     return err_wrap(err, "delete a connection to " IP4_FMT, IP4_ARG(e->reply.src));
 }
 
+/* A datagram was sent to the endpoint and is not answered yet: without the entry its answer would reach nobody. What
+ * is never answered (logs, figures) is not waited for. */
+static bool under_way(const struct entry *e)
+{
+    return e->status & IPS_DST_NAT && e->answered < e->asked && (e->answered > 0 || e->asked == 1);
+}
+
+static bool forget_found(struct netlink *nl, struct forgetting *f, bool last, unsigned *deleted, bool *again,
+                         struct err *err)
+{
+    *again = false;
+    for (size_t i = 0; i < f->found.n; i++) {
+        const struct entry *e = &f->found.p[i];
+        if (!last && under_way(e)) {
+            *again = true;
+            continue;
+        }
+        if (!delete_entry(nl, e, err))
+            return false;
+        *deleted += 1;
+    }
+    return true;
+}
+
 bool conntrack_forget(const struct rule_gone *gone, size_t n, unsigned *deleted, struct err *err)
 {
     AUTO(netlink_close) struct netlink nl = NETLINK;
     struct forgetting f = {.gone = gone, .n = n};
-    bool any = false;
+    bool any = false, again = true;
+    unsigned count = 0;
     for (size_t i = 0; i < n; i++)
         any |= gone[i].proto == NET_UDP;
+    bool ok = !any || netlink_open(&nl, NETLINK_NETFILTER, err);
+    for (int tries = 0; ok && any && again; tries++) {
+        if (tries)
+            (void)poll(NULL, 0, ANSWER_MS);
+        array_clear(&f.found);
+        ok = dump(&nl, CTA_TUPLE_REPLY, 0, NET_UDP, forget_each, forget_again, &f, err) &&
+             forget_found(&nl, &f, tries == ANSWER_TRIES, &count, &again, err);
+    }
     if (deleted)
-        *deleted = 0;
-    if (!any)
-        return true;
-    bool ok = netlink_open(&nl, NETLINK_NETFILTER, err) &&
-              dump(&nl, CTA_TUPLE_REPLY, 0, NET_UDP, forget_each, forget_again, &f, err);
-    for (size_t i = 0; ok && i < f.found.n; i++)
-        ok = delete_entry(&nl, &f.found.p[i], err);
-    if (ok && deleted)
-        *deleted = (unsigned)f.found.n;
+        *deleted = count;
     array_fini(&f.found);
     return ok;
 }

@@ -189,6 +189,41 @@ TEST(udp_moves_when_its_endpoint_goes)
     leave();
 }
 
+/* The endpoint that leaves has it already; its answer comes home though the next datagram goes elsewhere. */
+TEST(a_datagram_under_way_is_answered)
+{
+    enter();
+    struct net_service s = web(1);
+    s.proto = NET_UDP;
+    commit(&s);
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(80), .sin_addr.s_addr = htonl(vip)};
+    CHECK(connect(fd, (struct sockaddr *)&a, sizeof a) == 0);
+    CHECK(send(fd, "?", 1, 0) == 1);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct sockaddr_in from;
+        socklen_t n = sizeof from;
+        char byte;
+        (void)poll(NULL, 0, 50); /* thinks */
+        bool ok = recvfrom(w.udp[0], &byte, 1, 0, (struct sockaddr *)&from, &n) == 1 &&
+                  sendto(w.udp[0], "!", 1, 0, (struct sockaddr *)&from, n) == 1;
+        _exit(ok ? 0 : 1);
+    }
+    s.endpoints++;
+    commit(&s);
+    struct pollfd home = {fd, POLLIN, 0}, next = {w.udp[1], POLLIN, 0};
+    CHECK(poll(&home, 1, 2000) == 1);
+    char byte = 0;
+    CHECK(recv(fd, &byte, 1, 0) == 1 && byte == '!');
+    CHECK(send(fd, "?", 1, 0) == 1);
+    CHECK(poll(&next, 1, 2000) == 1);
+    int status = 1;
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+    fd_close(fd);
+    leave();
+}
+
 TEST(affinity_sticks_until_the_endpoint_goes)
 {
     enter();
