@@ -738,6 +738,31 @@ static int64_t fraction(const struct rollout *r, const struct obj *rs)
     return (2 * x + most) / (2 * most) - replicas(rs); /* rounded half up, as RoundToInt32 of a positive number */
 }
 
+/* Upstream takes from each set in proportion, also pods that serve while others that do not stay: a Deployment that
+ * is scaled down in the middle of a rollout that does not get ready falls below maxUnavailable. */
+static bool falls_short(const struct rollout *r, const struct sized *sets, size_t n)
+{
+    int64_t serve = 0;
+    for (size_t i = 0; i < n; i++)
+        serve += MIN(sets[i].to, stays_available(sets[i].rs));
+    return serve < MIN(sum_stays_available(r), replicas(r->d) - max_unavailable(r->d));
+}
+
+/* Those that do not serve first, of every set; then the others. */
+static void take_idle_first(struct sized *sets, size_t n, int64_t most)
+{
+    for (size_t i = 0; i < n; i++) {
+        int64_t idle = replicas(sets[i].rs) - stays_available(sets[i].rs);
+        sets[i].to = replicas(sets[i].rs) - MIN(most, idle);
+        most -= MIN(most, idle);
+    }
+    for (size_t i = 0; i < n; i++) {
+        int64_t part = MIN(most, sets[i].to);
+        sets[i].to -= part;
+        most -= part;
+    }
+}
+
 /* Spreads a change of spec.replicas in the middle of a rollout over the sets that have pods, in proportion. */
 static void scale_in_proportion(struct rollout *r, struct sized *sets, size_t n)
 {
@@ -757,11 +782,12 @@ static void scale_in_proportion(struct rollout *r, struct sized *sets, size_t n)
         sets[i].to = replicas(sets[i].rs) + part;
         added += part;
     }
-    for (size_t i = 0; i < n; i++) {
-        if (i == 0 && add != 0)
-            sets[i].to = MAX(0, sets[i].to + add - added);
+    if (n > 0 && add != 0)
+        sets[0].to = MAX(0, sets[0].to + add - added);
+    if (add < 0 && falls_short(r, sets, n))
+        take_idle_first(sets, n, -add);
+    for (size_t i = 0; i < n; i++)
         scale_to(r, sets[i].rs, sets[i].to);
-    }
 }
 
 static void scale(struct rollout *r)
@@ -785,7 +811,7 @@ static void scale(struct rollout *r)
                 scale_to(r, *it, 0);
         return;
     }
-    if (rolling(r->d))
+    if (rolling(r->d) && sizes_observed(r))
         scale_in_proportion(r, sets, n);
 }
 
