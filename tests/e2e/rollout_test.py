@@ -2,7 +2,7 @@
 """Rollouts lose nothing: Deployments are rolled, scaled, undone, paused and broken at random under load, with roles
 killed, pods evicted and failing and the node full in between. No request fails, and what maxSurge and maxUnavailable
 promise holds at every moment: all changes are watched, and the state after each one is looked at."""
-import collections, math, os, random, re, signal, subprocess, threading, time, urllib.parse
+import collections, math, os, random, re, signal, socket, subprocess, threading, time, urllib.parse
 from lib import *
 from informer_test import LOST, Api
 
@@ -91,7 +91,7 @@ class Bounds:
     serve rises, once everybody has seen it. What others than the controllers take away is not the controllers' fault."""
 
     def __init__(self):
-        self.most, self.least, self.lost, self.told = 0, 0, 0, []
+        self.most, self.least, self.lost, self.told, self.before = 0, 0, 0, [], collections.deque(maxlen=8)
 
     def look(self, rev, what, d, sets, pods):
         most, least = bounds(d)
@@ -102,6 +102,11 @@ class Bounds:
         if settled and serving >= self.least:
             self.lost = 0
         name = d['metadata']['name']
+        now = '%d: %s wants %d, %s; %d of %d serve' % (rev, name, d['spec']['replicas'], ', '.join(
+            '%s %d' % (s['metadata']['name'], s['spec']['replicas']) for s in sets if s['spec']['replicas']), serving, alive)
+        self.before.append('%s, after %s' % (now, what))
+        if (alive > self.most or serving < self.least - self.lost) and not self.told:
+            self.told += self.before                    # how it came to that
         if alive > self.most:
             self.told.append('%d: %s has %d pods, may have %d, after %s' % (rev, name, alive, self.most, what))
         if serving < self.least - self.lost:
@@ -184,6 +189,101 @@ class Watched:
 
 
 # --- what is rolled
+
+# Answers each datagram with itself; `udp check` asks it. Ends at once, as PID 1 does with a handler alone.
+UDP = r"""
+#include <arpa/inet.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+static void end(int s) { (void)s; _exit(0); }
+int main(int argc, char **argv)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(9000)}, from;
+    struct timeval second = {1, 0};
+    char b[64];
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    if (argc > 1 && *argv[1] == 'c') {
+        a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof second);
+        return connect(fd, (void *)&a, sizeof a) < 0 || write(fd, "x", 1) != 1 || read(fd, b, sizeof b) != 1;
+    }
+    signal(SIGTERM, end);
+    if (bind(fd, (void *)&a, sizeof a) < 0)
+        return 1;
+    for (;;) {
+        socklen_t n = sizeof from;
+        ssize_t got = recvfrom(fd, b, sizeof b, 0, (void *)&from, &n);
+        if (got > 0)
+            sendto(fd, b, (size_t)got, 0, (void *)&from, n);
+    }
+}
+"""
+UDP_IMAGE = 'wherry.dev/udp:1'
+
+
+def load_udp_image(c):
+    program, tar = c.root + '/udp', c.root + '/udp.tar'
+    run(['gcc', '-O2', '-static', '-x', 'c', '-', '-o', program], input=UDP)
+    run([WHERRY, 'image', 'pack', tar, UDP_IMAGE, '--entrypoint', '/bin/udp', 'bin/udp=' + program])
+    run([WHERRY, 'image', 'load', tar, '--root', c.root])
+
+
+def echo_app():
+    d = app('echo', 3, 1, 0, {})
+    spec = d['spec']['template']['spec']
+    spec['containers'] = [{'name': 'udp', 'image': UDP_IMAGE, 'env': [{'name': 'ROUND', 'value': '0'}], 'resources': {'requests': {'cpu': '50m'}},
+                           'readinessProbe': {'exec': {'command': ['/bin/udp', 'check']}, 'periodSeconds': 1, 'failureThreshold': 1, 'timeoutSeconds': 5}}]
+    return d
+
+
+class Datagrams(threading.Thread):
+    """Asks a UDP Service all the while, now by the same socket, now by a new one. As resolvers do, a question that is not
+    answered within two seconds is asked once more: the kernel forgets a connection whose next datagram is just coming."""
+
+    def __init__(self, ip):
+        super().__init__(daemon=True)
+        self.to, self.ended, self.sent, self.again, self.failed = (ip, 9000), False, 0, 0, []
+
+    def run(self):
+        kept = self.socket()
+        while not self.ended:
+            s = kept if self.sent % 2 else self.socket()
+            try:
+                self.ask(s, b'%d' % self.sent)
+            except OSError as e:
+                self.failed.append('%s by a %s socket' % (e, 'kept' if s is kept else 'new'))
+            if s is not kept:
+                s.close()
+            self.sent += 1
+            time.sleep(0.01)
+
+    def ask(self, s, text):
+        for last in (False, True):
+            s.send(text)
+            try:
+                while s.recv(64) != text:
+                    pass                                # a late answer to an earlier question
+                return
+            except socket.timeout:
+                if last:
+                    raise
+                self.again += 1
+
+    def socket(self):
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.settimeout(2)
+        s.connect(self.to)
+        return s
+
+    def end(self):
+        self.ended = True
+        self.join(20)
+        print('     UDP, new and kept sockets: sent %d failed %d asked again %d' % (self.sent, len(self.failed), self.again), flush=True)
+        assert not self.failed, 'UDP: %s' % self.failed[:5]
+        assert self.again <= 1 + self.sent / 100, self.again
+
 
 def app(name, replicas, surge, gone, more):
     box = dict(more, name='web', image=IMAGE, command=['sh', '-c', 'sleep ${SLOW:-0}; exec web'], env=[{'name': 'ROUND', 'value': '0'}],
@@ -331,7 +431,13 @@ class Storm:
         except (ProcessLookupError, FileNotFoundError, ValueError):
             pass                                        # killed a moment ago and not back yet
 
-    DEEDS = {roll: 6, roll_slowly: 2, roll_badly: 1, scale: 4, undo: 2, pause: 1, resume: 3, sicken: 2, heal: 2, delete: 2, evict: 2, drain: 1, fill: 2, kill: 3}
+    def roll_udp(self, name):
+        self.round += 1
+        box = self.box('echo')
+        box['env'] = [{'name': 'ROUND', 'value': '%d' % self.round}]
+        self.patch('echo', {'template': {'spec': {'containers': [box]}}})
+
+    DEEDS = {roll: 6, roll_udp: 4, roll_slowly: 2, roll_badly: 1, scale: 4, undo: 2, pause: 1, resume: 3, sicken: 2, heal: 2, delete: 2, evict: 2, drain: 1, fill: 2, kill: 3}
 
     def step(self):
         deed = self.rng.choices(list(self.DEEDS), list(self.DEEDS.values()))[0]
@@ -350,7 +456,7 @@ class Storm:
             self.change(name)
 
     def is_complete(self):
-        for name in APPS:
+        for name in list(APPS) + ['echo']:
             d = self.api.must('GET', PATHS['Deployment'] + '/' + name)
             s, n = d['status'], d['spec']['replicas']
             got = [s.get(k, 0) for k in ('replicas', 'updatedReplicas', 'readyReplicas', 'availableReplicas')]
@@ -394,16 +500,23 @@ def targets(c):
 
 
 def lose_nothing(c):
+    load_udp_image(c)
     rng = random.Random(seed())
     with Watched(c) as watched:
         storm = Storm(c, rng, watched)
         for name, how in APPS.items():
             storm.api.must('POST', PATHS['Deployment'], app(name, *how))
             storm.api.must('POST', '/apis/policy/v1' + NS + 'poddisruptionbudgets', budget(name))
-        for s in (service_of('swift', 'NodePort'), service_of('hooked'), service_of('tight', sessionAffinity='ClientIP')):
+        storm.api.must('POST', PATHS['Deployment'], echo_app())
+        storm.api.must('POST', '/apis/policy/v1' + NS + 'poddisruptionbudgets', budget('echo'))
+        echo = service_of('echo')
+        echo['spec']['ports'] = [{'port': 9000, 'protocol': 'UDP'}]
+        for s in (echo, service_of('swift', 'NodePort'), service_of('hooked'), service_of('tight', sessionAffinity='ClientIP')):
             storm.api.must('POST', '/api/v1' + NS + 'services', s)
         eventually('all run', storm.is_complete, 30, 0.2)
         loads = Loads(c, targets)
+        datagrams = Datagrams(c.get('svc', 'echo')['spec']['clusterIP'])
+        datagrams.start()
         end = time.monotonic() + SECONDS
         while time.monotonic() < end:
             storm.step()
@@ -414,6 +527,7 @@ def lose_nothing(c):
             eventually('all that was begun is complete', storm.is_complete, 60, 0.3)
         finally:
             loads.end()
+        datagrams.end()
         print('     bounds looked at after %d changes' % watched.check(), flush=True)
 
 
