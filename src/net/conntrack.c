@@ -204,7 +204,8 @@ struct forgetting {
 
 static bool is_gone(const struct entry *e, const struct rule_gone *g)
 {
-    if (g->proto != e->orig.proto || g->port != e->orig.dport || (g->ip && g->ip != e->orig.dst))
+    if (e->orig.proto != NET_UDP || g->proto != NET_UDP || g->port != e->orig.dport ||
+        (g->ip && g->ip != e->orig.dst))
         return false;
     if (!g->endpoint.ip)
         return !(e->status & IPS_DST_NAT);

@@ -189,6 +189,32 @@ TEST(udp_moves_when_its_endpoint_goes)
     leave();
 }
 
+/* Both Services lose the endpoint at once. The connection is the draining's business. */
+TEST(a_connection_outlives_its_endpoint_beside_datagrams_that_do_not)
+{
+    enter();
+    struct err err = ERR;
+    struct drain_sample open;
+    struct net_service tcp = web(1), udp = web(1);
+    tcp.affinity_s = 600;
+    udp.proto = NET_UDP;
+    udp.name = S("datagrams");
+    udp.node_port = 0;
+    CHECK_OK(rules_put(&w.rules, &udp, &err), err);
+    commit(&tcp);
+    struct reached r = world_reach(NO_NS, SOCK_STREAM, 0, vip, 80, w.servers, 3, 2000);
+    check_reached(r, "the endpoint");
+    check_reached(UDP(NO_NS, vip, 80), "by UDP");
+    tcp.endpoints++;
+    udp.endpoints++;
+    CHECK_OK(rules_put(&w.rules, &udp, &err), err);
+    commit(&tcp);
+    CHECK_OK(conntrack_drain(w.pods[0].ip, &open, &err), err);
+    CHECK_INT(open.connections, 1);
+    fd_close(r.fd), fd_close(r.peer);
+    leave();
+}
+
 /* The endpoint that leaves has it already; its answer comes home though the next datagram goes elsewhere. */
 TEST(a_datagram_under_way_is_answered)
 {
