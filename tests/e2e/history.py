@@ -38,7 +38,8 @@ class Api:
             self.conn.close()
             self.conn = None
             raise
-        return r.status, json.loads(data) if r.getheader('Content-Type', '').startswith('application/json') else data.decode()
+        is_json = r.getheader('Content-Type', '').startswith('application/json') and b'\n' not in data.strip()
+        return r.status, json.loads(data) if is_json else data.decode()
 
     def must(self, *args, **kw):
         status, got = self.call(*args, **kw)
