@@ -197,7 +197,8 @@ struct str store_event_key(const struct store_event *e);
 /* True if everything that happened after `rev` is known. Otherwise EXPIRED (410), in exactly these cases: rev is
  * below store_floor (compacted, or before a restore); or it lies in a gap: revisions above the last one in the log
  * when the server ended without a close, up to the ceiling that was reserved then. A reader of such a revision may
- * have seen lazy writes that are lost. BAD_REQUEST: a revision not yet visible. */
+ * have seen lazy writes that are lost, or have seen nothing of a failed one that was found after all. BAD_REQUEST: a
+ * revision not yet visible. */
 MUST_USE bool store_resumable(const struct store *s, int64_t rev, struct err *err);
 
 /* Every change from now on, in order, after it is visible and before its writer is answered. */
