@@ -173,7 +173,8 @@ def step(op, state, revs):
 
 def linear(key, ops):
     """Fails where no order of these calls on one register, each at some moment between its begin and its end, explains all
-    answers. Keeps every state that the register may be in, with the open calls that have taken effect in it."""
+    answers. Keeps every state that the register may be in, with the open calls that have taken effect in it. A deletion
+    that was not answered stays open only while the register may still hold what it names: that never comes back."""
     revs, seen = {}, set()
     for op in ops:
         if op.value is not None and op.rev:
@@ -187,10 +188,14 @@ def linear(key, ops):
         moments.append((op.start, 0, i))
         if op.end is not None:
             moments.append((op.end, 1, i))
-    open_ops, states = set(), {(None, frozenset())}
+    open_ops, states, lost = set(), {(None, frozenset())}, {}
     for _, ends, i in sorted(moments):
         if not ends:
-            open_ops.add(i)
+            if ops[i].end is not None or ops[i].kind != 'delete':
+                open_ops.add(i)
+            elif ops[i].expect not in lost:             # a second one of the same revision changes nothing
+                lost[ops[i].expect] = i
+                open_ops.add(i)
             continue
         todo, known, after = list(states), set(states), set()
         while todo:
@@ -200,15 +205,19 @@ def linear(key, ops):
                 continue
             for j in open_ops - done:
                 to = step(ops[j], state, revs)
-                if to != 'no' and (to, done | {j}) not in known:
-                    known.add((to, done | {j}))
-                    todo.append((to, done | {j}))
+                then = done if lost.get(ops[j].expect) == j else done | {j}
+                if to != 'no' and (to, then) not in known:
+                    known.add((to, then))
+                    todo.append((to, then))
         if not after:
             near = [o for o in ops if o.start < ops[i].end and (o.end is None or o.end > ops[i].start - 1)]
             raise AssertionError('%s is not linearizable at: %s\nthe register may hold: %s\naround it:\n  %s' % (
                 key, ops[i], sorted({str(s) for s, _ in states}), '\n  '.join(map(str, near[-30:]))))
         states = after
         open_ops.discard(i)
+        held = {revs.get(state) for state, _ in states}
+        for rev in [rev for rev in lost if rev not in held]:
+            open_ops.discard(lost.pop(rev))
 
 
 class Watcher(threading.Thread):

@@ -184,6 +184,32 @@ def lost_nothing(c, call):
     return eventually('an answer', again, 60)
 
 
+def the_checker_tells_right_from_wrong(c):
+    def op(kind, start, end, result, expect=None, value=None, rev=None):
+        o = Op(kind, 'k', expect, value)
+        o.start, o.end, o.result, o.rev = start, end, result, rev
+        return o
+    a, b = ('get', 'ok', None, 'a', 5), ('get', 'ok', None, 'b', 6)
+    for right, *then in [
+        (True, (2, 3, *a)),
+        (False, (2, 3, 'get', 'ok', None, None, None)),                                         # an acknowledged write is lost
+        (False, (2, 3, 'put', 'ok', 5, 'b', 6), (4, 5, *a)),                                    # a stale read
+        (True, (2, 4, 'put', 'ok', 5, 'b', 6), (3, 5, *a)),                                     # they overlapped
+        (False, (2, 3, 'put', 'ok', 5, 'b', 6), (2, 5, 'put', 'ok', 5, 'c', 7)),                # both won
+        (False, (2, 3, 'put', 'conflict', 5, 'b', None)),                                       # against nobody
+        (True, (2, None, 'put', 'unknown', 5, 'b', None), (4, 5, *a), (6, 7, *b)),              # it took effect late
+        (False, (2, None, 'put', 'unknown', 5, 'b', None), (4, 5, *b), (6, 7, *a)),             # and was taken back
+        (True, (2, None, 'delete', 'unknown', 5, None, None), (4, 5, *a), (6, 7, 'get', 'ok', None, None, None)),
+        (False, (2, None, 'delete', 'unknown', 5, None, None), (4, 5, 'get', 'ok', None, None, None), (6, 7, *a)),
+    ]:
+        try:
+            linear('k', [op('create', 0, 1, 'ok', None, 'a', 5)] + [op(kind, s, e, *rest) for s, e, kind, *rest in then])
+            said = True
+        except AssertionError:
+            said = False
+        assert said == right, then
+
+
 # --- kills
 
 def pid_of(c):
@@ -644,4 +670,5 @@ def restore_is_cut(folder, rng, root, backup, states):
 
 
 if __name__ == '__main__':
-    main([killed_at_random_moments, power_cut_at_any_moment, full_disk, syncs_fail, backups_under_load], args=['--roles', 'server'], image=False)
+    main([the_checker_tells_right_from_wrong, killed_at_random_moments, power_cut_at_any_moment, full_disk, syncs_fail,
+          backups_under_load], args=['--roles', 'server'], image=False)
