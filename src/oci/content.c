@@ -524,6 +524,7 @@ struct uses {
     const struct digest *one; /* look for this one ... */
     bool found;
     struct map *all; /* ... or collect them all */
+    struct err *err;
 };
 
 static bool use_one(void *arg, const char *name)
@@ -531,10 +532,11 @@ static bool use_one(void *arg, const char *name)
     struct uses *u = arg;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(256);
     char path[300];
-    struct err ignored = ERR;
+    struct err why = ERR;
     (void)snprintf(path, sizeof path, "uses/%s", name);
-    if (!content_file_get(u->c, path, 200, &b, &ignored))
-        return true;
+    /* a claim that cannot be read is none that may be passed over */
+    if (!content_file_get(u->c, path, 200, &b, &why))
+        return why.kind == E_NOT_FOUND || (*u->err = why, false);
     u->found |= u->one && str_eq(strbuf_str(&b), digest_hex(u->one));
     if (u->all)
         map_put(u->all, strbuf_str(&b), u);
@@ -543,10 +545,9 @@ static bool use_one(void *arg, const char *name)
 
 bool content_used(const struct content *c, const struct digest *manifest)
 {
-    struct uses u = {.c = c, .one = manifest};
-    struct err ignored = ERR;
-    (void)each_entry(c, "uses", use_one, &u, &ignored);
-    return u.found;
+    struct err unread = ERR;
+    struct uses u = {.c = c, .one = manifest, .err = &unread};
+    return !each_entry(c, "uses", use_one, &u, &unread) || u.found;
 }
 
 /* ---- garbage ---- */
@@ -604,7 +605,7 @@ static bool mark_all(struct gc *g, struct err *err)
     AUTO(arena_fini) struct arena a = ARENA;
     AUTO(map_fini) struct map used = MAP;
     struct content_refs refs;
-    struct uses u = {.c = g->c, .all = &used};
+    struct uses u = {.c = g->c, .all = &used, .err = err};
     if (!content_refs(g->c, &a, &refs, err) || !each_entry(g->c, "uses", use_one, &u, err))
         return false;
     bool ok = true;

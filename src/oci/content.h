@@ -88,7 +88,7 @@ MUST_USE bool content_use(struct content *c, struct str id, const struct digest 
 void content_unuse(struct content *c, struct str id);
 /* Takes back the claims of containers that are gone (after a reboot): keep(id) says which still live. */
 void content_uses_sweep(struct content *c, bool (*keep)(void *arg, struct str id), void *arg);
-bool content_used(const struct content *c, const struct digest *manifest);
+bool content_used(const struct content *c, const struct digest *manifest); /* true, too, where nobody can tell */
 
 /* Removes every blob, layer and record that neither a name nor a claim leads to. Waits for jobs that add. */
 MUST_USE bool content_gc(struct content *c, int64_t *freed_bytes, struct err *err);
