@@ -66,6 +66,8 @@ static void respond_status(struct http_request *h, struct request *r)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
     struct val v = status_of(r);
+    if (r->answer.fail.retry_after_s)
+        http_set(h, S("Retry-After"), arena_fmt(&r->arena, "%d", r->answer.fail.retry_after_s));
     encode_tree(&b, MEDIA_JSON, T(meta_v1_Status), &v);
     http_respond(h, r->answer.fail.code, S("application/json"), strbuf_str(&b));
 }
