@@ -15,6 +15,7 @@
 # make e2e        end-to-end tests against the release build; TEST=helm for one
 # make newer      what a newer build would be, for tests that replace one (build/V/newer)
 # make storm      the long forms of the end-to-end tests, an hour; TEST=rough for one
+# make vm         a Debian 12 with systemd in qemu, to try `wherry install` in (as root)
 # make bench-NAME   bench/NAME_bench.c, optimised (build/release/bench-NAME)
 # make bench-cluster   what a whole cluster costs, beside its peers (as root, some minutes); ARGS="up idle"
 # make format     clang-format over what was changed since the last commit; over all where nothing was
@@ -127,10 +128,14 @@ load: ; @$(MAKE) --no-print-directory V=release build/release/load
 $(B)/load: bench/load.c
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS_ALL) $(CFLAGS_$(V)) $(LDFLAGS_ALL) $(LDFLAGS_$(V)) -o $@ $<
+# the one that boots a machine only where it is named
 e2e: release load
-	@failed=; for t in tests/e2e/*$(TEST)*_test.py; do echo "== $$t"; python3 $$t $(ARGS) || failed=1; done; [ -z "$$failed" ]
+	@failed=; for t in $(filter-out $(if $(TEST),,%/vm_test.py),$(wildcard tests/e2e/*$(TEST)*_test.py)); do echo "== $$t"; python3 $$t $(ARGS) || failed=1; done; [ -z "$$failed" ]
 .PHONY: storm
 storm: ; @TEST=$(TEST) tools/check-all --storm
+.PHONY: vm
+vm: release
+	@tools/install vm && tests/e2e/vm.py
 
 # bench/foo_bench.c -> build/release/bench-foo
 bench-%: ; @$(MAKE) --no-print-directory V=release build/release/bench-$*

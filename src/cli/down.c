@@ -1,6 +1,7 @@
 #include "base/log.h"
 #include "cli/role.h"
 #include "cli/supervisor.h"
+#include "cli/systemd.h"
 #include "net/network.h"
 #include "oci/runtime.h"
 #include "sys/child.h"
@@ -13,7 +14,9 @@
 #include <signal.h>
 #include <sys/pidfd.h>
 
-#define END_MOST_MS 20000
+#define END_MOST_MS  20000
+#define UNIT_MOST_MS 120000
+#define GRACE        (30 * NS_PER_S) /* upstream's default of terminationGracePeriodSeconds */
 
 /* `wherry down`: ends the supervisor with its roles, then the pods, then takes back what the kernel was told. Every
  * step is tried, whatever became of the ones before; the exit status says whether all of it is gone. */
@@ -22,6 +25,9 @@ struct down {
     struct loop *loop;
     struct runtime *runtime;
     int waiting; /* sandboxes on their way out */
+    int running; /* containers that were asked to end */
+    struct timer grace;
+    bool gently; /* the machine is shut down: containers get SIGTERM first */
     bool failed;
 };
 
@@ -95,9 +101,9 @@ static void on_stopped(struct sandbox *s, const struct err *err, void *arg)
         loop_stop(d->loop);
 }
 
-static void on_adopted(void *arg)
+static void stop_all(struct down *d)
 {
-    struct down *d = arg;
+    timer_stop(&d->grace);
     d->waiting = 1;
     for (struct sandbox *s = sandbox_next(d->runtime, NULL), *next; s; s = next) {
         next = sandbox_next(d->runtime, s);
@@ -108,13 +114,44 @@ static void on_adopted(void *arg)
         loop_stop(d->loop);
 }
 
+static void on_grace_over(struct timer *t)
+{
+    stop_all(container_of(t, struct down, grace));
+}
+
+static void on_exited(void *arg, struct container *c)
+{
+    struct down *d = arg;
+    (void)c;
+    if (d->running > 0 && --d->running == 0)
+        stop_all(d);
+}
+
+static void on_adopted(void *arg)
+{
+    struct down *d = arg;
+    struct container_status st;
+    for (struct sandbox *s = d->gently ? sandbox_next(d->runtime, NULL) : NULL; s; s = sandbox_next(d->runtime, s))
+        for (struct container *c = container_next(s, NULL); c; c = container_next(s, c)) {
+            container_status(c, &st);
+            if (st.state != CONTAINER_RUNNING)
+                continue;
+            d->running++;
+            container_kill(c, SIGTERM);
+        }
+    if (d->running)
+        timer_set(&d->grace, GRACE);
+    else
+        stop_all(d);
+}
+
 static void end_pods(struct down *d)
 {
     struct arena *a = &d->settings.arena;
     struct settings *s = &d->settings;
     struct err err = ERR;
     AUTO(loop_free) struct loop *loop = loop_new(&err);
-    struct str group = arena_fmt(a, "/wherry-%s", s->instance.id);
+    struct str group = pods_group(a, s);
     struct runtime_config rc = {
         .loop = loop,
         .state = arena_strz(a, s->run),
@@ -123,9 +160,11 @@ static void end_pods(struct down *d)
         .shim = program_beside(a, "wherry-shim").p,
         .crun = "/usr/bin/crun",
         .cgroup = group.p,
+        .on = {.container_exited = on_exited},
         .arg = d,
     };
     d->loop = loop;
+    timer_init(&d->grace, loop, on_grace_over);
     d->runtime = loop ? runtime_new(&rc, &err) : NULL;
     if (!d->runtime) {
         complain(d, "pods", err.text);
@@ -189,6 +228,15 @@ static void remove_dirs(struct down *d, bool purge)
     }
 }
 
+/* systemd would start again what it is to run. */
+static void stop_units(struct down *d)
+{
+    struct err err = ERR;
+    if (geteuid() == 0 && !d->settings.root.n && (systemd_unit_active(UNIT) || systemd_unit_active(UNIT_PODS)) &&
+        !systemctl("stop", UNIT, UNIT_PODS, UNIT_MOST_MS, &err))
+        complain(d, "the units of systemd", err.text);
+}
+
 int down_main(int argc, char **argv)
 {
     struct down d = {0};
@@ -200,11 +248,15 @@ int down_main(int argc, char **argv)
             printf("wherry down [--purge] [--root DIR]\n\nEnds every process, pod, mount, link, rule and control "
                    "group of the cluster on this machine and\n"
                    "puts the kernel's settings back. What was declared stays and comes back with `wherry up`; "
-                   "--purge removes it.\n");
+                   "--purge removes it.\nWhere `wherry install` was used it also comes back at the next boot; "
+                   "`wherry uninstall` "
+                   "ends that.\n");
             return 0;
         }
         if (strcmp(argv[i], "--purge") == 0)
             purge = true;
+        else if (strcmp(argv[i], "--pods") == 0) /* these alone, gently: for wherry-pods.service */
+            d.gently = true;
         else
             argv[kept++] = argv[i];
     }
@@ -215,6 +267,12 @@ int down_main(int argc, char **argv)
         return 2;
     }
     log_level_set(LOG_ERROR);
+    if (d.gently) {
+        end_pods(&d);
+        settings_fini(&d.settings);
+        return d.failed ? 1 : 0;
+    }
+    stop_units(&d);
     end_processes(&d);
     if (geteuid() == 0 &&
         access(arena_fmt(&d.settings.arena, STR_FMT "/node", STR_ARG(d.settings.data)).p, F_OK) == 0) {

@@ -1,6 +1,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "cli/role.h"
+#include "cli/systemd.h"
 #include "client/http.h"
 #include "net/network.h"
 #include "node/agent.h"
@@ -94,6 +95,7 @@ int role_node(struct role_start *r)
         .content = arena_fmt(a, STR_FMT "/node/content", STR_ARG(s->data)).p,
         .shim = program_beside(a, "wherry-shim").p,
         .job = program_beside(a, "wherry-job").p,
+        .cgroup = pods_group(a, s).p,
         .instance = s->instance,
         .cluster_pods = s->pods,
         .node_pods = s->node_pods,

@@ -23,7 +23,7 @@ struct setting {
 static const struct setting rows[] = {
     {"listen", TEXT, AT(listen), "0.0.0.0:6443", "address and port of the API"},
     {"roles", TEXT, AT(roles), "server,node,relay,dns", "what this machine runs"},
-    {"node-name", TEXT, AT(node_name), "", "name of the node; empty: the host's name"},
+    {"node-name", TEXT, AT(node_name), "", "name of the node; empty: the host's name at the first start"},
     {"node-ip", TEXT, AT(node_ip), "", "address of the node; empty: the one of the default route"},
     {"pod-cidr", TEXT, AT(pod_cidr), "10.42.0.0/16", "addresses of pods, of the whole cluster"},
     {"node-pod-cidr", TEXT, AT(node_pod_cidr), "", "this node's part of it; empty: the first /24"},
@@ -129,6 +129,17 @@ static struct str ip_text(struct arena *a, uint32_t ip)
     return arena_fmt(a, IP4_FMT, IP4_ARG(ip));
 }
 
+/* The name that the node has had (the supervisor keeps it): the host may be called otherwise since. */
+static struct str name_kept(struct settings *s)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    struct err ignored = ERR;
+    struct str path = arena_fmt(&s->arena, STR_FMT "/node-name", STR_ARG(s->data));
+    if (!file_read(AT_FDCWD, path.p, &b, &ignored))
+        return STR_NONE;
+    return str_dup(&s->arena, str_trim(strbuf_str(&b)));
+}
+
 static bool work_out(struct settings *s, struct err *err)
 {
     struct arena *a = &s->arena;
@@ -147,6 +158,12 @@ static bool work_out(struct settings *s, struct err *err)
         return err_set(err, E_INVALID, "node-pod-cidr " STR_FMT " is not within pod-cidr " STR_FMT,
                        STR_ARG(s->node_pod_cidr), STR_ARG(s->pod_cidr));
     s->dns_ip = ip_text(a, s->services.ip + 10);
+    s->etc = arena_fmt(a, STR_FMT "/etc/wherry", STR_ARG(s->root));
+    s->run = arena_fmt(a, STR_FMT "/run/wherry", STR_ARG(s->root));
+    s->data = arena_fmt(a, STR_FMT "/var/lib/wherry", STR_ARG(s->root));
+    s->log = arena_fmt(a, STR_FMT "/var/log", STR_ARG(s->root));
+    if (!s->node_name.n)
+        s->node_name = name_kept(s);
     if (!s->node_name.n) {
         struct utsname u;
         if (uname(&u) < 0)
@@ -163,10 +180,6 @@ static bool work_out(struct settings *s, struct err *err)
     if (!ip4_parse(s->node_ip, &ip))
         return err_set(err, E_INVALID, "node-ip: \"" STR_FMT "\" is no IPv4 address", STR_ARG(s->node_ip));
     s->instance = instance_of(s->root.n ? s->root : S("/"));
-    s->etc = arena_fmt(a, STR_FMT "/etc/wherry", STR_ARG(s->root));
-    s->run = arena_fmt(a, STR_FMT "/run/wherry", STR_ARG(s->root));
-    s->data = arena_fmt(a, STR_FMT "/var/lib/wherry", STR_ARG(s->root));
-    s->log = arena_fmt(a, STR_FMT "/var/log", STR_ARG(s->root));
     return true;
 }
 

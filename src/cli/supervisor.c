@@ -3,11 +3,15 @@
 #include "base/log.h"
 #include "cli/obstacles.h"
 #include "cli/role.h"
+#include "cli/systemd.h"
 #include "sys/child.h"
 #include "sys/file.h"
 #include "sys/stream.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -15,12 +19,15 @@
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #define AGAIN_FIRST (100 * NS_PER_MS)
 #define AGAIN_MOST  (5 * NS_PER_S)
 #define RAN_LONG    (10 * NS_PER_S) /* after this the next failure is a first one */
 #define END_MOST    (10 * NS_PER_S) /* a role that does not end by then is killed */
 #define READY_MOST  120             /* seconds that --detach waits */
+#define SETTLE      NS_PER_S        /* between a change of an address and a look at what came of it */
+#define RENEW       "WHERRY_RENEW"  /* in the environment of a program that took its predecessor's place */
 
 struct socket_row {
     const char *name, *role;
@@ -55,7 +62,8 @@ struct role {
     struct timer again;
     int64_t started, wait;
     bool wanted, ready;
-    int notify; /* our end of the pair by which it is told to begin and tells that it is ready; -1 */
+    bool renewing; /* was told to end, to be started again */
+    int notify;    /* our end of the pair by which it is told to begin and tells that it is ready; -1 */
     struct poll notify_poll;
     int sockets[countof(socket_rows)]; /* by row; -1 */
 };
@@ -67,8 +75,10 @@ struct supervisor {
     int argc;
     char **argv; /* as given after the verb: handed to each role */
     bool ending, privileged;
-    struct signal_source on_term, on_int;
+    struct signal_source on_term, on_int, on_hup;
     struct timer end_timer;
+    struct poll addresses; /* the kernel's word of addresses and routes */
+    struct timer settle;
     int detach_pipe; /* told when all is ready; -1 */
 };
 
@@ -188,6 +198,7 @@ static void on_adopted_end(struct poll *p, int ready)
     int fd = p->fd;
     poll_stop(p);
     fd_close(fd);
+    (void)waitpid(r->pid, NULL, WNOHANG); /* a child of this process's earlier program; otherwise init's */
     ended(r, "exit of a role that was adopted", -1);
 }
 
@@ -253,6 +264,7 @@ static void maybe_all_ready(struct supervisor *s)
         if (s->roles[i].wanted && !s->roles[i].ready)
             return;
     tell_waiting(s, "R");
+    systemd_notify("READY=1");
 }
 
 static void on_notify(struct poll *p, int ready)
@@ -373,6 +385,14 @@ static void ended(struct role *r, const char *how, int code)
         finish_if_over(s);
         return;
     }
+    if (!r->wanted)
+        return;
+    if (r->renewing) {
+        r->renewing = false;
+        r->wait = 0;
+        timer_set(&r->again, 0);
+        return;
+    }
     if (clock_mono() - r->started > RAN_LONG)
         r->wait = 0;
     log_warn("role.ended", "role=%s how=%s code=%d restart_ms=%lld", r->name, how, code,
@@ -386,6 +406,126 @@ static void ended(struct role *r, const char *how, int code)
 static void on_again(struct timer *t)
 {
     start(container_of(t, struct role, again));
+}
+
+/* --- starting anew
+ * ---------------------------------------------------------------------------------------------------- */
+
+static bool socket_is_at(int fd, struct str address)
+{
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
+    struct err ignored = ERR;
+    struct addr a;
+    if (!socket_addr(fd, &a, &ignored))
+        return false;
+    addr_text(&a, &text);
+    return str_eq(strbuf_str(&text), address) || str_ends(address, S(":0"));
+}
+
+/* The sockets stay open, so that whoever connects meanwhile waits for a moment instead of being refused. */
+static void renew_roles(struct supervisor *s)
+{
+    struct arena a = ARENA;
+    for (size_t i = 0; i < countof(s->roles); i++) {
+        struct role *r = &s->roles[i];
+        for (size_t k = 0; k < countof(socket_rows); k++) {
+            if (r->sockets[k] < 0 || socket_is_at(r->sockets[k], address_of(s, &a, socket_rows[k].name)))
+                continue;
+            fd_close(r->sockets[k]);
+            r->sockets[k] = -1; /* opened where it is wanted now */
+        }
+        if (!r->pid)
+            continue;
+        r->renewing = true;
+        r->ready = false;
+        (void)kill(r->pid, SIGTERM);
+    }
+    timer_set(&s->end_timer, END_MOST);
+    arena_fini(&a);
+}
+
+static bool same_settings(struct supervisor *s, struct settings *now, struct err *err)
+{
+    struct arena a = ARENA;
+    char **argv = arena_alloc(&a, (size_t)(s->argc + 1) * sizeof *argv);
+    int rest;
+    memcpy(argv, s->argv, (size_t)s->argc * sizeof *argv);
+    bool ok = settings_read(now, s->argc, argv, &rest, err);
+    arena_fini(&a);
+    return ok;
+}
+
+static void on_hup(struct signal_source *source, int signo)
+{
+    struct supervisor *s = container_of(source, struct supervisor, on_hup);
+    AUTO(settings_fini) struct settings now = {0};
+    struct arena a = ARENA;
+    struct err err = ERR;
+    if (s->ending)
+        return;
+    if (!same_settings(s, &now, &err)) {
+        log_error("reload", "goes on with the settings it has: error=\"%s\"", err.text);
+        return;
+    }
+    log_info("reload", "signal=%d", signo);
+    char **argv = arena_alloc(&a, (size_t)(s->argc + 3) * sizeof *argv);
+    static char wherry[] = "wherry", up[] = "up";
+    argv[0] = wherry;
+    argv[1] = up;
+    memcpy(argv + 2, s->argv, (size_t)s->argc * sizeof *argv);
+    char text[64];
+    (void)snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)(clock_mono() / 1000));
+    systemd_notify(text);
+    (void)setenv(RENEW, "1", 1);
+    (void)execv(program_beside(&a, "wherry").p, argv);
+    log_error("reload", "goes on as it is: %s: %s", program_beside(&a, "wherry").p, strerror(errno));
+    (void)unsetenv(RENEW);
+    systemd_notify("READY=1");
+    arena_fini(&a);
+}
+
+static void on_settled(struct timer *t)
+{
+    struct supervisor *s = container_of(t, struct supervisor, settle);
+    AUTO(settings_fini) struct settings now = {0};
+    struct err err = ERR;
+    if (s->ending)
+        return;
+    if (!same_settings(s, &now, &err)) {
+        log_warn("address", "not looked at: error=\"%s\"", err.text);
+        return;
+    }
+    if (str_eq(now.node_ip, s->settings.node_ip))
+        return;
+    log_info("address", "was=" STR_FMT " is=" STR_FMT " roles=anew", STR_ARG(s->settings.node_ip),
+             STR_ARG(now.node_ip));
+    s->settings.node_ip = str_dup(&s->settings.arena, now.node_ip);
+    renew_roles(s);
+}
+
+/* What the messages say does not matter: some address or route changed, as those of pods do all the time. */
+static void on_addresses(struct poll *p, int ready)
+{
+    struct supervisor *s = container_of(p, struct supervisor, addresses);
+    char buf[8192];
+    (void)ready;
+    while (recv(p->fd, buf, sizeof buf, MSG_DONTWAIT) > 0 || errno == ENOBUFS) {
+    }
+    if (!timer_is_set(&s->settle))
+        timer_set(&s->settle, SETTLE);
+}
+
+static void watch_addresses(struct supervisor *s)
+{
+    struct sockaddr_nl me = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE};
+    AUTO(fd_close) int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+    timer_init(&s->settle, s->loop, on_settled);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&me, sizeof me) < 0) {
+        log_warn("address", "a new address of this machine is seen at the next start: error=\"%s\"", strerror(errno));
+        return;
+    }
+    poll_init(&s->addresses, s->loop, TAKE_FD(fd), on_addresses);
+    poll_want(&s->addresses, POLL_READ);
 }
 
 /* --- ending
@@ -403,8 +543,13 @@ static void signal_all(struct supervisor *s, int signo)
 static void on_end_timer(struct timer *t)
 {
     struct supervisor *s = container_of(t, struct supervisor, end_timer);
-    log_warn("role.kill", "not ended within 10 s of SIGTERM");
-    signal_all(s, SIGKILL);
+    for (size_t i = 0; i < countof(s->roles); i++) {
+        struct role *r = &s->roles[i];
+        if (!r->pid || !(s->ending || r->renewing))
+            continue;
+        log_warn("role.kill", "role=%s not ended within 10 s of SIGTERM", r->name);
+        (void)kill(r->pid, SIGKILL);
+    }
 }
 
 static void on_signal(struct signal_source *source, int signo)
@@ -489,11 +634,11 @@ static int take_lock(struct settings *c, struct err *err)
     return TAKE_FD(fd);
 }
 
-/* Who holds the lock: 0 is nobody. */
-static int64_t who_is_up(struct settings *c)
+int64_t supervisor_pid(const struct settings *c) /* who holds the lock */
 {
-    struct str path = arena_fmt(&c->arena, STR_FMT "/supervisor.lock", STR_ARG(c->run));
-    AUTO(fd_close) int fd = open(path.p, O_RDONLY | O_CLOEXEC);
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof path, STR_FMT "/supervisor.lock", STR_ARG(c->run));
+    AUTO(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
     char text[32] = "";
     int64_t pid;
     if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK)
@@ -561,17 +706,41 @@ static void run(struct supervisor *s)
             r->sockets[k] = -1;
         timer_init(&r->again, s->loop, on_again);
         r->wanted = wants(s->settings.roles, r->name);
-        if (r->wanted && !adopt(r))
+        if (!adopt(r) && r->wanted)
             start(r);
+        else if (r->pid && !r->wanted) /* not any more */
+            (void)kill(r->pid, SIGTERM);
     }
     timer_init(&s->end_timer, s->loop, on_end_timer);
+    if (getenv(RENEW))
+        renew_roles(s);
+    (void)unsetenv(RENEW);
     maybe_all_ready(s);
+    watch_addresses(s);
     if (!signal_start(&s->on_term, s->loop, SIGTERM, on_signal, &err) ||
-        !signal_start(&s->on_int, s->loop, SIGINT, on_signal, &err))
+        !signal_start(&s->on_int, s->loop, SIGINT, on_signal, &err) ||
+        !signal_start(&s->on_hup, s->loop, SIGHUP, on_hup, &err))
         log_error("signals", "error=\"%s\"", err.text);
     loop_run(s->loop);
     signal_stop(&s->on_term);
     signal_stop(&s->on_int);
+    signal_stop(&s->on_hup);
+    timer_stop(&s->settle);
+    if (s->addresses.loop) {
+        poll_stop(&s->addresses);
+        fd_close(s->addresses.fd);
+    }
+}
+
+/* The node keeps its name when the machine gets another one: its pods are bound to it. (settings.c reads it.) */
+static bool remember_name(struct settings *c, struct err *err)
+{
+    struct str path = arena_fmt(&c->arena, STR_FMT "/node-name", STR_ARG(c->data));
+    AUTO(strbuf_fini) struct strbuf was = STRBUF(STRBUF_TEXT);
+    struct err ignored = ERR;
+    if (file_read(AT_FDCWD, path.p, &was, &ignored) && str_eq(str_trim(strbuf_str(&was)), c->node_name))
+        return true;
+    return file_write(AT_FDCWD, path.p, arena_fmt(&c->arena, STR_FMT "\n", STR_ARG(c->node_name)), 0644, err);
 }
 
 static int supervise(struct supervisor *s)
@@ -581,6 +750,8 @@ static int supervise(struct supervisor *s)
     AUTO(fd_close) int lock = -1;
     bool ok = make_dirs(s, &err);
     lock = ok ? take_lock(&s->settings, &err) : -1;
+    if (lock >= 0 && !remember_name(&s->settings, &err))
+        log_warn("node.name", "not kept for the day this machine is called otherwise: error=\"%s\"", err.text);
     AUTO(loop_free) struct loop *loop = lock >= 0 ? loop_new(&err) : NULL;
     s->loop = loop;
     if (!loop) {
@@ -670,6 +841,7 @@ static void usage(void)
            "KEY=VALUE] ...\n\n"
            "Starts what this machine runs and keeps it running; Ctrl-C or SIGTERM ends it and leaves containers "
            "running.\n"
+           "SIGHUP reads the settings again. `wherry install` lets systemd do all this.\n"
            "With --detach it goes into the background and returns when the node is ready.\n\n"
            "Settings (in /etc/wherry/config.yaml, below --root, or with --set):\n" STR_FMT,
            STR_ARG(strbuf_str(&b)));
@@ -702,7 +874,7 @@ int supervisor_main(int argc, char **argv)
         settings_fini(&s.settings);
         return 2;
     }
-    int64_t pid = who_is_up(&s.settings);
+    int64_t pid = supervisor_pid(&s.settings);
     if (pid) {
         int there = up_already(&s.settings, pid, detached);
         settings_fini(&s.settings);

@@ -6,6 +6,8 @@ const struct verb_row verb_rows[] = {
     {"up", "[--detach] [--root DIR]", "start this machine's part of the cluster", supervisor_main},
     {"down", "[--purge] [--root DIR]", "stop everything and leave nothing behind; --purge removes the state too",
      down_main},
+    {"install", "", "let systemd run this machine's part, now and at every boot", install_main},
+    {"uninstall", "[--purge]", "take that back", uninstall_main},
     {"image", "load|ls|rm|pack ...", "the images of this machine", image_main},
     {"get", "RESOURCE [NAME] [-A] [-o FORM] [-w]", "show objects", get_main},
     {"describe", "RESOURCE [NAME]", "what an object is, how it is, what happened", describe_main},

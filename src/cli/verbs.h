@@ -26,3 +26,5 @@ int why_main(int argc, char **argv);      /* why.c */
 int create_main(int argc, char **argv);   /* create.c */
 int version_main(int argc, char **argv);  /* info.c */
 int completion_main(int argc, char **argv);
+int install_main(int argc, char **argv); /* install.c */
+int uninstall_main(int argc, char **argv);

@@ -527,7 +527,7 @@ struct agent *agent_new(const struct agent_config *config, struct err *err)
         .content = config->content,
         .shim = config->shim,
         .crun = config->crun,
-        .cgroup = arena_fmt(a, "/wherry-%s", config->instance.id).p,
+        .cgroup = config->cgroup,
         .on = {.container_exited = on_exit_seen, .container_log_full = on_log_full, .sandbox_lost = on_sandbox_lost},
         .arg = g,
     };

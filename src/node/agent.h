@@ -14,6 +14,7 @@ struct agent_config {
     const char *run, *data, *log;  /* /run/wherry, /var/lib/wherry/node, /var/log */
     const char *content;           /* the content store */
     const char *shim, *crun, *job; /* programs */
+    const char *cgroup;            /* "/wherry-ID": the group below which pods are */
     struct instance instance;
     struct cidr4 cluster_pods, node_pods, services;
     const char *dns_ip, *domain;     /* "10.43.0.10", "cluster.local" */

@@ -239,8 +239,9 @@ static void sandbox_gone(struct sandbox *s)
     sandbox_free(s);
 }
 
-/* The shim, from a pool thread: it forks itself away and its parent ends at once. */
-static bool shim_spawn(const char *shim, const char *name, int fd, struct err *err)
+/* The shim, from a pool thread: it forks itself away, into `group` (v2; NULL: it stays in ours), and its parent ends
+ * at once. */
+static bool shim_spawn(const char *shim, const char *name, const char *group, int fd, struct err *err)
 {
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attr;
@@ -256,7 +257,7 @@ static bool shim_spawn(const char *shim, const char *name, int fd, struct err *e
     posix_spawnattr_setsigmask(&attr, &none);
     posix_spawnattr_setsigdefault(&attr, &all);
     static char shim_name[] = "wherry-shim";
-    char *argv[] = {shim_name, (char *)(uintptr_t)name, NULL};
+    char *argv[] = {shim_name, (char *)(uintptr_t)name, (char *)(uintptr_t)group, NULL};
     char *env[] = {NULL};
     pid_t pid;
     int rc = posix_spawn(&pid, shim, &files, &attr, argv, env);
@@ -274,12 +275,24 @@ static bool shim_spawn(const char *shim, const char *name, int fd, struct err *e
     return true;
 }
 
+/* On v2 the shims have a group beside those of pods: in the node's own they would be left over when systemd ends its
+ * unit, and in a pod's there may be none, as it has groups below it. */
+static bool shims_group(struct runtime *rt, char *dir, size_t size, struct err *err)
+{
+    char path[512];
+    const struct oci_limits none = {0};
+    (void)snprintf(path, sizeof path, "%s/shims", rt->cgroup);
+    (void)snprintf(dir, size, "%s%s", rt->cgroups.mount[0], path);
+    return cgroup_create(&rt->cgroups, path, &none, false, NULL, err);
+}
+
 static void start_blocking(struct work *w)
 {
     struct sandbox *s = container_of(w, struct sandbox, work);
-    char path[PATH_MAX];
+    char path[PATH_MAX], group[PATH_MAX];
     AUTO(strbuf_fini) struct strbuf about = STRBUF(8000);
     int pair[2] = {-1, -1};
+    bool v2 = s->rt->cgroups.mode == CGROUP_V2;
     strbuf_addf(&about, "%s\n%s\n", s->name, s->cgroup);
     w->ok = dirs_make(s->dir, 0711, &w->err);
     fault_pass("oci.sandbox.dir");
@@ -292,7 +305,8 @@ static void start_blocking(struct work *w)
     if (w->ok && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
         w->ok = err_errno(&w->err, "socketpair");
     fault_pass("oci.sandbox.cgroup");
-    w->ok = w->ok && shim_spawn(s->rt->shim, s->name, pair[1], &w->err);
+    w->ok = w->ok && (!v2 || shims_group(s->rt, group, sizeof group, &w->err)) &&
+            shim_spawn(s->rt->shim, s->name, v2 ? group : NULL, pair[1], &w->err);
     fault_pass("oci.sandbox.shim");
     fd_close(pair[1]);
     if (w->ok)

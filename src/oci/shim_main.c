@@ -8,6 +8,7 @@
 #include "oci/shim_proto.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h> /* struct clone_args */
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -1603,20 +1604,55 @@ static void loop_once(void)
             attach_end(a);
 }
 
+/* A fork whose child begins in another control group (which costs nothing, unlike joining it later). */
+static long fork_into(const char *group)
+{
+    int fd = group ? open(group, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    struct clone_args how = {.flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t)fd};
+    long pid = fd < 0 ? -1 : syscall(SYS_clone3, &how, sizeof how);
+    return pid < 0 ? fork() : pid;
+}
+
+/* wherry-pods.service: somebody must be in the group that systemd gave it, or it takes the group away; and not in its
+ * top, as that has groups of pods below it. So one waits in a group of its own. */
+static int hold(void)
+{
+    static const char prefix[] = "0::", top[] = "/sys/fs/cgroup";
+    char own[SHIM_PATH], body[sizeof top + SHIM_PATH + 8];
+    ssize_t n = read_file(AT_FDCWD, "/proc/self/cgroup", own, sizeof own);
+    struct text t = TEXT(body);
+    char *at = n > 0 ? strstr(own, prefix) : NULL; /* hybrid hosts have other lines too, and no such folder */
+    if (at) {
+        at[strcspn(at, "\n")] = 0;
+        add(&t, top);
+        add(&t, at + sizeof prefix - 1);
+        add(&t, "/hold");
+        mkdir(body, 0755);
+    }
+    if (fork_into(at ? body : NULL) != 0)
+        return 0;
+    setsid();
+    prctl(PR_SET_NAME, "wherry-pods");
+    for (;;)
+        pause();
+}
+
 int main(int argc, char **argv)
 {
+    if (argc == 2 && strcmp(argv[1], "--hold") == 0)
+        return hold();
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
         static const char text[] = "wherry-shim protocol 1\n";
         return write(1, text, sizeof text - 1) < 0;
     }
     struct stat st;
-    if (argc != 2 || fstat(3, &st) < 0 || !S_ISSOCK(st.st_mode)) {
-        static const char text[] = "wherry-shim NS/POD: started by the node, with its first connection on "
+    if (argc < 2 || argc > 3 || fstat(3, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+        static const char text[] = "wherry-shim NS/POD [GROUP]: started by the node, with its first connection on "
                                    "descriptor 3\n";
         (void)!write(2, text, sizeof text - 1);
         return 2;
     }
-    if (fork() != 0) /* the node need not wait for us */
+    if (fork_into(argv[2]) != 0) /* the node need not wait for us */
         _exit(0);
     setsid();
     umask(0022);

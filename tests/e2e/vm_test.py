@@ -1,0 +1,358 @@
+#!/usr/bin/env python3
+"""On a machine of its own, with systemd and pure cgroup v2 (vm.py): wherry install, the unit under load, reboots, power cuts, another name and address."""
+import base64, http.client, random, ssl, threading
+from lib import *
+from vm import Machine, PROGRAMS, test_image, vm_image
+
+SLOW = 300                                              # seconds that the emulated machine may take for what takes a second elsewhere
+CUTS = size(1, 3)
+GROUPS = '/sys/fs/cgroup/wherry-pods.service'
+ADDRESS, OTHER = '10.0.2.15', '10.0.2.77'
+SLEEPER = 'trap "exit 0" TERM; while true; do sleep 1; done'
+
+
+class Vm(Cluster):
+    """The machine where lib.py has a cluster; kubectl runs out here, with the kubeconfig that the first start wrote."""
+
+    def __init__(self):
+        self.root, self.machine = '', None
+
+    def __enter__(self):
+        self.bin = clients()
+        self.folder = tempfile.mkdtemp(prefix='wherry-vm-test-')
+        payload = [os.path.join(BUILD, p) for p in PROGRAMS + ('load',)] + [test_image(self.folder)]
+        self.machine = Machine(payload, [('api', ADDRESS, 6443), ('api-other', OTHER, 6443), ('demo', ADDRESS, 30080), ('demo-other', OTHER, 30080)])
+        try:
+            self.machine.boot()
+            self.sh('mkdir -p /var/log/journal && journalctl --flush')
+        except BaseException:
+            print(self.machine.log()[-3000:])
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *unused):
+        if self.machine:
+            self.machine.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def down(self):
+        pass
+
+    def log(self):
+        try:
+            return self.sh('journalctl -u wherry -o cat --no-pager', timeout=SLOW)
+        except (AssertionError, OSError):
+            return ''                                   # it is off
+
+    def sh(self, script, **kw):
+        return self.machine.sh(script, **dict({'timeout': SLOW}, **kw))
+
+    def use(self, port):
+        """kubectl goes to this forwarded port from now on; the certificate is compared with the address inside."""
+        text = getattr(self, 'kubeconfig', None) or self.sh('cat /etc/wherry/admin.kubeconfig')
+        self.kubeconfig = text
+        path = self.folder + '/kubeconfig'
+        with open(path, 'w') as f:
+            f.write(text.replace('https://127.0.0.1:6443', 'https://127.0.0.1:%d' % self.machine.port(port)))
+        self.env = dict(os.environ, KUBECONFIG=path, HOME=self.folder)
+        self.api = port
+
+    def kubectl(self, *args, **kw):
+        return Cluster.kubectl(self, '--request-timeout=60s', *args, **dict({'timeout': SLOW}, **kw))
+
+    def pids(self, name='web'):
+        return sorted(self.sh('pgrep -x %s || true' % name).split())
+
+    def credentials(self):
+        """A TLS context with what the kubeconfig holds."""
+        def data(key):
+            return base64.b64decode(re.search(key + ': (\\S+)', self.kubeconfig).group(1)).decode()
+        context = ssl.create_default_context(cadata=data('certificate-authority-data'))
+        path = self.folder + '/client.pem'
+        with open(path, 'w') as f:
+            f.write(data('client-certificate-data') + data('client-key-data'))
+        context.load_cert_chain(path)
+        return context
+
+
+def demo(c):
+    """What the demo says to the machine out here."""
+    port = c.machine.port('demo' if c.api == 'api' else 'demo-other')
+    return run(['curl', '-s', '-m', '10', 'http://127.0.0.1:%d/' % port])
+
+
+def as_declared(c, what):
+    """The node is Ready, the demo has its three pods, ready, and serves."""
+    def look():
+        nodes = c.get('nodes')['items']
+        assert [n['metadata']['name'] for n in nodes] == ['vm'], nodes
+        assert any(x['type'] == 'Ready' and x['status'] == 'True' for x in nodes[0]['status']['conditions']), nodes[0]['status']
+        status = c.get('deploy', 'demo')['status']
+        assert status.get('readyReplicas') == 3 and status['replicas'] == 3, status
+        return demo(c).startswith('Hello from demo-')
+    eventually(what, look, SLOW, 1)
+
+
+def restarts(c):
+    return {p['metadata']['name']: p['status']['containerStatuses'][0]['restartCount'] for p in c.get('pods', '-l', 'app=demo')['items']}
+
+
+def pod(name, command, extra='', container=''):
+    return f'''
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}}}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 1
+{extra}
+  containers:
+  - name: c
+    image: {IMAGE}
+    command: [sh, -c, '{command}']
+{container}
+'''
+
+
+def group_of(c, name):
+    """The folder of the control group of a pod's one container."""
+    uid = c.get('pod', name)['metadata']['uid']
+    return c.sh('find %s -path "*/pod%s/*" -type d' % (GROUPS, uid)).strip()
+
+
+# --- the tests, in this order ---
+
+def systemd_runs_it(c):
+    assert c.sh('stat -fc %T /sys/fs/cgroup').strip() == 'cgroup2fs'
+    status, out = c.sh('chmod 755 /root /root/in && setpriv --reuid 65534 --clear-groups /root/in/wherry install', check=False)
+    assert status == 1 and 'only root can do this' in out, out
+    status, out = c.sh('/root/in/wherry install --prefix', check=False)
+    assert status == 2 and 'wherry install --help' in out, out
+    assert 'wherry is not installed' in c.sh('/root/in/wherry uninstall')
+    status, out = c.sh('mv /usr/bin/crun /usr/bin/crun.away; /root/in/wherry install; s=$?; mv /usr/bin/crun.away /usr/bin/crun; exit $s', check=False)
+    assert status == 1 and 'apt-get install crun' in out, out
+    status, out = c.sh('/root/in/wherry up --detach >/dev/null && /root/in/wherry install', check=False)
+    assert status == 1 and 'which systemd did not start' in out, out
+    c.sh('kill $(cat /run/wherry/supervisor.lock); while flock -n -x /run/wherry/supervisor.lock true; [ $? != 0 ]; do sleep 0.2; done')
+    out = c.sh('/root/in/wherry install')
+    assert '/usr/local/bin/wherry' in out and 'wherry.service runs' in out, out
+    assert c.sh('systemctl is-active wherry wherry-pods; systemctl is-enabled wherry').split() == ['active', 'active', 'enabled']
+    main = c.sh('systemctl show --value -p MainPID wherry')
+    assert 'runs, as it did' in c.sh('wherry install') and c.sh('systemctl show --value -p MainPID wherry') == main
+    c.use('api')
+    c.sh('wherry image load /root/in/image.tar')
+    c.apply(deployment('demo', 3) + service('demo', 30080))
+    as_declared(c, 'the demo serves')
+
+
+def limits_hold_on_cgroup_v2(c):
+    c.apply(pod('busy', 'while true; do true; done', container='    resources: {limits: {cpu: 200m, memory: 64Mi}}'))
+    c.apply(pod('hungry', 'x=aaaaaaaa; while true; do x=$x$x; done', container='    resources: {limits: {memory: 24Mi}}'))
+    c.apply(pod('plain', SLEEPER) + '---' + pod('bare', SLEEPER, container='    securityContext: {privileged: true}'))
+    state = eventually('the hungry one ends', lambda: c.get('pod', 'hungry')['status']['containerStatuses'][0]['state'].get('terminated'), SLOW, 1)
+    assert (state['reason'], state['exitCode']) == ('OOMKilled', 137), state
+    c.kubectl('wait', 'pod/busy', 'pod/plain', 'pod/bare', '--for=condition=Ready', '--timeout=%ds' % SLOW)
+    group = group_of(c, 'busy')
+
+    def used():
+        text = c.sh('cat %s/cpu.stat /proc/uptime' % group)
+        return [int(re.search(k + ' (\\d+)', text).group(1)) for k in ('usage_usec', 'nr_throttled')] + [float(text.split()[-2])]
+    first = used()
+    last = eventually('it is held back', lambda: (lambda now: now[1] > first[1] + 30 and now)(used()), SLOW, 1)
+    share = (last[0] - first[0]) / 1e6 / (last[2] - first[2])
+    assert share < 0.26, share
+    assert c.sh('cat %s/memory.max %s/memory.swap.max %s/memory.oom.group' % (group, group, group)).split() == [str(64 << 20), '0', '1']
+    try_device = 'busybox mknod /tmp/vda b $1 0 && head -c 1 /tmp/vda >/dev/null && echo opened'
+    major = c.sh('stat -c %Hr /dev/vda').strip()
+    for name, opens in (('plain', False), ('bare', True)):
+        out = run([c.bin + '/kubectl', 'exec', name, '--', 'sh', '-c', '(mkdir -p /tmp; %s) 2>&1 || true' % try_device.replace('$1', major)], env=c.env, timeout=SLOW)
+        assert ('opened' in out) == opens and ('Operation not permitted' in out) != opens, (name, out)
+    # a group that has controllers for its children has no process of its own
+    wrong = c.sh('cd %s; for d in $(find . -type d); do [ -z "$(cat $d/cgroup.subtree_control)" ] || [ -z "$(cat $d/cgroup.procs)" ] || echo $d; done' % GROUPS)
+    assert not wrong, wrong
+    assert sorted(c.sh('cat %s/*/shims/cgroup.procs' % GROUPS).split()) == c.pids('wherry-shim')
+    c.kubectl('delete', 'pod', 'busy', 'hungry', 'plain', 'bare')
+    uids = {p['metadata']['uid'] for p in c.get('pods')['items']}
+    eventually('their groups are gone', lambda: {d[3:] for d in c.sh('find %s -name "pod*" -printf "%%f "' % GROUPS).split()} == uids, SLOW, 1)
+
+
+class Load:
+    """Requests to the demo's node port, from inside of the machine, all the while; none may fail."""
+
+    def __init__(self, c):
+        self.c = c
+
+    def __enter__(self):
+        self.c.sh('/root/in/load 127.0.0.1 30080 20 3600 >/run/load.out 2>&1 & echo $! >/run/load.pid')
+
+    def __exit__(self, kind, *unused):
+        self.c.sh('kill -INT $(cat /run/load.pid); while kill -0 $(cat /run/load.pid) 2>/dev/null; do sleep 0.2; done')
+        out = self.c.sh('cat /run/load.out')
+        assert kind or (' failed 0 ' in out and int(out.split()[1]) > 20), out
+
+
+def the_unit_restarts_under_load(c):
+    web, shims, count = c.pids(), c.pids('wherry-shim'), restarts(c)
+    main = 'systemctl show --value -p MainPID wherry'
+    roles = 'cat /run/wherry/roles/* | cut -d" " -f1 | sort | paste -sd" "'
+
+    def unchanged(what):
+        as_declared(c, what)
+        assert c.pids() == web and c.pids('wherry-shim') == shims and restarts(c) == count, (what, web, c.pids(), restarts(c))
+    with Load(c):
+        before = c.sh(main)
+        c.sh('systemctl restart wherry')
+        assert c.sh(main) != before
+        unchanged('after systemctl restart')
+        before, had = c.sh(main), c.sh(roles).split()
+        c.sh('systemctl reload wherry')
+        eventually('all roles are new ones', lambda: not set(c.sh(roles).split()) & set(had), SLOW, 1)
+        assert c.sh(main) == before
+        unchanged('after systemctl reload')
+        had = c.sh(roles)
+        c.sh('kill -9 $(%s)' % main)
+        eventually('systemd starts another supervisor', lambda: c.sh(main) not in (before, '0\n') and c.sh('systemctl is-active wherry', check=False)[0] == 0, SLOW, 1)
+        assert c.sh(roles) == had, 'it adopts what runs'
+        unchanged('after the death of the supervisor')
+        for role in ('server', 'node', 'relay', 'dns'):
+            had = c.sh(roles).split()
+            c.sh('kill -9 $(cut -d" " -f1 /run/wherry/roles/%s)' % role)
+            eventually(role + ' is back', lambda: len(set(c.sh(roles).split()) & set(had)) == 3, SLOW, 1)
+        unchanged('after the death of each role')
+        c.sh('systemctl stop wherry')
+        assert c.pids() == web and not c.sh('pgrep -f "^wherry (server|node|relay|dns)" || true')
+        assert c.sh('busybox wget -q -O - http://127.0.0.1:30080/').startswith('Hello from demo-'), 'they serve without it'
+        c.sh('systemctl start wherry')
+        unchanged('after stop and start')
+
+
+def wrong_settings_are_told(c):
+    c.sh('echo "max-podz: 3" > /etc/wherry/config.yaml; systemctl reload wherry')
+    eventually('the reload is refused', lambda: 'there is no setting "max-podz"' in c.log(), SLOW, 1)
+    as_declared(c, 'it goes on with the settings it had')
+    c.sh('echo "max-pods: 77" > /etc/wherry/config.yaml; systemctl reload wherry')
+    eventually('the setting is in force', lambda: c.get('node', 'vm')['status']['capacity']['pods'] == '77', SLOW, 1)
+    c.sh('rm /etc/wherry/config.yaml; systemctl reload wherry')
+    eventually('the default is back', lambda: c.get('node', 'vm')['status']['capacity']['pods'] == '110', SLOW, 1)
+
+
+def a_reboot_comes_back(c):
+    story = pod('keeper', 'echo began >>/host/story; trap "echo ended >>/host/story; exit 0" TERM; while true; do sleep 1; done',
+                extra='  volumes: [{name: host, hostPath: {path: /root/host, type: DirectoryOrCreate}}]', container='    volumeMounts: [{name: host, mountPath: /host}]')
+    c.apply(story.replace('restartPolicy: Never', 'restartPolicy: Always'))
+    c.kubectl('wait', 'pod/keeper', '--for=condition=Ready', '--timeout=%ds' % SLOW)
+    names, boot = sorted(restarts(c)), c.sh('cat /proc/sys/kernel/random/boot_id').strip()
+    took = c.machine.reboot(SLOW)
+    print('     down within %d s' % took, flush=True)
+    assert c.sh('cat /proc/sys/kernel/random/boot_id').strip() != boot
+    as_declared(c, 'all is back after a reboot')
+    assert sorted(restarts(c)) == names, 'the same pods'
+    eventually('the node says so', lambda: c.get('node', 'vm')['status']['nodeInfo']['bootID'] == c.sh('cat /proc/sys/kernel/random/boot_id').strip(), SLOW, 1)
+    eventually('pods had their time to end', lambda: c.sh('cat /root/host/story').split() == ['began', 'ended', 'began'], SLOW, 1)
+    c.kubectl('delete', 'pod', 'keeper')
+
+
+class Writer(threading.Thread):
+    """Writes a ConfigMap of its own again and again; `said` is the last value that was acknowledged, `sent` the last that was tried."""
+
+    def __init__(self, c, name):
+        super().__init__(daemon=True)
+        self.c, self.name, self.said, self.sent, self.wrong = c, name, 0, 0, None
+
+    def run(self):
+        try:
+            self.write()
+        except (OSError, http.client.HTTPException):
+            pass                                        # the power is cut
+        except Exception as e:
+            self.wrong = e
+
+    def write(self):
+        link = http.client.HTTPSConnection('127.0.0.1', self.c.machine.port(self.c.api), context=self.c.credentials(), timeout=SLOW)
+        while True:
+            self.sent += 1
+            body = json.dumps({'data': {'value': str(self.sent), 'ballast': 'x' * 2000}})
+            link.request('PATCH', '/api/v1/namespaces/default/configmaps/' + self.name, body, {'Content-Type': 'application/merge-patch+json'})
+            answer = link.getresponse()
+            text = answer.read()
+            if answer.status != 200:
+                raise AssertionError('%d %s' % (answer.status, text[:300]))
+            self.said = self.sent
+
+
+def power_is_cut_during_writes(c):
+    rng = random.Random(seed())
+    for n in range(4):
+        c.kubectl('create', 'configmap', 'w%d' % n, '--from-literal=value=0')
+    for cut in range(CUTS):
+        writers = [Writer(c, 'w%d' % n) for n in range(4)]
+        for w in writers:
+            w.start()
+        aim = rng.randint(20, 120)
+        c.kubectl('scale', 'deploy/demo', '--replicas=%d' % (4 + cut), timeout=SLOW)  # and pods are being made
+        eventually('%d writes' % aim, lambda: sum(w.said for w in writers) >= aim or any(w.wrong for w in writers), SLOW, 0.01)
+        c.machine.cut_power()
+        for w in writers:
+            w.join(SLOW)
+            assert not w.wrong and not w.is_alive(), (w.name, w.wrong)
+        c.machine.boot()
+        eventually('the API is back', lambda: c.kubectl('get', '--raw', '/readyz') == 'ok', SLOW, 1)
+        for w in writers:
+            value = int(c.get('configmap', w.name)['data']['value'])
+            assert w.said <= value <= w.sent, ('an acknowledged write is lost', w.name, w.said, value, w.sent)
+            c.kubectl('patch', 'configmap', w.name, '--type=merge', '-p', '{"data":{"value":"0"}}')
+        assert c.get('deploy', 'demo')['spec']['replicas'] == 4 + cut
+        print('     cut after %d acknowledged writes' % sum(w.said for w in writers), flush=True)
+        c.kubectl('scale', 'deploy/demo', '--replicas=3')
+        as_declared(c, 'all is back after the power cut')
+
+
+def another_name_and_address(c):
+    web, count = c.pids(), restarts(c)
+    c.sh('hostnamectl set-hostname other; sed -i s/%s/%s/ /etc/systemd/network/eth0.network; networkctl reload; networkctl reconfigure eth0' % (ADDRESS, OTHER))
+    c.use('api-other')
+
+    def addresses():
+        return {a['type']: a['address'] for a in c.get('node', 'vm')['status']['addresses']}
+    eventually("the node's address follows", lambda: addresses()['InternalIP'] == OTHER, SLOW, 1)
+    as_declared(c, 'the node keeps its name, and the pods serve on the new address')
+    assert c.pids() == web and restarts(c) == count
+    hosts = {p['status']['hostIP'] for p in c.get('pods', '-l', 'app=demo')['items']}
+    eventually('so do the pods', lambda: {p['status']['hostIP'] for p in c.get('pods', '-l', 'app=demo')['items']} == {OTHER}, SLOW, 1)
+    with socket_to(c) as s:                             # verified against the address that it has inside
+        assert ('IP Address', OTHER) in s.getpeercert()['subjectAltName']
+    assert 'vm' in c.sh('wherry get nodes'), 'the kubeconfig in there works'
+    c.machine.reboot(SLOW)
+    as_declared(c, 'all is back under the new name')
+    with socket_to(c) as s:
+        assert ('DNS', 'other') in s.getpeercert()['subjectAltName'], hosts
+    assert addresses() == {'InternalIP': OTHER, 'Hostname': 'vm'}
+
+
+def socket_to(c):
+    import socket
+    raw = socket.create_connection(('127.0.0.1', c.machine.port(c.api)), SLOW)
+    return c.credentials().wrap_socket(raw, server_hostname=OTHER)
+
+
+def down_and_uninstall_leave_nothing(c):
+    left = 'pgrep -a wherry; pgrep -ax web; ls -d %s /sys/fs/cgroup/wherry* 2>/dev/null; ip -o link show type veth; nft list tables | grep wherry; mount | grep wherry; true' % GROUPS
+    c.sh('wherry down')
+    assert not c.sh(left), c.sh(left)
+    assert c.sh('systemctl is-active wherry wherry-pods', check=False)[1].split() == ['inactive', 'inactive']
+    c.sh('systemctl start wherry')
+    as_declared(c, 'what was declared is back')
+    out = c.sh('wherry uninstall --purge')
+    assert 'not installed any more' in out, out
+    assert not c.sh(left), c.sh(left)
+    files = 'ls -d /usr/local/bin/wherry* /etc/systemd/system/*wherry* /etc/systemd/system/*/*wherry* /etc/wherry /var/lib/wherry /run/wherry 2>/dev/null || true'
+    assert not c.sh(files), c.sh(files)
+    assert 'wherry is not installed' in c.sh('/root/in/wherry uninstall')
+
+
+if __name__ == '__main__':
+    if os.environ.get('WHERRY_E2E') != 'inside':
+        vm_image()                                      # in namespaces of our own there is no network to make it from
+    main([systemd_runs_it, limits_hold_on_cgroup_v2, the_unit_restarts_under_load, wrong_settings_are_told, a_reboot_comes_back, power_is_cut_during_writes,
+          another_name_and_address, down_and_uninstall_leave_nothing], cluster=Vm)
