@@ -1,10 +1,10 @@
 /* load.c - a constant rate of HTTP/1.1 GETs against one address, each checked; for the rollout tests.
  *
- *   load ADDRESS PORT RATE SECONDS [KEEP]
+ *   load ADDRESS PORT RATE SECONDS [KEEP [TIMEOUT]]
  *
  * KEEP 0 (default): every request on a new connection. KEEP n: on kept connections that are renewed after n requests;
  * where a reused connection closes before the first byte of an answer, the request is sent once more on a new one, as
- * Go's and curl's clients do. Prints one line: sent N failed N retried N p50_us N p99_us N max_us N, and the first
+ * Go's and curl's clients do. TIMEOUT: seconds until a request without an answer has failed (5). Prints one line: sent N failed N retried N p50_us N p99_us N max_us N, and the first
  * failures on stderr. Exits 1 where one failed. SIGINT: sends no more, waits for what is under way and prints. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -18,7 +18,6 @@
 #include <unistd.h>
 
 #define CONNECTIONS 1024
-#define TIMEOUT 5000000                                 /* microseconds for one request */
 
 struct connection {
     int fd;                                             /* -1: free */
@@ -32,6 +31,7 @@ static struct connection all[CONNECTIONS];
 static struct sockaddr_in target;
 static char request[256];
 static int ep, keep;
+static long patience = 5000000;                         /* microseconds for one request */
 static long sent, failed, retried, done, *times;
 static size_t ntimes;
 static volatile sig_atomic_t enough;
@@ -192,9 +192,11 @@ static int by_value(const void *a, const void *b)
 int main(int argc, char **argv)
 {
     if (argc < 5)
-        return fprintf(stderr, "usage: load ADDRESS PORT RATE SECONDS [KEEP]\n"), 2;
+        return fprintf(stderr, "usage: load ADDRESS PORT RATE SECONDS [KEEP [TIMEOUT]]\n"), 2;
     long rate = strtol(argv[3], NULL, 10), seconds = strtol(argv[4], NULL, 10), total = rate * seconds;
     keep = argc > 5 ? (int)strtol(argv[5], NULL, 10) : 0;
+    if (argc > 6)
+        patience = strtol(argv[6], NULL, 10) * 1000000;
     target.sin_family = AF_INET;
     target.sin_port = htons((unsigned short)strtol(argv[2], NULL, 10));
     if (inet_pton(AF_INET, argv[1], &target.sin_addr) != 1 || rate < 1 || total < 1)
@@ -206,7 +208,7 @@ int main(int argc, char **argv)
         all[i].fd = -1;
     signal(SIGINT, on_interrupt);
     long begin_at = now(), end_at = 0;
-    while (!end_at || (done + failed < sent && now() < end_at + TIMEOUT)) {
+    while (!end_at || (done + failed < sent && now() < end_at + patience)) {
         struct epoll_event events[128];
         while (sent < total && !enough && begin_at + sent * 1000000 / rate <= now())
             send_one();
@@ -221,7 +223,7 @@ int main(int argc, char **argv)
                 readable(c);
         }
         for (int i = 0; i < CONNECTIONS; i++)
-            if (all[i].busy && now() - all[i].start > TIMEOUT) {
+            if (all[i].busy && now() - all[i].start > patience) {
                 errno = ETIMEDOUT;
                 fail(&all[i], "no answer in time");
             }

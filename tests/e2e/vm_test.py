@@ -184,7 +184,7 @@ class Load:
         self.c = c
 
     def __enter__(self):
-        self.c.sh('/root/in/load 127.0.0.1 30080 20 3600 >/run/load.out 2>&1 & echo $! >/run/load.pid')
+        self.c.sh('/root/in/load 127.0.0.1 30080 5 3600 0 120 >/run/load.out 2>&1 & echo $! >/run/load.pid')
 
     def __exit__(self, kind, *unused):
         self.c.sh('kill -INT $(cat /run/load.pid); while kill -0 $(cat /run/load.pid) 2>/dev/null; do sleep 0.2; done')
