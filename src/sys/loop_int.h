@@ -35,3 +35,5 @@ void loop_callback_done(struct loop *l, const char *kind); /* after every callba
 
 /* pool.c - the threads that run jobs: started when there is work, ended when idle, the same for every loop. */
 void pool_start(struct job *j);
+/* A test's: the process gets no processor between asking libuv for a timer and waiting, until the timer is due. */
+extern bool loop_is_late;

@@ -1,6 +1,6 @@
 /* The contract of both loops, then what only one of them has. */
 #include "base/test.h"
-#include "sys/loop.h"
+#include "sys/loop_int.h"
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -64,6 +64,22 @@ static void timers_in_order(struct loop *l)
 TEST(loop_timers_run_in_order_of_time)
 {
     with_both(timers_in_order);
+}
+
+/* The process is held up between asking for a timer and waiting. */
+TEST(loop_a_timer_that_is_due_before_it_waits_is_not_lost)
+{
+    struct err err = ERR;
+    AUTO(loop_free) struct loop *l = loop_new(&err);
+    struct named_timer a = {.name = 'a'};
+    CHECK(l);
+    see_none();
+    timer_init(&a.t, l, named);
+    timer_set(&a.t, 5 * NS_PER_MS);
+    (void)alarm(20); /* instead of for ever */
+    loop_is_late = true;
+    loop_run(l);
+    CHECK_SEEN("a");
 }
 
 static void timer_stops_another(struct loop *l)

@@ -1,6 +1,7 @@
 /* The loop on libuv: polls are uv_poll, waking is uv_async, one uv_timer stands for the nearest of our timers. */
 #include "sys/loop_int.h"
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <uv.h>
 
@@ -23,8 +24,11 @@ static void nothing_async(UNUSED uv_async_t *a)
 {
 }
 
-static void nothing_timer(UNUSED uv_timer_t *t)
+/* uv_run looks at timers before it waits, too: one that is due by then - the process had to wait for a processor in
+ * between - is gone when it asks how long to wait, and without uv_stop it would wait for ever. */
+static void turn_over(uv_timer_t *t)
 {
+    uv_stop(t->loop);
 }
 
 static struct uv_loop_of_ours *ours(struct loop *l)
@@ -61,6 +65,13 @@ static void run_always(struct uv_loop_of_ours *u)
     }
 }
 
+bool loop_is_late;
+static void late(int64_t until)
+{
+    while (clock_mono() < until + 2 * NS_PER_MS)
+        (void)poll(NULL, 0, 1);
+}
+
 static void wait_uv(struct loop *l, int64_t until)
 {
     struct uv_loop_of_ours *u = ours(l);
@@ -72,7 +83,9 @@ static void wait_uv(struct loop *l, int64_t until)
     }
     if (until != INT64_MAX) {
         uv_update_time(&u->uv);
-        (void)uv_timer_start(&u->timer, nothing_timer, (uint64_t)((until - now + NS_PER_MS - 1) / NS_PER_MS), 0);
+        (void)uv_timer_start(&u->timer, turn_over, (uint64_t)((until - now + NS_PER_MS - 1) / NS_PER_MS), 0);
+        if (loop_is_late)
+            late(until);
     }
     (void)uv_run(&u->uv, UV_RUN_ONCE);
     (void)uv_timer_stop(&u->timer);
