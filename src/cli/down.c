@@ -267,19 +267,18 @@ int down_main(int argc, char **argv)
         return 2;
     }
     log_level_set(LOG_ERROR);
-    if (d.gently) {
-        end_pods(&d);
-        settings_fini(&d.settings);
-        return d.failed ? 1 : 0;
+    if (!d.gently) {
+        stop_units(&d);
+        end_processes(&d);
     }
-    stop_units(&d);
-    end_processes(&d);
     if (geteuid() == 0 &&
         access(arena_fmt(&d.settings.arena, STR_FMT "/node", STR_ARG(d.settings.data)).p, F_OK) == 0) {
         end_pods(&d);
-        remove_network(&d);
+        if (!d.gently)
+            remove_network(&d);
     }
-    remove_dirs(&d, purge);
+    if (!d.gently)
+        remove_dirs(&d, purge);
     settings_fini(&d.settings);
     return d.failed ? 1 : 0;
 }

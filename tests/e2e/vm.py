@@ -40,9 +40,9 @@ class Machine:
         agent = self.dir + '/agent'
         nic = 'user,model=virtio-net-pci' + ''.join(',hostfwd=tcp:127.0.0.1:%d-%s:%d' % (self.ports[n], a, p) for n, a, p in self.forwards)
         serial = ['-serial', 'mon:stdio'] if self.console else ['-serial', 'file:%s/console.%d' % (self.dir, self.boots)]
-        argv = [QEMU, '-accel', 'tcg,thread=multi', '-cpu', 'max,svm=off,la57=off', '-smp', '2', '-m', '1536', '-display', 'none', '-no-reboot', '-nodefaults',
+        argv = [QEMU, '-accel', 'tcg,thread=multi', '-cpu', 'max,svm=off,la57=off', '-smp', '1', '-m', '1536', '-display', 'none', '-no-reboot', '-nodefaults',
                 '-kernel', self.image + '/vmlinuz', '-initrd', self.image + '/initrd',
-                '-append', 'console=ttyS0 root=/dev/vda rw panic=-1 net.ifnames=0 mitigations=off random.trust_cpu=on',
+                '-append', 'console=ttyS0 root=/dev/vda rw panic=-1 net.ifnames=0 mitigations=off random.trust_cpu=on quiet systemd.show_status=false systemd.mask=systemd-logind.service systemd.mask=getty@tty1.service',
                 '-drive', 'file=%s/disk.qcow2,if=virtio,format=qcow2,cache=writeback' % self.dir,
                 '-drive', 'file=%s/payload.tar,if=virtio,format=raw,readonly=on' % self.dir,
                 '-nic', nic, '-device', 'virtio-rng-pci', '-device', 'virtio-serial-pci',
@@ -98,7 +98,7 @@ class Machine:
 class Agent:
     """The machine's end of the serial port wherry.agent: scripts in, answers out, several at a time."""
 
-    def __init__(self, path, qemu, timeout=240):
+    def __init__(self, path, qemu, timeout=900):
         self.qemu, self.answers, self.changed, self.next = qemu, {}, threading.Condition(), 0
         self.lock = threading.Lock()
         self.socket = self.connect(path, timeout)
@@ -106,7 +106,7 @@ class Agent:
         end = time.monotonic() + timeout
         while True:                                    # until there is somebody: what comes before is dropped
             try:
-                self.ask('true', 3)
+                self.ask('true', 10)
                 return
             except TimeoutError:
                 if time.monotonic() > end:
