@@ -28,7 +28,6 @@ static const char unit_pods[] =
     "Delegate=yes\n"
     "ExecStart=" BIN "/wherry-shim --hold\n"
     "ExecStop=" BIN "/wherry down --pods\n"
-    "KillMode=process\n"
     "TimeoutStopSec=90\n"
     "TasksMax=infinity\n"
     "OOMScoreAdjust=-1000\n";
