@@ -230,12 +230,14 @@ static void forget_again(void *arg)
     array_clear(&((struct forgetting *)arg)->found);
 }
 
-static bool delete_entry(struct netlink *nl, const struct entry *e, struct err *err)
+/* Named by the side that holds the address that is gone: a client may have used its port again since the entry was
+ * read, and then the other side, and even the id, are those of a connection that lives. */
+static bool delete_entry(struct netlink *nl, uint16_t side, const struct entry *e, struct err *err)
 {
     AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
     struct err x = ERR;
     begin(&b, IPCTNL_MSG_CT_DELETE, NLM_F_ACK);
-    put_tuple(&b, CTA_TUPLE_ORIG, &e->orig);
+    put_tuple(&b, side, side == CTA_TUPLE_ORIG ? &e->orig : &e->reply);
     nlbuf_put_be32(&b, CTA_ID, e->id);
     nlbuf_end(&b);
     if (netlink_send(nl, &b, NULL, NULL, NULL, &x) || x.sys == ENOENT)
@@ -261,7 +263,7 @@ static bool forget_found(struct netlink *nl, struct forgetting *f, bool last, un
             *again = true;
             continue;
         }
-        if (!delete_entry(nl, e, err))
+        if (!delete_entry(nl, CTA_TUPLE_REPLY, e, err))
             return false;
         *deleted += 1;
     }
@@ -292,6 +294,7 @@ bool conntrack_forget(const struct rule_gone *gone, size_t n, unsigned *deleted,
 
 struct leaving {
     uint32_t ip;
+    uint16_t side;
     ARRAY(struct entry) found;
 };
 
@@ -301,7 +304,7 @@ static void leave_each(const struct nlmsghdr *h, void *arg)
     struct entry e;
     read_entry(h, &e);
     bool ports = e.orig.proto == NET_TCP || e.orig.proto == NET_UDP || e.orig.proto == NET_SCTP;
-    if (ports && (e.orig.src == l->ip || e.reply.src == l->ip))
+    if (ports && (l->side == CTA_TUPLE_ORIG ? e.orig.src : e.reply.src) == l->ip)
         array_push(&l->found, e);
 }
 
@@ -317,10 +320,10 @@ bool conntrack_leave(uint32_t pod_ip, unsigned *deleted, struct err *err)
     bool ok = netlink_open(&nl, NETLINK_NETFILTER, err);
     *deleted = 0;
     for (size_t i = 0; ok && i < countof(sides); i++) {
-        struct leaving l = {.ip = pod_ip};
+        struct leaving l = {.ip = pod_ip, .side = sides[i]};
         ok = dump(&nl, sides[i], pod_ip, 0, leave_each, leave_again, &l, err);
         for (size_t j = 0; ok && j < l.found.n; j++)
-            ok = delete_entry(&nl, &l.found.p[j], err);
+            ok = delete_entry(&nl, sides[i], &l.found.p[j], err);
         *deleted += (unsigned)l.found.n;
         array_fini(&l.found);
     }
