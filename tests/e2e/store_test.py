@@ -6,7 +6,7 @@ from lib import *
 from history import *
 import disk
 
-KILLS, CUTS, WRITERS = size(6, 100), size(6, 40), 8
+KILLS, CUTS, WRITERS = size(6, 100), size(6, 30), 8
 PORT = 16553                                             # of the servers that are no part of the cluster
 SHARED = ['shared-%d' % i for i in range(3)]
 
@@ -572,7 +572,7 @@ def syncs_fail(c):
                 watchers = [Watcher(t.h, root, PORT, first) for _ in range(3)]
                 for w in watchers:
                     w.start()
-                for i in range(size(4, 30)):
+                for i in range(size(4, 20)):
                     time.sleep(rng.random() * 0.3)      # the random moment
                     since = len(t.refused)
                     with open(fail, 'w') as f:
