@@ -74,6 +74,19 @@ static int digits_shown(i128 nano, enum form form)
     return n;
 }
 
+/* A large one's digits in canonical form; how many they are. */
+static int settle_large(struct quantity *q)
+{
+    int n = 0;
+    for (; q->digits % 10 == 0; q->digits /= 10)
+        q->exponent++;
+    for (; q->exponent % 3 != 0 || (q->form == DECIMAL_SI && q->exponent > 18); q->digits *= 10)
+        q->exponent--;
+    for (i128 rest = q->digits; rest; rest /= 10)
+        n++;
+    return n;
+}
+
 static bool parse(struct str text, struct quantity *out, struct err *err)
 {
     text = str_trim(text);
@@ -147,13 +160,15 @@ static bool parse(struct str text, struct quantity *out, struct err *err)
         fast = significant <= 18 && exponent - (int)part.n >= -9;
         /* upstream shows "1234567890123456.7T" with 19 digits, which it then reads as its maximum: the same at once
          */
-        fast &= nano <= NANO_MAX || digits_shown(nano, out->form) <= 18;
+        fast &= nano <= NANO_MAX || nano == I128_MAX || digits_shown(nano, out->form) <= 18;
     }
     out->digits = 0;
     if (fast && nano == I128_MAX && out->form != BINARY_SI) { /* upstream has ten to any power */
         for (size_t i = 0; i < whole.n + part.n; i++)
             out->digits = out->digits * 10 + (i < whole.n ? whole.p[i] : part.p[i - whole.n]) - '0';
         out->exponent = exponent - (int)part.n;
+        if (settle_large(out) > 18)
+            out->digits = 0, nano = NANO_MAX;
     } else if ((!fast && nano > NANO_MAX) || nano == I128_MAX) {
         nano = NANO_MAX;
     }
@@ -188,10 +203,6 @@ static void add_i128(struct strbuf *b, i128 v)
 static struct str show_large(struct arena *a, struct quantity q)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
-    for (; q.digits % 10 == 0; q.digits /= 10)
-        q.exponent++;
-    for (; q.exponent % 3 != 0 || (q.form == DECIMAL_SI && q.exponent > 18); q.digits *= 10)
-        q.exponent--;
     if (q.nano < 0)
         strbuf_addc(&b, '-');
     add_i128(&b, q.digits);
