@@ -146,9 +146,12 @@ def sweep(c, lives):
     """[(place, n)]: each in a life of its own, while the calm ones serve."""
     begin_calm(c)
     load, died = start_load(c, CALM, 590), {}
-    for place, n in lives:
+    for i, (place, n) in enumerate(lives):
         at = dies_once(c, place, n, deaf='KILL' in place)
         died[at] = died.get(at, 0) + 1
+        if i % 4 == 3:                                  # another supervisor: this one waits longer and longer before a start
+            end_supervisor(c, signal.SIGKILL)
+            up_again(c)
     end_load(load)
     print('     died at: %s' % ' '.join('%s:%d' % (k, v) for k, v in sorted(died.items(), key=str)), flush=True)
 
