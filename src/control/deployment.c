@@ -186,7 +186,9 @@ static void cond_set(struct rollout *r, const char *type, const char *status, co
     val_set(a, &c, N(type), val_str(a, str_of(type)));
     val_set(a, &c, N(status), val_str(a, str_of(status)));
     val_set(a, &c, N(lastUpdateTime), now);
-    val_set(a, &c, N(lastTransitionTime), same ? val_copy(a, val_get(old, N(lastTransitionTime))) : now);
+    const struct val *since = same ? val_get(old, N(lastTransitionTime))
+                                   : NULL; /* not there: who wrote it left it out */
+    val_set(a, &c, N(lastTransitionTime), since ? val_copy(a, since) : now);
     val_set(a, &c, N(reason), val_str(a, str_of(reason)));
     val_set(a, &c, N(message), val_str(a, message));
     cond_drop(r, type);

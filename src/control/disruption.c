@@ -83,12 +83,12 @@ static void condition_set(const struct view *v, const struct obj *pdb, struct pl
     struct arena *a = &out->arena;
     const struct val *old = condition_get(obj_status(pdb), "DisruptionAllowed");
     bool same = old && str_eqz(val_text_at(old, N(status)), ok ? "True" : "False");
+    const struct val *since = same ? val_get(old, N(lastTransitionTime)) : NULL;
     struct val c = val_map(), list = val_list();
     val_set_text(a, &c, N(type), S("DisruptionAllowed"));
     val_set(a, &c, N(status), val_str(a, ok ? S("True") : S("False")));
     val_set_num(a, &c, N(observedGeneration), obj_generation(pdb));
-    val_set(a, &c, N(lastTransitionTime),
-            same ? val_copy(a, val_get(old, N(lastTransitionTime))) : val_str(a, time_text(a, v->now)));
+    val_set(a, &c, N(lastTransitionTime), since ? val_copy(a, since) : val_str(a, time_text(a, v->now)));
     val_set(a, &c, N(reason), val_str(a, str_of(reason)));
     val_set(a, &c, N(message), val_str(a, message));
     val_add(a, &list, c);

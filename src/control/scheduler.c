@@ -172,13 +172,14 @@ static void told_done(struct call *c)
 static struct val conditions_with(struct arena *a, const struct obj *pod, struct str message)
 {
     const struct val *old = condition_get(obj_status(pod), "PodScheduled");
+    bool same = old && str_eqz(val_text_at(old, N(status)), "False");
+    const struct val *since = same ? val_get(old, N(lastTransitionTime))
+                                   : NULL; /* whoever wrote it may have left it out */
     struct val c = val_map(), list = val_list();
     val_set_text(a, &c, N(type), S("PodScheduled"));
     val_set_num(a, &c, N(observedGeneration), obj_generation(pod));
     val_set_text(a, &c, N(status), S("False"));
-    val_set(a, &c, N(lastTransitionTime),
-            old && str_eqz(val_text_at(old, N(status)), "False") ? *val_get(old, N(lastTransitionTime))
-                                                                 : val_str(a, time_text(a, clock_real())));
+    val_set(a, &c, N(lastTransitionTime), since ? *since : val_str(a, time_text(a, clock_real())));
     val_set_text(a, &c, N(reason), S("Unschedulable"));
     val_set(a, &c, N(message), val_str(a, message));
     val_each_item (it, val_get(obj_status(pod), N(conditions)))
