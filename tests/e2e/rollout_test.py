@@ -240,7 +240,8 @@ def echo_app():
 
 class Datagrams(threading.Thread):
     """Asks a UDP Service all the while, now by the same socket, now by a new one. As resolvers do, a question that is not
-    answered within two seconds is asked once more: the kernel forgets a connection whose next datagram is just coming."""
+    answered within two seconds, or is refused, is asked once more: the kernel forgets a connection whose next datagram is
+    just coming, and a node role that was killed does not know which endpoints left meanwhile until their pods are gone."""
 
     def __init__(self, ip):
         super().__init__(daemon=True)
@@ -261,15 +262,16 @@ class Datagrams(threading.Thread):
 
     def ask(self, s, text):
         for last in (False, True):
-            s.send(text)
             try:
+                s.send(text)
                 while s.recv(64) != text:
                     pass                                # a late answer to an earlier question
                 return
-            except socket.timeout:
+            except OSError:
                 if last:
                     raise
                 self.again += 1
+                time.sleep(0.3)
 
     def socket(self):
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
