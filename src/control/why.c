@@ -67,8 +67,8 @@ void why_fini(struct why *w)
     arena_fini(&w->arena);
 }
 
-static bool found_as(struct question *q, struct finding *f, enum why_state state, const char *cause, const char *fmt,
-                     va_list args)
+static PRINTF(5, 0) bool found_as(struct question *q, struct finding *f, enum why_state state, const char *cause,
+                                  const char *fmt, va_list args)
 {
     if (f->state != WHY_FINE)
         return false;
