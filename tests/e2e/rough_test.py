@@ -325,5 +325,24 @@ def goes_without_a_trace(c):
     assert nothing_else_at_all == ([], set(), '', set(), []), nothing_else_at_all
 
 
+def is_reloaded(c):
+    """SIGHUP to `wherry up`: settings are read again by roles that are started anew; wrong ones change nothing."""
+    names, file = ('server', 'node', 'relay', 'dns'), c.root + '/etc/wherry/config.yaml'
+    pods = lambda: c.get('nodes')['items'][0]['status']['capacity']['pods']
+    roles, pid = [c.role_pid(r) for r in names], supervisor(c)
+    open(file, 'w').write('max-podz: 7\n')
+    os.kill(pid, signal.SIGHUP)
+    eventually("wrong settings are told", lambda: 'max-podz' in c.log())
+    assert [c.role_pid(r) for r in names] == roles and supervisor(c) == pid
+    open(file, 'w').write('max-pods: 77\n')
+    os.kill(pid, signal.SIGHUP)
+    eventually('the setting is in force', lambda: pods() == '77')
+    assert not set(c.role_pid(r) for r in names) & set(roles) and supervisor(c) == pid
+    assert 'Z' not in run(['ps', '--ppid', str(pid), '-o', 'stat=']), 'those that ended are waited for'
+    os.unlink(file)
+    os.kill(pid, signal.SIGHUP)
+    eventually('the default is back', lambda: pods() == '110')
+
+
 if __name__ == '__main__':
-    main([survives_kills, is_ended_and_adopted, much_happens_while_the_node_is_away, goes_without_a_trace], port=16643)
+    main([survives_kills, is_reloaded, is_ended_and_adopted, much_happens_while_the_node_is_away, goes_without_a_trace], port=16643)
