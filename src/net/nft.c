@@ -350,6 +350,7 @@ struct affinity {
 };
 struct affinities {
     const struct rules_diff *d;
+    struct map kept; /* by rule_pair_key */
     ARRAY(struct affinity) stale;
 };
 
@@ -359,6 +360,22 @@ static bool affinity_gone(const struct affinity *a, const struct rule_gone *g)
     uint16_t port = __builtin_bswap16(g->port), eport = __builtin_bswap16(g->endpoint.port);
     return g->affinity && a->key[0] == g->proto && (!g->ip || memcmp(a->key + 4, &ip, 4) == 0) &&
            memcmp(a->key + 8, &port, 2) == 0 && memcmp(a->data, &to, 4) == 0 && memcmp(a->data + 4, &eport, 2) == 0;
+}
+
+static bool affinity_kept(const struct affinity *a, const struct map *kept)
+{
+    const uint8_t *k = a->key, *to = a->data;
+    char buf[RULE_PAIR_N];
+    struct rule_gone g = {
+        .proto = k[0],
+        .ip = (uint32_t)k[4] << 24 | (uint32_t)k[5] << 16 | (uint32_t)k[6] << 8 | k[7],
+        .port = (uint16_t)(k[8] << 8 | k[9]),
+        .endpoint = {.ip = (uint32_t)to[0] << 24 | (uint32_t)to[1] << 16 | (uint32_t)to[2] << 8 | to[3],
+                     .port = (uint16_t)(to[4] << 8 | to[5])}};
+    if (map_get(kept, rule_pair_key(&g, buf)))
+        return true;
+    g.ip = 0; /* a node port, at whichever address */
+    return map_get(kept, rule_pair_key(&g, buf)) != NULL;
 }
 
 static void elements_each(const struct nlmsghdr *h, void (*each)(const struct nlattr *elem, void *arg), void *arg)
@@ -403,6 +420,10 @@ static void affinity_one(const struct nlattr *elem, void *arg)
     }
     if (key_n != sizeof x.key || data_n != sizeof x.data)
         return;
+    if (s->d->sweep && !affinity_kept(&x, &s->kept)) {
+        array_push(&s->stale, x);
+        return;
+    }
     for (size_t i = 0; i < s->d->gone.n; i++) {
         if (affinity_gone(&x, &s->d->gone.p[i])) {
             array_push(&s->stale, x);
@@ -448,12 +469,16 @@ static bool affinity_delete(struct nft *n, const char *table, const struct affin
 
 static bool affinity_forget(struct nft *n, const char *table, const struct rules_diff *d, struct err *err)
 {
-    bool any = false;
+    bool any = d->sweep;
+    AUTO(map_fini) struct map kept = MAP;
+    char buf[RULE_PAIR_N];
     for (size_t i = 0; i < d->gone.n; i++)
         any |= d->gone.p[i].affinity;
+    for (size_t i = 0; i < d->kept.n; i++)
+        (void)map_put(&kept, rule_pair_key(&d->kept.p[i], buf), (void *)&d->kept.p[i]);
     for (int i = 0; any && i < AFFINITY_TRIES; i++) {
         AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
-        struct affinities s = {.d = d};
+        struct affinities s = {.d = d, .kept = kept};
         struct err e = ERR;
         get_elements(&b, table, "aff");
         bool ok = netlink_dump(&n->nl, &b, affinity_each, affinity_again, &s, &e);

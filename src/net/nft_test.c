@@ -476,6 +476,48 @@ TEST(a_restart_takes_over_what_is_there)
     leave();
 }
 
+/* The node role was away: endpoints left, and one had left before, but its affinity was not forgotten any more. */
+TEST(a_restart_forgets_affinity_to_endpoints_that_are_gone)
+{
+    enter();
+    struct net_service s = web(3);
+    struct err err = ERR;
+    s.affinity_s = 600;
+    commit(&s);
+    int stuck = TCP(NO_NS, vip, 80).server, other = -1, other_from = NO_NS;
+    for (size_t i = 0; i < 3 && other < 0; i++) {
+        int server = TCP(w.pods[i].ns, vip, 80).server;
+        if (server != stuck) {
+            other = server;
+            other_from = w.pods[i].ns;
+        }
+    }
+    int by_node = TCP(NO_NS, IP4(192, 0, 2, 2), 30080).server;
+    CHECK(stuck >= 0 && by_node >= 0);
+    CHECK(
+        world_has("nft add element ip wherry-1f3a9 aff '{ tcp . 10.43.0.10 . 80 . 192.0.2.77 : 10.42.0.99 . 8080 }'; "
+                  "nft list map ip wherry-1f3a9 aff",
+                  "10.42.0.99"));
+    leave();
+    CHECK_OK(nft_open(&w.nft, &config, &err), err);
+    rules_init(&w.rules);
+    struct net_endpoint left[2];
+    for (int i = 0, n = 0; i < 3; i++)
+        if (i != stuck)
+            left[n++] = w.eps[i];
+    s.endpoints = left;
+    s.nendpoints = 2;
+    CHECK_OK(rules_put(&w.rules, &s, &err), err);
+    CHECK_OK(rules_commit(&w.nft, &w.rules, true, NULL, &err), err);
+    int now = TCP(NO_NS, vip, 80).server, now_by_node = TCP(NO_NS, IP4(192, 0, 2, 2), 30080).server;
+    CHECK(now >= 0 && now != stuck);
+    CHECK(now_by_node >= 0 && now_by_node != stuck && (by_node == stuck || now_by_node == by_node));
+    CHECK(!world_has("nft list map ip wherry-1f3a9 aff", "10.42.0.99"));
+    for (int j = 0; j < 8 && other >= 0; j++) /* who was at one that stayed is still there */
+        CHECK_INT(TCP(other_from, vip, 80).server, other);
+    leave();
+}
+
 TEST(edits_by_others_are_undone_and_their_rules_left_alone)
 {
     static const char *const edits[] = {

@@ -495,18 +495,28 @@ static bool has_endpoint(const struct net_service *s, const struct net_endpoint 
     return false;
 }
 
-static void gone_from(struct rules *r, const struct net_service *s, const struct net_endpoint *ep, bool affinity)
+static size_t nfrontends(const struct net_service *s)
 {
-    struct rule_gone g = {.proto = s->proto, .port = s->port_number, .endpoint = *ep, .affinity = affinity};
-    for (size_t i = 0; i < s->ncluster_ips + s->nexternal_ips; i++) {
-        g.ip = i < s->ncluster_ips ? s->cluster_ips[i] : s->external_ips[i - s->ncluster_ips];
-        array_push(&r->gone, g);
-    }
-    if (s->node_port) {
-        g.ip = 0;
+    return s->ncluster_ips + s->nexternal_ips + (s->node_port != 0);
+}
+
+/* The i-th frontend of a Service with one endpoint of it. */
+static struct rule_gone pair_of(const struct net_service *s, size_t i, const struct net_endpoint *ep)
+{
+    struct rule_gone g = {.proto = s->proto, .port = s->port_number, .endpoint = *ep, .affinity = s->affinity_s != 0};
+    if (i < s->ncluster_ips)
+        g.ip = s->cluster_ips[i];
+    else if (i < s->ncluster_ips + s->nexternal_ips)
+        g.ip = s->external_ips[i - s->ncluster_ips];
+    else
         g.port = s->node_port;
-        array_push(&r->gone, g);
-    }
+    return g;
+}
+
+static void gone_from(struct rules *r, const struct net_service *s, const struct net_endpoint *ep)
+{
+    for (size_t i = 0; i < nfrontends(s); i++)
+        array_push(&r->gone, pair_of(s, i, ep));
 }
 
 /* UDP has no end that conntrack could see; TCP connections of a leaving endpoint are drained, not cut. */
@@ -517,9 +527,9 @@ static void note_gone(struct rules *r, const struct net_service *was, const stru
     now = now ? now : &none;
     for (size_t i = 0; i < was->nendpoints; i++)
         if ((was->proto == NET_UDP || was->affinity_s) && !has_endpoint(now, &was->endpoints[i]))
-            gone_from(r, was, &was->endpoints[i], was->affinity_s != 0);
+            gone_from(r, was, &was->endpoints[i]);
     if (now->proto == NET_UDP && now->nendpoints && !was->nendpoints)
-        gone_from(r, now, &(struct net_endpoint){0}, false);
+        gone_from(r, now, &(struct net_endpoint){0});
 }
 
 static struct str service_key(struct strbuf *b, struct str ns, struct str name, struct str port)
@@ -683,9 +693,64 @@ static bool is_kept(const struct rule_slot *slot)
     return slot->there && slot->e.map == RULE_HAIRPIN && memcmp(slot->e.key, slot->e.key + 4, 4) == 0;
 }
 
+struct str rule_pair_key(const struct rule_gone *g, char buf[RULE_PAIR_N])
+{
+    (void)memset(buf, 0, RULE_PAIR_N);
+    buf[0] = (char)g->proto;
+    (void)memcpy(buf + 1, &g->ip, 4);
+    (void)memcpy(buf + 5, &g->port, 2);
+    (void)memcpy(buf + 7, &g->endpoint.ip, 4);
+    (void)memcpy(buf + 11, &g->endpoint.port, 2);
+    return (struct str){buf, RULE_PAIR_N};
+}
+
+/* The frontend and endpoint of an element of eps or npeps. */
+static struct rule_gone pair_in(const struct rule_element *e)
+{
+    struct rule_gone g = {.proto = e->key[0]};
+    const uint8_t *port = e->key + (e->map == RULE_EPS ? 8 : 4), *to = e->data;
+    if (e->map == RULE_EPS)
+        g.ip = (uint32_t)e->key[4] << 24 | (uint32_t)e->key[5] << 16 | (uint32_t)e->key[6] << 8 | e->key[7];
+    g.port = (uint16_t)(port[0] << 8 | port[1]);
+    g.endpoint.ip = (uint32_t)to[0] << 24 | (uint32_t)to[1] << 16 | (uint32_t)to[2] << 8 | to[3];
+    g.endpoint.port = (uint16_t)(to[4] << 8 | to[5]);
+    return g;
+}
+
+/* What the kernel had before we looked may point to endpoints that left meanwhile. Whose rules are there still are
+ * gone from now on; affinity that outlived even these is known by what is left of it. */
+static void find_left(struct rules *r, struct rules_diff *out)
+{
+    AUTO(map_fini) struct map wanted = MAP;
+    char buf[RULE_PAIR_N];
+    map_each (it, &r->services) {
+        const struct rule_service *sv = it->value;
+        for (size_t f = 0; f < nfrontends(&sv->of); f++)
+            for (size_t i = 0; i < sv->of.nendpoints; i++) {
+                struct rule_gone pair = pair_of(&sv->of, f, &sv->of.endpoints[i]);
+                (void)map_put(&wanted, rule_pair_key(&pair, buf), (void *)sv);
+                if (pair.affinity)
+                    array_push(&out->kept, pair);
+            }
+    }
+    map_each (it, &r->slots) {
+        const struct rule_slot *slot = it->value;
+        if (!slot->there || (slot->have.map != RULE_EPS && slot->have.map != RULE_NPEPS) ||
+            slot->have.key[0] != NET_UDP)
+            continue;
+        struct rule_gone pair = pair_in(&slot->have);
+        if (!map_get(&wanted, rule_pair_key(&pair, buf)))
+            array_push(&r->gone, pair);
+    }
+    out->sweep = true;
+    r->unsure = false;
+}
+
 void rules_diff(struct rules *r, struct rules_diff *out)
 {
     *out = (struct rules_diff){0};
+    if (r->unsure)
+        find_left(r, out);
     list_each (slot, &r->dirty, struct rule_slot, dirty) {
         bool want = slot->refs > 0 || is_kept(slot);
         list_del(&slot->dirty);
@@ -712,6 +777,7 @@ void rules_diff_fini(struct rules_diff *d)
     array_fini(&d->chains);
     array_fini(&d->idle_chains);
     array_fini(&d->gone);
+    array_fini(&d->kept);
 }
 
 bool rules_diff_empty(const struct rules_diff *d)
@@ -741,6 +807,7 @@ void rules_gone_again(struct rules *r, const struct rules_diff *d)
 {
     for (size_t i = 0; i < d->gone.n; i++)
         array_push(&r->gone, d->gone.p[i]);
+    r->unsure |= d->sweep;
 }
 
 bool rules_believed(const struct rules *r, const struct rule_element *e, size_t n)
@@ -761,6 +828,7 @@ bool rules_believed(const struct rules *r, const struct rule_element *e, size_t 
 
 void rules_forget(struct rules *r)
 {
+    r->unsure = true;
     map_each (it, &r->slots) {
         struct rule_slot *slot = it->value;
         slot->there = false;

@@ -88,12 +88,17 @@ struct rule_gone {
     bool affinity;
 };
 
+/* A frontend and an endpoint as a key of maps. */
+#define RULE_PAIR_N 16
+struct str rule_pair_key(const struct rule_gone *g, char buf[RULE_PAIR_N]);
+
 struct rules {
     struct map services; /* key -> struct rule_service */
     struct map slots;    /* map id and key -> struct rule_slot */
     struct map chains;   /* name -> struct rule_chain_state: what the kernel has */
     struct list dirty;
     ARRAY(struct rule_gone) gone;
+    bool unsure; /* the kernel was read: endpoints may have left while nobody looked */
 };
 void rules_init(struct rules *r);
 void rules_fini(struct rules *r);
@@ -116,6 +121,8 @@ struct rules_diff {
     ARRAY(struct rule_chain) chains;      /* to make first */
     ARRAY(struct rule_chain) idle_chains; /* to remove last */
     ARRAY(struct rule_gone) gone;
+    bool sweep; /* affinity entries but those of `kept` go, whoever left them */
+    ARRAY(struct rule_gone) kept;
 };
 /* What would make the kernel as wanted; moves `gone` out. */
 void rules_diff(struct rules *r, struct rules_diff *out);
