@@ -18,17 +18,18 @@ def listed(path):
         return set()
 
 
-def shims():
-    """Pods that have a shim, by the process list."""
-    found = []
+def all_shims():
+    """(pid, "NS/POD") of each, by the process list; others than ours among them."""
     for pid in run(['pgrep', '-x', 'wherry-shim'], check=False).split():
         try:
-            name = open('/proc/%s/cmdline' % pid).read().split('\0')[1]
+            yield int(pid), open('/proc/%s/cmdline' % pid).read().split('\0')[1]
         except (OSError, IndexError):
             continue                                    # is ending
-        if name.startswith('default/' + ME):
-            found.append(name.split('/')[1])
-    return sorted(found)
+
+
+def shims():
+    """Pods that have a shim."""
+    return sorted(name.split('/')[1] for _, name in all_shims() if name.startswith('default/' + ME))
 
 
 def groups(c):
@@ -286,9 +287,7 @@ def is_ended_and_adopted(c):
 
 
 def shim_of(pod):
-    for pid in run(['pgrep', '-x', 'wherry-shim']).split():
-        if open('/proc/%s/cmdline' % pid).read().split('\0')[1] == 'default/' + pod:
-            return int(pid)
+    return next(pid for pid, name in all_shims() if name == 'default/' + pod)
 
 
 def much_happens_while_the_node_is_away(c):
