@@ -267,7 +267,7 @@ static int64_t score_resources(const struct asking *q, const struct sched_node *
         if (has == 0)
             continue;
         int64_t used = n->asked[i] + (ask ? ask : floor[i]);
-        least += clamp((has - used) * 100 / has);
+        least += clamp((int64_t)((double)(has - used) * 100 / (double)has)); /* a node may claim to have 2^63 - 1 */
         weight++;
         part[i] = MIN(1.0, (double)(n->requested[ids[i]] + ask) / (double)has);
     }
