@@ -172,7 +172,8 @@ static void send_one(void)
             c = &all[i];
     sent++;
     if (!c) {
-        failed++;
+        if (failed++ < 5)
+            fprintf(stderr, "failed: %d requests wait for their answers already\n", CONNECTIONS);
         return;
     }
     c->start = now();

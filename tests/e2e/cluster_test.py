@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """A cluster as its users use it: the real kubectl against real containers."""
-import json, os, re, socket, subprocess, time
+import json, os, re, signal, socket, subprocess, time
 from lib import *
 
 LOAD = os.path.join(BUILD, 'load')
@@ -334,14 +334,14 @@ def rollouts_lose_nothing(c):
     c.apply(deployment('roll', 4) + service('roll', 30090))
     c.kubectl('rollout', 'status', 'deploy/roll', '--timeout=20s')
     ip = c.get('svc', 'roll')['spec']['clusterIP']
-    rollouts, seconds = size(4, 20), size(16, 90)
-    loads = [subprocess.Popen([LOAD, ip, '80', '500', str(seconds)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True),
-             subprocess.Popen([LOAD, '127.0.0.1', '30090', '500', str(seconds)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True),
-             subprocess.Popen([LOAD, ip, '80', '500', str(seconds), '100'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)]
-    for i in range(rollouts):
+    load = lambda address, port, *keep: subprocess.Popen([LOAD, address, port, '500', '300', *keep], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    loads = [load(ip, '80'), load('127.0.0.1', '30090'), load(ip, '80', '100')]
+    for i in range(size(8, 20)):
         c.kubectl('set', 'env', 'deploy/roll', 'GREETING=round%d' % i)
         c.kubectl('rollout', 'status', 'deploy/roll', '--timeout=60s')
-    assert loads[0].poll() is None, 'the load was shorter than the rollouts'
+    for p in loads:
+        assert p.poll() is None, 'the load was shorter than the rollouts'
+        p.send_signal(signal.SIGINT)                    # no more; what is under way is waited for
     out = [p.communicate(timeout=60)[0] for p in loads]
     for name, text in zip(('ClusterIP, new connections', 'NodePort, new connections', 'ClusterIP, kept connections'), out):
         print('     %s: %s' % (name, text.strip().splitlines()[-1]))
