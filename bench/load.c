@@ -5,7 +5,7 @@
  * KEEP 0 (default): every request on a new connection. KEEP n: on kept connections that are renewed after n requests;
  * where a reused connection closes before the first byte of an answer, the request is sent once more on a new one, as
  * Go's and curl's clients do. TIMEOUT: seconds until a request without an answer has failed (5). Prints one line: sent N failed N retried N p50_us N p99_us N max_us N, and the first
- * failures on stderr. Exits 1 where one failed. SIGINT: sends no more, waits for what is under way and prints. */
+ * failures on stderr, and when this program itself was held up for over a second. Exits 1 where one failed. SIGINT: sends no more, waits for what is under way and prints. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <signal.h>
@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define CONNECTIONS 1024
+#define HELD        1000000                             /* microseconds between two turns: this program itself was held up */
 
 struct connection {
     int fd;                                             /* -1: free */
@@ -208,9 +209,15 @@ int main(int argc, char **argv)
     for (int i = 0; i < CONNECTIONS; i++)
         all[i].fd = -1;
     signal(SIGINT, on_interrupt);
-    long begin_at = now(), end_at = 0;
+    long begin_at = now(), end_at = 0, last = begin_at;
     while (!end_at || (done + failed < sent && now() < end_at + patience)) {
         struct epoll_event events[128];
+        long held = now() - last;
+        last += held;
+        if (held > HELD) {                              /* a burst of what was not sent meanwhile would be another test */
+            fprintf(stderr, "load: got no processor for %ld ms\n", held / 1000);
+            begin_at += held;
+        }
         while (sent < total && !enough && begin_at + sent * 1000000 / rate <= now())
             send_one();
         if ((sent >= total || enough) && !end_at)
