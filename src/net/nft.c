@@ -364,18 +364,15 @@ static bool affinity_gone(const struct affinity *a, const struct rule_gone *g)
 
 static bool affinity_kept(const struct affinity *a, const struct map *kept)
 {
-    const uint8_t *k = a->key, *to = a->data;
+    struct rule_element e = {.map = RULE_EPS}; /* but for its last field the key of aff is that of eps */
     char buf[RULE_PAIR_N];
-    struct rule_gone g = {
-        .proto = k[0],
-        .ip = (uint32_t)k[4] << 24 | (uint32_t)k[5] << 16 | (uint32_t)k[6] << 8 | k[7],
-        .port = (uint16_t)(k[8] << 8 | k[9]),
-        .endpoint = {.ip = (uint32_t)to[0] << 24 | (uint32_t)to[1] << 16 | (uint32_t)to[2] << 8 | to[3],
-                     .port = (uint16_t)(to[4] << 8 | to[5])}};
-    if (map_get(kept, rule_pair_key(&g, buf)))
+    (void)memcpy(e.key, a->key, sizeof e.key);
+    (void)memcpy(e.data, a->data, sizeof e.data);
+    struct rule_gone pair = rule_pair_in(&e);
+    if (map_get(kept, rule_pair_key(&pair, buf)))
         return true;
-    g.ip = 0; /* a node port, at whichever address */
-    return map_get(kept, rule_pair_key(&g, buf)) != NULL;
+    pair.ip = 0; /* a node port, at whichever address */
+    return map_get(kept, rule_pair_key(&pair, buf)) != NULL;
 }
 
 static void elements_each(const struct nlmsghdr *h, void (*each)(const struct nlattr *elem, void *arg), void *arg)

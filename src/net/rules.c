@@ -704,8 +704,7 @@ struct str rule_pair_key(const struct rule_gone *g, char buf[RULE_PAIR_N])
     return (struct str){buf, RULE_PAIR_N};
 }
 
-/* The frontend and endpoint of an element of eps or npeps. */
-static struct rule_gone pair_in(const struct rule_element *e)
+struct rule_gone rule_pair_in(const struct rule_element *e)
 {
     struct rule_gone g = {.proto = e->key[0]};
     const uint8_t *port = e->key + (e->map == RULE_EPS ? 8 : 4), *to = e->data;
@@ -738,7 +737,7 @@ static void find_left(struct rules *r, struct rules_diff *out)
         if (!slot->there || (slot->have.map != RULE_EPS && slot->have.map != RULE_NPEPS) ||
             slot->have.key[0] != NET_UDP)
             continue;
-        struct rule_gone pair = pair_in(&slot->have);
+        struct rule_gone pair = rule_pair_in(&slot->have);
         if (!map_get(&wanted, rule_pair_key(&pair, buf)))
             array_push(&r->gone, pair);
     }

@@ -91,6 +91,7 @@ struct rule_gone {
 /* A frontend and an endpoint as a key of maps. */
 #define RULE_PAIR_N 16
 struct str rule_pair_key(const struct rule_gone *g, char buf[RULE_PAIR_N]);
+struct rule_gone rule_pair_in(const struct rule_element *e); /* of eps or npeps */
 
 struct rules {
     struct map services; /* key -> struct rule_service */
