@@ -428,18 +428,6 @@ bool manager_idle(const struct manager *m)
     return m->unsynced == 0 && list_empty(&m->turns) && (!m->scheduler || scheduler_idle(m->scheduler));
 }
 
-struct str manager_why(const struct manager *m, const struct controller *c, struct str ns, struct str name)
-{
-    AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
-    key_text(&key, ns, name);
-    for (size_t i = 0; i < m->nrunning; i++) {
-        struct stuck *stuck = m->running[i].row == c ? map_get(&m->running[i].why, strbuf_str(&key)) : NULL;
-        if (stuck)
-            return str_of(stuck->text);
-    }
-    return S("");
-}
-
 void keys_none(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add, void *arg)
 {
     (void)v, (void)was, (void)now, (void)add, (void)arg;

@@ -39,9 +39,7 @@ void manager_free(struct manager *m); /* stops; NULL is fine */
 AUTO_POINTER(manager_free, struct manager);
 const struct view *manager_view(struct manager *m); /* of this moment: for the scheduler */
 bool manager_idle(const struct manager *m);         /* every key is done and nothing waits: for tests */
-/* Why the object is not as wished yet, by controller; "" where it is. Borrowed until the next turn. */
-struct str manager_why(const struct manager *m, const struct controller *c, struct str ns, struct str name);
-bool kind_is_watched(const struct kind *k); /* by rows with `any` */
+bool kind_is_watched(const struct kind *k);         /* by rows with `any` */
 /* The indexes that plans may use on a kind's set. */
 const struct objindex *const *kind_indexes(const struct kind *k);
 

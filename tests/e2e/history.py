@@ -1,6 +1,7 @@
 """Clients that write down what they did and were told, and what must be true of it: every key behaves as one register
 with compare-and-put (linearizability), and no revision stands for two things."""
-import base64, collections, http.client, json, re, ssl, threading, time, urllib.parse
+import collections, http.client, json, ssl, threading, time, urllib.parse
+from lib import admin_tls
 
 LOST = (OSError, http.client.HTTPException, ssl.SSLError)
 CONFIG_MAPS = '/api/v1/namespaces/default/configmaps'
@@ -11,15 +12,7 @@ class Api:
     """One kept-alive TLS connection, with the certificate of a kubeconfig."""
 
     def __init__(self, root, port):
-        with open(root + '/etc/wherry/admin.kubeconfig') as f:
-            text = f.read()
-        part = {}
-        for name in ('certificate-authority-data', 'client-certificate-data', 'client-key-data'):
-            part[name] = '%s/api-%s-%d' % (root, name, threading.get_ident())
-            with open(part[name], 'wb') as f:
-                f.write(base64.b64decode(re.search(name + r': *"?([^"\s]+)', text).group(1)))
-        self.tls = ssl.create_default_context(cafile=part['certificate-authority-data'])
-        self.tls.load_cert_chain(part['client-certificate-data'], part['client-key-data'])
+        self.tls = admin_tls(root + '/etc/wherry/admin.kubeconfig')
         self.root, self.port, self.conn = root, port, None
 
     def open(self, timeout=60):

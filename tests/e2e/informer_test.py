@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """An informer as client-go has it, in JSON and in protobuf: WatchList with its bookmark, resume after the server was
 killed, relist after 410; lists in pages."""
-import base64, http.client, json, os, re, ssl, struct, threading, time, urllib.parse
+import http.client, json, os, ssl, struct, threading, time, urllib.parse
 from lib import *
 
 JSON, PROTO = 'application/json', 'application/vnd.kubernetes.protobuf'
@@ -15,15 +15,7 @@ class Api:
     """One connection at a time, as the admin."""
 
     def __init__(self, c):
-        with open(c.env['KUBECONFIG']) as f:
-            text = f.read()
-        part = {}
-        for name in ('certificate-authority-data', 'client-certificate-data', 'client-key-data'):
-            part[name] = c.root + '/informer-' + name
-            with open(part[name], 'wb') as f:
-                f.write(base64.b64decode(re.search(name + r': *"?([^"\s]+)', text).group(1)))
-        self.tls = ssl.create_default_context(cafile=part['certificate-authority-data'])
-        self.tls.load_cert_chain(part['client-certificate-data'], part['client-key-data'])
+        self.tls = admin_tls(c.env['KUBECONFIG'])
         self.port, self.conn = c.port, None
 
     def open(self, timeout=20):

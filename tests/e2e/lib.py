@@ -1,6 +1,6 @@
 """What the end-to-end tests share: a cluster of the real binary below a folder of its own, in network and mount
 namespaces of its own, driven by the real kubectl; and a runner that ends with "N passed, N failed"."""
-import json, os, re, shutil, signal, subprocess, sys, tempfile, time, traceback
+import base64, json, os, re, shutil, signal, ssl, subprocess, sys, tempfile, time, traceback
 
 STORM = os.environ.get('WHERRY_STORM') == '1'     # the long form: `make storm`
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -131,6 +131,20 @@ class Cluster:
     def role_pid(self, role):
         with open(self.root + '/run/wherry/roles/' + role) as f:
             return int(f.read().split()[0])
+
+
+def admin_tls(kubeconfig, certificate=True):
+    """A TLS context that trusts the cluster, as the admin or (certificate=False) as nobody."""
+    with open(kubeconfig) as f:
+        text = f.read()
+    part = lambda name: base64.b64decode(re.search(name + r': *"?([^"\s]+)', text).group(1)).decode()
+    tls = ssl.create_default_context(cadata=part('certificate-authority-data'))
+    if certificate:
+        with tempfile.NamedTemporaryFile('w') as f:     # 0600; openssl reads them from a file alone
+            f.write(part('client-certificate-data') + part('client-key-data'))
+            f.flush()
+            tls.load_cert_chain(f.name)
+    return tls
 
 
 def deployment(name, replicas=1, extra='', container='', image=IMAGE):

@@ -1,21 +1,14 @@
 """A client without manners: bytes over TLS to the API, as the admin; and a neighbour who must not notice."""
-import base64, json, os, re, socket, ssl, struct, threading, time, urllib.parse
+import json, os, re, socket, ssl, struct, threading, time, urllib.parse
+from lib import admin_tls
 
 
 class Raw:
     """The way to one cluster's API for who writes his bytes himself."""
 
     def __init__(self, c):
-        with open(c.env['KUBECONFIG']) as f:
-            text = f.read()
-        part = {}
-        for name in ('certificate-authority-data', 'client-certificate-data', 'client-key-data'):
-            part[name] = c.root + '/raw-' + name
-            with open(part[name], 'wb') as f:
-                f.write(base64.b64decode(re.search(name + r': *"?([^"\s]+)', text).group(1)))
-        self.tls = ssl.create_default_context(cafile=part['certificate-authority-data'])
-        self.nobody = ssl.create_default_context(cafile=part['certificate-authority-data'])
-        self.tls.load_cert_chain(part['client-certificate-data'], part['client-key-data'])
+        self.tls = admin_tls(c.env['KUBECONFIG'])
+        self.nobody = admin_tls(c.env['KUBECONFIG'], certificate=False)
         self.address = ('127.0.0.1', c.port)
 
     def tcp(self, timeout=15):
