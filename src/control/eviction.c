@@ -1,8 +1,8 @@
 /* Pods leave a node with a NoExecute taint that they do not tolerate, or no longer. Upstream: pkg/controller/
  * tainteviction. */
+#include "api/placement.h"
 #include "control/manager.h"
 #include "control/pods.h"
-#include "control/sched.h"
 
 /* Until when the pod may stay; 0: at once, INT64_MAX: forever. */
 static int64_t stays_until(const struct obj *pod, const struct obj *node)

@@ -54,9 +54,3 @@ void pre_free(struct pre *p);
 /* The first reason why the topology rules forbid the node, or NULL. */
 const char *pre_filter(const struct pre *p, const struct sched_node *n, bool *resolvable);
 void pre_score(const struct pre *p, struct sched_node *const *nodes, size_t n, int64_t *spread, int64_t *affinity);
-/* nodeSelector and required node affinity; taints. sched_fit.c */
-bool node_selected(const struct obj *pod, const struct obj *node);
-bool node_term_matches(const struct val *term, const struct obj *node);
-bool taint_tolerated(const struct val *tolerations, const struct val *taint);
-/* Every taint with one of the two effects is tolerated. */
-bool taints_tolerated(const struct obj *pod, const struct obj *node, const char *effect, const char *or_effect);

@@ -1,3 +1,4 @@
+#include "api/placement.h"
 #include "api/quantity.h"
 #include "control/pods.h"
 #include "control/sched.h"
@@ -53,38 +54,31 @@ static void amounts_add(struct sched *s, int64_t *to, const struct val *map)
     }
 }
 
-static void amounts_max(int64_t *to, const int64_t *from)
+static void names_add(struct sched *s, const struct val *amounts, bool *asked)
 {
-    for (int i = 0; i < SCHED_RESOURCES; i++)
-        to[i] = MAX(to[i], from[i]);
-}
-
-/* resourcehelper.PodRequests: sidecars count with what starts after them. */
-void sched_requests(struct sched *s, const struct obj *pod, int64_t *ask)
-{
-    int64_t sidecars[SCHED_RESOURCES] = {0}, init[SCHED_RESOURCES] = {0};
-    const struct val *spec = obj_spec(pod);
-    memset(ask, 0, SCHED_RESOURCES * sizeof *ask);
-    val_each_item (c, val_get(spec, N(containers)))
-        amounts_add(s, ask, val_at(c, N(resources), N(requests)));
-    val_each_item (c, val_get(spec, N(initContainers))) {
-        int64_t now[SCHED_RESOURCES];
-        bool sidecar = str_eqz(val_text_at(c, N(restartPolicy)), "Always");
-        if (sidecar)
-            amounts_add(s, sidecars, val_at(c, N(resources), N(requests)));
-        memcpy(now, sidecars, sizeof now);
-        if (!sidecar)
-            amounts_add(s, now, val_at(c, N(resources), N(requests)));
-        amounts_max(init, now);
-    }
-    for (int i = 0; i < SCHED_RESOURCES; i++)
-        ask[i] = MAX(ask[i] + sidecars[i], init[i]);
-    val_each_member (it, val_at(spec, N(resources), N(requests))) { /* of the whole pod (KEP-2837) */
+    val_each_member (it, amounts) {
         int id = resource_id(s, it->name->s);
         if (id >= 0)
-            ask[id] = id == RES_CPU ? quantity_milli(val_text(&it->v)) : quantity_value(val_text(&it->v));
+            asked[id] = true;
     }
-    amounts_add(s, ask, val_get(spec, N(overhead)));
+}
+
+void sched_requests(struct sched *s, const struct obj *pod, int64_t *ask)
+{
+    static const struct name *const lists[] = {N(containers), N(initContainers)};
+    const struct val *spec = obj_spec(pod);
+    bool asked[SCHED_RESOURCES] = {0};
+    for (size_t i = 0; i < countof(lists); i++)
+        val_each_item (c, val_get(spec, lists[i]))
+            names_add(s, val_at(c, N(resources), N(requests)), asked);
+    names_add(s, val_at(spec, N(resources), N(requests)), asked);
+    names_add(s, val_get(spec, N(overhead)), asked);
+    memset(ask, 0, SCHED_RESOURCES * sizeof *ask);
+    map_each (it, &s->resources) {
+        size_t id = (size_t)(intptr_t)it->value - 1;
+        if (asked[id])
+            ask[id] = pod_request(pod, it->key);
+    }
     ask[RES_PODS] = 1;
 }
 

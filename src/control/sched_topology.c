@@ -1,5 +1,6 @@
 /* Where the pods of others are: topology spread constraints, pod affinity and anti-affinity (KEP-895, upstream's
  * PodTopologySpread and InterPodAffinity). All is counted once a pod, by domain, then each node is a few lookups. */
+#include "api/placement.h"
 #include "api/selector.h"
 #include "control/pods.h"
 #include "control/sched.h"

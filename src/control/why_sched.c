@@ -1,4 +1,5 @@
 /* A pod without a node: the scheduler's own decision over what is seen, and each of its reasons in figures. */
+#include "api/placement.h"
 #include "api/quantity.h"
 #include "control/sched.h"
 #include "control/why_int.h"

@@ -1,0 +1,138 @@
+#include "api/placement.h"
+#include "api/quantity.h"
+
+static bool number_of(struct str s, int64_t *n)
+{
+    return str_to_i64(s, INT64_MIN, INT64_MAX, n);
+}
+
+static bool has_value(const struct val *values, struct str value)
+{
+    val_each_item (it, values)
+        if (str_eq(val_text(it), value))
+            return true;
+    return false;
+}
+
+static bool requirement_matches(const struct val *r, const struct val *have)
+{
+    struct str op = val_text_at(r, N(operator)), value = val_text(have);
+    const struct val *values = val_get(r, N(values));
+    if (str_eqz(op, "In"))
+        return have && has_value(values, value);
+    if (str_eqz(op, "NotIn"))
+        return !have || !has_value(values, value);
+    if (str_eqz(op, "Exists"))
+        return have != NULL;
+    if (str_eqz(op, "DoesNotExist"))
+        return !have;
+    int64_t x, y;
+    if (!have || !number_of(value, &x) || !number_of(val_text(val_item(values, 0)), &y))
+        return false;
+    return str_eqz(op, "Gt") ? x > y : x < y;
+}
+
+bool node_term_matches(const struct val *term, const struct obj *node)
+{
+    const struct val *labels = val_get(term, N(matchExpressions)), *fields = val_get(term, N(matchFields));
+    if (val_len(labels) + val_len(fields) == 0)
+        return false; /* an empty term matches nothing */
+    val_each_item (it, labels)
+        if (!requirement_matches(it, val_get_str(obj_labels(node), val_text_at(it, N(key)))))
+            return false;
+    val_each_item (it, fields)
+        if (!requirement_matches(it, val_get(obj_meta(node), N(name)))) /* metadata.name is the only one */
+            return false;
+    return true;
+}
+
+bool node_selected(const struct obj *pod, const struct obj *node)
+{
+    val_each_member (it, val_get(obj_spec(pod), N(nodeSelector)))
+        if (!val_equal(val_get_str(obj_labels(node), it->name->s), &it->v))
+            return false;
+    const struct val *required = val_at(obj_spec(pod), N(affinity), N(nodeAffinity),
+                                        N(requiredDuringSchedulingIgnoredDuringExecution));
+    if (!required)
+        return true;
+    val_each_item (it, val_get(required, N(nodeSelectorTerms)))
+        if (node_term_matches(it, node))
+            return true;
+    return false;
+}
+
+bool taint_tolerated(const struct val *tolerations, const struct val *taint)
+{
+    struct str key = val_text_at(taint, N(key)), effect = val_text_at(taint, N(effect));
+    val_each_item (t, tolerations) {
+        struct str e = val_text_at(t, N(effect)), k = val_text_at(t, N(key)), op = val_text_at(t, N(operator));
+        if (e.n > 0 && !str_eq(e, effect))
+            continue;
+        if (k.n > 0 && !str_eq(k, key))
+            continue;
+        if (str_eqz(op, "Exists") || (k.n > 0 && str_eq(val_text_at(t, N(value)), val_text_at(taint, N(value)))))
+            return true;
+    }
+    return false;
+}
+
+bool taints_tolerated(const struct obj *pod, const struct obj *node, const char *effect, const char *or_effect)
+{
+    val_each_item (t, val_get(obj_spec(node), N(taints))) {
+        struct str e = val_text_at(t, N(effect));
+        if ((str_eqz(e, effect) || str_eqz(e, or_effect)) &&
+            !taint_tolerated(val_get(obj_spec(pod), N(tolerations)), t))
+            return false;
+    }
+    return true;
+}
+
+static bool any_ip(struct str ip)
+{
+    return ip.n == 0 || str_eqz(ip, "0.0.0.0") || str_eqz(ip, "::");
+}
+
+static bool port_clashes(const struct val *x, const struct val *y)
+{
+    struct str ix = val_text_at(x, N(hostIP)), iy = val_text_at(y, N(hostIP));
+    return val_num_at(x, 0, N(hostPort)) == val_num_at(y, 0, N(hostPort)) &&
+           str_eq(val_text_at(x, N(protocol)), val_text_at(y, N(protocol))) &&
+           (any_ip(ix) || any_ip(iy) || str_eq(ix, iy));
+}
+
+bool pod_ports_clash(const struct obj *pod, const struct obj *other)
+{
+    val_each_item (c, val_get(obj_spec(pod), N(containers)))
+        val_each_item (p, val_get(c, N(ports))) {
+            if (val_num_at(p, 0, N(hostPort)) == 0)
+                continue;
+            val_each_item (d, val_get(obj_spec(other), N(containers)))
+                val_each_item (q, val_get(d, N(ports)))
+                    if (port_clashes(p, q))
+                        return true;
+        }
+    return false;
+}
+
+int64_t resource_amount(const struct val *amounts, struct str resource)
+{
+    struct str q = val_text(val_get_str(amounts, resource));
+    return !q.n ? 0 : str_eqz(resource, "cpu") ? quantity_milli(q) : quantity_value(q);
+}
+
+int64_t pod_request(const struct obj *pod, struct str resource)
+{
+    const struct val *spec = obj_spec(pod), *whole = val_at(spec, N(resources), N(requests));
+    int64_t mains = 0, sidecars = 0, most = 0, overhead = resource_amount(val_get(spec, N(overhead)), resource);
+    if (val_get_str(whole, resource)) /* KEP-2837 */
+        return resource_amount(whole, resource) + overhead;
+    val_each_item (c, val_get(spec, N(containers)))
+        mains += resource_amount(val_at(c, N(resources), N(requests)), resource);
+    val_each_item (c, val_get(spec, N(initContainers))) {
+        int64_t asks = resource_amount(val_at(c, N(resources), N(requests)), resource);
+        if (str_eqz(val_text_at(c, N(restartPolicy)), "Always"))
+            sidecars += asks, asks = 0;
+        most = MAX(most, sidecars + asks);
+    }
+    return MAX(mains + sidecars, most) + overhead;
+}

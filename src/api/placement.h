@@ -1,0 +1,18 @@
+/* placement.h - which node suits a pod, as far as objects alone tell: selectors, affinity, taints, ports. Pure; the
+ * scheduler asks it before it chooses, a node before it takes in what somebody else chose for it. */
+#pragma once
+#include "api/obj.h"
+
+/* nodeSelector and required node affinity. */
+bool node_selected(const struct obj *pod, const struct obj *node);
+bool node_term_matches(const struct val *term, const struct obj *node);
+bool taint_tolerated(const struct val *tolerations, const struct val *taint);
+/* Every taint with one of the two effects is tolerated. */
+bool taints_tolerated(const struct obj *pod, const struct obj *node, const char *effect, const char *or_effect);
+/* They want the same port of the node. */
+bool pod_ports_clash(const struct obj *pod, const struct obj *other);
+/* An amount out of a ResourceList: thousandths of cpu, whole units of everything else. */
+int64_t resource_amount(const struct val *amounts, struct str resource);
+/* What the pod asks for: containers and sidecars together, or the greatest init container with the sidecars before
+ * it; or what stands for the whole pod; and its overhead. */
+int64_t pod_request(const struct obj *pod, struct str resource);
