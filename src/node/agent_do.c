@@ -382,8 +382,9 @@ static bool build(struct agent_container *ac, struct oci_container *oci, struct 
         .sub_path = sub_path,
         .arg = ac,
     };
-    return target_pid(ac, &in.target_pid, err) && env_build(a, &ei, &in.env, err) &&
-           podspec_container(a, &in, oci, err);
+    AUTO(env_fini) struct env env = {0};
+    in.env = &env;
+    return target_pid(ac, &in.target_pid, err) && env_build(a, &ei, &env, err) && podspec_container(a, &in, oci, err);
 }
 
 /* The folder of its logs, which the relay may read: files made in it are of its group (set-group-id). */

@@ -1,6 +1,5 @@
 #include "node/podspec.h"
 #include "api/quantity.h"
-#include "node/env.h"
 #include "node/volume.h"
 #include <ctype.h>
 
@@ -139,6 +138,7 @@ static bool set_user(struct arena *a, const struct podspec_input *in, struct oci
             return err_set(err, E_INVALID, "container has runAsNonRoot and image will run as root " STR_FMT,
                            STR_ARG(where));
     }
+    env_default(in->env, S("HOME"), found.home.n ? found.home : S("/"));
     out->uid = found.uid;
     out->gid = group ? (uint32_t)val_num(group, 0) : found.gid;
     const struct val *pod = val_get(obj_spec(in->pod), N(securityContext));
@@ -199,26 +199,45 @@ static bool set_security(struct arena *a, const struct podspec_input *in, struct
 
 /* --- command and mounts -------------------------------------------------------------------------------------- */
 
-static void add_texts(struct arena *a, struct strs *out, const struct val *list, struct strs env)
+static bool add_texts(struct arena *a, struct strs *out, const struct val *list, struct env *env, const char *what,
+                      struct err *err)
 {
-    val_each_item (v, list)
-        add(a, out, env_expand(a, val_text(v), env));
+    struct str *p = grow(a, out, val_len(list));
+    val_each_item (v, list) {
+        if (!env_expand(env, val_text(v), &p[out->n], NULL, err))
+            return err_wrap(err, "%s", what);
+        out->n++;
+    }
+    return true;
 }
 
+static bool add_image_texts(struct arena *a, struct strs *out, struct strs list, struct env *env, struct err *err)
+{
+    struct str *p = grow(a, out, list.n);
+    for (size_t i = 0; i < list.n; i++) {
+        if (!env_charge(env, list.p[i], err))
+            return err_wrap(err, "the image's command");
+        p[out->n++] = list.p[i];
+    }
+    return true;
+}
+
+/* The image's entrypoint stands where the pod gives no command, its arguments where the pod gives neither. */
 static bool set_command(struct arena *a, const struct podspec_input *in, struct oci_container *out, struct err *err)
 {
     const struct val *command = val_get(in->container, N(command)), *args = val_get(in->container, N(args));
-    add_texts(a, &out->args, command, in->env);
-    for (size_t i = 0; i < in->image->entrypoint.n && !val_len(command); i++)
-        add(a, &out->args, in->image->entrypoint.p[i]);
-    add_texts(a, &out->args, args, in->env);
-    for (size_t i = 0; i < in->image->cmd.n && !val_len(command) && !val_len(args); i++)
-        add(a, &out->args, in->image->cmd.p[i]);
+    static const struct strs none = {0};
+    bool own = val_len(command) > 0, own_args = own || val_len(args) > 0;
+    if (!add_texts(a, &out->args, command, in->env, "command", err) ||
+        !add_image_texts(a, &out->args, own ? none : in->image->entrypoint, in->env, err) ||
+        !add_texts(a, &out->args, args, in->env, "args", err) ||
+        !add_image_texts(a, &out->args, own_args ? none : in->image->cmd, in->env, err))
+        return false;
     if (!out->args.n)
         return err_set(err, E_INVALID, "no command specified: neither the container nor its image says what to run");
     struct str dir = val_text_at(in->container, N(workingDir));
     out->cwd = dir.n ? dir : in->image->workdir;
-    out->env = in->env;
+    out->env = in->env->all;
     out->terminal = val_true(val_get(in->container, N(tty)));
     return true;
 }
@@ -256,20 +275,15 @@ static bool sub_path_ok(struct str path)
     return path.n == 0 || path.p[0] != '/';
 }
 
-static bool sub_path_of(struct arena *a, const struct podspec_input *in, const struct val *mount, struct str *out,
-                        struct err *err)
+static bool sub_path_of(const struct podspec_input *in, const struct val *mount, struct str *out, struct err *err)
 {
     struct str expr = val_text_at(mount, N(subPathExpr));
     *out = val_text_at(mount, N(subPath));
-    if (expr.n) {
-        *out = env_expand(a, expr, in->env);
-        ptrdiff_t open = str_find(*out, S("$("));
-        if (open >= 0) {
-            struct str name, rest = str_sub(*out, (size_t)open + 2, out->n);
-            (void)str_split(rest, ')', &name, &rest);
-            return err_set(err, E_INVALID, "missing value for \"" STR_FMT "\"", STR_ARG(name));
-        }
-    }
+    struct str missing;
+    if (expr.n && !env_expand(in->env, expr, out, &missing, err))
+        return err_wrap(err, "subPathExpr");
+    if (expr.n && missing.n)
+        return err_set(err, E_INVALID, "missing value for \"" STR_FMT "\"", STR_ARG(missing));
     return sub_path_ok(*out) ||
            err_set(err, E_INVALID, "subPath \"" STR_FMT "\": must be relative, without \"..\"", STR_ARG(*out));
 }
@@ -292,7 +306,7 @@ static bool set_mounts(struct arena *a, const struct podspec_input *in, struct o
         if (!in->volume_path(in->arg, name, &path, &read_only))
             return err_set(err, E_INVALID, "volumeMounts: there is no volume \"" STR_FMT "\" in the pod",
                            STR_ARG(name));
-        if (!sub_path_of(a, in, m, &sub, err))
+        if (!sub_path_of(in, m, &sub, err))
             return false;
         if (sub.n && !in->sub_path(in->arg, name, sub, &path, err))
             return false;

@@ -1,7 +1,7 @@
 /* podspec.h - from a pod's container to what the runtime runs (oci/spec.h). Pure; every field of the container is
  * honoured here, or refused with a sentence. */
 #pragma once
-#include "node/sources.h"
+#include "node/env.h"
 #include "oci/spec.h"
 
 struct podspec_input {
@@ -9,7 +9,7 @@ struct podspec_input {
     const struct obj *pod;
     const struct val *container;
     const struct image *image;
-    struct strs env; /* built by env_build */
+    struct env *env; /* built by env_build; arguments are charged to it, HOME is added */
     struct str hostname;
     struct str shm;                                       /* host path of the pod's /dev/shm; empty: own */
     struct str hosts_file, resolv_file, termination_file; /* host paths that are bound into the container */

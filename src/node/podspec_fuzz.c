@@ -71,12 +71,14 @@ static void container(struct arena *a, const struct sources *s, const struct obj
                                .termination_file = S("/f/log"),
                                .volume_path = volume_path,
                                .sub_path = sub_path};
-    struct env_input env = {.sources = s, .pod = pod, .container = c, .image_env = image.env, .hostname = S("h")};
+    struct env_input ei = {.sources = s, .pod = pod, .container = c, .image_env = image.env, .hostname = S("h")};
     AUTO(strbuf_fini) struct strbuf json = STRBUF(4 << 20);
+    AUTO(env_fini) struct env env = {0};
     struct oci_container out;
     struct oci_notices notices = {0};
     struct err err = ERR;
-    if (!env_build(a, &env, &in.env, &err) || !podspec_container(a, &in, &out, &err)) {
+    in.env = &env;
+    if (!env_build(a, &ei, &env, &err) || !podspec_container(a, &in, &out, &err)) {
         ASSERT(err.text[0]);
         return;
     }

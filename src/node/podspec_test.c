@@ -27,7 +27,7 @@ static bool make(struct world *w, const char *pod, const char *container, const 
                                 "spec: {%s%scontainers: [{name: c, image: x%s%s}]}",
                                 pod, *pod ? ", " : "", *container ? ", " : "", container);
     const struct obj *o = world_obj(w, K(Pod), yaml.p);
-    struct str entrypoint[] = {S("/start"), S("-v")}, cmd[] = {S("run")}, env[] = {S("A=1"), S("NAME=x")};
+    struct str entrypoint[] = {S("/start"), S("-v")}, cmd[] = {S("run")};
     static uint32_t groups[] = {50, 60};
     struct image_account accounts[] = {{S("root"), S("/root"), 0, 0, NULL, 0},
                                        {S("web"), S("/web"), 33, 34, groups, countof(groups)}};
@@ -42,13 +42,19 @@ static bool make(struct world *w, const char *pod, const char *container, const 
                                .pod = o,
                                .container = world_container(o),
                                .image = &image,
-                               .env = {env, countof(env)},
                                .hosts_file = S("/p/hosts"),
                                .resolv_file = S("/p/resolv.conf"),
                                .termination_file = S("/p/term"),
                                .volume_path = volume_path,
                                .sub_path = sub_path};
-    return podspec_container(&w->arena, &in, out, err);
+    const struct obj *vars = world_obj(w, K(Pod),
+                                       "metadata: {name: p, namespace: ns}\n"
+                                       "spec: {containers: [{name: c, env: [{name: A, value: '1'}, {name: NAME, "
+                                       "value: x}]}]}");
+    struct env_input ei = {.sources = &sources, .pod = o, .container = world_container(vars)};
+    AUTO(env_fini) struct env env = {0};
+    in.env = &env;
+    return env_build(&w->arena, &ei, &env, err) && podspec_container(&w->arena, &in, out, err);
 }
 
 static struct str words(struct world *w, struct strs s)
