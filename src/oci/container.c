@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <linux/limits.h>
+#include <linux/openat2.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #define CONFIG_MAX (4 << 20)
 
@@ -278,6 +280,88 @@ static void create_failed(struct container *c, const struct err *err)
     work_start(&c->work, c->rt, remove_blocking, create_undone);
 }
 
+static int open_in_root(int root, const char *path)
+{
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+    return (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+}
+
+/* A folder of the container's root, links in it followed within it, missing parts made. */
+static int open_volume(int root, struct str path)
+{
+    AUTO_FREE char *z = str_dupz(path);
+    AUTO(fd_close) int at = fcntl(root, F_DUPFD_CLOEXEC, 0);
+    for (char *end = z; *end && at >= 0;) {
+        char *part = end + 1; /* clean: begins with a slash, no empty parts */
+        end = strchrnul(part, '/');
+        char sep = *end;
+        *end = 0;
+        int next = open_in_root(root, z);
+        if (next < 0 && errno == ENOENT && mkdirat(at, part, 0755) == 0 && fchmodat(at, part, 0755, 0) == 0)
+            next = open_in_root(root, z);
+        *end = sep;
+        fd_close(at);
+        at = next;
+    }
+    return TAKE_FD(at);
+}
+
+/* The path of a descriptor below that of another one. False: it is elsewhere. */
+static bool path_below(int root, int fd, char *out, size_t size)
+{
+    char of[2][PATH_MAX], link[64];
+    const int fds[] = {root, fd};
+    for (int i = 0; i < 2; i++) {
+        (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fds[i]);
+        ssize_t n = readlink(link, of[i], sizeof of[i] - 1);
+        if (n < 0)
+            return false;
+        of[i][n] = 0;
+    }
+    size_t n = strcmp(of[0], "/") == 0 ? 0 : strlen(of[0]);
+    return strncmp(of[0], of[1], n) == 0 && of[1][n] == '/' && snprintf(out, size, "%s", of[1] + n) < (int)size;
+}
+
+/* Folders that the image declares as volumes are mounted over themselves: so they stay writable where the root is
+ * not, hold what the image has there, and what is written goes where the container's other files go. Where each
+ * stands is found before the container runs, in its root as the shim has mounted it; nobody can change that yet. */
+static void volumes_blocking(struct work *w)
+{
+    struct container *c = container_of(w, struct container, work);
+    char path[PATH_MAX], inside[PATH_MAX], target[2 * PATH_MAX];
+    (void)snprintf(path, sizeof path, "/proc/%d/root%s/rootfs", (int)c->sandbox->pid, c->dir);
+    AUTO(fd_close) int root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    w->ok = root >= 0 || err_errno(&w->err, "open %s", path);
+    (void)snprintf(path, sizeof path, "%s/volumes", c->data_dir);
+    w->ok = w->ok && (mkdir(path, 0711) == 0 || err_errno(&w->err, "mkdir %s", path));
+    for (size_t i = 0; w->ok && i < c->volumes.n; i++) {
+        AUTO(fd_close) int fd = open_volume(root, c->volumes.p[i]);
+        if (fd < 0) {
+            w->ok = err_errno(&w->err, "the image's volume " STR_FMT, STR_ARG(c->volumes.p[i]));
+        } else if (!path_below(root, fd, inside, sizeof inside)) {
+            w->ok = err_set(&w->err, E_INVALID, "the image's volume " STR_FMT " leads out of it",
+                            STR_ARG(c->volumes.p[i]));
+        } else {
+            (void)snprintf(target, sizeof target, "%s/rootfs%s", c->dir, inside);
+            (void)snprintf(path, sizeof path, "%s/volumes/%zu", c->data_dir, i);
+            w->ok = symlink(target, path) == 0 || err_errno(&w->err, "link %s", path);
+        }
+    }
+}
+
+static void volumes_made(struct work *w)
+{
+    struct container *c = container_of(w, struct container, work);
+    if (w->ok && c->sandbox->stop_waits)
+        w->ok = err_set(&w->err, E_CANCELLED, "the pod is being stopped");
+    if (!w->ok) {
+        create_failed(c, &w->err);
+        return;
+    }
+    c->status.state = CONTAINER_CREATED;
+    told(c, NULL);
+}
+
 static void create_answered(struct request *q, const struct shim_answer *a, int fd)
 {
     struct container *c = q->container;
@@ -288,6 +372,10 @@ static void create_answered(struct request *q, const struct shim_answer *a, int 
     c->prepared = NULL;
     if (!answer_ok(a, "mounting the container's root file system", &err)) {
         create_failed(c, &err);
+        return;
+    }
+    if (c->volumes.n) {
+        work_start(&c->work, c->rt, volumes_blocking, volumes_made);
         return;
     }
     c->status.state = CONTAINER_CREATED;
@@ -370,6 +458,13 @@ static bool create_prepare(struct container *c, const struct container_spec *spe
     if (spec->log.n && (spec->log.p[0] != '/' || str_find_char(spec->log, '\n') >= 0))
         return err_set(err, E_INVALID, "log: must be an absolute path");
     join_pod(c, &o);
+    if (o.volumes.n) {
+        AUTO_FREE char *folder = str_dupz(arena_fmt(&c->arena, "%s/volumes", c->data_dir));
+        oci_volumes_place(&o, &c->arena, folder);
+        c->volumes.p = arena_alloc(&c->arena, o.volumes.n * sizeof *c->volumes.p);
+        for (size_t i = 0; i < o.volumes.n; i++)
+            c->volumes.p[c->volumes.n++] = str_dup(&c->arena, o.volumes.p[i]);
+    }
     if (!runtime_filter(c->rt, &o, &bpf, err) ||
         !oci_container_json(&o, &c->arena, rootfs, bpf, &p->config, &c->notices, err))
         return false;

@@ -49,6 +49,7 @@ void image_encode(const struct image *im, struct strbuf *b)
     add_text(b, "stop-signal", im->stop_signal);
     add_texts(b, "port", im->ports);
     add_texts(b, "label", im->labels);
+    add_texts(b, "volume", im->volumes);
     for (size_t i = 0; i < im->naccounts; i++) {
         const struct image_account *u = &im->accounts[i];
         strbuf_addf(b, "account %u %u ", u->uid, u->gid);
@@ -100,7 +101,7 @@ static bool hex_of(struct str text, struct digest *out)
 
 struct decoding {
     ARRAY(struct digest) layers, blobs;
-    ARRAY(struct str) entrypoint, cmd, env, ports, labels;
+    ARRAY(struct str) entrypoint, cmd, env, ports, labels, volumes;
     ARRAY(struct image_account) accounts;
     ARRAY(struct image_group) groups;
 };
@@ -150,11 +151,8 @@ static bool decode_line(struct arena *a, struct str key, struct str value, struc
     struct {
         const char *key;
         void *list;
-    } lists[] = {{"entrypoint", &d->entrypoint},
-                 {"cmd", &d->cmd},
-                 {"env", &d->env},
-                 {"port", &d->ports},
-                 {"label", &d->labels}};
+    } lists[] = {{"entrypoint", &d->entrypoint}, {"cmd", &d->cmd},       {"env", &d->env}, {"port", &d->ports},
+                 {"label", &d->labels},          {"volume", &d->volumes}};
     for (size_t i = 0; i < countof(lists); i++) {
         struct str text;
         if (!str_eqz(key, lists[i].key))
@@ -228,6 +226,7 @@ bool image_decode(struct arena *a, struct str text, struct image *out, struct er
     MOVE(out->env.p, out->env.n, d.env);
     MOVE(out->ports.p, out->ports.n, d.ports);
     MOVE(out->labels.p, out->labels.n, d.labels);
+    MOVE(out->volumes.p, out->volumes.n, d.volumes);
     MOVE(out->accounts, out->naccounts, d.accounts);
     MOVE(out->groups, out->ngroups, d.groups);
     array_fini(&d.layers);
@@ -237,6 +236,7 @@ bool image_decode(struct arena *a, struct str text, struct image *out, struct er
     array_fini(&d.env);
     array_fini(&d.ports);
     array_fini(&d.labels);
+    array_fini(&d.volumes);
     array_fini(&d.accounts);
     array_fini(&d.groups);
     if (ok && (!out->manifest.hex[0] || !out->config.hex[0]))

@@ -4,9 +4,10 @@
 #pragma once
 #include "oci/content.h"
 
-#define IMAGE_FORMAT     1
-#define IMAGE_LAYERS_MAX 500 /* the kernel's limit for overlayfs */
-#define IMAGE_RECORD_MAX (1 << 20)
+#define IMAGE_FORMAT      1
+#define IMAGE_LAYERS_MAX  500 /* the kernel's limit for overlayfs */
+#define IMAGE_RECORD_MAX  (1 << 20)
+#define IMAGE_VOLUMES_MAX 256
 
 struct strs { /* borrowed texts, in an arena */
     struct str *p;
@@ -36,8 +37,9 @@ struct image {
     struct str user; /* as the config says: "", "1000", "name", "name:group" */
     struct strs entrypoint, cmd, env;
     struct str workdir, stop_signal;
-    struct strs ports;  /* "80/tcp" */
-    struct strs labels; /* "key=value" */
+    struct strs ports;   /* "80/tcp" */
+    struct strs labels;  /* "key=value" */
+    struct strs volumes; /* absolute paths */
     struct image_account *accounts;
     size_t naccounts;
     struct image_group *groups;

@@ -248,6 +248,8 @@ bool config_decode(struct arena *a, struct str text, struct image *out, struct d
                     out->stop_signal = text_of(&j, a);
                 else if (str_eqz(name, "ExposedPorts"))
                     out->ports = keys_of(&j, a, false);
+                else if (str_eqz(name, "Volumes"))
+                    out->volumes = keys_of(&j, a, false);
                 else if (str_eqz(name, "Labels"))
                     out->labels = keys_of(&j, a, true);
                 else
@@ -257,6 +259,9 @@ bool config_decode(struct arena *a, struct str text, struct image *out, struct d
             (void)json_skip(&j);
         }
     }
+    if (out->volumes.n > IMAGE_VOLUMES_MAX)
+        return err_set(err, E_TOO_LARGE, "image config: %zu volumes; at most %d are mounted", out->volumes.n,
+                       IMAGE_VOLUMES_MAX);
     if (!str_eqz(out->os, "linux") || !str_eqz(out->arch, machine_arch()))
         return err_set(err, E_INVALID,
                        "no match for platform in manifest: the image is for " STR_FMT "/" STR_FMT

@@ -79,8 +79,9 @@ struct container {
     struct digest image;
     struct container_status status;
     struct oci_notices notices;
-    struct arena arena; /* notices, limits */
+    struct arena arena; /* notices, limits, volumes */
     struct oci_limits limits;
+    struct strs volumes;       /* of the image */
     bool heard;                /* its shim knows it */
     struct prepared *prepared; /* until it is created */
     struct work work;

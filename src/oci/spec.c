@@ -94,6 +94,29 @@ static struct strs strs_copy(struct arena *a, struct strs from)
     return (struct strs){from.n ? arena_dup(a, from.p, from.n * sizeof *from.p) : NULL, from.n};
 }
 
+struct strs oci_shm_options(struct arena *a)
+{
+    return strs_copy(a, STRS(S("rbind"), S("rw"), S("nosuid"), S("nodev"), S("noexec")));
+}
+
+#define VOLUME_SOURCE "/volume-of-the-image/"
+
+struct str oci_volume_source(struct arena *a, size_t i)
+{
+    return arena_fmt(a, VOLUME_SOURCE "%zu", i);
+}
+
+void oci_volumes_place(struct oci_container *c, struct arena *a, const char *folder)
+{
+    struct oci_mount *mounts = arena_dup(a, c->mounts, c->nmounts * sizeof *mounts);
+    for (size_t i = 0; i < c->nmounts; i++)
+        if (str_starts(mounts[i].source, S(VOLUME_SOURCE)))
+            mounts[i].source = arena_fmt(
+                a, "%s/" STR_FMT, folder,
+                STR_ARG(str_sub(mounts[i].source, sizeof VOLUME_SOURCE - 1, mounts[i].source.n)));
+    c->mounts = mounts;
+}
+
 void oci_container_defaults(struct oci_container *c, struct arena *a, struct str shm)
 {
     const struct oci_mount usual[] = {
@@ -106,8 +129,7 @@ void oci_container_defaults(struct oci_container *c, struct arena *a, struct str
         {S("cgroup"), S("cgroup"), S("/sys/fs/cgroup"),
          STRS(S("nosuid"), S("noexec"), S("nodev"), S("relatime"), S("ro"))},
         {shm.n ? S("bind") : S("tmpfs"), shm.n ? shm : S("shm"), S("/dev/shm"),
-         shm.n ? STRS(S("rbind"), S("rw"))
-               : STRS(S("nosuid"), S("noexec"), S("nodev"), S("mode=1777"), S("size=65536k"))},
+         shm.n ? oci_shm_options(a) : STRS(S("nosuid"), S("noexec"), S("nodev"), S("mode=1777"), S("size=65536k"))},
     };
     struct oci_mount *mounts = arena_alloc(a, (countof(usual) + c->nmounts) * sizeof *mounts);
     for (size_t i = 0; i < countof(usual); i++) {
@@ -249,8 +271,10 @@ static void add_env(const struct oci_container *c, struct strbuf *b)
 {
     jout_key(b, "env");
     jout_open(b, '[');
-    for (size_t i = 0; i < c->env.n; i++)
-        jout_str(b, c->env.p[i]);
+    for (int term = 0; term < 2; term++) /* TERM last: a terminal of an exec has its own */
+        for (size_t i = 0; i < c->env.n; i++)
+            if (str_starts(c->env.p[i], S("TERM=")) == term)
+                jout_str(b, c->env.p[i]);
 }
 
 void oci_exec_base(const struct oci_container *c, struct strbuf *out)
@@ -262,9 +286,13 @@ void oci_exec_base(const struct oci_container *c, struct strbuf *out)
 
 void oci_exec_json(struct str base, struct strs args, bool terminal, struct strbuf *out)
 {
-    strbuf_add(out, base);
-    if (terminal)
+    if (terminal) { /* a quote after a comma begins a text: within one it would have a backslash */
+        ptrdiff_t term = str_find(base, S(",\"TERM="));
+        strbuf_add(out, term < 0 ? base : str_sub(base, 0, (size_t)term));
         jout_str(out, S("TERM=xterm"));
+    } else {
+        strbuf_add(out, base);
+    }
     jout_close(out, ']');
     jout_key(out, "terminal");
     jout_bool(out, terminal);

@@ -52,6 +52,8 @@ struct oci_container {
     struct strs masked, read_only; /* paths; none when privileged */
     const struct oci_mount *mounts;
     size_t nmounts;
+    struct strs volumes; /* folders of the image that stay writable under a read-only root; they are mounts as well,
+                            of oci_volume_source(their index). Clean paths */
     const struct oci_device *devices; /* beyond the usual ones */
     size_t ndevices;
     enum oci_seccomp seccomp;
@@ -78,6 +80,11 @@ const char *oci_cap_name(int bit);            /* "CAP_CHOWN"; NULL above the las
 /* A container as Kubernetes starts one: default capabilities, masked and read-only paths, /proc /dev /sys ..., new
  * pid, mount and cgroup namespaces. shm: host path bound to /dev/shm; empty: a tmpfs of its own. */
 void oci_container_defaults(struct oci_container *c, struct arena *a, struct str shm);
+/* How a pod's /dev/shm is bound. */
+struct strs oci_shm_options(struct arena *a);
+/* The source of a mount of oci_container.volumes, and what the runtime makes of it: FOLDER/I. */
+struct str oci_volume_source(struct arena *a, size_t i);
+void oci_volumes_place(struct oci_container *c, struct arena *a, const char *folder);
 /* privileged: all capabilities and devices, no masks, no seccomp, writable /sys. */
 void oci_container_privileged(struct oci_container *c, struct arena *a);
 

@@ -57,7 +57,8 @@ TEST(a_container_becomes_config_json)
         "\"hostname\":\"h\"",
         "\"run.oci.seccomp_bpf_data\":\"QUJD\"",
         "\"sysctl\":{\"net.a\":\"1\"}",
-        "{\"destination\":\"/dev/shm\",\"type\":\"bind\",\"source\":\"/run/shm\",\"options\":[\"rbind\",\"rw\"]}",
+        "{\"destination\":\"/dev/shm\",\"type\":\"bind\",\"source\":\"/run/shm\",\"options\":[\"rbind\",\"rw\","
+        "\"nosuid\",\"nodev\",\"noexec\"]}",
         "\"CAP_NET_BIND_SERVICE\"",
         "\"/proc/kcore\""};
     for (size_t i = 0; i < countof(has); i++)
@@ -145,6 +146,16 @@ TEST(exec_takes_the_container_s_process_and_its_own_args)
     CHECK(str_has(strbuf_str(&out),
                   S("\"env\":[\"A=b=c\",\"B=\",\"TERM=xterm\"],\"terminal\":true,\"args\":[\"ls\",\"-l\"]}")));
     CHECK(str_has(strbuf_str(&out), S("\"uid\":7")));
+    /* a terminal has its own TERM, whatever the container's is; without one that stays */
+    c.env = (struct strs){(struct str[]){S("A=,\"TERM=x"), S("TERM=vt100"), S("B=b")}, 3};
+    strbuf_reset(&base);
+    strbuf_reset(&out);
+    oci_exec_base(&c, &base);
+    oci_exec_json(strbuf_str(&base), (struct strs){(struct str[]){S("ls")}, 1}, true, &out);
+    CHECK(str_has(strbuf_str(&out), S("\"env\":[\"A=,\\\"TERM=x\",\"B=b\",\"TERM=xterm\"],")));
+    strbuf_reset(&out);
+    oci_exec_json(strbuf_str(&base), (struct strs){(struct str[]){S("ls")}, 1}, false, &out);
+    CHECK(str_has(strbuf_str(&out), S("\"env\":[\"A=,\\\"TERM=x\",\"B=b\",\"TERM=vt100\"],")));
 }
 
 TEST(the_seccomp_filter_is_compiled_once_and_depends_on_capabilities)
