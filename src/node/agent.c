@@ -272,8 +272,13 @@ static void admit(struct agent_pod *ap)
 {
     struct err err = ERR;
     configs_need(ap);
-    if (!podspec_supported(ap->pod->obj, &err))
+    struct arena a = ARENA;
+    struct strs sysctls;
+    if (!podspec_supported(ap->pod->obj, ap->agent->selinux, &err))
         pod_fail(ap->pod, "UnsupportedField", str_of(err.text), true, clock_mono());
+    else if (!podspec_sysctls(&a, ap->pod->obj, &sysctls, &err))
+        pod_fail(ap->pod, "SysctlForbidden", str_of(err.text), true, clock_mono());
+    arena_fini(&a);
 }
 
 static void pod_here(struct agent *g, struct obj *o)
@@ -519,6 +524,7 @@ struct agent *agent_new(const struct agent_config *config, struct err *err)
         (void)err_errno(err, "gethostname");
         return NULL;
     }
+    g->selinux = access("/sys/fs/selinux/enforce", F_OK) == 0;
     struct arena *a = &g->arena;
     struct runtime_config rc = {
         .loop = config->loop,

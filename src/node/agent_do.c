@@ -177,12 +177,25 @@ static void start_sandbox(struct agent_pod *ap)
         sandbox_stop(ap->sandbox, sandbox_gone, ap);
         return;
     }
+    struct pod_hostname hostname;
+    struct strs sysctls;
+    struct err err = ERR;
+    if (!podspec_hostname(&a, p->obj, str_of(g->hostname), str_of(g->cfg.domain), &hostname, &err) ||
+        !podspec_sysctls(&a, p->obj, &sysctls, &err)) {
+        struct str why = arena_fmt(
+            &a, "failed to generate sandbox config for pod \"" STR_FMT "_" STR_FMT "(" STR_FMT ")\": %s",
+            STR_ARG(p->name), STR_ARG(p->ns), STR_ARG(p->uid), err.text);
+        sandbox_failed(ap, why.p);
+        arena_fini(&a);
+        return;
+    }
     struct sandbox_spec ss = {
         .id = p->uid,
         .name = arena_fmt(&a, STR_FMT "/" STR_FMT, STR_ARG(p->ns), STR_ARG(p->name)),
         .note = p->uid,
-        .hostname = p->host_network ? S("") : podspec_hostname(&a, p->obj, str_of(g->hostname)),
+        .hostname = p->host_network ? S("") : hostname.kernel,
         .cgroup = arena_fmt(&a, "%s/pod" STR_FMT, podspec_qos_folder(p->obj), STR_ARG(p->uid)),
+        .sysctls = sysctls,
         .host_net = p->host_network,
         .host_ipc = val_true(val_get(spec, N(hostIPC))),
         .host_pid = val_true(val_get(spec, N(hostPID))),
@@ -358,7 +371,10 @@ static bool build(struct agent_container *ac, struct oci_container *oci, struct 
         return false;
     struct sources sources = configs_sources(ap);
     struct env_input ei = {.sources = &sources, .pod = p->obj, .container = c->spec, .image_env = image->env};
-    ei.hostname = podspec_hostname(a, p->obj, str_of(g->hostname));
+    struct pod_hostname hostname;
+    if (!podspec_hostname(a, p->obj, str_of(g->hostname), str_of(g->cfg.domain), &hostname, err))
+        return false;
+    ei.hostname = hostname.kernel;
     const struct obj **services = arena_alloc(a, (objset_len(cache_set(g->services)) + 1) * sizeof *services);
     const struct val *links = val_get(spec, N(enableServiceLinks));
     struct objset_iter it = objset_all(cache_set(g->services));
@@ -373,9 +389,9 @@ static bool build(struct agent_container *ac, struct oci_container *oci, struct 
         .pod = p->obj,
         .container = c->spec,
         .image = image,
-        .hostname = ei.hostname,
-        .shm = sandbox_shm(ap->sandbox),
+        .shm = val_true(val_get(spec, N(hostIPC))) ? S("/dev/shm") : sandbox_shm(ap->sandbox),
         .hosts_file = arena_fmt(a, STR_FMT "/hosts", STR_ARG(ap->dir)),
+        .hostname_file = arena_fmt(a, STR_FMT "/hostname", STR_ARG(ap->dir)),
         .resolv_file = arena_fmt(a, STR_FMT "/resolv.conf", STR_ARG(ap->dir)),
         .termination_file = termination_file(ac, a),
         .volume_path = volume_path,

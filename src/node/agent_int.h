@@ -28,7 +28,8 @@ struct agent {
     struct services *endpoints;
     struct node_object *node;
     struct events *events;
-    struct val allocatable; /* of the node, in `arena` */
+    struct val allocatable, capacity; /* of the node, in `arena` */
+    bool selinux;                     /* the host has it */
     struct arena arena;
     bool adopted;
     int orphans; /* sandboxes of pods that are gone, on their way out */

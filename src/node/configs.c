@@ -191,6 +191,7 @@ struct sources configs_sources(struct agent_pod *ap)
         .get = get,
         .arg = ap,
         .allocatable = &g->allocatable,
+        .capacity = &g->capacity,
         .node_name = str_of(g->cfg.name),
         .host_ip = str_of(g->cfg.host_ip),
         .pod_ip = ap->pod->ip,

@@ -311,6 +311,7 @@ struct node_object *node_object_new(struct agent *g)
     if (!g->cfg.relay_port)
         g->cfg.relay_port = 10250;
     g->allocatable = resources(n, &g->arena, true);
+    g->capacity = resources(n, &g->arena, false);
     n->node_call.done = node_done;
     n->look_call.done = look_done;
     n->lease_call.done = lease_done;

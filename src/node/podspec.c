@@ -3,7 +3,8 @@
 #include "node/volume.h"
 #include <ctype.h>
 
-#define HOSTNAME_MOST 63
+#define HOSTNAME_MOST        63
+#define KERNEL_HOSTNAME_MOST 64
 
 static struct str *grow(struct arena *a, struct strs *s, size_t more)
 {
@@ -20,12 +21,11 @@ static void add(struct arena *a, struct strs *s, struct str text)
     s->n++;
 }
 
-struct str podspec_hostname(struct arena *a, const struct obj *pod, struct str node_hostname)
+bool podspec_hostname(struct arena *a, const struct obj *pod, struct str node_hostname, struct str cluster_domain,
+                      struct pod_hostname *out, struct err *err)
 {
-    const struct val *spec = obj_spec(pod);
-    if (val_true(val_get(spec, N(hostNetwork))))
-        return node_hostname;
-    struct str name = val_text_at(spec, N(hostname));
+    const struct val *spec = obj_spec(pod), *forced = val_get(spec, N(hostnameOverride));
+    struct str name = val_text_at(spec, N(hostname)), sub = val_text_at(spec, N(subdomain));
     if (!name.n)
         name = pod->name;
     if (name.n > HOSTNAME_MOST) {
@@ -33,7 +33,27 @@ struct str podspec_hostname(struct arena *a, const struct obj *pod, struct str n
         while (name.n && (name.p[name.n - 1] == '-' || name.p[name.n - 1] == '.'))
             name.n--;
     }
-    return str_dup(a, name);
+    *out = (struct pod_hostname){str_dup(a, name), S(""), S("")};
+    if (sub.n)
+        out->domain = arena_fmt(a, STR_FMT "." STR_FMT ".svc." STR_FMT, STR_ARG(sub), STR_ARG(pod->ns),
+                                STR_ARG(cluster_domain));
+    if (val_text(forced).n)
+        *out = (struct pod_hostname){str_dup(a, val_text(forced)), S(""), S("")};
+    out->kernel = out->name;
+    if (val_true(val_get(spec, N(hostNetwork)))) {
+        out->kernel = node_hostname;
+        return true;
+    }
+    if (!out->domain.n || !val_true(val_get(spec, N(setHostnameAsFQDN))))
+        return true;
+    struct str fqdn = arena_fmt(a, STR_FMT "." STR_FMT, STR_ARG(out->name), STR_ARG(out->domain));
+    if (fqdn.n > KERNEL_HOSTNAME_MOST)
+        return err_set(err, E_INVALID,
+                       "failed to construct FQDN from pod hostname and cluster domain, FQDN " STR_FMT
+                       " is too long (%d characters is the max, %zu characters requested)",
+                       STR_ARG(fqdn), KERNEL_HOSTNAME_MOST, fqdn.n);
+    out->kernel = fqdn;
+    return true;
 }
 
 const char *podspec_qos_folder(const struct obj *pod)
@@ -115,6 +135,14 @@ static const struct val *security(const struct podspec_input *in, const struct n
     return v ? v : val_at(obj_spec(in->pod), N(securityContext), name);
 }
 
+static void add_group(uint32_t *groups, size_t *n, uint32_t gid)
+{
+    for (size_t i = 0; i < *n; i++)
+        if (groups[i] == gid)
+            return;
+    groups[(*n)++] = gid;
+}
+
 static bool set_user(struct arena *a, const struct podspec_input *in, struct oci_container *out, struct err *err)
 {
     const struct val *user = security(in, N(runAsUser)), *group = security(in, N(runAsGroup));
@@ -144,14 +172,15 @@ static bool set_user(struct arena *a, const struct podspec_input *in, struct oci
     const struct val *pod = val_get(obj_spec(in->pod), N(securityContext));
     const struct val *more = val_get(pod, N(supplementalGroups)), *fs = val_get(pod, N(fsGroup));
     bool strict = str_eq(val_text_at(pod, N(supplementalGroupsPolicy)), S("Strict"));
-    uint32_t *groups = arena_alloc(a, (found.ngroups + val_len(more) + 1) * sizeof *groups);
-    for (size_t i = 0; i < found.ngroups && !strict; i++)
-        groups[out->ngroups++] = found.groups[i];
-    val_each_item (g, more)
-        groups[out->ngroups++] = (uint32_t)val_num(g, 0);
-    if (fs)
-        groups[out->ngroups++] = (uint32_t)val_num(fs, 0);
+    uint32_t *groups = arena_alloc(a, (found.ngroups + val_len(more) + 2) * sizeof *groups);
     out->groups = groups;
+    add_group(groups, &out->ngroups, out->gid); /* runtimes list the primary one among the others */
+    for (size_t i = 0; i < found.ngroups && !strict; i++)
+        add_group(groups, &out->ngroups, found.groups[i]);
+    if (fs)
+        add_group(groups, &out->ngroups, (uint32_t)val_num(fs, 0));
+    val_each_item (g, more)
+        add_group(groups, &out->ngroups, (uint32_t)val_num(g, 0));
     return true;
 }
 
@@ -242,16 +271,85 @@ static bool set_command(struct arena *a, const struct podspec_input *in, struct 
     return true;
 }
 
-static void add_mount(struct arena *a, struct oci_container *out, size_t *cap, struct oci_mount m)
+/* A path without empty parts, "." and "..", as it is compared and sorted by. */
+static struct str clean(struct arena *a, struct str path)
 {
-    struct oci_mount *all = (struct oci_mount *)(uintptr_t)out->mounts;
-    if (out->nmounts >= *cap) {
-        *cap = out->nmounts + 16;
-        all = arena_alloc(a, *cap * sizeof *all);
-        memcpy(all, out->mounts, out->nmounts * sizeof *all);
-        out->mounts = all;
+    char *out = arena_alloc(a, path.n + 2);
+    size_t n = 0;
+    struct str part;
+    while (str_cut(&path, '/', &part)) {
+        if (str_eqz(part, "..")) {
+            while (n && out[--n] != '/')
+                ;
+        } else if (part.n && !str_eqz(part, ".")) {
+            out[n++] = '/';
+            memcpy(out + n, part.p, part.n);
+            n += part.n;
+        }
     }
-    all[out->nmounts++] = m;
+    if (!n)
+        out[n++] = '/';
+    out[n] = 0;
+    return (struct str){out, n};
+}
+
+/* Mounts of one container beyond those that every container has. */
+struct mounts {
+    struct arena *a;
+    struct oci_mount *p;
+    size_t n, cap;
+};
+
+static bool is_mounted(const struct mounts *m, struct str target)
+{
+    for (size_t i = 0; i < m->n; i++)
+        if (str_eq(m->p[i].target, target))
+            return true;
+    return false;
+}
+
+static void add_mount(struct mounts *m, struct str source, struct str target, struct strs options)
+{
+    if (m->n == m->cap) {
+        struct oci_mount *old = m->p;
+        m->cap = m->cap ? 2 * m->cap : 16;
+        m->p = arena_alloc(m->a, m->cap * sizeof *m->p);
+        if (m->n)
+            memcpy(m->p, old, m->n * sizeof *old);
+    }
+    m->p[m->n++] = (struct oci_mount){S("bind"), source, target, options};
+}
+
+static int by_depth(const void *x, const void *y)
+{
+    const struct oci_mount *const *l = x, *const *r = y;
+    int depth[2] = {0};
+    for (size_t i = 0; i < (*l)->target.n; i++)
+        depth[0] += (*l)->target.p[i] == '/';
+    for (size_t i = 0; i < (*r)->target.n; i++)
+        depth[1] += (*r)->target.p[i] == '/';
+    return depth[0] != depth[1] ? depth[0] - depth[1] : *l < *r ? -1 : *l > *r;
+}
+
+/* Those that every container has, without what is mounted over; then the others, so that none hides one below it. */
+static void merge_mounts(struct mounts *m, struct oci_container *out)
+{
+    struct oci_mount *all = arena_alloc(m->a, (out->nmounts + m->n + 1) * sizeof *all);
+    const struct oci_mount **sorted = arena_alloc(m->a, (m->n + 1) * sizeof *sorted);
+    bool dev = is_mounted(m, S("/dev"));
+    size_t n = 0;
+    for (size_t i = 0; i < out->nmounts; i++) {
+        struct str target = out->mounts[i].target;
+        if (!is_mounted(m, target) && !(dev && str_starts(target, S("/dev/"))))
+            all[n++] = out->mounts[i];
+    }
+    for (size_t i = 0; i < m->n; i++)
+        sorted[i] = &m->p[i];
+    qsort(sorted, m->n, sizeof *sorted, by_depth);
+    for (size_t i = 0; i < m->n; i++)
+        all[n++] = *sorted[i];
+    out->mounts = all;
+    out->nmounts = n;
 }
 
 static struct strs bind_options(struct arena *a, bool read_only, struct str propagation)
@@ -288,20 +386,10 @@ static bool sub_path_of(const struct podspec_input *in, const struct val *mount,
            err_set(err, E_INVALID, "subPath \"" STR_FMT "\": must be relative, without \"..\"", STR_ARG(*out));
 }
 
-static bool is_mounted(const struct val *mounts, struct str path)
+static bool add_volume_mounts(const struct podspec_input *in, struct mounts *out, struct err *err)
 {
-    val_each_item (m, mounts)
-        if (str_eq(val_text_at(m, N(mountPath)), path))
-            return true;
-    return false;
-}
-
-static bool set_mounts(struct arena *a, const struct podspec_input *in, struct oci_container *out, struct err *err)
-{
-    size_t cap = out->nmounts;
-    const struct val *mounts = val_get(in->container, N(volumeMounts));
-    val_each_item (m, mounts) {
-        struct str path, sub, name = val_text_at(m, N(name)), target = val_text_at(m, N(mountPath));
+    val_each_item (m, val_get(in->container, N(volumeMounts))) {
+        struct str path, sub, name = val_text_at(m, N(name));
         bool read_only;
         if (!in->volume_path(in->arg, name, &path, &read_only))
             return err_set(err, E_INVALID, "volumeMounts: there is no volume \"" STR_FMT "\" in the pod",
@@ -310,24 +398,50 @@ static bool set_mounts(struct arena *a, const struct podspec_input *in, struct o
             return false;
         if (sub.n && !in->sub_path(in->arg, name, sub, &path, err))
             return false;
-        if (target.n && target.p[0] != '/')
-            target = arena_fmt(a, "/" STR_FMT, STR_ARG(target));
-        add_mount(a, out, &cap,
-                  (struct oci_mount){S("bind"), path, target,
-                                     bind_options(a, read_only || val_true(val_get(m, N(readOnly))),
-                                                  val_text_at(m, N(mountPropagation)))});
+        add_mount(out, path, clean(out->a, val_text_at(m, N(mountPath))),
+                  bind_options(out->a, read_only || val_true(val_get(m, N(readOnly))),
+                               val_text_at(m, N(mountPropagation))));
     }
+    return true;
+}
+
+/* What the node puts into a container where the pod mounts nothing of its own there. With a read-only root the
+ * files of the runtime are read-only, too; those of the kubelet are not. */
+static void add_own_mounts(const struct podspec_input *in, const struct oci_container *c, struct mounts *out)
+{
     const struct {
         struct str path, target;
+        bool read_only;
     } own[] = {
-        {in->hosts_file, S("/etc/hosts")},
-        {in->resolv_file, S("/etc/resolv.conf")},
-        {in->termination_file, val_text_at(in->container, N(terminationMessagePath))},
+        {in->hosts_file, S("/etc/hosts"), false},
+        {in->termination_file, val_text_at(in->container, N(terminationMessagePath)), false},
+        {in->hostname_file, S("/etc/hostname"), c->read_only_root},
+        {in->resolv_file, S("/etc/resolv.conf"), c->read_only_root},
     };
-    for (size_t i = 0; i < countof(own); i++)
-        if (own[i].path.n && own[i].target.n && !is_mounted(mounts, own[i].target))
-            add_mount(a, out, &cap,
-                      (struct oci_mount){S("bind"), own[i].path, own[i].target, bind_options(a, false, S(""))});
+    for (size_t i = 0; i < countof(own); i++) {
+        struct str target = own[i].target.n ? clean(out->a, own[i].target) : S("");
+        if (own[i].path.n && target.n && !is_mounted(out, target))
+            add_mount(out, own[i].path, target, bind_options(out->a, own[i].read_only, S("")));
+    }
+    if (in->shm.n && !is_mounted(out, S("/dev/shm")))
+        add_mount(out, in->shm, S("/dev/shm"), oci_shm_options(out->a));
+}
+
+static bool set_mounts(struct arena *a, const struct podspec_input *in, struct oci_container *out, struct err *err)
+{
+    struct mounts m = {.a = a};
+    if (!add_volume_mounts(in, &m, err))
+        return false;
+    add_own_mounts(in, out, &m);
+    struct strs volumes = in->image->volumes;
+    for (size_t i = 0; i < volumes.n; i++) {
+        struct str target = clean(a, volumes.p[i]);
+        if (!is_mounted(&m, target))
+            add(a, &out->volumes, target);
+    }
+    for (size_t i = 0; i < out->volumes.n; i++)
+        add_mount(&m, oci_volume_source(a, i), out->volumes.p[i], bind_options(a, false, S("")));
+    merge_mounts(&m, out);
     return true;
 }
 
@@ -346,15 +460,28 @@ static void set_namespaces(struct arena *a, const struct podspec_input *in, stru
         out->ns[OCI_NS_NET] = OCI_NS_HOST;
 }
 
+static int64_t memory_request(const struct val *container)
+{
+    return amount(val_get(container, N(resources)), N(requests), "memory", false);
+}
+
+/* kubelet: qos/policy.go. A sidecar is not to go before the containers that it serves. */
 static int oom_score(const struct podspec_input *in)
 {
+    const struct val *spec = obj_spec(in->pod);
     struct str qos = val_text_at(obj_status(in->pod), N(qosClass));
-    if (str_eq(qos, S("Guaranteed")))
+    if (str_eq(qos, S("Guaranteed")) || str_eq(val_text_at(spec, N(priorityClassName)), S("system-node-critical")))
         return -997;
     if (str_eq(qos, S("BestEffort")))
         return 1000;
-    int64_t request = amount(val_get(in->container, N(resources)), N(requests), "memory", false);
-    int64_t have = quantity_value(val_text(val_get_str(in->sources->allocatable, S("memory"))));
+    int64_t request = memory_request(in->container);
+    int64_t have = quantity_value(val_text(val_get_str(in->sources->capacity, S("memory"))));
+    if (str_eq(val_text_at(in->container, N(restartPolicy)), S("Always"))) {
+        int64_t least = INT64_MAX;
+        val_each_item (c, val_get(spec, N(containers)))
+            least = MIN(least, memory_request(c));
+        request = MAX(request, least == INT64_MAX ? 0 : least);
+    }
     int64_t score = have ? 1000 - (int64_t)((__int128)1000 * request / have) : 999;
     return (int)MIN(MAX(score, 3), 999);
 }
@@ -377,15 +504,22 @@ static bool refuse(const struct val *v, const char *field, const char *way_out, 
     return !v || err_set(err, E_NOT_IMPLEMENTED, "%s is not supported yet: %s", field, way_out);
 }
 
-/* Confinement that is asked for and cannot be given is not left out in silence. */
-static bool refuse_confinement(const struct val *security_context, struct err *err)
+/* Empty objects and lists ask for nothing. */
+static const struct val *asked(const struct val *v)
+{
+    return v && (v->type == VAL_MAP || v->type == VAL_LIST) && !val_len(v) ? NULL : v;
+}
+
+/* Confinement that is asked for and cannot be given is not left out in silence. Options for SELinux are for hosts
+ * that have it, those for Windows for other machines: a kubelet leaves them alone elsewhere, too. */
+static bool refuse_confinement(const struct val *security_context, bool selinux, struct err *err)
 {
     const struct val *armor = val_get(security_context, N(appArmorProfile));
     bool wants = armor && !str_eq(val_text_at(armor, N(type)), S("Unconfined"));
-    return refuse(val_get(security_context, N(seLinuxOptions)), "securityContext.seLinuxOptions",
-                  "use seccompProfile and capabilities", err) &&
-           refuse(wants ? armor : NULL, "securityContext.appArmorProfile", "use seccompProfile, or type Unconfined",
-                  err);
+    return refuse(selinux ? asked(val_get(security_context, N(seLinuxOptions))) : NULL,
+                  "securityContext.seLinuxOptions", "use seccompProfile and capabilities", err) &&
+           refuse(wants ? asked(armor) : NULL, "securityContext.appArmorProfile",
+                  "use seccompProfile, or type Unconfined", err);
 }
 
 static bool refuse_grpc(const struct val *container, struct err *err)
@@ -399,31 +533,80 @@ static bool refuse_grpc(const struct val *container, struct err *err)
     return true;
 }
 
-bool podspec_supported(const struct obj *pod, struct err *err)
+bool podspec_supported(const struct obj *pod, bool selinux, struct err *err)
 {
     const struct val *spec = obj_spec(pod), *security_context = val_get(spec, N(securityContext));
-    const struct val *users = val_get(spec, N(hostUsers));
+    const struct val *users = val_get(spec, N(hostUsers)), *resources = val_get(spec, N(resources));
+    bool room = asked(val_get(resources, N(limits))) || asked(val_get(resources, N(requests)));
     struct str os = val_text_at(spec, N(os), N(name));
     bool ok = refuse(users && !val_true(users) ? users : NULL, "spec.hostUsers: false", "leave it out", err) &&
               refuse(val_get(spec, N(runtimeClassName)), "spec.runtimeClassName", "leave it out to run with crun",
                      err) &&
-              refuse(val_get(spec, N(resourceClaims)), "spec.resourceClaims", "ask for devices by hostPath", err) &&
-              refuse(val_get(spec, N(resources)), "spec.resources", "set resources on each container", err) &&
-              refuse(val_get(security_context, N(sysctls)), "spec.securityContext.sysctls", "set them on the host",
+              refuse(asked(val_get(spec, N(resourceClaims))), "spec.resourceClaims", "ask for devices by hostPath",
                      err) &&
-              refuse(val_get(security_context, N(windowsOptions)), "spec.securityContext.windowsOptions",
-                     "this node runs Linux", err) &&
-              refuse_confinement(security_context, err);
+              refuse(room ? resources : NULL, "spec.resources", "set resources on each container", err) &&
+              refuse_confinement(security_context, selinux, err);
     if (os.n && !str_eq(os, S("linux")))
         return err_set(err, E_INVALID, "spec.os.name: " STR_FMT ": this node runs linux", STR_ARG(os));
     static const struct name *const lists[] = {N(initContainers), N(containers), N(ephemeralContainers)};
     for (size_t i = 0; i < countof(lists) && ok; i++) {
         val_each_item (c, val_get(spec, lists[i]))
-            ok = ok && refuse(val_get(c, N(volumeDevices)), "volumeDevices", "use volumeMounts", err) &&
-                 refuse(val_get(c, N(restartPolicyRules)), "restartPolicyRules", "leave it out", err) &&
-                 refuse_grpc(c, err) && refuse_confinement(val_get(c, N(securityContext)), err);
+            ok = ok && refuse(asked(val_get(c, N(volumeDevices))), "volumeDevices", "use volumeMounts", err) &&
+                 refuse(asked(val_get(c, N(restartPolicyRules))), "restartPolicyRules", "leave it out", err) &&
+                 refuse_grpc(c, err) && refuse_confinement(val_get(c, N(securityContext)), selinux, err);
     }
     val_each_item (v, val_get(spec, N(volumes)))
         ok = ok && volume_type_of(v, err) != NULL;
     return ok;
+}
+
+/* --- sysctls (kubelet: sysctl/safe_sysctls.go) ------------------------------------------------------------------ */
+
+static const struct safe_sysctl {
+    const char *name;
+    bool net; /* of the network namespace; else of the IPC namespace */
+} safe_sysctls[] = {
+    {"kernel.shm_rmid_forced", false},          {"net.ipv4.ip_local_port_range", true},
+    {"net.ipv4.ip_local_reserved_ports", true}, {"net.ipv4.ip_unprivileged_port_start", true},
+    {"net.ipv4.ping_group_range", true},        {"net.ipv4.tcp_fin_timeout", true},
+    {"net.ipv4.tcp_keepalive_intvl", true},     {"net.ipv4.tcp_keepalive_probes", true},
+    {"net.ipv4.tcp_keepalive_time", true},      {"net.ipv4.tcp_rmem", true},
+    {"net.ipv4.tcp_syncookies", true},          {"net.ipv4.tcp_wmem", true},
+};
+
+/* Names may be written with slashes between their parts: the first separator says which it is (sysctl(8)). */
+static struct str sysctl_name(struct arena *a, struct str name)
+{
+    char *z = arena_strz(a, name);
+    ptrdiff_t dot = str_find_char(name, '.'), slash = str_find_char(name, '/');
+    if (slash >= 0 && (dot < 0 || slash < dot))
+        for (size_t i = 0; i < name.n; i++)
+            z[i] = z[i] == '/' ? '.' : z[i] == '.' ? '/' : z[i];
+    return (struct str){z, name.n};
+}
+
+bool podspec_sysctls(struct arena *a, const struct obj *pod, struct strs *out, struct err *err)
+{
+    const struct val *spec = obj_spec(pod), *list = val_at(spec, N(securityContext), N(sysctls));
+    bool host_net = val_true(val_get(spec, N(hostNetwork))), host_ipc = val_true(val_get(spec, N(hostIPC)));
+    *out = (struct strs){0};
+    if (!host_net) { /* as containerd 2 has it: any user may listen on any port, and ping */
+        add(a, out, S("net.ipv4.ip_unprivileged_port_start=0"));
+        add(a, out, S("net.ipv4.ping_group_range=0 2147483647"));
+    }
+    val_each_item (v, list) {
+        struct str name = sysctl_name(a, val_text_at(v, N(name)));
+        const struct safe_sysctl *safe = NULL;
+        for (size_t i = 0; i < countof(safe_sysctls); i++)
+            if (str_eqz(name, safe_sysctls[i].name))
+                safe = &safe_sysctls[i];
+        if (!safe)
+            return err_set(err, E_INVALID, "forbidden sysctl: \"" STR_FMT "\" not allowlisted", STR_ARG(name));
+        if (safe->net ? host_net : host_ipc)
+            return err_set(err, E_INVALID, "forbidden sysctl: \"" STR_FMT "\" not allowed with host %s enabled",
+                           STR_ARG(name), safe->net ? "net" : "ipc");
+        /* later ones are written over earlier ones */
+        add(a, out, arena_fmt(a, STR_FMT "=" STR_FMT, STR_ARG(name), STR_ARG(val_text_at(v, N(value)))));
+    }
+    return true;
 }

@@ -10,9 +10,8 @@ struct podspec_input {
     const struct val *container;
     const struct image *image;
     struct env *env; /* built by env_build; arguments are charged to it, HOME is added */
-    struct str hostname;
-    struct str shm;                                       /* host path of the pod's /dev/shm; empty: own */
-    struct str hosts_file, resolv_file, termination_file; /* host paths that are bound into the container */
+    struct str shm;  /* host path of the pod's /dev/shm; empty: own */
+    struct str hosts_file, hostname_file, resolv_file, termination_file; /* host paths that are bound into it */
     pid_t
         target_pid; /* of an ephemeral container that is to see another's processes: a process of that one; 0: none */
     /* The host path of a volume of the pod by name; false: there is none. read_only: whatever the mount says. */
@@ -30,6 +29,18 @@ void podspec_limits(const struct val *resources, struct oci_limits *out);
 void podspec_pod_limits(const struct val *pod_spec, struct oci_limits *out);
 /* "guaranteed": "", else "burstable", "besteffort": the folder of the pod's cgroup. */
 const char *podspec_qos_folder(const struct obj *pod);
-/* What the node does not do yet and a pod asks for: false with a sentence naming the field. */
-MUST_USE bool podspec_supported(const struct obj *pod, struct err *err);
-struct str podspec_hostname(struct arena *a, const struct obj *pod, struct str node_hostname);
+/* What the node does not do yet and a pod asks for: false with a sentence naming the field. selinux: the host has it.
+ */
+MUST_USE bool podspec_supported(const struct obj *pod, bool selinux, struct err *err);
+/* "name=value" for the namespaces of the pod. False, in a kubelet's words (reason SysctlForbidden): one that is not
+ * safe, or of a namespace that is the host's. */
+MUST_USE bool podspec_sysctls(struct arena *a, const struct obj *pod, struct strs *out, struct err *err);
+/* What a pod calls itself. */
+struct pod_hostname {
+    struct str name;   /* without the domain */
+    struct str domain; /* SUBDOMAIN.NS.svc.CLUSTER; empty: none */
+    struct str kernel; /* what uname(2) and $HOSTNAME say: `name`, or with the domain (setHostnameAsFQDN) */
+};
+/* False: what the kernel is to say does not fit (64 characters); the others are set. */
+MUST_USE bool podspec_hostname(struct arena *a, const struct obj *pod, struct str node_hostname,
+                               struct str cluster_domain, struct pod_hostname *out, struct err *err);

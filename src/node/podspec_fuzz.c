@@ -65,7 +65,6 @@ static void container(struct arena *a, const struct sources *s, const struct obj
                                .pod = pod,
                                .container = c,
                                .image = &image,
-                               .hostname = S("h"),
                                .hosts_file = S("/f/hosts"),
                                .resolv_file = S("/f/resolv"),
                                .termination_file = S("/f/log"),
@@ -118,14 +117,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     map_there = obj_new(K(ConfigMap), &map, 1);
     struct sources s = {.get = source,
                         .allocatable = &allocatable,
+                        .capacity = &allocatable,
                         .node_name = S("n"),
                         .host_ip = S("10.0.0.1"),
                         .pod_ip = S("10.42.0.9")};
-    if (!podspec_supported(pod, &err))
+    struct strs sysctls;
+    if (!podspec_supported(pod, size & 1, &err) || !podspec_sysctls(&a, pod, &sysctls, &err))
         ASSERT(err.text[0]);
     struct oci_limits limits;
     podspec_pod_limits(obj_spec(pod), &limits);
-    (void)podspec_hostname(&a, pod, S("n"));
+    struct pod_hostname name;
+    if (!podspec_hostname(&a, pod, S("n"), S("cluster.local"), &name, &err))
+        ASSERT(err.text[0]);
+    ASSERT(name.kernel.n <= 253);
     val_each_item (c, val_get(obj_spec(pod), N(initContainers)))
         container(&a, &s, pod, c);
     val_each_item (c, val_get(obj_spec(pod), N(containers)))

@@ -27,7 +27,7 @@ static bool make(struct world *w, const char *pod, const char *container, const 
                                 "spec: {%s%scontainers: [{name: c, image: x%s%s}]}",
                                 pod, *pod ? ", " : "", *container ? ", " : "", container);
     const struct obj *o = world_obj(w, K(Pod), yaml.p);
-    struct str entrypoint[] = {S("/start"), S("-v")}, cmd[] = {S("run")};
+    struct str entrypoint[] = {S("/start"), S("-v")}, cmd[] = {S("run")}, volumes[] = {S("/m/"), S("made/here")};
     static uint32_t groups[] = {50, 60};
     struct image_account accounts[] = {{S("root"), S("/root"), 0, 0, NULL, 0},
                                        {S("web"), S("/web"), 33, 34, groups, countof(groups)}};
@@ -35,6 +35,7 @@ static bool make(struct world *w, const char *pod, const char *container, const 
                           .entrypoint = {entrypoint, countof(entrypoint)},
                           .cmd = {cmd, countof(cmd)},
                           .workdir = S("/data"),
+                          .volumes = {volumes, countof(volumes)},
                           .accounts = accounts,
                           .naccounts = countof(accounts)};
     struct sources sources = world_sources(w);
@@ -42,7 +43,9 @@ static bool make(struct world *w, const char *pod, const char *container, const 
                                .pod = o,
                                .container = world_container(o),
                                .image = &image,
+                               .shm = S("/p/shm"),
                                .hosts_file = S("/p/hosts"),
+                               .hostname_file = S("/p/hostname"),
                                .resolv_file = S("/p/resolv.conf"),
                                .termination_file = S("/p/term"),
                                .volume_path = volume_path,
@@ -71,16 +74,17 @@ TEST(podspec_users_and_what_is_refused_to_run_as_root)
     static const struct {
         const char *pod, *container, *user, *want; /* "UID:GID GROUP..." or the refusal */
     } rows[] = {
-        {"", "", "", "0:0"},
-        {"", "", "web", "33:34 50 60"},
-        {"", "", "1000", "1000:0"},
-        {"", "", "1000:7", "1000:7"},
+        {"", "", "", "0:0 0"},
+        {"", "", "web", "33:34 34 50 60"},
+        {"", "", "1000", "1000:0 0"},
+        {"", "", "1000:7", "1000:7 7"},
         {"", "", "nobody", "!"},
-        {"securityContext: {runAsUser: 5}", "", "web", "5:0"},
-        {"securityContext: {runAsUser: 5, runAsGroup: 6}", "securityContext: {runAsUser: 7}", "", "7:6"},
-        {"securityContext: {supplementalGroups: [8, 9], fsGroup: 10}", "", "web", "33:34 50 60 8 9 10"},
-        {"securityContext: {supplementalGroups: [8], supplementalGroupsPolicy: Strict}", "", "web", "33:34 8"},
-        {"securityContext: {runAsNonRoot: true}", "", "1000", "1000:0"},
+        {"securityContext: {runAsUser: 5}", "", "web", "5:0 0"},
+        {"securityContext: {runAsUser: 5, runAsGroup: 6}", "securityContext: {runAsUser: 7}", "", "7:6 6"},
+        {"securityContext: {supplementalGroups: [8, 9], fsGroup: 10}", "", "web", "33:34 34 50 60 10 8 9"},
+        {"securityContext: {supplementalGroups: [8], supplementalGroupsPolicy: Strict}", "", "web", "33:34 34 8"},
+        {"securityContext: {supplementalGroups: [34, 8, 8], fsGroup: 50}", "", "web", "33:34 34 50 60 8"},
+        {"securityContext: {runAsNonRoot: true}", "", "1000", "1000:0 0"},
         {"securityContext: {runAsNonRoot: true}", "", "",
          "container has runAsNonRoot and image will run as root " WHERE},
         {"securityContext: {runAsNonRoot: true}", "", "0",
@@ -89,8 +93,8 @@ TEST(podspec_users_and_what_is_refused_to_run_as_root)
          "container has runAsNonRoot and image has non-numeric user (web), cannot verify user is non-root " WHERE},
         {"securityContext: {runAsNonRoot: true}", "securityContext: {runAsUser: 0}", "1000",
          "container's runAsUser breaks non-root policy " WHERE},
-        {"securityContext: {runAsNonRoot: true}", "securityContext: {runAsNonRoot: false}", "", "0:0"},
-        {"", "securityContext: {runAsNonRoot: true, runAsUser: 1}", "", "1:0"},
+        {"securityContext: {runAsNonRoot: true}", "securityContext: {runAsNonRoot: false}", "", "0:0 0"},
+        {"", "securityContext: {runAsNonRoot: true, runAsUser: 1}", "", "1:0 0"},
     };
     for (size_t i = 0; i < countof(rows); i++) {
         struct world w = {0};
@@ -212,6 +216,48 @@ TEST(podspec_mounts)
     }
 }
 
+TEST(podspec_mounts_are_sorted_so_that_none_hides_another)
+{
+    static const struct {
+        const char *container, *order; /* targets; of what every container has only "/dev" and below */
+    } rows[] = {
+        {"", "/dev /dev/pts /dev/mqueue /m /etc/hosts /etc/hostname /etc/resolv.conf /dev/shm /made/here"},
+        {"volumeMounts: [{name: v, mountPath: /a/b/c}, {name: v, mountPath: /a}, {name: conf, mountPath: /a/b}]",
+         "/dev /dev/pts /dev/mqueue /a /m /a/b /etc/hosts /etc/hostname /etc/resolv.conf /dev/shm /made/here /a/b/c"},
+        {"volumeMounts: [{name: v, mountPath: /dev}]",
+         "/dev /m /etc/hosts /etc/hostname /etc/resolv.conf /dev/shm /made/here"},
+        {"volumeMounts: [{name: v, mountPath: /dev/shm/}, {name: v, mountPath: //etc/./hosts}, {name: v, mountPath: "
+         "/x/../made/here}]",
+         "/dev /dev/pts /dev/mqueue /m /dev/shm /etc/hosts /made/here /etc/hostname /etc/resolv.conf"},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct world w = {0};
+        struct oci_container c;
+        struct err err = ERR;
+        CHECK_OK(make(&w, "", rows[i].container, "", &c, &err), err);
+        AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+        for (size_t k = 0; k < c.nmounts; k++) {
+            struct str target = c.mounts[k].target;
+            if (!str_eqz(target, "/proc") && !str_starts(target, S("/sys")))
+                strbuf_addf(&b, "%s" STR_FMT, b.n ? " " : "", STR_ARG(target));
+        }
+        CHECK_STR(strbuf_str(&b), str_of(rows[i].order));
+        world_end(&w);
+    }
+    struct world w = {0};
+    struct oci_container c;
+    struct err err = ERR;
+    CHECK_OK(make(&w, "", "securityContext: {readOnlyRootFilesystem: true}, volumeMounts: [{name: v, mountPath: /m}]",
+                  "", &c, &err),
+             err);
+    CHECK_STR(mount_at(&w, &c, "/etc/hostname"), S("/p/hostname rbind rprivate ro"));
+    CHECK_STR(mount_at(&w, &c, "/etc/hosts"), S("/p/hosts rbind rprivate rw"));
+    CHECK_STR(mount_at(&w, &c, "/dev/shm"), S("/p/shm rbind rw nosuid nodev noexec"));
+    CHECK_STR(mount_at(&w, &c, "/m"), S("/vol/v rbind rprivate rw")); /* the pod's, not the image's */
+    CHECK_STR(words(&w, c.volumes), S("/made/here"));
+    world_end(&w);
+}
+
 TEST(podspec_limits_of_containers_and_of_the_pod)
 {
     static const struct {
@@ -257,19 +303,42 @@ TEST(podspec_limits_of_containers_and_of_the_pod)
 TEST(podspec_host_names)
 {
     static const struct {
-        const char *spec, *name, *want;
+        const char *spec, *name, *want; /* "KERNEL NAME DOMAIN" or the refusal */
     } rows[] = {
-        {"hostname: web", "p", "web"},
-        {"hostNetwork: true", "p", "node.example"},
-        {"restartPolicy: Never", "p", "p"},
+        {"hostname: web", "p", "web web "},
+        {"hostNetwork: true", "p", "node.example p "},
+        {"restartPolicy: Never", "p", "p p "},
         {"restartPolicy: Never", "a-name-that-is-longer-than-the-sixty-three-bytes-a-host-name-h.s-end",
-         "a-name-that-is-longer-than-the-sixty-three-bytes-a-host-name-h"},
+         "a-name-that-is-longer-than-the-sixty-three-bytes-a-host-name-h "
+         "a-name-that-is-longer-than-the-sixty-three-bytes-a-host-name-h "},
+        {"hostname: web, subdomain: sub", "p", "web web sub.ns.svc.c.local"},
+        {"subdomain: sub, setHostnameAsFQDN: true", "p", "p.sub.ns.svc.c.local p sub.ns.svc.c.local"},
+        {"setHostnameAsFQDN: true", "p", "p p "},
+        {"hostnameOverride: my.own.name, hostname: web, subdomain: sub", "p", "my.own.name my.own.name "},
+        {"hostname: forty-one-bytes-of-a-name-are-still-taken-, subdomain: sub, setHostnameAsFQDN: true", "p",
+         "forty-one-bytes-of-a-name-are-still-taken-.sub.ns.svc.c.local forty-one-bytes-of-a-name-are-still-taken- "
+         "sub.ns.svc.c.local"},
+        {"hostname: forty-six-bytes-of-a-name-that-is-too-long-xxx, subdomain: sub, setHostnameAsFQDN: true", "p",
+         "failed to construct FQDN from pod hostname and cluster domain, FQDN "
+         "forty-six-bytes-of-a-name-that-is-too-long-xxx.sub.ns.svc.c.local is too long (64 characters is the max, "
+         "65 "
+         "characters requested)"},
+        {"hostNetwork: true, hostname: forty-six-bytes-of-a-name-that-is-too-long-xxx, subdomain: sub, "
+         "setHostnameAsFQDN: true",
+         "p", "node.example forty-six-bytes-of-a-name-that-is-too-long-xxx sub.ns.svc.c.local"},
     };
     for (size_t i = 0; i < countof(rows); i++) {
         struct world w = {0};
+        struct err err = ERR;
+        struct pod_hostname h;
         struct str yaml = arena_fmt(&w.arena, "metadata: {name: %s, namespace: ns}\nspec: {%s}", rows[i].name,
                                     rows[i].spec);
-        CHECK_STR(podspec_hostname(&w.arena, world_obj(&w, K(Pod), yaml.p), S("node.example")), str_of(rows[i].want));
+        bool ok = podspec_hostname(&w.arena, world_obj(&w, K(Pod), yaml.p), S("node.example"), S("c.local"), &h,
+                                   &err);
+        CHECK_STR(ok ? arena_fmt(&w.arena, STR_FMT " " STR_FMT " " STR_FMT, STR_ARG(h.kernel), STR_ARG(h.name),
+                                 STR_ARG(h.domain))
+                     : str_of(err.text),
+                  str_of(rows[i].want));
         world_end(&w);
     }
 }
@@ -283,7 +352,21 @@ TEST(podspec_what_is_not_there_yet_is_refused_by_name)
         {"hostUsers: false", "spec.hostUsers: false is not supported yet"},
         {"hostUsers: true", NULL},
         {"runtimeClassName: gvisor", "spec.runtimeClassName is not supported yet"},
-        {"securityContext: {sysctls: [{name: a, value: b}]}", "spec.securityContext.sysctls is not supported yet"},
+        {"securityContext: {seLinuxOptions: {}, windowsOptions: {}, sysctls: []}, resources: {}, resourceClaims: []",
+         NULL},
+        {"resources: {limits: {}}", NULL},
+        {"resources: {limits: {cpu: 1}}", "spec.resources is not supported yet"},
+        {"securityContext: {windowsOptions: {runAsUserName: x}}", NULL}, /* for other machines */
+        {"securityContext: {seLinuxOptions: {level: s0}}", "securityContext.seLinuxOptions is not supported yet"},
+        {"securityContext: {appArmorProfile: {type: RuntimeDefault}}",
+         "securityContext.appArmorProfile is not supported yet"},
+        {"securityContext: {appArmorProfile: {type: Unconfined}}", NULL},
+        {"containers: [{name: c, securityContext: {seLinuxOptions: {}, windowsOptions: {}, capabilities: {}}, "
+         "resources: "
+         "{}, volumeDevices: [], restartPolicyRules: []}]",
+         NULL},
+        {"volumes: [{name: v, emptyDir: {medium: HugePages}}]",
+         "volume \"v\": emptyDir.medium HugePages is not supported yet"},
         {"os: {name: windows}", "spec.os.name: windows: this node runs linux"},
         {"volumes: [{name: v, nfs: {server: s, path: /}}]", "volume \"v\": its type is not supported yet"},
         {"containers: [{name: c, livenessProbe: {grpc: {port: 1}}}]", "livenessProbe.grpc is not supported yet"},
@@ -293,9 +376,71 @@ TEST(podspec_what_is_not_there_yet_is_refused_by_name)
         struct world w = {0};
         struct err err = ERR;
         struct str yaml = arena_fmt(&w.arena, "metadata: {name: p, namespace: ns}\nspec: {%s}", rows[i].spec);
-        bool ok = podspec_supported(world_obj(&w, K(Pod), yaml.p), &err);
+        const struct obj *pod = world_obj(&w, K(Pod), yaml.p);
+        bool ok = podspec_supported(pod, true, &err);
         CHECK_INT(ok, !rows[i].names);
-        CHECK(ok || str_starts(str_of(err.text), str_of(rows[i].names)));
+        CHECK_STR(ok ? S("") : str_sub(str_of(err.text), 0, strlen(rows[i].names)),
+                  str_of(rows[i].names ? rows[i].names : ""));
+        bool selinux = rows[i].names && strstr(rows[i].names, "seLinux");
+        CHECK(podspec_supported(pod, false, &err) == (ok || selinux)); /* a host without it leaves that alone */
+        world_end(&w);
+    }
+}
+
+TEST(podspec_sysctls_that_are_safe_are_the_pods)
+{
+    static const struct {
+        const char *spec, *want;
+    } rows[] = {
+        {"hostname: x", "net.ipv4.ip_unprivileged_port_start=0,net.ipv4.ping_group_range=0 2147483647"},
+        {"hostNetwork: true", ""},
+        {"securityContext: {sysctls: [{name: net.ipv4.ip_unprivileged_port_start, value: '1024'}]}",
+         "net.ipv4.ip_unprivileged_port_start=0,net.ipv4.ping_group_range=0 "
+         "2147483647,net.ipv4.ip_unprivileged_port_start=1024"},
+        {"hostNetwork: true, securityContext: {sysctls: [{name: kernel/shm_rmid_forced, value: '1'}]}",
+         "kernel.shm_rmid_forced=1"},
+        {"hostIPC: true, securityContext: {sysctls: [{name: kernel.shm_rmid_forced, value: '1'}]}",
+         "forbidden sysctl: \"kernel.shm_rmid_forced\" not allowed with host ipc enabled"},
+        {"hostNetwork: true, securityContext: {sysctls: [{name: net.ipv4.tcp_syncookies, value: '1'}]}",
+         "forbidden sysctl: \"net.ipv4.tcp_syncookies\" not allowed with host net enabled"},
+        {"securityContext: {sysctls: [{name: kernel.msgmax, value: '1'}]}",
+         "forbidden sysctl: \"kernel.msgmax\" not allowlisted"},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct world w = {0};
+        struct err err = ERR;
+        struct strs list;
+        struct str yaml = arena_fmt(&w.arena, "metadata: {name: p, namespace: ns}\nspec: {%s}", rows[i].spec);
+        AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+        if (!podspec_sysctls(&w.arena, world_obj(&w, K(Pod), yaml.p), &list, &err))
+            strbuf_addz(&b, err.text);
+        for (size_t k = 0; !err.text[0] && k < list.n; k++)
+            strbuf_addf(&b, "%s" STR_FMT, k ? "," : "", STR_ARG(list.p[k]));
+        CHECK_STR(strbuf_str(&b), str_of(rows[i].want));
+        world_end(&w);
+    }
+}
+
+TEST(podspec_oom_scores_as_a_kubelet_gives_them)
+{
+    static const struct {
+        const char *pod, *container;
+        int want;
+    } rows[] = {
+        {"", "", 999}, /* the world's node has 8 GiB */
+        {"", "resources: {requests: {memory: 2Gi}}", 750},
+        {"", "resources: {requests: {memory: 9Gi}}", 3},
+        {"priorityClassName: system-node-critical", "", -997},
+        {"priorityClassName: system-cluster-critical", "", 999},
+        {"", "restartPolicy: Always", 999},
+        {"", "restartPolicy: Always, resources: {requests: {memory: 4Gi}}", 500},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct world w = {0};
+        struct oci_container c;
+        struct err err = ERR;
+        CHECK_OK(make(&w, rows[i].pod, rows[i].container, "", &c, &err), err);
+        CHECK_INT(c.oom_score_adj, rows[i].want);
         world_end(&w);
     }
 }

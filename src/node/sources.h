@@ -9,8 +9,8 @@ struct sources {
     const struct obj *(*get)(void *arg, const struct kind *kind, struct str ns, struct str name,
                              enum source_state *state);
     void *arg;
-    const struct val *allocatable;         /* of the node: cpu, memory, ephemeral-storage ... */
-    struct str node_name, host_ip, pod_ip; /* pod_ip: "" until known */
+    const struct val *allocatable, *capacity; /* of the node: cpu, memory, ephemeral-storage ... */
+    struct str node_name, host_ip, pod_ip;    /* pod_ip: "" until known */
 };
 
 /* A field of the pod by fieldRef path: "metadata.labels['x']", "status.podIP" ... Errors name the path. */

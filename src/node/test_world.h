@@ -43,6 +43,7 @@ static inline UNUSED struct sources world_sources(struct world *w)
     return (struct sources){.get = world_get,
                             .arg = w,
                             .allocatable = &w->allocatable,
+                            .capacity = &w->allocatable,
                             .node_name = S("n1"),
                             .host_ip = S("10.0.0.1"),
                             .pod_ip = S("10.42.0.9")};

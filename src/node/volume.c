@@ -163,6 +163,14 @@ const struct volume_type *volume_type_of(const struct val *volume, struct err *e
     static const struct volume_type in_memory = {N(emptyDir), VOLUME_MEMORY, NULL};
     if (str_eq(val_text_at(volume, N(emptyDir), N(medium)), S("Memory")))
         return &in_memory;
+    struct str medium = val_text_at(volume, N(emptyDir), N(medium));
+    if (medium.n) {
+        (void)err_set(err, E_NOT_IMPLEMENTED,
+                      "volume \"" STR_FMT "\": emptyDir.medium " STR_FMT
+                      " is not supported yet: use Memory, or the disk",
+                      STR_ARG(val_text_at(volume, N(name))), STR_ARG(medium));
+        return NULL;
+    }
     for (size_t i = 0; i < countof(volume_types); i++)
         if (val_get(volume, volume_types[i].source))
             return &volume_types[i];

@@ -17,7 +17,7 @@ struct setup {
     struct agent_pod *ap;
     struct arena arena;
     ARRAY(struct volume_work) work;
-    struct str hosts, resolv, dir; /* files of the pod; hosts empty: not written */
+    struct str hosts, hostname, resolv, dir; /* files of the pod */
     bool refresh, ok;
     struct str failed; /* name of the volume */
     struct err err;
@@ -110,12 +110,16 @@ static void setup_work(struct job *j)
     if (!s->ok || s->refresh)
         return;
     s->failed = STR_NONE;
-    char path[700];
-    (void)snprintf(path, sizeof path, STR_FMT "/hosts", STR_ARG(s->dir));
-    s->ok = dir_make(s->dir.p, 0755, &s->err) &&
-            (!s->hosts.n || file_replace(AT_FDCWD, path, s->hosts, 0644, &s->err));
-    (void)snprintf(path, sizeof path, STR_FMT "/resolv.conf", STR_ARG(s->dir));
-    s->ok = s->ok && file_replace(AT_FDCWD, path, s->resolv, 0644, &s->err);
+    const struct {
+        const char *name;
+        struct str text;
+    } files[] = {{"hosts", s->hosts}, {"hostname", s->hostname}, {"resolv.conf", s->resolv}};
+    s->ok = dir_make(s->dir.p, 0755, &s->err);
+    for (size_t i = 0; s->ok && i < countof(files); i++) {
+        char path[700];
+        (void)snprintf(path, sizeof path, STR_FMT "/%s", STR_ARG(s->dir), files[i].name);
+        s->ok = file_replace(AT_FDCWD, path, files[i].text, 0644, &s->err);
+    }
 }
 
 static struct str failure(struct setup *s)
@@ -191,10 +195,9 @@ static struct str resolv_conf(struct arena *a, struct agent_pod *ap)
     return str_dup(a, strbuf_str(&out));
 }
 
-static struct str hosts(struct arena *a, struct agent_pod *ap)
+static struct str hosts(struct arena *a, struct agent_pod *ap, const struct pod_hostname *name)
 {
-    struct agent *g = ap->agent;
-    const struct val *spec = obj_spec(ap->pod->obj), *list = val_get(spec, N(hostAliases));
+    const struct val *list = val_get(obj_spec(ap->pod->obj), N(hostAliases));
     struct host_alias *aliases = arena_alloc(a, (val_len(list) + 1) * sizeof *aliases);
     AUTO(strbuf_fini) struct strbuf out = STRBUF(1 << 20);
     size_t n = 0;
@@ -206,10 +209,8 @@ static struct str hosts(struct arena *a, struct agent_pod *ap)
     if (ap->pod->host_network) {
         pod_hosts_of_node(text_of(a, "/etc/hosts"), aliases, n, &out);
     } else {
-        struct str ip = arena_fmt(a, IP4_FMT, IP4_ARG(ap->ip)), sub = val_text_at(spec, N(subdomain)), domain = S("");
-        if (sub.n)
-            domain = arena_fmt(a, STR_FMT "." STR_FMT ".svc.%s", STR_ARG(sub), STR_ARG(ap->pod->ns), g->cfg.domain);
-        pod_hosts(&ip, 1, podspec_hostname(a, ap->pod->obj, str_of(g->hostname)), domain, aliases, n, &out);
+        struct str ip = arena_fmt(a, IP4_FMT, IP4_ARG(ap->ip));
+        pod_hosts(&ip, 1, name->name, name->domain, aliases, n, &out);
     }
     return str_dup(a, strbuf_str(&out));
 }
@@ -244,7 +245,12 @@ void volumes_setup(struct agent_pod *ap)
         return;
     }
     s->dir = str_dup(&s->arena, ap->dir);
-    s->hosts = hosts(&s->arena, ap);
+    struct pod_hostname name;
+    struct err later = ERR; /* said when the sandbox is made, which is what it is about */
+    if (!podspec_hostname(&s->arena, ap->pod->obj, str_of(g->hostname), str_of(g->cfg.domain), &name, &later))
+        name.kernel = name.name;
+    s->hosts = hosts(&s->arena, ap, &name);
+    s->hostname = arena_fmt(&s->arena, STR_FMT "\n", STR_ARG(name.kernel));
     s->resolv = resolv_conf(&s->arena, ap);
     ap->pending++;
     job_start(&s->job, g->cfg.loop, setup_work, setup_done);
