@@ -79,20 +79,16 @@ static bool take(struct client *c, int fd, struct str front, int64_t *bytes, str
     return ok && t.err.kind == E_NONE;
 }
 
-/* By way of FILE.part: FILE is a whole backup, or as it was. */
+/* FILE is a whole backup, or as it was; what is no file is written to. */
 static bool take_file(struct client *c, struct str file, struct str front, int64_t *bytes, struct err *err)
 {
-    const char *path = arena_strz(&c->arena, file);
-    struct str part = arena_fmt(&c->arena, "%s.part", path);
-    AUTO(fd_close) int fd = open(part.p, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return err_errno(err, "make " STR_FMT, STR_ARG(part));
-    bool ok = take(c, fd, front, bytes, err) && (fsync(fd) == 0 || err_errno(err, "write " STR_FMT, STR_ARG(part))) &&
-              (rename(part.p, path) == 0 || err_errno(err, "rename " STR_FMT, STR_ARG(part))) &&
-              folder_sync(AT_FDCWD, path, err);
-    if (!ok)
-        (void)unlink(part.p);
-    return ok;
+    AUTO(file_out_fini) struct file_out out = {.fd = -1};
+    if (!file_out_open(&out, arena_strz(&c->arena, file), 0600, err) || !take(c, out.fd, front, bytes, err) ||
+        !file_out_done(&out, err))
+        return false;
+    if (out.path) /* else this may be what is written to */
+        printf(STR_FMT ": %lld bytes\n", STR_ARG(file), (long long)*bytes);
+    return true;
 }
 
 /* What stands before the objects: the keys of this machine, if they are asked for. */
@@ -131,8 +127,6 @@ int backup_main(int argc, char **argv)
     if (!(out ? take(&c, 1, strbuf_str(&front), &bytes, &err)
               : take_file(&c, words.p[0], strbuf_str(&front), &bytes, &err)))
         return client_failed(&c, &err);
-    if (!out)
-        printf(STR_FMT ": %lld bytes\n", STR_ARG(words.p[0]), (long long)bytes);
     return 0;
 }
 

@@ -4,6 +4,7 @@
 #include "oci/jsonout.h"
 #include "oci/manifest.h"
 #include "oci/name.h"
+#include "sys/file.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -365,21 +366,31 @@ static bool archive_write(const struct oci_pack *p, struct str full_name, int la
            tar_fd(t, layer, layer_size, "layer") && tar_end(t);
 }
 
-bool oci_pack(const struct oci_pack *p, const char *out, struct err *err)
+/* A file without a name, beside what is written, where there is sure to be room for as much. */
+static int layer_file(const char *out, struct err *err)
 {
-    AUTO(arena_fini) struct arena a = ARENA;
-    struct image_name name;
-    struct tree tree = {0};
-    char folder[PATH_MAX], tmp[PATH_MAX];
-    if (!image_name_parse(&a, p->name, &name, err))
-        return false;
+    char folder[PATH_MAX];
     (void)snprintf(folder, sizeof folder, "%.4000s", out);
     char *slash = strrchr(folder, '/');
     if (slash)
         slash[slash == folder] = 0;
-    AUTO(fd_close) int layer = open(slash ? folder : ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    int fd = open(slash ? folder : ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0)
+        (void)err_errno(err, "a temporary file beside %s", out);
+    return fd;
+}
+
+bool oci_pack(const struct oci_pack *p, const char *out, struct err *err)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(file_out_fini) struct file_out to = {.fd = -1};
+    struct image_name name;
+    struct tree tree = {0};
+    if (!image_name_parse(&a, p->name, &name, err) || !file_out_open(&to, out, 0644, err))
+        return false;
+    AUTO(fd_close) int layer = layer_file(to.path ? to.path : "/tmp/", err);
     if (layer < 0)
-        return err_errno(err, "a temporary file beside %s", out);
+        return false;
     AUTO(sha256_fini) struct sha256 sum = {0};
     sha256_init(&sum);
     struct tar t = {.fd = layer, .sum = &sum, .err = err};
@@ -388,15 +399,6 @@ bool oci_pack(const struct oci_pack *p, const char *out, struct err *err)
     if (!ok)
         return false;
     struct digest diff = digest_end(&sum);
-    (void)snprintf(tmp, sizeof tmp, "%.4000s.tmp", out);
-    AUTO(fd_close) int to = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (to < 0)
-        return err_errno(err, "create %s", tmp);
-    struct tar whole = {.fd = to, .err = err};
-    ok = archive_write(p, name.full, layer, &diff, t.size, &whole);
-    if (ok && rename(tmp, out) < 0)
-        ok = err_errno(err, "rename to %s", out);
-    if (!ok)
-        (void)unlink(tmp);
-    return ok;
+    struct tar whole = {.fd = to.fd, .err = err};
+    return archive_write(p, name.full, layer, &diff, t.size, &whole) && file_out_done(&to, err);
 }

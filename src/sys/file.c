@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/stat.h>
 
 bool file_read(int dirfd, const char *path, struct strbuf *out, struct err *err)
@@ -79,6 +80,102 @@ bool file_write(int dirfd, const char *path, struct str content, mode_t mode, st
 bool file_replace(int dirfd, const char *path, struct str content, mode_t mode, struct err *err)
 {
     return replace(dirfd, path, content, mode, false, err);
+}
+
+/* ---- a file that a person named */
+
+#define LINKS_MOST 40 /* as the kernel's own bound */
+
+/* Where its links lead, also where nothing is at their end. */
+static char *follow(const char *path)
+{
+    AUTO_FREE char *at = mem_dupz(path);
+    for (int i = 0; i < LINKS_MOST; i++) {
+        char to[PATH_MAX];
+        ssize_t n = readlink(at, to, sizeof to - 1);
+        if (n < 0)
+            return TAKE(at);
+        to[n] = 0;
+        char *slash = to[0] == '/' ? NULL : strrchr(at, '/');
+        AUTO(strbuf_fini) struct strbuf next = STRBUF(2 * PATH_MAX);
+        if (slash)
+            strbuf_add(&next, (struct str){at, (size_t)(slash - at) + 1});
+        strbuf_addz(&next, to);
+        mem_free(at);
+        at = mem_dupz(next.p);
+    }
+    return TAKE(at); /* the kernel will say ELOOP */
+}
+
+/* /dev/stdout and its kin name a descriptor of this process. Opened by its name a file would be written from its
+ * start, over what others have put there. -1: it is no such name. */
+static int own_descriptor(const char *path)
+{
+    static const char *const folders[] = {"/dev/fd/", "/proc/self/fd/"};
+    int64_t fd;
+    if (strcmp(path, "/dev/stdout") == 0)
+        return STDOUT_FILENO;
+    if (strcmp(path, "/dev/stderr") == 0)
+        return STDERR_FILENO;
+    for (size_t i = 0; i < countof(folders); i++)
+        if (strncmp(path, folders[i], strlen(folders[i])) == 0 &&
+            str_to_i64(str_of(path + strlen(folders[i])), 0, INT32_MAX, &fd))
+            return (int)fd;
+    return -1;
+}
+
+static bool open_fresh(struct file_out *o, const char *path, mode_t mode, struct err *err)
+{
+    uint64_t chance;
+    AUTO(strbuf_fini) struct strbuf fresh = STRBUF(2 * PATH_MAX);
+    o->path = follow(path);
+    random_bytes(&chance, sizeof chance);
+    strbuf_addf(&fresh, "%s.new.%016llx", o->path, (unsigned long long)chance);
+    o->fd = open(fresh.p, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    if (o->fd < 0)
+        return err_errno(err, "make %s", path);
+    o->fresh = mem_dupz(fresh.p);
+    return fchmod(o->fd, mode) == 0 || err_errno(err, "chmod %s", path);
+}
+
+bool file_out_open(struct file_out *o, const char *path, mode_t mode, struct err *err)
+{
+    struct stat st;
+    int own = own_descriptor(path);
+    *o = (struct file_out){.fd = -1};
+    if (own >= 0) {
+        o->fd = fcntl(own, F_DUPFD_CLOEXEC, 3);
+        return o->fd >= 0 || err_errno(err, "write to %s", path);
+    }
+    if (stat(path, &st) < 0 ? errno == ENOENT : S_ISREG(st.st_mode))
+        return open_fresh(o, path, mode, err);
+    o->fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    return o->fd >= 0 || err_errno(err, "write to %s", path);
+}
+
+bool file_out_done(struct file_out *o, struct err *err)
+{
+    /* EINVAL: a pipe, a terminal; there is no disk behind it */
+    if ((fault("file.sync", EIO) || fsync(o->fd) < 0) && (o->path || (errno != EINVAL && errno != EROFS)))
+        return err_errno(err, "write %s", o->path ? o->path : "to the end");
+    if (!o->path)
+        return true;
+    if (fault("file.rename", EIO) || rename(o->fresh, o->path) < 0)
+        return err_errno(err, "put %s in place", o->path);
+    mem_free(o->fresh);
+    o->fresh = NULL;
+    return folder_sync(AT_FDCWD, o->path, err);
+}
+
+void file_out_fini(struct file_out *o)
+{
+    if (o->fresh)
+        (void)unlink(o->fresh); /* the error that is told is the one before */
+    if (o->fd >= 0)
+        fd_close(o->fd);
+    mem_free(o->path);
+    mem_free(o->fresh);
+    *o = (struct file_out){.fd = -1};
 }
 
 static bool make_all(const char *path, mode_t mode, bool sync, struct err *err)

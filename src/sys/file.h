@@ -11,6 +11,17 @@ MUST_USE bool file_write(int dirfd, const char *path, struct str content, mode_t
 /* The same without a sync, which costs milliseconds each: a reader sees the old or the new content, a power cut may
  * leave either, or neither. For what is made anew after a reboot anyway. */
 MUST_USE bool file_replace(int dirfd, const char *path, struct str content, mode_t mode, struct err *err);
+/* A file that a person named, to be written as a whole. Where there is a file or nothing, it is made beside it and
+ * put in place by file_out_done: a reader sees the old or the new content, links to it stay, and its mode is `mode`.
+ * What is no file (a device, a pipe, /dev/stdout) is written itself. */
+struct file_out {
+    int fd;
+    char *path, *fresh; /* where links lead; NULL: it is written itself */
+};
+MUST_USE bool file_out_open(struct file_out *o, const char *path, mode_t mode, struct err *err);
+MUST_USE bool file_out_done(struct file_out *o, struct err *err); /* it is on the disk */
+void file_out_fini(struct file_out *o);                           /* not done: nothing stays of it */
+AUTO_VALUE(file_out_fini, struct file_out);
 /* The names in the folder that holds path are on the disk. */
 MUST_USE bool folder_sync(int dirfd, const char *path, struct err *err);
 MUST_USE bool write_all(int fd, struct str bytes, struct err *err);

@@ -5,6 +5,7 @@
 #include "sys/inotify.h"
 #include "sys/mount.h"
 #include "sys/syncs_test.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -175,4 +176,80 @@ TEST(file_write_is_on_the_disk_before_it_says_so)
     err = ERR;
     CHECK_OK(file_read(AT_FDCWD, path, &b, &err), err);
     CHECK_STR(strbuf_str(&b), S("old")); /* the file itself comes before its name */
+}
+
+static bool write_out(const char *path, const char *text, struct err *err)
+{
+    AUTO(file_out_fini) struct file_out o = {.fd = -1};
+    return file_out_open(&o, path, 0600, err) && write_all(o.fd, str_of(text), err) && file_out_done(&o, err);
+}
+
+#define CHECK_HOLDS(path, text)                                                                                      \
+    do {                                                                                                             \
+        AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);                                                     \
+        CHECK_OK(file_read(AT_FDCWD, path, &b, &err), err);                                                          \
+        CHECK_STR(strbuf_str(&b), S(text));                                                                          \
+    } while (0)
+
+TEST(file_out_writes_to_what_is_there)
+{
+    struct err err = ERR;
+    struct stat st;
+    const char *real = in_dir("real"), *link_to = in_dir("link"), *fifo = in_dir("fifo"),
+               *dangling = in_dir("dangling");
+    CHECK_OK(write_out(real, "one", &err), err);
+    CHECK(stat(real, &st) == 0 && (st.st_mode & 07777) == 0600);
+    CHECK(symlink("real", link_to) == 0);
+    CHECK_OK(write_out(link_to, "two", &err), err);
+    CHECK_HOLDS(real, "two");
+    CHECK(lstat(link_to, &st) == 0 && S_ISLNK(st.st_mode));
+    CHECK(symlink("later", dangling) == 0);
+    CHECK_OK(write_out(dangling, "three", &err), err);
+    CHECK_HOLDS(in_dir("later"), "three");
+    CHECK(lstat(dangling, &st) == 0 && S_ISLNK(st.st_mode));
+    CHECK(mkfifo(fifo, 0600) == 0);
+    AUTO(fd_close) int reader = open(fifo, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    CHECK_OK(write_out(fifo, "four", &err), err);
+    char got[10] = "";
+    CHECK(read(reader, got, sizeof got) == 4 && lstat(fifo, &st) == 0 && S_ISFIFO(st.st_mode));
+    CHECK_OK(write_out("/dev/null", "five", &err), err);
+    CHECK(!write_out("/dev/full", "six", &err));
+    CHECK(stat("/dev/full", &st) == 0 && S_ISCHR(st.st_mode));
+    CHECK(!write_out(test_dir(), "seven", &err)); /* a folder */
+    CHECK(!write_out(in_dir("no/such/folder"), "eight", &err));
+    CHECK(symlink("round", in_dir("round")) == 0);
+    CHECK(!write_out(in_dir("round"), "nine", &err));
+}
+
+TEST(file_out_appends_to_a_descriptor_of_ours)
+{
+    struct err err = ERR;
+    const char *path = in_dir("out");
+    char name[40];
+    AUTO(fd_close) int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    CHECK(write(fd, "before ", 7) == 7);
+    (void)snprintf(name, sizeof name, "/dev/fd/%d", fd);
+    CHECK_OK(write_out(name, "after", &err), err);
+    CHECK_HOLDS(path, "before after");
+}
+
+TEST(file_out_leaves_the_old_or_the_new)
+{
+    struct err err = ERR;
+    const char *path = in_dir("kept");
+    CHECK_OK(write_out(path, "old", &err), err);
+    for (int n = 1; n < 100; n++) {
+        fault_at(n);
+        bool ok = write_out(path, "new", &err), fired = fault_fired();
+        fault_at(0);
+        if (!ok && n < 3) /* the last one fails after the new one stands */
+            CHECK_HOLDS(path, "old");
+        DIR *d = opendir(test_dir());
+        for (struct dirent *e; (e = readdir(d));)
+            CHECK(!strstr(e->d_name, ".new."));
+        (void)closedir(d);
+        if (!fired)
+            break;
+    }
+    CHECK_HOLDS(path, "new");
 }
