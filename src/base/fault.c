@@ -39,22 +39,29 @@ static void rewrite(int fd, const char *text)
         abort();
 }
 
+enum fate { LIVES, LOOPS, WAITS };
+
 /* Under the lock of the file: the n-th one is one alone, of all threads and processes. */
-static void count_down(int fd, const char *place)
+static enum fate count_down(int fd, const char *place)
 {
     char text[200] = "", next[300];
-    struct str pattern, number;
+    struct str pattern, rest, number, how = STR_NONE;
     int64_t n;
-    if (pread(fd, text, sizeof text - 1, 0) <= 0 || !str_split(str_trim(str_of(text)), ' ', &pattern, &number) ||
-        !str_to_i64(number, 1, INT32_MAX, &n) || !is_meant(pattern, str_of(place)))
-        return;
+    if (pread(fd, text, sizeof text - 1, 0) <= 0 || !str_split(str_trim(str_of(text)), ' ', &pattern, &rest))
+        return LIVES;
+    (void)str_split(rest, ' ', &number, &how);
+    if (!str_to_i64(number, 1, INT32_MAX, &n) || !is_meant(pattern, str_of(place)))
+        return LIVES;
+    bool dies = !how.n;
     if (n > 1)
-        (void)snprintf(next, sizeof next, STR_FMT " %lld\n", STR_ARG(pattern), (long long)n - 1);
+        (void)snprintf(next, sizeof next, STR_FMT " %lld%s" STR_FMT "\n", STR_ARG(pattern), (long long)n - 1,
+                       dies ? "" : " ", STR_ARG(how));
     else
-        (void)snprintf(next, sizeof next, "died %s\n", place);
+        (void)snprintf(next, sizeof next, "%s %s\n", dies ? "died" : "hung", place);
     rewrite(fd, next);
-    if (n == 1)
+    if (n == 1 && dies)
         (void)kill(getpid(), SIGKILL);
+    return n > 1 ? LIVES : str_eq(how, S("loop")) ? LOOPS : WAITS;
 }
 
 void fault_pass(const char *place)
@@ -62,10 +69,12 @@ void fault_pass(const char *place)
     if (!die_at)
         return;
     int saved = errno, fd = open(die_at, O_RDWR | O_CLOEXEC);
-    if (fd >= 0 && flock(fd, LOCK_EX) == 0)
-        count_down(fd, place);
+    enum fate fate = fd >= 0 && flock(fd, LOCK_EX) == 0 ? count_down(fd, place) : LIVES;
     if (fd >= 0)
         (void)close(fd);
+    while (fate != LIVES)
+        if (fate == WAITS)
+            (void)pause();
     errno = saved;
 }
 

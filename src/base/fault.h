@@ -11,8 +11,10 @@
  *
  * WHERRY_DIE_AT=FILE in the environment: a process that passes a place looks into FILE, where "PLACE N" says that the
  * N-th one to pass it kills itself there, with SIGKILL. PLACE may end in '*'. The count goes down in FILE, so it goes
- * on over processes; who dies leaves "died PLACE" in it, and nobody dies of that. Every fault() is such a place, and
- * so are those that only fault_pass() names: before and after a deed that somebody has to finish. */
+ * on over processes; who dies leaves "died PLACE" in it, and nobody dies of that. "PLACE N loop" and "PLACE N wait"
+ * have it hang there for ever instead, with and without using the processor, and leave "hung PLACE". Every fault() is
+ * such a place, and so are those that only fault_pass() names: before and after a deed that somebody has to finish.
+ */
 #pragma once
 #include "base/mem.h"
 

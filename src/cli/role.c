@@ -1,6 +1,7 @@
 #include "cli/role.h"
 #include "base/log.h"
 #include "cli/confine.h"
+#include "sys/pulse.h"
 #include <limits.h>
 #include <malloc.h>
 #include <signal.h>
@@ -124,6 +125,7 @@ int role_main(int argc, char **argv)
         heap_of_one_loop();
         (void)signal(SIGPIPE, SIG_IGN);
         read_sockets(&r);
+        pulse_join(role_socket(&r, "pulse"), role_socket(&r, "bell"));
         if (!told_to_go())
             return 1;
         int status = 2;

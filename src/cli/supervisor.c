@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "cli/obstacles.h"
 #include "cli/role.h"
+#include "cli/role_watch.h"
 #include "cli/systemd.h"
 #include "sys/child.h"
 #include "sys/file.h"
@@ -52,6 +53,9 @@ static const struct {
     {"dns", ROLE_UID_DNS},
 };
 
+/* Beside its sockets each role gets what it shows its pulse by (role_watch.h). */
+static const char *const watch_names[2] = {"pulse", "bell"};
+
 struct role {
     struct supervisor *sup;
     const char *name;
@@ -66,6 +70,7 @@ struct role {
     int notify;    /* our end of the pair by which it is told to begin and tells that it is ready; -1 */
     struct poll notify_poll;
     int sockets[countof(socket_rows)]; /* by row; -1 */
+    struct role_watch watch;
 };
 
 struct supervisor {
@@ -75,7 +80,7 @@ struct supervisor {
     int argc;
     char **argv; /* as given after the verb: handed to each role */
     bool ending, privileged;
-    struct signal_source on_term, on_int, on_hup;
+    struct signal_source on_term, on_int, on_hup, on_chld;
     struct timer end_timer;
     struct poll addresses; /* the kernel's word of addresses and routes */
     struct timer settle;
@@ -144,22 +149,10 @@ static bool open_sockets(struct supervisor *s, struct role *r, struct err *err)
 /* --- records of what runs: "PID START name:fd,name:fd"
  * -------------------------------------------------------------- */
 
-static long long start_time(pid_t pid) /* field 22 of /proc/PID/stat; 0: no such process */
+static int64_t start_time(pid_t pid) /* 0: no such process */
 {
-    char path[64];
-    struct err ignored = ERR;
-    AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
-    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    if (!file_read(AT_FDCWD, path, &b, &ignored))
-        return 0;
-    struct str rest = strbuf_str(&b), part;
-    ptrdiff_t paren = str_rfind_char(rest, ')');
-    rest = str_sub(rest, (size_t)(paren + 2), rest.n);
-    int64_t v = 0;
-    for (int i = 3; i <= 22 && str_cut(&rest, ' ', &part); i++)
-        if (i == 22 && !str_to_i64(part, 0, INT64_MAX, &v))
-            return 0;
-    return v;
+    struct role_stat st;
+    return role_stat(pid, &st) ? st.start : 0;
 }
 
 static struct str record_path(struct role *r, struct arena *a)
@@ -171,14 +164,16 @@ static void write_record(struct role *r, struct str sockets)
 {
     struct arena a = ARENA;
     struct err err = ERR;
-    struct str text = arena_fmt(&a, "%d %lld " STR_FMT "\n", (int)r->pid, start_time(r->pid), STR_ARG(sockets));
+    struct str text = arena_fmt(&a, "%d %lld " STR_FMT "\n", (int)r->pid, (long long)start_time(r->pid),
+                                STR_ARG(sockets));
     if (!file_replace(AT_FDCWD, record_path(r, &a).p, text, 0644, &err))
         log_warn("role.record", "role=%s a restart of the supervisor will not find it: error=\"%s\"", r->name,
                  err.text);
     arena_fini(&a);
 }
 
-static void take_socket(struct role *r, int pidfd, struct str entry)
+/* Into the socket's place in the role, or into one of *watch: its page and its bell. */
+static void take_socket(struct role *r, int pidfd, struct str entry, int watch[2])
 {
     struct str name, number;
     int64_t fd;
@@ -187,9 +182,18 @@ static void take_socket(struct role *r, int pidfd, struct str entry)
     for (size_t i = 0; i < countof(socket_rows); i++)
         if (str_eqz(name, socket_rows[i].name))
             r->sockets[i] = (int)syscall(SYS_pidfd_getfd, pidfd, (int)fd, 0);
+    for (size_t i = 0; i < countof(watch_names); i++)
+        if (str_eqz(name, watch_names[i]) && watch[i] < 0)
+            watch[i] = (int)syscall(SYS_pidfd_getfd, pidfd, (int)fd, 0);
 }
 
 static void ended(struct role *r, const char *how, int code);
+
+static void role_signal(struct role *r, int signo) /* by pidfd: never a stranger who got its number */
+{
+    if (pidfd_send_signal(r->child.pid ? r->child.pidfd : r->adopted.fd, signo, NULL, 0) < 0 && errno != ESRCH)
+        log_warn("role.signal", "role=%s signal=%d error=\"%s\"", r->name, signo, strerror(errno));
+}
 
 static void on_adopted_end(struct poll *p, int ready)
 {
@@ -220,6 +224,7 @@ static bool adopt(struct role *r)
     AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
     struct str pid_text, start_text, rest, entry;
     int64_t pid = 0, start = 0;
+    int watch[2] = {-1, -1};
     bool ok = file_read(AT_FDCWD, record_path(r, &a).p, &b, &ignored) &&
               str_split(str_trim(strbuf_str(&b)), ' ', &pid_text, &rest);
     if (ok)
@@ -231,7 +236,7 @@ static bool adopt(struct role *r)
     if (pidfd < 0)
         return false;
     while (rest.n && str_cut(&rest, ',', &entry))
-        take_socket(r, pidfd, entry);
+        take_socket(r, pidfd, entry, watch);
     r->pid = (pid_t)pid;
     r->ready = true;
     r->started = clock_mono();
@@ -243,6 +248,7 @@ static bool adopt(struct role *r)
         r->ready = false;
         (void)pidfd_send_signal(pidfd, SIGKILL, NULL, 0); /* what a role had begun is found by the next one */
     }
+    role_watch_start(&r->watch, r->name, r->pid, pidfd, watch[0], watch[1]);
     return true;
 }
 
@@ -298,15 +304,18 @@ static void start(struct role *r)
     struct arena a = ARENA;
     struct err err = ERR;
     AUTO(strbuf_fini) struct strbuf sockets = STRBUF(1000);
-    int fds[countof(socket_rows) + 1][2], notify[2] = {-1, -1};
+    int fds[countof(socket_rows) + 3][2], notify[2] = {-1, -1}, watch[2] = {-1, -1};
     size_t nfds = 0;
-    bool ok = open_sockets(s, r, &err);
-    for (size_t i = 0; i < countof(socket_rows); i++) {
-        if (r->sockets[i] < 0)
+    bool ok = open_sockets(s, r, &err) && pulse_make(&watch[0], &watch[1], &err);
+    for (size_t i = 0; i < countof(socket_rows) + countof(watch); i++) {
+        bool is_socket = i < countof(socket_rows);
+        int from = is_socket ? r->sockets[i] : watch[i - countof(socket_rows)];
+        if (from < 0)
             continue;
         int to = 3 + (int)nfds;
-        strbuf_addf(&sockets, "%s%s:%d", sockets.n ? "," : "", socket_rows[i].name, to);
-        fds[nfds][0] = r->sockets[i];
+        strbuf_addf(&sockets, "%s%s:%d", sockets.n ? "," : "",
+                    is_socket ? socket_rows[i].name : watch_names[i - countof(socket_rows)], to);
+        fds[nfds][0] = from;
         fds[nfds++][1] = to;
     }
     ok = ok && (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, notify) == 0 || err_errno(&err, "socketpair"));
@@ -347,11 +356,14 @@ static void start(struct role *r)
     r->started = clock_mono();
     if (!ok) {
         fd_close(notify[0]);
+        fd_close(watch[0]);
+        fd_close(watch[1]);
         log_error("role.start", "role=%s error=\"%s\"", r->name, err.text);
         ended(r, "start", -1);
         return;
     }
     r->pid = r->child.pid;
+    role_watch_start(&r->watch, r->name, r->pid, r->child.pidfd, watch[0], watch[1]);
     r->notify = notify[0];
     poll_init(&r->notify_poll, s->loop, r->notify, on_notify);
     poll_want(&r->notify_poll, POLL_READ);
@@ -374,6 +386,7 @@ static void ended(struct role *r, const char *how, int code)
 {
     struct supervisor *s = r->sup;
     fault_pass("up.saw.end");
+    role_watch_stop(&r->watch);
     r->pid = 0;
     r->ready = false;
     if (r->notify >= 0) {
@@ -438,7 +451,7 @@ static void renew_roles(struct supervisor *s)
             continue;
         r->renewing = true;
         r->ready = false;
-        (void)kill(r->pid, SIGTERM);
+        role_signal(r, SIGTERM);
     }
     timer_set(&s->end_timer, END_MOST);
     arena_fini(&a);
@@ -536,7 +549,7 @@ static void signal_all(struct supervisor *s, int signo)
     for (size_t i = 0; i < countof(s->roles); i++) {
         timer_stop(&s->roles[i].again);
         if (s->roles[i].pid)
-            (void)kill(s->roles[i].pid, signo);
+            role_signal(&s->roles[i], signo);
     }
 }
 
@@ -548,8 +561,16 @@ static void on_end_timer(struct timer *t)
         if (!r->pid || !(s->ending || r->renewing))
             continue;
         log_warn("role.kill", "role=%s not ended within 10 s of SIGTERM", r->name);
-        (void)kill(r->pid, SIGKILL);
+        role_signal(r, SIGKILL);
     }
+}
+
+static void on_chld(struct signal_source *source, int signo)
+{
+    struct supervisor *s = container_of(source, struct supervisor, on_chld);
+    (void)signo;
+    for (size_t i = 0; i < countof(s->roles); i++)
+        role_watch_sigchld(&s->roles[i].watch);
 }
 
 static void on_signal(struct signal_source *source, int signo)
@@ -705,11 +726,12 @@ static void run(struct supervisor *s)
         for (size_t k = 0; k < countof(socket_rows); k++)
             r->sockets[k] = -1;
         timer_init(&r->again, s->loop, on_again);
+        role_watch_init(&r->watch, s->loop);
         r->wanted = wants(s->settings.roles, r->name);
         if (!adopt(r) && r->wanted)
             start(r);
         else if (r->pid && !r->wanted) /* not any more */
-            (void)kill(r->pid, SIGTERM);
+            role_signal(r, SIGTERM);
     }
     timer_init(&s->end_timer, s->loop, on_end_timer);
     if (getenv(RENEW))
@@ -719,12 +741,16 @@ static void run(struct supervisor *s)
     watch_addresses(s);
     if (!signal_start(&s->on_term, s->loop, SIGTERM, on_signal, &err) ||
         !signal_start(&s->on_int, s->loop, SIGINT, on_signal, &err) ||
-        !signal_start(&s->on_hup, s->loop, SIGHUP, on_hup, &err))
+        !signal_start(&s->on_hup, s->loop, SIGHUP, on_hup, &err) ||
+        !signal_start(&s->on_chld, s->loop, SIGCHLD, on_chld, &err))
         log_error("signals", "error=\"%s\"", err.text);
     loop_run(s->loop);
     signal_stop(&s->on_term);
     signal_stop(&s->on_int);
     signal_stop(&s->on_hup);
+    signal_stop(&s->on_chld);
+    for (size_t i = 0; i < countof(s->roles); i++)
+        role_watch_stop(&s->roles[i].watch);
     timer_stop(&s->settle);
     if (s->addresses.loop) {
         poll_stop(&s->addresses);

@@ -1,4 +1,5 @@
 #include "net/dns_server.h"
+#include "base/fault.h"
 #include "net/addr.h"
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -353,6 +354,7 @@ static void question(struct dns_server *s, const struct asker *from, const uint8
     struct dns_name target;
     size_t len = 0;
     uint32_t rotate;
+    fault_pass("dns.question");
     int rcode = dns_query_read(msg, n, &q);
     s->stats.queries++;
     if (rcode < 0) {

@@ -4,6 +4,7 @@
 #include "node/agent_int.h"
 #include "node/podspec.h"
 #include "sys/file.h"
+#include "sys/pulse.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -187,6 +188,8 @@ static void step(struct agent_pod *ap)
     p->in_service = services_serves(ap);
     agent_drop_told(ap);
     bool want_delete = false;
+    pulse_doing("pod " STR_FMT "/" STR_FMT, STR_ARG(p->ns), STR_ARG(p->name));
+    fault_pass("node.step");
     pod_step(p, clock_mono(), &out);
     for (size_t i = 0; i < out.list.n; i++) {
         if (out.list.p[i].what == DO_DELETE_OBJECT)

@@ -1,3 +1,4 @@
+#include "base/fault.h"
 #include "base/log.h"
 #include "node/relay_int.h"
 #include "sys/stream.h"
@@ -162,6 +163,7 @@ static void on_request(struct http_request *h, void *arg)
     struct relay *r = arg;
     struct str rest = str_sub(h->path, 1, h->path.n), part[5] = {{0}};
     size_t n = 0;
+    fault_pass("relay.request");
     if (!may_ask(r, h)) {
         relay_fail(h, 401, S("Unauthorized"));
         return;

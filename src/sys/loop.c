@@ -45,7 +45,9 @@ void loop_callback_done(struct loop *l, const char *kind)
     l->cpu = cpu;
     if (used <= CALLBACK_CPU_MOST)
         return;
-    log_warn("loop.held", "by=%s ms=%lld", kind, (long long)(used / NS_PER_MS));
+    AUTO(strbuf_fini) struct strbuf what = STRBUF(STRBUF_TEXT);
+    pulse_words(&what);
+    log_warn("loop.held", "by=%s ms=%lld " STR_FMT, kind, (long long)(used / NS_PER_MS), STR_ARG(strbuf_str(&what)));
 #ifndef WHERRY_RELEASE
     ASSERT(!"a callback held the loop for too long");
 #endif
@@ -58,6 +60,7 @@ static void run_timers(struct loop *l)
         if (t->at > l->now || t->turn == l->turn)
             return;
         heap_del(&l->timers, top);
+        loop_callback(t->fn);
         t->fn(t);
         loop_callback_done(l, "timer");
     }
@@ -78,6 +81,7 @@ static void run_posts(struct loop *l)
     l->posted = (__typeof__(l->posted)){0};
     (void)pthread_mutex_unlock(&l->lock);
     array_each (p, &batch) {
+        loop_callback(p->fn);
         p->fn(p->arg);
         loop_callback_done(l, "post");
     }
@@ -96,6 +100,7 @@ static void run_soon(struct loop *l)
     while (!list_empty(&turn)) {
         struct soon *s = list_first(&turn, struct soon, node);
         list_del(&s->node);
+        loop_callback(s->fn);
         s->fn(s);
         loop_callback_done(l, "soon");
     }
@@ -119,7 +124,9 @@ bool loop_run_once(struct loop *l, int64_t wait_ns)
 {
     l->turn++;
     l->cpu = clock_thread_cpu();
-    l->ops->wait(l, next_due(l, something_left(l) ? wait_ns : 0));
+    int64_t due = next_due(l, something_left(l) ? wait_ns : 0);
+    pulse_rest(due);
+    l->ops->wait(l, due);
     l->now = clock_mono();
     run_timers(l);
     run_posts(l);

@@ -2,6 +2,7 @@
 #pragma once
 #include "base/array.h"
 #include "sys/loop.h"
+#include "sys/pulse.h"
 #include <pthread.h>
 
 struct post {
@@ -31,7 +32,8 @@ struct loop {
 
 void loop_init(struct loop *l, const struct loop_ops *ops);
 void loop_fini(struct loop *l);
-void loop_callback_done(struct loop *l, const char *kind); /* after every callback: the watchdog */
+#define loop_callback(fn) pulse_runs(__extension__(const void *)(fn)) /* before every callback */
+void loop_callback_done(struct loop *l, const char *kind);            /* after it: how long did it hold the loop? */
 
 /* pool.c - the threads that run jobs: started when there is work, ended when idle, the same for every loop. */
 void pool_start(struct job *j);

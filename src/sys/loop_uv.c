@@ -45,6 +45,7 @@ static void ready(struct poll *p, int events)
 {
     p->loop->now = clock_mono();
     struct loop *l = p->loop;
+    loop_callback(p->fn);
     p->fn(p, events);
     loop_callback_done(l, "poll");
 }
@@ -151,6 +152,7 @@ static void signal_came(uv_signal_t *uv, int signo)
     if (!s)
         return;
     struct loop *l = s->loop;
+    loop_callback(s->fn);
     s->fn(s, signo);
     loop_callback_done(l, "signal");
 }

@@ -14,6 +14,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t work_came = PTHREAD_COND_INITIALIZER;
 static struct job *first, *last; /* linked by job.impl */
 static int threads, idle;
+static uint64_t begun;
+static uint32_t queued;
 
 static void job_home(void *arg)
 {
@@ -36,6 +38,7 @@ static struct job *take(void) /* NULL: nothing came for IDLE_S; the thread is no
     if (j) {
         first = j->impl;
         j->impl = NULL;
+        pulse_jobs(++begun, --queued);
     } else {
         threads--;
     }
@@ -80,10 +83,8 @@ void pool_start(struct job *j)
     else
         first = j;
     last = j;
-    size_t queued = 0;
-    for (struct job *q = first; q && queued <= POOL_MOST; q = q->impl)
-        queued++;
-    bool more = queued > (size_t)idle && threads < POOL_MOST;
+    pulse_jobs(begun, ++queued);
+    bool more = queued > (uint32_t)idle && threads < POOL_MOST;
     threads += more;
     (void)pthread_cond_signal(&work_came);
     (void)pthread_mutex_unlock(&lock);

@@ -1,5 +1,7 @@
 #include "wire/http_server.h"
+#include "base/fault.h"
 #include "base/map.h"
+#include "sys/pulse.h"
 #include "wire/http1.h"
 #include "wire/http_int.h"
 #include <time.h>
@@ -422,6 +424,8 @@ static void give(struct request *q)
         stream_idle(q->c->stream, 0);
         stream_stall(q->c->stream, s->c.stall_ns);
     }
+    pulse_doing(STR_FMT " " STR_FMT, STR_ARG(q->r.method), STR_ARG(q->r.path));
+    fault_pass("http.request");
     s->c.service.request(&q->r, s->c.service.arg);
 }
 

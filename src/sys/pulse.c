@@ -1,0 +1,173 @@
+#include "sys/pulse.h"
+#include "base/clock.h"
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+#define LATE  (2 * NS_PER_S)
+#define SOON  (30 * NS_PER_S) /* one who wakes by himself so soon is not asked to ring */
+
+extern const char __executable_start; /* by the linker */
+
+static struct pulse_page *mine;
+static int bell = -1;
+
+/* ---- the process that is watched ---- */
+
+static struct pulse_page *page_map(int fd) /* NULL: it is none */
+{
+    struct stat st;
+    if (fd < 0 || fcntl(fd, F_GET_SEALS) != SEALS || fstat(fd, &st) < 0 || st.st_size != sizeof(struct pulse_page))
+        return NULL;
+    void *p = mmap(NULL, sizeof(struct pulse_page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+void pulse_join(int page_fd, int bell_fd)
+{
+    mine = page_map(page_fd);
+    bell = bell_fd;
+}
+
+static void ring(void)
+{
+    uint32_t no = 0;
+    uint64_t one = 1;
+    if (atomic_compare_exchange_strong(&mine->watched, &no, 1) && write(bell, &one, sizeof one) < 0)
+        atomic_store(&mine->watched, 0); /* nobody hears it; tried again at the next turn */
+}
+
+void pulse_rest(int64_t due)
+{
+    if (!mine)
+        return;
+    atomic_store_explicit(&mine->due, due, memory_order_relaxed);
+    atomic_store(&mine->busy, 0);
+}
+
+void pulse_runs(const void *callback)
+{
+    if (!mine)
+        return;
+    atomic_store_explicit(&mine->callback, (uint64_t)((const char *)callback - &__executable_start),
+                          memory_order_relaxed);
+    mine->doing[0] = 0;
+    if (atomic_load_explicit(&mine->busy, memory_order_relaxed))
+        return;
+    atomic_fetch_add_explicit(&mine->turn, 1, memory_order_relaxed);
+    atomic_store(&mine->busy, 1);
+    if (!atomic_load(&mine->watched))
+        ring();
+}
+
+void pulse_doing(const char *fmt, ...)
+{
+    if (!mine)
+        return;
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(mine->doing, sizeof mine->doing, fmt, args);
+    va_end(args);
+}
+
+void pulse_jobs(uint64_t begun, uint32_t waiting)
+{
+    if (!mine)
+        return;
+    atomic_store_explicit(&mine->jobs_begun, begun, memory_order_relaxed);
+    atomic_store_explicit(&mine->jobs_waiting, waiting, memory_order_relaxed);
+}
+
+static void words_of(const struct pulse_page *p, struct strbuf *out)
+{
+    char doing[sizeof p->doing];
+    memcpy(doing, p->doing, sizeof doing);
+    doing[sizeof doing - 1] = 0;
+    strbuf_addf(out, "callback=wherry+0x%llx%s%s%s", (unsigned long long)atomic_load(&p->callback),
+                doing[0] ? " doing=\"" : "", doing, doing[0] ? "\"" : "");
+}
+
+void pulse_words(struct strbuf *out)
+{
+    if (mine)
+        words_of(mine, out);
+}
+
+/* ---- the one who watches ---- */
+
+bool pulse_make(int *page_fd, int *bell_fd, struct err *err)
+{
+    AUTO(fd_close) int page = memfd_create("wherry-pulse", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    AUTO(fd_close) int ringer = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (page < 0 || ringer < 0 || ftruncate(page, sizeof(struct pulse_page)) < 0 ||
+        fcntl(page, F_ADD_SEALS, SEALS) < 0)
+        return err_errno(err, "make a page to watch over a role");
+    *page_fd = TAKE_FD(page);
+    *bell_fd = TAKE_FD(ringer);
+    return true;
+}
+
+bool pulse_watch(struct pulse *p, int page_fd, struct err *err)
+{
+    *p = (struct pulse){.page = page_map(page_fd)};
+    return p->page || err_set(err, E_INVALID, "is not a sealed page of this build's form");
+}
+
+void pulse_unwatch(struct pulse *p)
+{
+    if (p->page)
+        (void)munmap(p->page, sizeof *p->page);
+    *p = (struct pulse){0};
+}
+
+void pulse_restart(struct pulse *p)
+{
+    p->still = p->queued = 0;
+    p->look = clock_mono() + PULSE_LOOK;
+    atomic_store(&p->page->watched, 1);
+}
+
+void pulse_words_of(const struct pulse *p, struct strbuf *out)
+{
+    words_of(p->page, out);
+}
+
+/* It rests, and nothing says when it wakes: from here on it rings. It may have begun to run in between. */
+static bool leave_alone(struct pulse_page *page)
+{
+    uint32_t no = 0;
+    atomic_store(&page->watched, 0);
+    return !atomic_load(&page->busy) || !atomic_compare_exchange_strong(&page->watched, &no, 1);
+}
+
+enum pulse_state pulse_look(struct pulse *p, int64_t now, bool stopped, int64_t *again)
+{
+    struct pulse_page *page = p->page;
+    bool slept = p->look && now > p->look + LATE, busy = atomic_load(&page->busy);
+    uint64_t turn = atomic_load(&page->turn), begun = atomic_load(&page->jobs_begun);
+    int64_t due = atomic_load(&page->due);
+    bool starts = turn == 0, late = !busy && !starts && due < now - LATE;
+    bool waiting = atomic_load(&page->jobs_waiting) > 0;
+    p->still = turn == p->turn && !slept && (busy || late || stopped || starts) ? p->still + 1 : 0;
+    p->queued = begun == p->jobs_begun && !slept && waiting ? p->queued + 1 : 0;
+    p->turn = turn;
+    p->jobs_begun = begun;
+    *again = PULSE_LOOK;
+    if (p->still >= (starts && !stopped ? PULSE_START : PULSE_HANG))
+        return PULSE_HANGS;
+    if (p->queued >= PULSE_JOBS)
+        return PULSE_JOBS_HANG;
+    bool rests = !busy && !late && !stopped && !starts && !waiting;
+    int64_t wakes = due == INT64_MAX ? INT64_MAX : MAX(due - now, 0) + PULSE_LOOK;
+    if (rests && wakes > SOON && leave_alone(page)) {
+        *again = wakes;
+        p->look = 0;
+        return PULSE_REST;
+    }
+    if (rests)
+        *again = MIN(wakes, SOON);
+    p->look = now + *again;
+    return PULSE_LIVES;
+}

@@ -1,0 +1,169 @@
+#include "base/clock.h"
+#include "base/test.h"
+#include "sys/pulse.h"
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+
+static struct pulse watching;
+static int bell_fd;
+static int64_t at = 1000 * NS_PER_S;
+
+static void both_sides(void)
+{
+    struct err err = ERR;
+    int page;
+    CHECK(pulse_make(&page, &bell_fd, &err));
+    CHECK(pulse_watch(&watching, page, &err));
+    pulse_join(page, bell_fd);
+    fd_close(page);
+}
+
+static bool rung(void)
+{
+    uint64_t n;
+    return read(bell_fd, &n, sizeof n) == sizeof n;
+}
+
+static enum pulse_state look_after(int64_t ns, bool stopped, int64_t *again)
+{
+    at += ns;
+    return pulse_look(&watching, at, stopped, again);
+}
+
+static enum pulse_state look(void)
+{
+    int64_t again;
+    return look_after(PULSE_LOOK, false, &again);
+}
+
+TEST(pulse_rings_once_from_rest)
+{
+    int64_t again;
+    both_sides();
+    pulse_runs(NULL);
+    CHECK(rung());
+    pulse_runs(NULL);
+    pulse_rest(INT64_MAX);
+    pulse_runs(NULL);
+    CHECK(!rung()); /* he looks by himself until he says otherwise */
+    CHECK_INT(look(), PULSE_LIVES);
+    pulse_rest(INT64_MAX);
+    CHECK_INT(look_after(PULSE_LOOK, false, &again), PULSE_REST);
+    CHECK(again == INT64_MAX);
+    pulse_runs(NULL);
+    CHECK(rung());
+}
+
+TEST(pulse_of_one_turn_is_a_hang)
+{
+    both_sides();
+    pulse_runs(NULL);
+    CHECK_INT(look(), PULSE_LIVES);
+    for (int i = 1; i < PULSE_HANG; i++)
+        CHECK_INT(look(), PULSE_LIVES);
+    pulse_rest(0);
+    pulse_runs(NULL); /* at the last moment it comes on */
+    CHECK_INT(look(), PULSE_LIVES);
+    for (int i = 1; i < PULSE_HANG; i++)
+        CHECK_INT(look(), PULSE_LIVES);
+    CHECK_INT(look(), PULSE_HANGS);
+}
+
+TEST(pulse_is_not_judged_by_one_who_slept)
+{
+    int64_t again;
+    both_sides();
+    pulse_runs(NULL);
+    for (int i = 0; i < 3 * PULSE_HANG; i++)
+        CHECK_INT(look_after(i % 3 == 2 ? 3600 * NS_PER_S : PULSE_LOOK, false, &again), PULSE_LIVES);
+}
+
+TEST(pulse_of_one_stopped_while_it_rests)
+{
+    int64_t again;
+    both_sides();
+    pulse_runs(NULL);
+    pulse_rest(INT64_MAX);
+    (void)look();
+    for (int i = 1; i < PULSE_HANG; i++)
+        CHECK_INT(look_after(PULSE_LOOK, true, &again), PULSE_LIVES);
+    CHECK_INT(look_after(PULSE_LOOK, true, &again), PULSE_HANGS);
+}
+
+TEST(pulse_that_misses_its_own_timer)
+{
+    int64_t again;
+    both_sides();
+    pulse_runs(NULL);
+    pulse_rest(at + PULSE_LOOK + 10 * NS_PER_S);
+    CHECK_INT(look_after(PULSE_LOOK, false, &again), PULSE_LIVES);
+    CHECK(again == 10 * NS_PER_S + PULSE_LOOK); /* when it should have come on, and not every few seconds */
+    for (int i = 0; i < PULSE_HANG - 1; i++)
+        CHECK_INT(look_after(again, false, &again), PULSE_LIVES);
+    CHECK_INT(look_after(again, false, &again), PULSE_HANGS);
+}
+
+TEST(pulse_with_a_timer_far_away_rings)
+{
+    int64_t again;
+    both_sides();
+    pulse_runs(NULL);
+    CHECK(rung());
+    pulse_rest(at + 3600 * NS_PER_S);
+    CHECK_INT(look_after(PULSE_LOOK, false, &again), PULSE_REST);
+    CHECK(again > 3500 * NS_PER_S && again < INT64_MAX);
+    pulse_runs(NULL);
+    CHECK(rung());
+}
+
+TEST(pulse_of_a_start_has_more_time)
+{
+    both_sides();
+    for (int i = 1; i < PULSE_START; i++)
+        CHECK_INT(look(), PULSE_LIVES);
+    CHECK_INT(look(), PULSE_HANGS);
+}
+
+TEST(pulse_of_jobs_that_nobody_takes)
+{
+    both_sides();
+    pulse_jobs(8, 3);
+    for (int i = 0; i < PULSE_JOBS; i++) {
+        pulse_runs(NULL);
+        pulse_rest(INT64_MAX);
+        CHECK_INT(look(), PULSE_LIVES);
+    }
+    pulse_jobs(9, 2); /* one was taken */
+    for (int i = 0; i <= PULSE_JOBS; i++) {
+        pulse_runs(NULL);
+        pulse_rest(INT64_MAX);
+        CHECK_INT(look(), i < PULSE_JOBS ? PULSE_LIVES : PULSE_JOBS_HANG);
+    }
+}
+
+TEST(pulse_page_of_a_stranger_is_refused)
+{
+    struct err err = ERR;
+    struct pulse p;
+    AUTO(fd_close) int plain = memfd_create("plain", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    CHECK(plain >= 0 && ftruncate(plain, sizeof(struct pulse_page)) == 0);
+    CHECK(!pulse_watch(&p, plain, &err)); /* it could be cut short below us */
+    CHECK(!pulse_watch(&p, -1, &err));
+    AUTO(fd_close) int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    CHECK(!pulse_watch(&p, null, &err));
+}
+
+TEST(pulse_says_what_it_is_at)
+{
+    AUTO(strbuf_fini) struct strbuf words = STRBUF(STRBUF_TEXT);
+    both_sides();
+    pulse_runs(NULL);
+    pulse_doing("GET %s", "/api/v1/pods");
+    pulse_words_of(&watching, &words);
+    CHECK(str_ends(strbuf_str(&words), S(" doing=\"GET /api/v1/pods\"")));
+    strbuf_reset(&words);
+    pulse_runs(NULL);
+    pulse_words(&words);
+    CHECK(str_find(strbuf_str(&words), S("doing")) < 0);
+}
