@@ -16,6 +16,7 @@
 struct birth {
     const struct child_spec *spec;
     int devnull, highest;
+    int *lifted; /* room for each of spec->fds */
     pid_t parent;
     int bad; /* errno */
     const char *step;
@@ -42,7 +43,8 @@ static void signals_reset(void)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Out of the way of every target first, then to its place: the pairs may be any permutation. */
+/* Out of the way of every target first, then to its place: the pairs may be any permutation. A lifted one takes a
+ * number that is free, never one that is named: that may be the source of a later pair. */
 static void fds_place(struct birth *b)
 {
     const struct child_spec *spec = b->spec;
@@ -50,23 +52,16 @@ static void fds_place(struct birth *b)
     for (int i = 0; i < 3; i++)
         if ((std[i] = fcntl(std[i] < 0 ? b->devnull : std[i], F_DUPFD_CLOEXEC, b->highest + 1)) < 0)
             died_at(b, "duplicate a standard descriptor");
-    int first = std[2] + 1;
-    for (size_t i = 0; i < spec->nfds; i++) {
-        int got = fcntl(spec->fds[i][0], F_DUPFD_CLOEXEC, first);
-        if (got < 0)
+    for (size_t i = 0; i < spec->nfds; i++)
+        if ((b->lifted[i] = fcntl(spec->fds[i][0], F_DUPFD_CLOEXEC, b->highest + 1)) < 0)
             died_at(b, "duplicate a descriptor");
-        if (i == 0)
-            first = got;
-        else if (got != first + (int)i && dup3(got, first + (int)i, O_CLOEXEC) < 0)
-            died_at(b, "duplicate a descriptor");
-    }
     if (syscall(SYS_close_range, 3u, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */) < 0)
         died_at(b, "close_range");
     for (int i = 0; i < 3; i++)
         if (dup2(std[i], i) < 0)
             died_at(b, "place a standard descriptor");
     for (size_t i = 0; i < spec->nfds; i++)
-        if (dup2(first + (int)i, spec->fds[i][1]) < 0)
+        if (dup2(b->lifted[i], spec->fds[i][1]) < 0)
             died_at(b, "place a descriptor");
 }
 
@@ -131,7 +126,8 @@ static pid_t birth(const struct child_spec *spec, int *pidfd, struct err *err)
     if (stack == MAP_FAILED)
         return err_errno(err, "start %s: a stack", spec->argv[0]), -1;
     struct birth *b = (struct birth *)(void *)stack;
-    *b = (struct birth){.spec = spec, .devnull = devnull, .highest = 2, .parent = getpid()};
+    AUTO_FREE int *lifted = mem_alloc((spec->nfds + 1) * sizeof *lifted);
+    *b = (struct birth){.spec = spec, .devnull = devnull, .highest = 2, .lifted = lifted, .parent = getpid()};
     for (size_t i = 0; i < spec->nfds; i++)
         b->highest = MAX(b->highest, spec->fds[i][1]);
     sigset_t all, old;

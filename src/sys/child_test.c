@@ -118,6 +118,50 @@ TEST(child_descriptors_may_change_places)
     CHECK(read(b[0], text, sizeof text) == 2 && text[0] == 'b');
 }
 
+/* Sources lie where they are wanted, in between, and where a duplicate of another would go next: in every order. */
+TEST(child_descriptors_may_lie_anywhere)
+{
+    enum { N = 4 };
+    static const int places[] = {20, 21, 22, 23, 24, 25, 26, 27};
+    struct err err = ERR;
+    uint64_t seed = 1;
+    for (int round = 0; round < 100; round++) {
+        AUTO(loop_free) struct loop *l = loop_new(&err);
+        int mixed[countof(places)], pipes[N][2], fds[N][2];
+        memcpy(mixed, places, sizeof mixed);
+        for (size_t i = countof(mixed) - 1; i > 0; i--) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            size_t k = (size_t)(seed >> 33) % (i + 1);
+            int keep = mixed[i];
+            mixed[i] = mixed[k];
+            mixed[k] = keep;
+        }
+        char text[200] = "";
+        for (int i = 0; i < N; i++) {
+            CHECK(pipe2(pipes[i], O_CLOEXEC) == 0);
+            CHECK(dup3(pipes[i][1], fds[i][0] = mixed[i], O_CLOEXEC) >= 0);
+            fd_close(pipes[i][1]);
+            fds[i][1] = places[(round + i * 3) % (int)countof(places)];
+            (void)snprintf(text + strlen(text), sizeof text - strlen(text), "echo %d >&%d;", i, fds[i][1]);
+        }
+        struct child_spec spec = CHILD_SPEC;
+        const char *argv[] = {"bash", "-c", text, NULL};
+        spec.argv = argv;
+        spec.fds = (const int(*)[2])fds;
+        spec.nfds = N;
+        struct child c;
+        CHECK_OK(child_start(&c, l, &spec, see, &err), err);
+        loop_run(l);
+        for (int i = 0; i < N; i++) {
+            char got[8] = "";
+            fd_close(fds[i][0]);
+            if (read(pipes[i][0], got, sizeof got) != 2 || got[0] != '0' + i)
+                test_failed(__FILE__, __LINE__, "round %d: %d comes out as \"%s\" (%s)", round, i, got, text);
+            fd_close(pipes[i][0]);
+        }
+    }
+}
+
 TEST(child_is_killed_by_its_pidfd)
 {
     struct err err = ERR;
