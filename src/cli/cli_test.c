@@ -13,8 +13,15 @@
 #include "sys/file.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h> /* struct clone_args */
+#include <pthread.h>
 #include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 static struct val json(struct arena *a, const char *text)
 {
@@ -212,6 +219,11 @@ TEST(settings_that_cannot_be_together_are_named)
     }
 }
 
+static void *do_nothing(void *arg)
+{
+    return arg;
+}
+
 TEST(a_role_without_privileges_starts_nothing_and_mounts_nothing)
 {
     struct err err = ERR;
@@ -221,7 +233,59 @@ TEST(a_role_without_privileges_starts_nothing_and_mounts_nothing)
     CHECK(execve("/nowhere/program", none, none) < 0 && errno == EPERM);
     CHECK(mount("none", "/tmp", "tmpfs", 0, NULL) < 0 && errno == EPERM);
     CHECK(unshare(CLONE_NEWUSER) < 0 && errno == EPERM);
+    /* each way to a namespace of its own: flags of clone, alone and with others, and clone3 */
+    static const unsigned spaces[] = {
+        CLONE_NEWUSER, CLONE_NEWNS,  CLONE_NEWPID,    CLONE_NEWNET,
+        CLONE_NEWIPC,  CLONE_NEWUTS, CLONE_NEWCGROUP, CLONE_NEWUSER | CLONE_NEWNS | CLONE_FS};
+    for (size_t i = 0; i < countof(spaces); i++) {
+        long pid = syscall(SYS_clone, spaces[i] | SIGCHLD, 0, 0, 0, 0);
+        if (pid == 0)
+            _exit(0);
+        if (pid > 0 || errno != EPERM)
+            test_failed(__FILE__, __LINE__, "clone with flags %#x", spaces[i]);
+    }
+    struct clone_args how = {.flags = CLONE_NEWUSER, .exit_signal = SIGCHLD};
+    long pid = syscall(SYS_clone3, &how, sizeof how);
+    if (pid == 0)
+        _exit(0);
+    CHECK(pid < 0 && errno == ENOSYS);
+    /* words for somebody else's terminal; the upper half of the argument is not the kernel's to look at */
+    CHECK(ioctl(0, TIOCSTI, "x") < 0 && errno == EPERM);
+    CHECK(syscall(SYS_ioctl, 0L, 0x100000000L | TIOCSTI, "x") < 0 && errno == EPERM);
+    CHECK(socket(AF_ALG, SOCK_SEQPACKET, 0) < 0 && errno == EAFNOSUPPORT);
+    CHECK(socket(AF_VSOCK, SOCK_STREAM, 0) < 0 && errno == EAFNOSUPPORT);
+    CHECK(socket(AF_PACKET, SOCK_RAW, 0) < 0 && errno == EAFNOSUPPORT);
+    /* what a role needs is there: threads, children of the same program, sockets */
+    AUTO(fd_close) int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    AUTO(fd_close) int u = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(s >= 0 && u >= 0);
+    pthread_t t;
+    CHECK(pthread_create(&t, NULL, do_nothing, NULL) == 0 && pthread_join(t, NULL) == 0);
 }
+
+#ifdef __x86_64__
+/* The other tables of system calls that this processor has: a call by one of them ends the role. */
+TEST(a_role_without_privileges_has_one_table_of_system_calls)
+{
+    struct err err = ERR;
+    for (int way = 0; way < 2; way++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            long answer = -EPERM;
+            if (!role_confine(&err))
+                _exit(9);
+            if (way == 0) /* unshare by the 32-bit table */
+                __asm__ volatile("int $0x80" : "=a"(answer) : "a"(310L), "b"((long)CLONE_NEWUSER) : "memory");
+            else /* and by x32's */
+                answer = syscall(0x40000000L | SYS_unshare, CLONE_NEWUSER);
+            _exit(answer == 0);
+        }
+        int status;
+        CHECK(waitpid(pid, &status, 0) == pid);
+        CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS) || (WIFEXITED(status) && WEXITSTATUS(status) == 0));
+    }
+}
+#endif
 
 TEST(a_passphrase_has_a_length_that_protects)
 {
