@@ -520,6 +520,49 @@ TEST(challenges_are_read)
         S("manifest unknown"));
 }
 
+TEST(only_addresses_of_this_machine_are_spoken_to_without_tls)
+{
+    const struct {
+        const char *registry;
+        bool local;
+    } cases[] = {
+        {"localhost", true},
+        {"localhost:5000", true},
+        {"LOCALHOST:5000", true},
+        {"127.0.0.1", true},
+        {"127.0.0.1:5000", true},
+        {"127.255.255.254:1", true},
+        {"[::1]", true},
+        {"[::1]:5000", true},
+        {"127.evil.example", false},
+        {"127.0.0.1.evil.example", false},
+        {"127.0.0.1.evil.example:5000", false},
+        {"127.0.0.evil", false},
+        {"127.0.0", false},
+        {"127", false},
+        {"127.", false},
+        {"127.0.0.", false},
+        {"127.0.0.1.", false},
+        {"127.0.0.256", false},
+        {"127.0.0.01", false},
+        {"127.0.0.1000", false},
+        {"0127.0.0.1", false},
+        {"127.0.0.0x1", false},
+        {"127.0.0.1-evil.example", false},
+        {"127-0-0-1.example", false},
+        {"128.0.0.1", false},
+        {"localhost.evil.example", false},
+        {"localhost.", false},
+        {"[::1].evil.example", false},
+        {"[::1]evil", false},
+        {"[::2]", false},
+        {"", false},
+    };
+    for (size_t i = 0; i < countof(cases); i++)
+        if (registry_is_local(str_of(cases[i].registry)) != cases[i].local)
+            test_failed(__FILE__, __LINE__, "\"%s\"", cases[i].registry);
+}
+
 TEST(names_are_read_as_docker_does)
 {
     AUTO(arena_fini) struct arena a = ARENA;

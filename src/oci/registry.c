@@ -51,13 +51,27 @@ void challenge_parse(struct arena *a, struct str header, struct challenge *out)
         out->scheme = CHALLENGE_NONE;
 }
 
+/* Four numbers, the first of them 127: a name that only begins like that is somebody else's. */
+static bool is_loopback4(struct str host)
+{
+    struct str part;
+    uint64_t v;
+    int n = 0;
+    for (; str_cut(&host, '.', &part); n++)
+        if (part.n > 3 || (part.n > 1 && part.p[0] == '0') || !str_to_u64(part, 255, &v) || (n == 0 && v != 127))
+            return false;
+    return n == 4;
+}
+
 bool registry_is_local(struct str registry)
 {
     struct str host, port;
-    if (str_starts(registry, S("[::1]")))
-        return true;
+    if (str_starts(registry, S("[::1]"))) {
+        struct str after = str_sub(registry, 5, registry.n);
+        return !after.n || after.p[0] == ':';
+    }
     (void)str_split(registry, ':', &host, &port);
-    return str_eqz(host, "localhost") || str_starts(host, S("127."));
+    return str_ieq(host, S("localhost")) || is_loopback4(host);
 }
 
 struct str registry_base(struct arena *a, struct str registry)
