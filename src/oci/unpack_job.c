@@ -375,6 +375,8 @@ static bool whiteout_make(int at, const char *name, struct err *err)
         return true;
     if (!*name)
         return err_set(err, E_INVALID, "a whiteout without a name");
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) /* the folder itself, or one that is not this layer's */
+        return err_set(err, E_INVALID, "a whiteout of \"%s\", which is no file's name", name);
     if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
         /* it hides what lies below, not what this layer brings itself: a folder then hides all of below */
         if (!S_ISDIR(st.st_mode))

@@ -186,8 +186,20 @@ TEST(a_layer_cannot_leave_its_folder)
         {"a link replaced by a folder of files",
          {{"l", '2', outside, NULL}, {"l", '5', NULL, NULL}, {"l/evil", '0', NULL, "x"}},
          NULL},
-        {"a whiteout with dots", {{".wh...", '0', NULL, NULL}}, NULL},
-        {"a whiteout of the parent", {{"d/.wh..", '0', NULL, NULL}}, NULL},
+        {"a whiteout of the folder around the layer", {{".wh...", '0', NULL, NULL}}, "no file's name"},
+        {"a whiteout of the parent", {{"d/.wh...", '0', NULL, NULL}}, "no file's name"},
+        {"a whiteout of the folder itself", {{"d/.wh..", '0', NULL, NULL}}, "no file's name"},
+        {"a whiteout of the layer itself", {{".wh..", '0', NULL, NULL}}, "no file's name"},
+        {"a whiteout of nothing", {{".wh.", '0', NULL, NULL}}, "without a name"},
+        {"a whiteout behind a link out", {{"l", '2', outside, NULL}, {"l/.wh.secret", '0', NULL, NULL}}, NULL},
+        {"an opaque folder behind a link out",
+         {{"l", '2', outside, NULL}, {"l/.wh..wh..opq", '0', NULL, NULL}},
+         NULL},
+        {"a whiteout as a folder", {{".wh...", '5', NULL, NULL}}, "no file's name"},
+        {"a whiteout as a link", {{".wh...", '2', outside, NULL}}, "no file's name"},
+        {"a whiteout as a hard link", {{".wh...", '1', inside, NULL}}, "no file's name"},
+        {"a device behind a link out", {{"l", '2', outside, NULL}, {"l/evil", '3', NULL, "1"}}, NULL},
+        {"an absolute name", {{inside, '0', NULL, "xx"}}, NULL},
         {"overlayfs's own attribute",
          {{"pax", 'x', NULL, "38 SCHILY.xattr.user.overlay.opaque=y\n"}, {"d", '5', NULL, NULL}},
          "user.overlay.opaque belongs to overlayfs"},
@@ -212,6 +224,10 @@ TEST(a_layer_cannot_leave_its_folder)
         if (lstat(inside, &st) < 0 || st.st_size != 1 || st.st_nlink != 1)
             test_failed(__FILE__, __LINE__, "%s: touched what is outside", cases[i].title);
         CHECK(access("/tmp/evil", F_OK) < 0);
+        const char *const around[] = {test_dir(), outside};
+        for (size_t k = 0; k < countof(around); k++)
+            if (getxattr(around[k], "user.overlay.opaque", NULL, 0) >= 0)
+                test_failed(__FILE__, __LINE__, "%s: marked %s", cases[i].title, around[k]);
         strbuf_fini(&t.b);
     }
 }
