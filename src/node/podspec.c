@@ -184,19 +184,31 @@ static bool set_user(struct arena *a, const struct podspec_input *in, struct oci
     return true;
 }
 
-static bool set_capabilities(const struct val *list, uint64_t *caps, bool keep, struct err *err)
+/* The capabilities that a list names; *all: ALL is among them. */
+static bool read_capabilities(const struct val *list, uint64_t *caps, bool *all, struct err *err)
 {
     val_each_item (v, list) {
         int bit;
-        if (str_ieq(val_text(v), S("ALL"))) {
-            *caps = keep ? oci_caps_all() : 0;
-            continue;
-        }
-        if (!oci_cap_find(val_text(v), &bit))
+        if (str_ieq(val_text(v), S("ALL")))
+            *all = true;
+        else if (oci_cap_find(val_text(v), &bit))
+            *caps |= OCI_CAP(bit);
+        else
             return err_set(err, E_INVALID, "securityContext.capabilities: there is no capability " STR_FMT,
                            STR_ARG(val_text(v)));
-        *caps = keep ? *caps | OCI_CAP(bit) : *caps & ~OCI_CAP(bit);
     }
+    return true;
+}
+
+/* As containerd has it: ALL first, of both lists, then what is named; and of both what is dropped wins. */
+static bool set_capabilities(const struct val *lists, uint64_t *caps, struct err *err)
+{
+    uint64_t gain = 0, drop = 0;
+    bool gain_all = false, drop_all = false;
+    if (!read_capabilities(val_get(lists, N(add)), &gain, &gain_all, err) ||
+        !read_capabilities(val_get(lists, N(drop)), &drop, &drop_all, err))
+        return false;
+    *caps = ((drop_all ? 0 : gain_all ? oci_caps_all() : *caps) | gain) & ~drop;
     return true;
 }
 
@@ -204,12 +216,9 @@ static bool set_security(struct arena *a, const struct podspec_input *in, struct
 {
     if (!set_user(a, in, out, err))
         return false;
-    const struct val *caps = val_at(in->container, N(securityContext), N(capabilities));
-    const struct val *drop = val_get(caps, N(drop)), *gain = val_get(caps, N(add));
     if (val_true(val_at(in->container, N(securityContext), N(privileged))))
         oci_container_privileged(out, a);
-    else if (!set_capabilities(drop, &out->capabilities, false, err) ||
-             !set_capabilities(gain, &out->capabilities, true, err))
+    else if (!set_capabilities(val_at(in->container, N(securityContext), N(capabilities)), &out->capabilities, err))
         return false;
     const struct val *escalate = val_at(in->container, N(securityContext), N(allowPrivilegeEscalation));
     out->no_new_privileges = escalate && !val_true(escalate);

@@ -117,9 +117,9 @@ TEST(podspec_users_and_what_is_refused_to_run_as_root)
     }
 }
 
-TEST(podspec_capabilities_are_dropped_then_added)
+TEST(podspec_capabilities_that_are_dropped_win)
 {
-    static const struct {
+    const struct {
         const char *context;
         uint64_t want; /* without what this process may not give */
     } rows[] = {
@@ -128,7 +128,18 @@ TEST(podspec_capabilities_are_dropped_then_added)
         {"capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}", OCI_CAP(10)},
         {"capabilities: {add: [NET_ADMIN]}", OCI_CAPS_DEFAULT | OCI_CAP(12)},
         {"capabilities: {drop: [chown]}", OCI_CAPS_DEFAULT & ~OCI_CAP(0)},
-        {"capabilities: {drop: [CHOWN], add: [CHOWN]}", OCI_CAPS_DEFAULT},
+        {"capabilities: {drop: [CAP_CHOWN, Cap_Kill]}", OCI_CAPS_DEFAULT & ~OCI_CAP(0) & ~OCI_CAP(5)},
+        {"capabilities: {drop: [CHOWN], add: [CHOWN]}", OCI_CAPS_DEFAULT & ~OCI_CAP(0)},
+        {"capabilities: {drop: [CHOWN], add: [cap_chown, NET_ADMIN]}",
+         (OCI_CAPS_DEFAULT & ~OCI_CAP(0)) | OCI_CAP(12)},
+        {"capabilities: {add: [ALL]}", oci_caps_all()},
+        {"capabilities: {add: [ALL], drop: [CHOWN]}", oci_caps_all() & ~OCI_CAP(0)},
+        {"capabilities: {add: [all], drop: [CAP_SYS_ADMIN, cap_net_raw]}",
+         oci_caps_all() & ~OCI_CAP(21) & ~OCI_CAP(13)},
+        {"capabilities: {add: [ALL, NET_ADMIN], drop: [NET_ADMIN]}", oci_caps_all() & ~OCI_CAP(12)},
+        {"capabilities: {add: [ALL], drop: [ALL]}", 0},
+        {"capabilities: {drop: [all], add: [ALL, CHOWN]}", OCI_CAP(0)},
+        {"capabilities: {drop: [ALL, CHOWN], add: [CHOWN, KILL]}", OCI_CAP(5)},
     };
     for (size_t i = 0; i < countof(rows); i++) {
         struct world w = {0};
