@@ -78,7 +78,7 @@ static void runtime_end(struct runtime *rt)
         seccomp_free(e->value);
     map_fini(&rt->profiles);
     content_free(rt->content);
-    char *const texts[] = {rt->state, rt->data, rt->shim, rt->crun, rt->cgroup, rt->profile};
+    char *const texts[] = {rt->state, rt->data, rt->shim, rt->crun, rt->cgroup};
     for (size_t i = 0; i < countof(texts); i++)
         mem_free(texts[i]);
     mem_free(rt);
@@ -119,14 +119,14 @@ void work_start(struct work *w, struct runtime *rt, void (*blocking)(struct work
 
 static struct seccomp *profile_open(struct runtime *rt, const char *path, struct err *err)
 {
-    struct seccomp *s = map_get(&rt->profiles, str_of(path));
+    struct seccomp *s = map_get(&rt->profiles, str_of(path ? path : ""));
     if (s)
         return s;
     char cache[PATH_MAX];
     (void)snprintf(cache, sizeof cache, "%s/seccomp", rt->data);
     s = seccomp_open(path, cache, err);
     if (s)
-        map_put(&rt->profiles, str_of(path), s);
+        map_put(&rt->profiles, str_of(path ? path : ""), s);
     return s;
 }
 
@@ -137,7 +137,7 @@ bool runtime_filter(struct runtime *rt, const struct oci_container *c, struct st
         return true;
     char path[PATH_MAX];
     (void)snprintf(path, sizeof path, STR_FMT, STR_ARG(c->seccomp_profile));
-    struct seccomp *s = profile_open(rt, c->seccomp_profile.n ? path : rt->profile, err);
+    struct seccomp *s = profile_open(rt, c->seccomp_profile.n ? path : NULL, err);
     return s && seccomp_filter(s, c->capabilities, bpf, err);
 }
 
@@ -151,7 +151,6 @@ struct runtime *runtime_new(const struct runtime_config *config, struct err *err
     rt->shim = mem_dupz(config->shim);
     rt->crun = mem_dupz(config->crun);
     rt->cgroup = mem_dupz(config->cgroup);
-    rt->profile = mem_dupz(config->seccomp_profile ? config->seccomp_profile : SECCOMP_PROFILE);
     rt->on = config->on;
     rt->arg = config->arg;
     if (rt->state[0] != '/' || rt->data[0] != '/' || rt->cgroup[0] != '/')

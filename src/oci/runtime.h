@@ -39,12 +39,11 @@ struct runtime_events {
 };
 struct runtime_config {
     struct loop *loop;
-    const char *state;           /* /run/wherry: short, sockets live below it */
-    const char *data;            /* /var/lib/wherry/node */
-    const char *content;         /* the content store's folder */
-    const char *shim, *crun;     /* programs */
-    const char *cgroup;          /* "/wherry-ID": everything of ours is below it */
-    const char *seccomp_profile; /* NULL: SECCOMP_PROFILE */
+    const char *state;       /* /run/wherry: short, sockets live below it */
+    const char *data;        /* /var/lib/wherry/node */
+    const char *content;     /* the content store's folder */
+    const char *shim, *crun; /* programs */
+    const char *cgroup;      /* "/wherry-ID": everything of ours is below it */
     struct runtime_events on;
     void *arg;
 };

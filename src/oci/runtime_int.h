@@ -7,7 +7,7 @@
 
 struct runtime {
     struct loop *loop;
-    char *state, *data, *shim, *crun, *cgroup, *profile;
+    char *state, *data, *shim, *crun, *cgroup;
     struct runtime_events on;
     void *arg;
     struct content *content;

@@ -3,11 +3,10 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "oci/digest.h"
-#include "oci/spec.h"
+#include "oci/seccomp_int.h"
 #include "wire/json.h"
-#include <errno.h>
 #include <fcntl.h>
-#include <seccomp.h>
+#include <linux/filter.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -29,6 +28,7 @@ struct seccomp {
     ARRAY(uint32_t) archs;
     ARRAY(struct rule) rules;
     uint64_t matters; /* capabilities that some rule asks about */
+    bool newer;       /* seccomp_default_newer goes before it */
     struct digest profile;
     char *cache;
     struct map filters; /* capability set in hex -> base64, NUL-terminated */
@@ -279,27 +279,84 @@ static bool read_all(int fd, struct strbuf *b)
     return false;
 }
 
+/* ---- RuntimeDefault ---- */
+
+static void add_default(struct seccomp *s, const struct default_rule *d)
+{
+    struct rule r = {.action = d->action, .with = d->with, .without = d->without, .nargs = d->nargs};
+    struct str rest = str_of(d->names), name;
+    r.args[0] = d->arg;
+    r.names = arena_alloc(&s->arena, (rest.n / 2 + 1) * sizeof *r.names);
+    while (str_cut(&rest, ' ', &name))
+        r.names[r.nnames++] = str_dup(&s->arena, name);
+    s->matters |= d->with | d->without;
+    array_push(&s->rules, r);
+}
+
+static void default_profile(struct seccomp *s)
+{
+    AUTO(strbuf_fini) struct strbuf all = STRBUF(PROFILE_MAX);
+    s->base = SCMP_ACT_ERRNO(EPERM);
+    s->newer = true;
+    array_push(&s->archs, seccomp_arch_native());
+#if defined(__x86_64__)
+    array_push(&s->archs, SCMP_ARCH_X86);
+#elif defined(__aarch64__)
+    array_push(&s->archs, SCMP_ARCH_ARM);
+#endif
+    for (size_t i = 0; i < seccomp_ndefault_rules; i++) {
+        const struct default_rule *d = &seccomp_default_rules[i];
+        add_default(s, d);
+        strbuf_addf(&all, "%llx %llx %x %u %u %llx %llx %s\n", (unsigned long long)d->with,
+                    (unsigned long long)d->without, d->action, d->nargs ? d->arg.arg : 0, (unsigned)d->arg.op,
+                    (unsigned long long)d->arg.datum_a, (unsigned long long)d->arg.datum_b, d->names);
+    }
+    for (size_t i = 0; i < seccomp_ndefault_newer; i++)
+        strbuf_addf(&all, "%u ", seccomp_default_newer[i]);
+    s->profile = digest_of(all.p, all.n); /* another table is another name in the cache */
+}
+
+/* Before the compiled program: its jumps are relative, so it stays as it is. The x32 table has other numbers, all
+ * higher, and is not among the architectures. */
+static void add_newer(struct strbuf *bpf)
+{
+    const size_t n = seccomp_ndefault_newer;
+    struct sock_filter head[64] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, seccomp_default_newer[0], 0, (uint8_t)(n + 2))};
+    ASSERT(n + 4 <= countof(head));
+    for (size_t i = 0; i < n; i++)
+        head[2 + i] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, seccomp_default_newer[i],
+                                                   (uint8_t)(n - i), 0);
+    head[n + 2] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS);
+    head[n + 3] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    strbuf_add(bpf, (struct str){(const char *)head, (n + 4) * sizeof *head});
+}
+
+static bool open_profile(struct seccomp *s, const char *profile, struct err *err)
+{
+    if (!profile) {
+        default_profile(s);
+        return true;
+    }
+    AUTO(fd_close) int fd = open(profile, O_RDONLY | O_CLOEXEC);
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(PROFILE_MAX);
+    if (fd < 0)
+        return err_errno(err, "open %s", profile);
+    if (!read_all(fd, &b))
+        return err_errno(err, "read %s", profile);
+    s->profile = digest_of(b.p, b.n);
+    return read_profile(s, strbuf_str(&b), err) || err_wrap(err, "seccomp profile %s", profile);
+}
+
 struct seccomp *seccomp_open(const char *profile, const char *cache, struct err *err)
 {
-    AUTO(fd_close) int fd = open(profile, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        if (errno == ENOENT)
-            err_set(err, E_NOT_FOUND,
-                    "the seccomp profile %s is missing: apt-get install golang-github-containers-common", profile);
-        else
-            err_errno(err, "open %s", profile);
-        return NULL;
-    }
     if (mkdir(cache, 0700) < 0 && errno != EEXIST)
         return err_errno(err, "mkdir %s", cache), NULL;
-    AUTO(strbuf_fini) struct strbuf b = STRBUF(PROFILE_MAX);
-    if (!read_all(fd, &b))
-        return err_errno(err, "read %s", profile), NULL;
     AUTO(seccomp_free) struct seccomp *s = NEW(struct seccomp);
     s->cache = mem_dupz(cache);
-    s->profile = digest_of(b.p, b.n);
-    if (!read_profile(s, strbuf_str(&b), err))
-        return err_wrap(err, "seccomp profile %s", profile), NULL;
+    if (!open_profile(s, profile, err))
+        return NULL;
     return TAKE(s);
 }
 
@@ -350,6 +407,8 @@ static bool compile(const struct seccomp *s, uint64_t caps, struct strbuf *bpf, 
             continue;
         ok = add_rule(ctx, r, err);
     }
+    if (ok && s->newer)
+        add_newer(bpf);
     if (ok && (seccomp_export_bpf(ctx, fd) < 0 || lseek(fd, 0, SEEK_SET) < 0 || !read_all(fd, bpf)))
         ok = err_errno(err, "exporting the seccomp filter");
     if (ctx)
@@ -366,7 +425,7 @@ bool seccomp_filter(struct seccomp *s, uint64_t capabilities, struct str *out, s
     if (have)
         return *out = str_of(have), true;
     AUTO(strbuf_fini) struct strbuf bpf = STRBUF(FILTER_MAX), text = STRBUF(2 * FILTER_MAX);
-    (void)snprintf(path, sizeof path, "%s/%.24s-%s-%x-v1", s->cache, s->profile.hex, key,
+    (void)snprintf(path, sizeof path, "%s/%.24s-%s-%x-v2", s->cache, s->profile.hex, key,
                    seccomp_version()->major << 16 | seccomp_version()->minor << 8 | seccomp_version()->micro);
     AUTO(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || !read_all(fd, &text) || !text.n) {

@@ -1,14 +1,15 @@
-/* seccomp.h - the default seccomp profile compiled once. crun takes the compiled filter as an annotation and so
+/* seccomp.h - seccomp profiles compiled once: RuntimeDefault, whose rules are containerd's and CRI-O's
+ * (seccomp_default.c), and files of the user's. crun takes the compiled filter as an annotation and so
  * skips 20-30 ms of compiling per start. The rules depend on the container's capabilities (a profile opens calls for
  * CAP_SYS_ADMIN, say), so filters are kept by capability set; the common one is on disk too. */
 #pragma once
 #include "base/err.h"
 
-#define SECCOMP_PROFILE    "/usr/share/containers/seccomp.json"
 #define SECCOMP_ANNOTATION "run.oci.seccomp_bpf_data"
 
 struct seccomp;
-/* cache: folder for compiled filters, made where missing. Reads the profile; NOT_FOUND says which package has it. */
+/* profile: a file in the runtime-spec's or containers-common's form; NULL: RuntimeDefault. cache: folder for compiled
+ * filters, made where missing. */
 struct seccomp *seccomp_open(const char *profile, const char *cache, struct err *err) MUST_USE;
 void seccomp_free(struct seccomp *s);
 AUTO_POINTER(seccomp_free, struct seccomp);

@@ -5,10 +5,17 @@
 #include "wire/json.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
@@ -164,21 +171,155 @@ TEST(the_seccomp_filter_is_compiled_once_and_depends_on_capabilities)
     struct err err = ERR;
     struct str usual, again, admin;
     (void)snprintf(cache, sizeof cache, "%s/seccomp", test_dir());
-    struct seccomp *s = seccomp_open(SECCOMP_PROFILE, cache, &err);
+    struct seccomp *s = seccomp_open(NULL, cache, &err);
     CHECK_OK(s, err);
     CHECK_OK(seccomp_filter(s, OCI_CAPS_DEFAULT, &usual, &err), err);
     CHECK_OK(seccomp_filter(s, OCI_CAPS_DEFAULT | OCI_CAP(21), &admin, &err), err);
     CHECK(usual.n > 1000 && usual.n % 4 == 0 && !str_eq(usual, admin));
     struct str keep = {mem_dup(usual.p, usual.n), usual.n};
     seccomp_free(s);
-    s = seccomp_open(SECCOMP_PROFILE, cache, &err); /* now from disk */
+    s = seccomp_open(NULL, cache, &err); /* now from disk */
     CHECK_OK(s, err);
     CHECK_OK(seccomp_filter(s, OCI_CAPS_DEFAULT, &again, &err), err);
     CHECK_STR(again, keep);
     mem_free((void *)(uintptr_t)keep.p);
     seccomp_free(s);
-    CHECK(!seccomp_open("/nowhere/seccomp.json", cache, &err) && strstr(err.text, "apt-get install"));
+    CHECK(!seccomp_open("/nowhere/seccomp.json", cache, &err) && strstr(err.text, "/nowhere/seccomp.json"));
 }
+
+/* What a filter says to a call, by the rules of the kernel's classic BPF. */
+static uint32_t verdict(struct str base64, const struct seccomp_data *data)
+{
+    AUTO(strbuf_fini) struct strbuf raw = STRBUF(1 << 20);
+    CHECK(strbuf_add_unbase64(&raw, base64) && raw.n % sizeof(struct sock_filter) == 0);
+    const struct sock_filter *code = (const struct sock_filter *)(const void *)raw.p;
+    size_t n = raw.n / sizeof *code;
+    uint32_t a = 0, mem[BPF_MEMWORDS] = {0};
+    for (size_t at = 0; at < n; at++) {
+        const struct sock_filter *i = &code[at];
+        bool yes = false;
+        switch (i->code) {
+        case BPF_LD | BPF_W | BPF_ABS: memcpy(&a, (const char *)data + i->k, sizeof a); continue;
+        case BPF_LD | BPF_MEM: a = mem[i->k]; continue;
+        case BPF_ST: mem[i->k] = a; continue;
+        case BPF_ALU | BPF_AND | BPF_K: a &= i->k; continue;
+        case BPF_RET | BPF_K: return i->k;
+        case BPF_JMP | BPF_JA: at += i->k; continue;
+        case BPF_JMP | BPF_JEQ | BPF_K: yes = a == i->k; break;
+        case BPF_JMP | BPF_JGT | BPF_K: yes = a > i->k; break;
+        case BPF_JMP | BPF_JGE | BPF_K: yes = a >= i->k; break;
+        case BPF_JMP | BPF_JSET | BPF_K: yes = a & i->k; break;
+        default: test_failed(__FILE__, __LINE__, "an instruction %#x", i->code);
+        }
+        at += yes ? i->jt : i->jf;
+    }
+    test_failed(__FILE__, __LINE__, "the program does not end");
+    return 0;
+}
+
+#ifdef __x86_64__
+/* RuntimeDefault against containerd's: what an unprivileged container may not do, and what each capability adds. */
+TEST(runtime_default_is_what_containerd_gives)
+{
+#define NO     (SECCOMP_RET_ERRNO | EPERM)
+#define NOSYS  (SECCOMP_RET_ERRNO | ENOSYS)
+#define YES    SECCOMP_RET_ALLOW
+#define BIT(c) OCI_CAP(CAP_##c)
+    static const struct {
+        long call;
+        uint64_t args[3];
+        uint64_t caps; /* that open it; 0: none does */
+        uint32_t usual, with;
+    } rows[] = {
+        {SYS_openat, {0}, 0, YES, YES},
+        {SYS_execve, {0}, 0, YES, YES},
+        {SYS_ptrace, {0}, 0, YES, YES},
+        {SYS_rseq, {0}, 0, YES, YES},
+        {SYS_memfd_create, {0}, 0, YES, YES},
+        {SYS_clone, {SIGCHLD}, 0, YES, YES},
+        {SYS_clone, {CLONE_VM | CLONE_THREAD | CLONE_SIGHAND}, 0, YES, YES},
+        {SYS_clone, {CLONE_NEWUSER | SIGCHLD}, BIT(SYS_ADMIN), NO, YES},
+        {SYS_clone, {CLONE_NEWNS}, BIT(SYS_ADMIN), NO, YES},
+        {SYS_clone, {CLONE_NEWPID}, BIT(SYS_ADMIN), NO, YES},
+        {SYS_clone, {CLONE_NEWNET}, BIT(SYS_ADMIN), NO, YES},
+        {SYS_clone, {CLONE_NEWIPC}, BIT(SYS_ADMIN), NO, YES},
+        {SYS_clone, {CLONE_NEWUTS}, BIT(SYS_ADMIN), NO, YES},
+        {SYS_clone, {CLONE_NEWCGROUP}, BIT(SYS_ADMIN), NO, YES},
+        {SYS_clone3, {0}, BIT(SYS_ADMIN), NOSYS, YES},
+        {SYS_unshare, {CLONE_NEWUSER}, BIT(SYS_ADMIN), NO, YES},
+        {SYS_unshare, {0}, BIT(SYS_ADMIN), NO, YES},
+        {SYS_setns, {0}, BIT(SYS_ADMIN), NO, YES},
+        {SYS_mount, {0}, BIT(SYS_ADMIN), NO, YES},
+        {SYS_umount2, {0}, BIT(SYS_ADMIN), NO, YES},
+        {SYS_fsopen, {0}, BIT(SYS_ADMIN), NO, YES},
+        {SYS_open_tree, {0}, BIT(SYS_ADMIN), NO, YES},
+        {SYS_move_mount, {0}, BIT(SYS_ADMIN), NO, YES},
+        {SYS_mount_setattr, {0}, BIT(SYS_ADMIN), NO, YES},
+        {SYS_pivot_root, {0}, 0, NO, NO},
+        {SYS_keyctl, {0}, 0, NO, NO},
+        {SYS_add_key, {0}, 0, NO, NO},
+        {SYS_request_key, {0}, 0, NO, NO},
+        {SYS_userfaultfd, {0}, 0, NO, NO},
+        {SYS_io_uring_setup, {0}, 0, NO, NO},
+        {SYS_kexec_load, {0}, 0, NO, NO},
+        {SYS_swapon, {0}, 0, NO, NO},
+        {SYS_bpf, {0}, BIT(SYS_ADMIN), NO, YES},
+        {SYS_bpf, {0}, BIT(BPF), NO, YES},
+        {SYS_perf_event_open, {0}, BIT(PERFMON), NO, YES},
+        {SYS_open_by_handle_at, {0}, BIT(DAC_READ_SEARCH), NO, YES},
+        {SYS_init_module, {0}, BIT(SYS_MODULE), NO, YES},
+        {SYS_finit_module, {0}, BIT(SYS_MODULE), NO, YES},
+        {SYS_reboot, {0}, BIT(SYS_BOOT), NO, YES},
+        {SYS_kcmp, {0}, BIT(SYS_PTRACE), NO, YES},
+        {SYS_pidfd_getfd, {0}, BIT(SYS_PTRACE), NO, YES},
+        {SYS_iopl, {0}, BIT(SYS_RAWIO), NO, YES},
+        {SYS_clock_settime, {0}, BIT(SYS_TIME), NO, YES},
+        {SYS_settimeofday, {0}, BIT(SYS_TIME), NO, YES},
+        {SYS_mbind, {0}, BIT(SYS_NICE), NO, YES},
+        {SYS_acct, {0}, BIT(SYS_PACCT), NO, YES},
+        {SYS_syslog, {0}, BIT(SYSLOG), NO, YES},
+        {SYS_vhangup, {0}, BIT(SYS_TTY_CONFIG), NO, YES},
+        {SYS_chroot, {0}, 0, YES, YES}, /* CAP_SYS_CHROOT is one of the usual ones */
+        {SYS_socket, {AF_INET}, 0, YES, YES},
+        {SYS_socket, {AF_NETLINK}, 0, YES, YES},
+        {SYS_socket, {AF_VSOCK}, 0, NO, NO},
+        {SYS_personality, {0}, 0, YES, YES},
+        {SYS_personality, {0xffffffff}, 0, YES, YES},
+        {SYS_personality, {0x0040000}, 0, NO, NO}, /* ADDR_NO_RANDOMIZE */
+        {451, {0}, 0, YES, YES},                   /* cachestat */
+        {452, {0}, 0, YES, YES},                   /* fchmodat2: chmod of glibc 2.39 */
+        {457, {0}, 0, NOSYS, NOSYS},               /* statmount */
+        {467, {0}, 0, NOSYS, NOSYS},               /* open_tree_attr */
+        {600, {0}, 0, NOSYS, NOSYS},
+        {0x40000000 | SYS_unshare, {CLONE_NEWUSER}, 0, NOSYS, NOSYS},
+    };
+    char cache[200];
+    struct err err = ERR;
+    (void)snprintf(cache, sizeof cache, "%s/seccomp", test_dir());
+    AUTO(seccomp_free) struct seccomp *s = seccomp_open(NULL, cache, &err);
+    CHECK_OK(s, err);
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct seccomp_data d = {.nr = (int)rows[i].call, .arch = AUDIT_ARCH_X86_64};
+        struct str usual, with;
+        memcpy(d.args, rows[i].args, sizeof rows[i].args);
+        CHECK_OK(seccomp_filter(s, OCI_CAPS_DEFAULT, &usual, &err), err);
+        CHECK_OK(seccomp_filter(s, OCI_CAPS_DEFAULT | rows[i].caps, &with, &err), err);
+        uint32_t got[] = {verdict(usual, &d), verdict(with, &d)};
+        if (got[0] != rows[i].usual || got[1] != rows[i].with)
+            test_failed(__FILE__, __LINE__, "call %ld (%#llx): %#x, with its capability %#x", rows[i].call,
+                        (unsigned long long)rows[i].args[0], got[0], got[1]);
+    }
+    struct seccomp_data d = {.nr = 310, .arch = AUDIT_ARCH_I386}; /* unshare by the 32-bit table */
+    struct str usual;
+    CHECK_OK(seccomp_filter(s, OCI_CAPS_DEFAULT, &usual, &err), err);
+    CHECK(verdict(usual, &d) == NO);
+    d.nr = 120; /* and clone */
+    d.args[0] = CLONE_NEWUSER;
+    CHECK(verdict(usual, &d) == NO);
+    d.arch = AUDIT_ARCH_ARM;
+    CHECK(verdict(usual, &d) != YES);
+}
+#endif
 
 static bool may_open(const char *node) /* by a process in the group */
 {
