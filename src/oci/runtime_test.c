@@ -1,6 +1,6 @@
 #include "base/clock.h"
 #include "base/test.h"
-#include "oci/runtime.h"
+#include "oci/runtime_int.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 /* Real crun, real overlayfs, in namespaces of the test's own; one image made of busybox alone. */
 struct world {
@@ -827,6 +828,77 @@ TEST(containers_of_a_pod_share_what_the_pod_shares)
     container_kill(a, SIGKILL);
     CHECK_INT(wait_exit(&w, a), 137);
     CHECK(str_eqz(exec(&w, b, "ps | grep -c '[s]leep 1234'"), "0"));
+    world_end(&w);
+}
+
+static struct str status_field(struct arena *a, pid_t pid, const char *name)
+{
+    char path[64];
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(65536);
+    struct err err = ERR;
+    (void)snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    CHECK_OK(small_read(path, 65536, &b, &err), err);
+    struct str rest = strbuf_str(&b), line, key, value;
+    while (str_cut(&rest, '\n', &line))
+        if (str_split(line, ':', &key, &value) && str_eqz(key, name))
+            return str_dup(a, str_trim(value));
+    return S("");
+}
+
+static size_t entries_in(const char *path)
+{
+    size_t n = 0;
+    DIR *dir = opendir(path);
+    if (!dir)
+        return 0;
+    for (struct dirent *e; (e = readdir(dir));)
+        n += e->d_name[0] != '.';
+    (void)closedir(dir);
+    return n;
+}
+
+/* What a container with SYS_PTRACE could make PID 1 of its pod do. */
+TEST(the_init_of_a_shared_pid_namespace_owns_nothing)
+{
+    struct world w;
+    world_begin(&w);
+    AUTO(arena_fini) struct arena a = ARENA;
+    pod_start(&w, true);
+    struct oci_container o = shell(&w, "sleep 1000 & wait");
+    struct container *c = run(&w, "c1", &o);
+    pid_t init = w.s->init_pid;
+    CHECK(init > 0);
+    const struct {
+        const char *field, *want;
+    } rows[] = {{"CapInh", "0000000000000000"},
+                {"CapPrm", "0000000000000000"},
+                {"CapEff", "0000000000000000"},
+                {"CapAmb", "0000000000000000"},
+                {"NoNewPrivs", "1"},
+                {"Seccomp", "2"},
+                {"Uid", "65534\t65534\t65534\t65534"},
+                {"Gid", "65534\t65534\t65534\t65534"},
+                {"Groups", ""}};
+    for (size_t i = 0; i < countof(rows); i++)
+        CHECK_STR(status_field(&a, init, rows[i].field), str_of(rows[i].want));
+    char path[64], to[200] = "";
+    (void)snprintf(path, sizeof path, "/proc/%d/root/.", (int)init);
+    CHECK_INT(entries_in(path), 0);
+    struct statvfs fs;
+    CHECK(statvfs(path, &fs) == 0 && fs.f_flag & ST_RDONLY);
+    (void)snprintf(path, sizeof path, "/proc/%d/fd", (int)init);
+    CHECK_INT(entries_in(path), 0);
+    (void)snprintf(path, sizeof path, "/proc/%d/exe", (int)init);
+    CHECK(readlink(path, to, sizeof to - 1) > 0 && str_starts(str_of(to), S("/memfd:")));
+    CHECK(open(path, O_WRONLY | O_CLOEXEC) < 0);
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(65536);
+    struct err err = ERR;
+    (void)snprintf(path, sizeof path, "/proc/%d/mountinfo", (int)init);
+    CHECK_OK(small_read(path, 65536, &b, &err), err);
+    CHECK(str_find_char(strbuf_str(&b), '\n') == (ptrdiff_t)b.n - 1); /* one line: its root */
+    /* and from inside: it is there, and reaps what is left to it */
+    CHECK_STR(exec(&w, c, "(sleep 0 & ) ; cat /proc/1/comm"), S("wherry-init"));
+    CHECK_STR(exec(&w, c, "ls /proc/1/root/. /proc/1/fd/. 2>/dev/null | wc -l"), S("0"));
     world_end(&w);
 }
 

@@ -8,7 +8,11 @@
 #include "oci/shim_proto.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
 #include <linux/sched.h> /* struct clone_args */
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -19,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -32,6 +37,21 @@
 #define HEAD     48    /* time, stream and tag before a line */
 #define STALL_MS 10000
 #define ORPHANS  64
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x10u
+#endif
+#if defined(__x86_64__)
+#define SHIM_AUDIT_ARCH AUDIT_ARCH_X86_64
+#elif defined(__aarch64__)
+#define SHIM_AUDIT_ARCH AUDIT_ARCH_AARCH64
+#elif defined(__riscv)
+#define SHIM_AUDIT_ARCH AUDIT_ARCH_RISCV64
+#elif defined(__powerpc64__)
+#define SHIM_AUDIT_ARCH AUDIT_ARCH_PPC64LE
+#elif defined(__s390x__)
+#define SHIM_AUDIT_ARCH AUDIT_ARCH_S390X
+#endif
 
 enum { OUT, ERR_, STREAMS };
 
@@ -931,23 +951,108 @@ static void reap(void)
 
 /* ---- requests ---- */
 
-/* PID 1 of a pod's own pid namespace: reaps, and takes everything with it when it or the shim goes. */
+/* ---- PID 1 of a pod's own pid namespace ----
+ *
+ * It reaps, and takes everything with it when it or the shim goes. The pod's containers see it, and one with
+ * SYS_PTRACE may make it do what it likes. So it owns nothing: its program is a copy in memory, its root is empty, it
+ * is nobody without capabilities, has no descriptors, and may make no system call but those of waiting. */
+
+#define INIT_USER 65534
+enum { INIT_TELL, INIT_LIFE }; /* descriptors: says "ready"; ends with the shim */
+
+/* A sealed copy: /proc/1/exe must not be the node's file. */
+static int own_program(void)
+{
+    int from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    int to = memfd_create("wherry-init", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
+    if (to < 0 && errno == EINVAL) /* before 6.3 all of them may be executed */
+        to = memfd_create("wherry-init", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    ssize_t n = from < 0 || to < 0 ? -1 : 1;
+    while (n > 0)
+        n = sendfile(to, from, NULL, 1 << 20);
+    if (n == 0 && fcntl(to, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+        n = -1;
+    if (n < 0)
+        drop(&to);
+    drop(&from);
+    return to;
+}
+
+static bool empty_root(void)
+{
+    return unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("none", pod.state, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=4k,mode=0") == 0 &&
+           chdir(pod.state) == 0 && syscall(SYS_pivot_root, ".", ".") == 0 && umount2(".", MNT_DETACH) == 0 &&
+           chdir("/") == 0;
+}
+
+/* Not before it waits are there containers that might see it. */
 static pid_t init_start(void)
 {
+    int tell[2] = {-1, -1}, life[2] = {-1, -1}, program = own_program();
+    if (program < 0 || pipe2(tell, O_CLOEXEC) < 0 || pipe2(life, O_CLOEXEC) < 0)
+        return -1;
     pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
-    if (pid != 0)
-        return pid;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    close_range(0, ~0U, 0);
+    if (pid == 0) {
+        static char name[] = "wherry-init", option[] = "--init";
+        char *argv[] = {name, option, NULL}, *env[] = {NULL};
+        if (empty_root() && dup2(tell[1], INIT_TELL) >= 0 && dup2(life[0], INIT_LIFE) >= 0)
+            syscall(SYS_execveat, program, "", argv, env, AT_EMPTY_PATH);
+        _exit(1);
+    }
+    drop(&program);
+    drop(&tell[1]);
+    drop(&life[0]);
+    /* life[1] stays open as long as the shim lives */
+    char byte;
+    if (pid > 0 && read(tell[0], &byte, 1) != 1) {
+        kill(pid, SIGKILL);
+        errno = EIO;
+        pid = -1;
+    }
+    drop(&tell[0]);
+    return pid;
+}
+
+static bool only_waits(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_wait4, 6, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_rt_sigtimedwait, 5, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_restart_syscall, 4, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 3, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_write, 2, 0), /* there will be nothing to write to */
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_close, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SHIM_AUDIT_ARCH, 1, 0), /* other tables have other numbers */
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof code[0], code};
+    return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0;
+}
+
+static int init_main(void)
+{
     sigset_t child;
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
-    sigprocmask(SIG_BLOCK, &child, NULL);
-    for (;;) {
+    char byte;
+    bool ok = close_range(INIT_LIFE + 1, ~0U, 0) == 0 && sigprocmask(SIG_BLOCK, &child, NULL) == 0 &&
+              prctl(PR_SET_NAME, "wherry-init") == 0 && setgroups(0, NULL) == 0 &&
+              setresgid(INIT_USER, INIT_USER, INIT_USER) == 0 && setresuid(INIT_USER, INIT_USER, INIT_USER) == 0 &&
+              prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+              prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && fcntl(INIT_LIFE, F_SETFL, O_NONBLOCK) == 0 &&
+              read(INIT_LIFE, &byte, 1) < 0 && errno == EAGAIN && /* else the shim had ended before we asked */
+              close(INIT_LIFE) == 0 && only_waits() && write(INIT_TELL, "", 1) == 1 && close(INIT_TELL) == 0;
+    while (ok) {
         while (waitpid(-1, NULL, WNOHANG) > 0) {
         }
         sigwaitinfo(&child, NULL);
     }
+    return 1;
 }
 
 static const char *sysctls_write(char *list)
@@ -1641,6 +1746,8 @@ int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "--hold") == 0)
         return hold();
+    if (argc == 2 && strcmp(argv[1], "--init") == 0 && getpid() == 1)
+        return init_main();
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
         static const char text[] = "wherry-shim protocol 1\n";
         return write(1, text, sizeof text - 1) < 0;
