@@ -253,6 +253,8 @@ bool rbac_allows(struct server *s, struct arena *a, const struct attributes *x, 
     *why = S("");
     if (user_in_group(x->user, S("system:masters")))
         return true;
+    if (!node_reaches(s, a, x, why))
+        return false;
     struct asking k = {.x = x, .a = a, .problems = STRBUF(STRBUF_TEXT)};
     each_role(s, a, x->user, x->ns, ask, &k);
     if (!k.allowed && user_in_group(x->user, S("system:nodes"))) {
@@ -349,119 +351,4 @@ bool authorize(struct request *r)
         return true;
     }
     return forbid(r, &x, why);
-}
-
-/* --- escalation --- */
-
-struct own {
-    struct arena *a;
-    struct val rules; /* list, borrowed items */
-};
-
-static void own_rule(void *arg, const struct val *rule)
-{
-    struct own *o = arg;
-    val_add(o->a, &o->rules, val_copy(o->a, rule));
-}
-
-/* Whether one of the own rules covers one elementary rule. */
-static bool covered(const struct val *own, const struct attributes *x)
-{
-    val_each_item (rule, own) {
-        if (!lists_or_all(val_get(rule, N(verbs)), x->verb))
-            continue;
-        if (!x->is_resource) {
-            if (url_matches(val_get(rule, N(nonResourceURLs)), x->path))
-                return true;
-            continue;
-        }
-        const struct val *only = val_get(rule, N(resourceNames));
-        struct str res = x->resource, head, tail;
-        const struct val *list = val_get(rule, N(resources));
-        bool hit = lists_or_all(list, res);
-        if (!hit && str_split(res, '/', &head, &tail)) {
-            val_each_item (it, list)
-                hit |= str_starts(val_text(it), S("*/")) && str_eq(str_sub(val_text(it), 2, val_text(it).n), tail);
-        }
-        if (lists_or_all(val_get(rule, N(apiGroups)), x->group) && hit &&
-            (!val_len(only) || (x->name.n && lists(only, x->name))))
-            return true;
-    }
-    return false;
-}
-
-/* What is missing, as upstream compacts it: one line for each resource with all its verbs. */
-struct lack {
-    struct str head; /* up to Verbs:[ */
-    struct str verbs;
-};
-struct lacks {
-    struct arena *a;
-    ARRAY(struct lack) list;
-};
-
-static void lack_add(struct lacks *l, struct str head, struct str verb, bool alone)
-{
-    array_each (it, &l->list)
-        if (!alone && str_eq(it->head, head)) {
-            it->verbs = arena_fmt(l->a, STR_FMT " \"" STR_FMT "\"", STR_ARG(it->verbs), STR_ARG(verb));
-            return;
-        }
-    struct lack new = {head, arena_fmt(l->a, "\"" STR_FMT "\"", STR_ARG(verb))};
-    array_push(&l->list, new);
-}
-
-static int by_head(const void *x, const void *y)
-{
-    return str_cmp(((const struct lack *)x)->head, ((const struct lack *)y)->head);
-}
-
-bool rbac_covers(struct server *s, struct arena *a, const struct user *u, struct str ns, const struct val *rules,
-                 struct strbuf *missing)
-{
-    struct own own = {.a = a, .rules = val_list()};
-    rbac_each_rule(s, u, ns, own_rule, &own);
-    struct lacks lacks = {.a = a};
-    static const struct val none_text = {.type = VAL_STRING, .s = ""};
-    val_each_item (rule, rules) {
-        const struct val *verbs = val_get(rule, N(verbs)), *only = val_get(rule, N(resourceNames));
-        val_each_item (url, val_get(rule, N(nonResourceURLs))) {
-            val_each_item (verb, verbs) {
-                struct attributes x = {.verb = val_text(verb), .path = val_text(url)};
-                if (covered(&own.rules, &x))
-                    continue;
-                lack_add(&lacks, arena_fmt(a, "NonResourceURLs:[\"" STR_FMT "\"]", STR_ARG(x.path)), x.verb, true);
-            }
-        }
-        val_each_item (group, val_get(rule, N(apiGroups))) {
-            val_each_item (resource, val_get(rule, N(resources))) {
-                struct val one = {.type = VAL_LIST, .n = 1, .list = (struct val *)&none_text};
-                val_each_item (name, val_len(only) ? only : &one) {
-                    val_each_item (verb, verbs) {
-                        struct attributes x = {.is_resource = true,
-                                               .verb = val_text(verb),
-                                               .group = val_text(group),
-                                               .resource = val_text(resource),
-                                               .name = val_text(name)};
-                        if (covered(&own.rules, &x))
-                            continue;
-                        struct str named = x.name.n
-                                               ? arena_fmt(a, ", ResourceNames:[\"" STR_FMT "\"]", STR_ARG(x.name))
-                                               : S("");
-                        lack_add(&lacks,
-                                 arena_fmt(a, "APIGroups:[\"" STR_FMT "\"], Resources:[\"" STR_FMT "\"]" STR_FMT,
-                                           STR_ARG(x.group), STR_ARG(x.resource), STR_ARG(named)),
-                                 x.verb, false);
-                    }
-                }
-            }
-        }
-    }
-    bool all = lacks.list.n == 0;
-    if (!all)
-        qsort(lacks.list.p, lacks.list.n, sizeof *lacks.list.p, by_head);
-    array_each (it, &lacks.list)
-        strbuf_addf(missing, "{" STR_FMT ", Verbs:[" STR_FMT "]}\n", STR_ARG(it->head), STR_ARG(it->verbs));
-    array_fini(&lacks.list);
-    return all;
 }

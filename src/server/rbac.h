@@ -19,6 +19,9 @@ bool forbid(struct request *r, const struct attributes *x, struct str why); /* f
 /* May this user hand out these rules (privilege escalation)? The missing ones are listed in `missing`. */
 MUST_USE bool rbac_covers(struct server *s, struct arena *a, const struct user *u, struct str ns,
                           const struct val *rules, struct strbuf *missing);
+/* The same against a list of own rules. Pure. */
+MUST_USE bool rbac_covered_by(struct arena *a, const struct val *own, const struct val *rules,
+                              struct strbuf *missing);
 /* The rules of the role that a roleRef names; NULL: it does not exist. Lives as long as *keep, which the caller
  * drops. */
 const struct val *rbac_role_rules(struct server *s, const struct val *role_ref, struct str ns, struct obj **keep);
