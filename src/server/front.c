@@ -165,6 +165,15 @@ static void list_drained(struct http_request *h)
     list_more(h->user);
 }
 
+static void list_gone(struct http_request *h)
+{
+    struct exchange *x = h->user;
+    if (!h->gone)
+        return; /* it has ended its side and may still read */
+    http_abort(h);
+    exchange_free(x);
+}
+
 static void respond_list_json(struct exchange *x)
 {
     struct answer *ans = &x->r.answer;
@@ -181,6 +190,7 @@ static void respond_list_json(struct exchange *x)
         return;
     }
     x->http->on_drained = list_drained;
+    x->http->on_gone = list_gone;
     http_start(x->http, 200, media_name(MEDIA_JSON), -1);
     http_write(x->http, strbuf_str(&b));
     list_more(x);
@@ -521,6 +531,25 @@ static struct str query_value(struct exchange *x, const char *name)
     return found;
 }
 
+/* A list or watch that selects one name is authorized as one of that name (upstream: for GETs; not for a
+ * deletecollection, not by the old watch path, and where the name can stand in a path). filter_parse sees to it that
+ * this name is what it reads. */
+static struct str name_selected(struct exchange *x)
+{
+    struct str f = query_value(x, "fieldSelector"), name = S("");
+    struct field_term *terms;
+    size_t n;
+    struct err err = ERR; /* a bad selector is told of when it is parsed for good, after authorization */
+    if (!f.n || !field_selector_parse(&x->r.arena, f, &terms, &n, &err))
+        return S("");
+    for (size_t i = 0; i < n; i++)
+        if (terms[i].equal && str_eq(terms[i].path, S("metadata.name")))
+            name = terms[i].value;
+    bool fits = str_find_char(name, '/') < 0 && str_find_char(name, '%') < 0 && !str_eqz(name, ".") &&
+                !str_eqz(name, "..");
+    return fits ? name : S("");
+}
+
 /* What the path says, and what of the query authorization looks at. */
 static void ask(struct exchange *x, const struct path_info *p)
 {
@@ -538,16 +567,8 @@ static void ask(struct exchange *x, const struct path_info *p)
     r->name = p->name;
     r->sub = p->sub;
     x->rest = p->rest;
-    if ((listing || r->verb == VERB_DELETECOLLECTION) && !r->name.n) {
-        struct str f = query_value(x, "fieldSelector");
-        struct field_term *terms;
-        size_t n;
-        struct err err = ERR;
-        if (f.n && field_selector_parse(&r->arena, f, &terms, &n, &err))
-            for (size_t i = 0; i < n; i++)
-                if (terms[i].equal && str_eq(terms[i].path, S("metadata.name")))
-                    r->name = terms[i].value;
-    }
+    if (listing && !p->watch_path && !r->name.n)
+        r->name = name_selected(x);
 }
 
 /* --- bodies --- */
@@ -757,6 +778,31 @@ static bool prepare(struct exchange *x, const struct path_info *p)
     return true;
 }
 
+/* Running something in a pod, or a stream to it, begins with a GET where it goes over a WebSocket: what it does is
+ * asked for, too (upstream since 1.35: `create`). */
+static bool authorize_action(struct exchange *x)
+{
+    static const struct {
+        struct str resource, sub;
+        bool always; /* else: where the connection is to be more than a GET's */
+    } rows[] = {
+        {S_INIT("pods"), S_INIT("exec"), true},        {S_INIT("pods"), S_INIT("attach"), true},
+        {S_INIT("pods"), S_INIT("portforward"), true}, {S_INIT("pods"), S_INIT("proxy"), false},
+        {S_INIT("services"), S_INIT("proxy"), false},  {S_INIT("nodes"), S_INIT("proxy"), false},
+    };
+    struct request *r = &x->r;
+    bool acts = false, upgrade = http_header(&x->http->headers, S("Upgrade")).n > 0;
+    for (size_t i = 0; i < countof(rows) && r->verb == VERB_GET; i++)
+        acts |= (rows[i].always || upgrade) && str_eq(rows[i].resource, r->resource) && str_eq(rows[i].sub, r->sub);
+    if (!acts)
+        return true;
+    struct str asked = r->verb_text;
+    r->verb_text = S("create");
+    bool may = authorize(r);
+    r->verb_text = asked;
+    return may;
+}
+
 static void start_site(struct exchange *x)
 {
     struct http_request *h = x->http;
@@ -830,7 +876,7 @@ static void start(struct http_request *h, void *arg)
         respond_failed(x);
         return;
     }
-    if (!prepare(x, &p)) {
+    if (!prepare(x, &p) || !authorize_action(x)) {
         respond_failed(x);
         return;
     }

@@ -28,6 +28,23 @@ static bool fail_field(struct request *r, struct str path)
         STR_ARG(path));
 }
 
+/* The name for which a request was authorized - of its path or of its selector - is the one name that it reads: here,
+ * for whatever lists, watches or deletes a collection. */
+static bool name_is_selected(struct request *r, struct arena *a, struct filter *f)
+{
+    if (!r->name.n)
+        return true;
+    for (size_t i = 0; i < f->nterms; i++)
+        if (f->terms[i].equal && str_eq(f->terms[i].path, S("metadata.name")) && str_eq(f->terms[i].value, r->name))
+            return true;
+    if (f->nterms)
+        return fail_bad_request(r, "fieldSelector metadata.name doesn't match requested name");
+    f->terms = ARENA_NEW(a, struct field_term);
+    f->nterms = 1;
+    *f->terms = (struct field_term){.path = S("metadata.name"), .value = str_dup(a, r->name), .equal = true};
+    return true;
+}
+
 bool filter_parse(struct request *r, struct arena *a, struct str labels, struct str fields, struct filter *out)
 {
     *out = (struct filter){0};
@@ -40,6 +57,8 @@ bool filter_parse(struct request *r, struct arena *a, struct str labels, struct 
     }
     if (fields.n && !field_selector_parse(a, fields, &out->terms, &out->nterms, &err))
         return fail_bad_request(r, "%s", err.text);
+    if (!name_is_selected(r, a, out))
+        return false;
     for (size_t i = 0; i < out->nterms; i++) {
         struct field_term *t = &out->terms[i];
         if (!kind_field_supported(r->kind, t->path))

@@ -7,12 +7,18 @@ void http_set(struct http_request *r, struct str name, struct str value)
     http_header_add(&r->arena, &r->answer, name, value);
 }
 
-void http_start(struct http_request *r, int status, struct str content_type, int64_t length)
+static void start(struct http_request *r, int status, struct str content_type, int64_t length)
 {
     ASSERT(r->status == 0 && status >= 200 && status < 600);
     r->status = status;
     if (!r->gone)
         r->writer->start(r, content_type, length);
+}
+
+void http_start(struct http_request *r, int status, struct str content_type, int64_t length)
+{
+    ASSERT(r->on_gone); /* or what the answer holds would stay when its reader leaves in the midst of it */
+    start(r, status, content_type, length);
 }
 
 static bool has_body(const struct http_request *r)
@@ -73,14 +79,14 @@ struct stream *http_upgrade(struct http_request *r, struct str protocol)
 
 void http_respond(struct http_request *r, int status, struct str content_type, struct str body)
 {
-    http_start(r, status, content_type, (int64_t)body.n);
+    start(r, status, content_type, (int64_t)body.n);
     http_write(r, body);
     http_end(r);
 }
 
 void http_respond_buf(struct http_request *r, int status, struct str content_type, struct buf *body)
 {
-    http_start(r, status, content_type, (int64_t)body->n);
+    start(r, status, content_type, (int64_t)body->n);
     http_write_buf(r, body);
     http_end(r);
 }

@@ -56,7 +56,7 @@ struct request {
     struct http_request r;
     struct connection *c; /* NULL: gone */
     struct strbuf body;
-    bool collect, given, body_done, paused, chunked, keep_alive, gone_told;
+    bool collect, given, body_done, paused, chunked, keep_alive, end_told;
     int64_t length;
 };
 
@@ -126,10 +126,8 @@ static void request_gone(struct request *q, bool tell)
     if (c)
         c->now = NULL;
     q->r.peer = &nobody; /* what the log line of its end reads */
-    if (tell && q->r.on_gone && !q->gone_told) {
-        q->gone_told = true;
+    if (tell && q->r.on_gone)
         q->r.on_gone(&q->r);
-    }
 }
 
 /* The line is cut (or was taken). on_gone of a request under way may run: only from callbacks. */
@@ -631,8 +629,8 @@ static void connection_ended(struct stream *s)
         }
         return;
     }
-    if (q->r.on_gone && !q->gone_told) { /* it may still read, but a client of ours that has left looks the same */
-        q->gone_told = true;
+    if (q->r.on_gone && !q->end_told) { /* it may still read, but a client of ours that has left looks the same */
+        q->end_told = true;
         q->r.on_gone(&q->r);
     }
 }

@@ -35,7 +35,9 @@ struct http_request {
     bool gone;                    /* nobody reads the response any more */
     void *user;                   /* the handler's */
     /* Set by the handler where it wants to know: */
-    void (*on_gone)(struct http_request *r);    /* the client went away; ending it is still up to the handler */
+    /* The client went away; ending it is still up to the handler. Comes when the client ends its side (`gone` is not
+     * set: it may still read), and again when the line is cut. An answer in pieces must have it. */
+    void (*on_gone)(struct http_request *r);
     void (*on_drained)(struct http_request *r); /* what was queued fell to the low mark after it was over the high */
     void (*on_data)(struct http_request *r, struct str bytes); /* a streamed body: borrowed */
     void (*on_data_end)(struct http_request *r);

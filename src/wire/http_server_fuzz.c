@@ -55,10 +55,10 @@ static void request(struct http_request *r, UNUSED void *arg)
         http_respond(r, 200, S("text/plain"), r->body);
         return;
     }
-    http_start(r, 200, S("text/plain"), -1);
     r->on_data = data_came;
     r->on_data_end = done;
     r->on_gone = done;
+    http_start(r, 200, S("text/plain"), -1);
     if (r->body.n == 0 && way & 2)
         done(r);
 }

@@ -96,6 +96,7 @@ static void service(struct http_request *r, UNUSED void *arg)
         say(STR_FMT " " STR_FMT ";", STR_ARG(r->method), STR_ARG(r->query));
         http_respond(r, 200, S("text/plain"), r->body);
     } else if (str_eq(r->path, S("/pieces"))) {
+        r->on_gone = on_gone;
         http_start(r, 200, S("text/plain"), -1);
         http_write(r, S("one "));
         http_write(r, S("two"));
@@ -111,12 +112,14 @@ static void service(struct http_request *r, UNUSED void *arg)
     } else if (str_eq(r->path, S("/big"))) {
         big_left = 20u << 20;
         r->on_drained = big_more;
+        r->on_gone = on_gone;
         http_start(r, 200, S(""), 20 << 20);
         big_more(r);
     } else if (str_eq(r->path, S("/up"))) {
         r->on_data = up_data;
         r->on_data_end = up_end;
     } else if (str_eq(r->path, S("/short"))) {
+        r->on_gone = on_gone;
         http_start(r, 200, S(""), 10);
         http_write(r, S("five!"));
         http_end(r);
