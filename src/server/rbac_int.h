@@ -8,4 +8,9 @@ void rbac_free(struct rbac *r);    /* NULL is fine */
 void rbac_changed(struct rbac *r); /* a role or binding was written: the index is made anew when it is needed next */
 /* Nodes: what a rule alone does not give them (node_limited), and whether a pod of theirs has use for it. */
 bool node_limited(const struct attributes *x);
+struct str node_of(const struct user *u); /* its name; p NULL: it is no node */
+struct str
+pod_refers(const struct val *spec); /* "secrets", "configmaps", "persistentvolumeclaims"; "": none of them */
+/* Whether a node may at all; false: why. */
+MUST_USE bool node_reaches(struct server *s, struct arena *a, const struct attributes *x, struct str *why);
 MUST_USE bool node_uses(struct server *s, const struct attributes *x);

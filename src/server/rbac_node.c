@@ -16,15 +16,52 @@ bool node_limited(const struct attributes *x)
     return !x->sub.n && (str_eq(x->resource, S("secrets")) || str_eq(x->resource, S("configmaps")));
 }
 
+struct str node_of(const struct user *u)
+{
+    bool node = user_in_group(u, S("system:nodes")) && str_starts(u->name, node_prefix);
+    return node ? str_sub(u->name, node_prefix.n, u->name.n) : STR_NONE;
+}
+
+static bool pod_is_on(struct server *s, struct str ns, struct str name, struct str node)
+{
+    AUTO(obj_unref) struct obj *pod = object_get(s, K(Pod), ns, name);
+    /* what is not there (any more) is not found by what comes after this */
+    return !pod || str_eq(val_text_at(obj_spec(pod), N(nodeName)), node);
+}
+
+/* What a node may write, as far as the name says it (upstream's NodeRestriction; what the body says: admit_node): its
+ * own Node, lease and CSINode, and its own pods. */
+bool node_reaches(struct server *s, struct arena *a, const struct attributes *x, struct str *why)
+{
+    struct str node = node_of(x->user);
+    bool reads = str_eq(x->verb, S("get")) || str_eq(x->verb, S("list")) || str_eq(x->verb, S("watch")),
+         creates = str_eq(x->verb, S("create")) && !x->sub.n;
+    if (!node.p || !x->is_resource || reads || creates)
+        return true;
+    bool lease = str_eq(x->resource, S("leases")), own = str_eq(x->name, node);
+    if (!x->group.n && str_eq(x->resource, S("nodes")) && !own)
+        *why = arena_fmt(a, "node \"" STR_FMT "\" is not allowed to modify node \"" STR_FMT "\"", STR_ARG(node),
+                         STR_ARG(x->name));
+    else if (!x->group.n && str_eq(x->resource, S("pods")) && !(x->name.n && pod_is_on(s, x->ns, x->name, node)))
+        *why = arena_fmt(a, "node \"" STR_FMT "\" can only " STR_FMT " pods with spec.nodeName set to itself",
+                         STR_ARG(node), STR_ARG(str_eq(x->sub, S("eviction")) ? S("evict") : x->verb));
+    else if (lease && !(own && str_eq(x->ns, S("kube-node-lease"))))
+        *why = arena_fmt(a, "can only access node lease with the same name as the requesting node");
+    else if (str_eq(x->resource, S("csinodes")) && !own)
+        *why = arena_fmt(a, "can only access CSINode with the same name as the requesting node");
+    return !why->n;
+}
+
 struct use {
     const struct attributes *x;
     struct str node;
     bool secret, token, found;
+    bool any; /* whatever its name */
 };
 
 static bool is_name(const struct use *u, const struct val *ref)
 {
-    return ref && str_eq(val_text(val_get(ref, N(name))), u->x->name);
+    return ref && (u->any || str_eq(val_text(val_get(ref, N(name))), u->x->name));
 }
 
 static bool container_uses(const struct use *u, const struct val *c)
@@ -41,8 +78,8 @@ static bool container_uses(const struct use *u, const struct val *c)
 
 static bool volume_uses(const struct use *u, const struct val *v)
 {
-    if (u->secret ? str_eq(val_text_at(v, N(secret), N(secretName)), u->x->name)
-                  : is_name(u, val_get(v, N(configMap))))
+    struct str secret = val_text_at(v, N(secret), N(secretName));
+    if (u->secret ? (u->any ? secret.n > 0 : str_eq(secret, u->x->name)) : is_name(u, val_get(v, N(configMap))))
         return true;
     val_each_item (source, val_at(v, N(projected), N(sources)))
         if (is_name(u, u->secret ? val_get(source, N(secret)) : val_get(source, N(configMap))))
@@ -66,6 +103,20 @@ static bool spec_uses(const struct use *u, const struct val *spec)
         if (u->secret && is_name(u, pull))
             return true;
     return false;
+}
+
+struct str pod_refers(const struct val *spec)
+{
+    struct use u = {.any = true, .secret = true};
+    if (spec_uses(&u, spec))
+        return S("secrets");
+    u.secret = false;
+    if (spec_uses(&u, spec))
+        return S("configmaps");
+    val_each_item (v, val_get(spec, N(volumes)))
+        if (val_get(v, N(persistentVolumeClaim)))
+            return S("persistentvolumeclaims");
+    return S("");
 }
 
 static bool look(struct obj *pod, void *arg)

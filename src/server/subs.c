@@ -4,6 +4,7 @@
 #include "server/fail.h"
 #include "server/limits.h"
 #include "server/options.h"
+#include "server/rbac_int.h"
 #include "server/write.h"
 
 static sub_fn sub_finalize, sub_no_proxy;
@@ -653,6 +654,11 @@ static void token_answer(struct request *r)
     const struct val *ref = val_get(spec, N(boundObjectRef));
     if (val_is(ref, VAL_MAP) && !token_bound(r, ref, &t))
         return;
+    struct str node = node_of(r->user);
+    if (node.p && !(str_eq(t.bound_kind, S("Pod")) && str_eq(t.node_name, node))) {
+        (void)fail_forbidden(r, "node requested token not bound to a pod of its own");
+        return;
+    }
     t.seconds = MIN(seconds, LIMIT_TOKEN_SECONDS_MAX);
     struct str token;
     int64_t until;

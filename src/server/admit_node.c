@@ -1,0 +1,125 @@
+#include "server/admit.h"
+#include "server/fail.h"
+#include "server/int.h"
+#include "server/rbac_int.h"
+
+/* What a node may write, as far as the object says it (upstream's NodeRestriction; what the name says: node_reaches).
+ * A taken node gives away what runs on it: it makes no pods whose accounts it would become, and draws none to itself.
+ */
+
+static bool no(struct admission *x, struct str why)
+{
+    struct request *r = x->r;
+    struct str was = r->name;
+    r->name = x->name;
+    (void)fail_forbidden(r, STR_FMT, STR_ARG(why));
+    r->name = was;
+    return false;
+}
+#define NO(x, ...) no((x), arena_fmt(&(x)->r->arena, __VA_ARGS__))
+
+static bool make_pod(struct admission *x, struct str node)
+{
+    const struct val *meta = val_get(x->obj, N(metadata)), *spec = val_get(x->obj, N(spec)),
+                     *owners = val_get(meta, N(ownerReferences)), *owner = val_item(owners, 0);
+    if (!val_get_str(val_get(meta, N(annotations)), S("kubernetes.io/config.mirror")))
+        return NO(x,
+                  "pod does not have \"kubernetes.io/config.mirror\" annotation, node \"" STR_FMT
+                  "\" can only create mirror pods",
+                  STR_ARG(node));
+    if (!str_eq(val_text_at(spec, N(nodeName)), node))
+        return NO(x, "node \"" STR_FMT "\" can only create pods with spec.nodeName set to itself", STR_ARG(node));
+    AUTO(obj_unref) struct obj *self = object_get(x->r->server, K(Node), S(""), node);
+    if (val_len(owners) != 1 || !str_eqz(val_text_at(owner, N(kind)), "Node") ||
+        !str_eq(val_text_at(owner, N(name)), node) || !val_true(val_get(owner, N(controller))) ||
+        val_true(val_get(owner, N(blockOwnerDeletion))) || !self || !str_eq(val_text_at(owner, N(uid)), self->uid))
+        return NO(x, "node \"" STR_FMT "\" can only create pods with a controller owner reference set to itself",
+                  STR_ARG(node));
+    struct str used = pod_refers(spec); /* the account is looked at by ServiceAccount, which gives mirror pods none */
+    return !used.n ||
+           NO(x, "node \"" STR_FMT "\" can not create pods that reference " STR_FMT, STR_ARG(node), STR_ARG(used));
+}
+
+/* A label by which a node could draw pods to itself that others keep away from it. */
+static bool label_is_the_nodes(struct str key)
+{
+    static const struct str allowed[] = {
+        S_INIT("kubernetes.io/hostname"),
+        S_INIT("kubernetes.io/arch"),
+        S_INIT("kubernetes.io/os"),
+        S_INIT("beta.kubernetes.io/arch"),
+        S_INIT("beta.kubernetes.io/os"),
+        S_INIT("beta.kubernetes.io/instance-type"),
+        S_INIT("node.kubernetes.io/instance-type"),
+        S_INIT("failure-domain.beta.kubernetes.io/region"),
+        S_INIT("failure-domain.beta.kubernetes.io/zone"),
+        S_INIT("failure-domain.kubernetes.io/region"),
+        S_INIT("failure-domain.kubernetes.io/zone"),
+        S_INIT("topology.kubernetes.io/region"),
+        S_INIT("topology.kubernetes.io/zone"),
+    };
+    static const struct str domains[] = {S_INIT("kubernetes.io"), S_INIT("k8s.io")},
+                            open[] = {S_INIT("kubelet.kubernetes.io"), S_INIT("node.kubernetes.io")};
+    struct str prefix, name;
+    for (size_t i = 0; i < countof(allowed); i++)
+        if (str_eq(key, allowed[i]))
+            return true;
+    if (!str_split(key, '/', &prefix, &name))
+        return true;
+    for (size_t i = 0; i < countof(open); i++)
+        if (str_eq(prefix, open[i]) || (str_ends(prefix, open[i]) && prefix.p[prefix.n - open[i].n - 1] == '.'))
+            return true;
+    for (size_t i = 0; i < countof(domains); i++)
+        if (str_eq(prefix, domains[i]) ||
+            (str_ends(prefix, domains[i]) && prefix.p[prefix.n - domains[i].n - 1] == '.'))
+            return false;
+    return true;
+}
+
+/* A label of `one` that the node may not change and that is another in `other`. */
+static struct str changed_label(const struct val *one, const struct val *other)
+{
+    val_each_member (m, one)
+        if (!label_is_the_nodes(m->name->s) && !val_equal(&m->v, val_get_str(other, m->name->s)))
+            return m->name->s;
+    return S("");
+}
+
+static bool write_node(struct admission *x, struct str node)
+{
+    const struct val *meta = val_get(x->obj, N(metadata)), *was = val_get(x->old, N(metadata)),
+                     *labels = val_get(meta, N(labels)), *before = val_get(was, N(labels));
+    if (!str_eq(x->name, node))
+        return NO(x, "node \"" STR_FMT "\" is not allowed to modify node \"" STR_FMT "\"", STR_ARG(node),
+                  STR_ARG(x->name));
+    struct str bad = changed_label(labels, before);
+    bad = bad.n ? bad : changed_label(before, labels);
+    if (bad.n)
+        return NO(x, "node \"" STR_FMT "\" is not allowed to modify labels: " STR_FMT, STR_ARG(node), STR_ARG(bad));
+    if (!x->old)
+        return true;
+    if (!val_equal(val_at(x->obj, N(spec), N(taints)), val_at(x->old, N(spec), N(taints))))
+        return NO(x, "node \"" STR_FMT "\" is not allowed to modify taints", STR_ARG(node));
+    return val_equal(val_get(meta, N(ownerReferences)), val_get(was, N(ownerReferences))) ||
+           NO(x, "node \"" STR_FMT "\" is not allowed to modify ownerReferences", STR_ARG(node));
+}
+
+bool admit_node(struct admission *x)
+{
+    struct str node = node_of(x->r->user);
+    if (x->r->internal || !node.p)
+        return true;
+    bool create = x->verb == VERB_CREATE;
+    if (x->kind == K(Pod) && create)
+        return make_pod(x, node);
+    if (x->kind == K(Pod))
+        return val_equal(val_at(x->obj, N(metadata), N(labels)), val_at(x->old, N(metadata), N(labels))) ||
+               NO(x, "node \"" STR_FMT "\" cannot update labels through pod status", STR_ARG(node));
+    if (x->kind == K(Node))
+        return write_node(x, node);
+    if (create && x->kind == K(Lease) && !(str_eq(x->name, node) && str_eq(x->ns, S("kube-node-lease"))))
+        return NO(x, "can only access node lease with the same name as the requesting node");
+    if (create && x->kind == K(CSINode) && !str_eq(x->name, node))
+        return NO(x, "can only access CSINode with the same name as the requesting node");
+    return true;
+}

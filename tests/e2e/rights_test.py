@@ -1,0 +1,225 @@
+#!/usr/bin/env python3
+"""Who may do what: the ways by which somebody could come to rights that nobody gave them - roles that collect, labels that have a role
+collected, bindings, names in paths and selectors, a node's account, a GET that acts. A server alone; people are impersonated."""
+import concurrent.futures
+from lib import *
+from raw import *
+
+RBAC = '/apis/rbac.authorization.k8s.io/v1'
+MERGE = 'application/merge-patch+json'
+ALL = [{'verbs': ['*'], 'apiGroups': ['*'], 'resources': ['*']}, {'verbs': ['*'], 'nonResourceURLs': ['*']}]
+
+
+class Server(Cluster):
+    def up(self):
+        out = super().up()
+        self.raw = Raw(self)
+        return out
+
+
+def ask(c, who, method, path, body=None, kind='application/json', groups=('system:authenticated',), extra=()):
+    headers = [('Impersonate-User', who)] + [('Impersonate-Group', g) for g in groups] if who else []
+    return c.raw.ask(method, path, body, kind, headers + list(extra))
+
+
+def made(c, path, body):
+    status, _, text = ask(c, '', 'POST', path, body)
+    assert status == 201, text
+    return json.loads(text)
+
+
+def give(c, who, rules, ns=None):
+    """Rights of their own, in a namespace or everywhere."""
+    name = re.sub(r'[^a-z0-9-]', '-', who)
+    where, kind = (RBAC + '/namespaces/' + ns, 'Role') if ns else (RBAC, 'ClusterRole')
+    made(c, where + ('/roles' if ns else '/clusterroles'), {'metadata': {'name': name}, 'rules': rules})
+    made(c, where + ('/rolebindings' if ns else '/clusterrolebindings'),
+         {'metadata': {'name': name}, 'roleRef': {'apiGroup': 'rbac.authorization.k8s.io', 'kind': kind, 'name': name},
+          'subjects': [{'kind': 'User', 'name': who, 'apiGroup': 'rbac.authorization.k8s.io'}]})
+
+
+def table(c, who, rows, groups=('system:authenticated',)):
+    wrong = []
+    for name, method, path, body, status, words, *kind in rows:
+        got, _, text = ask(c, who, method, path, body, *(kind or ['application/json']), groups=groups)
+        if got != status or words not in text:
+            wrong.append('%s: %s, wanted %s and %r\n     %.400s' % (name, got, status, words, text))
+    assert not wrong, '%d of %d:\n%s' % (len(wrong), len(rows), '\n'.join(wrong))
+
+
+def roles_are_not_handed_out(c):
+    """Somebody who may write roles and bindings, and bind nothing."""
+    give(c, 'climber', [{'verbs': ['create', 'update', 'patch', 'get'], 'apiGroups': ['rbac.authorization.k8s.io'],
+                         'resources': ['clusterroles', 'clusterrolebindings', 'roles', 'rolebindings']}])
+    grants, cluster = 'is attempting to grant RBAC permissions not currently held', 'must have cluster-admin privileges to use the aggregationRule'
+    roles, bindings = RBAC + '/clusterroles', RBAC + '/clusterrolebindings'
+    collect = {'clusterRoleSelectors': [{'matchLabels': {'kubernetes.io/bootstrapping': 'rbac-defaults'}}]}
+    mine = [{'verbs': ['get'], 'apiGroups': ['rbac.authorization.k8s.io'], 'resources': ['roles']}]
+    me = [{'kind': 'User', 'name': 'climber', 'apiGroup': 'rbac.authorization.k8s.io'}]
+    ref = lambda name, kind='ClusterRole': {'apiGroup': 'rbac.authorization.k8s.io', 'kind': kind, 'name': name}
+    label = {'metadata': {'labels': {'rbac.authorization.k8s.io/aggregate-to-edit': 'true'}}}
+    made(c, roles, {'metadata': {'name': 'collector'}, 'aggregationRule': {'clusterRoleSelectors': [{'matchLabels': {'x': 'y'}}]}})
+    table(c, 'climber', [
+        ('what they have', 'POST', roles, {'metadata': {'name': 'r0'}, 'rules': mine}, 201, ''),
+        ('all rights', 'POST', roles, {'metadata': {'name': 'r1'}, 'rules': ALL}, 403, grants),
+        ('a role that collects', 'POST', roles, {'metadata': {'name': 'r2'}, 'aggregationRule': collect}, 403, cluster),
+        ('a role that comes to collect (PUT)', 'PUT', roles + '/r0', {'metadata': {'name': 'r0'}, 'aggregationRule': collect}, 403, cluster),
+        ('a role that comes to collect (patch)', 'PATCH', roles + '/r0', {'aggregationRule': collect}, 403, cluster, MERGE),
+        ('one that collects, touched', 'PATCH', roles + '/collector', {'metadata': {'labels': {'a': 'b'}}}, 403, cluster, MERGE),
+        ('one that collects, stopped', 'PATCH', roles + '/collector', {'aggregationRule': None}, 403, cluster, MERGE),
+        ('a strong role given to editors by a label', 'PATCH', roles + '/cluster-admin', label, 403, grants, MERGE),
+        ('the same, by a JSON patch', 'PATCH', roles + '/cluster-admin', [{'op': 'add', 'path': '/metadata/labels/x', 'value': 'y'}], 403, grants, 'application/json-patch+json'),
+        ('the same, as a strategic patch', 'PATCH', roles + '/cluster-admin', label, 403, grants, 'application/strategic-merge-patch+json'),
+        ('a weak role, labelled', 'PATCH', roles + '/r0', label, 200, '', MERGE),
+        ('what the collector of garbage changes', 'PATCH', roles + '/cluster-admin', {'metadata': {'finalizers': ['a/b']}}, 200, '', MERGE),
+        ('and changes back', 'PATCH', roles + '/cluster-admin', {'metadata': {'finalizers': None}}, 200, '', MERGE),
+        ('more in a role', 'PATCH', roles + '/r0', {'rules': ALL}, 403, grants, MERGE),
+        ('a binding of all', 'POST', bindings, {'metadata': {'name': 'b1'}, 'roleRef': ref('cluster-admin'), 'subjects': me}, 403, grants),
+        ('a binding of what they have', 'POST', bindings, {'metadata': {'name': 'b2'}, 'roleRef': ref('r0'), 'subjects': me}, 201, ''),
+        ('another role in a binding', 'PATCH', bindings + '/b2', {'roleRef': ref('cluster-admin')}, 422, 'cannot change roleRef', MERGE),
+        ('themselves among the admins', 'PATCH', bindings + '/cluster-admin', {'subjects': me}, 403, grants, MERGE),
+        ('a binding of what is not there', 'POST', bindings, {'metadata': {'name': 'b3'}, 'roleRef': ref('not-there'), 'subjects': me}, 404, 'not found'),
+        ('in a namespace', 'POST', RBAC + '/namespaces/default/rolebindings', {'metadata': {'name': 'b4'}, 'roleRef': ref('admin'), 'subjects': me}, 403, grants),
+        ('a role there', 'POST', RBAC + '/namespaces/default/roles', {'metadata': {'name': 'r5'}, 'rules': [{'verbs': ['get'], 'apiGroups': [''], 'resources': ['secrets']}]}, 403, grants),
+        ('verbs that give rights', 'POST', roles, {'metadata': {'name': 'r6'}, 'rules': [{'verbs': ['escalate', 'bind', 'impersonate'], 'apiGroups': ['*'], 'resources': ['*']}]}, 403, grants),
+    ])
+    give(c, 'named', [{'verbs': ['create'], 'apiGroups': ['rbac.authorization.k8s.io'], 'resources': ['clusterroles', 'clusterrolebindings']},
+                      {'verbs': ['escalate', 'update'], 'apiGroups': ['rbac.authorization.k8s.io'], 'resources': ['clusterroles'], 'resourceNames': ['r0']},
+                      {'verbs': ['bind'], 'apiGroups': ['rbac.authorization.k8s.io'], 'resources': ['clusterroles'], 'resourceNames': ['view']}])
+    table(c, 'named', [
+        ('escalate, for another name', 'POST', roles, {'metadata': {'name': 'n1'}, 'rules': ALL}, 403, grants),
+        ('escalate, for this name', 'PUT', roles + '/r0', {'metadata': {'name': 'r0'}, 'aggregationRule': collect}, 200, ''),
+        ('bind, for another role', 'POST', bindings, {'metadata': {'name': 'n2'}, 'roleRef': ref('edit'), 'subjects': me}, 403, grants),
+        ('bind, for this role', 'POST', bindings, {'metadata': {'name': 'n3'}, 'roleRef': ref('view'), 'subjects': me}, 201, ''),
+    ])
+
+
+def a_large_role_is_compared_at_once(c):
+    """100 groups, resources and verbs by somebody who has little: refused within moments, and nobody waits meanwhile."""
+    give(c, 'weak', [{'verbs': ['create'], 'apiGroups': ['rbac.authorization.k8s.io'], 'resources': ['clusterroles']}])
+    many = lambda n, what: ['%s%d' % (what, i) for i in range(n)]
+    with Neighbour(c.raw) as n:
+        for body in ({'verbs': many(120, 'v'), 'apiGroups': many(100, 'g'), 'resources': many(100, 'r')},
+                     {'verbs': many(9000, 'v'), 'apiGroups': many(9000, 'g'), 'resources': many(9000, 'r'), 'resourceNames': many(9000, 'n')}):
+            status, _, text = ask(c, 'weak', 'POST', RBAC + '/clusterroles', {'metadata': {'name': 'large'}, 'rules': [body]})
+            assert status == 403 and len(text) < 200000, (status, text[:300])
+    assert n.worst() < 3, n.worst()
+
+
+def a_name_is_what_is_read(c):
+    """Somebody who may read one Secret reads that one, however they ask."""
+    for name in ('mine', 'other'):
+        made(c, '/api/v1/namespaces/default/secrets', {'metadata': {'name': name}, 'stringData': {'key': 'value-of-' + name}})
+    give(c, 'reader', [{'verbs': ['get', 'list', 'watch', 'deletecollection'], 'apiGroups': [''], 'resources': ['secrets'], 'resourceNames': ['mine']}], 'default')
+    secrets, old = '/api/v1/namespaces/default/secrets', '/api/v1/watch/namespaces/default/secrets'
+    mine, other = '?fieldSelector=metadata.name%3Dmine', '?fieldSelector=metadata.name%3Dother'
+    table(c, 'reader', [
+        ('get', 'GET', secrets + '/mine', None, 200, 'mine'), ('get of another', 'GET', secrets + '/other', None, 403, 'forbidden'),
+        ('list', 'GET', secrets, None, 403, 'forbidden'), ('list of one', 'GET', secrets + mine, None, 200, 'mine'), ('list of another', 'GET', secrets + other, None, 403, 'forbidden'),
+        ('list of all but another', 'GET', secrets + '?fieldSelector=metadata.name!%3Dother', None, 403, 'forbidden'),
+        ('two names', 'GET', secrets + mine + '%2Cmetadata.name%3Dother', None, 403, 'forbidden'),
+        ('a selector twice', 'GET', secrets + mine + '&fieldSelector=', None, 403, 'forbidden'), ('twice, the other way', 'GET', secrets + '?fieldSelector=&' + mine[1:], None, 200, 'mine'),
+        ('the old watch', 'GET', old, None, 403, 'forbidden'), ('the old watch of one by a selector', 'GET', old + mine, None, 403, 'forbidden'),
+        ('the old watch of one, with the other selected', 'GET', old + '/mine' + other, None, 400, "fieldSelector metadata.name doesn't match requested name"),
+        ('with something else selected', 'GET', old + '/mine?fieldSelector=type%3DOpaque', None, 400, "doesn't match requested name"),
+        ('all in a collection', 'DELETE', secrets, None, 403, 'forbidden'), ('one in a collection', 'DELETE', secrets + mine, None, 403, 'forbidden')])
+    for path in (secrets + mine + '&watch=1&timeoutSeconds=1', old + '/mine?timeoutSeconds=1'):
+        status, _, text = ask(c, 'reader', 'GET', path)
+        assert status == 200 and '"mine"' in text and 'other' not in text, (path, status, text)
+
+
+def a_node_writes_its_own(c):
+    """The account of a node, with the rights of all nodes."""
+    groups = ('system:nodes', 'system:authenticated')
+    node = made(c, '/api/v1/nodes', {'metadata': {'name': 'n1'}})
+    made(c, '/api/v1/nodes', {'metadata': {'name': 'n2'}})
+    pods = '/api/v1/namespaces/default/pods'
+    eventually('pods can be made', lambda: ask(c, '', 'GET', '/api/v1/namespaces/default/serviceaccounts/default')[0] == 200)
+    for name, on in (('here', 'n1'), ('there', 'n2')):
+        made(c, pods, {'metadata': {'name': name, 'labels': {'a': 'b'}}, 'spec': {'nodeName': on, 'containers': [{'name': 'c', 'image': 'i', 'env': [{'name': 'X', 'valueFrom': {'secretKeyRef': {'name': 'of-' + name, 'key': 'k'}}}]}]}})
+        made(c, '/api/v1/namespaces/default/secrets', {'metadata': {'name': 'of-' + name}})
+    owner = {'apiVersion': 'v1', 'kind': 'Node', 'name': 'n1', 'uid': node['metadata']['uid'], 'controller': True}
+    mirror = lambda spec, **meta: {'metadata': dict({'name': 'm', 'annotations': {'kubernetes.io/config.mirror': 'x'}, 'ownerReferences': [owner]}, **meta),
+                                   'spec': dict({'nodeName': 'n1', 'containers': [{'name': 'c', 'image': 'i'}]}, **spec)}
+    lease, secrets = '/apis/coordination.k8s.io/v1/namespaces/%s/leases', '/api/v1/namespaces/default/secrets/'
+    token = lambda ref: {'spec': dict({'audiences': []}, **({'boundObjectRef': dict(kind='Pod', apiVersion='v1', name=ref)} if ref else {}))}
+    account = '/api/v1/namespaces/default/serviceaccounts/default/token'
+    table(c, 'system:node:n1', [
+        ('a pod', 'POST', pods, {'metadata': {'name': 'p'}, 'spec': {'nodeName': 'n1', 'containers': [{'name': 'c', 'image': 'i'}]}}, 403, 'can only create mirror pods'),
+        ('a mirror pod elsewhere', 'POST', pods, mirror({'nodeName': 'n2'}), 403, 'spec.nodeName set to itself'),
+        ('a mirror pod of nobody', 'POST', pods, mirror({}, ownerReferences=[]), 403, 'owner reference set to itself'),
+        ('a mirror pod with an account', 'POST', pods, mirror({'serviceAccountName': 'default'}), 403, 'service account'),
+        ('a mirror pod with a secret', 'POST', pods, mirror({'containers': [{'name': 'c', 'image': 'i', 'envFrom': [{'secretRef': {'name': 'of-there'}}]}]}), 403, 'reference secrets'),
+        ('a mirror pod that pulls', 'POST', pods, mirror({'imagePullSecrets': [{'name': 'of-there'}]}), 403, 'reference secrets'),
+        ('its status', 'PATCH', pods + '/here/status', {'status': {'message': 'x'}}, 200, '', MERGE),
+        ("another's status", 'PATCH', pods + '/there/status', {'status': {'message': 'x'}}, 403, 'spec.nodeName set to itself', MERGE),
+        ('labels by the status', 'PATCH', pods + '/here/status', {'metadata': {'labels': {'a': 'c'}}}, 403, 'cannot update labels', MERGE),
+        ("another's pod", 'DELETE', pods + '/there', None, 403, 'spec.nodeName set to itself'),
+        ("another's eviction", 'POST', pods + '/there/eviction', {'apiVersion': 'policy/v1', 'kind': 'Eviction', 'metadata': {'name': 'there'}}, 403, 'spec.nodeName set to itself'),
+        ('another node', 'PATCH', '/api/v1/nodes/n2', {'metadata': {'labels': {'a': 'b'}}}, 403, 'not allowed to modify node', MERGE),
+        ("another's status of node", 'PATCH', '/api/v1/nodes/n2/status', {'status': {'phase': 'x'}}, 403, 'not allowed to modify node', MERGE),
+        ('another new node', 'POST', '/api/v1/nodes', {'metadata': {'name': 'n3'}}, 403, 'not allowed to modify node'),
+        ('itself, away', 'DELETE', '/api/v1/nodes/n1', None, 403, 'cannot delete'),
+        ('a label of its own', 'PATCH', '/api/v1/nodes/n1', {'metadata': {'labels': {'a': 'b', 'topology.kubernetes.io/zone': 'z'}}}, 200, '', MERGE),
+        ('a label that draws pods', 'PATCH', '/api/v1/nodes/n1', {'metadata': {'labels': {'team.node-restriction.kubernetes.io/x': 'y'}}}, 403, 'not allowed to modify labels', MERGE),
+        ('its role', 'PATCH', '/api/v1/nodes/n1', {'metadata': {'labels': {'node-role.kubernetes.io/control-plane': ''}}}, 403, 'not allowed to modify labels', MERGE),
+        ('its taints', 'PATCH', '/api/v1/nodes/n1', {'spec': {'taints': [{'key': 'a', 'effect': 'NoSchedule'}]}}, 403, 'not allowed to modify taints', MERGE),
+        ('its lease', 'POST', lease % 'kube-node-lease', {'metadata': {'name': 'n1', 'namespace': 'kube-node-lease'}, 'spec': {'holderIdentity': 'n1'}}, 201, ''),
+        ("another's lease", 'POST', lease % 'kube-node-lease', {'metadata': {'name': 'n2'}}, 403, 'node lease with the same name'),
+        ('a lease elsewhere', 'POST', lease % 'kube-system', {'metadata': {'name': 'n1'}}, 403, 'node lease with the same name'),
+        ('a secret of its pod', 'GET', secrets + 'of-here', None, 200, ''), ('a secret of another pod', 'GET', secrets + 'of-there', None, 403, 'forbidden'),
+        ('all secrets', 'GET', '/api/v1/secrets', None, 403, 'forbidden'),
+        ('a secret of its pod, all watched', 'GET', '/api/v1/watch/namespaces/default/secrets/of-here?fieldSelector=type%3DOpaque', None, 400, 'requested name'),
+        ('a token of its pod', 'POST', account, token('here'), 201, ''), ('a token of another pod', 'POST', account, token('there'), 403, 'not bound to a pod of its own'),
+        ('a token that is bound to nothing', 'POST', account, token(''), 403, 'not bound to a pod of its own')], groups)
+    status, _, text = ask(c, 'system:node:n1', 'GET', '/api/v1/watch/namespaces/default/secrets/of-here?timeoutSeconds=1', groups=groups)
+    assert status == 200 and 'of-here' in text and 'of-there' not in text, text
+
+
+def a_get_that_acts(c):
+    """exec, attach, port-forward and proxies over WebSocket begin with GET, and need `create`."""
+    subs = [('pods', s) for s in ('exec', 'attach', 'portforward', 'proxy')] + [('services', 'proxy'), ('nodes', 'proxy')]
+    give(c, 'looker', [{'verbs': ['get'], 'apiGroups': [''], 'resources': ['%s/%s' % s for s in subs]}])
+    give(c, 'doer', [{'verbs': ['get', 'create'], 'apiGroups': [''], 'resources': ['%s/%s' % s for s in subs]}])
+
+    def one(case):
+        who, refused, (resource, sub) = case
+        name = {'pods': 'namespaces/default/pods/here', 'services': 'namespaces/default/services/kubernetes', 'nodes': 'nodes/n1'}[resource]
+        path = '/api/v1/%s/%s' % (name, sub) + ('?command=id&stdout=1' if sub == 'exec' else '?stdout=1' if sub == 'attach' else '/exec/default/here/c?command=id&output=1' if resource == 'nodes' else '')
+        status, _, text = parsed(c.raw.exchange(upgrade(path, extra='Impersonate-User: %s\r\n' % who)))
+        words = 'cannot create resource \\"%s/%s\\"' % (resource, sub)
+        assert (status == 403 and words in text) == refused, (who, resource, sub, status, text)
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        list(pool.map(one, [(who, refused, s) for who, refused in (('looker', True), ('doer', False)) for s in subs]))
+
+
+def nobody_gets_anywhere(c):
+    """Without a certificate or token: what is public, and nothing else; and no name makes one of the masters."""
+    for path, status in (('/version', 200), ('/healthz', 200), ('/livez', 200), ('/readyz', 200), ('/api', 403), ('/apis', 403), ('/metrics', 403), ('/openapi/v3', 403), ('/wherry.dev/backup', 403),
+                         ('/api/v1/secrets', 403), ('/api/v1/nodes/n1/proxy/pods', 403), ('/', 403), ('//api/v1/secrets', 403), ('/api/../api/v1/secrets', 403), ('/version/../api/v1/secrets', 403),
+                         ('/version%2f..%2fapi/v1/secrets', 403), ('/%61pi/v1/secrets', 403), ('/healthz/../metrics', 403)):
+        for headers in ((), (('Impersonate-User', 'x'), ('Impersonate-Group', 'system:masters')), (('X-Remote-User', 'x'), ('X-Remote-Group', 'system:masters'))):
+            got, _, text = c.raw.ask('GET', path, headers=headers, admin=False)
+            wanted = (403,) if headers and headers[0][0].startswith('Imp') else (status, 401, 404) if status == 403 else (status,)
+            assert got in wanted and '"items"' not in text, (path, headers, got, text[:200])
+    give(c, 'mimic', [{'verbs': ['impersonate'], 'apiGroups': [''], 'resources': ['users'], 'resourceNames': ['friend']}])
+    for headers, words in (((('Impersonate-User', 'friend'), ('Impersonate-Group', 'system:masters')), 'groups'), ((('Impersonate-User', 'admin'),), 'users'),
+                           ((('Impersonate-User', 'system:serviceaccount:kube-system:clusterrole-aggregation-controller'),), 'serviceaccounts'),
+                           ((('Impersonate-User', 'friend'), ('Impersonate-Uid', '1')), 'uids'), ((('Impersonate-User', 'friend'), ('Impersonate-Extra-Scopes', 'x')), 'userextras')):
+        status, _, text = impersonated_twice(c, headers)
+        assert status == 403 and words in text, (headers, status, text)
+
+
+def impersonated_twice(c, headers):
+    """As `mimic`, by a token of an account that may be what mimic may: a second impersonation needs a user of its own."""
+    if not hasattr(c, 'mimic'):
+        made(c, '/api/v1/namespaces/default/serviceaccounts', {'metadata': {'name': 'mimic'}})
+        made(c, RBAC + '/clusterrolebindings', {'metadata': {'name': 'mimic-account'}, 'roleRef': {'apiGroup': 'rbac.authorization.k8s.io', 'kind': 'ClusterRole', 'name': 'mimic'},
+                                                'subjects': [{'kind': 'ServiceAccount', 'name': 'mimic', 'namespace': 'default'}]})
+        c.mimic = made(c, '/api/v1/namespaces/default/serviceaccounts/mimic/token', {'spec': {'audiences': []}})['status']['token']
+    return c.raw.ask('GET', '/api/v1/namespaces/default/secrets', headers=(('Authorization', 'Bearer ' + c.mimic),) + headers, admin=False)
+
+
+if __name__ == '__main__':
+    main([roles_are_not_handed_out, a_large_role_is_compared_at_once, a_name_is_what_is_read, a_node_writes_its_own, a_get_that_acts, nobody_gets_anywhere],
+         args=['--roles', 'server'], image=False, port=16483, cluster=Server)
