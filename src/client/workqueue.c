@@ -2,6 +2,8 @@
 #include "base/clock.h"
 #include "sys/loop.h"
 
+#define OVERSLEPT (5 * NS_PER_S)
+
 /* One key's record lives while it is dirty, worked on, delayed or failed lately. */
 struct item {
     struct list ready; /* in queue->ready while it waits to be worked on */
@@ -97,6 +99,9 @@ static void due_now(struct timer *t)
 {
     struct workqueue *q = container_of(t, struct workqueue, timer);
     int64_t now = clock_mono();
+    struct heap_node *first = heap_top(&q->due);
+    if (first && q->o.overslept && now - container_of(first, struct item, due)->at > OVERSLEPT)
+        q->o.overslept(q->o.arg);
     for (struct heap_node *top; (top = heap_top(&q->due));) {
         struct item *i = container_of(top, struct item, due);
         if (i->at > now)

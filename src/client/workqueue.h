@@ -15,6 +15,9 @@ struct workqueue_options {
     /* Work on it. Called from the loop, with at most `workers` keys between this and workqueue_done. */
     void (*work)(void *arg, struct str key);
     void *arg;
+    /* A delayed key came so much too late that this process cannot have run meanwhile; before work on it. NULL: fine.
+     */
+    void (*overslept)(void *arg);
     int workers;                        /* 0: 16 */
     int64_t backoff_ns, backoff_max_ns; /* after the first failure, and the most; 0: 5 ms and 100 s */
 };

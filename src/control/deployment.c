@@ -272,7 +272,7 @@ static bool progressed(const struct rollout *r)
 
 static int64_t deadline(const struct rollout *r)
 {
-    return val_time(val_get(cond(r, "Progressing"), N(lastUpdateTime))) +
+    return MAX(val_time(val_get(cond(r, "Progressing"), N(lastUpdateTime))), r->view->woke) +
            ns_of_seconds(val_num_at(obj_spec(r->d), NEVER, N(progressDeadlineSeconds)));
 }
 

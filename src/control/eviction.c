@@ -5,7 +5,7 @@
 #include "control/pods.h"
 
 /* Until when the pod may stay; 0: at once, INT64_MAX: forever. */
-static int64_t stays_until(const struct obj *pod, const struct obj *node)
+static int64_t stays_until(const struct view *v, const struct obj *pod, const struct obj *node)
 {
     int64_t until = INT64_MAX;
     val_each_item (taint, val_get(obj_spec(node), N(taints))) {
@@ -25,7 +25,7 @@ static int64_t stays_until(const struct obj *pod, const struct obj *node)
         if (!tolerated)
             return 0;
         if (least < INT64_MAX)
-            until = MIN(until, val_time(val_get(taint, N(timeAdded))) + ns_of_seconds(least));
+            until = MIN(until, MAX(val_time(val_get(taint, N(timeAdded))), v->woke) + ns_of_seconds(least));
     }
     return until;
 }
@@ -54,7 +54,7 @@ static void eviction_plan(const struct view *v, struct key key, struct plan *out
     const struct obj *node = pod && pod_node(pod).n > 0 ? view_get(v, K(Node), S(""), pod_node(pod)) : NULL;
     if (!node || obj_deleting(pod) || pod_is_over(pod))
         return;
-    int64_t until = stays_until(pod, node);
+    int64_t until = stays_until(v, pod, node);
     if (until == INT64_MAX)
         return;
     if (until > v->now) {

@@ -7,6 +7,7 @@
 #include "control/scheduler.h"
 
 #define MAX_KINDS 256
+#define NAP       (5 * NS_PER_S) /* longer than a loop may be late, shorter than anybody's grace */
 
 /* Something a finished plan wrote and that is to be seen before its key is planned again. */
 struct await {
@@ -69,6 +70,7 @@ struct manager {
     struct source *sources[MAX_KINDS];
     const struct objset *sets[MAX_KINDS];
     struct view view;
+    int64_t ahead; /* of the machine's clock before what it had counted by itself; 0: not looked at yet */
     struct list waiting, turns;
     struct scheduler *scheduler;
     size_t unsynced;
@@ -90,10 +92,27 @@ static struct key key_of(struct str text)
     return k;
 }
 
+static void woke(struct manager *m)
+{
+    m->view.woke = clock_real();
+    log_info("control.woke",
+             "this process or its machine has slept: whoever was silent meanwhile is given time again");
+}
+
 const struct view *manager_view(struct manager *m)
 {
     m->view.now = clock_real();
+    int64_t ahead = m->view.now - clock_mono(); /* the one goes on in a suspended machine, the other does not */
+    if (m->ahead && ahead - m->ahead > NAP)
+        woke(m);
+    m->ahead = ahead;
     return &m->view;
+}
+
+static void overslept(void *arg)
+{
+    struct running *r = arg;
+    woke(r->manager);
 }
 
 static void text_keep(struct map *m, struct str key, struct str text)
@@ -331,7 +350,8 @@ static void running_init(struct manager *m, struct running *r, const struct cont
     r->row = row;
     r->transport = m->o.transport_of ? m->o.transport_of(m->o.arg, row->account) : m->o.transport;
     r->events = events_new(r->transport, row->component, row->component);
-    struct workqueue_options q = {.loop = m->o.transport->loop, .work = work, .arg = r, .workers = 256};
+    struct workqueue_options q = {
+        .loop = m->o.transport->loop, .work = work, .overslept = overslept, .arg = r, .workers = 256};
     r->queue = workqueue_new(&q);
     for (const struct controller_watch *w = row->watches; w->kind; w++)
         source_tells(source_of(m, w->kind), r, w->keys);

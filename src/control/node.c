@@ -4,6 +4,9 @@
 #include "control/pods.h"
 
 #define GRACE (40 * NS_PER_S)
+/* While a node is silent, it is looked at so often: a look that comes late tells that it was we who slept
+ * (view.woke). A little more than the time between two renewals, so it costs nothing while they come. */
+#define LOOK (12 * NS_PER_S)
 
 /* What taints a condition stands for; `when` its status is this. */
 static const struct condition_taint {
@@ -22,7 +25,7 @@ static const struct condition_taint {
 static int64_t last_sign(const struct view *v, const struct obj *node)
 {
     const struct obj *lease = view_get(v, K(Lease), S("kube-node-lease"), node->name);
-    int64_t seen = MAX(obj_created(node), v->since); /* before that we could not have heard it */
+    int64_t seen = MAX(obj_created(node), MAX(v->since, v->woke)); /* before that we could not have heard it */
     if (lease)
         seen = MAX(seen, val_time(val_get(obj_spec(lease), N(renewTime))));
     return MAX(seen, val_time(val_get(condition_get(obj_status(node), "Ready"), N(lastHeartbeatTime))));
@@ -152,7 +155,7 @@ static void node_plan(const struct view *v, struct key key, struct plan *out)
     else
         taints_plan(v, node, out);
     if (!lost)
-        plan_again(out, seen + GRACE);
+        plan_again(out, MIN(seen + GRACE, v->now + LOOK));
     if (condition_get(status, "Ready") && !condition_is(status, "Ready", "True"))
         pods_unready(v, node, out);
     if (lost)

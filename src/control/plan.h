@@ -20,9 +20,11 @@ struct view {
     const struct objset **sets; /* by kind->id; NULL: nobody watches it */
     int64_t now;                /* ns since 1970, of this turn */
     int64_t since;              /* when this view began to know: what is absent is unknown since then */
-    int64_t why_since;          /* since when this key's plans could not proceed (plan_why); 0: they could */
-    struct str root_ca;         /* the cluster's certificate authority, PEM */
-    struct str trouble;         /* what the application of this key's last plan ran into; "": nothing */
+    int64_t woke;       /* when this process last found that it had slept (stopped, suspended, or its clock was
+                           moved): nobody is late for what they should have said meanwhile; 0: never */
+    int64_t why_since;  /* since when this key's plans could not proceed (plan_why); 0: they could */
+    struct str root_ca; /* the cluster's certificate authority, PEM */
+    struct str trouble; /* what the application of this key's last plan ran into; "": nothing */
 };
 struct obj *view_get(const struct view *v, const struct kind *k, struct str ns, struct str name); /* borrowed */
 struct objset_iter view_all(const struct view *v, const struct kind *k);

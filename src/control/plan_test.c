@@ -91,6 +91,8 @@ void plan_answer(struct str input, struct strbuf *out)
             CHECK(time_parse(text, &f.view.now));
         } else if (str_eqz(word, "since")) {
             CHECK(time_parse(text, &f.view.since));
+        } else if (str_eqz(word, "woke")) {
+            CHECK(time_parse(text, &f.view.woke));
         } else if (str_eqz(word, "trouble")) {
             f.view.trouble = text;
         }

@@ -4,6 +4,7 @@
  *   # now 2026-01-01T00:10:00Z      (default 2026-01-01T00:00:00Z)
  *   # trouble pods "x" is forbidden: ...
  *   # since 2026-01-01T00:00:00Z
+ *   # woke 2026-01-01T00:00:00Z
  * Objects are decoded by type and defaulted; uid is "uid-KIND-NAME" and the revision counts from 1 where not given.
  */
 #pragma once

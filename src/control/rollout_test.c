@@ -262,3 +262,50 @@ TEST(recreate_starts_nothing_before_the_old_are_gone)
     CHECK(rolled_out(&w));
     world_fini(&w);
 }
+
+static bool nodes_ready(struct world *w)
+{
+    struct obj *o;
+    for (struct objset_iter it = objset_all(fake_set(w->api, K(Node))); (o = objset_next(&it));)
+        if (!condition_is(obj_status(o), "Ready", "True"))
+            return false;
+    return true;
+}
+
+static void renew(struct world *w, const char *node)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    fake_put_yaml(w->api,
+                  arena_fmt(&a,
+                            "{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: %s, namespace: "
+                            "kube-node-lease}, spec: {renewTime: '" STR_FMT "'}}",
+                            node, STR_ARG(time_text_micro(&a, clock_real()))));
+}
+
+/* Whoever slept 45 s has heard of nobody for 45 s: that is not the nodes' fault. */
+static void sleep_and_judge(bool suspended)
+{
+    struct world w;
+    begin(&w, 41);
+    for (int n = 0; n < 3; n++) {
+        renew(&w, "n1"), renew(&w, "n2");
+        world_run_for(&w, 9 * NS_PER_S);
+    }
+    loop_simulate_sleep(w.loop, 45 * NS_PER_S, suspended);
+    renew(&w, "n1"); /* the first one to say so is judged like the other */
+    world_run_for(&w, 30 * NS_PER_S);
+    CHECK(nodes_ready(&w));
+    CHECK_INT(world_events(&w, "NodeNotReady"), 0);
+    renew(&w, "n1");
+    world_run_for(&w, 30 * NS_PER_S); /* but who stays silent is noticed in the end */
+    CHECK(!nodes_ready(&w));
+    world_fini(&w);
+}
+TEST(a_server_that_was_stopped_gives_nodes_time_again)
+{
+    sleep_and_judge(false);
+}
+TEST(a_machine_that_was_suspended_gives_nodes_time_again)
+{
+    sleep_and_judge(true);
+}

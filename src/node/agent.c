@@ -83,6 +83,17 @@ void agent_pod_kick(struct agent_pod *ap)
 
 static void send_status(struct agent_pod *ap);
 
+/* Volumes of the downward API show labels and annotations. */
+static void take_news(struct agent_pod *ap, struct obj *now)
+{
+    const struct val *was = obj_meta(ap->pod->obj), *is = obj_meta(now);
+    bool shown = !val_equal(val_get(was, N(labels)), val_get(is, N(labels))) ||
+                 !val_equal(val_get(was, N(annotations)), val_get(is, N(annotations)));
+    pod_wanted(ap->pod, now, clock_mono());
+    if (shown)
+        volumes_refresh(ap);
+}
+
 static void status_done(struct call *c)
 {
     fault_pass("node.saw.status");
@@ -91,7 +102,7 @@ static void status_done(struct call *c)
     if (c->ok) {
         AUTO(obj_unref) struct obj *o = call_take_obj(c);
         if (o && o->rev > ap->pod->obj->rev)
-            pod_wanted(ap->pod, o, clock_mono()); /* the next write builds on this one */
+            take_news(ap, o); /* the next write builds on this one */
         agent_pod_kick(ap);
         return;
     }
@@ -292,7 +303,7 @@ static void pod_here(struct agent *g, struct obj *o)
         if (g->adopted)
             admit(ap);
     } else if (o->rev > ap->pod->obj->rev) {
-        pod_wanted(ap->pod, o, clock_mono());
+        take_news(ap, o);
         grow_containers(ap);
         configs_need(ap);
     }
@@ -513,7 +524,7 @@ void agent_config_news(struct agent *g, struct agent_pod *ap)
     if (ap->volumes_waiting) {
         ap->volumes_waiting = false;
         volumes_setup(ap);
-    } else if (ap->pod->volumes == PART_READY) {
+    } else {
         volumes_refresh(ap);
     }
     agent_pod_kick(ap);

@@ -58,6 +58,8 @@ struct agent_pod {
     bool stepping, kicked, dead; /* dead: gone from the table, waits for what is under way */
     int pending;                 /* jobs and calls under way that point here */
     bool volumes_waiting;        /* for something that has not been heard of yet */
+    bool volumes_busy;           /* they are being written */
+    bool volumes_stale;          /* and what is written is old already */
     bool logs_removed;           /* or tried: once */
     uint32_t ip;                 /* 0: none taken */
     struct call status_call, delete_call;

@@ -8,6 +8,7 @@
 #define LEASE_EVERY     (10 * NS_PER_S)
 #define STATUS_EVERY    (300 * NS_PER_S) /* heartbeat of the conditions, as upstream's nodeStatusReportFrequency */
 #define RETRY           (NS_PER_S)
+#define MEND            (NS_PER_S)    /* what others say of this node is contradicted so long after */
 #define MEMORY_RESERVED (100LL << 20) /* upstream's eviction threshold, kept from allocatable */
 #define IMAGES_SHOWN    50
 
@@ -18,6 +19,8 @@ struct node_object {
     struct node_facts facts;
     struct arena arena;
     struct call node_call, look_call, lease_call;
+    struct cache *own; /* this node alone: what others say of it is seen and, where it is wrong, mended */
+    struct cache_handler on_own;
     struct timer status_timer, lease_timer;
     bool created, told_ready, lease_made;
     int64_t lease_rev; /* a lease is only written over the one that was seen; 0: not seen yet */
@@ -188,6 +191,7 @@ static void node_known(struct node_object *n, struct obj *o)
     if (n->told_ready)
         return;
     n->told_ready = true;
+    cache_start(n->own);
     log_info("node.ready", "node=%s", n->agent->cfg.name);
     if (n->agent->cfg.ready)
         n->agent->cfg.ready(n->agent->cfg.arg);
@@ -228,6 +232,30 @@ static void node_done(struct call *c)
         log_warn("node.write", "node=%s retry_s=1 error=\"%s\"", n->agent->cfg.name, c->err.text);
         timer_set(&n->status_timer, RETRY);
     }
+}
+
+/* Who did not hear of us for a while (we or they had been stopped) has made our conditions Unknown; somebody may have
+ * taken one away. Our Services stand still until that is put right, so it is not left for the next heartbeat. */
+static bool is_belied(const struct obj *o)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val ours = conditions(&a);
+    val_each_item (it, &ours) {
+        const struct val *c = val_find(val_get(obj_status(o), N(conditions)), N(type), val_text_at(it, N(type)));
+        if (!str_eq(val_text_at(c, N(status)), val_text_at(it, N(status))))
+            return true;
+    }
+    return false;
+}
+
+static void own_changed(struct cache_handler *h, struct obj *was, struct obj *now)
+{
+    struct node_object *n = container_of(h, struct node_object, on_own);
+    (void)was;
+    if (!now || !n->told_ready || call_active(&n->node_call) || !is_belied(now))
+        return; /* the answer of the call under way is newer, and comes here again */
+    log_info("node.belied", "node=%s its conditions are not what it said: saying them again", n->agent->cfg.name);
+    timer_set(&n->status_timer, MEND);
 }
 
 static void on_status_timer(struct timer *t)
@@ -315,6 +343,11 @@ struct node_object *node_object_new(struct agent *g)
     n->node_call.done = node_done;
     n->look_call.done = look_done;
     n->lease_call.done = lease_done;
+    n->own = cache_new(g->cfg.transport,
+                       &(struct cache_options){
+                           .kind = K(Node), .field_selector = arena_fmt(&n->arena, "metadata.name=%s", g->cfg.name)});
+    n->on_own.changed = own_changed;
+    cache_handler_add(n->own, &n->on_own);
     timer_init(&n->status_timer, g->cfg.loop, on_status_timer);
     timer_init(&n->lease_timer, g->cfg.loop, on_lease_timer);
     timer_set(&n->status_timer, 0);
@@ -330,6 +363,7 @@ void node_object_free(struct node_object *n)
     call_cancel(&n->node_call);
     call_cancel(&n->look_call);
     call_cancel(&n->lease_call);
+    cache_free(n->own);
     arena_fini(&n->arena);
     mem_free(n);
 }

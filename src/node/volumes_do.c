@@ -141,6 +141,9 @@ static void setup_done(struct job *j)
     if (!s->refresh)
         pod_saw_volumes(ap->pod, s->ok, message, clock_mono());
     setup_free(s);
+    ap->volumes_busy = false;
+    if (ap->volumes_stale)
+        volumes_refresh(ap);
     agent_pod_release(ap);
 }
 
@@ -252,13 +255,17 @@ void volumes_setup(struct agent_pod *ap)
     s->hosts = hosts(&s->arena, ap, &name);
     s->hostname = arena_fmt(&s->arena, STR_FMT "\n", STR_ARG(name.kernel));
     s->resolv = resolv_conf(&s->arena, ap);
+    ap->volumes_busy = true;
+    ap->volumes_stale = false;
     ap->pending++;
     job_start(&s->job, g->cfg.loop, setup_work, setup_done);
 }
 
 void volumes_refresh(struct agent_pod *ap)
 {
-    if (ap->pod->volumes != PART_READY || ap->pod->state >= POD_CLEANING)
+    ap->volumes_stale =
+        ap->volumes_busy; /* one writer a pod: what it gathered is old by now, so it is done once more */
+    if (ap->volumes_busy || ap->pod->volumes != PART_READY || ap->pod->state >= POD_CLEANING)
         return;
     struct setup *s = setup_new(ap, true);
     if (!gather(s, true)) { /* an object that went away leaves the files as they are */
@@ -267,6 +274,7 @@ void volumes_refresh(struct agent_pod *ap)
         setup_free(s);
         return;
     }
+    ap->volumes_busy = true;
     ap->pending++;
     job_start(&s->job, ap->agent->cfg.loop, setup_work, setup_done);
 }

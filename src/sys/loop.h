@@ -20,6 +20,9 @@ struct loop *loop_new(struct err *err) MUST_USE;
  * the next timer; jobs run in the loop's thread, in a later turn; polls do not exist here. What falls on the same
  * instant runs in the order it was set with seed 0, else in an order that the seed chooses. */
 struct loop *loop_new_simulated(uint64_t seed);
+/* Its process sleeps between two turns: stopped by itself, or (suspended) with the machine, which only the real clock
+ * tells. */
+void loop_simulate_sleep(struct loop *l, int64_t ns, bool suspended);
 /* Every source must be gone and every job done; what is posted and has not run is dropped. NULL is fine. */
 void loop_free(struct loop *l);
 AUTO_POINTER(loop_free, struct loop);

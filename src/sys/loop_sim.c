@@ -7,7 +7,7 @@
 
 struct sim {
     struct loop base;
-    int64_t mono;
+    int64_t mono, suspended; /* suspended: what the machine slept, of which mono knows nothing */
     uint64_t seed;
     struct clock_source clock;
 };
@@ -19,7 +19,8 @@ static int64_t sim_mono(void *arg)
 
 static int64_t sim_real(void *arg)
 {
-    return ((struct sim *)arg)->mono - SIM_START_MONO + SIM_START_REAL;
+    struct sim *s = arg;
+    return s->mono + s->suspended - SIM_START_MONO + SIM_START_REAL;
 }
 
 static uint64_t splitmix64(uint64_t *seed) /* Steele, Lea, Flood 2014 */
@@ -58,6 +59,12 @@ static void sim_wait(struct loop *l, int64_t until)
         ASSERT(!"the simulation waits for what cannot happen");
     }
     s->mono = MAX(s->mono, until);
+}
+
+void loop_simulate_sleep(struct loop *l, int64_t ns, bool suspended)
+{
+    struct sim *s = container_of(l, struct sim, base);
+    *(suspended ? &s->suspended : &s->mono) += ns;
 }
 
 static void sim_wake(UNUSED struct loop *l)
