@@ -2,13 +2,14 @@
 #include "base/map.h"
 #include "wire/json.h"
 
-/* Changes when what this file makes of the tables changes: clients keep documents by hash. */
-#define OPENAPI_FORMAT "1"
+/* Changes when what these files make of the tables changes: clients keep documents by hash. */
+#define OPENAPI_FORMAT "2"
 
 struct document {
     struct strbuf *b;
-    struct map seen; /* openapi name -> type, in the order of their discovery */
-    const struct group_version *gv;
+    struct map seen;                /* openapi name -> type, in the order of their discovery */
+    const struct group_version *gv; /* NULL: of all of them */
+    bool two;                       /* OpenAPI 2.0 (Swagger), not 3.0 */
 };
 
 static void need(struct document *d, const struct type *t);
@@ -39,24 +40,25 @@ static void add_text(struct strbuf *b, const char *key, const char *text)
     json_add_string(b, str_of(text));
 }
 
-static void add_ref(struct strbuf *b, const struct type *t)
+static void add_ref(struct document *d, const struct type *t)
 {
-    strbuf_addf(b, "\"$ref\":\"#/components/schemas/%s\"", t->openapi);
+    strbuf_addf(d->b, "\"$ref\":\"#/%s/%s\"", d->two ? "definitions" : "components/schemas", t->openapi);
 }
 
 /* The members of the schema of a type that is no reference, without the braces. `element`: scalars of lists and maps
  * publish their zero as the default. */
-static void add_schema(struct strbuf *b, const struct type *t, bool element);
+static void add_schema(struct document *d, const struct type *t, bool element);
 
-static void add_element(struct strbuf *b, const struct type *t)
+static void add_element(struct document *d, const struct type *t)
 {
+    struct strbuf *b = d->b;
     strbuf_addc(b, '{');
-    if (t->openapi && t->kind == TYPE_STRUCT) {
+    if (t->openapi && t->kind == TYPE_STRUCT && !d->two) {
         strbuf_addz(b, "\"allOf\":[{");
-        add_ref(b, t);
+        add_ref(d, t);
         strbuf_addz(b, "}],\"default\":{}");
     } else {
-        add_schema(b, t, true);
+        add_schema(d, t, true);
     }
     strbuf_addc(b, '}');
 }
@@ -84,21 +86,22 @@ static void add_enum(struct strbuf *b, const char *const *values)
     strbuf_addc(b, ']');
 }
 
-static void add_schema(struct strbuf *b, const struct type *t, bool element)
+static void add_schema(struct document *d, const struct type *t, bool element)
 {
+    struct strbuf *b = d->b;
     if (t->openapi && !(t->kind == TYPE_LIST && t->wrapper)) {
-        add_ref(b, t);
+        add_ref(d, t);
         return;
     }
     const char *zero = NULL;
     switch ((enum type_kind)t->kind) {
     case TYPE_LIST:
         strbuf_addz(b, "\"type\":\"array\",\"items\":");
-        add_element(b, t->of);
+        add_element(d, t->of);
         break;
     case TYPE_MAP:
         strbuf_addz(b, "\"type\":\"object\",\"additionalProperties\":");
-        add_element(b, t->of);
+        add_element(d, t->of);
         break;
     case TYPE_STRING:
         strbuf_addz(b, "\"type\":\"string\"");
@@ -134,7 +137,7 @@ static void add_schema(struct strbuf *b, const struct type *t, bool element)
     case TYPE_SCHEMA_OR_ARRAY:
     case TYPE_SCHEMA_OR_STRINGS: strbuf_addz(b, "\"type\":\"object\""); break;
     }
-    if (element && zero)
+    if (element && zero && !d->two)
         strbuf_addf(b, ",\"default\":%s", zero);
 }
 
@@ -196,12 +199,13 @@ static void add_extensions(struct strbuf *b, const struct field *f)
     }
 }
 
-static void add_properties(struct strbuf *b, const struct type *t, bool *first)
+static void add_properties(struct document *d, const struct type *t, bool *first)
 {
+    struct strbuf *b = d->b;
     for (uint16_t i = 0; i < t->nfields; i++) {
         const struct field *f = &t->fields[i];
         if (f->flags & FIELD_INLINE) {
-            add_properties(b, f->type, first);
+            add_properties(d, f->type, first);
             continue;
         }
         if (f->flags & FIELD_NOJSON)
@@ -213,14 +217,14 @@ static void add_properties(struct strbuf *b, const struct type *t, bool *first)
         strbuf_addz(b, ":{");
         add_text(b, "description", f->doc ? type_docs + f->doc : "no description yet");
         strbuf_addc(b, ',');
-        if (f->type->openapi && !f->type->wrapper) { /* a reference may have no neighbours */
+        if (f->type->openapi && !f->type->wrapper && !d->two) { /* a reference may have no neighbours */
             strbuf_addz(b, "\"allOf\":[{");
-            add_ref(b, f->type);
+            add_ref(d, f->type);
             strbuf_addz(b, "}]");
         } else {
-            add_schema(b, f->type, false);
+            add_schema(d, f->type, false);
         }
-        const char *dflt = default_of(f);
+        const char *dflt = d->two ? NULL : default_of(f);
         if (dflt)
             strbuf_addf(b, ",\"default\":%s", dflt);
         add_extensions(b, f);
@@ -248,7 +252,17 @@ static void add_gvk(struct strbuf *b, struct str group, struct str version, cons
                 STR_ARG(version));
 }
 
-/* The kinds that this type is the root of, in the version of the document. */
+static void add_root_kind(struct document *d, struct str api_version, const char *kind, bool *any)
+{
+    struct str group, version;
+    if (!str_split(api_version, '/', &group, &version))
+        version = group, group = S("");
+    strbuf_addz(d->b, *any ? "," : ",\"x-kubernetes-group-version-kind\":[");
+    *any = true;
+    add_gvk(d->b, group, version, kind);
+}
+
+/* The kinds that this type is the root of, in the versions of the document. */
 static void add_root_kinds(struct document *d, const struct type *t)
 {
     bool any = false;
@@ -256,14 +270,12 @@ static void add_root_kinds(struct document *d, const struct type *t)
         const struct root_type *r = &root_types[i];
         if (r->type != t)
             continue;
-        struct str api_version = str_of(r->api_version), group, version;
-        if (str_eqz(api_version, "meta.k8s.io/v1")) /* options and the like: in every version */
-            api_version = d->gv->api_version;
-        if (!str_split(api_version, '/', &group, &version))
-            version = group, group = S("");
-        strbuf_addz(d->b, any ? "," : ",\"x-kubernetes-group-version-kind\":[");
-        any = true;
-        add_gvk(d->b, group, version, r->kind);
+        if (!str_eqz(str_of(r->api_version), "meta.k8s.io/v1"))
+            add_root_kind(d, str_of(r->api_version), r->kind, &any);
+        else /* options and the like: in every version */
+            for (size_t k = 0; k < ngroup_versions; k++)
+                if (!d->gv || d->gv == &group_versions[k])
+                    add_root_kind(d, group_versions[k].api_version, r->kind, &any);
     }
     if (any)
         strbuf_addc(d->b, ']');
@@ -278,13 +290,16 @@ static void add_component(struct document *d, const struct type *t)
     case TYPE_TIME:
     case TYPE_MICROTIME: strbuf_addz(b, ",\"type\":\"string\",\"format\":\"date-time\""); break;
     case TYPE_DURATION: strbuf_addz(b, ",\"type\":\"string\""); break;
-    case TYPE_QUANTITY: strbuf_addz(b, ",\"oneOf\":[{\"type\":\"string\"},{\"type\":\"number\"}]"); break;
+    case TYPE_QUANTITY:
+        strbuf_addz(b, d->two ? ",\"type\":\"string\"" : ",\"oneOf\":[{\"type\":\"string\"},{\"type\":\"number\"}]");
+        break;
     case TYPE_INT_OR_STRING:
-        strbuf_addz(b, ",\"format\":\"int-or-string\",\"oneOf\":[{\"type\":\"integer\"},{\"type\":\"string\"}]");
+        strbuf_addz(b, ",\"format\":\"int-or-string\"");
+        strbuf_addz(b, d->two ? ",\"type\":\"string\"" : ",\"oneOf\":[{\"type\":\"integer\"},{\"type\":\"string\"}]");
         break;
     case TYPE_LIST:
         strbuf_addz(b, ",\"type\":\"array\",\"items\":");
-        add_element(b, t->of);
+        add_element(d, t->of);
         break;
     case TYPE_SCHEMA_OR_BOOL:
     case TYPE_SCHEMA_OR_ARRAY:
@@ -298,7 +313,7 @@ static void add_component(struct document *d, const struct type *t)
         strbuf_addz(b, ",\"type\":\"object\"");
         if (t->nfields) {
             strbuf_addz(b, ",\"properties\":{");
-            add_properties(b, t, &first);
+            add_properties(d, t, &first);
             strbuf_addc(b, '}');
             first = true;
             add_required(b, t, &first);
@@ -373,59 +388,90 @@ static const struct operation {
     {"delete", "delete", VERB_DELETE, true, for_deletes, countof(for_deletes), false, false},
 };
 
-static void add_parameters(struct strbuf *b, const struct parameter *p, size_t n)
+static void add_parameter(struct document *d, const char *name, const char *in, const char *type, const char *more)
 {
-    for (size_t i = 0; i < n; i++)
-        strbuf_addf(b,
-                    "%s{\"name\":\"%s\",\"in\":\"query\",\"description\":\"%s\",\"schema\":{\"type\":\"%s\","
-                    "\"uniqueItems\":true}}",
-                    i ? "," : "", p[i].name, p[i].doc, p[i].type);
+    strbuf_addf(d->b, "{\"name\":\"%s\",\"in\":\"%s\",%s%s\"type\":\"%s\",\"uniqueItems\":true}%s", name, in, more,
+                d->two ? "" : "\"schema\":{", type, d->two ? "" : "}");
 }
 
-static void add_content(struct strbuf *b, const struct type *t)
+static void add_parameters(struct document *d, const struct operation *o)
 {
-    strbuf_addz(b, "\"content\":{\"application/json\":{\"schema\":{");
-    add_ref(b, t);
-    strbuf_addz(b, "}}}");
+    for (size_t i = 0; i < o->n; i++) {
+        const struct parameter *p = &o->parameters[i];
+        char doc[200];
+        (void)snprintf(doc, sizeof doc, "\"description\":\"%s\",", p->doc);
+        strbuf_addz(d->b, i ? "," : "");
+        add_parameter(d, p->name, "query", p->type, doc);
+    }
 }
 
-static void add_operation(struct strbuf *b, const struct operation *o, const struct kind *k, const struct type *body,
-                          struct str group, struct str version, const char *kind, const char *sub)
+static void add_content(struct document *d, const struct type *t)
 {
+    strbuf_addz(d->b, d->two ? "\"schema\":{" : "\"content\":{\"application/json\":{\"schema\":{");
+    add_ref(d, t);
+    strbuf_addz(d->b, d->two ? "}" : "}}}");
+}
+
+static const char *const patch_types[] = {"application/json-patch+json", "application/merge-patch+json",
+                                          "application/strategic-merge-patch+json", "application/apply-patch+yaml"};
+
+/* What the body of a request is, behind its parameters. */
+static void add_body(struct document *d, const struct operation *o, const struct type *body)
+{
+    struct strbuf *b = d->b;
+    bool patch = strcmp(o->method, "patch") == 0;
+    if (d->two) {
+        strbuf_addf(b, "%s{\"name\":\"body\",\"in\":\"body\",\"required\":true,", o->n ? "," : "");
+        if (patch)
+            strbuf_addz(b, "\"schema\":{\"type\":\"object\"}");
+        else
+            add_content(d, body);
+        strbuf_addz(b, "}],\"consumes\":[");
+        for (size_t i = 0; i < countof(patch_types); i++)
+            if (patch)
+                strbuf_addf(b, "%s\"%s\"", i ? "," : "", patch_types[i]);
+        strbuf_addz(b, patch ? "]" : "\"*/*\"]");
+        return;
+    }
+    strbuf_addz(b, "],\"requestBody\":{");
+    if (patch)
+        strbuf_addz(b, "\"content\":{");
+    else
+        add_content(d, body);
+    for (size_t i = 0; patch && i < countof(patch_types); i++)
+        strbuf_addf(b, "%s\"%s\":{\"schema\":{\"type\":\"object\"}}", i ? "," : "", patch_types[i]);
+    strbuf_addz(b, patch ? "}}" : "}");
+}
+
+static void add_operation(struct document *d, const struct operation *o, const struct kind *k,
+                          const struct type *body, struct str group, struct str version, const char *kind,
+                          const char *sub)
+{
+    struct strbuf *b = d->b;
     strbuf_addf(b,
                 "\"%s\":{\"tags\":[\"" STR_FMT "_" STR_FMT "\"],\"operationId\":\"%s" STR_FMT "%s" STR_FMT
                 "%s%s\",\"parameters\":[",
                 o->method, STR_ARG(k->group.n ? k->group : S("core")), STR_ARG(k->version), o->action,
                 STR_ARG(k->group), k->namespaced ? "Namespaced" : "", STR_ARG(k->kind), *sub ? "_" : "", sub);
-    add_parameters(b, o->parameters, o->n);
-    strbuf_addc(b, ']');
-    if (o->body && body) {
-        strbuf_addz(b, ",\"requestBody\":{");
-        if (strcmp(o->method, "patch") == 0)
-            strbuf_addz(b, "\"content\":{\"application/json-patch+json\":{\"schema\":{\"type\":\"object\"}},"
-                           "\"application/merge-patch+json\":{\"schema\":{\"type\":\"object\"}},"
-                           "\"application/strategic-merge-patch+json\":{\"schema\":{\"type\":\"object\"}},"
-                           "\"application/apply-patch+yaml\":{\"schema\":{\"type\":\"object\"}}}");
-        else
-            add_content(b, body);
-        strbuf_addc(b, '}');
-    }
+    add_parameters(d, o);
+    if (o->body && body)
+        add_body(d, o, body);
+    else
+        strbuf_addc(b, ']');
     strbuf_addz(b, ",\"responses\":{\"200\":{\"description\":\"OK\"");
     if (body) {
         strbuf_addc(b, ',');
-        add_content(b, o->list ? k->list_type : body);
+        add_content(d, o->list ? k->list_type : body);
     }
     strbuf_addf(b, "}},\"x-kubernetes-action\":\"%s\",\"x-kubernetes-group-version-kind\":", o->action);
     add_gvk(b, group, version, kind);
     strbuf_addc(b, '}');
 }
 
-static void add_path_parameter(struct strbuf *b, const char *name, bool *first)
+static void add_path_parameter(struct document *d, const char *name, bool *first)
 {
-    strbuf_addf(
-        b,
-        "%s{\"name\":\"%s\",\"in\":\"path\",\"required\":true,\"schema\":{\"type\":\"string\",\"uniqueItems\":true}}",
-        *first ? "" : ",", name);
+    strbuf_addz(d->b, *first ? "" : ",");
+    add_parameter(d, name, "path", "string", "\"required\":true,");
     *first = false;
 }
 
@@ -465,16 +511,16 @@ static void add_path(struct document *d, const struct kind *k, enum path_form fo
             strbuf_addc(b, ',');
         }
         any = true;
-        add_operation(b, o, k, body, group, version, kind, sub ? sub->name : "");
+        add_operation(d, o, k, body, group, version, kind, sub ? sub->name : "");
     }
     if (!any)
         return;
     bool none = true;
     strbuf_addz(b, ",\"parameters\":[");
     if (named)
-        add_path_parameter(b, "name", &none);
+        add_path_parameter(d, "name", &none);
     if (k->namespaced && form != PATH_ALL_NAMESPACES)
-        add_path_parameter(b, "namespace", &none);
+        add_path_parameter(d, "namespace", &none);
     strbuf_addz(b, "]}");
 }
 
@@ -490,56 +536,77 @@ static void add_security(struct strbuf *b)
            "\"description\":\"a bearer token\"}}}}");
 }
 
-bool openapi_group(struct strbuf *b, struct str group, struct str version)
+/* The paths of a kind; notes the types that they speak of. */
+static void add_kind(struct document *d, const struct kind *k, bool *first)
 {
-    struct document d = {.b = b};
-    for (size_t i = 0; i < ngroup_versions; i++)
-        if (str_eq(group_versions[i].group, group) && str_eq(group_versions[i].version, version))
-            d.gv = &group_versions[i];
-    if (!d.gv)
-        return false;
+    need(d, k->type);
+    if (k->list_type)
+        need(d, k->list_type);
+    if (k->namespaced)
+        add_path(d, k, PATH_ALL_NAMESPACES, NULL, first);
+    add_path(d, k, PATH_COLLECTION, NULL, first);
+    add_path(d, k, PATH_OBJECT, NULL, first);
+    for (size_t s = 0; s < k->nsubs; s++) {
+        const struct subresource *sub = &k->subs[s];
+        struct strbuf gv = STRBUF(1000);
+        if (sub->version)
+            strbuf_addf(&gv, "%s%s%s", sub->group, *sub->group ? "/" : "", sub->version);
+        else
+            strbuf_add(&gv, k->api_version);
+        const struct type *t = sub->kind ? root_type_find(strbuf_str(&gv), str_of(sub->kind)) : k->type;
+        strbuf_fini(&gv);
+        if (t)
+            need(d, t);
+        add_path(d, k, PATH_OBJECT, sub, first);
+    }
+}
+
+/* Everything that was noted; ends the document's map of them. */
+static void add_components(struct document *d)
+{
+    bool first = true;
+    need(d, T(meta_v1_DeleteOptions));
+    need(d, T(meta_v1_Status));
+    need(d, T(meta_v1_WatchEvent));
+    map_each (it, &d->seen) {
+        if (!first)
+            strbuf_addc(d->b, ',');
+        first = false;
+        add_component(d, it->value);
+    }
+    strbuf_addz(d->b, "},");
+    map_fini(&d->seen);
+}
+
+static void version_document(struct strbuf *b, const struct group_version *gv)
+{
+    struct document d = {.b = b, .gv = gv};
     bool first = true;
     add_head(b);
-    for (size_t i = 0; i < nkinds; i++) {
-        const struct kind *k = kinds[i];
-        if (!str_eq(k->group, group) || !str_eq(k->version, version))
-            continue;
-        need(&d, k->type);
-        if (k->list_type)
-            need(&d, k->list_type);
-        if (k->namespaced)
-            add_path(&d, k, PATH_ALL_NAMESPACES, NULL, &first);
-        add_path(&d, k, PATH_COLLECTION, NULL, &first);
-        add_path(&d, k, PATH_OBJECT, NULL, &first);
-        for (size_t s = 0; s < k->nsubs; s++) {
-            const struct subresource *sub = &k->subs[s];
-            struct strbuf gv = STRBUF(1000);
-            if (sub->version)
-                strbuf_addf(&gv, "%s%s%s", sub->group, *sub->group ? "/" : "", sub->version);
-            else
-                strbuf_add(&gv, k->api_version);
-            const struct type *t = sub->kind ? root_type_find(strbuf_str(&gv), str_of(sub->kind)) : k->type;
-            strbuf_fini(&gv);
-            if (t)
-                need(&d, t);
-            add_path(&d, k, PATH_OBJECT, sub, &first);
-        }
-    }
-    need(&d, T(meta_v1_DeleteOptions));
-    need(&d, T(meta_v1_Status));
-    need(&d, T(meta_v1_WatchEvent));
+    for (size_t i = 0; i < nkinds; i++)
+        if (str_eq(kinds[i]->group, gv->group) && str_eq(kinds[i]->version, gv->version))
+            add_kind(&d, kinds[i], &first);
     strbuf_addz(b, "},\"components\":{\"schemas\":{");
-    first = true;
-    map_each (it, &d.seen) {
-        if (!first)
-            strbuf_addc(b, ',');
-        first = false;
-        add_component(&d, it->value);
-    }
-    strbuf_addz(b, "},");
+    add_components(&d);
     add_security(b);
-    map_fini(&d.seen);
-    return true;
+}
+
+void openapi_two(struct strbuf *b)
+{
+    struct document d = {.b = b, .two = true};
+    bool first = true;
+    strbuf_addz(b, "{\"swagger\":\"2.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"v1.36.0\"},\"paths\":{");
+    for (size_t i = 0; i < nkinds; i++)
+        add_kind(&d, kinds[i], &first);
+    for (size_t i = 0; i < nroot_types; i++) /* what is sent to a subresource, and lists */
+        if (root_types[i].type->openapi)
+            need(&d, root_types[i].type);
+    strbuf_addz(b, "},\"definitions\":{");
+    add_components(&d);
+    strbuf_addz(
+        b,
+        "\"securityDefinitions\":{\"BearerToken\":{\"type\":\"apiKey\",\"name\":\"authorization\",\"in\":\"header\","
+        "\"description\":\"a bearer token\"}}}");
 }
 
 /* Documents beside those of the versions: lists of groups and versions, /version. */
@@ -552,13 +619,13 @@ static const struct plain_path {
     {"version", T(version_Info)},
 };
 
-static void plain_document(struct strbuf *b, const char *path, const struct type *t)
+static void plain_document(struct strbuf *b, struct str path, const struct type *t)
 {
     struct document d = {.b = b, .gv = &group_versions[0]};
     bool first = true;
     add_head(b);
-    strbuf_addf(b, "\"/%s/\":{\"get\":{\"responses\":{\"200\":{\"description\":\"OK\",", path);
-    add_content(b, t);
+    strbuf_addf(b, "\"/" STR_FMT "/\":{\"get\":{\"responses\":{\"200\":{\"description\":\"OK\",", STR_ARG(path));
+    add_content(&d, t);
     strbuf_addz(b, "}}}}},\"components\":{\"schemas\":{");
     need(&d, t);
     map_each (it, &d.seen) {
@@ -572,30 +639,52 @@ static void plain_document(struct strbuf *b, const char *path, const struct type
     map_fini(&d.seen);
 }
 
+/* What stands at a path: a version's document, or one of a single type. */
+static bool find(struct str path, const struct group_version **gv, const struct type **plain)
+{
+    struct str root, rest, group, version;
+    *gv = NULL;
+    *plain = NULL;
+    for (size_t i = 0; i < countof(plain_paths); i++)
+        if (str_eqz(path, plain_paths[i].path))
+            *plain = plain_paths[i].type;
+    if (*plain || !str_split(path, '/', &root, &rest))
+        return *plain;
+    bool core = str_eqz(root, "api");
+    if (!core && !str_eqz(root, "apis"))
+        return false;
+    if (core || !str_split(rest, '/', &group, &version))
+        group = core ? S("") : rest, version = core ? rest : S("");
+    for (size_t i = 0; i < ngroup_versions; i++) {
+        const struct group_version *x = &group_versions[i];
+        if (!str_eq(x->group, group) || (group.n == 0) != core)
+            continue;
+        if (str_eq(x->version, version))
+            *gv = x;
+        else if (!version.n && !core)
+            *plain = T(meta_v1_APIGroup);
+    }
+    return *gv || *plain;
+}
+
+bool openapi_known(struct str path)
+{
+    const struct group_version *gv;
+    const struct type *plain;
+    return find(path, &gv, &plain);
+}
+
 bool openapi_document(struct strbuf *b, struct str path)
 {
-    for (size_t i = 0; i < countof(plain_paths); i++)
-        if (str_eqz(path, plain_paths[i].path)) {
-            plain_document(b, plain_paths[i].path, plain_paths[i].type);
-            return true;
-        }
-    struct str root, rest, group, version;
-    if (!str_split(path, '/', &root, &rest))
+    const struct group_version *gv;
+    const struct type *plain;
+    if (!find(path, &gv, &plain))
         return false;
-    if (str_eqz(root, "api"))
-        return openapi_group(b, S(""), rest);
-    if (!str_eqz(root, "apis"))
-        return false;
-    if (str_split(rest, '/', &group, &version))
-        return group.n && openapi_group(b, group, version);
-    for (size_t i = 0; i < ngroup_versions; i++)
-        if (rest.n && str_eq(group_versions[i].group, rest)) {
-            char text[200];
-            (void)snprintf(text, sizeof text, "apis/" STR_FMT, STR_ARG(rest));
-            plain_document(b, text, T(meta_v1_APIGroup));
-            return true;
-        }
-    return false;
+    if (gv)
+        version_document(b, gv);
+    else
+        plain_document(b, path, plain);
+    return true;
 }
 
 void openapi_hash(struct strbuf *b, struct str path)

@@ -2,19 +2,20 @@
 #include "api/openapi.h"
 #include "base/map.h"
 #include "base/test.h"
+#include "wire/pb.h"
 
 /* Every "$ref" in the document names a schema that is there. */
-static void check_refs(const struct val *v, const struct val *schemas)
+static void check_refs(const struct val *v, const struct val *schemas, const char *at)
 {
     val_each_item (it, v)
-        check_refs(it, schemas);
+        check_refs(it, schemas, at);
     val_each_member (m, v) {
         if (str_eqz(m->name->s, "$ref") && val_is(&m->v, VAL_STRING)) {
-            struct str name = str_sub(val_text(&m->v), sizeof "#/components/schemas/" - 1, m->v.n);
+            struct str name = str_sub(val_text(&m->v), strlen(at), m->v.n);
             if (!val_get_str(schemas, name))
                 test_failed(__FILE__, __LINE__, "no schema " STR_FMT, STR_ARG(name));
         }
-        check_refs(&m->v, schemas);
+        check_refs(&m->v, schemas, at);
     }
 }
 
@@ -26,11 +27,13 @@ TEST(every_version_has_a_document_that_holds_together)
         AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 24);
         struct err err = ERR;
         struct val doc;
-        CHECK(openapi_group(&b, group_versions[i].group, group_versions[i].version));
+        struct str gv = group_versions[i].api_version;
+        struct str path = arena_fmt(&a, "%s/" STR_FMT, group_versions[i].group.n ? "apis" : "api", STR_ARG(gv));
+        CHECK(openapi_known(path) && openapi_document(&b, path));
         CHECK_OK(json_decode(&a, strbuf_str(&b), &doc, &err), err);
         const struct val *schemas = val_get_str(val_get_str(&doc, S("components")), S("schemas"));
         CHECK(val_len(schemas) > 5);
-        check_refs(&doc, schemas);
+        check_refs(&doc, schemas, "#/components/schemas/");
         bytes += b.n;
     }
     CHECK(bytes > 1000000);
@@ -140,4 +143,45 @@ TEST(every_field_of_the_kinds_in_daily_use_is_described)
     }
     CHECK(map_len(&seen) > 150);
     CHECK(fields_described > 1300);
+}
+
+/* Counts the fields of a number in a message, and gives the last one's bytes. */
+static size_t pb_fields(struct str message, uint32_t number, struct str *last)
+{
+    struct pb m = pb_of(message);
+    struct pb_field f;
+    struct err err = ERR;
+    size_t n = 0;
+    int r;
+    while ((r = pb_next(&m, &f, &err)) > 0)
+        if (f.number == number)
+            n++, *last = f.bytes;
+    CHECK_OK(r == 0, err);
+    return n;
+}
+
+TEST(one_document_of_openapi_two_holds_everything_in_both_forms)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 24), pb = STRBUF(1 << 24);
+    struct err err = ERR;
+    struct val doc;
+    openapi_two(&b);
+    CHECK_OK(json_decode(&a, strbuf_str(&b), &doc, &err), err);
+    const struct val *definitions = val_get_str(&doc, S("definitions"));
+    check_refs(&doc, definitions, "#/definitions/");
+    for (size_t i = 0; i < nkinds; i++) {
+        CHECK(val_get_str(definitions, str_of(kinds[i]->type->openapi)));
+        CHECK(!kinds[i]->list_type || val_get_str(definitions, str_of(kinds[i]->list_type->openapi)));
+    }
+    const struct val *options = val_get_str(definitions, S("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"));
+    CHECK_INT(val_len(val_get_str(options, S("x-kubernetes-group-version-kind"))), ngroup_versions);
+    openapi_two_pb(&pb, strbuf_str(&b));
+    struct str paths = S(""), defs = S(""), swagger = S(""), last = S("");
+    CHECK_INT(pb_fields(strbuf_str(&pb), 1, &swagger), 1);
+    CHECK_STR(swagger, S("2.0"));
+    CHECK_INT(pb_fields(strbuf_str(&pb), 8, &paths), 1);
+    CHECK_INT(pb_fields(paths, 2, &last), val_len(val_get_str(&doc, S("paths"))));
+    CHECK_INT(pb_fields(strbuf_str(&pb), 9, &defs), 1);
+    CHECK_INT(pb_fields(defs, 1, &last), val_len(definitions));
 }

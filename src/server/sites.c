@@ -1,6 +1,5 @@
 #include "server/sites.h"
 #include "api/codec.h"
-#include "api/openapi.h"
 #include "base/version.h"
 #include "server/authn.h"
 #include "server/encode.h"
@@ -21,6 +20,7 @@ static const struct {
     {S_INIT("/readyz"), true, site_health},
     {S_INIT("/healthz"), true, site_health},
     {S_INIT("/metrics"), false, site_metrics},
+    {S_INIT("/openapi/v2"), false, site_openapi_two},
     {S_INIT("/openapi/v3"), true, site_openapi},
     {S_INIT("/.well-known/openid-configuration"), false, site_token_config},
     {S_INIT("/openid/v1/jwks"), false, site_token_keys},
@@ -173,29 +173,4 @@ void site_root(struct site_call *c)
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     json_encode(&b, &v);
     http_respond(c->http, 200, S("application/json"), strbuf_str(&b));
-}
-
-void site_openapi(struct site_call *c)
-{
-    struct str rest = str_sub(c->path, sizeof "/openapi/v3" - 1, c->path.n);
-    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 24), hash = STRBUF(STRBUF_TEXT);
-    if (!rest.n) {
-        openapi_index(&b, NULL, NULL);
-        http_respond(c->http, 200, S("application/json"), strbuf_str(&b));
-        return;
-    }
-    rest = str_sub(rest, 1, rest.n);
-    if (!openapi_document(&b, rest)) {
-        http_respond(c->http, 404, S(""), S(""));
-        return;
-    }
-    strbuf_addc(&hash, '"');
-    openapi_hash(&hash, rest);
-    strbuf_addc(&hash, '"');
-    http_set(c->http, S("ETag"), strbuf_str(&hash));
-    http_set(c->http, S("Vary"), S("Accept"));
-    if (str_eq(http_header(&c->http->headers, S("If-None-Match")), strbuf_str(&hash)))
-        http_respond(c->http, 304, S(""), S(""));
-    else
-        http_respond(c->http, 200, S("application/json"), strbuf_str(&b));
 }

@@ -15,8 +15,9 @@ typedef void site_fn(struct site_call *c); /* ends the http request */
 /* The page of a path, NULL: 404. */
 site_fn *site_find(struct str path);
 site_fn site_discovery_api, site_discovery_apis, site_discovery_group, site_version, site_health, site_metrics,
-    site_openapi, site_token_config, site_token_keys, site_root;
-site_fn site_backup;                 /* backup_site.c */
-void backup_tidy(const char *store); /* files beside the store of backups that a kill cut short */
-bool group_known(struct str group);  /* a served group; "" is the core's */
+    site_token_config, site_token_keys, site_root;
+site_fn site_openapi, site_openapi_two; /* openapi_site.c */
+site_fn site_backup;                    /* backup_site.c */
+void backup_tidy(const char *store);    /* files beside the store of backups that a kill cut short */
+bool group_known(struct str group);     /* a served group; "" is the core's */
 void site_respond(struct site_call *c, const struct type *t, struct val tree); /* in the media that Accept asks for */

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Controllers and what clients send, as users meet them: sleepers, lists, text files, budgets, owners."""
-import json, os, signal, time
+import gzip, http.client, json, os, signal, time
 from lib import *
 
 
@@ -79,5 +79,56 @@ def volumes_follow_labels(c):
     c.kubectl('delete', 'pod', 'follows', '--wait=false')
 
 
+def lists_by_kubectl(c):
+    """kubectl asks /openapi/v2 (as protobuf) for what the server cannot check for it: v1 List, typed lists."""
+    one = '{apiVersion: v1, kind: ConfigMap, metadata: {name: %s}}'
+    said = c.apply('apiVersion: v1\nkind: List\nitems:\n- ' + one % 'in-list' +
+                   '\n- {apiVersion: v1, kind: Service, metadata: {name: in-list}, spec: {ports: [{port: 80}]}}\n')
+    assert said == 'configmap/in-list created\nservice/in-list created\n', said
+    role = '{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: in-list}, rules: []}'
+    said = c.apply('apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleList\nitems: [%s]\n' % role)
+    assert said == 'role.rbac.authorization.k8s.io/in-list created\n', said
+    c.kubectl('create', 'cm', 'back-a', '--from-literal=x=1')
+    c.kubectl('create', 'cm', 'back-b', '--from-literal=x=1')
+    back = c.kubectl('get', 'cm', 'back-a', 'back-b', '-o', 'yaml')
+    c.kubectl('delete', 'cm', 'back-a', 'back-b')
+    assert c.kubectl('create', '-f', '-', input=back) == 'configmap/back-a created\nconfigmap/back-b created\n'
+    refused(c, 'unknown field "portz"', 'apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: Service, metadata: {name: x}, spec: {portz: []}}]\n')
+    c.kubectl('delete', 'cm/in-list', 'cm/back-a', 'cm/back-b', 'svc/in-list', 'role/in-list')
+
+
+def refused(c, words, yaml):
+    p = subprocess.run([c.bin + '/kubectl', 'apply', '-f', '-'], input=yaml, env=c.env, capture_output=True, text=True)
+    assert p.returncode and words in p.stderr, p.stderr
+
+
+def raw(c, method, path, body=None, **headers):
+    """status, headers and body, as they come."""
+    h = http.client.HTTPSConnection('127.0.0.1', c.port, context=admin_tls(c.env['KUBECONFIG']), timeout=30)
+    h.request(method, path, body, headers={k.replace('_', '-'): v for k, v in headers.items()})
+    r = h.getresponse()
+    return r.status, dict(r.getheaders()), r.read()
+
+
+def openapi_two_in_its_forms(c):
+    proto = 'application/com.github.proto-openapi.spec.v2@v1.0+protobuf'
+    status, head, plain = raw(c, 'GET', '/openapi/v2')
+    assert status == 200 and head['Content-Type'] == 'application/json', head
+    document = json.loads(plain)
+    assert document['swagger'] == '2.0' and 'io.k8s.api.rbac.v1.RoleList' in document['definitions']
+    status, pb, small = raw(c, 'GET', '/openapi/v2', Accept=proto, Accept_Encoding='gzip')
+    assert (status, pb['Content-Encoding']) == (200, 'gzip') and 'protobuf' in pb['Content-Type'], pb
+    small = gzip.decompress(small)
+    assert small.startswith(b'\x0a\x032.0\x12') and b'io.k8s.api.rbac.v1.RoleList' in small, small[:40]
+    assert raw(c, 'GET', '/openapi/v2', If_None_Match=head['ETag'])[::2] == (304, b'')
+    assert raw(c, 'GET', '/openapi/v2', If_None_Match=pb['ETag'])[0] == 200, 'another form is another thing'
+    assert raw(c, 'HEAD', '/openapi/v2')[::2] == (200, b'')
+    assert raw(c, 'GET', '/openapi/v2', Accept='text/html')[0] == 406
+    assert raw(c, 'GET', '/openapi/v2', Accept='text/html, */*')[0] == 200
+    status, head, body = raw(c, 'GET', '/openapi/v3/apis/apps/v1', Accept_Encoding='gzip')
+    assert json.loads(gzip.decompress(body))['openapi'] == '3.0.0'
+
+
 if __name__ == '__main__':
-    main([a_node_that_is_called_unknown_says_otherwise, volumes_follow_labels, sleepers_judge_nobody], port=16549)
+    main([a_node_that_is_called_unknown_says_otherwise, volumes_follow_labels,
+          lists_by_kubectl, openapi_two_in_its_forms, sleepers_judge_nobody], port=16549)

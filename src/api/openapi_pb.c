@@ -1,0 +1,218 @@
+/* A document of OpenAPI 2.0 from JSON to protobuf: github.com/google/gnostic-models, openapiv2/OpenAPIv2.proto. */
+#include "api/openapi.h"
+#include "wire/json.h"
+#include "wire/pb.h"
+
+enum message {
+    NO_MESSAGE,
+    DOCUMENT,
+    INFO,
+    PATHS,
+    PATH_ITEM,
+    OPERATION,
+    RESPONSES,
+    RESPONSE,
+    BODY_PARAMETER,
+    QUERY_PARAMETER,
+    PATH_PARAMETER,
+    SCHEMA,
+    SCHEMAS, /* Definitions, Properties */
+    SECURITY,
+    SECURITY_ITEM,
+};
+
+enum shape {
+    TEXT,      /* string; each of a list of them */
+    FLAG,      /* bool */
+    ANY,       /* Any, each of a list of them: its JSON as YAML */
+    ONE,       /* a message; each of a list of them */
+    NAMED,     /* of a map's members, whatever their name: {1: name, 2: message} */
+    PARAMETER, /* each of a list: {1: {1: body parameter}} or {1: {2: {3: of the query, 4: of the path}}} */
+};
+
+/* One member of a JSON object and its field. `wrap`: a message around it that only holds it, by that number. */
+static const struct part {
+    enum message in;
+    const char *key; /* NULL: any */
+    uint32_t number;
+    enum shape shape;
+    enum message of;
+    uint32_t wrap;
+} parts[] = {
+    {DOCUMENT, "swagger", 1, TEXT, NO_MESSAGE, 0},
+    {DOCUMENT, "info", 2, ONE, INFO, 0},
+    {DOCUMENT, "paths", 8, ONE, PATHS, 0},
+    {DOCUMENT, "definitions", 9, ONE, SCHEMAS, 0},
+    {DOCUMENT, "securityDefinitions", 13, ONE, SECURITY, 0},
+    {INFO, "title", 1, TEXT, NO_MESSAGE, 0},
+    {INFO, "version", 2, TEXT, NO_MESSAGE, 0},
+    {PATHS, NULL, 2, NAMED, PATH_ITEM, 0},
+    {PATH_ITEM, "get", 2, ONE, OPERATION, 0},
+    {PATH_ITEM, "put", 3, ONE, OPERATION, 0},
+    {PATH_ITEM, "post", 4, ONE, OPERATION, 0},
+    {PATH_ITEM, "delete", 5, ONE, OPERATION, 0},
+    {PATH_ITEM, "patch", 8, ONE, OPERATION, 0},
+    {PATH_ITEM, "parameters", 9, PARAMETER, NO_MESSAGE, 0},
+    {OPERATION, "tags", 1, TEXT, NO_MESSAGE, 0},
+    {OPERATION, "operationId", 5, TEXT, NO_MESSAGE, 0},
+    {OPERATION, "consumes", 7, TEXT, NO_MESSAGE, 0},
+    {OPERATION, "parameters", 8, PARAMETER, NO_MESSAGE, 0},
+    {OPERATION, "responses", 9, ONE, RESPONSES, 0},
+    {RESPONSES, NULL, 1, NAMED, RESPONSE, 1},
+    {RESPONSE, "description", 1, TEXT, NO_MESSAGE, 0},
+    {RESPONSE, "schema", 2, ONE, SCHEMA, 1},
+    {BODY_PARAMETER, "name", 2, TEXT, NO_MESSAGE, 0},
+    {BODY_PARAMETER, "in", 3, TEXT, NO_MESSAGE, 0},
+    {BODY_PARAMETER, "required", 4, FLAG, NO_MESSAGE, 0},
+    {BODY_PARAMETER, "schema", 5, ONE, SCHEMA, 0},
+    {QUERY_PARAMETER, "in", 2, TEXT, NO_MESSAGE, 0},
+    {QUERY_PARAMETER, "description", 3, TEXT, NO_MESSAGE, 0},
+    {QUERY_PARAMETER, "name", 4, TEXT, NO_MESSAGE, 0},
+    {QUERY_PARAMETER, "type", 6, TEXT, NO_MESSAGE, 0},
+    {QUERY_PARAMETER, "uniqueItems", 20, FLAG, NO_MESSAGE, 0},
+    {PATH_PARAMETER, "required", 1, FLAG, NO_MESSAGE, 0},
+    {PATH_PARAMETER, "in", 2, TEXT, NO_MESSAGE, 0},
+    {PATH_PARAMETER, "name", 4, TEXT, NO_MESSAGE, 0},
+    {PATH_PARAMETER, "type", 5, TEXT, NO_MESSAGE, 0},
+    {PATH_PARAMETER, "uniqueItems", 19, FLAG, NO_MESSAGE, 0},
+    {SCHEMA, "$ref", 1, TEXT, NO_MESSAGE, 0},
+    {SCHEMA, "format", 2, TEXT, NO_MESSAGE, 0},
+    {SCHEMA, "description", 4, TEXT, NO_MESSAGE, 0},
+    {SCHEMA, "required", 19, TEXT, NO_MESSAGE, 0},
+    {SCHEMA, "enum", 20, ANY, NO_MESSAGE, 0},
+    {SCHEMA, "additionalProperties", 21, ONE, SCHEMA, 1},
+    {SCHEMA, "type", 22, TEXT, NO_MESSAGE, 1},
+    {SCHEMA, "items", 23, ONE, SCHEMA, 1},
+    {SCHEMA, "properties", 25, ONE, SCHEMAS, 0},
+    {SCHEMAS, NULL, 1, NAMED, SCHEMA, 0},
+    {SECURITY, NULL, 1, NAMED, SECURITY_ITEM, 2},
+    {SECURITY_ITEM, "type", 1, TEXT, NO_MESSAGE, 0},
+    {SECURITY_ITEM, "name", 2, TEXT, NO_MESSAGE, 0},
+    {SECURITY_ITEM, "in", 3, TEXT, NO_MESSAGE, 0},
+    {SECURITY_ITEM, "description", 4, TEXT, NO_MESSAGE, 0},
+};
+
+/* Where "x-kubernetes-..." goes: repeated NamedAny. */
+static uint32_t extension_number(enum message in)
+{
+    return in == OPERATION ? 13 : 31; /* nothing but schemas and operations has any */
+}
+
+static const struct part *part_of(enum message in, struct str key)
+{
+    for (size_t i = 0; i < countof(parts); i++)
+        if (parts[i].in == in && (!parts[i].key || str_eqz(key, parts[i].key)))
+            return &parts[i];
+    return NULL;
+}
+
+static void add_message(struct strbuf *b, struct json *j, enum message m);
+
+static void add_any(struct strbuf *b, uint32_t number, struct str json)
+{
+    size_t any = pb_open(b, number);
+    pb_add_bytes(b, 2, json);
+    pb_close(b, any);
+}
+
+static struct str in_of(struct str parameter, struct arena *a)
+{
+    struct json j = json_of(parameter);
+    json_enter(&j);
+    while (json_more(&j))
+        if (str_eqz(json_key(&j, a), "in"))
+            return json_string(&j, a);
+        else
+            (void)json_skip(&j);
+    return S("");
+}
+
+static void add_parameter(struct strbuf *b, uint32_t number, struct str text)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct str in = in_of(text, &a);
+    struct json j = json_of(text);
+    size_t item = pb_open(b, number), parameter = pb_open(b, 1);
+    if (str_eqz(in, "body")) {
+        size_t body = pb_open(b, 1);
+        add_message(b, &j, BODY_PARAMETER);
+        pb_close(b, body);
+    } else {
+        bool path = str_eqz(in, "path");
+        size_t other = pb_open(b, 2), at = pb_open(b, path ? 4 : 3);
+        add_message(b, &j, path ? PATH_PARAMETER : QUERY_PARAMETER);
+        pb_close(b, at);
+        pb_close(b, other);
+    }
+    pb_close(b, parameter);
+    pb_close(b, item);
+}
+
+static void add_text(struct strbuf *b, uint32_t number, struct json *j)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    pb_add_bytes(b, number, json_string(j, &a));
+}
+
+static void add_member(struct strbuf *b, struct json *j, const struct part *m, struct str key)
+{
+    if (json_type(j) == JSON_ARRAY) {
+        json_enter(j);
+        while (json_more(j))
+            add_member(b, j, m, key);
+        return;
+    }
+    size_t outer = 0, inner = 0;
+    uint32_t number = m->number;
+    if (m->shape == NAMED) {
+        outer = pb_open(b, number);
+        pb_add_bytes(b, 1, key);
+        number = 2;
+    }
+    if (m->wrap) {
+        inner = pb_open(b, number);
+        number = m->wrap;
+    }
+    switch (m->shape) {
+    case TEXT: add_text(b, number, j); break;
+    case FLAG: pb_add_uint(b, number, str_eqz(json_skip(j), "true")); break;
+    case ANY: add_any(b, number, json_skip(j)); break;
+    case PARAMETER: add_parameter(b, number, json_skip(j)); break;
+    case ONE:
+    case NAMED: {
+        size_t at = pb_open(b, number);
+        add_message(b, j, m->of);
+        pb_close(b, at);
+        break;
+    }
+    }
+    if (m->wrap)
+        pb_close(b, inner);
+    if (m->shape == NAMED)
+        pb_close(b, outer);
+}
+
+static void add_message(struct strbuf *b, struct json *j, enum message in)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    json_enter(j);
+    while (json_more(j)) {
+        struct str key = json_key(j, &a);
+        const struct part *m = part_of(in, key);
+        if (str_starts(key, S("x-"))) {
+            size_t at = pb_open(b, extension_number(in));
+            pb_add_bytes(b, 1, key);
+            add_any(b, 2, json_skip(j));
+            pb_close(b, at);
+        } else {
+            ASSERT(m); /* the document is ours */
+            add_member(b, j, m, key);
+        }
+    }
+}
+
+void openapi_two_pb(struct strbuf *b, struct str json)
+{
+    struct json j = json_of(json);
+    add_message(b, &j, DOCUMENT);
+}
