@@ -315,7 +315,9 @@ static void created(struct container *c, const struct err *err, void *arg)
     struct agent_pod *ap = ac->ap;
     if (err) {
         ac->run = NULL;
-        start_failed(ac, "CreateContainerError", err->text, true);
+        /* what the pod itself asks for and cannot have: a subPath that leads out, say */
+        bool asked = err->kind == E_INVALID;
+        start_failed(ac, asked ? "CreateContainerConfigError" : "CreateContainerError", err->text, true);
         agent_pod_release(ap);
         return;
     }
@@ -332,12 +334,6 @@ static bool volume_path(void *arg, struct str name, struct str *path, bool *read
 {
     struct agent_container *ac = arg;
     return volumes_path(ac->ap, &ac->scratch, name, path, read_only);
-}
-
-static bool sub_path(void *arg, struct str name, struct str sub, struct str *path, struct err *err)
-{
-    struct agent_container *ac = arg;
-    return volumes_sub_path(ac->ap, &ac->scratch, name, sub, path, err);
 }
 
 /* A process of the container whose processes an ephemeral one wants to see (targetContainerName); 0: of none. */
@@ -395,7 +391,6 @@ static bool build(struct agent_container *ac, struct oci_container *oci, struct 
         .resolv_file = arena_fmt(a, STR_FMT "/resolv.conf", STR_ARG(ap->dir)),
         .termination_file = termination_file(ac, a),
         .volume_path = volume_path,
-        .sub_path = sub_path,
         .arg = ac,
     };
     AUTO(env_fini) struct env env = {0};

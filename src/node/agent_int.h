@@ -107,8 +107,6 @@ void volumes_teardown(struct agent_pod *ap);
 void volumes_refresh(struct agent_pod *ap); /* content has changed: writes it in place */
 /* The host path of a volume by name; read_only: no container may write to it. False: there is none. */
 bool volumes_path(struct agent_pod *ap, struct arena *a, struct str name, struct str *path, bool *read_only);
-MUST_USE bool volumes_sub_path(struct agent_pod *ap, struct arena *a, struct str name, struct str sub,
-                               struct str *path, struct err *err);
 void volumes_memory(struct agent_pod *ap, void (*done)(struct agent_pod *ap, const struct err *err));
 
 /* images.c */

@@ -317,7 +317,7 @@ static bool is_mounted(const struct mounts *m, struct str target)
     return false;
 }
 
-static void add_mount(struct mounts *m, struct str source, struct str target, struct strs options)
+static struct oci_mount *add_mount(struct mounts *m, struct str source, struct str target, struct strs options)
 {
     if (m->n == m->cap) {
         struct oci_mount *old = m->p;
@@ -326,7 +326,8 @@ static void add_mount(struct mounts *m, struct str source, struct str target, st
         if (m->n)
             memcpy(m->p, old, m->n * sizeof *old);
     }
-    m->p[m->n++] = (struct oci_mount){S("bind"), source, target, options};
+    m->p[m->n] = (struct oci_mount){.type = S("bind"), .source = source, .target = target, .options = options};
+    return &m->p[m->n++];
 }
 
 static int by_depth(const void *x, const void *y)
@@ -361,16 +362,36 @@ static void merge_mounts(struct mounts *m, struct oci_container *out)
     out->nmounts = n;
 }
 
-static struct strs bind_options(struct arena *a, bool read_only, struct str propagation)
+static struct strs bind_options(struct arena *a, const char *access, enum oci_propagation propagation)
 {
+    static const char *const words[] = {[OCI_PRIVATE] = "rprivate", [OCI_SLAVE] = "rslave", [OCI_SHARED] = "rshared"};
     struct strs o = {0};
     add(a, &o, S("rbind"));
-    add(a, &o,
-        str_eq(propagation, S("Bidirectional"))     ? S("rshared")
-        : str_eq(propagation, S("HostToContainer")) ? S("rslave")
-                                                    : S("rprivate"));
-    add(a, &o, read_only ? S("ro") : S("rw"));
+    add(a, &o, str_of(words[propagation]));
+    add(a, &o, str_of(access));
     return o;
+}
+
+static const char *access_word(bool read_only)
+{
+    return read_only ? "ro" : "rw";
+}
+
+/* Read-only with all that is mounted below, where the mount asks for it; one that says Enabled must get it, and does:
+ * what the kernel cannot do fails the container. */
+static const char *access_of(const struct val *mount, bool read_only)
+{
+    struct str recursive = val_text_at(mount, N(recursiveReadOnly));
+    bool deep = str_eq(recursive, S("Enabled")) || str_eq(recursive, S("IfPossible"));
+    return deep && val_true(val_get(mount, N(readOnly))) ? "rro" : access_word(read_only);
+}
+
+static enum oci_propagation propagation_of(const struct val *mount)
+{
+    struct str word = val_text_at(mount, N(mountPropagation));
+    return str_eq(word, S("Bidirectional"))     ? OCI_SHARED
+           : str_eq(word, S("HostToContainer")) ? OCI_SLAVE
+                                                : OCI_PRIVATE;
 }
 
 static bool sub_path_ok(struct str path)
@@ -395,7 +416,8 @@ static bool sub_path_of(const struct podspec_input *in, const struct val *mount,
            err_set(err, E_INVALID, "subPath \"" STR_FMT "\": must be relative, without \"..\"", STR_ARG(*out));
 }
 
-static bool add_volume_mounts(const struct podspec_input *in, struct mounts *out, struct err *err)
+static bool add_volume_mounts(const struct podspec_input *in, struct mounts *out, enum oci_propagation *most,
+                              struct err *err)
 {
     val_each_item (m, val_get(in->container, N(volumeMounts))) {
         struct str path, sub, name = val_text_at(m, N(name));
@@ -405,11 +427,13 @@ static bool add_volume_mounts(const struct podspec_input *in, struct mounts *out
                            STR_ARG(name));
         if (!sub_path_of(in, m, &sub, err))
             return false;
-        if (sub.n && !in->sub_path(in->arg, name, sub, &path, err))
-            return false;
-        add_mount(out, path, clean(out->a, val_text_at(m, N(mountPath))),
-                  bind_options(out->a, read_only || val_true(val_get(m, N(readOnly))),
-                               val_text_at(m, N(mountPropagation))));
+        enum oci_propagation propagation = propagation_of(m);
+        struct oci_mount *mount = add_mount(
+            out, path, clean(out->a, val_text_at(m, N(mountPath))),
+            bind_options(out->a, access_of(m, read_only || val_true(val_get(m, N(readOnly)))), propagation));
+        mount->beneath = sub;
+        mount->shared = propagation == OCI_SHARED;
+        *most = MAX(*most, propagation);
     }
     return true;
 }
@@ -430,16 +454,17 @@ static void add_own_mounts(const struct podspec_input *in, const struct oci_cont
     for (size_t i = 0; i < countof(own); i++) {
         struct str target = own[i].target.n ? clean(out->a, own[i].target) : S("");
         if (own[i].path.n && target.n && !is_mounted(out, target))
-            add_mount(out, own[i].path, target, bind_options(out->a, own[i].read_only, S("")));
+            (void)add_mount(out, own[i].path, target,
+                            bind_options(out->a, access_word(own[i].read_only), OCI_PRIVATE));
     }
     if (in->shm.n && !is_mounted(out, S("/dev/shm")))
-        add_mount(out, in->shm, S("/dev/shm"), oci_shm_options(out->a));
+        (void)add_mount(out, in->shm, S("/dev/shm"), oci_shm_options(out->a));
 }
 
 static bool set_mounts(struct arena *a, const struct podspec_input *in, struct oci_container *out, struct err *err)
 {
     struct mounts m = {.a = a};
-    if (!add_volume_mounts(in, &m, err))
+    if (!add_volume_mounts(in, &m, &out->propagation, err))
         return false;
     add_own_mounts(in, out, &m);
     struct strs volumes = in->image->volumes;
@@ -449,7 +474,7 @@ static bool set_mounts(struct arena *a, const struct podspec_input *in, struct o
             add(a, &out->volumes, target);
     }
     for (size_t i = 0; i < out->volumes.n; i++)
-        add_mount(&m, oci_volume_source(a, i), out->volumes.p[i], bind_options(a, false, S("")));
+        (void)add_mount(&m, oci_volume_source(a, i), out->volumes.p[i], bind_options(a, "rw", OCI_PRIVATE));
     merge_mounts(&m, out);
     return true;
 }

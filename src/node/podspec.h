@@ -16,8 +16,6 @@ struct podspec_input {
         target_pid; /* of an ephemeral container that is to see another's processes: a process of that one; 0: none */
     /* The host path of a volume of the pod by name; false: there is none. read_only: whatever the mount says. */
     bool (*volume_path)(void *arg, struct str name, struct str *path, bool *read_only);
-    /* The host path of `sub` within that volume, made where it is missing. */
-    bool (*sub_path)(void *arg, struct str name, struct str sub, struct str *path, struct err *err);
     void *arg;
 };
 /* Why a container cannot be made: reason CreateContainerConfigError in err->text's words. */

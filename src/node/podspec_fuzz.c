@@ -25,14 +25,6 @@ static bool volume_path(UNUSED void *arg, struct str name, struct str *path, boo
     *read_only = name.n % 2;
     return true;
 }
-static bool sub_path(UNUSED void *arg, UNUSED struct str name, struct str sub, struct str *path,
-                     UNUSED struct err *err)
-{
-    ASSERT(sub.n && sub.p[0] != '/' && !str_eq(sub, S("..")) && !str_starts(sub, S("../")) &&
-           str_find(sub, S("/../")) < 0 && !str_ends(sub, S("/..")));
-    *path = S("/volumes/v/sub");
-    return true;
-}
 static bool token(UNUSED void *arg, UNUSED const struct obj *pod, UNUSED struct str audience, int64_t seconds,
                   struct str *out, UNUSED struct err *err)
 {
@@ -68,8 +60,7 @@ static void container(struct arena *a, const struct sources *s, const struct obj
                                .hosts_file = S("/f/hosts"),
                                .resolv_file = S("/f/resolv"),
                                .termination_file = S("/f/log"),
-                               .volume_path = volume_path,
-                               .sub_path = sub_path};
+                               .volume_path = volume_path};
     struct env_input ei = {.sources = s, .pod = pod, .container = c, .image_env = image.env, .hostname = S("h")};
     AUTO(strbuf_fini) struct strbuf json = STRBUF(4 << 20);
     AUTO(env_fini) struct env env = {0};

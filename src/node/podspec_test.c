@@ -10,13 +10,6 @@ static bool volume_path(void *arg, struct str name, struct str *path, bool *read
     return str_eq(name, S("v")) || str_eq(name, S("conf"));
 }
 
-static bool sub_path(void *arg, struct str name, struct str sub, struct str *path, struct err *err)
-{
-    (void)arg, (void)name;
-    *path = S("/vol/v/a/b");
-    return str_eq(sub, S("a/b")) || err_set(err, E_INVALID, "subPath: another");
-}
-
 /* The container of a pod with `pod` in its spec and `container` in the container, made from an image of USER `user`.
  */
 static bool make(struct world *w, const char *pod, const char *container, const char *user, struct oci_container *out,
@@ -48,8 +41,7 @@ static bool make(struct world *w, const char *pod, const char *container, const 
                                .hostname_file = S("/p/hostname"),
                                .resolv_file = S("/p/resolv.conf"),
                                .termination_file = S("/p/term"),
-                               .volume_path = volume_path,
-                               .sub_path = sub_path};
+                               .volume_path = volume_path};
     const struct obj *vars = world_obj(w, K(Pod),
                                        "metadata: {name: p, namespace: ns}\n"
                                        "spec: {containers: [{name: c, env: [{name: A, value: '1'}, {name: NAME, "
@@ -192,8 +184,9 @@ static struct str mount_at(struct world *w, const struct oci_container *c, const
 {
     for (size_t i = 0; i < c->nmounts; i++)
         if (str_eqz(c->mounts[i].target, target))
-            return arena_fmt(&w->arena, STR_FMT " " STR_FMT, STR_ARG(c->mounts[i].source),
-                             STR_ARG(words(w, c->mounts[i].options)));
+            return arena_fmt(&w->arena, STR_FMT "%s" STR_FMT "%s " STR_FMT, STR_ARG(c->mounts[i].source),
+                             c->mounts[i].beneath.n ? "|" : "", STR_ARG(c->mounts[i].beneath),
+                             c->mounts[i].shared ? " shared" : "", STR_ARG(words(w, c->mounts[i].options)));
     return S("-");
 }
 
@@ -205,10 +198,16 @@ TEST(podspec_mounts)
         {"{name: v, mountPath: /m}", "/m", "/vol/v rbind rprivate rw"},
         {"{name: v, mountPath: m}", "/m", "/vol/v rbind rprivate rw"},
         {"{name: v, mountPath: /m, readOnly: true}", "/m", "/vol/v rbind rprivate ro"},
-        {"{name: v, mountPath: /m, subPath: a/b}", "/m", "/vol/v/a/b rbind rprivate rw"},
+        {"{name: v, mountPath: /m, subPath: a/b}", "/m", "/vol/v|a/b rbind rprivate rw"},
+        {"{name: v, mountPath: /m, subPathExpr: $(NAME)/b}", "/m", "/vol/v|x/b rbind rprivate rw"},
+        {"{name: v, mountPath: /m, subPath: a/../b}", "/m", "subPath \"a/../b\": must be relative, without \"..\""},
+        {"{name: v, mountPath: /m, readOnly: true, recursiveReadOnly: Enabled}", "/m", "/vol/v rbind rprivate rro"},
+        {"{name: v, mountPath: /m, readOnly: true, recursiveReadOnly: IfPossible}", "/m",
+         "/vol/v rbind rprivate rro"},
+        {"{name: v, mountPath: /m, readOnly: true, recursiveReadOnly: Disabled}", "/m", "/vol/v rbind rprivate ro"},
         {"{name: conf, mountPath: /m}", "/m", "/vol/v rbind rprivate ro"}, /* content of the server's */
         {"{name: v, mountPath: /m, mountPropagation: HostToContainer}", "/m", "/vol/v rbind rslave rw"},
-        {"{name: v, mountPath: /m, mountPropagation: Bidirectional}", "/m", "/vol/v rbind rshared rw"},
+        {"{name: v, mountPath: /m, mountPropagation: Bidirectional}", "/m", "/vol/v shared rbind rshared rw"},
         {"{name: none, mountPath: /m}", "/m", "volumeMounts: there is no volume \"none\" in the pod"},
         {"{name: v, mountPath: /etc/hosts}", "/etc/hosts", "/vol/v rbind rprivate rw"},
         {"{name: v, mountPath: /m}", "/etc/hosts", "/p/hosts rbind rprivate rw"},

@@ -58,9 +58,5 @@ struct volume_work {
     int64_t fs_group;     /* -1: none */
 };
 MUST_USE bool volume_setup(const struct volume_work *w, struct err *err);
-/* The path of `sub` (relative, no "..") in the volume at `path`; folders that are missing are made, with the volume's
- * mode. Links that containers have put there are followed within the volume and never out of it: those are E_INVALID.
- * (Between this and the mount a container of the same pod may still exchange a folder.) */
-MUST_USE bool volume_sub_path(struct arena *a, struct str path, struct str sub, struct str *out, struct err *err);
 /* Writes the payload if it differs from what is there; *changed says so. */
 MUST_USE bool volume_write(const struct volume_work *w, bool *changed, struct err *err);

@@ -283,31 +283,3 @@ TEST(host_paths_are_checked_as_their_type_says)
     }
     arena_fini(&a);
 }
-
-TEST(sub_paths_stay_in_their_volume)
-{
-    struct arena a = ARENA;
-    struct str root = str_of(test_dir()), volume = arena_fmt(&a, STR_FMT "/volume", STR_ARG(root)), out;
-    struct err err = ERR;
-    struct stat st;
-    CHECK_OK(dir_make(volume.p, 0750, &err), err);
-    AUTO(fd_close) int fd = open(volume.p, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    CHECK(symlinkat("/etc", fd, "out") == 0 && symlinkat("../..", fd, "up") == 0 && mkdirat(fd, "v1", 0755) == 0 &&
-          symlinkat("v1", fd, "..data") == 0 && symlinkat("..data/key", fd, "key") == 0);
-    AUTO(fd_close) int key = openat(fd, "v1/key", O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
-
-    CHECK_OK(volume_sub_path(&a, volume, S("a/b/c"), &out, &err), err);
-    CHECK(str_ends(out, S("/volume/a/b/c")));
-    CHECK(fstatat(fd, "a/b/c", &st, 0) == 0 && S_ISDIR(st.st_mode) && (st.st_mode & 0777) == 0750);
-    CHECK_OK(volume_sub_path(&a, volume, S("a//b/"), &out, &err), err);
-    CHECK_OK(volume_sub_path(&a, volume, S("key"), &out, &err), err);
-    CHECK(str_ends(out, S("/volume/v1/key")));
-
-    static const char *const outside[] = {"out", "out/new", "up", "up/new"};
-    for (size_t i = 0; i < countof(outside); i++) {
-        err = ERR;
-        CHECK(!volume_sub_path(&a, volume, str_of(outside[i]), &out, &err));
-        CHECK(err.kind == E_INVALID && str_ends(str_of(err.text), S("leads out of its volume")));
-    }
-    arena_fini(&a);
-}

@@ -56,20 +56,6 @@ bool volumes_path(struct agent_pod *ap, struct arena *a, struct str name, struct
     return true;
 }
 
-bool volumes_sub_path(struct agent_pod *ap, struct arena *a, struct str name, struct str sub, struct str *path,
-                      struct err *err)
-{
-    const struct val *v = val_find(val_get(obj_spec(ap->pod->obj), N(volumes)), N(name), name);
-    const struct volume_type *type = volume_type_of(v, err);
-    if (!type)
-        return false;
-    if (type->place == VOLUME_MEMORY) /* it is mounted where only the pod's shim sees it */
-        return err_set(err, E_NOT_IMPLEMENTED,
-                       "subPath of volume \"" STR_FMT "\", which is in memory, is not supported yet: mount all of it",
-                       STR_ARG(name));
-    return volume_sub_path(a, path_of(a, ap, v, type->place), sub, path, err);
-}
-
 /* What each volume should hold, as data for the job. False: err says what is missing, `failed` for which volume. */
 static bool gather(struct setup *s, bool only_files)
 {

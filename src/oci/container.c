@@ -1,4 +1,5 @@
 #include "base/fault.h"
+#include "oci/binds.h"
 #include "oci/runtime_int.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +18,8 @@ struct prepared {
     struct oci_device *devices;
     size_t ndevices;
     bool all_devices;
+    struct oci_bind *binds; /* of the container's arena */
+    size_t nbinds;
     struct shim_create message;
 };
 
@@ -183,6 +186,19 @@ static bool create_folders(struct container *c, struct err *err)
     return dirs_make(path, 0755, err);
 }
 
+static bool create_binds(struct container *c, struct err *err)
+{
+    char path[PATH_MAX];
+    if (!c->prepared->nbinds)
+        return true;
+    (void)snprintf(path, sizeof path, "/proc/%d/ns/mnt", (int)c->sandbox->pid);
+    AUTO(fd_close) int mntns = open(path, O_RDONLY | O_CLOEXEC);
+    if (mntns < 0)
+        return err_errno(err, "the mount namespace of %s", c->sandbox->name);
+    (void)snprintf(path, sizeof path, "%s/binds", c->dir);
+    return binds_attach(mntns, path, c->prepared->binds, c->prepared->nbinds, err);
+}
+
 static bool create_files(struct container *c, struct err *err)
 {
     const struct {
@@ -235,7 +251,7 @@ static void create_blocking(struct work *w)
     w->ok = content_use(c->rt->content, str_of(c->id), &c->image, &w->err) &&
             image_read(c->rt->content, &a, str_of(name), &im, &w->err);
     fault_pass("oci.create.used");
-    w->ok = w->ok && create_folders(c, &w->err) && create_message(c, &im, &w->err);
+    w->ok = w->ok && create_folders(c, &w->err) && create_binds(c, &w->err) && create_message(c, &im, &w->err);
     fault_pass("oci.create.folders");
     w->ok = w->ok && create_files(c, &w->err);
     fault_pass("oci.create.about");
@@ -458,6 +474,8 @@ static bool create_prepare(struct container *c, const struct container_spec *spe
     if (spec->log.n && (spec->log.p[0] != '/' || str_find_char(spec->log, '\n') >= 0))
         return err_set(err, E_INVALID, "log: must be an absolute path");
     join_pod(c, &o);
+    AUTO_FREE char *binds = str_dupz(arena_fmt(&c->arena, "%s/binds", c->dir));
+    p->nbinds = oci_binds_place(&o, &c->arena, binds, &p->binds);
     if (o.volumes.n) {
         AUTO_FREE char *folder = str_dupz(arena_fmt(&c->arena, "%s/volumes", c->data_dir));
         oci_volumes_place(&o, &c->arena, folder);

@@ -1,4 +1,5 @@
 #include "oci/spec.h"
+#include "oci/binds.h"
 #include "oci/jsonout.h"
 #include "oci/seccomp.h"
 #include <dirent.h>
@@ -117,9 +118,29 @@ void oci_volumes_place(struct oci_container *c, struct arena *a, const char *fol
     c->mounts = mounts;
 }
 
+size_t oci_binds_place(struct oci_container *c, struct arena *a, const char *folder, struct oci_bind **out)
+{
+    struct oci_mount *mounts = arena_dup(a, c->mounts, c->nmounts * sizeof *mounts);
+    struct oci_bind *list = arena_alloc(a, (c->nmounts + 1) * sizeof *list);
+    size_t n = 0;
+    for (size_t i = 0; i < c->nmounts; i++) {
+        struct oci_mount *m = &mounts[i];
+        if (!m->beneath.n && !m->shared)
+            continue;
+        list[n] = (struct oci_bind){str_dup(a, m->source), str_dup(a, m->beneath), m->shared};
+        m->source = arena_fmt(a, "%s/%zu", folder, n++);
+    }
+    c->mounts = mounts;
+    *out = list;
+    return n;
+}
+
 void oci_container_defaults(struct oci_container *c, struct arena *a, struct str shm)
 {
-    const struct oci_mount usual[] = {
+    const struct {
+        struct str type, source, target;
+        struct strs options;
+    } usual[] = {
         {S("proc"), S("proc"), S("/proc"), STRS(S("nosuid"), S("noexec"), S("nodev"))},
         {S("tmpfs"), S("tmpfs"), S("/dev"), STRS(S("nosuid"), S("strictatime"), S("mode=755"), S("size=65536k"))},
         {S("devpts"), S("devpts"), S("/dev/pts"),
@@ -133,8 +154,10 @@ void oci_container_defaults(struct oci_container *c, struct arena *a, struct str
     };
     struct oci_mount *mounts = arena_alloc(a, (countof(usual) + c->nmounts) * sizeof *mounts);
     for (size_t i = 0; i < countof(usual); i++) {
-        mounts[i] = usual[i];
-        mounts[i].options = strs_copy(a, usual[i].options);
+        mounts[i] = (struct oci_mount){.type = usual[i].type,
+                                       .source = usual[i].source,
+                                       .target = usual[i].target,
+                                       .options = strs_copy(a, usual[i].options)};
     }
     if (c->nmounts)
         memcpy(mounts + countof(usual), c->mounts, c->nmounts * sizeof *mounts);
@@ -421,6 +444,8 @@ static void add_linux(const struct oci_container *c, struct strbuf *b)
         jout_close(b, '}');
     }
     jout_close(b, ']');
+    if (c->propagation != OCI_PRIVATE)
+        jout_field(b, "rootfsPropagation", c->propagation == OCI_SHARED ? S("rshared") : S("rslave"));
     add_list(b, "maskedPaths", c->masked);
     add_list(b, "readonlyPaths", c->read_only);
     jout_key(b, "devices");

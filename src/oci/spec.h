@@ -5,6 +5,7 @@
 
 enum oci_seccomp { OCI_SECCOMP_DEFAULT, OCI_SECCOMP_UNCONFINED };
 enum { OCI_NS_PID, OCI_NS_NET, OCI_NS_IPC, OCI_NS_UTS, OCI_NS_MOUNT, OCI_NS_CGROUP, OCI_NS_N };
+enum oci_propagation { OCI_PRIVATE, OCI_SLAVE, OCI_SHARED };
 enum oci_ns_mode { OCI_NS_NEW, OCI_NS_HOST, OCI_NS_PATH };
 
 struct oci_mount {
@@ -12,6 +13,8 @@ struct oci_mount {
     struct str source; /* absolute for binds */
     struct str target; /* absolute, in the container */
     struct strs options;
+    struct str beneath; /* of a bind: only this of the source, where strangers may write (binds.h) */
+    bool shared;        /* of a bind: what the container mounts in it is to be seen by the host */
 };
 struct oci_device {
     struct str path;
@@ -56,6 +59,7 @@ struct oci_container {
                             of oci_volume_source(their index). Clean paths */
     const struct oci_device *devices; /* beyond the usual ones */
     size_t ndevices;
+    enum oci_propagation propagation; /* the most that a mount asks for */
     enum oci_seccomp seccomp;
     struct str seccomp_profile; /* a profile of the user's (Localhost), absolute path; empty: the default one */
     enum oci_ns_mode ns[OCI_NS_N];
@@ -69,6 +73,10 @@ struct oci_container {
     struct oci_limits limits;
     struct strs annotations; /* "key=value" */
 };
+
+/* The mounts of c that need binds_attach: their sources become FOLDER/0 ... in that order. */
+struct oci_bind;
+size_t oci_binds_place(struct oci_container *c, struct arena *a, const char *folder, struct oci_bind **out);
 
 /* Bits of capabilities. */
 #define OCI_CAP(n)       (1ULL << (n))

@@ -100,7 +100,7 @@ TEST(a_container_that_cannot_be_names_the_field)
     c.rlimits = &(struct oci_rlimit){S("RLIMIT_NONE"), 1, 1};
     c.nrlimits = 1;
     CHECK(!oci_container_json(&c, &a, S("/r"), S(""), &b, NULL, &err) && strstr(err.text, "rlimits[0]"));
-    struct oci_mount m = {S("bind"), S("relative"), S("/x"), {0}};
+    struct oci_mount m = {.type = S("bind"), .source = S("relative"), .target = S("/x")};
     c = plain(&a);
     c.mounts = &m;
     c.nmounts = 1;

@@ -1,7 +1,9 @@
 #include "sys/mount.h"
 #include "base/fault.h"
+#include "sys/file.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
@@ -132,4 +134,35 @@ bool mount_is_point(const char *at)
     struct statx st;
     return statx(AT_FDCWD, at, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &st) == 0 &&
            st.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT && st.stx_attributes & STATX_ATTR_MOUNT_ROOT;
+}
+
+bool mount_is_shared(int fd)
+{
+    struct statx st;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(16 << 20);
+    struct err ignored = ERR; /* what cannot be found out is told as not shared */
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &st) < 0 || !(st.stx_mask & STATX_MNT_ID) ||
+        !file_read(AT_FDCWD, "/proc/thread-self/mountinfo", &b, &ignored))
+        return false;
+    struct str rest = strbuf_str(&b), line, id, optional;
+    uint64_t v;
+    while (str_cut(&rest, '\n', &line)) {
+        ptrdiff_t end = str_find(line, S(" - "));
+        if (end < 0 || !str_split(line, ' ', &id, &optional) || !str_to_u64(id, UINT64_MAX, &v) || v != st.stx_mnt_id)
+            continue;
+        return str_has(str_sub(line, 0, (size_t)end), S(" shared:"));
+    }
+    return false;
+}
+
+bool mount_elsewhere(int mntns, bool (*fn)(void *arg, struct err *err), void *arg, struct err *err)
+{
+    AUTO(fd_close) int home = open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
+    if (home < 0 || unshare(CLONE_FS) < 0 || setns(mntns, CLONE_NEWNS) < 0)
+        return err_errno(err, "enter a mount namespace");
+    mode_t mask = umask(0);
+    bool ok = fn(arg, err);
+    (void)umask(mask);
+    ASSERT(setns(home, CLONE_NEWNS) == 0); /* the next job of this thread must not run there */
+    return ok;
 }

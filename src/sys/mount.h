@@ -13,3 +13,8 @@ MUST_USE bool mount_tmpfs(const char *to, uint64_t size, unsigned mode, int flag
 MUST_USE bool mount_private(const char *at, struct err *err); /* nothing is propagated, recursively */
 MUST_USE bool mount_remove(const char *at, struct err *err);  /* the top one, lazily (MNT_DETACH); none is fine */
 bool mount_is_point(const char *at);
+/* Whether the mount that `fd` lies on passes on what is mounted in it (is a peer of others, or may get some). */
+bool mount_is_shared(int fd);
+/* Calls fn in another mount namespace, without a umask, and comes back. Only from a job: the thread has its own root
+ * and working folder from then on. */
+MUST_USE bool mount_elsewhere(int mntns, bool (*fn)(void *arg, struct err *err), void *arg, struct err *err);

@@ -1,0 +1,135 @@
+#include "oci/binds.h"
+#include "base/fault.h"
+#include "sys/mount.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/limits.h>
+#include <linux/openat2.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#define RENAMES_MOST 1000 /* looks at a path in which somebody keeps renaming */
+
+static int open_beneath(int root, const char *path)
+{
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    int fd = -1;
+    for (int i = 0; i < RENAMES_MOST && fd < 0 && (i == 0 || errno == EAGAIN); i++)
+        fd = (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+    return fd;
+}
+
+/* Folder by folder; each is opened from the root again, so that links are followed as they will be. The mode is given
+ * at birth (no umask is in force): by its name the next call might reach another. */
+static bool make_beneath(int root, const char *path, mode_t mode)
+{
+    AUTO_FREE char *part = str_dupz(str_of(path));
+    char *at = part;
+    AUTO(fd_close) int parent = fcntl(root, F_DUPFD_CLOEXEC, 0);
+    for (;;) {
+        char *slash = strchr(at, '/');
+        if (slash)
+            *slash = 0;
+        if (*at && mkdirat(parent, at, mode & 03777) < 0 && errno != EEXIST)
+            return false;
+        if (!slash)
+            return true;
+        fd_close(parent);
+        parent = open_beneath(root, part);
+        if (parent < 0)
+            return false;
+        *slash = '/';
+        at = slash + 1;
+    }
+}
+
+static int bind_resolve(const struct oci_bind *b, struct err *err)
+{
+    AUTO_FREE char *path = str_dupz(b->root), *inside = str_dupz(b->beneath);
+    struct stat st;
+    AUTO(fd_close) int root = open(path, O_PATH | O_CLOEXEC);
+    if (root < 0 || fstat(root, &st) < 0)
+        return err_errno(err, "open %s", path), -1;
+    if (!inside[0])
+        return TAKE_FD(root);
+    AUTO(fd_close) int fd = open_beneath(root, inside);
+    if (fd < 0 && errno == ENOENT && make_beneath(root, inside, st.st_mode))
+        fd = open_beneath(root, inside);
+    if (fd < 0 && (errno == EXDEV || errno == ELOOP))
+        err_set(err, E_INVALID, "subPath \"%s\" leads out of its volume", inside);
+    else if (fd < 0)
+        err_errno(err, "subPath \"%s\"", inside);
+    return TAKE_FD(fd);
+}
+
+/* What was resolved, as a mount that is nowhere yet. */
+static int bind_take(const struct oci_bind *b, struct err *err)
+{
+    AUTO(fd_close) int fd = bind_resolve(b, err);
+    if (fd < 0)
+        return -1;
+    if (b->shared && !mount_is_shared(fd))
+        return err_set(err, E_INVALID,
+                       "path \"" STR_FMT "\" is not on a shared mount: mount --make-rshared / on the node",
+                       STR_ARG(b->root)),
+               -1;
+    int tree = fault("binds.take", EIO)
+                   ? -1
+                   : open_tree(fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
+    if (tree < 0)
+        err_errno(err, "take " STR_FMT " for a mount", STR_ARG(b->root));
+    return tree;
+}
+
+static bool bind_put(int tree, const char *folder, size_t i, struct err *err)
+{
+    char place[PATH_MAX];
+    struct stat st;
+    (void)snprintf(place, sizeof place, "%s/%zu", folder, i);
+    if (fstat(tree, &st) < 0)
+        return err_errno(err, "mount at %s", place);
+    AUTO(fd_close) int file = -1;
+    if (S_ISDIR(st.st_mode) ? mkdir(place, 0711) < 0
+                            : (file = open(place, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
+        return err_errno(err, "make %s", place);
+    if (fault("binds.put", EIO) || move_mount(tree, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        return err_errno(err, "mount at %s", place);
+    return true;
+}
+
+struct binds {
+    const char *folder;
+    const struct oci_bind *list;
+    int *trees; /* taken before, on this side; -1: to be taken there */
+    size_t n;
+};
+
+static bool put_all(void *arg, struct err *err)
+{
+    const struct binds *b = arg;
+    for (size_t i = 0; i < b->n; i++) {
+        if (b->trees[i] < 0)
+            b->trees[i] = bind_take(&b->list[i], err);
+        if (b->trees[i] < 0 || !bind_put(b->trees[i], b->folder, i, err))
+            return false;
+    }
+    return true;
+}
+
+bool binds_attach(int mntns, const char *folder, const struct oci_bind *list, size_t n, struct err *err)
+{
+    AUTO_FREE int *trees = mem_alloc((n + 1) * sizeof *trees);
+    struct binds b = {folder, list, trees, n};
+    bool ok = true;
+    for (size_t i = 0; i < n; i++) {
+        trees[i] = ok && list[i].shared ? bind_take(&list[i], err) : -1;
+        ok = ok && (!list[i].shared || trees[i] >= 0);
+    }
+    if (ok && mkdir(folder, 0711) < 0)
+        ok = err_errno(err, "mkdir %s", folder);
+    ok = ok && mount_elsewhere(mntns, put_all, &b, err);
+    for (size_t i = 0; i < n; i++)
+        fd_close(trees[i]);
+    return ok;
+}

@@ -1,0 +1,15 @@
+/* binds.h - mounts whose source lies where strangers write. A name there may mean something else each time it is
+ * used: it is resolved once, to a descriptor, and what was resolved is what is mounted. */
+#pragma once
+#include "base/err.h"
+
+struct oci_bind {
+    struct str root;    /* absolute path of the host */
+    struct str beneath; /* relative to root, without "..": strangers may have put links there, which are followed
+                           within root and never out of it. Folders that are missing are made, with root's mode */
+    bool shared;        /* taken from the host's own mounts: what is mounted in it comes out there */
+};
+
+/* Mounts each at FOLDER/INDEX in the mount namespace `mntns`, where FOLDER is nobody's but ours; it goes away with
+ * its mounts. E_INVALID: it leads out of its root, or there is nothing to be shared with. Blocking: for a job. */
+MUST_USE bool binds_attach(int mntns, const char *folder, const struct oci_bind *list, size_t n, struct err *err);

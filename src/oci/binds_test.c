@@ -1,0 +1,241 @@
+#include "base/test.h"
+#include "oci/binds.h"
+#include "sys/file.h"
+#include "sys/mount.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+/* A volume beside a folder that is not the tenant's, and another mount namespace to attach in; without the right to
+ * that, no test. */
+struct world {
+    char volume[200], outside[200], folder[240];
+    int fd, mntns;
+    pid_t holder;
+};
+
+static bool world_begin(struct world *w)
+{
+    struct err err = ERR;
+    int ready[2];
+    char byte;
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return false;
+    (void)snprintf(w->volume, sizeof w->volume, "%s/volume", test_dir());
+    (void)snprintf(w->outside, sizeof w->outside, "%s/outside", test_dir());
+    (void)snprintf(w->folder, sizeof w->folder, "%s/binds", test_dir());
+    CHECK_OK(dir_make(w->volume, 0750, &err) && dir_make(w->outside, 0755, &err), err);
+    CHECK(mount("t", test_dir(), "tmpfs", 0, NULL) == 0); /* on a file system of its own, as STATE is */
+    CHECK_OK(dir_make(w->volume, 0750, &err) && dir_make(w->outside, 0755, &err), err);
+    w->fd = open(w->volume, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CHECK(w->fd >= 0 && pipe2(ready, O_CLOEXEC) == 0);
+    w->holder = fork();
+    if (w->holder == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (unshare(CLONE_NEWNS) == 0)
+            (void)!write(ready[1], "", 1);
+        for (;;)
+            (void)pause();
+    }
+    char path[64];
+    CHECK(read(ready[0], &byte, 1) == 1);
+    (void)snprintf(path, sizeof path, "/proc/%d/ns/mnt", (int)w->holder);
+    w->mntns = open(path, O_RDONLY | O_CLOEXEC);
+    CHECK(w->mntns >= 0);
+    return true;
+}
+
+static void world_end(struct world *w)
+{
+    (void)kill(w->holder, SIGKILL);
+    (void)waitpid(w->holder, NULL, 0);
+    fd_close(w->mntns);
+    fd_close(w->fd);
+}
+
+/* What is mounted at FOLDER/0 over there. */
+static int mounted(const struct world *w, const char *folder)
+{
+    char path[400];
+    (void)snprintf(path, sizeof path, "/proc/%d/root%s/0", (int)w->holder, folder);
+    return open(path, O_PATH | O_CLOEXEC);
+}
+
+static bool attach(const struct world *w, const char *folder, const char *beneath, struct err *err)
+{
+    const struct oci_bind b = {str_of(w->volume), str_of(beneath), false};
+    return binds_attach(w->mntns, folder, &b, 1, err);
+}
+
+TEST(a_bind_is_what_lies_beneath_and_nothing_else)
+{
+    struct world w;
+    if (!world_begin(&w))
+        return;
+    struct stat st, want;
+    struct err err = ERR;
+    CHECK(symlinkat("/etc", w.fd, "out") == 0 && symlinkat("../..", w.fd, "up") == 0 &&
+          symlinkat("../outside", w.fd, "beside") == 0 && symlinkat("/proc/self/root", w.fd, "magic") == 0 &&
+          symlinkat("loop", w.fd, "loop") == 0 && mkdirat(w.fd, "v1", 0755) == 0 &&
+          symlinkat("v1", w.fd, "..data") == 0 && symlinkat("..data/key", w.fd, "key") == 0 &&
+          symlinkat("nowhere", w.fd, "dangling") == 0);
+    fd_close(openat(w.fd, "v1/key", O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
+    static const struct {
+        const char *beneath, *is, *says;
+    } rows[] = {
+        {"a/b/c", "a/b/c", NULL},
+        {"a//b/", "a/b", NULL},
+        {"./a/./b", "a/b", NULL},
+        {"key", "v1/key", NULL},
+        {"v1/key", "v1/key", NULL},
+        {"..data", "v1", NULL},
+        {"out", NULL, "leads out"},
+        {"out/new", NULL, "leads out"},
+        {"up", NULL, "leads out"},
+        {"up/new", NULL, "leads out"},
+        {"beside", NULL, "leads out"},
+        {"beside/new", NULL, "leads out"},
+        {"magic", NULL, "leads out"},
+        {"magic/etc", NULL, "leads out"},
+        {"loop", NULL, "leads out"},
+        {"key/below", NULL, "Not a directory"},
+        {"dangling/x", NULL, "No such file"},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        char folder[300];
+        (void)snprintf(folder, sizeof folder, "%s%zu", w.folder, i);
+        err = ERR;
+        bool ok = attach(&w, folder, rows[i].beneath, &err);
+        if (ok != (rows[i].is != NULL) || (!ok && !strstr(err.text, rows[i].says)))
+            test_failed(__FILE__, __LINE__, "%s: \"%s\"", rows[i].beneath, err.text);
+        if (!ok)
+            continue;
+        AUTO(fd_close) int fd = mounted(&w, folder);
+        CHECK(fd >= 0 && fstat(fd, &st) == 0 && fstatat(w.fd, rows[i].is, &want, 0) == 0);
+        CHECK(st.st_ino == want.st_ino && st.st_dev == want.st_dev);
+        /* here it is an empty place, and goes with its mount over there */
+        CHECK(!mount_is_point(folder));
+        CHECK_OK(tree_remove(AT_FDCWD, folder, &err), err);
+    }
+    CHECK(fstatat(w.fd, "a/b/c", &st, 0) == 0 && (st.st_mode & 07777) == 0750);
+    CHECK(fstatat(AT_FDCWD, w.outside, &st, 0) == 0);
+    AUTO(fd_close) int out = open(w.outside, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CHECK(faccessat(out, "new", F_OK, 0) < 0);
+    world_end(&w);
+}
+
+/* Somebody exchanges a folder with a link out of the volume all the time: what is mounted is never outside. */
+TEST(a_folder_that_is_exchanged_all_the_time_leads_nowhere_else)
+{
+    struct world w;
+    if (!world_begin(&w))
+        return;
+    CHECK(mkdirat(w.fd, "d", 0755) == 0 && symlinkat(w.outside, w.fd, "l") == 0 && mkdirat(w.fd, "d/in", 0755) == 0);
+    char inside[300];
+    (void)snprintf(inside, sizeof inside, "%s/in", w.outside);
+    CHECK(mkdir(inside, 0700) == 0);
+    pid_t swapper = fork();
+    if (swapper == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (;;)
+            (void)renameat2(w.fd, "d", w.fd, "l", RENAME_EXCHANGE);
+    }
+    struct stat outside, st;
+    CHECK(stat(inside, &outside) == 0);
+    int in = 0, refused = 0;
+    static const char *const beneath[] = {"d/in", "d/new/deep"};
+    for (int i = 0; i < 400; i++) {
+        struct err err = ERR;
+        char folder[300];
+        (void)snprintf(folder, sizeof folder, "%s%d", w.folder, i);
+        bool ok = attach(&w, folder, beneath[i % 2], &err);
+        AUTO(fd_close) int fd = ok ? mounted(&w, folder) : -1;
+        in += ok;
+        refused += !ok;
+        if (ok && (fd < 0 || fstat(fd, &st) < 0 || st.st_ino == outside.st_ino))
+            test_failed(__FILE__, __LINE__, "round %d: what is outside is mounted", i);
+        if (!ok && err.kind != E_INVALID && err.kind != E_NOT_FOUND)
+            test_failed(__FILE__, __LINE__, "round %d: %s", i, err.text);
+        CHECK_OK(tree_remove(AT_FDCWD, folder, &err), err);
+        (void)unlinkat(w.fd, "d/new/deep", AT_REMOVEDIR);
+        (void)unlinkat(w.fd, "d/new", AT_REMOVEDIR);
+    }
+    (void)kill(swapper, SIGKILL);
+    (void)waitpid(swapper, NULL, 0);
+    (void)snprintf(inside, sizeof inside, "%s/new", w.outside);
+    CHECK(access(inside, F_OK) < 0 && in + refused == 400);
+    CHECK(stat(w.outside, &st) == 0 && (st.st_mode & 07777) == 0755);
+    world_end(&w);
+}
+
+/* Containers of a pod, and pods with one hostPath, ask for the same folder at the same moment. */
+TEST(sixteen_ask_for_the_same_new_folder)
+{
+    struct world w;
+    if (!world_begin(&w))
+        return;
+    for (int round = 0; round < 200; round++) {
+        char beneath[40];
+        pid_t pids[16];
+        int go[2];
+        (void)snprintf(beneath, sizeof beneath, "r%d/x/y/z", round);
+        CHECK(pipe2(go, O_CLOEXEC) == 0);
+        for (int k = 0; k < 16; k++) {
+            pids[k] = fork();
+            if (pids[k] == 0) {
+                struct err err = ERR;
+                char folder[300], byte;
+                fd_close(go[1]);
+                (void)!read(go[0], &byte, 1);
+                (void)snprintf(folder, sizeof folder, "%s%d-%d", w.folder, round, k);
+                if (!attach(&w, folder, beneath, &err)) {
+                    (void)fprintf(stderr, "round %d, side %d: %s\n", round, k, err.text);
+                    _exit(1);
+                }
+                _exit(!tree_remove(AT_FDCWD, folder, &err));
+            }
+        }
+        fd_close(go[0]);
+        fd_close(go[1]);
+        for (int k = 0; k < 16; k++) {
+            int status;
+            CHECK(waitpid(pids[k], &status, 0) == pids[k] && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        }
+        struct stat st;
+        CHECK(fstatat(w.fd, beneath, &st, 0) == 0 && (st.st_mode & 07777) == 0750);
+    }
+    world_end(&w);
+}
+
+TEST(what_is_mounted_below_a_shared_bind_comes_out_at_the_host)
+{
+    struct world w;
+    if (!world_begin(&w))
+        return;
+    struct err err = ERR;
+    struct oci_bind b = {str_of(w.volume), S(""), true};
+    CHECK(!binds_attach(w.mntns, w.folder, &b, 1, &err) && err.kind == E_INVALID &&
+          strstr(err.text, "is not on a shared mount"));
+    CHECK(mount(w.volume, w.volume, NULL, MS_BIND, NULL) == 0 && mount(NULL, w.volume, NULL, MS_SHARED, NULL) == 0);
+    err = ERR;
+    CHECK_OK(binds_attach(w.mntns, w.folder, &b, 1, &err), err);
+    CHECK(mkdirat(w.fd, "inner", 0755) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        char path[300];
+        (void)snprintf(path, sizeof path, "%s/0/inner", w.folder);
+        _exit(setns(w.mntns, CLONE_NEWNS) < 0 || mount("t", path, "tmpfs", 0, NULL) < 0);
+    }
+    int status;
+    char path[300];
+    CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    (void)snprintf(path, sizeof path, "%s/inner", w.volume);
+    CHECK(mount_is_point(path));
+    CHECK_OK(mount_remove(path, &err), err);
+    world_end(&w);
+}
