@@ -2,11 +2,11 @@
 #include "cli/connect.h"
 #include "cli/keybundle.h"
 #include "cli/role.h"
+#include "cli/uplock.h"
 #include "cli/verbs.h"
 #include "sys/file.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 
 /* wherry backup: all objects of a running cluster at one revision, into a file. The server makes it and goes on.
@@ -157,14 +157,15 @@ static const struct arg_spec restore_spec = {
     .nrows = countof(restore_rows),
 };
 
-static bool is_up(struct settings *s, struct err *err)
+/* Nobody may start the cluster meanwhile: where there could be one, its lock is held, until this process ends. */
+static bool stays_down(struct settings *s, int *lock, struct err *err)
 {
-    struct str path = arena_fmt(&s->arena, STR_FMT "/supervisor.lock", STR_ARG(s->run));
-    AUTO(fd_close) int fd = open(path.p, O_RDWR | O_CLOEXEC);
-    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0)
-        return false;
-    err_set(err, E_CONFLICT, "the cluster is up; stop it first (wherry down), then restore");
-    return true;
+    struct up_holder h;
+    if (access(arena_strz(&s->arena, s->run), F_OK) < 0)
+        return true;
+    *lock = uplock_try(s, &h, err);
+    return *lock >= 0 ||
+           (h.pid && err_set(err, E_CONFLICT, "the cluster is up; stop it first (wherry down), then restore"));
 }
 
 /* A restore by root leaves files that the server, which is not root, can open. */
@@ -231,7 +232,8 @@ static bool restore(struct settings *s, const char *file, const struct restore *
     struct str path = arena_fmt(&s->arena, STR_FMT "/store.db", STR_ARG(dir));
     struct store_options o = {.path = path.p};
     struct stat st;
-    if (is_up(s, err))
+    AUTO(fd_close) int lock = -1;
+    if (!stays_down(s, &lock, err))
         return false;
     if (stat(path.p, &st) == 0 && !x->replace)
         return err_set(err, E_CONFLICT, STR_FMT " is there; --replace keeps it as store.db.before-restore",

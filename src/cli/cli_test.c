@@ -203,7 +203,57 @@ TEST(settings_that_cannot_be_together_are_named)
         {"service-cidr=10.42.128.0/17", "pod-cidr 10.42.0.0/16 and service-cidr 10.42.128.0/17 overlap"},
         {"node-pod-cidr=10.41.0.0/24", "node-pod-cidr 10.41.0.0/24 is not within pod-cidr 10.42.0.0/16"},
         {"node-pod-cidr=10.42.0.0/15", "is not within pod-cidr"},
-        {"node-ip=here", "node-ip: \"here\" is no IPv4 address"},
+        {"node-ip=here", "node-ip: \"here\": is no IPv4 address"},
+        {"node-ip=0.0.0.0", "node-ip: \"0.0.0.0\": is no address that a node can be reached at"},
+        {"node-ip=127.0.0.1", "node-ip"},
+        {"node-ip=fe80::1", "node-ip"},
+        {"listen=nonsense", "listen: \"nonsense\": is not ADDRESS:PORT; it looks like 0.0.0.0:6443"},
+        {"listen=6443", "listen"},
+        {"listen=:6443", "listen"},
+        {"listen=localhost:6443", "listen"},
+        {"listen=[::]:6443", "listen"},
+        {"listen=unix:/tmp/x", "listen"},
+        {"listen=1.2.3.4:", "listen"},
+        {"listen=1.2.3.4:65536", "listen"},
+        {"listen=1.2.3.4:-1", "listen"},
+        {"listen=1.2.3.04:6443", "listen"},
+        {"listen=", "listen: is empty; without it, it is 0.0.0.0:6443"},
+        {"roles=serve", "roles: \"serve\": there is no role \"serve\"; there are server, node, relay and dns"},
+        {"roles=server,server", "roles: \"server,server\": server stands there twice"},
+        {"roles=server,", "roles"},
+        {"roles=", "roles: is empty"},
+        {"node-name=My_Host", "node-name: \"My_Host\": is no name that a node can have"},
+        {"node-name=a..b", "node-name"},
+        {"pod-cidr=10.42.0.0", "pod-cidr: \"10.42.0.0\": "},
+        {"pod-cidr=10.42.0.1/16", "did you mean 10.42.0.0/16"},
+        {"pod-cidr=10.42.0.0/33", "pod-cidr"},
+        {"pod-cidr=0.0.0.0/0", "pod-cidr"},
+        {"pod-cidr=127.0.0.0/16", "pod-cidr: \"127.0.0.0/16\": lies in 127.0.0.0/8"},
+        {"pod-cidr=fd00::/48", "pod-cidr"},
+        {"pod-cidr=", "pod-cidr: is empty"},
+        {"service-cidr=10.43.0.0/30", "service-cidr: \"10.43.0.0/30\": is too small"},
+        {"service-cidr=169.254.0.0/20", "service-cidr"},
+        {"service-cidr=nonsense", "service-cidr"},
+        {"cluster-domain=", "cluster-domain: is empty"},
+        {"cluster-domain=cluster.local.", "cluster-domain: \"cluster.local.\": is no domain"},
+        {"cluster-domain=Cluster.Local", "cluster-domain"},
+        {"cluster-domain=-", "cluster-domain"},
+        {"insecure-registries=http://a:5000", "\"http://a:5000\" is no registry: HOST or HOST:PORT"},
+        {"insecure-registries=a:5000/x", "insecure-registries"},
+        {"insecure-registries=a:5000,b:0", "\"b:0\" is no registry"},
+        {"max-pods=1000", "max-pods 1000 is more than node-pod-cidr 10.42.0.0/24 has addresses for"},
+        {"max-pods=many", "max-pods"},
+        {"max-pods=-1", "max-pods"},
+        {"max-pods=1e2", "max-pods"},
+        {"relay-port=65536", "relay-port"},
+        {"compaction-seconds=0", "compaction-seconds"},
+        {"event-seconds=1h", "event-seconds: \"1h\" is no number"},
+        {"max-objects=1000000000", "max-objects"},
+        {"max-objects=", "max-objects"},
+        {"log-level=loud", "log-level: \"loud\": must be error, warn, info or debug"},
+        {"log-level=", "log-level: is empty"},
+        {"nonsense", "--set nonsense: must be KEY=VALUE"},
+        {"=x", "there is no setting \"\""},
         {"max-pods=0", "max-pods: \"0\" is no number from 1 to 65535"},
         {"max-pod=5", "there is no setting \"max-pod\""},
     };
@@ -215,6 +265,39 @@ TEST(settings_that_cannot_be_together_are_named)
         CHECK(!settings_read(&s, countof(argv), (char **)argv, &rest, &err));
         if (!strstr(err.text, wrong[i].says))
             test_failed(__FILE__, __LINE__, "%s: \"%s\"", wrong[i].set, err.text);
+    }
+}
+
+TEST(settings_in_a_file_are_lines_of_text_and_numbers)
+{
+    static const struct {
+        const char *text, *says; /* NULL: fine */
+    } files[] = {
+        {"", NULL},
+        {"max-pods: 7\nlisten: 127.0.0.1:0\n", NULL},
+        {"max-pods: \"7\"\n", NULL},
+        {"listen: nonsense\n", "listen: \"nonsense\": is not ADDRESS:PORT"},
+        {"listen: [a, b]\n", "listen: must be a text or a number"},
+        {"listen: {a: b}\n", "listen: must be"},
+        {"node-name:\n", "node-name: must be"},
+        {"max-pods: true\n", "max-pods: must be"},
+        {"max-pods: 7.5\n", "max-pods: must be"},
+        {"max-podz: 7\n", "there is no setting \"max-podz\""},
+        {"- listen\n", "must be lines of \"setting: value\""},
+        {"listen\n", "must be lines of"},
+        {"listen: \"x\n", "config"},
+    };
+    for (size_t i = 0; i < countof(files); i++) {
+        AUTO(arena_fini) struct arena a = ARENA;
+        struct str path = arena_fmt(&a, "%s/config.yaml", test_dir());
+        struct err err = ERR;
+        CHECK_OK(file_write(AT_FDCWD, path.p, str_of(files[i].text), 0600, &err), err);
+        const char *argv[] = {"--root", "/nowhere", "--config", path.p};
+        AUTO(settings_fini) struct settings s;
+        int rest;
+        bool ok = settings_read(&s, countof(argv), (char **)argv, &rest, &err);
+        if (ok != !files[i].says || (!ok && !strstr(err.text, files[i].says)))
+            test_failed(__FILE__, __LINE__, "%s: \"%s\"", files[i].text, err.text);
     }
 }
 

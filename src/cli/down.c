@@ -2,6 +2,7 @@
 #include "cli/role.h"
 #include "cli/supervisor.h"
 #include "cli/systemd.h"
+#include "cli/uplock.h"
 #include "net/network.h"
 #include "oci/runtime.h"
 #include "sys/child.h"
@@ -40,50 +41,77 @@ static void complain(struct down *d, const char *what, const char *why)
 /* --- processes
  * ------------------------------------------------------------------------------------------------------- */
 
-static bool is_ours(pid_t pid) /* a wherry: not a stranger that got the number */
+/* Which of the two kinds of holder it is, by its command line. */
+static bool is_down(pid_t pid)
 {
-    char path[64], comm[32] = "";
-    (void)snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
-    AUTO(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    return fd >= 0 && read(fd, comm, sizeof comm - 1) > 0 && strncmp(comm, "wherry", 6) == 0;
+    char path[64];
+    struct err ignored = ERR; /* it has ended: then it holds nothing */
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 16);
+    (void)snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pid);
+    struct str rest, program, verb;
+    if (!file_read(AT_FDCWD, path, &b, &ignored))
+        return false;
+    rest = strbuf_str(&b);
+    return str_cut(&rest, 0, &program) && str_cut(&rest, 0, &verb) && str_eq(verb, S("down"));
 }
 
-static void end_process(struct down *d, pid_t pid)
+static void end_process(struct down *d, int pidfd)
 {
-    AUTO(fd_close) int fd = is_ours(pid) ? pidfd_open(pid, 0) : -1;
-    struct pollfd p = {.fd = fd, .events = POLLIN};
-    if (fd < 0)
-        return;
-    (void)pidfd_send_signal(fd, SIGTERM, NULL, 0);
+    struct pollfd p = {.fd = pidfd, .events = POLLIN};
+    (void)pidfd_send_signal(pidfd, SIGTERM, NULL, 0); /* fails where it has ended, which is what is wanted */
     if (poll(&p, 1, END_MOST_MS) > 0)
         return;
-    (void)pidfd_send_signal(fd, SIGKILL, NULL, 0);
+    (void)pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
     if (poll(&p, 1, END_MOST_MS) <= 0)
         complain(d, "a process does not end", "it is stuck in the kernel");
 }
 
-static void end_pid_in(struct down *d, struct str path)
+/* Whoever holds the lock now: the number in a file that nobody holds may be a stranger's. */
+static void end_supervisor(struct down *d)
 {
-    struct err ignored = ERR;
-    AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
-    struct str head, tail;
-    int64_t pid;
-    if (!file_read(AT_FDCWD, path.p, &b, &ignored))
-        return;
-    (void)str_split(str_trim(strbuf_str(&b)), ' ', &head, &tail);
-    if (str_to_i64(head, 2, INT32_MAX, &pid))
-        end_process(d, (pid_t)pid);
+    struct up_holder h = uplock_holder(&d->settings), still;
+    AUTO(fd_close) int fd = h.pid > 1 ? pidfd_open(h.pid, 0) : -1;
+    still = uplock_holder(&d->settings);
+    if (fd >= 0 && still.pid == h.pid && !is_down(h.pid))
+        end_process(d, fd);
 }
 
-static void end_processes(struct down *d)
+/* Held to the end, so that nothing is started meanwhile; another `wherry down` is waited for. */
+static int take_lock(struct down *d)
+{
+    struct up_holder h;
+    struct err err = ERR;
+    if (access(arena_strz(&d->settings.arena, d->settings.run), F_OK) < 0)
+        return -1; /* nothing of a cluster is here */
+    for (;;) {
+        int lock = uplock_try(&d->settings, &h, &err);
+        if (lock >= 0) {
+            uplock_tell(&d->settings, lock, UP_ENDING);
+            return lock;
+        }
+        if (!h.pid) {
+            complain(d, "the lock", err.text);
+            return -1;
+        }
+        if (!is_down(h.pid))
+            end_supervisor(d);
+        else if (!uplock_wait(&d->settings, &h, UNIT_MOST_MS)) {
+            complain(d, "another wherry down", "it is not done after two minutes");
+            return -1;
+        }
+    }
+}
+
+static void end_roles(struct down *d)
 {
     struct arena *a = &d->settings.arena;
-    end_pid_in(d, arena_fmt(a, STR_FMT "/supervisor.lock", STR_ARG(d->settings.run)));
     struct str roles = arena_fmt(a, STR_FMT "/roles", STR_ARG(d->settings.run));
     DIR *dir = opendir(roles.p); /* those that outlived a killed supervisor */
-    for (struct dirent *e; dir && (e = readdir(dir));)
-        if (e->d_name[0] != '.')
-            end_pid_in(d, arena_fmt(a, STR_FMT "/%s", STR_ARG(roles), e->d_name));
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        AUTO(fd_close) int fd = e->d_name[0] != '.' ? supervisor_role_pidfd(&d->settings, e->d_name) : -1;
+        if (fd >= 0)
+            end_process(d, fd);
+    }
     if (dir)
         (void)closedir(dir);
 }
@@ -267,9 +295,11 @@ int down_main(int argc, char **argv)
         return 2;
     }
     log_level_set(LOG_ERROR);
+    AUTO(fd_close) int lock = -1;
     if (!d.gently) {
         stop_units(&d);
-        end_processes(&d);
+        lock = take_lock(&d);
+        end_roles(&d);
     }
     if (geteuid() == 0 &&
         access(arena_fmt(&d.settings.arena, STR_FMT "/node", STR_ARG(d.settings.data)).p, F_OK) == 0) {

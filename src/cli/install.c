@@ -1,6 +1,7 @@
 #include "cli/role.h"
 #include "cli/supervisor.h"
 #include "cli/systemd.h"
+#include "cli/uplock.h"
 #include "cli/verbs.h"
 #include "sys/file.h"
 #include <errno.h>
@@ -175,12 +176,12 @@ static bool may_install(struct settings *s, struct err *err)
     if (!find_program("crun") || !find_program("nft"))
         return err_set(err, E_NOT_FOUND, "%s is missing: apt-get install crun nftables",
                        find_program("crun") ? "nft" : "crun");
-    int64_t pid = supervisor_pid(s);
+    pid_t pid = uplock_holder(s).pid;
     if (pid && !systemd_unit_active(UNIT))
         return err_set(err, E_ALREADY_EXISTS,
-                       "wherry is up already, as process %lld, which systemd did not start: `kill %lld` ends it and "
+                       "wherry is up already, as process %d, which systemd did not start: `kill %d` ends it and "
                        "leaves its pods, which the unit takes over; or `wherry down`",
-                       (long long)pid, (long long)pid);
+                       (int)pid, (int)pid);
     return true;
 }
 

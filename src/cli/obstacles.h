@@ -5,4 +5,4 @@
 
 /* Prints what was found on stderr, a sentence each. False: the start is refused. Ports are not looked at where roles
  * of an earlier `wherry up` still run: they hold them. Blocking, some 30 ms. */
-MUST_USE bool obstacles_check(const struct settings *s);
+MUST_USE bool obstacles_check(const struct settings *s, bool node);

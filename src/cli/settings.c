@@ -1,5 +1,6 @@
 #include "cli/settings.h"
 #include "api/codec.h"
+#include "api/formats.h"
 #include "node/node_facts.h"
 #include "sys/file.h"
 #include <arpa/inet.h>
@@ -16,28 +17,125 @@ struct setting {
     enum what what;
     size_t at; /* offset in struct settings */
     const char *dflt, *help;
+    bool (*check)(struct str value, struct err *err); /* of a TEXT that is not empty */
 };
-#define AT(field) offsetof(struct settings, field)
+#define MAX_PODS    110
+#define TEXT_OF(n)  TEXT_OF_(n)
+#define TEXT_OF_(n) #n
+#define AT(field)   offsetof(struct settings, field)
+
+/* --- what each may be ------------------------------------------------------------------------------------------- */
+
+static bool check_listen(struct str v, struct err *err)
+{
+    ptrdiff_t colon = str_rfind_char(v, ':');
+    uint32_t ip;
+    uint64_t port;
+    return (colon > 0 && ip4_parse(str_sub(v, 0, (size_t)colon), &ip) &&
+            str_to_u64(str_sub(v, (size_t)colon + 1, v.n), 65535, &port)) ||
+           err_set(err, E_INVALID, "is not ADDRESS:PORT; it looks like 0.0.0.0:6443 (IPv4 alone)");
+}
+
+static bool check_roles(struct str v, struct err *err)
+{
+    static const char *const known[] = {"server", "node", "relay", "dns"};
+    struct str rest = v, part;
+    unsigned seen = 0;
+    while (str_cut(&rest, ',', &part)) {
+        size_t i = 0;
+        while (i < countof(known) && !str_eqz(str_trim(part), known[i]))
+            i++;
+        if (i == countof(known))
+            return err_set(err, E_INVALID, "there is no role \"" STR_FMT "\"; there are server, node, relay and dns",
+                           STR_ARG(part));
+        if (seen & 1u << i)
+            return err_set(err, E_INVALID, "%s stands there twice", known[i]);
+        seen |= 1u << i;
+    }
+    return true;
+}
+
+static bool check_name(struct str v, struct err *err)
+{
+    return format_ok(format_dns1123_subdomain, v) ||
+           err_set(err, E_INVALID,
+                   "is no name that a node can have: letters in lower case, digits, '-' and '.', at most 253; "
+                   "--set node-name=NAME gives it one");
+}
+
+static bool check_address(struct str v, struct err *err)
+{
+    uint32_t ip;
+    if (!ip4_parse(v, &ip))
+        return err_set(err, E_INVALID, "is no IPv4 address");
+    return (ip >> 24 != 0 && ip >> 24 != 127 && ip >> 28 != 14 && ip != UINT32_MAX) ||
+           err_set(err, E_INVALID, "is no address that a node can be reached at");
+}
+
+static bool check_domain(struct str v, struct err *err)
+{
+    return (v.n <= 150 && format_ok(format_dns1123_subdomain, v)) || /* what is put before it is to fit in 253 */
+           err_set(err, E_INVALID, "is no domain such as cluster.local (in lower case, without a dot at its end)");
+}
+
+static bool check_registries(struct str v, struct err *err)
+{
+    struct str rest = v, part, host, port;
+    uint64_t n;
+    while (str_cut(&rest, ',', &part)) {
+        part = str_trim(part);
+        bool has_port = str_split(part, ':', &host, &port);
+        if (!format_ok(format_dns1123_subdomain, host) || (has_port && (!str_to_u64(port, 65535, &n) || !n)))
+            return err_set(err, E_INVALID,
+                           "\"" STR_FMT "\" is no registry: HOST or HOST:PORT, without http:// and path",
+                           STR_ARG(part));
+    }
+    return true;
+}
+
+static bool check_level(struct str v, struct err *err)
+{
+    static const char *const words[] = {"error", "warn", "info", "debug"};
+    for (size_t i = 0; i < countof(words); i++)
+        if (str_eqz(v, words[i]))
+            return true;
+    return err_set(err, E_INVALID, "must be error, warn, info or debug");
+}
+
+static bool check_range(struct str v, struct err *err)
+{
+    static const struct cidr4 never[] = {
+        {0, 8}, {IP4(127, 0, 0, 0), 8}, {IP4(169, 254, 0, 0), 16}, {IP4(224, 0, 0, 0), 3}};
+    struct cidr4 c;
+    if (!cidr4_parse(v, &c, err))
+        return false;
+    for (size_t i = 0; i < countof(never); i++)
+        if (cidr4_overlap(c, never[i]))
+            return err_set(err, E_INVALID, "lies in " CIDR_FMT ", whose addresses mean something else",
+                           CIDR_ARG(never[i]));
+    return c.bits <= 28 || err_set(err, E_INVALID, "is too small: at least a /28");
+}
 
 /* In the order of --help. */
 static const struct setting rows[] = {
-    {"listen", TEXT, AT(listen), "0.0.0.0:6443", "address and port of the API"},
-    {"roles", TEXT, AT(roles), "server,node,relay,dns", "what this machine runs"},
-    {"node-name", TEXT, AT(node_name), "", "name of the node; empty: the host's name at the first start"},
-    {"node-ip", TEXT, AT(node_ip), "", "address of the node; empty: the one of the default route"},
-    {"pod-cidr", TEXT, AT(pod_cidr), "10.42.0.0/16", "addresses of pods, of the whole cluster"},
-    {"node-pod-cidr", TEXT, AT(node_pod_cidr), "", "this node's part of it; empty: the first /24"},
-    {"service-cidr", TEXT, AT(service_cidr), "10.43.0.0/16", "addresses of Services; the tenth is the cluster's DNS"},
-    {"cluster-domain", TEXT, AT(domain), "cluster.local", "what names of Services end in"},
+    {"listen", TEXT, AT(listen), "0.0.0.0:6443", "address and port of the API", check_listen},
+    {"roles", TEXT, AT(roles), "server,node,relay,dns", "what this machine runs", check_roles},
+    {"node-name", TEXT, AT(node_name), "", "name of the node; empty: the host's name at the first start", check_name},
+    {"node-ip", TEXT, AT(node_ip), "", "address of the node; empty: the one of the default route", check_address},
+    {"pod-cidr", TEXT, AT(pod_cidr), "10.42.0.0/16", "addresses of pods, of the whole cluster", check_range},
+    {"node-pod-cidr", TEXT, AT(node_pod_cidr), "", "this node's part of it; empty: the first /24", check_range},
+    {"service-cidr", TEXT, AT(service_cidr), "10.43.0.0/16", "addresses of Services; the tenth is the cluster's DNS",
+     check_range},
+    {"cluster-domain", TEXT, AT(domain), "cluster.local", "what names of Services end in", check_domain},
     {"insecure-registries", TEXT, AT(insecure_registries), "",
-     "registries (host:port, separated by commas) that are spoken to without TLS"},
-    {"max-pods", NUMBER, AT(max_pods), "110", "pods that this node takes"},
-    {"relay-port", NUMBER, AT(relay_port), "10250", "port of the node's API (logs, exec)"},
+     "registries (host:port, separated by commas) that are spoken to without TLS", check_registries},
+    {"max-pods", NUMBER, AT(max_pods), TEXT_OF(MAX_PODS), "pods that this node takes", NULL},
+    {"relay-port", NUMBER, AT(relay_port), "10250", "port of the node's API (logs, exec)", NULL},
     {"compaction-seconds", NUMBER, AT(compaction_seconds), "300",
-     "how long earlier revisions can be listed and watched from"},
-    {"event-seconds", NUMBER, AT(event_seconds), "3600", "how long an Event stays after it was last repeated"},
-    {"max-objects", COUNT, AT(max_objects), "1000000", "objects that are stored; further ones are refused"},
-    {"log-level", TEXT, AT(log_level), "info", "error, warn, info or debug"},
+     "how long earlier revisions can be listed and watched from", NULL},
+    {"event-seconds", NUMBER, AT(event_seconds), "3600", "how long an Event stays after it was last repeated", NULL},
+    {"max-objects", COUNT, AT(max_objects), "1000000", "objects that are stored; further ones are refused", NULL},
+    {"log-level", TEXT, AT(log_level), "info", "error, warn, info or debug", check_level},
 };
 
 static const struct setting *find(struct str key)
@@ -56,7 +154,12 @@ static bool set(struct settings *s, struct str key, struct str value, struct err
                        STR_ARG(key));
     void *at = (char *)s + row->at;
     if (row->what == TEXT) {
-        *(struct str *)at = str_dup(&s->arena, str_trim(value));
+        struct str text = str_dup(&s->arena, str_trim(value));
+        if (!text.n && row->dflt[0])
+            return err_set(err, E_INVALID, "%s: is empty; without it, it is %s", row->key, row->dflt);
+        if (text.n && row->check && !row->check(text, err))
+            return err_wrap(err, "%s: \"" STR_FMT "\"", row->key, STR_ARG(text));
+        *(struct str *)at = text;
         return true;
     }
     int64_t most = row->what == COUNT ? 100000000 : 65535;
@@ -83,6 +186,8 @@ static bool read_file(struct settings *s, const char *path, bool must, struct er
     if (v.type != VAL_MAP)
         return err_set(err, E_INVALID, "%s: must be lines of \"setting: value\"", path);
     val_each_member (m, &v) {
+        if (m->v.type != VAL_INT && m->v.type != VAL_STRING)
+            return err_set(err, E_INVALID, "%s: " STR_FMT ": must be a text or a number", path, STR_ARG(m->name->s));
         struct str value = val_is(&m->v, VAL_INT) ? arena_fmt(&s->arena, "%lld", (long long)m->v.i) : val_text(&m->v);
         if (!set(s, m->name->s, value, err))
             return err_wrap(err, "%s", path);
@@ -157,6 +262,12 @@ static bool work_out(struct settings *s, struct err *err)
     if (!cidr4_has(s->pods, s->node_pods.ip) || s->node_pods.bits < s->pods.bits)
         return err_set(err, E_INVALID, "node-pod-cidr " STR_FMT " is not within pod-cidr " STR_FMT,
                        STR_ARG(s->node_pod_cidr), STR_ARG(s->pod_cidr));
+    int64_t room = (int64_t)(cidr4_last(s->node_pods) - s->node_pods.ip) - 2; /* but the first two and the last */
+    if (s->max_pods > room && s->max_pods == MAX_PODS)
+        s->max_pods = room;
+    if (s->max_pods > room)
+        return err_set(err, E_INVALID, "max-pods %lld is more than node-pod-cidr " STR_FMT " has addresses for",
+                       (long long)s->max_pods, STR_ARG(s->node_pod_cidr));
     s->dns_ip = ip_text(a, s->services.ip + 10);
     s->etc = arena_fmt(a, STR_FMT "/etc/wherry", STR_ARG(s->root));
     s->run = arena_fmt(a, STR_FMT "/run/wherry", STR_ARG(s->root));
@@ -173,12 +284,11 @@ static bool work_out(struct settings *s, struct err *err)
             *c = *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c;
         s->node_name = str_of(name);
     }
+    if (!check_name(s->node_name, err))
+        return err_wrap(err, "node-name: \"" STR_FMT "\"", STR_ARG(s->node_name));
     if (!s->node_ip.n && !own_address(a, &s->node_ip))
         s->node_ip = ip_text(a,
                              s->node_pods.ip + 1); /* a machine without a network: the node's address towards pods */
-    uint32_t ip;
-    if (!ip4_parse(s->node_ip, &ip))
-        return err_set(err, E_INVALID, "node-ip: \"" STR_FMT "\" is no IPv4 address", STR_ARG(s->node_ip));
     s->instance = instance_of(s->root.n ? s->root : S("/"));
     return true;
 }

@@ -5,6 +5,7 @@
 #include "cli/role.h"
 #include "cli/role_watch.h"
 #include "cli/systemd.h"
+#include "cli/uplock.h"
 #include "sys/child.h"
 #include "sys/file.h"
 #include "sys/stream.h"
@@ -85,6 +86,7 @@ struct supervisor {
     struct poll addresses; /* the kernel's word of addresses and routes */
     struct timer settle;
     int detach_pipe; /* told when all is ready; -1 */
+    int lock;        /* uplock.h */
 };
 
 /* --- sockets ------------------------------------------------------------------------------------------------------
@@ -155,9 +157,44 @@ static int64_t start_time(pid_t pid) /* 0: no such process */
     return role_stat(pid, &st) ? st.start : 0;
 }
 
-static struct str record_path(struct role *r, struct arena *a)
+static struct str record_path(const struct settings *c, struct arena *a, const char *role)
 {
-    return arena_fmt(a, STR_FMT "/roles/%s", STR_ARG(r->sup->settings.run), r->name);
+    return arena_fmt(a, STR_FMT "/roles/%s", STR_ARG(c->run), role);
+}
+
+/* Who runs as this role, by its record; 0: nobody, or a record of one that has ended. */
+static pid_t record_read(const struct settings *c, struct arena *a, const char *role, struct str *sockets)
+{
+    struct err ignored = ERR; /* no record: it was never started here */
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
+    struct str pid_text, start_text;
+    int64_t pid, start;
+    if (!file_read(AT_FDCWD, record_path(c, a, role).p, &b, &ignored) ||
+        !str_split(str_dup(a, str_trim(strbuf_str(&b))), ' ', &pid_text, sockets))
+        return 0;
+    (void)str_split(*sockets, ' ', &start_text, sockets); /* a role without sockets has nothing behind it */
+    bool ok = str_to_i64(pid_text, 2, INT32_MAX, &pid) && str_to_i64(start_text, 1, INT64_MAX, &start) &&
+              start_time((pid_t)pid) == start;
+    return ok ? (pid_t)pid : 0;
+}
+
+int supervisor_role_pidfd(const struct settings *c, const char *role)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct str unused;
+    pid_t pid = record_read(c, &a, role, &unused);
+    int fd = pid ? pidfd_open(pid, 0) : -1;
+    if (fd >= 0 && record_read(c, &a, role, &unused) == pid)
+        return fd; /* it was that process still when it was opened */
+    fd_close(fd);
+    return -1;
+}
+
+bool supervisor_role_lives(const struct settings *c, const char *role)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct str unused;
+    return record_read(c, &a, role, &unused) != 0;
 }
 
 static void write_record(struct role *r, struct str sockets)
@@ -166,7 +203,7 @@ static void write_record(struct role *r, struct str sockets)
     struct err err = ERR;
     struct str text = arena_fmt(&a, "%d %lld " STR_FMT "\n", (int)r->pid, (long long)start_time(r->pid),
                                 STR_ARG(sockets));
-    if (!file_replace(AT_FDCWD, record_path(r, &a).p, text, 0644, &err))
+    if (!file_replace(AT_FDCWD, record_path(&r->sup->settings, &a, r->name).p, text, 0644, &err))
         log_warn("role.record", "role=%s a restart of the supervisor will not find it: error=\"%s\"", r->name,
                  err.text);
     arena_fini(&a);
@@ -219,25 +256,16 @@ static bool same_program(pid_t pid)
 
 static bool adopt(struct role *r)
 {
-    struct arena a = ARENA;
-    struct err ignored = ERR;
-    AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
-    struct str pid_text, start_text, rest, entry;
-    int64_t pid = 0, start = 0;
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct str rest, entry;
     int watch[2] = {-1, -1};
-    bool ok = file_read(AT_FDCWD, record_path(r, &a).p, &b, &ignored) &&
-              str_split(str_trim(strbuf_str(&b)), ' ', &pid_text, &rest);
-    if (ok)
-        (void)str_split(rest, ' ', &start_text, &rest); /* a role without sockets has nothing behind it */
-    ok = ok && str_to_i64(pid_text, 2, INT32_MAX, &pid) && str_to_i64(start_text, 1, INT64_MAX, &start) &&
-         start_time((pid_t)pid) == start;
-    int pidfd = ok ? pidfd_open((pid_t)pid, 0) : -1;
-    arena_fini(&a);
+    pid_t pid = record_read(&r->sup->settings, &a, r->name, &rest);
+    int pidfd = pid ? pidfd_open(pid, 0) : -1;
     if (pidfd < 0)
         return false;
     while (rest.n && str_cut(&rest, ',', &entry))
         take_socket(r, pidfd, entry, watch);
-    r->pid = (pid_t)pid;
+    r->pid = pid;
     r->ready = true;
     r->started = clock_mono();
     poll_init(&r->adopted, r->sup->loop, pidfd, on_adopted_end);
@@ -269,6 +297,8 @@ static void maybe_all_ready(struct supervisor *s)
     for (size_t i = 0; i < countof(s->roles); i++)
         if (s->roles[i].wanted && !s->roles[i].ready)
             return;
+    if (!s->ending)
+        uplock_tell(&s->settings, s->lock, UP_READY);
     tell_waiting(s, "R");
     systemd_notify("READY=1");
 }
@@ -359,6 +389,7 @@ static void start(struct role *r)
         fd_close(watch[0]);
         fd_close(watch[1]);
         log_error("role.start", "role=%s error=\"%s\"", r->name, err.text);
+        tell_waiting(s, "F");
         ended(r, "start", -1);
         return;
     }
@@ -581,6 +612,7 @@ static void on_signal(struct signal_source *source, int signo)
         return;
     log_info("ending", "signal=%d", signo);
     s->ending = true;
+    uplock_tell(&s->settings, s->lock, UP_ENDING);
     signal_all(s, SIGTERM);
     timer_set(&s->end_timer, END_MOST);
     finish_if_over(s);
@@ -634,47 +666,41 @@ static bool make_dirs(struct supervisor *s, struct err *err)
            make_dir(arena_fmt(a, STR_FMT "/server", STR_ARG(c->data)), 0700, server, err);
 }
 
-static int take_lock(struct settings *c, struct err *err)
-{
-    struct arena a = ARENA;
-    struct str path = arena_fmt(&a, STR_FMT "/supervisor.lock", STR_ARG(c->run));
-    AUTO(fd_close) int fd = open(path.p, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    char pid[32] = "";
-    bool ok = fd >= 0 || err_errno(err, "open " STR_FMT, STR_ARG(path));
-    if (ok && flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        ssize_t n = pread(fd, pid, sizeof pid - 1, 0);
-        pid[MAX(n, 0)] = 0;
-        ok = err_set(err, E_ALREADY_EXISTS, "wherry is up already, as process %s; `wherry down` ends it", pid);
-    }
-    arena_fini(&a);
-    if (!ok)
-        return -1;
-    int n = snprintf(pid, sizeof pid, "%d", (int)getpid());
-    if (ftruncate(fd, 0) < 0 || pwrite(fd, pid, (size_t)n, 0) != n)
-        return err_errno(err, "write supervisor.lock"), -1;
-    return TAKE_FD(fd);
-}
-
-int64_t supervisor_pid(const struct settings *c) /* who holds the lock */
-{
-    char path[PATH_MAX];
-    (void)snprintf(path, sizeof path, STR_FMT "/supervisor.lock", STR_ARG(c->run));
-    AUTO(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    char text[32] = "";
-    int64_t pid;
-    if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK)
-        return 0;
-    return pread(fd, text, sizeof text - 1, 0) > 0 && str_to_i64(str_of(text), 1, INT32_MAX, &pid) ? pid : 0;
-}
-
 /* To start what runs is fine for one who wants it to run, and an error for one who wants to stand behind it. */
-static int up_already(struct settings *c, int64_t pid, bool detached)
+static int up_already(struct settings *c, const struct up_holder *h, bool detached)
 {
     fprintf(detached ? stdout : stderr,
-            "wherry is up already, as process %lld; its kubeconfig is " STR_FMT
+            "wherry is up already, as process %d; its kubeconfig is " STR_FMT
             "/admin.kubeconfig, and `wherry down%s" STR_FMT "` ends it\n",
-            (long long)pid, STR_ARG(c->etc), c->root.n ? " --root " : "", STR_ARG(c->root));
+            (int)h->pid, STR_ARG(c->etc), c->root.n ? " --root " : "", STR_ARG(c->root));
     return detached ? 0 : 1;
+}
+
+/* Another that ends, or was killed a moment ago, is waited for; with --detach also one that starts, as it will be
+ * what was asked for. -1: *status says how this command ends. */
+static int take_lock(struct settings *c, bool detached, int *status)
+{
+    struct up_holder h;
+    struct err err = ERR;
+    for (;;) {
+        int lock = uplock_try(c, &h, &err);
+        if (lock >= 0)
+            return lock;
+        *status = 1;
+        if (!h.pid) {
+            fprintf(stderr, "wherry up: %s\n", err.text);
+            return -1;
+        }
+        if (h.state == UP_READY || (h.state == UP_STARTING && h.pid > 1 && !detached)) {
+            *status = up_already(c, &h, detached);
+            return -1;
+        }
+        if (!uplock_wait(c, &h, READY_MOST * 1000)) {
+            fprintf(stderr, "wherry up: process %d is %s, and is not done with it after two minutes\n", (int)h.pid,
+                    h.state == UP_ENDING ? "ending" : "starting");
+            return -1;
+        }
+    }
 }
 
 /* Roles stand in "/": folders and files that were given from here are named from there. */
@@ -690,31 +716,19 @@ static void make_absolute(struct settings *c, char **argv, int argc)
         }
 }
 
-static bool wants(struct str roles, const char *name)
+bool supervisor_wants(const struct settings *c, const char *name)
 {
-    struct str part;
+    struct str roles = c->roles, part;
     while (str_cut(&roles, ',', &part))
         if (str_eqz(str_trim(part), name))
             return true;
     return false;
 }
 
-static bool check_roles(struct supervisor *s, struct err *err)
+static bool check_rights(struct supervisor *s, struct err *err)
 {
-    struct str rest = s->settings.roles, part;
-    while (str_cut(&rest, ',', &part)) {
-        bool known = false;
-        for (size_t i = 0; i < countof(role_rows); i++)
-            known = known || str_eqz(str_trim(part), role_rows[i].name);
-        if (!known)
-            return err_set(err, E_INVALID,
-                           "roles: there is no role \"" STR_FMT "\"; there are server, node, relay and dns",
-                           STR_ARG(part));
-    }
-    if (!s->privileged && !str_eq(s->settings.roles, S("server")))
-        return err_set(err, E_FORBIDDEN,
-                       "only root can run containers: use sudo, or --roles server for the API alone");
-    return true;
+    return s->privileged || str_eq(s->settings.roles, S("server")) ||
+           err_set(err, E_FORBIDDEN, "only root can run containers: use sudo, or --roles server for the API alone");
 }
 
 static void run(struct supervisor *s)
@@ -727,7 +741,7 @@ static void run(struct supervisor *s)
             r->sockets[k] = -1;
         timer_init(&r->again, s->loop, on_again);
         role_watch_init(&r->watch, s->loop);
-        r->wanted = wants(s->settings.roles, r->name);
+        r->wanted = supervisor_wants(&s->settings, r->name);
         if (!adopt(r) && r->wanted)
             start(r);
         else if (r->pid && !r->wanted) /* not any more */
@@ -773,12 +787,10 @@ static int supervise(struct supervisor *s)
 {
     struct err err = ERR;
     log_role_set("supervisor");
-    AUTO(fd_close) int lock = -1;
-    bool ok = make_dirs(s, &err);
-    lock = ok ? take_lock(&s->settings, &err) : -1;
-    if (lock >= 0 && !remember_name(&s->settings, &err))
+    uplock_tell(&s->settings, s->lock, UP_STARTING);
+    if (!remember_name(&s->settings, &err))
         log_warn("node.name", "not kept for the day this machine is called otherwise: error=\"%s\"", err.text);
-    AUTO(loop_free) struct loop *loop = lock >= 0 ? loop_new(&err) : NULL;
+    AUTO(loop_free) struct loop *loop = loop_new(&err);
     s->loop = loop;
     if (!loop) {
         fprintf(stderr, "wherry up: %s\n", err.text);
@@ -821,7 +833,7 @@ static int wait_ready(struct arena *a, int fd, const char *log, int64_t from)
         return 0;
     struct str why = last_error(a, log, from);
     fprintf(stderr, "wherry up: %s%s" STR_FMT "; its log is %s\n",
-            said    ? "a role ends as soon as it is started, and is tried again and again"
+            said    ? "a role cannot be started, and is tried again and again"
             : n > 0 ? "it ended before it was ready"
                     : "it is not ready after two minutes",
             why.n ? ": " : "", STR_ARG(why), log);
@@ -894,26 +906,27 @@ int supervisor_main(int argc, char **argv)
     bool ok = settings_read(&s.settings, kept, again, &rest, &err);
     if (ok && rest)
         ok = err_set(&err, E_INVALID, "\"%s\" is not understood; wherry up --help lists what is", again[0]);
-    ok = ok && check_roles(&s, &err);
+    ok = ok && check_rights(&s, &err);
     if (!ok) {
         fprintf(stderr, "wherry up: %s\n", err.text);
         settings_fini(&s.settings);
         return 2;
     }
-    int64_t pid = supervisor_pid(&s.settings);
-    if (pid) {
-        int there = up_already(&s.settings, pid, detached);
-        settings_fini(&s.settings);
-        return there;
+    int status;
+    AUTO(fd_close) int lock = s.lock = take_lock(&s.settings, detached, &status);
+    bool begins = lock >= 0 && obstacles_check(&s.settings, s.privileged && supervisor_wants(&s.settings, "node"));
+    if (begins && !make_dirs(&s, &err)) {
+        fprintf(stderr, "wherry up: %s\n", err.text);
+        begins = false;
     }
-    if (s.privileged && wants(s.settings.roles, "node") && !obstacles_check(&s.settings)) {
+    if (!begins) {
         settings_fini(&s.settings);
-        return 1;
+        return lock >= 0 ? 1 : status;
     }
     make_absolute(&s.settings, all, kept);
     s.argc = kept;
     s.argv = all;
-    int status = detached ? detach(&s) : supervise(&s);
+    status = detached ? detach(&s) : supervise(&s);
     settings_fini(&s.settings);
     return status;
 }

@@ -8,5 +8,7 @@
 
 int supervisor_main(int argc, char **argv); /* `wherry up` */
 int down_main(int argc, char **argv);       /* `wherry down [--purge] [--pods]` */
-/* Of the supervisor that runs over these settings' folders; 0: none does. */
-int64_t supervisor_pid(const struct settings *s);
+bool supervisor_wants(const struct settings *s, const char *role);
+bool supervisor_role_lives(const struct settings *s, const char *role); /* an earlier one's is taken over */
+/* By pidfd: that very process, of whom a record in RUN/roles speaks, is asked to end; -1: none runs. */
+int supervisor_role_pidfd(const struct settings *s, const char *role);

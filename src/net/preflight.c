@@ -131,8 +131,12 @@ static void check_port(const struct preflight_port *port, struct preflight *p)
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     (void)setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof one); /* the node's address towards pods comes later */
     bool ok = fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && (port->udp || listen(fd, 1) == 0);
-    if (ok || (errno != EADDRINUSE && errno != EACCES))
+    if (ok)
         return;
+    if (errno != EADDRINUSE && errno != EACCES) {
+        add(p, true, "port %u of %s cannot be opened: %s", port->port, port->what, strerror(errno));
+        return;
+    }
     if (errno == EACCES) {
         add(p, true, "port %u of %s cannot be opened: %s; run as root, or choose a port above 1023", port->port,
             port->what, strerror(errno));
@@ -339,11 +343,16 @@ static void check_kernel(const struct preflight_config *c, struct preflight *p)
     netns_leave(home);
 }
 
+void preflight_ports(const struct preflight_config *c, struct preflight *p)
+{
+    for (size_t i = 0; i < c->nports; i++)
+        check_port(&c->ports[i], p);
+}
+
 bool preflight_run(const struct preflight_config *c, struct preflight *p, struct err *err)
 {
     *p = (struct preflight){0};
-    for (size_t i = 0; i < c->nports; i++)
-        check_port(&c->ports[i], p);
+    preflight_ports(c, p);
     if (!check_routes(c, p, err) || !check_tables(c, p, err)) {
         array_fini(&p->found);
         return false;

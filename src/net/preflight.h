@@ -24,5 +24,6 @@ struct preflight_finding {
 struct preflight {
     ARRAY(struct preflight_finding) found;
 };
+void preflight_ports(const struct preflight_config *c, struct preflight *p); /* of all this the ports alone */
 /* False only where looking itself failed. array_fini(&p->found). */
 MUST_USE bool preflight_run(const struct preflight_config *c, struct preflight *p, struct err *err);

@@ -15,6 +15,107 @@ def switches(pid):
     return sum(int(n) for n in re.findall(r'ctxt_switches:\s+(\d+)', open('/proc/%d/status' % pid).read()))
 
 
+def refused(*args, status=None, **kw):
+    """What `wherry up` says where it refuses, within a second."""
+    root = tempfile.mkdtemp(prefix='wo', dir='/tmp')
+    os.chmod(root, 0o755)
+    try:
+        start = time.monotonic()
+        p = subprocess.run([WHERRY, 'up', '--root', root] + list(args), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, **kw)
+        took = time.monotonic() - start
+        assert p.returncode != 0 and took < 1 + 4 * (os.getloadavg()[0] > 4), (args, took, p)
+        assert not os.path.exists(root + '/run/wherry/roles/server'), 'nothing was started: %s' % (args,)
+        return p.stdout
+    finally:
+        subprocess.run([WHERRY, 'down', '--root', root])
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def wrong_settings_are_told_at_once(c):
+    for way in (['--detach'], []):
+        assert 'listen: "nonsense": is not ADDRESS:PORT' in refused('--listen', 'nonsense', *way)
+        assert 'log-level: "loud"' in refused('--set', 'log-level=loud', *way)
+        with socket.socket() as s:
+            s.bind(('127.0.0.1', 0))
+            s.listen()
+            taken = '127.0.0.1:%d' % s.getsockname()[1]
+            for roles in (['--roles', 'server'], []):
+                said = refused('--listen', taken, *way, *roles)
+                assert 'setting listen' in said and 'is taken by python3 (pid %d)' % os.getpid() in said, said
+    for kind, proto in ((socket.SOCK_STREAM, 'tcp'), (socket.SOCK_DGRAM, 'udp')):
+        with socket.socket(type=kind) as s:
+            s.setsockopt(socket.IPPROTO_IP, 15, 1)          # IP_FREEBIND
+            s.bind(('10.42.0.1', 53))
+            if kind == socket.SOCK_STREAM:
+                s.listen()
+            said = refused('--detach', '--listen', '127.0.0.1:16999')
+            assert 'port 53/%s, where cluster DNS' % proto in said, said
+    assert 'is not understood' in refused('--listen')
+    assert 'no/such' in refused('--config', '/no/such')
+    with tempfile.NamedTemporaryFile('w') as f:
+        f.write('listen: 1\n')
+        f.flush()
+        assert 'listen' in refused('--config', f.name)
+    root = tempfile.NamedTemporaryFile()
+    p = subprocess.run([WHERRY, 'up', '--detach', '--root', root.name], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=5)
+    assert p.returncode != 0 and root.name in p.stdout, p
+
+
+def all_at_once(*commands):
+    """[(exit status, output)] of wherry's verbs, all started before any has ended."""
+    ps = [subprocess.Popen([WHERRY] + list(a), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for a in commands]
+    return [(p.wait(150), p.stdout.read()) for p in ps]
+
+
+def up_and_down_meet(c):
+    """Commands that are given at the same time, or in the instant after a kill, leave what the last one says."""
+    up = ['up', '--detach', '--root', c.root, '--listen', '127.0.0.1:%d' % c.port]
+    down = ['down', '--root', c.root]
+    alone = lambda: run(['pgrep', '-fc', 'wherry up .*' + c.root], check=False).strip()
+    said = all_at_once(*[up] * 4)
+    assert all(code == 0 for code, _ in said) and sum('up already' in out for _, out in said) == 3, said
+    assert alone() == '1' and c.kubectl('get', '--raw', '/readyz') == 'ok'
+    for i in range(size(6, 50)):
+        killed = supervisor(c)
+        os.kill(killed, signal.SIGKILL if i % 3 else signal.SIGTERM)
+        out = run([WHERRY] + up, timeout=150)
+        assert 'up already' not in out and supervisor(c) != killed and alone() == '1', (i, out)
+        assert c.kubectl('get', '--raw', '/readyz') == 'ok'
+    for code, out in all_at_once(down, down, down):
+        assert (code, out) == (0, ''), out
+    for i in range(size(2, 20)):                            # one that starts and is ended meanwhile, and the other way
+        said = all_at_once(up, down, up, down)
+        assert all(code == 0 for code, _ in said[1::2]), said
+        out = run([WHERRY] + up, timeout=150)
+        assert alone() == '1' and c.kubectl('get', '--raw', '/readyz') == 'ok', (said, out)
+    run([WHERRY] + down)
+    assert alone() == '0' and not os.path.exists(c.root + '/run/wherry')
+
+
+def a_stale_lock_ends_no_stranger(c):
+    """Numbers of processes in files that a machine left behind belong to others now."""
+    stranger = subprocess.Popen(['sleep', '1000'])
+    twin = c.root + '/wherry'                               # called as ours are
+    shutil.copy('/bin/sleep', twin)
+    namesake = subprocess.Popen([twin, '1000'])
+    try:
+        for pid in (stranger.pid, namesake.pid):
+            os.makedirs(c.root + '/run/wherry/roles', exist_ok=True)
+            open(c.root + '/run/wherry/supervisor.lock', 'w').write(str(pid))
+            for r in ROLES:
+                open(c.root + '/run/wherry/roles/' + r, 'w').write('%d 12345 api:3\n' % pid)
+            assert 'up already' not in c.up()
+            c.down()
+            os.makedirs(c.root + '/run/wherry/roles', exist_ok=True)
+            open(c.root + '/run/wherry/supervisor.lock', 'w').write(str(pid))
+            open(c.root + '/run/wherry/roles/node', 'w').write('%d 12345\n' % pid)
+            c.down()
+        assert stranger.poll() is None and namesake.poll() is None
+    finally:
+        stranger.kill()
+        namesake.kill()
+
+
 def hanging_roles_are_started_again(c):
     """Stopped, in an endless loop, in a wait without end: told in the log with what it was at, ended, started again."""
     places = tempfile.mkdtemp(prefix='wd', dir='/tmp')
@@ -92,4 +193,4 @@ def a_machine_that_was_suspended(c):
 
 
 if __name__ == '__main__':
-    main([hanging_roles_are_started_again, a_machine_that_was_suspended, watching_costs_nothing], port=16743, up=False)
+    main([wrong_settings_are_told_at_once, up_and_down_meet, a_stale_lock_ends_no_stranger, hanging_roles_are_started_again, a_machine_that_was_suspended, watching_costs_nothing], port=16743, up=False)
