@@ -161,6 +161,29 @@ void spdy_free(struct spdy *s)
     mem_free(s);
 }
 
+static void no_opened(struct spdy *s, uint32_t id, UNUSED const struct http_headers *h)
+{
+    spdy_reset(s, id, REFUSED_STREAM);
+}
+static void no_data(UNUSED struct spdy *s, UNUSED uint32_t id, UNUSED struct str bytes)
+{
+    /* dropped */
+}
+static void no_stream(UNUSED struct spdy *s, UNUSED uint32_t id)
+{
+    /* nobody is told */
+}
+static void no_reset(UNUSED struct spdy *s, UNUSED uint32_t id, UNUSED int status)
+{
+    /* nobody is told */
+}
+
+void spdy_mute(struct spdy *s)
+{
+    s->c.fns = (struct spdy_fns){
+        .opened = no_opened, .data = no_data, .ended = no_stream, .reset = no_reset, .room = no_stream};
+}
+
 void *spdy_arg(const struct spdy *s)
 {
     return s->c.arg;
@@ -468,6 +491,8 @@ static bool settings(struct spdy *s, struct str p, struct err *err)
         const char *at = p.p + 4 + (size_t)i * 8;
         uint32_t value = get32(at + 4);
         if ((get32(at) & 0xffffff) != SETTINGS_INITIAL_WINDOW_SIZE || value > INT32_MAX)
+            continue;
+        if (s->c.no_windows)
             continue;
         s->windows = true;
         array_each (t, &s->streams)

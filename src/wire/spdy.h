@@ -1,6 +1,6 @@
-/* spdy.h - the part of SPDY/3.1 that kubectl port-forward speaks (inside WebSocket): streams with header blocks,
- * data, half-close, reset, ping, flow control. A state machine over bytes, server and client side: it reads what it
- * is given and appends what is to be sent. Draft: spdy-protocol-draft3-1.
+/* spdy.h - the part of SPDY/3.1 that kubectl speaks (exec and attach before 1.31, port-forward): streams with header
+ * blocks, data, half-close, reset, ping, flow control. A state machine over bytes, server and client side: it reads
+ * what it is given and appends what is to be sent. Draft: spdy-protocol-draft3-1.
  *
  * kubectl's library (moby/spdystream) sends no WINDOW_UPDATE and heeds none, so windows are kept only with a side
  * that announces one (SETTINGS_INITIAL_WINDOW_SIZE); otherwise the transport below is what holds back. It drops data
@@ -23,11 +23,13 @@ struct spdy_fns {
 };
 struct spdy_config {
     bool server;
+    bool no_windows;     /* whatever is announced: for protocols whose clients keep none */
     size_t streams_most; /* at once, of the other side's; 0: 1,000 */
     struct spdy_fns fns;
     void *arg;
 };
 struct spdy *spdy_new(const struct spdy_config *c) __attribute__((returns_nonnull));
+void spdy_mute(struct spdy *s); /* from now on no callback; what comes is dropped */
 void spdy_free(struct spdy *s); /* not from its callbacks; NULL is fine */
 AUTO_POINTER(spdy_free, struct spdy);
 void *spdy_arg(const struct spdy *s);

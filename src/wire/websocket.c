@@ -3,6 +3,7 @@
 #include <wslay/wslay.h>
 
 #define MESSAGE_MOST (1u << 20)
+#define FINISH       (60 * NS_PER_S)
 #define GUID         "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" /* RFC 6455 1.3 */
 
 struct websocket {
@@ -14,8 +15,9 @@ struct websocket {
     char protocol[64];
     struct timer timer;
     int64_t ping_ns;
-    bool client, paused, freed, closed_told, heard;
-    int quiet; /* pings without a byte since */
+    bool client, paused, freed, closed_told, heard, finishing;
+    size_t finish_queued; /* when the timer was set */
+    int quiet;            /* pings without a byte since */
     int busy;
     int close_code;
     char close_reason[128];
@@ -126,7 +128,7 @@ static void data_came(struct stream *s, struct str bytes)
         return;
     if (w->close_code)
         tell_closed(w, w->close_code, str_of(w->close_reason));
-    else if (bad || wslay_event_get_close_sent(w->ctx))
+    else if (bad || (wslay_event_get_close_sent(w->ctx) && !w->finishing))
         tell_closed(w, wslay_event_get_status_code_sent(w->ctx),
                     S("the other side broke the protocol or its limits"));
     else if (rest.n)
@@ -207,9 +209,14 @@ bool websocket_wanted(const struct http_request *r)
 
 static struct str protocol_choose(const struct http_headers *h, const char *const *ours)
 {
-    for (; ours && *ours; ours++)
-        if (http_header_token(h, S("Sec-WebSocket-Protocol"), str_of(*ours)))
-            return str_of(*ours);
+    for (size_t i = 0; ours && i < h->n; i++) {
+        struct str rest = h->p[i].value, one;
+        if (str_ieq(h->p[i].name, S("Sec-WebSocket-Protocol")))
+            while (str_cut(&rest, ',', &one))
+                for (const char *const *p = ours; *p; p++)
+                    if (str_eqz(str_trim(one), *p))
+                        return str_of(*p);
+    }
     return S("");
 }
 
@@ -225,7 +232,7 @@ static void refuse_protocols(struct http_request *r, const char *const *ours)
     for (; ours && *ours; ours++)
         strbuf_addf(&b, " %s", *ours);
     strbuf_addc(&b, '\n');
-    refuse(r, 400, strbuf_str(&b));
+    refuse(r, 403, strbuf_str(&b));
 }
 
 static bool key_ok(struct str key)
@@ -345,6 +352,11 @@ void *websocket_arg(const struct websocket *w)
     return w->arg;
 }
 
+struct loop *websocket_loop(const struct websocket *w)
+{
+    return stream_loop(w->stream);
+}
+
 struct str websocket_protocol(const struct websocket *w)
 {
     return str_of(w->protocol);
@@ -416,6 +428,48 @@ void websocket_close(struct websocket *w, int code, struct str reason)
     if (w->stream)
         stream_close(TAKE(w->stream));
     websocket_free(w);
+}
+
+static void finish_message(UNUSED struct websocket *w, UNUSED int kind, UNUSED struct str bytes)
+{
+    /* nobody is left who wants it; it is read so that the line is not reset */
+}
+
+static void finish_closed(struct websocket *w, UNUSED int code, UNUSED struct str reason)
+{
+    websocket_free(w);
+}
+
+static void finish_timer(struct timer *t)
+{
+    struct websocket *w = container_of(t, struct websocket, timer);
+    size_t now = websocket_queued(w);
+    if (!now || now >= w->finish_queued) { /* it neither reads nor goes */
+        websocket_free(w);
+        return;
+    }
+    w->finish_queued = now;
+    timer_set(t, FINISH);
+}
+
+void websocket_finish(struct websocket *w, int code, struct str reason)
+{
+    static const struct websocket_fns fns = {finish_message, NULL, finish_closed};
+    if (!w->stream || w->closed_told ||
+        wslay_event_queue_close(w->ctx, (uint16_t)code, (const uint8_t *)reason.p, MIN(reason.n, 123)) != 0) {
+        websocket_close(w, code, reason);
+        return;
+    }
+    (void)wslay_event_send(w->ctx); /* into the stream's queue; that takes it all */
+    w->fns = &fns;
+    w->arg = NULL;
+    w->finishing = true;
+    w->finish_queued = websocket_queued(w);
+    struct loop *loop = stream_loop(w->stream);
+    timer_stop(&w->timer);
+    timer_init(&w->timer, loop, finish_timer);
+    timer_set(&w->timer, FINISH);
+    websocket_pause(w, false);
 }
 
 void websocket_free(struct websocket *w)

@@ -185,7 +185,7 @@ TEST(websocket_no_protocol_in_common)
 {
     begin(v5, other);
     CHECK_LOG(
-        "400 WebSocket refused with 400 Bad Request: none of the offered WebSocket protocols is spoken here; these "
+        "403 WebSocket refused with 403 Forbidden: none of the offered WebSocket protocols is spoken here; these "
         "are: v5.channel.k8s.io v4.channel.k8s.io;");
     end();
 }
