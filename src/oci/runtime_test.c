@@ -577,7 +577,7 @@ TEST(long_lines_are_pieces_and_a_log_is_rotated_under_its_writer)
                 {"stdout P ", 16384},
                 {"stdout F ", 40000 - 2 * 16384},
                 {"stdout F ", 5},
-                {"stdout F ", 4}};
+                {"stdout P ", 4}}; /* no newline was written */
     for (size_t i = 0; i < countof(want); i++) {
         CHECK(str_cut(&rest, '\n', &line));
         CHECK(str_starts(line, str_of(want[i].head)));

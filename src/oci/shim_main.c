@@ -478,8 +478,8 @@ static void attach_input(struct attach *a)
 static void stream_end(struct container *c, int which)
 {
     struct stream *s = &c->streams[which];
-    if (s->used || s->continued)
-        log_line(c, which, lines[c - containers][which], s->used, true, now(CLOCK_REALTIME));
+    if (s->used) /* no newline was written: none is shown */
+        log_line(c, which, lines[c - containers][which], s->used, false, now(CLOCK_REALTIME));
     log_flush(c);
     s->used = 0;
     s->continued = false;
