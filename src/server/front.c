@@ -750,6 +750,8 @@ static bool prepare(struct exchange *x, const struct path_info *p)
     struct request *r = &x->r;
     if (!find_kind(x, p))
         return false;
+    if (nodeproxy_connects(r)) /* bodies and forms are a matter between the client and the node */
+        return true;
     if (r->verb == VERB_PATCH && r->kind && !decode_patch(x))
         return false;
     static const struct {

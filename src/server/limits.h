@@ -32,6 +32,7 @@
     X(REVISION_WAIT_MS, 3000, "milliseconds to wait for a revision that is not there yet")                           \
     X(GENERATE_NAME_TRIES, 8, "names tried for generateName")                                                        \
     X(PROXY_SESSIONS, 1000, "spliced sessions (logs, exec, port-forward) at a time")                                 \
+    X(PROXY_SESSIONS_PER_USER, 600, "of these of one user")                                                          \
     X(TOKEN_SECONDS_MIN, 600, "seconds a service account token lives at least")                                      \
     X(TOKEN_SECONDS_MAX, 31536000, "and at most")
 

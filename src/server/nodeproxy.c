@@ -33,22 +33,45 @@ bool nodeproxy_wanted(const struct request *r)
     return row_of(r) >= 0;
 }
 
+bool nodeproxy_connects(const struct request *r)
+{
+    int i = row_of(r);
+    return i >= 0 && (rows[i].upgrade || !rows[i].path.n);
+}
+
+#define REFUSAL_MOST 50000 /* bytes of a node's sentence, as upstream reads */
+
 /* One request on its way through. */
 struct session {
+    struct list node;
     struct server *server;
+    struct str user;
     struct http_client *client;
     struct http_call *call;
     struct http_request *http; /* until it was ended */
-    struct stream *up, *down;  /* after an upgrade: the node's, the client's */
+    struct tls_client *tls;
+    bool refusals;            /* a plain answer that is an error becomes a Status */
+    int refused;              /* its status; 0: none */
+    struct strbuf refusal;    /* and its text */
+    struct stream *up, *down; /* after an upgrade: the node's, the client's */
     bool up_ended, down_ended;
     struct arena arena;
 };
 
-static size_t sessions;
+static struct list sessions = LIST_HEAD(sessions);
+static size_t nsessions;
 
 size_t nodeproxy_sessions(void)
 {
-    return sessions;
+    return nsessions;
+}
+
+static size_t sessions_of(struct str user)
+{
+    size_t n = 0;
+    list_each (s, &sessions, struct session, node)
+        n += str_eq(s->user, user);
+    return n;
 }
 
 static void session_free(struct session *s)
@@ -57,9 +80,12 @@ static void session_free(struct session *s)
     http_client_free(s->client);
     stream_free(s->up);
     stream_free(s->down);
+    tls_client_free(s->tls);
+    strbuf_fini(&s->refusal);
     arena_fini(&s->arena);
+    list_del(&s->node);
     mem_free(s);
-    sessions--;
+    nsessions--;
 }
 
 static void respond_status(struct http_request *h, struct request *r)
@@ -72,13 +98,22 @@ static void respond_status(struct http_request *h, struct request *r)
     http_respond(h, r->answer.fail.code, S("application/json"), strbuf_str(&b));
 }
 
-static void respond_plain_error(struct session *s, enum err_kind kind, const char *text)
+/* The node's own sentence as a Status: reason and code follow from the HTTP status. */
+static void respond_refusal(struct session *s, int status, struct str text)
 {
     AUTO(request_fini) struct request r;
     request_init(&r, s->server, s->server->loop, NULL);
-    struct err err = ERR;
-    err_set(&err, kind, "%s", text);
-    fail_err(&r, &err);
+    text = str_trim(text);
+    if (status == 429)
+        fail_too_many(&r, 1, STR_FMT, STR_ARG(text));
+    else if (status >= 400 && status < 500)
+        fail_plain(&r, status, STR_FMT, STR_ARG(text));
+    else if (status == 503)
+        fail_plain(&r, 503, STR_FMT, STR_ARG(text));
+    else
+        fail_internal(&r, STR_FMT, STR_ARG(text));
+    if (!r.answer.fail.reason || !*r.answer.fail.reason)
+        r.answer.fail.reason = err_reason(err_kind_of(S(""), status));
     struct http_request *h = TAKE(s->http);
     h->on_gone = NULL;
     respond_status(h, &r);
@@ -181,6 +216,10 @@ static void node_head(struct http_call *c, const struct http_answer *a)
     struct session *s = http_call_arg(c);
     if (!s->http)
         return;
+    if (s->refusals && a->status >= 300) {
+        s->refused = a->status;
+        return;
+    }
     copy_headers(s->http, &a->headers);
     http_start(s->http, a->status, http_header(&a->headers, S("Content-Type")), -1);
 }
@@ -190,6 +229,10 @@ static void node_data(struct http_call *c, struct str bytes)
     struct session *s = http_call_arg(c);
     if (!s->http)
         return;
+    if (s->refused) {
+        strbuf_add(&s->refusal, str_sub(bytes, 0, REFUSAL_MOST - s->refusal.n));
+        return;
+    }
     http_write(s->http, bytes);
     if (http_over_high(s->http))
         http_call_pause(c, true);
@@ -213,8 +256,10 @@ static void node_done(struct http_call *c, const struct http_answer *a, struct e
 {
     struct session *s = http_call_arg(c);
     s->call = NULL;
-    if (s->http && !s->http->status)
-        respond_plain_error(s, E_INTERNAL, a ? "the node answered nothing" : err->text);
+    if (s->http && s->refused && a)
+        respond_refusal(s, s->refused, strbuf_str(&s->refusal));
+    else if (s->http && !s->http->status)
+        respond_refusal(s, 503, a ? S("the node answered nothing") : str_of(err->text));
     else if (s->http && a)
         http_end(TAKE(s->http));
     else if (s->http)
@@ -237,11 +282,10 @@ static struct str query_get(struct arena *a, struct str query, const char *name)
     return STR_NONE;
 }
 
-/* Which container of a pod: the one that is asked for, the one of the annotation, or the first where that is clear.
- */
+/* Which container of a pod: the one that is asked for, or the only one. The annotation for a default is kubectl's. */
 static bool find_container(struct request *r, const struct obj *pod, struct str asked, struct str *out)
 {
-    const struct name *const lists[] = {N(containers), N(initContainers), N(ephemeralContainers)};
+    const struct name *const lists[] = {N(initContainers), N(containers), N(ephemeralContainers)};
     if (asked.n) {
         *out = asked;
         for (size_t i = 0; i < countof(lists); i++)
@@ -251,26 +295,14 @@ static bool find_container(struct request *r, const struct obj *pod, struct str 
                                 STR_ARG(pod->name));
     }
     const struct val *all = val_get(obj_spec(pod), N(containers));
-    *out = val_text(val_get_str(val_at(obj_meta(pod), N(annotations)), S("kubectl.kubernetes.io/default-container")));
-    if (out->n && val_find(all, N(name), *out))
-        return true;
     if (val_len(all) == 1) {
         *out = val_text_at(val_item(all, 0), N(name));
         return true;
     }
     AUTO(strbuf_fini) struct strbuf list = STRBUF(STRBUF_TEXT);
-    val_each_item (it, all)
-        strbuf_addf(&list, "%s" STR_FMT, list.n ? " " : "", STR_ARG(val_text_at(it, N(name))));
-    const struct val *init = val_get(obj_spec(pod), N(initContainers));
-    if (val_len(init)) {
-        AUTO(strbuf_fini) struct strbuf more = STRBUF(STRBUF_TEXT);
-        val_each_item (it, init)
-            strbuf_addf(&more, "%s" STR_FMT, more.n ? " " : "", STR_ARG(val_text_at(it, N(name))));
-        return fail_bad_request(r,
-                                "a container name must be specified for pod " STR_FMT ", choose one of: [" STR_FMT
-                                "] or one of the init containers: [" STR_FMT "]",
-                                STR_ARG(pod->name), STR_ARG(strbuf_str(&list)), STR_ARG(strbuf_str(&more)));
-    }
+    for (size_t i = 0; i < countof(lists); i++)
+        val_each_item (it, val_get(obj_spec(pod), lists[i]))
+            strbuf_addf(&list, "%s" STR_FMT, list.n ? " " : "", STR_ARG(val_text_at(it, N(name))));
     return fail_bad_request(r, "a container name must be specified for pod " STR_FMT ", choose one of: [" STR_FMT "]",
                             STR_ARG(pod->name), STR_ARG(strbuf_str(&list)));
 }
@@ -287,7 +319,14 @@ static bool check_log_options(struct request *r, struct str query)
         {"limitBytes", 1, "must be greater than 0"},
         {"sinceSeconds", 1, "must be greater than 0"},
     };
+    struct str time = query_get(&r->arena, query, "sinceTime"), stream = query_get(&r->arena, query, "stream");
+    int64_t at;
     AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
+    if (time.n && !time_parse(time, &at))
+        return fail_bad_request(r,
+                                "parsing time \"" STR_FMT "\" as \"2006-01-02T15:04:05Z07:00\": it is no time of "
+                                "RFC 3339",
+                                STR_ARG(time));
     for (size_t i = 0; i < countof(numbers); i++) {
         struct str v = query_get(&r->arena, query, numbers[i].name);
         int64_t n;
@@ -302,86 +341,192 @@ static bool check_log_options(struct request *r, struct str query)
     if (query_get(&r->arena, query, "sinceSeconds").n && query_get(&r->arena, query, "sinceTime").n)
         field_error_add(&e, FE_FORBIDDEN, "",
                         "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified");
+    if (stream.p && !str_eq(stream, S("All")) && !str_eq(stream, S("Stdout")) && !str_eq(stream, S("Stderr")))
+        field_error_add(&e, FE_NOT_SUPPORTED, "stream",
+                        "Unsupported value: \"" STR_FMT "\": supported values: \"All\", \"Stderr\", \"Stdout\"",
+                        STR_ARG(stream));
+    if (stream.p && !str_eq(stream, S("All")) && query_get(&r->arena, query, "tailLines").n)
+        field_error_add(&e, FE_FORBIDDEN, "",
+                        "Forbidden: `tailLines` and specific `stream` are mutually exclusive for now");
     return !e.list.n || fail_invalid(r, S(""), S("PodLogOptions"), r->name, &e);
 }
 
-static bool find_target(struct request *r, struct http_request *h, struct str rest, struct strbuf *target,
-                        struct str *uid)
+/* Where a request goes. */
+struct aim {
+    struct strbuf target; /* path and query; empty: there is nothing to ask for */
+    struct str uid;       /* of the pod */
+    struct str address;   /* "": the relay */
+    struct str host;
+    bool tls;
+};
+
+static void aim_fini(struct aim *a)
 {
-    int i = row_of(r);
+    strbuf_fini(&a->target);
+}
+AUTO_VALUE(aim_fini, struct aim);
+
+/* NAME, NAME:PORT or SCHEME:NAME:PORT, as in nodes/.../proxy. */
+static bool split_node(struct str id, struct str *scheme, struct str *name, struct str *port)
+{
+    struct str part[4];
+    size_t n = 0;
+    while (n < countof(part) && str_cut(&id, ':', &part[n]))
+        n++;
+    *scheme = n == 3 ? part[0] : S("");
+    *name = part[n == 3 ? 1 : 0];
+    *port = n == 3 ? part[2] : n == 2 ? part[1] : S("");
+    return n >= 1 && n <= 3 && name->n && (!scheme->n || str_eq(*scheme, S("http")) || str_eq(*scheme, S("https")));
+}
+
+static struct str address_of(const struct obj *node)
+{
+    val_each_item (it, val_at(obj_status(node), N(addresses)))
+        if (str_eqz(val_text_at(it, N(type)), "InternalIP"))
+            return val_text_at(it, N(address));
+    return S("");
+}
+
+static bool aim_at_node(struct request *r, struct str rest, struct aim *aim)
+{
+    struct str scheme, name, port;
+    int64_t number = 0;
+    if (!split_node(r->name, &scheme, &name, &port))
+        return fail_bad_request(r, "invalid node request \"" STR_FMT "\"", STR_ARG(r->name));
+    AUTO(obj_unref) struct obj *o = object_get(r->server, r->kind, r->ns, name);
+    if (!o)
+        return fail_named_not_found(r, r->group, r->resource, name);
+    strbuf_addf(&aim->target, "/" STR_FMT, STR_ARG(rest));
+    int64_t relay = val_num(val_at(obj_status(o), N(daemonEndpoints), N(kubeletEndpoint), N(Port)), 0);
+    if (!port.n || (str_to_i64(port, 1, 65535, &number) && number == relay))
+        return true;
+    struct str ip = address_of(o);
+    if (!number)
+        return fail_bad_request(r, "invalid node request \"" STR_FMT "\": \"" STR_FMT "\" is no port",
+                                STR_ARG(r->name), STR_ARG(port));
+    if (!ip.n || str_starts(ip, S("127.")) || str_starts(ip, S("169.254.")))
+        return fail_bad_request(r, "address not allowed");
+    aim->address = aim->host = arena_fmt(&r->arena, STR_FMT ":%d", STR_ARG(ip), (int)number);
+    aim->tls = str_eq(scheme, S("https"));
+    return true;
+}
+
+static bool aim_at_pod(struct request *r, struct http_request *h, int i, struct aim *aim)
+{
+    struct str container = S("");
+    if (str_eq(rows[i].sub, S("log")) && !check_log_options(r, h->query))
+        return false;
     AUTO(obj_unref) struct obj *o = object_get(r->server, r->kind, r->ns, r->name);
     if (!o)
         return fail_not_found(r);
-    if (!rows[i].path.n) {
-        strbuf_addf(target, "/" STR_FMT, STR_ARG(rest));
-    } else {
-        *uid = str_dup(&r->arena, o->uid);
-        if (str_eq(rows[i].sub, S("log")) && !check_log_options(r, h->query))
-            return false;
-        struct str container = S("");
-        if (rows[i].container && !find_container(r, o, query_get(&r->arena, h->query, "container"), &container))
-            return false;
-        if (!val_text_at(obj_spec(o), N(nodeName)).n) {
-            if (!rows[i].upgrade) /* the log of a pod that runs nowhere is empty */
-                return true;
-            return fail_bad_request(r, "pod " STR_FMT " does not have a host assigned", STR_ARG(r->name));
-        }
-        strbuf_addf(target, "/" STR_FMT "/" STR_FMT "/" STR_FMT, STR_ARG(rows[i].path), STR_ARG(r->ns),
-                    STR_ARG(r->name));
-        if (rows[i].container)
-            strbuf_addf(target, "/" STR_FMT, STR_ARG(container));
+    aim->uid = str_dup(&r->arena, o->uid);
+    if (rows[i].container && !find_container(r, o, query_get(&r->arena, h->query, "container"), &container))
+        return false;
+    if (!val_text_at(obj_spec(o), N(nodeName)).n) {
+        if (!rows[i].upgrade) /* the log of a pod that runs nowhere is empty */
+            return true;
+        return fail_bad_request(r, "pod " STR_FMT " does not have a host assigned", STR_ARG(r->name));
     }
-    if (h->query.n)
-        strbuf_addf(target, "?" STR_FMT, STR_ARG(h->query));
+    if (rows[i].upgrade && !http_header_token(&h->headers, S("Connection"), S("upgrade")))
+        return fail_bad_request(r, "Upgrade request required");
+    strbuf_addf(&aim->target, "/" STR_FMT "/" STR_FMT "/" STR_FMT, STR_ARG(rows[i].path), STR_ARG(r->ns),
+                STR_ARG(r->name));
+    if (rows[i].container)
+        strbuf_addf(&aim->target, "/" STR_FMT, STR_ARG(container));
     return true;
+}
+
+static void copy_request_headers(struct session *s, const struct http_headers *from, struct http_headers *to)
+{
+    static const struct str passed[] = {S_INIT("Sec-WebSocket-Key"),
+                                        S_INIT("Sec-WebSocket-Version"),
+                                        S_INIT("Sec-WebSocket-Protocol"),
+                                        S_INIT("X-Stream-Protocol-Version"),
+                                        S_INIT("Accept"),
+                                        S_INIT("Content-Type")};
+    for (size_t i = 0; i < countof(passed); i++)
+        for (size_t k = 0; k < from->n; k++)
+            if (str_ieq(from->p[k].name, passed[i]))
+                http_header_add(&s->arena, to, from->p[k].name, from->p[k].value);
+}
+
+static bool connect_to(struct session *s, const struct aim *aim, struct err *err)
+{
+    struct http_client_config c = {.address = aim->address, .host = aim->host};
+    if (!aim->address.n) {
+        c.address = arena_fmt(&s->arena, "unix:%s", s->server->options.node_socket);
+        c.host = S("node");
+    }
+    /* as upstream: what serves on a port of a node has no certificate that anybody here could check */
+    if (aim->tls && !(s->tls = tls_client_new(&(struct tls_client_config){.insecure = true}, err)))
+        return false;
+    c.tls = s->tls;
+    s->client = http_client_new(s->server->loop, &c);
+    return true;
+}
+
+static void session_start(struct request *r, struct http_request *h, const struct aim *aim)
+{
+    struct session *s = NEW(struct session);
+    struct http_headers headers = {0};
+    struct err err = ERR;
+    nsessions++;
+    list_add_tail(&sessions, &s->node);
+    s->server = r->server;
+    s->user = str_dup(&s->arena, r->user->name);
+    s->refusals = rows[row_of(r)].path.n;
+    s->refusal = STRBUF(REFUSAL_MOST);
+    s->http = h;
+    h->user = s;
+    if (!connect_to(s, aim, &err)) {
+        respond_refusal(s, 500, str_of(err.text));
+        session_free(s);
+        return;
+    }
+    h->on_gone = client_gone;
+    h->on_drained = client_drained;
+    copy_request_headers(s, &h->headers, &headers);
+    if (!aim->address.n) {
+        http_header_add(&s->arena, &headers, S("X-Wherry-Pod-Uid"), aim->uid);
+        http_header_add(&s->arena, &headers, S("X-Wherry-User"), s->user);
+    }
+    bool upgrade = http_header_token(&h->headers, S("Connection"), S("upgrade"));
+    struct http_outgoing o = {.method = h->method,
+                              .target = strbuf_str(&aim->target),
+                              .headers = &headers,
+                              .body = h->body,
+                              .upgrade = upgrade ? http_header(&h->headers, S("Upgrade")) : S(""),
+                              .answer_streamed = true,
+                              .head_ns = -1};
+    s->call = http_send(s->client, &o, &node_fns, s);
 }
 
 void nodeproxy_start(struct request *r, struct http_request *h, struct str rest)
 {
-    struct server *server = r->server;
-    AUTO(strbuf_fini) struct strbuf target = STRBUF(LIMIT_URL_BYTES);
-    struct str uid = S("");
-    if (!find_target(r, h, rest, &target, &uid)) {
+    int i = row_of(r);
+    AUTO(aim_fini) struct aim aim = {.target = STRBUF(LIMIT_URL_BYTES)};
+    if (!(rows[i].path.n ? aim_at_pod(r, h, i, &aim) : aim_at_node(r, rest, &aim))) {
         respond_status(h, r);
         return;
     }
-    if (!target.n) {
+    if (!aim.target.n) {
         http_respond(h, 204, S(""), S(""));
         return;
     }
-    if (sessions >= LIMIT_PROXY_SESSIONS) {
+    if (h->query.n)
+        strbuf_addf(&aim.target, "?" STR_FMT, STR_ARG(h->query));
+    if (aim.target.over)
+        fail_bad_request(r, "the request's path and query are over %d bytes", LIMIT_URL_BYTES);
+    else if (nsessions >= LIMIT_PROXY_SESSIONS)
         fail_too_many(r, 1, "%d sessions with nodes are open; try again later", LIMIT_PROXY_SESSIONS);
-        respond_status(h, r);
+    else if (sessions_of(r->user->name) >= LIMIT_PROXY_SESSIONS_PER_USER)
+        fail_too_many(r, 1,
+                      "%d sessions with nodes (logs, exec, attach, port-forward) of " STR_FMT
+                      " are open; end some of them",
+                      LIMIT_PROXY_SESSIONS_PER_USER, STR_ARG(r->user->name));
+    else {
+        session_start(r, h, &aim);
         return;
     }
-    struct session *s = NEW(struct session);
-    sessions++;
-    s->server = server;
-    s->http = h;
-    h->user = s;
-    h->on_gone = client_gone;
-    h->on_drained = client_drained;
-    struct str upgrade = str_dup(&s->arena, http_header(&h->headers, S("Upgrade")));
-    struct http_headers headers = {0};
-    static const struct str passed[] = {S_INIT("Sec-WebSocket-Key"), S_INIT("Sec-WebSocket-Version"),
-                                        S_INIT("Sec-WebSocket-Protocol"), S_INIT("X-Stream-Protocol-Version"),
-                                        S_INIT("Accept")};
-    for (size_t i = 0; i < countof(passed); i++)
-        for (size_t k = 0; k < h->headers.n; k++)
-            if (str_ieq(h->headers.p[k].name, passed[i]))
-                http_header_add(&s->arena, &headers, h->headers.p[k].name, h->headers.p[k].value);
-    http_header_add(&s->arena, &headers, S("X-Wherry-Pod-Uid"), uid);
-    http_header_add(&s->arena, &headers, S("X-Wherry-User"), r->user->name);
-    s->client = http_client_new(
-        server->loop,
-        &(struct http_client_config){.address = arena_fmt(&s->arena, "unix:%s", server->options.node_socket),
-                                     .host = S("node")});
-    struct http_outgoing o = {.method = h->method,
-                              .target = strbuf_str(&target),
-                              .headers = &headers,
-                              .body = h->body,
-                              .upgrade = upgrade,
-                              .answer_streamed = true,
-                              .head_ns = -1};
-    s->call = http_send(s->client, &o, &node_fns, s);
+    respond_status(h, r);
 }

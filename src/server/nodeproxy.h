@@ -5,12 +5,15 @@
  *
  *   GET  /containerLogs/NS/POD/CONTAINER?follow=...      what pods/log asks
  *   any  /exec/NS/POD/CONTAINER?command=...   /attach/...   /portForward/NS/POD      upgrades
- *   any  /PATH                                            nodes/NAME/proxy/PATH
- * The header X-Wherry-Pod-Uid carries the pod's uid. Other nodes (TLS on 10250) come behind the same calls. */
+ *   any  /PATH                                            nodes/NAME/proxy/PATH, nodes/NAME:RELAY-PORT/proxy/PATH
+ * What nodes/[SCHEME:]NAME:PORT/proxy names otherwise is asked for at the node's address.
+ * The header X-Wherry-Pod-Uid carries the pod's uid. Other nodes (TLS on 10250) come behind the same calls.
+ * A node that refuses says why in plain text; for pods that becomes a Status. */
 #pragma once
 #include "server/int.h"
 
 size_t nodeproxy_sessions(void); /* open now */
 bool nodeproxy_wanted(const struct request *r);
+bool nodeproxy_connects(const struct request *r); /* and its body and Accept are no matter of ours */
 /* Ends the http request; r stays the caller's. rest: what stands behind nodes/NAME/proxy/. */
 void nodeproxy_start(struct request *r, struct http_request *h, struct str rest);
