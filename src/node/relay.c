@@ -149,8 +149,12 @@ struct str relay_query(struct http_request *h, struct str name)
 
 bool relay_query_true(struct http_request *h, struct str name)
 {
-    struct str v = relay_query(h, name);
-    return v.n && !str_eq(v, S("0")) && !str_ieq(v, S("false")); /* Python's clients say "True" */
+    struct str rest = h->query, key, value;
+    struct err ignored = ERR; /* the query was read whole before */
+    while (http_query_next(&h->arena, &rest, &key, &value, &ignored))
+        if (str_eq(key, name)) /* as upstream: "stdin", "stdin=True" ... are all true */
+            return !str_eq(value, S("0")) && !str_ieq(value, S("false"));
+    return false;
 }
 
 static bool may_ask(struct relay *r, const struct http_request *h)
@@ -193,6 +197,7 @@ struct relay *relay_new(const struct relay_config *c)
     r->cfg = *c;
     r->node_fd = -1;
     list_init(&r->asks);
+    list_init(&r->followers);
     timer_init(&r->again, r->loop, connect_node);
     timer_set(&r->again, 0);
     struct http_server_config hc = {.service = {.request = on_request, .arg = r}};

@@ -1,32 +1,32 @@
 #include "api/codec.h"
+#include "base/log.h"
+#include "node/channels.h"
 #include "node/relay_int.h"
-#include "wire/websocket.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
 
 #define CHUNK      (32 << 10)
 #define STDIN_MOST (1 << 20) /* bytes that wait for the program to read them */
+#define SIZE_MOST  4096      /* of a message about the terminal's size */
 
-enum { CHANNEL_IN, CHANNEL_OUT, CHANNEL_ERR, CHANNEL_STATUS, CHANNEL_RESIZE, CHANNEL_CLOSE = 255 };
-
-/* One exec or attach: a WebSocket with channels (remotecommand v4, v5) on one side, descriptors on the other. */
+/* One exec or attach: the client's channels on one side, descriptors on the other. */
 struct session;
 struct outlet { /* stdout or stderr of the program */
     struct session *session;
     struct poll poll;
-    int fd;
-    unsigned char channel;
+    int fd, channel;
+    bool opened;
 };
 struct session {
     struct relay_ask ask;
     struct relay *relay;
     struct http_request *http; /* until the node has started it */
-    struct websocket *socket;
+    struct channels *channels;
     bool attach, tty, want[3];
     int in; /* -1: none, or closed */
     struct poll in_poll;
-    struct strbuf in_queue;
+    struct strbuf in_queue, size;   /* size: what came of a message about it */
     bool in_over, ended, is_master; /* in_over: close after the queue */
     int code;
     char *problem;
@@ -47,6 +47,8 @@ static void session_free(struct session *s)
     for (int i = 0; i < 3; i++)
         fd_close(s->given[i]);
     strbuf_fini(&s->in_queue);
+    strbuf_fini(&s->size);
+    channels_free(s->channels);
     mem_free(s->problem);
     mem_free(s);
 }
@@ -54,47 +56,45 @@ static void session_free(struct session *s)
 /* --- how it ended
  * ------------------------------------------------------------------------------------------------------ */
 
-static void status_text(const struct session *s, struct strbuf *out)
+/* As a Status, and its sentence alone. */
+static void status_text(const struct session *s, struct strbuf *out, struct strbuf *text)
 {
-    struct arena a = ARENA;
+    AUTO(arena_fini) struct arena a = ARENA;
     struct val v = val_map();
     val_set(&a, &v, N(metadata), val_map());
     if (!s->code && !s->problem) {
         val_set_text(&a, &v, N(status), S("Success"));
-    } else if (s->problem) {
-        val_set_text(&a, &v, N(status), S("Failure"));
-        val_set_text(&a, &v, N(message), str_of(s->problem));
+        json_encode(out, &v);
+        return;
+    }
+    struct val cause = val_map(), causes = val_list();
+    val_set_text(&a, &v, N(status), S("Failure"));
+    if (s->problem) {
+        strbuf_addf(text, "Internal error occurred: %s", s->problem);
         val_set_text(&a, &v, N(reason), S("InternalError"));
         val_set_num(&a, &v, N(code), 500);
+        val_set_text(&a, &cause, N(message), str_of(s->problem));
     } else {
-        struct val cause = val_map(), causes = val_list();
-        val_set_text(&a, &v, N(status), S("Failure"));
-        val_set(&a, &v, N(message),
-                val_str(&a, arena_fmt(&a, "command terminated with non-zero exit code: exit status %d", s->code)));
+        strbuf_addf(text, "command terminated with non-zero exit code: exit status %d", s->code);
         val_set_text(&a, &v, N(reason), S("NonZeroExitCode"));
         val_set_text(&a, &cause, N(reason), S("ExitCode"));
-        val_set(&a, &cause, N(message), val_str(&a, arena_fmt(&a, "%d", s->code)));
-        val_add(&a, &causes, cause);
-        val_set(&a, val_need_map(&a, &v, N(details)), N(causes), causes);
+        val_set_text(&a, &cause, N(message), arena_fmt(&a, "%d", s->code));
     }
+    val_set_text(&a, &v, N(message), strbuf_str(text));
+    val_add(&a, &causes, cause);
+    val_set(&a, val_need_map(&a, &v, N(details)), N(causes), causes);
     json_encode(out, &v);
-    arena_fini(&a);
-}
-
-static void send_channel(struct session *s, unsigned char channel, struct str bytes)
-{
-    websocket_send2(s->socket, WEBSOCKET_BINARY, (struct str){(const char *)&channel, 1}, bytes);
 }
 
 /* Said once the program has ended and all that it wrote has been read. */
 static void maybe_over(struct session *s)
 {
-    if (!s->ended || s->out.fd >= 0 || s->err.fd >= 0)
+    if (!s->ended || s->out.fd >= 0 || s->err.fd >= 0 || !channels_ready(s->channels))
         return;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(65536);
-    status_text(s, &b);
-    send_channel(s, CHANNEL_STATUS, strbuf_str(&b));
-    websocket_close(s->socket, 1000, S(""));
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(65536);
+    status_text(s, &b, &text);
+    channels_finish(TAKE(s->channels), strbuf_str(&b), strbuf_str(&text));
     session_free(s);
 }
 
@@ -121,8 +121,8 @@ static void on_output(struct poll *p, int ready)
     char buf[CHUNK];
     ssize_t n = read(o->fd, buf, sizeof buf);
     if (n > 0) {
-        send_channel(s, o->channel, (struct str){buf, (size_t)n});
-        if (websocket_over_high(s->socket))
+        channels_send(s->channels, o->channel, (struct str){buf, (size_t)n});
+        if (channels_over_high(s->channels))
             poll_want(p, 0); /* on_drained goes on */
         return;
     }
@@ -132,22 +132,40 @@ static void on_output(struct poll *p, int ready)
     maybe_over(s);
 }
 
-/* The program is over: what it wrote is in the pipe. Others may hold the pipe open; they are not waited for. */
+/* The program is over: what it wrote is in the pipe now. Others may hold the pipe open and write on; they are not
+ * waited for. */
 static void drain(struct outlet *o)
 {
     char buf[CHUNK];
+    int left = 0;
     if (o->fd < 0)
         return;
-    for (ssize_t n; (n = read(o->fd, buf, sizeof buf)) > 0;)
-        send_channel(o->session, o->channel, (struct str){buf, (size_t)n});
+    if (ioctl(o->fd, FIONREAD, &left) < 0)
+        left = 0;
+    while (left > 0) {
+        ssize_t n = read(o->fd, buf, MIN(sizeof buf, (size_t)left));
+        if (n <= 0)
+            break;
+        channels_send(o->session->channels, o->channel, (struct str){buf, (size_t)n});
+        left -= (int)n;
+    }
     outlet_close(o);
 }
 
-static void outlet_open(struct session *s, struct outlet *o, int own_fd, unsigned char channel)
+/* What it never was connected to, it wrote nothing to (the runtime may have: its sentence is told otherwise). */
+static void outlet_finish(struct outlet *o)
 {
-    *o = (struct outlet){.session = s, .fd = own_fd, .channel = channel};
+    if (o->opened && channels_ready(o->session->channels))
+        drain(o);
+    else
+        outlet_close(o);
+}
+
+static void outlet_open(struct session *s, struct outlet *o, int own_fd, int channel)
+{
+    *o = (struct outlet){.session = s, .fd = own_fd, .channel = channel, .opened = true};
     poll_init(&o->poll, s->relay->loop, own_fd, on_output);
-    poll_want(&o->poll, POLL_READ);
+    poll_want(&o->poll, channels_ready(s->channels) ? POLL_READ : 0); /* on_ready goes on */
 }
 
 /* --- what the client writes
@@ -160,6 +178,7 @@ static void in_close(struct session *s)
         fd_close(s->in);
     s->in = -1;
     strbuf_reset(&s->in_queue);
+    channels_pause(s->channels, false); /* what comes now is dropped */
 }
 
 static void on_input_room(struct poll *p, int ready)
@@ -173,7 +192,7 @@ static void on_input_room(struct poll *p, int ready)
     }
     strbuf_drop(&s->in_queue, n > 0 ? (size_t)n : 0);
     if (s->in_queue.n < STDIN_MOST / 2)
-        websocket_pause(s->socket, false);
+        channels_pause(s->channels, false);
     if (s->in_queue.n)
         return;
     poll_want(p, 0);
@@ -183,103 +202,149 @@ static void on_input_room(struct poll *p, int ready)
 
 static void resize(struct session *s, struct str text)
 {
-    struct arena a = ARENA;
+    AUTO(arena_fini) struct arena a = ARENA;
     struct val v;
-    struct err ignored = ERR;
-    if (json_decode(&a, text, &v, &ignored)) {
-        struct winsize w = {.ws_row = (unsigned short)val_num(val_get_str(&v, S("Height")), 0),
-                            .ws_col = (unsigned short)val_num(val_get_str(&v, S("Width")), 0)};
-        if (s->is_master)
-            (void)ioctl(s->out.fd, TIOCSWINSZ, &w);
-        else if (s->attach && !list_empty(&s->ask.node) && s->relay->node_fd >= 0) {
-            AUTO(strbuf_fini) struct strbuf b = STRBUF(200);
-            relay_add(&b, S("resize"));
-            relay_addf(&b, "%lld", (long long)s->ask.id);
-            relay_addf(&b, "%u", (unsigned)w.ws_row);
-            relay_addf(&b, "%u", (unsigned)w.ws_col);
-            (void)!socket_send_fds(s->relay->node_fd, strbuf_str(&b), NULL, 0, &ignored);
-        }
+    struct err err = ERR;
+    if (!json_decode(&a, text, &v, &err))
+        return; /* as upstream: what is no size changes nothing */
+    struct winsize w = {.ws_row = (unsigned short)val_num(val_get_str(&v, S("Height")), 0),
+                        .ws_col = (unsigned short)val_num(val_get_str(&v, S("Width")), 0)};
+    if (s->is_master) {
+        (void)ioctl(s->out.fd, TIOCSWINSZ, &w); /* a terminal that is gone has no size */
+    } else if (s->attach && !list_empty(&s->ask.node) && s->relay->node_fd >= 0) {
+        AUTO(strbuf_fini) struct strbuf b = STRBUF(200);
+        relay_add(&b, S("resize"));
+        relay_addf(&b, "%lld", (long long)s->ask.id);
+        relay_addf(&b, "%u", (unsigned)w.ws_row);
+        relay_addf(&b, "%u", (unsigned)w.ws_col);
+        if (!socket_send_fds(s->relay->node_fd, strbuf_str(&b), NULL, 0, &err))
+            log_info("exec.resize", "lost: error=\"%s\"", err.text); /* the next one tells all of it again */
     }
-    arena_fini(&a);
 }
 
-static void on_message(struct websocket *w, int kind, struct str bytes)
+/* Objects one after another, cut anywhere: a stream of SPDY keeps no messages. */
+static void sizes(struct session *s, struct str bytes)
 {
-    struct session *s = websocket_arg(w);
-    (void)kind;
-    if (!bytes.n)
-        return;
-    unsigned char channel = (unsigned char)bytes.p[0];
-    struct str rest = str_sub(bytes, 1, bytes.n);
+    for (size_t i = 0; i < bytes.n; i++) {
+        strbuf_addc(&s->size, bytes.p[i]);
+        if (bytes.p[i] != '}')
+            continue;
+        if (!s->size.over)
+            resize(s, strbuf_str(&s->size));
+        strbuf_reset(&s->size);
+    }
+}
+
+static void on_data(void *arg, int channel, struct str bytes)
+{
+    struct session *s = arg;
     if (channel == CHANNEL_RESIZE) {
-        resize(s, rest);
-    } else if (channel == CHANNEL_IN && s->in >= 0 && !s->in_over) {
-        strbuf_add(&s->in_queue, rest);
+        sizes(s, bytes);
+    } else if (s->in >= 0 && !s->in_over && bytes.n) {
+        strbuf_add(&s->in_queue, bytes);
         poll_want(&s->in_poll, POLL_WRITE);
         if (s->in_queue.n > STDIN_MOST)
-            websocket_pause(w, true);
-    } else if (channel == CHANNEL_CLOSE && rest.n == 1 && rest.p[0] == CHANNEL_IN && s->in >= 0 && !s->is_master) {
-        s->in_over = true;
-        poll_want(&s->in_poll, POLL_WRITE);
-        if (!s->in_queue.n)
-            in_close(s);
+            channels_pause(s->channels, true);
     }
 }
 
-static void on_drained(struct websocket *w)
+static void on_ended(void *arg, int channel)
 {
-    struct session *s = websocket_arg(w);
+    struct session *s = arg;
+    if (channel != CHANNEL_IN || s->in < 0 || s->is_master)
+        return;
+    s->in_over = true;
+    poll_want(&s->in_poll, POLL_WRITE);
+    if (!s->in_queue.n)
+        in_close(s);
+}
+
+static void on_drained(void *arg)
+{
+    struct session *s = arg;
     if (s->out.fd >= 0)
         poll_want(&s->out.poll, POLL_READ);
     if (s->err.fd >= 0)
         poll_want(&s->err.poll, POLL_READ);
 }
 
-static void on_closed(struct websocket *w, int code, struct str reason)
+static void on_channels_gone(void *arg)
 {
-    (void)code, (void)reason;
-    struct session *s = websocket_arg(w);
-    websocket_free(w);
-    session_free(s);
+    session_free(arg);
 }
 
 /* --- beginning
  * -------------------------------------------------------------------------------------------------------------- */
 
+/* The client hears it all: what the program writes goes out. */
+static void on_ready(void *arg)
+{
+    struct session *s = arg;
+    if (s->ended) {
+        drain(&s->out);
+        drain(&s->err);
+        maybe_over(s);
+        return;
+    }
+    on_drained(s);
+}
+
+static bool accept_client(struct session *s)
+{
+    static const struct channels_fns fns = {on_ready, on_data, on_ended, on_drained, on_channels_gone};
+    struct http_request *h = TAKE(s->http);
+    h->on_gone = NULL;
+    s->channels = channels_accept(h, s->relay->loop, s->want, s->tty, &fns, s);
+    if (!s->channels)
+        session_free(s);
+    return s->channels;
+}
+
 static void start(struct session *s, int own_master)
 {
-    static const char *const protocols[] = {"v5.channel.k8s.io", "v4.channel.k8s.io", NULL};
-    static const struct websocket_fns fns = {on_message, on_drained, on_closed};
-    struct websocket_config config = {.protocols = protocols, .message_most = 4 << 20, .ping_ns = 30 * NS_PER_S};
-    struct http_request *h = s->http;
-    s->http = NULL;
-    h->on_gone = NULL;
-    s->socket = websocket_accept(h, &config, &fns, s);
     if (own_master >= 0) {
         s->is_master = true;
         (void)fcntl(own_master, F_SETFL, O_NONBLOCK);
         s->out.fd = own_master;
         s->in = s->want[0] ? own_master : -1;
     }
-    if (!s->socket) {
-        session_free(s);
+    if (!accept_client(s))
         return;
-    }
     if (s->out.fd >= 0)
         outlet_open(s, &s->out, s->out.fd, CHANNEL_OUT);
     if (s->err.fd >= 0)
         outlet_open(s, &s->err, s->err.fd, CHANNEL_ERR);
     if (s->in >= 0)
         poll_init(&s->in_poll, s->relay->loop, s->in, on_input_room);
-    if (s->want[1]) /* v4 and older: an empty message opens each channel */
-        send_channel(s, CHANNEL_OUT, S(""));
+    if (channels_ready(s->channels))
+        on_ready(s);
+}
+
+/* The node will not start it, or could not. */
+static void failed(struct session *s, struct str text)
+{
+    s->ended = true;
+    s->code = -1;
+    s->problem = str_dupz(text);
+    if (s->http && !accept_client(s))
+        return;
+    outlet_finish(&s->out);
+    outlet_finish(&s->err);
+    maybe_over(s);
 }
 
 static void refused(struct session *s, int status, struct str text)
 {
-    if (s->http)
-        relay_fail(s->http, status, text);
-    s->http = NULL;
+    if (s->http && channels_refusals_inside(s->http)) {
+        AUTO(arena_fini) struct arena a = ARENA;
+        failed(s, arena_fmt(&a, "unable to upgrade connection: " STR_FMT, STR_ARG(text)));
+        return;
+    }
+    struct http_request *h = TAKE(s->http);
+    if (h) {
+        h->on_gone = NULL;
+        relay_fail(h, status, text);
+    }
     s->ended = true;
     session_free(s);
 }
@@ -298,16 +363,21 @@ static void on_news(struct relay_ask *a, struct str name, const struct str *text
         return;
     }
     relay_forget(a, false);
-    if (s->http) { /* over before it began: the node says why */
-        refused(s, 500, n == 2 && texts[1].n ? texts[1] : S("the node went away"));
-        return;
+    if (n < 2 || texts[1].n) {
+        AUTO(arena_fini) struct arena arena = ARENA;
+        struct str text = n < 2 ? S("the node went away")
+                                : arena_fmt(&arena, "error %s container: " STR_FMT,
+                                            s->attach ? "attaching to" : "executing command in", STR_ARG(texts[1]));
+        if (s->http || n < 2) {
+            failed(s, text);
+            return;
+        }
+        s->problem = str_dupz(text);
     }
     s->ended = true;
-    s->code = n >= 1 && str_to_i64(texts[0], 0, 255, &v) ? (int)v : 137;
-    if (n < 2)
-        s->problem = mem_dupz("the node went away");
-    else if (texts[1].n)
-        s->problem = str_dupz(texts[1]);
+    s->code = str_to_i64(texts[0], 0, 255, &v) ? (int)v : 137;
+    if (!channels_ready(s->channels))
+        return; /* on_ready goes on */
     drain(&s->out);
     drain(&s->err);
     maybe_over(s);
@@ -379,13 +449,18 @@ static bool send_request(struct session *s, struct str ns, struct str pod, struc
 void relay_exec(struct relay *r, struct http_request *h, struct str ns, struct str pod, struct str container,
                 bool attach)
 {
-    if (!websocket_wanted(h)) {
-        relay_fail(h, 400, S("exec and attach are spoken over WebSocket only: use a client of 2023 or later"));
+    if (!channels_wanted(h)) {
+        relay_fail(h, 400, S("unable to upgrade: exec and attach are spoken over WebSocket or SPDY/3.1"));
         return;
     }
     struct session *s = NEW(struct session);
-    *s = (struct session){
-        .relay = r, .http = h, .attach = attach, .in = -1, .given = {-1, -1, -1}, .in_queue = STRBUF(8 << 20)};
+    *s = (struct session){.relay = r,
+                          .http = h,
+                          .attach = attach,
+                          .in = -1,
+                          .given = {-1, -1, -1},
+                          .in_queue = STRBUF(8 << 20),
+                          .size = STRBUF(SIZE_MOST)};
     s->out.fd = s->err.fd = -1;
     s->out.session = s->err.session = s;
     s->ask.news = on_news;
@@ -397,7 +472,7 @@ void relay_exec(struct relay *r, struct http_request *h, struct str ns, struct s
     h->user = s;
     h->on_gone = on_gone;
     if (!s->want[0] && !s->want[1] && !s->want[2])
-        refused(s, 400, S("you must specify at least one of stdin, stdout, stderr"));
+        refused(s, 400, S("you must specify at least 1 of stdin, stdout, stderr"));
     else if (!make_pipes(s) || !send_request(s, ns, pod, container))
         refused(s, 503, S("the node cannot be reached"));
 }

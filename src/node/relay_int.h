@@ -2,6 +2,7 @@
 #pragma once
 #include "node/relay.h"
 #include "node/relay_proto.h"
+#include "sys/inotify.h"
 #include "wire/http_server.h"
 
 /* Something asked of the node. Embedded in who asks; news come until relay_forget. */
@@ -22,6 +23,9 @@ struct relay {
     struct timer again;
     int64_t next_id;
     struct list asks;
+    struct inotify notify; /* for all logs that are followed */
+    bool notifying;
+    struct list followers;
 };
 /* A message with this name and a fresh id; add texts to it, then relay_send. */
 void relay_ask_begin(struct relay *r, struct relay_ask *a, struct strbuf *b, const char *name);

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "net/link.h"
 #include "node/agent_int.h"
+#include "node/exec_words.h"
 #include "node/hooks.h"
 #include "node/relay_proto.h"
 #include "sys/stream.h"
@@ -32,7 +33,18 @@ struct session {
     char id[24], container[65];
     struct exec *exec;
     struct attach *attach;
+    struct look *look;
+    char *command; /* of an exec: its first word */
+    int pid;       /* of the container's first process */
     bool logs;
+};
+/* An exec that failed: a job looks what its command is. */
+struct look {
+    struct job job;
+    struct session *session; /* NULL: nobody waits any more */
+    char *command, *said;
+    int pid, code;
+    enum exec_seen seen;
 };
 struct relay_link {
     struct agent *agent;
@@ -177,6 +189,9 @@ static void session_free(struct session *s)
         exec_forget(s->exec);
     if (s->attach)
         attach_forget(s->attach);
+    if (s->look)
+        s->look->session = NULL;
+    mem_free(s->command);
     mem_free(s);
 }
 
@@ -289,12 +304,41 @@ static void on_exec_started(void *arg, int own_master)
     fd_close(own_master);
 }
 
+static void look_work(struct job *j)
+{
+    struct look *k = container_of(j, struct look, job);
+    k->seen = k->command[0] == '/' ? exec_look(k->pid, k->command) : SEEN_UNKNOWN;
+}
+
+static void look_done(struct job *j)
+{
+    struct look *k = container_of(j, struct look, job);
+    struct session *s = k->session;
+    if (s) {
+        AUTO(arena_fini) struct arena a = ARENA;
+        s->look = NULL;
+        say_ended(s, k->code, exec_words(&a, str_of(k->said), str_of(k->command), k->seen).p);
+        session_free(s);
+    }
+    mem_free(k->command);
+    mem_free(k->said);
+    mem_free(k);
+}
+
 static void on_exec_ended(void *arg, int code, const struct err *err)
 {
     struct session *s = arg;
     s->exec = NULL;
-    say_ended(s, code, err ? err->text : "");
-    session_free(s);
+    if (!err || err->kind == E_UNAVAILABLE) {
+        say_ended(s, code, err ? err->text : "");
+        session_free(s);
+        return;
+    }
+    struct look *k = NEW(struct look);
+    *k = (struct look){.session = s, .said = mem_dupz(err->text), .pid = s->pid, .code = code};
+    k->command = TAKE(s->command);
+    s->look = k;
+    job_start(&k->job, s->link->agent->cfg.loop, look_work, look_done);
 }
 
 static bool number(struct str text, uint16_t *out)
@@ -333,6 +377,10 @@ static void on_exec(struct relay_link *l, const struct relay_message *m, const i
     spec.out = at[1];
     spec.err = at[2];
     struct session *s = session_new(l, m->texts[1]);
+    struct container_status status;
+    container_status(ac->run, &status);
+    s->pid = (int)status.pid;
+    s->command = str_dupz(m->texts[9]);
     s->exec = container_exec(ac->run, &spec, &events, s);
 }
 
@@ -390,7 +438,10 @@ static void on_forward(struct relay_link *l, const struct relay_message *m)
     }
     AUTO(fd_close) int ns = ap->pod->host_network ? -1 : sandbox_netns(ap->sandbox, &err);
     int home = ns >= 0 ? netns_enter(ns, &err) : -1;
-    AUTO(fd_close) int fd = err.kind ? -1 : socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    /* a socket of IPv6 reaches both localhosts of the pod */
+    AUTO(fd_close) int fd = err.kind ? -1 : socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 && !err.kind)
+        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (home >= 0)
         netns_leave(home);
     fd_close(home);

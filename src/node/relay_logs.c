@@ -1,7 +1,7 @@
 #include "base/log.h"
 #include "node/crilog.h"
 #include "node/relay_int.h"
-#include "sys/inotify.h"
+#include "wire/websocket.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/inotify.h>
@@ -10,18 +10,21 @@
 #define CHUNK      (256 << 10)
 #define LINE_MOST  (1 << 20) /* of a log file; the shim splits at 16 KiB */
 #define OLDER_MOST 9         /* rotated files that are looked for: N.log.9 ... N.log.1 */
+#define FRAME_MOST 30720     /* bytes of a message of a WebSocket; a multiple of three, so that base64 has no gaps */
 
 /* One reader of one container's log. Files are read in jobs, a chunk at a time; after each the client's pace decides.
  */
 struct tailing {
     struct relay_ask ask;
     struct relay *relay;
-    struct http_request *http; /* NULL: gone */
+    struct http_request *http; /* until a WebSocket was made of it */
+    struct websocket *socket;  /* NULL both: gone */
+    bool base64;
     struct crilog_filter filter;
     int dir, run;
     bool running, reading, news, done; /* running: more may come; news: something was written meanwhile */
-    struct inotify notify;
-    bool notifying;
+    struct list following;             /* of the relay's followers; empty: it is none */
+    int watch;                         /* of its folder */
     /* the job's: touched by it alone while `reading` */
     struct job job;
     int file;  /* -1: none open */
@@ -32,11 +35,54 @@ struct tailing {
     struct strbuf raw, out; /* the rest of the last chunk; what goes out */
 };
 
+/* --- being told of news: one inotify for all, a watch for each folder that somebody follows. The kernel gives few of
+ * the former (128 a user), thousands of the latter
+ * ---------------------------------------------------------------------------------------------------------- */
+
+static void go_on(struct tailing *t);
+
+static void on_written(struct inotify *i, int watch, uint32_t mask, struct str name)
+{
+    (void)name;
+    struct relay *r = container_of(i, struct relay, notify);
+    list_each (t, &r->followers, struct tailing, following)
+        if (t->watch == watch || (mask & IN_Q_OVERFLOW)) {
+            t->news = true;
+            go_on(t);
+        }
+}
+
+static bool follow(struct tailing *t, struct err *err)
+{
+    struct relay *r = t->relay;
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", t->dir);
+    if (!r->notifying && !(r->notifying = inotify_start(&r->notify, r->loop, on_written, err)))
+        return false;
+    t->watch = inotify_add(&r->notify, path, IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_ONLYDIR, err);
+    if (t->watch < 0)
+        return false;
+    list_add_tail(&r->followers, &t->following);
+    return true;
+}
+
+static void unfollow(struct tailing *t)
+{
+    struct relay *r = t->relay;
+    if (list_empty(&t->following))
+        return;
+    list_del(&t->following);
+    list_each (other, &r->followers, struct tailing, following)
+        if (other->watch == t->watch)
+            return;
+    inotify_del(&r->notify, t->watch);
+}
+
 static void tailing_free(struct tailing *t)
 {
     relay_forget(&t->ask, true);
-    if (t->notifying)
-        inotify_stop(&t->notify);
+    unfollow(t);
+    websocket_free(t->socket);
     fd_close(t->dir);
     fd_close(t->file);
     strbuf_fini(&t->raw);
@@ -152,13 +198,33 @@ static void read_work(struct job *j)
 /* --- in the loop
  * ------------------------------------------------------------------------------------------------------ */
 
-static void go_on(struct tailing *t);
+static bool over_high(const struct tailing *t)
+{
+    return t->socket ? websocket_over_high(t->socket) : http_over_high(t->http);
+}
+
+static void reader_write(struct tailing *t, struct str bytes)
+{
+    if (!t->socket) {
+        http_write(t->http, bytes);
+        return;
+    }
+    for (struct str part; bytes.n; bytes = str_sub(bytes, part.n, bytes.n)) {
+        part = str_sub(bytes, 0, FRAME_MOST);
+        AUTO(strbuf_fini) struct strbuf text = STRBUF(2 * FRAME_MOST);
+        if (t->base64)
+            strbuf_add_base64(&text, part.p, part.n);
+        websocket_send(t->socket, t->base64 ? WEBSOCKET_TEXT : WEBSOCKET_BINARY,
+                       t->base64 ? strbuf_str(&text) : part);
+    }
+}
 
 static void finish(struct tailing *t)
 {
     if (t->http)
-        http_end(t->http);
-    t->http = NULL;
+        http_end(TAKE(t->http));
+    if (t->socket)
+        websocket_finish(TAKE(t->socket), 1000, S(""));
     t->done = true;
     if (!t->reading)
         tailing_free(t);
@@ -168,7 +234,7 @@ static void read_done(struct job *j)
 {
     struct tailing *t = container_of(j, struct tailing, job);
     t->reading = false;
-    if (t->done || !t->http || t->http->gone) {
+    if (t->done || (!t->http && !t->socket) || (t->http && t->http->gone)) {
         finish(t);
         return;
     }
@@ -178,7 +244,7 @@ static void read_done(struct job *j)
         t->filter.bytes -= (int64_t)out.n;
     }
     if (out.n)
-        http_write(t->http, out);
+        reader_write(t, out);
     strbuf_reset(&t->out);
     if (t->filter.bytes == 0 || (t->eof && !t->news && !(t->filter.follow && t->running)))
         finish(t);
@@ -188,7 +254,7 @@ static void read_done(struct job *j)
 
 static void go_on(struct tailing *t)
 {
-    if (t->reading || !t->http || http_over_high(t->http))
+    if (t->reading || (!t->http && !t->socket) || over_high(t))
         return;
     t->reading = true;
     t->news = false;
@@ -206,39 +272,75 @@ static void on_gone(struct http_request *h)
     finish(t);
 }
 
-static void on_written(struct inotify *i, int watch, uint32_t mask, struct str name)
+/* What a client of a WebSocket says is of no interest. */
+static void socket_message(struct websocket *w, int kind, struct str bytes)
 {
-    (void)watch, (void)mask, (void)name;
-    struct tailing *t = container_of(i, struct tailing, notify);
-    t->news = true;
-    go_on(t);
+    (void)w, (void)kind, (void)bytes;
+}
+
+static void socket_drained(struct websocket *w)
+{
+    go_on(websocket_arg(w));
+}
+
+static void socket_closed(struct websocket *w, int code, struct str reason)
+{
+    (void)code, (void)reason;
+    struct tailing *t = websocket_arg(w);
+    websocket_free(TAKE(t->socket));
+    finish(t);
+}
+
+static bool open_answer(struct tailing *t)
+{
+    static const char *const protocols[] = {"binary.k8s.io", "base64.binary.k8s.io", NULL};
+    static const struct websocket_fns fns = {socket_message, socket_drained, socket_closed};
+    struct websocket_config config = {.protocols = protocols, .ping_ns = 30 * NS_PER_S};
+    if (!websocket_wanted(t->http)) {
+        http_start(t->http, 200, S("text/plain"), -1);
+        return true;
+    }
+    struct http_request *h = TAKE(t->http);
+    h->on_gone = NULL;
+    h->on_drained = NULL;
+    t->socket = websocket_accept(h, &config, &fns, t);
+    if (!t->socket)
+        return false;
+    t->base64 = str_eqz(websocket_protocol(t->socket), protocols[1]);
+    websocket_send(t->socket, t->base64 ? WEBSOCKET_TEXT : WEBSOCKET_BINARY, S("")); /* says that it is open */
+    return true;
+}
+
+static void refuse(struct tailing *t, int status, struct str text)
+{
+    struct http_request *h = TAKE(t->http);
+    h->on_gone = NULL;
+    relay_fail(h, status, text);
+    finish(t);
 }
 
 static void begin(struct tailing *t, const struct str *texts, size_t n, int own_dir)
 {
     struct err err = ERR;
     int64_t run = 0;
-    char path[64];
     if (n < 2 || own_dir < 0 || !str_to_i64(texts[0], 0, INT32_MAX, &run)) {
         fd_close(own_dir);
-        relay_fail(t->http, 500, S("the node's answer is not understood"));
-        t->http = NULL;
-        finish(t);
+        refuse(t, 500, S("the node's answer is not understood"));
         return;
     }
     t->dir = own_dir;
     t->run = (int)run;
     t->running = str_eq(texts[1], S("running"));
-    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", t->dir);
-    if (t->filter.follow && t->running) {
-        t->notifying = inotify_start(&t->notify, t->relay->loop, on_written, &err) &&
-                       inotify_add(&t->notify, path, IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_ONLYDIR, &err) >= 0;
-        if (!t->notifying)
-            log_warn("logs.follow", "ends with what is there: error=\"%s\"", err.text);
-        t->running = t->notifying;
+    if (t->filter.follow && t->running && !follow(t, &err)) {
+        log_warn("logs.follow", "refused: error=\"%s\"", err.text);
+        (void)err_wrap(&err, "the log cannot be followed, only read");
+        refuse(t, 500, str_of(err.text));
+        return;
     }
-    http_start(t->http, 200, S("text/plain"), -1);
-    go_on(t);
+    if (open_answer(t))
+        go_on(t);
+    else
+        finish(t);
 }
 
 static void on_news(struct relay_ask *a, struct str name, const struct str *texts, size_t n, int own_fd)
@@ -251,13 +353,9 @@ static void on_news(struct relay_ask *a, struct str name, const struct str *text
     }
     fd_close(own_fd);
     if (str_eq(name, S("refused")) && t->http && n == 2) {
-        relay_fail(t->http, str_to_i64(texts[0], 400, 599, &status) ? (int)status : 500, texts[1]);
-        t->http = NULL;
-        finish(t);
+        refuse(t, str_to_i64(texts[0], 400, 599, &status) ? (int)status : 500, texts[1]);
     } else if (t->dir < 0) {
-        relay_fail(t->http, 503, S("the node went away"));
-        t->http = NULL;
-        finish(t);
+        refuse(t, 503, S("the node went away"));
     } else { /* ended, or the node is gone: what is written goes out yet */
         t->running = false;
         t->news = true;
@@ -304,6 +402,7 @@ void relay_logs(struct relay *r, struct http_request *h, struct str ns, struct s
                           .raw = STRBUF(LINE_MOST + 2 * CHUNK),
                           .out = STRBUF(64 << 20)};
     t->ask.news = on_news;
+    list_init(&t->following);
     h->user = t;
     h->on_gone = on_gone;
     h->on_drained = on_drained;
@@ -313,9 +412,6 @@ void relay_logs(struct relay *r, struct http_request *h, struct str ns, struct s
     relay_add(&b, pod);
     relay_add(&b, container);
     relay_add(&b, filter.previous ? S("previous") : S("current"));
-    if (relay_send(&t->ask, &b, NULL, 0))
-        return;
-    relay_fail(h, 503, S("the node cannot be reached"));
-    t->http = NULL;
-    finish(t);
+    if (!relay_send(&t->ask, &b, NULL, 0))
+        refuse(t, 503, S("the node cannot be reached"));
 }
