@@ -153,8 +153,8 @@ static bool add_from(struct env *e, const struct env_input *in, const struct val
         return true;
     struct val all;
     bool found;
-    if (!source_all(e->arena, in->sources, kind, in->pod->ns, val_text_at(ref, N(name)),
-                    val_true(val_get(ref, N(optional))), &all, &found, err))
+    if (!source_data(e->arena, in->sources, kind, in->pod->ns, val_text_at(ref, N(name)), SOURCE_VARIABLES,
+                     val_true(val_get(ref, N(optional))), &all, &found, err))
         return false;
     val_each_member (m, &all) {
         struct str name = arena_fmt(e->arena, STR_FMT STR_FMT, STR_ARG(val_text_at(from, N(prefix))),

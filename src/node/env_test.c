@@ -120,6 +120,7 @@ TEST(env_values_come_from_fields_resources_and_keys)
         {"configMapKeyRef: {name: cm, key: k}", "v", NULL},
         {"secretKeyRef: {name: sec, key: k}", "geheim", NULL},
         {"configMapKeyRef: {name: cm, key: none}", NULL, "couldn't find key none in ConfigMap ns/cm"},
+        {"configMapKeyRef: {name: cm, key: b}", NULL, "couldn't find key b in ConfigMap ns/cm"}, /* no text */
         {"secretKeyRef: {name: sec, key: none}", NULL, "couldn't find key none in Secret ns/sec"},
         {"configMapKeyRef: {name: gone, key: k}", NULL, "configmap \"gone\" not found"},
         {"secretKeyRef: {name: gone, key: k}", NULL, "secret \"gone\" not found"},
@@ -128,7 +129,7 @@ TEST(env_values_come_from_fields_resources_and_keys)
         struct world w = {0};
         struct strs env;
         struct err err = ERR;
-        world_obj(&w, K(ConfigMap), "metadata: {name: cm, namespace: ns}\ndata: {k: v}");
+        world_obj(&w, K(ConfigMap), "metadata: {name: cm, namespace: ns}\ndata: {k: v}\nbinaryData: {b: AAEC}");
         world_obj(&w, K(Secret), "metadata: {name: sec, namespace: ns}\ndata: {k: Z2VoZWlt}");
         struct str c = arena_fmt(&w.arena, "env: [{name: V, valueFrom: {%s}}]", rows[i].from);
         bool ok = build(&w, c.p, &env, &err);

@@ -567,6 +567,17 @@ static bool refuse_grpc(const struct val *container, struct err *err)
     return true;
 }
 
+static bool refuse_files_in_env(const struct val *container, struct err *err)
+{
+    val_each_item (e, val_get(container, N(env)))
+        if (val_at(e, N(valueFrom), N(fileKeyRef)))
+            return err_set(err, E_NOT_IMPLEMENTED,
+                           "env " STR_FMT ": valueFrom.fileKeyRef is not supported yet: use configMapKeyRef or "
+                           "secretKeyRef",
+                           STR_ARG(val_text_at(e, N(name))));
+    return true;
+}
+
 bool podspec_supported(const struct obj *pod, bool selinux, struct err *err)
 {
     const struct val *spec = obj_spec(pod), *security_context = val_get(spec, N(securityContext));
@@ -587,7 +598,8 @@ bool podspec_supported(const struct obj *pod, bool selinux, struct err *err)
         val_each_item (c, val_get(spec, lists[i]))
             ok = ok && refuse(asked(val_get(c, N(volumeDevices))), "volumeDevices", "use volumeMounts", err) &&
                  refuse(asked(val_get(c, N(restartPolicyRules))), "restartPolicyRules", "leave it out", err) &&
-                 refuse_grpc(c, err) && refuse_confinement(val_get(c, N(securityContext)), selinux, err);
+                 refuse_grpc(c, err) && refuse_files_in_env(c, err) &&
+                 refuse_confinement(val_get(c, N(securityContext)), selinux, err);
     }
     val_each_item (v, val_get(spec, N(volumes)))
         ok = ok && volume_type_of(v, err) != NULL;

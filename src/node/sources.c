@@ -122,12 +122,6 @@ static const struct obj *get(const struct sources *s, const struct kind *kind, s
     return NULL;
 }
 
-static const struct val *key_of(const struct obj *o, struct str key)
-{
-    const struct val *v = val_get_str(val_get(&o->tree, N(data)), key);
-    return v ? v : val_get_str(val_get(&o->tree, N(binaryData)), key);
-}
-
 static struct str bytes_of(const struct val *v)
 {
     return val_is(v, VAL_BYTES) ? (struct str){v->s, v->n} : val_text(v);
@@ -142,7 +136,7 @@ bool source_key(struct arena *a, const struct sources *s, const struct kind *kin
     *found = false;
     if (!o)
         return ok;
-    const struct val *v = key_of(o, key);
+    const struct val *v = val_get_str(val_get(&o->tree, N(data)), key);
     if (!v)
         return optional ||
                err_set(err, E_NOT_FOUND, "couldn't find key " STR_FMT " in %s " STR_FMT "/" STR_FMT, STR_ARG(key),
@@ -152,8 +146,14 @@ bool source_key(struct arena *a, const struct sources *s, const struct kind *kin
     return true;
 }
 
-bool source_all(struct arena *a, const struct sources *s, const struct kind *kind, struct str ns, struct str name,
-                bool optional, struct val *out, bool *found, struct err *err)
+static void add_members(struct arena *a, struct val *out, const struct val *from)
+{
+    val_each_member (m, from)
+        val_set_str(a, out, m->name->s, val_bytes(a, bytes_of(&m->v)));
+}
+
+bool source_data(struct arena *a, const struct sources *s, const struct kind *kind, struct str ns, struct str name,
+                 enum source_part part, bool optional, struct val *out, bool *found, struct err *err)
 {
     bool ok;
     const struct obj *o = get(s, kind, ns, name, optional, &ok, err);
@@ -161,9 +161,8 @@ bool source_all(struct arena *a, const struct sources *s, const struct kind *kin
     *found = o != NULL;
     if (!o)
         return ok;
-    val_each_member (m, val_get(&o->tree, N(data)))
-        val_set_str(a, out, m->name->s, val_bytes(a, bytes_of(&m->v)));
-    val_each_member (m, val_get(&o->tree, N(binaryData)))
-        val_set_str(a, out, m->name->s, val_bytes(a, bytes_of(&m->v)));
+    add_members(a, out, val_get(&o->tree, N(data)));
+    if (part == SOURCE_FILES)
+        add_members(a, out, val_get(&o->tree, N(binaryData)));
     return true;
 }

@@ -24,7 +24,10 @@ MUST_USE bool source_resource(struct arena *a, const struct sources *s, const st
  * couldn't find key k in ConfigMap ns/x. */
 MUST_USE bool source_key(struct arena *a, const struct sources *s, const struct kind *kind, struct str ns,
                          const struct val *ref, struct str *out, bool *found, struct err *err);
-/* The data of a ConfigMap (data and binaryData) or Secret as a map of VAL_BYTES / VAL_STRING members; NULL with true
- * returned: optional and not there. */
-MUST_USE bool source_all(struct arena *a, const struct sources *s, const struct kind *kind, struct str ns,
-                         struct str name, bool optional, struct val *out, bool *found, struct err *err);
+/* The members of a ConfigMap or Secret as a map of VAL_BYTES / VAL_STRING: for files all, for variables those of
+ * `data` alone (binaryData of a ConfigMap is no text; kubelet's makeEnvironmentVariables does the same, and
+ * source_key). Empty with true returned: optional and not there. */
+enum source_part { SOURCE_VARIABLES, SOURCE_FILES };
+MUST_USE bool source_data(struct arena *a, const struct sources *s, const struct kind *kind, struct str ns,
+                          struct str name, enum source_part part, bool optional, struct val *out, bool *found,
+                          struct err *err);

@@ -54,7 +54,7 @@ static bool add_object(struct volume_files *out, const struct volume_input *in, 
     struct val all;
     bool found, optional = val_true(val_get(ref, N(optional)));
     const struct val *items = val_get(ref, N(items));
-    if (!source_all(out->arena, in->sources, kind, in->pod->ns, name, optional, &all, &found, err))
+    if (!source_data(out->arena, in->sources, kind, in->pod->ns, name, SOURCE_FILES, optional, &all, &found, err))
         return false;
     if (!val_len(items)) {
         val_each_member (m, &all) {
@@ -138,11 +138,7 @@ static bool projected_payload(struct volume_files *out, const struct volume_inpu
             ok = in->token(in->arg, in->pod, val_text_at(s, N(audience)), val_num_at(s, 3600, N(expirationSeconds)),
                            &token, err) &&
                  add_file(out, val_text_at(s, N(path)), token, mode, err);
-        } else {
-            ok = err_set(err, E_NOT_IMPLEMENTED,
-                         "this projected source is not supported yet: use configMap, secret, downwardAPI or "
-                         "serviceAccountToken");
-        }
+        } /* others were refused with the pod: volume_type_of */
         if (!ok)
             return false;
     }
@@ -157,6 +153,33 @@ static const struct volume_type volume_types[] = {
     {N(downwardAPI), VOLUME_TMPFS, downward_payload},
     {N(projected), VOLUME_TMPFS, projected_payload},
 };
+
+/* The first member that is none of `known`; NULL where there is none. */
+static const struct member *stranger_in(const struct val *v, const struct name *const *known, size_t nknown)
+{
+    val_each_member (m, v) {
+        size_t i = 0;
+        while (i < nknown && known[i] != m->name)
+            i++;
+        if (i == nknown)
+            return m;
+    }
+    return NULL;
+}
+
+static bool refuse_sources(const struct val *volume, struct err *err)
+{
+    static const struct name *const known[] = {N(configMap), N(secret), N(downwardAPI), N(serviceAccountToken)};
+    val_each_item (one, val_at(volume, N(projected), N(sources))) {
+        const struct member *m = stranger_in(one, known, countof(known));
+        if (m)
+            return err_set(err, E_NOT_IMPLEMENTED,
+                           "volume \"" STR_FMT "\": projected.sources: " STR_FMT
+                           " is not supported yet: use configMap, secret, downwardAPI or serviceAccountToken",
+                           STR_ARG(val_text_at(volume, N(name))), STR_ARG(m->name->s));
+    }
+    return true;
+}
 
 const struct volume_type *volume_type_of(const struct val *volume, struct err *err)
 {
@@ -173,13 +196,16 @@ const struct volume_type *volume_type_of(const struct val *volume, struct err *e
     }
     for (size_t i = 0; i < countof(volume_types); i++)
         if (val_get(volume, volume_types[i].source))
-            return &volume_types[i];
+            return refuse_sources(volume, err) ? &volume_types[i] : NULL;
+    static const struct name *const known[] = {N(name)};
+    const struct member *asked = stranger_in(volume, known, 1);
     AUTO(strbuf_fini) struct strbuf have = STRBUF(1000);
     for (size_t i = 0; i < countof(volume_types); i++)
         strbuf_addf(&have, "%s" STR_FMT, i ? ", " : "", STR_ARG(volume_types[i].source->s));
     (void)err_set(err, E_NOT_IMPLEMENTED,
-                  "volume \"" STR_FMT "\": its type is not supported yet; there are: " STR_FMT,
-                  STR_ARG(val_text_at(volume, N(name))), STR_ARG(strbuf_str(&have)));
+                  "volume \"" STR_FMT "\": " STR_FMT " is not supported yet; there are: " STR_FMT,
+                  STR_ARG(val_text_at(volume, N(name))), STR_ARG(asked ? asked->name->s : S("a volume of no type")),
+                  STR_ARG(strbuf_str(&have)));
     return NULL;
 }
 
