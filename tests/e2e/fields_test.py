@@ -1,0 +1,427 @@
+#!/usr/bin/env python3
+"""Fields of a pod one by one: what each does, seen from inside the container or in the status; tests/fields.txt names these tests.
+All pods are made at once; each test looks at its own."""
+import json
+from lib import *
+
+PODS = {}
+
+
+def pod(name, spec, meta=''):
+    """A pod whose containers default to the test image, sleeping."""
+    PODS[name] = spec
+    return '---\napiVersion: v1\nkind: Pod\nmetadata: {name: %s, labels: {app: %s}%s}\nspec:\n%s' % (
+        name, name, meta, '\n'.join('  ' + line for line in spec.strip('\n').split('\n'))) + '\n'
+
+
+def sleeper(extra='', name='c', command='[sleep, "1000"]'):
+    return '- name: %s\n  image: %s\n  command: %s\n%s' % (name, IMAGE, command, '\n'.join('  ' + l for l in extra.strip('\n').split('\n')))
+
+
+def containers(*each):
+    return 'containers:\n' + '\n'.join(e.rstrip() for e in each) + '\n'
+
+
+def inside(c, name, script, container=None):
+    return c.kubectl('exec', name, *(['-c', container] if container else []), '--', 'sh', '-c', script)
+
+
+def ready(c, *names):
+    c.kubectl('wait', '--for=condition=Ready', '--timeout=60s', *['pod/' + n for n in names], timeout=80)
+
+
+def phase(c, name, want):
+    return eventually('%s is %s' % (name, want), lambda: (lambda p: p['status'].get('phase') == want and p)(c.get('pod', name)), 60)
+
+
+def terminated(c, name, container='c'):
+    def look():
+        for s in c.get('pod', name)['status'].get('containerStatuses', []):
+            if s['name'] == container:
+                return s['state'].get('terminated') or s.get('lastState', {}).get('terminated')
+    return eventually('%s of %s has ended' % (container, name), look, 60)
+
+
+NAMES = pod('names', '''
+hostname: first
+subdomain: family
+setHostnameAsFQDN: false
+hostAliases:
+- {ip: 10.9.8.7, hostnames: [alias.test, other.test]}
+dnsPolicy: None
+dnsConfig:
+  nameservers: [10.1.2.3]
+  searches: [one.test, two.test]
+  options: [{name: ndots, value: "3"}, {name: edns0}]
+enableServiceLinks: false
+automountServiceAccountToken: false
+''' + containers(sleeper())) + pod('fqdn', '''
+hostname: h
+subdomain: family
+setHostnameAsFQDN: true
+''' + containers(sleeper())) + pod('overridden', '''
+hostnameOverride: a.name.of-its-own
+''' + containers(sleeper())) + pod('default-dns', '''
+dnsPolicy: Default
+''' + containers(sleeper()))
+
+
+def names_and_resolvers(c):
+    ready(c, 'names', 'fqdn', 'overridden', 'default-dns')
+    out = inside(c, 'names', 'hostname; cat /etc/hosts /etc/resolv.conf; env; ls /var/run/secrets 2>&1 || true')
+    lines = out.splitlines()
+    assert lines[0] == 'first', out
+    assert '10.9.8.7\talias.test\tother.test' in lines, out
+    assert [l for l in lines if '\tfirst.family.default.svc.cluster.local\tfirst' in l], out
+    assert 'nameserver 10.1.2.3' in lines and 'search one.test two.test' in lines and 'options ndots:3 edns0' in lines, out
+    assert not [l for l in lines if l.startswith('FAMILY_') or l.startswith('LINKED_SERVICE_HOST')], out
+    assert 'KUBERNETES_SERVICE_HOST=10.43.0.1' in lines and 'No such file' in lines[-1], out
+    assert inside(c, 'fqdn', 'hostname').strip() == 'h.family.default.svc.cluster.local'
+    assert 'LINKED_SERVICE_HOST=' in inside(c, 'fqdn', 'env')
+    assert inside(c, 'overridden', 'hostname').strip() == 'a.name.of-its-own'
+    assert '10.43.0.10' not in inside(c, 'default-dns', 'cat /etc/resolv.conf')
+
+
+SHARES = pod('shares', '''
+shareProcessNamespace: true
+''' + containers(sleeper(), sleeper(name='d', command='[sleep, "2000"]'))) + pod('of-the-host', '''
+hostPID: true
+hostIPC: true
+hostNetwork: true
+dnsPolicy: ClusterFirstWithHostNet
+''' + containers(sleeper())) + pod('alone', '''
+''' + containers(sleeper(), sleeper(name='d', command='[sleep, "2000"]')))
+
+
+def namespaces_are_shared_as_asked(c):
+    ready(c, 'shares', 'of-the-host', 'alone')
+    assert 'sleep 2000' in inside(c, 'shares', 'ps', 'c')
+    assert 'sleep 2000' not in inside(c, 'alone', 'ps', 'c')
+    links = 'for n in pid ipc net uts mnt; do busybox readlink /proc/self/ns/$n; done'
+    here = [os.readlink('/proc/self/ns/' + n) for n in ('pid', 'ipc', 'net', 'uts', 'mnt')]
+    host, alone = inside(c, 'of-the-host', links).split(), inside(c, 'alone', links).split()
+    assert host[:3] == here[:3] and host[4] != here[4], (host, here)
+    assert not set(alone) & set(here), (alone, here)
+    assert alone[1:3] == inside(c, 'alone', links, 'd').split()[1:3] and alone[0] != inside(c, 'alone', links, 'd').split()[0]
+    p = c.get('pod', 'of-the-host')
+    assert p['status']['podIP'] == p['status']['hostIP'] and p['status']['hostIPs'] == [{'ip': p['status']['hostIP']}], p['status']
+    assert 'nameserver 10.43.0.10' in inside(c, 'of-the-host', 'cat /etc/resolv.conf')
+
+
+USERS = pod('users', '''
+securityContext:
+  runAsUser: 1001
+  runAsGroup: 1002
+  runAsNonRoot: true
+  fsGroup: 1003
+  fsGroupChangePolicy: OnRootMismatch
+  supplementalGroups: [1004, 1005]
+  supplementalGroupsPolicy: Merge
+  seccompProfile: {type: RuntimeDefault}
+  seLinuxOptions: {level: "s0:c1,c2"}
+volumes: [{name: e, emptyDir: {}}]
+''' + containers(sleeper('''
+securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}, readOnlyRootFilesystem: true}
+volumeMounts: [{name: e, mountPath: /e}]
+'''), sleeper('''
+securityContext: {runAsUser: 0, runAsGroup: 0, runAsNonRoot: false, seccompProfile: {type: Unconfined}, procMount: Default}
+''', 'd'))) + pod('privileged', containers(sleeper('securityContext: {privileged: true}')))
+
+
+def who_a_container_is(c):
+    ready(c, 'users', 'privileged')
+    status = 'grep -E "^(Uid|Gid|Groups|CapEff|CapBnd|NoNewPrivs|Seccomp):" /proc/self/status'
+    facts = lambda *at: {l.split(':')[0]: l.split(':')[1].split() for l in inside(c, at[0], status, *at[1:]).splitlines()}
+    a, b = facts('users', 'c'), facts('users', 'd')
+    assert a['Uid'][0] == '1001' and a['Gid'][0] == '1002' and {'1003', '1004', '1005'} <= set(a['Groups']), a
+    assert a['NoNewPrivs'] == ['1'] and a['Seccomp'] == ['2'] and int(a['CapBnd'][0], 16) == 1 << 10, a
+    assert b['Uid'][0] == '0' and b['Gid'][0] == '0' and b['NoNewPrivs'] == ['0'] and b['Seccomp'] == ['0'], b
+    assert int(facts('privileged')['CapEff'][0], 16) == int([l for l in open('/proc/self/status') if l.startswith('CapEff')][0].split()[1], 16) & ~0
+    assert inside(c, 'users', 'touch /x 2>&1; touch /e/y; busybox stat -c "%u:%g %a" /e', 'c').split('\n')[:2] == [
+        'touch: /x: Read-only file system', '0:1003 2777']
+    user = {s['name']: s['user']['linux'] for s in c.get('pod', 'users')['status']['containerStatuses']}
+    assert user['c']['uid'] == 1001 and user['c']['gid'] == 1002 and {1003, 1004, 1005} <= set(user['c']['supplementalGroups']), user
+    assert user['d']['uid'] == 0, user
+
+
+VOLUMES = '''---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: fields}
+data: {text: hello, other: world}
+binaryData: {bytes: AAEC}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: fields}
+stringData: {key: secret}
+''' + pod('volumes', '''
+securityContext: {runAsUser: 0}
+volumes:
+- {name: cm, configMap: {name: fields, defaultMode: 0400, items: [{key: text, path: deep/file, mode: 0440}, {key: bytes, path: b}]}}
+- {name: sec, secret: {secretName: fields, defaultMode: 0600, items: [{key: key, path: k}]}}
+- {name: none, configMap: {name: absent, optional: true}}
+- {name: nosec, secret: {secretName: absent, optional: true}}
+- {name: mem, emptyDir: {medium: Memory, sizeLimit: 8Mi}}
+- {name: disk, emptyDir: {}}
+- {name: host, hostPath: {path: HOST, type: Directory}}
+- name: info
+  downwardAPI:
+    defaultMode: 0404
+    items:
+    - {path: labels, fieldRef: {apiVersion: v1, fieldPath: metadata.labels}}
+    - {path: one, mode: 0444, fieldRef: {fieldPath: "metadata.annotations['an/note']"}}
+    - {path: cpu, resourceFieldRef: {containerName: c, resource: limits.cpu, divisor: 1m}}
+    - {path: mem, resourceFieldRef: {containerName: c, resource: requests.memory, divisor: 1Ki}}
+- name: all
+  projected:
+    defaultMode: 0444
+    sources:
+    - configMap: {name: fields, items: [{key: other, path: cm/o}]}
+    - configMap: {name: absent, optional: true}
+    - secret: {name: fields, items: [{key: key, path: sec/k, mode: 0400}]}
+    - secret: {name: absent, optional: true}
+    - downwardAPI: {items: [{path: name, fieldRef: {fieldPath: metadata.name}}]}
+    - serviceAccountToken: {path: token, audience: vault, expirationSeconds: 1200}
+''' + containers(sleeper('''
+env: [{name: PART, value: expr}]
+resources: {requests: {cpu: 10m, memory: 16Mi}, limits: {cpu: 250m, memory: 64Mi}}
+volumeMounts:
+- {name: cm, mountPath: /cm}
+- {name: sec, mountPath: /sec, readOnly: true}
+- {name: none, mountPath: /none}
+- {name: nosec, mountPath: /nosec}
+- {name: mem, mountPath: /mem}
+- {name: disk, mountPath: /disk}
+- {name: disk, mountPath: /sub, subPath: in/side}
+- {name: disk, mountPath: /expr, subPathExpr: "$(PART)-$(PART)"}
+- {name: disk, mountPath: /ro, readOnly: true, recursiveReadOnly: IfPossible}
+- {name: host, mountPath: /host, mountPropagation: HostToContainer}
+- {name: info, mountPath: /info}
+- {name: all, mountPath: /all}
+''')), ', annotations: {an/note: noted}')
+
+
+def volumes_are_what_their_fields_say(c):
+    ready(c, 'volumes')
+    look = lambda s: inside(c, 'volumes', s)
+    modes = dict(reversed(l.split(' ', 1)) for l in look(
+        'for f in /cm/deep/file /cm/b /sec/k /info/labels /info/one /all/cm/o /all/sec/k; do busybox stat -L -c "%a $f" $f; done').splitlines())
+    assert modes == {'/cm/deep/file': '440', '/cm/b': '400', '/sec/k': '600', '/info/labels': '404', '/info/one': '444', '/all/cm/o': '444',
+                     '/all/sec/k': '400'}, modes
+    assert look('cat /cm/deep/file /sec/k /all/cm/o /all/sec/k /all/name') == 'hellosecretworldsecretvolumes'
+    assert look('busybox od -An -tx1 /cm/b').split() == ['00', '01', '02']
+    assert look('ls /cm /none /nosec').split() == ['/cm:', 'b', 'deep', '/none:', '/nosec:'], look('ls /cm /none /nosec')
+    assert look('cat /info/labels').strip() == 'app="volumes"' and look('cat /info/one /info/cpu').strip() == 'noted250'
+    assert look('cat /info/mem').strip() == str(16 * 1024)
+    assert look('df -k /mem').splitlines()[-1].split()[1] == '8192', look('df -k /mem')
+    assert look('touch /sub/a /expr/b; ls /disk /disk/in/side /disk/expr-expr').split() == [
+        '/disk:', 'expr-expr', 'in', '/disk/expr-expr:', 'b', '/disk/in/side:', 'a']
+    assert 'Read-only' in look('touch /ro/x 2>&1 || true') and 'Read-only' in look('touch /sec/x 2>&1 || true')
+    head = json.loads(base64.urlsafe_b64decode(look('cat /all/token').split('.')[1] + '=='))
+    assert head['aud'] == ['vault'] and head['exp'] - head['iat'] == 1200, head
+    run(['mount', '-t', 'tmpfs', 'none', c.root + '/host/later'])
+    run(['touch', c.root + '/host/later/seen'])
+    assert look('ls /host/later').split() == ['seen'], 'mountPropagation: HostToContainer'
+    mounts = {m['mountPath']: m for m in c.get('pod', 'volumes')['status']['containerStatuses'][0]['volumeMounts']}
+    assert mounts['/ro']['readOnly'] is True and mounts['/ro']['recursiveReadOnly'] in ('Enabled', 'Disabled'), mounts['/ro']
+
+
+RUNS = pod('runs', '''
+terminationGracePeriodSeconds: 7
+volumes: [{name: e, emptyDir: {}}]
+initContainers:
+- {name: i, image: %s, command: [sh, -c, "echo $0 $1 > /e/init"], args: [a, b], volumeMounts: [{name: e, mountPath: /e}], workingDir: /etc}
+- name: side
+  image: %s
+  restartPolicy: Always
+  command: [sleep, "1000"]
+''' % (IMAGE, IMAGE) + containers(sleeper('''
+args: ["1000"]
+workingDir: /e/made/here
+env:
+- {name: A, value: one}
+- {name: B, value: "$(A)-$$(A)-$(NOT)"}
+- {name: NODE, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
+- {name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
+- {name: CPU, valueFrom: {resourceFieldRef: {resource: limits.cpu, divisor: 1m}}}
+- {name: K, valueFrom: {configMapKeyRef: {name: fields, key: text}}}
+- {name: S, valueFrom: {secretKeyRef: {name: fields, key: key}}}
+- {name: ABSENT, valueFrom: {configMapKeyRef: {name: fields, key: absent, optional: true}}}
+- {name: MISSING, valueFrom: {secretKeyRef: {name: absent, key: absent, optional: true}}}
+envFrom:
+- {configMapRef: {name: fields}, prefix: C_}
+- {configMapRef: {name: absent, optional: true}}
+- {secretRef: {name: fields}}
+- {secretRef: {name: absent, optional: true}}
+volumeMounts: [{name: e, mountPath: /e}]
+resources: {limits: {cpu: 300m, memory: 64Mi}, requests: {cpu: 50m, memory: 32Mi}}
+stdin: true
+stdinOnce: true
+tty: true
+imagePullPolicy: Never
+ports: [{name: web, containerPort: 80, protocol: TCP, hostPort: 18088, hostIP: 127.0.0.1}]
+''', command='[sleep]'))) + pod('message', '''
+restartPolicy: Never
+''' + containers(sleeper('''
+terminationMessagePath: /tmp/why
+''', command='[sh, -c, "mkdir /tmp; echo because > /tmp/why; exit 3"]'), sleeper('''
+terminationMessagePolicy: FallbackToLogsOnError
+''', 'd', '[sh, -c, "echo said; exit 4"]'))) + pod('deadline', '''
+activeDeadlineSeconds: 1
+terminationGracePeriodSeconds: 0
+''' + containers(sleeper())) + pod('onfailure', '''
+restartPolicy: OnFailure
+''' + containers(sleeper(command='[sh, -c, "exit 0"]')))
+
+
+def what_runs(c):
+    ready(c, 'runs')
+    out = inside(c, 'runs', 'busybox pwd; cat /e/init; busybox test -t 0 && echo tty; env', 'c').replace('\r', '').splitlines()
+    assert out[0] == '/e/made/here' and out[1] == 'a b', out
+    env = dict(l.split('=', 1) for l in out if '=' in l)
+    p = c.get('pod', 'runs')
+    want = {'A': 'one', 'B': 'one-$(A)-$(NOT)', 'NODE': p['spec']['nodeName'], 'IP': p['status']['podIP'], 'CPU': '300', 'K': 'hello', 'S': 'secret',
+            'C_text': 'hello', 'key': 'secret'}
+    assert {k: env.get(k) for k in want} == want and 'ABSENT' not in env and 'MISSING' not in env, env
+    ends = inside(c, 'runs', 'busybox readlink /proc/1/fd/0; cat /proc/1/cmdline', 'c').replace('\0', ' ')
+    assert ends.startswith('/dev/') and 'sleep 1000' in ends, ends
+    s = {x['name']: x for x in p['status']['containerStatuses'] + p['status']['initContainerStatuses']}
+    assert s['i']['state']['terminated']['exitCode'] == 0 and s['side']['started'] is True and s['side']['ready'] is True, s
+    assert s['c']['resources'] == {'limits': {'cpu': '300m', 'memory': '64Mi'}, 'requests': {'cpu': '50m', 'memory': '32Mi'}}, s['c']
+    assert s['c']['allocatedResources'] == {'cpu': '50m', 'memory': '32Mi'} and p['status']['qosClass'] == 'Burstable', s['c']
+    assert s['c']['imageID'] and s['c']['containerID'].split('://')[1] and s['c']['image'], s['c']
+    limits = inside(c, 'runs', 'cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null || true', 'c')
+    assert limits.split() == [str(64 << 20)], limits
+    a, b = terminated(c, 'message'), terminated(c, 'message', 'd')
+    assert (a['exitCode'], a['message'], a['reason']) == (3, 'because\n', 'Error') and a['startedAt'] <= a['finishedAt'] and a['containerID'], a
+    assert (b['exitCode'], b['message']) == (4, 'said\n'), b
+    gone = phase(c, 'deadline', 'Failed')['status']
+    assert gone['reason'] == 'DeadlineExceeded' and gone['message'].startswith('Pod was active'), gone
+    assert phase(c, 'onfailure', 'Succeeded')['status']['containerStatuses'][0]['restartCount'] == 0
+
+
+WEB = 'command: [/bin/web]'
+PROBES = pod('probes', '''
+readinessGates: [{conditionType: example.test/fed}]
+terminationGracePeriodSeconds: 60
+''' + containers('''
+- name: c
+  image: %s
+  startupProbe: {tcpSocket: {port: web}, periodSeconds: 1, failureThreshold: 60}
+  readinessProbe: {httpGet: {path: /healthz, port: web, scheme: HTTP, httpHeaders: [{name: X-Asked, value: by-probe}]}, periodSeconds: 1, successThreshold: 2, timeoutSeconds: 2}
+  ports: [{name: web, containerPort: 8080}]
+  lifecycle:
+    postStart: {exec: {command: [sh, -c, "echo hook > /hooked"]}}
+    preStop: {sleep: {seconds: 1}}
+- name: d
+  image: %s
+  command: [sh, -c, "trap '' TERM; while true; do sleep 1; done"]
+  livenessProbe: {exec: {command: [sh, -c, "test ! -e /sick"]}, initialDelaySeconds: 1, periodSeconds: 1, failureThreshold: 1, terminationGracePeriodSeconds: 1}
+''' % (IMAGE, IMAGE)))
+
+
+def probes_and_hooks(c):
+    eventually('both are ready', lambda: all(s['ready'] for s in c.get('pod', 'probes')['status']['containerStatuses']), 60)
+    conditions = lambda: {x['type']: x for x in c.get('pod', 'probes')['status']['conditions']}
+    eventually('the gate holds it', lambda: conditions()['ContainersReady']['status'] == 'True' and conditions()['Ready'].get('reason') == 'ReadinessGatesNotReady')
+    c.kubectl('patch', 'pod', 'probes', '--subresource=status', '--type=strategic', '-p',
+              json.dumps({'status': {'conditions': [{'type': 'example.test/fed', 'status': 'True'}]}}))
+    ready(c, 'probes')
+    assert inside(c, 'probes', 'cat /hooked', 'c') == 'hook\n'
+    start = time.monotonic()
+    inside(c, 'probes', 'touch /sick', 'd')
+    eventually('it is restarted', lambda: [s for s in c.get('pod', 'probes')['status']['containerStatuses'] if s['name'] == 'd'][0]['restartCount'] == 1, 40)
+    assert time.monotonic() - start < 30, 'the grace period of the probe, not of the pod'
+
+
+def ephemeral_containers(c):
+    ready(c, 'alone')
+    c.kubectl('debug', 'alone', '--image=' + IMAGE, '--container=look', '--target=c', '--env=A=b', '--image-pull-policy=Never', '--', 'sleep', '1000')
+    s = eventually('it runs', lambda: [s for s in c.get('pod', 'alone')['status'].get('ephemeralContainerStatuses', []) if 'running' in s['state']])
+    assert s[0]['name'] == 'look', s
+    assert 'sleep 1000' in inside(c, 'alone', 'ps', 'look') and 'sleep 2000' not in inside(c, 'alone', 'ps', 'look')
+    assert inside(c, 'alone', 'echo $A', 'look').strip() == 'b'
+
+
+# What this node cannot do: the part of a pod that asks for it, and the words of the sentence that names it.
+REFUSED = [
+    ('hostUsers: false', '', '', 'spec.hostUsers'),
+    ('runtimeClassName: other', '', '', 'spec.runtimeClassName'),
+    ('resourceClaims: [{name: r, resourceClaimName: x}]', '', '', 'spec.resourceClaims'),
+    ('resourceClaims: [{name: r, resourceClaimTemplateName: x}]', 'resources: {claims: [{name: r, request: q}]}', '', 'spec.resourceClaims'),
+    ('resources: {limits: {cpu: "1"}}', '', '', 'spec.resources'),
+    ('securityContext: {appArmorProfile: {type: RuntimeDefault}}', '', '', 'securityContext.appArmorProfile'),
+    ('', 'securityContext: {appArmorProfile: {type: Localhost, localhostProfile: mine}}', '', 'securityContext.appArmorProfile'),
+    ('', 'restartPolicy: Never\nrestartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [42]}}]', '', 'restartPolicyRules'),
+    ('', 'volumeDevices: [{name: v, devicePath: /dev/x}]', 'persistentVolumeClaim: {claimName: c}', 'volumeDevices'),
+    ('', 'livenessProbe: {grpc: {port: 80, service: s}}', '', 'livenessProbe.grpc'),
+    ('', 'env: [{name: A, valueFrom: {fileKeyRef: {volumeName: v, path: f, key: k, optional: false}}}]', 'emptyDir: {}', 'fileKeyRef'),
+] + [('', 'volumeMounts: [{name: v, mountPath: /v}]', source, 'volume "v"') for source in '''
+    gcePersistentDisk: {pdName: p, fsType: ext4, partition: 1, readOnly: true}
+    awsElasticBlockStore: {volumeID: v}
+    gitRepo: {repository: "https://x.test/r", revision: a, directory: b}
+    nfs: {server: s, path: /p, readOnly: true}
+    iscsi: {targetPortal: "1.2.3.4", iqn: "iqn.2001-04.com.example:a", lun: 1}
+    glusterfs: {endpoints: e, path: p}
+    rbd: {monitors: [m], image: i}
+    flexVolume: {driver: d/e}
+    cinder: {volumeID: v}
+    cephfs: {monitors: [m]}
+    flocker: {datasetName: d}
+    fc: {targetWWNs: [w], lun: 1}
+    azureFile: {secretName: s, shareName: share}
+    vsphereVolume: {volumePath: p}
+    quobyte: {registry: "r:1", volume: v}
+    azureDisk: {diskName: d, diskURI: "https://x.test/d"}
+    photonPersistentDisk: {pdID: p}
+    portworxVolume: {volumeID: v}
+    scaleIO: {gateway: "https://x.test", system: s, secretRef: {name: s}, volumeName: v}
+    storageos: {volumeName: v, volumeNamespace: o}
+    csi: {driver: d.example.com, volumeAttributes: {a: b}}
+    image: {reference: "x.test/y:1", pullPolicy: Never}
+    emptyDir: {medium: HugePages}
+    projected: {sources: [{podCertificate: {signerName: example.com/s, keyType: ED25519, credentialBundlePath: p}}]}
+'''.strip().splitlines()]
+
+
+def what_cannot_be_done_is_refused_by_name(c):
+    pods = ''
+    for n, (spec, container, volume, _) in enumerate(REFUSED):
+        volume = 'volumes: [{name: v, %s}]' % volume.strip() if volume else ''
+        pods += pod('refused-%d' % n, '\n'.join(x for x in (spec, volume) if x) + '\n' + containers(sleeper(container)))
+    c.apply(pods, ns='refused')
+    for n, (spec, container, volume, words) in enumerate(REFUSED):
+        s = eventually('%s %s %s is refused' % (spec, container, volume), lambda: (lambda p: p.get('reason') == 'UnsupportedField' and p)(
+            c.get('pod', '-n', 'refused', 'refused-%d' % n)['status']))
+        assert s['phase'] == 'Failed' and words in s['message'] and 'not supported' in s['message'], (spec, container, volume, s)
+    told = {e['involvedObject']['name'] for e in c.get('events', '-n', 'refused')['items'] if e['reason'] == 'UnsupportedField'}
+    assert len(told) == len(REFUSED), sorted(set('refused-%d' % n for n in range(len(REFUSED))) - told)
+
+
+SERVICE = '''---
+apiVersion: v1
+kind: Service
+metadata: {name: linked}
+spec: {ports: [{name: a, port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: family}
+spec: {clusterIP: None, selector: {none: none}}
+'''
+
+
+def begin(c):
+    c.apply('{apiVersion: node.k8s.io/v1, kind: RuntimeClass, metadata: {name: other}, handler: other}')
+    c.kubectl('create', 'namespace', 'refused')
+    os.makedirs(c.root + '/host/later')
+    run(['mount', '--bind', c.root + '/host', c.root + '/host'])
+    run(['mount', '--make-shared', c.root + '/host'])
+    c.apply(SERVICE)
+    c.apply(VOLUMES.replace('HOST', c.root + '/host') + NAMES + SHARES + USERS + RUNS + PROBES)
+
+
+if __name__ == '__main__':
+    main([begin, what_cannot_be_done_is_refused_by_name, names_and_resolvers, namespaces_are_shared_as_asked, who_a_container_is, volumes_are_what_their_fields_say, what_runs, probes_and_hooks,
+          ephemeral_containers])
