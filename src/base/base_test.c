@@ -170,3 +170,41 @@ TEST(utf8_is_checked_strictly)
     CHECK(!str_utf8_ok(S("\xe2\x82")) && !str_utf8_ok(S("\x80")));
     CHECK(!str_utf8_ok(S("\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91\x91"))); /* nothing but tails */
 }
+
+TEST(what_a_terminal_would_obey_is_shown)
+{
+    static const struct {
+        struct str from;
+        const char *shown;
+    } cases[] = {
+        {S_INIT("plain, \tna\xc3\xafve \xe2\x82\xac \xf0\x9f\x9a\xa4\n"),
+         "plain, \tna\xc3\xafve \xe2\x82\xac \xf0\x9f\x9a\xa4\n"},
+        {S_INIT("\033[2Jgone"), "^[[2Jgone"},
+        {S_INIT("good\rbad"), "good\\rbad"},
+        {S_INIT("\a\b\0\x7f"), "^G^H^@^?"},
+        {S_INIT("\xc2\x9b"
+                "31m"),
+         "\\u009b31m"},
+        {S_INIT("\x9b"
+                "31m\xff"),
+         "\\x9b31m\\xff"},
+        {S_INIT("\xe2\x80\xae"
+                "gpj.exe\xe2\x81\xa6"),
+         "\\u202egpj.exe\\u2066"},
+        {S_INIT("cut \xe2\x82"), "cut \\xe2\\x82"},
+        {S_INIT("\xc1\x9b\xed\xa0\x80"), "\\xc1\\x9b\\xed\\xa0\\x80"},
+        {S_INIT(""), ""},
+    };
+    for (size_t i = 0; i < countof(cases); i++) {
+        AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+        strbuf_add_shown(&b, cases[i].from);
+        CHECK_STR(strbuf_str(&b), str_of(cases[i].shown));
+    }
+    for (unsigned c = 0; c < 256; c++) { /* whatever bytes: nothing is left that is obeyed */
+        char raw[3] = {'a', (char)c, 'b'};
+        AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+        strbuf_add_shown(&b, (struct str){raw, 3});
+        for (size_t i = 0; i < b.n; i++)
+            CHECK((b.p[i] >= ' ' && b.p[i] < 0x7f) || b.p[i] == '\n' || b.p[i] == '\t');
+    }
+}

@@ -23,12 +23,14 @@ void log_line(enum log_level level, const char *event, const char *fmt, ...)
     time_add_micro(&b, clock_real());
     strbuf_addf(&b, " %s %s %s ", names[level], role, event);
     va_list args;
+    AUTO(strbuf_fini) struct strbuf said = STRBUF(4096);
     va_start(args, fmt);
-    size_t from = b.n;
-    strbuf_addvf(&b, fmt, args);
+    strbuf_addvf(&said, fmt, args);
     va_end(args);
+    size_t from = b.n;
+    strbuf_add_shown(&b, strbuf_str(&said));
     for (size_t i = from; i < b.n; i++) /* one event, one line, whatever the values hold */
-        if ((unsigned char)b.p[i] < ' ')
+        if (b.p[i] == '\n' || b.p[i] == '\t')
             b.p[i] = ' ';
     strbuf_addc(&b, '\n');
     if (b.p && write(STDERR_FILENO, b.p, b.n) < 0)

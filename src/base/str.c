@@ -150,6 +150,49 @@ bool str_utf8_ok(struct str s)
     return true;
 }
 
+/* The character that begins s: how many bytes of it are one in UTF-8; 0: none are. */
+static size_t char_read(struct str s, uint32_t *code)
+{
+    static const unsigned char masks[] = {0x7f, 0x1f, 0x0f, 0x07};
+    size_t n = utf8_tail((unsigned char)s.p[0]) + 1;
+    if (n > s.n || !str_utf8_ok(str_sub(s, 0, n)))
+        return 0;
+    *code = (unsigned char)s.p[0] & masks[n - 1];
+    for (size_t i = 1; i < n; i++)
+        *code = *code << 6 | ((unsigned char)s.p[i] & 0x3f);
+    return n;
+}
+
+static bool turns_writing(uint32_t c) /* U+202A to 202E, 2066 to 2069: marks of direction */
+{
+    return (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
+void strbuf_add_shown(struct strbuf *b, struct str s)
+{
+    size_t from = 0; /* of what is fine as it is */
+    for (size_t i = 0, n; i < s.n; i += n) {
+        unsigned char c = (unsigned char)s.p[i];
+        uint32_t code = c;
+        n = 1;
+        if ((c >= ' ' && c < 0x7f) || c == '\n' || c == '\t')
+            continue;
+        size_t is = c < 0x80 ? 0 : char_read(str_sub(s, i, s.n), &code);
+        n = is ? is : 1;
+        if (is && code >= 0xa0 && !turns_writing(code))
+            continue;
+        strbuf_add(b, str_sub(s, from, i));
+        from = i + n;
+        if (c == '\r')
+            strbuf_addz(b, "\\r");
+        else if (c < 0x80)
+            strbuf_addf(b, "^%c", c ^ 0x40); /* ^[ is ESC, ^? is DEL */
+        else
+            strbuf_addf(b, is ? "\\u%04x" : "\\x%02x", (unsigned)code);
+    }
+    strbuf_add(b, str_sub(s, from, s.n));
+}
+
 bool str_cut(struct str *rest, char sep, struct str *part)
 {
     if (!rest->p)

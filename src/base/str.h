@@ -65,6 +65,10 @@ void strbuf_add(struct strbuf *b, struct str s);
 void strbuf_addz(struct strbuf *b, const char *z);
 void strbuf_addc(struct strbuf *b, char c);
 void strbuf_addf(struct strbuf *b, const char *fmt, ...) PRINTF(2, 3);
+/* A stranger's text for a terminal: lines, tabs and letters as they are; what a terminal would obey is shown: ^[ for
+ * ESC and \r for a return, as kubectl shows them, ^G for others, \u009b for those above ASCII and for what turns the
+ * direction of writing, \x9b for bytes that are no UTF-8. The one place where this is decided. */
+void strbuf_add_shown(struct strbuf *b, struct str s);
 void strbuf_addvf(struct strbuf *b, const char *fmt, va_list args) PRINTF(2, 0);
 char *strbuf_room(struct strbuf *b, size_t n); /* n writable bytes at the end, or NULL (over) */
 void strbuf_used(struct strbuf *b, size_t n);  /* n of the room were written */

@@ -102,15 +102,15 @@ static bool apply_one(struct apply *x, struct document *d, struct err *err)
     if (!there && err->kind != E_NOT_FOUND)
         return document_wrap(d, err);
     if (there && field_text(&live, "metadata.deletionTimestamp").n)
-        fprintf(stderr, "Warning: " STR_FMT " is being deleted\n",
-                STR_ARG(resource_label(&c->arena, d->resource, d->name)));
+        show(stderr, "Warning: " STR_FMT " is being deleted\n",
+             STR_ARG(resource_label(&c->arena, d->resource, d->name)));
     if (!(there ? change(x, d, &wanted, &live, &out, &done, err) : create(x, d, &wanted, &out, err)))
         return document_wrap(d, err);
     if (x->form.form != OUT_TABLE)
         output_print(c, &x->form, d->resource, &out);
     else
-        printf(STR_FMT " %s%s\n", STR_ARG(resource_label(&c->arena, d->resource, d->name)), done,
-               x->dry_run ? " (dry run)" : "");
+        show(stdout, STR_FMT " %s%s\n", STR_ARG(resource_label(&c->arena, d->resource, d->name)), done,
+             x->dry_run ? " (dry run)" : "");
     fflush(stdout);
     return true;
 }
@@ -126,7 +126,7 @@ int apply_main(int argc, char **argv)
     if (r != ARGS_RUN)
         return r == ARGS_HELPED ? 0 : 2;
     if (!x.files.n || words.n) {
-        fprintf(stderr, "wherry apply: name the files with -f FILE; wherry apply --help shows how\n");
+        show(stderr, "wherry apply: name the files with -f FILE; wherry apply --help shows how\n");
         return 2;
     }
     if (!client_open(&c, &x.to, &err) || !output_read(x.output, &x.form, &err) ||

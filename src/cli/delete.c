@@ -1,6 +1,7 @@
 #include "cli/documents.h"
 #include "cli/fields.h"
 #include "cli/observe.h"
+#include "cli/output.h"
 #include "cli/verbs.h"
 
 /* wherry delete: says so, and waits until it is gone. */
@@ -94,8 +95,8 @@ static bool delete_one(struct delete *x, const struct resource *r, struct str ns
     struct str uid = field_text(&answer, "metadata.uid");
     if (!uid.n)
         uid = field_text(&answer, "details.uid");
-    printf(STR_FMT "%s" STR_FMT " \"" STR_FMT "\" deleted%s\n", STR_ARG(r->singular), r->group.n ? "." : "",
-           STR_ARG(r->group), STR_ARG(name), x->dry_run ? " (dry run)" : "");
+    show(stdout, STR_FMT "%s" STR_FMT " \"" STR_FMT "\" deleted%s\n", STR_ARG(r->singular), r->group.n ? "." : "",
+         STR_ARG(r->group), STR_ARG(name), x->dry_run ? " (dry run)" : "");
     fflush(stdout);
     remember(x, (struct deleted){r, ns, name, uid});
     return true;
@@ -117,7 +118,7 @@ static bool delete_chosen(struct delete *x, const struct resource *r, struct err
         ok &= delete_one(x, r, target_ns(c, r), field_text(it, "metadata.name"), err) ||
               (client_failed(c, err), false);
     if (!val_len(field_at(&list, "items")))
-        fprintf(stderr, "No resources found.\n");
+        show(stderr, "No resources found.\n");
     err->kind = ok ? E_NONE : E_CANCELLED; /* what failed is told already */
     return ok;
 }
@@ -196,7 +197,7 @@ int delete_main(int argc, char **argv)
     if (r != ARGS_RUN)
         return r == ARGS_HELPED ? 0 : 2;
     if (!words.n == !x.files.n) {
-        fprintf(stderr, "wherry delete: name what is to go, or a file with -f; wherry delete --help shows how\n");
+        show(stderr, "wherry delete: name what is to go, or a file with -f; wherry delete --help shows how\n");
         return 2;
     }
     if (x.now)

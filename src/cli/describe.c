@@ -45,7 +45,7 @@ static bool describe_one(struct client *c, const struct resource *r, const struc
     describe_object(&c->arena, r->kind, object, clock_real(), &b);
     if (!events_add(c, object, &b, err))
         return false;
-    printf("%s%s", first ? "" : "\n\n", b.p);
+    show(stdout, "%s%s", first ? "" : "\n\n", b.p);
     return true;
 }
 
@@ -95,6 +95,6 @@ int describe_main(int argc, char **argv)
             status = client_failed(&c, &why);
     }
     if (first && !status)
-        fprintf(stderr, "No resources found.\n");
+        show(stderr, "No resources found.\n");
     return status;
 }

@@ -1,5 +1,6 @@
 #include "api/codec.h"
 #include "cli/fields.h"
+#include "cli/output.h"
 #include "cli/pods.h"
 #include "cli/verbs.h"
 #include "sys/loop.h"
@@ -235,12 +236,12 @@ int exec_main(int argc, char **argv)
     if (r != ARGS_RUN)
         return r == ARGS_HELPED ? 0 : 2;
     if (before != 1 || words.n < 2) {
-        fprintf(stderr, "wherry exec: say POD -- COMMAND, e.g. wherry exec -it web-0 -- sh; wherry exec --help shows "
-                        "more\n");
+        show(stderr, "wherry exec: say POD -- COMMAND, e.g. wherry exec -it web-0 -- sh; wherry exec --help shows "
+                     "more\n");
         return 2;
     }
     if (x.tty && x.in && !isatty(0)) {
-        fprintf(stderr, "wherry exec: stdin is no terminal, so the command gets none; leave -t out\n");
+        show(stderr, "wherry exec: stdin is no terminal, so the command gets none; leave -t out\n");
         x.tty = false;
     }
     if (!client_open(&c, &x.to, &err) || !pods_of(&c, words.p[0], &pods, &err) ||

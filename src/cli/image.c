@@ -1,3 +1,4 @@
+#include "cli/output.h"
 #include "cli/role.h"
 #include "cli/verbs.h"
 #include "oci/jobs.h"
@@ -11,18 +12,19 @@
  * need not be up. */
 static void usage(void)
 {
-    printf("wherry image load ARCHIVE [NAME]   take an OCI or docker archive (a tar; - is stdin) into this machine's "
-           "store\n"
-           "wherry image ls                    what is there\n"
-           "wherry image rm NAME               remove a name, and what nothing else needs\n"
-           "wherry image pack OUT NAME --cmd ARG ... [--entrypoint ARG] [--env K=V] [--workdir DIR] FILE=PATH ...\n"
-           "                                   make an OCI archive of files of this machine\n\n"
-           "--root DIR: of the cluster whose store is meant.\n");
+    show(stdout,
+         "wherry image load ARCHIVE [NAME]   take an OCI or docker archive (a tar; - is stdin) into this machine's "
+         "store\n"
+         "wherry image ls                    what is there\n"
+         "wherry image rm NAME               remove a name, and what nothing else needs\n"
+         "wherry image pack OUT NAME --cmd ARG ... [--entrypoint ARG] [--env K=V] [--workdir DIR] FILE=PATH ...\n"
+         "                                   make an OCI archive of files of this machine\n\n"
+         "--root DIR: of the cluster whose store is meant.\n");
 }
 
 static int fail(const struct err *err)
 {
-    fprintf(stderr, "wherry image: %s\n", err->text);
+    show(stderr, "wherry image: %s\n", err->text);
     return 1;
 }
 
@@ -52,7 +54,7 @@ static int image_load_verb(struct settings *s, int argc, char **argv)
         !image_load(job.p, store.p, argv[0], str_of(argc > 1 ? argv[1] : ""), &s->arena, &found, &manifest, &err))
         return fail(&err);
     for (size_t i = 0; i < found.n; i++)
-        printf(STR_FMT "\n", STR_ARG(found.p[i]));
+        show(stdout, STR_FMT "\n", STR_ARG(found.p[i]));
     return 0;
 }
 
@@ -63,11 +65,11 @@ static int image_ls(struct settings *s)
     AUTO(content_free) struct content *c = open_store(s, &err);
     if (!c || !image_list(c, &s->arena, &rows, &err))
         return fail(&err);
-    printf("%-60s %-14s %10s\n", "IMAGE", "ID", "SIZE");
+    show(stdout, "%-60s %-14s %10s\n", "IMAGE", "ID", "SIZE");
     for (size_t i = 0; i < rows.list.n; i++)
         for (size_t k = 0; k < rows.list.p[i].names.n; k++)
-            printf("%-60.*s %-14.12s %8.1f M\n", STR_ARG(rows.list.p[i].names.p[k]),
-                   rows.list.p[i].image.manifest.hex, (double)rows.list.p[i].image.size / 1e6);
+            show(stdout, "%-60.*s %-14.12s %8.1f M\n", STR_ARG(rows.list.p[i].names.p[k]),
+                 rows.list.p[i].image.manifest.hex, (double)rows.list.p[i].image.size / 1e6);
     array_fini(&rows.list);
     return 0;
 }
@@ -83,7 +85,7 @@ static int image_rm(struct settings *s, int argc, char **argv)
     AUTO(content_free) struct content *c = open_store(s, &err);
     if (!c || !image_remove(c, str_of(argv[0]), &freed, &err))
         return fail(&err);
-    printf("removed %s, %.1f M freed\n", argv[0], (double)freed / 1e6);
+    show(stdout, "removed %s, %.1f M freed\n", argv[0], (double)freed / 1e6);
     return 0;
 }
 

@@ -3,6 +3,17 @@
 #include "cli/fields.h"
 #include "cli/jsonpath.h"
 
+void show(FILE *to, const char *fmt, ...)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(256u << 20), shown = STRBUF(1u << 30);
+    va_list args;
+    va_start(args, fmt);
+    strbuf_addvf(&b, fmt, args);
+    va_end(args);
+    strbuf_add_shown(&shown, strbuf_str(&b));
+    fwrite(shown.p ? shown.p : "", 1, shown.n, to);
+}
+
 void table_add(struct table *t, struct str cell)
 {
     array_push(&t->cells, cell);
@@ -11,6 +22,7 @@ void table_add(struct table *t, struct str cell)
 void table_fini(struct table *t)
 {
     array_fini(&t->cells);
+    arena_fini(&t->arena);
 }
 
 static size_t shown_width(struct str s)
@@ -21,10 +33,25 @@ static size_t shown_width(struct str s)
     return n;
 }
 
-void table_print(const struct table *t, size_t from_row, FILE *to)
+/* A row is a line: of a cell that has several the first one stands there, as with kubectl. */
+static struct str one_line(struct table *t, struct str cell)
+{
+    size_t n = 0;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(64u << 20);
+    while (n < cell.n && !strchr("\n\r\f", cell.p[n]))
+        n++;
+    strbuf_add_shown(&b, str_sub(cell, 0, n));
+    if (n < cell.n)
+        strbuf_addz(&b, "...");
+    return str_eq(strbuf_str(&b), cell) ? cell : str_dup(&t->arena, strbuf_str(&b));
+}
+
+void table_print(struct table *t, size_t from_row, FILE *to)
 {
     size_t rows = t->columns ? t->cells.n / t->columns : 0;
     AUTO_FREE size_t *widths = mem_alloc((t->columns + 1) * sizeof *widths);
+    for (size_t i = 0; i < t->cells.n; i++)
+        t->cells.p[i] = one_line(t, t->cells.p[i]);
     for (size_t i = from_row * t->columns; i < rows * t->columns; i++)
         widths[i % t->columns] = MAX(widths[i % t->columns], shown_width(t->cells.p[i]));
     for (size_t r = from_row; r < rows; r++) {
@@ -103,7 +130,7 @@ static void print_name(struct client *c, const struct resource *r, const struct 
     }
     if (!r && !resource_of_kind(c, field_text(v, "apiVersion"), field_text(v, "kind"), &r, &ignored))
         return;
-    printf(STR_FMT "\n", STR_ARG(resource_label(&c->arena, r, field_text(v, "metadata.name"))));
+    show(stdout, STR_FMT "\n", STR_ARG(resource_label(&c->arena, r, field_text(v, "metadata.name"))));
 }
 
 void output_print(struct client *c, const struct output *o, const struct resource *r, const struct val *v)
@@ -121,5 +148,5 @@ void output_print(struct client *c, const struct output *o, const struct resourc
     case OUT_WIDE:
     case OUT_NAME: print_name(c, r, v); break;
     }
-    fwrite(b.p ? b.p : "", 1, b.n, stdout);
+    fwrite(b.p ? b.p : "", 1, b.n, stdout); /* YAML and JSON quote; a path gives the bytes, for programs */
 }

@@ -3,14 +3,18 @@
 #include "base/array.h"
 #include "cli/resource.h"
 
+/* How verbs say what others wrote, to a person: printf, by way of strbuf_add_shown. */
+void show(FILE *to, const char *fmt, ...) PRINTF(2, 3);
+
 /* A table of texts whose columns are as wide as their widest cell. */
 struct table {
     ARRAY(struct str) cells;
     size_t columns;
+    struct arena arena; /* of cells that are not shown as they are */
 };
 void table_add(struct table *t, struct str cell); /* row by row; the first row is the head */
 /* from_row 1 leaves the head out. Lines end without blanks. */
-void table_print(const struct table *t, size_t from_row, FILE *to);
+void table_print(struct table *t, size_t from_row, FILE *to);
 void table_fini(struct table *t);
 AUTO_VALUE(table_fini, struct table);
 

@@ -1,5 +1,6 @@
 #include "cli/pods.h"
 #include "cli/fields.h"
+#include "cli/output.h"
 
 static const char *const lists[] = {"containers", "initContainers", "ephemeralContainers"};
 
@@ -115,7 +116,7 @@ bool container_of_pod(struct client *c, const struct val *pod, struct str named,
         return true;
     *out = field_text(val_item(field_at(spec, "containers"), 0), "name");
     if (val_len(field_at(spec, "containers")) > 1)
-        fprintf(stderr, "Defaulted container \"" STR_FMT "\" out of: " STR_FMT "\n", STR_ARG(*out),
-                STR_ARG(str_dup(&c->arena, strbuf_str(&known))));
+        show(stderr, "Defaulted container \"" STR_FMT "\" out of: " STR_FMT "\n", STR_ARG(*out),
+             STR_ARG(str_dup(&c->arena, strbuf_str(&known))));
     return true;
 }

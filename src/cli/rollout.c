@@ -62,8 +62,8 @@ static bool change(struct rollout *x, const struct val *body, const char *type, 
 
 static bool say(struct rollout *x, const char *done)
 {
-    printf(STR_FMT " %s%s\n", STR_ARG(resource_label(&x->client->arena, x->resource, x->name)), done,
-           x->dry_run ? " (dry run)" : "");
+    show(stdout, STR_FMT " %s%s\n", STR_ARG(resource_label(&x->client->arena, x->resource, x->name)), done,
+         x->dry_run ? " (dry run)" : "");
     return true;
 }
 
@@ -116,7 +116,7 @@ static enum observed see(const struct val *d, void *arg, struct err *err)
     else if (str_eq(text, x->said))
         return x->no_watch ? OBSERVE_DONE : OBSERVE_ON;
     bool over = !str_starts(text, S("Waiting"));
-    printf(STR_FMT "\n", STR_ARG(text));
+    show(stdout, STR_FMT "\n", STR_ARG(text));
     fflush(stdout);
     x->said = text;
     return over || x->no_watch ? OBSERVE_DONE : OBSERVE_ON;
@@ -227,7 +227,7 @@ static bool undo(struct rollout *x, struct err *err)
     struct val template = val_copy(a, field_at(back, "spec.template"));
     val_del_str(val_need_map(a, &template, N(metadata), N(labels)), S("pod-template-hash"));
     if (val_equal(&template, field_at(&d, "spec.template"))) {
-        printf("skipped: the pod template is that of revision %lld already\n", (long long)revision_of(back));
+        show(stdout, "skipped: the pod template is that of revision %lld already\n", (long long)revision_of(back));
         return true;
     }
     op_add(a, &ops, "replace", "/spec/template", template);
@@ -317,8 +317,7 @@ int rollout_main(int argc, char **argv)
     if (r != ARGS_RUN)
         return r == ARGS_HELPED ? 0 : 2;
     if (words.n < 2) {
-        fprintf(stderr,
-                "wherry rollout: say e.g. wherry rollout status deploy/web; wherry rollout --help shows more\n");
+        show(stderr, "wherry rollout: say e.g. wherry rollout status deploy/web; wherry rollout --help shows more\n");
         return 2;
     }
     if (!client_open(&c, &x.to, &err) || !run(&x, words, &err))

@@ -2,6 +2,7 @@
 #include "cli/fields.h"
 #include "cli/jsonpath.h"
 #include "cli/observe.h"
+#include "cli/output.h"
 #include "cli/verbs.h"
 
 /* wherry wait: until an object is as it should be, by a watch. */
@@ -101,7 +102,7 @@ static bool wait_one(struct wait *x, const struct resource *r, struct str name, 
     struct str label = resource_label(&c->arena, r, name);
     if (!observe(c, r, target_ns(c, r), name, see, x, x->timeout_ns, err))
         return err_wrap(err, STR_FMT ": waiting for " STR_FMT, STR_ARG(label), STR_ARG(x->what));
-    printf(STR_FMT " %s\n", STR_ARG(label), x->kind == FOR_DELETE ? "deleted" : "condition met");
+    show(stdout, STR_FMT " %s\n", STR_ARG(label), x->kind == FOR_DELETE ? "deleted" : "condition met");
     fflush(stdout);
     return true;
 }

@@ -201,7 +201,7 @@ static void say(struct asking *x, const struct obj *o, const struct why *w, bool
     array_each (it, &w->found.chain)
         if (whole)
             strbuf_addf(&text, "  " STR_FMT "\n", STR_ARG(*it));
-    fputs(text.p, stdout);
+    show(stdout, "%s", text.p);
 }
 
 static bool ask_one(struct asking *x, const struct obj *o, bool whole)
@@ -230,13 +230,13 @@ static void end(struct asking *x, bool fine)
         return;
     }
     if (fine)
-        printf("Everything is as declared.\n");
+        show(stdout, "Everything is as declared.\n");
     if (x->unread.n == 0)
         return;
-    fprintf(stderr, "You may not read");
+    show(stderr, "You may not read");
     for (size_t i = 0; i < x->unread.n; i++)
-        fprintf(stderr, "%s" STR_FMT, i ? ", " : " ", STR_ARG(x->unread.p[i]));
-    fprintf(stderr, ": what they would tell is missing here.\n");
+        show(stderr, "%s" STR_FMT, i ? ", " : " ", STR_ARG(x->unread.p[i]));
+    show(stderr, ": what they would tell is missing here.\n");
 }
 
 /* ---- what is asked ---- */
@@ -316,8 +316,8 @@ static int run(struct asking *x, struct words words)
         return client_failed(c, &err);
     for (size_t i = 0; i < t.n; i++)
         if (!t.p[i].name.n) {
-            fprintf(stderr, "wherry why: name the object, e.g. " STR_FMT "/NAME, or nothing for all of them\n",
-                    STR_ARG(t.p[i].resource->singular));
+            show(stderr, "wherry why: name the object, e.g. " STR_FMT "/NAME, or nothing for all of them\n",
+                 STR_ARG(t.p[i].resource->singular));
             return 2;
         }
     for (size_t i = 0; i < t.n; i++)
@@ -338,8 +338,8 @@ int why_main(int argc, char **argv)
         return r == ARGS_HELPED ? 0 : 2;
     x.json = str_eqz(x.output, "json");
     if ((x.output.n > 0 && !x.json) || (x.all && words.n > 0)) {
-        fprintf(stderr, "wherry why: %s; wherry why --help shows more\n",
-                x.all && words.n > 0 ? "name an object, or ask for all (-A), not both" : "-o: only json is there");
+        show(stderr, "wherry why: %s; wherry why --help shows more\n",
+             x.all && words.n > 0 ? "name an object, or ask for all (-A), not both" : "-o: only json is there");
         return 2;
     }
     if (!client_open(&c, &x.to, &err))

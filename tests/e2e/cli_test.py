@@ -209,6 +209,56 @@ def errors_name_the_way_out(c):
     assert 'v1.36' in c.wherry('version')
 
 
+def no_stranger_speaks_to_the_terminal(c):
+    """Control characters in objects are shown, whatever shows them; programs get the bytes."""
+    bad = '\x1b]0;owned\x07\x1b[2J\u009b31m'
+    pod = {'apiVersion': 'v1', 'kind': 'Pod', 'metadata': {'name': 'loud', 'annotations': {'a': bad}},
+           'spec': {'nodeSelector': {'no': 'where'}, 'containers': [{'name': 'c', 'image': 'x', 'env': [{'name': 'E', 'value': bad}], 'command': ['sh', bad]}]}}
+    event = {'apiVersion': 'v1', 'kind': 'Event', 'metadata': {'name': 'loud.1'}, 'reason': 'R', 'type': 'Warning', 'message': 'hear ' + bad, 'count': 1,
+             'involvedObject': {'kind': 'Pod', 'name': 'loud', 'namespace': 'default'}}
+    c.kubectl('create', '-f', '-', input=json.dumps({'apiVersion': 'v1', 'kind': 'ConfigMap', 'metadata': {'name': 'loud'}, 'data': {'k': bad}}))
+    c.kubectl('create', '-f', '-', input=json.dumps(pod))
+    event['involvedObject']['uid'] = c.get('pod', 'loud')['metadata']['uid']
+    c.kubectl('create', '-f', '-', input=json.dumps(event))
+    for args in (['describe', 'pod', 'loud'], ['describe', 'cm', 'loud'], ['get', 'events'], ['get', 'pods', '-o', 'yaml'], ['get', 'cm', 'loud', '-o', 'json'],
+                 ['why', 'pod/loud'], ['get', 'pod', bad], ['delete', 'cm', bad], ['label', 'pod', 'loud', 'x=' + bad], ['apply', '-f', bad]):
+        p = subprocess.run([WHERRY] + args, env=c.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        said = p.stdout.decode()
+        obeyed = '[\x00-\x08\x0b-\x1f\x7f%s]' % ('' if 'json' in args else '-\x9f')     # JSON leaves those above ASCII, as kubectl's does
+        assert said and not re.search(obeyed, said), (args, said)
+    assert '^[]0;owned^G^[[2J\\u009b31m' in c.wherry('describe', 'cm', 'loud')
+    assert c.wherry('get', 'cm', 'loud', '-o', 'jsonpath={.data.k}').strip('\n') == bad
+    c.kubectl('delete', 'cm,pod', 'loud', '--force', '--grace-period=0')
+
+
+def a_full_disk_is_told(c):
+    """What is to be shown or written and cannot be is an error; a device stays one."""
+    for args in (['get', 'ns'], ['get', 'ns', '-o', 'yaml'], ['describe', 'ns', 'default'], ['completion', 'bash'], ['api-resources'], ['version'], ['--help'],
+                 ['get', '--help'], ['backup', '-']):
+        with open('/dev/full', 'w') as full:
+            p = subprocess.run([WHERRY] + args, env=c.env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=20)
+        assert p.returncode != 0 and p.stderr, (args, p)
+    was = os.stat('/dev/full')
+    p = subprocess.run([WHERRY, 'backup', '/dev/full'], env=c.env, stderr=subprocess.PIPE, text=True, timeout=20)
+    assert p.returncode == 1 and 'No space left' in p.stderr, p
+    p = subprocess.run([WHERRY, 'image', 'pack', '/dev/full', 'a.test/b:1', 'bin/x=/bin/true'], env=c.env, stderr=subprocess.PIPE, text=True, timeout=20)
+    assert p.returncode == 1 and 'No space left' in p.stderr, p
+    now = os.stat('/dev/full')
+    assert (was.st_mode, was.st_rdev, was.st_ino) == (now.st_mode, now.st_rdev, now.st_ino), now
+    for way in ('cat > %s/piped', '%s/linked'):
+        here = way % c.root
+        if 'linked' in way:
+            os.symlink('target', here)
+            c.wherry('backup', here)
+            assert os.path.islink(here) and oct(os.stat(here).st_mode & 0o777) == '0o600'
+            whole = open(c.root + '/target', 'rb').read()
+        else:
+            run(['sh', '-c', '%s backup /dev/stdout | %s' % (WHERRY, here)], env=c.env)
+            whole = open(c.root + '/piped', 'rb').read()
+        assert len(whole) > 1000 and b' bytes\n' not in whole[-40:], whole[-100:]
+    assert not [f for f in os.listdir(c.root) if '.new.' in f or f.endswith('.part')]
+
+
 def a_backup_is_taken_while_it_runs_and_restored_while_it_does_not(c):
     root = tempfile.mkdtemp(prefix='wb', dir='/tmp')
     os.chmod(root, 0o755)  # the server is another user
@@ -259,4 +309,5 @@ signal.alarm(240)  # a line that never comes ends the test, not the day
 main([get_shows_what_kubectl_shows, get_watches, apply_is_three_way_and_mixes_with_kubectl,
       apply_says_what_is_wrong_and_where, a_folder_is_applied_and_deleted, changes_of_one_field, a_rollout_there_and_back,
       logs_and_exec, exec_has_a_terminal, logs_follow, create_and_token, errors_name_the_way_out,
+      no_stranger_speaks_to_the_terminal, a_full_disk_is_told,
       a_backup_is_taken_while_it_runs_and_restored_while_it_does_not], port=16447)
