@@ -1,12 +1,15 @@
 #include "net/dns_server.h"
 #include "base/fault.h"
+#include "base/log.h"
 #include "net/addr.h"
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #define WAITING_MAX   512
+#define WAITING_SHARE 64 /* of them for one source */
 #define CONNS_MAX     128
+#define CONNS_SHARE   16
 #define PER_TURN      64 /* packets taken from a socket before others have their turn */
 #define TRY_NS        (1500 * NS_PER_MS)
 #define TRIES         4
@@ -15,13 +18,22 @@
 #define TCP_IN_MAX    (DNS_TCP_MAX + 2)
 #define LISTEN_QUEUED 128
 
+/* What one address takes of what there is for all. Here while it takes anything. */
+struct source {
+    struct list all;
+    uint32_t ip;
+    unsigned conns, waiting;
+    bool told; /* that it has its share */
+};
+
 /* A TCP connection of a client. Freed when it is closed and no question of it waits. */
 struct dns_conn {
     struct dns_server *server;
     struct list all;
+    struct source *source;
     struct poll poll;
-    struct timer idle;
-    int fd; /* -1: closed */
+    struct timer idle; /* since the last whole question: bytes that make none buy no time */
+    int fd;            /* -1: closed */
     unsigned waiting;
     struct strbuf in, out;
 };
@@ -29,6 +41,7 @@ struct dns_conn {
 /* Where an answer goes. */
 struct asker {
     struct dns_conn *conn; /* NULL: UDP, to addr */
+    uint32_t ip;           /* whose question it is */
     struct sockaddr_storage addr;
     socklen_t addr_n;
 };
@@ -37,6 +50,7 @@ struct asker {
 struct waiting {
     struct dns_server *server;
     struct list all;
+    struct source *source;
     struct asker asker;
     struct dns_query asked; /* by the client */
     struct dns_query ours;  /* to the upstream: another name for an ExternalName */
@@ -56,17 +70,62 @@ struct dns_server {
     struct dns_cache cache;
     struct dns_stats stats;
     struct poll udp, tcp;
-    struct list conns, waiting;
+    struct list conns, waiting, sources;
     unsigned nconns, nwaiting;
     uint8_t in[DNS_TCP_MAX], out[DNS_TCP_MAX];
 };
+
+/* ---- shares: nobody takes what is there for all ---- */
+
+static uint32_t ip_of(const struct sockaddr_storage *a)
+{
+    struct sockaddr_in in;
+    memcpy(&in, a, sizeof in);
+    return a->ss_family == AF_INET ? ntohl(in.sin_addr.s_addr) : 0;
+}
+
+static struct source *source_of(struct dns_server *s, uint32_t ip)
+{
+    list_each (x, &s->sources, struct source, all)
+        if (x->ip == ip)
+            return x;
+    struct source *x = NEW(struct source);
+    x->ip = ip;
+    list_add_tail(&s->sources, &x->all);
+    return x;
+}
+
+static void source_release(struct source *x)
+{
+    if (x->conns || x->waiting)
+        return;
+    list_del(&x->all);
+    mem_free(x);
+}
+
+static void refused(struct dns_server *s, struct source *x, const char *what, unsigned share)
+{
+    s->stats.refused++;
+    if (!x->told)
+        log_warn("dns.share", "from=" IP4_FMT " has %u %s, its share; further ones are refused until it has none",
+                 IP4_ARG(x->ip), share, what);
+    x->told = true;
+}
+
+static struct source *greediest(struct dns_server *s, bool conns)
+{
+    struct source *most = NULL;
+    list_each (x, &s->sources, struct source, all)
+        if (!most || (conns ? x->conns > most->conns : x->waiting > most->waiting))
+            most = x;
+    return most;
+}
 
 static void conn_release(struct dns_conn *c)
 {
     if (c->fd >= 0 || c->waiting)
         return;
     list_del(&c->all);
-    c->server->nconns--;
     strbuf_fini(&c->in);
     strbuf_fini(&c->out);
     mem_free(c);
@@ -78,6 +137,10 @@ static void conn_close(struct dns_conn *c)
         poll_stop(&c->poll);
         timer_stop(&c->idle);
         fd_close(TAKE_FD(c->fd));
+        c->server->nconns--;
+        c->source->conns--;
+        source_release(c->source);
+        c->source = NULL;
     }
     conn_release(c);
 }
@@ -138,6 +201,8 @@ static void waiting_free(struct waiting *w)
     waiting_stop(w);
     list_del(&w->all);
     w->server->nwaiting--;
+    w->source->waiting--;
+    source_release(w->source);
     struct dns_conn *c = w->asker.conn;
     strbuf_fini(&w->in);
     mem_free(w);
@@ -306,6 +371,32 @@ static void waiting_try(struct waiting *w)
               upstream_open(w, &s->config.upstreams.addr[(size_t)w->tries % s->config.upstreams.n]) ? TRY_NS : 0);
 }
 
+/* Where there is no room for anybody, the one who takes most loses the question that waits longest. NULL: it is he
+ * who asks, or he has his share. */
+static struct source *waiting_room(struct dns_server *s, uint32_t ip)
+{
+    struct source *x = source_of(s, ip);
+    if (x->waiting >= WAITING_SHARE) {
+        refused(s, x, "questions that wait for an answer from outside", WAITING_SHARE);
+        return NULL;
+    }
+    if (s->nwaiting < WAITING_MAX)
+        return x;
+    struct source *most = greediest(s, false);
+    if (most->waiting <= x->waiting + 1) {
+        s->stats.refused++;
+        source_release(x);
+        return NULL;
+    }
+    list_each (w, &s->waiting, struct waiting, all)
+        if (w->source == most) {
+            s->stats.refused++;
+            waiting_fail(w);
+            break;
+        }
+    return x;
+}
+
 static void forward(struct dns_server *s, const struct asker *from, const struct dns_query *q,
                     const struct dns_name *chase)
 {
@@ -325,12 +416,15 @@ static void forward(struct dns_server *s, const struct asker *from, const struct
         relay(s, from, q, s->in, n);
         return;
     }
-    if (s->nwaiting >= WAITING_MAX) {
+    struct source *source = waiting_room(s, from->ip);
+    if (!source) {
         send_error(s, from, q, DNS_SERVFAIL);
         return;
     }
     struct waiting *w = NEW(struct waiting);
     w->server = s;
+    w->source = source;
+    source->waiting++;
     w->asker = *from;
     w->asked = *q;
     w->ours = ours;
@@ -405,6 +499,7 @@ static void on_udp(struct poll *p, int ready)
         ssize_t n = recvfrom(p->fd, s->in, sizeof s->in, MSG_DONTWAIT, (struct sockaddr *)&from.addr, &from.addr_n);
         if (n < 0 && errno == EAGAIN)
             return;
+        from.ip = ip_of(&from.addr);
         if (n >= 0)
             question(s, &from, s->in, (size_t)n);
     }
@@ -435,7 +530,6 @@ static void on_conn(struct poll *p, int ready)
         return;
     }
     strbuf_used(&c->in, (size_t)n);
-    timer_set(&c->idle, TCP_IDLE_NS);
     c->waiting++; /* holds it while answers to it may close it */
     while (c->fd >= 0 && c->in.n >= 2) {
         const uint8_t *b = (const uint8_t *)c->in.p;
@@ -444,10 +538,35 @@ static void on_conn(struct poll *p, int ready)
             break;
         AUTO_FREE uint8_t *msg = mem_dup(b + 2, len);
         strbuf_drop(&c->in, len + 2);
-        question(c->server, &(struct asker){.conn = c}, msg, len);
+        timer_set(&c->idle, TCP_IDLE_NS);
+        question(c->server, &(struct asker){.conn = c, .ip = c->source->ip}, msg, len);
     }
     c->waiting--;
     conn_release(c);
+}
+
+/* As waiting_room, for connections. */
+static struct source *conn_room(struct dns_server *s, uint32_t ip)
+{
+    struct source *x = source_of(s, ip);
+    if (x->conns >= CONNS_SHARE) {
+        refused(s, x, "connections", CONNS_SHARE);
+        return NULL;
+    }
+    if (s->nconns < CONNS_MAX)
+        return x;
+    struct source *most = greediest(s, true);
+    s->stats.refused++;
+    if (most->conns <= x->conns + 1) {
+        source_release(x);
+        return NULL;
+    }
+    list_each (c, &s->conns, struct dns_conn, all)
+        if (c->source == most) {
+            conn_close(c);
+            break;
+        }
+    return x;
 }
 
 static void on_accept(struct poll *p, int ready)
@@ -455,17 +574,21 @@ static void on_accept(struct poll *p, int ready)
     struct dns_server *s = container_of(p, struct dns_server, tcp);
     (void)ready;
     for (int i = 0; i < PER_TURN; i++) {
-        int fd = accept4(p->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), one = 1;
+        struct sockaddr_storage from = {0};
+        socklen_t from_n = sizeof from;
+        int fd = accept4(p->fd, (struct sockaddr *)&from, &from_n, SOCK_NONBLOCK | SOCK_CLOEXEC), one = 1;
         if (fd < 0)
             return;
-        if (s->nconns >= CONNS_MAX) {
+        struct source *source = conn_room(s, ip_of(&from));
+        if (!source) {
             fd_close(fd);
-            s->stats.dropped++;
             continue;
         }
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         struct dns_conn *c = NEW(struct dns_conn);
         c->server = s;
+        c->source = source;
+        source->conns++;
         c->fd = fd;
         c->in = STRBUF(TCP_IN_MAX + 4096);
         c->out = STRBUF(OUT_MAX);
@@ -486,6 +609,7 @@ struct dns_server *dns_server_new(struct loop *l, const struct dns_server_config
     dns_cache_init(&s->cache);
     list_init(&s->conns);
     list_init(&s->waiting);
+    list_init(&s->sources);
     if (c->udp_fd >= 0) {
         poll_init(&s->udp, l, c->udp_fd, on_udp);
         poll_want(&s->udp, POLL_READ);

@@ -532,3 +532,82 @@ TEST(the_cache_forgets_by_time_and_by_size)
     CHECK_INT(dns_cache_get(&c, &q, 0, out, sizeof out), 0);
     dns_cache_fini(&c);
 }
+
+static int client_from(uint32_t ip, int type)
+{
+    int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(ip)};
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons(5353), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&from, sizeof from) == 0);
+    CHECK(connect(fd, (struct sockaddr *)&to, sizeof to) == 0);
+    (void)loop_run_once(loop, NS_PER_MS); /* it is taken out of the kernel's queue, which is short */
+    return fd;
+}
+
+static bool is_closed(int fd)
+{
+    char c;
+    for (int i = 0; i < 50; i++)
+        (void)loop_run_once(loop, NS_PER_MS);
+    return recv(fd, &c, 1, MSG_DONTWAIT) == 0;
+}
+
+static bool answers(int fd, const char *name)
+{
+    uint8_t buf[DNS_UDP_MIN + 2];
+    size_t n = message(name, DNS_A, buf + 2);
+    buf[0] = 0;
+    buf[1] = (uint8_t)n;
+    return send(fd, buf, n + 2, MSG_NOSIGNAL) == (ssize_t)n + 2 && readable(fd) && recv(fd, buf, sizeof buf, 0) > 2;
+}
+
+TEST(one_source_has_a_share_of_the_connections)
+{
+    int fds[40], others[13][10];
+    serve();
+    for (size_t i = 0; i < countof(fds); i++)
+        fds[i] = client_from(IP4(127, 0, 7, 1), SOCK_STREAM);
+    CHECK(!is_closed(fds[0]) && !is_closed(fds[15]));
+    CHECK(is_closed(fds[16]) && is_closed(fds[39]));
+    CHECK_INT(dns_server_stats(server)->refused, 24);
+    for (size_t i = 0; i < countof(others); i++) /* many sources take all there is: who has most makes room */
+        for (size_t k = 0; k < countof(others[i]); k++)
+            others[i][k] = client_from(IP4(127, 0, 8, (uint32_t)i), SOCK_STREAM);
+    CHECK(is_closed(fds[0]));
+    AUTO(fd_close) int late = client_from(IP4(127, 0, 9, 1), SOCK_STREAM);
+    CHECK(!is_closed(late) && answers(late, "web.default.svc.cluster.local"));
+    for (size_t i = 0; i < countof(fds); i++)
+        fd_close(fds[i]);
+    for (size_t i = 0; i < countof(others); i++)
+        for (size_t k = 0; k < countof(others[i]); k++)
+            fd_close(others[i][k]);
+    AUTO(fd_close) int again = client_from(IP4(127, 0, 7, 1), SOCK_STREAM); /* what was given back is there */
+    CHECK(!is_closed(again) && answers(again, "web.default.svc.cluster.local"));
+    stop();
+}
+
+TEST(one_source_has_a_share_of_the_questions)
+{
+    uint8_t buf[DNS_TCP_MAX];
+    char name[40];
+    serve();
+    deaf = true;
+    AUTO(fd_close)
+    int flood = client_from(IP4(127, 0, 7, 1), SOCK_DGRAM), other = client_from(IP4(127, 0, 7, 2), SOCK_DGRAM);
+    for (int i = 0; i < 200; i++) {
+        (void)snprintf(name, sizeof name, "n%d.example.com", i);
+        size_t n = message(name, DNS_A, buf);
+        CHECK(send(flood, buf, n, 0) == (ssize_t)n);
+        (void)loop_run_once(loop, NS_PER_MS);
+    }
+    CHECK_INT(dns_server_stats(server)->refused, 200 - 64);
+    uint64_t before = dns_server_stats(server)->forwarded;
+    size_t n = message("mine.example.com", DNS_A, buf);
+    CHECK(send(other, buf, n, 0) == (ssize_t)n);
+    for (int i = 0; i < 50 && dns_server_stats(server)->forwarded == before; i++)
+        (void)loop_run_once(loop, NS_PER_MS);
+    CHECK_INT(dns_server_stats(server)->forwarded, before + 1);
+    CHECK_STR(over_udp("web.default.svc.cluster.local", DNS_A), S("NOERROR aa; A 10.43.0.10"));
+    stop();
+}
