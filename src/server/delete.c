@@ -97,9 +97,12 @@ static enum graceful before_delete(struct request *r, struct obj *cur, struct va
     int64_t asked = r->options.grace_s < 0 ? 1 : r->options.grace_s, at;
     if (val_get(meta, N(deletionTimestamp))) {
         int64_t have = val_num_at(meta, 0, N(deletionGracePeriodSeconds));
+        *grace = 0;
+        if (!have) /* marked, and then the server died: it goes now */
+            return GRACEFUL;
         if (!said || asked >= have || !time_parse(val_text_at(meta, N(deletionTimestamp)), &at)) {
             *grace = have;
-            return have || !said ? GRACEFUL_PENDING : GRACEFUL;
+            return GRACEFUL_PENDING;
         }
         mark(r, meta, at - ns_of_seconds(have - asked), asked);
         *grace = asked;
@@ -176,7 +179,11 @@ static void delete_object(struct request *r, struct obj *cur)
         request_finish(r);
         return;
     }
-    write_delete(r, cur, gone, 200);
+    if (g == GRACEFUL &&
+        !val_equal(&tree, &cur->tree)) /* watchers see that it was told to end, then that it is gone */
+        write_then_delete(r, cur, &tree, 200);
+    else
+        write_delete(r, cur, gone, 200);
 }
 
 static void step_delete(struct request *r)

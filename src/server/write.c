@@ -110,6 +110,23 @@ void write_delete(struct request *r, struct obj *was, struct obj *answer, int co
     store_write(r->server->store, &r->op);
 }
 
+static void marked_done(struct store_op *op)
+{
+    struct request *r = container_of(op, struct request, op);
+    if (!op->ok) {
+        put_done(op);
+        return;
+    }
+    AUTO(obj_unref) struct obj *o = TAKE(r->pending);
+    write_delete(r, o, o, r->pending_code);
+}
+
+void write_then_delete(struct request *r, struct obj *was, const struct val *last, int code)
+{
+    write_put(r, r->lock_key, was, object_from(was->kind, last), code);
+    r->op.done = marked_done;
+}
+
 static bool finish_failed(struct request *r)
 {
     alloc_released(r);
@@ -399,8 +416,7 @@ void write_update(struct request *r, struct update *u)
         return;
     }
     if (update_deletes(r->kind, u->tree)) {
-        obj_set_rev(o, u->cur->rev);
-        write_delete(r, u->cur, o, u->code);
+        write_then_delete(r, u->cur, u->tree, u->code);
         return;
     }
     struct put_state *p = ARENA_NEW(&r->arena, struct put_state);
