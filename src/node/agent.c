@@ -1,6 +1,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "node/admit.h"
 #include "node/agent_int.h"
 #include "node/podspec.h"
 #include "sys/file.h"
@@ -52,6 +53,7 @@ static void free_pod(struct agent_pod *ap)
     timer_stop(&ap->refresh);
     call_cancel(&ap->status_call);
     call_cancel(&ap->delete_call);
+    call_cancel(&ap->look_call);
     array_each (ac, &ap->containers) {
         probes_stop(*ac);
         arena_fini(&(*ac)->scratch);
@@ -195,6 +197,8 @@ static void step(struct agent_pod *ap)
     struct pod *p = ap->pod;
     AUTO(pod_actions_fini) struct pod_actions out = {0};
     ap->kicked = false;
+    if (!ap->admitted && !p->deleted)
+        return; /* admission kicks it */
     ap->stepping = true;
     p->in_service = services_serves(ap);
     agent_drop_told(ap);
@@ -260,6 +264,105 @@ static void grow_containers(struct agent_pod *ap)
     }
 }
 
+/* --- admission ------------------------------------------------------------------------------------------------- */
+
+static void refuse(struct agent_pod *ap, const char *reason, struct str event, struct str message)
+{
+    agent_event(ap, -1, true, reason, event);
+    pod_fail(ap->pod, reason, message, true, clock_mono());
+    ap->admitted = true;
+    agent_pod_kick(ap);
+}
+
+/* In a kubelet's words. */
+static void reject(struct agent_pod *ap, const char *reason, struct str message)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    refuse(ap, reason, message, arena_fmt(&a, "Pod was rejected: " STR_FMT, STR_ARG(message)));
+}
+
+/* Pods that have been taken in and are not over. */
+static const struct obj **pods_in(struct agent *g, struct arena *a, size_t *n)
+{
+    const struct obj **in = arena_alloc(a, (map_len(&g->by_uid) + 1) * sizeof *in);
+    *n = 0;
+    map_each (e, &g->by_uid) {
+        const struct agent_pod *ap = e->value;
+        if (ap->admitted && !ap->pod->rejected && ap->pod->state < POD_CLEANING)
+            in[(*n)++] = ap->pod->obj;
+    }
+    return in;
+}
+
+/* As `node` says, which is the newest there is or (final false) the newest that has been heard of. */
+static void judge(struct agent_pod *ap, const struct obj *node, bool final)
+{
+    struct agent *g = ap->agent;
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct refusal why;
+    struct err err = ERR;
+    struct strs sysctls;
+    size_t n;
+    const struct obj **others = pods_in(g, &a, &n);
+    if (!podspec_sysctls(&a, ap->pod->obj, &sysctls, &err)) {
+        reject(ap, "SysctlForbidden", str_of(err.text));
+    } else if (!admit_pod(&a, ap->pod->obj, node, others, n, &why)) {
+        if (why.by_node_fields && !final)
+            call_start(&ap->look_call, g->cfg.transport,
+                       &CALL_OPTIONS(.verb = CALL_GET, .kind = K(Node), .name = str_of(g->cfg.name)));
+        else
+            reject(ap, arena_strz(&ap->arena, str_of(why.reason)), why.message);
+    } else if (!podspec_supported(ap->pod->obj, g->selinux, &err)) {
+        refuse(ap, "UnsupportedField", str_of(err.text), str_of(err.text));
+    } else {
+        ap->admitted = true;
+        agent_pod_kick(ap);
+    }
+}
+
+/* By the agent before this one. */
+static bool was_admitted(const struct agent_pod *ap)
+{
+    return ap->pod->concluded || val_get(obj_status(ap->pod->obj), N(startTime));
+}
+
+/* A pod that somebody has bound to this node is taken in or refused, once. Until our own Node is known nothing is
+ * decided. */
+static void admit(struct agent_pod *ap)
+{
+    struct agent *g = ap->agent;
+    const struct obj *node = cache_peek(g->nodes, S(""), str_of(g->cfg.name));
+    configs_need(ap);
+    if (was_admitted(ap))
+        ap->admitted = true;
+    else if (node && !ap->admitted && !call_active(&ap->look_call))
+        judge(ap, node, false);
+}
+
+static void look_done(struct call *c)
+{
+    struct agent_pod *ap = container_of(c, struct agent_pod, look_call);
+    struct agent *g = ap->agent;
+    AUTO(obj_unref) struct obj *node = c->ok ? call_take_obj(c) : NULL;
+    if (!node) /* the server is away, or the Node is: as it is known here */
+        node = cache_get(g->nodes, S(""), str_of(g->cfg.name));
+    if (node && !ap->dead && !ap->admitted)
+        judge(ap, node, true);
+}
+
+static void on_node(struct cache_handler *h, struct obj *was, struct obj *now)
+{
+    struct agent *g = container_of(h, struct agent, on_nodes);
+    (void)was;
+    if (!now || !g->adopted)
+        return;
+    map_each (e, &g->by_uid) {
+        struct agent_pod *ap = e->value;
+        if (!ap->admitted)
+            admit(ap);
+    }
+}
+
 static struct agent_pod *add_pod(struct agent *g, struct obj *o)
 {
     struct agent_pod *ap = NEW(struct agent_pod);
@@ -270,6 +373,7 @@ static struct agent_pod *add_pod(struct agent *g, struct obj *o)
     timer_init(&ap->refresh, g->cfg.loop, on_refresh);
     ap->status_call.done = status_done;
     ap->delete_call.done = delete_done;
+    ap->look_call.done = look_done;
     list_init(&ap->config_refs);
     list_init(&ap->leave_node);
     ap->dir = dir_of(ap, g->cfg.data, "pods");
@@ -281,19 +385,6 @@ static struct agent_pod *add_pod(struct agent *g, struct obj *o)
 }
 
 /* --- the agent ------------------------------------------------------------------------------------------------- */
-
-static void admit(struct agent_pod *ap)
-{
-    struct err err = ERR;
-    configs_need(ap);
-    struct arena a = ARENA;
-    struct strs sysctls;
-    if (!podspec_supported(ap->pod->obj, ap->agent->selinux, &err))
-        pod_fail(ap->pod, "UnsupportedField", str_of(err.text), true, clock_mono());
-    else if (!podspec_sysctls(&a, ap->pod->obj, &sysctls, &err))
-        pod_fail(ap->pod, "SysctlForbidden", str_of(err.text), true, clock_mono());
-    arena_fini(&a);
-}
 
 static void pod_here(struct agent *g, struct obj *o)
 {
@@ -468,9 +559,11 @@ void agent_heard(struct agent *g)
         struct agent_pod *ap = e->value;
         if (!ap->sandbox) /* never made yet, or the machine rebooted */
             pod_saw_rebooted(ap->pod, clock_real(), clock_mono());
-        admit(e->value);
-        agent_pod_kick(e->value);
+        ap->admitted = was_admitted(ap);
+        agent_pod_kick(ap);
     }
+    map_each (e, &g->by_uid)
+        admit(e->value);
     if (--g->orphans == 0)
         sweep(g);
 }
@@ -493,6 +586,7 @@ static void on_runtime_adopted(void *arg)
     array_fini(&links.links);
     cache_start(g->pods);
     cache_start(g->services);
+    cache_start(g->nodes);
     services_start(g->endpoints);
 }
 
@@ -558,7 +652,9 @@ struct agent *agent_new(const struct agent_config *config, struct err *err)
         return NULL;
     g->events = events_new(config->transport, "kubelet", config->name);
     struct str mine = arena_fmt(a, "spec.nodeName=%s", config->name);
+    struct str own = arena_fmt(a, "metadata.name=%s", config->name);
     g->pods = cache_new(config->transport, &(struct cache_options){.kind = K(Pod), .field_selector = mine});
+    g->nodes = cache_new(config->transport, &(struct cache_options){.kind = K(Node), .field_selector = own});
     g->services = cache_new(config->transport, &(struct cache_options){.kind = K(Service)});
     g->on_pods = (struct cache_handler){.changed = on_pod, .synced = on_pods_synced};
     g->images = images_new(g);
@@ -567,8 +663,10 @@ struct agent *agent_new(const struct agent_config *config, struct err *err)
         return NULL;
     g->node = node_object_new(g);
     g->on_services = (struct cache_handler){.changed = on_service, .synced = on_services_synced};
+    g->on_nodes = (struct cache_handler){.changed = on_node};
     cache_handler_add(g->pods, &g->on_pods);
     cache_handler_add(g->services, &g->on_services);
+    cache_handler_add(g->nodes, &g->on_nodes);
     runtime_adopt(g->runtime, on_runtime_adopted, g);
     return TAKE(g);
 }
@@ -578,6 +676,7 @@ void agent_free(struct agent *g)
     if (g->pods) {
         cache_handler_del(&g->on_pods);
         cache_handler_del(&g->on_services);
+        cache_handler_del(&g->on_nodes);
     }
     map_each (e, &g->by_uid)
         free_pod(e->value);
@@ -588,6 +687,7 @@ void agent_free(struct agent *g)
     configs_free(g);
     cache_free(g->pods);
     cache_free(g->services);
+    cache_free(g->nodes);
     events_free(g->events);
     if (g->runtime)
         runtime_free(g->runtime);

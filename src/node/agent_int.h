@@ -19,8 +19,8 @@ struct prober;
 struct agent {
     struct agent_config cfg;
     struct runtime *runtime;
-    struct cache *pods, *services;
-    struct cache_handler on_pods, on_services;
+    struct cache *pods, *services, *nodes; /* `nodes`: our own Node alone */
+    struct cache_handler on_pods, on_services, on_nodes;
     struct map by_uid;  /* uid -> struct agent_pod */
     struct map configs; /* "cm/NS/NAME" -> struct config_watch */
     struct ipam ipam;
@@ -56,6 +56,8 @@ struct agent_pod {
     ARRAY(struct agent_container *) containers; /* each stays where it is: calls under way point to it */
     struct timer wake, refresh;
     bool stepping, kicked, dead; /* dead: gone from the table, waits for what is under way */
+    bool admitted;               /* or refused; until then it stays as it came */
+    struct call look_call;       /* at the Node, before a pod is refused for what a newer one might say */
     int pending;                 /* jobs and calls under way that point here */
     bool volumes_waiting;        /* for something that has not been heard of yet */
     bool volumes_busy;           /* they are being written */
