@@ -446,8 +446,9 @@ static void create(struct agent_container *ac)
     AUTO(strbuf_fini) struct strbuf id = STRBUF(64);
     random_bytes(raw, sizeof raw);
     strbuf_add_hex(&id, raw, sizeof raw);
-    c->user_uid = oci.uid;
-    c->user_gid = oci.gid;
+    c->user = (struct container_user){true, oci.uid, oci.gid,
+                                      arena_dup(&ap->pod->arena, oci.groups, oci.ngroups * sizeof *oci.groups),
+                                      oci.ngroups};
     c->id = str_dup(&ap->pod->arena, strbuf_str(&id));
     struct container_spec cs = {
         .id = strbuf_str(&id),
@@ -600,6 +601,12 @@ static void find_runs(struct agent_pod *ap, struct sandbox *s)
     }
 }
 
+/* The status says that this run is up, which it does once its postStart hook is through. */
+static bool told_running(const struct val *told, struct str id)
+{
+    return val_at(told, N(state), N(running)) && str_ends(val_text_at(told, N(containerID)), id);
+}
+
 static void adopt_container(struct agent_container *ac)
 {
     struct pod *p = ac->ap->pod;
@@ -618,7 +625,8 @@ static void adopt_container(struct agent_container *ac)
     pc->image = PART_READY;
     pc->image_id = str_dup(&p->arena, val_text_at(was, N(imageID)));
     pod_saw_running(p, ac->index, container_id(ac->run), st.started_ns, clock_mono());
-    pc->poststart = HOOK_DONE;
+    if (told_running(was, container_id(ac->run)))
+        pc->poststart = HOOK_DONE; /* otherwise nobody knows whether its hook ended: it runs again, as a kubelet's */
     if (val_true(val_get(was, N(ready))) && st.state == CONTAINER_RUNNING)
         pod_saw_probe(p, ac->index, true, true, NULL); /* until a probe says otherwise: it served before */
     if (st.state == CONTAINER_EXITED)

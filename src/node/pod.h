@@ -37,6 +37,14 @@ struct ending {
     int64_t started, finished; /* real ns; 0: never */
 };
 
+/* As whom it runs, in the pod's arena. */
+struct container_user {
+    bool known;
+    uint32_t uid, gid;
+    const uint32_t *groups;
+    size_t ngroups;
+};
+
 struct pod_container {
     struct str name;
     const struct val *spec; /* in the wanted object */
@@ -57,6 +65,7 @@ struct pod_container {
     int restarts;                             /* counted when the next run is up */
     struct str config_reason, config_message; /* CreateContainerConfigError and the like; cleared by a retry */
     int64_t retry_at, backoff;                /* when it may be started again; 0: at once */
+    int64_t ended_mono;                       /* the end of the latest run; 0: none since this agent is here */
     bool backing_off;                         /* the crash loop's wait is shown */
 
     bool passed_startup, ready, unhealthy; /* what the probes say; unhealthy: restart it */
@@ -67,7 +76,7 @@ struct pod_container {
     const char *stopping;         /* told to end, and why: "Stopping container %s"; NULL: no */
     int64_t kill_at;              /* mono ns: SIGKILL then; 0: not decided */
     bool termed, killed;
-    int64_t user_uid, user_gid; /* of the running process, for status.user; -1: not known */
+    struct container_user user; /* of the running process, for status.user */
 };
 
 struct pod {

@@ -1,5 +1,8 @@
+#include "api/placement.h"
+#include "api/quantity.h"
 #include "base/clock.h"
 #include "node/pod.h"
+#include "node/podspec.h"
 
 #define RUNTIME "wherry"
 
@@ -174,6 +177,16 @@ static bool is_own_condition(struct str type)
     return false;
 }
 
+/* Told to go before a container of it had run: it failed for want of that, and its conditions say no more than
+ * before, as a kubelet's, which fails it last of all. */
+static bool ended_unborn(const struct pod *p)
+{
+    array_each (c, &p->containers)
+        if (c->role == CONTAINER_MAIN && never_up(c) && !p->fail_reason)
+            return p->deleted;
+    return false;
+}
+
 static void add_conditions(struct view *v, struct val *status, const char *phase)
 {
     const struct pod *p = v->p;
@@ -182,7 +195,7 @@ static void add_conditions(struct view *v, struct val *status, const char *phase
         if (!is_own_condition(val_text_at(c, N(type))))
             val_add(v->a, &list, val_copy(v->a, c));
     }
-    bool over = strcmp(phase, "Succeeded") == 0, failed = strcmp(phase, "Failed") == 0;
+    bool over = strcmp(phase, "Succeeded") == 0, failed = strcmp(phase, "Failed") == 0 && !ended_unborn(p);
     const char *end_reason = over ? "PodCompleted" : failed || p->fail_reason ? "PodFailed" : NULL;
     struct str incomplete = names_of(v, is_incomplete, true, "incomplete");
     struct str unready = names_of(v, is_unready, false, "unready");
@@ -191,8 +204,7 @@ static void add_conditions(struct view *v, struct val *status, const char *phase
     if (over || initialized)
         add_condition(v, &list, "Initialized", true, over ? "PodCompleted" : NULL, STR_NONE);
     else
-        add_condition(v, &list, "Initialized", false, failed ? "PodFailed" : "ContainersNotInitialized",
-                      failed ? STR_NONE : incomplete);
+        add_condition(v, &list, "Initialized", false, "ContainersNotInitialized", incomplete);
     AUTO(strbuf_fini) struct strbuf closed = STRBUF(STRBUF_TEXT);
     if (end_reason) {
         add_condition(v, &list, "Ready", false, end_reason, STR_NONE);
@@ -341,13 +353,14 @@ static void add_running_facts(struct view *v, struct val *status, const struct p
     if (val_len(requests))
         val_set(v->a, status, N(allocatedResources), val_copy(v->a, requests));
     val_set(v->a, status, N(resources), resources ? val_copy(v->a, resources) : val_map());
-    if (c->user_uid < 0)
+    if (!c->user.known)
         return;
     struct val groups = val_list();
-    val_add(v->a, &groups, val_int(c->user_gid));
+    for (size_t i = 0; i < c->user.ngroups; i++)
+        val_add(v->a, &groups, val_int(c->user.groups[i]));
     struct val *linux_user = val_need_map(v->a, status, N(user), N(linux));
-    val_set_num(v->a, linux_user, N(uid), c->user_uid);
-    val_set_num(v->a, linux_user, N(gid), c->user_gid);
+    val_set_num(v->a, linux_user, N(uid), c->user.uid);
+    val_set_num(v->a, linux_user, N(gid), c->user.gid);
     val_set(v->a, linux_user, N(supplementalGroups), groups);
 }
 
@@ -411,6 +424,49 @@ static bool is_ephemeral(enum container_role r)
     return r == CONTAINER_EPHEMERAL;
 }
 
+/* In the format that its first container uses, as a sum of quantities is. */
+static struct str amount_text(struct view *v, const struct name *side, struct str resource, int64_t n)
+{
+    static const struct name *const lists[] = {N(containers), N(initContainers)};
+    struct str first = STR_NONE;
+    if (str_eqz(resource, "cpu"))
+        return quantity_of_milli(v->a, n);
+    for (size_t i = 0; i < countof(lists); i++)
+        val_each_item (c, val_get(obj_spec(v->p->obj), lists[i]))
+            if (!first.n)
+                first = val_text(val_get_str(val_at(c, N(resources), side), resource));
+    if (str_ends(first, S("i")))
+        return quantity_of_bytes(v->a, n);
+    return quantity_add(v->a, arena_fmt(v->a, "%lld", (long long)n), S("0"));
+}
+
+/* What the pod may use as a whole: what its group has. */
+static void add_resources(struct view *v, struct val *status)
+{
+    struct val requests = val_map(), limits = val_map(), both = val_map();
+    struct oci_limits whole;
+    podspec_pod_limits(obj_spec(v->p->obj), &whole);
+    const struct {
+        struct str name;
+        int64_t limit;
+    } rows[] = {{S("cpu"), whole.cpu_quota_us / 100}, {S("memory"), (int64_t)whole.memory}};
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct str r = rows[i].name;
+        int64_t request = pod_request(v->p->obj, r);
+        if (request > 0)
+            val_set_str(v->a, &requests, r, val_str(v->a, amount_text(v, N(requests), r, request)));
+        if (rows[i].limit > 0)
+            val_set_str(v->a, &limits, r, val_str(v->a, amount_text(v, N(limits), r, rows[i].limit)));
+    }
+    if (requests.n)
+        val_set(v->a, status, N(allocatedResources), val_copy(v->a, &requests));
+    if (limits.n)
+        val_set(v->a, &both, N(limits), limits);
+    if (requests.n)
+        val_set(v->a, &both, N(requests), requests);
+    val_set(v->a, status, N(resources), both);
+}
+
 static void add_addresses(struct view *v, struct val *status)
 {
     const struct pod *p = v->p;
@@ -456,6 +512,6 @@ struct val pod_status(const struct pod *p, struct arena *a, int64_t real)
     add_containers(&v, &status, N(containerStatuses), is_main, true);
     add_containers(&v, &status, N(ephemeralContainerStatuses), is_ephemeral, false);
     val_set(a, &status, N(qosClass), val_str(a, val_text_at(v.old, N(qosClass))));
-    val_set(a, &status, N(resources), val_map());
+    add_resources(&v, &status);
     return status;
 }

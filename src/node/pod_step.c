@@ -77,8 +77,7 @@ static void add_containers(struct pod *p, const struct val *list, enum container
         if (role == CONTAINER_INIT && str_eq(val_text_at(c, N(restartPolicy)), S("Always")))
             its = CONTAINER_SIDECAR;
         array_push(&p->containers,
-                   ((struct pod_container){
-                       .name = str_dup(&p->arena, name), .spec = c, .role = its, .user_uid = -1, .user_gid = -1}));
+                   ((struct pod_container){.name = str_dup(&p->arena, name), .spec = c, .role = its}));
     }
 }
 
@@ -124,6 +123,19 @@ static struct ending ending_of(struct pod *p, const struct val *state) /* `runni
     return e;
 }
 
+static struct container_user user_of(struct pod *p, const struct val *told)
+{
+    const struct val *groups = val_get(told, N(supplementalGroups));
+    uint32_t *ids = arena_alloc(&p->arena, (val_len(groups) + 1) * sizeof *ids);
+    struct container_user user = {.known = told != NULL,
+                                  .uid = (uint32_t)val_num_at(told, 0, N(uid)),
+                                  .gid = (uint32_t)val_num_at(told, 0, N(gid)),
+                                  .groups = ids};
+    val_each_item (g, groups)
+        ids[user.ngroups++] = (uint32_t)val_num(g, 0);
+    return user;
+}
+
 /* What an earlier agent wrote: restart counts, the ends of earlier runs, the start time of the pod. */
 static void recall(struct pod *p, int i)
 {
@@ -132,6 +144,7 @@ static void recall(struct pod *p, int i)
     if (!was)
         return;
     c->restarts = (int)val_num_at(was, 0, N(restartCount));
+    c->user = user_of(p, val_at(was, N(user), N(linux)));
     if (!ended)
         return;
     c->has_last = true;
@@ -188,6 +201,7 @@ void pod_wanted(struct pod *p, struct obj *obj, int64_t now)
             c->image = PART_NONE;
             c->image_reason = STR_NONE;
             c->image_retry_at = c->image_backoff = 0;
+            c->retry_at = c->backoff = c->ended_mono = 0; /* a kubelet counts by what the container is */
             if (c->run == RUN_RUNNING && !c->unhealthy_why) {
                 c->unhealthy = true;
                 c->unhealthy_why = "definition changed";
@@ -329,12 +343,19 @@ void pod_saw_running(struct pod *p, int i, struct str id, int64_t real, int64_t 
     c->ready = c->passed_startup && !val_at(c->spec, N(readinessProbe));
 }
 
-static void back_off(struct pod_container *c, int64_t now)
+/* When it may run again. A run that ended by itself waits from its end on. One that the node ended, for a probe or
+ * for another image, is counted from the end of the run before, as a kubelet does, which looks when it ends it: what
+ * ran longer than the wait begins again at once, and the first such run counts nothing. */
+static void back_off(struct pod_container *c, bool ended_by_node, int64_t now)
 {
-    int64_t ran = c->started_mono ? now - c->started_mono : 0;
-    if (ran >= BACKOFF_FORGET)
+    int64_t from = ended_by_node ? c->ended_mono : now;
+    c->ended_mono = now;
+    c->retry_at = now;
+    if (!from)
+        return;
+    if (c->started_mono && now - c->started_mono >= BACKOFF_FORGET)
         c->backoff = 0;
-    c->retry_at = c->backoff ? now + c->backoff : now;
+    c->retry_at = c->backoff ? MAX(from + c->backoff, now) : now;
     c->backoff = c->backoff ? MIN(c->backoff * 2, BACKOFF_MOST) : BACKOFF_FIRST;
 }
 
@@ -347,6 +368,7 @@ static void end_run(struct pod *p, struct pod_container *c, struct ending end, i
     c->end = end;
     c->end.id = str_dup(&p->arena, end.id);
     c->end.message = str_dup(&p->arena, end.message);
+    bool ended_by_node = c->unhealthy && c->poststart != HOOK_FAILED;
     c->replacing = c->unhealthy;
     c->ready = c->passed_startup = c->unhealthy = false;
     c->unhealthy_why = NULL;
@@ -354,7 +376,7 @@ static void end_run(struct pod *p, struct pod_container *c, struct ending end, i
     c->termed = c->killed = false;
     c->kill_at = 0;
     c->prestop = c->poststart = HOOK_NONE;
-    back_off(c, now);
+    back_off(c, ended_by_node, now);
 }
 
 void pod_saw_start_failed(struct pod *p, int i, const char *reason, struct str message, bool config, int64_t real,
@@ -518,6 +540,16 @@ static bool lets_next_start(const struct pod_container *c)
     if (c->role == CONTAINER_SIDECAR)
         return pod_container_up(c) && c->passed_startup;
     return true;
+}
+
+/* On its way up: the main container after it waits, as a kubelet starts one after another. A pull holds the next one
+ * back only where a postStart hook may prepare something for it; what fails holds nobody back. */
+static bool is_starting(const struct pod_container *c)
+{
+    if (c->run == RUN_RUNNING)
+        return c->poststart == HOOK_BUSY;
+    return c->run == RUN_STARTING ||
+           (c->image == PART_BUSY && !c->image_reason.n && val_at(c->spec, N(lifecycle), N(postStart)));
 }
 
 /* Every container that decides the pod's end has ended for good. */
@@ -727,18 +759,16 @@ static void step_active(struct pod *p, int64_t now, struct pod_actions *out)
     bool may_start = true, starting = false;
     for (size_t i = 0; i < p->containers.n; i++) {
         struct pod_container *c = &p->containers.p[i];
-        if (step_unhealthy(p, (int)i, now, out))
-            continue;
         bool init_done = c->role == CONTAINER_INIT && ended_well(c);
-        if (may_start && !init_done && !(c->role == CONTAINER_MAIN && starting))
+        bool ending = step_unhealthy(p, (int)i, now, out);
+        if (!ending && may_start && !init_done && !(c->role == CONTAINER_MAIN && starting))
             step_start(p, (int)i, now, out);
-        if (c->run == RUN_RUNNING && c->poststart == HOOK_NONE) {
+        if (c->run == RUN_RUNNING && c->poststart == HOOK_NONE && !ending) {
             c->poststart = HOOK_BUSY;
             act(out, DO_POSTSTART, (int)i);
         }
-        if (c->role == CONTAINER_MAIN && c->run == RUN_RUNNING && c->poststart == HOOK_BUSY)
-            starting = true; /* the next one starts after this one's hook, as upstream does */
-        may_start = may_start && lets_next_start(c);
+        starting = starting || (c->role == CONTAINER_MAIN && is_starting(c));
+        may_start = may_start && lets_next_start(c) && !(ending && c->role == CONTAINER_SIDECAR);
     }
 }
 
@@ -847,6 +877,7 @@ static void tidy(struct pod *p)
                                    &c->id,   &c->config_reason, &c->config_message, &c->poststart_message};
         for (size_t i = 0; i < countof(its); i++)
             *its[i] = str_dup(&p->arena, *its[i]);
+        c->user.groups = arena_dup(&p->arena, c->user.groups, c->user.ngroups * sizeof *c->user.groups);
         keep_ending(&p->arena, &c->end);
         keep_ending(&p->arena, &c->last);
         if (!spec_container(spec_of(p), c->role, c->name))

@@ -176,6 +176,99 @@ TEST(pod_backs_off_ten_twenty_forty)
     play_end(&y);
 }
 
+/* Fails its liveness probe and exits by SIGTERM. */
+static void fails_probe(struct play *y)
+{
+    pod_saw_probe(y->p, 0, true, true, "failed liveness probe");
+    run(y);
+    exits(y, "c", 0);
+    run(y);
+}
+
+TEST(what_a_probe_ends_waits_from_the_end_of_the_run_before)
+{
+    struct play y;
+    play_begin(&y, ONE);
+    run(&y);
+    (void)told(&y);
+    for (int i = 0; i < 2; i++) { /* twice at once, however soon it fails again */
+        y.now += NS_PER_S;
+        fails_probe(&y);
+        CHECK_STR(told(&y), S("!Killing:c term:c image:c start:c"));
+    }
+    y.now += 3 * NS_PER_S;
+    fails_probe(&y);
+    CHECK_STR(told(&y), S("!Killing:c term:c !BackOff:c"));
+    CHECK_INT(y.actions.wake_at - y.now, 7 * NS_PER_S);
+    y.now += 7 * NS_PER_S;
+    run(&y);
+    CHECK_STR(told(&y), S("image:c start:c"));
+    for (int i = 0; i < 3; i++) { /* period 10, three failures: longer than the waits of 20 */
+        y.now += 30 * NS_PER_S;
+        fails_probe(&y);
+        CHECK_STR(told(&y), i == 0 ? S("!Killing:c term:c image:c start:c") : S("!Killing:c term:c !BackOff:c"));
+        if (i > 0) {
+            CHECK_INT(y.actions.wake_at - y.now, (i == 1 ? 10 : 40) * NS_PER_S);
+            y.now = y.actions.wake_at;
+            run(&y);
+            (void)told(&y);
+        }
+    }
+    CHECK_INT(y.p->containers.p[0].restarts, 6);
+    y.now += 601 * NS_PER_S;
+    fails_probe(&y);
+    CHECK_STR(told(&y), S("!Killing:c term:c image:c start:c"));
+    play_end(&y);
+}
+
+TEST(main_containers_start_one_after_another)
+{
+    struct play y;
+    play_begin(&y,
+               META "spec: {restartPolicy: Always, containers: [{name: a, image: x, lifecycle: {postStart: {exec: "
+                    "{command: [x]}}}}, {name: b, image: w}, {name: c, image: z}]}");
+    y.hold = true;
+    pod_saw_volumes(y.p, true, S(""), y.now);
+    pod_saw_sandbox(y.p, true, S("10.42.0.9"), y.now);
+    run(&y);
+    CHECK_STR(told(&y), S("image:a")); /* its hook may prepare something for the others */
+    pod_saw_image(y.p, 0, true, S("x@sha256:1"), S(""), y.now);
+    run(&y);
+    CHECK_STR(told(&y), S("start:a"));
+    pod_saw_running(y.p, 0, S("a1"), real0, y.now);
+    run(&y);
+    CHECK_STR(told(&y), S("poststart:a"));
+    pod_saw_hook(y.p, 0, true, true, S(""));
+    run(&y);
+    CHECK_STR(told(&y), S("image:b image:c")); /* pulls wait for nobody */
+    pod_saw_image(y.p, 2, true, S("z@sha256:1"), S(""), y.now);
+    run(&y);
+    CHECK_STR(told(&y), S("start:c"));
+    pod_saw_image(y.p, 1, false, S("ErrImagePull"), S("no"), y.now);
+    pod_saw_running(y.p, 2, S("c1"), real0, y.now);
+    run(&y);
+    CHECK_STR(str_of(pod_phase(y.p)), S("Pending"));
+    play_end(&y);
+}
+
+TEST(nothing_later_starts_while_a_sidecar_is_ended_for_its_probe)
+{
+    struct play y;
+    play_begin(&y, META "spec: {restartPolicy: Always, initContainers: [{name: s, image: x, restartPolicy: Always}], "
+                        "containers: [{name: c, image: x}]}");
+    run(&y);
+    (void)told(&y);
+    pod_saw_probe(y.p, 0, true, true, "failed liveness probe");
+    run(&y);
+    exits(&y, "c", 1);
+    run(&y);
+    CHECK_STR(told(&y), S("!Killing:s term:s"));
+    exits(&y, "s", 0);
+    run(&y);
+    CHECK_STR(told(&y), S("image:s start:s image:c start:c"));
+    play_end(&y);
+}
+
 TEST(pod_leaves_and_drains_before_it_is_told_to_stop)
 {
     struct play y;

@@ -1,6 +1,8 @@
 #include "node/probe.h"
 #include "base/clock.h"
 
+#define ASK_AGAIN (500 * NS_PER_MS) /* a container that is not ready yet, at the soonest */
+
 struct probe_spec probe_spec_of(const struct val *p)
 {
     return (struct probe_spec){
@@ -27,7 +29,16 @@ bool probe_answer(struct probe_state *s, bool ok)
         s->good = true;
     if (!ok && s->in_a_row >= s->spec.failure_threshold)
         s->good = false;
+    s->since = s->since || s->good;
     return s->good != was || probe_exhausted(s);
+}
+
+int64_t probe_gap(const struct probe_state *s, int64_t waited, int64_t took)
+{
+    int64_t period = s->spec.period_ns;
+    if (s->kind == PROBE_READINESS && !s->since && !s->last_ok)
+        return MIN(MAX(waited / 4, ASK_AGAIN), period);
+    return MAX(period - took, 0);
 }
 
 bool probe_exhausted(const struct probe_state *s)

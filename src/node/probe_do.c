@@ -10,6 +10,7 @@ struct prober {
     struct agent_container *ac; /* NULL: stopped */
     struct probe_state state;
     struct timer timer;
+    int64_t first_at, asked_at; /* mono; first_at 0: not asked yet */
     bool asking;
     struct str command; /* for messages, in `arena` */
     struct arena arena;
@@ -39,11 +40,18 @@ static void tell(struct prober *p)
     agent_pod_kick(ac->ap);
 }
 
+/* The first question, initialDelaySeconds after the container's start, whenever this agent came. */
+static void begin(struct prober *p)
+{
+    int64_t delay = p->state.spec.initial_delay_ns, ran = clock_real() - wanted(p)->started_real;
+    timer_set(&p->timer, MIN(MAX(delay - ran, 0), delay));
+}
+
 static void begin_others(struct agent_container *ac) /* liveness and readiness wait for startup */
 {
     for (int k = PROBE_LIVENESS; k < PROBE_KINDS; k++)
         if (ac->probers[k])
-            timer_set(&ac->probers[k]->timer, 0);
+            begin(ac->probers[k]);
 }
 
 static void prober_free(struct prober *p)
@@ -53,6 +61,12 @@ static void prober_free(struct prober *p)
     mem_free(p);
 }
 
+/* A pod on its way out is not asked any more whether it lives. */
+static bool is_over(const struct prober *p)
+{
+    return p->state.kind != PROBE_READINESS && p->ac->ap->pod->state > POD_ACTIVE;
+}
+
 static void answered(struct prober *p, bool ok, struct str message)
 {
     p->asking = false;
@@ -60,6 +74,8 @@ static void answered(struct prober *p, bool ok, struct str message)
         prober_free(p);
         return;
     }
+    if (is_over(p))
+        return;
     struct agent_container *ac = p->ac;
     if (!ok)
         agent_eventf(ac->ap, ac->index, true, "Unhealthy", "%s probe failed: " STR_FMT, probe_name(p->state.kind),
@@ -71,7 +87,7 @@ static void answered(struct prober *p, bool ok, struct str message)
     if (over)
         begin_others(ac);
     else if (!probe_exhausted(&p->state))
-        timer_set(&p->timer, p->state.spec.period_ns);
+        timer_set(&p->timer, probe_gap(&p->state, clock_mono() - p->first_at, clock_mono() - p->asked_at));
 }
 
 static void on_relay(void *arg, bool ok, struct str message)
@@ -99,6 +115,11 @@ static void on_timer(struct timer *t)
     const struct val *exec = val_get(probe, N(exec)), *http = val_get(probe, N(httpGet)),
                      *tcp = val_get(probe, N(tcpSocket));
     struct str ip = p->ac->ap->pod->ip;
+    if (is_over(p))
+        return;
+    p->asked_at = clock_mono();
+    if (!p->first_at)
+        p->first_at = p->asked_at;
     arena_fini(&p->arena);
     p->asking = true;
     if (exec) {
@@ -133,12 +154,12 @@ void probes_start(struct agent_container *ac)
         if (k == PROBE_STARTUP && c->passed_startup)
             p->state.good = true; /* adopted: it has passed before */
         if (k == PROBE_READINESS && c->ready)
-            p->state.good = true;
+            p->state.good = p->state.since = true;
         ac->probers[k] = p;
         bool waits = k != PROBE_STARTUP && ac->probers[PROBE_STARTUP] && !ac->probers[PROBE_STARTUP]->state.good;
         bool needless = k == PROBE_STARTUP && p->state.good;
         if (!waits && !needless)
-            timer_set(&p->timer, p->state.spec.initial_delay_ns);
+            begin(p);
     }
 }
 

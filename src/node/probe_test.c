@@ -50,3 +50,23 @@ TEST(probe_defaults_are_those_of_the_api)
     CHECK_INT(s.success_threshold, 1);
     CHECK_INT(s.failure_threshold, 3);
 }
+
+TEST(what_is_not_ready_yet_is_asked_again_soon)
+{
+    struct val empty = val_map();
+    struct probe_state s;
+    probe_begin(&s, PROBE_READINESS, &empty);
+    (void)probe_answer(&s, false);
+    CHECK_INT(probe_gap(&s, 0, 0), 500 * NS_PER_MS);
+    CHECK_INT(probe_gap(&s, 3 * NS_PER_S, 0), 750 * NS_PER_MS);
+    CHECK_INT(probe_gap(&s, 100 * NS_PER_S, 0), 10 * NS_PER_S);
+    (void)probe_answer(&s, true);
+    CHECK_INT(probe_gap(&s, 4 * NS_PER_S, NS_PER_S), 9 * NS_PER_S); /* the period is from question to question */
+    for (int i = 0; i < 3; i++)
+        (void)probe_answer(&s, false);
+    CHECK(!s.good);
+    CHECK_INT(probe_gap(&s, 4 * NS_PER_S, 0), 10 * NS_PER_S);
+    probe_begin(&s, PROBE_LIVENESS, &empty);
+    (void)probe_answer(&s, false);
+    CHECK_INT(probe_gap(&s, 0, 11 * NS_PER_S), 0);
+}
