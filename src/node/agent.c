@@ -48,6 +48,7 @@ static void free_pod(struct agent_pod *ap)
 {
     services_forget(ap);
     images_forget(ap);
+    hostpaths_forget(ap);
     configs_drop(ap);
     timer_stop(&ap->wake);
     timer_stop(&ap->refresh);
@@ -120,14 +121,21 @@ static void status_done(struct call *c)
     agent_pod_kick(ap);
 }
 
+/* In the midst of its start, or the next one to be started. */
+static bool is_coming(const struct pod_container *c)
+{
+    return c->run == RUN_STARTING ||
+           (c->run == RUN_NONE && c->image != PART_BUSY && !c->image_reason.n && !c->config_reason.n);
+}
+
 /* Not worth a write each: containers that come up together, and the moment between a run that was ended for a probe
  * and the next. */
 static bool is_settling(struct agent_pod *ap, int64_t now)
 {
     bool up = false, starting = false, replaced = false;
     array_each (c, &ap->pod->containers) {
-        up = up || (c->role == CONTAINER_MAIN && c->run == RUN_RUNNING);
-        starting = starting || (c->role == CONTAINER_MAIN && c->run == RUN_STARTING);
+        up = up || (c->role == CONTAINER_MAIN && (c->run == RUN_RUNNING || c->run == RUN_EXITED));
+        starting = starting || (c->role == CONTAINER_MAIN && is_coming(c));
         replaced = replaced || (c->replacing && !c->backing_off && c->role != CONTAINER_EPHEMERAL);
     }
     if (!replaced && !(up && starting))
@@ -137,12 +145,22 @@ static bool is_settling(struct agent_pod *ap, int64_t now)
     return ap->settling_since && now < ap->settling_since + SETTLE_MOST && ap->pod->state == POD_ACTIVE;
 }
 
+/* Containers that end one after another are told of when all have, as a kubelet does: until then the pod is as ready
+ * as its probes say. */
+static bool is_stopping(const struct pod *p)
+{
+    array_each (c, &p->containers)
+        if (p->state == POD_STOPPING && p->stop_since && c->ended_mono >= p->stop_since)
+            return true;
+    return false;
+}
+
 static void send_status(struct agent_pod *ap)
 {
     struct pod *p = ap->pod;
     int64_t now = clock_mono();
-    if (p->concluded || p->delete_asked || call_active(&ap->status_call) || now < ap->status_retry_at ||
-        is_settling(ap, now))
+    if (is_stopping(p) || p->concluded || p->delete_asked || call_active(&ap->status_call) ||
+        now < ap->status_retry_at || is_settling(ap, now))
         return;
     struct arena a = ARENA;
     struct val status = pod_status(p, &a, clock_real());
@@ -611,6 +629,17 @@ static void on_sandbox_lost(void *arg, struct sandbox *s)
 
 static void on_log_full(void *arg, struct container *c);
 
+void agent_retry_volumes(struct agent *g)
+{
+    map_each (e, &g->by_uid) {
+        struct agent_pod *ap = e->value;
+        if (ap->pod->volumes != PART_FAILED)
+            continue;
+        pod_retry(ap->pod);
+        agent_pod_kick(ap);
+    }
+}
+
 void agent_config_news(struct agent *g, struct agent_pod *ap)
 {
     (void)g;
@@ -667,6 +696,7 @@ struct agent *agent_new(const struct agent_config *config, struct err *err)
     cache_handler_add(g->pods, &g->on_pods);
     cache_handler_add(g->services, &g->on_services);
     cache_handler_add(g->nodes, &g->on_nodes);
+    hostpaths_start(g);
     runtime_adopt(g->runtime, on_runtime_adopted, g);
     return TAKE(g);
 }
@@ -681,6 +711,7 @@ void agent_free(struct agent *g)
     map_each (e, &g->by_uid)
         free_pod(e->value);
     map_fini(&g->by_uid);
+    hostpaths_stop(g);
     node_object_free(g->node);
     services_free(g->endpoints);
     images_free(g->images);

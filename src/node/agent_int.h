@@ -8,6 +8,7 @@
 #include "node/sources.h"
 #include "node/volume.h"
 #include "oci/runtime.h"
+#include "sys/inotify.h"
 
 struct agent_pod;
 struct config_watch;
@@ -32,7 +33,9 @@ struct agent {
     bool selinux;                     /* the host has it */
     struct arena arena;
     bool adopted;
-    int orphans; /* sandboxes of pods that are gone, on their way out */
+    struct inotify hostpaths;
+    bool watches_paths; /* hostpaths works */
+    int orphans;        /* sandboxes of pods that are gone, on their way out */
     char hostname[256];
 };
 
@@ -62,6 +65,8 @@ struct agent_pod {
     bool volumes_waiting;        /* for something that has not been heard of yet */
     bool volumes_busy;           /* they are being written */
     bool volumes_stale;          /* and what is written is old already */
+    int64_t refresh_gap;         /* before a refresh of volumes that failed is tried again; 0: it did not */
+    char *host_missing;          /* a path of the host that a volume waits for; NULL: none */
     bool logs_removed;           /* or tried: once */
     uint32_t ip;                 /* 0: none taken */
     struct call status_call, delete_call;
@@ -87,6 +92,7 @@ void agent_pod_release(struct agent_pod *ap); /* one pending less; frees a dead 
 void agent_event(struct agent_pod *ap, int container, bool warning, const char *reason, struct str message);
 void agent_eventf(struct agent_pod *ap, int container, bool warning, const char *reason, const char *fmt, ...)
     PRINTF(5, 6);
+void agent_retry_volumes(struct agent *g);                     /* of all pods whose volumes have failed, soon */
 void agent_config_news(struct agent *g, struct agent_pod *ap); /* something it refers to has changed */
 
 /* agent_do.c: carries out one action */
@@ -110,6 +116,12 @@ void volumes_refresh(struct agent_pod *ap); /* content has changed: writes it in
 /* The host path of a volume by name; read_only: no container may write to it. False: there is none. */
 bool volumes_path(struct agent_pod *ap, struct arena *a, struct str name, struct str *path, bool *read_only);
 void volumes_memory(struct agent_pod *ap, void (*done)(struct agent_pod *ap, const struct err *err));
+
+/* hostpaths.c: paths of the host that volumes wait for */
+void hostpaths_start(struct agent *g);
+void hostpaths_stop(struct agent *g);
+void hostpaths_wait(struct agent_pod *ap); /* its volumes have failed: tries again once what was missing is there */
+void hostpaths_forget(struct agent_pod *ap);
 
 /* images.c */
 struct images *images_new(struct agent *g);

@@ -54,6 +54,7 @@ struct pod_container {
     struct str image_reason, image_message; /* ErrImagePull ..., from a failure until it is here */
     bool image_backing_off;                 /* the failure has been shown: ImagePullBackOff from now on */
     int64_t image_retry_at, image_backoff;  /* mono ns, ns */
+    int64_t image_asked_at;                 /* mono ns */
     struct str image_id;                    /* "name@sha256:..." once present */
 
     enum run run;

@@ -263,7 +263,7 @@ static bool trouble(struct view *v, const struct pod_container *c, struct val *s
                                    STR_ARG(c->image_message)));
     else if (c->image_reason.n)
         *state = waiting(v, str_dup(v->a, c->image_reason).p, c->image_message);
-    else if (c->poststart_message.n)
+    else if (c->poststart_message.n && (c->end.reason || c->run != RUN_RUNNING)) /* told once that run has ended */
         *state = waiting(v, "PostStartHookError", c->poststart_message);
     else
         return false;

@@ -6,10 +6,11 @@
 #define BACKOFF_FORGET      (600 * NS_PER_S) /* a run this long makes the next crash a first one */
 #define VOLUMES_RETRY_FIRST (500 * NS_PER_MS)
 #define VOLUMES_RETRY_MOST  (122 * NS_PER_S)
+#define SANDBOX_RETRY_MOST  (16 * NS_PER_S)
 #define LEAVE_MOST          (5 * NS_PER_S)
 #define IMAGE_ERROR_SHOWN   (1 * NS_PER_S) /* then it is ImagePullBackOff */
 #define TIDY_AT             (32 << 10)     /* bytes of texts; the live ones are usually much less */
-#define GRACE_LEAST         (1 * NS_PER_S) /* what is left for SIGTERM after a preStop hook that took all */
+#define GRACE_LEAST         (2 * NS_PER_S) /* between SIGTERM and SIGKILL, also after a preStop hook that took all */
 
 /* The moves a pod may make. Everything else is a bug of ours. */
 static const unsigned pod_moves[POD_STATES] = {
@@ -264,7 +265,7 @@ void pod_saw_sandbox(struct pod *p, bool ok, struct str ip_or_message, int64_t n
         return;
     }
     p->sandbox_message = str_dup(&p->arena, ip_or_message);
-    p->sandbox_backoff = p->sandbox_backoff ? MIN(p->sandbox_backoff * 2, BACKOFF_MOST) : NS_PER_S;
+    p->sandbox_backoff = p->sandbox_backoff ? MIN(p->sandbox_backoff * 2, SANDBOX_RETRY_MOST) : NS_PER_S;
     p->sandbox_retry_at = now + p->sandbox_backoff;
 }
 
@@ -544,12 +545,14 @@ static bool lets_next_start(const struct pod_container *c)
 
 /* On its way up: the main container after it waits, as a kubelet starts one after another. A pull holds the next one
  * back only where a postStart hook may prepare something for it; what fails holds nobody back. */
-static bool is_starting(const struct pod_container *c)
+static bool is_starting(const struct pod_container *c, int64_t now)
 {
     if (c->run == RUN_RUNNING)
         return c->poststart == HOOK_BUSY;
-    return c->run == RUN_STARTING ||
-           (c->image == PART_BUSY && !c->image_reason.n && val_at(c->spec, N(lifecycle), N(postStart)));
+    if (c->run == RUN_STARTING)
+        return true;
+    bool hooked = val_at(c->spec, N(lifecycle), N(postStart)) && !c->image_reason.n;
+    return c->image == PART_BUSY && (hooked || c->image_asked_at == now);
 }
 
 /* Every container that decides the pod's end has ended for good. */
@@ -600,6 +603,8 @@ static void step_image(struct pod *p, int i, int64_t now, struct pod_actions *ou
     }
     if (c->image != PART_BUSY) {
         c->image = PART_BUSY;
+        c->image_asked_at = now;
+        wake(out, now + 1); /* by then it is known whether it is here or must be pulled */
         act(out, DO_IMAGE_ENSURE, i);
     }
 }
@@ -634,8 +639,9 @@ static int64_t stop_deadline(const struct pod *p, const struct pod_container *c,
     return now + ns_of_seconds(val_num_at(probe, grace, N(terminationGracePeriodSeconds)));
 }
 
-/* Brings one running container down; false once it is. */
-static bool step_stop(struct pod *p, int i, int64_t now, struct pod_actions *out)
+/* Brings one running container down; false once it is. The event and the preStop hook come at once, SIGTERM when it
+ * is its turn (or its grace is over). */
+static bool step_stop(struct pod *p, int i, bool turn, int64_t now, struct pod_actions *out)
 {
     struct pod_container *c = &p->containers.p[i];
     if (c->run != RUN_RUNNING)
@@ -665,12 +671,11 @@ static bool step_stop(struct pod *p, int i, int64_t now, struct pod_actions *out
         c->prestop = HOOK_BUSY;
         act(out, DO_PRESTOP, i);
     }
-    bool hook_runs = hooked && c->prestop == HOOK_BUSY && now < c->kill_at;
-    if (!hook_runs && !c->termed && !p->forced) {
+    bool waits = ((hooked && c->prestop == HOOK_BUSY) || !turn) && now < c->kill_at;
+    if (!waits && !c->termed && !p->forced) {
         c->termed = true;
         act(out, DO_TERM, i);
-        if (hooked) /* the hook may have used up the grace */
-            c->kill_at = MAX(c->kill_at, now + GRACE_LEAST);
+        c->kill_at = MAX(c->kill_at, now + GRACE_LEAST);
     }
     if (now >= c->kill_at && !c->killed) {
         c->killed = true;
@@ -720,7 +725,7 @@ static bool step_unhealthy(struct pod *p, int i, int64_t now, struct pod_actions
     struct pod_container *c = &p->containers.p[i];
     if (!c->unhealthy || c->run != RUN_RUNNING)
         return false;
-    return step_stop(p, i, now, out);
+    return step_stop(p, i, true, now, out);
 }
 
 static void step_begin_stop(struct pod *p)
@@ -767,7 +772,7 @@ static void step_active(struct pod *p, int64_t now, struct pod_actions *out)
             c->poststart = HOOK_BUSY;
             act(out, DO_POSTSTART, (int)i);
         }
-        starting = starting || (c->role == CONTAINER_MAIN && is_starting(c));
+        starting = starting || (c->role == CONTAINER_MAIN && is_starting(c, now));
         may_start = may_start && lets_next_start(c) && !(ending && c->role == CONTAINER_SIDECAR);
     }
 }
@@ -801,10 +806,10 @@ static void step_stopping(struct pod *p, int64_t now, struct pod_actions *out)
     bool busy = false;
     for (size_t i = 0; i < p->containers.n; i++)
         if (p->containers.p[i].role != CONTAINER_SIDECAR)
-            busy |= step_stop(p, (int)i, now, out);
-    for (size_t i = p->containers.n; i-- > 0 && !busy;)
+            busy |= step_stop(p, (int)i, true, now, out);
+    for (size_t i = p->containers.n; i-- > 0;)
         if (p->containers.p[i].role == CONTAINER_SIDECAR)
-            busy |= step_stop(p, (int)i, now, out);
+            busy |= step_stop(p, (int)i, !busy, now, out);
     if (!busy)
         move(p, POD_CLEANING);
 }

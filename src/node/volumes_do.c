@@ -12,15 +12,20 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+#define REFRESH_FIRST NS_PER_S
+#define REFRESH_MOST  (120 * NS_PER_S)
+
+struct failed_volume {
+    struct str name, why; /* name empty: files of the pod itself */
+};
 struct setup {
     struct job job;
     struct agent_pod *ap;
     struct arena arena;
     ARRAY(struct volume_work) work;
     struct str hosts, hostname, resolv, dir; /* files of the pod */
-    bool refresh, ok;
-    struct str failed; /* name of the volume */
-    struct err err;
+    bool refresh, waits;                     /* waits: for something that has not been heard of yet */
+    ARRAY(struct failed_volume) failed;
 };
 
 static void setup_free(struct setup *s)
@@ -28,8 +33,15 @@ static void setup_free(struct setup *s)
     array_each (w, &s->work)
         volume_files_fini(&w->files);
     array_fini(&s->work);
+    array_fini(&s->failed);
     arena_fini(&s->arena);
     mem_free(s);
+}
+
+static void failed(struct setup *s, struct str name, const struct err *err)
+{
+    struct failed_volume f = {str_dup(&s->arena, name), str_dup(&s->arena, str_of(err->text))};
+    array_push(&s->failed, f);
 }
 
 static struct str path_of(struct arena *a, struct agent_pod *ap, const struct val *volume, enum volume_place place)
@@ -56,27 +68,53 @@ bool volumes_path(struct agent_pod *ap, struct arena *a, struct str name, struct
     return true;
 }
 
-/* What each volume should hold, as data for the job. False: err says what is missing, `failed` for which volume. */
-static bool gather(struct setup *s, bool only_files)
+/* What each volume should hold, as data for the job. One that fails does not keep the others from being tried, so
+ * that all of those that do are told. */
+static void gather(struct setup *s, bool only_files)
 {
     struct agent_pod *ap = s->ap;
     struct sources sources = configs_sources(ap);
     struct volume_input in = {&sources, ap->pod->obj, configs_token, ap};
     const struct val *spec = obj_spec(ap->pod->obj);
     val_each_item (v, val_get(spec, N(volumes))) {
-        const struct volume_type *type = volume_type_of(v, &s->err);
-        s->failed = val_text_at(v, N(name));
-        if (!type)
-            return false;
+        struct err err = ERR;
+        const struct volume_type *type = volume_type_of(v, &err);
+        struct str name = str_dup(&s->arena, val_text_at(v, N(name)));
+        if (!type) {
+            failed(s, name, &err);
+            continue;
+        }
         if (only_files && !type->payload)
             continue;
-        struct volume_work w = {
-            .name = str_dup(&s->arena, s->failed), .place = type->place, .files = {.arena = &s->arena}};
+        struct volume_work w = {.name = name, .place = type->place, .files = {.arena = &s->arena}};
         w.path = path_of(&s->arena, ap, v, type->place);
         w.host_type = str_dup(&s->arena, val_text_at(v, N(hostPath), N(type)));
         w.fs_group = val_num_at(spec, -1, N(securityContext), N(fsGroup));
-        array_push(&s->work, w);
-        if (!volume_payload(&s->work.p[s->work.n - 1].files, &in, v, &s->err))
+        if (volume_payload(&w.files, &in, v, &err)) {
+            array_push(&s->work, w);
+            continue;
+        }
+        volume_files_fini(&w.files);
+        if (err.kind == E_UNAVAILABLE)
+            s->waits = true;
+        else
+            failed(s, name, &err);
+    }
+}
+
+/* hosts, hostname and resolv.conf */
+static bool write_files(struct setup *s, struct err *err)
+{
+    const struct {
+        const char *name;
+        struct str text;
+    } files[] = {{"hosts", s->hosts}, {"hostname", s->hostname}, {"resolv.conf", s->resolv}};
+    if (!dir_make(s->dir.p, 0755, err))
+        return false;
+    for (size_t i = 0; i < countof(files); i++) {
+        char path[700];
+        (void)snprintf(path, sizeof path, STR_FMT "/%s", STR_ARG(s->dir), files[i].name);
+        if (!file_replace(AT_FDCWD, path, files[i].text, 0644, err))
             return false;
     }
     return true;
@@ -86,34 +124,39 @@ static void setup_work(struct job *j)
 {
     struct setup *s = container_of(j, struct setup, job);
     bool changed;
-    s->ok = true;
     array_each (w, &s->work) {
-        if (!s->ok)
-            break;
-        s->ok = s->refresh ? volume_write(w, &changed, &s->err) : volume_setup(w, &s->err);
-        s->failed = w->name;
+        struct err err = ERR;
+        if (!(s->refresh ? volume_write(w, &changed, &err) : volume_setup(w, &err)))
+            failed(s, w->name, &err);
     }
-    if (!s->ok || s->refresh)
-        return;
-    s->failed = STR_NONE;
-    const struct {
-        const char *name;
-        struct str text;
-    } files[] = {{"hosts", s->hosts}, {"hostname", s->hostname}, {"resolv.conf", s->resolv}};
-    s->ok = dir_make(s->dir.p, 0755, &s->err);
-    for (size_t i = 0; s->ok && i < countof(files); i++) {
-        char path[700];
-        (void)snprintf(path, sizeof path, STR_FMT "/%s", STR_ARG(s->dir), files[i].name);
-        s->ok = file_replace(AT_FDCWD, path, files[i].text, 0644, &s->err);
-    }
+    struct err err = ERR;
+    if (!s->refresh && !write_files(s, &err))
+        failed(s, STR_NONE, &err);
 }
 
-static struct str failure(struct setup *s)
+/* Each in an event of its own; all of them in one text. */
+static struct str tell_failed(struct setup *s)
 {
-    struct arena *a = &s->arena;
-    if (!s->failed.n)
-        return str_of(s->err.text);
-    return arena_fmt(a, "MountVolume.SetUp failed for volume \"" STR_FMT "\" : %s", STR_ARG(s->failed), s->err.text);
+    AUTO(strbuf_fini) struct strbuf all = STRBUF(STRBUF_TEXT);
+    array_each (f, &s->failed) {
+        struct str one = f->name.n
+                             ? arena_fmt(&s->arena, "MountVolume.SetUp failed for volume \"" STR_FMT "\" : " STR_FMT,
+                                         STR_ARG(f->name), STR_ARG(f->why))
+                             : f->why;
+        agent_event(s->ap, -1, true, "FailedMount", one);
+        if (all.n)
+            strbuf_addz(&all, "; ");
+        strbuf_add(&all, one);
+    }
+    return str_dup(&s->arena, strbuf_str(&all));
+}
+
+/* A refresh that could not be written (a full disk) leaves the files as they were; it is tried again. */
+static void refresh_again(struct agent_pod *ap, bool ok)
+{
+    ap->refresh_gap = ok ? 0 : ap->refresh_gap ? MIN(2 * ap->refresh_gap, REFRESH_MOST) : REFRESH_FIRST;
+    if (!ok)
+        timer_set(&ap->refresh, ap->refresh_gap);
 }
 
 static void setup_done(struct job *j)
@@ -121,11 +164,14 @@ static void setup_done(struct job *j)
     fault_pass("node.saw.volumes");
     struct setup *s = container_of(j, struct setup, job);
     struct agent_pod *ap = s->ap;
-    struct str message = s->ok ? S("") : failure(s);
-    if (!s->ok)
-        agent_event(ap, -1, true, "FailedMount", message);
-    if (!s->refresh)
-        pod_saw_volumes(ap->pod, s->ok, message, clock_mono());
+    bool ok = s->failed.n == 0;
+    struct str message = tell_failed(s);
+    if (s->refresh)
+        refresh_again(ap, ok);
+    else
+        pod_saw_volumes(ap->pod, ok, message, clock_mono());
+    if (!ok && !s->refresh)
+        hostpaths_wait(ap);
     setup_free(s);
     ap->volumes_busy = false;
     if (ap->volumes_stale)
@@ -215,21 +261,17 @@ static struct setup *setup_new(struct agent_pod *ap, bool refresh)
 void volumes_setup(struct agent_pod *ap)
 {
     struct setup *s = setup_new(ap, false);
-    if (!gather(s, false)) {
-        if (s->err.kind == E_UNAVAILABLE) {
-            ap->volumes_waiting = true; /* agent_config_news comes back here */
-        } else {
-            struct str message = failure(s);
-            agent_event(ap, -1, true, "FailedMount", message);
-            pod_saw_volumes(ap->pod, false, message, clock_mono());
-        }
+    struct agent *g = ap->agent;
+    struct err err = ERR;
+    gather(s, false);
+    if (s->waits) { /* agent_config_news comes back here */
+        ap->volumes_waiting = true;
         setup_free(s);
         return;
     }
-    struct agent *g = ap->agent;
-    if (!ap->pod->host_network && !ap->ip && !ipam_take(&g->ipam, &ap->ip, &s->err)) {
-        s->failed = STR_NONE;
-        pod_saw_volumes(ap->pod, false, failure(s), clock_mono());
+    if (!ap->pod->host_network && !ap->ip && !ipam_take(&g->ipam, &ap->ip, &err)) {
+        agent_eventf(ap, -1, true, "FailedCreatePodSandBox", "Failed to create pod sandbox: %s", err.text);
+        pod_saw_volumes(ap->pod, false, str_of(err.text), clock_mono());
         setup_free(s);
         return;
     }
@@ -254,9 +296,9 @@ void volumes_refresh(struct agent_pod *ap)
     if (ap->volumes_busy || ap->pod->volumes != PART_READY || ap->pod->state >= POD_CLEANING)
         return;
     struct setup *s = setup_new(ap, true);
-    if (!gather(s, true)) { /* an object that went away leaves the files as they are */
-        if (s->err.kind != E_UNAVAILABLE)
-            agent_event(ap, -1, true, "FailedMount", failure(s));
+    gather(s, true); /* an object that went away leaves the files as they are */
+    if (!s->work.n) {
+        (void)tell_failed(s);
         setup_free(s);
         return;
     }
@@ -315,8 +357,10 @@ static void teardown_done(struct job *j)
     if (!t->ok)
         log_warn("pod.volumes", "pod=" STR_FMT "/" STR_FMT " left behind: error=\"%s\"", STR_ARG(ap->pod->ns),
                  STR_ARG(ap->pod->name), t->err.text);
-    if (ap->ip)
+    if (ap->ip) {
         ipam_give_back(&ap->agent->ipam, ap->ip);
+        agent_retry_volumes(ap->agent); /* somebody may wait for an address */
+    }
     ap->ip = 0;
     ap->logs_removed = t->remove_logs;
     pod_saw_volumes_removed(ap->pod);
