@@ -411,7 +411,7 @@ static bool sub_path_of(const struct podspec_input *in, const struct val *mount,
     if (expr.n && !env_expand(in->env, expr, out, &missing, err))
         return err_wrap(err, "subPathExpr");
     if (expr.n && missing.n)
-        return err_set(err, E_INVALID, "missing value for \"" STR_FMT "\"", STR_ARG(missing));
+        return err_set(err, E_INVALID, "missing value for " STR_FMT, STR_ARG(missing));
     return sub_path_ok(*out) ||
            err_set(err, E_INVALID, "subPath \"" STR_FMT "\": must be relative, without \"..\"", STR_ARG(*out));
 }

@@ -125,8 +125,11 @@ bool image_name_parse(struct arena *a, struct str text, struct image_name *out, 
         n.registry = str_eqz(head, "index.docker.io") ? S("docker.io") : head;
         rest = tail;
     }
+    ptrdiff_t end = str_find_char(rest, ':'); /* of a tag, or of what should be one */
+    struct str repository = str_sub(rest, 0, MIN(end < 0 ? rest.n : (size_t)end, 300));
     if (has_upper(rest))
-        return invalid(err, text, "repository name must be lowercase");
+        return invalid(err, text,
+                       arena_fmt(a, "repository name (" STR_FMT ") must be lowercase", STR_ARG(repository)).p);
     for (struct str parts = rest; str_cut(&parts, '/', &part);)
         if (!component_ok(part))
             return invalid(err, text,

@@ -74,7 +74,7 @@ ROWS = [
     ('deploy/never-pull', deploy('never-pull', 'imagePullPolicy: Never', '', 'wherry.dev/nix:1'),
      'Deployment never-pull has 0 of 1 pods ready: pod never-pull-* may not pull wherry.dev/nix:1, as imagePullPolicy is Never, and node NODE does not have it. Load it there: wherry image load FILE, or set spec.template.spec.containers imagePullPolicy to IfNotPresent: kubectl edit deploy/never-pull.'),
     ('deploy/bad-name', deploy('bad-name', '', '', 'Bad//Name'),
-     'Deployment bad-name has 0 of 1 pods ready: pod bad-name-* cannot read the image name "Bad//Name" of its container c: repository name must be lowercase. Mend it: kubectl set image deploy/bad-name c=IMAGE.'),
+     'Deployment bad-name has 0 of 1 pods ready: pod bad-name-* cannot read the image name "Bad//Name" of its container c: repository name (/Name) must be lowercase. Mend it: kubectl set image deploy/bad-name c=IMAGE.'),
     ('deploy/crash', deploy('crash', sh('echo reading; echo cannot open /etc/app.conf; exit 3')),
      'Deployment crash has 0 of 1 pods ready: pod crash-* cannot keep its container c running: it exits with code 3; its last line was "cannot open /etc/app.conf". Mend what it complains of; more of it: kubectl logs crash-* -c c --previous.'),
     ('deploy/oom', deploy('oom', sh('x=0123456789; while :; do x=$x$x; done') + ', resources: {limits: {memory: 16Mi}}'),
