@@ -1,6 +1,7 @@
 #include "api/codec.h"
 #include "api/patch.h"
 #include "base/test.h"
+#include <stdio.h>
 
 static struct val parse(struct arena *a, const char *json)
 {
@@ -94,6 +95,9 @@ TEST(an_apply_changes_what_it_names_and_removes_what_it_named_before)
                                 "\"imagePullPolicy\":\"Always\"},{\"name\":\"injected\",\"image\":\"i\"}]}}");
     CHECK(val_equal(&out, &want));
     CHECK_OK(diff_strategic3(&a, T(core_v1_Pod), &modified, &modified, &out, &patch, &err), err);
+    /* as kubectl: the order is said where the server has more */
+    CHECK_STR(shown(&a, &patch), S("{\"spec\":{\"$setElementOrder/containers\":[{\"name\":\"web\"}]}}"));
+    CHECK_OK(diff_strategic3(&a, T(core_v1_Pod), &modified, &modified, &modified, &patch, &err), err);
     CHECK_STR(shown(&a, &patch), S("{}"));
 }
 
@@ -118,4 +122,87 @@ TEST(a_failed_json_patch_says_so_and_limits_hold)
         val_add(&a, &bomb, copy);
     CHECK(!patch_json(&a, &doc, &bomb, &out, &err));
     CHECK_INT(err.kind, E_INVALID);
+}
+
+/* Lines of a file, fields between tabs: what kubectl made of random objects and patches (tests/e2e/patch_test.py
+ * records it). WHERRY_RECORDED names another folder than tests/golden. */
+#define FIELDS 5
+static size_t each_recorded(const char *name,
+                            void (*check)(struct arena *a, const struct type *t, struct str *fields))
+{
+    const char *folder = getenv("WHERRY_RECORDED");
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", folder ? folder : "tests/golden", name);
+    FILE *f = fopen(path, "re");
+    char *line = NULL;
+    size_t room = 0, lines = 0;
+    CHECK(f);
+    for (ssize_t n; (n = getline(&line, &room, f)) > 0; lines++) {
+        AUTO(arena_fini) struct arena a = ARENA;
+        struct str rest = str_trim((struct str){line, (size_t)n}), fields[FIELDS] = {0}, core = S("v1");
+        for (size_t i = 0; i < FIELDS && str_cut(&rest, '\t', &fields[i]);)
+            i++;
+        const struct type *t = root_type_find(str_eq(fields[0], S("Deployment")) ? S("apps/v1") : core, fields[0]);
+        CHECK(t);
+        check(&a, t, fields);
+    }
+    free(line); /* getline's */
+    fclose(f);
+    return lines;
+}
+
+static struct val parsed(struct arena *a, struct str json)
+{
+    struct val v;
+    struct err err = ERR;
+    CHECK_OK(json_decode(a, json, &v, &err), err);
+    return v;
+}
+
+/* Object, patch, what `kubectl patch --local` made of it ("-": refused). */
+static void check_merged(struct arena *a, const struct type *t, struct str *f)
+{
+    struct val doc = parsed(a, f[1]), patch = parsed(a, f[2]), out;
+    struct err err = ERR;
+    bool ok = patch_strategic(a, t, &doc, &patch, &out, &err);
+    if (str_eq(f[3], S("-"))) {
+        if (ok)
+            test_failed(__FILE__, __LINE__, "taken, where kubectl refuses: " STR_FMT "\n" STR_FMT, STR_ARG(f[1]),
+                        STR_ARG(f[2]));
+        return;
+    }
+    if (!ok)
+        test_failed(__FILE__, __LINE__, "%s: " STR_FMT "\n" STR_FMT, err.text, STR_ARG(f[1]), STR_ARG(f[2]));
+    struct val want = parsed(a, f[3]);
+    if (!val_equal(&out, &want))
+        test_failed(__FILE__, __LINE__, "object " STR_FMT "\npatch " STR_FMT "\nhave " STR_FMT "\nwant " STR_FMT,
+                    STR_ARG(f[1]), STR_ARG(f[2]), STR_ARG(shown(a, &out)), STR_ARG(f[3]));
+}
+
+TEST(strategic_patches_do_what_kubectl_does)
+{
+    CHECK(each_recorded("strategic.txt", check_merged) >= 300);
+}
+
+/* Last applied, applied now, live, the patch that `kubectl apply` sent ("-": it failed). */
+static void check_computed(struct arena *a, const struct type *t, struct str *f)
+{
+    struct val last = parsed(a, f[1]), now = parsed(a, f[2]), live = parsed(a, f[3]), out;
+    struct err err = ERR;
+    bool ok = diff_strategic3(a, t, &last, &now, &live, &out, &err), refused = str_eq(f[4], S("-"));
+    if (ok == refused)
+        test_failed(__FILE__, __LINE__, "%s\nlast " STR_FMT "\nnow  " STR_FMT "\nlive " STR_FMT,
+                    ok ? "computed, where kubectl fails" : err.text, STR_ARG(f[1]), STR_ARG(f[2]), STR_ARG(f[3]));
+    if (refused)
+        return;
+    struct val want = parsed(a, f[4]);
+    if (!val_equal(&out, &want))
+        test_failed(__FILE__, __LINE__,
+                    "last " STR_FMT "\nnow  " STR_FMT "\nlive " STR_FMT "\nhave " STR_FMT "\nwant " STR_FMT,
+                    STR_ARG(f[1]), STR_ARG(f[2]), STR_ARG(f[3]), STR_ARG(shown(a, &out)), STR_ARG(f[4]));
+}
+
+TEST(an_apply_computes_the_patch_that_kubectl_computes)
+{
+    CHECK(each_recorded("apply.txt", check_computed) >= 300);
 }

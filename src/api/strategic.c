@@ -1,29 +1,11 @@
 /* strategic.c - strategic merge patch: a merge patch that knows from the types which lists merge, and by which key.
- * Rules, order and messages of k8s.io/apimachinery/pkg/util/strategicpatch. */
-#include "api/patch.h"
+ * Rules, order and messages of k8s.io/apimachinery/pkg/util/strategicpatch. A merge key need not be unique in a list:
+ * the first element that has it is merged, $patch: delete takes all, and the others stay. */
+#include "api/strategic_int.h"
 
 #define DEPTH_MAX 1000 /* no built-in type is nested deeper than a hundred levels */
 
-static const struct str directive = S_INIT("$patch");
-static const struct str retain_keys = S_INIT("$retainKeys");
-static const struct str delete_prefix = S_INIT("$deleteFromPrimitiveList/");
-static const struct str order_prefix = S_INIT("$setElementOrder/");
-
-/* How one list is merged. */
-struct merge {
-    struct arena *a;
-    struct err *err;
-    int depth;
-};
-
-static bool is_directive(struct str name)
-{
-    return name.n > 0 && name.p[0] == '$' &&
-           (str_eq(name, directive) || str_eq(name, retain_keys) || str_starts(name, delete_prefix) ||
-            str_starts(name, order_prefix));
-}
-
-static const struct type *member_type(const struct type *t, const struct name *name, const struct field **field)
+const struct type *member_type(const struct type *t, const struct name *name, const struct field **field)
 {
     *field = NULL;
     if (!t)
@@ -34,27 +16,78 @@ static const struct type *member_type(const struct type *t, const struct name *n
     return *field ? (*field)->type : NULL;
 }
 
-/* What a patch value is where nothing stood: without directives and nulls. */
-static struct val plain(struct arena *a, const struct val *v)
+bool deletes(const struct val *element)
 {
-    if (val_is(v, VAL_MAP)) {
-        struct val out = val_map();
-        val_each_member (m, v) {
-            if (m->v.type != VAL_NULL && !is_directive(m->name->s))
-                val_set(a, &out, m->name, plain(a, &m->v));
-        }
-        return out;
-    }
-    if (val_is(v, VAL_LIST)) {
-        struct val out = val_list();
-        val_each_item (item, v) {
-            if (!val_get_str(item, directive))
-                val_add(a, &out, plain(a, item));
-        }
-        return out;
-    }
-    return val_copy(a, v);
+    return str_eq(val_text(val_get_str(element, S_PATCH)), S("delete"));
 }
+
+/* --- what a patch holds, put where nothing stood */
+
+static struct val without_nulls(struct arena *a, const struct val *v)
+{
+    struct val out = *v;
+    if (val_is(v, VAL_MAP)) {
+        out = val_map();
+        val_each_member (m, v)
+            if (m->v.type != VAL_NULL)
+                val_append(a, &out, m->name, without_nulls(a, &m->v));
+    } else if (val_is(v, VAL_LIST)) {
+        out = val_list();
+        val_each_item (item, v)
+            val_add(a, &out, without_nulls(a, item));
+    }
+    return out;
+}
+
+/* Without the maps that say $patch. False: the value is one itself. */
+static bool without_directives(struct arena *a, const struct val *v, struct val *out)
+{
+    struct val kept;
+    *out = *v;
+    if (val_is(v, VAL_MAP)) {
+        if (val_get_str(v, S_PATCH))
+            return false;
+        *out = val_map();
+        val_each_member (m, v)
+            if (without_directives(a, &m->v, &kept))
+                val_append(a, out, m->name, kept);
+    } else if (val_is(v, VAL_LIST)) {
+        *out = val_list();
+        val_each_item (item, v)
+            if (without_directives(a, item, &kept))
+                val_add(a, out, kept);
+    }
+    return true;
+}
+
+/* A member that goes is marked and taken out at the end, all in one pass. */
+#define GONE UINT8_MAX
+
+static void drop(struct val *old)
+{
+    if (old)
+        *old = (struct val){.type = GONE};
+}
+
+static void sweep(struct val *map)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < map->n; i++)
+        if (map->map[i].v.type != GONE)
+            map->map[n++] = map->map[i];
+    map->n = n;
+}
+
+static void put_new(struct merge *m, struct val *result, const struct member *p)
+{
+    struct val v = m->sends ? p->v : without_nulls(m->a, &p->v), kept;
+    if (without_directives(m->a, &v, &kept))
+        val_set(m->a, result, p->name, kept);
+    else
+        drop(val_get_mut(result, p->name));
+}
+
+/* --- errors */
 
 static bool bad_directive(struct merge *m, const struct val *value, const struct val *patch)
 {
@@ -74,167 +107,300 @@ static bool no_key(struct merge *m, const struct val *element, const struct name
                    STR_ARG(strbuf_str(&b)), STR_ARG(key->s));
 }
 
-static bool same_item(const struct val *x, const struct val *y, const struct name *key)
+static bool no_list(struct merge *m, const struct val *v)
 {
-    return key ? val_get(x, key) && val_equal(val_get(x, key), val_get(y, key)) : val_equal(x, y);
+    return err_set(m->err, E_INTERNAL, "expected a []interface {}, but received a %s",
+                   val_is(v, VAL_MAP)      ? "map[string]interface {}"
+                   : val_is(v, VAL_INT)    ? "int64"
+                   : val_is(v, VAL_DOUBLE) ? "float64"
+                   : val_is(v, VAL_NULL)   ? "<nil>"
+                                           : val_json_name(v));
 }
 
-static ptrdiff_t position(const struct val *list, const struct val *item, const struct name *key)
+static bool mixed(struct merge *m, const struct val *x, const struct val *y)
 {
-    for (size_t i = 0; i < val_len(list); i++)
-        if (same_item(&list->list[i], item, key))
-            return (ptrdiff_t)i;
-    return -1;
-}
-
-/* Those of `list` in the order of `order`. */
-static struct val sorted_by(struct arena *a, const struct val *list, const struct val *order, const struct name *key)
-{
-    struct val out = val_list();
-    val_each_item (wanted, order) {
-        ptrdiff_t i = position(list, wanted, key);
-        if (i >= 0 && position(&out, wanted, key) < 0)
-            val_add(a, &out, list->list[i]);
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(800);
+    strbuf_addc(&b, '[');
+    val_go_text(&b, x ? x : &(struct val){.type = VAL_LIST});
+    if (y) {
+        strbuf_addc(&b, ' ');
+        val_go_text(&b, y);
     }
-    val_each_item (item, list)
-        if (position(order, item, key) < 0)
-            val_add(a, &out, *item);
-    return out;
+    return err_set(m->err, E_INTERNAL, "list element types are not identical: " STR_FMT "]", STR_ARG(strbuf_str(&b)));
 }
 
-/* The elements that the patch names keep its order, those that only the server has keep theirs, and the two are
- * interleaved by what the server had. */
-static struct val ordered(struct arena *a, const struct val *all, const struct val *patch_order,
-                          const struct val *server_order, const struct name *key)
+/* --- lists: their sort and order */
+
+bool elements_sort(struct merge *m, const struct val *x, const struct val *y, enum element_sort *out)
 {
-    struct val named = val_list(), rest = val_list(), out = val_list();
+    const struct val *const both[] = {x, y}, *first = NULL;
+    *out = ELEMENTS_NONE;
+    for (size_t i = 0; i < 2; i++)
+        val_each_item (item, both[i]) {
+            first = first ? first : item;
+            if (item->type != first->type || item->type == VAL_NULL)
+                return mixed(m, x, y);
+            if (item->type == VAL_LIST)
+                return err_set(m->err, E_INVALID, "lists of lists are not supported");
+            *out = item->type == VAL_MAP ? ELEMENTS_MAPS : ELEMENTS_SCALARS;
+        }
+    return true;
+}
+
+bool elements_keyed(struct merge *m, const struct val *list, const struct name *key)
+{
+    val_each_item (item, list) {
+        if (!val_is(item, VAL_MAP))
+            return err_set(m->err, E_INTERNAL, "expected a map[string]interface {}, but received a %s",
+                           val_json_name(item));
+        if (!key || !val_get(item, key))
+            return key ? no_key(m, item, key) : err_set(m->err, E_INTERNAL, "a list of maps without a merge key");
+    }
+    return true;
+}
+
+struct ranked {
+    ptrdiff_t rank;
+    uint32_t at;
+};
+
+static int by_rank(const void *x, const void *y)
+{
+    const struct ranked *a = x, *b = y;
+    return a->rank != b->rank ? (a->rank < b->rank ? -1 : 1) : a->at < b->at ? -1 : a->at > b->at;
+}
+
+bool list_sort(struct merge *m, const struct val *list, const struct places *order, bool maps, struct val *out)
+{
+    struct ranked *ranks = arena_alloc(m->a, (val_len(list) + 1) * sizeof *ranks);
+    if (maps && !elements_keyed(m, list, order->key))
+        return false;
+    for (uint32_t i = 0; i < val_len(list); i++) {
+        ptrdiff_t at = places_find(order, &list->list[i]);
+        bool last = maps && deletes(&list->list[i]);
+        ranks[i] = (struct ranked){last ? PTRDIFF_MAX : at < 0 ? PTRDIFF_MAX - 1 : at, i};
+    }
+    qsort(ranks, val_len(list), sizeof *ranks, by_rank);
+    struct val sorted = val_list();
+    for (uint32_t i = 0; i < val_len(list); i++)
+        val_add(m->a, &sorted, list->list[ranks[i].at]);
+    *out = sorted;
+    return true;
+}
+
+/* The elements that the patch names come in its order, those that only the server has keep theirs, and the two are
+ * interleaved by what the server had. */
+static bool ordered(struct merge *m, const struct val *all, const struct val *patch_order,
+                    const struct val *server_order, const struct name *key, bool maps, struct val *out)
+{
+    struct places wanted = places_of(m->a, patch_order, key), server = places_of(m->a, server_order, key);
+    struct val named = val_list(), rest = val_list();
+    if (maps && (!elements_keyed(m, all, key) || !elements_keyed(m, patch_order, key) ||
+                 !elements_keyed(m, server_order, key)))
+        return false;
     val_each_item (item, all)
-        val_add(a, position(patch_order, item, key) >= 0 ? &named : &rest, *item);
-    named = sorted_by(a, &named, patch_order, key);
-    rest = sorted_by(a, &rest, server_order, key);
-    size_t i = 0, j = 0;
-    while (i < rest.n || j < named.n) {
+        val_add(m->a, places_find(&wanted, item) >= 0 ? &named : &rest, *item);
+    if (!list_sort(m, &named, &wanted, maps, &named) || !list_sort(m, &rest, &server, maps, &rest))
+        return false;
+    *out = val_list();
+    for (size_t i = 0, j = 0; i < rest.n || j < named.n;) {
         bool left = j >= named.n;
         if (i < rest.n && j < named.n) {
-            ptrdiff_t l = position(server_order, &rest.list[i], key), r = position(server_order, &named.list[j], key);
+            ptrdiff_t l = places_find(&server, &rest.list[i]), r = places_find(&server, &named.list[j]);
             left = l >= 0 && r >= 0 && l < r;
         }
-        val_add(a, &out, left ? rest.list[i++] : named.list[j++]);
+        val_add(m->a, out, left ? rest.list[i++] : named.list[j++]);
     }
-    return out;
-}
-
-static bool merge_map(struct merge *m, const struct type *t, const struct val *original, const struct val *patch,
-                      struct val *out);
-
-static bool merge_scalars(struct merge *m, const struct val *original, const struct val *patch, struct val *out)
-{
-    struct val all = val_list();
-    const struct val *const both[] = {original, patch};
-    for (size_t i = 0; i < 2; i++)
-        val_each_item (item, both[i])
-            if (position(&all, item, NULL) < 0)
-                val_add(m->a, &all, *item);
-    *out = ordered(m->a, &all, patch, original, NULL);
     return true;
 }
 
-static bool merge_elements(struct merge *m, const struct type *t, const struct name *key, const struct val *original,
-                           const struct val *patch, struct val *out)
+/* --- merging two lists */
+
+/* What merging made of two lists, before it is brought into order. */
+struct merged {
+    struct val all;   /* the original's elements that are left, merged; then those that are new */
+    struct val patch; /* the patch's elements that say no $patch */
+    uint32_t left;    /* how many of `all` are the original's */
+    bool replaced;    /* the patch's elements alone */
+    bool maps;
+};
+
+static void merge_scalars(struct merge *m, const struct val *original, const struct val *patch, struct merged *out)
 {
-    struct val all = val_list(), given = val_list();
-    bool replace = false;
-    val_each_item (item, original)
-        val_add(m->a, &all, *item);
+    const struct val *const both[] = {original, patch};
+    struct places seen = places_of(m->a, NULL, NULL);
+    for (size_t i = 0; i < 2; i++) {
+        val_each_item (item, both[i])
+            if (places_find(&seen, item) < 0) {
+                places_add(&seen, item);
+                val_add(m->a, &out->all, *item);
+            }
+        if (i == 0)
+            out->left = out->all.n;
+    }
+    out->patch = *patch;
+}
+
+/* Takes out what the patch deletes, and sorts out what it says of itself. */
+static bool take_directives(struct merge *m, const struct name *key, const struct val *original,
+                            const struct val *patch, struct merged *out)
+{
+    struct val dead = val_list();
     val_each_item (item, patch) {
-        if (!val_is(item, VAL_MAP))
-            return err_set(m->err, E_INTERNAL, "list element types are not identical: an element is no map");
-        const struct val *what = val_get_str(item, directive);
-        if (!what) {
-            val_add(m->a, &given, *item);
-        } else if (str_eq(val_text(what), S("delete"))) {
-            if (!val_get(item, key))
-                return no_key(m, item, key);
-            for (ptrdiff_t i; (i = position(&all, item, key)) >= 0;)
-                val_del_item(&all, (size_t)i);
-        } else if (str_eq(val_text(what), S("replace"))) {
-            replace = true;
-        } else if (str_eq(val_text(what), S("merge"))) {
+        const struct val *what = val_get_str(item, S_PATCH);
+        struct str word = val_text(what);
+        if (!what)
+            val_add(m->a, &out->patch, *item);
+        else if (str_eq(word, S("replace")))
+            out->replaced = true;
+        else if (str_eq(word, S("merge")))
             return err_set(m->err, E_INTERNAL, "merging lists cannot yet be specified in the patch");
-        } else {
+        else if (!str_eq(word, S("delete")))
             return bad_directive(m, what, item);
-        }
+        else if (!val_get(item, key))
+            return no_key(m, item, key);
+        else
+            val_add(m->a, &dead, *item);
     }
-    if (replace) {
-        *out = plain(m->a, &given);
-        return true;
+    struct places gone = places_of(m->a, &dead, key);
+    val_each_item (item, original)
+        if (places_find(&gone, item) < 0)
+            val_add(m->a, &out->all, *item);
+    out->left = out->all.n;
+    return true;
+}
+
+static bool merge_elements(struct merge *m, const struct type *of, const struct name *key, const struct val *original,
+                           const struct val *patch, struct merged *out)
+{
+    if (!take_directives(m, key, original, patch, out))
+        return false;
+    if (out->replaced) {
+        out->all = out->patch;
+        out->left = out->all.n;
+        return elements_keyed(m, &out->all, key);
     }
-    val_each_item (item, &given) {
+    struct places places = places_of(m->a, &out->all, key);
+    val_each_item (item, &out->patch) {
         if (!val_get(item, key))
             return no_key(m, item, key);
-        ptrdiff_t i = position(&all, item, key);
-        if (i < 0)
-            val_add(m->a, &all, plain(m->a, item));
-        else if (!merge_map(m, t->of, &all.list[i], item, &all.list[i]))
+        ptrdiff_t i = places_find(&places, item);
+        if (i < 0) {
+            places_add(&places, item);
+            val_add(m->a, &out->all, *item);
+        } else if (!map_merge(m, of, &out->all.list[i], item, &out->all.list[i])) {
             return false;
+        }
     }
-    *out = ordered(m->a, &all, &given, original, key);
     return true;
+}
+
+/* The field's lists are merged; false in *merges: the patch's replaces the other. */
+static bool merge_lists(struct merge *m, const struct type *t, const struct field *f, const struct val *original,
+                        const struct val *patch, struct merged *out)
+{
+    enum element_sort sort;
+    *out = (struct merged){.all = val_list(), .patch = val_list()};
+    if (!elements_sort(m, original, patch, &sort))
+        return false;
+    out->maps = sort == ELEMENTS_MAPS;
+    if (!out->maps) {
+        merge_scalars(m, original, patch, out);
+        return true;
+    }
+    if (!f->x->patch_key)
+        return err_set(m->err, E_INTERNAL, "cannot merge lists without merge key for %s", t->name);
+    return merge_elements(m, t->of, f->x->patch_key, original, patch, out);
 }
 
 static bool merge_list(struct merge *m, const struct type *t, const struct field *f, const struct val *original,
                        const struct val *patch, struct val *out)
 {
+    struct merged both;
     if (!f || !(f->flags & FIELD_PATCH_MERGE)) {
-        *out = val_copy(m->a, patch);
+        *out = *patch;
         return true;
     }
-    if (val_len(original) == 0 && val_len(patch) == 0) {
-        *out = val_list();
+    if (!merge_lists(m, t, f, original, patch, &both))
+        return false;
+    if (both.replaced) {
+        *out = both.all;
         return true;
     }
-    const struct val *sample = val_len(patch) ? val_item(patch, 0) : val_item(original, 0);
-    if (!val_is(sample, VAL_MAP))
-        return merge_scalars(m, original, patch, out);
-    if (!f->x->patch_key)
-        return err_set(m->err, E_INTERNAL, "cannot merge lists without merge key for " STR_FMT, STR_ARG(f->name->s));
-    return merge_elements(m, t, f->x->patch_key, original, patch, out);
+    struct val server = both.all;
+    server.n = both.left;
+    return ordered(m, &both.all, &both.patch, &server, f->x ? f->x->patch_key : NULL, both.maps, out);
 }
 
-static bool retain(struct merge *m, struct val *original, const struct val *patch)
+/* --- directives beside lists */
+
+static bool bad_format(struct merge *m, const char *of)
 {
-    const struct val *keys = val_get_str(patch, retain_keys);
+    return err_set(m->err, E_BAD_REQUEST, "invalid patch format of %s", of);
+}
+
+/* $retainKeys: what is not named goes. */
+static bool retain(struct merge *m, struct val *result, const struct val *patch)
+{
+    const struct val *keys = val_get_str(patch, S_RETAIN_KEYS);
     if (!keys)
         return true;
+    if (m->sends) {
+        const struct val *already = val_get_str(result, S_RETAIN_KEYS);
+        if (already && !val_equal(already, keys))
+            return err_set(m->err, E_INTERNAL, "both halves of a patch have $retainKeys, and not the same");
+        val_set_str(m->a, result, S_RETAIN_KEYS, *keys);
+        return true;
+    }
     if (!val_is(keys, VAL_LIST))
-        return err_set(m->err, E_BAD_REQUEST, "invalid patch format of retainKeys");
+        return bad_format(m, "retainKeys");
+    struct places named = places_of(m->a, keys, NULL);
     val_each_member (p, patch) {
         struct val name = val_str_borrowed(p->name->s);
-        if (p->v.type != VAL_NULL && !is_directive(p->name->s) && position(keys, &name, NULL) < 0)
-            return err_set(m->err, E_BAD_REQUEST, "invalid patch format of retainKeys");
+        if (p->v.type != VAL_NULL && !str_eq(p->name->s, S_RETAIN_KEYS) && !str_starts(p->name->s, S_DELETE_FROM) &&
+            !str_starts(p->name->s, S_SET_ORDER) && places_find(&named, &name) < 0)
+            return bad_format(m, "retainKeys");
     }
-    for (size_t i = 0; i < original->n;) {
-        struct val name = val_str_borrowed(original->map[i].name->s);
-        if (position(keys, &name, NULL) < 0)
-            val_del(original, original->map[i].name);
-        else
-            i++;
+    struct val left = val_map();
+    val_each_member (o, result) {
+        struct val name = val_str_borrowed(o->name->s);
+        if (places_find(&named, &name) >= 0)
+            val_append(m->a, &left, o->name, o->v);
     }
+    *result = left;
+    return true;
+}
+
+/* "$setElementOrder/env" -> "env" */
+static bool directive_field(struct str directive, struct str prefix, struct str *field)
+{
+    *field = str_sub(directive, prefix.n, directive.n);
+    if (field->n < 1 || field->p[0] != '/')
+        return false;
+    *field = str_sub(*field, 1, field->n);
     return true;
 }
 
 /* The elements of the patch must come in the order that $setElementOrder gives. */
 static bool check_order(struct merge *m, const struct val *patch, const struct val *order, const struct name *key)
 {
-    struct val given = val_list();
-    val_each_item (item, patch) {
-        if (!str_eq(val_text(val_get_str(item, directive)), S("delete")))
-            val_add(m->a, &given, *item);
+    uint32_t i = 0, j = 0, n = (uint32_t)val_len(patch);
+    if (val_len(order) == 0 || n == 0)
+        return true;
+    while (i < n && j < order->n) {
+        const struct val *item = &patch->list[i];
+        if (key && val_get_str(item, S_PATCH)) {
+            i++;
+            continue;
+        }
+        if (key && (!val_get(item, key) || !val_get(&order->list[j], key)))
+            return no_key(m, val_get(item, key) ? &order->list[j] : item, key);
+        i += key ? val_equal(val_get(item, key), val_get(&order->list[j], key)) : val_equal(item, &order->list[j]);
+        j++;
     }
-    size_t i = 0;
-    for (size_t j = 0; i < given.n && j < val_len(order); j++)
-        i += same_item(&given.list[i], &order->list[j], key);
-    if (val_len(order) == 0 || i >= given.n)
+    while (i < n && key && deletes(&patch->list[i]))
+        i++;
+    if (i >= n)
         return true;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(800);
     strbuf_addz(&b, "The order in patch list:\n");
@@ -245,120 +411,185 @@ static bool check_order(struct merge *m, const struct val *patch, const struct v
     return err_set(m->err, E_INTERNAL, STR_FMT, STR_ARG(strbuf_str(&b)));
 }
 
-static bool bad_list(struct merge *m, struct str name)
-{
-    return err_set(m->err, E_INTERNAL, STR_FMT " takes a list", STR_ARG(name));
-}
-
+/* $setElementOrder, with the list that it orders. */
 static bool order_list(struct merge *m, const struct type *t, struct val *result, const struct val *patch,
-                       struct str key, const struct val *order)
+                       const struct member *directive)
 {
-    struct str field_name = str_sub(key, order_prefix.n, key.n);
+    const struct val *order = &directive->v;
+    struct str field_name;
+    if (m->sends) {
+        const struct val *already = val_get(result, directive->name);
+        if (already && !val_equal(already, order))
+            return bad_format(m, "setElementOrder list");
+        val_set(m->a, result, directive->name, *order);
+    }
+    if (!val_is(order, VAL_LIST))
+        return no_list(m, order);
+    if (!directive_field(directive->name->s, S_SET_ORDER, &field_name))
+        return bad_format(m, "setElementOrder list");
     const struct val *original = val_get_str(result, field_name), *given = val_get_str(patch, field_name);
     const struct name *name = name_of(m->a, field_name);
     const struct field *f;
     const struct type *list = member_type(t, name, &f);
-    struct val all;
-    if (!val_is(order, VAL_LIST) || (original && !val_is(original, VAL_LIST)) || (given && !val_is(given, VAL_LIST)))
-        return bad_list(m, key);
-    if (!list || list->kind != TYPE_LIST)
+    if ((original && !val_is(original, VAL_LIST)) || (given && !val_is(given, VAL_LIST)))
+        return no_list(m, original && !val_is(original, VAL_LIST) ? original : given);
+    if (!f || list->kind != TYPE_LIST)
         return err_set(m->err, E_INTERNAL, "unable to find api field in struct %s for the json field \"" STR_FMT "\"",
                        t ? t->name : "", STR_ARG(field_name));
-    const struct name *merge_key = f ? f->x->patch_key : NULL;
-    if (!check_order(m, given, order, merge_key))
+    const struct name *key = f->x ? f->x->patch_key : NULL;
+    if (!check_order(m, given, order, key))
         return false;
     if (!original && !given)
         return true;
-    if (!given)
-        all = *original;
-    else if (!original)
-        all = plain(m->a, given);
-    else if (!merge_list(m, list, f, original, given, &all))
+    struct val all = original ? *original : *given, server = original ? *original : val_list();
+    enum element_sort sort;
+    if (!original)
+        without_directives(m->a, given, &all);
+    if (!elements_sort(m, original, given, &sort))
         return false;
-    val_set(m->a, result, name, ordered(m->a, &all, order, original, merge_key));
+    if (sort == ELEMENTS_NONE)
+        return err_set(m->err, E_INTERNAL, "no elements in any of the given slices");
+    if (original && given && !(f->flags & FIELD_PATCH_MERGE)) {
+        all = *given;
+    } else if (original && given) {
+        struct merged both;
+        if (!merge_lists(m, list, f, original, given, &both))
+            return false;
+        all = both.all;
+        if (both.maps && !both.replaced) {
+            server = both.all; /* new elements stand for those that were deleted */
+            server.n = server.n < original->n ? server.n : original->n;
+        }
+    }
+    struct val sorted;
+    if (!ordered(m, &all, order, &server, key, sort == ELEMENTS_MAPS, &sorted))
+        return false;
+    val_set(m->a, result, name, sorted);
     return true;
 }
+
+/* $deleteFromPrimitiveList */
+static bool delete_from(struct merge *m, const struct type *t, struct val *result, const struct member *directive)
+{
+    struct str name;
+    const struct field *f;
+    if (m->sends) {
+        val_set(m->a, result, directive->name, directive->v);
+        return true;
+    }
+    if (!directive_field(directive->name->s, S_DELETE_FROM, &name))
+        return bad_format(m, "primitive list");
+    struct val *list = val_get_str_mut(result, name), merged;
+    if (directive->v.type == VAL_NULL) {
+        drop(list);
+        return true;
+    }
+    if (!val_is(list, VAL_LIST) || !val_is(&directive->v, VAL_LIST))
+        return true;
+    const struct type *type = member_type(t, name_of(m->a, name), &f);
+    enum element_sort sort;
+    if (!elements_sort(m, list, &directive->v, &sort))
+        return false;
+    if (sort == ELEMENTS_SCALARS && f && (f->flags & FIELD_PATCH_MERGE)) {
+        struct places dead = places_of(m->a, &directive->v, NULL);
+        merged = val_list();
+        val_each_item (item, list)
+            if (places_find(&dead, item) < 0)
+                val_add(m->a, &merged, *item);
+    } else if (!merge_list(m, type, f, list, &directive->v, &merged)) {
+        return false;
+    }
+    val_set_str(m->a, result, name, merged);
+    return true;
+}
+
+/* --- merging two maps */
 
 static bool merge_member(struct merge *m, const struct type *t, struct val *result, const struct member *p)
 {
     const struct field *f;
     const struct type *type = member_type(t, p->name, &f);
     struct val *old = val_get_mut(result, p->name), value;
-    if (!old) {
-        val_set(m->a, result, p->name, plain(m->a, &p->v));
+    if (p->v.type == VAL_NULL && m->sends) {
+        val_set(m->a, result, p->name, VAL_NONE);
         return true;
     }
-    if (val_is(old, VAL_MAP) && val_is(&p->v, VAL_MAP)) {
+    if (p->v.type == VAL_NULL) {
+        drop(old);
+        return true;
+    }
+    if (!old || old->type != p->v.type) {
+        put_new(m, result, p);
+        return true;
+    }
+    if (val_is(old, VAL_MAP)) {
         if (f && (f->flags & FIELD_PATCH_REPLACE))
-            value = plain(m->a, &p->v);
-        else if (!merge_map(m, type, old, &p->v, &value))
+            value = p->v;
+        else if (!map_merge(m, type, old, &p->v, &value))
             return false;
-    } else if (val_is(old, VAL_LIST) && val_is(&p->v, VAL_LIST)) {
+    } else if (val_is(old, VAL_LIST)) {
         if (!merge_list(m, type, f, old, &p->v, &value))
             return false;
     } else {
-        value = val_copy(m->a, &p->v);
+        value = p->v;
     }
     val_set(m->a, result, p->name, value);
     return true;
 }
 
-static bool merge_map(struct merge *m, const struct type *t, const struct val *original, const struct val *patch,
-                      struct val *out)
+/* Whether the member was merged together with its $setElementOrder. */
+static bool has_order(const struct val *patch, struct str name)
 {
-    const struct val *what = val_get_str(patch, directive);
-    if (what && str_eq(val_text(what), S("replace"))) {
-        struct val own = val_map();
-        val_each_member (p, patch)
-            if (!str_eq(p->name->s, directive))
-                val_set(m->a, &own, p->name, p->v);
-        *out = plain(m->a, &own);
-        return true;
-    }
-    if (what && str_eq(val_text(what), S("delete"))) {
-        *out = val_map();
-        return true;
-    }
-    if (what)
-        return bad_directive(m, what, patch);
-    if (++m->depth > DEPTH_MAX)
-        return err_set(m->err, E_BAD_REQUEST, "a strategic merge patch may be %d levels deep", DEPTH_MAX);
-    struct val result = val_map();
-    val_each_member (o, original)
-        val_set(m->a, &result, o->name, o->v);
-    if (!retain(m, &result, patch))
-        return false;
+    AUTO(strbuf_fini) struct strbuf order = STRBUF(STRBUF_TEXT);
+    strbuf_addf(&order, STR_FMT "/" STR_FMT, STR_ARG(S_SET_ORDER), STR_ARG(name));
+    return val_get_str(patch, strbuf_str(&order)) != NULL;
+}
+
+static bool merge_members(struct merge *m, const struct type *t, const struct val *patch, struct val *result)
+{
+    bool orders = false;
     val_each_member (p, patch) {
-        if (str_starts(p->name->s, order_prefix) && !order_list(m, t, &result, patch, p->name->s, &p->v))
+        if (!str_starts(p->name->s, S_SET_ORDER))
+            continue;
+        orders = true;
+        if (!order_list(m, t, result, patch, p))
             return false;
     }
     val_each_member (p, patch) {
         struct str name = p->name->s;
-        if (str_starts(name, delete_prefix)) {
-            struct val *list = val_get_str_mut(&result, str_sub(name, delete_prefix.n, name.n));
-            if (!val_is(&p->v, VAL_LIST))
-                return bad_list(m, name);
-            if (val_is(list, VAL_LIST)) {
-                struct val left = val_list();
-                val_each_item (item, list)
-                    if (position(&p->v, item, NULL) < 0)
-                        val_add(m->a, &left, *item);
-                *list = left;
-            }
+        if (str_eq(name, S_RETAIN_KEYS) || str_starts(name, S_SET_ORDER) ||
+            (orders && val_is(&p->v, VAL_LIST) && has_order(patch, name)))
             continue;
-        }
-        if (is_directive(name))
-            continue;
-        AUTO(strbuf_fini) struct strbuf order = STRBUF(1024);
-        strbuf_addf(&order, STR_FMT STR_FMT, STR_ARG(order_prefix), STR_ARG(name));
-        if (val_get_str(patch, strbuf_str(&order)))
-            continue; /* done with its order */
-        if (p->v.type == VAL_NULL)
-            val_del(&result, p->name);
-        else if (!merge_member(m, t, &result, p))
+        if (!(str_starts(name, S_DELETE_FROM) ? delete_from(m, t, result, p) : merge_member(m, t, result, p)))
             return false;
     }
-    m->depth--;
+    return true;
+}
+
+bool map_merge(struct merge *m, const struct type *t, const struct val *original, const struct val *patch,
+               struct val *out)
+{
+    const struct val *what = val_get_str(patch, S_PATCH);
+    struct val result = val_map();
+    if (what && str_eq(val_text(what), S("replace"))) {
+        val_each_member (p, patch)
+            if (!str_eq(p->name->s, S_PATCH))
+                val_append(m->a, &result, p->name, p->v);
+        *out = result;
+        return true;
+    }
+    if (what && !str_eq(val_text(what), S("delete")))
+        return bad_directive(m, what, patch);
+    if (!what) {
+        if (++m->depth > DEPTH_MAX)
+            return err_set(m->err, E_BAD_REQUEST, "a strategic merge patch may be %d levels deep", DEPTH_MAX);
+        val_each_member (o, original)
+            val_append(m->a, &result, o->name, o->v);
+        if (!retain(m, &result, patch) || !merge_members(m, t, patch, &result))
+            return false;
+        sweep(&result);
+        m->depth--;
+    }
     *out = result;
     return true;
 }
@@ -370,115 +601,6 @@ bool patch_strategic(struct arena *a, const struct type *t, const struct val *do
     if (!val_is(patch, VAL_MAP))
         return err_set(err, E_BAD_REQUEST, "json: cannot unmarshal %s into Go value of type map[string]interface {}",
                        val_json_name(patch));
-    struct val copy = val_copy(a, doc);
-    return merge_map(&m, t, &copy, patch, out);
-}
-
-/* The patch of a client that applies: what `modified` says and `current` lacks, and what `original` had and
- * `modified` has no more. */
-
-static struct val diff3(struct arena *a, const struct type *t, const struct val *original, const struct val *modified,
-                        const struct val *current);
-
-static void set_directive(struct arena *a, struct val *patch, struct str prefix, struct str name, struct val v)
-{
-    val_set_str(a, patch, arena_fmt(a, STR_FMT STR_FMT, STR_ARG(prefix), STR_ARG(name)), v);
-}
-
-static const struct val *element(const struct val *list, const struct val *like, const struct name *key)
-{
-    ptrdiff_t i = position(list, like, key);
-    return i < 0 ? NULL : &list->list[i];
-}
-
-static struct val key_only(struct arena *a, const struct val *item, const struct name *key)
-{
-    struct val v = val_map();
-    if (!key)
-        return *item;
-    if (val_get(item, key))
-        val_set(a, &v, key, *val_get(item, key));
-    return v;
-}
-
-static void diff_list(struct arena *a, const struct type *t, const struct field *f, const struct val *original,
-                      const struct val *modified, const struct val *current, struct val *patch)
-{
-    const struct name *key = f->x->patch_key;
-    struct val changes = val_list(), gone = val_list(), order = val_list();
-    val_each_item (item, modified) {
-        const struct val *now = element(current, item, key);
-        val_add(a, &order, key_only(a, item, key));
-        if (!now) {
-            val_add(a, &changes, *item);
-        } else if (key) {
-            struct val below = diff3(a, t->of, element(original, item, key), item, now);
-            if (below.n > 0) {
-                val_set(a, &below, key, *val_get(item, key));
-                val_add(a, &changes, below);
-            }
-        }
-    }
-    val_each_item (item, original) {
-        if (element(modified, item, key) || !element(current, item, key))
-            continue;
-        struct val dead = key_only(a, item, key);
-        if (key)
-            val_set_str(a, &dead, directive, val_str_borrowed(S("delete")));
-        val_add(a, key ? &changes : &gone, dead);
-    }
-    struct val now = ordered(a, current ? current : &order, &order, current, key);
-    bool moved = false;
-    for (size_t i = 0; current && i < now.n && i < current->n; i++)
-        moved |= !same_item(&now.list[i], &current->list[i], key);
-    if (changes.n + gone.n == 0 && !moved)
-        return;
-    set_directive(a, patch, order_prefix, f->name->s, order);
-    if (changes.n > 0)
-        val_set(a, patch, f->name, changes);
-    if (gone.n > 0)
-        set_directive(a, patch, delete_prefix, f->name->s, gone);
-}
-
-static struct val diff3(struct arena *a, const struct type *t, const struct val *original, const struct val *modified,
-                        const struct val *current)
-{
-    struct val patch = val_map();
-    val_each_member (m, modified) {
-        const struct field *f;
-        const struct type *type = member_type(t, m->name, &f);
-        const struct val *now = val_get(current, m->name), *was = val_get(original, m->name);
-        if (m->v.type == VAL_NULL)
-            continue;
-        if (val_is(&m->v, VAL_MAP) && val_is(now, VAL_MAP)) {
-            struct val below = diff3(a, type, was, &m->v, now);
-            if (below.n == 0)
-                continue;
-            if (f && (f->flags & FIELD_PATCH_RETAIN_KEYS)) {
-                struct val keys = val_list();
-                val_each_member (k, &m->v)
-                    val_add(a, &keys, val_str_borrowed(k->name->s));
-                val_set_str(a, &below, retain_keys, keys);
-            }
-            val_set(a, &patch, m->name, below);
-        } else if (val_is(&m->v, VAL_LIST) && val_is(now, VAL_LIST) && f && (f->flags & FIELD_PATCH_MERGE)) {
-            diff_list(a, type, f, was, &m->v, now, &patch);
-        } else if (!now || !val_equal(&m->v, now)) {
-            val_set(a, &patch, m->name, m->v);
-        }
-    }
-    val_each_member (m, original) {
-        if (!val_get(modified, m->name) && val_get(current, m->name))
-            val_set(a, &patch, m->name, VAL_NONE);
-    }
-    return patch;
-}
-
-bool diff_strategic3(struct arena *a, const struct type *t, const struct val *original, const struct val *modified,
-                     const struct val *current, struct val *out, struct err *err)
-{
-    if (!val_is(modified, VAL_MAP) || !val_is(current, VAL_MAP))
-        return err_set(err, E_BAD_REQUEST, "an object is needed to compute a patch");
-    *out = diff3(a, t, original, modified, current);
-    return true;
+    struct val own = val_copy(a, patch), copy = val_copy(a, doc);
+    return map_merge(&m, t, &copy, &own, out);
 }
