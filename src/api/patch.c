@@ -5,14 +5,20 @@
 #define OPERATIONS_MAX 10000
 #define COPIED_MAX     3145728 /* bytes that `copy` operations may add, as upstream */
 #define DEPTH_MAX      10000
+#define MOVED_MAX      (32u << 20) /* elements and members that may change their place: a tenth of a second */
+
+/* One JSON patch being applied. */
+struct patching {
+    struct arena *a;
+    size_t copied; /* bytes */
+    size_t moved;  /* elements */
+};
 
 static int by_member(const void *x, const void *y)
 {
     return str_cmp(((const struct member *)x)->name->s, ((const struct member *)y)->name->s);
 }
 
-/* Upstream keeps what a patch goes through in maps, which come out sorted, and leaves the rest as it was written: so
- * do messages that show the result, and raw values inside objects. */
 static void sort_members(struct val *v)
 {
     if (val_is(v, VAL_MAP) && v->n > 1)
@@ -26,6 +32,22 @@ static void sort_deep(struct val *v)
         sort_deep(&v->map[i].v);
     for (uint32_t i = 0; val_is(v, VAL_LIST) && i < v->n; i++)
         sort_deep(&v->list[i]);
+}
+
+/* Upstream keeps what a patch goes through in maps, which come out sorted, and leaves the rest as it was written: so
+ * do messages that show the result, and raw values inside objects. Maps are marked on the way and sorted at the end.
+ */
+#define VAL_F_TOUCHED 2
+
+static void sort_touched(struct val *v)
+{
+    if (v->flags & VAL_F_TOUCHED)
+        sort_members(v);
+    v->flags &= (uint8_t)~VAL_F_TOUCHED;
+    for (uint32_t i = 0; val_is(v, VAL_MAP) && i < v->n; i++)
+        sort_touched(&v->map[i].v);
+    for (uint32_t i = 0; val_is(v, VAL_LIST) && i < v->n; i++)
+        sort_touched(&v->list[i]);
 }
 
 /* How deep and how large a value is. */
@@ -88,7 +110,8 @@ static bool find(struct arena *a, struct val *doc, struct str pointer, struct va
     *in = doc;
     while (str_cut(&rest, '/', &token)) {
         token = unescape(a, token);
-        sort_members(*in);
+        if (val_is(*in, VAL_MAP))
+            (*in)->flags |= VAL_F_TOUCHED;
         if (!rest.p) {
             *last = token;
             return val_is(*in, VAL_MAP) || val_is(*in, VAL_LIST);
@@ -109,20 +132,22 @@ static const struct val *lookup(struct arena *a, struct val *doc, struct str poi
     return find(a, doc, pointer, &in, &last) ? child(in, last) : NULL;
 }
 
-static bool op_remove(struct arena *a, struct val *doc, struct str path)
+static bool op_remove(struct patching *p, struct val *doc, struct str path)
 {
     struct val *in;
     struct str last;
-    if (!find(a, doc, path, &in, &last) || !child(in, last))
+    if (!find(p->a, doc, path, &in, &last) || !child(in, last))
         return false;
+    p->moved += in->n;
     if (val_is(in, VAL_MAP))
         return val_del_str(in, last);
     val_del_item(in, (size_t)index_of(last, in->n));
     return true;
 }
 
-static bool op_add(struct arena *a, struct val *doc, struct str path, struct val value)
+static bool op_add(struct patching *p, struct val *doc, struct str path, struct val value)
 {
+    struct arena *a = p->a;
     struct val *in;
     struct str last;
     if (path.n == 0) {
@@ -139,6 +164,7 @@ static bool op_add(struct arena *a, struct val *doc, struct str path, struct val
     if (at < 0)
         return false;
     val_add(a, in, value);
+    p->moved += in->n - 1 - (size_t)at;
     memmove(in->list + at + 1, in->list + at, (in->n - 1 - (size_t)at) * sizeof *in->list);
     in->list[at] = value;
     return true;
@@ -164,8 +190,9 @@ static bool op_replace(struct arena *a, struct val *doc, struct str path, struct
     return old != NULL;
 }
 
-static bool apply(struct arena *a, struct val *doc, const struct val *operation, size_t *copied)
+static bool apply(struct patching *p, struct val *doc, const struct val *operation)
 {
+    struct arena *a = p->a;
     struct str op = val_text(val_get_str(operation, S("op"))), path = val_text(val_get(operation, N(path)));
     struct str from = val_text(val_get(operation, N(from)));
     const struct val *given = val_get(operation, N(value)), *found;
@@ -173,9 +200,9 @@ static bool apply(struct arena *a, struct val *doc, const struct val *operation,
     if (!val_is(val_get(operation, N(path)), VAL_STRING))
         return false;
     if (str_eq(op, S("add")))
-        return op_add(a, doc, path, value);
+        return op_add(p, doc, path, value);
     if (str_eq(op, S("remove")))
-        return op_remove(a, doc, path);
+        return op_remove(p, doc, path);
     if (str_eq(op, S("replace")))
         return op_replace(a, doc, path, value);
     if (str_eq(op, S("test"))) {
@@ -186,11 +213,11 @@ static bool apply(struct arena *a, struct val *doc, const struct val *operation,
         return false;
     if (str_eq(op, S("move"))) {
         struct val moved = *found;
-        return op_remove(a, doc, from) && op_add(a, doc, path, moved);
+        return op_remove(p, doc, from) && op_add(p, doc, path, moved);
     }
     if (str_eq(op, S("copy"))) {
-        *copied += weight(found);
-        return *copied <= COPIED_MAX && op_add(a, doc, path, val_copy(a, found));
+        p->copied += weight(found);
+        return p->copied <= COPIED_MAX && op_add(p, doc, path, val_copy(a, found));
     }
     return false;
 }
@@ -205,30 +232,51 @@ bool patch_json(struct arena *a, const struct val *doc, const struct val *patch,
         return err_set(err, E_TOO_LARGE, "The allowed maximum operations in a JSON patch is %d, got %zu",
                        OPERATIONS_MAX, val_len(patch));
     struct val result = val_copy(a, doc);
-    size_t copied = 0;
-    val_each_item (operation, patch)
-        if (!apply(a, &result, operation, &copied))
+    struct patching p = {.a = a};
+    val_each_item (operation, patch) {
+        if (!apply(&p, &result, operation))
             return err_set(err, E_INVALID, "the server rejected our request due to an error in our request");
+        if (p.moved > MOVED_MAX)
+            return err_set(err, E_TOO_LARGE,
+                           "the JSON patch shifts elements of long lists %u times and more; say the list as a whole",
+                           MOVED_MAX);
+    }
+    sort_touched(&result);
     *out = result;
     return true;
 }
 
+/* The sorted members of a map, as an array of its own. */
+static struct member *in_order(struct arena *a, const struct val *map)
+{
+    struct member *out = arena_alloc(a, (val_len(map) + 1) * sizeof *out);
+    if (val_len(map) > 0)
+        memcpy(out, map->map, map->n * sizeof *out);
+    qsort(out, val_len(map), sizeof *out, by_member);
+    return out;
+}
+
+/* `doc` and `patch` are the caller's own: the result is made of them. Two sorted maps are merged member by member. */
 static struct val merged(struct arena *a, const struct val *doc, const struct val *patch)
 {
     if (!val_is(patch, VAL_MAP)) {
-        struct val value = val_copy(a, patch);
+        struct val value = *patch;
         if (!val_is(doc, VAL_MAP))
             sort_deep(&value);
         return value;
     }
-    struct val result = val_is(doc, VAL_MAP) ? val_copy(a, doc) : val_map();
-    val_each_member (m, patch) {
-        if (m->v.type == VAL_NULL)
-            val_del(&result, m->name);
-        else
-            val_set(a, &result, m->name, merged(a, val_get(doc, m->name), &m->v));
+    struct val result = val_map();
+    size_t nd = val_is(doc, VAL_MAP) ? doc->n : 0, np = patch->n, i = 0, j = 0;
+    const struct member *d = in_order(a, nd ? doc : NULL), *p = in_order(a, patch);
+    while (i < nd || j < np) {
+        int order = i == nd ? 1 : j == np ? -1 : by_member(&d[i], &p[j]);
+        if (order < 0)
+            val_append(a, &result, d[i].name, d[i].v);
+        else if (p[j].v.type != VAL_NULL)
+            val_append(a, &result, p[j].name, merged(a, order ? NULL : &d[i].v, &p[j].v));
+        i += order <= 0;
+        j += order >= 0;
     }
-    sort_members(&result);
     return result;
 }
 
@@ -249,7 +297,8 @@ bool patch_merge(struct arena *a, const struct val *doc, const struct val *patch
 {
     if (too_deep(patch, DEPTH_MAX))
         return err_set(err, E_BAD_REQUEST, "a merge patch may be %d levels deep", DEPTH_MAX);
-    *out = merged(a, doc, patch);
+    struct val mine = val_copy(a, doc), theirs = val_copy(a, patch);
+    *out = merged(a, &mine, &theirs);
     return true;
 }
 

@@ -2,6 +2,7 @@
 #include "api/patch.h"
 #include "base/test.h"
 #include <stdio.h>
+#include <time.h>
 
 static struct val parse(struct arena *a, const char *json)
 {
@@ -205,4 +206,97 @@ static void check_computed(struct arena *a, const struct type *t, struct str *f)
 TEST(an_apply_computes_the_patch_that_kubectl_computes)
 {
     CHECK(each_recorded("apply.txt", check_computed) >= 300);
+}
+
+/* Lists and maps as long as a body may be: no patch of them takes longer than it takes to read it, or it is refused.
+ */
+static double seconds_of(bool (*act)(struct arena *a, struct val *doc, struct val *patch), struct arena *a,
+                         struct val doc, struct val patch)
+{
+    struct timespec from, to;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+    act(a, &doc, &patch);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+    return (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
+}
+
+static bool as_json(struct arena *a, struct val *doc, struct val *patch)
+{
+    struct val out;
+    struct err err = ERR;
+    return patch_json(a, doc, patch, &out, &err);
+}
+
+static bool as_merge(struct arena *a, struct val *doc, struct val *patch)
+{
+    struct val out;
+    struct err err = ERR;
+    return patch_merge(a, doc, patch, &out, &err);
+}
+
+static bool as_strategic(struct arena *a, struct val *doc, struct val *patch)
+{
+    struct val out;
+    struct err err = ERR;
+    return patch_strategic(a, T(core_v1_Pod), doc, patch, &out, &err);
+}
+
+#define LONG 60000
+static struct val long_list(struct arena *a, const char *before, int from, const char *after)
+{
+    struct val list = val_list();
+    for (int i = 0; i < LONG; i++)
+        val_add(a, &list, parsed(a, arena_fmt(a, "%s%d%s", before, from + i, after)));
+    return list;
+}
+
+TEST(patches_of_long_lists_and_maps_take_no_longer_than_reading_them)
+{
+#ifdef WHERRY_SANITIZED
+    const double most = 6;
+#else
+    const double most = 0.6;
+#endif
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val none = val_map(), pod = val_map(), patch = val_map(), delete = val_map(), ops = val_list(), deep;
+    val_set(&a, val_need_map(&a, &pod, N(spec)), N(hostAliases), long_list(&a, "{\"ip\":\"", 0, "\"}"));
+    val_set(&a, val_need_map(&a, &pod, N(metadata)), N(finalizers), long_list(&a, "\"f", 0, "\""));
+    val_set(&a, val_need_map(&a, &patch, N(spec)), N(hostAliases), long_list(&a, "{\"ip\":\"", LONG / 2, "\"}"));
+    val_set_str(&a, val_need_map(&a, &patch, N(spec)), S("$setElementOrder/hostAliases"),
+                long_list(&a, "{\"ip\":\"", LONG / 2, "\"}"));
+    val_set(&a, val_need_map(&a, &patch, N(metadata)), N(finalizers), long_list(&a, "\"f", LONG / 2, "\""));
+    val_set(&a, val_need_map(&a, &delete, N(spec)), N(hostAliases),
+            long_list(&a, "{\"ip\":\"", 0, "\",\"$patch\":\"delete\"}"));
+    val_set_str(&a, val_need_map(&a, &delete, N(metadata)), S("$deleteFromPrimitiveList/finalizers"),
+                long_list(&a, "\"f", 0, "\""));
+    for (int i = 0; i < 10000; i++)
+        val_add(&a, &ops, parsed(&a, S("{\"op\":\"add\",\"path\":\"/spec/hostAliases/0\",\"value\":1}")));
+    deep = val_map();
+    for (int i = 0; i < 9000; i++) {
+        struct val outer = val_map();
+        val_set_str(&a, &outer, S("d"), deep);
+        deep = outer;
+    }
+    CHECK(seconds_of(as_strategic, &a, pod, patch) < most);
+    CHECK(seconds_of(as_strategic, &a, pod, delete) < most);
+    CHECK(seconds_of(as_strategic, &a, none, patch) < most);
+    CHECK(seconds_of(as_json, &a, pod, ops) < most);
+    CHECK(seconds_of(as_merge, &a, pod, patch) < most);
+    CHECK(seconds_of(as_merge, &a, deep, deep) < most);
+}
+
+TEST(a_merge_patch_of_a_large_map_sets_and_removes_its_members)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val doc = val_map(), patch = val_map(), out;
+    struct err err = ERR;
+    for (int i = 0; i < LONG; i++) {
+        struct str key = arena_fmt(&a, "k%d", i);
+        val_append(&a, &doc, name_of(&a, key), val_int(i));
+        val_append(&a, &patch, name_of(&a, key), i % 2 ? VAL_NONE : val_int(-i));
+    }
+    CHECK_OK(patch_merge(&a, &doc, &patch, &out, &err), err);
+    CHECK_INT(out.n, LONG / 2);
+    CHECK_INT(val_num(val_get_str(&out, S("k2468")), 0), -2468);
+    CHECK(!val_get_str(&out, S("k2469")));
 }

@@ -204,7 +204,7 @@ class Maker:
         elif kind == 'ServiceAccount':
             for field in ('secrets', 'imagePullSecrets'):
                 if self.chance(0.7):
-                    self.list_patch(p, field, o[field], 'name', self.name)
+                    self.list_patch(p, field, o.get(field, []), 'name', self.name)
         else:
             s = o['spec']['template']['spec']
             q = {}
