@@ -184,6 +184,18 @@ static bool patched(struct world *w, const struct kind *k, struct str how, const
     return ok && type_decode_val(&w->a, k->type, &result, out, NULL, err);
 }
 
+static void show_warnings(struct arena *a, const struct kind *k, const struct val *v, const struct val *old,
+                          struct strbuf *out)
+{
+    struct warnings warnings = {.arena = a};
+    kind_warnings(k, v, old, &warnings);
+    array_each (text, &warnings.texts)
+        strbuf_addf(out, "warning: " STR_FMT "\n", STR_ARG(*text));
+    if (warnings.texts.n == 0)
+        strbuf_addz(out, "no warning\n");
+    array_fini(&warnings.texts);
+}
+
 static void request(struct world *w, struct str line, struct strbuf *out)
 {
     struct str method, what, how, body, group, version, plural, name = S(""), sub = S("");
@@ -194,6 +206,9 @@ static void request(struct world *w, struct str line, struct strbuf *out)
     bool dry = str_starts(body, S("dry "));
     if (dry)
         body = str_sub(body, 4, body.n);
+    bool warned = str_starts(body, S("warn "));
+    if (warned)
+        body = str_sub(body, 5, body.n);
     str_cut(&what, '/', &group);
     str_cut(&what, '/', &version);
     str_cut(&what, '/', &plural);
@@ -260,7 +275,9 @@ static void request(struct world *w, struct str line, struct strbuf *out)
         show_line(out, errors.list.p[i].field, errors.list.p[i].text);
     if (errors.list.n)
         return;
-    if (k == K(Service) || k == K(Endpoints))
+    if (warned)
+        show_warnings(&w->a, k, &v, old ? &old->tree : NULL, out);
+    else if (k == K(Service) || k == K(Endpoints))
         strbuf_addz(out, "ok\n");
     else
         show_object(&w->a, k, &v, out);
@@ -319,6 +336,7 @@ TRANSCRIPT(validation_pod_volumes, "validation-pod-volumes")
 TRANSCRIPT(validation_rbac_storage, "validation-rbac-storage")
 TRANSCRIPT(validation_service, "validation-service")
 TRANSCRIPT(validation_workloads, "validation-workloads")
+TRANSCRIPT(warnings, "warnings")
 TRANSCRIPT(verbs_create, "verbs-create")
 TRANSCRIPT(verbs_json_patch, "verbs-json-patch")
 TRANSCRIPT(verbs_merge_patch, "verbs-merge-patch")
