@@ -1,8 +1,8 @@
 #include "api/codec.h"
 #include "api/patch.h"
+#include "base/clock.h"
 #include "base/test.h"
 #include <stdio.h>
-#include <time.h>
 
 static struct val parse(struct arena *a, const char *json)
 {
@@ -213,11 +213,9 @@ TEST(an_apply_computes_the_patch_that_kubectl_computes)
 static double seconds_of(bool (*act)(struct arena *a, struct val *doc, struct val *patch), struct arena *a,
                          struct val doc, struct val patch)
 {
-    struct timespec from, to;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+    int64_t from = clock_thread_cpu();
     act(a, &doc, &patch);
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
-    return (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
+    return (double)(clock_thread_cpu() - from) / NS_PER_S;
 }
 
 static bool as_json(struct arena *a, struct val *doc, struct val *patch)
