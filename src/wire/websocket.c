@@ -461,6 +461,8 @@ void websocket_finish(struct websocket *w, int code, struct str reason)
         return;
     }
     (void)wslay_event_send(w->ctx); /* into the stream's queue; that takes it all */
+    /* the end of the line as well: clients that wait for a readable socket overlook what TLS has read ahead */
+    stream_end(w->stream);
     w->fns = &fns;
     w->arg = NULL;
     w->finishing = true;
