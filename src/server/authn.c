@@ -1,8 +1,10 @@
 #include "server/authn.h"
 #include "api/codec.h"
 #include "server/int.h"
+#include "server/limits.h"
 #include "server/pki.h"
 #include "wire/jwt.h"
+#include "wire/websocket.h"
 
 static const char account_prefix[] = "system:serviceaccount:";
 
@@ -154,6 +156,46 @@ static bool authenticate_peer(struct server *s, struct arena *a, const struct pe
     return false;
 }
 
+/* Browsers cannot set Authorization on a WebSocket: the token is one of the protocols that they offer. */
+static const struct str token_protocol = S_INIT("base64url.bearer.authorization.k8s.io.");
+
+struct str protocols_offered(struct arena *a, const struct http_headers *h, struct str *token)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(LIMIT_HEADER_BYTES);
+    *token = STR_NONE;
+    for (size_t i = 0; i < h->n; i++) {
+        struct str rest = h->p[i].value, one;
+        if (!str_ieq(h->p[i].name, S("Sec-WebSocket-Protocol")))
+            continue;
+        while (str_cut(&rest, ',', &one)) {
+            one = str_trim(one);
+            if (str_starts(one, token_protocol))
+                *token = str_sub(one, token_protocol.n, one.n);
+            else if (one.n)
+                strbuf_addf(&b, "%s" STR_FMT, b.n ? ", " : "", STR_ARG(one));
+        }
+    }
+    return str_dup(a, strbuf_str(&b));
+}
+
+/* false: there is one, and it is none. */
+static bool token_of_protocols(struct arena *a, const struct http_request *h, struct str *token)
+{
+    struct str coded;
+    AUTO(strbuf_fini) struct strbuf plain = STRBUF(LIMIT_HEADER_BYTES);
+    *token = S("");
+    if (!websocket_wanted(h))
+        return true;
+    struct str others = protocols_offered(a, &h->headers, &coded);
+    if (!coded.p)
+        return true;
+    if (!others.n ||
+        !strbuf_add_unbase64url(&plain, coded)) /* the protocol of the token is never the one agreed on */
+        return false;
+    *token = str_dup(a, strbuf_str(&plain));
+    return true;
+}
+
 bool authenticate(struct server *s, struct arena *a, const struct http_request *h, struct user *out)
 {
     struct err err = ERR;
@@ -175,8 +217,10 @@ bool authenticate(struct server *s, struct arena *a, const struct http_request *
     }
     struct str header = http_header(&h->headers, S("Authorization")), scheme, token;
     if (!str_split(str_trim(header), ' ', &scheme, &token) || !str_ieq(scheme, S("Bearer")))
-        return true;
+        token = S("");
     token = str_trim(token);
+    if (!token.n && !token_of_protocols(a, h, &token))
+        return false;
     if (!token.n)
         return true;
     struct val good;

@@ -14,6 +14,7 @@
 #include "server/sites.h"
 #include "server/watch.h"
 #include "wire/pb.h"
+#include "wire/websocket.h"
 
 #define MAX_ANSWER ((size_t)1 << 31)
 
@@ -29,6 +30,7 @@ struct exchange {
     size_t sent;
     /* a watch */
     struct watching watch;
+    struct websocket *socket; /* which carries it, if that was asked for; http is over then */
     bool columns_sent;
     bool watching;
 };
@@ -370,7 +372,11 @@ static void watch_over(struct exchange *x, bool in_order)
 {
     watching_stop(&x->watch);
     metrics_watches(x->r.server, -1);
-    if (in_order)
+    if (x->socket && in_order)
+        websocket_finish(TAKE(x->socket), 1000, S(""));
+    else if (x->socket)
+        websocket_free(TAKE(x->socket));
+    else if (in_order)
         http_end(x->http);
     else
         http_abort(x->http);
@@ -379,7 +385,25 @@ static void watch_over(struct exchange *x, bool in_order)
 
 static bool watch_full(struct watching *w)
 {
-    return http_over_high(container_of(w, struct exchange, watch)->http);
+    struct exchange *x = container_of(w, struct exchange, watch);
+    return x->socket ? websocket_over_high(x->socket) : http_over_high(x->http);
+}
+
+static size_t watch_queued(const struct exchange *x)
+{
+    return x->socket ? websocket_queued(x->socket) : http_queued(x->http);
+}
+
+/* One event. */
+static void watch_send(struct exchange *x, struct strbuf *b)
+{
+    if (x->socket) {
+        websocket_send(x->socket, x->form.media == MEDIA_PROTOBUF ? WEBSOCKET_BINARY : WEBSOCKET_TEXT, strbuf_str(b));
+        return;
+    }
+    struct buf *out = buf_take(b);
+    http_write_buf(x->http, out);
+    buf_unref(out);
 }
 
 static void watch_drained(struct http_request *h)
@@ -391,6 +415,23 @@ static void watch_drained(struct http_request *h)
 static void watch_gone(struct http_request *h)
 {
     watch_over(h->user, false);
+}
+
+static void socket_message(struct websocket *w, int kind, struct str bytes)
+{
+    (void)w, (void)kind, (void)bytes; /* whoever watches has nothing to say */
+}
+
+static void socket_drained(struct websocket *w)
+{
+    struct exchange *x = websocket_arg(w);
+    watching_go_on(&x->watch);
+}
+
+static void socket_closed(struct websocket *w, int code, struct str reason)
+{
+    (void)code, (void)reason;
+    watch_over(websocket_arg(w), false);
 }
 
 /* A bookmark is an object of the kind with nothing but its revision. */
@@ -415,7 +456,7 @@ static void watch_event(struct watching *w, enum watch_type type, struct obj *o,
     AUTO(strbuf_fini) struct strbuf body = STRBUF(MAX_ANSWER), b = STRBUF(MAX_ANSWER);
     const char *name = watch_type_names[type];
     struct val v;
-    if (http_queued(x->http) > LIMIT_CONNECTION_BUFFER) {
+    if (watch_queued(x) > LIMIT_CONNECTION_BUFFER) {
         watch_over(x, false); /* it does not keep up: a cut tells it to start over */
         return;
     }
@@ -445,9 +486,7 @@ static void watch_event(struct watching *w, enum watch_type type, struct obj *o,
         encode_tree(&body, x->form.media, partial ? T(meta_v1_PartialObjectMetadata) : x->r.kind->type, &v);
         frame(x, &b, name, strbuf_str(&body));
     }
-    struct buf *out = buf_take(&b);
-    http_write_buf(x->http, out);
-    buf_unref(out);
+    watch_send(x, &b);
 }
 
 static void watch_ended(struct watching *w, const struct failure *fail)
@@ -459,9 +498,26 @@ static void watch_ended(struct watching *w, const struct failure *fail)
         struct val v = status_of(&x->r);
         encode_tree(&body, x->form.media, T(meta_v1_Status), &v);
         frame(x, &b, "ERROR", strbuf_str(&body));
-        http_write(x->http, strbuf_str(&b));
+        watch_send(x, &b);
     }
     watch_over(x, true);
+}
+
+/* The same events, a message each. The protocol is whatever the client offers first: as upstream, it means nothing.
+ */
+static void upgrade_watch(struct exchange *x)
+{
+    static const struct websocket_fns fns = {socket_message, socket_drained, socket_closed};
+    struct str token, all = protocols_offered(&x->r.arena, &x->http->headers, &token), first = all, rest;
+    (void)str_split(all, ',', &first, &rest); /* one alone is all of it */
+    const char *const protocols[] = {first.n ? arena_strz(&x->r.arena, first) : NULL, NULL};
+    struct websocket_config config = {.protocols = protocols, .ping_ns = 30 * NS_PER_S};
+    x->socket = websocket_accept(x->http, &config, &fns, x);
+    if (x->socket)
+        return;
+    watching_stop(&x->watch);
+    metrics_watches(x->r.server, -1);
+    exchange_free(x);
 }
 
 static void start_watch(struct exchange *x)
@@ -472,6 +528,10 @@ static void start_watch(struct exchange *x)
         return;
     }
     metrics_watches(x->r.server, 1);
+    if (websocket_wanted(x->http)) {
+        upgrade_watch(x);
+        return;
+    }
     x->http->on_gone = watch_gone;
     x->http->on_drained = watch_drained;
     http_start(x->http, 200, content_type(x, true), -1);

@@ -1,6 +1,7 @@
 #include "server/nodeproxy.h"
 #include "api/codec.h"
 #include "base/log.h"
+#include "server/authn.h"
 #include "server/encode.h"
 #include "server/fail.h"
 #include "server/limits.h"
