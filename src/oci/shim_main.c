@@ -63,9 +63,9 @@ struct stream {
 
 struct container {
     char id[SHIM_ID];
-    uint8_t state; /* 0: the place is free */
-    bool oom, kill_early, log_full;
-    bool removing; /* asked for; waits for its start and its execs to end */
+    uint8_t state;                            /* 0: the place is free */
+    bool oom, kill_early, log_full, attached; /* attached: somebody was, once */
+    bool removing;                            /* asked for; waits for its start and its execs to end */
     uint32_t flags;
     pid_t crun, pid; /* crun while STARTING; pid while RUNNING */
     int32_t code, signal;
@@ -1310,6 +1310,30 @@ static int do_exec_kill(void)
     return ESRCH;
 }
 
+/* Who is the first to attach to a container with stdin sees what it wrote before, as long as that is little:
+ * something short is over in the moment between its start and the attach (kubectl run -i). */
+static void attach_catch_up(struct attach *a)
+{
+    struct container *c = a->container;
+    enum { STREAM = 31, TAG = STREAM + 7, TEXT_AT = TAG + 2 }; /* as log_line writes them */
+    bool first = !c->attached;
+    c->attached = true;
+    if (!first || !(c->flags & SHIM_STDIN) || !c->log_path[0] || c->log_size > sizeof log_out || log_used)
+        return;
+    int fd = open(c->log_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t n = fd >= 0 ? read(fd, log_out, sizeof log_out) : 0;
+    drop(&fd);
+    char *p = log_out, *end = log_out + (n > 0 ? n : 0), *newline;
+    while (a->container && a->stalled < 0 && (newline = memchr(p, '\n', (size_t)(end - p)))) {
+        if (newline - p >= TEXT_AT)
+            attach_write(a, p[STREAM + 3] == 'e' ? ERR_ : OUT, p + TEXT_AT,
+                         (size_t)(newline - p) - TEXT_AT + (p[TAG] == 'F'));
+        p = newline + 1;
+    }
+    for (int i = 0; i < STREAMS && a->container && a->stalled < 0; i++)
+        attach_write(a, i, lines[c - containers][i], c->streams[i].used);
+}
+
 static int do_attach(struct container *c, uint32_t client, int fds[3])
 {
     if (c->state != SHIM_RUNNING && c->state != SHIM_STARTING)
@@ -1329,6 +1353,7 @@ static int do_attach(struct container *c, uint32_t client, int fds[3])
                 fcntl(fds[i], F_SETFL, fcntl(fds[i], F_GETFL) | O_NONBLOCK);
             fds[i] = -1; /* the attachment's now */
         }
+        attach_catch_up(a);
         return 0;
     }
     return EBUSY;
