@@ -386,8 +386,7 @@ static void on_news(struct relay_ask *a, struct str name, const struct str *text
 static void on_gone(struct http_request *h)
 {
     struct session *s = h->user;
-    http_end(h);
-    s->http = NULL;
+    http_abort(TAKE(s->http)); /* nothing was answered yet, and nobody is left to hear it */
     session_free(s);
 }
 

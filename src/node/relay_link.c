@@ -242,6 +242,27 @@ static struct agent_container *find_container(struct relay_link *l, const struct
     return NULL;
 }
 
+/* Why a container does not run yet, as its status says it, in the words of a kubelet. */
+static void waiting_words(const struct agent_pod *ap, const struct pod_container *c, struct strbuf *out)
+{
+    static const struct name *const lists[] = {N(initContainerStatuses), N(containerStatuses),
+                                               N(ephemeralContainerStatuses)};
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val status = pod_status(ap->pod, &a, clock_real());
+    struct str reason = S("");
+    for (size_t i = 0; i < countof(lists); i++) {
+        const struct val *one = val_find(val_get(&status, lists[i]), N(name), c->name);
+        if (one)
+            reason = val_text_at(val_at(one, N(state), N(waiting)), N(reason));
+    }
+    strbuf_addf(out, "container \"" STR_FMT "\" in pod \"" STR_FMT "\" is waiting to start: ", STR_ARG(c->name),
+                STR_ARG(ap->pod->name));
+    strbuf_add(out, str_eqz(reason, "ImagePullBackOff") ? S("trying and failing to pull image")
+                    : str_eqz(reason, "ErrImagePull")   ? S("image can't be pulled")
+                    : reason.n                          ? reason
+                                                        : S("ContainerCreating"));
+}
+
 static void on_logs(struct relay_link *l, const struct relay_message *m)
 {
     struct agent_container *ac = m->n == 6 ? find_container(l, m, true) : NULL;
@@ -257,11 +278,7 @@ static void on_logs(struct relay_link *l, const struct relay_message *m)
         strbuf_addf(&b, "previous terminated container \"" STR_FMT "\" in pod \"" STR_FMT "\" not found",
                     STR_ARG(c->name), STR_ARG(ap->pod->name));
     else if (!started && !c->has_last)
-        strbuf_addf(&b, "container \"" STR_FMT "\" in pod \"" STR_FMT "\" is waiting to start: %s", STR_ARG(c->name),
-                    STR_ARG(ap->pod->name),
-                    c->config_reason.n        ? c->config_reason.p
-                    : c->image == PART_FAILED ? "trying and failing to pull image"
-                                              : "ContainerCreating");
+        waiting_words(ap, c, &b);
     if (b.n) {
         refuse(l, m->texts[1], 400, b.p);
         return;

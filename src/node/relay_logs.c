@@ -221,6 +221,8 @@ static void reader_write(struct tailing *t, struct str bytes)
 
 static void finish(struct tailing *t)
 {
+    if (t->http && !t->http->status) /* it has gone before it was answered */
+        http_abort(TAKE(t->http));
     if (t->http)
         http_end(TAKE(t->http));
     if (t->socket)
