@@ -251,7 +251,7 @@ def broken_frames(c):
              ('a frame of SPDY of 16 MiB', forward, 'SPDY/3.1+portforward.k8s.io', frame(2, b'\0\0\0\1\0\xff\xff\xff' + b'x' * 1000))]
     wrong = []
     refused = [('an unknown protocol', exec_path, 'v99.magic'), ('no command', pod + '/exec?stdout=true', 'v5.channel.k8s.io'), ('no stream', pod + '/exec?command=cat', 'v5.channel.k8s.io'),
-               ('no such container', exec_path.replace('=c', '=none').replace('command=none', 'command=cat'), 'v5.channel.k8s.io'), ('a protocol that is not spoken', forward, 'v4.channel.k8s.io'),
+               ('no such container', exec_path.replace('=c', '=none').replace('command=none', 'command=cat'), 'v5.channel.k8s.io'), ('a protocol that is not spoken', forward, 'channel.k8s.io'), ('too many ports', pod + '/portforward?ports=' + ','.join(['8080'] * 101), 'v4.channel.k8s.io'),
                ('attach with two protocols', attach, 'magic, more magic')]
     with Neighbour(c.raw) as n:
         def one(case):

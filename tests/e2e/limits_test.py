@@ -248,7 +248,7 @@ def a_flood_of_events(c):
 
 def sessions_with_a_node(c):
     pod = a_pod(c)
-    most, held = c.limit['PROXY_SESSIONS'], []
+    most, held = c.limit['PROXY_SESSIONS_PER_USER'], []    # one user cannot have them all
     with Neighbour(c.raw) as n:
         for i in range(most):
             s = c.raw.open(60)
@@ -258,6 +258,9 @@ def sessions_with_a_node(c):
             assert b' 101 ' in read_head(s)
         status, headers, text = parsed(c.raw.exchange(upgrade(pod + '/portforward?ports=8080', 'SPDY/3.1+portforward.k8s.io')))
         assert status == 429 and headers.get('retry-after') and 'sessions' in text, (status, headers, text)
+        with c.raw.open(60) as s:
+            s.sendall(upgrade(pod + '/portforward?ports=8080', 'SPDY/3.1+portforward.k8s.io', 'Impersonate-User: somebody\r\nImpersonate-Group: system:masters\r\n'))
+            assert b' 101 ' in read_head(s)
         for s in held:
             s.close()
         eventually('the sessions are over', lambda: metric(c, 'wherry_proxy_sessions') == 0, timeout=60 * SLOW)
