@@ -28,11 +28,13 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h> /* makedev */
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#define JUST_NOW (10 * 1000000000ll)
 #define LINE     16384 /* a longer line is written in pieces, tagged P (CRI log format) */
 #define HEAD     48    /* time, stream and tag before a line */
 #define STALL_MS 10000
@@ -464,8 +466,10 @@ static void attach_input(struct attach *a)
         return;
     if (n <= 0) {
         drop(&a->in);
-        if (c->flags & SHIM_STDIN_ONCE)
+        if (c->flags & SHIM_STDIN_ONCE && !(c->flags & SHIM_TTY))
             drop(&c->in);
+        else /* its stdin stays open: who has nothing more to say goes (kubectl run --leave-stdin-open) */
+            attach_end(a);
         return;
     }
     c->in_used = (uint32_t)n;
@@ -1316,9 +1320,9 @@ static void attach_catch_up(struct attach *a)
 {
     struct container *c = a->container;
     enum { STREAM = 31, TAG = STREAM + 7, TEXT_AT = TAG + 2 }; /* as log_line writes them */
-    bool first = !c->attached;
+    bool wanted = !c->attached && (c->flags & SHIM_STDIN || now(CLOCK_REALTIME) - c->started < JUST_NOW);
     c->attached = true;
-    if (!first || !(c->flags & SHIM_STDIN) || !c->log_path[0] || c->log_size > sizeof log_out || log_used)
+    if (!wanted || !c->log_path[0] || c->log_size > sizeof log_out || log_used)
         return;
     int fd = open(c->log_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     ssize_t n = fd >= 0 ? read(fd, log_out, sizeof log_out) : 0;
@@ -1334,6 +1338,13 @@ static void attach_catch_up(struct attach *a)
         attach_write(a, i, lines[c - containers][i], c->streams[i].used);
 }
 
+/* Who attaches without stdin gives /dev/null: there is nothing to read, and no end of it. */
+static bool is_null(int fd)
+{
+    struct stat st;
+    return fd < 0 || (fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3));
+}
+
 static int do_attach(struct container *c, uint32_t client, int fds[3])
 {
     if (c->state != SHIM_RUNNING && c->state != SHIM_STARTING)
@@ -1342,7 +1353,7 @@ static int do_attach(struct container *c, uint32_t client, int fds[3])
         if (a->container)
             continue;
         *a = (struct attach){.container = c,
-                             .in = c->flags & (SHIM_STDIN | SHIM_TTY) ? fds[0] : -1,
+                             .in = c->flags & (SHIM_STDIN | SHIM_TTY) && !is_null(fds[0]) ? fds[0] : -1,
                              .out = fds[1],
                              .err = fds[2],
                              .stalled = -1,

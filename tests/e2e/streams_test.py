@@ -277,14 +277,27 @@ spec: {restartPolicy: Never, containers: [{name: c, image: %s, command: [sh, -c,
 
 
 def attached_and_run(c):
+    with open(os.devnull) as nothing:                                               # looks on without stdin: it stays open
+        looks = subprocess.Popen([c.bin + '/kubectl', 'attach', 'once'], env=c.env, stdin=nothing, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert b'command prompt' in looks.stderr.readline() + looks.stderr.readline()
     code, out, err = command(c, 'attach', '-i', 'once', input=b'x' * 1000000)
     assert code == 0 and out == b'1000000\nover\n', (out, err)
+    out, _ = looks.communicate(timeout=30)
+    assert looks.returncode == 0 and out == b'1000000\nover\n', out
     run = ['run', '--restart=Never', '--image=' + IMAGE, '--image-pull-policy=IfNotPresent']
     for n in range(3):
         code, out, err = command(c, *run, 'r%d' % n, '--rm', '-i', '--command', '--', 'sh', '-c', 'echo out')
         assert code == 0 and out.startswith(b'out\n') and 'unrecognized' not in err, (code, out, err)
     code, out, err = command(c, *run, 'r4', '--rm', '-i', '--quiet', '--command', '--', 'sh', '-c', 'cat; exit 5', input=b'input\n')
     assert code == 5 and out.startswith(b'input\n'), (code, out, err)
+    code, out, err = command(c, *run, 'r6', '--attach', '--stdin', '--leave-stdin-open', '--command', '--', 'sh', '-c', 'cat && echo closed', input=b'abcd1234\n')
+    assert code == 0, err
+    eventually('it has read that', lambda: c.kubectl('logs', 'r6') == 'abcd1234\n')
+    assert c.get('pod', 'r6')['status']['phase'] == 'Running'
+    code, out, err = command(c, 'attach', '-i', 'r6', input=b'more\n')
+    assert code == 0, err
+    eventually('and the next', lambda: c.kubectl('logs', 'r6') == 'abcd1234\nmore\n')
+    c.kubectl('delete', 'pod', 'r6', '--now', '--wait=false')
     code, out, err = command(c, *run, 'r5', '--attach', '--quiet', '--command', '--', '/bin/nope')
     assert code != 0 and '/bin/nope' in out.decode() + err, (code, out, err)
 
