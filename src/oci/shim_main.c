@@ -1309,8 +1309,11 @@ static int do_exec(struct container *c, uint32_t client, const int fds[3])
 static int do_exec_kill(void)
 {
     every (x, execs)
-        if (x->id[0] && strcmp(x->id, in_msg.u.kill.id) == 0)
-            return kill(x->pid ? x->pid : x->crun, in_msg.u.kill.signal) < 0 ? errno : 0;
+        if (x->id[0] && strcmp(x->id, in_msg.u.kill.id) == 0) {
+            /* with what it has started, as when a terminal is closed: it leads a group, unless it left that itself */
+            pid_t whom = !x->pid ? x->crun : getpgid(x->pid) == x->pid ? -x->pid : x->pid;
+            return kill(whom, in_msg.u.kill.signal) < 0 ? errno : 0;
+        }
     return ESRCH;
 }
 
