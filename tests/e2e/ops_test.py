@@ -92,6 +92,29 @@ def up_and_down_meet(c):
     assert alone() == '0' and not os.path.exists(c.root + '/run/wherry')
 
 
+def down_and_up_again_and_again(c):
+    """Twenty pods come back within seconds, each container started once a cycle, and nothing of it is blamed on them."""
+    c.up()
+    for i in range(20):
+        c.apply('apiVersion: v1\nkind: Pod\nmetadata: {name: p%d}\nspec: {containers: [{name: c, image: %s}]}\n' % (i, IMAGE))
+    restarts = lambda: [p['status']['containerStatuses'][0]['restartCount'] for p in c.get('pods')['items'] if p['metadata']['name'][0] == 'p']
+    c.kubectl('wait', '--for=condition=Ready', 'pod', '--all', '--timeout=60s')
+    slowest = 0
+    for cycle in range(1, size(3, 50) + 1):
+        c.down()
+        c.up()
+        start = time.monotonic()
+        eventually('all were started again', lambda: min(restarts()) >= cycle, 30)
+        c.kubectl('wait', '--for=condition=Ready', 'pod', '--all', '--timeout=30s')
+        slowest = max(slowest, time.monotonic() - start)
+        assert restarts() == [cycle] * 20, (cycle, restarts())
+    why = c.wherry('why', '-A', check=False)
+    assert 'Everything is as declared' in why, why
+    print('     slowest: all ready %.1f s after up' % slowest, flush=True)
+    assert slowest < 3 * max(1, os.getloadavg()[0] / 2), slowest
+    c.kubectl('delete', 'pod', '--all', '--force', '--grace-period=0')
+
+
 def a_stale_lock_ends_no_stranger(c):
     """Numbers of processes in files that a machine left behind belong to others now."""
     stranger = subprocess.Popen(['sleep', '1000'])
@@ -193,4 +216,4 @@ def a_machine_that_was_suspended(c):
 
 
 if __name__ == '__main__':
-    main([wrong_settings_are_told_at_once, up_and_down_meet, a_stale_lock_ends_no_stranger, hanging_roles_are_started_again, a_machine_that_was_suspended, watching_costs_nothing], port=16743, up=False)
+    main([wrong_settings_are_told_at_once, up_and_down_meet, down_and_up_again_and_again, a_stale_lock_ends_no_stranger, hanging_roles_are_started_again, a_machine_that_was_suspended, watching_costs_nothing], port=16743, up=False)
