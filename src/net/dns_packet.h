@@ -21,6 +21,8 @@ enum {
     DNS_AAAA = 28,
     DNS_SRV = 33,
     DNS_OPT = 41,
+    DNS_IXFR = 251,
+    DNS_AXFR = 252,
     DNS_ANY = 255
 };
 enum { DNS_IN = 1 };

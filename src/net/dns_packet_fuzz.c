@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             (void)memcpy(out, data, size);
             dns_age(out, &reply, 7);
             static uint8_t chased[DNS_TCP_MAX];
-            ASSERT(dns_zone_chased(&q, &q.name, data, size, &reply, false, chased, sizeof chased) <=
+            ASSERT(dns_zone_chased(&q, &q.name, 1, data, size, &reply, false, chased, sizeof chased) <=
                    DNS_UDP_MIN + 512);
         }
         return 0;

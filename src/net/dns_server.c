@@ -10,6 +10,7 @@
 #define WAITING_SHARE 64 /* of them for one source */
 #define CONNS_MAX     128
 #define CONNS_SHARE   16
+#define CHASE_MOST    8  /* ExternalNames in a row */
 #define PER_TURN      64 /* packets taken from a socket before others have their turn */
 #define TRY_NS        (1500 * NS_PER_MS)
 #define TRIES         4
@@ -54,7 +55,9 @@ struct waiting {
     struct asker asker;
     struct dns_query asked; /* by the client */
     struct dns_query ours;  /* to the upstream: another name for an ExternalName */
-    bool chase, tcp;
+    struct dns_name *chain; /* to `ours`, for an ExternalName; NULL: was asked for itself */
+    size_t nchain;
+    bool tcp;
     int tries;
     uint16_t id;
     int fd;
@@ -205,6 +208,7 @@ static void waiting_free(struct waiting *w)
     source_release(w->source);
     struct dns_conn *c = w->asker.conn;
     strbuf_fini(&w->in);
+    mem_free(w->chain);
     mem_free(w);
     if (c) {
         c->waiting--;
@@ -234,8 +238,8 @@ static void waiting_fail(struct waiting *w)
 {
     struct dns_server *s = w->server;
     s->stats.failed++;
-    size_t n = w->chase ? dns_zone_chased(&w->asked, &w->ours.name, NULL, 0, NULL, w->asker.conn != NULL, s->out,
-                                          sizeof s->out)
+    size_t n = w->chain ? dns_zone_chased(&w->asked, w->chain, w->nchain, NULL, 0, NULL, w->asker.conn != NULL,
+                                          s->out, sizeof s->out)
                         : dns_write_error(s->out, sizeof s->out, &w->asked, DNS_SERVFAIL);
     send_answer(s, &w->asker, s->out, n);
     waiting_free(w);
@@ -270,8 +274,9 @@ static void waiting_answer(struct waiting *w, uint8_t *msg, size_t n)
         return;
     }
     dns_cache_put(&s->cache, &w->ours, loop_now(s->loop), msg, n, &reply);
-    if (w->chase) {
-        n = dns_zone_chased(&w->asked, &w->ours.name, msg, n, &reply, w->asker.conn != NULL, s->out, sizeof s->out);
+    if (w->chain) {
+        n = dns_zone_chased(&w->asked, w->chain, w->nchain, msg, n, &reply, w->asker.conn != NULL, s->out,
+                            sizeof s->out);
         send_answer(s, &w->asker, s->out, n);
     } else {
         relay(s, &w->asker, &w->asked, msg, n);
@@ -398,20 +403,20 @@ static struct source *waiting_room(struct dns_server *s, uint32_t ip)
 }
 
 static void forward(struct dns_server *s, const struct asker *from, const struct dns_query *q,
-                    const struct dns_name *chase)
+                    const struct dns_name *chain, size_t nchain)
 {
     struct dns_query ours = *q;
-    if (chase)
-        ours.name = *chase;
+    if (nchain)
+        ours.name = chain[nchain - 1];
     size_t n = dns_cache_get(&s->cache, &ours, loop_now(s->loop), s->in, sizeof s->in);
     struct dns_reply reply;
-    if (n && chase && dns_reply_read(s->in, n, &ours, 0, &reply)) {
+    if (n && nchain && dns_reply_read(s->in, n, &ours, 0, &reply)) {
         s->stats.cached++;
-        n = dns_zone_chased(q, chase, s->in, n, &reply, from->conn != NULL, s->out, sizeof s->out);
+        n = dns_zone_chased(q, chain, nchain, s->in, n, &reply, from->conn != NULL, s->out, sizeof s->out);
         send_answer(s, from, s->out, n);
         return;
     }
-    if (n && !chase) {
+    if (n && !nchain) {
         s->stats.cached++;
         relay(s, from, q, s->in, n);
         return;
@@ -428,7 +433,8 @@ static void forward(struct dns_server *s, const struct asker *from, const struct
     w->asker = *from;
     w->asked = *q;
     w->ours = ours;
-    w->chase = chase != NULL;
+    w->chain = nchain ? mem_dup(chain, nchain * sizeof *chain) : NULL;
+    w->nchain = nchain;
     w->fd = -1;
     w->in = STRBUF(TCP_IN_MAX + 4096);
     timer_init(&w->timer, s->loop, on_upstream_late);
@@ -441,6 +447,32 @@ static void forward(struct dns_server *s, const struct asker *from, const struct
 }
 
 /* ---- clients ---- */
+
+/* Names of the cluster are looked up here, as many as lead on; a circle of ExternalNames ends. */
+static void chase(struct dns_server *s, const struct asker *from, const struct dns_query *q,
+                  const struct dns_name *target, uint32_t rotate)
+{
+    struct dns_name chain[CHASE_MOST] = {*target};
+    struct dns_query inner = *q;
+    struct dns_reply reply;
+    enum dns_outcome o;
+    size_t n = 1, len = 0;
+    for (;; n++) {
+        struct dns_name next;
+        inner.name = chain[n - 1];
+        o = dns_zone_answer(s->config.zone, &inner, true, rotate, s->in, sizeof s->in, &len, &next);
+        if (o != DNS_CHASE || n == CHASE_MOST)
+            break;
+        chain[n] = next;
+    }
+    if (o == DNS_FORWARD) {
+        forward(s, from, q, chain, n);
+        return;
+    }
+    bool ok = o == DNS_DONE && dns_reply_read(s->in, len, &inner, inner.id, &reply);
+    len = dns_zone_chased(q, chain, n, s->in, len, ok ? &reply : NULL, from->conn != NULL, s->out, sizeof s->out);
+    send_answer(s, from, s->out, len);
+}
 
 static void question(struct dns_server *s, const struct asker *from, const uint8_t *msg, size_t n)
 {
@@ -459,33 +491,22 @@ static void question(struct dns_server *s, const struct asker *from, const uint8
         send_error(s, from, &q, rcode);
         return;
     }
+    if (q.type == DNS_AXFR || q.type == DNS_IXFR) { /* nobody takes whole zones, ours or others' */
+        send_error(s, from, &q, DNS_REFUSED);
+        return;
+    }
     random_bytes(&rotate, sizeof rotate);
     switch (dns_zone_answer(s->config.zone, &q, from->conn != NULL, rotate, s->out, sizeof s->out, &len, &target)) {
     case DNS_DONE:
         s->stats.own++;
         send_answer(s, from, s->out, len);
         return;
-    case DNS_CHASE: {
-        /* a name of the cluster is looked up here; one hop, so a circle of ExternalNames ends */
-        struct dns_query inner = q;
-        struct dns_name again;
-        struct dns_reply reply;
-        inner.name = target;
-        enum dns_outcome o = dns_zone_answer(s->config.zone, &inner, true, rotate, s->in, sizeof s->in, &len, &again);
-        if (o == DNS_FORWARD) {
-            forward(s, from, &q, &target);
-            return;
-        }
-        bool ok = o == DNS_DONE && dns_reply_read(s->in, len, &inner, inner.id, &reply);
-        len = dns_zone_chased(&q, &target, s->in, len, ok ? &reply : NULL, from->conn != NULL, s->out, sizeof s->out);
-        send_answer(s, from, s->out, len);
-        return;
-    }
+    case DNS_CHASE: chase(s, from, &q, &target, rotate); return;
     case DNS_FORWARD:
         if (!q.rd)
             send_error(s, from, &q, DNS_REFUSED);
         else
-            forward(s, from, &q, NULL);
+            forward(s, from, &q, NULL, 0);
         return;
     }
 }

@@ -533,6 +533,43 @@ TEST(the_cache_forgets_by_time_and_by_size)
     dns_cache_fini(&c);
 }
 
+static void external(const char *name, const char *to)
+{
+    dns_zone_put(&zone, &(struct dns_service){.ns = S("default"), .name = str_of(name), .external_name = str_of(to)});
+}
+
+TEST(external_names_lead_on_and_circles_end)
+{
+    serve();
+    external("one", "two.default.svc.cluster.local");
+    external("two", "three.default.svc.cluster.local");
+    external("three", "web.default.svc.cluster.local");
+    external("out", "ext.default.svc.cluster.local");
+    external("lost", "gone.default.svc.cluster.local");
+    external("far", "lost.default.svc.cluster.local");
+    external("left", "right.default.svc.cluster.local");
+    external("right", "left.default.svc.cluster.local");
+    CHECK_STR(over_udp("one.default.svc.cluster.local", DNS_A),
+              S("NOERROR; CNAME two.default.svc.cluster.local; CNAME three.default.svc.cluster.local; "
+                "CNAME web.default.svc.cluster.local; A 10.43.0.10"));
+    for (int i = 0; i < 2; i++) /* from outside, then from memory */
+        CHECK_STR(over_udp("out.default.svc.cluster.local", DNS_A),
+                  S("NOERROR; CNAME ext.default.svc.cluster.local; CNAME api.example.com; A 192.0.2.80"));
+    CHECK_STR(over_udp("far.default.svc.cluster.local", DNS_A),
+              S("NXDOMAIN; CNAME lost.default.svc.cluster.local; CNAME gone.default.svc.cluster.local"));
+    CHECK(str_starts(over_tcp("left.default.svc.cluster.local", DNS_A), S("SERVFAIL; CNAME right.default")));
+    stop();
+}
+
+TEST(whole_zones_are_given_to_nobody)
+{
+    serve();
+    CHECK_STR(over_tcp("cluster.local", DNS_AXFR), S("REFUSED"));
+    CHECK_STR(over_udp("cluster.local", DNS_IXFR), S("REFUSED"));
+    CHECK_STR(over_tcp("example.com", DNS_AXFR), S("REFUSED"));
+    stop();
+}
+
 static int client_from(uint32_t ip, int type)
 {
     int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);

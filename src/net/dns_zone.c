@@ -468,12 +468,13 @@ enum dns_outcome dns_zone_answer(const struct dns_zone *z, const struct dns_quer
     return DNS_DONE;
 }
 
-size_t dns_zone_chased(const struct dns_query *q, const struct dns_name *target, const uint8_t *msg, size_t n,
-                       const struct dns_reply *reply, bool tcp, uint8_t *out, size_t max)
+size_t dns_zone_chased(const struct dns_query *q, const struct dns_name *chain, size_t nchain, const uint8_t *msg,
+                       size_t n, const struct dns_reply *reply, bool tcp, uint8_t *out, size_t max)
 {
     struct dns_writer w;
     dns_write_begin(&w, out, max, q, tcp);
-    dns_write_name(&w, DNS_ANSWER, &q->name, DNS_CNAME, DNS_ZONE_TTL, target);
+    for (size_t i = 0; i < nchain; i++)
+        dns_write_name(&w, DNS_ANSWER, i ? &chain[i - 1] : &q->name, DNS_CNAME, DNS_ZONE_TTL, &chain[i]);
     size_t at = reply ? reply->question_end : 0;
     for (unsigned i = 0; reply && i < MIN(reply->answers, CHASE_RECORDS); i++) {
         struct dns_rr rr;

@@ -59,6 +59,7 @@ enum dns_outcome {
 /* rotate: where the list of addresses begins; a random number spreads clients. */
 enum dns_outcome dns_zone_answer(const struct dns_zone *z, const struct dns_query *q, bool tcp, uint32_t rotate,
                                  uint8_t *out, size_t max, size_t *len, struct dns_name *target);
-/* The answer for an ExternalName once an upstream has answered for the target (reply NULL: it has not). */
-size_t dns_zone_chased(const struct dns_query *q, const struct dns_name *target, const uint8_t *msg, size_t n,
-                       const struct dns_reply *reply, bool tcp, uint8_t *out, size_t max);
+/* The answer for an ExternalName once there is one for the last name of the chain that it leads along (reply NULL:
+ * there is none). */
+size_t dns_zone_chased(const struct dns_query *q, const struct dns_name *chain, size_t nchain, const uint8_t *msg,
+                       size_t n, const struct dns_reply *reply, bool tcp, uint8_t *out, size_t max);
