@@ -199,6 +199,7 @@ bool drain_idle(struct drain_sample before, struct drain_sample now)
 struct forgetting {
     const struct rule_gone *gone;
     size_t n;
+    const struct conntrack_keep *keep;
     ARRAY(struct entry) found;
 };
 
@@ -212,11 +213,32 @@ static bool is_gone(const struct entry *e, const struct rule_gone *g)
     return (e->status & IPS_DST_NAT) && e->reply.src == g->endpoint.ip && e->reply.sport == g->endpoint.port;
 }
 
+static bool is_stray(const struct entry *e, const struct conntrack_keep *keep)
+{
+    char buf[RULE_PAIR_N];
+    struct rule_gone pair = {.proto = NET_UDP,
+                             .ip = e->orig.dst,
+                             .port = e->orig.dport,
+                             .endpoint = {.ip = e->reply.src, .port = e->reply.sport}};
+    if (e->orig.proto != NET_UDP)
+        return false;
+    if (!(e->status & IPS_DST_NAT))
+        return cidr4_has(keep->services, e->orig.dst);
+    if (!cidr4_has(keep->pods, e->reply.src) || map_get(keep->pairs, rule_pair_key(&pair, buf)))
+        return false;
+    pair.ip = 0; /* a node port, at whichever address */
+    return !map_get(keep->pairs, rule_pair_key(&pair, buf));
+}
+
 static void forget_each(const struct nlmsghdr *h, void *arg)
 {
     struct forgetting *f = arg;
     struct entry e;
     read_entry(h, &e);
+    if (f->keep && is_stray(&e, f->keep)) {
+        array_push(&f->found, e);
+        return;
+    }
     for (size_t i = 0; i < f->n; i++) {
         if (is_gone(&e, &f->gone[i])) {
             array_push(&f->found, e);
@@ -270,11 +292,12 @@ static bool forget_found(struct netlink *nl, struct forgetting *f, bool last, un
     return true;
 }
 
-bool conntrack_forget(const struct rule_gone *gone, size_t n, unsigned *deleted, struct err *err)
+bool conntrack_forget(const struct rule_gone *gone, size_t n, const struct conntrack_keep *keep, unsigned *deleted,
+                      struct err *err)
 {
     AUTO(netlink_close) struct netlink nl = NETLINK;
-    struct forgetting f = {.gone = gone, .n = n};
-    bool any = false, again = true;
+    struct forgetting f = {.gone = gone, .n = n, .keep = keep};
+    bool any = keep != NULL, again = true;
     unsigned count = 0;
     for (size_t i = 0; i < n; i++)
         any |= gone[i].proto == NET_UDP;

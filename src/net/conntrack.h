@@ -14,9 +14,18 @@ struct drain_sample {
 MUST_USE bool conntrack_drain(uint32_t pod_ip, struct drain_sample *out, struct err *err);
 bool drain_idle(struct drain_sample before, struct drain_sample now); /* nothing was carried in between */
 
-/* Deletes UDP entries of frontends to endpoints that are gone, and those that nothing translated; *deleted may be
- * NULL. Takes up to 0.3 s where a datagram waits for its answer, which needs the entry to come home. */
-MUST_USE bool conntrack_forget(const struct rule_gone *gone, size_t n, unsigned *deleted, struct err *err);
+/* What is right of all there is, for after a time in which nobody looked: entries to pods in `pods` but by these
+ * pairs of frontend and endpoint (rule_pair_key), and those to `services` that nothing translated, are of endpoints
+ * gone. */
+struct conntrack_keep {
+    const struct map *pairs;
+    struct cidr4 pods, services;
+};
+/* Deletes UDP entries of frontends to endpoints that are gone, and those that nothing translated; with `keep` (else
+ * NULL) also all that it does not name. *deleted may be NULL. Takes up to 0.3 s where a datagram waits for its
+ * answer, which needs the entry to come home. */
+MUST_USE bool conntrack_forget(const struct rule_gone *gone, size_t n, const struct conntrack_keep *keep,
+                               unsigned *deleted, struct err *err);
 /* Deletes every entry from or to a pod whose link is gone. A client may use its port again while the kernel still
  * holds what it did with it: a SYN that is taken for a part of a connection to a pod that vanished in its midst goes
  * nowhere, and so would packets to the next pod with that address. */

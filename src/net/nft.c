@@ -492,6 +492,16 @@ static bool affinity_forget(struct nft *n, const char *table, const struct rules
     return true;
 }
 
+static bool datagrams_forget(struct nft *n, const struct rules_diff *d, struct err *err)
+{
+    AUTO(map_fini) struct map pairs = MAP;
+    char buf[RULE_PAIR_N];
+    for (size_t i = 0; i < d->kept_udp.n; i++)
+        (void)map_put(&pairs, rule_pair_key(&d->kept_udp.p[i], buf), (void *)&d->kept_udp.p[i]);
+    struct conntrack_keep keep = {&pairs, n->config.pods, n->config.services};
+    return conntrack_forget(d->gone.p, d->gone.n, d->sweep ? &keep : NULL, NULL, err);
+}
+
 bool nft_apply(struct nft *n, const struct rules_diff *d, bool *in_kernel, struct err *err)
 {
     AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
@@ -515,7 +525,7 @@ bool nft_apply(struct nft *n, const struct rules_diff *d, bool *in_kernel, struc
         if (!*in_kernel)
             return err_wrap(err, "service rules");
     }
-    return affinity_forget(n, table, d, err) && conntrack_forget(d->gone.p, d->gone.n, NULL, err);
+    return affinity_forget(n, table, d, err) && datagrams_forget(n, d, err);
 }
 
 /* ---- reading ---- */

@@ -189,6 +189,49 @@ TEST(udp_moves_when_its_endpoint_goes)
     leave();
 }
 
+/* The node role was killed after it had taken an endpoint out of the rules, and before it had the kernel forget who
+ * went there; nothing but conntrack knows of it any more. */
+TEST(a_restart_moves_datagrams_whose_endpoint_nobody_knows)
+{
+    enter();
+    struct err err = ERR;
+    struct net_service s = web(2);
+    s.proto = NET_UDP;
+    s.nendpoints = 1;
+    commit(&s);
+    struct sockaddr_in to[2] = {
+        {.sin_family = AF_INET, .sin_port = htons(80), .sin_addr.s_addr = htonl(vip)},
+        {.sin_family = AF_INET, .sin_port = htons(30080), .sin_addr.s_addr = htonl(IP4(192, 0, 2, 2))}};
+    int fds[2];
+    char byte;
+    struct pollfd p = {w.udp[0], POLLIN, 0};
+    for (int i = 0; i < 2; i++) {
+        fds[i] = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        CHECK(connect(fds[i], (struct sockaddr *)&to[i], sizeof to[i]) == 0 && send(fds[i], "?", 1, 0) == 1);
+        CHECK(poll(&p, 1, 2000) == 1 && recv(w.udp[0], &byte, 1, 0) == 1);
+    }
+    leave();
+    world_run("nft delete table ip wherry-1f3a9");
+    for (int there = 1; there >= 0; there--) { /* one that stays keeps its clients */
+        CHECK_OK(nft_open(&w.nft, &config, &err), err);
+        CHECK_OK(nft_load(&w.nft, &err), err);
+        rules_init(&w.rules);
+        s.endpoints = &w.eps[!there];
+        CHECK_OK(rules_put(&w.rules, &s, &err), err);
+        CHECK_OK(rules_commit(&w.nft, &w.rules, true, NULL, &err), err);
+        p.fd = w.udp[!there];
+        for (int i = 0; i < 2; i++) {
+            CHECK(send(fds[i], "?", 1, 0) == 1);
+            CHECK(poll(&p, 1, 2000) == 1 && recv(p.fd, &byte, 1, 0) == 1);
+        }
+        leave();
+        if (there)
+            world_run("nft delete table ip wherry-1f3a9");
+    }
+    fd_close(fds[0]);
+    fd_close(fds[1]);
+}
+
 /* Both Services lose the endpoint at once. The connection is the draining's business. */
 TEST(a_connection_outlives_its_endpoint_beside_datagrams_that_do_not)
 {

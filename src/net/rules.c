@@ -730,6 +730,8 @@ static void find_left(struct rules *r, struct rules_diff *out)
                 (void)map_put(&wanted, rule_pair_key(&pair, buf), (void *)sv);
                 if (pair.affinity)
                     array_push(&out->kept, pair);
+                if (pair.proto == NET_UDP)
+                    array_push(&out->kept_udp, pair);
             }
     }
     map_each (it, &r->slots) {
@@ -777,6 +779,7 @@ void rules_diff_fini(struct rules_diff *d)
     array_fini(&d->idle_chains);
     array_fini(&d->gone);
     array_fini(&d->kept);
+    array_fini(&d->kept_udp);
 }
 
 bool rules_diff_empty(const struct rules_diff *d)

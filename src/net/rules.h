@@ -122,8 +122,8 @@ struct rules_diff {
     ARRAY(struct rule_chain) chains;      /* to make first */
     ARRAY(struct rule_chain) idle_chains; /* to remove last */
     ARRAY(struct rule_gone) gone;
-    bool sweep; /* affinity entries but those of `kept` go, whoever left them */
-    ARRAY(struct rule_gone) kept;
+    bool sweep; /* affinity entries but those of `kept`, datagrams but those of `kept_udp` go, whoever left them */
+    ARRAY(struct rule_gone) kept, kept_udp;
 };
 /* What would make the kernel as wanted; moves `gone` out. */
 void rules_diff(struct rules *r, struct rules_diff *out);
