@@ -189,9 +189,15 @@ static void plan_creations(const struct view *v, const struct obj *rs, struct pl
     }
 }
 
+/* Its node said that it will never run this pod. */
+static bool is_refused_for_good(const struct obj *pod)
+{
+    return str_eqz(val_text_at(obj_status(pod), N(reason)), "UnsupportedField");
+}
+
 /* Pods that fail as a whole (a node that refuses them, a deadline) are replaced at once as many times as there are
- * replicas; from then on each round waits twice as long as the one before. Upstream makes new ones as fast as it can.
- */
+ * replicas; from then on each round waits twice as long as the one before. What no node will ever run is not replaced
+ * while that stands, but for a try after FAILED_FORGET. Upstream makes new ones as fast as it can. */
 static bool hold_back(const struct view *v, const struct obj *rs, struct plan *out, struct pods *pods, int64_t wanted)
 {
     int64_t failed = 0, newest = 0, wait = FAILED_FIRST;
@@ -205,11 +211,12 @@ static bool hold_back(const struct view *v, const struct obj *rs, struct plan *o
             last = *it;
         }
     }
-    if (failed <= wanted)
+    bool for_good = last && is_refused_for_good(last);
+    if (failed <= wanted && !for_good)
         return false;
     for (int64_t n = 2 * wanted; n < failed && wait < FAILED_MOST; n += wanted)
         wait *= 2;
-    newest += MIN(wait, FAILED_MOST);
+    newest += for_good ? FAILED_FORGET : MIN(wait, FAILED_MOST);
     if (newest <= v->now)
         return false;
     plan_again(out, newest);

@@ -37,7 +37,7 @@ void sched_pod_set(struct sched *s, struct str ns, struct str name, struct obj *
 void sched_requests(struct sched *s, const struct obj *pod, int64_t *ask);
 
 /* What could make an unschedulable pod fit. */
-enum { WAKE_NODE = 1, WAKE_POD_GONE = 2, WAKE_POD_CAME = 4 };
+enum { WAKE_NODE = 1, WAKE_POD_GONE = 2, WAKE_POD_CAME = 4, WAKE_CLAIM = 8 };
 struct decision {
     struct sched_node *node; /* NULL: fits nowhere */
     struct str message;      /* then: upstream's text, as in the condition and the event */
@@ -46,6 +46,10 @@ struct decision {
 };
 /* Pure: reads the state and, for default spreading, the view (NULL: none). */
 void schedule(struct sched *s, const struct view *v, const struct obj *pod, struct arena *a, struct decision *out);
+
+/* Why no node helps: a PersistentVolumeClaim that the pod names is missing or not bound, in upstream's
+ * words; NULL: none, or no view. */
+const char *claim_missing(const struct view *v, const struct obj *pod, struct arena *a);
 
 /* Innards, by file. */
 struct pre; /* what is computed once a pod: sched_topology.c */

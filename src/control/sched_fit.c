@@ -108,7 +108,8 @@ static void reasons_text(struct asking *q, struct strbuf *b)
         strbuf_addf(b, "%s" STR_FMT, i ? ", " : "", STR_ARG(texts[i]));
 }
 
-static struct str refusal(struct asking *q)
+/* before: what holds of every node, said once; NULL: each node's own reasons. */
+static struct str refusal(struct asking *q, const char *before)
 {
     size_t nodes = q->sched->nnodes;
     if (nodes == 0) {
@@ -117,7 +118,10 @@ static struct str refusal(struct asking *q)
     }
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     strbuf_addf(&b, "0/%zu nodes are available: ", nodes);
-    reasons_text(q, &b);
+    if (before)
+        strbuf_addz(&b, before);
+    else
+        reasons_text(q, &b);
     strbuf_addz(&b, ". ");
     if (str_eqz(val_text_at(obj_spec(q->pod), N(preemptionPolicy)), "Never")) {
         strbuf_addz(&b, "preemption: not eligible due to preemptionPolicy=Never.");
@@ -215,10 +219,42 @@ static struct sched_node *best_of(struct asking *q, struct sched_node **nodes, s
     return best;
 }
 
+const char *claim_missing(const struct view *v, const struct obj *pod, struct arena *a)
+{
+    val_each_item (volume, v ? val_get(obj_spec(pod), N(volumes)) : NULL) {
+        const struct val *made = val_get(volume, N(ephemeral)); /* with the pod, for it alone */
+        struct str name = val_text_at(volume, N(persistentVolumeClaim), N(claimName));
+        if (made)
+            name = arena_fmt(a, STR_FMT "-" STR_FMT, STR_ARG(pod->name), STR_ARG(val_text_at(volume, N(name))));
+        const struct obj *claim = name.n ? view_get(v, K(PersistentVolumeClaim), pod->ns, name) : NULL;
+        if (name.n && !claim)
+            return arena_fmt(a,
+                             made ? "waiting for ephemeral volume controller to create the persistentvolumeclaim "
+                                    "\"" STR_FMT "\""
+                                  : "persistentvolumeclaim \"" STR_FMT "\" not found",
+                             STR_ARG(name))
+                .p;
+        if (claim && obj_deleting(claim))
+            return arena_fmt(a, "persistentvolumeclaim \"" STR_FMT "\" is being deleted", STR_ARG(name)).p;
+        if (claim && !val_text_at(obj_spec(claim), N(volumeName)).n)
+            return "pod has unbound immediate PersistentVolumeClaims";
+    }
+    return NULL;
+}
+
 void schedule(struct sched *s, const struct view *v, const struct obj *pod, struct arena *a, struct decision *out)
 {
     struct asking q = {.sched = s, .pod = pod, .arena = a};
     *out = (struct decision){0};
+    const char *before = claim_missing(v, pod, a);
+    if (before) {
+        q.helpless = s->nnodes;
+        q.wake = WAKE_CLAIM;
+        out->message = refusal(&q, before);
+        out->wake = q.wake;
+        map_fini(&q.reasons);
+        return;
+    }
     sched_requests(s, pod, q.ask);
     q.pre = pre_make(s, v, pod, a);
     struct sched_node **fit = arena_alloc(a, (map_len(&s->nodes) + 1) * sizeof *fit);
@@ -230,7 +266,7 @@ void schedule(struct sched *s, const struct view *v, const struct obj *pod, stru
     if (out->feasible > 0)
         out->node = best_of(&q, fit, out->feasible);
     else
-        out->message = refusal(&q);
+        out->message = refusal(&q, NULL);
     out->wake = q.wake;
     map_fini(&q.reasons);
     pre_free(q.pre);

@@ -11,7 +11,8 @@
 #define BACKOFF_MAX (10 * NS_PER_S)
 #define A_TURN      32 /* pods looked at before others get the loop */
 
-const struct kind *const scheduler_kinds[] = {K(Pod), K(Node), K(Service), K(ReplicaSet), K(Namespace), NULL};
+const struct kind *const scheduler_kinds[] = {
+    K(Pod), K(Node), K(Service), K(ReplicaSet), K(Namespace), K(PersistentVolumeClaim), NULL};
 
 /* A pod without a node. */
 enum where {
@@ -335,6 +336,8 @@ void scheduler_changed(struct scheduler *s, struct obj *was, struct obj *now)
         pod_changed(s, was, now);
     else if (k == K(Node))
         node_changed(s, was, now);
+    else if (k == K(PersistentVolumeClaim) && (!now || !was || !val_equal(obj_spec(was), obj_spec(now))))
+        wake(s, WAKE_CLAIM);
 }
 
 struct scheduler *scheduler_new(struct transport *t, const struct view *view)

@@ -325,8 +325,21 @@ static void say_reasons(struct unscheduled *u, struct str message, struct findin
               STR_ARG(all.n ? str_dup(u->q->a, strbuf_str(&all)) : message));
 }
 
+/* A claim that it waits for: nobody here makes volumes. */
+static bool say_claim(struct question *q, const struct obj *pod, struct finding *f)
+{
+    const char *text = claim_missing(q->v, pod, q->a);
+    if (!text)
+        return false;
+    why_found(q, f, "ClaimMissing", "waits: %s, and Wherry neither binds claims nor makes volumes yet", text);
+    why_way(q, f, "Use a hostPath or emptyDir volume: " STR_FMT, STR_ARG(why_edit(q)));
+    return true;
+}
+
 void why_unscheduled(struct question *q, const struct obj *pod, struct finding *f)
 {
+    if (q->v->sets[K(PersistentVolumeClaim)->id] && say_claim(q, pod, f))
+        return;
     struct str told = val_text_at(condition_get(obj_status(pod), "PodScheduled"), N(message));
     if (!q->v->sets[K(Node)->id]) { /* nodes may not be read: the scheduler's own words */
         why_chain(q, f, "scheduler: " STR_FMT, STR_ARG(told));

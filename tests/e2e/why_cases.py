@@ -182,7 +182,7 @@ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
 ''',
      'PersistentVolumeClaim claim: it stays Pending, as Wherry neither binds claims nor makes volumes yet. Use a hostPath or emptyDir volume in the pod.'),
     ('deploy/with-claim', deploy('with-claim', 'volumeMounts: [{name: v, mountPath: /v}]', 'volumes: [{name: v, persistentVolumeClaim: {claimName: claim}}]'),
-     'Deployment with-claim has 0 of 1 pods ready: pod with-claim-* is refused by node NODE: volume "v": persistentVolumeClaim is not supported yet; there are: emptyDir, hostPath, configMap, secret, downwardAPI, projected. Change that field: kubectl edit deploy/with-claim.'),
+     'Deployment with-claim has 0 of 1 pods ready: pod with-claim-* waits: pod has unbound immediate PersistentVolumeClaims, and Wherry neither binds claims nor makes volumes yet. Use a hostPath or emptyDir volume: kubectl edit deploy/with-claim.'),
     ('job/job', '''
 apiVersion: batch/v1
 kind: Job
