@@ -66,6 +66,7 @@ struct pod_container {
     int restarts;                             /* counted when the next run is up */
     struct str config_reason, config_message; /* CreateContainerConfigError and the like; cleared by a retry */
     int64_t retry_at, backoff;                /* when it may be started again; 0: at once */
+    int64_t node_backoff;                     /* ns, where it is the node that cannot start it */
     int64_t ended_mono;                       /* the end of the latest run; 0: none since this agent is here */
     bool backing_off;                         /* the crash loop's wait is shown */
 
@@ -159,8 +160,9 @@ void pod_saw_volumes_removed(struct pod *p);
 /* ok: id_or_reason is the image id; otherwise the reason ("ErrImagePull") and the message. */
 void pod_saw_image(struct pod *p, int c, bool ok, struct str id_or_reason, struct str message, int64_t now);
 void pod_saw_running(struct pod *p, int c, struct str id, int64_t real, int64_t now);
-/* The start failed. config: before anything was created (CreateContainerConfigError), retried when news comes;
- * otherwise the command could not be run (StartError, 128). */
+/* The start failed. config: before anything was created (CreateContainerConfigError, retried when news comes) or for
+ * the node's own reasons (CreateContainerError, retried with growing gaps), which is no run of it; otherwise the
+ * command could not be run (StartError, 128). */
 void pod_saw_start_failed(struct pod *p, int c, const char *reason, struct str message, bool config, int64_t real,
                           int64_t now);
 void pod_saw_exit(struct pod *p, int c, int exit_code, bool oom, struct str message, int64_t started,

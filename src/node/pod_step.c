@@ -334,6 +334,7 @@ void pod_saw_running(struct pod *p, int i, struct str id, int64_t real, int64_t 
     c->started_mono = now;
     c->config_reason = c->config_message = STR_NONE;
     c->replacing = false;
+    c->node_backoff = 0;
     c->poststart = val_at(c->spec, N(lifecycle), N(postStart)) ? HOOK_NONE : HOOK_DONE;
     if (c->poststart == HOOK_DONE) {
         c->backing_off = false;
@@ -386,10 +387,13 @@ void pod_saw_start_failed(struct pod *p, int i, const char *reason, struct str m
     struct pod_container *c = &p->containers.p[i];
     c->config_reason = str_dup(&p->arena, str_of(reason));
     c->config_message = str_dup(&p->arena, message);
-    if (config) {
+    if (config) { /* its own configuration is tried again when that changes, and every ten seconds; the node's
+                     failures soon */
+        bool by_node = strcmp(reason, "CreateContainerError") == 0;
+        c->node_backoff = by_node ? MIN(MAX(2 * c->node_backoff, NS_PER_S), BACKOFF_FIRST) : 0;
         c->run = RUN_NONE;
         c->backing_off = false;
-        c->retry_at = now + BACKOFF_FIRST;
+        c->retry_at = now + (by_node ? c->node_backoff : BACKOFF_FIRST);
         return;
     }
     end_run(p, c, (struct ending){c->id, 128, "StartError", message, real, real}, now);

@@ -221,6 +221,35 @@ TEST(what_a_probe_ends_waits_from_the_end_of_the_run_before)
     play_end(&y);
 }
 
+TEST(a_start_that_fails_for_the_nodes_own_reasons_is_no_crash)
+{
+    struct play y;
+    play_begin(&y, ONE);
+    run(&y);
+    (void)told(&y);
+    exits(&y, "c", 1);
+    y.hold = true;
+    run(&y);
+    pod_saw_image(y.p, 0, true, S("x@sha256:1"), S(""), y.now);
+    run(&y);
+    (void)told(&y);
+    static const int waits[] = {1, 2, 4, 8, 10, 10};
+    for (size_t i = 0; i < countof(waits); i++) {
+        pod_saw_start_failed(y.p, 0, "CreateContainerError", S("no space"), true, real0, y.now);
+        y.actions.wake_at = 0;
+        run(&y);
+        CHECK_STR(told(&y), S(""));
+        CHECK_STR(container_reason(&y, 0), S("CreateContainerError"));
+        CHECK_INT(y.actions.wake_at - y.now, waits[i] * NS_PER_S);
+        y.now = y.actions.wake_at;
+        run(&y);
+        CHECK_STR(told(&y), S("start:c"));
+    }
+    pod_saw_running(y.p, 0, S("def"), real0, y.now);
+    CHECK_INT(y.p->containers.p[0].restarts, 1);
+    play_end(&y);
+}
+
 TEST(main_containers_start_one_after_another)
 {
     struct play y;

@@ -40,5 +40,108 @@ def stories_are_as_told(c):
     assert not failed, '%d of %d stories differ: %s' % (len(failed), len(names), ' '.join(sorted(failed)))
 
 
+# --- what a story cannot tell ----------------------------------------------------------------------------------------
+
+def pod(name, spec, container='', command='sleep 1000000'):
+    return f'''
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}}}
+spec:
+  terminationGracePeriodSeconds: 0
+{spec}
+  containers:
+  - name: c
+    image: {IMAGE}
+    command: [sh, -c, "{command}"]
+{container}'''
+
+
+def condition(p, kind):
+    return next((x for x in p['status'].get('conditions', []) if x['type'] == kind), {})
+
+
+def is_ready(c, name):
+    return condition(c.get('pod', name), 'Ready').get('status') == 'True'
+
+
+def events(c, name, reason):
+    return {e['message']: e['count'] for e in c.get('events', '--field-selector',
+            'involvedObject.name=%s,reason=%s' % (name, reason))['items']}
+
+
+def volumes_are_tried_until_they_work(c):
+    """All that fail are named, told again and again; the pod starts when the last cause is gone, whatever the gap was."""
+    host = c.root + '/late/folder'
+    c.apply(pod('waits', f'''  volumes:
+  - {{name: a, configMap: {{name: late}}}}
+  - {{name: b, secret: {{secretName: late}}}}
+  - {{name: h, hostPath: {{path: {host}, type: Directory}}}}'''))
+    want = {'MountVolume.SetUp failed for volume "a" : configmap "late" not found',
+            'MountVolume.SetUp failed for volume "b" : secret "late" not found'}
+    told = eventually('each is told, more than once', lambda: (lambda t: len(t) == 3 and min(t.values()) >= 3 and t)(
+        events(c, 'waits', 'FailedMount')), 30)
+    assert want < set(told) and any('"h"' in m and 'hostPath type check failed' in m for m in told), told
+    c.kubectl('create', 'configmap', 'late', '--from-literal=x=1')
+    c.kubectl('create', 'secret', 'generic', 'late', '--from-literal=x=1')
+    eventually('the path alone is missing', lambda: events(c, 'waits', 'FailedMount')[next(m for m in told if '"h"' in m)] >
+               told[next(m for m in told if '"h"' in m)], 30)
+    os.makedirs(host)
+    eventually('it starts', lambda: is_ready(c, 'waits'), 10)
+
+
+def ready_soon_after_it_answers(c):
+    """16 pods whose server needs a moment, with a probe of the default period: none waits for a whole period."""
+    probe = '    readinessProbe: {httpGet: {path: /healthz, port: 8080}}'
+    c.apply(''.join(pod('slow%d' % i, '', probe, 'sleep 1.5; exec /bin/web') for i in range(16)))
+    names = ['slow%d' % i for i in range(16)]
+    eventually('all are ready', lambda: all(is_ready(c, n) for n in names), 60, 0.3)
+    took = lambda p: seconds(condition(p, 'Ready')['lastTransitionTime']) - seconds(
+        p['status']['containerStatuses'][0]['state']['running']['startedAt'])
+    late = {n: t for n, t in ((n, took(c.get('pod', n))) for n in names) if t >= 9}
+    assert not late, 'ready a period after their start: %s' % late
+    c.kubectl('delete', 'pod', '--wait=false', *names)
+
+
+def seconds(text):
+    return time.mktime(time.strptime(text, '%Y-%m-%dT%H:%M:%SZ'))
+
+
+def users_are_told_after_a_restart_too(c):
+    """status.user has all groups, the same before and after the node role was killed; nothing else of the status moves."""
+    c.apply(pod('groups', '  securityContext: {runAsUser: 1000, runAsGroup: 3000, fsGroup: 2000, supplementalGroups: [4000, 5000]}'))
+    eventually('it is ready', lambda: is_ready(c, 'groups'))
+    before = c.get('pod', 'groups')
+    user = before['status']['containerStatuses'][0]['user']['linux']
+    assert (user['uid'], user['gid'], sorted(user['supplementalGroups'])) == (1000, 3000, [2000, 3000, 4000, 5000]), user
+    pid = c.role_pid('node')
+    os.kill(pid, signal.SIGKILL)
+    eventually('another node role', lambda: c.role_pid('node') != pid)
+    c.apply(pod('after', ''))
+    eventually('it works', lambda: is_ready(c, 'after'))
+    assert c.get('pod', 'groups')['status'] == before['status'], (before['status'], c.get('pod', 'groups')['status'])
+
+
+def refused_once(c):
+    """What no node will run is refused with an event and not made again; a pod that waits for a claim stays Pending."""
+    c.apply(deployment('never', 2, '      volumes: [{name: v, nfs: {server: a, path: /b}}]') + '\n---' +
+            deployment('claims', 1, '      volumes: [{name: v, persistentVolumeClaim: {claimName: nothere}}]'))
+    mine = lambda app: c.get('pods', '-l', 'app=' + app)['items']
+    eventually('both are refused', lambda: [p['status'].get('reason') for p in mine('never')] == ['UnsupportedField'] * 2)
+    assert all(events(c, p['metadata']['name'], 'UnsupportedField') for p in mine('never')), 'no event'
+    p = eventually('one waits', lambda: [p for p in mine('claims') if condition(p, 'PodScheduled')])[0]
+    said = '0/1 nodes are available: persistentvolumeclaim "nothere" not found. '
+    assert p['status']['phase'] == 'Pending' and condition(p, 'PodScheduled')['message'].startswith(said), p['status']
+    assert any(m.startswith(said) for m in messages(c, p['metadata']['name'], 'FailedScheduling')), 'no event'
+    assert len(mine('never')) == 2 and len(mine('claims')) == 1, 'made again'
+    c.kubectl('delete', 'deploy', 'never', 'claims')
+
+
+def messages(c, name, reason):
+    return [e['message'] for e in c.get('events', '--field-selector', 'involvedObject.name=%s,reason=%s' % (name, reason))['items']]
+
+
 if __name__ == '__main__':
-    main([stories_are_as_told])
+    main([stories_are_as_told, volumes_are_tried_until_they_work, ready_soon_after_it_answers, users_are_told_after_a_restart_too,
+          refused_once])
