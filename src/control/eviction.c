@@ -40,10 +40,10 @@ static struct val disrupted(struct plan *out, const struct view *v, const struct
     val_set(a, &c, N(lastTransitionTime), val_str(a, time_text(a, v->now)));
     val_set_text(a, &c, N(reason), S("DeletionByTaintManager"));
     val_set_text(a, &c, N(message), S("Taint manager: deleting due to NoExecute taint"));
-    val_add(a, &list, c);
     val_each_item (it, val_get(obj_status(pod), N(conditions)))
         if (!str_eqz(val_text_at(it, N(type)), "DisruptionTarget"))
             val_add(a, &list, val_copy(a, it));
+    val_add(a, &list, c);
     val_set(a, val_need_map(a, &tree, N(status)), N(conditions), list);
     return tree;
 }
