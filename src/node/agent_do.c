@@ -627,8 +627,8 @@ static void adopt_container(struct agent_container *ac)
     pod_saw_running(p, ac->index, container_id(ac->run), st.started_ns, clock_mono());
     if (told_running(was, container_id(ac->run)))
         pc->poststart = HOOK_DONE; /* otherwise nobody knows whether its hook ended: it runs again, as a kubelet's */
-    if (val_true(val_get(was, N(ready))) && st.state == CONTAINER_RUNNING)
-        pod_saw_probe(p, ac->index, true, true, NULL); /* until a probe says otherwise: it served before */
+    if (told_running(was, container_id(ac->run)) && val_true(val_get(was, N(started))))
+        pod_saw_probe(p, ac->index, true, val_true(val_get(was, N(ready))), NULL); /* until a probe says otherwise */
     if (st.state == CONTAINER_EXITED)
         agent_container_exited(ac->ap, ac);
     else

@@ -108,7 +108,7 @@ struct pod {
     const char *fail_reason;        /* DeadlineExceeded, Evicted, OutOfcpu ...; NULL: none */
     struct str fail_message;
     bool rejected;                      /* refused by the node: no conditions, nothing was started */
-    int64_t started_real, started_mono; /* status.startTime, and when this agent first saw it */
+    int64_t started_real, started_mono; /* status.startTime; the same by the other clock */
     bool concluded;                     /* an earlier agent wrote a final status: it stays */
     bool delete_asked;                  /* the final DELETE has been sent */
     bool logs_kept;                     /* its volumes went before it was deleted: logs stay until then */

@@ -55,9 +55,11 @@ static const struct val *spec_of(const struct pod *p)
     return obj_spec(p->obj);
 }
 
-static bool policy_is(const struct pod *p, struct str policy)
+/* The container's own restartPolicy wins over the pod's. */
+static bool policy_is(const struct pod *p, const struct pod_container *c, struct str policy)
 {
-    return str_eq(val_text_at(spec_of(p), N(restartPolicy)), policy);
+    struct str own = val_text_at(c->spec, N(restartPolicy));
+    return str_eq(own.n ? own : val_text_at(spec_of(p), N(restartPolicy)), policy);
 }
 
 static const struct val *spec_container(const struct val *spec, enum container_role role, struct str name)
@@ -163,7 +165,8 @@ struct pod *pod_new(struct obj *obj, struct str host_ip, int64_t now, int64_t re
     p->host_network = val_true(val_at(spec_of(p), N(hostNetwork)));
     p->started_mono = now;
     p->started_real = real;
-    (void)!time_parse(val_text_at(obj_status(obj), N(startTime)), &p->started_real);
+    if (time_parse(val_text_at(obj_status(obj), N(startTime)), &p->started_real))
+        p->started_mono -= MAX(real - p->started_real, 0); /* an earlier agent began with it */
     add_containers(p, val_at(spec_of(p), N(initContainers)), CONTAINER_INIT);
     add_containers(p, val_at(spec_of(p), N(containers)), CONTAINER_MAIN);
     add_containers(p, val_at(spec_of(p), N(ephemeralContainers)), CONTAINER_EPHEMERAL);
@@ -275,7 +278,7 @@ void pod_saw_sandbox_lost(struct pod *p, int64_t now)
     p->sandbox_retry_at = 0;
     p->sandbox_lost = true;
     array_each (c, &p->containers) {
-        if (c->role == CONTAINER_INIT && c->run == RUN_EXITED && !policy_is(p, S("Never"))) {
+        if (c->role == CONTAINER_INIT && c->run == RUN_EXITED && !policy_is(p, c, S("Never"))) {
             c->run = RUN_NONE; /* what it prepared may be gone: the new sandbox begins with it */
             c->retry_at = 0;
         }
@@ -526,15 +529,30 @@ static bool ended_well(const struct pod_container *c)
     return c->run == RUN_EXITED && c->end.exit_code == 0;
 }
 
+/* A rule of the container says that this exit code is one to run again after (KEP-5307). */
+static bool rule_restarts(const struct pod_container *c)
+{
+    val_each_item (r, val_get(c->spec, N(restartPolicyRules))) {
+        bool listed = false, in = str_eq(val_text_at(r, N(exitCodes), N(operator)), S("In"));
+        val_each_item (code, val_at(r, N(exitCodes), N(values)))
+            listed = listed || val_num(code, -1) == c->end.exit_code;
+        if (str_eq(val_text_at(r, N(action)), S("Restart")) && listed == in)
+            return true;
+    }
+    return false;
+}
+
 static bool restarts(const struct pod *p, const struct pod_container *c)
 {
     if (p->deleted || p->fail_reason || c->role == CONTAINER_EPHEMERAL)
         return false;
     if (c->role == CONTAINER_SIDECAR)
         return true;
+    if (rule_restarts(c))
+        return c->role != CONTAINER_INIT || c->end.exit_code != 0;
     if (c->role == CONTAINER_INIT)
-        return c->end.exit_code != 0 && !policy_is(p, S("Never"));
-    return policy_is(p, S("Always")) || (policy_is(p, S("OnFailure")) && c->end.exit_code != 0);
+        return c->end.exit_code != 0 && !policy_is(p, c, S("Never"));
+    return policy_is(p, c, S("Always")) || (policy_is(p, c, S("OnFailure")) && c->end.exit_code != 0);
 }
 
 /* Whether the next container of the list may start: an init container has ended well, a sidecar has started. */
@@ -661,7 +679,7 @@ static bool step_stop(struct pod *p, int i, bool turn, int64_t now, struct pod_a
             tell(out, i, false, "Killing",
                  arena_fmt(&p->arena, "Container " STR_FMT " definition changed, will be restarted",
                            STR_ARG(c->name)));
-        else if (policy_is(p, S("Never")) && c->role != CONTAINER_SIDECAR)
+        else if (policy_is(p, c, S("Never")) && c->role != CONTAINER_SIDECAR)
             tell(out, i, false, "Killing", arena_fmt(&p->arena, "Stopping container " STR_FMT, STR_ARG(c->name)));
         else
             tell(out, i, false, "Killing",
@@ -692,12 +710,28 @@ static bool step_stop(struct pod *p, int i, bool turn, int64_t now, struct pod_a
 
 /* --- the states ----------------------------------------------------------------------------------------------- */
 
+/* The pod's time is over, whether it has come to run or not. */
+static bool step_deadline(struct pod *p, int64_t now, struct pod_actions *out)
+{
+    int64_t deadline = val_num_at(spec_of(p), 0, N(activeDeadlineSeconds));
+    if (!deadline || p->fail_reason || p->deleted)
+        return false;
+    if (now < p->started_mono + ns_of_seconds(deadline)) {
+        wake(out, p->started_mono + ns_of_seconds(deadline));
+        return false;
+    }
+    pod_fail(p, "DeadlineExceeded", S("Pod was active on the node longer than the specified deadline"), false, now);
+    tell(out, -1, false, "DeadlineExceeded", p->fail_message);
+    return true;
+}
+
 static void step_preparing(struct pod *p, int64_t now, struct pod_actions *out)
 {
     if (p->volumes == PART_READY && p->sandbox == PART_READY) {
         move(p, POD_ACTIVE);
         return;
     }
+    (void)step_deadline(p, now, out);
     if (p->deleted || p->fail_reason) {
         if (p->volumes != PART_BUSY && p->sandbox != PART_BUSY) /* what was begun is waited for, then undone */
             move(p, POD_STOPPING);
@@ -746,16 +780,10 @@ static void step_active(struct pod *p, int64_t now, struct pod_actions *out)
         step_begin_stop(p);
         return;
     }
-    int64_t deadline = val_num_at(spec_of(p), 0, N(activeDeadlineSeconds));
-    if (deadline && p->started_mono + ns_of_seconds(deadline) <= now) {
-        pod_fail(p, "DeadlineExceeded", S("Pod was active on the node longer than the specified deadline"), false,
-                 now);
-        tell(out, -1, false, "DeadlineExceeded", p->fail_message);
+    if (step_deadline(p, now, out)) {
         step_begin_stop(p);
         return;
     }
-    if (deadline)
-        wake(out, p->started_mono + ns_of_seconds(deadline));
     if (finished(p)) {
         move(p, POD_STOPPING); /* sidecars may still run */
         return;

@@ -221,6 +221,70 @@ TEST(what_a_probe_ends_waits_from_the_end_of_the_run_before)
     play_end(&y);
 }
 
+TEST(a_deadline_holds_for_a_pod_that_never_came_to_run)
+{
+    struct play y;
+    play_begin(&y,
+               META "spec: {restartPolicy: Always, activeDeadlineSeconds: 60, containers: [{name: c, image: x}]}\n"
+                    "status: {startTime: '2023-11-14T22:12:50Z'}"); /* half a minute before, by an earlier agent */
+    y.hold = true;
+    run(&y);
+    CHECK_STR(told(&y), S("volumes"));
+    pod_saw_volumes(y.p, false, S("no such map"), y.now);
+    y.now += 29 * NS_PER_S;
+    run(&y);
+    CHECK_STR(told(&y), S("volumes"));
+    pod_saw_volumes(y.p, false, S("no such map"), y.now);
+    y.now += NS_PER_S;
+    y.hold = false;
+    run(&y);
+    CHECK_STR(told(&y), S("!DeadlineExceeded unvolumes"));
+    struct val s = pod_status(y.p, &y.arena, real0);
+    CHECK_STR(val_text_at(&s, N(phase)), S("Failed"));
+    CHECK_STR(val_text_at(&s, N(reason)), S("DeadlineExceeded"));
+    play_end(&y);
+}
+
+TEST(a_container_has_a_restart_policy_of_its_own)
+{
+    static const struct {
+        const char *pod, *container;
+        int code;
+        bool again;
+    } rows[] = {
+        {"Never", "restartPolicy: Always", 0, true},
+        {"Never", "restartPolicy: OnFailure", 0, false},
+        {"Never", "restartPolicy: OnFailure", 1, true},
+        {"Always", "restartPolicy: Never", 1, false},
+        {"Always", "restartPolicy: OnFailure", 0, false},
+        {"Never",
+         "restartPolicy: Never, restartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [42]}}]", 42,
+         true},
+        {"Never",
+         "restartPolicy: Never, restartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [42]}}]", 1,
+         false},
+        {"Never",
+         "restartPolicy: Never, restartPolicyRules: [{action: Restart, exitCodes: {operator: NotIn, values: [42]}}]",
+         1, true},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct play y;
+        struct arena a = ARENA;
+        play_begin(
+            &y, arena_fmt(
+                    &a, META "spec: {restartPolicy: %s, containers: [{name: c, image: x, %s}, {name: d, image: x}]}",
+                    rows[i].pod, rows[i].container)
+                    .p);
+        run(&y);
+        (void)told(&y);
+        exits(&y, "c", rows[i].code);
+        run(&y);
+        CHECK_STR(told(&y), rows[i].again ? S("image:c start:c") : S(""));
+        play_end(&y);
+        arena_fini(&a);
+    }
+}
+
 TEST(a_start_that_fails_for_the_nodes_own_reasons_is_no_crash)
 {
     struct play y;

@@ -597,7 +597,6 @@ bool podspec_supported(const struct obj *pod, bool selinux, struct err *err)
     for (size_t i = 0; i < countof(lists) && ok; i++) {
         val_each_item (c, val_get(spec, lists[i]))
             ok = ok && refuse(asked(val_get(c, N(volumeDevices))), "volumeDevices", "use volumeMounts", err) &&
-                 refuse(asked(val_get(c, N(restartPolicyRules))), "restartPolicyRules", "leave it out", err) &&
                  refuse_grpc(c, err) && refuse_files_in_env(c, err) &&
                  refuse_confinement(val_get(c, N(securityContext)), selinux, err);
     }

@@ -9,7 +9,7 @@ from story import Play, sections
 
 STORIES = os.path.join(TOP, 'tests/stories')
 # Their waits are part of what they tell.
-LONG = ('volume-configmap-missing-timeout', 'readiness-fails-then-passes', 'image-invalid-name', 'sidecar-crashes',
+LONG = ('crashloop', 'volume-configmap-missing-timeout', 'readiness-fails-then-passes', 'image-invalid-name', 'sidecar-crashes',
         'http-probe-timeout', 'delete-ignores-term', 'sidecar-start-and-delete', 'liveness-exec-fails')
 
 
