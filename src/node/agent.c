@@ -52,6 +52,7 @@ static void free_pod(struct agent_pod *ap)
     configs_drop(ap);
     timer_stop(&ap->wake);
     timer_stop(&ap->refresh);
+    timer_stop(&ap->usage);
     call_cancel(&ap->status_call);
     call_cancel(&ap->delete_call);
     call_cancel(&ap->look_call);
@@ -262,6 +263,13 @@ static void on_wake(struct timer *t)
     step(container_of(t, struct agent_pod, wake));
 }
 
+static void on_usage(struct timer *t)
+{
+    struct agent_pod *ap = container_of(t, struct agent_pod, usage);
+    if (ap->pod->state == POD_ACTIVE)
+        usage_look(ap);
+}
+
 static void on_refresh(struct timer *t) /* tokens grow old */
 {
     volumes_refresh(container_of(t, struct agent_pod, refresh));
@@ -389,6 +397,7 @@ static struct agent_pod *add_pod(struct agent *g, struct obj *o)
     grow_containers(ap);
     timer_init(&ap->wake, g->cfg.loop, on_wake);
     timer_init(&ap->refresh, g->cfg.loop, on_refresh);
+    timer_init(&ap->usage, g->cfg.loop, on_usage);
     ap->status_call.done = status_done;
     ap->delete_call.done = delete_done;
     ap->look_call.done = look_done;

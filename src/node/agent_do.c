@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #define LOG_MAX               (10 << 20) /* a kubelet's containerLogMaxSize */
+#define USAGE_FIRST           NS_PER_S   /* after a pod's start, its volumes are looked at */
 #define TERMINATION_MOST      4096       /* bytes of a termination message from a file */
 #define TERMINATION_LOG_MOST  2048       /* and of one from the log */
 #define TERMINATION_LOG_LINES 80
@@ -91,8 +92,10 @@ static void sandbox_ready(struct agent_pod *ap, const struct err *err)
         sandbox_failed(ap, err->text);
     else
         services_host_ports(ap, true);
-    if (!err)
+    if (!err) {
         pod_saw_sandbox(ap->pod, true, str_of(ap->ip ? ip_text(ap).z : ap->agent->cfg.host_ip), clock_mono());
+        timer_set(&ap->usage, USAGE_FIRST);
+    }
 }
 
 static void memory_done(struct agent_pod *ap, const struct err *err)
@@ -649,6 +652,7 @@ void agent_adopt_sandbox(struct agent_pod *ap, struct sandbox *s, uint32_t ip)
     bool cut_off = !ap->ip && !ap->pod->host_network; /* its link went with its shim, or somebody took it away */
     if (ap->ip)
         services_host_ports(ap, true);
+    timer_set(&ap->usage, USAGE_FIRST);
     pod_saw_adopted(ap->pod, str_of(ap->ip ? ip_text(ap).z : ap->agent->cfg.host_ip));
     find_runs(ap, s);
     array_each (ac, &ap->containers) {

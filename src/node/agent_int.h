@@ -57,7 +57,7 @@ struct agent_pod {
     struct sandbox *sandbox;
     bool sandbox_leaving;                       /* it is being stopped: once is enough */
     ARRAY(struct agent_container *) containers; /* each stays where it is: calls under way point to it */
-    struct timer wake, refresh;
+    struct timer wake, refresh, usage;
     bool stepping, kicked, dead; /* dead: gone from the table, waits for what is under way */
     bool admitted;               /* or refused; until then it stays as it came */
     struct call look_call;       /* at the Node, before a pod is refused for what a newer one might say */
@@ -116,6 +116,9 @@ void volumes_refresh(struct agent_pod *ap); /* content has changed: writes it in
 /* The host path of a volume by name; read_only: no container may write to it. False: there is none. */
 bool volumes_path(struct agent_pod *ap, struct arena *a, struct str name, struct str *path, bool *read_only);
 void volumes_memory(struct agent_pod *ap, void (*done)(struct agent_pod *ap, const struct err *err));
+
+/* usage.c: emptyDir volumes and their sizeLimit */
+void usage_look(struct agent_pod *ap); /* now, and from then on while the pod runs */
 
 /* hostpaths.c: paths of the host that volumes wait for */
 void hostpaths_start(struct agent *g);

@@ -138,10 +138,25 @@ def refused_once(c):
     c.kubectl('delete', 'deploy', 'never', 'claims')
 
 
+def volumes_have_their_limit(c):
+    """A pod whose emptyDir is over its sizeLimit is evicted; a link that leads out of a volume counts nothing."""
+    volume = '  restartPolicy: Never\n  volumes: [{name: v, emptyDir: {sizeLimit: 1Mi}}]'
+    mount = '    volumeMounts: [{name: v, mountPath: /v}]'
+    c.apply(pod('within', volume, mount, 'ln -s / /v/root; ln -s /bin/busybox /v/b; sleep 1000000') +
+            pod('beyond', volume, mount, 'head -c 3000000 /dev/zero > /v/x; sleep 1000000'))
+    p = eventually('it is evicted', lambda: (lambda p: p['status']['phase'] == 'Failed' and p)(c.get('pod', 'beyond')), 30)
+    said = 'Usage of EmptyDir volume "v" exceeds the limit "1Mi". '
+    assert (p['status']['reason'], p['status']['message']) == ('Evicted', said), p['status']
+    disrupted = condition(p, 'DisruptionTarget')
+    assert (disrupted['status'], disrupted['reason'], disrupted['message']) == ('True', 'TerminationByKubelet', said), disrupted
+    assert messages(c, 'beyond', 'Evicted') == [said]
+    assert is_ready(c, 'within'), c.get('pod', 'within')['status']
+
+
 def messages(c, name, reason):
     return [e['message'] for e in c.get('events', '--field-selector', 'involvedObject.name=%s,reason=%s' % (name, reason))['items']]
 
 
 if __name__ == '__main__':
     main([stories_are_as_told, volumes_are_tried_until_they_work, ready_soon_after_it_answers, users_are_told_after_a_restart_too,
-          refused_once])
+          refused_once, volumes_have_their_limit])
