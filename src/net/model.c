@@ -44,6 +44,16 @@ static struct ips cluster_ips(struct arena *a, const struct val *spec)
     return out;
 }
 
+/* Rules know no sources: an address of a load balancer that only some may use is served to nobody. */
+static bool is_for_everybody(const struct val *spec)
+{
+    const struct val *ranges = val_get(spec, N(loadBalancerSourceRanges));
+    val_each_item (it, ranges)
+        if (str_eq(str_trim(val_text(it)), S("0.0.0.0/0")))
+            return true;
+    return !val_len(ranges);
+}
+
 static struct ips external_ips(struct arena *a, const struct val *service)
 {
     struct ips out = {0};
@@ -53,7 +63,7 @@ static struct ips external_ips(struct arena *a, const struct val *service)
     val_each_item (it, list)
         add_ip(a, &out, room, val_text(it));
     val_each_item (it, ingress)
-        if (!str_eq(val_text_at(it, N(ipMode)), S("Proxy")))
+        if (!str_eq(val_text_at(it, N(ipMode)), S("Proxy")) && is_for_everybody(val_get(service, N(spec))))
             add_ip(a, &out, room, val_text_at(it, N(ip)));
     return out;
 }

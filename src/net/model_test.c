@@ -104,6 +104,30 @@ TEST(services_without_rules)
     arena_fini(&arena);
 }
 
+TEST(addresses_of_a_load_balancer)
+{
+    static const struct {
+        const char *ingress, *ranges, *want;
+    } rows[] = {
+        {"{\"ip\":\"192.0.2.9\"}", "[]", "10.43.0.10 x192.0.2.9"},
+        {"{\"ip\":\"192.0.2.9\",\"ipMode\":\"VIP\"},{\"hostname\":\"lb.example\"}", "[]", "10.43.0.10 x192.0.2.9"},
+        {"{\"ip\":\"192.0.2.9\",\"ipMode\":\"Proxy\"}", "[]", "10.43.0.10"},
+        {"{\"ip\":\"192.0.2.9\"}", "[\"198.51.100.0/24\"]", "10.43.0.10"},
+        {"{\"ip\":\"192.0.2.9\"}", "[\"198.51.100.0/24\",\" 0.0.0.0/0 \"]", "10.43.0.10 x192.0.2.9"},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct str service = arena_fmt(
+            &arena,
+            "{\"metadata\":{\"name\":\"lb\",\"namespace\":\"n\"},\"spec\":{\"type\":\"LoadBalancer\",\"clusterIP\":"
+            "\"10.43.0.10\",\"loadBalancerSourceRanges\":%s,\"ports\":[{\"port\":1}]},\"status\":{\"loadBalancer\":{"
+            "\"ingress\":[%s]}}}",
+            rows[i].ranges, rows[i].ingress);
+        struct str want = arena_fmt(&arena, "n/lb: 1/6 np 0 aff 0 [ %s ]\n", rows[i].want);
+        CHECK_STR(rules_text(service.p, NULL, 0), want);
+    }
+    arena_fini(&arena);
+}
+
 TEST(host_ports_of_a_pod)
 {
     struct net_services s = {0};
