@@ -150,18 +150,36 @@ static void dir_of(const struct cgroups *g, int controller, const char *path, ch
 
 /* ---- making ---- */
 
-static void copy_from_parent(const char *dir, const char *file) /* cpuset: an empty one takes no process */
+static bool file_empty(const char *dir, const char *file, struct strbuf *b)
 {
-    AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
-    char path[CGROUP_PATH];
+    char path[CGROUP_PATH + 32];
     (void)snprintf(path, sizeof path, "%s/%s", dir, file);
-    if (str_trim(slurp(AT_FDCWD, path, &b)).n)
-        return;
-    (void)snprintf(path, sizeof path, "%s/../%s", dir, file);
-    slurp(AT_FDCWD, path, &b);
-    struct err ignored = ERR;
-    if (b.n)
-        (void)put(dir, file, b.p, &ignored);
+    return !str_trim(slurp(AT_FDCWD, path, b)).n;
+}
+
+/* A cpuset that is empty takes no process. Others make groups here at the same time, and one of them may have made
+ * the parent and not filled it yet: so each fills what it finds empty, from the top down. */
+static bool cpuset_fill(const char *mount, const char *path, struct err *err)
+{
+    static const char *const files[] = {"cpuset.cpus", "cpuset.mems"};
+    AUTO(strbuf_fini) struct strbuf above = STRBUF(4096), b = STRBUF(4096);
+    char dir[CGROUP_PATH];
+    for (size_t i = 0; i < countof(files); i++) {
+        (void)snprintf(dir, sizeof dir, "%s%s", mount, path);
+        if (!file_empty(dir, files[i], &b))
+            continue;
+        if (file_empty(mount, files[i], &above))
+            return err_set(err, E_IO, "%s of %s is empty", files[i], mount);
+        for (const char *end = path; *end;) {
+            end += strcspn(end + 1, "/") + 1;
+            (void)snprintf(dir, sizeof dir, "%s%.*s", mount, (int)(end - path), path);
+            struct err why = ERR;
+            if (file_empty(dir, files[i], &b) && !put(dir, files[i], above.p, &why) && file_empty(dir, files[i], &b))
+                return *err = why, false;
+            (void)file_empty(dir, files[i], &above);
+        }
+    }
+    return true;
 }
 
 /* What a group on v2 must say before its children have controllers. */
@@ -187,11 +205,7 @@ static bool make_dirs(const struct cgroups *g, const struct hierarchy *h, const 
             *strrchr(dir, '/') = 0;
             return delegate(dir, err);
         }
-        if (h->has & 1u << CG_CPUSET) {
-            copy_from_parent(dir, "cpuset.cpus");
-            copy_from_parent(dir, "cpuset.mems");
-        }
-        return true;
+        return !(h->has & 1u << CG_CPUSET) || cpuset_fill(h->mount, path, err);
     }
     for (const char *end = path; *end;) {
         end += strcspn(end + 1, "/") + 1;
@@ -205,12 +219,8 @@ static bool make_dirs(const struct cgroups *g, const struct hierarchy *h, const 
         }
         if (mkdir(dir, 0755) < 0 && errno != EEXIST)
             return err_errno(err, "mkdir %s", dir);
-        if (g->mode != CGROUP_V2 && h->has & 1u << CG_CPUSET) {
-            copy_from_parent(dir, "cpuset.cpus");
-            copy_from_parent(dir, "cpuset.mems");
-        }
     }
-    return true;
+    return g->mode == CGROUP_V2 || !(h->has & 1u << CG_CPUSET) || cpuset_fill(h->mount, path, err);
 }
 
 static bool limit_v1(const struct hierarchy *h, const struct oci_limits *l, bool quota, bool change, struct err *err)
@@ -501,9 +511,21 @@ bool cgroup_remove(const struct cgroups *g, const char *path, struct err *err)
 }
 
 struct killing {
+    const char *path; /* of the group */
     int signo;
     bool left;
 };
+
+/* The number may be another process's by now: what is looked at once the descriptor is had cannot change. */
+static void kill_member(pid_t pid, const struct killing *k)
+{
+    char path[40];
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(65536);
+    AUTO(fd_close) int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    (void)snprintf(path, sizeof path, "/proc/%d/cgroup", (int)pid);
+    if (fd >= 0 && str_has(slurp(AT_FDCWD, path, &b), str_of(k->path)))
+        (void)syscall(SYS_pidfd_send_signal, fd, k->signo, NULL, 0); /* one that has ended has what it was to get */
+}
 
 static bool kill_one(int parent, const char *name, void *arg)
 {
@@ -516,7 +538,7 @@ static bool kill_one(int parent, const char *name, void *arg)
         int64_t pid;
         if (str_to_i64(line, 1, INT32_MAX, &pid)) {
             k->left = true;
-            (void)kill((pid_t)pid, k->signo);
+            kill_member((pid_t)pid, k);
         }
     }
     return true;
@@ -548,7 +570,7 @@ static bool any_dir(const struct cgroups *g, const char *path, char *dir, size_t
 void cgroup_signal(const struct cgroups *g, const char *path, int signo)
 {
     char dir[CGROUP_PATH];
-    struct killing k = {signo, false};
+    struct killing k = {path, signo, false};
     if (any_dir(g, path, dir, sizeof dir))
         (void)walk(AT_FDCWD, dir, 0, kill_one, &k);
 }
@@ -556,7 +578,7 @@ void cgroup_signal(const struct cgroups *g, const char *path, int signo)
 bool cgroup_kill(const struct cgroups *g, const char *path)
 {
     char dir[CGROUP_PATH];
-    struct killing k = {SIGKILL, false};
+    struct killing k = {path, SIGKILL, false};
     if (!any_dir(g, path, dir, sizeof dir))
         return true;
     struct err none = ERR;
