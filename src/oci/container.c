@@ -532,6 +532,8 @@ static void start_answered(struct request *q, const struct shim_answer *a, int f
     struct container *c = q->container;
     struct err err = ERR;
     bool ok = answer_ok(a, "starting the container", &err);
+    if (!ok && a && a->head.status != EIO) /* before crun began: nothing of the program's was tried */
+        err.kind = E_UNAVAILABLE;
     fd_close(fd);
     if (ok && c->status.state != CONTAINER_EXITED) {
         c->status.state = CONTAINER_RUNNING;

@@ -58,7 +58,7 @@ struct sandbox {
     int fd;
     struct poll poll;
     uint32_t seq;
-    struct list requests, execs, attaches;
+    struct list requests, unsent, execs, attaches;
     pid_t pid, init_pid;
     bool ready, lost, stopping;
     struct map containers;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -13,6 +14,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 /* Real crun, real overlayfs, in namespaces of the test's own; one image made of busybox alone. */
 struct world {
@@ -899,6 +902,65 @@ TEST(the_init_of_a_shared_pid_namespace_owns_nothing)
     /* and from inside: it is there, and reaps what is left to it */
     CHECK_STR(exec(&w, c, "(sleep 0 & ) ; cat /proc/1/comm"), S("wherry-init"));
     CHECK_STR(exec(&w, c, "ls -A /proc/1/root/. 2>/dev/null; ls -A /proc/1/fd/. 2>/dev/null"), S(""));
+    world_end(&w);
+}
+
+/* More than a socket holds: what does not fit waits, and nobody hears that the shim is gone. */
+TEST(a_shim_that_is_slow_to_read_hears_of_all_containers)
+{
+    struct world w;
+    world_begin(&w);
+    pod_start(&w, false);
+    CHECK(kill(w.s->pid, SIGSTOP) == 0);
+    struct oci_container o = shell(&w, "true");
+    for (int i = 0; i < SHIM_CONTAINERS - 1; i++) {
+        char id[16];
+        (void)snprintf(id, sizeof id, "c%d", i);
+        struct container_spec cs = {.id = str_of(id), .image = w.image, .oci = &o};
+        w.waiting++;
+        (void)container_create(w.s, &cs, container_told, &w);
+    }
+    for (int i = 0; i < 20000 && list_empty(&w.s->unsent); i++)
+        (void)loop_run_once(w.loop, NS_PER_MS);
+    CHECK(!list_empty(&w.s->unsent));
+    CHECK(kill(w.s->pid, SIGCONT) == 0);
+    must(&w);
+    CHECK(!sandbox_lost(w.s));
+    for (struct container *c = container_next(w.s, NULL); c; c = container_next(w.s, c)) {
+        struct container_status st;
+        container_status(c, &st);
+        CHECK(st.state == CONTAINER_CREATED);
+    }
+    world_end(&w);
+}
+
+/* The node lost it from sight (its link broke, say), and takes its pod away: then it goes, too. */
+TEST(a_shim_that_nobody_can_talk_to_ends_with_its_pod)
+{
+    struct world w;
+    world_begin(&w);
+    pod_start(&w, true);
+    struct oci_container o = shell(&w, "sleep 1000");
+    (void)run(&w, "c1", &o);
+    char path[300];
+    AUTO(fd_close) int shim = (int)syscall(SYS_pidfd_open, w.s->pid, 0);
+    AUTO(fd_close) int init = (int)syscall(SYS_pidfd_open, w.s->init_pid, 0);
+    CHECK(shim >= 0 && init >= 0);
+    (void)snprintf(path, sizeof path, "%s/sock", w.s->dir);
+    CHECK(unlink(path) == 0);
+    reopen(&w);
+    CHECK(sandbox_lost(w.s));
+    w.waiting++;
+    sandbox_stop(w.s, sandbox_told, &w);
+    wait_done(&w);
+    must(&w);
+    struct pollfd p[] = {{shim, POLLIN, 0}, {init, POLLIN, 0}};
+    CHECK(poll(&p[0], 1, 10000) == 1);
+    for (int i = 0; i < 1000 && poll(&p[1], 1, 10) == 0; i++) /* it waits for its orphans to be reaped, here by us */
+        while (waitpid(-1, NULL, WNOHANG) > 0) {
+        }
+    CHECK(poll(&p[1], 1, 0) == 1);
+    w.s = NULL;
     world_end(&w);
 }
 

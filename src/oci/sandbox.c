@@ -1,12 +1,15 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "oci/runtime_int.h"
+#include "sys/child.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 /* ---- talking to the shim ---- */
@@ -17,16 +20,25 @@ static void request_fail(void *arg)
     q->fn(q, NULL, -1);
 }
 
-void sandbox_send(struct sandbox *s, uint16_t op, const void *payload, const int fds[3], struct request *q)
+/* A message that its socket had no room for yet. */
+struct unsent {
+    struct list node;
+    size_t size;
+    int fds[3]; /* own; -1: none come with it */
+    struct shim_msg m;
+};
+
+static void unsent_free(struct unsent *u)
 {
-    static struct shim_msg m; /* one thread, sent before the next call */
-    size_t size = (size_t)shim_request_size(op);
-    m.head = (struct shim_head){SHIM_MAGIC, SHIM_VERSION, op, ++s->seq ? s->seq : ++s->seq, 0};
-    if (payload)
-        memcpy(&m.u, payload, size);
-    else
-        memset(&m.u, 0, size);
-    struct iovec io = {&m, sizeof m.head + size};
+    list_del(&u->node);
+    for (size_t i = 0; i < countof(u->fds); i++)
+        fd_close(u->fds[i]);
+    mem_free(u);
+}
+
+static bool message_send(int fd, const struct shim_msg *m, size_t size, const int fds[3])
+{
+    struct iovec io = {(void *)(uintptr_t)m, size};
     char room[CMSG_SPACE(3 * sizeof(int))] = {0};
     struct msghdr h = {.msg_iov = &io, .msg_iovlen = 1};
     if (fds) {
@@ -37,9 +49,60 @@ void sandbox_send(struct sandbox *s, uint16_t op, const void *payload, const int
             .cmsg_len = CMSG_LEN(3 * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
         memcpy(CMSG_DATA(c), fds, 3 * sizeof(int));
     }
+    if (fault("oci.send", EAGAIN))
+        return false;
+    return sendmsg(fd, &h, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
+}
+
+static bool is_full(int error)
+{
+    return error == EAGAIN || error == ENOBUFS || error == ENOMEM || error == EINTR;
+}
+
+/* All containers of a pod may be made at once, and that is more than a socket holds: the rest waits for room. */
+static bool message_keep(struct sandbox *s, const struct shim_msg *m, size_t size, const int fds[3])
+{
+    struct unsent *u = NEW(struct unsent);
+    list_add_tail(&s->unsent, &u->node);
+    u->size = size;
+    memcpy(&u->m, m, size);
+    for (size_t i = 0; i < countof(u->fds); i++)
+        u->fds[i] = fds ? fcntl(fds[i], F_DUPFD_CLOEXEC, 0) : -1;
+    for (size_t i = 0; fds && i < countof(u->fds); i++)
+        if (u->fds[i] < 0) {
+            unsent_free(u);
+            return false;
+        }
+    poll_want(&s->poll, POLL_READ | POLL_WRITE);
+    return true;
+}
+
+static void unsent_flush(struct sandbox *s)
+{
+    while (!list_empty(&s->unsent)) {
+        struct unsent *u = list_first(&s->unsent, struct unsent, node);
+        if (!message_send(s->fd, &u->m, u->size, u->fds[0] >= 0 ? u->fds : NULL) && is_full(errno))
+            return;
+        unsent_free(u); /* sent, or there is nobody: what is read next says so */
+    }
+    poll_want(&s->poll, POLL_READ);
+}
+
+void sandbox_send(struct sandbox *s, uint16_t op, const void *payload, const int fds[3], struct request *q)
+{
+    static struct shim_msg m; /* one thread, sent or copied before the next call */
+    size_t size = (size_t)shim_request_size(op);
+    m.head = (struct shim_head){SHIM_MAGIC, SHIM_VERSION, op, ++s->seq ? s->seq : ++s->seq, 0};
+    if (payload)
+        memcpy(&m.u, payload, size);
+    else
+        memset(&m.u, 0, size);
+    size += sizeof m.head;
     q->seq = m.head.seq;
     q->op = op;
-    if (s->fd < 0 || sendmsg(s->fd, &h, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+    bool sent = s->fd >= 0 && list_empty(&s->unsent) && message_send(s->fd, &m, size, fds);
+    bool waits = s->fd >= 0 && !sent && (!list_empty(&s->unsent) || is_full(errno));
+    if (!sent && !(waits && message_keep(s, &m, size, fds))) {
         list_init(&q->node);
         loop_post(s->rt->loop, request_fail, q); /* never from inside the call */
         return;
@@ -73,6 +136,8 @@ static void link_down(struct sandbox *s)
     poll_stop(&s->poll);
     fd_close(s->fd);
     s->fd = -1;
+    while (!list_empty(&s->unsent))
+        unsent_free(list_first(&s->unsent, struct unsent, node));
     bool was_ready = s->ready && !s->stopping;
     struct list waiting;
     list_init(&waiting);
@@ -136,7 +201,8 @@ static void readable(struct poll *p, int ready)
 {
     struct sandbox *s = container_of(p, struct sandbox, poll);
     bool reset = false;
-    (void)ready;
+    if (ready & POLL_WRITE)
+        unsent_flush(s);
     for (int i = 0; i < 64; i++) { /* others have their turn too */
         struct shim_answer a;
         char room[CMSG_SPACE(sizeof(int))];
@@ -197,6 +263,7 @@ struct sandbox *sandbox_make(struct runtime *rt, struct str id, struct str name,
     (void)snprintf(path, sizeof path, "%s/shm", s->dir);
     s->shm = mem_dupz(path);
     list_init(&s->requests);
+    list_init(&s->unsent);
     list_init(&s->execs);
     list_init(&s->attaches);
     map_put(&rt->sandboxes, id, s);
@@ -211,6 +278,8 @@ void sandbox_free(struct sandbox *s)
     if (s->settling)
         timer_stop(&s->settle);
     mem_free(s->settling);
+    while (!list_empty(&s->unsent))
+        unsent_free(list_first(&s->unsent, struct unsent, node));
     while (!list_empty(&s->requests)) {
         struct request *q = list_first(&s->requests, struct request, node);
         list_del(&q->node);
@@ -324,11 +393,38 @@ static void start_told(struct sandbox *s, const struct err *err)
     done(s, err, s->done_arg);
 }
 
+/* A shim that is there and does not talk to us any more would stay for ever once its folder is gone. */
+static bool shim_end(const struct sandbox *s, struct err *err)
+{
+    char path[PATH_MAX];
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(256);
+    struct err ignored =
+        ERR; /* an older one does not say who it is; nor one that did not get that far, which ends itself */
+    struct str pid, start;
+    int64_t number;
+    uint64_t started, now;
+    (void)snprintf(path, sizeof path, "%s/shim", s->dir);
+    if (!small_read(path, 200, &b, &ignored) || !str_split(str_trim(strbuf_str(&b)), ' ', &pid, &start) ||
+        !str_to_i64(pid, 1, INT32_MAX, &number) || !str_to_u64(start, UINT64_MAX, &started))
+        return true;
+    AUTO(fd_close) int fd = (int)syscall(SYS_pidfd_open, (pid_t)number, 0);
+    if (fd < 0 || !process_started((pid_t)number, &now) || now != started)
+        return true; /* it is gone, or its number is somebody else's: looked at after the descriptor was had */
+    struct pollfd p = {fd, POLLIN, 0};
+    if (poll(&p, 1, 0) == 0 && syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
+        return err_errno(err, "end the shim of %s", s->name);
+    return poll(&p, 1, 10000) > 0 || err_set(err, E_TIMEOUT, "the shim of %s does not end", s->name);
+}
+
 static void clean_blocking(struct work *w)
 {
     struct sandbox *s = container_of(w, struct sandbox, work);
     char path[PATH_MAX];
     struct runtime *rt = s->rt;
+    if (!shim_end(s, &w->err)) {
+        w->ok = false; /* its folder stays, and is found at the next adoption */
+        return;
+    }
     if (!cgroup_kill(&rt->cgroups, s->cgroup))
         w->ok = cgroup_wait_empty(&rt->cgroups, s->cgroup, 10000); /* if not, rmdir says so */
     map_each (e, &s->containers) {

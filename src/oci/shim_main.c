@@ -11,6 +11,7 @@
 #include <grp.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/openat2.h>
 #include <linux/sched.h> /* struct clone_args */
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -39,6 +40,8 @@
 #define HEAD     48    /* time, stream and tag before a line */
 #define STALL_MS 10000
 #define ORPHANS  64
+
+#define NODE_FAILED 125 /* exit code of a start that failed before crun began */
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x10u
@@ -368,6 +371,28 @@ static void log_line(struct container *c, int which, const char *p, size_t n, bo
     log_used = (size_t)(to + 10 + n - log_out);
 }
 
+/* LOGS/pods/POD/CONTAINER/N.log: pods that ship logs have LOGS mounted, and one that may write there could put a link
+ * or a pipe in the way. So below LOGS nothing is followed, and nothing is waited for. */
+static int open_log(const char *path)
+{
+    struct open_how how = {.flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
+                           .mode = 0640,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+    char logs[SHIM_LOG_PATH];
+    size_t n = strlen(path);
+    for (int parts = 0; n > 1 && parts < 4; parts++)
+        while (n > 1 && path[--n] != '/') {
+        }
+    memcpy(logs, path, n);
+    logs[n] = 0;
+    int dir = open(logs, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int fd = dir < 0 ? -1 : (int)syscall(SYS_openat2, dir, path + n + (path[n] == '/'), &how, sizeof how);
+    int keep = errno;
+    drop(&dir);
+    errno = keep;
+    return fd;
+}
+
 static void log_open(struct container *c)
 {
     drop(&c->log);
@@ -375,9 +400,13 @@ static void log_open(struct container *c)
     c->log_full = false;
     if (!c->log_path[0])
         return;
-    c->log = open(c->log_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    c->log = open_log(c->log_path);
     struct stat st;
-    if (c->log >= 0 && fstat(c->log, &st) == 0)
+    if (c->log >= 0 && (fstat(c->log, &st) < 0 || !S_ISREG(st.st_mode))) {
+        drop(&c->log);
+        errno = EINVAL;
+    }
+    if (c->log >= 0)
         c->log_size = (uint64_t)st.st_size;
 }
 
@@ -603,7 +632,7 @@ static pid_t crun_start(const struct container *c, const char *log, const char *
         argv[i++] = *args++;
     if (!write_lines(c->join)) {
         error_save(c->id, log, "joining the container's cgroup");
-        _exit(1);
+        _exit(NODE_FAILED);
     }
     /* sources may be 0..2 themselves when nothing was passed: lift them out of the way first */
     int from[3] = {in, out, err};
@@ -615,7 +644,7 @@ static pid_t crun_start(const struct container *c, const char *log, const char *
     static const char *const env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
     execve(pod.crun, (char **)argv, (char **)env);
     error_save(c->id, log, pod.crun);
-    _exit(127);
+    _exit(NODE_FAILED);
 }
 
 /* The last thing that crun said; crun puts a time before it. */
@@ -819,15 +848,20 @@ static void exec_end(struct exec *x, int status)
     x->id[0] = 0;
 }
 
+/* What crun started as `pid` has ended before it told us so. One of that number that is still our child is another
+ * one, whose number was somebody's before. */
 static bool orphan_take(pid_t pid, int *status)
 {
+    siginfo_t unused;
+    bool there = pid > 0 && waitid(P_PID, (id_t)pid, &unused, WEXITED | WNOHANG | WNOWAIT) == 0;
+    bool found = false;
     every (o, orphans)
         if (pid > 0 && o->pid == pid) {
             *status = o->status;
             o->pid = 0;
-            return true;
+            found = true;
         }
-    return false;
+    return found && !there;
 }
 
 /* crun has ended: the container runs, or it said why not. */
@@ -843,7 +877,8 @@ static void container_launched(struct container *c, int status)
     if (pid <= 0) {
         error_read(c->id, "error", text);
         container_ended(c, 128, 0);
-        answer_text(c->start_client, SHIM_START, c->start_seq, c->id, EIO, text);
+        bool node = WIFEXITED(status) && WEXITSTATUS(status) == NODE_FAILED;
+        answer_text(c->start_client, SHIM_START, c->start_seq, c->id, node ? EAGAIN : EIO, text);
         return;
     }
     c->pid = pid;
@@ -894,6 +929,24 @@ static void exec_launched(struct exec *x, int status)
         exec_end(x, ended);
     else if (x->container->removing)
         kill(pid, SIGKILL);
+}
+
+/* For who finds the folder and cannot talk to us: "PID STARTED", the latter in ticks since the boot. */
+static bool pid_save(void)
+{
+    char line[1024], body[64];
+    if (read_file(AT_FDCWD, "/proc/self/stat", line, sizeof line) <= 0)
+        return false;
+    char *at = strrchr(line, ')'); /* the name before may have anything in it; field 3 follows */
+    for (int field = 3; at && field <= 22; field++)
+        at = strchr(at + 1, ' ');
+    if (!at)
+        return false;
+    at[1 + strcspn(at + 1, " ")] = 0;
+    struct text t = TEXT(body);
+    add_number(&t, getpid());
+    add(&t, at);
+    return write_file(here, "shim", O_CREAT | O_TRUNC, body, strlen(body));
 }
 
 static bool launching(void)
@@ -1108,6 +1161,8 @@ static const char *sandbox_set_up(void)
         return "hiding /sys/fs/cgroup/unified from crun";
     if (pod.flags & SHIM_NEW_UTS && pod.hostname[0] && sethostname(pod.hostname, strlen(pod.hostname)) < 0)
         return "setting the host name";
+    if (!pid_save())
+        return "writing down who it is";
     const char *why = sysctls_write(pod.sysctls);
     if (why)
         return why;
@@ -1150,6 +1205,11 @@ static int do_sandbox(void)
     const char *why = sandbox_set_up();
     if (why)
         return fail(why);
+    /* Whoever asked may have ended meanwhile, and a successor found nobody listening and taken the folder away: it
+     * would look for nobody here. Whoever ends from now on leaves a successor that can connect. */
+    struct pollfd asker = {clients[0].fd, POLLRDHUP, 0};
+    if (poll(&asker, 1, 0) > 0 && asker.revents & (POLLRDHUP | POLLHUP | POLLERR))
+        _exit(1);
     ready = true;
     return 0;
 }

@@ -1,5 +1,6 @@
 #include "sys/child.h"
 #include "base/fault.h"
+#include "sys/file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -177,6 +178,23 @@ bool child_start(struct child *c, struct loop *l, const struct child_spec *spec,
     poll_init(&c->poll, l, pidfd, ended);
     poll_want(&c->poll, POLL_READ);
     return true;
+}
+
+bool process_started(pid_t pid, uint64_t *ticks)
+{
+    char path[40];
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
+    struct err ignored = ERR; /* there is none: false */
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    if (!file_read(AT_FDCWD, path, &b, &ignored))
+        return false;
+    struct str rest = strbuf_str(&b), field = STR_NONE;
+    ptrdiff_t at = str_rfind_char(rest, ')'); /* the name before may have anything in it; field 3 follows */
+    rest = at < 0 ? S("") : str_trim(str_sub(rest, (size_t)at + 1, rest.n));
+    for (int i = 3; i <= 22; i++)
+        if (!str_cut(&rest, ' ', &field))
+            return false;
+    return str_to_u64(field, UINT64_MAX, ticks);
 }
 
 void child_kill(struct child *c, int signo)

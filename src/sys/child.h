@@ -33,6 +33,9 @@ struct child {
 /* Starts and watches. False: nothing runs (also where the program does not exist). */
 MUST_USE bool child_start(struct child *c, struct loop *l, const struct child_spec *spec,
                           void (*fn)(struct child *c, int status), struct err *err);
+/* When a process was started, in ticks since the boot: its number with this names it for ever. False: there is none.
+ */
+bool process_started(pid_t pid, uint64_t *ticks);
 void child_kill(struct child *c, int signo); /* nothing happens once it has ended */
 void child_forget(struct child *c);          /* stops watching; the process goes on and is reaped elsewhere */
 

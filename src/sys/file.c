@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 bool file_read(int dirfd, const char *path, struct strbuf *out, struct err *err)
 {
@@ -198,6 +200,20 @@ static bool make_all(const char *path, mode_t mode, bool sync, struct err *err)
         if (!keep)
             return true;
     }
+}
+
+int file_open_below(const char *path, int parts, int flags, mode_t mode)
+{
+    struct open_how how = {
+        .flags = (uint64_t)(flags | O_CLOEXEC), .mode = mode, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+    size_t n = strlen(path);
+    for (; n > 1 && parts > 0; parts--)
+        while (n > 1 && path[--n] != '/') {
+        }
+    AUTO_FREE char *above = mem_dup(path, n + 1);
+    above[n] = 0;
+    AUTO(fd_close) int dir = open(above, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return dir < 0 ? -1 : (int)syscall(SYS_openat2, dir, path + n + (path[n] == '/'), &how, sizeof how);
 }
 
 bool dir_make(const char *path, mode_t mode, struct err *err)

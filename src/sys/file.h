@@ -25,6 +25,9 @@ AUTO_VALUE(file_out_fini, struct file_out);
 /* The names in the folder that holds path are on the disk. */
 MUST_USE bool folder_sync(int dirfd, const char *path, struct err *err);
 MUST_USE bool write_all(int fd, struct str bytes, struct err *err);
+/* Opens a path of whose last `parts` parts none may be a link: where strangers can write, a link would lead the node
+ * to a file of its own. -1 with errno: not there, or one of them is a link (ELOOP). */
+int file_open_below(const char *path, int parts, int flags, mode_t mode);
 MUST_USE bool dir_make(const char *path, mode_t mode, struct err *err); /* with its parents; existing is fine */
 /* The same, and the names of those that were made are on the disk: for folders of what must outlive a power cut (a
  * sync of a file says nothing about the folders above it). */
