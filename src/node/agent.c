@@ -751,13 +751,17 @@ static void rotate_work(struct job *j)
 {
     struct rotate *r = container_of(j, struct rotate, job);
     char from[620], to[620];
+    char *name = strrchr(r->log, '/');
+    *name++ = 0;
+    AUTO(fd_close) int dir = file_open_below(r->log, LOG_FOLDERS, O_PATH | O_DIRECTORY, 0);
     for (int i = LOGS_KEPT; i-- > 0;) {
         if (i)
-            (void)snprintf(from, sizeof from, "%s.%d", r->log, i);
+            (void)snprintf(from, sizeof from, "%s.%d", name, i);
         else
-            (void)snprintf(from, sizeof from, "%s", r->log);
-        (void)snprintf(to, sizeof to, "%s.%d", r->log, i + 1);
-        (void)rename(from, to);
+            (void)snprintf(from, sizeof from, "%s", name);
+        (void)snprintf(to, sizeof to, "%s.%d", name, i + 1);
+        if (renameat(dir, from, dir, to) < 0 && errno != ENOENT) /* then it grows on, and the next line asks again */
+            log_warn("log.rotate", "log=%s/%s error=\"%s\"", r->log, from, strerror(errno));
     }
 }
 

@@ -267,7 +267,9 @@ static void started(struct container *c, const struct err *err, void *arg)
     struct agent_container *ac = arg;
     struct agent_pod *ap = ac->ap;
     struct container_status s;
-    if (err) {
+    if (err && err->kind == E_UNAVAILABLE) { /* the node's own reasons: again, as if it had never been tried */
+        start_failed(ac, "CreateContainerError", err->text, true);
+    } else if (err) {
         start_failed(ac, "RunContainerError", err->text, false);
     } else {
         container_status(c, &s);
@@ -408,7 +410,8 @@ static bool prepare_logs(struct agent_container *ac, struct err *err)
     struct str dir = arena_fmt(&ac->scratch, STR_FMT "/" STR_FMT, STR_ARG(ap->log_dir), STR_ARG(wanted(ac)->name));
     if (!dir_make(dir.p, 0755, err))
         return false;
-    return (chown(dir.p, 0, ap->agent->cfg.relay_gid) == 0 && chmod(dir.p, 02755) == 0) ||
+    AUTO(fd_close) int fd = file_open_below(dir.p, LOG_FOLDERS, O_RDONLY | O_DIRECTORY, 0);
+    return (fd >= 0 && fchown(fd, 0, ap->agent->cfg.relay_gid) == 0 && fchmod(fd, 02755) == 0) ||
            err_errno(err, "%s", dir.p);
 }
 

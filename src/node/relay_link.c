@@ -5,6 +5,7 @@
 #include "node/exec_words.h"
 #include "node/hooks.h"
 #include "node/relay_proto.h"
+#include "sys/file.h"
 #include "sys/stream.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -284,7 +285,7 @@ static void on_logs(struct relay_link *l, const struct relay_message *m)
         return;
     }
     strbuf_addf(&path, STR_FMT "/" STR_FMT, STR_ARG(ap->log_dir), STR_ARG(c->name));
-    AUTO(fd_close) int dir = open(path.p, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    AUTO(fd_close) int dir = file_open_below(path.p, LOG_FOLDERS, O_RDONLY | O_DIRECTORY, 0);
     if (dir < 0) {
         refuse(l, m->texts[1], 500, "the container's log cannot be opened on the node");
         return;
