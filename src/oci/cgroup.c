@@ -471,6 +471,16 @@ void cgroup_oom_file(const struct cgroups *g, const char *path, char *out, size_
     (void)snprintf(out, size, "%s/%s", dir, g->mode == CGROUP_V2 ? "memory.events" : "memory.oom_control");
 }
 
+void cgroup_freeze_file(const struct cgroups *g, const char *path, char *out, size_t size)
+{
+    char dir[CGROUP_PATH];
+    out[0] = 0;
+    if (g->mode != CGROUP_V2 && !g->mount[CG_FREEZER][0])
+        return;
+    dir_of(g, CG_FREEZER, path, dir, sizeof dir);
+    (void)snprintf(out, size, "%s/%s", dir, g->mode == CGROUP_V2 ? "cgroup.freeze" : "freezer.state");
+}
+
 /* ---- ending ---- */
 
 #define DEPTH_MAX 32

@@ -48,6 +48,8 @@ void cgroup_join_lines(const struct cgroups *g, const char *path, struct strbuf 
 /* "PATH VALUE\n" for each write that sets the CPU quota. */
 void cgroup_quota_lines(const struct cgroups *g, const char *path, const struct oci_limits *limits,
                         struct strbuf *out);
+/* The file that freezes a group; "": there is none. */
+void cgroup_freeze_file(const struct cgroups *g, const char *path, char *out, size_t size);
 void cgroup_oom_file(const struct cgroups *g, const char *path, char *out, size_t size); /* has "oom_kill N" */
 void cgroup_signal(const struct cgroups *g, const char *path, int signo);                /* to all there are now */
 MUST_USE bool cgroup_kill(const struct cgroups *g, const char *path); /* SIGKILL to all; true: nobody was left */

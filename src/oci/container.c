@@ -1,9 +1,11 @@
 #include "base/fault.h"
+#include "base/log.h"
 #include "oci/binds.h"
 #include "oci/runtime_int.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <linux/capability.h>
 #include <linux/limits.h>
 #include <linux/openat2.h>
 #include <signal.h>
@@ -17,8 +19,8 @@ struct prepared {
     struct strbuf config, base; /* config.json; exec's part of it */
     struct oci_device *devices;
     size_t ndevices;
-    bool all_devices;
-    struct oci_bind *binds; /* of the container's arena */
+    bool all_devices, traces; /* its processes may trace others */
+    struct oci_bind *binds;   /* of the container's arena */
     size_t nbinds;
     struct shim_create message;
 };
@@ -378,26 +380,6 @@ static void volumes_made(struct work *w)
     told(c, NULL);
 }
 
-static void create_answered(struct request *q, const struct shim_answer *a, int fd)
-{
-    struct container *c = q->container;
-    struct err err = ERR;
-    fd_close(fd);
-    mem_free(q);
-    prepared_free(c->prepared);
-    c->prepared = NULL;
-    if (!answer_ok(a, "mounting the container's root file system", &err)) {
-        create_failed(c, &err);
-        return;
-    }
-    if (c->volumes.n) {
-        work_start(&c->work, c->rt, volumes_blocking, volumes_made);
-        return;
-    }
-    c->status.state = CONTAINER_CREATED;
-    told(c, NULL);
-}
-
 static struct request *request_for(struct container *c, container_done *done, void *arg,
                                    void (*fn)(struct request *q, const struct shim_answer *a, int fd))
 {
@@ -408,6 +390,47 @@ static struct request *request_for(struct container *c, container_done *done, vo
     q->arg = arg;
     q->fn = fn;
     return q;
+}
+
+static void guard_answered(struct request *q, const struct shim_answer *a, int fd)
+{
+    if (a && a->head.status != 0) /* an older shim, which cannot: as it was when the pod was made */
+        log_warn("container.guard", "container=%s status=%d", q->container->id, a->head.status);
+    fd_close(fd);
+    mem_free(q);
+}
+
+/* While crun runs in its sight it is frozen, as crun is root on the host until it has become the program. */
+static void guard(struct container *c)
+{
+    struct shim_guard m = {0};
+    memcpy(m.id, c->id, strlen(c->id));
+    cgroup_freeze_file(&c->rt->cgroups, c->cgroup, m.file, sizeof m.file);
+    if (m.file[0])
+        sandbox_send(c->sandbox, SHIM_GUARD, &m, NULL, request_for(c, NULL, NULL, guard_answered));
+}
+
+static void create_answered(struct request *q, const struct shim_answer *a, int fd)
+{
+    struct container *c = q->container;
+    struct err err = ERR;
+    bool traces = c->prepared->traces;
+    fd_close(fd);
+    mem_free(q);
+    prepared_free(c->prepared);
+    c->prepared = NULL;
+    if (!answer_ok(a, "mounting the container's root file system", &err)) {
+        create_failed(c, &err);
+        return;
+    }
+    if (traces)
+        guard(c);
+    if (c->volumes.n) {
+        work_start(&c->work, c->rt, volumes_blocking, volumes_made);
+        return;
+    }
+    c->status.state = CONTAINER_CREATED;
+    told(c, NULL);
 }
 
 static void create_prepared(struct work *w)
@@ -488,6 +511,8 @@ static bool create_prepare(struct container *c, const struct container_spec *spe
         return false;
     oci_exec_base(&o, &p->base);
     p->all_devices = o.privileged;
+    p->traces = o.capabilities & oci_caps_all() & OCI_CAP(CAP_SYS_PTRACE) && !o.privileged &&
+                o.ns[OCI_NS_PID] != OCI_NS_HOST;
     p->ndevices = o.ndevices;
     p->devices = mem_alloc((o.ndevices + 1) * sizeof *p->devices);
     for (size_t i = 0; i < o.ndevices; i++) {

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/limits.h>
 #include <poll.h>
 #include <sched.h>
@@ -903,6 +904,45 @@ TEST(the_init_of_a_shared_pid_namespace_owns_nothing)
     CHECK_STR(exec(&w, c, "(sleep 0 & ) ; cat /proc/1/comm"), S("wherry-init"));
     CHECK_STR(exec(&w, c, "ls -A /proc/1/root/. 2>/dev/null; ls -A /proc/1/fd/. 2>/dev/null"), S(""));
     world_end(&w);
+}
+
+/* One that can trace sees nothing of crun: it is frozen until the program begins. What is run in it runs in its
+ * groups. */
+static void traced_pod(enum cgroup_mode mode, bool share_pid)
+{
+    struct world w;
+    world_begin_on(&w, mode);
+    pod_start(&w, share_pid);
+    struct oci_container o = shell(&w, "sleep 1000 & wait"), plain = o;
+    o.capabilities |= OCI_CAP(CAP_SYS_PTRACE);
+    struct container *c = run(&w, "c1", &o);
+    CHECK_STR(exec(&w, c, "grep -v ':/$' /proc/self/cgroup; echo done"), S("done"));
+    struct container *other = run(&w, "c2", &plain);
+    for (int i = 0; i < 5; i++) {
+        CHECK_STR(exec(&w, other, "echo fine"), S("fine"));
+        CHECK_STR(exec(&w, c, "echo fine"), S("fine"));
+    }
+    /* nothing stays frozen, also where the program is not there */
+    (void)exec(&w, c, "exec /nowhere");
+    CHECK_STR(exec(&w, c, "kill -0 1 && sleep 0.01 && echo runs"), S("runs"));
+    container_kill(c, SIGKILL);
+    CHECK_INT(wait_exit(&w, c), 137);
+    world_end(&w);
+}
+
+TEST(nobody_traces_crun)
+{
+    traced_pod(CGROUP_HYBRID, false);
+}
+
+TEST(nobody_traces_crun_among_shared_processes)
+{
+    traced_pod(CGROUP_HYBRID, true);
+}
+
+TEST(nobody_traces_crun_on_v2)
+{
+    traced_pod(CGROUP_V2, true);
 }
 
 /* More than a socket holds: what does not fit waits, and nobody hears that the shim is gone. */

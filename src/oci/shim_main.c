@@ -24,6 +24,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -70,6 +71,7 @@ struct container {
     char id[SHIM_ID];
     uint8_t state;                            /* 0: the place is free */
     bool oom, kill_early, log_full, attached; /* attached: somebody was, once */
+    bool began;                               /* its program runs; known where launches are followed */
     bool removing;                            /* asked for; waits for its start and its execs to end */
     uint32_t flags;
     pid_t crun, pid; /* crun while STARTING; pid while RUNNING */
@@ -85,6 +87,7 @@ struct container {
     uint32_t start_client, start_seq, remove_client, remove_seq;
     /* last, and never cleared whole: pages that no text needs stay untouched */
     char log_path[SHIM_LOG_PATH], oom_file[SHIM_PATH], after[SHIM_AFTER], join[SHIM_CGROUP];
+    char guard[SHIM_PATH * 2]; /* file that freezes it, where its processes may trace others */
 };
 
 struct exec {
@@ -597,6 +600,225 @@ static bool write_lines(const char *list)
     return true;
 }
 
+/* ---- who could trace crun does not run while crun does ----
+ *
+ * crun's process in a container's pid namespace has the host's root, descriptors and all capabilities until it has
+ * become the program. A container that has SYS_PTRACE and sees it would be root on the host. So such containers are
+ * frozen from before crun starts until the program's first instruction: that moment is told by ptrace, which follows
+ * crun and what it forks. A command that is run in such a container cannot begin in its frozen group: it is put there
+ * at that moment. */
+
+#define HELD_MAX  (30 * 1000000000LL) /* then what is being started is killed */
+#define LAUNCHES  16
+#define TRACED    256
+#define FREEZE_MS 2000
+
+static struct launch {
+    struct container *container; /* NULL: the place is free */
+    bool joins;                  /* the program is put into the container's group */
+    int64_t since;
+} launches[LAUNCHES];
+static struct traced {
+    pid_t pid;             /* 0: the place is free */
+    struct launch *launch; /* NULL: over, or not known yet */
+    bool known;
+    bool at_exec; /* waits until it is */
+} traced[TRACED];
+
+static bool freeze(const struct container *c, bool frozen)
+{
+    const char *slash = strrchr(c->guard, '/');
+    bool v1 = slash && strcmp(slash, "/freezer.state") == 0;
+    const char *word = v1 ? (frozen ? "FROZEN" : "THAWED") : frozen ? "1" : "0";
+    if (!write_file(AT_FDCWD, c->guard, 0, word, strlen(word)))
+        return false;
+    char path[SHIM_PATH * 2 + 16], now_is[256];
+    struct text t = TEXT(path);
+    add(&t, c->guard);
+    if (!v1)
+        memcpy(path + (slash - c->guard), "/cgroup.events", sizeof "/cgroup.events");
+    for (int ms = 0; frozen; ms++) {
+        if (read_file(AT_FDCWD, path, now_is, sizeof now_is) > 0 && strstr(now_is, v1 ? "FROZEN" : "frozen 1"))
+            return true;
+        if (ms == FREEZE_MS)
+            return errno = EBUSY, false;
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+    }
+    return true;
+}
+
+/* Its program runs, or may. */
+static bool is_guard(const struct container *c)
+{
+    return c->guard[0] && c->began && (c->state == SHIM_STARTING || c->state == SHIM_RUNNING);
+}
+
+static bool any_launch(void)
+{
+    every (l, launches)
+        if (l->container)
+            return true;
+    return false;
+}
+
+static void launch_over(struct launch *l)
+{
+    l->container = NULL;
+    every (t, traced)
+        if (t->launch == l)
+            t->launch = NULL;
+    if (any_launch())
+        return;
+    every (c, containers)
+        if (is_guard(c))
+            (void)freeze(c, false); /* its group is gone: so is whoever was in it */
+}
+
+/* Freezes who must not see it. *out stays NULL where there never can be anybody. */
+static bool launch_begin(struct container *c, bool joins, struct launch **out)
+{
+    bool any = pod.flags & SHIM_NEW_PID; /* one that can trace may come while this one is not over */
+    every (g, containers)
+        any |= g->state && g->guard[0];
+    if (!any)
+        return true;
+    struct launch *l = NULL;
+    every (place, launches)
+        if (!place->container && !l)
+            l = place;
+    if (!l)
+        return errno = EBUSY, false;
+    *l = (struct launch){c, joins, now(CLOCK_MONOTONIC)};
+    every (g, containers)
+        if (is_guard(g) && !freeze(g, true)) {
+            int keep = errno;
+            launch_over(l);
+            errno = keep;
+            return false;
+        }
+    *out = l;
+    return true;
+}
+
+static struct traced *traced_by(pid_t pid)
+{
+    struct traced *place = NULL;
+    every (t, traced) {
+        if (t->pid == pid)
+            return t;
+        if (!t->pid && !place)
+            place = t;
+    }
+    if (place)
+        *place = (struct traced){pid, NULL, false, false};
+    return place;
+}
+
+static bool trace(struct launch *l, pid_t crun)
+{
+    long options = PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC |
+                   PTRACE_O_EXITKILL;
+    struct traced *t = traced_by(crun);
+    if (!t || ptrace(PTRACE_SEIZE, crun, NULL, options) < 0)
+        return false;
+    t->launch = l;
+    t->known = true;
+    return true;
+}
+
+static bool join_as(const struct container *c, pid_t pid);
+
+/* It has become the program and has not done anything yet. */
+static void program_began(struct traced *t)
+{
+    struct launch *l = t->launch;
+    pid_t pid = t->pid;
+    t->pid = 0;
+    if (l) {
+        struct container *c = l->container;
+        bool ok = !l->joins || join_as(c, pid);
+        c->began = true;
+        launch_over(l);
+        if (c->guard[0] && any_launch()) /* it is stopped by us yet, and freezes when it goes on */
+            ok = ok && (freeze(c, true) || errno == EBUSY);
+        if (!ok)
+            kill(pid, SIGKILL);
+    }
+    ptrace(PTRACE_DETACH, pid, NULL, NULL);
+}
+
+static bool is_crun(pid_t pid);
+
+static void trace_stopped(pid_t pid, int status)
+{
+    struct traced *t = traced_by(pid);
+    int event = status >> 16, sig = WSTOPSIG(status);
+    unsigned long born = 0;
+    if (!t) {
+        kill(pid, SIGKILL);
+        return;
+    }
+    switch (event) {
+    case PTRACE_EVENT_FORK:
+    case PTRACE_EVENT_VFORK:
+    case PTRACE_EVENT_CLONE:
+        if (ptrace(PTRACE_GETEVENTMSG, pid, NULL, &born) == 0) {
+            struct traced *child = traced_by((pid_t)born);
+            if (child) {
+                child->launch = t->launch;
+                child->known = true;
+                if (child->at_exec)
+                    program_began(child);
+            }
+        }
+        sig = 0;
+        break;
+    case PTRACE_EVENT_EXEC: /* crun executes itself once more, from memory; what it forks executes the program */
+        sig = 0;
+        if (is_crun(pid))
+            break;
+        t->at_exec = true;
+        if (t->known)
+            program_began(t);
+        return;
+    case PTRACE_EVENT_STOP: sig = 0; break;
+    default: break; /* a signal of its own */
+    }
+    ptrace(PTRACE_CONT, pid, NULL, (long)sig);
+}
+
+/* A launch whose processes are gone without one of them becoming the program is over. */
+static void trace_ended(pid_t pid)
+{
+    struct launch *l = NULL;
+    every (t, traced)
+        if (t->pid == pid) {
+            l = t->launch;
+            t->pid = 0;
+        }
+    bool more = false;
+    every (t, traced)
+        more |= t->pid && t->launch == l;
+    if (l && !more)
+        launch_over(l);
+}
+
+static void launches_check(void)
+{
+    int64_t t = now(CLOCK_MONOTONIC);
+    bool held = false;
+    every (c, containers)
+        held |= is_guard(c);
+    every (l, launches) {
+        if (!held || !l->container || t - l->since < HELD_MAX)
+            continue;
+        every (x, traced)
+            if (x->pid && x->launch == l)
+                kill(x->pid, SIGKILL); /* traced, so it is not reaped by anybody else */
+        l->since = t;
+    }
+}
+
 static void error_save(const char *id, const char *name, const char *what)
 {
     char path[2 * SHIM_ID + 16], body[SHIM_TEXT];
@@ -607,13 +829,62 @@ static void error_save(const char *id, const char *name, const char *what)
     write_file(here, in_folder(path, sizeof path, id, name), O_CREAT | O_TRUNC, body, strlen(body));
 }
 
-/* crun in a child that has joined the container's cgroup by itself (which is quick, and needs no cgroup manager).
- * log: where crun writes what went wrong, ID/log. */
-static pid_t crun_start(const struct container *c, const char *log, const char *const *args, int in, int out, int err)
+/* Puts a process into all groups of a container. */
+static bool join_as(const struct container *c, pid_t pid)
 {
-    pid_t pid = fork();
-    if (pid != 0)
-        return pid;
+    char number[16], path[SHIM_PATH * 2];
+    struct text t = TEXT(number);
+    add_number(&t, pid);
+    for (const char *list = c->join; *list;) {
+        size_t n = strcspn(list, "\n");
+        if (n >= sizeof path)
+            return errno = ENAMETOOLONG, false;
+        memcpy(path, list, n);
+        path[n] = 0;
+        if (!write_file(AT_FDCWD, path, 0, number, strlen(number)))
+            return false;
+        list += n + (list[n] == '\n');
+    }
+    return true;
+}
+
+static void crun_become(const struct container *c, bool join, const char *log, const char *const *args, int in,
+                        int out, int err);
+
+/* crun in a child that has joined the container's cgroup by itself (which is quick, and needs no cgroup manager).
+ * log: where crun writes what went wrong, ID/log. -1 with errno. */
+static pid_t crun_start(struct container *c, bool exec, const char *log, const char *const *args, int in, int out,
+                        int err)
+{
+    struct launch *l = NULL;
+    int go[2] = {-1, -1};
+    if (!launch_begin(c, exec && c->guard[0], &l))
+        return -1;
+    pid_t pid = l && pipe2(go, O_CLOEXEC) < 0 ? -1 : fork();
+    if (pid == 0) {
+        char byte;
+        drop(&go[1]);
+        if (l && read(go[0], &byte, 1) != 1) /* until it is traced */
+            _exit(NODE_FAILED);
+        crun_become(c, !(l && l->joins), log, args, in, out, err);
+    }
+    drop(&go[0]);
+    bool ok = pid > 0 && (!l || (trace(l, pid) && write(go[1], "", 1) == 1));
+    int keep = errno;
+    drop(&go[1]);
+    if (!ok && l)
+        launch_over(l);
+    if (!ok && pid > 0) { /* it ends itself, unheard; nobody waits for it by its number */
+        errno = keep;
+        return -1;
+    }
+    errno = keep;
+    return pid;
+}
+
+static void crun_become(const struct container *c, bool join, const char *log, const char *const *args, int in,
+                        int out, int err)
+{
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -630,7 +901,7 @@ static pid_t crun_start(const struct container *c, const char *log, const char *
     const char *argv[24] = {"crun", "--root", pod.crun_root, "--cgroup-manager=disabled", log_option};
     for (size_t i = 5; i < sizeof argv / sizeof argv[0] - 1 && *args;)
         argv[i++] = *args++;
-    if (!write_lines(c->join)) {
+    if (join && !write_lines(c->join)) {
         error_save(c->id, log, "joining the container's cgroup");
         _exit(NODE_FAILED);
     }
@@ -771,8 +1042,8 @@ static bool container_start(struct container *c, const char **why)
     }
     args[n] = c->id;
     c->oom_before = oom_kills(c);
-    if (!*why && (c->crun = crun_start(c, "error", args, in[0], out[1], err[1])) < 0)
-        *why = "cannot fork";
+    if (!*why && (c->crun = crun_start(c, false, "error", args, in[0], out[1], err[1])) < 0)
+        *why = "starting crun";
     drop(&in[0]);
     drop(&out[1]);
     drop(&err[1]);
@@ -960,8 +1231,20 @@ static bool launching(void)
     return false;
 }
 
+static bool is_crun(pid_t pid)
+{
+    every (c, containers)
+        if (c->state && c->crun == pid)
+            return true;
+    every (x, execs)
+        if (x->id[0] && x->crun == pid)
+            return true;
+    return false;
+}
+
 static void child_ended(pid_t pid, int status)
 {
+    trace_ended(pid);
     every (c, containers) {
         if (c->state && c->crun == pid) {
             container_launched(c, status);
@@ -1001,8 +1284,11 @@ static void reap(void)
     }
     int status;
     pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-        child_ended(pid, status);
+    while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0)
+        if (WIFSTOPPED(status))
+            trace_stopped(pid, status);
+        else
+            child_ended(pid, status);
     removals();
 }
 
@@ -1283,6 +1569,7 @@ static int do_create(void)
     memcpy(c->join, m->join, strlen(m->join) + 1);
     memcpy(c->after, m->after, strlen(m->after) + 1);
     memcpy(c->oom_file, m->oom, strlen(m->oom) + 1);
+    c->guard[0] = 0;
     c->flags = m->flags;
     c->log_max = m->log_max;
     c->state = SHIM_CREATED;
@@ -1352,10 +1639,10 @@ static int do_exec(struct container *c, uint32_t client, const int fds[3])
         args[n++] = tty_path;
     }
     args[n] = c->id;
-    x->crun = crun_start(c, log, args, fds[0], fds[1], fds[2]);
+    x->crun = crun_start(c, true, log, args, fds[0], fds[1], fds[2]);
     if (x->crun < 0) {
         drop(&x->console);
-        return fail("cannot fork");
+        return fail("starting crun");
     }
     memcpy(x->id, m->id, sizeof x->id);
     x->container = c;
@@ -1490,6 +1777,9 @@ static void do_list(struct client *k)
 static void do_quit(struct client *k)
 {
     quitting = true;
+    every (l, launches)
+        if (l->container)
+            launch_over(l); /* what is frozen does not end */
     quit_client = k->serial;
     quit_seq = in_msg.head.seq;
     every (c, containers) {
@@ -1592,6 +1882,12 @@ static int op_remove(struct turn *t)
     return do_remove(t->container, t->client->serial);
 }
 
+static int op_guard(struct turn *t)
+{
+    memcpy(t->container->guard, in_msg.u.guard.file, sizeof t->container->guard);
+    return 0;
+}
+
 static int op_watch(struct turn *t)
 {
     t->client->watching = true;
@@ -1625,6 +1921,7 @@ static const struct {
     [SHIM_REMOVE] = {ON_CONTAINER, op_remove},
     [SHIM_WATCH] = {BEFORE_READY, op_watch},
     [SHIM_QUIT] = {BEFORE_READY, op_quit},
+    [SHIM_GUARD] = {ON_CONTAINER, op_guard},
 };
 
 static int perform(struct turn *t)
@@ -1747,6 +2044,8 @@ static int collect(void) /* what to wait for; returns the time to wait in ms, -1
         if (a->stalled >= 0)
             wait = STALL_MS;
     }
+    if (any_launch() && wait < 0)
+        wait = STALL_MS;
     return wait;
 }
 
@@ -1800,6 +2099,7 @@ static void loop_once(void)
 {
     int wait = collect();
     int n = poll(polls, npolls, wait);
+    launches_check();
     for (nfds_t i = 0; n > 0 && i < npolls; i++)
         if (polls[i].revents)
             dispatch(owners[i].what, owners[i].index, polls[i].revents);
@@ -1848,7 +2148,7 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "--init") == 0 && getpid() == 1)
         return init_main();
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-        static const char text[] = "wherry-shim protocol 1\n";
+        static const char text[] = "wherry-shim protocol 2\n";
         return write(1, text, sizeof text - 1) < 0;
     }
     struct stat st;

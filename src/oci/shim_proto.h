@@ -13,7 +13,7 @@
 
 #define SHIM_MAGIC 0x4d494853u /* "SHIM" */
 #ifndef SHIM_VERSION           /* `make newer` has a higher one */
-#define SHIM_VERSION 1
+#define SHIM_VERSION 2
 #endif
 
 #define SHIM_ID         65   /* 64 hex digits */
@@ -46,6 +46,7 @@ enum shim_op {
     SHIM_REMOVE,    /* shim_target: must not run; unmounts, gives the place back */
     SHIM_WATCH,     /* events to this connection from now on */
     SHIM_QUIT,      /* kills what runs and ends; the answer is the last message */
+    SHIM_GUARD,     /* shim_guard: its processes may trace others (SYS_PTRACE). Since 2 */
     SHIM_EVENT_EXIT = 100, /* shim_status */
     SHIM_EVENT_EXEC_EXIT,  /* shim_exec_exit; only to the connection that asked for the exec */
     SHIM_EVENT_LOG_FULL,   /* shim_target: the log has passed log_max since it was opened */
@@ -107,6 +108,10 @@ struct shim_target {
     char text[SHIM_TEXT]; /* answers that failed: why, in crun's words */
     uint32_t pid;         /* answers */
 };
+struct shim_guard {
+    char id[SHIM_ID];
+    char file[SHIM_PATH * 2]; /* that freezes its group: .../freezer.state or .../cgroup.freeze */
+};
 struct shim_kill {
     char id[SHIM_ID];
     int32_t signal;
@@ -152,6 +157,7 @@ struct shim_msg {
         struct shim_create create;
         struct shim_target target;
         struct shim_kill kill;
+        struct shim_guard guard;
         struct shim_status status;
         struct shim_exec exec;
         struct shim_exec_exit exec_exit;
@@ -177,6 +183,7 @@ static inline long shim_request_size(unsigned op)
     case SHIM_SANDBOX: return sizeof(struct shim_sandbox);
     case SHIM_MOUNT: return sizeof(struct shim_mount);
     case SHIM_CREATE: return sizeof(struct shim_create);
+    case SHIM_GUARD: return sizeof(struct shim_guard);
     case SHIM_KILL:
     case SHIM_EXEC_KILL: return sizeof(struct shim_kill);
     case SHIM_HELLO:
@@ -254,6 +261,10 @@ static inline const char *shim_check(const struct shim_msg *m, size_t n)
                    ? NULL
                    : "text without end";
     }
+    case SHIM_GUARD:
+        if (!SHIM_ENDS(m->u.guard.file))
+            return "text without end";
+        break;
     case SHIM_EXEC:
         if (!SHIM_ENDS(m->u.exec.process))
             return "text without end";
