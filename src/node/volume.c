@@ -361,6 +361,15 @@ static bool link_names(int root, const struct volume_files *files, struct err *e
     return true;
 }
 
+/* One that link_names made. What else lies there is a folder in which a container has something mounted: taking that
+ * away would take away the mount. */
+static bool is_own_link(int root, const char *name)
+{
+    char to[300];
+    ssize_t n = readlinkat(root, name, to, sizeof to);
+    return n > 0 && str_starts((struct str){to, (size_t)n}, S("..data/"));
+}
+
 /* Removes folders that ..data does not point to (of earlier contents, of writes that failed or were cut off), and
  * links of names that are gone. NULL: the links stay. */
 static bool sweep(int root, const struct volume_files *files, struct err *err)
@@ -378,7 +387,7 @@ static bool sweep(int root, const struct volume_files *files, struct err *err)
         bool ours = strncmp(name, "..", 2) == 0;
         if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "..data") == 0)
             continue;
-        if (ours ? strcmp(name, live) != 0 : files && !is_shown(files, name))
+        if (ours ? strcmp(name, live) != 0 : files && !is_shown(files, name) && is_own_link(root, name))
             ok = ok && tree_remove(root, name, err);
     }
     if (d)

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Attacks from inside of a pod, with nothing but the goal to get out of it (attack.c); and what a pod may see."""
-import os, re, subprocess, time
+import json, os, re, signal, subprocess
 from lib import *
+from machine import cgroups, instance_here
 
 ATTACK = 'wherry.dev/attack:1'
 
@@ -98,8 +99,136 @@ def helpers_of_ours_own_nothing(c):
     away(c, 'shared', 'alone')
 
 
-def main_tests():
-    return [sub_paths_lead_nowhere_else, helpers_of_ours_own_nothing]
+def ordinary_pods_may_do_nothing_to_the_host(c):
+    """System calls, devices and files, for an unprivileged pod as it comes and for one that may do all but two things."""
+    host = ['/proc/sys/kernel/core_pattern', '/proc/sys/kernel/modprobe', '/proc/sysrq-trigger', '/proc/sys/vm/panic_on_oom', '/proc/sys/fs/binfmt_misc/register',
+            '/proc/kcore', '/proc/keys', '/proc/timer_list', '/proc/sched_debug', '/proc/acpi/wakeup', '/proc/irq/default_smp_affinity', '/proc/latency_stats',
+            '/sys/kernel/uevent_helper', '/sys/firmware/acpi/tables/DSDT', '/sys/power/state', '/sys/fs/cgroup/cgroup.procs', '/sys/fs/cgroup/memory/release_agent',
+            '/sys/fs/cgroup/memory/cgroup.procs', '/sys/fs/cgroup/rdma/release_agent', '/sys/fs/cgroup/devices/devices.allow', '/sys/class/net/eth0/mtu', '/dev/mem', '/dev/kmsg', '/dev/sda', '/dev/vda', '/dev/fuse', '/dev/kvm']
+    every = 'attack try; attack pages %s' % ' '.join(host)
+    c.apply(''.join(pod(name, '  restartPolicy: Never\n  containers:\n  - {name: c, image: %s, command: [sh, -c, "%s"]%s}' % (ATTACK, every, more)) for name, more in (
+        ('usual', ''),
+        ('ptrace', ', securityContext: {capabilities: {add: [SYS_PTRACE, NET_ADMIN, SYS_NICE]}}'),
+        ('nobody', ', securityContext: {runAsUser: 1000, allowPrivilegeEscalation: false}'))))
+    for name in ('usual', 'ptrace', 'nobody'):
+        eventually(name + ' has tried', lambda: phase(c, name) in ('Succeeded', 'Failed'), 60)
+        said = logs(c, name)
+        assert 'tried' in said and '/dev/kvm:' in said and 'ESCAPE' not in said, said
+        for secret in ('/proc/kcore', '/proc/keys', '/proc/timer_list', '/sys/firmware/acpi/tables/DSDT'):
+            assert secret + ': readable' not in said, said
+    away(c, 'usual', 'ptrace', 'nobody')
 
 
-main(main_tests(), 16491, cluster=Attacked)
+def mounts_keep_what_they_promise(c):
+    """recursiveReadOnly, propagation in both directions, subPath of memory, and volumes in volumes that are written again."""
+    top = c.root + '/host'
+    os.makedirs(top + '/inner')
+    run(['mount', '--bind', top, top])
+    run(['mount', '--make-shared', top])
+    run(['mount', '-t', 'tmpfs', 'inner', top + '/inner'])
+    try:
+        c.apply('apiVersion: v1\nkind: ConfigMap\nmetadata: {name: outer}\ndata: {a: one}\n---\n' + pod('mounts', """  containers:
+  - name: c
+    image: %(image)s
+    command: [sleep, "1000"]
+    securityContext: {privileged: true}
+    volumeMounts:
+    - {name: host, mountPath: /both, mountPropagation: Bidirectional}
+    - {name: host, mountPath: /from, mountPropagation: HostToContainer}
+    - {name: host, mountPath: /none}
+    - {name: host, mountPath: /rro, readOnly: true, recursiveReadOnly: Enabled}
+    - {name: host, mountPath: /ro, readOnly: true}
+    - {name: memory, mountPath: /part, subPath: a/b}
+    - {name: outer, mountPath: /outer}
+    - {name: nested, mountPath: /outer/nested}
+  volumes:
+  - {name: host, hostPath: {path: %(top)s}}
+  - {name: memory, emptyDir: {medium: Memory}}
+  - {name: outer, configMap: {name: outer}}
+  - {name: nested, emptyDir: {}}""" % {'image': ATTACK, 'top': top}))
+        c.kubectl('wait', '--for=condition=Ready', 'pod/mounts', '--timeout=30s')
+        inside = lambda script: c.kubectl('exec', 'mounts', '--', 'sh', '-c', script, check=False).strip()
+        assert inside('touch /rro/inner/x || echo refused').endswith('refused')
+        assert inside('touch /rro/x || echo refused').endswith('refused')
+        assert inside('touch /ro/inner/x && echo written') == 'written', 'as readOnly alone has it'
+        assert inside('touch /part/x && mkdir /none/mine && mkdir /both/ours && mount -t tmpfs t /both/ours && touch /both/ours/here && echo done') == 'done'
+        assert os.path.exists(top + '/ours/here'), 'what the pod mounts comes out'
+        os.makedirs(top + '/late')
+        run(['mount', '-t', 'tmpfs', 'late', top + '/late'])
+        open(top + '/late/seen', 'w').close()
+        assert inside('ls /from/late /both/late; ls /none/late').split() == ['/both/late:', 'seen', '/from/late:', 'seen'], inside('ls /from/late /both/late; ls /none/late')
+        inside('echo kept > /outer/nested/file')
+        for n in range(3):
+            c.kubectl('create', 'configmap', 'outer', '--from-literal=a=%d' % n, '--from-literal=b%d=x' % n, '--dry-run=client', '-o', 'yaml')
+            c.kubectl('patch', 'configmap', 'outer', '-p', '{"data": {"a": "%d", "b%d": "x"}}' % (n, n))
+            eventually('the outer one is written again', lambda: inside('cat /outer/a') == str(n), 30)
+            assert inside('cat /outer/nested/file') == 'kept', 'the one inside stays'
+        away(c, 'mounts')
+    finally:
+        for path in ('/late', '/ours', '/inner', ''):
+            subprocess.run(['umount', '-l', top + path], stderr=subprocess.DEVNULL)
+
+
+def logs_lead_to_no_other_file(c):
+    """A pod that has the logs of the node mounted puts links and pipes where the node writes and reads."""
+    logs_dir = c.root + '/var/log'
+    secret = c.root + '/secret'
+    with open(secret, 'w') as f:
+        f.write('2026-01-01T00:00:00.000000000Z stdout F the secret\n')
+    c.apply(pod('shipper', '  containers:\n  - {name: c, image: %s, command: [sleep, "1000"], volumeMounts: [{name: logs, mountPath: /logs}]}\n  volumes: [{name: logs, hostPath: {path: %s}}]' % (ATTACK, logs_dir)))
+    c.kubectl('wait', '--for=condition=Ready', 'pod/shipper', '--timeout=30s')
+    inside = lambda script: c.kubectl('exec', 'shipper', '--', 'sh', '-c', script, check=False).strip()
+    c.apply(pod('writer', '  restartPolicy: Never\n  containers:\n  - {name: c, image: %s, command: [sh, -c, "echo mine; sleep 1000"]}' % ATTACK))
+    c.kubectl('wait', '--for=condition=Ready', 'pod/writer', '--timeout=30s')
+    eventually('it wrote', lambda: 'mine' in logs(c, 'writer'))
+    inside('cd /logs/pods/*_writer_*/c && rm 0.log && ln -s %s 0.log' % secret)
+    assert 'secret' not in logs(c, 'writer'), logs(c, 'writer')
+    inside('cd /logs/pods/*_writer_* && rm -r c && ln -s %s c' % os.path.dirname(secret))
+    os.rename(secret, c.root + '/0.log')
+    assert 'secret' not in logs(c, 'writer'), logs(c, 'writer')
+    # and for what starts later, under a name that is known before
+    c.apply(pod('again', '  restartPolicy: Always\n  containers:\n  - {name: c, image: %s, command: [sh, -c, "echo mine; sleep 0.5; exit 1"]}' % ATTACK))
+    eventually('it has run', lambda: statuses(c, 'again').get('c', {}).get('restartCount', 0) >= 1)
+    number = lambda: statuses(c, 'again')['c']['restartCount']
+    inside('cd /logs/pods/*_again_*/c && for i in 1 2 3 4 5 6 7 8 9; do ln -sf %s/0.log $i.log; done' % c.root)
+    eventually('the node says that it cannot', lambda: 'log file' in json.dumps(c.get('pod', 'again')['status']) or number() > 9, 60)
+    with open(c.root + '/0.log') as f:
+        assert f.read().count('\n') == 1, 'nothing was added to it'
+    away(c, 'shipper', 'writer', 'again')
+
+
+def crowds_come_and_go(c):
+    """60 pods made and deleted at once, with the node role killed in between: nothing stays."""
+    def left():
+        state = c.root + '/run/wherry/node/pods'
+        shims = [p for p in os.listdir('/proc') if p.isdigit() and comm(p) == 'wherry-shim' and os.readlink('/proc/%s/cwd' % p).startswith(c.root)]
+        return shims + (os.listdir(state) if os.path.isdir(state) else []) + os.listdir(c.root + '/var/lib/wherry/node/pods') + cgroups_of_pods(instance_here())
+    n = 60
+    for turn in range(size(2, 30)):
+        c.apply(''.join(pod('crowd-%d' % i, '  shareProcessNamespace: %s\n  containers: [{name: c, image: %s, command: [sleep, "1000"]%s}]\n  volumes: [{name: v, emptyDir: {}}]' % (
+            'true' if i % 3 == 0 else 'false', ATTACK, ', volumeMounts: [{name: v, mountPath: /v, subPath: a}]' if i % 2 else '')) for i in range(n)))
+        if turn % 2:
+            os.kill(c.role_pid('node'), signal.SIGKILL)
+        else:
+            eventually('some run', lambda: sum(p['status'].get('phase') == 'Running' for p in c.get('pods')['items']) > n // 3, 60)
+        c.kubectl('delete', 'pods', '--all', '--wait=false', timeout=120)
+        if turn % 3 == 0:
+            os.kill(c.role_pid('node'), signal.SIGKILL)
+        eventually('all are gone', lambda: not c.get('pods')['items'], 120, 0.3)
+        eventually('turn %d: nothing stays' % turn, lambda: not left(), 60, 0.3)
+
+
+def comm(pid):
+    try:
+        with open('/proc/%s/comm' % pid) as f:
+            return f.read().strip()
+    except OSError:
+        return ''
+
+
+def cgroups_of_pods(instance):
+    return [g for g in cgroups(instance) for g in [os.path.join(top, d) for top, dirs, _ in os.walk(g) for d in dirs if d.startswith('pod')]]
+
+
+main([sub_paths_lead_nowhere_else, helpers_of_ours_own_nothing, ordinary_pods_may_do_nothing_to_the_host, mounts_keep_what_they_promise, logs_lead_to_no_other_file, crowds_come_and_go],
+     16491, cluster=Attacked)
