@@ -198,8 +198,10 @@ static void end_pods(struct down *d)
         complain(d, "pods", err.text);
         return;
     }
-    runtime_adopt(d->runtime, on_adopted, d);
-    loop_run(loop);
+    if (runtime_adopt(d->runtime, on_adopted, d, &err))
+        loop_run(loop);
+    else
+        complain(d, "pods", err.text);
     if (!cgroup_remove(runtime_cgroups(d->runtime), group.p, &err))
         complain(d, "control groups", err.text);
     runtime_free(d->runtime);

@@ -70,7 +70,7 @@ static bool remembered(struct str state, const char *name)
 static void remember_one(struct strbuf *lines, const char *name, const char *implied_by_off)
 {
     AUTO(strbuf_fini) struct strbuf have = STRBUF(VALUE_MAX * 32);
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* says only which */
     char path[128];
     if (!file_read(setting_path(name, path), &have, &ignored))
         return; /* a link that has gone meanwhile */

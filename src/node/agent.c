@@ -706,8 +706,7 @@ struct agent *agent_new(const struct agent_config *config, struct err *err)
     cache_handler_add(g->services, &g->on_services);
     cache_handler_add(g->nodes, &g->on_nodes);
     hostpaths_start(g);
-    runtime_adopt(g->runtime, on_runtime_adopted, g);
-    return TAKE(g);
+    return runtime_adopt(g->runtime, on_runtime_adopted, g, err) ? TAKE(g) : NULL;
 }
 
 void agent_free(struct agent *g)

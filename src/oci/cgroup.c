@@ -591,7 +591,7 @@ bool cgroup_kill(const struct cgroups *g, const char *path)
     struct killing k = {path, SIGKILL, false};
     if (!any_dir(g, path, dir, sizeof dir))
         return true;
-    struct err none = ERR;
+    struct err none = ERR; /* before Linux 5.14 there is no such file: then one by one */
     if (g->mode == CGROUP_V2 && put(dir, "cgroup.kill", "1", &none))
         return cgroup_empty(g, path);
     for (int i = 0; i < 10; i++) { /* what forks while we look */

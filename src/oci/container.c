@@ -107,7 +107,7 @@ static int64_t field(struct str text, const char *name)
 void container_lost(struct container *c)
 {
     char path[PATH_MAX];
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* no status was written: it was not seen to start */
     AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
     if (c->status.state == CONTAINER_EXITED)
         return;

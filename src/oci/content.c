@@ -1,6 +1,7 @@
 #include "oci/content.h"
 #include "base/clock.h"
 #include "base/fault.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "oci/image.h"
 #include "sys/file.h"
@@ -515,8 +516,9 @@ static bool sweep_one(void *arg, const char *name)
 void content_uses_sweep(struct content *c, bool (*keep)(void *arg, struct str id), void *arg)
 {
     struct sweep s = {c, keep, arg};
-    struct err ignored = ERR;
-    (void)each_entry(c, "uses", sweep_one, &s, &ignored);
+    struct err err = ERR;
+    if (!each_entry(c, "uses", sweep_one, &s, &err)) /* what stays keeps its image until the next start */
+        log_warn("content.uses", "error=\"%s\"", err.text);
 }
 
 struct uses {

@@ -237,7 +237,8 @@ static void output_ended(void *arg, int code, const struct err *err)
 static void output_late(struct timer *t)
 {
     struct output *o = container_of(t, struct output, timer);
-    (void)err_set(&o->err, E_TIMEOUT, "command timed out");
+    if (!o->err.kind)
+        (void)err_set(&o->err, E_TIMEOUT, "command timed out");
     if (o->exec)
         exec_kill(o->exec, SIGKILL);
     output_end(o);
@@ -252,14 +253,18 @@ void container_exec_output(struct container *c, struct strs args, int64_t timeou
     o->done = done;
     o->arg = arg;
     o->text = STRBUF(OUTPUT_MAX);
-    (void)!pipe2(pipes, O_CLOEXEC | O_NONBLOCK);
-    o->fd = pipes[0];
-    if (pipes[1] >= 0) /* the program's own end blocks, as programs expect */
-        (void)fcntl(pipes[1], F_SETFL, 0);
-    poll_init(&o->poll, c->rt->loop, o->fd, output_readable);
-    if (o->fd >= 0)
-        poll_want(&o->poll, POLL_READ);
     timer_init(&o->timer, c->rt->loop, output_late);
+    if (pipe2(pipes, O_CLOEXEC | O_NONBLOCK) < 0) {
+        (void)err_errno(&o->err, "a pipe for the command's output");
+        o->fd = -1;
+        poll_init(&o->poll, c->rt->loop, -1, output_readable);
+        timer_set(&o->timer, 0); /* not from inside the call */
+        return;
+    }
+    o->fd = pipes[0];
+    (void)fcntl(pipes[1], F_SETFL, 0);
+    poll_init(&o->poll, c->rt->loop, o->fd, output_readable);
+    poll_want(&o->poll, POLL_READ);
     timer_set(&o->timer, timeout_ns);
     const struct exec_spec spec = {.args = args, .in = -1, .out = pipes[1], .err = pipes[1]};
     o->exec = container_exec(c, &spec, &on, o);

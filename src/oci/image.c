@@ -91,7 +91,7 @@ static bool value_of(struct arena *a, struct str coded, struct str *out)
 
 static bool hex_of(struct str text, struct digest *out)
 {
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* a line of another version is no digest: false */
     char whole[DIGEST_TEXT + 1];
     if (text.n != DIGEST_HEX)
         return false;
@@ -298,7 +298,7 @@ static bool config_is(void *arg, const struct image *im)
 bool image_read(const struct content *c, struct arena *a, struct str name, struct image *out, struct err *err)
 {
     struct digest d;
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* no digest: then it is a name */
     bool id = digest_parse(name, &d, &ignored);
     if (!id && !content_ref_get(c, name, &d, err))
         return false;
@@ -396,7 +396,7 @@ bool image_remove(struct content *c, struct str name, int64_t *freed_bytes, stru
     AUTO(arena_fini) struct arena a = ARENA;
     struct content_refs refs;
     struct digest d;
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* no digest: then it is a name */
     struct image im;
     struct image_name normal;
     bool id = digest_parse(name, &d, &ignored);

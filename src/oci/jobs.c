@@ -57,7 +57,7 @@ static void error_of(struct json *j, struct arena *a, struct err *err)
 
 void job_line_decode(struct arena *a, struct str line, struct job_line *out)
 {
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* no JSON: noise, which is logged */
     *out = (struct job_line){.kind = JOB_NOISE};
     if (!json_check(line, &ignored))
         return;

@@ -202,7 +202,7 @@ static bool bearer(struct puller *p, const struct challenge *c, struct err *err)
     curl_free(scopes);
     bool ok = get_once(p, url.p, NULL, basic(p), &w, err);
     struct str token = S("");
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* without a token in it the answer is refused below */
     if (ok && w.status == 200 && json_check(strbuf_str(&w.text), &ignored)) {
         struct json j = json_of(strbuf_str(&w.text));
         if (json_type(&j) == JSON_OBJECT) {
@@ -342,7 +342,7 @@ static bool manifest_fetch(struct puller *p, struct content *c, struct str refer
 {
     struct digest want = {0};
     struct answer w = {.p = p, .text = STRBUF(CONTENT_MANIFEST_MAX)};
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* no digest: then it is a tag */
     bool by_digest = digest_parse(reference, &want, &ignored), ok = true;
     if (!by_digest || !content_has_blob(c, &want)) {
         struct str url = arena_fmt(p->a, STR_FMT "/v2/" STR_FMT "/manifests/" STR_FMT, STR_ARG(p->base),

@@ -83,7 +83,7 @@ struct str registry_base(struct arena *a, struct str registry)
 
 struct str registry_error(struct arena *a, struct str body)
 {
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* no JSON: then there are no words to quote */
     struct str code = S(""), message = S("");
     body = str_trim(body);
     if (!body.n || body.p[0] != '{' || !json_check(body, &ignored))

@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/log.h"
 #include "oci/runtime_int.h"
 #include "sys/file.h"
 #include <dirent.h>
@@ -311,14 +312,17 @@ static void adopt_containers(struct sandbox *s)
     for (struct dirent *e; dir && (e = readdir(dir));) {
         char path[PATH_MAX];
         struct stat st;
-        struct err ignored = ERR;
+        struct err err = ERR;
         AUTO(strbuf_fini) struct strbuf about = STRBUF(8192), note = STRBUF(70000);
         (void)snprintf(path, sizeof path, "%s/%s/about", s->dir, e->d_name);
-        if (!id_valid(str_of(e->d_name)) || stat(path, &st) < 0 || !small_read(path, 8000, &about, &ignored))
+        if (!id_valid(str_of(e->d_name)) || stat(path, &st) < 0) /* it had not begun to be one */
             continue;
+        bool read = small_read(path, 8000, &about, &err);
         (void)snprintf(path, sizeof path, "%s/%s/note", s->dir, e->d_name);
-        if (!small_read(path, 66000, &note, &ignored))
+        if (!read || !small_read(path, 66000, &note, &err)) {
+            log_error("oci.adopt", "container=%s error=\"%s\"", e->d_name, err.text);
             continue;
+        }
         struct str rest = strbuf_str(&about), image, log;
         if (!str_cut(&rest, '\n', &image) || !str_cut(&rest, '\n', &log))
             continue;
@@ -334,12 +338,16 @@ static void adopt_containers(struct sandbox *s)
 static void adopt_one(struct runtime *rt, const char *id)
 {
     char path[PATH_MAX];
-    struct err ignored = ERR;
+    struct err err = ERR;
     AUTO(strbuf_fini) struct strbuf about = STRBUF(8192), note = STRBUF(70000);
     (void)snprintf(path, sizeof path, "%s/pods/%s/about", rt->state, id);
-    bool known = small_read(path, 8000, &about, &ignored);
+    bool known = small_read(path, 8000, &about, &err);
     (void)snprintf(path, sizeof path, "%s/pods/%s/note", rt->state, id);
-    known = known && small_read(path, 66000, &note, &ignored);
+    known = known && small_read(path, 66000, &note, &err);
+    if (!known && err.kind != E_NOT_FOUND) { /* it may well run: what cannot be read is not thrown away */
+        log_error("oci.adopt", "pod=%s error=\"%s\"", id, err.text);
+        return;
+    }
     struct str rest = strbuf_str(&about), name, cgroup;
     if (!known || !str_cut(&rest, '\n', &name) || !str_cut(&rest, '\n', &cgroup)) {
         (void)snprintf(path, sizeof path, "%s/pods/%s", rt->state, id);
@@ -385,7 +393,7 @@ static void adopt_finish(void *arg)
     adopt_one_done(arg);
 }
 
-void runtime_adopt(struct runtime *rt, void (*done)(void *arg), void *arg)
+bool runtime_adopt(struct runtime *rt, void (*done)(void *arg), void *arg, struct err *err)
 {
     char path[PATH_MAX];
     rt->adopted = done;
@@ -393,12 +401,14 @@ void runtime_adopt(struct runtime *rt, void (*done)(void *arg), void *arg)
     rt->adopting = 1;
     (void)snprintf(path, sizeof path, "%s/pods", rt->state);
     DIR *dir = opendir(path);
-    for (struct dirent *e; dir && (e = readdir(dir));)
+    if (!dir) /* what runs would be started a second time */
+        return err_errno(err, "read %s", path);
+    for (struct dirent *e; (e = readdir(dir));)
         if (id_valid(str_of(e->d_name)))
             adopt_one(rt, e->d_name);
-    if (dir)
-        (void)closedir(dir);
+    (void)closedir(dir);
     content_uses_sweep(rt->content, still_there, rt);
     drop_leftovers(rt);
     loop_post(rt->loop, adopt_finish, rt);
+    return true;
 }

@@ -54,8 +54,9 @@ AUTO_POINTER(runtime_free, struct runtime);
 struct content *runtime_content(struct runtime *rt);
 const struct cgroups *runtime_cgroups(const struct runtime *rt);
 
-/* Finds what runs from before. done: every sandbox is connected (or reported lost) and can be walked. */
-void runtime_adopt(struct runtime *rt, void (*done)(void *arg), void *arg);
+/* Finds what runs from before. False: it cannot be known, and nothing may be started. done: every sandbox is
+ * connected (or reported lost) and can be walked. */
+MUST_USE bool runtime_adopt(struct runtime *rt, void (*done)(void *arg), void *arg, struct err *err);
 struct sandbox *sandbox_next(struct runtime *rt, struct sandbox *prev); /* NULL starts; NULL ends */
 struct container *container_next(struct sandbox *s, struct container *prev);
 

@@ -748,7 +748,8 @@ static void reopen(struct world *w)
     runtime_free(w->rt);
     world_open(w);
     w->waiting = 1;
-    runtime_adopt(w->rt, adopted, w);
+    struct err err = ERR;
+    CHECK_OK(runtime_adopt(w->rt, adopted, w, &err), err);
     wait_done(w);
     w->s = sandbox_find(w->rt, S("pod1"));
     CHECK(w->s);

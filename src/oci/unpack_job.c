@@ -810,7 +810,7 @@ static bool load_oci(struct loading *l, struct str name, struct strs *names, str
 static const struct digest *docker_file(struct loading *l, struct str path)
 {
     char clean[4096];
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* a path that cannot be is not in the archive: the caller says so */
     if (!path_clean(path, clean, &ignored))
         return NULL;
     for (int hops = 0; hops < 5; hops++) {
