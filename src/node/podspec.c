@@ -416,6 +416,41 @@ static bool sub_path_of(const struct podspec_input *in, const struct val *mount,
            err_set(err, E_INVALID, "subPath \"" STR_FMT "\": must be relative, without \"..\"", STR_ARG(*out));
 }
 
+static bool is_in(struct str path, const char *folder)
+{
+    size_t n = strlen(folder);
+    return str_starts(path, str_of(folder)) && (path.n == n || path.p[n] == '/');
+}
+
+/* The runtime writes to /proc and makes devices in /dev while it is root on the host: neither may be a folder in
+ * which another container of the pod exchanges files meanwhile. In /proc runc allows these, which others than the
+ * kernel make (lxcfs); /dev may be the node's own. */
+static bool target_ok(struct str target, const struct val *volume, struct err *err)
+{
+    static const char *const made[] = {"/proc/cpuinfo",
+                                       "/proc/diskstats",
+                                       "/proc/loadavg",
+                                       "/proc/meminfo",
+                                       "/proc/net/dev",
+                                       "/proc/slabinfo",
+                                       "/proc/stat",
+                                       "/proc/swaps",
+                                       "/proc/uptime",
+                                       "/proc/sys/kernel/ns_last_pid",
+                                       "/proc/sys/crypto/fips_enabled"};
+    struct str host = val_text_at(volume, N(hostPath), N(path));
+    bool ok = !is_in(target, "/proc") || (str_eqz(target, "/proc") && str_eqz(host, "/proc"));
+    for (size_t i = 0; i < countof(made) && !ok; i++)
+        ok = str_eqz(target, made[i]);
+    if (!ok)
+        return err_set(err, E_INVALID, "\"" STR_FMT "\" cannot be mounted because it is inside /proc",
+                       STR_ARG(target));
+    if (str_eqz(target, "/dev") && !host.n)
+        return err_set(err, E_INVALID,
+                       "\"/dev\" cannot be a volume that containers write to: mount what is wanted below it");
+    return true;
+}
+
 static bool add_volume_mounts(const struct podspec_input *in, struct mounts *out, enum oci_propagation *most,
                               struct err *err)
 {
@@ -427,9 +462,12 @@ static bool add_volume_mounts(const struct podspec_input *in, struct mounts *out
                            STR_ARG(name));
         if (!sub_path_of(in, m, &sub, err))
             return false;
+        struct str target = clean(out->a, val_text_at(m, N(mountPath)));
+        if (!target_ok(target, val_find(val_get(obj_spec(in->pod), N(volumes)), N(name), name), err))
+            return false;
         enum oci_propagation propagation = propagation_of(m);
         struct oci_mount *mount = add_mount(
-            out, path, clean(out->a, val_text_at(m, N(mountPath))),
+            out, path, target,
             bind_options(out->a, access_of(m, read_only || val_true(val_get(m, N(readOnly)))), propagation));
         mount->beneath = sub;
         mount->shared = propagation == OCI_SHARED;

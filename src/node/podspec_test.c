@@ -208,6 +208,16 @@ TEST(podspec_mounts)
         {"{name: conf, mountPath: /m}", "/m", "/vol/v rbind rprivate ro"}, /* content of the server's */
         {"{name: v, mountPath: /m, mountPropagation: HostToContainer}", "/m", "/vol/v rbind rslave rw"},
         {"{name: v, mountPath: /m, mountPropagation: Bidirectional}", "/m", "/vol/v shared rbind rshared rw"},
+        {"{name: v, mountPath: /proc}", "", "\"/proc\" cannot be mounted because it is inside /proc"},
+        {"{name: v, mountPath: /x/../proc//self/}", "",
+         "\"/proc/self\" cannot be mounted because it is inside /proc"},
+        {"{name: v, mountPath: /proc/sys/kernel/core_pattern}", "",
+         "\"/proc/sys/kernel/core_pattern\" cannot be mounted because it is inside /proc"},
+        {"{name: v, mountPath: /proc/meminfo}", "/proc/meminfo", "/vol/v rbind rprivate rw"},
+        {"{name: v, mountPath: /process}", "/process", "/vol/v rbind rprivate rw"},
+        {"{name: v, mountPath: /dev}", "",
+         "\"/dev\" cannot be a volume that containers write to: mount what is wanted below it"},
+        {"{name: v, mountPath: /dev/x}", "/dev/x", "/vol/v rbind rprivate rw"},
         {"{name: none, mountPath: /m}", "/m", "volumeMounts: there is no volume \"none\" in the pod"},
         {"{name: v, mountPath: /etc/hosts}", "/etc/hosts", "/vol/v rbind rprivate rw"},
         {"{name: v, mountPath: /m}", "/etc/hosts", "/p/hosts rbind rprivate rw"},
@@ -244,7 +254,7 @@ TEST(podspec_mounts_are_sorted_so_that_none_hides_another)
         struct world w = {0};
         struct oci_container c;
         struct err err = ERR;
-        CHECK_OK(make(&w, "", rows[i].container, "", &c, &err), err);
+        CHECK_OK(make(&w, "volumes: [{name: v, hostPath: {path: /dev}}]", rows[i].container, "", &c, &err), err);
         AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
         for (size_t k = 0; k < c.nmounts; k++) {
             struct str target = c.mounts[k].target;
