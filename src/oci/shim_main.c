@@ -1657,9 +1657,10 @@ static int do_exec_kill(void)
 {
     every (x, execs)
         if (x->id[0] && strcmp(x->id, in_msg.u.kill.id) == 0) {
-            /* with what it has started, as when a terminal is closed: it leads a group, unless it left that itself */
-            pid_t whom = !x->pid ? x->crun : getpgid(x->pid) == x->pid ? -x->pid : x->pid;
-            return kill(whom, in_msg.u.kill.signal) < 0 ? errno : 0;
+            /* with what it has started, as when a terminal is closed: the session of an exec is its own */
+            pid_t group = x->pid ? getpgid(x->pid) : -1;
+            bool own = group > 1 && group != getpgrp() && getsid(x->pid) != getsid(0);
+            return kill(own ? -group : x->pid ? x->pid : x->crun, in_msg.u.kill.signal) < 0 ? errno : 0;
         }
     return ESRCH;
 }
