@@ -128,7 +128,7 @@ static void data_came(struct stream *s, struct str bytes)
         return;
     if (w->close_code)
         tell_closed(w, w->close_code, str_of(w->close_reason));
-    else if (bad || (wslay_event_get_close_sent(w->ctx) && !w->finishing))
+    else if (bad || !wslay_event_want_read(w->ctx) || (wslay_event_get_close_sent(w->ctx) && !w->finishing))
         tell_closed(w, wslay_event_get_status_code_sent(w->ctx),
                     S("the other side broke the protocol or its limits"));
     else if (rest.n)
