@@ -484,9 +484,13 @@ bool yaml_decode(struct arena *a, struct str text, struct val *out, struct err *
     return yaml_to_json(text, NULL, &json, err) && json_decode(a, strbuf_str(&json), out, err);
 }
 
-static bool json_decode_all(struct arena *a, struct str text, struct val *list, struct err *err)
+/* Objects one after the other. *rest: what is no JSON any more, a document of YAML; "" at the end. */
+static bool json_decode_all(struct arena *a, struct str text, struct val *list, struct str *rest, struct err *err)
 {
     for (size_t used;;) {
+        *rest = str_trim(text);
+        if (!rest->n || str_starts(*rest, S("---")))
+            return true;
         if (!json_check_first(text, &used, err))
             return false;
         if (!used)
@@ -504,10 +508,12 @@ bool yaml_decode_all(struct arena *a, struct str text, struct val *list, struct 
     *list = val_list();
     struct str head = str_trim(text);
     if (head.n && head.p[0] == '{') { /* JSON; where it is not, YAML's flow style may be */
-        struct err ignored = ERR;
-        if (json_decode_all(a, text, list, &ignored))
-            return true;
-        *list = val_list();
+        struct err not_json = ERR;    /* YAML's reader says what is wrong then */
+        struct str rest;
+        if (json_decode_all(a, text, list, &rest, &not_json))
+            text = rest;
+        else
+            *list = val_list();
     }
     AUTO(yaml_close) struct yaml_reader *r = yaml_open(text, NULL);
     for (;;) {

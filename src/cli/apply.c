@@ -10,7 +10,7 @@ struct apply {
     struct connect_options to;
     struct words files;
     struct str output;
-    bool dry_run;
+    bool dry_run, deep;
     struct client *client;
     struct output form;
 };
@@ -18,6 +18,7 @@ struct apply {
 #define AT(field) offsetof(struct apply, field)
 static const struct arg_row rows[] = {
     {'f', "filename", ARG_TEXTS, AT(files), "FILE", "a file, a folder or - (stdin); may be given several times"},
+    {'R', "recursive", ARG_FLAG, AT(deep), NULL, "folders in a folder of -f, too"},
     {'o', "output", ARG_TEXT, AT(output), "FORM", "yaml, json or name of what the server has now"},
     {0, "dry-run", ARG_FLAG, AT(dry_run), NULL, "the server checks everything and changes nothing"},
 };
@@ -130,7 +131,7 @@ int apply_main(int argc, char **argv)
         return 2;
     }
     if (!client_open(&c, &x.to, &err) || !output_read(x.output, &x.form, &err) ||
-        !documents_read(&c, x.files, &documents, &err))
+        !documents_read(&c, x.files, x.deep, &documents, &err))
         return client_failed(&c, &err);
     int status = 0;
     for (size_t i = 0; i < documents.n; i++) {

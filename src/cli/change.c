@@ -68,7 +68,7 @@ static bool each_target(struct change *x, const struct target *t, struct words c
             &list, err))
         return false;
     val_each_item (it, field_at(&list, "items"))
-        if (!fn(x, &(struct target){t->resource, field_text(it, "metadata.name")}, changes, err))
+        if (!fn(x, &(struct target){.resource = t->resource, .name = field_text(it, "metadata.name")}, changes, err))
             return false;
     return true;
 }

@@ -10,6 +10,7 @@
  */
 struct create {
     struct connect_options to;
+    bool deep;
     struct words files, literals, from_files, images, command;
     struct str output, dry_run, type, audience;
     int64_t replicas, port, duration_ns;
@@ -20,6 +21,7 @@ struct create {
 #define AT(field) offsetof(struct create, field)
 static const struct arg_row rows[] = {
     {'f', "filename", ARG_TEXTS, AT(files), "FILE", "what a file, a folder or - (stdin) holds"},
+    {'R', "recursive", ARG_FLAG, AT(deep), NULL, "folders in a folder of -f, too"},
     {'o', "output", ARG_TEXT, AT(output), "FORM", "yaml, json or name of what was made"},
     {0, "dry-run", ARG_EITHER, AT(dry_run), "client",
      "the server checks and makes nothing; =client: it is not even asked"},
@@ -207,7 +209,7 @@ static int create_files(struct create *x)
     struct documents d;
     struct err err = ERR;
     int status = 0;
-    if (!documents_read(c, x->files, &d, &err))
+    if (!documents_read(c, x->files, x->deep, &d, &err))
         return client_failed(c, &err);
     for (size_t i = 0; i < d.n; i++) {
         struct err why = ERR;

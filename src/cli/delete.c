@@ -10,7 +10,7 @@ struct delete
     struct connect_options to;
     struct words files;
     struct str selector, cascade;
-    bool all, ignore, now, no_wait, dry_run;
+    bool all, ignore, now, no_wait, dry_run, deep;
     int64_t grace_s, timeout_ns;
     struct client *client;
     struct deleted *deleted; /* to wait for */
@@ -24,6 +24,7 @@ struct deleted {
 #define AT(field) offsetof(struct delete, field)
 static const struct arg_row rows[] = {
     {'f', "filename", ARG_TEXTS, AT(files), "FILE", "what a file, a folder or - (stdin) names"},
+    {'R', "recursive", ARG_FLAG, AT(deep), NULL, "folders in a folder of -f, too"},
     {'l', "selector", ARG_TEXT, AT(selector), "LABELS", "those with these labels"},
     {0, "all", ARG_FLAG, AT(all), NULL, "all of the namespace"},
     {0, "cascade", ARG_TEXT, AT(cascade), "HOW", "what it owns: background (default), foreground or orphan"},
@@ -153,7 +154,7 @@ static int delete_files(struct delete *x)
     struct documents d;
     struct err err = ERR;
     int status = 0;
-    if (!documents_read(c, x->files, &d, &err))
+    if (!documents_read(c, x->files, x->deep, &d, &err))
         return client_failed(c, &err);
     for (size_t i = d.n; i-- > 0;) {
         struct err why = ERR;

@@ -2,16 +2,37 @@
 #include "api/codec.h"
 #include "cli/fields.h"
 #include "sys/file.h"
+#include "wire/unicode.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+/* An item of a list, which may leave out what it is: a ConfigMapList holds ConfigMaps. */
+static struct val item_of(struct client *c, const struct val *list, const struct val *item)
+{
+    struct str api = field_text(list, "apiVersion"), kind = field_text(list, "kind");
+    struct val v = *item;
+    if (!val_is(item, VAL_MAP) || str_eqz(kind, "List"))
+        return v;
+    v = val_copy(&c->arena, item);
+    if (!val_get(&v, N(kind)))
+        val_set(&c->arena, &v, N(kind), val_str(&c->arena, str_sub(kind, 0, kind.n - 4)));
+    if (!val_get(&v, N(apiVersion)))
+        val_set(&c->arena, &v, N(apiVersion), val_str(&c->arena, api));
+    return v;
+}
 
 static void document_add(struct client *c, struct documents *out, struct str file, size_t number, const struct val *v)
 {
-    if (val_is(val_get(v, N(items)), VAL_LIST) && str_ends(field_text(v, "kind"), S("List"))) {
-        val_each_item (it, val_get(v, N(items)))
-            document_add(c, out, file, number, it);
+    struct str kind = field_text(v, "kind");
+    const struct val *items = val_get(v, N(items));
+    if (str_eqz(kind, "List") || (val_is(items, VAL_LIST) && str_ends(kind, S("List")))) {
+        val_each_item (it, items) {
+            struct val item = item_of(c, v, it);
+            document_add(c, out, file, number, &item);
+        }
         return;
     }
     if ((out->n & (out->n - 1)) == 0) {
@@ -25,9 +46,11 @@ static void document_add(struct client *c, struct documents *out, struct str fil
 
 static bool text_take(struct client *c, struct str file, struct str text, struct documents *out, struct err *err)
 {
+    AUTO(strbuf_fini) struct strbuf utf8 = STRBUF(2 * DOCUMENT_FILE_MAX);
     struct val list;
     size_t number = 0;
-    if (!yaml_decode_all(&c->arena, str_dup(&c->arena, text), &list, err))
+    if (!unicode_text(text, &utf8, err) ||
+        !yaml_decode_all(&c->arena, str_dup(&c->arena, strbuf_str(&utf8)), &list, err))
         return err_wrap(err, STR_FMT, STR_ARG(file));
     val_each_item (it, &list) {
         number++;
@@ -66,39 +89,73 @@ static bool file_take(struct client *c, struct str file, struct documents *out, 
     return file_read(AT_FDCWD, arena_strz(&c->arena, file), &b, err) && text_take(c, file, strbuf_str(&b), out, err);
 }
 
-static int is_manifest(const struct dirent *d)
+static int is_shown(const struct dirent *d)
 {
-    struct str s = str_of(d->d_name);
-    return s.p[0] != '.' && (str_ends(s, S(".yaml")) || str_ends(s, S(".yml")) || str_ends(s, S(".json")));
+    return d->d_name[0] != '.';
 }
 
-static bool folder_take(struct client *c, struct str dir, struct documents *out, struct err *err)
+static bool is_manifest(struct str name)
+{
+    return str_ends(name, S(".yaml")) || str_ends(name, S(".yml")) || str_ends(name, S(".json"));
+}
+
+static bool is_folder(struct client *c, struct str path)
+{
+    struct stat st;
+    return stat(arena_strz(&c->arena, path), &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+#define FOLDERS_MOST 32 /* one in the other: a link may lead back */
+
+static bool folder_take(struct client *c, struct str dir, int deep, struct documents *out, size_t *taken,
+                        struct err *err)
 {
     struct dirent **found;
-    int n = scandir(arena_strz(&c->arena, dir), &found, is_manifest, alphasort);
+    int n = scandir(arena_strz(&c->arena, dir), &found, is_shown, alphasort);
     bool ok = n >= 0 || err_errno(err, STR_FMT, STR_ARG(dir));
-    if (n == 0)
-        ok = err_set(err, E_NOT_FOUND, STR_FMT ": holds no *.yaml, *.yml or *.json", STR_ARG(dir));
     for (int i = 0; i < n; i++) {
-        ok = ok && file_take(c, arena_fmt(&c->arena, STR_FMT "/%s", STR_ARG(dir), found[i]->d_name), out, err);
+        struct str path = arena_fmt(&c->arena, STR_FMT "/%s", STR_ARG(dir), found[i]->d_name);
         free(found[i]);
+        if (!ok)
+            continue;
+        if (is_folder(c, path)) {
+            ok = !deep || (deep > FOLDERS_MOST
+                               ? err_set(err, E_INVALID, STR_FMT ": over %d folders deep", STR_ARG(dir), FOLDERS_MOST)
+                               : folder_take(c, path, deep + 1, out, taken, err));
+        } else if (is_manifest(path)) {
+            (*taken)++;
+            ok = file_take(c, path, out, err);
+        }
     }
     if (n >= 0)
         free(found);
     return ok;
 }
 
-bool documents_read(struct client *c, struct words files, struct documents *out, struct err *err)
+static bool path_take(struct client *c, struct str path, bool deep, struct documents *out, struct err *err)
+{
+    size_t taken = 0;
+    if (str_eqz(path, "-"))
+        return stdin_take(c, out, err);
+    if (!is_folder(c, path))
+        return file_take(c, path, out, err);
+    return folder_take(c, path, deep, out, &taken, err) &&
+           (taken || err_set(err, E_NOT_FOUND, STR_FMT ": holds no *.yaml, *.yml or *.json", STR_ARG(path)));
+}
+
+bool documents_read(struct client *c, struct words files, bool deep, struct documents *out, struct err *err)
 {
     *out = (struct documents){0};
     for (size_t i = 0; i < files.n; i++) {
-        struct stat st;
-        struct str f = files.p[i];
-        bool folder = stat(arena_strz(&c->arena, f), &st) == 0 && S_ISDIR(st.st_mode);
-        if (!(str_eqz(f, "-") ? stdin_take(c, out, err)
-              : folder        ? folder_take(c, f, out, err)
-                              : file_take(c, f, out, err)))
-            return false;
+        struct str rest = files.p[i], one;
+        if (access(arena_strz(&c->arena, rest), F_OK) == 0 || str_find_char(rest, ',') < 0) {
+            if (!path_take(c, rest, deep, out, err))
+                return false;
+            continue;
+        }
+        while (str_cut(&rest, ',', &one))
+            if (one.n && !path_take(c, one, deep, out, err))
+                return false;
     }
     return out->n || err_set(err, E_INVALID, "there is no object in " STR_FMT, STR_ARG(files.p[0]));
 }

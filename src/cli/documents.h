@@ -14,8 +14,9 @@ struct documents {
     struct document *p;
     size_t n;
 };
-/* Reads them all. A folder's *.yaml, *.yml and *.json, in order of their names. */
-MUST_USE bool documents_read(struct client *c, struct words files, struct documents *out, struct err *err);
+/* Reads them all. A folder's *.yaml, *.yml and *.json, in order of their names, and with `deep` of the folders in it.
+ * "a.yaml,b.yaml" are two, where there is no such file. */
+MUST_USE bool documents_read(struct client *c, struct words files, bool deep, struct documents *out, struct err *err);
 /* Which resource it is, where it belongs: fills resource, ns and name, and sets metadata.namespace. The error names
  * file, document and field. `nameless`: metadata.generateName will do. */
 MUST_USE bool document_place(struct client *c, struct document *d, bool nameless, struct err *err);

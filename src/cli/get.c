@@ -1,5 +1,6 @@
 #include "api/codec.h"
 #include "base/clock.h"
+#include "cli/documents.h"
 #include "cli/fields.h"
 #include "cli/output.h"
 #include "cli/verbs.h"
@@ -7,8 +8,9 @@
 /* wherry get: tables as the server makes them, or the objects. */
 struct get {
     struct connect_options to;
-    struct str output, selector, fields, filename;
-    bool all, watch, no_headers, show_labels, ignore;
+    struct str output, selector, fields;
+    struct words files;
+    bool all, watch, no_headers, show_labels, ignore, deep;
     int64_t timeout_ns;
     struct output form;
     struct client *client;
@@ -23,6 +25,8 @@ struct get {
 #define AT(field) offsetof(struct get, field)
 static const struct arg_row rows[] = {
     {'o', "output", ARG_TEXT, AT(output), "FORM", "wide, yaml, json, name or jsonpath=TEMPLATE; a table otherwise"},
+    {'f', "filename", ARG_TEXTS, AT(files), "FILE", "what a file, a folder or - (stdin) names"},
+    {'R', "recursive", ARG_FLAG, AT(deep), NULL, "folders in a folder of -f, too"},
     {'l', "selector", ARG_TEXT, AT(selector), "LABELS", "only those with these labels: app=web,tier!=db"},
     {0, "field-selector", ARG_TEXT, AT(fields), "FIELDS", "only those with these fields: status.phase=Running"},
     {'A', "all-namespaces", ARG_FLAG, AT(all), NULL, "of all namespaces"},
@@ -34,7 +38,7 @@ static const struct arg_row rows[] = {
 };
 static const struct arg_spec spec = {
     .verb = "get",
-    .usage = "RESOURCE[,RESOURCE] [NAME ...] | RESOURCE/NAME ...",
+    .usage = "RESOURCE[,RESOURCE] [NAME ...] | RESOURCE/NAME ... | -f FILE",
     .summary = "Shows objects: one line each, or whole.",
     .examples = "  wherry get pods,svc -A -o wide        every pod and Service, of all namespaces\n"
                 "  wherry get deploy/web -o yaml         one Deployment as it is stored\n",
@@ -144,9 +148,12 @@ static bool is_table(const struct get *g)
 static bool ask(struct get *g, const struct target *t, struct val *out, struct err *err)
 {
     struct client *c = g->client;
-    struct ask q = {
-        .path = resource_path(&c->arena, t->resource, g->all ? S("") : target_ns(c, t->resource), t->name, S("")),
-        .query = t->name.n ? S("") : query_of(g, false)};
+    struct ask q = {.path = resource_path(&c->arena, t->resource,
+                                          g->all    ? S("")
+                                          : t->ns.p ? t->ns
+                                                    : target_ns(c, t->resource),
+                                          t->name, S("")),
+                    .query = t->name.n ? S("") : query_of(g, false)};
     if (is_table(g))
         q.accept = S("application/json;as=Table;v=v1;g=meta.k8s.io,application/json");
     return client_ask(c, &q, out, err);
@@ -266,14 +273,34 @@ static int watch(struct get *g, const struct target *t)
         query = arena_fmt(&c->arena, STR_FMT "&timeoutSeconds=%lld", STR_ARG(query),
                           (long long)(g->timeout_ns / NS_PER_S));
     struct watching w = {.get = g, .call.data = watch_data};
-    struct call_options o = CALL_OPTIONS(
-            .verb = CALL_RAW,
-            .path = resource_path(&c->arena, t->resource, g->all ? S("") : target_ns(c, t->resource), S(""), S("")),
-            .query = query, .accept = is_table(g) ? S("application/json;as=Table;v=v1;g=meta.k8s.io") : S(""));
+    struct call_options o = CALL_OPTIONS(.verb = CALL_RAW,
+                                         .path = resource_path(&c->arena, t->resource,
+                                                               g->all    ? S("")
+                                                               : t->ns.p ? t->ns
+                                                                         : target_ns(c, t->resource),
+                                                               S(""), S("")),
+                                         .query = query,
+                                         .accept = is_table(g) ? S("application/json;as=Table;v=v1;g=meta.k8s.io")
+                                                               : S(""));
     bool ok = call_run(&w.call, c->transport, &o, &err);
     call_fini(&w.call);
     strbuf_fini(&g->line);
     return ok ? 0 : client_failed(c, &err);
+}
+
+static bool targets_of_files(struct get *g, struct targets *t, struct err *err)
+{
+    struct client *c = g->client;
+    struct documents d;
+    if (!documents_read(c, g->files, g->deep, &d, err))
+        return false;
+    *t = (struct targets){.slashed = true, .kinds = d.n, .n = d.n, .p = arena_alloc(&c->arena, d.n * sizeof *t->p)};
+    for (size_t i = 0; i < d.n; i++) {
+        if (!document_place(c, &d.p[i], false, err))
+            return false;
+        t->p[i] = (struct target){.resource = d.p[i].resource, .name = d.p[i].name, .ns = d.p[i].ns};
+    }
+    return true;
 }
 
 static int run(struct get *g, struct words words)
@@ -281,7 +308,8 @@ static int run(struct get *g, struct words words)
     struct client *c = g->client;
     struct targets t;
     struct err err = ERR;
-    if (!output_read(g->output, &g->form, &err) || !targets_read(c, words, &t, &err))
+    if (!output_read(g->output, &g->form, &err) ||
+        !(g->files.n ? targets_of_files(g, &t, &err) : targets_read(c, words, &t, &err)))
         return client_failed(c, &err);
     if (g->watch && (t.n != 1 || t.kinds != 1))
         return err_set(&err, E_INVALID, "--watch: one resource, or one object, at a time"), client_failed(c, &err);
@@ -318,6 +346,10 @@ int get_main(int argc, char **argv)
     enum args_result r = args_read(&c.arena, &spec, argc, argv, &g, &words, NULL);
     if (r != ARGS_RUN)
         return r == ARGS_HELPED ? 0 : 2;
+    if (words.n && g.files.n) {
+        fprintf(stderr, "wherry get: name a resource, or a file with -f; wherry get --help shows how\n");
+        return 2;
+    }
     if (!client_open(&c, &g.to, &err))
         return client_failed(&c, &err);
     return run(&g, words);

@@ -47,7 +47,12 @@ bool resources_load(struct client *c, struct err *err)
     if (c->resources)
         return true;
     c->resources = mem_alloc(MOST * sizeof *c->resources);
-    return discovery_load(c, S("/api"), err) && discovery_load(c, S("/apis"), err);
+    if (discovery_load(c, S("/api"), err) && discovery_load(c, S("/apis"), err))
+        return true;
+    mem_free(c->resources); /* half of them would make the rest unknown; the next one to ask tries again */
+    c->resources = NULL;
+    c->nresources = 0;
+    return err_wrap(err, "asking the server what it has");
 }
 
 bool resource_has(const struct val *list, struct str word)
@@ -155,7 +160,7 @@ static void target_add(struct client *c, struct targets *t, const struct resourc
     struct target *p = arena_alloc(&c->arena, (t->n + 1) * sizeof *p);
     if (t->n)
         memcpy(p, t->p, t->n * sizeof *p);
-    p[t->n++] = (struct target){r, name};
+    p[t->n++] = (struct target){.resource = r, .name = name};
     t->p = p;
 }
 

@@ -25,6 +25,7 @@ struct str resource_label(struct arena *a, const struct resource *r, struct str 
 struct target {
     const struct resource *resource;
     struct str name;
+    struct str ns; /* p NULL: that of the command (target_ns) */
 };
 struct targets {
     struct target *p;

@@ -27,7 +27,6 @@ struct yaml_reader *yaml_open(struct str text, const struct yaml_notes *notes)
 {
     struct yaml_reader *r = NEW(struct yaml_reader);
     ASSERT(yaml_parser_initialize(&r->parser));
-    yaml_parser_set_encoding(&r->parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&r->parser, (const unsigned char *)(text.p ? text.p : ""), text.n);
     if (notes)
         r->notes = *notes;
@@ -533,6 +532,13 @@ bool yaml_to_json(struct str text, const struct yaml_notes *notes, struct strbuf
     int got = yaml_next(r, json, err);
     if (got == 0)
         strbuf_add(json, S("null"));
+    while (got > 0) { /* what follows must not be lost; nothing may */
+        AUTO(strbuf_fini) struct strbuf more = STRBUF(json->max);
+        got = yaml_next(r, &more, err);
+        if (got > 0 && !str_eqz(strbuf_str(&more), "null"))
+            return err_set(err, E_BAD_REQUEST, "yaml: line %zu: another document ends here; only one can be taken",
+                           r->parser.mark.line + 1);
+    }
     return got >= 0;
 }
 

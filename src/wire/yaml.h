@@ -17,13 +17,14 @@ struct yaml_notes {
 
 /* Documents one after the other. The text must live as long. */
 struct yaml_reader;
+/* UTF-8, or UTF-16 with a byte order mark; that of UTF-8 is passed over. */
 struct yaml_reader *yaml_open(struct str text, const struct yaml_notes *notes);
 void yaml_close(struct yaml_reader *r);
 AUTO_POINTER(yaml_close, struct yaml_reader);
 /* The next document as JSON, added to `json`. 1: there was one, 0: the end, -1: bad (E_BAD_REQUEST, "yaml: line 3:
  * ..."; what is written is undefined). More aliases than content is refused. */
 MUST_USE int yaml_next(struct yaml_reader *r, struct strbuf *json, struct err *err);
-/* The first document; an empty text is null. */
+/* The one document; an empty text is null. Another one behind it, unless it is empty, is refused. */
 MUST_USE bool yaml_to_json(struct str text, const struct yaml_notes *notes, struct strbuf *json, struct err *err);
 
 /* Checked JSON as YAML: block style, keys sorted, a line end last. */

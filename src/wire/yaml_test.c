@@ -20,6 +20,10 @@ static const struct {
     {"a: !!binary aGk=\n", "{\"a\":\"hi\"}"},
     {"a:\nb: ''\n", "{\"a\":null,\"b\":\"\"}"},
     {"{\"a\": [1, {\"b\": \"\\u00e9\"}]}", "{\"a\":[1,{\"b\":\"\xc3\xa9\"}]}"},
+    {"\xef\xbb\xbf"
+     "a: b\r\nc: |\r\n  x\r\n  y\r\n",
+     "{\"a\":\"b\",\"c\":\"x\\ny\\n\"}"},
+    {"# only\n---\na: b\n...\n---\n# nothing\n---\n", "{\"a\":\"b\"}"},
 };
 
 TEST(yaml_is_read_as_kubernetes_reads_it)
@@ -44,6 +48,9 @@ static const struct {
     {"a: 1\nb: {c\n", "yaml: line 2: did not find expected ',' or '}'"},
     {"a: {<<: 5}\n", "yaml: map merge requires map or sequence of maps as the value"},
     {"a: \x01\n", "yaml: control characters are not allowed"},
+    {"a: 1\n---\nb: 2\n", "yaml: line 4: another document ends here; only one can be taken"},
+    {"a: 1\n---\n---\n- 1\n---\n", "yaml: line 5: another document ends here; only one can be taken"},
+    {"a: 1\n---\nb: {\n", "yaml: line 4: did not find expected node content"},
 };
 
 TEST(bad_yaml_is_refused_with_its_line)

@@ -129,6 +129,93 @@ def openapi_two_in_its_forms(c):
     assert json.loads(gzip.decompress(body))['openapi'] == '3.0.0'
 
 
+def cm(name, data='a: "1"'):
+    return 'apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: %s\ndata:\n  %s\n' % (name, data)
+
+
+MARK = b'\xef\xbb\xbf'
+ITEM = '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"%s"}}'
+# as people have them: bytes, the names in them, or what is said; kubectl: whether it takes the same
+TEXTS = [
+    ('mark', MARK + cm('t1').replace('\n', '\r\n').encode(), ['t1'], True),
+    ('marks', MARK + cm('t1').encode() + b'---\n' + MARK + cm('t2').encode(), ['t1', 't2'], True),
+    ('utf16le', cm('t1', 'a: "\u00e4"').encode('utf-16'), ['t1'], True),
+    ('utf16be', b'\xfe\xff' + cm('t1').encode('utf-16-be'), ['t1'], True),
+    ('utf16 without a mark', cm('t1').encode('utf-16-le'), ['t1'], False),
+    ('carriage returns', cm('t1').replace('\n', '\r').encode(), ['t1'], True),
+    ('comments', b'# only\n---\n# another\n--- \n' + cm('t1').encode() + b'...\n---\n\n---\n' + cm('t2').encode(), ['t1', 't2'], True),
+    ('dashes', b'---   \n' + cm('t1').encode() + b'--- # why\n' + cm('t2').encode() + b'---\n...\n---\n', ['t1', 't2'], False),
+    ('on the line', b'--- {apiVersion: v1, kind: ConfigMap, metadata: {name: t1}}\n', ['t1'], False),
+    ('directive', b'%YAML 1.1\n---\n' + cm('t1').encode(), ['t1'], False),
+    ('dashes in a text', cm('t1', 'a: |\n    x\n    ---\n    y').encode(), ['t1'], True),
+    ('objects', (ITEM % 't1' + ITEM % 't2').encode(), ['t1', 't2'], True),
+    ('objects with a mark', MARK + (ITEM % 't1' + '\n' + ITEM % 't2').encode(), ['t1', 't2'], True),
+    ('json, then yaml', (ITEM % 't1' + '\n---\n' + cm('t2')).encode(), ['t1', 't2'], True),
+    ('objects, then yaml', (ITEM % 't1' + ITEM % 't2' + '\n---\n' + cm('t3')).encode(), ['t1', 't2', 't3'], False),
+    ('anchors', b'x: &x {b: "2"}\n' + cm('t1', '<<: *x').encode(), None, False),
+    ('list', ('apiVersion: v1\nkind: List\nitems: [%s, %s]\n' % (ITEM % 't1', ITEM % 't2')).encode(), ['t1', 't2'], True),
+    ('list in list', ('apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: ConfigMapList, items: [{metadata: {name: t1}}]}\n- ' +
+                      ITEM % 't2').encode(), ['t1', 't2'], False),
+    ('null', b'---\nnull\n---\n' + cm('t1').encode(), ['t1'], True),
+    ('latin', cm('t1', 'a: "gr\u00fcn"').encode('latin-1'), 'line 6: is not UTF-8 (byte 0xfc); save the file as UTF-8', True),
+    ('tab', b'apiVersion: v1\nkind: ConfigMap\nmetadata:\n\tname: t1\n', 'line 4: found character that cannot start any token', False),
+    ('empty', b'', 'there is no object in', False),
+    ('only comments', b'# nothing\n---\n', 'there is no object in', False),
+    ('empty list', b'apiVersion: v1\nkind: List\nitems: []\n', 'there is no object in', False),
+    ('sequence', b'- a\n', 'document 1: is no object', False),
+    ('cut short', ITEM.encode()[:-2], 'yaml: ', False),
+]
+
+
+def text_files_as_people_have_them(c):
+    path = c.root + '/text'
+    for what, raw, names, kubectl in TEXTS:
+        with open(path, 'wb') as f:
+            f.write(raw)
+        if not isinstance(names, list):
+            p = subprocess.run([WHERRY, 'apply', '-f', path], env=c.env, capture_output=True, text=True)
+            assert p.returncode == 1 and (names or 'unknown field') in p.stderr, (what, p.stdout, p.stderr)
+            continue
+        assert c.wherry('create', '-f', path).split('\n')[:-1] == ['configmap/%s created' % n for n in names], what
+        assert c.wherry('get', '-f', path, '-o', 'name').split() == ['configmap/' + n for n in names], what
+        if kubectl:
+            took = subprocess.run([c.bin + '/kubectl', 'get', '-f', path, '-o', 'name'], env=c.env, capture_output=True, text=True)
+            assert took.stdout.split() == ['configmap/' + n for n in names], (what, took)
+        assert c.wherry('apply', '-f', path) == ''.join('configmap/%s configured\n' % n for n in names), what
+        c.wherry('delete', '-f', path)
+    data = c.root + '/files'
+    os.makedirs(data + '/deeper/.hidden')
+    for name in ('a.yaml', 'b.json', 'deeper/c.yml', 'deeper/notes.txt', '.d.yaml'):
+        with open(data + '/' + name, 'w') as f:
+            f.write(ITEM % ('f-' + os.path.basename(name).strip('.')[0]))
+    made = lambda *args: [l.split()[0][-1] for l in c.wherry('apply', *args).splitlines()]
+    assert made('-f', data) == ['a', 'b'] and made('-R', '-f', data) == ['a', 'b', 'c']
+    assert made('-f', data + '/a.yaml,' + data + '/deeper/c.yml') == ['a', 'c']
+    c.wherry('delete', '-R', '-f', data)
+
+
+def nothing_of_a_body_is_dropped(c):
+    one, two = cm('body'), cm('body', 'a: "2"')
+    cms = '/api/v1/namespaces/default/configmaps'
+    for method, path in (('POST', cms), ('PUT', cms + '/kube-root-ca.crt'), ('POST', '/api/v1/namespaces')):
+        for body in (one + '---\n' + two, one + '---\n' + two + '---\n', one + '---\n# x\n---\n- 1\n', one + '...\n---\nx: {\n'):
+            status, _, said = raw(c, method, path, body, Content_Type='application/yaml')
+            assert status == 400 and b'yaml: line' in said, (method, path, body, status, said)
+        for body in (ITEM % 'body' + ITEM % 'body', ITEM % 'body' + ' x', ITEM % 'body' + '\n---\n'):
+            status, _, said = raw(c, method, path, body, Content_Type='application/json')
+            assert status == 400, (method, path, body, status, said)
+    for n, body in enumerate((MARK + cm('body0').encode(), cm('body1').encode('utf-16'), b'---\n' + cm('body2').encode() + b'---\n# end\n',
+                              cm('body3').replace('\n', '\r\n').encode() + b'...\r\n')):
+        status, _, said = raw(c, 'POST', cms, body, Content_Type='application/yaml')
+        assert status == 201, (n, said)
+        raw(c, 'DELETE', cms + '/body%d' % n)
+    for patch in ('application/merge-patch+json', 'application/strategic-merge-patch+json', 'application/json-patch+json'):
+        body = ('[]' if 'json-patch' in patch else '{}') + ' {"data":{"x":"y"}}'
+        assert raw(c, 'PATCH', cms + '/kube-root-ca.crt', body, Content_Type=patch)[0] == 400, patch
+    assert raw(c, 'DELETE', cms + '/kube-root-ca.crt', '{"kind":"DeleteOptions","apiVersion":"v1"}{}', Content_Type='application/json')[0] == 400
+
+
 if __name__ == '__main__':
     main([a_node_that_is_called_unknown_says_otherwise, volumes_follow_labels,
-          lists_by_kubectl, openapi_two_in_its_forms, sleepers_judge_nobody], port=16549)
+          lists_by_kubectl, openapi_two_in_its_forms, text_files_as_people_have_them,
+          nothing_of_a_body_is_dropped, sleepers_judge_nobody], port=16549)
