@@ -232,6 +232,14 @@ static void help_print(const struct arg_spec *spec)
     fputs(b.p, stdout);
 }
 
+bool args_ask_help(int argc, char *const *argv)
+{
+    for (int i = 0; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    return false;
+}
+
 enum args_result args_read(struct arena *a, const struct arg_spec *spec, int argc, char **argv, void *out,
                            struct words *words, size_t *before_dashes)
 {

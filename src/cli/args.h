@@ -29,6 +29,8 @@ struct arg_spec {
     size_t nrows;
     bool connects; /* the struct begins with connect_options, and their rows are understood too */
 };
+/* For the verbs that read their words themselves: --help or -h is one of them. */
+bool args_ask_help(int argc, char *const *argv);
 enum args_result { ARGS_RUN, ARGS_HELPED, ARGS_WRONG };
 /* Texts borrow from argv or live in the arena. after_dashes: how many of the words stood before "--" (all of them
  * where there was none). Help goes to stdout, an error to stderr with the way to the help. */

@@ -1,4 +1,5 @@
 #include "base/log.h"
+#include "cli/args.h"
 #include "cli/role.h"
 #include "cli/supervisor.h"
 #include "cli/systemd.h"
@@ -273,16 +274,16 @@ int down_main(int argc, char **argv)
     struct err err = ERR;
     bool purge = false;
     int rest, kept = 0;
+    if (args_ask_help(argc, argv)) {
+        printf("wherry down [--purge] [--root DIR]\n\nEnds every process, pod, mount, link, rule and control "
+               "group of the cluster on this machine and\n"
+               "puts the kernel's settings back. What was declared stays and comes back with `wherry up`; "
+               "--purge removes it.\nWhere `wherry install` was used it also comes back at the next boot; "
+               "`wherry uninstall` "
+               "ends that.\n");
+        return 0;
+    }
     for (int i = 0; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0) {
-            printf("wherry down [--purge] [--root DIR]\n\nEnds every process, pod, mount, link, rule and control "
-                   "group of the cluster on this machine and\n"
-                   "puts the kernel's settings back. What was declared stays and comes back with `wherry up`; "
-                   "--purge removes it.\nWhere `wherry install` was used it also comes back at the next boot; "
-                   "`wherry uninstall` "
-                   "ends that.\n");
-            return 0;
-        }
         if (strcmp(argv[i], "--purge") == 0)
             purge = true;
         else if (strcmp(argv[i], "--pods") == 0) /* these alone, gently: for wherry-pods.service */

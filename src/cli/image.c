@@ -1,3 +1,4 @@
+#include "cli/args.h"
 #include "cli/output.h"
 #include "cli/role.h"
 #include "cli/verbs.h"
@@ -10,16 +11,21 @@
 
 /* wherry image load|ls|rm|pack: the images of this machine. They work on the content store itself, so the cluster
  * need not be up. */
-static void usage(void)
+static const struct image_verb {
+    const char *name, *args, *help;
+    int (*run)(struct settings *s, int argc, char **argv); /* argv[0]: the first word behind the name */
+} image_verbs[];
+
+static void usage_of(const struct image_verb *v, FILE *out)
 {
-    show(stdout,
-         "wherry image load ARCHIVE [NAME]   take an OCI or docker archive (a tar; - is stdin) into this machine's "
-         "store\n"
-         "wherry image ls                    what is there\n"
-         "wherry image rm NAME               remove a name, and what nothing else needs\n"
-         "wherry image pack OUT NAME --cmd ARG ... [--entrypoint ARG] [--env K=V] [--workdir DIR] FILE=PATH ...\n"
-         "                                   make an OCI archive of files of this machine\n\n"
-         "--root DIR: of the cluster whose store is meant.\n");
+    show(out, "wherry image %s %s\n    %s\n", v->name, v->args, v->help);
+}
+
+static void usage(FILE *out)
+{
+    for (const struct image_verb *v = image_verbs; v->name; v++)
+        usage_of(v, out);
+    show(out, "\n--root DIR: of the cluster whose store is meant.\n");
 }
 
 static int fail(const struct err *err)
@@ -46,7 +52,7 @@ static int image_load_verb(struct settings *s, int argc, char **argv)
     struct digest manifest;
     struct str job = program_beside(&s->arena, "wherry-job"), store = store_of(s);
     if (argc < 1 || argc > 2) {
-        usage();
+        usage(stderr);
         return 2;
     }
     AUTO(content_free) struct content *c = open_store(s, &err);
@@ -58,8 +64,13 @@ static int image_load_verb(struct settings *s, int argc, char **argv)
     return 0;
 }
 
-static int image_ls(struct settings *s)
+static int image_ls(struct settings *s, int argc, char **argv)
 {
+    (void)argv;
+    if (argc) {
+        usage(stderr);
+        return 2;
+    }
     struct err err = ERR;
     struct image_rows rows = {0};
     AUTO(content_free) struct content *c = open_store(s, &err);
@@ -79,7 +90,7 @@ static int image_rm(struct settings *s, int argc, char **argv)
     struct err err = ERR;
     int64_t freed = 0;
     if (argc != 1) {
-        usage();
+        usage(stderr);
         return 2;
     }
     AUTO(content_free) struct content *c = open_store(s, &err);
@@ -112,6 +123,7 @@ static bool add_file(struct settings *s, struct oci_pack_file *f, const char *te
 
 static int image_pack(struct settings *s, int argc, char **argv)
 {
+    argc++, argv--; /* getopt begins behind a name */
     static const struct option options[] = {
         {"cmd", required_argument, NULL, 'c'},  {"entrypoint", required_argument, NULL, 'e'},
         {"env", required_argument, NULL, 'v'},  {"workdir", required_argument, NULL, 'w'},
@@ -132,11 +144,11 @@ static int image_pack(struct settings *s, int argc, char **argv)
         case 'v': add(&p.env, optarg); break;
         case 'w': p.workdir = str_of(optarg); break;
         case 'u': p.user = str_of(optarg); break;
-        default: usage(); return 2;
+        default: usage(stderr); return 2;
         }
     }
     if (argc - optind < 3) {
-        usage();
+        usage(stderr);
         return 2;
     }
     const char *out = argv[optind++];
@@ -150,6 +162,18 @@ static int image_pack(struct settings *s, int argc, char **argv)
     return 0;
 }
 
+static const struct image_verb image_verbs[] = {
+    {"load", "ARCHIVE [NAME]", "take an OCI or docker archive (a tar; - is stdin) into this machine's store",
+     image_load_verb},
+    {"ls", "", "what is there", image_ls},
+    {"rm", "NAME", "remove a name, and what nothing else needs", image_rm},
+    {"pack",
+     "OUT NAME [--cmd ARG] ... [--entrypoint ARG] ... [--env K=V] ... [--workdir DIR] [--user USER] FILE=PATH ...",
+     "make an OCI archive OUT of files of this machine: PATH becomes FILE; FILE=@LINK is a symbolic link",
+     image_pack},
+    {NULL, NULL, NULL, NULL},
+};
+
 int image_main(int argc, char **argv)
 {
     AUTO(settings_fini) struct settings s = {0};
@@ -157,15 +181,15 @@ int image_main(int argc, char **argv)
     int rest;
     if (!settings_read(&s, argc, argv, &rest, &err))
         return fail(&err);
-    const char *verb = rest > 0 ? argv[0] : "--help";
-    if (strcmp(verb, "load") == 0)
-        return image_load_verb(&s, rest - 1, argv + 1);
-    if (strcmp(verb, "ls") == 0)
-        return image_ls(&s);
-    if (strcmp(verb, "rm") == 0)
-        return image_rm(&s, rest - 1, argv + 1);
-    if (strcmp(verb, "pack") == 0)
-        return image_pack(&s, rest, argv);
-    usage();
-    return strcmp(verb, "--help") == 0 ? 0 : 2;
+    for (const struct image_verb *v = image_verbs; rest && v->name; v++) {
+        if (strcmp(argv[0], v->name) != 0)
+            continue;
+        if (!args_ask_help(MIN(rest - 1, 1), argv + 1)) /* further on it may be an image's own word */
+            return v->run(&s, rest - 1, argv + 1);
+        usage_of(v, stdout);
+        return 0;
+    }
+    bool help = !rest || args_ask_help(rest, argv);
+    usage(help ? stdout : stderr);
+    return help ? 0 : 2;
 }

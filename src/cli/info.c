@@ -1,4 +1,5 @@
 #include "base/version.h"
+#include "cli/args.h"
 #include "cli/connect.h"
 #include "cli/fields.h"
 #include "cli/verbs.h"
@@ -68,11 +69,11 @@ static const char script[] =
 int completion_main(int argc, char **argv)
 {
     if (argc != 1 || strcmp(argv[0], "bash") != 0) {
-        fprintf(argc == 1 && strcmp(argv[0], "--help") == 0 ? stdout : stderr,
+        fprintf(args_ask_help(argc, argv) ? stdout : stderr,
                 "wherry completion bash\n\nPrints what makes bash complete verbs, resources and names.\n\nExamples:\n"
                 "  source <(wherry completion bash)\n"
                 "  wherry completion bash > /etc/bash_completion.d/wherry\n");
-        return argc == 1 && strcmp(argv[0], "--help") == 0 ? 0 : 2;
+        return args_ask_help(argc, argv) ? 0 : 2;
     }
     printf("_wherry_verbs='");
     for (const struct verb_row *v = verb_rows; v->name; v++)

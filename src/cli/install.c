@@ -1,3 +1,4 @@
+#include "cli/args.h"
 #include "cli/role.h"
 #include "cli/supervisor.h"
 #include "cli/systemd.h"
@@ -211,7 +212,7 @@ int install_main(int argc, char **argv)
     struct err err = ERR;
     bool new_programs = false, new_units = false;
     int rest;
-    if (argc && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0)) {
+    if (args_ask_help(argc, argv)) {
         printf(
             "wherry install\n\nMakes this machine run wherry by systemd, from now on and at every boot: copies the "
             "programs that stand beside\nthis one to " BIN ", writes " UNIT_DIR "/" UNIT " and " UNIT_PODS
@@ -266,7 +267,7 @@ int uninstall_main(int argc, char **argv)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct err err = ERR;
-    if (argc && (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0)) {
+    if (args_ask_help(argc, argv)) {
         printf("wherry uninstall [--purge]\n\nTakes back what `wherry install` did: ends the units and the pods as "
                "`wherry down` does, removes the units\nand the programs in " BIN
                ". What was declared stays in /var/lib/wherry and comes back with the next\n"

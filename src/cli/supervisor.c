@@ -1,6 +1,7 @@
 #include "cli/supervisor.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "cli/args.h"
 #include "cli/obstacles.h"
 #include "cli/role.h"
 #include "cli/role_watch.h"
@@ -899,7 +900,7 @@ int supervisor_main(int argc, char **argv)
         else
             detached = true;
     char **again = arena_dup(&unused.arena, all, (size_t)(kept + 1) * sizeof *all);
-    if (kept && (strcmp(all[0], "--help") == 0 || strcmp(all[0], "-h") == 0)) {
+    if (args_ask_help(kept, all)) {
         usage();
         return 0;
     }

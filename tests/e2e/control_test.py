@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Controllers and what clients send, as users meet them: sleepers, lists, text files, budgets, owners."""
-import gzip, http.client, json, os, signal, time
+import gzip, http.client, http.server, json, os, re, signal, subprocess, threading, time
 from lib import *
 
 
@@ -215,7 +215,51 @@ def nothing_of_a_body_is_dropped(c):
     assert raw(c, 'DELETE', cms + '/kube-root-ca.crt', '{"kind":"DeleteOptions","apiVersion":"v1"}{}', Content_Type='application/json')[0] == 400
 
 
+def every_verb_answers_help(c):
+    verbs = re.findall(r'^  wherry (\S+) +(\S*)', run([WHERRY, '--help']), re.M)
+    assert len(verbs) > 20, verbs
+    subs = [[v, s] for v, args in verbs if '|' in args and v in ('image', 'rollout') for s in args.split('|')] + [['set', 'image'], ['completion', 'bash']]
+    subs += [['create', kind] for kind in re.search(r'create -f FILE \| (\S+)', run([WHERRY, 'create', '--help'])).group(1).split('|')]
+    for words in [[v] for v, _ in verbs] + subs:
+        for help in ('--help', '-h'):
+            said = run([WHERRY] + words + [help], timeout=10)
+            assert said.startswith('wherry ' + words[0]), (words, said)
+            assert words[-1] in said, (words, said)
+
+
+def a_failed_discovery_is_said_for_each_document(c):
+    answers = {'/api': '{"kind":"APIGroupDiscoveryList","apiVersion":"apidiscovery.k8s.io/v2","items":[]}'}
+    asked = []
+
+    class Server(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            body = answers.get(self.path.split('?')[0])
+            self.send_response(200 if body else 500)
+            self.end_headers()
+            self.wfile.write((body or '{"kind":"Status","status":"Failure","message":"the disk is on fire","code":500}').encode())
+
+        def log_message(self, *unused):
+            pass
+
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    kubeconfig = c.root + '/half.kubeconfig'
+    with open(kubeconfig, 'w') as f:
+        f.write('{apiVersion: v1, kind: Config, current-context: c, clusters: [{name: c, cluster: {server: "http://127.0.0.1:%d"}}], '
+                'contexts: [{name: c, context: {cluster: c}}]}' % server.server_port)
+    p = subprocess.run([WHERRY, 'apply', '-f', '-'], input=cm('one') + '---\n' + cm('two') + '---\n' + cm('three'),
+                       env=dict(c.env, KUBECONFIG=kubeconfig), capture_output=True, text=True)
+    server.shutdown()
+    lines = p.stderr.splitlines()
+    assert p.returncode == 1 and len(lines) == 3 and not p.stdout, p
+    for n, line in enumerate(lines, 1):
+        assert 'document %d' % n in line and 'the disk is on fire' in line and 'no kind' not in line, lines
+    assert asked.count('/apis') == 3, asked     # tried again each time
+
+
 if __name__ == '__main__':
     main([a_node_that_is_called_unknown_says_otherwise, volumes_follow_labels,
           lists_by_kubectl, openapi_two_in_its_forms, text_files_as_people_have_them,
-          nothing_of_a_body_is_dropped, sleepers_judge_nobody], port=16549)
+          nothing_of_a_body_is_dropped, every_verb_answers_help,
+          a_failed_discovery_is_said_for_each_document, sleepers_judge_nobody], port=16549)
