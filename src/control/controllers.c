@@ -16,6 +16,7 @@
     X(eviction)                                                                                                      \
     X(podgc)                                                                                                         \
     X(disruption)                                                                                                    \
+    X(staletarget)                                                                                                   \
     X(clusterroles)                                                                                                  \
     X(pvcprotection)                                                                                                 \
     X(pvprotection)                                                                                                  \

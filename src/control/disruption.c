@@ -6,29 +6,94 @@
 
 #define FORGET (2 * 60 * NS_PER_S) /* an eviction that was granted and has not been seen by then did not happen */
 
-/* What the pod's controller wants in all: its ReplicaSet's Deployment, or the set itself. *who: what is counted once.
- */
-static int64_t scale_of(const struct view *v, const struct obj *pod, struct str *who)
+/* Who is asked for the scale of a pod's controller. */
+static const struct scaled {
+    const struct kind *kind;
+    const char *group;
+} scaled_kinds[] = {{K(ReplicaSet), "apps"}, {K(StatefulSet), "apps"}, {K(ReplicationController), ""}};
+
+static const struct obj *owner_found(const struct view *v, const struct kind *k, struct str ns, const struct val *ref)
 {
-    const struct val *ref = obj_controller(pod);
-    const struct obj *o = ref && str_eqz(val_text_at(ref, N(kind)), "ReplicaSet")
-                              ? view_get(v, K(ReplicaSet), pod->ns, val_text_at(ref, N(name)))
-                              : NULL;
-    if (!o)
-        return -1;
-    const struct val *up = obj_controller(o);
-    const struct obj *d = up && str_eqz(val_text_at(up, N(kind)), "Deployment")
-                              ? view_get(v, K(Deployment), pod->ns, val_text_at(up, N(name)))
-                              : NULL;
-    o = d ? d : o;
-    *who = o->uid;
-    return val_num_at(obj_spec(o), 1, N(replicas));
+    const struct obj *o = view_get(v, k, ns, val_text_at(ref, N(name)));
+    return o && str_eq(o->uid, val_text_at(ref, N(uid))) ? o : NULL;
+}
+
+/* The object whose replicas are those of the pod's controller: of a ReplicaSet its Deployment, if it has one. NULL:
+ * nobody's that can be scaled. */
+static const struct obj *scaler_of(const struct view *v, struct str ns, const struct val *ref)
+{
+    struct str group, version, api = val_text_at(ref, N(apiVersion));
+    if (!str_split(api, '/', &group, &version))
+        group = S("");
+    for (size_t i = 0; i < countof(scaled_kinds); i++) {
+        const struct kind *k = scaled_kinds[i].kind;
+        if (!str_eqz(group, scaled_kinds[i].group) || !str_eq(k->kind, val_text_at(ref, N(kind))))
+            continue;
+        const struct obj *o = owner_found(v, k, ns, ref);
+        const struct val *up = o && k == K(ReplicaSet) ? obj_controller(o) : NULL;
+        return up && str_eqz(val_text_at(up, N(kind)), "Deployment") ? owner_found(v, K(Deployment), ns, up) : o;
+    }
+    return NULL;
 }
 
 struct counts {
     int64_t expected, healthy, desired;
+    size_t pods, unmanaged;
     struct val disrupted; /* those still expected to go */
+    struct map scalers;   /* uid of those already counted */
 };
+
+static bool expect(const struct view *v, const struct obj *pod, struct counts *c, struct plan *out)
+{
+    const struct val *ref = obj_controller(pod);
+    if (!ref) {
+        c->unmanaged++;
+        return true;
+    }
+    const struct obj *o = scaler_of(v, pod->ns, ref);
+    if (!o) {
+        plan_why(out, "found no controllers for pod \"" STR_FMT "\"", STR_ARG(pod->name));
+        return false;
+    }
+    if (!map_put(&c->scalers, o->uid, (void *)(uintptr_t)o))
+        c->expected += val_num_at(obj_spec(o), 1, N(replicas));
+    return true;
+}
+
+static void count_pod(const struct view *v, const struct obj *pdb, const struct obj *pod, struct counts *c,
+                      struct plan *out)
+{
+    const struct val *when = val_get_str(val_get(obj_status(pdb), N(disruptedPods)), pod->name);
+    if (obj_deleting(pod))
+        return;
+    if (when && val_time(when) + FORGET > v->now) {
+        val_set_str(&out->arena, &c->disrupted, pod->name, val_copy(&out->arena, when));
+        plan_again(out, val_time(when) + FORGET);
+        return;
+    }
+    if (when)
+        plan_event(out, (struct obj *)pod, "Warning", "NotDeleted",
+                   "Pod was expected by PDB " STR_FMT "/" STR_FMT " to be deleted but it wasn't", STR_ARG(pdb->ns),
+                   STR_ARG(pdb->name));
+    c->healthy += pod_is_ready(pod);
+}
+
+/* Is said once for each generation, and when it has become so. */
+static void events_plan(const struct obj *pdb, const struct counts *c, struct plan *out)
+{
+    const struct val *status = obj_status(pdb);
+    bool fresh = val_num_at(status, 0, N(observedGeneration)) < obj_generation(pdb);
+    bool had = val_num_at(status, 0, N(expectedPods)) > 0;
+    if (!c->pods && (fresh || had))
+        plan_event(out, (struct obj *)pdb, "Normal", "NoPods", "No matching pods found");
+    if (c->unmanaged && (fresh || val_num_at(status, -1, N(expectedPods)) != c->expected))
+        plan_event(
+            out, (struct obj *)pdb, "Warning", "UnmanagedPods",
+            "%zu of the pods that this PodDisruptionBudget selects have no controller and are not counted: its "
+            "status cannot be calculated correctly. To account for these pods please set "
+            "\".spec.minAvailable\" field of the PDB to an integer value.",
+            c->unmanaged);
+}
 
 static bool counts_make(const struct view *v, const struct obj *pdb, struct plan *out, struct counts *c)
 {
@@ -41,36 +106,25 @@ static bool counts_make(const struct view *v, const struct obj *pdb, struct plan
     const struct val *least = val_get(obj_spec(pdb), N(minAvailable)),
                      *most = val_get(obj_spec(pdb), N(maxUnavailable));
     bool scaled = most || val_is(least, VAL_STRING), known = true;
-    AUTO(map_fini) struct map seen = MAP;
     c->disrupted = val_map();
     struct obj *pod;
     for (struct objset_iter it = view_with(v, K(Pod), &index_namespace, pdb->ns); (pod = objset_next(&it));) {
-        if (pod_is_over(pod) || !selector_matches(selector, obj_labels(pod)))
+        if (!selector_matches(selector, obj_labels(pod)))
             continue;
-        struct str who = S("");
-        int64_t scale = scaled ? scale_of(v, pod, &who) : 1;
-        if (!scaled)
+        c->pods++;
+        if (scaled)
+            known = known && expect(v, pod, c, out);
+        else
             c->expected++;
-        else if (scale < 0)
-            known = false;
-        else if (!map_put(&seen, who, pod))
-            c->expected += scale;
-        const struct val *when = val_get_str(val_get(obj_status(pdb), N(disruptedPods)), pod->name);
-        if (obj_deleting(pod))
-            continue;
-        if (when && val_time(when) + FORGET > v->now) {
-            val_set_str(&out->arena, &c->disrupted, pod->name, val_copy(&out->arena, when));
-            plan_again(out, val_time(when) + FORGET);
-            continue;
-        }
-        c->healthy += pod_is_ready(pod);
+        count_pod(v, pdb, pod, c, out);
     }
+    map_fini(&c->scalers);
     if (!known) {
-        plan_why(out,
-                 "spec: a percentage or maxUnavailable needs pods of a ReplicaSet or Deployment; use a number in "
-                 "minAvailable");
+        plan_event(out, (struct obj *)pdb, "Warning", "CalculateExpectedPodCountFailed",
+                   "Failed to calculate the number of expected pods: " STR_FMT, STR_ARG(out->why));
         return false;
     }
+    events_plan(pdb, c, out);
     c->desired = most ? c->expected - int_or_percent(most, c->expected, true)
                       : int_or_percent(least, c->expected, true);
     c->desired = MAX(0, c->desired);
@@ -81,13 +135,14 @@ static void condition_set(const struct view *v, const struct obj *pdb, struct pl
                           const char *reason, struct str message)
 {
     struct arena *a = &out->arena;
+    int64_t generation = val_num_at(status, 0, N(observedGeneration));
     const struct val *old = condition_get(obj_status(pdb), "DisruptionAllowed");
     bool same = old && str_eqz(val_text_at(old, N(status)), ok ? "True" : "False");
     const struct val *since = same ? val_get(old, N(lastTransitionTime)) : NULL;
     struct val c = val_map(), list = val_list();
     val_set_text(a, &c, N(type), S("DisruptionAllowed"));
     val_set(a, &c, N(status), val_str(a, ok ? S("True") : S("False")));
-    val_set_num(a, &c, N(observedGeneration), obj_generation(pdb));
+    val_set_num(a, &c, N(observedGeneration), generation);
     val_set(a, &c, N(lastTransitionTime), since ? val_copy(a, since) : val_str(a, time_text(a, v->now)));
     val_set(a, &c, N(reason), val_str(a, str_of(reason)));
     val_set(a, &c, N(message), val_str(a, message));
@@ -109,19 +164,28 @@ static void disruption_plan(const struct view *v, struct key key, struct plan *o
         val_set_num(a, status, N(currentHealthy), c.healthy);
         val_set_num(a, status, N(desiredHealthy), c.desired);
         val_set_num(a, status, N(expectedPods), c.expected);
+        val_set_num(a, status, N(observedGeneration), obj_generation(pdb));
+        if (c.disrupted.n > 0)
+            val_set(a, status, N(disruptedPods), c.disrupted);
+        else
+            val_del(status, N(disruptedPods));
     }
-    val_set_num(a, status, N(disruptionsAllowed), allowed);
-    val_set_num(a, status, N(observedGeneration), obj_generation(pdb));
-    if (c.disrupted.n > 0)
-        val_set(a, status, N(disruptedPods), c.disrupted);
-    else
-        val_del(status, N(disruptedPods));
+    val_set_num(a, status, N(disruptionsAllowed), allowed); /* whatever failed: nobody is evicted meanwhile */
     condition_set(v, pdb, out, status, allowed > 0,
                   !ok           ? "SyncFailed"
                   : allowed > 0 ? "SufficientPods"
                                 : "InsufficientPods",
                   ok ? S("") : out->why);
     plan_update(out, pdb, S("status"), tree);
+}
+
+static bool selects(const struct obj *pdb, const struct obj *pod)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct selector *selector;
+    struct err unreadable = ERR; /* the plan says so on the budget */
+    return pod && (!selector_of(&a, val_get(obj_spec(pdb), N(selector)), &selector, &unreadable) ||
+                   selector_matches(selector, obj_labels(pod)));
 }
 
 static void keys_of_pod(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
@@ -131,13 +195,28 @@ static void keys_of_pod(const struct view *v, const struct obj *was, const struc
     struct obj *pdb;
     for (struct objset_iter it = view_with(v, K(PodDisruptionBudget), &index_namespace, o->ns);
          (pdb = objset_next(&it));)
+        if (selects(pdb, was) || selects(pdb, now))
+            add(arg, pdb->ns, pdb->name);
+}
+
+static void keys_of_owner(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                          void *arg)
+{
+    const struct obj *o = now ? now : was;
+    struct obj *pdb;
+    if (was && now && val_equal(val_get(obj_spec(was), N(replicas)), val_get(obj_spec(now), N(replicas))))
+        return;
+    for (struct objset_iter it = view_with(v, K(PodDisruptionBudget), &index_namespace, o->ns);
+         (pdb = objset_next(&it));)
         add(arg, pdb->ns, pdb->name);
 }
 
 static const struct controller_watch watches[] = {{K(PodDisruptionBudget), keys_self},
                                                   {K(Pod), keys_of_pod},
-                                                  {K(ReplicaSet), keys_of_pod},
-                                                  {K(Deployment), keys_of_pod},
+                                                  {K(ReplicaSet), keys_of_owner},
+                                                  {K(Deployment), keys_of_owner},
+                                                  {K(StatefulSet), keys_of_owner},
+                                                  {K(ReplicationController), keys_of_owner},
                                                   {0}};
 const struct controller disruption_controller = {
     .name = "disruption",
@@ -145,4 +224,48 @@ const struct controller disruption_controller = {
     .account = "disruption-controller",
     .watches = watches,
     .plan = disruption_plan,
+};
+
+/* ---- a pod that was to be evicted and was not is no target any more ---- */
+
+static void stale_plan(const struct view *v, struct key key, struct plan *out)
+{
+    const struct obj *pod = view_get(v, K(Pod), key.ns, key.name);
+    const struct val *c = pod ? condition_get(obj_status(pod), "DisruptionTarget") : NULL;
+    if (!c || obj_deleting(pod) || pod_is_over(pod) || !str_eqz(val_text_at(c, N(status)), "True"))
+        return;
+    int64_t until = val_time(val_get(c, N(lastTransitionTime))) + FORGET;
+    if (until > v->now) {
+        plan_again(out, until);
+        return;
+    }
+    struct arena *a = &out->arena;
+    struct val tree = plan_edit(out, pod);
+    struct val *list = val_get_mut(val_need_map(a, &tree, N(status)), N(conditions));
+    for (size_t i = 0; i < list->n; i++) {
+        struct val fresh = val_map();
+        if (!str_eqz(val_text_at(&list->list[i], N(type)), "DisruptionTarget"))
+            continue;
+        val_set_text(a, &fresh, N(type), S("DisruptionTarget"));
+        val_set_text(a, &fresh, N(status), S("False"));
+        val_set(a, &fresh, N(lastTransitionTime), val_str(a, time_text(a, v->now)));
+        list->list[i] = fresh;
+    }
+    plan_update(out, pod, S("status"), tree);
+}
+
+static void keys_of_target(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
+                           void *arg)
+{
+    if (now && condition_is(obj_status(now), "DisruptionTarget", "True"))
+        keys_self(v, was, now, add, arg);
+}
+
+static const struct controller_watch stale_watches[] = {{K(Pod), keys_of_target}, {0}};
+const struct controller staletarget_controller = {
+    .name = "staletarget",
+    .component = "controllermanager",
+    .account = "disruption-controller",
+    .watches = stale_watches,
+    .plan = stale_plan,
 };

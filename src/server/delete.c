@@ -66,7 +66,7 @@ static void mark(struct request *r, struct val *meta, int64_t at, int64_t grace)
     val_set_num(&r->arena, meta, N(deletionGracePeriodSeconds), grace);
 }
 
-static bool check_preconditions(struct request *r, const struct obj *cur)
+bool delete_may(struct request *r, const struct obj *cur)
 {
     struct str uid = r->options.expect_uid, rev = r->options.expect_rev;
     if (uid.p && !str_eq(uid, cur->uid))
@@ -196,7 +196,7 @@ static void step_delete(struct request *r)
                           .name = r->name,
                           .sub = r->sub,
                           .old = cur ? &cur->tree : NULL};
-    if (cur && check_preconditions(r, cur) && admit_validate(&x))
+    if (cur && delete_may(r, cur) && admit_validate(&x))
         delete_object(r, cur);
     else
         request_finish(r);

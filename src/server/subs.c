@@ -275,17 +275,50 @@ void sub_binding(struct request *r)
 
 /* --- eviction --- */
 
+enum guard { UNGUARDED, AS_SEEN, UNHEALTHY };
+
 struct eviction {
     struct request *parent;
     struct request del, take; /* take: the budget's share, written before anything happens to the pod */
     bool refused;
+    /* What the decision stands on: UNGUARDED nothing of the pod; AS_SEEN that it is still as it was looked at, else
+     * the decision is made anew; UNHEALTHY that it has not become ready, else a 429. */
+    enum guard guard;
+    int64_t pod_rev, marked_rev; /* as looked at; with its condition */
+    struct str budget;           /* whose rule it was */
+    int tries;
 };
+#define EVICTION_TRIES 20 /* a pod that changes all the while */
+
+static void evict(struct eviction *e);
+
+static bool is_dry(const struct request *r)
+{
+    return r->options.dry_run || val_len(val_at(r->body, N(deleteOptions), N(dryRun))) > 0;
+}
+
+static void fail_being_processed(struct request *r, struct str budget)
+{
+    fail_too_many(r, 10, "Cannot evict pod as it would violate the pod's disruption budget.");
+    fail_add_cause(r, "DisruptionBudget",
+                   arena_fmt(&r->arena, "The disruption budget " STR_FMT " is still being processed by the server.",
+                             STR_ARG(budget)),
+                   STR_NONE);
+}
 
 static void evicted(struct request *del)
 {
     struct eviction *e = container_of(del, struct eviction, del);
     struct request *r = e->parent;
-    if (del->answer.type == ANSWER_FAILED) {
+    bool conflict = del->answer.type == ANSWER_FAILED && del->answer.fail.code == 409;
+    if (conflict && e->guard == AS_SEEN && e->tries < EVICTION_TRIES) {
+        request_fini(del);
+        evict(e);
+        return;
+    }
+    if (conflict && e->guard == UNHEALTHY) {
+        fail_being_processed(r, e->budget);
+    } else if (del->answer.type == ANSWER_FAILED) {
         struct failure f = del->answer.fail;
         fail_plain(r, f.code, STR_FMT, STR_ARG(f.message));
         r->answer.fail.reason = f.reason;
@@ -316,6 +349,9 @@ static void evict_delete(struct eviction *e)
         return;
     }
     d->options.dry_run |= r->options.dry_run;
+    int64_t rev = e->marked_rev ? e->marked_rev : e->pod_rev;
+    if (e->guard != UNGUARDED || (d->options.expect_rev.p && e->marked_rev)) /* that it held was seen at the mark */
+        d->options.expect_rev = arena_fmt(&r->arena, "%lld", (long long)rev);
     verb_delete(d);
 }
 
@@ -325,23 +361,42 @@ static bool answer_evict(struct request *r, struct obj *o UNUSED, void *arg UNUS
     return true;
 }
 
+static bool answer_marked(struct request *r, struct obj *o, void *arg)
+{
+    struct eviction *e = arg;
+    e->marked_rev = o->rev;
+    answer_created(r, NULL, NULL);
+    return true;
+}
+
 static void step_evict_mark(struct request *r)
 {
     /* first the condition that tells why (KEP-3329), then the delete */
+    struct eviction *e = container_of(r, struct eviction, del);
     struct obj *cur = write_current(r);
-    if (!cur) {
+    const struct val *o = val_get(e->parent->body, N(deleteOptions));
+    if (!cur || (o && !options_of_delete_body(r, o)) || !delete_may(r, cur)) {
+        failed(r);
+        return;
+    }
+    if (e->guard != UNGUARDED && cur->rev != e->pod_rev) {
+        fail_conflict(r, "the pod has changed since it was looked at");
         failed(r);
         return;
     }
     struct val *tree = ARENA_NEW(&r->arena, struct val);
     *tree = val_copy(&r->arena, &cur->tree);
     set_condition(r, tree, "DisruptionTarget", "True", "EvictionByEvictionAPI", "Eviction API: evicting");
-    write_raw_then(r, cur, tree, answer_evict, NULL);
+    write_raw_then(r, cur, tree, answer_marked, e);
 }
 
 static void marked(struct request *mark)
 {
     struct eviction *e = container_of(mark, struct eviction, del);
+    if (mark->answer.type == ANSWER_FAILED) {
+        evicted(mark);
+        return;
+    }
     request_fini(mark);
     evict_delete(e);
 }
@@ -366,25 +421,54 @@ static bool match_budget(struct obj *o, void *arg)
     return true;
 }
 
+#define DISRUPTED_MOST 2000 /* upstream's MaxDisruptedPodSize */
+
+static bool fail_budget(struct request *r, const struct obj *pdb, const char *why)
+{
+    fail_forbidden(r, "%s", why);
+    r->answer.fail.message = arena_fmt(&r->arena, "poddisruptionbudget.policy \"" STR_FMT "\" is forbidden: %s",
+                                       STR_ARG(pdb->name), why);
+    r->answer.fail.name = pdb->name;
+    r->answer.fail.group = S("policy");
+    r->answer.fail.kind = S("poddisruptionbudget");
+    return false;
+}
+
 /* Whether the one budget of the pod lets it go. */
 static bool budget_allows(struct request *r, const struct obj *pdb)
 {
     const struct val *st = obj_status(pdb);
     int64_t allowed = val_num_at(st, 0, N(disruptionsAllowed));
-    bool seen = val_num_at(st, 0, N(observedGeneration)) >= obj_generation(pdb);
-    if (seen && allowed > 0)
+    if (val_num_at(st, 0, N(observedGeneration)) < obj_generation(pdb)) {
+        fail_being_processed(r, pdb->name);
+        return false;
+    }
+    if (allowed < 0)
+        return fail_budget(r, pdb, "pdb disruptions allowed is negative");
+    if (val_len(val_get(st, N(disruptedPods))) > DISRUPTED_MOST)
+        return fail_budget(r, pdb, "DisruptedPods map too big - too many evictions not confirmed by PDB controller");
+    if (allowed > 0)
         return true;
-    fail_too_many(r, seen ? 0 : 10, "Cannot evict pod as it would violate the pod's disruption budget.");
-    fail_add_cause(
-        r, "DisruptionBudget",
-        seen
-            ? arena_fmt(&r->arena, "The disruption budget " STR_FMT " needs %lld healthy pods and has %lld currently",
-                        STR_ARG(pdb->name), (long long)val_num_at(st, 0, N(desiredHealthy)),
-                        (long long)val_num_at(st, 0, N(currentHealthy)))
-            : arena_fmt(&r->arena, "The disruption budget " STR_FMT " is still being processed by the server.",
-                        STR_ARG(pdb->name)),
-        STR_NONE);
+    fail_too_many(r, 0, "Cannot evict pod as it would violate the pod's disruption budget.");
+    fail_add_cause(r, "DisruptionBudget",
+                   arena_fmt(&r->arena,
+                             "The disruption budget " STR_FMT " needs %lld healthy pods and has %lld currently",
+                             STR_ARG(pdb->name), (long long)val_num_at(st, 0, N(desiredHealthy)),
+                             (long long)val_num_at(st, 0, N(currentHealthy))),
+                   STR_NONE);
     return false;
+}
+
+/* A pod that is not ready counts nowhere: taking it costs the budget nothing. Always, or while enough others are. */
+static bool goes_as_unhealthy(const struct obj *pod, const struct obj *pdb)
+{
+    const struct val *ready = val_find(val_get(obj_status(pod), N(conditions)), N(type), S("Ready"));
+    const struct val *st = obj_status(pdb);
+    int64_t healthy = val_num_at(st, 0, N(currentHealthy)), desired = val_num_at(st, 0, N(desiredHealthy));
+    if (str_eqz(val_text_at(ready, N(status)), "True"))
+        return false;
+    return str_eqz(val_text_at(obj_spec(pdb), N(unhealthyPodEvictionPolicy)), "AlwaysAllow") ||
+           (healthy >= desired && desired > 0);
 }
 
 /* The budget lets the pod go, or there is none. */
@@ -392,8 +476,7 @@ static void evict_go(struct eviction *e)
 {
     struct request *r = e->parent;
     AUTO(obj_unref) struct obj *pod = object_get(r->server, K(Pod), r->ns, r->name);
-    bool bound = pod && val_text_at(obj_spec(pod), N(nodeName)).n && !obj_deleting(pod);
-    if (!bound || r->options.dry_run) {
+    if (!pod || obj_deleting(pod) || is_dry(r)) {
         evict_delete(e);
         return;
     }
@@ -416,6 +499,21 @@ static void taken(struct request *t)
         evict_go(e);
 }
 
+/* The controller says the same a moment later. */
+static void budget_condition(struct request *t, struct val *status)
+{
+    struct arena *a = &t->arena;
+    struct val *list = val_get_mut(status, N(conditions));
+    for (size_t i = 0; i < val_len(list); i++) {
+        struct val *c = &list->list[i];
+        if (!str_eqz(val_text_at(c, N(type)), "DisruptionAllowed") || str_eqz(val_text_at(c, N(status)), "False"))
+            continue;
+        val_set_text(a, c, N(status), S("False"));
+        val_set_text(a, c, N(reason), S("InsufficientPods"));
+        val_set_text(a, c, N(lastTransitionTime), time_text(a, clock_real()));
+    }
+}
+
 /* One eviction after another: each sees what those before it took. disruptedPods tells the controller that the pod is
  * as good as gone. */
 static void step_budget_take(struct request *t)
@@ -436,7 +534,10 @@ static void step_budget_take(struct request *t)
     struct val *tree = ARENA_NEW(a, struct val);
     *tree = val_copy(a, &cur->tree);
     struct val *status = val_need_map(a, tree, N(status));
-    val_set_num(a, status, N(disruptionsAllowed), val_num_at(status, 0, N(disruptionsAllowed)) - 1);
+    int64_t left = val_num_at(status, 0, N(disruptionsAllowed)) - 1;
+    val_set_num(a, status, N(disruptionsAllowed), left);
+    if (left == 0)
+        budget_condition(t, status);
     val_set_str(a, val_need_map(a, status, N(disruptedPods)), e->parent->name,
                 val_str(a, time_text(a, clock_real())));
     write_raw_then(t, cur, tree, answer_evict, NULL);
@@ -450,6 +551,70 @@ static void budget_take(struct eviction *e, const struct obj *pdb)
     t->user = r->user;
     t->internal = true;
     turn_take(t, object_key(&t->arena, K(PodDisruptionBudget), r->ns, t->name), step_budget_take);
+}
+
+/* What the options demand of the pod holds; false: answered. Asked before the budget is: what cannot be takes nothing
+ * of it. */
+static bool options_hold(struct eviction *e, const struct obj *pod)
+{
+    struct request *r = e->parent, *d = &e->del;
+    const struct val *o = val_get(r->body, N(deleteOptions));
+    if (!o)
+        return true;
+    request_init(d, r->server, r->server->loop, evicted);
+    request_for(d, VERB_DELETE, K(Pod), r->ns, r->name, S(""));
+    bool ok = options_of_delete_body(d, o) && delete_may(d, pod);
+    if (ok)
+        request_fini(d);
+    else
+        evicted(d);
+    return ok;
+}
+
+/* Decides by how pod and budget are now. */
+static void evict(struct eviction *e)
+{
+    struct request *r = e->parent;
+    AUTO(obj_unref) struct obj *pod = object_get(r->server, K(Pod), r->ns, r->name);
+    if (!pod) {
+        fail_not_found(r);
+        failed(r);
+        return;
+    }
+    struct str phase = val_text_at(obj_status(pod), N(phase));
+    bool over = obj_deleting(pod) || str_eq(phase, S("Succeeded")) || str_eq(phase, S("Failed"));
+    bool pending = str_eq(phase, S("Pending"));
+    const struct val *mine = val_at(r->body, N(deleteOptions), N(preconditions), N(resourceVersion));
+    e->tries++;
+    e->pod_rev = pod->rev;
+    e->marked_rev = 0;
+    e->guard = UNGUARDED;
+    if (!options_hold(e, pod))
+        return;
+    e->guard = !over && pending && !mine ? AS_SEEN : UNGUARDED;
+    if (over || pending) {
+        evict_go(e);
+        return;
+    }
+    struct budgets b = {.r = r, .pod = pod};
+    objects_each(r->server, K(PodDisruptionBudget), r->ns, match_budget, &b);
+    AUTO(obj_unref) struct obj *pdb = b.first;
+    if (b.n > 1) {
+        fail_plain(
+            r, 500,
+            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.");
+        failed(r);
+    } else if (pdb && goes_as_unhealthy(pod, pdb)) {
+        e->guard = mine ? UNGUARDED : UNHEALTHY;
+        e->budget = str_dup(&r->arena, pdb->name);
+        evict_go(e);
+    } else if (pdb && !budget_allows(r, pdb)) {
+        failed(r);
+    } else if (pdb && !is_dry(r)) {
+        budget_take(e, pdb);
+    } else {
+        evict_go(e);
+    }
 }
 
 void sub_eviction(struct request *r)
@@ -474,30 +639,7 @@ void sub_eviction(struct request *r)
     }
     struct eviction *e = ARENA_NEW(&r->arena, struct eviction);
     e->parent = r;
-    struct str phase = val_text_at(obj_status(pod), N(phase));
-    bool free_to_go = obj_deleting(pod) || str_eq(phase, S("Succeeded")) || str_eq(phase, S("Failed")) ||
-                      str_eq(phase, S("Pending"));
-    if (!free_to_go) {
-        struct budgets b = {.r = r, .pod = pod};
-        objects_each(r->server, K(PodDisruptionBudget), r->ns, match_budget, &b);
-        AUTO(obj_unref) struct obj *pdb = b.first;
-        if (b.n > 1) {
-            fail_plain(
-                r, 500,
-                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.");
-            failed(r);
-            return;
-        }
-        if (pdb && !budget_allows(r, pdb)) {
-            failed(r);
-            return;
-        }
-        if (pdb && !r->options.dry_run) {
-            budget_take(e, pdb);
-            return;
-        }
-    }
-    evict_go(e);
+    evict(e);
 }
 
 /* --- namespaces/finalize --- */

@@ -28,6 +28,8 @@ void write_raw_then(struct request *r, struct obj *cur, const struct val *tree,
                     bool (*answer)(struct request *r, struct obj *now, void *arg), void *arg);
 /* Puts the object as it is at its end and then takes it away: watchers see both. Answered as a deletion. */
 void write_then_delete(struct request *r, struct obj *was, const struct val *last, int code);
+/* The preconditions of a delete hold for the object; false: answered. */
+MUST_USE bool delete_may(struct request *r, const struct obj *cur);
 /* The object of the request at the newest revision, for a step that holds the turn: borrowed for this turn of the
  * loop; NULL: answered with 404. */
 struct obj *write_current(struct request *r);

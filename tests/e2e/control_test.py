@@ -258,8 +258,74 @@ def a_failed_discovery_is_said_for_each_document(c):
     assert asked.count('/apis') == 3, asked     # tried again each time
 
 
+def evict(c, name, **options):
+    body = {'apiVersion': 'policy/v1', 'kind': 'Eviction', 'metadata': {'name': name}}
+    if options:
+        body['deleteOptions'] = options
+    status, _, said = raw(c, 'POST', '/api/v1/namespaces/default/pods/%s/eviction' % name, json.dumps(body), Content_Type='application/json')
+    return status, json.loads(said).get('message', '')
+
+
+def budget(c, name, spec, ready=None):
+    """Makes it, waits until its controller has looked at it (and, with `ready`, counted so many)."""
+    c.apply('apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {name: %s}\nspec: %s\n' % (name, spec))
+
+    def seen():
+        pdb = c.get('pdb', name)
+        s = pdb.get('status', {})
+        return s.get('observedGeneration') == pdb['metadata']['generation'] and (ready is None or s['currentHealthy'] == ready) and s
+    return eventually(name, seen)
+
+
+VIOLATES = "Cannot evict pod as it would violate the pod's disruption budget."
+
+
+def evictions_go_by_readiness(c):
+    never = '    readinessProbe: {exec: {command: ["false"]}, periodSeconds: 1}'
+    c.apply(pod('sick', {'b': 'x'}, container=never) + pod('sick2', {'b': 'x'}, container=never) + pod('well', {'b': 'x'}) +
+            pod('well2', {'b': 'x'}) + pod('pending', {'b': 'x'}, spec='  nodeSelector: {no: where}') +
+            pod('over', {'b': 'x'}, 'true', spec='  restartPolicy: Never') + pod('two', {'b': 'x', 'c': 'x'}))
+    c.kubectl('wait', '--for=condition=Ready', 'pod/well', 'pod/well2', 'pod/two', '--timeout=60s')
+    c.kubectl('wait', '--for=jsonpath={.status.phase}=Running', 'pod/sick', 'pod/sick2', '--timeout=60s')
+    c.kubectl('wait', '--for=jsonpath={.status.phase}=Succeeded', 'pod/over', '--timeout=60s')
+    status = budget(c, 'b', '{selector: {matchLabels: {b: x}}, minAvailable: 4}', ready=3)
+    assert (status['expectedPods'], status['desiredHealthy'], status['disruptionsAllowed']) == (7, 4, 0), status
+    condition = status['conditions'][0]
+    assert (condition['reason'], condition['status'], condition['observedGeneration']) == ('InsufficientPods', 'False', 1), condition
+    budget(c, 'c', '{selector: {matchLabels: {c: x}}, minAvailable: 0}')
+    assert evict(c, 'two') == (500, 'This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.')
+    c.kubectl('delete', 'pdb', 'c')
+    assert evict(c, 'sick') == evict(c, 'well') == (429, VIOLATES)
+    assert evict(c, 'over')[0] == evict(c, 'pending')[0] == 201
+    assert evict(c, 'sick', dryRun=['All']) == (429, VIOLATES)
+    c.kubectl('patch', 'pdb', 'b', '--type=merge', '-p', '{"spec":{"unhealthyPodEvictionPolicy":"AlwaysAllow"}}')
+    assert evict(c, 'sick')[0] == 201 and evict(c, 'well') == (429, VIOLATES)
+    # enough others are healthy: an unhealthy one goes and takes nothing from the budget
+    status = budget(c, 'b', '{selector: {matchLabels: {b: x}}, minAvailable: 3, unhealthyPodEvictionPolicy: IfHealthyBudget}', ready=3)
+    assert status['disruptionsAllowed'] == 0, status
+    assert evict(c, 'sick2')[0] == 201 and evict(c, 'well') == (429, VIOLATES)
+    status = budget(c, 'b', '{selector: {matchLabels: {b: x}}, minAvailable: 2}', ready=3)
+    assert status['disruptionsAllowed'] == 1 and status['conditions'][0]['reason'] == 'SufficientPods', status
+    assert evict(c, 'well', dryRun=['All'])[0] == 201 and c.get('pdb', 'b')['status']['disruptionsAllowed'] == 1
+    rev = c.get('pod', 'well')['metadata']['resourceVersion']
+    assert evict(c, 'two', preconditions={'resourceVersion': '1'})[0] == 409
+    assert c.get('pdb', 'b')['status']['disruptionsAllowed'] == 1, 'one that cannot be takes nothing of the budget'
+    assert evict(c, 'well', preconditions={'resourceVersion': rev})[0] == 201
+    eventually('nothing is left of the budget', lambda: c.get('pdb', 'b')['status']['currentHealthy'] == 2)
+    assert evict(c, 'two') == (429, VIOLATES)
+    c.kubectl('delete', 'pdb', 'b')
+    slow = pod('slow', {}, "trap '' TERM; while :; do sleep 1; done").replace('PeriodSeconds: 0', 'PeriodSeconds: 60')
+    c.apply(slow)
+    c.kubectl('wait', '--for=condition=Ready', 'pod/slow', '--timeout=60s')
+    assert evict(c, 'slow')[0] == 201 and evict(c, 'slow')[0] == 201 and evict(c, 'nosuch')[0] == 404
+    target = [x for x in c.get('pod', 'slow')['status']['conditions'] if x['type'] == 'DisruptionTarget'][0]
+    assert (target['status'], target['reason'], target['message']) == ('True', 'EvictionByEvictionAPI', 'Eviction API: evicting'), target
+    c.kubectl('delete', 'pod', 'slow', 'two', 'well2', '--force', '--wait=false')
+
+
 if __name__ == '__main__':
     main([a_node_that_is_called_unknown_says_otherwise, volumes_follow_labels,
           lists_by_kubectl, openapi_two_in_its_forms, text_files_as_people_have_them,
           nothing_of_a_body_is_dropped, every_verb_answers_help,
-          a_failed_discovery_is_said_for_each_document, sleepers_judge_nobody], port=16549)
+          a_failed_discovery_is_said_for_each_document, evictions_go_by_readiness,
+          sleepers_judge_nobody], port=16549)
