@@ -52,9 +52,11 @@ static bool has_finalizer(const struct obj *o, const char *name)
     return false;
 }
 
+/* In the version that it is stored and watched in. */
 static const struct kind *kind_of_ref(const struct val *ref)
 {
-    return kind_of_api_version(val_text_at(ref, N(apiVersion)), val_text_at(ref, N(kind)));
+    const struct kind *k = kind_of_api_version(val_text_at(ref, N(apiVersion)), val_text_at(ref, N(kind)));
+    return k && k->storage ? k->storage : k;
 }
 
 static struct val meta_patch(struct plan *out, const struct name *name, struct val v)
@@ -121,13 +123,55 @@ static bool blocks(const struct obj *o, struct str uid)
     return false;
 }
 
+static bool waits_for_dependents(const struct obj *o)
+{
+    return obj_deleting(o) && has_finalizer(o, "foregroundDeletion");
+}
+
+#define CIRCLE_MOST 200 /* objects of a circle that are looked at */
+
+/* Whether `from` waits, over others that wait, for `owner`. */
+static bool waits_for(const struct view *v, const struct obj *from, const struct obj *owner, struct map *seen)
+{
+    if (!waits_for_dependents(from) || map_len(seen) >= CIRCLE_MOST ||
+        map_put(seen, from->uid, (void *)(uintptr_t)from))
+        return false;
+    if (blocks(owner, from->uid))
+        return true;
+    struct dependents d = {.v = v, .uid = from->uid};
+    struct obj *o;
+    while ((o = dependent_next(&d)))
+        if (blocks(o, from->uid) && waits_for(v, o, owner, seen))
+            return true;
+    return false;
+}
+
+/* A dependent that waits for its owner as well: neither would ever end, so it holds the owner up no longer. */
+static void let_go(struct plan *out, const struct obj *o, struct str uid)
+{
+    struct val refs = val_list();
+    val_each_item (it, val_get(obj_meta(o), N(ownerReferences))) {
+        struct val ref = val_copy(&out->arena, it);
+        if (str_eq(val_text_at(it, N(uid)), uid))
+            val_set(&out->arena, &ref, N(blockOwnerDeletion), val_bool(false));
+        val_add(&out->arena, &refs, ref);
+    }
+    owners_patch(out, o, refs);
+}
+
 static void foreground_plan(const struct view *v, const struct obj *owner, struct plan *out)
 {
     struct dependents d = {.v = v, .uid = owner->uid};
     struct obj *o;
     size_t blocking = 0;
-    while ((o = dependent_next(&d)))
-        blocking += blocks(o, owner->uid); /* they are deleted by plans of their own, which see this owner waiting */
+    while ((o = dependent_next(&d))) {
+        AUTO(map_fini) struct map seen = MAP;
+        if (!blocks(o, owner->uid))
+            continue;
+        blocking++; /* they are deleted by plans of their own, which see this owner waiting */
+        if (waits_for(v, o, owner, &seen))
+            let_go(out, o, owner->uid);
+    }
     if (blocking == 0)
         finalizer_drop(out, owner, "foregroundDeletion");
     else
@@ -138,23 +182,39 @@ static void foreground_plan(const struct view *v, const struct obj *owner, struc
 
 enum standing { SOLID, WAITING, ABSENT };
 
+static bool is_elsewhere(const struct view *v, const struct kind *k, struct str name, struct str uid)
+{
+    struct obj *ns;
+    for (struct objset_iter it = view_all(v, K(Namespace)); (ns = objset_next(&it));) {
+        const struct obj *o = view_get(v, k, ns->name, name);
+        if (o && str_eq(o->uid, uid))
+            return true;
+    }
+    return false;
+}
+
 static enum standing owner_standing(const struct view *v, const struct obj *o, const struct val *ref,
                                     struct plan *out)
 {
     const struct kind *k = kind_of_ref(ref);
     if (!k || !kind_is_watched(k) || !v->sets[k->id])
         return SOLID; /* not ours to judge */
-    if (k->namespaced && o->ns.n == 0) {
+    bool nowhere = k->namespaced && o->ns.n == 0;
+    struct str uid = val_text_at(ref, N(uid)), name = val_text_at(ref, N(name));
+    const struct obj *owner = nowhere ? NULL : view_get(v, k, k->namespaced ? o->ns : S(""), name);
+    if (owner && str_eq(owner->uid, uid))
+        return waits_for_dependents(owner) ? WAITING : SOLID;
+    if (k->namespaced && is_elsewhere(v, k, name, uid))
+        plan_event(out, (struct obj *)o, "Warning", "OwnerRefInvalidNamespace",
+                   "ownerRef [" STR_FMT "/" STR_FMT ", namespace: " STR_FMT ", name: " STR_FMT ", uid: " STR_FMT
+                   "] does not exist in namespace \"" STR_FMT "\"",
+                   STR_ARG(val_text_at(ref, N(apiVersion))), STR_ARG(k->kind), STR_ARG(o->ns), STR_ARG(name),
+                   STR_ARG(uid), STR_ARG(o->ns));
+    else if (nowhere)
         plan_event(out, (struct obj *)o, "Warning", "OwnerRefInvalidNamespace",
                    "cluster-scoped object cannot have a namespaced owner: " STR_FMT " " STR_FMT, STR_ARG(k->kind),
-                   STR_ARG(val_text_at(ref, N(name))));
-        return SOLID;
-    }
-    struct str uid = val_text_at(ref, N(uid));
-    const struct obj *owner = view_get(v, k, k->namespaced ? o->ns : S(""), val_text_at(ref, N(name)));
-    if (!owner || !str_eq(owner->uid, uid))
-        return ABSENT;
-    return obj_deleting(owner) && has_finalizer(owner, "foregroundDeletion") ? WAITING : SOLID;
+                   STR_ARG(name));
+    return nowhere ? SOLID : ABSENT;
 }
 
 static void owned_plan(const struct view *v, const struct obj *o, struct plan *out)
@@ -164,18 +224,16 @@ static void owned_plan(const struct view *v, const struct obj *o, struct plan *o
     size_t absent = 0, waiting = 0;
     val_each_item (it, refs) {
         enum standing s = owner_standing(v, o, it, out);
+        const struct kind *k = kind_of_ref(it);
         if (s == SOLID)
             val_add(&out->arena, &keep, val_copy(&out->arena, it));
+        else if (s == ABSENT)
+            plan_check_gone(out, k, k->namespaced ? o->ns : S(""), val_text_at(it, N(name)), val_text_at(it, N(uid)));
         absent += s == ABSENT;
         waiting += s == WAITING;
     }
     if (absent + waiting == 0)
         return;
-    val_each_item (it, refs)
-        if (owner_standing(v, o, it, out) == ABSENT) {
-            const struct kind *k = kind_of_ref(it);
-            plan_check_gone(out, k, k->namespaced ? o->ns : S(""), val_text_at(it, N(name)), val_text_at(it, N(uid)));
-        }
     plan_step(out);
     if (keep.n > 0)
         owners_patch(out, o, keep);
@@ -231,15 +289,19 @@ static void keys_of_any(const struct view *v, const struct obj *was, const struc
     if (!now)
         return;
     const struct val *refs = val_get(obj_meta(now), N(ownerReferences));
+    bool fresh = !was || !val_equal(refs, val_get(obj_meta(was), N(ownerReferences)));
+    bool leaves = obj_deleting(now) && (!was || !obj_deleting(was));
     if (obj_deleting(now) && val_len(val_get(obj_meta(now), N(finalizers))) > 0) {
         key_of(now, add, arg);
-        if (!was || !obj_deleting(was))
+        if (leaves)
             dependents_told(v, now, add, arg);
-    } else if (val_len(refs) > 0 && (!was || !val_equal(refs, val_get(obj_meta(was), N(ownerReferences))))) {
+    } else if (val_len(refs) > 0 && fresh) {
         key_of(now, add, arg);
-        if (was)
-            owners_told(v, was, add, arg);
     }
+    if (was && fresh)
+        owners_told(v, was, add, arg);
+    if (fresh || leaves) /* an owner that waits counts who holds it up */
+        owners_told(v, now, add, arg);
 }
 
 static const struct controller_watch watches[] = {{0}};

@@ -23,10 +23,25 @@ static void condition_add(struct plan *out, const struct view *v, const struct v
 }
 
 struct remains {
-    struct strbuf kinds, finalizers;
+    ARRAY(struct str) kinds, finalizers; /* "pods. has 2 resource instances" */
     size_t total;
     struct map by_finalizer;
 };
+
+static int by_text(const void *x, const void *y)
+{
+    return str_cmp(*(const struct str *)x, *(const struct str *)y);
+}
+
+static struct str joined(struct arena *a, struct str *texts, size_t n)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    if (n)
+        qsort(texts, n, sizeof *texts, by_text);
+    for (size_t i = 0; i < n; i++)
+        strbuf_addf(&b, "%s" STR_FMT, i ? ", " : "", STR_ARG(texts[i]));
+    return str_dup(a, strbuf_str(&b));
+}
 
 static void kind_remains(const struct view *v, const struct kind *k, struct str ns, struct plan *out,
                          struct remains *r)
@@ -42,8 +57,8 @@ static void kind_remains(const struct view *v, const struct kind *k, struct str 
     if (n == 0)
         return;
     r->total += n;
-    strbuf_addf(&r->kinds, "%s" STR_FMT "." STR_FMT " has %zu resource instances", r->kinds.n ? ", " : "",
-                STR_ARG(k->plural), STR_ARG(k->group), n);
+    array_push(&r->kinds, arena_fmt(&out->arena, STR_FMT "." STR_FMT " has %zu resource instances",
+                                    STR_ARG(k->plural), STR_ARG(k->group), n));
     if (fresh)
         plan_delete_all(out, k, ns)->propagation = PROPAGATION_BACKGROUND;
 }
@@ -52,8 +67,10 @@ static void status_plan(const struct view *v, const struct obj *ns, struct plan 
 {
     struct arena *a = &out->arena;
     map_each (it, &r->by_finalizer)
-        strbuf_addf(&r->finalizers, "%s" STR_FMT " in %d resource instances", r->finalizers.n ? ", " : "",
-                    STR_ARG(it->key), (int)(intptr_t)it->value);
+        array_push(&r->finalizers,
+                   arena_fmt(a, STR_FMT " in %d resource instances", STR_ARG(it->key), (int)(intptr_t)it->value));
+    struct str kinds_text = joined(a, r->kinds.p, r->kinds.n),
+               held_text = joined(a, r->finalizers.p, r->finalizers.n);
     struct val tree = plan_edit(out, ns), list = val_list(), *status = val_need_map(a, &tree, N(status));
     const struct val *old = val_get(obj_status(ns), N(conditions));
     condition_add(out, v, old, &list, "NamespaceDeletionDiscoveryFailure", false, "ResourcesDiscovered",
@@ -68,16 +85,16 @@ static void status_plan(const struct view *v, const struct obj *ns, struct plan 
         condition_add(out, v, old, &list, "NamespaceDeletionContentFailure", false, "ContentDeleted",
                       S("All content successfully deleted, may be waiting on finalization"));
     condition_add(out, v, old, &list, "NamespaceContentRemaining", true, "SomeResourcesRemain",
-                  arena_fmt(a, "Some resources are remaining: " STR_FMT, STR_ARG(strbuf_str(&r->kinds))));
+                  arena_fmt(a, "Some resources are remaining: " STR_FMT, STR_ARG(kinds_text)));
     bool held = r->finalizers.n > 0;
-    condition_add(out, v, old, &list, "NamespaceFinalizersRemaining", held,
-                  held ? "SomeFinalizersRemain" : "ContentHasNoFinalizers",
-                  held ? arena_fmt(a, "Some content in the namespace has finalizers remaining: " STR_FMT,
-                                   STR_ARG(strbuf_str(&r->finalizers)))
-                       : S("All content-preserving finalizers finished"));
+    condition_add(
+        out, v, old, &list, "NamespaceFinalizersRemaining", held,
+        held ? "SomeFinalizersRemain" : "ContentHasNoFinalizers",
+        held ? arena_fmt(a, "Some content in the namespace has finalizers remaining: " STR_FMT, STR_ARG(held_text))
+             : S("All content-preserving finalizers finished"));
     val_set(a, status, N(conditions), list);
     plan_update(out, ns, S("status"), tree);
-    plan_why(out, "%zu objects remain: " STR_FMT, r->total, STR_ARG(strbuf_str(&r->kinds)));
+    plan_why(out, "%zu objects remain: " STR_FMT, r->total, STR_ARG(kinds_text));
 }
 
 static void namespace_plan(const struct view *v, struct key key, struct plan *out)
@@ -89,8 +106,10 @@ static void namespace_plan(const struct view *v, struct key key, struct plan *ou
         ours |= str_eqz(val_text(it), "kubernetes");
     if (!ns || !obj_deleting(ns) || !ours)
         return;
-    struct remains r = {.kinds = STRBUF(STRBUF_TEXT), .finalizers = STRBUF(STRBUF_TEXT)};
-    for (size_t i = 0; i < nkinds; i++)
+    struct remains r = {0};
+    kind_remains(v, K(Pod), ns->name, out, &r); /* first: what they use goes when they are gone */
+    bool pods = r.total > 0;
+    for (size_t i = 0; i < nkinds && !pods; i++)
         if (kinds[i]->namespaced && v->sets[kinds[i]->id])
             kind_remains(v, kinds[i], ns->name, out, &r);
     if (r.total > 0) {
@@ -107,8 +126,8 @@ static void namespace_plan(const struct view *v, struct key key, struct plan *ou
         val_set(a, val_need_map(a, &tree, N(spec)), N(finalizers), rest);
         plan_update(out, ns, S("finalize"), tree);
     }
-    strbuf_fini(&r.kinds);
-    strbuf_fini(&r.finalizers);
+    array_fini(&r.kinds);
+    array_fini(&r.finalizers);
     map_fini(&r.by_finalizer);
 }
 

@@ -69,8 +69,20 @@ const struct controller *controller_named(struct str name)
     return NULL;
 }
 
+/* "ConfigMap/child" as the garbage collector's keys have it. */
+static struct str key_with_kind(struct arena *a, struct str name)
+{
+    struct str kind, rest;
+    if (str_split(name, '/', &kind, &rest))
+        for (size_t i = 0; i < nkinds; i++)
+            if (str_eq(kinds[i]->kind, kind))
+                return arena_fmt(a, "%zu/" STR_FMT, i, STR_ARG(rest));
+    return name;
+}
+
 void plan_answer(struct str input, struct strbuf *out)
 {
+    AUTO(arena_fini) struct arena a = ARENA;
     struct fixture f;
     fixture_init(&f);
     const struct controller *c = NULL;
@@ -87,6 +99,7 @@ void plan_answer(struct str input, struct strbuf *out)
             c = controller_named(name);
             if (!str_split(where, '/', &key.ns, &key.name))
                 test_failed(__FILE__, __LINE__, "no ns/name");
+            key.name = key_with_kind(&a, key.name);
         } else if (str_eqz(word, "now")) {
             CHECK(time_parse(text, &f.view.now));
         } else if (str_eqz(word, "since")) {
@@ -110,7 +123,7 @@ TEST(plans_are_as_in_their_transcripts)
 {
     static const char *const files[] = {"replicaset",     "deployment", "endpointslice", "endpoints",
                                         "node",           "eviction",   "podgc",         "namespace",
-                                        "serviceaccount", "disruption", "mirror"};
+                                        "serviceaccount", "disruption", "mirror",        "garbage"};
     for (size_t i = 0; i < countof(files); i++) {
         char path[100];
         snprintf(path, sizeof path, "tests/control/%s.txt", files[i]);

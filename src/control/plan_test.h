@@ -1,6 +1,6 @@
 /* plan_test.h - plans in transcripts: objects as YAML documents in, the plan as text out. The first lines say what is
  * asked:
- *   # plan deployment default/web
+ *   # plan deployment default/web, # plan garbage default/ConfigMap/a
  *   # now 2026-01-01T00:10:00Z      (default 2026-01-01T00:00:00Z)
  *   # trouble pods "x" is forbidden: ...
  *   # since 2026-01-01T00:00:00Z

@@ -323,9 +323,61 @@ def evictions_go_by_readiness(c):
     c.kubectl('delete', 'pod', 'slow', 'two', 'well2', '--force', '--wait=false')
 
 
+def owned(c, ns, name, owner=None, blocks=True):
+    refs = [{'apiVersion': 'v1', 'kind': 'ConfigMap', 'name': owner[0], 'uid': owner[1], 'blockOwnerDeletion': blocks}] if owner else []
+    c.kubectl('create', '-n', ns, '-f', '-', input=json.dumps({'apiVersion': 'v1', 'kind': 'ConfigMap', 'metadata': {'name': name, 'ownerReferences': refs}}))
+    return name, c.get('cm', name, '-n', ns)['metadata']['uid']
+
+
+def owners_of_other_places_and_circles(c):
+    for ns in ('own', 'elsewhere'):
+        c.kubectl('create', 'ns', ns)
+    owner = owned(c, 'own', 'owner')
+    c.kubectl('create', '-f', '-', input=json.dumps({'apiVersion': 'scheduling.k8s.io/v1', 'kind': 'PriorityClass', 'value': 1, 'metadata': {
+        'name': 'owned', 'ownerReferences': [{'apiVersion': 'v1', 'kind': 'ConfigMap', 'name': 'owner', 'uid': owner[1]}]}}))
+    c.kubectl('create', '-n', 'elsewhere', '-f', '-', input=json.dumps({'apiVersion': 'v1', 'kind': 'ConfigMap', 'metadata': {
+        'name': 'child', 'ownerReferences': [{'apiVersion': 'v1', 'kind': 'ConfigMap', 'name': 'owner', 'uid': owner[1]}]}}))
+    eventually('child is collected', lambda: not c.kubectl('get', 'cm', '-n', 'elsewhere', 'child', '--ignore-not-found'))
+    told = lambda: {(e['involvedObject']['name'], e['message']) for e in c.get('events', '-A', '--field-selector=reason=OwnerRefInvalidNamespace')['items']}
+    eventually('it is said', lambda: told() == {
+        (name, 'ownerRef [v1/ConfigMap, namespace: %s, name: owner, uid: %s] does not exist in namespace "%s"' % (ns, owner[1], ns))
+        for name, ns in (('child', 'elsewhere'), ('owned', ''))})
+    c.kubectl('delete', 'priorityclass', 'owned')       # it stayed
+    # circles: of one, of two and of three, begun at one of them and at all of them at once
+    for n, at_once in ((1, False), (2, False), (3, True)):
+        members = [owned(c, 'own', 'c%d' % i) for i in range(n)]
+        for i in range(n):
+            name, uid = members[i - 1]
+            c.kubectl('patch', '-n', 'own', 'cm', members[i][0], '--type=merge', '-p', json.dumps({'metadata': {'ownerReferences': [
+                {'apiVersion': 'v1', 'kind': 'ConfigMap', 'name': name, 'uid': uid, 'blockOwnerDeletion': True}]}}))
+        c.kubectl('delete', '-n', 'own', '--cascade=foreground', '--wait=false', *['cm/' + m for m, _ in (members if at_once else members[:1])])
+        eventually('the circle of %d goes' % n, lambda: c.kubectl('get', '-n', 'own', 'cm', '-o', 'name').split() ==
+                   ['configmap/kube-root-ca.crt', 'configmap/owner'], timeout=30)
+    parent = owned(c, 'own', 'parent')
+    owned(c, 'own', 'kept', parent)
+    c.kubectl('delete', '-n', 'own', 'cm', 'parent', '--cascade=orphan')
+    assert not c.get('cm', '-n', 'own', 'kept')['metadata'].get('ownerReferences')
+    c.kubectl('delete', 'ns', 'own', 'elsewhere', '--timeout=60s')
+
+
+def a_namespace_goes_pods_first(c):
+    c.kubectl('create', 'ns', 'going')
+    c.kubectl('create', 'secret', 'generic', 'used', '-n', 'going', '--from-literal=a=b')
+    slow = "trap 'while [ ! -e /go ]; do sleep 0.1; done; exit 0' TERM; sleep 100000 & wait"
+    c.apply(pod('slow', {}, slow, ns='going').replace('PeriodSeconds: 0', 'PeriodSeconds: 120'), ns='going')
+    c.kubectl('wait', '-n', 'going', '--for=condition=Ready', 'pod/slow', '--timeout=60s')
+    c.kubectl('delete', 'ns', 'going', '--wait=false')
+    eventually('the pod is going', lambda: c.get('pod', '-n', 'going', 'slow')['metadata'].get('deletionTimestamp'))
+    remaining = lambda: {x['type']: x['message'] for x in c.get('ns', 'going')['status'].get('conditions', [])}.get('NamespaceContentRemaining')
+    eventually('it is said', lambda: remaining() == 'Some resources are remaining: pods. has 1 resource instances')
+    assert c.kubectl('get', 'secret', '-n', 'going', 'used', '-o', 'name') and c.kubectl('get', 'sa', '-n', 'going', 'default', '-o', 'name')
+    c.kubectl('exec', '-n', 'going', 'slow', '--', 'touch', '/go')
+    c.kubectl('wait', '--for=delete', 'ns/going', '--timeout=60s')
+
+
 if __name__ == '__main__':
     main([a_node_that_is_called_unknown_says_otherwise, volumes_follow_labels,
           lists_by_kubectl, openapi_two_in_its_forms, text_files_as_people_have_them,
           nothing_of_a_body_is_dropped, every_verb_answers_help,
           a_failed_discovery_is_said_for_each_document, evictions_go_by_readiness,
-          sleepers_judge_nobody], port=16549)
+          owners_of_other_places_and_circles, a_namespace_goes_pods_first, sleepers_judge_nobody], port=16549)
