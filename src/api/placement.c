@@ -100,18 +100,45 @@ static bool port_clashes(const struct val *x, const struct val *y)
            (any_ip(ix) || any_ip(iy) || str_eq(ix, iy));
 }
 
-bool pod_ports_clash(const struct obj *pod, const struct obj *other)
+/* Of containers and sidecars, until fn says true. */
+static bool host_port_any(const struct obj *pod, bool (*fn)(const struct val *port, const void *arg), const void *arg)
 {
-    val_each_item (c, val_get(obj_spec(pod), N(containers)))
-        val_each_item (p, val_get(c, N(ports))) {
-            if (val_num_at(p, 0, N(hostPort)) == 0)
-                continue;
-            val_each_item (d, val_get(obj_spec(other), N(containers)))
-                val_each_item (q, val_get(d, N(ports)))
-                    if (port_clashes(p, q))
-                        return true;
+    const struct name *const lists[] = {N(containers), N(initContainers)};
+    for (size_t i = 0; i < countof(lists); i++)
+        val_each_item (c, val_get(obj_spec(pod), lists[i])) {
+            if (i == 1 && !str_eqz(val_text_at(c, N(restartPolicy)), "Always"))
+                continue; /* has ended when the others listen */
+            val_each_item (p, val_get(c, N(ports)))
+                if (val_num_at(p, 0, N(hostPort)) > 0 && fn(p, arg))
+                    return true;
         }
     return false;
+}
+
+static bool is_port(const struct val *port, const void *arg)
+{
+    (void)port, (void)arg;
+    return true;
+}
+
+bool pod_has_host_port(const struct obj *pod)
+{
+    return host_port_any(pod, is_port, NULL);
+}
+
+static bool clashes_with(const struct val *port, const void *arg)
+{
+    return port_clashes(port, arg);
+}
+
+static bool clashes_in(const struct val *port, const void *arg)
+{
+    return host_port_any(arg, clashes_with, port);
+}
+
+bool pod_ports_clash(const struct obj *pod, const struct obj *other)
+{
+    return host_port_any(pod, clashes_in, other);
 }
 
 int64_t resource_amount(const struct val *amounts, struct str resource)

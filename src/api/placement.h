@@ -9,6 +9,7 @@ bool node_term_matches(const struct val *term, const struct obj *node);
 bool taint_tolerated(const struct val *tolerations, const struct val *taint);
 /* Every taint with one of the two effects is tolerated. */
 bool taints_tolerated(const struct obj *pod, const struct obj *node, const char *effect, const char *or_effect);
+bool pod_has_host_port(const struct obj *pod);
 /* They want the same port of the node. */
 bool pod_ports_clash(const struct obj *pod, const struct obj *other);
 /* An amount out of a ResourceList: thousandths of cpu, whole units of everything else. */

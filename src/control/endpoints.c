@@ -94,9 +94,11 @@ static void content_set(struct plan *out, const struct obj *svc, struct val *tre
         val_set_str(a, &labels, LABEL_HEADLESS, val_str_borrowed(S("")));
     val_set_str(a, &labels, LABEL_MANAGER, val_str_borrowed(MANAGER));
     val_set(a, meta, N(labels), labels);
+    struct val *annotations = val_get_mut(meta, N(annotations));
     if (over)
-        val_set_str(a, val_need_map(a, tree, N(metadata), N(annotations)), OVER_CAPACITY,
-                    val_str_borrowed(S("truncated")));
+        val_set_str(a, val_need_map(a, meta, N(annotations)), OVER_CAPACITY, val_str_borrowed(S("truncated")));
+    else if (annotations && val_get_str(annotations, OVER_CAPACITY))
+        val_del_str(annotations, OVER_CAPACITY);
     if (subsets.n > 0)
         val_set(a, tree, N(subsets), subsets);
     else

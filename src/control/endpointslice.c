@@ -38,6 +38,32 @@ struct slices {
     ARRAY(struct slot) slots;
 };
 
+static void hint_add(struct arena *a, struct val *hints, const struct name *list, struct str name)
+{
+    struct val list_of = val_list(), one = val_map();
+    val_set(a, &one, N(name), val_str(a, name));
+    val_add(a, &list_of, one);
+    val_set(a, hints, list, list_of);
+}
+
+/* For whom a Service's trafficDistribution means the endpoint first. */
+static void hints_set(const struct slices *s, struct val *endpoint, const struct backend *b, struct str zone)
+{
+    struct arena *a = &s->out->arena;
+    struct str how = val_text_at(obj_spec(s->svc), N(trafficDistribution));
+    bool by_node = str_eqz(how, "PreferSameNode");
+    bool by_zone = by_node || str_eqz(how, "PreferSameZone") || str_eqz(how, "PreferClose");
+    struct val hints = val_map();
+    if (!b->ready)
+        return;
+    if (by_zone && zone.n > 0)
+        hint_add(a, &hints, N(forZones), zone);
+    if (by_node && pod_node(b->pod).n > 0)
+        hint_add(a, &hints, N(forNodes), pod_node(b->pod));
+    if (hints.n > 0)
+        val_set(a, endpoint, N(hints), hints);
+}
+
 static struct val endpoint_of(const struct slices *s, const struct backend *b)
 {
     struct arena *a = &s->out->arena;
@@ -63,6 +89,7 @@ static struct val endpoint_of(const struct slices *s, const struct backend *b)
     struct str zone = n ? val_text(val_get_str(obj_labels(n), S("topology.kubernetes.io/zone"))) : S("");
     if (zone.n > 0)
         val_set(a, &e, N(zone), val_str(a, zone));
+    hints_set(s, &e, b, zone);
     return e;
 }
 

@@ -92,15 +92,6 @@ static void asked_add(struct sched_node *n, const struct obj *pod, int64_t sign)
     }
 }
 
-static bool has_ports(const struct obj *pod)
-{
-    val_each_item (c, val_get(obj_spec(pod), N(containers)))
-        val_each_item (p, val_get(c, N(ports)))
-            if (val_num_at(p, 0, N(hostPort)) > 0)
-                return true;
-    return false;
-}
-
 static struct sched_node *node_need(struct sched *s, struct str name)
 {
     struct sched_node *n = map_get(&s->nodes, name);
@@ -149,7 +140,7 @@ static void count(struct sched *s, struct sched_pod *p, int64_t sign)
     for (int i = 0; i < SCHED_RESOURCES; i++)
         p->node->requested[i] += sign * ask[i];
     asked_add(p->node, p->obj, sign);
-    if (has_ports(p->obj))
+    if (pod_has_host_port(p->obj))
         p->node->ports += (size_t)sign;
     if (p->anti)
         s->nanti += (size_t)sign;

@@ -73,6 +73,15 @@ static bool is_ipv4(const struct val *slice)
     return str_eq(val_text_at(slice, N(addressType)), S("IPv4"));
 }
 
+/* Slices that say themselves that they are of a headless Service, or another's to route, are left out, whatever the
+ * Service is by now. */
+static bool is_routed(const struct val *slice)
+{
+    const struct val *labels = val_at(slice, N(metadata), N(labels));
+    return is_ipv4(slice) && !val_get_str(labels, S("service.kubernetes.io/headless")) &&
+           !val_get_str(labels, S("service.kubernetes.io/service-proxy-name"));
+}
+
 /* ready, and whether it may stand in where none is */
 static bool is_ready(const struct val *endpoint)
 {
@@ -115,7 +124,7 @@ static void pick_endpoints(struct endpoints *e, const struct val *const *slices,
                            struct str node, enum pick pick)
 {
     for (size_t i = 0; i < n; i++) {
-        const struct val *p = is_ipv4(slices[i]) ? port_named(slices[i], val_text_at(port, N(name))) : NULL;
+        const struct val *p = is_routed(slices[i]) ? port_named(slices[i], val_text_at(port, N(name))) : NULL;
         if (!p || proto_of(p) != proto_of(port))
             continue;
         val_each_item (it, val_get(slices[i], N(endpoints))) {

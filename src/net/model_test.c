@@ -128,6 +128,22 @@ TEST(addresses_of_a_load_balancer)
     arena_fini(&arena);
 }
 
+TEST(slices_that_say_that_they_are_not_routed)
+{
+    static const char *const labels[] = {"headless", "service-proxy-name"};
+    for (size_t i = 0; i < countof(labels); i++) {
+        const struct val *one = json(
+            arena_fmt(&arena,
+                      "{\"metadata\":{\"labels\":{\"service.kubernetes.io/%s\":\"\"}},\"addressType\":"
+                      "\"IPv4\",\"ports\":[{\"name\":\"http\",\"port\":8080,\"protocol\":\"TCP\"}],"
+                      "\"endpoints\":[{\"addresses\":[\"10.42.0.8\"]}]}",
+                      labels[i])
+                .p);
+        CHECK_STR(rules_text(SERVICE(""), &one, 1), S("default/web:http 80/6 np 30080 aff 0 [ 10.43.0.10 ]\n"));
+    }
+    arena_fini(&arena);
+}
+
 TEST(host_ports_of_a_pod)
 {
     struct net_services s = {0};
