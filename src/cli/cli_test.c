@@ -301,6 +301,21 @@ TEST(settings_in_a_file_are_lines_of_text_and_numbers)
     }
 }
 
+TEST(a_name_of_the_node_that_cannot_be_read_is_not_replaced)
+{
+    char root[] = "/tmp/wherry-test-XXXXXX", path[100];
+    CHECK(mkdtemp(root));
+    (void)snprintf(path, sizeof path, "%s/var/lib/wherry/node-name", root);
+    struct err err = ERR;
+    CHECK_OK(dir_make(path, 0755, &err), err); /* a folder: no file to read */
+    const char *argv[] = {"--root", root};
+    AUTO(settings_fini) struct settings s;
+    int rest;
+    CHECK(!settings_read(&s, countof(argv), (char **)argv, &rest, &err));
+    CHECK(strstr(err.text, "the name that this node has had") && strstr(err.text, "its pods would be lost"));
+    CHECK_OK(tree_remove(AT_FDCWD, root, &err), err);
+}
+
 TEST(a_role_without_privileges_starts_nothing_and_mounts_nothing)
 {
     struct err err = ERR;

@@ -76,11 +76,16 @@ static void status_take(struct exec *x, struct str text)
     AUTO(arena_fini) struct arena a = ARENA;
     struct val v;
     int64_t code;
-    struct err ignored = ERR;
     x->status_known = true;
-    if (!json_decode(&a, text, &v, &ignored) || str_eqz(field_text(&v, "status"), "Success"))
-        return;
     x->status = 1;
+    if (!json_decode(&a, text, &v, &x->err)) {
+        (void)err_wrap(&x->err, "how the command ended cannot be read");
+        return;
+    }
+    if (str_eqz(field_text(&v, "status"), "Success")) {
+        x->status = 0;
+        return;
+    }
     val_each_item (it, field_at(&v, "details.causes"))
         if (str_eqz(field_text(it, "reason"), "ExitCode") && str_to_i64(field_text(it, "message"), 0, 255, &code)) {
             x->status = (int)code;
@@ -148,12 +153,12 @@ static void on_resize(struct signal_source *s, int signo)
 static void opened(struct upgrade *u, struct str protocol)
 {
     struct exec *x = container_of(u, struct exec, upgrade);
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* without the signal the size stays what it is */
     (void)protocol;
     if (x->raw) {
         size_send(x);
         if (!signal_start(&x->resized, x->client->loop, SIGWINCH, on_resize, &ignored))
-            x->resized.loop = NULL; /* the size stays what it is */
+            x->resized.loop = NULL;
     }
     if (x->in) {
         poll_init(&x->input, x->client->loop, 0, input_ready);

@@ -77,7 +77,7 @@ static bool same_file(const char *a, const char *b)
 static bool same_text(const char *path, struct str text)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* what cannot be read is written anew, which says what is wrong */
     return file_read(AT_FDCWD, path, &b, &ignored) && str_eq(strbuf_str(&b), text);
 }
 

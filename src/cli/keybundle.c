@@ -120,8 +120,11 @@ static bool put_one(struct str path, struct str bytes, unsigned owner, struct er
 {
     AUTO(arena_fini) struct arena a = ARENA;
     AUTO(strbuf_fini) struct strbuf there = STRBUF(KEY_MOST);
-    struct err ignored = ERR;
-    if (file_read(AT_FDCWD, path.p, &there, &ignored) && !str_eq(strbuf_str(&there), bytes) &&
+    struct err why = ERR;
+    bool read = file_read(AT_FDCWD, path.p, &there, &why);
+    if (!read && why.kind != E_NOT_FOUND) /* a key that is there is kept, not written over */
+        return err_set(err, why.kind, "keep " STR_FMT ": %s", STR_ARG(path), why.text);
+    if (read && !str_eq(strbuf_str(&there), bytes) &&
         rename(path.p, arena_fmt(&a, STR_FMT ".before-restore", STR_ARG(path)).p) < 0)
         return err_errno(err, "keep " STR_FMT, STR_ARG(path));
     return file_write(AT_FDCWD, path.p, bytes, 0600, err) &&

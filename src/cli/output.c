@@ -121,7 +121,7 @@ bool output_read(struct str option, struct output *out, struct err *err)
 
 static void print_name(struct client *c, const struct resource *r, const struct val *v)
 {
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* objects of resources that were just looked up */
     const struct val *items = val_get_str(v, S("items"));
     if (items) {
         val_each_item (it, items)

@@ -96,7 +96,7 @@ static void heard(void *arg)
 
 static struct str text_of(struct arena *a, const char *path)
 {
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* a machine without one has no servers to forward to: SERVFAIL for other names */
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
     return file_read(AT_FDCWD, path, &b, &ignored) ? str_dup(a, strbuf_str(&b)) : S("");
 }

@@ -235,14 +235,18 @@ static struct str ip_text(struct arena *a, uint32_t ip)
 }
 
 /* The name that the node has had (the supervisor keeps it): the host may be called otherwise since. */
-static struct str name_kept(struct settings *s)
+static bool name_kept(struct settings *s, struct str *name, struct err *err)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
-    struct err ignored = ERR;
+    struct err why = ERR;
     struct str path = arena_fmt(&s->arena, STR_FMT "/node-name", STR_ARG(s->data));
-    if (!file_read(AT_FDCWD, path.p, &b, &ignored))
-        return STR_NONE;
-    return str_dup(&s->arena, str_trim(strbuf_str(&b)));
+    *name = STR_NONE;
+    if (file_read(AT_FDCWD, path.p, &b, &why))
+        *name = str_dup(&s->arena, str_trim(strbuf_str(&b)));
+    else if (why.kind != E_NOT_FOUND && why.kind != E_FORBIDDEN) /* E_FORBIDDEN: one who starts no node */
+        return err_set(err, why.kind, "the name that this node has had: %s; under another one its pods would be lost",
+                       why.text);
+    return true;
 }
 
 static bool work_out(struct settings *s, struct err *err)
@@ -273,8 +277,8 @@ static bool work_out(struct settings *s, struct err *err)
     s->run = arena_fmt(a, STR_FMT "/run/wherry", STR_ARG(s->root));
     s->data = arena_fmt(a, STR_FMT "/var/lib/wherry", STR_ARG(s->root));
     s->log = arena_fmt(a, STR_FMT "/var/log", STR_ARG(s->root));
-    if (!s->node_name.n)
-        s->node_name = name_kept(s);
+    if (!s->node_name.n && !name_kept(s, &s->node_name, err))
+        return false;
     if (!s->node_name.n) {
         struct utsname u;
         if (uname(&u) < 0)

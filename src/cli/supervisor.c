@@ -459,7 +459,7 @@ static void on_again(struct timer *t)
 static bool socket_is_at(int fd, struct str address)
 {
     AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* a socket without an address is at no place: it is opened anew */
     struct addr a;
     if (!socket_addr(fd, &a, &ignored))
         return false;
@@ -778,7 +778,7 @@ static bool remember_name(struct settings *c, struct err *err)
 {
     struct str path = arena_fmt(&c->arena, STR_FMT "/node-name", STR_ARG(c->data));
     AUTO(strbuf_fini) struct strbuf was = STRBUF(STRBUF_TEXT);
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* settings.c has read it, or refused */
     if (file_read(AT_FDCWD, path.p, &was, &ignored) && str_eq(str_trim(strbuf_str(&was)), c->node_name))
         return true;
     return file_write(AT_FDCWD, path.p, arena_fmt(&c->arena, STR_FMT "\n", STR_ARG(c->node_name)), 0644, err);
@@ -808,7 +808,7 @@ static int supervise(struct supervisor *s)
 static struct str last_error(struct arena *a, const char *log, int64_t from)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(16 << 20);
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* without a log there is only less to say */
     struct str rest, line, head, text, found = STR_NONE;
     if (!file_read(AT_FDCWD, log, &b, &ignored) || (size_t)from > b.n)
         return STR_NONE;

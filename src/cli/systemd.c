@@ -37,7 +37,7 @@ bool systemd_unit_active(const char *unit)
 {
     AUTO(strbuf_fini) struct strbuf out = STRBUF(4096);
     const char *argv[] = {"systemctl", "show", "--value", "-p", "ActiveState", unit, NULL};
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* who does not answer starts no unit of ours */
     if (!systemd_runs() || !command_run(argv, STR_NONE, &out, 60000, &ignored))
         return false;
     struct str state = str_trim(strbuf_str(&out));

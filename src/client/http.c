@@ -208,7 +208,7 @@ static bool list_decode(struct call *c, const struct kind *k, struct str body)
 static bool refused(struct call *c, int status, struct str body)
 {
     struct val v;
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* no JSON: a proxy's page, whose text is shown below */
     if (body.n > 0 && json_decode(&c->arena, body, &v, &ignored) && str_eqz(val_text_at(&v, N(kind)), "Status")) {
         struct val *keep = ARENA_NEW(&c->arena, struct val);
         *keep = v;

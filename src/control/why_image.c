@@ -34,7 +34,7 @@ static bool secret_has(struct question *q, const struct obj *secret, struct str 
     const struct val *data = val_get(&secret->tree, N(data)), *v = val_get_str(data, S(".dockerconfigjson")),
                      *old = val_get_str(data, S(".dockercfg"));
     struct val config;
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* unreadable ones hold nothing for this registry either */
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     if (!v)
         v = old;

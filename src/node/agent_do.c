@@ -227,7 +227,7 @@ static struct str termination_file(struct agent_container *ac, struct arena *a)
 /* The container's last words: from its file, or, where asked for and it failed, the end of its log. */
 static struct str last_words(struct agent_container *ac, struct arena *a, bool failed)
 {
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* the file is the container's: it may have removed it */
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
     struct str path = termination_file(ac, a);
     if (file_read(AT_FDCWD, path.p, &b, &ignored) && b.n)

@@ -6,7 +6,7 @@
 
 static struct str line_of(struct arena *a, const char *path)
 {
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* a machine may lack each of them; the field of the Node is empty then */
     AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
     if (!file_read(AT_FDCWD, path, &b, &ignored))
         return S("");

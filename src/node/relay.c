@@ -106,7 +106,7 @@ bool relay_send(struct relay_ask *a, struct strbuf *b, const int *fds, size_t nf
 
 void relay_forget(struct relay_ask *a, bool tell_node)
 {
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* the node is lost then, which says it */
     if (!a->relay || list_empty(&a->node))
         return;
     list_del(&a->node);
@@ -140,7 +140,7 @@ void relay_fail(struct http_request *h, int status, struct str text)
 struct str relay_query(struct http_request *h, struct str name)
 {
     struct str rest = h->query, key, value;
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* the server has read the same query before */
     while (http_query_next(&h->arena, &rest, &key, &value, &ignored))
         if (str_eq(key, name))
             return value;

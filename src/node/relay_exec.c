@@ -426,7 +426,7 @@ static bool send_request(struct session *s, struct str ns, struct str pod, struc
     relay_add(&b, container);
     if (!s->attach) {
         struct str rest = h->query, key, value;
-        struct err ignored = ERR;
+        struct err ignored = ERR; /* the server has read the same query before */
         relay_add(&b, s->tty ? S("tty") : S("pipes"));
         relay_add(&b, S("0"));
         relay_add(&b, S("0"));

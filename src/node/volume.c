@@ -274,7 +274,7 @@ static bool same_file(int data, const struct volume_file *f, int64_t fs_group)
     if ((st.st_mode & 07777) != file_mode(f, fs_group) || (fs_group >= 0 && st.st_gid != (gid_t)fs_group))
         return false;
     AUTO(strbuf_fini) struct strbuf have = STRBUF(PAYLOAD_MAX);
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* what cannot be read is written anew */
     return file_read(data, path, &have, &ignored) && str_eq(strbuf_str(&have), f->bytes);
 }
 

@@ -305,6 +305,61 @@ static bool admit_mirror(struct admission *x, const struct val *spec)
     return true;
 }
 
+static bool is_listed(const struct val *refs, struct str name)
+{
+    val_each_item (it, refs)
+        if (str_eq(val_text_at(it, N(name)), name))
+            return true;
+    return false;
+}
+
+/* An account may bind its pods to the Secrets that it lists (annotation kubernetes.io/enforce-mountable-secrets). */
+static bool limit_secrets(struct admission *x, const struct obj *account, const struct val *spec)
+{
+    static const struct {
+        const struct name *list;
+        const char *word;
+    } lists[] = {{N(initContainers), "init container"}, {N(containers), "container"}};
+    struct str on = val_text(
+        val_get_str(val_get(obj_meta(account), N(annotations)), S("kubernetes.io/enforce-mountable-secrets")));
+    const struct val *may = val_get(&account->tree, N(secrets));
+    if (!(str_eqz(on, "1") || str_eqz(on, "t") || str_eqz(on, "T") || str_ieq(on, S("true"))))
+        return true;
+    val_each_item (v, val_get(spec, N(volumes))) {
+        struct str name = val_text_at(v, N(secret), N(secretName));
+        if (val_get(v, N(secret)) && !is_listed(may, name))
+            return fail_forbidden(x->r,
+                                  "volume with secret.secretName=\"" STR_FMT
+                                  "\" is not allowed because service account " STR_FMT
+                                  " does not reference that secret",
+                                  STR_ARG(name), STR_ARG(account->name));
+    }
+    for (size_t i = 0; i < countof(lists); i++)
+        val_each_item (c, val_get(spec, lists[i].list))
+            val_each_item (e, val_get(c, N(env))) {
+                const struct val *ref = val_at(e, N(valueFrom), N(secretKeyRef));
+                if (ref && !is_listed(may, val_text_at(ref, N(name))))
+                    return fail_forbidden(
+                        x->r,
+                        "%s " STR_FMT " with envVar " STR_FMT " referencing secret.secretName=\"" STR_FMT
+                        "\" is not allowed because service account " STR_FMT " does not reference that secret",
+                        lists[i].word, STR_ARG(val_text_at(c, N(name))), STR_ARG(val_text_at(e, N(name))),
+                        STR_ARG(val_text_at(ref, N(name))), STR_ARG(account->name));
+            }
+    size_t i = 0;
+    val_each_item (it, val_get(spec, N(imagePullSecrets))) {
+        struct str name = val_text_at(it, N(name));
+        if (!is_listed(val_get(&account->tree, N(imagePullSecrets)), name))
+            return fail_forbidden(x->r,
+                                  "imagePullSecrets[%zu].name=\"" STR_FMT
+                                  "\" is not allowed because service account " STR_FMT
+                                  " does not reference that imagePullSecret",
+                                  i, STR_ARG(name), STR_ARG(account->name));
+        i++;
+    }
+    return true;
+}
+
 bool admit_service_account(struct admission *x)
 {
     struct request *r = x->r;
@@ -332,5 +387,5 @@ bool admit_service_account(struct admission *x)
     const struct val *pull = val_get(&account->tree, N(imagePullSecrets));
     if (!val_len(val_get(spec, N(imagePullSecrets))) && val_len(pull))
         val_set(a, spec, N(imagePullSecrets), val_copy(a, pull));
-    return true;
+    return limit_secrets(x, account, spec);
 }

@@ -375,9 +375,32 @@ def a_namespace_goes_pods_first(c):
     c.kubectl('wait', '--for=delete', 'ns/going', '--timeout=60s')
 
 
+def an_account_binds_its_pods_to_its_secrets(c):
+    c.apply('{apiVersion: v1, kind: ServiceAccount, metadata: {name: bound, annotations: {kubernetes.io/enforce-mountable-secrets: "true"}}, '
+            'secrets: [{name: mine}], imagePullSecrets: [{name: pull}]}')
+    base = {'apiVersion': 'v1', 'kind': 'Pod', 'metadata': {'name': 'bound'}, 'spec': {
+        'serviceAccountName': 'bound', 'nodeSelector': {'no': 'where'}, 'containers': [{'name': 'c', 'image': IMAGE}]}}
+
+    def says(change):
+        pod = json.loads(json.dumps(base))
+        change(pod['spec'])
+        p = subprocess.run([c.bin + '/kubectl', 'create', '--dry-run=server', '-f', '-'], input=json.dumps(pod), env=c.env, capture_output=True, text=True)
+        return p.stderr
+    volume = lambda name: lambda s: s.update(volumes=[{'name': 'v', 'secret': {'secretName': name}}])
+    env = lambda name: lambda s: s['containers'][0].update(env=[{'name': 'E', 'valueFrom': {'secretKeyRef': {'name': name, 'key': 'k'}}}])
+    for ok in (lambda s: None, volume('mine'), env('mine'), lambda s: s.update(imagePullSecrets=[{'name': 'pull'}])):
+        assert not says(ok), says(ok)
+    why = 'is not allowed because service account bound does not reference that '
+    assert 'volume with secret.secretName="other" ' + why + 'secret' in says(volume('other'))
+    assert 'container c with envVar E referencing secret.secretName="other" ' + why + 'secret' in says(env('other'))
+    assert 'imagePullSecrets[0].name="other" ' + why + 'imagePullSecret' in says(lambda s: s.update(imagePullSecrets=[{'name': 'other'}]))
+    c.kubectl('delete', 'sa', 'bound')
+
+
 if __name__ == '__main__':
     main([a_node_that_is_called_unknown_says_otherwise, volumes_follow_labels,
           lists_by_kubectl, openapi_two_in_its_forms, text_files_as_people_have_them,
           nothing_of_a_body_is_dropped, every_verb_answers_help,
           a_failed_discovery_is_said_for_each_document, evictions_go_by_readiness,
-          owners_of_other_places_and_circles, a_namespace_goes_pods_first, sleepers_judge_nobody], port=16549)
+          owners_of_other_places_and_circles, a_namespace_goes_pods_first,
+          an_account_binds_its_pods_to_its_secrets, sleepers_judge_nobody], port=16549)
