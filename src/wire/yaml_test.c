@@ -50,7 +50,7 @@ static const struct {
     {"a: \x01\n", "yaml: control characters are not allowed"},
     {"a: 1\n---\nb: 2\n", "yaml: line 4: another document ends here; only one can be taken"},
     {"a: 1\n---\n---\n- 1\n---\n", "yaml: line 5: another document ends here; only one can be taken"},
-    {"a: 1\n---\nb: {\n", "yaml: line 4: did not find expected node content"},
+    {"a: 1\n---\nb: {\n", "yaml: line 3: did not find expected node content"},
 };
 
 TEST(bad_yaml_is_refused_with_its_line)
