@@ -1,4 +1,5 @@
 /* Deletion that waits, budgets, nodes, and the kinds that nothing acts on. */
+#include "api/selector.h"
 #include "control/why_int.h"
 
 extern const struct controller namespace_controller, disruption_controller;
@@ -99,6 +100,20 @@ void why_namespace(struct question *q, const struct obj *ns, struct finding *f)
 
 /* ---- budgets ---- */
 
+/* Pods that it selects and does not count, as nothing says how many of them there are to be. */
+static size_t unmanaged(struct question *q, const struct obj *pdb)
+{
+    struct selector *selector;
+    struct err unreadable = ERR; /* its plan says so */
+    struct obj *pod;
+    size_t n = 0;
+    if (!selector_of(q->a, val_get(obj_spec(pdb), N(selector)), &selector, &unreadable))
+        return 0;
+    for (struct objset_iter it = view_with(q->v, K(Pod), &index_namespace, pdb->ns); (pod = objset_next(&it));)
+        n += !obj_controller(pod) && selector_matches(selector, obj_labels(pod));
+    return n;
+}
+
 void why_budget(struct question *q, const struct obj *pdb, struct finding *f)
 {
     const struct val *status = obj_status(pdb);
@@ -111,6 +126,12 @@ void why_budget(struct question *q, const struct obj *pdb, struct finding *f)
     if (reason.n > 0) {
         why_found(q, f, "PlanStopped", STR_FMT, STR_ARG(reason));
         why_way(q, f, "Mend it: kubectl edit " STR_FMT, STR_ARG(why_target(q, pdb)));
+    } else if (pods == 0 && unmanaged(q, pdb) > 0) {
+        why_found(
+            q, f, "PodsUnmanaged",
+            "%zu of its pods have no controller, so a share of them cannot be worked out, and none may be evicted",
+            unmanaged(q, pdb));
+        why_way(q, f, "Use a number in spec.minAvailable: kubectl edit " STR_FMT, STR_ARG(why_target(q, pdb)));
     } else if (pods == 0) {
         why_found(q, f, "SelectorMatchesNothing", "its selector matches no pod, so it protects nothing");
         why_way(q, f, "Mend spec.selector: kubectl edit " STR_FMT, STR_ARG(why_target(q, pdb)));
@@ -121,7 +142,10 @@ void why_budget(struct question *q, const struct obj *pdb, struct finding *f)
             "(429)",
             (long long)healthy, (long long)pods, (long long)desired);
         if (healthy < desired)
-            why_way(q, f, "See what the pods lack: wherry why -n " STR_FMT, STR_ARG(pdb->ns));
+            why_way(q, f,
+                    "See what the pods lack: wherry why -n " STR_FMT
+                    "; or let those that are not ready go: unhealthyPodEvictionPolicy: AlwaysAllow",
+                    STR_ARG(pdb->ns));
         else
             why_way(q, f, "Run more replicas than it keeps, or let it keep fewer: kubectl edit " STR_FMT,
                     STR_ARG(why_target(q, pdb)));
