@@ -428,7 +428,7 @@ static bool fail_budget(struct request *r, const struct obj *pdb, const char *wh
     fail_forbidden(r, "%s", why);
     r->answer.fail.message = arena_fmt(&r->arena, "poddisruptionbudget.policy \"" STR_FMT "\" is forbidden: %s",
                                        STR_ARG(pdb->name), why);
-    r->answer.fail.name = pdb->name;
+    r->answer.fail.name = str_dup(&r->arena, pdb->name);
     r->answer.fail.group = S("policy");
     r->answer.fail.kind = S("poddisruptionbudget");
     return false;

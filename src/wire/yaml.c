@@ -532,7 +532,9 @@ bool yaml_to_json(struct str text, const struct yaml_notes *notes, struct strbuf
     int got = yaml_next(r, json, err);
     if (got == 0)
         strbuf_add(json, S("null"));
-    while (got > 0) { /* what follows must not be lost; nothing may */
+    for (int n = 0; got > 0; n++) { /* what follows must not be lost; nothing may */
+        if (n == YAML_MAX_EMPTY)
+            return err_set(err, E_BAD_REQUEST, "yaml: over %d empty documents", YAML_MAX_EMPTY);
         AUTO(strbuf_fini) struct strbuf more = STRBUF(json->max);
         got = yaml_next(r, &more, err);
         if (got > 0 && !str_eqz(strbuf_str(&more), "null"))

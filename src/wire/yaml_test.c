@@ -169,3 +169,16 @@ TEST(yaml_quotes_what_other_readers_take_for_times_and_numbers)
         CHECK_STR(strbuf_str(&b), str_of(cases[i].yaml));
     }
 }
+
+TEST(empty_documents_have_a_bound)
+{
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(1 << 22), b = STRBUF(STRBUF_TEXT);
+    struct err err = ERR;
+    strbuf_addz(&text, "a: 1\n");
+    for (int i = 0; i < 700000; i++)
+        strbuf_addz(&text, "---\n");
+    int64_t start = clock_thread_cpu();
+    CHECK(!yaml_to_json(strbuf_str(&text), NULL, &b, &err));
+    CHECK_STR(str_of(err.text), S("yaml: over 1000 empty documents"));
+    CHECK(clock_thread_cpu() - start < 200 * NS_PER_MS);
+}

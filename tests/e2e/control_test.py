@@ -97,6 +97,21 @@ def lists_by_kubectl(c):
     c.kubectl('delete', 'cm/in-list', 'cm/back-a', 'cm/back-b', 'svc/in-list', 'role/in-list')
 
 
+def lists_by_helm(c):
+    chart = c.root + '/lists'
+    os.makedirs(chart + '/templates')
+    for name, text in (('Chart.yaml', 'apiVersion: v2\nname: lists\nversion: 0.1.0\n'),
+                       ('templates/list.yaml', 'apiVersion: v1\nkind: List\nitems: [%s]\n---\n{apiVersion: v1, kind: ConfigMapList, items: [%s]}\n'
+                        % (ITEM % 'h1', ITEM % 'h2'))):
+        with open(chart + '/' + name, 'w') as f:
+            f.write(text)
+    c.helm('install', 'lists', chart, '--server-side=false')
+    assert c.kubectl('get', 'cm', 'h1', 'h2', '-o', 'name') == 'configmap/h1\nconfigmap/h2\n'
+    c.helm('upgrade', 'lists', chart, '--server-side=false')
+    c.helm('uninstall', 'lists')
+    assert not c.kubectl('get', 'cm', 'h1', 'h2', '--ignore-not-found')
+
+
 def refused(c, words, yaml):
     p = subprocess.run([c.bin + '/kubectl', 'apply', '-f', '-'], input=yaml, env=c.env, capture_output=True, text=True)
     assert p.returncode and words in p.stderr, p.stderr
@@ -399,7 +414,7 @@ def an_account_binds_its_pods_to_its_secrets(c):
 
 if __name__ == '__main__':
     main([a_node_that_is_called_unknown_says_otherwise, volumes_follow_labels,
-          lists_by_kubectl, openapi_two_in_its_forms, text_files_as_people_have_them,
+          lists_by_kubectl, lists_by_helm, openapi_two_in_its_forms, text_files_as_people_have_them,
           nothing_of_a_body_is_dropped, every_verb_answers_help,
           a_failed_discovery_is_said_for_each_document, evictions_go_by_readiness,
           owners_of_other_places_and_circles, a_namespace_goes_pods_first,
