@@ -19,6 +19,9 @@ struct decode_notes {
 
 /* Untyped: any JSON (or YAML: one document) as it came. E_BAD_REQUEST with position on bad input. */
 MUST_USE bool json_decode(struct arena *a, struct str text, struct val *out, struct err *err);
+/* The same, and what is there twice: duplicate field "data.a". */
+MUST_USE bool json_decode_noted(struct arena *a, struct str text, struct val *out, struct decode_notes *notes,
+                                struct err *err);
 MUST_USE bool yaml_decode(struct arena *a, struct str text, struct val *out, struct err *err);
 /* The documents of a YAML stream or of concatenated JSON, for clients; empty ones are left out. */
 MUST_USE bool yaml_decode_all(struct arena *a, struct str text, struct val *list, struct err *err);

@@ -136,27 +136,32 @@ static struct val *put_key(struct arena *a, struct val *map, struct map *seen, c
     return val_append(a, map, name, VAL_NONE);
 }
 
-static struct val decode_any(struct json *j, struct arena *a);
-static struct val decode_any_map(struct json *j, struct arena *a)
+/* Untyped; a member that is there twice is noted. */
+static struct val decode_any(struct decoder *d, const struct at *at);
+static struct val decode_any_map(struct decoder *d, const struct at *at)
 {
     struct val map = val_map();
     AUTO(map_fini) struct map seen = MAP;
-    json_enter(j);
-    while (json_more(j)) {
-        const struct name *name = name_of(a, json_key(j, a));
-        struct val v = decode_any(j, a);
+    json_enter(&d->j);
+    while (json_more(&d->j)) {
+        const struct name *name = name_of(d->a, json_key(&d->j, d->a));
+        struct at here = {.up = at, .key = name->s};
+        struct val v = decode_any(d, &here);
         bool was;
-        *put_key(a, &map, &seen, name, &was) = v;
+        *put_key(d->a, &map, &seen, name, &was) = v;
+        if (was)
+            note(d, "duplicate", at, name->s);
     }
     return map;
 }
 
-static struct val decode_any(struct json *j, struct arena *a)
+static struct val decode_any(struct decoder *d, const struct at *at)
 {
+    struct json *j = &d->j;
     switch (json_type(j)) {
     case JSON_NULL: (void)json_skip(j); return VAL_NONE;
     case JSON_BOOL: return val_bool(json_bool(j));
-    case JSON_STRING: return val_str_borrowed(json_string(j, a));
+    case JSON_STRING: return val_str_borrowed(json_string(j, d->a));
     case JSON_NUMBER: {
         struct str literal = json_number(j);
         int64_t i;
@@ -164,16 +169,25 @@ static struct val decode_any(struct json *j, struct arena *a)
     }
     case JSON_ARRAY: {
         struct val list = val_list();
+        struct at here = {.up = at};
         json_enter(j);
-        while (json_more(j))
-            *val_add(a, &list, VAL_NONE) = decode_any(j, a);
+        for (; json_more(j); here.index++)
+            *val_add(d->a, &list, VAL_NONE) = decode_any(d, &here);
         return list;
     }
-    case JSON_OBJECT: {
-        return decode_any_map(j, a);
-    }
+    case JSON_OBJECT: return decode_any_map(d, at);
     }
     return VAL_NONE;
+}
+
+/* What a field holds that nobody looks into: upstream keeps its bytes. */
+static struct val decode_raw(struct decoder *d)
+{
+    struct decode_notes *notes = d->notes;
+    d->notes = NULL;
+    struct val v = decode_any(d, NULL);
+    d->notes = notes;
+    return v;
 }
 
 /* 1e999 has no value that could be written again. */
@@ -412,7 +426,7 @@ static bool decode(struct decoder *d, const struct at *at, const struct type *t,
     case TYPE_MICROTIME:
     case TYPE_DURATION:
     case TYPE_QUANTITY: return decode_text(d, at, t, out);
-    case TYPE_ANY: *out = decode_any(&d->j, d->a); return numbers_hold(out, d->err);
+    case TYPE_ANY: *out = decode_raw(d); return numbers_hold(out, d->err);
     case TYPE_SCHEMA_OR_BOOL:
     case TYPE_SCHEMA_OR_ARRAY:
     case TYPE_SCHEMA_OR_STRINGS: return decode_schema_or(d, at, t, out);
@@ -449,15 +463,18 @@ bool type_decode_val(struct arena *a, const struct type *t, const struct val *in
     return type_decode_json(a, t, strbuf_str(&b), out, notes, err);
 }
 
-bool json_decode(struct arena *a, struct str text, struct val *out, struct err *err)
+bool json_decode_noted(struct arena *a, struct str text, struct val *out, struct decode_notes *notes, struct err *err)
 {
     if (too_large(text, err) || !json_check(text, err))
         return false;
-    struct json j = json_of(text);
-    *out = decode_any(&j, a);
-    if (!numbers_hold(out, err))
-        return false;
-    return true;
+    struct decoder d = {.a = a, .j = json_of(text), .notes = notes, .err = err};
+    *out = decode_any(&d, NULL);
+    return numbers_hold(out, err);
+}
+
+bool json_decode(struct arena *a, struct str text, struct val *out, struct err *err)
+{
+    return json_decode_noted(a, text, out, NULL, err);
 }
 
 static void keep_note(void *arg, struct str text)
@@ -495,8 +512,8 @@ static bool json_decode_all(struct arena *a, struct str text, struct val *list, 
             return false;
         if (!used)
             return true;
-        struct json j = json_of(str_sub(text, 0, used));
-        struct val v = decode_any(&j, a);
+        struct decoder d = {.a = a, .j = json_of(str_sub(text, 0, used)), .err = err};
+        struct val v = decode_any(&d, NULL);
         if (v.type != VAL_NULL)
             (void)val_add(a, list, v);
         text = str_sub(text, used, text.n);

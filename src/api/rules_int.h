@@ -98,6 +98,7 @@ void check_seccomp(ERRS, const struct val *profile);
 void check_apparmor(ERRS, const struct val *profile);
 void check_windows_options(ERRS, const struct val *options);
 void check_resource_name(ERRS, struct str name);
+void check_container_resource_name(ERRS, struct str name);
 void check_resource_quantity(ERRS, struct str name, struct str quantity);
 void check_resources(ERRS, const struct val *resources, const struct val *claims, bool of_pod);
 void check_local_path(ERRS, struct str path); /* relative, no ".." */

@@ -358,7 +358,7 @@ void check_resource_name(ERRS, struct str name)
         bad_text(e, at, name, "must be a standard resource type or fully qualified");
 }
 
-static void check_container_resource_name(ERRS, struct str name)
+void check_container_resource_name(ERRS, struct str name)
 {
     size_t before = e->list.n;
     check_resource_name(e, at, name);
@@ -403,6 +403,13 @@ static void check_claims(ERRS, const struct val *wanted, const struct val *claim
     }
 }
 
+/* "hugepages-2Mi": some whole pages. */
+static bool multiple_of_page(struct str resource, struct str quantity)
+{
+    int64_t page = quantity_value(str_sub(resource, strlen("hugepages-"), resource.n));
+    return page > 0 && quantity_value(quantity) % page == 0 && quantity_milli(quantity) % 1000 == 0;
+}
+
 void check_resources(ERRS, const struct val *resources, const struct val *claims, bool of_pod)
 {
     const struct at *limits_at = AT(at, "limits"), *requests_at = AT(at, "requests");
@@ -418,6 +425,9 @@ void check_resources(ERRS, const struct val *resources, const struct val *claims
             else if (!one_of(name, SET("cpu", "memory")) && !is_hugepages(name))
                 bad_enum(e, here, name, SET("cpu", "hugepages-", "memory"));
             check_resource_quantity(e, here, name, quantity);
+            if (is_hugepages(name) && !multiple_of_page(name, quantity))
+                bad_text(e, here, quantity, STR_FMT " is not positive integer multiple of " STR_FMT,
+                         STR_ARG(quantity), STR_ARG(name));
             huge |= is_hugepages(name);
             plain |= one_of(name, SET("cpu", "memory"));
             if (i == 0)

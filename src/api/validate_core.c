@@ -457,70 +457,258 @@ static bool quota_resource(struct str s)
     return is_hugepages(s) || str_starts(s, S("requests.hugepages-"));
 }
 
-static void check_quota(struct field_errors *e, const struct val *v)
+static bool among(struct str s, const char *const *set)
 {
-    const struct at *at = AT(AT(NULL, "spec"), "hard");
-    const struct val *scopes = V(V(v, spec), scopes);
-    val_each_member (m, V(V(v, spec), hard)) {
+    for (; *set; set++)
+        if (str_eqz(s, *set))
+            return true;
+    return false;
+}
+
+static const char *const quota_scopes[] = {"Terminating",
+                                           "NotTerminating",
+                                           "BestEffort",
+                                           "NotBestEffort",
+                                           "PriorityClass",
+                                           "CrossNamespacePodAffinity",
+                                           "VolumeAttributesClass",
+                                           NULL};
+
+/* Whether a quota of this scope may bound the resource. */
+static bool scope_bounds(struct str scope, struct str resource)
+{
+    if (str_eq(scope, S("BestEffort")))
+        return str_eq(resource, S("pods"));
+    if (str_eq(scope, S("VolumeAttributesClass")))
+        return among(resource, SET("persistentvolumeclaims", "requests.storage"));
+    return !among(scope, quota_scopes) || among(resource, SET("pods", "cpu", "memory", "requests.cpu",
+                                                              "requests.memory", "limits.cpu", "limits.memory"));
+}
+
+static void check_scope_resources(ERRS, struct str scope, const struct val *hard, const struct val *shown,
+                                  const struct type *t)
+{
+    val_each_member (m, hard) {
+        if (!quota_resource(m->name->s) || scope_bounds(scope, m->name->s))
+            continue;
+        if (t)
+            bad_struct(e, at, t, shown, "unsupported scope applied to resource");
+        else
+            bad_value(e, at, shown, "unsupported scope applied to resource");
+    }
+}
+
+static void check_scope_pairs(ERRS, const struct val *scopes, bool (*has)(const struct val *v, const char *scope),
+                              const struct val *in)
+{
+    static const char *const pairs[][2] = {{"BestEffort", "NotBestEffort"}, {"Terminating", "NotTerminating"}};
+    for (size_t i = 0; i < countof(pairs); i++)
+        if (has(in, pairs[i][0]) && has(in, pairs[i][1]))
+            bad_value(e, at, scopes, "conflicting scopes");
+}
+
+static bool has_scope(const struct val *scopes, const char *scope)
+{
+    bool found = false;
+    each(s, scopes) found |= str_eqz(val_text(s), scope);
+    return found;
+}
+
+static bool selects_scope(const struct val *expressions, const char *scope)
+{
+    return val_find(expressions, N(scopeName), str_of(scope)) != NULL;
+}
+
+static void check_scope_expression(ERRS, const struct val *x)
+{
+    static const char *const plain[] = {
+        "BestEffort", "NotBestEffort", "Terminating", "NotTerminating", "CrossNamespacePodAffinity", NULL};
+    struct str operator= TEXT(x, operator), scope = TEXT(x, scopeName);
+    const struct val *values = V(x, values);
+    if (among(scope, plain) && !str_eq(operator, S("Exists")))
+        bad_text(e, AT(at, "operator"), operator,
+                 "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, "
+                 "ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or "
+                 "ResourceQuotaScopeCrossNamespacePodAffinity");
+    if (among(operator, SET("In", "NotIn"))) {
+        if (val_len(values) == 0)
+            bad_required(e, AT(at, "values"),
+                         "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector");
+    } else if (among(operator, SET("Exists", "DoesNotExist"))) {
+        if (val_len(values) > 0)
+            bad_value(e, AT(at, "values"), values,
+                      "must be no value when `operator` is 'Exists' or 'DoesNotExist' for scope selector");
+    } else {
+        bad_text(e, AT(at, "operator"), operator, "not a valid selector operator");
+    }
+}
+
+static void check_quota_scopes(ERRS, const struct val *spec)
+{
+    const struct val *scopes = V(spec, scopes), *hard = V(spec, hard), *selector = V(spec, scopeSelector),
+                     *expressions = V(selector, matchExpressions);
+    const struct at *scopes_at = AT(at, "scopes"), *selector_at = AT(AT(at, "scopeSelector"), "matchExpressions");
+    each(scope, scopes)
+    {
+        if (!among(val_text(scope), quota_scopes))
+            bad_value(e, scopes_at, scopes, "unsupported scope");
+        check_scope_resources(e, scopes_at, val_text(scope), hard, scopes, NULL);
+    }
+    check_scope_pairs(e, scopes_at, scopes, has_scope, scopes);
+    each(x, expressions)
+    {
+        if (!among(TEXT(x, scopeName), quota_scopes))
+            bad_text(e, AT(selector_at, "scopeName"), TEXT(x, scopeName), "unsupported scope");
+        check_scope_resources(e, selector_at, TEXT(x, scopeName), hard, selector, T(core_v1_ScopeSelector));
+        check_scope_expression(e, selector_at, x);
+    }
+    check_scope_pairs(e, selector_at, scopes, selects_scope, expressions);
+}
+
+static void check_quota_list(ERRS, const struct val *list)
+{
+    val_each_member (m, list) {
         const struct at *here = KEY(at, m->name->s);
-        size_t before = e->list.n;
         bool count = str_starts(m->name->s, S("count/"));
         check_resource_name(e, here, m->name->s);
-        (void)before;
         if (str_find_char(m->name->s, '/') < 0 && !quota_resource(m->name->s))
             bad_text(e, here, m->name->s, "must be a standard resource for quota");
         if (count && quantity_milli(val_text(&m->v)) % 1000 != 0)
             bad_text(e, here, val_text(&m->v), "must be an integer");
         check_resource_quantity(e, here, m->name->s, val_text(&m->v));
     }
-    each(scope, scopes)
-        check_enum(e, AT(AT(NULL, "spec"), "scopes"), val_text(scope), "BestEffort", "CrossNamespacePodAffinity",
-                   "NotBestEffort", "NotTerminating", "PriorityClass", "Terminating", "VolumeAttributesClass");
+}
+
+static void check_quota(struct field_errors *e, const struct val *v)
+{
+    const struct at *at = AT(NULL, "spec");
+    check_quota_list(e, AT(at, "hard"), V(V(v, spec), hard));
+    check_quota_scopes(e, at, V(v, spec));
 }
 
 static void update_quota(struct field_errors *e, const struct val *v, const struct val *old)
 {
-    IMMUTABLE(e, AT(NULL, "spec"), V(v, spec), V(old, spec), scopes);
+    const struct val *now = V(V(v, spec), scopes), *was = V(V(old, spec), scopes);
+    bool same = true;
+    each(scope, now) same &= has_scope(was, scope->s);
+    each(scope, was) same &= has_scope(now, scope->s);
+    if (!same)
+        bad_immutable(e, AT(AT(NULL, "spec"), "scopes"), now);
 }
 
-/* No quantity of `low` may be above the one of `high`. */
-static void check_limit(ERRS, const struct val *item, const struct name *low, const struct name *high,
-                        const char *low_is, const char *high_is)
+static void status_quota(struct field_errors *e, const struct val *v, const struct val *old)
 {
-    val_each_member (m, val_get(item, low)) {
-        const struct val *bound = val_get(val_get(item, high), m->name);
-        if (bound && quantity_cmp(val_text(&m->v), val_text(bound)) > 0)
-            bad_text(e, KEY(AT(at, low->s.p), m->name->s), val_text(&m->v),
-                     "%s value " STR_FMT " is greater than %s value " STR_FMT, low_is, STR_ARG(val_text(&m->v)),
-                     high_is, STR_ARG(val_text(bound)));
+    const struct at *at = AT(NULL, "status");
+    (void)old;
+    check_quota_list(e, AT(at, "hard"), V(V(v, status), hard));
+    check_quota_list(e, AT(at, "used"), V(V(v, status), used));
+}
+
+/* --- LimitRange: each resource's bounds are in order --- */
+
+static const struct name *const limit_lists[] = {N(max), N(min), N(default), N(defaultRequest),
+                                                 N(maxLimitRequestRatio)};
+enum { LIMIT_MAX, LIMIT_MIN, LIMIT_DEFAULT, LIMIT_REQUEST, LIMIT_RATIO, LIMIT_LISTS };
+
+/* One of the texts must not be greater than the other; `shown` and where it is are upstream's choice. */
+struct bound {
+    int low, high, at, shown;
+    const char *low_is, *high_is;
+};
+static const struct bound limit_bounds[] = {
+    {LIMIT_MIN, LIMIT_MAX, LIMIT_MIN, LIMIT_MIN, "min", "max"},
+    {LIMIT_MIN, LIMIT_REQUEST, LIMIT_REQUEST, LIMIT_REQUEST, "min", "default request"},
+    {LIMIT_REQUEST, LIMIT_MAX, LIMIT_REQUEST, LIMIT_REQUEST, "default request", "max"},
+    {LIMIT_REQUEST, LIMIT_DEFAULT, LIMIT_REQUEST, LIMIT_REQUEST, "default request", "default limit"},
+    {LIMIT_MIN, LIMIT_DEFAULT, LIMIT_DEFAULT, LIMIT_MIN, "min", "default"},
+    {LIMIT_DEFAULT, LIMIT_MAX, LIMIT_DEFAULT, LIMIT_MAX, "default", "max"},
+};
+
+#define MILLI_MOST (INT64_MAX / 1000)
+
+static void check_ratio(ERRS, const struct str *q)
+{
+    int64_t ratio = quantity_value(q[LIMIT_RATIO]), low = quantity_value(q[LIMIT_MIN]),
+            high = quantity_value(q[LIMIT_MAX]);
+    double most = (double)ratio;
+    if (ratio < MILLI_MOST && low < MILLI_MOST && high < MILLI_MOST) {
+        most = (double)quantity_milli(q[LIMIT_RATIO]) / 1000;
+        low = quantity_milli(q[LIMIT_MIN]);
+        high = quantity_milli(q[LIMIT_MAX]);
     }
+    if (low != 0 && most > (double)high / (double)low)
+        bad_text(e, at, q[LIMIT_RATIO], "ratio " STR_FMT " is greater than max/min = %f", STR_ARG(q[LIMIT_RATIO]),
+                 (double)high / (double)low);
+}
+
+static void check_limits_of(ERRS, const struct val *item, const struct name *resource)
+{
+    struct str q[LIMIT_LISTS];
+    bool pod = str_eq(TEXT(item, type), S("Pod"));
+    for (int i = 0; i < LIMIT_LISTS; i++) {
+        bool ignored = pod && (i == LIMIT_DEFAULT || i == LIMIT_REQUEST);
+        q[i] = ignored ? STR_NONE : val_text(val_get(val_get(item, limit_lists[i]), resource));
+    }
+    for (size_t i = 0; i < countof(limit_bounds); i++) {
+        const struct bound *b = &limit_bounds[i];
+        if (q[b->low].n > 0 && q[b->high].n > 0 && quantity_cmp(q[b->low], q[b->high]) > 0)
+            bad_text(e, KEY(AT(at, limit_lists[b->at]->s.p), resource->s), q[b->shown],
+                     "%s value " STR_FMT " is greater than %s value " STR_FMT, b->low_is, STR_ARG(q[b->low]),
+                     b->high_is, STR_ARG(q[b->high]));
+    }
+    const struct at *ratio = KEY(AT(at, "maxLimitRequestRatio"), resource->s);
+    if (q[LIMIT_RATIO].n > 0 && quantity_cmp(q[LIMIT_RATIO], S("1")) < 0)
+        bad_text(e, ratio, q[LIMIT_RATIO], "ratio " STR_FMT " is less than 1", STR_ARG(q[LIMIT_RATIO]));
+    if (q[LIMIT_RATIO].n > 0 && q[LIMIT_MIN].n > 0 && q[LIMIT_MAX].n > 0)
+        check_ratio(e, ratio, q);
+    bool overcommit = is_native_resource(resource->s) && !is_hugepages(resource->s);
+    if (!overcommit && q[LIMIT_DEFAULT].n > 0 && q[LIMIT_REQUEST].n > 0 &&
+        quantity_cmp(q[LIMIT_DEFAULT], q[LIMIT_REQUEST]) != 0)
+        bad_text(e, KEY(AT(at, "defaultRequest"), resource->s), q[LIMIT_REQUEST],
+                 "default value " STR_FMT " must equal to defaultRequest value " STR_FMT " in " STR_FMT,
+                 STR_ARG(q[LIMIT_DEFAULT]), STR_ARG(q[LIMIT_REQUEST]), STR_ARG(resource->s));
+}
+
+static void check_limit_item(ERRS, const struct val *item, const struct val *limits)
+{
+    struct str type = TEXT(item, type);
+    bool pod = str_eq(type, S("Pod")), container = str_eq(type, S("Container")),
+         claim = str_eq(type, S("PersistentVolumeClaim"));
+    struct val all = val_map();
+    if (check_format(e, AT(at, "type"), type, format_qualified_name) && str_find_char(type, '/') < 0 && !pod &&
+        !container && !claim)
+        bad_text(e, AT(at, "type"), type, "must be a standard limit type or fully qualified");
+    for (const struct val *other = limits->list; other < item; other++)
+        if (str_eq(TEXT(other, type), type)) {
+            bad_duplicate(e, AT(at, "type"), type);
+            break;
+        }
+    for (int i = 0; i < LIMIT_LISTS; i++) {
+        const struct val *list = val_get(item, limit_lists[i]);
+        const struct at *here = AT(at, limit_lists[i]->s.p);
+        if (i == LIMIT_RATIO && claim && !val_get_str(V(item, min), S("storage")) &&
+            !val_get_str(V(item, max), S("storage")))
+            bad_required(e, AT(at, "limits"),
+                         "either minimum or maximum storage value is required, but neither was provided");
+        if (pod && (i == LIMIT_DEFAULT || i == LIMIT_REQUEST)) {
+            if (val_len(list) > 0)
+                bad_forbidden(e, here, "may not be specified when `type` is 'Pod'");
+            continue;
+        }
+        val_each_member (m, list) {
+            (pod || container ? check_container_resource_name : check_resource_name)(e, KEY(here, m->name->s),
+                                                                                     m->name->s);
+            val_set(e->arena, &all, m->name, VAL_NONE);
+        }
+    }
+    val_each_member (m, &all)
+        check_limits_of(e, at, item, m->name);
 }
 
 static void check_limitrange(struct field_errors *e, const struct val *v)
 {
     const struct val *limits = V(V(v, spec), limits);
-    each(item, limits)
-    {
-        const struct at *here = ITEM(AT(AT(NULL, "spec"), "limits"), INDEX(limits, item));
-        struct str type = TEXT(item, type);
-        for (const struct val *other = limits->list; other < item; other++)
-            if (str_eq(TEXT(other, type), type)) {
-                bad_duplicate(e, AT(here, "type"), type);
-                break;
-            }
-        if (str_find_char(type, '/') < 0 && !str_eq(type, S("Pod")) && !str_eq(type, S("Container")) &&
-            !str_eq(type, S("PersistentVolumeClaim")))
-            bad_text(e, AT(here, "type"), type, "must be a standard limit type or fully qualified");
-        if (str_eq(type, S("Pod"))) {
-            if (val_len(V(item, default)) > 0)
-                bad_forbidden(e, AT(here, "default"), "may not be specified when `type` is 'Pod'");
-            if (val_len(V(item, defaultRequest)) > 0)
-                bad_forbidden(e, AT(here, "defaultRequest"), "may not be specified when `type` is 'Pod'");
-        }
-        check_limit(e, here, item, N(min), N(max), "min", "max");
-        check_limit(e, here, item, N(defaultRequest), N(default), "default request", "default limit");
-        check_limit(e, here, item, N(default), N(max), "default", "max");
-    }
+    each(item, limits) check_limit_item(e, ITEM(AT(AT(NULL, "spec"), "limits"), INDEX(limits, item)), item, limits);
 }
 
 const struct kind_rules rules_core[] = {
@@ -534,7 +722,7 @@ const struct kind_rules rules_core[] = {
           .update_alone = true),
     RULES(PersistentVolume, format_dns1123_subdomain, check_pv, update_pv, NULL),
     RULES(PersistentVolumeClaim, format_dns1123_subdomain, check_pvc, update_pvc, NULL),
-    RULES(ResourceQuota, format_dns1123_subdomain, check_quota, update_quota, NULL),
+    RULES(ResourceQuota, format_dns1123_subdomain, check_quota, update_quota, status_quota),
     RULES(LimitRange, format_dns1123_subdomain, check_limitrange, NULL, NULL),
     RULES_END,
 };

@@ -199,6 +199,8 @@ static void check_service(struct field_errors *e, const struct val *v)
         if (NUM(port, nodePort) != 0 && typed(spec, "ClusterIP"))
             bad_forbidden(e, AT(here, "nodePort"), "may not be used when `type` is 'ClusterIP'");
     }
+    each(port, ports) if (NUM(port, nodePort) != 0 && protocol_port_taken(ports, port, N(nodePort)))
+        bad_duplicate_number(e, AT(ITEM(AT(at, "ports"), INDEX(ports, port)), "nodePort"), NUM(port, nodePort));
     each(port, ports) if (protocol_port_taken(ports, port, N(port)))
     {
         struct val key = val_map();
@@ -249,17 +251,44 @@ static void check_service(struct field_errors *e, const struct val *v)
                  families ? "IP families" : "cluster IPs");
 }
 
+/* The first family of a Service that has an address stays. */
+static void check_families_kept(ERRS, const struct val *spec, const struct val *was)
+{
+    const struct val *now = V(spec, ipFamilies), *old = V(was, ipFamilies), *shown;
+    const struct at *first = ITEM(AT(at, "ipFamilies"), 0);
+    size_t n = val_len(now), n_was = val_len(old);
+    if (headless(spec) || headless(was))
+        return;
+    if (n_was > n && val_len(V(spec, clusterIPs)) == 0)
+        bad_value(e, first, now, "primary ipFamily can not be unset");
+    for (size_t i = 0; i < n && i < n_was && (i == 0 || n == n_was); i++)
+        if (!str_eq(val_text(&now->list[i]), val_text(&old->list[i]))) {
+            shown = n == n_was ? now : V(spec, clusterIPs); /* an oddity of upstream's */
+            bad_value(e, first, shown, "may not change once set");
+        }
+    if (n_was > n && n == 1 && !str_eq(TEXT(spec, ipFamilyPolicy), S("SingleStack")))
+        bad_value(e, AT(at, "ipFamilyPolicy"), V(spec, ipFamilyPolicy),
+                  "must be set to 'SingleStack' when releasing the secondary ipFamily");
+}
+
 static void update_service(struct field_errors *e, const struct val *v, const struct val *old)
 {
     const struct at *at = AT(NULL, "spec");
     const struct val *spec = V(v, spec), *was = V(old, spec);
     const struct val *ips = V(spec, clusterIPs), *ips_was = V(was, clusterIPs);
     bool kept = !typed(was, "ExternalName") && !typed(spec, "ExternalName");
+    bool both_none = headless(spec) && headless(was);
     for (size_t i = 0; kept && i < val_len(ips) && i < val_len(ips_was); i++)
         if (!str_eq(val_text(val_item(ips, i)), val_text(val_item(ips_was, i))) && i == 0)
             bad_value(e, ITEM(AT(at, "clusterIPs"), i), ips, "may not change once set");
     if (kept && val_len(ips) == 0 && val_len(ips_was) > 0)
         bad_value(e, ITEM(AT(at, "clusterIPs"), 0), ips, "primary clusterIP can not be unset");
+    if (kept && !both_none && val_len(ips) == 1 && val_len(ips_was) > 1 &&
+        !str_eq(TEXT(spec, ipFamilyPolicy), S("SingleStack")))
+        bad_value(e, AT(at, "ipFamilyPolicy"), V(spec, ipFamilyPolicy),
+                  "must be set to 'SingleStack' when releasing the secondary clusterIP");
+    if (kept)
+        check_families_kept(e, at, spec, was);
     if (typed(was, "LoadBalancer") && typed(spec, "LoadBalancer") &&
         !unchanged(V(spec, loadBalancerClass), V(was, loadBalancerClass)))
         bad_value(e, AT(at, "loadBalancerClass"), V(spec, loadBalancerClass), "may not change once set");
@@ -359,6 +388,23 @@ static void check_slice_ports(ERRS, const struct val *ports)
     }
 }
 
+/* Zones or nodes that an endpoint is meant for. */
+static void check_hints(ERRS, const struct val *hints, format_fn *format)
+{
+    if (val_len(hints) > 8)
+        return bad_too_many(e, at, (int64_t)val_len(hints), 8);
+    each(hint, hints)
+    {
+        const struct at *here = AT(ITEM(at, INDEX(hints, hint)), "name");
+        for (const struct val *other = hints->list; other < hint; other++)
+            if (str_eq(TEXT(other, name), TEXT(hint, name))) {
+                bad_duplicate(e, here, TEXT(hint, name));
+                break;
+            }
+        check_format(e, here, TEXT(hint, name), format);
+    }
+}
+
 /* at: the list; here: the one address */
 static void check_slice_address(ERRS, const struct at *here, struct str s, struct str type)
 {
@@ -397,7 +443,8 @@ static void check_slice(struct field_errors *e, const struct val *v)
     {
         const struct at *here = ITEM(AT(NULL, "endpoints"), INDEX(endpoints, endpoint)),
                         *list = AT(here, "addresses");
-        const struct val *addresses = V(endpoint, addresses), *hints = V(V(endpoint, hints), forZones);
+        const struct val *addresses = V(endpoint, addresses), *hints = V(endpoint, hints),
+                         *topology = V(endpoint, deprecatedTopology);
         if (val_len(addresses) == 0)
             bad_required(e, list, "must contain at least 1 address");
         else if (val_len(addresses) > 100)
@@ -405,11 +452,13 @@ static void check_slice(struct field_errors *e, const struct val *v)
         each(address, addresses)
             check_slice_address(e, list, ITEM(list, INDEX(addresses, address)), val_text(address), type);
         FORMAT_IF_SET(e, here, endpoint, nodeName, format_dns1123_subdomain);
-        check_labels(e, AT(here, "deprecatedTopology"), V(endpoint, deprecatedTopology));
+        if (val_len(topology) > 16)
+            bad_too_many(e, AT(here, "deprecatedTopology"), (int64_t)val_len(topology), 16);
+        check_labels(e, AT(here, "deprecatedTopology"), topology);
         if (HAS(endpoint, hostname))
             check_format(e, AT(here, "hostname"), TEXT(endpoint, hostname), format_dns1123_label);
-        if (val_len(hints) > 8)
-            bad_too_many(e, AT(AT(here, "hints"), "forZones"), (int64_t)val_len(hints), 8);
+        check_hints(e, AT(AT(here, "hints"), "forZones"), V(hints, forZones), format_label_value);
+        check_hints(e, AT(AT(here, "hints"), "forNodes"), V(hints, forNodes), format_dns1123_subdomain);
     }
 }
 

@@ -297,6 +297,31 @@ static void give_families(struct request *r, struct val *spec)
                 val_str_borrowed(str_eq(val_text(val_item(families, 0)), S("IPv4")) ? S("IPv6") : S("IPv4")));
 }
 
+/* A Service asks for the family that this cluster has. (For what is no family, or too
+ * many of them, validation has words.) */
+static bool families_fit(struct request *r, const struct val *spec)
+{
+    AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
+    const struct val *families = val_get(spec, N(ipFamilies));
+    bool own = str_eq(val_text_at(spec, N(clusterIP)), S("None")) && !val_len(val_get(spec, N(selector)));
+    struct str policy = val_text_at(spec, N(ipFamilyPolicy));
+    size_t i = 0;
+    if (own || (val_len(families) > 1 && (policy.n == 0 || str_eq(policy, S("SingleStack")))))
+        return true;
+    if (str_eq(policy, S("RequireDualStack")))
+        field_error_add(
+            &e, FE_INVALID, "spec.ipFamilyPolicy",
+            "Invalid value: \"RequireDualStack\": this cluster is not configured for dual-stack services");
+    val_each_item (family, families) {
+        const char *field = arena_fmt(&r->arena, "spec.ipFamilies[%zu]", i++).p;
+        if (str_eq(val_text(family), S("IPv6")))
+            field_error_add(&e, FE_INVALID, field, "Invalid value: \"IPv6\": not configured on this cluster");
+        else if (!str_eq(val_text(family), S("IPv4")))
+            return true;
+    }
+    return e.list.n == 0 || fail_invalid(r, r->group, r->kind->kind, r->name, &e);
+}
+
 bool alloc_write(struct request *r, struct val *tree, const struct val *old)
 {
     if (r->kind != K(Service) || r->sub.n)
@@ -311,6 +336,8 @@ bool alloc_write(struct request *r, struct val *tree, const struct val *old)
             val_del(spec, N(internalTrafficPolicy));
         return true;
     }
+    if (!families_fit(r, spec))
+        return false;
     give_families(r, spec);
     if (!give_ip(r, spec, old))
         return false;

@@ -739,6 +739,35 @@ static bool decode_delete_options(struct exchange *x)
     return ok && options_of_delete_body(&x->r, &v);
 }
 
+/* What was noted about a patch; of a JSON patch with the members that no operation has. */
+static void keep_notes(struct request *r, const struct decode_notes *notes)
+{
+    static const char *const known[] = {"op", "path", "from", "value"};
+    bool json = r->options.patch == FORMAT_JSON_PATCH;
+    struct val list = val_list();
+    size_t i = 0;
+    array_each (it, &notes->texts)
+        val_add(&r->arena, &list,
+                val_str(&r->arena, arena_fmt(&r->arena, "%s" STR_FMT, json ? "json patch " : "", STR_ARG(*it))));
+    val_each_item (operation, json ? r->body : NULL) {
+        val_each_member (m, operation) {
+            bool fine = list.n >= DECODE_MAX_NOTES;
+            for (size_t k = 0; k < countof(known); k++)
+                fine |= str_eqz(m->name->s, known[k]);
+            if (!fine)
+                val_add(&r->arena, &list,
+                        val_str(&r->arena, arena_fmt(&r->arena, "json patch unknown field \"[%zu]." STR_FMT "\"", i,
+                                                     STR_ARG(m->name->s))));
+        }
+        i++;
+    }
+    if (list.n > 0) {
+        struct val *kept = ARENA_NEW(&r->arena, struct val);
+        *kept = list;
+        r->body_notes = kept;
+    }
+}
+
 static bool decode_patch(struct exchange *x)
 {
     static const struct {
@@ -760,14 +789,16 @@ static bool decode_patch(struct exchange *x)
             continue;
         r->options.patch = formats[i].format;
         struct val *v = ARENA_NEW(&r->arena, struct val);
+        AUTO(decode_notes_fini) struct decode_notes notes = {.arena = &r->arena};
         struct err err = ERR;
         if (!(formats[i].yaml ? yaml_decode(&r->arena, x->http->body, v, &err)
-                              : json_decode(&r->arena, x->http->body, v, &err)))
+                              : json_decode_noted(&r->arena, x->http->body, v, &notes, &err)))
             return fail_bad_request(
                 r, "%s%s",
                 formats[i].format == FORMAT_STRATEGIC_PATCH || formats[i].yaml ? "" : "error decoding patch: ",
                 err.text);
         r->body = v;
+        keep_notes(r, &notes);
         return true;
     }
     fail_plain(r, 415, "415: Unsupported Media Type");

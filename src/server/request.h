@@ -110,6 +110,7 @@ struct request {
     struct request_options options;
     const struct kind *body_kind; /* of the body of a subresource, where it has one; NULL: kind */
     const struct val *body;       /* decoded by type; a patch untyped; NULL: none */
+    const struct val *body_notes; /* of a patch: what is there twice or unknown, texts; NULL: nothing */
     struct str body_name;         /* RBAC sees the name of the URL; audit and admission see this one */
     struct str why;               /* why it was allowed: `RBAC: allowed by ClusterRoleBinding "..." of ...` */
     bool internal;                /* of the server itself (bootstrap): no authorization */

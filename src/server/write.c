@@ -484,25 +484,6 @@ static void step_update(struct request *r)
     write_update(r, &u);
 }
 
-/* The notes of a decoding are refused, warned of or ignored, as the client wants. */
-static bool heed_notes(struct request *r, struct decode_notes *notes)
-{
-    if (!notes->texts.n || r->options.validation == VALIDATION_IGNORE)
-        return true;
-    if (r->options.validation == VALIDATION_WARN) {
-        array_each (it, &notes->texts)
-            answer_warn(r, *it);
-        return true;
-    }
-    AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
-    array_each (it, &notes->texts)
-        strbuf_addf(&text, "%s" STR_FMT, it == notes->texts.p ? "" : ", ", STR_ARG(*it));
-    AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
-    field_error_add(&e, FE_INVALID, "patch", "Invalid value: \"%s\": strict decoding error: " STR_FMT, "patch",
-                    STR_ARG(strbuf_str(&text)));
-    return fail_invalid(r, r->group, r->kind->kind, r->name, &e);
-}
-
 /* A strategic patch shows itself where a value has the wrong shape, the others their result. */
 static bool fail_strategic(struct request *r, const struct strbuf *why)
 {
@@ -538,6 +519,39 @@ static bool fail_patch(struct request *r, const struct err *err)
     return err->kind == E_INTERNAL ? fail_plain(r, 500, "%s", err->text) : fail_err(r, err);
 }
 
+static bool fail_shown(struct request *r, const struct type *type, const struct val *doc, const struct err *why)
+{
+    struct val whole = type_complete(&r->arena, type, doc), shown;
+    struct err err = ERR;
+    return patch_doc(r, type, &whole, &shown, &err) ? fail_patched(r, &shown, why) : fail_patch(r, &err);
+}
+
+/* The notes on the patch and on its result are refused, warned of or ignored, as the client wants. */
+static bool heed_notes(struct request *r, const struct type *type, const struct val *doc, struct decode_notes *notes)
+{
+    struct decode_notes all = {.arena = &r->arena};
+    val_each_item (it, r->body_notes)
+        array_push(&all.texts, val_text(it));
+    array_each (it, &notes->texts)
+        array_push(&all.texts, *it);
+    bool ok = all.texts.n == 0 || r->options.validation != VALIDATION_STRICT;
+    if (r->options.validation == VALIDATION_WARN)
+        array_each (it, &all.texts)
+            answer_warn(r, *it);
+    if (!ok) {
+        AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
+        struct err why = ERR;
+        decode_notes_text(&all, &text);
+        (void)err_set(&why, E_INVALID, STR_FMT, STR_ARG(strbuf_str(&text)));
+        if (r->options.patch == FORMAT_STRATEGIC_PATCH)
+            fail_strategic(r, &text);
+        else
+            fail_shown(r, type, doc, &why);
+    }
+    decode_notes_fini(&all);
+    return ok;
+}
+
 /* The result does not fit the type: shown as the JSON that it is, zeros included. */
 static bool fail_misfit(struct request *r, const struct type *type, const struct val *doc, const struct val *patched,
                         const struct err *why)
@@ -545,9 +559,7 @@ static bool fail_misfit(struct request *r, const struct type *type, const struct
     AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
     if (r->options.patch == FORMAT_STRATEGIC_PATCH && patch_restore_error(type, patched, &text))
         return fail_strategic(r, &text);
-    struct val whole = type_complete(&r->arena, type, doc), shown;
-    struct err err = ERR;
-    return patch_doc(r, type, &whole, &shown, &err) ? fail_patched(r, &shown, why) : fail_patch(r, &err);
+    return fail_shown(r, type, doc, why);
 }
 
 bool patch_apply(struct request *r, const struct type *type, const struct val *doc, struct val *out)
@@ -568,13 +580,18 @@ bool patch_apply(struct request *r, const struct type *type, const struct val *d
     if (!patch_doc(r, type, doc, &patched, &err))
         return fail_patch(r, &err);
     struct str kind = val_text_at(doc, N(kind)), version = val_text_at(doc, N(apiVersion));
+    if (r->options.patch == FORMAT_STRATEGIC_PATCH && !val_get(&patched, N(kind)) &&
+        !val_get(&patched, N(apiVersion))) {
+        val_set_text(a, &patched, N(kind), kind); /* $patch: replace of the whole object need not say what it is */
+        val_set_text(a, &patched, N(apiVersion), version);
+    }
     if (!str_eq(val_text_at(&patched, N(kind)), kind) || !str_eq(val_text_at(&patched, N(apiVersion)), version)) {
         err_set(&err, E_INVALID, "a patch cannot change kind and apiVersion of an object (" STR_FMT ", " STR_FMT ")",
                 STR_ARG(kind), STR_ARG(version));
         return fail_patched(r, &patched, &err);
     }
     struct decode_notes notes = {.arena = a};
-    bool ok = type_decode_val(a, type, &patched, out, &notes, &err) ? heed_notes(r, &notes)
+    bool ok = type_decode_val(a, type, &patched, out, &notes, &err) ? heed_notes(r, type, doc, &notes)
                                                                     : fail_misfit(r, type, doc, &patched, &err);
     array_fini(&notes.texts);
     return ok;
