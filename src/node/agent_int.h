@@ -37,6 +37,7 @@ struct agent {
     bool adopted;
     struct inotify hostpaths;
     bool watches_paths; /* hostpaths works */
+    int names_watch;    /* in it: the names of images on this machine; -1: none */
     int orphans;        /* sandboxes of pods that are gone, on their way out */
     char hostname[256];
 };
@@ -122,7 +123,7 @@ void volumes_memory(struct agent_pod *ap, void (*done)(struct agent_pod *ap, con
 /* usage.c: emptyDir volumes and their sizeLimit */
 void usage_look(struct agent_pod *ap); /* now, and from then on while the pod runs */
 
-/* hostpaths.c: paths of the host that volumes wait for */
+/* hostpaths.c: what is waited for on the host's disks: paths that volumes want, images that are loaded */
 void hostpaths_start(struct agent *g);
 void hostpaths_stop(struct agent *g);
 void hostpaths_wait(struct agent_pod *ap); /* its volumes have failed: tries again once what was missing is there */
@@ -135,6 +136,7 @@ void images_ensure(struct agent_pod *ap, int container); /* answers with pod_saw
 /* By the name as a pod writes it. */
 MUST_USE bool images_read(struct agent *g, struct arena *a, struct str name, struct image *out, struct err *err);
 void images_forget(struct agent_pod *ap);
+void images_came(struct agent *g); /* names have been added: who waits for one of them waits no longer */
 
 /* probe_do.c */
 void probes_start(struct agent_container *ac);

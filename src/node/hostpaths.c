@@ -3,8 +3,9 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
-/* A pod whose volume needs a path of the host that is not there is tried again with growing gaps, as every pod whose
- * volumes fail; the nearest folder above that path is watched besides, so that it starts as soon as the path appears.
+/* What a pod waits for on the host's disks. A pod whose volume needs a path of the host that is not there is tried
+ * again with growing gaps, as every pod whose volumes fail; the nearest folder above that path is watched besides, so
+ * that it starts as soon as the path appears.
  */
 
 static bool is_there(const char *path)
@@ -64,9 +65,13 @@ void hostpaths_wait(struct agent_pod *ap)
 static void on_change(struct inotify *i, int watch, uint32_t mask, struct str name)
 {
     struct agent *g = container_of(i, struct agent, hostpaths);
-    (void)watch, (void)name;
+    (void)name;
     if (mask & IN_IGNORED)
         return;
+    if (watch == g->names_watch) {
+        images_came(g);
+        return;
+    }
     map_each (e, &g->by_uid) {
         struct agent_pod *ap = e->value;
         if (!ap->host_missing)
@@ -84,6 +89,12 @@ void hostpaths_start(struct agent *g)
     g->watches_paths = inotify_start(&g->hostpaths, g->cfg.loop, on_change, &err);
     if (!g->watches_paths)
         log_warn("node.hostpaths", "paths of the host are looked for with growing gaps alone: error=\"%s\"",
+                 err.text);
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct str refs = arena_fmt(&a, "%s/refs", g->cfg.content);
+    g->names_watch = g->watches_paths ? inotify_add(&g->hostpaths, refs.p, IN_MOVED_TO, &err) : -1;
+    if (g->watches_paths && g->names_watch < 0)
+        log_warn("node.images", "images that are loaded are looked for with growing gaps alone: error=\"%s\"",
                  err.text);
 }
 

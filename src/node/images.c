@@ -273,6 +273,25 @@ void images_ensure(struct agent_pod *ap, int c)
     arena_fini(&scratch);
 }
 
+void images_came(struct agent *g)
+{
+    map_each (e, &g->by_uid) {
+        struct agent_pod *ap = e->value;
+        array_each (c, &ap->pod->containers) {
+            struct arena scratch = ARENA;
+            struct image im;
+            struct err err = ERR;
+            bool asks = str_eq(val_text_at(c->spec, N(imagePullPolicy)), S("Always")); /* the registry decides */
+            if (c->image == PART_FAILED && !asks &&
+                images_read(g, &scratch, val_text_at(c->spec, N(image)), &im, &err)) {
+                c->image_retry_at = 0;
+                agent_pod_kick(ap);
+            }
+            arena_fini(&scratch);
+        }
+    }
+}
+
 void images_forget(struct agent_pod *ap)
 {
     list_each (p, &ap->agent->images->pulls, struct pull, node) {

@@ -138,6 +138,16 @@ def refused_once(c):
     c.kubectl('delete', 'deploy', 'never', 'claims')
 
 
+def images_are_seen_when_they_are_loaded(c):
+    """A pod that waits for an image starts when it is loaded, not when its back-off is over."""
+    c.apply(pod('patient', '').replace(IMAGE, 'wherry.dev/late:1\n    imagePullPolicy: Never'))
+    eventually('it is told', lambda: messages(c, 'patient', 'ErrImageNeverPull'))
+    run([WHERRY, 'image', 'pack', c.root + '/late.tar', 'wherry.dev/late:1', '--cmd', '/bin/sh', 'bin/busybox=/bin/busybox',
+         'bin/sh=@busybox', 'bin/sleep=@busybox'])
+    run([WHERRY, 'image', 'load', c.root + '/late.tar', '--root', c.root])
+    eventually('it starts', lambda: is_ready(c, 'patient'), 7)
+
+
 def volumes_have_their_limit(c):
     """A pod whose emptyDir is over its sizeLimit is evicted; a link that leads out of a volume counts nothing."""
     volume = '  restartPolicy: Never\n  volumes: [{name: v, emptyDir: {sizeLimit: 1Mi}}]'
@@ -159,4 +169,4 @@ def messages(c, name, reason):
 
 if __name__ == '__main__':
     main([stories_are_as_told, volumes_are_tried_until_they_work, ready_soon_after_it_answers, users_are_told_after_a_restart_too,
-          refused_once, volumes_have_their_limit])
+          refused_once, images_are_seen_when_they_are_loaded, volumes_have_their_limit])
