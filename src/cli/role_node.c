@@ -56,7 +56,9 @@ static bool mount_volumes(struct arena *a, struct settings *s, struct err *err)
     struct str dir = arena_fmt(a, STR_FMT "/volumes", STR_ARG(s->run));
     if (!dir_make(dir.p, 0755, err))
         return false;
-    return mount_is_point(dir.p) || mount_tmpfs(dir.p, 0, 0755, MOUNT_NOSUID | MOUNT_NODEV | MOUNT_NOEXEC, err);
+    if (mount_is_point(dir.p))
+        return dir_make_private(dir.p, err);
+    return mount_tmpfs(dir.p, 0, 0700, MOUNT_NOSUID | MOUNT_NODEV | MOUNT_NOEXEC, err);
 }
 
 /* Two agents on one set of pods would undo each other's work. The lock goes with the process. */
@@ -75,7 +77,8 @@ static bool prepare(struct arena *a, struct settings *s, struct err *err)
     struct str state = arena_fmt(a, STR_FMT "/node/sysctls", STR_ARG(s->data)),
                dir = arena_fmt(a, STR_FMT "/node", STR_ARG(s->data));
     struct network_config config = {{s->instance, s->pods, s->node_pods, s->services}, state.p};
-    return take_lock(a, s, err) && dir_make(dir.p, 0755, err) && mount_volumes(a, s, err) && network_up(&config, err);
+    return take_lock(a, s, err) && dir_make_private(dir.p, err) && mount_volumes(a, s, err) &&
+           network_up(&config, err);
 }
 
 int role_node(struct role_start *r)

@@ -72,8 +72,10 @@ struct content *content_open(const char *dir, struct err *err)
     char path[300];
     for (size_t i = 0; i < countof(dirs); i++) {
         (void)snprintf(path, sizeof path, "%s/%s", dir, dirs[i]);
-        if (mkdir(path, i == 0 || strcmp(dirs[i], "layers") == 0 ? 0711 : 0700) < 0 && errno != EEXIST)
+        if (mkdir(path, i == 0 ? 0711 : 0700) < 0 && errno != EEXIST)
             return err_errno(err, "mkdir %s", path), NULL;
+        if (i > 0 && chmod(path, 0700) < 0) /* layers have setuid programs */
+            return err_errno(err, "chmod %s", path), NULL;
     }
     AUTO(content_free) struct content *c = NEW(struct content);
     (void)snprintf(c->dir, sizeof c->dir, "%s", dir);

@@ -164,14 +164,16 @@ struct runtime *runtime_new(const struct runtime_config *config, struct err *err
         return err_set(err, E_INVALID, "data folder %s: at most 150 bytes, without \",\", \":\" and \"\\\"",
                        rt->data),
                NULL;
-    static const char *const below[] = {"", "/pods", "/crun"};
+    static const char *const below[] = {"/pods", "/crun"};
+    if (!dirs_make(rt->state, 0711, err))
+        return NULL;
     for (size_t i = 0; i < countof(below); i++) {
         (void)snprintf(path, sizeof path, "%s%s", rt->state, below[i]);
-        if (!dirs_make(path, 0711, err))
+        if (!dir_make_private(path, err))
             return NULL;
     }
     (void)snprintf(path, sizeof path, "%s/containers", rt->data);
-    if (!dirs_make(path, 0711, err) || !cgroups_detect(&rt->cgroups, err))
+    if (!dirs_make(rt->data, 0711, err) || !dir_make_private(path, err) || !cgroups_detect(&rt->cgroups, err))
         return NULL;
     rt->content = content_open(config->content, err);
     if (!rt->content)

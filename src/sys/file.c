@@ -221,6 +221,11 @@ bool dir_make(const char *path, mode_t mode, struct err *err)
     return make_all(path, mode, false, err);
 }
 
+bool dir_make_private(const char *path, struct err *err)
+{
+    return dir_make(path, 0700, err) && (chmod(path, 0700) == 0 || err_errno(err, "chmod %s", path));
+}
+
 bool dir_make_synced(const char *path, mode_t mode, struct err *err)
 {
     return make_all(path, mode, true, err);

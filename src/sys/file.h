@@ -31,6 +31,9 @@ int file_open_below(const char *path, int parts, int flags, mode_t mode);
 MUST_USE bool dir_make(const char *path, mode_t mode, struct err *err); /* with its parents; existing is fine */
 /* The same, and the names of those that were made are on the disk: for folders of what must outlive a power cut (a
  * sync of a file says nothing about the folders above it). */
+/* Made where missing, and root's alone either way: what pods put below it, programs that are setuid among it, is
+ * nobody else's on this machine to open or to run. */
+MUST_USE bool dir_make_private(const char *path, struct err *err);
 MUST_USE bool dir_make_synced(const char *path, mode_t mode, struct err *err);
 /* With all below it, following no link and leaving no mount: E_CONFLICT where something is mounted. Not there is
  * fine. */

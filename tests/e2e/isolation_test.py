@@ -196,6 +196,50 @@ def logs_lead_to_no_other_file(c):
         assert f.read().count('\n') == 1, 'nothing was added to it'
     away(c, 'shipper', 'writer', 'again')
 
+def images_and_working_folders_lead_nowhere_else(c):
+    """Folders of an image that are links out of it, working folders that are descriptors of the runtime, scripts run by it."""
+    evil, tar = c.root + '/evil', c.root + '/evil.tar'
+    up = '../' * 12
+    files = ['bin/busybox=/bin/busybox', 'bin/attack=' + c.root + '/attack'] + ['bin/%s=@busybox' % t for t in TOOLS.split()]
+    files += ['etc=@%s%s-etc' % (up, evil[1:]), 'dev=@%s-dev' % evil, 'sys=@/proc/self/root%s-sys' % evil, 'data=@%s%s-data' % (up, evil[1:])]
+    run([WHERRY, 'image', 'pack', tar, 'wherry.dev/evil:1', '--cmd', '/bin/sh', '--workdir', '/data/work'] + files)
+    run([WHERRY, 'image', 'load', tar, '--root', c.root])
+    look = 'if [ -e %s%s/etc/wherry ] || [ -e /%s/etc/wherry ]; then echo ESCAPE; fi; echo looked' % (up, c.root[1:], c.root)
+    numbers = range(3, size(15, 40))
+    c.apply(pod('evil', """  restartPolicy: Never
+  containers:
+  - {name: c, image: wherry.dev/evil:1, command: [/bin/sh, -c, "%s; while :; do sleep 1; done"], volumeMounts: [{name: v, mountPath: /data/below/volume, subPath: x}]}
+  volumes: [{name: v, emptyDir: {}}]""" % look) + pod('folders', '  restartPolicy: Never\n  containers:\n' + ''.join(
+        '  - {name: c%d, image: %s, workingDir: /proc/self/fd/%d, command: [/bin/sh, -c, "%s"]}\n' % (n, ATTACK, n, look) for n in numbers))
+        + pod('shebang', """  containers:
+  - {name: c, image: %s, command: [/bin/sh, -c, "echo '#!/proc/self/exe' > /tmp/run && chmod 755 /tmp/run && while :; do for p in /proc/[0-9]*; do if : 2>/dev/null > $p/exe; then echo ESCAPE $p; fi; done; done"]}""" % ATTACK))
+    eventually('all have been tried', lambda: len(statuses(c, 'folders')) == len(numbers) and all(s['state'].get('terminated') or s['state'].get('waiting', {}).get('reason', '').endswith('Error') for s in statuses(c, 'folders').values()), 60)
+    assert 'ESCAPE' not in logs(c, 'folders'), logs(c, 'folders')
+    eventually('the evil image runs or does not', lambda: 'looked' in logs(c, 'evil') or json.dumps(statuses(c, 'evil')).count('Error'), 30)
+    assert 'ESCAPE' not in logs(c, 'evil')
+    c.kubectl('wait', '--for=condition=Ready', 'pod/shebang', '--timeout=30s')
+    for n in range(size(5, 50)):
+        c.kubectl('exec', 'shebang', '--', '/tmp/run', check=False)
+        c.kubectl('exec', 'shebang', '--', '/proc/self/exe', '--version', check=False)
+    assert 'ESCAPE' not in logs(c, 'shebang'), logs(c, 'shebang')
+    assert not [f for f in os.listdir(c.root) if f.startswith('evil-')], 'nothing was made on the host'
+    away(c, 'evil', 'folders', 'shebang')
+
+
+def users_of_the_machine_reach_nothing_of_pods(c):
+    """Volumes, Secrets, setuid programs of layers and containers: a user of the machine, who may work with a pod, opens none."""
+    c.apply('apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {key: secret}\n---\n' + pod('open', """  containers:
+  - {name: c, image: %s, command: [sh, -c, "cp /bin/busybox /v/root && chmod 4755 /v/root && cp /bin/busybox /root-too && chmod 4755 /root-too && sleep 1000"], volumeMounts: [{name: v, mountPath: /v}, {name: s, mountPath: /s}]}
+  volumes: [{name: v, emptyDir: {}}, {name: s, secret: {secretName: s}}]""" % ATTACK))
+    c.kubectl('wait', '--for=condition=Ready', 'pod/open', '--timeout=30s')
+    eventually('its programs are there', lambda: run(['find', c.root + '/var/lib/wherry/node', '-perm', '-4000', '-name', 'root*']).count('root') >= 2)
+    found = [os.path.join(top, f) for base in ('/var/lib/wherry/node', '/run/wherry') for top, _, files in os.walk(c.root + base) for f in files]
+    assert [f for f in found if f.endswith('/key')] and [f for f in found if f.endswith('/busybox')], found
+    nobody = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--inh-caps=-all', 'sh', '-c', 'while read f; do [ -r "$f" ] || [ -x "$f" ] && echo "$f"; done; true']
+    opened = run(nobody, input='\n'.join(f for f in found if '/pods/' in f or '/containers/' in f or '/layers/' in f or '/volumes/' in f))
+    assert not opened, opened
+    away(c, 'open')
+
 
 def crowds_come_and_go(c):
     """60 pods made and deleted at once, with the node role killed in between: nothing stays."""
@@ -230,5 +274,6 @@ def cgroups_of_pods(instance):
     return [g for g in cgroups(instance) for g in [os.path.join(top, d) for top, dirs, _ in os.walk(g) for d in dirs if d.startswith('pod')]]
 
 
-main([sub_paths_lead_nowhere_else, helpers_of_ours_own_nothing, ordinary_pods_may_do_nothing_to_the_host, mounts_keep_what_they_promise, logs_lead_to_no_other_file, crowds_come_and_go],
+main([sub_paths_lead_nowhere_else, helpers_of_ours_own_nothing, ordinary_pods_may_do_nothing_to_the_host, mounts_keep_what_they_promise, logs_lead_to_no_other_file, images_and_working_folders_lead_nowhere_else,
+      users_of_the_machine_reach_nothing_of_pods, crowds_come_and_go],
      16491, cluster=Attacked)
