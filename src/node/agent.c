@@ -270,7 +270,7 @@ static void on_usage(struct timer *t)
         usage_look(ap);
 }
 
-static void on_refresh(struct timer *t) /* tokens grow old */
+static void on_refresh(struct timer *t) /* what could not be written is tried again */
 {
     volumes_refresh(container_of(t, struct agent_pod, refresh));
 }

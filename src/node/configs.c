@@ -2,7 +2,9 @@
 #include "base/log.h"
 #include "node/agent_int.h"
 
-#define TOKEN_AGAIN (2 * NS_PER_S) /* after one that could not be had */
+#define TOKEN_AGAIN_FIRST (250 * NS_PER_MS) /* after one that could not be had; twice as long each time */
+#define TOKEN_AGAIN_MOST  NS_PER_S          /* where the pod waits for it */
+#define TOKEN_RENEW_MOST  (16 * NS_PER_S)   /* where it has an older one */
 
 /* One ConfigMap or Secret that some pod of this node names: watched alone, so that the node sees no others. */
 struct config_watch {
@@ -24,8 +26,9 @@ struct config_ref {
 struct token {
     struct agent_pod *ap;
     struct call call;
+    struct timer timer; /* the next time that it is asked for; each token has its own */
     struct str audience;
-    int64_t seconds, renew_at; /* renew_at: mono; 0: none yet */
+    int64_t seconds, gap; /* gap: before it is asked for again, ns; 0: it was had */
     char *text;
     bool failed;
     struct err err;
@@ -142,6 +145,7 @@ void configs_need(struct agent_pod *ap)
 
 static void token_free(struct token *t)
 {
+    timer_stop(&t->timer);
     call_cancel(&t->call);
     if (t->text)
         mem_wipe(t->text, strlen(t->text));
@@ -201,24 +205,32 @@ struct sources configs_sources(struct agent_pod *ap)
 /* --- tokens ------------------------------------------------------------------------------------------------------
  */
 
+static void token_failed(struct token *t, const struct err *err)
+{
+    bool news = !t->failed && !t->text;
+    t->failed = true;
+    t->err = *err;
+    t->gap = MIN(t->gap ? 2 * t->gap : TOKEN_AGAIN_FIRST, t->text ? TOKEN_RENEW_MOST : TOKEN_AGAIN_MOST);
+    timer_set(&t->timer, t->gap);
+    if (news) /* told once here; the volumes that need it are tried, and told, with gaps of their own */
+        agent_config_news(t->ap->agent, t->ap);
+}
+
 static void token_done(struct call *c)
 {
     struct token *t = container_of(c, struct token, call);
-    struct agent_pod *ap = t->ap;
-    int64_t now = clock_mono();
-    t->failed = !c->ok;
     if (!c->ok) {
-        t->err = c->err;
-        t->renew_at = now + TOKEN_AGAIN;
-        timer_set(&ap->refresh, TOKEN_AGAIN);
-    } else {
-        struct str text = val_text_at(c->tree, N(status), N(token));
-        mem_free(t->text);
-        t->text = str_dupz(text);
-        t->renew_at = now + ns_of_seconds(t->seconds) / 5 * 4;
-        timer_set(&ap->refresh, t->renew_at - now);
+        token_failed(t, &c->err);
+        return;
     }
-    agent_config_news(ap->agent, ap);
+    if (t->text)
+        mem_wipe(t->text, strlen(t->text));
+    mem_free(t->text);
+    t->text = str_dupz(val_text_at(c->tree, N(status), N(token)));
+    t->failed = false;
+    t->gap = 0;
+    timer_set(&t->timer, ns_of_seconds(t->seconds) / 5 * 4);
+    agent_config_news(t->ap->agent, t->ap);
 }
 
 static void ask(struct token *t)
@@ -246,6 +258,13 @@ static void ask(struct token *t)
     arena_fini(a);
 }
 
+static void on_timer(struct timer *timer)
+{
+    struct token *t = container_of(timer, struct token, timer);
+    if (!call_active(&t->call))
+        ask(t);
+}
+
 bool configs_token(void *arg, const struct obj *pod, struct str audience, int64_t seconds, struct str *out,
                    struct err *err)
 {
@@ -260,10 +279,10 @@ bool configs_token(void *arg, const struct obj *pod, struct str audience, int64_
         t->audience = str_dup(&ap->arena, audience);
         t->seconds = seconds;
         t->call.done = token_done;
+        timer_init(&t->timer, ap->agent->cfg.loop, on_timer);
         (void)map_put(&ap->tokens, strbuf_str(&key), t);
-    }
-    if (!call_active(&t->call) && clock_mono() >= t->renew_at)
         ask(t);
+    }
     if (t->text) { /* an old one serves until the new one is here */
         *out = str_of(t->text);
         return true;

@@ -138,6 +138,20 @@ def refused_once(c):
     c.kubectl('delete', 'deploy', 'never', 'claims')
 
 
+def tokens_are_asked_for_again(c):
+    """A pod whose service account went starts when it is there again, while its failures are told ever more seldom."""
+    c.kubectl('create', 'sa', 'fickle')
+    c.apply(pod('tokened', '''  serviceAccountName: fickle
+  schedulingGates: [{name: example.test/wait}]
+  volumes: [{name: t, projected: {sources: [{serviceAccountToken: {path: t, expirationSeconds: 600}}]}}]'''))
+    c.kubectl('delete', 'sa', 'fickle')
+    c.kubectl('patch', 'pod', 'tokened', '--type=json', '-p', '[{"op": "remove", "path": "/spec/schedulingGates"}]')
+    eventually('the next try of its volumes is 8 s away', lambda: any(
+        n >= 5 for m, n in events(c, 'tokened', 'FailedMount').items() if '"fickle" not found' in m), 40)
+    c.kubectl('create', 'sa', 'fickle')
+    eventually('it starts', lambda: is_ready(c, 'tokened'), 6)
+
+
 def images_are_seen_when_they_are_loaded(c):
     """A pod that waits for an image starts when it is loaded, not when its back-off is over."""
     c.apply(pod('patient', '').replace(IMAGE, 'wherry.dev/late:1\n    imagePullPolicy: Never'))
@@ -169,4 +183,4 @@ def messages(c, name, reason):
 
 if __name__ == '__main__':
     main([stories_are_as_told, volumes_are_tried_until_they_work, ready_soon_after_it_answers, users_are_told_after_a_restart_too,
-          refused_once, images_are_seen_when_they_are_loaded, volumes_have_their_limit])
+          refused_once, tokens_are_asked_for_again, images_are_seen_when_they_are_loaded, volumes_have_their_limit])
