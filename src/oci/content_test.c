@@ -1,7 +1,8 @@
 #include "base/test.h"
-#include "oci/content.h"
+#include "oci/image.h"
 #include "sys/syncs_test.h"
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 static struct content *opened(void)
 {
@@ -64,4 +65,70 @@ TEST(a_claim_that_cannot_be_read_holds_everything)
     err = ERR;
     CHECK_OK(content_gc(c, &freed, &err), err);
     CHECK(!content_has_blob(c, &d));
+}
+
+/* One of sixteen that bring the same image, name and claim it, while one of them collects all the time. */
+static bool bring_and_claim(struct content *c, int side, int round, struct err *err)
+{
+    char body[40], id[40];
+    struct digest d, got;
+    struct str all = S("docker.io/library/same:1");
+    int64_t freed;
+    (void)snprintf(body, sizeof body, "image %d", round / 4); /* four rounds bring the same */
+    (void)snprintf(id, sizeof id, "c%d-%d", side, round);
+    {
+        AUTO(fd_close) int held = content_lock_shared(c, err);
+        if (held < 0 || !content_put(c, body, strlen(body), &d, err))
+            return false;
+        AUTO(strbuf_fini) struct strbuf record = STRBUF(65536);
+        char path[100];
+        struct image im = {.manifest = d, .config = d, .blobs = &d, .nblobs = 1};
+        image_encode(&im, &record);
+        (void)snprintf(path, sizeof path, "images/%s", d.hex);
+        if (!content_file_put(c, path, strbuf_str(&record), err) || !content_ref_set(c, all, &d, err) ||
+            !content_use(c, str_of(id), &d, err))
+            return false;
+    }
+    if (side == 0 && !content_gc(c, &freed, err))
+        return false;
+    if (!content_has_blob(c, &d) || !content_used(c, &d))
+        return err_set(err, E_INTERNAL, "what is claimed was collected");
+    if (!content_ref_get(c, all, &got, err)) /* somebody's, and whole */
+        return false;
+    content_unuse(c, str_of(id));
+    return true;
+}
+
+TEST(sixteen_bring_claim_and_collect_at_once)
+{
+    pid_t pids[16];
+    struct err err = ERR;
+    AUTO(content_free) struct content *c = opened();
+    for (int side = 0; side < 16; side++) {
+        pids[side] = fork();
+        if (pids[side] != 0)
+            continue;
+        char path[200];
+        (void)snprintf(path, sizeof path, "%s/store", test_dir());
+        struct content *own = content_open(path, &err);
+        bool ok = own != NULL;
+        for (int round = 0; ok && round < 50; round++)
+            ok = bring_and_claim(own, side, round, &err);
+        if (!ok)
+            (void)fprintf(stderr, "side %d: %s\n", side, err.text);
+        content_free(own);
+        _exit(ok ? 0 : 1);
+    }
+    for (int side = 0; side < 16; side++) {
+        int status;
+        CHECK(waitpid(pids[side], &status, 0) == pids[side] && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    int64_t freed;
+    CHECK_OK(content_ref_del(c, S("docker.io/library/same:1"), &err) && content_gc(c, &freed, &err), err);
+    for (int round = 0; round < 50; round += 4) {
+        char body[40];
+        (void)snprintf(body, sizeof body, "image %d", round / 4);
+        struct digest d = digest_of(body, strlen(body));
+        CHECK(!content_has_blob(c, &d) && !content_used(c, &d));
+    }
 }

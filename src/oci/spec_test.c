@@ -11,6 +11,7 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -364,52 +365,64 @@ TEST(devices_on_v2_are_ruled_by_a_program)
     }
 }
 
+/* Side `side` makes its container's group, with those above it, and goes into it. */
+static int make_and_join(const struct cgroups *g, const char *top, int side)
+{
+    char path[120];
+    struct err err = ERR;
+    const struct oci_limits none = {0};
+    AUTO(strbuf_fini) struct strbuf join = STRBUF(1000);
+    (void)snprintf(path, sizeof path, "%s/besteffort/pod%d/c", top, side / 2); /* two of each pod */
+    if (!cgroup_create(g, path, &none, true, NULL, &err)) {
+        (void)fprintf(stderr, "%s, side %d: %s\n", top, side, err.text);
+        return 1;
+    }
+    cgroup_join_lines(g, path, &join);
+    join.p[join.n - 1] = 0;
+    AUTO(fd_close) int fd = open(join.p, O_WRONLY | O_CLOEXEC);
+    return fd >= 0 && write(fd, "0", 1) == 1 ? 0 : 2;
+}
+
 /* Pods start at the same moment, and the groups above theirs are made by whoever comes first: each of them is one
  * that takes processes. */
 TEST(groups_made_from_sixteen_sides_at_once_take_processes)
 {
+    enum { SIDES = 16, ROUNDS = 200 };
     struct cgroups g, one = {.mode = CGROUP_V1};
     struct err err = ERR;
     CHECK_OK(cgroups_detect(&g, &err), err);
     if (g.mode == CGROUP_V2 || !g.mount[CG_CPUSET][0])
         return;
     memcpy(one.mount[CG_CPUSET], g.mount[CG_CPUSET], sizeof one.mount[0]);
-    for (int round = 0; round < 200; round++) {
-        char top[80], path[120];
-        pid_t pids[16];
-        int go[2];
-        (void)snprintf(top, sizeof top, "/wherry-test-sides-%d-%d", (int)getpid(), round);
-        CHECK(pipe2(go, O_CLOEXEC) == 0);
-        for (int k = 0; k < 16; k++) {
-            pids[k] = fork();
-            if (pids[k] != 0)
-                continue;
-            char byte;
-            fd_close(go[1]);
-            (void)!read(go[0], &byte, 1);
-            const struct oci_limits none = {0};
-            AUTO(strbuf_fini) struct strbuf join = STRBUF(1000);
-            (void)snprintf(path, sizeof path, "%s/besteffort/pod%d/c", top, k / 2); /* two of each pod */
-            if (!cgroup_create(&one, path, &none, true, NULL, &err)) {
-                (void)fprintf(stderr, "round %d, side %d: %s\n", round, k, err.text);
-                _exit(1);
-            }
-            cgroup_join_lines(&one, path, &join);
-            join.p[join.n - 1] = 0;
-            int fd = open(join.p, O_WRONLY | O_CLOEXEC);
-            _exit(fd >= 0 && write(fd, "0", 1) == 1 ? 0 : 2);
+    int *arrived = mmap(NULL, sizeof *arrived, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(arrived != MAP_FAILED);
+    char top[80];
+    pid_t pids[SIDES], owner = getpid();
+    for (int side = 0; side < SIDES; side++) {
+        pids[side] = fork();
+        if (pids[side] != 0)
+            continue;
+        int bad = 0;
+        for (int round = 0; round < ROUNDS; round++) {
+            (void)snprintf(top, sizeof top, "/wherry-test-sides-%d-%d", (int)owner, round);
+            __atomic_add_fetch(arrived, 1, __ATOMIC_SEQ_CST);
+            while (__atomic_load_n(arrived, __ATOMIC_SEQ_CST) < (round + 1) * SIDES)
+                (void)sched_yield();
+            bad |= make_and_join(&one, top, side); /* goes on all the same: the others wait for it */
         }
-        fd_close(go[0]);
-        fd_close(go[1]);
-        for (int k = 0; k < 16; k++) {
-            int status;
-            CHECK(waitpid(pids[k], &status, 0) == pids[k] && WIFEXITED(status));
-            if (WEXITSTATUS(status) != 0)
-                test_failed(__FILE__, __LINE__, "round %d, side %d: %s", round, k,
-                            WEXITSTATUS(status) == 1 ? "not made" : "takes no process");
-        }
-        CHECK_OK(cgroup_wait_empty(&one, top, 5000) && cgroup_remove(&one, top, &err), err);
+        _exit(bad);
     }
+    int bad = 0;
+    for (int side = 0; side < SIDES; side++) {
+        int status;
+        CHECK(waitpid(pids[side], &status, 0) == pids[side] && WIFEXITED(status));
+        bad |= WEXITSTATUS(status);
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        (void)snprintf(top, sizeof top, "/wherry-test-sides-%d-%d", (int)owner, round);
+        CHECK_OK(cgroup_remove(&one, top, &err), err);
+    }
+    CHECK_INT(bad, 0); /* 1: one was not made; 2: one takes no process */
 }
 
 /* They are written once crun is through: before, it would crawl under its own container's quota. */

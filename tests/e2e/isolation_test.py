@@ -75,7 +75,7 @@ def sub_paths_lead_nowhere_else(c):
 
 def helpers_of_ours_own_nothing(c):
     """SYS_PTRACE in a shared process namespace, and in a container's own, while others start and commands are run in it."""
-    hunter = '{name: hunter, image: %s, command: [attack, hunt, %s/etc/wherry, "%d"], securityContext: {capabilities: {add: [SYS_PTRACE]}}' % (ATTACK, c.root, size(12, 90))
+    hunter = '{name: hunter, image: %s, command: [attack, hunt, %s/etc/wherry, "%d"], securityContext: {capabilities: {add: [SYS_PTRACE]}}' % (ATTACK, c.root, size(9, 90))
     c.apply(pod('shared', '''  shareProcessNamespace: true
   restartPolicy: OnFailure
   containers:
