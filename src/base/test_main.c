@@ -48,20 +48,22 @@ void test_check_int(const char *file, int line, const char *what, long long have
         test_failed(file, line, "%s: have %lld, want %lld", what, have, want);
 }
 
-const char *test_dir(void)
-{
-    if (!dir[0]) {
-        (void)snprintf(dir, sizeof dir, "/tmp/wherry-test.%d", (int)getpid());
-        if (mkdir(dir, 0700) < 0)
-            test_failed(__FILE__, __LINE__, "mkdir %s: %s", dir, strerror(errno));
-    }
-    return dir;
-}
-
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
 {
     (void)st, (void)flag, (void)ftw;
     return remove(path);
+}
+
+const char *test_dir(void)
+{
+    if (!dir[0]) {
+        (void)snprintf(dir, sizeof dir, "/tmp/wherry-test.%d", (int)getpid());
+        if (mkdir(dir, 0700) < 0 && errno == EEXIST) /* of one that was killed and had our number */
+            (void)nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        if (access(dir, F_OK) < 0 && mkdir(dir, 0700) < 0)
+            test_failed(__FILE__, __LINE__, "mkdir %s: %s", dir, strerror(errno));
+    }
+    return dir;
 }
 
 static struct str read_file(const char *path, struct strbuf *b)
