@@ -15,10 +15,10 @@ static struct val lost(struct plan *out, const struct view *v, const struct obj 
     val_set(a, &c, N(lastTransitionTime), val_str(a, time_text(a, v->now)));
     val_set_text(a, &c, N(reason), S("DeletionByPodGC"));
     val_set_text(a, &c, N(message), S("PodGC: node no longer exists"));
-    val_add(a, &list, c);
     val_each_item (it, val_get(obj_status(pod), N(conditions)))
         if (!str_eqz(val_text_at(it, N(type)), "DisruptionTarget"))
             val_add(a, &list, val_copy(a, it));
+    val_add(a, &list, c);
     struct val *status = val_set(a, &patch, N(status), val_map());
     val_set(a, status, N(conditions), list);
     val_set_text(a, status, N(phase), S("Failed"));

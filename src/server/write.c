@@ -110,21 +110,52 @@ void write_delete(struct request *r, struct obj *was, struct obj *answer, int co
     store_write(r->server->store, &r->op);
 }
 
-static void marked_done(struct store_op *op)
+/* The last write of an object, ahead of its deletion. */
+struct ending {
+    struct store_op op;
+    struct store_write write;
+    struct request *r;
+    bool queued; /* the deletion is on its way behind it, and tells how both went */
+};
+
+static void queue_delete(struct ending *e)
 {
-    struct request *r = container_of(op, struct request, op);
-    if (!op->ok) {
-        put_done(op);
-        return;
-    }
-    AUTO(obj_unref) struct obj *o = TAKE(r->pending);
-    write_delete(r, o, o, r->pending_code);
+    struct request *r = e->r;
+    e->queued = true;
+    r->writes[0] = (struct store_write){.key = e->write.key, .expect = e->write.rev};
+    r->op = (struct store_op){.writes = r->writes, .n = 1, .class = e->op.class, .done = delete_done};
+    store_write(r->server->store, &r->op);
 }
 
+static void ending_done(struct store_op *op)
+{
+    struct ending *e = container_of(op, struct ending, op);
+    if (e->queued)
+        return;
+    if (op->ok) {
+        queue_delete(e);
+        return;
+    }
+    e->r->op.ok = false;
+    e->r->op.err = op->err;
+    put_done(&e->r->op);
+}
+
+/* Both are queued in one turn, so that they are on disk together: an object without finalizers that has been told to
+ * go would not be looked at again. */
 void write_then_delete(struct request *r, struct obj *was, const struct val *last, int code)
 {
-    write_put(r, r->lock_key, was, object_from(was->kind, last), code);
-    r->op.done = marked_done;
+    struct ending *e = ARENA_NEW(&r->arena, struct ending);
+    r->pending = object_from(was->kind, last);
+    r->pending_code = code;
+    e->r = r;
+    e->write = (struct store_write){.key = object_key(&r->arena, was->kind, was->ns, was->name),
+                                    .own_ref = obj_ref(r->pending),
+                                    .expect = was->rev};
+    e->op = (struct store_op){.writes = &e->write, .n = 1, .class = class_of(was, r->pending), .done = ending_done};
+    store_write(r->server->store, &e->op);
+    if (e->write.rev > 0)
+        queue_delete(e);
 }
 
 static bool finish_failed(struct request *r)

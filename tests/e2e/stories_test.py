@@ -3,7 +3,7 @@
 event held against what a Kubernetes node makes of them. The short form plays those that are over soon.
 
 UPDATE=1 writes what was seen into the files (read the difference: they hold what Kubernetes does, not what we do)."""
-import concurrent.futures, glob
+import concurrent.futures, glob, http.client
 from lib import *
 from story import Play, sections
 
@@ -152,6 +152,21 @@ def tokens_are_asked_for_again(c):
     eventually('it starts', lambda: is_ready(c, 'tokened'), 6)
 
 
+def the_last_finalizer_is_seen_to_go(c):
+    """Watchers see an object without it before it is gone, and gone as it was at its end."""
+    c.apply('{apiVersion: v1, kind: ConfigMap, metadata: {name: held, finalizers: [example.test/f]}}')
+    rev = c.get('cm', 'held')['metadata']['resourceVersion']
+    c.kubectl('delete', 'cm', 'held', '--wait=false')
+    c.kubectl('patch', 'cm', 'held', '--type=merge', '-p', '{"metadata": {"finalizers": null}}')
+    h = http.client.HTTPSConnection('127.0.0.1', c.port, context=admin_tls(c.env['KUBECONFIG']), timeout=60)
+    h.request('GET', '/api/v1/namespaces/default/configmaps?watch=1&timeoutSeconds=1&fieldSelector=metadata.name%3Dheld&resourceVersion=' + rev)
+    seen = [json.loads(line) for line in h.getresponse().read().splitlines()]
+    told = [(e['type'], e['object']['metadata'].get('finalizers'), 'deletionTimestamp' in e['object']['metadata']) for e in seen]
+    assert told == [('MODIFIED', ['example.test/f'], True), ('MODIFIED', None, True), ('DELETED', None, True)], told
+    revs = [int(e['object']['metadata']['resourceVersion']) for e in seen]
+    assert revs == sorted(set(revs)), revs
+
+
 def images_are_seen_when_they_are_loaded(c):
     """A pod that waits for an image starts when it is loaded, not when its back-off is over."""
     c.apply(pod('patient', '').replace(IMAGE, 'wherry.dev/late:1\n    imagePullPolicy: Never'))
@@ -183,4 +198,4 @@ def messages(c, name, reason):
 
 if __name__ == '__main__':
     main([stories_are_as_told, volumes_are_tried_until_they_work, ready_soon_after_it_answers, users_are_told_after_a_restart_too,
-          refused_once, tokens_are_asked_for_again, images_are_seen_when_they_are_loaded, volumes_have_their_limit])
+          refused_once, tokens_are_asked_for_again, the_last_finalizer_is_seen_to_go, images_are_seen_when_they_are_loaded, volumes_have_their_limit])
