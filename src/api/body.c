@@ -136,8 +136,9 @@ bool body_decode(struct arena *a, enum body_format format, struct str body, cons
     if (!read_meta(a, format, text, e, &f, &raw, err))
         return unrecognized(body, e, err);
     const struct type *t = root_type_find(f.api_version, f.kind);
+    bool also = e->also.n && str_eq(f.kind, e->kind) && str_eq(f.api_version, e->also);
     /* options are registered in every version */
-    if (!str_eq(f.kind, e->kind) || (!str_eq(f.api_version, e->api_version) && t != e->type)) {
+    if (!also && (!str_eq(f.kind, e->kind) || (!str_eq(f.api_version, e->api_version) && t != e->type))) {
         struct val other;
         if (e->bare)
             return err_set(err, E_BAD_REQUEST,

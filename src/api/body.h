@@ -8,6 +8,7 @@ struct body_expected {
     struct str api_version, kind; /* what the URL stands for; a body without kind or apiVersion is taken as this */
     const struct type *type;
     bool bare; /* options of a verb: errors come without the words around them, other kinds are not known there */
+    struct str also; /* another apiVersion that is taken, as it is the same there; "": none */
 };
 /* Decodes; `out` carries the expected apiVersion and kind. E_BAD_REQUEST with the whole message:
  *   the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: ...

@@ -41,7 +41,7 @@ static const struct {
      "ConfigMap.data of type string"},
 };
 
-static const struct body_expected config_map = {S_INIT("v1"), S_INIT("ConfigMap"), T(core_v1_ConfigMap), false};
+static const struct body_expected config_map = {S_INIT("v1"), S_INIT("ConfigMap"), T(core_v1_ConfigMap), false, {0}};
 
 TEST(bodies_are_refused_in_the_words_of_upstream)
 {
@@ -59,13 +59,13 @@ TEST(bodies_of_another_version_of_the_kind_are_told_apart)
     AUTO(arena_fini) struct arena a = ARENA;
     struct val v;
     struct err err = ERR;
-    struct body_expected deployment = {S("apps/v1"), S("Deployment"), K(Deployment)->type, false};
+    struct body_expected deployment = {S("apps/v1"), S("Deployment"), K(Deployment)->type, false, {0}};
     CHECK(!body_decode(&a, BODY_JSON, S("{\"apiVersion\":\"extensions/v1beta1\",\"kind\":\"Deployment\"}"),
                        &deployment, &v, NULL, &err));
     CHECK_STR(
         str_of(err.text),
         S("the API version in the data (extensions/v1beta1) does not match the expected API version (apps/v1)"));
-    struct body_expected event = {S("events.k8s.io/v1"), S("Event"), K(events_k8s_io_Event)->type, false};
+    struct body_expected event = {S("events.k8s.io/v1"), S("Event"), K(events_k8s_io_Event)->type, false, {0}};
     CHECK(!body_decode(&a, BODY_JSON, S("{\"apiVersion\":\"v1\",\"kind\":\"Event\"}"), &event, &v, NULL, &err));
     CHECK_STR(str_of(err.text),
               S("the API version in the data (v1) does not match the expected API version (events.k8s.io/v1)"));
@@ -76,7 +76,7 @@ TEST(options_come_in_every_version)
     AUTO(arena_fini) struct arena a = ARENA;
     struct val v;
     struct err err = ERR;
-    struct body_expected options = {S("v1"), S("DeleteOptions"), T(meta_v1_DeleteOptions), true};
+    struct body_expected options = {S("v1"), S("DeleteOptions"), T(meta_v1_DeleteOptions), true, {0}};
     CHECK_OK(body_decode(&a, BODY_JSON,
                          S("{\"apiVersion\":\"apps/v1\",\"kind\":\"DeleteOptions\",\"gracePeriodSeconds\":0}"),
                          &options, &v, NULL, &err),
@@ -131,4 +131,19 @@ TEST(a_protobuf_body_is_one_too)
     CHECK_OK(body_decode(&a, BODY_PROTOBUF, strbuf_str(&b), &config_map, &v, NULL, &err), err);
     CHECK_STR(val_text(val_get_str(val_get(&v, N(data)), S("a"))), S("1"));
     CHECK(!body_decode(&a, BODY_PROTOBUF, S("{}"), &config_map, &v, NULL, &err));
+}
+
+TEST(another_version_of_the_same_is_taken_where_it_is_named)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct body_expected eviction = {S("policy/v1"), S("Eviction"), T(policy_v1_Eviction), false,
+                                     S("policy/v1beta1")};
+    struct err err = ERR;
+    struct val v;
+    CHECK_OK(body_decode(&a, BODY_JSON, S("{\"apiVersion\":\"policy/v1beta1\",\"kind\":\"Eviction\"}"), &eviction, &v,
+                         NULL, &err),
+             err);
+    CHECK_STR(val_text_at(&v, N(apiVersion)), S("policy/v1"));
+    CHECK(!body_decode(&a, BODY_JSON, S("{\"apiVersion\":\"policy/v1beta2\",\"kind\":\"Eviction\"}"), &eviction, &v,
+                       NULL, &err));
 }

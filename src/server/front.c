@@ -637,7 +637,8 @@ static void ask(struct exchange *x, const struct path_info *p)
 struct expected {
     struct str group, version, kind, api_version;
     const struct type *type;
-    bool bare; /* as in body.h */
+    bool bare;       /* as in body.h */
+    struct str also; /* the same */
 };
 
 const struct type *type_of_sub(const struct subresource *s)
@@ -661,9 +662,11 @@ static struct expected expected_of(struct exchange *x)
 {
     struct request *r = &x->r;
     const struct kind *k = r->kind;
-    struct expected e = {k->group, k->version, k->kind, k->api_version, k->type, false};
+    struct expected e = {k->group, k->version, k->kind, k->api_version, k->type, false, STR_NONE};
     const struct type *t = r->sub_row ? type_of_sub(r->sub_row) : NULL;
     if (t) {
+        if (t == T(policy_v1_Eviction)) /* clients before 1.22, and many libraries since, write it so */
+            e.also = S("policy/v1beta1");
         e.type = t;
         e.kind = str_of(r->sub_row->kind);
         if (r->sub_row->version) {
@@ -709,7 +712,7 @@ static bool decode(struct exchange *x, const struct expected *e, struct val *v)
     static const enum body_format formats[] = {
         [MEDIA_JSON] = BODY_JSON, [MEDIA_YAML] = BODY_YAML, [MEDIA_PROTOBUF] = BODY_PROTOBUF};
     AUTO(decode_notes_fini) struct decode_notes notes = {.arena = &r->arena};
-    struct body_expected expected = {e->api_version, e->kind, e->type, e->bare};
+    struct body_expected expected = {e->api_version, e->kind, e->type, e->bare, e->also};
     struct err err = ERR;
     if (!body_decode(&r->arena, formats[media], x->http->body, &expected, v, &notes, &err))
         return fail_bad_request(r, "%s", err.text);
@@ -730,7 +733,7 @@ static bool decode_delete_options(struct exchange *x)
 {
     if (!x->http->body.n)
         return true;
-    struct expected e = {S(""), S("v1"), S("DeleteOptions"), S("v1"), T(meta_v1_DeleteOptions), true};
+    struct expected e = {S(""), S("v1"), S("DeleteOptions"), S("v1"), T(meta_v1_DeleteOptions), true, STR_NONE};
     struct val v;
     enum field_validation was = x->r.options.validation;
     x->r.options.validation = VALIDATION_IGNORE;

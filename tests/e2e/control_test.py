@@ -273,8 +273,8 @@ def a_failed_discovery_is_said_for_each_document(c):
     assert asked.count('/apis') == 3, asked     # tried again each time
 
 
-def evict(c, name, **options):
-    body = {'apiVersion': 'policy/v1', 'kind': 'Eviction', 'metadata': {'name': name}}
+def evict(c, name, version='v1', **options):
+    body = {'apiVersion': 'policy/' + version, 'kind': 'Eviction', 'metadata': {'name': name}}
     if options:
         body['deleteOptions'] = options
     status, _, said = raw(c, 'POST', '/api/v1/namespaces/default/pods/%s/eviction' % name, json.dumps(body), Content_Type='application/json')
@@ -311,7 +311,7 @@ def evictions_go_by_readiness(c):
     assert evict(c, 'two') == (500, 'This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.')
     c.kubectl('delete', 'pdb', 'c')
     assert evict(c, 'sick') == evict(c, 'well') == (429, VIOLATES)
-    assert evict(c, 'over')[0] == evict(c, 'pending')[0] == 201
+    assert evict(c, 'over')[0] == evict(c, 'pending', 'v1beta1')[0] == 201 and evict(c, 'sick', 'v1alpha1')[0] == 400
     assert evict(c, 'sick', dryRun=['All']) == (429, VIOLATES)
     c.kubectl('patch', 'pdb', 'b', '--type=merge', '-p', '{"spec":{"unhealthyPodEvictionPolicy":"AlwaysAllow"}}')
     assert evict(c, 'sick')[0] == 201 and evict(c, 'well') == (429, VIOLATES)
