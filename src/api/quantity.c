@@ -272,6 +272,13 @@ int64_t quantity_milli(struct str text)
     return saturate(scaled(value_of(text).nano, NANO / 1000));
 }
 
+bool quantity_whole(struct str text)
+{
+    i128 nano = value_of(text).nano;
+    i128 most = (i128)INT64_MAX * NANO;
+    return nano > most || nano < -most || nano % NANO == 0;
+}
+
 int quantity_cmp(struct str a, struct str b)
 {
     i128 x = value_of(a).nano, y = value_of(b).nano;

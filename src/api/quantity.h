@@ -6,6 +6,7 @@ MUST_USE bool quantity_canonical(struct arena *a, struct str text, struct str *o
 /* Value in units rounded up; *_milli in thousandths rounded up. Saturates at int64. 0 for unreadable text. */
 int64_t quantity_value(struct str text);
 int64_t quantity_milli(struct str text);
+bool quantity_whole(struct str text);         /* without a fraction; what is larger than an int64 has none */
 int quantity_cmp(struct str a, struct str b); /* exact */
 struct str quantity_add(struct arena *a, struct str x,
                         struct str y); /* keeps the format of x, or of y where x is zero */

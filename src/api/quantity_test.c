@@ -65,6 +65,8 @@ TEST(quantities_compare_and_add_exactly)
     CHECK_INT(quantity_value(S("1Gi")), 1 << 30);
     CHECK_INT(quantity_milli(S("0.5")), 500);
     CHECK_INT(quantity_milli(S("8E")), INT64_MAX);
+    CHECK(quantity_whole(S("8E")) && quantity_whole(S("9223372036854775807")) && quantity_whole(S("1000m")));
+    CHECK(!quantity_whole(S("1500m")) && !quantity_whole(S("0.1Ki")) && !quantity_whole(S("-1m")));
     CHECK_STR(quantity_of_bytes(&a, 64 << 20), S("64Mi"));
     CHECK_STR(quantity_of_milli(&a, 2500), S("2500m"));
 }

@@ -377,7 +377,7 @@ void check_resource_quantity(ERRS, struct str name, struct str quantity)
         "configmaps", "persistentvolumeclaims", "services.nodeports", "services.loadbalancers", NULL};
     if (quantity_cmp(quantity, S("0")) < 0)
         bad_text(e, at, quantity, "must be greater than or equal to 0");
-    if ((one_of(name, counts) || is_extended_resource(name)) && quantity_milli(quantity) % 1000 != 0)
+    if ((one_of(name, counts) || is_extended_resource(name)) && !quantity_whole(quantity))
         bad_text(e, at, quantity, "must be an integer");
 }
 
@@ -407,7 +407,7 @@ static void check_claims(ERRS, const struct val *wanted, const struct val *claim
 static bool multiple_of_page(struct str resource, struct str quantity)
 {
     int64_t page = quantity_value(str_sub(resource, strlen("hugepages-"), resource.n));
-    return page > 0 && quantity_value(quantity) % page == 0 && quantity_milli(quantity) % 1000 == 0;
+    return page > 0 && quantity_value(quantity) % page == 0 && quantity_whole(quantity);
 }
 
 void check_resources(ERRS, const struct val *resources, const struct val *claims, bool of_pod)
@@ -771,6 +771,8 @@ void check_init_containers(ERRS, const struct pod_rules *p, const struct val *co
             twice |= str_eq(TEXT(other, name), name);
         if (twice && name.n > 0)
             bad_duplicate(e, AT(here, "name"), name);
+        struct val alone = {.type = VAL_LIST, .n = 1, .list = (struct val *)c};
+        check_host_ports(e, at, &alone); /* they run one by one; upstream counts from the first */
         if (sidecar) {
             if (HAS(c, lifecycle))
                 check_lifecycle(e, AT(here, "lifecycle"), V(c, lifecycle), grace_of(p), V(p->spec, os));

@@ -366,7 +366,13 @@ static void check_pv(struct field_errors *e, const struct val *v)
     FORMAT_IF_SET(e, at, spec, storageClassName, format_dns1123_subdomain);
     if (HAS(spec, volumeMode))
         check_enum(e, AT(at, "volumeMode"), TEXT(spec, volumeMode), "Block", "Filesystem");
-    FORMAT_IF_SET(e, at, spec, volumeAttributesClassName, format_dns1123_subdomain);
+    if (HAS(spec, volumeAttributesClassName)) {
+        if (TEXT(spec, volumeAttributesClassName).n == 0)
+            bad_required(e, AT(at, "volumeAttributesClassName"), "an empty string is disallowed");
+        FORMAT_IF_SET(e, at, spec, volumeAttributesClassName, format_dns1123_subdomain);
+        if (!HAS(spec, csi))
+            bad_required(e, AT(at, "csi"), "has to be specified when using volumeAttributesClassName");
+    }
 }
 
 static void update_pv(struct field_errors *e, const struct val *v, const struct val *old)
@@ -573,7 +579,7 @@ static void check_quota_list(ERRS, const struct val *list)
         check_resource_name(e, here, m->name->s);
         if (str_find_char(m->name->s, '/') < 0 && !quota_resource(m->name->s))
             bad_text(e, here, m->name->s, "must be a standard resource for quota");
-        if (count && quantity_milli(val_text(&m->v)) % 1000 != 0)
+        if (count && !quantity_whole(val_text(&m->v)))
             bad_text(e, here, val_text(&m->v), "must be an integer");
         check_resource_quantity(e, here, m->name->s, val_text(&m->v));
     }

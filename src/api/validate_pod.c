@@ -454,6 +454,12 @@ static void check_host_users(ERRS, const struct val *spec)
         bad_forbidden(e, AT(at, "HostPID"), "when `hostUsers` is false");
     if (val_true(V(spec, hostIPC)))
         bad_forbidden(e, AT(at, "HostIPC"), "when `hostUsers` is false");
+    static const struct name *const lists[] = {N(initContainers), N(containers), N(ephemeralContainers)};
+    for (size_t i = 0; i < countof(lists); i++) {
+        const struct val *list = val_get(spec, lists[i]);
+        each(c, list) if (val_len(V(c, volumeDevices)) > 0) bad_forbidden(
+            e, AT(ITEM(AT(at, lists[i]->s.p), INDEX(list, c)), "volumeDevices"), "when `hostUsers` is false");
+    }
 }
 
 static void check_host_process(ERRS, const struct val *spec)

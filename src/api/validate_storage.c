@@ -149,12 +149,34 @@ static void update_csinode(struct field_errors *e, const struct val *v, const st
     }
 }
 
+static void check_token_requests(ERRS, const struct val *requests)
+{
+    each(request, requests)
+    {
+        const struct at *here = ITEM(at, INDEX(requests, request));
+        const struct val *seconds = V(request, expirationSeconds);
+        bool twice = false;
+        for (const struct val *other = requests->list; other < request; other++)
+            twice |= str_eq(TEXT(other, audience), TEXT(request, audience));
+        if (twice) {
+            bad_duplicate(e, AT(here, "audience"), TEXT(request, audience));
+            continue;
+        }
+        if (val_is(seconds, VAL_INT) && seconds->i < 600)
+            bad_num(e, AT(here, "expirationSeconds"), seconds->i, "may not specify a duration less than 10 minutes");
+        if (val_is(seconds, VAL_INT) && seconds->i > 4294967296)
+            bad_num(e, AT(here, "expirationSeconds"), seconds->i,
+                    "may not specify a duration larger than 2^32 seconds");
+    }
+}
+
 static void check_csidriver(struct field_errors *e, const struct val *v)
 {
     const struct at *at = AT(NULL, "spec");
     const struct val *spec = V(v, spec);
     if (HAS(spec, fsGroupPolicy))
         check_enum(e, AT(at, "fsGroupPolicy"), TEXT(spec, fsGroupPolicy), "File", "None", "ReadWriteOnceWithFSType");
+    check_token_requests(e, AT(at, "tokenRequests"), V(spec, tokenRequests));
     each(mode, V(spec, volumeLifecycleModes))
         check_enum(e, AT(at, "volumeLifecycleModes"), val_text(mode), "Ephemeral", "Persistent");
 }

@@ -50,12 +50,25 @@ static void check_always(ERRS, const struct val *template)
                       "activeDeadlineSeconds in ReplicaSet is not Supported");
 }
 
+/* A disk that is written to is in one place. */
+static void check_disks(ERRS, const struct val *template)
+{
+    const struct val *volumes = V(V(template, spec), volumes), no = val_bool(false);
+    each(volume, volumes) if (HAS(volume, gcePersistentDisk) && !val_true(V(V(volume, gcePersistentDisk), readOnly)))
+        bad_value(
+            e, AT(AT(ITEM(AT(AT(at, "spec"), "volumes"), INDEX(volumes, volume)), "gcePersistentDisk"), "readOnly"),
+            &no,
+            "must be true for replicated pods > 1; GCE PD can only be mounted on multiple machines if it is "
+            "read-only");
+}
+
 /* Of those that keep a number of the same pod. */
 static void check_replica_template(ERRS, const struct val *template, const struct val *selector, int64_t replicas)
 {
     check_match(e, at, template, selector);
     check_template(e, at, template);
-    (void)replicas;
+    if (replicas > 1)
+        check_disks(e, at, template);
     check_always(e, at, template);
 }
 
@@ -187,6 +200,8 @@ static void check_rc(struct field_errors *e, const struct val *v)
         bad_value(e, AT(AT(template_at, "metadata"), "labels"), labels,
                   "`selector` does not match template `labels`");
     check_template(e, template_at, template);
+    if (NUM(spec, replicas) > 1)
+        check_disks(e, template_at, template);
     check_always(e, template_at, template);
 }
 
@@ -201,6 +216,7 @@ static void check_daemonset(struct field_errors *e, const struct val *v)
     if (is_set(selector) && val_len(V(selector, matchLabels)) + val_len(V(selector, matchExpressions)) == 0)
         bad_value(e, AT(at, "selector"), selector, "empty selector is invalid for daemonset");
     check_template(e, template_at, template);
+    check_disks(e, template_at, template);
     check_always(e, template_at, template);
     NOT_NEGATIVE(e, at, spec, minReadySeconds);
     if (str_eq(TEXT(strategy, type), S("RollingUpdate"))) {

@@ -106,7 +106,7 @@ static const struct old_volume old_volumes[] = {
 static void warn_fraction(struct warnings *w, const struct val *resources, struct str resource, const char *at)
 {
     struct str text = val_text(val_get_str(resources, resource));
-    if (text.n > 0 && quantity_milli(text) % 1000 != 0)
+    if (text.n > 0 && !quantity_whole(text))
         warn(w, "%s[" STR_FMT "]: fractional byte value \"" STR_FMT "\" is invalid, must be an integer", at,
              STR_ARG(resource), STR_ARG(text));
 }
