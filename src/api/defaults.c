@@ -146,6 +146,7 @@ static void default_volume(struct arena *a, struct val *volume)
 
 void default_pod_spec(struct arena *a, struct val *spec)
 {
+    val_del(spec, N(schedulingGroup)); /* behind a gate that is off */
     DEF_TEXT(a, spec, dnsPolicy, "ClusterFirst");
     DEF_TEXT(a, spec, restartPolicy, "Always");
     DEF_MAP(a, spec, securityContext);

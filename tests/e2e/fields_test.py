@@ -272,7 +272,27 @@ activeDeadlineSeconds: 1
 terminationGracePeriodSeconds: 0
 ''' + containers(sleeper())) + pod('onfailure', '''
 restartPolicy: OnFailure
-''' + containers(sleeper(command='[sh, -c, "exit 0"]')))
+''' + containers(sleeper(command='[sh, -c, "exit 0"]'))) + pod('told', '''
+os: {name: linux}
+restartPolicy: Never
+schedulingGroup: {podGroupName: nobody}
+volumes: [{name: v, projected: {sources: [{clusterTrustBundle: {name: nobody, path: p}}]}}]
+''' + containers(sleeper('''
+lifecycle: {stopSignal: SIGUSR1}
+''', command='''[sh, -c, "trap 'exit 3' USR1; touch /on; while true; do sleep 0.1; done"]''')))
+
+
+def behind_gates(c):
+    """What a feature gate of 1.36 that is off holds back is dropped, as its server drops it; a signal to stop by is heeded here."""
+    ready(c, 'told')
+    spec = c.get('pod', 'told')['spec']
+    assert 'schedulingGroup' not in spec and spec['volumes'][0]['projected']['sources'] == [{}], 'schedulingGroup, clusterTrustBundle'
+    eventually('it listens', lambda: inside(c, 'told', 'ls /on'))
+    watch = subprocess.Popen([c.bin + '/kubectl', 'get', 'pod', 'told', '-w', '-o', 'jsonpath={.status.containerStatuses[0].state.terminated.exitCode}'],
+                             env=c.env, stdout=subprocess.PIPE, text=True)
+    c.kubectl('delete', 'pod', 'told', '--timeout=25s')
+    watch.terminate()
+    assert '3' in watch.communicate(timeout=10)[0], 'stopSignal'
 
 
 def what_runs(c):
@@ -336,12 +356,82 @@ def probes_and_hooks(c):
 
 
 def ephemeral_containers(c):
-    ready(c, 'alone')
+    ready(c, 'volumes')
     c.kubectl('debug', 'alone', '--image=' + IMAGE, '--container=look', '--target=c', '--env=A=b', '--image-pull-policy=Never', '--', 'sleep', '1000')
-    s = eventually('it runs', lambda: [s for s in c.get('pod', 'alone')['status'].get('ephemeralContainerStatuses', []) if 'running' in s['state']])
-    assert s[0]['name'] == 'look', s
-    assert 'sleep 1000' in inside(c, 'alone', 'ps', 'look') and 'sleep 2000' not in inside(c, 'alone', 'ps', 'look')
+    more = {'name': 'more', 'image': IMAGE, 'command': ['sh', '-c'], 'args': ['busybox pwd; id -u; echo $K $B; cat /cm/deep/file > /dev/stdout; echo why > /why; exec cat'],
+            'workingDir': '/made', 'envFrom': [{'configMapRef': {'name': 'fields'}}], 'env': [{'name': 'B', 'value': 'b'}, {'name': 'K', 'value': '$(text)'}],
+            'volumeMounts': [{'name': 'cm', 'mountPath': '/cm'}], 'securityContext': {'runAsUser': 0, 'runAsGroup': 7}, 'stdin': True, 'stdinOnce': True,
+            'tty': True, 'terminationMessagePath': '/why', 'terminationMessagePolicy': 'File', 'imagePullPolicy': 'Never'}
+    c.kubectl('patch', 'pod', 'volumes', '--subresource=ephemeralcontainers', '--type=strategic', '-p', json.dumps({'spec': {'ephemeralContainers': [more]}}))
+    def status(pod, name):
+        return [s for s in c.get('pod', pod)['status'].get('ephemeralContainerStatuses', []) if s['name'] == name and 'running' in s['state']]
+    eventually('they run', lambda: status('alone', 'look') and status('volumes', 'more'))
+    assert 'sleep 1000' in inside(c, 'alone', 'ps', 'look') and 'sleep 2000' not in inside(c, 'alone', 'ps', 'look'), 'targetContainerName'
     assert inside(c, 'alone', 'echo $A', 'look').strip() == 'b'
+    said = lambda: c.kubectl('logs', 'volumes', '-c', 'more').replace('\r', '')
+    assert eventually('it speaks', lambda: 'hello' in said() and said()).splitlines()[:3] == ['/made', '0', 'hello b'], said()
+    attached = subprocess.run([c.bin + '/kubectl', 'attach', '-i', 'volumes', '-c', 'more'], env=c.env, input='\x04', capture_output=True, text=True, timeout=60)
+    ended = eventually('stdinOnce: it has ended', lambda: [s['state']['terminated'] for s in c.get('pod', 'volumes')['status']['ephemeralContainerStatuses']
+                                                         if s['name'] == 'more' and 'terminated' in s['state']], 30)
+    assert ended[0]['message'] == 'why\n' and ended[0]['exitCode'] == 0, (ended, attached)
+
+
+SERVED = pod('web', containers('''
+- {name: c, image: %s, ports: [{name: web, containerPort: 8080}], readinessProbe: {httpGet: {path: /healthz, port: web}}}
+''' % IMAGE)) + pod('unready', containers('''
+- {name: c, image: %s, ports: [{name: web, containerPort: 8080}], readinessProbe: {exec: {command: [sh, -c, "exit 1"]}}}
+''' % IMAGE)) + '''---
+apiVersion: v1
+kind: Service
+metadata: {name: plain}
+spec:
+  type: NodePort
+  selector: {app: web}
+  externalIPs: [203.0.113.7]
+  ports: [{name: http, protocol: TCP, port: 80, targetPort: web, appProtocol: kubernetes.io/ws, nodePort: 30123}]
+  sessionAffinity: ClientIP
+  sessionAffinityConfig: {clientIP: {timeoutSeconds: 1000}}
+  ipFamilies: [IPv4]
+  ipFamilyPolicy: SingleStack
+  internalTrafficPolicy: Cluster
+  externalTrafficPolicy: Cluster
+---
+apiVersion: v1
+kind: Service
+metadata: {name: early}
+spec: {clusterIP: None, selector: {app: unready}, publishNotReadyAddresses: true}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: late}
+spec: {selector: {app: unready}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: elsewhere}
+spec: {type: ExternalName, externalName: plain.default.svc.cluster.local}
+'''
+
+
+def services_are_what_their_fields_say(c):
+    ready(c, 'web', 'alone')
+    eventually('the other has an address', lambda: c.get('pod', 'unready')['status'].get('podIP'))
+    s = c.get('svc', 'plain')['spec']
+    assert s['clusterIPs'] == [s['clusterIP']] and s['ipFamilies'] == ['IPv4'] and s['ipFamilyPolicy'] == 'SingleStack', s
+    node = c.get('pod', 'web')['status']['hostIP']
+    late = c.get('svc', 'late')['spec']['clusterIP']
+    ask = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 3 %s %d 2>&1 || true"
+    for at in ((s['clusterIP'], 80), ('203.0.113.7', 80), (node, 30123)):
+        assert eventually('%s:%d answers' % at, lambda: '200 OK' in inside(c, 'alone', ask % at, 'c'))
+    assert run(['curl', '-sf', '-m', '3', 'http://127.0.0.1:30123/'])
+    slice = c.get('endpointslices', '-l', 'kubernetes.io/service-name=plain')['items'][0]
+    assert slice['ports'] == [{'name': 'http', 'port': 8080, 'protocol': 'TCP', 'appProtocol': 'kubernetes.io/ws'}], slice
+    ip = c.get('pod', 'unready')['status']['podIP']
+    assert eventually('publishNotReadyAddresses', lambda: ip in inside(c, 'alone', 'nslookup early.default.svc.cluster.local || true', 'c'))
+    assert 'refused' in inside(c, 'alone', ask % (late, 80), 'c')
+    assert eventually('externalName', lambda: s['clusterIP'] in inside(c, 'alone', 'nslookup elsewhere.default.svc.cluster.local || true', 'c'))
+    rules = run(['nft', 'list', 'ruleset'])
+    assert re.search(r'chain \w*a1000 ', rules), 'timeoutSeconds'
 
 
 # What this node cannot do: the part of a pod that asks for it, and the words of the sentence that names it.
@@ -419,9 +509,9 @@ def begin(c):
     run(['mount', '--bind', c.root + '/host', c.root + '/host'])
     run(['mount', '--make-shared', c.root + '/host'])
     c.apply(SERVICE)
-    c.apply(VOLUMES.replace('HOST', c.root + '/host') + NAMES + SHARES + USERS + RUNS + PROBES)
+    c.apply(VOLUMES.replace('HOST', c.root + '/host') + SERVED + NAMES + SHARES + USERS + RUNS + PROBES)
 
 
 if __name__ == '__main__':
-    main([begin, what_cannot_be_done_is_refused_by_name, names_and_resolvers, namespaces_are_shared_as_asked, who_a_container_is, volumes_are_what_their_fields_say, what_runs, probes_and_hooks,
-          ephemeral_containers])
+    main([begin, what_cannot_be_done_is_refused_by_name, names_and_resolvers, namespaces_are_shared_as_asked, who_a_container_is, volumes_are_what_their_fields_say, behind_gates, what_runs, probes_and_hooks,
+          services_are_what_their_fields_say, ephemeral_containers])
