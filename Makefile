@@ -171,6 +171,7 @@ checkers:
 	@tools/check-headers
 	@tools/check-banned
 	@tools/check-generated
+	@tools/check-fields
 	@tools/check-format
 	@tools/check-licences
 check: checkers test fuzz-replay release

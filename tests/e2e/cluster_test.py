@@ -23,7 +23,7 @@ def node_is_complete(c):
     assert n['spec']['podCIDR'] == '10.42.0.0/24' and s['daemonEndpoints']['kubeletEndpoint']['Port'] == 10250
     for key in ('machineID', 'bootID', 'kernelVersion', 'osImage', 'containerRuntimeVersion', 'kubeletVersion', 'architecture'):
         assert key in s['nodeInfo'], key
-    assert any(IMAGE in name for i in s['images'] for name in i['names']), s['images']
+    assert any(IMAGE in name and i['sizeBytes'] > 0 for i in s['images'] for name in i['names']), s['images']
     lease = c.get('lease', '-n', 'kube-node-lease', n['metadata']['name'])
     assert lease['spec']['holderIdentity'] == n['metadata']['name']
     out = c.kubectl('get', 'nodes,deploy,rs,pods,svc,endpointslices', '-A', '-o', 'wide')

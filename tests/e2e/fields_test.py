@@ -321,8 +321,7 @@ def what_runs(c):
     assert phase(c, 'onfailure', 'Succeeded')['status']['containerStatuses'][0]['restartCount'] == 0
 
 
-WEB = 'command: [/bin/web]'
-PROBES = pod('probes', '''
+PROBES = pod('tcp-hook', containers(sleeper('lifecycle: {postStart: {tcpSocket: {port: 8080, host: 127.0.0.1}}}'))) + pod('probes', '''
 readinessGates: [{conditionType: example.test/fed}]
 terminationGracePeriodSeconds: 60
 ''' + containers('''
@@ -349,6 +348,8 @@ def probes_and_hooks(c):
               json.dumps({'status': {'conditions': [{'type': 'example.test/fed', 'status': 'True'}]}}))
     ready(c, 'probes')
     assert inside(c, 'probes', 'cat /hooked', 'c') == 'hook\n'
+    assert eventually('lifecycle.postStart.tcpSocket is no hook', lambda: [e for e in c.get('events', '--field-selector', 'involvedObject.name=tcp-hook')['items']
+                                                                      if e['reason'] == 'FailedPostStartHook'])
     start = time.monotonic()
     inside(c, 'probes', 'touch /sick', 'd')
     eventually('it is restarted', lambda: [s for s in c.get('pod', 'probes')['status']['containerStatuses'] if s['name'] == 'd'][0]['restartCount'] == 1, 40)
@@ -363,6 +364,15 @@ def ephemeral_containers(c):
             'volumeMounts': [{'name': 'cm', 'mountPath': '/cm'}], 'securityContext': {'runAsUser': 0, 'runAsGroup': 7}, 'stdin': True, 'stdinOnce': True,
             'tty': True, 'terminationMessagePath': '/why', 'terminationMessagePolicy': 'File', 'imagePullPolicy': 'Never'}
     c.kubectl('patch', 'pod', 'volumes', '--subresource=ephemeralcontainers', '--type=strategic', '-p', json.dumps({'spec': {'ephemeralContainers': [more]}}))
+    for field, value in (('startupProbe', {'tcpSocket': {'port': 1}}), ('restartPolicy', 'Always'), ('restartPolicyRules', [{'action': 'Restart'}]),
+                         ('ports', [{'containerPort': 1}]), ('lifecycle', {'preStop': {'sleep': {'seconds': 1}}}), ('resources', {'limits': {'cpu': '1'}})):
+        try:
+            c.kubectl('patch', 'pod', 'alone', '--subresource=ephemeralcontainers', '--type=strategic', '-p',
+                      json.dumps({'spec': {'ephemeralContainers': [{'name': 'no', 'image': IMAGE, field: value}]}}))
+            raise AssertionError(field + ' is no field of ephemeral containers')
+        except AssertionError as e:
+            assert 'spec.ephemeralContainers[0].' + field in str(e) or 'Forbidden' in str(e), e
+
     def status(pod, name):
         return [s for s in c.get('pod', pod)['status'].get('ephemeralContainerStatuses', []) if s['name'] == name and 'running' in s['state']]
     eventually('they run', lambda: status('alone', 'look') and status('volumes', 'more'))
