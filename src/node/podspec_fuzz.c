@@ -80,7 +80,8 @@ static void container(struct arena *a, const struct sources *s, const struct obj
 
 static void volumes(struct arena *a, const struct sources *s, const struct obj *pod)
 {
-    struct volume_input in = {s, pod, token, NULL};
+    size_t used = 0;
+    struct volume_input in = {s, pod, token, NULL, &used};
     val_each_item (v, val_get(obj_spec(pod), N(volumes))) {
         AUTO(volume_files_fini) struct volume_files files = {.arena = a};
         struct err err = ERR;

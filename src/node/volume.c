@@ -16,35 +16,60 @@
 void volume_files_fini(struct volume_files *f)
 {
     array_fini(&f->list);
+    map_fini(&f->paths);
 }
 
 /* --- what a volume holds ------------------------------------------------------------------------------------- */
 
-static bool path_ok(struct str path)
+/* The path without empty parts and "."; false: it is absolute, leads out, or is a name of ours. */
+static bool path_clean(struct arena *a, struct str path, struct str *out)
 {
-    struct str rest = path, part;
+    char *to = arena_alloc(a, path.n + 1);
+    size_t n = 0;
+    struct str part;
     if (!path.n || path.p[0] == '/' || memchr(path.p, 0, path.n))
         return false;
-    for (bool first = true; str_cut(&rest, '/', &part); first = false)
-        if (!part.n || str_eq(part, S(".")) || str_eq(part, S("..")) || (first && str_starts(part, S(".."))))
+    while (str_cut(&path, '/', &part)) {
+        if (!part.n || str_eqz(part, "."))
+            continue;
+        if (str_eqz(part, "..") || (!n && str_starts(part, S(".."))))
             return false;
+        if (n)
+            to[n++] = '/';
+        memcpy(to + n, part.p, part.n);
+        n += part.n;
+    }
+    to[n] = 0;
+    *out = (struct str){to, n};
+    return n > 0;
+}
+
+/* Projected volumes: the later source of a path wins. What it covers counts all the same. */
+static bool add_file(struct volume_files *out, const struct volume_input *in, struct str path,
+                     struct volume_file file, struct err *err)
+{
+    if (!path_clean(out->arena, path, &file.path))
+        return err_set(err, E_INVALID, "path \"" STR_FMT "\": must be relative, without \"..\"", STR_ARG(path));
+    *in->used += file.path.n + file.bytes.n;
+    if (*in->used > VOLUME_FILES_MOST)
+        return err_set(err, E_TOO_LARGE,
+                       "the files of the pod's volumes come to more than %d MiB: mount each object once, or fewer of "
+                       "their keys",
+                       VOLUME_FILES_MOST >> 20);
+    file.bytes = str_dup(out->arena, file.bytes);
+    size_t at = (size_t)(uintptr_t)map_get(&out->paths, file.path);
+    if (at) {
+        out->list.p[at - 1] = file;
+        return true;
+    }
+    array_push(&out->list, file);
+    (void)map_put(&out->paths, file.path, (void *)(uintptr_t)out->list.n);
     return true;
 }
 
-static bool add_file(struct volume_files *out, struct str path, struct str bytes, int64_t mode, struct err *err)
+static struct volume_file file_of(struct str bytes, int64_t mode)
 {
-    if (!path_ok(path))
-        return err_set(err, E_INVALID, "path \"" STR_FMT "\": must be relative, without \"..\"", STR_ARG(path));
-    array_each (f, &out->list) {
-        if (str_eq(f->path, path)) { /* projected volumes: the later source wins */
-            f->bytes = str_dup(out->arena, bytes);
-            f->mode = (uint32_t)mode;
-            return true;
-        }
-    }
-    array_push(&out->list,
-               ((struct volume_file){str_dup(out->arena, path), str_dup(out->arena, bytes), (uint32_t)mode}));
-    return true;
+    return (struct volume_file){.bytes = bytes, .mode = (uint32_t)mode, .uid = -1};
 }
 
 /* `ref`: ConfigMap or Secret source with items, optional; the name stands in `name`. */
@@ -58,7 +83,7 @@ static bool add_object(struct volume_files *out, const struct volume_input *in, 
         return false;
     if (!val_len(items)) {
         val_each_member (m, &all) {
-            if (!add_file(out, m->name->s, (struct str){m->v.s, m->v.n}, mode, err))
+            if (!add_file(out, in, m->name->s, file_of((struct str){m->v.s, m->v.n}, mode), err))
                 return false;
         }
         return true;
@@ -74,8 +99,8 @@ static bool add_object(struct volume_files *out, const struct volume_input *in, 
             return err_set(err, E_NOT_FOUND, "%s references non-existent %s key: " STR_FMT,
                            kind == K(Secret) ? "secret" : "configmap", kind == K(Secret) ? "secret" : "config",
                            STR_ARG(key));
-        if (!add_file(out, val_text_at(item, N(path)), (struct str){v->s, v->n}, val_num_at(item, mode, N(mode)),
-                      err))
+        if (!add_file(out, in, val_text_at(item, N(path)),
+                      file_of((struct str){v->s, v->n}, val_num_at(item, mode, N(mode))), err))
             return false;
     }
     return true;
@@ -91,7 +116,7 @@ static bool add_downward(struct volume_files *out, const struct volume_input *in
             return false;
         if (resource && !source_resource(out->arena, in->sources, obj_spec(in->pod), resource, S(""), &text, err))
             return false;
-        if (!add_file(out, val_text_at(item, N(path)), text, val_num_at(item, mode, N(mode)), err))
+        if (!add_file(out, in, val_text_at(item, N(path)), file_of(text, val_num_at(item, mode, N(mode))), err))
             return false;
     }
     return true;
@@ -120,6 +145,32 @@ static bool downward_payload(struct volume_files *out, const struct volume_input
     return add_downward(out, in, val_get(src, N(items)), val_num_at(src, FILE_MODE, N(defaultMode)), err);
 }
 
+/* The user that all containers run as; -1: not all say one, or they differ (kubelet: FsUserFrom). */
+static int64_t common_user(const struct val *spec)
+{
+    static const struct name *const lists[] = {N(initContainers), N(containers)};
+    int64_t user = -1;
+    for (size_t i = 0; i < countof(lists); i++) {
+        val_each_item (c, val_get(spec, lists[i])) {
+            int64_t own = val_num_at(c, val_num_at(spec, -1, N(securityContext), N(runAsUser)), N(securityContext),
+                                     N(runAsUser));
+            if (own < 0 || (user >= 0 && user != own))
+                return -1;
+            user = own;
+        }
+    }
+    return user;
+}
+
+/* A token is for who runs the pod, where it says who that is; else for whom the volume's mode says. */
+static struct volume_file token_of(const struct volume_input *in, struct str token, int64_t mode)
+{
+    const struct val *spec = obj_spec(in->pod);
+    int64_t user = common_user(spec);
+    bool own = user >= 0 || val_at(spec, N(securityContext), N(fsGroup));
+    return (struct volume_file){.bytes = token, .mode = own ? 0600 : (uint32_t)mode, .uid = user};
+}
+
 static bool projected_payload(struct volume_files *out, const struct volume_input *in, const struct val *volume,
                               struct err *err)
 {
@@ -137,7 +188,7 @@ static bool projected_payload(struct volume_files *out, const struct volume_inpu
             struct str token;
             ok = in->token(in->arg, in->pod, val_text_at(s, N(audience)), val_num_at(s, 3600, N(expirationSeconds)),
                            &token, err) &&
-                 add_file(out, val_text_at(s, N(path)), token, mode, err);
+                 add_file(out, in, val_text_at(s, N(path)), token_of(in, token, mode), err);
         } /* others were refused with the pod: volume_type_of */
         if (!ok)
             return false;
@@ -145,13 +196,14 @@ static bool projected_payload(struct volume_files *out, const struct volume_inpu
     return true;
 }
 
+/* A kubelet has all of them but ConfigMaps on a tmpfs, whose root is sticky. */
 static const struct volume_type volume_types[] = {
-    {N(emptyDir), VOLUME_DATA, NULL},
-    {N(hostPath), VOLUME_HOST, NULL},
-    {N(configMap), VOLUME_TMPFS, config_map_payload},
-    {N(secret), VOLUME_TMPFS, secret_payload},
-    {N(downwardAPI), VOLUME_TMPFS, downward_payload},
-    {N(projected), VOLUME_TMPFS, projected_payload},
+    {N(emptyDir), VOLUME_DATA, 0777, NULL},
+    {N(hostPath), VOLUME_HOST, 0, NULL},
+    {N(configMap), VOLUME_TMPFS, 0777, config_map_payload},
+    {N(secret), VOLUME_TMPFS, 01777, secret_payload},
+    {N(downwardAPI), VOLUME_TMPFS, 01777, downward_payload},
+    {N(projected), VOLUME_TMPFS, 01777, projected_payload},
 };
 
 /* The first member that is none of `known`; NULL where there is none. */
@@ -183,7 +235,7 @@ static bool refuse_sources(const struct val *volume, struct err *err)
 
 const struct volume_type *volume_type_of(const struct val *volume, struct err *err)
 {
-    static const struct volume_type in_memory = {N(emptyDir), VOLUME_MEMORY, NULL};
+    static const struct volume_type in_memory = {N(emptyDir), VOLUME_MEMORY, 01777, NULL};
     if (str_eq(val_text_at(volume, N(emptyDir), N(medium)), S("Memory")))
         return &in_memory;
     struct str medium = val_text_at(volume, N(emptyDir), N(medium));
@@ -218,40 +270,50 @@ bool volume_payload(struct volume_files *out, const struct volume_input *in, con
 
 /* --- doing --------------------------------------------------------------------------------------------------- */
 
-/* What a file's mode comes to: with a group of the pod's, its members may do what the owner may. */
+/* What modes come to with a group of the pod's (kubelet: volume_linux.go): its members read, and write where the
+ * volume is the pod's to write. */
 static mode_t file_mode(const struct volume_file *f, int64_t fs_group)
 {
-    mode_t mode = f->mode & 0777;
-    return fs_group < 0 ? mode : mode | 0440 | (mode & 0200 ? 0020 : 0);
+    return (f->mode & 0777) | (fs_group < 0 ? 0 : 0440);
+}
+
+mode_t volume_folder_mode(mode_t mode, bool read_only, int64_t fs_group)
+{
+    return mode | (fs_group < 0 ? 0 : read_only ? 02550 : 02770);
 }
 
 static bool give_file(int fd, const struct volume_file *f, int64_t fs_group, struct err *err)
 {
-    if (fs_group >= 0 && (fault("volume.group", EPERM) || fchown(fd, (uid_t)-1, (gid_t)fs_group) < 0))
-        return err_errno(err, "fsGroup %lld", (long long)fs_group);
+    if ((f->uid >= 0 || fs_group >= 0) &&
+        (fault("volume.group", EPERM) || fchown(fd, (uid_t)f->uid, (gid_t)fs_group) < 0))
+        return err_errno(err, "owner %lld:%lld", (long long)f->uid, (long long)fs_group);
     return (!fault("volume.mode", EPERM) && fchmod(fd, file_mode(f, fs_group)) == 0) || err_errno(err, "chmod");
 }
 
-static bool give_folder(int fd, int64_t fs_group, struct err *err)
+static bool give_folder(int fd, mode_t mode, const struct volume_work *w, struct err *err)
 {
-    struct stat st;
-    if (fs_group < 0)
-        return true;
-    if (fstat(fd, &st) < 0 || fchown(fd, (uid_t)-1, (gid_t)fs_group) < 0 ||
-        fchmod(fd, (st.st_mode & 07777) | 02770) < 0)
-        return err_errno(err, "fsGroup %lld", (long long)fs_group);
-    return true;
+    if (w->fs_group >= 0 && fchown(fd, (uid_t)-1, (gid_t)w->fs_group) < 0)
+        return err_errno(err, "fsGroup %lld", (long long)w->fs_group);
+    return fchmod(fd, volume_folder_mode(mode, w->read_only, w->fs_group)) == 0 || err_errno(err, "chmod");
 }
 
-static bool write_one(int root, const struct volume_file *f, int64_t fs_group, struct err *err)
+static bool make_folder(int root, const char *path, const struct volume_work *w, struct err *err)
+{
+    if (mkdirat(root, path, 0755) < 0)
+        return errno == EEXIST || err_errno(err, "mkdir for %s", path);
+    AUTO(fd_close) int fd = openat(root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    return fd < 0 ? err_errno(err, "open %s", path) : give_folder(fd, 0755, w, err);
+}
+
+static bool write_one(int root, const struct volume_file *f, const struct volume_work *w, struct err *err)
 {
     AUTO_FREE char *path = str_dupz(f->path);
     for (char *slash = path; (slash = strchr(slash, '/')); slash++) {
         *slash = 0;
-        bool ok = mkdirat(root, path, 0755) == 0 || errno == EEXIST;
+        bool ok = make_folder(root, path, w, err);
         *slash = '/';
         if (!ok)
-            return err_errno(err, "mkdir for %s", path);
+            return false;
     }
     AUTO(fd_close)
     int fd = fault("volume.create", ENOSPC)
@@ -261,7 +323,7 @@ static bool write_one(int root, const struct volume_file *f, int64_t fs_group, s
         return err_errno(err, "create %s", path);
     if (!write_all(fd, f->bytes, err))
         return err_wrap(err, "write %s", path);
-    return give_file(fd, f, fs_group, err) || err_wrap(err, "%s", path);
+    return give_file(fd, f, w->fs_group, err) || err_wrap(err, "%s", path);
 }
 
 static bool same_file(int data, const struct volume_file *f, int64_t fs_group)
@@ -271,7 +333,8 @@ static bool same_file(int data, const struct volume_file *f, int64_t fs_group)
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0 || (size_t)st.st_size != f->bytes.n)
         return false;
-    if ((st.st_mode & 07777) != file_mode(f, fs_group) || (fs_group >= 0 && st.st_gid != (gid_t)fs_group))
+    if ((st.st_mode & 07777) != file_mode(f, fs_group) || (fs_group >= 0 && st.st_gid != (gid_t)fs_group) ||
+        (f->uid >= 0 && st.st_uid != (uid_t)f->uid))
         return false;
     AUTO(strbuf_fini) struct strbuf have = STRBUF(PAYLOAD_MAX);
     struct err ignored = ERR; /* what cannot be read is written anew */
@@ -317,13 +380,15 @@ static bool write_fresh(int root, const struct volume_work *w, struct err *err)
     uint64_t salt;
     random_bytes(&salt, sizeof salt);
     (void)snprintf(fresh, sizeof fresh, "..%016llx", (unsigned long long)salt);
-    if (fault("volume.mkdir", ENOSPC) || mkdirat(root, fresh, 0755) < 0)
+    if (fault("volume.mkdir", ENOSPC))
         return err_errno(err, "mkdir %s", fresh);
+    if (!make_folder(root, fresh, w, err))
+        return false;
     AUTO(fd_close) int dir = openat(root, fresh, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (dir < 0)
         return err_errno(err, "open %s", fresh);
     array_each (f, &w->files.list)
-        if (!write_one(dir, f, w->fs_group, err))
+        if (!write_one(dir, f, w, err))
             return false;
     (void)unlinkat(root, "..data_tmp", 0);
     if (fault("volume.link", ENOSPC) || symlinkat(fresh, root, "..data_tmp") < 0)
@@ -339,24 +404,22 @@ static struct str first_part(struct str path)
     return head;
 }
 
-static bool is_shown(const struct volume_files *files, const char *name)
+/* The top-level names of a volume. */
+static void heads_of(const struct volume_files *files, struct map *out)
 {
     array_each (f, &files->list)
-        if (str_eqz(first_part(f->path), name))
-            return true;
-    return false;
+        (void)map_put(out, first_part(f->path), f);
 }
 
 /* One link per top-level name, pointing through ..data. */
-static bool link_names(int root, const struct volume_files *files, struct err *err)
+static bool link_names(int root, const struct map *heads, struct err *err)
 {
-    array_each (f, &files->list) {
-        char name[300], to[300];
-        struct str head = first_part(f->path);
-        (void)snprintf(name, sizeof name, STR_FMT, STR_ARG(head));
-        (void)snprintf(to, sizeof to, "..data/" STR_FMT, STR_ARG(head));
-        if (fault("volume.link", ENOSPC) || (symlinkat(to, root, name) < 0 && errno != EEXIST))
-            return err_errno(err, "link %s", name);
+    map_each (e, heads) {
+        char to[300];
+        (void)snprintf(to, sizeof to, "..data/" STR_FMT,
+                       STR_ARG(str_sub(e->key, 0, NAME_MAX + 1))); /* too long: said */
+        if (fault("volume.link", ENOSPC) || (symlinkat(to, root, e->key.p) < 0 && errno != EEXIST))
+            return err_errno(err, "link %s", e->key.p);
     }
     return true;
 }
@@ -372,7 +435,7 @@ static bool is_own_link(int root, const char *name)
 
 /* Removes folders that ..data does not point to (of earlier contents, of writes that failed or were cut off), and
  * links of names that are gone. NULL: the links stay. */
-static bool sweep(int root, const struct volume_files *files, struct err *err)
+static bool sweep(int root, const struct map *heads, struct err *err)
 {
     char live[64] = "";
     ssize_t n = readlinkat(root, "..data", live, sizeof live - 1);
@@ -387,7 +450,7 @@ static bool sweep(int root, const struct volume_files *files, struct err *err)
         bool ours = strncmp(name, "..", 2) == 0;
         if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "..data") == 0)
             continue;
-        if (ours ? strcmp(name, live) != 0 : files && !is_shown(files, name) && is_own_link(root, name))
+        if (ours ? strcmp(name, live) != 0 : heads && !map_get(heads, str_of(name)) && is_own_link(root, name))
             ok = ok && tree_remove(root, name, err);
     }
     if (d)
@@ -409,8 +472,10 @@ bool volume_write(const struct volume_work *w, bool *changed, struct err *err)
         (void)!sweep(root, NULL, &ignored); /* what was begun; the old content stands */
         return err_wrap(err, "%s", path);
     }
-    return (link_names(root, &w->files, err) && sweep(root, &w->files, err) &&
-            (!*changed || give_folder(root, w->fs_group, err))) ||
+    AUTO(map_fini) struct map heads = MAP;
+    heads_of(&w->files, &heads);
+    return (link_names(root, &heads, err) && sweep(root, &heads, err) &&
+            (!*changed || give_folder(root, w->mode, w, err))) ||
            err_wrap(err, "%s", path);
 }
 
@@ -459,7 +524,7 @@ bool volume_setup(const struct volume_work *w, struct err *err)
     if (!dir_make(path, 0755, err))
         return false;
     AUTO(fd_close) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0 || fchmod(fd, 0777) < 0)
+    if (fd < 0)
         return err_errno(err, "open %s", path);
-    return give_folder(fd, w->fs_group, err);
+    return give_folder(fd, w->mode, w, err);
 }

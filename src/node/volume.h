@@ -7,16 +7,21 @@
  * no disk. */
 #pragma once
 #include "base/array.h"
+#include "base/map.h"
 #include "node/sources.h"
 
 struct volume_file {
     struct str path; /* relative, checked: no "..", not absolute */
     struct str bytes;
     uint32_t mode;
+    int64_t uid; /* its owner; -1: root */
 };
+/* What the files of a pod's volumes may come to: they lie in memory that is the node's. */
+#define VOLUME_FILES_MOST (64 << 20)
 struct volume_files {
     struct arena *arena;
     ARRAY(struct volume_file) list;
+    struct map paths; /* to index + 1 */
 };
 void volume_files_fini(struct volume_files *f);
 AUTO_VALUE(volume_files_fini, struct volume_files);
@@ -34,10 +39,12 @@ struct volume_input {
     bool (*token)(void *arg, const struct obj *pod, struct str audience, int64_t seconds, struct str *out,
                   struct err *err);
     void *arg;
+    size_t *used; /* of VOLUME_FILES_MOST, by all volumes of the pod */
 };
 struct volume_type {
     const struct name *source; /* the member of core/v1 Volume */
     enum volume_place place;
+    mode_t mode; /* of its root */
     /* The files it holds now; NULL: none. E_UNAVAILABLE: not all is heard of yet. */
     bool (*payload)(struct volume_files *out, const struct volume_input *in, const struct val *volume,
                     struct err *err);
@@ -54,9 +61,12 @@ struct volume_work {
     struct str path; /* absolute, of the host */
     struct volume_files files;
     struct str host_type; /* hostPath: "", Directory, DirectoryOrCreate, File ... */
-    int64_t size_limit;   /* emptyDir; 0: none */
+    mode_t mode;          /* of its root */
+    bool read_only;       /* with a group of the pod's, its members read and do not write */
     int64_t fs_group;     /* -1: none */
 };
 MUST_USE bool volume_setup(const struct volume_work *w, struct err *err);
+/* The mode of a folder that the pod's group has part in. */
+mode_t volume_folder_mode(mode_t mode, bool read_only, int64_t fs_group);
 /* Writes the payload if it differs from what is there; *changed says so. */
 MUST_USE bool volume_write(const struct volume_work *w, bool *changed, struct err *err);

@@ -27,14 +27,16 @@ static struct str payload(struct world *w, const char *yaml)
     const struct obj *pod = world_obj(w, K(Pod), yaml);
     const struct val *v = val_item(val_get(obj_spec(pod), N(volumes)), 0);
     struct sources sources = world_sources(w);
-    struct volume_input in = {&sources, pod, token, w};
+    size_t used = 0;
+    struct volume_input in = {&sources, pod, token, w, &used};
     AUTO(volume_files_fini) struct volume_files files = {.arena = &w->arena};
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     struct err err = ERR;
     if (!volume_payload(&files, &in, v, &err))
         return str_dup(&w->arena, str_of(err.text));
     array_each (f, &files.list)
-        strbuf_addf(&b, "%s" STR_FMT " %o " STR_FMT, b.n ? "; " : "", STR_ARG(f->path), f->mode, STR_ARG(f->bytes));
+        strbuf_addf(&b, "%s" STR_FMT " %o " STR_FMT, b.n ? "; " : "", STR_ARG(f->path), f->mode,
+                    STR_ARG(str_sub(f->bytes, 0, 100)));
     return str_dup(&w->arena, strbuf_str(&b));
 }
 
@@ -84,20 +86,82 @@ TEST(volume_payload_is_what_its_source_says)
 
 TEST(volume_paths_that_lead_out_are_refused)
 {
-    static const char *const bad[] = {"../x", "/x", "a/../b", "..data", "..", "a//b", "a/", "./a", "a/./b"};
-    static const char *const good[] = {"a", ".hidden", "a..b", "a/..b", "a/.b/c"};
+    static const char *const bad[] = {"../x", "/x", "a/../b", "..data", "..", "a/b/../../..", ".", "./..data"};
+    static const char *const good[][2] = {{"a", "a"},         {".hidden", ".hidden"}, {"a..b", "a..b"},
+                                          {"a/..b", "a/..b"}, {"a/.b/c", "a/.b/c"},   {"a//b", "a/b"},
+                                          {"a/", "a"},        {"./a", "a"},           {"a/./b", "a/b"}};
     for (size_t i = 0; i < countof(bad) + countof(good); i++) {
         struct world w = {0};
         bool is_bad = i < countof(bad);
-        const char *path = is_bad ? bad[i] : good[i - countof(bad)];
+        const char *path = is_bad ? bad[i] : good[i - countof(bad)][0];
         world_obj(&w, K(ConfigMap), "metadata: {name: cm, namespace: ns}\ndata: {a: one}");
         struct str pod = arena_fmt(&w.arena, POD("{name: v, configMap: {name: cm, items: [{key: a, path: \"%s\"}]}}"),
                                    path);
         struct str got = payload(&w, pod.p);
         CHECK_STR(got, is_bad ? arena_fmt(&w.arena, "path \"%s\": must be relative, without \"..\"", path)
-                              : arena_fmt(&w.arena, "%s 644 one", path));
+                              : arena_fmt(&w.arena, "%s 644 one", good[i - countof(bad)][1]));
         world_end(&w);
     }
+}
+
+/* A token is for the user that all containers run as. */
+TEST(volume_token_is_for_who_runs_the_pod)
+{
+#define TOKEN                                                                                                        \
+    "volumes: [{name: v, projected: {sources: [{serviceAccountToken: {path: t}}, {configMap: {name: cm}}]}}]"
+    static const struct {
+        const char *spec, *want; /* mode and owner of the token */
+    } rows[] = {
+        {"containers: [{name: c}]", "644 -1"},
+        {"securityContext: {runAsUser: 7}, containers: [{name: c}]", "600 7"},
+        {"securityContext: {fsGroup: 7}, containers: [{name: c}]", "600 -1"},
+        {"securityContext: {runAsUser: 7}, containers: [{name: c}, {name: d, securityContext: {runAsUser: 8}}]",
+         "644 -1"},
+        {"containers: [{name: c, securityContext: {runAsUser: 8}}, {name: d}]", "644 -1"},
+        {"initContainers: [{name: i}], containers: [{name: c, securityContext: {runAsUser: 8}}]", "644 -1"},
+        {"initContainers: [{name: i, securityContext: {runAsUser: 8}}], containers: [{name: c, securityContext: "
+         "{runAsUser: 8}}]",
+         "600 8"},
+        {"securityContext: {runAsUser: 0}, containers: [{name: c}]", "600 0"},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct world w = {0};
+        struct err err = ERR;
+        size_t used = 0;
+        world_obj(&w, K(ConfigMap), "metadata: {name: cm, namespace: ns}\ndata: {a: one}");
+        struct str yaml = arena_fmt(&w.arena, "metadata: {name: p, namespace: ns}\nspec: {" TOKEN ", %s}",
+                                    rows[i].spec);
+        const struct obj *pod = world_obj(&w, K(Pod), yaml.p);
+        struct sources sources = world_sources(&w);
+        struct volume_input in = {&sources, pod, token, &w, &used};
+        AUTO(volume_files_fini) struct volume_files files = {.arena = &w.arena};
+        CHECK_OK(volume_payload(&files, &in, val_item(val_get(obj_spec(pod), N(volumes)), 0), &err), err);
+        const struct volume_file *f = files.list.p;
+        CHECK_STR(arena_fmt(&w.arena, "%o %lld", f[0].mode, (long long)f[0].uid), str_of(rows[i].want));
+        CHECK_STR(arena_fmt(&w.arena, "%o %lld", f[1].mode, (long long)f[1].uid), S("644 -1"));
+        world_end(&w);
+    }
+}
+
+/* One object of 1 MB under a hundred paths is a hundred MB of the node's memory. */
+TEST(volume_files_of_a_pod_have_a_bound)
+{
+    struct world w = {0};
+    AUTO(strbuf_fini) struct strbuf map = STRBUF(2 << 20), pod = STRBUF(1 << 20);
+    strbuf_addz(&map, "metadata: {name: cm, namespace: ns}\ndata: {a: '");
+    for (int i = 0; i < 1 << 20; i++)
+        strbuf_addc(&map, 'x');
+    strbuf_addz(&map, "'}");
+    strbuf_addz(&pod, "metadata: {name: p, namespace: ns}\n"
+                      "spec: {containers: [{name: c}], volumes: [{name: v, configMap: {name: cm, items: [");
+    for (int i = 0; i < 100; i++)
+        strbuf_addf(&pod, "%s{key: a, path: p%d}", i ? ", " : "", i % 50); /* what is covered counts as well */
+    strbuf_addz(&pod, "]}}]}");
+    world_obj(&w, K(ConfigMap), map.p);
+    CHECK_STR(payload(&w, pod.p),
+              S("the files of the pod's volumes come to more than 64 MiB: mount each object once, "
+                "or fewer of their keys"));
+    world_end(&w);
 }
 
 /* --- writing -------------------------------------------------------------------------------------------------- */
@@ -113,7 +177,7 @@ static struct volume_work work_of(struct arena *a, int64_t fs_group)
 
 static void put(struct volume_work *w, const char *path, const char *text, uint32_t mode)
 {
-    array_push(&w->files.list, ((struct volume_file){str_of(path), str_of(text), mode}));
+    array_push(&w->files.list, ((struct volume_file){str_of(path), str_of(text), mode, -1}));
 }
 
 static struct str text_at(struct arena *a, const struct volume_work *w, const char *name)
@@ -188,31 +252,54 @@ TEST(volume_with_other_modes_is_written_again)
     arena_fini(&a);
 }
 
-TEST(volume_belongs_to_its_fs_group)
+/* As a kubelet has them: the group reads what is the server's, and writes what is the pod's. */
+TEST(volume_belongs_to_its_fs_group_and_its_user)
 {
-    struct arena a = ARENA;
-    struct err err = ERR;
-    bool changed;
-    struct stat st;
-    if (geteuid() != 0)
-        return; /* files cannot be given away */
-    struct volume_work w = work_of(&a, 2000);
-    put(&w, "a", "one", 0400);
-    put(&w, "b", "two", 0644);
-    CHECK_OK(volume_write(&w, &changed, &err), err);
     static const struct {
+        bool read_only;
+        mode_t root;
+        int64_t group;
         const char *path;
         mode_t mode;
-    } rows[] = {{"a", 0440}, {"b", 0664}, {".", 02775}};
+        int64_t uid;
+    } rows[] = {
+        {true, 01777, 2000, ".", 03777, 0},    {true, 0777, 2000, ".", 02777, 0},
+        {true, 0755, 2000, ".", 02755, 0},     {true, 01777, -1, ".", 01777, 0},
+        {true, 01777, 2000, "a", 0440, 0},     {true, 01777, 2000, "b", 0644, 0},
+        {true, 01777, 2000, "key", 0640, 0},   {true, 01777, 2000, "x", 0755, 0},
+        {true, 01777, -1, "key", 0600, 0},     {true, 01777, 2000, "sub", 02755, 0},
+        {true, 01777, -1, "sub", 0755, 0},     {true, 01777, 2000, "..data/", 02755, 0},
+        {true, 01777, 2000, "token", 0640, 7}, {true, 01777, -1, "token", 0600, 7},
+        {false, 0777, 2000, ".", 02777, 0},    {false, 0750, 2000, ".", 02770, 0},
+    };
+    if (geteuid() != 0)
+        return; /* files cannot be given away */
     for (size_t i = 0; i < countof(rows); i++) {
+        struct arena a = ARENA;
+        struct err err = ERR;
+        bool changed;
+        struct stat st;
+        struct volume_work w = work_of(&a, rows[i].group);
+        w.path = arena_fmt(&a, "%s/v%zu", test_dir(), i);
+        w.mode = rows[i].root;
+        w.read_only = rows[i].read_only;
+        put(&w, "a", "one", 0400);
+        put(&w, "b", "two", 0644);
+        put(&w, "key", "k", 0600);
+        put(&w, "x", "#!", 0755);
+        put(&w, "sub/cert", "c", 0644);
+        put(&w, "token", "t", 0600);
+        w.files.list.p[5].uid = 7;
+        CHECK_OK(volume_write(&w, &changed, &err), err);
         CHECK(stat(arena_fmt(&a, STR_FMT "/%s", STR_ARG(w.path), rows[i].path).p, &st) == 0);
-        CHECK_INT(st.st_gid, 2000);
         CHECK_INT(st.st_mode & 07777, rows[i].mode);
+        CHECK_INT(st.st_uid, rows[i].uid);
+        CHECK_INT(st.st_gid, MAX(rows[i].group, 0));
+        CHECK_OK(volume_write(&w, &changed, &err), err);
+        CHECK(!changed); /* the group's bits are no difference */
+        volume_files_fini(&w.files);
+        arena_fini(&a);
     }
-    CHECK_OK(volume_write(&w, &changed, &err), err);
-    CHECK(!changed); /* the group's bits are no difference */
-    volume_files_fini(&w.files);
-    arena_fini(&a);
 }
 
 TEST(volume_shows_the_old_or_the_new_whatever_fails)

@@ -74,7 +74,8 @@ static void gather(struct setup *s, bool only_files)
 {
     struct agent_pod *ap = s->ap;
     struct sources sources = configs_sources(ap);
-    struct volume_input in = {&sources, ap->pod->obj, configs_token, ap};
+    size_t used = 0;
+    struct volume_input in = {&sources, ap->pod->obj, configs_token, ap, &used};
     const struct val *spec = obj_spec(ap->pod->obj);
     val_each_item (v, val_get(spec, N(volumes))) {
         struct err err = ERR;
@@ -88,6 +89,8 @@ static void gather(struct setup *s, bool only_files)
             continue;
         struct volume_work w = {.name = name, .place = type->place, .files = {.arena = &s->arena}};
         w.path = path_of(&s->arena, ap, v, type->place);
+        w.mode = type->mode;
+        w.read_only = type->payload != NULL;
         w.host_type = str_dup(&s->arena, val_text_at(v, N(hostPath), N(type)));
         w.fs_group = val_num_at(spec, -1, N(securityContext), N(fsGroup));
         if (volume_payload(&w.files, &in, v, &err)) {
@@ -405,6 +408,23 @@ static void memory_mounted(struct sandbox *s, const struct err *err, void *arg)
     mem_free(m);
 }
 
+/* As large as the pod may become, or as the volume says where that is less; its files count as the pod's memory. */
+static struct str memory_options(struct arena *a, const struct agent_pod *ap, const struct val *volume,
+                                 const struct volume_type *type)
+{
+    const struct val *spec = obj_spec(ap->pod->obj);
+    struct oci_limits limits;
+    podspec_pod_limits(spec, &limits);
+    int64_t most = quantity_value(val_text(val_get_str(&ap->agent->allocatable, S("memory"))));
+    int64_t asked[] = {limits.memory, quantity_value(val_text_at(volume, N(emptyDir), N(sizeLimit)))};
+    for (size_t i = 0; i < countof(asked); i++)
+        if (asked[i] > 0 && asked[i] <= most)
+            most = asked[i];
+    int64_t fs_group = val_num_at(spec, -1, N(securityContext), N(fsGroup));
+    return arena_fmt(a, "mode=%o,size=%lld,gid=%lld", volume_folder_mode(type->mode, false, fs_group),
+                     (long long)most, (long long)MAX(fs_group, 0));
+}
+
 static void memory_next(struct memory *m)
 {
     struct agent_pod *ap = m->ap;
@@ -416,9 +436,7 @@ static void memory_next(struct memory *m)
         if (!type || type->place != VOLUME_MEMORY)
             continue;
         struct arena a = ARENA;
-        struct str path = path_of(&a, ap, v, VOLUME_MEMORY), limit = val_text_at(v, N(emptyDir), N(sizeLimit));
-        struct str data = limit.n ? arena_fmt(&a, "mode=0777,size=%lld", (long long)quantity_value(limit))
-                                  : S("mode=0777");
+        struct str path = path_of(&a, ap, v, VOLUME_MEMORY), data = memory_options(&a, ap, v, type);
         sandbox_mount(ap->sandbox, "tmpfs", "tmpfs", path.p, MS_NOSUID | MS_NODEV, data.p, memory_mounted, m);
         arena_fini(&a);
         return;
