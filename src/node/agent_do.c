@@ -525,6 +525,13 @@ static void hook_done(void *arg, bool ok, struct str message)
                             "_" STR_FMT "(" STR_FMT ")\" failed - error: " STR_FMT,
                             STR_ARG(hooks_words(&a, exec)), STR_ARG(c->name), STR_ARG(p->name), STR_ARG(p->ns),
                             STR_ARG(p->uid), STR_ARG(message));
+    const struct val *http = val_at(c->spec, N(lifecycle), N(postStart), N(httpGet));
+    if (!ok && h->poststart && http)
+        message = arena_fmt(&a,
+                            "HTTP lifecycle hook (" STR_FMT ") for Container \"" STR_FMT "\" in Pod \"" STR_FMT
+                            "_" STR_FMT "(" STR_FMT ")\" failed - error: " STR_FMT,
+                            STR_ARG(val_text_at(http, N(path))), STR_ARG(c->name), STR_ARG(p->name), STR_ARG(p->ns),
+                            STR_ARG(p->uid), STR_ARG(message));
     pod_saw_hook(ap->pod, h->index, h->poststart, ok, message);
     arena_fini(&a);
     agent_pod_release(ap);

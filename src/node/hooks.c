@@ -8,8 +8,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 
-#define EXEC_HOOK_MOST (3600 * NS_PER_S)
-#define HTTP_HOOK_MOST (30 * NS_PER_S)
+#define HOOK_MOST (3600 * NS_PER_S)
 
 struct hook_call {
     void (*done)(void *arg, bool ok, struct str message);
@@ -71,9 +70,10 @@ static void on_exec(void *arg, int code, struct str output, const struct err *er
         finish(h, true, S(""));
 }
 
-static void on_http(void *arg, bool ok, struct str message)
+/* Any answer will do: a kubelet looks at no status here. */
+static void on_http(void *arg, enum probe_outcome outcome, struct str message)
 {
-    finish(arg, ok, message);
+    finish(arg, outcome != PROBED_FAILED, outcome == PROBED_FAILED ? message : S(""));
 }
 
 static void on_timer(struct timer *t)
@@ -97,9 +97,9 @@ void hooks_run(struct loop *l, struct container *c, const struct val *handler, c
         val_each_item (a, val_get(exec, N(command)))
             args.p[args.n++] = str_dup(&h->arena, val_text(a));
         h->command = hooks_words(&h->arena, val_get(exec, N(command)));
-        container_exec_output(c, args, EXEC_HOOK_MOST, on_exec, h);
+        container_exec_output(c, args, HOOK_MOST, on_exec, h);
     } else if (http) {
-        relay_probe(http, container, pod_ip, false, HTTP_HOOK_MOST, on_http, h);
+        relay_probe(RELAY_PROBE_HOOK, http, container, pod_ip, HOOK_MOST, on_http, h);
     } else {
         h->ok = sleep != NULL;
         h->message = sleep ? S("") : S("this handler is not supported: use exec, httpGet or sleep");

@@ -67,8 +67,9 @@ static bool is_over(const struct prober *p)
     return p->state.kind != PROBE_READINESS && p->ac->ap->pod->state > POD_ACTIVE;
 }
 
-static void answered(struct prober *p, bool ok, struct str message)
+static void answered(struct prober *p, enum probe_outcome outcome, struct str message)
 {
+    bool ok = outcome == PROBED_OK || outcome == PROBED_WARNING;
     p->asking = false;
     if (!p->ac) {
         prober_free(p);
@@ -77,8 +78,12 @@ static void answered(struct prober *p, bool ok, struct str message)
     if (is_over(p))
         return;
     struct agent_container *ac = p->ac;
-    if (!ok)
-        agent_eventf(ac->ap, ac->index, true, "Unhealthy", "%s probe failed: " STR_FMT, probe_name(p->state.kind),
+    if (outcome == PROBED_WARNING)
+        agent_eventf(ac->ap, ac->index, true, "ProbeWarning", "%s probe warning: " STR_FMT, probe_name(p->state.kind),
+                     STR_ARG(message));
+    else if (!ok)
+        agent_eventf(ac->ap, ac->index, true, "Unhealthy", "%s probe %s: " STR_FMT, probe_name(p->state.kind),
+                     outcome == PROBED_ERRORED ? "errored and resulted in failure state" : "failed",
                      STR_ARG(message));
     bool news = probe_answer(&p->state, ok);
     bool over = p->state.kind == PROBE_STARTUP && p->state.good;
@@ -90,22 +95,22 @@ static void answered(struct prober *p, bool ok, struct str message)
         timer_set(&p->timer, probe_gap(&p->state, clock_mono() - p->first_at, clock_mono() - p->asked_at));
 }
 
-static void on_relay(void *arg, bool ok, struct str message)
+static void on_relay(void *arg, enum probe_outcome outcome, struct str message)
 {
-    answered(arg, ok, message);
+    answered(arg, outcome, message);
 }
 
 static void on_exec(void *arg, int code, struct str output, const struct err *err)
 {
     struct prober *p = arg;
     if (err && err->kind == E_TIMEOUT)
-        answered(p, false,
+        answered(p, PROBED_FAILED,
                  arena_fmt(&p->arena, "command timed out: \"" STR_FMT "\" timed out after %llds", STR_ARG(p->command),
                            (long long)(p->state.spec.timeout_ns / NS_PER_S)));
     else if (err)
-        answered(p, false, str_of(err->text));
+        answered(p, PROBED_ERRORED, str_of(err->text));
     else
-        answered(p, code == 0, output);
+        answered(p, code == 0 ? PROBED_OK : PROBED_STATUS, output);
 }
 
 static void on_timer(struct timer *t)
@@ -133,9 +138,10 @@ static void on_timer(struct timer *t)
         p->command = str_dup(&p->arena, strbuf_str(&words));
         container_exec_output(p->ac->run, args, p->state.spec.timeout_ns, on_exec, p);
     } else if (http || tcp) {
-        relay_probe(http ? http : tcp, spec, ip, tcp != NULL, p->state.spec.timeout_ns, on_relay, p);
+        relay_probe(http ? RELAY_PROBE_HTTP : RELAY_PROBE_TCP, http ? http : tcp, spec, ip, p->state.spec.timeout_ns,
+                    on_relay, p);
     } else {
-        answered(p, false, S("this probe is not supported: use exec, httpGet or tcpSocket"));
+        answered(p, PROBED_ERRORED, S("this probe is not supported: use exec, httpGet or tcpSocket"));
     }
 }
 

@@ -117,14 +117,14 @@ void relay_forget(struct relay_ask *a, bool tell_node)
         lose_node(a->relay);
 }
 
-void relay_probed(struct relay *r, struct str id, bool ok, struct str text)
+void relay_probed(struct relay *r, struct str id, enum probe_outcome outcome, struct str text)
 {
     struct err err = ERR;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(RELAY_MESSAGE_MOST);
     relay_add(&b, S("probed"));
     relay_add(&b, id);
-    relay_add(&b, ok ? S("ok") : S("failed"));
-    relay_add(&b, str_sub(text, 0, 4096));
+    relay_add(&b, str_of(probe_outcome_word(outcome)));
+    relay_add(&b, str_sub(text, 0, PROBE_BODY_MOST + 4096));
     if (r->node_fd >= 0 && !socket_send_fds(r->node_fd, strbuf_str(&b), NULL, 0, &err))
         lose_node(r);
 }

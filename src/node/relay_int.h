@@ -1,5 +1,6 @@
 /* relay_int.h - what the files of the relay share. */
 #pragma once
+#include "node/probe_http.h"
 #include "node/relay.h"
 #include "node/relay_proto.h"
 #include "sys/inotify.h"
@@ -42,4 +43,4 @@ void relay_exec(struct relay *r, struct http_request *h, struct str ns, struct s
                 bool attach);
 void relay_forward(struct relay *r, struct http_request *h, struct str ns, struct str pod);
 /* To the node: how a probe went. */
-void relay_probed(struct relay *r, struct str id, bool ok, struct str text);
+void relay_probed(struct relay *r, struct str id, enum probe_outcome outcome, struct str text);

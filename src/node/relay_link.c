@@ -24,7 +24,7 @@ struct asked {
     struct timer timer;
     int64_t id, timeout_ns;
     struct strbuf message; /* as sent: said again to the next relay */
-    void (*done)(void *arg, bool ok, struct str message);
+    void (*done)(void *arg, enum probe_outcome outcome, struct str message);
     void *arg;
 };
 /* Something the relay has asked for and that is not over: logs that are followed, an exec, an attach. */
@@ -105,11 +105,11 @@ static void say_ended(struct session *s, int code, const char *text)
 /* --- probes --------------------------------------------------------------------------------------------------------
  */
 
-static void answer(struct asked *q, bool ok, struct str text)
+static void answer(struct asked *q, enum probe_outcome outcome, struct str text)
 {
     list_del(&q->node);
     timer_stop(&q->timer);
-    q->done(q->arg, ok, text);
+    q->done(q->arg, outcome, text);
     strbuf_fini(&q->message);
     mem_free(q);
 }
@@ -129,13 +129,14 @@ static void ask(struct relay_link *l, struct asked *q)
 static void on_probe_timer(struct timer *t)
 {
     struct asked *q = container_of(t, struct asked, timer);
-    answer(q, false,
+    answer(q, PROBED_FAILED,
            q->message.over ? S("the probe does not fit into a message to the relay")
                            : S("context deadline exceeded"));
 }
 
-void relay_probe(const struct val *action, const struct val *container, struct str pod_ip, bool tcp,
-                 int64_t timeout_ns, void (*done)(void *arg, bool ok, struct str message), void *arg)
+void relay_probe(enum relay_probe_kind kind, const struct val *action, const struct val *container, struct str pod_ip,
+                 int64_t timeout_ns, void (*done)(void *arg, enum probe_outcome outcome, struct str message),
+                 void *arg)
 {
     struct relay_link *l = the_link;
     struct asked *q = NEW(struct asked);
@@ -152,13 +153,13 @@ void relay_probe(const struct val *action, const struct val *container, struct s
     int port = hooks_port(val_get(action, N(port)), container);
     relay_add(&b, S("probe"));
     relay_addf(&b, "%lld", (long long)q->id);
-    relay_add(&b, tcp ? S("tcp") : S("http"));
+    static const char *const said[] = {"http", "hook", "tcp"};
+    relay_add(&b, str_of(said[kind]));
     relay_add(&b, host.n ? host : pod_ip);
     relay_addf(&b, "%d", port);
     relay_addf(&b, "%lld", (long long)(timeout_ns / NS_PER_MS));
     relay_add(&b, str_eq(scheme, S("HTTPS")) ? S("https") : S("http"));
     relay_add(&b, path.n ? path : S("/"));
-    relay_add(&b, host.n ? host : pod_ip);
     val_each_item (h, val_get(action, N(httpHeaders))) {
         relay_add(&b, val_text_at(h, N(name)));
         relay_add(&b, val_text_at(h, N(value)));
@@ -174,7 +175,7 @@ static void on_probed(struct relay_link *l, const struct relay_message *m)
         return;
     list_each (q, &l->asked, struct asked, node) {
         if (q->id == id) {
-            answer(q, str_eq(m->texts[2], S("ok")), m->texts[3]);
+            answer(q, probe_outcome_of(m->texts[2]), m->texts[3]);
             return;
         }
     }

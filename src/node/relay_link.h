@@ -4,6 +4,7 @@
 #pragma once
 #include "api/tree.h"
 #include "base/err.h"
+#include "node/probe_http.h"
 
 struct agent;
 struct loop;
@@ -13,9 +14,10 @@ MUST_USE bool relay_link_open(struct agent *g, const char *path, unsigned uid, s
 void relay_link_close(void);
 /* The container is over: those who follow its log are told. */
 void relay_container_ended(struct str id);
-/* One HTTP (core/v1 HTTPGetAction) or TCP (tcp true: TCPSocketAction) attempt, done by the relay. Texts of failures
- * as a kubelet writes them: "HTTP probe failed with statuscode: 404", "dial tcp IP:PORT: connect: connection
- * refused". done comes later from the loop, once. Without a relay it waits for one: what could not be asked has not
- * failed. */
-void relay_probe(const struct val *action, const struct val *container, struct str pod_ip, bool tcp,
-                 int64_t timeout_ns, void (*done)(void *arg, bool ok, struct str message), void *arg);
+/* One attempt of a probe or hook (core/v1 HTTPGetAction, TCPSocketAction), done by the relay. Texts of failures as a
+ * kubelet writes them: "HTTP probe failed with statuscode: 404", "dial tcp IP:PORT: connect: connection refused".
+ * done comes later from the loop, once. Without a relay it waits for one: what could not be asked has not failed. */
+enum relay_probe_kind { RELAY_PROBE_HTTP, RELAY_PROBE_HOOK, RELAY_PROBE_TCP };
+void relay_probe(enum relay_probe_kind kind, const struct val *action, const struct val *container, struct str pod_ip,
+                 int64_t timeout_ns, void (*done)(void *arg, enum probe_outcome outcome, struct str message),
+                 void *arg);

@@ -1,31 +1,52 @@
+#include "node/probe_http.h"
 #include "node/relay_int.h"
-#include "wire/http_client.h"
+#include "sys/stream.h"
 
-/* One HTTP or TCP probe: a connection of its own each time, as a kubelet's. */
+/* One HTTP or TCP probe: a connection of its own each time, as a kubelet's; a redirect makes another one. */
 struct probing {
     struct relay *relay;
     char id[24];
     struct timer timer;
-    struct http_client *http;
-    struct http_call *call;
-    struct stream *tcp;
+    struct arena arena;
+    struct str address;
+    struct stream *stream;
     struct tls_client *tls;
-    char *url; /* for texts */
-    char *address;
     bool connected;
+    /* HTTP */
+    bool http;
+    struct probe_url url, from;
+    struct str *headers; /* names and values in turn */
+    size_t nheaders, hops;
+    const char *agent;
+    struct probe_answer_reader reader;
 };
 
-static void over(struct probing *p, bool ok, struct str text)
+static void hang_up(struct probing *p)
 {
-    relay_probed(p->relay, str_of(p->id), ok, text);
-    timer_stop(&p->timer);
-    http_cancel(p->call);
-    http_client_free(p->http);
-    stream_free(p->tcp);
+    stream_free(p->stream);
     tls_client_free(p->tls);
-    mem_free(p->url);
-    mem_free(p->address);
+    p->stream = NULL;
+    p->tls = NULL;
+    p->connected = false;
+    if (p->http)
+        probe_answer_fini(&p->reader);
+}
+
+static void over(struct probing *p, enum probe_outcome outcome, struct str text)
+{
+    relay_probed(p->relay, str_of(p->id), outcome, text);
+    timer_stop(&p->timer);
+    hang_up(p);
+    arena_fini(&p->arena);
     mem_free(p);
+}
+
+static void failed(struct probing *p, struct str why)
+{
+    struct str text = p->http ? arena_fmt(&p->arena, "Get \"" STR_FMT "\": " STR_FMT,
+                                          STR_ARG(probe_url_text(&p->arena, &p->url)), STR_ARG(why))
+                              : why;
+    over(p, PROBED_FAILED, text);
 }
 
 /* What Go's net package says of a failed connection. */
@@ -33,114 +54,159 @@ static const char *dial_words(const struct err *err)
 {
     if (err->kind == E_UNAVAILABLE)
         return "connection refused";
-    if (err->kind == E_TIMEOUT)
-        return "i/o timeout";
     return err->sys ? strerror(err->sys) : err->text;
 }
 
 static void dial_failed(struct probing *p, const struct err *err)
 {
-    struct arena a = ARENA;
-    struct str dial = err->kind == E_TIMEOUT && !err->sys
-                          ? arena_fmt(&a, "dial tcp %s: i/o timeout", p->address)
-                          : arena_fmt(&a, "dial tcp %s: connect: %s", p->address, dial_words(err));
-    over(p, false, p->url ? arena_fmt(&a, "Get \"%s\": " STR_FMT, p->url, STR_ARG(dial)) : dial);
-    arena_fini(&a);
+    if (err->kind == E_TIMEOUT && !err->sys)
+        failed(p, arena_fmt(&p->arena, "dial tcp " STR_FMT ": i/o timeout", STR_ARG(p->address)));
+    else
+        failed(p, arena_fmt(&p->arena, "dial tcp " STR_FMT ": connect: %s", STR_ARG(p->address), dial_words(err)));
 }
 
 static void on_timer(struct timer *t)
 {
     struct probing *p = container_of(t, struct probing, timer);
-    struct arena a = ARENA;
-    struct str text =
-        p->url
-            ? arena_fmt(&a, "Get \"%s\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
-                        p->url)
-            : arena_fmt(&a, "dial tcp %s: i/o timeout", p->address);
-    over(p, false, text);
-    arena_fini(&a);
+    if (!p->http)
+        over(p, PROBED_FAILED, arena_fmt(&p->arena, "dial tcp " STR_FMT ": i/o timeout", STR_ARG(p->address)));
+    else if (probe_answer_head_over(&p->reader))
+        over(p, PROBED_ERRORED,
+             S("context deadline exceeded (Client.Timeout or context cancellation while reading body)"));
+    else
+        failed(p, S("context deadline exceeded (Client.Timeout exceeded while awaiting headers)"));
 }
 
-static void on_done(struct http_call *c, const struct http_answer *answer, struct err *err)
+static void connect_to(struct probing *p);
+
+/* Where the answer leads; true: it is not the last one. */
+static bool redirected(struct probing *p)
 {
-    struct probing *p = http_call_arg(c);
-    struct arena a = ARENA;
-    p->call = NULL;
-    if (!answer)
-        dial_failed(p, err);
-    else if (answer->status >= 200 && answer->status < 400)
-        over(p, true, S(""));
+    struct err err = ERR;
+    bool other_host;
+    struct probe_url next;
+    struct str location = strbuf_str(&p->reader.location);
+    if (!probe_answer_redirects(&p->reader) || !location.n)
+        return false;
+    if (!probe_url_follow(&p->arena, &p->url, str_dup(&p->arena, location), &next, &other_host, &err)) {
+        failed(p, str_of(err.text));
+        return true;
+    }
+    if (other_host)
+        return false;
+    p->from = p->url;
+    p->url = next;
+    if (++p->hops >= PROBE_REDIRECTS_MOST) {
+        failed(p, S("stopped after 10 redirects"));
+        return true;
+    }
+    hang_up(p);
+    connect_to(p);
+    return true;
+}
+
+static void answered(struct probing *p)
+{
+    int status = p->reader.status;
+    if (redirected(p))
+        return;
+    if (status < 200 || status >= 400)
+        over(p, PROBED_STATUS, arena_fmt(&p->arena, "HTTP probe failed with statuscode: %d", status));
+    else if (status >= 300)
+        over(p, PROBED_WARNING,
+             arena_fmt(&p->arena, "Probe terminated redirects, Response body: " STR_FMT,
+                       STR_ARG(strbuf_str(&p->reader.body))));
     else
-        over(p, false, arena_fmt(&a, "HTTP probe failed with statuscode: %d", answer->status));
-    arena_fini(&a);
+        over(p, PROBED_OK, S(""));
+}
+
+static void read_so_far(struct probing *p, enum probe_read got)
+{
+    if (got == PROBE_DONE)
+        answered(p);
+    else if (got == PROBE_BROKEN && p->reader.in_head)
+        failed(p, probe_answer_error(&p->arena, &p->reader));
+    else if (got == PROBE_BROKEN)
+        over(p, PROBED_ERRORED, probe_answer_error(&p->arena, &p->reader));
+}
+
+static void on_data(struct stream *s, struct str bytes)
+{
+    struct probing *p = stream_arg(s);
+    read_so_far(p, probe_answer_feed(&p->reader, bytes));
+}
+
+static void on_ended(struct stream *s)
+{
+    struct probing *p = stream_arg(s);
+    if (p->http)
+        read_so_far(p, probe_answer_end(&p->reader));
 }
 
 static void on_opened(struct stream *s)
 {
-    over(stream_arg(s), true, S(""));
+    struct probing *p = stream_arg(s);
+    p->connected = true;
+    if (p->http)
+        stream_write(s,
+                     probe_request(&p->arena, &p->url, p->headers, p->nheaders, p->agent, p->hops ? &p->from : NULL));
+    else
+        over(p, PROBED_OK, S(""));
 }
 
 static void on_closed(struct stream *s, struct err *err)
 {
-    dial_failed(stream_arg(s), err);
+    struct probing *p = stream_arg(s);
+    if (!p->connected)
+        dial_failed(p, err);
+    else if (err->sys)
+        failed(p, arena_fmt(&p->arena, "read tcp " STR_FMT ": read: %s", STR_ARG(p->address), strerror(err->sys)));
+    else
+        read_so_far(p, probe_answer_end(&p->reader));
 }
 
-static void start_http(struct probing *p, const struct str *t, size_t n)
+static void connect_to(struct probing *p)
 {
-    static const struct http_call_fns fns = {.done = on_done};
-    struct arena a = ARENA;
-    struct http_headers headers = {0};
+    static const struct stream_fns fns = {
+        .opened = on_opened, .data = on_data, .ended = on_ended, .closed = on_closed};
     struct err err = ERR;
-    struct str host = t[6];
-    bool https = str_eq(t[4], S("https"));
-    for (size_t i = 7; i + 1 < n; i += 2) {
-        if (str_ieq(t[i], S("host")))
-            host = t[i + 1];
-        else
-            http_header_add(&a, &headers, t[i], t[i + 1]);
+    if (p->http) {
+        p->address = probe_url_address(&p->arena, &p->url);
+        probe_answer_begin(&p->reader);
     }
-    if (!http_header_has(&headers, S("User-Agent")))
-        http_header_add(&a, &headers, S("User-Agent"), S("kube-probe/1.36"));
-    if (!http_header_has(&headers, S("Accept")))
-        http_header_add(&a, &headers, S("Accept"), S("*/*"));
-    http_header_add(&a, &headers, S("Connection"), S("close"));
-    p->url = str_dupz(arena_fmt(&a, STR_FMT "://%s" STR_FMT, STR_ARG(t[4]), p->address, STR_ARG(t[5])));
-    if (https)
+    if (p->http && str_eqz(p->url.scheme, "https")) {
         p->tls = tls_client_new(&(struct tls_client_config){.insecure = true}, &err);
-    if (https && !p->tls) {
-        over(p, false, str_of(err.text));
-    } else {
-        struct str name = str_eq(host, t[1]) ? str_of(p->address) : host;
-        p->http = http_client_new(
-            p->relay->loop, &(struct http_client_config){.address = str_of(p->address), .tls = p->tls, .host = name});
-        p->call = http_send(
-            p->http,
-            &(struct http_outgoing){.method = S("GET"), .target = t[5], .headers = &headers, .answer_most = 10 << 10},
-            &fns, p);
+        if (!p->tls) {
+            failed(p, str_of(err.text));
+            return;
+        }
     }
-    arena_fini(&a);
+    p->stream = stream_connect(
+        p->relay->loop, &(struct stream_connect){.address = p->address, .tls = p->tls, .timeout_ns = 3600 * NS_PER_S},
+        &fns, p);
 }
 
-/* texts: http|tcp IP PORT TIMEOUT_MS https|http PATH HOST [NAME VALUE]... */
+/* texts: http|hook|tcp HOST PORT TIMEOUT_MS https|http PATH [NAME VALUE]... */
 void relay_probe_start(struct relay *r, struct str id, const struct str *t, size_t n)
 {
-    static const struct stream_fns fns = {.opened = on_opened, .closed = on_closed};
     int64_t ms, port;
-    if (n < 7 || !str_to_i64(t[3], 1, 3600000, &ms) || !str_to_i64(t[2], 0, 65535, &port)) {
-        relay_probed(r, id, false, S("the probe is not understood"));
+    if (n < 6 || !str_to_i64(t[3], 1, 3600000, &ms) || !str_to_i64(t[2], 0, 65535, &port)) {
+        relay_probed(r, id, PROBED_ERRORED, S("the probe is not understood"));
         return;
     }
     struct probing *p = NEW(struct probing);
-    struct arena a = ARENA;
     p->relay = r;
     (void)snprintf(p->id, sizeof p->id, STR_FMT, STR_ARG(id));
-    p->address = str_dupz(arena_fmt(&a, STR_FMT ":" STR_FMT, STR_ARG(t[1]), STR_ARG(t[2])));
-    arena_fini(&a);
+    p->http = !str_eqz(t[0], "tcp");
+    p->agent = str_eqz(t[0], "hook") ? "kube-lifecycle/1.36" : "kube-probe/1.36";
+    probe_url(&p->arena, str_eqz(t[4], "https") ? S("https") : S("http"), str_dup(&p->arena, t[1]), (int)port,
+              str_dup(&p->arena, t[5]), &p->url);
+    p->url.scheme = str_dup(&p->arena, p->url.scheme);
+    p->address = p->url.authority;
+    p->headers = arena_alloc(&p->arena, (n - 6 + 1) * sizeof *p->headers);
+    for (size_t i = 6; i < n; i++)
+        p->headers[p->nheaders++] = str_dup(&p->arena, t[i]);
     timer_init(&p->timer, r->loop, on_timer);
     timer_set(&p->timer, ms * NS_PER_MS);
-    if (str_eq(t[0], S("http")))
-        start_http(p, t, n);
-    else
-        p->tcp = stream_connect(
-            r->loop, &(struct stream_connect){.address = str_of(p->address), .timeout_ns = ms * NS_PER_MS}, &fns, p);
+    connect_to(p);
 }

@@ -5,7 +5,8 @@
  * given by who asks. Descriptors ride with it (SCM_RIGHTS). At most 64 KiB.
  *
  * The node asks:
- *   probe ID http|tcp IP PORT TIMEOUT_MS https|http PATH HOST [NAME VALUE]...     -> probed ID ok|failed TEXT
+ *   probe ID http|hook|tcp HOST PORT TIMEOUT_MS https|http PATH [NAME VALUE]...
+ *                                                    -> probed ID ok|warning|status|failed|errored TEXT
  * The relay asks; each is answered by `refused ID HTTP-STATUS TEXT` or as said:
  *   logs ID NS POD CONTAINER current|previous        -> logs ID RUN running|ended  +fd: folder of its log files
  *                                                       then, once: ended ID CODE TEXT (the container is over)
