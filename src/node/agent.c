@@ -653,6 +653,7 @@ void agent_config_news(struct agent *g, struct agent_pod *ap)
 {
     (void)g;
     pod_retry(ap->pod);
+    images_retry(ap);
     if (ap->volumes_waiting) {
         ap->volumes_waiting = false;
         volumes_setup(ap);

@@ -51,6 +51,7 @@ struct agent_container {
         *earlier; /* the run before: how it ended is known from it until the next one is there; or NULL */
     struct prober *probers[3]; /* startup, liveness, readiness; NULL: not probed */
     bool starting;
+    bool image_waits;     /* for a Secret that has not been heard of yet */
     struct arena scratch; /* of the start under way */
 };
 
@@ -135,6 +136,7 @@ void images_free(struct images *im);
 void images_ensure(struct agent_pod *ap, int container); /* answers with pod_saw_image */
 /* By the name as a pod writes it. */
 MUST_USE bool images_read(struct agent *g, struct arena *a, struct str name, struct image *out, struct err *err);
+void images_retry(struct agent_pod *ap); /* what waited for a Secret */
 void images_forget(struct agent_pod *ap);
 void images_came(struct agent *g); /* names have been added: who waits for one of them waits no longer */
 

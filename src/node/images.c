@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "node/agent_int.h"
+#include "node/pull_auth.h"
 #include "oci/jobs.h"
 #include "oci/name.h"
 
@@ -146,54 +147,36 @@ static void start_next(struct images *im)
     }
 }
 
-static void set_auth(struct arena *a, const struct val *entry, struct pull_request *request)
-{
-    struct str auth = val_text(val_get_str(entry, S("auth"))),
-               token = val_text(val_get_str(entry, S("identitytoken")));
-    AUTO(strbuf_fini) struct strbuf plain = STRBUF(65536);
-    request->username = str_dup(a, val_text(val_get_str(entry, S("username"))));
-    request->password = str_dup(a, val_text(val_get_str(entry, S("password"))));
-    if (auth.n && strbuf_add_unbase64(&plain, auth))
-        (void)str_split(str_dup(a, strbuf_str(&plain)), ':', &request->username, &request->password);
-    if (token.n) {
-        request->username = STR_NONE;
-        request->password = str_dup(a, token);
-    }
-}
-
-/* Credentials for the registry from the pod's imagePullSecrets: docker's config.json, or its older form. */
-static void add_auth(struct agent_pod *ap, struct arena *a, struct str registry, struct pull_request *request)
+/* Credentials of the pod's imagePullSecrets for the image. One that is missing or not readable is told and no
+ * failure; false: one has not been heard of yet. */
+static bool add_credentials(struct agent_pod *ap, struct arena *a, const struct image_name *n,
+                            struct pull_request *request)
 {
     struct sources s = configs_sources(ap);
+    AUTO(pull_auths_fini) struct pull_auths auths = {.arena = a};
+    AUTO(strbuf_fini) struct strbuf missing = STRBUF(STRBUF_TEXT);
     val_each_item (ref, val_get(obj_spec(ap->pod->obj), N(imagePullSecrets))) {
-        enum source_state state;
-        const struct obj *o = s.get(s.arg, K(Secret), ap->pod->ns, val_text_at(ref, N(name)), &state);
-        const struct val *data = o ? val_get(&o->tree, N(data)) : NULL;
-        const struct val *v = val_get_str(data, S(".dockerconfigjson")), *old = val_get_str(data, S(".dockercfg"));
-        struct val config;
-        struct err ignored = ERR;
-        if (!v && !old)
-            continue;
-        if (!json_decode(a, (struct str){(v ? v : old)->s, (v ? v : old)->n}, &config, &ignored))
-            continue;
-        const struct val *auths = v ? val_get_str(&config, S("auths")) : &config;
-        val_each_member (m, auths) {
-            struct str host = m->name->s;
-            host = str_starts(host, S("https://"))  ? str_sub(host, 8, host.n)
-                   : str_starts(host, S("http://")) ? str_sub(host, 7, host.n)
-                                                    : host;
-            ptrdiff_t slash = str_find_char(host, '/');
-            host = slash >= 0 ? str_sub(host, 0, (size_t)slash) : host;
-            if (str_eq(host, S("index.docker.io")))
-                host = S("docker.io");
-            if (!str_eq(host, registry))
-                continue;
-            set_auth(a, &m->v, request);
-            return;
-        }
+        enum source_state state = SOURCE_HERE;
+        struct err err = ERR;
+        struct str name = val_text_at(ref, N(name));
+        const struct obj *o = name.n ? s.get(s.arg, K(Secret), ap->pod->ns, name, &state) : NULL;
+        if (!o && state == SOURCE_UNKNOWN)
+            return false;
+        if (!o && name.n)
+            strbuf_addf(&missing, "%s" STR_FMT, missing.n ? ", " : "", STR_ARG(name));
+        if (o && !pull_auths_add(&auths, o, &err))
+            strbuf_addf(&missing, "%s" STR_FMT ": %s", missing.n ? ", " : "", STR_ARG(name), err.text);
     }
+    if (missing.n)
+        agent_eventf(ap, -1, true, "FailedToRetrieveImagePullSecret",
+                     "Unable to retrieve some image pull secrets (" STR_FMT
+                     "); attempting to pull the image may not succeed.",
+                     STR_ARG(strbuf_str(&missing)));
+    request->credentials = pull_auths_for(&auths, n->registry, n->repository, &request->ncredentials);
+    return true;
 }
 
+/* NULL: a Secret has not been heard of yet. */
 static struct pull *make_pull(struct agent_pod *ap, struct str name, const struct image_name *n)
 {
     struct agent *g = ap->agent;
@@ -211,16 +194,22 @@ static struct pull *make_pull(struct agent_pod *ap, struct str name, const struc
         insecure->p[insecure->n++] = str_dup(a, str_trim(one));
     p->request.store = str_of(g->cfg.content);
     p->request.image = str_of(p->name);
-    add_auth(ap, a, n->registry, &p->request);
+    bool all = add_credentials(ap, a, n, &p->request);
     pull_request_encode(&p->request, &key);
     p->key = strbuf_take(&key);
-    return p;
+    if (all)
+        return p;
+    pull_free(p);
+    return NULL;
 }
 
 static void ask(struct agent_pod *ap, int c, struct str name, const struct image_name *n)
 {
     struct images *im = ap->agent->images;
     struct pull *p = make_pull(ap, name, n), *same = NULL;
+    ap->containers.p[c]->image_waits = !p; /* images_retry comes back here */
+    if (!p)
+        return;
     list_each (have, &im->pulls, struct pull, node) {
         if (strcmp(have->key, p->key) == 0) /* the same image with the same credentials */
             same = have;
@@ -256,6 +245,7 @@ void images_ensure(struct agent_pod *ap, int c)
         arena_fini(&scratch);
         return;
     }
+    ap->containers.p[c]->image_waits = false;
     bool here = images_read(ap->agent, &scratch, name, &im, &err);
     if (here && !str_eq(policy, S("Always"))) {
         agent_eventf(ap, c, false, "Pulled",
@@ -290,6 +280,13 @@ void images_came(struct agent *g)
             arena_fini(&scratch);
         }
     }
+}
+
+void images_retry(struct agent_pod *ap)
+{
+    array_each (ac, &ap->containers)
+        if ((*ac)->image_waits)
+            images_ensure(ap, (*ac)->index);
 }
 
 void images_forget(struct agent_pod *ap)

@@ -21,6 +21,7 @@ struct puller {
     CURL *curl;
     struct arena *a;
     const struct pull_request *request;
+    struct pull_credential credential; /* the one being tried */
     struct image_name name;
     struct str host; /* registry of the endpoint in use, for messages */
     struct str base;
@@ -37,6 +38,7 @@ struct answer {
     struct strbuf text;    /* small bodies, and errors */
     struct ingest *ingest; /* where a blob goes */
     struct str challenge, digest;
+    struct str form; /* posted, where there is one */
     int64_t retry_after_ms;
     bool restarted;
     struct err err;
@@ -58,8 +60,9 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
         return size * n;
     value = str_trim(value);
     uint64_t seconds;
-    if (str_ieq(key, S("WWW-Authenticate")) && !w->challenge.n)
-        w->challenge = str_dup(w->p->a, value);
+    if (str_ieq(key, S("WWW-Authenticate"))) /* several are as one with commas between (RFC 9110, 5.3) */
+        w->challenge = arena_fmt(w->p->a, STR_FMT "%s" STR_FMT, STR_ARG(w->challenge), w->challenge.n ? ", " : "",
+                                 STR_ARG(value));
     else if (str_ieq(key, S("Docker-Content-Digest")))
         w->digest = str_dup(w->p->a, value);
     else if (str_ieq(key, S("Retry-After")) && str_to_u64(value, 3600, &seconds))
@@ -122,7 +125,7 @@ static bool transport_failed(struct answer *w, CURLcode rc, const char *url, str
     }
 }
 
-/* One GET. True: an answer came, whatever its status. */
+/* One GET, or POST of w->form. True: an answer came, whatever its status. */
 static bool get_once(struct puller *p, const char *url, const char *accept, const char *authorization,
                      struct answer *w, struct err *err)
 {
@@ -153,6 +156,8 @@ static bool get_once(struct puller *p, const char *url, const char *accept, cons
     (void)curl_easy_setopt(c, CURLOPT_HEADERDATA, w);
     (void)curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
     (void)curl_easy_setopt(c, CURLOPT_WRITEDATA, w);
+    if (w->form.n)
+        (void)curl_easy_setopt(c, CURLOPT_POSTFIELDS, arena_strz(p->a, w->form));
     if (p->unchecked) {
         (void)curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 0L);
         (void)curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L);
@@ -179,7 +184,7 @@ static bool get_once(struct puller *p, const char *url, const char *accept, cons
 static char *basic(struct puller *p)
 {
     AUTO(strbuf_fini) struct strbuf plain = STRBUF(8192), b = STRBUF(16384);
-    const struct pull_request *r = p->request;
+    const struct pull_credential *r = &p->credential;
     if (!r->username.n && !r->password.n)
         return NULL;
     strbuf_addf(&plain, STR_FMT ":" STR_FMT, STR_ARG(r->username), STR_ARG(r->password));
@@ -188,7 +193,30 @@ static char *basic(struct puller *p)
     return arena_strz(p->a, strbuf_str(&b));
 }
 
-/* The token service of a registry (distribution's docs/spec/auth/token.md). */
+static struct str token_in(struct puller *p, struct str body)
+{
+    struct err ignored = ERR; /* what is no JSON holds no token: the caller says so */
+    struct str token = S("");
+    if (!json_check(body, &ignored))
+        return token;
+    struct json j = json_of(body);
+    if (json_type(&j) != JSON_OBJECT)
+        return token;
+    json_enter(&j);
+    while (json_more(&j)) {
+        struct str key = json_key(&j, p->a);
+        bool wanted = str_eqz(key, "token") || str_eqz(key, "access_token");
+        if (!wanted || json_type(&j) != JSON_STRING) {
+            (void)json_skip(&j);
+            continue;
+        }
+        struct str value = json_string(&j, p->a);
+        token = value.n ? value : token;
+    }
+    return token;
+}
+
+/* The token service of a registry (distribution's docs/spec/auth/token.md; an identity token by oauth.md). */
 static bool bearer(struct puller *p, const struct challenge *c, struct err *err)
 {
     struct answer w = {.p = p, .text = STRBUF(TOKEN_MAX)};
@@ -196,33 +224,27 @@ static bool bearer(struct puller *p, const struct challenge *c, struct err *err)
     struct str scope = c->scope.n ? c->scope
                                   : arena_fmt(p->a, "repository:" STR_FMT ":pull", STR_ARG(p->name.repository));
     char *scopes = curl_easy_escape(p->curl, scope.p, (int)scope.n);
+    bool identity = !p->credential.username.n && p->credential.password.n;
     struct str url = arena_fmt(p->a, STR_FMT "%cservice=%s&scope=%s", STR_ARG(c->realm),
                                str_find_char(c->realm, '?') >= 0 ? '&' : '?', service, scopes);
+    if (identity) {
+        char *secret = curl_easy_escape(p->curl, p->credential.password.p, (int)p->credential.password.n);
+        w.form = arena_fmt(p->a, "client_id=wherry&grant_type=refresh_token&refresh_token=%s&scope=%s&service=%s",
+                           secret, scopes, service);
+        url = c->realm;
+        curl_free(secret);
+    }
     curl_free(service);
     curl_free(scopes);
-    bool ok = get_once(p, url.p, NULL, basic(p), &w, err);
-    struct str token = S("");
-    struct err ignored = ERR; /* without a token in it the answer is refused below */
-    if (ok && w.status == 200 && json_check(strbuf_str(&w.text), &ignored)) {
-        struct json j = json_of(strbuf_str(&w.text));
-        if (json_type(&j) == JSON_OBJECT) {
-            json_enter(&j);
-            while (json_more(&j)) {
-                struct str key = json_key(&j, p->a);
-                if ((str_eqz(key, "token") || str_eqz(key, "access_token")) && json_type(&j) == JSON_STRING)
-                    token = json_string(&j, p->a);
-                else
-                    (void)json_skip(&j);
-            }
-        }
-    }
+    bool ok = get_once(p, arena_strz(p->a, url), NULL, identity ? NULL : basic(p), &w, err);
+    struct str token = ok && w.status == 200 ? token_in(p, strbuf_str(&w.text)) : S("");
     if (ok && !token.n) {
         struct str said = registry_error(p->a, strbuf_str(&w.text));
         ok = err_set(err, E_UNAUTHORIZED,
-                     "failed to authorize: failed to fetch %s token: unexpected status from GET request to " STR_FMT
+                     "failed to authorize: failed to fetch %s token: unexpected status from %s request to " STR_FMT
                      ": %ld%s" STR_FMT,
-                     p->request->username.n ? "oauth" : "anonymous", STR_ARG(c->realm), w.status, said.n ? ": " : "",
-                     STR_ARG(said));
+                     p->credential.password.n ? "oauth" : "anonymous", identity ? "POST" : "GET", STR_ARG(c->realm),
+                     w.status, said.n ? ": " : "", STR_ARG(said));
     }
     strbuf_fini(&w.text);
     if (ok)
@@ -237,7 +259,7 @@ static bool denied(struct puller *p, struct answer *w, struct err *err)
         err, E_UNAUTHORIZED,
         "pull access denied, repository does not exist or may require authorization: authorization failed: " STR_FMT,
         STR_ARG(said.n ? said
-                : p->request->username.n || p->request->password.n
+                : p->credential.username.n || p->credential.password.n
                     ? S("unauthorized: the registry refused the credentials")
                     : S("no basic auth credentials")));
 }
@@ -436,6 +458,29 @@ static bool pull_anywhere(struct puller *p, struct content *c, struct digest *as
     return pull_from(p, c, asked, manifest, err);
 }
 
+/* With each credential in turn. What others may do better with is told of all of them. */
+static bool pull_as_somebody(struct puller *p, struct content *c, struct digest *asked, struct digest *manifest,
+                             struct err *err)
+{
+    const struct pull_request *r = p->request;
+    AUTO(strbuf_fini) struct strbuf said = STRBUF(STRBUF_TEXT);
+    size_t different = 0;
+    for (size_t i = 0; i == 0 || i < r->ncredentials; i++) {
+        *err = ERR;
+        if (r->ncredentials)
+            p->credential = r->credentials[i];
+        if (pull_anywhere(p, c, asked, manifest, err))
+            return true;
+        if (!str_has(strbuf_str(&said), str_of(err->text))) {
+            strbuf_addf(&said, "%s%s", different ? ", " : "", err->text);
+            different++;
+        }
+        if (err->kind != E_UNAUTHORIZED && err->kind != E_FORBIDDEN && err->kind != E_NOT_FOUND)
+            return false;
+    }
+    return different > 1 ? err_set(err, err->kind, "[" STR_FMT "]", STR_ARG(strbuf_str(&said))) : false;
+}
+
 bool image_pull(struct content *c, const struct pull_request *r, struct arena *a, struct strs *names,
                 struct digest *manifest, void (*progress)(void *arg, int64_t done, int64_t total), void *arg,
                 struct err *err)
@@ -450,7 +495,7 @@ bool image_pull(struct content *c, const struct pull_request *r, struct arena *a
         return false;
     p.curl = curl_easy_init();
     ASSERT(p.curl);
-    bool ok = pull_anywhere(&p, c, &asked, manifest, err);
+    bool ok = pull_as_somebody(&p, c, &asked, manifest, err);
     curl_easy_cleanup(p.curl);
     ok = ok && image_finish(c, manifest, &limits, err);
     names->p = arena_alloc(a, 2 * sizeof *names->p);

@@ -272,17 +272,18 @@ TEST(pulls_from_debians_registry)
 TEST(pulls_with_a_password)
 {
     struct world w;
+    struct pull_credential wrong = {S("user"), S("wrong")};
     world_begin(&w);
     pid_t registry = registry_start(&w, "127.0.0.1:5000", AUTH);
     CHECK(!pull_with(&w, (struct pull_request){.image = S("127.0.0.1:5000/team/app:1")}));
     CHECK_INT(w.err.kind, E_UNAUTHORIZED);
     CHECK(strstr(w.err.text, "pull access denied, repository does not exist or may require authorization"));
-    CHECK(!pull_with(&w, (struct pull_request){.image = S("127.0.0.1:5000/team/app:1"),
-                                               .username = S("user"),
-                                               .password = S("wrong")}));
+    CHECK(!pull_with(&w, (struct pull_request){
+                             .image = S("127.0.0.1:5000/team/app:1"), .credentials = &wrong, .ncredentials = 1}));
     CHECK_INT(w.err.kind, E_UNAUTHORIZED);
+    struct pull_credential some[] = {wrong, {S("user"), S("other")}, {S("user"), S("secret")}};
     if (!pull_with(&w, (struct pull_request){
-                           .image = S("127.0.0.1:5000/team/app:1"), .username = S("user"), .password = S("secret")}))
+                           .image = S("127.0.0.1:5000/team/app:1"), .credentials = some, .ncredentials = 3}))
         test_failed(__FILE__, __LINE__, "%s", w.err.text);
     check_there(&w, S("127.0.0.1:5000/team/app:1"));
     end_process(registry);
@@ -452,8 +453,8 @@ static struct str pull_scripted(struct world *w, struct script script, bool want
     }
     fd_close(requests[1]);
     bool ok = pull_with(w, (struct pull_request){.image = S("127.0.0.1:5001/team/app:1"),
-                                                 .username = script.bearer ? S("u") : S(""),
-                                                 .password = script.bearer ? S("p") : S(""),
+                                                 .credentials = &(struct pull_credential){S("u"), S("p")},
+                                                 .ncredentials = script.bearer,
                                                  .retries = 3});
     end_process(pid);
     if (ok != want)
@@ -515,6 +516,22 @@ TEST(challenges_are_read)
     CHECK(c.scheme == CHALLENGE_NONE);
     challenge_parse(&a, S(""), &c);
     CHECK(c.scheme == CHALLENGE_NONE);
+    static const char *const several[] = {
+        "Negotiate, Bearer realm=\"https://t\",service=reg",
+        "Bearer realm=\"https://t\", service=\"reg\", Basic realm=\"x, y\"",
+        "Basic realm=\"x\",Bearer realm = \"https://t\" , service= reg",
+        "Negotiate YIIabc+/==, Digest qop=\"auth\", realm=r, Bearer realm=https://t,service=reg",
+        "NTLM, , bearer REALM=https://t,SERVICE=reg, error=\"insufficient_scope\"",
+        "Bearer service=other, Bearer realm=https://t,service=reg",
+    };
+    for (size_t i = 0; i < countof(several); i++) {
+        challenge_parse(&a, str_of(several[i]), &c);
+        CHECK(c.scheme == CHALLENGE_BEARER);
+        CHECK_STR(c.realm, S("https://t"));
+        CHECK_STR(c.service, S("reg"));
+    }
+    challenge_parse(&a, S("Negotiate abc==, Basic realm=x"), &c);
+    CHECK(c.scheme == CHALLENGE_BASIC);
     CHECK_STR(
         registry_error(&a, S("{\"errors\":[{\"code\":\"MANIFEST_UNKNOWN\",\"message\":\"manifest unknown\"}]}")),
         S("manifest unknown"));

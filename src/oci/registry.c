@@ -28,27 +28,38 @@ static struct str quoted(struct arena *a, struct str *s)
 
 void challenge_parse(struct arena *a, struct str header, struct challenge *out)
 {
-    struct str s = str_trim(header), scheme = token(&s);
-    *out = (struct challenge){.scheme = str_ieq(scheme, S("Bearer"))  ? CHALLENGE_BEARER
-                                        : str_ieq(scheme, S("Basic")) ? CHALLENGE_BASIC
-                                                                      : CHALLENGE_NONE};
-    while (out->scheme != CHALLENGE_NONE) {
+    struct challenge c = {0}; /* the one being read */
+    struct str s = header;
+    *out = c;
+    for (;;) {
         while (s.n && strchr(" \t,", s.p[0]))
             s = str_sub(s, 1, s.n);
-        struct str key = token(&s);
-        if (!key.n || !s.n || s.p[0] != '=')
-            break;
-        s = str_sub(s, 1, s.n);
+        struct str word = token(&s), after = s;
+        while (after.n && strchr(" \t", after.p[0]))
+            after = str_sub(after, 1, after.n);
+        bool parameter = word.n && after.n && after.p[0] == '=';
+        if (!parameter) { /* a new scheme, or the end */
+            bool good = c.scheme == CHALLENGE_BASIC || (c.scheme == CHALLENGE_BEARER && c.realm.n);
+            if (good && c.scheme > out->scheme)
+                *out = c;
+            if (!word.n)
+                return; /* also at what is no list of challenges */
+            c = (struct challenge){.scheme = str_ieq(word, S("Bearer"))  ? CHALLENGE_BEARER
+                                             : str_ieq(word, S("Basic")) ? CHALLENGE_BASIC
+                                                                         : CHALLENGE_NONE};
+            continue;
+        }
+        s = str_sub(after, 1, after.n);
+        while (s.n && strchr(" \t=", s.p[0])) /* "=" more: the end of a token68 */
+            s = str_sub(s, 1, s.n);
         struct str value = quoted(a, &s);
-        if (str_ieq(key, S("realm")))
-            out->realm = value;
-        else if (str_ieq(key, S("service")))
-            out->service = value;
-        else if (str_ieq(key, S("scope")))
-            out->scope = value;
+        if (str_ieq(word, S("realm")))
+            c.realm = value;
+        else if (str_ieq(word, S("service")))
+            c.service = value;
+        else if (str_ieq(word, S("scope")))
+            c.scope = value;
     }
-    if (out->scheme == CHALLENGE_BEARER && !out->realm.n)
-        out->scheme = CHALLENGE_NONE;
 }
 
 /* Four numbers, the first of them 127: a name that only begins like that is somebody else's. */

@@ -8,6 +8,7 @@ struct challenge {
     enum { CHALLENGE_NONE, CHALLENGE_BASIC, CHALLENGE_BEARER } scheme;
     struct str realm, service, scope; /* in the arena */
 };
+/* Of several, in one header or more (joined by commas), the one that is understood; Bearer before Basic. */
 void challenge_parse(struct arena *a, struct str header, struct challenge *out);
 
 /* "https://registry-1.docker.io" for docker.io; http for this machine itself (as containerd has it). */
