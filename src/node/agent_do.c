@@ -8,6 +8,7 @@
 #include "node/podspec.h"
 #include "node/relay_link.h"
 #include "sys/file.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -15,6 +16,7 @@
 #define LOG_MAX               (10 << 20) /* a kubelet's containerLogMaxSize */
 #define USAGE_FIRST           NS_PER_S   /* after a pod's start, its volumes are looked at */
 #define TERMINATION_MOST      4096       /* bytes of a termination message from a file */
+#define TERMINATIONS_MOST     (12 << 10) /* and of those of all containers of a pod together */
 #define TERMINATION_LOG_MOST  2048       /* and of one from the log */
 #define TERMINATION_LOG_LINES 80
 
@@ -224,18 +226,29 @@ static struct str termination_file(struct agent_container *ac, struct arena *a)
                      STR_ARG(wanted(ac)->name));
 }
 
+/* The end of a file, however long the container made it; empty where there is none. */
+static struct str file_tail(struct arena *a, struct str path, size_t most)
+{
+    AUTO(fd_close) int fd = open(path.p, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return S("");
+    char *to = arena_alloc(a, most);
+    ssize_t n = pread(fd, to, most, MAX(st.st_size - (off_t)most, 0));
+    return n > 0 ? (struct str){to, (size_t)n} : S("");
+}
+
 /* The container's last words: from its file, or, where asked for and it failed, the end of its log. */
 static struct str last_words(struct agent_container *ac, struct arena *a, bool failed)
 {
-    struct err ignored = ERR; /* the file is the container's: it may have removed it */
-    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
-    struct str path = termination_file(ac, a);
-    if (file_read(AT_FDCWD, path.p, &b, &ignored) && b.n)
-        return str_dup(a, str_sub(strbuf_str(&b), 0, TERMINATION_MOST));
+    size_t most = MIN(TERMINATION_MOST, TERMINATIONS_MOST / MAX(ac->ap->containers.n, 1));
+    struct str file = file_tail(a, termination_file(ac, a), most);
+    if (file.n)
+        return file;
     if (!failed || !str_eq(val_text_at(wanted(ac)->spec, N(terminationMessagePolicy)), S("FallbackToLogsOnError")) ||
         !ac->run)
         return S("");
-    return hooks_log_tail(a, container_log(ac->run), TERMINATION_LOG_LINES, TERMINATION_LOG_MOST);
+    return hooks_log_tail(a, container_log(ac->run), TERMINATION_LOG_LINES, MIN(most, TERMINATION_LOG_MOST));
 }
 
 void agent_container_exited(struct agent_pod *ap, struct agent_container *ac)
@@ -256,9 +269,9 @@ static void start_failed(struct agent_container *ac, const char *reason, const c
 {
     struct agent_pod *ap = ac->ap;
     ac->starting = false;
-    arena_fini(&ac->scratch);
     agent_eventf(ap, ac->index, true, "Failed", "Error: %s", text);
     pod_saw_start_failed(ap->pod, ac->index, reason, str_of(text), config, clock_real(), clock_mono());
+    arena_fini(&ac->scratch); /* `text` may be in it */
 }
 
 static void started(struct container *c, const struct err *err, void *arg)
@@ -313,6 +326,19 @@ static void drop_earlier(struct agent_container *ac)
     ac->earlier = NULL;
 }
 
+/* Nothing can be made in a group whose limit is used up by the group itself. */
+static const char *creation_words(struct agent_container *ac, const struct err *err)
+{
+    struct str limit = val_text(val_get_str(val_at(wanted(ac)->spec, N(resources), N(limits)), S("memory")));
+    if (err->sys != ENOMEM || !limit.n)
+        return err->text;
+    return arena_fmt(&ac->scratch,
+                     "unable to start container process: container init was OOM-killed (memory limit too low?): "
+                     "resources.limits.memory is " STR_FMT,
+                     STR_ARG(limit))
+        .p;
+}
+
 static void created(struct container *c, const struct err *err, void *arg)
 {
     fault_pass("node.saw.created");
@@ -322,7 +348,8 @@ static void created(struct container *c, const struct err *err, void *arg)
         ac->run = NULL;
         /* what the pod itself asks for and cannot have: a subPath that leads out, say */
         bool asked = err->kind == E_INVALID;
-        start_failed(ac, asked ? "CreateContainerConfigError" : "CreateContainerError", err->text, true);
+        start_failed(ac, asked ? "CreateContainerConfigError" : "CreateContainerError", creation_words(ac, err),
+                     true);
         agent_pod_release(ap);
         return;
     }

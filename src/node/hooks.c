@@ -1,4 +1,5 @@
 #include "node/hooks.h"
+#include "api/formats.h"
 #include "base/clock.h"
 #include "node/crilog.h"
 #include "node/relay_link.h"
@@ -27,25 +28,10 @@ static void finish(struct hook_call *h, bool ok, struct str message)
     mem_free(h);
 }
 
-/* As Go's %q. */
 static struct str quoted(struct arena *a, struct str text)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
-    strbuf_addc(&b, '"');
-    for (size_t i = 0; i < text.n; i++) {
-        char c = text.p[i];
-        if (c == '\n')
-            strbuf_addz(&b, "\\n");
-        else if (c == '\t')
-            strbuf_addz(&b, "\\t");
-        else if (c == '"' || c == '\\')
-            strbuf_addf(&b, "\\%c", c);
-        else if ((unsigned char)c < 0x20 || c == 0x7f)
-            strbuf_addf(&b, "\\x%02x", (unsigned char)c);
-        else
-            strbuf_addc(&b, c);
-    }
-    strbuf_addc(&b, '"');
+    add_quoted(&b, text);
     return str_dup(a, strbuf_str(&b));
 }
 

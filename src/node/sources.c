@@ -1,5 +1,8 @@
 #include "node/sources.h"
+#include "api/formats.h"
 #include "api/quantity.h"
+
+#define FIELD_MOST (1 << 20) /* of labels or annotations as one text */
 
 static bool subscript(struct str path, struct str prefix, struct str *key)
 {
@@ -14,17 +17,8 @@ static void add_map(struct strbuf *b, const struct val *map)
     val_each_member (m, map) {
         if (b->n)
             strbuf_addc(b, '\n');
-        strbuf_addf(b, STR_FMT "=\"", STR_ARG(m->name->s));
-        struct str v = val_text(&m->v);
-        for (size_t i = 0; i < v.n; i++) {
-            if (v.p[i] == '"' || v.p[i] == '\\')
-                strbuf_addc(b, '\\');
-            if (v.p[i] == '\n')
-                strbuf_addz(b, "\\n");
-            else
-                strbuf_addc(b, v.p[i]);
-        }
-        strbuf_addc(b, '"');
+        strbuf_addf(b, STR_FMT "=", STR_ARG(m->name->s));
+        add_quoted(b, val_text(&m->v));
     }
 }
 
@@ -62,10 +56,11 @@ bool source_field(struct arena *a, const struct sources *s, const struct obj *po
         return true;
     }
     if (str_eq(path, S("metadata.labels")) || str_eq(path, S("metadata.annotations"))) {
-        AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
+        AUTO(strbuf_fini) struct strbuf b = STRBUF(FIELD_MOST);
         add_map(&b, val_get(meta, str_eq(path, S("metadata.labels")) ? N(labels) : N(annotations)));
         *out = str_dup(a, strbuf_str(&b));
-        return true;
+        return !b.over ||
+               err_set(err, E_TOO_LARGE, STR_FMT ": more than %d bytes as a text", STR_ARG(path), FIELD_MOST);
     }
     return err_set(err, E_INVALID, "unsupported fieldPath: " STR_FMT, STR_ARG(path));
 }

@@ -230,9 +230,10 @@ static struct str resolv_conf(struct arena *a, struct agent_pod *ap)
     pod_resolv_conf(&dns, &node, &out, &warning);
     if (warning.n)
         agent_event(ap, -1, true, "DNSConfigForming", strbuf_str(&warning));
-    return str_dup(a, strbuf_str(&out));
+    return out.over ? STR_NONE : str_dup(a, strbuf_str(&out));
 }
 
+/* STR_NONE, as of resolv_conf: there is more of it than a pod may bring. */
 static struct str hosts(struct arena *a, struct agent_pod *ap, const struct pod_hostname *name)
 {
     const struct val *list = val_get(obj_spec(ap->pod->obj), N(hostAliases));
@@ -250,7 +251,7 @@ static struct str hosts(struct arena *a, struct agent_pod *ap, const struct pod_
         struct str ip = arena_fmt(a, IP4_FMT, IP4_ARG(ap->ip));
         pod_hosts(&ip, 1, name->name, name->domain, aliases, n, &out);
     }
-    return str_dup(a, strbuf_str(&out));
+    return out.over ? STR_NONE : str_dup(a, strbuf_str(&out));
 }
 
 static struct setup *setup_new(struct agent_pod *ap, bool refresh)
@@ -286,6 +287,12 @@ void volumes_setup(struct agent_pod *ap)
     s->hosts = hosts(&s->arena, ap, &name);
     s->hostname = arena_fmt(&s->arena, STR_FMT "\n", STR_ARG(name.kernel));
     s->resolv = resolv_conf(&s->arena, ap);
+    if (!s->hosts.p || !s->resolv.p) {
+        (void)err_set(&err, E_TOO_LARGE, "%s is more than %d KiB as a file",
+                      s->hosts.p ? "spec.dnsConfig" : "spec.hostAliases", s->hosts.p ? 64 : 1024);
+        failed(s, STR_NONE, &err);
+        s->hosts = s->resolv = S("");
+    }
     ap->volumes_busy = true;
     ap->volumes_stale = false;
     ap->pending++;
