@@ -320,6 +320,12 @@ static const struct obj **pods_in(struct agent *g, struct arena *a, size_t *n)
     return in;
 }
 
+static void take_in(struct agent_pod *ap)
+{
+    ap->admitted = true;
+    configs_need(ap); /* only now: of one that is refused there may be too many */
+}
+
 /* As `node` says, which is the newest there is or (final false) the newest that has been heard of. */
 static void judge(struct agent_pod *ap, const struct obj *node, bool final)
 {
@@ -341,7 +347,7 @@ static void judge(struct agent_pod *ap, const struct obj *node, bool final)
     } else if (!podspec_supported(ap->pod->obj, g->selinux, &err)) {
         refuse(ap, "UnsupportedField", str_of(err.text), str_of(err.text));
     } else {
-        ap->admitted = true;
+        take_in(ap);
         agent_pod_kick(ap);
     }
 }
@@ -358,9 +364,8 @@ static void admit(struct agent_pod *ap)
 {
     struct agent *g = ap->agent;
     const struct obj *node = cache_peek(g->nodes, S(""), str_of(g->cfg.name));
-    configs_need(ap);
     if (was_admitted(ap))
-        ap->admitted = true;
+        take_in(ap);
     else if (node && !ap->admitted && !call_active(&ap->look_call))
         judge(ap, node, false);
 }
@@ -423,7 +428,8 @@ static void pod_here(struct agent *g, struct obj *o)
     } else if (o->rev > ap->pod->obj->rev) {
         take_news(ap, o);
         grow_containers(ap);
-        configs_need(ap);
+        if (ap->admitted && !ap->pod->rejected)
+            configs_need(ap);
     }
     if (g->adopted)
         agent_pod_kick(ap);

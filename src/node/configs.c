@@ -73,12 +73,11 @@ static struct str key_of(struct arena *a, const struct kind *kind, struct str ns
     return arena_fmt(a, "%s/" STR_FMT "/" STR_FMT, kind == K(Secret) ? "s" : "c", STR_ARG(ns), STR_ARG(name));
 }
 
-static void need(struct agent_pod *ap, const struct kind *kind, struct str name)
+static void need(void *arg, const struct kind *kind, struct str name)
 {
+    struct agent_pod *ap = arg;
     struct agent *g = ap->agent;
     struct arena a = ARENA;
-    if (!name.n)
-        return;
     struct str ns = ap->pod->ns, key = key_of(&a, kind, ns, name);
     struct config_watch *w = map_get(&g->configs, key);
     if (!w) {
@@ -109,38 +108,9 @@ static void need(struct agent_pod *ap, const struct kind *kind, struct str name)
     arena_fini(&a);
 }
 
-static void need_container(struct agent_pod *ap, const struct val *c)
-{
-    val_each_item (from, val_get(c, N(envFrom))) {
-        need(ap, K(ConfigMap), val_text_at(from, N(configMapRef), N(name)));
-        need(ap, K(Secret), val_text_at(from, N(secretRef), N(name)));
-    }
-    val_each_item (env, val_get(c, N(env))) {
-        need(ap, K(ConfigMap), val_text_at(env, N(valueFrom), N(configMapKeyRef), N(name)));
-        need(ap, K(Secret), val_text_at(env, N(valueFrom), N(secretKeyRef), N(name)));
-    }
-}
-
 void configs_need(struct agent_pod *ap)
 {
-    const struct val *spec = obj_spec(ap->pod->obj);
-    static const struct name *const lists[] = {N(initContainers), N(containers), N(ephemeralContainers)};
-    for (size_t i = 0; i < countof(lists); i++) {
-        val_each_item (c, val_get(spec, lists[i])) {
-            need_container(ap, c);
-        }
-    }
-    val_each_item (v, val_get(spec, N(volumes))) {
-        need(ap, K(ConfigMap), val_text_at(v, N(configMap), N(name)));
-        need(ap, K(Secret), val_text_at(v, N(secret), N(secretName)));
-        val_each_item (s, val_at(v, N(projected), N(sources))) {
-            need(ap, K(ConfigMap), val_text_at(s, N(configMap), N(name)));
-            need(ap, K(Secret), val_text_at(s, N(secret), N(name)));
-        }
-    }
-    val_each_item (s, val_get(spec, N(imagePullSecrets))) {
-        need(ap, K(Secret), val_text_at(s, N(name)));
-    }
+    source_names(ap->pod->obj, need, ap);
 }
 
 static void token_free(struct token *t)

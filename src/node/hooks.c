@@ -93,27 +93,28 @@ void hooks_run(struct loop *l, struct container *c, const struct val *handler, c
     }
 }
 
+/* As container runtimes read them: a number, a name in any case with or without SIG, RTMIN+n, RTMAX-n. */
 int hooks_signal(struct str name)
 {
-    static const struct {
-        const char *name;
-        int signo;
-    } rows[] = {
-        {"HUP", SIGHUP},   {"INT", SIGINT},   {"QUIT", SIGQUIT},   {"KILL", SIGKILL}, {"USR1", SIGUSR1},
-        {"USR2", SIGUSR2}, {"TERM", SIGTERM}, {"WINCH", SIGWINCH}, {"STOP", SIGSTOP}, {"CONT", SIGCONT},
-        {"ALRM", SIGALRM}, {"PIPE", SIGPIPE}, {"PWR", SIGPWR},     {"ABRT", SIGABRT},
-    };
     int64_t n;
     if (str_to_i64(name, 1, 64, &n))
         return (int)n;
-    if (str_starts(name, S("SIG")))
+    if (str_ieq(str_sub(name, 0, 3), S("SIG")))
         name = str_sub(name, 3, name.n);
-    for (size_t i = 0; i < countof(rows); i++)
-        if (str_eqz(name, rows[i].name))
-            return rows[i].signo;
-    if (str_starts(name, S("RTMIN+")) && str_to_i64(str_sub(name, 6, name.n), 0, 30, &n))
+    for (int signo = 1; signo < 32; signo++) {
+        const char *known = sigabbrev_np(signo);
+        if (known && str_ieq(name, str_of(known)))
+            return signo;
+    }
+    struct str base = str_sub(name, 0, 5), rest = str_sub(name, 6, name.n);
+    bool from_min = str_ieq(base, S("RTMIN")), from_max = str_ieq(base, S("RTMAX"));
+    if (name.n == 5 && (from_min || from_max))
+        return from_min ? SIGRTMIN : SIGRTMAX;
+    if (from_min && name.p[5] == '+' && str_to_i64(rest, 0, SIGRTMAX - SIGRTMIN, &n))
         return SIGRTMIN + (int)n;
-    return SIGTERM;
+    if (from_max && name.p[5] == '-' && str_to_i64(rest, 0, SIGRTMAX - SIGRTMIN, &n))
+        return SIGRTMAX - (int)n;
+    return str_ieq(name, S("POLL")) ? SIGIO : str_ieq(name, S("IOT")) ? SIGABRT : SIGTERM;
 }
 
 struct str hooks_log_tail(struct arena *a, struct str path, size_t lines, size_t bytes)

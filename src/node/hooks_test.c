@@ -56,7 +56,16 @@ TEST(hooks_signals_by_name_and_number)
                 {"NOISE", SIGTERM},   {"0", SIGTERM},    {"65", SIGTERM}, {"SIGKILL", SIGKILL}};
     for (size_t i = 0; i < countof(rows); i++)
         CHECK_INT(hooks_signal(str_of(rows[i].name)), rows[i].signo);
-    CHECK_INT(hooks_signal(S("RTMIN+3")), SIGRTMIN + 3);
+    static const struct {
+        const char *name;
+        int signo;
+    } forms[] = {{"RTMIN+3", 37},        {"SIGRTMIN+3", 37}, {"sigrtmin+3", 37}, {"RTMIN", 34},
+                 {"SIGRTMAX-1", 63},     {"RTMAX", 64},      {"RTMIN+31", 15},   {"RTMIN-1", 15},
+                 {"RTMAX+1", 15},        {"term", SIGTERM},  {"SigInt", SIGINT}, {"CHLD", SIGCHLD},
+                 {"SIGWINCH", SIGWINCH}, {"POLL", SIGIO},    {"IOT", SIGABRT},   {"SEGV", SIGSEGV},
+                 {"SIG", SIGTERM},       {"37", 37}};
+    for (size_t i = 0; i < countof(forms); i++)
+        CHECK_INT(hooks_signal(str_of(forms[i].name)), forms[i].signo);
 }
 
 TEST(hooks_ports_by_name_and_number)

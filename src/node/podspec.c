@@ -5,6 +5,10 @@
 
 #define HOSTNAME_MOST        63
 #define KERNEL_HOSTNAME_MOST 64
+#define CONTAINERS_MOST      500
+#define MOUNTS_MOST          1000 /* of a container; and volumes */
+#define OBJECTS_MOST         1000
+#define TOKENS_MOST          100
 
 static struct str *grow(struct arena *a, struct strs *s, size_t more)
 {
@@ -616,13 +620,50 @@ static bool refuse_files_in_env(const struct val *container, struct err *err)
     return true;
 }
 
+static void count_object(void *arg, const struct kind *kind, struct str name)
+{
+    char key[300];
+    (void)snprintf(key, sizeof key, "%c/" STR_FMT, kind == K(Secret) ? 's' : 'c', STR_ARG(name));
+    (void)map_put(arg, str_of(key), arg);
+}
+
+static bool too_many(size_t n, size_t most, const char *what, struct err *err)
+{
+    return n > most &&
+           !err_set(err, E_TOO_LARGE, "%s: %zu, of which a node makes at most %zu for one pod", what, n, most);
+}
+
+/* What each of costs the node something: a folder, a mount, a watch, a token. A body of 3 MB has room for tens of
+ * thousands of them. */
+static bool fits(const struct val *spec, const struct obj *pod, struct err *err)
+{
+    static const struct name *const lists[] = {N(initContainers), N(containers), N(ephemeralContainers)};
+    size_t containers = 0, tokens = 0;
+    for (size_t i = 0; i < countof(lists); i++) {
+        containers += val_len(val_get(spec, lists[i]));
+        val_each_item (c, val_get(spec, lists[i]))
+            if (too_many(val_len(val_get(c, N(volumeMounts))), MOUNTS_MOST, "volumeMounts", err))
+                return false;
+    }
+    val_each_item (v, val_get(spec, N(volumes)))
+        val_each_item (s, val_at(v, N(projected), N(sources)))
+            tokens += val_get(s, N(serviceAccountToken)) != NULL;
+    AUTO(map_fini) struct map objects = MAP;
+    source_names(pod, count_object, &objects);
+    return !too_many(containers, CONTAINERS_MOST, "containers", err) &&
+           !too_many(val_len(val_get(spec, N(volumes))), MOUNTS_MOST, "spec.volumes", err) &&
+           !too_many(map_len(&objects), OBJECTS_MOST, "ConfigMaps and Secrets", err) &&
+           !too_many(tokens, TOKENS_MOST, "tokens of service accounts", err);
+}
+
 bool podspec_supported(const struct obj *pod, bool selinux, struct err *err)
 {
     const struct val *spec = obj_spec(pod), *security_context = val_get(spec, N(securityContext));
     const struct val *users = val_get(spec, N(hostUsers)), *resources = val_get(spec, N(resources));
     bool room = asked(val_get(resources, N(limits))) || asked(val_get(resources, N(requests)));
     struct str os = val_text_at(spec, N(os), N(name));
-    bool ok = refuse(users && !val_true(users) ? users : NULL, "spec.hostUsers: false", "leave it out", err) &&
+    bool ok = fits(spec, pod, err) &&
+              refuse(users && !val_true(users) ? users : NULL, "spec.hostUsers: false", "leave it out", err) &&
               refuse(val_get(spec, N(runtimeClassName)), "spec.runtimeClassName", "leave it out to run with crun",
                      err) &&
               refuse(asked(val_get(spec, N(resourceClaims))), "spec.resourceClaims", "ask for devices by hostPath",

@@ -468,3 +468,40 @@ TEST(podspec_oom_scores_as_a_kubelet_gives_them)
         world_end(&w);
     }
 }
+
+TEST(podspec_of_what_costs_the_node_there_are_not_tens_of_thousands)
+{
+    static const struct {
+        const char *before, *one, *after, *refused;
+        int most;
+    } rows[] = {
+        {"spec: {containers: [{name: x}", ", {name: c%d}", "]}", "containers: 501, of which a node", 499},
+        {"spec: {containers: [{name: x, volumeMounts: [", "{name: v, mountPath: /m%d},", "]}]}",
+         "volumeMounts: 1001, of which", 1000},
+        {"spec: {containers: [{name: x}], volumes: [", "{name: v%d, emptyDir: {}},", "]}", "spec.volumes: 1001, of",
+         1000},
+        {"spec: {containers: [{name: x, envFrom: [", "{secretRef: {name: s%d}},", "]}]}",
+         "ConfigMaps and Secrets: 1001, of", 1000},
+        {"spec: {containers: [{name: x}], imagePullSecrets: [", "{name: s%d},", "]}", "ConfigMaps and Secrets: 1001",
+         1000},
+        {"spec: {containers: [{name: x}], volumes: [{name: v, projected: {sources: [",
+         "{serviceAccountToken: {path: p%d}},", "]}}]}", "tokens of service accounts: 101, of", 100},
+    };
+    for (size_t i = 0; i < countof(rows); i++)
+        for (int more = 0; more < 2; more++) {
+            struct world w = {0};
+            struct err err = ERR;
+            AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
+            strbuf_addf(&b, "metadata: {name: p, namespace: ns}\n%s", rows[i].before);
+            for (int k = 0; k < rows[i].most + more; k++) {
+                struct str text = str_of(rows[i].one), head, tail;
+                (void)str_split(text, '%', &head, &tail);
+                strbuf_addf(&b, STR_FMT "%d" STR_FMT, STR_ARG(head), k, STR_ARG(str_sub(tail, 1, tail.n)));
+            }
+            strbuf_addz(&b, rows[i].after);
+            bool ok = podspec_supported(world_obj(&w, K(Pod), b.p), false, &err);
+            CHECK(ok == !more);
+            CHECK(ok || str_starts(str_of(err.text), str_of(rows[i].refused)));
+            world_end(&w);
+        }
+}

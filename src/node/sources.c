@@ -4,6 +4,49 @@
 
 #define FIELD_MOST (1 << 20) /* of labels or annotations as one text */
 
+struct namer {
+    void (*fn)(void *arg, const struct kind *kind, struct str name);
+    void *arg;
+};
+
+static void name_one(const struct namer *n, const struct kind *kind, struct str name)
+{
+    if (name.n)
+        n->fn(n->arg, kind, name);
+}
+
+static void names_of_container(const struct namer *n, const struct val *c)
+{
+    val_each_item (from, val_get(c, N(envFrom))) {
+        name_one(n, K(ConfigMap), val_text_at(from, N(configMapRef), N(name)));
+        name_one(n, K(Secret), val_text_at(from, N(secretRef), N(name)));
+    }
+    val_each_item (env, val_get(c, N(env))) {
+        name_one(n, K(ConfigMap), val_text_at(env, N(valueFrom), N(configMapKeyRef), N(name)));
+        name_one(n, K(Secret), val_text_at(env, N(valueFrom), N(secretKeyRef), N(name)));
+    }
+}
+
+void source_names(const struct obj *pod, void (*fn)(void *arg, const struct kind *kind, struct str name), void *arg)
+{
+    const struct namer n = {fn, arg};
+    const struct val *spec = obj_spec(pod);
+    static const struct name *const lists[] = {N(initContainers), N(containers), N(ephemeralContainers)};
+    for (size_t i = 0; i < countof(lists); i++)
+        val_each_item (c, val_get(spec, lists[i]))
+            names_of_container(&n, c);
+    val_each_item (v, val_get(spec, N(volumes))) {
+        name_one(&n, K(ConfigMap), val_text_at(v, N(configMap), N(name)));
+        name_one(&n, K(Secret), val_text_at(v, N(secret), N(secretName)));
+        val_each_item (s, val_at(v, N(projected), N(sources))) {
+            name_one(&n, K(ConfigMap), val_text_at(s, N(configMap), N(name)));
+            name_one(&n, K(Secret), val_text_at(s, N(secret), N(name)));
+        }
+    }
+    val_each_item (s, val_get(spec, N(imagePullSecrets)))
+        name_one(&n, K(Secret), val_text_at(s, N(name)));
+}
+
 static bool subscript(struct str path, struct str prefix, struct str *key)
 {
     if (!str_starts(path, prefix) || !str_ends(path, S("']")))

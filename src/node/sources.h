@@ -13,6 +13,9 @@ struct sources {
     struct str node_name, host_ip, pod_ip;    /* pod_ip: "" until known */
 };
 
+/* Every ConfigMap and Secret that a pod names; some maybe several times. */
+void source_names(const struct obj *pod, void (*fn)(void *arg, const struct kind *kind, struct str name), void *arg);
+
 /* A field of the pod by fieldRef path: "metadata.labels['x']", "status.podIP" ... Errors name the path. */
 MUST_USE bool source_field(struct arena *a, const struct sources *s, const struct obj *pod, struct str path,
                            struct str *out, struct err *err);
