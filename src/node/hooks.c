@@ -59,7 +59,8 @@ static void on_exec(void *arg, int code, struct str output, const struct err *er
 /* Any answer will do: a kubelet looks at no status here. */
 static void on_http(void *arg, enum probe_outcome outcome, struct str message)
 {
-    finish(arg, outcome != PROBED_FAILED, outcome == PROBED_FAILED ? message : S(""));
+    bool ok = outcome != PROBED_FAILED && outcome != PROBED_UNKNOWN;
+    finish(arg, ok, ok ? S("") : message);
 }
 
 static void on_timer(struct timer *t)

@@ -83,7 +83,9 @@ static void answered(struct prober *p, enum probe_outcome outcome, struct str me
                      STR_ARG(message));
     else if (!ok)
         agent_eventf(ac->ap, ac->index, true, "Unhealthy", "%s probe %s: " STR_FMT, probe_name(p->state.kind),
-                     outcome == PROBED_ERRORED ? "errored and resulted in failure state" : "failed",
+                     outcome == PROBED_ERRORED   ? "errored and resulted in failure state"
+                     : outcome == PROBED_UNKNOWN ? "errored and resulted in unknown state"
+                                                 : "failed",
                      STR_ARG(message));
     bool news = probe_answer(&p->state, ok);
     bool over = p->state.kind == PROBE_STARTUP && p->state.good;
@@ -108,7 +110,7 @@ static void on_exec(void *arg, int code, struct str output, const struct err *er
                  arena_fmt(&p->arena, "command timed out: \"" STR_FMT "\" timed out after %llds", STR_ARG(p->command),
                            (long long)(p->state.spec.timeout_ns / NS_PER_S)));
     else if (err)
-        answered(p, PROBED_ERRORED, str_of(err->text));
+        answered(p, PROBED_UNKNOWN, str_of(err->text));
     else
         answered(p, code == 0 ? PROBED_OK : PROBED_STATUS, output);
 }
@@ -141,7 +143,7 @@ static void on_timer(struct timer *t)
         relay_probe(http ? RELAY_PROBE_HTTP : RELAY_PROBE_TCP, http ? http : tcp, spec, ip, p->state.spec.timeout_ns,
                     on_relay, p);
     } else {
-        answered(p, PROBED_ERRORED, S("this probe is not supported: use exec, httpGet or tcpSocket"));
+        answered(p, PROBED_UNKNOWN, S("this probe is not supported: use exec, httpGet or tcpSocket"));
     }
 }
 

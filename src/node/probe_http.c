@@ -2,7 +2,7 @@
 #include "api/formats.h"
 #include "base/array.h"
 
-static const char *const words[] = {"ok", "warning", "status", "failed", "errored"};
+static const char *const words[] = {"ok", "warning", "status", "failed", "errored", "unknown"};
 
 const char *probe_outcome_word(enum probe_outcome o)
 {

@@ -15,6 +15,7 @@ enum probe_outcome {
     PROBED_STATUS,  /* an answer that says no */
     PROBED_FAILED,  /* no answer */
     PROBED_ERRORED, /* an answer that broke off */
+    PROBED_UNKNOWN, /* it could not be asked */
 };
 const char *probe_outcome_word(enum probe_outcome o);
 enum probe_outcome probe_outcome_of(struct str word); /* unknown: PROBED_FAILED */

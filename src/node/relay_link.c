@@ -1,4 +1,5 @@
 #include "node/relay_link.h"
+#include "api/formats.h"
 #include "base/log.h"
 #include "net/link.h"
 #include "node/agent_int.h"
@@ -23,7 +24,8 @@ struct asked {
     struct list node;
     struct timer timer;
     int64_t id, timeout_ns;
-    struct strbuf message; /* as sent: said again to the next relay */
+    struct strbuf message; /* as sent: said again to the next relay; refused: why it cannot be */
+    bool refused;
     void (*done)(void *arg, enum probe_outcome outcome, struct str message);
     void *arg;
 };
@@ -117,6 +119,10 @@ static void answer(struct asked *q, enum probe_outcome outcome, struct str text)
 /* Without a relay nothing is asked, so nothing has failed: the probe waits for the next one. */
 static void ask(struct relay_link *l, struct asked *q)
 {
+    if (q->refused) {
+        timer_set(&q->timer, 0);
+        return;
+    }
     if (l->fd < 0) {
         timer_stop(&q->timer);
         return;
@@ -129,9 +135,12 @@ static void ask(struct relay_link *l, struct asked *q)
 static void on_probe_timer(struct timer *t)
 {
     struct asked *q = container_of(t, struct asked, timer);
-    answer(q, PROBED_FAILED,
-           q->message.over ? S("the probe does not fit into a message to the relay")
-                           : S("context deadline exceeded"));
+    if (q->refused)
+        answer(q, PROBED_UNKNOWN, strbuf_str(&q->message));
+    else
+        answer(q, PROBED_FAILED,
+               q->message.over ? S("the probe does not fit into a message to the relay")
+                               : S("context deadline exceeded"));
 }
 
 void relay_probe(enum relay_probe_kind kind, const struct val *action, const struct val *container, struct str pod_ip,
@@ -163,6 +172,13 @@ void relay_probe(enum relay_probe_kind kind, const struct val *action, const str
     val_each_item (h, val_get(action, N(httpHeaders))) {
         relay_add(&b, val_text_at(h, N(name)));
         relay_add(&b, val_text_at(h, N(value)));
+    }
+    if (!port) {
+        q->refused = true;
+        strbuf_reset(&b);
+        strbuf_addz(&b, "strconv.Atoi: parsing ");
+        add_quoted(&b, val_text(val_get(action, N(port))));
+        strbuf_addz(&b, ": invalid syntax");
     }
     q->message = b;
     ask(l, q);

@@ -13,11 +13,10 @@ struct probing {
     struct tls_client *tls;
     bool connected;
     /* HTTP */
-    bool http;
+    bool http, hook;
     struct probe_url url, from;
     struct str *headers; /* names and values in turn */
     size_t nheaders, hops;
-    const char *agent;
     struct probe_answer_reader reader;
 };
 
@@ -49,12 +48,19 @@ static void failed(struct probing *p, struct str why)
     over(p, PROBED_FAILED, text);
 }
 
-/* What Go's net package says of a failed connection. */
-static const char *dial_words(const struct err *err)
+/* What Go's net package says of it. */
+static const char *errno_words(struct arena *a, int sys)
+{
+    char *z = arena_strz(a, str_of(strerror(sys)));
+    z[0] = z[0] >= 'A' && z[0] <= 'Z' ? (char)(z[0] + 32) : z[0];
+    return z;
+}
+
+static const char *dial_words(struct arena *a, const struct err *err)
 {
     if (err->kind == E_UNAVAILABLE)
         return "connection refused";
-    return err->sys ? strerror(err->sys) : err->text;
+    return err->sys ? errno_words(a, err->sys) : err->text;
 }
 
 static void dial_failed(struct probing *p, const struct err *err)
@@ -62,7 +68,8 @@ static void dial_failed(struct probing *p, const struct err *err)
     if (err->kind == E_TIMEOUT && !err->sys)
         failed(p, arena_fmt(&p->arena, "dial tcp " STR_FMT ": i/o timeout", STR_ARG(p->address)));
     else
-        failed(p, arena_fmt(&p->arena, "dial tcp " STR_FMT ": connect: %s", STR_ARG(p->address), dial_words(err)));
+        failed(p, arena_fmt(&p->arena, "dial tcp " STR_FMT ": connect: %s", STR_ARG(p->address),
+                            dial_words(&p->arena, err)));
 }
 
 static void on_timer(struct timer *t)
@@ -149,18 +156,34 @@ static void on_opened(struct stream *s)
     p->connected = true;
     if (p->http)
         stream_write(s,
-                     probe_request(&p->arena, &p->url, p->headers, p->nheaders, p->agent, p->hops ? &p->from : NULL));
+                     probe_request(&p->arena, &p->url, p->headers, p->nheaders,
+                                   p->hook ? "kube-lifecycle/1.36" : "kube-probe/1.36", p->hops ? &p->from : NULL));
     else
         over(p, PROBED_OK, S(""));
+}
+
+/* A hook goes on without TLS then; a probe has failed. */
+static void plain_server(struct probing *p)
+{
+    if (!p->hook) {
+        failed(p, S("http: server gave HTTP response to HTTPS client"));
+        return;
+    }
+    p->url.scheme = S("http");
+    hang_up(p);
+    connect_to(p);
 }
 
 static void on_closed(struct stream *s, struct err *err)
 {
     struct probing *p = stream_arg(s);
-    if (!p->connected)
+    if (!p->connected && p->tls && str_has(str_of(err->text), S(TLS_NOT_SPOKEN)))
+        plain_server(p);
+    else if (!p->connected)
         dial_failed(p, err);
     else if (err->sys)
-        failed(p, arena_fmt(&p->arena, "read tcp " STR_FMT ": read: %s", STR_ARG(p->address), strerror(err->sys)));
+        failed(p, arena_fmt(&p->arena, "read tcp " STR_FMT ": read: %s", STR_ARG(p->address),
+                            errno_words(&p->arena, err->sys)));
     else
         read_so_far(p, probe_answer_end(&p->reader));
 }
@@ -191,14 +214,14 @@ void relay_probe_start(struct relay *r, struct str id, const struct str *t, size
 {
     int64_t ms, port;
     if (n < 6 || !str_to_i64(t[3], 1, 3600000, &ms) || !str_to_i64(t[2], 0, 65535, &port)) {
-        relay_probed(r, id, PROBED_ERRORED, S("the probe is not understood"));
+        relay_probed(r, id, PROBED_UNKNOWN, S("the probe is not understood"));
         return;
     }
     struct probing *p = NEW(struct probing);
     p->relay = r;
     (void)snprintf(p->id, sizeof p->id, STR_FMT, STR_ARG(id));
     p->http = !str_eqz(t[0], "tcp");
-    p->agent = str_eqz(t[0], "hook") ? "kube-lifecycle/1.36" : "kube-probe/1.36";
+    p->hook = str_eqz(t[0], "hook");
     probe_url(&p->arena, str_eqz(t[4], "https") ? S("https") : S("http"), str_dup(&p->arena, t[1]), (int)port,
               str_dup(&p->arena, t[5]), &p->url);
     p->url.scheme = str_dup(&p->arena, p->url.scheme);

@@ -6,7 +6,7 @@
  *
  * The node asks:
  *   probe ID http|hook|tcp HOST PORT TIMEOUT_MS https|http PATH [NAME VALUE]...
- *                                                    -> probed ID ok|warning|status|failed|errored TEXT
+ *                                                    -> probed ID ok|warning|status|failed|errored|unknown TEXT
  * The relay asks; each is answered by `refused ID HTTP-STATUS TEXT` or as said:
  *   logs ID NS POD CONTAINER current|previous        -> logs ID RUN running|ended  +fd: folder of its log files
  *                                                       then, once: ended ID CODE TEXT (the container is over)

@@ -378,7 +378,7 @@ static const char *alert_words(int reason)
     case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
         return "no TLS version or cipher in common (1.2 and 1.3 are spoken here)";
     case SSL_R_WRONG_VERSION_NUMBER:
-    case SSL_R_PACKET_LENGTH_TOO_LONG: return "the other side does not speak TLS here";
+    case SSL_R_PACKET_LENGTH_TOO_LONG: return TLS_NOT_SPOKEN;
     case SSL_R_HTTP_REQUEST: return "plain HTTP was sent where TLS is spoken";
     case SSL_R_UNEXPECTED_EOF_WHILE_READING: return "the other side closed the connection during the TLS handshake";
     default: return NULL;

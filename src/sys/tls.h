@@ -15,6 +15,8 @@ MUST_USE bool tls_server_reload(struct tls_server *t, const struct tls_server_co
 void tls_server_free(struct tls_server *t); /* after its streams; NULL is fine */
 AUTO_POINTER(tls_server_free, struct tls_server);
 
+#define TLS_NOT_SPOKEN "the other side does not speak TLS here" /* in the text of such a failure */
+
 struct tls_client_config {
     struct str ca;           /* empty: the system's */
     struct str cert, key;    /* empty: none shown */
