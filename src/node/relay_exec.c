@@ -9,6 +9,7 @@
 #define CHUNK      (32 << 10)
 #define STDIN_MOST (1 << 20) /* bytes that wait for the program to read them */
 #define SIZE_MOST  4096      /* of a message about the terminal's size */
+#define SIZE_WAIT  (100 * NS_PER_MS)
 
 /* One exec or attach: the client's channels on one side, descriptors on the other. */
 struct session;
@@ -28,6 +29,10 @@ struct session {
     struct poll in_poll;
     struct strbuf in_queue, size;   /* size: what came of a message about it */
     bool in_over, ended, is_master; /* in_over: close after the queue */
+    bool started, held;             /* held: not asked for yet, as the terminal's size is waited for */
+    bool too_long;
+    struct strbuf before, after; /* the request, where the size is left out */
+    struct timer sizing;
     int code;
     char *problem;
     struct outlet out, err;
@@ -37,6 +42,9 @@ struct session {
 static void session_free(struct session *s)
 {
     relay_forget(&s->ask, !s->ended);
+    timer_stop(&s->sizing);
+    strbuf_fini(&s->before);
+    strbuf_fini(&s->after);
     poll_stop(&s->in_poll);
     poll_stop(&s->out.poll);
     poll_stop(&s->err.poll);
@@ -200,6 +208,8 @@ static void on_input_room(struct poll *p, int ready)
         in_close(s);
 }
 
+static void request_send(struct session *s, const struct winsize *size);
+
 static void resize(struct session *s, struct str text)
 {
     AUTO(arena_fini) struct arena a = ARENA;
@@ -209,7 +219,9 @@ static void resize(struct session *s, struct str text)
         return; /* as upstream: what is no size changes nothing */
     struct winsize w = {.ws_row = (unsigned short)val_num(val_get_str(&v, S("Height")), 0),
                         .ws_col = (unsigned short)val_num(val_get_str(&v, S("Width")), 0)};
-    if (s->is_master) {
+    if (s->held) {
+        request_send(s, &w);
+    } else if (s->is_master) {
         (void)ioctl(s->out.fd, TIOCSWINSZ, &w); /* a terminal that is gone has no size */
     } else if (s->attach && !list_empty(&s->ask.node) && s->relay->node_fd >= 0) {
         AUTO(strbuf_fini) struct strbuf b = STRBUF(200);
@@ -240,6 +252,9 @@ static void on_data(void *arg, int channel, struct str bytes)
     struct session *s = arg;
     if (channel == CHANNEL_RESIZE) {
         sizes(s, bytes);
+    } else if (!s->started && s->want[0] && bytes.n) { /* typed ahead */
+        strbuf_add(&s->in_queue, bytes);
+        channels_pause(s->channels, s->in_queue.n > STDIN_MOST);
     } else if (s->in >= 0 && !s->in_over && bytes.n) {
         strbuf_add(&s->in_queue, bytes);
         poll_want(&s->in_poll, POLL_WRITE);
@@ -302,13 +317,14 @@ static bool accept_client(struct session *s)
 
 static void start(struct session *s, int own_master)
 {
+    s->started = true;
     if (own_master >= 0) {
         s->is_master = true;
         (void)fcntl(own_master, F_SETFL, O_NONBLOCK);
         s->out.fd = own_master;
         s->in = s->want[0] ? own_master : -1;
     }
-    if (!accept_client(s))
+    if (!s->channels && !accept_client(s))
         return;
     if (s->out.fd >= 0)
         outlet_open(s, &s->out, s->out.fd, CHANNEL_OUT);
@@ -316,6 +332,8 @@ static void start(struct session *s, int own_master)
         outlet_open(s, &s->err, s->err.fd, CHANNEL_ERR);
     if (s->in >= 0)
         poll_init(&s->in_poll, s->relay->loop, s->in, on_input_room);
+    if (s->in >= 0 && s->in_queue.n)
+        poll_want(&s->in_poll, POLL_WRITE);
     if (channels_ready(s->channels))
         on_ready(s);
 }
@@ -335,16 +353,14 @@ static void failed(struct session *s, struct str text)
 
 static void refused(struct session *s, int status, struct str text)
 {
-    if (s->http && channels_refusals_inside(s->http)) {
+    if (s->channels || channels_refusals_inside(s->http)) {
         AUTO(arena_fini) struct arena a = ARENA;
         failed(s, arena_fmt(&a, "unable to upgrade connection: " STR_FMT, STR_ARG(text)));
         return;
     }
     struct http_request *h = TAKE(s->http);
-    if (h) {
-        h->on_gone = NULL;
-        relay_fail(h, status, text);
-    }
+    h->on_gone = NULL;
+    relay_fail(h, status, text);
     s->ended = true;
     session_free(s);
 }
@@ -353,7 +369,7 @@ static void on_news(struct relay_ask *a, struct str name, const struct str *text
 {
     struct session *s = container_of(a, struct session, ask);
     int64_t v;
-    if (str_eq(name, S("started")) && s->http) {
+    if (str_eq(name, S("started")) && !s->started) {
         start(s, own_fd);
         return;
     }
@@ -368,7 +384,7 @@ static void on_news(struct relay_ask *a, struct str name, const struct str *text
         struct str text = n < 2 ? S("the node went away")
                                 : arena_fmt(&arena, "error %s container: " STR_FMT,
                                             s->attach ? "attaching to" : "executing command in", STR_ARG(texts[1]));
-        if (s->http || n < 2) {
+        if (!s->started || n < 2) {
             failed(s, text);
             return;
         }
@@ -407,42 +423,77 @@ static bool make_pipes(struct session *s)
     return true;
 }
 
-static bool send_request(struct session *s, struct str ns, struct str pod, struct str container)
+/* What is asked of the node, in two parts: the terminal's size stands between them. */
+static void request_make(struct session *s, struct http_request *h, struct str ns, struct str pod,
+                         struct str container)
+{
+    char stdio[4] = "";
+    for (int i = 0, n = 0; i < 3; i++)
+        if (s->given[i] >= 0)
+            stdio[n++] = (char)('0' + i);
+    relay_ask_begin(s->relay, &s->ask, &s->before, s->attach ? "attach" : "exec");
+    relay_add(&s->before, ns);
+    relay_add(&s->before, pod);
+    relay_add(&s->before, container);
+    if (!s->attach)
+        relay_add(&s->before, s->tty ? S("tty") : S("pipes"));
+    relay_add(&s->after, str_of(stdio));
+    struct str rest = h->query, key, value;
+    struct err ignored = ERR; /* the query was read whole before */
+    while (!s->attach && http_query_next(&h->arena, &rest, &key, &value, &ignored))
+        if (str_eq(key, S("command")))
+            relay_add(&s->after, value);
+}
+
+static void on_unsent(struct timer *t)
+{
+    struct session *s = container_of(t, struct session, sizing);
+    refused(s, s->too_long ? 413 : 503,
+            s->too_long ? S("the command is over 64 KiB") : S("the node cannot be reached"));
+}
+
+static void request_send(struct session *s, const struct winsize *size)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(RELAY_MESSAGE_MOST);
-    struct http_request *h = s->http;
     int fds[3];
     size_t n = 0;
-    char stdio[4] = "";
-    for (int i = 0; i < 3; i++) {
-        if (s->given[i] < 0)
-            continue;
-        stdio[n] = (char)('0' + i);
-        fds[n++] = s->given[i];
-    }
-    relay_ask_begin(s->relay, &s->ask, &b, s->attach ? "attach" : "exec");
-    relay_add(&b, ns);
-    relay_add(&b, pod);
-    relay_add(&b, container);
+    s->held = false;
+    timer_stop(&s->sizing);
+    strbuf_add(&b, strbuf_str(&s->before));
     if (!s->attach) {
-        struct str rest = h->query, key, value;
-        struct err ignored = ERR; /* the server has read the same query before */
-        relay_add(&b, s->tty ? S("tty") : S("pipes"));
-        relay_add(&b, S("0"));
-        relay_add(&b, S("0"));
-        relay_add(&b, str_of(stdio));
-        while (http_query_next(&h->arena, &rest, &key, &value, &ignored))
-            if (str_eq(key, S("command")))
-                relay_add(&b, value);
-    } else {
-        relay_add(&b, str_of(stdio));
+        relay_addf(&b, "%u", (unsigned)size->ws_row);
+        relay_addf(&b, "%u", (unsigned)size->ws_col);
     }
-    bool ok = relay_send(&s->ask, &b, fds, n);
+    strbuf_add(&b, strbuf_str(&s->after));
+    for (int i = 0; i < 3; i++)
+        if (s->given[i] >= 0)
+            fds[n++] = s->given[i];
+    bool whole = !b.over && !s->before.over && !s->after.over, ok = whole && relay_send(&s->ask, &b, fds, n);
     for (int i = 0; i < 3; i++) {
         fd_close(s->given[i]);
         s->given[i] = -1;
     }
-    return ok;
+    if (ok)
+        return;
+    s->too_long = !whole;
+    timer_init(&s->sizing, s->relay->loop, on_unsent); /* from the loop: callers may be in the middle of a message */
+    timer_set(&s->sizing, 0);
+}
+
+static void on_sizing(struct timer *t)
+{
+    request_send(container_of(t, struct session, sizing), &(struct winsize){0});
+}
+
+/* A terminal is to have its size before the program looks at it. A client of v5 may be let in before the node was
+ * asked, and it tells the size first; where it tells none the program starts all the same. */
+static void hold(struct session *s)
+{
+    s->held = true;
+    if (!accept_client(s))
+        return;
+    timer_init(&s->sizing, s->relay->loop, on_sizing);
+    timer_set(&s->sizing, SIZE_WAIT);
 }
 
 void relay_exec(struct relay *r, struct http_request *h, struct str ns, struct str pod, struct str container,
@@ -459,7 +510,9 @@ void relay_exec(struct relay *r, struct http_request *h, struct str ns, struct s
                           .in = -1,
                           .given = {-1, -1, -1},
                           .in_queue = STRBUF(8 << 20),
-                          .size = STRBUF(SIZE_MOST)};
+                          .size = STRBUF(SIZE_MOST),
+                          .before = STRBUF(RELAY_MESSAGE_MOST),
+                          .after = STRBUF(RELAY_MESSAGE_MOST)};
     s->out.fd = s->err.fd = -1;
     s->out.session = s->err.session = s;
     s->ask.news = on_news;
@@ -470,8 +523,17 @@ void relay_exec(struct relay *r, struct http_request *h, struct str ns, struct s
     s->want[2] = relay_query_true(h, S("stderr"));
     h->user = s;
     h->on_gone = on_gone;
-    if (!s->want[0] && !s->want[1] && !s->want[2])
+    if (!s->want[0] && !s->want[1] && !s->want[2]) {
         refused(s, 400, S("you must specify at least 1 of stdin, stdout, stderr"));
-    else if (!make_pipes(s) || !send_request(s, ns, pod, container))
-        refused(s, 503, S("the node cannot be reached"));
+        return;
+    }
+    if (!make_pipes(s)) {
+        refused(s, 503, S("no pipes for the program's output"));
+        return;
+    }
+    request_make(s, h, ns, pod, container);
+    if (s->tty && s->want[0] && !attach && channels_refusals_inside(h))
+        hold(s);
+    else
+        request_send(s, &(struct winsize){0});
 }

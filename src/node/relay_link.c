@@ -423,7 +423,7 @@ static void on_attach_ended(void *arg, const struct err *err)
 {
     struct session *s = arg;
     s->attach = NULL;
-    say_ended(s, 0, err ? err->text : "");
+    say_ended(s, 0, !err ? "" : err->sys == ESRCH ? "the container has ended" : err->text);
     session_free(s);
 }
 

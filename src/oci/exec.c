@@ -84,7 +84,8 @@ struct exec *container_exec(struct container *c, const struct exec_spec *spec, c
     (void)snprintf(path, sizeof path, "%s/exec.base", c->dir);
     /* two small files in memory (STATE is a tmpfs): quicker than a job */
     if (small_read(path, EXEC_MAX, &base, &err))
-        oci_exec_json(strbuf_str(&base), spec->args, spec->terminal, &json);
+        oci_exec_json(strbuf_str(&base), spec->args,
+                      spec->terminal ? &(struct oci_terminal){spec->rows, spec->columns} : NULL, &json);
     if (!small_write(x->process, strbuf_str(&json), &err))
         (void)unlink(x->process); /* crun will say that it is not there */
     memcpy(m.id, x->id, strlen(x->id));

@@ -307,8 +307,9 @@ void oci_exec_base(const struct oci_container *c, struct strbuf *out)
     add_env(c, out);
 }
 
-void oci_exec_json(struct str base, struct strs args, bool terminal, struct strbuf *out)
+void oci_exec_json(struct str base, struct strs args, const struct oci_terminal *t, struct strbuf *out)
 {
+    bool terminal = t != NULL;
     if (terminal) { /* a quote after a comma begins a text: within one it would have a backslash */
         ptrdiff_t term = str_find(base, S(",\"TERM="));
         strbuf_add(out, term < 0 ? base : str_sub(base, 0, (size_t)term));
@@ -319,6 +320,15 @@ void oci_exec_json(struct str base, struct strs args, bool terminal, struct strb
     jout_close(out, ']');
     jout_key(out, "terminal");
     jout_bool(out, terminal);
+    if (terminal && t->rows && t->columns) {
+        jout_key(out, "consoleSize");
+        jout_open(out, '{');
+        jout_key(out, "height");
+        jout_num(out, t->rows);
+        jout_key(out, "width");
+        jout_num(out, t->columns);
+        jout_close(out, '}');
+    }
     add_list(out, "args", args);
     jout_close(out, '}');
 }

@@ -107,5 +107,9 @@ MUST_USE bool oci_container_json(struct oci_container *c, struct arena *a, struc
                                  struct strbuf *out, struct oci_notices *notices, struct err *err);
 /* What an exec needs to know of its container: its process without args, kept as text. */
 void oci_exec_base(const struct oci_container *c, struct strbuf *out);
-/* process.json of an exec: same user, capabilities and environment; a terminal adds TERM=xterm, as upstream does. */
-void oci_exec_json(struct str base, struct strs args, bool terminal, struct strbuf *out);
+/* process.json of an exec: same user, capabilities and environment; a terminal (NULL: none) adds TERM=xterm, as
+ * upstream does, and has its size before the program looks at it. */
+struct oci_terminal {
+    uint16_t rows, columns; /* 0: not known */
+};
+void oci_exec_json(struct str base, struct strs args, const struct oci_terminal *t, struct strbuf *out);

@@ -149,20 +149,23 @@ TEST(exec_takes_the_container_s_process_and_its_own_args)
     struct oci_container c = plain(&a);
     c.uid = 7;
     oci_exec_base(&c, &base);
-    oci_exec_json(strbuf_str(&base), (struct strs){(struct str[]){S("ls"), S("-l")}, 2}, true, &out);
+    oci_exec_json(strbuf_str(&base), (struct strs){(struct str[]){S("ls"), S("-l")}, 2},
+                  &(struct oci_terminal){33, 77}, &out);
     CHECK_OK(json_check(strbuf_str(&out), &err), err);
-    CHECK(str_has(strbuf_str(&out),
-                  S("\"env\":[\"A=b=c\",\"B=\",\"TERM=xterm\"],\"terminal\":true,\"args\":[\"ls\",\"-l\"]}")));
+    CHECK(str_has(
+        strbuf_str(&out),
+        S("\"env\":[\"A=b=c\",\"B=\",\"TERM=xterm\"],\"terminal\":true,\"consoleSize\":{\"height\":33,\"width\":77},"
+          "\"args\":[\"ls\",\"-l\"]}")));
     CHECK(str_has(strbuf_str(&out), S("\"uid\":7")));
     /* a terminal has its own TERM, whatever the container's is; without one that stays */
     c.env = (struct strs){(struct str[]){S("A=,\"TERM=x"), S("TERM=vt100"), S("B=b")}, 3};
     strbuf_reset(&base);
     strbuf_reset(&out);
     oci_exec_base(&c, &base);
-    oci_exec_json(strbuf_str(&base), (struct strs){(struct str[]){S("ls")}, 1}, true, &out);
+    oci_exec_json(strbuf_str(&base), (struct strs){(struct str[]){S("ls")}, 1}, &(struct oci_terminal){0}, &out);
     CHECK(str_has(strbuf_str(&out), S("\"env\":[\"A=,\\\"TERM=x\",\"B=b\",\"TERM=xterm\"],")));
     strbuf_reset(&out);
-    oci_exec_json(strbuf_str(&base), (struct strs){(struct str[]){S("ls")}, 1}, false, &out);
+    oci_exec_json(strbuf_str(&base), (struct strs){(struct str[]){S("ls")}, 1}, NULL, &out);
     CHECK(str_has(strbuf_str(&out), S("\"env\":[\"A=,\\\"TERM=x\",\"B=b\",\"TERM=vt100\"],")));
 }
 
