@@ -232,7 +232,8 @@ static void stale_plan(const struct view *v, struct key key, struct plan *out)
 {
     const struct obj *pod = view_get(v, K(Pod), key.ns, key.name);
     const struct val *c = pod ? condition_get(obj_status(pod), "DisruptionTarget") : NULL;
-    if (!c || obj_deleting(pod) || pod_is_over(pod) || !str_eqz(val_text_at(c, N(status)), "True"))
+    if (!c || obj_deleting(pod) || pod_is_over(pod) || !str_eqz(val_text_at(c, N(status)), "True") ||
+        str_eqz(val_text_at(c, N(reason)), "TerminationByKubelet")) /* a node may take its time */
         return;
     int64_t until = val_time(val_get(c, N(lastTransitionTime))) + FORGET;
     if (until > v->now) {

@@ -198,6 +198,12 @@ def text_files_as_people_have_them(c):
             assert took.stdout.split() == ['configmap/' + n for n in names], (what, took)
         assert c.wherry('apply', '-f', path) == ''.join('configmap/%s configured\n' % n for n in names), what
         c.wherry('delete', '-f', path)
+    with open(c.env['KUBECONFIG']) as f:        # and so does a kubeconfig come
+        text = f.read().replace('\n', '\r\n')
+    for raw_bytes in (MARK + text.encode(), text.encode('utf-16')):
+        with open(path, 'wb') as f:
+            f.write(raw_bytes)
+        assert run([WHERRY, 'get', 'ns', 'default', '-o', 'name'], env=dict(c.env, KUBECONFIG=path)) == 'namespace/default\n'
     data = c.root + '/files'
     os.makedirs(data + '/deeper/.hidden')
     for name in ('a.yaml', 'b.json', 'deeper/c.yml', 'deeper/notes.txt', '.d.yaml'):
