@@ -132,11 +132,19 @@ static bool folder_take(struct client *c, struct str dir, int deep, struct docum
     return ok;
 }
 
+static bool is_address(struct str path)
+{
+    return str_starts(path, S("https://")) || str_starts(path, S("http://"));
+}
+
 static bool path_take(struct client *c, struct str path, bool deep, struct documents *out, struct err *err)
 {
     size_t taken = 0;
     if (str_eqz(path, "-"))
         return stdin_take(c, out, err);
+    if (is_address(path)) /* whom to trust is curl's to know */
+        return err_set(err, E_INVALID, STR_FMT ": is an address, not a file: curl -fsSL " STR_FMT " | wherry %s -f -",
+                       STR_ARG(path), STR_ARG(path), c->verb);
     if (!is_folder(c, path))
         return file_take(c, path, out, err);
     return folder_take(c, path, deep, out, &taken, err) &&
@@ -148,7 +156,7 @@ bool documents_read(struct client *c, struct words files, bool deep, struct docu
     *out = (struct documents){0};
     for (size_t i = 0; i < files.n; i++) {
         struct str rest = files.p[i], one;
-        if (access(arena_strz(&c->arena, rest), F_OK) == 0 || str_find_char(rest, ',') < 0) {
+        if (is_address(rest) || access(arena_strz(&c->arena, rest), F_OK) == 0 || str_find_char(rest, ',') < 0) {
             if (!path_take(c, rest, deep, out, err))
                 return false;
             continue;

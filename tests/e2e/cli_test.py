@@ -135,7 +135,7 @@ spec:
     assert c.wherry('exec', 'talks', '--', 'echo', 'hello') == 'hello\n'
     assert c.wherry('exec', '-i', 'talks', '-c', 'b', '--', 'cat', input='x' * 300000) == 'x' * 300000
     assert 'bad' in fails(c, 'exec', 'talks', '--', 'sh', '-c', 'echo bad >&2; exit 7', code=7)
-    assert 'not found' in fails(c, 'exec', 'talks', '--', '/nonexistent')
+    assert 'no such file or directory' in fails(c, 'exec', 'talks', '--', '/nonexistent')
     assert fails(c, 'exec', 'talks', code=2)
 
 

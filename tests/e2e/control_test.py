@@ -204,6 +204,8 @@ def text_files_as_people_have_them(c):
         with open(path, 'wb') as f:
             f.write(raw_bytes)
         assert run([WHERRY, 'get', 'ns', 'default', '-o', 'name'], env=dict(c.env, KUBECONFIG=path)) == 'namespace/default\n'
+    p = subprocess.run([WHERRY, 'apply', '-f', 'https://example.com/a,b.yaml'], env=c.env, capture_output=True, text=True)
+    assert p.returncode == 1 and 'curl -fsSL https://example.com/a,b.yaml | wherry apply -f -' in p.stderr, p
     data = c.root + '/files'
     os.makedirs(data + '/deeper/.hidden')
     for name in ('a.yaml', 'b.json', 'deeper/c.yml', 'deeper/notes.txt', '.d.yaml'):
