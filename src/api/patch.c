@@ -11,7 +11,7 @@
 struct patching {
     struct arena *a;
     size_t copied; /* bytes */
-    size_t moved;  /* elements */
+    size_t moved;  /* elements; and the members that were looked through */
 };
 
 static int by_member(const void *x, const void *y)
@@ -101,7 +101,7 @@ static struct val *child(struct val *at, struct str token)
 }
 
 /* The container that the pointer's last token is in. False: there is none. */
-static bool find(struct arena *a, struct val *doc, struct str pointer, struct val **in, struct str *last)
+static bool find(struct patching *p, struct val *doc, struct str pointer, struct val **in, struct str *last)
 {
     struct str token, rest = pointer;
     if (rest.n == 0 || rest.p[0] != '/')
@@ -109,9 +109,11 @@ static bool find(struct arena *a, struct val *doc, struct str pointer, struct va
     rest = str_sub(rest, 1, rest.n);
     *in = doc;
     while (str_cut(&rest, '/', &token)) {
-        token = unescape(a, token);
-        if (val_is(*in, VAL_MAP))
+        token = unescape(p->a, token);
+        if (val_is(*in, VAL_MAP)) {
             (*in)->flags |= VAL_F_TOUCHED;
+            p->moved += (*in)->n;
+        }
         if (!rest.p) {
             *last = token;
             return val_is(*in, VAL_MAP) || val_is(*in, VAL_LIST);
@@ -123,20 +125,20 @@ static bool find(struct arena *a, struct val *doc, struct str pointer, struct va
     return false;
 }
 
-static const struct val *lookup(struct arena *a, struct val *doc, struct str pointer)
+static const struct val *lookup(struct patching *p, struct val *doc, struct str pointer)
 {
     struct val *in;
     struct str last;
     if (pointer.n == 0)
         return doc;
-    return find(a, doc, pointer, &in, &last) ? child(in, last) : NULL;
+    return find(p, doc, pointer, &in, &last) ? child(in, last) : NULL;
 }
 
 static bool op_remove(struct patching *p, struct val *doc, struct str path)
 {
     struct val *in;
     struct str last;
-    if (!find(p->a, doc, path, &in, &last) || !child(in, last))
+    if (!find(p, doc, path, &in, &last) || !child(in, last))
         return false;
     p->moved += in->n;
     if (val_is(in, VAL_MAP))
@@ -154,7 +156,7 @@ static bool op_add(struct patching *p, struct val *doc, struct str path, struct 
         *doc = value;
         return true;
     }
-    if (!find(a, doc, path, &in, &last))
+    if (!find(p, doc, path, &in, &last))
         return false;
     if (val_is(in, VAL_MAP)) {
         val_set_str(a, in, last, value);
@@ -170,15 +172,16 @@ static bool op_add(struct patching *p, struct val *doc, struct str path, struct 
     return true;
 }
 
-static bool op_replace(struct arena *a, struct val *doc, struct str path, struct val value)
+static bool op_replace(struct patching *p, struct val *doc, struct str path, struct val value)
 {
+    struct arena *a = p->a;
     struct val *in;
     struct str last;
     if (path.n == 0) {
         *doc = value;
         return true;
     }
-    if (!find(a, doc, path, &in, &last))
+    if (!find(p, doc, path, &in, &last))
         return false;
     if (val_is(in, VAL_MAP)) { /* a missing key is added: an accident that clients rely on by now */
         val_set_str(a, in, last, value);
@@ -204,12 +207,12 @@ static bool apply(struct patching *p, struct val *doc, const struct val *operati
     if (str_eq(op, S("remove")))
         return op_remove(p, doc, path);
     if (str_eq(op, S("replace")))
-        return op_replace(a, doc, path, value);
+        return op_replace(p, doc, path, value);
     if (str_eq(op, S("test"))) {
-        found = lookup(a, doc, path);
+        found = lookup(p, doc, path);
         return found ? val_equal(found, &value) : value.type == VAL_NULL;
     }
-    if (!val_is(val_get(operation, N(from)), VAL_STRING) || !(found = lookup(a, doc, from)))
+    if (!val_is(val_get(operation, N(from)), VAL_STRING) || !(found = lookup(p, doc, from)))
         return false;
     if (str_eq(op, S("move"))) {
         struct val moved = *found;
@@ -237,9 +240,10 @@ bool patch_json(struct arena *a, const struct val *doc, const struct val *patch,
         if (!apply(&p, &result, operation))
             return err_set(err, E_INVALID, "the server rejected our request due to an error in our request");
         if (p.moved > MOVED_MAX)
-            return err_set(err, E_TOO_LARGE,
-                           "the JSON patch shifts elements of long lists %u times and more; say the list as a whole",
-                           MOVED_MAX);
+            return err_set(
+                err, E_TOO_LARGE,
+                "the JSON patch goes through long lists and maps too often (%u steps); say them as a whole",
+                MOVED_MAX);
     }
     sort_touched(&result);
     *out = result;

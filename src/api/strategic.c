@@ -2,6 +2,7 @@
  * Rules, order and messages of k8s.io/apimachinery/pkg/util/strategicpatch. A merge key need not be unique in a list:
  * the first element that has it is merged, $patch: delete takes all, and the others stay. */
 #include "api/strategic_int.h"
+#include "base/map.h"
 
 #define DEPTH_MAX 1000 /* no built-in type is nested deeper than a hundred levels */
 
@@ -78,13 +79,41 @@ static void sweep(struct val *map)
     map->n = n;
 }
 
-static void put_new(struct merge *m, struct val *result, const struct member *p)
+/* The map that is being made, with its members by name where they are many. */
+struct target {
+    struct val *map;
+    struct map places; /* place + 1 */
+    bool many;
+};
+#define FEW 64
+
+static struct val *target_get(const struct target *t, const struct name *name)
+{
+    if (!t->many)
+        return val_get_mut(t->map, name);
+    uintptr_t place = (uintptr_t)map_get(&t->places, name->s);
+    return place ? &t->map->map[place - 1].v : NULL;
+}
+
+static void target_set(struct merge *m, struct target *t, const struct name *name, struct val v)
+{
+    struct val *old = target_get(t, name);
+    if (old) {
+        *old = v;
+        return;
+    }
+    val_append(m->a, t->map, name, v);
+    if (t->many)
+        (void)map_put(&t->places, name->s, (void *)(uintptr_t)t->map->n);
+}
+
+static void put_new(struct merge *m, struct target *result, const struct member *p)
 {
     struct val v = m->sends ? p->v : without_nulls(m->a, &p->v), kept;
     if (without_directives(m->a, &v, &kept))
-        val_set(m->a, result, p->name, kept);
+        target_set(m, result, p->name, kept);
     else
-        drop(val_get_mut(result, p->name));
+        drop(target_get(result, p->name));
 }
 
 /* --- errors */
@@ -505,13 +534,13 @@ static bool delete_from(struct merge *m, const struct type *t, struct val *resul
 
 /* --- merging two maps */
 
-static bool merge_member(struct merge *m, const struct type *t, struct val *result, const struct member *p)
+static bool merge_member(struct merge *m, const struct type *t, struct target *result, const struct member *p)
 {
     const struct field *f;
     const struct type *type = member_type(t, p->name, &f);
-    struct val *old = val_get_mut(result, p->name), value;
+    struct val *old = target_get(result, p->name), value;
     if (p->v.type == VAL_NULL && m->sends) {
-        val_set(m->a, result, p->name, VAL_NONE);
+        target_set(m, result, p->name, VAL_NONE);
         return true;
     }
     if (p->v.type == VAL_NULL) {
@@ -533,7 +562,7 @@ static bool merge_member(struct merge *m, const struct type *t, struct val *resu
     } else {
         value = p->v;
     }
-    val_set(m->a, result, p->name, value);
+    target_set(m, result, p->name, value);
     return true;
 }
 
@@ -555,15 +584,22 @@ static bool merge_members(struct merge *m, const struct type *t, const struct va
         if (!order_list(m, t, result, patch, p))
             return false;
     }
+    struct target target = {.map = result, .places = MAP, .many = result->n + patch->n > FEW};
+    for (uint32_t i = 0; target.many && i < result->n; i++)
+        (void)map_put(&target.places, result->map[i].name->s, (void *)((uintptr_t)i + 1));
+    bool ok = true;
     val_each_member (p, patch) {
         struct str name = p->name->s;
+        const struct field *f;
+        if (!ok)
+            break;
         if (str_eq(name, S_RETAIN_KEYS) || str_starts(name, S_SET_ORDER) ||
-            (orders && val_is(&p->v, VAL_LIST) && has_order(patch, name)))
+            (orders && val_is(&p->v, VAL_LIST) && member_type(t, p->name, &f) && has_order(patch, name)))
             continue;
-        if (!(str_starts(name, S_DELETE_FROM) ? delete_from(m, t, result, p) : merge_member(m, t, result, p)))
-            return false;
+        ok = str_starts(name, S_DELETE_FROM) ? delete_from(m, t, result, p) : merge_member(m, t, &target, p);
     }
-    return true;
+    map_fini(&target.places);
+    return ok;
 }
 
 bool map_merge(struct merge *m, const struct type *t, const struct val *original, const struct val *patch,
