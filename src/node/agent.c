@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#define SETTLE_MOST (500 * NS_PER_MS)
+#define SETTLE_MOST (2 * NS_PER_S)
 
 /* --- one pod -------------------------------------------------------------------------------------------------- */
 
