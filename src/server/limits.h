@@ -8,7 +8,7 @@
     X(BODY_BYTES, 3145728, "bytes of a request body, as upstream")                                                   \
     X(BODIES_BYTES, 268435456, "bytes of all request bodies together; small ones always find room")                  \
     X(BODY_SECONDS, 60, "seconds in which a request body must have come")                                            \
-    X(URL_BYTES, 16384, "bytes of a request line")                                                                   \
+    X(URL_BYTES, 49152, "bytes of a request line")                                                                   \
     X(HEADER_BYTES, 65536, "bytes of a request's header")                                                            \
     X(HEADER_FIELDS, 128, "fields of a request's header")                                                            \
     X(QUERY_PARAMETERS, 256, "parameters of a query")                                                                \

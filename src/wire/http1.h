@@ -3,7 +3,7 @@
 #pragma once
 #include "wire/http.h"
 
-#define HTTP1_URI_MOST    16384 /* the request line: 414 */
+#define HTTP1_URI_MOST    49152 /* the request line, which carries whole scripts to an exec: 414 */
 #define HTTP1_HEAD_MOST   65536 /* the whole head: 431 */
 #define HTTP1_FIELDS_MOST 128   /* 431 */
 

@@ -35,7 +35,7 @@ RAW = [
     ('a bad escape', b'GET /api/v1/namespaces/%zz HTTP/1.1\r\n' + H + b'Connection: close\r\n\r\n', 400, 'escape'),
     ('an escaped NUL', b'GET /api/v1/namespaces/a%00b HTTP/1.1\r\n' + H + b'Connection: close\r\n\r\n', 400, 'escape'),
     ('half an escape', b'GET /api/v1/namespaces/a%4 HTTP/1.1\r\n' + H + b'Connection: close\r\n\r\n', 400, 'escape'),
-    ('a target of 20,000 bytes', b'GET /' + b'a' * 20000 + b' HTTP/1.1\r\n' + H + b'\r\n', 414, 'too long'),
+    ('a target of 50,000 bytes', b'GET /' + b'a' * 50000 + b' HTTP/1.1\r\n' + H + b'\r\n', 414, 'too long'),
     ('a target without end', b'GET /' + b'a' * 100000, 414, 'too long'),
     ('bare LF everywhere', b'GET /healthz HTTP/1.1\nHost: x\n\n', 400, 'CRLF'),
     ('bare LF after a field', b'GET /healthz HTTP/1.1\r\nHost: x\nX: y\r\n\r\n', 400, 'CRLF'),

@@ -166,6 +166,8 @@ def commands_run_by_both_protocols(c):
         for args in (('cp', mine, 'p:/big%d' % spdy), ('cp', 'p:/big%d' % spdy, back)):
             code, _, err = command(c, *args, spdy=spdy)
             assert code == 0, err
+        script = ': ' + 'x ' * 15000 + '; echo all of it'
+        assert command(c, 'exec', 'p', '--', 'sh', '-c', script, spdy=spdy)[:2] == (0, b'all of it\n')
         with open(back, 'rb') as f:
             assert f.read() == big
         wait = 'sleep 1; ' if spdy else ''                                          # by WebSocket the size is there before the program
