@@ -59,15 +59,17 @@ bool pull_auths_add(struct pull_auths *x, const struct obj *secret, struct err *
         return true; /* a Secret of another sort has none */
     if (!json_decode(a, (struct str){(v ? v : old)->s, (v ? v : old)->n}, &config, err))
         return err_wrap(err, "%s", v ? ".dockerconfigjson" : ".dockercfg");
+    bool ok = true;
     val_each_member (m, v ? val_get_str(&config, S("auths")) : &config) {
         struct pull_auth one = {.where = where_of(a, m->name->s)};
-        if (!credential_of(a, &m->v, &one.credential, err))
-            return false;
         if (x->list.n == PULL_AUTHS_MOST)
             return err_set(err, E_TOO_LARGE, "more than %d registries", PULL_AUTHS_MOST);
-        array_push(&x->list, one);
+        if (credential_of(a, &m->v, &one.credential, err))
+            array_push(&x->list, one);
+        else
+            ok = false;
     }
-    return true;
+    return ok;
 }
 
 static bool hosts_match(struct arena *a, struct str glob, struct str host)

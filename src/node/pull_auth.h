@@ -17,7 +17,7 @@ struct pull_auths {
 };
 void pull_auths_fini(struct pull_auths *x);
 AUTO_VALUE(pull_auths_fini, struct pull_auths);
-/* Those of one Secret. False: it is not what its type says. */
+/* Those of one Secret. False: it is not what its type says, or an entry of it is not; the others are there. */
 MUST_USE bool pull_auths_add(struct pull_auths *x, const struct obj *secret, struct err *err);
 /* Those for an image, the longest paths first, in the order of their Secrets; *n of them in the arena. */
 struct pull_credential *pull_auths_for(const struct pull_auths *x, struct str registry, struct str repository,

@@ -26,6 +26,24 @@ static struct str found(struct world *w, const char *const *configs, struct str 
 
 #define U(user) "{\"username\": \"" user "\", \"password\": \"p\"}"
 
+TEST(pull_credentials_beside_a_bad_entry_are_there)
+{
+    struct world w = {0};
+    AUTO(pull_auths_fini) struct pull_auths x = {.arena = &w.arena};
+    AUTO(strbuf_fini) struct strbuf yaml = STRBUF(STRBUF_TEXT);
+    static const char config[] = "{\"auths\": {\"a\": {\"auth\": \"!\"}, \"b\": {\"auth\": \"Yjpi\"}}}";
+    struct err err = ERR;
+    size_t n;
+    strbuf_addz(&yaml, "metadata: {name: s, namespace: ns}\ndata: {.dockerconfigjson: ");
+    strbuf_add_base64(&yaml, config, sizeof config - 1);
+    strbuf_addz(&yaml, "}");
+    CHECK(!pull_auths_add(&x, world_obj(&w, K(Secret), yaml.p), &err)); /* and it is told */
+    struct pull_credential *c = pull_auths_for(&x, S("b"), S("x"), &n);
+    CHECK_INT(n, 1);
+    CHECK_STR(c[0].password, S("b"));
+    world_end(&w);
+}
+
 TEST(pull_credentials_are_matched_as_a_kubelet_matches_them)
 {
     static const struct {
