@@ -34,6 +34,8 @@ bool env_charge(struct env *e, struct str text, struct err *err)
 {
     if (memchr(text.p, 0, text.n))
         return err_set(err, E_INVALID, "the text has a NUL byte in it, which no program's environment can hold");
+    if (!str_utf8_ok(text)) /* a runtime takes its configuration as JSON */
+        return err_set(err, E_INVALID, "the text is not UTF-8: mount it as a file");
     if (text.n > ENV_ONE_MOST)
         return err_set(err, E_TOO_LARGE,
                        "the text comes to %zu bytes: no program is started with more than %d in one", text.n,

@@ -274,6 +274,11 @@ TEST(env_that_expands_has_a_bound)
     err = ERR;
     CHECK(!build(&w, "env: [{name: Z, value: \"a\\0b\"}]", &env, &err));
     CHECK(str_starts(str_of(err.text), S("env Z: the text has a NUL byte")));
+    err = ERR;
+    world_obj(&w, K(Secret), "metadata: {name: raw, namespace: ns}\ndata: {k: /w==}");
+    CHECK(!build(&w, "env: [{name: R, valueFrom: {secretKeyRef: {name: raw, key: k}}}]", &env, &err));
+    CHECK_STR(str_of(err.text), S("env R: the text is not UTF-8: mount it as a file"));
+    CHECK(!build(&w, "envFrom: [{secretRef: {name: raw}}]", &env, &err));
     for (int i = 0; i < 60000; i++)
         strbuf_addz(&open, "$("); /* never closed: looked for once */
     AUTO(env_fini) struct env small = {.arena = &w.arena};
