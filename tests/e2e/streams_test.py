@@ -371,6 +371,9 @@ def whoever_leaves_leaves_nothing(c):
     streams = [('exec', 'command=cat&stdin=1&stdout=1', 'v5.channel.k8s.io', b'\0x'), ('exec', 'command=sh&command=-c&command=yes&stdout=1', 'v4.channel.k8s.io', b''),
                ('exec', 'command=sh&command=-c&command=sleep+2000;true&stdout=1', 'v4.channel.k8s.io', b''), ('exec', 'command=sleep&command=1000&stdout=1&tty=1&stdin=1', 'v5.channel.k8s.io', b'\4{'),
                ('attach', 'stdout=1', 'v4.channel.k8s.io', b''), ('log', 'follow=1', 'binary.k8s.io', b''), ('portforward', 'ports=8080', 'v4.channel.k8s.io', b'\0GET'), ('portforward', '', 'SPDY/3.1+portforward.k8s.io', b'\x80\x03\0\x01')]
+    held = lambda: [len(os.listdir('/proc/%d/fd' % c.role_pid(role))) for role in ('relay', 'node', 'server')]
+    assert c.kubectl('exec', 'p', '--', 'true') == ''
+    before = held()
     for sub, query, protocol, data in streams:
         for stage in range(4):
             with c.raw.open() as s:
@@ -387,6 +390,7 @@ def whoever_leaves_leaves_nothing(c):
                        (path('p', sub, query), 'portforward.k8s.io' if sub == 'portforward' else 'v4.channel.k8s.io')).encode())
     sessions = lambda: int(re.search(r'\nwherry_proxy_sessions (\d+)', c.raw.ask('GET', '/metrics')[2]).group(1))
     eventually('the sessions are over', lambda: sessions() == 0, timeout=40)
+    eventually('no descriptor is left', lambda: all(now <= was + 2 for now, was in zip(held(), before)), timeout=40)
     left = lambda: [l for l in c.kubectl('exec', 'p', '--', 'ps').splitlines() if re.search(r'\b(cat|yes|sleep 2000|sleep 1000 *$)', l) and 'sh -c sleep' not in l]
     eventually('no command is left', lambda: len(left()) <= 2, timeout=40)      # two `sleep 1000` of a test before
 
