@@ -176,6 +176,13 @@ static void on_request(struct http_request *h, void *arg)
         relay_fail(h, r->node_fd >= 0 ? 200 : 503, r->node_fd >= 0 ? S("ok") : S("the node cannot be reached"));
         return;
     }
+    if (str_eq(h->path, S("/logs")) || str_starts(h->path, S("/logs/"))) {
+        if (str_eq(h->method, S("GET")))
+            relay_files(r, h, str_sub(h->path, MIN(h->path.n, sizeof "/logs/" - 1), h->path.n));
+        else
+            relay_fail(h, 405, S("files are only read"));
+        return;
+    }
     while (n < countof(part) && str_cut(&rest, '/', &part[n]))
         n++;
     if (n == 4 && str_eq(part[0], S("containerLogs")))

@@ -10,9 +10,13 @@
 #include "sys/stream.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #define PROBE_ANSWER_SLACK (2 * NS_PER_S) /* a relay that says nothing by then has failed the probe */
 #define FDS_MOST           3
@@ -488,6 +492,26 @@ static void on_forward(struct relay_link *l, const struct relay_message *m)
     say(l, "socket", id, fd);
 }
 
+/* Below the node's /var/log, without links: what is a file or a folder. */
+static void on_file(struct relay_link *l, const struct relay_message *m)
+{
+    if (m->n != 3) {
+        refuse(l, m->texts[1], 400, "a path is wanted");
+        return;
+    }
+    AUTO_FREE char *path = str_dupz(m->texts[2].n ? m->texts[2] : S("."));
+    AUTO_FREE char *id = str_dupz(m->texts[1]);
+    struct stat st;
+    struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+    AUTO(fd_close) int root = open(l->agent->cfg.log, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    AUTO(fd_close) int fd = root < 0 ? -1 : (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+    if (fd < 0 || fstat(fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
+        refuse(l, str_of(id), 404, "404 page not found");
+    else
+        say(l, "file", id, fd);
+}
+
 static void on_forget(struct relay_link *l, const struct relay_message *m)
 {
     struct session *s = find_session(l, m->texts[1]);
@@ -519,6 +543,8 @@ static void on_message(struct relay_link *l, struct str bytes, const int *fds, s
         on_attach(l, &m, fds, nfds);
     else if (str_eq(what, S("resize")))
         on_resize(l, &m);
+    else if (str_eq(what, S("file")))
+        on_file(l, &m);
     else if (str_eq(what, S("forward")))
         on_forward(l, &m);
     else if (str_eq(what, S("forget")))

@@ -364,6 +364,12 @@ def nodes_at_their_ports(c):
                                (name + ':x', 400, 'no port'), (name + ':9', 503, 'refused')):
         got, _, text = c.raw.ask('GET', '/api/v1/nodes/%s/proxy/healthz' % who)
         assert got == status and words in text, (who, got, text)
+    uid = c.get('pod', 'done')['metadata']['uid']
+    for where, status, words in (('logs/', 200, '<a href="pods/">pods/</a>'), ('logs', 200, 'pods/'), ('logs/pods/default_done_%s/c/0.log' % uid, 200, ' stdout P no newline'), ('logs/absent', 404, 'not found'),
+                                 ('logs/../wherry/server', 404, ''), ('logs/%2e%2e/', 404, 'not found'), ('logs/%2e%2e/%2e%2e/etc/passwd', 404, 'not found')):
+        for who in (name, '%s:%d' % (name, port)):
+            got, _, text = c.raw.ask('GET', '/api/v1/nodes/%s/proxy/%s' % (who, where))
+            assert got == status and words in text, (where, got, text[:300])
 
 
 def whoever_leaves_leaves_nothing(c):
