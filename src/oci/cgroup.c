@@ -1,5 +1,6 @@
 #include "oci/cgroup.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -585,10 +586,26 @@ void cgroup_signal(const struct cgroups *g, const char *path, int signo)
         (void)walk(AT_FDCWD, dir, 0, kill_one, &k);
 }
 
+/* On v1 what is frozen does not die: a shim that ended in the midst of a start has left it so. */
+static bool thaw_one(int parent, const char *name, void *arg)
+{
+    char file[300];
+    (void)arg;
+    (void)snprintf(file, sizeof file, "%s/freezer.state", name);
+    AUTO(fd_close) int fd = openat(parent, file, O_WRONLY | O_CLOEXEC);
+    if (fd >= 0 && write(fd, "THAWED", 6) < 0)
+        log_debug("cgroup.thaw", "group=%s error=\"%s\"", name, strerror(errno)); /* who waits for its end says so */
+    return true;
+}
+
 bool cgroup_kill(const struct cgroups *g, const char *path)
 {
     char dir[CGROUP_PATH];
     struct killing k = {path, SIGKILL, false};
+    if (g->mode != CGROUP_V2 && g->mount[CG_FREEZER][0]) {
+        dir_of(g, CG_FREEZER, path, dir, sizeof dir);
+        (void)walk(AT_FDCWD, dir, 0, thaw_one, NULL);
+    }
     if (!any_dir(g, path, dir, sizeof dir))
         return true;
     struct err none = ERR; /* before Linux 5.14 there is no such file: then one by one */

@@ -919,7 +919,7 @@ static void traced_pod(enum cgroup_mode mode, bool share_pid)
     struct container *c = run(&w, "c1", &o);
     CHECK_STR(exec(&w, c, "grep -v ':/$' /proc/self/cgroup; echo done"), S("done"));
     struct container *other = run(&w, "c2", &plain);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 20; i++) {
         CHECK_STR(exec(&w, other, "echo fine"), S("fine"));
         CHECK_STR(exec(&w, c, "echo fine"), S("fine"));
     }
@@ -944,6 +944,25 @@ TEST(nobody_traces_crun_among_shared_processes)
 TEST(nobody_traces_crun_on_v2)
 {
     traced_pod(CGROUP_V2, true);
+}
+
+/* The shim ended while somebody was frozen: its pod is taken away all the same. */
+TEST(what_a_dead_shim_has_left_frozen_goes)
+{
+    struct world w;
+    char file[2 * SHIM_PATH];
+    world_begin(&w);
+    pod_start(&w, false);
+    struct oci_container o = shell(&w, "sleep 1000");
+    struct container *c = run(&w, "c1", &o);
+    cgroup_freeze_file(runtime_cgroups(w.rt), c->cgroup, file, sizeof file);
+    AUTO(fd_close) int fd = open(file, O_WRONLY | O_CLOEXEC);
+    CHECK(fd >= 0);
+    const char *word = strstr(file, "freezer.state") ? "FROZEN" : "1";
+    CHECK(write(fd, word, strlen(word)) > 0);
+    CHECK(kill(w.s->pid, SIGKILL) == 0);
+    wait_for(&w, &w.lost, 1);
+    world_end(&w);
 }
 
 /* More than a socket holds: what does not fit waits, and nobody hears that the shim is gone. */

@@ -620,9 +620,10 @@ static struct launch {
 } launches[LAUNCHES];
 static struct traced {
     pid_t pid;             /* 0: the place is free */
+    pid_t parent;          /* that forked it; 0: not told yet */
     struct launch *launch; /* NULL: over, or not known yet */
     bool known;
-    bool at_exec; /* waits until it is */
+    bool at_exec, gone; /* has become the program, or ended, before it was known */
 } traced[TRACED];
 
 static bool freeze(const struct container *c, bool frozen)
@@ -669,6 +670,9 @@ static void launch_over(struct launch *l)
             t->launch = NULL;
     if (any_launch())
         return;
+    every (t, traced)
+        if (t->gone) /* nobody will tell any more whose it was */
+            t->pid = 0;
     every (c, containers)
         if (is_guard(c))
             (void)freeze(c, false); /* its group is gone: so is whoever was in it */
@@ -710,7 +714,7 @@ static struct traced *traced_by(pid_t pid)
             place = t;
     }
     if (place)
-        *place = (struct traced){pid, NULL, false, false};
+        *place = (struct traced){.pid = pid};
     return place;
 }
 
@@ -747,6 +751,34 @@ static void program_began(struct traced *t)
     ptrace(PTRACE_DETACH, pid, NULL, NULL);
 }
 
+/* One whose processes are gone without one of them becoming the program is over. */
+static void launch_look(struct launch *l)
+{
+    if (!l || !l->container)
+        return;
+    every (t, traced)
+        if (t->pid && (t->launch == l || !t->known))
+            return;
+    launch_over(l);
+}
+
+/* What they tell comes in any order: a child's news before its parent's that there is a child. So a process is one of
+ * a launch as soon as its parent is, and those that it has forked with it. */
+static void traced_know(struct traced *t, struct launch *l)
+{
+    pid_t pid = t->pid;
+    t->launch = l;
+    t->known = true;
+    if (t->gone)
+        t->pid = 0;
+    else if (t->at_exec)
+        program_began(t);
+    every (child, traced)
+        if (child->pid && !child->known && child->parent == pid)
+            traced_know(child, l && l->container ? l : NULL);
+    launch_look(l);
+}
+
 static bool is_crun(pid_t pid);
 
 static void trace_stopped(pid_t pid, int status)
@@ -764,12 +796,10 @@ static void trace_stopped(pid_t pid, int status)
     case PTRACE_EVENT_CLONE:
         if (ptrace(PTRACE_GETEVENTMSG, pid, NULL, &born) == 0) {
             struct traced *child = traced_by((pid_t)born);
-            if (child) {
-                child->launch = t->launch;
-                child->known = true;
-                if (child->at_exec)
-                    program_began(child);
-            }
+            if (child)
+                child->parent = pid;
+            if (child && t->known)
+                traced_know(child, t->launch);
         }
         sig = 0;
         break;
@@ -787,34 +817,35 @@ static void trace_stopped(pid_t pid, int status)
     ptrace(PTRACE_CONT, pid, NULL, (long)sig);
 }
 
-/* A launch whose processes are gone without one of them becoming the program is over. */
 static void trace_ended(pid_t pid)
 {
     struct launch *l = NULL;
-    every (t, traced)
-        if (t->pid == pid) {
-            l = t->launch;
+    every (t, traced) {
+        if (t->pid != pid)
+            continue;
+        t->gone = true;
+        l = t->launch;
+        if (t->known)
             t->pid = 0;
-        }
-    bool more = false;
-    every (t, traced)
-        more |= t->pid && t->launch == l;
-    if (l && !more)
-        launch_over(l);
+    }
+    launch_look(l);
 }
 
 static void launches_check(void)
 {
     int64_t t = now(CLOCK_MONOTONIC);
-    bool held = false;
+    bool held = false, any;
     every (c, containers)
         held |= is_guard(c);
     every (l, launches) {
         if (!held || !l->container || t - l->since < HELD_MAX)
             continue;
+        any = false;
         every (x, traced)
-            if (x->pid && x->launch == l)
-                kill(x->pid, SIGKILL); /* traced, so it is not reaped by anybody else */
+            if (x->pid && !x->gone && x->launch == l)
+                any |= kill(x->pid, SIGKILL) == 0; /* traced, so it is not reaped by anybody else */
+        if (!any)
+            launch_over(l);
         l->since = t;
     }
 }
