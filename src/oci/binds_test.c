@@ -4,8 +4,10 @@
 #include "sys/mount.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -149,7 +151,7 @@ TEST(a_folder_that_is_exchanged_all_the_time_leads_nowhere_else)
     CHECK(stat(inside, &outside) == 0);
     int in = 0, refused = 0;
     static const char *const beneath[] = {"d/in", "d/new/deep"};
-    for (int i = 0; i < 400; i++) {
+    for (int i = 0; i < 200; i++) {
         struct err err = ERR;
         char folder[300];
         (void)snprintf(folder, sizeof folder, "%s%d", w.folder, i);
@@ -168,45 +170,55 @@ TEST(a_folder_that_is_exchanged_all_the_time_leads_nowhere_else)
     (void)kill(swapper, SIGKILL);
     (void)waitpid(swapper, NULL, 0);
     (void)snprintf(inside, sizeof inside, "%s/new", w.outside);
-    CHECK(access(inside, F_OK) < 0 && in + refused == 400);
+    CHECK(access(inside, F_OK) < 0 && in + refused == 200);
     CHECK(stat(w.outside, &st) == 0 && (st.st_mode & 07777) == 0755);
     world_end(&w);
+}
+
+static bool ask_for(const struct world *w, int side, int round)
+{
+    char folder[300], beneath[40];
+    struct err err = ERR;
+    (void)snprintf(beneath, sizeof beneath, "r%d/x/y/z", round);
+    (void)snprintf(folder, sizeof folder, "%s%d-%d", w->folder, round, side);
+    if (attach(w, folder, beneath, &err) && tree_remove(AT_FDCWD, folder, &err))
+        return true;
+    (void)fprintf(stderr, "round %d, side %d: %s\n", round, side, err.text);
+    return false;
 }
 
 /* Containers of a pod, and pods with one hostPath, ask for the same folder at the same moment. */
 TEST(sixteen_ask_for_the_same_new_folder)
 {
+    enum { SIDES = 16, ROUNDS = 60 };
     struct world w;
     if (!world_begin(&w))
         return;
-    for (int round = 0; round < 200; round++) {
+    pthread_barrier_t *all = mmap(NULL, sizeof *all, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pthread_barrierattr_t among;
+    CHECK(all != MAP_FAILED && pthread_barrierattr_init(&among) == 0 &&
+          pthread_barrierattr_setpshared(&among, PTHREAD_PROCESS_SHARED) == 0 &&
+          pthread_barrier_init(all, &among, SIDES) == 0);
+    pid_t pids[SIDES];
+    for (int side = 0; side < SIDES; side++) {
+        pids[side] = fork();
+        if (pids[side] != 0)
+            continue;
+        bool ok = true;
+        for (int round = 0; round < ROUNDS; round++) {
+            (void)pthread_barrier_wait(all);
+            ok = ask_for(&w, side, round) && ok; /* goes on all the same: the others wait for it */
+        }
+        _exit(!ok);
+    }
+    for (int side = 0; side < SIDES; side++) {
+        int status;
+        CHECK(waitpid(pids[side], &status, 0) == pids[side] && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    for (int round = 0; round < ROUNDS; round++) {
         char beneath[40];
-        pid_t pids[16];
-        int go[2];
-        (void)snprintf(beneath, sizeof beneath, "r%d/x/y/z", round);
-        CHECK(pipe2(go, O_CLOEXEC) == 0);
-        for (int k = 0; k < 16; k++) {
-            pids[k] = fork();
-            if (pids[k] == 0) {
-                struct err err = ERR;
-                char folder[300], byte;
-                fd_close(go[1]);
-                (void)!read(go[0], &byte, 1);
-                (void)snprintf(folder, sizeof folder, "%s%d-%d", w.folder, round, k);
-                if (!attach(&w, folder, beneath, &err)) {
-                    (void)fprintf(stderr, "round %d, side %d: %s\n", round, k, err.text);
-                    _exit(1);
-                }
-                _exit(!tree_remove(AT_FDCWD, folder, &err));
-            }
-        }
-        fd_close(go[0]);
-        fd_close(go[1]);
-        for (int k = 0; k < 16; k++) {
-            int status;
-            CHECK(waitpid(pids[k], &status, 0) == pids[k] && WIFEXITED(status) && WEXITSTATUS(status) == 0);
-        }
         struct stat st;
+        (void)snprintf(beneath, sizeof beneath, "r%d/x/y/z", round);
         CHECK(fstatat(w.fd, beneath, &st, 0) == 0 && (st.st_mode & 07777) == 0750);
     }
     world_end(&w);

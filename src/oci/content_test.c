@@ -112,7 +112,7 @@ TEST(sixteen_bring_claim_and_collect_at_once)
         (void)snprintf(path, sizeof path, "%s/store", test_dir());
         struct content *own = content_open(path, &err);
         bool ok = own != NULL;
-        for (int round = 0; ok && round < 50; round++)
+        for (int round = 0; ok && round < 20; round++)
             ok = bring_and_claim(own, side, round, &err);
         if (!ok)
             (void)fprintf(stderr, "side %d: %s\n", side, err.text);
@@ -125,7 +125,7 @@ TEST(sixteen_bring_claim_and_collect_at_once)
     }
     int64_t freed;
     CHECK_OK(content_ref_del(c, S("docker.io/library/same:1"), &err) && content_gc(c, &freed, &err), err);
-    for (int round = 0; round < 50; round += 4) {
+    for (int round = 0; round < 20; round += 4) {
         char body[40];
         (void)snprintf(body, sizeof body, "image %d", round / 4);
         struct digest d = digest_of(body, strlen(body));

@@ -9,6 +9,7 @@
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -397,8 +398,11 @@ TEST(groups_made_from_sixteen_sides_at_once_take_processes)
     if (g.mode == CGROUP_V2 || !g.mount[CG_CPUSET][0])
         return;
     memcpy(one.mount[CG_CPUSET], g.mount[CG_CPUSET], sizeof one.mount[0]);
-    int *arrived = mmap(NULL, sizeof *arrived, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    CHECK(arrived != MAP_FAILED);
+    pthread_barrier_t *all = mmap(NULL, sizeof *all, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pthread_barrierattr_t among;
+    CHECK(all != MAP_FAILED && pthread_barrierattr_init(&among) == 0 &&
+          pthread_barrierattr_setpshared(&among, PTHREAD_PROCESS_SHARED) == 0 &&
+          pthread_barrier_init(all, &among, SIDES) == 0);
     char top[80];
     pid_t pids[SIDES], owner = getpid();
     for (int side = 0; side < SIDES; side++) {
@@ -408,9 +412,7 @@ TEST(groups_made_from_sixteen_sides_at_once_take_processes)
         int bad = 0;
         for (int round = 0; round < ROUNDS; round++) {
             (void)snprintf(top, sizeof top, "/wherry-test-sides-%d-%d", (int)owner, round);
-            __atomic_add_fetch(arrived, 1, __ATOMIC_SEQ_CST);
-            while (__atomic_load_n(arrived, __ATOMIC_SEQ_CST) < (round + 1) * SIDES)
-                (void)sched_yield();
+            (void)pthread_barrier_wait(all);
             bad |= make_and_join(&one, top, side); /* goes on all the same: the others wait for it */
         }
         _exit(bad);
