@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "oci/binds.h"
 #include "oci/runtime_int.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -340,9 +341,37 @@ static bool path_below(int root, int fd, char *out, size_t size)
     return strncmp(of[0], of[1], n) == 0 && of[1][n] == '/' && snprintf(out, size, "%s", of[1] + n) < (int)size;
 }
 
-/* Folders that the image declares as volumes are mounted over themselves: so they stay writable where the root is
- * not, hold what the image has there, and what is written goes where the container's other files go. Where each
- * stands is found before the container runs, in its root as the shim has mounted it; nobody can change that yet. */
+/* An empty folder, in whose place another one can stand. */
+static bool is_empty_folder(int fd)
+{
+    int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+    if (!dir) {
+        fd_close(copy);
+        return false;
+    }
+    int n = 0;
+    while (n < 3 && readdir(dir))
+        n++;
+    (void)closedir(dir);
+    return n < 3; /* . and .. */
+}
+
+/* A folder of the node's own file system, with the mode and owner of the image's: what runs in the container may want
+ * to mount an overlay of its own there, which on an overlay it could not. */
+static bool own_folder(const char *path, int like, struct err *err)
+{
+    struct stat st;
+    if (fstat(like, &st) < 0 || mkdir(path, 0700) < 0)
+        return err_errno(err, "mkdir %s", path);
+    return (lchown(path, st.st_uid, st.st_gid) == 0 && chmod(path, st.st_mode & 07777) == 0) ||
+           err_errno(err, "%s", path);
+}
+
+/* Folders that the image declares as volumes stay writable where the root is not. An empty one is a folder of the
+ * container's data; one that holds something is mounted over itself, and what is written goes where the container's
+ * other files go. Where each stands is found before the container runs, in its root as the shim has mounted it;
+ * nobody can change that yet. */
 static void volumes_blocking(struct work *w)
 {
     struct container *c = container_of(w, struct container, work);
@@ -362,7 +391,9 @@ static void volumes_blocking(struct work *w)
         } else {
             (void)snprintf(target, sizeof target, "%s/rootfs%s", c->dir, inside);
             (void)snprintf(path, sizeof path, "%s/volumes/%zu", c->data_dir, i);
-            w->ok = symlink(target, path) == 0 || err_errno(&w->err, "link %s", path);
+            w->ok = is_empty_folder(fd)         ? own_folder(path, fd, &w->err)
+                    : symlink(target, path) < 0 ? err_errno(&w->err, "link %s", path)
+                                                : true;
         }
     }
 }
