@@ -376,8 +376,11 @@ static void volumes_blocking(struct work *w)
 {
     struct container *c = container_of(w, struct container, work);
     char path[PATH_MAX], inside[PATH_MAX], target[2 * PATH_MAX];
-    (void)snprintf(path, sizeof path, "/proc/%d/root%s/rootfs", (int)c->sandbox->pid, c->dir);
-    AUTO(fd_close) int root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    (void)snprintf(path, sizeof path, "/proc/%d/root", (int)c->sandbox->pid);
+    AUTO(fd_close) int shim = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    (void)snprintf(path, sizeof path, "%s/rootfs", c->dir);
+    /* within that root, whosever it is by now: the shim may have ended, and its number be another's */
+    AUTO(fd_close) int root = shim < 0 ? -1 : open_in_root(shim, path);
     w->ok = root >= 0 || err_errno(&w->err, "open %s", path);
     (void)snprintf(path, sizeof path, "%s/volumes", c->data_dir);
     w->ok = w->ok && (mkdir(path, 0711) == 0 || err_errno(&w->err, "mkdir %s", path));
