@@ -368,45 +368,167 @@ static bool is_true(const struct val *conditions, const char *type)
     return str_eq(TEXT(val_find(conditions, N(type), str_of(type)), status), S("True"));
 }
 
+/* "1,3-5", known to be well-formed: the next interval. */
+static bool next_interval(struct str *rest, int64_t *low, int64_t *high)
+{
+    struct str part, x, y;
+    if (!str_cut(rest, ',', &part) || part.n == 0)
+        return false;
+    bool range = str_split(part, '-', &x, &y);
+    return str_to_i64(range ? x : part, 0, INT32_MAX, low) && str_to_i64(range ? y : part, 0, INT32_MAX, high);
+}
+
+/* The first index that both name; -1: none. */
+static int64_t indexes_overlap(struct str a, struct str b)
+{
+    int64_t low, high, other_low, other_high;
+    bool more = next_interval(&a, &low, &high) && next_interval(&b, &other_low, &other_high);
+    while (more) {
+        if (low <= other_high && other_low <= high)
+            return low > other_low ? low : other_low;
+        more = high < other_low ? next_interval(&a, &low, &high) : next_interval(&b, &other_low, &other_high);
+    }
+    return -1;
+}
+
+/* What is told of a job's status only where it changes: what stood already is let be. */
+struct job_change {
+    bool complete, failed, target, met, finished, active, ready, terminating, start, end, uncounted, done, lost;
+};
+
+static struct job_change job_change_of(const struct val *s, const struct val *was)
+{
+    const struct val *now = V(s, conditions), *old = V(was, conditions);
+#define TURNED(type) (is_true(now, type) != is_true(old, type))
+#define OTHER(field) (!unchanged(V(s, field), V(was, field)))
+    struct job_change c = {.complete = TURNED("Complete"),
+                           .failed = TURNED("Failed"),
+                           .target = TURNED("FailureTarget"),
+                           .met = TURNED("SuccessCriteriaMet"),
+                           .active = NUM(s, active) != NUM(was, active),
+                           .ready = OTHER(ready),
+                           .terminating = OTHER(terminating),
+                           .start = OTHER(startTime),
+                           .end = OTHER(completionTime),
+                           .uncounted = OTHER(uncountedTerminatedPods),
+                           .done = !str_eq(TEXT(s, completedIndexes), TEXT(was, completedIndexes)),
+                           .lost = OTHER(failedIndexes)};
+#undef TURNED
+#undef OTHER
+    c.finished = (is_true(now, "Complete") || is_true(now, "Failed")) !=
+                 (is_true(old, "Complete") || is_true(old, "Failed"));
+    return c;
+}
+
+static void check_job_end(ERRS, const struct val *s, const struct job_change *c)
+{
+    const struct at *conditions_at = AT(at, "conditions");
+    const struct val *conditions = V(s, conditions), *uncounted = V(s, uncountedTerminatedPods);
+    bool complete = is_true(conditions, "Complete"), failed = is_true(conditions, "Failed"),
+         target = is_true(conditions, "FailureTarget"), finished = complete || failed;
+    if ((c->complete || c->failed) && complete && failed)
+        bad_plain(e, conditions_at, "cannot set Complete=True and Failed=true conditions");
+    if ((c->complete || c->target) && complete && target)
+        bad_plain(e, conditions_at, "cannot set Complete=True and FailureTarget=true conditions");
+    if ((c->complete || c->end) && !complete && HAS(s, completionTime))
+        bad_value(e, AT(at, "completionTime"), V(s, completionTime),
+                  "cannot set completionTime when there is no Complete=True condition");
+    if ((c->complete || c->end) && complete && !HAS(s, completionTime))
+        bad_required(e, AT(at, "completionTime"), "completionTime is required for Complete jobs");
+    if ((c->start || c->end) && HAS(s, startTime) && HAS(s, completionTime) &&
+        str_cmp(TEXT(s, completionTime), TEXT(s, startTime)) < 0)
+        bad_value(e, AT(at, "completionTime"), V(s, completionTime), "completionTime cannot be set before startTime");
+    if ((c->failed || c->target) && failed && !target)
+        bad_plain(e, conditions_at, "cannot set Failed=True condition without the FailureTarget=true condition");
+    if ((c->complete || c->met) && complete && !is_true(conditions, "SuccessCriteriaMet"))
+        bad_plain(e, conditions_at,
+                  "cannot set Complete=True condition without the SuccessCriteriaMet=true condition");
+    if ((c->finished || c->active) && finished && NUM(s, active) > 0)
+        bad_num(e, AT(at, "active"), NUM(s, active), "active>0 is invalid for finished job");
+    if ((c->finished || c->start) && finished && !HAS(s, startTime))
+        bad_required(e, AT(at, "startTime"), "startTime is required for finished job");
+    if ((c->finished || c->uncounted) && finished &&
+        val_len(V(uncounted, failed)) + val_len(V(uncounted, succeeded)) > 0)
+        bad_struct(e, AT(at, "uncountedTerminatedPods"), T(batch_v1_UncountedTerminatedPods), uncounted,
+                   "uncountedTerminatedPods needs to be empty for finished job");
+}
+
+static void check_job_indexes(ERRS, const struct val *s, const struct val *spec, const struct job_change *c)
+{
+    struct str done = TEXT(s, completedIndexes), lost = TEXT(s, failedIndexes);
+    const struct at *done_at = AT(at, "completedIndexes"), *lost_at = AT(at, "failedIndexes");
+    int64_t completions = NUM(spec, completions), total;
+    bool bounded = HAS(spec, completions), per_index = HAS(spec, backoffLimitPerIndex);
+    const char *bad_done = bounded ? check_indexes(e->arena, done, completions, &total) : NULL;
+    const char *bad_lost = bounded ? check_indexes(e->arena, lost, completions, &total) : NULL;
+    if (c->done && bad_done)
+        bad_text(e, done_at, done, "error parsing completedIndexes: %s", bad_done);
+    if (c->lost && per_index && HAS(s, failedIndexes) && bad_lost)
+        bad_text(e, lost_at, lost, "error parsing failedIndexes: %s", bad_lost);
+    if (c->done && done.n > 0 && !indexed(spec))
+        bad_text(e, done_at, done, "cannot set non-empty completedIndexes when non-indexed completion mode");
+    if (c->lost && !per_index && HAS(s, failedIndexes))
+        bad_text(e, lost_at, lost, "cannot set non-null failedIndexes when backoffLimitPerIndex is null");
+    int64_t both = (c->lost || c->done) && bounded && !bad_done && !bad_lost ? indexes_overlap(done, lost) : -1;
+    if (both >= 0)
+        bad_text(e, lost_at, lost, "failedIndexes and completedIndexes overlap at index: %lld", (long long)both);
+}
+
+static void check_job_moves(ERRS, const struct val *s, const struct val *was, const struct val *spec)
+{
+    static const char *const final[] = {"Failed", "Complete", "FailureTarget"};
+    const struct at *conditions_at = AT(at, "conditions");
+    const struct val *now = V(s, conditions), *old = V(was, conditions);
+    bool met = is_true(now, "SuccessCriteriaMet"), met_before = is_true(old, "SuccessCriteriaMet");
+    for (size_t i = 0; i < countof(final); i++)
+        if (is_true(old, final[i]) && !is_true(now, final[i]))
+            bad_plain(e, conditions_at,
+                      arena_fmt(e->arena, "cannot disable the terminal %s=True condition", final[i]).p);
+    if (NUM(s, failed) < NUM(was, failed))
+        bad_num(e, AT(at, "failed"), NUM(s, failed), "cannot decrease the failed counter");
+    /* what has as many workers as indexes may be made smaller */
+    bool shrinks = indexed(spec) && unchanged(V(spec, completions), V(spec, parallelism));
+    if (!shrinks && NUM(s, succeeded) < NUM(was, succeeded))
+        bad_num(e, AT(at, "succeeded"), NUM(s, succeeded), "cannot decrease the succeeded counter");
+    if (HAS(s, completionTime) && HAS(was, completionTime) &&
+        !unchanged(V(s, completionTime), V(was, completionTime)))
+        bad_value(e, AT(at, "completionTime"), V(s, completionTime), "completionTime cannot be mutated");
+    if (HAS(was, startTime) && !unchanged(V(s, startTime), V(was, startTime)) && !val_true(V(spec, suspend)))
+        bad_required(e, AT(at, "startTime"), "startTime cannot be removed for unsuspended job");
+    if (met_before && !met)
+        bad_plain(e, conditions_at, "cannot disable the SuccessCriteriaMet=True condition");
+    if (is_true(old, "Complete") && !met_before && met)
+        bad_plain(e, conditions_at,
+                  "cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions");
+}
+
 static void status_job(struct field_errors *e, const struct val *v, const struct val *old)
 {
     const struct at *at = AT(NULL, "status"), *conditions_at = AT(at, "conditions");
-    const struct val *s = V(v, status), *was = V(old, status), *conditions = V(s, conditions);
-    bool complete = is_true(conditions, "Complete"), failed = is_true(conditions, "Failed");
+    const struct val *s = V(v, status), *was = V(old, status), *spec = V(v, spec), *conditions = V(s, conditions);
+    struct job_change c = job_change_of(s, was);
+    bool finished = is_true(conditions, "Complete") || is_true(conditions, "Failed");
     NOT_NEGATIVE(e, at, s, active);
     NOT_NEGATIVE(e, at, s, succeeded);
     NOT_NEGATIVE(e, at, s, failed);
     NOT_NEGATIVE(e, at, s, ready);
     NOT_NEGATIVE(e, at, s, terminating);
-    if (complete && failed)
-        bad_plain(e, conditions_at, "cannot set Complete=True and Failed=true conditions");
-    if (complete && !HAS(s, completionTime))
-        bad_required(e, AT(at, "completionTime"), "completionTime is required for Complete jobs");
-    if (!complete && HAS(s, completionTime))
-        bad_value(e, AT(at, "completionTime"), V(s, completionTime),
-                  "cannot set completionTime when there is no Complete=True condition");
-    if (failed && !is_true(conditions, "FailureTarget"))
-        bad_plain(e, conditions_at, "cannot set Failed=True condition without the FailureTarget=true condition");
-    if (complete && !is_true(conditions, "SuccessCriteriaMet"))
+    check_job_end(e, at, s, &c);
+    check_job_indexes(e, at, s, spec, &c);
+    if ((c.finished || c.terminating) && finished && NUM(s, terminating) > 0)
+        bad_num(e, AT(at, "terminating"), NUM(s, terminating), "terminating>0 is invalid for finished job");
+    if ((c.ready || c.active) && HAS(s, ready) && NUM(s, ready) > NUM(s, active))
+        bad_num(e, AT(at, "ready"), NUM(s, ready), "cannot set more ready pods than active");
+    if (is_true(conditions, "SuccessCriteriaMet")) {
+        if (is_true(conditions, "Failed"))
+            bad_plain(e, conditions_at, "cannot set SuccessCriteriaMet=True and Failed=true conditions");
+        if (is_true(conditions, "FailureTarget"))
+            bad_plain(e, conditions_at, "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions");
+    } else if (HAS(spec, successPolicy) && is_true(conditions, "Complete")) {
         bad_plain(e, conditions_at,
-                  "cannot set Complete=True condition without the SuccessCriteriaMet=true condition");
-    if ((complete || failed) && !HAS(s, startTime))
-        bad_required(e, AT(at, "startTime"), "startTime is required for finished job");
-    if (NUM(s, failed) < NUM(was, failed))
-        bad_num(e, AT(at, "failed"), NUM(s, failed), "cannot decrease the failed counter");
-    if (NUM(s, succeeded) < NUM(was, succeeded))
-        bad_num(e, AT(at, "succeeded"), NUM(s, succeeded), "cannot decrease the succeeded counter");
-    struct str done = TEXT(s, completedIndexes);
-    if (done.n == 0)
-        return;
-    int64_t total;
-    const char *why = check_indexes(e->arena, done,
-                                    HAS(V(v, spec), completions) ? NUM(V(v, spec), completions) : INT32_MAX, &total);
-    if (why)
-        bad_text(e, AT(at, "completedIndexes"), done, "error parsing completedIndexes: %s", why);
-    if (!indexed(V(v, spec)))
-        bad_text(e, AT(at, "completedIndexes"), done,
-                 "cannot set non-empty completedIndexes when non-indexed completion mode");
+                  "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True");
+    }
+    check_job_moves(e, at, s, was, spec);
 }
 
 /* Whether the name could be one of the time zone database; whether it is there is for those who run the schedule. */

@@ -436,6 +436,21 @@ static void update_pvc(struct field_errors *e, const struct val *v, const struct
     IMMUTABLE(e, NULL, spec, was, volumeMode);
 }
 
+static void check_volume_sizes(ERRS, const struct val *sizes)
+{
+    val_each_member (m, sizes)
+        if (quantity_cmp(val_text(&m->v), S("0")) < 0)
+            bad_num(e, KEY(at, m->name->s), quantity_value(val_text(&m->v)), "must be a valid resource quantity");
+}
+
+static void status_pvc(struct field_errors *e, const struct val *v, const struct val *old)
+{
+    const struct at *at = AT(NULL, "status");
+    (void)old;
+    check_volume_sizes(e, AT(at, "capacity"), V(V(v, status), capacity));
+    check_volume_sizes(e, AT(at, "allocatedResources"), V(V(v, status), allocatedResources));
+}
+
 static bool quota_resource(struct str s)
 {
     static const char *const set[] = {"cpu",
@@ -727,7 +742,7 @@ const struct kind_rules rules_core[] = {
     RULES(events_k8s_io_Event, format_dns1123_subdomain, check_new_event, update_new_event, NULL,
           .update_alone = true),
     RULES(PersistentVolume, format_dns1123_subdomain, check_pv, update_pv, NULL),
-    RULES(PersistentVolumeClaim, format_dns1123_subdomain, check_pvc, update_pvc, NULL),
+    RULES(PersistentVolumeClaim, format_dns1123_subdomain, check_pvc, update_pvc, status_pvc),
     RULES(ResourceQuota, format_dns1123_subdomain, check_quota, update_quota, status_quota),
     RULES(LimitRange, format_dns1123_subdomain, check_limitrange, NULL, NULL),
     RULES_END,
