@@ -57,6 +57,7 @@ struct sandbox {
     struct shim_sandbox *wanted; /* until the shim has it */
     int fd;
     struct poll poll;
+    struct timer silent; /* set while an answer is awaited: since anything was heard of the shim */
     uint32_t seq;
     struct list requests, unsent, execs, attaches;
     pid_t pid, init_pid;

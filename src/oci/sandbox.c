@@ -2,17 +2,56 @@
 #include "base/log.h"
 #include "oci/runtime_int.h"
 #include "sys/child.h"
+#include "sys/file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 /* ---- talking to the shim ---- */
+
+#define SILENT_MOST (20 * NS_PER_S)
+
+/* Stopped by a signal it answers nobody, and neither ends nor lets its pod end. Others that are silent may have much
+ * to do: what they work at has its own bounds. */
+static bool is_stopped(pid_t pid)
+{
+    char path[64];
+    struct err ignored = ERR; /* it has just ended: then its socket tells */
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    if (!file_read(AT_FDCWD, path, &b, &ignored))
+        return false;
+    return str_find(strbuf_str(&b), S("(wherry-shim) T ")) >= 0;
+}
+
+static void on_silent(struct timer *t)
+{
+    struct sandbox *s = container_of(t, struct sandbox, silent);
+    const struct request *q = list_empty(&s->requests) ? NULL : list_first(&s->requests, struct request, node);
+    if (s->fd < 0 || !q)
+        return;
+    struct ucred peer = {0}; /* who listens there: one that has not said hello yet is not known otherwise */
+    socklen_t n = sizeof peer;
+    if (!s->pid && getsockopt(s->fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0)
+        return;
+    pid_t pid = s->pid ? s->pid : peer.pid;
+    AUTO(fd_close) int pidfd = pidfd_open(pid, 0);
+    bool stopped = pidfd >= 0 && is_stopped(pid);
+    if (stopped && pidfd_send_signal(pidfd, SIGKILL, NULL, 0) == 0) {
+        log_error("shim.hangs", "pod=%s pid=%d it is stopped by a signal, and ended: operation=%d", s->name, (int)pid,
+                  q->op);
+        return;
+    }
+    log_warn("shim.silent", "pod=%s pid=%d operation=%d", s->name, (int)pid, q->op);
+    timer_set(&s->silent, SILENT_MOST);
+}
 
 static void request_fail(void *arg)
 {
@@ -108,6 +147,17 @@ void sandbox_send(struct sandbox *s, uint16_t op, const void *payload, const int
         return;
     }
     list_add_tail(&s->requests, &q->node);
+    if (!timer_is_set(&s->silent))
+        timer_set(&s->silent, SILENT_MOST);
+}
+
+/* Something was heard of it. */
+static void not_silent(struct sandbox *s)
+{
+    if (list_empty(&s->requests))
+        timer_stop(&s->silent);
+    else
+        timer_set(&s->silent, SILENT_MOST);
 }
 
 bool answer_ok(const struct shim_answer *a, const char *what, struct err *err)
@@ -234,6 +284,7 @@ static void readable(struct poll *p, int ready)
             answered(s, &a, fd);
         if (rt->dying || map_get(&rt->sandboxes, str_of(id)) != s || s->fd < 0) /* freed by its owner meanwhile */
             return;
+        not_silent(s);
     }
 }
 
@@ -262,6 +313,7 @@ struct sandbox *sandbox_make(struct runtime *rt, struct str id, struct str name,
     s->dir = mem_dupz(path);
     (void)snprintf(path, sizeof path, "%s/shm", s->dir);
     s->shm = mem_dupz(path);
+    timer_init(&s->silent, rt->loop, on_silent);
     list_init(&s->requests);
     list_init(&s->unsent);
     list_init(&s->execs);
@@ -274,6 +326,7 @@ void sandbox_free(struct sandbox *s)
 {
     if (s->fd >= 0)
         poll_stop(&s->poll);
+    timer_stop(&s->silent);
     fd_close(s->fd);
     if (s->settling)
         timer_stop(&s->settle);
