@@ -10,13 +10,16 @@
 #include "cli/keybundle.h"
 #include "cli/lastapplied.h"
 #include "cli/settings.h"
+#include "cli/uplock.h"
 #include "sys/file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h> /* struct clone_args */
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -203,6 +206,7 @@ TEST(settings_that_cannot_be_together_are_named)
         {"service-cidr=10.42.128.0/17", "pod-cidr 10.42.0.0/16 and service-cidr 10.42.128.0/17 overlap"},
         {"node-pod-cidr=10.41.0.0/24", "node-pod-cidr 10.41.0.0/24 is not within pod-cidr 10.42.0.0/16"},
         {"node-pod-cidr=10.42.0.0/15", "is not within pod-cidr"},
+        {"node-pod-cidr=10.42.0.0/29", "node-pod-cidr: \"10.42.0.0/29\": is too small"},
         {"node-ip=here", "node-ip: \"here\": is no IPv4 address"},
         {"node-ip=0.0.0.0", "node-ip: \"0.0.0.0\": is no address that a node can be reached at"},
         {"node-ip=127.0.0.1", "node-ip"},
@@ -399,4 +403,47 @@ TEST(a_passphrase_has_a_length_that_protects)
         else
             CHECK(strstr(err.text, "8 to 1000 bytes"));
     }
+}
+
+/* Sixteen processes, some of which take the file away at the end as `wherry down` does: one alone holds it at a time.
+ */
+TEST(the_lock_has_one_holder_however_many_want_it)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct settings s = {.run = arena_fmt(&a, "%s/run", test_dir())};
+    struct err err = ERR;
+    _Atomic int *inside = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(inside != MAP_FAILED);
+    pid_t pids[16];
+    for (size_t i = 0; i < countof(pids); i++) {
+        pids[i] = fork();
+        if (pids[i])
+            continue;
+        for (int done = 0; done < 200;) {
+            struct up_holder other;
+            AUTO(fd_close) int lock = uplock_try(&s, &other, &err);
+            if (lock < 0 && !other.pid)
+                _exit(1);
+            if (lock < 0) {
+                (void)sched_yield();
+                continue;
+            }
+            if (atomic_fetch_add(inside, 1) != 0)
+                _exit(2);
+            uplock_tell(&s, lock, done % 2 ? UP_READY : UP_ENDING);
+            if (uplock_holder(&s).pid != getpid())
+                _exit(3);
+            atomic_fetch_sub(inside, 1);
+            if (i % 4 == 0)
+                uplock_remove(&s);
+            done++;
+        }
+        _exit(0);
+    }
+    for (size_t i = 0; i < countof(pids); i++) {
+        int status = -1;
+        CHECK(waitpid(pids[i], &status, 0) == pids[i]);
+        CHECK_INT(status, 0);
+    }
+    CHECK_INT(uplock_holder(&s).pid, 0);
 }

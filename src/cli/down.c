@@ -221,20 +221,27 @@ static void remove_network(struct down *d)
         complain(d, "links, rules, routes and settings", err.text);
 }
 
+static bool folder_empty(const char *path, struct err *err)
+{
+    static const char *const stay[] = {".", "..", "lost+found", "supervisor.lock", "supervisor.state"};
+    DIR *dir = opendir(path);
+    if (!dir)
+        return errno == ENOENT || err_errno(err, "open %s", path);
+    bool ok = true;
+    for (struct dirent *e; ok && (e = readdir(dir));) {
+        bool stays = false;
+        for (size_t i = 0; i < countof(stay); i++)
+            stays |= strcmp(e->d_name, stay[i]) == 0;
+        ok = stays || tree_remove(dirfd(dir), e->d_name, err);
+    }
+    (void)closedir(dir);
+    return ok;
+}
+
 /* A folder that its owner gave a disk of its own is emptied: the mount is not ours. */
 static bool folder_remove(const char *path, struct err *err)
 {
-    if (!mount_is_point(path))
-        return tree_remove(AT_FDCWD, path, err);
-    DIR *dir = opendir(path);
-    if (!dir)
-        return err_errno(err, "open %s", path);
-    bool ok = true;
-    for (struct dirent *e; ok && (e = readdir(dir));)
-        ok = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || strcmp(e->d_name, "lost+found") == 0 ||
-             tree_remove(dirfd(dir), e->d_name, err);
-    (void)closedir(dir);
-    return ok;
+    return mount_is_point(path) ? folder_empty(path, err) : tree_remove(AT_FDCWD, path, err);
 }
 
 static void remove_dirs(struct down *d, bool purge)
@@ -245,18 +252,19 @@ static void remove_dirs(struct down *d, bool purge)
     struct str volumes = arena_fmt(a, STR_FMT "/volumes", STR_ARG(s->run));
     if (mount_is_point(volumes.p) && !mount_remove(volumes.p, &err))
         complain(d, "the volumes' tmpfs", err.text);
-    struct str gone[] = {s->run,
-                         arena_fmt(a, STR_FMT "/node/pods", STR_ARG(s->data)),
-                         s->data,
-                         s->etc,
+    struct str gone[] = {arena_fmt(a, STR_FMT "/node/pods", STR_ARG(s->data)), s->data, s->etc,
                          arena_fmt(a, STR_FMT "/pods", STR_ARG(s->log)),
                          arena_fmt(a, STR_FMT "/wherry.log", STR_ARG(s->log))};
     for (size_t i = 0; i < countof(gone); i++) {
-        if (i >= 2 && !purge)
+        if (i >= 1 && !purge)
             break;
         if (!folder_remove(arena_strz(a, gone[i]), &err))
             complain(d, arena_strz(a, gone[i]), err.text);
     }
+    if (folder_empty(arena_strz(a, s->run), &err)) /* last: then others may begin */
+        uplock_remove(s);
+    else
+        complain(d, arena_strz(a, s->run), err.text);
 }
 
 /* systemd would start again what it is to run. */

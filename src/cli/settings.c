@@ -266,6 +266,10 @@ static bool work_out(struct settings *s, struct err *err)
     if (!cidr4_has(s->pods, s->node_pods.ip) || s->node_pods.bits < s->pods.bits)
         return err_set(err, E_INVALID, "node-pod-cidr " STR_FMT " is not within pod-cidr " STR_FMT,
                        STR_ARG(s->node_pod_cidr), STR_ARG(s->pod_cidr));
+    if (s->node_pods.bits < 16)
+        return err_set(err, E_INVALID,
+                       "node-pod-cidr " STR_FMT " is larger than a node can keep an account of: a /16",
+                       STR_ARG(s->node_pod_cidr));
     int64_t room = (int64_t)(cidr4_last(s->node_pods) - s->node_pods.ip) - 2; /* but the first two and the last */
     if (s->max_pods > room && s->max_pods == MAX_PODS)
         s->max_pods = room;

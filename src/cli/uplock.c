@@ -131,3 +131,16 @@ bool uplock_wait(const struct settings *s, const struct up_holder *holder, int m
     }
     return false;
 }
+
+void uplock_remove(const struct settings *s)
+{
+    static const char *const names[] = {"supervisor.state", "supervisor.lock"};
+    char path[PATH_MAX];
+    for (size_t i = 0; i < countof(names); i++) {
+        path_of(s, names[i], path);
+        if (unlink(path) < 0 && errno != ENOENT)
+            log_warn("lock", "remove %s: error=\"%s\"", path, strerror(errno));
+    }
+    (void)snprintf(path, sizeof path, STR_FMT, STR_ARG(s->run));
+    (void)rmdir(path); /* somebody's who has just begun, or a disk of its own: it stays */
+}

@@ -18,3 +18,6 @@ MUST_USE int uplock_try(const struct settings *s, struct up_holder *other, struc
 void uplock_tell(const struct settings *s, int lock, enum up_state state);
 /* Until the holder has ended, is at another state, or most_ms have passed (false). For commands that people type. */
 bool uplock_wait(const struct settings *s, const struct up_holder *holder, int most_ms);
+/* The end of `wherry down`, which holds the lock and has emptied RUN of all else: its files go, the lock's last, and
+ * the folder, if nobody has begun anew in it meanwhile. */
+void uplock_remove(const struct settings *s);

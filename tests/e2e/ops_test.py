@@ -189,6 +189,23 @@ def a_machine_that_was_suspended(c):
     assert {r: c.role_pid(r) for r in ROLES} == before
 
 
+def a_stopped_shim_ends(c):
+    """A shim that SIGSTOP holds answers nobody: its pod goes on with another one, or goes, and `down` is not held up for ever."""
+    name = 'ops%d' % os.getpid()
+    shim = lambda: int(run(['pgrep', '-f', 'wherry-shim default/' + name]).split()[0])
+    c.apply('apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: {terminationGracePeriodSeconds: 1, containers: [{name: c, image: %s}]}\n' % (name, IMAGE))
+    c.kubectl('wait', '--for=condition=Ready', 'pod/' + name, '--timeout=60s')
+    os.kill(shim(), signal.SIGSTOP)
+    p = subprocess.run([c.bin + '/kubectl', 'exec', name, '--', 'true'], env=c.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=90)
+    assert p.returncode != 0 and 'shim' in p.stdout, p
+    assert re.search('error node shim.hangs pod=default/%s ' % name, c.log())
+    c.kubectl('wait', '--for=condition=Ready', 'pod/' + name, '--timeout=60s')
+    eventually('it is another, and takes commands', lambda: c.kubectl('exec', name, '--', 'echo', 'fine') == 'fine\n', 60)
+    os.kill(shim(), signal.SIGSTOP)
+    assert c.down() == ''
+    c.up()
+
+
 def watching_costs_nothing(c):
     """At rest the supervisor wakes when a role's own timer was due, and not more often."""
     c.kubectl('delete', 'deploy', '--all')
@@ -216,4 +233,4 @@ def a_machine_that_was_suspended(c):
 
 
 if __name__ == '__main__':
-    main([wrong_settings_are_told_at_once, up_and_down_meet, down_and_up_again_and_again, a_stale_lock_ends_no_stranger, hanging_roles_are_started_again, a_machine_that_was_suspended, watching_costs_nothing], port=16743, up=False)
+    main([wrong_settings_are_told_at_once, up_and_down_meet, down_and_up_again_and_again, a_stale_lock_ends_no_stranger, hanging_roles_are_started_again, a_machine_that_was_suspended, watching_costs_nothing] + size([], [a_stopped_shim_ends]), port=16743, up=False)
