@@ -153,15 +153,14 @@ static bool add_from(struct env *e, const struct env_input *in, const struct val
         ref = val_get(from, N(secretRef));
     if (!ref)
         return true;
-    struct val all;
-    bool found;
-    if (!source_data(e->arena, in->sources, kind, in->pod->ns, val_text_at(ref, N(name)), SOURCE_VARIABLES,
-                     val_true(val_get(ref, N(optional))), &all, &found, err))
+    const struct obj *o;
+    if (!source_object(in->sources, kind, in->pod->ns, val_text_at(ref, N(name)), val_true(val_get(ref, N(optional))),
+                       &o, err))
         return false;
-    val_each_member (m, &all) {
+    val_each_member (m, o ? val_get(&o->tree, N(data)) : NULL) {
         struct str name = arena_fmt(e->arena, STR_FMT STR_FMT, STR_ARG(val_text_at(from, N(prefix))),
                                     STR_ARG(m->name->s));
-        if (is_env_name(name) && !set(e, name, (struct str){m->v.s, m->v.n}, err))
+        if (is_env_name(name) && !set(e, name, source_bytes(&m->v), err))
             return false;
     }
     return true;

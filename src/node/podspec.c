@@ -638,20 +638,23 @@ static bool too_many(size_t n, size_t most, const char *what, struct err *err)
 static bool fits(const struct val *spec, const struct obj *pod, struct err *err)
 {
     static const struct name *const lists[] = {N(initContainers), N(containers), N(ephemeralContainers)};
-    size_t containers = 0, tokens = 0;
+    size_t containers = 0, tokens = 0, sources = 0;
     for (size_t i = 0; i < countof(lists); i++) {
         containers += val_len(val_get(spec, lists[i]));
         val_each_item (c, val_get(spec, lists[i]))
             if (too_many(val_len(val_get(c, N(volumeMounts))), MOUNTS_MOST, "volumeMounts", err))
                 return false;
     }
-    val_each_item (v, val_get(spec, N(volumes)))
+    val_each_item (v, val_get(spec, N(volumes))) {
+        sources += val_len(val_at(v, N(projected), N(sources)));
         val_each_item (s, val_at(v, N(projected), N(sources)))
             tokens += val_get(s, N(serviceAccountToken)) != NULL;
+    }
     AUTO(map_fini) struct map objects = MAP;
     source_names(pod, count_object, &objects);
     return !too_many(containers, CONTAINERS_MOST, "containers", err) &&
            !too_many(val_len(val_get(spec, N(volumes))), MOUNTS_MOST, "spec.volumes", err) &&
+           !too_many(sources, MOUNTS_MOST, "projected.sources", err) &&
            !too_many(map_len(&objects), OBJECTS_MOST, "ConfigMaps and Secrets", err) &&
            !too_many(tokens, TOKENS_MOST, "tokens of service accounts", err);
 }

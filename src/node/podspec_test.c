@@ -486,6 +486,8 @@ TEST(podspec_of_what_costs_the_node_there_are_not_tens_of_thousands)
          1000},
         {"spec: {containers: [{name: x}], volumes: [{name: v, projected: {sources: [",
          "{serviceAccountToken: {path: p%d}},", "]}}]}", "tokens of service accounts: 101, of", 100},
+        {"spec: {containers: [{name: x}], volumes: [{name: v, projected: {sources: [",
+         "{configMap: {name: cm, items: [{key: k, path: p%d}]}},", "]}}]}", "projected.sources: 1001, of", 1000},
     };
     for (size_t i = 0; i < countof(rows); i++)
         for (int more = 0; more < 2; more++) {

@@ -160,9 +160,9 @@ static const struct obj *get(const struct sources *s, const struct kind *kind, s
     return NULL;
 }
 
-static struct str bytes_of(const struct val *v)
+struct str source_bytes(const struct val *member)
 {
-    return val_is(v, VAL_BYTES) ? (struct str){v->s, v->n} : val_text(v);
+    return val_is(member, VAL_BYTES) ? (struct str){member->s, member->n} : val_text(member);
 }
 
 bool source_key(struct arena *a, const struct sources *s, const struct kind *kind, struct str ns,
@@ -179,28 +179,21 @@ bool source_key(struct arena *a, const struct sources *s, const struct kind *kin
         return optional ||
                err_set(err, E_NOT_FOUND, "couldn't find key " STR_FMT " in %s " STR_FMT "/" STR_FMT, STR_ARG(key),
                        kind == K(Secret) ? "Secret" : "ConfigMap", STR_ARG(ns), STR_ARG(o->name));
-    *out = str_dup(a, bytes_of(v));
+    *out = str_dup(a, source_bytes(v));
     *found = true;
     return true;
 }
 
-static void add_members(struct arena *a, struct val *out, const struct val *from)
-{
-    val_each_member (m, from)
-        val_set_str(a, out, m->name->s, val_bytes(a, bytes_of(&m->v)));
-}
-
-bool source_data(struct arena *a, const struct sources *s, const struct kind *kind, struct str ns, struct str name,
-                 enum source_part part, bool optional, struct val *out, bool *found, struct err *err)
+bool source_object(const struct sources *s, const struct kind *kind, struct str ns, struct str name, bool optional,
+                   const struct obj **out, struct err *err)
 {
     bool ok;
-    const struct obj *o = get(s, kind, ns, name, optional, &ok, err);
-    *out = val_map();
-    *found = o != NULL;
-    if (!o)
-        return ok;
-    add_members(a, out, val_get(&o->tree, N(data)));
-    if (part == SOURCE_FILES)
-        add_members(a, out, val_get(&o->tree, N(binaryData)));
-    return true;
+    *out = get(s, kind, ns, name, optional, &ok, err);
+    return ok;
+}
+
+const struct val *source_member(const struct obj *o, struct str key)
+{
+    const struct val *v = val_get_str(val_get(&o->tree, N(data)), key);
+    return v ? v : val_get_str(val_get(&o->tree, N(binaryData)), key);
 }

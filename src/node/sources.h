@@ -27,10 +27,11 @@ MUST_USE bool source_resource(struct arena *a, const struct sources *s, const st
  * couldn't find key k in ConfigMap ns/x. */
 MUST_USE bool source_key(struct arena *a, const struct sources *s, const struct kind *kind, struct str ns,
                          const struct val *ref, struct str *out, bool *found, struct err *err);
-/* The members of a ConfigMap or Secret as a map of VAL_BYTES / VAL_STRING: for files all, for variables those of
- * `data` alone (binaryData of a ConfigMap is no text; kubelet's makeEnvironmentVariables does the same, and
- * source_key). Empty with true returned: optional and not there. */
-enum source_part { SOURCE_VARIABLES, SOURCE_FILES };
-MUST_USE bool source_data(struct arena *a, const struct sources *s, const struct kind *kind, struct str ns,
-                          struct str name, enum source_part part, bool optional, struct val *out, bool *found,
-                          struct err *err);
+/* The ConfigMap or Secret itself, borrowed until the next turn; errors as source_key. NULL with true returned:
+ * optional and not there. Nothing is copied: a pod may name the same large object thousands of times. */
+MUST_USE bool source_object(const struct sources *s, const struct kind *kind, struct str ns, struct str name,
+                            bool optional, const struct obj **out, struct err *err);
+/* A member of it for a file, of data or binaryData; NULL: none. For variables there is `data` alone (binaryData is no
+ * text; kubelet's makeEnvironmentVariables does the same, and source_key). */
+const struct val *source_member(const struct obj *o, struct str key);
+struct str source_bytes(const struct val *member);

@@ -73,34 +73,39 @@ static struct volume_file file_of(struct str bytes, int64_t mode)
 }
 
 /* `ref`: ConfigMap or Secret source with items, optional; the name stands in `name`. */
+static bool add_members(struct volume_files *out, const struct volume_input *in, const struct val *members,
+                        int64_t mode, struct err *err)
+{
+    val_each_member (m, members)
+        if (!add_file(out, in, m->name->s, file_of(source_bytes(&m->v), mode), err))
+            return false;
+    return true;
+}
+
 static bool add_object(struct volume_files *out, const struct volume_input *in, const struct kind *kind,
                        const struct val *ref, struct str name, int64_t mode, struct err *err)
 {
-    struct val all;
-    bool found, optional = val_true(val_get(ref, N(optional)));
+    const struct obj *o;
+    bool optional = val_true(val_get(ref, N(optional)));
     const struct val *items = val_get(ref, N(items));
-    if (!source_data(out->arena, in->sources, kind, in->pod->ns, name, SOURCE_FILES, optional, &all, &found, err))
+    if (!source_object(in->sources, kind, in->pod->ns, name, optional, &o, err))
         return false;
-    if (!val_len(items)) {
-        val_each_member (m, &all) {
-            if (!add_file(out, in, m->name->s, file_of((struct str){m->v.s, m->v.n}, mode), err))
-                return false;
-        }
+    if (!o)
         return true;
-    }
+    if (!val_len(items))
+        return add_members(out, in, val_get(&o->tree, N(data)), mode, err) &&
+               add_members(out, in, val_get(&o->tree, N(binaryData)), mode, err);
     val_each_item (item, items) {
         struct str key = val_text_at(item, N(key));
-        const struct val *v = val_get_str(&all, key);
-        if (!v && !found)
-            continue;
+        const struct val *v = source_member(o, key);
         if (!v && optional)
             continue;
         if (!v)
             return err_set(err, E_NOT_FOUND, "%s references non-existent %s key: " STR_FMT,
                            kind == K(Secret) ? "secret" : "configmap", kind == K(Secret) ? "secret" : "config",
                            STR_ARG(key));
-        if (!add_file(out, in, val_text_at(item, N(path)),
-                      file_of((struct str){v->s, v->n}, val_num_at(item, mode, N(mode))), err))
+        if (!add_file(out, in, val_text_at(item, N(path)), file_of(source_bytes(v), val_num_at(item, mode, N(mode))),
+                      err))
             return false;
     }
     return true;
