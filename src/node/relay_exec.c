@@ -8,8 +8,9 @@
 
 #define CHUNK      (32 << 10)
 #define STDIN_MOST (1 << 20) /* bytes that wait for the program to read them */
+#define DRAIN_MOST (1 << 20) /* what a pipe may hold */
 #define SIZE_MOST  4096      /* of a message about the terminal's size */
-#define SIZE_WAIT  (100 * NS_PER_MS)
+#define SIZE_WAIT  (500 * NS_PER_MS)
 
 /* One exec or attach: the client's channels on one side, descriptors on the other. */
 struct session;
@@ -140,22 +141,17 @@ static void on_output(struct poll *p, int ready)
     maybe_over(s);
 }
 
-/* The program is over: what it wrote is in the pipe now. Others may hold the pipe open and write on; they are not
- * waited for. */
+/* The program is over: what it wrote is in the pipe or the terminal now. Others may hold that open and write on; they
+ * are not waited for. What FIONREAD says of a terminal leaves out what is on its way through it; reading does not. */
 static void drain(struct outlet *o)
 {
     char buf[CHUNK];
-    int left = 0;
-    if (o->fd < 0)
-        return;
-    if (ioctl(o->fd, FIONREAD, &left) < 0)
-        left = 0;
-    while (left > 0) {
-        ssize_t n = read(o->fd, buf, MIN(sizeof buf, (size_t)left));
+    for (size_t all = 0; o->fd >= 0 && all < DRAIN_MOST;) {
+        ssize_t n = read(o->fd, buf, sizeof buf);
         if (n <= 0)
             break;
         channels_send(o->session->channels, o->channel, (struct str){buf, (size_t)n});
-        left -= (int)n;
+        all += (size_t)n;
     }
     outlet_close(o);
 }

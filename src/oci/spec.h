@@ -108,7 +108,7 @@ MUST_USE bool oci_container_json(struct oci_container *c, struct arena *a, struc
 /* What an exec needs to know of its container: its process without args, kept as text. */
 void oci_exec_base(const struct oci_container *c, struct strbuf *out);
 /* process.json of an exec: same user, capabilities and environment; a terminal (NULL: none) adds TERM=xterm, as
- * upstream does, and has its size before the program looks at it. */
+ * upstream does, and says its size, which crun sets about when the program starts. */
 struct oci_terminal {
     uint16_t rows, columns; /* 0: not known */
 };

@@ -170,8 +170,7 @@ def commands_run_by_both_protocols(c):
         assert command(c, 'exec', 'p', '--', 'sh', '-c', script, spdy=spdy)[:2] == (0, b'all of it\n')
         with open(back, 'rb') as f:
             assert f.read() == big
-        wait = 'sleep 1; ' if spdy else ''                                          # by WebSocket the size is there before the program
-        p = subprocess.run(['script', '-qec', 'stty rows 33 cols 77; %s/kubectl exec -it p -- sh -c "%sstty size; exit 4"' % (c.bin, wait), '/dev/null'],
+        p = subprocess.run(['script', '-qec', 'stty rows 33 cols 77; %s/kubectl exec -it p -- sh -c "sleep 1; stty size; exit 4"' % c.bin, '/dev/null'],
                            env=dict(c.env, **(SPDY if spdy else {})), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=60)
         assert b'33 77' in p.stdout and p.returncode == 4, p
     with concurrent.futures.ThreadPoolExecutor(12) as pool:
@@ -196,6 +195,11 @@ def channels_of_browsers(c):
             status = json.loads(got[3])
             assert status['reason'] == 'NonZeroExitCode' and status['details']['causes'] == [{'reason': 'ExitCode', 'message': '3'}], status
         assert sentence in got[3], got
+    w = Socket(c, path('p', 'exec', 'command=sh&command=-c&command=sleep+1;stty+size;read+a;echo+got+$a&stdin=1&stdout=1&tty=1'), 'v5.channel.k8s.io')
+    w.send(b'\0ahead\r')                                                        # typed before the program is there
+    w.send(b'\4{"Width":91,"Height":37}')                                       # and the size, before it runs
+    got = channels(w.rest())[1]
+    assert b'37 91' in got and b'got ahead' in got, got
     w = Socket(c, path('p', 'exec', 'command=true&stdout=1'), 'channel.k8s.io')
     assert channels(w.rest()) == {1: b''}                                       # success is silence before v4
     w = Socket(c, path('p', 'exec', 'command=nosuch&stdout=1'), 'v4.channel.k8s.io')
