@@ -82,7 +82,7 @@ def applies_lead_where_kubectls_lead(c):
     for ns in 'kw':
         api.must('POST', '/api/v1/namespaces', {'metadata': {'name': ns}})
     compared = 0
-    for kind in [r.choice(KINDS) for _ in range(size(100, 4000) // BATCH)]:
+    for kind in [r.choice(KINDS) for _ in range(size(100, 3000) // BATCH)]:
         first = [maker.valid(kind, 'o%d' % i) for i in range(BATCH)]
         then = [maker.changed(o, maker.valid) for o in first]
         changed = [maker.changed(o, maker.valid) for o in first]
