@@ -108,8 +108,12 @@ static bool read_meta(struct arena *a, enum body_format format, struct str text,
 static bool decode_as(struct arena *a, enum body_format format, const struct type *t, struct str raw, struct val *out,
                       struct decode_notes *notes, struct err *err)
 {
-    return format == BODY_PROTOBUF ? type_decode_pb(a, t, raw, out, err)
-                                   : type_decode_json(a, t, raw, out, notes, err);
+    if (format != BODY_PROTOBUF)
+        return type_decode_json(a, t, raw, out, notes, err);
+    work_begin(CODEC_MAX_VALUES);
+    bool ok = type_decode_pb(a, t, raw, out, err);
+    work_end();
+    return ok;
 }
 
 static void keep_note(void *arg, struct str text)
@@ -119,6 +123,13 @@ static void keep_note(void *arg, struct str text)
         array_push(&notes->texts, str_dup(notes->arena, text));
         notes->yaml++;
     }
+}
+
+bool body_fits(struct str json, struct err *err)
+{
+    if (json.n < 2 * CODEC_MAX_VALUES || json_values(json) <= CODEC_MAX_VALUES)
+        return true;
+    return err_set(err, E_TOO_LARGE, "the body holds more than %d values: split the object", CODEC_MAX_VALUES);
 }
 
 bool body_decode(struct arena *a, enum body_format format, struct str body, const struct body_expected *e,
@@ -133,6 +144,8 @@ bool body_decode(struct arena *a, enum body_format format, struct str body, cons
             return unrecognized(body, e, err);
         text = strbuf_str(&json);
     }
+    if (format != BODY_PROTOBUF && !body_fits(text, err))
+        return false;
     if (!read_meta(a, format, text, e, &f, &raw, err))
         return unrecognized(body, e, err);
     const struct type *t = root_type_find(f.api_version, f.kind);

@@ -1,6 +1,5 @@
 #include "api/codec_int.h"
 #include "api/quantity.h"
-#include "base/map.h"
 #include "wire/json.h"
 #include "wire/yaml.h"
 #include <math.h>
@@ -112,28 +111,12 @@ static bool wrong_type(struct decoder *d, const struct at *at, const struct type
     return true;
 }
 
-/* A place for the key in a map that is being read, as val_set, but not quadratic on maps of many keys. */
-static struct val *put_key(struct arena *a, struct val *map, struct map *seen, const struct name *name, bool *was)
+/* A place for the key in a map that is being read. */
+static struct val *put_key(struct arena *a, struct val *map, const struct name *name, bool *was)
 {
-    *was = false;
-    if (map->n < 32) {
-        for (uint32_t i = 0; i < map->n; i++)
-            if (map->map[i].name == name || str_eq(map->map[i].name->s, name->s)) {
-                *was = true;
-                return &map->map[i].v;
-            }
-    } else {
-        if (!map_len(seen))
-            for (uint32_t i = 0; i < map->n; i++)
-                (void)map_put(seen, map->map[i].name->s, (void *)((uintptr_t)i + 1));
-        uintptr_t at = (uintptr_t)map_get(seen, name->s);
-        if (at) {
-            *was = true;
-            return &map->map[at - 1].v;
-        }
-        (void)map_put(seen, name->s, (void *)((uintptr_t)map->n + 1));
-    }
-    return val_append(a, map, name, VAL_NONE);
+    struct val *have = val_get_mut(map, name);
+    *was = have != NULL;
+    return have ? have : val_append(a, map, name, VAL_NONE);
 }
 
 /* Untyped; a member that is there twice is noted. */
@@ -141,14 +124,13 @@ static struct val decode_any(struct decoder *d, const struct at *at);
 static struct val decode_any_map(struct decoder *d, const struct at *at)
 {
     struct val map = val_map();
-    AUTO(map_fini) struct map seen = MAP;
     json_enter(&d->j);
     while (json_more(&d->j)) {
         const struct name *name = name_of(d->a, json_key(&d->j, d->a));
         struct at here = {.up = at, .key = name->s};
         struct val v = decode_any(d, &here);
         bool was;
-        *put_key(d->a, &map, &seen, name, &was) = v;
+        *put_key(d->a, &map, name, &was) = v;
         if (was)
             note(d, "duplicate", at, name->s);
     }
@@ -265,7 +247,6 @@ static bool decode_map(struct decoder *d, const struct at *at, const struct type
     if (json_type(&d->j) != JSON_OBJECT)
         return wrong_type(d, at, t);
     *out = val_map();
-    AUTO(map_fini) struct map seen = MAP;
     json_enter(&d->j);
     while (json_more(&d->j)) {
         const struct name *name = name_of(d->a, json_key(&d->j, d->a));
@@ -276,7 +257,7 @@ static bool decode_map(struct decoder *d, const struct at *at, const struct type
         else if (!decode(d, &here, t->of, &v))
             return false;
         bool was;
-        *put_key(d->a, out, &seen, name, &was) = v;
+        *put_key(d->a, out, name, &was) = v;
         if (was)
             note(d, "duplicate", at, name->s);
     }

@@ -1,6 +1,7 @@
 #include "api/obj.h"
 #include "api/codec.h"
 #include "api/encode_int.h"
+#include "api/tree_int.h"
 #include "base/list.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -38,6 +39,14 @@ static bool left_out(const struct val *parent, const struct val *meta, const str
     return parent == meta && (m->name == N(resourceVersion) || m->name == N(managedFields));
 }
 
+static uint32_t kept_members(const struct val *v, const struct val *meta)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < v->n; i++)
+        n += !left_out(v, meta, &v->map[i]);
+    return n;
+}
+
 static void measure(const struct val *v, const struct val *meta, size_t *nodes, size_t *texts)
 {
     switch ((enum val_type)v->type) {
@@ -49,11 +58,11 @@ static void measure(const struct val *v, const struct val *meta, size_t *nodes, 
             measure(&v->list[i], meta, nodes, texts);
         break;
     case VAL_MAP:
+        *nodes += map_bytes(kept_members(v, meta));
         for (uint32_t i = 0; i < v->n; i++) {
             const struct member *m = &v->map[i];
             if (left_out(v, meta, m))
                 continue;
-            *nodes += sizeof *m;
             if (!is_static(m->name)) {
                 *nodes += sizeof *m->name;
                 *texts += m->name->s.n + 1;
@@ -98,11 +107,9 @@ static struct val copy(struct copier *c, const struct val *v, const struct val *
             out.list[i] = copy(c, &v->list[i], meta);
         break;
     case VAL_MAP: {
-        uint32_t n = 0;
-        for (uint32_t i = 0; i < v->n; i++)
-            n += !left_out(v, meta, &v->map[i]);
-        struct member *to = out.map = take(c, n * sizeof *to);
-        out.n = n;
+        out.n = kept_members(v, meta);
+        out.flags &= (uint8_t)~VAL_F_HASHED;
+        struct member *to = out.map = take(c, map_bytes(out.n));
         for (uint32_t i = 0; i < v->n; i++) {
             const struct member *m = &v->map[i];
             if (left_out(v, meta, m))
@@ -115,6 +122,7 @@ static struct val copy(struct copier *c, const struct val *v, const struct val *
             }
             to++->v = copy(c, &m->v, meta);
         }
+        map_hash(&out);
         break;
     }
     case VAL_NULL:

@@ -1,6 +1,7 @@
 /* patch.c - JSON patch (RFC 6902) with the leniencies of the Go library that upstream uses, merge patch (RFC 7386).
  */
 #include "api/patch.h"
+#include "api/tree_int.h"
 
 #define OPERATIONS_MAX 10000
 #define COPIED_MAX     3145728 /* bytes that `copy` operations may add, as upstream */
@@ -21,8 +22,10 @@ static int by_member(const void *x, const void *y)
 
 static void sort_members(struct val *v)
 {
-    if (val_is(v, VAL_MAP) && v->n > 1)
-        qsort(v->map, v->n, sizeof *v->map, by_member);
+    if (!val_is(v, VAL_MAP) || v->n < 2)
+        return;
+    qsort(v->map, v->n, sizeof *v->map, by_member);
+    val_members_moved(v);
 }
 
 static void sort_deep(struct val *v)
@@ -37,7 +40,6 @@ static void sort_deep(struct val *v)
 /* Upstream keeps what a patch goes through in maps, which come out sorted, and leaves the rest as it was written: so
  * do messages that show the result, and raw values inside objects. Maps are marked on the way and sorted at the end.
  */
-#define VAL_F_TOUCHED 2
 
 static void sort_touched(struct val *v)
 {

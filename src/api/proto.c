@@ -1,11 +1,11 @@
 #include "api/codec_int.h"
 #include "api/encode_int.h"
 #include "api/quantity.h"
+#include "api/tree_int.h"
 #include "wire/json.h"
 #include "wire/pb.h"
 #include <math.h>
 
-#define VAL_F_DEAD   1    /* while a map is being made unique */
 #define PB_MAX_DEPTH 1000 /* messages in messages; the deepest types are schemas */
 
 static const struct str magic = S_INIT("k8s\0");
@@ -374,6 +374,8 @@ static bool read_one(struct reader *r, const struct field *f, const struct type 
                      struct val *out)
 {
     *out = VAL_NONE;
+    if (!work_do(1)) /* bounded by who reads a request's body */
+        return err_set(r->err, E_TOO_LARGE, "the body holds more than %d values: split the object", CODEC_MAX_VALUES);
     bool varint = t->kind == TYPE_BOOL || t->kind == TYPE_INT32 || t->kind == TYPE_INT64;
     if (p->wire != (t->kind == TYPE_DOUBLE ? PB_FIXED64 : varint ? PB_VARINT : PB_BYTES))
         return wrong_wire(r, f, p);
@@ -441,6 +443,7 @@ static void unique_keys(struct val *map)
         if (map->map[i].v.flags != VAL_F_DEAD)
             map->map[live++] = map->map[i];
     map->n = live;
+    val_members_moved(map);
 }
 
 static bool read_field(struct reader *r, const struct field *f, const struct pb_field *p, size_t base, uint32_t order)

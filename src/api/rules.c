@@ -33,12 +33,10 @@ void field_errors_text(const struct field_errors *e, struct strbuf *out)
 {
     size_t shown = 0;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
+    AUTO(seen_fini) struct seen seen = SEEN;
     for (size_t i = 0; i < e->list.n; i++) {
         const struct field_error *it = &e->list.p[i];
-        bool before = false;
-        for (size_t j = 0; j < i && !before; j++)
-            before = str_eq(e->list.p[j].field, it->field) && str_eq(e->list.p[j].text, it->text);
-        if (before)
+        if (seen_pair(&seen, it->field, it->text))
             continue;
         strbuf_addf(&b, "%s" STR_FMT ": " STR_FMT, shown++ ? ", " : "", STR_ARG(it->field), STR_ARG(it->text));
     }
@@ -60,8 +58,17 @@ static void add_at(struct strbuf *b, const struct at *at)
         strbuf_addf(b, "[" STR_FMT "]", STR_ARG(at->key));
 }
 
+/* Enough is told: what else is wrong with the object is not looked for in detail, so that a long list of bad elements
+ * costs and answers no more than a short one. */
+bool errors_full(const struct field_errors *e)
+{
+    return e->list.n >= FIELD_ERRORS_MOST || e->bytes >= FIELD_ERRORS_BYTES;
+}
+
 static void push(ERRS, enum field_error_type type, struct str value, struct str detail)
 {
+    if (errors_full(e))
+        return;
     AUTO(strbuf_fini) struct strbuf path = STRBUF(TEXT_MAX), text = STRBUF(1 << 20);
     add_at(&path, at);
     strbuf_addz(&text, error_types[type].text);
@@ -70,6 +77,7 @@ static void push(ERRS, enum field_error_type type, struct str value, struct str 
     if (detail.n > 0)
         strbuf_addf(&text, ": " STR_FMT, STR_ARG(detail));
     struct field_error error = {type, str_dup(e->arena, strbuf_str(&path)), str_dup(e->arena, strbuf_str(&text))};
+    e->bytes += error.field.n + error.text.n;
     array_push(&e->list, error);
 }
 
@@ -345,6 +353,8 @@ void bad_required(ERRS, const char *detail)
 
 void bad_value(ERRS, const struct val *value, const char *fmt, ...)
 {
+    if (errors_full(e))
+        return;
     FORMATTED(detail);
     AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
     add_value(&b, value);
@@ -353,6 +363,8 @@ void bad_value(ERRS, const struct val *value, const char *fmt, ...)
 
 void bad_text(ERRS, struct str value, const char *fmt, ...)
 {
+    if (errors_full(e))
+        return;
     FORMATTED(detail);
     AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
     add_quoted(&b, value);
@@ -361,12 +373,16 @@ void bad_text(ERRS, struct str value, const char *fmt, ...)
 
 void bad_num(ERRS, int64_t value, const char *fmt, ...)
 {
+    if (errors_full(e))
+        return;
     FORMATTED(detail);
     push(e, at, FE_INVALID, arena_fmt(e->arena, "%lld", (long long)value), detail);
 }
 
 void bad_struct(ERRS, const struct type *t, const struct val *value, const char *fmt, ...)
 {
+    if (errors_full(e))
+        return;
     FORMATTED(detail);
     AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
     if (is_set(value))
@@ -378,12 +394,16 @@ void bad_struct(ERRS, const struct type *t, const struct val *value, const char 
 
 void bad_forbidden(ERRS, const char *fmt, ...)
 {
+    if (errors_full(e))
+        return;
     FORMATTED(detail);
     push(e, at, FE_FORBIDDEN, STR_NONE, detail);
 }
 
 void bad_duplicate(ERRS, struct str value)
 {
+    if (errors_full(e))
+        return;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
     add_quoted(&b, value);
     push(e, at, FE_DUPLICATE, strbuf_str(&b), S(""));
@@ -391,6 +411,8 @@ void bad_duplicate(ERRS, struct str value)
 
 void bad_duplicate_struct(ERRS, const struct type *t, const struct val *value, const char *detail)
 {
+    if (errors_full(e))
+        return;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
     add_go_struct(&b, t, value);
     push(e, at, FE_DUPLICATE, strbuf_str(&b), str_of(detail));
@@ -398,6 +420,8 @@ void bad_duplicate_struct(ERRS, const struct type *t, const struct val *value, c
 
 void bad_duplicate_number(ERRS, int64_t value)
 {
+    if (errors_full(e))
+        return;
     push(e, at, FE_DUPLICATE, arena_fmt(e->arena, "%lld", (long long)value), S(""));
 }
 
@@ -408,6 +432,8 @@ void bad_plain(ERRS, const char *detail)
 
 void bad_not_found(ERRS, struct str value, const char *detail)
 {
+    if (errors_full(e))
+        return;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
     add_quoted(&b, value);
     push(e, at, FE_NOT_FOUND, strbuf_str(&b), str_of(detail));
@@ -426,6 +452,8 @@ static void push_enum(ERRS, struct str shown, const char *const *values)
 
 void bad_enum(ERRS, struct str value, const char *const *values)
 {
+    if (errors_full(e))
+        return;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
     add_quoted(&b, value);
     push_enum(e, at, strbuf_str(&b), values);
@@ -433,6 +461,8 @@ void bad_enum(ERRS, struct str value, const char *const *values)
 
 void bad_enum_value(ERRS, const struct val *value, const char *const *values)
 {
+    if (errors_full(e))
+        return;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
     add_value(&b, value);
     push_enum(e, at, strbuf_str(&b), values);
@@ -440,6 +470,8 @@ void bad_enum_value(ERRS, const struct val *value, const char *const *values)
 
 void bad_enum_struct(ERRS, const struct type *t, const struct val *value, const char *const *values)
 {
+    if (errors_full(e))
+        return;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
     add_go_struct(&b, t, value);
     push_enum(e, at, strbuf_str(&b), values);
@@ -447,11 +479,15 @@ void bad_enum_struct(ERRS, const struct type *t, const struct val *value, const 
 
 void bad_too_long(ERRS, int64_t max)
 {
+    if (errors_full(e))
+        return;
     push(e, at, FE_TOO_LONG, STR_NONE, arena_fmt(e->arena, "may not be more than %lld bytes", (long long)max));
 }
 
 void bad_too_many(ERRS, int64_t have, int64_t max)
 {
+    if (errors_full(e))
+        return;
     push(e, at, FE_TOO_MANY, arena_fmt(e->arena, "%lld", (long long)have),
          arena_fmt(e->arena, "must have at most %lld items", (long long)max));
 }

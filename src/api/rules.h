@@ -25,7 +25,11 @@ struct field_error {
 struct field_errors {
     struct arena *arena;
     ARRAY(struct field_error) list; /* array_fini'd by field_errors_fini */
+    size_t bytes;                   /* of their texts */
 };
+/* No more than these are told; further ones are dropped. */
+enum { FIELD_ERRORS_MOST = 500, FIELD_ERRORS_BYTES = 1 << 20 };
+bool errors_full(const struct field_errors *e);
 void field_errors_fini(struct field_errors *e);
 AUTO_VALUE(field_errors_fini, struct field_errors);
 const char *field_error_reason(enum field_error_type t); /* "FieldValueRequired" ... */

@@ -3,6 +3,7 @@
 #pragma once
 #include "api/formats.h"
 #include "api/rules.h"
+#include "base/map.h"
 
 #define V(v, field)    val_get((v), N(field))
 #define TEXT(v, field) val_text(V(v, field))
@@ -24,6 +25,28 @@ struct at {
 #define each(it, in)  val_each_item (it, in)
 
 bool is_set(const struct val *v); /* there, and not null */
+
+/* What came before in a list, to find what comes twice, however long the list is. */
+struct seen {
+    struct map texts;
+};
+#define SEEN ((struct seen){0})
+void seen_fini(struct seen *s);
+AUTO_VALUE(seen_fini, struct seen);
+bool seen_before(struct seen *s, struct str text); /* and notes it */
+/* The same of whole values, and of several texts. */
+bool seen_value(struct seen *s, const struct val *v);
+bool seen_pair(struct seen *s, struct str one, struct str other);
+/* The elements of a list by the text of one of their fields (the first of each). */
+struct named {
+    const struct val *list;
+    const struct name *field;
+    struct map by_text; /* of a long list */
+};
+struct named named_of(const struct val *list, const struct name *field);
+void named_fini(struct named *n);
+AUTO_VALUE(named_fini, struct named);
+const struct val *named_find(const struct named *n, struct str text); /* as val_find */
 
 #define ERRS struct field_errors *e, const struct at *at
 void bad_required(ERRS, const char *detail); /* "": none */
@@ -82,9 +105,13 @@ void check_non_special_ip(ERRS, struct str ip);
 struct pod_rules {
     bool is_pod; /* not a template */
     const struct val *meta, *spec;
-    const struct val **volumes; /* those that are in order: mounts may name them */
-    size_t nvolumes;
+    struct map volumes; /* by name, those that are in order: mounts may name them */
+    struct named containers, init_containers, claims;
 };
+/* Finds the containers and claims; what else there is comes by check_volumes. */
+struct pod_rules pod_rules_of(bool is_pod, const struct val *meta, const struct val *spec);
+void pod_rules_fini(struct pod_rules *p);
+AUTO_VALUE(pod_rules_fini, struct pod_rules);
 void check_pod_spec(ERRS, const struct val *spec, const struct val *meta, bool is_pod);
 void check_containers(ERRS, const struct pod_rules *p, const struct val *containers);
 void check_init_containers(ERRS, const struct pod_rules *p, const struct val *containers);
@@ -100,7 +127,8 @@ void check_windows_options(ERRS, const struct val *options);
 void check_resource_name(ERRS, struct str name);
 void check_container_resource_name(ERRS, struct str name);
 void check_resource_quantity(ERRS, struct str name, struct str quantity);
-void check_resources(ERRS, const struct val *resources, const struct val *claims, bool of_pod);
+void check_resources(ERRS, const struct val *resources, const struct named *claims,
+                     bool of_pod);            /* claims: or NULL */
 void check_local_path(ERRS, struct str path); /* relative, no ".." */
 void check_no_backsteps(ERRS, struct str path);
 void check_field_ref(ERRS, const struct val *ref, bool volume);

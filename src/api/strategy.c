@@ -2,6 +2,7 @@
 #include "api/strategy.h"
 #include "api/defaults_int.h"
 #include "api/quantity.h"
+#include "api/rules_int.h"
 #include "api/selector.h"
 #include "base/clock.h"
 
@@ -201,7 +202,10 @@ static bool of_type(const struct val *spec, const char *x, const char *y, const 
 
 static bool has_node_port(const struct val *spec, int64_t n)
 {
-    val_each_item (port, V(spec, ports))
+    const struct val *ports = V(spec, ports);
+    if (!work_do(val_len(ports)))
+        return false;
+    val_each_item (port, ports)
         if (val_num(V(port, nodePort), 0) == n)
             return true;
     return false;
@@ -489,12 +493,12 @@ static void update_crd(struct arena *a, struct str sub, struct val *v, const str
     if (!val_is(V(&status, storedVersions), VAL_LIST))
         val_set(a, &status, N(storedVersions), val_list());
     stored = MUT(&status, storedVersions);
+    AUTO(seen_fini) struct seen names_stored = SEEN;
+    val_each_item (s, stored)
+        (void)seen_before(&names_stored, val_text(s));
     val_each_item (version, val_at(v, N(spec), N(versions))) {
-        bool there = !val_true(V(version, storage)) ||
-                     !V(version, name); /* a name may be missing: that is refused later */
-        val_each_item (s, stored)
-            there |= str_eq(val_text(s), TEXT(version, name));
-        if (!there)
+        /* a name may be missing: that is refused later */
+        if (val_true(V(version, storage)) && V(version, name) && !seen_before(&names_stored, TEXT(version, name)))
             val_add(a, stored, *V(version, name));
     }
     val_set(a, v, N(status), status);

@@ -109,20 +109,105 @@ struct val val_copy(struct arena *a, const struct val *v)
         break;
     case VAL_MAP:
         out.spare = 0;
-        out.map = v->n ? arena_alloc(a, v->n * sizeof *out.map) : NULL;
+        out.flags &= (uint8_t)~VAL_F_HASHED;
+        out.map = v->n ? arena_alloc(a, map_bytes(v->n)) : NULL;
         for (uint32_t i = 0; i < v->n; i++) {
             out.map[i].name = name_of(a, v->map[i].name->s);
             out.map[i].v = val_copy(a, &v->map[i].v);
         }
+        map_hash(&out);
         break;
     }
     return out;
+}
+
+/* --- a bound on work --- */
+
+static _Thread_local int64_t work_left = INT64_MAX;
+
+void work_begin(int64_t steps)
+{
+    work_left = steps;
+}
+
+bool work_over(void)
+{
+    return work_left < 0;
+}
+
+bool work_do(size_t steps)
+{
+    work_left -= (int64_t)steps;
+    return work_left >= 0;
+}
+
+void work_end(void)
+{
+    work_left = INT64_MAX;
+}
+
+/* --- large maps ---
+ * Behind the members of a map of more than HASH_FROM stands where each is, by the hash of its name. Who has members
+ * moved or taken out clears the flag, and then they are searched one by one. */
+
+static uint32_t cap_of(const struct val *v);
+
+static uint32_t slots_for(uint32_t cap)
+{
+    return cap <= HASH_FROM ? 0 : 1u << (33 - __builtin_clz(cap - 1));
+}
+
+size_t map_bytes(uint32_t cap)
+{
+    return cap * sizeof(struct member) + slots_for(cap) * sizeof(uint32_t);
+}
+
+static void map_hash_one(struct val *map, uint32_t i)
+{
+    uint32_t cap = cap_of(map), mask = slots_for(cap) - 1, *slots = (uint32_t *)(map->map + cap);
+    uint32_t at = (uint32_t)str_hash(map->map[i].name->s) & mask;
+    while (slots[at])
+        at = (at + 1) & mask;
+    slots[at] = i + 1;
+}
+
+void map_hash(struct val *map)
+{
+    if (cap_of(map) <= HASH_FROM)
+        return;
+    map->flags |= VAL_F_HASHED;
+    for (uint32_t i = 0; i < map->n; i++)
+        map_hash_one(map, i);
+}
+
+void val_members_moved(struct val *map)
+{
+    uint32_t cap = cap_of(map);
+    if (!(map->flags & VAL_F_HASHED))
+        return;
+    memset(map->map + cap, 0, slots_for(cap) * sizeof(uint32_t));
+    map_hash(map);
+}
+
+static const struct val *hashed_get(const struct val *map, struct str key)
+{
+    (void)work_do(1);
+    uint32_t cap = cap_of(map), mask = slots_for(cap) - 1;
+    const uint32_t *slots = (const uint32_t *)(map->map + cap);
+    for (uint32_t at = (uint32_t)str_hash(key) & mask; slots[at]; at = (at + 1) & mask) {
+        uint32_t i = slots[at] - 1;
+        if (i < map->n && str_eq(map->map[i].name->s, key))
+            return &map->map[i].v;
+    }
+    return NULL;
 }
 
 const struct val *val_get(const struct val *map, const struct name *name)
 {
     if (!map || map->type != VAL_MAP)
         return NULL;
+    if (map->flags & VAL_F_HASHED && map->n > 64) /* of fewer, pointers are compared faster */
+        return hashed_get(map, name->s);
     for (uint32_t i = 0; i < map->n; i++)
         if (map->map[i].name == name)
             return &map->map[i].v;
@@ -135,6 +220,10 @@ const struct val *val_get(const struct val *map, const struct name *name)
 const struct val *val_get_str(const struct val *map, struct str key)
 {
     if (!map || map->type != VAL_MAP)
+        return NULL;
+    if (map->flags & VAL_F_HASHED)
+        return hashed_get(map, key);
+    if (map->n > HASH_FROM && !work_do(map->n))
         return NULL;
     for (uint32_t i = 0; i < map->n; i++)
         if (str_eq(map->map[i].name->s, key))
@@ -252,6 +341,8 @@ bool val_equal(const struct val *a, const struct val *b)
 
 const struct val *val_find(const struct val *list, const struct name *name, struct str value)
 {
+    if (!work_do(val_len(list)))
+        return NULL;
     val_each_item (it, list) {
         const struct val *v = val_get(it, name);
         if (val_is(v, VAL_STRING) && str_eq(val_text(v), value))
@@ -267,27 +358,35 @@ static uint32_t cap_of(const struct val *v)
     return v->spare ? 1u << (v->spare - 1) : v->n;
 }
 
-static void *grown(struct arena *a, struct val *v, void *p, size_t size)
+/* The room that it needs for one more, as `spare` says it; 0: it has it. */
+static uint16_t more_room(const struct val *v)
 {
     if (v->n < cap_of(v))
-        return p;
+        return 0;
     uint16_t log = 3;
     while ((1u << (log - 1)) <= v->n)
         log++;
-    void *fresh = arena_alloc(a, ((size_t)1 << (log - 1)) * size);
-    if (v->n)
-        memcpy(fresh, p, v->n * size);
-    v->spare = log;
-    return fresh;
+    return log;
 }
 
 static struct val *map_add(struct arena *a, struct val *map, const struct name *name, struct val val)
 {
     ASSERT(map->type == VAL_MAP);
-    map->map = grown(a, map, map->map, sizeof *map->map);
+    uint16_t more = more_room(map);
+    if (more) {
+        struct member *fresh = arena_alloc(a, map_bytes(1u << (more - 1)));
+        if (map->n)
+            memcpy(fresh, map->map, map->n * sizeof *fresh);
+        map->map = fresh;
+        map->spare = more;
+        map->flags &= (uint8_t)~VAL_F_HASHED;
+        map_hash(map);
+    }
     struct member *m = &map->map[map->n++];
     m->name = name;
     m->v = val;
+    if (map->flags & VAL_F_HASHED)
+        map_hash_one(map, map->n - 1);
     return &m->v;
 }
 
@@ -317,7 +416,14 @@ struct val *val_append(struct arena *a, struct val *map, const struct name *name
 struct val *val_add(struct arena *a, struct val *list, struct val val)
 {
     ASSERT(list->type == VAL_LIST);
-    list->list = grown(a, list, list->list, sizeof *list->list);
+    uint16_t more = more_room(list);
+    if (more) {
+        struct val *fresh = arena_alloc(a, ((size_t)1 << (more - 1)) * sizeof *fresh);
+        if (list->n)
+            memcpy(fresh, list->list, list->n * sizeof *fresh);
+        list->list = fresh;
+        list->spare = more;
+    }
     struct val *v = &list->list[list->n++];
     *v = val;
     return v;
@@ -330,6 +436,8 @@ static bool del_at(struct val *map, const struct val *v)
         return false;
     struct member *m = container_of((struct val *)(uintptr_t)v, struct member, v);
     size_t i = (size_t)(m - map->map);
+    map->flags &= (uint8_t)~VAL_F_HASHED;
+    (void)work_do((map->n - i) / 16); /* moving is cheap: what is over is refused in the end */
     memmove(m, m + 1, (map->n - i - 1) * sizeof *m);
     map->n--;
     return true;
@@ -348,6 +456,7 @@ bool val_del_str(struct val *map, struct str key)
 void val_del_item(struct val *list, size_t i)
 {
     ASSERT(list->type == VAL_LIST && i < list->n);
+    (void)work_do((list->n - i) / 16);
     memmove(&list->list[i], &list->list[i + 1], (list->n - i - 1) * sizeof *list->list);
     list->n--;
 }

@@ -21,7 +21,7 @@ enum val_type { VAL_NULL, VAL_BOOL, VAL_INT, VAL_DOUBLE, VAL_STRING, VAL_BYTES, 
 struct member;
 struct val {
     uint8_t type;   /* enum val_type */
-    uint8_t flags;  /* VAL_F_* */
+    uint8_t flags;  /* of tree.c */
     uint16_t spare; /* of tree.c: the room of a list or map */
     uint32_t n;     /* bytes of a string, elements of a list, members of a map */
     union {
@@ -92,5 +92,14 @@ struct val *val_need_map_(struct arena *a, struct val *v, const struct name *con
 void val_set_text(struct arena *a, struct val *map, const struct name *name, struct str s);
 void val_set_num(struct arena *a, struct val *map, const struct name *name, int64_t i);
 void val_set_bool(struct arena *a, struct val *map, const struct name *name, bool b);
+/* To be told by who has moved members of a map in place (sorted them, say). */
+void val_members_moved(struct val *map);
+/* A bound on the work of one request: what searches lists or takes out of them counts, and finds nothing any more
+ * once the bound is passed, so that whoever set it refuses what was to be done (api and server do on every write). Of
+ * the calling thread; none where it is not set. */
+void work_begin(int64_t steps);
+MUST_USE bool work_over(void);
+bool work_do(size_t steps); /* false: it is over */
+void work_end(void);
 /* Indexes of the members in the order of their keys; NULL: they stand so already. Free with mem_free. */
 uint32_t *sorted_members(const struct val *map);

@@ -41,15 +41,13 @@ static void check_exit_codes(ERRS, const struct val *codes, const struct val *sp
         bad_too_many(e, AT(at, "values"), (int64_t)val_len(values), 255);
     }
     bool ordered = true;
+    AUTO(seen_fini) struct seen seen = SEEN;
     each(value, values)
     {
         const struct at *here = ITEM(AT(at, "values"), INDEX(values, value));
         if (str_eq(operator, S("In")) && value->i == 0)
             bad_num(e, here, 0, "must not be 0 for the In operator");
-        bool twice = false;
-        for (const struct val *other = values->list; other < value; other++)
-            twice |= other->i == value->i;
-        if (twice)
+        if (seen_value(&seen, value))
             bad_duplicate_number(e, here, value->i);
         ordered &= value == values->list || value[-1].i <= value->i;
     }

@@ -70,11 +70,9 @@ static void check_usages(ERRS, const struct val *list)
     if (val_len(list) == 0)
         bad_required(e, at, "");
     each(usage, list) check_enum_(e, ITEM(at, INDEX(list, usage)), val_text(usage), usages);
-    each(usage, list) for (const struct val *other = list->list; other < usage; other++) if (val_equal(other, usage))
-    {
+    AUTO(seen_fini) struct seen seen = SEEN;
+    each(usage, list) if (seen_before(&seen, val_text(usage)))
         bad_duplicate(e, ITEM(at, INDEX(list, usage)), val_text(usage));
-        break;
-    }
 }
 
 static bool decides(struct str type)
@@ -85,6 +83,7 @@ static bool decides(struct str type)
 static void check_answer(ERRS, const struct val *conditions)
 {
     bool approved = false, denied = false;
+    AUTO(seen_fini) struct seen seen = SEEN;
     each(c, conditions)
     {
         const struct at *here = ITEM(at, INDEX(conditions, c));
@@ -101,11 +100,8 @@ static void check_answer(ERRS, const struct val *conditions)
         denied |= str_eq(type, S("Denied"));
         if (approved && denied && (str_eq(type, S("Approved")) || str_eq(type, S("Denied"))))
             bad_text(e, at, type, "Approved and Denied conditions are mutually exclusive");
-        for (const struct val *other = conditions->list; other < c; other++)
-            if (str_eq(TEXT(other, type), type)) {
-                bad_duplicate(e, AT(here, "type"), type);
-                break;
-            }
+        if (seen_before(&seen, type))
+            bad_duplicate(e, AT(here, "type"), type);
     }
 }
 

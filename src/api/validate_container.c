@@ -24,16 +24,14 @@ void check_local_path(ERRS, struct str path)
 
 static void check_ports(ERRS, const struct val *ports)
 {
+    AUTO(seen_fini) struct seen seen = SEEN;
     each(port, ports)
     {
         const struct at *here = ITEM(at, INDEX(ports, port));
         struct str name = TEXT(port, name);
         if (name.n > 0 && check_format(e, AT(here, "name"), name, format_port_name))
-            for (const struct val *other = ports->list; other < port; other++)
-                if (str_eq(TEXT(other, name), name)) {
-                    bad_duplicate(e, AT(here, "name"), name);
-                    break;
-                }
+            if (seen_before(&seen, name))
+                bad_duplicate(e, AT(here, "name"), name);
         if (NUM(port, containerPort) == 0)
             bad_required(e, AT(here, "containerPort"), "");
         else
@@ -53,8 +51,7 @@ static struct str host_port(struct arena *a, const struct val *port)
 
 static void check_host_ports(ERRS, const struct val *containers)
 {
-    struct str taken[256];
-    size_t n = 0;
+    AUTO(seen_fini) struct seen taken = SEEN;
     each(c, containers)
     {
         const struct val *ports = V(c, ports);
@@ -63,14 +60,9 @@ static void check_host_ports(ERRS, const struct val *containers)
             if (NUM(port, hostPort) == 0)
                 continue;
             struct str key = host_port(e->arena, port);
-            bool twice = false;
-            for (size_t i = 0; i < n; i++)
-                twice |= str_eq(taken[i], key);
-            if (twice)
+            if (seen_before(&taken, key))
                 bad_duplicate(
                     e, AT(ITEM(AT(ITEM(at, INDEX(containers, c)), "ports"), INDEX(ports, port)), "hostPort"), key);
-            else if (n < countof(taken))
-                taken[n++] = key;
         }
     }
 }
@@ -234,10 +226,7 @@ static void check_env_from(ERRS, const struct val *list)
 
 static const struct val *volume_named(const struct pod_rules *p, struct str name)
 {
-    for (size_t i = 0; i < p->nvolumes; i++)
-        if (str_eq(TEXT(p->volumes[i], name), name))
-            return p->volumes[i];
-    return NULL;
+    return map_get(&p->volumes, name);
 }
 
 static void check_mount_options(ERRS, const struct val *mount, const struct val *container)
@@ -260,6 +249,9 @@ static void check_mount_options(ERRS, const struct val *mount, const struct val 
 static void check_mounts(ERRS, const struct val *mounts, const struct val *container, const struct pod_rules *p)
 {
     const struct val *devices = V(container, volumeDevices);
+    AUTO(named_fini) struct named by_name = named_of(devices, N(name));
+    AUTO(named_fini) struct named by_path = named_of(devices, N(devicePath));
+    AUTO(seen_fini) struct seen paths = SEEN;
     each(mount, mounts)
     {
         const struct at *here = ITEM(at, INDEX(mounts, mount));
@@ -268,14 +260,11 @@ static void check_mounts(ERRS, const struct val *mounts, const struct val *conta
         if (!volume_named(p, name))
             bad_not_found(e, AT(here, "name"), name, "");
         REQUIRED(e, here, mount, mountPath);
-        for (const struct val *other = mounts->list; other < mount; other++)
-            if (str_eq(TEXT(other, mountPath), path)) {
-                bad_text(e, AT(here, "mountPath"), path, "must be unique");
-                break;
-            }
-        if (val_find(devices, N(name), name))
+        if (seen_before(&paths, path))
+            bad_text(e, AT(here, "mountPath"), path, "must be unique");
+        if (named_find(&by_name, name))
             bad_text(e, AT(here, "name"), name, "must not already exist in volumeDevices");
-        if (val_find(devices, N(devicePath), path))
+        if (named_find(&by_path, path))
             bad_text(e, AT(here, "mountPath"), path, "must not already exist as a path in volumeDevices");
         if (TEXT(mount, subPath).n > 0)
             check_local_path(e, AT(at, "subPath"), TEXT(mount, subPath));
@@ -291,17 +280,18 @@ static void check_mounts(ERRS, const struct val *mounts, const struct val *conta
 
 static void check_devices(ERRS, const struct val *devices, const struct val *mounts, const struct pod_rules *p)
 {
+    AUTO(named_fini) struct named by_name = named_of(mounts, N(name));
+    AUTO(named_fini) struct named by_path = named_of(mounts, N(mountPath));
+    AUTO(seen_fini) struct seen taken = SEEN;
+    AUTO(seen_fini) struct seen paths = SEEN;
     each(device, devices)
     {
         const struct at *here = ITEM(at, INDEX(devices, device));
         struct str name = TEXT(device, name), path = TEXT(device, devicePath);
         const struct val *volume = volume_named(p, name);
         REQUIRED(e, here, device, name);
-        for (const struct val *other = devices->list; other < device; other++)
-            if (str_eq(TEXT(other, name), name)) {
-                bad_text(e, AT(here, "name"), name, "must be unique");
-                break;
-            }
+        if (seen_before(&taken, name))
+            bad_text(e, AT(here, "name"), name, "must be unique");
         if (volume && !HAS(volume, persistentVolumeClaim) && !HAS(volume, ephemeral))
             bad_text(e, AT(here, "name"), name,
                      "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode");
@@ -309,15 +299,12 @@ static void check_devices(ERRS, const struct val *devices, const struct val *mou
             bad_not_found(e, AT(here, "name"), name, "");
         if (path.n == 0)
             bad_required(e, AT(here, "devicePath"), "");
-        for (const struct val *other = devices->list; other < device && path.n; other++)
-            if (str_eq(TEXT(other, devicePath), path)) {
-                bad_text(e, AT(here, "devicePath"), path, "must be unique");
-                break;
-            }
+        if (path.n && seen_before(&paths, path))
+            bad_text(e, AT(here, "devicePath"), path, "must be unique");
         check_no_backsteps(e, AT(here, "devicePath"), path);
-        if (val_find(mounts, N(name), name))
+        if (named_find(&by_name, name))
             bad_text(e, AT(here, "name"), name, "must not already exist in volumeMounts");
-        if (val_find(mounts, N(mountPath), path))
+        if (named_find(&by_path, path))
             bad_text(e, AT(here, "devicePath"), path, "must not already exist as a path in volumeMounts");
     }
 }
@@ -381,8 +368,9 @@ void check_resource_quantity(ERRS, struct str name, struct str quantity)
         bad_text(e, at, quantity, "must be an integer");
 }
 
-static void check_claims(ERRS, const struct val *wanted, const struct val *claims)
+static void check_claims(ERRS, const struct val *wanted, const struct named *claims)
 {
+    AUTO(seen_fini) struct seen seen = SEEN;
     each(claim, wanted)
     {
         const struct at *here = ITEM(at, INDEX(wanted, claim));
@@ -391,15 +379,13 @@ static void check_claims(ERRS, const struct val *wanted, const struct val *claim
             bad_required(e, here, "");
             continue;
         }
-        bool twice = false;
-        for (const struct val *other = wanted->list; other < claim; other++)
-            twice |= str_eq(TEXT(other, name), name) && str_eq(TEXT(other, request), TEXT(claim, request));
-        if (twice)
+        if (seen_pair(&seen, name, TEXT(claim, request)))
             bad_duplicate(e, here, name);
-        else if (!val_find(claims, N(name), name))
+        else if (!claims || !named_find(claims, name))
             bad_not_found(e, here, name,
-                          val_len(claims) ? "must be one of the names in pod.spec.resourceClaims"
-                                          : "must be one of the names in pod.spec.resourceClaims which is empty");
+                          claims && val_len(claims->list)
+                              ? "must be one of the names in pod.spec.resourceClaims"
+                              : "must be one of the names in pod.spec.resourceClaims which is empty");
     }
 }
 
@@ -410,7 +396,7 @@ static bool multiple_of_page(struct str resource, struct str quantity)
     return page > 0 && quantity_value(quantity) % page == 0 && quantity_whole(quantity);
 }
 
-void check_resources(ERRS, const struct val *resources, const struct val *claims, bool of_pod)
+void check_resources(ERRS, const struct val *resources, const struct named *claims, bool of_pod)
 {
     const struct at *limits_at = AT(at, "limits"), *requests_at = AT(at, "requests");
     const struct val *limits = V(resources, limits), *requests = V(resources, requests);
@@ -453,14 +439,12 @@ void check_resources(ERRS, const struct val *resources, const struct val *claims
 
 static void check_resize_policies(ERRS, const struct val *list, const struct val *pod)
 {
+    AUTO(seen_fini) struct seen seen = SEEN;
     each(policy, list)
     {
         struct str name = TEXT(policy, resourceName), restart = TEXT(policy, restartPolicy);
-        for (const struct val *other = list->list; other < policy; other++)
-            if (str_eq(TEXT(other, resourceName), name)) {
-                bad_duplicate(e, ITEM(at, INDEX(list, policy)), name);
-                break;
-            }
+        if (seen_before(&seen, name))
+            bad_duplicate(e, ITEM(at, INDEX(list, policy)), name);
         if (name.n == 0)
             bad_required(e, at, "");
         else
@@ -722,7 +706,7 @@ static void check_container(ERRS, const struct pod_rules *p, const struct val *c
     check_devices(e, AT(at, "volumeDevices"), V(c, volumeDevices), V(c, volumeMounts), p);
     if (REQUIRED(e, at, c, imagePullPolicy))
         check_enum(e, AT(at, "imagePullPolicy"), TEXT(c, imagePullPolicy), "Always", "IfNotPresent", "Never");
-    check_resources(e, AT(at, "resources"), V(c, resources), V(p->spec, resourceClaims), false);
+    check_resources(e, AT(at, "resources"), V(c, resources), &p->claims, false);
     check_resize_policies(e, AT(at, "resizePolicy"), V(c, resizePolicy), p->spec);
     check_security_context(e, AT(at, "securityContext"), V(c, securityContext), V(p->spec, hostUsers));
 }
@@ -736,15 +720,13 @@ void check_containers(ERRS, const struct pod_rules *p, const struct val *contain
 {
     if (val_len(containers) == 0)
         return bad_required(e, at, "");
+    AUTO(seen_fini) struct seen seen = SEEN;
     each(c, containers)
     {
         const struct at *here = ITEM(at, INDEX(containers, c));
         check_container(e, here, p, c);
-        for (const struct val *other = containers->list; other < c; other++)
-            if (str_eq(TEXT(other, name), TEXT(c, name))) {
-                bad_duplicate(e, AT(here, "name"), TEXT(c, name));
-                break;
-            }
+        if (seen_before(&seen, TEXT(c, name)))
+            bad_duplicate(e, AT(here, "name"), TEXT(c, name));
         if (HAS(c, lifecycle))
             check_lifecycle(e, AT(here, "lifecycle"), V(c, lifecycle), grace_of(p), V(p->spec, os));
         check_probes(e, here, c, grace_of(p));
@@ -757,6 +739,7 @@ void check_containers(ERRS, const struct pod_rules *p, const struct val *contain
 
 void check_init_containers(ERRS, const struct pod_rules *p, const struct val *containers)
 {
+    AUTO(seen_fini) struct seen seen = SEEN;
     each(c, containers)
     {
         const struct at *here = ITEM(at, INDEX(containers, c));
@@ -766,9 +749,7 @@ void check_init_containers(ERRS, const struct pod_rules *p, const struct val *co
         if (HAS(c, restartPolicy))
             check_enum(e, AT(here, "restartPolicy"), TEXT(c, restartPolicy), "Always", "Never", "OnFailure");
         check_restart_rules(e, here, c);
-        bool twice = val_find(V(p->spec, containers), N(name), name) != NULL;
-        for (const struct val *other = containers->list; other < c; other++)
-            twice |= str_eq(TEXT(other, name), name);
+        bool twice = seen_before(&seen, name) || named_find(&p->containers, name);
         if (twice && name.n > 0)
             bad_duplicate(e, AT(here, "name"), name);
         struct val alone = {.type = VAL_LIST, .n = 1, .list = (struct val *)c};
@@ -795,19 +776,17 @@ void check_ephemeral_containers(ERRS, const struct pod_rules *p, const struct va
     static const struct name *const forbidden[] = {N(ports),        N(livenessProbe), N(readinessProbe),
                                                    N(startupProbe), N(lifecycle),     N(resources),
                                                    N(resizePolicy), N(restartPolicy), N(restartPolicyRules)};
+    AUTO(seen_fini) struct seen seen = SEEN;
     each(c, containers)
     {
         const struct at *here = ITEM(at, INDEX(containers, c));
         struct str name = TEXT(c, name), target = TEXT(c, targetContainerName);
         check_container(e, here, p, c);
-        bool twice = val_find(V(p->spec, containers), N(name), name) ||
-                     val_find(V(p->spec, initContainers), N(name), name);
-        for (const struct val *other = containers->list; other < c; other++)
-            twice |= str_eq(TEXT(other, name), name);
+        bool twice = seen_before(&seen, name) || named_find(&p->containers, name) ||
+                     named_find(&p->init_containers, name);
         if (twice && name.n > 0)
             bad_duplicate(e, AT(here, "name"), name);
-        if (target.n > 0 && !val_find(V(p->spec, containers), N(name), target) &&
-            !val_find(V(p->spec, initContainers), N(name), target))
+        if (target.n > 0 && !named_find(&p->containers, target) && !named_find(&p->init_containers, target))
             bad_not_found(e, AT(here, "targetContainerName"), target, "");
         for (size_t i = 0; i < countof(forbidden); i++) {
             const struct val *v = val_get(c, forbidden[i]);

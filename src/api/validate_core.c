@@ -143,6 +143,7 @@ static void status_namespace(struct field_errors *e, const struct val *v, const 
 
 static void check_taints(ERRS, const struct val *taints)
 {
+    AUTO(seen_fini) struct seen seen = SEEN;
     each(taint, taints)
     {
         const struct at *here = ITEM(at, INDEX(taints, taint));
@@ -152,12 +153,8 @@ static void check_taints(ERRS, const struct val *taints)
             bad_required(e, AT(here, "effect"), "");
         else
             check_enum(e, AT(here, "effect"), TEXT(taint, effect), "NoSchedule", "PreferNoSchedule", "NoExecute");
-        for (const struct val *other = taints->list; other < taint; other++)
-            if (str_eq(TEXT(other, key), TEXT(taint, key)) && str_eq(TEXT(other, effect), TEXT(taint, effect))) {
-                bad_duplicate_struct(e, here, T(core_v1_Taint), taint,
-                                     "taints must be unique by key and effect pair");
-                break;
-            }
+        if (seen_pair(&seen, TEXT(taint, key), TEXT(taint, effect)))
+            bad_duplicate_struct(e, here, T(core_v1_Taint), taint, "taints must be unique by key and effect pair");
     }
 }
 
@@ -206,13 +203,9 @@ static void status_node(struct field_errors *e, const struct val *v, const struc
     (void)old;
     check_quantities(e, AT(at, "capacity"), V(s, capacity));
     check_quantities(e, AT(at, "allocatable"), V(s, allocatable));
-    each(address, addresses) for (const struct val *other = addresses->list; other < address;
-                                  other++) if (val_equal(other, address))
-    {
-        bad_duplicate_struct(e, ITEM(AT(at, "addresses"), INDEX(addresses, address)), T(core_v1_NodeAddress), address,
-                             "");
-        break;
-    }
+    AUTO(seen_fini) struct seen seen = SEEN;
+    each(address, addresses) if (seen_value(&seen, address)) bad_duplicate_struct(
+        e, ITEM(AT(at, "addresses"), INDEX(addresses, address)), T(core_v1_NodeAddress), address, "");
 }
 
 /* Events: two groups write one object; new ones (with an eventTime) must be complete. */
@@ -690,7 +683,7 @@ static void check_limits_of(ERRS, const struct val *item, const struct name *res
                  STR_ARG(q[LIMIT_DEFAULT]), STR_ARG(q[LIMIT_REQUEST]), STR_ARG(resource->s));
 }
 
-static void check_limit_item(ERRS, const struct val *item, const struct val *limits)
+static void check_limit_item(ERRS, const struct val *item, struct seen *seen)
 {
     struct str type = TEXT(item, type);
     bool pod = str_eq(type, S("Pod")), container = str_eq(type, S("Container")),
@@ -699,11 +692,8 @@ static void check_limit_item(ERRS, const struct val *item, const struct val *lim
     if (check_format(e, AT(at, "type"), type, format_qualified_name) && str_find_char(type, '/') < 0 && !pod &&
         !container && !claim)
         bad_text(e, AT(at, "type"), type, "must be a standard limit type or fully qualified");
-    for (const struct val *other = limits->list; other < item; other++)
-        if (str_eq(TEXT(other, type), type)) {
-            bad_duplicate(e, AT(at, "type"), type);
-            break;
-        }
+    if (seen_before(seen, type))
+        bad_duplicate(e, AT(at, "type"), type);
     for (int i = 0; i < LIMIT_LISTS; i++) {
         const struct val *list = val_get(item, limit_lists[i]);
         const struct at *here = AT(at, limit_lists[i]->s.p);
@@ -729,7 +719,8 @@ static void check_limit_item(ERRS, const struct val *item, const struct val *lim
 static void check_limitrange(struct field_errors *e, const struct val *v)
 {
     const struct val *limits = V(V(v, spec), limits);
-    each(item, limits) check_limit_item(e, ITEM(AT(AT(NULL, "spec"), "limits"), INDEX(limits, item)), item, limits);
+    AUTO(seen_fini) struct seen seen = SEEN;
+    each(item, limits) check_limit_item(e, ITEM(AT(AT(NULL, "spec"), "limits"), INDEX(limits, item)), item, &seen);
 }
 
 const struct kind_rules rules_core[] = {

@@ -240,6 +240,7 @@ static bool reason_ok(struct str s)
 
 void check_conditions(ERRS, const struct val *conditions)
 {
+    AUTO(seen_fini) struct seen seen = SEEN;
     each(c, conditions)
     {
         const struct at *here = ITEM(at, INDEX(conditions, c));
@@ -247,11 +248,8 @@ void check_conditions(ERRS, const struct val *conditions)
             bad_required(e, AT(here, "type"), "must be set");
         else
             check_format(e, AT(here, "type"), TEXT(c, type), format_qualified_name);
-        for (const struct val *other = conditions->list; other < c; other++)
-            if (str_eq(TEXT(other, type), TEXT(c, type))) {
-                bad_duplicate(e, AT(here, "type"), TEXT(c, type));
-                break;
-            }
+        if (seen_before(&seen, TEXT(c, type)))
+            bad_duplicate(e, AT(here, "type"), TEXT(c, type));
         check_enum(e, AT(here, "status"), TEXT(c, status), "False", "True", "Unknown");
         NOT_NEGATIVE(e, here, c, observedGeneration);
         if (TEXT(c, lastTransitionTime).n == 0)

@@ -7,17 +7,15 @@
 
 static void check_claims_of_pod(ERRS, const struct val *claims)
 {
+    AUTO(seen_fini) struct seen seen = SEEN;
     each(claim, claims)
     {
         const struct at *here = ITEM(at, INDEX(claims, claim));
         struct str name = TEXT(claim, name);
-        bool twice = false;
         if (name.n == 0) {
             bad_required(e, AT(here, "name"), "");
         } else {
-            for (const struct val *other = claims->list; other < claim; other++)
-                twice |= str_eq(TEXT(other, name), name);
-            if (twice)
+            if (seen_before(&seen, name))
                 bad_duplicate(e, AT(here, "name"), name);
             check_format(e, AT(here, "name"), name, format_dns1123_label);
         }
@@ -42,8 +40,11 @@ static void check_pod_resources(ERRS, const struct val *spec)
     const struct val *own = V(spec, resources), *containers = V(spec, containers);
     if (!is_set(own))
         return;
-    check_resources(e, at, own, V(spec, resourceClaims), true);
+    AUTO(named_fini) struct named claims = named_of(V(spec, resourceClaims), N(name));
+    check_resources(e, at, own, &claims, true);
     val_each_member (m, V(own, requests)) {
+        if (!work_do(8 * val_len(containers)))
+            return;
         struct str sum = S("0");
         bool any = false;
         each(c, containers)
@@ -56,7 +57,9 @@ static void check_pod_resources(ERRS, const struct val *spec)
             bad_text(e, KEY(AT(at, "requests"), m->name->s), val_text(&m->v),
                      "must be greater than or equal to aggregate container requests of " STR_FMT, STR_ARG(sum));
     }
-    val_each_member (m, V(own, limits))
+    val_each_member (m, V(own, limits)) {
+        if (!work_do(8 * val_len(containers)))
+            return;
         each(c, containers)
         {
             const struct val *limit = val_get(V(V(c, resources), limits), m->name);
@@ -65,6 +68,7 @@ static void check_pod_resources(ERRS, const struct val *spec)
                          val_text(limit), "must be less than or equal to pod limits of " STR_FMT,
                          STR_ARG(val_text(&m->v)));
         }
+    }
 }
 
 static bool sysctl_ok(struct str s)
@@ -91,6 +95,7 @@ static bool sysctl_ok(struct str s)
 
 static void check_sysctls(ERRS, const struct val *list)
 {
+    AUTO(seen_fini) struct seen seen = SEEN;
     each(sysctl, list)
     {
         const struct at *here = AT(ITEM(at, INDEX(list, sysctl)), "name");
@@ -101,12 +106,8 @@ static void check_sysctls(ERRS, const struct val *list)
             bad_text(e, here, name,
                      "must have at most 253 characters and match regex "
                      "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$");
-        else
-            for (const struct val *other = list->list; other < sysctl; other++)
-                if (str_eq(TEXT(other, name), name)) {
-                    bad_duplicate(e, here, name);
-                    break;
-                }
+        else if (seen_before(&seen, name))
+            bad_duplicate(e, here, name);
     }
 }
 
@@ -266,6 +267,11 @@ static void check_affinity(ERRS, const struct val *affinity)
 
 static void check_spread(ERRS, const struct val *list)
 {
+    AUTO(map_fini) struct map last = MAP;
+    each(c, list)(void) map_put(&last,
+                                arena_fmt(e->arena, "{" STR_FMT ", " STR_FMT "}", STR_ARG(TEXT(c, topologyKey)),
+                                          STR_ARG(TEXT(c, whenUnsatisfiable))),
+                                (void *)(uintptr_t)c);
     each(c, list)
     {
         const struct at *here = ITEM(at, INDEX(list, c));
@@ -275,12 +281,9 @@ static void check_spread(ERRS, const struct val *list)
         if (key.n == 0)
             bad_required(e, AT(here, "topologyKey"), "can not be empty");
         check_enum(e, AT(here, "whenUnsatisfiable"), when, "DoNotSchedule", "ScheduleAnyway");
-        for (const struct val *other = c + 1; other < list->list + list->n; other++)
-            if (str_eq(TEXT(other, topologyKey), key) && str_eq(TEXT(other, whenUnsatisfiable), when)) {
-                bad_duplicate(e, AT(here, "{topologyKey, whenUnsatisfiable}"),
-                              arena_fmt(e->arena, "{" STR_FMT ", " STR_FMT "}", STR_ARG(key), STR_ARG(when)));
-                break;
-            }
+        struct str pair = arena_fmt(e->arena, "{" STR_FMT ", " STR_FMT "}", STR_ARG(key), STR_ARG(when));
+        if (map_get(&last, pair) != c) /* told of all but the last */
+            bad_duplicate(e, AT(here, "{topologyKey, whenUnsatisfiable}"), pair);
         if (HAS(c, minDomains)) {
             if (NUM(c, minDomains) <= 0)
                 bad_num(e, AT(here, "minDomains"), NUM(c, minDomains), "must be greater than zero");
@@ -362,15 +365,13 @@ static void check_gates(ERRS, const struct val *spec)
     const struct val *ready = V(spec, readinessGates), *gates = V(spec, schedulingGates);
     each(gate, ready) check_format(e, AT(ITEM(AT(at, "readinessGates"), INDEX(ready, gate)), "conditionType"),
                                    TEXT(gate, conditionType), format_qualified_name);
+    AUTO(seen_fini) struct seen seen = SEEN;
     each(gate, gates)
     {
         const struct at *here = ITEM(AT(at, "schedulingGates"), INDEX(gates, gate));
         check_format(e, here, TEXT(gate, name), format_qualified_name);
-        for (const struct val *other = gates->list; other < gate; other++)
-            if (str_eq(TEXT(other, name), TEXT(gate, name))) {
-                bad_duplicate(e, here, TEXT(gate, name));
-                break;
-            }
+        if (seen_before(&seen, TEXT(gate, name)))
+            bad_duplicate(e, here, TEXT(gate, name));
     }
 }
 
@@ -487,7 +488,7 @@ static void check_host_process(ERRS, const struct val *spec)
 
 void check_pod_spec(ERRS, const struct val *spec, const struct val *meta, bool is_pod)
 {
-    struct pod_rules p = {.is_pod = is_pod, .meta = meta, .spec = spec};
+    AUTO(pod_rules_fini) struct pod_rules p = pod_rules_of(is_pod, meta, spec);
     const struct val *aliases = V(spec, hostAliases);
     check_volumes(e, AT(at, "volumes"), &p, V(spec, volumes));
     check_claims_of_pod(e, AT(at, "resourceClaims"), V(spec, resourceClaims));
@@ -756,7 +757,7 @@ void check_ephemeral_update(struct field_errors *e, const struct val *v, const s
 {
     const struct at *at = AT(AT(NULL, "spec"), "ephemeralContainers");
     const struct val *list = V(V(v, spec), ephemeralContainers), *was = V(V(old, spec), ephemeralContainers);
-    struct pod_rules p = {.is_pod = true, .meta = V(v, metadata), .spec = V(v, spec)};
+    AUTO(pod_rules_fini) struct pod_rules p = pod_rules_of(true, V(v, metadata), V(v, spec));
     struct field_errors ignored = {.arena = e->arena};
     check_volumes(&ignored, AT(AT(NULL, "spec"), "volumes"), &p, V(p.spec, volumes));
     field_errors_fini(&ignored);

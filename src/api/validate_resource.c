@@ -2,15 +2,15 @@
 #include "api/rules_int.h"
 
 /* The names that constraints, configuration and results may use: "gpu", and "gpu/small" of a subrequest. */
-static bool names_request(const struct val *requests, struct str name)
+static bool names_request(const struct named *requests, struct str name)
 {
     struct str request, sub;
     bool nested = str_split(name, '/', &request, &sub);
-    const struct val *found = val_find(requests, N(name), nested ? request : name);
+    const struct val *found = named_find(requests, nested ? request : name);
     return found && (!nested || val_find(V(found, firstAvailable), N(name), sub));
 }
 
-static void check_request_name(ERRS, const struct val *requests, struct str name)
+static void check_request_name(ERRS, const struct named *requests, struct str name)
 {
     if (!names_request(requests, name))
         bad_text(
@@ -18,7 +18,7 @@ static void check_request_name(ERRS, const struct val *requests, struct str name
             "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'");
 }
 
-static void check_request_names(ERRS, const struct val *requests, const struct val *list)
+static void check_request_names(ERRS, const struct named *requests, const struct val *list)
 {
     each(name, list) check_request_name(e, ITEM(at, INDEX(list, name)), requests, val_text(name));
 }
@@ -43,12 +43,8 @@ static void check_device_request(ERRS, const struct val *v)
 
 static void check_duplicate_names(ERRS, const struct val *list)
 {
-    each(x, list) for (const struct val *other = list->list; other < x;
-                       other++) if (str_eq(TEXT(other, name), TEXT(x, name)))
-    {
-        bad_duplicate(e, ITEM(at, INDEX(list, x)), TEXT(x, name));
-        break;
-    }
+    AUTO(seen_fini) struct seen seen = SEEN;
+    each(x, list) if (seen_before(&seen, TEXT(x, name))) bad_duplicate(e, ITEM(at, INDEX(list, x)), TEXT(x, name));
 }
 
 static void check_name(ERRS, struct str name)
@@ -88,7 +84,7 @@ static void check_attribute(ERRS, struct str name)
     check_format(e, at, id, format_c_identifier);
 }
 
-static void check_constraint(ERRS, const struct val *requests, const struct val *v)
+static void check_constraint(ERRS, const struct named *requests, const struct val *v)
 {
     check_request_names(e, AT(at, "requests"), requests, V(v, requests));
     if (HAS(v, matchAttribute) == HAS(v, distinctAttribute))
@@ -121,11 +117,12 @@ static void check_claim_devices(ERRS, const struct val *devices)
                      *config = V(devices, config);
     each(r, requests) check_request(e, ITEM(AT(at, "requests"), INDEX(requests, r)), r);
     check_duplicate_names(e, AT(at, "requests"), requests);
-    each(c, constraints) check_constraint(e, ITEM(AT(at, "constraints"), INDEX(constraints, c)), requests, c);
+    AUTO(named_fini) struct named by_name = named_of(requests, N(name));
+    each(c, constraints) check_constraint(e, ITEM(AT(at, "constraints"), INDEX(constraints, c)), &by_name, c);
     each(c, config)
     {
         const struct at *here = ITEM(AT(at, "config"), INDEX(config, c));
-        check_request_names(e, AT(here, "requests"), requests, V(c, requests));
+        check_request_names(e, AT(here, "requests"), &by_name, V(c, requests));
         check_configuration(e, here, c);
     }
 }
@@ -147,7 +144,7 @@ static void update_claim(struct field_errors *e, const struct val *v, const stru
     fixed_spec(e, T(resource_v1_ResourceClaimSpec), v, old);
 }
 
-static void check_result(ERRS, const struct val *requests, const struct val *v)
+static void check_result(ERRS, const struct named *requests, const struct val *v)
 {
     check_request_name(e, AT(at, "request"), requests, TEXT(v, request));
     if (REQUIRED(e, at, v, driver))
@@ -163,9 +160,9 @@ static void status_claim(struct field_errors *e, const struct val *v, const stru
     const struct val *results = val_at(now, N(devices), N(results));
     if (val_len(val_at(v, N(status), N(reservedFor))) > 0 && !is_set(now))
         bad_forbidden(e, AT(at, "reservedFor"), "may not be specified when `allocated` is not set");
+    AUTO(named_fini) struct named requests = named_of(val_at(v, N(spec), N(devices), N(requests)), N(name));
     if (is_set(now) && !is_set(was))
-        each(r, results) check_result(e, ITEM(AT(AT(here, "devices"), "results"), INDEX(results, r)),
-                                      val_at(v, N(spec), N(devices), N(requests)), r);
+        each(r, results) check_result(e, ITEM(AT(AT(here, "devices"), "results"), INDEX(results, r)), &requests, r);
     if (is_set(now) && is_set(was) && !unchanged(now, was))
         bad_struct(e, here, T(resource_v1_AllocationResult), now, "field is immutable");
 }

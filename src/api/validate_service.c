@@ -75,16 +75,14 @@ static void check_families(ERRS, const struct val *spec)
     const struct val *families = V(spec, ipFamilies), *ips = V(spec, clusterIPs);
     if (typed(spec, "ExternalName"))
         return;
+    AUTO(seen_fini) struct seen seen = SEEN;
     each(family, families)
     {
         const struct at *here = ITEM(AT(at, "ipFamilies"), INDEX(families, family));
         struct str name = val_text(family);
         check_enum(e, here, name, "IPv4", "IPv6");
-        for (const struct val *other = families->list; other < family; other++)
-            if (str_eq(val_text(other), name)) {
-                bad_duplicate(e, here, name);
-                break;
-            }
+        if (seen_before(&seen, name))
+            bad_duplicate(e, here, name);
     }
     if (HAS(spec, ipFamilyPolicy)) {
         struct str policy = TEXT(spec, ipFamilyPolicy);
@@ -119,15 +117,6 @@ static void check_ranges(ERRS, const struct val *v, const struct val *spec)
     }
 }
 
-static bool protocol_port_taken(const struct val *ports, const struct val *port, const struct name *number)
-{
-    for (const struct val *other = ports->list; other < port; other++)
-        if (str_eq(TEXT(other, protocol), TEXT(port, protocol)) &&
-            val_num(val_get(other, number), 0) == val_num(val_get(port, number), 0))
-            return true;
-    return false;
-}
-
 static void add_only(struct arena *a, struct val *into, const struct val *from, const struct name *name)
 {
     if (val_get(from, name))
@@ -156,16 +145,14 @@ static void check_service(struct field_errors *e, const struct val *v)
         else
             check_format(e, AT(at, "externalName"), name, format_dns1123_subdomain);
     }
+    AUTO(seen_fini) struct seen seen = SEEN;
     each(port, ports)
     {
         const struct at *here = ITEM(AT(at, "ports"), INDEX(ports, port));
         check_port_of_service(e, here, port, val_len(ports) > 1, headless(spec));
         if (TEXT(port, name).n > 0)
-            for (const struct val *other = ports->list; other < port; other++)
-                if (str_eq(TEXT(other, name), TEXT(port, name))) {
-                    bad_duplicate(e, AT(here, "name"), TEXT(port, name));
-                    break;
-                }
+            if (seen_before(&seen, TEXT(port, name)))
+                bad_duplicate(e, AT(here, "name"), TEXT(port, name));
     }
     if (val_len(V(spec, selector)) > 0)
         check_labels(e, AT(at, "selector"), V(spec, selector));
@@ -199,9 +186,14 @@ static void check_service(struct field_errors *e, const struct val *v)
         if (NUM(port, nodePort) != 0 && typed(spec, "ClusterIP"))
             bad_forbidden(e, AT(here, "nodePort"), "may not be used when `type` is 'ClusterIP'");
     }
-    each(port, ports) if (NUM(port, nodePort) != 0 && protocol_port_taken(ports, port, N(nodePort)))
+    AUTO(seen_fini) struct seen node_numbers = SEEN;
+    each(port, ports) if (NUM(port, nodePort) != 0 &&
+                          seen_pair(&node_numbers, TEXT(port, protocol),
+                                    arena_fmt(e->arena, "%lld", (long long)NUM(port, nodePort))))
         bad_duplicate_number(e, AT(ITEM(AT(at, "ports"), INDEX(ports, port)), "nodePort"), NUM(port, nodePort));
-    each(port, ports) if (protocol_port_taken(ports, port, N(port)))
+    AUTO(seen_fini) struct seen numbers = SEEN;
+    each(port, ports) if (seen_pair(&numbers, TEXT(port, protocol),
+                                    arena_fmt(e->arena, "%lld", (long long)NUM(port, port))))
     {
         struct val key = val_map();
         add_only(e->arena, &key, port, N(protocol));
@@ -368,17 +360,15 @@ static void check_slice_ports(ERRS, const struct val *ports)
 {
     if (val_len(ports) > 20000)
         return bad_too_many(e, at, (int64_t)val_len(ports), 20000);
+    AUTO(seen_fini) struct seen seen = SEEN;
     each(port, ports)
     {
         const struct at *here = ITEM(at, INDEX(ports, port));
         struct str name = TEXT(port, name);
         if (name.n > 0)
             check_format(e, AT(here, "name"), name, format_dns1123_label);
-        for (const struct val *other = ports->list; other < port; other++)
-            if (str_eq(TEXT(other, name), name)) {
-                bad_duplicate(e, AT(here, "name"), name);
-                break;
-            }
+        if (seen_before(&seen, name))
+            bad_duplicate(e, AT(here, "name"), name);
         if (TEXT(port, protocol).n == 0)
             bad_required(e, AT(here, "protocol"), "");
         else

@@ -12,33 +12,27 @@ static void check_driver_name(ERRS, struct str name)
 
 static void check_topologies(ERRS, const struct val *terms)
 {
+    AUTO(seen_fini) struct seen terms_seen = SEEN;
     each(term, terms)
     {
         const struct at *list = AT(ITEM(at, INDEX(terms, term)), "matchLabelExpressions");
         const struct val *expressions = V(term, matchLabelExpressions);
+        AUTO(seen_fini) struct seen seen = SEEN;
         each(x, expressions)
         {
             const struct at *here = ITEM(list, INDEX(expressions, x));
             const struct val *values = V(x, values);
             if (val_len(values) == 0)
                 bad_required(e, AT(here, "values"), "");
-            each(value, values) for (const struct val *other = values->list; other < value;
-                                     other++) if (val_equal(other, value))
-            {
+            AUTO(seen_fini) struct seen same_values = SEEN;
+            each(value, values) if (seen_before(&same_values, val_text(value)))
                 bad_duplicate(e, ITEM(AT(here, "values"), INDEX(values, value)), val_text(value));
-                break;
-            }
             check_format(e, AT(here, "key"), TEXT(x, key), format_qualified_name);
-            for (const struct val *other = expressions->list; other < x; other++)
-                if (str_eq(TEXT(other, key), TEXT(x, key))) {
-                    bad_duplicate(e, AT(here, "key"), TEXT(x, key));
-                    break;
-                }
+            if (seen_before(&seen, TEXT(x, key)))
+                bad_duplicate(e, AT(here, "key"), TEXT(x, key));
         }
         bool same = val_len(expressions) == 0; /* upstream compares with a list that begins with empty ones */
-        for (const struct val *other = terms->list; other < term && !same; other++)
-            same = unchanged(V(other, matchLabelExpressions), expressions);
-        if (same)
+        if (seen_value(&terms_seen, expressions) || same)
             bad_duplicate(e, list, S(""));
     }
 }
@@ -106,6 +100,7 @@ static void update_spec(struct field_errors *e, const struct val *v, const struc
 static void check_csinode(struct field_errors *e, const struct val *v)
 {
     const struct val *drivers = V(V(v, spec), drivers);
+    AUTO(seen_fini) struct seen seen2 = SEEN;
     each(driver, drivers)
     {
         const struct at *here = ITEM(AT(AT(NULL, "spec"), "drivers"), INDEX(drivers, driver));
@@ -117,20 +112,15 @@ static void check_csinode(struct field_errors *e, const struct val *v)
         if (HAS(V(driver, allocatable), count))
             check_not_negative(e, AT(AT(here, "allocatable"), "count"), V(V(driver, allocatable), count));
         const struct val *keys = V(driver, topologyKeys);
+        AUTO(seen_fini) struct seen seen = SEEN;
         each(key, keys)
         {
             check_format(e, here, val_text(key), format_qualified_name);
-            for (const struct val *other = keys->list; other < key; other++)
-                if (val_equal(other, key)) {
-                    bad_duplicate(e, here, val_text(key));
-                    break;
-                }
+            if (seen_before(&seen, val_text(key)))
+                bad_duplicate(e, here, val_text(key));
         }
-        for (const struct val *other = drivers->list; other < driver; other++)
-            if (str_eq(TEXT(other, name), TEXT(driver, name))) {
-                bad_duplicate(e, AT(here, "name"), TEXT(driver, name));
-                break;
-            }
+        if (seen_before(&seen2, TEXT(driver, name)))
+            bad_duplicate(e, AT(here, "name"), TEXT(driver, name));
     }
 }
 

@@ -304,29 +304,18 @@ static void image(ERRS, const struct val *v)
         check_enum(e, AT(at, "pullPolicy"), TEXT(v, pullPolicy), "Always", "IfNotPresent", "Never");
 }
 
-static bool path_taken(struct str *paths, size_t *n, struct str path)
-{
-    for (size_t i = 0; i < *n; i++)
-        if (str_eq(paths[i], path))
-            return true;
-    if (*n < 512)
-        paths[(*n)++] = path;
-    return false;
-}
-
-static void check_projected_items(ERRS, const struct at *all, const struct val *source, struct str *paths, size_t *n)
+static void check_projected_items(ERRS, const struct at *all, const struct val *source, struct seen *paths)
 {
     const struct val *items = V(source, items);
     check_items(e, AT(at, "items"), items);
-    each(item, items) if (TEXT(item, path).n > 0 && path_taken(paths, n, TEXT(item, path)))
+    each(item, items) if (TEXT(item, path).n > 0 && seen_before(paths, TEXT(item, path)))
         bad_text(e, all, TEXT(source, name), "conflicting duplicate paths");
 }
 
 static void projected(ERRS, const struct val *v)
 {
     const struct val *sources = V(v, sources);
-    struct str *paths = arena_alloc(e->arena, 512 * sizeof *paths);
-    size_t npaths = 0;
+    AUTO(seen_fini) struct seen paths = SEEN;
     check_mode(e, AT(at, "defaultMode"), V(v, defaultMode));
     each(source, sources)
     {
@@ -337,18 +326,18 @@ static void projected(ERRS, const struct val *v)
      (++n == 1 || (bad_forbidden(e, here, "may not specify more than 1 volume type per source"), false)))
         if (FIRST(secret)) {
             REQUIRED(e, AT(here, "secret"), V(source, secret), name);
-            check_projected_items(e, AT(here, "secret"), at, V(source, secret), paths, &npaths);
+            check_projected_items(e, AT(here, "secret"), at, V(source, secret), &paths);
         }
         if (HAS(source, configMap) && n++ == 0) {
             REQUIRED(e, AT(here, "configMap"), V(source, configMap), name);
-            check_projected_items(e, AT(here, "configMap"), at, V(source, configMap), paths, &npaths);
+            check_projected_items(e, AT(here, "configMap"), at, V(source, configMap), &paths);
         } else if (HAS(source, configMap)) {
             bad_forbidden(e, here, "may not specify more than 1 volume type per source");
         }
         if (FIRST(downwardAPI)) {
             const struct val *items = V(V(source, downwardAPI), items);
             check_downward_items(e, AT(here, "downwardAPI"), items);
-            each(item, items) if (TEXT(item, path).n > 0 && path_taken(paths, &npaths, TEXT(item, path)))
+            each(item, items) if (TEXT(item, path).n > 0 && seen_before(&paths, TEXT(item, path)))
                 bad_text(e, at, TEXT(item, path), "conflicting duplicate paths");
         }
         if (FIRST(serviceAccountToken)) {
@@ -360,7 +349,7 @@ static void projected(ERRS, const struct val *v)
             if (seconds > 1LL << 32)
                 bad_num(e, expiry, seconds, "may not specify a duration larger than 2^32 seconds");
             check_file_path(e, AT(at, "path"), TEXT(token, path));
-            if (TEXT(token, path).n > 0 && path_taken(paths, &npaths, TEXT(token, path)))
+            if (TEXT(token, path).n > 0 && seen_before(&paths, TEXT(token, path)))
                 bad_text(e, at, TEXT(token, path), "conflicting duplicate paths");
         }
 #undef FIRST
@@ -463,7 +452,6 @@ static void check_ephemeral(ERRS, const struct val *v)
 
 void check_volumes(ERRS, struct pod_rules *p, const struct val *volumes)
 {
-    p->volumes = arena_alloc(e->arena, (val_len(volumes) + 1) * sizeof *p->volumes);
     each(volume, volumes)
     {
         const struct at *here = ITEM(at, INDEX(volumes, volume));
@@ -488,13 +476,10 @@ void check_volumes(ERRS, struct pod_rules *p, const struct val *volumes)
             bad_required(e, here, "must specify a volume type");
         if (REQUIRED(e, here, volume, name))
             check_format(e, AT(here, "name"), name, format_dns1123_label);
-        for (size_t i = 0; i < p->nvolumes; i++)
-            if (str_eq(TEXT(p->volumes[i], name), name)) {
-                bad_duplicate(e, AT(here, "name"), name);
-                break;
-            }
-        if (e->list.n == before)
-            p->volumes[p->nvolumes++] = volume;
+        if (map_get(&p->volumes, name))
+            bad_duplicate(e, AT(here, "name"), name);
+        if (e->list.n == before && !errors_full(e))
+            (void)map_put(&p->volumes, name, (void *)(uintptr_t)volume);
     }
 }
 

@@ -4,14 +4,17 @@
 #include "api/strategy.h"
 #include "base/map.h"
 
+enum { WARNINGS_MOST = 50 }; /* more than fits into an answer's header helps nobody */
+
 static void warn(struct warnings *w, const char *fmt, ...) PRINTF(2, 3);
 static void warn(struct warnings *w, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    struct str text = arena_vfmt(w->arena, fmt, args);
+    struct str text = w->texts.n < WARNINGS_MOST ? arena_vfmt(w->arena, fmt, args) : STR_NONE;
     va_end(args);
-    array_push(&w->texts, text);
+    if (text.p)
+        array_push(&w->texts, text);
 }
 
 /* Whether the text was met before; remembers it. */

@@ -196,6 +196,7 @@ static void sort_members(struct val *v)
 {
     if (val_is(v, VAL_MAP) && v->n) {
         qsort(v->map, v->n, sizeof *v->map, by_name);
+        val_members_moved(v);
         for (size_t i = 0; i < v->n; i++)
             sort_members(&v->map[i].v);
     } else if (val_is(v, VAL_LIST)) {

@@ -715,7 +715,7 @@ static bool decode(struct exchange *x, const struct expected *e, struct val *v)
     struct body_expected expected = {e->api_version, e->kind, e->type, e->bare, e->also};
     struct err err = ERR;
     if (!body_decode(&r->arena, formats[media], x->http->body, &expected, v, &notes, &err))
-        return fail_bad_request(r, "%s", err.text);
+        return err.kind == E_TOO_LARGE ? fail_err(r, &err) : fail_bad_request(r, "%s", err.text);
     return notes_are_fine(x, &notes, &expected);
 }
 
@@ -794,6 +794,8 @@ static bool decode_patch(struct exchange *x)
         struct val *v = ARENA_NEW(&r->arena, struct val);
         AUTO(decode_notes_fini) struct decode_notes notes = {.arena = &r->arena};
         struct err err = ERR;
+        if (!body_fits(x->http->body, &err))
+            return fail_err(r, &err);
         if (!(formats[i].yaml ? yaml_decode(&r->arena, x->http->body, v, &err)
                               : json_decode_noted(&r->arena, x->http->body, v, &notes, &err)))
             return fail_bad_request(
@@ -839,11 +841,23 @@ static bool find_include(struct exchange *x)
     return true;
 }
 
+/* Reviews, and what does something to an object without answering with it, are in no table. */
+static bool answers_plainly(const struct request *r)
+{
+    static const char *const subs[] = {"binding", "eviction", "token"};
+    bool plain = !r->sub.n && !(r->kind->verbs & (VERB_GET | VERB_LIST));
+    for (size_t i = 0; i < countof(subs); i++)
+        plain |= str_eqz(r->sub, subs[i]);
+    return plain;
+}
+
 static bool prepare(struct exchange *x, const struct path_info *p)
 {
     struct request *r = &x->r;
     if (!find_kind(x, p))
         return false;
+    if (x->http->unread)
+        return fail_plain(r, 413, "the body is larger than what is read of somebody without a name");
     if (nodeproxy_connects(r)) /* bodies and forms are a matter between the client and the node */
         return true;
     if (r->verb == VERB_PATCH && r->kind && !decode_patch(x))
@@ -858,8 +872,10 @@ static bool prepare(struct exchange *x, const struct path_info *p)
     for (size_t i = 0; i < countof(deprecated); i++)
         if (deprecated[i].kind == r->kind)
             answer_warn(r, str_of(deprecated[i].text));
-    bool list = r->verb == VERB_LIST || r->verb == VERB_WATCH;
-    if (!find_form(x, list ? OFFER_LIST : OFFER_OBJECT) || !find_include(x) || !options_of_query(r, x->http->query))
+    enum offer offer = r->verb == VERB_LIST || r->verb == VERB_WATCH ? OFFER_LIST
+                       : answers_plainly(r)                          ? OFFER_PLAIN
+                                                                     : OFFER_OBJECT;
+    if (!find_form(x, offer) || !find_include(x) || !options_of_query(r, x->http->query))
         return false;
     switch (r->verb) {
     case VERB_CREATE:
@@ -910,7 +926,7 @@ static void start_site(struct exchange *x)
         page_not_found(x);
         return;
     }
-    if (!str_eq(h->method, S("GET")) && !str_eq(h->method, S("HEAD"))) {
+    if (!str_eq(h->method, S("GET")) && !(str_eq(h->method, S("HEAD")) && site_has_head(path))) {
         fail_not_allowed(&x->r);
         respond_failed(x);
         return;
@@ -920,12 +936,38 @@ static void start_site(struct exchange *x)
     exchange_free(x);
 }
 
+/* Who asks, found out before a body is read: whoever is nobody has little to say, and who is refused nothing. */
+struct asker {
+    bool known;
+    struct user user;
+};
+
+static enum http_body head(struct http_request *h, void *arg)
+{
+    struct asker *who = ARENA_NEW(&h->arena, struct asker);
+    who->known = authenticate(arg, &h->arena, h, &who->user);
+    h->user = who;
+    return !who->known                                              ? HTTP_NOTHING
+           : user_in_group(&who->user, S("system:unauthenticated")) ? HTTP_LITTLE
+                                                                    : HTTP_COLLECT;
+}
+
+static bool find_asker(struct exchange *x, const struct asker *who)
+{
+    struct http_request *h = x->http;
+    if (!who)
+        return authenticate(x->r.server, &x->r.arena, h, &x->user) || fail_unauthorized(&x->r);
+    x->user = who->user;
+    return who->known || fail_unauthorized(&x->r);
+}
+
 static void start(struct http_request *h, void *arg)
 {
     struct server *s = arg;
     struct exchange *x = NEW(struct exchange);
     request_init(&x->r, s, s->loop, answered);
     x->http = h;
+    const struct asker *who = h->user;
     h->user = x;
     struct request *r = &x->r;
     struct path_info p;
@@ -936,12 +978,7 @@ static void start(struct http_request *h, void *arg)
         respond_failed(x);
         return;
     }
-    if (!authenticate(s, &r->arena, h, &x->user)) {
-        fail_unauthorized(r);
-        respond_failed(x);
-        return;
-    }
-    if (!impersonate(r, h, &x->user)) {
+    if (!find_asker(x, who) || !impersonate(r, h, &x->user)) {
         respond_failed(x);
         return;
     }
@@ -992,4 +1029,4 @@ static void ended(const struct http_request *h, void *arg)
     metrics_request(arg, h);
 }
 
-const struct http_service front_service = {.request = start, .ended = ended};
+const struct http_service front_service = {.head = head, .request = start, .ended = ended};

@@ -1,5 +1,6 @@
 /* limits.h - every bound of the API server, in one place; /metrics shows each as wherry_limit{name="..."}. */
 #pragma once
+#include "api/codec.h"
 
 #define LIMIT_OBJECTS 1000000 /* objects stored, where the setting max-objects does not say otherwise */
 
@@ -8,6 +9,8 @@
     X(BODY_BYTES, 3145728, "bytes of a request body, as upstream")                                                   \
     X(BODIES_BYTES, 268435456, "bytes of all request bodies together; small ones always find room")                  \
     X(BODY_SECONDS, 60, "seconds in which a request body must have come")                                            \
+    X(BODY_VALUES, CODEC_MAX_VALUES, "values in a request body: elements, members, texts, numbers")                  \
+    X(WORK_STEPS, 3000000, "elements of long lists and maps that one write may look at")                             \
     X(URL_BYTES, 49152, "bytes of a request line")                                                                   \
     X(HEADER_BYTES, 65536, "bytes of a request's header")                                                            \
     X(HEADER_FIELDS, 128, "fields of a request's header")                                                            \

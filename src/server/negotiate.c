@@ -87,6 +87,8 @@ static bool form_of(struct str clause, enum offer offer, enum form *form)
     *form = FORM_PLAIN;
     if (!as.n)
         return true;
+    if (offer == OFFER_PLAIN)
+        return false;
     if (offer == OFFER_DISCOVERY) {
         *form = FORM_DISCOVERY;
         return str_eq(as, S("APIGroupDiscoveryList")) && str_eq(v, S("v2")) && str_eq(g, S("apidiscovery.k8s.io"));

@@ -11,7 +11,12 @@ struct negotiated {
     bool stream; /* ;stream=watch */
 };
 /* What paths can answer; E_NOT_ACCEPTABLE with upstream's text otherwise. */
-enum offer { OFFER_OBJECT, OFFER_LIST /* streams too */, OFFER_DISCOVERY };
+enum offer {
+    OFFER_PLAIN /* an answer that is no stored object */,
+    OFFER_OBJECT,
+    OFFER_LIST /* streams too */,
+    OFFER_DISCOVERY
+};
 MUST_USE bool negotiate(struct str accept, enum offer offer, struct negotiated *out, struct err *err);
 /* Upstream refuses in two layers with two texts: this tells which one spoke (the first has empty details). */
 bool negotiate_first_layer(struct str accept);

@@ -1,6 +1,7 @@
 #include "server/read.h"
 #include "api/codec.h"
 #include "server/fail.h"
+#include "server/fresh.h"
 #include "server/int.h"
 #include "server/limits.h"
 #include "server/scan.h"
@@ -120,6 +121,14 @@ void verb_get(struct request *r)
     int64_t rev;
     AUTO(obj_unref) struct obj *stored = NULL;
     if (revision_of(r, r->options.resource_version, 500, &rev)) {
+        int64_t have = revision_published(r->server);
+        if (rev > have && fresh_wait(r, rev, verb_get))
+            return;
+        if (rev > have) {
+            (void)fail_too_large_revision(r, rev, have);
+            request_finish(r);
+            return;
+        }
         stored = object_get(r->server, r->kind, r->ns, r->name);
         AUTO(obj_unref) struct obj *o = stored ? object_as(r->kind, stored) : NULL;
         if (!o)
@@ -286,6 +295,8 @@ static bool list_answer(struct request *r)
     } else {
         if (!revision_of(r, o->resource_version, 400, &rev))
             return true;
+        if (rev > snap->rev && !str_eq(o->resource_version_match, S("Exact")) && fresh_wait(r, rev, verb_list))
+            return false;
         if (rev > snap->rev) {
             fail_too_large_revision(r, rev, snap->rev);
             if (str_eq(o->resource_version_match, S("Exact")))

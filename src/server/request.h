@@ -113,6 +113,7 @@ struct request {
     const struct val *body_notes; /* of a patch: what is there twice or unknown, texts; NULL: nothing */
     struct str body_name;         /* RBAC sees the name of the URL; audit and admission see this one */
     struct str why;               /* why it was allowed: `RBAC: allowed by ClusterRoleBinding "..." of ...` */
+    bool waited;                  /* for a revision to come: once is enough */
     bool internal;                /* of the server itself (bootstrap): no authorization */
 
     struct answer answer;

@@ -4,6 +4,7 @@
 #include "server/alloc.h"
 #include "server/boot.h"
 #include "server/expiry.h"
+#include "server/fresh.h"
 #include "server/front.h"
 #include "server/int.h"
 #include "server/limits.h"
@@ -46,6 +47,7 @@ static void publish(struct server *s)
     s->published = now;
     pthread_mutex_unlock(&s->published_lock);
     published_fini(&old);
+    fresh_published(s);
 }
 
 static void committed(struct store_subscriber *sub, const struct store_event *events, size_t n)
@@ -361,6 +363,7 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
     obj_encoded_max(LIMIT_ENCODED_BYTES);
     s->options.objects_most = o->objects_most ? o->objects_most : LIMIT_OBJECTS;
     list_init(&s->watches);
+    list_init(&s->fresh);
     pthread_mutex_init(&s->published_lock, NULL);
     timer_init(&s->housekeeping, l, housekeeping);
     timer_init(&s->announce, l, announce);

@@ -28,6 +28,12 @@ static const struct {
     {S_INIT("/"), false, site_root},
 };
 
+bool site_has_head(struct str path)
+{
+    site_fn *fn = site_find(path);
+    return fn != site_discovery_api && fn != site_discovery_apis && fn != site_discovery_group && fn != site_version;
+}
+
 site_fn *site_find(struct str path)
 {
     for (size_t i = 0; i < countof(sites); i++)

@@ -12,8 +12,8 @@ struct site_call {
     struct arena *arena;
 };
 typedef void site_fn(struct site_call *c); /* ends the http request */
-/* The page of a path, NULL: 404. */
-site_fn *site_find(struct str path);
+site_fn *site_find(struct str path);       /* the page of a path, NULL: 404 */
+bool site_has_head(struct str path);       /* upstream routes discovery and version for GET alone */
 site_fn site_discovery_api, site_discovery_apis, site_discovery_group, site_version, site_health, site_metrics,
     site_token_config, site_token_keys, site_root;
 site_fn site_openapi, site_openapi_two; /* openapi_site.c */

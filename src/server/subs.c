@@ -626,7 +626,7 @@ void sub_eviction(struct request *r)
         return;
     }
     struct str name = val_text_at(r->body, N(metadata), N(name));
-    if (name.n && !str_eq(name, r->name)) {
+    if (!str_eq(name, r->name)) {
         fail_bad_request(r, "name in URL does not match name in Eviction object");
         failed(r);
         return;

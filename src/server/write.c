@@ -207,10 +207,29 @@ static struct str generated_name(struct arena *a, struct str prefix)
     return arena_fmt(a, STR_FMT "%.5s", STR_ARG(prefix), tail);
 }
 
+/* A write does a bounded amount of work on long lists; beyond, what was found of it means nothing. */
+static void worked(struct request *r, void (*step)(struct request *r))
+{
+    work_begin(LIMIT_WORK_STEPS);
+    step(r);
+    work_end();
+}
+
+static bool work_fits(struct request *r)
+{
+    if (!work_over())
+        return true;
+    struct err err = ERR;
+    (void)err_set(&err, E_TOO_LARGE, "the object has lists too long to be compared with each other: split it");
+    return fail_err(r, &err);
+}
+
 static bool validate(struct request *r, struct str sub, const struct val *tree, const struct val *old)
 {
     AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
     kind_validate(r->kind, sub, tree, old, &e);
+    if (!work_fits(r))
+        return false;
     if (e.list.n)
         /* an Event is refused as the core group's, whoever it came by */
         return fail_invalid(r, r->kind == K(events_k8s_io_Event) ? S("") : r->group, r->kind->kind,
@@ -608,7 +627,10 @@ bool patch_apply(struct request *r, const struct type *type, const struct val *d
         whole = type_complete(a, type, doc);
         doc = &whole;
     }
-    if (!patch_doc(r, type, doc, &patched, &err))
+    bool patches = patch_doc(r, type, doc, &patched, &err);
+    if (!work_fits(r))
+        return false;
+    if (!patches)
         return fail_patch(r, &err);
     struct str kind = val_text_at(doc, N(kind)), version = val_text_at(doc, N(apiVersion));
     if (r->options.patch == FORMAT_STRATEGIC_PATCH && !val_get(&patched, N(kind)) &&
@@ -673,10 +695,25 @@ static void step_patch(struct request *r)
     write_update(r, &u);
 }
 
+static void step_create(struct request *r)
+{
+    write_create(r, body_copy(r), 201);
+}
+
+static void turn_update(struct request *r)
+{
+    worked(r, step_update);
+}
+
+static void turn_patch(struct request *r)
+{
+    worked(r, step_patch);
+}
+
 void verb_write(struct request *r)
 {
     switch ((int)r->verb) {
-    case VERB_CREATE: write_create(r, body_copy(r), 201); return;
+    case VERB_CREATE: worked(r, step_create); return;
     case VERB_PATCH:
         if (r->options.patch == FORMAT_APPLY_PATCH) {
             fail_plain(r, 415,
@@ -686,7 +723,7 @@ void verb_write(struct request *r)
             request_finish(r);
             return;
         }
-        write_turn(r, step_patch);
+        write_turn(r, turn_patch);
         return;
     default: break;
     }
@@ -700,5 +737,5 @@ void verb_write(struct request *r)
         request_finish(r);
         return;
     }
-    write_turn(r, step_update);
+    write_turn(r, turn_update);
 }

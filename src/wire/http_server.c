@@ -18,6 +18,7 @@ struct http_server {
     struct list idle; /* connections between requests, the longest so first */
     struct map peers; /* address -> how many connections come from there */
     size_t bodies;    /* bytes of bodies that are collected or being worked on */
+    size_t little;    /* bytes of those of HTTP_LITTLE */
     bool draining, paused;
     void (*drained)(struct http_server *s, void *arg);
     void *drained_arg;
@@ -56,7 +57,8 @@ struct request {
     struct http_request r;
     struct connection *c; /* NULL: gone */
     struct strbuf body;
-    bool collect, given, body_done, paused, chunked, keep_alive, end_told;
+    size_t seen; /* bytes of a body that is thrown away */
+    bool collect, little, given, body_done, paused, chunked, keep_alive, end_told;
     int64_t length;
 };
 
@@ -158,12 +160,18 @@ static void connection_end(struct connection *c, bool tell)
         connection_release(c);
 }
 
+/* What a request's body counts into. */
+static size_t *bodies_of(struct http_server *s, const struct request *q)
+{
+    return q->little ? &s->little : &s->bodies;
+}
+
 static void request_free(struct request *q)
 {
     if (q->c)
         q->c->now = NULL;
     if (q->r.server)
-        q->r.server->bodies -= q->body.n;
+        *bodies_of(q->r.server, q) -= q->body.n;
     strbuf_fini(&q->body);
     arena_fini(&q->r.arena);
     mem_free(q);
@@ -461,7 +469,10 @@ static void head_came(struct connection *c, const struct http1_head *h, struct a
     timer_stop(&c->timer);
     list_del(&c->idle);
     bool empty = h->length == 0;
-    q->collect = empty || !s->c.service.head || s->c.service.head(r, s->c.service.arg) == HTTP_COLLECT;
+    enum http_body want = empty || !s->c.service.head ? HTTP_COLLECT : s->c.service.head(r, s->c.service.arg);
+    q->little = want == HTTP_LITTLE;
+    q->collect = want != HTTP_STREAM;
+    r->unread = want == HTTP_NOTHING || (q->little && h->length > BODY_SMALL);
     if (q->collect && h->length > (int64_t)s->c.body_most) {
         char why[64];
         (void)snprintf(why, sizeof why, "the body is over the limit of %zu bytes", s->c.body_most);
@@ -482,6 +493,8 @@ static void head_came(struct connection *c, const struct http1_head *h, struct a
 /* The bodies of all clients together have a bound; small ones always find room, so that nobody is locked out. */
 static bool bodies_have_room(const struct http_server *s, const struct request *q, size_t n)
 {
+    if (q->little)
+        return q->body.n + n <= BODY_SMALL && s->little + n <= s->c.bodies_most / 16;
     return q->body.n + n <= BODY_SMALL || s->bodies + n <= s->c.bodies_most;
 }
 
@@ -490,15 +503,27 @@ static void body_came(struct connection *c, struct str body)
     struct request *q = c->now;
     if (!q || body.n == 0)
         return;
-    if (q->collect) {
+    if (q->collect && q->r.unread) {
+        q->seen += body.n;
+        if (q->seen > c->server->c.body_most)
+            refuse(c, 413, "the body is over the limit");
+    } else if (q->collect) {
         struct http_server *s = c->server;
+        if (q->little && !bodies_have_room(s, q, body.n)) {
+            q->r.unread = true;
+            q->seen = q->body.n + body.n;
+            *bodies_of(s, q) -= q->body.n;
+            strbuf_fini(&q->body);
+            q->body = STRBUF(s->c.body_most);
+            return;
+        }
         if (!bodies_have_room(s, q, body.n)) {
             refuse(c, 503, "the server holds as many large bodies as it may; try again later");
             return;
         }
         size_t had = q->body.n;
         strbuf_add(&q->body, body);
-        s->bodies += q->body.n - had;
+        *bodies_of(s, q) += q->body.n - had;
         if (q->body.over)
             refuse(c, 413, "the body is over the limit");
     } else if (q->r.on_data) {
@@ -775,7 +800,7 @@ const struct http_server_counts *http_server_counts(const struct http_server *s)
 
 size_t http_server_bodies(const struct http_server *s)
 {
-    return s->bodies;
+    return s->bodies + s->little;
 }
 
 size_t http_server_queued(const struct http_server *s)

@@ -33,6 +33,7 @@ struct http_request {
     struct str body;              /* collected; empty when streamed */
     int64_t came;                 /* clock_mono ns */
     bool gone;                    /* nobody reads the response any more */
+    bool unread;                  /* there was a body that is not here */
     void *user;                   /* the handler's */
     /* Set by the handler where it wants to know: */
     /* The client went away; ending it is still up to the handler. Comes when the client ends its side (`gone` is not
@@ -48,10 +49,15 @@ struct http_request {
     uint64_t sent;              /* bytes of the response's body */
 };
 
-enum http_body { HTTP_COLLECT, HTTP_STREAM };
+enum http_body {
+    HTTP_COLLECT, /* first, up to the server's limit */
+    HTTP_STREAM,  /* by on_data */
+    HTTP_LITTLE,  /* collected as long as it is small, out of a bound of its own; else as HTTP_NOTHING */
+    HTTP_NOTHING, /* read, as the client will read no answer before, and thrown away: `unread` is set */
+};
 struct http_service {
-    /* The head is there: is the body to be collected first (up to the server's limit), or streamed? NULL: collected.
-     * Must not respond. */
+    /* The head is there, and a body will come: what becomes of it? NULL: collected. Must not respond. What it makes
+     * lives in the request's arena: where the client leaves before the body has come, nobody hears of the request. */
     enum http_body (*head)(struct http_request *r, void *arg);
     /* The request; a streamed body follows by on_data. */
     void (*request)(struct http_request *r, void *arg);
@@ -90,7 +96,8 @@ struct http_server_config {
     size_t connections_most;      /* further ones wait in the backlog. 0: 10,000 */
     size_t peer_connections_most; /* of one address; more are closed at once, and when all are taken the longest idle
                                    * one makes room. 0: no such bound */
-    size_t bodies_most;           /* bytes of all collected bodies; over it large ones get 503. 0: 256 MiB */
+    size_t bodies_most;           /* bytes of all collected bodies; over it large ones get 503. 0: 256 MiB. A
+                                   * sixteenth of it is for those of HTTP_LITTLE */
     int64_t head_ns, idle_ns;     /* 0: 10 s, 3 min */
     int64_t stall_ns;             /* a body or a response makes no progress for so long: cut. 0: 1 min */
     int64_t body_ns;              /* a collected body takes longer than this altogether: 408. 0: 1 min */

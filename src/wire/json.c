@@ -227,6 +227,20 @@ bool json_check(struct str text, struct err *err)
     return c.p == c.end || bad(&c, "after top-level value");
 }
 
+size_t json_values(struct str text)
+{
+    size_t n = 1;
+    for (const char *p = text.p, *end = p + text.n; p < end; p++) {
+        if (*p == '"') {
+            while (++p < end && *p != '"')
+                p += *p == '\\';
+        } else {
+            n += *p == ',' || *p == '[' || *p == '{';
+        }
+    }
+    return n;
+}
+
 struct json json_of(struct str checked)
 {
     return (struct json){checked.p, checked.p + checked.n};

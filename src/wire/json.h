@@ -13,6 +13,9 @@ MUST_USE bool json_check(struct str text, struct err *err);
 /* The same for the first of several concatenated values; *used: bytes up to its end. Only white space: *used = 0. */
 MUST_USE bool json_check_first(struct str text, size_t *used, struct err *err);
 
+/* How many values stand in a text, its keys not counted: at least so many where it is no JSON. Cheap. */
+size_t json_values(struct str text);
+
 /* A cursor over checked text. */
 struct json {
     const char *p, *end;

@@ -59,6 +59,7 @@ struct loader {
     struct yaml_reader *r;
     struct arena *a;
     struct map anchors;
+    size_t nodes;
     ARRAY(struct node *) stack; /* open lists and maps */
     size_t work;
     struct err *err;
@@ -101,6 +102,8 @@ static bool load_event(struct loader *l, const yaml_event_t *e, struct node **ro
 {
     struct node *n = NULL;
     l->work += l->stack.n;
+    if (++l->nodes > YAML_MAX_NODES)
+        return err_set(l->err, E_TOO_LARGE, "yaml: the document holds more than %d values", YAML_MAX_NODES);
     if (l->work > YAML_MAX_WORK)
         return err_set(l->err, E_BAD_REQUEST, "yaml: too many values nested too deeply");
     switch (e->type) {

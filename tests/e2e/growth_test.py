@@ -1,0 +1,264 @@
+#!/usr/bin/env python3
+"""Nobody holds the server with one request: every list and every map of every kind, found in the OpenAPI documents, is grown until the body
+is as large as it may be, made, put and patched. The loop's own CPU time for it has a bound, whatever the answer is, and a neighbour who
+reads meanwhile does not notice."""
+import http.client, random
+from lib import *
+from raw import *
+
+SLOW = 10 if BUILD.endswith('asan') else 1
+MOST = 3 << 20
+VALUES = 99000                                          # the server's own bound is 100,000
+LOOP = 0.15 * SLOW                                      # seconds of CPU that one request may take of the loop: 0.1, and what a loaded machine adds
+
+
+class Server(Cluster):
+    def up(self):
+        out = super().up()
+        self.raw = Raw(self)
+        self.pid = self.role_pid('server')
+        self.line = None
+        return out
+
+    def ask(self, method, path, body=None, kind='application/json'):
+        """Over one connection that stays."""
+        for again in range(2):
+            if not self.line:
+                self.line = http.client.HTTPSConnection(*self.raw.address, context=self.raw.tls, timeout=20)
+            try:
+                self.line.request(method, path, body, {'Content-Type': kind} if body else {})
+                r = self.line.getresponse()
+                return r.status, r.read().decode('utf-8', 'replace')
+            except (http.client.HTTPException, OSError):
+                self.line = None
+                if again:
+                    raise
+
+    def cpu(self):
+        """Seconds that the loop's thread has run."""
+        with open('/proc/%d/task/%d/schedstat' % (self.pid, self.pid)) as f:
+            return int(f.read().split()[0]) / 1e9
+
+    def cost(self, *request):
+        start = self.cpu()
+        status, text = self.ask(*request)
+        return self.cpu() - start, status, text
+
+
+# --- what can grow
+
+def kinds(c):
+    """(path of the collection, name of the type, types by name, apiVersion, kind) of whatever can be made."""
+    _, index = c.ask('GET', '/openapi/v3')
+    for name in sorted(json.loads(index)['paths']):
+        if not name.startswith(('api/', 'apis/')) or name.count('/') < 1:
+            continue
+        status, text = c.ask('GET', '/openapi/v3/' + name)
+        if status != 200:
+            continue
+        doc = json.loads(text)
+        types = doc['components']['schemas']
+        for path, item in sorted(doc['paths'].items()):
+            post = item.get('post')
+            if not post or not post.get('requestBody') or '/{name}' in path and not path.endswith(('/eviction', '/binding', '/token', '/scale')):
+                continue
+            ref = re.search(r'"\$ref": "#/components/schemas/([^"]+)"', json.dumps(post['requestBody']))
+            gvk = post.get('x-kubernetes-group-version-kind')
+            if ref and gvk:
+                version = (gvk['group'] + '/' if gvk['group'] else '') + gvk['version']
+                yield path.replace('{namespace}', 'default').replace('{name}', 'x'), ref.group(1), types, version, gvk['kind']
+
+
+def target(schema, types):
+    """The schema behind references and allOf."""
+    for _ in range(5):
+        if '$ref' in schema:
+            schema = types[schema['$ref'].rsplit('/', 1)[1]]
+        elif 'allOf' in schema:
+            schema = schema['allOf'][0]
+        else:
+            break
+    return schema
+
+
+def name_of(schema):
+    m = re.search(r'schemas/([^"]+)"', json.dumps({k: v for k, v in schema.items() if k in ('$ref', 'allOf')}))
+    return m.group(1) if m else ''
+
+
+def growing(schema, types, path=(), inside=()):
+    """Every (path, schema) of a list or a map below, each type once on a way."""
+    s = target(schema, types)
+    if s.get('type') == 'array':
+        yield path, s
+        yield from growing(s['items'], types, path + (0,), inside)
+    elif s.get('type') == 'object' and 'additionalProperties' in s:
+        yield path, s
+    elif 'properties' in s:
+        name = name_of(schema)
+        if name and name in inside:
+            return
+        for field, sub in s['properties'].items():
+            yield from growing(sub, types, path + (field,), inside + (name,))
+
+
+TEXT, NUMBER = 'a@@', 77777                               # in a pattern: what is another in each piece
+
+
+def pattern(schema, types, depth=0):
+    """A small value of the type."""
+    s = target(schema, types)
+    kind = s.get('type')
+    if kind == 'array':
+        return [pattern(s['items'], types, depth + 1)] if depth < 2 else []
+    if kind == 'object' and 'properties' in s:
+        want = s.get('required', []) or [f for f in ('name', 'key', 'ip', 'uid', 'type', 'path', 'port', 'topologyKey') if f in s['properties']]
+        return {f: pattern(s['properties'][f], types, depth + 1) for f in want} if depth < 3 else {}
+    if kind == 'object':
+        return {TEXT: 'b'} if depth < 2 else {}
+    if kind in ('integer', 'number'):
+        return NUMBER
+    if kind == 'boolean':
+        return True
+    return s['enum'][0] if s.get('enum') else TEXT
+
+
+def grown(schema, types, same=False, values=VALUES, most=MOST - 2000):
+    """The text of a list or map as large as it may be: of `most` bytes and `values` values; all its pieces different, or (but for keys) the same."""
+    is_list = schema.get('type') == 'array'
+    p = pattern(schema['items'] if is_list else schema['additionalProperties'], types)
+    text = json.dumps(p, separators=(',', ':'))
+    one = 1 + sum(text.count(c) for c in ',[{')
+    n = min(values // one, most // (len(text) + (6 if is_list else 16)))
+    if same and is_list:
+        return '[%s]' % ','.join([text.replace(TEXT, 'a').replace(str(NUMBER), '1')] * n)
+    cut = re.split('(%s|%d)' % (TEXT, NUMBER), ('' if is_list else '"k' + TEXT + '":') + text)
+    form = ''.join('a%(i)d' if part == TEXT else '%(n)d' if part == str(NUMBER) else part.replace('%', '%%') for part in cut)
+    return ('[%s]' if is_list else '{%s}') % ','.join([form % {'i': i, 'n': i % 30000 + 1} for i in range(n)])
+
+
+def around(path, text, api, kind, name='grown'):
+    """The object with this text at the path."""
+    hole = '@@hole@@'
+    v = hole
+    for step in reversed(path):
+        v = [v] if step == 0 else {step: v}
+    v.setdefault('apiVersion', api)
+    v.setdefault('kind', kind)
+    if isinstance(v.setdefault('metadata', {}), dict):
+        v['metadata'].setdefault('name', name)
+    return json.dumps(v).replace('"%s"' % hole, text).encode()
+
+
+def every(c, each_type_once):
+    seen = set()
+    for path, name, types, api, kind in kinds(c):
+        root = {'$ref': '#/components/schemas/' + name}
+        for where, schema in growing(root, types):
+            key = (json.dumps(schema, sort_keys=True), where[-1:] if where[-1] != 0 else where[-2:]) if each_type_once else (path, where)
+            if key in seen or where[:2] == ('metadata', 'managedFields'):
+                continue
+            seen.add(key)
+            yield path, types, api, kind, where, schema
+
+
+def some(cases, short):
+    """All of them in the long form, else `short`, drawn anew each time."""
+    cases = list(cases)
+    return cases if STORM else random.Random(seed()).sample(cases, min(short, len(cases)))
+
+
+def judge(c, slow, *request):
+    """Its cost; where that is too much, the least of three: what else happened meanwhile is not its own."""
+    cost, status, text = c.cost(*request)
+    for _ in range(2):
+        if cost > LOOP:
+            cost = min(cost, c.cost(*request)[0])
+    if cost > LOOP:
+        slow.append('%.3f s  %s  %s %s' % (cost, status, request[0], request[1]))
+    return status, text
+
+
+def made(c):
+    """POST, of pieces that differ and (lists) of the same piece again and again."""
+    slow, cases = [], some(every(c, not STORM), 40)
+    with Neighbour(c.raw) as n:
+        for path, types, api, kind, where, schema in cases:
+            for same in (False, True)[:2 if schema.get('type') == 'array' else 1]:
+                judge(c, slow, 'POST', path + '?dryRun=All&grown=' + '.'.join(map(str, where)), around(where, grown(schema, types, same), api, kind))
+    print('     %d lists and maps' % len(cases), flush=True)
+    assert not slow, '%d of %d:\n%s' % (len(slow), len(cases), '\n'.join(sorted(slow, reverse=True)[:40]))
+    assert n.worst(0.99) < 3 * SLOW, n.worst(0.99)      # its own time has a bound above; this is the machine's
+
+
+def changed(c):
+    """PUT and the patches, of objects that are there and are in order; twice, so that a long list meets a long one."""
+    slow = []
+    there = {'configmaps': ({'data': {'a': 'b'}}, [('data',), ('metadata', 'annotations')]),
+             'secrets': ({'stringData': {'a': 'b'}}, [('data',), ('stringData',), ('metadata', 'labels')]),
+             'services': ({'spec': {'ports': [{'port': 1}]}}, [('spec', 'ports'), ('spec', 'selector'), ('spec', 'externalIPs')]),
+             'endpoints': ({}, [('subsets',), ('subsets', 0, 'addresses'), ('metadata', 'finalizers')]),
+             'serviceaccounts': ({}, [('secrets',), ('imagePullSecrets',), ('metadata', 'ownerReferences')]),
+             'replicationcontrollers': ({'spec': {'replicas': 0, 'selector': {'a': 'b'}, 'template': {'metadata': {'labels': {'a': 'b'}}, 'spec': {'containers': [{'name': 'c', 'image': 'i'}]}}}},
+                                        [('spec', 'template', 'spec') + x for x in (('containers',), ('volumes',), ('tolerations',), ('hostAliases',), ('imagePullSecrets',), ('nodeSelector',), ('topologySpreadConstraints',))] +
+                                        [('spec', 'template', 'spec', 'containers', 0) + x for x in (('env',), ('ports',), ('volumeMounts',), ('command',))])}
+    found = {(path.rsplit('/', 1)[1], where): (path, types, api, kind, schema) for path, types, api, kind, where, schema in every(c, False) if path.startswith('/api/v1/namespaces/default/')}
+    cases = some([(resource, where) for resource, (_, places) in there.items() for where in places], 6)
+    for resource, where in cases:
+        path, types, api, kind, schema = found[(resource, where)]
+        name = 'x' + str(abs(hash(where)) % 10 ** 9)
+        body = dict(there[resource][0], apiVersion=api, kind=kind, metadata={'name': name})
+        status, text = c.ask('POST', path, json.dumps(body).encode())
+        assert status == 201, text
+        text = grown(schema, types, most=900 << 10, values=30000) # what can be stored, for the next to meet
+        large = grown(schema, types)
+        inner = lambda t: json.dumps(nested(where)).replace('"@@hole@@"', t).encode()
+        for t in (text, large):
+            judge(c, slow, 'PUT', path + '/' + name, around(where, t, api, kind, name))
+            judge(c, slow, 'PATCH', path + '/' + name, inner(t), 'application/merge-patch+json')
+            judge(c, slow, 'PATCH', path + '/' + name, inner(t), 'application/strategic-merge-patch+json')
+            judge(c, slow, 'PATCH', path + '/' + name, ('[{"op":"add","path":"/%s","value":%s}]' % ('/'.join(map(str, where)), t)).encode(), 'application/json-patch+json')
+        c.ask('DELETE', path + '/' + name)
+    assert not slow, '\n'.join(sorted(slow, reverse=True)[:40])
+
+
+def nested(path):
+    v = '@@hole@@'
+    for step in reversed(path):
+        v = [v] if step == 0 else {step: v}
+    return v
+
+
+def odd_bodies(c):
+    """Many operations, deep nesting, long selectors, much in one text: each has a bound."""
+    slow, cm = [], '/api/v1/namespaces/default/configmaps'
+    status, text = c.ask('POST', cm, json.dumps({'metadata': {'name': 'odd'}, 'data': {'k%d' % i: 'v' for i in range(5000)}}).encode())
+    assert status == 201, text
+    ops = lambda op, n: ('[%s]' % ','.join(json.dumps(op(i)) for i in range(n))).encode()
+    patch = 'application/json-patch+json'
+    for body in (ops(lambda i: {'op': 'add', 'path': '/data/n%d' % i, 'value': 'x'}, 30000), ops(lambda i: {'op': 'remove', 'path': '/data/k%d' % i}, 5000),
+                 ops(lambda i: {'op': 'copy', 'from': '/data', 'path': '/x%d' % i}, 30000), ops(lambda i: {'op': 'test', 'path': '/data/k%d' % (i % 5000), 'value': 'v'}, 20000),
+                 ops(lambda i: {'op': 'move', 'from': '/data/k%d' % i, 'path': '/data/m%d' % i}, 5000)):
+        judge(c, slow, 'PATCH', cm + '/odd?dryRun=All', body, patch)
+    for kind, deep in (('application/json', b'{"a":' * 300000), ('application/json', b'[' * 1000000 + b']' * 1000000), ('application/yaml', b'[' * 9000 + b']' * 9000), ('application/yaml', b'{a: ' * 9000),
+                       ('application/yaml', b'a: &a [x,x,x,x,x,x,x,x,x]\n' + b''.join(b'b%d: &b%d [%s]\n' % (i, i, b','.join([b'*b%d' % (i - 1) if i else b'*a'] * 9)) for i in range(9))),
+                       ('application/yaml', b'[' + b'a,' * 1400000 + b']'), ('application/yaml', b'- a\n' * 700000), ('application/yaml', b'? ' * 20000), ('application/yaml', b'- ' * 9000 + b'a'), ('application/yaml', b'a: |\n' + b'  x\n' * 700000),
+                       ('application/yaml', b'"' + b'\\x41' * 700000 + b'"'), ('application/yaml', b'a: "' + b'x\n\n' * 900000), ('application/yaml', b'%' + b'a' * 2000000), ('application/yaml', b'#\n' * 1400000)):
+        judge(c, slow, 'POST', cm + '?dryRun=All', deep, kind)
+    for selector in ('labelSelector=' + ','.join('a%d' % i for i in range(2000)), 'labelSelector=a+in+(' + ','.join('b%d' % i for i in range(2500)) + ')',
+                     'fieldSelector=' + ','.join('metadata.name!=a%d' % i for i in range(800)), 'labelSelector=' + '!' * 15000, 'labelSelector=' + 'a==' * 5000):
+        judge(c, slow, 'GET', cm + '?' + selector)
+        judge(c, slow, 'GET', cm + '?watch=1&timeoutSeconds=1&' + selector)
+    long_text = 'a-' * 1000000
+    for body in ({'metadata': {'name': long_text}}, {'metadata': {'name': 'a', 'labels': {long_text: 'x'}}}, {'metadata': {'name': 'a', 'labels': {'x': long_text}}}, {'metadata': {'name': 'a', 'finalizers': [long_text]}},
+                 {'metadata': {'generateName': long_text}}, {'data': {long_text: 'a'}, 'metadata': {'name': 'a'}}):
+        judge(c, slow, 'POST', cm + '?dryRun=All', json.dumps(body).encode())
+    for spec in ({'schedule': '*/1,' * 500000, 'jobTemplate': {}}, {'schedule': '1-' * 900000, 'timeZone': long_text, 'jobTemplate': {}}):
+        judge(c, slow, 'POST', '/apis/batch/v1/namespaces/default/cronjobs?dryRun=All', json.dumps({'metadata': {'name': 'a'}, 'spec': spec}).encode())
+    for text in ('1' * 1000000, '1e' + '9' * 100000, '0.' + '1' * 1000000, '9' * 100000 + 'Ki'):
+        judge(c, slow, 'POST', '/api/v1/namespaces/default/limitranges?dryRun=All', json.dumps({'metadata': {'name': 'a'}, 'spec': {'limits': [{'type': 'Pod', 'max': {'cpu': text}, 'min': {'cpu': text + '1'}}]}}).encode())
+    assert not slow, '\n'.join(sorted(slow, reverse=True)[:40])
+
+
+if __name__ == '__main__':
+    main([made, changed, odd_bodies], args=['--roles', 'server'], image=False, port=16484, cluster=Server)
