@@ -361,6 +361,10 @@ def leaves_nothing(c):
     c.kubectl('rollout', 'status', 'deploy/calm', '--timeout=20s')
     instance = instance_here()
     churn(c, rng, len(SORTS) + 5, size(4, 20))          # what is made at its first use is there
+    follower = subprocess.Popen([c.bin + '/kubectl', 'logs', '-f', 'deploy/calm'], env=c.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    eventually('the relay is told of news in logs', lambda: any('inotify' in d for d in descriptors(c.role_pid('relay'), c.root)))
+    follower.terminate()
+    follower.wait()
     c.kubectl('scale', 'deploy/calm', '--replicas=3')
     before, was, open_before = looked_at(c, instance), memory(c), sockets(c)
     print('     before: ' + shown(was), flush=True)
