@@ -12,7 +12,7 @@
 struct patching {
     struct arena *a;
     size_t copied; /* bytes */
-    size_t moved;  /* elements; and the members that were looked through */
+    size_t moved;  /* elements, and members that were looked through */
 };
 
 static int by_member(const void *x, const void *y)
@@ -114,7 +114,7 @@ static bool find(struct patching *p, struct val *doc, struct str pointer, struct
         token = unescape(p->a, token);
         if (val_is(*in, VAL_MAP)) {
             (*in)->flags |= VAL_F_TOUCHED;
-            p->moved += (*in)->n;
+            p->moved += (*in)->n / 2; /* it is looked through, which is quicker than to shift */
         }
         if (!rest.p) {
             *last = token;
