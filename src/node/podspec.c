@@ -398,13 +398,16 @@ static enum oci_propagation propagation_of(const struct val *mount)
                                                 : OCI_PRIVATE;
 }
 
-static bool sub_path_ok(struct str path)
+static bool sub_path_ok(struct str path, struct err *err)
 {
     struct str rest = path, part;
+    if (str_starts(path, S("/")))
+        return err_set(err, E_INVALID, "error SubPath `" STR_FMT "` must not be an absolute path", STR_ARG(path));
     while (str_cut(&rest, '/', &part))
         if (str_eq(part, S("..")))
-            return false;
-    return path.n == 0 || path.p[0] != '/';
+            return err_set(err, E_INVALID, "unable to provision SubPath `" STR_FMT "`: must not contain '..'",
+                           STR_ARG(path));
+    return true;
 }
 
 static bool sub_path_of(const struct podspec_input *in, const struct val *mount, struct str *out, struct err *err)
@@ -416,8 +419,7 @@ static bool sub_path_of(const struct podspec_input *in, const struct val *mount,
         return err_wrap(err, "subPathExpr");
     if (expr.n && missing.n)
         return err_set(err, E_INVALID, "missing value for " STR_FMT, STR_ARG(missing));
-    return sub_path_ok(*out) ||
-           err_set(err, E_INVALID, "subPath \"" STR_FMT "\": must be relative, without \"..\"", STR_ARG(*out));
+    return sub_path_ok(*out, err);
 }
 
 static bool is_in(struct str path, const char *folder)
@@ -475,6 +477,8 @@ static bool add_volume_mounts(const struct podspec_input *in, struct mounts *out
             bind_options(out->a, access_of(m, read_only || val_true(val_get(m, N(readOnly)))), propagation));
         mount->beneath = sub;
         mount->shared = propagation == OCI_SHARED;
+        mount->called = arena_fmt(out->a, "volumeMount \"" STR_FMT "\" of container \"" STR_FMT "\"", STR_ARG(name),
+                                  STR_ARG(val_text_at(in->container, N(name))));
         *most = MAX(*most, propagation);
     }
     return true;

@@ -1,5 +1,6 @@
 #include "oci/binds.h"
 #include "base/fault.h"
+#include "base/log.h"
 #include "sys/mount.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -44,6 +45,14 @@ static bool make_beneath(int root, const char *path, mode_t mode)
     }
 }
 
+/* As a kubelet words it; what was met on the host is for its owner. */
+static bool refuse(const struct oci_bind *b, const char *what, struct err *err)
+{
+    log_warn("bind.refused", "root=" STR_FMT " beneath=\"" STR_FMT "\" error=\"%s\"", STR_ARG(b->root),
+             STR_ARG(b->beneath), strerror(errno));
+    return err_set(err, E_INVALID, "failed to %s for " STR_FMT, what, STR_ARG(b->called));
+}
+
 static int bind_resolve(const struct oci_bind *b, struct err *err)
 {
     AUTO_FREE char *path = str_dupz(b->root), *inside = str_dupz(b->beneath);
@@ -54,12 +63,13 @@ static int bind_resolve(const struct oci_bind *b, struct err *err)
     if (!inside[0])
         return TAKE_FD(root);
     AUTO(fd_close) int fd = open_beneath(root, inside);
-    if (fd < 0 && errno == ENOENT && make_beneath(root, inside, st.st_mode))
+    if (fd < 0 && errno == ENOENT) {
+        if (!make_beneath(root, inside, st.st_mode))
+            return refuse(b, "create subPath directory", err), -1;
         fd = open_beneath(root, inside);
-    if (fd < 0 && (errno == EXDEV || errno == ELOOP))
-        err_set(err, E_INVALID, "subPath \"%s\" leads out of its volume", inside);
-    else if (fd < 0)
-        err_errno(err, "subPath \"%s\"", inside);
+    }
+    if (fd < 0)
+        refuse(b, "prepare subPath", err);
     return TAKE_FD(fd);
 }
 

@@ -8,8 +8,11 @@ struct oci_bind {
     struct str beneath; /* relative to root, without "..": strangers may have put links there, which are followed
                            within root and never out of it. Folders that are missing are made, with root's mode */
     bool shared;        /* taken from the host's own mounts: what is mounted in it comes out there */
+    struct str called;  /* how errors name it: volumeMount "v" of container "c" */
 };
 
 /* Mounts each at FOLDER/INDEX in the mount namespace `mntns`, where FOLDER is nobody's but ours; it goes away with
- * its mounts. E_INVALID: it leads out of its root, or there is nothing to be shared with. Blocking: for a job. */
+ * its mounts. E_INVALID: it leads out of its root or cannot be
+ * made there (the log says why: strangers are told nothing of the host), or there is nothing to be shared with.
+ * Blocking: for a job. */
 MUST_USE bool binds_attach(int mntns, const char *folder, const struct oci_bind *list, size_t n, struct err *err);

@@ -70,7 +70,7 @@ static int mounted(const struct world *w, const char *folder)
 
 static bool attach(const struct world *w, const char *folder, const char *beneath, struct err *err)
 {
-    const struct oci_bind b = {str_of(w->volume), str_of(beneath), false};
+    const struct oci_bind b = {str_of(w->volume), str_of(beneath), false, S("volumeMount v")};
     return binds_attach(w->mntns, folder, &b, 1, err);
 }
 
@@ -96,17 +96,17 @@ TEST(a_bind_is_what_lies_beneath_and_nothing_else)
         {"key", "v1/key", NULL},
         {"v1/key", "v1/key", NULL},
         {"..data", "v1", NULL},
-        {"out", NULL, "leads out"},
-        {"out/new", NULL, "leads out"},
-        {"up", NULL, "leads out"},
-        {"up/new", NULL, "leads out"},
-        {"beside", NULL, "leads out"},
-        {"beside/new", NULL, "leads out"},
-        {"magic", NULL, "leads out"},
-        {"magic/etc", NULL, "leads out"},
-        {"loop", NULL, "leads out"},
-        {"key/below", NULL, "Not a directory"},
-        {"dangling/x", NULL, "No such file"},
+        {"out", NULL, "failed to prepare subPath for volumeMount v"},
+        {"out/new", NULL, "failed to prepare subPath"},
+        {"up", NULL, "failed to prepare subPath for volumeMount v"},
+        {"up/new", NULL, "failed to prepare subPath"},
+        {"beside", NULL, "failed to prepare subPath for volumeMount v"},
+        {"beside/new", NULL, "failed to prepare subPath"},
+        {"magic", NULL, "failed to prepare subPath for volumeMount v"},
+        {"magic/etc", NULL, "failed to prepare subPath for volumeMount v"},
+        {"loop", NULL, "failed to prepare subPath for volumeMount v"},
+        {"key/below", NULL, "failed to prepare subPath"},
+        {"dangling/x", NULL, "failed to create subPath directory for volumeMount v"},
     };
     for (size_t i = 0; i < countof(rows); i++) {
         char folder[300];
@@ -230,7 +230,7 @@ TEST(what_is_mounted_below_a_shared_bind_comes_out_at_the_host)
     if (!world_begin(&w))
         return;
     struct err err = ERR;
-    struct oci_bind b = {str_of(w.volume), S(""), true};
+    struct oci_bind b = {str_of(w.volume), S(""), true, S("volumeMount v")};
     CHECK(!binds_attach(w.mntns, w.folder, &b, 1, &err) && err.kind == E_INVALID &&
           strstr(err.text, "is not on a shared mount"));
     CHECK(mount(w.volume, w.volume, NULL, MS_BIND, NULL) == 0 && mount(NULL, w.volume, NULL, MS_SHARED, NULL) == 0);

@@ -127,7 +127,7 @@ size_t oci_binds_place(struct oci_container *c, struct arena *a, const char *fol
         struct oci_mount *m = &mounts[i];
         if (!m->beneath.n && !m->shared)
             continue;
-        list[n] = (struct oci_bind){str_dup(a, m->source), str_dup(a, m->beneath), m->shared};
+        list[n] = (struct oci_bind){str_dup(a, m->source), str_dup(a, m->beneath), m->shared, str_dup(a, m->called)};
         m->source = arena_fmt(a, "%s/%zu", folder, n++);
     }
     c->mounts = mounts;

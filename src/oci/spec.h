@@ -15,6 +15,7 @@ struct oci_mount {
     struct strs options;
     struct str beneath; /* of a bind: only this of the source, where strangers may write (binds.h) */
     bool shared;        /* of a bind: what the container mounts in it is to be seen by the host */
+    struct str called;  /* of a bind with one of these: how errors name it */
 };
 struct oci_device {
     struct str path;
