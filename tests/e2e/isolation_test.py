@@ -40,22 +40,22 @@ def away(c, *names):
 
 
 def sub_paths_lead_nowhere_else(c):
-    """A sidecar exchanges a folder with links to the host's folders while containers start with subPaths of it."""
+    """A sidecar exchanges a folder with a link to / while containers start with subPaths of it."""
     volumes = {'disk': 'emptyDir: {}', 'memory': 'emptyDir: {medium: Memory}', 'host': 'hostPath: {path: %s/shared, type: DirectoryOrCreate}' % c.root}
-    many = range(size(6, 30))
+    many = range(size(8, 32))
     yaml = ''
     for kind, source in volumes.items():
         containers = ''
         for i in many:
-            sub = ('subPath: d', 'subPath: d/in', 'subPathExpr: $(D)/new%d/deep' % i)[i % 3]
-            containers += '''  - {name: c%d, image: %s, env: [{name: D, value: d}], command: [sh, -c, "ls -R /m; if [ -e /m/etc/wherry ] || [ -e /m/keys ] || [ -e /m/server ]; then echo ESCAPE; fi"], volumeMounts: [{name: v, mountPath: /m, %s}]}
-''' % (i, ATTACK, sub)
+            sub = ('subPath: d', 'subPath: d', 'subPath: d/in', 'subPathExpr: $(D)/new%d/deep' % i)[i % 4]
+            containers += '''  - {name: c%d, image: %s, env: [{name: D, value: d}], command: [sh, -c, "if [ -e /m%s/etc/wherry ]; then echo ESCAPE; fi; ls /m"], volumeMounts: [{name: v, mountPath: /m, %s}]}
+''' % (i, ATTACK, c.root, sub)
         yaml += pod('sub-' + kind, '''  restartPolicy: OnFailure
   initContainers:
-  - {name: make, image: %s, command: [sh, -c, "mkdir -p /v/d/in; ln -s %s /v/l; ln -s / /v/s"], volumeMounts: [{name: v, mountPath: /v}]}
-  - {name: swap, restartPolicy: Always, image: %s, command: [attack, swap, /v/d, /v/l, /v/s], volumeMounts: [{name: v, mountPath: /v}]}
+  - {name: make, image: %s, command: [sh, -c, "mkdir -p /v/d/in; ln -s / /v/l"], volumeMounts: [{name: v, mountPath: /v}]}
+  - {name: swap, restartPolicy: Always, image: %s, command: [attack, swap, /v/d, /v/l], volumeMounts: [{name: v, mountPath: /v}]}
   containers:
-%s  volumes: [{name: v, %s}]''' % (ATTACK, c.root, ATTACK, containers, source))
+%s  volumes: [{name: v, %s}]''' % (ATTACK, ATTACK, containers, source))
     c.apply(yaml)
     for kind in volumes:
         name = 'sub-' + kind
