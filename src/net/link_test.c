@@ -2,6 +2,7 @@
 #include "net/world_test.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/socket.h>
 
 TEST(instance_ids_are_stable_and_differ)
@@ -136,4 +137,64 @@ TEST(a_namespace_is_kept_by_its_file)
     netns_drop(path);
     CHECK(access(path, F_OK) < 0);
     netns_drop(path);
+}
+
+struct side {
+    pthread_t thread;
+    uint32_t n;
+    const char *failed;
+};
+
+/* In a thread of its own, as jobs are: what belongs to the network namespace it stands in is everybody's. */
+static void *pods_come_and_go(void *arg)
+{
+    struct side *side = arg;
+    for (uint32_t i = 0; i < 13 && !side->failed; i++) {
+        struct err err = ERR;
+        struct pod_link made;
+        AUTO(fd_close) int ns = netns_new(&err);
+        struct pod_link_spec spec = {.instance = world_instance,
+                                     .ip = IP4(10, 42, 0, 2) + side->n * 13 + i,
+                                     .node_ip = NODE_IP,
+                                     .netns_fd = ns,
+                                     .alias = "default/web 1234"};
+        if (ns < 0 || !pod_link_add(&spec, &made, &err) ||
+            !pod_link_add(&spec, &made, &err)) /* a second try replaces */
+            side->failed = "add";
+        else if (i % 3 == 1 && !pod_link_unroute(world_instance, spec.ip, &err))
+            side->failed = "unroute";
+        else if (i != 12 && !pod_link_del(world_instance, spec.ip, &err))
+            side->failed = "del";
+        else if (i == 12 && fcntl(ns, F_DUPFD_CLOEXEC, 0) < 0) /* the last one of each stays */
+            side->failed = "keep";
+    }
+    return NULL;
+}
+
+TEST(links_are_made_and_taken_away_from_sixteen_sides)
+{
+    world_enter();
+    world_run("ip addr add 10.42.0.1/32 dev lo");
+    struct side sides[16];
+    struct pod_links links;
+    struct err err = ERR;
+    for (uint32_t i = 0; i < countof(sides); i++) {
+        sides[i] = (struct side){.n = i};
+        CHECK(pthread_create(&sides[i].thread, NULL, pods_come_and_go, &sides[i]) == 0);
+    }
+    for (size_t i = 0; i < countof(sides); i++) {
+        CHECK(pthread_join(sides[i].thread, NULL) == 0);
+        if (sides[i].failed)
+            test_failed(__FILE__, __LINE__, "%s", sides[i].failed);
+    }
+    CHECK_OK(pod_link_list(world_instance, &links, &err), err);
+    CHECK_INT(links.links.n, countof(sides));
+    bool seen[countof(sides)] = {false};
+    array_each (l, &links.links) {
+        uint32_t at = l->ip - IP4(10, 42, 0, 2);
+        CHECK(at % 13 == 12 && at / 13 < countof(sides) && !seen[at / 13]);
+        seen[at / 13] = true;
+    }
+    array_fini(&links.links);
+    CHECK(world_has("ip route show | grep -c 'dev w1f3a9-'", "16"));
 }
