@@ -75,6 +75,8 @@ static void end_supervisor(struct down *d)
     still = uplock_holder(&d->settings);
     if (fd >= 0 && still.pid == h.pid && !is_down(h.pid))
         end_process(d, fd);
+    else if (h.pid) /* its parent is gone and it has not said its own number yet */
+        (void)uplock_wait(&d->settings, &h, 1000);
 }
 
 /* Held to the end, so that nothing is started meanwhile; another `wherry down` is waited for. */
@@ -82,7 +84,8 @@ static int take_lock(struct down *d)
 {
     struct up_holder h;
     struct err err = ERR;
-    if (access(arena_strz(&d->settings.arena, d->settings.run), F_OK) < 0)
+    struct arena *a = &d->settings.arena;
+    if (access(arena_strz(a, d->settings.run), F_OK) < 0 && access(arena_strz(a, d->settings.data), F_OK) < 0)
         return -1; /* nothing of a cluster is here */
     for (;;) {
         int lock = uplock_try(&d->settings, &h, &err);
@@ -244,7 +247,7 @@ static bool folder_remove(const char *path, struct err *err)
     return mount_is_point(path) ? folder_empty(path, err) : tree_remove(AT_FDCWD, path, err);
 }
 
-static void remove_dirs(struct down *d, bool purge)
+static void remove_dirs(struct down *d, bool purge, bool locked)
 {
     struct arena *a = &d->settings.arena;
     struct settings *s = &d->settings;
@@ -261,6 +264,8 @@ static void remove_dirs(struct down *d, bool purge)
         if (!folder_remove(arena_strz(a, gone[i]), &err))
             complain(d, arena_strz(a, gone[i]), err.text);
     }
+    if (!locked)
+        return;                                    /* what is there now is of one who has begun since */
     if (folder_empty(arena_strz(a, s->run), &err)) /* last: then others may begin */
         uplock_remove(s);
     else
@@ -319,7 +324,7 @@ int down_main(int argc, char **argv)
             remove_network(&d);
     }
     if (!d.gently)
-        remove_dirs(&d, purge);
+        remove_dirs(&d, purge, lock >= 0);
     settings_fini(&d.settings);
     return d.failed ? 1 : 0;
 }

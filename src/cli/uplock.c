@@ -25,7 +25,7 @@ static bool read_small(const char *path, struct strbuf *b)
     return file_read(AT_FDCWD, path, b, &ignored);
 }
 
-/* SIGKILL was sent and is not yet carried out: the kernel lets go of its locks when it is. */
+/* It was told to end, and that is not yet carried out; the kernel lets go of its locks when it is. */
 static bool is_dying(pid_t pid)
 {
     char path[64];
@@ -36,7 +36,8 @@ static bool is_dying(pid_t pid)
         return true;
     for (size_t i = 0; i < countof(lines); i++) {
         ptrdiff_t at = str_find(strbuf_str(&b), str_of(lines[i]));
-        if (at >= 0 && strtoull(b.p + at + strlen(lines[i]), NULL, 16) & 1ull << (SIGKILL - 1))
+        if (at >= 0 &&
+            strtoull(b.p + at + strlen(lines[i]), NULL, 16) & (1ull << (SIGKILL - 1) | 1ull << (SIGTERM - 1)))
             return true;
     }
     return false;

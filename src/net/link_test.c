@@ -2,8 +2,8 @@
 #include "net/world_test.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 TEST(instance_ids_are_stable_and_differ)
 {
@@ -139,53 +139,46 @@ TEST(a_namespace_is_kept_by_its_file)
     netns_drop(path);
 }
 
-struct side {
-    pthread_t thread;
-    uint32_t n;
-    const char *failed;
-};
-
-/* In a thread of its own, as jobs are: what belongs to the network namespace it stands in is everybody's. */
-static void *pods_come_and_go(void *arg)
+/* One side: pods come and go, and the last one stays in the namespace that the parent holds. */
+static bool pods_come_and_go(uint32_t side, int last_ns)
 {
-    struct side *side = arg;
-    for (uint32_t i = 0; i < 13 && !side->failed; i++) {
+    bool ok = true;
+    for (uint32_t i = 0; i < 13 && ok; i++) {
         struct err err = ERR;
         struct pod_link made;
-        AUTO(fd_close) int ns = netns_new(&err);
+        AUTO(fd_close) int ns = i < 12 ? netns_new(&err) : dup(last_ns);
         struct pod_link_spec spec = {.instance = world_instance,
-                                     .ip = IP4(10, 42, 0, 2) + side->n * 13 + i,
+                                     .ip = IP4(10, 42, 0, 2) + side * 13 + i,
                                      .node_ip = NODE_IP,
                                      .netns_fd = ns,
                                      .alias = "default/web 1234"};
-        if (ns < 0 || !pod_link_add(&spec, &made, &err) ||
-            !pod_link_add(&spec, &made, &err)) /* a second try replaces */
-            side->failed = "add";
-        else if (i % 3 == 1 && !pod_link_unroute(world_instance, spec.ip, &err))
-            side->failed = "unroute";
-        else if (i != 12 && !pod_link_del(world_instance, spec.ip, &err))
-            side->failed = "del";
-        else if (i == 12 && fcntl(ns, F_DUPFD_CLOEXEC, 0) < 0) /* the last one of each stays */
-            side->failed = "keep";
+        ok = ns >= 0 && pod_link_add(&spec, &made, &err) && pod_link_add(&spec, &made, &err) && /* replaces */
+             (i % 3 != 1 || pod_link_unroute(world_instance, spec.ip, &err)) &&
+             (i == 12 || pod_link_del(world_instance, spec.ip, &err));
+        if (!ok)
+            fprintf(stderr, "side %u, pod %u: %s\n", side, i, err.text);
     }
-    return NULL;
+    return ok;
 }
 
 TEST(links_are_made_and_taken_away_from_sixteen_sides)
 {
     world_enter();
     world_run("ip addr add 10.42.0.1/32 dev lo");
-    struct side sides[16];
+    pid_t sides[16];
     struct pod_links links;
     struct err err = ERR;
     for (uint32_t i = 0; i < countof(sides); i++) {
-        sides[i] = (struct side){.n = i};
-        CHECK(pthread_create(&sides[i].thread, NULL, pods_come_and_go, &sides[i]) == 0);
+        int ns = netns_new(&err);
+        CHECK_OK(ns >= 0, err);
+        sides[i] = fork();
+        if (sides[i] == 0)
+            _exit(pods_come_and_go(i, ns) ? 0 : 1);
     }
     for (size_t i = 0; i < countof(sides); i++) {
-        CHECK(pthread_join(sides[i].thread, NULL) == 0);
-        if (sides[i].failed)
-            test_failed(__FILE__, __LINE__, "%s", sides[i].failed);
+        int status = -1;
+        CHECK(waitpid(sides[i], &status, 0) == sides[i]);
+        CHECK_INT(status, 0);
     }
     CHECK_OK(pod_link_list(world_instance, &links, &err), err);
     CHECK_INT(links.links.n, countof(sides));
