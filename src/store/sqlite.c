@@ -214,11 +214,30 @@ static const char schema[] =
     "INSERT INTO meta VALUES(1, 1, 1);"
     "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT;";
 
+/* A log that is empty or gone while its WAL is there has lost what it was: SQLite would begin a new one. */
+static bool lost(const char *path, struct err *err)
+{
+    struct stat st, wal;
+    AUTO(strbuf_fini) struct strbuf beside = STRBUF(STRBUF_TEXT);
+    strbuf_addf(&beside, "%s-wal", path);
+    bool there = stat(path, &st) == 0 && st.st_size > 0;
+    if (there || stat(beside.p, &wal) < 0 || wal.st_size == 0)
+        return false;
+    (void)err_set(
+        err, E_IO,
+        "%s is %s, but %s holds changes that belong to it: put the file back or restore a backup (or, to begin "
+        "with nothing, remove that one too)",
+        path, stat(path, &st) == 0 ? "empty" : "gone", beside.p);
+    return true;
+}
+
 /* Opens, and looks at what is there before changing anything. */
 static bool db_open(struct db *d, const char *path, bool create, struct err *err)
 {
     vfs_register();
     d->path = mem_dupz(path);
+    if (lost(path, err))
+        return false;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
                 (create ? SQLITE_OPEN_CREATE : 0);
     int rc = sqlite3_open_v2(path, &d->db, flags, VFS_NAME);

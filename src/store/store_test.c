@@ -1317,11 +1317,6 @@ static void sql(struct world *w, const char *text)
     CHECK_INT(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
     CHECK(sqlite3_close(db) == SQLITE_OK);
 }
-static void file_overwrite(const char *path, off_t at, const char *bytes, size_t n)
-{
-    AUTO(fd_close) int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-    CHECK(fd >= 0 && pwrite(fd, bytes, n, at) == (ssize_t)n);
-}
 
 static void hold_open(struct world *w)
 {
@@ -1331,6 +1326,29 @@ static void hold_open(struct world *w)
     CHECK(write(ack_fd, &c, 1) == 1);
     for (;;)
         pause();
+}
+static void file_overwrite(const char *path, off_t at, const char *bytes, size_t n)
+{
+    AUTO(fd_close) int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    CHECK(fd >= 0 && pwrite(fd, bytes, n, at) == (ssize_t)n);
+}
+TEST(store_that_lost_its_log_begins_no_new_one)
+{
+    struct world *w = world_new(true);
+    AUTO(strbuf_fini) struct strbuf wal = STRBUF(STRBUF_TEXT);
+    strbuf_addf(&wal, "%s-wal", w->path);
+    world_open(w);
+    (void)put(w, "a", "1");
+    world_close(w);
+    CHECK(access(wal.p, F_OK) < 0); /* closed in order, it is one file */
+    file_overwrite(wal.p, 0, "changes", 7);
+    CHECK(truncate(w->path, 0) == 0);
+    CHECK_INT(open_refused(w, "is empty, but"), E_IO);
+    CHECK(unlink(w->path) == 0);
+    CHECK_INT(open_refused(w, "is gone, but"), E_IO);
+    CHECK(unlink(wal.p) == 0);
+    world_open(w); /* a new one, as nothing is there */
+    world_free(w);
 }
 TEST(store_refuses_what_it_should_not_open_with_a_sentence)
 {
