@@ -262,7 +262,7 @@ static void on_data(void *arg, int channel, struct str bytes)
 static void on_ended(void *arg, int channel)
 {
     struct session *s = arg;
-    if (channel != CHANNEL_IN || s->in < 0 || s->is_master)
+    if (channel != CHANNEL_IN || !s->started || s->in < 0 || s->is_master) /* not started: it has failed */
         return;
     s->in_over = true;
     poll_want(&s->in_poll, POLL_WRITE);
