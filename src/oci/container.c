@@ -401,19 +401,6 @@ static void volumes_blocking(struct work *w)
     }
 }
 
-static void volumes_made(struct work *w)
-{
-    struct container *c = container_of(w, struct container, work);
-    if (w->ok && c->sandbox->stop_waits)
-        w->ok = err_set(&w->err, E_CANCELLED, "the pod is being stopped");
-    if (!w->ok) {
-        create_failed(c, &w->err);
-        return;
-    }
-    c->status.state = CONTAINER_CREATED;
-    told(c, NULL);
-}
-
 static struct request *request_for(struct container *c, container_done *done, void *arg,
                                    void (*fn)(struct request *q, const struct shim_answer *a, int fd))
 {
@@ -424,6 +411,37 @@ static struct request *request_for(struct container *c, container_done *done, vo
     q->arg = arg;
     q->fn = fn;
     return q;
+}
+
+static void unmounted(struct request *q, const struct shim_answer *a, int fd)
+{
+    struct container *c = q->container;
+    (void)a; /* a shim that is gone has taken it along */
+    fd_close(fd);
+    mem_free(q);
+    work_start(&c->work, c->rt, remove_blocking, create_undone);
+}
+
+/* The shim has it by now: its mount and its place there are given back first. */
+static void create_take_back(struct container *c, const struct err *err)
+{
+    struct shim_target m = {0};
+    memcpy(m.id, c->id, strlen(c->id));
+    c->failure = mem_dup(err, sizeof *err);
+    sandbox_send(c->sandbox, SHIM_REMOVE, &m, NULL, request_for(c, NULL, NULL, unmounted));
+}
+
+static void volumes_made(struct work *w)
+{
+    struct container *c = container_of(w, struct container, work);
+    if (w->ok && c->sandbox->stop_waits)
+        w->ok = err_set(&w->err, E_CANCELLED, "the pod is being stopped");
+    if (!w->ok) {
+        create_take_back(c, &w->err);
+        return;
+    }
+    c->status.state = CONTAINER_CREATED;
+    told(c, NULL);
 }
 
 static void guard_answered(struct request *q, const struct shim_answer *a, int fd)
