@@ -376,10 +376,10 @@ static void log_line(struct container *c, int which, const char *p, size_t n, bo
 
 /* LOGS/pods/POD/CONTAINER/N.log: pods that ship logs have LOGS mounted, and one that may write there could put a link
  * or a pipe in the way. So below LOGS nothing is followed, and nothing is waited for. */
-static int open_log(const char *path)
+static int open_log(const char *path, unsigned flags)
 {
-    struct open_how how = {.flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
-                           .mode = 0640,
+    struct open_how how = {.flags = flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
+                           .mode = flags & O_CREAT ? 0640 : 0,
                            .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
     char logs[SHIM_LOG_PATH];
     size_t n = strlen(path);
@@ -403,7 +403,7 @@ static void log_open(struct container *c)
     c->log_full = false;
     if (!c->log_path[0])
         return;
-    c->log = open_log(c->log_path);
+    c->log = open_log(c->log_path, O_WRONLY | O_APPEND | O_CREAT);
     struct stat st;
     if (c->log >= 0 && (fstat(c->log, &st) < 0 || !S_ISREG(st.st_mode))) {
         drop(&c->log);
@@ -723,8 +723,12 @@ static bool trace(struct launch *l, pid_t crun)
     long options = PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC |
                    PTRACE_O_EXITKILL;
     struct traced *t = traced_by(crun);
-    if (!t || ptrace(PTRACE_SEIZE, crun, NULL, options) < 0)
+    if (!t)
         return false;
+    if (ptrace(PTRACE_SEIZE, crun, NULL, options) < 0) {
+        t->pid = 0; /* or the others would wait for it to become known */
+        return false;
+    }
     t->launch = l;
     t->known = true;
     return true;
@@ -1706,8 +1710,9 @@ static void attach_catch_up(struct attach *a)
     c->attached = true;
     if (!wanted || !c->log_path[0] || c->log_size > sizeof log_out || log_used)
         return;
-    int fd = open(c->log_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    ssize_t n = fd >= 0 ? read(fd, log_out, sizeof log_out) : 0;
+    struct stat st;
+    int fd = open_log(c->log_path, O_RDONLY);
+    ssize_t n = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? read(fd, log_out, sizeof log_out) : 0;
     drop(&fd);
     char *p = log_out, *end = log_out + (n > 0 ? n : 0), *newline;
     while (a->container && a->stalled < 0 && (newline = memchr(p, '\n', (size_t)(end - p)))) {
