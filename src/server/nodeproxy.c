@@ -1,11 +1,13 @@
 #include "server/nodeproxy.h"
 #include "api/codec.h"
+#include "api/formats.h"
 #include "base/log.h"
 #include "server/authn.h"
 #include "server/encode.h"
 #include "server/fail.h"
 #include "server/limits.h"
 #include "wire/http_client.h"
+#include <netinet/in.h>
 
 /* --- what goes to a node --- */
 
@@ -388,6 +390,23 @@ static struct str address_of(const struct obj *node)
     return S("");
 }
 
+/* An address of a machine, as upstream asks for: not of this one, not of its links alone, not of many. A node says
+ * itself where it is. */
+static bool address_allowed(struct str text)
+{
+    uint8_t ip[16];
+    bool v4;
+    if (!ip_parse(text, ip, &v4))
+        return false;
+    const uint8_t *last = ip + 12;
+    struct in6_addr six;
+    memcpy(&six, ip, sizeof six);
+    if (v4 || IN6_IS_ADDR_V4MAPPED(&six))
+        return last[0] != 0 && last[0] != 127 && last[0] < 224 && !(last[0] == 169 && last[1] == 254);
+    return !IN6_IS_ADDR_UNSPECIFIED(&six) && !IN6_IS_ADDR_LOOPBACK(&six) && !IN6_IS_ADDR_LINKLOCAL(&six) &&
+           !IN6_IS_ADDR_MULTICAST(&six);
+}
+
 static bool aim_at_node(struct request *r, struct str rest, struct aim *aim)
 {
     struct str scheme, name, port;
@@ -405,7 +424,7 @@ static bool aim_at_node(struct request *r, struct str rest, struct aim *aim)
     if (!number)
         return fail_bad_request(r, "invalid node request \"" STR_FMT "\": \"" STR_FMT "\" is no port",
                                 STR_ARG(r->name), STR_ARG(port));
-    if (!ip.n || str_starts(ip, S("127.")) || str_starts(ip, S("169.254.")))
+    if (!address_allowed(ip))
         return fail_bad_request(r, "address not allowed");
     aim->address = aim->host = arena_fmt(&r->arena, STR_FMT ":%d", STR_ARG(ip), (int)number);
     aim->tls = str_eq(scheme, S("https"));

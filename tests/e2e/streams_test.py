@@ -374,6 +374,14 @@ def nodes_at_their_ports(c):
         for who in (name, '%s:%d' % (name, port)):
             got, _, text = c.raw.ask('GET', '/api/v1/nodes/%s/proxy/%s' % (who, where))
             assert got == status and words in text, (where, got, text[:300])
+    far = '/api/v1/nodes/far'
+    assert c.raw.ask('POST', '/api/v1/nodes', {'metadata': {'name': 'far'}, 'spec': {'unschedulable': True}})[0] == 201
+    for ip in ('0.0.0.0', '127.0.0.1', '169.254.1.1', '224.0.0.1', '::', '::1', '::ffff:127.0.0.1', 'fe80::1', 'ff02::1', 'localhost', ''):     # a node says itself where it is
+        status = {'status': {'addresses': [{'type': 'InternalIP', 'address': ip}]}}
+        assert c.raw.ask('PATCH', far + '/status', status, 'application/merge-patch+json')[0] == 200, ip
+        got, _, text = c.raw.ask('GET', far + ':9/proxy/healthz')
+        assert got == 400 and 'address not allowed' in text, (ip, got, text)
+    assert c.raw.ask('DELETE', far)[0] == 200
 
 
 def whoever_leaves_leaves_nothing(c):
