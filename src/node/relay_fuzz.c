@@ -26,6 +26,7 @@ static const char *const requests[] = {
     "POST /portForward/ns/pod HTTP/1.1\r\nHost: x\r\n" STREAMS "portforward.k8s.io",
     "GET /containerLogs/ns/pod/c?follow=1 HTTP/1.1\r\nHost: x\r\n" WEBSOCKET "binary.k8s.io",
     "GET /exec/ns/pod/c?command=x&stdin=1&stdout=1&tty=1 HTTP/1.1\r\nHost: x\r\n" WEBSOCKET "v5.channel.k8s.io",
+    "POST /exec/ns/pod/c?command=x&stdin=1&stdout=1 HTTP/1.1\r\nHost: x\r\n" STREAMS "v4.channel.k8s.io",
 };
 
 static struct loop *l;
