@@ -1,6 +1,7 @@
 #include "cli/role_watch.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "sys/child.h"
 #include "sys/file.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -18,27 +19,6 @@ static bool proc_read(pid_t pid, const char *name, struct strbuf *out)
     return file_read(AT_FDCWD, path, out, &ignored);
 }
 
-bool role_stat(pid_t pid, struct role_stat *out)
-{
-    AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
-    *out = (struct role_stat){0};
-    if (!proc_read(pid, "stat", &b))
-        return false;
-    struct str rest = strbuf_str(&b), part;
-    ptrdiff_t paren = str_rfind_char(rest, ')'); /* a name may hold anything */
-    rest = str_sub(rest, (size_t)(paren + 2), rest.n);
-    int64_t v, tick = NS_PER_S / sysconf(_SC_CLK_TCK);
-    for (int field = 3; field <= 22 && str_cut(&rest, ' ', &part); field++) {
-        if (field == 3)
-            out->state = part.n ? part.p[0] : 0;
-        else if ((field == 14 || field == 15) && str_to_i64(part, 0, INT64_MAX / tick / 2, &v))
-            out->cpu += v * tick;
-        else if (field == 22 && str_to_i64(part, 0, INT64_MAX, &v))
-            out->start = v;
-    }
-    return out->state != 0;
-}
-
 static bool is_traced(pid_t pid)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(16384);
@@ -46,7 +26,7 @@ static bool is_traced(pid_t pid)
            str_find(strbuf_str(&b), S("\nTracerPid:\t0\n")) < 0;
 }
 
-static void judge(struct role_watch *w, const char *what, const struct role_stat *st)
+static void judge(struct role_watch *w, const char *what, const struct process_stat *st)
 {
     AUTO(strbuf_fini) struct strbuf words = STRBUF(STRBUF_TEXT), where = STRBUF(STRBUF_TEXT);
     pulse_words_of(&w->pulse, &words);
@@ -63,9 +43,9 @@ static void judge(struct role_watch *w, const char *what, const struct role_stat
 static void on_look(struct timer *t)
 {
     struct role_watch *w = container_of(t, struct role_watch, look);
-    struct role_stat st;
+    struct process_stat st;
     int64_t again;
-    if (!role_stat(w->pid, &st))
+    if (!process_stat(w->pid, &st))
         return; /* it has ended, and that is told elsewhere */
     if (w->killed) {
         log_error("role.stuck",
@@ -149,8 +129,8 @@ void role_watch_stop(struct role_watch *w)
 
 void role_watch_sigchld(struct role_watch *w)
 {
-    struct role_stat st;
+    struct process_stat st;
     bool looks = timer_is_set(&w->look) && w->look.at <= clock_mono() + PULSE_LOOK;
-    if (w->role && !w->killed && !looks && role_stat(w->pid, &st) && st.state == 'T')
+    if (w->role && !w->killed && !looks && process_stat(w->pid, &st) && st.state == 'T')
         look_soon(w);
 }

@@ -22,10 +22,3 @@ void role_watch_init(struct role_watch *w, struct loop *l);
 void role_watch_start(struct role_watch *w, const char *role, pid_t pid, int pidfd, int own_page, int own_bell);
 void role_watch_stop(struct role_watch *w);
 void role_watch_sigchld(struct role_watch *w); /* some child was stopped, it may be this one */
-
-struct role_stat {
-    char state;    /* R, S, D, T, t, Z */
-    int64_t cpu;   /* ns, all threads */
-    int64_t start; /* ticks since boot: with its pid, this is who it is */
-};
-MUST_USE bool role_stat(pid_t pid, struct role_stat *out); /* false: there is no such process */

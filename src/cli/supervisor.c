@@ -154,8 +154,8 @@ static bool open_sockets(struct supervisor *s, struct role *r, struct err *err)
 
 static int64_t start_time(pid_t pid) /* 0: no such process */
 {
-    struct role_stat st;
-    return role_stat(pid, &st) ? st.start : 0;
+    struct process_stat st;
+    return process_stat(pid, &st) ? (int64_t)st.started : 0;
 }
 
 static struct str record_path(const struct settings *c, struct arena *a, const char *role)

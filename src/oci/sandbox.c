@@ -18,19 +18,6 @@
 
 #define SILENT_MOST (20 * NS_PER_S)
 
-/* Stopped by a signal it answers nobody, and neither ends nor lets its pod end. Others that are silent may have much
- * to do: what they work at has its own bounds. */
-static bool is_stopped(pid_t pid)
-{
-    char path[64];
-    struct err ignored = ERR; /* it has just ended: then its socket tells */
-    AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
-    (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    if (!file_read(AT_FDCWD, path, &b, &ignored))
-        return false;
-    return str_find(strbuf_str(&b), S("(wherry-shim) T ")) >= 0;
-}
-
 static void on_silent(struct timer *t)
 {
     struct sandbox *s = container_of(t, struct sandbox, silent);
@@ -43,7 +30,10 @@ static void on_silent(struct timer *t)
         return;
     pid_t pid = s->pid ? s->pid : peer.pid;
     AUTO(fd_close) int pidfd = pidfd_open(pid, 0);
-    bool stopped = pidfd >= 0 && is_stopped(pid);
+    struct process_stat st;
+    /* Stopped by a signal it answers nobody, and neither ends nor lets its pod end. Others that are silent may have
+     * much to do: what they work at has its own bounds. */
+    bool stopped = pidfd >= 0 && process_stat(pid, &st) && st.state == 'T' && strcmp(st.name, "wherry-shim") == 0;
     if (stopped && pidfd_send_signal(pidfd, SIGKILL, NULL, 0) == 0) {
         log_error("shim.hangs", "pod=%s pid=%d it is stopped by a signal, and ended: operation=%d", s->name, (int)pid,
                   q->op);
@@ -455,13 +445,14 @@ static bool shim_end(const struct sandbox *s, struct err *err)
         ERR; /* an older one does not say who it is; nor one that did not get that far, which ends itself */
     struct str pid, start;
     int64_t number;
-    uint64_t started, now;
+    uint64_t started;
+    struct process_stat now;
     (void)snprintf(path, sizeof path, "%s/shim", s->dir);
     if (!small_read(path, 200, &b, &ignored) || !str_split(str_trim(strbuf_str(&b)), ' ', &pid, &start) ||
         !str_to_i64(pid, 1, INT32_MAX, &number) || !str_to_u64(start, UINT64_MAX, &started))
         return true;
     AUTO(fd_close) int fd = (int)syscall(SYS_pidfd_open, (pid_t)number, 0);
-    if (fd < 0 || !process_started((pid_t)number, &now) || now != started)
+    if (fd < 0 || !process_stat((pid_t)number, &now) || now.started != started)
         return true; /* it is gone, or its number is somebody else's: looked at after the descriptor was had */
     struct pollfd p = {fd, POLLIN, 0};
     if (poll(&p, 1, 0) == 0 && syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)

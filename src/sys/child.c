@@ -1,4 +1,5 @@
 #include "sys/child.h"
+#include "base/clock.h"
 #include "base/fault.h"
 #include "sys/file.h"
 #include <errno.h>
@@ -10,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #define STACK_SIZE (256 * 1024)
 
@@ -180,21 +182,31 @@ bool child_start(struct child *c, struct loop *l, const struct child_spec *spec,
     return true;
 }
 
-bool process_started(pid_t pid, uint64_t *ticks)
+bool process_stat(pid_t pid, struct process_stat *out)
 {
     char path[40];
     AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
     struct err ignored = ERR; /* there is none: false */
+    *out = (struct process_stat){0};
     (void)snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     if (!file_read(AT_FDCWD, path, &b, &ignored))
         return false;
-    struct str rest = strbuf_str(&b), field = STR_NONE;
-    ptrdiff_t at = str_rfind_char(rest, ')'); /* the name before may have anything in it; field 3 follows */
-    rest = at < 0 ? S("") : str_trim(str_sub(rest, (size_t)at + 1, rest.n));
-    for (int i = 3; i <= 22; i++)
-        if (!str_cut(&rest, ' ', &field))
+    struct str rest = strbuf_str(&b), part;
+    ptrdiff_t from = str_find_char(rest, '('), to = str_rfind_char(rest, ')'); /* a name may have anything in it */
+    if (from < 0 || to < from)
+        return false;
+    (void)snprintf(out->name, sizeof out->name, STR_FMT, STR_ARG(str_sub(rest, (size_t)from + 1, (size_t)to)));
+    rest = str_trim(str_sub(rest, (size_t)to + 1, rest.n));
+    int64_t v, tick = NS_PER_S / sysconf(_SC_CLK_TCK);
+    for (int field = 3; field <= 22; field++) {
+        if (!str_cut(&rest, ' ', &part))
             return false;
-    return str_to_u64(field, UINT64_MAX, ticks);
+        if (field == 3)
+            out->state = part.n ? part.p[0] : 0;
+        else if ((field == 14 || field == 15) && str_to_i64(part, 0, INT64_MAX / tick / 2, &v))
+            out->cpu += v * tick;
+    }
+    return str_to_u64(part, UINT64_MAX, &out->started);
 }
 
 void child_kill(struct child *c, int signo)

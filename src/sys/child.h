@@ -33,11 +33,15 @@ struct child {
 /* Starts and watches. False: nothing runs (also where the program does not exist). */
 MUST_USE bool child_start(struct child *c, struct loop *l, const struct child_spec *spec,
                           void (*fn)(struct child *c, int status), struct err *err);
-/* When a process was started, in ticks since the boot: its number with this names it for ever. False: there is none.
- */
-bool process_started(pid_t pid, uint64_t *ticks);
-void child_kill(struct child *c, int signo); /* nothing happens once it has ended */
-void child_forget(struct child *c);          /* stops watching; the process goes on and is reaped elsewhere */
+struct process_stat {
+    char name[16];    /* of its program, or what it calls itself; cut */
+    char state;       /* as in /proc/PID/stat: 'R' runs, 'S' sleeps, 'T' is stopped by a signal ... */
+    int64_t cpu;      /* what it has used, ns */
+    uint64_t started; /* in ticks since the boot: its number with this names it for ever */
+};
+MUST_USE bool process_stat(pid_t pid, struct process_stat *out); /* false: there is no such process */
+void child_kill(struct child *c, int signo);                     /* nothing happens once it has ended */
+void child_forget(struct child *c); /* stops watching; the process goes on and is reaped elsewhere */
 
 /* Runs a command to its end off the loop's thread or in a job: straight-line, blocking. Output (stdout and stderr,
  * one after the other as they come) goes to `out` up to its limit. True only for exit status 0; otherwise err holds

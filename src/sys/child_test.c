@@ -2,6 +2,7 @@
 #include "sys/child.h"
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 static bool run(const char *script, struct strbuf *out, struct err *err)
@@ -223,4 +224,15 @@ TEST(child_is_called_as_its_starter_says)
     ssize_t n = read(ends[0], text, sizeof text);
     CHECK_STR(((struct str){text, (size_t)MAX(n, 0)}), S("a name\n"));
     close(ends[0]);
+}
+
+TEST(what_the_kernel_says_of_a_process)
+{
+    struct process_stat st, same;
+    CHECK(prctl(PR_SET_NAME, "a) R (b") == 0); /* a name may look like what follows it */
+    CHECK(process_stat(getpid(), &st) && process_stat(getpid(), &same));
+    CHECK_STR(str_of(st.name), S("a) R (b"));
+    CHECK(st.state == 'R' && st.started > 0 && st.started == same.started);
+    CHECK(st.cpu >= 0 && st.cpu <= same.cpu);
+    CHECK(!process_stat(INT32_MAX, &st));
 }
