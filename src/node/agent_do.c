@@ -413,6 +413,7 @@ static bool build(struct agent_container *ac, struct oci_container *oci, struct 
     }
     ei.services = services;
     struct podspec_input in = {
+        .data = g->cfg.data,
         .sources = &sources,
         .pod = p->obj,
         .container = c->spec,

@@ -232,7 +232,7 @@ static bool set_security(struct arena *a, const struct podspec_input *in, struct
     if (str_eq(type, S("Unconfined")))
         out->seccomp = OCI_SECCOMP_UNCONFINED;
     else if (str_eq(type, S("Localhost")))
-        out->seccomp_profile = arena_fmt(a, "/var/lib/wherry/node/seccomp/" STR_FMT,
+        out->seccomp_profile = arena_fmt(a, "%s/seccomp/" STR_FMT, in->data,
                                          STR_ARG(val_text_at(seccomp, N(localhostProfile))));
     if (str_eq(val_text_at(in->container, N(securityContext), N(procMount)), S("Unmasked")))
         out->masked = out->read_only = (struct strs){0};

@@ -9,8 +9,9 @@ struct podspec_input {
     const struct obj *pod;
     const struct val *container;
     const struct image *image;
-    struct env *env; /* built by env_build; arguments are charged to it, HOME is added */
-    struct str shm;  /* host path of the pod's /dev/shm; empty: own */
+    struct env *env;  /* built by env_build; arguments are charged to it, HOME is added */
+    const char *data; /* /var/lib/wherry/node: profiles of seccomp lie below seccomp/ */
+    struct str shm;   /* host path of the pod's /dev/shm; empty: own */
     struct str hosts_file, hostname_file, resolv_file, termination_file; /* host paths that are bound into it */
     pid_t
         target_pid; /* of an ephemeral container that is to see another's processes: a process of that one; 0: none */

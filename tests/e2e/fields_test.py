@@ -120,7 +120,7 @@ securityContext:
   seccompProfile: {type: RuntimeDefault}
   seLinuxOptions: {level: "s0:c1,c2"}
 volumes: [{name: e, emptyDir: {}}]
-''' + containers(sleeper('''
+''' + containers(sleeper('securityContext: {runAsUser: 0, runAsNonRoot: false, seccompProfile: {type: Localhost, localhostProfile: mine/no-mkdir.json}}', 'e'), sleeper('''
 securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}, readOnlyRootFilesystem: true}
 volumeMounts: [{name: e, mountPath: /e}]
 '''), sleeper('''
@@ -139,6 +139,7 @@ def who_a_container_is(c):
     assert int(facts('privileged')['CapEff'][0], 16) == int([l for l in open('/proc/self/status') if l.startswith('CapEff')][0].split()[1], 16) & ~0
     assert inside(c, 'users', 'touch /x 2>&1; touch /e/y; busybox stat -c "%u:%g %a" /e', 'c').split('\n')[:2] == [
         'touch: /x: Read-only file system', '0:1003 2777']
+    assert 'Operation not permitted' in inside(c, 'users', 'mkdir /no 2>&1 || true', 'e'), 'localhostProfile'
     user = {s['name']: s['user']['linux'] for s in c.get('pod', 'users')['status']['containerStatuses']}
     assert user['c']['uid'] == 1001 and user['c']['gid'] == 1002 and {1003, 1004, 1005} <= set(user['c']['supplementalGroups']), user
     assert user['d']['uid'] == 0, user
@@ -518,6 +519,10 @@ def begin(c):
     os.makedirs(c.root + '/host/later')
     run(['mount', '--bind', c.root + '/host', c.root + '/host'])
     run(['mount', '--make-shared', c.root + '/host'])
+    profiles = c.root + '/var/lib/wherry/node/seccomp/mine'
+    os.makedirs(profiles)
+    with open(profiles + '/no-mkdir.json', 'w') as f:
+        json.dump({'defaultAction': 'SCMP_ACT_ALLOW', 'syscalls': [{'names': ['mkdir', 'mkdirat'], 'action': 'SCMP_ACT_ERRNO'}]}, f)
     c.apply(SERVICE)
     c.apply(VOLUMES.replace('HOST', c.root + '/host') + SERVED + NAMES + SHARES + USERS + RUNS + PROBES)
 
