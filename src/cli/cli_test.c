@@ -254,6 +254,7 @@ TEST(settings_that_cannot_be_together_are_named)
         {"event-seconds=1h", "event-seconds: \"1h\" is no number"},
         {"max-objects=1000000000", "max-objects"},
         {"max-objects=", "max-objects"},
+        {"max-stored-mib=1GiB", "max-stored-mib: \"1GiB\" is no number"},
         {"log-level=loud", "log-level: \"loud\": must be error, warn, info or debug"},
         {"log-level=", "log-level: is empty"},
         {"nonsense", "--set nonsense: must be KEY=VALUE"},

@@ -68,6 +68,7 @@ static bool start(struct api_role *role, struct role_start *r, struct err *err)
         .history_ns = s->compaction_seconds * NS_PER_S,
         .events_ns = s->event_seconds * NS_PER_S,
         .objects_most = (size_t)s->max_objects,
+        .stored_bytes_most = (size_t)s->max_stored_mib << 20,
         .unix_fd = role_socket(r, "api-unix"),
         .peers = arena_dup(a, peers, sizeof peers),
         .npeers = countof(peers),

@@ -135,6 +135,8 @@ static const struct setting rows[] = {
      "how long earlier revisions can be listed and watched from", NULL},
     {"event-seconds", NUMBER, AT(event_seconds), "3600", "how long an Event stays after it was last repeated", NULL},
     {"max-objects", COUNT, AT(max_objects), "1000000", "objects that are stored; further ones are refused", NULL},
+    {"max-stored-mib", COUNT, AT(max_stored_mib), "1024",
+     "MiB of memory that stored objects may take, half of it in one namespace", NULL},
     {"log-level", TEXT, AT(log_level), "info", "error, warn, info or debug", check_level},
 };
 

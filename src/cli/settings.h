@@ -13,7 +13,7 @@ struct settings {
     struct str node_name, node_ip;
     struct str pod_cidr, node_pod_cidr, service_cidr, domain;
     struct str insecure_registries; /* "host:port,..." spoken to by http */
-    int64_t max_pods, relay_port, compaction_seconds, event_seconds, max_objects;
+    int64_t max_pods, relay_port, compaction_seconds, event_seconds, max_objects, max_stored_mib;
     struct str log_level;
     /* worked out from these */
     struct cidr4 pods, node_pods, services;

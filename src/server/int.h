@@ -10,6 +10,7 @@
 struct rbac;
 struct alloc;
 struct expiry;
+struct room;
 struct keys;
 struct watching;
 
@@ -33,6 +34,7 @@ struct server {
     struct rbac *rbac;     /* rbac.h */
     struct alloc *alloc;   /* alloc.h */
     struct expiry *expiry; /* expiry.h */
+    struct room *room;     /* room.h */
     struct map turns;      /* key -> struct turn: whose write is under way (turn.c) */
     size_t writes_waiting;
     struct list watches;

@@ -2,7 +2,9 @@
 #pragma once
 #include "api/codec.h"
 
-#define LIMIT_OBJECTS 1000000 /* objects stored, where the setting max-objects does not say otherwise */
+/* What is stored, Events aside, where the settings max-objects and max-stored-mib do not say otherwise. */
+#define LIMIT_OBJECTS      1000000
+#define LIMIT_STORED_BYTES ((size_t)1 << 30)
 
 /*    name                      value            what */
 #define LIMIT_TABLE(X)                                                                                               \

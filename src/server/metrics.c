@@ -1,6 +1,7 @@
 #include "server/metrics.h"
 #include "server/limits.h"
 #include "server/nodeproxy.h"
+#include "server/room.h"
 #include "sys/file.h"
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -98,6 +99,8 @@ void metrics_text(struct server *s, struct strbuf *out)
     one(out, "wherry_writes_waiting", "gauge", "Writes waiting for their turn.", (double)s->writes_waiting);
     one(out, "wherry_watches", "gauge", "Watches open over HTTP and from inside.", (double)s->nwatches);
     one(out, "wherry_store_keys", "gauge", "Objects stored.", (double)st.keys);
+    one(out, "wherry_stored_bytes", "gauge", "Bytes that they take in memory, Events aside.",
+        (double)room_bytes(s->room));
     one(out, "wherry_store_revision", "counter", "The newest revision.", (double)st.rev);
     one(out, "wherry_store_floor", "gauge", "The oldest revision that can be read.", (double)st.floor);
     one(out, "wherry_store_writes_total", "counter", "Changes committed.", (double)st.writes);
@@ -123,9 +126,11 @@ void metrics_text(struct server *s, struct strbuf *out)
             (double)u.ru_maxrss * 1024);
     }
     one(out, "process_start_time_seconds", "gauge", "When the server started.", (double)(s->started / NS_PER_S));
-    head(out, "wherry_limit", "gauge", "The bounds of the server, as built.");
+    head(out, "wherry_limit", "gauge", "The bounds of the server.");
 #define X(name, value, what) strbuf_addf(out, "wherry_limit{name=\"%s\"} %d\n", #name, LIMIT_##name);
     LIMIT_TABLE(X)
 #undef X
     strbuf_addf(out, "wherry_limit{name=\"OBJECTS\"} %zu\n", s->options.objects_most);
+    strbuf_addf(out, "wherry_limit{name=\"STORED_BYTES\"} %zu\n", s->options.stored_bytes_most);
+    strbuf_addf(out, "wherry_limit{name=\"NAMESPACE_BYTES\"} %zu\n", s->options.stored_bytes_most / 2);
 }

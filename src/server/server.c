@@ -11,6 +11,7 @@
 #include "server/metrics.h"
 #include "server/pki.h"
 #include "server/rbac_int.h"
+#include "server/room.h"
 #include "server/scan.h"
 #include "server/sites.h"
 #include "sys/file.h"
@@ -66,6 +67,7 @@ static void committed(struct store_subscriber *sub, const struct store_event *ev
         if (k == K(Event))
             expiry_changed(s->expiry, was, now);
         fields_changed(&s->fields, e->was, e->now);
+        room_changed(s->room, was, now);
     }
     publish(s);
 }
@@ -263,6 +265,9 @@ static bool open_store(struct server *s, struct err *err)
     fields_init(&s->fields);
     AUTO(store_snapshot_fini) struct store_snapshot all = store_snapshot(s->store);
     fields_fill(&s->fields, &all);
+    struct store_iter it;
+    for (struct store_entry *e = store_first(&it, &all, S(""), STR_NONE); e; e = store_next(&it))
+        room_changed(s->room, NULL, object_of(e));
     publish(s);
     objects_each(s, K(Service), STR_NONE, count_service, s);
     return true;
@@ -362,6 +367,8 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
     s->started = clock_real();
     obj_encoded_max(LIMIT_ENCODED_BYTES);
     s->options.objects_most = o->objects_most ? o->objects_most : LIMIT_OBJECTS;
+    s->options.stored_bytes_most = o->stored_bytes_most ? o->stored_bytes_most : LIMIT_STORED_BYTES;
+    s->room = room_new(s->options.objects_most, s->options.stored_bytes_most);
     list_init(&s->watches);
     list_init(&s->fresh);
     pthread_mutex_init(&s->published_lock, NULL);
@@ -420,6 +427,7 @@ void server_stop(struct server *s)
     rbac_free(s->rbac);
     alloc_free(s->alloc);
     expiry_free(s->expiry);
+    room_free(s->room);
     metrics_free(s->metrics);
     map_fini(&s->turns);
     pthread_mutex_destroy(&s->published_lock);

@@ -20,6 +20,7 @@ struct server_options {
     const char *node_ports;   /* NULL: 30000-32767 */
     bool memory;              /* nothing on disk but keys */
     size_t objects_most;      /* 0: LIMIT_OBJECTS */
+    size_t stored_bytes_most; /* of which a namespace may have half; 0: LIMIT_STORED_BYTES */
     int64_t history_ns;       /* how long earlier revisions can be read and resumed from; 0: 5 minutes */
     int64_t events_ns;        /* how long an Event stays after its last change; 0: an hour */
     /* A unix socket (inherited, the server's now; -1 or 0: none) spoken to without TLS by processes of this machine.

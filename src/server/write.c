@@ -4,6 +4,7 @@
 #include "server/alloc.h"
 #include "server/fail.h"
 #include "server/limits.h"
+#include "server/room.h"
 
 /* --- putting --- */
 
@@ -54,17 +55,23 @@ static void put_done(struct store_op *op)
     request_finish(r);
 }
 
+/* What a fresh cluster holds, and what a newer server adds at its start, is made whatever is there. */
+static bool has_room(struct request *r, const struct obj *was, const struct obj *now, struct err *err)
+{
+    bool of_status = str_eqz(r->sub, "status") || str_eqz(r->sub, "binding");
+    return room_fits(r->server->room, was, now, r->server->ready ? room_use_of(was, now, of_status) : ROOM_DUTY, err);
+}
+
 void write_put(struct request *r, struct str key, const struct obj *was, struct obj *own_o, int code)
 {
-    struct store_stats st;
-    store_stats(r->server->store, &st);
-    if (!was && st.keys >= r->server->options.objects_most) {
+    struct err full = ERR;
+    if (!has_room(r, was, own_o, &full)) {
         alloc_released(r);
         obj_unref(own_o);
-        struct err err = ERR;
-        (void)err_set(&err, E_UNAVAILABLE,
-                      "%zu objects are stored, which is the bound (setting max-objects): delete some first", st.keys);
-        fail_err(r, &err);
+        if (full.kind == E_FORBIDDEN)
+            fail_forbidden(r, "%s", full.text);
+        else
+            fail_err(r, &full);
         request_finish(r);
         return;
     }

@@ -18,7 +18,7 @@ def from_address(c, address, timeout=20):
 
 
 def limits_are_told(c):
-    for name in ('CONNECTIONS', 'CONNECTIONS_PER_ADDRESS', 'BODY_BYTES', 'BODIES_BYTES', 'WATCHERS', 'CONNECTION_BUFFER', 'OBJECTS', 'EVENTS', 'PROXY_SESSIONS'):
+    for name in ('CONNECTIONS', 'CONNECTIONS_PER_ADDRESS', 'BODY_BYTES', 'BODIES_BYTES', 'WATCHERS', 'CONNECTION_BUFFER', 'OBJECTS', 'STORED_BYTES', 'NAMESPACE_BYTES', 'EVENTS', 'PROXY_SESSIONS'):
         assert c.limit[name] > 0, name
 
 
@@ -286,29 +286,73 @@ def clients_of_dns(c):
     eventually('they are gone', lambda: len(os.listdir('/proc/%d/fd' % pid)) < 60, timeout=30 * SLOW)
 
 
-def objects(c):
-    """A server of its own that may hold few: further ones are refused in words, what is there can be changed and deleted."""
-    with Cluster(port=16472, args=['--roles', 'server', '--set', 'max-objects=350'], image=False) as small:
-        small.raw = Raw(small)
-        path = '/api/v1/namespaces/default/configmaps'
-        made = 0
-        while True:
-            status, _, text = small.raw.ask('POST', path, {'metadata': {'name': 'o%d' % made}})
-            if status != 201:
-                break
-            made += 1
-            assert made < 350, 'no end of it'
-        assert status == 503 and 'max-objects' in text and made > 10, (made, status, text)
-        assert limits(small)['OBJECTS'] == 350
-        status, _, text = small.raw.ask('PATCH', path + '/o0', {'data': {'a': 'b'}}, 'application/merge-patch+json')
+def goes_on(api):
+    """What a full server must take all the same: what its nodes stand on, Events, less of what there is."""
+    def must(*what):
+        status, _, text = api.ask(*what)
+        assert status in (200, 201), (what[:2], status, text)
+    leases, default = '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases', '/api/v1/namespaces/default/'
+    must('POST', '/api/v1/nodes', {'metadata': {'name': 'late'}})
+    must('PATCH', '/api/v1/nodes/late/status', {'status': {'conditions': [{'type': 'Ready', 'status': 'True', 'message': 'm' * 5000}]}}, 'application/merge-patch+json')
+    must('POST', leases, {'metadata': {'name': 'late'}, 'spec': {'holderIdentity': 'late'}})
+    must('PATCH', leases + '/late', {'spec': {'renewTime': '2026-01-01T10:00:00.000000Z'}}, 'application/merge-patch+json')
+    must('POST', default + 'events', {'metadata': {'name': 'full'}, 'involvedObject': {'kind': 'Pod', 'namespace': 'default', 'name': 'p'}, 'message': 'm', 'reason': 'R', 'type': 'Normal'})
+    must('PATCH', default + 'configmaps/o0', {'metadata': {'labels': {'a': 'b'}}}, 'application/merge-patch+json')
+    must('DELETE', default + 'pods/goes')                # with grace: it grows by its deletionTimestamp
+    must('DELETE', '/api/v1/nodes/late')
+    must('DELETE', leases + '/late')
+
+
+def fill_up(api, namespace, data, most):
+    """Creates ConfigMaps until one is refused; how many there are, and the refusal."""
+    for made in range(most):
+        status, _, text = api.ask('POST', '/api/v1/namespaces/%s/configmaps' % namespace, {'metadata': {'name': 'o%d' % made}, 'data': data})
+        if status != 201:
+            return made, status, json.loads(text)
+    raise AssertionError('no end of it')
+
+
+def what_is_stored(c):
+    """A server of its own that may hold little: what is more is refused in words, in number and in bytes; it stands and can be emptied."""
+    with Cluster(port=16472, args=['--roles', 'server', '--set', 'max-objects=350', '--set', 'max-stored-mib=16'], image=False) as small:
+        api, path = Raw(small), '/api/v1/namespaces/%s/configmaps'
+        small.raw = api
+        bound = limits(small)
+        assert (bound['OBJECTS'], bound['STORED_BYTES'], bound['NAMESPACE_BYTES']) == (350, 16 << 20, 8 << 20)
+        pod = {'metadata': {'name': 'goes', 'finalizers': ['example.com/waits']}, 'spec': {'nodeName': 'nowhere', 'containers': [{'name': 'a', 'image': 'a'}]}}
+        eventually('a pod', lambda: api.ask('POST', '/api/v1/namespaces/default/pods', pod)[0] == 201)
+        assert api.ask('POST', '/api/v1/namespaces', {'metadata': {'name': 'other'}})[0] == 201
+
+        large = {'a': 'x' * 900000}
+        made, status, said = fill_up(api, 'default', large, 20)
+        assert status == 403 and said['reason'] == 'Forbidden' and 'max-stored-mib' in said['message'] and 'namespace default holds' in said['message'] and made >= 7, (made, status, said)
+        made, status, said = fill_up(api, 'other', large, 20)
+        assert status == 503 and said['reason'] == 'ServiceUnavailable' and 'max-stored-mib' in said['message'] and made >= 5, (made, status, said)
+        grown = [api.ask('PATCH', path % 'default' + '/o%d' % i, {'data': {'b': 'y' * 130000}}, 'application/merge-patch+json')[0] for i in range(7)]
+        assert grown[-1] in (403, 503), grown
+        goes_on(api)
+        held = metric(small, 'wherry_stored_bytes')
+        assert (14 << 20) < held <= (16 << 20) + 65536, held
+        pid = small.role_pid('server')
+        os.kill(pid, 9)                                 # the next one counts what is there
+        eventually('another server', lambda: small.role_pid('server') not in (None, pid))
+        eventually('its count', lambda: abs(metric(small, 'wherry_stored_bytes') - held) < 65536)
+        assert api.ask('POST', path % 'default', {'metadata': {'name': 'more'}, 'data': large})[0] in (403, 503)
+        assert api.ask('DELETE', path % 'default')[0] == 200    # with its own kube-root-ca.crt, which comes back
+        status, _, text = api.ask('POST', path % 'default', {'metadata': {'name': 'again'}, 'data': large})
+        assert status == 201, text
+
+        made, status, said = fill_up(api, 'default', {}, 350)
+        assert status == 503 and 'max-objects' in said['message'] and made > 10, (made, status, said)
+        status, _, text = api.ask('PATCH', path % 'default' + '/o0', {'data': {'a': 'b'}}, 'application/merge-patch+json')
         assert status == 200, text
         for i in range(5):
-            small.raw.ask('DELETE', path + '/o%d' % i)
-        status, _, text = small.raw.ask('POST', path, {'metadata': {'name': 'again'}})
+            api.ask('DELETE', path % 'default' + '/o%d' % i)
+        status, _, text = api.ask('POST', path % 'default', {'metadata': {'name': 'once-more'}})
         assert status == 201, text
 
 
 if __name__ == '__main__':
     long = [all_connections, a_flood_of_events, sessions_with_a_node] if STORM else []
     main([limits_are_told, connections_of_one_address, large_bodies, requests_whose_answers_nobody_reads, a_watch_of_more_than_a_buffer, a_watcher_that_does_not_read,
-          a_flood_of_requests, clients_of_dns, objects] + long, port=16471, cluster=Attacked)
+          a_flood_of_requests, clients_of_dns, what_is_stored] + long, port=16471, cluster=Attacked)
