@@ -312,3 +312,22 @@ TEST(a_merge_patch_of_a_large_map_sets_and_removes_its_members)
     CHECK_INT(val_num(val_get_str(&out, S("k2468")), 0), -2468);
     CHECK(!val_get_str(&out, S("k2469")));
 }
+
+TEST(a_strategic_patch_of_a_large_map_leaves_one_in_which_all_is_found)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(1 << 16);
+    struct val doc, patch, out;
+    struct err err = ERR;
+    strbuf_addz(&text, "{\"metadata\":{\"labels\":{");
+    for (int i = 0; i < 200; i++)
+        strbuf_addf(&text, "%s\"k%d\":\"%d\"", i ? "," : "", i, i);
+    strbuf_addz(&text, "}}}");
+    CHECK(json_decode(&a, strbuf_str(&text), &doc, &err));
+    CHECK(json_decode(&a, S("{\"metadata\":{\"labels\":{\"k3\":null,\"k9\":null}}}"), &patch, &err));
+    CHECK_OK(patch_strategic(&a, T(core_v1_Pod), &doc, &patch, &out, &err), err);
+    const struct val *labels = val_at(&out, N(metadata), N(labels));
+    CHECK_INT(val_len(labels), 198);
+    for (int i = 0; i < 200; i++)
+        CHECK((val_get_str(labels, arena_fmt(&a, "k%d", i)) != NULL) == (i != 3 && i != 9));
+}

@@ -76,7 +76,10 @@ static void sweep(struct val *map)
     for (uint32_t i = 0; i < map->n; i++)
         if (map->map[i].v.type != GONE)
             map->map[n++] = map->map[i];
+    if (n == map->n)
+        return;
     map->n = n;
+    val_members_moved(map);
 }
 
 /* The map that is being made, with its members by name where they are many. */
