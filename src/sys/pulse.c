@@ -160,7 +160,8 @@ enum pulse_state pulse_look(struct pulse *p, int64_t now, bool stopped, int64_t 
     if (p->queued >= PULSE_JOBS)
         return PULSE_JOBS_HANG;
     bool rests = !busy && !late && !stopped && !starts && !waiting;
-    int64_t wakes = due == INT64_MAX ? INT64_MAX : MAX(due - now, 0) + PULSE_LOOK;
+    /* the page is the other's to write: any number may stand there */
+    int64_t wakes = due > INT64_MAX - PULSE_LOOK ? INT64_MAX : MAX(due, now) - now + PULSE_LOOK;
     if (rests && wakes > SOON && leave_alone(page)) {
         *again = wakes;
         p->look = 0;

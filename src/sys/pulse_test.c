@@ -167,3 +167,17 @@ TEST(pulse_says_what_it_is_at)
     pulse_words(&words);
     CHECK(str_find(strbuf_str(&words), S("doing")) < 0);
 }
+
+TEST(pulse_page_may_say_anything)
+{
+    const int64_t dues[] = {INT64_MIN, -1, 0, INT64_MAX - 1, INT64_MAX};
+    int64_t again;
+    both_sides();
+    for (size_t i = 0; i < countof(dues); i++) {
+        pulse_runs(NULL);
+        pulse_rest(dues[i]);
+        enum pulse_state is = look_after(PULSE_LOOK, false, &again);
+        CHECK(is == PULSE_LIVES || is == PULSE_REST);
+        CHECK(again > 0);
+    }
+}
