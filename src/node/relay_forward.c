@@ -6,11 +6,12 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#define CHUNK        (32 << 10)
-#define PAIRS_MOST   256             /* connections at once through one port-forward */
-#define PORTS_MOST   100             /* of a WebSocket with channels: two a port, a byte names one */
-#define WAITING_MOST (1 << 20)       /* bytes that wait for the pod to read them */
-#define OPENING      (30 * NS_PER_S) /* between the two streams of a connection */
+#define CHUNK            (32 << 10)
+#define PAIRS_MOST       256             /* connections at once through one port-forward */
+#define PORTS_MOST       100             /* of a WebSocket with channels: two a port, a byte names one */
+#define WAITING_MOST     (1 << 20)       /* bytes that wait for the pod to read them, of one connection */
+#define ALL_WAITING_MOST (8 << 20)       /* and of all of a port-forward */
+#define OPENING          (30 * NS_PER_S) /* between the two streams of a connection */
 
 struct forward;
 /* One connection: the client's data and error streams with the same requestid (SPDY), or two channels (WebSocket),
@@ -70,8 +71,12 @@ static void client_send(struct pair *p, struct str bytes)
 static void client_pause(struct forward *f)
 {
     bool full = false;
-    list_each (p, &f->pairs, struct pair, node)
+    size_t all = 0;
+    list_each (p, &f->pairs, struct pair, node) {
         full |= p->to_pod.n > WAITING_MOST;
+        all += p->to_pod.n;
+    }
+    full |= all > ALL_WAITING_MOST;
     if (f->link)
         spdy_link_pause(f->link, full);
     else
