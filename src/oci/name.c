@@ -127,15 +127,18 @@ bool image_name_parse(struct arena *a, struct str text, struct image_name *out, 
     }
     ptrdiff_t end = str_find_char(rest, ':'); /* of a tag, or of what should be one */
     struct str repository = str_sub(rest, 0, MIN(end < 0 ? rest.n : (size_t)end, 300));
+    bool official = str_eqz(n.registry, "docker.io") && str_find_char(rest, '/') < 0;
     if (has_upper(rest))
         return invalid(err, text,
-                       arena_fmt(a, "repository name (" STR_FMT ") must be lowercase", STR_ARG(repository)).p);
+                       arena_fmt(a, "repository name (%s" STR_FMT ") must be lowercase", official ? "library/" : "",
+                                 STR_ARG(repository))
+                           .p);
     for (struct str parts = rest; str_cut(&parts, '/', &part);)
         if (!component_ok(part))
             return invalid(err, text,
                            "a repository is parts of lower-case letters and digits, joined by \"/\", \".\", \"_\" or "
                            "\"-\"");
-    if (str_eqz(n.registry, "docker.io") && str_find_char(rest, '/') < 0)
+    if (official)
         rest = arena_fmt(a, "library/" STR_FMT, STR_ARG(rest));
     if (n.registry.n + 1 + rest.n > NAME_MAX_BYTES)
         return invalid(err, text, "repository name must not be more than 255 characters");

@@ -624,4 +624,12 @@ TEST(names_are_read_as_docker_does)
         else
             CHECK(strstr(err.text, "couldn't parse image name"));
     }
+    const struct {
+        const char *text, *repository;
+    } upper[] = {{"Nginx:1", "(library/Nginx)"}, {"team/App", "(team/App)"}, {"localhost:5000/App", "(App)"}};
+    for (size_t i = 0; i < countof(upper); i++) {
+        struct err err = ERR;
+        struct image_name n;
+        CHECK(!image_name_parse(&a, str_of(upper[i].text), &n, &err) && strstr(err.text, upper[i].repository));
+    }
 }
