@@ -2,6 +2,7 @@
 #include "api/formats.h"
 #include "base/clock.h"
 #include "node/crilog.h"
+#include "node/exec_words.h"
 #include "node/relay_link.h"
 #include "sys/file.h"
 #include <errno.h>
@@ -16,7 +17,7 @@ struct hook_call {
     void *arg;
     struct timer timer;
     bool ok;
-    struct str message, command;
+    struct str message, command, program; /* all of an exec's words and the first */
     struct arena arena;
 };
 
@@ -46,8 +47,10 @@ struct str hooks_words(struct arena *a, const struct val *list)
 static void on_exec(void *arg, int code, struct str output, const struct err *err)
 {
     struct hook_call *h = arg;
-    if (err)
+    if (err && (err->kind == E_UNAVAILABLE || err->kind == E_TIMEOUT))
         finish(h, false, str_of(err->text));
+    else if (err)
+        finish(h, false, exec_words(&h->arena, str_of(err->text), h->program, SEEN_UNKNOWN));
     else if (code)
         finish(h, false,
                arena_fmt(&h->arena, "command '" STR_FMT "' exited with %d: , message: " STR_FMT, STR_ARG(h->command),
@@ -84,6 +87,7 @@ void hooks_run(struct loop *l, struct container *c, const struct val *handler, c
         val_each_item (a, val_get(exec, N(command)))
             args.p[args.n++] = str_dup(&h->arena, val_text(a));
         h->command = hooks_words(&h->arena, val_get(exec, N(command)));
+        h->program = args.n ? args.p[0] : S("");
         container_exec_output(c, args, HOOK_MOST, on_exec, h);
     } else if (http) {
         relay_probe(RELAY_PROBE_HOOK, http, container, pod_ip, HOOK_MOST, on_http, h);

@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "node/agent_int.h"
+#include "node/exec_words.h"
 #include "node/hooks.h"
 #include "node/probe.h"
 #include "node/relay_link.h"
@@ -12,7 +13,7 @@ struct prober {
     struct timer timer;
     int64_t first_at, asked_at; /* mono; first_at 0: not asked yet */
     bool asking;
-    struct str command; /* for messages, in `arena` */
+    struct str command, program; /* all of an exec's words and the first, for messages, in `arena` */
     struct arena arena;
 };
 
@@ -109,8 +110,10 @@ static void on_exec(void *arg, int code, struct str output, const struct err *er
         answered(p, PROBED_FAILED,
                  arena_fmt(&p->arena, "command timed out: \"" STR_FMT "\" timed out after %llds", STR_ARG(p->command),
                            (long long)(p->state.spec.timeout_ns / NS_PER_S)));
-    else if (err)
+    else if (err && err->kind == E_UNAVAILABLE)
         answered(p, PROBED_UNKNOWN, str_of(err->text));
+    else if (err)
+        answered(p, PROBED_UNKNOWN, exec_words(&p->arena, str_of(err->text), p->program, SEEN_UNKNOWN));
     else
         answered(p, code == 0 ? PROBED_OK : PROBED_STATUS, output);
 }
@@ -138,6 +141,7 @@ static void on_timer(struct timer *t)
             strbuf_addf(&words, "%s" STR_FMT, words.n ? " " : "", STR_ARG(val_text(a)));
         }
         p->command = str_dup(&p->arena, strbuf_str(&words));
+        p->program = args.n ? args.p[0] : S("");
         container_exec_output(p->ac->run, args, p->state.spec.timeout_ns, on_exec, p);
     } else if (http || tcp) {
         relay_probe(http ? RELAY_PROBE_HTTP : RELAY_PROBE_TCP, http ? http : tcp, spec, ip, p->state.spec.timeout_ns,

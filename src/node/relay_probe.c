@@ -56,20 +56,24 @@ static const char *errno_words(struct arena *a, int sys)
     return z;
 }
 
-static const char *dial_words(struct arena *a, const struct err *err)
+static void lookup_failed(struct probing *p)
 {
-    if (err->kind == E_UNAVAILABLE)
-        return "connection refused";
-    return err->sys ? errno_words(a, err->sys) : err->text;
+    ptrdiff_t colon = str_rfind_char(p->address, ':');
+    failed(p, arena_fmt(&p->arena, "dial tcp: lookup " STR_FMT ": no such host",
+                        STR_ARG(str_sub(p->address, 0, colon < 0 ? p->address.n : (size_t)colon))));
 }
 
 static void dial_failed(struct probing *p, const struct err *err)
 {
     if (err->kind == E_TIMEOUT && !err->sys)
         failed(p, arena_fmt(&p->arena, "dial tcp " STR_FMT ": i/o timeout", STR_ARG(p->address)));
-    else
+    else if (str_starts(str_of(err->text), S(STREAM_LOOKUP)))
+        lookup_failed(p);
+    else if (err->sys)
         failed(p, arena_fmt(&p->arena, "dial tcp " STR_FMT ": connect: %s", STR_ARG(p->address),
-                            dial_words(&p->arena, err)));
+                            errno_words(&p->arena, err->sys)));
+    else
+        failed(p, arena_fmt(&p->arena, "%s%s", p->tls ? "tls: " : "", err->text));
 }
 
 static void on_timer(struct timer *t)

@@ -509,7 +509,7 @@ static void lookup_work(struct job *j)
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG}, *list;
     int bad = getaddrinfo(k->host, k->port, &hints, &list);
     if (bad) {
-        (void)err_set(&k->err, E_UNAVAILABLE, "look up %s: %s", k->host, gai_strerror(bad));
+        (void)err_set(&k->err, E_UNAVAILABLE, STREAM_LOOKUP "%s: %s", k->host, gai_strerror(bad));
         return;
     }
     for (struct addrinfo *i = list; i && k->nfound < FOUND_MOST; i = i->ai_next) {

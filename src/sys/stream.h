@@ -72,6 +72,7 @@ struct stream_connect {
     struct str server_name; /* what the certificate must be for; empty: the host of the address */
     int64_t timeout_ns;     /* until opened; 0: 10 s */
 };
+#define STREAM_LOOKUP "look up " /* so begins the sentence where a name was not found */
 /* Failure, a wrong address included, comes by `closed`. */
 struct stream *stream_connect(struct loop *l, const struct stream_connect *c, const struct stream_fns *fns,
                               void *arg);

@@ -195,6 +195,9 @@ def make_pods():
     pod('noslash', serving('echo ok > /w/healthz', 'path: healthz'))
     pod('space', serving('mkdir "/w/my app"; echo ok > "/w/my app/gesund-\u00e4"', 'path: "/my app/gesund-\u00e4"'))
     pod('whole', serving('echo ok > /w/healthz', 'path: "http://localhost/healthz#top"'))
+    pod('nowhere', *(saying(name, 'true', 'readinessProbe: {periodSeconds: 1, %s}' % probe) for name, probe in (
+        ('name', 'httpGet: {host: nosuch.invalid, port: 80}'), ('number', 'tcpSocket: {host: 203.0.113.1, port: 80}'),
+        ('refused', 'tcpSocket: {host: localhost, port: 1}'), ('absent', 'exec: {command: [/nosuch, a]}'))))
     pod('script', saying('c', r'''while true; do printf 'HTTP/1.0 200 OK\n\nhi' | nc -l -p 8080 > /asking; mv /asking /asked; done''', 'readinessProbe: {periodSeconds: 1, httpGet: {port: web, httpHeaders: [{name: x-mine, value: it}]}}, ports: [{name: web, containerPort: 8080}]'))
     pod('hook', saying('c', 'true', 'lifecycle: {postStart: {httpGet: {host: 127.0.0.1, port: 5010, path: "hook path"}}}'))
     # registries
@@ -371,6 +374,10 @@ def probes(c):
     message = c.event('circle', 'Unhealthy', 'stopped')
     assert message.endswith('/cgi-bin/red": stopped after 10 redirects'), message
     equal(c.condition('followed', 'Ready')['status'], 'False')
+    for words in ('failed: Get "http://nosuch.invalid:80/": dial tcp: lookup nosuch.invalid: no such host', 'failed: dial tcp 203.0.113.1:80: connect: network is unreachable',
+                  'failed: dial tcp localhost:1: connect: connection refused',
+                  'errored and resulted in unknown state: exec failed: unable to start container process: exec: "/nosuch": stat /nosuch: no such file or directory'):
+        equal(c.event('nowhere', 'Unhealthy', words), 'Readiness probe ' + words)
     lines = eventually('the script was asked', lambda: c.kubectl('exec', 'script', '--', 'cat', '/asked').split('\n')[:6] or None)
     lines = [l.strip() for l in lines]
     equal([lines[0]] + lines[2:5], ['GET / HTTP/1.1', 'User-Agent: kube-probe/1.36', 'Accept: */*', 'X-Mine: it'])
