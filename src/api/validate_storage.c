@@ -141,14 +141,12 @@ static void update_csinode(struct field_errors *e, const struct val *v, const st
 
 static void check_token_requests(ERRS, const struct val *requests)
 {
+    AUTO(seen_fini) struct seen seen = SEEN;
     each(request, requests)
     {
         const struct at *here = ITEM(at, INDEX(requests, request));
         const struct val *seconds = V(request, expirationSeconds);
-        bool twice = false;
-        for (const struct val *other = requests->list; other < request; other++)
-            twice |= str_eq(TEXT(other, audience), TEXT(request, audience));
-        if (twice) {
+        if (seen_before(&seen, TEXT(request, audience))) {
             bad_duplicate(e, AT(here, "audience"), TEXT(request, audience));
             continue;
         }

@@ -159,6 +159,8 @@ static struct val merge_tolerations(struct arena *a, const struct val *first, co
     val_each_item (it, second)
         val_add(a, &all, val_copy(a, it));
     val_each_item (it, &all) {
+        if (!work_do(8 * (size_t)all.n))
+            break; /* it is refused for that (write.c) */
         bool covered = false;
         val_each_item (have, &merged)
             covered |= tolerates_more(have, it);

@@ -76,18 +76,12 @@ static void each_key(struct arena *arena, const struct val *service, void (*fn)(
         if (val_text(it).n && !str_eq(val_text(it), S("None")))
             fn(a, val_text(it));
     }
+    AUTO(map_fini) struct map seen = MAP; /* one port number may serve TCP and UDP of one Service */
     val_each_item (it, val_get(spec, N(ports))) {
         int64_t port = val_num_at(it, 0, N(nodePort));
-        bool first = port > 0;
-        /* one port number may serve TCP and UDP of one Service */
-        val_each_item (before, val_get(spec, N(ports))) {
-            if (before == it)
-                break;
-            if (val_num_at(before, 0, N(nodePort)) == port)
-                first = false;
-        }
-        if (first)
-            fn(a, arena_fmt(arena, "p:%lld", (long long)port));
+        struct str key = port > 0 ? arena_fmt(arena, "p:%lld", (long long)port) : STR_NONE;
+        if (key.n && !map_put(&seen, key, a))
+            fn(a, key);
     }
     int64_t health = val_num_at(spec, 0, N(healthCheckNodePort));
     if (health)
@@ -236,6 +230,8 @@ static bool give_ports(struct request *r, struct val *spec, const struct val *ol
         int64_t port = val_num_at(p, 0, N(nodePort));
         if (!port && !choose)
             continue;
+        if (!work_do(i + val_len(val_at(old, N(spec), N(ports)))))
+            return true; /* it is refused for that (write.c) */
         if (port) {
             bool mine = old_has_port(old, port), twice = false;
             for (size_t k = 0; k < i; k++) {

@@ -99,11 +99,13 @@ bool token_check(struct server *s, struct arena *a, struct str token, const stru
         return err_set(err, E_UNAUTHORIZED, "service account token is not valid yet");
     *good = val_list();
     const struct val *have = val_get_str(&c, S("aud"));
+    AUTO(map_fini) struct map asked = MAP; /* both lists may be long */
+    val_each_item (w, audiences)
+        (void)map_put(&asked, val_text(w), s);
+    if (!val_len(audiences))
+        (void)map_put(&asked, token_issuer(s), s);
     val_each_item (it, have) {
-        bool wanted = !val_len(audiences) && str_eq(val_text(it), token_issuer(s));
-        val_each_item (w, audiences)
-            wanted |= str_eq(val_text(w), val_text(it));
-        if (wanted)
+        if (map_get(&asked, val_text(it)))
             val_add(a, good, *it);
     }
     if (!val_len(good))

@@ -5,8 +5,8 @@
 
 #define YAML_MAX_DEPTH 10000 /* levels */
 /* Values times the levels around each: the scanner looks at every open level for every token, so that a small text
- * could keep a thread busy for minutes. Some 0.2 s; no document that means something comes near. */
-#define YAML_MAX_WORK  (64u << 20)
+ * could keep a thread busy for minutes. Some 0.05 s; no document that means something comes near. */
+#define YAML_MAX_WORK  (12u << 20)
 #define YAML_MAX_EMPTY 1000   /* documents behind the one that is taken */
 #define YAML_MAX_NODES 500000 /* of a document: keys, values, aliases */
 

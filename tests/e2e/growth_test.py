@@ -8,8 +8,8 @@ from raw import *
 
 SLOW = 10 if BUILD.endswith('asan') else 1
 MOST = 3 << 20
-VALUES = 99000                                          # the server's own bound is 100,000
-LOOP = 0.15 * SLOW                                      # seconds of CPU that one request may take of the loop: 0.1, and what a loaded machine adds
+VALUES = 49000                                          # the server's own bound is 50,000
+LOOP = 0.1 * SLOW                                       # seconds of CPU that one request may take of the loop
 
 
 class Server(Cluster):
@@ -34,10 +34,17 @@ class Server(Cluster):
                 if again:
                     raise
 
+    def schedstat(self, i):
+        with open('/proc/%d/task/%d/schedstat' % (self.pid, self.pid)) as f:
+            return int(f.read().split()[i]) / 1e9
+
     def cpu(self):
         """Seconds that the loop's thread has run."""
-        with open('/proc/%d/task/%d/schedstat' % (self.pid, self.pid)) as f:
-            return int(f.read().split()[0]) / 1e9
+        return self.schedstat(0)
+
+    def waited(self):
+        """Seconds that it could have run, and others did."""
+        return self.schedstat(1)
 
     def cost(self, *request):
         start = self.cpu()
@@ -175,20 +182,22 @@ def judge(c, slow, *request):
         if cost > LOOP:
             cost = min(cost, c.cost(*request)[0])
     if cost > LOOP:
-        slow.append('%.3f s  %s  %s %s' % (cost, status, request[0], request[1]))
+        slow.append('%.3f s  %s  %s %s  %.60r' % (cost, status, request[0], request[1], request[2] if request[2:] else ''))
     return status, text
 
 
 def made(c):
     """POST, of pieces that differ and (lists) of the same piece again and again."""
     slow, cases = [], some(every(c, not STORM), 40)
+    start, waited = time.monotonic(), c.waited()
     with Neighbour(c.raw) as n:
         for path, types, api, kind, where, schema in cases:
             for same in (False, True)[:2 if schema.get('type') == 'array' else 1]:
                 judge(c, slow, 'POST', path + '?dryRun=All&grown=' + '.'.join(map(str, where)), around(where, grown(schema, types, same), api, kind))
     print('     %d lists and maps' % len(cases), flush=True)
     assert not slow, '%d of %d:\n%s' % (len(slow), len(cases), '\n'.join(sorted(slow, reverse=True)[:40]))
-    assert n.worst(0.99) < 3 * SLOW, n.worst(0.99)      # its own time has a bound above; this is the machine's
+    if STORM:                                           # where the server had a CPU whenever it wanted one
+        assert n.worst(0.99) < 0.05 * SLOW or c.waited() - waited > 0.1 * (time.monotonic() - start), n.worst(0.99)
 
 
 def changed(c):
@@ -257,8 +266,28 @@ def odd_bodies(c):
         judge(c, slow, 'POST', '/apis/batch/v1/namespaces/default/cronjobs?dryRun=All', json.dumps({'metadata': {'name': 'a'}, 'spec': spec}).encode())
     for text in ('1' * 1000000, '1e' + '9' * 100000, '0.' + '1' * 1000000, '9' * 100000 + 'Ki'):
         judge(c, slow, 'POST', '/api/v1/namespaces/default/limitranges?dryRun=All', json.dumps({'metadata': {'name': 'a'}, 'spec': {'limits': [{'type': 'Pod', 'max': {'cpu': text}, 'min': {'cpu': text + '1'}}]}}).encode())
+    many = range(12000)
+    status, text = c.ask('POST', '/apis/node.k8s.io/v1/runtimeclasses', json.dumps({'metadata': {'name': 'odd'}, 'handler': 'crun', 'scheduling': {'tolerations': [{'key': 'a', 'operator': 'Exists'}]}}).encode())
+    assert status == 201, text
+    for path, body in (('/api/v1/namespaces/default/services', {'metadata': {'name': 'a'}, 'spec': {'type': 'NodePort', 'ports': [{'name': 'a%d' % i, 'port': i + 1} for i in many]}}),
+                       ('/api/v1/namespaces/default/services', {'metadata': {'name': 'a'}, 'spec': {'type': 'NodePort', 'ports': [{'name': 'a%d' % i, 'port': i + 1, 'nodePort': 30000 + i % 2000} for i in many]}}),
+                       ('/api/v1/namespaces/default/pods', {'metadata': {'name': 'a'}, 'spec': {'runtimeClassName': 'odd', 'containers': [{'name': 'a', 'image': 'a'}], 'tolerations': [{'key': 'k%d' % i, 'operator': 'Exists'} for i in many]}}),
+                       ('/apis/authentication.k8s.io/v1/tokenreviews', {'spec': {'token': 'a', 'audiences': ['a%d' % i for i in range(45000)]}}),
+                       ('/apis/storage.k8s.io/v1/csidrivers', {'metadata': {'name': 'a'}, 'spec': {'tokenRequests': [{'audience': 'a%d' % i} for i in many]}})):
+        judge(c, slow, 'POST', path + '?dryRun=All', json.dumps(body).encode())
     assert not slow, '\n'.join(sorted(slow, reverse=True)[:40])
 
 
+def ports_that_are_there(c):
+    """A Service of as many ports as can be: what keeps account of them does so at each change."""
+    slow, path = [], '/api/v1/namespaces/default/services'
+    body = {'metadata': {'name': 'ports'}, 'spec': {'clusterIP': 'None', 'ports': [{'name': 'a%d' % i, 'port': i + 1} for i in range(8000)]}}
+    judge(c, slow, 'POST', path, json.dumps(body).encode())
+    for i in range(3):
+        status, text = judge(c, slow, 'PATCH', path + '/ports', json.dumps({'metadata': {'labels': {'a': str(i)}}}).encode(), 'application/merge-patch+json')
+        assert status == 200, text
+    assert not slow, '\n'.join(slow)
+
+
 if __name__ == '__main__':
-    main([made, changed, odd_bodies], args=['--roles', 'server'], image=False, port=16484, cluster=Server)
+    main([made, changed, odd_bodies, ports_that_are_there], args=['--roles', 'server'], image=False, port=16484, cluster=Server)
