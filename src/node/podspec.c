@@ -716,6 +716,14 @@ static struct str sysctl_name(struct arena *a, struct str name)
     return (struct str){z, name.n};
 }
 
+static bool is_one_line(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if ((unsigned char)s.p[i] < ' ' && s.p[i] != '\t')
+            return false;
+    return true;
+}
+
 bool podspec_sysctls(struct arena *a, const struct obj *pod, struct strs *out, struct err *err)
 {
     const struct val *spec = obj_spec(pod), *list = val_at(spec, N(securityContext), N(sysctls));
@@ -736,8 +744,12 @@ bool podspec_sysctls(struct arena *a, const struct obj *pod, struct strs *out, s
         if (safe->net ? host_net : host_ipc)
             return err_set(err, E_INVALID, "forbidden sysctl: \"" STR_FMT "\" not allowed with host %s enabled",
                            STR_ARG(name), safe->net ? "net" : "ipc");
+        struct str value = str_trim(val_text_at(v, N(value)));
+        if (!is_one_line(value)) /* they go to the shim line by line, and each line is one that root writes */
+            return err_set(err, E_INVALID, "forbidden sysctl: \"" STR_FMT "\": its value is more than one line",
+                           STR_ARG(name));
         /* later ones are written over earlier ones */
-        add(a, out, arena_fmt(a, STR_FMT "=" STR_FMT, STR_ARG(name), STR_ARG(val_text_at(v, N(value)))));
+        add(a, out, arena_fmt(a, STR_FMT "=" STR_FMT, STR_ARG(name), STR_ARG(value)));
     }
     return true;
 }

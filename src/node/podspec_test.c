@@ -430,6 +430,10 @@ TEST(podspec_sysctls_that_are_safe_are_the_pods)
          "forbidden sysctl: \"net.ipv4.tcp_syncookies\" not allowed with host net enabled"},
         {"securityContext: {sysctls: [{name: kernel.msgmax, value: '1'}]}",
          "forbidden sysctl: \"kernel.msgmax\" not allowlisted"},
+        {"hostNetwork: true, securityContext: {sysctls: [{name: kernel.shm_rmid_forced, value: \"1\\n\"}]}",
+         "kernel.shm_rmid_forced=1"},
+        {"hostNetwork: true, securityContext: {sysctls: [{name: kernel.shm_rmid_forced, value: \"1\\nkernel.x=1\"}]}",
+         "forbidden sysctl: \"kernel.shm_rmid_forced\": its value is more than one line"},
     };
     for (size_t i = 0; i < countof(rows); i++) {
         struct world w = {0};

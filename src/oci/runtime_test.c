@@ -1059,6 +1059,8 @@ TEST(a_sandbox_that_cannot_be_says_why_and_leaves_nothing)
         {{.id = S("bad"), .cgroup = S("/bad"), .sysctls = {(struct str[]){S("net.no.such=1")}, 1}},
          "sysctl net.no.such=1"},
         {{.id = S("bad"), .cgroup = S("/bad"), .sysctls = {(struct str[]){S("../../../tmp/x=1")}, 1}}, ".. in it"},
+        {{.id = S("bad"), .cgroup = S("/bad"), .sysctls = {(struct str[]){S("net.ipv4.tcp_syncookies=1\nb=1")}, 1}},
+         "a line in each"},
         {{.id = S("../bad"), .cgroup = S("/bad")}, "id: \"../bad\""},
         {{.id = S("bad"), .cgroup = S("/../bad")}, "cgroup:"},
         {{.id = S("bad"),

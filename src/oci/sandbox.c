@@ -581,8 +581,13 @@ static bool start_prepare(struct sandbox *s, const struct sandbox_spec *spec, st
     struct shim_sandbox *m = s->wanted = NEW(struct shim_sandbox);
     struct runtime *rt = s->rt;
     AUTO(strbuf_fini) struct strbuf sysctls = STRBUF(sizeof m->sysctls);
-    for (size_t i = 0; i < spec->sysctls.n; i++)
+    for (size_t i = 0; i < spec->sysctls.n; i++) {
+        if (str_find_char(spec->sysctls.p[i], '\n') >= 0)
+            return err_set(err, E_INVALID, "sysctls: a line in each, not more");
         strbuf_addf(&sysctls, STR_FMT "\n", STR_ARG(spec->sysctls.p[i]));
+    }
+    if (sysctls.over)
+        return err_set(err, E_TOO_LARGE, "sysctls: over %zu bytes", sizeof m->sysctls - 1);
     m->flags = (spec->host_net ? 0 : SHIM_NEW_NET) | (spec->host_ipc ? 0 : SHIM_NEW_IPC) |
                (spec->hostname.n ? SHIM_NEW_UTS : 0) | (spec->share_pid && !spec->host_pid ? SHIM_NEW_PID : 0) |
                (rt->cgroups.mode == CGROUP_HYBRID ? SHIM_HIDE_UNIFIED : 0);

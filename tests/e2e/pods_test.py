@@ -187,6 +187,7 @@ def make_pods():
                         'securityContext: {seLinuxOptions: {}, windowsOptions: {}, capabilities: {}}, resources: {}'),
         spec='securityContext: {seLinuxOptions: {level: "s0:c1,c2"}, windowsOptions: {}, sysctls: [{name: net.ipv4.tcp_syncookies, value: "0"}]}')
     pod('forbidden', saying('c', 'true'), spec='securityContext: {sysctls: [{name: kernel.msgmax, value: "1"}]}')
+    pod('two-lines', saying('c', 'true'), spec='securityContext: {sysctls: [{name: net.ipv4.tcp_syncookies, value: "0\\nkernel.domainname=box.test"}]}')
     # probes
     pod('large', serving('head -c 40000 /dev/zero | tr "\\0" x > /w/large', 'path: /large'))
     pod('followed', serving(redirect('red', '302 Found', '/cgi-bin/bad') + '; ' + redirect('bad', '500 Broken', ''), 'path: /cgi-bin/red'))
@@ -360,6 +361,7 @@ def what_cannot_be(c):
     assert 'memory limit too low' in message, message
     eventually('forbidden is refused', lambda: c.pod('forbidden')['status'].get('reason') == 'SysctlForbidden', timeout=60)
     equal(c.pod('forbidden')['status']['message'].split('sysctl: ')[-1], '"kernel.msgmax" not allowlisted')
+    eventually('a value of two lines is refused', lambda: c.pod('two-lines')['status'].get('reason') == 'SysctlForbidden', timeout=60)
 
 
 def empty_objects_ask_for_nothing(c):
