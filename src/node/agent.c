@@ -137,7 +137,8 @@ static bool is_settling(struct agent_pod *ap, int64_t now)
     array_each (c, &ap->pod->containers) {
         up = up || (c->role == CONTAINER_MAIN && (c->run == RUN_RUNNING || c->run == RUN_EXITED));
         starting = starting || (c->role == CONTAINER_MAIN && is_coming(c));
-        replaced = replaced || (c->replacing && !c->backing_off && c->role != CONTAINER_EPHEMERAL);
+        replaced = replaced || (c->replacing && !c->backing_off && !c->image_reason.n && !c->config_reason.n &&
+                                c->role != CONTAINER_EPHEMERAL);
     }
     if (!replaced && !(up && starting))
         ap->settling_since = 0;
@@ -644,11 +645,11 @@ static void on_sandbox_lost(void *arg, struct sandbox *s)
 
 static void on_log_full(void *arg, struct container *c);
 
-void agent_retry_volumes(struct agent *g)
+void agent_address_came_back(struct agent *g)
 {
     map_each (e, &g->by_uid) {
         struct agent_pod *ap = e->value;
-        if (ap->pod->volumes != PART_FAILED)
+        if (ap->pod->volumes != PART_FAILED || !ap->wants_address)
             continue;
         pod_retry(ap->pod);
         agent_pod_kick(ap);

@@ -66,6 +66,7 @@ struct agent_pod {
     bool admitted;               /* or refused; until then it stays as it came */
     struct call look_call;       /* at the Node, before a pod is refused for what a newer one might say */
     int pending;                 /* jobs and calls under way that point here */
+    bool wants_address;          /* there was none when its volumes were last tried */
     bool volumes_waiting;        /* for something that has not been heard of yet */
     bool volumes_busy;           /* they are being written */
     bool volumes_stale;          /* and what is written is old already */
@@ -96,7 +97,7 @@ void agent_pod_release(struct agent_pod *ap); /* one pending less; frees a dead 
 void agent_event(struct agent_pod *ap, int container, bool warning, const char *reason, struct str message);
 void agent_eventf(struct agent_pod *ap, int container, bool warning, const char *reason, const char *fmt, ...)
     PRINTF(5, 6);
-void agent_retry_volumes(struct agent *g);                     /* of all pods whose volumes have failed, soon */
+void agent_address_came_back(struct agent *g);                 /* pods that want one are tried again */
 void agent_config_news(struct agent *g, struct agent_pod *ap); /* something it refers to has changed */
 
 /* agent_do.c: carries out one action */

@@ -23,6 +23,11 @@ static bool never_up(const struct pod_container *c)
     return !pod_container_up(c) && !c->end.reason && !c->has_last;
 }
 
+static bool is_init(enum container_role r)
+{
+    return r == CONTAINER_INIT || r == CONTAINER_SIDECAR;
+}
+
 /* Something was tried in the sandbox: from then on its address is shown. */
 static bool any_tried(const struct pod *p)
 {
@@ -127,8 +132,7 @@ static struct str names_of(struct view *v, bool (*is)(const struct pod_container
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     array_each (c, &v->p->containers) {
-        bool its_init = c->role == CONTAINER_INIT || c->role == CONTAINER_SIDECAR;
-        if (c->role == CONTAINER_EPHEMERAL || !is(c) || (init ? !its_init : c->role == CONTAINER_INIT))
+        if (c->role == CONTAINER_EPHEMERAL || !is(c) || (init ? !is_init(c->role) : c->role == CONTAINER_INIT))
             continue;
         if (b.n)
             strbuf_addc(&b, ' ');
@@ -203,8 +207,7 @@ static void add_conditions(struct view *v, struct val *status, const char *phase
     struct str incomplete = names_of(v, is_incomplete, true, "incomplete");
     struct str unready = names_of(v, is_unready, false, "unready");
     add_condition(v, &list, "PodReadyToStartContainers", p->sandbox == PART_READY && !stopped_all(p), NULL, STR_NONE);
-    bool initialized = !init_pending(p) || any_main_was_up(p);
-    if (over || initialized)
+    if (over || !incomplete.n || any_main_was_up(p))
         add_condition(v, &list, "Initialized", true, over ? "PodCompleted" : NULL, STR_NONE);
     else
         add_condition(v, &list, "Initialized", false, "ContainersNotInitialized", incomplete);
@@ -284,19 +287,17 @@ static struct str back_off_text(struct view *v, const struct pod_container *c)
         STR_ARG(wait), STR_ARG(c->name), STR_ARG(v->p->name), STR_ARG(v->p->ns), STR_ARG(v->p->uid));
 }
 
-/* It had its turn, so that its absence is a loss: init containers up to the first that is not through; the others
+/* Its absence at the end is a loss: of init containers up to the last that ever ran, and of the first; of the others
  * after all of those. */
 static bool had_its_turn(const struct pod *p, const struct pod_container *c)
 {
+    size_t last = 0;
     if (c->role == CONTAINER_MAIN)
-        return !init_pending(p);
-    array_each (before, &p->containers) {
-        if (before == c)
-            return true;
-        if (before->role == CONTAINER_INIT ? !through(before) : never_up(before))
-            return false;
-    }
-    return true;
+        return !init_pending(p) || any_main_was_up(p);
+    for (size_t i = 0; i < p->containers.n; i++)
+        if (is_init(p->containers.p[i].role) && !never_up(&p->containers.p[i]))
+            last = i;
+    return is_init(c->role) && c <= &p->containers.p[last];
 }
 
 static struct val state_of(struct view *v, const struct pod_container *c, struct val *last)
@@ -410,11 +411,6 @@ static void add_containers(struct view *v, struct val *status, const struct name
     }
     if (list.n)
         val_set(v->a, status, name, list);
-}
-
-static bool is_init(enum container_role r)
-{
-    return r == CONTAINER_INIT || r == CONTAINER_SIDECAR;
 }
 
 static bool is_main(enum container_role r)

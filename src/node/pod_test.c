@@ -450,6 +450,71 @@ TEST(init_containers_run_one_after_another_and_sidecars_stop_last)
     play_end(&y);
 }
 
+static struct str initialized(struct play *y)
+{
+    struct val st = pod_status(y->p, &y->arena, real0);
+    const struct val *c = val_find(val_get(&st, N(conditions)), N(type), S("Initialized"));
+    return val_text_at(c, N(status));
+}
+
+TEST(pod_is_initialized_when_its_sidecars_have_started)
+{
+    struct play y;
+    play_begin(&y,
+               META "spec:\n  initContainers: [{name: s, image: x, restartPolicy: Always, startupProbe: {tcpSocket: "
+                    "{port: 1}}}]\n  containers: [{name: c, image: x}]\n");
+    run(&y);
+    CHECK_STR(initialized(&y), S("False"));
+    pod_saw_probe(y.p, 0, true, true, NULL);
+    CHECK_STR(initialized(&y), S("True"));
+    run(&y);
+    pod_saw_exit(y.p, 0, 1, false, S(""), real0, real0, y.now);
+    CHECK_STR(initialized(&y), S("True")); /* its containers have run: that stays */
+    play_end(&y);
+}
+
+/* How each container of a pod ended that was deleted while its init containers ran. */
+TEST(only_what_ever_ran_is_lost_with_a_pod)
+{
+    static const struct {
+        int through, code; /* init containers that ended well before; how the one ends that is told to */
+        const char *want;
+    } rows[] = {
+        {0, 143, "i1=143 i2=waiting c=waiting"},
+        {0, 0, "i1=0 i2=waiting c=waiting"}, /* the next one was never its turn */
+        {1, 143, "i1=0 i2=143 c=waiting"},
+        {2, 143, "i1=0 i2=0 c=143"},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct play y;
+        play_begin(&y, META "spec:\n  initContainers: [{name: i1, image: x}, {name: i2, image: x}]\n"
+                            "  containers: [{name: c, image: x}]\n");
+        run(&y);
+        for (int n = 0; n < rows[i].through; n++) {
+            exits(&y, n ? "i2" : "i1", 0);
+            run(&y);
+        }
+        delete (&y, 30);
+        run(&y);
+        exits(&y, rows[i].through == 0 ? "i1" : rows[i].through == 1 ? "i2" : "c", rows[i].code);
+        run(&y);
+        struct val st = pod_status(y.p, &y.arena, real0);
+        AUTO(strbuf_fini) struct strbuf got = STRBUF(1000);
+        const struct name *const lists[] = {N(initContainerStatuses), N(containerStatuses)};
+        for (size_t l = 0; l < countof(lists); l++)
+            val_each_item (c, val_get(&st, lists[l])) {
+                const struct val *ended = val_at(c, N(state), N(terminated));
+                strbuf_addf(&got, "%s" STR_FMT "=", got.n ? " " : "", STR_ARG(val_text_at(c, N(name))));
+                if (ended)
+                    strbuf_addf(&got, "%lld", (long long)val_num_at(ended, -1, N(exitCode)));
+                else
+                    strbuf_addz(&got, "waiting");
+            }
+        CHECK_STR(strbuf_str(&got), str_of(rows[i].want));
+        play_end(&y);
+    }
+}
+
 TEST(pod_that_never_restarts_ends_with_its_containers)
 {
     struct play y;

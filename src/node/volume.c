@@ -176,29 +176,49 @@ static struct volume_file token_of(const struct volume_input *in, struct str tok
     return (struct volume_file){.bytes = token, .mode = own ? 0600 : (uint32_t)mode, .uid = user};
 }
 
+static bool projected_source(struct volume_files *out, const struct volume_input *in, const struct val *one,
+                             int64_t mode, struct err *err)
+{
+    const struct val *s;
+    struct str token;
+    if ((s = val_get(one, N(configMap))))
+        return add_object(out, in, K(ConfigMap), s, val_text_at(s, N(name)), mode, err);
+    if ((s = val_get(one, N(secret))))
+        return add_object(out, in, K(Secret), s, val_text_at(s, N(name)), mode, err);
+    if ((s = val_get(one, N(downwardAPI))))
+        return add_downward(out, in, val_get(s, N(items)), mode, err);
+    if ((s = val_get(one, N(serviceAccountToken))))
+        return in->token(in->arg, in->pod, val_text_at(s, N(audience)), val_num_at(s, 3600, N(expirationSeconds)),
+                         &token, err) &&
+               add_file(out, in, val_text_at(s, N(path)), token_of(in, token, mode), err);
+    return true; /* others were refused with the pod: volume_type_of */
+}
+
+/* All that is missing is named at once. */
 static bool projected_payload(struct volume_files *out, const struct volume_input *in, const struct val *volume,
                               struct err *err)
 {
-    const struct val *src = val_get(volume, N(projected)), *s;
+    const struct val *src = val_get(volume, N(projected));
     int64_t mode = val_num_at(src, FILE_MODE, N(defaultMode));
+    AUTO(strbuf_fini) struct strbuf wrong = STRBUF(STRBUF_TEXT);
+    size_t nwrong = 0;
+    struct err first = ERR;
     val_each_item (one, val_get(src, N(sources))) {
-        bool ok = true;
-        if ((s = val_get(one, N(configMap)))) {
-            ok = add_object(out, in, K(ConfigMap), s, val_text_at(s, N(name)), mode, err);
-        } else if ((s = val_get(one, N(secret)))) {
-            ok = add_object(out, in, K(Secret), s, val_text_at(s, N(name)), mode, err);
-        } else if ((s = val_get(one, N(downwardAPI)))) {
-            ok = add_downward(out, in, val_get(s, N(items)), mode, err);
-        } else if ((s = val_get(one, N(serviceAccountToken)))) {
-            struct str token;
-            ok = in->token(in->arg, in->pod, val_text_at(s, N(audience)), val_num_at(s, 3600, N(expirationSeconds)),
-                           &token, err) &&
-                 add_file(out, in, val_text_at(s, N(path)), token_of(in, token, mode), err);
-        } /* others were refused with the pod: volume_type_of */
-        if (!ok)
+        struct err its = ERR;
+        if (projected_source(out, in, one, mode, &its))
+            continue;
+        if (its.kind == E_UNAVAILABLE) { /* it may be there; news of it comes */
+            *err = its;
             return false;
+        }
+        if (!nwrong++)
+            first = its;
+        strbuf_addf(&wrong, "%s%s", nwrong > 1 ? ", " : "", its.text);
     }
-    return true;
+    if (nwrong > 1)
+        return err_set(err, first.kind, "[" STR_FMT "]", STR_ARG(strbuf_str(&wrong)));
+    *err = first;
+    return !nwrong;
 }
 
 /* A kubelet has all of them but ConfigMaps on a tmpfs, whose root is sticky. */

@@ -71,6 +71,11 @@ TEST(volume_payload_is_what_its_source_says)
              "items: "
              "[{key: p, path: a}]}}, {serviceAccountToken: {path: t, audience: vault, expirationSeconds: 600}}]}}"),
          "a 640 geheim; b 640 two; t 640 token of p for vault 600s"},
+        {POD("{name: v, projected: {sources: [{secret: {name: gone}}, {configMap: {name: cm}}, {configMap: {name: "
+             "gone}}, {configMap: {name: there, optional: true}}]}}"),
+         "[secret \"gone\" not found, configmap \"gone\" not found]"},
+        {POD("{name: v, projected: {sources: [{configMap: {name: cm}}, {secret: {name: gone}}]}}"),
+         "secret \"gone\" not found"},
         {POD("{name: v, nfs: {server: s, path: /}}"), "volume \"v\": nfs is not supported yet; there are: "
                                                       "emptyDir, hostPath, configMap, secret, downwardAPI, "
                                                       "projected"},

@@ -273,7 +273,8 @@ void volumes_setup(struct agent_pod *ap)
         setup_free(s);
         return;
     }
-    if (!ap->pod->host_network && !ap->ip && !ipam_take(&g->ipam, &ap->ip, &err)) {
+    ap->wants_address = !ap->pod->host_network && !ap->ip && !ipam_take(&g->ipam, &ap->ip, &err);
+    if (ap->wants_address) {
         agent_eventf(ap, -1, true, "FailedCreatePodSandBox", "Failed to create pod sandbox: %s", err.text);
         pod_saw_volumes(ap->pod, false, str_of(err.text), clock_mono());
         setup_free(s);
@@ -369,7 +370,7 @@ static void teardown_done(struct job *j)
                  STR_ARG(ap->pod->name), t->err.text);
     if (ap->ip) {
         ipam_give_back(&ap->agent->ipam, ap->ip);
-        agent_retry_volumes(ap->agent); /* somebody may wait for an address */
+        agent_address_came_back(ap->agent);
     }
     ap->ip = 0;
     ap->logs_removed = t->remove_logs;

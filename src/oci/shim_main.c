@@ -923,8 +923,9 @@ static void crun_become(const struct container *c, bool join, const char *log, c
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    static const unsigned long dfl[4]; /* the kernel's sigaction; the library's call leaves its own two signals out */
     for (int sig = 1; sig < NSIG; sig++)
-        signal(sig, SIG_DFL);
+        syscall(SYS_rt_sigaction, sig, dfl, NULL, (size_t)8);
     char log_option[64 + SHIM_PATH + 2 * SHIM_ID];
     struct text t = TEXT(log_option);
     add(&t, "--log=");
