@@ -152,7 +152,8 @@ static bool is_settling(struct agent_pod *ap, int64_t now)
 static bool is_stopping(const struct pod *p)
 {
     array_each (c, &p->containers)
-        if (p->state == POD_STOPPING && p->stop_since && c->ended_mono >= p->stop_since)
+        if (p->state == POD_STOPPING &&
+            ((p->stop_since && c->ended_mono >= p->stop_since) || (p->finished_at && c->ended_mono > p->finished_at)))
             return true;
     return false;
 }

@@ -66,6 +66,7 @@ struct agent_pod {
     bool admitted;               /* or refused; until then it stays as it came */
     struct call look_call;       /* at the Node, before a pod is refused for what a newer one might say */
     int pending;                 /* jobs and calls under way that point here */
+    bool secrets_read;           /* those for pulls, and what was wrong with them told */
     bool wants_address;          /* there was none when its volumes were last tried */
     bool volumes_waiting;        /* for something that has not been heard of yet */
     bool volumes_busy;           /* they are being written */

@@ -147,13 +147,11 @@ static void start_next(struct images *im)
     }
 }
 
-/* Credentials of the pod's imagePullSecrets for the image. One that is missing or not readable is told and no
- * failure; false: one has not been heard of yet. */
-static bool add_credentials(struct agent_pod *ap, struct arena *a, const struct image_name *n,
-                            struct pull_request *request)
+/* The pod's imagePullSecrets. One that is missing or not readable is told and no failure, at every pull, and once
+ * where nothing is pulled; false: one has not been heard of yet. */
+static bool read_secrets(struct agent_pod *ap, struct pull_auths *auths)
 {
     struct sources s = configs_sources(ap);
-    AUTO(pull_auths_fini) struct pull_auths auths = {.arena = a};
     AUTO(strbuf_fini) struct strbuf missing = STRBUF(STRBUF_TEXT);
     val_each_item (ref, val_get(obj_spec(ap->pod->obj), N(imagePullSecrets))) {
         enum source_state state = SOURCE_HERE;
@@ -164,7 +162,7 @@ static bool add_credentials(struct agent_pod *ap, struct arena *a, const struct 
             return false;
         if (!o && name.n)
             strbuf_addf(&missing, "%s" STR_FMT, missing.n ? ", " : "", STR_ARG(name));
-        if (o && !pull_auths_add(&auths, o, &err))
+        if (o && !pull_auths_add(auths, o, &err))
             strbuf_addf(&missing, "%s" STR_FMT ": %s", missing.n ? ", " : "", STR_ARG(name), err.text);
     }
     if (missing.n)
@@ -172,6 +170,25 @@ static bool add_credentials(struct agent_pod *ap, struct arena *a, const struct 
                      "Unable to retrieve some image pull secrets (" STR_FMT
                      "); attempting to pull the image may not succeed.",
                      STR_ARG(strbuf_str(&missing)));
+    ap->secrets_read = true;
+    return true;
+}
+
+static void read_secrets_once(struct agent_pod *ap)
+{
+    struct arena scratch = ARENA;
+    AUTO(pull_auths_fini) struct pull_auths auths = {.arena = &scratch};
+    if (!ap->secrets_read)
+        (void)read_secrets(ap, &auths); /* not heard of: images_retry comes back */
+    arena_fini(&scratch);
+}
+
+static bool add_credentials(struct agent_pod *ap, struct arena *a, const struct image_name *n,
+                            struct pull_request *request)
+{
+    AUTO(pull_auths_fini) struct pull_auths auths = {.arena = a};
+    if (!read_secrets(ap, &auths))
+        return false;
     request->credentials = pull_auths_for(&auths, n->registry, n->repository, &request->ncredentials);
     return true;
 }
@@ -251,6 +268,7 @@ void images_ensure(struct agent_pod *ap, int c)
         agent_eventf(ap, c, false, "Pulled",
                      "Container image \"" STR_FMT "\" already present on machine and can be accessed by the pod",
                      STR_ARG(name));
+        read_secrets_once(ap);
         present(ap, c, &im);
     } else if (str_eq(policy, S("Never"))) {
         struct str message = arena_fmt(
@@ -284,6 +302,11 @@ void images_came(struct agent *g)
 
 void images_retry(struct agent_pod *ap)
 {
+    bool pulling = false;
+    array_each (ac, &ap->containers)
+        pulling = pulling || (*ac)->image_waits;
+    if (!pulling)
+        read_secrets_once(ap);
     array_each (ac, &ap->containers)
         if ((*ac)->image_waits)
             images_ensure(ap, (*ac)->index);

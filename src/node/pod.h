@@ -104,6 +104,7 @@ struct pod {
     bool forced;                    /* the object is gone, or grace is 0: no waiting */
     int64_t grace_s;                /* of this stop */
     int64_t stop_since;             /* mono ns when the stop began; 0: none */
+    int64_t finished_at;            /* mono ns when it had ended by itself; sidecars may be running on */
     bool in_service, left, drained; /* see architecture: leaving */
     const char *fail_reason;        /* DeadlineExceeded, Evicted, OutOfcpu ...; NULL: none */
     struct str fail_message;

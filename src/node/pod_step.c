@@ -785,6 +785,7 @@ static void step_active(struct pod *p, int64_t now, struct pod_actions *out)
         return;
     }
     if (finished(p)) {
+        p->finished_at = now;
         move(p, POD_STOPPING); /* sidecars may still run */
         return;
     }

@@ -7,10 +7,11 @@ A file has sections, each begun by a line "== NAME":
                    columns STATUS READY RESTARTS of kubectl, then the fields that differ from the document before, one a
                    line: PATH = VALUE, or PATH gone. "?~" may be missing: whether it is written alone depends on timing.
                    "..." at the end: what comes then is another story.
+  == answers       what kubectl and programs inside said: "$ STEP" of the play, then its lines
   == events        TYPE REASON OBJECT{CONTAINER} "MESSAGE" in order of first appearance; "?" as above
 
 Times, ids and addresses are their kind in brackets: <time>, <id>, <ip>. Elements of lists are called by their name or type."""
-import http.client, json, re, threading, time
+import difflib, glob, http.client, json, os, re, signal, threading, time
 
 SIGNS = {'ADDED': '+', 'MODIFIED': '~', 'DELETED': '-'}
 TIMES = ('startedAt', 'finishedAt', 'startTime', 'deletionTimestamp')
@@ -20,7 +21,7 @@ DROPPED = ('lastTransitionTime', 'lastProbeTime')
 def plain(text, ns):
     """A text without what differs from run to run."""
     text = re.sub(r'\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b', '<uid>', text)
-    text = re.sub(r'\b\d+\.\d+\.\d+\.\d+(?=[:/ "]|$)(:\d+(?=->))?', '<ip>', text)
+    text = re.sub(r'\b\d+\.\d+\.\d+\.\d+(?=[:/ "\t]|$)(:\d+(?=->))?', '<ip>', text)
     text = re.sub(r'( to )\S+"$', r'\1<node>"', text) if text.startswith('"Successfully assigned') else text
     text = re.sub(r'kube-api-access-[a-z0-9]+', 'kube-api-access-<id>', text)
     text = re.sub(r'(used|capacity): \d+', r'\1: <n>', text)
@@ -169,6 +170,8 @@ class Play:
         self._steps = [b.splitlines() for n, b in parts if n == 'play'][0]
         self._wanted = {n.split()[1]: read_documents(b) for n, b in parts if n.startswith('pod ')}
         self._wanted_events = [b.splitlines() for n, b in parts if n == 'events'][0]
+        self._wanted_answers = ([b for n, b in parts if n == 'answers'] or [''])[0]
+        self._answers, self._step = [], ''
         self._documents, self._pods, self._events, self._news = {}, {}, [], threading.Condition()
 
     def _ask(self, method, path, body=None, accept='application/json', kind='application/json'):
@@ -232,8 +235,47 @@ class Play:
     def _kubectl(self, *args, **kw):
         return self._c.kubectl('-n', self._ns, *args, **kw)
 
+    def _answer(self, text):
+        self._answers += ['$ ' + self._step] + [plain(line, self._ns) for line in text.rstrip().splitlines()]
+
     def create(self, number='1'):
-        self._kubectl('create', '-f', '-', input=self._manifests[int(number) - 1])
+        """What is refused is an answer."""
+        try:
+            self._kubectl('create', '-f', '-', input=self._manifests[int(number) - 1])
+        except AssertionError as e:
+            self._answer(str(e).split('\n', 1)[1])
+
+    def kubectl(self, *args):
+        """A change of something else than the pod."""
+        self._kubectl(*args)
+
+    def inside(self, pod, *line):
+        """A line for the shell of the pod's first container."""
+        self._answer(self._kubectl('exec', pod, '--', 'sh', '-c', self._step.split(None, 2)[2], check=False))
+
+    def evict(self, pod='p'):
+        body = json.dumps({'apiVersion': 'policy/v1', 'kind': 'Eviction', 'metadata': {'name': pod}})
+        answer = self._ask('POST', '/api/v1/namespaces/%s/pods/%s/eviction' % (self._ns, pod), body)
+        told = json.loads(answer.read())
+        self._answer('%d %s' % (answer.status, told.get('message', told['status'])))
+
+    def kill(self, what, pod='p'):
+        """SIGKILL from the node's side to the first process of the pod's container, or to what holds its sandbox."""
+        uid, found = self._pods[pod]['metadata']['uid'], []
+        for folder in glob.glob('/proc/[0-9]*'):
+            try:
+                with open(folder + '/cmdline') as f:
+                    name = f.read().replace('\0', ' ').strip()
+                with open(folder + '/cgroup') as f:
+                    its = uid in f.read()
+                with open(folder + '/status') as f:
+                    first = re.search(r'^NSpid:.*\t1$', f.read(), re.M)
+            except (FileNotFoundError, ProcessLookupError):
+                continue                                # it has ended
+            if name == 'wherry-shim %s/%s' % (self._ns, pod) if what == 'sandbox' else its and first:
+                found.append(int(os.path.basename(folder)))
+        assert len(found) == 1, 'processes of %s: %s' % (pod, found)
+        os.kill(found[0], signal.SIGKILL)
 
     def ready(self, pod='p', wanted='True'):
         self._until('%s Ready=%s' % (pod, wanted), lambda: any(
@@ -276,6 +318,7 @@ class Play:
         self._watch('events', 'application/json', self._event_seen)
         for step in self._steps:
             verb, *args = step.split()
+            self._step = step
             getattr(self, verb)(*([step.split(None, 2)[1], step.split(None, 2)[2]] if verb == 'patch' else args))
         try:
             self._until('all that the story tells', lambda: not self._wrong(), 20)
@@ -289,9 +332,13 @@ class Play:
             d = difference(self._wanted.get(name, []), self._documents.get(name, []))
             if d:
                 return 'pod %s, %s' % (name, d)
+        if self._wanted_answers.split('\n') != self._answers and (self._wanted_answers or self._answers):
+            return 'answers:\n' + '\n'.join(difflib.unified_diff(
+                self._wanted_answers.split('\n'), self._answers, 'wanted', 'seen', lineterm='', n=0))
         return event_difference(self._wanted_events, self._events)
 
     def text(self):
         """What was seen, as the sections of a file."""
         parts = ['== pod %s\n%s' % (n, write_documents(d)) for n, d in self._documents.items()]
+        parts += ['== answers', *self._answers] if self._answers else []
         return '\n'.join(parts + ['== events', *self._events]) + '\n'
