@@ -178,7 +178,7 @@ static struct str selector_shown(const struct column_source *s, const struct val
                                  const char *bad)
 {
     struct selector *selector;
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* the column says `bad` in its place, as upstream's */
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     if (!val_is(v, VAL_MAP))
         return str_of(empty);

@@ -181,7 +181,7 @@ static bool parse(struct str text, struct quantity *out, struct err *err)
 static struct quantity value_of(struct str text)
 {
     struct quantity q = {0};
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* what is no quantity counts as none: validation has spoken before */
     if (!parse(text, &q, &ignored))
         q = (struct quantity){0};
     return q;

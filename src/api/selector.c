@@ -296,12 +296,13 @@ struct selector *selector_of_map(struct arena *a, const struct val *map)
 {
     struct selector *s = selector_new(a, val_len(map));
     struct parser p = {.a = a};
-    struct err ignored = ERR;
+    struct err too_many = ERR;
     s->nothing = val_len(map) == 0;
     val_each_member (m, map) {
         struct requirement r = {.key = str_dup(a, m->name->s), .op = OP_EQUAL};
-        if (add_value(&p, &r, val_text(&m->v), &ignored))
-            insert(s, &r);
+        bool ok = add_value(&p, &r, val_text(&m->v), &too_many);
+        ASSERT(ok); /* one is not too many; a requirement left out would select more */
+        insert(s, &r);
     }
     return s;
 }

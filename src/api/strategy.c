@@ -808,7 +808,7 @@ bool kind_scale_of(struct arena *a, const struct kind *k, const struct val *tree
     val_set_num(a, &status, N(replicas), val_num_at(tree, 0, N(status), N(replicas)));
     const struct val *by = val_at(tree, N(spec), N(selector));
     struct selector *selector = NULL;
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* without a selector that can be read there is none to tell */
     AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
     if (k == K(ReplicationController))
         selector = selector_of_map(a, by);

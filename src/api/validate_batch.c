@@ -279,7 +279,7 @@ static void check_selected(ERRS, const struct val *spec)
 {
     const struct val *labels = val_at(spec, N(template), N(metadata), N(labels));
     struct selector *selector;
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* a bad selector has been told of by its own check */
     if (selector_of(e->arena, V(spec, selector), &selector, &ignored) && !selector_matches(selector, labels))
         bad_value(e, AT(AT(AT(at, "template"), "metadata"), "labels"), labels,
                   "`selector` does not match template `labels`");

@@ -30,7 +30,7 @@ static void check_match(ERRS, const struct val *template, const struct val *sele
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct selector *s;
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* a bad selector has been told of by its own check */
     const struct val *labels = val_at(template, N(metadata), N(labels));
     bool empty = is_set(selector) && val_len(V(selector, matchLabels)) + val_len(V(selector, matchExpressions)) == 0;
     if (empty || !selector_valid(selector) || !selector_of(&a, selector, &s, &ignored))

@@ -194,7 +194,7 @@ static struct val of_struct(struct arena *a, const struct val *v)
 static bool take_annotation(struct arena *a, struct val *annotations, const char *key, struct val *out)
 {
     const struct val *text = val_get_str(annotations, str_of(key));
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* a stranger's annotation: as upstream, one that cannot be read is none */
     bool ok = text && json_decode(a, val_text(text), out, &ignored);
     if (annotations)
         val_del_str(annotations, str_of(key));
@@ -205,7 +205,7 @@ static bool take_annotation(struct arena *a, struct val *annotations, const char
 static void add_typed(struct arena *a, struct val *list, const struct type *t, const struct val *v)
 {
     struct val typed;
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* see above: what of it fits is taken */
     if (type_decode_val(a, t, v, &typed, NULL, &ignored))
         val_add(a, list, typed);
 }
@@ -225,7 +225,7 @@ static void add_cpu(struct arena *a, struct val *list, const struct name *of, in
 static void spec_to_v2(struct arena *a, struct val *out, struct val *annotations)
 {
     struct val metrics = val_list(), kept, behavior, typed, *spec;
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* a behavior that does not fit is none, too */
     if (take_annotation(a, annotations, KEY "metrics", &kept))
         val_each_item (it, &kept) {
             struct val v2 = convert_metric(a, it, (struct places){of_spec, countof(of_spec)}, false);

@@ -127,6 +127,8 @@ void encode_tree(struct strbuf *b, enum media media, const struct type *t, const
         encode_tree(&json, MEDIA_JSON, t, v);
         if (json_decode(&a, strbuf_str(&json), &plain, &err))
             yaml_encode(b, &plain);
+        else
+            b->over = true; /* it is our own JSON: one that cannot be read is one that was cut */
         return;
     }
     case MEDIA_PROTOBUF: {

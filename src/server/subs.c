@@ -412,7 +412,7 @@ static bool match_budget(struct obj *o, void *arg)
 {
     struct budgets *b = arg;
     struct selector *s;
-    struct err err = ERR;
+    struct err err = ERR; /* validation let no selector in that cannot be read; such a one is of no pod */
     const struct val *sel = val_get(obj_spec(o), N(selector));
     if (!sel || !selector_of(&b->r->arena, sel, &s, &err) || !selector_matches(s, obj_labels(b->pod)))
         return true;
