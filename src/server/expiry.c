@@ -1,5 +1,6 @@
 #include "server/expiry.h"
 #include "base/log.h"
+#include "server/ages.h"
 #include "server/limits.h"
 #include "store/store.h"
 
@@ -11,9 +12,9 @@ struct expiry {
     struct server *server;
     int64_t keep_ns;
     struct timer timer;
-    int64_t count; /* Events there are, once the first look has counted them */
-    bool busy;     /* op is under way */
-    bool more;     /* the batch was full */
+    struct ages ages;
+    bool busy; /* op is under way */
+    bool more; /* the batch was full */
     struct store_op op;
     struct store_write writes[BATCH];
     struct arena keys; /* of the writes */
@@ -38,11 +39,25 @@ int64_t event_last_time(const struct obj *event, int64_t now)
     return newest;
 }
 
-void expiry_changed(struct expiry *x, const struct obj *was, const struct obj *now)
+static int64_t due_at(const struct expiry *x, const struct obj *event, int64_t now)
 {
-    x->count += now != NULL;
-    x->count -= was != NULL;
-    if (x->count > LIMIT_EVENTS && !x->busy && timer_is_set(&x->timer))
+    return event_last_time(event, now) + x->keep_ns;
+}
+
+static void written(struct expiry *x, const struct store_entry *e)
+{
+    const struct obj *o = object_of(e);
+    ages_put(&x->ages, store_entry_key(e), e->mod_rev, due_at(x, o, clock_real()), o->bytes);
+}
+
+void expiry_changed(struct expiry *x, const struct store_entry *was, const struct store_entry *now)
+{
+    if (now)
+        written(x, now);
+    else
+        ages_del(&x->ages, store_entry_key(was));
+    bool many = map_len(&x->ages.all) > LIMIT_EVENTS || x->ages.bytes > LIMIT_EVENTS_BYTES;
+    if (many && !x->busy && timer_is_set(&x->timer))
         timer_set(&x->timer, 0);
 }
 
@@ -51,41 +66,22 @@ static int64_t sweep_ns(const struct expiry *x)
     return MIN(SWEEP_MOST, MAX(x->keep_ns / 4, NS_PER_S));
 }
 
-static int by_revision(const void *pa, const void *pb)
-{
-    const struct store_entry *a = *(struct store_entry *const *)pa, *b = *(struct store_entry *const *)pb;
-    return (a->mod_rev > b->mod_rev) - (a->mod_rev < b->mod_rev);
-}
-
-static void batch_add(struct expiry *x, const struct store_entry *e)
-{
-    x->writes[x->op.n++] = (struct store_write){.key = str_dup(&x->keys, store_entry_key(e)), .expect = e->mod_rev};
-}
-
 /* Those whose time is over; where that is not enough, the ones that were written longest ago. */
 static void batch_fill(struct expiry *x)
 {
-    AUTO(arena_fini) struct arena a = ARENA;
-    AUTO(store_snapshot_fini) struct store_snapshot snap = objects_snapshot(x->server);
-    ARRAY(struct store_entry *) rest = {0};
-    struct store_iter it;
+    struct age *next[BATCH];
     int64_t now = clock_real();
-    size_t n = 0;
-    for (struct store_entry *e = store_first(&it, &snap, object_prefix(&a, K(Event)), STR_NONE); e;
-         e = store_next(&it), n++) {
-        if (event_last_time(object_of(e), now) + x->keep_ns > now)
-            array_push(&rest, e);
-        else if (x->op.n < BATCH)
-            batch_add(x, e);
+    size_t n = ages_next(&x->ages, now, LIMIT_EVENTS, LIMIT_EVENTS_BYTES, next, BATCH);
+    for (size_t i = 0; i < n; i++) {
+        const struct age *a = next[i];
+        const struct store_entry *e = store_get(x->server->store, str_of(a->key));
+        int64_t due = e && a->due <= now ? due_at(x, object_of(e), now) : now;
+        if (due > now) /* a time that lay ahead when it was written has come since */
+            ages_put(&x->ages, str_of(a->key), a->rev, due, a->bytes);
+        else
+            x->writes[x->op.n++] = (struct store_write){.key = str_dup(&x->keys, str_of(a->key)), .expect = a->rev};
     }
-    x->count = (int64_t)n;
-    if (rest.n > LIMIT_EVENTS) {
-        qsort(rest.p, rest.n, sizeof *rest.p, by_revision);
-        for (size_t i = 0; i < rest.n - LIMIT_EVENTS && x->op.n < BATCH; i++)
-            batch_add(x, rest.p[i]);
-    }
-    x->more = x->op.n == BATCH;
-    array_fini(&rest);
+    x->more = n == BATCH;
 }
 
 /* A conflict means that one of them was just repeated: the next look sees that. */
@@ -120,12 +116,20 @@ struct expiry *expiry_new(struct server *s, int64_t keep_ns)
     x->server = s;
     x->keep_ns = keep_ns > 0 ? keep_ns : KEEP;
     x->keys = ARENA;
+    ages_init(&x->ages);
     timer_init(&x->timer, s->loop, on_timer);
     return x;
 }
 
 void expiry_start(struct expiry *x)
 {
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(store_snapshot_fini) struct store_snapshot snap = objects_snapshot(x->server);
+    struct store_iter it;
+    for (struct store_entry *e = store_first(&it, &snap, object_prefix(&a, K(Event)), STR_NONE); e;
+         e = store_next(&it))
+        written(x, e);
+    ages_sort(&x->ages);
     timer_set(&x->timer, 0);
 }
 
@@ -141,5 +145,6 @@ void expiry_free(struct expiry *x)
         return;
     ASSERT(!x->busy);
     arena_fini(&x->keys);
+    ages_fini(&x->ages);
     mem_free(x);
 }

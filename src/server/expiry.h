@@ -1,5 +1,5 @@
 /* expiry.h - Events do not stay: each is deleted some time after its last change (kube-apiserver's --event-ttl), and
- * the oldest ones sooner where there are more than LIMIT_EVENTS. The store's loop. */
+ * the oldest ones sooner where there are more than LIMIT_EVENTS, or LIMIT_EVENTS_BYTES of them. The store's loop. */
 #pragma once
 #include "server/int.h"
 
@@ -10,7 +10,7 @@ void expiry_start(struct expiry *x);
 void expiry_stop(struct expiry *x); /* before the store closes; NULL is fine */
 void expiry_free(struct expiry *x); /* after it has; NULL is fine */
 /* An Event was committed: was or now may be NULL. */
-void expiry_changed(struct expiry *x, const struct obj *was, const struct obj *now);
+void expiry_changed(struct expiry *x, const struct store_entry *was, const struct store_entry *now);
 /* When an Event was last true, in real ns. Times its author gave count only where they lie between its creation,
  * which the server says, and `now`. */
 int64_t event_last_time(const struct obj *event, int64_t now);

@@ -33,6 +33,7 @@
     X(ENCODED_BYTES, 16777216, "bytes of encodings kept with objects for whoever asks next")                         \
     X(BOOKMARK_SECONDS, 60, "seconds between bookmarks of a watch that wants them")                                  \
     X(EVENTS, 10000, "Events; of more, those written longest ago are deleted")                                       \
+    X(EVENTS_BYTES, 67108864, "bytes that all Events may take; of more, the same")                                   \
     X(WRITES_WAITING, 10000, "writes waiting for their turn")                                                        \
     X(REVISION_WAIT_MS, 3000, "milliseconds to wait for a revision that is not there yet")                           \
     X(GENERATE_NAME_TRIES, 8, "names tried for generateName")                                                        \

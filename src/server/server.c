@@ -65,7 +65,7 @@ static void committed(struct store_subscriber *sub, const struct store_event *ev
         if (k == K(Service))
             alloc_changed(s->alloc, was, now);
         if (k == K(Event))
-            expiry_changed(s->expiry, was, now);
+            expiry_changed(s->expiry, e->was, e->now);
         fields_changed(&s->fields, e->was, e->now);
         room_changed(s->room, was, now);
     }
