@@ -29,6 +29,20 @@ bool http_header_token(const struct http_headers *h, struct str name, struct str
     return false;
 }
 
+const char *http_header_choose(const struct http_headers *h, struct str name, const char *const *ours)
+{
+    for (size_t i = 0; i < h->n; i++) {
+        struct str rest = h->p[i].value, one;
+        if (!str_ieq(h->p[i].name, name))
+            continue;
+        while (str_cut(&rest, ',', &one))
+            for (const char *const *p = ours; *p; p++)
+                if (str_eqz(str_trim(one), *p))
+                    return *p;
+    }
+    return NULL;
+}
+
 void http_header_add(struct arena *a, struct http_headers *h, struct str name, struct str value)
 {
     if (h->n == h->cap) {

@@ -12,6 +12,8 @@ struct http_headers {
 struct str http_header(const struct http_headers *h, struct str name);                   /* the first; empty: none */
 bool http_header_has(const struct http_headers *h, struct str name);                     /* even if empty */
 bool http_header_token(const struct http_headers *h, struct str name, struct str token); /* in any of its lists */
+/* The first of its lists' tokens that is one of ours (NULL-terminated); NULL: none is. */
+const char *http_header_choose(const struct http_headers *h, struct str name, const char *const *ours);
 void http_header_add(struct arena *a, struct http_headers *h, struct str name, struct str value); /* copies */
 const char *http_reason(int status);                                                              /* "Not Found" */
 

@@ -171,19 +171,6 @@ bool spdy_link_wanted(const struct http_request *r)
            http_header_token(&r->headers, S("Upgrade"), S("SPDY/3.1"));
 }
 
-static const char *choose(const struct http_headers *h, const char *const *ours)
-{
-    for (size_t i = 0; i < h->n; i++) {
-        struct str rest = h->p[i].value, one;
-        if (str_ieq(h->p[i].name, S("X-Stream-Protocol-Version")))
-            while (str_cut(&rest, ',', &one))
-                for (const char *const *p = ours; *p; p++)
-                    if (str_eqz(str_trim(one), *p))
-                        return *p;
-    }
-    return NULL;
-}
-
 static void refuse(struct http_request *r, const char *const *ours)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
@@ -209,7 +196,7 @@ static void link_init(struct spdy_link *l, struct loop *loop, const struct spdy_
 struct spdy_link *spdy_link_accept(struct http_request *r, const char *const *ours, const char **chosen,
                                    const struct spdy_link_fns *fns, void *arg)
 {
-    *chosen = choose(&r->headers, ours);
+    *chosen = http_header_choose(&r->headers, S("X-Stream-Protocol-Version"), ours);
     if (!*chosen) {
         refuse(r, ours);
         return NULL;

@@ -209,15 +209,8 @@ bool websocket_wanted(const struct http_request *r)
 
 static struct str protocol_choose(const struct http_headers *h, const char *const *ours)
 {
-    for (size_t i = 0; ours && i < h->n; i++) {
-        struct str rest = h->p[i].value, one;
-        if (str_ieq(h->p[i].name, S("Sec-WebSocket-Protocol")))
-            while (str_cut(&rest, ',', &one))
-                for (const char *const *p = ours; *p; p++)
-                    if (str_eqz(str_trim(one), *p))
-                        return str_of(*p);
-    }
-    return S("");
+    const char *chosen = ours ? http_header_choose(h, S("Sec-WebSocket-Protocol"), ours) : NULL;
+    return chosen ? str_of(chosen) : S("");
 }
 
 static void refuse(struct http_request *r, int status, struct str why)
