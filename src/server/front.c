@@ -570,7 +570,7 @@ static bool find_kind(struct exchange *x, const struct path_info *p)
         can &= VERB_GET | VERB_UPDATE | VERB_PATCH | VERB_DELETE | (p->watch_path ? VERB_WATCH : 0);
     else if (!p->sub.n)
         can &= VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_DELETECOLLECTION;
-    return (can & r->verb) ? true : fail_not_allowed(r);
+    return (can & r->verb) || nodeproxy_any_method(r) ? true : fail_not_allowed(r);
 }
 
 static enum verb verb_find(struct str text)
@@ -904,7 +904,7 @@ static bool authorize_action(struct exchange *x)
     };
     struct request *r = &x->r;
     bool acts = false, upgrade = http_header(&x->http->headers, S("Upgrade")).n > 0;
-    for (size_t i = 0; i < countof(rows) && r->verb == VERB_GET; i++)
+    for (size_t i = 0; i < countof(rows) && r->verb != VERB_CREATE; i++)
         acts |= (rows[i].always || upgrade) && str_eq(rows[i].resource, r->resource) && str_eq(rows[i].sub, r->sub);
     if (!acts)
         return true;
@@ -1002,9 +1002,10 @@ static void start(struct http_request *h, void *arg)
         page_not_found(x);
         return;
     }
-    if (str_eq(h->method, S("HEAD")))
+    bool head_only = str_eq(h->method, S("HEAD"));
+    if (head_only)
         r->verb = 0;
-    if (!r->verb) {
+    if (!r->verb && !((head_only || str_eq(h->method, S("OPTIONS"))) && nodeproxy_any_method(r))) {
         fail_not_allowed(r);
         respond_failed(x);
         return;

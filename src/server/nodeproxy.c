@@ -20,6 +20,8 @@ static const struct {
     {S_INIT("pods"), S_INIT("attach"), S_INIT("attach"), true, true},
     {S_INIT("pods"), S_INIT("portforward"), S_INIT("portForward"), true, false},
     {S_INIT("nodes"), S_INIT("proxy"), S_INIT(""), false, false},
+    {S_INIT("pods"), S_INIT("proxy"), S_INIT(""), false, false},
+    {S_INIT("services"), S_INIT("proxy"), S_INIT(""), false, false},
 };
 
 static int row_of(const struct request *r)
@@ -42,6 +44,12 @@ bool nodeproxy_connects(const struct request *r)
     return i >= 0 && (rows[i].upgrade || !rows[i].path.n);
 }
 
+bool nodeproxy_any_method(const struct request *r)
+{
+    int i = row_of(r);
+    return i >= 0 && !rows[i].path.n;
+}
+
 #define REFUSAL_MOST 50000 /* bytes of a node's sentence, as upstream reads */
 
 /* One request on its way through. */
@@ -54,6 +62,8 @@ struct session {
     struct http_request *http; /* until it was ended */
     struct tls_client *tls;
     bool refusals;            /* a plain answer that is an error becomes a Status */
+    struct str asked;         /* host:port of a pod, to which every header goes; "": a node */
+    struct str prefix;        /* what stands before the pod's own paths */
     int refused;              /* its status; 0: none */
     struct strbuf refusal;    /* and its text */
     struct stream *up, *down; /* after an upgrade: the node's, the client's */
@@ -182,14 +192,71 @@ static const struct stream_fns down_fns = {
 
 /* --- the call to the node --- */
 
-static void copy_headers(struct http_request *to, const struct http_headers *from)
+/* Fields that are about one connection, and those that tell a server who asks: they end here. */
+static bool stays_here(const struct http_headers *all, struct str name)
+{
+    static const struct str never[] = {S_INIT("Connection"),
+                                       S_INIT("Keep-Alive"),
+                                       S_INIT("Proxy-Authenticate"),
+                                       S_INIT("Proxy-Authorization"),
+                                       S_INIT("Proxy-Connection"),
+                                       S_INIT("TE"),
+                                       S_INIT("Trailer"),
+                                       S_INIT("Transfer-Encoding"),
+                                       S_INIT("Upgrade"),
+                                       S_INIT("Expect"),
+                                       S_INIT("Content-Length"),
+                                       S_INIT("Host"),
+                                       S_INIT("Authorization"),
+                                       S_INIT("Date"),
+                                       S_INIT("Sec-WebSocket-Protocol")};
+    static const struct str families[] = {S_INIT("Impersonate-"), S_INIT("X-Remote-"), S_INIT("X-Wherry-"),
+                                          S_INIT("Access-Control-")};
+    for (size_t i = 0; i < countof(never); i++)
+        if (str_ieq(name, never[i]))
+            return true;
+    for (size_t i = 0; i < countof(families); i++)
+        if (str_ieq(str_sub(name, 0, families[i].n), families[i]))
+            return true;
+    return http_header_token(all, S("Connection"), name);
+}
+
+/* Where a pod sends the client: into the proxy's paths, unless it is elsewhere. */
+static struct str location_of(struct session *s, struct str to)
+{
+    static const struct str schemes[] = {S_INIT("http://"), S_INIT("https://")};
+    for (size_t i = 0; i < countof(schemes); i++) {
+        struct str host;
+        if (!str_starts(to, schemes[i]))
+            continue;
+        struct str path = str_sub(to, schemes[i].n, to.n);
+        host = str_sub(path, 0, s->asked.n);
+        path = str_sub(path, s->asked.n, path.n);
+        if (!str_eq(host, s->asked) || (path.n && path.p[0] != '/'))
+            return to;
+        to = path.n ? path : S("/");
+    }
+    if (!str_starts(to, S("/")) || str_starts(to, S("//")))
+        return to;
+    return arena_fmt(&s->arena, STR_FMT STR_FMT, STR_ARG(s->prefix), STR_ARG(to));
+}
+
+static void copy_headers(struct session *s, struct http_request *to, const struct http_answer *a)
 {
     static const struct str kept[] = {S_INIT("Warning"), S_INIT("Sec-WebSocket-Accept"),
                                       S_INIT("Sec-WebSocket-Protocol"), S_INIT("X-Stream-Protocol-Version")};
-    for (size_t i = 0; i < countof(kept); i++) {
-        struct str v = http_header(from, kept[i]);
+    for (size_t i = 0; i < countof(kept) && !s->prefix.n; i++) {
+        struct str v = http_header(&a->headers, kept[i]);
         if (v.n)
             http_set(to, kept[i], v);
+    }
+    for (size_t i = 0; i < a->headers.n && s->prefix.n; i++) {
+        struct http_header f = a->headers.p[i];
+        if (str_ieq(f.name, S("Location")))
+            f.value = location_of(s, f.value);
+        bool agreed = a->status == 101 && str_ieq(f.name, S("Sec-WebSocket-Protocol"));
+        if (agreed || (!str_ieq(f.name, S("Content-Type")) && !stays_here(&a->headers, f.name)))
+            http_set(to, f.name, f.value);
     }
 }
 
@@ -204,7 +271,7 @@ static void node_upgraded(struct http_call *c, const struct http_answer *a, stru
         return;
     }
     h->on_gone = NULL;
-    copy_headers(h, &a->headers);
+    copy_headers(s, h, a);
     s->down = http_upgrade(h, http_header(&a->headers, S("Upgrade")));
     if (!s->down) {
         session_free(s);
@@ -219,12 +286,18 @@ static void node_head(struct http_call *c, const struct http_answer *a)
     struct session *s = http_call_arg(c);
     if (!s->http)
         return;
-    if (s->refusals && a->status >= 300) {
-        s->refused = a->status;
+    bool none = a->status < 200 || a->status > 599;
+    if (none)
+        strbuf_addf(&s->refusal, "the answer's status is %d", a->status);
+    if (none || (s->refusals && a->status >= 300)) {
+        s->refused = none ? 503 : a->status;
         return;
     }
-    copy_headers(s->http, &a->headers);
-    http_start(s->http, a->status, http_header(&a->headers, S("Content-Type")), -1);
+    int64_t length = -1;
+    if (s->prefix.n && !str_to_i64(http_header(&a->headers, S("Content-Length")), 0, INT64_MAX, &length))
+        length = -1;
+    copy_headers(s, s->http, a);
+    http_start(s->http, a->status, http_header(&a->headers, S("Content-Type")), length);
 }
 
 static void node_data(struct http_call *c, struct str bytes)
@@ -261,6 +334,9 @@ static void node_done(struct http_call *c, const struct http_answer *a, struct e
     s->call = NULL;
     if (s->http && s->refused && a)
         respond_refusal(s, s->refused, strbuf_str(&s->refusal));
+    else if (s->http && !s->http->status && s->prefix.n)
+        respond_refusal(s, 503,
+                        arena_fmt(&s->arena, "error trying to reach service: %s", a ? "no answer" : err->text));
     else if (s->http && !s->http->status)
         respond_refusal(s, 503, a ? S("the node answered nothing") : str_of(err->text));
     else if (s->http && a)
@@ -360,6 +436,7 @@ struct aim {
     struct str uid;       /* of the pod */
     struct str address;   /* "": the relay */
     struct str host;
+    struct str prefix; /* of a pod or Service: its proxy's path */
     bool tls;
 };
 
@@ -370,7 +447,7 @@ static void aim_fini(struct aim *a)
 AUTO_VALUE(aim_fini, struct aim);
 
 /* NAME, NAME:PORT or SCHEME:NAME:PORT, as in nodes/.../proxy. */
-static bool split_node(struct str id, struct str *scheme, struct str *name, struct str *port)
+static bool split_id(struct str id, struct str *scheme, struct str *name, struct str *port)
 {
     struct str part[4];
     size_t n = 0;
@@ -390,8 +467,8 @@ static struct str address_of(const struct obj *node)
     return S("");
 }
 
-/* An address of a machine, as upstream asks for: not of this one, not of its links alone, not of many. A node says
- * itself where it is. */
+/* An address of a machine, as upstream asks for: not of this one, not of its links alone, not of many. Who writes a
+ * status or Endpoints says where that is. */
 static bool address_allowed(struct str text)
 {
     uint8_t ip[16];
@@ -407,11 +484,20 @@ static bool address_allowed(struct str text)
            !IN6_IS_ADDR_MULTICAST(&six);
 }
 
+static bool set_address(struct request *r, struct aim *aim, struct str ip, int port)
+{
+    if (!address_allowed(ip))
+        return fail_bad_request(r, "address not allowed");
+    bool v6 = memchr(ip.p, ':', ip.n);
+    aim->address = aim->host = arena_fmt(&r->arena, v6 ? "[" STR_FMT "]:%d" : STR_FMT ":%d", STR_ARG(ip), port);
+    return true;
+}
+
 static bool aim_at_node(struct request *r, struct str rest, struct aim *aim)
 {
     struct str scheme, name, port;
     int64_t number = 0;
-    if (!split_node(r->name, &scheme, &name, &port))
+    if (!split_id(r->name, &scheme, &name, &port))
         return fail_bad_request(r, "invalid node request \"" STR_FMT "\"", STR_ARG(r->name));
     AUTO(obj_unref) struct obj *o = object_get(r->server, r->kind, r->ns, name);
     if (!o)
@@ -424,10 +510,122 @@ static bool aim_at_node(struct request *r, struct str rest, struct aim *aim)
     if (!number)
         return fail_bad_request(r, "invalid node request \"" STR_FMT "\": \"" STR_FMT "\" is no port",
                                 STR_ARG(r->name), STR_ARG(port));
-    if (!address_allowed(ip))
-        return fail_bad_request(r, "address not allowed");
-    aim->address = aim->host = arena_fmt(&r->arena, STR_FMT ":%d", STR_ARG(ip), (int)number);
     aim->tls = str_eq(scheme, S("https"));
+    return set_address(r, aim, ip, (int)number);
+}
+
+/* The first port that a container of the pod names; else the scheme's. */
+static int port_of(const struct obj *pod, bool tls)
+{
+    val_each_item (c, val_get(obj_spec(pod), N(containers)))
+        val_each_item (p, val_get(c, N(ports)))
+            return (int)val_num(val_get(p, N(containerPort)), 0);
+    return tls ? 443 : 80;
+}
+
+static bool aim_at_pod_port(struct request *r, struct aim *aim)
+{
+    struct str scheme, name, port;
+    int64_t number = 0;
+    if (!split_id(r->name, &scheme, &name, &port))
+        return fail_bad_request(r, "invalid pod request \"" STR_FMT "\"", STR_ARG(r->name));
+    AUTO(obj_unref) struct obj *o = object_get(r->server, r->kind, r->ns, name);
+    if (!o)
+        return fail_named_not_found(r, r->group, r->resource, name);
+    aim->tls = str_eq(scheme, S("https"));
+    if (!port.n)
+        number = port_of(o, aim->tls);
+    else if (!str_to_i64(port, 1, 65535, &number))
+        return fail_bad_request(r, "invalid pod request \"" STR_FMT "\": \"" STR_FMT "\" is no port",
+                                STR_ARG(r->name), STR_ARG(port));
+    return set_address(r, aim, val_text_at(obj_status(o), N(podIP)), (int)number);
+}
+
+/* An address of Endpoints counts where it is that of a pod beside them: nobody writes himself a way to elsewhere. */
+static bool is_of_pod(struct request *r, const struct val *address)
+{
+    const struct val *ref = val_get(address, N(targetRef));
+    struct str ip = val_text_at(address, N(ip)), ns = val_text_at(ref, N(namespace));
+    if (!str_eqz(val_text_at(ref, N(kind)), "Pod") || (ns.n && !str_eq(ns, r->ns)))
+        return false;
+    AUTO(obj_unref) struct obj *pod = object_get(r->server, K(Pod), r->ns, val_text_at(ref, N(name)));
+    return pod && ip.n && str_eq(val_text_at(obj_status(pod), N(podIP)), ip);
+}
+
+static struct str port_name(const struct val *port)
+{
+    struct str name = val_text_at(port, N(name));
+    return name.n ? name : S("");
+}
+
+/* One after another of the ready pods behind a port of a Service: the how many-th of them, counted round. */
+static const struct val *nth_address(struct request *r, const struct obj *endpoints, struct str port, size_t turn,
+                                     int *number)
+{
+    size_t found = 0;
+    for (int round = 0; round < 2; round++) {
+        size_t wanted = found ? turn % found : 0, at = 0;
+        val_each_item (subset, val_get(&endpoints->tree, N(subsets)))
+            val_each_item (p, val_get(subset, N(ports)))
+                val_each_item (a, val_get(subset, N(addresses))) {
+                    if (!str_eq(port_name(p), port) || !is_of_pod(r, a))
+                        continue;
+                    *number = (int)val_num(val_get(p, N(port)), 0);
+                    if (round && at == wanted)
+                        return a;
+                    at++;
+                }
+        found = at;
+    }
+    return NULL;
+}
+
+static bool aim_at_service(struct request *r, struct aim *aim)
+{
+    static size_t turns; /* the server's loop alone */
+    struct str scheme, name, port;
+    int64_t number;
+    if (!split_id(r->name, &scheme, &name, &port))
+        return fail_bad_request(r, "invalid service request \"" STR_FMT "\"", STR_ARG(r->name));
+    AUTO(obj_unref) struct obj *service = object_get(r->server, r->kind, r->ns, name);
+    if (!service)
+        return fail_named_not_found(r, r->group, r->resource, name);
+    if (str_to_i64(port, 0, INT64_MAX, &number)) {
+        const struct val *found = NULL;
+        val_each_item (p, val_get(obj_spec(service), N(ports)))
+            if (!found && val_num(val_get(p, N(port)), 0) == number)
+                found = p;
+        if (!found)
+            return fail_plain(r, 503, "no service port %lld found for service \"" STR_FMT "\"", (long long)number,
+                              STR_ARG(name));
+        port = port_name(found);
+    }
+    AUTO(obj_unref) struct obj *endpoints = object_get(r->server, K(Endpoints), r->ns, name);
+    int at = 0;
+    const struct val *address = endpoints ? nth_address(r, endpoints, port, turns++, &at) : NULL;
+    if (!address)
+        return fail_plain(r, 503, "no endpoints available for service \"" STR_FMT "\"", STR_ARG(r->name));
+    aim->tls = str_eq(scheme, S("https"));
+    return set_address(r, aim, val_text_at(address, N(ip)), at);
+}
+
+/* As upstream, a page at the top ends in a slash, for the links in it. */
+static bool wants_slash(const struct http_request *h, struct str rest)
+{
+    return !rest.n && !str_ends(h->path, S("/")) && (str_eq(h->method, S("GET")) || str_eq(h->method, S("HEAD"))) &&
+           !http_header_token(&h->headers, S("Connection"), S("upgrade"));
+}
+
+static bool aim_at_proxied(struct request *r, struct http_request *h, struct str rest, struct aim *aim)
+{
+    if (!(str_eqz(r->resource, "pods") ? aim_at_pod_port(r, aim) : aim_at_service(r, aim)))
+        return false;
+    aim->prefix = arena_fmt(&r->arena, "/api/v1/namespaces/" STR_FMT "/" STR_FMT "/" STR_FMT "/proxy", STR_ARG(r->ns),
+                            STR_ARG(r->resource), STR_ARG(r->name));
+    if (h->host.n)
+        aim->host = h->host;
+    if (!wants_slash(h, rest))
+        strbuf_addf(&aim->target, "/" STR_FMT, STR_ARG(rest));
     return true;
 }
 
@@ -454,6 +652,23 @@ static bool aim_at_pod(struct request *r, struct http_request *h, int i, struct 
     if (rows[i].container)
         strbuf_addf(&aim->target, "/" STR_FMT, STR_ARG(container));
     return true;
+}
+
+/* A pod gets all that the client said, and where the client thinks it is; its token and names do not go along. */
+static void copy_all_headers(struct session *s, const struct http_request *h, struct http_headers *to)
+{
+    struct str token, protocols = protocols_offered(&s->arena, &h->headers, &token);
+    struct str forwarded[][2] = {{S("X-Forwarded-Uri"), s->prefix},
+                                 {S("X-Forwarded-Host"), h->host},
+                                 {S("X-Forwarded-Proto"), S("https")},
+                                 {S("Sec-WebSocket-Protocol"), protocols}};
+    for (size_t i = 0; i < h->headers.n; i++)
+        if (!stays_here(&h->headers, h->headers.p[i].name) &&
+            !str_ieq(str_sub(h->headers.p[i].name, 0, 12), S("X-Forwarded-")))
+            http_header_add(&s->arena, to, h->headers.p[i].name, h->headers.p[i].value);
+    for (size_t i = 0; i < countof(forwarded); i++)
+        if (forwarded[i][1].n)
+            http_header_add(&s->arena, to, forwarded[i][0], forwarded[i][1]);
 }
 
 static void copy_request_headers(struct session *s, const struct http_headers *from, struct http_headers *to)
@@ -505,7 +720,12 @@ static void session_start(struct request *r, struct http_request *h, const struc
     }
     h->on_gone = client_gone;
     h->on_drained = client_drained;
-    copy_request_headers(s, &h->headers, &headers);
+    s->asked = str_dup(&s->arena, aim->address);
+    s->prefix = str_dup(&s->arena, aim->prefix);
+    if (aim->prefix.n)
+        copy_all_headers(s, h, &headers);
+    else
+        copy_request_headers(s, &h->headers, &headers);
     if (!aim->address.n) {
         http_header_add(&s->arena, &headers, S("X-Wherry-Pod-Uid"), aim->uid);
         http_header_add(&s->arena, &headers, S("X-Wherry-User"), s->user);
@@ -525,8 +745,18 @@ void nodeproxy_start(struct request *r, struct http_request *h, struct str rest)
 {
     int i = row_of(r);
     AUTO(aim_fini) struct aim aim = {.target = STRBUF(LIMIT_URL_BYTES)};
-    if (!(rows[i].path.n ? aim_at_pod(r, h, i, &aim) : aim_at_node(r, rest, &aim))) {
+    bool aimed = rows[i].path.n                  ? aim_at_pod(r, h, i, &aim)
+                 : str_eqz(r->resource, "nodes") ? aim_at_node(r, rest, &aim)
+                                                 : aim_at_proxied(r, h, rest, &aim);
+    if (!aimed) {
         respond_status(h, r);
+        return;
+    }
+    if (!aim.target.n && aim.prefix.n) {
+        http_set(h, S("Location"),
+                 arena_fmt(&r->arena, STR_FMT "/%s" STR_FMT, STR_ARG(aim.prefix), h->query.n ? "?" : "",
+                           STR_ARG(h->query)));
+        http_respond(h, 301, S(""), S(""));
         return;
     }
     if (!aim.target.n) {

@@ -6,7 +6,8 @@
  *   GET  /containerLogs/NS/POD/CONTAINER?follow=...      what pods/log asks
  *   any  /exec/NS/POD/CONTAINER?command=...   /attach/...   /portForward/NS/POD      upgrades
  *   any  /PATH                                            nodes/NAME/proxy/PATH, nodes/NAME:RELAY-PORT/proxy/PATH
- * What nodes/[SCHEME:]NAME:PORT/proxy names otherwise is asked for at the node's address.
+ * What nodes/[SCHEME:]NAME:PORT/proxy names otherwise is asked for at the node's address; what pods/.../proxy and
+ * services/.../proxy name, at a pod's, with all of its headers and bodies.
  * The header X-Wherry-Pod-Uid carries the pod's uid. Other nodes (TLS on 10250) come behind the same calls.
  * A node that refuses says why in plain text; for pods that becomes a Status. */
 #pragma once
@@ -14,6 +15,7 @@
 
 size_t nodeproxy_sessions(void); /* open now */
 bool nodeproxy_wanted(const struct request *r);
-bool nodeproxy_connects(const struct request *r); /* and its body and Accept are no matter of ours */
+bool nodeproxy_connects(const struct request *r);   /* and its body and Accept are no matter of ours */
+bool nodeproxy_any_method(const struct request *r); /* and HEAD and OPTIONS go through */
 /* Ends the http request; r stays the caller's. rest: what stands behind nodes/NAME/proxy/. */
 void nodeproxy_start(struct request *r, struct http_request *h, struct str rest);

@@ -7,7 +7,7 @@
 #include "server/rbac_int.h"
 #include "server/write.h"
 
-static sub_fn sub_finalize, sub_no_proxy;
+static sub_fn sub_finalize;
 
 static const struct {
     const char *resource; /* NULL: any */
@@ -20,8 +20,6 @@ static const struct {
     {"pods", "eviction", VERB_CREATE, sub_eviction},
     {"bindings", "", VERB_CREATE, sub_binding},
     {"namespaces", "finalize", VERB_UPDATE, sub_finalize},
-    {"pods", "proxy", ~0u, sub_no_proxy},
-    {"services", "proxy", ~0u, sub_no_proxy},
     {"serviceaccounts", "token", VERB_CREATE, sub_token},
     {"tokenreviews", "", VERB_CREATE, sub_token_review},
     {"selfsubjectreviews", "", VERB_CREATE, sub_self_subject_review},
@@ -44,16 +42,6 @@ static void failed(struct request *r)
 {
     ASSERT(r->answer.type == ANSWER_FAILED);
     request_finish(r);
-}
-
-/* --- proxy --- */
-
-static void sub_no_proxy(struct request *r)
-{
-    bool pod = str_eqz(r->resource, "pods");
-    fail_plain(r, 501, "the proxy of " STR_FMT " is not there yet: use kubectl port-forward %s/" STR_FMT,
-               STR_ARG(r->resource), pod ? "pod" : "service", STR_ARG(r->name));
-    failed(r);
 }
 
 /* --- scale --- */

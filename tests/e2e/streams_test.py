@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Streams through the server to a node: exec, attach, logs, port-forward and watches, in every protocol that clients
 speak, and what a client reads where one fails."""
-import base64, concurrent.futures, json, os, re, socket, subprocess, threading, zlib
+import base64, concurrent.futures, http.server, json, os, re, socket, subprocess, threading, zlib
 from lib import *
 from raw import Raw, frame, parsed, until_quiet, upgrade
 
@@ -413,6 +413,104 @@ def whoever_leaves_leaves_nothing(c):
     eventually('no command is left', lambda: len(left()) <= 2, timeout=40)      # two `sleep 1000` of a test before
 
 
+class Echo(http.server.BaseHTTPRequestHandler):
+    """Says what it was asked, as JSON; some paths answer oddly."""
+    protocol_version = 'HTTP/1.1'
+
+    def answer(self):
+        n = int(self.headers.get('Content-Length') or 0)
+        body = json.dumps({'method': self.command, 'path': self.path, 'body': self.rfile.read(n).decode(), 'headers': dict(self.headers)}).encode()
+        status, extra = {'/moved': (302, [('Location', '/there?x=1')]), '/away': (307, [('Location', 'http://elsewhere.test/')]), '/back': (301, [('Location', 'http://%s:%d/here' % self.server.server_address)]),
+                         '/bad': (700, []), '/gone': (410, [])}.get(self.path, (200, []))
+        self.send_response(status)
+        for f in extra + [('Content-Type', 'application/json'), ('Content-Length', str(len(body))), ('Set-Cookie', 'a=1'), ('Set-Cookie', 'b=2'), ('X-Of-Pod', 'yes'), ('Access-Control-Allow-Origin', '*')]:
+            self.send_header(*f)
+        self.end_headers()
+        if self.command != 'HEAD':
+            self.wfile.write(body)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer
+
+    def log_message(self, *unused):
+        pass
+
+
+def pods_and_services_by_proxy(c):
+    """Every method, with headers and body, to a port of a pod (here one that shares the machine's network: the server is ours) and of a Service."""
+    node = c.get('nodes')['items'][0]['status']['addresses'][0]['address']
+    server = http.server.ThreadingHTTPServer((node, 0), Echo)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    port = server.server_address[1]
+    c.apply("""
+apiVersion: v1
+kind: Pod
+metadata: {name: host, labels: {app: host}}
+spec:
+  hostNetwork: true
+  terminationGracePeriodSeconds: 0
+  containers: [{name: c, image: %s, command: [sleep, '10000'], ports: [{containerPort: %d}]}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: nowhere}
+spec: {nodeSelector: {no: node}, containers: [{name: c, image: x}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: echo}
+spec:
+  selector: {app: host}
+  ports: [{name: one, port: 80, targetPort: %d}, {name: closed, port: 81, targetPort: 9}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: own}
+spec: {ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Endpoints
+metadata: {name: own}
+subsets: [{addresses: [{ip: %s}], ports: [{port: %d}]}, {addresses: [{ip: %s, targetRef: {kind: Pod, name: p, namespace: default}}], ports: [{port: %d}]}]
+""" % (IMAGE, port, port, node, port, node, port))
+    c.kubectl('wait', '--for=condition=Ready', 'pod/host', '--timeout=60s')
+    at = lambda who, rest: '/api/v1/namespaces/default/%s/proxy%s' % (who, rest)
+    eventually('the Service has its pod', lambda: c.raw.ask('GET', at('services/echo:one', '/'))[0] == 200)
+    own = [('Authorization', 'Bearer a.b.c'), ('X-Wherry-User', 'x'), ('X-Remote-User', 'x')]
+    for who in ('pods/host', 'pods/host:%d' % port, 'pods/http:host:%d' % port, 'services/echo:one', 'services/echo:80', 'services/http:echo:one'):
+        for method in ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'):
+            body = b'some text' if method in ('POST', 'PUT', 'PATCH') else None
+            status, headers, text = c.raw.ask(method, at(who, '/some/p%20th/?a=b&c'), body, 'text/odd', headers=[('X-Mine', 'here'), ('Cookie', 'k=v')] + own)
+            assert status == 200 and headers['x-of-pod'] == 'yes' and headers['set-cookie'] == 'b=2' and 'access-control-allow-origin' not in headers, (who, method, status, headers, text)
+            if method == 'HEAD':
+                assert text == ''
+                continue
+            got = json.loads(text)
+            has = {k.lower(): v for k, v in got['headers'].items()}
+            assert (got['method'], got['path'], got['body']) == (method, '/some/p%20th/?a=b&c', body.decode() if body else ''), got
+            assert has['x-mine'] == 'here' and has['cookie'] == 'k=v' and has['x-forwarded-uri'] == at(who, '') and has['x-forwarded-host'] == 'x', got
+            assert not {'authorization', 'x-wherry-user', 'x-remote-user', 'x-wherry-pod-uid'} & set(has) and (not body or has['content-type'] == 'text/odd'), got
+        for method, status in (('GET', 301), ('HEAD', 301), ('POST', 200), ('DELETE', 200), ('OPTIONS', 200)):
+            got, headers, _ = c.raw.ask(method, at(who, '?q=1'))
+            assert got == status and (status != 301 or headers['location'] == at(who, '/?q=1')), (who, method, got, headers)
+        for where, status, to in (('/moved', 302, at(who, '/there?x=1')), ('/away', 307, 'http://elsewhere.test/'), ('/back', 301, at(who, '/here')), ('/gone', 410, None), ('/bad', 503, None)):
+            got, headers, _ = c.raw.ask('GET', at(who, where))
+            assert got == status and headers.get('location') == to, (who, where, got, headers)
+    eventually('the pod has an address', lambda: c.raw.ask('GET', at('pods/p:8080', '/'))[2].startswith('Hello from p'))
+    for who, status, words in (('pods/none', 404, 'pods \\"none\\" not found'), ('pods/host:x', 400, 'no port'), ('pods/ftp:host:1', 400, 'invalid pod request'), ('pods/host:9', 503, 'error trying to reach service'),
+                               ('pods/nowhere', 400, 'address not allowed'), ('services/none', 404, 'services \\"none\\" not found'), ('services/echo:82', 503, 'no service port 82 found for service \\"echo\\"'),
+                               ('services/echo', 503, 'no endpoints available for service \\"echo\\"'), ('services/echo:closed', 503, 'refused'), ('services/own', 503, 'no endpoints available'), ('services/:', 400, 'invalid service request')):
+        got, _, text = c.raw.ask('GET', at(who, '/'))
+        assert got == status and words in text, (who, got, text)
+    for ip in ('127.0.0.1', '0.0.0.0', '169.254.169.254', '224.0.0.1'):
+        c.kubectl('patch', 'pod', 'nowhere', '--subresource=status', '--type=merge', '-p', json.dumps({'status': {'podIP': ip, 'podIPs': [{'ip': ip}]}}))
+        status, _, text = c.raw.ask('GET', at('pods/nowhere:80', '/'))
+        assert status == 400 and 'address not allowed' in text, (ip, status, text)
+    status, _, _ = c.raw.ask('TRACE', at('pods/host', '/'))
+    assert status == 405, status
+    server.shutdown()
+    c.kubectl('delete', 'pod/host', 'pod/nowhere', 'svc/echo', 'svc/own', '--wait=false')
+
+
 def spdy_frames(c):
     """A client of SPDY with manners of its own: no dictionary, data in pieces, a resize cut in two."""
     deflate, sent = zlib.compressobj(), []
@@ -456,4 +554,4 @@ def spdy_frames(c):
 
 if __name__ == '__main__':
     main([the_pods, what_fails_says_why, commands_run_by_both_protocols, channels_of_browsers, a_slow_reader_gets_all, logs_are_what_was_written, many_follow_and_all_hear_the_end,
-          attached_and_run, ports_are_forwarded, watches_by_websocket_with_a_token, nodes_at_their_ports, spdy_frames, whoever_leaves_leaves_nothing])
+          attached_and_run, ports_are_forwarded, watches_by_websocket_with_a_token, nodes_at_their_ports, pods_and_services_by_proxy, spdy_frames, whoever_leaves_leaves_nothing])
