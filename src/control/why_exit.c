@@ -169,7 +169,12 @@ static struct str code_text(struct question *q, int64_t code)
 }
 
 static const struct saying starts[] = {
-    {"executable file `", "CommandMissing", "cannot start its {about}: image {image} has no program {program}",
+    {"executable file not found", "CommandMissing",
+     "cannot start its {about}: image {image} has no program {program}", "Mend its command: {edit}"},
+    {": no such file or directory", "CommandMissing",
+     "cannot start its {about}: image {image} has no program {program}", "Mend its command: {edit}"},
+    {": permission denied", "CommandDenied",
+     "cannot start its {about}: {program} of image {image} is a folder, or may not be executed",
      "Mend its command: {edit}"},
     {"exec format error", "OtherMachine",
      "cannot start its {about}: image {image} is made for another kind of machine",
@@ -184,12 +189,12 @@ static const struct saying starts[] = {
 
 static void say_start(struct question *q, const struct contained *c, struct str message, struct finding *f)
 {
-    struct str rest = message, program = S("");
-    ptrdiff_t at = str_find_char(rest, '`');
+    struct str begin = S("exec: \""), program = S("");
+    ptrdiff_t at = str_find(message, begin);
     if (at >= 0) {
-        rest = str_sub(rest, (size_t)at + 1, rest.n);
-        at = str_find_char(rest, '`');
-        program = at < 0 ? rest : str_sub(rest, 0, (size_t)at);
+        program = str_sub(message, (size_t)at + begin.n, message.n);
+        at = str_find_char(program, '"');
+        program = at < 0 ? program : str_sub(program, 0, (size_t)at);
     }
     if (str_starts(message, S("starting the container: ")))
         message = str_sub(message, 24, message.n);

@@ -4,6 +4,7 @@
 #include "net/addr.h"
 #include "node/agent_int.h"
 #include "node/env.h"
+#include "node/exec_words.h"
 #include "node/hooks.h"
 #include "node/podspec.h"
 #include "node/relay_link.h"
@@ -283,7 +284,7 @@ static void started(struct container *c, const struct err *err, void *arg)
     if (err && err->kind == E_UNAVAILABLE) { /* the node's own reasons: again, as if it had never been tried */
         start_failed(ac, "CreateContainerError", err->text, true);
     } else if (err) {
-        start_failed(ac, "RunContainerError", err->text, false);
+        start_failed(ac, "RunContainerError", start_words(&ac->scratch, str_of(err->text), ac->program).p, false);
     } else {
         container_status(c, &s);
         ac->starting = false;
@@ -476,6 +477,7 @@ static void create(struct agent_container *ac)
         agent_pod_release(ap);
         return;
     }
+    ac->program = oci.args.n ? str_dup(a, oci.args.p[0]) : S("");
     unsigned char raw[32];
     AUTO(strbuf_fini) struct strbuf id = STRBUF(64);
     random_bytes(raw, sizeof raw);

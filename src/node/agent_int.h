@@ -52,6 +52,7 @@ struct agent_container {
     struct prober *probers[3]; /* startup, liveness, readiness; NULL: not probed */
     bool starting;
     bool image_waits;     /* for a Secret that has not been heard of yet */
+    struct str program;   /* the first word of its command, in `scratch` */
     struct arena scratch; /* of the start under way */
 };
 

@@ -34,7 +34,7 @@ struct str exec_words(struct arena *a, struct str said, struct str command, enum
         why = S("executable file not found in $PATH");
     else if ((absent || denied) && seen == SEEN_FOLDER)
         why = S("permission denied (is a directory)");
-    else if ((absent || denied) && seen == SEEN_FILE)
+    else if (denied || (absent && seen == SEEN_FILE))
         why = S("permission denied");
     else if (absent && path)
         why = arena_fmt(a, "stat " STR_FMT ": no such file or directory", STR_ARG(command));
@@ -42,4 +42,12 @@ struct str exec_words(struct arena *a, struct str said, struct str command, enum
         return arena_fmt(a, "exec failed: unable to start container process: " STR_FMT, STR_ARG(why));
     return arena_fmt(a, "exec failed: unable to start container process: exec: \"" STR_FMT "\": " STR_FMT,
                      STR_ARG(command), STR_ARG(why));
+}
+
+struct str start_words(struct arena *a, struct str said, struct str command)
+{
+    if (str_find(said, S("not found in $PATH")) < 0 && str_find(said, S("open executable")) < 0)
+        return said;
+    struct str words = exec_words(a, said, command, SEEN_UNKNOWN);
+    return str_sub(words, S("exec failed: ").n, words.n);
 }

@@ -11,3 +11,6 @@ enum exec_seen { SEEN_UNKNOWN, SEEN_NOTHING, SEEN_FOLDER, SEEN_FILE };
 enum exec_seen exec_look(int pid, const char *path);
 /* said: the runtime's sentence. command: its first word. */
 struct str exec_words(struct arena *a, struct str said, struct str command, enum exec_seen seen);
+/* The same for a container's own command. What is wrong with something else (a folder, a user) stays as it was said.
+ */
+struct str start_words(struct arena *a, struct str said, struct str command);

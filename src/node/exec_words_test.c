@@ -29,6 +29,24 @@ TEST(why_a_command_did_not_start)
     arena_fini(&a);
 }
 
+TEST(why_a_container_did_not_start)
+{
+    static const char *const rows[][3] = {
+        {"starting the container: executable file `/nope` not found in $PATH: No such file or directory", "/nope",
+         "unable to start container process: exec: \"/nope\": stat /nope: no such file or directory"},
+        {"starting the container: executable file `nope` not found in $PATH: No such file or directory", "nope",
+         "unable to start container process: exec: \"nope\": executable file not found in $PATH"},
+        {"starting the container: open executable: Operation not permitted", "/etc",
+         "unable to start container process: exec: \"/etc\": permission denied"},
+        {"starting the container: chdir `/etc/passwd`: Not a directory", "sh",
+         "starting the container: chdir `/etc/passwd`: Not a directory"},
+    };
+    struct arena a = ARENA;
+    for (size_t i = 0; i < countof(rows); i++)
+        CHECK_STR(start_words(&a, str_of(rows[i][0]), str_of(rows[i][1])), str_of(rows[i][2]));
+    arena_fini(&a);
+}
+
 TEST(what_a_path_is)
 {
     CHECK_INT(exec_look(getpid(), "/etc"), SEEN_FOLDER);
