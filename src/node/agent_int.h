@@ -71,6 +71,7 @@ struct agent_pod {
     bool wants_address;          /* there was none when its volumes were last tried */
     bool volumes_waiting;        /* for something that has not been heard of yet */
     bool volumes_busy;           /* they are being written */
+    bool teardown_waits;         /* until that is over */
     bool volumes_stale;          /* and what is written is old already */
     int64_t refresh_gap;         /* before a refresh of volumes that failed is tried again; 0: it did not */
     char *host_missing;          /* a path of the host that a volume waits for; NULL: none */

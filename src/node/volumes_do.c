@@ -177,7 +177,9 @@ static void setup_done(struct job *j)
         hostpaths_wait(ap);
     setup_free(s);
     ap->volumes_busy = false;
-    if (ap->volumes_stale)
+    if (ap->teardown_waits)
+        volumes_teardown(ap);
+    else if (ap->volumes_stale)
         volumes_refresh(ap);
     agent_pod_release(ap);
 }
@@ -381,6 +383,9 @@ static void teardown_done(struct job *j)
 
 void volumes_teardown(struct agent_pod *ap)
 {
+    ap->teardown_waits = ap->volumes_busy; /* what is being written would stay behind: secrets, in memory */
+    if (ap->teardown_waits)
+        return; /* setup_done comes back here */
     struct teardown *t = NEW(struct teardown);
     t->ap = ap;
     t->ip = ap->ip;
