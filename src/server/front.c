@@ -31,6 +31,7 @@ struct exchange {
     /* a watch */
     struct watching watch;
     struct websocket *socket; /* which carries it, if that was asked for; http is over then */
+    struct slow_watch slow;
     bool columns_sent;
     bool watching;
 };
@@ -371,6 +372,7 @@ static void frame(struct exchange *x, struct strbuf *b, const char *type, struct
 static void watch_over(struct exchange *x, bool in_order)
 {
     watching_stop(&x->watch);
+    slow_del(&x->slow);
     metrics_watches(x->r.server, -1);
     if (x->socket && in_order)
         websocket_finish(TAKE(x->socket), 1000, S(""));
@@ -394,9 +396,20 @@ static size_t watch_queued(const struct exchange *x)
     return x->socket ? websocket_queued(x->socket) : http_queued(x->http);
 }
 
+static size_t slow_queued(const struct slow_watch *w)
+{
+    return watch_queued(container_of(w, struct exchange, slow));
+}
+
+static void slow_cut(struct slow_watch *w)
+{
+    watch_over(container_of(w, struct exchange, slow), false);
+}
+
 /* One event. */
 static void watch_send(struct exchange *x, struct strbuf *b)
 {
+    slow_sent(&x->r.server->slow, b->n);
     if (x->socket) {
         websocket_send(x->socket, x->form.media == MEDIA_PROTOBUF ? WEBSOCKET_BINARY : WEBSOCKET_TEXT, strbuf_str(b));
         return;
@@ -516,6 +529,7 @@ static void upgrade_watch(struct exchange *x)
     if (x->socket)
         return;
     watching_stop(&x->watch);
+    slow_del(&x->slow);
     metrics_watches(x->r.server, -1);
     exchange_free(x);
 }
@@ -528,6 +542,8 @@ static void start_watch(struct exchange *x)
         return;
     }
     metrics_watches(x->r.server, 1);
+    x->slow = (struct slow_watch){.queued = slow_queued, .cut = slow_cut};
+    slow_add(&x->r.server->slow, &x->slow);
     if (websocket_wanted(x->http)) {
         upgrade_watch(x);
         return;

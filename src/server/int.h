@@ -4,6 +4,7 @@
 #include "base/map.h"
 #include "server/request.h"
 #include "server/server.h"
+#include "server/slow.h"
 #include "wire/http_server.h"
 #include <pthread.h>
 
@@ -38,6 +39,7 @@ struct server {
     struct map turns;      /* key -> struct turn: whose write is under way (turn.c) */
     size_t writes_waiting;
     struct list watches;
+    struct slow slow;  /* what waits for watchers over HTTP */
     struct list fresh; /* reads that wait for a revision (fresh.c) */
     size_t nwatches;   /* atomic */
     struct store_subscriber subscriber;

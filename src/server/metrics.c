@@ -98,6 +98,8 @@ void metrics_text(struct server *s, struct strbuf *out)
     one(out, "wherry_proxy_sessions", "gauge", "Spliced sessions with nodes.", (double)nodeproxy_sessions());
     one(out, "wherry_writes_waiting", "gauge", "Writes waiting for their turn.", (double)s->writes_waiting);
     one(out, "wherry_watches", "gauge", "Watches open over HTTP and from inside.", (double)s->nwatches);
+    one(out, "wherry_watches_cut_total", "counter", "Watches cut: most waited for them when there was too much.",
+        (double)s->slow.ncut);
     one(out, "wherry_store_keys", "gauge", "Objects stored.", (double)st.keys);
     one(out, "wherry_stored_bytes", "gauge", "Bytes that they take in memory, Events aside.",
         (double)room_bytes(s->room));

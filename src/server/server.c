@@ -370,6 +370,7 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
     s->options.stored_bytes_most = o->stored_bytes_most ? o->stored_bytes_most : LIMIT_STORED_BYTES;
     s->room = room_new(s->options.objects_most, s->options.stored_bytes_most);
     list_init(&s->watches);
+    slow_init(&s->slow, l, LIMIT_WATCHES_BYTES);
     list_init(&s->fresh);
     pthread_mutex_init(&s->published_lock, NULL);
     timer_init(&s->housekeeping, l, housekeeping);
@@ -412,6 +413,7 @@ void server_stop(struct server *s)
     expiry_stop(s->expiry);
     http_server_free(s->http);
     http_server_free(s->local);
+    slow_fini(&s->slow);
     while (s->nfds)
         fd_close(s->fds[--s->nfds]);
     if (s->store) {

@@ -18,7 +18,7 @@ def from_address(c, address, timeout=20):
 
 
 def limits_are_told(c):
-    for name in ('CONNECTIONS', 'CONNECTIONS_PER_ADDRESS', 'BODY_BYTES', 'BODIES_BYTES', 'WATCHERS', 'CONNECTION_BUFFER', 'OBJECTS', 'STORED_BYTES', 'NAMESPACE_BYTES', 'EVENTS', 'PROXY_SESSIONS'):
+    for name in ('CONNECTIONS', 'CONNECTIONS_PER_ADDRESS', 'BODY_BYTES', 'BODIES_BYTES', 'WATCHERS', 'WATCHES_BYTES', 'CONNECTION_BUFFER', 'OBJECTS', 'STORED_BYTES', 'NAMESPACE_BYTES', 'EVENTS', 'PROXY_SESSIONS'):
         assert c.limit[name] > 0, name
 
 
@@ -207,6 +207,51 @@ def a_watcher_that_does_not_read(c):
     c.raw.ask('DELETE', path + '/growing')
 
 
+def many_watchers_that_do_not_read(c):
+    """Each below its own bound: together they have one, too. The slowest are cut, who has little waiting and who reads go on."""
+    path, most, each = '/api/v1/namespaces/default/configmaps', c.limit['WATCHES_BYTES'], 7
+    c.raw.ask('POST', path, {'metadata': {'name': 'shared'}})
+
+    def watcher():
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.settimeout(60 * SLOW)
+        s.connect(('127.0.0.1', c.port))
+        s = c.raw.tls.wrap_socket(s, server_hostname='127.0.0.1')
+        s.sendall(('GET %s?watch=1&fieldSelector=metadata.name%%3Dshared HTTP/1.1\r\nHost: x\r\n\r\n' % path).encode())
+        read_head(s)
+        return s
+    cut = metric(c, 'wherry_watches_cut_total')
+    slow = [watcher() for _ in range(most // (each * 900000) + 25)]
+    line = Line(c)
+
+    def write(i):
+        body = ('{"data":{"a":"%d-%s"}}' % (i, 'x' * 900000)).encode()
+        status, answer = line.call('PATCH', path + '/shared', body, 'application/merge-patch+json', 'application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io')
+        assert status == 200, answer
+    with Neighbour(c.raw) as n:
+        late = None
+        for i in range(each + 8):
+            if metric(c, 'wherry_watches_cut_total') > cut:
+                break
+            if i == each - 2:
+                late = watcher()                        # it does not read either, but little waits for it
+            write(i)
+        eventually('the slowest are cut', lambda: metric(c, 'wherry_watches_cut_total') > cut, timeout=30 * SLOW)
+        assert metric(c, 'wherry_http_queued_bytes') <= most
+        assert metric(c, 'wherry_watches_cut_total') - cut < len(slow), 'all of them'
+        write(99)
+        seen = b''
+        while b'"99-' not in seen:
+            part = late.recv(1 << 20)
+            assert part, 'the late one was cut'
+            seen = (seen + part)[-2000000:]
+    for s in slow + [late]:
+        s.close()
+    assert n.worst() < BOUND, n.worst()
+    c.raw.ask('DELETE', path + '/shared')
+
+
 def a_flood_of_requests(c):
     """Hundreds of connections that ask as fast as they can: a neighbour is still served."""
     urls = ['https://127.0.0.1:%d%s' % (c.port, p) for p in ('/healthz', '/api/v1/pods', '/openapi/v3')]
@@ -354,5 +399,5 @@ def what_is_stored(c):
 
 if __name__ == '__main__':
     long = [all_connections, a_flood_of_events, sessions_with_a_node] if STORM else []
-    main([limits_are_told, connections_of_one_address, large_bodies, requests_whose_answers_nobody_reads, a_watch_of_more_than_a_buffer, a_watcher_that_does_not_read,
+    main([limits_are_told, connections_of_one_address, large_bodies, requests_whose_answers_nobody_reads, a_watch_of_more_than_a_buffer, a_watcher_that_does_not_read, many_watchers_that_do_not_read,
           a_flood_of_requests, clients_of_dns, what_is_stored] + long, port=16471, cluster=Attacked)
