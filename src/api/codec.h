@@ -65,5 +65,8 @@ struct val type_complete(struct arena *a, const struct type *t, const struct val
 MUST_USE bool pb_unwrap(struct str bytes, struct str *api_version, struct str *kind, struct str *raw,
                         struct err *err);
 void pb_wrap(struct strbuf *b, struct str api_version, struct str kind, struct str raw);
+/* The same around so many bytes that follow in between. */
+void pb_wrap_begin(struct strbuf *b, struct str api_version, struct str kind, size_t raw);
+void pb_wrap_end(struct strbuf *b);
 /* Declared defaults (field.dflt) only; the hand-written ones are in defaults.c. */
 void type_default(struct arena *a, const struct type *t, struct val *v);

@@ -205,16 +205,28 @@ void type_encode_pb(struct strbuf *b, const struct type *t, const struct val *v)
     encode_message(&e, t, v);
 }
 
-void pb_wrap(struct strbuf *b, struct str api_version, struct str kind, struct str raw)
+void pb_wrap_begin(struct strbuf *b, struct str api_version, struct str kind, size_t raw)
 {
     strbuf_add(b, magic);
     size_t meta = pb_open(b, 1);
     pb_add_bytes(b, 1, api_version);
     pb_add_bytes(b, 2, kind);
     pb_close(b, meta);
-    pb_add_bytes(b, 2, raw);
+    pb_add_tag(b, 2, PB_BYTES);
+    pb_add_varint(b, raw);
+}
+
+void pb_wrap_end(struct strbuf *b)
+{
     pb_add_bytes(b, 3, S(""));
     pb_add_bytes(b, 4, S(""));
+}
+
+void pb_wrap(struct strbuf *b, struct str api_version, struct str kind, struct str raw)
+{
+    pb_wrap_begin(b, api_version, kind, raw.n);
+    strbuf_add(b, raw);
+    pb_wrap_end(b);
 }
 
 /* --- reading --- */

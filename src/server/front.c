@@ -5,6 +5,7 @@
 #include "server/fail.h"
 #include "server/impersonate.h"
 #include "server/limits.h"
+#include "server/listing.h"
 #include "server/metrics.h"
 #include "server/negotiate.h"
 #include "server/nodeproxy.h"
@@ -27,7 +28,8 @@ struct exchange {
     enum include include;
     struct str rest; /* of the path, behind the subresource */
     /* a list on its way out */
-    size_t sent;
+    struct listing listing;
+    struct soon more;
     /* a watch */
     struct watching watch;
     struct websocket *socket; /* which carries it, if that was asked for; http is over then */
@@ -38,6 +40,7 @@ struct exchange {
 
 static void exchange_free(struct exchange *x)
 {
+    soon_stop(&x->more);
     request_fini(&x->r);
     mem_free(x);
 }
@@ -51,9 +54,8 @@ static struct str content_type(const struct exchange *x, bool stream)
     return media_name(x->form.media);
 }
 
-static void respond(struct exchange *x, int status, struct str type, struct strbuf *body)
+static void set_warnings(struct exchange *x)
 {
-    struct http_request *h = x->http;
     array_each (it, &x->r.answer.warnings) {
         AUTO(strbuf_fini) struct strbuf w = STRBUF(STRBUF_TEXT);
         strbuf_addz(&w, "299 - \"");
@@ -63,8 +65,14 @@ static void respond(struct exchange *x, int status, struct str type, struct strb
             strbuf_addc(&w, (unsigned char)it->p[i] < 32 ? ' ' : it->p[i]);
         }
         strbuf_addc(&w, '"');
-        http_set(h, S("Warning"), strbuf_str(&w));
+        http_set(x->http, S("Warning"), strbuf_str(&w));
     }
+}
+
+static void respond(struct exchange *x, int status, struct str type, struct strbuf *body)
+{
+    struct http_request *h = x->http;
+    set_warnings(x);
     if (body->over) {
         http_respond(h, 500, S("text/plain"), S("the answer is too large: ask for less, with limit and selectors\n"));
     } else {
@@ -100,67 +108,58 @@ static void page_not_found(struct exchange *x)
     exchange_free(x);
 }
 
-static void set_list_meta(struct arena *a, struct val *v, const struct answer *ans)
+/* --- lists, in pieces --- */
+
+static void list_drained(struct http_request *h);
+static void list_gone(struct http_request *h);
+
+static void list_begin(struct exchange *x)
 {
-    struct val *meta = val_need_map(a, v, N(metadata));
-    val_set_text(a, meta, N(resourceVersion), arena_fmt(a, "%lld", (long long)ans->rev));
-    if (ans->continued.n)
-        val_set_text(a, meta, N(continue), ans->continued);
-    if (ans->remaining >= 0)
-        val_set_num(a, meta, N(remainingItemCount), ans->remaining);
+    set_warnings(x);
+    x->http->on_drained = list_drained;
+    x->http->on_gone = list_gone;
+    http_start(x->http, x->r.answer.code, media_name(x->listing.media), -1);
 }
 
-/* An object inside a list has no kind and apiVersion of its own. */
-static void add_item(struct strbuf *b, struct obj *o)
+/* A large answer is not begun while much waits for clients that do not take it. */
+static bool may_begin(struct exchange *x)
 {
-    AUTO(buf_unref) struct buf *json = obj_encoded(o, ENC_JSON);
-    struct str text = buf_str(json);
-    char head[300];
-    int n = snprintf(head, sizeof head, "{\"kind\":\"" STR_FMT "\",\"apiVersion\":\"" STR_FMT "\"",
-                     STR_ARG(o->kind->kind), STR_ARG(o->kind->api_version));
-    struct str prefix = {head, (size_t)n};
-    if (!str_starts(text, prefix)) {
-        strbuf_add(b, text);
-        return;
-    }
-    text = str_sub(text, prefix.n, text.n);
-    strbuf_addc(b, '{');
-    strbuf_add(b, text.n && text.p[0] == ',' ? str_sub(text, 1, text.n) : text);
+    return http_server_queued(x->r.server->http) <= LIMIT_ANSWERS_BYTES ||
+           fail_too_many(&x->r, 1, "more than %d bytes of answers wait for clients to take them; try again later",
+                         LIMIT_ANSWERS_BYTES);
 }
 
-static void list_head(struct exchange *x, struct strbuf *b)
-{
-    struct arena *a = &x->r.arena;
-    struct val v = val_map();
-    set_list_meta(a, &v, &x->r.answer);
-    strbuf_addf(b, "{\"kind\":\"" STR_FMT "\",\"apiVersion\":\"" STR_FMT "\",\"metadata\":",
-                STR_ARG(x->r.kind->list_kind), STR_ARG(x->r.kind->api_version));
-    json_encode(b, val_get(&v, N(metadata)));
-    strbuf_addz(b, ",\"items\":[");
-}
-
-enum { LIST_AT_ONCE = 200 };
-
-/* Sends items as long as the client takes them. */
+/* A piece a turn of the loop, so that others have theirs, as long as the client takes them; what is one piece is a
+ * whole answer. */
 static void list_more(struct exchange *x)
 {
-    struct answer *ans = &x->r.answer;
-    while (x->sent < ans->n && !x->http->gone) {
-        if (http_over_high(x->http))
-            return; /* goes on when it has drained */
-        AUTO(strbuf_fini) struct strbuf b = STRBUF(MAX_ANSWER);
-        for (size_t i = 0; i < LIST_AT_ONCE && x->sent < ans->n; i++) {
-            if (x->sent)
-                strbuf_addc(&b, ',');
-            add_item(&b, ans->items[x->sent++]);
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(MAX_ANSWER);
+    bool more = listing_more(&x->listing, &b);
+    if (!x->http->status) {
+        if (!more) {
+            respond(x, x->r.answer.code, media_name(x->listing.media), &b);
+            return;
         }
-        struct buf *out = buf_take(&b);
-        http_write_buf(x->http, out);
-        buf_unref(out);
+        if (!may_begin(x)) {
+            respond_failed(x);
+            return;
+        }
+        list_begin(x);
     }
-    http_write(x->http, S("]}\n"));
-    http_end(x->http);
-    exchange_free(x);
+    struct buf *out = buf_take(&b);
+    http_write_buf(x->http, out);
+    buf_unref(out);
+    if (!more) {
+        http_end(x->http);
+        exchange_free(x);
+    } else if (!http_over_high(x->http)) {
+        soon_set(&x->more); /* else: when it has drained */
+    }
+}
+
+static void list_go_on(struct soon *s)
+{
+    list_more(container_of(s, struct exchange, more));
 }
 
 static void list_drained(struct http_request *h)
@@ -177,110 +176,26 @@ static void list_gone(struct http_request *h)
     exchange_free(x);
 }
 
-static void respond_list_json(struct exchange *x)
-{
-    struct answer *ans = &x->r.answer;
-    AUTO(strbuf_fini) struct strbuf b = STRBUF(MAX_ANSWER);
-    list_head(x, &b);
-    if (ans->n <= LIST_AT_ONCE) {
-        for (size_t i = 0; i < ans->n; i++) {
-            if (i)
-                strbuf_addc(&b, ',');
-            add_item(&b, ans->items[i]);
-        }
-        strbuf_addz(&b, "]}\n");
-        respond(x, ans->code, media_name(MEDIA_JSON), &b);
-        return;
-    }
-    x->http->on_drained = list_drained;
-    x->http->on_gone = list_gone;
-    http_start(x->http, 200, media_name(MEDIA_JSON), -1);
-    http_write(x->http, strbuf_str(&b));
-    list_more(x);
-}
-
-static void respond_list_pb(struct exchange *x)
-{
-    struct answer *ans = &x->r.answer;
-    struct arena *a = &x->r.arena;
-    AUTO(strbuf_fini) struct strbuf raw = STRBUF(MAX_ANSWER), b = STRBUF(MAX_ANSWER);
-    struct val v = val_map();
-    set_list_meta(a, &v, ans);
-    AUTO(strbuf_fini) struct strbuf meta = STRBUF(STRBUF_TEXT);
-    type_encode_pb(&meta, T(meta_v1_ListMeta), val_get(&v, N(metadata)));
-    pb_add_bytes(&raw, 1, strbuf_str(&meta));
-    for (size_t i = 0; i < ans->n; i++) {
-        AUTO(buf_unref) struct buf *item = obj_encoded(ans->items[i], ENC_PROTOBUF);
-        pb_add_bytes(&raw, 2, buf_str(item));
-    }
-    pb_wrap(&b, x->r.kind->api_version, x->r.kind->list_kind, strbuf_str(&raw));
-    respond(x, ans->code, media_name(MEDIA_PROTOBUF), &b);
-}
-
-/* Anything but JSON is rendered whole: not while much of that waits for clients that do not take it. */
-static bool may_render(struct exchange *x)
-{
-    struct server *s = x->r.server;
-    if (x->r.answer.n <= LIST_AT_ONCE || http_server_queued(s->http) <= LIMIT_ANSWERS_BYTES)
-        return true;
-    return fail_too_many(&x->r, 1, "more than %d bytes of answers wait for clients to take them; try again later",
-                         LIMIT_ANSWERS_BYTES);
-}
-
 static void respond_list(struct exchange *x)
 {
-    struct answer *ans = &x->r.answer;
-    struct arena *a = &x->r.arena;
-    if (!may_render(x)) {
-        respond_failed(x);
-        return;
-    }
-    AUTO(strbuf_fini) struct strbuf b = STRBUF(MAX_ANSWER);
-    struct val v;
-    switch (x->form.form) {
-    case FORM_TABLE:
-        v = table_of(a, x->r.kind, ans->items, ans->n, x->include, true);
-        set_list_meta(a, &v, ans);
-        encode_tree(&b, x->form.media == MEDIA_PROTOBUF ? MEDIA_JSON : x->form.media, T(meta_v1_Table), &v);
-        break;
-    case FORM_METADATA_LIST:
-        v = val_map();
-        val_set_text(a, &v, N(kind), S("PartialObjectMetadataList"));
-        val_set_text(a, &v, N(apiVersion), S("meta.k8s.io/v1"));
-        set_list_meta(a, &v, ans);
-        struct val *items = val_set(a, &v, N(items), ans->n ? val_list() : VAL_NONE);
-        for (size_t i = 0; i < ans->n; i++)
-            val_add(a, items, metadata_of(a, ans->items[i]));
-        encode_tree(&b, x->form.media, T(meta_v1_PartialObjectMetadataList), &v);
-        break;
-    case FORM_METADATA:
+    struct negotiated *form = &x->form;
+    if (form->form == FORM_METADATA) {
         fail_plain(&x->r, 406,
                    "you requested PartialObjectMetadata, but the requested object is a list (*core." STR_FMT ")",
                    STR_ARG(x->r.kind->list_kind));
         x->r.answer.fail.reason = "NotAcceptable";
         respond_failed(x);
         return;
-    case FORM_PLAIN:
-    case FORM_DISCOVERY:
-        if (x->form.media == MEDIA_JSON) {
-            respond_list_json(x);
-            return;
-        }
-        if (x->form.media == MEDIA_PROTOBUF) {
-            respond_list_pb(x);
-            return;
-        }
-        v = val_map();
-        val_set_text(a, &v, N(apiVersion), x->r.kind->api_version);
-        val_set_text(a, &v, N(kind), x->r.kind->list_kind);
-        set_list_meta(a, &v, ans);
-        struct val *list = val_set(a, &v, N(items), val_list());
-        for (size_t i = 0; i < ans->n; i++)
-            val_add(a, list, object_tree(a, ans->items[i]));
-        encode_tree(&b, x->form.media, x->r.kind->list_type, &v);
-        break;
     }
-    respond(x, ans->code, media_name(x->form.media), &b);
+    bool json = form->form == FORM_TABLE && form->media == MEDIA_PROTOBUF;
+    x->listing = (struct listing){.arena = &x->r.arena,
+                                  .kind = x->r.kind,
+                                  .answer = &x->r.answer,
+                                  .media = json ? MEDIA_JSON : form->media,
+                                  .form = form->form,
+                                  .include = x->include};
+    soon_init(&x->more, x->r.loop, list_go_on);
+    list_more(x);
 }
 
 static void respond_obj(struct exchange *x)

@@ -22,7 +22,7 @@
     X(HEAD_SECONDS, 10, "seconds in which a TLS handshake, and then the header of a request, must have come")        \
     X(IDLE_SECONDS, 180, "seconds that a connection may rest between requests")                                      \
     X(STALL_SECONDS, 60, "seconds that a client may take no byte of what waits for it")                              \
-    X(ANSWERS_BYTES, 268435456, "bytes of answers waiting for their clients above which no large list is rendered")  \
+    X(ANSWERS_BYTES, 268435456, "bytes of answers waiting for their clients above which no large list is begun")     \
     X(CONNECTION_BUFFER, 8388608, "bytes waiting to be sent on one connection")                                      \
     X(WATCHERS, 20000, "watches at a time")                                                                          \
     X(WATCHES_BYTES, 268435456, "bytes waiting for all watchers; of more, the slowest are cut")                      \

@@ -289,5 +289,134 @@ def ports_that_are_there(c):
     assert not slow, '\n'.join(slow)
 
 
+
+# --- large answers
+
+FORMS = ['application/json', 'application/yaml', 'application/vnd.kubernetes.protobuf'] + \
+    ['application/%s;as=%s;v=v1;g=meta.k8s.io' % x for x in (('json', 'Table'), ('yaml', 'Table'), ('json', 'PartialObjectMetadataList'),
+                                                             ('yaml', 'PartialObjectMetadataList'), ('vnd.kubernetes.protobuf', 'PartialObjectMetadataList'))]
+LISTED, EACH = size(40, 300), 200000
+LISTS = '/api/v1/namespaces/lists/configmaps'
+ROOM = (64 << 20) * SLOW                                # of which one list alone takes a quarter at most
+
+
+def anon(c):
+    with open('/proc/%d/smaps_rollup' % c.pid) as f:
+        return int(re.search(r'^Pss_Anon: *(\d+)', f.read(), re.M).group(1)) << 10
+
+
+class Highest:
+    """The most that the server holds meanwhile, above what it did before."""
+
+    def __init__(self, c):
+        self.c, self.rest, self.most, self.stop = c, anon(c), 0, False
+
+    def __enter__(self):
+        self.thread = threading.Thread(target=self.look)
+        self.thread.start()
+        return self
+
+    def look(self):
+        while not self.stop:
+            self.most = max(self.most, anon(self.c) - self.rest)
+            time.sleep(0.005)
+
+    def __exit__(self, *unused):
+        self.stop = True
+        self.thread.join()
+
+
+def fill(c):
+    """Objects whose annotations are long, so that each form of a list is."""
+    c.ask('POST', '/api/v1/namespaces', json.dumps({'metadata': {'name': 'lists'}}).encode())
+    long_text = 'two words\n' * (EACH // 10)
+    for i in range(LISTED):
+        status, text = c.ask('POST', LISTS, json.dumps({'metadata': {'name': 'a%d' % i, 'annotations': {'a': long_text}}}).encode())
+        assert status in (201, 409), text
+
+
+def asked(c, form, path=LISTS + '?includeObject=Object'):
+    s = c.raw.open(60)
+    s.sendall(('GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAccept: %s\r\n\r\n' % (path, form)).encode())
+    return s
+
+
+def swallow(s):
+    n = 0
+    with s:
+        while part := s.recv(1 << 20):
+            n += len(part)
+    return n
+
+
+def large_lists(c):
+    """Whatever the form: the server holds a small part of a large list at a time, and serves others meanwhile. Many at once, and readers who
+    take their time, take no more each than what waits for them."""
+    fill(c)
+    for form in FORMS:
+        with Highest(c) as h:
+            n = swallow(asked(c, form))
+        assert n > LISTED * EACH, (form, n)
+        assert h.most < ROOM // 4, '%s: %d MB for %d MB' % (form, h.most >> 20, n >> 20)
+    with Highest(c) as h, Neighbour(c.raw) as neighbour:
+        slow = [asked(c, form) for form in FORMS * 4]
+        for s in slow:
+            s.recv(1000)
+        threads = [threading.Thread(target=swallow, args=(asked(c, form),)) for form in FORMS]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        for s in slow:
+            s.close()
+    print('     %d MB for %d lists' % (h.most >> 20, len(FORMS) * 5), flush=True)
+    assert h.most < ROOM, h.most
+    assert neighbour.times and not neighbour.errors, neighbour.errors
+
+
+def whoever_leaves_leaves_nothing(c):
+    """Each form of answer of the server itself, each way to leave it."""
+    fill(c)
+
+    def sizes():
+        return len(os.listdir('/proc/%d/fd' % c.pid)), anon(c)
+
+    def after_head(s):
+        s.recv(100)
+
+    def midway(s):
+        for _ in range(20):
+            s.recv(65536)
+
+    def unread(s):
+        pass
+
+    def half_closed(s):
+        s.recv(100)
+        s.shutdown(socket.SHUT_WR)
+        s.recv(100)
+
+    def reset(s):
+        s.recv(100)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    answers = [(f, LISTS + '?includeObject=Object') for f in FORMS] + [(f, LISTS + '?watch=1&includeObject=Object') for f in FORMS if 'yaml' not in f] + \
+        [('application/json', p) for p in (LISTS + '?limit=30', LISTS + '/a0', '/openapi/v2', '/openapi/v3/api/v1', '/metrics', '/apis', LISTS + '?watch=1&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan')]
+    ways = [after_head, midway, unread, half_closed, reset]
+    c.ask('GET', '/metrics')
+    fds, rest = sizes()
+    for turn in range(size(1, 3)):
+        for form, path in answers:
+            for way in ways:
+                s = asked(c, form, path)
+                try:
+                    way(s)
+                except OSError:
+                    pass                                # it was answered, and the line ended
+                s.close()
+        eventually('its descriptors are as before', lambda: sizes()[0] <= fds, timeout=60)
+        queued = lambda: float(re.search(r'^wherry_http_queued_bytes (\S+)', c.ask('GET', '/metrics')[1], re.M).group(1))
+        eventually('nothing waits for anybody', lambda: queued() < 1 << 20, timeout=60)
+    eventually('its memory is as before', lambda: sizes()[1] < rest + ROOM // 2, timeout=60)
+
 if __name__ == '__main__':
-    main([made, changed, odd_bodies, ports_that_are_there], args=['--roles', 'server'], image=False, port=16484, cluster=Server)
+    main([made, changed, odd_bodies, ports_that_are_there, large_lists, whoever_leaves_leaves_nothing], args=['--roles', 'server'], image=False, port=16484, cluster=Server)
