@@ -380,7 +380,7 @@ def owners_of_other_places_and_circles(c):
             name, uid = members[i - 1]
             c.kubectl('patch', '-n', 'own', 'cm', members[i][0], '--type=merge', '-p', json.dumps({'metadata': {'ownerReferences': [
                 {'apiVersion': 'v1', 'kind': 'ConfigMap', 'name': name, 'uid': uid, 'blockOwnerDeletion': True}]}}))
-        c.kubectl('delete', '-n', 'own', '--cascade=foreground', '--wait=false', *['cm/' + m for m, _ in (members if at_once else members[:1])])
+        c.kubectl('delete', '-n', 'own', '--cascade=foreground', '--wait=false', '--ignore-not-found', *['cm/' + m for m, _ in (members if at_once else members[:1])])
         eventually('the circle of %d goes' % n, lambda: c.kubectl('get', '-n', 'own', 'cm', '-o', 'name').split() ==
                    ['configmap/kube-root-ca.crt', 'configmap/owner'], timeout=30)
     parent = owned(c, 'own', 'parent')
