@@ -673,16 +673,16 @@ static void copy_all_headers(struct session *s, const struct http_request *h, st
 
 static void copy_request_headers(struct session *s, const struct http_headers *from, struct http_headers *to)
 {
-    static const struct str passed[] = {S_INIT("Sec-WebSocket-Key"),
-                                        S_INIT("Sec-WebSocket-Version"),
-                                        S_INIT("Sec-WebSocket-Protocol"),
-                                        S_INIT("X-Stream-Protocol-Version"),
-                                        S_INIT("Accept"),
+    static const struct str passed[] = {S_INIT("Sec-WebSocket-Key"), S_INIT("Sec-WebSocket-Version"),
+                                        S_INIT("X-Stream-Protocol-Version"), S_INIT("Accept"),
                                         S_INIT("Content-Type")};
     for (size_t i = 0; i < countof(passed); i++)
         for (size_t k = 0; k < from->n; k++)
             if (str_ieq(from->p[k].name, passed[i]))
                 http_header_add(&s->arena, to, from->p[k].name, from->p[k].value);
+    struct str token, protocols = protocols_offered(&s->arena, from, &token); /* the token is for us alone */
+    if (protocols.n)
+        http_header_add(&s->arena, to, S("Sec-WebSocket-Protocol"), protocols);
 }
 
 static bool connect_to(struct session *s, const struct aim *aim, struct err *err)
