@@ -8,7 +8,7 @@
  * could keep a thread busy for minutes. Some 0.05 s; no document that means something comes near. */
 #define YAML_MAX_WORK  (12u << 20)
 #define YAML_MAX_EMPTY 1000   /* documents behind the one that is taken */
-#define YAML_MAX_NODES 500000 /* of a document: keys, values, aliases */
+#define YAML_MAX_NODES 300000 /* of a document: keys, values, aliases */
 
 /* What strict readers refuse: `note` is called for each key that stands twice ("line 5: key \"a\" already set in
  * map"). May be NULL. */
