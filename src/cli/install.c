@@ -41,6 +41,8 @@ static const char unit[] =
     "Wants=" UNIT_PODS " network-online.target\n"
     "# who flushes all rules when it starts comes first\n"
     "After=" UNIT_PODS " network-online.target nftables.service firewalld.service ufw.service\n"
+    "# an address that comes late, a port that somebody leaves: however often it takes\n"
+    "StartLimitIntervalSec=0\n"
     "\n"
     "[Service]\n"
     "Type=notify\n"

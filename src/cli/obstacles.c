@@ -16,13 +16,14 @@ static size_t ports_of(const struct settings *s, struct preflight_port ports[4])
                   ip4_parse(str_sub(s->listen, 0, (size_t)colon), &ports[0].ip);
         if (is) {
             ports[n].port = (uint16_t)port;
-            ports[n].udp = false;
+            ports[n].udp = ports[n].later = false;
             ports[n++].what = "the API server (setting listen)";
         }
     }
     if (supervisor_wants(s, "dns") && !supervisor_role_lives(s, "dns")) {
-        ports[n++] = (struct preflight_port){.ip = node, .port = DNS_PORT, .what = "cluster DNS"};
-        ports[n++] = (struct preflight_port){.udp = true, .ip = node, .port = DNS_PORT, .what = "cluster DNS"};
+        ports[n++] = (struct preflight_port){.later = true, .ip = node, .port = DNS_PORT, .what = "cluster DNS"};
+        ports[n++] = (struct preflight_port){
+            .udp = true, .later = true, .ip = node, .port = DNS_PORT, .what = "cluster DNS"};
     }
     return n;
 }

@@ -129,10 +129,18 @@ static void check_port(const struct preflight_port *port, struct preflight *p)
     char owner[128];
     if (!port->udp)
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    (void)setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof one); /* the node's address towards pods comes later */
+    if (port->later)
+        (void)setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof one);
     bool ok = fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && (port->udp || listen(fd, 1) == 0);
     if (ok)
         return;
+    if (errno == EADDRNOTAVAIL) {
+        add(p, true,
+            "this machine has no address " IP4_FMT ", where %s wants to listen; choose one of its own (ip address), "
+            "or 0.0.0.0 for all of them",
+            IP4_ARG(port->ip), port->what);
+        return;
+    }
     if (errno != EADDRINUSE && errno != EACCES) {
         add(p, true, "port %u of %s cannot be opened: %s", port->port, port->what, strerror(errno));
         return;

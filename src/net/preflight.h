@@ -7,6 +7,7 @@
 
 struct preflight_port {
     bool udp;
+    bool later;  /* the address is one that the node itself adds, after this look */
     uint32_t ip; /* 0: any */
     uint16_t port;
     const char *what; /* "the API server" */

@@ -3,7 +3,8 @@
 #include "net/world_test.h"
 #include <sys/socket.h>
 
-static const struct preflight_port ports[] = {{false, 0, 6443, "the API server"}, {true, 0, 5353, "cluster DNS"}};
+static const struct preflight_port ports[] = {{.port = 6443, .what = "the API server"},
+                                              {.udp = true, .port = 5353, .what = "cluster DNS"}};
 static const struct preflight_config config = {
     .net = {{"1f3a9"}, {IP4(10, 42, 0, 0), 16}, {IP4(10, 42, 0, 0), 24}, {IP4(10, 43, 0, 0), 16}},
     .ports = ports,
@@ -40,6 +41,23 @@ TEST(a_taken_port_names_its_holder)
     CHECK(str_has(f, S("!port 6443/tcp, where the API server wants to listen, is taken by test-net")) &&
           str_has(f, str_of(pid)));
     CHECK(str_has(f, S("!port 5353/udp, where cluster DNS")));
+}
+
+TEST(an_address_that_is_not_there_is_named)
+{
+    world_enter();
+    const struct preflight_port far[] = {
+        {.ip = IP4(192, 0, 2, 9), .port = 6443, .what = "the API server"},
+        {.later = true, .ip = IP4(10, 42, 0, 1), .port = 53, .what = "cluster DNS"},
+        {.udp = true, .later = true, .ip = IP4(10, 42, 0, 1), .port = 53, .what = "cluster DNS"}};
+    struct preflight_config c = config;
+    c.ports = far;
+    c.nports = countof(far);
+    CHECK_STR(findings(&c),
+              S("!this machine has no address 192.0.2.9, where the API server wants to listen; choose one of "
+                "its own (ip address), or 0.0.0.0 for all of them\n"));
+    world_run("ip addr add 192.0.2.9/32 dev lo");
+    CHECK_STR(findings(&c), S(""));
 }
 
 TEST(an_overlapping_route_is_named)

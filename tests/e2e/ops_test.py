@@ -34,6 +34,8 @@ def refused(*args, status=None, **kw):
 def wrong_settings_are_told_at_once(c):
     for way in (['--detach'], []):
         assert 'listen: "nonsense": is not ADDRESS:PORT' in refused('--listen', 'nonsense', *way)
+        said = refused('--listen', '203.0.113.9:6443', *way)
+        assert 'this machine has no address 203.0.113.9' in said and 'setting listen' in said, said
         assert 'log-level: "loud"' in refused('--set', 'log-level=loud', *way)
         with socket.socket() as s:
             s.bind(('127.0.0.1', 0))
@@ -117,6 +119,7 @@ def down_and_up_again_and_again(c):
 
 def a_stale_lock_ends_no_stranger(c):
     """Numbers of processes in files that a machine left behind belong to others now."""
+    c.down()
     stranger = subprocess.Popen(['sleep', '1000'])
     twin = c.root + '/wherry'                               # called as ours are
     shutil.copy('/bin/sleep', twin)
@@ -193,6 +196,7 @@ def a_stopped_shim_ends(c):
     """A shim that SIGSTOP holds answers nobody: its pod goes on with another one, or goes, and `down` is not held up for ever."""
     name = 'ops%d' % os.getpid()
     shim = lambda: int(run(['pgrep', '-f', 'wherry-shim default/' + name]).split()[0])
+    c.up()
     c.apply('apiVersion: v1\nkind: Pod\nmetadata: {name: %s}\nspec: {terminationGracePeriodSeconds: 1, containers: [{name: c, image: %s}]}\n' % (name, IMAGE))
     c.kubectl('wait', '--for=condition=Ready', 'pod/' + name, '--timeout=60s')
     os.kill(shim(), signal.SIGSTOP)
@@ -204,6 +208,24 @@ def a_stopped_shim_ends(c):
     os.kill(shim(), signal.SIGSTOP)
     assert c.down() == ''
     c.up()
+
+
+def a_stopped_pull_is_tried_again(c):
+    """A job that SIGSTOP holds neither ends nor gives its place to another: it is ended, and the image asked for anew."""
+    jobs = lambda: [int(p) for p in run(['pgrep', '-P', str(c.role_pid('node')), '-f', 'wherry-job pull'], check=False).split()]
+    c.up()
+    with socket.socket() as registry:                       # takes calls, and says nothing
+        registry.bind(('127.0.0.1', 0))
+        registry.listen()
+        c.apply('apiVersion: v1\nkind: Pod\nmetadata: {name: slow}\nspec: {containers: [{name: c, image: "127.0.0.1:%d/a/b:1"}]}\n' % registry.getsockname()[1])
+        registry.accept()[0].close()
+        registry.accept()                                   # it tries again by itself: the job is at work
+        eventually('one job', lambda: len(jobs()) == 1)
+        stopped = jobs()[0]
+        os.kill(stopped, signal.SIGSTOP)
+        eventually('it is ended, and another pulls', lambda: jobs() and jobs() != [stopped], 90)
+        assert 'error node job.hangs pid=%d ' % stopped in c.log()
+    c.kubectl('delete', 'pod', 'slow', '--force', '--grace-period=0')
 
 
 def watching_costs_nothing(c):
@@ -218,19 +240,5 @@ def watching_costs_nothing(c):
     eventually('it rests', quiet, 60)
 
 
-def a_machine_that_was_suspended(c):
-    """Whoever slept does not judge the others."""
-    before = {r: c.role_pid(r) for r in ROLES}
-    everybody = [supervisor(c)] + list(before.values())
-    for pid in everybody:
-        os.kill(pid, signal.SIGSTOP)
-    time.sleep(size(2, 60))
-    for pid in everybody:
-        os.kill(pid, signal.SIGCONT)
-    time.sleep(size(0, 30))
-    c.kubectl('get', '--raw', '/readyz')
-    assert {r: c.role_pid(r) for r in ROLES} == before
-
-
 if __name__ == '__main__':
-    main([wrong_settings_are_told_at_once, up_and_down_meet, down_and_up_again_and_again, a_stale_lock_ends_no_stranger, hanging_roles_are_started_again, a_machine_that_was_suspended, watching_costs_nothing] + size([], [a_stopped_shim_ends]), port=16743, up=False)
+    main([wrong_settings_are_told_at_once, up_and_down_meet, down_and_up_again_and_again, a_stale_lock_ends_no_stranger, hanging_roles_are_started_again, a_machine_that_was_suspended, watching_costs_nothing] + size([], [a_stopped_shim_ends, a_stopped_pull_is_tried_again]), port=16743, up=False)
