@@ -4,8 +4,10 @@
 #include <linux/capability.h>
 #include <linux/landlock.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
+#define CPU_MOST_S 7200 /* of processor: what would take more is an endless loop */
 #define CAP_BIT(n) (1u << (n))
 /* what unpacking a layer takes: all of them are about files, and Landlock says which files */
 #define KEEP                                                                                                         \
@@ -50,6 +52,11 @@ bool confine(const char *store, bool network, const char *also, struct err *err)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return err_errno(err, "no_new_privs");
+    struct rlimit cpu = {CPU_MOST_S, CPU_MOST_S};
+    if (getrlimit(RLIMIT_CPU, &cpu) == 0 && cpu.rlim_max > CPU_MOST_S)
+        cpu.rlim_cur = cpu.rlim_max = CPU_MOST_S;
+    if (setrlimit(RLIMIT_CPU, &cpu) < 0)
+        return err_errno(err, "limiting its time of the processor");
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     if (abi >= 2) { /* ABI 1 forbids every rename between folders */
         struct landlock_ruleset_attr attr = {.handled_access_fs = ALL(abi)};

@@ -1,4 +1,6 @@
 #include "oci/jobs.h"
+#include "base/clock.h"
+#include "base/log.h"
 #include "sys/child.h"
 #include "wire/json.h"
 #include <errno.h>
@@ -8,6 +10,7 @@
 #include <sys/wait.h>
 
 #define LINE_MAX_BYTES (1 << 20)
+#define SILENT_LOOK    (20 * NS_PER_S)
 
 static struct strs names_of(struct json *j, struct arena *a)
 {
@@ -103,10 +106,12 @@ struct image_pull {
     struct image_pull_events on;
     void *arg;
     struct err failure;
+    struct timer silent; /* since it said anything */
 };
 
 static void pull_free(struct image_pull *p)
 {
+    timer_stop(&p->silent);
     if (p->out_fd >= 0)
         poll_stop(&p->out);
     if (p->in_fd >= 0)
@@ -146,6 +151,20 @@ static void pull_line(struct image_pull *p, struct str line)
         arena_fini(&p->arena);
 }
 
+/* The network's silence, and an unpacking without end, the job has bounds for; but not one that does not run. */
+static void on_silent(struct timer *t)
+{
+    struct image_pull *p = container_of(t, struct image_pull, silent);
+    struct process_stat st;
+    if (!p->child.pid || !process_stat(p->child.pid, &st))
+        return; /* it has ended, and pull_ended says how */
+    if (st.state == 'T') {
+        log_error("job.hangs", "pid=%d it is stopped by a signal, and ended", (int)p->child.pid);
+        child_kill(&p->child, SIGKILL);
+    }
+    timer_set(&p->silent, SILENT_LOOK);
+}
+
 static void pull_readable(struct poll *poll, int ready)
 {
     struct image_pull *p = container_of(poll, struct image_pull, out);
@@ -162,6 +181,7 @@ static void pull_readable(struct poll *poll, int ready)
         return;
     }
     strbuf_used(&p->line, (size_t)n);
+    timer_set(&p->silent, SILENT_LOOK);
     for (ptrdiff_t end; (end = str_find_char(strbuf_str(&p->line), '\n')) >= 0;) {
         pull_line(p, str_sub(strbuf_str(&p->line), 0, (size_t)end));
         strbuf_drop(&p->line, (size_t)end + 1);
@@ -209,6 +229,7 @@ struct image_pull *image_pull_start(struct loop *l, const char *job_program, con
     p->loop = l;
     p->on = *on;
     p->arg = arg;
+    timer_init(&p->silent, l, on_silent);
     p->line = STRBUF(LINE_MAX_BYTES);
     p->request = STRBUF(LINE_MAX_BYTES);
     p->out_fd = p->in_fd = -1;
@@ -236,6 +257,7 @@ struct image_pull *image_pull_start(struct loop *l, const char *job_program, con
     p->out_fd = out[0];
     (void)fcntl(p->in_fd, F_SETFL, O_NONBLOCK);
     (void)fcntl(p->out_fd, F_SETFL, O_NONBLOCK);
+    timer_set(&p->silent, SILENT_LOOK);
     poll_init(&p->in, l, p->in_fd, pull_writable);
     poll_init(&p->out, l, p->out_fd, pull_readable);
     poll_want(&p->in, POLL_WRITE);
