@@ -4,6 +4,7 @@
 #include "net/dns_feed.h"
 #include "net/dns_server.h"
 #include "sys/file.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 
@@ -96,9 +97,13 @@ static void heard(void *arg)
 
 static struct str text_of(struct arena *a, const char *path)
 {
-    struct err ignored = ERR; /* a machine without one has no servers to forward to: SERVFAIL for other names */
+    struct err err = ERR; /* a machine without one has no servers to forward to: SERVFAIL for other names */
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
-    return file_read(AT_FDCWD, path, &b, &ignored) ? str_dup(a, strbuf_str(&b)) : S("");
+    if (file_read(AT_FDCWD, path, &b, &err))
+        return str_dup(a, strbuf_str(&b));
+    if (err.sys != ENOENT)
+        log_warn("dns.upstreams", "names outside the cluster may not be found error=\"%s\"", err.text);
+    return S("");
 }
 
 int role_dns(struct role_start *start)

@@ -169,6 +169,10 @@ void pod_resolv_conf(const struct pod_dns *pod, const struct node_dns *node, str
     case DNS_DEFAULT: parse_host(node, &r); break;
     case DNS_NONE: break;
     }
+    if (policy != DNS_NONE && node->unread.n)
+        warn(warning, arena_fmt(&a, "The node's resolv.conf cannot be read, and the pod goes without it: " STR_FMT,
+                                STR_ARG(node->unread))
+                          .p);
     for (size_t i = 0; i < pod->nnameservers; i++)
         add_word(&r.nameservers, pod->nameservers[i]);
     for (size_t i = 0; i < pod->nsearches; i++)

@@ -27,6 +27,7 @@ struct pod_dns {
 struct node_dns {
     struct str cluster_ip, domain; /* "10.43.0.10", "cluster.local" */
     struct str resolv_conf;        /* the host's /etc/resolv.conf */
+    struct str unread;             /* why that could not be read; empty: it was */
     struct str behind; /* /run/systemd/resolve/resolv.conf, or empty: taken where the first names a stub on
                           the loopback only, which no pod could reach */
 };

@@ -2,9 +2,10 @@
 #include "net/podfiles.h"
 
 static const struct node_dns node = {
-    S_INIT("10.43.0.10"), S_INIT("cluster.local"),
-    S_INIT("# host\nnameserver 192.0.2.1\nnameserver 192.0.2.2\nsearch corp.example. x\noptions edns0 timeout:2\n"),
-    S_INIT("")};
+    .cluster_ip = S_INIT("10.43.0.10"),
+    .domain = S_INIT("cluster.local"),
+    .resolv_conf = S_INIT(
+        "# host\nnameserver 192.0.2.1\nnameserver 192.0.2.2\nsearch corp.example. x\noptions edns0 timeout:2\n")};
 
 static void check(struct pod_dns pod, const struct node_dns *n, const char *want, const char *want_warning)
 {
@@ -91,6 +92,21 @@ TEST(resolv_conf_looks_behind_a_stub)
     check((struct pod_dns){.policy = DNS_DEFAULT}, &n, "search lan\nnameserver 192.0.2.53\noptions edns0\n", NULL);
     n.behind = S("");
     check((struct pod_dns){.policy = DNS_DEFAULT}, &n, "search lan\nnameserver 127.0.0.53\noptions edns0\n", NULL);
+}
+
+TEST(resolv_conf_that_cannot_be_read_is_told_to_whom_it_lacks)
+{
+    static const enum dns_policy lack[] = {DNS_CLUSTER_FIRST, DNS_CLUSTER_FIRST_WITH_HOST_NET, DNS_DEFAULT};
+    struct node_dns n = node;
+    n.resolv_conf = S("");
+    n.unread = S("/etc/resolv.conf: Permission denied");
+    for (size_t i = 0; i < countof(lack); i++) {
+        AUTO(strbuf_fini) struct strbuf out = STRBUF(65536), warning = STRBUF(4096);
+        pod_resolv_conf(&(struct pod_dns){.policy = lack[i], .ns = S("x")}, &n, &out, &warning);
+        CHECK_STR(strbuf_str(&warning), S("The node's resolv.conf cannot be read, and the pod goes without it: "
+                                          "/etc/resolv.conf: Permission denied"));
+    }
+    check((struct pod_dns){.policy = DNS_NONE}, &n, "", NULL);
 }
 
 TEST(hosts_as_kubelet_writes_it)

@@ -38,7 +38,7 @@ struct images {
 static struct str image_id(struct arena *a, struct str name, const struct image *im)
 {
     struct image_name n;
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* what is no name has no repository to show, its digest it has */
     if (!image_name_parse(a, name, &n, &ignored))
         return arena_fmt(a, "sha256:%s", im->manifest.hex);
     return arena_fmt(a, STR_FMT "/" STR_FMT "@sha256:%s", STR_ARG(n.registry), STR_ARG(n.repository),

@@ -8,6 +8,7 @@
 #include "node/podspec.h"
 #include "sys/file.h"
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -58,7 +59,7 @@ static struct str path_of(struct arena *a, struct agent_pod *ap, const struct va
 
 bool volumes_path(struct agent_pod *ap, struct arena *a, struct str name, struct str *path, bool *read_only)
 {
-    struct err ignored = ERR;
+    struct err ignored = ERR; /* a volume of no known type has no path; that it cannot be, gather says */
     const struct val *v = val_find(val_get(obj_spec(ap->pod->obj), N(volumes)), N(name), name);
     const struct volume_type *type = v ? volume_type_of(v, &ignored) : NULL;
     if (!type)
@@ -184,11 +185,11 @@ static void setup_done(struct job *j)
     agent_pod_release(ap);
 }
 
-static struct str text_of(struct arena *a, const char *path)
+/* Empty where it cannot be read: err says why. */
+static struct str text_of(struct arena *a, const char *path, struct err *err)
 {
-    struct err ignored = ERR;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
-    return file_read(AT_FDCWD, path, &b, &ignored) ? str_dup(a, strbuf_str(&b)) : S("");
+    return file_read(AT_FDCWD, path, &b, err) ? str_dup(a, strbuf_str(&b)) : S("");
 }
 
 static struct str *texts_of(struct arena *a, const struct val *list, size_t *n)
@@ -216,10 +217,12 @@ static struct str resolv_conf(struct arena *a, struct agent_pod *ap)
     struct pod_dns dns = {.policy = policy_of(val_text_at(spec, N(dnsPolicy))),
                           .host_network = ap->pod->host_network,
                           .ns = ap->pod->ns};
+    struct err err = ERR, ignored = ERR; /* ignored: what is behind a stub, where there is one */
     struct node_dns node = {.cluster_ip = str_of(g->cfg.dns_ip),
                             .domain = str_of(g->cfg.domain),
-                            .resolv_conf = text_of(a, "/etc/resolv.conf"),
-                            .behind = text_of(a, "/run/systemd/resolve/resolv.conf")};
+                            .resolv_conf = text_of(a, "/etc/resolv.conf", &err),
+                            .behind = text_of(a, "/run/systemd/resolve/resolv.conf", &ignored)};
+    node.unread = str_of(err.text);
     struct dns_option *o = arena_alloc(a, (val_len(options) + 1) * sizeof *o);
     AUTO(strbuf_fini) struct strbuf out = STRBUF(65536), warning = STRBUF(4096);
     dns.nameservers = texts_of(a, val_get(config, N(nameservers)), &dns.nnameservers);
@@ -248,7 +251,11 @@ static struct str hosts(struct arena *a, struct agent_pod *ap, const struct pod_
         n++;
     }
     if (ap->pod->host_network) {
-        pod_hosts_of_node(text_of(a, "/etc/hosts"), aliases, n, &out);
+        struct err err = ERR;
+        pod_hosts_of_node(text_of(a, "/etc/hosts", &err), aliases, n, &out);
+        if (err.kind && err.sys != ENOENT)
+            agent_eventf(ap, -1, true, "HostsForming",
+                         "The node's hosts cannot be read, and the pod goes without them: %s", err.text);
     } else {
         struct str ip = arena_fmt(a, IP4_FMT, IP4_ARG(ap->ip));
         pod_hosts(&ip, 1, name->name, name->domain, aliases, n, &out);
@@ -350,16 +357,15 @@ static void remove_links(const struct teardown *t)
 static void teardown_work(struct job *j)
 {
     struct teardown *t = container_of(j, struct teardown, job);
-    struct err ignored = ERR;
+    struct err flows = ERR, logs = ERR;
     t->ok = tree_remove(AT_FDCWD, t->dir, &t->err) && tree_remove(AT_FDCWD, t->tmpfs, &t->err);
     unsigned forgotten;
-    if (t->ip && !conntrack_leave(t->ip, &forgotten, &ignored))
-        log_warn("pod.connections", "address=" IP4_FMT " error=\"%s\"", IP4_ARG(t->ip), ignored.text);
-    ignored = ERR;
+    if (t->ip && !conntrack_leave(t->ip, &forgotten, &flows))
+        log_warn("pod.connections", "address=" IP4_FMT " error=\"%s\"", IP4_ARG(t->ip), flows.text);
     if (t->remove_logs)
         remove_links(t);
-    if (t->remove_logs && !tree_remove(AT_FDCWD, t->logs, &ignored))
-        t->ok = t->ok && err_set(&t->err, ignored.kind, "%s", ignored.text);
+    if (t->remove_logs && !tree_remove(AT_FDCWD, t->logs, &logs))
+        t->ok = t->ok && err_set(&t->err, logs.kind, "%s", logs.text); /* the first that failed is told */
 }
 
 static void teardown_done(struct job *j)
@@ -444,7 +450,7 @@ static void memory_next(struct memory *m)
     const struct val *volumes = val_get(obj_spec(ap->pod->obj), N(volumes));
     while (m->next < val_len(volumes)) {
         const struct val *v = val_item(volumes, m->next++);
-        struct err ignored = ERR;
+        struct err ignored = ERR; /* gather has told of those that are of no type */
         const struct volume_type *type = volume_type_of(v, &ignored);
         if (!type || type->place != VOLUME_MEMORY)
             continue;
