@@ -95,8 +95,10 @@ static struct key key_of(struct str text)
 static void woke(struct manager *m)
 {
     m->view.woke = clock_real();
-    log_info("control.woke",
-             "this process or its machine has slept: whoever was silent meanwhile is given time again");
+    log_info(
+        "control.woke",
+        "this process or its machine has slept, or the clock was set: whoever was silent meanwhile is given time "
+        "again");
 }
 
 const struct view *manager_view(struct manager *m)
@@ -105,6 +107,10 @@ const struct view *manager_view(struct manager *m)
     int64_t ahead = m->view.now - clock_mono(); /* the one goes on in a suspended machine, the other does not */
     if (m->ahead && ahead - m->ahead > NAP)
         woke(m);
+    if (m->ahead && m->ahead - ahead > NAP) { /* the clock was set back: what we saw at that time is to come again */
+        m->view.since = MIN(m->view.since, m->view.now);
+        woke(m);
+    }
     m->ahead = ahead;
     return &m->view;
 }

@@ -22,13 +22,21 @@ static const struct condition_taint {
 };
 #define CORDON "node.kubernetes.io/unschedulable"
 
+/* A time that a node's clock, or ours before it was set back, has put far into the future proves nothing. A lease is
+ * renewed soon after that, and is believed. */
+static int64_t believed(const struct view *v, int64_t at)
+{
+    return at <= v->now + GRACE ? at : 0;
+}
+
 static int64_t last_sign(const struct view *v, const struct obj *node)
 {
     const struct obj *lease = view_get(v, K(Lease), S("kube-node-lease"), node->name);
-    int64_t seen = MAX(obj_created(node), MAX(v->since, v->woke)); /* before that we could not have heard it */
+    int64_t beat = val_time(val_get(condition_get(obj_status(node), "Ready"), N(lastHeartbeatTime))),
+            seen = MAX(v->since, v->woke); /* before that we could not have heard it */
     if (lease)
         seen = MAX(seen, val_time(val_get(obj_spec(lease), N(renewTime))));
-    return MAX(seen, val_time(val_get(condition_get(obj_status(node), "Ready"), N(lastHeartbeatTime))));
+    return MAX(seen, MAX(believed(v, obj_created(node)), believed(v, beat)));
 }
 
 static void unknown_set(const struct view *v, const struct obj *node, struct plan *out)

@@ -309,3 +309,18 @@ TEST(a_machine_that_was_suspended_gives_nodes_time_again)
 {
     sleep_and_judge(true);
 }
+TEST(a_clock_that_is_set_back_hides_no_lost_node)
+{
+    struct world w;
+    begin(&w, 41);
+    for (int n = 0; n < 6; n++) {
+        if (n == 3)
+            loop_simulate_sleep(w.loop, -3600 * NS_PER_S, true);
+        renew(&w, "n1"), renew(&w, "n2");
+        world_run_for(&w, 9 * NS_PER_S);
+    }
+    CHECK(nodes_ready(&w));
+    world_run_for(&w, 60 * NS_PER_S);
+    CHECK(!nodes_ready(&w));
+    world_fini(&w);
+}
