@@ -7,6 +7,8 @@
 
 #define DAY (24 * 3600 * NS_PER_S)
 enum { CA_YEARS = 20 };
+#define CA_FROM  (946684800 * NS_PER_S)  /* 2000-01-01 */
+#define CA_LEAST (1767225600 * NS_PER_S) /* 2026-01-01: no clock that is right says less */
 
 void keys_free(struct keys *k)
 {
@@ -69,7 +71,12 @@ static bool open_ca(struct keys *k, bool fresh, struct err *err)
     if (!read_key(k, "keys/ca.crt", fresh, &pem, err)) {
         if (err->kind)
             return false;
-        struct cert_spec spec = {.cn = S("wherry-ca"), .ca = true, .not_after = clock_real() + CA_YEARS * 365 * DAY};
+        /* A clock that is wrong at the first boot (a machine without a battery) is set later: the CA is valid before
+         * and after. */
+        struct cert_spec spec = {.cn = S("wherry-ca"),
+                                 .ca = true,
+                                 .not_before = CA_FROM,
+                                 .not_after = MAX(clock_real(), CA_LEAST) + CA_YEARS * 365 * DAY};
         if (!cert_make(&spec, k->ca, STR_NONE, NULL, &pem, err) ||
             !file_write(AT_FDCWD, path_of(k, "keys/ca.crt"), strbuf_str(&pem), 0600, err))
             return false;
@@ -143,8 +150,15 @@ bool keys_serving(struct keys *k, const struct leaf_names *n, struct strbuf *cer
     if (!cert_make(&spec, leaf, k->ca_pem, k->ca, cert, err))
         return false;
     key_pem(leaf, key);
+    k->made_at = now;
     k->renew_at = now + LEAF_DAYS / 3 * 2 * DAY;
     return true;
+}
+
+bool keys_stale(const struct keys *k)
+{
+    int64_t now = clock_real();
+    return now >= k->renew_at || now < k->made_at - 60 * NS_PER_S;
 }
 
 static bool kubeconfig(struct keys *k, const char *file, const char *server, const char *name, struct str cn,

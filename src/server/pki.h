@@ -17,8 +17,8 @@ struct keys {
     struct str ca_pem;
     struct store_seal_key seal[8];
     size_t nseal;
-    const char *etc;  /* ROOT/etc/wherry */
-    int64_t renew_at; /* real ns: when the leaves are to be made again */
+    const char *etc;           /* ROOT/etc/wherry */
+    int64_t made_at, renew_at; /* real ns: of the leaves, and when they are to be made again */
 };
 struct leaf_names {
     const struct str *dns, *ips;
@@ -33,5 +33,7 @@ AUTO_POINTER(keys_free, struct keys);
 /* A serving certificate and its key for these names, as PEM. */
 MUST_USE bool keys_serving(struct keys *k, const struct leaf_names *n, struct strbuf *cert, struct strbuf *key,
                            struct err *err);
+/* Whether leaves are to be made again: they grow old, or the clock was set back to before they are valid. */
+bool keys_stale(const struct keys *k);
 /* Writes the admin's and the node's kubeconfig with new client certificates. server: "https://HOST:PORT". */
 MUST_USE bool keys_kubeconfigs(struct keys *k, const char *server, const char *node_name, struct err *err);

@@ -208,7 +208,7 @@ static bool renew_kubeconfigs(struct server *s, struct err *err)
 static void housekeeping(struct timer *t)
 {
     struct server *s = container_of(t, struct server, housekeeping);
-    if (clock_real() >= s->keys->renew_at) {
+    if (keys_stale(s->keys)) {
         struct err err = ERR;
         if (load_tls(s, &err) && write_kubeconfigs(s, &err))
             log_info("certificates.renewed", "port=%d", s->port);
