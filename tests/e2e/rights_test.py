@@ -210,6 +210,55 @@ def nobody_gets_anywhere(c):
         assert status == 403 and words in text, (headers, status, text)
 
 
+def continued(rev, start):
+    return base64.urlsafe_b64encode(json.dumps({'v': 'meta.k8s.io/v1', 'rv': rev, 'start': start}).encode()).decode().rstrip('=')
+
+
+def a_tenant_stays_one(c):
+    """Who may edit one namespace, and an account that may make pods there and nothing else: neither reads others' Secrets, nor comes to rights, nor
+    to anything of the whole cluster's."""
+    group, account = 'rbac.authorization.k8s.io', ('system:serviceaccounts', 'system:serviceaccounts:ten', 'system:authenticated')
+    made(c, '/api/v1/namespaces', {'metadata': {'name': 'ten'}})
+    made(c, '/api/v1/namespaces/kube-system/secrets', {'metadata': {'name': 'theirs'}, 'data': {'a': 'bm90IGZvciB5b3U='}})
+    made(c, RBAC + '/namespaces/ten/rolebindings', {'metadata': {'name': 'ed'}, 'roleRef': {'apiGroup': group, 'kind': 'ClusterRole', 'name': 'edit'}, 'subjects': [{'kind': 'User', 'name': 'ed', 'apiGroup': group}]})
+    give(c, 'system:serviceaccount:ten:podder', [{'apiGroups': [''], 'resources': ['pods'], 'verbs': ['create']}], 'ten')
+    secrets, rows = '/api/v1/namespaces/%s/secrets', []
+    for path in ('/api/v1/secrets', secrets % 'kube-system', secrets % 'kube-system' + '/theirs', '/api/v1/watch/secrets', '/api/v1/watch/namespaces/kube-system/secrets/theirs', secrets % 'ten/../kube-system',
+                 secrets % 'ten%2f..%2fkube-system', '/api/v1/' + secrets[7:] % 'kube-system', secrets % 'ten' + '/..%2f..%2fkube-system%2fsecrets%2ftheirs', '/api/v1/secrets?fieldSelector=metadata.namespace%3Dten',
+                 secrets % 'ten' + '?continue=' + continued(1, '../kube-system/'), '/wherry.dev/backup', '/metrics', '/debug', '/logs', '/api/v1/nodes', '/api/v1/nodes/x/proxy/', RBAC + '/clusterroles',
+                 '/api/v1/persistentvolumes', '/apis/certificates.k8s.io/v1/certificatesigningrequests', '/api/v1/namespaces/kube-system/pods/x/log', '/api/v1/namespaces/kube-system/services/x/proxy/'):
+        rows.append(('GET', path, None))
+    rule = {'apiGroups': ['*'], 'resources': ['*'], 'verbs': ['*']}
+    pod = lambda meta={}, **spec: {'metadata': dict({'generateName': 'p-'}, **meta), 'spec': dict({'containers': [{'name': 'a', 'image': 'a'}]}, **spec)}
+    for ns in ('ten', 'kube-system'):
+        at = '/api/v1/namespaces/%s/' % ns
+        rows += [('POST', RBAC + '/namespaces/%s/roles' % ns, {'metadata': {'name': 'x'}, 'rules': [rule]}),
+                 ('POST', RBAC + '/namespaces/%s/rolebindings' % ns, {'metadata': {'name': 'x'}, 'roleRef': {'apiGroup': group, 'kind': 'ClusterRole', 'name': 'cluster-admin'}, 'subjects': [{'kind': 'User', 'name': 'ed', 'apiGroup': group}]}),
+                 ('POST', at + 'endpoints', {'metadata': {'name': 'x'}, 'subsets': [{'addresses': [{'ip': '10.0.0.1'}], 'ports': [{'port': 80}]}]}),
+                 ('POST', '/apis/discovery.k8s.io/v1/namespaces/%s/endpointslices' % ns, {'metadata': {'name': 'x'}, 'addressType': 'IPv4', 'endpoints': [{'addresses': ['10.0.0.1']}]}),
+                 ('POST', at + 'pods', pod(serviceAccountName='nobody')), ('POST', at + 'pods', pod({'annotations': {'kubernetes.io/config.mirror': 'x'}})), ('POST', at + 'pods', pod(priority=2000000000)),
+                 ('POST', at + 'pods', pod({'namespace': 'default'})), ('PATCH', at + 'pods/x/status', {'status': {'podIP': '127.0.0.1'}}), ('POST', at + 'pods/x/binding', {'target': {'name': 'n'}}),
+                 ('POST', at + 'bindings', {'metadata': {'name': 'x'}, 'target': {'name': 'n'}}), ('PATCH', at + 'pods/x/ephemeralcontainers', {'spec': {}}), ('POST', at + 'resourcequotas', {'metadata': {'name': 'x'}}),
+                 ('DELETE', at + 'resourcequotas', None), ('PATCH', at[:-1], {'metadata': {'labels': {'pod-security.kubernetes.io/enforce': 'privileged'}}}), ('PUT', at + 'finalize', {'metadata': {'name': ns}, 'spec': {}}),
+                 ('DELETE', at[:-1], None), ('POST', '/apis/authorization.k8s.io/v1/namespaces/%s/localsubjectaccessreviews' % ns, {'metadata': {'namespace': ns}, 'spec': {'user': 'ed', 'resourceAttributes': {'namespace': ns, 'verb': 'get', 'resource': 'pods'}}})]
+    at = '/api/v1/namespaces/kube-system/'
+    rows += [('POST', at + 'serviceaccounts/default/token', {'spec': {}}), ('POST', at + 'secrets', {'metadata': {'name': 'x', 'annotations': {'kubernetes.io/service-account.name': 'default'}}, 'type': 'kubernetes.io/service-account-token'}),
+             ('POST', at + 'pods', pod()), ('DELETE', at + 'secrets', None), ('POST', at + 'pods/x/exec?command=a', {}), ('POST', RBAC + '/clusterroles', {'metadata': {'name': 'x', 'labels': {group + '/aggregate-to-edit': 'true'}}, 'rules': [rule]}),
+             ('POST', RBAC + '/clusterrolebindings', {'metadata': {'name': 'x'}, 'roleRef': {'apiGroup': group, 'kind': 'ClusterRole', 'name': 'edit'}}), ('POST', '/api/v1/namespaces', {'metadata': {'name': 'mine'}}),
+             ('POST', '/api/v1/nodes', {'metadata': {'name': 'x'}}), ('POST', '/api/v1/persistentvolumes', {'metadata': {'name': 'x'}, 'spec': {'capacity': {'storage': '1Gi'}, 'accessModes': ['ReadWriteOnce'], 'hostPath': {'path': '/'}}}),
+             ('POST', '/apis/storage.k8s.io/v1/storageclasses', {'metadata': {'name': 'x'}, 'provisioner': 'p'}), ('POST', '/apis/scheduling.k8s.io/v1/priorityclasses', {'metadata': {'name': 'x'}, 'value': 1}),
+             ('POST', '/apis/node.k8s.io/v1/runtimeclasses', {'metadata': {'name': 'x'}, 'handler': 'h'}), ('POST', '/apis/certificates.k8s.io/v1/certificatesigningrequests', {'metadata': {'name': 'x'}, 'spec': {'signerName': 'kubernetes.io/kube-apiserver-client'}}),
+             ('POST', '/apis/authentication.k8s.io/v1/tokenreviews', {'spec': {'token': 'x'}}), ('POST', '/apis/authorization.k8s.io/v1/subjectaccessreviews', {'spec': {'user': 'ed', 'nonResourceAttributes': {'path': '/', 'verb': 'get'}}})]
+    for who, groups in (('ed', ('system:authenticated',)), ('system:serviceaccount:ten:podder', account)):
+        for method, path, body in rows:
+            status, _, text = ask(c, who, method, path, body, MERGE if method == 'PATCH' else 'application/json', groups=groups)
+            assert status in (400, 403, 404, 405, 422) and 'bm90IGZvciB5b3U' not in text, (who, method, path, body, status, text[:300])
+        status, _, text = ask(c, who, 'POST', '/api/v1/namespaces/ten/pods', dict(pod(), status={'podIP': '127.0.0.1', 'phase': 'Running'}), groups=groups)
+        assert status == 201 and '127.0.0.1' not in text and 'Pending' in text, text        # what a pod is, its maker does not say
+    status, _, text = ask(c, 'ed', 'GET', secrets % 'ten' + '?continue=' + continued(-1, 'kube-system/theirs'))
+    assert status == 200 and json.loads(text)['items'] == [], text
+
+
 def impersonated_twice(c, headers):
     """As `mimic`, by a token of an account that may be what mimic may: a second impersonation needs a user of its own."""
     if not hasattr(c, 'mimic'):
@@ -221,5 +270,5 @@ def impersonated_twice(c, headers):
 
 
 if __name__ == '__main__':
-    main([roles_are_not_handed_out, a_large_role_is_compared_at_once, a_name_is_what_is_read, a_node_writes_its_own, a_get_that_acts, nobody_gets_anywhere],
+    main([roles_are_not_handed_out, a_large_role_is_compared_at_once, a_name_is_what_is_read, a_node_writes_its_own, a_get_that_acts, nobody_gets_anywhere, a_tenant_stays_one],
          args=['--roles', 'server'], image=False, port=16483, cluster=Server)
