@@ -71,6 +71,7 @@ struct pod_container {
     bool backing_off;                         /* the crash loop's wait is shown */
 
     bool passed_startup, ready, unhealthy; /* what the probes say; unhealthy: restart it */
+    bool redefined;                        /* ended for another image: runs again whatever its policy is */
     const char *unhealthy_why;             /* "failed liveness probe" */
     bool replacing;                        /* it was ended for that, and the next run is not up yet */
     enum hook poststart, prestop;

@@ -209,6 +209,7 @@ void pod_wanted(struct pod *p, struct obj *obj, int64_t now)
             if (c->run == RUN_RUNNING && !c->unhealthy_why) {
                 c->unhealthy = true;
                 c->unhealthy_why = "definition changed";
+                c->redefined = c->role == CONTAINER_MAIN;
             }
         }
         c->spec = spec;
@@ -310,6 +311,7 @@ void pod_saw_image(struct pod *p, int i, bool ok, struct str id_or_reason, struc
         return;
     }
     c->image = PART_FAILED;
+    c->redefined = false; /* a kubelet counts it as ended now */
     c->image_reason = str_dup(&p->arena, id_or_reason);
     c->image_message = str_dup(&p->arena, message);
     c->image_backing_off = false;
@@ -546,7 +548,7 @@ static bool restarts(const struct pod *p, const struct pod_container *c)
 {
     if (p->deleted || p->fail_reason || c->role == CONTAINER_EPHEMERAL)
         return false;
-    if (c->role == CONTAINER_SIDECAR)
+    if (c->role == CONTAINER_SIDECAR || c->redefined)
         return true;
     if (rule_restarts(c))
         return c->role != CONTAINER_INIT || c->end.exit_code != 0;
@@ -647,6 +649,7 @@ static void step_start(struct pod *p, int i, int64_t now, struct pod_actions *ou
         return;
     }
     c->run = RUN_STARTING;
+    c->redefined = false;
     act(out, DO_CONTAINER_START, i);
 }
 

@@ -536,6 +536,35 @@ TEST(pod_that_never_restarts_ends_with_its_containers)
     play_end(&y);
 }
 
+TEST(another_image_is_another_run_whatever_the_restart_policy_is)
+{
+    static const char *const policies[] = {"Never", "OnFailure", "Always"};
+    for (size_t i = 0; i < countof(policies); i++) {
+        struct play y, other;
+        struct arena a = ARENA;
+        play_begin(&y,
+                   arena_fmt(&a, META "spec: {restartPolicy: %s, containers: [{name: c, image: x}]}", policies[i]).p);
+        play_begin(
+            &other,
+            arena_fmt(&a, META "spec: {restartPolicy: %s, containers: [{name: c, image: other}]}", policies[i]).p);
+        run(&y);
+        (void)told(&y);
+        pod_wanted(y.p, other.p->obj, y.now);
+        run(&y);
+        CHECK_STR(told(&y), S("!Killing:c term:c"));
+        exits(&y, "c", i == 1 ? 0 : 143); /* each policy by what it would not start again after */
+        run(&y);
+        CHECK_STR(told(&y), S("image:c start:c"));
+        CHECK_STR(str_of(pod_phase(y.p)), S("Running"));
+        exits(&y, "c", 0); /* once: what it runs now is what is declared */
+        run(&y);
+        CHECK_STR(str_of(pod_phase(y.p)), i == 2 ? S("Running") : S("Succeeded"));
+        play_end(&y);
+        play_end(&other);
+        arena_fini(&a);
+    }
+}
+
 TEST(image_that_is_missing_backs_off_and_says_so)
 {
     struct play y;
