@@ -1198,6 +1198,44 @@ TEST(store_on_a_full_disk_refuses_writes_reads_on_and_recovers)
     CHECK(umount(dir) == 0 && rmdir(dir) == 0);
 }
 
+TEST(store_begun_on_a_full_disk_takes_leases_again_by_itself)
+{
+    struct world *w = world_new(true);
+    char dir[100], ballast[120];
+    (void)snprintf(dir, sizeof dir, "%s/small", test_dir());
+    (void)snprintf(ballast, sizeof ballast, "%s/ballast", dir);
+    (void)snprintf(w->path, sizeof w->path, "%s/store.db", dir);
+    mount_small(dir);
+    w->o.lazy_ns = 20 * NS_PER_MS;
+    world_open(w);
+    (void)put(w, "a", "1");
+    world_close(w);
+    fill(ballast);
+    w->o.disk = disk_changed;
+    disk_said = 0;
+    world_open(w); /* nothing but leases is written in this life */
+    CHECK_STR(value(w, "a"), S("1"));
+    struct err err = ERR;
+    for (int i = 0; i < 3; i++)
+        CHECK(put_as(w, S("lease"), "1", STORE_ANY, i % 2 ? STORE_LAZY : STORE_PATIENT, &err) == 0 &&
+              err.kind == E_UNAVAILABLE && err.sys == ENOSPC);
+    CHECK_STR(value(w, "a"), S("1"));
+    CHECK_STR(value(w, "lease"), S("-"));
+    CHECK(unlink(ballast) == 0);
+    for (int64_t end = clock_mono() + 10 * NS_PER_S; store_failing(w->s) && clock_mono() < end;)
+        (void)loop_run_once(w->loop, NS_PER_S);
+    CHECK(!store_failing(w->s) && disk_said == 2);
+    CHECK(put_as(w, S("lease"), "2", STORE_ANY, STORE_PATIENT, &err) > 0);
+    CHECK_STR(value(w, "lease"), S("2"));
+    fill(ballast); /* from now on they live on what is reserved */
+    CHECK(put_as(w, S("lease"), "3", STORE_ANY, STORE_PATIENT, &err) > 0);
+    CHECK(unlink(ballast) == 0);
+    world_reopen(w);
+    CHECK_STR(value(w, "lease"), S("3"));
+    world_free(w);
+    CHECK(umount(dir) == 0 && rmdir(dir) == 0);
+}
+
 /* Killed at any moment under 4 keys written in turn: each value counts up; the parent hears of every acknowledged
  * write through a pipe. */
 enum { KEYS = 4, ROUNDS = 10 };

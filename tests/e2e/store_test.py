@@ -550,6 +550,8 @@ def full_disk(c):
                 os.unlink(f.root + '/ballast')
                 took = writes_work(api, t)
                 assert f.role_pid('server') == pid
+                before = len(t.leases)
+                eventually('leases are written again', lambda: sum(x[2] for x in t.leases[before:]) > 20)
         finish(t.h, api, watchers)
         n = t.check()
         node.over = True
