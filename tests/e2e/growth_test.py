@@ -400,7 +400,7 @@ def whoever_leaves_leaves_nothing(c):
         s.recv(100)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
     answers = [(f, LISTS + '?includeObject=Object') for f in FORMS] + [(f, LISTS + '?watch=1&includeObject=Object') for f in FORMS if 'yaml' not in f] + \
-        [('application/json', p) for p in (LISTS + '?limit=30', LISTS + '/a0', '/openapi/v2', '/openapi/v3/api/v1', '/metrics', '/apis', LISTS + '?watch=1&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan')]
+        [('application/json', p) for p in (LISTS + '?limit=30', LISTS + '/a0', '/openapi/v2', '/openapi/v3/api/v1', '/metrics', '/apis', '/wherry.dev/backup', '/healthz', LISTS + '?watch=1&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan')]
     ways = [after_head, midway, unread, half_closed, reset]
     c.ask('GET', '/metrics')
     fds, rest = sizes()
