@@ -32,6 +32,7 @@ struct exchange {
     struct soon more;
     /* a watch */
     struct watching watch;
+    struct str watcher;       /* whose it is */
     struct websocket *socket; /* which carries it, if that was asked for; http is over then */
     struct slow_watch slow;
     bool columns_sent;
@@ -284,11 +285,31 @@ static void frame(struct exchange *x, struct strbuf *b, const char *type, struct
     }
 }
 
+static void count_watch(struct exchange *x, int change)
+{
+    struct map *open = &x->r.server->watchers;
+    uintptr_t n = (uintptr_t)map_get(open, x->watcher) + (uintptr_t)change;
+    if (n)
+        (void)map_put(open, x->watcher, (void *)n);
+    else
+        (void)map_del(open, x->watcher);
+    metrics_watches(x->r.server, change);
+}
+
+/* Each watch takes a connection: one user leaves some for others. */
+static bool may_watch(struct exchange *x)
+{
+    x->watcher = str_dup(&x->r.arena, x->user.name); /* the user is gone with the request, which a socket outlives */
+    return (uintptr_t)map_get(&x->r.server->watchers, x->watcher) < LIMIT_WATCHERS_PER_USER ||
+           fail_too_many(&x->r, 1, "%d watches of " STR_FMT " are open; end some of them", LIMIT_WATCHERS_PER_USER,
+                         STR_ARG(x->watcher));
+}
+
 static void watch_over(struct exchange *x, bool in_order)
 {
     watching_stop(&x->watch);
     slow_del(&x->slow);
-    metrics_watches(x->r.server, -1);
+    count_watch(x, -1);
     if (x->socket && in_order)
         websocket_finish(TAKE(x->socket), 1000, S(""));
     else if (x->socket)
@@ -445,18 +466,18 @@ static void upgrade_watch(struct exchange *x)
         return;
     watching_stop(&x->watch);
     slow_del(&x->slow);
-    metrics_watches(x->r.server, -1);
+    count_watch(x, -1);
     exchange_free(x);
 }
 
 static void start_watch(struct exchange *x)
 {
     x->watch = (struct watching){.loop = x->r.loop, .event = watch_event, .full = watch_full, .ended = watch_ended};
-    if (!watching_start(&x->watch, &x->r)) {
+    if (!may_watch(x) || !watching_start(&x->watch, &x->r)) {
         respond_failed(x);
         return;
     }
-    metrics_watches(x->r.server, 1);
+    count_watch(x, 1);
     x->slow = (struct slow_watch){.queued = slow_queued, .cut = slow_cut};
     slow_add(&x->r.server->slow, &x->slow);
     if (websocket_wanted(x->http)) {

@@ -39,9 +39,10 @@ struct server {
     struct map turns;      /* key -> struct turn: whose write is under way (turn.c) */
     size_t writes_waiting;
     struct list watches;
-    struct slow slow;  /* what waits for watchers over HTTP */
-    struct list fresh; /* reads that wait for a revision (fresh.c) */
-    size_t nwatches;   /* atomic */
+    struct map watchers; /* over HTTP: name of a user -> how many */
+    struct slow slow;    /* what waits for watchers over HTTP */
+    struct list fresh;   /* reads that wait for a revision (fresh.c) */
+    size_t nwatches;     /* atomic */
     struct store_subscriber subscriber;
     pthread_mutex_t published_lock;
     struct published published; /* any thread may take it */

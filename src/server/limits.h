@@ -25,6 +25,7 @@
     X(ANSWERS_BYTES, 268435456, "bytes of answers waiting for their clients above which no large list is begun")     \
     X(CONNECTION_BUFFER, 8388608, "bytes waiting to be sent on one connection")                                      \
     X(WATCHERS, 20000, "watches at a time")                                                                          \
+    X(WATCHERS_PER_USER, 2000, "and over HTTP of one user")                                                          \
     X(WATCHES_BYTES, 268435456, "bytes waiting for all watchers; of more, the slowest are cut")                      \
     X(WATCH_WINDOW_EVENTS, 4096, "events kept per kind for watches and continued lists")                             \
     X(WATCH_WINDOW_BYTES, 8388608, "bytes of objects those events may hold per kind")                                \

@@ -432,6 +432,7 @@ void server_stop(struct server *s)
     room_free(s->room);
     metrics_free(s->metrics);
     map_fini(&s->turns);
+    map_fini(&s->watchers);
     pthread_mutex_destroy(&s->published_lock);
     arena_fini(&s->arena);
     mem_free(s);

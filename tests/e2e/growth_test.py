@@ -418,5 +418,29 @@ def whoever_leaves_leaves_nothing(c):
         eventually('nothing waits for anybody', lambda: queued() < 1 << 20, timeout=60)
     eventually('its memory is as before', lambda: sizes()[1] < rest + ROOM // 2, timeout=60)
 
+def one_user_leaves_watches_to_others(c):
+    """Each watch is a connection: who has as many as one may have is told so, and others still watch."""
+    most = int(re.search(r'wherry_limit{name="WATCHERS_PER_USER"} (\d+)', c.ask('GET', '/metrics')[1]).group(1))
+    ask = 'GET /api/v1/namespaces/default/configmaps?watch=1 HTTP/1.1\r\nHost: x\r\nImpersonate-User: %s\r\nImpersonate-Group: system:masters\r\n\r\n'
+    open_lines = []
+
+    def status(who):
+        s = c.raw.open(60)
+        open_lines.append(s)
+        s.sendall((ask % who).encode())
+        return s.recv(4096).split(b'\r\n')[0]
+    try:
+        for _ in range(most):
+            assert b' 200 ' in status('greedy')
+        assert b' 429 ' in status('greedy')
+        assert b' 200 ' in status('other')
+        for s in open_lines[:50]:
+            s.close()
+        eventually('room again', lambda: b' 200 ' in status('greedy'))
+    finally:
+        for s in open_lines:
+            s.close()
+
+
 if __name__ == '__main__':
-    main([made, changed, odd_bodies, ports_that_are_there, large_lists, whoever_leaves_leaves_nothing], args=['--roles', 'server'], image=False, port=16484, cluster=Server)
+    main([made, changed, odd_bodies, ports_that_are_there, large_lists, whoever_leaves_leaves_nothing, one_user_leaves_watches_to_others], args=['--roles', 'server'], image=False, port=16484, cluster=Server)
