@@ -42,6 +42,8 @@ static bool left_out(const struct val *parent, const struct val *meta, const str
 static uint32_t kept_members(const struct val *v, const struct val *meta)
 {
     uint32_t n = 0;
+    if (v != meta)
+        return v->n; /* nearly all */
     for (uint32_t i = 0; i < v->n; i++)
         n += !left_out(v, meta, &v->map[i]);
     return n;
@@ -122,7 +124,8 @@ static struct val copy(struct copier *c, const struct val *v, const struct val *
             }
             to++->v = copy(c, &m->v, meta);
         }
-        map_hash(&out);
+        if (out.n > HASH_FROM)
+            map_hash(&out);
         break;
     }
     case VAL_NULL:
