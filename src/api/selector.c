@@ -8,6 +8,7 @@ enum op { OP_EXISTS, OP_NOT_EXISTS, OP_IN, OP_NOT_IN, OP_EQUAL, OP_DOUBLE_EQUAL,
 struct requirement {
     struct str key;
     enum op op;
+    size_t order;       /* in which it came */
     struct str *values; /* sorted, unique */
     size_t n;
 };
@@ -200,14 +201,24 @@ static bool parse_requirement(struct parser *p, struct requirement *r, struct er
     return true;
 }
 
-static void insert(struct selector *s, const struct requirement *r)
+static void append(struct selector *s, struct requirement r)
 {
-    size_t at = s->n;
-    while (at > 0 && str_cmp(s->list[at - 1].key, r->key) > 0)
-        at--;
-    memmove(s->list + at + 1, s->list + at, (s->n - at) * sizeof *s->list);
-    s->list[at] = *r;
-    s->n++;
+    r.order = s->n;
+    s->list[s->n++] = r;
+}
+
+static int by_key(const void *x, const void *y)
+{
+    const struct requirement *a = x, *b = y;
+    int keys = str_cmp(a->key, b->key);
+    return keys ? keys : (a->order > b->order) - (a->order < b->order);
+}
+
+static struct selector *sorted(struct selector *s)
+{
+    if (s->n > 1)
+        qsort(s->list, s->n, sizeof *s->list, by_key);
+    return s;
 }
 
 static struct selector *selector_new(struct arena *a, size_t room)
@@ -237,7 +248,7 @@ bool selector_parse(struct arena *a, struct str text, struct selector **out, str
         struct requirement r = {0};
         if (!parse_requirement(&p, &r, err))
             return err_wrap(err, "unable to parse requirement");
-        insert(s, &r);
+        append(s, r);
         t = take(&p);
         if (t.kind == END)
             break;
@@ -246,7 +257,7 @@ bool selector_parse(struct arena *a, struct str text, struct selector **out, str
         if (p.next.kind != IDENTIFIER && p.next.kind != NOT)
             return err_set(err, E_BAD_REQUEST, "found '" STR_FMT "', expected: identifier after ','", FOUND(p.next));
     }
-    *out = s;
+    *out = sorted(s);
     return true;
 }
 
@@ -261,7 +272,7 @@ bool selector_of(struct arena *a, const struct val *v, struct selector **out, st
         if (!add_value(&p, &r, val_text(&m->v), err))
             return false;
         r.op = OP_EQUAL;
-        insert(s, &r);
+        append(s, r);
     }
     val_each_item (e, val_get(v, N(matchExpressions))) {
         static const struct {
@@ -286,9 +297,9 @@ bool selector_of(struct arena *a, const struct val *v, struct selector **out, st
             return err_set(err, E_INVALID,
                            "values: Invalid value: []: for 'in', 'notin' operators, values set can't "
                            "be empty");
-        insert(s, &r);
+        append(s, r);
     }
-    *out = s;
+    *out = sorted(s);
     return true;
 }
 
@@ -302,9 +313,9 @@ struct selector *selector_of_map(struct arena *a, const struct val *map)
         struct requirement r = {.key = str_dup(a, m->name->s), .op = OP_EQUAL};
         bool ok = add_value(&p, &r, val_text(&m->v), &too_many);
         ASSERT(ok); /* one is not too many; a requirement left out would select more */
-        insert(s, &r);
+        append(s, r);
     }
-    return s;
+    return sorted(s);
 }
 
 static bool has_value(const struct requirement *r, struct str v)

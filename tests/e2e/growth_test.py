@@ -188,7 +188,7 @@ def judge(c, slow, *request):
 
 def made(c):
     """POST, of pieces that differ and (lists) of the same piece again and again."""
-    slow, cases = [], some(every(c, not STORM), 40)
+    slow, cases = [], some(every(c, not STORM), 100)
     start, waited = time.monotonic(), c.waited()
     with Neighbour(c.raw) as n:
         for path, types, api, kind, where, schema in cases:
