@@ -91,5 +91,6 @@ int role_server(struct role_start *r)
         return 1;
     }
     loop_run(loop);
+    server_close_store(role.server);
     role_end();
 }

@@ -14,6 +14,7 @@
 #include "server/room.h"
 #include "server/scan.h"
 #include "server/sites.h"
+#include "server/watch.h"
 #include "sys/file.h"
 #include <errno.h>
 #include <ifaddrs.h>
@@ -436,6 +437,15 @@ void server_stop(struct server *s)
     pthread_mutex_destroy(&s->published_lock);
     arena_fini(&s->arena);
     mem_free(s);
+}
+
+void server_close_store(struct server *s)
+{
+    s->stopping = true;
+    expiry_stop(s->expiry);
+    watches_stop(s);
+    store_unsubscribe(&s->subscriber);
+    store_close(TAKE(s->store));
 }
 
 int server_port(const struct server *s)

@@ -37,6 +37,9 @@ struct server_options {
 struct server *server_start(struct loop *l, const struct server_options *o, struct err *err) MUST_USE;
 void server_stop(struct server *s); /* requests and watches from inside must be over; NULL is fine */
 AUTO_POINTER(server_stop, struct server);
+/* The last thing that a process does with it, whatever is under way: what is queued is committed, and the store
+ * closed, so that it is one file and no revision is in doubt. Nobody is answered any more. */
+void server_close_store(struct server *s);
 int server_port(const struct server *s);               /* of the first listener */
 struct str server_ca_pem(const struct server *s);      /* of the cluster; as long as the server */
 const char *server_kubeconfig(const struct server *s); /* path of the admin's */

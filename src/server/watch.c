@@ -338,3 +338,9 @@ void watching_stop(struct watching *w)
         loop_post(c->server->loop, stop_at_home, core_ref(c));
     core_unref(c);
 }
+
+void watches_stop(struct server *s)
+{
+    for (struct watch_core *c; (c = list_first(&s->watches, struct watch_core, node));)
+        core_stop(c);
+}

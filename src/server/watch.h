@@ -30,4 +30,5 @@ struct watching {
  * answered with why not. Must be called in w->loop's thread. */
 MUST_USE bool watching_start(struct watching *w, struct request *r);
 void watching_go_on(struct watching *w); /* at any time */
+void watches_stop(struct server *s);     /* all of them, in the store's loop: nothing is told any more */
 void watching_stop(struct watching *w);  /* no callback after it; not running: nothing happens */

@@ -671,6 +671,36 @@ def restore_is_cut(folder, rng, root, backup, states):
     return len(moments)
 
 
+
+def a_clean_end_leaves_one_file(c):
+    """Under writers, too; and what they were told is there."""
+    with Cluster(port=16646, args=['--roles', 'server'], image=False) as one:
+        folder, told = one.root + '/var/lib/wherry/server', []
+
+        def write(k):
+            api, i = Api(one.root, one.port), 0
+            try:
+                while True:
+                    name = 'w%d-%d' % (k, i)
+                    if api.call('POST', CONFIG_MAPS, {'metadata': {'name': name}})[0] == 201:
+                        told.append(name)
+                    i += 1
+            except LOST:
+                pass
+        threads = [threading.Thread(target=write, args=(k,), daemon=True) for k in range(4)]
+        for t in threads:
+            t.start()
+        eventually('writes', lambda: len(told) > 50)
+        assert 'store.db-wal' in os.listdir(folder)
+        one.down()
+        for t in threads:
+            t.join(30)
+        assert os.listdir(folder) == ['store.db'], os.listdir(folder)
+        one.up()
+        names = {o['metadata']['name'] for o in Api(one.root, one.port).must('GET', CONFIG_MAPS)['items']}
+        assert names >= set(told), set(told) - names
+
+
 if __name__ == '__main__':
     main([the_checker_tells_right_from_wrong, killed_at_random_moments, power_cut_at_any_moment, full_disk, syncs_fail,
-          backups_under_load], args=['--roles', 'server'], image=False)
+          backups_under_load, a_clean_end_leaves_one_file], args=['--roles', 'server'], image=False)
