@@ -63,6 +63,7 @@ struct session {
     struct tls_client *tls;
     bool refusals;            /* a plain answer that is an error becomes a Status */
     struct str asked;         /* host:port of a pod, to which every header goes; "": a node */
+    struct str told;          /* where it heard that it was asked */
     struct str prefix;        /* what stands before the pod's own paths */
     int refused;              /* its status; 0: none */
     struct strbuf refusal;    /* and its text */
@@ -221,24 +222,30 @@ static bool stays_here(const struct http_headers *all, struct str name)
     return http_header_token(all, S("Connection"), name);
 }
 
-/* Where a pod sends the client: into the proxy's paths, unless it is elsewhere. */
+/* Where a pod sends the client: into the proxy's paths, unless it is elsewhere. A pod says its own address, or the
+ * one that the client asked at, which it was told. */
 static struct str location_of(struct session *s, struct str to)
 {
     static const struct str schemes[] = {S_INIT("http://"), S_INIT("https://")};
+    struct str path = to;
     for (size_t i = 0; i < countof(schemes); i++) {
-        struct str host;
         if (!str_starts(to, schemes[i]))
             continue;
-        struct str path = str_sub(to, schemes[i].n, to.n);
-        host = str_sub(path, 0, s->asked.n);
-        path = str_sub(path, s->asked.n, path.n);
-        if (!str_eq(host, s->asked) || (path.n && path.p[0] != '/'))
+        struct str host = str_sub(to, schemes[i].n, to.n);
+        size_t n = 0;
+        while (n < host.n && !memchr("/?#", host.p[n], 3))
+            n++;
+        path = str_sub(host, n, host.n);
+        host = str_sub(host, 0, n);
+        if (!str_ieq(host, s->asked) && !str_ieq(host, s->told))
             return to;
-        to = path.n ? path : S("/");
+        path = path.n ? path : S("/");
     }
-    if (!str_starts(to, S("/")) || str_starts(to, S("//")))
+    if (!str_starts(path, S("/")) || str_starts(path, S("//")))
         return to;
-    return arena_fmt(&s->arena, STR_FMT STR_FMT, STR_ARG(s->prefix), STR_ARG(to));
+    struct str below = str_starts(path, s->prefix) ? str_sub(path, s->prefix.n, path.n) : STR_NONE;
+    bool there = below.p && (!below.n || memchr("/?#", below.p[0], 3)); /* the pod goes by X-Forwarded-Uri */
+    return there ? path : arena_fmt(&s->arena, STR_FMT STR_FMT, STR_ARG(s->prefix), STR_ARG(path));
 }
 
 static void copy_headers(struct session *s, struct http_request *to, const struct http_answer *a)
@@ -523,6 +530,13 @@ static int port_of(const struct obj *pod, bool tls)
     return tls ? 443 : 80;
 }
 
+/* What has ended has no address any more: another pod, of anybody, may have got it. */
+static bool has_ended(const struct obj *pod)
+{
+    struct str phase = val_text_at(obj_status(pod), N(phase));
+    return str_eqz(phase, "Succeeded") || str_eqz(phase, "Failed");
+}
+
 static bool aim_at_pod_port(struct request *r, struct aim *aim)
 {
     struct str scheme, name, port;
@@ -538,6 +552,8 @@ static bool aim_at_pod_port(struct request *r, struct aim *aim)
     else if (!str_to_i64(port, 1, 65535, &number))
         return fail_bad_request(r, "invalid pod request \"" STR_FMT "\": \"" STR_FMT "\" is no port",
                                 STR_ARG(r->name), STR_ARG(port));
+    if (has_ended(o))
+        return fail_plain(r, 503, "error trying to reach service: pod " STR_FMT " has ended", STR_ARG(name));
     return set_address(r, aim, val_text_at(obj_status(o), N(podIP)), (int)number);
 }
 
@@ -549,7 +565,7 @@ static bool is_of_pod(struct request *r, const struct val *address)
     if (!str_eqz(val_text_at(ref, N(kind)), "Pod") || (ns.n && !str_eq(ns, r->ns)))
         return false;
     AUTO(obj_unref) struct obj *pod = object_get(r->server, K(Pod), r->ns, val_text_at(ref, N(name)));
-    return pod && ip.n && str_eq(val_text_at(obj_status(pod), N(podIP)), ip);
+    return pod && !has_ended(pod) && ip.n && str_eq(val_text_at(obj_status(pod), N(podIP)), ip);
 }
 
 static struct str port_name(const struct val *port)
@@ -655,13 +671,15 @@ static bool aim_at_pod(struct request *r, struct http_request *h, int i, struct 
 }
 
 /* A pod gets all that the client said, and where the client thinks it is; its token and names do not go along. */
-static void copy_all_headers(struct session *s, const struct http_request *h, struct http_headers *to)
+static void copy_all_headers(struct session *s, const struct http_request *h, struct str path,
+                             struct http_headers *to)
 {
     struct str token, protocols = protocols_offered(&s->arena, &h->headers, &token);
-    struct str forwarded[][2] = {{S("X-Forwarded-Uri"), s->prefix},
-                                 {S("X-Forwarded-Host"), h->host},
-                                 {S("X-Forwarded-Proto"), S("https")},
-                                 {S("Sec-WebSocket-Protocol"), protocols}};
+    struct str forwarded[][2] = {
+        {S("X-Forwarded-Uri"), arena_fmt(&s->arena, STR_FMT STR_FMT, STR_ARG(s->prefix), STR_ARG(path))},
+        {S("X-Forwarded-Host"), h->host},
+        {S("X-Forwarded-Proto"), S("https")},
+        {S("Sec-WebSocket-Protocol"), protocols}};
     for (size_t i = 0; i < h->headers.n; i++)
         if (!stays_here(&h->headers, h->headers.p[i].name) &&
             !str_ieq(str_sub(h->headers.p[i].name, 0, 12), S("X-Forwarded-")))
@@ -721,9 +739,13 @@ static void session_start(struct request *r, struct http_request *h, const struc
     h->on_gone = client_gone;
     h->on_drained = client_drained;
     s->asked = str_dup(&s->arena, aim->address);
+    s->told = str_dup(&s->arena, aim->host);
     s->prefix = str_dup(&s->arena, aim->prefix);
+    struct str path = strbuf_str(&aim->target);
+    if (str_find_char(path, '?') >= 0)
+        path = str_sub(path, 0, (size_t)str_find_char(path, '?'));
     if (aim->prefix.n)
-        copy_all_headers(s, h, &headers);
+        copy_all_headers(s, h, path, &headers);
     else
         copy_request_headers(s, &h->headers, &headers);
     if (!aim->address.n) {

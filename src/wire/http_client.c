@@ -263,6 +263,13 @@ static void head_came(struct connection *n, const struct http1_head *h, struct a
     k->answer.headers = h->headers;
     k->keep_alive = h->keep_alive;
     k->head_told = true;
+    if (h->status == 101 && !k->upgrade) { /* bytes that nobody knows how to read would follow */
+        struct err err = ERR;
+        (void)err_set(&err, E_UNAVAILABLE, "%s at %s: the answer switches protocols, which was not asked for",
+                      k->what, k->client->address);
+        call_broken(n, &err);
+        return;
+    }
     if (h->status == 101) {
         struct str left = *rest;
         *rest = S("");

@@ -660,6 +660,39 @@ TEST(http_upgrades_hand_the_stream_over)
     world_end();
 }
 
+static void switching_data(struct stream *s, UNUSED struct str b)
+{
+    stream_write(s, S("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n0123456789"));
+}
+static const struct stream_fns switching_fns = {NULL, switching_data, NULL, NULL, echo_closed};
+static void switching_accept(struct listener *l, int fd, UNUSED const struct addr *peer)
+{
+    rude = stream_new(l->loop, fd, NULL, &switching_fns, NULL);
+}
+TEST(http_nobody_switches_protocols_unasked)
+{
+    world_begin();
+    struct err err = ERR;
+    struct addr at;
+    struct listener l;
+    CHECK_OK(addr_parse(S("127.0.0.1:0"), &at, &err), err);
+    int fd = socket_listen(&at, 0, &err);
+    CHECK(fd >= 0);
+    CHECK_OK(socket_addr(fd, &at, &err), err);
+    listener_start(&l, w.loop, fd, switching_accept);
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
+    addr_text(&at, &text);
+    http_client_free(w.client);
+    w.client = http_client_new(w.loop, &(struct http_client_config){.address = strbuf_str(&text)});
+    (void)http_send(w.client, &(struct http_outgoing){.method = S("GET"), .target = S("/")}, &upgrade_fns, NULL);
+    loop_run(w.loop);
+    CHECK_LOG("ServiceUnavailable;");
+    listener_stop(&l);
+    stream_free(rude);
+    rude = NULL;
+    world_end();
+}
+
 /* ---- TLS */
 
 TEST(http_over_tls_with_a_client_certificate)

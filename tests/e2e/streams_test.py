@@ -423,7 +423,8 @@ class Echo(http.server.BaseHTTPRequestHandler):
         n = int(self.headers.get('Content-Length') or 0)
         body = json.dumps({'method': self.command, 'path': self.path, 'body': self.rfile.read(n).decode(), 'headers': dict(self.headers)}).encode()
         status, extra = {'/moved': (302, [('Location', '/there?x=1')]), '/away': (307, [('Location', 'http://elsewhere.test/')]), '/back': (301, [('Location', 'http://%s:%d/here' % self.server.server_address)]),
-                         '/bad': (700, []), '/gone': (410, [])}.get(self.path, (200, []))
+                         '/host': (302, [('Location', 'https://%s/there' % self.headers['Host'])]), '/prefixed': (302, [('Location', (self.headers.get('X-Forwarded-Uri') or '').replace('/prefixed', '/there'))]),
+                         '/beside': (302, [('Location', 'http://%s.elsewhere.test/' % self.headers['Host'])]), '/bad': (700, []), '/gone': (410, []), '/switch': (101, [('Upgrade', 'x'), ('Connection', 'upgrade')])}.get(self.path, (200, []))
         self.send_response(status)
         for f in extra + [('Content-Type', 'application/json'), ('Content-Length', str(len(body))), ('Set-Cookie', 'a=1'), ('Set-Cookie', 'b=2'), ('X-Of-Pod', 'yes'), ('Access-Control-Allow-Origin', '*')]:
             self.send_header(*f)
@@ -489,12 +490,13 @@ subsets: [{addresses: [{ip: %s}], ports: [{port: %d}]}, {addresses: [{ip: %s, ta
             got = json.loads(text)
             has = {k.lower(): v for k, v in got['headers'].items()}
             assert (got['method'], got['path'], got['body']) == (method, '/some/p%20th/?a=b&c', body.decode() if body else ''), got
-            assert has['x-mine'] == 'here' and has['cookie'] == 'k=v' and has['x-forwarded-uri'] == at(who, '') and has['x-forwarded-host'] == 'x', got
+            assert has['x-mine'] == 'here' and has['cookie'] == 'k=v' and has['x-forwarded-uri'] == at(who, '/some/p%20th/') and has['x-forwarded-host'] == 'x', got
             assert not {'authorization', 'x-wherry-user', 'x-remote-user', 'x-wherry-pod-uid'} & set(has) and (not body or has['content-type'] == 'text/odd'), got
         for method, status in (('GET', 301), ('HEAD', 301), ('POST', 200), ('DELETE', 200), ('OPTIONS', 200)):
             got, headers, _ = c.raw.ask(method, at(who, '?q=1'))
             assert got == status and (status != 301 or headers['location'] == at(who, '/?q=1')), (who, method, got, headers)
-        for where, status, to in (('/moved', 302, at(who, '/there?x=1')), ('/away', 307, 'http://elsewhere.test/'), ('/back', 301, at(who, '/here')), ('/gone', 410, None), ('/bad', 503, None)):
+        for where, status, to in (('/moved', 302, at(who, '/there?x=1')), ('/away', 307, 'http://elsewhere.test/'), ('/back', 301, at(who, '/here')), ('/host', 302, at(who, '/there')), ('/prefixed', 302, at(who, '/there')),
+                                  ('/beside', 302, 'http://x.elsewhere.test/'), ('/gone', 410, None), ('/bad', 503, None), ('/switch', 503, None)):
             got, headers, _ = c.raw.ask('GET', at(who, where))
             assert got == status and headers.get('location') == to, (who, where, got, headers)
     eventually('the pod has an address', lambda: c.raw.ask('GET', at('pods/p:8080', '/'))[2].startswith('Hello from p'))
@@ -507,6 +509,10 @@ subsets: [{addresses: [{ip: %s}], ports: [{port: %d}]}, {addresses: [{ip: %s, ta
         c.kubectl('patch', 'pod', 'nowhere', '--subresource=status', '--type=merge', '-p', json.dumps({'status': {'podIP': ip, 'podIPs': [{'ip': ip}]}}))
         status, _, text = c.raw.ask('GET', at('pods/nowhere:80', '/'))
         assert status == 400 and 'address not allowed' in text, (ip, status, text)
+    for phase, status in (('Failed', 503), ('Succeeded', 503), ('Pending', 200)):      # an address that somebody else may have by now
+        c.kubectl('patch', 'pod', 'nowhere', '--subresource=status', '--type=merge', '-p', json.dumps({'status': {'phase': phase, 'podIP': node, 'podIPs': [{'ip': node}]}}))
+        got, _, text = c.raw.ask('GET', at('pods/nowhere:%d' % port, '/'))
+        assert got == status and (status == 200 or 'has ended' in text), (phase, got, text)
     status, _, _ = c.raw.ask('TRACE', at('pods/host', '/'))
     assert status == 405, status
     server.shutdown()
