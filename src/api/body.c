@@ -105,15 +105,25 @@ static bool read_meta(struct arena *a, enum body_format format, struct str text,
            err_set(err, E_BAD_REQUEST, "unexpected GroupVersion string: " STR_FMT, STR_ARG(f->api_version));
 }
 
-static bool decode_as(struct arena *a, enum body_format format, const struct type *t, struct str raw, struct val *out,
-                      struct decode_notes *notes, struct err *err)
+static size_t values_most(struct str kind)
+{
+    return str_eqz(kind, "CustomResourceDefinition") ? CODEC_MAX_VALUES_OF_CRD : CODEC_MAX_VALUES;
+}
+
+static bool too_many(struct str kind, struct err *err)
+{
+    return err_set(err, E_TOO_LARGE, "the body holds more than %zu values: split the object", values_most(kind));
+}
+
+static bool decode_as(struct arena *a, enum body_format format, const struct type *t, struct str kind, struct str raw,
+                      struct val *out, struct decode_notes *notes, struct err *err)
 {
     if (format != BODY_PROTOBUF)
         return type_decode_json(a, t, raw, out, notes, err);
-    work_begin(CODEC_MAX_VALUES);
+    work_begin(values_most(kind));
     bool ok = type_decode_pb(a, t, raw, out, err);
     work_end();
-    return ok;
+    return ok || (err->kind == E_TOO_LARGE && too_many(kind, err));
 }
 
 static void keep_note(void *arg, struct str text)
@@ -125,11 +135,10 @@ static void keep_note(void *arg, struct str text)
     }
 }
 
-bool body_fits(struct str json, struct err *err)
+bool body_fits(struct str json, struct str kind, struct err *err)
 {
-    if (json.n < 2 * CODEC_MAX_VALUES || json_values(json) <= CODEC_MAX_VALUES)
-        return true;
-    return err_set(err, E_TOO_LARGE, "the body holds more than %d values: split the object", CODEC_MAX_VALUES);
+    size_t most = values_most(kind);
+    return json.n < 2 * most || json_values(json) <= most || too_many(kind, err);
 }
 
 bool body_decode(struct arena *a, enum body_format format, struct str body, const struct body_expected *e,
@@ -144,7 +153,7 @@ bool body_decode(struct arena *a, enum body_format format, struct str body, cons
             return unrecognized(body, e, err);
         text = strbuf_str(&json);
     }
-    if (format != BODY_PROTOBUF && !body_fits(text, err))
+    if (format != BODY_PROTOBUF && !body_fits(text, e->kind, err))
         return false;
     if (!read_meta(a, format, text, e, &f, &raw, err))
         return unrecognized(body, e, err);
@@ -165,7 +174,7 @@ bool body_decode(struct arena *a, enum body_format format, struct str body, cons
                           STR_ARG(f.kind), STR_ARG(f.api_version));
             return handled_as(&f, e, err);
         }
-        if (t && !decode_as(a, format, t, raw, &other, NULL, err))
+        if (t && !decode_as(a, format, t, f.kind, raw, &other, NULL, err))
             return handled_as(&f, e, err);
         if (converts(f.api_version, f.kind, e))
             return err_set(err, E_BAD_REQUEST,
@@ -180,7 +189,7 @@ bool body_decode(struct arena *a, enum body_format format, struct str body, cons
                       STR_ARG(f.v.version), STR_ARG(f.kind), STR_ARG(package), STR_ARG(e->kind));
         return handled_as(&f, e, err);
     }
-    if (!decode_as(a, format, e->type, raw, out, notes, err))
+    if (!decode_as(a, format, e->type, e->kind, raw, out, notes, err))
         return handled_as(&f, e, err);
     if (out->type != VAL_MAP)
         *out = val_map();

@@ -17,7 +17,7 @@ struct body_expected {
  * Unknown and duplicate fields go to `notes` (may be NULL). */
 MUST_USE bool body_decode(struct arena *a, enum body_format format, struct str body, const struct body_expected *e,
                           struct val *out, struct decode_notes *notes, struct err *err);
-/* Whether a text of JSON holds no more values than a request may: E_TOO_LARGE. */
-MUST_USE bool body_fits(struct str json, struct err *err);
+/* Whether a text of JSON holds no more values than a request about the kind may: E_TOO_LARGE. */
+MUST_USE bool body_fits(struct str json, struct str kind, struct err *err);
 /* The refusal of a strict reader: Pod in version "v1" cannot be handled as a Pod: strict decoding error: ... */
 void body_strict_text(const struct body_expected *e, const struct decode_notes *notes, struct strbuf *out);

@@ -387,7 +387,7 @@ static bool read_one(struct reader *r, const struct field *f, const struct type 
 {
     *out = VAL_NONE;
     if (!work_do(1)) /* bounded by who reads a request's body */
-        return err_set(r->err, E_TOO_LARGE, "the body holds more than %d values: split the object", CODEC_MAX_VALUES);
+        return err_set(r->err, E_TOO_LARGE, "the body holds too many values");
     bool varint = t->kind == TYPE_BOOL || t->kind == TYPE_INT32 || t->kind == TYPE_INT64;
     if (p->wire != (t->kind == TYPE_DOUBLE ? PB_FIXED64 : varint ? PB_VARINT : PB_BYTES))
         return wrong_wire(r, f, p);

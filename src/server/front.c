@@ -746,7 +746,7 @@ static bool decode_patch(struct exchange *x)
         struct val *v = ARENA_NEW(&r->arena, struct val);
         AUTO(decode_notes_fini) struct decode_notes notes = {.arena = &r->arena};
         struct err err = ERR;
-        if (!body_fits(x->http->body, &err))
+        if (!body_fits(x->http->body, r->kind->kind, &err))
             return fail_err(r, &err);
         if (!(formats[i].yaml ? yaml_decode(&r->arena, x->http->body, v, &err)
                               : json_decode_noted(&r->arena, x->http->body, v, &notes, &err)))

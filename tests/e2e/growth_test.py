@@ -442,5 +442,31 @@ def one_user_leaves_watches_to_others(c):
             s.close()
 
 
+def bodies_that_people_have(c):
+    """Large and in order: a CustomResourceDefinition without descriptions, a megabyte of one text, a table in a text of YAML."""
+    leaf = lambda deep, wide: {'type': 'object', 'properties': {'field%d' % i: leaf(deep - 1, wide) for i in range(wide)}} if deep else {'type': 'integer', 'format': 'int32'}
+    crd = {'apiVersion': 'apiextensions.k8s.io/v1', 'kind': 'CustomResourceDefinition', 'metadata': {'name': 'larges.test.example.com'},
+           'spec': {'group': 'test.example.com', 'scope': 'Namespaced', 'names': {'plural': 'larges', 'singular': 'large', 'kind': 'Large', 'listKind': 'LargeList'},
+                    'versions': [{'name': 'v1', 'served': True, 'storage': True, 'schema': {'openAPIV3Schema': {'type': 'object', 'properties': {'spec': leaf(4, 12)}}}}]}}
+    slow, crds, cm = [], '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', '/api/v1/namespaces/default/configmaps'
+    body = json.dumps(crd, separators=(',', ':')).encode()
+    values = 1 + sum(body.count(x) for x in (b',', b'[', b'{'))
+    assert 60000 < values < 90000, values
+    for method, path, kind in (('POST', crds, 'application/json'), ('PATCH', crds + '/larges.test.example.com', 'application/merge-patch+json')):
+        status, text = judge(c, slow, method, path, body, kind)
+        assert status in (200, 201, 409), (method, status, text[:300])     # asked again where it cost much
+    assert not slow, slow
+    assert c.ask('DELETE', crds + '/larges.test.example.com')[0] == 200
+    head = b'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: table}\ndata:\n'
+    table, map_of = head + b'  t: |\n' + b'    1,2,3,4,5,6,7,8,9\n' * 12000, head + b''.join(b'  k%d: v\n' % i for i in range(60000))
+    for what, status in ((table, 201), (map_of, 413)):
+        got, text = c.ask('POST', cm, what, 'application/yaml')
+        assert got == status, (status, got, text[:300])
+    got, text = c.ask('POST', cm, json.dumps({'metadata': {'name': 'text'}, 'data': {'t': 'x' * ((1 << 20) - 1)}}).encode())
+    assert got == 201, (got, text[:300])
+    for name in ('table', 'text'):
+        assert c.ask('DELETE', cm + '/' + name)[0] == 200
+
+
 if __name__ == '__main__':
-    main([made, changed, odd_bodies, ports_that_are_there, large_lists, whoever_leaves_leaves_nothing, one_user_leaves_watches_to_others], args=['--roles', 'server'], image=False, port=16484, cluster=Server)
+    main([bodies_that_people_have, made, changed, odd_bodies, ports_that_are_there, large_lists, whoever_leaves_leaves_nothing, one_user_leaves_watches_to_others], args=['--roles', 'server'], image=False, port=16484, cluster=Server)
