@@ -19,6 +19,7 @@ struct node {
 
 struct yaml_reader {
     yaml_parser_t parser;
+    struct str text; /* borrowed */
     struct yaml_notes notes;
     bool ended;
 };
@@ -26,6 +27,7 @@ struct yaml_reader {
 struct yaml_reader *yaml_open(struct str text, const struct yaml_notes *notes)
 {
     struct yaml_reader *r = NEW(struct yaml_reader);
+    r->text = text;
     ASSERT(yaml_parser_initialize(&r->parser));
     yaml_parser_set_input_string(&r->parser, (const unsigned char *)(text.p ? text.p : ""), text.n);
     if (notes)
@@ -98,6 +100,19 @@ static struct node *add_node(struct loader *l, enum node_type type, const yaml_e
 }
 
 /* One event; *root is set by the first node, *done when it is complete. */
+/* The bound on work is met long before YAML_MAX_DEPTH; where nothing but more levels comes, the depth is what is
+ * wrong. */
+static bool goes_on_too_deep(const struct loader *l, const yaml_event_t *e)
+{
+    size_t depth = l->stack.n;
+    for (size_t i = e->end_mark.index; i < l->r->text.n && depth <= YAML_MAX_DEPTH; i++) {
+        if (!strchr("[{ \n", l->r->text.p[i]))
+            return false;
+        depth += l->r->text.p[i] == '[' || l->r->text.p[i] == '{';
+    }
+    return depth > YAML_MAX_DEPTH;
+}
+
 static bool load_event(struct loader *l, const yaml_event_t *e, struct node **root, bool *done)
 {
     struct node *n = NULL;
@@ -105,7 +120,9 @@ static bool load_event(struct loader *l, const yaml_event_t *e, struct node **ro
     if (++l->nodes > YAML_MAX_NODES)
         return err_set(l->err, E_TOO_LARGE, "yaml: the document holds more than %d values", YAML_MAX_NODES);
     if (l->work > YAML_MAX_WORK)
-        return err_set(l->err, E_BAD_REQUEST, "yaml: too many values nested too deeply");
+        return goes_on_too_deep(l, e)
+                   ? err_set(l->err, E_BAD_REQUEST, "yaml: exceeded max depth of %d", YAML_MAX_DEPTH)
+                   : err_set(l->err, E_BAD_REQUEST, "yaml: too many values nested too deeply");
     switch (e->type) {
     case YAML_ALIAS_EVENT: {
         const char *name = (const char *)e->data.alias.anchor;
