@@ -18,6 +18,7 @@ struct mirror {
     const struct obj *endpoints;
     struct plan *out;
     ARRAY(struct mirrored) slices;
+    size_t last[2]; /* of IPv4, of IPv6: 1 + the slice that took the last address of this subset; 0: none yet */
 };
 
 static struct val endpoint_of(struct arena *a, const struct val *address, bool ready)
@@ -36,16 +37,21 @@ static struct val endpoint_of(struct arena *a, const struct val *address, bool r
 static void address_add(struct mirror *m, const struct val *ports, const struct val *address, bool ready)
 {
     struct arena *a = &m->out->arena;
-    struct str family = str_find_char(val_text_at(address, N(ip)), ':') >= 0 ? S("IPv6") : S("IPv4");
-    struct mirrored *to = NULL;
-    array_each (it, &m->slices)
-        if (str_eq(it->family, family) && val_equal(&it->ports, ports) && it->endpoints.n < MOST_ENDPOINTS)
-            to = it;
+    bool v6 = str_find_char(val_text_at(address, N(ip)), ':') >= 0;
+    struct str family = v6 ? S("IPv6") : S("IPv4");
+    struct mirrored *to = m->last[v6] ? &m->slices.p[m->last[v6] - 1] : NULL;
+    if (!to || to->endpoints.n >= MOST_ENDPOINTS) { /* ports may be many: they are not compared for each address */
+        to = NULL;
+        array_each (it, &m->slices)
+            if (it->endpoints.n < MOST_ENDPOINTS && str_eq(it->family, family) && val_equal(&it->ports, ports))
+                to = it;
+    }
     if (!to) {
         array_push(&m->slices,
                    ((struct mirrored){.family = family, .ports = val_copy(a, ports), .endpoints = val_list()}));
         to = &m->slices.p[m->slices.n - 1];
     }
+    m->last[v6] = (size_t)(to - m->slices.p) + 1;
     val_add(a, &to->endpoints, endpoint_of(a, address, ready));
 }
 
@@ -137,6 +143,7 @@ static void mirror_plan(const struct view *v, struct key key, struct plan *out)
     if (is_mirrored(v, m.endpoints))
         val_each_item (subset, val_get(&m.endpoints->tree, N(subsets))) {
             struct val ports = ports_of(&out->arena, subset);
+            m.last[0] = m.last[1] = 0;
             val_each_item (it, val_get(subset, N(addresses)))
                 address_add(&m, &ports, it, true);
             val_each_item (it, val_get(subset, N(notReadyAddresses)))

@@ -227,23 +227,34 @@ static struct str port_name(const struct val *port)
     return name.n ? name : S("");
 }
 
-/* One after another of the ready pods behind a port of a Service: the how many-th of them, counted round. */
+static const struct val *port_named(const struct val *subset, struct str name)
+{
+    val_each_item (p, val_get(subset, N(ports)))
+        if (str_eq(port_name(p), name))
+            return p;
+    return NULL;
+}
+
+/* One after another of the ready pods behind a port of a Service: the how many-th of them, counted round. As
+ * upstream, the first port of a name is its port: many ports with many addresses are no more work than the addresses.
+ */
 static const struct val *nth_address(struct request *r, const struct obj *endpoints, struct str port, size_t turn,
                                      int *number)
 {
     size_t found = 0;
     for (int round = 0; round < 2; round++) {
         size_t wanted = found ? turn % found : 0, at = 0;
-        val_each_item (subset, val_get(&endpoints->tree, N(subsets)))
-            val_each_item (p, val_get(subset, N(ports)))
-                val_each_item (a, val_get(subset, N(addresses))) {
-                    if (!str_eq(port_name(p), port) || !is_of_pod(r, a))
-                        continue;
-                    *number = (int)val_num(val_get(p, N(port)), 0);
-                    if (round && at == wanted)
-                        return a;
-                    at++;
-                }
+        val_each_item (subset, val_get(&endpoints->tree, N(subsets))) {
+            const struct val *p = port_named(subset, port);
+            val_each_item (a, p ? val_get(subset, N(addresses)) : NULL) {
+                if (!is_of_pod(r, a))
+                    continue;
+                *number = (int)val_num(val_get(p, N(port)), 0);
+                if (round && at == wanted)
+                    return a;
+                at++;
+            }
+        }
         found = at;
     }
     return NULL;

@@ -442,6 +442,23 @@ def one_user_leaves_watches_to_others(c):
             s.close()
 
 
+def ports_with_addresses(c):
+    """A Service's proxy looks at each address once, however many ports have the name; who mirrors them into slices compares the ports once."""
+    slow, at, start = [], '/api/v1/namespaces/default/', c.cpu()
+    pod = {'metadata': {'name': 'behind'}, 'spec': {'containers': [{'name': 'c', 'image': 'i'}]}}
+    ends = {'metadata': {'name': 'many'}, 'subsets': [{'ports': [{'name': 'a', 'port': i % 60000 + 1} for i in range(6000)],
+                                                       'addresses': [{'ip': '10.9.%d.%d' % (i >> 8, i & 255), 'targetRef': {'kind': 'Pod', 'name': 'behind'}} for i in range(4000)]}]}
+    for kind, o in (('pods', pod), ('services', {'metadata': {'name': 'many'}, 'spec': {'ports': [{'name': 'a', 'port': 1}]}}), ('endpoints', ends)):
+        status, text = c.ask('POST', at + kind, json.dumps(o).encode())
+        assert status == 201, (kind, status, text[:300])
+    status, text = judge(c, slow, 'GET', at + 'services/many:a/proxy/')
+    assert status == 503 and 'no endpoints available' in text, (status, text)
+    for kind, name in (('pods', 'behind'), ('services', 'many'), ('endpoints', 'many')):
+        c.ask('DELETE', at + kind + '/' + name)
+    print('     %.2f s' % (c.cpu() - start), flush=True)
+    assert not slow and c.cpu() - start < 3 * SLOW, (slow, c.cpu() - start)    # all of it; once 20
+
+
 def bodies_that_people_have(c):
     """Large and in order: a CustomResourceDefinition without descriptions, a megabyte of one text, a table in a text of YAML."""
     leaf = lambda deep, wide: {'type': 'object', 'properties': {'field%d' % i: leaf(deep - 1, wide) for i in range(wide)}} if deep else {'type': 'integer', 'format': 'int32'}
@@ -469,4 +486,4 @@ def bodies_that_people_have(c):
 
 
 if __name__ == '__main__':
-    main([bodies_that_people_have, made, changed, odd_bodies, ports_that_are_there, large_lists, whoever_leaves_leaves_nothing, one_user_leaves_watches_to_others], args=['--roles', 'server'], image=False, port=16484, cluster=Server)
+    main([ports_with_addresses, bodies_that_people_have, made, changed, odd_bodies, ports_that_are_there, large_lists, whoever_leaves_leaves_nothing, one_user_leaves_watches_to_others], args=['--roles', 'server'], image=False, port=16484, cluster=Server)
