@@ -158,24 +158,33 @@ static bool file_empty(const char *dir, const char *file, struct strbuf *b)
     return !str_trim(slurp(AT_FDCWD, path, b)).n;
 }
 
-/* A cpuset that is empty takes no process. Others make groups here at the same time, and one of them may have made
- * the parent and not filled it yet: so each fills what it finds empty, from the top down. */
+/* A cpuset that is empty takes no process, and a new one is empty: it gets what the nearest group above it holds.
+ * Others make groups here at the same time, and one of them may have made the parent and not filled it yet: so each
+ * fills what it finds empty, from there down. */
 static bool cpuset_fill(const char *mount, const char *path, struct err *err)
 {
     static const char *const files[] = {"cpuset.cpus", "cpuset.mems"};
     AUTO(strbuf_fini) struct strbuf above = STRBUF(4096), b = STRBUF(4096);
     char dir[CGROUP_PATH];
     for (size_t i = 0; i < countof(files); i++) {
-        (void)snprintf(dir, sizeof dir, "%s%s", mount, path);
-        if (!file_empty(dir, files[i], &b))
-            continue;
-        if (file_empty(mount, files[i], &above))
-            return err_set(err, E_IO, "%s of %s is empty", files[i], mount);
-        for (const char *end = path; *end;) {
+        const char *end = path + strlen(path); /* of the nearest that is not empty */
+        for (;;) {
+            (void)snprintf(dir, sizeof dir, "%s%.*s", mount, (int)(end - path), path);
+            if (!file_empty(dir, files[i], &above))
+                break;
+            if (end == path)
+                return err_set(err, E_IO, "%s of %s is empty", files[i], mount);
+            do
+                end--;
+            while (end > path && *end != '/');
+        }
+        while (*end) {
             end += strcspn(end + 1, "/") + 1;
             (void)snprintf(dir, sizeof dir, "%s%.*s", mount, (int)(end - path), path);
             struct err why = ERR;
-            if (file_empty(dir, files[i], &b) && !put(dir, files[i], above.p, &why) && file_empty(dir, files[i], &b))
+            if (put(dir, files[i], above.p, &why))
+                continue;
+            if (file_empty(dir, files[i], &b)) /* not filled by another meanwhile, who may have given less */
                 return *err = why, false;
             (void)file_empty(dir, files[i], &above);
         }
