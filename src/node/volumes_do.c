@@ -180,8 +180,10 @@ static void setup_done(struct job *j)
     ap->volumes_busy = false;
     if (ap->teardown_waits)
         volumes_teardown(ap);
-    else if (ap->volumes_stale)
+    else if (ap->volumes_stale) { /* news came after it was gathered: what failed for want of it is tried now */
+        pod_retry(ap->pod);
         volumes_refresh(ap);
+    }
     agent_pod_release(ap);
 }
 
