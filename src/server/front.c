@@ -498,7 +498,7 @@ static bool find_kind(struct exchange *x, const struct path_info *p)
     const struct kind *k = r->kind;
     if (!k)
         return fail_no_route(r);
-    bool in_ns = p->ns.n && k != K(Namespace);
+    bool in_ns = p->in_namespace; /* who may do so there may it there alone: nothing else is below a namespace */
     if (!k->namespaced && in_ns)
         return fail_no_route(r);
     if (k->namespaced && !in_ns && (p->name.n || p->sub.n))
@@ -506,6 +506,10 @@ static bool find_kind(struct exchange *x, const struct path_info *p)
     unsigned can;
     if (p->name.n && !p->sub.n && !(k->verbs & (VERB_GET | VERB_UPDATE | VERB_DELETE)))
         return fail_no_route(r); /* reviews have no names */
+    if (p->watch_path && p->sub.n)
+        return fail_no_route(r);
+    if (p->watch_path && !str_eq(x->http->method, S("GET")))
+        return fail_not_allowed(r);
     if (p->sub.n) {
         for (size_t i = 0; i < k->nsubs; i++)
             if (str_eqz(p->sub, k->subs[i].name))

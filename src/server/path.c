@@ -50,7 +50,7 @@ bool path_parse(struct arena *a, struct str method, struct str path, struct path
             out->ns = part[i + 1];
             /* the namespace itself, or one of its subresources */
             if (n > i + 2 && !str_eq(part[i + 2], S("status")) && !str_eq(part[i + 2], S("finalize")))
-                i += 2;
+                i += 2, out->in_namespace = true;
         }
     }
     out->resource = part[i++];

@@ -9,6 +9,7 @@ struct path_info {
     const char *verb; /* get list watch create update patch delete deletecollection; other methods: "" */
     struct str prefix, group, version, ns, resource, name, sub, rest; /* prefix: "api" or "apis" */
     bool watch_path;                                                  /* the old /api/v1/watch/... */
+    bool in_namespace; /* /namespaces/NS/RESOURCE...; /namespaces/NS itself is one of the resource namespaces */
 };
 /* path: unescaped segments are taken as they come, so it must be unescaped by the caller only after splitting: pass
  * the path as sent. Texts are in the arena or borrow from the path. False: a bad escape. */

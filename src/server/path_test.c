@@ -8,9 +8,10 @@ static void check(const char *method, const char *path, const char *want)
     CHECK(path_parse(&a, str_of(method), str_of(path), &p));
     struct str have = p.is_resource ? arena_fmt(&a,
                                                 "%s " STR_FMT "/" STR_FMT " " STR_FMT " " STR_FMT "/" STR_FMT
-                                                "/" STR_FMT "|" STR_FMT,
+                                                "/" STR_FMT "|" STR_FMT "%s",
                                                 p.verb, STR_ARG(p.group), STR_ARG(p.version), STR_ARG(p.resource),
-                                                STR_ARG(p.ns), STR_ARG(p.name), STR_ARG(p.sub), STR_ARG(p.rest))
+                                                STR_ARG(p.ns), STR_ARG(p.name), STR_ARG(p.sub), STR_ARG(p.rest),
+                                                p.in_namespace ? " there" : "")
                                     : arena_fmt(&a, "path %s", p.verb);
     CHECK_STR(have, str_of(want));
 }
@@ -18,15 +19,18 @@ static void check(const char *method, const char *path, const char *want)
 TEST(path_tells_verb_and_names)
 {
     check("GET", "/api/v1/pods", "list /v1 pods //|");
-    check("GET", "/api/v1/namespaces/a/pods/", "list /v1 pods a//|");
-    check("GET", "/api/v1/namespaces/a/pods/p/proxy/x/y", "get /v1 pods a/p/proxy|x/y");
+    check("GET", "/api/v1/namespaces/a/pods/", "list /v1 pods a//| there");
+    check("GET", "/api/v1/namespaces/a/pods/p/proxy/x/y", "get /v1 pods a/p/proxy|x/y there");
     check("PUT", "/api/v1/namespaces/a/finalize", "update /v1 namespaces a/a/finalize|");
     check("DELETE", "/api/v1/namespaces/a", "delete /v1 namespaces a/a/|");
-    check("DELETE", "/apis/apps/v1/namespaces/a/deployments", "deletecollection apps/v1 deployments a//|");
-    check("PATCH", "/apis/apps/v1/namespaces/a/deployments/d/scale", "patch apps/v1 deployments a/d/scale|");
+    check("DELETE", "/apis/apps/v1/namespaces/a/deployments", "deletecollection apps/v1 deployments a//| there");
+    check("PATCH", "/apis/apps/v1/namespaces/a/deployments/d/scale", "patch apps/v1 deployments a/d/scale| there");
     check("GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode",
           "get rbac.authorization.k8s.io/v1 clusterroles /system:node/|");
-    check("GET", "/api/v1/watch/namespaces/a/pods", "watch /v1 pods a//|");
+    check("GET", "/api/v1/watch/namespaces/a/pods", "watch /v1 pods a//| there");
+    check("DELETE", "/api/v1/namespaces/a/namespaces/b", "delete /v1 namespaces a/b/| there");
+    check("GET", "/api/v1/watch/namespaces/a", "watch /v1 namespaces a/a/|");
+    check("POST", "/api/v1/watch/namespaces/a/pods/p/proxy/x", "watch /v1 pods a/p/proxy|x there");
     check("GET", "/apis/apps/v1", "path get");
     check("GET", "/healthz", "path get");
     check("OPTIONS", "/", "path ");
