@@ -339,7 +339,7 @@ bool cert_read(struct arena *a, struct str pem, struct cert_info *out, struct er
     if (!x)
         return failed(err, "not a PEM certificate");
     *out = (struct cert_info){0};
-    x509_subject(x, a, &out->cn, &out->orgs, &out->norgs);
+    (void)x509_subject(x, a, &out->cn, &out->orgs, &out->norgs); /* only told here, nobody is let in by it */
     char issuer[256] = "";
     (void)X509_NAME_get_text_by_NID(X509_get_issuer_name(x), NID_commonName, issuer, sizeof issuer);
     out->issuer_cn = str_dup(a, str_of(issuer));
@@ -355,6 +355,33 @@ bool cert_read(struct arena *a, struct str pem, struct cert_info *out, struct er
     X509_free(x);
     ERR_clear_error();
     return true;
+}
+
+bool request_orgs(struct arena *a, struct str pem, struct str **orgs, size_t *norgs, struct err *err)
+{
+    BIO *b = bio_of(pem);
+    bool any = false, whole = true;
+    *orgs = NULL;
+    *norgs = 0;
+    for (X509_REQ *x; (x = PEM_read_bio_X509_REQ(b, NULL, NULL, NULL)); any = true) {
+        struct str cn, *some;
+        size_t n;
+        whole &= x509_names(X509_REQ_get_subject_name(x), a, &cn, &some, &n);
+        X509_REQ_free(x);
+        struct str *all = arena_alloc(a, (*norgs + n + 1) * sizeof *all);
+        if (*norgs)
+            memcpy(all, *orgs, *norgs * sizeof *all);
+        if (n)
+            memcpy(all + *norgs, some, n * sizeof *all);
+        *orgs = all;
+        *norgs += n;
+    }
+    BIO_free(b);
+    bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+    if (!any || !at_end)
+        return failed(err, "not a PEM certificate request");
+    ERR_clear_error();
+    return whole || err_set(err, E_INVALID, "a name in the request's subject holds a NUL");
 }
 
 bool cert_fits_key(struct str cert_pem, const struct key *k, struct err *err)

@@ -42,5 +42,8 @@ struct cert_info {
 };
 /* The first certificate of the PEM; texts in the arena. */
 MUST_USE bool cert_read(struct arena *a, struct str pem, struct cert_info *out, struct err *err);
+/* The organizations (subject O) of all certificate requests in the PEM, whichever of them a signer takes; texts in
+ * the arena. False: there is none, or one that cannot be read. */
+MUST_USE bool request_orgs(struct arena *a, struct str pem, struct str **orgs, size_t *norgs, struct err *err);
 /* Whether the key belongs to the certificate. */
 MUST_USE bool cert_fits_key(struct str cert_pem, const struct key *k, struct err *err);

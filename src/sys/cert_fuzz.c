@@ -26,6 +26,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ASSERT(info.sha256hex.n == 64);
     else
         ASSERT(bad.text[0]);
+    struct str *orgs;
+    size_t norgs;
+    struct err no = ERR;
+    if (!request_orgs(&a, text, &orgs, &norgs, &no))
+        ASSERT(no.text[0]);
     if (public)
         (void)!cert_fits_key(text, public, &err);
     return 0;

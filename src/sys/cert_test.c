@@ -52,6 +52,55 @@ TEST(cert_refuses_what_cannot_be_written)
     CHECK_INT(out.n, 0);
 }
 
+/* openssl req -new -key K -subj /O=ops/O=system:masters/CN=a, and the same without the second O */
+#define REQUEST_OF_TWO                                                                                               \
+    "-----BEGIN CERTIFICATE REQUEST-----\n"                                                                          \
+    "MIHuMIGVAgEAMDMxDDAKBgNVBAoMA29wczEXMBUGA1UECgwOc3lzdGVtOm1hc3Rl\n"                                             \
+    "cnMxCjAIBgNVBAMMAWEwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAARHdHForvuA\n"                                             \
+    "gYWd0GrEO8+hdX7T3M1QflTSU4YFnzunFeWBrWQH0k5fBqbqY9IKlcdvHEgSIlcQ\n"                                             \
+    "Pbi5405vzR+EoAAwCgYIKoZIzj0EAwIDSAAwRQIhAMlQf+oZvUSfQcsgr7c6vsH9\n"                                             \
+    "V/jECCou4fIx8gz/3f8rAiBBrOsM798GEZIfnAjNKcBshqiUyvBtwO/wEkq8MStu\n"                                             \
+    "Zg==\n"                                                                                                         \
+    "-----END CERTIFICATE REQUEST-----\n"
+#define REQUEST_OF_ONE                                                                                               \
+    "-----BEGIN CERTIFICATE REQUEST-----\n"                                                                          \
+    "MIHTMHwCAQAwGjEMMAoGA1UECgwDb3BzMQowCAYDVQQDDAFhMFkwEwYHKoZIzj0C\n"                                             \
+    "AQYIKoZIzj0DAQcDQgAER3RxaK77gIGFndBqxDvPoXV+09zNUH5U0lOGBZ87pxXl\n"                                             \
+    "ga1kB9JOXwam6mPSCpXHbxxIEiJXED24ueNOb80fhKAAMAoGCCqGSM49BAMCA0cA\n"                                             \
+    "MEQCID2f0UhfxZ/CKkPdRUFRVcnrZ5+3pA/UvZmT+eL7v+X/AiBxNxyGYiCpQItV\n"                                             \
+    "SaZtIbaoYiW4Tc5IKU4rDKF6MRKP4Q==\n"                                                                             \
+    "-----END CERTIFICATE REQUEST-----\n"
+
+TEST(cert_request_tells_the_organizations_of_all_that_it_may_be)
+{
+    static const struct {
+        const char *pem, *orgs; /* NULL: not readable */
+    } rows[] = {
+        {REQUEST_OF_TWO, "ops system:masters "},
+        {REQUEST_OF_ONE, "ops "},
+        {REQUEST_OF_ONE REQUEST_OF_TWO, "ops ops system:masters "},
+        {"text before\n" REQUEST_OF_ONE "text behind\n", "ops "},
+        {"", NULL},
+        {"no request", NULL},
+        {REQUEST_OF_ONE "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", NULL},
+        {"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", NULL},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        AUTO(arena_fini) struct arena a = ARENA;
+        AUTO(strbuf_fini) struct strbuf have = STRBUF(STRBUF_TEXT);
+        struct str *orgs;
+        struct err err = ERR;
+        size_t n;
+        bool ok = request_orgs(&a, str_of(rows[i].pem), &orgs, &n, &err);
+        CHECK(ok == (rows[i].orgs != NULL));
+        CHECK(ok || err.text[0]);
+        for (size_t k = 0; ok && k < n; k++)
+            strbuf_addf(&have, STR_FMT " ", STR_ARG(orgs[k]));
+        if (ok)
+            CHECK_STR(strbuf_str(&have), str_of(rows[i].orgs));
+    }
+}
+
 TEST(cert_keys_survive_pem_and_sign)
 {
     struct err err = ERR;

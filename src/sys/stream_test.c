@@ -221,12 +221,15 @@ static struct tls_client *client_of(const struct strbuf *trust, const struct pai
 TEST(stream_tls_says_who_the_client_is)
 {
     authorities();
-    struct pair server, good, expired, foreign;
-    const struct str orgs[] = {S_INIT("system:masters"), S_INIT("dev")};
+    struct pair server, good, expired, foreign, hidden;
+    const struct str orgs[] = {S_INIT("system:masters"), S_INIT("dev"), S_INIT("system:masters\0x")};
     struct cert_spec admin = {.cn = S("admin"), .orgs = orgs, .norgs = 2, .client = true};
     pair_make(&server, server_spec, &ca, ca_key);
     pair_make(&good, admin, &ca, ca_key);
     pair_make(&foreign, admin, &other_ca, other_ca_key);
+    admin.norgs = 3;
+    pair_make(&hidden, admin, &ca, ca_key);
+    admin.norgs = 2;
     admin.not_before = clock_real() - 7200 * NS_PER_S;
     admin.not_after = clock_real() - 3600 * NS_PER_S;
     pair_make(&expired, admin, &ca, ca_key);
@@ -237,6 +240,7 @@ TEST(stream_tls_says_who_the_client_is)
                 {&good, NULL}, /* resumed */
                 {&expired, "the certificate expired at "},
                 {&foreign, "the certificate is signed by an unknown authority (\"other-ca\")"},
+                {&hidden, "a name in the certificate's subject holds a NUL"},
                 {NULL, ""}};
     AUTO(tls_server_free) struct tls_server *tls = server_of(&server);
     struct tls_client *kept = client_of(&ca, &good);
@@ -261,7 +265,7 @@ TEST(stream_tls_says_who_the_client_is)
             tls_client_free(c);
     }
     tls_client_free(kept);
-    pair_fini(&server), pair_fini(&good), pair_fini(&expired), pair_fini(&foreign);
+    pair_fini(&server), pair_fini(&good), pair_fini(&expired), pair_fini(&foreign), pair_fini(&hidden);
     authorities_end();
 }
 

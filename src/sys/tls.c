@@ -403,9 +403,14 @@ bool tls_failed(SSL *ssl, int rc, const char *what, struct err *err)
     return err_set(err, E_IO, "%s: %s", what, words ? words : text ? text : "TLS failed");
 }
 
-void x509_subject(X509 *x, struct arena *a, struct str *cn, struct str **orgs, size_t *norgs)
+bool x509_subject(X509 *x, struct arena *a, struct str *cn, struct str **orgs, size_t *norgs)
 {
-    X509_NAME *name = X509_get_subject_name(x);
+    return x509_names(X509_get_subject_name(x), a, cn, orgs, norgs);
+}
+
+bool x509_names(X509_NAME *name, struct arena *a, struct str *cn, struct str **orgs, size_t *norgs)
+{
+    bool whole = true;
     int n = X509_NAME_entry_count(name);
     *cn = S("");
     *orgs = arena_alloc(a, (size_t)MAX(n, 1) * sizeof **orgs);
@@ -421,11 +426,14 @@ void x509_subject(X509 *x, struct arena *a, struct str *cn, struct str **orgs, s
             continue;
         struct str text = str_dup(a, (struct str){(char *)utf8, (size_t)len});
         OPENSSL_free(utf8);
-        if (nid == NID_commonName)
+        if (memchr(text.p, 0, text.n))
+            whole = false;
+        else if (nid == NID_commonName)
             *cn = text;
         else
             (*orgs)[(*norgs)++] = text;
     }
+    return whole;
 }
 
 void x509_sha256hex(X509 *x, struct arena *a, struct str *out)
@@ -456,6 +464,9 @@ void tls_peer_of(SSL *ssl, struct arena *a, struct tls_peer *out)
         verify_problem(x, code, NULL, &b);
         out->problem = str_dup(a, strbuf_str(&b));
     }
-    x509_subject(x, a, &out->cn, &out->orgs, &out->norgs);
+    if (!x509_subject(x, a, &out->cn, &out->orgs, &out->norgs) && out->verified) {
+        out->verified = false;
+        out->problem = S("a name in the certificate's subject holds a NUL");
+    }
     x509_sha256hex(x, a, &out->sha256hex);
 }

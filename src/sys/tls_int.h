@@ -10,6 +10,8 @@ SSL *tls_client_ssl(struct tls_client *t, int fd, const char *name, struct err *
 bool tls_failed(SSL *ssl, int rc, const char *what, struct err *err); /* false */
 void tls_peer_of(SSL *ssl, struct arena *a, struct tls_peer *out);
 /* Subject parts; shared with cert.c. */
-void x509_subject(X509 *x, struct arena *a, struct str *cn, struct str **orgs, size_t *norgs);
+bool x509_subject(X509 *x, struct arena *a, struct str *cn, struct str **orgs, size_t *norgs);
+/* False: one of the texts holds a NUL, behind which others might not look; it is left out. */
+bool x509_names(X509_NAME *name, struct arena *a, struct str *cn, struct str **orgs, size_t *norgs);
 int64_t x509_time(const ASN1_TIME *t); /* real ns */
 void x509_sha256hex(X509 *x, struct arena *a, struct str *out);
