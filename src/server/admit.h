@@ -20,4 +20,4 @@ typedef bool admit_fn(struct admission *x);
 admit_fn admit_namespace, admit_service_account, admit_priority_pod, admit_priority_class, admit_tolerations,
     admit_new_node, admit_storage_class, admit_storage_protection, admit_runtime_class, admit_overhead,
     admit_pod_security_labels, admit_ingress_class, admit_escalation, admit_binding_escalation, admit_requester,
-    admit_approval, admit_signing, admit_node;
+    admit_approval, admit_signing, admit_subject, admit_node, admit_ephemeral;

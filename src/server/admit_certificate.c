@@ -2,6 +2,7 @@
 #include "server/authn.h"
 #include "server/fail.h"
 #include "server/rbac.h"
+#include "sys/cert.h"
 
 /* CertificateSigningRequests tell who asked, and are approved and signed by who may do so for their signer. */
 
@@ -17,6 +18,25 @@ bool admit_requester(struct admission *x)
         else
             val_del(spec, told[i]);
     }
+    return true;
+}
+
+/* Nobody asks to become one of those who may everything: whoever approves and signs may look at names alone. */
+bool admit_subject(struct admission *x)
+{
+    struct arena *a = &x->r->arena;
+    const struct val *spec = val_get(x->obj, N(spec)), *request = val_get(spec, N(request));
+    struct str signer = val_text_at(spec, N(signerName)), *orgs;
+    struct err err = ERR;
+    size_t n;
+    if (!str_eqz(signer, "kubernetes.io/kube-apiserver-client"))
+        return true;
+    if (!request_orgs(a, val_is(request, VAL_BYTES) ? (struct str){request->s, request->n} : S(""), &orgs, &n, &err))
+        return fail_forbidden(x->r, "failed to parse CSR: %s", err.text);
+    for (size_t i = 0; i < n; i++)
+        if (str_eqz(orgs[i], "system:masters"))
+            return fail_forbidden(x->r, "use of " STR_FMT " signer with system:masters group is not allowed",
+                                  STR_ARG(signer));
     return true;
 }
 

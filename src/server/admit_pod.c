@@ -1,6 +1,7 @@
 #include "server/admit.h"
 #include "server/fail.h"
 #include "server/int.h"
+#include "server/rbac_int.h"
 
 /* --- Priority --- */
 
@@ -300,10 +301,12 @@ static bool admit_mirror(struct admission *x, const struct val *spec)
 {
     if (val_text_at(spec, N(serviceAccountName)).n)
         return fail_forbidden(x->r, "a mirror pod may not reference service accounts");
-    val_each_item (v, val_get(spec, N(volumes))) {
-        if (val_get(v, N(secret)))
-            return fail_forbidden(x->r, "a mirror pod may not reference secrets");
-    }
+    if (str_eqz(pod_refers(spec), "secrets"))
+        return fail_forbidden(x->r, "a mirror pod may not reference secrets");
+    val_each_item (v, val_get(spec, N(volumes)))
+        val_each_item (source, val_at(v, N(projected), N(sources)))
+            if (val_get(source, N(serviceAccountToken)))
+                return fail_forbidden(x->r, "a mirror pod may not use ServiceAccountToken volume projections");
     return true;
 }
 
@@ -316,38 +319,64 @@ static bool is_listed(const struct val *refs, struct str name)
 }
 
 /* An account may bind its pods to the Secrets that it lists (annotation kubernetes.io/enforce-mountable-secrets). */
+static bool is_limited(const struct obj *account)
+{
+    struct str on = val_text(
+        val_get_str(val_get(obj_meta(account), N(annotations)), S("kubernetes.io/enforce-mountable-secrets")));
+    return str_eqz(on, "1") || str_eqz(on, "t") || str_eqz(on, "T") || str_ieq(on, S("true"));
+}
+
+#define NOT_LISTED " is not allowed because service account " STR_FMT " does not reference that secret"
+
+static bool limit_volume(struct admission *x, const struct obj *account, struct str name)
+{
+    return is_listed(val_get(&account->tree, N(secrets)), name) ||
+           fail_forbidden(x->r, "volume with secret.secretName=\"" STR_FMT "\"" NOT_LISTED, STR_ARG(name),
+                          STR_ARG(account->name));
+}
+
+static bool limit_container(struct admission *x, const struct obj *account, const char *word, const struct val *c)
+{
+    const struct val *may = val_get(&account->tree, N(secrets));
+    struct str container = val_text_at(c, N(name));
+    val_each_item (e, val_get(c, N(env))) {
+        const struct val *ref = val_at(e, N(valueFrom), N(secretKeyRef));
+        if (ref && !is_listed(may, val_text_at(ref, N(name))))
+            return fail_forbidden(x->r,
+                                  "%s " STR_FMT " with envVar " STR_FMT " referencing secret.secretName=\"" STR_FMT
+                                  "\"" NOT_LISTED,
+                                  word, STR_ARG(container), STR_ARG(val_text_at(e, N(name))),
+                                  STR_ARG(val_text_at(ref, N(name))), STR_ARG(account->name));
+    }
+    val_each_item (from, val_get(c, N(envFrom))) {
+        const struct val *ref = val_get(from, N(secretRef));
+        if (ref && !is_listed(may, val_text_at(ref, N(name))))
+            return fail_forbidden(
+                x->r, "%s " STR_FMT " with envFrom referencing secret.secretName=\"" STR_FMT "\"" NOT_LISTED, word,
+                STR_ARG(container), STR_ARG(val_text_at(ref, N(name))), STR_ARG(account->name));
+    }
+    return true;
+}
+
 static bool limit_secrets(struct admission *x, const struct obj *account, const struct val *spec)
 {
     static const struct {
         const struct name *list;
         const char *word;
     } lists[] = {{N(initContainers), "init container"}, {N(containers), "container"}};
-    struct str on = val_text(
-        val_get_str(val_get(obj_meta(account), N(annotations)), S("kubernetes.io/enforce-mountable-secrets")));
-    const struct val *may = val_get(&account->tree, N(secrets));
-    if (!(str_eqz(on, "1") || str_eqz(on, "t") || str_eqz(on, "T") || str_ieq(on, S("true"))))
+    if (!is_limited(account))
         return true;
     val_each_item (v, val_get(spec, N(volumes))) {
-        struct str name = val_text_at(v, N(secret), N(secretName));
-        if (val_get(v, N(secret)) && !is_listed(may, name))
-            return fail_forbidden(x->r,
-                                  "volume with secret.secretName=\"" STR_FMT
-                                  "\" is not allowed because service account " STR_FMT
-                                  " does not reference that secret",
-                                  STR_ARG(name), STR_ARG(account->name));
+        if (val_get(v, N(secret)) && !limit_volume(x, account, val_text_at(v, N(secret), N(secretName))))
+            return false;
+        val_each_item (source, val_at(v, N(projected), N(sources)))
+            if (val_get(source, N(secret)) && !limit_volume(x, account, val_text_at(source, N(secret), N(name))))
+                return false;
     }
     for (size_t i = 0; i < countof(lists); i++)
         val_each_item (c, val_get(spec, lists[i].list))
-            val_each_item (e, val_get(c, N(env))) {
-                const struct val *ref = val_at(e, N(valueFrom), N(secretKeyRef));
-                if (ref && !is_listed(may, val_text_at(ref, N(name))))
-                    return fail_forbidden(
-                        x->r,
-                        "%s " STR_FMT " with envVar " STR_FMT " referencing secret.secretName=\"" STR_FMT
-                        "\" is not allowed because service account " STR_FMT " does not reference that secret",
-                        lists[i].word, STR_ARG(val_text_at(c, N(name))), STR_ARG(val_text_at(e, N(name))),
-                        STR_ARG(val_text_at(ref, N(name))), STR_ARG(account->name));
-            }
+            if (!limit_container(x, account, lists[i].word, c))
+                return false;
     size_t i = 0;
     val_each_item (it, val_get(spec, N(imagePullSecrets))) {
         struct str name = val_text_at(it, N(name));
@@ -359,6 +388,26 @@ static bool limit_secrets(struct admission *x, const struct obj *account, const 
                                   i, STR_ARG(name), STR_ARG(account->name));
         i++;
     }
+    return true;
+}
+
+/* The containers that come to a pod later are held to the same. */
+bool admit_ephemeral(struct admission *x)
+{
+    const struct val *spec = val_get(x->obj, N(spec));
+    struct str name = val_text_at(spec, N(serviceAccountName));
+    if (!str_eqz(x->sub, "ephemeralcontainers") || !name.n)
+        return true;
+    AUTO(obj_unref) struct obj *account = object_get(x->r->server, K(ServiceAccount), x->ns, name);
+    if (!account)
+        return fail_forbidden(x->r,
+                              "error looking up service account " STR_FMT "/" STR_FMT ": serviceaccount \"" STR_FMT
+                              "\" not found",
+                              STR_ARG(x->ns), STR_ARG(name), STR_ARG(name));
+    if (is_limited(account))
+        val_each_item (c, val_get(spec, N(ephemeralContainers)))
+            if (!limit_container(x, account, "ephemeral container", c))
+                return false;
     return true;
 }
 
