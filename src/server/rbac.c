@@ -110,14 +110,26 @@ void rbac_changed(struct rbac *r)
     __atomic_add_fetch(&r->generation, 1, __ATOMIC_RELEASE);
 }
 
+/* Of the index. Texts are whole, whatever bytes are in them. */
+static struct str subject_key(struct arena *a, char kind, struct str name)
+{
+    char *p = arena_alloc(a, name.n + 3);
+    p[0] = kind;
+    p[1] = ':';
+    if (name.n)
+        memcpy(p + 2, name.p, name.n);
+    p[name.n + 2] = 0;
+    return (struct str){p, name.n + 2};
+}
+
 static void index_add(struct rbac_index *x, struct arena *a, struct obj *binding)
 {
     val_each_item (it, val_get(&binding->tree, N(subjects))) {
         struct str kind = val_text_at(it, N(kind)), name = val_text_at(it, N(name)), key;
         if (str_eq(kind, S("User")))
-            key = arena_fmt(a, "u:" STR_FMT, STR_ARG(name));
+            key = subject_key(a, 'u', name);
         else if (str_eq(kind, S("Group")))
-            key = arena_fmt(a, "g:" STR_FMT, STR_ARG(name));
+            key = subject_key(a, 'g', name);
         else if (str_eq(kind, S("ServiceAccount")))
             key = arena_fmt(a, "u:system:serviceaccount:" STR_FMT ":" STR_FMT,
                             STR_ARG(val_get(it, N(namespace)) ? val_text_at(it, N(namespace)) : binding->ns),
@@ -192,9 +204,11 @@ static bool each_binding(struct server *s, struct rbac_index *x, struct arena *a
 static void each_role(struct server *s, struct arena *a, const struct user *u, struct str ns, role_fn *fn, void *arg)
 {
     struct rbac_index *x = index_take(s);
-    bool more = each_binding(s, x, a, arena_fmt(a, "u:" STR_FMT, STR_ARG(u->name)), ns, fn, arg);
+    bool more = each_binding(s, x, a, subject_key(a, 'u', u->name), ns, fn, arg);
     for (size_t i = 0; more && i < u->ngroups; i++)
-        more = each_binding(s, x, a, arena_fmt(a, "g:" STR_FMT, STR_ARG(u->groups[i])), ns, fn, arg);
+        /* who has no node's name is none: nothing would keep them to what is theirs */
+        if (!str_eq(u->groups[i], S("system:nodes")) || node_of(u).p)
+            more = each_binding(s, x, a, subject_key(a, 'g', u->groups[i]), ns, fn, arg);
     index_unref(x);
 }
 
@@ -257,7 +271,7 @@ bool rbac_allows(struct server *s, struct arena *a, const struct attributes *x, 
         return false;
     struct asking k = {.x = x, .a = a, .problems = STRBUF(STRBUF_TEXT)};
     each_role(s, a, x->user, x->ns, ask, &k);
-    if (!k.allowed && user_in_group(x->user, S("system:nodes"))) {
+    if (!k.allowed && node_of(x->user).p) {
         /* nodes have the role system:node without a binding, as upstream's Node authorizer gives it */
         AUTO(obj_unref) struct obj *role = object_get(s, K(ClusterRole), S(""), S("system:node"));
         val_each_item (rule, role ? val_get(&role->tree, N(rules)) : NULL)

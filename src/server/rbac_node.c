@@ -18,7 +18,7 @@ bool node_limited(const struct attributes *x)
 
 struct str node_of(const struct user *u)
 {
-    bool node = user_in_group(u, S("system:nodes")) && str_starts(u->name, node_prefix);
+    bool node = user_in_group(u, S("system:nodes")) && str_starts(u->name, node_prefix) && u->name.n > node_prefix.n;
     return node ? str_sub(u->name, node_prefix.n, u->name.n) : STR_NONE;
 }
 

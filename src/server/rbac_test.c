@@ -161,7 +161,7 @@ static bool all_covered(const struct val *own, const struct val *rules)
 TEST(rbac_nobody_hands_out_more_than_they_have)
 {
     size_t yes = 0, no = 0;
-    for (int i = 0; i < 20000; i++) {
+    for (int i = 0; i < 5000; i++) {
         AUTO(arena_fini) struct arena a = ARENA;
         AUTO(strbuf_fini)
         struct strbuf own = STRBUF(STRBUF_TEXT), rules = STRBUF(STRBUF_TEXT), missing = STRBUF(STRBUF_TEXT);
@@ -175,7 +175,7 @@ TEST(rbac_nobody_hands_out_more_than_they_have)
         yes += ok;
         no += !ok;
     }
-    CHECK(yes > 1000 && no > 1000);
+    CHECK(yes > 250 && no > 250);
 }
 
 /* 100 groups x 100 resources x 120 verbs took two minutes; now nothing is multiplied out. */

@@ -743,6 +743,29 @@ static bool token_bound(struct request *r, const struct val *ref, struct token_s
     return true;
 }
 
+/* What a taken node could ask for is what its pods have: upstream's ServiceAccountNodeAudienceRestriction. */
+static bool pod_has_audience(const struct val *pod_spec, struct str audience, struct str issuer)
+{
+    val_each_item (v, val_get(pod_spec, N(volumes)))
+        val_each_item (source, val_at(v, N(projected), N(sources))) {
+            const struct val *token = val_get(source, N(serviceAccountToken));
+            struct str given = val_text_at(token, N(audience));
+            if (token && str_eq(given.n ? given : issuer, audience.n ? audience : issuer))
+                return true;
+        }
+    return false;
+}
+
+static bool node_may_have(struct request *r, const struct token_spec *t)
+{
+    struct str audience = val_text(val_item(t->audiences, 0));
+    AUTO(obj_unref) struct obj *pod = object_get(r->server, K(Pod), r->ns, t->bound_name);
+    if (val_len(t->audiences) > 1)
+        return fail_forbidden(r, "node may only request 0 or 1 audiences");
+    return (pod && pod_has_audience(obj_spec(pod), audience, token_issuer(r->server))) ||
+           fail_forbidden(r, "audience \"" STR_FMT "\" not found in pod spec volume", STR_ARG(audience));
+}
+
 static void token_answer(struct request *r)
 {
     struct arena *a = &r->arena;
@@ -789,6 +812,8 @@ static void token_answer(struct request *r)
         (void)fail_forbidden(r, "node requested token not bound to a pod of its own");
         return;
     }
+    if (node.p && !node_may_have(r, &t))
+        return;
     t.seconds = MIN(seconds, LIMIT_TOKEN_SECONDS_MAX);
     struct str token;
     int64_t until;
