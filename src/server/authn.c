@@ -206,7 +206,7 @@ bool authenticate(struct server *s, struct arena *a, const struct http_request *
         return authenticate_peer(s, a, &h->peer->cred, out);
     if (h->peer->is_tls && h->peer->tls.shown) {
         const struct tls_peer *t = &h->peer->tls;
-        if (!t->verified)
+        if (!t->verified || t->not_after < clock_real()) /* also in the midst of a connection */
             return false;
         *out = (struct user){.name = t->cn};
         groups(a, out, t->orgs, t->norgs);

@@ -8,7 +8,7 @@
 
 /* GET /wherry.dev/backup: all keys at one revision, as store/backup.h writes them, while the server goes on. Written
  * to a file beside the store first, so that a slow reader holds no snapshot; then sent in pieces. Only who may get
- * every path (system:masters) may get this one. */
+ * every object may get this path. */
 enum { PIECE = 256 << 10 };
 
 struct backup {

@@ -57,7 +57,7 @@ static const struct {
      "{'name':'dns-tcp','port':53,'protocol':'TCP','targetPort':53}]}}"},
     {K(ConfigMap), "kube-system",
      "{'metadata':{'name':'extension-apiserver-authentication'},'data':{'client-ca-file':'${ca}',"
-     "'requestheader-allowed-names':'[]','requestheader-client-ca-file':'${ca}',"
+     "'requestheader-allowed-names':'[\\\"front-proxy-client\\\"]','requestheader-client-ca-file':'${ca}',"
      "'requestheader-extra-headers-prefix':'[\\\"X-Remote-Extra-\\\"]',"
      "'requestheader-group-headers':'[\\\"X-Remote-Group\\\"]',"
      "'requestheader-username-headers':'[\\\"X-Remote-User\\\"]'}}"},

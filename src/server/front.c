@@ -871,6 +871,18 @@ static bool authorize_action(struct exchange *x)
     return may;
 }
 
+static bool may_get_everything(struct request *r)
+{
+    struct attributes all = {.user = r->user,
+                             .verb = S("get"),
+                             .group = S("*"),
+                             .version = S("*"),
+                             .resource = S("*"),
+                             .is_resource = true};
+    struct str why;
+    return rbac_allows(r->server, &r->arena, &all, &why) || forbid(r, &all, why);
+}
+
 static void start_site(struct exchange *x)
 {
     struct http_request *h = x->http;
@@ -884,6 +896,10 @@ static void start_site(struct exchange *x)
     }
     if (!str_eq(h->method, S("GET")) && !(str_eq(h->method, S("HEAD")) && site_has_head(path))) {
         fail_not_allowed(&x->r);
+        respond_failed(x);
+        return;
+    }
+    if (site_is_everything(path) && !may_get_everything(&x->r)) {
         respond_failed(x);
         return;
     }

@@ -34,6 +34,11 @@ bool site_has_head(struct str path)
     return fn != site_discovery_api && fn != site_discovery_apis && fn != site_discovery_group && fn != site_version;
 }
 
+bool site_is_everything(struct str path)
+{
+    return site_find(path) == site_backup;
+}
+
 site_fn *site_find(struct str path)
 {
     for (size_t i = 0; i < countof(sites); i++)

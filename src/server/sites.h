@@ -13,6 +13,7 @@ struct site_call {
 };
 typedef void site_fn(struct site_call *c); /* ends the http request */
 site_fn *site_find(struct str path);       /* the page of a path, NULL: 404 */
+bool site_is_everything(struct str path);  /* its answer holds every object: only who may get them all may have it */
 bool site_has_head(struct str path);       /* upstream routes discovery and version for GET alone */
 site_fn site_discovery_api, site_discovery_apis, site_discovery_group, site_version, site_health, site_metrics,
     site_token_config, site_token_keys, site_root;
