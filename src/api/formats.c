@@ -171,6 +171,8 @@ void format_path_segment(struct complaints *c, struct str s)
         complain(c, S("may not contain '/'"));
     if (str_find_char(s, '%') >= 0)
         complain(c, S("may not contain '%'"));
+    if (s.n && memchr(s.p, 0, s.n))
+        complain(c, S("may not contain a NUL"));
 }
 
 static void no_upward(struct complaints *c, struct str s)
