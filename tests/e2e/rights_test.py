@@ -171,6 +171,8 @@ def a_node_writes_its_own(c):
         ('all secrets', 'GET', '/api/v1/secrets', None, 403, 'forbidden'),
         ('a secret of its pod, all watched', 'GET', '/api/v1/watch/namespaces/default/secrets/of-here?fieldSelector=type%3DOpaque', None, 400, 'requested name'),
         ('a token of its pod', 'POST', account, token('here'), 201, ''), ('a token of another pod', 'POST', account, token('there'), 403, 'not bound to a pod of its own'),
+        ('a token for somebody else', 'POST', account, {'spec': dict(token('here')['spec'], audiences=['vault'])}, 403, 'not found in pod spec volume'),
+        ('a token for two', 'POST', account, {'spec': dict(token('here')['spec'], audiences=['https://kubernetes.default.svc', 'vault'])}, 403, '0 or 1 audiences'),
         ('a token that is bound to nothing', 'POST', account, token(''), 403, 'not bound to a pod of its own')], groups)
     status, _, text = ask(c, 'system:node:n1', 'GET', '/api/v1/watch/namespaces/default/secrets/of-here?timeoutSeconds=1', groups=groups)
     assert status == 200 and 'of-here' in text and 'of-there' not in text, text
@@ -208,6 +210,113 @@ def nobody_gets_anywhere(c):
                            ((('Impersonate-User', 'friend'), ('Impersonate-Uid', '1')), 'uids'), ((('Impersonate-User', 'friend'), ('Impersonate-Extra-Scopes', 'x')), 'userextras')):
         status, _, text = impersonated_twice(c, headers)
         assert status == 403 and words in text, (headers, status, text)
+
+
+def what_is_granted_in_a_namespace_stays_there(c):
+    """All rights, bound in one namespace: no path makes them rights on other namespaces, or on what is in none."""
+    for ns in ('own', 'others'):
+        made(c, '/api/v1/namespaces', {'metadata': {'name': ns}})
+    made(c, RBAC + '/namespaces/own/rolebindings', {'metadata': {'name': 'owner'}, 'roleRef': {'apiGroup': 'rbac.authorization.k8s.io', 'kind': 'ClusterRole', 'name': 'cluster-admin'},
+                                                    'subjects': [{'kind': 'User', 'name': 'owner', 'apiGroup': 'rbac.authorization.k8s.io'}]})
+    below, no = '/api/v1/namespaces/own/', 'could not find the requested resource'
+    table(c, 'owner', [
+        ('its own', 'GET', below[:-1], None, 200, '"own"'), ('things in it', 'GET', below + 'secrets', None, 200, 'SecretList'),
+        ('all namespaces', 'GET', below + 'namespaces', None, 404, no), ('all of them watched', 'GET', below + 'namespaces?watch=1&timeoutSeconds=1', None, 404, no),
+        ('all, by the old watch', 'GET', '/api/v1/watch/namespaces/own/namespaces', None, 404, no), ('one of them', 'GET', below + 'namespaces/others', None, 404, no),
+        ('a new one', 'POST', below + 'namespaces', {'metadata': {'name': 'mine'}}, 404, no), ('another, written', 'PATCH', below + 'namespaces/others', {'metadata': {'labels': {'a': 'b'}}}, 404, no, MERGE),
+        ('another, replaced', 'PUT', below + 'namespaces/others', {'metadata': {'name': 'others'}}, 404, no), ('another, finished', 'PUT', below + 'namespaces/others/finalize', {'metadata': {'name': 'others'}}, 404, no),
+        ("another's status", 'PATCH', below + 'namespaces/others/status', {'status': {}}, 404, no, MERGE), ('another, away', 'DELETE', below + 'namespaces/others', None, 404, no),
+        ('itself, from within', 'GET', below + 'namespaces/own', None, 404, no), ('nodes', 'GET', below + 'nodes', None, 404, no), ('a node', 'POST', below + 'nodes', {'metadata': {'name': 'x'}}, 404, no),
+        ('roles of all', 'POST', RBAC + '/namespaces/own/clusterroles', {'metadata': {'name': 'x'}}, 404, no), ('bindings of all', 'GET', RBAC + '/namespaces/own/clusterrolebindings', None, 404, no),
+        ('a review of all', 'POST', '/apis/authentication.k8s.io/v1/namespaces/own/tokenreviews', {'spec': {'token': 'x'}}, 404, no),
+        ('outside', 'GET', '/api/v1/namespaces/others', None, 403, 'forbidden'), ('outside, by a detour', 'GET', below + '../others/secrets', None, 404, ''),
+        ('outside, in one segment', 'GET', '/api/v1/namespaces/own%2f..%2fothers/secrets', None, 403, 'forbidden'), ('with a NUL', 'GET', '/api/v1/namespaces/own%00/secrets', None, 400, 'bad escape')])
+    assert ask(c, '', 'GET', '/api/v1/namespaces/others')[0] == 200 and ask(c, '', 'GET', '/api/v1/namespaces/mine')[0] == 404
+
+
+def a_watch_only_watches(c):
+    """Who may get, list and watch everything sends nothing through a proxy: the old watch path says `watch` whatever the method is."""
+    give(c, 'watcher', [{'verbs': ['get', 'list', 'watch'], 'apiGroups': ['*'], 'resources': ['*']}])
+    rows = [(m + ' to ' + at, m, '/api/v1/watch/' + at, {} if m != 'DELETE' else None, 404, 'could not find the requested resource')
+            for m in ('POST', 'PUT', 'DELETE', 'GET') for at in ('nodes/n1/proxy/logs/', 'namespaces/default/services/kubernetes/proxy/x', 'namespaces/default/pods/here/proxy/', 'namespaces/default/pods/here/exec')]
+    rows += [(m + ' of what can be watched', m, '/api/v1/watch/namespaces/default/pods', {} if m != 'DELETE' else None, 405, '') for m in ('POST', 'PUT', 'DELETE')]
+    table(c, 'watcher', rows)
+
+
+def a_put_that_creates_needs_create(c):
+    kinds = [('/api/v1/namespaces/default/services/x', {'spec': {'ports': [{'port': 1}]}}), ('/api/v1/namespaces/default/endpoints/x', {}), ('/api/v1/namespaces/default/limitranges/x', {'spec': {'limits': []}}),
+             ('/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/x', {}), ('/api/v1/namespaces/default/events/x', {'involvedObject': {'namespace': 'default'}}), (RBAC + '/clusterroles/x', {}), (RBAC + '/namespaces/default/roles/x', {}),
+             (RBAC + '/clusterrolebindings/x', {'roleRef': {'apiGroup': 'rbac.authorization.k8s.io', 'kind': 'ClusterRole', 'name': 'view'}}),
+             (RBAC + '/namespaces/default/rolebindings/x', {'roleRef': {'apiGroup': 'rbac.authorization.k8s.io', 'kind': 'ClusterRole', 'name': 'view'}}), ('/apis/node.k8s.io/v1/runtimeclasses/x', {'handler': 'h'})]
+    give(c, 'updater', [{'verbs': ['get', 'update', 'patch', 'bind'], 'apiGroups': ['*'], 'resources': ['*']}])
+    give(c, 'maker', [{'verbs': ['update', 'create', 'bind'], 'apiGroups': ['*'], 'resources': ['*']}])
+    body = lambda b: dict({'metadata': {'name': 'x'}}, **b)
+    table(c, 'updater', [('PUT ' + path, 'PUT', path, body(b), 403, 'cannot create resource') for path, b in kinds])
+    table(c, 'maker', [('PUT ' + path, 'PUT', path, body(b), 201, '') for path, b in kinds])
+    table(c, 'updater', [('again ' + path, 'PATCH', path, {'metadata': {'labels': {'a': 'b'}}}, 200, '', MERGE) for path, b in kinds if 'events' not in path])
+
+
+def an_account_has_the_secrets_that_it_lists(c):
+    """The annotation kubernetes.io/enforce-mountable-secrets, and every way in which a pod names a Secret."""
+    made(c, '/api/v1/namespaces/default/serviceaccounts', {'metadata': {'name': 'few', 'annotations': {'kubernetes.io/enforce-mountable-secrets': 'true'}}, 'secrets': [{'name': 'a'}], 'imagePullSecrets': [{'name': 'p'}]})
+    give(c, 'podder', [{'verbs': ['create', 'get', 'update', 'patch'], 'apiGroups': [''], 'resources': ['pods', 'pods/ephemeralcontainers']}], 'default')
+    pods, no, strategic = '/api/v1/namespaces/default/pods', 'service account few does not reference that', 'application/strategic-merge-patch+json'
+    one = lambda **more: dict({'name': 'c', 'image': 'i'}, **more)
+    pod = lambda c=(), **spec: {'metadata': {'generateName': 'few-'}, 'spec': dict({'serviceAccountName': 'few', 'containers': [one(**dict(c))]}, **spec)}
+    later = lambda c: {'spec': {'ephemeralContainers': [one(**dict(c, name='e'))]}}
+    mirror = lambda **spec: {'metadata': {'name': 'mirror', 'annotations': {'kubernetes.io/config.mirror': 'x'}}, 'spec': dict({'containers': [one()], 'nodeName': 'n9'}, **spec)}
+    env = lambda name: {'env': [{'name': 'X', 'valueFrom': {'secretKeyRef': {'name': name, 'key': 'k'}}}]}
+    all_of = lambda name: {'envFrom': [{'secretRef': {'name': name}}]}
+    volume, part = [{'name': 'v', 'secret': {'secretName': 'b'}}], [{'name': 'v', 'projected': {'sources': [{'secret': {'name': 'b'}}]}}]
+    table(c, 'podder', [
+        ('listed', 'POST', pods, pod(dict(env('a'), **all_of('a')), volumes=[{'name': 'v', 'secret': {'secretName': 'a'}}]), 201, ''), ('a variable', 'POST', pods, pod(env('b')), 403, no),
+        ('all variables', 'POST', pods, pod(all_of('b')), 403, no), ('variables of an init container', 'POST', pods, pod(initContainers=[one(**dict(all_of('b'), name='i'))]), 403, no),
+        ('a volume', 'POST', pods, pod(volumes=volume), 403, no), ('a part of a volume', 'POST', pods, pod(volumes=part), 403, no),
+        ('for pulling', 'POST', pods, pod(imagePullSecrets=[{'name': 'b'}]), 403, no), ('to stay', 'POST', pods, dict(pod(), metadata={'name': 'few'}), 201, ''),
+        ('a container that comes later', 'PATCH', pods + '/few/ephemeralcontainers', later(env('b')), 403, no, strategic), ('all variables of such a one', 'PATCH', pods + '/few/ephemeralcontainers', later(all_of('b')), 403, no, strategic),
+        ('one with what is listed', 'PATCH', pods + '/few/ephemeralcontainers', later(all_of('a')), 200, '', strategic)]
+        + [('a mirror pod with ' + what, 'POST', pods, mirror(**spec), 403, 'a mirror pod may not')
+           for what, spec in (('a variable', {'containers': [one(**env('b'))]}), ('all variables', {'containers': [one(**all_of('b'))]}), ('a pull secret', {'imagePullSecrets': [{'name': 'b'}]}), ('a volume', {'volumes': volume}),
+                              ('a part', {'volumes': part}), ('a token', {'volumes': [{'name': 'v', 'projected': {'sources': [{'serviceAccountToken': {'path': 't'}}]}}]}))])
+
+
+def names_that_are_none(c):
+    """Of the group of nodes without a node's name; a certificate that would make one of the masters; all paths, which are not all objects."""
+    for who in ('somebody', 'system:node:', 'system:node'):
+        table(c, who, [('nodes', 'GET', '/api/v1/nodes', None, 403, 'forbidden'), ('a pod', 'POST', '/api/v1/namespaces/default/pods', {'metadata': {'name': 'x'}, 'spec': {'containers': [{'name': 'c', 'image': 'i'}]}}, 403, 'forbidden'),
+                       ("a node's status", 'PATCH', '/api/v1/nodes/n1/status', {'status': {'phase': 'x'}}, 403, 'forbidden', MERGE), ("a pod's status", 'PATCH', '/api/v1/namespaces/default/pods/here/status', {'status': {'podIP': '10.0.0.1'}}, 403, 'forbidden', MERGE),
+                       ('a pod, away', 'DELETE', '/api/v1/namespaces/default/pods/here', None, 403, 'forbidden'), ('a lease', 'PUT', '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1', {'metadata': {'name': 'n1'}}, 403, 'forbidden'),
+                       ('a review', 'POST', '/apis/authorization.k8s.io/v1/subjectaccessreviews', {'spec': {'user': 'x', 'nonResourceAttributes': {'path': '/', 'verb': 'get'}}}, 403, 'forbidden')], groups=('system:nodes', 'system:authenticated'))
+    give(c, 'asker', [{'verbs': ['create', 'get'], 'apiGroups': ['certificates.k8s.io'], 'resources': ['certificatesigningrequests']}])
+    csr = lambda signer, *parts: {'metadata': {'generateName': 'x-'}, 'spec': {'signerName': signer, 'usages': ['client auth'], 'request': base64.b64encode(''.join(parts).encode()).decode()}}
+    at, client, no = '/apis/certificates.k8s.io/v1/certificatesigningrequests', 'kubernetes.io/kube-apiserver-client', 'system:masters group is not allowed'
+    broken = '-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n'
+    table(c, 'asker', [('one of a team', 'POST', at, csr(client, OF_A_TEAM), 201, ''), ('one of the masters', 'POST', at, csr(client, OF_THE_MASTERS), 403, no), ('behind another', 'POST', at, csr(client, OF_A_TEAM, OF_THE_MASTERS), 403, no),
+                       ('behind text', 'POST', at, csr(client, 'hello\n', OF_THE_MASTERS), 403, no), ('behind what is none', 'POST', at, csr(client, broken, OF_THE_MASTERS), 403, 'failed to parse CSR'), ('of another signer', 'POST', at, csr('example.com/x', OF_THE_MASTERS), 201, '')])
+    give(c, 'pathfinder', [{'verbs': ['get'], 'nonResourceURLs': ['*']}])
+    give(c, 'auditor', [{'verbs': ['get'], 'nonResourceURLs': ['*']}, {'verbs': ['get'], 'apiGroups': ['*'], 'resources': ['*']}])
+    table(c, 'pathfinder', [('metrics', 'GET', '/metrics', None, 200, ''), ('a backup', 'GET', '/wherry.dev/backup', None, 403, 'cannot get resource'), ('with a slash', 'GET', '/wherry.dev/backup/', None, 403, 'cannot get resource'),
+                            ('with two', 'GET', '//wherry.dev/backup', None, 404, '')])
+    assert ask(c, 'auditor', 'GET', '/wherry.dev/backup')[0] == 200
+
+
+OF_THE_MASTERS = '''-----BEGIN CERTIFICATE REQUEST-----
+MIHuMIGVAgEAMDMxDDAKBgNVBAoMA29wczEXMBUGA1UECgwOc3lzdGVtOm1hc3Rl
+cnMxCjAIBgNVBAMMAWEwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAARHdHForvuA
+gYWd0GrEO8+hdX7T3M1QflTSU4YFnzunFeWBrWQH0k5fBqbqY9IKlcdvHEgSIlcQ
+Pbi5405vzR+EoAAwCgYIKoZIzj0EAwIDSAAwRQIhAMlQf+oZvUSfQcsgr7c6vsH9
+V/jECCou4fIx8gz/3f8rAiBBrOsM798GEZIfnAjNKcBshqiUyvBtwO/wEkq8MStu
+Zg==
+-----END CERTIFICATE REQUEST-----
+'''
+OF_A_TEAM = '''-----BEGIN CERTIFICATE REQUEST-----
+MIHTMHwCAQAwGjEMMAoGA1UECgwDb3BzMQowCAYDVQQDDAFhMFkwEwYHKoZIzj0C
+AQYIKoZIzj0DAQcDQgAER3RxaK77gIGFndBqxDvPoXV+09zNUH5U0lOGBZ87pxXl
+ga1kB9JOXwam6mPSCpXHbxxIEiJXED24ueNOb80fhKAAMAoGCCqGSM49BAMCA0cA
+MEQCID2f0UhfxZ/CKkPdRUFRVcnrZ5+3pA/UvZmT+eL7v+X/AiBxNxyGYiCpQItV
+SaZtIbaoYiW4Tc5IKU4rDKF6MRKP4Q==
+-----END CERTIFICATE REQUEST-----
+'''
 
 
 def continued(rev, start):
@@ -270,5 +379,6 @@ def impersonated_twice(c, headers):
 
 
 if __name__ == '__main__':
-    main([roles_are_not_handed_out, a_large_role_is_compared_at_once, a_name_is_what_is_read, a_node_writes_its_own, a_get_that_acts, nobody_gets_anywhere, a_tenant_stays_one],
+    main([roles_are_not_handed_out, a_large_role_is_compared_at_once, a_name_is_what_is_read, a_node_writes_its_own, a_get_that_acts, nobody_gets_anywhere, a_tenant_stays_one,
+          what_is_granted_in_a_namespace_stays_there, a_watch_only_watches, a_put_that_creates_needs_create, an_account_has_the_secrets_that_it_lists, names_that_are_none],
          args=['--roles', 'server'], image=False, port=16483, cluster=Server)
