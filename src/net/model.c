@@ -54,17 +54,30 @@ static bool is_for_everybody(const struct val *spec)
     return !val_len(ranges);
 }
 
-static struct ips external_ips(struct arena *a, const struct val *service)
+static bool is_ours(const struct net_own *own, struct str text)
+{
+    uint32_t ip;
+    return ip4_parse(text, &ip) && (cidr4_has(own->services, ip) || cidr4_has(own->pods, ip));
+}
+
+static void add_external(struct arena *a, const struct net_own *own, struct ips *out, size_t room, struct str text)
+{
+    uint32_t ip;
+    if (ip4_parse(text, &ip) && !is_ours(own, text) && ip >> 24 != 0 && ip >> 24 != 127 && ip >> 24 < 224)
+        add_ip(a, out, room, text);
+}
+
+static struct ips external_ips(struct arena *a, const struct net_own *own, const struct val *service)
 {
     struct ips out = {0};
     const struct val *list = val_at(service, N(spec), N(externalIPs));
     const struct val *ingress = val_at(service, N(status), N(loadBalancer), N(ingress));
     size_t room = val_len(list) + val_len(ingress);
     val_each_item (it, list)
-        add_ip(a, &out, room, val_text(it));
+        add_external(a, own, &out, room, val_text(it));
     val_each_item (it, ingress)
         if (!str_eq(val_text_at(it, N(ipMode)), S("Proxy")) && is_for_everybody(val_get(service, N(spec))))
-            add_ip(a, &out, room, val_text_at(it, N(ip)));
+            add_external(a, own, &out, room, val_text_at(it, N(ip)));
     return out;
 }
 
@@ -166,11 +179,11 @@ static bool is_local(const struct val *spec, const struct name *field)
     return str_eq(val_text(val_get(spec, field)), S("Local"));
 }
 
-void model_services(struct arena *a, const struct val *service, const struct val *const *slices, size_t nslices,
-                    struct str node_name, struct net_services *out)
+void model_services(struct arena *a, const struct net_own *own, const struct val *service,
+                    const struct val *const *slices, size_t nslices, struct str node_name, struct net_services *out)
 {
     const struct val *meta = val_get(service, N(metadata)), *spec = val_get(service, N(spec));
-    struct ips cluster = cluster_ips(a, spec), external = external_ips(a, service);
+    struct ips cluster = cluster_ips(a, spec), external = external_ips(a, own, service);
     if (str_eq(val_text_at(spec, N(type)), S("ExternalName")) || cluster.n == 0 ||
         val_get_str(val_get(meta, N(labels)), S("service.kubernetes.io/service-proxy-name")))
         return;
@@ -196,14 +209,14 @@ void model_services(struct arena *a, const struct val *service, const struct val
     }
 }
 
-static void host_ports_of(struct arena *a, const struct val *pod, const struct val *container, uint32_t pod_ip,
-                          struct net_services *out)
+static void host_ports_of(struct arena *a, const struct net_own *own, const struct val *pod,
+                          const struct val *container, uint32_t pod_ip, struct net_services *out)
 {
     val_each_item (port, val_get(container, N(ports))) {
         int64_t host_port = val_num_at(port, 0, N(hostPort));
         struct str host_ip = val_text_at(port, N(hostIP));
         struct ips ips = {0};
-        if (host_port <= 0)
+        if (host_port <= 0 || is_ours(own, host_ip))
             continue;
         struct net_endpoint *ep = ARENA_NEW(a, struct net_endpoint);
         *ep = (struct net_endpoint){pod_ip, (uint16_t)val_num_at(port, 0, N(containerPort)), true, false};
@@ -228,16 +241,17 @@ static void host_ports_of(struct arena *a, const struct val *pod, const struct v
     }
 }
 
-void model_host_ports(struct arena *a, const struct val *pod, uint32_t pod_ip, struct net_services *out)
+void model_host_ports(struct arena *a, const struct net_own *own, const struct val *pod, uint32_t pod_ip,
+                      struct net_services *out)
 {
     const struct val *spec = val_get(pod, N(spec));
     if (val_true(val_get(spec, N(hostNetwork))))
         return;
     val_each_item (c, val_get(spec, N(containers)))
-        host_ports_of(a, pod, c, pod_ip, out);
+        host_ports_of(a, own, pod, c, pod_ip, out);
     val_each_item (c, val_get(spec, N(initContainers)))
         if (str_eq(val_text_at(c, N(restartPolicy)), S("Always")))
-            host_ports_of(a, pod, c, pod_ip, out);
+            host_ports_of(a, own, pod, c, pod_ip, out);
 }
 
 /* ---- names ---- */

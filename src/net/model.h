@@ -13,12 +13,19 @@
 struct net_services {
     ARRAY(struct net_service) list; /* array_fini */
 };
+/* What the cluster itself gives away: ClusterIPs, and addresses of pods and nodes. An external address (externalIPs,
+ * status.loadBalancer, hostIP) in there would be somebody else's, the API's and the DNS's among them: it is passed
+ * over, as is one that is no machine's (loopback, multicast). */
+struct net_own {
+    struct cidr4 services, pods;
+};
 /* Appends one for each port. Nothing for ExternalName, headless, and what another proxy serves (label
  * service.kubernetes.io/service-proxy-name). */
-void model_services(struct arena *a, const struct val *service, const struct val *const *slices, size_t nslices,
-                    struct str node_name, struct net_services *out);
+void model_services(struct arena *a, const struct net_own *own, const struct val *service,
+                    const struct val *const *slices, size_t nslices, struct str node_name, struct net_services *out);
 /* The hostPorts of a pod with an address (status.podIP) that is not on the host's network. */
-void model_host_ports(struct arena *a, const struct val *pod, uint32_t pod_ip, struct net_services *out);
+void model_host_ports(struct arena *a, const struct net_own *own, const struct val *pod, uint32_t pod_ip,
+                      struct net_services *out);
 /* False: it has no name in DNS. */
 bool model_dns(struct arena *a, const struct val *service, const struct val *const *slices, size_t nslices,
                struct dns_service *out);

@@ -85,6 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct val service, slice[SLICES_MOST], pod;
     const struct val *slices[SLICES_MOST];
     struct net_services all = {0};
+    static const struct net_own own = {{IP4(10, 43, 0, 0), 16}, {IP4(10, 42, 0, 0), 16}};
     size_t n = 0;
     if (size > 1 << 16 || !str_cut(&rest, '\n', &line) || !object(&a, line, K(Service), &service))
         return 0;
@@ -92,9 +93,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (object(&a, line, K(EndpointSlice), &slice[n]))
             slices[n] = &slice[n], n++;
         else if (object(&a, line, K(Pod), &pod))
-            model_host_ports(&a, &pod, IP4(10, 42, 0, 7), &all);
+            model_host_ports(&a, &own, &pod, IP4(10, 42, 0, 7), &all);
     }
-    model_services(&a, &service, slices, n, S("n1"), &all);
+    model_services(&a, &own, &service, slices, n, S("n1"), &all);
     rules(&all);
     names_of(&a, &service, slices, n);
     array_fini(&all.list);

@@ -3,6 +3,7 @@
 #include "net/model.h"
 
 static struct arena arena;
+static const struct net_own own = {{IP4(10, 43, 0, 0), 16}, {IP4(10, 42, 0, 0), 16}};
 
 static const struct val *json(const char *text)
 {
@@ -17,7 +18,7 @@ static struct str rules_text(const char *service, const struct val *const *slice
     static char out[8192];
     struct net_services s = {0};
     size_t len = 0;
-    model_services(&arena, json(service), slices, n, S("node-a"), &s);
+    model_services(&arena, &own, json(service), slices, n, S("node-a"), &s);
     array_each (it, &s.list) {
         len += (size_t)snprintf(out + len, sizeof out - len,
                                 STR_FMT "/" STR_FMT ":" STR_FMT " %u/%u np %u aff %u%s%s [", STR_ARG(it->ns),
@@ -128,6 +129,62 @@ TEST(addresses_of_a_load_balancer)
     arena_fini(&arena);
 }
 
+/* Who may make a Service in one namespace takes nobody's address elsewhere. */
+TEST(external_addresses_are_none_of_the_clusters_own)
+{
+    static const struct {
+        const char *address, *want;
+    } rows[] = {
+        {"192.0.2.9", " x192.0.2.9"},
+        {"8.8.8.8", " x8.8.8.8"},
+        {"10.43.0.1", ""}, /* the API */
+        {"10.43.0.10", ""},
+        {"10.43.255.255", ""},
+        {"10.42.0.1", ""}, /* the node's, where DNS listens */
+        {"10.42.3.7", ""},
+        {"10.44.0.1", " x10.44.0.1"},
+        {"127.0.0.1", ""},
+        {"0.0.0.0", ""},
+        {"224.0.0.1", ""},
+        {"255.255.255.255", ""},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct str said[] = {
+            arena_fmt(&arena, "\"externalIPs\":[\"%s\"]}", rows[i].address),
+            arena_fmt(&arena,
+                      "\"type\":\"LoadBalancer\"},\"status\":{\"loadBalancer\":{\"ingress\":[{\"ip\":\"%s\"}]}}",
+                      rows[i].address),
+        };
+        struct str want = arena_fmt(&arena, "n/x: 1/6 np 0 aff 0 [ 10.43.0.77%s ]\n", rows[i].want);
+        for (size_t k = 0; k < countof(said); k++) {
+            struct str service = arena_fmt(&arena,
+                                           "{\"metadata\":{\"name\":\"x\",\"namespace\":\"n\"},\"spec\":{"
+                                           "\"clusterIP\":\"10.43.0.77\",\"ports\":[{\"port\":1}]," STR_FMT "}",
+                                           STR_ARG(said[k]));
+            CHECK_STR(rules_text(service.p, NULL, 0), want);
+        }
+    }
+    arena_fini(&arena);
+}
+
+TEST(host_ports_are_at_no_address_of_the_clusters_own)
+{
+    static const char *const addresses[] = {"10.43.0.10", "10.43.0.1", "10.42.0.1", "10.42.0.9"};
+    for (size_t i = 0; i < countof(addresses); i++) {
+        struct net_services s = {0};
+        model_host_ports(
+            &arena, &own,
+            json(arena_fmt(&arena,
+                           "{\"spec\":{\"containers\":[{\"ports\":[{\"containerPort\":53,\"hostPort\":53,"
+                           "\"hostIP\":\"%s\"}]}]}}",
+                           addresses[i])
+                     .p),
+            IP4(10, 42, 0, 5), &s);
+        CHECK_INT(s.list.n, 0);
+    }
+    arena_fini(&arena);
+}
+
 TEST(slices_that_say_that_they_are_not_routed)
 {
     static const char *const labels[] = {"headless", "service-proxy-name"};
@@ -148,7 +205,7 @@ TEST(host_ports_of_a_pod)
 {
     struct net_services s = {0};
     model_host_ports(
-        &arena,
+        &arena, &own,
         json(
             "{\"metadata\":{\"name\":\"p\",\"namespace\":\"n\"},\"spec\":{\"containers\":[{\"ports\":[{"
             "\"containerPort\":80,"

@@ -567,6 +567,51 @@ static bool service_take(struct rules *r, struct rule_service *sv, const struct 
     return true;
 }
 
+/* Whether another Service holds something of a part of this one, whose own slots are given back. */
+static bool is_held(struct rules *r, const struct net_service *part, struct err *err)
+{
+    struct rule_elements want = {0};
+    bool held = false;
+    rules_of_service(part, &want);
+    for (size_t i = 0; i < want.list.n && !held; i++) {
+        char buf[RULE_KEY_MAX + 1];
+        const struct rule_element *e = &want.list.p[i];
+        const struct rule_slot *slot = map_get(&r->slots, slot_key(e, buf));
+        held = slot && slot->refs && e->map != RULE_HAIRPIN;
+        if (held) {
+            AUTO(strbuf_fini) struct strbuf text = STRBUF(512);
+            rule_element_text(e, &text);
+            (void)err_set(err, E_CONFLICT, "another Service holds " STR_FMT, STR_ARG(strbuf_str(&text)));
+        }
+    }
+    array_fini(&want.list);
+    return held;
+}
+
+/* External addresses and node ports may be written down for two: who comes later goes without, and keeps what nobody
+ * else can have. */
+static bool drop_held(struct rules *r, struct net_service *s, struct err *err)
+{
+    uint32_t *external = (uint32_t *)(uintptr_t)s->external_ips; /* owned */
+    struct net_service part = *s;
+    size_t kept = 0;
+    bool none = true;
+    part.ncluster_ips = part.nexternal_ips = 0;
+    if (s->node_port && is_held(r, &part, err))
+        none = false, s->node_port = 0;
+    part.node_port = 0;
+    for (size_t i = 0; i < s->nexternal_ips; i++) {
+        part.external_ips = &external[i];
+        part.nexternal_ips = 1;
+        if (is_held(r, &part, err))
+            none = false;
+        else
+            external[kept++] = external[i];
+    }
+    s->nexternal_ips = kept;
+    return none;
+}
+
 bool rules_put(struct rules *r, const struct net_service *s, struct err *err)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
@@ -588,21 +633,22 @@ bool rules_put(struct rules *r, const struct net_service *s, struct err *err)
     struct rule_elements want = {0};
     struct net_service now = numbers_of(s);
     keep_places(&was, &now);
-    rules_of_service(&now, &want);
     service_release(r, sv);
+    bool all = drop_held(r, &now, err);
+    rules_of_service(&now, &want);
     sv->of = now;
     sv->marked = false;
-    note_gone(r, &was, s);
+    note_gone(r, &was, &now);
     mem_free((void *)was.cluster_ips);
     mem_free((void *)was.external_ips);
     mem_free((void *)was.endpoints);
     bool ok = service_take(r, sv, &want, err);
     array_fini(&want.list);
-    if (!ok) {
+    if (!ok || !all)
         (void)err_wrap(err, "Service " STR_FMT, STR_ARG(key));
+    if (!ok)
         rules_del(r, s->ns, s->name, s->port);
-    }
-    return ok;
+    return ok && all;
 }
 
 void rules_del(struct rules *r, struct str ns, struct str name, struct str port)

@@ -105,7 +105,8 @@ void rules_init(struct rules *r);
 void rules_fini(struct rules *r);
 AUTO_VALUE(rules_fini, struct rules);
 /* Puts what a Service needs in the place of what it needed. False: another Service holds one of its frontends (named
- * in err), or it has too many endpoints; then it has no rules at all. */
+ * in err) - it has its others then, unless it is a ClusterIP - or it has too many endpoints and no rules at all. To
+ * be put again when the other may be gone. */
 MUST_USE bool rules_put(struct rules *r, const struct net_service *s, struct err *err);
 void rules_del(struct rules *r, struct str ns, struct str name, struct str port);
 /* Drops every Service that was not put since rules_mark. */

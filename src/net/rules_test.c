@@ -198,6 +198,48 @@ TEST(two_services_do_not_share_a_frontend)
     CHECK(str_has(diff_text(&r, true), S("* eps tcp 10.43.0.10:80 #0 -> 10.42.1.7:8080")));
 }
 
+/* An address or a port that somebody wrote down for himself first takes nobody's ClusterIP away. */
+TEST(who_comes_second_keeps_what_is_his_alone)
+{
+    static const struct {
+        bool outer_ip, port; /* what the first has of the second's */
+        const char *text, *kept;
+    } rows[] = {
+        {true, false, "192.0.2.7:80", "np tcp *:30080"},
+        {false, true, "*:30080", "svc tcp 192.0.2.7:80"},
+        {true, true, "192.0.2.7:80", "svc tcp 192.0.2.8:80"},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        AUTO(rules_fini) struct rules r;
+        struct err err = ERR;
+        rules_init(&r);
+        const uint32_t thiefs = IP4(10, 43, 0, 99), outer[] = {IP4(192, 0, 2, 7), IP4(192, 0, 2, 8)};
+        struct net_service a = web(eps, 1), b = web(eps + 2, 1);
+        a.name = S("thief");
+        a.cluster_ips = &thiefs;
+        a.external_ips = outer;
+        a.nexternal_ips = rows[i].outer_ip;
+        a.node_port = rows[i].port ? 30080 : 0;
+        b.external_ips = outer;
+        b.nexternal_ips = 2;
+        b.node_port = 30080;
+        CHECK_OK(rules_put(&r, &a, &err), err);
+        CHECK(str_starts(diff_text(&r, true), S("chain")));
+        CHECK(!rules_put(&r, &b, &err));
+        CHECK(strstr(err.text, "default/web/http") && strstr(err.text, rows[i].text));
+        AUTO(arena_fini) struct arena a_text = ARENA;
+        struct str put = str_dup(&a_text, diff_text(&r, true));
+        CHECK(str_has(put, S("+ svc tcp 10.43.0.10:80 -> s1")) && str_has(put, str_of(rows[i].kept)));
+        CHECK(!str_has(put, S("10.42.0.5"))); /* the first's are untouched */
+        rules_del(&r, S("default"), S("thief"), S("http"));
+        err = ERR;
+        CHECK_OK(rules_put(&r, &b, &err), err);
+        CHECK(str_has(diff_text(&r, true), str_of(rows[i].text)));
+        rules_del(&r, S("default"), S("web"), S("http"));
+        CHECK(!str_has(diff_text(&r, true), S("+ ")) && rules_elements(&r) == 0);
+    }
+}
+
 TEST(udp_and_affinity_entries_go_with_their_endpoint)
 {
     AUTO(rules_fini) struct rules r;

@@ -19,9 +19,11 @@ static const struct objindex *const slice_indexes[] = {&index_service, NULL};
 struct services {
     struct agent *agent;
     struct dataplane *plane;
+    struct net_own own;
     struct cache *slices;
     struct cache_handler handler;
-    struct map dirty; /* "NS/NAME" of Services to be worked out again */
+    struct map dirty;   /* "NS/NAME" of Services to be worked out again */
+    struct map waiting; /* the same, of those that lack what another holds: worked out with every other */
     struct timer timer;
     struct map ports;        /* "NS/NAME" -> struct known: the ports that were put */
     struct list leaving;     /* struct agent_pod by leave_node */
@@ -52,12 +54,15 @@ static bool flag(const struct val *endpoint, const struct name *name, bool other
     return v ? val_true(v) : otherwise;
 }
 
-static void put(struct services *d, const struct net_service *s)
+static bool put(struct services *d, const struct net_service *s, bool told)
 {
     struct err err = ERR;
-    if (!dataplane_put(d->plane, s, &err))
+    if (dataplane_put(d->plane, s, &err))
+        return true;
+    if (!told)
         log_warn("service.rules", "service=" STR_FMT "/" STR_FMT " error=\"%s\"", STR_ARG(s->ns), STR_ARG(s->name),
                  err.text);
+    return false;
 }
 
 static void put_all(struct services *d, const struct obj *o, struct str key, struct strbuf *ports)
@@ -68,11 +73,16 @@ static void put_all(struct services *d, const struct obj *o, struct str key, str
     struct objset_iter it = objset_with(cache_set(d->slices), &index_service, key);
     for (struct obj *slice; (slice = objset_next(&it));)
         array_push(&slices, &slice->tree);
-    model_services(&a, &o->tree, slices.p, slices.n, str_of(d->agent->cfg.name), &s);
+    model_services(&a, &d->own, &o->tree, slices.p, slices.n, str_of(d->agent->cfg.name), &s);
+    bool told = map_get(&d->waiting, key), all = true;
     array_each (one, &s.list) {
-        put(d, one);
+        all &= put(d, one, told);
         strbuf_addf(ports, STR_FMT "\n", STR_ARG(one->port));
     }
+    if (!all)
+        (void)map_put(&d->waiting, key, d);
+    else if (told)
+        (void)map_del(&d->waiting, key);
     array_fini(&slices);
     array_fini(&s.list);
     arena_fini(&a);
@@ -96,6 +106,8 @@ static void work_out(struct services *d, struct str key)
     AUTO(strbuf_fini) struct strbuf now = STRBUF(1 << 20);
     if (o)
         put_all(d, o, key, &now);
+    else
+        (void)map_del(&d->waiting, key);
     struct known *k = map_get(&d->ports, key);
     struct str rest = str_of(k ? k->ports : "");
     while (rest.n && str_cut(&rest, '\n', &port))
@@ -122,6 +134,11 @@ static void on_timer(struct timer *t)
     if (!d->synced)
         return;
     map_each (e, &d->dirty)
+        work_out(d, e->key);
+    AUTO(map_fini) struct map again = MAP;
+    map_each (e, &d->waiting)
+        (void)map_put(&again, e->key, d);
+    map_each (e, &again)
         work_out(d, e->key);
     map_fini(&d->dirty);
     dataplane_apply(d->plane, ++d->asked);
@@ -351,14 +368,16 @@ void services_host_ports(struct agent_pod *ap, bool up)
     struct net_services ports = {0};
     if (ap->host_ports == up || ap->pod->host_network)
         return;
-    model_host_ports(&a, &ap->pod->obj->tree, ap->ip, &ports);
+    model_host_ports(&a, &d->own, &ap->pod->obj->tree, ap->ip, &ports);
     array_each (s, &ports.list) {
         if (up)
-            put(d, s);
+            (void)put(d, s, false); /* a pod whose port is somebody's already goes without; it is told */
         else
             dataplane_del(d->plane, s->ns, s->name, s->port);
     }
     ap->host_ports = up;
+    if (!up && d->synced && map_len(&d->waiting))
+        timer_set(&d->timer, 0); /* perhaps for what this pod held */
     /* before the Services are known nothing may be applied: what an earlier run put into the kernel would go */
     if (ports.list.n && d->synced)
         dataplane_apply(d->plane, ++d->asked);
@@ -383,6 +402,7 @@ struct services *services_new(struct agent *g, struct err *err)
     static const struct dataplane_events events = {on_applied, on_failed, on_repaired};
     struct services *d = NEW(struct services);
     d->agent = g;
+    d->own = (struct net_own){g->cfg.services, g->cfg.cluster_pods};
     list_init(&d->leaving);
     timer_init(&d->timer, g->cfg.loop, on_timer);
     struct rules_config rc = {g->cfg.instance, g->cfg.cluster_pods, g->cfg.node_pods, g->cfg.services};
@@ -418,5 +438,6 @@ void services_free(struct services *d)
     }
     map_fini(&d->ports);
     map_fini(&d->dirty);
+    map_fini(&d->waiting);
     mem_free(d);
 }

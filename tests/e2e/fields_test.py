@@ -445,6 +445,29 @@ def services_are_what_their_fields_say(c):
     assert re.search(r'chain \w*a1000 ', rules), 'timeoutSeconds'
 
 
+def a_service_takes_nothing_of_others(c):
+    """One that writes down the addresses of others - a ClusterIP, a pod's, the DNS's, one that another has already - gets none of them, also where it is seen
+    first: when the node role begins anew. Who had an address first has it again once it is free."""
+    ready(c, 'web', 'alone')
+    plain, web = c.get('svc', 'plain')['spec']['clusterIP'], c.get('pod', 'web')['status']['podIP']
+    dns = c.get('svc', 'kube-dns', '-n', 'kube-system')['spec']['clusterIP']
+    c.apply('apiVersion: v1\nkind: Service\nmetadata: {name: a-thief}\nspec: {selector: {app: alone}, externalIPs: [%s, %s, %s, 203.0.113.7], ports: [{name: a, port: 80, targetPort: 9}, {name: b, port: 8080, targetPort: 9}, '
+            '{name: c, port: 53, targetPort: 9}, {name: d, port: 53, targetPort: 9, protocol: UDP}]}' % (plain, web, dns))
+    eventually('it has an endpoint', lambda: [s for s in c.get('endpointslices', '-l', 'kubernetes.io/service-name=a-thief')['items'] if s['endpoints']])
+    ask = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 3 %s %d 2>&1 || true"
+    was = c.role_pid('node')
+    for begun in (False, True):
+        if begun:
+            os.kill(was, signal.SIGKILL)
+            eventually('the node begins anew', lambda: c.role_pid('node') != was, 60)
+            eventually('and sees the thief', lambda: 'a-thief' in c.log() or 'another Service holds' in c.log(), 60)
+        for at in ((plain, 80), (web, 8080)):
+            assert eventually('%s:%d answers' % at, lambda: '200 OK' in inside(c, 'alone', ask % at, 'c'), 60)
+        assert eventually('names are found', lambda: plain in inside(c, 'alone', 'nslookup plain.default.svc.cluster.local || true', 'c'), 60)
+    c.kubectl('delete', 'svc', 'a-thief')
+    assert eventually('its address is served again', lambda: '200 OK' in inside(c, 'alone', ask % ('203.0.113.7', 80), 'c'), 60)
+
+
 # What this node cannot do: the part of a pod that asks for it, and the words of the sentence that names it.
 REFUSED = [
     ('hostUsers: false', '', '', 'spec.hostUsers'),
@@ -529,4 +552,4 @@ def begin(c):
 
 if __name__ == '__main__':
     main([begin, what_cannot_be_done_is_refused_by_name, names_and_resolvers, namespaces_are_shared_as_asked, who_a_container_is, volumes_are_what_their_fields_say, behind_gates, what_runs, probes_and_hooks,
-          services_are_what_their_fields_say, ephemeral_containers])
+          services_are_what_their_fields_say, a_service_takes_nothing_of_others, ephemeral_containers])
