@@ -198,24 +198,31 @@ static bool token_of_protocols(struct arena *a, const struct http_request *h, st
     return true;
 }
 
+static void certificate_user(struct arena *a, const struct tls_peer *t, struct user *out)
+{
+    *out = (struct user){.name = t->cn};
+    groups(a, out, t->orgs, t->norgs);
+    struct val *extra = ARENA_NEW(a, struct val);
+    *extra = val_map();
+    set_extra(a, extra, "authentication.kubernetes.io/credential-id",
+              arena_fmt(a, "X509SHA256=" STR_FMT, STR_ARG(t->sha256hex)));
+    out->extra = extra;
+}
+
 bool authenticate(struct server *s, struct arena *a, const struct http_request *h, struct user *out)
 {
     struct err err = ERR;
     *out = user_anonymous;
     if (h->peer->is_unix)
         return authenticate_peer(s, a, &h->peer->cred, out);
-    if (h->peer->is_tls && h->peer->tls.shown) {
-        const struct tls_peer *t = &h->peer->tls;
+    const struct tls_peer *t = &h->peer->tls;
+    if (h->peer->is_tls && t->shown) {
         if (!t->verified || t->not_after < clock_real()) /* also in the midst of a connection */
             return false;
-        *out = (struct user){.name = t->cn};
-        groups(a, out, t->orgs, t->norgs);
-        struct val *extra = ARENA_NEW(a, struct val);
-        *extra = val_map();
-        set_extra(a, extra, "authentication.kubernetes.io/credential-id",
-                  arena_fmt(a, "X509SHA256=" STR_FMT, STR_ARG(t->sha256hex)));
-        out->extra = extra;
-        return true;
+        if (t->cn.n) { /* as upstream, one without a name says nothing, whatever groups are in it */
+            certificate_user(a, t, out);
+            return true;
+        }
     }
     struct str header = http_header(&h->headers, S("Authorization")), scheme, token;
     if (!str_split(str_trim(header), ' ', &scheme, &token) || !str_ieq(scheme, S("Bearer")))

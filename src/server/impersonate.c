@@ -23,7 +23,8 @@ static bool may_user(struct request *r, const struct user *who, struct str name,
 {
     static const char prefix[] = "system:serviceaccount:";
     struct str ns, account;
-    if (str_starts(name, str_of(prefix)) && str_split(str_sub(name, sizeof prefix - 1, name.n), ':', &ns, &account)) {
+    if (str_starts(name, str_of(prefix)) && str_split(str_sub(name, sizeof prefix - 1, name.n), ':', &ns, &account) &&
+        ns.n && account.n && str_find_char(account, ':') < 0) {
         *out = user_service_account(&r->arena, ns, account);
         return may(r, who, "", "serviceaccounts", S(""), ns, account);
     }

@@ -55,14 +55,14 @@ static void publish(struct server *s)
 static void committed(struct store_subscriber *sub, const struct store_event *events, size_t n)
 {
     struct server *s = container_of(sub, struct server, subscriber);
+    bool rights = false;
     for (size_t i = 0; i < n; i++) {
         const struct store_event *e = &events[i];
         struct obj *was = object_of(e->was), *now = object_of(e->now);
         if (now && !now->rev)
             obj_set_rev(now, e->now->mod_rev); /* nobody has seen it before this */
         const struct kind *k = (now ? now : was)->kind;
-        if (str_eq(k->group, S("rbac.authorization.k8s.io")))
-            rbac_changed(s->rbac);
+        rights |= str_eq(k->group, S("rbac.authorization.k8s.io"));
         if (k == K(Service))
             alloc_changed(s->alloc, was, now);
         if (k == K(Event))
@@ -71,6 +71,8 @@ static void committed(struct store_subscriber *sub, const struct store_event *ev
         room_changed(s->room, was, now);
     }
     publish(s);
+    if (rights)
+        rbac_changed(s->rbac); /* not before: the index is made of what is published */
 }
 
 static bool count_service(struct obj *o, void *arg)
