@@ -65,6 +65,12 @@ static const struct {
      "{'metadata':{'name':'extension-apiserver-authentication-reader'},'rules':[{'apiGroups':[''],"
      "'resourceNames':['extension-apiserver-authentication'],'resources':['configmaps'],'verbs':['get','list','watch'"
      "]}]}"},
+    {K(Role), "kube-system",
+     "{'metadata':{'name':'wherry:dns'},'rules':[{'apiGroups':['discovery.k8s.io'],'resources':['endpointslices'],"
+     "'verbs':['create','get','patch']}]}"},
+    {K(RoleBinding), "kube-system",
+     "{'metadata':{'name':'wherry:dns'},'roleRef':{'apiGroup':'rbac.authorization.k8s.io','kind':'Role','name':"
+     "'wherry:dns'},'subjects':[{'apiGroup':'rbac.authorization.k8s.io','kind':'User','name':'system:wherry-dns'}]}"},
 };
 
 static struct str value_of(const struct boot *b, struct arena *a, struct str name)

@@ -134,8 +134,8 @@ static const char table[] =
     " patch,update core nodes/status,pods/status\n delete core pods\n"
     " create,patch,update core,events.k8s.io events\n create,get,patch,update coordination.k8s.io leases\n"
     "bind wherry:node wherry:node g:system:nodes\n"
-    "role wherry:dns\n list,watch core namespaces,services\n"
-    " create,get,list,patch,watch discovery.k8s.io endpointslices\n"
+    /* it writes one EndpointSlice of kube-system: boot.c */
+    "role wherry:dns\n list,watch core namespaces,services\n list,watch discovery.k8s.io endpointslices\n"
     "bind wherry:dns wherry:dns u:system:wherry-dns\n"
     /* the controllers, each an account of kube-system */
     "ctrl attachdetach-controller\n list,watch core persistentvolumeclaims,persistentvolumes\n " READ
