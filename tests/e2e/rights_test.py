@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Who may do what: the ways by which somebody could come to rights that nobody gave them - roles that collect, labels that have a role
 collected, bindings, names in paths and selectors, a node's account, a GET that acts. A server alone; people are impersonated."""
-import concurrent.futures
+import concurrent.futures, hmac
 from lib import *
 from raw import *
 
@@ -300,6 +300,103 @@ def names_that_are_none(c):
     assert ask(c, 'auditor', 'GET', '/wherry.dev/backup')[0] == 200
 
 
+def b64(data):
+    return base64.urlsafe_b64encode(data if isinstance(data, bytes) else json.dumps(data).encode()).rstrip(b'=').decode()
+
+
+def signed(key, text):
+    """ES256 by the openssl program: r and s of its DER, 32 bytes each."""
+    der = subprocess.run(['openssl', 'dgst', '-sha256', '-sign', key], input=text.encode(), capture_output=True, check=True).stdout
+    n = der[3]
+    r, s = der[4:4 + n], der[6 + n:6 + n + der[5 + n]]
+    return text + '.' + b64(b''.join(x.lstrip(b'\0').rjust(32, b'\0') for x in (r, s)))
+
+
+def who(c, headers=(), tls=None):
+    """The user that the server takes a client for; '' a 401."""
+    head = ''.join('%s: %s\r\n' % h for h in headers)
+    with (tls or c.raw.nobody).wrap_socket(c.raw.tcp(), server_hostname='127.0.0.1') as s:
+        s.sendall(('POST /apis/authentication.k8s.io/v1/selfsubjectreviews HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 2\r\n%s\r\n{}' % head).encode())
+        status, _, text = parsed(until_quiet(s))
+    if status == 201:
+        return json.loads(text)['status']['userInfo']['username']
+    return '' if status == 401 else 'system:anonymous' if 'User \\"system:anonymous\\"' in text else '%d %s' % (status, text[:200])
+
+
+def tokens_that_are_none(c):
+    """Everything about a token that can be wrong, with the right key where that helps; what becomes of one whose account has gone and come again."""
+    key, accounts = c.root + '/etc/wherry/keys/service-account.key', '/api/v1/namespaces/default/serviceaccounts'
+    made(c, accounts, {'metadata': {'name': 'tok'}})
+    good = made(c, accounts + '/tok/token', {'spec': {'audiences': []}})['status']['token']
+    head, body, signature = good.split('.')
+    claims = json.loads(base64.urlsafe_b64decode(body + '=='))
+    me, k8s, now = 'system:serviceaccount:default:tok', claims['kubernetes.io'], int(time.time())
+    with tempfile.TemporaryDirectory() as d:
+        other = d + '/key'
+        run(['openssl', 'ecparam', '-name', 'prime256v1', '-genkey', '-noout', '-out', other])
+        public = run(['openssl', 'ec', '-in', key, '-pubout']).encode()
+        forged = lambda k=key, header=None, text=None, **other_claims: signed(k, b64(header or {'alg': 'ES256'}) + '.' + b64(text.encode() if text else dict(claims, **other_claims)))
+        without = lambda name: forged(text=json.dumps({k: v for k, v in claims.items() if k != name}))
+        ours = lambda **more: forged(**{'kubernetes.io': dict(k8s, **more)})
+        order = 'FFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551'
+        mac = b64({'alg': 'HS256'}) + '.' + body
+        rows = [('good', good, me), ('good, made here', forged(), me), ('alg none', b64({'alg': 'none'}) + '.' + body + '.', ''), ('alg none with a signature', b64({'alg': 'none'}) + '.' + body + '.' + signature, ''),
+                ('two algs', b64(b'{"alg":"none","alg":"ES256"}') + '.' + body + '.', ''), ('no signature', head + '.' + body + '.', ''), ('a signature of zeros', head + '.' + body + '.' + b64(b'\0' * 64), ''),
+                ("a signature of the curve's order", head + '.' + body + '.' + b64(bytes.fromhex(order) * 2), ''), ('HMAC with the public key', mac + '.' + b64(hmac.digest(public, mac.encode(), 'sha256')), ''),
+                ('another key', forged(other), ''), ('another key that it names', forged(other, {'alg': 'ES256', 'jku': 'http://127.0.0.1/', 'jwk': {'kty': 'EC'}}), ''), ('a kid that is a path', forged(other, {'alg': 'ES256', 'kid': '../../dev/null'}), ''),
+                ('critical extensions', forged(header={'alg': 'ES256', 'crit': ['x']}), ''), ('four parts', good + '.x', ''), ('more signature', good + 'AA', ''), ('padded', good + '==', ''), ('other claims', head + '.' + b64(dict(claims, sub='x')) + '.' + signature, ''),
+                ('a header that is a list', forged(header=['ES256']), ''), ('a header with a tail', forged(header=b'{"alg":"ES256"}x'), ''), ('claims that are a list', forged(text='[1]'), ''), ('claims without end', forged(text='[' * 3000), ''),
+                ('for somebody else', forged(aud=['vault']), ''), ('for nobody', without('aud'), ''), ('for a list', forged(aud=[claims['aud']]), ''), ('of another issuer', forged(iss='https://x'), ''), ('of no issuer', without('iss'), ''), ('without an end', without('exp'), ''),
+                ('over', forged(exp=1), ''), ('over now', forged(exp=now), ''), ('not yet', forged(nbf=now + 1000), ''), ('another uid', ours(serviceaccount={'name': 'tok', 'uid': 'x'}), ''), ('no uid', ours(serviceaccount={'name': 'tok'}), ''),
+                ('another namespace', ours(namespace='kube-system'), ''), ('a namespace in the name', ours(namespace='', serviceaccount={'name': 'default/tok', 'uid': k8s['serviceaccount']['uid']}), ''), ('of a pod that is gone', ours(pod={'name': 'x', 'uid': 'y'}), ''),
+                ('of a secret that is gone', ours(secret={'name': 'x', 'uid': 'y'}), ''), ('of a node that is gone', ours(node={'name': 'x', 'uid': 'y'}), ''), ('a bootstrap token', 'abcdef.0123456789abcdef', ''), ('dots', '..', '')]
+        rows += [('an end that is %s' % end, forged(text=json.dumps(dict(claims, exp='@')).replace('"@"', end)), '') for end in ('"%d"' % (now + 99), '1e30', '%d' % 2**63, '%d' % (2**64 + now + 99), '-%d' % 2**63, 'null', '[%d]' % (now + 99))]
+        wrong = [(name, got) for name, token, want in rows for got in [who(c, [('Authorization', 'Bearer ' + token)])] if got != want]
+    assert not wrong, wrong
+    bearer, nobody = ('Authorization', 'Bearer ' + good), 'system:anonymous'
+    for headers, want in (([], nobody), ([('Authorization', 'Basic ' + base64.b64encode(b'admin:admin').decode())], nobody), ([('Authorization', good)], nobody), ([('X-Remote-User', 'admin'), ('X-Remote-Group', 'system:masters')], nobody),
+                          ([('Authorization', 'Bearer x'), bearer], ''), ([bearer, ('Authorization', 'Bearer x')], me), ([('Sec-WebSocket-Protocol', 'base64url.bearer.authorization.k8s.io.%s, x' % b64(good.encode()))], nobody)):
+        assert who(c, headers) == want, (headers, who(c, headers))
+    assert ask(c, '', 'DELETE', accounts + '/tok')[0] == 200 and who(c, [bearer]) == ''
+    uid = {'name': 'tok', 'uid': k8s['serviceaccount']['uid']}
+    assert made(c, accounts, {'metadata': uid})['metadata']['uid'] != uid['uid'] and who(c, [bearer]) == ''
+    assert ask(c, '', 'PATCH', accounts + '/tok', {'metadata': uid}, MERGE)[0] == 422 and ask(c, '', 'PUT', accounts + '/tok', {'metadata': uid})[0] == 409 and who(c, [bearer]) == ''
+
+
+def certificates_that_are_none(c):
+    ca, key = c.root + '/etc/wherry/keys/ca.crt', c.root + '/etc/wherry/keys/ca.key'
+    client, server = 'extendedKeyUsage=clientAuth', 'extendedKeyUsage=serverAuth'
+    with tempfile.TemporaryDirectory() as d:
+        own = d + '/key'
+        run(['openssl', 'ecparam', '-name', 'prime256v1', '-genkey', '-noout', '-out', own])
+        run(['openssl', 'req', '-x509', '-new', '-key', own, '-subj', '/CN=wherry-ca', '-days', '2', '-out', d + '/other'])
+
+        def cert(subject, extensions=client, issuer=(ca, key), days=2, chain=''):
+            cert.n = getattr(cert, 'n', 1) + 1
+            name = '%s/%d' % (d, cert.n)
+            with open(d + '/extensions', 'w') as f:
+                f.write(extensions)
+            run(['openssl', 'req', '-new', '-key', own, '-subj', subject, '-out', d + '/request'])
+            run(['openssl', 'x509', '-req', '-in', d + '/request', '-CA', issuer[0], '-CAkey', issuer[1], '-set_serial', str(cert.n), '-days', str(days), '-extfile', d + '/extensions', '-out', name])
+            with open(name, 'a') as f:
+                f.write(chain)
+            return name
+
+        def tls(path):
+            t = ssl.create_default_context(cafile=ca)
+            t.load_cert_chain(path, own)
+            return t
+        leaf, middle = cert('/CN=ann', 'basicConstraints=CA:FALSE\n' + client), cert('/CN=ann', 'keyUsage=critical,digitalSignature,keyCertSign\n' + client)
+        text = lambda path: open(path).read()
+        rows = [('good', cert('/O=one/O=two/CN=ann'), 'ann'), ('the last of two names, as upstream', cert('/CN=bob/CN=ann'), 'ann'), ('no name', cert('/O=system:masters'), 'system:anonymous'), ("a server's", cert('/O=system:masters/CN=ann', server), ''),
+                ('for signing code', cert('/CN=ann', 'extendedKeyUsage=codeSigning'), ''), ('of another CA of the same name', cert('/O=system:masters/CN=ann', issuer=(d + '/other', own)), ''), ('its own', d + '/other', ''), ('over', cert('/CN=ann', days=-1), ''),
+                ('signed by a leaf', cert('/CN=ann', issuer=(leaf, own), chain=text(leaf)), ''), ('signed by one that may sign and is no CA', cert('/CN=ann', issuer=(middle, own), chain=text(middle)), ''), ('with a critical extension', cert('/CN=ann', '1.2.3.4=critical,DER:0500\n' + client), '')]
+        wrong = [(name, got) for name, path, want in rows for got in [who(c, tls=tls(path))] if got != want]
+        assert not wrong, wrong
+        token = ('Authorization', 'Bearer ' + made(c, '/api/v1/namespaces/default/serviceaccounts/default/token', {'spec': {'audiences': []}})['status']['token'])
+        assert who(c, [token], tls(rows[0][1])) == 'ann' and who(c, [token], tls(rows[5][1])) == '' and who(c, [token], tls(rows[2][1])) == 'system:serviceaccount:default:default'
+
+
 OF_THE_MASTERS = '''-----BEGIN CERTIFICATE REQUEST-----
 MIHuMIGVAgEAMDMxDDAKBgNVBAoMA29wczEXMBUGA1UECgwOc3lzdGVtOm1hc3Rl
 cnMxCjAIBgNVBAMMAWEwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAARHdHForvuA
@@ -380,5 +477,5 @@ def impersonated_twice(c, headers):
 
 if __name__ == '__main__':
     main([roles_are_not_handed_out, a_large_role_is_compared_at_once, a_name_is_what_is_read, a_node_writes_its_own, a_get_that_acts, nobody_gets_anywhere, a_tenant_stays_one,
-          what_is_granted_in_a_namespace_stays_there, a_watch_only_watches, a_put_that_creates_needs_create, an_account_has_the_secrets_that_it_lists, names_that_are_none],
+          what_is_granted_in_a_namespace_stays_there, a_watch_only_watches, a_put_that_creates_needs_create, an_account_has_the_secrets_that_it_lists, names_that_are_none, tokens_that_are_none, certificates_that_are_none],
          args=['--roles', 'server'], image=False, port=16483, cluster=Server)
