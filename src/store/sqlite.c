@@ -730,7 +730,7 @@ struct engine *sqlite_open(struct store *s, const char *path, struct err *err)
     bool ok = db_open(&q->db, path, true, err) && read_meta(&q->db, &m, err) && read_gaps(q, err);
     if (ok) {
         take_up(q, &m);
-        ok = read_live(q, err);
+        ok = read_live(q, err) && (q->worker = worker_new(s->loop, err));
     }
     if (!ok) {
         db_close(&q->db);
@@ -739,7 +739,6 @@ struct engine *sqlite_open(struct store *s, const char *path, struct err *err)
     }
     sizes(q);
     (void)sqlite3_db_release_memory(q->db.db);
-    q->worker = worker_new(s->loop);
     return &q->base;
 }
 

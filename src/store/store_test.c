@@ -770,6 +770,32 @@ TEST(store_commits_in_groups)
     world_free(w);
 }
 
+static sem_t pool_goes_on;
+static void pool_waits(struct job *j)
+{
+    (void)j;
+    while (sem_wait(&pool_goes_on) < 0)
+        ;
+}
+static void pool_waited(struct job *j)
+{
+    (void)j;
+}
+TEST(store_commits_while_every_thread_of_the_pool_waits_for_something_else)
+{
+    struct world *w = world_new(true);
+    struct job held[100];
+    CHECK(sem_init(&pool_goes_on, 0, 0) == 0);
+    world_open(w);
+    for (size_t i = 0; i < countof(held); i++)
+        job_start(&held[i], w->loop, pool_waits, pool_waited);
+    for (int i = 0; i < 10; i++)
+        (void)put(w, "a", "1");
+    for (size_t i = 0; i < countof(held); i++)
+        (void)sem_post(&pool_goes_on);
+    world_free(w);
+}
+
 TEST(store_lazy_writes_reach_the_log_within_their_time)
 {
     struct world *w = world_new(true);

@@ -2,7 +2,7 @@
 #include <pthread.h>
 
 struct worker {
-    struct loop *loop;
+    struct lane *lane;
     struct job job;
     pthread_mutex_t lock;
     pthread_cond_t ended;
@@ -14,10 +14,13 @@ struct worker {
     bool draining, freed;
 };
 
-struct worker *worker_new(struct loop *l)
+struct worker *worker_new(struct loop *l, struct err *err)
 {
+    struct lane *lane = lane_new(l, err);
+    if (!lane)
+        return NULL;
     struct worker *w = NEW(struct worker);
-    w->loop = l;
+    w->lane = lane;
     (void)pthread_mutex_init(&w->lock, NULL);
     (void)pthread_cond_init(&w->ended, NULL);
     list_init(&w->queue);
@@ -47,6 +50,7 @@ static void home(struct job *j)
     struct worker *w = container_of(j, struct worker, job);
     w->active = false;
     if (w->freed) {
+        lane_free(w->lane);
         (void)pthread_mutex_destroy(&w->lock);
         (void)pthread_cond_destroy(&w->ended);
         mem_free(w);
@@ -67,7 +71,7 @@ static void next(struct worker *w)
     w->current = list_first(&w->queue, struct work, node);
     list_del(&w->current->node);
     w->active = true;
-    job_start(&w->job, w->loop, run, home);
+    lane_start(w->lane, &w->job, run, home);
 }
 
 void worker_put(struct worker *w, struct work *work)

@@ -96,3 +96,18 @@ struct job {
     void *impl;
 };
 void job_start(struct job *j, struct loop *l, void (*work)(struct job *j), void (*done)(struct job *j));
+
+/* A thread of its own, for jobs that must not wait for anybody else's: a dead disk or a silent name server can hold
+ * every thread of the pool. A lane's jobs run one after the other, in order. The thread is there from lane_new on, so
+ * that no job finds none to be had; on a simulated loop there is none, and its jobs run as others do. */
+struct lane;
+struct lane *lane_new(struct loop *l, struct err *err) MUST_USE;
+void lane_start(struct lane *n, struct job *j, void (*work)(struct job *j), void (*done)(struct job *j));
+void lane_free(struct lane *n); /* all its jobs are home; may be called in `done` of the last. NULL is fine */
+
+/* A job that looks at what may never answer (a file system that is not ours), in a thread of its own that ends with
+ * it: it holds up nobody but who waits for it. False: APART_MOST of them have not come back, or no thread is to be
+ * had; then neither `work` nor `done` is called. */
+#define APART_MOST 256
+MUST_USE bool job_start_apart(struct job *j, struct loop *l, void (*work)(struct job *j), void (*done)(struct job *j),
+                              struct err *err);

@@ -17,6 +17,7 @@ struct loop_ops {
     bool (*signal_start)(struct signal_source *s, int signo, struct err *err);
     void (*signal_stop)(struct signal_source *s);
     void (*job_start)(struct job *j);
+    bool threads; /* jobs run in threads, those of a lane in its own */
 };
 struct loop {
     const struct loop_ops *ops;
@@ -37,5 +38,10 @@ void loop_callback_done(struct loop *l, const char *kind);            /* after i
 
 /* pool.c - the threads that run jobs: started when there is work, ended when idle, the same for every loop. */
 void pool_start(struct job *j);
+/* Any thread but the loop's: the job's work is done, it goes home. */
+void job_over(struct job *j);
+/* Every signal is blocked in it, so that signals reach the loop's thread. `t` NULL: detached. An errno, 0: it runs.
+ */
+int thread_start(void *(*fn)(void *arg), void *arg, pthread_t *t);
 /* A test's: the process gets no processor between asking libuv for a timer and waiting, until the timer is due. */
 extern bool loop_is_late;

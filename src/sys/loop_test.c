@@ -3,6 +3,7 @@
 #include "sys/loop_int.h"
 #include <fcntl.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -213,6 +214,113 @@ static void jobs(struct loop *l)
 TEST(loop_jobs_come_home)
 {
     with_both(jobs);
+}
+
+static struct lane *ended_by_its_last;
+static void last_done(struct job *j)
+{
+    sum_done(j);
+    lane_free(TAKE(ended_by_its_last));
+}
+static void lanes(struct loop *l)
+{
+    see_none();
+    struct err err = ERR;
+    struct sum sums[20];
+    struct lane *a = lane_new(l, &err), *b = lane_new(l, &err);
+    CHECK(a && b);
+    for (int i = 0; i < 20; i++) {
+        sums[i].in = i;
+        lane_start(i % 2 ? a : b, &sums[i].job, sum_work, i == 19 ? last_done : sum_done);
+    }
+    ended_by_its_last = a;
+    CHECK_SEEN("");
+    loop_run(l);
+    CHECK_INT(nseen, 20);
+    for (int i = 2; i < 20; i++) /* each lane is one thread */
+        CHECK(pthread_equal(sums[i].thread, sums[i - 2].thread));
+    lane_free(b);
+    CHECK(!ended_by_its_last);
+    lane_free(lane_new(l, &err)); /* that had nothing to do */
+}
+TEST(loop_lanes_run_their_jobs_in_a_thread_of_their_own)
+{
+    with_both(lanes);
+}
+
+static sem_t pool_goes_on;
+static void wait_work(struct job *j)
+{
+    (void)j;
+    while (sem_wait(&pool_goes_on) < 0)
+        ;
+}
+static void ignore_done(struct job *j)
+{
+    (void)j;
+}
+TEST(loop_a_lane_does_not_wait_for_the_pool)
+{
+    struct err err = ERR;
+    AUTO(loop_free) struct loop *l = loop_new(&err);
+    struct lane *n = lane_new(l, &err);
+    struct job held[100];
+    struct sum sum = {.in = 1};
+    CHECK(n && sem_init(&pool_goes_on, 0, 0) == 0);
+    see_none();
+    for (size_t i = 0; i < countof(held); i++)
+        job_start(&held[i], l, wait_work, ignore_done);
+    lane_start(n, &sum.job, sum_work, sum_done);
+    for (int64_t until = clock_mono() + 30 * NS_PER_S; nseen == 0 && clock_mono() < until;)
+        (void)loop_run_once(l, NS_PER_S);
+    CHECK_SEEN("d");
+    for (size_t i = 0; i < countof(held); i++)
+        (void)sem_post(&pool_goes_on);
+    loop_run(l);
+    lane_free(n);
+}
+
+static void jobs_apart(struct loop *l)
+{
+    see_none();
+    struct err err = ERR;
+    struct sum sums[20];
+    for (int i = 0; i < 20; i++) {
+        sums[i].in = i;
+        CHECK(job_start_apart(&sums[i].job, l, sum_work, sum_done, &err));
+    }
+    CHECK_SEEN("");
+    loop_run(l);
+    CHECK_INT(nseen, 20);
+}
+TEST(loop_jobs_apart_come_home)
+{
+    with_both(jobs_apart);
+}
+
+TEST(loop_jobs_apart_that_do_not_come_back_hold_up_nobody_and_are_not_without_end)
+{
+    struct err err = ERR;
+    AUTO(loop_free) struct loop *l = loop_new(&err);
+    struct job *held = mem_alloc(APART_MOST * sizeof *held);
+    struct sum sum = {.in = 1};
+    CHECK(sem_init(&pool_goes_on, 0, 0) == 0);
+    see_none();
+    for (size_t i = 0; i < APART_MOST; i++)
+        CHECK(job_start_apart(&held[i], l, wait_work, ignore_done, &err));
+    CHECK(!job_start_apart(&sum.job, l, sum_work, sum_done, &err));
+    CHECK_INT(err.kind, E_UNAVAILABLE);
+    job_start(&sum.job, l, sum_work, sum_done); /* the pool knows nothing of it */
+    for (int64_t until = clock_mono() + 30 * NS_PER_S; nseen == 0 && clock_mono() < until;)
+        (void)loop_run_once(l, NS_PER_S);
+    CHECK_SEEN("d");
+    for (size_t i = 0; i < APART_MOST; i++)
+        (void)sem_post(&pool_goes_on);
+    loop_run(l);
+    CHECK(job_start_apart(&sum.job, l, sum_work, sum_done, &err));
+    loop_run(l);
+    CHECK_SEEN("dd");
+    mem_free(held);
 }
 
 static void stop_now(void *l)

@@ -203,6 +203,7 @@ static const struct loop_ops uv_ops = {
     .signal_start = signal_start_uv,
     .signal_stop = signal_stop_uv,
     .job_start = pool_start,
+    .threads = true,
 };
 
 struct loop *loop_new(struct err *err)

@@ -24,6 +24,11 @@ static void job_home(void *arg)
     j->done(j);
 }
 
+void job_over(struct job *j)
+{
+    loop_post(j->loop, job_home, j);
+}
+
 static struct job *take(void) /* NULL: nothing came for IDLE_S; the thread is no longer counted */
 {
     struct timespec until;
@@ -50,28 +55,27 @@ static void *thread_run(UNUSED void *arg)
 {
     for (struct job *j; (j = take());) {
         j->work(j);
-        loop_post(j->loop, job_home, j);
+        job_over(j);
     }
     return NULL;
 }
 
-/* Detached and with every signal blocked, so that signals reach the loop's thread. */
-static bool thread_start(void)
+int thread_start(void *(*fn)(void *arg), void *arg, pthread_t *t)
 {
     pthread_attr_t attr;
     sigset_t all, old;
-    pthread_t t;
+    pthread_t own;
     (void)pthread_attr_init(&attr);
-    (void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    (void)pthread_attr_setdetachstate(&attr, t ? PTHREAD_CREATE_JOINABLE : PTHREAD_CREATE_DETACHED);
     (void)pthread_attr_setstacksize(&attr, STACK_SIZE);
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    int bad = pthread_create(&t, &attr, thread_run, NULL);
+    int bad = pthread_create(t ? t : &own, &attr, fn, arg);
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
     (void)pthread_attr_destroy(&attr);
     if (bad)
         log_warn("pool.thread", "error=%s", strerror(bad));
-    return bad == 0;
+    return bad;
 }
 
 void pool_start(struct job *j)
@@ -88,7 +92,7 @@ void pool_start(struct job *j)
     threads += more;
     (void)pthread_cond_signal(&work_came);
     (void)pthread_mutex_unlock(&lock);
-    if (more && !thread_start()) {
+    if (more && thread_start(thread_run, NULL, NULL) != 0) {
         (void)pthread_mutex_lock(&lock);
         threads--;
         bool none = threads == 0;
