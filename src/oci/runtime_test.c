@@ -333,6 +333,50 @@ static void world_end(struct world *w)
     strbuf_fini(&w->output);
 }
 
+/* A link called /dev, and what it leads to on the host there in the image, too. */
+static void image_with_linked_dev(struct world *w, const char *to)
+{
+    struct err err = ERR;
+    char tmp[80], path[PATH_MAX];
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct image im;
+    struct content *c = content_open(w->content, &err);
+    CHECK_OK(c && image_read(c, &a, S("docker.io/library/busybox:1"), &im, &err), err);
+    AUTO(fd_close) int fd = content_layer_tmp(c, tmp, &err);
+    CHECK_OK(fd >= 0, err);
+    CHECK(symlinkat(to, fd, "dev") == 0);
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d%s", fd, to);
+    CHECK_OK(dirs_make(path, 0755, &err), err);
+    struct digest layers[] = {im.layers[0], digest_of("linked", 6)};
+    CHECK_OK(content_layer_commit(c, tmp, &layers[1], &err), err);
+    im.manifest = digest_of("linked manifest", 15);
+    im.layers = layers;
+    im.nlayers = 2;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(65536);
+    image_encode(&im, &b);
+    (void)snprintf(path, sizeof path, "images/%s", im.manifest.hex);
+    CHECK_OK(content_file_put(c, path, strbuf_str(&b), &err), err);
+    w->image = im.manifest;
+    content_free(c);
+}
+
+TEST(an_image_whose_dev_is_a_link_makes_nothing_on_the_host)
+{
+    struct world w;
+    char outside[300];
+    world_begin(&w);
+    (void)snprintf(outside, sizeof outside, "%s/outside", test_dir());
+    CHECK(mkdir(outside, 0755) == 0);
+    image_with_linked_dev(&w, outside);
+    pod_start(&w, false);
+    struct oci_container o = shell(&w, "echo x >/dev/null && ls -d /dev/. /dev/shm && echo fine");
+    (void)run(&w, "c1", &o);
+    wait_for(&w, &w.exits, 1);
+    CHECK_STR(said(&w, "c1"), S("stdout F /dev/.\nstdout F /dev/shm\nstdout F fine\n"));
+    CHECK(rmdir(outside) == 0); /* it is empty */
+    world_end(&w);
+}
+
 TEST(a_container_runs_logs_and_ends)
 {
     struct world w;
@@ -394,9 +438,12 @@ TEST(exec_answers_with_output_and_code_and_is_as_confined)
     struct oci_container o = shell(&w, "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done");
     o.uid = 12;
     o.gid = 34;
+    o.has_oom_score_adj = true;
+    o.oom_score_adj = 321;
     struct container *c = run(&w, "c1", &o);
     CHECK_STR(exec(&w, c, "echo out; echo err >&2; exit 4"), S("out\nerr"));
     CHECK_INT(w.code, 4);
+    CHECK_STR(exec(&w, c, "cat /proc/1/oom_score_adj /proc/self/oom_score_adj"), S("321\n321"));
     CHECK_STR(exec(&w, c, "id -u; id -g; echo $GREETING; hostname"), S("12\n34\nhello\nweb-0"));
     CHECK_STR(exec(&w, c,
                    "while read a b; do case $a in Seccomp:|CapBnd:|CapEff:|NoNewPrivs:) echo $a $b;; esac; done "

@@ -917,6 +917,20 @@ static pid_t crun_start(struct container *c, bool exec, const char *log, const c
     return pid;
 }
 
+/* What is run in a container goes with it when memory is short: it has its oom_score_adj, not ours (crun gives that
+ * only to a container's first process). */
+static void score_as(pid_t pid)
+{
+    char path[64], score[32];
+    struct text t = TEXT(path);
+    add(&t, "/proc/");
+    add_number(&t, pid);
+    add(&t, "/oom_score_adj");
+    ssize_t n = read_file(AT_FDCWD, path, score, sizeof score);
+    if (n > 0) /* it may have ended, and then crun says so; lowering it may not be ours to do */
+        (void)write_file(AT_FDCWD, "/proc/self/oom_score_adj", 0, score, (size_t)n);
+}
+
 static void crun_become(const struct container *c, bool join, const char *log, const char *const *args, int in,
                         int out, int err)
 {
@@ -937,6 +951,8 @@ static void crun_become(const struct container *c, bool join, const char *log, c
     const char *argv[24] = {"crun", "--root", pod.crun_root, "--cgroup-manager=disabled", log_option};
     for (size_t i = 5; i < sizeof argv / sizeof argv[0] - 1 && *args;)
         argv[i++] = *args++;
+    if (c->state == SHIM_RUNNING)
+        score_as(c->pid);
     if (join && !write_lines(c->join)) {
         error_save(c->id, log, "joining the container's cgroup");
         _exit(NODE_FAILED);
@@ -1472,11 +1488,12 @@ static const char *sandbox_set_up(void)
     flags |= pod.flags & SHIM_NEW_NET ? CLONE_NEWNET : 0;
     flags |= pod.flags & SHIM_NEW_IPC ? CLONE_NEWIPC : 0;
     flags |= pod.flags & SHIM_NEW_UTS ? CLONE_NEWUTS : 0;
+    if (unshare(flags) < 0)
+        return "making the pod's namespaces";
+    /* not before: it would see no mount that is made here */
     here = open(pod.state, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (here < 0 || fchdir(here) < 0)
         return pod.state;
-    if (unshare(flags) < 0)
-        return "making the pod's namespaces";
     if (mount("", "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
         return "making mounts private";
     if (pod.flags & SHIM_HIDE_UNIFIED && umount2("/sys/fs/cgroup/unified", MNT_DETACH) < 0)
@@ -1564,6 +1581,18 @@ static void container_free(struct container *c)
     memset(c, 0, offsetof(struct container, log_path));
 }
 
+/* crun mounts a tmpfs where a link called /dev leads within the root, and then makes devices where it leads on the
+ * host. So in the container's own layer a folder takes the link's place. */
+static bool own_dev(const char *root)
+{
+    char dev[SHIM_ID + 32];
+    struct stat st;
+    in_folder(dev, sizeof dev, root, "dev");
+    if (fstatat(here, dev, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT;
+    return !S_ISLNK(st.st_mode) || (unlinkat(here, dev, 0) == 0 && mkdirat(here, dev, 0755) == 0);
+}
+
 static int do_create(void)
 {
     const struct shim_create *m = &in_msg.u.create;
@@ -1595,6 +1624,12 @@ static int do_create(void)
         int failed = chdir(m->layers) < 0 || mount("overlay", whole, "overlay", 0, m->overlay) < 0 ? errno : 0;
         if (fchdir(here) < 0 || failed) {
             failed = failed ? failed : errno;
+            drop(&lock);
+            return failed;
+        }
+        if (!own_dev(root)) {
+            failed = fail("the image's /dev is a link that cannot be replaced");
+            (void)umount2(root, MNT_DETACH);
             drop(&lock);
             return failed;
         }
