@@ -472,11 +472,11 @@ static bool add_volume_mounts(const struct podspec_input *in, struct mounts *out
         if (!target_ok(target, val_find(val_get(obj_spec(in->pod), N(volumes)), N(name), name), err))
             return false;
         enum oci_propagation propagation = propagation_of(m);
-        struct oci_mount *mount = add_mount(
-            out, path, target,
-            bind_options(out->a, access_of(m, read_only || val_true(val_get(m, N(readOnly)))), propagation));
+        struct str access = str_of(access_of(m, read_only || val_true(val_get(m, N(readOnly)))));
+        struct oci_mount *mount = add_mount(out, path, target, bind_options(out->a, access.p, propagation));
         mount->beneath = sub;
         mount->shared = propagation == OCI_SHARED;
+        mount->seal = str_eqz(access, "rro") ? OCI_SEALED_DEEP : str_eqz(access, "ro") ? OCI_SEALED : OCI_OPEN;
         mount->called = arena_fmt(out->a, "volumeMount \"" STR_FMT "\" of container \"" STR_FMT "\"", STR_ARG(name),
                                   STR_ARG(val_text_at(in->container, N(name))));
         *most = MAX(*most, propagation);

@@ -180,13 +180,16 @@ TEST(podspec_commands)
     }
 }
 
+static const char *const seals[] = {[OCI_OPEN] = "", [OCI_SEALED] = " sealed", [OCI_SEALED_DEEP] = " sealed deep"};
+
 static struct str mount_at(struct world *w, const struct oci_container *c, const char *target)
 {
     for (size_t i = 0; i < c->nmounts; i++)
         if (str_eqz(c->mounts[i].target, target))
-            return arena_fmt(&w->arena, STR_FMT "%s" STR_FMT "%s " STR_FMT, STR_ARG(c->mounts[i].source),
+            return arena_fmt(&w->arena, STR_FMT "%s" STR_FMT "%s%s " STR_FMT, STR_ARG(c->mounts[i].source),
                              c->mounts[i].beneath.n ? "|" : "", STR_ARG(c->mounts[i].beneath),
-                             c->mounts[i].shared ? " shared" : "", STR_ARG(words(w, c->mounts[i].options)));
+                             c->mounts[i].shared ? " shared" : "", seals[c->mounts[i].seal],
+                             STR_ARG(words(w, c->mounts[i].options)));
     return S("-");
 }
 
@@ -197,16 +200,18 @@ TEST(podspec_mounts)
     } rows[] = {
         {"{name: v, mountPath: /m}", "/m", "/vol/v rbind rprivate rw"},
         {"{name: v, mountPath: m}", "/m", "/vol/v rbind rprivate rw"},
-        {"{name: v, mountPath: /m, readOnly: true}", "/m", "/vol/v rbind rprivate ro"},
+        {"{name: v, mountPath: /m, readOnly: true}", "/m", "/vol/v sealed rbind rprivate ro"},
         {"{name: v, mountPath: /m, subPath: a/b}", "/m", "/vol/v|a/b rbind rprivate rw"},
         {"{name: v, mountPath: /m, subPathExpr: $(NAME)/b}", "/m", "/vol/v|x/b rbind rprivate rw"},
         {"{name: v, mountPath: /m, subPath: a/../b}", "/m",
          "unable to provision SubPath `a/../b`: must not contain '..'"},
-        {"{name: v, mountPath: /m, readOnly: true, recursiveReadOnly: Enabled}", "/m", "/vol/v rbind rprivate rro"},
+        {"{name: v, mountPath: /m, readOnly: true, recursiveReadOnly: Enabled}", "/m",
+         "/vol/v sealed deep rbind rprivate rro"},
         {"{name: v, mountPath: /m, readOnly: true, recursiveReadOnly: IfPossible}", "/m",
-         "/vol/v rbind rprivate rro"},
-        {"{name: v, mountPath: /m, readOnly: true, recursiveReadOnly: Disabled}", "/m", "/vol/v rbind rprivate ro"},
-        {"{name: conf, mountPath: /m}", "/m", "/vol/v rbind rprivate ro"}, /* content of the server's */
+         "/vol/v sealed deep rbind rprivate rro"},
+        {"{name: v, mountPath: /m, readOnly: true, recursiveReadOnly: Disabled}", "/m",
+         "/vol/v sealed rbind rprivate ro"},
+        {"{name: conf, mountPath: /m}", "/m", "/vol/v sealed rbind rprivate ro"}, /* content of the server's */
         {"{name: v, mountPath: /m, mountPropagation: HostToContainer}", "/m", "/vol/v rbind rslave rw"},
         {"{name: v, mountPath: /m, mountPropagation: Bidirectional}", "/m", "/vol/v shared rbind rshared rw"},
         {"{name: v, mountPath: /proc}", "", "\"/proc\" cannot be mounted because it is inside /proc"},

@@ -330,40 +330,48 @@ static bool make_folder(int root, const char *path, const struct volume_work *w,
     return fd < 0 ? err_errno(err, "open %s", path) : give_folder(fd, 0755, w, err);
 }
 
+/* Folder by folder, and no link is followed: no container can write here, and if one could, it would lead nowhere. */
 static bool write_one(int root, const struct volume_file *f, const struct volume_work *w, struct err *err)
 {
     AUTO_FREE char *path = str_dupz(f->path);
-    for (char *slash = path; (slash = strchr(slash, '/')); slash++) {
+    char *name = path;
+    AUTO(fd_close) int at = fcntl(root, F_DUPFD_CLOEXEC, 0);
+    for (char *slash; (slash = strchr(name, '/')); name = slash + 1) {
         *slash = 0;
-        bool ok = make_folder(root, path, w, err);
-        *slash = '/';
-        if (!ok)
+        if (!make_folder(at, name, w, err))
             return false;
+        int next = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        fd_close(at);
+        at = next;
     }
     AUTO(fd_close)
     int fd = fault("volume.create", ENOSPC)
                  ? -1
-                 : openat(root, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+                 : openat(at, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
-        return err_errno(err, "create %s", path);
+        return err_errno(err, "create " STR_FMT, STR_ARG(f->path));
     if (!write_all(fd, f->bytes, err))
-        return err_wrap(err, "write %s", path);
-    return give_file(fd, f, w->fs_group, err) || err_wrap(err, "%s", path);
+        return err_wrap(err, "write " STR_FMT, STR_ARG(f->path));
+    return give_file(fd, f, w->fs_group, err) || err_wrap(err, STR_FMT, STR_ARG(f->path));
 }
 
 static bool same_file(int data, const struct volume_file *f, int64_t fs_group)
 {
     AUTO_FREE char *path = str_dupz(f->path);
-    AUTO(fd_close) int fd = openat(data, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+    AUTO(fd_close) int fd = (int)syscall(SYS_openat2, data, path, &how, sizeof how);
     struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0 || (size_t)st.st_size != f->bytes.n)
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (size_t)st.st_size != f->bytes.n)
         return false;
     if ((st.st_mode & 07777) != file_mode(f, fs_group) || (fs_group >= 0 && st.st_gid != (gid_t)fs_group) ||
         (f->uid >= 0 && st.st_uid != (uid_t)f->uid))
         return false;
     AUTO(strbuf_fini) struct strbuf have = STRBUF(PAYLOAD_MAX);
     struct err ignored = ERR; /* what cannot be read is written anew */
-    return file_read(data, path, &have, &ignored) && str_eq(strbuf_str(&have), f->bytes);
+    char own[40];
+    (void)snprintf(own, sizeof own, "/proc/self/fd/%d", fd);
+    return file_read(AT_FDCWD, own, &have, &ignored) && str_eq(strbuf_str(&have), f->bytes);
 }
 
 static size_t count_files(int dir)
@@ -398,6 +406,18 @@ static bool same_payload(int root, const struct volume_work *w)
     return true;
 }
 
+static bool has_room(int root, const struct volume_work *w, struct err *err)
+{
+    uint64_t need = 0;
+    array_each (f, &w->files.list)
+        need += f->bytes.n;
+    return folder_has_room(root, need) ||
+           err_set(err, E_UNAVAILABLE,
+                   "the node has no room for %llu bytes of files: three quarters of the memory in which it keeps "
+                   "volumes are in use",
+                   (unsigned long long)need);
+}
+
 /* A new folder with the whole content, then one rename to it. */
 static bool write_fresh(int root, const struct volume_work *w, struct err *err)
 {
@@ -407,6 +427,8 @@ static bool write_fresh(int root, const struct volume_work *w, struct err *err)
     (void)snprintf(fresh, sizeof fresh, "..%016llx", (unsigned long long)salt);
     if (fault("volume.mkdir", ENOSPC))
         return err_errno(err, "mkdir %s", fresh);
+    if (!has_room(root, w, err))
+        return false;
     if (!make_folder(root, fresh, w, err))
         return false;
     AUTO(fd_close) int dir = openat(root, fresh, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);

@@ -5,7 +5,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #define POD(volume)                                                                                                  \
     "metadata: {name: p, namespace: ns, labels: {a: b}}\nspec: {containers: [{name: c}], volumes: [" volume "]}"
@@ -235,6 +240,75 @@ TEST(volume_is_swapped_whole_and_forgets_what_is_gone)
     array_clear(&w.files.list);
     CHECK_OK(volume_write(&w, &changed, &err), err);
     CHECK_INT(entries(&w), 2); /* ..data, empty */
+    volume_files_fini(&w.files);
+    arena_fini(&a);
+}
+
+/* Puts links in the place of folders that are being written, all the time. */
+static void exchange_folders(const char *volume, const char *outside)
+{
+    for (;;) {
+        int root = open(volume, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *d = root < 0 ? NULL : fdopendir(root);
+        for (struct dirent *e; d && (e = readdir(d));) {
+            char path[300], away[300];
+            if (strncmp(e->d_name, "..", 2) != 0 || !e->d_name[2])
+                continue;
+            (void)snprintf(path, sizeof path, "%s/sub", e->d_name);
+            (void)snprintf(away, sizeof away, "%s/away", e->d_name);
+            if (renameat(root, path, root, away) == 0)
+                (void)symlinkat(outside, root, path);
+        }
+        if (d)
+            (void)closedir(d);
+    }
+}
+
+TEST(volume_writes_nowhere_else_whoever_gets_into_it)
+{
+    struct arena a = ARENA;
+    bool changed;
+    struct volume_work w = work_of(&a, -1);
+    struct str outside = arena_fmt(&a, "%s/outside", test_dir());
+    CHECK(mkdir(outside.p, 0755) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        exchange_folders(arena_strz(&a, w.path), outside.p);
+    }
+    for (int i = 0; i < 2000; i++) {
+        struct err ignored = ERR; /* many fail: it is in the way */
+        array_clear(&w.files.list);
+        put(&w, "sub/deep/a", i % 2 ? "one" : "two", 0644);
+        put(&w, "sub/b", "x", 0644);
+        (void)!volume_write(&w, &changed, &ignored);
+    }
+    (void)kill(pid, SIGKILL);
+    (void)waitpid(pid, NULL, 0);
+    CHECK(rmdir(outside.p) == 0); /* it is empty */
+    volume_files_fini(&w.files);
+    arena_fini(&a);
+}
+
+/* What shims write beside them must not fail for volumes of others. */
+TEST(volume_leaves_room_in_the_nodes_memory)
+{
+    struct arena a = ARENA;
+    struct err err = ERR;
+    bool changed;
+    struct volume_work w = work_of(&a, -1);
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return;
+    CHECK(mount("t", test_dir(), "tmpfs", 0, "size=1m") == 0);
+    char *text = arena_alloc(&a, 700 << 10);
+    memset(text, 'x', 700 << 10);
+    text[(700 << 10) - 1] = 0;
+    put(&w, "a", text, 0644);
+    CHECK_OK(volume_write(&w, &changed, &err), err);
+    array_clear(&w.files.list);
+    put(&w, "b", text, 0644);
+    CHECK(!volume_write(&w, &changed, &err) && strstr(err.text, "three quarters"));
+    CHECK(access(arena_fmt(&a, STR_FMT "/a", STR_ARG(w.path)).p, R_OK) == 0); /* the old content stands */
     volume_files_fini(&w.files);
     arena_fini(&a);
 }

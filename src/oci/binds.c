@@ -73,6 +73,14 @@ static int bind_resolve(const struct oci_bind *b, struct err *err)
     return TAKE_FD(fd);
 }
 
+static bool seal(int tree, const struct oci_bind *b, struct err *err)
+{
+    struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
+    unsigned deep = b->seal == OCI_SEALED_DEEP ? AT_RECURSIVE : 0;
+    return b->seal == OCI_OPEN || mount_setattr(tree, "", AT_EMPTY_PATH | deep, &attr, sizeof attr) == 0 ||
+           err_errno(err, "make " STR_FMT " read-only", STR_ARG(b->root));
+}
+
 /* What was resolved, as a mount that is nowhere yet. */
 static int bind_take(const struct oci_bind *b, struct err *err)
 {
@@ -84,12 +92,13 @@ static int bind_take(const struct oci_bind *b, struct err *err)
                        "path \"" STR_FMT "\" is not on a shared mount: mount --make-rshared / on the node",
                        STR_ARG(b->root)),
                -1;
+    AUTO(fd_close)
     int tree = fault("binds.take", EIO)
                    ? -1
                    : open_tree(fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
     if (tree < 0)
-        err_errno(err, "take " STR_FMT " for a mount", STR_ARG(b->root));
-    return tree;
+        return err_errno(err, "take " STR_FMT " for a mount", STR_ARG(b->root)), -1;
+    return seal(tree, b, err) ? TAKE_FD(tree) : -1;
 }
 
 static bool bind_put(int tree, const char *folder, size_t i, struct err *err)

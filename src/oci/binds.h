@@ -3,12 +3,17 @@
 #pragma once
 #include "base/err.h"
 
+/* Read-only before the runtime sees it, and so whatever becomes of that one's own remount: the runtime finds a mount
+ * again by its place in the container, which may lie in a folder in which others exchange names meanwhile. */
+enum oci_seal { OCI_OPEN, OCI_SEALED, OCI_SEALED_DEEP /* with all that is mounted below */ };
+
 struct oci_bind {
     struct str root;    /* absolute path of the host */
     struct str beneath; /* relative to root, without "..": strangers may have put links there, which are followed
                            within root and never out of it. Folders that are missing are made, with root's mode */
     bool shared;        /* taken from the host's own mounts: what is mounted in it comes out there */
-    struct str called;  /* how errors name it: volumeMount "v" of container "c" */
+    enum oci_seal seal;
+    struct str called; /* how errors name it: volumeMount "v" of container "c" */
 };
 
 /* Mounts each at FOLDER/INDEX in the mount namespace `mntns`, where FOLDER is nobody's but ours; it goes away with

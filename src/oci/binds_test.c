@@ -70,7 +70,7 @@ static int mounted(const struct world *w, const char *folder)
 
 static bool attach(const struct world *w, const char *folder, const char *beneath, struct err *err)
 {
-    const struct oci_bind b = {str_of(w->volume), str_of(beneath), false, S("volumeMount v")};
+    const struct oci_bind b = {str_of(w->volume), str_of(beneath), false, OCI_OPEN, S("volumeMount v")};
     return binds_attach(w->mntns, folder, &b, 1, err);
 }
 
@@ -230,7 +230,7 @@ TEST(what_is_mounted_below_a_shared_bind_comes_out_at_the_host)
     if (!world_begin(&w))
         return;
     struct err err = ERR;
-    struct oci_bind b = {str_of(w.volume), S(""), true, S("volumeMount v")};
+    struct oci_bind b = {str_of(w.volume), S(""), true, OCI_OPEN, S("volumeMount v")};
     CHECK(!binds_attach(w.mntns, w.folder, &b, 1, &err) && err.kind == E_INVALID &&
           strstr(err.text, "is not on a shared mount"));
     CHECK(mount(w.volume, w.volume, NULL, MS_BIND, NULL) == 0 && mount(NULL, w.volume, NULL, MS_SHARED, NULL) == 0);
@@ -249,5 +249,41 @@ TEST(what_is_mounted_below_a_shared_bind_comes_out_at_the_host)
     (void)snprintf(path, sizeof path, "%s/inner", w.volume);
     CHECK(mount_is_point(path));
     CHECK_OK(mount_remove(path, &err), err);
+    world_end(&w);
+}
+
+/* A sealed one is read-only where it is mounted, deep also what is mounted in it; the volume itself is as it was. */
+TEST(a_sealed_bind_is_read_only_before_anybody_sees_it)
+{
+    struct world w;
+    if (!world_begin(&w))
+        return;
+    CHECK(mkdirat(w.fd, "in", 0755) == 0);
+    char path[300], folder[300];
+    (void)snprintf(path, sizeof path, "%s/in", w.volume);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(setns(w.mntns, CLONE_NEWNS) < 0 || mount("t", path, "tmpfs", 0, NULL) < 0);
+    int status;
+    CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    static const struct {
+        enum oci_seal seal;
+        int outer, inner; /* errno of a write, 0: it is one */
+    } rows[] = {{OCI_OPEN, 0, 0}, {OCI_SEALED, EROFS, 0}, {OCI_SEALED_DEEP, EROFS, EROFS}};
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct err err = ERR;
+        (void)snprintf(folder, sizeof folder, "%s-%zu", w.folder, i);
+        const struct oci_bind b = {str_of(w.volume), S(""), false, rows[i].seal, S("volumeMount v")};
+        CHECK_OK(binds_attach(w.mntns, folder, &b, 1, &err), err);
+        AUTO(fd_close) int fd = mounted(&w, folder);
+        static const char *const names[] = {"file", "in/file"};
+        const int want[] = {rows[i].outer, rows[i].inner};
+        for (size_t k = 0; k < countof(names); k++) {
+            AUTO(fd_close) int made = openat(fd, names[k], O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+            CHECK_INT(made < 0 ? errno : 0, want[k]);
+        }
+        AUTO(fd_close) int own = openat(w.fd, "own", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        CHECK(own >= 0);
+    }
     world_end(&w);
 }

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "oci/binds.h"
 #include "oci/runtime_int.h"
+#include "sys/file.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -211,6 +212,14 @@ static bool create_files(struct container *c, struct err *err)
                  {"exec.base", strbuf_str(&c->prepared->base)},
                  {"note", str_of(c->note)}};
     char path[PATH_MAX];
+    AUTO(fd_close) int dir = open(c->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    uint64_t need = 2 * c->prepared->config.n + c->prepared->base.n; /* crun keeps a copy */
+    if (dir < 0 || !folder_has_room(dir, need))
+        return err_set(
+            err, E_UNAVAILABLE,
+            "the node has no room for %llu bytes of environment and arguments: three quarters of the memory "
+            "in which it keeps them are in use",
+            (unsigned long long)need);
     for (size_t i = 0; i < countof(files); i++) {
         (void)snprintf(path, sizeof path, "%s/%s", c->dir, files[i].name);
         if (!small_write(path, files[i].text, err))

@@ -1,5 +1,4 @@
 #include "oci/spec.h"
-#include "oci/binds.h"
 #include "oci/jsonout.h"
 #include "oci/seccomp.h"
 #include <dirent.h>
@@ -125,9 +124,10 @@ size_t oci_binds_place(struct oci_container *c, struct arena *a, const char *fol
     size_t n = 0;
     for (size_t i = 0; i < c->nmounts; i++) {
         struct oci_mount *m = &mounts[i];
-        if (!m->beneath.n && !m->shared)
+        if (!m->beneath.n && !m->shared && !m->seal)
             continue;
-        list[n] = (struct oci_bind){str_dup(a, m->source), str_dup(a, m->beneath), m->shared, str_dup(a, m->called)};
+        list[n] = (struct oci_bind){str_dup(a, m->source), str_dup(a, m->beneath), m->shared, m->seal,
+                                    str_dup(a, m->called)};
         m->source = arena_fmt(a, "%s/%zu", folder, n++);
     }
     c->mounts = mounts;

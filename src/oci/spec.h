@@ -1,6 +1,7 @@
 /* spec.h - everything a container is, as data, and its OCI runtime-spec config.json. Pure. All memory is the
  * caller's (an arena); texts need no terminating NUL. */
 #pragma once
+#include "oci/binds.h"
 #include "oci/image.h"
 
 enum oci_seccomp { OCI_SECCOMP_DEFAULT, OCI_SECCOMP_UNCONFINED };
@@ -15,6 +16,7 @@ struct oci_mount {
     struct strs options;
     struct str beneath; /* of a bind: only this of the source, where strangers may write (binds.h) */
     bool shared;        /* of a bind: what the container mounts in it is to be seen by the host */
+    enum oci_seal seal; /* of a bind: read-only whatever else happens (binds.h) */
     struct str called;  /* of a bind with one of these: how errors name it */
 };
 struct oci_device {

@@ -5,8 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 
 bool file_read(int dirfd, const char *path, struct strbuf *out, struct err *err)
@@ -202,6 +206,17 @@ static bool make_all(const char *path, mode_t mode, bool sync, struct err *err)
     }
 }
 
+#define SMALL (64 << 10)
+
+bool folder_has_room(int fd, uint64_t need)
+{
+    struct statfs fs;
+    if (need <= SMALL || fstatfs(fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC || !fs.f_blocks)
+        return true;
+    uint64_t size = (uint64_t)fs.f_bsize;
+    return fs.f_bavail >= fs.f_blocks / 4 + (need + size - 1) / size;
+}
+
 int file_open_below(const char *path, int parts, int flags, mode_t mode)
 {
     struct open_how how = {
@@ -284,11 +299,35 @@ static bool remove_folder(struct removal *r, int dirfd, int depth, const char *n
     return true;
 }
 
+/* Under these flags (chattr +i, +a) not even root removes anything; a pod with LINUX_IMMUTABLE may have set them. */
+static bool unlock_one(int fd)
+{
+    int flags, held = FS_IMMUTABLE_FL | FS_APPEND_FL;
+    if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0 || !(flags & held))
+        return false;
+    flags &= ~held;
+    return ioctl(fd, FS_IOC_SETFLAGS, &flags) == 0;
+}
+
+/* True: something may be otherwise now. */
+static bool unlock(int dirfd, const char *name)
+{
+    struct stat st;
+    bool any = dirfd >= 0 && unlock_one(dirfd);
+    if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
+        return any;
+    AUTO(fd_close) int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    return (fd >= 0 && unlock_one(fd)) || any;
+}
+
 static bool remove_entry(struct removal *r, int dirfd, int depth, const char *name, struct err *err)
 {
     struct stat st;
     bool counts = fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1;
-    if (unlinkat(dirfd, name, 0) == 0) {
+    int rc = unlinkat(dirfd, name, 0);
+    if (rc < 0 && errno == EPERM)
+        rc = unlock(dirfd, name) ? unlinkat(dirfd, name, 0) : (errno = EPERM, -1);
+    if (rc == 0) {
         r->freed += counts ? st.st_blocks * 512 : 0;
         return true;
     }

@@ -25,6 +25,9 @@ AUTO_VALUE(file_out_fini, struct file_out);
 /* The names in the folder that holds path are on the disk. */
 MUST_USE bool folder_sync(int dirfd, const char *path, struct err *err);
 MUST_USE bool write_all(int fd, struct str bytes, struct err *err);
+/* Whether so many bytes may be written to this folder, where it lies in memory (tmpfs). What lies there is
+ * everybody's: more than 64 KiB at once must leave a quarter of it for what is small. */
+bool folder_has_room(int fd, uint64_t need);
 /* Opens a path of whose last `parts` parts none may be a link: where strangers can write, a link would lead the node
  * to a file of its own. -1 with errno: not there, or one of them is a link (ELOOP). */
 int file_open_below(const char *path, int parts, int flags, mode_t mode);

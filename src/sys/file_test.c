@@ -8,8 +8,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <sched.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 static const char *in_dir(const char *name)
@@ -163,6 +165,36 @@ TEST(a_tree_of_any_depth_is_removed)
     CHECK_OK(tree_remove_counted(AT_FDCWD, in_dir("deep"), &freed, &err), err);
     CHECK(access(in_dir("deep"), F_OK) < 0);
     CHECK(freed >= 512);
+}
+
+/* chattr +i and +a, at every place of a tree: root may take them away again. */
+TEST(a_tree_that_may_not_be_changed_is_removed)
+{
+    struct err err = ERR;
+    static const struct {
+        const char *name;
+        int flag;
+    } held[] = {{"t/d/f", FS_IMMUTABLE_FL},
+                {"t/d/a", FS_APPEND_FL},
+                {"t/d", FS_IMMUTABLE_FL},
+                {"t/e", FS_APPEND_FL},
+                {"t", FS_IMMUTABLE_FL}};
+    CHECK_OK(dir_make(in_dir("t/d"), 0755, &err) && dir_make(in_dir("t/e/empty"), 0755, &err), err);
+    fd_close(open(in_dir("t/d/f"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    fd_close(open(in_dir("t/d/a"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    CHECK(symlink("f", in_dir("t/d/l")) == 0 && mkfifo(in_dir("t/d/p"), 0600) == 0);
+    for (size_t i = 0; i < countof(held); i++) {
+        AUTO(fd_close) int fd = open(in_dir(held[i].name), O_RDONLY | O_CLOEXEC);
+        int flags = 0;
+        CHECK(fd >= 0);
+        if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0)
+            break; /* a file system without */
+        flags |= held[i].flag;
+        if (ioctl(fd, FS_IOC_SETFLAGS, &flags) < 0)
+            break; /* not root */
+    }
+    CHECK_OK(tree_remove(AT_FDCWD, in_dir("t"), &err), err);
+    CHECK(access(in_dir("t"), F_OK) < 0);
 }
 
 TEST(file_write_is_on_the_disk_before_it_says_so)
