@@ -107,8 +107,10 @@ static bool name_ours(struct instance in, const char *name, uint32_t *ip)
 
 static void put_veth(struct nlbuf *b, const char *name, const struct pod_link_spec *spec)
 {
-    struct ifinfomsg up = {.ifi_family = AF_UNSPEC, .ifi_flags = IFF_UP, .ifi_change = IFF_UP}, none = {0};
-    nlbuf_begin(b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, &up, sizeof up);
+    /* neither is up yet: no_ipv6 comes first; and the kernel brings a peer up before the pair is joined and fails
+     * with ENOTCONN */
+    struct ifinfomsg none = {.ifi_family = AF_UNSPEC};
+    nlbuf_begin(b, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, &none, sizeof none);
     nlbuf_put_strz(b, IFLA_IFNAME, name);
     if (spec->mtu)
         nlbuf_put_u32(b, IFLA_MTU, (uint32_t)spec->mtu);
@@ -116,7 +118,6 @@ static void put_veth(struct nlbuf *b, const char *name, const struct pod_link_sp
     nlbuf_put_strz(b, IFLA_INFO_KIND, "veth");
     size_t data = nlbuf_nest(b, IFLA_INFO_DATA);
     size_t peer = nlbuf_nest(b, VETH_INFO_PEER);
-    /* not up yet: the kernel brings a peer up before the pair is joined and fails with ENOTCONN */
     nlbuf_raw(b, &none, sizeof none);
     nlbuf_put_strz(b, IFLA_IFNAME, "eth0");
     nlbuf_put_u32(b, IFLA_NET_NS_FD, (uint32_t)spec->netns_fd);
@@ -179,10 +180,35 @@ static void put_conf(struct nlbuf *b, int ifindex, const char *alias)
     nlbuf_end(b);
 }
 
+/* Pods have IPv4 alone. With IPv6 a pod would reach by link-local addresses what the host serves, be taken for its
+ * router (a router advertisement needs NET_RAW alone), and fill the table of neighbours, which all namespaces share.
+ */
+static bool no_ipv6(const char *name, struct err *err)
+{
+    char path[100];
+    (void)snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/disable_ipv6", name);
+    AUTO(fd_close) int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) /* a kernel without it */
+        return true;
+    return (fd >= 0 && !fault("link.ipv6", EROFS) && write(fd, "1", 1) == 1) || err_errno(err, "write %s", path);
+}
+
+/* The other end is in a namespace that is the pod's alone, and so is this thread while it writes there. */
+static bool no_ipv6_in(int netns_fd, const char *name, struct err *err)
+{
+    AUTO(fd_close) int home = netns_enter(netns_fd, err);
+    if (home < 0)
+        return false;
+    bool ok = no_ipv6(name, err);
+    netns_leave(home);
+    return ok;
+}
+
 static bool setup_host(struct netlink *nl, const struct pod_link_spec *spec, int ifindex, struct err *err)
 {
     AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
     put_conf(&b, ifindex, spec->alias);
+    put_up(&b, ifindex);
     addr_put(&b, RTM_NEWADDR, ifindex, IP4_GATEWAY, RT_SCOPE_LINK, NULL);
     route_put(&b, RTM_NEWROUTE, &(struct route){.to = {spec->ip, 32}, .ifindex = ifindex, .src = spec->node_ip});
     return netlink_send(nl, &b, NULL, NULL, NULL, err) || err_wrap(err, "host side");
@@ -233,7 +259,8 @@ bool pod_link_add(const struct pod_link_spec *spec, struct pod_link *out, struct
     bool ok = netlink_send(&nl, &b, made_read, &made, NULL, &e);
     if (!ok && e.sys == EEXIST)
         ok = link_del(&nl, link.name, &e) && netlink_send(&nl, &b, made_read, &made, NULL, &e);
-    ok = ok && setup_host(&nl, spec, made.host, &e) && setup_pod(spec, made.pod, &e);
+    ok = ok && no_ipv6(link.name, &e) && no_ipv6_in(spec->netns_fd, "eth0", &e) &&
+         setup_host(&nl, spec, made.host, &e) && setup_pod(spec, made.pod, &e);
     if (!ok) {
         (void)link_del(&nl, link.name, &ignored);
         *err = e;

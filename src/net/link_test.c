@@ -41,6 +41,26 @@ TEST(two_pods_reach_each_other_and_a_pod_itself)
     CHECK_INT(world_tcp(b.ns, IP4(127, 0, 0, 1), 80, &server, 1).error, 0);
 }
 
+/* By IPv6 a pod could make itself the router of its host. Its own loopback stays. */
+TEST(nothing_but_ipv4_goes_through_a_link)
+{
+    world_enter();
+    world_run("ip addr add 10.42.0.1/32 dev lo");
+    struct pod pod = world_pod(IP4(10, 42, 0, 5));
+    struct err err = ERR;
+    if (access("/proc/sys/net/ipv6", F_OK) < 0)
+        return;
+    CHECK(world_has("ip -6 addr show dev lo", "::1/128"));
+    CHECK_STR(world_output("ip -6 addr show dev w1f3a9-0a2a0005; ip -6 route show dev w1f3a9-0a2a0005"), S(""));
+    AUTO(fd_close) int home = netns_enter(pod.ns, &err);
+    CHECK_OK(home >= 0, err);
+    bool loopback = world_has("ip -6 addr show dev lo", "::1/128");
+    struct str own = world_output("ip -6 addr show dev eth0; ip -6 route show dev eth0");
+    netns_leave(home);
+    CHECK(loopback);
+    CHECK_STR(own, S(""));
+}
+
 TEST(links_are_known_after_a_restart)
 {
     world_enter();
