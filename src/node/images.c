@@ -7,6 +7,7 @@
 #include "oci/name.h"
 
 #define PULLS_AT_ONCE 3
+#define PULLS_MOST    30 /* with those of namespaces that have none under way */
 
 /* One pull of one image; several containers may wait for it. The work is done by a program of its own (wherry-job
  * pull): what a registry answers is read there, without privileges. */
@@ -20,6 +21,7 @@ struct pull {
     struct list node; /* in images.pulls */
     struct images *images;
     char *name, *key;   /* as written in the pod; what the same pull is told by */
+    char *ns;           /* who asked first */
     struct arena arena; /* of the request */
     struct pull_request request;
     struct list waiters;
@@ -115,6 +117,7 @@ static void pull_free(struct pull *p)
     mem_wipe(p->key, strlen(p->key));
     mem_free(p->key);
     mem_free(p->name);
+    mem_free(p->ns);
     arena_fini(&p->arena);
     mem_free(p);
 }
@@ -135,11 +138,23 @@ static void on_done(void *arg, const struct digest *manifest, const struct strs 
     start_next(im);
 }
 
+/* A registry may be slow on purpose: the pulls of one namespace do not hold up those of another. */
+static bool has_turn(const struct images *im, const struct pull *p)
+{
+    if (im->running < PULLS_AT_ONCE)
+        return true;
+    list_each (other, &im->pulls, struct pull, node) {
+        if (other->job && strcmp(other->ns, p->ns) == 0)
+            return false;
+    }
+    return im->running < PULLS_MOST;
+}
+
 static void start_next(struct images *im)
 {
     static const struct image_pull_events events = {.done = on_done};
     list_each (p, &im->pulls, struct pull, node) {
-        if (p->job || im->running >= PULLS_AT_ONCE)
+        if (p->job || !has_turn(im, p))
             continue;
         im->running++;
         p->since = clock_mono();
@@ -204,6 +219,7 @@ static struct pull *make_pull(struct agent_pod *ap, struct str name, const struc
     AUTO(strbuf_fini) struct strbuf key = STRBUF(1 << 20);
     p->images = g->images;
     p->name = str_dupz(name);
+    p->ns = str_dupz(ap->pod->ns);
     list_init(&p->node);
     list_init(&p->waiters);
     insecure->p = arena_alloc(a, (rest.n + 1) * sizeof *insecure->p);
@@ -312,14 +328,35 @@ void images_retry(struct agent_pod *ap)
             images_ensure(ap, (*ac)->index);
 }
 
+static void pull_cancel(struct pull *p)
+{
+    list_each (w, &p->waiters, struct waiter, node) {
+        list_del(&w->node);
+        mem_free(w);
+    }
+    if (p->job) {
+        image_pull_cancel(p->job);
+        p->images->running--;
+    }
+    pull_free(p);
+}
+
+/* What nobody waits for any more ends; what it has of the image is taken up by the next who asks. */
 void images_forget(struct agent_pod *ap)
 {
-    list_each (p, &ap->agent->images->pulls, struct pull, node) {
+    struct images *im = ap->agent->images;
+    list_each (p, &im->pulls, struct pull, node) {
+        bool was = false, wanted_yet = false;
         list_each (w, &p->waiters, struct waiter, node) {
+            was |= w->ap == ap;
             if (w->ap == ap)
                 w->ap = NULL;
+            wanted_yet |= w->ap != NULL;
         }
+        if (was && !wanted_yet)
+            pull_cancel(p);
     }
+    start_next(im);
 }
 
 struct images *images_new(struct agent *g)
@@ -334,14 +371,7 @@ void images_free(struct images *im)
 {
     if (!im)
         return;
-    list_each (p, &im->pulls, struct pull, node) {
-        if (p->job)
-            image_pull_cancel(p->job);
-        list_each (w, &p->waiters, struct waiter, node) {
-            list_del(&w->node);
-            mem_free(w);
-        }
-        pull_free(p);
-    }
+    list_each (p, &im->pulls, struct pull, node)
+        pull_cancel(p);
     mem_free(im);
 }

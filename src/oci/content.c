@@ -8,11 +8,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
 #define PARTIAL        "partial-" /* in tmp: the beginning of a blob whose digest is known */
 #define PARTIAL_KEEP_S (24 * 3600)
+#define PATIENCE_MS    30000
+#define LOOK_MS        50
 
 static bool write_piece(int fd, const void *p, size_t n, struct err *err, const char *what)
 {
@@ -82,6 +85,7 @@ struct content *content_open(const char *dir, struct err *err)
     c->fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (c->fd < 0)
         return err_errno(err, "open %s", dir), NULL;
+    c->patience_ms = PATIENCE_MS;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(256);
     struct err missing = ERR;
     char want[40];
@@ -210,26 +214,59 @@ static bool resume_sum(struct ingest *in, struct err *err)
     return n == 0 || err_errno(err, "read %s/%s", in->content->dir, in->tmp);
 }
 
-bool ingest_begin(struct content *c, struct ingest *in, const struct digest *want, bool resume, struct err *err)
+static void ingest_end(struct ingest *in)
 {
-    *in = (struct ingest){.content = c, .fd = -1, .keep = resume};
-    uint64_t salt;
-    random_bytes(&salt, sizeof salt);
-    if (resume)
-        (void)snprintf(in->tmp, sizeof in->tmp, "tmp/" PARTIAL "%s", want->hex);
-    else
-        (void)snprintf(in->tmp, sizeof in->tmp, "tmp/blob-%016llx", (unsigned long long)salt);
-    in->fd = openat(c->fd, in->tmp, O_RDWR | O_CREAT | O_CLOEXEC | (resume ? 0 : O_EXCL), 0600);
+    fd_close(in->fd);
+    in->fd = -1;
+    sha256_fini(&in->sum);
+}
+
+/* Two that fetch the same blob: the second waits, then finds it there. EWOULDBLOCK: it has waited long enough. */
+static bool lock_soon(const struct content *c, int fd)
+{
+    for (int ms = 0;; ms += LOOK_MS) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return true;
+        if ((errno != EWOULDBLOCK && errno != EINTR) || ms >= c->patience_ms)
+            return false;
+        (void)poll(NULL, 0, LOOK_MS);
+    }
+}
+
+static bool ingest_resume(struct ingest *in, const struct digest *want, struct err *err)
+{
+    struct content *c = in->content;
+    (void)snprintf(in->tmp, sizeof in->tmp, "tmp/" PARTIAL "%s", want->hex);
+    in->fd = openat(c->fd, in->tmp, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (in->fd < 0)
         return err_errno(err, "create %s/%s", c->dir, in->tmp);
+    if (!lock_soon(c, in->fd))
+        return err_errno(err, "lock %s/%s", c->dir, in->tmp);
+    return resume_sum(in, err);
+}
+
+bool ingest_begin(struct content *c, struct ingest *in, const struct digest *want, bool resume, struct err *err)
+{
+    struct err why = ERR;
+    *in = (struct ingest){.content = c, .fd = -1, .keep = resume};
     sha256_init(&in->sum);
-    /* two that fetch the same blob: the second waits, then finds it there */
-    if (resume && flock(in->fd, LOCK_EX) < 0)
-        err_errno(err, "lock %s/%s", c->dir, in->tmp);
-    else if (!resume || resume_sum(in, err))
+    if (resume && ingest_resume(in, want, &why))
         return true;
-    ingest_abort(in);
-    return false;
+    if (resume && why.sys != EWOULDBLOCK) {
+        *err = why;
+        ingest_end(in); /* what is there stays for the next try */
+        return false;
+    }
+    uint64_t salt;
+    random_bytes(&salt, sizeof salt);
+    fd_close(in->fd);
+    in->keep = false;
+    (void)snprintf(in->tmp, sizeof in->tmp, "tmp/blob-%016llx", (unsigned long long)salt);
+    in->fd = openat(c->fd, in->tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (in->fd >= 0)
+        return true;
+    sha256_fini(&in->sum);
+    return err_errno(err, "create %s/%s", c->dir, in->tmp);
 }
 
 bool ingest_write(struct ingest *in, const void *p, size_t n, struct err *err)
@@ -249,13 +286,6 @@ bool ingest_restart(struct ingest *in, struct err *err)
     if (ftruncate(in->fd, 0) < 0 || lseek(in->fd, 0, SEEK_SET) < 0)
         return err_errno(err, "truncate %s/%s", in->content->dir, in->tmp);
     return true;
-}
-
-static void ingest_end(struct ingest *in)
-{
-    fd_close(in->fd);
-    in->fd = -1;
-    sha256_fini(&in->sum);
 }
 
 void ingest_abort(struct ingest *in)

@@ -20,8 +20,9 @@
 #define CONTENT_MANIFEST_MAX (4 << 20) /* bytes of a manifest, an index, a config */
 
 struct content {
-    char dir[200]; /* absolute */
-    int fd;        /* of dir */
+    char dir[200];   /* absolute */
+    int fd;          /* of dir */
+    int patience_ms; /* see ingest_begin; 30000 */
 };
 /* Makes the folders where they are missing. Refuses a store of another format with a sentence. */
 struct content *content_open(const char *dir, struct err *err) MUST_USE;
@@ -47,7 +48,8 @@ struct ingest {
     char tmp[120]; /* relative to the store */
     bool keep;     /* on abort: leave it for the next try */
 };
-/* resume: take up what an earlier try left of `want`; in->size says how much is there already. */
+/* resume: take up what an earlier try left of `want`; in->size says how much is there already. Another one that
+ * fetches the same blob is waited for, but not beyond the store's patience: its registry may be slow on purpose. */
 MUST_USE bool ingest_begin(struct content *c, struct ingest *in, const struct digest *want, bool resume,
                            struct err *err);
 MUST_USE bool ingest_write(struct ingest *in, const void *p, size_t n, struct err *err);

@@ -67,6 +67,26 @@ TEST(a_claim_that_cannot_be_read_holds_everything)
     CHECK(!content_has_blob(c, &d));
 }
 
+/* A registry that is slow on purpose would otherwise keep everybody from a layer that many images have. */
+TEST(who_fetches_a_blob_slowly_is_not_waited_for_for_ever)
+{
+    struct err err = ERR;
+    AUTO(content_free) struct content *c = opened();
+    struct digest d = digest_of("abc", 3), got;
+    struct ingest slow, quick;
+    c->patience_ms = 200;
+    CHECK_OK(ingest_begin(c, &slow, &d, true, &err) && ingest_write(&slow, "ab", 2, &err), err);
+    CHECK_OK(ingest_begin(c, &quick, &d, true, &err), err);
+    CHECK_INT(quick.size, 0);
+    CHECK_OK(ingest_write(&quick, "abc", 3, &err) && ingest_commit(&quick, &d, &got, &err), err);
+    CHECK(content_has_blob(c, &d));
+    /* and the slow one goes on, or leaves what it has for the next */
+    ingest_abort(&slow);
+    CHECK_OK(ingest_begin(c, &slow, &d, true, &err), err);
+    CHECK_INT(slow.size, 2);
+    CHECK_OK(ingest_write(&slow, "c", 1, &err) && ingest_commit(&slow, &d, &got, &err), err);
+}
+
 /* One of sixteen that bring the same image, name and claim it, while one of them collects all the time. */
 static bool bring_and_claim(struct content *c, int side, int round, struct err *err)
 {

@@ -37,6 +37,7 @@ struct answer {
     long status;
     struct strbuf text;    /* small bodies, and errors */
     struct ingest *ingest; /* where a blob goes */
+    int64_t most;          /* of its bytes */
     struct str challenge, digest;
     struct str form; /* posted, where there is one */
     int64_t retry_after_ms;
@@ -85,6 +86,11 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
             return 0;
     }
     w->restarted = true;
+    if ((int64_t)(size * n) > w->most - w->ingest->size) {
+        (void)err_set(&w->err, E_INVALID, "has more bytes than its manifest says (%lld): nothing of it is kept",
+                      (long long)w->most);
+        return 0;
+    }
     if (!ingest_write(w->ingest, p, size * n, &w->err))
         return 0;
     w->p->done += (int64_t)(size * n);
@@ -336,7 +342,8 @@ static bool blob_fetch(struct puller *p, struct content *c, const struct descrip
         ingest_abort(&in);
         return true;
     }
-    struct answer w = {.p = p, .ingest = &in, .text = STRBUF(ERROR_MAX)};
+    struct answer w = {
+        .p = p, .ingest = &in, .most = d->size > 0 ? d->size : CONTENT_MANIFEST_MAX, .text = STRBUF(ERROR_MAX)};
     struct str url = arena_fmt(p->a, STR_FMT "/v2/" STR_FMT "/blobs/sha256:%s", STR_ARG(p->base),
                                STR_ARG(p->name.repository), d->digest.hex);
     p->done += in.size;
@@ -344,6 +351,7 @@ static bool blob_fetch(struct puller *p, struct content *c, const struct descrip
     ok = ok || get(p, url.p, NULL, &w, err);
     strbuf_fini(&w.text);
     if (!ok) {
+        in.keep = in.keep && err->kind != E_INVALID;
         ingest_abort(&in);
         return err_wrap(err, "failed to copy: blob sha256:%s", d->digest.hex);
     }

@@ -351,6 +351,7 @@ struct script {
     bool cuts;      /* the first answer with a large blob ends in the middle */
     bool no_ranges; /* and it cannot resume */
     bool lies;      /* the last byte of blobs is another */
+    bool endless;   /* a blob does not end where its manifest says */
     bool lies_manifest;
     bool busy_first; /* 503 to the first request */
     bool index;      /* the tag leads to an index with entries for other machines */
@@ -412,6 +413,8 @@ static void serve(struct world *w, int listener, const struct script *script, in
         } else {
             status = 404;
         }
+        if (blob && script->endless)
+            (void)strbuf_room(&body, 4 << 20), strbuf_used(&body, 4 << 20);
         size_t from = 0, upto = body.n;
         if (range && blob && !script->no_ranges && status == 200) {
             from = strtoul(range + 13, NULL, 10);
@@ -490,6 +493,8 @@ TEST(a_pull_takes_nothing_that_is_not_what_it_says)
     world_begin(&w);
     (void)pull_scripted(&w, (struct script){.lies = true}, false);
     CHECK(strstr(w.err.text, "wanted sha256:"));
+    (void)pull_scripted(&w, (struct script){.endless = true}, false);
+    CHECK(strstr(w.err.text, "has more bytes than its manifest says"));
     (void)pull_scripted(&w, (struct script){.index = true, .lies_manifest = true}, false);
     (void)pull_scripted(&w, (struct script){.index = true, .wrong_arch = true}, false);
     CHECK_INT(w.err.kind, E_NOT_FOUND);

@@ -18,6 +18,7 @@
 
 #define BLOCK     65536
 #define XATTR_MAX 65536
+#define TIMES_MAX (64 << 20) /* bytes of names of folders whose times are set; others have the time of unpacking */
 
 /* ---- a stream of bytes: plain, gzip or zstd by its first bytes; what comes out is summed ---- */
 
@@ -207,7 +208,8 @@ struct unpack {
         char *path;
         struct timespec at;
     })
-    folders; /* their times are set at the end */
+    folders;     /* their times are set at the end */
+    size_t held; /* bytes of that list */
 };
 
 /* "./a//b/" -> "a/b"; "" is the root. Refuses ".." and what is too long: the rest is the kernel's to confine. */
@@ -426,6 +428,9 @@ static bool folder_make(struct unpack *u, struct archive_entry *e, int at, const
         return err_errno(err, "open");
     if (!attributes_set(fd, e, false, err) || (hidden && !opaque_set(fd, err)))
         return false;
+    u->held += sizeof(struct late) + strlen(path);
+    if (u->held > TIMES_MAX)
+        return true;
     struct late late = {mem_dupz(path), {archive_entry_mtime(e), archive_entry_mtime_nsec(e)}};
     array_push(&u->folders, late);
     return true;
