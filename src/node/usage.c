@@ -9,7 +9,7 @@
 #define LOOK_EVERY   (10 * NS_PER_S) /* as a kubelet does: nobody tells of a file that grows */
 #define LOOK_PART    20              /* and no more than this part of the time */
 #define DEPTH_MOST   200
-#define ENTRIES_MOST 1000000
+#define ENTRIES_MOST 4000000
 
 /* What the emptyDir volumes of a pod take of the disk, beside their sizeLimit: a pod that is over it is evicted
  * (kubelet: eviction manager, localStorageEviction). */
@@ -29,6 +29,7 @@ struct look {
 struct count {
     int64_t bytes;
     size_t entries;
+    bool hidden; /* some lie deeper, or there are more, than anybody counts: they may be any size */
 };
 
 /* What tenants have put there is walked by descriptors, and no link is followed. */
@@ -39,14 +40,14 @@ static void count_below(int own_fd, int depth, struct count *c)
         (void)close(own_fd);
         return; /* it went away meanwhile, and what it held with it */
     }
-    for (struct dirent *e; (e = readdir(dir)) && c->entries < ENTRIES_MOST;) {
+    for (struct dirent *e; !c->hidden && (e = readdir(dir));) {
         struct stat st;
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
             fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
-        c->entries++;
+        c->hidden = ++c->entries > ENTRIES_MOST || (S_ISDIR(st.st_mode) && depth == DEPTH_MOST);
         c->bytes += (int64_t)st.st_blocks * 512 / (S_ISDIR(st.st_mode) ? 1 : MAX((int64_t)st.st_nlink, 1));
-        int fd = S_ISDIR(st.st_mode) && depth < DEPTH_MOST
+        int fd = S_ISDIR(st.st_mode) && !c->hidden
                      ? openat(dirfd(dir), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
                      : -1;
         if (fd >= 0)
@@ -63,7 +64,7 @@ static void look_work(struct job *j)
         int fd = open(v->path.p, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (fd >= 0)
             count_below(fd, 0, &c);
-        v->over = c.bytes > v->limit;
+        v->over = c.hidden || c.bytes > v->limit;
     }
 }
 
