@@ -5,17 +5,22 @@
  *                      MARK is a path that only the host has
  *   try                system calls that an unprivileged container has no business with
  *   pages FILE...      opens each for writing and for reading, and says which answered
+ *   mounts NAME        whether every mount of a folder NAME of the host is read-only
+ *   deep DIR N         a large file N folders below DIR
+ *   hold FILE...       makes each immutable (chattr +i)
  */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/keyctl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -234,6 +239,54 @@ static int pages(int n, char **names)
     return 0;
 }
 
+static int mounts(const char *name)
+{
+    char line[4096], root[2048], point[2048], options[512];
+    FILE *f = fopen("/proc/self/mountinfo", "r");
+    int n = 0;
+    while (f && fgets(line, sizeof line, f)) {
+        const char *last;
+        if (sscanf(line, "%*s %*s %*s %2047s %2047s %511s", root, point, options) != 3 || !(last = strrchr(root, '/')) ||
+            strcmp(last + 1, name) != 0)
+            continue;
+        n++;
+        if (strncmp(options, "ro", 2) != 0)
+            printf("ESCAPE %s is %s\n", point, options);
+    }
+    printf("looked at %d\n", n);
+    return n == 0;
+}
+
+static int deep(const char *dir, int n)
+{
+    static char block[1 << 20];
+    int at = open(dir, O_RDONLY | O_DIRECTORY);
+    for (int i = 0; i < n; i++) {
+        mkdirat(at, "d", 0755);
+        int next = openat(at, "d", O_RDONLY | O_DIRECTORY);
+        close(at);
+        at = next;
+    }
+    int fd = openat(at, "large", O_WRONLY | O_CREAT, 0644);
+    for (int i = 0; i < 4; i++)
+        if (write(fd, block, sizeof block) != (ssize_t)sizeof block)
+            perror("large");
+    printf("deep\n");
+    return 0;
+}
+
+static int hold(int n, char **names)
+{
+    for (int i = 0; i < n; i++) {
+        int flags = 0, fd = open(names[i], O_RDONLY);
+        if (fd < 0 || ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0 ||
+            (flags |= FS_IMMUTABLE_FL, ioctl(fd, FS_IOC_SETFLAGS, &flags)) < 0)
+            printf("%s: %s\n", names[i], strerror(errno));
+    }
+    printf("held\n");
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 3 && strcmp(argv[1], "swap") == 0)
@@ -244,6 +297,12 @@ int main(int argc, char **argv)
         return try_calls();
     if (argc > 2 && strcmp(argv[1], "pages") == 0)
         return pages(argc - 2, argv + 2);
-    fprintf(stderr, "attack swap|hunt|try|pages ...\n");
+    if (argc == 3 && strcmp(argv[1], "mounts") == 0)
+        return mounts(argv[2]);
+    if (argc == 4 && strcmp(argv[1], "deep") == 0)
+        return deep(argv[2], atoi(argv[3]));
+    if (argc > 2 && strcmp(argv[1], "hold") == 0)
+        return hold(argc - 2, argv + 2);
+    fprintf(stderr, "attack swap|hunt|try|pages|mounts|deep|hold ...\n");
     return 2;
 }

@@ -226,6 +226,73 @@ def images_and_working_folders_lead_nowhere_else(c):
     away(c, 'evil', 'folders', 'shebang')
 
 
+def devices_are_made_nowhere_else(c):
+    """An image whose /dev is a link to a folder of the host that is there, and in the image, too."""
+    victim, tar = c.root + '/victim', c.root + '/devil.tar'
+    os.makedirs(victim + '/ptmx')
+    files = ['bin/busybox=/bin/busybox', 'dev=@' + victim, victim[1:] + '/kept=/etc/hostname'] + ['bin/%s=@busybox' % t for t in TOOLS.split()]
+    run([WHERRY, 'image', 'pack', tar, 'wherry.dev/devil:1', '--cmd', '/bin/sh'] + files)
+    run([WHERRY, 'image', 'load', tar, '--root', c.root])
+    c.apply(pod('devil', '  restartPolicy: Never\n  containers:\n' + ''.join(
+        '  - {name: c%d, image: wherry.dev/devil:1, tty: %s, command: [/bin/sh, -c, "echo x > /dev/null && echo fine"]}\n' % (i, 'true' if i % 2 else 'false') for i in range(4))))
+    eventually('all have run', lambda: phase(c, 'devil') in ('Succeeded', 'Failed'), 30)
+    assert logs(c, 'devil').count('fine') == 4, logs(c, 'devil')
+    assert os.listdir(victim) == ['ptmx'], 'nothing was made on the host: %s' % os.listdir(victim)
+    away(c, 'devil')
+
+
+def what_is_read_only_stays_so(c):
+    """A ConfigMap in a folder of a volume that another container exchanges with a link to a volume while it is mounted."""
+    many = range(size(5, 36))
+    containers = ''.join('  - {name: c%d, image: %s, command: [attack, mounts, cm], volumeMounts: [{name: a, mountPath: /a}, {name: c, mountPath: /c}, {name: cm, mountPath: /a/b}]}\n' % (i, ATTACK) for i in many)
+    c.apply('apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cm}\ndata: {key: v}\n---\n' + pod('nested', """  restartPolicy: OnFailure
+  initContainers:
+  - {name: make, image: %s, command: [sh, -c, "mkdir -p /v/b; ln -s /c /v/l"], volumeMounts: [{name: a, mountPath: /v}]}
+  - {name: swap, restartPolicy: Always, image: %s, command: [attack, swap, /v/b, /v/l], volumeMounts: [{name: a, mountPath: /v}]}
+  containers:
+%s  volumes: [{name: a, emptyDir: {}}, {name: c, emptyDir: {}}, {name: cm, configMap: {name: cm}}]""" % (ATTACK, ATTACK, containers)))
+    def tried():
+        s = statuses(c, 'nested')
+        return len(s) == len(many) and all(x['state'].get('terminated') or x['lastState'] or x['state'].get('waiting', {}).get('reason', '').endswith(('Error', 'BackOff')) for x in s.values())
+    eventually('every container was tried', tried, 90)
+    said = logs(c, 'nested')
+    assert 'looked at' in said and 'ESCAPE' not in said, said
+    away(c, 'nested')
+
+
+def pods_are_no_routers(c):
+    """IPv6 by links of pods: neither side has any, so nobody advertises a route or fills the table of neighbours."""
+    c.apply(pod('six', '  containers:\n  - {name: c, image: %s, command: [sleep, "1000"]}' % ATTACK))
+    c.kubectl('wait', '--for=condition=Ready', 'pod/six', '--timeout=30s')
+    links = [n for n in os.listdir('/proc/sys/net/ipv6/conf') if re.match(r'w[0-9a-f]{5}-', n)] if os.path.isdir('/proc/sys/net/ipv6') else []
+    for link in links:
+        with open('/proc/sys/net/ipv6/conf/%s/disable_ipv6' % link) as f:
+            assert f.read().strip() == '1', link
+    own = c.kubectl('exec', 'six', '--', 'cat', '/proc/net/if_inet6', check=False).split('\n')
+    assert links and [l.split()[-1] for l in own if l] == ['lo'], own
+    away(c, 'six')
+
+
+def nothing_of_a_volume_is_hidden_or_held(c):
+    """Files too deep to be counted, and files that may not be removed."""
+    c.apply(pod('deep', '  restartPolicy: Never\n  containers:\n  - {name: c, image: %s, command: [sh, -c, "attack deep /v 300; sleep 1000"], volumeMounts: [{name: v, mountPath: /v}]}\n  volumes: [{name: v, emptyDir: {sizeLimit: 1Mi}}]' % ATTACK)
+            + pod('held', '  containers:\n  - {name: c, image: %s, command: [sh, -c, "mkdir /v/d /d; touch /v/d/f /d/f; attack hold /v/d/f /v/d /v /d/f /d; sleep 1000"], securityContext: {capabilities: {add: [LINUX_IMMUTABLE]}}, volumeMounts: [{name: v, mountPath: /v}]}\n  volumes: [{name: v, emptyDir: {}}]' % ATTACK))
+    eventually('it is held', lambda: logs(c, 'held') == 'held\n', 30)
+    uid = c.get('pod', 'held')['metadata']['uid']
+    eventually('the deep one is evicted', lambda: c.get('pod', 'deep')['status'].get('reason') == 'Evicted', 60)
+    away(c, 'deep', 'held')
+    node = c.root + '/var/lib/wherry/node'
+    eventually('nothing stays', lambda: not os.path.exists('%s/pods/%s' % (node, uid)) and not run(['find', node + '/containers', '-name', 'f']), 60)
+
+
+def what_is_run_in_a_container_goes_with_it(c):
+    """Memory that is short takes a command of a pod as it takes the pod's containers."""
+    c.apply(pod('effort', '  containers:\n  - {name: c, image: %s, command: [sleep, "1000"]}' % ATTACK))
+    c.kubectl('wait', '--for=condition=Ready', 'pod/effort', '--timeout=30s')
+    assert c.kubectl('exec', 'effort', '--', 'cat', '/proc/1/oom_score_adj', '/proc/self/oom_score_adj').split() == ['1000', '1000']
+    away(c, 'effort')
+
+
 def users_of_the_machine_reach_nothing_of_pods(c):
     """Volumes, Secrets, setuid programs of layers and containers: a user of the machine, who may work with a pod, opens none."""
     c.apply('apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {key: secret}\n---\n' + pod('open', """  containers:
@@ -275,5 +342,6 @@ def cgroups_of_pods(instance):
 
 
 main([sub_paths_lead_nowhere_else, helpers_of_ours_own_nothing, ordinary_pods_may_do_nothing_to_the_host, mounts_keep_what_they_promise, logs_lead_to_no_other_file, images_and_working_folders_lead_nowhere_else,
+      devices_are_made_nowhere_else, what_is_read_only_stays_so, pods_are_no_routers, nothing_of_a_volume_is_hidden_or_held, what_is_run_in_a_container_goes_with_it,
       users_of_the_machine_reach_nothing_of_pods, crowds_come_and_go],
      16491, cluster=Attacked)
