@@ -552,7 +552,7 @@ static struct str query_value(struct exchange *x, const char *name)
  * this name is what it reads. */
 static struct str name_selected(struct exchange *x)
 {
-    struct str f = query_value(x, "fieldSelector"), name = S("");
+    struct str f = x->r.options.field_selector, name = S("");
     struct field_term *terms;
     size_t n;
     struct err err = ERR; /* a bad selector is told of when it is parsed for good, after authorization */
@@ -583,6 +583,8 @@ static void ask(struct exchange *x, const struct path_info *p)
     r->name = p->name;
     r->sub = p->sub;
     x->rest = p->rest;
+    if (listing)
+        r->options.field_selector = query_value(x, "fieldSelector"); /* options_of_query comes to the same */
     if (listing && !p->watch_path && !r->name.n)
         r->name = name_selected(x);
 }

@@ -358,7 +358,8 @@ bool authorize(struct request *r)
                            .ns = r->ns,
                            .name = r->name,
                            .is_resource = r->resource.n > 0,
-                           .path = r->path};
+                           .path = r->path,
+                           .fields = r->options.field_selector};
     struct str why;
     if (rbac_allows(r->server, &r->arena, &x, &why)) {
         r->why = why.n ? why : S("system:masters");

@@ -9,6 +9,7 @@ struct attributes {
     struct str verb, group, version, resource, sub, ns, name;
     bool is_resource;
     struct str path;
+    struct str fields; /* of a list or watch: its field selector, which is what it reads by; "" none */
 };
 /* Whether it is allowed; `why` gets the reason (in a), also of a refusal where there is something to say. */
 bool rbac_allows(struct server *s, struct arena *a, const struct attributes *x, struct str *why);

@@ -1,3 +1,4 @@
+#include "api/selector.h"
 #include "server/int.h"
 #include "server/rbac_int.h"
 
@@ -29,6 +30,40 @@ static bool pod_is_on(struct server *s, struct str ns, struct str name, struct s
     return !pod || str_eq(val_text_at(obj_spec(pod), N(nodeName)), node);
 }
 
+/* Whether a list or watch reads only where the field has this value. */
+static bool selects(struct arena *a, const struct attributes *x, const char *field, struct str value)
+{
+    struct field_term *terms;
+    size_t n;
+    struct err err = ERR; /* what cannot be read selects nothing, and is refused later */
+    if (!x->fields.n || !field_selector_parse(a, x->fields, &terms, &n, &err))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (terms[i].equal && str_eqz(terms[i].path, field) && str_eq(terms[i].value, value))
+            return true;
+    return false;
+}
+
+/* A node reads itself and the pods that are bound to it (upstream: AuthorizeNodeWithSelectors). What pods of others
+ * are given to begin with is in their specs. */
+static bool node_reads(struct server *s, struct arena *a, const struct attributes *x, struct str node,
+                       struct str *why)
+{
+    if (x->group.n)
+        return true;
+    if (str_eq(x->resource, S("nodes")) && !str_eq(x->name, node) &&
+        !(!x->name.n && selects(a, x, "metadata.name", node)))
+        *why = x->name.n ? arena_fmt(a, "node '" STR_FMT "' cannot read '" STR_FMT "', only its own Node object",
+                                     STR_ARG(node), STR_ARG(x->name))
+                         : arena_fmt(a, "node '" STR_FMT "' cannot read all nodes, only its own Node object",
+                                     STR_ARG(node));
+    else if (str_eq(x->resource, S("pods")) && x->name.n && !pod_is_on(s, x->ns, x->name, node))
+        *why = arena_fmt(a, "node '" STR_FMT "' can only read pods with spec.nodeName set to itself", STR_ARG(node));
+    else if (str_eq(x->resource, S("pods")) && !x->name.n && !selects(a, x, "spec.nodeName", node))
+        *why = S("can only list/watch pods with spec.nodeName field selector");
+    return !why->n;
+}
+
 /* What a node may write, as far as the name says it (upstream's NodeRestriction; what the body says: admit_node): its
  * own Node, lease and CSINode, and its own pods. */
 bool node_reaches(struct server *s, struct arena *a, const struct attributes *x, struct str *why)
@@ -36,8 +71,10 @@ bool node_reaches(struct server *s, struct arena *a, const struct attributes *x,
     struct str node = node_of(x->user);
     bool reads = str_eq(x->verb, S("get")) || str_eq(x->verb, S("list")) || str_eq(x->verb, S("watch")),
          creates = str_eq(x->verb, S("create")) && !x->sub.n;
-    if (!node.p || !x->is_resource || reads || creates)
+    if (!node.p || !x->is_resource || creates)
         return true;
+    if (reads)
+        return node_reads(s, a, x, node, why);
     bool lease = str_eq(x->resource, S("leases")), own = str_eq(x->name, node);
     if (!x->group.n && str_eq(x->resource, S("nodes")) && !own)
         *why = arena_fmt(a, "node \"" STR_FMT "\" is not allowed to modify node \"" STR_FMT "\"", STR_ARG(node),
