@@ -8,10 +8,10 @@
 static void walk(struct arena *a, const struct type *t, struct val *v)
 {
     if (t->kind == TYPE_LIST) {
-        each_mut(item, v) walk(a, t->of, item);
+        each_mut (item, v)
+            walk(a, t->of, item);
     } else if (t->kind == TYPE_MAP) {
-        each_member_mut(m, v)
-        {
+        each_member_mut (m, v) {
             if (t->of->kind != TYPE_QUANTITY)
                 walk(a, t->of, &m->v);
             else if (quantity_cmp(val_text(&m->v), S("0")) != 0)
@@ -93,8 +93,10 @@ static void default_container(struct arena *a, struct val *c)
     default_pull_policy(a, c, N(imagePullPolicy), TEXT(c, image));
     DEF_TEXT(a, c, terminationMessagePath, "/dev/termination-log");
     DEF_TEXT(a, c, terminationMessagePolicy, "File");
-    each_mut(port, MUT(c, ports)) DEF_TEXT(a, port, protocol, "TCP");
-    each_mut(env, MUT(c, env)) default_field_ref(a, MUT(MUT(env, valueFrom), fieldRef));
+    each_mut (port, MUT(c, ports))
+        DEF_TEXT(a, port, protocol, "TCP");
+    each_mut (env, MUT(c, env))
+        default_field_ref(a, MUT(MUT(env, valueFrom), fieldRef));
     default_probe(a, MUT(c, livenessProbe));
     default_probe(a, MUT(c, readinessProbe));
     default_probe(a, MUT(c, startupProbe));
@@ -112,8 +114,7 @@ void default_claim_spec(struct arena *a, struct val *spec)
 static void default_volume(struct arena *a, struct val *volume)
 {
     size_t sources = 0;
-    each_member_mut(m, volume)
-    {
+    each_member_mut (m, volume) {
         sources += m->name != N(name) && m->v.type != VAL_NULL;
     }
     if (sources == 0)
@@ -124,14 +125,15 @@ static void default_volume(struct arena *a, struct val *volume)
         if (val_is(source, VAL_MAP))
             DEF_NUM(a, source, defaultMode, 420);
     }
-    each_mut(item, MUT(MUT(volume, downwardAPI), items)) default_field_ref(a, MUT(item, fieldRef));
-    each_mut(source, MUT(MUT(volume, projected), sources))
-    {
+    each_mut (item, MUT(MUT(volume, downwardAPI), items))
+        default_field_ref(a, MUT(item, fieldRef));
+    each_mut (source, MUT(MUT(volume, projected), sources)) {
         val_del(source, N(clusterTrustBundle)); /* behind a gate that is off */
         struct val *token = MUT(source, serviceAccountToken);
         if (val_is(token, VAL_MAP))
             DEF_NUM(a, token, expirationSeconds, 3600);
-        each_mut(item, MUT(MUT(source, downwardAPI), items)) default_field_ref(a, MUT(item, fieldRef));
+        each_mut (item, MUT(MUT(source, downwardAPI), items))
+            default_field_ref(a, MUT(item, fieldRef));
     }
     struct val *host = MUT(volume, hostPath);
     if (val_is(host, VAL_MAP) && !val_is(V(host, type), VAL_STRING))
@@ -152,10 +154,14 @@ void default_pod_spec(struct arena *a, struct val *spec)
     DEF_MAP(a, spec, securityContext);
     DEF_NUM(a, spec, terminationGracePeriodSeconds, 30);
     DEF_TEXT(a, spec, schedulerName, "default-scheduler");
-    each_mut(volume, MUT(spec, volumes)) default_volume(a, volume);
-    each_mut(c, MUT(spec, initContainers)) default_container(a, c);
-    each_mut(c, MUT(spec, containers)) default_container(a, c);
-    each_mut(c, MUT(spec, ephemeralContainers)) default_container(a, c);
+    each_mut (volume, MUT(spec, volumes))
+        default_volume(a, volume);
+    each_mut (c, MUT(spec, initContainers))
+        default_container(a, c);
+    each_mut (c, MUT(spec, containers))
+        default_container(a, c);
+    each_mut (c, MUT(spec, ephemeralContainers))
+        default_container(a, c);
     /* the old name of serviceAccountName mirrors it */
     struct str account = TEXT(spec, serviceAccountName);
     if (account.n == 0 && TEXT(spec, serviceAccount).n > 0)
@@ -166,14 +172,12 @@ void default_pod_spec(struct arena *a, struct val *spec)
 
 static void default_requests(struct arena *a, struct val *containers)
 {
-    each_mut(c, containers)
-    {
+    each_mut (c, containers) {
         struct val *resources = MUT(c, resources);
         if (val_len(V(resources, limits)) == 0)
             continue;
         struct val *requests = val_need_map(a, resources, N(requests));
-        each_member_mut(limit, MUT(resources, limits))
-        {
+        each_member_mut (limit, MUT(resources, limits)) {
             if (!val_get(requests, limit->name))
                 val_set(a, requests, limit->name, limit->v);
         }
@@ -212,8 +216,7 @@ static void default_pod_resources(struct arena *a, struct val *spec)
         if (!val_get_str(requests, overcommittable[i]) && quantity_cmp(sum, S("0")) > 0)
             val_set_str(a, requests, overcommittable[i], val_str(a, sum));
     }
-    each_member_mut(limit, MUT(resources, limits))
-    {
+    each_member_mut (limit, MUT(resources, limits)) {
         struct str name = limit->name->s;
         bool of_pods = str_eq(name, S("cpu")) || str_eq(name, S("memory")) || is_hugepages(name);
         if (of_pods && !val_get(requests, limit->name))
@@ -231,10 +234,8 @@ static void default_pod(struct arena *a, struct val *v)
     if (val_true(V(spec, hostNetwork))) {
         const struct name *const lists[] = {N(containers), N(initContainers)};
         for (size_t i = 0; i < countof(lists); i++)
-            each_mut(c, val_get_mut(spec, lists[i]))
-            {
-                each_mut(port, MUT(c, ports))
-                {
+            each_mut (c, val_get_mut(spec, lists[i])) {
+                each_mut (port, MUT(c, ports)) {
                     if (val_num(V(port, hostPort), 0) == 0)
                         val_set_num(a, port, N(hostPort), val_num(V(port, containerPort), 0));
                 }
@@ -279,8 +280,7 @@ static void default_service(struct arena *a, struct val *v)
         val_set(a, spec, N(sessionAffinityConfig), config);
     }
     DEF_TEXT(a, spec, type, "ClusterIP");
-    each_mut(port, MUT(spec, ports))
-    {
+    each_mut (port, MUT(spec, ports)) {
         DEF_TEXT(a, port, protocol, "TCP");
         const struct val *target = V(port, targetPort);
         if (!target || target->type == VAL_NULL || (target->type == VAL_INT && target->i == 0) ||
@@ -295,8 +295,7 @@ static void default_service(struct arena *a, struct val *v)
         DEF_TEXT(a, spec, internalTrafficPolicy, "Cluster");
     if (balancer) {
         DEF_BOOL(a, spec, allocateLoadBalancerNodePorts, true);
-        each_mut(ingress, MUT(MUT(MUT(v, status), loadBalancer), ingress))
-        {
+        each_mut (ingress, MUT(MUT(MUT(v, status), loadBalancer), ingress)) {
             if (TEXT(ingress, ip).n > 0)
                 DEF_TEXT(a, ingress, ipMode, "VIP");
         }
@@ -311,7 +310,9 @@ static void default_service(struct arena *a, struct val *v)
 
 static void default_endpoints(struct arena *a, struct val *v)
 {
-    each_mut(subset, MUT(v, subsets)) each_mut(port, MUT(subset, ports)) DEF_TEXT(a, port, protocol, "TCP");
+    each_mut (subset, MUT(v, subsets))
+        each_mut (port, MUT(subset, ports))
+            DEF_TEXT(a, port, protocol, "TCP");
 }
 
 static void default_namespace(struct arena *a, struct val *v)
@@ -392,8 +393,7 @@ static void fill(struct arena *a, struct val *into, const struct val *from)
 
 static void default_limitrange(struct arena *a, struct val *v)
 {
-    each_mut(item, MUT(MUT(v, spec), limits))
-    {
+    each_mut (item, MUT(MUT(v, spec), limits)) {
         if (!str_eq(TEXT(item, type), S("Container")))
             continue;
         struct val *dflt = val_need_map(a, item, N(default));
@@ -462,8 +462,7 @@ static void default_statefulset(struct arena *a, struct val *v)
     DEF_TEXT(a, retention, whenScaled, "Retain");
     DEF_NUM(a, spec, replicas, 1);
     DEF_NUM(a, spec, revisionHistoryLimit, 10);
-    each_mut(claim, MUT(spec, volumeClaimTemplates))
-    {
+    each_mut (claim, MUT(spec, volumeClaimTemplates)) {
         DEF_TEXT(a, claim, apiVersion, "v1");
         DEF_TEXT(a, claim, kind, "PersistentVolumeClaim");
         default_pvc(a, claim);
@@ -487,9 +486,9 @@ static void default_job(struct arena *a, struct val *v)
     if (TEXT(spec, podReplacementPolicy).n == 0)
         val_set_text(a, spec, N(podReplacementPolicy),
                      val_is(failure, VAL_MAP) ? S("Failed") : S("TerminatingOrFailed"));
-    each_mut(rule, MUT(MUT(spec, podFailurePolicy), rules))
-    {
-        each_mut(pattern, MUT(rule, onPodConditions)) DEF_TEXT(a, pattern, status, "True");
+    each_mut (rule, MUT(MUT(spec, podFailurePolicy), rules)) {
+        each_mut (pattern, MUT(rule, onPodConditions))
+            DEF_TEXT(a, pattern, status, "True");
     }
     DEF_BOOL(a, spec, manualSelector, false);
     default_pod_spec(a, val_need_map(a, spec, N(template), N(spec)));
@@ -510,9 +509,9 @@ static void default_networkpolicy(struct arena *a, struct val *v)
     struct val *spec = val_need_map(a, v, N(spec));
     const struct name *const lists[] = {N(ingress), N(egress)};
     for (size_t i = 0; i < countof(lists); i++)
-        each_mut(rule, val_get_mut(spec, lists[i]))
-        {
-            each_mut(port, MUT(rule, ports)) DEF_TEXT(a, port, protocol, "TCP");
+        each_mut (rule, val_get_mut(spec, lists[i])) {
+            each_mut (port, MUT(rule, ports))
+                DEF_TEXT(a, port, protocol, "TCP");
         }
     if (val_len(V(spec, policyTypes)) == 0) {
         struct val types = val_list();
@@ -533,8 +532,7 @@ static void default_ingressclass(struct arena *a, struct val *v)
 static void default_binding(struct arena *a, struct val *v)
 {
     DEF_TEXT(a, val_need_map(a, v, N(roleRef)), apiGroup, "rbac.authorization.k8s.io");
-    each_mut(subject, MUT(v, subjects))
-    {
+    each_mut (subject, MUT(v, subjects)) {
         struct str kind = TEXT(subject, kind);
         if (str_eq(kind, S("User")) || str_eq(kind, S("Group")))
             DEF_TEXT(a, subject, apiGroup, "rbac.authorization.k8s.io");
@@ -626,8 +624,7 @@ static void default_priorityclass(struct arena *a, struct val *v)
 
 static void default_endpointslice(struct arena *a, struct val *v)
 {
-    each_mut(port, MUT(v, ports))
-    {
+    each_mut (port, MUT(v, ports)) {
         if (!val_is(V(port, name), VAL_STRING))
             val_set_text(a, port, N(name), S(""));
         DEF_TEXT(a, port, protocol, "TCP");
@@ -637,8 +634,7 @@ static void default_endpointslice(struct arena *a, struct val *v)
 static void default_webhooks(struct arena *a, struct val *v)
 {
     bool mutating = str_eq(TEXT(v, kind), S("MutatingWebhookConfiguration"));
-    each_mut(hook, MUT(v, webhooks))
-    {
+    each_mut (hook, MUT(v, webhooks)) {
         DEF_TEXT(a, hook, failurePolicy, "Fail");
         DEF_TEXT(a, hook, matchPolicy, "Equivalent");
         DEF_MAP(a, hook, namespaceSelector);
@@ -646,7 +642,8 @@ static void default_webhooks(struct arena *a, struct val *v)
         DEF_NUM(a, hook, timeoutSeconds, 10);
         if (mutating)
             DEF_TEXT(a, hook, reinvocationPolicy, "Never");
-        each_mut(rule, MUT(hook, rules)) DEF_TEXT(a, rule, scope, "*");
+        each_mut (rule, MUT(hook, rules))
+            DEF_TEXT(a, rule, scope, "*");
         struct val *service = MUT(MUT(hook, clientConfig), service);
         if (val_is(service, VAL_MAP))
             DEF_NUM(a, service, port, 443);
@@ -662,7 +659,8 @@ static void default_match(struct arena *a, struct val *match)
     DEF_MAP(a, match, objectSelector);
     const struct name *const lists[] = {N(resourceRules), N(excludeResourceRules)};
     for (size_t i = 0; i < countof(lists); i++)
-        each_mut(rule, val_get_mut(match, lists[i])) DEF_TEXT(a, rule, scope, "*");
+        each_mut (rule, val_get_mut(match, lists[i]))
+            DEF_TEXT(a, rule, scope, "*");
 }
 
 static void default_policy(struct arena *a, struct val *v)
@@ -713,10 +711,10 @@ static void default_device_request(struct arena *a, struct val *request)
 
 static void default_devices(struct arena *a, struct val *devices)
 {
-    each_mut(request, MUT(devices, requests))
-    {
+    each_mut (request, MUT(devices, requests)) {
         default_device_request(a, MUT(request, exactly));
-        each_mut(sub, MUT(request, firstAvailable)) default_device_request(a, sub);
+        each_mut (sub, MUT(request, firstAvailable))
+            default_device_request(a, sub);
     }
 }
 

@@ -282,13 +282,12 @@ bool selector_of(struct arena *a, const struct val *v, struct selector **out, st
                    {S_INIT("Exists"), OP_EXISTS}, {S_INIT("DoesNotExist"), OP_NOT_EXISTS},
                    {S_INIT("Gt"), OP_GREATER},    {S_INIT("Lt"), OP_LESS}};
         struct requirement r = {.key = str_dup(a, val_text(val_get(e, N(key))))};
-        struct str operator= val_text(val_get(e, N(operator)));
+        struct str op = val_text(val_get(e, N(operator)));
         size_t i = 0;
-        while (i < countof(ops) && !str_eq(operator, ops[i].text))
+        while (i < countof(ops) && !str_eq(op, ops[i].text))
             i++;
         if (i == countof(ops))
-            return err_set(err, E_INVALID, "\"" STR_FMT "\" is not a valid label selector operator",
-                           STR_ARG(operator));
+            return err_set(err, E_INVALID, "\"" STR_FMT "\" is not a valid label selector operator", STR_ARG(op));
         r.op = ops[i].op;
         val_each_item (value, val_get(e, N(values)))
             if (!add_value(&p, &r, val_text(value), err))

@@ -101,7 +101,7 @@ struct str pod_qos_class(const struct val *pod)
 
 /* matchLabelKeys become requirements on the values that this pod has. */
 static void merge_label_keys(struct arena *a, struct val *term, const struct val *labels, const struct name *keys,
-                             const char *operator)
+                             const char *op)
 {
     struct val *selector = MUT(term, labelSelector);
     if (!val_is(selector, VAL_MAP))
@@ -115,7 +115,7 @@ static void merge_label_keys(struct arena *a, struct val *term, const struct val
         struct val expression = val_map(), values = val_list();
         val_add(a, &values, *value);
         val_set(a, &expression, N(key), *key);
-        val_set_text(a, &expression, N(operator), str_of(operator));
+        val_set_text(a, &expression, N(operator), str_of(op));
         val_set(a, &expression, N(values), values);
         val_add(a, MUT(selector, matchExpressions), expression);
     }
@@ -142,18 +142,16 @@ static void create_pod(struct arena *a, struct val *v, int64_t now)
     const struct name *const affinities[] = {N(podAffinity), N(podAntiAffinity)};
     for (size_t i = 0; i < countof(affinities); i++) {
         struct val *affinity = val_get_mut(MUT(spec, affinity), affinities[i]);
-        each_mut(term, MUT(affinity, requiredDuringSchedulingIgnoredDuringExecution))
-        {
+        each_mut (term, MUT(affinity, requiredDuringSchedulingIgnoredDuringExecution)) {
             merge_label_keys(a, term, labels, N(matchLabelKeys), "In");
             merge_label_keys(a, term, labels, N(mismatchLabelKeys), "NotIn");
         }
-        each_mut(weighted, MUT(affinity, preferredDuringSchedulingIgnoredDuringExecution))
-        {
+        each_mut (weighted, MUT(affinity, preferredDuringSchedulingIgnoredDuringExecution)) {
             merge_label_keys(a, MUT(weighted, podAffinityTerm), labels, N(matchLabelKeys), "In");
             merge_label_keys(a, MUT(weighted, podAffinityTerm), labels, N(mismatchLabelKeys), "NotIn");
         }
     }
-    each_mut(constraint, MUT(spec, topologySpreadConstraints))
+    each_mut (constraint, MUT(spec, topologySpreadConstraints))
         merge_label_keys(a, constraint, labels, N(matchLabelKeys), "In");
 }
 
@@ -177,8 +175,7 @@ static void update_pod(struct arena *a, struct str sub, struct val *v, const str
         KEEP(a, val_need_map(a, v, N(metadata)), V(&wanted, metadata), resourceVersion);
         const struct name *const lists[] = {N(containers), N(initContainers)};
         for (size_t i = 0; i < countof(lists); i++)
-            each_mut(c, val_get_mut(MUT(v, spec), lists[i]))
-            {
+            each_mut (c, val_get_mut(MUT(v, spec), lists[i])) {
                 const struct val *from = val_find(val_get(V(&wanted, spec), lists[i]), N(name), TEXT(c, name));
                 if (!from)
                     continue;
@@ -241,8 +238,7 @@ static void update_service(struct arena *a, struct str sub, struct val *v, const
             KEEP(a, spec, was, clusterIPs);
     }
     if (NEEDS_PORT(was) && NEEDS_PORT(spec))
-        each_mut(port, MUT(spec, ports))
-        {
+        each_mut (port, MUT(spec, ports)) {
             const struct val *before = val_find(V(was, ports), N(name), TEXT(port, name));
             if (!before && TEXT(port, name).n == 0)
                 val_each_item (p, V(was, ports))
@@ -268,13 +264,13 @@ static void update_service(struct arena *a, struct str sub, struct val *v, const
     }
     if (NEEDS_PORT(was) && !NEEDS_PORT(spec)) {
         bool touched = false;
-        each_mut(port, MUT(spec, ports))
-        {
+        each_mut (port, MUT(spec, ports)) {
             int64_t n = val_num(V(port, nodePort), 0);
             touched |= n != 0 && !has_node_port(was, n);
         }
         if (!touched)
-            each_mut(port, MUT(spec, ports)) val_del(port, N(nodePort));
+            each_mut (port, MUT(spec, ports))
+                val_del(port, N(nodePort));
     }
     if (NEEDS_HEALTH(was) && !NEEDS_HEALTH(spec) && SAME(spec, was, healthCheckNodePort))
         val_del(spec, N(healthCheckNodePort));
@@ -439,7 +435,8 @@ static void create_job(struct arena *a, struct val *v, int64_t now)
 static void create_slice(struct arena *a, struct val *v, int64_t now)
 {
     (void)a, (void)now;
-    each_mut(endpoint, MUT(v, endpoints)) val_del(endpoint, N(deprecatedTopology));
+    each_mut (endpoint, MUT(v, endpoints))
+        val_del(endpoint, N(deprecatedTopology));
 }
 
 static void create_csr(struct arena *a, struct val *v, int64_t now)
@@ -459,8 +456,7 @@ static void update_csr(struct arena *a, struct str sub, struct val *v, const str
         keep(a, &status, V(&wanted, status), N(conditions));
         val_set(a, v, N(status), status);
     }
-    each_mut(condition, MUT(MUT(v, status), conditions))
-    {
+    each_mut (condition, MUT(MUT(v, status), conditions)) {
         const struct val *was = val_find(val_at(old, N(status), N(conditions)), N(type), TEXT(condition, type));
         if (was && val_equal(was, condition))
             continue;

@@ -166,8 +166,7 @@ static void check_scaling(ERRS, const struct val *rules)
         check_enum(e, AT(at, "selectPolicy"), TEXT(rules, selectPolicy), "Disabled", "Max", "Min");
     if (val_len(policies) == 0)
         bad_required(e, AT(at, "policies"), "must specify at least one Policy");
-    each(policy, policies)
-    {
+    each (policy, policies) {
         const struct at *here = ITEM(AT(at, "policies"), INDEX(policies, policy));
         int64_t period = NUM(policy, periodSeconds);
         check_enum(e, AT(here, "type"), TEXT(policy, type), "Percent", "Pods");
@@ -200,9 +199,11 @@ static void check_hpa(struct field_errors *e, const struct val *v)
     const struct at *at = AT(NULL, "spec");
     const struct val *spec = V(v, spec), *metrics = V(spec, metrics), *behavior = V(spec, behavior);
     check_bounds(e, at, spec);
-    each(metric, metrics) check_metric(e, ITEM(AT(at, "metrics"), INDEX(metrics, metric)), metric);
+    each (metric, metrics)
+        check_metric(e, ITEM(AT(at, "metrics"), INDEX(metrics, metric)), metric);
     bool outside = false;
-    each(metric, metrics) outside |= HAS(metric, object) || HAS(metric, external);
+    each (metric, metrics)
+        outside |= HAS(metric, object) || HAS(metric, external);
     if (val_is(V(spec, minReplicas), VAL_INT) && NUM(spec, minReplicas) == 0 && !outside)
         bad_forbidden(e, AT(at, "metrics"),
                       "must specify at least one Object or External metric to support scaling to zero replicas");

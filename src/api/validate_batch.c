@@ -26,11 +26,11 @@ static bool container_named(const struct val *spec, struct str name)
 static void check_exit_codes(ERRS, const struct val *codes, const struct val *spec)
 {
     const struct val *values = V(codes, values);
-    struct str operator= TEXT(codes, operator), container = TEXT(codes, containerName);
-    if (operator.n == 0)
+    struct str op = TEXT(codes, operator), container = TEXT(codes, containerName);
+    if (op.n == 0)
         bad_required(e, AT(at, "operator"), "valid values: [\"In\" \"NotIn\"]");
     else
-        check_enum(e, AT(at, "operator"), operator, "In", "NotIn");
+        check_enum(e, AT(at, "operator"), op, "In", "NotIn");
     if (HAS(codes, containerName) && !container_named(spec, container))
         bad_text(e, AT(at, "containerName"), container,
                  "must be one of the container or initContainer names in the pod template");
@@ -42,10 +42,9 @@ static void check_exit_codes(ERRS, const struct val *codes, const struct val *sp
     }
     bool ordered = true;
     AUTO(seen_fini) struct seen seen = SEEN;
-    each(value, values)
-    {
+    each (value, values) {
         const struct at *here = ITEM(AT(at, "values"), INDEX(values, value));
-        if (str_eq(operator, S("In")) && value->i == 0)
+        if (str_eq(op, S("In")) && value->i == 0)
             bad_num(e, here, 0, "must not be 0 for the In operator");
         if (seen_value(&seen, value))
             bad_duplicate_number(e, here, value->i);
@@ -60,8 +59,7 @@ static void check_failure_policy(ERRS, const struct val *policy, const struct va
     const struct val *rules = V(policy, rules);
     if (val_len(rules) > 20)
         bad_too_many(e, AT(at, "rules"), (int64_t)val_len(rules), 20);
-    each(rule, rules)
-    {
+    each (rule, rules) {
         const struct at *here = ITEM(AT(at, "rules"), INDEX(rules, rule));
         const struct val *codes = V(rule, onExitCodes), *patterns = V(rule, onPodConditions);
         struct str action = TEXT(rule, action);
@@ -72,8 +70,7 @@ static void check_failure_policy(ERRS, const struct val *policy, const struct va
             bad_text(e, AT(here, "action"), action, "requires the backoffLimitPerIndex to be set");
         if (is_set(codes))
             check_exit_codes(e, AT(here, "onExitCodes"), codes, spec);
-        each(pattern, patterns)
-        {
+        each (pattern, patterns) {
             const struct at *place = ITEM(AT(here, "onPodConditions"), INDEX(patterns, pattern));
             check_format(e, AT(place, "type"), TEXT(pattern, type), format_qualified_name);
             check_enum(e, AT(place, "status"), TEXT(pattern, status), "False", "True", "Unknown");
@@ -132,8 +129,7 @@ static void check_success_policy(ERRS, const struct val *policy, const struct va
         bad_required(e, list, "at least one rules must be specified when the successPolicy is specified");
     if (val_len(rules) > 20)
         bad_too_many(e, list, (int64_t)val_len(rules), 20);
-    each(rule, rules)
-    {
+    each (rule, rules) {
         const struct at *here = ITEM(list, INDEX(rules, rule));
         int64_t total = 0;
         if (!HAS(rule, succeededCount) && !HAS(rule, succeededIndexes))

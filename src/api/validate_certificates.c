@@ -69,10 +69,12 @@ static void check_usages(ERRS, const struct val *list)
 {
     if (val_len(list) == 0)
         bad_required(e, at, "");
-    each(usage, list) check_enum_(e, ITEM(at, INDEX(list, usage)), val_text(usage), usages);
+    each (usage, list)
+        check_enum_(e, ITEM(at, INDEX(list, usage)), val_text(usage), usages);
     AUTO(seen_fini) struct seen seen = SEEN;
-    each(usage, list) if (seen_before(&seen, val_text(usage)))
-        bad_duplicate(e, ITEM(at, INDEX(list, usage)), val_text(usage));
+    each (usage, list)
+        if (seen_before(&seen, val_text(usage)))
+            bad_duplicate(e, ITEM(at, INDEX(list, usage)), val_text(usage));
 }
 
 static bool decides(struct str type)
@@ -84,8 +86,7 @@ static void check_answer(ERRS, const struct val *conditions)
 {
     bool approved = false, denied = false;
     AUTO(seen_fini) struct seen seen = SEEN;
-    each(c, conditions)
-    {
+    each (c, conditions) {
         const struct at *here = ITEM(at, INDEX(conditions, c));
         struct str type = TEXT(c, type), status = TEXT(c, status);
         if (type.n == 0)

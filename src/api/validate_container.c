@@ -25,8 +25,7 @@ void check_local_path(ERRS, struct str path)
 static void check_ports(ERRS, const struct val *ports)
 {
     AUTO(seen_fini) struct seen seen = SEEN;
-    each(port, ports)
-    {
+    each (port, ports) {
         const struct at *here = ITEM(at, INDEX(ports, port));
         struct str name = TEXT(port, name);
         if (name.n > 0 && check_format(e, AT(here, "name"), name, format_port_name))
@@ -52,11 +51,9 @@ static struct str host_port(struct arena *a, const struct val *port)
 static void check_host_ports(ERRS, const struct val *containers)
 {
     AUTO(seen_fini) struct seen taken = SEEN;
-    each(c, containers)
-    {
+    each (c, containers) {
         const struct val *ports = V(c, ports);
-        each(port, ports)
-        {
+        each (port, ports) {
             if (NUM(port, hostPort) == 0)
                 continue;
             struct str key = host_port(e->arena, port);
@@ -168,8 +165,7 @@ static void check_key_ref(ERRS, const struct val *ref)
 static void check_env(ERRS, const struct val *env, const struct pod_rules *p)
 {
     (void)p;
-    each(var, env)
-    {
+    each (var, env) {
         const struct at *here = ITEM(at, INDEX(env, var)), *from = AT(here, "valueFrom");
         const struct val *source = V(var, valueFrom);
         if (REQUIRED(e, here, var, name))
@@ -206,8 +202,7 @@ static void check_env(ERRS, const struct val *env, const struct pod_rules *p)
 
 static void check_env_from(ERRS, const struct val *list)
 {
-    each(from, list)
-    {
+    each (from, list) {
         const struct at *here = ITEM(at, INDEX(list, from));
         FORMAT_IF_SET(e, here, from, prefix, format_env_name);
         size_t n = 0;
@@ -252,8 +247,7 @@ static void check_mounts(ERRS, const struct val *mounts, const struct val *conta
     AUTO(named_fini) struct named by_name = named_of(devices, N(name));
     AUTO(named_fini) struct named by_path = named_of(devices, N(devicePath));
     AUTO(seen_fini) struct seen paths = SEEN;
-    each(mount, mounts)
-    {
+    each (mount, mounts) {
         const struct at *here = ITEM(at, INDEX(mounts, mount));
         struct str name = TEXT(mount, name), path = TEXT(mount, mountPath);
         REQUIRED(e, here, mount, name);
@@ -284,8 +278,7 @@ static void check_devices(ERRS, const struct val *devices, const struct val *mou
     AUTO(named_fini) struct named by_path = named_of(mounts, N(mountPath));
     AUTO(seen_fini) struct seen taken = SEEN;
     AUTO(seen_fini) struct seen paths = SEEN;
-    each(device, devices)
-    {
+    each (device, devices) {
         const struct at *here = ITEM(at, INDEX(devices, device));
         struct str name = TEXT(device, name), path = TEXT(device, devicePath);
         const struct val *volume = volume_named(p, name);
@@ -371,8 +364,7 @@ void check_resource_quantity(ERRS, struct str name, struct str quantity)
 static void check_claims(ERRS, const struct val *wanted, const struct named *claims)
 {
     AUTO(seen_fini) struct seen seen = SEEN;
-    each(claim, wanted)
-    {
+    each (claim, wanted) {
         const struct at *here = ITEM(at, INDEX(wanted, claim));
         struct str name = TEXT(claim, name);
         if (name.n == 0) {
@@ -440,8 +432,7 @@ void check_resources(ERRS, const struct val *resources, const struct named *clai
 static void check_resize_policies(ERRS, const struct val *list, const struct val *pod)
 {
     AUTO(seen_fini) struct seen seen = SEEN;
-    each(policy, list)
-    {
+    each (policy, list) {
         struct str name = TEXT(policy, resourceName), restart = TEXT(policy, restartPolicy);
         if (seen_before(&seen, name))
             bad_duplicate(e, ITEM(at, INDEX(list, policy)), name);
@@ -569,9 +560,10 @@ void check_security_context(ERRS, const struct val *context, const struct val *h
         if (val_true(V(context, privileged)))
             bad_struct(e, at, T(core_v1_SecurityContext), context,
                        "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
-        each(cap, V(V(context, capabilities), add)) if (str_eq(val_text(cap), S("CAP_SYS_ADMIN")))
-            bad_struct(e, at, T(core_v1_SecurityContext), context,
-                       "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
+        each (cap, V(V(context, capabilities), add))
+            if (str_eq(val_text(cap), S("CAP_SYS_ADMIN")))
+                bad_struct(e, at, T(core_v1_SecurityContext), context,
+                           "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
     }
     check_windows_options(e, AT(at, "windowsOptions"), V(context, windowsOptions));
     check_apparmor(e, AT(at, "appArmorProfile"), V(context, appArmorProfile));
@@ -601,7 +593,7 @@ static size_t check_handler(ERRS, const struct val *h, int64_t grace)
         REQUIRED(e, here, get, path);
         check_target_port(e, AT(here, "port"), V(get, port));
         check_enum(e, AT(here, "scheme"), TEXT(get, scheme), "HTTP", "HTTPS");
-        each(header, V(get, httpHeaders))
+        each (header, V(get, httpHeaders))
             check_format(e, AT(here, "httpHeaders"), TEXT(header, name), format_http_header);
     }
     if (ANOTHER(tcpSocket))
@@ -674,8 +666,7 @@ static void check_restart_rules(ERRS, const struct val *c)
         bad_required(e, AT(at, "restartPolicy"), "must specify restartPolicy when restart rules are used");
     if (val_len(rules) > 20)
         bad_too_many(e, AT(at, "restartPolicyRules"), (int64_t)val_len(rules), 20);
-    each(rule, rules)
-    {
+    each (rule, rules) {
         const struct at *here = ITEM(AT(at, "restartPolicyRules"), INDEX(rules, rule));
         check_enum(e, AT(here, "action"), TEXT(rule, action), "Restart", "RestartAllContainers");
         const struct val *codes = V(rule, exitCodes);
@@ -721,8 +712,7 @@ void check_containers(ERRS, const struct pod_rules *p, const struct val *contain
     if (val_len(containers) == 0)
         return bad_required(e, at, "");
     AUTO(seen_fini) struct seen seen = SEEN;
-    each(c, containers)
-    {
+    each (c, containers) {
         const struct at *here = ITEM(at, INDEX(containers, c));
         check_container(e, here, p, c);
         if (seen_before(&seen, TEXT(c, name)))
@@ -740,8 +730,7 @@ void check_containers(ERRS, const struct pod_rules *p, const struct val *contain
 void check_init_containers(ERRS, const struct pod_rules *p, const struct val *containers)
 {
     AUTO(seen_fini) struct seen seen = SEEN;
-    each(c, containers)
-    {
+    each (c, containers) {
         const struct at *here = ITEM(at, INDEX(containers, c));
         struct str name = TEXT(c, name);
         bool sidecar = str_eq(TEXT(c, restartPolicy), S("Always"));
@@ -777,8 +766,7 @@ void check_ephemeral_containers(ERRS, const struct pod_rules *p, const struct va
                                                    N(startupProbe), N(lifecycle),     N(resources),
                                                    N(resizePolicy), N(restartPolicy), N(restartPolicyRules)};
     AUTO(seen_fini) struct seen seen = SEEN;
-    each(c, containers)
-    {
+    each (c, containers) {
         const struct at *here = ITEM(at, INDEX(containers, c));
         struct str name = TEXT(c, name), target = TEXT(c, targetContainerName);
         check_container(e, here, p, c);
@@ -795,8 +783,7 @@ void check_ephemeral_containers(ERRS, const struct pod_rules *p, const struct va
                 bad_forbidden(e, AT(here, forbidden[i]->s.p), "cannot be set for an Ephemeral Container");
         }
         const struct val *mounts = V(c, volumeMounts);
-        each(mount, mounts)
-        {
+        each (mount, mounts) {
             const struct at *place = ITEM(AT(here, "volumeMounts"), INDEX(mounts, mount));
             if (TEXT(mount, subPath).n > 0)
                 bad_forbidden(e, AT(place, "subPath"), "cannot be set for an Ephemeral Container");

@@ -120,8 +120,7 @@ static void update_secret(struct field_errors *e, const struct val *v, const str
 static void check_namespace(struct field_errors *e, const struct val *v)
 {
     const struct at *at = AT(AT(NULL, "spec"), "finalizers");
-    each(f, V(V(v, spec), finalizers))
-    {
+    each (f, V(V(v, spec), finalizers)) {
         check_format(e, at, val_text(f), format_qualified_name);
         check_finalizer(e, at, val_text(f));
     }
@@ -144,8 +143,7 @@ static void status_namespace(struct field_errors *e, const struct val *v, const 
 static void check_taints(ERRS, const struct val *taints)
 {
     AUTO(seen_fini) struct seen seen = SEEN;
-    each(taint, taints)
-    {
+    each (taint, taints) {
         const struct at *here = ITEM(at, INDEX(taints, taint));
         check_format(e, AT(here, "key"), TEXT(taint, key), format_qualified_name);
         check_format(e, AT(here, "value"), TEXT(taint, value), format_label_value);
@@ -172,8 +170,7 @@ static void check_node(struct field_errors *e, const struct val *v)
     if (val_len(cidrs) > 2)
         bad_value(e, AT(at, "podCIDRs"), cidrs, "may specify no more than one CIDR for each IP family");
     size_t families[2] = {0, 0};
-    each(cidr, cidrs)
-    {
+    each (cidr, cidrs) {
         uint8_t ip[16];
         int bits;
         bool v4 = false;
@@ -204,8 +201,10 @@ static void status_node(struct field_errors *e, const struct val *v, const struc
     check_quantities(e, AT(at, "capacity"), V(s, capacity));
     check_quantities(e, AT(at, "allocatable"), V(s, allocatable));
     AUTO(seen_fini) struct seen seen = SEEN;
-    each(address, addresses) if (seen_value(&seen, address)) bad_duplicate_struct(
-        e, ITEM(AT(at, "addresses"), INDEX(addresses, address)), T(core_v1_NodeAddress), address, "");
+    each (address, addresses)
+        if (seen_value(&seen, address))
+            bad_duplicate_struct(e, ITEM(AT(at, "addresses"), INDEX(addresses, address)), T(core_v1_NodeAddress),
+                                 address, "");
 }
 
 /* Events: two groups write one object; new ones (with an eventTime) must be complete. */
@@ -524,7 +523,8 @@ static void check_scope_pairs(ERRS, const struct val *scopes, bool (*has)(const 
 static bool has_scope(const struct val *scopes, const char *scope)
 {
     bool found = false;
-    each(s, scopes) found |= str_eqz(val_text(s), scope);
+    each (s, scopes)
+        found |= str_eqz(val_text(s), scope);
     return found;
 }
 
@@ -537,23 +537,23 @@ static void check_scope_expression(ERRS, const struct val *x)
 {
     static const char *const plain[] = {
         "BestEffort", "NotBestEffort", "Terminating", "NotTerminating", "CrossNamespacePodAffinity", NULL};
-    struct str operator= TEXT(x, operator), scope = TEXT(x, scopeName);
+    struct str op = TEXT(x, operator), scope = TEXT(x, scopeName);
     const struct val *values = V(x, values);
-    if (among(scope, plain) && !str_eq(operator, S("Exists")))
-        bad_text(e, AT(at, "operator"), operator,
+    if (among(scope, plain) && !str_eq(op, S("Exists")))
+        bad_text(e, AT(at, "operator"), op,
                  "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, "
                  "ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or "
                  "ResourceQuotaScopeCrossNamespacePodAffinity");
-    if (among(operator, SET("In", "NotIn"))) {
+    if (among(op, SET("In", "NotIn"))) {
         if (val_len(values) == 0)
             bad_required(e, AT(at, "values"),
                          "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector");
-    } else if (among(operator, SET("Exists", "DoesNotExist"))) {
+    } else if (among(op, SET("Exists", "DoesNotExist"))) {
         if (val_len(values) > 0)
             bad_value(e, AT(at, "values"), values,
                       "must be no value when `operator` is 'Exists' or 'DoesNotExist' for scope selector");
     } else {
-        bad_text(e, AT(at, "operator"), operator, "not a valid selector operator");
+        bad_text(e, AT(at, "operator"), op, "not a valid selector operator");
     }
 }
 
@@ -562,15 +562,13 @@ static void check_quota_scopes(ERRS, const struct val *spec)
     const struct val *scopes = V(spec, scopes), *hard = V(spec, hard), *selector = V(spec, scopeSelector),
                      *expressions = V(selector, matchExpressions);
     const struct at *scopes_at = AT(at, "scopes"), *selector_at = AT(AT(at, "scopeSelector"), "matchExpressions");
-    each(scope, scopes)
-    {
+    each (scope, scopes) {
         if (!among(val_text(scope), quota_scopes))
             bad_value(e, scopes_at, scopes, "unsupported scope");
         check_scope_resources(e, scopes_at, val_text(scope), hard, scopes, NULL);
     }
     check_scope_pairs(e, scopes_at, scopes, has_scope, scopes);
-    each(x, expressions)
-    {
+    each (x, expressions) {
         if (!among(TEXT(x, scopeName), quota_scopes))
             bad_text(e, AT(selector_at, "scopeName"), TEXT(x, scopeName), "unsupported scope");
         check_scope_resources(e, selector_at, TEXT(x, scopeName), hard, selector, T(core_v1_ScopeSelector));
@@ -604,8 +602,10 @@ static void update_quota(struct field_errors *e, const struct val *v, const stru
 {
     const struct val *now = V(V(v, spec), scopes), *was = V(V(old, spec), scopes);
     bool same = true;
-    each(scope, now) same &= has_scope(was, scope->s);
-    each(scope, was) same &= has_scope(now, scope->s);
+    each (scope, now)
+        same &= has_scope(was, scope->s);
+    each (scope, was)
+        same &= has_scope(now, scope->s);
     if (!same)
         bad_immutable(e, AT(AT(NULL, "spec"), "scopes"), now);
 }
@@ -720,7 +720,8 @@ static void check_limitrange(struct field_errors *e, const struct val *v)
 {
     const struct val *limits = V(V(v, spec), limits);
     AUTO(seen_fini) struct seen seen = SEEN;
-    each(item, limits) check_limit_item(e, ITEM(AT(AT(NULL, "spec"), "limits"), INDEX(limits, item)), item, &seen);
+    each (item, limits)
+        check_limit_item(e, ITEM(AT(AT(NULL, "spec"), "limits"), INDEX(limits, item)), item, &seen);
 }
 
 const struct kind_rules rules_core[] = {

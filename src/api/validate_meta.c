@@ -37,8 +37,7 @@ void check_annotations(ERRS, const struct val *annotations)
 static void check_owners(ERRS, const struct val *owners)
 {
     struct str first = STR_NONE;
-    each(owner, owners)
-    {
+    each (owner, owners) {
         struct str version = TEXT(owner, apiVersion), group = S(""), rest;
         if (str_split(version, '/', &group, &rest))
             version = str_find_char(rest, '/') >= 0 ? S("") : rest;
@@ -77,7 +76,8 @@ void check_finalizer(ERRS, struct str name)
 
 static void check_kube_finalizers(ERRS, const struct val *finalizers)
 {
-    each(f, finalizers) check_finalizer(e, ITEM(AT(at, "finalizers"), INDEX(finalizers, f)), val_text(f));
+    each (f, finalizers)
+        check_finalizer(e, ITEM(AT(at, "finalizers"), INDEX(finalizers, f)), val_text(f));
 }
 
 void check_meta(ERRS, const struct val *meta, bool namespaced, format_fn *name, bool kube_finalizers)
@@ -108,8 +108,7 @@ void check_meta(ERRS, const struct val *meta, bool namespaced, format_fn *name, 
     check_owners(e, AT(at, "ownerReferences"), V(meta, ownerReferences));
     const struct val *finalizers = V(meta, finalizers);
     bool orphan = false, foreground = false;
-    each(f, finalizers)
-    {
+    each (f, finalizers) {
         check_format(e, AT(at, "finalizers"), val_text(f), format_qualified_name);
         orphan |= str_eq(val_text(f), S("orphan"));
         foreground |= str_eq(val_text(f), S("foregroundDeletion"));
@@ -122,7 +121,9 @@ void check_meta(ERRS, const struct val *meta, bool namespaced, format_fn *name, 
 
 static bool listed(const struct val *list, struct str s)
 {
-    each(item, list) if (str_eq(val_text(item), s)) return true;
+    each (item, list)
+        if (str_eq(val_text(item), s))
+            return true;
     return false;
 }
 
@@ -135,7 +136,9 @@ static void check_no_new_finalizers(ERRS, const struct val *now, const struct va
 {
     struct str *fresh = arena_alloc(e->arena, (val_len(now) + 1) * sizeof *fresh);
     size_t n = 0;
-    each(f, now) if (!listed(before, val_text(f))) fresh[n++] = val_text(f);
+    each (f, now)
+        if (!listed(before, val_text(f)))
+            fresh[n++] = val_text(f);
     if (n == 0)
         return;
     qsort(fresh, n, sizeof *fresh, by_text);
@@ -182,22 +185,21 @@ size_t check_label_selector(ERRS, const struct val *selector)
     size_t before = e->list.n;
     check_labels(e, AT(at, "matchLabels"), V(selector, matchLabels));
     const struct val *expressions = V(selector, matchExpressions);
-    each(x, expressions)
-    {
+    each (x, expressions) {
         const struct at *here = ITEM(AT(at, "matchExpressions"), INDEX(expressions, x));
-        struct str operator= TEXT(x, operator);
-        bool in = str_eq(operator, S("In")) || str_eq(operator, S("NotIn"));
-        bool exists = str_eq(operator, S("Exists")) || str_eq(operator, S("DoesNotExist"));
+        struct str op = TEXT(x, operator);
+        bool in = str_eq(op, S("In")) || str_eq(op, S("NotIn"));
+        bool exists = str_eq(op, S("Exists")) || str_eq(op, S("DoesNotExist"));
         if (in && val_len(V(x, values)) == 0)
             bad_required(e, AT(here, "values"), "must be specified when `operator` is 'In' or 'NotIn'");
         else if (exists && val_len(V(x, values)) > 0)
             bad_forbidden(e, AT(here, "values"),
                           "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
         else if (!in && !exists)
-            bad_text(e, AT(here, "operator"), operator, "not a valid selector operator");
+            bad_text(e, AT(here, "operator"), op, "not a valid selector operator");
         check_format(e, AT(here, "key"), TEXT(x, key), format_qualified_name);
         const struct val *values = V(x, values);
-        each(value, values)
+        each (value, values)
             check_format(e, ITEM(AT(here, "values"), INDEX(values, value)), val_text(value), format_label_value);
     }
     return e->list.n - before;
@@ -241,8 +243,7 @@ static bool reason_ok(struct str s)
 void check_conditions(ERRS, const struct val *conditions)
 {
     AUTO(seen_fini) struct seen seen = SEEN;
-    each(c, conditions)
-    {
+    each (c, conditions) {
         const struct at *here = ITEM(at, INDEX(conditions, c));
         if (TEXT(c, type).n == 0)
             bad_required(e, AT(here, "type"), "must be set");

@@ -64,8 +64,7 @@ static void check_ingress_spec(struct field_errors *e, const struct val *v)
         bad_value(e, at, rules, "either `defaultBackend` or `rules` must be specified");
     if (HAS(spec, defaultBackend))
         check_backend(e, AT(at, "defaultBackend"), V(spec, defaultBackend));
-    each(rule, rules)
-    {
+    each (rule, rules) {
         const struct at *here = ITEM(AT(at, "rules"), INDEX(rules, rule)), *paths_at = AT(AT(here, "http"), "paths");
         struct str host = TEXT(rule, host);
         if (host.n > 0) {
@@ -78,13 +77,14 @@ static void check_ingress_spec(struct field_errors *e, const struct val *v)
         const struct val *paths = V(V(rule, http), paths);
         if (val_len(paths) == 0)
             bad_required(e, paths_at, "");
-        each(path, paths) check_path(e, ITEM(paths_at, INDEX(paths, path)), path);
+        each (path, paths)
+            check_path(e, ITEM(paths_at, INDEX(paths, path)), path);
     }
-    each(entry, tls)
-    {
+    each (entry, tls) {
         const struct at *here = ITEM(AT(at, "tls"), INDEX(tls, entry));
         const struct val *hosts = V(entry, hosts);
-        each(host, hosts) check_host(e, ITEM(AT(here, "hosts"), INDEX(hosts, host)), val_text(host));
+        each (host, hosts)
+            check_host(e, ITEM(AT(here, "hosts"), INDEX(hosts, host)), val_text(host));
         FORMAT_IF_SET(e, here, entry, secretName, format_dns1123_subdomain);
     }
     if (HAS(spec, ingressClassName))
@@ -111,8 +111,7 @@ static void status_ingress(struct field_errors *e, const struct val *v, const st
     const struct at *at = AT(AT(AT(NULL, "status"), "loadBalancer"), "ingress");
     const struct val *list = V(V(V(v, status), loadBalancer), ingress);
     (void)old;
-    each(ingress, list)
-    {
+    each (ingress, list) {
         const struct at *here = ITEM(at, INDEX(list, ingress));
         if (TEXT(ingress, ip).n > 0)
             check_format(e, AT(here, "ip"), TEXT(ingress, ip), format_ip);
@@ -197,8 +196,7 @@ static void check_peer(ERRS, const struct val *peer)
         if (cidr.n == 0) {
             bad_required(e, AT(block_at, "cidr"), "");
         } else if (check_format(e, AT(block_at, "cidr"), cidr, format_cidr)) {
-            each(x, except)
-            {
+            each (x, except) {
                 const struct at *here = ITEM(AT(block_at, "except"), INDEX(except, x));
                 if (check_format(e, here, val_text(x), format_cidr) && !strict_subset(val_text(x), cidr))
                     bad_text(e, here, val_text(x), "must be a strict subset of `cidr`");
@@ -234,12 +232,13 @@ static void check_policy_port(ERRS, const struct val *p)
 
 static void check_policy_rules(ERRS, const struct val *rules, const struct name *peers)
 {
-    each(rule, rules)
-    {
+    each (rule, rules) {
         const struct at *here = ITEM(at, INDEX(rules, rule));
         const struct val *ports = V(rule, ports), *list = val_get(rule, peers);
-        each(port, ports) check_policy_port(e, ITEM(AT(here, "ports"), INDEX(ports, port)), port);
-        each(peer, list) check_peer(e, ITEM(AT(here, peers->s.p), INDEX(list, peer)), peer);
+        each (port, ports)
+            check_policy_port(e, ITEM(AT(here, "ports"), INDEX(ports, port)), port);
+        each (peer, list)
+            check_peer(e, ITEM(AT(here, peers->s.p), INDEX(list, peer)), peer);
     }
 }
 
@@ -252,7 +251,7 @@ static void check_networkpolicy(struct field_errors *e, const struct val *v)
     check_policy_rules(e, AT(at, "egress"), V(spec, egress), N(to));
     if (val_len(types) > 2)
         return bad_value(e, AT(at, "policyTypes"), types, "may not specify more than two policyTypes");
-    each(type, types)
+    each (type, types)
         check_enum(e, ITEM(AT(at, "policyTypes"), INDEX(types, type)), val_text(type), "Ingress", "Egress");
 }
 
@@ -268,8 +267,7 @@ static void check_cidrs(struct field_errors *e, const struct val *v)
         val_set_str(e->arena, &shown, S("CIDRs"), *cidrs);
         return bad_value(e, at, &shown, "may only hold up to 2 values");
     }
-    each(cidr, cidrs)
-    {
+    each (cidr, cidrs) {
         uint8_t ip[16];
         int bits;
         bool v4;
@@ -279,7 +277,8 @@ static void check_cidrs(struct field_errors *e, const struct val *v)
     if (families[0] > 1 || families[1] > 1)
         bad_value(e, at, cidrs,
                   "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64");
-    each(cidr, cidrs) check_format(e, ITEM(at, INDEX(cidrs, cidr)), val_text(cidr), format_cidr);
+    each (cidr, cidrs)
+        check_format(e, ITEM(at, INDEX(cidrs, cidr)), val_text(cidr), format_cidr);
 }
 
 static void update_cidrs(struct field_errors *e, const struct val *v, const struct val *old)

@@ -99,8 +99,9 @@ static void check_runtimeclass(struct field_errors *e, const struct val *v)
     check_labels(e, AT(at, "nodeSelector"), V(scheduling, nodeSelector));
     check_tolerations(e, AT(at, "tolerations"), list);
     AUTO(seen_fini) struct seen seen = SEEN;
-    each(t, list) if (seen_value(&seen, t))
-        bad_duplicate_struct(e, ITEM(AT(at, "tolerations"), INDEX(list, t)), T(core_v1_Toleration), t, "");
+    each (t, list)
+        if (seen_value(&seen, t))
+            bad_duplicate_struct(e, ITEM(AT(at, "tolerations"), INDEX(list, t)), T(core_v1_Toleration), t, "");
 }
 
 static void update_runtimeclass(struct field_errors *e, const struct val *v, const struct val *old)

@@ -8,8 +8,7 @@
 static void check_claims_of_pod(ERRS, const struct val *claims)
 {
     AUTO(seen_fini) struct seen seen = SEEN;
-    each(claim, claims)
-    {
+    each (claim, claims) {
         const struct at *here = ITEM(at, INDEX(claims, claim));
         struct str name = TEXT(claim, name);
         if (name.n == 0) {
@@ -47,8 +46,7 @@ static void check_pod_resources(ERRS, const struct val *spec)
             return;
         struct str sum = S("0");
         bool any = false;
-        each(c, containers)
-        {
+        each (c, containers) {
             const struct val *request = val_get(V(V(c, resources), requests), m->name);
             any |= request != NULL;
             sum = quantity_add(e->arena, sum, val_text(request));
@@ -60,8 +58,7 @@ static void check_pod_resources(ERRS, const struct val *spec)
     val_each_member (m, V(own, limits)) {
         if (!work_do(8 * val_len(containers)))
             return;
-        each(c, containers)
-        {
+        each (c, containers) {
             const struct val *limit = val_get(V(V(c, resources), limits), m->name);
             if (limit && quantity_cmp(val_text(limit), val_text(&m->v)) > 0)
                 bad_text(e, AT(KEY(ITEM(AT(at, "containers"), INDEX(containers, c)), m->name->s), "limits"),
@@ -96,8 +93,7 @@ static bool sysctl_ok(struct str s)
 static void check_sysctls(ERRS, const struct val *list)
 {
     AUTO(seen_fini) struct seen seen = SEEN;
-    each(sysctl, list)
-    {
+    each (sysctl, list) {
         const struct at *here = AT(ITEM(at, INDEX(list, sysctl)), "name");
         struct str name = TEXT(sysctl, name);
         if (name.n == 0)
@@ -115,20 +111,20 @@ static void check_pod_security(ERRS, const struct val *c, const struct val *spec
 {
     const struct val *groups = V(c, supplementalGroups), *containers = V(spec, containers);
     if (val_true(V(spec, hostNetwork)))
-        each(container, containers)
-        {
+        each (container, containers) {
             const struct val *ports = V(container, ports);
-            each(port, ports) if (NUM(port, hostPort) != 0 && NUM(port, hostPort) != NUM(port, containerPort))
-                bad_num(e,
-                        AT(ITEM(AT(ITEM(AT(at->up, "containers"), INDEX(containers, container)), "ports"),
-                                INDEX(ports, port)),
-                           "hostPort"),
-                        NUM(port, hostPort), "must match `containerPort` when `hostNetwork` is true");
+            each (port, ports)
+                if (NUM(port, hostPort) != 0 && NUM(port, hostPort) != NUM(port, containerPort))
+                    bad_num(e,
+                            AT(ITEM(AT(ITEM(AT(at->up, "containers"), INDEX(containers, container)), "ports"),
+                                    INDEX(ports, port)),
+                               "hostPort"),
+                            NUM(port, hostPort), "must match `containerPort` when `hostNetwork` is true");
         }
     check_range(e, AT(at, "fsGroup"), V(c, fsGroup), 0, 2147483647);
     check_range(e, AT(at, "runAsUser"), V(c, runAsUser), 0, 2147483647);
     check_range(e, AT(at, "runAsGroup"), V(c, runAsGroup), 0, 2147483647);
-    each(group, groups)
+    each (group, groups)
         check_range(e, ITEM(AT(at, "supplementalGroups"), INDEX(groups, group)), group, 0, 2147483647);
     if (val_true(V(spec, shareProcessNamespace)) && val_true(V(spec, hostPID)))
         bad_value(e, AT(at->up, "shareProcessNamespace"), V(spec, shareProcessNamespace),
@@ -150,44 +146,43 @@ static void check_pod_security(ERRS, const struct val *c, const struct val *spec
 static void check_node_term(ERRS, const struct val *term)
 {
     const struct val *expressions = V(term, matchExpressions), *fields = V(term, matchFields);
-    each(x, expressions)
-    {
+    each (x, expressions) {
         const struct at *here = ITEM(AT(at, "matchExpressions"), INDEX(expressions, x));
-        struct str operator= TEXT(x, operator);
+        struct str op = TEXT(x, operator);
         const struct val *values = V(x, values);
         size_t n = val_len(values);
-        if (str_eq(operator, S("In")) || str_eq(operator, S("NotIn"))) {
+        if (str_eq(op, S("In")) || str_eq(op, S("NotIn"))) {
             if (n == 0)
                 bad_required(e, AT(here, "values"), "must be specified when `operator` is 'In' or 'NotIn'");
-        } else if (str_eq(operator, S("Exists")) || str_eq(operator, S("DoesNotExist"))) {
+        } else if (str_eq(op, S("Exists")) || str_eq(op, S("DoesNotExist"))) {
             if (n > 0)
                 bad_forbidden(e, AT(here, "values"),
                               "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
-        } else if (str_eq(operator, S("Gt")) || str_eq(operator, S("Lt"))) {
+        } else if (str_eq(op, S("Gt")) || str_eq(op, S("Lt"))) {
             if (n != 1)
                 bad_required(e, AT(here, "values"), "must be specified single value when `operator` is 'Lt' or 'Gt'");
         } else {
-            bad_text(e, AT(here, "operator"), operator, "not a valid selector operator");
+            bad_text(e, AT(here, "operator"), op, "not a valid selector operator");
         }
         check_format(e, AT(here, "key"), TEXT(x, key), format_qualified_name);
-        each(value, values)
+        each (value, values)
             check_format(e, ITEM(AT(here, "values"), INDEX(values, value)), val_text(value), format_label_value);
     }
-    each(x, fields)
-    {
+    each (x, fields) {
         const struct at *here = ITEM(AT(at, "matchFields"), INDEX(fields, x));
-        struct str operator= TEXT(x, operator);
+        struct str op = TEXT(x, operator);
         const struct val *values = V(x, values);
-        if (!str_eq(operator, S("In")) && !str_eq(operator, S("NotIn")))
-            bad_text(e, AT(here, "operator"), operator, "not a valid selector operator");
+        if (!str_eq(op, S("In")) && !str_eq(op, S("NotIn")))
+            bad_text(e, AT(here, "operator"), op, "not a valid selector operator");
         else if (val_len(values) != 1)
             bad_required(e, AT(here, "values"),
                          "must be only one value when `operator` is 'In' or 'NotIn' for node field selector");
         if (!str_eq(TEXT(x, key), S("metadata.name")))
             bad_text(e, AT(here, "key"), TEXT(x, key), "not a valid field selector key");
         else
-            each(value, values) check_format(e, ITEM(AT(here, "values"), INDEX(values, value)), val_text(value),
-                                             format_dns1123_subdomain);
+            each (value, values)
+                check_format(e, ITEM(AT(here, "values"), INDEX(values, value)), val_text(value),
+                             format_dns1123_subdomain);
     }
 }
 
@@ -196,7 +191,8 @@ void check_node_selector(ERRS, const struct val *selector)
     const struct val *terms = V(selector, nodeSelectorTerms);
     if (val_len(terms) == 0)
         return bad_required(e, AT(at, "nodeSelectorTerms"), "must have at least one node selector term");
-    each(term, terms) check_node_term(e, ITEM(AT(at, "nodeSelectorTerms"), INDEX(terms, term)), term);
+    each (term, terms)
+        check_node_term(e, ITEM(AT(at, "nodeSelectorTerms"), INDEX(terms, term)), term);
 }
 
 static void check_label_keys(ERRS, const struct val *keys, const struct val *selector)
@@ -205,7 +201,8 @@ static void check_label_keys(ERRS, const struct val *keys, const struct val *sel
         return;
     if (!is_set(selector))
         return bad_forbidden(e, at, "must not be specified when labelSelector is not set");
-    each(key, keys) check_format(e, ITEM(at, INDEX(keys, key)), val_text(key), format_qualified_name);
+    each (key, keys)
+        check_format(e, ITEM(at, INDEX(keys, key)), val_text(key), format_qualified_name);
 }
 
 static void check_affinity_term(ERRS, const struct val *term)
@@ -213,12 +210,15 @@ static void check_affinity_term(ERRS, const struct val *term)
     const struct val *keys = V(term, matchLabelKeys), *others = V(term, mismatchLabelKeys);
     check_label_selector(e, AT(at, "labelSelector"), V(term, labelSelector));
     check_label_selector(e, AT(at, "namespaceSelector"), V(term, namespaceSelector));
-    each(ns, V(term, namespaces)) check_format(e, AT(at, "namespace"), val_text(ns), format_dns1123_label);
+    each (ns, V(term, namespaces))
+        check_format(e, AT(at, "namespace"), val_text(ns), format_dns1123_label);
     check_label_keys(e, AT(at, "matchLabelKeys"), keys, V(term, labelSelector));
     check_label_keys(e, AT(at, "mismatchLabelKeys"), others, V(term, labelSelector));
-    each(key, keys) each(other, others) if (str_eq(val_text(key), val_text(other)))
-        bad_text(e, ITEM(AT(at, "matchLabelKeys"), INDEX(keys, key)), val_text(key),
-                 "exists in both matchLabelKeys and mismatchLabelKeys");
+    each (key, keys)
+        each (other, others)
+            if (str_eq(val_text(key), val_text(other)))
+                bad_text(e, ITEM(AT(at, "matchLabelKeys"), INDEX(keys, key)), val_text(key),
+                         "exists in both matchLabelKeys and mismatchLabelKeys");
     if (TEXT(term, topologyKey).n == 0)
         bad_required(e, AT(at, "topologyKey"), "can not be empty");
     check_format(e, AT(at, "topologyKey"), TEXT(term, topologyKey), format_qualified_name);
@@ -235,10 +235,10 @@ static void check_pod_affinity(ERRS, const struct val *affinity)
 {
     const struct val *required = V(affinity, requiredDuringSchedulingIgnoredDuringExecution);
     const struct val *preferred = V(affinity, preferredDuringSchedulingIgnoredDuringExecution);
-    each(term, required) check_affinity_term(
-        e, ITEM(AT(at, "requiredDuringSchedulingIgnoredDuringExecution"), INDEX(required, term)), term);
-    each(term, preferred)
-    {
+    each (term, required)
+        check_affinity_term(e, ITEM(AT(at, "requiredDuringSchedulingIgnoredDuringExecution"), INDEX(required, term)),
+                            term);
+    each (term, preferred) {
         const struct at *here = ITEM(AT(at, "preferredDuringSchedulingIgnoredDuringExecution"),
                                      INDEX(preferred, term));
         check_weight(e, here, term);
@@ -254,8 +254,7 @@ static void check_affinity(ERRS, const struct val *affinity)
     const struct at *here = AT(at, "nodeAffinity");
     if (is_set(required))
         check_node_selector(e, AT(here, "requiredDuringSchedulingIgnoredDuringExecution"), required);
-    each(term, preferred)
-    {
+    each (term, preferred) {
         const struct at *place = ITEM(AT(here, "preferredDuringSchedulingIgnoredDuringExecution"),
                                       INDEX(preferred, term));
         check_weight(e, place, term);
@@ -268,12 +267,12 @@ static void check_affinity(ERRS, const struct val *affinity)
 static void check_spread(ERRS, const struct val *list)
 {
     AUTO(map_fini) struct map last = MAP;
-    each(c, list)(void) map_put(&last,
-                                arena_fmt(e->arena, "{" STR_FMT ", " STR_FMT "}", STR_ARG(TEXT(c, topologyKey)),
-                                          STR_ARG(TEXT(c, whenUnsatisfiable))),
-                                (void *)(uintptr_t)c);
-    each(c, list)
-    {
+    each (c, list)
+        (void)map_put(&last,
+                      arena_fmt(e->arena, "{" STR_FMT ", " STR_FMT "}", STR_ARG(TEXT(c, topologyKey)),
+                                STR_ARG(TEXT(c, whenUnsatisfiable))),
+                      (void *)(uintptr_t)c);
+    each (c, list) {
         const struct at *here = ITEM(at, INDEX(list, c));
         struct str when = TEXT(c, whenUnsatisfiable), key = TEXT(c, topologyKey);
         if (NUM(c, maxSkew) <= 0)
@@ -302,23 +301,22 @@ static void check_spread(ERRS, const struct val *list)
 
 void check_tolerations(ERRS, const struct val *list)
 {
-    each(t, list)
-    {
+    each (t, list) {
         const struct at *here = ITEM(at, INDEX(list, t));
-        struct str key = TEXT(t, key), operator= TEXT(t, operator), value = TEXT(t, value), effect = TEXT(t, effect);
+        struct str key = TEXT(t, key), op = TEXT(t, operator), value = TEXT(t, value), effect = TEXT(t, effect);
         FORMAT_IF_SET(e, here, t, key, format_qualified_name);
-        if (key.n == 0 && !str_eq(operator, S("Exists")))
-            bad_text(e, AT(here, "operator"), operator,
+        if (key.n == 0 && !str_eq(op, S("Exists")))
+            bad_text(e, AT(here, "operator"), op,
                      "operator must be Exists when `key` is empty, which means \"match all values and all keys\"");
         if (HAS(t, tolerationSeconds) && !str_eq(effect, S("NoExecute")))
             bad_text(e, AT(here, "effect"), effect, "effect must be 'NoExecute' when `tolerationSeconds` is set");
-        if (operator.n == 0 || str_eq(operator, S("Equal"))) {
+        if (op.n == 0 || str_eq(op, S("Equal"))) {
             check_format(e, AT(here, "operator"), value, format_label_value);
-        } else if (str_eq(operator, S("Exists"))) {
+        } else if (str_eq(op, S("Exists"))) {
             if (value.n > 0)
                 bad_text(e, AT(here, "operator"), value, "value must be empty when `operator` is 'Exists'");
         } else {
-            bad_enum(e, AT(here, "operator"), operator, SET("Equal", "Exists"));
+            bad_enum(e, AT(here, "operator"), op, SET("Equal", "Exists"));
         }
         if (effect.n > 0)
             check_enum(e, AT(here, "effect"), effect, "NoSchedule", "PreferNoSchedule", "NoExecute");
@@ -338,17 +336,17 @@ static void check_dns(ERRS, const struct val *config, struct str policy)
     }
     if (val_len(servers) > 3)
         bad_value(e, AT(at, "nameservers"), servers, "must not have more than 3 nameservers");
-    each(server, servers)
+    each (server, servers)
         check_format(e, ITEM(AT(at, "nameservers"), INDEX(servers, server)), val_text(server), format_ip);
     if (val_len(searches) > 32)
         bad_value(e, AT(at, "searches"), searches, "must not have more than 32 search paths");
     size_t total = val_len(searches) ? val_len(searches) - 1 : 0;
-    each(search, searches) total += search->n;
+    each (search, searches)
+        total += search->n;
     if (total > 2048)
         bad_value(e, AT(at, "searches"), searches,
                   "must not have more than 2048 characters (including spaces) in the search list");
-    each(search, searches)
-    {
+    each (search, searches) {
         struct str s = val_text(search);
         if (str_eq(s, S(".")))
             continue;
@@ -356,18 +354,19 @@ static void check_dns(ERRS, const struct val *config, struct str policy)
             s.n--;
         check_format(e, ITEM(AT(at, "searches"), INDEX(searches, search)), s, format_dns1123_subdomain_underscore);
     }
-    each(option, options) if (TEXT(option, name).n == 0)
-        bad_required(e, ITEM(AT(at, "options"), INDEX(options, option)), "must not be empty");
+    each (option, options)
+        if (TEXT(option, name).n == 0)
+            bad_required(e, ITEM(AT(at, "options"), INDEX(options, option)), "must not be empty");
 }
 
 static void check_gates(ERRS, const struct val *spec)
 {
     const struct val *ready = V(spec, readinessGates), *gates = V(spec, schedulingGates);
-    each(gate, ready) check_format(e, AT(ITEM(AT(at, "readinessGates"), INDEX(ready, gate)), "conditionType"),
-                                   TEXT(gate, conditionType), format_qualified_name);
+    each (gate, ready)
+        check_format(e, AT(ITEM(AT(at, "readinessGates"), INDEX(ready, gate)), "conditionType"),
+                     TEXT(gate, conditionType), format_qualified_name);
     AUTO(seen_fini) struct seen seen = SEEN;
-    each(gate, gates)
-    {
+    each (gate, gates) {
         const struct at *here = ITEM(AT(at, "schedulingGates"), INDEX(gates, gate));
         check_format(e, here, TEXT(gate, name), format_qualified_name);
         if (seen_before(&seen, TEXT(gate, name)))
@@ -439,8 +438,9 @@ static void check_os(ERRS, const struct val *spec)
     }
     for (size_t i = 0; i < countof(lists); i++) {
         const struct val *list = val_get(spec, lists[i]);
-        each(c, list) forbid(e, AT(ITEM(AT(at, lists[i]->s.p), INDEX(list, c)), "securityContext"),
-                             V(c, securityContext), windows ? windows_container : linux_any, why);
+        each (c, list)
+            forbid(e, AT(ITEM(AT(at, lists[i]->s.p), INDEX(list, c)), "securityContext"), V(c, securityContext),
+                   windows ? windows_container : linux_any, why);
     }
 }
 
@@ -458,8 +458,10 @@ static void check_host_users(ERRS, const struct val *spec)
     static const struct name *const lists[] = {N(initContainers), N(containers), N(ephemeralContainers)};
     for (size_t i = 0; i < countof(lists); i++) {
         const struct val *list = val_get(spec, lists[i]);
-        each(c, list) if (val_len(V(c, volumeDevices)) > 0) bad_forbidden(
-            e, AT(ITEM(AT(at, lists[i]->s.p), INDEX(list, c)), "volumeDevices"), "when `hostUsers` is false");
+        each (c, list)
+            if (val_len(V(c, volumeDevices)) > 0)
+                bad_forbidden(e, AT(ITEM(AT(at, lists[i]->s.p), INDEX(list, c)), "volumeDevices"),
+                              "when `hostUsers` is false");
     }
 }
 
@@ -468,8 +470,7 @@ static void check_host_process(ERRS, const struct val *spec)
     const struct val *containers = V(spec, containers);
     bool pod = val_true(val_at(spec, N(securityContext), N(windowsOptions), N(hostProcess)));
     size_t all = 0, host = 0;
-    each(c, containers)
-    {
+    each (c, containers) {
         const struct val *own = val_at(c, N(securityContext), N(windowsOptions), N(hostProcess));
         all++;
         host += val_is(own, VAL_BOOL) ? own->b : pod;
@@ -513,13 +514,13 @@ void check_pod_spec(ERRS, const struct val *spec, const struct val *meta, bool i
     FORMAT_IF_SET(e, at, spec, hostname, format_dns1123_label);
     FORMAT_IF_SET(e, at, spec, subdomain, format_dns1123_label);
     check_tolerations(e, AT(at, "tolerations"), V(spec, tolerations));
-    each(alias, aliases)
-    {
+    each (alias, aliases) {
         const struct at *here = ITEM(AT(at, "hostAliases"), INDEX(aliases, alias));
         const struct val *hosts = V(alias, hostnames);
         check_format(e, AT(here, "ip"), TEXT(alias, ip), format_ip);
-        each(host, hosts) check_format(e, ITEM(AT(here, "hostnames"), INDEX(hosts, host)), val_text(host),
-                                       format_dns1123_subdomain);
+        each (host, hosts)
+            check_format(e, ITEM(AT(here, "hostnames"), INDEX(hosts, host)), val_text(host),
+                         format_dns1123_subdomain);
     }
     FORMAT_IF_SET(e, at, spec, priorityClassName, format_dns1123_subdomain);
     if (HAS(spec, runtimeClassName))
@@ -546,8 +547,7 @@ void check_pod_spec(ERRS, const struct val *spec, const struct val *meta, bool i
 
 static void check_images(ERRS, const struct val *containers)
 {
-    each(c, containers)
-    {
+    each (c, containers) {
         struct str image = TEXT(c, image);
         if (str_trim(image).n != image.n)
             bad_text(e, AT(ITEM(at, INDEX(containers, c)), "image"), image,
@@ -566,15 +566,16 @@ static void check_pod(struct field_errors *e, const struct val *v)
                  "must set spec.nodeName if mirror pod annotation is set");
     check_pod_spec(e, spec_at, spec, V(v, metadata), true);
     if (TEXT(spec, serviceAccountName).n == 0)
-        each(volume, volumes)
-        {
+        each (volume, volumes) {
             const struct val *sources = V(V(volume, projected), sources);
-            each(source, sources) if (HAS(source, serviceAccountToken)) bad_forbidden(
-                e,
-                AT(ITEM(AT(AT(ITEM(AT(spec_at, "volumes"), INDEX(volumes, volume)), "projected"), "sources"),
-                        INDEX(sources, source)),
-                   "serviceAccountToken"),
-                "must not be specified when serviceAccountName is not set");
+            each (source, sources)
+                if (HAS(source, serviceAccountToken))
+                    bad_forbidden(
+                        e,
+                        AT(ITEM(AT(AT(ITEM(AT(spec_at, "volumes"), INDEX(volumes, volume)), "projected"), "sources"),
+                                INDEX(sources, source)),
+                           "serviceAccountToken"),
+                        "must not be specified when serviceAccountName is not set");
         }
     check_images(e, AT(spec_at, "containers"), V(spec, containers));
     check_images(e, AT(spec_at, "initContainers"), V(spec, initContainers));
@@ -600,8 +601,7 @@ static bool containers_changed(ERRS, const struct val *now, const struct val *ol
         bad_forbidden(e, at, "pod updates may not add or remove containers");
         return true;
     }
-    each(c, now)
-    {
+    each (c, now) {
         const struct at *here = ITEM(at, INDEX(now, c));
         struct str image = TEXT(c, image);
         REQUIRED(e, here, c, image);
@@ -621,11 +621,11 @@ static bool same_but_seconds(struct arena *a, const struct val *x, const struct 
 
 static void check_tolerations_update(ERRS, const struct val *now, const struct val *old)
 {
-    each(before, old)
-    {
+    each (before, old) {
         bool there = false;
-        each(t, now) there |= same_but_seconds(e->arena, t, before) &&
-                              (unchanged(t, before) || str_eq(TEXT(t, effect), S("NoExecute")));
+        each (t, now)
+            there |= same_but_seconds(e->arena, t, before) &&
+                     (unchanged(t, before) || str_eq(TEXT(t, effect), S("NoExecute")));
         if (!there)
             return bad_forbidden(e, at, "existing toleration can not be modified except its tolerationSeconds");
     }
@@ -709,9 +709,11 @@ static void update_pod(struct field_errors *e, const struct val *v, const struct
         bad_value(e, AT(at, "activeDeadlineSeconds"), NULL, "must not update from a positive integer to nil value");
     }
     check_tolerations_update(e, AT(at, "tolerations"), V(spec, tolerations), V(was, tolerations));
-    each(gate, gates) if (!val_find(V(was, schedulingGates), N(name), TEXT(gate, name))) bad_forbidden(
-        e, AT(ITEM(AT(at, "schedulingGates"), INDEX(gates, gate)), "name"),
-        "only deletion is allowed, but found new scheduling gate '" STR_FMT "'", STR_ARG(TEXT(gate, name)));
+    each (gate, gates)
+        if (!val_find(V(was, schedulingGates), N(name), TEXT(gate, name)))
+            bad_forbidden(e, AT(ITEM(AT(at, "schedulingGates"), INDEX(gates, gate)), "name"),
+                          "only deletion is allowed, but found new scheduling gate '" STR_FMT "'",
+                          STR_ARG(TEXT(gate, name)));
     if (unchanged(spec, was))
         return;
     struct val munged = val_copy(a, spec);
@@ -762,8 +764,7 @@ void check_ephemeral_update(struct field_errors *e, const struct val *v, const s
     check_volumes(&ignored, AT(AT(NULL, "spec"), "volumes"), &p, V(p.spec, volumes));
     field_errors_fini(&ignored);
     check_ephemeral_containers(e, at, &p, list);
-    each(before, was)
-    {
+    each (before, was) {
         const struct val *now = val_find(list, N(name), TEXT(before, name));
         if (!now)
             bad_forbidden(e, at, "existing ephemeral containers \"" STR_FMT "\" may not be removed\n",
@@ -776,8 +777,7 @@ void check_ephemeral_update(struct field_errors *e, const struct val *v, const s
 
 static void check_resize_list(ERRS, const struct val *now, const struct val *old)
 {
-    each(c, now)
-    {
+    each (c, now) {
         const struct val *was = val_find(old, N(name), TEXT(c, name));
         const struct at *here = AT(ITEM(at, INDEX(now, c)), "resources");
         const struct name *const lists[] = {N(requests), N(limits)};
@@ -814,8 +814,7 @@ void check_resize(struct field_errors *e, const struct val *v, const struct val 
 static void check_ips(ERRS, const struct val *ips, struct str single, const char *of)
 {
     size_t families[2] = {0, 0};
-    each(ip, ips)
-    {
+    each (ip, ips) {
         const struct at *here = ITEM(at, INDEX(ips, ip));
         struct str s = TEXT(ip, ip);
         if (of && ip == ips->list && !str_eq(single, s))
@@ -843,8 +842,7 @@ static void check_state_transition(ERRS, const struct val *now, const struct val
 {
     if (str_eq(TEXT(spec, restartPolicy), S("Always")))
         return;
-    each(before, old)
-    {
+    each (before, old) {
         if (!HAS(V(before, state), terminated) || may_restart(spec, before))
             continue;
         const struct val *mine = val_find(now, N(name), TEXT(before, name));
@@ -861,8 +859,9 @@ static void status_pod(struct field_errors *e, const struct val *v, const struct
     if (!str_eq(val_text_at(v, N(spec), N(nodeName)), val_text_at(old, N(spec), N(nodeName))))
         bad_forbidden(e, AT(at, "nodeName"), "may not be changed directly");
     FORMAT_IF_SET(e, at, s, nominatedNodeName, format_dns1123_subdomain);
-    each(c, conditions) check_format(e, AT(ITEM(AT(at, "conditions"), INDEX(conditions, c)), "Type"), TEXT(c, type),
-                                     format_qualified_name);
+    each (c, conditions)
+        check_format(e, AT(ITEM(AT(at, "conditions"), INDEX(conditions, c)), "Type"), TEXT(c, type),
+                     format_qualified_name);
     IMMUTABLE(e, at, s, was, qosClass);
     check_state_transition(e, AT(at, "containerStatuses"), V(s, containerStatuses), V(was, containerStatuses),
                            V(v, spec));

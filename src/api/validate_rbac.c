@@ -6,8 +6,7 @@
 static void check_rules(struct field_errors *e, const struct val *v, bool namespaced)
 {
     const struct val *rules = V(v, rules);
-    each(rule, rules)
-    {
+    each (rule, rules) {
         const struct at *here = ITEM(AT(NULL, "rules"), INDEX(rules, rule));
         size_t urls = val_len(V(rule, nonResourceURLs)), groups = val_len(V(rule, apiGroups));
         size_t resources = val_len(V(rule, resources)), given = val_len(V(rule, resourceNames));
@@ -43,8 +42,7 @@ static void check_clusterrole(struct field_errors *e, const struct val *v)
         return;
     if (val_len(selectors) == 0)
         bad_required(e, at, "at least one clusterRoleSelector required if aggregationRule is non-nil");
-    each(s, selectors)
-    {
+    each (s, selectors) {
         const struct at *here = ITEM(at, INDEX(selectors, s));
         if (check_label_selector(e, here, s))
             bad_value(e, here, NULL, "invalid label selector.");
@@ -63,8 +61,7 @@ static void check_binding(struct field_errors *e, const struct val *v, bool name
         check_enum(e, AT(at, "kind"), TEXT(ref, kind), "ClusterRole");
     if (REQUIRED(e, at, ref, name))
         check_format(e, AT(at, "name"), TEXT(ref, name), format_path_segment);
-    each(subject, subjects)
-    {
+    each (subject, subjects) {
         const struct at *here = ITEM(AT(NULL, "subjects"), INDEX(subjects, subject));
         struct str kind = TEXT(subject, kind), name = TEXT(subject, name), group = TEXT(subject, apiGroup);
         if (name.n == 0)

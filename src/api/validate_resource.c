@@ -20,7 +20,8 @@ static void check_request_name(ERRS, const struct named *requests, struct str na
 
 static void check_request_names(ERRS, const struct named *requests, const struct val *list)
 {
-    each(name, list) check_request_name(e, ITEM(at, INDEX(list, name)), requests, val_text(name));
+    each (name, list)
+        check_request_name(e, ITEM(at, INDEX(list, name)), requests, val_text(name));
 }
 
 static void check_device_request(ERRS, const struct val *v)
@@ -31,8 +32,9 @@ static void check_device_request(ERRS, const struct val *v)
         bad_required(e, AT(at, "deviceClassName"), "");
     else
         check_format(e, AT(at, "deviceClassName"), class, format_dns1123_subdomain);
-    each(selector, selectors) if (!HAS(selector, cel))
-        bad_required(e, AT(ITEM(AT(at, "selectors"), INDEX(selectors, selector)), "cel"), "");
+    each (selector, selectors)
+        if (!HAS(selector, cel))
+            bad_required(e, AT(ITEM(AT(at, "selectors"), INDEX(selectors, selector)), "cel"), "");
     if (str_eq(mode, S("All")) && NUM(v, count) != 0)
         bad_num(e, AT(at, "count"), NUM(v, count), "must not be specified when allocationMode is 'All'");
     else if (str_eq(mode, S("ExactCount")) && NUM(v, count) <= 0)
@@ -44,7 +46,9 @@ static void check_device_request(ERRS, const struct val *v)
 static void check_duplicate_names(ERRS, const struct val *list)
 {
     AUTO(seen_fini) struct seen seen = SEEN;
-    each(x, list) if (seen_before(&seen, TEXT(x, name))) bad_duplicate(e, ITEM(at, INDEX(list, x)), TEXT(x, name));
+    each (x, list)
+        if (seen_before(&seen, TEXT(x, name)))
+            bad_duplicate(e, ITEM(at, INDEX(list, x)), TEXT(x, name));
 }
 
 static void check_name(ERRS, struct str name)
@@ -67,8 +71,7 @@ static void check_request(ERRS, const struct val *v)
                          "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set");
     if (is_set(exactly))
         return check_device_request(e, AT(at, "exactly"), exactly);
-    each(sub, subs)
-    {
+    each (sub, subs) {
         check_name(e, AT(ITEM(subs_at, INDEX(subs, sub)), "name"), TEXT(sub, name));
         check_device_request(e, ITEM(subs_at, INDEX(subs, sub)), sub);
     }
@@ -115,12 +118,13 @@ static void check_claim_devices(ERRS, const struct val *devices)
 {
     const struct val *requests = V(devices, requests), *constraints = V(devices, constraints),
                      *config = V(devices, config);
-    each(r, requests) check_request(e, ITEM(AT(at, "requests"), INDEX(requests, r)), r);
+    each (r, requests)
+        check_request(e, ITEM(AT(at, "requests"), INDEX(requests, r)), r);
     check_duplicate_names(e, AT(at, "requests"), requests);
     AUTO(named_fini) struct named by_name = named_of(requests, N(name));
-    each(c, constraints) check_constraint(e, ITEM(AT(at, "constraints"), INDEX(constraints, c)), &by_name, c);
-    each(c, config)
-    {
+    each (c, constraints)
+        check_constraint(e, ITEM(AT(at, "constraints"), INDEX(constraints, c)), &by_name, c);
+    each (c, config) {
         const struct at *here = ITEM(AT(at, "config"), INDEX(config, c));
         check_request_names(e, AT(here, "requests"), &by_name, V(c, requests));
         check_configuration(e, here, c);
@@ -162,7 +166,8 @@ static void status_claim(struct field_errors *e, const struct val *v, const stru
         bad_forbidden(e, AT(at, "reservedFor"), "may not be specified when `allocated` is not set");
     AUTO(named_fini) struct named requests = named_of(val_at(v, N(spec), N(devices), N(requests)), N(name));
     if (is_set(now) && !is_set(was))
-        each(r, results) check_result(e, ITEM(AT(AT(here, "devices"), "results"), INDEX(results, r)), &requests, r);
+        each (r, results)
+            check_result(e, ITEM(AT(AT(here, "devices"), "results"), INDEX(results, r)), &requests, r);
     if (is_set(now) && is_set(was) && !unchanged(now, was))
         bad_struct(e, here, T(resource_v1_AllocationResult), now, "field is immutable");
 }
@@ -189,9 +194,11 @@ static void check_deviceclass(struct field_errors *e, const struct val *v)
 {
     const struct at *at = AT(NULL, "spec");
     const struct val *selectors = val_at(v, N(spec), N(selectors)), *config = val_at(v, N(spec), N(config));
-    each(selector, selectors) if (!HAS(selector, cel))
-        bad_required(e, AT(ITEM(AT(at, "selectors"), INDEX(selectors, selector)), "cel"), "");
-    each(c, config) check_configuration(e, ITEM(AT(at, "config"), INDEX(config, c)), c);
+    each (selector, selectors)
+        if (!HAS(selector, cel))
+            bad_required(e, AT(ITEM(AT(at, "selectors"), INDEX(selectors, selector)), "cel"), "");
+    each (c, config)
+        check_configuration(e, ITEM(AT(at, "config"), INDEX(config, c)), c);
 }
 
 const struct kind_rules rules_resource[] = {

@@ -53,11 +53,11 @@ static void check_cluster_ips(ERRS, const struct val *spec)
     else if (single.n > 0 && val_len(ips) > 0 && !str_eq(single, val_text(val_item(ips, 0))))
         bad_value(e, here, ips, "first value must match `clusterIP`");
     bool has_none = false;
-    each(ip, ips) has_none |= str_eq(val_text(ip), S("None"));
+    each (ip, ips)
+        has_none |= str_eq(val_text(ip), S("None"));
     if (has_none && val_len(ips) > 1)
         bad_value(e, here, ips, "'None' must be the first and only value");
-    each(ip, ips)
-    {
+    each (ip, ips) {
         size_t i = (size_t)INDEX(ips, ip);
         if (i == 0 && str_eq(val_text(ip), S("None")))
             continue;
@@ -76,8 +76,7 @@ static void check_families(ERRS, const struct val *spec)
     if (typed(spec, "ExternalName"))
         return;
     AUTO(seen_fini) struct seen seen = SEEN;
-    each(family, families)
-    {
+    each (family, families) {
         const struct at *here = ITEM(AT(at, "ipFamilies"), INDEX(families, family));
         struct str name = val_text(family);
         check_enum(e, here, name, "IPv4", "IPv6");
@@ -106,8 +105,9 @@ static void check_ranges(ERRS, const struct val *v, const struct val *spec)
     if (val_len(ranges) > 0) {
         if (!typed(spec, "LoadBalancer"))
             bad_forbidden(e, AT(at, "LoadBalancerSourceRanges"), "may only be used when `type` is 'LoadBalancer'");
-        each(range, ranges) check_format(e, ITEM(AT(at, "LoadBalancerSourceRanges"), INDEX(ranges, range)),
-                                         str_trim(val_text(range)), format_cidr);
+        each (range, ranges)
+            check_format(e, ITEM(AT(at, "LoadBalancerSourceRanges"), INDEX(ranges, range)), str_trim(val_text(range)),
+                         format_cidr);
     } else if (old) {
         struct str rest = str_trim(val_text(old)), part;
         if (!typed(spec, "LoadBalancer"))
@@ -146,8 +146,7 @@ static void check_service(struct field_errors *e, const struct val *v)
             check_format(e, AT(at, "externalName"), name, format_dns1123_subdomain);
     }
     AUTO(seen_fini) struct seen seen = SEEN;
-    each(port, ports)
-    {
+    each (port, ports) {
         const struct at *here = ITEM(AT(at, "ports"), INDEX(ports, port));
         check_port_of_service(e, here, port, val_len(ports) > 1, headless(spec));
         if (TEXT(port, name).n > 0)
@@ -168,8 +167,7 @@ static void check_service(struct field_errors *e, const struct val *v)
     }
     if (!external_name)
         check_cluster_ips(e, at, spec);
-    each(ip, external)
-    {
+    each (ip, external) {
         const struct at *here = ITEM(AT(at, "externalIPs"), INDEX(external, ip));
         if (check_format(e, here, val_text(ip), format_ip))
             check_non_special_ip(e, here, val_text(ip));
@@ -178,8 +176,7 @@ static void check_service(struct field_errors *e, const struct val *v)
         bad_required(e, AT(at, "type"), "");
     else
         check_enum(e, AT(at, "type"), TEXT(spec, type), "ClusterIP", "ExternalName", "LoadBalancer", "NodePort");
-    each(port, ports)
-    {
+    each (port, ports) {
         const struct at *here = ITEM(AT(at, "ports"), INDEX(ports, port));
         if (balancer && !check_enum(e, AT(here, "protocol"), TEXT(port, protocol), "SCTP", "TCP", "UDP"))
             continue;
@@ -187,20 +184,19 @@ static void check_service(struct field_errors *e, const struct val *v)
             bad_forbidden(e, AT(here, "nodePort"), "may not be used when `type` is 'ClusterIP'");
     }
     AUTO(seen_fini) struct seen node_numbers = SEEN;
-    each(port, ports) if (NUM(port, nodePort) != 0 &&
-                          seen_pair(&node_numbers, TEXT(port, protocol),
-                                    arena_fmt(e->arena, "%lld", (long long)NUM(port, nodePort))))
-        bad_duplicate_number(e, AT(ITEM(AT(at, "ports"), INDEX(ports, port)), "nodePort"), NUM(port, nodePort));
+    each (port, ports)
+        if (NUM(port, nodePort) != 0 && seen_pair(&node_numbers, TEXT(port, protocol),
+                                                  arena_fmt(e->arena, "%lld", (long long)NUM(port, nodePort))))
+            bad_duplicate_number(e, AT(ITEM(AT(at, "ports"), INDEX(ports, port)), "nodePort"), NUM(port, nodePort));
     AUTO(seen_fini) struct seen numbers = SEEN;
-    each(port, ports) if (seen_pair(&numbers, TEXT(port, protocol),
-                                    arena_fmt(e->arena, "%lld", (long long)NUM(port, port))))
-    {
-        struct val key = val_map();
-        add_only(e->arena, &key, port, N(protocol));
-        add_only(e->arena, &key, port, N(port));
-        val_set_num(e->arena, &key, N(targetPort), 0);
-        bad_duplicate_struct(e, ITEM(AT(at, "ports"), INDEX(ports, port)), T(core_v1_ServicePort), &key, "");
-    }
+    each (port, ports)
+        if (seen_pair(&numbers, TEXT(port, protocol), arena_fmt(e->arena, "%lld", (long long)NUM(port, port)))) {
+            struct val key = val_map();
+            add_only(e->arena, &key, port, N(protocol));
+            add_only(e->arena, &key, port, N(port));
+            val_set_num(e->arena, &key, N(targetPort), 0);
+            bad_duplicate_struct(e, ITEM(AT(at, "ports"), INDEX(ports, port)), T(core_v1_ServicePort), &key, "");
+        }
     check_ranges(e, at, v, spec);
     if (HAS(spec, allocateLoadBalancerNodePorts) && !balancer)
         bad_forbidden(e, AT(at, "allocateLoadBalancerNodePorts"), "may only be used when `type` is 'LoadBalancer'");
@@ -297,8 +293,7 @@ static void status_service(struct field_errors *e, const struct val *v, const st
     (void)old;
     if (!typed(V(v, spec), "LoadBalancer") && val_len(list) > 0)
         return bad_forbidden(e, at, "may only be used when `spec.type` is 'LoadBalancer'");
-    each(ingress, list)
-    {
+    each (ingress, list) {
         const struct at *here = ITEM(at, INDEX(list, ingress));
         struct str ip = TEXT(ingress, ip), host = TEXT(ingress, hostname);
         if (ip.n > 0)
@@ -319,8 +314,7 @@ static void status_service(struct field_errors *e, const struct val *v, const st
 
 static void check_addresses(ERRS, const struct val *addresses)
 {
-    each(address, addresses)
-    {
+    each (address, addresses) {
         const struct at *here = ITEM(at, INDEX(addresses, address));
         struct str ip = TEXT(address, ip);
         check_format(e, AT(here, "ip"), ip, format_ip);
@@ -333,16 +327,14 @@ static void check_addresses(ERRS, const struct val *addresses)
 static void check_endpoints(struct field_errors *e, const struct val *v)
 {
     const struct val *subsets = V(v, subsets);
-    each(subset, subsets)
-    {
+    each (subset, subsets) {
         const struct at *here = ITEM(AT(NULL, "subsets"), INDEX(subsets, subset));
         const struct val *ports = V(subset, ports);
         if (val_len(V(subset, addresses)) + val_len(V(subset, notReadyAddresses)) == 0)
             bad_required(e, here, "must specify `addresses` or `notReadyAddresses`");
         check_addresses(e, AT(here, "addresses"), V(subset, addresses));
         check_addresses(e, AT(here, "notReadyAddresses"), V(subset, notReadyAddresses));
-        each(port, ports)
-        {
+        each (port, ports) {
             const struct at *place = ITEM(AT(here, "ports"), INDEX(ports, port));
             if (val_len(ports) > 1 && TEXT(port, name).n == 0)
                 bad_required(e, AT(place, "name"), "");
@@ -361,8 +353,7 @@ static void check_slice_ports(ERRS, const struct val *ports)
     if (val_len(ports) > 20000)
         return bad_too_many(e, at, (int64_t)val_len(ports), 20000);
     AUTO(seen_fini) struct seen seen = SEEN;
-    each(port, ports)
-    {
+    each (port, ports) {
         const struct at *here = ITEM(at, INDEX(ports, port));
         struct str name = TEXT(port, name);
         if (name.n > 0)
@@ -383,8 +374,7 @@ static void check_hints(ERRS, const struct val *hints, format_fn *format)
 {
     if (val_len(hints) > 8)
         return bad_too_many(e, at, (int64_t)val_len(hints), 8);
-    each(hint, hints)
-    {
+    each (hint, hints) {
         const struct at *here = AT(ITEM(at, INDEX(hints, hint)), "name");
         for (const struct val *other = hints->list; other < hint; other++)
             if (str_eq(TEXT(other, name), TEXT(hint, name))) {
@@ -429,8 +419,7 @@ static void check_slice(struct field_errors *e, const struct val *v)
     check_slice_ports(e, AT(NULL, "ports"), V(v, ports));
     if (val_len(endpoints) > 1000)
         return bad_too_many(e, AT(NULL, "endpoints"), (int64_t)val_len(endpoints), 1000);
-    each(endpoint, endpoints)
-    {
+    each (endpoint, endpoints) {
         const struct at *here = ITEM(AT(NULL, "endpoints"), INDEX(endpoints, endpoint)),
                         *list = AT(here, "addresses");
         const struct val *addresses = V(endpoint, addresses), *hints = V(endpoint, hints),
@@ -439,7 +428,7 @@ static void check_slice(struct field_errors *e, const struct val *v)
             bad_required(e, list, "must contain at least 1 address");
         else if (val_len(addresses) > 100)
             bad_too_many(e, list, (int64_t)val_len(addresses), 100);
-        each(address, addresses)
+        each (address, addresses)
             check_slice_address(e, list, ITEM(list, INDEX(addresses, address)), val_text(address), type);
         FORMAT_IF_SET(e, here, endpoint, nodeName, format_dns1123_subdomain);
         if (val_len(topology) > 16)

@@ -13,20 +13,19 @@ static void check_driver_name(ERRS, struct str name)
 static void check_topologies(ERRS, const struct val *terms)
 {
     AUTO(seen_fini) struct seen terms_seen = SEEN;
-    each(term, terms)
-    {
+    each (term, terms) {
         const struct at *list = AT(ITEM(at, INDEX(terms, term)), "matchLabelExpressions");
         const struct val *expressions = V(term, matchLabelExpressions);
         AUTO(seen_fini) struct seen seen = SEEN;
-        each(x, expressions)
-        {
+        each (x, expressions) {
             const struct at *here = ITEM(list, INDEX(expressions, x));
             const struct val *values = V(x, values);
             if (val_len(values) == 0)
                 bad_required(e, AT(here, "values"), "");
             AUTO(seen_fini) struct seen same_values = SEEN;
-            each(value, values) if (seen_before(&same_values, val_text(value)))
-                bad_duplicate(e, ITEM(AT(here, "values"), INDEX(values, value)), val_text(value));
+            each (value, values)
+                if (seen_before(&same_values, val_text(value)))
+                    bad_duplicate(e, ITEM(AT(here, "values"), INDEX(values, value)), val_text(value));
             check_format(e, AT(here, "key"), TEXT(x, key), format_qualified_name);
             if (seen_before(&seen, TEXT(x, key)))
                 bad_duplicate(e, AT(here, "key"), TEXT(x, key));
@@ -101,8 +100,7 @@ static void check_csinode(struct field_errors *e, const struct val *v)
 {
     const struct val *drivers = V(V(v, spec), drivers);
     AUTO(seen_fini) struct seen seen2 = SEEN;
-    each(driver, drivers)
-    {
+    each (driver, drivers) {
         const struct at *here = ITEM(AT(AT(NULL, "spec"), "drivers"), INDEX(drivers, driver));
         if (REQUIRED(e, here, driver, name))
             check_format(e, AT(here, "name"), TEXT(driver, name), format_dns1123_subdomain);
@@ -113,8 +111,7 @@ static void check_csinode(struct field_errors *e, const struct val *v)
             check_not_negative(e, AT(AT(here, "allocatable"), "count"), V(V(driver, allocatable), count));
         const struct val *keys = V(driver, topologyKeys);
         AUTO(seen_fini) struct seen seen = SEEN;
-        each(key, keys)
-        {
+        each (key, keys) {
             check_format(e, here, val_text(key), format_qualified_name);
             if (seen_before(&seen, val_text(key)))
                 bad_duplicate(e, here, val_text(key));
@@ -127,8 +124,7 @@ static void check_csinode(struct field_errors *e, const struct val *v)
 static void update_csinode(struct field_errors *e, const struct val *v, const struct val *old)
 {
     const struct val *was = V(V(old, spec), drivers);
-    each(driver, V(V(v, spec), drivers))
-    {
+    each (driver, V(V(v, spec), drivers)) {
         const struct val *before = val_find(was, N(name), TEXT(driver, name));
         if (before && (!str_eq(TEXT(driver, nodeID), TEXT(before, nodeID)) ||
                        !unchanged(V(driver, topologyKeys), V(before, topologyKeys)))) {
@@ -142,8 +138,7 @@ static void update_csinode(struct field_errors *e, const struct val *v, const st
 static void check_token_requests(ERRS, const struct val *requests)
 {
     AUTO(seen_fini) struct seen seen = SEEN;
-    each(request, requests)
-    {
+    each (request, requests) {
         const struct at *here = ITEM(at, INDEX(requests, request));
         const struct val *seconds = V(request, expirationSeconds);
         if (seen_before(&seen, TEXT(request, audience))) {
@@ -165,7 +160,7 @@ static void check_csidriver(struct field_errors *e, const struct val *v)
     if (HAS(spec, fsGroupPolicy))
         check_enum(e, AT(at, "fsGroupPolicy"), TEXT(spec, fsGroupPolicy), "File", "None", "ReadWriteOnceWithFSType");
     check_token_requests(e, AT(at, "tokenRequests"), V(spec, tokenRequests));
-    each(mode, V(spec, volumeLifecycleModes))
+    each (mode, V(spec, volumeLifecycleModes))
         check_enum(e, AT(at, "volumeLifecycleModes"), val_text(mode), "Ephemeral", "Persistent");
 }
 

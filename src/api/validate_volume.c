@@ -21,8 +21,7 @@ static void check_file_path(ERRS, struct str path)
 
 static void check_items(ERRS, const struct val *items)
 {
-    each(item, items)
-    {
+    each (item, items) {
         const struct at *here = ITEM(at, INDEX(items, item));
         REQUIRED(e, here, item, key);
         if (REQUIRED(e, here, item, path))
@@ -33,8 +32,7 @@ static void check_items(ERRS, const struct val *items)
 
 static void check_downward_items(ERRS, const struct val *items)
 {
-    each(item, items)
-    {
+    each (item, items) {
         check_file_path(e, AT(at, "path"), TEXT(item, path));
         bool field = HAS(item, fieldRef), resource = HAS(item, resourceFieldRef);
         if (field) {
@@ -308,8 +306,9 @@ static void check_projected_items(ERRS, const struct at *all, const struct val *
 {
     const struct val *items = V(source, items);
     check_items(e, AT(at, "items"), items);
-    each(item, items) if (TEXT(item, path).n > 0 && seen_before(paths, TEXT(item, path)))
-        bad_text(e, all, TEXT(source, name), "conflicting duplicate paths");
+    each (item, items)
+        if (TEXT(item, path).n > 0 && seen_before(paths, TEXT(item, path)))
+            bad_text(e, all, TEXT(source, name), "conflicting duplicate paths");
 }
 
 static void projected(ERRS, const struct val *v)
@@ -317,8 +316,7 @@ static void projected(ERRS, const struct val *v)
     const struct val *sources = V(v, sources);
     AUTO(seen_fini) struct seen paths = SEEN;
     check_mode(e, AT(at, "defaultMode"), V(v, defaultMode));
-    each(source, sources)
-    {
+    each (source, sources) {
         const struct at *here = ITEM(AT(at, "sources"), INDEX(sources, source));
         size_t n = 0;
 #define FIRST(field)                                                                                                 \
@@ -337,8 +335,9 @@ static void projected(ERRS, const struct val *v)
         if (FIRST(downwardAPI)) {
             const struct val *items = V(V(source, downwardAPI), items);
             check_downward_items(e, AT(here, "downwardAPI"), items);
-            each(item, items) if (TEXT(item, path).n > 0 && seen_before(&paths, TEXT(item, path)))
-                bad_text(e, at, TEXT(item, path), "conflicting duplicate paths");
+            each (item, items)
+                if (TEXT(item, path).n > 0 && seen_before(&paths, TEXT(item, path)))
+                    bad_text(e, at, TEXT(item, path), "conflicting duplicate paths");
         }
         if (FIRST(serviceAccountToken)) {
             const struct val *token = V(source, serviceAccountToken);
@@ -452,8 +451,7 @@ static void check_ephemeral(ERRS, const struct val *v)
 
 void check_volumes(ERRS, struct pod_rules *p, const struct val *volumes)
 {
-    each(volume, volumes)
-    {
+    each (volume, volumes) {
         const struct at *here = ITEM(at, INDEX(volumes, volume));
         struct str name = TEXT(volume, name), pod = TEXT(p->meta, name);
         size_t before = e->list.n;
@@ -493,8 +491,7 @@ void check_persistent_source(ERRS, const struct val *spec, struct str volume)
 void check_access_modes(ERRS, const struct val *modes)
 {
     bool alone = false, others = false;
-    each(mode, modes)
-    {
+    each (mode, modes) {
         check_enum(e, at, val_text(mode), "ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod");
         bool pod = str_eq(val_text(mode), S("ReadWriteOncePod"));
         alone |= pod;

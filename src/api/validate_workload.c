@@ -54,12 +54,14 @@ static void check_always(ERRS, const struct val *template)
 static void check_disks(ERRS, const struct val *template)
 {
     const struct val *volumes = V(V(template, spec), volumes), no = val_bool(false);
-    each(volume, volumes) if (HAS(volume, gcePersistentDisk) && !val_true(V(V(volume, gcePersistentDisk), readOnly)))
-        bad_value(
-            e, AT(AT(ITEM(AT(AT(at, "spec"), "volumes"), INDEX(volumes, volume)), "gcePersistentDisk"), "readOnly"),
-            &no,
-            "must be true for replicated pods > 1; GCE PD can only be mounted on multiple machines if it is "
-            "read-only");
+    each (volume, volumes)
+        if (HAS(volume, gcePersistentDisk) && !val_true(V(V(volume, gcePersistentDisk), readOnly)))
+            bad_value(
+                e,
+                AT(AT(ITEM(AT(AT(at, "spec"), "volumes"), INDEX(volumes, volume)), "gcePersistentDisk"), "readOnly"),
+                &no,
+                "must be true for replicated pods > 1; GCE PD can only be mounted on multiple machines if it is "
+                "read-only");
 }
 
 /* Of those that keep a number of the same pod. */
@@ -264,8 +266,7 @@ static struct val with_claims(struct arena *a, const struct val *template, const
 {
     struct val copy = val_copy(a, template ? template : &(struct val){.type = VAL_MAP});
     struct val *spec = val_need_map(a, &copy, N(spec)), volumes = val_list();
-    each(c, claims)
-    {
+    each (c, claims) {
         struct val volume = val_map(), source = val_map();
         struct str name = val_text_at(c, N(metadata), N(name));
         val_set_text(a, &source, N(claimName), name);
@@ -273,8 +274,9 @@ static struct val with_claims(struct arena *a, const struct val *template, const
         val_set(a, &volume, N(persistentVolumeClaim), source);
         val_add(a, &volumes, volume);
     }
-    each(volume, V(spec, volumes)) if (!val_find(&volumes, N(name), TEXT(volume, name)))
-        val_add(a, &volumes, *volume);
+    each (volume, V(spec, volumes))
+        if (!val_find(&volumes, N(name), TEXT(volume, name)))
+            val_add(a, &volumes, *volume);
     if (volumes.n > 0)
         val_set(a, spec, N(volumes), volumes);
     return copy;
@@ -322,8 +324,9 @@ static void check_statefulset(struct field_errors *e, const struct val *v)
     if (HAS(V(spec, ordinals), start))
         check_not_negative(e, AT(AT(at, "ordinals"), "start"), V(V(spec, ordinals), start));
     FORMAT_IF_SET(e, at, spec, serviceName, format_dns1123_label);
-    each(claim, claims) check_claim_spec(e, AT(ITEM(AT(at, "volumeClaimTemplates"), INDEX(claims, claim)), "spec"),
-                                         V(claim, spec), true);
+    each (claim, claims)
+        check_claim_spec(e, AT(ITEM(AT(at, "volumeClaimTemplates"), INDEX(claims, claim)), "spec"), V(claim, spec),
+                         true);
     if (!is_set(selector)) {
         bad_required(e, AT(at, "selector"), "");
     } else {

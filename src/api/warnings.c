@@ -51,8 +51,7 @@ static const char *old_label(struct str key)
 
 static void warn_expressions(struct warnings *w, const struct val *expressions, const char *at, bool values)
 {
-    each(x, expressions)
-    {
+    each (x, expressions) {
         const char *old = old_label(TEXT(x, key));
         ptrdiff_t i = INDEX(expressions, x);
         if (old)
@@ -148,7 +147,8 @@ static void warn_overlap(struct warnings *w, struct paths *paths, struct str vol
 static void warn_overlaps(struct warnings *w, struct paths *paths, struct str volume, struct str what,
                           const struct val *items)
 {
-    each(item, items) warn_overlap(w, paths, volume, what, TEXT(item, path));
+    each (item, items)
+        warn_overlap(w, paths, volume, what, TEXT(item, path));
 }
 
 static struct str what_of(struct warnings *w, const char *kind, struct str name)
@@ -160,8 +160,7 @@ static void warn_projected(struct warnings *w, struct str volume, const struct v
 {
     struct paths paths = {0};
     const struct val *source;
-    each(s, V(projected, sources))
-    {
+    each (s, V(projected, sources)) {
         if (is_set(source = V(s, configMap))) {
             warn_overlaps(w, &paths, volume, what_of(w, "Projected ConfigMap", TEXT(source, name)), V(source, items));
         } else if (is_set(source = V(s, secret))) {
@@ -199,8 +198,7 @@ static void warn_paths(struct warnings *w, const struct val *volume)
 
 static void warn_volumes(struct warnings *w, const struct val *volumes, const char *at)
 {
-    each(volume, volumes)
-    {
+    each (volume, volumes) {
         const struct val *claim = V(V(volume, ephemeral), volumeClaimTemplate);
         for (size_t i = 0; i < countof(old_volumes); i++)
             if (is_set(val_get(volume, old_volumes[i].field)))
@@ -211,7 +209,8 @@ static void warn_volumes(struct warnings *w, const struct val *volumes, const ch
                                       INDEX(volumes, volume))
                                 .p);
     }
-    each(volume, volumes) warn_paths(w, volume);
+    each (volume, volumes)
+        warn_paths(w, volume);
 }
 
 /* --- pods --- */
@@ -228,8 +227,7 @@ static void containers_of(struct warnings *w, const struct val *spec, const char
     static const struct name *const lists[] = {N(initContainers), N(containers), N(ephemeralContainers)};
     for (size_t l = 0; l < countof(lists); l++) {
         const struct val *containers = val_get(spec, lists[l]);
-        each(c, containers)
-        {
+        each (c, containers) {
             struct place p = {c, arena_fmt(w->arena, "%sspec.%s[%td]", at, lists[l]->s.p, INDEX(containers, c)).p};
             array_push(out, p);
         }
@@ -241,8 +239,7 @@ static void warn_env(struct warnings *w, const struct place *p)
 {
     AUTO(map_fini) struct map seen = MAP;
     const struct val *env = V(p->container, env);
-    each(var, env)
-    {
+    each (var, env) {
         struct str name = TEXT(var, name), value = TEXT(var, value);
         if (!met(&seen, name))
             continue;
@@ -301,8 +298,7 @@ static void warn_ports(struct warnings *w, const places_array *containers)
     AUTO(map_fini) struct map seen = MAP;
     array_each (c, containers) {
         const struct val *ports = V(c->container, ports);
-        each(v, ports)
-        {
+        each (v, ports) {
             struct port *p = ARENA_NEW(w->arena, struct port), *earlier[PORTS_COMPARED];
             size_t n = 0;
             *p = (struct port){v, arena_fmt(w->arena, "%s.ports[%td]", c->at, INDEX(ports, v)).p, NULL};
@@ -327,16 +323,19 @@ static void warn_affinity(struct warnings *w, const struct val *affinity, const 
 {
     const struct val *required = V(affinity, requiredDuringSchedulingIgnoredDuringExecution),
                      *preferred = V(affinity, preferredDuringSchedulingIgnoredDuringExecution);
-    each(term, required) if (!HAS(term, labelSelector))
-        warn(w,
-             "%sspec.affinity.%s.requiredDuringSchedulingIgnoredDuringExecution[%td].labelSelector: a null "
-             "labelSelector results in matching no pod",
-             at, which, INDEX(required, term));
-    each(term, preferred) if (!HAS(V(term, podAffinityTerm), labelSelector)) warn(
-        w,
-        "%sspec.affinity.%s.preferredDuringSchedulingIgnoredDuringExecution[%td].podAffinityTerm.labelSelector: a "
-        "null labelSelector results in matching no pod",
-        at, which, INDEX(preferred, term));
+    each (term, required)
+        if (!HAS(term, labelSelector))
+            warn(w,
+                 "%sspec.affinity.%s.requiredDuringSchedulingIgnoredDuringExecution[%td].labelSelector: a null "
+                 "labelSelector results in matching no pod",
+                 at, which, INDEX(required, term));
+    each (term, preferred)
+        if (!HAS(V(term, podAffinityTerm), labelSelector))
+            warn(w,
+                 "%sspec.affinity.%s.preferredDuringSchedulingIgnoredDuringExecution[%td].podAffinityTerm."
+                 "labelSelector: a "
+                 "null labelSelector results in matching no pod",
+                 at, which, INDEX(preferred, term));
 }
 
 static void warn_node_terms(struct warnings *w, const struct val *spec, const char *at)
@@ -344,7 +343,7 @@ static void warn_node_terms(struct warnings *w, const struct val *spec, const ch
     const struct val *affinity = V(V(spec, affinity), nodeAffinity),
                      *terms = V(V(affinity, requiredDuringSchedulingIgnoredDuringExecution), nodeSelectorTerms),
                      *preferred = V(affinity, preferredDuringSchedulingIgnoredDuringExecution);
-    each(term, terms)
+    each (term, terms)
         warn_expressions(w, V(term, matchExpressions),
                          arena_fmt(w->arena,
                                    "%sspec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution."
@@ -352,14 +351,15 @@ static void warn_node_terms(struct warnings *w, const struct val *spec, const ch
                                    at, INDEX(terms, term))
                              .p,
                          true);
-    each(term, preferred) warn_expressions(
-        w, V(V(term, preference), matchExpressions),
-        arena_fmt(w->arena,
-                  "%sspec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[%td].preference."
-                  "matchExpressions",
-                  at, INDEX(preferred, term))
-            .p,
-        true);
+    each (term, preferred)
+        warn_expressions(
+            w, V(V(term, preference), matchExpressions),
+            arena_fmt(w->arena,
+                      "%sspec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[%td].preference."
+                      "matchExpressions",
+                      at, INDEX(preferred, term))
+                .p,
+            true);
 }
 
 static void warn_places(struct warnings *w, const struct val *spec, const char *at)
@@ -370,8 +370,7 @@ static void warn_places(struct warnings *w, const struct val *spec, const char *
         if ((old = old_label(m->name->s)))
             warn(w, "%sspec.nodeSelector[" STR_FMT "]: %s", at, STR_ARG(m->name->s), old);
     warn_node_terms(w, spec, at);
-    each(c, spread)
-    {
+    each (c, spread) {
         if ((old = old_label(TEXT(c, topologyKey))))
             warn(w, "%sspec.topologySpreadConstraints[%td].topologyKey: " STR_FMT " is %s", at, INDEX(spread, c),
                  STR_ARG(TEXT(c, topologyKey)), old);
@@ -387,8 +386,7 @@ static void warn_twice(struct warnings *w, const struct val *list, const struct 
                        const char *which)
 {
     AUTO(map_fini) struct map seen = MAP;
-    each(item, list)
-    {
+    each (item, list) {
         struct str text = val_text(val_get(item, key));
         if (met(&seen, text))
             warn(w, "%sspec.%s[%td].%s: duplicate %s \"" STR_FMT "\"", at, which, INDEX(list, item), key->s.p,
@@ -407,8 +405,9 @@ static void warn_pod(struct warnings *w, const struct val *pod, const char *at)
     warn_volumes(w, V(spec, volumes), at);
     warn_twice(w, V(spec, hostAliases), N(ip), at, "hostAliases");
     warn_twice(w, pulls, N(name), at, "imagePullSecrets");
-    each(pull, pulls) if (TEXT(pull, name).n == 0)
-        warn(w, "%sspec.imagePullSecrets[%td].name: invalid empty name \"\"", at, INDEX(pulls, pull));
+    each (pull, pulls)
+        if (TEXT(pull, name).n == 0)
+            warn(w, "%sspec.imagePullSecrets[%td].name: invalid empty name \"\"", at, INDEX(pulls, pull));
     for (size_t i = 0; i < countof(bytes); i++)
         warn_fraction(w, V(spec, overhead), bytes[i], arena_fmt(w->arena, "%sspec.overhead", at).p);
     if (!HAS(V(spec, securityContext), seccompProfile))
@@ -473,8 +472,10 @@ static void warn_workload(struct warnings *w, const struct kind *k, const struct
     } else if (changed) {
         warn_pod(w, V(spec, template), "spec.template.");
     }
-    each(claim, claims) if (changed) warn_claim_spec(
-        w, V(claim, spec), arena_fmt(w->arena, "spec.volumeClaimTemplates[%td]", INDEX(claims, claim)).p);
+    each (claim, claims)
+        if (changed)
+            warn_claim_spec(w, V(claim, spec),
+                            arena_fmt(w->arena, "spec.volumeClaimTemplates[%td]", INDEX(claims, claim)).p);
     if (k == K(StatefulSet) && NUM(spec, revisionHistoryLimit) < 0)
         warn(w, "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is "
                 "recommended");
@@ -493,7 +494,8 @@ static void warn_address(struct warnings *w, struct str text, const char *at)
 
 static void warn_addresses(struct warnings *w, const struct val *list, const char *at)
 {
-    each(it, list) warn_address(w, val_text(it), arena_fmt(w->arena, "%s[%td]", at, INDEX(list, it)).p);
+    each (it, list)
+        warn_address(w, val_text(it), arena_fmt(w->arena, "%s[%td]", at, INDEX(list, it)).p);
 }
 
 static void warn_service(struct warnings *w, const struct val *v)
@@ -535,15 +537,15 @@ static void warn_endpoints(struct warnings *w, const struct val *v)
     const struct val *subsets = V(v, subsets);
     if (managed_by(v, S("endpoints.kubernetes.io/managed-by"), S("endpoint-controller")))
         return;
-    each(subset, subsets)
-    {
+    each (subset, subsets) {
         static const struct name *const lists[] = {N(addresses), N(notReadyAddresses)};
         for (size_t l = 0; l < countof(lists); l++) {
             const struct val *addresses = val_get(subset, lists[l]);
-            each(a, addresses) warn_address(w, TEXT(a, ip),
-                                            arena_fmt(w->arena, "subsets[%td].%s[%td].ip", INDEX(subsets, subset),
-                                                      lists[l]->s.p, INDEX(addresses, a))
-                                                .p);
+            each (a, addresses)
+                warn_address(w, TEXT(a, ip),
+                             arena_fmt(w->arena, "subsets[%td].%s[%td].ip", INDEX(subsets, subset), lists[l]->s.p,
+                                       INDEX(addresses, a))
+                                 .p);
         }
     }
 }
@@ -559,7 +561,7 @@ static void warn_endpoint_slice(struct warnings *w, const struct val *v)
     if (managed_by(v, label, S("endpointslice-controller.k8s.io")) ||
         managed_by(v, label, S("endpointslicemirroring-controller.k8s.io")))
         return;
-    each(e, endpoints)
+    each (e, endpoints)
         warn_addresses(w, V(e, addresses), arena_fmt(w->arena, "endpoints[%td].addresses", INDEX(endpoints, e)).p);
 }
 
@@ -599,11 +601,12 @@ static void warn_volume(struct warnings *w, const struct val *v)
     if (str_eq(TEXT(spec, persistentVolumeReclaimPolicy), S("Recycle")))
         warn(w, "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the "
                 "recommended approach is to use dynamic provisioning.");
-    each(term, terms) warn_expressions(
-        w, V(term, matchExpressions),
-        arena_fmt(w->arena, "spec.nodeAffinity.required.nodeSelectorTerms[%td].matchExpressions", INDEX(terms, term))
-            .p,
-        false);
+    each (term, terms)
+        warn_expressions(w, V(term, matchExpressions),
+                         arena_fmt(w->arena, "spec.nodeAffinity.required.nodeSelectorTerms[%td].matchExpressions",
+                                   INDEX(terms, term))
+                             .p,
+                         false);
     for (size_t i = 0; i < countof(old_volumes); i++)
         if (is_set(val_get(spec, old_volumes[i].field)))
             warn(w, "spec.%s", old_volumes[i].text);
@@ -612,9 +615,10 @@ static void warn_volume(struct warnings *w, const struct val *v)
 static void warn_storage_class(struct warnings *w, const struct val *v)
 {
     const struct val *terms = V(v, allowedTopologies);
-    each(term, terms) warn_expressions(
-        w, V(term, matchLabelExpressions),
-        arena_fmt(w->arena, "allowedTopologies[%td].matchLabelExpressions", INDEX(terms, term)).p, false);
+    each (term, terms)
+        warn_expressions(w, V(term, matchLabelExpressions),
+                         arena_fmt(w->arena, "allowedTopologies[%td].matchLabelExpressions", INDEX(terms, term)).p,
+                         false);
 }
 
 static void warn_capacity(struct warnings *w, const struct val *v)

@@ -126,7 +126,7 @@ static void put_tuple(struct nlbuf *b, uint16_t type, const struct tuple *t)
 /* The dump of entries whose tuple of this side (CTA_TUPLE_ORIG or _REPLY) has this source, or where that is 0 this
  * protocol; the kernel may give more. */
 static bool dump(struct netlink *nl, uint16_t side, uint32_t src, uint8_t proto,
-                 void (*each)(const struct nlmsghdr *h, void *arg), void (*again)(void *arg), void *arg,
+                 void (*fn)(const struct nlmsghdr *h, void *arg), void (*again)(void *arg), void *arg,
                  struct err *err)
 {
     AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
@@ -143,7 +143,7 @@ static bool dump(struct netlink *nl, uint16_t side, uint32_t src, uint8_t proto,
             nlbuf_nest_end(&b, nest);
         }
         nlbuf_end(&b);
-        if (netlink_dump(nl, &b, each, again, arg, &e))
+        if (netlink_dump(nl, &b, fn, again, arg, &e))
             return true;
         if (e.sys != EINVAL && e.sys != EOPNOTSUPP)
             break;

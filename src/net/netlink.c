@@ -214,7 +214,7 @@ static bool refused(const struct nlmsghdr *h, int error, struct err *err)
     return false;
 }
 
-bool netlink_send(struct netlink *nl, struct nlbuf *b, void (*each)(const struct nlmsghdr *h, void *arg), void *arg,
+bool netlink_send(struct netlink *nl, struct nlbuf *b, void (*fn)(const struct nlmsghdr *h, void *arg), void *arg,
                   unsigned *failed, struct err *err)
 {
     uint32_t first;
@@ -235,8 +235,8 @@ bool netlink_send(struct netlink *nl, struct nlbuf *b, void (*each)(const struct
             if (h->nlmsg_seq < first || h->nlmsg_seq > nl->seq)
                 continue; /* what is left of an earlier conversation that failed */
             if (h->nlmsg_type != NLMSG_ERROR) {
-                if (each)
-                    each(h, arg);
+                if (fn)
+                    fn(h, arg);
                 continue;
             }
             const struct nlmsgerr *e = mnl_nlmsg_get_payload(h);
@@ -251,8 +251,8 @@ bool netlink_send(struct netlink *nl, struct nlbuf *b, void (*each)(const struct
     return true;
 }
 
-static bool dump_once(struct netlink *nl, struct nlbuf *b, void (*each)(const struct nlmsghdr *h, void *arg),
-                      void *arg, bool *interrupted, struct err *err)
+static bool dump_once(struct netlink *nl, struct nlbuf *b, void (*fn)(const struct nlmsghdr *h, void *arg), void *arg,
+                      bool *interrupted, struct err *err)
 {
     uint32_t first;
     unsigned acks;
@@ -280,12 +280,12 @@ static bool dump_once(struct netlink *nl, struct nlbuf *b, void (*each)(const st
                 }
                 return e->error ? refused(h, -e->error, err) : true;
             }
-            each(h, arg);
+            fn(h, arg);
         }
     }
 }
 
-bool netlink_dump(struct netlink *nl, struct nlbuf *b, void (*each)(const struct nlmsghdr *h, void *arg),
+bool netlink_dump(struct netlink *nl, struct nlbuf *b, void (*fn)(const struct nlmsghdr *h, void *arg),
                   void (*again)(void *arg), void *arg, struct err *err)
 {
     ASSERT(b->count == 1);
@@ -294,7 +294,7 @@ bool netlink_dump(struct netlink *nl, struct nlbuf *b, void (*each)(const struct
         bool interrupted;
         if (i && again)
             again(arg);
-        if (!dump_once(nl, b, each, arg, &interrupted, err))
+        if (!dump_once(nl, b, fn, arg, &interrupted, err))
             return false;
         if (!interrupted)
             return true;

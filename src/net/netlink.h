@@ -46,11 +46,11 @@ AUTO_VALUE(netlink_close, struct netlink);
 
 /* Sends all messages in one go and waits until each that carries NLM_F_ACK is answered, or one failed. False: err.sys
  * is the kernel's errno, *failed (may be NULL) the number of the message in the buffer. Answers that are not
- * acknowledgments go to each(), which may be NULL. */
-MUST_USE bool netlink_send(struct netlink *nl, struct nlbuf *b, void (*each)(const struct nlmsghdr *h, void *arg),
+ * acknowledgments go to fn(), which may be NULL. */
+MUST_USE bool netlink_send(struct netlink *nl, struct nlbuf *b, void (*fn)(const struct nlmsghdr *h, void *arg),
                            void *arg, unsigned *failed, struct err *err);
-/* Sends the one message in b as a dump and hands each answer to each(). A dump that the kernel interrupted because
+/* Sends the one message in b as a dump and hands each answer to fn(). A dump that the kernel interrupted because
  * the table changed is begun again, up to four times; `again` (may be NULL) is called before, to forget what was
  * collected. */
-MUST_USE bool netlink_dump(struct netlink *nl, struct nlbuf *b, void (*each)(const struct nlmsghdr *h, void *arg),
+MUST_USE bool netlink_dump(struct netlink *nl, struct nlbuf *b, void (*fn)(const struct nlmsghdr *h, void *arg),
                            void (*again)(void *arg), void *arg, struct err *err);

@@ -375,7 +375,7 @@ static bool affinity_kept(const struct affinity *a, const struct map *kept)
     return map_get(kept, rule_pair_key(&pair, buf)) != NULL;
 }
 
-static void elements_each(const struct nlmsghdr *h, void (*each)(const struct nlattr *elem, void *arg), void *arg)
+static void elements_each(const struct nlmsghdr *h, void (*fn)(const struct nlattr *elem, void *arg), void *arg)
 {
     const struct nlattr *a, *elem;
     mnl_attr_for_each(a, h, sizeof(struct nfgenmsg))
@@ -384,7 +384,7 @@ static void elements_each(const struct nlmsghdr *h, void (*each)(const struct nl
             continue;
         mnl_attr_for_each_nested(elem, a)
         {
-            each(elem, arg);
+            fn(elem, arg);
         }
     }
 }
@@ -693,13 +693,13 @@ static void read_fresh(struct reading *r)
     nft_state_fini(r->out);
 }
 
-static bool read_kind(struct nft *n, struct reading *r, int op, void (*each)(const struct nlmsghdr *h, void *arg),
+static bool read_kind(struct nft *n, struct reading *r, int op, void (*fn)(const struct nlmsghdr *h, void *arg),
                       struct err *err)
 {
     AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
     begin(&b, op, 0);
     nlbuf_end(&b);
-    return netlink_dump(&n->nl, &b, each, read_again, r, err);
+    return netlink_dump(&n->nl, &b, fn, read_again, r, err);
 }
 
 static void marker_of(const struct nft *n, uint64_t hash, char marker[64])

@@ -99,7 +99,7 @@ static struct str told(struct play *y) /* what was asked for since the last call
     return s;
 }
 
-static void delete (struct play *y, int64_t grace)
+static void play_delete(struct play *y, int64_t grace)
 {
     struct val tree = val_copy(&y->arena, &y->p->obj->tree);
     struct val *meta = val_need_map(&y->arena, &tree, N(metadata));
@@ -372,7 +372,7 @@ TEST(pod_leaves_and_drains_before_it_is_told_to_stop)
     run(&y);
     (void)told(&y);
     y.p->in_service = true;
-    delete (&y, 30);
+    play_delete(&y, 30);
     run(&y);
     CHECK_STR(told(&y), S("leave"));
     pod_saw_left(y.p);
@@ -395,7 +395,7 @@ TEST(pod_that_data_planes_forget_to_forget_goes_on_after_five_seconds)
     play_begin(&y, ONE);
     run(&y);
     y.p->in_service = true;
-    delete (&y, 30);
+    play_delete(&y, 30);
     run(&y);
     (void)told(&y);
     CHECK_INT(y.actions.wake_at - y.now, 5 * NS_PER_S);
@@ -414,10 +414,10 @@ TEST(pod_behind_no_service_is_stopped_at_once_and_killed_when_grace_is_over)
     play_begin(&y, ONE);
     run(&y);
     (void)told(&y);
-    delete (&y, 30);
+    play_delete(&y, 30);
     run(&y);
     CHECK_STR(told(&y), S("!Killing:c term:c"));
-    delete (&y, 2); /* a shorter grace shortens */
+    play_delete(&y, 2); /* a shorter grace shortens */
     run(&y);
     CHECK_INT(y.actions.wake_at - y.now, 2 * NS_PER_S);
     y.now += 2 * NS_PER_S;
@@ -441,7 +441,7 @@ TEST(init_containers_run_one_after_another_and_sidecars_stop_last)
     exits(&y, "i", 0);
     run(&y);
     CHECK_STR(told(&y), S("image:s start:s image:c start:c"));
-    delete (&y, 30);
+    play_delete(&y, 30);
     run(&y);
     CHECK_STR(told(&y), S("!Killing:c term:c !Killing:s"));
     exits(&y, "c", 0);
@@ -494,7 +494,7 @@ TEST(only_what_ever_ran_is_lost_with_a_pod)
             exits(&y, n ? "i2" : "i1", 0);
             run(&y);
         }
-        delete (&y, 30);
+        play_delete(&y, 30);
         run(&y);
         exits(&y, rows[i].through == 0 ? "i1" : rows[i].through == 1 ? "i2" : "c", rows[i].code);
         run(&y);
@@ -530,7 +530,7 @@ TEST(pod_that_never_restarts_ends_with_its_containers)
     CHECK_STR(str_of(pod_phase(y.p)), S("Failed"));
     struct val s = pod_status(y.p, &y.arena, real0);
     CHECK_STR(val_text_at(val_find(val_get(&s, N(conditions)), N(type), S("Ready")), N(reason)), S("PodFailed"));
-    delete (&y, 30); /* its logs were kept until now */
+    play_delete(&y, 30); /* its logs were kept until now */
     run(&y);
     CHECK_STR(told(&y), S("unvolumes delete"));
     play_end(&y);
@@ -670,7 +670,7 @@ TEST(what_is_left_of_a_lost_sandbox_goes_with_its_pod)
     play_begin(&y, META "spec: {restartPolicy: Always, containers: [{name: c, image: x}]}");
     run(&y);
     (void)told(&y);
-    delete (&y, 30);
+    play_delete(&y, 30);
     pod_saw_sandbox_lost(y.p, y.now);
     run(&y);
     CHECK_STR(told(&y), S("unsandbox unvolumes delete"));
@@ -766,7 +766,7 @@ TEST(sigterm_waits_for_the_prestop_hook_but_not_beyond_the_grace)
         run(&y);
         (void)told(&y);
         y.hold = true;
-        delete (&y, 30);
+        play_delete(&y, 30);
         run(&y);
         CHECK_STR(told(&y), S("!Killing:c prestop:c"));
         y.now += 29 * NS_PER_S;
@@ -827,7 +827,7 @@ TEST(every_state_comes_to_an_end_whatever_happens)
             if (y.p->containers.p[c].run == RUN_RUNNING && (r >> 50) % 2)
                 pod_saw_exit(y.p, (int)c, (r >> 51) % 2, false, S(""), real0, real0, y.now);
             if (i == 20)
-                delete (&y, 30);
+                play_delete(&y, 30);
             if (i == 25 && seed % 5 == 0)
                 pod_gone(y.p, y.now);
             y.now += (int64_t)((r >> 20) % 8) * NS_PER_S;

@@ -21,7 +21,7 @@ static struct obj *create(const char *spec)
     return o;
 }
 
-static void delete (struct obj *o)
+static void object_delete(struct obj *o)
 {
     alloc_changed(server.alloc, o, NULL);
     obj_unref(o);
@@ -39,11 +39,11 @@ TEST(addresses_and_ports_come_back_when_their_service_goes)
     CHECK_INT(val_num_at(val_item(val_get(obj_spec(any), N(ports)), 0), 0, N(nodePort)), 30001);
     CHECK(!create("{\"type\":\"NodePort\",\"ports\":[{\"port\":80}]}"));
     CHECK(!create("{\"type\":\"ClusterIP\",\"clusterIP\":\"10.43.0.9\"}"));
-    delete (named);
+    object_delete(named);
     named = create("{\"type\":\"NodePort\",\"clusterIP\":\"10.43.0.9\",\"ports\":[{\"port\":80}]}");
     CHECK(named);
     CHECK_INT(val_num_at(val_item(val_get(obj_spec(named), N(ports)), 0), 0, N(nodePort)), 30000);
-    delete (named);
-    delete (any);
+    object_delete(named);
+    object_delete(any);
     alloc_free(server.alloc);
 }

@@ -1,6 +1,7 @@
 /* limits.h - every bound of the API server, in one place; /metrics shows each as wherry_limit{name="..."}. */
 #pragma once
 #include "api/codec.h"
+#include "wire/http1.h"
 
 /* What is stored, Events aside, where the settings max-objects and max-stored-mib do not say otherwise. */
 #define LIMIT_OBJECTS      1000000
@@ -15,7 +16,7 @@
     X(WORK_STEPS, 3000000, "elements of long lists and maps that one write may look at")                             \
     X(URL_BYTES, 49152, "bytes of a request line")                                                                   \
     X(HEADER_BYTES, 65536, "bytes of a request's header")                                                            \
-    X(HEADER_FIELDS, 128, "fields of a request's header")                                                            \
+    X(HEADER_FIELDS, HTTP1_FIELDS_MOST, "fields of a request's header")                                              \
     X(QUERY_PARAMETERS, 256, "parameters of a query")                                                                \
     X(CONNECTIONS, 10000, "connections at a time")                                                                   \
     X(CONNECTIONS_PER_ADDRESS, 2500, "connections at a time from one address")                                       \
@@ -27,9 +28,8 @@
     X(WATCHERS, 20000, "watches at a time")                                                                          \
     X(WATCHERS_PER_USER, 2000, "and over HTTP of one user")                                                          \
     X(WATCHES_BYTES, 268435456, "bytes waiting for all watchers; of more, the slowest are cut")                      \
-    X(WATCH_WINDOW_EVENTS, 4096, "events kept per kind for watches and continued lists")                             \
-    X(WATCH_WINDOW_BYTES, 8388608, "bytes of objects those events may hold per kind")                                \
-    X(WATCH_WINDOW_SECONDS, 300, "seconds an event is kept at least while there is room")                            \
+    X(HISTORY_CHANGES, 4096, "changes kept in memory for watches and lists that continue; older ones are read back") \
+    X(HISTORY_BYTES, 4194304, "bytes those changes may take")                                                        \
     X(WATCH_SECONDS_MIN, 1800, "seconds after which a watch without timeoutSeconds ends, at least")                  \
     X(WATCH_SECONDS_MAX, 3600, "and at most")                                                                        \
     X(ENCODED_BYTES, 16777216, "bytes of encodings kept with objects for whoever asks next")                         \

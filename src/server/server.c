@@ -255,7 +255,9 @@ static bool open_store(struct server *s, struct err *err)
                               .sealed = sealed,
                               .nsealed = countof(sealed),
                               .disk = disk_changed,
-                              .keep_ns = s->options.history_ns};
+                              .keep_ns = s->options.history_ns,
+                              .history_changes = s->options.memory ? 0 : LIMIT_HISTORY_CHANGES,
+                              .history_bytes = s->options.memory ? 0 : LIMIT_HISTORY_BYTES};
     s->store_options = o;
     s->store = store_open(s->loop, &o, err);
     if (!s->store)

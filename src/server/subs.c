@@ -793,7 +793,7 @@ static void token_answer(struct request *r)
         fail_invalid(r, S("authentication.k8s.io"), S("TokenRequest"), r->name, &e);
         return;
     }
-    if (seconds < 600)
+    if (seconds < LIMIT_TOKEN_SECONDS_MIN)
         field_error_add(&e, FE_INVALID, "spec.expirationSeconds",
                         "Invalid value: %lld: may not specify a duration less than 10 minutes", (long long)seconds);
     if (seconds > (int64_t)1 << 32)

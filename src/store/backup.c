@@ -234,8 +234,8 @@ static bool read_end(struct reader *r, uint64_t count, struct err *err)
 }
 
 bool backup_read(const struct backup_input *in, int64_t *rev,
-                 bool (*each)(void *arg, struct str key, struct str stored, int64_t create_rev, int64_t mod_rev,
-                              struct err *err),
+                 bool (*fn)(void *arg, struct str key, struct str stored, int64_t create_rev, int64_t mod_rev,
+                            struct err *err),
                  void *arg, struct err *err)
 {
     AUTO(EVP_MD_CTX_free) EVP_MD_CTX *sum = sha256_new();
@@ -263,7 +263,7 @@ bool backup_read(const struct backup_input *in, int64_t *rev,
         struct str key = {r.buf.p + RECORD + 1, key_n}, value = {key.p + key_n, value_n};
         ok = count == 0 || str_cmp(strbuf_str(&last), key) < 0 ||
              err_set(err, E_INVALID, "the backup is damaged: its keys are not in order");
-        ok = ok && each(arg, key, value, (int64_t)create, (int64_t)mod, err);
+        ok = ok && fn(arg, key, value, (int64_t)create, (int64_t)mod, err);
         strbuf_reset(&last);
         strbuf_add(&last, key);
         eat(&r, RECORD + 1 + key_n + value_n);

@@ -19,7 +19,8 @@ static ptrdiff_t fill(void *arg, char *p, size_t n)
     return (ptrdiff_t)part;
 }
 
-static bool each(void *arg, struct str key, struct str stored, int64_t create_rev, int64_t mod_rev, struct err *err)
+static bool entry_check(void *arg, struct str key, struct str stored, int64_t create_rev, int64_t mod_rev,
+                        struct err *err)
 {
     (void)err;
     ASSERT(key.n >= 1 && key.n <= STORE_KEY_MAX && stored.n >= 1 && create_rev >= 1 && mod_rev >= create_rev);
@@ -36,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct err err = ERR;
         int64_t rev = 0;
         uint64_t hash = 0;
-        bool ok = backup_read(&(struct backup_input){fill, &rest}, &rev, each, &hash, &err);
+        bool ok = backup_read(&(struct backup_input){fill, &rest}, &rev, entry_check, &hash, &err);
         ASSERT(ok || (err.kind != E_NONE && err.text[0]));
         ASSERT(portion == 1 || ok == first);
         first = ok;

@@ -19,6 +19,6 @@ struct backup_input {
 };
 /* Every key goes to `each` as it is read, so before the checksum is known: whoever gets false forgets what he got. */
 MUST_USE bool backup_read(const struct backup_input *in, int64_t *rev,
-                          bool (*each)(void *arg, struct str key, struct str stored, int64_t create_rev,
-                                       int64_t mod_rev, struct err *err),
+                          bool (*fn)(void *arg, struct str key, struct str stored, int64_t create_rev,
+                                     int64_t mod_rev, struct err *err),
                           void *arg, struct err *err);
