@@ -11,7 +11,7 @@ struct step {
 /* In upstream's order: what is on by default. */
 static const struct step steps[] = {
     {"NamespaceLifecycle", VERB_CREATE | VERB_DELETE, NULL, admit_namespace, admit_namespace},
-    {"NodeRestriction", VERB_CREATE | VERB_UPDATE, NULL, NULL, admit_node},
+    {"NodeRestriction", VERB_CREATE | VERB_UPDATE | VERB_DELETE, NULL, NULL, admit_node},
     {"ServiceAccount", VERB_CREATE, K(Pod), admit_service_account, NULL},
     {"ServiceAccount", VERB_UPDATE, K(Pod), NULL, admit_ephemeral},
     {"TaintNodesByCondition", VERB_CREATE, K(Node), admit_new_node, NULL},

@@ -104,6 +104,27 @@ static bool write_node(struct admission *x, struct str node)
            NO(x, "node \"" STR_FMT "\" is not allowed to modify ownerReferences", STR_ARG(node));
 }
 
+/* Authorization looked at what was there then; this is what is written on. */
+static bool write_pod(struct admission *x, struct str node)
+{
+    if (!str_eq(val_text_at(x->old, N(spec), N(nodeName)), node))
+        return NO(x, "node \"" STR_FMT "\" can only %s pods with spec.nodeName set to itself", STR_ARG(node),
+                  verb_name(x->verb));
+    return x->verb == VERB_DELETE ||
+           val_equal(val_at(x->obj, N(metadata), N(labels)), val_at(x->old, N(metadata), N(labels))) ||
+           NO(x, "node \"" STR_FMT "\" cannot update labels through pod status", STR_ARG(node));
+}
+
+static bool write_slice(struct admission *x, struct str node)
+{
+    const struct val *const both[] = {x->obj, x->old};
+    for (size_t i = 0; i < countof(both); i++)
+        if (both[i] && !str_eq(val_text_at(both[i], N(spec), N(nodeName)), node))
+            return NO(x, "can only %s ResourceSlice with the same NodeName as the requesting node",
+                      verb_name(x->verb));
+    return true;
+}
+
 bool admit_node(struct admission *x)
 {
     struct str node = node_of(x->r->user);
@@ -113,9 +134,10 @@ bool admit_node(struct admission *x)
     if (x->kind == K(Pod) && create)
         return make_pod(x, node);
     if (x->kind == K(Pod))
-        return val_equal(val_at(x->obj, N(metadata), N(labels)), val_at(x->old, N(metadata), N(labels))) ||
-               NO(x, "node \"" STR_FMT "\" cannot update labels through pod status", STR_ARG(node));
-    if (x->kind == K(Node))
+        return write_pod(x, node);
+    if (x->kind == K(ResourceSlice))
+        return write_slice(x, node);
+    if (x->kind == K(Node) && x->verb != VERB_DELETE)
         return write_node(x, node);
     if (create && x->kind == K(Lease) && !(str_eq(x->name, node) && str_eq(x->ns, S("kube-node-lease"))))
         return NO(x, "can only access node lease with the same name as the requesting node");

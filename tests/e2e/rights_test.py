@@ -143,7 +143,9 @@ def a_node_writes_its_own(c):
                                    'spec': dict({'nodeName': 'n1', 'containers': [{'name': 'c', 'image': 'i'}]}, **spec)}
     lease, secrets = '/apis/coordination.k8s.io/v1/namespaces/%s/leases', '/api/v1/namespaces/default/secrets/'
     token = lambda ref: {'spec': dict({'audiences': []}, **({'boundObjectRef': dict(kind='Pod', apiVersion='v1', name=ref)} if ref else {}))}
-    account = '/api/v1/namespaces/default/serviceaccounts/default/token'
+    account, slices = '/api/v1/namespaces/default/serviceaccounts/default/token', '/apis/resource.k8s.io/v1/resourceslices'
+    a_slice = lambda node, **meta: {'metadata': dict({'generateName': 's-'}, **meta), 'spec': {'driver': 'x.example', 'nodeName': node, 'pool': {'name': node, 'generation': 1, 'resourceSliceCount': 1}, 'devices': [{'name': 'd'}]}}
+    made(c, slices, a_slice('n2', name='theirs'))
     table(c, 'system:node:n1', [
         ('a pod', 'POST', pods, {'metadata': {'name': 'p'}, 'spec': {'nodeName': 'n1', 'containers': [{'name': 'c', 'image': 'i'}]}}, 403, 'can only create mirror pods'),
         ('a mirror pod elsewhere', 'POST', pods, mirror({'nodeName': 'n2'}), 403, 'spec.nodeName set to itself'),
@@ -164,6 +166,7 @@ def a_node_writes_its_own(c):
         ('a label that draws pods', 'PATCH', '/api/v1/nodes/n1', {'metadata': {'labels': {'team.node-restriction.kubernetes.io/x': 'y'}}}, 403, 'not allowed to modify labels', MERGE),
         ('its role', 'PATCH', '/api/v1/nodes/n1', {'metadata': {'labels': {'node-role.kubernetes.io/control-plane': ''}}}, 403, 'not allowed to modify labels', MERGE),
         ('its taints', 'PATCH', '/api/v1/nodes/n1', {'spec': {'taints': [{'key': 'a', 'effect': 'NoSchedule'}]}}, 403, 'not allowed to modify taints', MERGE),
+        ('its slice', 'POST', slices, a_slice('n1'), 201, ''), ("another's slice", 'POST', slices, a_slice('n2'), 403, 'with the same NodeName'), ("another's slice, taken", 'PATCH', slices + '/theirs', {'metadata': {'labels': {'a': 'b'}}}, 403, 'with the same NodeName', MERGE), ("another's slice, away", 'DELETE', slices + '/theirs', None, 403, 'with the same NodeName'),
         ('its lease', 'POST', lease % 'kube-node-lease', {'metadata': {'name': 'n1', 'namespace': 'kube-node-lease'}, 'spec': {'holderIdentity': 'n1'}}, 201, ''),
         ("another's lease", 'POST', lease % 'kube-node-lease', {'metadata': {'name': 'n2'}}, 403, 'node lease with the same name'),
         ('a lease elsewhere', 'POST', lease % 'kube-system', {'metadata': {'name': 'n1'}}, 403, 'node lease with the same name'),
