@@ -4,6 +4,8 @@
 #include "server/fail.h"
 #include "server/int.h"
 
+enum { API_IP = 1 }; /* which of the range */
+
 struct alloc {
     uint32_t net, size; /* addresses as numbers; host order */
     int64_t port_min, port_max;
@@ -144,11 +146,17 @@ static bool choose_ip(struct request *r, struct str *out)
         uint32_t start = n ? (uint32_t)random_below(n) : 0;
         for (uint32_t i = 0; i < n; i++) {
             *out = ip_text(&r->arena, a->net + from + (start + i) % n);
-            if (!is_taken(a, *out))
+            if (!is_taken(a, *out) && (start + i) % n + from != API_IP)
                 return true;
         }
     }
     return false;
+}
+
+/* The API's address is that of default/kubernetes, also while somebody has deleted it. */
+static bool is_another(const struct request *r, const struct alloc *a, uint32_t ip)
+{
+    return ip == a->net + API_IP && !(str_eqz(r->ns, "default") && str_eqz(r->name, "kubernetes"));
 }
 
 static bool choose_port(struct request *r, int64_t *out)
@@ -194,7 +202,7 @@ static bool give_ip(struct request *r, struct val *spec, const struct val *old)
         if (n <= a->net || n >= a->net + a->size - 1)
             return refuse(r, "spec.clusterIPs", quoted,
                           "failed to allocate IP: the provided network does not match the current range");
-        if (!r->options.dry_run && is_taken(a, want))
+        if (!r->options.dry_run && (is_taken(a, want) || is_another(r, a, n)))
             return refuse(r, "spec.clusterIPs", quoted,
                           "failed to allocate IP "
                           "the IP: provided IP is already allocated");

@@ -13,6 +13,7 @@ struct boot {
     struct arena arena;
     struct boot_facts f;
     size_t at, at_rbac;
+    bool api_alone;
     int flying;
     void (*done)(struct server *s);
 };
@@ -136,7 +137,7 @@ static bool have(struct boot *b, const struct kind *k, struct str ns, const stru
 /* The next role or binding that is missing; false: none. The tree is in the arena. */
 static bool missing_rbac(struct boot *b, struct arena *a, const struct kind **k, struct str *ns, struct val *tree)
 {
-    while (rbac_boot_next(a, b->at_rbac, k, ns, tree)) {
+    while (!b->api_alone && rbac_boot_next(a, b->at_rbac, k, ns, tree)) {
         b->at_rbac++;
         if (!have(b, *k, *ns, tree))
             return true;
@@ -149,6 +150,8 @@ static bool missing_object(struct boot *b, struct arena *a, const struct kind **
     while (b->at < countof(objects)) {
         size_t i = b->at++;
         struct err err = ERR;
+        if (b->api_alone && strcmp(objects[i].ns, "default") != 0)
+            continue;
         *k = objects[i].kind;
         *ns = str_of(objects[i].ns);
         struct val untyped;
@@ -201,10 +204,11 @@ static void go_on(struct boot *b)
     done(s);
 }
 
-void boot_start(struct server *s, const struct boot_facts *f, void (*done)(struct server *s))
+static void start(struct server *s, const struct boot_facts *f, bool api_alone, void (*done)(struct server *s))
 {
     struct boot *b = NEW(struct boot);
     b->server = s;
+    b->api_alone = api_alone;
     b->done = done;
     b->f = (struct boot_facts){.service_ip = str_dup(&b->arena, f->service_ip),
                                .dns_ip = str_dup(&b->arena, f->dns_ip),
@@ -213,4 +217,26 @@ void boot_start(struct server *s, const struct boot_facts *f, void (*done)(struc
                                .port = f->port,
                                .ca_pem = str_dup(&b->arena, f->ca_pem)};
     go_on(b);
+}
+
+void boot_start(struct server *s, const struct boot_facts *f, void (*done)(struct server *s))
+{
+    start(s, f, false, done);
+}
+
+/* The rows of the namespace default are these three and no others. */
+bool boot_is_the_api(const struct obj *o)
+{
+    bool kind = o->kind == K(Service) || o->kind == K(Endpoints) || o->kind == K(EndpointSlice);
+    return kind && str_eqz(o->ns, "default") && str_eqz(o->name, "kubernetes");
+}
+
+static void again_done(struct server *s)
+{
+    log_info("boot.api", "port=%d made=again", s->port);
+}
+
+void boot_api_again(struct server *s, const struct boot_facts *f)
+{
+    start(s, f, true, again_done);
 }

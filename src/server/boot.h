@@ -1,6 +1,6 @@
 /* boot.h - what a fresh cluster holds: namespaces, roles and bindings, priority classes, the Services kubernetes and
  * kube-dns, the ConfigMap by which extension servers trust us. Made where missing, at every start; what somebody has
- * changed stays. */
+ * changed stays. What leads to the API (default/kubernetes) is made again as well when somebody has deleted it. */
 #pragma once
 #include "server/request.h"
 
@@ -14,6 +14,10 @@ struct boot_facts {
 };
 /* Runs in the store's loop; `done` is called from it when everything is there. */
 void boot_start(struct server *s, const struct boot_facts *f, void (*done)(struct server *s));
+
+/* Whether it is one of those that lead to the API, and making them again where they are missing. */
+bool boot_is_the_api(const struct obj *o);
+void boot_api_again(struct server *s, const struct boot_facts *f);
 
 /* rbac_boot.c: the roles and bindings, one after another; false at the end. `k` and a tree in the arena. */
 bool rbac_boot_next(struct arena *a, size_t i, const struct kind **k, struct str *ns, struct val *tree);

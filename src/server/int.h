@@ -14,6 +14,7 @@ struct expiry;
 struct room;
 struct keys;
 struct watching;
+struct boot_facts;
 
 /* The newest visible revision: its objects by key, and those of some kinds by a field's value (scan.h). */
 struct published {
@@ -47,7 +48,8 @@ struct server {
     pthread_mutex_t published_lock;
     struct published published; /* any thread may take it */
     struct pmap fields;         /* of the store's loop: the next published.fields (scan.h) */
-    struct timer housekeeping, announce;
+    struct timer housekeeping, announce, api_again;
+    struct boot_facts *facts; /* boot.h; in the arena */
     bool ready, stopping;
     struct metrics *metrics;
     struct obj *gone; /* the last one that object_gone made, of gone_was */

@@ -22,6 +22,7 @@
 #include <sys/stat.h>
 
 #define HOUSEKEEPING (60 * NS_PER_S)
+#define API_AGAIN    NS_PER_S /* after somebody has deleted what leads to the API */
 
 static struct obj *gone_memo(struct server *s, struct obj *was, int64_t rev)
 {
@@ -55,13 +56,14 @@ static void publish(struct server *s)
 static void committed(struct store_subscriber *sub, const struct store_event *events, size_t n)
 {
     struct server *s = container_of(sub, struct server, subscriber);
-    bool rights = false;
+    bool rights = false, api_gone = false;
     for (size_t i = 0; i < n; i++) {
         const struct store_event *e = &events[i];
         struct obj *was = object_of(e->was), *now = object_of(e->now);
         if (now && !now->rev)
             obj_set_rev(now, e->now->mod_rev); /* nobody has seen it before this */
         const struct kind *k = (now ? now : was)->kind;
+        api_gone |= !now && boot_is_the_api(was);
         rights |= str_eq(k->group, S("rbac.authorization.k8s.io"));
         if (k == K(Service))
             alloc_changed(s->alloc, was, now);
@@ -71,6 +73,8 @@ static void committed(struct store_subscriber *sub, const struct store_event *ev
         room_changed(s->room, was, now);
     }
     publish(s);
+    if (api_gone && s->ready && !s->stopping)
+        timer_set(&s->api_again, API_AGAIN);
     if (rights)
         rbac_changed(s->rbac); /* not before: the index is made of what is published */
 }
@@ -330,6 +334,12 @@ struct str server_ca_pem(const struct server *s)
     return s->keys->ca_pem;
 }
 
+static void api_again(struct timer *t)
+{
+    struct server *s = container_of(t, struct server, api_again);
+    boot_api_again(s, s->facts);
+}
+
 static void announce(struct timer *t)
 {
     struct server *s = container_of(t, struct server, announce);
@@ -380,6 +390,7 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
     pthread_mutex_init(&s->published_lock, NULL);
     timer_init(&s->housekeeping, l, housekeeping);
     timer_init(&s->announce, l, announce);
+    timer_init(&s->api_again, l, api_again);
     s->rbac = rbac_new();
     s->metrics = metrics_new();
     s->expiry = expiry_new(s, o->events_ns);
@@ -397,13 +408,14 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
                       ? listen
                       : first;
     }
-    struct boot_facts f = {.service_ip = nth_ip(&a, s->options.service_cidr, 1),
-                           .dns_ip = nth_ip(&a, s->options.service_cidr, 10),
-                           .service_cidr = str_of(s->options.service_cidr),
-                           .address = address.n ? address : S("192.0.2.1"),
-                           .port = s->port,
-                           .ca_pem = s->keys->ca_pem};
-    boot_start(s, &f, boot_done);
+    s->facts = ARENA_NEW(&s->arena, struct boot_facts);
+    *s->facts = (struct boot_facts){.service_ip = nth_ip(&s->arena, s->options.service_cidr, 1),
+                                    .dns_ip = nth_ip(&s->arena, s->options.service_cidr, 10),
+                                    .service_cidr = str_of(s->options.service_cidr),
+                                    .address = str_dup(&s->arena, address.n ? address : S("192.0.2.1")),
+                                    .port = s->port,
+                                    .ca_pem = s->keys->ca_pem};
+    boot_start(s, s->facts, boot_done);
     timer_set(&s->housekeeping, HOUSEKEEPING);
     return TAKE(s);
 }
@@ -415,6 +427,7 @@ void server_stop(struct server *s)
     s->stopping = true;
     timer_stop(&s->housekeeping);
     timer_stop(&s->announce);
+    timer_stop(&s->api_again);
     expiry_stop(s->expiry);
     http_server_free(s->http);
     http_server_free(s->local);
@@ -446,6 +459,7 @@ void server_stop(struct server *s)
 void server_close_store(struct server *s)
 {
     s->stopping = true;
+    timer_stop(&s->api_again);
     expiry_stop(s->expiry);
     watches_stop(s);
     store_unsubscribe(&s->subscriber);

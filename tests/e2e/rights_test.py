@@ -309,6 +309,21 @@ def names_that_are_none(c):
     assert ask(c, 'auditor', 'GET', '/wherry.dev/backup')[0] == 200
 
 
+def the_api_keeps_its_address(c):
+    """Who may edit the namespace default may delete what leads pods to the API: it is made again, and its address is nobody else's meanwhile."""
+    give(c, 'ed-of-default', [{'verbs': ['*'], 'apiGroups': ['', 'discovery.k8s.io'], 'resources': ['services', 'endpoints', 'endpointslices']}], 'default')
+    at, slices = '/api/v1/namespaces/default/', '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices'
+    address = json.loads(ask(c, '', 'GET', at + 'services/kubernetes')[2])['spec']['clusterIP']
+    thief = lambda name: {'metadata': {'name': name}, 'spec': {'clusterIP': address, 'ports': [{'port': 443}]}}
+    for path in (at + 'services/kubernetes', at + 'endpoints/kubernetes', slices + '/kubernetes'):
+        uid = json.loads(ask(c, '', 'GET', path)[2])['metadata']['uid']
+        assert ask(c, 'ed-of-default', 'DELETE', path)[0] == 200
+        assert ask(c, 'ed-of-default', 'POST', at + 'services', thief('thief'))[0] == 422
+        eventually('%s is there again' % path, lambda: json.loads(ask(c, '', 'GET', path)[2])['metadata']['uid'] != uid, 30)
+    assert json.loads(ask(c, '', 'GET', at + 'services/kubernetes')[2])['spec']['clusterIP'] == address
+    assert ask(c, 'ed-of-default', 'DELETE', at + 'services/kubernetes')[0] == 200 and ask(c, 'ed-of-default', 'POST', at + 'services', thief('kubernetes'))[0] in (201, 409)
+
+
 def b64(data):
     return base64.urlsafe_b64encode(data if isinstance(data, bytes) else json.dumps(data).encode()).rstrip(b'=').decode()
 
@@ -486,5 +501,5 @@ def impersonated_twice(c, headers):
 
 if __name__ == '__main__':
     main([roles_are_not_handed_out, a_large_role_is_compared_at_once, a_name_is_what_is_read, a_node_writes_its_own, a_get_that_acts, nobody_gets_anywhere, a_tenant_stays_one,
-          what_is_granted_in_a_namespace_stays_there, a_watch_only_watches, a_put_that_creates_needs_create, an_account_has_the_secrets_that_it_lists, names_that_are_none, tokens_that_are_none, certificates_that_are_none],
+          what_is_granted_in_a_namespace_stays_there, a_watch_only_watches, a_put_that_creates_needs_create, an_account_has_the_secrets_that_it_lists, names_that_are_none, the_api_keeps_its_address, tokens_that_are_none, certificates_that_are_none],
          args=['--roles', 'server'], image=False, port=16483, cluster=Server)
