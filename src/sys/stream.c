@@ -57,7 +57,8 @@ struct stream {
     struct err *err;
     struct lookup *lookup;
     struct tls_client *tls_client;
-    char *name; /* of the server, for messages and its certificate */
+    const char *const *alpn; /* instead of tls_client's */
+    char *name;              /* of the server, for messages and its certificate */
 };
 
 static const struct stream_fns no_fns;
@@ -433,7 +434,7 @@ static void connected(struct stream *s)
         opened(s);
         return;
     }
-    s->ssl = tls_client_ssl(s->tls_client, s->fd, s->name, err_of(s));
+    s->ssl = tls_client_ssl(s->tls_client, s->fd, s->name, s->alpn, err_of(s));
     if (s->ssl)
         shake(s);
     else
@@ -768,6 +769,7 @@ struct stream *stream_connect(struct loop *l, const struct stream_connect *c, co
     k->stream = s;
     k->done = true;
     s->tls_client = c->tls;
+    s->alpn = c->alpn;
     s->name = str_dupz(c->server_name.n ? c->server_name : c->tls ? host_of(c->address) : c->address);
     timer_set(&s->timer, c->timeout_ns ? c->timeout_ns : CONNECT_NS);
     if (addr_parse(c->address, &k->found[0], err_of(s))) {
@@ -844,4 +846,9 @@ void stream_peer(struct stream *s, struct arena *a, struct tls_peer *out)
 bool stream_is_tls(const struct stream *s)
 {
     return s->ssl != NULL;
+}
+
+struct str stream_alpn(const struct stream *s)
+{
+    return s->ssl ? tls_alpn_of(s->ssl) : S("");
 }

@@ -67,10 +67,11 @@ struct stream_fns {                                    /* any may be NULL; `clos
 struct stream *stream_new(struct loop *l, int own_fd, struct tls_server *tls, const struct stream_fns *fns,
                           void *arg);
 struct stream_connect {
-    struct str address;     /* as addr_parse, or "name:port", looked up off the loop */
-    struct tls_client *tls; /* NULL: plain */
-    struct str server_name; /* what the certificate must be for; empty: the host of the address */
-    int64_t timeout_ns;     /* until opened; 0: 10 s */
+    struct str address;      /* as addr_parse, or "name:port", looked up off the loop */
+    struct tls_client *tls;  /* NULL: plain */
+    struct str server_name;  /* what the certificate must be for; empty: the host of the address */
+    const char *const *alpn; /* as tls.h; NULL: what `tls` says. Borrowed until opened */
+    int64_t timeout_ns;      /* until opened; 0: 10 s */
 };
 #define STREAM_LOOKUP "look up " /* so begins the sentence where a name was not found */
 /* Failure, a wrong address included, comes by `closed`. */
@@ -100,3 +101,5 @@ AUTO_POINTER(stream_free, struct stream);
 /* The certificate of the other end; texts in the arena. shown is false without TLS or without one. */
 void stream_peer(struct stream *s, struct arena *a, struct tls_peer *out);
 bool stream_is_tls(const struct stream *s);
+/* What the handshake agreed to speak (RFC 7301); borrowed from the stream. Empty: nothing, or no TLS. */
+struct str stream_alpn(const struct stream *s);

@@ -17,6 +17,8 @@ struct story {
     size_t server_got, expect;
     struct tls_peer peer;
     struct arena arena;
+    const char *const *alpn; /* what the client offers on this connection */
+    char agreed[2][16];      /* and what was agreed on: the server's word, the client's */
     void (*on_server)(struct story *t);
 };
 
@@ -50,6 +52,7 @@ static void server_opened(struct stream *s)
 {
     struct story *t = stream_arg(s);
     stream_peer(s, &t->arena, &t->peer);
+    (void)snprintf(t->agreed[0], sizeof t->agreed[0], STR_FMT, STR_ARG(stream_alpn(s)));
     if (t->on_server)
         t->on_server(t);
 }
@@ -65,6 +68,7 @@ static void client_opened(struct stream *s)
 {
     struct story *t = stream_arg(s);
     t->opened = true;
+    (void)snprintf(t->agreed[1], sizeof t->agreed[1], STR_FMT, STR_ARG(stream_alpn(s)));
     stream_write(s, S("hello "));
     stream_write(s, S("there"));
 }
@@ -113,7 +117,8 @@ static void story_connect(struct story *t, struct tls_client *tls, const char *n
     CHECK_OK(socket_addr(t->listener.fd, &at, &err), err);
     AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
     addr_text(&at, &text);
-    struct stream_connect c = {.address = strbuf_str(&text), .tls = tls, .server_name = str_of(name)};
+    struct stream_connect c = {
+        .address = strbuf_str(&text), .tls = tls, .server_name = str_of(name), .alpn = t->alpn};
     t->client = stream_connect(t->loop, &c, fns, t);
     loop_run(t->loop);
 }
@@ -266,6 +271,41 @@ TEST(stream_tls_says_who_the_client_is)
     }
     tls_client_free(kept);
     pair_fini(&server), pair_fini(&good), pair_fini(&expired), pair_fini(&foreign), pair_fini(&hidden);
+    authorities_end();
+}
+
+TEST(stream_tls_says_what_the_handshake_agreed_on)
+{
+    static const char *const two[] = {"two", "http/1.1", NULL}, *const other[] = {"other", NULL};
+    static const struct {
+        const char *const *always, *const *here; /* what the client offers, and on this connection instead */
+        const char *want;
+    } rows[] = {{NULL, NULL, ""},      {h1, NULL, "http/1.1"}, {two, NULL, "two"},
+                {two, h1, "http/1.1"}, {NULL, two, "two"},     {other, NULL, ""}};
+    authorities();
+    struct err err = ERR;
+    struct pair server;
+    pair_make(&server, server_spec, &ca, ca_key);
+    struct tls_server_config s = {.cert = strbuf_str(&server.cert), .key = strbuf_str(&server.key), .alpn = two};
+    AUTO(tls_server_free) struct tls_server *tls = tls_server_new(&s, &err);
+    CHECK(tls);
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct story t;
+        struct tls_client_config c = {.ca = strbuf_str(&ca), .alpn = rows[i].always};
+        AUTO(tls_client_free) struct tls_client *trust = tls_client_new(&c, &err);
+        story_begin(&t, "127.0.0.1:0", tls);
+        t.alpn = rows[i].here;
+        story_connect(&t, trust, "api.test", &client_fns);
+        CHECK_STR(str_of(t.agreed[0]), str_of(rows[i].want));
+        CHECK_STR(str_of(t.agreed[1]), str_of(rows[i].want));
+        story_end(&t);
+    }
+    struct story t;
+    story_begin(&t, "127.0.0.1:0", NULL); /* without TLS there is nothing to agree on */
+    story_connect(&t, NULL, "", &client_fns);
+    CHECK_STR(str_of(t.agreed[0]), S(""));
+    story_end(&t);
+    pair_fini(&server);
     authorities_end();
 }
 

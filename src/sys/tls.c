@@ -249,7 +249,7 @@ static bool is_ip(const char *name)
     return inet_pton(AF_INET, name, ip) == 1 || inet_pton(AF_INET6, name, ip) == 1;
 }
 
-SSL *tls_client_ssl(struct tls_client *t, int fd, const char *name, struct err *err)
+SSL *tls_client_ssl(struct tls_client *t, int fd, const char *name, const char *const *alpn, struct err *err)
 {
     SSL *ssl = SSL_new(t->ctx);
     ASSERT(ssl && SSL_set_fd(ssl, fd) == 1);
@@ -262,6 +262,10 @@ SSL *tls_client_ssl(struct tls_client *t, int fd, const char *name, struct err *
         (void)err_set(err, E_INVALID, "\"%s\" is not a server name that TLS can carry", name);
         return NULL;
     }
+    unsigned char protocols[256];
+    unsigned n = alpn_wire(alpn, protocols, sizeof protocols);
+    if (n)
+        (void)SSL_set_alpn_protos(ssl, protocols, n);
     SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     SSL_SESSION *known = map_get(&t->sessions, str_of(name));
     if (known)
@@ -444,6 +448,14 @@ void x509_sha256hex(X509 *x, struct arena *a, struct str *out)
     AUTO(strbuf_fini) struct strbuf b = STRBUF(128);
     strbuf_add_hex(&b, md, n);
     *out = str_dup(a, strbuf_str(&b));
+}
+
+struct str tls_alpn_of(const SSL *ssl)
+{
+    const unsigned char *p;
+    unsigned n;
+    SSL_get0_alpn_selected(ssl, &p, &n);
+    return n ? (struct str){(const char *)p, n} : S("");
 }
 
 void tls_peer_of(SSL *ssl, struct arena *a, struct tls_peer *out)

@@ -4,11 +4,14 @@
 #include <openssl/ssl.h>
 
 SSL *tls_server_ssl(struct tls_server *t, int fd) __attribute__((returns_nonnull));
-/* name: what the certificate must be for, an address or a DNS name; borrowed for the life of the SSL. */
-SSL *tls_client_ssl(struct tls_client *t, int fd, const char *name, struct err *err) MUST_USE;
+/* name: what the certificate must be for, an address or a DNS name; borrowed for the life of the SSL. alpn: instead
+ * of what the context says; NULL: that. */
+SSL *tls_client_ssl(struct tls_client *t, int fd, const char *name, const char *const *alpn,
+                    struct err *err) MUST_USE;
 /* Why a handshake, read or write failed, in words; `rc` as the call gave it. */
 bool tls_failed(SSL *ssl, int rc, const char *what, struct err *err); /* false */
 void tls_peer_of(SSL *ssl, struct arena *a, struct tls_peer *out);
+struct str tls_alpn_of(const SSL *ssl); /* of the SSL; empty: nothing was agreed on */
 /* Subject parts; shared with cert.c. */
 bool x509_subject(X509 *x, struct arena *a, struct str *cn, struct str **orgs, size_t *norgs);
 /* False: one of the texts holds a NUL, behind which others might not look; it is left out. */
