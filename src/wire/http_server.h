@@ -1,5 +1,5 @@
-/* http_server.h - the server's side of HTTP, one loop. A handler sees requests and writes responses, never a
- * connection: other versions of HTTP come in behind the same request.
+/* http_server.h - the server's side of HTTP, one loop. A handler sees exchanges - a request and the answer that it
+ * writes to it - and never a connection: whatever version of HTTP carries them, they are the same (http_session.h).
  *
  * Every request is given to the service once and stays valid until the service ends it, exactly once, by
  * http_respond, http_end, http_abort or http_upgrade - also when the client has gone in between: then writing does
@@ -10,7 +10,7 @@
 #include "wire/http.h"
 
 struct http_server;
-struct http_request;
+struct http_session_type;
 
 /* Who is asking; lives as long as the connection. */
 struct http_peer {
@@ -34,6 +34,7 @@ struct http_request {
     int64_t came;                 /* clock_mono ns */
     bool gone;                    /* nobody reads the response any more */
     bool unread;                  /* there was a body that is not here */
+    bool streamed;                /* the body follows by on_data */
     void *user;                   /* the handler's */
     /* Set by the handler where it wants to know: */
     /* The client went away; ending it is still up to the handler. Comes when the client ends its side (`gone` is not
@@ -42,8 +43,7 @@ struct http_request {
     void (*on_drained)(struct http_request *r); /* what was queued fell to the low mark after it was over the high */
     void (*on_data)(struct http_request *r, struct str bytes); /* a streamed body: borrowed */
     void (*on_data_end)(struct http_request *r);
-    /* the version's */
-    const struct http_writer *writer;
+    /* of the answer */
     struct http_headers answer; /* what http_set added */
     int status;                 /* of the response, once started; 0 before */
     uint64_t sent;              /* bytes of the response's body */
@@ -85,13 +85,16 @@ void http_abort(struct http_request *r); /* the client sees that the response is
 /* A streamed request body: no on_data while paused. */
 void http_body_pause(struct http_request *r, bool pause);
 /* HTTP/1.1 only (RFC 9110 7.8): 101 with the fields of http_set; ends the request. The stream is the caller's, to be
- * given its functions at once. NULL: the client is gone. */
+ * given its functions at once. NULL: the client is gone, or was told that its version of HTTP has no upgrades. */
 struct stream *http_upgrade(struct http_request *r, struct str protocol);
 
 /* ---- the server */
 struct http_server_config {
     struct http_service service;
-    struct tls_server *tls;       /* NULL: plain. Borrowed; tls_server_reload changes it while running */
+    struct tls_server *tls; /* NULL: plain. Borrowed; tls_server_reload changes it while running */
+    /* The versions of HTTP that are spoken, NULL-terminated, borrowed: the one whose name the TLS handshake agreed
+     * on; the last one where nothing was agreed on. NULL: HTTP/1.1. What `tls` offers must be among them. */
+    const struct http_session_type *const *sessions;
     size_t body_most;             /* collected bodies; over it 413. 0: 3 MiB */
     size_t connections_most;      /* further ones wait in the backlog. 0: 10,000 */
     size_t peer_connections_most; /* of one address; more are closed at once, and when all are taken the longest idle
