@@ -12,6 +12,7 @@
 #include "wire/http.h"
 
 struct http_client;
+struct http_client_session_type;
 struct http_call;
 
 struct http_client_config {
@@ -22,6 +23,9 @@ struct http_client_config {
     size_t connections_most; /* at once; further calls wait. 0: 64. Upgraded ones count no more */
     int64_t idle_ns;         /* kept connections. 0: 90 s */
     int64_t connect_ns;      /* 0: 10 s */
+    /* The versions of HTTP that are spoken, at most 4, NULL-terminated, borrowed: the one that the TLS handshake
+     * agreed on; the last one where nothing was agreed on. NULL: HTTP/1.1 (http_client_session.h). */
+    const struct http_client_session_type *const *sessions;
 };
 struct http_client *http_client_new(struct loop *l, const struct http_client_config *c)
     __attribute__((returns_nonnull));
@@ -34,7 +38,8 @@ struct http_outgoing {
     struct str content_type;
     struct str body;      /* copied */
     struct buf *buf;      /* or this one, by reference */
-    bool body_streamed;   /* or by http_call_write and http_call_end (chunked) */
+    bool body_streamed;   /* or by http_call_write and http_call_end */
+    int64_t length;       /* of a streamed one, all of which is written before its end; 0: not known (chunked) */
     struct str upgrade;   /* "websocket": a 101 is wanted */
     bool answer_streamed; /* the answer's body comes by `data`; else it is collected */
     size_t answer_most;   /* collected; over it E_TOO_LARGE. 0: 64 MiB */
@@ -49,7 +54,8 @@ struct http_answer {
 struct http_call_fns { /* any may be NULL but done */
     void (*head)(struct http_call *c, const struct http_answer *a);
     void (*data)(struct http_call *c, struct str bytes); /* borrowed */
-    void (*drained)(struct http_call *c);                /* for a streamed request body */
+    void (*drained)(
+        struct http_call *c); /* of a streamed request body little waits, after it was over the high mark */
     /* 101: the stream is the callee's; ends the call, instead of done */
     void (*upgraded)(struct http_call *c, const struct http_answer *a, struct stream *own_s);
     /* a: NULL where it failed; everything is gone when this returns. A failure after `head` ends here too. */
@@ -60,6 +66,7 @@ struct http_call *http_send(struct http_client *c, const struct http_outgoing *o
 void *http_call_arg(const struct http_call *c);
 void http_call_write(struct http_call *c, struct str bytes);
 void http_call_end(struct http_call *c);
+bool http_call_over_high(const struct http_call *c);   /* wait for drained before writing more */
 void http_call_pause(struct http_call *c, bool pause); /* no `data` while paused */
 void http_cancel(struct http_call *c);                 /* NULL is fine */
 AUTO_POINTER(http_cancel, struct http_call);
