@@ -21,6 +21,11 @@ bool http1_between(const struct http1 *p)
     return p->state == HEAD && p->kept.n == 0;
 }
 
+bool http1_at_end(const struct http1 *p)
+{
+    return p->state == ENDED;
+}
+
 static enum http1_event bad(struct http1 *p, int status, struct err *err, const char *why)
 {
     p->state = BROKEN;

@@ -328,6 +328,10 @@ static void body_ended(struct session *c)
     if (!q)
         return;
     q->e.body_done = true;
+    if (q->paused) {
+        q->paused = false;
+        stream_read_pause(c->s.line->stream, false);
+    }
     if (q->e.collect) {
         give(c, q);
         return;
@@ -355,7 +359,9 @@ static bool may_read(const struct session *c)
         return false;
     if (!c->now)
         return !stream_over_high(c->s.line->stream); /* who does not read answers gets no further ones */
-    return !c->now->e.body_done && !c->now->paused;
+    if (c->now->paused)                              /* no byte would come to tell the end with */
+        return http1_at_end(&c->parser);
+    return !c->now->e.body_done;
 }
 
 /* Reads c->rest as far as may be; what must wait goes to pending. */

@@ -67,7 +67,7 @@ void *http_call_arg(const struct http_call *c);
 void http_call_write(struct http_call *c, struct str bytes);
 void http_call_end(struct http_call *c);
 bool http_call_over_high(const struct http_call *c);   /* wait for drained before writing more */
-void http_call_pause(struct http_call *c, bool pause); /* no `data` while paused */
+void http_call_pause(struct http_call *c, bool pause); /* no `data` while paused; `done` may come */
 void http_cancel(struct http_call *c);                 /* NULL is fine */
 AUTO_POINTER(http_cancel, struct http_call);
 

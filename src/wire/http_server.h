@@ -82,7 +82,7 @@ size_t http_queued(const struct http_request *r);  /* bytes the client has not t
 bool http_over_high(const struct http_request *r); /* wait for on_drained before writing more */
 void http_end(struct http_request *r);
 void http_abort(struct http_request *r); /* the client sees that the response is not whole */
-/* A streamed request body: no on_data while paused. */
+/* A streamed request body: no on_data while paused; on_data_end still comes where all of it has been given. */
 void http_body_pause(struct http_request *r, bool pause);
 /* HTTP/1.1 only (RFC 9110 7.8): 101 with the fields of http_set; ends the request. The stream is the caller's, to be
  * given its functions at once. NULL: the client is gone, or was told that its version of HTTP has no upgrades. */

@@ -13,6 +13,7 @@ struct world {
     struct http_request *held[8];
     size_t nheld, release_at;
     size_t up_bytes;
+    struct http_call *paused;
     int done, want_done;
 };
 static struct world w;
@@ -58,6 +59,9 @@ static void up_end(struct http_request *r)
     http_respond(r, 200, S("text/plain"), (struct str){text, (size_t)snprintf(text, sizeof text, "%zu", w.up_bytes)});
 }
 
+static void last_data(struct http_request *r, struct str b);
+static void last_end(struct http_request *r);
+
 static void service(struct http_request *r, UNUSED void *arg)
 {
     if (str_eq(r->path, S("/hello"))) {
@@ -80,6 +84,9 @@ static void service(struct http_request *r, UNUSED void *arg)
         r->on_gone = on_gone;
         r->on_data = up_data;
         r->on_data_end = up_end;
+    } else if (str_eq(r->path, S("/last"))) {
+        r->on_data = last_data;
+        r->on_data_end = last_end;
     } else if (str_eq(r->path, S("/upgrade"))) {
         struct stream *s = http_upgrade(r, S("echo"));
         if (s)
@@ -102,7 +109,7 @@ static void service(struct http_request *r, UNUSED void *arg)
 }
 static enum http_body service_head(struct http_request *r, UNUSED void *arg)
 {
-    return str_eq(r->path, S("/up")) ? HTTP_STREAM : HTTP_COLLECT;
+    return str_eq(r->path, S("/up")) || str_eq(r->path, S("/last")) ? HTTP_STREAM : HTTP_COLLECT;
 }
 
 struct version { /* what both sides speak */
@@ -238,6 +245,55 @@ TEST(session_a_streamed_body_waits_while_paused_in_every_version)
         timer_set(&w.later, 0);
         loop_run(w.loop);
         CHECK_LOG(versions[i / 2], "200 3000000;");
+        timer_stop(&w.later);
+        world_end();
+    }
+}
+
+static void last_data(struct http_request *r, UNUSED struct str b)
+{
+    http_body_pause(r, true);
+    w.held[w.nheld++] = r;
+}
+static void last_end(struct http_request *r)
+{
+    held_forget(r);
+    http_respond(r, 200, S("text/plain"), S("all"));
+}
+static void answer_last(struct http_call *k, UNUSED struct str b)
+{
+    w.paused = k;
+    http_call_pause(k, true);
+}
+static void answer_done(struct http_call *k, const struct http_answer *a, struct err *err)
+{
+    w.paused = NULL;
+    done(k, a, err);
+}
+static void resume_all(struct timer *t)
+{
+    if (w.nheld)
+        http_body_pause(w.held[0], false);
+    if (w.paused)
+        http_call_pause(w.paused, false);
+    timer_set(t, 20 * NS_PER_MS);
+}
+TEST(session_a_pause_at_the_last_byte_ends_in_every_version)
+{
+    static const struct http_call_fns fns = {.data = answer_last, .done = answer_done};
+    for (size_t i = 0; i < countof(versions); i++) {
+        world_begin(versions[i], NULL, NULL);
+        timer_init(&w.later, w.loop, resume_all);
+        timer_set(&w.later, 20 * NS_PER_MS);
+        for (int n = 0; n < 3; n++) { /* and the line is good for the next one */
+            struct http_outgoing o = {
+                .method = S("PUT"), .target = S("/last"), .body = S("some"), .answer_streamed = true};
+            w.want_done++;
+            (void)http_send(w.client, &o, &fns, NULL);
+            loop_run(w.loop);
+        }
+        CHECK_LOG(versions[i], "200 ;200 ;200 ;");
+        CHECK_INT(http_server_counts(w.server)->accepted, 1);
         timer_stop(&w.later);
         world_end();
     }

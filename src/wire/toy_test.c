@@ -190,6 +190,7 @@ static bool toy_take(void *arg, const struct frame *f)
             toy_refuse(t, x, &why);
     } else if (x && str_eqz(f->kind, "END")) {
         x->e.body_done = true;
+        stream_read_pause(t->s.line->stream, false); /* a handler that paused it need not say so any more */
         if (x->e.collect)
             http_exchange_give(&x->e);
         else if (x->e.r.on_data_end)
