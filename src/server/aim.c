@@ -13,13 +13,24 @@ static const struct aim_row rows[] = {
     {S_INIT("services"), S_INIT("proxy"), S_INIT(""), false, false},
 };
 
-const struct aim_row *aim_row_of(const struct request *r)
+static const struct aim_row *row_find(struct str group, struct str resource, struct str sub)
 {
-    if (!r->group.n)
+    if (!group.n)
         for (size_t i = 0; i < countof(rows); i++)
-            if (str_eq(rows[i].resource, r->resource) && str_eq(rows[i].sub, r->sub))
+            if (str_eq(rows[i].resource, resource) && str_eq(rows[i].sub, sub))
                 return &rows[i];
     return NULL;
+}
+
+const struct aim_row *aim_row_of(const struct request *r)
+{
+    return row_find(r->group, r->resource, r->sub);
+}
+
+bool aim_proxies(struct str group, struct str resource, struct str sub)
+{
+    const struct aim_row *row = row_find(group, resource, sub);
+    return row && !row->path.n;
 }
 
 void aim_fini(struct aim *a)

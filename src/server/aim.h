@@ -7,7 +7,8 @@ struct aim_row {
     struct str resource, sub, path; /* path: of the kubelet API; "": the client says it */
     bool upgrade, container;
 };
-const struct aim_row *aim_row_of(const struct request *r); /* NULL: it goes to no node */
+const struct aim_row *aim_row_of(const struct request *r);               /* NULL: it goes to no node */
+bool aim_proxies(struct str group, struct str resource, struct str sub); /* the client says path and method */
 
 /* Where a request goes. */
 struct aim {

@@ -923,6 +923,7 @@ static enum http_body head(struct http_request *h, void *arg)
     h->user = who;
     return !who->known                                              ? HTTP_NOTHING
            : user_in_group(&who->user, S("system:unauthenticated")) ? HTTP_LITTLE
+           : nodeproxy_streams(h)                                   ? HTTP_STREAM
                                                                     : HTTP_COLLECT;
 }
 

@@ -6,7 +6,8 @@
 #include "server/encode.h"
 #include "server/fail.h"
 #include "server/limits.h"
-#include "wire/http_client.h"
+#include "server/path.h"
+#include "server/proxy.h"
 
 bool nodeproxy_wanted(const struct request *r)
 {
@@ -25,25 +26,35 @@ bool nodeproxy_any_method(const struct request *r)
     return row && !row->path.n;
 }
 
-#define REFUSAL_MOST 50000 /* bytes of a node's sentence, as upstream reads */
+#define COLLECTED_MOST 65536 /* bytes of a body of which the target is to see only the whole */
+
+/* What is to be passed on by pieces: a body that is large, or says nothing of its length, of whom is known. The path
+ * alone decides: whether all that is right is looked at when the request is started, as with any other. */
+bool nodeproxy_streams(const struct http_request *h)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct path_info p;
+    int64_t length;
+    bool chunked = !str_to_i64(http_header(&h->headers, S("Content-Length")), 0, INT64_MAX, &length);
+    if ((!chunked && length <= COLLECTED_MOST) || http_header(&h->headers, S("Upgrade")).n)
+        return false;
+    if (!path_parse(&a, h->method, h->path, &p) || !p.is_resource || !aim_proxies(p.group, p.resource, p.sub))
+        return false;
+    return !str_eqz(p.resource, "nodes") ||
+           str_find_char(p.name, ':') >= 0; /* the relay itself takes no large ones */
+}
 
 /* One request on its way through. */
 struct session {
+    struct proxy proxy;
     struct list node;
     struct server *server;
     struct str user;
-    struct http_client *client;
-    struct http_call *call;
-    struct http_request *http; /* until it was ended */
     struct tls_client *tls;
-    bool refusals;            /* a plain answer that is an error becomes a Status */
-    struct str asked;         /* host:port of a pod, to which every header goes; "": a node */
-    struct str told;          /* where it heard that it was asked */
-    struct str prefix;        /* what stands before the pod's own paths */
-    int refused;              /* its status; 0: none */
-    struct strbuf refusal;    /* and its text */
-    struct stream *up, *down; /* after an upgrade: the node's, the client's */
-    bool up_ended, down_ended;
+    bool refusals;     /* a plain answer that is an error becomes a Status */
+    struct str asked;  /* host:port of a pod, to which every header goes; "": a node */
+    struct str told;   /* where it heard that it was asked */
+    struct str prefix; /* what stands before the pod's own paths */
     struct arena arena;
 };
 
@@ -65,16 +76,16 @@ static size_t sessions_of(struct str user)
 
 static void session_free(struct session *s)
 {
-    http_cancel(s->call);
-    http_client_free(s->client);
-    stream_free(s->up);
-    stream_free(s->down);
     tls_client_free(s->tls);
-    strbuf_fini(&s->refusal);
     arena_fini(&s->arena);
     list_del(&s->node);
     mem_free(s);
     nsessions--;
+}
+
+static struct session *session_of(struct proxy *p)
+{
+    return container_of(p, struct session, proxy);
 }
 
 static void respond_status(struct http_request *h, struct request *r)
@@ -88,7 +99,7 @@ static void respond_status(struct http_request *h, struct request *r)
 }
 
 /* The node's own sentence as a Status: reason and code follow from the HTTP status. */
-static void respond_refusal(struct session *s, int status, struct str text)
+static void respond_refusal(struct session *s, struct http_request *h, int status, struct str text)
 {
     AUTO(request_fini) struct request r;
     request_init(&r, s->server, s->server->loop, NULL);
@@ -103,70 +114,10 @@ static void respond_refusal(struct session *s, int status, struct str text)
         fail_internal(&r, STR_FMT, STR_ARG(text));
     if (!r.answer.fail.reason || !*r.answer.fail.reason)
         r.answer.fail.reason = err_reason(err_kind_of(S(""), status));
-    struct http_request *h = TAKE(s->http);
-    h->on_gone = NULL;
     respond_status(h, &r);
 }
 
-/* --- splicing --- */
-
-static void splice_over(struct session *s)
-{
-    struct stream *up = TAKE(s->up), *down = TAKE(s->down);
-    if (up)
-        stream_close(up);
-    if (down)
-        stream_close(down);
-    session_free(s);
-}
-
-static void spliced(struct stream *from, struct stream *to, struct str bytes)
-{
-    stream_write(to, bytes);
-    if (stream_over_high(to))
-        stream_read_pause(from, true);
-}
-
-static void up_data(struct stream *st, struct str bytes)
-{
-    struct session *s = stream_arg(st);
-    spliced(st, s->down, bytes);
-}
-static void down_data(struct stream *st, struct str bytes)
-{
-    struct session *s = stream_arg(st);
-    spliced(st, s->up, bytes);
-}
-static void up_drained(struct stream *st)
-{
-    struct session *s = stream_arg(st);
-    stream_read_pause(s->down, false);
-}
-static void down_drained(struct stream *st)
-{
-    struct session *s = stream_arg(st);
-    stream_read_pause(s->up, false);
-}
-static void up_ended(struct stream *st)
-{
-    struct session *s = stream_arg(st);
-    stream_end(s->down);
-}
-static void down_ended(struct stream *st)
-{
-    struct session *s = stream_arg(st);
-    stream_end(s->up);
-}
-static void side_closed(struct stream *st, struct err *err UNUSED)
-{
-    splice_over(stream_arg(st));
-}
-static const struct stream_fns up_fns = {
-    .data = up_data, .drained = up_drained, .ended = up_ended, .closed = side_closed};
-static const struct stream_fns down_fns = {
-    .data = down_data, .drained = down_drained, .ended = down_ended, .closed = side_closed};
-
-/* --- the call to the node --- */
+/* --- what comes back --- */
 
 /* Fields that are about one connection, and those that tell a server who asks: they end here. */
 static bool stays_here(const struct http_headers *all, struct str name)
@@ -242,94 +193,36 @@ static void copy_headers(struct session *s, struct http_request *to, const struc
     }
 }
 
-static void node_upgraded(struct http_call *c, const struct http_answer *a, struct stream *own_s)
+static bool answer_head(struct proxy *p, const struct http_answer *a, struct http_request *h, int64_t *length)
 {
-    struct session *s = http_call_arg(c);
-    s->call = NULL;
-    s->up = own_s;
-    struct http_request *h = TAKE(s->http);
-    if (!h) {
-        session_free(s);
-        return;
-    }
-    h->on_gone = NULL;
+    struct session *s = session_of(p);
+    if (s->refusals && a->status >= 300)
+        return false;
+    if (!s->prefix.n)
+        *length = -1; /* a node's answers end where they end */
     copy_headers(s, h, a);
-    s->down = http_upgrade(h, http_header(&a->headers, S("Upgrade")));
-    if (!s->down) {
-        session_free(s);
-        return;
-    }
-    stream_fns_set(s->up, &up_fns, s);
-    stream_fns_set(s->down, &down_fns, s);
+    return true;
 }
 
-static void node_head(struct http_call *c, const struct http_answer *a)
+static void answer_refused(struct proxy *p, struct http_request *h, int status, struct str text,
+                           const struct err *err)
 {
-    struct session *s = http_call_arg(c);
-    if (!s->http)
-        return;
-    bool none = a->status < 200 || a->status > 599;
-    if (none)
-        strbuf_addf(&s->refusal, "the answer's status is %d", a->status);
-    if (none || (s->refusals && a->status >= 300)) {
-        s->refused = none ? 503 : a->status;
-        return;
-    }
-    int64_t length = -1;
-    if (s->prefix.n && !str_to_i64(http_header(&a->headers, S("Content-Length")), 0, INT64_MAX, &length))
-        length = -1;
-    copy_headers(s, s->http, a);
-    http_start(s->http, a->status, http_header(&a->headers, S("Content-Type")), length);
+    struct session *s = session_of(p);
+    if (status)
+        respond_refusal(s, h, status, text);
+    else if (s->prefix.n)
+        respond_refusal(s, h, 503,
+                        arena_fmt(&s->arena, "error trying to reach service: %s", err ? err->text : "no answer"));
+    else
+        respond_refusal(s, h, 503, err ? str_of(err->text) : S("the node answered nothing"));
 }
 
-static void node_data(struct http_call *c, struct str bytes)
+static void answer_over(struct proxy *p)
 {
-    struct session *s = http_call_arg(c);
-    if (!s->http)
-        return;
-    if (s->refused) {
-        strbuf_add(&s->refusal, str_sub(bytes, 0, REFUSAL_MOST - s->refusal.n));
-        return;
-    }
-    http_write(s->http, bytes);
-    if (http_over_high(s->http))
-        http_call_pause(c, true);
+    session_free(session_of(p));
 }
 
-static void client_drained(struct http_request *h)
-{
-    struct session *s = h->user;
-    if (s->call)
-        http_call_pause(s->call, false);
-}
-
-static void client_gone(struct http_request *h)
-{
-    struct session *s = h->user;
-    http_abort(TAKE(s->http));
-    session_free(s);
-}
-
-static void node_done(struct http_call *c, const struct http_answer *a, struct err *err)
-{
-    struct session *s = http_call_arg(c);
-    s->call = NULL;
-    if (s->http && s->refused && a)
-        respond_refusal(s, s->refused, strbuf_str(&s->refusal));
-    else if (s->http && !s->http->status && s->prefix.n)
-        respond_refusal(s, 503,
-                        arena_fmt(&s->arena, "error trying to reach service: %s", a ? "no answer" : err->text));
-    else if (s->http && !s->http->status)
-        respond_refusal(s, 503, a ? S("the node answered nothing") : str_of(err->text));
-    else if (s->http && a)
-        http_end(TAKE(s->http));
-    else if (s->http)
-        http_abort(TAKE(s->http));
-    session_free(s);
-}
-
-static const struct http_call_fns node_fns = {
-    .head = node_head, .data = node_data, .upgraded = node_upgraded, .done = node_done};
+static const struct proxy_fns node_fns = {.head = answer_head, .refused = answer_refused, .over = answer_over};
 
 /* --- starting --- */
 
@@ -366,18 +259,18 @@ static void copy_request_headers(struct session *s, const struct http_headers *f
         http_header_add(&s->arena, to, S("Sec-WebSocket-Protocol"), protocols);
 }
 
-static bool connect_to(struct session *s, const struct aim *aim, struct err *err)
+/* The relay of this machine by its socket; what listens on an address, over TLS where that was asked for. */
+static bool find_target(struct session *s, const struct aim *aim, struct proxy_target *t, struct err *err)
 {
-    struct http_client_config c = {.address = aim->address, .host = aim->host};
+    *t = (struct proxy_target){.address = aim->address, .host = aim->host};
     if (!aim->address.n) {
-        c.address = arena_fmt(&s->arena, "unix:%s", s->server->options.node_socket);
-        c.host = S("node");
+        t->address = arena_fmt(&s->arena, "unix:%s", s->server->options.node_socket);
+        t->host = S("node");
     }
     /* as upstream: what serves on a port of a node has no certificate that anybody here could check */
     if (aim->tls && !(s->tls = tls_client_new(&(struct tls_client_config){.insecure = true}, err)))
         return false;
-    c.tls = s->tls;
-    s->client = http_client_new(s->server->loop, &c);
+    t->tls = s->tls;
     return true;
 }
 
@@ -385,22 +278,18 @@ static void session_start(struct request *r, struct http_request *h, const struc
 {
     struct session *s = NEW(struct session);
     struct http_headers headers = {0};
+    struct proxy_target target;
     struct err err = ERR;
     nsessions++;
     list_add_tail(&sessions, &s->node);
     s->server = r->server;
     s->user = str_dup(&s->arena, r->user->name);
     s->refusals = aim_row_of(r)->path.n;
-    s->refusal = STRBUF(REFUSAL_MOST);
-    s->http = h;
-    h->user = s;
-    if (!connect_to(s, aim, &err)) {
-        respond_refusal(s, 500, str_of(err.text));
+    if (!find_target(s, aim, &target, &err)) {
+        respond_refusal(s, h, 500, str_of(err.text));
         session_free(s);
         return;
     }
-    h->on_gone = client_gone;
-    h->on_drained = client_drained;
     s->asked = str_dup(&s->arena, aim->address);
     s->told = str_dup(&s->arena, aim->host);
     s->prefix = str_dup(&s->arena, aim->prefix);
@@ -415,15 +304,8 @@ static void session_start(struct request *r, struct http_request *h, const struc
         http_header_add(&s->arena, &headers, S("X-Wherry-Pod-Uid"), aim->uid);
         http_header_add(&s->arena, &headers, S("X-Wherry-User"), s->user);
     }
-    bool upgrade = http_header_token(&h->headers, S("Connection"), S("upgrade"));
-    struct http_outgoing o = {.method = h->method,
-                              .target = strbuf_str(&aim->target),
-                              .headers = &headers,
-                              .body = h->body,
-                              .upgrade = upgrade ? http_header(&h->headers, S("Upgrade")) : S(""),
-                              .answer_streamed = true,
-                              .head_ns = -1};
-    s->call = http_send(s->client, &o, &node_fns, s);
+    struct http_outgoing o = {.method = h->method, .target = strbuf_str(&aim->target), .headers = &headers};
+    proxy_start(&s->proxy, s->server->loop, &target, h, &o, &node_fns);
 }
 
 void nodeproxy_start(struct request *r, struct http_request *h, struct str rest)

@@ -1,7 +1,6 @@
 /* nodeproxy.h - from the server to a node: pods/log, exec, attach, portforward and nodes/proxy. The request is
- * authorized here; then the same request, with the path of the kubelet API, goes to the node's relay over a unix
- * socket (this machine; SO_PEERCRED says that it is us), and after the head of the answer bytes are spliced both
- * ways.
+ * authorized here; then the same request, with the path of the kubelet API, goes to a target (proxy.h): the node's
+ * relay over a unix socket (this machine; SO_PEERCRED says that it is us), or an address.
  *
  *   GET  /containerLogs/NS/POD/CONTAINER?follow=...      what pods/log asks
  *   any  /exec/NS/POD/CONTAINER?command=...   /attach/...   /portForward/NS/POD      upgrades
@@ -15,7 +14,8 @@
 
 size_t nodeproxy_sessions(void); /* open now */
 bool nodeproxy_wanted(const struct request *r);
-bool nodeproxy_connects(const struct request *r);   /* and its body and Accept are no matter of ours */
-bool nodeproxy_any_method(const struct request *r); /* and HEAD and OPTIONS go through */
+bool nodeproxy_connects(const struct request *r);     /* and its body and Accept are no matter of ours */
+bool nodeproxy_any_method(const struct request *r);   /* and HEAD and OPTIONS go through */
+bool nodeproxy_streams(const struct http_request *h); /* its body goes through piece by piece (HTTP_STREAM) */
 /* Ends the http request; r stays the caller's. rest: what stands behind nodes/NAME/proxy/. */
 void nodeproxy_start(struct request *r, struct http_request *h, struct str rest);

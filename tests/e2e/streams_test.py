@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Streams through the server to a node: exec, attach, logs, port-forward and watches, in every protocol that clients
 speak, and what a client reads where one fails."""
-import base64, concurrent.futures, http.server, json, os, re, socket, subprocess, threading, zlib
+import base64, concurrent.futures, http.server, json, os, re, socket, subprocess, threading, time, zlib
 from lib import *
 from raw import Raw, frame, parsed, until_quiet, upgrade
 
@@ -519,6 +519,177 @@ subsets: [{addresses: [{ip: %s}], ports: [{port: %d}]}, {addresses: [{ip: %s, ta
     c.kubectl('delete', 'pod/host', 'pod/nowhere', 'svc/echo', 'svc/own', '--wait=false')
 
 
+class Bulk(http.server.BaseHTTPRequestHandler):
+    """Takes bodies and gives them, of any size, at the pace that it is told; `leave` ends its connection in the midst of it."""
+    protocol_version, taken, left = 'HTTP/1.1', 0, None
+    rest = threading.Event()                            # set: it reads on
+
+    def pieces(self):
+        if self.headers.get('Content-Length'):
+            n = int(self.headers['Content-Length'])
+            while n:
+                part = self.rfile.read(min(n, 65536))
+                n -= len(part)
+                yield part
+                if not part:
+                    return
+        else:
+            while True:
+                n = int(self.rfile.readline() or b'0', 16)
+                part = self.rfile.read(n + 2)
+                yield part[:-2]
+                if not n:
+                    return
+
+    def do_PUT(self):
+        Bulk.taken, Bulk.left, total = 0, None, 0
+        for part in self.pieces():
+            if not part:
+                break
+            total += len(part)
+            Bulk.taken = total
+            if 'slow' in self.path and total > 1 << 20 and not Bulk.rest.wait(60):
+                return
+            if 'leave' in self.path and total > 1 << 20:
+                self.connection.shutdown(socket.SHUT_RDWR)
+                self.close_connection = True
+                return
+        Bulk.left = total
+        text = b'%d' % total
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def do_GET(self):
+        n, Bulk.left = int(self.path.partition('=')[2]), None
+        self.send_response(200)
+        self.send_header('Content-Length', str(n))
+        self.end_headers()
+        try:
+            for at in range(0, n, 1 << 16):
+                if 'leave' in self.path and at > n // 2:
+                    break
+                self.wfile.write(PIECE[:min(len(PIECE), n - at)])
+        except OSError:
+            pass
+        Bulk.left = at
+        self.close_connection = True
+
+    def log_message(self, *unused):
+        pass
+
+
+PIECE = bytes(range(256)) * 256
+LARGE = 200 << 20
+
+
+def large_bodies_by_proxy(c):
+    """200 MB each way through a pod's proxy, at the pace of who reads, in memory that does not follow; and whoever leaves takes the other along."""
+    node = c.get('nodes')['items'][0]['status']['addresses'][0]['address']
+    server = http.server.ThreadingHTTPServer((node, 0), Bulk)
+    server.daemon_threads, server.handle_error = True, lambda *unused: None     # who leaves is no news
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    c.apply('{apiVersion: v1, kind: Pod, metadata: {name: bulk}, spec: {nodeSelector: {no: node}, containers: [{name: c, image: x}]}}')
+    c.kubectl('patch', 'pod', 'bulk', '--subresource=status', '--type=merge', '-p', json.dumps({'status': {'podIP': node, 'podIPs': [{'ip': node}]}}))
+    at = '/api/v1/namespaces/default/pods/bulk:%d/proxy/' % server.server_address[1]
+    sessions = lambda: int(re.search(r'\nwherry_proxy_sessions (\d+)', c.raw.ask('GET', '/metrics')[2]).group(1))
+
+    def most():
+        """Of memory, since it was asked last."""
+        pid = c.role_pid('server')
+        with open('/proc/%d/status' % pid) as f:
+            most = int(re.search(r'VmHWM:\s*(\d+)', f.read()).group(1)) << 10
+        with open('/proc/%d/clear_refs' % pid, 'w') as f:
+            f.write('5')
+        return most
+
+    def put(path, n, chunked=False):
+        """A connection on which the head and n bytes of a body are sent, and nothing is read."""
+        s = c.raw.open(120)
+        s.sendall(('PUT %s%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s\r\n' % (at, path, 'Transfer-Encoding: chunked\r\n' if chunked else 'Content-Length: %d\r\n' % LARGE)).encode())
+        for _ in range(n // len(PIECE)):
+            s.sendall(b'%x\r\n%s\r\n' % (len(PIECE), PIECE) if chunked else PIECE)
+        return s
+
+    def answer(s):
+        with s:
+            return parsed(until_quiet(s, 60))
+
+    most()
+    idle = most()
+    for chunked in (False, True):
+        s = put('up', LARGE, chunked)
+        if chunked:
+            s.sendall(b'0\r\n\r\n')
+        status, _, text = answer(s)
+        assert (status, text) == (200, str(LARGE)), (chunked, status, text)
+    up = most() - idle
+    with c.raw.open(120) as s:
+        s.sendall(('GET %sdown?n=%d HTTP/1.1\r\nHost: x\r\n\r\n' % (at, LARGE)).encode())
+        got = b''
+        while b'\r\n\r\n' not in got:
+            got += s.recv(65536)
+        head, _, body = got.partition(b'\r\n\r\n')
+        assert b'Content-Length: %d' % LARGE in head, head
+        n, whole = len(body), body
+        while n < LARGE:
+            part = s.recv(1 << 16)
+            assert part, n
+            if n >> 25 != (n + len(part)) >> 25:        # rests now and then
+                time.sleep(0.2)
+            n += len(part)
+            whole = whole if len(whole) > 1 << 20 else whole + part
+        assert n == LARGE and whole[:1 << 20] == PIECE * 16
+    down = most() - idle
+    assert up < 32 << 20 and down < 32 << 20, (idle, up, down)
+    Bulk.rest.clear()                                   # a target that does not read on: the client is held back, and the server holds little
+    s = put('slow', 1 << 20)
+    s.settimeout(3)
+    sent = 0
+    try:
+        while sent < LARGE:
+            sent += s.send(PIECE)
+    except (socket.timeout, TimeoutError):
+        pass
+    assert sent < LARGE // 2 and most() - idle < 32 << 20, (sent, Bulk.taken)
+    assert sessions() == 1
+    s.close()                                           # and goes
+    Bulk.rest.set()
+    eventually('the session is over', lambda: sessions() == 0, timeout=60)
+    s = put('up', 4 << 20)                              # a client that goes in the midst of its body
+    eventually('some came', lambda: Bulk.taken > 1 << 20)
+    s.close()
+    eventually('its session is over', lambda: sessions() == 0)
+    s = c.raw.open(60)                                  # and of the answer
+    s.sendall(('GET %sdown?n=%d HTTP/1.1\r\nHost: x\r\n\r\n' % (at, LARGE)).encode())
+    assert s.recv(1000)
+    s.close()
+    eventually('the target has noticed', lambda: Bulk.left is not None and Bulk.left < LARGE - (1 << 20))
+    eventually('that session is over', lambda: sessions() == 0)
+    try:
+        s = put('leave', 8 << 20)                       # a target that goes in the midst of the body
+    except OSError:
+        s = None                                        # it was told, and hung up on
+    if s:
+        status, _, text = answer(s)
+        assert status == 503 and 'error trying to reach service' in text, (status, text)
+    with c.raw.open(60) as s:                           # and of its answer
+        s.sendall(('GET %sdown/leave?n=%d HTTP/1.1\r\nHost: x\r\n\r\n' % (at, 1 << 22)).encode())
+        n = 0
+        while True:
+            part = s.recv(65536)
+            if not part:
+                break
+            n += len(part)
+        assert 1 << 20 < n < 1 << 22, n
+    eventually('all sessions are over', lambda: sessions() == 0)
+    status, headers, _ = c.raw.ask('PUT', '/api/v1/namespaces/default/pods/none/proxy/', b'x' * 200000)    # nobody is there: it is not read to its end
+    assert status == 404, status
+    server.shutdown()
+    c.kubectl('delete', 'pod/bulk', '--wait=false')
+
+
 def spdy_frames(c):
     """A client of SPDY with manners of its own: no dictionary, data in pieces, a resize cut in two."""
     deflate, sent = zlib.compressobj(), []
@@ -562,4 +733,4 @@ def spdy_frames(c):
 
 if __name__ == '__main__':
     main([the_pods, what_fails_says_why, commands_run_by_both_protocols, channels_of_browsers, a_slow_reader_gets_all, logs_are_what_was_written, many_follow_and_all_hear_the_end,
-          attached_and_run, ports_are_forwarded, watches_by_websocket_with_a_token, nodes_at_their_ports, pods_and_services_by_proxy, spdy_frames, whoever_leaves_leaves_nothing])
+          attached_and_run, ports_are_forwarded, watches_by_websocket_with_a_token, nodes_at_their_ports, pods_and_services_by_proxy, large_bodies_by_proxy, spdy_frames, whoever_leaves_leaves_nothing])
