@@ -35,7 +35,8 @@ static const struct row rows[] = {
 };
 const struct kind *const why_reads[] = {
     K(Deployment), K(ReplicaSet), K(Pod),   K(Service),        K(EndpointSlice),       K(Namespace),
-    K(Node),       K(ConfigMap),  K(Event), K(ServiceAccount), K(PodDisruptionBudget), NULL};
+    K(Node),       K(ConfigMap),  K(Event), K(ServiceAccount), K(PodDisruptionBudget), K(PersistentVolumeClaim),
+    NULL};
 
 static const struct row *row_of(const struct kind *k)
 {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """wherry why: workloads broken in all the ways of why_cases.py, on real nodes, registries and disks; the sentence that
 explains each; and that its way out is one."""
-import random, re, shlex
+import re, shlex
 from lib import *
 import registry_test as registry
 import why_cases as cases
@@ -65,14 +65,12 @@ def broken_workloads_are_explained(c):
 
 
 def each_can_be_asked_alone(c):
-    random.seed(seed())
-    some = random.sample(cases.ROWS, size(10, len(cases.ROWS)))
-    for what, _, sentence in some + [row for row in cases.ROWS if row[0] in cases.ASKED_ONLY and row not in some]:
+    for what, _, sentence in cases.ROWS:
         said = plain(c, why(c, what)).splitlines()
         assert said[0] == sentence, '%s\n  have %s\n  want %s' % (what, said[0], sentence)
         assert all(line.startswith('  ') for line in said[1:]), said
-    kind, name = some[0][0].split('/')
-    assert plain(c, why(c, kind, name)).startswith(some[0][2])
+    kind, name = cases.ROWS[0][0].split('/')
+    assert plain(c, why(c, kind, name)).startswith(cases.ROWS[0][2])
 
 
 def the_chain_is_shown(c):
