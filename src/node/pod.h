@@ -11,7 +11,7 @@
 #include "api/obj.h"
 #include "base/array.h"
 
-/* Where the pod stands. The moves that are allowed stand in pod_moves (pod_step.c). */
+/* Where the pod stands. The moves that are allowed stand in pod_moves (pod.c). */
 enum pod_state {
     POD_PREPARING, /* volumes and sandbox are being made */
     POD_ACTIVE,    /* containers are started, probed, restarted */
