@@ -355,18 +355,18 @@ static void judge(struct agent_pod *ap, const struct obj *node, bool final)
 }
 
 /* By the agent before this one. */
-static bool was_admitted(const struct agent_pod *ap)
+bool agent_was_admitted(const struct agent_pod *ap)
 {
     return ap->pod->concluded || val_get(obj_status(ap->pod->obj), N(startTime));
 }
 
 /* A pod that somebody has bound to this node is taken in or refused, once. Until our own Node is known nothing is
  * decided. */
-static void admit(struct agent_pod *ap)
+void agent_admit(struct agent_pod *ap)
 {
     struct agent *g = ap->agent;
     const struct obj *node = cache_peek(g->nodes, S(""), str_of(g->cfg.name));
-    if (was_admitted(ap))
+    if (agent_was_admitted(ap))
         take_in(ap);
     else if (node && !ap->admitted && !call_active(&ap->look_call))
         judge(ap, node, false);
@@ -392,7 +392,7 @@ static void on_node(struct cache_handler *h, struct obj *was, struct obj *now)
     map_each (e, &g->by_uid) {
         struct agent_pod *ap = e->value;
         if (!ap->admitted)
-            admit(ap);
+            agent_admit(ap);
     }
 }
 
@@ -426,7 +426,7 @@ static void pod_here(struct agent *g, struct obj *o)
     if (!ap) {
         ap = add_pod(g, o);
         if (g->adopted)
-            admit(ap);
+            agent_admit(ap);
     } else if (o->rev > ap->pod->obj->rev) {
         take_news(ap, o);
         grow_containers(ap);
@@ -460,147 +460,6 @@ static void on_service(struct cache_handler *h, struct obj *was, struct obj *now
 static void on_services_synced(struct cache_handler *h)
 {
     services_heard(container_of(h, struct agent, on_services)->endpoints);
-}
-
-/* --- what an earlier agent left ----------------------------------------------------------------------------------
- */
-
-/* Folders of pods that are gone: their volumes, their logs, and links to logs. */
-struct sweep {
-    struct job job;
-    struct arena arena;
-    struct strs trees;
-    const char *links;
-};
-
-static void sweep_work(struct job *j)
-{
-    struct sweep *w = container_of(j, struct sweep, job);
-    struct err err = ERR;
-    for (size_t i = 0; i < w->trees.n; i++)
-        if (!tree_remove(AT_FDCWD, w->trees.p[i].p, &err))
-            log_warn("pod.leftover", "error=\"%s\"", err.text);
-    DIR *dir = opendir(w->links);
-    for (struct dirent *e; dir && (e = readdir(dir));)
-        if (faccessat(dirfd(dir), e->d_name, F_OK, 0) < 0 && errno == ENOENT)
-            (void)unlinkat(dirfd(dir), e->d_name, 0);
-    if (dir)
-        (void)closedir(dir);
-}
-
-static void sweep_done(struct job *j)
-{
-    struct sweep *w = container_of(j, struct sweep, job);
-    arena_fini(&w->arena);
-    mem_free(w);
-}
-
-/* Below `base` folders are called "...UID". */
-static void sweep_below(struct agent *g, struct sweep *w, const char *base, const char *sub)
-{
-    struct str path = arena_fmt(&w->arena, "%s/%s", base, sub);
-    ARRAY(struct str) found = {0};
-    DIR *dir = opendir(path.p);
-    for (struct dirent *e; dir && (e = readdir(dir));) {
-        struct str name = str_of(e->d_name);
-        struct str uid = str_sub(name, (size_t)(str_rfind_char(name, '_') + 1), name.n);
-        if (name.p[0] != '.' && !agent_pod_of(g, uid))
-            array_push(&found, arena_fmt(&w->arena, STR_FMT "/" STR_FMT, STR_ARG(path), STR_ARG(name)));
-    }
-    if (dir)
-        (void)closedir(dir);
-    struct str *all = arena_alloc(&w->arena, (w->trees.n + found.n + 1) * sizeof *all);
-    for (size_t i = 0; i < w->trees.n; i++)
-        all[i] = w->trees.p[i];
-    for (size_t i = 0; i < found.n; i++)
-        all[w->trees.n++] = found.p[i];
-    w->trees.p = all;
-    array_fini(&found);
-}
-
-static void sweep(struct agent *g)
-{
-    struct sweep *w = NEW(struct sweep);
-    sweep_below(g, w, g->cfg.data, "pods");
-    sweep_below(g, w, g->cfg.run, "volumes");
-    sweep_below(g, w, g->cfg.log, "pods");
-    w->links = arena_fmt(&w->arena, "%s/containers", g->cfg.log).p;
-    job_start(&w->job, g->cfg.loop, sweep_work, sweep_done);
-}
-
-static void orphan_stopped(struct sandbox *s, const struct err *err, void *arg)
-{
-    struct agent *g = arg;
-    if (err)
-        log_warn("pod.orphan", "pod=" STR_FMT " error=\"%s\"", STR_ARG(sandbox_name(s)), err->text);
-    if (--g->orphans == 0)
-        sweep(g);
-}
-
-static void adopt_sandbox(struct agent *g, struct sandbox *s, const struct pod_links *links)
-{
-    struct agent_pod *ap = agent_pod_of(g, sandbox_id(s));
-    uint32_t ip = 0;
-    if (!ap) {
-        log_info("pod.orphan", "pod=" STR_FMT " its object is gone: stopping it", STR_ARG(sandbox_name(s)));
-        g->orphans++;
-        sandbox_stop(s, orphan_stopped, g);
-        return;
-    }
-    array_each (l, &links->links)
-        if (!ap->pod->host_network && str_ends(str_of(l->alias), ap->pod->uid))
-            ip = l->ip;
-    agent_adopt_sandbox(ap, s, ip);
-}
-
-/* Links of pods that are gone or will be made again: their addresses are free. */
-static void drop_links(struct agent *g, const struct pod_links *links)
-{
-    struct err err = ERR;
-    array_each (l, &links->links) {
-        bool wanted = false;
-        map_each (e, &g->by_uid)
-            wanted = wanted || ((struct agent_pod *)e->value)->ip == l->ip;
-        if (wanted)
-            continue;
-        if (pod_link_del(g->cfg.instance, l->ip, &err))
-            ipam_give_back(&g->ipam, l->ip);
-        else
-            log_warn("net.links", "link=%s error=\"%s\"", l->name, err.text);
-    }
-}
-
-/* Pods are looked at when all of them are known (else those not heard of yet would be taken for orphans), and
- * Services are: one that is to be stopped leaves them first. */
-void agent_heard(struct agent *g)
-{
-    if (g->adopted || !cache_synced(g->pods) || !services_synced(g->endpoints))
-        return;
-    struct pod_links links = {0};
-    struct err err = ERR;
-    g->adopted = true;
-    if (!pod_link_list(g->cfg.instance, &links, &err))
-        log_warn("net.links", "error=\"%s\"", err.text);
-    g->orphans++;            /* ours, until all have been looked at */
-    map_each (e, &g->by_uid) /* what was set up of it is not known: setting up again and taking down are harmless */
-        ((struct agent_pod *)e->value)->pod->volumes = PART_FAILED;
-    for (struct sandbox *s = sandbox_next(g->runtime, NULL), *next; s; s = next) {
-        next = sandbox_next(g->runtime, s);
-        adopt_sandbox(g, s, &links);
-    }
-    drop_links(g, &links);
-    array_fini(&links.links);
-    map_each (e, &g->by_uid) {
-        struct agent_pod *ap = e->value;
-        if (!ap->sandbox) /* never made yet, or the machine rebooted */
-            pod_saw_rebooted(ap->pod, clock_real(), clock_mono());
-        ap->admitted = was_admitted(ap);
-        agent_pod_kick(ap);
-    }
-    map_each (e, &g->by_uid)
-        admit(e->value);
-    if (--g->orphans == 0)
-        sweep(g);
 }
 
 static void on_pods_synced(struct cache_handler *h)
@@ -643,8 +502,6 @@ static void on_sandbox_lost(void *arg, struct sandbox *s)
     pod_saw_sandbox_lost(ap->pod, clock_mono());
     agent_pod_kick(ap);
 }
-
-static void on_log_full(void *arg, struct container *c);
 
 void agent_address_came_back(struct agent *g)
 {
@@ -689,7 +546,7 @@ struct agent *agent_new(const struct agent_config *config, struct err *err)
         .shim = config->shim,
         .crun = config->crun,
         .cgroup = config->cgroup,
-        .on = {.container_exited = on_exit_seen, .container_log_full = on_log_full, .sandbox_lost = on_sandbox_lost},
+        .on = {.container_exited = on_exit_seen, .container_log_full = logs_full, .sandbox_lost = on_sandbox_lost},
         .arg = g,
     };
     if (!ipam_init(&g->ipam, config->node_pods, err))
@@ -742,52 +599,4 @@ void agent_free(struct agent *g)
     ipam_fini(&g->ipam);
     arena_fini(&g->arena);
     mem_free(g);
-}
-
-/* --- logs that are full ---------------------------------------------------------------------------------------- */
-
-#define LOGS_KEPT 4 /* 0.log and four older ones, as a kubelet keeps five */
-
-struct rotate {
-    struct job job;
-    char log[600], id[65];
-    struct agent *agent;
-};
-
-/* N.log becomes N.log.1, which becomes N.log.2 ... : readers that follow the open file lose nothing. */
-static void rotate_work(struct job *j)
-{
-    struct rotate *r = container_of(j, struct rotate, job);
-    char from[620], to[620];
-    char *name = strrchr(r->log, '/');
-    *name++ = 0;
-    AUTO(fd_close) int dir = file_open_below(r->log, LOG_FOLDERS, O_PATH | O_DIRECTORY, 0);
-    for (int i = LOGS_KEPT; i-- > 0;) {
-        if (i)
-            (void)snprintf(from, sizeof from, "%s.%d", name, i);
-        else
-            (void)snprintf(from, sizeof from, "%s", name);
-        (void)snprintf(to, sizeof to, "%s.%d", name, i + 1);
-        if (renameat(dir, from, dir, to) < 0 && errno != ENOENT) /* then it grows on, and the next line asks again */
-            log_warn("log.rotate", "log=%s/%s error=\"%s\"", r->log, from, strerror(errno));
-    }
-}
-
-static void rotate_done(struct job *j)
-{
-    struct rotate *r = container_of(j, struct rotate, job);
-    struct container *c = container_find(r->agent->runtime, str_of(r->id));
-    if (c)
-        container_log_reopen(c);
-    mem_free(r);
-}
-
-static void on_log_full(void *arg, struct container *c)
-{
-    struct agent *g = arg;
-    struct rotate *r = NEW(struct rotate);
-    r->agent = g;
-    (void)snprintf(r->log, sizeof r->log, STR_FMT, STR_ARG(container_log(c)));
-    (void)snprintf(r->id, sizeof r->id, STR_FMT, STR_ARG(container_id(c)));
-    job_start(&r->job, g->cfg.loop, rotate_work, rotate_done);
 }

@@ -103,11 +103,35 @@ void agent_eventf(struct agent_pod *ap, int container, bool warning, const char 
 void agent_address_came_back(struct agent *g);                 /* pods that want one are tried again */
 void agent_config_news(struct agent *g, struct agent_pod *ap); /* something it refers to has changed */
 
+bool agent_was_admitted(const struct agent_pod *ap);
+void agent_admit(struct agent_pod *ap);
+
 /* agent_do.c: carries out one action */
 void agent_do(struct agent_pod *ap, const struct pod_action *a);
+
+/* agent_sandbox.c */
+#define USAGE_FIRST NS_PER_S /* after a pod's start, its volumes are looked at */
+struct ip_text {
+    char z[16];
+};
+struct ip_text agent_ip(const struct agent_pod *ap);
+void agent_sandbox_start(struct agent_pod *ap);
+void agent_sandbox_stop(struct agent_pod *ap);
+
+/* agent_container.c */
+struct pod_container *agent_wanted(struct agent_container *ac);
+void agent_container_start(struct agent_container *ac);
 void agent_container_exited(struct agent_pod *ap, struct agent_container *ac);
+int agent_stop_signal(struct agent_container *ac);
+void agent_hook(struct agent_container *ac, bool poststart);
+void agent_drop_earlier(struct agent_container *ac);
+void agent_run_removed(struct container *c, const struct err *err, void *arg); /* a container_done that only logs */
+
+/* agent_adopt.c: what an earlier agent left */
 void agent_drop_told(struct agent_pod *ap); /* earlier runs of which the object tells how they ended */
-void agent_adopt_sandbox(struct agent_pod *ap, struct sandbox *s, uint32_t ip); /* 0: it has no link */
+
+/* agent_logs.c */
+void logs_full(void *arg, struct container *c); /* of runtime_events: moves its log away */
 
 /* configs.c: the objects that pods refer to, each watched while a pod needs it; tokens of service accounts */
 void configs_need(struct agent_pod *ap); /* begins watching what the pod's spec names */

@@ -1,0 +1,277 @@
+#include "base/clock.h"
+#include "base/log.h"
+#include "node/agent_int.h"
+#include "sys/file.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+
+/* --- what an earlier agent left running ------------------------------------------------------------------------- */
+
+/* Its program has been started, as far as anybody was told. */
+static bool has_run(const struct container_status *st)
+{
+    return st->state == CONTAINER_RUNNING || (st->state == CONTAINER_EXITED && (!st->lost || st->started_ns));
+}
+
+/* The agent ended in the midst of making it where nothing has run in it and no status speaks of its address: then its
+ * link or its mounts may be missing, and it is made again. */
+static bool half_made(struct agent_pod *ap, struct sandbox *s)
+{
+    for (struct container *c = container_next(s, NULL); c; c = container_next(s, c)) {
+        struct container_status st;
+        container_status(c, &st);
+        if (has_run(&st))
+            return false;
+    }
+    struct str told = val_text_at(obj_status(ap->pod->obj), N(podIP));
+    return ap->pod->host_network ? !told.n : !ap->ip || !str_eqz(told, agent_ip(ap).z);
+}
+
+/* Which container of the pod it is a run of, and of what number; -1: of none. */
+static int run_of(const struct pod *p, const struct container *c, int64_t *number)
+{
+    struct str name, count;
+    (void)str_split(container_note(c), ' ', &name, &count);
+    int i = pod_container_find(p, name);
+    return i >= 0 && str_to_i64(count, 0, INT32_MAX, number) ? i : -1;
+}
+
+void agent_drop_told(struct agent_pod *ap)
+{
+    array_each (p, &ap->containers) {
+        int64_t number;
+        struct agent_container *ac = *p;
+        if (ac->earlier && run_of(ap->pod, ac->earlier, &number) >= 0 &&
+            val_num_at(pod_container_told(ap->pod, ac->index), -1, N(restartCount)) > number)
+            agent_drop_earlier(ac);
+    }
+}
+
+/* Its latest run that anybody was told of, and the one before, where the agent ended before that was put away. */
+static void find_runs(struct agent_pod *ap, struct sandbox *s)
+{
+    for (struct container *c = container_next(s, NULL); c; c = container_next(s, c)) {
+        struct container_status st;
+        int64_t number, other = -1;
+        container_status(c, &st);
+        int i = run_of(ap->pod, c, &number);
+        struct agent_container *ac = i >= 0 ? ap->containers.p[i] : NULL;
+        if (!ac || !has_run(&st)) {
+            container_remove(c, agent_run_removed, NULL);
+            continue;
+        }
+        if (ac->run)
+            (void)run_of(ap->pod, ac->run, &other);
+        struct container *older = number > other ? ac->run : c;
+        if (number > other)
+            ac->run = c;
+        if (older) {
+            agent_drop_earlier(ac);
+            ac->earlier = older;
+        }
+    }
+}
+
+/* The status says that this run is up, which it does once its postStart hook is through. */
+static bool told_running(const struct val *told, struct str id)
+{
+    return val_at(told, N(state), N(running)) && str_ends(val_text_at(told, N(containerID)), id);
+}
+
+static void adopt_container(struct agent_container *ac)
+{
+    struct pod *p = ac->ap->pod;
+    struct pod_container *pc = agent_wanted(ac);
+    struct container_status st;
+    int64_t number = 0;
+    const struct val *was = pod_container_told(p, ac->index);
+    if (ac->earlier) { /* maybe nobody was told how it ended */
+        container_status(ac->earlier, &st);
+        pod_saw_earlier_exit(p, ac->index, container_id(ac->earlier), st.code, st.oom, st.started_ns, st.finished_ns);
+    }
+    (void)run_of(p, ac->run, &number);
+    container_status(ac->run, &st);
+    container_data_set(ac->run, ac);
+    pc->restarts = (int)number;
+    pc->image = PART_READY;
+    pc->image_id = str_dup(&p->arena, val_text_at(was, N(imageID)));
+    pod_saw_running(p, ac->index, container_id(ac->run), st.started_ns, clock_mono());
+    if (told_running(was, container_id(ac->run)))
+        pc->poststart = HOOK_DONE; /* otherwise nobody knows whether its hook ended: it runs again, as a kubelet's */
+    if (told_running(was, container_id(ac->run)) && val_true(val_get(was, N(started))))
+        pod_saw_probe(p, ac->index, true, val_true(val_get(was, N(ready))), NULL); /* until a probe says otherwise */
+    if (st.state == CONTAINER_EXITED)
+        agent_container_exited(ac->ap, ac);
+    else
+        probes_start(ac);
+}
+
+static void adopt_running(struct agent_pod *ap, struct sandbox *s, uint32_t ip)
+{
+    ap->sandbox = s;
+    sandbox_data_set(s, ap);
+    ap->ip = ip;
+    if (half_made(ap, s)) {
+        ap->ip = 0;
+        ap->pod->sandbox = PART_FAILED;
+        pod_saw_rebooted(ap->pod, clock_real(), clock_mono());
+        return;
+    }
+    bool cut_off = !ap->ip && !ap->pod->host_network; /* its link went with its shim, or somebody took it away */
+    if (ap->ip)
+        services_host_ports(ap, true);
+    timer_set(&ap->usage, USAGE_FIRST);
+    pod_saw_adopted(ap->pod, str_of(ap->ip ? agent_ip(ap).z : ap->agent->cfg.host_ip));
+    find_runs(ap, s);
+    array_each (ac, &ap->containers) {
+        if ((*ac)->run)
+            adopt_container(*ac);
+        else
+            (void)pod_saw_missing(ap->pod, (*ac)->index, clock_real());
+    }
+    if (cut_off)
+        ap->pod->volumes = PART_FAILED; /* an address is taken with them */
+    if (cut_off || sandbox_lost(s))
+        pod_saw_sandbox_lost(ap->pod, clock_mono());
+}
+
+/* --- and what it left behind ------------------------------------------------------------------------------------ */
+
+/* Folders of pods that are gone: their volumes, their logs, and links to logs. */
+struct sweep {
+    struct job job;
+    struct arena arena;
+    struct strs trees;
+    const char *links;
+};
+
+static void sweep_work(struct job *j)
+{
+    struct sweep *w = container_of(j, struct sweep, job);
+    struct err err = ERR;
+    for (size_t i = 0; i < w->trees.n; i++)
+        if (!tree_remove(AT_FDCWD, w->trees.p[i].p, &err))
+            log_warn("pod.leftover", "error=\"%s\"", err.text);
+    DIR *dir = opendir(w->links);
+    for (struct dirent *e; dir && (e = readdir(dir));)
+        if (faccessat(dirfd(dir), e->d_name, F_OK, 0) < 0 && errno == ENOENT)
+            (void)unlinkat(dirfd(dir), e->d_name, 0);
+    if (dir)
+        (void)closedir(dir);
+}
+
+static void sweep_done(struct job *j)
+{
+    struct sweep *w = container_of(j, struct sweep, job);
+    arena_fini(&w->arena);
+    mem_free(w);
+}
+
+/* Below `base` folders are called "...UID". */
+static void sweep_below(struct agent *g, struct sweep *w, const char *base, const char *sub)
+{
+    struct str path = arena_fmt(&w->arena, "%s/%s", base, sub);
+    ARRAY(struct str) found = {0};
+    DIR *dir = opendir(path.p);
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        struct str name = str_of(e->d_name);
+        struct str uid = str_sub(name, (size_t)(str_rfind_char(name, '_') + 1), name.n);
+        if (name.p[0] != '.' && !agent_pod_of(g, uid))
+            array_push(&found, arena_fmt(&w->arena, STR_FMT "/" STR_FMT, STR_ARG(path), STR_ARG(name)));
+    }
+    if (dir)
+        (void)closedir(dir);
+    struct str *all = arena_alloc(&w->arena, (w->trees.n + found.n + 1) * sizeof *all);
+    for (size_t i = 0; i < w->trees.n; i++)
+        all[i] = w->trees.p[i];
+    for (size_t i = 0; i < found.n; i++)
+        all[w->trees.n++] = found.p[i];
+    w->trees.p = all;
+    array_fini(&found);
+}
+
+static void sweep(struct agent *g)
+{
+    struct sweep *w = NEW(struct sweep);
+    sweep_below(g, w, g->cfg.data, "pods");
+    sweep_below(g, w, g->cfg.run, "volumes");
+    sweep_below(g, w, g->cfg.log, "pods");
+    w->links = arena_fmt(&w->arena, "%s/containers", g->cfg.log).p;
+    job_start(&w->job, g->cfg.loop, sweep_work, sweep_done);
+}
+
+static void orphan_stopped(struct sandbox *s, const struct err *err, void *arg)
+{
+    struct agent *g = arg;
+    if (err)
+        log_warn("pod.orphan", "pod=" STR_FMT " error=\"%s\"", STR_ARG(sandbox_name(s)), err->text);
+    if (--g->orphans == 0)
+        sweep(g);
+}
+
+static void adopt_sandbox(struct agent *g, struct sandbox *s, const struct pod_links *links)
+{
+    struct agent_pod *ap = agent_pod_of(g, sandbox_id(s));
+    uint32_t ip = 0;
+    if (!ap) {
+        log_info("pod.orphan", "pod=" STR_FMT " its object is gone: stopping it", STR_ARG(sandbox_name(s)));
+        g->orphans++;
+        sandbox_stop(s, orphan_stopped, g);
+        return;
+    }
+    array_each (l, &links->links)
+        if (!ap->pod->host_network && str_ends(str_of(l->alias), ap->pod->uid))
+            ip = l->ip;
+    adopt_running(ap, s, ip);
+}
+
+/* Links of pods that are gone or will be made again: their addresses are free. */
+static void drop_links(struct agent *g, const struct pod_links *links)
+{
+    struct err err = ERR;
+    array_each (l, &links->links) {
+        bool wanted = false;
+        map_each (e, &g->by_uid)
+            wanted = wanted || ((struct agent_pod *)e->value)->ip == l->ip;
+        if (wanted)
+            continue;
+        if (pod_link_del(g->cfg.instance, l->ip, &err))
+            ipam_give_back(&g->ipam, l->ip);
+        else
+            log_warn("net.links", "link=%s error=\"%s\"", l->name, err.text);
+    }
+}
+
+/* Pods are looked at when all of them are known (else those not heard of yet would be taken for orphans), and
+ * Services are: one that is to be stopped leaves them first. */
+void agent_heard(struct agent *g)
+{
+    if (g->adopted || !cache_synced(g->pods) || !services_synced(g->endpoints))
+        return;
+    struct pod_links links = {0};
+    struct err err = ERR;
+    g->adopted = true;
+    if (!pod_link_list(g->cfg.instance, &links, &err))
+        log_warn("net.links", "error=\"%s\"", err.text);
+    g->orphans++;            /* ours, until all have been looked at */
+    map_each (e, &g->by_uid) /* what was set up of it is not known: setting up again and taking down are harmless */
+        ((struct agent_pod *)e->value)->pod->volumes = PART_FAILED;
+    for (struct sandbox *s = sandbox_next(g->runtime, NULL), *next; s; s = next) {
+        next = sandbox_next(g->runtime, s);
+        adopt_sandbox(g, s, &links);
+    }
+    drop_links(g, &links);
+    array_fini(&links.links);
+    map_each (e, &g->by_uid) {
+        struct agent_pod *ap = e->value;
+        if (!ap->sandbox) /* never made yet, or the machine rebooted */
+            pod_saw_rebooted(ap->pod, clock_real(), clock_mono());
+        ap->admitted = agent_was_admitted(ap);
+        agent_pod_kick(ap);
+    }
+    map_each (e, &g->by_uid)
+        agent_admit(e->value);
+    if (--g->orphans == 0)
+        sweep(g);
+}

@@ -1,0 +1,194 @@
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "net/addr.h"
+#include "node/agent_int.h"
+#include "node/podspec.h"
+
+struct link_job {
+    struct job job;
+    struct agent_pod *ap;
+    struct pod_link_spec spec;
+    char alias[POD_LINK_ALIAS_MAX + 1];
+    int netns;
+    bool ok;
+    struct err err;
+};
+
+struct ip_text agent_ip(const struct agent_pod *ap)
+{
+    struct ip_text t;
+    (void)snprintf(t.z, sizeof t.z, IP4_FMT, IP4_ARG(ap->ip));
+    return t;
+}
+
+static void sandbox_failed(struct agent_pod *ap, const char *what)
+{
+    AUTO(strbuf_fini) struct strbuf message = STRBUF(STRBUF_TEXT);
+    strbuf_addf(&message, "Failed to create pod sandbox: %s", what);
+    agent_event(ap, -1, true, "FailedCreatePodSandBox", strbuf_str(&message));
+    pod_saw_sandbox(ap->pod, false, strbuf_str(&message), clock_mono());
+}
+
+static void sandbox_gone(struct sandbox *s, const struct err *err, void *arg)
+{
+    (void)s;
+    fault_pass("node.saw.sandbox_gone");
+    struct agent_pod *ap = arg;
+    if (err)
+        log_warn("pod.sandbox_stop", "pod=" STR_FMT "/" STR_FMT " error=\"%s\"", STR_ARG(ap->pod->ns),
+                 STR_ARG(ap->pod->name), err->text);
+    ap->sandbox = NULL;
+    ap->sandbox_leaving = false;
+    array_each (ac, &ap->containers)
+        (*ac)->run = (*ac)->earlier = NULL; /* they went with it */
+    if (ap->pod->state == POD_PREPARING)
+        ap->pod->sandbox_retry_at = ap->pod->sandbox_backoff = 0; /* the next one was waiting for this */
+    if (ap->pod->sandbox == PART_BUSY && ap->pod->state == POD_CLEANING)
+        pod_saw_sandbox_stopped(ap->pod);
+    agent_pod_release(ap);
+}
+
+void agent_sandbox_stop(struct agent_pod *ap)
+{
+    struct err err = ERR;
+    if (!ap->sandbox) {
+        pod_saw_sandbox_stopped(ap->pod);
+        agent_pod_kick(ap);
+        return;
+    }
+    if (ap->sandbox_leaving)
+        return; /* sandbox_gone says so */
+    services_host_ports(ap, false);
+    if (ap->ip && !pod_link_unroute(ap->agent->cfg.instance, ap->ip, &err))
+        log_warn("pod.unroute", "error=\"%s\"", err.text);
+    ap->pending++;
+    ap->sandbox_leaving = true;
+    sandbox_data_set(ap->sandbox, NULL);
+    sandbox_stop(ap->sandbox, sandbox_gone, ap);
+}
+
+static void sandbox_ready(struct agent_pod *ap, const struct err *err)
+{
+    if (err)
+        sandbox_failed(ap, err->text);
+    else
+        services_host_ports(ap, true);
+    if (!err) {
+        pod_saw_sandbox(ap->pod, true, str_of(ap->ip ? agent_ip(ap).z : ap->agent->cfg.host_ip), clock_mono());
+        timer_set(&ap->usage, USAGE_FIRST);
+    }
+}
+
+static void memory_done(struct agent_pod *ap, const struct err *err)
+{
+    fault_pass("node.saw.memory");
+    sandbox_ready(ap, err);
+    agent_pod_release(ap);
+}
+
+static void link_work(struct job *j)
+{
+    struct link_job *l = container_of(j, struct link_job, job);
+    struct pod_link out;
+    l->ok = pod_link_add(&l->spec, &out, &l->err);
+}
+
+static void link_done(struct job *j)
+{
+    fault_pass("node.saw.link");
+    struct link_job *l = container_of(j, struct link_job, job);
+    struct agent_pod *ap = l->ap;
+    fd_close(l->netns);
+    if (l->ok)
+        volumes_memory(ap, memory_done);
+    else
+        memory_done(ap, &l->err);
+    mem_free(l);
+}
+
+static void link_pod(struct agent_pod *ap)
+{
+    struct agent *g = ap->agent;
+    struct err err = ERR;
+    struct link_job *l = NEW(struct link_job);
+    l->ap = ap;
+    l->netns = sandbox_netns(ap->sandbox, &err);
+    if (l->netns < 0) {
+        mem_free(l);
+        memory_done(ap, &err);
+        return;
+    }
+    (void)snprintf(l->alias, sizeof l->alias, STR_FMT "/" STR_FMT " " STR_FMT, STR_ARG(ap->pod->ns),
+                   STR_ARG(ap->pod->name), STR_ARG(ap->pod->uid));
+    l->spec = (struct pod_link_spec){.instance = g->cfg.instance,
+                                     .ip = ap->ip,
+                                     .node_ip = ipam_node_ip(g->cfg.node_pods),
+                                     .netns_fd = l->netns,
+                                     .alias = l->alias};
+    job_start(&l->job, g->cfg.loop, link_work, link_done);
+}
+
+static void sandbox_started(struct sandbox *s, const struct err *err, void *arg)
+{
+    fault_pass("node.saw.sandbox");
+    struct agent_pod *ap = arg;
+    if (err) {
+        ap->sandbox = NULL;
+        sandbox_failed(ap, err->text);
+        agent_pod_release(ap);
+        return;
+    }
+    ap->sandbox = s;
+    if (ap->pod->host_network)
+        volumes_memory(ap, memory_done);
+    else
+        link_pod(ap);
+}
+
+void agent_sandbox_start(struct agent_pod *ap)
+{
+    struct agent *g = ap->agent;
+    struct pod *p = ap->pod;
+    const struct val *spec = obj_spec(p->obj);
+    struct arena a = ARENA;
+    if (ap->sandbox) { /* a lost or half-made one: away with it, then again */
+        pod_saw_sandbox(p, false, S("an earlier sandbox is being removed"), clock_mono());
+        if (ap->sandbox_leaving)
+            return;
+        ap->pending++;
+        ap->sandbox_leaving = true;
+        sandbox_data_set(ap->sandbox, NULL);
+        sandbox_stop(ap->sandbox, sandbox_gone, ap);
+        return;
+    }
+    struct pod_hostname hostname;
+    struct strs sysctls;
+    struct err err = ERR;
+    if (!podspec_hostname(&a, p->obj, str_of(g->hostname), str_of(g->cfg.domain), &hostname, &err) ||
+        !podspec_sysctls(&a, p->obj, &sysctls, &err)) {
+        struct str why = arena_fmt(
+            &a, "failed to generate sandbox config for pod \"" STR_FMT "_" STR_FMT "(" STR_FMT ")\": %s",
+            STR_ARG(p->name), STR_ARG(p->ns), STR_ARG(p->uid), err.text);
+        sandbox_failed(ap, why.p);
+        arena_fini(&a);
+        return;
+    }
+    struct sandbox_spec ss = {
+        .id = p->uid,
+        .name = arena_fmt(&a, STR_FMT "/" STR_FMT, STR_ARG(p->ns), STR_ARG(p->name)),
+        .note = p->uid,
+        .hostname = p->host_network ? S("") : hostname.kernel,
+        .cgroup = arena_fmt(&a, "%s/pod" STR_FMT, podspec_qos_folder(p->obj), STR_ARG(p->uid)),
+        .sysctls = sysctls,
+        .host_net = p->host_network,
+        .host_ipc = val_true(val_get(spec, N(hostIPC))),
+        .host_pid = val_true(val_get(spec, N(hostPID))),
+        .share_pid = val_true(val_get(spec, N(shareProcessNamespace))),
+    };
+    podspec_pod_limits(spec, &ss.limits);
+    ap->pending++;
+    ap->sandbox = sandbox_start(g->runtime, &ss, sandbox_started, ap);
+    sandbox_data_set(ap->sandbox, ap);
+    arena_fini(&a);
+}
