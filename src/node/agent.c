@@ -66,7 +66,7 @@ static void free_pod(struct agent_pod *ap)
         sandbox_data_set(ap->sandbox, NULL);
     arena_fini(&ap->written_arena);
     arena_fini(&ap->arena);
-    pod_free(ap->pod);
+    pod_free(ap->facts);
     mem_free(ap);
 }
 
@@ -93,7 +93,7 @@ static void take_news(struct agent_pod *ap, struct obj *now)
     const struct val *was = obj_meta(ap->pod->obj), *is = obj_meta(now);
     bool shown = !val_equal(val_get(was, N(labels)), val_get(is, N(labels))) ||
                  !val_equal(val_get(was, N(annotations)), val_get(is, N(annotations)));
-    pod_wanted(ap->pod, now, clock_mono());
+    pod_wanted(ap->facts, now, clock_mono());
     if (shown)
         volumes_refresh(ap);
 }
@@ -160,9 +160,9 @@ static bool is_stopping(const struct pod *p)
 
 static void send_status(struct agent_pod *ap)
 {
-    struct pod *p = ap->pod;
+    const struct pod *p = ap->pod;
     int64_t now = clock_mono();
-    if (is_stopping(p) || p->concluded || p->delete_asked || call_active(&ap->status_call) ||
+    if (is_stopping(p) || p->concluded || ap->delete_sent || call_active(&ap->status_call) ||
         now < ap->status_retry_at || is_settling(ap, now))
         return;
     struct arena a = ARENA;
@@ -198,14 +198,15 @@ static void delete_done(struct call *c)
         return; /* gone, or another pod of that name: the cache will say so */
     log_warn("pod.delete", "pod=" STR_FMT "/" STR_FMT " retry_s=1 error=\"%s\"", STR_ARG(ap->pod->ns),
              STR_ARG(ap->pod->name), c->err.text);
-    ap->pod->delete_asked = false;
+    ap->delete_sent = false;
     timer_set(&ap->wake, NS_PER_S);
 }
 
-static void delete_object(struct agent_pod *ap)
+static void send_delete(struct agent_pod *ap)
 {
-    struct pod *p = ap->pod;
+    const struct pod *p = ap->pod;
     fault_pass("node.before.DELETE_OBJECT");
+    ap->delete_sent = true;
     call_start(
         &ap->delete_call, ap->agent->cfg.transport,
         &(struct call_options){
@@ -213,26 +214,26 @@ static void delete_object(struct agent_pod *ap)
     fault_pass("node.after.DELETE_OBJECT");
 }
 
+void agent_delete(struct agent_pod *ap)
+{
+    ap->delete_wanted = true; /* step sends it */
+}
+
 static void step(struct agent_pod *ap)
 {
-    struct pod *p = ap->pod;
+    const struct pod *p = ap->pod;
     AUTO(pod_actions_fini) struct pod_actions out = {0};
     ap->kicked = false;
     if (!ap->admitted && !p->deleted)
         return; /* admission kicks it */
     ap->stepping = true;
-    p->in_service = services_serves(ap);
+    pod_saw_service(ap->facts, services_serves(ap));
     agent_drop_told(ap);
-    bool want_delete = false;
     pulse_doing("pod " STR_FMT "/" STR_FMT, STR_ARG(p->ns), STR_ARG(p->name));
     fault_pass("node.step");
-    pod_step(p, clock_mono(), &out);
-    for (size_t i = 0; i < out.list.n; i++) {
-        if (out.list.p[i].what == DO_DELETE_OBJECT)
-            want_delete = true;
-        else
-            agent_do(ap, &out.list.p[i]);
-    }
+    pod_step(ap->facts, clock_mono(), &out);
+    array_each (x, &out.list)
+        agent_do(ap, x);
     ap->stepping = false;
     if (ap->dead && p->state == POD_ENDED && !ap->pending) {
         if (ap->logs_removed)
@@ -241,14 +242,10 @@ static void step(struct agent_pod *ap)
             volumes_teardown(ap); /* it had ended before it was deleted, and its logs stayed */
         return;
     }
-    if (want_delete)
-        p->delete_asked = false; /* send_status looks at it: the final status goes first */
     if (!ap->dead)
         send_status(ap);
-    if (want_delete && status_written(ap)) {
-        p->delete_asked = true;
-        delete_object(ap);
-    }
+    if (!ap->dead && ap->delete_wanted && !ap->delete_sent && status_written(ap))
+        send_delete(ap);
     int64_t at = out.wake_at;
     if (ap->status_retry_at && (!at || ap->status_retry_at < at))
         at = ap->status_retry_at;
@@ -297,7 +294,7 @@ static void grow_containers(struct agent_pod *ap)
 static void refuse(struct agent_pod *ap, const char *reason, struct str event, struct str message)
 {
     agent_event(ap, -1, true, reason, event);
-    pod_fail(ap->pod, reason, message, true, clock_mono());
+    pod_fail(ap->facts, reason, message, true, clock_mono());
     ap->admitted = true;
     agent_pod_kick(ap);
 }
@@ -400,7 +397,7 @@ static struct agent_pod *add_pod(struct agent *g, struct obj *o)
 {
     struct agent_pod *ap = NEW(struct agent_pod);
     ap->agent = g;
-    ap->pod = pod_new(o, str_of(g->cfg.host_ip), clock_mono(), clock_real());
+    ap->pod = ap->facts = pod_new(o, str_of(g->cfg.host_ip), clock_mono(), clock_real());
     grow_containers(ap);
     timer_init(&ap->wake, g->cfg.loop, on_wake);
     timer_init(&ap->refresh, g->cfg.loop, on_refresh);
@@ -442,7 +439,7 @@ static void on_pod(struct cache_handler *h, struct obj *was, struct obj *now)
     struct agent *g = container_of(h, struct agent, on_pods);
     struct agent_pod *ap = was && (!now || !str_eq(was->uid, now->uid)) ? agent_pod_of(g, was->uid) : NULL;
     if (ap) {
-        pod_gone(ap->pod, clock_mono());
+        pod_gone(ap->facts, clock_mono());
         ap->dead = true;
         (void)map_del(&g->by_uid, was->uid);
         agent_pod_kick(ap);
@@ -499,7 +496,7 @@ static void on_sandbox_lost(void *arg, struct sandbox *s)
     if (!ap)
         return;
     log_warn("pod.sandbox_lost", "pod=" STR_FMT "/" STR_FMT, STR_ARG(ap->pod->ns), STR_ARG(ap->pod->name));
-    pod_saw_sandbox_lost(ap->pod, clock_mono());
+    pod_saw_sandbox_lost(ap->facts, clock_real(), clock_mono());
     agent_pod_kick(ap);
 }
 
@@ -509,7 +506,7 @@ void agent_address_came_back(struct agent *g)
         struct agent_pod *ap = e->value;
         if (ap->pod->volumes != PART_FAILED || !ap->wants_address)
             continue;
-        pod_retry(ap->pod);
+        pod_retry(ap->facts);
         agent_pod_kick(ap);
     }
 }
@@ -517,7 +514,7 @@ void agent_address_came_back(struct agent *g)
 void agent_config_news(struct agent *g, struct agent_pod *ap)
 {
     (void)g;
-    pod_retry(ap->pod);
+    pod_retry(ap->facts);
     images_retry(ap);
     if (ap->volumes_waiting) {
         ap->volumes_waiting = false;

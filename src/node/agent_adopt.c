@@ -73,34 +73,21 @@ static void find_runs(struct agent_pod *ap, struct sandbox *s)
     }
 }
 
-/* The status says that this run is up, which it does once its postStart hook is through. */
-static bool told_running(const struct val *told, struct str id)
-{
-    return val_at(told, N(state), N(running)) && str_ends(val_text_at(told, N(containerID)), id);
-}
-
 static void adopt_container(struct agent_container *ac)
 {
-    struct pod *p = ac->ap->pod;
-    struct pod_container *pc = agent_wanted(ac);
+    const struct pod *p = ac->ap->pod;
+    struct pod *facts = ac->ap->facts;
     struct container_status st;
     int64_t number = 0;
-    const struct val *was = pod_container_told(p, ac->index);
     if (ac->earlier) { /* maybe nobody was told how it ended */
         container_status(ac->earlier, &st);
-        pod_saw_earlier_exit(p, ac->index, container_id(ac->earlier), st.code, st.oom, st.started_ns, st.finished_ns);
+        pod_saw_earlier_exit(facts, ac->index, container_id(ac->earlier), st.code, st.oom, st.started_ns,
+                             st.finished_ns);
     }
     (void)run_of(p, ac->run, &number);
     container_status(ac->run, &st);
     container_data_set(ac->run, ac);
-    pc->restarts = (int)number;
-    pc->image = PART_READY;
-    pc->image_id = str_dup(&p->arena, val_text_at(was, N(imageID)));
-    pod_saw_running(p, ac->index, container_id(ac->run), st.started_ns, clock_mono());
-    if (told_running(was, container_id(ac->run)))
-        pc->poststart = HOOK_DONE; /* otherwise nobody knows whether its hook ended: it runs again, as a kubelet's */
-    if (told_running(was, container_id(ac->run)) && val_true(val_get(was, N(started))))
-        pod_saw_probe(p, ac->index, true, val_true(val_get(was, N(ready))), NULL); /* until a probe says otherwise */
+    pod_saw_adopted_run(facts, ac->index, container_id(ac->run), number, st.started_ns, clock_mono());
     if (st.state == CONTAINER_EXITED)
         agent_container_exited(ac->ap, ac);
     else
@@ -114,26 +101,25 @@ static void adopt_running(struct agent_pod *ap, struct sandbox *s, uint32_t ip)
     ap->ip = ip;
     if (half_made(ap, s)) {
         ap->ip = 0;
-        ap->pod->sandbox = PART_FAILED;
-        pod_saw_rebooted(ap->pod, clock_real(), clock_mono());
+        pod_saw_half_made(ap->facts, clock_real(), clock_mono());
         return;
     }
     bool cut_off = !ap->ip && !ap->pod->host_network; /* its link went with its shim, or somebody took it away */
     if (ap->ip)
         services_host_ports(ap, true);
     timer_set(&ap->usage, USAGE_FIRST);
-    pod_saw_adopted(ap->pod, str_of(ap->ip ? agent_ip(ap).z : ap->agent->cfg.host_ip));
+    pod_saw_adopted(ap->facts, str_of(ap->ip ? agent_ip(ap).z : ap->agent->cfg.host_ip));
     find_runs(ap, s);
     array_each (ac, &ap->containers) {
         if ((*ac)->run)
             adopt_container(*ac);
         else
-            (void)pod_saw_missing(ap->pod, (*ac)->index, clock_real());
+            (void)pod_saw_missing(ap->facts, (*ac)->index, clock_real());
     }
     if (cut_off)
-        ap->pod->volumes = PART_FAILED; /* an address is taken with them */
-    if (cut_off || sandbox_lost(s))
-        pod_saw_sandbox_lost(ap->pod, clock_mono());
+        pod_saw_cut_off(ap->facts, clock_real(), clock_mono());
+    else if (sandbox_lost(s))
+        pod_saw_sandbox_lost(ap->facts, clock_real(), clock_mono());
 }
 
 /* --- and what it left behind ------------------------------------------------------------------------------------ */
@@ -254,9 +240,9 @@ void agent_heard(struct agent *g)
     g->adopted = true;
     if (!pod_link_list(g->cfg.instance, &links, &err))
         log_warn("net.links", "error=\"%s\"", err.text);
-    g->orphans++;            /* ours, until all have been looked at */
-    map_each (e, &g->by_uid) /* what was set up of it is not known: setting up again and taking down are harmless */
-        ((struct agent_pod *)e->value)->pod->volumes = PART_FAILED;
+    g->orphans++; /* ours, until all have been looked at */
+    map_each (e, &g->by_uid)
+        pod_saw_unknown(((struct agent_pod *)e->value)->facts);
     for (struct sandbox *s = sandbox_next(g->runtime, NULL), *next; s; s = next) {
         next = sandbox_next(g->runtime, s);
         adopt_sandbox(g, s, &links);
@@ -266,7 +252,7 @@ void agent_heard(struct agent *g)
     map_each (e, &g->by_uid) {
         struct agent_pod *ap = e->value;
         if (!ap->sandbox) /* never made yet, or the machine rebooted */
-            pod_saw_rebooted(ap->pod, clock_real(), clock_mono());
+            pod_saw_rebooted(ap->facts, clock_real(), clock_mono());
         ap->admitted = agent_was_admitted(ap);
         agent_pod_kick(ap);
     }

@@ -19,7 +19,7 @@
 #define TERMINATION_LOG_MOST  2048       /* and of one from the log */
 #define TERMINATION_LOG_LINES 80
 
-struct pod_container *agent_wanted(struct agent_container *ac)
+const struct pod_container *agent_wanted(struct agent_container *ac)
 {
     return &ac->ap->pod->containers.p[ac->index];
 }
@@ -65,7 +65,7 @@ void agent_container_exited(struct agent_pod *ap, struct agent_container *ac)
     relay_container_ended(container_id(ac->run));
     struct arena a = ARENA;
     struct str words = last_words(ac, &a, s.code != 0);
-    pod_saw_exit(ap->pod, ac->index, s.code, s.oom, words, s.started_ns, s.finished_ns, clock_mono());
+    pod_saw_exit(ap->facts, ac->index, s.code, s.oom, words, s.started_ns, s.finished_ns, clock_mono());
     arena_fini(&a);
     agent_pod_kick(ap);
 }
@@ -75,7 +75,7 @@ static void start_failed(struct agent_container *ac, const char *reason, const c
     struct agent_pod *ap = ac->ap;
     ac->starting = false;
     agent_eventf(ap, ac->index, true, "Failed", "Error: %s", text);
-    pod_saw_start_failed(ap->pod, ac->index, reason, str_of(text), config, clock_real(), clock_mono());
+    pod_saw_start_failed(ap->facts, ac->index, reason, str_of(text), config, clock_real(), clock_mono());
     arena_fini(&ac->scratch); /* `text` may be in it */
 }
 
@@ -94,7 +94,7 @@ static void started(struct container *c, const struct err *err, void *arg)
         ac->starting = false;
         arena_fini(&ac->scratch);
         agent_event(ap, ac->index, false, "Started", S("Container started"));
-        pod_saw_running(ap->pod, ac->index, container_id(c), s.started_ns, clock_mono());
+        pod_saw_running(ap->facts, ac->index, container_id(c), s.started_ns, clock_mono());
         if (s.state == CONTAINER_EXITED)
             agent_container_exited(ap, ac);
         else
@@ -196,9 +196,9 @@ static bool build(struct agent_container *ac, struct oci_container *oci, struct 
 {
     struct agent_pod *ap = ac->ap;
     struct agent *g = ap->agent;
-    struct pod *p = ap->pod;
+    const struct pod *p = ap->pod;
     struct arena *a = &ac->scratch;
-    struct pod_container *c = agent_wanted(ac);
+    const struct pod_container *c = agent_wanted(ac);
     const struct val *spec = obj_spec(p->obj);
     if (!images_read(g, a, val_text_at(c->spec, N(image)), image, err))
         return false;
@@ -265,15 +265,14 @@ static bool prepare_files(struct agent_container *ac, struct err *err)
 static void create(struct agent_container *ac)
 {
     struct agent_pod *ap = ac->ap;
-    struct pod_container *c = agent_wanted(ac);
+    const struct pod_container *c = agent_wanted(ac);
     struct arena *a = &ac->scratch;
     struct oci_container oci;
     struct image image;
     struct err err = ERR;
     if (!build(ac, &oci, &image, &err) || !prepare_files(ac, &err) || !prepare_logs(ac, &err)) {
         if (err.kind == E_UNAVAILABLE) { /* not heard of yet: comes again with the news, silently */
-            c->run = RUN_NONE;
-            c->retry_at = clock_mono() + NS_PER_S;
+            pod_saw_start_waits(ap->facts, ac->index, clock_mono());
             ac->starting = false;
             arena_fini(a);
         } else {
@@ -287,10 +286,8 @@ static void create(struct agent_container *ac)
     AUTO(strbuf_fini) struct strbuf id = STRBUF(64);
     random_bytes(raw, sizeof raw);
     strbuf_add_hex(&id, raw, sizeof raw);
-    c->user = (struct container_user){true, oci.uid, oci.gid,
-                                      arena_dup(&ap->pod->arena, oci.groups, oci.ngroups * sizeof *oci.groups),
-                                      oci.ngroups};
-    c->id = str_dup(&ap->pod->arena, strbuf_str(&id));
+    const struct container_user user = {true, oci.uid, oci.gid, oci.groups, oci.ngroups};
+    pod_saw_starting(ap->facts, ac->index, strbuf_str(&id), &user);
     struct container_spec cs = {
         .id = strbuf_str(&id),
         .note = arena_fmt(a, STR_FMT " %d", STR_ARG(c->name), pod_run_number(c)),
@@ -367,7 +364,7 @@ static void hook_done(void *arg, bool ok, struct str message)
                             "_" STR_FMT "(" STR_FMT ")\" failed - error: " STR_FMT,
                             STR_ARG(val_text_at(http, N(path))), STR_ARG(c->name), STR_ARG(p->name), STR_ARG(p->ns),
                             STR_ARG(p->uid), STR_ARG(message));
-    pod_saw_hook(ap->pod, h->index, h->poststart, ok, message);
+    pod_saw_hook(ap->facts, h->index, h->poststart, ok, message);
     arena_fini(&a);
     agent_pod_release(ap);
     mem_free(h);

@@ -58,7 +58,8 @@ struct agent_container {
 
 struct agent_pod {
     struct agent *agent;
-    struct pod *pod;
+    const struct pod *pod; /* to read, by all */
+    struct pod *facts;     /* the same, for what takes a fact: nothing but pod.h's functions writes to it */
     struct sandbox *sandbox;
     bool sandbox_leaving;                       /* it is being stopped: once is enough */
     ARRAY(struct agent_container *) containers; /* each stays where it is: calls under way point to it */
@@ -76,7 +77,9 @@ struct agent_pod {
     int64_t refresh_gap;         /* before a refresh of volumes that failed is tried again; 0: it did not */
     char *host_missing;          /* a path of the host that a volume waits for; NULL: none */
     bool logs_removed;           /* or tried: once */
-    uint32_t ip;                 /* 0: none taken */
+    bool delete_wanted;          /* the pod is over: its object goes once the final status is written */
+    bool delete_sent;
+    uint32_t ip; /* 0: none taken */
     struct call status_call, delete_call;
     struct val written; /* the last status that was sent, in written_arena */
     struct arena written_arena;
@@ -106,6 +109,8 @@ void agent_config_news(struct agent *g, struct agent_pod *ap); /* something it r
 bool agent_was_admitted(const struct agent_pod *ap);
 void agent_admit(struct agent_pod *ap);
 
+void agent_delete(struct agent_pod *ap); /* its object: once the final status is written */
+
 /* agent_do.c: carries out one action */
 void agent_do(struct agent_pod *ap, const struct pod_action *a);
 
@@ -119,7 +124,7 @@ void agent_sandbox_start(struct agent_pod *ap);
 void agent_sandbox_stop(struct agent_pod *ap);
 
 /* agent_container.c */
-struct pod_container *agent_wanted(struct agent_container *ac);
+const struct pod_container *agent_wanted(struct agent_container *ac);
 void agent_container_start(struct agent_container *ac);
 void agent_container_exited(struct agent_pod *ap, struct agent_container *ac);
 int agent_stop_signal(struct agent_container *ac);

@@ -27,7 +27,7 @@ static void sandbox_failed(struct agent_pod *ap, const char *what)
     AUTO(strbuf_fini) struct strbuf message = STRBUF(STRBUF_TEXT);
     strbuf_addf(&message, "Failed to create pod sandbox: %s", what);
     agent_event(ap, -1, true, "FailedCreatePodSandBox", strbuf_str(&message));
-    pod_saw_sandbox(ap->pod, false, strbuf_str(&message), clock_mono());
+    pod_saw_sandbox(ap->facts, false, strbuf_str(&message), clock_mono());
 }
 
 static void sandbox_gone(struct sandbox *s, const struct err *err, void *arg)
@@ -42,10 +42,7 @@ static void sandbox_gone(struct sandbox *s, const struct err *err, void *arg)
     ap->sandbox_leaving = false;
     array_each (ac, &ap->containers)
         (*ac)->run = (*ac)->earlier = NULL; /* they went with it */
-    if (ap->pod->state == POD_PREPARING)
-        ap->pod->sandbox_retry_at = ap->pod->sandbox_backoff = 0; /* the next one was waiting for this */
-    if (ap->pod->sandbox == PART_BUSY && ap->pod->state == POD_CLEANING)
-        pod_saw_sandbox_stopped(ap->pod);
+    pod_saw_sandbox_stopped(ap->facts);
     agent_pod_release(ap);
 }
 
@@ -53,7 +50,7 @@ void agent_sandbox_stop(struct agent_pod *ap)
 {
     struct err err = ERR;
     if (!ap->sandbox) {
-        pod_saw_sandbox_stopped(ap->pod);
+        pod_saw_sandbox_stopped(ap->facts);
         agent_pod_kick(ap);
         return;
     }
@@ -75,7 +72,7 @@ static void sandbox_ready(struct agent_pod *ap, const struct err *err)
     else
         services_host_ports(ap, true);
     if (!err) {
-        pod_saw_sandbox(ap->pod, true, str_of(ap->ip ? agent_ip(ap).z : ap->agent->cfg.host_ip), clock_mono());
+        pod_saw_sandbox(ap->facts, true, str_of(ap->ip ? agent_ip(ap).z : ap->agent->cfg.host_ip), clock_mono());
         timer_set(&ap->usage, USAGE_FIRST);
     }
 }
@@ -149,11 +146,11 @@ static void sandbox_started(struct sandbox *s, const struct err *err, void *arg)
 void agent_sandbox_start(struct agent_pod *ap)
 {
     struct agent *g = ap->agent;
-    struct pod *p = ap->pod;
+    const struct pod *p = ap->pod;
     const struct val *spec = obj_spec(p->obj);
     struct arena a = ARENA;
     if (ap->sandbox) { /* a lost or half-made one: away with it, then again */
-        pod_saw_sandbox(p, false, S("an earlier sandbox is being removed"), clock_mono());
+        pod_saw_sandbox(ap->facts, false, S("an earlier sandbox is being removed"), clock_mono());
         if (ap->sandbox_leaving)
             return;
         ap->pending++;

@@ -44,7 +44,7 @@ static bool watch_above(struct agent *g, const char *path)
 
 static void retry(struct agent_pod *ap)
 {
-    pod_retry(ap->pod);
+    pod_retry(ap->facts);
     agent_pod_kick(ap);
 }
 

@@ -61,14 +61,14 @@ static struct str wanted_image(const struct agent_pod *ap, int c)
 static void failed(struct agent_pod *ap, int c, const char *reason, struct str message)
 {
     agent_eventf(ap, c, true, "Failed", "Error: %s", reason);
-    pod_saw_image(ap->pod, c, false, str_of(reason), message, clock_mono());
+    pod_saw_image(ap->facts, c, false, str_of(reason), message, clock_mono());
     agent_pod_kick(ap);
 }
 
 static void present(struct agent_pod *ap, int c, const struct image *im)
 {
     struct arena a = ARENA;
-    pod_saw_image(ap->pod, c, true, image_id(&a, wanted_image(ap, c), im), S(""), clock_mono());
+    pod_saw_image(ap->facts, c, true, image_id(&a, wanted_image(ap, c), im), S(""), clock_mono());
     arena_fini(&a);
     agent_pod_kick(ap);
 }
@@ -308,7 +308,7 @@ void images_came(struct agent *g)
             bool asks = str_eq(val_text_at(c->spec, N(imagePullPolicy)), S("Always")); /* the registry decides */
             if (c->image == PART_FAILED && !asks &&
                 images_read(g, &scratch, val_text_at(c->spec, N(image)), &im, &err)) {
-                c->image_retry_at = 0;
+                pod_saw_image_again(ap->facts, (int)(c - ap->pod->containers.p));
                 agent_pod_kick(ap);
             }
             arena_fini(&scratch);

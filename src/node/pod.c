@@ -224,6 +224,12 @@ void pod_fail(struct pod *p, const char *reason, struct str message, bool reject
     p->stop_since = now;
 }
 
+void pod_evict(struct pod *p, struct str message, int64_t now)
+{
+    pod_fail(p, "Evicted", message, false, now);
+    p->grace_s = MIN(p->grace_s, 1);
+}
+
 void pod_saw_volumes(struct pod *p, bool ok, struct str message, int64_t now)
 {
     p->volumes = ok ? PART_READY : PART_FAILED;
@@ -248,7 +254,7 @@ void pod_saw_sandbox(struct pod *p, bool ok, struct str ip_or_message, int64_t n
     p->sandbox_retry_at = now + p->sandbox_backoff;
 }
 
-void pod_saw_sandbox_lost(struct pod *p, int64_t now)
+void pod_saw_sandbox_lost(struct pod *p, int64_t real, int64_t now)
 {
     p->sandbox = PART_FAILED; /* what is left of it is to be put away, by the next one's start or by the end */
     p->sandbox_retry_at = 0;
@@ -261,12 +267,15 @@ void pod_saw_sandbox_lost(struct pod *p, int64_t now)
     }
     for (size_t i = 0; i < p->containers.n; i++)
         if (p->containers.p[i].run == RUN_RUNNING || p->containers.p[i].run == RUN_STARTING)
-            pod_saw_exit(p, (int)i, 137, false, S(""), p->containers.p[i].started_real, clock_real(), now);
+            pod_saw_exit(p, (int)i, 137, false, S(""), p->containers.p[i].started_real, real, now);
 }
 
 void pod_saw_sandbox_stopped(struct pod *p)
 {
-    p->sandbox = PART_NONE;
+    if (p->state == POD_PREPARING)
+        p->sandbox_retry_at = p->sandbox_backoff = 0;
+    if (p->state == POD_CLEANING && p->sandbox == PART_BUSY)
+        p->sandbox = PART_NONE;
 }
 
 void pod_saw_volumes_removed(struct pod *p)
@@ -292,6 +301,26 @@ void pod_saw_image(struct pod *p, int i, bool ok, struct str id_or_reason, struc
     c->image_backing_off = false;
     c->image_backoff = c->image_backoff ? MIN(c->image_backoff * 2, BACKOFF_MOST) : BACKOFF_FIRST;
     c->image_retry_at = now + c->image_backoff;
+}
+
+void pod_saw_image_again(struct pod *p, int i)
+{
+    p->containers.p[i].image_retry_at = 0;
+}
+
+void pod_saw_starting(struct pod *p, int i, struct str id, const struct container_user *user)
+{
+    struct pod_container *c = &p->containers.p[i];
+    c->id = str_dup(&p->arena, id);
+    c->user = *user;
+    c->user.groups = arena_dup(&p->arena, user->groups, user->ngroups * sizeof *user->groups);
+}
+
+void pod_saw_start_waits(struct pod *p, int i, int64_t now)
+{
+    struct pod_container *c = &p->containers.p[i];
+    c->run = RUN_NONE;
+    c->retry_at = now + NS_PER_S;
 }
 
 /* The next run is up: what was the latest run's end is now the last state. */
@@ -404,11 +433,37 @@ void pod_saw_earlier_exit(struct pod *p, int i, struct str id, int exit_code, bo
         str_dup(&p->arena, id), exit_code, exit_reason(exit_code, oom), S(""), started, finished};
 }
 
+void pod_saw_unknown(struct pod *p)
+{
+    p->volumes = PART_FAILED;
+}
+
 void pod_saw_adopted(struct pod *p, struct str ip)
 {
     p->sandbox = p->volumes = PART_READY;
     p->adopted = true;
     p->ip = str_dup(&p->arena, ip);
+}
+
+/* The status says that this run is up, which it does once its postStart hook is through. */
+static bool told_running(const struct val *told, struct str id)
+{
+    return val_at(told, N(state), N(running)) && str_ends(val_text_at(told, N(containerID)), id);
+}
+
+void pod_saw_adopted_run(struct pod *p, int i, struct str id, int64_t number, int64_t real, int64_t now)
+{
+    struct pod_container *c = &p->containers.p[i];
+    const struct val *was = pod_container_told(p, i);
+    c->restarts = (int)number;
+    c->image = PART_READY;
+    c->image_id = str_dup(&p->arena, val_text_at(was, N(imageID)));
+    pod_saw_running(p, i, id, real, now);
+    if (!told_running(was, id))
+        return; /* nobody knows whether its hook ended: it runs again, as a kubelet's */
+    c->poststart = HOOK_DONE;
+    if (val_true(val_get(was, N(started))))
+        pod_saw_probe(p, i, true, val_true(val_get(was, N(ready))), NULL); /* until a probe says otherwise */
 }
 
 bool pod_saw_missing(struct pod *p, int i, int64_t real)
@@ -444,7 +499,19 @@ void pod_saw_rebooted(struct pod *p, int64_t real, int64_t now)
     if (!any || p->state != POD_PREPARING)
         return;
     pod_move(p, POD_ACTIVE);
-    pod_saw_sandbox_lost(p, now);
+    pod_saw_sandbox_lost(p, real, now);
+}
+
+void pod_saw_half_made(struct pod *p, int64_t real, int64_t now)
+{
+    p->sandbox = PART_FAILED;
+    pod_saw_rebooted(p, real, now);
+}
+
+void pod_saw_cut_off(struct pod *p, int64_t real, int64_t now)
+{
+    p->volumes = PART_FAILED;
+    pod_saw_sandbox_lost(p, real, now);
 }
 
 void pod_saw_probe(struct pod *p, int i, bool passed_startup, bool ready, const char *unhealthy_why)
@@ -478,6 +545,11 @@ void pod_saw_hook(struct pod *p, int i, bool poststart, bool ok, struct str mess
         c->unhealthy = true;
         c->unhealthy_why = "FailedPostStartHook";
     }
+}
+
+void pod_saw_service(struct pod *p, bool serves)
+{
+    p->in_service = serves;
 }
 
 void pod_saw_left(struct pod *p)

@@ -1,9 +1,10 @@
 /* pod.h - one pod on this node: what is wanted, what has been seen, and the pure step between them.
  *
- * The agent feeds facts in (pod_wanted, pod_saw_*), calls pod_step, and carries out the actions it gets. Nothing here
- * has a clock, a descriptor or a thread: times come in, so every story can be played in a test. Everything needed to
- * go on after the node role was killed is either in the API object (restart counts, start time) or is seen again
- * (what the shim says), so a fresh struct pod fed with the same facts continues where the old one stood.
+ * The agent feeds facts in (pod_wanted, pod_saw_*), calls pod_step, and carries out the actions it gets. Nobody else
+ * writes to a struct pod; all may read it. Nothing here has a clock, a descriptor or a thread: times come in, so
+ * every story can be played in a test. Everything needed to go on after the node role was killed is either in the API
+ * object (restart counts, start time) or is seen again (what the shim says), so a fresh struct pod fed with the same
+ * facts continues where the old one stood.
  *
  * Statuses, reasons and texts: as a kubelet of 1.36 writes them (core/v1 PodStatus).
  * Times: `now` is clock_mono ns where something is awaited, `real` clock_real ns where it is shown. */
@@ -112,7 +113,7 @@ struct pod {
     bool rejected;                      /* refused by the node: no conditions, nothing was started */
     int64_t started_real, started_mono; /* status.startTime; the same by the other clock */
     bool concluded;                     /* an earlier agent wrote a final status: it stays */
-    bool delete_asked;                  /* the final DELETE has been sent */
+    bool delete_asked;                  /* the final DELETE is on its way */
     bool logs_kept;                     /* its volumes went before it was deleted: logs stay until then */
 };
 
@@ -153,14 +154,21 @@ AUTO_POINTER(pod_free, struct pod);
 void pod_wanted(struct pod *p, struct obj *obj, int64_t now);
 void pod_gone(struct pod *p, int64_t now); /* the object was removed: forced */
 void pod_fail(struct pod *p, const char *reason, struct str message, bool rejected, int64_t now);
+void pod_evict(struct pod *p, struct str message, int64_t now); /* fails it, with a second to end in */
 
 void pod_saw_volumes(struct pod *p, bool ok, struct str message, int64_t now);
 void pod_saw_sandbox(struct pod *p, bool ok, struct str ip_or_message, int64_t now);
-void pod_saw_sandbox_lost(struct pod *p, int64_t now);
+void pod_saw_sandbox_lost(struct pod *p, int64_t real, int64_t now);
+/* An earlier one is gone that the next had to wait for, or the pod's last one. */
 void pod_saw_sandbox_stopped(struct pod *p);
 void pod_saw_volumes_removed(struct pod *p);
 /* ok: id_or_reason is the image id; otherwise the reason ("ErrImagePull") and the message. */
 void pod_saw_image(struct pod *p, int c, bool ok, struct str id_or_reason, struct str message, int64_t now);
+void pod_saw_image_again(struct pod *p, int c); /* one that could not be had is here: tried again at once */
+/* Its next run is being made; the id and the user are that run's. */
+void pod_saw_starting(struct pod *p, int c, struct str id, const struct container_user *user);
+/* The start needs what has not been heard of yet: tried again with the news, or in a second. */
+void pod_saw_start_waits(struct pod *p, int c, int64_t now);
 void pod_saw_running(struct pod *p, int c, struct str id, int64_t real, int64_t now);
 /* The start failed. config: before anything was created (CreateContainerConfigError, retried when news comes) or for
  * the node's own reasons (CreateContainerError, retried with growing gaps), which is no run of it; otherwise the
@@ -169,8 +177,15 @@ void pod_saw_start_failed(struct pod *p, int c, const char *reason, struct str m
                           int64_t now);
 void pod_saw_exit(struct pod *p, int c, int exit_code, bool oom, struct str message, int64_t started,
                   int64_t finished, int64_t now);
-/* Found after a restart of the agent: containers that run or have ended. */
+/* Found after a restart of the agent. First: what was set up of it is not known; setting up again and taking down are
+ * both harmless. Then its sandbox, and the latest run of each container, the number-th, that runs or has ended. */
+void pod_saw_unknown(struct pod *p);
 void pod_saw_adopted(struct pod *p, struct str ip);
+void pod_saw_adopted_run(struct pod *p, int c, struct str id, int64_t number, int64_t real, int64_t now);
+/* A sandbox of which the agent before has not told anybody: made again. */
+void pod_saw_half_made(struct pod *p, int64_t real, int64_t now);
+/* A sandbox without its link: made again, and an address is taken anew, as volumes are set up. */
+void pod_saw_cut_off(struct pod *p, int64_t real, int64_t now);
 /* Found beside a later run: how the run before ended. */
 void pod_saw_earlier_exit(struct pod *p, int c, struct str id, int exit_code, bool oom, int64_t started,
                           int64_t finished);
@@ -181,6 +196,7 @@ bool pod_saw_missing(struct pod *p, int c, int64_t real);
 void pod_saw_rebooted(struct pod *p, int64_t real, int64_t now);
 void pod_saw_probe(struct pod *p, int c, bool passed_startup, bool ready, const char *unhealthy_why);
 void pod_saw_hook(struct pod *p, int c, bool poststart, bool ok, struct str message);
+void pod_saw_service(struct pod *p, bool serves); /* do Services send it connections? */
 void pod_saw_left(struct pod *p);
 void pod_saw_drained(struct pod *p);
 /* Something that a failed start waited for has changed (a ConfigMap appeared): try again now. */

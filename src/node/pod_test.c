@@ -371,7 +371,7 @@ TEST(pod_leaves_and_drains_before_it_is_told_to_stop)
     play_begin(&y, ONE);
     run(&y);
     (void)told(&y);
-    y.p->in_service = true;
+    pod_saw_service(y.p, true);
     play_delete(&y, 30);
     run(&y);
     CHECK_STR(told(&y), S("leave"));
@@ -394,7 +394,7 @@ TEST(pod_that_data_planes_forget_to_forget_goes_on_after_five_seconds)
     struct play y;
     play_begin(&y, ONE);
     run(&y);
-    y.p->in_service = true;
+    pod_saw_service(y.p, true);
     play_delete(&y, 30);
     run(&y);
     (void)told(&y);
@@ -652,7 +652,7 @@ TEST(init_containers_run_again_in_a_new_sandbox)
     exits(&y, "i", 0);
     run(&y);
     (void)told(&y);
-    pod_saw_sandbox_lost(y.p, y.now);
+    pod_saw_sandbox_lost(y.p, real0, y.now);
     run(&y);
     CHECK_STR(told(&y), S("!SandboxChanged sandbox image:i start:i"));
     CHECK_STR(str_of(pod_phase(y.p)), S("Pending"));
@@ -671,7 +671,7 @@ TEST(what_is_left_of_a_lost_sandbox_goes_with_its_pod)
     run(&y);
     (void)told(&y);
     play_delete(&y, 30);
-    pod_saw_sandbox_lost(y.p, y.now);
+    pod_saw_sandbox_lost(y.p, real0, y.now);
     run(&y);
     CHECK_STR(told(&y), S("unsandbox unvolumes delete"));
     play_end(&y);
@@ -814,7 +814,7 @@ TEST(every_state_comes_to_an_end_whatever_happens)
                             "image: x, restartPolicy: Always}]\n"
                             "  containers: [{name: c, image: x, lifecycle: {preStop: {exec: {command: [x]}}}}]\n");
         uint64_t r = seed * 0x9e3779b97f4a7c15u;
-        y.p->in_service = seed % 2;
+        pod_saw_service(y.p, seed % 2);
         for (int i = 0; i < 40; i++) {
             r = r * 6364136223846793005u + 1442695040888963407u;
             y.hold = (r >> 33) % 3 == 0;

@@ -37,7 +37,7 @@ static void tell(struct prober *p)
                       : p->state.kind == PROBE_LIVENESS ? "failed liveness probe"
                       : p->state.kind == PROBE_STARTUP  ? "failed startup probe"
                                                         : NULL;
-    pod_saw_probe(ac->ap->pod, ac->index, started, is_ready, why);
+    pod_saw_probe(ac->ap->facts, ac->index, started, is_ready, why);
     agent_pod_kick(ac->ap);
 }
 

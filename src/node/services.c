@@ -259,7 +259,7 @@ static void look_at_leaving(struct services *d)
         if (!has_left(d, ap))
             continue;
         list_del(&ap->leave_node);
-        pod_saw_left(ap->pod);
+        pod_saw_left(ap->facts);
         agent_pod_kick(ap);
     }
 }
@@ -271,7 +271,7 @@ void services_leave(struct agent_pod *ap)
     list_add_tail(&d->leaving, &ap->leave_node);
     if (has_left(d, ap)) { /* known already: the news came before the pod's own */
         list_del(&ap->leave_node);
-        pod_saw_left(ap->pod);
+        pod_saw_left(ap->facts);
         agent_pod_kick(ap);
     }
 }
@@ -311,7 +311,7 @@ static void drain_over(struct drain *x)
     if (!ap)
         return;
     ap->drain = NULL;
-    pod_saw_drained(ap->pod);
+    pod_saw_drained(ap->facts);
     agent_pod_kick(ap);
 }
 
@@ -347,7 +347,7 @@ static void on_drain_timer(struct timer *t)
 void services_drain(struct agent_pod *ap)
 {
     if (ap->pod->host_network || !ap->ip) { /* its connections are the host's own: they cannot be told apart */
-        pod_saw_drained(ap->pod);
+        pod_saw_drained(ap->facts);
         agent_pod_kick(ap);
         return;
     }

@@ -74,8 +74,7 @@ static void evict(struct agent_pod *ap, const struct limited *v)
     struct str message = arena_fmt(&a, "Usage of EmptyDir volume \"" STR_FMT "\" exceeds the limit \"" STR_FMT "\". ",
                                    STR_ARG(v->name), STR_ARG(v->text));
     agent_event(ap, -1, true, "Evicted", message);
-    pod_fail(ap->pod, "Evicted", message, false, clock_mono());
-    ap->pod->grace_s = MIN(ap->pod->grace_s, 1);
+    pod_evict(ap->facts, message, clock_mono());
 }
 
 static void look_done(struct job *j)

@@ -173,7 +173,7 @@ static void setup_done(struct job *j)
     if (s->refresh)
         refresh_again(ap, ok);
     else
-        pod_saw_volumes(ap->pod, ok, message, clock_mono());
+        pod_saw_volumes(ap->facts, ok, message, clock_mono());
     if (!ok && !s->refresh)
         hostpaths_wait(ap);
     setup_free(s);
@@ -181,7 +181,7 @@ static void setup_done(struct job *j)
     if (ap->teardown_waits)
         volumes_teardown(ap);
     else if (ap->volumes_stale) { /* news came after it was gathered: what failed for want of it is tried now */
-        pod_retry(ap->pod);
+        pod_retry(ap->facts);
         volumes_refresh(ap);
     }
     agent_pod_release(ap);
@@ -287,7 +287,7 @@ void volumes_setup(struct agent_pod *ap)
     ap->wants_address = !ap->pod->host_network && !ap->ip && !ipam_take(&g->ipam, &ap->ip, &err);
     if (ap->wants_address) {
         agent_eventf(ap, -1, true, "FailedCreatePodSandBox", "Failed to create pod sandbox: %s", err.text);
-        pod_saw_volumes(ap->pod, false, str_of(err.text), clock_mono());
+        pod_saw_volumes(ap->facts, false, str_of(err.text), clock_mono());
         setup_free(s);
         return;
     }
@@ -384,7 +384,7 @@ static void teardown_done(struct job *j)
     }
     ap->ip = 0;
     ap->logs_removed = t->remove_logs;
-    pod_saw_volumes_removed(ap->pod);
+    pod_saw_volumes_removed(ap->facts);
     agent_pod_release(ap);
     mem_free(t);
 }
