@@ -58,7 +58,6 @@ static void free_pod(struct agent_pod *ap)
     call_cancel(&ap->look_call);
     array_each (ac, &ap->containers) {
         probes_stop(*ac);
-        arena_fini(&(*ac)->scratch);
         mem_free(*ac);
     }
     array_fini(&ap->containers);
@@ -226,7 +225,6 @@ static void step(struct agent_pod *ap)
     ap->kicked = false;
     if (!ap->admitted && !p->deleted)
         return; /* admission kicks it */
-    ap->stepping = true;
     pod_saw_service(ap->facts, services_serves(ap));
     agent_drop_told(ap);
     pulse_doing("pod " STR_FMT "/" STR_FMT, STR_ARG(p->ns), STR_ARG(p->name));
@@ -234,7 +232,10 @@ static void step(struct agent_pod *ap)
     pod_step(ap->facts, clock_mono(), &out);
     array_each (x, &out.list)
         agent_do(ap, x);
-    ap->stepping = false;
+    if ((p->deleted || p->fail_reason) && hostpaths_let_go(ap)) {
+        pod_saw_volumes(ap->facts, false, S("the pod is going"), clock_mono());
+        agent_pod_kick(ap);
+    }
     if (ap->dead && p->state == POD_ENDED && !ap->pending) {
         if (ap->logs_removed)
             free_pod(ap);
@@ -485,8 +486,8 @@ static void on_exit_seen(void *arg, struct container *c)
 {
     (void)arg;
     struct agent_container *ac = container_data(c);
-    if (ac && ac->run == c)
-        agent_container_exited(ac->ap, ac);
+    if (ac && ac->run == c && !ac->start) /* else `started` sees it, and tells both */
+        agent_container_exited(ac, WORDS_LATER);
 }
 
 static void on_sandbox_lost(void *arg, struct sandbox *s)
@@ -496,6 +497,7 @@ static void on_sandbox_lost(void *arg, struct sandbox *s)
     if (!ap)
         return;
     log_warn("pod.sandbox_lost", "pod=" STR_FMT "/" STR_FMT, STR_ARG(ap->pod->ns), STR_ARG(ap->pod->name));
+    files_words_unread(ap);
     pod_saw_sandbox_lost(ap->facts, clock_real(), clock_mono());
     agent_pod_kick(ap);
 }
@@ -546,7 +548,8 @@ struct agent *agent_new(const struct agent_config *config, struct err *err)
         .on = {.container_exited = on_exit_seen, .container_log_full = logs_full, .sandbox_lost = on_sandbox_lost},
         .arg = g,
     };
-    if (!ipam_init(&g->ipam, config->node_pods, err))
+    g->files = lane_new(config->loop, err);
+    if (!g->files || !ipam_init(&g->ipam, config->node_pods, err))
         return NULL;
     g->runtime = runtime_new(&rc, err);
     if (!g->runtime)
@@ -594,6 +597,7 @@ void agent_free(struct agent *g)
     if (g->runtime)
         runtime_free(g->runtime);
     ipam_fini(&g->ipam);
+    lane_free(g->files);
     arena_fini(&g->arena);
     mem_free(g);
 }

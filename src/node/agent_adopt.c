@@ -89,7 +89,7 @@ static void adopt_container(struct agent_container *ac)
     container_data_set(ac->run, ac);
     pod_saw_adopted_run(facts, ac->index, container_id(ac->run), number, st.started_ns, clock_mono());
     if (st.state == CONTAINER_EXITED)
-        agent_container_exited(ac->ap, ac);
+        agent_container_exited(ac, WORDS_AT_ONCE);
     else
         probes_start(ac);
 }
@@ -124,20 +124,44 @@ static void adopt_running(struct agent_pod *ap, struct sandbox *s, uint32_t ip)
 
 /* --- and what it left behind ------------------------------------------------------------------------------------ */
 
-/* Folders of pods that are gone: their volumes, their logs, and links to logs. */
+/* Folders of pods that are gone: their volumes, their logs, and links to logs. One job lists what there is, the loop
+ * says which of it is nobody's, and another job removes that. A pod that comes in between is known by then, and one
+ * that goes has no folders. */
+struct found {
+    struct str path, uid;
+};
 struct sweep {
     struct job job;
+    struct agent *agent;
     struct arena arena;
-    struct strs trees;
+    struct str bases[3]; /* folders in them are called "...UID" */
     const char *links;
+    ARRAY(struct found) found;
 };
+
+static void list_work(struct job *j)
+{
+    struct sweep *w = container_of(j, struct sweep, job);
+    for (size_t i = 0; i < countof(w->bases); i++) {
+        DIR *dir = opendir(w->bases[i].p);
+        for (struct dirent *e; dir && (e = readdir(dir));) {
+            struct str name = str_dup(&w->arena, str_of(e->d_name));
+            struct str uid = str_sub(name, (size_t)(str_rfind_char(name, '_') + 1), name.n);
+            struct str path = arena_fmt(&w->arena, STR_FMT "/%s", STR_ARG(w->bases[i]), e->d_name);
+            if (name.p[0] != '.')
+                array_push(&w->found, ((struct found){path, uid}));
+        }
+        if (dir)
+            (void)closedir(dir);
+    }
+}
 
 static void sweep_work(struct job *j)
 {
     struct sweep *w = container_of(j, struct sweep, job);
     struct err err = ERR;
-    for (size_t i = 0; i < w->trees.n; i++)
-        if (!tree_remove(AT_FDCWD, w->trees.p[i].p, &err))
+    array_each (f, &w->found)
+        if (!tree_remove(AT_FDCWD, f->path.p, &err))
             log_warn("pod.leftover", "error=\"%s\"", err.text);
     DIR *dir = opendir(w->links);
     for (struct dirent *e; dir && (e = readdir(dir));)
@@ -150,41 +174,31 @@ static void sweep_work(struct job *j)
 static void sweep_done(struct job *j)
 {
     struct sweep *w = container_of(j, struct sweep, job);
+    array_fini(&w->found);
     arena_fini(&w->arena);
     mem_free(w);
 }
 
-/* Below `base` folders are called "...UID". */
-static void sweep_below(struct agent *g, struct sweep *w, const char *base, const char *sub)
+static void list_done(struct job *j)
 {
-    struct str path = arena_fmt(&w->arena, "%s/%s", base, sub);
-    ARRAY(struct str) found = {0};
-    DIR *dir = opendir(path.p);
-    for (struct dirent *e; dir && (e = readdir(dir));) {
-        struct str name = str_of(e->d_name);
-        struct str uid = str_sub(name, (size_t)(str_rfind_char(name, '_') + 1), name.n);
-        if (name.p[0] != '.' && !agent_pod_of(g, uid))
-            array_push(&found, arena_fmt(&w->arena, STR_FMT "/" STR_FMT, STR_ARG(path), STR_ARG(name)));
-    }
-    if (dir)
-        (void)closedir(dir);
-    struct str *all = arena_alloc(&w->arena, (w->trees.n + found.n + 1) * sizeof *all);
-    for (size_t i = 0; i < w->trees.n; i++)
-        all[i] = w->trees.p[i];
-    for (size_t i = 0; i < found.n; i++)
-        all[w->trees.n++] = found.p[i];
-    w->trees.p = all;
-    array_fini(&found);
+    struct sweep *w = container_of(j, struct sweep, job);
+    for (size_t i = 0; i < w->found.n;)
+        if (agent_pod_of(w->agent, w->found.p[i].uid))
+            array_del(&w->found, i);
+        else
+            i++;
+    job_start(&w->job, w->agent->cfg.loop, sweep_work, sweep_done);
 }
 
 static void sweep(struct agent *g)
 {
     struct sweep *w = NEW(struct sweep);
-    sweep_below(g, w, g->cfg.data, "pods");
-    sweep_below(g, w, g->cfg.run, "volumes");
-    sweep_below(g, w, g->cfg.log, "pods");
+    w->agent = g;
+    w->bases[0] = arena_fmt(&w->arena, "%s/pods", g->cfg.data);
+    w->bases[1] = arena_fmt(&w->arena, "%s/volumes", g->cfg.run);
+    w->bases[2] = arena_fmt(&w->arena, "%s/pods", g->cfg.log);
     w->links = arena_fmt(&w->arena, "%s/containers", g->cfg.log).p;
-    job_start(&w->job, g->cfg.loop, sweep_work, sweep_done);
+    job_start(&w->job, g->cfg.loop, list_work, list_done);
 }
 
 static void orphan_stopped(struct sandbox *s, const struct err *err, void *arg)

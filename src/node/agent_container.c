@@ -1,3 +1,14 @@
+/* One container of a pod: how it is started, what is told when it has ended, and its hooks.
+ *
+ * A start goes through stages, each of which comes home to the loop before the next begins; the table below is the
+ * order. Between DO_CONTAINER_START and its answer (pod_saw_running or pod_saw_start_failed) the pod has the
+ * container as RUN_STARTING and asks nothing else of it, so a stage finds everything as the one before left it -
+ * except the pod's object, which may be a newer one: what is taken from it is taken in the one stage `make`.
+ *
+ * An end goes the other way: the runtime says that the process is gone (agent_container_exited), its last words are
+ * read from its files (agent_files.c), and only then the pod is told, all at once. So what is restarted has been told
+ * of with its message.
+ */
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
@@ -7,113 +18,80 @@
 #include "node/hooks.h"
 #include "node/podspec.h"
 #include "node/relay_link.h"
-#include "sys/file.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/stat.h>
 
-#define LOG_MAX               (10 << 20) /* a kubelet's containerLogMaxSize */
-#define TERMINATION_MOST      4096       /* bytes of a termination message from a file */
-#define TERMINATIONS_MOST     (12 << 10) /* and of those of all containers of a pod together */
-#define TERMINATION_LOG_MOST  2048       /* and of one from the log */
-#define TERMINATION_LOG_LINES 80
+#define LOG_MAX (10 << 20) /* a kubelet's containerLogMaxSize */
 
 const struct pod_container *agent_wanted(struct agent_container *ac)
 {
     return &ac->ap->pod->containers.p[ac->index];
 }
 
-static struct str termination_file(struct agent_container *ac, struct arena *a)
+/* --- starting ----------------------------------------------------------------------------------------------------
+ */
+
+static void make_files(struct agent_container *ac);
+static void make(struct agent_container *ac);
+static void link_log(struct agent_container *ac);
+static void run(struct agent_container *ac);
+
+static void (*const stages[])(struct agent_container *ac) = {
+    make_files, /* its termination message's file, the folder of its logs */
+    make,       /* what the pod says, as the runtime wants it; cgroup, config.json and root by the runtime */
+    link_log,   /* LOG/containers/POD_NS_CONTAINER-ID.log, by which log collectors find it */
+    run,        /* crun: its program runs (oci) */
+};
+
+/* A start under way; its arena goes with it. */
+struct container_start {
+    size_t stage;
+    struct arena arena;
+    struct str termination; /* path of its message's file */
+    struct str program;     /* the first word of its command */
+};
+
+static void stage_over(struct agent_container *ac)
 {
-    return arena_fmt(a, STR_FMT "/containers/" STR_FMT "/termination-log", STR_ARG(ac->ap->dir),
-                     STR_ARG(agent_wanted(ac)->name));
+    stages[++ac->start->stage](ac);
 }
 
-/* The end of a file, however long the container made it; empty where there is none. */
-static struct str file_tail(struct arena *a, struct str path, size_t most)
+static void start_over(struct agent_container *ac)
 {
-    AUTO(fd_close) int fd = open(path.p, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return S("");
-    char *to = arena_alloc(a, most);
-    ssize_t n = pread(fd, to, most, MAX(st.st_size - (off_t)most, 0));
-    return n > 0 ? (struct str){to, (size_t)n} : S("");
-}
-
-/* The container's last words: from its file, or, where asked for and it failed, the end of its log. */
-static struct str last_words(struct agent_container *ac, struct arena *a, bool failed)
-{
-    size_t most = MIN(TERMINATION_MOST, TERMINATIONS_MOST / MAX(ac->ap->containers.n, 1));
-    struct str file = file_tail(a, termination_file(ac, a), most);
-    if (file.n)
-        return file;
-    if (!failed ||
-        !str_eq(val_text_at(agent_wanted(ac)->spec, N(terminationMessagePolicy)), S("FallbackToLogsOnError")) ||
-        !ac->run)
-        return S("");
-    return hooks_log_tail(a, container_log(ac->run), TERMINATION_LOG_LINES, MIN(most, TERMINATION_LOG_MOST));
-}
-
-void agent_container_exited(struct agent_pod *ap, struct agent_container *ac)
-{
-    fault_pass("node.saw.exit");
-    struct container_status s;
-    container_status(ac->run, &s);
-    probes_stop(ac);
-    relay_container_ended(container_id(ac->run));
-    struct arena a = ARENA;
-    struct str words = last_words(ac, &a, s.code != 0);
-    pod_saw_exit(ap->facts, ac->index, s.code, s.oom, words, s.started_ns, s.finished_ns, clock_mono());
-    arena_fini(&a);
-    agent_pod_kick(ap);
+    struct container_start *s = TAKE(ac->start);
+    arena_fini(&s->arena);
+    mem_free(s);
+    if (ac->ap->teardown_waits)
+        volumes_teardown(ac->ap);
+    agent_pod_release(ac->ap);
 }
 
 static void start_failed(struct agent_container *ac, const char *reason, const char *text, bool config)
 {
     struct agent_pod *ap = ac->ap;
-    ac->starting = false;
     agent_eventf(ap, ac->index, true, "Failed", "Error: %s", text);
     pod_saw_start_failed(ap->facts, ac->index, reason, str_of(text), config, clock_real(), clock_mono());
-    arena_fini(&ac->scratch); /* `text` may be in it */
+    start_over(ac); /* `text` may be in its arena */
 }
 
-static void started(struct container *c, const struct err *err, void *arg)
+static struct str log_folder(struct agent_container *ac, struct arena *a)
 {
-    fault_pass("node.saw.started");
-    struct agent_container *ac = arg;
-    struct agent_pod *ap = ac->ap;
-    struct container_status s;
-    if (err && err->kind == E_UNAVAILABLE) { /* the node's own reasons: again, as if it had never been tried */
-        start_failed(ac, "CreateContainerError", err->text, true);
-    } else if (err) {
-        start_failed(ac, "RunContainerError", start_words(&ac->scratch, str_of(err->text), ac->program).p, false);
-    } else {
-        container_status(c, &s);
-        ac->starting = false;
-        arena_fini(&ac->scratch);
-        agent_event(ap, ac->index, false, "Started", S("Container started"));
-        pod_saw_running(ap->facts, ac->index, container_id(c), s.started_ns, clock_mono());
-        if (s.state == CONTAINER_EXITED)
-            agent_container_exited(ap, ac);
-        else
-            probes_start(ac);
-    }
-    agent_pod_release(ap);
+    return arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(ac->ap->log_dir), STR_ARG(agent_wanted(ac)->name));
 }
 
-static void link_log(struct agent_container *ac, struct str id)
+static void files_made(struct agent_container *ac, const struct err *err)
 {
-    struct agent_pod *ap = ac->ap;
-    char dir[600], link[900];
-    (void)snprintf(dir, sizeof dir, "%s/containers", ap->agent->cfg.log);
-    (void)snprintf(link, sizeof link, "%s/" STR_FMT "_" STR_FMT "_" STR_FMT "-" STR_FMT ".log", dir,
-                   STR_ARG(ap->pod->name), STR_ARG(ap->pod->ns), STR_ARG(agent_wanted(ac)->name), STR_ARG(id));
-    struct str log = container_log(ac->run);
-    AUTO_FREE char *to = str_dupz(log);
-    if (symlink(to, link) < 0)
-        log_debug("log.link", "link=%s", link);
+    if (err)
+        start_failed(ac, "CreateContainerConfigError", err->text, true);
+    else
+        stage_over(ac);
+}
+
+static void make_files(struct agent_container *ac)
+{
+    struct arena *a = &ac->start->arena;
+    ac->start->termination = agent_termination_file(ac, a);
+    files_make(ac, ac->start->termination, log_folder(ac, a), files_made);
 }
 
 void agent_run_removed(struct container *c, const struct err *err, void *arg)
@@ -137,7 +115,7 @@ static const char *creation_words(struct agent_container *ac, const struct err *
     struct str limit = val_text(val_get_str(val_at(agent_wanted(ac)->spec, N(resources), N(limits)), S("memory")));
     if (err->sys != ENOMEM || !limit.n)
         return err->text;
-    return arena_fmt(&ac->scratch,
+    return arena_fmt(&ac->start->arena,
                      "unable to start container process: container init was OOM-killed (memory limit too low?): "
                      "resources.limits.memory is " STR_FMT,
                      STR_ARG(limit))
@@ -155,22 +133,19 @@ static void created(struct container *c, const struct err *err, void *arg)
         bool asked = err->kind == E_INVALID;
         start_failed(ac, asked ? "CreateContainerConfigError" : "CreateContainerError", creation_words(ac, err),
                      true);
-        agent_pod_release(ap);
         return;
     }
     const struct oci_notices *n = container_notices(c);
     for (size_t i = 0; n && i < n->n; i++)
         agent_event(ap, ac->index, true, "Clamped", n->list[i]);
     agent_event(ap, ac->index, false, "Created", S("Container created"));
-    link_log(ac, container_id(c));
-    container_start(c, started, ac);
-    fault_pass("node.saw.starting");
+    stage_over(ac);
 }
 
 static bool volume_path(void *arg, struct str name, struct str *path, bool *read_only)
 {
     struct agent_container *ac = arg;
-    return volumes_path(ac->ap, &ac->scratch, name, path, read_only);
+    return volumes_path(ac->ap, &ac->start->arena, name, path, read_only);
 }
 
 /* A process of the container whose processes an ephemeral one wants to see (targetContainerName); 0: of none. */
@@ -197,7 +172,7 @@ static bool build(struct agent_container *ac, struct oci_container *oci, struct 
     struct agent_pod *ap = ac->ap;
     struct agent *g = ap->agent;
     const struct pod *p = ap->pod;
-    struct arena *a = &ac->scratch;
+    struct arena *a = &ac->start->arena;
     const struct pod_container *c = agent_wanted(ac);
     const struct val *spec = obj_spec(p->obj);
     if (!images_read(g, a, val_text_at(c->spec, N(image)), image, err))
@@ -227,7 +202,7 @@ static bool build(struct agent_container *ac, struct oci_container *oci, struct 
         .hosts_file = arena_fmt(a, STR_FMT "/hosts", STR_ARG(ap->dir)),
         .hostname_file = arena_fmt(a, STR_FMT "/hostname", STR_ARG(ap->dir)),
         .resolv_file = arena_fmt(a, STR_FMT "/resolv.conf", STR_ARG(ap->dir)),
-        .termination_file = termination_file(ac, a),
+        .termination_file = ac->start->termination,
         .volume_path = volume_path,
         .arg = ac,
     };
@@ -236,52 +211,34 @@ static bool build(struct agent_container *ac, struct oci_container *oci, struct 
     return target_pid(ac, &in.target_pid, err) && env_build(a, &ei, &env, err) && podspec_container(a, &in, oci, err);
 }
 
-/* The folder of its logs, which the relay may read: files made in it are of its group (set-group-id). */
-static bool prepare_logs(struct agent_container *ac, struct err *err)
+/* The sandbox was lost while a stage was under way, and there is no other one yet. */
+static bool is_homeless(const struct agent_container *ac)
 {
-    struct agent_pod *ap = ac->ap;
-    struct str dir = arena_fmt(&ac->scratch, STR_FMT "/" STR_FMT, STR_ARG(ap->log_dir),
-                               STR_ARG(agent_wanted(ac)->name));
-    if (!dir_make(dir.p, 0755, err))
-        return false;
-    AUTO(fd_close) int fd = file_open_below(dir.p, LOG_FOLDERS, O_RDONLY | O_DIRECTORY, 0);
-    return (fd >= 0 && fchown(fd, 0, ap->agent->cfg.relay_gid) == 0 && fchmod(fd, 02755) == 0) ||
-           err_errno(err, "%s", dir.p);
+    return !ac->ap->sandbox || ac->ap->sandbox_leaving;
 }
 
-static bool prepare_files(struct agent_container *ac, struct err *err)
-{
-    struct str path = termination_file(ac, &ac->scratch);
-    struct str dir = str_sub(path, 0, (size_t)str_rfind_char(path, '/'));
-    AUTO_FREE char *z = str_dupz(dir);
-    if (!dir_make(z, 0755, err))
-        return false;
-    AUTO(fd_close) int fd = open(path.p, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (fd < 0 || fchmod(fd, 0666) < 0)
-        return err_errno(err, "%s", path.p);
-    return true;
-}
-
-static void create(struct agent_container *ac)
+static void make(struct agent_container *ac)
 {
     struct agent_pod *ap = ac->ap;
     const struct pod_container *c = agent_wanted(ac);
-    struct arena *a = &ac->scratch;
+    struct arena *a = &ac->start->arena;
     struct oci_container oci;
     struct image image;
     struct err err = ERR;
-    if (!build(ac, &oci, &image, &err) || !prepare_files(ac, &err) || !prepare_logs(ac, &err)) {
+    if (is_homeless(ac)) {
+        start_failed(ac, "CreateContainerError", "the sandbox is not running", true);
+        return;
+    }
+    if (!build(ac, &oci, &image, &err)) {
         if (err.kind == E_UNAVAILABLE) { /* not heard of yet: comes again with the news, silently */
             pod_saw_start_waits(ap->facts, ac->index, clock_mono());
-            ac->starting = false;
-            arena_fini(a);
+            start_over(ac);
         } else {
             start_failed(ac, "CreateContainerConfigError", err.text, true);
         }
-        agent_pod_release(ap);
         return;
     }
-    ac->program = oci.args.n ? str_dup(a, oci.args.p[0]) : S("");
+    ac->start->program = oci.args.n ? str_dup(a, oci.args.p[0]) : S("");
     unsigned char raw[32];
     AUTO(strbuf_fini) struct strbuf id = STRBUF(64);
     random_bytes(raw, sizeof raw);
@@ -293,7 +250,7 @@ static void create(struct agent_container *ac)
         .note = arena_fmt(a, STR_FMT " %d", STR_ARG(c->name), pod_run_number(c)),
         .image = image.manifest,
         .oci = &oci,
-        .log = arena_fmt(a, STR_FMT "/" STR_FMT "/%d.log", STR_ARG(ap->log_dir), STR_ARG(c->name), pod_run_number(c)),
+        .log = arena_fmt(a, STR_FMT "/%d.log", STR_ARG(log_folder(ac, a)), pod_run_number(c)),
         .log_max = LOG_MAX,
         .stdin_open = val_true(val_get(c->spec, N(stdin))),
         .stdin_once = val_true(val_get(c->spec, N(stdinOnce))),
@@ -302,9 +259,51 @@ static void create(struct agent_container *ac)
     container_data_set(ac->run, ac);
 }
 
+static void link_log(struct agent_container *ac)
+{
+    files_link_log(ac, stage_over);
+}
+
+static void started(struct container *c, const struct err *err, void *arg)
+{
+    fault_pass("node.saw.started");
+    struct agent_container *ac = arg;
+    struct agent_pod *ap = ac->ap;
+    struct container_status s;
+    if (err && err->kind == E_UNAVAILABLE) { /* the node's own reasons: again, as if it had never been tried */
+        start_failed(ac, "CreateContainerError", err->text, true);
+        return;
+    }
+    if (err) {
+        struct str why = start_words(&ac->start->arena, str_of(err->text), ac->start->program);
+        start_failed(ac, "RunContainerError", why.p, false);
+        return;
+    }
+    container_status(c, &s);
+    agent_event(ap, ac->index, false, "Started", S("Container started"));
+    if (s.state == CONTAINER_EXITED) { /* that it ran is told together with its end */
+        agent_container_exited(ac, WORDS_WITH_START);
+    } else {
+        pod_saw_running(ap->facts, ac->index, container_id(c), s.started_ns, clock_mono());
+        probes_start(ac);
+    }
+    start_over(ac);
+}
+
+static void run(struct agent_container *ac)
+{
+    if (!ac->run || is_homeless(ac)) {
+        start_failed(ac, "CreateContainerError", "the sandbox is not running", true);
+        return;
+    }
+    container_start(ac->run, started, ac);
+    fault_pass("node.saw.starting");
+}
+
 void agent_container_start(struct agent_container *ac)
 {
-    ac->starting = true;
+    if (ac->start) /* in a sandbox that was lost meanwhile: it goes on in this one, or is told to have failed */
+        return;
     ac->ap->pending++;
     if (ac->run) {
         agent_drop_earlier(ac);
@@ -312,7 +311,19 @@ void agent_container_start(struct agent_container *ac)
         ac->earlier = ac->run;
         ac->run = NULL;
     }
-    create(ac);
+    ac->start = NEW(struct container_start);
+    stages[0](ac);
+}
+
+/* --- ending ------------------------------------------------------------------------------------------------------
+ */
+
+void agent_container_exited(struct agent_container *ac, enum words_how how)
+{
+    fault_pass("node.saw.exit");
+    probes_stop(ac);
+    relay_container_ended(container_id(ac->run));
+    files_last_words(ac, how);
 }
 
 int agent_stop_signal(struct agent_container *ac)

@@ -18,10 +18,16 @@ struct services;
 struct images;
 struct node_object;
 struct prober;
+struct host_look;
+struct container_start;
+struct last_words;
 
 struct agent {
     struct agent_config cfg;
     struct runtime *runtime;
+    /* Small files of pods in the node's own folders, in order: what is written before a start, what is read after an
+     * end. A thread of its own, as the pool may be at work on large ones. */
+    struct lane *files;
     struct cache *pods, *services, *nodes; /* `nodes`: our own Node alone */
     struct cache_handler on_pods, on_services, on_nodes;
     struct map by_uid;  /* uid -> struct agent_pod */
@@ -49,11 +55,10 @@ struct agent_container {
     struct container *run; /* current or latest run; NULL: none */
     struct container
         *earlier; /* the run before: how it ended is known from it until the next one is there; or NULL */
-    struct prober *probers[3]; /* startup, liveness, readiness; NULL: not probed */
-    bool starting;
-    bool image_waits;     /* for a Secret that has not been heard of yet */
-    struct str program;   /* the first word of its command, in `scratch` */
-    struct arena scratch; /* of the start under way */
+    struct prober *probers[3];     /* startup, liveness, readiness; NULL: not probed */
+    struct container_start *start; /* under way; NULL: none */
+    struct last_words *words;      /* of the run that has just ended, being read; NULL: none are */
+    bool image_waits;              /* for a Secret that has not been heard of yet */
 };
 
 struct agent_pod {
@@ -62,22 +67,24 @@ struct agent_pod {
     struct pod *facts;     /* the same, for what takes a fact: nothing but pod.h's functions writes to it */
     struct sandbox *sandbox;
     bool sandbox_leaving;                       /* it is being stopped: once is enough */
+    size_t sandbox_stage;                       /* of its making: agent_sandbox.c */
     ARRAY(struct agent_container *) containers; /* each stays where it is: calls under way point to it */
     struct timer wake, refresh, usage;
-    bool stepping, kicked, dead; /* dead: gone from the table, waits for what is under way */
-    bool admitted;               /* or refused; until then it stays as it came */
-    struct call look_call;       /* at the Node, before a pod is refused for what a newer one might say */
-    int pending;                 /* jobs and calls under way that point here */
-    bool secrets_read;           /* those for pulls, and what was wrong with them told */
-    bool wants_address;          /* there was none when its volumes were last tried */
-    bool volumes_waiting;        /* for something that has not been heard of yet */
-    bool volumes_busy;           /* they are being written */
-    bool teardown_waits;         /* until that is over */
-    bool volumes_stale;          /* and what is written is old already */
-    int64_t refresh_gap;         /* before a refresh of volumes that failed is tried again; 0: it did not */
-    char *host_missing;          /* a path of the host that a volume waits for; NULL: none */
-    bool logs_removed;           /* or tried: once */
-    bool delete_wanted;          /* the pod is over: its object goes once the final status is written */
+    bool kicked, dead;     /* dead: gone from the table, waits for what is under way */
+    bool admitted;         /* or refused; until then it stays as it came */
+    struct call look_call; /* at the Node, before a pod is refused for what a newer one might say */
+    int pending;           /* jobs and calls under way that point here */
+    bool secrets_read;     /* those for pulls, and what was wrong with them told */
+    bool wants_address;    /* there was none when its volumes were last tried */
+    bool volumes_waiting;  /* for something that has not been heard of yet */
+    bool volumes_busy;     /* they are being written */
+    bool teardown_waits;   /* until that is over */
+    bool volumes_stale;    /* and what is written is old already */
+    int64_t refresh_gap;   /* before a refresh of volumes that failed is tried again; 0: it did not */
+    struct host_look *host_check, *host_wait; /* at paths of the host, under way; NULL: none */
+    bool host_waits;                          /* for one of those to appear */
+    bool logs_removed;                        /* or tried: once */
+    bool delete_wanted;                       /* the pod is over: its object goes once the final status is written */
     bool delete_sent;
     uint32_t ip; /* 0: none taken */
     struct call status_call, delete_call;
@@ -126,7 +133,12 @@ void agent_sandbox_stop(struct agent_pod *ap);
 /* agent_container.c */
 const struct pod_container *agent_wanted(struct agent_container *ac);
 void agent_container_start(struct agent_container *ac);
-void agent_container_exited(struct agent_pod *ap, struct agent_container *ac);
+enum words_how {
+    WORDS_LATER,
+    WORDS_WITH_START, /* nor does the pod know that it ran */
+    WORDS_AT_ONCE,    /* read here and now: the agent begins, and what it tells the pod next rests on this end */
+};
+void agent_container_exited(struct agent_container *ac, enum words_how how); /* answers with pod_saw_exit */
 int agent_stop_signal(struct agent_container *ac);
 void agent_hook(struct agent_container *ac, bool poststart);
 void agent_drop_earlier(struct agent_container *ac);
@@ -135,7 +147,13 @@ void agent_run_removed(struct container *c, const struct err *err, void *arg); /
 /* agent_adopt.c: what an earlier agent left */
 void agent_drop_told(struct agent_pod *ap); /* earlier runs of which the object tells how they ended */
 
-/* agent_logs.c */
+/* agent_files.c: in the lane `files`; `done` in the loop */
+struct str agent_termination_file(struct agent_container *ac, struct arena *a);
+void files_make(struct agent_container *ac, struct str termination, struct str logs,
+                void (*done)(struct agent_container *ac, const struct err *err));
+void files_link_log(struct agent_container *ac, void (*done)(struct agent_container *ac));
+void files_last_words(struct agent_container *ac, enum words_how how); /* answers with pod_saw_exit */
+void files_words_unread(struct agent_pod *ap);  /* ends whose words are still being read are told without them */
 void logs_full(void *arg, struct container *c); /* of runtime_events: moves its log away */
 
 /* configs.c: the objects that pods refer to, each watched while a pod needs it; tokens of service accounts */
@@ -157,10 +175,20 @@ void volumes_memory(struct agent_pod *ap, void (*done)(struct agent_pod *ap, con
 /* usage.c: emptyDir volumes and their sizeLimit */
 void usage_look(struct agent_pod *ap); /* now, and from then on while the pod runs */
 
-/* hostpaths.c: what is waited for on the host's disks: paths that volumes want, images that are loaded */
+/* hostpaths.c: what is looked for on the host's disks: paths that volumes want, images that are loaded */
+struct host_path {
+    struct str volume, path, type; /* of the pod's hostPath volumes */
+    bool ok;                       /* it is there, as it should be */
+    struct err err;
+};
 void hostpaths_start(struct agent *g);
 void hostpaths_stop(struct agent *g);
-void hostpaths_wait(struct agent_pod *ap); /* its volumes have failed: tries again once what was missing is there */
+/* Tests and makes them; then done, where the pod has not let go meanwhile. May never come back. */
+typedef void hostpaths_done(struct agent_pod *ap, const struct host_path *paths, size_t n);
+void hostpaths_check(struct agent_pod *ap, hostpaths_done *done);
+bool hostpaths_let_go(struct agent_pod *ap); /* of a check; false: there is none */
+/* Its volumes have failed: tries again once a path that was missing is there. Or they have not: waits no more. */
+void hostpaths_wait(struct agent_pod *ap, bool failed);
 void hostpaths_forget(struct agent_pod *ap);
 
 /* images.c */

@@ -1,3 +1,7 @@
+/* The sandbox of a pod: the namespaces, mounts and network in which its containers run. It is made in stages, each of
+ * which comes home to the loop before the next begins; the table below is the order. Whatever stage fails, the pod is
+ * told, and asks again after a while: what is there of a half-made sandbox is then removed first.
+ */
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
@@ -30,6 +34,9 @@ static void sandbox_failed(struct agent_pod *ap, const char *what)
     pod_saw_sandbox(ap->facts, false, strbuf_str(&message), clock_mono());
 }
 
+/* --- and removing it ---------------------------------------------------------------------------------------------
+ */
+
 static void sandbox_gone(struct sandbox *s, const struct err *err, void *arg)
 {
     (void)s;
@@ -46,6 +53,14 @@ static void sandbox_gone(struct sandbox *s, const struct err *err, void *arg)
     agent_pod_release(ap);
 }
 
+static void put_away(struct agent_pod *ap)
+{
+    ap->pending++;
+    ap->sandbox_leaving = true;
+    sandbox_data_set(ap->sandbox, NULL);
+    sandbox_stop(ap->sandbox, sandbox_gone, ap);
+}
+
 void agent_sandbox_stop(struct agent_pod *ap)
 {
     struct err err = ERR;
@@ -59,116 +74,64 @@ void agent_sandbox_stop(struct agent_pod *ap)
     services_host_ports(ap, false);
     if (ap->ip && !pod_link_unroute(ap->agent->cfg.instance, ap->ip, &err))
         log_warn("pod.unroute", "error=\"%s\"", err.text);
-    ap->pending++;
-    ap->sandbox_leaving = true;
-    sandbox_data_set(ap->sandbox, NULL);
-    sandbox_stop(ap->sandbox, sandbox_gone, ap);
+    put_away(ap);
 }
 
-static void sandbox_ready(struct agent_pod *ap, const struct err *err)
+/* --- making it ---------------------------------------------------------------------------------------------------
+ */
+
+static void make(struct agent_pod *ap);
+static void link_pod(struct agent_pod *ap);
+static void mount_memory(struct agent_pod *ap);
+static void open_ports(struct agent_pod *ap);
+
+static void (*const stages[])(struct agent_pod *ap) = {
+    make,         /* its folders, its cgroup and its shim, which is in the namespaces (oci) */
+    link_pod,     /* a veth with the pod's address; routes to it. None on the host's network */
+    mount_memory, /* a tmpfs for each emptyDir of medium Memory */
+    open_ports,   /* hostPorts lead to it from now on */
+};
+
+/* A stage is over; err NULL: it went well. One reference (`pending`) is held from the first stage to here. */
+static void stage_over(struct agent_pod *ap, const struct err *err)
 {
-    if (err)
+    if (!err && ++ap->sandbox_stage < countof(stages)) {
+        stages[ap->sandbox_stage](ap);
+        return;
+    }
+    if (err) {
         sandbox_failed(ap, err->text);
-    else
-        services_host_ports(ap, true);
-    if (!err) {
+    } else {
         pod_saw_sandbox(ap->facts, true, str_of(ap->ip ? agent_ip(ap).z : ap->agent->cfg.host_ip), clock_mono());
         timer_set(&ap->usage, USAGE_FIRST);
     }
-}
-
-static void memory_done(struct agent_pod *ap, const struct err *err)
-{
-    fault_pass("node.saw.memory");
-    sandbox_ready(ap, err);
     agent_pod_release(ap);
 }
 
-static void link_work(struct job *j)
-{
-    struct link_job *l = container_of(j, struct link_job, job);
-    struct pod_link out;
-    l->ok = pod_link_add(&l->spec, &out, &l->err);
-}
-
-static void link_done(struct job *j)
-{
-    fault_pass("node.saw.link");
-    struct link_job *l = container_of(j, struct link_job, job);
-    struct agent_pod *ap = l->ap;
-    fd_close(l->netns);
-    if (l->ok)
-        volumes_memory(ap, memory_done);
-    else
-        memory_done(ap, &l->err);
-    mem_free(l);
-}
-
-static void link_pod(struct agent_pod *ap)
-{
-    struct agent *g = ap->agent;
-    struct err err = ERR;
-    struct link_job *l = NEW(struct link_job);
-    l->ap = ap;
-    l->netns = sandbox_netns(ap->sandbox, &err);
-    if (l->netns < 0) {
-        mem_free(l);
-        memory_done(ap, &err);
-        return;
-    }
-    (void)snprintf(l->alias, sizeof l->alias, STR_FMT "/" STR_FMT " " STR_FMT, STR_ARG(ap->pod->ns),
-                   STR_ARG(ap->pod->name), STR_ARG(ap->pod->uid));
-    l->spec = (struct pod_link_spec){.instance = g->cfg.instance,
-                                     .ip = ap->ip,
-                                     .node_ip = ipam_node_ip(g->cfg.node_pods),
-                                     .netns_fd = l->netns,
-                                     .alias = l->alias};
-    job_start(&l->job, g->cfg.loop, link_work, link_done);
-}
-
-static void sandbox_started(struct sandbox *s, const struct err *err, void *arg)
+static void made(struct sandbox *s, const struct err *err, void *arg)
 {
     fault_pass("node.saw.sandbox");
     struct agent_pod *ap = arg;
-    if (err) {
-        ap->sandbox = NULL;
-        sandbox_failed(ap, err->text);
-        agent_pod_release(ap);
-        return;
-    }
-    ap->sandbox = s;
-    if (ap->pod->host_network)
-        volumes_memory(ap, memory_done);
-    else
-        link_pod(ap);
+    ap->sandbox = err ? NULL : s;
+    stage_over(ap, err);
 }
 
-void agent_sandbox_start(struct agent_pod *ap)
+static void make(struct agent_pod *ap)
 {
     struct agent *g = ap->agent;
     const struct pod *p = ap->pod;
     const struct val *spec = obj_spec(p->obj);
-    struct arena a = ARENA;
-    if (ap->sandbox) { /* a lost or half-made one: away with it, then again */
-        pod_saw_sandbox(ap->facts, false, S("an earlier sandbox is being removed"), clock_mono());
-        if (ap->sandbox_leaving)
-            return;
-        ap->pending++;
-        ap->sandbox_leaving = true;
-        sandbox_data_set(ap->sandbox, NULL);
-        sandbox_stop(ap->sandbox, sandbox_gone, ap);
-        return;
-    }
+    AUTO(arena_fini) struct arena a = ARENA;
     struct pod_hostname hostname;
     struct strs sysctls;
     struct err err = ERR;
     if (!podspec_hostname(&a, p->obj, str_of(g->hostname), str_of(g->cfg.domain), &hostname, &err) ||
         !podspec_sysctls(&a, p->obj, &sysctls, &err)) {
-        struct str why = arena_fmt(
-            &a, "failed to generate sandbox config for pod \"" STR_FMT "_" STR_FMT "(" STR_FMT ")\": %s",
-            STR_ARG(p->name), STR_ARG(p->ns), STR_ARG(p->uid), err.text);
-        sandbox_failed(ap, why.p);
-        arena_fini(&a);
+        struct err why = ERR;
+        (void)err_set(&why, err.kind,
+                      "failed to generate sandbox config for pod \"" STR_FMT "_" STR_FMT "(" STR_FMT ")\": %s",
+                      STR_ARG(p->name), STR_ARG(p->ns), STR_ARG(p->uid), err.text);
+        stage_over(ap, &why);
         return;
     }
     struct sandbox_spec ss = {
@@ -184,8 +147,79 @@ void agent_sandbox_start(struct agent_pod *ap)
         .share_pid = val_true(val_get(spec, N(shareProcessNamespace))),
     };
     podspec_pod_limits(spec, &ss.limits);
-    ap->pending++;
-    ap->sandbox = sandbox_start(g->runtime, &ss, sandbox_started, ap);
+    ap->sandbox = sandbox_start(g->runtime, &ss, made, ap);
     sandbox_data_set(ap->sandbox, ap);
-    arena_fini(&a);
+}
+
+static void link_work(struct job *j)
+{
+    struct link_job *l = container_of(j, struct link_job, job);
+    struct pod_link out;
+    l->ok = pod_link_add(&l->spec, &out, &l->err);
+}
+
+static void link_done(struct job *j)
+{
+    fault_pass("node.saw.link");
+    struct link_job *l = container_of(j, struct link_job, job);
+    fd_close(l->netns);
+    stage_over(l->ap, l->ok ? NULL : &l->err);
+    mem_free(l);
+}
+
+static void link_pod(struct agent_pod *ap)
+{
+    struct agent *g = ap->agent;
+    struct err err = ERR;
+    if (ap->pod->host_network) {
+        stage_over(ap, NULL);
+        return;
+    }
+    int netns = sandbox_netns(ap->sandbox, &err);
+    if (netns < 0) {
+        stage_over(ap, &err);
+        return;
+    }
+    struct link_job *l = NEW(struct link_job);
+    l->ap = ap;
+    l->netns = netns;
+    (void)snprintf(l->alias, sizeof l->alias, STR_FMT "/" STR_FMT " " STR_FMT, STR_ARG(ap->pod->ns),
+                   STR_ARG(ap->pod->name), STR_ARG(ap->pod->uid));
+    l->spec = (struct pod_link_spec){.instance = g->cfg.instance,
+                                     .ip = ap->ip,
+                                     .node_ip = ipam_node_ip(g->cfg.node_pods),
+                                     .netns_fd = l->netns,
+                                     .alias = l->alias};
+    job_start(&l->job, g->cfg.loop, link_work, link_done);
+}
+
+static void memory_mounted(struct agent_pod *ap, const struct err *err)
+{
+    fault_pass("node.saw.memory");
+    stage_over(ap, err);
+}
+
+static void mount_memory(struct agent_pod *ap)
+{
+    volumes_memory(ap, memory_mounted);
+}
+
+static void open_ports(struct agent_pod *ap)
+{
+    services_host_ports(ap, true);
+    stage_over(ap, NULL);
+}
+
+void agent_sandbox_start(struct agent_pod *ap)
+{
+    if (!ap->sandbox) {
+        ap->pending++;
+        ap->sandbox_stage = 0;
+        stages[0](ap);
+        return;
+    }
+    /* a lost or half-made one: away with it, then again */
+    pod_saw_sandbox(ap->facts, false, S("an earlier sandbox is being removed"), clock_mono());
+    if (!ap->sandbox_leaving)
+        put_away(ap);
 }

@@ -1,32 +1,139 @@
+/* What pods want of the host's disks. Which file system a hostPath lies on is the user's choice, and one that is dead
+ * (an NFS server that is gone, a FUSE program that hangs) holds whoever looks at it, for ever and in the kernel. So
+ * every look at such a path is a job apart (sys/loop.h): it holds up the pod that asked and nobody else. A pod that
+ * is to go does not wait for its look: it lets go of it, and whatever the look brings home one day is thrown away.
+ *
+ * There are two looks: `check`, as a part of setting up the pod's volumes, tests and makes the paths. Where volumes
+ * have failed, the pod is tried again with growing gaps, as every pod whose volumes fail; `wait` finds the first path
+ * that is missing and has the nearest folder above it watched besides, so that the pod starts as soon as it appears.
+ */
+#include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "node/agent_int.h"
+#include <stdatomic.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
-/* What a pod waits for on the host's disks. A pod whose volume needs a path of the host that is not there is tried
- * again with growing gaps, as every pod whose volumes fail; the nearest folder above that path is watched besides, so
- * that it starts as soon as the path appears.
- */
+#define SILENT (10 * NS_PER_S) /* then people are told what the pod waits for */
+
+struct host_look {
+    struct job job;
+    struct agent *agent;
+    struct agent_pod *ap; /* NULL: it has let go */
+    struct arena arena;
+    struct host_path *paths;
+    size_t n;
+    _Atomic size_t at; /* the path that is being looked at */
+    /* check: */
+    struct timer silent;
+    hostpaths_done *done;
+    /* wait: */
+    const char *missing; /* in the arena; NULL: none */
+    bool came;           /* it is there after all */
+    bool news;           /* something was told of the host's folders meanwhile */
+};
+
+static void look_free(struct host_look *k)
+{
+    timer_stop(&k->silent);
+    arena_fini(&k->arena);
+    mem_free(k);
+}
+
+static struct host_look *look_new(struct agent_pod *ap)
+{
+    struct host_look *k = NEW(struct host_look);
+    const struct val *volumes = val_get(obj_spec(ap->pod->obj), N(volumes));
+    k->agent = ap->agent;
+    k->ap = ap;
+    k->paths = arena_alloc(&k->arena, (val_len(volumes) + 1) * sizeof *k->paths);
+    val_each_item (v, volumes) {
+        const struct val *source = val_get(v, N(hostPath));
+        if (source)
+            k->paths[k->n++] = (struct host_path){.volume = str_dup(&k->arena, val_text_at(v, N(name))),
+                                                  .path = str_dup(&k->arena, val_text_at(source, N(path))),
+                                                  .type = str_dup(&k->arena, val_text_at(source, N(type)))};
+    }
+    return k;
+}
+
+/* --- check ------------------------------------------------------------------------------------------------------ */
+
+static void check_work(struct job *j)
+{
+    struct host_look *k = container_of(j, struct host_look, job);
+    for (size_t i = 0; i < k->n; i++) {
+        struct host_path *p = &k->paths[i];
+        const struct volume_work w = {.place = VOLUME_HOST, .path = p->path, .host_type = p->type};
+        atomic_store(&k->at, i);
+        fault_pass("node.hostpath");
+        p->ok = volume_setup(&w, &p->err);
+    }
+}
+
+static void check_over(struct host_look *k)
+{
+    struct agent_pod *ap = k->ap;
+    if (ap) {
+        ap->host_check = NULL;
+        k->done(ap, k->paths, k->n);
+    }
+    look_free(k);
+}
+
+static void check_done(struct job *j)
+{
+    check_over(container_of(j, struct host_look, job));
+}
+
+static void on_silent(struct timer *t)
+{
+    struct host_look *k = container_of(t, struct host_look, silent);
+    const struct host_path *p = &k->paths[atomic_load(&k->at)];
+    agent_eventf(k->ap, -1, true, "FailedMount",
+                 "MountVolume.SetUp failed for volume \"" STR_FMT "\" : the file system of hostPath " STR_FMT
+                 " does not answer; the pod waits until it does",
+                 STR_ARG(p->volume), STR_ARG(p->path));
+}
+
+void hostpaths_check(struct agent_pod *ap, hostpaths_done *done)
+{
+    struct host_look *k = look_new(ap);
+    struct err err = ERR;
+    ASSERT(!ap->host_check);
+    k->done = done;
+    timer_init(&k->silent, ap->agent->cfg.loop, on_silent);
+    if (k->n && job_start_apart(&k->job, ap->agent->cfg.loop, check_work, check_done, &err)) {
+        ap->host_check = k;
+        timer_set(&k->silent, SILENT);
+        return;
+    }
+    for (size_t i = 0; i < k->n; i++)
+        k->paths[i].err = err;
+    check_over(k);
+}
+
+bool hostpaths_let_go(struct agent_pod *ap)
+{
+    if (!ap->host_check)
+        return false;
+    timer_stop(&ap->host_check->silent);
+    ap->host_check->ap = NULL;
+    ap->host_check = NULL;
+    return true;
+}
+
+/* --- wait ------------------------------------------------------------------------------------------------------- */
 
 static bool is_there(const char *path)
 {
+    fault_pass("node.hostpath");
     return access(path, F_OK) == 0;
 }
 
-/* The first path that a volume of the pod wants and that is missing, newly allocated; NULL: none. */
-static char *missing_of(const struct agent_pod *ap)
-{
-    val_each_item (v, val_get(obj_spec(ap->pod->obj), N(volumes))) {
-        struct str path = val_text_at(v, N(hostPath), N(path));
-        AUTO_FREE char *z = path.n ? str_dupz(path) : NULL;
-        if (z && !is_there(z))
-            return TAKE(z);
-    }
-    return NULL;
-}
-
 /* The nearest folder above `path` that exists; any change in it may be the next part of the path. */
-static bool watch_above(struct agent *g, const char *path)
+static bool watch_above(struct inotify *watches, const char *path)
 {
     AUTO_FREE char *z = str_dupz(str_of(path));
     struct err err = ERR;
@@ -36,30 +143,73 @@ static bool watch_above(struct agent *g, const char *path)
             return false;
         slash[slash == z] = 0;
     } while (!is_there(z));
-    if (inotify_add(&g->hostpaths, z, IN_CREATE | IN_MOVED_TO | IN_ATTRIB | IN_ONESHOT, &err) >= 0)
+    if (inotify_add(watches, z, IN_CREATE | IN_MOVED_TO | IN_ATTRIB | IN_ONESHOT, &err) >= 0)
         return true;
     log_debug("pod.hostpath", "path=%s error=\"%s\"", z, err.text); /* the growing gaps remain */
     return false;
 }
 
-static void retry(struct agent_pod *ap)
+static void wait_work(struct job *j)
 {
-    pod_retry(ap->facts);
-    agent_pod_kick(ap);
+    struct host_look *k = container_of(j, struct host_look, job);
+    for (size_t i = 0; i < k->n && !k->missing; i++) {
+        const char *path = arena_strz(&k->arena, k->paths[i].path);
+        if (path[0] && !is_there(path))
+            k->missing = path;
+    }
+    /* it may come while the watch is being made */
+    k->came = k->missing && watch_above(&k->agent->hostpaths, k->missing) && is_there(k->missing);
+}
+
+static void wait_done(struct job *j);
+
+static void wait_start(struct agent_pod *ap)
+{
+    struct host_look *k = look_new(ap);
+    struct err err = ERR;
+    timer_init(&k->silent, ap->agent->cfg.loop, on_silent); /* check has told already */
+    if (k->n && job_start_apart(&k->job, ap->agent->cfg.loop, wait_work, wait_done, &err)) {
+        ap->host_wait = k;
+        return;
+    }
+    if (k->n) /* the growing gaps remain */
+        log_warn("pod.hostpath", "pod=" STR_FMT "/" STR_FMT " error=\"%s\"", STR_ARG(ap->pod->ns),
+                 STR_ARG(ap->pod->name), err.text);
+    look_free(k);
+}
+
+static void wait_done(struct job *j)
+{
+    struct host_look *k = container_of(j, struct host_look, job);
+    struct agent_pod *ap = k->ap;
+    if (ap) {
+        bool was_waiting = ap->host_waits;
+        ap->host_wait = NULL;
+        ap->host_waits = k->missing && !k->came;
+        if (k->came || (was_waiting && !k->missing)) {
+            pod_retry(ap->facts);
+            agent_pod_kick(ap);
+        } else if (k->news && k->missing) {
+            wait_start(ap);
+        }
+    }
+    look_free(k);
+}
+
+void hostpaths_wait(struct agent_pod *ap, bool failed)
+{
+    ap->host_waits = false;
+    if (failed && ap->agent->watches_paths && !ap->host_wait)
+        wait_start(ap);
 }
 
 void hostpaths_forget(struct agent_pod *ap)
 {
-    mem_free(ap->host_missing);
-    ap->host_missing = NULL;
-}
-
-void hostpaths_wait(struct agent_pod *ap)
-{
-    hostpaths_forget(ap);
-    ap->host_missing = ap->agent->watches_paths ? missing_of(ap) : NULL;
-    if (ap->host_missing && watch_above(ap->agent, ap->host_missing) && is_there(ap->host_missing))
-        retry(ap); /* it came while the watch was being made */
+    (void)hostpaths_let_go(ap);
+    if (ap->host_wait)
+        ap->host_wait->ap = NULL;
+    ap->host_wait = NULL;
+    ap->host_waits = false;
 }
 
 static void on_change(struct inotify *i, int watch, uint32_t mask, struct str name)
@@ -72,14 +222,12 @@ static void on_change(struct inotify *i, int watch, uint32_t mask, struct str na
         images_came(g);
         return;
     }
-    map_each (e, &g->by_uid) {
+    map_each (e, &g->by_uid) { /* each watch ends with its first news: whoever waits looks again */
         struct agent_pod *ap = e->value;
-        if (!ap->host_missing)
-            continue;
-        if (is_there(ap->host_missing))
-            retry(ap);
-        else
-            (void)watch_above(g, ap->host_missing); /* each watch ends with its first news */
+        if (ap->host_wait)
+            ap->host_wait->news = true;
+        else if (ap->host_waits)
+            wait_start(ap);
     }
 }
 

@@ -47,6 +47,9 @@ static struct str image_id(struct arena *a, struct str name, const struct image 
                      im->manifest.hex);
 }
 
+/* On the loop: the record is one small file in the node's own store, written once and hardly ever out of the page
+ * cache, and whether an image is here decides in the same turn which container starts next. What would hold this up
+ * (the disk of /var/lib/wherry) holds up every pod anyway. */
 bool images_read(struct agent *g, struct arena *a, struct str name, struct image *out, struct err *err)
 {
     struct image_name n;

@@ -267,7 +267,8 @@ void pod_saw_sandbox_lost(struct pod *p, int64_t real, int64_t now)
     }
     for (size_t i = 0; i < p->containers.n; i++)
         if (p->containers.p[i].run == RUN_RUNNING || p->containers.p[i].run == RUN_STARTING)
-            pod_saw_exit(p, (int)i, 137, false, S(""), p->containers.p[i].started_real, real, now);
+            pod_saw_exit(p, (int)i, p->containers.p[i].id, 137, false, S(""), p->containers.p[i].started_real, real,
+                         now);
 }
 
 void pod_saw_sandbox_stopped(struct pod *p)
@@ -413,11 +414,11 @@ static const char *exit_reason(int exit_code, bool oom)
     return oom ? "OOMKilled" : exit_code == 0 ? "Completed" : "Error";
 }
 
-void pod_saw_exit(struct pod *p, int i, int exit_code, bool oom, struct str message, int64_t started,
+void pod_saw_exit(struct pod *p, int i, struct str id, int exit_code, bool oom, struct str message, int64_t started,
                   int64_t finished, int64_t now)
 {
     struct pod_container *c = &p->containers.p[i];
-    if (c->run == RUN_EXITED)
+    if (c->run == RUN_EXITED || !str_eq(c->id, id))
         return;
     end_run(p, c, (struct ending){c->id, exit_code, exit_reason(exit_code, oom), message, started, finished}, now);
 }

@@ -175,7 +175,8 @@ void pod_saw_running(struct pod *p, int c, struct str id, int64_t real, int64_t 
  * command could not be run (StartError, 128). */
 void pod_saw_start_failed(struct pod *p, int c, const char *reason, struct str message, bool config, int64_t real,
                           int64_t now);
-void pod_saw_exit(struct pod *p, int c, int exit_code, bool oom, struct str message, int64_t started,
+/* Of the run `id`; where another one has begun since, it is told nothing. */
+void pod_saw_exit(struct pod *p, int c, struct str id, int exit_code, bool oom, struct str message, int64_t started,
                   int64_t finished, int64_t now);
 /* Found after a restart of the agent. First: what was set up of it is not known; setting up again and taking down are
  * both harmless. Then its sandbox, and the latest run of each container, the number-th, that runs or has ended. */

@@ -14,6 +14,11 @@ struct play {
 };
 static const int64_t real0 = 1700000000LL * NS_PER_S;
 
+static struct str id_of(const struct pod *p, int c)
+{
+    return p->containers.p[c].id;
+}
+
 static struct obj *pod_of(struct arena *a, const char *yaml)
 {
     struct val tree, defaulted;
@@ -72,7 +77,9 @@ static void answer(struct play *y, const struct pod_action *a)
     case DO_CONTAINER_START: pod_saw_running(y->p, a->container, S("abc"), real0, y->now); break;
     case DO_POSTSTART: pod_saw_hook(y->p, a->container, true, true, S("")); break;
     case DO_PRESTOP: pod_saw_hook(y->p, a->container, false, true, S("")); break;
-    case DO_KILL: pod_saw_exit(y->p, a->container, 137, false, S(""), real0, real0, y->now); break;
+    case DO_KILL:
+        pod_saw_exit(y->p, a->container, id_of(y->p, a->container), 137, false, S(""), real0, real0, y->now);
+        break;
     case DO_LEAVE:
     case DO_DRAIN:
     case DO_TERM:
@@ -111,7 +118,8 @@ static void play_delete(struct play *y, int64_t grace)
 
 static void exits(struct play *y, const char *name, int code)
 {
-    pod_saw_exit(y->p, pod_container_find(y->p, str_of(name)), code, false, S(""), real0, real0, y->now);
+    int c = pod_container_find(y->p, str_of(name));
+    pod_saw_exit(y->p, c, id_of(y->p, c), code, false, S(""), real0, real0, y->now);
 }
 
 static struct val container_now(struct play *y, size_t i)
@@ -468,7 +476,7 @@ TEST(pod_is_initialized_when_its_sidecars_have_started)
     pod_saw_probe(y.p, 0, true, true, NULL);
     CHECK_STR(initialized(&y), S("True"));
     run(&y);
-    pod_saw_exit(y.p, 0, 1, false, S(""), real0, real0, y.now);
+    pod_saw_exit(y.p, 0, id_of(y.p, 0), 1, false, S(""), real0, real0, y.now);
     CHECK_STR(initialized(&y), S("True")); /* its containers have run: that stays */
     play_end(&y);
 }
@@ -677,6 +685,73 @@ TEST(what_is_left_of_a_lost_sandbox_goes_with_its_pod)
     play_end(&y);
 }
 
+/* What is read after an end takes its time, and the sandbox may be lost and made again meanwhile. */
+TEST(the_end_of_a_run_is_of_no_other_run)
+{
+    struct play y;
+    play_begin(&y, META "spec: {restartPolicy: Always, containers: [{name: c, image: x}]}");
+    run(&y);
+    pod_saw_sandbox_lost(y.p, real0, y.now);
+    y.hold = true;
+    run(&y);
+    pod_saw_exit(y.p, 0, S("abc"), 1, false, S("late"), real0, real0, y.now); /* told already: killed */
+    CHECK_INT(y.p->containers.p[0].end.exit_code, 137);
+    y.hold = false;
+    pod_saw_sandbox(y.p, true, S("10.42.0.9"), y.now);
+    run(&y);
+    const struct container_user user = {.known = true, .uid = 7};
+    pod_saw_starting(y.p, 0, S("def"), &user);
+    pod_saw_running(y.p, 0, S("def"), real0, y.now);
+    pod_saw_exit(y.p, 0, S("abc"), 1, false, S("later still"), real0, real0, y.now);
+    CHECK_INT(y.p->containers.p[0].run, RUN_RUNNING);
+    CHECK_INT(y.p->containers.p[0].user.uid, 7);
+    pod_saw_exit(y.p, 0, S("def"), 3, false, S("its own"), real0, real0, y.now);
+    CHECK_INT(y.p->containers.p[0].run, RUN_EXITED);
+    CHECK_INT(y.p->containers.p[0].end.exit_code, 3);
+    play_end(&y);
+}
+
+TEST(a_start_that_waits_for_news_is_tried_again_and_is_no_run)
+{
+    struct play y;
+    play_begin(&y, META "spec: {restartPolicy: Always, containers: [{name: c, image: x}]}");
+    y.hold = true;
+    run(&y);
+    pod_saw_volumes(y.p, true, S(""), y.now);
+    run(&y);
+    pod_saw_sandbox(y.p, true, S("10.42.0.9"), y.now);
+    run(&y);
+    pod_saw_image(y.p, 0, true, S("x@sha256:1"), S(""), y.now);
+    run(&y);
+    CHECK_STR(told(&y), S("volumes sandbox image:c start:c"));
+    pod_saw_start_waits(y.p, 0, y.now);
+    run(&y);
+    CHECK_STR(told(&y), S(""));
+    y.now += NS_PER_S;
+    run(&y);
+    CHECK_STR(told(&y), S("start:c"));
+    CHECK_INT(y.p->containers.p[0].restarts, 0);
+    play_end(&y);
+}
+
+TEST(an_evicted_pod_has_a_second)
+{
+    struct play y;
+    play_begin(&y, META
+               "spec: {restartPolicy: Always, terminationGracePeriodSeconds: 60, containers: [{name: c, image: x}]}");
+    run(&y);
+    (void)told(&y);
+    y.hold = true;
+    pod_evict(y.p, S("too much"), y.now);
+    run(&y);
+    CHECK_STR(told(&y), S("!Killing:c term:c"));
+    y.now += 3 * NS_PER_S;
+    run(&y);
+    CHECK_STR(told(&y), S("kill:c"));
+    y.hold = false;
+    play_end(&y);
+}
+
 /* A pod whose status says `text`, as the first agent after a reboot finds it. */
 static void play_reboot(struct play *y, const char *spec, const char *text)
 {
@@ -825,7 +900,7 @@ TEST(every_state_comes_to_an_end_whatever_happens)
             }
             size_t c = (r >> 40) % y.p->containers.n;
             if (y.p->containers.p[c].run == RUN_RUNNING && (r >> 50) % 2)
-                pod_saw_exit(y.p, (int)c, (r >> 51) % 2, false, S(""), real0, real0, y.now);
+                pod_saw_exit(y.p, (int)c, id_of(y.p, (int)c), (r >> 51) % 2, false, S(""), real0, real0, y.now);
             if (i == 20)
                 play_delete(&y, 30);
             if (i == 25 && seed % 5 == 0)

@@ -8,20 +8,24 @@
 #define LISTING_MOST (1 << 20)
 
 /* GET /logs/PATH: a file below the node's /var/log, or the names in a folder there, as a kubelet serves them. The
- * node opens it; it is read in jobs, a chunk at a time, as the client takes it. */
+ * node opens it; it is read in jobs, a chunk at a time, as the client takes it. What is mounted there is the
+ * machine's owner's choice, and may never answer: so each is read in a lane of its own. */
 struct serving {
     struct relay_ask ask;
     struct relay *relay;
     struct http_request *http; /* NULL: gone */
     struct job job;
+    struct lane *lane;
     int fd;
-    bool folder, reading, over;
+    bool looked, bad, folder; /* the first job finds out what it is */
+    bool reading, over;
     struct strbuf out; /* the job's while `reading` */
 };
 
 static void serving_free(struct serving *s)
 {
     relay_forget(&s->ask, false);
+    lane_free(s->lane);
     fd_close(s->fd);
     strbuf_fini(&s->out);
     mem_free(s);
@@ -70,6 +74,13 @@ static void list_folder(struct serving *s)
 static void read_work(struct job *j)
 {
     struct serving *s = container_of(j, struct serving, job);
+    struct stat st;
+    if (!s->looked) {
+        s->bad = fstat(s->fd, &st) < 0;
+        s->folder = !s->bad && S_ISDIR(st.st_mode);
+    }
+    if (s->bad)
+        return;
     if (s->folder) {
         list_folder(s);
         s->over = true;
@@ -89,7 +100,15 @@ static void go_on(struct serving *s)
     if (s->reading || !s->http || http_over_high(s->http))
         return;
     s->reading = true;
-    job_start(&s->job, s->relay->loop, read_work, read_done);
+    lane_start(s->lane, &s->job, read_work, read_done);
+}
+
+static void refuse(struct serving *s, int status, struct str text)
+{
+    struct http_request *h = TAKE(s->http);
+    h->on_gone = NULL;
+    relay_fail(h, status, text);
+    finish(s);
 }
 
 static void read_done(struct job *j)
@@ -100,6 +119,13 @@ static void read_done(struct job *j)
         serving_free(s);
         return;
     }
+    if (s->bad) {
+        refuse(s, 503, S("it cannot be read"));
+        return;
+    }
+    if (!s->looked)
+        http_start(s->http, 200, s->folder ? S("text/html; charset=utf-8") : S("text/plain; charset=utf-8"), -1);
+    s->looked = true;
     if (s->out.n)
         http_write(s->http, strbuf_str(&s->out));
     strbuf_reset(&s->out);
@@ -119,30 +145,24 @@ static void on_gone(struct http_request *h)
     finish(h->user);
 }
 
-static void refuse(struct serving *s, int status, struct str text)
-{
-    struct http_request *h = TAKE(s->http);
-    h->on_gone = NULL;
-    relay_fail(h, status, text);
-    finish(s);
-}
-
 static void on_news(struct relay_ask *a, struct str name, const struct str *texts, size_t n, int own_fd)
 {
     struct serving *s = container_of(a, struct serving, ask);
     int64_t status;
-    struct stat st;
+    struct err err = ERR;
     relay_forget(a, false);
-    if (!str_eq(name, S("file")) || own_fd < 0 || fstat(own_fd, &st) < 0) {
+    if (!str_eq(name, S("file")) || own_fd < 0) {
         fd_close(own_fd);
         refuse(s, n == 2 && str_to_i64(texts[0], 400, 599, &status) ? (int)status : 503,
                n == 2 ? texts[1] : S("the node went away"));
         return;
     }
     s->fd = own_fd;
-    s->folder = S_ISDIR(st.st_mode);
-    http_start(s->http, 200, s->folder ? S("text/html; charset=utf-8") : S("text/plain; charset=utf-8"), -1);
-    go_on(s);
+    s->lane = lane_new(s->relay->loop, &err);
+    if (s->lane)
+        go_on(s);
+    else
+        refuse(s, 503, str_of(err.text));
 }
 
 void relay_files(struct relay *r, struct http_request *h, struct str path)

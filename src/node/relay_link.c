@@ -306,6 +306,7 @@ static void on_logs(struct relay_link *l, const struct relay_message *m)
         return;
     }
     strbuf_addf(&path, STR_FMT "/" STR_FMT, STR_ARG(ap->log_dir), STR_ARG(c->name));
+    /* on the loop: a folder of ours, opened and not read, and what is said of the run is true of this very turn */
     AUTO(fd_close) int dir = file_open_below(path.p, LOG_FOLDERS, O_RDONLY | O_DIRECTORY, 0);
     if (dir < 0) {
         refuse(l, m->texts[1], 500, "the container's log cannot be opened on the node");
@@ -492,24 +493,62 @@ static void on_forward(struct relay_link *l, const struct relay_message *m)
     say(l, "socket", id, fd);
 }
 
-/* Below the node's /var/log, without links: what is a file or a folder. */
+/* Below the node's /var/log, without links: what is a file or a folder. What is mounted there may never answer, so it
+ * is opened in a job apart; a relay that has asked something else meanwhile takes the answer by its id, or drops it.
+ */
+struct opening {
+    struct job job;
+    char *log, *path, *id;
+    int fd; /* -1: it is neither */
+};
+
+static void open_work(struct job *j)
+{
+    struct opening *o = container_of(j, struct opening, job);
+    struct stat st;
+    struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
+    AUTO(fd_close) int root = open(o->log, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    AUTO(fd_close) int fd = root < 0 ? -1 : (int)syscall(SYS_openat2, root, o->path, &how, sizeof how);
+    if (fd >= 0 && fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)))
+        o->fd = TAKE_FD(fd);
+}
+
+static void opening_free(struct opening *o)
+{
+    fd_close(o->fd);
+    mem_free(o->log);
+    mem_free(o->path);
+    mem_free(o->id);
+    mem_free(o);
+}
+
+static void open_done(struct job *j)
+{
+    struct opening *o = container_of(j, struct opening, job);
+    if (the_link && o->fd >= 0)
+        say(the_link, "file", o->id, o->fd);
+    else if (the_link)
+        refuse(the_link, str_of(o->id), 404, "404 page not found");
+    opening_free(o);
+}
+
 static void on_file(struct relay_link *l, const struct relay_message *m)
 {
     if (m->n != 3) {
         refuse(l, m->texts[1], 400, "a path is wanted");
         return;
     }
-    AUTO_FREE char *path = str_dupz(m->texts[2].n ? m->texts[2] : S("."));
-    AUTO_FREE char *id = str_dupz(m->texts[1]);
-    struct stat st;
-    struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
-                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS};
-    AUTO(fd_close) int root = open(l->agent->cfg.log, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    AUTO(fd_close) int fd = root < 0 ? -1 : (int)syscall(SYS_openat2, root, path, &how, sizeof how);
-    if (fd < 0 || fstat(fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
-        refuse(l, str_of(id), 404, "404 page not found");
-    else
-        say(l, "file", id, fd);
+    struct opening *o = NEW(struct opening);
+    struct err err = ERR;
+    *o = (struct opening){.log = mem_dupz(l->agent->cfg.log),
+                          .path = str_dupz(m->texts[2].n ? m->texts[2] : S(".")),
+                          .id = str_dupz(m->texts[1]),
+                          .fd = -1};
+    if (job_start_apart(&o->job, l->agent->cfg.loop, open_work, open_done, &err))
+        return;
+    refuse(l, m->texts[1], 503, err.text);
+    opening_free(o);
 }
 
 static void on_forget(struct relay_link *l, const struct relay_message *m)

@@ -19,13 +19,21 @@
 struct failed_volume {
     struct str name, why; /* name empty: files of the pod itself */
 };
+struct warning {
+    const char *reason;
+    struct str text;
+};
 struct setup {
     struct job job;
     struct agent_pod *ap;
     struct arena arena;
     ARRAY(struct volume_work) work;
-    struct str hosts, hostname, resolv, dir; /* files of the pod */
-    bool refresh, waits;                     /* waits: for something that has not been heard of yet */
+    bool refresh, waits; /* waits: for something that has not been heard of yet */
+    /* files of the pod, and what they are made of */
+    struct str dir, ip, dns_ip, domain;
+    struct obj *pod;
+    struct pod_hostname hostname;
+    ARRAY(struct warning) warnings;
     ARRAY(struct failed_volume) failed;
 };
 
@@ -34,7 +42,9 @@ static void setup_free(struct setup *s)
     array_each (w, &s->work)
         volume_files_fini(&w->files);
     array_fini(&s->work);
+    array_fini(&s->warnings);
     array_fini(&s->failed);
+    obj_unref(s->pod);
     arena_fini(&s->arena);
     mem_free(s);
 }
@@ -71,7 +81,7 @@ bool volumes_path(struct agent_pod *ap, struct arena *a, struct str name, struct
 
 /* What each volume should hold, as data for the job. One that fails does not keep the others from being tried, so
  * that all of those that do are told. */
-static void gather(struct setup *s, bool only_files)
+static void gather(struct setup *s, const struct host_path *paths, size_t npaths)
 {
     struct agent_pod *ap = s->ap;
     struct sources sources = configs_sources(ap);
@@ -86,13 +96,18 @@ static void gather(struct setup *s, bool only_files)
             failed(s, name, &err);
             continue;
         }
-        if (only_files && !type->payload)
+        if (s->refresh && !type->payload)
             continue;
+        if (type->place == VOLUME_HOST) { /* looked at before */
+            for (size_t i = 0; i < npaths; i++)
+                if (str_eq(paths[i].volume, name) && !paths[i].ok)
+                    failed(s, name, &paths[i].err);
+            continue;
+        }
         struct volume_work w = {.name = name, .place = type->place, .files = {.arena = &s->arena}};
         w.path = path_of(&s->arena, ap, v, type->place);
         w.mode = type->mode;
         w.read_only = type->payload != NULL;
-        w.host_type = str_dup(&s->arena, val_text_at(v, N(hostPath), N(type)));
         w.fs_group = val_num_at(spec, -1, N(securityContext), N(fsGroup));
         if (volume_payload(&w.files, &in, v, &err)) {
             array_push(&s->work, w);
@@ -106,13 +121,100 @@ static void gather(struct setup *s, bool only_files)
     }
 }
 
-/* hosts, hostname and resolv.conf */
+/* Empty where it cannot be read: err says why. */
+static struct str text_of(struct arena *a, const char *path, struct err *err)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
+    return file_read(AT_FDCWD, path, &b, err) ? str_dup(a, strbuf_str(&b)) : S("");
+}
+
+static struct str *texts_of(struct arena *a, const struct val *list, size_t *n)
+{
+    struct str *p = arena_alloc(a, (val_len(list) + 1) * sizeof *p);
+    *n = 0;
+    val_each_item (v, list)
+        p[(*n)++] = val_text(v);
+    return p;
+}
+
+static enum dns_policy policy_of(struct str s)
+{
+    return str_eq(s, S("Default"))                   ? DNS_DEFAULT
+           : str_eq(s, S("None"))                    ? DNS_NONE
+           : str_eq(s, S("ClusterFirstWithHostNet")) ? DNS_CLUSTER_FIRST_WITH_HOST_NET
+                                                     : DNS_CLUSTER_FIRST;
+}
+
+static void warn(struct setup *s, const char *reason, struct str text)
+{
+    array_push(&s->warnings, ((struct warning){reason, text}));
+}
+
+/* STR_NONE, as of hosts: there is more of it than a pod may bring. */
+static struct str resolv_conf(struct setup *s)
+{
+    struct arena *a = &s->arena;
+    const struct val *spec = obj_spec(s->pod), *config = val_get(spec, N(dnsConfig)),
+                     *options = val_get(config, N(options));
+    struct pod_dns dns = {.policy = policy_of(val_text_at(spec, N(dnsPolicy))),
+                          .host_network = val_true(val_get(spec, N(hostNetwork))),
+                          .ns = s->pod->ns};
+    struct err err = ERR, ignored = ERR; /* ignored: what is behind a stub, where there is one */
+    struct node_dns node = {.cluster_ip = s->dns_ip,
+                            .domain = s->domain,
+                            .resolv_conf = text_of(a, "/etc/resolv.conf", &err),
+                            .behind = text_of(a, "/run/systemd/resolve/resolv.conf", &ignored)};
+    node.unread = str_of(err.text);
+    struct dns_option *o = arena_alloc(a, (val_len(options) + 1) * sizeof *o);
+    AUTO(strbuf_fini) struct strbuf out = STRBUF(65536), warning = STRBUF(4096);
+    dns.nameservers = texts_of(a, val_get(config, N(nameservers)), &dns.nnameservers);
+    dns.searches = texts_of(a, val_get(config, N(searches)), &dns.nsearches);
+    dns.options = o;
+    val_each_item (v, options) {
+        const struct val *value = val_get(v, N(value));
+        o[dns.noptions++] = (struct dns_option){val_text_at(v, N(name)), value ? val_text(value) : STR_NONE};
+    }
+    pod_resolv_conf(&dns, &node, &out, &warning);
+    if (warning.n)
+        warn(s, "DNSConfigForming", str_dup(a, strbuf_str(&warning)));
+    return out.over ? STR_NONE : str_dup(a, strbuf_str(&out));
+}
+
+static struct str hosts(struct setup *s)
+{
+    struct arena *a = &s->arena;
+    const struct val *spec = obj_spec(s->pod), *list = val_get(spec, N(hostAliases));
+    struct host_alias *aliases = arena_alloc(a, (val_len(list) + 1) * sizeof *aliases);
+    AUTO(strbuf_fini) struct strbuf out = STRBUF(1 << 20);
+    size_t n = 0;
+    val_each_item (v, list) {
+        aliases[n].ip = val_text_at(v, N(ip));
+        aliases[n].hostnames = texts_of(a, val_get(v, N(hostnames)), &aliases[n].nhostnames);
+        n++;
+    }
+    if (val_true(val_get(spec, N(hostNetwork)))) {
+        struct err err = ERR;
+        pod_hosts_of_node(text_of(a, "/etc/hosts", &err), aliases, n, &out);
+        if (err.kind && err.sys != ENOENT)
+            warn(s, "HostsForming",
+                 arena_fmt(a, "The node's hosts cannot be read, and the pod goes without them: %s", err.text));
+    } else {
+        pod_hosts(&s->ip, 1, s->hostname.name, s->hostname.domain, aliases, n, &out);
+    }
+    return out.over ? STR_NONE : str_dup(a, strbuf_str(&out));
+}
+
 static bool write_files(struct setup *s, struct err *err)
 {
     const struct {
         const char *name;
         struct str text;
-    } files[] = {{"hosts", s->hosts}, {"hostname", s->hostname}, {"resolv.conf", s->resolv}};
+    } files[] = {{"hosts", hosts(s)},
+                 {"hostname", arena_fmt(&s->arena, STR_FMT "\n", STR_ARG(s->hostname.kernel))},
+                 {"resolv.conf", resolv_conf(s)}};
+    if (!files[0].text.p || !files[2].text.p)
+        return err_set(err, E_TOO_LARGE, "%s is more than %d KiB as a file",
+                       files[0].text.p ? "spec.dnsConfig" : "spec.hostAliases", files[0].text.p ? 64 : 1024);
     if (!dir_make(s->dir.p, 0755, err))
         return false;
     for (size_t i = 0; i < countof(files); i++) {
@@ -169,13 +271,15 @@ static void setup_done(struct job *j)
     struct setup *s = container_of(j, struct setup, job);
     struct agent_pod *ap = s->ap;
     bool ok = s->failed.n == 0;
+    array_each (w, &s->warnings)
+        agent_event(ap, -1, true, w->reason, w->text);
     struct str message = tell_failed(s);
     if (s->refresh)
         refresh_again(ap, ok);
     else
         pod_saw_volumes(ap->facts, ok, message, clock_mono());
-    if (!ok && !s->refresh)
-        hostpaths_wait(ap);
+    if (!s->refresh)
+        hostpaths_wait(ap, !ok);
     setup_free(s);
     ap->volumes_busy = false;
     if (ap->teardown_waits)
@@ -187,84 +291,6 @@ static void setup_done(struct job *j)
     agent_pod_release(ap);
 }
 
-/* Empty where it cannot be read: err says why. */
-static struct str text_of(struct arena *a, const char *path, struct err *err)
-{
-    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
-    return file_read(AT_FDCWD, path, &b, err) ? str_dup(a, strbuf_str(&b)) : S("");
-}
-
-static struct str *texts_of(struct arena *a, const struct val *list, size_t *n)
-{
-    struct str *p = arena_alloc(a, (val_len(list) + 1) * sizeof *p);
-    *n = 0;
-    val_each_item (v, list)
-        p[(*n)++] = val_text(v);
-    return p;
-}
-
-static enum dns_policy policy_of(struct str s)
-{
-    return str_eq(s, S("Default"))                   ? DNS_DEFAULT
-           : str_eq(s, S("None"))                    ? DNS_NONE
-           : str_eq(s, S("ClusterFirstWithHostNet")) ? DNS_CLUSTER_FIRST_WITH_HOST_NET
-                                                     : DNS_CLUSTER_FIRST;
-}
-
-static struct str resolv_conf(struct arena *a, struct agent_pod *ap)
-{
-    struct agent *g = ap->agent;
-    const struct val *spec = obj_spec(ap->pod->obj), *config = val_get(spec, N(dnsConfig)),
-                     *options = val_get(config, N(options));
-    struct pod_dns dns = {.policy = policy_of(val_text_at(spec, N(dnsPolicy))),
-                          .host_network = ap->pod->host_network,
-                          .ns = ap->pod->ns};
-    struct err err = ERR, ignored = ERR; /* ignored: what is behind a stub, where there is one */
-    struct node_dns node = {.cluster_ip = str_of(g->cfg.dns_ip),
-                            .domain = str_of(g->cfg.domain),
-                            .resolv_conf = text_of(a, "/etc/resolv.conf", &err),
-                            .behind = text_of(a, "/run/systemd/resolve/resolv.conf", &ignored)};
-    node.unread = str_of(err.text);
-    struct dns_option *o = arena_alloc(a, (val_len(options) + 1) * sizeof *o);
-    AUTO(strbuf_fini) struct strbuf out = STRBUF(65536), warning = STRBUF(4096);
-    dns.nameservers = texts_of(a, val_get(config, N(nameservers)), &dns.nnameservers);
-    dns.searches = texts_of(a, val_get(config, N(searches)), &dns.nsearches);
-    dns.options = o;
-    val_each_item (v, options) {
-        const struct val *value = val_get(v, N(value));
-        o[dns.noptions++] = (struct dns_option){val_text_at(v, N(name)), value ? val_text(value) : STR_NONE};
-    }
-    pod_resolv_conf(&dns, &node, &out, &warning);
-    if (warning.n)
-        agent_event(ap, -1, true, "DNSConfigForming", strbuf_str(&warning));
-    return out.over ? STR_NONE : str_dup(a, strbuf_str(&out));
-}
-
-/* STR_NONE, as of resolv_conf: there is more of it than a pod may bring. */
-static struct str hosts(struct arena *a, struct agent_pod *ap, const struct pod_hostname *name)
-{
-    const struct val *list = val_get(obj_spec(ap->pod->obj), N(hostAliases));
-    struct host_alias *aliases = arena_alloc(a, (val_len(list) + 1) * sizeof *aliases);
-    AUTO(strbuf_fini) struct strbuf out = STRBUF(1 << 20);
-    size_t n = 0;
-    val_each_item (v, list) {
-        aliases[n].ip = val_text_at(v, N(ip));
-        aliases[n].hostnames = texts_of(a, val_get(v, N(hostnames)), &aliases[n].nhostnames);
-        n++;
-    }
-    if (ap->pod->host_network) {
-        struct err err = ERR;
-        pod_hosts_of_node(text_of(a, "/etc/hosts", &err), aliases, n, &out);
-        if (err.kind && err.sys != ENOENT)
-            agent_eventf(ap, -1, true, "HostsForming",
-                         "The node's hosts cannot be read, and the pod goes without them: %s", err.text);
-    } else {
-        struct str ip = arena_fmt(a, IP4_FMT, IP4_ARG(ap->ip));
-        pod_hosts(&ip, 1, name->name, name->domain, aliases, n, &out);
-    }
-    return out.over ? STR_NONE : str_dup(a, strbuf_str(&out));
-}
-
 static struct setup *setup_new(struct agent_pod *ap, bool refresh)
 {
     struct setup *s = NEW(struct setup);
@@ -273,12 +299,13 @@ static struct setup *setup_new(struct agent_pod *ap, bool refresh)
     return s;
 }
 
-void volumes_setup(struct agent_pod *ap)
+/* What is to be written is gathered only now: the look may have taken its time. */
+static void host_looked(struct agent_pod *ap, const struct host_path *paths, size_t npaths)
 {
     struct setup *s = setup_new(ap, false);
     struct agent *g = ap->agent;
     struct err err = ERR;
-    gather(s, false);
+    gather(s, paths, npaths);
     if (s->waits) { /* agent_config_news comes back here */
         ap->volumes_waiting = true;
         setup_free(s);
@@ -288,27 +315,28 @@ void volumes_setup(struct agent_pod *ap)
     if (ap->wants_address) {
         agent_eventf(ap, -1, true, "FailedCreatePodSandBox", "Failed to create pod sandbox: %s", err.text);
         pod_saw_volumes(ap->facts, false, str_of(err.text), clock_mono());
+        if (npaths) /* else this is the step that asked for it */
+            agent_pod_kick(ap);
         setup_free(s);
         return;
     }
+    s->pod = obj_ref(ap->pod->obj);
     s->dir = str_dup(&s->arena, ap->dir);
-    struct pod_hostname name;
+    s->ip = str_dup(&s->arena, str_of(agent_ip(ap).z));
+    s->dns_ip = str_of(g->cfg.dns_ip);
+    s->domain = str_of(g->cfg.domain);
     struct err later = ERR; /* said when the sandbox is made, which is what it is about */
-    if (!podspec_hostname(&s->arena, ap->pod->obj, str_of(g->hostname), str_of(g->cfg.domain), &name, &later))
-        name.kernel = name.name;
-    s->hosts = hosts(&s->arena, ap, &name);
-    s->hostname = arena_fmt(&s->arena, STR_FMT "\n", STR_ARG(name.kernel));
-    s->resolv = resolv_conf(&s->arena, ap);
-    if (!s->hosts.p || !s->resolv.p) {
-        (void)err_set(&err, E_TOO_LARGE, "%s is more than %d KiB as a file",
-                      s->hosts.p ? "spec.dnsConfig" : "spec.hostAliases", s->hosts.p ? 64 : 1024);
-        failed(s, STR_NONE, &err);
-        s->hosts = s->resolv = S("");
-    }
+    if (!podspec_hostname(&s->arena, s->pod, str_of(g->hostname), s->domain, &s->hostname, &later))
+        s->hostname.kernel = s->hostname.name;
     ap->volumes_busy = true;
     ap->volumes_stale = false;
     ap->pending++;
     job_start(&s->job, g->cfg.loop, setup_work, setup_done);
+}
+
+void volumes_setup(struct agent_pod *ap)
+{
+    hostpaths_check(ap, host_looked);
 }
 
 void volumes_refresh(struct agent_pod *ap)
@@ -318,7 +346,7 @@ void volumes_refresh(struct agent_pod *ap)
     if (ap->volumes_busy || ap->pod->volumes != PART_READY || ap->pod->state >= POD_CLEANING)
         return;
     struct setup *s = setup_new(ap, true);
-    gather(s, true); /* an object that went away leaves the files as they are */
+    gather(s, NULL, 0); /* an object that went away leaves the files as they are */
     if (!s->work.n) {
         (void)tell_failed(s);
         setup_free(s);
@@ -392,8 +420,10 @@ static void teardown_done(struct job *j)
 void volumes_teardown(struct agent_pod *ap)
 {
     ap->teardown_waits = ap->volumes_busy; /* what is being written would stay behind: secrets, in memory */
+    array_each (ac, &ap->containers)
+        ap->teardown_waits = ap->teardown_waits || (*ac)->start; /* one in a sandbox that was lost: its files */
     if (ap->teardown_waits)
-        return; /* setup_done comes back here */
+        return; /* setup_done, or the end of that start, comes back here */
     struct teardown *t = NEW(struct teardown);
     t->ap = ap;
     t->ip = ap->ip;

@@ -607,7 +607,10 @@ struct container *container_create(struct sandbox *s, const struct container_spe
         loop_post(s->rt->loop, create_refused, c);
         return c;
     }
-    work_start(&c->work, c->rt, create_blocking, create_prepared);
+    if (c->prepared->nbinds) /* they lead to paths that the pod's owner has chosen */
+        work_start_apart(&c->work, c->rt, create_blocking, create_prepared);
+    else
+        work_start(&c->work, c->rt, create_blocking, create_prepared);
     return c;
 }
 

@@ -103,7 +103,8 @@ static void work_over(struct job *j)
         runtime_end(rt);
 }
 
-void work_start(struct work *w, struct runtime *rt, void (*blocking)(struct work *w), void (*finish)(struct work *w))
+static void work_begin(struct work *w, struct runtime *rt, void (*blocking)(struct work *w),
+                       void (*finish)(struct work *w))
 {
     ASSERT(!w->started);
     w->rt = rt;
@@ -113,7 +114,29 @@ void work_start(struct work *w, struct runtime *rt, void (*blocking)(struct work
     w->started = true;
     w->err = ERR;
     rt->busy++;
+}
+
+void work_start(struct work *w, struct runtime *rt, void (*blocking)(struct work *w), void (*finish)(struct work *w))
+{
+    work_begin(w, rt, blocking, finish);
     job_start(&w->job, rt->loop, work_run, work_over);
+}
+
+static void work_refused(void *arg)
+{
+    work_over(arg);
+}
+
+void work_start_apart(struct work *w, struct runtime *rt, void (*blocking)(struct work *w),
+                      void (*finish)(struct work *w))
+{
+    struct err err = ERR;
+    work_begin(w, rt, blocking, finish);
+    if (job_start_apart(&w->job, rt->loop, work_run, work_over, &err))
+        return; /* `w` is the thread's by now */
+    w->ok = false;
+    w->err = err;
+    loop_post(rt->loop, work_refused, &w->job); /* never from inside the call */
 }
 
 /* ---- opening ---- */

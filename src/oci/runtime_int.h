@@ -47,6 +47,9 @@ struct work {
     bool ok, started;
     struct err err;
 };
+/* apart: in a thread of its own (job_start_apart), as it looks at what may never answer. */
+void work_start_apart(struct work *w, struct runtime *rt, void (*blocking)(struct work *w),
+                      void (*finish)(struct work *w));
 void work_start(struct work *w, struct runtime *rt, void (*blocking)(struct work *w), void (*finish)(struct work *w));
 
 struct sandbox {

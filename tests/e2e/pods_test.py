@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a pod finds on its node: environment, names, users, mounts, files' modes, sysctls; probes and hooks against servers as
 people have them; pulls from registries as they behave. One cluster, all pods at once; each says what it finds in its log."""
-import base64, gzip, hashlib, http.client, http.server, io, tarfile, threading
+import base64, ctypes, gzip, hashlib, http.client, http.server, io, tarfile, threading
 from lib import *
 
 END = 'that is all'
@@ -399,6 +399,52 @@ def pulls(c):
     c.event('refused', 'FailedToRetrieveImagePullSecret', 'broken: unable to parse auth field')
 
 
+class DeadDisk:
+    """A file system whose server never answers: a FUSE mount that nobody serves. Whoever looks at it waits, until it is unmounted."""
+
+    def __enter__(self):
+        self.path, self.fd = tempfile.mkdtemp(prefix='dead', dir='/tmp'), os.open('/dev/fuse', os.O_RDWR)
+        libc = ctypes.CDLL(None, use_errno=True)
+        options = 'fd=%d,rootmode=40000,user_id=0,group_id=0' % self.fd
+        assert libc.mount(b'dead', self.path.encode(), b'fuse', 0, options.encode()) == 0, os.strerror(ctypes.get_errno())
+        return self
+
+    def __exit__(self, *unused):
+        if self.fd >= 0:
+            os.close(self.fd)           # whoever waits is told ENOTCONN
+            self.fd = -1
+            run(['umount', '-l', self.path])
+
+
+def a_path_of_the_host_that_never_answers(c):
+    """It holds up the pods that want it, however many, and nobody else; and not those that are to go."""
+    pod = lambda name, path, kind='DirectoryOrCreate': '''
+apiVersion: v1
+kind: Pod
+metadata: {name: %s}
+spec:
+  terminationGracePeriodSeconds: 0
+  volumes: [{name: v, hostPath: {path: %s, type: %s}}, {name: cm, configMap: {name: cm}}]
+  containers: [{name: c, image: "box.test/box:1", command: [sleep, "100000"], volumeMounts: [{name: v, mountPath: /v}, {name: cm, mountPath: /cm}]}]
+''' % (name, path, kind)
+    node, dead = c.role_pid('node'), ['dead%d' % i for i in range(12)]
+    with DeadDisk() as disk:
+        c.apply('---'.join(pod(name, disk.path + '/' + name) for name in dead))
+        message = c.event('dead0', 'FailedMount', 'does not answer')
+        equal(message, 'MountVolume.SetUp failed for volume "v" : the file system of hostPath %s/dead0 does not answer; the pod waits until it does' % disk.path)
+        c.apply('---'.join([pod('living', c.root), pod('missing', c.root + '/comes/later', 'Directory')]))
+        c.ready('living')
+        c.event('missing', 'FailedMount', 'is not a directory')
+        os.makedirs(c.root + '/comes/later')            # a look of its own: it is seen all the same
+        c.ready('missing')
+        c.kubectl('delete', 'pod', 'living', 'missing', 'dead1', '--timeout=30s')
+        equal(c.pod('dead0')['status']['phase'], 'Pending')
+        equal(c.role_pid('node'), node)
+    c.ready('dead0')                                    # the disk is gone, and what was below it is there
+    c.kubectl('delete', 'pod', '--timeout=60s', *(name for name in dead if name != 'dead1'))
+    shutil.rmtree(disk.path)
+
+
 if __name__ == '__main__':
     main([environment, environment_that_expands, volumes_and_folder_of_the_image, mounts, modes_of_files, names, users, ports_of_sidecars, what_cannot_be,
-          empty_objects_ask_for_nothing, probes, pulls], cluster=Pods, port=16543)
+          empty_objects_ask_for_nothing, probes, pulls, a_path_of_the_host_that_never_answers], cluster=Pods, port=16543)
