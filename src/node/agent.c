@@ -114,8 +114,7 @@ static void status_done(struct call *c)
     if (c->err.kind == E_NOT_FOUND)
         return; /* the object is gone: the cache will say so */
     if (c->err.kind != E_CONFLICT)
-        log_warn("pod.status", "pod=" STR_FMT "/" STR_FMT " retry_s=1 error=\"%s\"", STR_ARG(ap->pod->ns),
-                 STR_ARG(ap->pod->name), c->err.text);
+        log_warn("pod.status", "pod=" NAMED_FMT " retry_s=1 error=\"%s\"", NAMED_ARG(ap->pod), c->err.text);
     /* after a conflict a newer object is on its way */
     ap->status_retry_at = clock_mono() + (c->err.kind == E_CONFLICT ? 20 * NS_PER_MS : NS_PER_S);
     agent_pod_kick(ap);
@@ -195,8 +194,7 @@ static void delete_done(struct call *c)
     struct agent_pod *ap = container_of(c, struct agent_pod, delete_call);
     if (c->ok || c->err.kind == E_NOT_FOUND || c->err.kind == E_CONFLICT)
         return; /* gone, or another pod of that name: the cache will say so */
-    log_warn("pod.delete", "pod=" STR_FMT "/" STR_FMT " retry_s=1 error=\"%s\"", STR_ARG(ap->pod->ns),
-             STR_ARG(ap->pod->name), c->err.text);
+    log_warn("pod.delete", "pod=" NAMED_FMT " retry_s=1 error=\"%s\"", NAMED_ARG(ap->pod), c->err.text);
     ap->delete_sent = false;
     timer_set(&ap->wake, NS_PER_S);
 }
@@ -227,7 +225,7 @@ static void step(struct agent_pod *ap)
         return; /* admission kicks it */
     pod_saw_service(ap->facts, services_serves(ap));
     agent_drop_told(ap);
-    pulse_doing("pod " STR_FMT "/" STR_FMT, STR_ARG(p->ns), STR_ARG(p->name));
+    pulse_doing("pod " NAMED_FMT, NAMED_ARG(p));
     fault_pass("node.step");
     pod_step(ap->facts, clock_mono(), &out);
     array_each (x, &out.list)
@@ -496,7 +494,7 @@ static void on_sandbox_lost(void *arg, struct sandbox *s)
     struct agent_pod *ap = sandbox_data(s);
     if (!ap)
         return;
-    log_warn("pod.sandbox_lost", "pod=" STR_FMT "/" STR_FMT, STR_ARG(ap->pod->ns), STR_ARG(ap->pod->name));
+    log_warn("pod.sandbox_lost", "pod=" NAMED_FMT, NAMED_ARG(ap->pod));
     files_words_unread(ap);
     pod_saw_sandbox_lost(ap->facts, clock_real(), clock_mono());
     agent_pod_kick(ap);

@@ -6,6 +6,7 @@
 #include "client/events.h"
 #include "net/ipam.h"
 #include "node/agent.h"
+#include "node/named.h"
 #include "node/pod.h"
 #include "node/sources.h"
 #include "node/volume.h"

@@ -43,8 +43,7 @@ static void sandbox_gone(struct sandbox *s, const struct err *err, void *arg)
     fault_pass("node.saw.sandbox_gone");
     struct agent_pod *ap = arg;
     if (err)
-        log_warn("pod.sandbox_stop", "pod=" STR_FMT "/" STR_FMT " error=\"%s\"", STR_ARG(ap->pod->ns),
-                 STR_ARG(ap->pod->name), err->text);
+        log_warn("pod.sandbox_stop", "pod=" NAMED_FMT " error=\"%s\"", NAMED_ARG(ap->pod), err->text);
     ap->sandbox = NULL;
     ap->sandbox_leaving = false;
     array_each (ac, &ap->containers)
@@ -136,7 +135,7 @@ static void make(struct agent_pod *ap)
     }
     struct sandbox_spec ss = {
         .id = p->uid,
-        .name = arena_fmt(&a, STR_FMT "/" STR_FMT, STR_ARG(p->ns), STR_ARG(p->name)),
+        .name = arena_fmt(&a, NAMED_FMT, NAMED_ARG(p)),
         .note = p->uid,
         .hostname = p->host_network ? S("") : hostname.kernel,
         .cgroup = arena_fmt(&a, "%s/pod" STR_FMT, podspec_qos_folder(p->obj), STR_ARG(p->uid)),
@@ -183,8 +182,7 @@ static void link_pod(struct agent_pod *ap)
     struct link_job *l = NEW(struct link_job);
     l->ap = ap;
     l->netns = netns;
-    (void)snprintf(l->alias, sizeof l->alias, STR_FMT "/" STR_FMT " " STR_FMT, STR_ARG(ap->pod->ns),
-                   STR_ARG(ap->pod->name), STR_ARG(ap->pod->uid));
+    (void)snprintf(l->alias, sizeof l->alias, NAMED_FMT " " STR_FMT, NAMED_ARG(ap->pod), STR_ARG(ap->pod->uid));
     l->spec = (struct pod_link_spec){.instance = g->cfg.instance,
                                      .ip = ap->ip,
                                      .node_ip = ipam_node_ip(g->cfg.node_pods),

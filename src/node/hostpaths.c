@@ -173,8 +173,7 @@ static void wait_start(struct agent_pod *ap)
         return;
     }
     if (k->n) /* the growing gaps remain */
-        log_warn("pod.hostpath", "pod=" STR_FMT "/" STR_FMT " error=\"%s\"", STR_ARG(ap->pod->ns),
-                 STR_ARG(ap->pod->name), err.text);
+        log_warn("pod.hostpath", "pod=" NAMED_FMT " error=\"%s\"", NAMED_ARG(ap->pod), err.text);
     look_free(k);
 }
 

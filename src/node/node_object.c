@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "node/agent_int.h"
+#include "node/condition.h"
 #include "node/node_facts.h"
 
 #define LEASE_SECONDS   40
@@ -23,6 +24,7 @@ struct node_object {
     struct cache_handler on_own;
     struct timer status_timer, lease_timer;
     bool created, told_ready, lease_made;
+    bool looking;      /* at the images, to be shown in the status */
     int64_t lease_rev; /* a lease is only written over the one that was seen; 0: not seen yet */
     struct str uid;
 };
@@ -52,29 +54,22 @@ static struct val resources(struct node_object *n, struct arena *a, bool allocat
     return m;
 }
 
-static void add_condition(struct arena *a, struct val *list, const char *type, const char *status, const char *reason,
-                          const char *message)
+/* `old`: what the Node says now, or NULL. */
+static struct val conditions(struct arena *a, const struct val *old)
 {
-    struct val c = val_map();
-    int64_t now = clock_real();
-    val_set_text(a, &c, N(type), str_of(type));
-    val_set_text(a, &c, N(status), str_of(status));
-    val_set_text(a, &c, N(reason), str_of(reason));
-    val_set_text(a, &c, N(message), str_of(message));
-    val_set(a, &c, N(lastHeartbeatTime), val_str(a, time_text(a, now)));
-    val_set(a, &c, N(lastTransitionTime), val_str(a, time_text(a, now)));
-    val_add(a, list, c);
-}
-
-static struct val conditions(struct arena *a)
-{
+    static const struct condition ours[] = {
+        {"MemoryPressure", false, "KubeletHasSufficientMemory", S_INIT("kubelet has sufficient memory available")},
+        {"DiskPressure", false, "KubeletHasNoDiskPressure", S_INIT("kubelet has no disk pressure")},
+        {"PIDPressure", false, "KubeletHasSufficientPID", S_INIT("kubelet has sufficient PID available")},
+        {"Ready", true, "KubeletReady", S_INIT("kubelet is posting ready status")},
+    };
     struct val list = val_list();
-    add_condition(a, &list, "MemoryPressure", "False", "KubeletHasSufficientMemory",
-                  "kubelet has sufficient memory available");
-    add_condition(a, &list, "DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure");
-    add_condition(a, &list, "PIDPressure", "False", "KubeletHasSufficientPID",
-                  "kubelet has sufficient PID available");
-    add_condition(a, &list, "Ready", "True", "KubeletReady", "kubelet is posting ready status");
+    int64_t now = clock_real();
+    for (size_t i = 0; i < countof(ours); i++) {
+        struct val c = condition_of(a, old, &ours[i], now);
+        val_set(a, &c, N(lastHeartbeatTime), val_str(a, time_text(a, now)));
+        val_add(a, &list, c);
+    }
     return list;
 }
 
@@ -95,23 +90,29 @@ static struct val node_info(struct node_object *n, struct arena *a)
     return m;
 }
 
-static struct val images(struct node_object *n, struct arena *a)
+/* One status under way: which images there are is read from the store before, record by record. */
+struct writing {
+    struct job job;
+    struct node_object *n;
+    struct arena arena;
+    struct image_rows rows;
+    bool ok;
+    struct err err;
+};
+
+static struct val images(struct writing *w)
 {
-    struct image_rows rows = {0};
-    struct err err = ERR;
+    struct arena *a = &w->arena;
     struct val list = val_list();
-    if (!image_list(runtime_content(n->agent->runtime), a, &rows, &err))
-        log_warn("node.images", "error=\"%s\"", err.text);
-    for (size_t i = 0; i < MIN(rows.list.n, IMAGES_SHOWN); i++) {
+    for (size_t i = 0; i < MIN(w->rows.list.n, IMAGES_SHOWN); i++) {
         struct val image = val_map(), called = val_list();
-        const struct image_row *r = &rows.list.p[i];
+        const struct image_row *r = &w->rows.list.p[i];
         for (size_t k = 0; k < r->names.n; k++)
             val_add(a, &called, val_str(a, r->names.p[k]));
         val_set(a, &image, N(names), called);
         val_set_num(a, &image, N(sizeBytes), r->image.size);
         val_add(a, &list, image);
     }
-    array_fini(&rows.list);
     return list;
 }
 
@@ -127,9 +128,12 @@ static struct val labels(struct node_object *n, struct arena *a)
     return m;
 }
 
-static struct val status(struct node_object *n, struct arena *a)
+static struct val status(struct writing *w)
 {
+    struct node_object *n = w->n;
+    struct arena *a = &w->arena;
     struct agent *g = n->agent;
+    const struct obj *known = cache_peek(g->nodes, S(""), str_of(g->cfg.name));
     struct val s = val_map(), addresses = val_list(), ip = val_map(), host = val_map();
     val_set_text(a, &ip, N(type), S("InternalIP"));
     val_set_text(a, &ip, N(address), str_of(g->cfg.host_ip));
@@ -140,9 +144,9 @@ static struct val status(struct node_object *n, struct arena *a)
     val_set(a, &s, N(addresses), addresses);
     val_set(a, &s, N(capacity), resources(n, a, false));
     val_set(a, &s, N(allocatable), resources(n, a, true));
-    val_set(a, &s, N(conditions), conditions(a));
+    val_set(a, &s, N(conditions), conditions(a, known ? val_get(obj_status(known), N(conditions)) : NULL));
     val_set(a, &s, N(nodeInfo), node_info(n, a));
-    val_set(a, &s, N(images), images(n, a));
+    val_set(a, &s, N(images), images(w));
     val_set_num(a, val_need_map(a, &s, N(daemonEndpoints), N(kubeletEndpoint)), N(Port), g->cfg.relay_port);
     return s;
 }
@@ -150,35 +154,34 @@ static struct val status(struct node_object *n, struct arena *a)
 /* --- writing ------------------------------------------------------------------------------------------------------
  */
 
-static void write_status(struct node_object *n)
+static void write_status(struct writing *w)
 {
-    struct arena a = ARENA;
+    struct node_object *n = w->n;
     struct val body = val_map();
-    val_set(&a, &body, N(status), status(n, &a));
+    val_set(&w->arena, &body, N(status), status(w));
     call_start(&n->node_call, n->agent->cfg.transport,
                &CALL_OPTIONS(.verb = CALL_PATCH, .kind = K(Node), .name = str_of(n->agent->cfg.name),
                              .sub = S("status"), .patch = PATCH_STRATEGIC, .body = &body));
-    arena_fini(&a);
 }
 
-static void create_node(struct node_object *n)
+static void create_node(struct writing *w)
 {
+    struct node_object *n = w->n;
     struct agent *g = n->agent;
-    struct arena a = ARENA;
+    struct arena *a = &w->arena;
     struct val body = val_map(), cidrs = val_list();
-    struct str cidr = arena_fmt(&a, CIDR_FMT, CIDR_ARG(g->cfg.node_pods));
-    val_set_text(&a, &body, N(apiVersion), S("v1"));
-    val_set_text(&a, &body, N(kind), S("Node"));
-    struct val *meta = val_need_map(&a, &body, N(metadata)), *spec;
-    val_set_text(&a, meta, N(name), str_of(g->cfg.name));
-    val_set(&a, meta, N(labels), labels(n, &a));
-    spec = val_need_map(&a, &body, N(spec));
-    val_set_text(&a, spec, N(podCIDR), cidr);
-    val_add(&a, &cidrs, val_str(&a, cidr));
-    val_set(&a, spec, N(podCIDRs), cidrs);
-    val_set(&a, &body, N(status), status(n, &a));
+    struct str cidr = arena_fmt(a, CIDR_FMT, CIDR_ARG(g->cfg.node_pods));
+    val_set_text(a, &body, N(apiVersion), S("v1"));
+    val_set_text(a, &body, N(kind), S("Node"));
+    struct val *meta = val_need_map(a, &body, N(metadata)), *spec;
+    val_set_text(a, meta, N(name), str_of(g->cfg.name));
+    val_set(a, meta, N(labels), labels(n, a));
+    spec = val_need_map(a, &body, N(spec));
+    val_set_text(a, spec, N(podCIDR), cidr);
+    val_add(a, &cidrs, val_str(a, cidr));
+    val_set(a, spec, N(podCIDRs), cidrs);
+    val_set(a, &body, N(status), status(w));
     call_start(&n->node_call, g->cfg.transport, &CALL_OPTIONS(.verb = CALL_CREATE, .kind = K(Node), .body = &body));
-    arena_fini(&a);
 }
 
 static void node_known(struct node_object *n, struct obj *o)
@@ -239,7 +242,7 @@ static void node_done(struct call *c)
 static bool is_belied(const struct obj *o)
 {
     AUTO(arena_fini) struct arena a = ARENA;
-    struct val ours = conditions(&a);
+    struct val ours = conditions(&a, NULL);
     val_each_item (it, &ours) {
         const struct val *c = val_find(val_get(obj_status(o), N(conditions)), N(type), val_text_at(it, N(type)));
         if (!str_eq(val_text_at(c, N(status)), val_text_at(it, N(status))))
@@ -258,15 +261,36 @@ static void own_changed(struct cache_handler *h, struct obj *was, struct obj *no
     timer_set(&n->status_timer, MEND);
 }
 
+static void list_work(struct job *j)
+{
+    struct writing *w = container_of(j, struct writing, job);
+    w->ok = image_list(runtime_content(w->n->agent->runtime), &w->arena, &w->rows, &w->err);
+}
+
+static void list_done(struct job *j)
+{
+    struct writing *w = container_of(j, struct writing, job);
+    if (!w->ok)
+        log_warn("node.images", "error=\"%s\"", w->err.text);
+    w->n->looking = false;
+    if (w->n->created)
+        write_status(w);
+    else
+        create_node(w);
+    array_fini(&w->rows.list);
+    arena_fini(&w->arena);
+    mem_free(w);
+}
+
 static void on_status_timer(struct timer *t)
 {
     struct node_object *n = container_of(t, struct node_object, status_timer);
-    if (call_active(&n->node_call))
-        return; /* its answer sets the timer again */
-    if (n->created)
-        write_status(n);
-    else
-        create_node(n);
+    if (n->looking || call_active(&n->node_call))
+        return; /* what comes of it sets the timer again */
+    struct writing *w = NEW(struct writing);
+    w->n = n;
+    n->looking = true;
+    lane_start(n->agent->files, &w->job, list_work, list_done);
 }
 
 static void write_lease(struct node_object *n)

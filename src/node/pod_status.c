@@ -1,6 +1,7 @@
 #include "api/placement.h"
 #include "api/quantity.h"
 #include "base/clock.h"
+#include "node/condition.h"
 #include "node/pod.h"
 #include "node/podspec.h"
 
@@ -111,20 +112,10 @@ static void put_time(struct view *v, struct val *m, const struct name *name, int
 static void add_condition(struct view *v, struct val *list, const char *type, bool yes, const char *reason,
                           struct str message)
 {
-    const struct val *was = val_find(val_get(v->old, N(conditions)), N(type), str_of(type));
-    struct val c = val_map();
-    put(v, &c, N(type), type);
+    struct val c = condition_of(v->a, val_get(v->old, N(conditions)), &(struct condition){type, yes, reason, message},
+                                v->real);
     val_set_num(v->a, &c, N(observedGeneration), v->generation);
-    put(v, &c, N(status), yes ? "True" : "False");
     val_set(v->a, &c, N(lastProbeTime), VAL_NONE);
-    if (was && str_eqz(val_text_at(was, N(status)), yes ? "True" : "False"))
-        val_set(v->a, &c, N(lastTransitionTime), val_str(v->a, val_text_at(was, N(lastTransitionTime))));
-    else
-        put_time(v, &c, N(lastTransitionTime), v->real);
-    if (reason)
-        put(v, &c, N(reason), reason);
-    if (message.n)
-        val_set(v->a, &c, N(message), val_str(v->a, message));
     val_add(v->a, list, c);
 }
 

@@ -60,8 +60,7 @@ static bool put(struct services *d, const struct net_service *s, bool told)
     if (dataplane_put(d->plane, s, &err))
         return true;
     if (!told)
-        log_warn("service.rules", "service=" STR_FMT "/" STR_FMT " error=\"%s\"", STR_ARG(s->ns), STR_ARG(s->name),
-                 err.text);
+        log_warn("service.rules", "service=" NAMED_FMT " error=\"%s\"", NAMED_ARG(s), err.text);
     return false;
 }
 

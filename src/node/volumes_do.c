@@ -404,8 +404,7 @@ static void teardown_done(struct job *j)
     struct teardown *t = container_of(j, struct teardown, job);
     struct agent_pod *ap = t->ap;
     if (!t->ok)
-        log_warn("pod.volumes", "pod=" STR_FMT "/" STR_FMT " left behind: error=\"%s\"", STR_ARG(ap->pod->ns),
-                 STR_ARG(ap->pod->name), t->err.text);
+        log_warn("pod.volumes", "pod=" NAMED_FMT " left behind: error=\"%s\"", NAMED_ARG(ap->pod), t->err.text);
     if (ap->ip) {
         ipam_give_back(&ap->agent->ipam, ap->ip);
         agent_address_came_back(ap->agent);
