@@ -1,3 +1,44 @@
+/* The agent makes the pods of this node true. Everything in it belongs to one loop, and nothing waits in the middle
+ * of a function: whatever happens becomes a fact about a pod, and what a pod needs next is worked out anew from all
+ * facts.
+ *
+ *   news of the object (cache) ----+
+ *   answers of the runtime, jobs --+--> pod_saw_..., pod_wanted --> agent_pod_kick
+ *   probes, Services, timers ------+                                      |
+ *            ^                                                            v  once for all that came in one turn
+ *            |          begins, and comes back                          step()
+ *        agent_do(action) <------------------- pod_step (pure): actions, and when to look again
+ *
+ * step() carries the actions out, writes the status if it is another one than the server has, and sets the timer.
+ *
+ * How a pod starts. The cache tells of it (pod_here). It is taken in or refused by what our own Node has room for
+ * (agent_admit); refused, it is only told so. Then, each when the one before has been answered:
+ *
+ *   VOLUMES_SETUP     hostPaths are looked at, an address is taken, volumes and the files hosts, hostname and
+ *                     resolv.conf are written (hostpaths.c, volumes_do.c)
+ *   SANDBOX_START     the shim in its namespaces, the link, volumes in memory, host ports (agent_sandbox.c)
+ *   IMAGE_ENSURE      for each container in its turn: is the image here? Else it is pulled (images.c)
+ *   CONTAINER_START   files, root file system, crun (agent_container.c); then POSTSTART and probes (probe_do.c)
+ *
+ * Init containers go one after another, each after the end of the one before; so do main containers, but there the
+ * next waits for no more than the start of the one before, its postStart hook included (pod_step.c).
+ *
+ * How it goes. The object gets a deletionTimestamp; LEAVE and DRAIN (services.c: no connection of a Service is lost),
+ * PRESTOP, TERM, KILL for each container, SANDBOX_STOP, VOLUMES_TEARDOWN. The final status is written, and only then
+ * DELETE_OBJECT: who waits for the pod to be gone may rely on it that nothing of it is left on the node.
+ *
+ * The status. One write is under way at a time, against the version of the object that is known; a conflict means
+ * that a newer one is coming. Not each state is worth a write: containers that come up together are told of together
+ * (is_settling), and so are those that go (is_stopping), as a kubelet does.
+ *
+ * After the agent was killed (agent_adopt.c). Nothing is kept on disk for that: what runs is asked of the shims, what
+ * was told stands in the objects, and the same facts make the same pod. So nothing may be decided before all pods and
+ * all Services are known: a pod not heard of yet would be taken for an orphan, and one that is to stop would not
+ * leave its Services first (agent_heard).
+ *
+ * Memory. An agent_pod that goes is `dead` first, and freed once it has ended and no job or call points to it
+ * (`pending`); all callbacks that come home hold one reference.
+ */
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
@@ -529,6 +570,7 @@ struct agent *agent_new(const struct agent_config *config, struct err *err)
 {
     AUTO(agent_free) struct agent *g = NEW(struct agent);
     g->cfg = *config;
+    g->began = clock_real();
     if (gethostname(g->hostname, sizeof g->hostname - 1) < 0) {
         (void)err_errno(err, "gethostname");
         return NULL;

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
 /* --- what an earlier agent left running ------------------------------------------------------------------------- */
 
@@ -134,6 +135,7 @@ struct sweep {
     struct job job;
     struct agent *agent;
     struct arena arena;
+    int64_t began;       /* real ns; links that are younger are of containers that are just being started */
     struct str bases[3]; /* folders in them are called "...UID" */
     const char *links;
     ARRAY(struct found) found;
@@ -164,9 +166,13 @@ static void sweep_work(struct job *j)
         if (!tree_remove(AT_FDCWD, f->path.p, &err))
             log_warn("pod.leftover", "error=\"%s\"", err.text);
     DIR *dir = opendir(w->links);
-    for (struct dirent *e; dir && (e = readdir(dir));)
-        if (faccessat(dirfd(dir), e->d_name, F_OK, 0) < 0 && errno == ENOENT)
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        struct stat st;
+        bool old = fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+                   st.st_mtim.tv_sec < w->began / NS_PER_S;
+        if (old && faccessat(dirfd(dir), e->d_name, F_OK, 0) < 0 && errno == ENOENT)
             (void)unlinkat(dirfd(dir), e->d_name, 0);
+    }
     if (dir)
         (void)closedir(dir);
 }
@@ -194,6 +200,7 @@ static void sweep(struct agent *g)
 {
     struct sweep *w = NEW(struct sweep);
     w->agent = g;
+    w->began = g->began;
     w->bases[0] = arena_fmt(&w->arena, "%s/pods", g->cfg.data);
     w->bases[1] = arena_fmt(&w->arena, "%s/volumes", g->cfg.run);
     w->bases[2] = arena_fmt(&w->arena, "%s/pods", g->cfg.log);

@@ -25,6 +25,7 @@ struct last_words;
 
 struct agent {
     struct agent_config cfg;
+    int64_t began; /* real ns */
     struct runtime *runtime;
     /* Small files of pods in the node's own folders, in order: what is written before a start, what is read after an
      * end. A thread of its own, as the pool may be at work on large ones. */

@@ -1,3 +1,22 @@
+/* The facts about a pod. Each function takes one in and changes nothing else in the world; what follows from it,
+ * pod_step works out later from the whole. So a fact may come at any time, twice, or after the pod has gone on
+ * without it, and each function says what it is then: most of them look whether the run or the state they speak of is
+ * still the one at hand (pod_saw_exit by the run's id, pod_saw_probe and pod_saw_hook by the container running).
+ *
+ * What is not obvious:
+ *
+ * - Restarts are counted when the next run is up, and not when the last one ended: until then `end` is the state that
+ *   is shown, and `restarts` the number of the run that is over (count_run). A postStart hook is a part of coming up.
+ * - A wait belongs to what failed: volumes, sandbox, an image, a container's configuration, a crash each have their
+ * own
+ *   `..._retry_at` and grow by their own rule. A fact that takes away the reason sets it to 0.
+ * - A run that the node itself ended is counted otherwise than one that crashed (back_off), as a kubelet does.
+ * - After a reboot or a lost sandbox what the object says is all there is. Containers that ran by it have ended, how
+ * is not known (pod_saw_missing); init containers run again, as what they prepared may be gone
+ * (pod_saw_sandbox_lost).
+ * - A newer object replaces the older one in place (pod_wanted): every `spec` of a container points into the object,
+ * so all of them move on before the older one may go.
+ */
 #include "base/clock.h"
 #include "node/pod_int.h"
 

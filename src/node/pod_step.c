@@ -1,3 +1,36 @@
+/* What a pod needs next: a function of what is wanted, what was seen, and the time that is given. No clock, no memory
+ * besides struct pod: the same facts at the same time give the same actions.
+ *
+ *   PREPARING --> ACTIVE --> LEAVING --> DRAINING --> STOPPING --> CLEANING --> ENDED
+ *
+ * is the whole way; ACTIVE goes back to PREPARING where the sandbox is lost, and on to STOPPING where all containers
+ * have ended or no Service sends it connections; PREPARING goes there where the pod is to go before it ran. All moves
+ * stand in pod_moves (pod.c).
+ *
+ * Each state has a step function. It asks for what can be begun now and marks that as BUSY (or STARTING), so that it
+ * is asked for once; the answer is a fact that takes the mark away. What it waits for by time it names (wake), and a
+ * wait whose time has come is simply not in the way any more when it looks again. A move that needs no answer is
+ * followed at once (pod_step).
+ *
+ * How a pod starts (PREPARING, ACTIVE). Volumes, then the sandbox. Then the list of containers is walked from the
+ * beginning, each time: one may start where every init container before it has ended well and every sidecar before it
+ * is up and past its startup probe (lets_next_start); a main one waits besides for the one before it to be on its way
+ * (is_starting). A container that may start goes image, start, and is then left alone; one that has ended waits for
+ * its back-off and goes the same way again, where its policy says so (restarts).
+ *
+ * How a pod goes. `stop_since` is the moment from which its grace counts, whatever it is spent on:
+ *
+ *   LEAVING   until every Service that sent it connections has forgotten it, in the kernel (pod_saw_left); no longer
+ *             than LEAVE_MOST, nor than the grace. The containers know of nothing and go on serving.
+ *   DRAINING  until its connections have carried nothing for a while (pod_saw_drained); no longer than half the
+ * grace. STOPPING  preStop hooks, SIGTERM, and SIGKILL when the grace is over; sidecars after all others, the last
+ * one started first (step_stop). SIGTERM comes at least GRACE_LEAST before SIGKILL, even where the hook took all the
+ * time there was. CLEANING  the sandbox, then volumes: what a container may still hold is not taken away. ENDED where
+ * its object is to go: its logs, then the object.
+ *
+ * `forced` (grace 0, or the object is gone) skips the waits, not the order. Only a pod that a Service sends
+ * connections to at that moment leaves and drains; others go to STOPPING at once.
+ */
 #include "base/clock.h"
 #include "node/pod_int.h"
 

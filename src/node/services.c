@@ -1,3 +1,27 @@
+/* Services and EndpointSlices to the kernel's rules (net/dataplane.h), and how a pod gets out of them without a lost
+ * connection.
+ *
+ * Each change of a Service or of one of its slices marks the Service (`dirty`). Once a turn all marked ones are
+ * worked out again into ports and endpoints, put into the model of the data plane, and applied in one transaction;
+ * `asked` counts what was asked for, `applied` what the kernel has taken. Nothing is applied before all Services and
+ * slices are known: what an earlier agent had put into the kernel would go, to come again. A Service that lacks what
+ * another one holds is worked out again with every other (`waiting`), until it has it.
+ *
+ * Leaving (services_leave). The API marks a pod as going, and the controller of EndpointSlices says of its endpoint
+ * that it is not ready. From then on new connections go to others - as soon as that is in the kernel, and no sooner.
+ * So a pod has left when (has_left)
+ *   - every Service that selects it has a slice in which it stands as not ready, and
+ *   - no Service is marked, and all that was asked for has been applied.
+ * It is looked at when a transaction was applied, as that is what both wait for. Slices that never say so (no
+ * controller runs) are no reason to wait for ever: pod_step ends the wait after LEAVE_MOST.
+ *
+ * Draining (services_drain). What was begun before goes on: the kernel remembers where a connection was sent. Once a
+ * second the data plane counts the connections through Services to the pod's address that are not closing, and the
+ * bytes they have carried so far (net/conntrack.c). None, or no byte more than a second before: the pod is quiet, and
+ * may be told to end. A keep-alive connection at rest does not hold it up; one that always carries something does,
+ * until pod_step ends the wait at half of the grace. Where counting fails the pod is stopped without; a pod on the
+ * host's network has no address of its own to count by.
+ */
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/dataplane.h"

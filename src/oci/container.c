@@ -1,3 +1,24 @@
+/* One container: beginning, start, end.
+ *
+ * How it begins (container_create), every step told to go on by the one before:
+ *   1. create_prepare    on the loop: the whole of what it is to be becomes text, config.json and what exec needs of
+ * it. No disk but for a seccomp profile that is used for the first time (its filter is compiled once and kept).
+ *   2. create_blocking   a job: the claim on the image in the content store, before anything rests on its layers; its
+ *                        folders (upper, work, rootfs); binds, where a mount's source lies where others write
+ *                        (binds.h); the overlay's options; config.json, note and, last, `about`; the cgroup.
+ *   3. SHIM_CREATE       the shim takes the lock of the upper folder, mounts the overlay at rootfs, and has a place
+ * for it from now on.
+ *   4. volumes_blocking  a job, where the image declares volumes: they are found in that root.
+ *   Then it is CREATED. A step that fails undoes all before it, and the owner is told when that is done.
+ *
+ * How it starts (container_start): SHIM_START. The shim forks, the child joins the cgroup and becomes `crun run
+ * --detach`; when crun ends well the program runs, and that is the answer; else the answer is what crun said. There
+ * is no create-then-start: that would be one exec more.
+ *
+ * How it ends: an event of the shim's, once, with the exit code. The files stay until container_remove, which asks
+ * the shim to let go of mount and place (SHIM_REMOVE, answered when nothing of it runs any more) and has a job remove
+ * the rest, `about` with the folder last.
+ */
 #include "base/fault.h"
 #include "base/log.h"
 #include "oci/binds.h"

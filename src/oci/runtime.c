@@ -1,3 +1,22 @@
+/* The runtime as a whole: opening, jobs, and finding again what runs. One pod is sandbox.c, one container
+ * container.c.
+ *
+ * Who does what. The runtime lives in the node's loop and owns the book-keeping: which sandboxes and containers there
+ * are, what each is doing, who waits to hear of it. The doing is elsewhere: blocking calls of our own (folders,
+ * cgroups, config.json, removing) are jobs, `struct work`, of which a sandbox or container has one at a time; and
+ * whatever must happen inside the pod, or must outlive this process, is asked of the pod's shim by a message
+ * (sandbox_send) and answered later. So a function here either starts something or takes an answer; the chain of
+ * those is the algorithm, and is written down at the top of sandbox.c and container.c.
+ *
+ * Adoption (runtime_adopt). The folders STATE/pods/SANDBOX are the list of what an earlier process began; each file
+ * `about` in them is written last when a thing begins, and its folder goes last when it ends, so a folder without one
+ * had not begun to be anything. For each: its containers are read, its shim is connected to, told WATCH (events come
+ * from then on), asked HELLO (is it a whole sandbox?) and LIST (what became of each container). A container that is
+ * being started at that moment is waited for, as its program may have run already (is_starting); a shim that is not
+ * there any more is lost, and what it wrote down last is believed (container_lost). While that goes on, ends are
+ * noted and not told: the owner has not seen any of it run yet. This is done before anything else, on the loop: until
+ * it is known what runs nothing may be started, and the files are on a tmpfs.
+ */
 #include "base/clock.h"
 #include "base/log.h"
 #include "oci/runtime_int.h"

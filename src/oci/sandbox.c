@@ -1,3 +1,26 @@
+/* One pod: its shim, the messages to it, its beginning and its end.
+ *
+ * How a sandbox begins (sandbox_start):
+ *   1. start_prepare     on the loop: the message SHIM_SANDBOX is filled in, or the spec is refused.
+ *   2. start_blocking    a job: STATE/pods/ID with `note` and, last, `about`; the pod's cgroup; a socket pair; the
+ *                        shim is spawned with one end of it as descriptor 3. It forks itself away, so that it is
+ *                        nobody's child (shim_spawn waits for its parent half, which ends at once).
+ *   3. SHIM_SANDBOX      the shim makes the namespaces and moves into them, mounts /dev/shm, listens on STATE's
+ * `sock`. SHIM_WATCH        it sends events from now on. SHIM_HELLO        it says who it is: the process whose
+ * /proc/PID/ns are the pod's. Then the owner is told. All three are sent at once; answers come in order. A failure of
+ * the first is told by its own words.
+ *
+ * How it ends (sandbox_stop): SHIM_QUIT kills all containers; the shim answers when the last has ended, and ends.
+ * Then one job (clean_blocking) makes sure that the shim is gone, empties and removes the cgroup, and removes
+ * folders: those of containers, and the sandbox's own last. It waits until no container has a job of its own under
+ * way (sandbox_stop_on): two would remove, and make, the same folders.
+ *
+ * Messages. One packet a message, numbered; an answer has the number of its request. Requests are kept until they are
+ * answered or the connection ends: then each is told so, once (link_down), after the owner has heard that the sandbox
+ * is lost. What the socket has no room for waits in `unsent`. A shim that is silent for SILENT_MOST with a request
+ * before it is looked at: one that a signal has stopped is killed, as it would hold its pod for ever; another is only
+ * complained of.
+ */
 #include "base/fault.h"
 #include "base/log.h"
 #include "oci/runtime_int.h"

@@ -4,7 +4,31 @@
  *
  * One thread, one poll, no heap: all memory is in the arrays below, whose pages the kernel gives only when they are
  * touched. A descriptor is -1 when there is none. Nothing here blocks on a stranger: pipes, terminals and clients are
- * non-blocking, and who does not read in time is dropped (clients) or given STALL_MS (attached terminals). */
+ * non-blocking, and who does not read in time is dropped (clients) or given STALL_MS (attached terminals).
+ *
+ * Its life. It is started by the node, forks itself away and leaves the node's session. Until SHIM_SANDBOX has made
+ * it one (sandbox_set_up: namespaces, mounts of its own, the pod's host name and sysctls, /dev/shm, PID 1 where the
+ * pod shares one, the socket) it ends with who started it; from then on it ends by SHIM_QUIT alone, when the last
+ * container has ended (quit_when_empty). All its children and what they leave behind are its own to wait for (it is a
+ * subreaper).
+ *
+ * How a container starts (do_start). Its log is opened, pipes or the socket for a terminal are made, and crun is
+ * forked off: the child puts itself into the container's cgroup, takes the pipes for its stdio and becomes `crun run
+ * --detach`, which makes the container's own namespaces, forks the program, writes its pid into a file and ends.
+ * SIGCHLD says that crun has ended (container_launched), and only then SHIM_START is answered: with the pid, or with
+ * crun's last words. The CPU quota is written now and not before, or crun would crawl under it. A start is answered
+ * once, and no other request waits for it.
+ *
+ * Hard places:
+ * - The program may end before crun has told its pid. crun's child has become ours by then, so its end comes by
+ * SIGCHLD under a number nobody knows yet: such ends are kept (`orphans`) until crun has told whose it was.
+ * - A kill that comes while crun is at work waits for the pid (kill_early).
+ * - At an exit what is left in the pipes is read first, as far as it is there (streams_drain), then the status file
+ * is written, then watchers are told: who reads the log after the event misses nothing.
+ * - Who could trace crun must not run while crun does: see the text above `launches`.
+ * - What takes its time (start, exec, remove, quit) is answered when it is over, and others meanwhile; each answer
+ * has its request's number and goes to the connection that asked (`serial`, as places of clients are used again), if
+ * that is still there. */
 #include "oci/shim_proto.h"
 #include <errno.h>
 #include <fcntl.h>

@@ -1,13 +1,25 @@
 /* The SQLite engine: a log in WAL mode, one row a change. A row names the revision that it replaces, so no index by
  * key is needed: live is what no later row replaces, and compaction finds its work in the rows it walks over.
  *
- *   log   rev, key, created, prev (the revision replaced; 0: the key was new), value (in its envelope; NULL:
- * deleted), sum (CRC-32 of all that) meta  ceiling (revisions up to here may have been given), floor (compacted up
- * to), clean (1: closed, and nothing above ceiling was given) gap   after, upto: revisions that may have been given
- * and lost
+ * - log: rev, key, created, prev (the revision replaced; 0: the key was new), value (in its envelope; NULL: deleted),
+ *   sum (CRC-32 of all that)
+ * - meta: ceiling (revisions up to here may have been given), floor (compacted up to), clean (1: closed, and nothing
+ *   above ceiling was given)
+ * - gap: after, upto: revisions that may have been given and lost
+ *
+ * A commit (commit_run) is one transaction: a row for each change of the batch, the ceiling where it moves, and in
+ * the first one of a life the gap that the end before left. SQLite appends the pages to its WAL and syncs it once;
+ * that sync is the commit, and the batch is answered for after it. When the WAL has grown to WAL_PAGES, its pages are
+ * copied into the file between two commits (checkpoint). If anything fails the transaction is rolled back as a whole:
+ * a batch is in the log or it is not.
+ *
+ * Compaction forgets what no one may ask for any more, COMPACT_ROWS rows a transaction, behind the commits that came
+ * meanwhile: of the rows up to the floor those that a later row, also up to the floor, replaces, and those that say
+ * "deleted". The row that replaces is in the log before the one it replaces goes.
  *
  * Nothing is written at open: a ceiling is reserved with the first commit, and only then are lazy writes shown before
- * they are logged. All statements run in the worker, one after the other, on one connection. */
+ * they are logged. All statements run in the worker (worker.h), a thread of this engine alone, one after the other,
+ * on one connection; the loop looks at no field that the worker writes while it is at work. */
 #include "store/sqlite.h"
 #include "store/store_int.h"
 #include "store/vfs.h"

@@ -1,9 +1,40 @@
+/* The store proper: order, index, memory. Where bytes go is the engine's.
+ *
+ * A write (store_write) is compared and gets its revision at once, in the caller's turn; it is not on disk then and
+ * nobody can see it. What a compare looks at is therefore not the index of what is visible but the head of the key:
+ * the newest change that is queued for it, where there is one. So writers of one key follow each other without
+ * waiting for the disk, and who loses is told what it lost against - when that is visible, so that reading again
+ * helps.
+ *
+ * Group commit. There is at most one batch under way (`batch`, its writes in `flying`). While the disk works on it,
+ * writes gather in `queue`. When it is done (store_committed) its changes become visible, subscribers are told and
+ * writers answered, in this order and in one turn; the next turn makes a batch of everything that has gathered, at
+ * most BATCH_MAX changes. So one fsync serves as many writes as came during the one before: nobody waits on purpose,
+ * and the busier it is the larger the batches are. A lone write waits for one fsync, one that comes during another's
+ * for what is left of that and for its own.
+ *
+ *   store_write -> queue ---start_batch---> flying -> engine.commit (another thread, fsync)
+ *                    ^                        |
+ *                    |                        +-- ok: op_apply each (index, history), publish (tell, answer)
+ *                    |                        +-- the disk failed: all of them fail; a single value was bad: it alone
+ *                    +--- recheck: whoever rested on a change that failed fails too, the others go on
+ *
+ * Lazy writes (leases, events) are worth no fsync of their own. One with nothing invisible before it becomes visible
+ * at once, and its change waits in `lazy` for the next batch, which takes it along in front; at most lazy_ns, unless
+ * it is patient. What has been seen is never taken back: if that batch fails, its lazy changes go into the next one.
+ *
+ * Revisions are never given twice. Before a crash some may have been seen (lazy ones) or given and not logged; so a
+ * batch reserves revisions up to a ceiling, in the log, ahead of use, and the next life begins above it. Only up to
+ * the ceiling in the log may a change be shown before it is logged.
+ *
+ * When the disk fails: the first failure fails its batch, and another is tried. After the second in a row durable
+ * writes are refused at once, without a revision, as what is reserved must last for lazy ones; one write, or an empty
+ * batch, is tried at growing gaps (`retry`), and the first that works ends it.
+ *
+ * What runs callbacks runs from timers and engine answers only, so never inside a call into the store.
+ */
 #include "store/store_int.h"
 #include <stdatomic.h>
-
-/* A write goes: store_write (compare with the head, revision) -> queue -> batch -> apply. A lazy one with nothing
- * invisible before it skips the batch and is logged later. What runs callbacks runs from timers and engine answers
- * only, so never inside a call into the store. */
 
 enum { BATCH_MAX = 256 }; /* changes: what one turn of the loop can make visible, tell and answer */
 /* What is reserved at once. While the disk fails nothing more can be, so lazy writes and the tries live on what is
