@@ -471,24 +471,26 @@ void cgroup_quota_lines(const struct cgroups *g, const char *path, const struct 
     }
 }
 
-void cgroup_oom_file(const struct cgroups *g, const char *path, char *out, size_t size)
+/* Empty where the host has no such controller. */
+static void file_of(const struct cgroups *g, int what, const char *path, const char *v1, const char *v2, char *out,
+                    size_t size)
 {
     char dir[CGROUP_PATH];
     out[0] = 0;
-    if (g->mode != CGROUP_V2 && !g->mount[CG_MEMORY][0])
+    if (g->mode != CGROUP_V2 && !g->mount[what][0])
         return;
-    dir_of(g, CG_MEMORY, path, dir, sizeof dir);
-    (void)snprintf(out, size, "%s/%s", dir, g->mode == CGROUP_V2 ? "memory.events" : "memory.oom_control");
+    dir_of(g, what, path, dir, sizeof dir);
+    (void)snprintf(out, size, "%s/%s", dir, g->mode == CGROUP_V2 ? v2 : v1);
+}
+
+void cgroup_oom_file(const struct cgroups *g, const char *path, char *out, size_t size)
+{
+    file_of(g, CG_MEMORY, path, "memory.oom_control", "memory.events", out, size);
 }
 
 void cgroup_freeze_file(const struct cgroups *g, const char *path, char *out, size_t size)
 {
-    char dir[CGROUP_PATH];
-    out[0] = 0;
-    if (g->mode != CGROUP_V2 && !g->mount[CG_FREEZER][0])
-        return;
-    dir_of(g, CG_FREEZER, path, dir, sizeof dir);
-    (void)snprintf(out, size, "%s/%s", dir, g->mode == CGROUP_V2 ? "cgroup.freeze" : "freezer.state");
+    file_of(g, CG_FREEZER, path, "freezer.state", "cgroup.freeze", out, size);
 }
 
 /* ---- ending ---- */

@@ -205,6 +205,47 @@ static struct strs keys_of(struct json *j, struct arena *a, bool with_values)
     return out;
 }
 
+static struct strs diff_ids_of(struct json *j, struct arena *a) /* of "rootfs" */
+{
+    struct strs ids = {0};
+    json_enter(j);
+    while (json_more(j)) {
+        if (str_eqz(json_key(j, a), "diff_ids"))
+            ids = texts_of(j, a);
+        else
+            (void)json_skip(j);
+    }
+    return ids;
+}
+
+static void how_to_run(struct json *j, struct arena *a, struct image *out) /* "config" */
+{
+    json_enter(j);
+    while (json_more(j)) {
+        struct str name = json_key(j, a);
+        if (str_eqz(name, "User"))
+            out->user = text_of(j, a);
+        else if (str_eqz(name, "Entrypoint"))
+            out->entrypoint = texts_of(j, a);
+        else if (str_eqz(name, "Cmd"))
+            out->cmd = texts_of(j, a);
+        else if (str_eqz(name, "Env"))
+            out->env = texts_of(j, a);
+        else if (str_eqz(name, "WorkingDir"))
+            out->workdir = text_of(j, a);
+        else if (str_eqz(name, "StopSignal"))
+            out->stop_signal = text_of(j, a);
+        else if (str_eqz(name, "ExposedPorts"))
+            out->ports = keys_of(j, a, false);
+        else if (str_eqz(name, "Volumes"))
+            out->volumes = keys_of(j, a, false);
+        else if (str_eqz(name, "Labels"))
+            out->labels = keys_of(j, a, true);
+        else
+            (void)json_skip(j);
+    }
+}
+
 bool config_decode(struct arena *a, struct str text, struct image *out, struct digest **diff_ids, size_t *ndiff_ids,
                    struct err *err)
 {
@@ -223,38 +264,9 @@ bool config_decode(struct arena *a, struct str text, struct image *out, struct d
         } else if (str_eqz(key, "created")) {
             out->created = text_of(&j, a);
         } else if (str_eqz(key, "rootfs") && json_type(&j) == JSON_OBJECT) {
-            json_enter(&j);
-            while (json_more(&j)) {
-                if (str_eqz(json_key(&j, a), "diff_ids"))
-                    diffs = texts_of(&j, a);
-                else
-                    (void)json_skip(&j);
-            }
+            diffs = diff_ids_of(&j, a);
         } else if (str_eqz(key, "config") && json_type(&j) == JSON_OBJECT) {
-            json_enter(&j);
-            while (json_more(&j)) {
-                struct str name = json_key(&j, a);
-                if (str_eqz(name, "User"))
-                    out->user = text_of(&j, a);
-                else if (str_eqz(name, "Entrypoint"))
-                    out->entrypoint = texts_of(&j, a);
-                else if (str_eqz(name, "Cmd"))
-                    out->cmd = texts_of(&j, a);
-                else if (str_eqz(name, "Env"))
-                    out->env = texts_of(&j, a);
-                else if (str_eqz(name, "WorkingDir"))
-                    out->workdir = text_of(&j, a);
-                else if (str_eqz(name, "StopSignal"))
-                    out->stop_signal = text_of(&j, a);
-                else if (str_eqz(name, "ExposedPorts"))
-                    out->ports = keys_of(&j, a, false);
-                else if (str_eqz(name, "Volumes"))
-                    out->volumes = keys_of(&j, a, false);
-                else if (str_eqz(name, "Labels"))
-                    out->labels = keys_of(&j, a, true);
-                else
-                    (void)json_skip(&j);
-            }
+            how_to_run(&j, a, out);
         } else {
             (void)json_skip(&j);
         }

@@ -91,61 +91,80 @@ static bool only_hex(struct str s)
     return true;
 }
 
-bool image_name_parse(struct arena *a, struct str text, struct image_name *out, struct err *err)
+/* Takes digest and tag off the end of *rest. */
+static bool take_reference(struct str text, struct str *rest, struct image_name *n, struct err *err)
 {
-    struct image_name n = {.registry = S("docker.io")};
-    struct str rest = text, head, tail, part;
     struct digest d;
     struct err why = ERR;
-    if (!text.n)
-        return invalid(err, text, "it is empty");
-    if (text.n == DIGEST_HEX && only_hex(text))
-        return invalid(err, text, "64 hex digits alone are an image ID; write sha256: before them");
-    ptrdiff_t at = str_find_char(rest, '@');
+    ptrdiff_t at = str_find_char(*rest, '@');
     if (at >= 0) {
-        n.digest = str_sub(rest, (size_t)at + 1, rest.n);
-        rest = str_sub(rest, 0, (size_t)at);
-        if (!digest_parse(n.digest, &d, &why))
+        n->digest = str_sub(*rest, (size_t)at + 1, rest->n);
+        *rest = str_sub(*rest, 0, (size_t)at);
+        if (!digest_parse(n->digest, &d, &why))
             return invalid(err, text, why.text);
     }
-    ptrdiff_t colon = str_rfind_char(rest, ':'), slash = str_rfind_char(rest, '/');
-    if (colon > slash) {
-        n.tag = str_sub(rest, (size_t)colon + 1, rest.n);
-        rest = str_sub(rest, 0, (size_t)colon);
-        if (!tag_ok(n.tag))
-            return invalid(err, text,
-                           "a tag is up to 128 letters, digits, \"_\", \".\" and \"-\", and begins with one of the "
-                           "first three");
-    }
-    /* the first part is a registry if it looks like a host */
-    if (str_split(rest, '/', &head, &tail) && (str_find_char(head, '.') >= 0 || str_find_char(head, ':') >= 0 ||
-                                               str_eqz(head, "localhost") || has_upper(head))) {
-        if (!domain_ok(head))
-            return invalid(err, text, "its registry is not a host name with an optional port");
-        n.registry = str_eqz(head, "index.docker.io") ? S("docker.io") : head;
-        rest = tail;
-    }
+    ptrdiff_t colon = str_rfind_char(*rest, ':'), slash = str_rfind_char(*rest, '/');
+    if (colon <= slash)
+        return true;
+    n->tag = str_sub(*rest, (size_t)colon + 1, rest->n);
+    *rest = str_sub(*rest, 0, (size_t)colon);
+    return tag_ok(n->tag) || invalid(err, text,
+                                     "a tag is up to 128 letters, digits, \"_\", \".\" and \"-\", and begins with "
+                                     "one of the first three");
+}
+
+/* Takes the registry off the beginning: the first part, if it looks like a host. */
+static bool take_registry(struct str text, struct str *rest, struct image_name *n, struct err *err)
+{
+    struct str head, tail;
+    n->registry = S("docker.io");
+    if (!str_split(*rest, '/', &head, &tail) || (str_find_char(head, '.') < 0 && str_find_char(head, ':') < 0 &&
+                                                 !str_eqz(head, "localhost") && !has_upper(head)))
+        return true;
+    if (!domain_ok(head))
+        return invalid(err, text, "its registry is not a host name with an optional port");
+    n->registry = str_eqz(head, "index.docker.io") ? S("docker.io") : head;
+    *rest = tail;
+    return true;
+}
+
+/* What is left is the repository; those of Docker Hub that have no owner are "library/..." */
+static bool take_repository(struct arena *a, struct str text, struct str rest, struct image_name *n, struct err *err)
+{
+    struct str part;
     ptrdiff_t end = str_find_char(rest, ':'); /* of a tag, or of what should be one */
-    struct str repository = str_sub(rest, 0, MIN(end < 0 ? rest.n : (size_t)end, 300));
-    bool official = str_eqz(n.registry, "docker.io") && str_find_char(rest, '/') < 0;
+    struct str shown = str_sub(rest, 0, MIN(end < 0 ? rest.n : (size_t)end, 300));
+    bool official = str_eqz(n->registry, "docker.io") && str_find_char(rest, '/') < 0;
     if (has_upper(rest))
         return invalid(err, text,
                        arena_fmt(a, "repository name (%s" STR_FMT ") must be lowercase", official ? "library/" : "",
-                                 STR_ARG(repository))
+                                 STR_ARG(shown))
                            .p);
     for (struct str parts = rest; str_cut(&parts, '/', &part);)
         if (!component_ok(part))
             return invalid(err, text,
                            "a repository is parts of lower-case letters and digits, joined by \"/\", \".\", \"_\" or "
                            "\"-\"");
-    if (official)
-        rest = arena_fmt(a, "library/" STR_FMT, STR_ARG(rest));
-    if (n.registry.n + 1 + rest.n > NAME_MAX_BYTES)
-        return invalid(err, text, "repository name must not be more than 255 characters");
+    n->repository = official ? arena_fmt(a, "library/" STR_FMT, STR_ARG(rest)) : rest;
+    return n->registry.n + 1 + n->repository.n <= NAME_MAX_BYTES ||
+           invalid(err, text, "repository name must not be more than 255 characters");
+}
+
+bool image_name_parse(struct arena *a, struct str text, struct image_name *out, struct err *err)
+{
+    struct image_name n = {0};
+    struct str rest = text;
+    if (!text.n)
+        return invalid(err, text, "it is empty");
+    if (text.n == DIGEST_HEX && only_hex(text))
+        return invalid(err, text, "64 hex digits alone are an image ID; write sha256: before them");
+    if (!take_reference(text, &rest, &n, err) || !take_registry(text, &rest, &n, err) ||
+        !take_repository(a, text, rest, &n, err))
+        return false;
     if (!n.tag.n && !n.digest.n)
         n.tag = S("latest");
     out->registry = str_dup(a, n.registry);
-    out->repository = str_dup(a, rest);
+    out->repository = str_dup(a, n.repository);
     out->tag = str_dup(a, n.tag);
     out->digest = str_dup(a, n.digest);
     out->full = n.digest.n ? arena_fmt(a, STR_FMT "/" STR_FMT "@" STR_FMT, STR_ARG(out->registry),

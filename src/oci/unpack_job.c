@@ -196,6 +196,30 @@ static bool archive_failed(struct archive *a, const struct source *s, struct err
     return err_set(err, E_INVALID, "tar: %s", why ? why : "the archive is damaged");
 }
 
+/* Every entry of the archive, in order. False: `take` said so, or it is none or damaged. */
+static bool archive_each(struct source *s,
+                         bool (*take)(void *arg, struct archive *a, const struct source *s, struct archive_entry *e,
+                                      const char *raw, struct err *err),
+                         void *arg, struct err *err)
+{
+    __attribute__((cleanup(auto_archive))) struct archive *a = archive_begin(s, err);
+    struct archive_entry *e;
+    int rc = ARCHIVE_EOF;
+    if (!a) {
+        if (s->err.kind) /* it could not be read: that says more */
+            *err = s->err;
+        return false;
+    }
+    while ((rc = archive_read_next_header(a, &e)) >= ARCHIVE_WARN && rc != ARCHIVE_EOF) {
+        const char *raw = archive_entry_pathname(e);
+        if (!raw)
+            return err_set(err, E_INVALID, "an entry whose name is not UTF-8");
+        if (!take(arg, a, s, e, raw, err))
+            return err_wrap(err, "\"%.300s\"", raw);
+    }
+    return rc == ARCHIVE_EOF || archive_failed(a, s, err);
+}
+
 /* ---- paths ---- */
 
 struct unpack {
@@ -477,9 +501,10 @@ static bool node_make(struct archive *a, const struct source *s, struct archive_
     }
 }
 
-static bool entry_unpack(struct unpack *u, struct archive *a, const struct source *s, struct archive_entry *e,
+static bool entry_unpack(void *arg, struct archive *a, const struct source *s, struct archive_entry *e,
                          const char *raw, struct err *err)
 {
+    struct unpack *u = arg;
     char path[4096], *name;
     if (++u->entries > u->limits->entries)
         return err_set(err, E_TOO_LARGE, "more than %lld entries", (long long)u->limits->entries);
@@ -515,26 +540,13 @@ bool layer_unpack(int blob, int into, const struct digest *diff_id, const struct
     AUTO_FREE struct source *s = NEW(struct source);
     source_init(s, blob, limits->bytes);
     struct unpack u = {.root = into, .parent = -1, .limits = limits};
-    bool ok = true;
-    {
-        __attribute__((cleanup(auto_archive))) struct archive *a = archive_begin(s, err);
-        struct archive_entry *e;
-        int rc = ARCHIVE_EOF;
-        ok = a != NULL || (s->err.kind && (*err = s->err, false));
-        while (ok && (rc = archive_read_next_header(a, &e)) >= ARCHIVE_WARN && rc != ARCHIVE_EOF) {
-            const char *raw = archive_entry_pathname(e);
-            ok = raw ? entry_unpack(&u, a, s, e, raw, err) || err_wrap(err, "\"%.300s\"", raw)
-                     : err_set(err, E_INVALID, "an entry whose name is not UTF-8");
-        }
-        if (ok && rc != ARCHIVE_EOF)
-            ok = archive_failed(a, s, err);
-        const void *rest; /* padding after the end is part of what the digest covers */
-        ssize_t n = 0;
-        while (ok && (n = source_read(s, &rest)) > 0) {
-        }
-        if (ok && n < 0)
-            ok = (*err = s->err, false);
+    bool ok = archive_each(s, entry_unpack, &u, err);
+    const void *rest; /* padding after the end is part of what the digest covers */
+    ssize_t n = 0;
+    while (ok && (n = source_read(s, &rest)) > 0) {
     }
+    if (ok && n < 0)
+        ok = (*err = s->err, false);
     struct digest have = digest_end(&s->sum);
     if (ok && !digest_eq(&have, diff_id))
         ok = err_set(err, E_INVALID, "the layer unpacks to sha256:%s, its config says sha256:%s", have.hex,
@@ -709,9 +721,10 @@ static bool data_read(struct loading *l, struct archive *a, const struct source 
     return true;
 }
 
-static bool archive_entry_take(struct loading *l, struct archive *a, const struct source *s, struct archive_entry *e,
+static bool archive_entry_take(void *arg, struct archive *a, const struct source *s, struct archive_entry *e,
                                const char *raw, struct err *err)
 {
+    struct loading *l = arg;
     char path[4096];
     struct digest d;
     if (++l->entries > 20000)
@@ -898,20 +911,7 @@ bool archive_load(struct content *c, int fd, struct str name, struct arena *aren
     source_init(s, fd, INT64_MAX);
     struct loading l = {.c = c, .a = arena};
     *names = (struct strs){arena_alloc(arena, 100 * sizeof(struct str)), 0};
-    bool ok;
-    {
-        __attribute__((cleanup(auto_archive))) struct archive *a = archive_begin(s, err);
-        struct archive_entry *e;
-        int rc = ARCHIVE_EOF;
-        ok = a != NULL || (s->err.kind && (*err = s->err, false));
-        while (ok && (rc = archive_read_next_header(a, &e)) >= ARCHIVE_WARN && rc != ARCHIVE_EOF) {
-            const char *raw = archive_entry_pathname(e);
-            ok = raw ? archive_entry_take(&l, a, s, e, raw, err) || err_wrap(err, "\"%.300s\"", raw)
-                     : err_set(err, E_INVALID, "an entry whose name is not UTF-8");
-        }
-        if (ok && rc != ARCHIVE_EOF)
-            ok = archive_failed(a, s, err);
-    }
+    bool ok = archive_each(s, archive_entry_take, &l, err);
     if (ok && !l.index.n && !l.docker.n)
         ok = err_set(err, E_INVALID,
                      "neither index.json nor manifest.json is in it: not an OCI archive and not a docker-archive");
