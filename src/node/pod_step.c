@@ -263,6 +263,16 @@ static bool step_deadline(struct pod *p, int64_t now, struct pod_actions *out)
     return true;
 }
 
+/* It is to be begun, for the first time or again; not before its wait is over. */
+static bool is_due(enum part part, int64_t retry_at, int64_t now, struct pod_actions *out)
+{
+    if (part == PART_FAILED && now < retry_at) {
+        wake(out, retry_at);
+        return false;
+    }
+    return part == PART_NONE || part == PART_FAILED;
+}
+
 static void step_preparing(struct pod *p, int64_t now, struct pod_actions *out)
 {
     if (p->volumes == PART_READY && p->sandbox == PART_READY) {
@@ -275,22 +285,10 @@ static void step_preparing(struct pod *p, int64_t now, struct pod_actions *out)
             pod_move(p, POD_STOPPING);
         return;
     }
-    if (p->volumes == PART_FAILED && now < p->volumes_retry_at) {
-        wake(out, p->volumes_retry_at);
-        return;
-    }
-    if (p->volumes == PART_NONE || p->volumes == PART_FAILED) {
+    if (is_due(p->volumes, p->volumes_retry_at, now, out)) {
         p->volumes = PART_BUSY;
         act(out, DO_VOLUMES_SETUP, -1);
-        return;
-    }
-    if (p->volumes != PART_READY)
-        return;
-    if (p->sandbox == PART_FAILED && now < p->sandbox_retry_at) {
-        wake(out, p->sandbox_retry_at);
-        return;
-    }
-    if (p->sandbox == PART_NONE || p->sandbox == PART_FAILED) {
+    } else if (p->volumes == PART_READY && is_due(p->sandbox, p->sandbox_retry_at, now, out)) {
         p->sandbox = PART_BUSY;
         act(out, DO_SANDBOX_START, -1);
     }

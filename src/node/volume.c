@@ -505,14 +505,23 @@ static bool sweep(int root, const struct map *heads, struct err *err)
     return ok;
 }
 
+/* A new descriptor of a folder of ours, made where it is not there; -1. */
+static int open_made(const char *path, struct err *err)
+{
+    if (!dir_make(path, 0755, err))
+        return -1;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        (void)err_errno(err, "open %s", path);
+    return fd;
+}
+
 bool volume_write(const struct volume_work *w, bool *changed, struct err *err)
 {
     AUTO_FREE char *path = str_dupz(w->path);
-    if (!dir_make(path, 0755, err))
-        return false;
-    AUTO(fd_close) int root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    AUTO(fd_close) int root = open_made(path, err);
     if (root < 0)
-        return err_errno(err, "open %s", path);
+        return false;
     *changed = !same_payload(root, w);
     if (*changed && !write_fresh(root, w, err)) {
         struct err ignored = ERR;
@@ -568,10 +577,6 @@ bool volume_setup(const struct volume_work *w, struct err *err)
     case VOLUME_MEMORY: break;
     }
     AUTO_FREE char *path = str_dupz(w->path);
-    if (!dir_make(path, 0755, err))
-        return false;
-    AUTO(fd_close) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return err_errno(err, "open %s", path);
-    return give_folder(fd, w->mode, w, err);
+    AUTO(fd_close) int fd = open_made(path, err);
+    return fd >= 0 && give_folder(fd, w->mode, w, err);
 }
