@@ -86,7 +86,8 @@ def helpers_of_ours_own_nothing(c):
   - %s, readinessProbe: {exec: {command: ["true"]}, periodSeconds: 1}}''' % hunter))
     for name in ('shared', 'alone'):
         eventually(name + ' hunts', lambda: 'hunting' in logs(c, name, 'hunter'))
-    for i in range(size(8, 60)):
+    end = time.monotonic() + size(6, 75)        # while they hunt
+    while time.monotonic() < end:
         asked = [subprocess.Popen([c.bin + '/kubectl', 'exec', name, '-c', container, '--', 'sleep', '0.2'], env=c.env, stderr=subprocess.PIPE, text=True)
                  for name, container in (('shared', 'still'), ('shared', 'hunter'), ('alone', 'hunter'))]
         for p in asked:
