@@ -96,7 +96,7 @@ static void nft(struct str text)
 int main(void)
 {
     static const struct rules_config config = {
-        {"bench"}, {IP4(10, 42, 0, 0), 16}, {IP4(10, 42, 0, 0), 24}, {IP4(10, 43, 0, 0), 16}};
+        {"bench"}, {IP4(10, 42, 0, 0), 16}, {IP4(10, 42, 0, 0), 24}, {IP4(10, 43, 0, 0), 16}, 0};
     struct nft n;
     struct rules r;
     struct err err = ERR;

@@ -219,7 +219,7 @@ static void remove_network(struct down *d)
     struct settings *s = &d->settings;
     struct err err = ERR;
     struct str state = arena_fmt(&s->arena, STR_FMT "/node/sysctls", STR_ARG(s->data));
-    struct network_config config = {{s->instance, s->pods, s->node_pods, s->services}, state.p};
+    struct network_config config = {{s->instance, s->pods, s->node_pods, s->services, 0}, state.p};
     if (!network_down(&config, &err))
         complain(d, "links, rules, routes and settings", err.text);
 }

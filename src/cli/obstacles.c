@@ -34,7 +34,7 @@ bool obstacles_check(const struct settings *s, bool node)
     struct preflight found = {0};
     struct err err = ERR;
     /* adopting: rules and links that an ended `wherry up` left are taken over */
-    struct preflight_config c = {.net = {s->instance, s->pods, s->node_pods, s->services}, .adopting = true};
+    struct preflight_config c = {.net = {s->instance, s->pods, s->node_pods, s->services, 0}, .adopting = true};
     c.ports = ports;
     c.nports = ports_of(s, ports);
     if (!node)

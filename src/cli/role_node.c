@@ -76,9 +76,18 @@ static bool prepare(struct arena *a, struct settings *s, struct err *err)
 {
     struct str state = arena_fmt(a, STR_FMT "/node/sysctls", STR_ARG(s->data)),
                dir = arena_fmt(a, STR_FMT "/node", STR_ARG(s->data));
-    struct network_config config = {{s->instance, s->pods, s->node_pods, s->services}, state.p};
+    struct network_config config = {{s->instance, s->pods, s->node_pods, s->services, 0}, state.p};
     return take_lock(a, s, err) && dir_make_private(dir.p, err) && mount_volumes(a, s, err) &&
            network_up(&config, err);
+}
+
+static uint16_t port_of(struct str listen)
+{
+    int64_t port;
+    ptrdiff_t colon = str_rfind_char(listen, ':');
+    return colon >= 0 && str_to_i64(str_sub(listen, (size_t)colon + 1, listen.n), 1, UINT16_MAX, &port)
+               ? (uint16_t)port
+               : 0;
 }
 
 int role_node(struct role_start *r)
@@ -103,6 +112,7 @@ int role_node(struct role_start *r)
         .cluster_pods = s->pods,
         .node_pods = s->node_pods,
         .services = s->services,
+        .api_port = port_of(s->listen),
         .dns_ip = text(a, s->dns_ip),
         .domain = text(a, s->domain),
         .max_pods = (int)s->max_pods,

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 
 static const struct rules_config config = {
-    {"1f3a9"}, {IP4(10, 42, 0, 0), 16}, {IP4(10, 42, 0, 0), 24}, {IP4(10, 43, 0, 0), 16}};
+    {"1f3a9"}, {IP4(10, 42, 0, 0), 16}, {IP4(10, 42, 0, 0), 24}, {IP4(10, 43, 0, 0), 16}, 6443};
 static const uint32_t vip = IP4(10, 43, 0, 10), vip2 = IP4(10, 43, 0, 11);
 
 static struct net {
@@ -117,6 +117,30 @@ TEST(clients_everywhere_reach_a_service)
     r = TCP(w.outside, IP4(192, 0, 2, 2), 30080);
     check_reached(r, "outside to a NodePort");
     CHECK_INT(r.client, IP4(192, 0, 2, 1)); /* its own address: the endpoint is here and answers by way of us */
+    leave();
+}
+
+/* A hostPort, or an external address that is this machine's: with endpoints it would take connections to the API,
+ * without it would refuse them. */
+TEST(the_port_of_the_api_is_its_own)
+{
+    enter();
+    static const uint32_t here = IP4(192, 0, 2, 2);
+    int api = world_listen(NO_NS, SOCK_STREAM, 0, INADDR_ANY, 6443);
+    for (size_t n = 3; n-- > 1;) {
+        struct net_service s = web(n == 2 ? 2 : 0);
+        s.port_number = s.node_port = 6443;
+        s.external_ips = &here;
+        s.nexternal_ips = 1;
+        commit(&s);
+        int clients[] = {w.outside, NO_NS, w.pods[2].ns};
+        for (size_t i = 0; i < countof(clients); i++)
+            CHECK_INT(world_tcp(clients[i], here, 6443, &api, 1).error, 0);
+        CHECK_INT(world_tcp(NO_NS, IP4(127, 0, 0, 1), 6443, &api, 1).error, 0);
+        if (s.nendpoints)
+            CHECK_INT(TCP(w.pods[2].ns, vip, 6443).error, 0); /* a Service's own address has all ports */
+    }
+    fd_close(api);
     leave();
 }
 

@@ -97,10 +97,12 @@ static const char base[] =
     "\tset npdead { typeof meta l4proto . th dport; }\n"
     /* every address of the service range counts as local, see ranges.c */
     "\tchain outside {\n"
+    "$OWN"
     "\t\tmeta l4proto . ip daddr . th dport vmap @svcx\n"
     "\t\tip daddr != $SERVICES fib daddr type local meta l4proto . th dport vmap @npx\n"
     "\t}\n"
     "\tchain services {\n"
+    "$OWN"
     "\t\tmeta l4proto . ip daddr . th dport vmap @svc\n"
     "\t\tip daddr != $SERVICES fib daddr type local meta l4proto . th dport vmap @np\n"
     "\t}\n"
@@ -149,6 +151,7 @@ static const char base[] =
     /* what no rule translated */
     "\tchain untranslated {\n"
     "\t\tip daddr $SERVICES jump refuse\n"
+    "$OWN"
     "\t\tct state new meta l4proto . ip daddr . th dport @dead jump refuse\n"
     "\t}\n"
     "\tchain filter-prerouting {\n"
@@ -163,14 +166,24 @@ static const char base[] =
     "\t}\n"
     "\tchain filter-output {\n"
     "\t\ttype filter hook output priority 0; policy accept;\n"
+    "$OWN"
     "\t\tct state new meta l4proto . ip daddr . th dport @dead jump refuse\n"
     "\t}\n"
     "\tchain filter-input {\n"
     "\t\ttype filter hook input priority 0; policy accept;\n"
     "\t\tjump untranslated\n"
+    "$OWN"
     "\t\tct state new fib daddr type local meta l4proto . th dport @npdead jump refuse\n"
     "\t}\n"
     "}\n";
+
+/* What listens here itself: no hostPort and no external address of this machine takes its connections. */
+static void own_port(const struct rules_config *c, struct strbuf *out)
+{
+    if (c->own_port)
+        strbuf_addf(out, "\t\ttcp dport %u ip daddr != " CIDR_FMT " fib daddr type local return\n", c->own_port,
+                    CIDR_ARG(c->services));
+}
 
 void rules_base_text(const struct rules_config *c, struct strbuf *out)
 {
@@ -194,6 +207,9 @@ void rules_base_text(const struct rules_config *c, struct strbuf *out)
         } else if (str_starts(rest, S("LINKS"))) {
             strbuf_addf(out, "w%s-", c->instance.id);
             used += 5;
+        } else if (str_starts(rest, S("OWN"))) {
+            own_port(c, out);
+            used += 3;
         } else if (str_starts(rest, S("NODE")) && !str_starts(rest, S("NODEPODS"))) {
             strbuf_addf(out, IP4_FMT, IP4_ARG(ipam_node_ip(c->node_pods)));
             used += 4;

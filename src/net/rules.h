@@ -66,6 +66,7 @@ bool rule_map_is_verdict(int map);
 struct rules_config {
     struct instance instance;
     struct cidr4 pods, node_pods, services;
+    uint16_t own_port; /* TCP, of the API server on this machine; 0: none */
 };
 void rules_table_name(struct instance in, char name[16]);
 /* The table without elements, as text for nft -f: replaces what is there. */

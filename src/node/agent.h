@@ -17,6 +17,7 @@ struct agent_config {
     const char *cgroup;            /* "/wherry-ID": the group below which pods are */
     struct instance instance;
     struct cidr4 cluster_pods, node_pods, services;
+    uint16_t api_port;               /* where the API server listens on this machine; 0: it does not */
     const char *dns_ip, *domain;     /* "10.43.0.10", "cluster.local" */
     int max_pods;                    /* 0: 110 */
     int relay_port;                  /* daemonEndpoints.kubeletEndpoint; 0: 10250 */

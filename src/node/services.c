@@ -428,7 +428,8 @@ struct services *services_new(struct agent *g, struct err *err)
     d->own = (struct net_own){g->cfg.services, g->cfg.cluster_pods};
     list_init(&d->leaving);
     timer_init(&d->timer, g->cfg.loop, on_timer);
-    struct rules_config rc = {g->cfg.instance, g->cfg.cluster_pods, g->cfg.node_pods, g->cfg.services};
+    struct rules_config rc = {g->cfg.instance, g->cfg.cluster_pods, g->cfg.node_pods, g->cfg.services,
+                              g->cfg.api_port};
     d->plane = dataplane_new(g->cfg.loop, &rc, &events, d, err);
     if (!d->plane) {
         mem_free(d);

@@ -464,6 +464,11 @@ def a_service_takes_nothing_of_others(c):
         for at in ((plain, 80), (web, 8080)):
             assert eventually('%s:%d answers' % at, lambda: '200 OK' in inside(c, 'alone', ask % at, 'c'), 60)
         assert eventually('names are found', lambda: plain in inside(c, 'alone', 'nslookup plain.default.svc.cluster.local || true', 'c'), 60)
+    c.apply(pod('port-thief', 'terminationGracePeriodSeconds: 0\n' + containers(sleeper('ports: [{containerPort: 9, hostPort: %d}]' % c.port))))
+    ready(c, 'port-thief')
+    for _ in range(5):
+        c.kubectl('delete', 'pod', 'port-thief', '--dry-run=server')        # the API's own port is none
+    c.kubectl('delete', 'pod', 'port-thief')
     c.kubectl('delete', 'svc', 'a-thief')
     assert eventually('its address is served again', lambda: '200 OK' in inside(c, 'alone', ask % ('203.0.113.7', 80), 'c'), 60)
 
