@@ -204,7 +204,7 @@ struct relay *relay_new(const struct relay_config *c)
     r->cfg = *c;
     r->node_fd = -1;
     list_init(&r->asks);
-    list_init(&r->followers);
+    relay_logs_init(r);
     timer_init(&r->again, r->loop, connect_node);
     timer_set(&r->again, 0);
     struct http_server_config hc = {.service = {.request = on_request, .arg = r}};

@@ -26,6 +26,7 @@ struct relay {
     struct list asks;
     struct inotify notify; /* for all logs that are followed */
     bool notifying;
+    struct timer look; /* at those that have no watch */
     struct list followers;
 };
 /* A message with this name and a fresh id; add texts to it, then relay_send. */
@@ -38,6 +39,7 @@ struct str relay_query(struct http_request *h, struct str name);      /* the fir
 bool relay_query_true(struct http_request *h, struct str name);
 
 void relay_probe_start(struct relay *r, struct str id, const struct str *texts, size_t n);
+void relay_logs_init(struct relay *r);
 void relay_logs(struct relay *r, struct http_request *h, struct str ns, struct str pod, struct str container);
 void relay_exec(struct relay *r, struct http_request *h, struct str ns, struct str pod, struct str container,
                 bool attach);

@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "base/log.h"
 #include "node/crilog.h"
 #include "node/relay_int.h"
@@ -8,6 +9,7 @@
 #include <sys/stat.h>
 
 #define CHUNK      (256 << 10)
+#define LOOK_EVERY NS_PER_S
 #define LINE_MOST  (1 << 20) /* of a log file; the shim splits at 16 KiB */
 #define OLDER_MOST 9         /* rotated files that are looked for: N.log.9 ... N.log.1 */
 #define FRAME_MOST 30720     /* bytes of a message of a WebSocket; a multiple of three, so that base64 has no gaps */
@@ -36,7 +38,8 @@ struct tailing {
 };
 
 /* --- being told of news: one inotify for all, a watch for each folder that somebody follows. The kernel gives few of
- * the former (128 a user), thousands of the latter
+ * the former (128 a user), thousands of the latter; and a pod may be that user, and have taken them all. So the one
+ * is had from the start, and where there is no watch left the log is looked at every second
  * ---------------------------------------------------------------------------------------------------------- */
 
 static void go_on(struct tailing *t);
@@ -52,18 +55,41 @@ static void on_written(struct inotify *i, int watch, uint32_t mask, struct str n
         }
 }
 
-static bool follow(struct tailing *t, struct err *err)
+static void on_look(struct timer *timer)
+{
+    struct relay *r = container_of(timer, struct relay, look);
+    bool any = false;
+    list_each (t, &r->followers, struct tailing, following)
+        if (t->watch < 0) {
+            any = true;
+            t->news = true;
+            go_on(t);
+        }
+    if (any)
+        timer_set(&r->look, LOOK_EVERY);
+}
+
+void relay_logs_init(struct relay *r)
+{
+    struct err err = ERR;
+    list_init(&r->followers);
+    timer_init(&r->look, r->loop, on_look);
+    r->notifying = inotify_start(&r->notify, r->loop, on_written, &err);
+    if (!r->notifying)
+        log_warn("logs.watch", "logs that are followed are looked at every second: error=\"%s\"", err.text);
+}
+
+static void follow(struct tailing *t)
 {
     struct relay *r = t->relay;
+    struct err err = ERR;
     char path[64];
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", t->dir);
-    if (!r->notifying && !(r->notifying = inotify_start(&r->notify, r->loop, on_written, err)))
-        return false;
-    t->watch = inotify_add(&r->notify, path, IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_ONLYDIR, err);
-    if (t->watch < 0)
-        return false;
+    t->watch = r->notifying ? inotify_add(&r->notify, path, IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_ONLYDIR, &err)
+                            : -1;
     list_add_tail(&r->followers, &t->following);
-    return true;
+    if (t->watch < 0 && !timer_is_set(&r->look))
+        timer_set(&r->look, LOOK_EVERY);
 }
 
 static void unfollow(struct tailing *t)
@@ -75,7 +101,8 @@ static void unfollow(struct tailing *t)
     list_each (other, &r->followers, struct tailing, following)
         if (other->watch == t->watch)
             return;
-    inotify_del(&r->notify, t->watch);
+    if (t->watch >= 0)
+        inotify_del(&r->notify, t->watch);
 }
 
 static void tailing_free(struct tailing *t)
@@ -323,7 +350,6 @@ static void refuse(struct tailing *t, int status, struct str text)
 
 static void begin(struct tailing *t, const struct str *texts, size_t n, int own_dir)
 {
-    struct err err = ERR;
     int64_t run = 0;
     if (n < 2 || own_dir < 0 || !str_to_i64(texts[0], 0, INT32_MAX, &run)) {
         fd_close(own_dir);
@@ -333,12 +359,8 @@ static void begin(struct tailing *t, const struct str *texts, size_t n, int own_
     t->dir = own_dir;
     t->run = (int)run;
     t->running = str_eq(texts[1], S("running"));
-    if (t->filter.follow && t->running && !follow(t, &err)) {
-        log_warn("logs.follow", "refused: error=\"%s\"", err.text);
-        (void)err_wrap(&err, "the log cannot be followed, only read");
-        refuse(t, 500, str_of(err.text));
-        return;
-    }
+    if (t->filter.follow && t->running)
+        follow(t);
     if (open_answer(t))
         go_on(t);
     else

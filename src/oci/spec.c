@@ -164,11 +164,12 @@ void oci_container_defaults(struct oci_container *c, struct arena *a, struct str
     c->mounts = mounts;
     c->nmounts += countof(usual);
     c->capabilities = OCI_CAPS_DEFAULT;
-    /* containerd's and CRI-O's lists */
-    c->masked = strs_copy(a, STRS(S("/proc/acpi"), S("/proc/asound"), S("/proc/interrupts"), S("/proc/kcore"),
-                                  S("/proc/keys"), S("/proc/latency_stats"), S("/proc/scsi"), S("/proc/sched_debug"),
-                                  S("/proc/timer_list"), S("/proc/timer_stats"), S("/sys/devices/virtual/powercap"),
-                                  S("/sys/firmware")));
+    /* containerd's and CRI-O's lists; and /proc/dynamic_debug, where root may have every line of the kernel's own
+     * debugging written to the host's log, without any capability */
+    c->masked = strs_copy(a, STRS(S("/proc/acpi"), S("/proc/asound"), S("/proc/dynamic_debug"), S("/proc/interrupts"),
+                                  S("/proc/kcore"), S("/proc/keys"), S("/proc/latency_stats"), S("/proc/scsi"),
+                                  S("/proc/sched_debug"), S("/proc/timer_list"), S("/proc/timer_stats"),
+                                  S("/sys/devices/virtual/powercap"), S("/sys/firmware")));
     c->read_only = strs_copy(
         a, STRS(S("/proc/bus"), S("/proc/fs"), S("/proc/irq"), S("/proc/sys"), S("/proc/sysrq-trigger")));
     c->ns[OCI_NS_NET] = c->ns[OCI_NS_IPC] = c->ns[OCI_NS_UTS] = OCI_NS_NEW;

@@ -8,6 +8,7 @@
  *   mounts NAME        whether every mount of a folder NAME of the host is read-only
  *   deep DIR N         a large file N folders below DIR
  *   hold FILE...       makes each immutable (chattr +i)
+ *   watch              takes all instances of inotify that its user may have
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -20,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
@@ -303,6 +305,13 @@ int main(int argc, char **argv)
         return deep(argv[2], atoi(argv[3]));
     if (argc > 2 && strcmp(argv[1], "hold") == 0)
         return hold(argc - 2, argv + 2);
-    fprintf(stderr, "attack swap|hunt|try|pages|mounts|deep|hold ...\n");
+    if (argc == 2 && strcmp(argv[1], "watch") == 0) {
+        while (inotify_init1(0) >= 0) {
+        }
+        printf("%s\n", strerror(errno));
+        fflush(stdout);
+        pause();
+    }
+    fprintf(stderr, "attack swap|hunt|try|pages|mounts|deep|hold|watch ...\n");
     return 2;
 }

@@ -286,6 +286,23 @@ def nothing_of_a_volume_is_hidden_or_held(c):
     eventually('nothing stays', lambda: not os.path.exists('%s/pods/%s' % (node, uid)) and not run(['find', node + '/containers', '-name', 'f']), 60)
 
 
+def logs_are_followed_whoever_else_watches(c):
+    """A pod under the user of the relay takes all the inotify that the user has, before the relay begins, too."""
+    c.apply(pod('watching', '  securityContext: {runAsUser: 64503}\n  containers:\n  - {name: c, image: %s, command: [attack, watch]}' % ATTACK)
+            + pod('talking', '  containers:\n  - {name: c, image: %s, command: [sh, -c, "while :; do echo line; sleep 0.5; done"]}' % ATTACK))
+    eventually('all is taken', lambda: 'Too many' in logs(c, 'watching'), 30)
+    for anew in (False, True):
+        if anew:
+            os.kill(c.role_pid('relay'), signal.SIGKILL)
+            eventually('logs are read again', lambda: 'line' in logs(c, 'talking'), 30)
+        p = subprocess.Popen([c.bin + '/kubectl', 'logs', '-f', '--tail=0', 'talking'], env=c.env, stdout=subprocess.PIPE, text=True)
+        try:
+            assert [p.stdout.readline() for _ in range(4)] == ['line\n'] * 4, anew
+        finally:
+            p.kill()
+    away(c, 'watching', 'talking')
+
+
 def what_is_run_in_a_container_goes_with_it(c):
     """Memory that is short takes a command of a pod as it takes the pod's containers."""
     c.apply(pod('effort', '  containers:\n  - {name: c, image: %s, command: [sleep, "1000"]}' % ATTACK))
@@ -343,6 +360,6 @@ def cgroups_of_pods(instance):
 
 
 main([sub_paths_lead_nowhere_else, helpers_of_ours_own_nothing, ordinary_pods_may_do_nothing_to_the_host, mounts_keep_what_they_promise, logs_lead_to_no_other_file, images_and_working_folders_lead_nowhere_else,
-      devices_are_made_nowhere_else, what_is_read_only_stays_so, pods_are_no_routers, nothing_of_a_volume_is_hidden_or_held, what_is_run_in_a_container_goes_with_it,
+      devices_are_made_nowhere_else, what_is_read_only_stays_so, pods_are_no_routers, nothing_of_a_volume_is_hidden_or_held, logs_are_followed_whoever_else_watches, what_is_run_in_a_container_goes_with_it,
       users_of_the_machine_reach_nothing_of_pods, crowds_come_and_go],
      16491, cluster=Attacked)
