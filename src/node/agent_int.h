@@ -40,6 +40,7 @@ struct agent {
     struct node_object *node;
     struct events *events;
     struct val allocatable, capacity; /* of the node, in `arena` */
+    int64_t pod_pids;                 /* processes that a pod may have; 0: any number */
     bool selinux;                     /* the host has it */
     struct arena arena;
     bool adopted;

@@ -146,6 +146,7 @@ static void make(struct agent_pod *ap)
         .share_pid = val_true(val_get(spec, N(shareProcessNamespace))),
     };
     podspec_pod_limits(spec, &ss.limits);
+    ss.limits.pids = g->pod_pids;
     ap->sandbox = sandbox_start(g->runtime, &ss, made, ap);
     sandbox_data_set(ap->sandbox, ap);
 }

@@ -45,6 +45,14 @@ static int64_t huge_pages(struct arena *a, const char *size, int64_t bytes)
     return str_to_i64(line_of(a, path.p), 0, INT64_MAX / bytes, &n) ? n * bytes : 0;
 }
 
+static int64_t most_pids(struct arena *a)
+{
+    int64_t numbers = 0, threads = 0;
+    bool ok = str_to_i64(line_of(a, "/proc/sys/kernel/pid_max"), 1, INT64_MAX, &numbers) &&
+              str_to_i64(line_of(a, "/proc/sys/kernel/threads-max"), 1, INT64_MAX, &threads);
+    return ok ? MIN(numbers, threads) : 0;
+}
+
 void node_facts_read(struct arena *a, const char *path, struct node_facts *out)
 {
     struct utsname u;
@@ -65,6 +73,7 @@ void node_facts_read(struct arena *a, const char *path, struct node_facts *out)
     out->memory_bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
     if (statvfs(path, &v) == 0)
         out->disk_bytes = (int64_t)v.f_blocks * (int64_t)v.f_frsize;
+    out->pids = most_pids(a);
     out->huge_2m_bytes = huge_pages(a, "2048kB", 2LL << 20);
     out->huge_1g_bytes = huge_pages(a, "1048576kB", 1LL << 30);
 }

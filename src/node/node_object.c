@@ -12,6 +12,8 @@
 #define MEND            (NS_PER_S)    /* what others say of this node is contradicted so long after */
 #define MEMORY_RESERVED (100LL << 20) /* upstream's eviction threshold, kept from allocatable */
 #define IMAGES_SHOWN    50
+#define PODS_OF_PIDS    8 /* a pod may have this part of the processes that there can be; */
+#define PIDS_LEAST      1024
 
 /* The Node object and its Lease. Only fields that are this node's own are written, by merge patches: labels, taints
  * and extended resources of others survive. */
@@ -358,6 +360,7 @@ struct node_object *node_object_new(struct agent *g)
     struct node_object *n = NEW(struct node_object);
     n->agent = g;
     node_facts_read(&n->arena, g->cfg.data, &n->facts);
+    g->pod_pids = n->facts.pids ? MAX(n->facts.pids / PODS_OF_PIDS, PIDS_LEAST) : 0;
     if (!g->cfg.max_pods)
         g->cfg.max_pods = 110;
     if (!g->cfg.relay_port)

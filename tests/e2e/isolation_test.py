@@ -303,6 +303,16 @@ def logs_are_followed_whoever_else_watches(c):
     away(c, 'watching', 'talking')
 
 
+def a_pod_takes_a_part_of_the_processes(c):
+    """Who forks without end takes an eighth of what the machine has numbers for."""
+    c.apply(pod('forks', '  containers:\n  - {name: c, image: %s, command: [sleep, "1000"]}' % ATTACK))
+    c.kubectl('wait', '--for=condition=Ready', 'pod/forks', '--timeout=30s')
+    number = lambda name: int(open('/proc/sys/kernel/' + name).read())
+    groups = [g for g in cgroups_of_pods(instance_here()) if os.path.exists(g + '/pids.max') and g.endswith(c.get('pod', 'forks')['metadata']['uid'])]
+    assert groups and [int(open(g + '/pids.max').read()) for g in groups] == [max(1024, min(number('pid_max'), number('threads-max')) // 8)] * len(groups), groups
+    away(c, 'forks')
+
+
 def what_is_run_in_a_container_goes_with_it(c):
     """Memory that is short takes a command of a pod as it takes the pod's containers."""
     c.apply(pod('effort', '  containers:\n  - {name: c, image: %s, command: [sleep, "1000"]}' % ATTACK))
@@ -360,6 +370,7 @@ def cgroups_of_pods(instance):
 
 
 main([sub_paths_lead_nowhere_else, helpers_of_ours_own_nothing, ordinary_pods_may_do_nothing_to_the_host, mounts_keep_what_they_promise, logs_lead_to_no_other_file, images_and_working_folders_lead_nowhere_else,
-      devices_are_made_nowhere_else, what_is_read_only_stays_so, pods_are_no_routers, nothing_of_a_volume_is_hidden_or_held, logs_are_followed_whoever_else_watches, what_is_run_in_a_container_goes_with_it,
+      devices_are_made_nowhere_else, what_is_read_only_stays_so, pods_are_no_routers, nothing_of_a_volume_is_hidden_or_held, logs_are_followed_whoever_else_watches, a_pod_takes_a_part_of_the_processes,
+      what_is_run_in_a_container_goes_with_it,
       users_of_the_machine_reach_nothing_of_pods, crowds_come_and_go],
      16491, cluster=Attacked)
