@@ -110,6 +110,13 @@ static void free_pod(struct agent_pod *ap)
     mem_free(ap);
 }
 
+void agent_job_long(struct agent *g, struct job *j, void (*work)(struct job *j), void (*done)(struct job *j))
+{
+    struct err err = ERR; /* so many are under way already: then as all others */
+    if (!job_start_apart(j, g->cfg.loop, work, done, &err))
+        job_start(j, g->cfg.loop, work, done);
+}
+
 void agent_pod_release(struct agent_pod *ap)
 {
     ASSERT(ap->pending > 0);

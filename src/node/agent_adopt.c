@@ -193,7 +193,7 @@ static void list_done(struct job *j)
             array_del(&w->found, i);
         else
             i++;
-    job_start(&w->job, w->agent->cfg.loop, sweep_work, sweep_done);
+    agent_job_long(w->agent, &w->job, sweep_work, sweep_done);
 }
 
 static void sweep(struct agent *g)

@@ -108,7 +108,10 @@ struct agent_pod {
 /* agent.c */
 void agent_heard(struct agent *g); /* pods or services are all known now */
 struct agent_pod *agent_pod_of(struct agent *g, struct str uid);
-void agent_pod_kick(struct agent_pod *ap);    /* step soon */
+void agent_pod_kick(struct agent_pod *ap); /* step soon */
+/* A job that takes as long as a tenant likes (its files are counted or removed): it keeps no thread from the others.
+ */
+void agent_job_long(struct agent *g, struct job *j, void (*work)(struct job *j), void (*done)(struct job *j));
 void agent_pod_release(struct agent_pod *ap); /* one pending less; frees a dead one */
 void agent_event(struct agent_pod *ap, int container, bool warning, const char *reason, struct str message);
 void agent_eventf(struct agent_pod *ap, int container, bool warning, const char *reason, const char *fmt, ...)

@@ -116,5 +116,5 @@ void usage_look(struct agent_pod *ap)
         return;
     }
     ap->pending++;
-    job_start(&l->job, ap->agent->cfg.loop, look_work, look_done);
+    agent_job_long(ap->agent, &l->job, look_work, look_done);
 }

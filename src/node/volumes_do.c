@@ -432,7 +432,7 @@ void volumes_teardown(struct agent_pod *ap)
     (void)snprintf(t->logs, sizeof t->logs, STR_FMT, STR_ARG(ap->log_dir));
     (void)snprintf(t->links, sizeof t->links, "%s/containers", ap->agent->cfg.log);
     ap->pending++;
-    job_start(&t->job, ap->agent->cfg.loop, teardown_work, teardown_done);
+    agent_job_long(ap->agent, &t->job, teardown_work, teardown_done);
 }
 
 /* --- memory: a tmpfs each, in the pod's mount namespace ------------------------------------------------------------

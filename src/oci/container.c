@@ -326,7 +326,7 @@ static void create_undone(struct work *w)
 static void create_failed(struct container *c, const struct err *err)
 {
     c->failure = mem_dup(err, sizeof *err);
-    work_start(&c->work, c->rt, remove_blocking, create_undone);
+    work_start_long(&c->work, c->rt, remove_blocking, create_undone);
 }
 
 static int open_in_root(int root, const char *path)
@@ -449,7 +449,7 @@ static void unmounted(struct request *q, const struct shim_answer *a, int fd)
     (void)a; /* a shim that is gone has taken it along */
     fd_close(fd);
     mem_free(q);
-    work_start(&c->work, c->rt, remove_blocking, create_undone);
+    work_start_long(&c->work, c->rt, remove_blocking, create_undone);
 }
 
 /* The shim has it by now: its mount and its place there are given back first. */
@@ -703,7 +703,7 @@ static void remove_answered(struct request *q, const struct shim_answer *a, int 
         told(c, &err);
         return;
     }
-    work_start(&c->work, c->rt, remove_blocking, remove_over);
+    work_start_long(&c->work, c->rt, remove_blocking, remove_over);
 }
 
 void container_remove(struct container *c, container_done *done, void *arg)

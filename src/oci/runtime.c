@@ -158,6 +158,15 @@ void work_start_apart(struct work *w, struct runtime *rt, void (*blocking)(struc
     loop_post(rt->loop, work_refused, &w->job); /* never from inside the call */
 }
 
+void work_start_long(struct work *w, struct runtime *rt, void (*blocking)(struct work *w),
+                     void (*finish)(struct work *w))
+{
+    struct err err = ERR; /* so many are under way already: then as all others */
+    work_begin(w, rt, blocking, finish);
+    if (!job_start_apart(&w->job, rt->loop, work_run, work_over, &err))
+        job_start(&w->job, rt->loop, work_run, work_over);
+}
+
 /* ---- opening ---- */
 
 static struct seccomp *profile_open(struct runtime *rt, const char *path, struct err *err)

@@ -50,6 +50,10 @@ struct work {
 /* apart: in a thread of its own (job_start_apart), as it looks at what may never answer. */
 void work_start_apart(struct work *w, struct runtime *rt, void (*blocking)(struct work *w),
                       void (*finish)(struct work *w));
+/* What takes as long as a tenant likes (removing the files that it left): in a thread of its own, so that no start of
+ * another pod waits for it. */
+void work_start_long(struct work *w, struct runtime *rt, void (*blocking)(struct work *w),
+                     void (*finish)(struct work *w));
 void work_start(struct work *w, struct runtime *rt, void (*blocking)(struct work *w), void (*finish)(struct work *w));
 
 struct sandbox {

@@ -1185,3 +1185,51 @@ TEST(pods_come_and_go_without_a_trace)
     CHECK_INT(entries("/proc/self/fd"), fds);
     world_end(&w);
 }
+
+struct held {
+    struct job job;
+    int until; /* descriptor whose other end closes */
+    int *over;
+};
+
+static void hold(struct job *j)
+{
+    char byte;
+    (void)!read(container_of(j, struct held, job)->until, &byte, 1);
+}
+
+static void hold_over(struct job *j)
+{
+    ++*container_of(j, struct held, job)->over;
+}
+
+/* Somebody's millions of files take minutes to remove. While removals (or anything else) hold every thread, others
+ * are removed all the same. */
+TEST(removals_wait_for_no_thread)
+{
+    struct world w;
+    int until[2], over = 0;
+    struct held held[16];
+    world_begin(&w);
+    pod_start(&w, false);
+    struct oci_container o = shell(&w, "true");
+    struct container *c = run(&w, "c1", &o);
+    wait_for(&w, &w.exits, 1);
+    CHECK(pipe2(until, O_CLOEXEC) == 0);
+    for (size_t i = 0; i < countof(held); i++) {
+        held[i] = (struct held){.until = until[0], .over = &over};
+        job_start(&held[i].job, w.loop, hold, hold_over);
+    }
+    w.waiting = 1;
+    container_remove(c, container_told, &w);
+    must(&w);
+    w.waiting = 1;
+    sandbox_stop(w.s, sandbox_told, &w);
+    must(&w);
+    w.s = NULL;
+    CHECK_INT(over, 0);
+    fd_close(until[1]);
+    wait_for(&w, &over, (int)countof(held));
+    fd_close(until[0]);
+    world_end(&w);
+}

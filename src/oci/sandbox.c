@@ -521,7 +521,7 @@ static void start_failed(struct sandbox *s, const struct err *err)
     s->stopping = true;
     s->failure = mem_dup(err, sizeof *err);
     link_down(s);
-    work_start(&s->work, s->rt, clean_blocking, start_failed_cleaned);
+    work_start_long(&s->work, s->rt, clean_blocking, start_failed_cleaned);
 }
 
 static void start_ready(struct request *q, const struct shim_answer *a, int fd)
@@ -684,7 +684,7 @@ void sandbox_stop_on(struct sandbox *s)
         if (((struct container *)e->value)->work.started)
             return;
     s->stop_waits = false;
-    work_start(&s->work, s->rt, clean_blocking, stop_cleaned);
+    work_start_long(&s->work, s->rt, clean_blocking, stop_cleaned);
 }
 
 void sandbox_stop(struct sandbox *s, sandbox_done *done, void *arg)
