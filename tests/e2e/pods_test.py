@@ -402,18 +402,20 @@ def pulls(c):
 class DeadDisk:
     """A file system whose server never answers: a FUSE mount that nobody serves. Whoever looks at it waits, until it is unmounted."""
 
+    def __init__(self, path):
+        self.path = path
+
     def __enter__(self):
-        self.path, self.fd = tempfile.mkdtemp(prefix='dead', dir='/tmp'), os.open('/dev/fuse', os.O_RDWR)
+        os.mkdir(self.path)
+        self.fd = os.open('/dev/fuse', os.O_RDWR)
         libc = ctypes.CDLL(None, use_errno=True)
         options = 'fd=%d,rootmode=40000,user_id=0,group_id=0' % self.fd
         assert libc.mount(b'dead', self.path.encode(), b'fuse', 0, options.encode()) == 0, os.strerror(ctypes.get_errno())
         return self
 
     def __exit__(self, *unused):
-        if self.fd >= 0:
-            os.close(self.fd)           # whoever waits is told ENOTCONN
-            self.fd = -1
-            run(['umount', '-l', self.path])
+        os.close(self.fd)               # whoever waits is told ENOTCONN
+        run(['umount', '-l', self.path])
 
 
 def a_path_of_the_host_that_never_answers(c):
@@ -428,7 +430,7 @@ spec:
   containers: [{name: c, image: "box.test/box:1", command: [sleep, "100000"], volumeMounts: [{name: v, mountPath: /v}, {name: cm, mountPath: /cm}]}]
 ''' % (name, path, kind)
     node, dead = c.role_pid('node'), ['dead%d' % i for i in range(12)]
-    with DeadDisk() as disk:
+    with DeadDisk('/tmp/dead-' + os.path.basename(c.root)) as disk:
         c.apply('---'.join(pod(name, disk.path + '/' + name) for name in dead))
         message = c.event('dead0', 'FailedMount', 'does not answer')
         equal(message, 'MountVolume.SetUp failed for volume "v" : the file system of hostPath %s/dead0 does not answer; the pod waits until it does' % disk.path)
@@ -445,6 +447,22 @@ spec:
     shutil.rmtree(disk.path)
 
 
+def a_folder_of_logs_that_never_answers(c):
+    """Whoever asks for a file in it waits; logs of pods are read by everybody else."""
+    name = c.get('nodes')['items'][0]['metadata']['name']
+    c.said('env', 'plain')
+    with DeadDisk(c.root + '/var/log/dead') as disk:
+        asked = [subprocess.Popen([c.bin + '/kubectl', 'get', '--raw', '/api/v1/nodes/%s/proxy/logs/dead/%d' % (name, i)], env=c.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for i in range(12)]
+        threads = lambda: int(re.search(r'\nThreads:\s*(\d+)', open('/proc/%d/status' % c.role_pid('node')).read()).group(1))
+        eventually('they wait', lambda: threads() >= 2 + len(asked))
+        assert END in c.kubectl('logs', 'env', '-c', 'plain')
+        assert 'pods/' in c.raw('/api/v1/nodes/%s/proxy/logs/' % name)
+        assert all(p.poll() is None for p in asked)
+    for p in asked:
+        assert p.wait(60) != 0
+    os.rmdir(disk.path)
+
+
 if __name__ == '__main__':
     main([environment, environment_that_expands, volumes_and_folder_of_the_image, mounts, modes_of_files, names, users, ports_of_sidecars, what_cannot_be,
-          empty_objects_ask_for_nothing, probes, pulls, a_path_of_the_host_that_never_answers], cluster=Pods, port=16543)
+          empty_objects_ask_for_nothing, probes, pulls, a_path_of_the_host_that_never_answers, a_folder_of_logs_that_never_answers], cluster=Pods, port=16543)

@@ -162,7 +162,7 @@ ACTIONS = {'VOLUMES_SETUP': 1, 'VOLUMES_TEARDOWN': 1, 'SANDBOX_START': 1, 'SANDB
            'POSTSTART': 2, 'PRESTOP': 1, 'TERM': 2, 'KILL': 1, 'LEAVE': 1, 'DRAIN': 1, 'EVENT': 3, 'DELETE_OBJECT': 1}
 ANSWERS = {'volumes': 1, 'sandbox': 1, 'link': 1, 'memory': 1, 'created': 4, 'starting': 4, 'started': 4, 'exit': 3, 'removed': 1, 'hook': 3, 'status': 8,
            'sandbox_gone': 1, 'teardown': 1, 'files': 4, 'words': 3}
-PLACES = {'node.%s.%s' % (side, k): n for k, n in ACTIONS.items() for side in ('before', 'after')} | {'node.saw.' + k: n for k, n in ANSWERS.items()}
+PLACES = {'node.%s.%s' % (side, k): n for k, n in ACTIONS.items() for side in ('before', 'after')} | {'node.saw.' + k: n for k, n in ANSWERS.items()} | {'node.hostpath': 1}
 
 
 def node_dies_at_every_action(c):
