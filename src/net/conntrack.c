@@ -153,6 +153,10 @@ static bool dump(struct netlink *nl, uint16_t side, uint32_t src, uint8_t proto,
     return err_wrap(err, "read the table of connections");
 }
 
+/* A pod that drains. Of the table's entries those are a Service's connections to it whose answers come from the pod's
+ * address and whose destination the kernel has translated; a connection straight to the pod is nobody's promise. A
+ * TCP connection that is in TIME_WAIT or closed has nothing more to say. All others count, also those that are at
+ * rest: the two samples say whether they are. */
 struct draining {
     uint32_t pod_ip;
     struct drain_sample sample;

@@ -17,10 +17,10 @@
  *
  * Draining (services_drain). What was begun before goes on: the kernel remembers where a connection was sent. Once a
  * second the data plane counts the connections through Services to the pod's address that are not closing, and the
- * bytes they have carried so far (net/conntrack.c). None, or no byte more than a second before: the pod is quiet, and
- * may be told to end. A keep-alive connection at rest does not hold it up; one that always carries something does,
- * until pod_step ends the wait at half of the grace. Where counting fails the pod is stopped without; a pod on the
- * host's network has no address of its own to count by.
+ * bytes they have carried so far (net/conntrack.c). None, or as many as a second before and not a byte more: the pod
+ * is quiet, and may be told to end. A keep-alive connection at rest does not hold it up; one that always carries
+ * something does, until pod_step ends the wait at half of the grace. Where counting fails the pod is stopped without;
+ * a pod on the host's network has no address of its own to count by.
  */
 #include "base/clock.h"
 #include "base/log.h"
