@@ -1,10 +1,12 @@
 #include "cli/confine.h"
+#include "cli/role.h"
 #include <errno.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 /* Refused with EPERM, whatever the arguments. All but these and what refuse_some() names is allowed: a list of what
  * libraries need would break with each of their updates, and these are what an attacker needs. */
@@ -104,8 +106,19 @@ static int refuse_some(scmp_filter_ctx filter)
                                   SCMP_A0(SCMP_CMP_GT, AF_NETLINK));
 }
 
+/* What a role knows - keys, Secrets - goes into no core file, and its /proc is root's: a pod that shares the host's
+ * processes may have its uid. A server of an ordinary user stays as it is: its supervisor has no more rights. */
+static bool keep_memory(struct err *err)
+{
+    uid_t uid = getuid();
+    bool ours = uid == ROLE_UID_SERVER || uid == ROLE_UID_RELAY || uid == ROLE_UID_DNS;
+    return !ours || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 || err_errno(err, "keep the memory out of core files");
+}
+
 bool role_confine(struct err *err)
 {
+    if (!keep_memory(err))
+        return false;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return err_errno(err, "give up new privileges");
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);

@@ -324,6 +324,23 @@ def the_api_keeps_its_address(c):
     assert ask(c, 'ed-of-default', 'DELETE', at + 'services/kubernetes')[0] == 200 and ask(c, 'ed-of-default', 'POST', at + 'services', thief('kubernetes'))[0] in (201, 409)
 
 
+def what_a_role_knows_is_its_own(c):
+    """Somebody of the machine, and somebody with the server's own uid in the host's processes: neither sees its memory, files or root."""
+    pid = c.role_pid('server')
+    for uid in (65534, os.stat('/proc/%d/task' % pid).st_uid, 64501):
+        nobody = ['setpriv', '--reuid=%d' % uid, '--regid=%d' % uid, '--clear-groups']
+        if uid == 0:
+            continue
+        for name in ('environ', 'mem', 'maps', 'auxv', 'root/etc/wherry/keys/ca.key', 'cwd/', 'fd/'):
+            p = subprocess.run(nobody + (['ls'] if name.endswith('/') else ['head', '-c1']) + ['/proc/%d/%s' % (pid, name)], capture_output=True, text=True)
+            assert p.returncode != 0 and 'denied' in p.stderr, (uid, name, p)
+    everything = run(['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', 'find', c.root + '/etc', c.root + '/var', '-type', 'f', '-readable'], check=False).split()
+    assert [os.path.basename(f) for f in everything] == ['node-name'], everything
+    assert '"Unauthorized"' in run(['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', 'curl', '-s', '-m', '10', '--unix-socket', c.root + '/run/wherry/server.sock', 'http://x/api/v1/secrets'])
+    with open('/proc/%d/status' % pid) as f:
+        assert re.search(r'Uid:\t64501\t64501', f.read())
+
+
 def b64(data):
     return base64.urlsafe_b64encode(data if isinstance(data, bytes) else json.dumps(data).encode()).rstrip(b'=').decode()
 
@@ -501,5 +518,5 @@ def impersonated_twice(c, headers):
 
 if __name__ == '__main__':
     main([roles_are_not_handed_out, a_large_role_is_compared_at_once, a_name_is_what_is_read, a_node_writes_its_own, a_get_that_acts, nobody_gets_anywhere, a_tenant_stays_one,
-          what_is_granted_in_a_namespace_stays_there, a_watch_only_watches, a_put_that_creates_needs_create, an_account_has_the_secrets_that_it_lists, names_that_are_none, the_api_keeps_its_address, tokens_that_are_none, certificates_that_are_none],
+          what_is_granted_in_a_namespace_stays_there, a_watch_only_watches, a_put_that_creates_needs_create, an_account_has_the_secrets_that_it_lists, names_that_are_none, the_api_keeps_its_address, what_a_role_knows_is_its_own, tokens_that_are_none, certificates_that_are_none],
          args=['--roles', 'server'], image=False, port=16483, cluster=Server)
