@@ -2,14 +2,10 @@
 #include "server/fail.h"
 #include "server/int.h"
 
-struct step {
-    const char *name;
-    unsigned verbs;
-    const struct kind *kind; /* NULL: all */
-    admit_fn *mutate, *validate;
-};
-/* In upstream's order: what is on by default. */
-static const struct step steps[] = {
+/* In upstream's order: what is on by default. None is asked of what is no object: what a node may evict and whose
+ * tokens it gets is said by the name (node_reaches), and a namespace that goes still lets its pods be bound and
+ * evicted, so that they go in order. */
+static const struct admit_row rows[] = {
     {"NamespaceLifecycle", VERB_CREATE | VERB_DELETE, NULL, admit_namespace, admit_namespace},
     {"NodeRestriction", VERB_CREATE | VERB_UPDATE | VERB_DELETE, NULL, NULL, admit_node},
     {"ServiceAccount", VERB_CREATE, K(Pod), admit_service_account, NULL},
@@ -33,14 +29,44 @@ static const struct step steps[] = {
     {"RBAC binding", VERB_CREATE | VERB_UPDATE, K(ClusterRoleBinding), NULL, admit_binding_escalation},
 };
 
+void admit_begin(struct admission *x, struct request *r, unsigned verb, struct val *obj, const struct val *old)
+{
+    *x = (struct admission){.r = r,
+                            .verb = verb,
+                            .kind = r->kind,
+                            .ns = r->ns,
+                            .name = r->name,
+                            .sub = r->sub,
+                            .obj = obj,
+                            .old = old,
+                            .kept = x->kept};
+}
+
+void **admit_kept(struct admission *x)
+{
+    const struct server *s = x->r->server;
+    if (!x->kept)
+        x->kept = arena_alloc(&x->r->arena, (countof(rows) + s->nadmit_more) * 2 * sizeof *x->kept);
+    return &x->kept[x->at];
+}
+
+static bool concerns(const struct admit_row *row, const struct admission *x)
+{
+    return (row->verbs & x->verb) && (!row->kind || row->kind == x->kind) && (!x->apart || row->verbs & ADMIT_APART);
+}
+
+/* Mutating rows from 0, validating ones from `all`: at tells them apart where a row keeps something. */
 static bool run(struct admission *x, bool mutate)
 {
-    if (x->r->internal && x->verb == VERB_DELETE)
+    const struct server *s = x->r->server;
+    size_t all = countof(rows) + s->nadmit_more, first = mutate ? 0 : all;
+    if (x->r->admitted)
         return true;
-    for (size_t i = 0; i < countof(steps); i++) {
-        const struct step *s = &steps[i];
-        admit_fn *fn = mutate ? s->mutate : s->validate;
-        if (fn && (s->verbs & x->verb) && (!s->kind || s->kind == x->kind) && !fn(x))
+    for (x->at = MAX(x->at, first); x->at < first + all; x->at++) {
+        size_t i = x->at - first;
+        const struct admit_row *row = i < countof(rows) ? &rows[i] : &s->admit_more[i - countof(rows)];
+        admit_fn *fn = mutate ? row->mutate : row->validate;
+        if (fn && concerns(row, x) && !fn(x))
             return false;
     }
     return true;
@@ -68,9 +94,7 @@ bool admit_namespace(struct admission *x)
                 return fail_forbidden(r, "this namespace may not be deleted");
         return true;
     }
-    if (!x->kind->namespaced || r->internal)
-        return true;
-    if (x->kind == K(LocalSubjectAccessReview))
+    if (!x->kind->namespaced)
         return true;
     AUTO(obj_unref) struct obj *ns = object_get(r->server, K(Namespace), S(""), x->ns);
     if (!ns)

@@ -64,7 +64,7 @@ static bool may_for_signer(struct admission *x, const char *verb, const char *do
 
 bool admit_approval(struct admission *x)
 {
-    return x->r->internal || !str_eq(x->sub, S("approval")) || may_for_signer(x, "approve", "approve");
+    return !str_eq(x->sub, S("approval")) || may_for_signer(x, "approve", "approve");
 }
 
 bool admit_signing(struct admission *x)
@@ -73,5 +73,5 @@ bool admit_signing(struct admission *x)
     bool signs = !val_equal(val_get(now, N(certificate)), val_get(was, N(certificate))) ||
                  !val_equal(val_find(val_get(now, N(conditions)), N(type), S("Failed")),
                             val_find(val_get(was, N(conditions)), N(type), S("Failed")));
-    return x->r->internal || !str_eq(x->sub, S("status")) || !signs || may_for_signer(x, "sign", "sign");
+    return !str_eq(x->sub, S("status")) || !signs || may_for_signer(x, "sign", "sign");
 }

@@ -81,7 +81,7 @@ static bool may_aggregate(struct admission *x)
 bool admit_escalation(struct admission *x)
 {
     struct request *r = x->r;
-    if (r->internal || user_in_group(r->user, S("system:masters")) || only_for_the_collector(x))
+    if (user_in_group(r->user, S("system:masters")) || only_for_the_collector(x))
         return true;
     /* as upstream: a new role has no name in its URL yet, so a right on some names does not reach it */
     if (may(x, "escalate", r->resource, x->ns, x->old ? x->name : S("")))
@@ -95,7 +95,7 @@ bool admit_escalation(struct admission *x)
 bool admit_binding_escalation(struct admission *x)
 {
     struct request *r = x->r;
-    if (r->internal || user_in_group(r->user, S("system:masters")) || only_for_the_collector(x))
+    if (user_in_group(r->user, S("system:masters")) || only_for_the_collector(x))
         return true;
     const struct val *ref = val_get(x->obj, N(roleRef));
     bool role = str_eq(val_text_at(ref, N(kind)), S("Role"));

@@ -2,7 +2,7 @@
 #include "api/formats.h"
 #include "base/map.h"
 #include "server/fail.h"
-#include "server/int.h"
+#include "server/write.h"
 
 enum { API_IP = 1 }; /* which of the range */
 
@@ -101,27 +101,22 @@ void alloc_changed(struct alloc *a, const struct obj *was, const struct obj *now
 
 static void reserve(struct request *r, struct str key)
 {
-    struct reserved *x = r->reserved;
+    struct reserved *x = r->write->reserved;
     if (!x)
-        x = r->reserved = NEW(struct reserved);
+        x = r->write->reserved = NEW(struct reserved);
     array_push(&x->keys, str_dup(&r->arena, key));
     take(r->server->alloc, key);
 }
 
 void alloc_released(struct request *r)
 {
-    struct reserved *x = TAKE(r->reserved);
+    struct reserved *x = TAKE(r->write->reserved);
     if (!x)
         return;
     array_each (it, &x->keys)
         give(r->server->alloc, *it);
     array_fini(&x->keys);
     mem_free(x);
-}
-
-void alloc_committed(struct request *r)
-{
-    alloc_released(r); /* the committed object holds them by now */
 }
 
 static bool is_taken(struct alloc *a, struct str key)

@@ -10,5 +10,5 @@ void alloc_free(struct alloc *a);
 void alloc_changed(struct alloc *a, const struct obj *was, const struct obj *now);
 /* Gives a Service that is to be written what it needs and does not have; keeps what `old` had. Other kinds: true. */
 MUST_USE bool alloc_write(struct request *r, struct val *tree, const struct val *old);
-void alloc_committed(struct request *r);
+/* The write is over: what a committed object took, it holds by now. */
 void alloc_released(struct request *r);

@@ -1,14 +1,15 @@
 #include "api/codec.h"
 #include "base/test.h"
 #include "server/alloc.h"
-#include "server/int.h"
+#include "server/write.h"
 
 static struct server server;
 
 /* A Service as it would be stored, or NULL where it was refused. */
 static struct obj *create(const char *spec)
 {
-    struct request r = {.server = &server, .kind = K(Service)};
+    struct write w = {.r = NULL};
+    struct request r = {.server = &server, .kind = K(Service), .write = &w};
     struct val tree = val_map(), s;
     struct err err = ERR;
     CHECK_OK(json_decode(&r.arena, str_of(spec), &s, &err), err);

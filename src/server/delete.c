@@ -1,4 +1,4 @@
-#include "server/admit.h"
+/* Deletion of one object, and of all that a selector finds. */
 #include "server/fail.h"
 #include "server/options.h"
 #include "server/read.h"
@@ -131,23 +131,27 @@ static int code_not_gone(const struct request *r)
     return r->options.orphan == SAID_NO ? 202 : 200;
 }
 
-static void delete_object(struct request *r, struct obj *cur)
+/* Grace, finalizers and propagation decide what a deletion is: nothing more than has been, a mark, or the end. */
+static enum write_next step_remove(struct write *w)
 {
+    struct request *r = w->r;
     struct arena *a = &r->arena;
-    struct val tree = val_copy(a, &cur->tree), *meta = val_need_map(a, &tree, N(metadata));
+    struct obj *cur = w->stored;
+    w->tree = ARENA_NEW(a, struct val);
+    *w->tree = val_copy(a, &cur->tree);
+    struct val *tree = w->tree, *meta = val_need_map(a, tree, N(metadata));
     int64_t grace = 0;
     bool gc = set_gc_finalizers(r, meta);
     enum graceful g = before_delete(r, cur, meta, &grace);
     if (g == GRACEFUL_PENDING && !gc) {
         answer_obj(r, 200, cur);
-        request_finish(r);
-        return;
+        return WRITE_OVER;
     }
     bool finalizers = val_len(val_get(meta, N(finalizers))) > 0;
-    if (cur->kind == K(Namespace) && val_len(val_at(&tree, N(spec), N(finalizers)))) {
+    if (cur->kind == K(Namespace) && val_len(val_at(tree, N(spec), N(finalizers)))) {
         finalizers = true;
         if (!obj_deleting(cur))
-            val_set_text(a, val_need_map(a, &tree, N(status)), N(phase), S("Terminating"));
+            val_set_text(a, val_need_map(a, tree, N(status)), N(phase), S("Terminating"));
     }
     if (g == NOT_GRACEFUL && finalizers) {
         bool was = obj_deleting(cur);
@@ -161,54 +165,45 @@ static void delete_object(struct request *r, struct obj *cur)
         }
     }
     bool stays = finalizers || (g != NOT_GRACEFUL && grace > 0);
-    if (stays && val_equal(&tree, &cur->tree)) {
-        answer_obj(r, code_not_gone(r), cur);
-        request_finish(r);
-        return;
+    w->code = stays ? code_not_gone(r) : 200;
+    if (stays && val_equal(tree, &cur->tree)) {
+        answer_obj(r, w->code, cur);
+        return WRITE_OVER;
     }
-    if (stays) {
-        write_raw(r, cur, &tree, code_not_gone(r));
-        return;
-    }
-    AUTO(obj_unref) struct obj *gone = obj_new(cur->kind, &tree, cur->rev);
+    if (stays)
+        return write_raw(w);
+    AUTO(obj_unref) struct obj *gone = obj_new(cur->kind, tree, cur->rev);
     if (r->options.dry_run) {
         if (kind_strategy(r->kind)->returns_object)
             answer_obj(r, 200, gone);
         else
             answer_tree(r, 200, T(meta_v1_Status), status_deleted(r, gone));
-        request_finish(r);
-        return;
+        return WRITE_OVER;
     }
     if (g == GRACEFUL &&
-        !val_equal(&tree, &cur->tree)) /* watchers see that it was told to end, then that it is gone */
-        write_then_delete(r, cur, &tree, 200);
-    else
-        write_delete(r, cur, gone, 200);
+        !val_equal(tree, &cur->tree)) /* watchers see that it was told to end, then that it is gone */
+        return write_then_delete(w, object_from(cur->kind, tree));
+    return write_delete(w, gone);
 }
 
-static void step_delete(struct request *r)
+static enum write_next step_check(struct write *w)
 {
-    struct obj *cur = write_current(r);
-    struct admission x = {.r = r,
-                          .verb = VERB_DELETE,
-                          .kind = r->kind,
-                          .ns = r->ns,
-                          .name = r->name,
-                          .sub = r->sub,
-                          .old = cur ? &cur->tree : NULL};
-    if (cur && delete_may(r, cur) && admit_validate(&x))
-        delete_object(r, cur);
-    else
-        request_finish(r);
+    admit_begin(&w->admission, w->r, VERB_DELETE, NULL, &w->stored->tree);
+    return delete_may(w->r, w->stored) ? WRITE_ON : WRITE_OVER;
 }
+
+static const struct write_step delete_steps[] = {
+    {"turn", write_turn},   {"current", write_stored}, {"check", step_check},    {"mutate", write_mutate},
+    {"admit", write_admit}, {"remove", step_remove},   {"answer", write_answer}, {NULL, NULL},
+};
 
 void verb_delete(struct request *r)
 {
-    if (r->kind == K(Job) && !r->internal && !r->options.propagation.n && r->options.orphan == NOT_SAID)
+    if (r->kind == K(Job) && !r->authorized && !r->options.propagation.n && r->options.orphan == NOT_SAID)
         answer_warn(r, S("child pods are preserved by default when jobs are deleted; set "
                          "propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress "
                          "this warning"));
-    write_turn(r, step_delete);
+    write_start(write_new(r, delete_steps));
 }
 
 /* --- deletecollection: one delete after another; the answer is the list of what was deleted --- */
@@ -266,7 +261,8 @@ static void next_one(struct collection *c)
     request_for(&c->one, VERB_DELETE, r->kind, o->ns, o->name, S(""));
     c->one.user = r->user;
     c->one.options = r->options;
-    c->one.internal = true; /* the collection was authorized */
+    c->one.parent = r;
+    c->one.authorized = true; /* as the collection */
     verb_delete(&c->one);
 }
 

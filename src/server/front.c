@@ -14,6 +14,7 @@
 #include "server/rbac.h"
 #include "server/sites.h"
 #include "server/watch.h"
+#include "server/write.h"
 #include "wire/pb.h"
 #include "wire/websocket.h"
 
@@ -885,6 +886,37 @@ static bool may_get_everything(struct request *r)
     return rbac_allows(r->server, &r->arena, &all, &why) || forbid(r, &all, why);
 }
 
+/* Also where it has only ended its side, which looks the same: as upstream, who wants an answer stays. */
+static void asker_gone(struct http_request *h)
+{
+    struct exchange *x = h->user;
+    request_cancel(&x->r);
+}
+
+/* Exec, attach, port-forward and proxies pass admission, and are then a matter of nodeproxy.c. */
+static enum write_next step_connect(struct write *w)
+{
+    struct exchange *x = container_of(w->r, struct exchange, r);
+    x->http->on_gone = NULL;
+    http_body_pause(x->http, false);
+    nodeproxy_start(&x->r, x->http, x->rest);
+    exchange_free(x);
+    return WRITE_LATER;
+}
+
+static void start_connect(struct exchange *x)
+{
+    static const struct write_step steps[] = {
+        {"mutate", write_mutate}, {"admit", write_admit}, {"connect", step_connect}, {NULL, NULL}};
+    struct write *w = write_new(&x->r, steps);
+    x->http->on_gone = asker_gone;
+    if (nodeproxy_streams(x->http)) /* nobody is there to take it yet */
+        http_body_pause(x->http, true);
+    admit_begin(&w->admission, &x->r, ADMIT_CONNECT, NULL, NULL);
+    w->admission.apart = true;
+    write_start(w);
+}
+
 static void start_site(struct exchange *x)
 {
     struct http_request *h = x->http;
@@ -989,15 +1021,17 @@ static void start(struct http_request *h, void *arg)
         respond_failed(x);
         return;
     }
-    if (nodeproxy_wanted(r)) {
+    if (nodeproxy_connects(r)) {
+        start_connect(x);
+    } else if (nodeproxy_wanted(r)) {
         nodeproxy_start(r, h, x->rest);
         exchange_free(x);
-        return;
-    }
-    if (r->verb == VERB_WATCH)
+    } else if (r->verb == VERB_WATCH) {
         start_watch(x);
-    else
+    } else {
+        h->on_gone = asker_gone;
         request_start(r);
+    }
 }
 
 static void ended(const struct http_request *h, void *arg)

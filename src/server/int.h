@@ -15,6 +15,7 @@ struct room;
 struct keys;
 struct watching;
 struct boot_facts;
+struct admit_row;
 
 /* The newest visible revision: its objects by key, and those of some kinds by a field's value (scan.h). */
 struct published {
@@ -23,7 +24,7 @@ struct published {
 };
 
 struct server {
-    struct arena arena; /* as long as the server */
+    struct arena arena;          /* as long as the server */
     struct loop *loop;
     struct server_options options;
     struct store *store;
@@ -32,13 +33,17 @@ struct server {
     size_t nfds;
     struct http_server *http, *local; /* local: on the unix socket; NULL: none */
     struct tls_server *tls;
-    struct keys *keys;     /* pki.h */
-    struct rbac *rbac;     /* rbac.h */
-    struct alloc *alloc;   /* alloc.h */
-    struct expiry *expiry; /* expiry.h */
-    struct room *room;     /* room.h */
-    struct map turns;      /* key -> struct turn: whose write is under way (turn.c) */
-    size_t writes_waiting;
+    struct keys *keys;                  /* pki.h */
+    struct rbac *rbac;                  /* rbac.h */
+    struct alloc *alloc;                /* alloc.h */
+    struct expiry *expiry;              /* expiry.h */
+    struct room *room;                  /* room.h */
+    struct map turns;                   /* key -> struct turn: whose write is under way (turn.c) */
+    struct list waiting;                /* writes that wait for an answer from elsewhere (write.h) */
+    struct soon leaving;                /* some of them may be waited for by nobody any more */
+    size_t writes_waiting;              /* for their turn or an answer */
+    const struct admit_row *admit_more; /* asked after the built-in ones: of tests */
+    size_t nadmit_more;
     struct list watches;
     struct map watchers; /* over HTTP: name of a user -> how many */
     struct slow slow;    /* what waits for watchers over HTTP */
@@ -80,27 +85,16 @@ struct val hpa_to_v2(struct arena *a, const struct val *v);
 /* The object with another revision (a DELETED event carries the revision of the deletion). */
 struct obj *object_at(struct obj *o, int64_t rev);
 
-/* --- turn.c: one writer a key at a time, so that reading, changing and writing are one step --- */
-
-/* Calls step(r) now or when those before it are done. */
-void turn_take(struct request *r, struct str key, void (*step)(struct request *r));
-void turn_done(struct request *r); /* not taken: nothing happens */
-
 /* --- request.c --- */
-void request_finish(struct request *r); /* answered: gives back turns, runs done in r->loop */
+void request_finish(struct request *r); /* answered: gives back what its write holds, runs done in r->loop */
 
 /* --- verbs: each answers r now or later; they run after authorization --- */
 void verb_get(struct request *r);    /* read.c; any thread */
 void verb_list(struct request *r);   /* read.c */
-void verb_write(struct request *r);  /* write.c: create, update, patch; the store's loop */
+void verb_write(struct request *r);  /* write_object.c: create, update, patch; the store's loop */
 void verb_delete(struct request *r); /* delete.c */
 void verb_delete_collection(struct request *r);
 
-/* --- write.c, for the verbs --- */
-/* Puts an object in the place of `was` (NULL: of nothing), then answers with it and code. Where something else is
- * there by now, the step is taken again. Consumes o's reference. */
-void write_put(struct request *r, struct str key, const struct obj *was, struct obj *own_o, int code);
-void write_delete(struct request *r, struct obj *was, struct obj *answer, int code);
 /* As obj_new: for the kind's stored form. */
 struct obj *object_from(const struct kind *k, const struct val *tree);
 /* The state of a deleted object for watchers, shared by those that ask one after another. The store's loop. */

@@ -1,9 +1,9 @@
-#include "server/alloc.h"
 #include "server/fail.h"
 #include "server/int.h"
 #include "server/options.h"
 #include "server/rbac.h"
 #include "server/subs.h"
+#include "server/write.h"
 
 static const struct str anonymous_groups[] = {S_INIT("system:unauthenticated")};
 const struct user user_anonymous = {
@@ -35,8 +35,6 @@ const char *verb_name(enum verb v)
 void request_init(struct request *r, struct server *s, struct loop *l, void (*done)(struct request *r))
 {
     *r = (struct request){.server = s, .loop = l, .done = done, .user = &user_anonymous};
-    list_init(&r->waiting);
-    list_init(&r->children);
     r->answer.remaining = -1;
 }
 
@@ -55,8 +53,6 @@ void request_fini(struct request *r)
 {
     answer_reset(r);
     array_fini(&r->answer.warnings);
-    if (r->pending)
-        obj_unref(TAKE(r->pending));
     arena_fini(&r->arena);
 }
 
@@ -111,10 +107,23 @@ static void done(void *arg)
 void request_finish(struct request *r)
 {
     ASSERT(r->answer.type != ANSWER_NONE);
-    if (r->reserved)
-        alloc_released(r); /* a write that ended on another way than its own */
-    turn_done(r);
+    if (r->write)
+        write_fini(r->write);
     loop_post(r->loop, done, r);
+}
+
+static void leave(void *arg)
+{
+    soon_set(&((struct server *)arg)->leaving);
+}
+
+void request_cancel(struct request *r)
+{
+    __atomic_store_n(&r->cancelled, true, __ATOMIC_RELEASE);
+    if (r->loop == r->server->loop)
+        leave(r->server);
+    else
+        loop_post(r->server->loop, leave, r->server);
 }
 
 /* In the store's loop, or for reads in the caller's. */
@@ -122,6 +131,10 @@ static void run(void *arg)
 {
     struct request *r = arg;
     sub_fn *special = sub_handler(r);
+    if (special && r->verb == VERB_CREATE) {
+        sub_create(r);
+        return;
+    }
     if (special) {
         special(r);
         return;
@@ -142,7 +155,7 @@ static void run(void *arg)
 
 void request_start(struct request *r)
 {
-    if (!r->internal && !authorize(r)) {
+    if (!r->authorized && !authorize(r)) {
         request_finish(r);
         return;
     }

@@ -16,7 +16,7 @@
 #include "sys/loop.h"
 
 struct server;
-struct reserved;
+struct write;
 
 /* Who asks (authentication.k8s.io/v1 UserInfo). Borrowed by requests: lives as long as they do. */
 struct user {
@@ -114,22 +114,17 @@ struct request {
     struct str body_name;         /* RBAC sees the name of the URL; audit and admission see this one */
     struct str why;               /* why it was allowed: `RBAC: allowed by ClusterRoleBinding "..." of ...` */
     bool waited;                  /* for a revision to come: once is enough */
-    bool internal;                /* of the server itself (bootstrap): no authorization */
+    bool authorized;              /* as a part of what was: not asked again. Bootstrap, too */
+    bool admitted;                /* no admission: what it is a part of was admitted. Bootstrap, too */
+    bool cancelled;               /* atomic: request_cancel */
+    struct request *parent;       /* what it is a part of; NULL: it is asked for by itself */
 
     struct answer answer;
 
     /* the server's */
-    struct store_op op;
-    struct store_write writes[2];
+    struct write *write; /* NULL: it is none */
     struct store_read read;
-    struct list waiting; /* for its turn to write a key */
-    struct list children;
-    struct str lock_key;
-    void (*step)(struct request *r); /* what to do with the turn */
-    struct obj *pending;             /* being written; counted */
-    int pending_code, tries;
-    struct reserved *reserved; /* addresses and ports taken for this write: alloc.c */
-    void *state;               /* of a verb that takes several steps; in the arena */
+    void *state; /* of a read that takes several steps; in the arena */
 };
 
 /* Zeroes, and sets what every request has. */
@@ -141,6 +136,10 @@ void request_for(struct request *r, enum verb verb, const struct kind *k, struct
                  struct str sub);
 /* Authorizes, admits, does. */
 void request_start(struct request *r);
+/* Nobody waits for the answer any more: a write that waits for something outside of the server, before anything has
+ * happened, is given up. `done` comes as always. In r->loop's thread, between request_start and done; twice is fine.
+ */
+void request_cancel(struct request *r);
 /* Blocks a thread that is not a loop's... is not offered: everything here is asynchronous. */
 
 const char *verb_name(enum verb v);

@@ -15,6 +15,7 @@
 #include "server/scan.h"
 #include "server/sites.h"
 #include "server/watch.h"
+#include "server/write.h"
 #include "sys/file.h"
 #include <errno.h>
 #include <ifaddrs.h>
@@ -227,6 +228,11 @@ static void housekeeping(struct timer *t)
     timer_set(t, HOUSEKEEPING);
 }
 
+static void writes_left(struct soon *s)
+{
+    writes_cancel(container_of(s, struct server, leaving));
+}
+
 /* --- starting --- */
 
 static const char *or_else(struct server *s, const char *text, const char *otherwise)
@@ -387,6 +393,8 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
     list_init(&s->watches);
     slow_init(&s->slow, l, LIMIT_WATCHES_BYTES);
     list_init(&s->fresh);
+    list_init(&s->waiting);
+    soon_init(&s->leaving, l, writes_left);
     pthread_mutex_init(&s->published_lock, NULL);
     timer_init(&s->housekeeping, l, housekeeping);
     timer_init(&s->announce, l, announce);
@@ -425,6 +433,8 @@ void server_stop(struct server *s)
     if (!s)
         return;
     s->stopping = true;
+    writes_cancel(s);
+    soon_stop(&s->leaving);
     timer_stop(&s->housekeeping);
     timer_stop(&s->announce);
     timer_stop(&s->api_again);
@@ -460,6 +470,7 @@ void server_close_store(struct server *s)
 {
     s->stopping = true;
     timer_stop(&s->api_again);
+    writes_cancel(s);
     expiry_stop(s->expiry);
     watches_stop(s);
     store_unsubscribe(&s->subscriber);

@@ -1,55 +1,54 @@
 #include "server/fail.h"
-#include "server/int.h"
 #include "server/limits.h"
+#include "server/write.h"
 
+/* One writer a key at a time, so that reading, changing and writing are one step. */
 struct turn {
-    struct list waiters; /* of struct request.waiting */
+    struct list waiters; /* of struct write.queue */
 };
 
-void turn_take(struct request *r, struct str key, void (*step)(struct request *r))
+enum write_next turn_take(struct write *w)
 {
-    struct server *s = r->server;
-    ASSERT(!r->lock_key.n);
-    struct turn *t = map_get(&s->turns, key);
-    r->step = step;
+    struct server *s = w->r->server;
+    if (w->has_turn)
+        return WRITE_ON;
+    struct turn *t = map_get(&s->turns, w->key);
     if (!t) {
         t = NEW(struct turn);
         list_init(&t->waiters);
-        map_put(&s->turns, key, t);
-        r->lock_key = key;
-        step(r);
-        return;
+        map_put(&s->turns, w->key, t);
+        w->has_turn = true;
+        return WRITE_ON;
     }
     if (s->writes_waiting >= LIMIT_WRITES_WAITING) {
-        fail_too_many(r, 1, "%d writes are waiting for their turn; try again later", LIMIT_WRITES_WAITING);
-        request_finish(r);
-        return;
+        fail_too_many(w->r, 1, "%d writes are waiting for their turn; try again later", LIMIT_WRITES_WAITING);
+        return WRITE_OVER;
     }
     s->writes_waiting++;
-    r->lock_key = key;
-    list_add_tail(&t->waiters, &r->waiting);
+    list_add_tail(&t->waiters, &w->queue);
+    return WRITE_LATER;
 }
 
 static void next(void *arg)
 {
-    struct request *r = arg;
-    r->step(r);
+    write_turn_came(arg);
 }
 
-void turn_done(struct request *r)
+void turn_done(struct write *w)
 {
-    if (!r->lock_key.n)
+    if (!w->has_turn)
         return;
-    struct server *s = r->server;
-    struct turn *t = map_get(&s->turns, r->lock_key);
-    struct request *w = list_first(&t->waiters, struct request, waiting);
-    if (w) {
-        list_del(&w->waiting);
+    w->has_turn = false;
+    struct server *s = w->r->server;
+    struct turn *t = map_get(&s->turns, w->key);
+    struct write *following = list_first(&t->waiters, struct write, queue);
+    if (following) {
+        list_del(&following->queue);
         s->writes_waiting--;
-        loop_post(s->loop, next, w);
+        following->has_turn = true;
+        loop_post(s->loop, next, following);
     } else {
-        map_del(&s->turns, r->lock_key);
+        map_del(&s->turns, w->key);
         mem_free(t);
     }
-    r->lock_key = STR_NONE;
 }

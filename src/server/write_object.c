@@ -1,0 +1,356 @@
+/* Create, update and patch of a whole object or of a part of it with rules of its own (status, scale). In upstream's
+ * order: what the client said, defaults, mutating admission, what the server computes, allocation, validation,
+ * validating admission, warnings, commit. */
+#include "api/codec.h"
+#include "server/alloc.h"
+#include "server/fail.h"
+#include "server/limits.h"
+#include "server/rbac.h"
+#include "server/write.h"
+
+/* --- what every write of metadata has in common --- */
+
+static struct val *metadata(struct write *w)
+{
+    return val_need_map(&w->r->arena, w->tree, N(metadata));
+}
+
+static struct val *body_copy(struct request *r)
+{
+    struct val *tree = ARENA_NEW(&r->arena, struct val);
+    *tree = val_copy(&r->arena, r->body);
+    return tree;
+}
+
+static bool check_namespace(struct write *w)
+{
+    struct request *r = w->r;
+    struct val *meta = metadata(w);
+    if (!r->kind->namespaced) {
+        val_del(meta, N(namespace));
+        return true;
+    }
+    struct str ns = val_text_at(meta, N(namespace));
+    if (ns.n && !str_eq(ns, r->ns))
+        return fail_bad_request(
+            r, "the namespace of the provided object does not match the namespace sent on the request");
+    val_set_text(&r->arena, meta, N(namespace), r->ns);
+    return true;
+}
+
+/* Bytes of a version 4 uuid as text. */
+static struct str new_uid(struct arena *a)
+{
+    unsigned char b[16];
+    random_bytes(b, sizeof b);
+    b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
+    b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
+    return arena_fmt(a, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2],
+                     b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+}
+
+static struct str generated_name(struct arena *a, struct str prefix)
+{
+    static const char letters[] = "bcdfghjklmnpqrstvwxz2456789";
+    char tail[5];
+    for (size_t i = 0; i < sizeof tail; i++)
+        tail[i] = letters[random_below(sizeof letters - 1)];
+    prefix = str_sub(prefix, 0, 58);
+    return arena_fmt(a, STR_FMT "%.5s", STR_ARG(prefix), tail);
+}
+
+/* What the tree replaces; NULL: nothing. */
+static const struct val *old_of(const struct write *w)
+{
+    return w->cur ? &w->cur->tree : NULL;
+}
+
+/* --- steps of both --- */
+
+static enum write_next step_default(struct write *w)
+{
+    struct request *r = w->r;
+    val_del(metadata(w), N(managedFields));
+    kind_default(&r->arena, r->kind, w->tree);
+    admit_begin(&w->admission, r, w->cur ? VERB_UPDATE : VERB_CREATE, w->tree, old_of(w));
+    if (!w->cur)
+        r->name = w->admission.name = val_text_at(metadata(w), N(name)); /* so refusals name the object */
+    return WRITE_ON;
+}
+
+static enum write_next step_allocate(struct write *w)
+{
+    return alloc_write(w->r, w->tree, old_of(w)) ? WRITE_ON : WRITE_OVER;
+}
+
+static enum write_next step_validate(struct write *w)
+{
+    struct request *r = w->r;
+    AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
+    kind_validate(r->kind, w->sub, w->tree, old_of(w), &e);
+    if (!work_fits(r))
+        return WRITE_OVER;
+    if (!e.list.n)
+        return WRITE_ON;
+    /* an Event is refused as the core group's, whoever it came by */
+    fail_invalid(r, r->kind == K(events_k8s_io_Event) ? S("") : r->group, r->kind->kind,
+                 val_text_at(w->tree, N(metadata), N(name)), &e);
+    return WRITE_OVER;
+}
+
+static enum write_next step_warn(struct write *w)
+{
+    struct warnings warnings = {.arena = &w->r->arena};
+    val_del(metadata(w), N(resourceVersion)); /* the store gives the new one */
+    kind_warnings(w->r->kind, w->tree, old_of(w), &warnings);
+    array_each (it, &warnings.texts)
+        answer_warn(w->r, *it);
+    array_fini(&warnings.texts);
+    return WRITE_ON;
+}
+
+/* --- create --- */
+
+static enum write_next create_begin(struct write *w)
+{
+    w->tree = body_copy(w->r);
+    if (w->has_turn) /* a PUT */
+        val_del(metadata(w), N(resourceVersion));
+    struct str rev = val_text_at(metadata(w), N(resourceVersion));
+    int64_t number;
+    if (!check_namespace(w))
+        return WRITE_OVER;
+    if (str_to_i64(rev, 1, INT64_MAX, &number)) {
+        fail_plain(w->r, 500, "resourceVersion should not be set on objects to be created");
+        return WRITE_OVER;
+    }
+    val_del(metadata(w), N(resourceVersion));
+    return WRITE_ON;
+}
+
+static enum write_next create_prepare(struct write *w)
+{
+    struct request *r = w->r;
+    struct arena *a = &r->arena;
+    struct val *meta = metadata(w);
+    int64_t now = clock_real();
+    struct str name = val_text_at(meta, N(name));
+    if (!name.n && val_text_at(meta, N(generateName)).n) {
+        w->generate = val_text_at(meta, N(generateName));
+        name = generated_name(a, w->generate);
+        val_set_text(a, meta, N(name), name);
+    }
+    val_set_text(a, meta, N(uid), new_uid(a));
+    val_set_text(a, meta, N(creationTimestamp), time_text(a, now / NS_PER_S * NS_PER_S));
+    kind_prepare_create(a, r->kind, w->tree, now);
+    if (str_eq(r->resource, S("limitranges")) && !name.n)
+        val_set_text(a, metadata(w), N(name), new_uid(a));
+    w->admission.name = r->name = val_text_at(w->tree, N(metadata), N(name));
+    return WRITE_ON;
+}
+
+static enum write_next create_put(struct write *w)
+{
+    struct request *r = w->r;
+    AUTO(obj_unref) struct obj *there = r->options.dry_run ? object_get(r->server, r->kind, r->ns, r->name) : NULL;
+    if (there) {
+        fail_exists(r, obj_deleting(there));
+        return WRITE_OVER;
+    }
+    return write_put(w, object_from(r->kind, w->tree));
+}
+
+bool write_renamed(struct write *w)
+{
+    struct request *r = w->r;
+    if (++w->tries >= LIMIT_GENERATE_NAME_TRIES)
+        return false;
+    obj_unref(TAKE(w->pending));
+    r->name = generated_name(&r->arena, w->generate);
+    val_set_text(&r->arena, metadata(w), N(name), r->name);
+    write_start(w); /* at the step that puts */
+    return true;
+}
+
+static const struct write_step create_steps[] = {
+    {"begin", create_begin},
+    {"default", step_default},
+    {"mutate", write_mutate},
+    {"prepare", create_prepare},
+    {"allocate", step_allocate},
+    {"validate", step_validate},
+    {"admit", write_admit},
+    {"warn", step_warn},
+    {"put", create_put},
+    {"answer", write_answer},
+    {NULL, NULL},
+};
+
+/* --- update --- */
+
+/* A PUT that makes the object does what a create does, and needs its right. */
+static bool may_create(struct request *r)
+{
+    struct str asked = r->verb_text;
+    r->verb_text = S("create");
+    bool may = r->authorized || authorize(r);
+    r->verb_text = asked;
+    return may;
+}
+
+static enum write_next update_current(struct write *w)
+{
+    struct request *r = w->r;
+    bool creates = r->verb == VERB_UPDATE && !r->sub.n && kind_strategy(r->kind)->put_creates;
+    creates = creates && !store_get(r->server->store, w->key);
+    w->code = creates ? 201 : 200;
+    if (creates && !may_create(r))
+        return WRITE_OVER;
+    return creates ? write_steps(w, create_steps) : write_current(w);
+}
+
+static enum write_next update_change(struct write *w)
+{
+    return w->change(w) ? WRITE_ON : WRITE_OVER;
+}
+
+static bool check_identity(struct write *w)
+{
+    struct request *r = w->r;
+    struct val *meta = metadata(w);
+    struct str rev = val_text_at(meta, N(resourceVersion)), uid = val_text_at(meta, N(uid));
+    w->want = 0;
+    if (!check_namespace(w))
+        return false;
+    if (rev.n && !str_to_i64(rev, 0, INT64_MAX, &w->want))
+        return fail_plain(r, 500, "strconv.ParseUint: parsing \"" STR_FMT "\": invalid syntax", STR_ARG(rev));
+    if (w->uid_conflict && uid.n && !str_eq(uid, w->cur->uid))
+        return fail_conflict(
+            r,
+            "StorageError: invalid object, Code: 4, Key: /registry/" STR_FMT
+            ", ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: " STR_FMT
+            ", UID in object meta: " STR_FMT,
+            STR_ARG(w->key), STR_ARG(uid), STR_ARG(w->cur->uid));
+    return true;
+}
+
+static enum write_next update_check(struct write *w)
+{
+    return check_identity(w) ? WRITE_ON : WRITE_OVER;
+}
+
+static enum write_next update_prepare(struct write *w)
+{
+    struct request *r = w->r;
+    if (!w->want)
+        val_del(metadata(w), N(resourceVersion)); /* "0" says nothing either */
+    if (!w->want && !kind_strategy(r->kind)->unconditional) {
+        AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
+        field_error_add(&e, FE_INVALID, "metadata.resourceVersion",
+                        "Invalid value: %d: must be specified for an update", 0);
+        fail_invalid(r, r->group, r->resource, r->name, &e);
+        return WRITE_OVER;
+    }
+    if (w->want && w->want != w->cur->rev) {
+        fail_conflict(r, CONFLICT_MODIFIED);
+        return WRITE_OVER;
+    }
+    kind_prepare_update(&r->arena, r->kind, w->sub, w->tree, old_of(w), clock_real());
+    val_del(metadata(w), N(managedFields));
+    return WRITE_ON;
+}
+
+/* An object that waits for nothing any more goes with this update. */
+static bool ends_with_it(const struct kind *k, const struct val *tree)
+{
+    const struct val *meta = val_get(tree, N(metadata));
+    if (!val_get(meta, N(deletionTimestamp)) || val_len(val_get(meta, N(finalizers))) ||
+        val_num_at(meta, 0, N(deletionGracePeriodSeconds)))
+        return false;
+    return k != K(Namespace) || !val_len(val_at(tree, N(spec), N(finalizers)));
+}
+
+static enum write_next update_put(struct write *w)
+{
+    struct request *r = w->r;
+    bool ends = ends_with_it(r->kind, w->tree);
+    if (val_equal(w->tree, &w->cur->tree) && !ends) {
+        w->pending = obj_ref(w->stored);
+        return WRITE_ON;
+    }
+    if (ends && !r->options.dry_run)
+        return write_then_delete(w, object_from(r->kind, w->tree));
+    return write_put(w, object_from(r->kind, w->tree));
+}
+
+const struct write_step write_update_steps[] = {
+    {"turn", write_turn},        {"current", update_current},
+    {"change", update_change},   {"check", update_check},
+    {"default", step_default},   {"mutate", write_mutate},
+    {"prepare", update_prepare}, {"allocate", step_allocate},
+    {"validate", step_validate}, {"admit", write_admit},
+    {"warn", step_warn},         {"put", update_put},
+    {"answer", write_answer},    {NULL, NULL},
+};
+
+/* --- the verbs --- */
+
+static bool check_name(struct request *r, const struct val *tree)
+{
+    struct str name = val_text_at(tree, N(metadata), N(name));
+    if (!name.n)
+        return fail_bad_request(
+            r, "the name of the object (" STR_FMT " based on URL) was undeterminable: name must be provided",
+            STR_ARG(r->name));
+    return str_eq(name, r->name) ||
+           fail_bad_request(r,
+                            "the name of the object (" STR_FMT ") does not match the name on the URL (" STR_FMT ")",
+                            STR_ARG(name), STR_ARG(r->name));
+}
+
+static bool change_put(struct write *w)
+{
+    w->tree = body_copy(w->r);
+    return true;
+}
+
+static bool change_patch(struct write *w)
+{
+    struct request *r = w->r;
+    struct arena *a = &r->arena;
+    struct obj *cur = w->cur;
+    int64_t want = 0;
+    struct str uid = r->options.expect_uid;
+    if ((r->options.expect_rev.n && str_to_i64(r->options.expect_rev, 0, INT64_MAX, &want) && want != cur->rev) ||
+        (uid.n && !str_eq(uid, cur->uid)))
+        return fail_conflict(r, CONFLICT_MODIFIED);
+    struct val doc = val_copy(a, &cur->tree);
+    w->tree = ARENA_NEW(a, struct val);
+    val_set_text(a, val_need_map(a, &doc, N(metadata)), N(resourceVersion),
+                 arena_fmt(a, "%lld", (long long)cur->rev));
+    return patch_apply(r, r->kind->type, &doc, w->tree) && check_name(r, w->tree);
+}
+
+static bool names_fit(struct request *r)
+{
+    struct str ns = val_text_at(r->body, N(metadata), N(namespace));
+    if (!check_name(r, r->body))
+        return false;
+    return !r->kind->namespaced || !ns.n || str_eq(ns, r->ns) ||
+           fail_bad_request(r,
+                            "the namespace of the provided object does not match the namespace sent on the request");
+}
+
+void verb_write(struct request *r)
+{
+    bool patch = r->verb == VERB_PATCH, create = r->verb == VERB_CREATE;
+    if (!create && !(patch ? patch_known(r) : names_fit(r))) {
+        request_finish(r);
+        return;
+    }
+    struct write *w = write_new(r, create ? create_steps : write_update_steps);
+    w->change = patch ? change_patch : change_put;
+    w->uid_conflict = !patch;
+    w->code = create ? 201 : 200;
+    write_start(w);
+}
