@@ -117,17 +117,49 @@ static bool check_log_options(struct request *r, struct str query)
     return !e.list.n || fail_invalid(r, S(""), S("PodLogOptions"), r->name, &e);
 }
 
-/* NAME, NAME:PORT or SCHEME:NAME:PORT, as in nodes/.../proxy. */
-static bool split_id(struct str id, struct str *scheme, struct str *name, struct str *port)
+/* What a proxied request's id names: NAME, NAME:PORT or SCHEME:NAME:PORT. */
+struct target {
+    struct str name, port; /* port "": none is said */
+    bool tls;
+    struct obj *obj; /* counted */
+};
+static void target_fini(struct target *t)
 {
-    struct str part[4];
+    if (t->obj)
+        obj_unref(t->obj);
+}
+AUTO_VALUE(target_fini, struct target);
+
+static bool fail_id(struct request *r, const char *why)
+{
+    return fail_bad_request(r, "invalid " STR_FMT " request \"" STR_FMT "\"%s", STR_ARG(r->kind->singular),
+                            STR_ARG(r->name), why);
+}
+
+static bool target_find(struct request *r, struct target *t)
+{
+    struct str part[4], id = r->name, scheme = S("");
     size_t n = 0;
     while (n < countof(part) && str_cut(&id, ':', &part[n]))
         n++;
-    *scheme = n == 3 ? part[0] : S("");
-    *name = part[n == 3 ? 1 : 0];
-    *port = n == 3 ? part[2] : n == 2 ? part[1] : S("");
-    return n >= 1 && n <= 3 && name->n && (!scheme->n || str_eq(*scheme, S("http")) || str_eq(*scheme, S("https")));
+    if (n < 1 || n > 3)
+        return fail_id(r, "");
+    if (n == 3)
+        scheme = part[0];
+    t->tls = str_eq(scheme, S("https"));
+    t->name = part[n == 3 ? 1 : 0];
+    t->port = n == 3 ? part[2] : n == 2 ? part[1] : S("");
+    if (!t->name.n || (scheme.n && !t->tls && !str_eq(scheme, S("http"))))
+        return fail_id(r, "");
+    t->obj = object_get(r->server, r->kind, r->ns, t->name);
+    return t->obj || fail_named_not_found(r, r->group, r->resource, t->name);
+}
+
+/* The port that is said, as a number. */
+static bool target_port(struct request *r, const struct target *t, int64_t *number)
+{
+    return str_to_i64(t->port, 1, 65535, number) ||
+           fail_id(r, arena_fmt(&r->arena, ": \"" STR_FMT "\" is no port", STR_ARG(t->port)).p);
 }
 
 static struct str address_of(const struct obj *node)
@@ -166,23 +198,20 @@ static bool set_address(struct request *r, struct aim *aim, struct str ip, int p
 
 static bool aim_at_node(struct request *r, struct str rest, struct aim *aim)
 {
-    struct str scheme, name, port;
-    int64_t number = 0;
-    if (!split_id(r->name, &scheme, &name, &port))
-        return fail_bad_request(r, "invalid node request \"" STR_FMT "\"", STR_ARG(r->name));
-    AUTO(obj_unref) struct obj *o = object_get(r->server, r->kind, r->ns, name);
-    if (!o)
-        return fail_named_not_found(r, r->group, r->resource, name);
+    AUTO(target_fini) struct target t = {0};
+    int64_t number;
+    if (!target_find(r, &t))
+        return false;
     strbuf_addf(&aim->target, "/" STR_FMT, STR_ARG(rest));
-    int64_t relay = val_num(val_at(obj_status(o), N(daemonEndpoints), N(kubeletEndpoint), N(Port)), 0);
-    if (!port.n || (str_to_i64(port, 1, 65535, &number) && number == relay))
+    int64_t relay = val_num(val_at(obj_status(t.obj), N(daemonEndpoints), N(kubeletEndpoint), N(Port)), 0);
+    if (!t.port.n)
         return true;
-    struct str ip = address_of(o);
-    if (!number)
-        return fail_bad_request(r, "invalid node request \"" STR_FMT "\": \"" STR_FMT "\" is no port",
-                                STR_ARG(r->name), STR_ARG(port));
-    aim->tls = str_eq(scheme, S("https"));
-    return set_address(r, aim, ip, (int)number);
+    if (!target_port(r, &t, &number))
+        return false;
+    if (number == relay)
+        return true;
+    aim->tls = t.tls;
+    return set_address(r, aim, address_of(t.obj), (int)number);
 }
 
 /* The first port that a container of the pod names; else the scheme's. */
@@ -203,22 +232,16 @@ static bool has_ended(const struct obj *pod)
 
 static bool aim_at_pod_port(struct request *r, struct aim *aim)
 {
-    struct str scheme, name, port;
-    int64_t number = 0;
-    if (!split_id(r->name, &scheme, &name, &port))
-        return fail_bad_request(r, "invalid pod request \"" STR_FMT "\"", STR_ARG(r->name));
-    AUTO(obj_unref) struct obj *o = object_get(r->server, r->kind, r->ns, name);
-    if (!o)
-        return fail_named_not_found(r, r->group, r->resource, name);
-    aim->tls = str_eq(scheme, S("https"));
-    if (!port.n)
-        number = port_of(o, aim->tls);
-    else if (!str_to_i64(port, 1, 65535, &number))
-        return fail_bad_request(r, "invalid pod request \"" STR_FMT "\": \"" STR_FMT "\" is no port",
-                                STR_ARG(r->name), STR_ARG(port));
-    if (has_ended(o))
-        return fail_plain(r, 503, "error trying to reach service: pod " STR_FMT " has ended", STR_ARG(name));
-    return set_address(r, aim, val_text_at(obj_status(o), N(podIP)), (int)number);
+    AUTO(target_fini) struct target t = {0};
+    if (!target_find(r, &t))
+        return false;
+    aim->tls = t.tls;
+    int64_t number = port_of(t.obj, t.tls);
+    if (t.port.n && !target_port(r, &t, &number))
+        return false;
+    if (has_ended(t.obj))
+        return fail_plain(r, 503, "error trying to reach service: pod " STR_FMT " has ended", STR_ARG(t.name));
+    return set_address(r, aim, val_text_at(obj_status(t.obj), N(podIP)), (int)number);
 }
 
 /* An address of Endpoints counts where it is that of a pod beside them: nobody writes himself a way to elsewhere. */
@@ -274,29 +297,27 @@ static const struct val *nth_address(struct request *r, const struct obj *endpoi
 static bool aim_at_service(struct request *r, struct aim *aim)
 {
     static size_t turns; /* the server's loop alone */
-    struct str scheme, name, port;
+    AUTO(target_fini) struct target t = {0};
     int64_t number;
-    if (!split_id(r->name, &scheme, &name, &port))
-        return fail_bad_request(r, "invalid service request \"" STR_FMT "\"", STR_ARG(r->name));
-    AUTO(obj_unref) struct obj *service = object_get(r->server, r->kind, r->ns, name);
-    if (!service)
-        return fail_named_not_found(r, r->group, r->resource, name);
+    if (!target_find(r, &t))
+        return false;
+    struct str port = t.port;
     if (str_to_i64(port, 0, INT64_MAX, &number)) {
         const struct val *found = NULL;
-        val_each_item (p, val_get(obj_spec(service), N(ports)))
+        val_each_item (p, val_get(obj_spec(t.obj), N(ports)))
             if (!found && val_num(val_get(p, N(port)), 0) == number)
                 found = p;
         if (!found)
             return fail_plain(r, 503, "no service port %lld found for service \"" STR_FMT "\"", (long long)number,
-                              STR_ARG(name));
+                              STR_ARG(t.name));
         port = port_name(found);
     }
-    AUTO(obj_unref) struct obj *endpoints = object_get(r->server, K(Endpoints), r->ns, name);
+    AUTO(obj_unref) struct obj *endpoints = object_get(r->server, K(Endpoints), r->ns, t.name);
     int at = 0;
     const struct val *address = endpoints ? nth_address(r, endpoints, port, turns++, &at) : NULL;
     if (!address)
         return fail_plain(r, 503, "no endpoints available for service \"" STR_FMT "\"", STR_ARG(r->name));
-    aim->tls = str_eq(scheme, S("https"));
+    aim->tls = t.tls;
     return set_address(r, aim, val_text_at(address, N(ip)), at);
 }
 
