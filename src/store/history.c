@@ -232,7 +232,7 @@ static struct store_entry *row_entry(struct store *s, struct str key, struct str
         store_entry_ref(live);
         return live;
     }
-    void *ref = s->type->load(s->type->arg, key, value, create_rev, mod_rev, err);
+    void *ref = store_value(s, key, value, create_rev, mod_rev, err);
     if (ref)
         return store_entry_new(s->type, key, ref, create_rev, mod_rev);
     (void)err_wrap(err, "the stored value of " STR_FMT, STR_ARG(key));

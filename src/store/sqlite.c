@@ -741,8 +741,10 @@ struct engine *sqlite_open(struct store *s, const char *path, struct err *err)
     q->syncs_before = vfs_syncs();
     bool ok = db_open(&q->db, path, true, err) && read_meta(&q->db, &m, err) && read_gaps(q, err);
     if (ok) {
+        bool again = false;
         take_up(q, &m);
-        ok = read_live(q, err) && (q->worker = worker_new(s->loop, err));
+        ok = read_live(q, err) && store_half_open(s, &again, err) && (!again || read_live(q, err)) &&
+             (q->worker = worker_new(s->loop, err));
     }
     if (!ok) {
         db_close(&q->db);

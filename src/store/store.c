@@ -761,13 +761,38 @@ static void on_compaction(struct timer *t)
 
 /* --- opening and closing --- */
 
+void *store_value(struct store *s, struct str key, struct str value, int64_t create_rev, int64_t mod_rev,
+                  struct err *err)
+{
+    return s->type->load(s->load_arg ? s->load_arg : s->type->arg, key, value, create_rev, mod_rev, err);
+}
+
+bool store_half_open(struct store *s, bool *again, struct err *err)
+{
+    *again = s->later > 0;
+    if (!s->known)
+        return true;
+    AUTO(store_snapshot_fini) struct store_snapshot have = {pmap_snapshot(&s->index), s->rev};
+    return TAKE(s->known)(s->load_arg, &have, err);
+}
+
 bool store_load(struct store *s, struct str key, struct str stored, int64_t create_rev, int64_t mod_rev,
                 struct err *err)
 {
     AUTO(strbuf_fini) struct strbuf plain = STRBUF(STORE_VALUE_MAX);
+    struct store_entry *have = s->later && !s->known ? pmap_get(&s->index, key) : NULL;
+    if (have && have->mod_rev == mod_rev) /* the second time, and it was known the first */
+        return true;
     if (!seal_open(&s->seal, key, stored, &plain, err))
         return false;
-    void *ref = s->type->load(s->type->arg, key, strbuf_str(&plain), create_rev, mod_rev, err);
+    struct err why = ERR;
+    void *ref = store_value(s, key, strbuf_str(&plain), create_rev, mod_rev, &why);
+    if (!ref && s->known && why.kind == E_NOT_FOUND) {
+        s->later++;
+        return true;
+    }
+    if (!ref)
+        *err = why;
     if (!ref)
         return err_wrap(err, "the stored value of " STR_FMT, STR_ARG(key));
     struct store_entry *old = pmap_put(&s->index, store_entry_new(s->type, key, ref, create_rev, mod_rev));
@@ -795,6 +820,8 @@ struct store *store_open(struct loop *l, const struct store_options *o, struct e
     struct store *s = NEW(struct store);
     s->loop = l;
     s->type = o->type;
+    s->load_arg = o->load_arg;
+    s->known = o->known;
     s->heads = MAP;
     s->keep_ns = o->keep_ns ? o->keep_ns : 300 * NS_PER_S;
     s->lazy_ns = o->lazy_ns ? o->lazy_ns : NS_PER_S;
@@ -813,6 +840,9 @@ struct store *store_open(struct loop *l, const struct store_options *o, struct e
     history_init(s);
     if (seal_init(&s->seal, o, err))
         s->engine = o->path ? sqlite_open(s, o->path, err) : memory_open(s);
+    bool again;
+    if (s->engine && !store_half_open(s, &again, err)) /* of memory, which has nothing to load */
+        s->engine->ops->close(TAKE(s->engine), 0);
     if (!s->engine) {
         store_free(s);
         return NULL;

@@ -42,7 +42,9 @@ struct store_type {
      * is an error; a value over the limit fails the write. */
     void (*encode)(const void *ref, struct strbuf *out);
     /* The reverse (at open, and when old revisions are read from the log): a new reference, or NULL. `value` is
-     * borrowed. Runs in the thread that calls store_open, later in the loop's thread. */
+     * borrowed. Runs in the thread that calls store_open, later in the loop's thread. While the store opens,
+     * NOT_FOUND says that it is not known yet what the value is: it is asked again once the others are there (see
+     * store_options.known). arg: that of store_options, where one is given. */
     void *(*load)(void *arg, struct str key, struct str value, int64_t create_rev, int64_t mod_rev, struct err *err);
     size_t (*size)(const void *ref); /* about how many bytes it keeps in memory, for bounds; NULL: 1 KiB each */
     void *arg;
@@ -67,6 +69,8 @@ static inline struct str store_entry_key(const struct store_entry *e)
 
 /* --- opening --- */
 
+struct store_snapshot;
+
 /* Keys that seal. The first one seals, all of them open what was sealed with their id (rotation: put a new one
  * first; what is written from then on uses it). Ids are not 0 and never name another key. */
 struct store_seal_key {
@@ -80,6 +84,10 @@ struct store_options {
     size_t nseal_keys;
     const struct str *sealed; /* prefixes of keys whose values are sealed; copied. Without a key to seal: refused */
     size_t nsealed;
+    void *load_arg; /* for type->load; NULL: type->arg */
+    /* Between the two halves of opening: what could be loaded is there, so that what the rest is can be learned from
+     * it; NULL: what cannot be loaded at once fails. */
+    bool (*known)(void *load_arg, const struct store_snapshot *have, struct err *err);
     int64_t keep_ns; /* how long history is kept before compaction; 0: 5 minutes */
     int64_t lazy_ns; /* how long a lazy write may stay out of the log; 0: 1 s */
     void (*disk)(void *arg,

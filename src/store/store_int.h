@@ -77,6 +77,9 @@ struct mark {
 struct store {
     struct loop *loop;
     const struct store_type *type;
+    void *load_arg;
+    bool (*known)(void *load_arg, const struct store_snapshot *have, struct err *err); /* NULL once it was called */
+    size_t later;                                                                      /* values that wait for that */
     struct engine *engine;
     struct seal seal;
     struct pmap index;        /* visible */
@@ -116,6 +119,10 @@ struct store {
 /* For engines, while they open. Takes the value as it was stored. */
 MUST_USE bool store_load(struct store *s, struct str key, struct str stored, int64_t create_rev, int64_t mod_rev,
                          struct err *err);
+/* All live values have been given to store_load; *again: all of them once more. */
+MUST_USE bool store_half_open(struct store *s, bool *again, struct err *err);
+void *store_value(struct store *s, struct str key, struct str value, int64_t create_rev, int64_t mod_rev,
+                  struct err *err); /* by type->load */
 struct store_entry *store_entry_new(const struct store_type *type, struct str key, void *own_ref, int64_t create_rev,
                                     int64_t mod_rev);
 /* The bytes to log for a put. Any thread. `plain` is scratch. */
