@@ -49,7 +49,7 @@ const struct field *field_find(const struct type *t, const struct name *name, ui
                 *in = f;
                 return found;
             }
-        } else if (f->name == name && !(f->flags & FIELD_NOJSON)) {
+        } else if (field_has_name(f, name) && !(f->flags & FIELD_NOJSON)) {
             *order = ((uint32_t)i + 1) << 16;
             *in = NULL;
             return f;

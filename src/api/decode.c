@@ -194,14 +194,15 @@ static bool decode_struct(struct decoder *d, const struct at *at, const struct t
     json_enter(&d->j);
     while (json_more(&d->j)) {
         struct str key = json_key(&d->j, d->a);
-        const struct name *name = name_find(key);
+        const struct name *name = name_find(key), own = {key};
         uint32_t order = 0;
-        const struct field *in = NULL, *f = name ? field_find(t, name, &order, &in) : NULL;
+        const struct field *in = NULL, *f = field_find(t, name ? name : &own, &order, &in);
         if (!f) {
             note(d, "unknown", at, key);
             (void)json_skip(&d->j);
             continue;
         }
+        name = f->name;
         size_t before = d->b.stack.n;
         struct val *have = builder_member(&d->b, base, order, name);
         if (d->b.stack.n == before)

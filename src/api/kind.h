@@ -33,11 +33,15 @@ struct kind {
     const struct subresource *subs;
     size_t nsubs;
     const struct kind *storage; /* the kind as which it is stored; mostly itself (events.k8s.io -> core) */
-    int id;                     /* dense, for tables beside this one; -1 for run-time kinds */
+    int id;                     /* dense, for tables beside this one */
+    struct kind_live *live;     /* of one that came at run time (kindset.h); NULL: built in */
+    const char *made_of;        /* of one that came at run time: another one where it was made of something else */
 };
-extern const struct kind *const kinds[]; /* in discovery order, by id; NULL-terminated */
+/* The built-in kinds, in discovery order, by id; NULL-terminated. What is served now, others beside them, is a struct
+ * kind_set (kindset.h). */
+extern const struct kind *const kinds[];
 extern const size_t nkinds;
-/* NULL: there is no such kind. */
+/* Of the built-in kinds. NULL: there is no such kind. */
 const struct kind *kind_find(struct str group, struct str version, struct str kind);
 const struct kind *kind_find_plural(struct str group, struct str version, struct str plural);
 const struct kind *kind_of_api_version(struct str api_version, struct str kind);

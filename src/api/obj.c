@@ -1,6 +1,7 @@
 #include "api/obj.h"
 #include "api/codec.h"
 #include "api/encode_int.h"
+#include "api/kindset.h"
 #include "api/tree_int.h"
 #include "base/list.h"
 #include <pthread.h>
@@ -28,11 +29,6 @@ static size_t kept_bytes, kept_max = 16 << 20;
 struct copier {
     char *nodes, *texts;
 };
-
-static bool is_static(const struct name *name)
-{
-    return name >= names && name < names + NAMES_COUNT;
-}
 
 static bool left_out(const struct val *parent, const struct val *meta, const struct member *m)
 {
@@ -65,7 +61,7 @@ static void measure(const struct val *v, const struct val *meta, size_t *nodes, 
             const struct member *m = &v->map[i];
             if (left_out(v, meta, m))
                 continue;
-            if (!is_static(m->name)) {
+            if (!name_is_static(m->name)) {
                 *nodes += sizeof *m->name;
                 *texts += m->name->s.n + 1;
             }
@@ -117,7 +113,7 @@ static struct val copy(struct copier *c, const struct val *v, const struct val *
             if (left_out(v, meta, m))
                 continue;
             to->name = m->name;
-            if (!is_static(m->name)) {
+            if (!name_is_static(m->name)) {
                 struct name *name = take(c, sizeof *name);
                 name->s = (struct str){copy_text(c, m->name->s.p, m->name->s.n), m->name->s.n};
                 to->name = name;
@@ -144,7 +140,7 @@ struct obj *obj_new(const struct kind *kind, const struct val *tree, int64_t rev
     size_t bytes = sizeof(struct obj_room) + nodes + texts;
     struct obj_room *room = mem_alloc(bytes);
     struct copier c = {(char *)(room + 1), (char *)(room + 1) + nodes};
-    room->o = (struct obj){.refs = 1, .kind = kind, .rev = rev, .bytes = bytes};
+    room->o = (struct obj){.refs = 1, .kind = kind_ref(kind), .rev = rev, .bytes = bytes};
     room->o.tree = copy(&c, tree, meta);
     meta = obj_meta(&room->o);
     room->o.ns = val_text(val_get(meta, N(namespace)));
@@ -246,6 +242,7 @@ void obj_unref(struct obj *o)
     if (!o || __atomic_sub_fetch(&o->refs, 1, __ATOMIC_ACQ_REL) > 0)
         return;
     forget(container_of(o, struct obj_room, o));
+    kind_unref(o->kind);
     mem_free(container_of(o, struct obj_room, o));
 }
 

@@ -6,8 +6,8 @@
 #include "base/buf.h"
 
 struct obj {
-    int refs; /* atomic */
-    const struct kind *kind;
+    int refs;                 /* atomic */
+    const struct kind *kind;  /* held, where it came at run time */
     int64_t rev;              /* resourceVersion; 0: not stored yet */
     struct str ns, name, uid; /* borrowed from the tree */
     struct val tree;          /* VAL_MAP with apiVersion and kind, metadata without resourceVersion */

@@ -7,6 +7,7 @@
 
 struct document {
     struct strbuf *b;
+    const struct kind_set *set;
     struct map seen;                /* openapi name -> type, in the order of their discovery */
     const struct group_version *gv; /* NULL: of all of them */
     bool two;                       /* OpenAPI 2.0 (Swagger), not 3.0 */
@@ -86,6 +87,9 @@ static void add_enum(struct strbuf *b, const char *const *values)
     strbuf_addc(b, ']');
 }
 
+/* "type", "properties" and "required" of a struct. */
+static void add_struct(struct document *d, const struct type *t);
+
 static void add_schema(struct document *d, const struct type *t, bool element)
 {
     struct strbuf *b = d->b;
@@ -126,7 +130,7 @@ static void add_schema(struct document *d, const struct type *t, bool element)
         zero = "0";
         break;
     case TYPE_BYTES: strbuf_addz(b, "\"type\":\"string\",\"format\":\"byte\""); break;
-    case TYPE_STRUCT:
+    case TYPE_STRUCT: add_struct(d, t); break;
     case TYPE_TIME:
     case TYPE_MICROTIME:
     case TYPE_DURATION:
@@ -273,12 +277,35 @@ static void add_root_kinds(struct document *d, const struct type *t)
         if (!str_eqz(str_of(r->api_version), "meta.k8s.io/v1"))
             add_root_kind(d, str_of(r->api_version), r->kind, &any);
         else /* options and the like: in every version */
-            for (size_t k = 0; k < ngroup_versions; k++)
-                if (!d->gv || d->gv == &group_versions[k])
-                    add_root_kind(d, group_versions[k].api_version, r->kind, &any);
+            for (size_t k = 0; k < d->set->nversions; k++)
+                if (!d->gv || d->gv == &d->set->versions[k])
+                    add_root_kind(d, d->set->versions[k].api_version, r->kind, &any);
+    }
+    for (size_t i = nkinds; i < d->set->n; i++) { /* of run time */
+        const struct kind *k = d->set->kinds[i];
+        if (k->type == t)
+            add_root_kind(d, k->api_version, k->kind.p, &any);
+        else if (k->list_type == t)
+            add_root_kind(d, k->api_version, k->list_kind.p, &any);
     }
     if (any)
         strbuf_addc(d->b, ']');
+}
+
+static void add_struct(struct document *d, const struct type *t)
+{
+    struct strbuf *b = d->b;
+    bool first = true;
+    strbuf_addz(b, "\"type\":\"object\"");
+    if (!t->nfields)
+        return;
+    strbuf_addz(b, ",\"properties\":{");
+    add_properties(d, t, &first);
+    strbuf_addc(b, '}');
+    first = true;
+    add_required(b, t, &first);
+    if (!first)
+        strbuf_addc(b, ']');
 }
 
 static void add_component(struct document *d, const struct type *t)
@@ -308,23 +335,13 @@ static void add_component(struct document *d, const struct type *t)
         if (!str_eqz(str_of(t->name), "JSON"))
             strbuf_addz(b, ",\"type\":\"object\"");
         break;
-    case TYPE_STRUCT: {
-        bool first = true;
-        strbuf_addz(b, ",\"type\":\"object\"");
-        if (t->nfields) {
-            strbuf_addz(b, ",\"properties\":{");
-            add_properties(d, t, &first);
-            strbuf_addc(b, '}');
-            first = true;
-            add_required(b, t, &first);
-            if (!first)
-                strbuf_addc(b, ']');
-        }
+    case TYPE_STRUCT:
+        strbuf_addc(b, ',');
+        add_struct(d, t);
         add_root_kinds(d, t);
         if (t->atomic)
             strbuf_addz(b, ",\"x-kubernetes-map-type\":\"atomic\"");
         break;
-    }
     case TYPE_MAP:
     case TYPE_STRING:
     case TYPE_BOOL:
@@ -578,26 +595,26 @@ static void add_components(struct document *d)
     map_fini(&d->seen);
 }
 
-static void version_document(struct strbuf *b, const struct group_version *gv)
+static void version_document(struct strbuf *b, const struct kind_set *set, const struct group_version *gv)
 {
-    struct document d = {.b = b, .gv = gv};
+    struct document d = {.b = b, .set = set, .gv = gv};
     bool first = true;
     add_head(b);
-    for (size_t i = 0; i < nkinds; i++)
-        if (str_eq(kinds[i]->group, gv->group) && str_eq(kinds[i]->version, gv->version))
-            add_kind(&d, kinds[i], &first);
+    for (size_t i = 0; i < set->n; i++)
+        if (str_eq(set->kinds[i]->group, gv->group) && str_eq(set->kinds[i]->version, gv->version))
+            add_kind(&d, set->kinds[i], &first);
     strbuf_addz(b, "},\"components\":{\"schemas\":{");
     add_components(&d);
     add_security(b);
 }
 
-void openapi_two(struct strbuf *b)
+void openapi_two(struct strbuf *b, const struct kind_set *set)
 {
-    struct document d = {.b = b, .two = true};
+    struct document d = {.b = b, .set = set, .two = true};
     bool first = true;
     strbuf_addz(b, "{\"swagger\":\"2.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"v1.36.0\"},\"paths\":{");
-    for (size_t i = 0; i < nkinds; i++)
-        add_kind(&d, kinds[i], &first);
+    for (size_t i = 0; i < set->n; i++)
+        add_kind(&d, set->kinds[i], &first);
     for (size_t i = 0; i < nroot_types; i++) /* what is sent to a subresource, and lists */
         if (root_types[i].type->openapi)
             need(&d, root_types[i].type);
@@ -619,9 +636,9 @@ static const struct plain_path {
     {"version", T(version_Info)},
 };
 
-static void plain_document(struct strbuf *b, struct str path, const struct type *t)
+static void plain_document(struct strbuf *b, const struct kind_set *set, struct str path, const struct type *t)
 {
-    struct document d = {.b = b, .gv = &group_versions[0]};
+    struct document d = {.b = b, .set = set, .gv = &set->versions[0]};
     bool first = true;
     add_head(b);
     strbuf_addf(b, "\"/" STR_FMT "/\":{\"get\":{\"responses\":{\"200\":{\"description\":\"OK\",", STR_ARG(path));
@@ -640,7 +657,8 @@ static void plain_document(struct strbuf *b, struct str path, const struct type 
 }
 
 /* What stands at a path: a version's document, or one of a single type. */
-static bool find(struct str path, const struct group_version **gv, const struct type **plain)
+static bool find(const struct kind_set *set, struct str path, const struct group_version **gv,
+                 const struct type **plain)
 {
     struct str root, rest, group, version;
     *gv = NULL;
@@ -655,8 +673,8 @@ static bool find(struct str path, const struct group_version **gv, const struct 
         return false;
     if (core || !str_split(rest, '/', &group, &version))
         group = core ? S("") : rest, version = core ? rest : S("");
-    for (size_t i = 0; i < ngroup_versions; i++) {
-        const struct group_version *x = &group_versions[i];
+    for (size_t i = 0; i < set->nversions; i++) {
+        const struct group_version *x = &set->versions[i];
         if (!str_eq(x->group, group) || (group.n == 0) != core)
             continue;
         if (str_eq(x->version, version))
@@ -667,58 +685,57 @@ static bool find(struct str path, const struct group_version **gv, const struct 
     return *gv || *plain;
 }
 
-bool openapi_known(struct str path)
+bool openapi_known(const struct kind_set *set, struct str path)
 {
     const struct group_version *gv;
     const struct type *plain;
-    return find(path, &gv, &plain);
+    return find(set, path, &gv, &plain);
 }
 
-bool openapi_document(struct strbuf *b, struct str path)
+bool openapi_document(struct strbuf *b, const struct kind_set *set, struct str path)
 {
     const struct group_version *gv;
     const struct type *plain;
-    if (!find(path, &gv, &plain))
+    if (!find(set, path, &gv, &plain))
         return false;
     if (gv)
-        version_document(b, gv);
+        version_document(b, set, gv);
     else
-        plain_document(b, path, plain);
+        plain_document(b, set, path, plain);
     return true;
 }
 
-void openapi_hash(struct strbuf *b, struct str path)
+void openapi_hash(struct strbuf *b, const struct kind_set *set, struct str path)
 {
     uint64_t h = 0xcbf29ce484222325u; /* FNV-1a: only has to differ between paths; the rest is the tables' hash */
     for (size_t i = 0; i < path.n; i++)
         h = (h ^ (unsigned char)path.p[i]) * 0x100000001b3u;
-    strbuf_addf(b, "%s%016llX" OPENAPI_FORMAT, kinds_hash, (unsigned long long)h);
+    strbuf_addf(b, "%s%016llX" OPENAPI_FORMAT, set->hash, (unsigned long long)h);
 }
 
-static void add_index(struct strbuf *b, struct str path, bool first)
+static void add_index(struct strbuf *b, const struct kind_set *set, struct str path, bool first)
 {
     strbuf_addf(b, "%s\"" STR_FMT "\":{\"serverRelativeURL\":\"/openapi/v3/" STR_FMT "?hash=", first ? "" : ",",
                 STR_ARG(path), STR_ARG(path));
-    openapi_hash(b, path);
+    openapi_hash(b, set, path);
     strbuf_addz(b, "\"}");
 }
 
-void openapi_index(struct strbuf *b, void (*more)(void *arg, struct strbuf *b), void *arg)
+void openapi_index(struct strbuf *b, const struct kind_set *set)
 {
     strbuf_addz(b, "{\"paths\":{");
     for (size_t i = 0; i < countof(plain_paths); i++)
-        add_index(b, str_of(plain_paths[i].path), i == 0);
-    for (size_t i = 0; i < ngroup_versions; i++) {
-        const struct group_version *gv = &group_versions[i];
-        char path[200];
+        add_index(b, set, str_of(plain_paths[i].path), i == 0);
+    for (size_t i = 0; i < set->nversions; i++) {
+        const struct group_version *gv = &set->versions[i];
+        AUTO(strbuf_fini) struct strbuf path = STRBUF(STRBUF_TEXT);
         if (gv->group.n && gv->preferred) {
-            (void)snprintf(path, sizeof path, "apis/" STR_FMT, STR_ARG(gv->group));
-            add_index(b, str_of(path), false);
+            strbuf_addf(&path, "apis/" STR_FMT, STR_ARG(gv->group));
+            add_index(b, set, strbuf_str(&path), false);
+            strbuf_reset(&path);
         }
-        (void)snprintf(path, sizeof path, "%s/" STR_FMT, gv->group.n ? "apis" : "api", STR_ARG(gv->api_version));
-        add_index(b, str_of(path), false);
+        strbuf_addf(&path, "%s/" STR_FMT, gv->group.n ? "apis" : "api", STR_ARG(gv->api_version));
+        add_index(b, set, strbuf_str(&path), false);
     }
-    if (more)
-        more(arg, b);
     strbuf_addz(b, "}}");
 }

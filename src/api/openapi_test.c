@@ -29,7 +29,7 @@ TEST(every_version_has_a_document_that_holds_together)
         struct val doc;
         struct str gv = group_versions[i].api_version;
         struct str path = arena_fmt(&a, "%s/" STR_FMT, group_versions[i].group.n ? "apis" : "api", STR_ARG(gv));
-        CHECK(openapi_known(path) && openapi_document(&b, path));
+        CHECK(openapi_known(&kind_set_builtin, path) && openapi_document(&b, &kind_set_builtin, path));
         CHECK_OK(json_decode(&a, strbuf_str(&b), &doc, &err), err);
         const struct val *schemas = val_get_str(val_get_str(&doc, S("components")), S("schemas"));
         CHECK(val_len(schemas) > 5);
@@ -45,7 +45,7 @@ TEST(the_document_of_apps_tells_what_clients_look_for)
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 24);
     struct err err = ERR;
     struct val doc;
-    CHECK(openapi_document(&b, S("apis/apps/v1")));
+    CHECK(openapi_document(&b, &kind_set_builtin, S("apis/apps/v1")));
     CHECK_OK(json_decode(&a, strbuf_str(&b), &doc, &err), err);
     const struct val *schemas = val_get_str(val_get_str(&doc, S("components")), S("schemas"));
     const struct val *deployment = val_get_str(schemas, S("io.k8s.api.apps.v1.Deployment"));
@@ -66,10 +66,11 @@ TEST(the_document_of_apps_tells_what_clients_look_for)
     const struct val *scale = val_get_str(paths, S("/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"));
     CHECK_STR(val_text_at(val_get_str(val_get_str(scale, S("get")), S("x-kubernetes-group-version-kind")), N(kind)),
               S("Scale"));
-    CHECK(!openapi_document(&b, S("apis/apps/v7")) && !openapi_document(&b, S("apis//v1")) &&
-          !openapi_document(&b, S("nope")));
+    CHECK(!openapi_document(&b, &kind_set_builtin, S("apis/apps/v7")) &&
+          !openapi_document(&b, &kind_set_builtin, S("apis//v1")) &&
+          !openapi_document(&b, &kind_set_builtin, S("nope")));
     strbuf_reset(&b);
-    CHECK(openapi_document(&b, S("version")));
+    CHECK(openapi_document(&b, &kind_set_builtin, S("version")));
 }
 
 TEST(the_index_names_every_document)
@@ -78,11 +79,11 @@ TEST(the_index_names_every_document)
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
     struct err err = ERR;
     struct val index;
-    openapi_index(&b, NULL, NULL);
+    openapi_index(&b, &kind_set_builtin);
     CHECK_OK(json_decode(&a, strbuf_str(&b), &index, &err), err);
     val_each_member (m, val_get_str(&index, S("paths"))) {
         AUTO(strbuf_fini) struct strbuf doc = STRBUF(1 << 24);
-        CHECK(openapi_document(&doc, m->name->s));
+        CHECK(openapi_document(&doc, &kind_set_builtin, m->name->s));
         CHECK(str_starts(val_text(val_get_str(&m->v, S("serverRelativeURL"))), S("/openapi/v3/")));
     }
 }
@@ -166,7 +167,7 @@ TEST(one_document_of_openapi_two_holds_everything_in_both_forms)
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 24), pb = STRBUF(1 << 24);
     struct err err = ERR;
     struct val doc;
-    openapi_two(&b);
+    openapi_two(&b, &kind_set_builtin);
     CHECK_OK(json_decode(&a, strbuf_str(&b), &doc, &err), err);
     const struct val *definitions = val_get_str(&doc, S("definitions"));
     check_refs(&doc, definitions, "#/definitions/");

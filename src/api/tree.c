@@ -212,7 +212,7 @@ const struct val *val_get(const struct val *map, const struct name *name)
         if (map->map[i].name == name)
             return &map->map[i].v;
     /* a name made at run time is equal by text only */
-    if (!(name >= names && name < names + NAMES_COUNT))
+    if (!name_is_static(name))
         return val_get_str(map, name->s);
     return NULL;
 }

@@ -13,6 +13,10 @@
 
 /* The static name for a text, or NULL where no field of any built-in kind is so called. */
 const struct name *name_find(struct str s);
+static inline bool name_is_static(const struct name *name)
+{
+    return name >= names && name < names + NAMES_COUNT;
+}
 /* The static name, or one made in the arena. */
 const struct name *name_of(struct arena *a, struct str s);
 

@@ -1,5 +1,10 @@
 #include "api/type.h"
 
+bool field_has_name(const struct field *f, const struct name *name)
+{
+    return f->name == name || (!name_is_static(f->name) && str_eq(f->name->s, name->s));
+}
+
 const struct field *type_field(const struct type *t, const struct name *name)
 {
     for (uint16_t i = 0; t && i < t->nfields; i++) {
@@ -8,7 +13,7 @@ const struct field *type_field(const struct type *t, const struct name *name)
             const struct field *inner = type_field(f->type, name);
             if (inner)
                 return inner;
-        } else if (f->name == name && !(f->flags & FIELD_NOJSON)) {
+        } else if (field_has_name(f, name) && !(f->flags & FIELD_NOJSON)) {
             return f;
         }
     }

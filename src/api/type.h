@@ -55,7 +55,8 @@ struct field_extra {
 };
 
 struct field {
-    const struct name *name; /* of an inline member: its type's */
+    const struct name
+        *name; /* of an inline member: its type's; of a type of run time: its own where none is static */
     const struct type *type;
     const struct field_extra *x; /* never NULL */
     uint16_t number;             /* protobuf; 0: none */
@@ -79,6 +80,7 @@ struct type {
     const char *const *values;  /* of a string: closed enum, NULL-terminated; NULL: open */
 };
 const struct field *type_field(const struct type *t, const struct name *name); /* inline members are found too */
+bool field_has_name(const struct field *f, const struct name *name);
 /* "int32", "[]v1.Container", "map[string]string", "v1.Protocol": as upstream's messages write it. */
 void type_go_name(const struct type *t, struct strbuf *b);
 

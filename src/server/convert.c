@@ -38,7 +38,9 @@ static struct val convert_event(struct arena *a, const struct val *v, const stru
 static struct val convert(struct arena *a, const struct val *v, const struct kind *from, const struct kind *to)
 {
     struct val out;
-    if (from == K(Event) || to == K(Event))
+    if (to->live) /* versions of a kind of run time differ in their names alone */
+        out = val_copy(a, v);
+    else if (from == K(Event) || to == K(Event))
         out = convert_event(a, v, to);
     else if (to == K(autoscaling_v1_HorizontalPodAutoscaler))
         out = hpa_to_v1(a, v);
@@ -51,7 +53,7 @@ static struct val convert(struct arena *a, const struct val *v, const struct kin
 
 struct obj *object_as(const struct kind *k, struct obj *o)
 {
-    if (k == o->kind)
+    if (k == o->kind || kind_same(k, o->kind)) /* same: it was replaced since */
         return obj_ref(o);
     AUTO(arena_fini) struct arena a = ARENA;
     struct val v = convert(&a, &o->tree, o->kind, k);

@@ -26,18 +26,18 @@ static struct val texts_of(struct arena *a, const char *const *texts)
     return list;
 }
 
-bool group_known(struct str group)
+bool group_known(const struct kind_set *set, struct str group)
 {
-    for (size_t i = 0; i < nkinds; i++)
-        if (str_eq(kinds[i]->group, group))
+    for (size_t i = 0; i < set->nversions; i++)
+        if (str_eq(set->versions[i].group, group))
             return true;
     return false;
 }
 
-static bool version_known(struct str group, struct str version)
+static bool version_known(const struct kind_set *set, struct str group, struct str version)
 {
-    for (size_t i = 0; i < nkinds; i++)
-        if (str_eq(kinds[i]->group, group) && str_eq(kinds[i]->version, version))
+    for (size_t i = 0; i < set->nversions; i++)
+        if (str_eq(set->versions[i].group, group) && str_eq(set->versions[i].version, version))
             return true;
     return false;
 }
@@ -57,14 +57,17 @@ static int by_name(const void *x, const void *y)
     return str_cmp((*a)->plural, (*b)->plural);
 }
 
-static size_t kinds_of(struct str group, struct str version, const struct kind **out, size_t room)
+/* In the arena, by their plural. */
+static const struct kind **kinds_of(struct arena *a, const struct kind_set *set, struct str group, struct str version,
+                                    size_t *n)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < nkinds && n < room; i++)
-        if (str_eq(kinds[i]->group, group) && str_eq(kinds[i]->version, version))
-            out[n++] = kinds[i];
-    qsort(out, n, sizeof *out, by_name);
-    return n;
+    const struct kind **out = arena_alloc(a, set->n * sizeof *out);
+    *n = 0;
+    for (size_t i = 0; i < set->n; i++)
+        if (str_eq(set->kinds[i]->group, group) && str_eq(set->kinds[i]->version, version))
+            out[(*n)++] = set->kinds[i];
+    qsort(out, *n, sizeof *out, by_name);
+    return out;
 }
 
 static int by_sub(const void *x, const void *y)
@@ -82,15 +85,15 @@ static size_t subs_of(const struct kind *k, const struct subresource **out, size
     return n;
 }
 
-static struct val resource_list(struct arena *a, struct str group, struct str version)
+static struct val resource_list(struct arena *a, const struct kind_set *set, struct str group, struct str version)
 {
     struct val v = val_map();
     head(a, &v, "APIResourceList", group.n ? "v1" : NULL);
     val_set_text(a, &v, N(groupVersion),
                  group.n ? arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(group), STR_ARG(version)) : version);
     struct val *list = val_set(a, &v, N(resources), val_list());
-    const struct kind *all[128];
-    size_t n = kinds_of(group, version, all, countof(all));
+    size_t n;
+    const struct kind **all = kinds_of(a, set, group, version, &n);
     for (size_t i = 0; i < n; i++) {
         const struct kind *k = all[i];
         struct val *r = val_add(a, list, val_map());
@@ -126,44 +129,34 @@ static struct val resource_list(struct arena *a, struct str group, struct str ve
 
 /* --- APIGroup --- */
 
-static struct val version_entry(struct arena *a, const struct kind *k)
+static struct val version_entry(struct arena *a, const struct group_version *v)
 {
     struct val e = val_map();
-    val_set_text(a, &e, N(groupVersion), k->api_version);
-    val_set_text(a, &e, N(version), k->version);
+    val_set_text(a, &e, N(groupVersion), v->api_version);
+    val_set_text(a, &e, N(version), v->version);
     return e;
 }
 
-static struct val group_of(struct arena *a, struct str group)
+static struct val group_of(struct arena *a, const struct kind_set *set, struct str group)
 {
     struct val g = val_map(), versions = val_list();
     val_set_text(a, &g, N(name), group);
-    const struct kind *last = NULL;
-    for (size_t i = 0; i < nkinds; i++) {
-        const struct kind *k = kinds[i];
-        if (!str_eq(k->group, group) || (last && str_eq(last->version, k->version)))
-            continue;
-        val_add(a, &versions, version_entry(a, k));
-        last = k;
-    }
+    for (size_t i = 0; i < set->nversions; i++)
+        if (str_eq(set->versions[i].group, group))
+            val_add(a, &versions, version_entry(a, &set->versions[i]));
     struct val preferred = val_copy(a, val_item(&versions, 0));
     val_set(a, &g, N(versions), versions);
     val_set(a, &g, N(preferredVersion), preferred);
     return g;
 }
 
-/* Each group once, in order; the core's first. */
-static size_t groups(struct str *out, size_t room)
+/* Whether it is the first row of its group: each group once, in order; the core's first. */
+static bool begins_group(const struct kind_set *set, size_t i)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < nkinds; i++) {
-        bool seen = false;
-        for (size_t k = 0; k < n; k++)
-            seen |= str_eq(out[k], kinds[i]->group);
-        if (!seen && n < room)
-            out[n++] = kinds[i]->group;
-    }
-    return n;
+    for (size_t k = 0; k < i; k++)
+        if (str_eq(set->versions[k].group, set->versions[i].group))
+            return false;
+    return true;
 }
 
 /* --- apidiscovery.k8s.io/v2 --- */
@@ -182,7 +175,7 @@ static bool has_group(const struct subresource *s)
     return s->group && *s->group;
 }
 
-static struct val group_discovery(struct arena *a, struct str group)
+static struct val group_discovery(struct arena *a, const struct kind_set *set, struct str group)
 {
     struct val g = val_map();
     struct val *meta = val_set(a, &g, N(metadata), val_map());
@@ -190,17 +183,15 @@ static struct val group_discovery(struct arena *a, struct str group)
         val_set_text(a, meta, N(name), group);
     val_set(a, meta, N(creationTimestamp), VAL_NONE);
     struct val *versions = val_set(a, &g, N(versions), val_list());
-    const struct kind *last = NULL;
-    for (size_t i = 0; i < nkinds; i++) {
-        const struct kind *first = kinds[i];
-        if (!str_eq(first->group, group) || (last && str_eq(last->version, first->version)))
+    for (size_t i = 0; i < set->nversions; i++) {
+        struct str version = set->versions[i].version;
+        if (!str_eq(set->versions[i].group, group))
             continue;
-        last = first;
         struct val *v = val_add(a, versions, val_map());
-        val_set_text(a, v, N(version), first->version);
+        val_set_text(a, v, N(version), version);
         struct val *list = val_set(a, v, N(resources), val_list());
-        const struct kind *all[128];
-        size_t n = kinds_of(group, first->version, all, countof(all));
+        size_t n;
+        const struct kind **all = kinds_of(a, set, group, version, &n);
         for (size_t j = 0; j < n; j++) {
             const struct kind *k = all[j];
             struct val *r = val_add(a, list, val_map());
@@ -254,11 +245,10 @@ static void respond_aggregated(struct site_call *c, bool core)
     head(a, &v, "APIGroupDiscoveryList", "apidiscovery.k8s.io/v2");
     val_set(a, &v, N(metadata), val_map());
     struct val *items = val_set(a, &v, N(items), val_list());
-    struct str all[64];
-    size_t n = groups(all, countof(all));
-    for (size_t i = 0; i < n; i++)
-        if (core == !all[i].n)
-            val_add(a, items, group_discovery(a, all[i]));
+    const struct kind_set *set = c->kinds;
+    for (size_t i = 0; i < set->nversions; i++)
+        if (core == !set->versions[i].group.n && begins_group(set, i))
+            val_add(a, items, group_discovery(a, set, set->versions[i].group));
     site_respond(c, T(apidiscovery_v2_APIGroupDiscoveryList), v);
 }
 
@@ -280,11 +270,11 @@ void site_discovery_api(struct site_call *c)
     struct str rest = str_sub(c->path, sizeof "/api" - 1, c->path.n);
     if (rest.n) {
         rest = str_sub(rest, 1, rest.n);
-        if (!version_known(S(""), rest)) {
+        if (!version_known(c->kinds, S(""), rest)) {
             no_resource(c);
             return;
         }
-        site_respond(c, T(meta_v1_APIResourceList), resource_list(a, S(""), rest));
+        site_respond(c, T(meta_v1_APIResourceList), resource_list(a, c->kinds, S(""), rest));
         return;
     }
     if (aggregated(c)) {
@@ -311,11 +301,10 @@ void site_discovery_apis(struct site_call *c)
     struct val v = val_map();
     head(a, &v, "APIGroupList", "v1");
     struct val *list = val_set(a, &v, N(groups), val_list());
-    struct str all[64];
-    size_t n = groups(all, countof(all));
-    for (size_t i = 0; i < n; i++)
-        if (all[i].n)
-            val_add(a, list, group_of(a, all[i]));
+    const struct kind_set *set = c->kinds;
+    for (size_t i = 0; i < set->nversions; i++)
+        if (set->versions[i].group.n && begins_group(set, i))
+            val_add(a, list, group_of(a, set, set->versions[i].group));
     site_respond(c, T(meta_v1_APIGroupList), v);
 }
 
@@ -324,20 +313,20 @@ void site_discovery_group(struct site_call *c)
     struct arena *a = c->arena;
     struct str rest = str_sub(c->path, sizeof "/apis/" - 1, c->path.n), group, version;
     bool versioned = str_split(rest, '/', &group, &version);
-    if (!group_known(group) || !group.n) {
+    if (!group_known(c->kinds, group) || !group.n) {
         http_respond(c->http, 404, S("text/plain; charset=utf-8"), S("404 page not found\n"));
         return;
     }
-    if (versioned && !version_known(group, version)) {
+    if (versioned && !version_known(c->kinds, group, version)) {
         no_resource(c);
         return;
     }
     struct val v;
     if (versioned) {
-        site_respond(c, T(meta_v1_APIResourceList), resource_list(a, group, version));
+        site_respond(c, T(meta_v1_APIResourceList), resource_list(a, c->kinds, group, version));
         return;
     }
-    v = group_of(a, group);
+    v = group_of(a, c->kinds, group);
     head(a, &v, "APIGroup", "v1");
     site_respond(c, T(meta_v1_APIGroup), v);
 }

@@ -495,7 +495,7 @@ static void start_watch(struct exchange *x)
 static bool find_kind(struct exchange *x, const struct path_info *p)
 {
     struct request *r = &x->r;
-    r->kind = kind_find_plural(p->group, p->version, p->resource);
+    r->kind = kind_set_find_plural(r->kinds, p->group, p->version, p->resource);
     const struct kind *k = r->kind;
     if (!k)
         return fail_no_route(r);
@@ -937,7 +937,7 @@ static void start_site(struct exchange *x)
         respond_failed(x);
         return;
     }
-    struct site_call c = {x->r.server, h, path, h->query, &x->r.arena};
+    struct site_call c = {x->r.server, x->r.kinds, h, path, h->query, &x->r.arena};
     fn(&c);
     exchange_free(x);
 }
@@ -1005,7 +1005,7 @@ static void start(struct http_request *h, void *arg)
         start_site(x);
         return;
     }
-    if (str_eq(p.prefix, S("apis")) && !group_known(p.group)) {
+    if (str_eq(p.prefix, S("apis")) && !group_known(r->kinds, p.group)) {
         page_not_found(x);
         return;
     }

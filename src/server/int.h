@@ -24,6 +24,7 @@ struct published {
 };
 
 struct server {
+    struct kind_publisher kinds; /* what is served: every request takes it */
     struct arena arena;          /* as long as the server */
     struct loop *loop;
     struct server_options options;
@@ -33,6 +34,7 @@ struct server {
     size_t nfds;
     struct http_server *http, *local; /* local: on the unix socket; NULL: none */
     struct tls_server *tls;
+    struct kind_listener kinds_changed;
     struct keys *keys;                  /* pki.h */
     struct rbac *rbac;                  /* rbac.h */
     struct alloc *alloc;                /* alloc.h */
@@ -62,6 +64,16 @@ struct server {
     int port;
     int64_t started; /* real ns */
 };
+
+/* --- kinds.c: which kinds are served --- */
+
+void kinds_init(struct server *s);
+void kinds_fini(struct server *s);
+/* Serves these from now on: requests that have begun keep to the set before. Watches of a kind that is gone, or was
+ * replaced, end: who watches lists anew and sees what there is. The store's loop. */
+void kinds_serve(struct server *s, const struct kind_set *own_set);
+/* The second half of opening the store (store_options.known). */
+bool kinds_known(void *arg, const struct store_snapshot *have, struct err *err);
 
 /* --- objects.c: kinds and keys in the store --- */
 

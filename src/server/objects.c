@@ -32,7 +32,7 @@ static void encode(const void *p, struct strbuf *out)
     type_encode_json(out, o->kind->type, &o->tree);
 }
 
-static void *load(void *arg UNUSED, struct str key, struct str value, int64_t create_rev UNUSED, int64_t mod_rev,
+static void *load(void *arg, struct str key, struct str value, int64_t create_rev UNUSED, int64_t mod_rev,
                   struct err *err)
 {
     const unsigned char *p = (const unsigned char *)value.p;
@@ -53,9 +53,11 @@ static void *load(void *arg UNUSED, struct str key, struct str value, int64_t cr
         err_wrap(err, "object " STR_FMT, STR_ARG(key));
         return NULL;
     }
-    const struct kind *k = kind_of_api_version(val_text_at(&tree, N(apiVersion)), val_text_at(&tree, N(kind)));
+    AUTO(kind_set_unref) const struct kind_set *set = kind_publisher_take(arg);
+    const struct kind *k = kind_set_of_api_version(set, val_text_at(&tree, N(apiVersion)),
+                                                   val_text_at(&tree, N(kind)));
     if (!k) {
-        err_set(err, E_IO,
+        err_set(err, E_NOT_FOUND,
                 "object " STR_FMT " is of kind " STR_FMT " of " STR_FMT ", which this version does not have",
                 STR_ARG(key), STR_ARG(val_text_at(&tree, N(kind))), STR_ARG(val_text_at(&tree, N(apiVersion))));
         return NULL;
@@ -68,6 +70,7 @@ static void *load(void *arg UNUSED, struct str key, struct str value, int64_t cr
     return obj_new(k, &typed, mod_rev);
 }
 
+/* arg: the publisher of kinds. */
 const struct store_type object_store_type = {
     .ref = ref, .unref = unref, .encode = encode, .load = load, .size = size};
 

@@ -8,8 +8,9 @@ enum { DOCUMENT_MOST = 1 << 24 };
 
 struct page {
     struct job job;
-    struct http_request *http; /* path in its arena */
-    struct str path;           /* "v2", "apis/apps/v1" */
+    struct http_request *http;    /* path in its arena */
+    const struct kind_set *kinds; /* counted */
+    struct str path;              /* "v2", "apis/apps/v1" */
     bool protobuf, gzip;
     struct strbuf body;
 };
@@ -27,9 +28,9 @@ static void page_work(struct job *j)
     struct page *p = container_of(j, struct page, job);
     AUTO(strbuf_fini) struct strbuf text = STRBUF(DOCUMENT_MOST), pb = STRBUF(DOCUMENT_MOST);
     if (is_two(p->path))
-        openapi_two(&text);
+        openapi_two(&text, p->kinds);
     else
-        ASSERT(openapi_document(&text, p->path)); /* page_known said so */
+        ASSERT(openapi_document(&text, p->kinds, p->path)); /* page_known said so */
     if (p->protobuf)
         openapi_two_pb(&pb, strbuf_str(&text));
     struct strbuf *plain = p->protobuf ? &pb : &text;
@@ -46,6 +47,7 @@ static void page_done(struct job *j)
         http_set(p->http, S("Content-Encoding"), S("gzip"));
     http_respond(p->http, 200, p->protobuf ? two_types[0] : S("application/json"), strbuf_str(&p->body));
     strbuf_fini(&p->body);
+    kind_set_unref(p->kinds);
     mem_free(p);
 }
 
@@ -56,7 +58,7 @@ static void answer(struct site_call *c, struct str path, bool protobuf)
     AUTO(strbuf_fini) struct strbuf hash = STRBUF(STRBUF_TEXT);
     bool gzip = gzip_accepted(http_header(h, S("Accept-Encoding")));
     strbuf_addc(&hash, '"');
-    openapi_hash(&hash, path);
+    openapi_hash(&hash, c->kinds, path);
     strbuf_addf(&hash, "%s%s\"", protobuf ? "P" : "", gzip ? "Z" : "");
     http_set(c->http, S("ETag"), strbuf_str(&hash));
     http_set(c->http, S("Vary"), S("Accept, Accept-Encoding"));
@@ -66,6 +68,7 @@ static void answer(struct site_call *c, struct str path, bool protobuf)
     }
     struct page *p = NEW(struct page);
     *p = (struct page){.http = c->http,
+                       .kinds = kind_set_ref(c->kinds),
                        .path = str_dup(&c->http->arena, path),
                        .protobuf = protobuf,
                        .gzip = gzip,
@@ -107,12 +110,12 @@ void site_openapi(struct site_call *c)
     struct str rest = str_sub(c->path, sizeof "/openapi/v3" - 1, c->path.n);
     if (!rest.n) {
         AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 16);
-        openapi_index(&b, NULL, NULL);
+        openapi_index(&b, c->kinds);
         http_respond(c->http, 200, S("application/json"), strbuf_str(&b));
         return;
     }
     rest = str_sub(rest, 1, rest.n);
-    if (openapi_known(rest))
+    if (openapi_known(c->kinds, rest))
         answer(c, rest, false);
     else
         http_respond(c->http, 404, S(""), S(""));

@@ -34,7 +34,8 @@ const char *verb_name(enum verb v)
 
 void request_init(struct request *r, struct server *s, struct loop *l, void (*done)(struct request *r))
 {
-    *r = (struct request){.server = s, .loop = l, .done = done, .user = &user_anonymous};
+    *r = (struct request){
+        .server = s, .loop = l, .done = done, .kinds = kind_publisher_take(&s->kinds), .user = &user_anonymous};
     r->answer.remaining = -1;
 }
 
@@ -53,6 +54,7 @@ void request_fini(struct request *r)
 {
     answer_reset(r);
     array_fini(&r->answer.warnings);
+    kind_set_unref(TAKE(r->kinds));
     arena_fini(&r->arena);
 }
 

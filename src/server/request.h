@@ -9,6 +9,7 @@
  * Lifetimes: everything a request points to lives in its arena, is static, or is counted and released by
  * request_fini. The body is borrowed and never changed. */
 #pragma once
+#include "api/kindset.h"
 #include "api/obj.h"
 #include "base/array.h"
 #include "base/list.h"
@@ -99,6 +100,7 @@ struct request {
     struct loop *loop;               /* where done runs */
     void (*done)(struct request *r); /* once; may free the request */
 
+    const struct kind_set *kinds; /* what is served to it; counted */
     const struct user *user;
     enum verb verb;                      /* 0: a path that is no resource */
     struct str verb_text;                /* as RBAC names it: "get" ... "deletecollection", or "impersonate" */

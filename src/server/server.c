@@ -264,6 +264,8 @@ static bool open_store(struct server *s, struct err *err)
                               .nseal_keys = s->keys->nseal,
                               .sealed = sealed,
                               .nsealed = countof(sealed),
+                              .load_arg = &s->kinds,
+                              .known = kinds_known,
                               .disk = disk_changed,
                               .keep_ns = s->options.history_ns,
                               .history_changes = s->options.memory ? 0 : LIMIT_HISTORY_CHANGES,
@@ -390,6 +392,7 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
     s->options.objects_most = o->objects_most ? o->objects_most : LIMIT_OBJECTS;
     s->options.stored_bytes_most = o->stored_bytes_most ? o->stored_bytes_most : LIMIT_STORED_BYTES;
     s->room = room_new(s->options.objects_most, s->options.stored_bytes_most);
+    kinds_init(s);
     list_init(&s->watches);
     slow_init(&s->slow, l, LIMIT_WATCHES_BYTES);
     list_init(&s->fresh);
@@ -462,6 +465,7 @@ void server_stop(struct server *s)
     map_fini(&s->turns);
     map_fini(&s->watchers);
     pthread_mutex_destroy(&s->published_lock);
+    kinds_fini(s);
     arena_fini(&s->arena);
     mem_free(s);
 }

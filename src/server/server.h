@@ -23,6 +23,9 @@ struct server_options {
     size_t stored_bytes_most; /* of which a namespace may have half; 0: LIMIT_STORED_BYTES */
     int64_t history_ns;       /* how long earlier revisions can be read and resumed from; 0: 5 minutes */
     int64_t events_ns;        /* how long an Event stays after its last change; 0: an hour */
+    /* Makes of what is stored the kinds that are served beside the built-in ones: a reference, NULL with err. Asked
+     * while the store opens, once there is everything whose kind is built in. NULL: there are none beside. */
+    const struct kind_set *(*kinds)(void *arg, const struct store_snapshot *have, struct err *err);
     /* A unix socket (inherited, the server's now; -1 or 0: none) spoken to without TLS by processes of this machine.
      * SO_PEERCRED says who they are: those of a uid that stands here are its user, others are refused. */
     int unix_fd;
@@ -40,6 +43,7 @@ AUTO_POINTER(server_stop, struct server);
 /* The last thing that a process does with it, whatever is under way: what is queued is committed, and the store
  * closed, so that it is one file and no revision is in doubt. Nobody is answered any more. */
 void server_close_store(struct server *s);
+struct kind_publisher *server_kinds(struct server *s); /* of the server's loop */
 int server_port(const struct server *s);               /* of the first listener */
 struct str server_ca_pem(const struct server *s);      /* of the cluster; as long as the server */
 const char *server_kubeconfig(const struct server *s); /* path of the admin's */

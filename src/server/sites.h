@@ -6,6 +6,7 @@
 
 struct site_call {
     struct server *server;
+    const struct kind_set *kinds; /* what is served */
     struct http_request *http;
     struct str path;  /* without a trailing slash */
     struct str query; /* as sent */
@@ -20,5 +21,5 @@ site_fn site_discovery_api, site_discovery_apis, site_discovery_group, site_vers
 site_fn site_openapi, site_openapi_two; /* openapi_site.c */
 site_fn site_backup;                    /* backup_site.c */
 void backup_tidy(const char *store);    /* files beside the store of backups that a kill cut short */
-bool group_known(struct str group);     /* a served group; "" is the core's */
+bool group_known(const struct kind_set *set, struct str group);                /* "" is the core's */
 void site_respond(struct site_call *c, const struct type *t, struct val tree); /* in the media that Accept asks for */

@@ -51,6 +51,7 @@ static void core_unref(struct watch_core *c)
         if (it->obj)
             obj_unref(it->obj);
     array_fini(&c->queue);
+    kind_unref(c->kind);
     pthread_mutex_destroy(&c->lock);
     arena_fini(&c->arena);
     mem_free(c);
@@ -205,7 +206,9 @@ static void core_start(void *arg)
     c->watch = (struct store_watch){.prefix = c->prefix, .rev = c->from, .fn = changed, .failed = failed};
     list_init(&c->watch.node);
     struct err err = ERR;
-    if (!store_watch_start(s->store, &c->watch, &err))
+    if (!kind_set_has(s->kinds.now, c->kind)) /* it went while the initial events were told */
+        finish(c, 0, "", "");
+    else if (!store_watch_start(s->store, &c->watch, &err))
         failed(&c->watch, &err);
 }
 
@@ -284,7 +287,7 @@ bool watching_start(struct watching *w, struct request *r)
     pthread_mutex_init(&c->lock, NULL);
     c->server = s;
     c->loop = w->loop;
-    c->kind = r->kind;
+    c->kind = kind_ref(r->kind);
     struct request_options *o = &r->options;
     if (__atomic_add_fetch(&s->nwatches, 1, __ATOMIC_RELAXED) > LIMIT_WATCHERS)
         fail_too_many(r, 1, "%d watches are open; try again later", LIMIT_WATCHERS);
@@ -337,6 +340,13 @@ void watching_stop(struct watching *w)
     else
         loop_post(c->server->loop, stop_at_home, core_ref(c));
     core_unref(c);
+}
+
+void watches_of_gone(struct server *s, const struct kind_set *now)
+{
+    list_each (c, &s->watches, struct watch_core, node)
+        if (!kind_set_has(now, c->kind))
+            finish(c, 0, "", "");
 }
 
 void watches_stop(struct server *s)

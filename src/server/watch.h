@@ -31,4 +31,6 @@ struct watching {
 MUST_USE bool watching_start(struct watching *w, struct request *r);
 void watching_go_on(struct watching *w); /* at any time */
 void watches_stop(struct server *s);     /* all of them, in the store's loop: nothing is told any more */
-void watching_stop(struct watching *w);  /* no callback after it; not running: nothing happens */
+/* Those of kinds that are not in the set end in good order. The store's loop. */
+void watches_of_gone(struct server *s, const struct kind_set *now);
+void watching_stop(struct watching *w); /* no callback after it; not running: nothing happens */
