@@ -39,6 +39,7 @@ static void on_ready(void *arg)
     struct manager_options o = {.transport = transport_of(r, "wherry-manager"),
                                 .transport_of = transport_of,
                                 .arg = r,
+                                .kinds = server_kinds(r->server),
                                 .schedule = true,
                                 .root_ca = server_ca_pem(r->server)};
     r->manager = manager_new(&o);

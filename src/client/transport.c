@@ -7,6 +7,11 @@ void transport_free(struct transport *t)
         t->ops->free(t);
 }
 
+void transport_post(struct transport *t, void (*fn)(void *arg), void *arg)
+{
+    loop_post(t->loop, fn, arg);
+}
+
 void call_begin(struct call *c, struct transport *t)
 {
     ASSERT(!c->transport);

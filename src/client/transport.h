@@ -35,6 +35,8 @@ struct transport_ops {
 };
 void transport_free(struct transport *t); /* every call, watch and upgrade must be over; NULL is fine */
 AUTO_POINTER(transport_free, struct transport);
+/* Any thread: fn runs in the thread of the transport. */
+void transport_post(struct transport *t, void (*fn)(void *arg), void *arg);
 
 enum call_verb {
     CALL_GET,

@@ -6,11 +6,15 @@
 
 static struct obj *key_obj(const struct view *v, struct key key)
 {
+    const struct kind_set *set = view_kinds(v);
     struct str id, name;
     int64_t n;
-    if (!str_split(key.name, '/', &id, &name) || !str_to_i64(id, 0, (int64_t)nkinds - 1, &n))
+    if (!str_split(key.name, '/', &id, &name) || !str_to_i64(id, 0, KIND_IDS - 1, &n))
         return NULL;
-    return view_get(v, kinds[n], key.ns, name);
+    for (size_t i = (size_t)n < nkinds ? (size_t)n : nkinds; i < set->n; i++)
+        if (set->kinds[i]->id == n)
+            return view_get(v, set->kinds[i], key.ns, name);
+    return NULL;
 }
 
 static void key_of(const struct obj *o, keys_add_fn *add, void *arg)
@@ -34,12 +38,13 @@ static struct obj *dependent_next(struct dependents *d)
         struct obj *o = objset_next(&d->it);
         if (o)
             return o;
-        while (d->kind < nkinds && !d->v->sets[kinds[d->kind]->id])
+        const struct kind_set *set = view_kinds(d->v);
+        while (d->kind < set->n && !d->v->sets[set->kinds[d->kind]->id])
             d->kind++;
-        if (d->kind >= nkinds)
+        if (d->kind >= set->n)
             return NULL;
-        if (kind_is_watched(kinds[d->kind]))
-            d->it = view_with(d->v, kinds[d->kind], &index_owner, d->uid);
+        if (kind_is_watched(set->kinds[d->kind]))
+            d->it = view_with(d->v, set->kinds[d->kind], &index_owner, d->uid);
         d->kind++;
     }
 }
@@ -53,9 +58,10 @@ static bool has_finalizer(const struct obj *o, const char *name)
 }
 
 /* In the version that it is stored and watched in. */
-static const struct kind *kind_of_ref(const struct val *ref)
+static const struct kind *kind_of_ref(const struct view *v, const struct val *ref)
 {
-    const struct kind *k = kind_of_api_version(val_text_at(ref, N(apiVersion)), val_text_at(ref, N(kind)));
+    const struct kind *k = kind_set_of_api_version(view_kinds(v), val_text_at(ref, N(apiVersion)),
+                                                   val_text_at(ref, N(kind)));
     return k && k->storage ? k->storage : k;
 }
 
@@ -196,7 +202,7 @@ static bool is_elsewhere(const struct view *v, const struct kind *k, struct str 
 static enum standing owner_standing(const struct view *v, const struct obj *o, const struct val *ref,
                                     struct plan *out)
 {
-    const struct kind *k = kind_of_ref(ref);
+    const struct kind *k = kind_of_ref(v, ref);
     if (!k || !kind_is_watched(k) || !v->sets[k->id])
         return SOLID; /* not ours to judge */
     bool nowhere = k->namespaced && o->ns.n == 0;
@@ -224,7 +230,7 @@ static void owned_plan(const struct view *v, const struct obj *o, struct plan *o
     size_t absent = 0, waiting = 0;
     val_each_item (it, refs) {
         enum standing s = owner_standing(v, o, it, out);
-        const struct kind *k = kind_of_ref(it);
+        const struct kind *k = kind_of_ref(v, it);
         if (s == SOLID)
             val_add(&out->arena, &keep, val_copy(&out->arena, it));
         else if (s == ABSENT)
@@ -251,6 +257,10 @@ static void garbage_plan(const struct view *v, struct key key, struct plan *out)
     const struct obj *o = key_obj(v, key);
     if (!o)
         return;
+    if (v->settling) { /* what depends on it may be of a kind that is not in yet */
+        plan_again(out, v->now + NS_PER_S);
+        return;
+    }
     if (obj_deleting(o) && has_finalizer(o, "orphan"))
         orphan_plan(v, o, out);
     else if (obj_deleting(o) && has_finalizer(o, "foregroundDeletion"))
@@ -264,7 +274,7 @@ static void garbage_plan(const struct view *v, struct key key, struct plan *out)
 static void owners_told(const struct view *v, const struct obj *o, keys_add_fn *add, void *arg)
 {
     val_each_item (it, val_get(obj_meta(o), N(ownerReferences))) {
-        const struct kind *k = kind_of_ref(it);
+        const struct kind *k = kind_of_ref(v, it);
         const struct obj *owner = k ? view_get(v, k, k->namespaced ? o->ns : S(""), val_text_at(it, N(name))) : NULL;
         if (owner && obj_deleting(owner))
             key_of(owner, add, arg);

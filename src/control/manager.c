@@ -6,8 +6,7 @@
 #include "client/workqueue.h"
 #include "control/scheduler.h"
 
-#define MAX_KINDS 256
-#define NAP       (5 * NS_PER_S) /* longer than a loop may be late, shorter than anybody's grace */
+#define NAP (5 * NS_PER_S) /* longer than a loop may be late, shorter than anybody's grace */
 
 /* Something a finished plan wrote and that is to be seen before its key is planned again. */
 struct await {
@@ -22,6 +21,7 @@ struct turn {
     struct running *running;
     char *key;
     struct plan plan;
+    const struct kind_set *kinds; /* that its plan speaks of; counted */
     struct turn_call *calls;
     size_t next; /* the first action that is not begun */
     int open;    /* calls under way */
@@ -56,6 +56,8 @@ struct running {
 /* One kind that somebody watches. */
 struct source {
     struct manager *manager;
+    const struct kind *kind; /* counted */
+    bool synced;
     struct cache *cache;
     struct cache_handler handler;
     struct running *who[32]; /* with the watch of the row that names this kind */
@@ -63,18 +65,27 @@ struct source {
     size_t n;
 };
 
+/* Between the publisher's thread and the manager's loop: counted. */
+struct news {
+    struct kind_listener listener;
+    struct transport *transport;
+    int refs;          /* atomic */
+    struct manager *m; /* of the manager's loop; NULL: it is gone */
+};
+
 struct manager {
     struct manager_options o;
+    struct news *news; /* of kinds; NULL: the built-in ones stay as they are */
     struct running *running;
     size_t nrunning;
-    struct source *sources[MAX_KINDS];
-    const struct objset *sets[MAX_KINDS];
+    struct source *sources[KIND_IDS];
+    const struct objset *sets[KIND_IDS];
     struct view view;
     int64_t ahead; /* of the machine's clock before what it had counted by itself; 0: not looked at yet */
     struct list waiting, turns;
     struct scheduler *scheduler;
     size_t unsynced;
-    bool started;
+    bool started, working; /* working: every set was in once */
 };
 
 static struct str key_text(struct strbuf *b, struct str ns, struct str name)
@@ -153,6 +164,7 @@ static void turn_end(struct turn *t)
     list_del(&t->node);
     list_del(&t->all);
     plan_fini(&t->plan);
+    kind_set_unref(t->kinds);
     mem_free(t->calls);
     array_fini(&t->awaits);
     mem_free(t);
@@ -164,7 +176,7 @@ static void turn_end(struct turn *t)
 static bool await_seen(const struct manager *m, const struct await *a)
 {
     struct source *s = m->sources[a->kind->id];
-    if (!s)
+    if (!s || s->kind != a->kind)
         return true; /* nobody plans by it */
     if (a->gone) {
         struct obj *o = cache_peek(s->cache, a->ns, a->name);
@@ -282,6 +294,7 @@ static void work(void *arg, struct str key)
     t->key = str_dupz(key);
     list_init(&t->node);
     list_add_tail(&r->manager->turns, &t->all);
+    t->kinds = kind_set_ref(view_kinds(&r->manager->view));
     struct view view = *manager_view(r->manager);
     struct stuck *stuck = map_get(&r->why, key);
     view.trouble = str_of(map_get(&r->trouble, key));
@@ -311,11 +324,14 @@ static void source_changed(struct cache_handler *h, struct obj *was, struct obj 
         scheduler_changed(s->manager->scheduler, was, now);
 }
 
-static void source_synced(struct cache_handler *h)
+static void one_less_unsynced(struct manager *m)
 {
-    struct manager *m = container_of(h, struct source, handler)->manager;
     if (--m->unsynced > 0)
         return;
+    m->view.settling = false;
+    if (m->working)
+        return;
+    m->working = true;
     for (size_t i = 0; i < m->nrunning; i++)
         workqueue_start(m->running[i].queue);
     if (m->scheduler)
@@ -323,14 +339,22 @@ static void source_synced(struct cache_handler *h)
     log_info("control.started", "controllers=%zu", m->nrunning);
 }
 
+static void source_synced(struct cache_handler *h)
+{
+    struct source *s = container_of(h, struct source, handler);
+    s->synced = true;
+    one_less_unsynced(s->manager);
+}
+
 static struct source *source_of(struct manager *m, const struct kind *k)
 {
-    ASSERT(k->id >= 0 && k->id < MAX_KINDS);
+    ASSERT(k->id >= 0 && k->id < KIND_IDS);
     struct source *s = m->sources[k->id];
     if (s)
         return s;
     s = NEW(struct source);
     s->manager = m;
+    s->kind = kind_ref(k);
     struct cache_options o = {.kind = k, .indexes = kind_indexes(k)};
     s->cache = cache_new(m->o.transport, &o);
     s->handler = (struct cache_handler){.changed = source_changed, .synced = source_synced, .moved = settle_all};
@@ -348,6 +372,92 @@ static void source_tells(struct source *s, struct running *r,
     ASSERT(s->n < countof(s->who));
     s->who[s->n] = r;
     s->what[s->n++] = keys;
+}
+
+static void source_free(struct source *s)
+{
+    cache_free(s->cache);
+    kind_unref(s->kind);
+    mem_free(s);
+}
+
+/* --- kinds that come and go --- */
+
+static void source_drop(struct manager *m, struct source *s)
+{
+    m->sources[s->kind->id] = NULL;
+    m->sets[s->kind->id] = NULL;
+    bool synced = s->synced;
+    source_free(s);
+    if (!synced)
+        one_less_unsynced(m);
+}
+
+/* Only rows that want every kind know of those of run time. */
+static void source_come(struct manager *m, const struct kind *k)
+{
+    if (!kind_is_watched(k) || m->sources[k->id])
+        return;
+    for (size_t i = 0; i < m->nrunning; i++)
+        if (m->running[i].row->any)
+            source_tells(source_of(m, k), &m->running[i], m->running[i].row->any);
+    if (m->sources[k->id] && m->started) {
+        m->view.settling = true;
+        cache_start(m->sources[k->id]->cache);
+    }
+}
+
+static void kinds_take(struct manager *m)
+{
+    const struct kind_set *now = kind_publisher_take(m->o.kinds), *was = m->view.kinds;
+    m->view.kinds = now;
+    for (size_t i = nkinds; was && i < was->n; i++)
+        if (!kind_set_has(now, was->kinds[i]) && m->sources[was->kinds[i]->id])
+            source_drop(m, m->sources[was->kinds[i]->id]);
+    for (size_t i = nkinds; i < now->n; i++)
+        source_come(m, now->kinds[i]);
+    list_each (t, &m->waiting, struct turn, node) /* for a kind that is gone, perhaps */
+        turn_settle(t);
+    kind_set_unref(was);
+}
+
+static void news_unref(struct news *n)
+{
+    if (__atomic_sub_fetch(&n->refs, 1, __ATOMIC_ACQ_REL) == 0)
+        mem_free(n);
+}
+
+static void news_come(void *arg)
+{
+    struct news *n = arg;
+    if (n->m)
+        kinds_take(n->m);
+    news_unref(n);
+}
+
+static void kinds_changed(struct kind_listener *l, const struct kind_set *was UNUSED,
+                          const struct kind_set *now UNUSED)
+{
+    struct news *n = container_of(l, struct news, listener);
+    (void)__atomic_add_fetch(&n->refs, 1, __ATOMIC_RELAXED);
+    transport_post(n->transport, news_come, n);
+}
+
+static void news_begin(struct manager *m)
+{
+    struct news *n = m->news = NEW(struct news);
+    *n = (struct news){.listener = {.fn = kinds_changed}, .transport = m->o.transport, .refs = 1, .m = m};
+    kind_listen(m->o.kinds, &n->listener);
+    kinds_take(m);
+}
+
+static void news_end(struct manager *m)
+{
+    if (!m->news)
+        return;
+    list_del(&m->news->listener.node);
+    m->news->m = NULL;
+    news_unref(TAKE(m->news));
 }
 
 static void running_init(struct manager *m, struct running *r, const struct controller *row)
@@ -386,6 +496,8 @@ struct manager *manager_new(const struct manager_options *o)
         struct transport *t = o->transport_of ? o->transport_of(o->arg, "system:kube-scheduler") : o->transport;
         m->scheduler = scheduler_new(t, &m->view);
     }
+    if (o->kinds)
+        news_begin(m);
     return m;
 }
 
@@ -394,7 +506,7 @@ void manager_start(struct manager *m)
     ASSERT(!m->started);
     m->started = true;
     m->view.since = clock_real();
-    for (size_t i = 0; i < MAX_KINDS; i++)
+    for (size_t i = 0; i < KIND_IDS; i++)
         if (m->sources[i])
             cache_start(m->sources[i]->cache);
 }
@@ -408,6 +520,7 @@ static void texts_free(struct map *m)
 
 void manager_stop(struct manager *m)
 {
+    news_end(m);
     scheduler_free(m->scheduler);
     m->scheduler = NULL;
     list_each (t, &m->turns, struct turn, all) {
@@ -415,6 +528,7 @@ void manager_stop(struct manager *m)
             call_cancel(&t->calls[i].call);
         mem_free(t->key);
         plan_fini(&t->plan);
+        kind_set_unref(t->kinds);
         mem_free(t->calls);
         array_fini(&t->awaits);
         mem_free(t);
@@ -428,13 +542,11 @@ void manager_stop(struct manager *m)
         texts_free(&m->running[i].trouble);
     }
     m->nrunning = 0;
-    for (size_t i = 0; i < MAX_KINDS; i++) {
-        if (!m->sources[i])
-            continue;
-        cache_free(m->sources[i]->cache);
-        mem_free(m->sources[i]);
-        m->sources[i] = NULL;
+    for (size_t i = 0; i < KIND_IDS; i++) {
+        if (m->sources[i])
+            source_free(TAKE(m->sources[i]));
     }
+    kind_set_unref(TAKE(m->view.kinds));
 }
 
 void manager_free(struct manager *m)

@@ -29,8 +29,10 @@ struct manager_options {
     struct transport *(*transport_of)(void *arg, const char *account);
     void *arg;
     const struct controller *const *controllers; /* NULL-terminated; NULL: all */
-    bool schedule;                               /* run the scheduler too */
-    struct str root_ca;                          /* PEM, for the ConfigMaps kube-root-ca.crt; borrowed */
+    struct kind_publisher
+        *kinds;         /* what is served, by the thread of the transport's loop or another; NULL: built in */
+    bool schedule;      /* run the scheduler too */
+    struct str root_ca; /* PEM, for the ConfigMaps kube-root-ca.crt; borrowed */
 };
 struct manager *manager_new(const struct manager_options *o);
 void manager_start(struct manager *m);

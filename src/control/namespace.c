@@ -109,10 +109,13 @@ static void namespace_plan(const struct view *v, struct key key, struct plan *ou
     struct remains r = {0};
     kind_remains(v, K(Pod), ns->name, out, &r); /* first: what they use goes when they are gone */
     bool pods = r.total > 0;
-    for (size_t i = 0; i < nkinds && !pods; i++)
-        if (kinds[i]->namespaced && v->sets[kinds[i]->id])
-            kind_remains(v, kinds[i], ns->name, out, &r);
-    if (r.total > 0) {
+    const struct kind_set *set = view_kinds(v);
+    for (size_t i = 0; i < set->n && !pods; i++)
+        if (set->kinds[i]->namespaced && v->sets[set->kinds[i]->id])
+            kind_remains(v, set->kinds[i], ns->name, out, &r);
+    if (r.total == 0 && v->settling) {
+        plan_again(out, v->now + NS_PER_S);
+    } else if (r.total > 0) {
         status_plan(v, ns, out, &r);
     } else {
         /* nobody watches events; they have no finalizers, so one call takes them all */

@@ -6,6 +6,7 @@
  * Applying is one function for all (manager.c): steps in order, the actions of a step at once; a key is planned again
  * only when everything its last plan wrote is seen in the view, so no plan ever acts twice on a stale picture. */
 #pragma once
+#include "api/kindset.h"
 #include "base/array.h"
 #include "base/clock.h"
 #include "client/objset.h"
@@ -17,15 +18,21 @@ struct key {
 
 /* What is, as far as we know. Complete: a plan is not run before every set it may read is in. */
 struct view {
-    const struct objset **sets; /* by kind->id; NULL: nobody watches it */
-    int64_t now;                /* ns since 1970, of this turn */
-    int64_t since;              /* when this view began to know: what is absent is unknown since then */
+    const struct objset **sets;   /* by kind->id; NULL: nobody watches it */
+    const struct kind_set *kinds; /* that are served; NULL: the built-in ones */
+    bool settling;                /* kinds have come whose sets are not in yet */
+    int64_t now;                  /* ns since 1970, of this turn */
+    int64_t since;                /* when this view began to know: what is absent is unknown since then */
     int64_t woke;       /* when this process last found that it had slept (stopped, suspended, or its clock was
                            moved): nobody is late for what they should have said meanwhile; 0: never */
     int64_t why_since;  /* since when this key's plans could not proceed (plan_why); 0: they could */
     struct str root_ca; /* the cluster's certificate authority, PEM */
     struct str trouble; /* what the application of this key's last plan ran into; "": nothing */
 };
+static inline const struct kind_set *view_kinds(const struct view *v)
+{
+    return v->kinds ? v->kinds : &kind_set_builtin;
+}
 struct obj *view_get(const struct view *v, const struct kind *k, struct str ns, struct str name); /* borrowed */
 struct objset_iter view_all(const struct view *v, const struct kind *k);
 struct objset_iter view_with(const struct view *v, const struct kind *k, const struct objindex *index,
