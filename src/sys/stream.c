@@ -39,6 +39,7 @@ struct lookup {
 struct stream {
     struct loop *loop;
     const struct stream_fns *fns;
+    void (*on_hangup)(struct stream *s);
     void *arg;
     int fd;
     enum state state;
@@ -656,6 +657,8 @@ static void hangup(struct stream *s)
     socklen_t n = sizeof bad;
     if (poll(&p, 1, 0) <= 0 || !(p.revents & (POLLHUP | POLLERR))) {
         s->hangup_seen = true;
+        if (s->on_hangup)
+            s->on_hangup(s);
         return;
     }
     (void)getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &bad, &n);
@@ -789,10 +792,16 @@ struct stream *stream_connect(struct loop *l, const struct stream_connect *c, co
 void stream_fns_set(struct stream *s, const struct stream_fns *fns, void *arg)
 {
     s->fns = fns ? fns : &no_fns;
+    s->on_hangup = NULL;
     s->arg = arg;
     s->ended_told = false; /* the new owner has not heard it */
     if (s->state == OPEN && s->read_ended)
         soon_set(&s->soon);
+}
+
+void stream_on_hangup(struct stream *s, void (*fn)(struct stream *s))
+{
+    s->on_hangup = fn;
 }
 
 void *stream_arg(const struct stream *s)

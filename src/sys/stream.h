@@ -87,7 +87,10 @@ void stream_write_take(struct stream *s, struct strbuf *b); /* the bytes move */
 size_t stream_queued(const struct stream *s);               /* bytes not yet with the kernel */
 bool stream_over_high(const struct stream *s);              /* 256 KiB; the low mark is 64 KiB */
 
-void stream_read_pause(struct stream *s, bool pause);   /* while paused only a break or a reset is noticed */
+void stream_read_pause(struct stream *s, bool pause); /* while paused only a break or a reset is noticed */
+/* And that the other side has written its last: all that may still be read is with the kernel. fn must not free s;
+ * stream_fns_set takes it back. */
+void stream_on_hangup(struct stream *s, void (*fn)(struct stream *s));
 void stream_unread(struct stream *s, struct str bytes); /* these come again, before anything else */
 void stream_end(struct stream *s);                      /* writes no more: half-close after what is queued */
 /* Closed with E_TIMEOUT when no byte came or went for so long; 0: never. stall: only while something is queued. */

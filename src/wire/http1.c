@@ -21,6 +21,11 @@ bool http1_between(const struct http1 *p)
     return p->state == HEAD && p->kept.n == 0;
 }
 
+bool http1_may_end_in(const struct http1 *p, struct str rest)
+{
+    return p->state == ENDED || (p->state == LENGTH ? p->left <= rest.n : str_ends(rest, S("\r\n\r\n")));
+}
+
 bool http1_at_end(const struct http1 *p)
 {
     return p->state == ENDED;

@@ -48,7 +48,9 @@ enum http1_event http1_next(struct http1 *p, struct arena *a, struct str *bytes,
  * HTTP1_MORE between messages. */
 enum http1_event http1_eof(struct http1 *p, struct err *err);
 bool http1_between(const struct http1 *p); /* no byte of a message has come yet */
-bool http1_at_end(const struct http1 *p);  /* the next event is HTTP1_END, without a further byte */
+/* All that is left of the connection is `rest`: may the message's body end in it? False: it cannot. */
+bool http1_may_end_in(const struct http1 *p, struct str rest);
+bool http1_at_end(const struct http1 *p); /* the next event is HTTP1_END, without a further byte */
 
 /* Writing. A value's CR, LF and NUL are written as spaces: a header field can never become two. */
 void http1_add_field(struct strbuf *b, struct str name, struct str value);

@@ -9,12 +9,16 @@
  * the line opened), a collected body however slowly it trickles, rest between requests - and by the stream for what
  * must move: a body that comes, an answer that is taken.
  *
+ * A client that leaves while its body is paused is looked for behind the bytes that nobody reads yet: once it has
+ * written its last, all the kernel holds is taken into `pending`, and where the body cannot end in that it has gone.
+ *
  * The line is kept for another request unless somebody wants its end, the length of the answer shows only in it, or
  * bytes of the request's body are left that could not be told from the next request. */
 #include "wire/http1.h"
 #include "wire/http_session.h"
 
-#define PENDING_MOST 65536 /* bytes of further requests that are read while one is served */
+#define PENDING_MOST 65536       /* bytes of further requests that are read while one is served */
+#define LAST_MOST    (64u << 20) /* and of what a client that has written its last may have left with the kernel */
 #define HEAD_TEXT    (256 * 1024)
 
 struct exchange;
@@ -28,6 +32,7 @@ struct session {
     struct soon soon;      /* looks at pending */
     int busy;              /* callbacks under way */
     bool last, eof;        /* last: nothing is served after this one */
+    bool hung;             /* the client has written its last, and all of it goes to pending */
 };
 struct exchange {
     struct http_exchange e;
@@ -235,7 +240,8 @@ static void body_pause(struct http_exchange *e, bool pause)
     if (q->paused == pause)
         return;
     q->paused = pause;
-    stream_read_pause(stream_of(e), pause);
+    if (!session_by(e)->hung)
+        stream_read_pause(stream_of(e), pause);
     if (!e->r.status && !e->body_done) /* while it is the handler that waits, the client stalls nothing */
         stream_idle(stream_of(e), pause ? 0 : config_of(session_by(e))->stall_ns);
     if (!pause)
@@ -392,8 +398,16 @@ static void read_rest(struct session *c)
 static void keep(struct session *c, struct str bytes)
 {
     strbuf_add(&c->pending, bytes);
-    if (c->pending.n >= PENDING_MOST)
+    if (c->pending.n >= PENDING_MOST && !c->hung)
         stream_read_pause(c->s.line->stream, true);
+}
+
+/* It has ended its side, and no body that is being served can become whole any more. */
+static bool has_left(const struct session *c)
+{
+    const struct exchange *q = c->now;
+    bool waits = q && q->paused && !c->pending.over && http1_may_end_in(&c->parser, strbuf_str(&c->pending));
+    return c->eof && q && !q->e.body_done && !waits;
 }
 
 static void look_at(struct session *c, struct str bytes)
@@ -409,6 +423,8 @@ static void look_at(struct session *c, struct str bytes)
         session_release(c);
     else if (!is_over(c) && c->eof && !c->now && c->pending.n == 0)
         http_line_close(c->s.line); /* the client has ended in the midst of a head */
+    else if (!is_over(c) && has_left(c))
+        http_line_end(c->s.line, true);
 }
 
 static void session_data(struct http_session *s, struct str bytes)
@@ -443,12 +459,22 @@ static void session_ended(struct http_session *s)
     struct exchange *q = c->now;
     if (!q && c->pending.n == 0)
         http_line_close(c->s.line);
-    else if (q && !q->e.body_done)
+    else if (has_left(c))
         http_line_end(c->s.line, true);
     else if (q && q->e.r.on_gone && !q->end_told) {
         q->end_told = true; /* it may still read, but a client of ours that has left looks the same */
         q->e.r.on_gone(&q->e.r);
     }
+}
+
+static void session_hangup(struct http_session *s)
+{
+    struct session *c = session_of(s);
+    if (!c->now || !c->now->paused)
+        return; /* who is served has said all, or is read on before long */
+    c->hung = true;
+    c->pending.max = LAST_MOST;
+    stream_read_pause(s->line->stream, false);
 }
 
 static void session_drained(struct http_session *s)
@@ -466,6 +492,7 @@ const struct http_session_type http1_session = {
     .data = session_data,
     .drained = session_drained,
     .ended = session_ended,
+    .hangup = session_hangup,
     .drain = session_drain,
     .over = session_over,
     .start = answer_start,

@@ -141,6 +141,13 @@ static void line_ended(struct stream *st)
     l->session->type->ended(l->session);
 }
 
+static void line_hangup(struct stream *st)
+{
+    struct http_line *l = stream_arg(st);
+    if (l->session && l->session->type->hangup)
+        l->session->type->hangup(l->session);
+}
+
 static void line_closed(struct stream *st, struct err *err)
 {
     struct http_line *l = stream_arg(st);
@@ -199,5 +206,6 @@ void http_line_new(struct http_server *s, int own_fd, const struct addr *peer)
     s->counts.connections++;
     s->counts.accepted++;
     l->stream = stream_new(s->loop, own_fd, s->c.tls, &line_fns, l);
+    stream_on_hangup(l->stream, line_hangup);
     make_room(s);
 }

@@ -47,6 +47,7 @@ struct http_session_type {
     void (*data)(struct http_session *s, struct str bytes); /* borrowed */
     void (*drained)(struct http_session *s);                /* as in stream.h */
     void (*ended)(struct http_session *s);                  /* the client writes no more */
+    void (*hangup)(struct http_session *s); /* the same, while the stream is paused (stream_on_hangup). May be NULL */
     /* What the server says. */
     void (*drain)(struct http_session *s); /* serves what is under way, then ends the line; not in the call */
     void (*over)(struct http_session *s, bool tell); /* there is no line any more: see above. Frees the session */

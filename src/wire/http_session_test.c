@@ -14,6 +14,8 @@ struct world {
     size_t nheld, release_at;
     size_t up_bytes;
     struct http_call *paused;
+    char address[64];
+    void (*gone)(struct http_request *r); /* of /up; NULL: on_gone */
     int done, want_done;
 };
 static struct world w;
@@ -81,7 +83,7 @@ static void service(struct http_request *r, UNUSED void *arg)
         http_write(r, S("five!"));
         http_end(r);
     } else if (str_eq(r->path, S("/up"))) {
-        r->on_gone = on_gone;
+        r->on_gone = w.gone ? w.gone : on_gone;
         r->on_data = up_data;
         r->on_data_end = up_end;
     } else if (str_eq(r->path, S("/last"))) {
@@ -134,6 +136,7 @@ static void world_begin(const struct version *v, struct tls_server *tls, struct 
     CHECK_OK(socket_addr(fd, &at, &err), err);
     AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
     addr_text(&at, &text);
+    (void)snprintf(w.address, sizeof w.address, STR_FMT, STR_ARG(strbuf_str(&text)));
     w.server = http_server_new(w.loop,
                                &(struct http_server_config){.service = {.head = service_head, .request = service},
                                                             .sessions = v->server,
@@ -348,6 +351,85 @@ TEST(session_draining_serves_what_is_under_way_in_every_version)
             CHECK(loop_run_once(w.loop, -1));
         CHECK(str_has(strbuf_str(&w.log), S("drained;")));
         CHECK_INT(http_server_counts(w.server)->connections, 0);
+        world_end();
+    }
+}
+
+/* ---- who leaves while nobody reads its body (HTTP/1.1) */
+
+static const struct hanging {
+    const char *name, *head, *end;
+    size_t size; /* what the handler does not take of it fits in the kernel: else its end is not to be seen */
+    bool closes; /* or only ends its side */
+    const char *want;
+} hangings[] = {
+    {"less than it said", "Content-Length: 300000", "", 100000, true, "gone /up;"},
+    {"less than it said, and may still read", "Content-Length: 300000", "", 100000, false, "gone /up;"},
+    {"a chunk and no more", "Transfer-Encoding: chunked", "", 100000, true, "gone /up;"},
+    {"all of it", "Content-Length: 100000", "", 100000, false, "gone /up;HTTP/1.1 200 "},
+    {"all of it in chunks", "Transfer-Encoding: chunked", "\r\n0\r\n\r\n", 100000, false, "gone /up;HTTP/1.1 200 "},
+};
+static const struct hanging *hanging;
+static struct stream *raw;
+
+static void raw_opened(struct stream *s)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
+    strbuf_addf(&b, "PUT /up HTTP/1.1\r\nHost: h\r\n%s\r\n\r\n", hanging->head);
+    if (str_has(str_of(hanging->head), S("chunked")))
+        strbuf_addf(&b, "%zx\r\n", hanging->size);
+    for (size_t i = 0; i < hanging->size; i++)
+        strbuf_addc(&b, 'x');
+    strbuf_addz(&b, hanging->end);
+    stream_write(s, strbuf_str(&b));
+    if (hanging->closes)
+        stream_close(TAKE(raw)); /* what is queued still goes out */
+    else
+        stream_end(s);
+}
+static void raw_data(UNUSED struct stream *s, struct str b)
+{
+    say(STR_FMT, STR_ARG(str_sub(b, 0, 13)));
+    loop_stop(w.loop);
+}
+static void raw_closed(struct stream *s, UNUSED struct err *err)
+{
+    stream_free(s);
+    raw = NULL;
+}
+static void raw_ended(struct stream *s)
+{
+    raw_closed(s, NULL);
+}
+static const struct stream_fns raw_fns = {raw_opened, raw_data, NULL, raw_ended, raw_closed};
+
+static void half_gone(struct http_request *r)
+{
+    say("gone /up;");
+    if (r->gone) {
+        held_forget(r);
+        http_abort(r);
+    }
+    loop_stop(w.loop);
+}
+
+TEST(session_who_leaves_while_its_body_is_paused_is_noticed)
+{
+    for (size_t i = 0; i < countof(hangings); i++) {
+        hanging = &hangings[i];
+        world_begin(&http1, NULL, NULL);
+        w.release_at = 1;
+        w.gone = half_gone;
+        raw = stream_connect(w.loop, &(struct stream_connect){.address = str_of(w.address)}, &raw_fns, NULL);
+        loop_run(w.loop);
+        if (w.nheld) { /* all is there: it is served when the handler goes on */
+            CHECK(w.up_bytes < hanging->size);
+            http_body_pause(w.held[--w.nheld], false);
+            loop_run(w.loop);
+        }
+        if (!str_eqz(strbuf_str(&w.log), hanging->want))
+            test_failed(__FILE__, __LINE__, "%s: %s", hanging->name, w.log.p);
+        stream_free(TAKE(raw));
         world_end();
     }
 }
