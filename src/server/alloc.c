@@ -149,9 +149,10 @@ static bool choose_ip(struct request *r, struct str *out)
 }
 
 /* The API's address is that of default/kubernetes, also while somebody has deleted it. */
-static bool is_another(const struct request *r, const struct alloc *a, uint32_t ip)
+static bool is_another(struct request *r, struct str ip)
 {
-    return ip == a->net + API_IP && !(str_eqz(r->ns, "default") && str_eqz(r->name, "kubernetes"));
+    return str_eq(ip, ip_text(&r->arena, r->server->alloc->net + API_IP)) &&
+           !(str_eqz(r->ns, "default") && str_eqz(r->name, "kubernetes"));
 }
 
 static bool choose_port(struct request *r, int64_t *out)
@@ -197,7 +198,7 @@ static bool give_ip(struct request *r, struct val *spec, const struct val *old)
         if (n <= a->net || n >= a->net + a->size - 1)
             return refuse(r, "spec.clusterIPs", quoted,
                           "failed to allocate IP: the provided network does not match the current range");
-        if (!r->options.dry_run && (is_taken(a, want) || is_another(r, a, n)))
+        if (!r->options.dry_run && (is_taken(a, want) || is_another(r, want)))
             return refuse(r, "spec.clusterIPs", quoted,
                           "failed to allocate IP "
                           "the IP: provided IP is already allocated");
