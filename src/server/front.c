@@ -1,11 +1,12 @@
 /* One request over HTTP, in the order in which it may be refused: who asks (before a body is read), as whom, and may
- * they; is there such a thing; can it be answered in a form that is accepted; is the body what it should be. Then it is
- * a page (sites.c), a way to a node (nodeproxy.c), a watch, or a request (request.c) whose answer goes out here: in one
- * piece, lists a piece a turn of the loop and only as fast as their client takes them. */
+ * they; is there such a thing; can it be answered in a form that is accepted; is the body what it should be. Then it
+ * is a page (sites.c), a way to a node (nodeproxy.c), a watch, or a request (request.c) whose answer goes out here:
+ * in one piece, lists a piece a turn of the loop and only as fast as their client takes them. */
 #include "server/front.h"
 #include "server/authn.h"
 #include "server/encode.h"
 #include "server/fail.h"
+#include "server/front_ask.h"
 #include "server/front_body.h"
 #include "server/impersonate.h"
 #include "server/limits.h"
@@ -494,106 +495,6 @@ static void start_watch(struct exchange *x)
     http_start(x->http, 200, content_type(x, true), -1);
 }
 
-/* --- what is asked --- */
-
-static bool find_kind(struct exchange *x, const struct path_info *p)
-{
-    struct request *r = &x->r;
-    r->kind = kind_set_find_plural(r->kinds, p->group, p->version, p->resource);
-    const struct kind *k = r->kind;
-    if (!k)
-        return fail_no_route(r);
-    bool in_ns = p->in_namespace; /* who may do so there may it there alone: nothing else is below a namespace */
-    if (!k->namespaced && in_ns)
-        return fail_no_route(r);
-    if (k->namespaced && !in_ns && (p->name.n || p->sub.n))
-        return fail_no_route(r);
-    unsigned can;
-    if (p->name.n && !p->sub.n && !(k->verbs & (VERB_GET | VERB_UPDATE | VERB_DELETE)))
-        return fail_no_route(r); /* reviews have no names */
-    if (p->watch_path && p->sub.n)
-        return fail_no_route(r);
-    if (p->watch_path && !str_eq(x->http->method, S("GET")))
-        return fail_not_allowed(r);
-    if (p->sub.n) {
-        for (size_t i = 0; i < k->nsubs; i++)
-            if (str_eqz(p->sub, k->subs[i].name))
-                r->sub_row = &k->subs[i];
-        if (!r->sub_row)
-            return fail_no_route(r);
-        can = r->sub_row->verbs;
-    } else {
-        can = k->verbs;
-    }
-    if (k->namespaced && !in_ns) /* all namespaces can only be read */
-        can &= VERB_LIST | VERB_WATCH;
-    if (p->name.n && !p->sub.n)
-        can &= VERB_GET | VERB_UPDATE | VERB_PATCH | VERB_DELETE | (p->watch_path ? VERB_WATCH : 0);
-    else if (!p->sub.n)
-        can &= VERB_LIST | VERB_WATCH | VERB_CREATE | VERB_DELETECOLLECTION;
-    return (can & r->verb) || nodeproxy_any_method(r) ? true : fail_not_allowed(r);
-}
-
-static enum verb verb_find(struct str text)
-{
-    for (unsigned v = VERB_GET; v <= VERB_DELETECOLLECTION; v <<= 1)
-        if (str_eqz(text, verb_name((enum verb)v)))
-            return (enum verb)v;
-    return 0;
-}
-
-static struct str query_value(struct exchange *x, const char *name)
-{
-    struct str rest = x->http->query, n, v, found = STR_NONE;
-    struct err err = ERR;
-    while (http_query_next(&x->r.arena, &rest, &n, &v, &err))
-        if (str_eqz(n, name))
-            found = v;
-    return found;
-}
-
-/* A list or watch that selects one name is authorized as one of that name (upstream: for GETs; not for a
- * deletecollection, not by the old watch path, and where the name can stand in a path). filter_parse sees to it that
- * this name is what it reads. */
-static struct str name_selected(struct exchange *x)
-{
-    struct str f = x->r.options.field_selector, name = S("");
-    struct field_term *terms;
-    size_t n;
-    struct err err = ERR; /* a bad selector is told of when it is parsed for good, after authorization */
-    if (!f.n || !field_selector_parse(&x->r.arena, f, &terms, &n, &err))
-        return S("");
-    for (size_t i = 0; i < n; i++)
-        if (terms[i].equal && str_eq(terms[i].path, S("metadata.name")))
-            name = terms[i].value;
-    bool fits = str_find_char(name, '/') < 0 && str_find_char(name, '%') < 0 && !str_eqz(name, ".") &&
-                !str_eqz(name, "..");
-    return fits ? name : S("");
-}
-
-/* What the path says, and what of the query authorization looks at. */
-static void ask(struct exchange *x, const struct path_info *p)
-{
-    struct request *r = &x->r;
-    r->verb_text = str_of(p->verb);
-    struct str watch = query_value(x, "watch");
-    bool listing = str_eq(r->verb_text, S("list")) || str_eq(r->verb_text, S("watch"));
-    if (listing && watch.p && !str_eq(watch, S("0")) && !str_ieq(watch, S("false")))
-        r->verb_text = S("watch");
-    r->verb = verb_find(r->verb_text);
-    r->group = p->group;
-    r->version = p->version;
-    r->resource = p->resource;
-    r->ns = p->ns;
-    r->name = p->name;
-    r->sub = p->sub;
-    x->rest = p->rest;
-    if (listing)
-        r->options.field_selector = query_value(x, "fieldSelector"); /* options_of_query comes to the same */
-    if (listing && !p->watch_path && !r->name.n)
-        r->name = name_selected(x);
-}
-
 /* --- one request --- */
 
 static bool find_form(struct exchange *x, enum offer offer)
@@ -613,7 +514,7 @@ static bool find_form(struct exchange *x, enum offer offer)
 
 static bool find_include(struct exchange *x)
 {
-    struct str i = query_value(x, "includeObject");
+    struct str i = front_query(&x->r, x->http, "includeObject");
     x->include = str_eq(i, S("None")) ? INCLUDE_NONE : str_eq(i, S("Object")) ? INCLUDE_OBJECT : INCLUDE_METADATA;
     if (x->form.form == FORM_TABLE && i.n && x->include == INCLUDE_METADATA && !str_eq(i, S("Metadata")))
         return fail_bad_request(&x->r,
@@ -636,7 +537,7 @@ static bool answers_plainly(const struct request *r)
 static bool prepare(struct exchange *x, const struct path_info *p)
 {
     struct request *r = &x->r;
-    if (!find_kind(x, p))
+    if (!front_find_kind(r, x->http, p))
         return false;
     if (x->http->unread)
         return fail_plain(r, 413, "the body is larger than what is read of somebody without a name");
@@ -813,7 +714,8 @@ static void start(struct http_request *h, void *arg)
         return;
     }
     if (p.is_resource) {
-        ask(x, &p);
+        front_ask(r, h, &p);
+        x->rest = p.rest;
     } else {
         AUTO(strbuf_fini) struct strbuf lower = STRBUF(64);
         for (size_t i = 0; i < h->method.n; i++)

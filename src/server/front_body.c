@@ -1,6 +1,6 @@
-/* Bodies. Which type one must have follows from the path: the kind's, or that of the subresource; what is in it besides
- * is refused, warned of or ignored, as the client wants (options.validation). A patch stays untyped, with notes of what
- * is in it twice or unknown, until there is what it is to change (write_patch.c). */
+/* Bodies. Which type one must have follows from the path: the kind's, or that of the subresource; what is in it
+ * besides is refused, warned of or ignored, as the client wants (options.validation). A patch stays untyped, with
+ * notes of what is in it twice or unknown, until there is what it is to change (write_patch.c). */
 #include "server/front_body.h"
 #include "api/body.h"
 #include "server/fail.h"

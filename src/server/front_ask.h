@@ -1,0 +1,10 @@
+/* front_ask.h - from the path and query of HTTP to what a request asks for. */
+#pragma once
+#include "server/int.h"
+#include "server/path.h"
+
+/* What the path says, and what of the query authorization looks at. */
+void front_ask(struct request *r, const struct http_request *h, const struct path_info *p);
+/* The kind, and that the verb is one of it or of the subresource; false: there is none, answered. */
+MUST_USE bool front_find_kind(struct request *r, const struct http_request *h, const struct path_info *p);
+struct str front_query(struct request *r, const struct http_request *h, const char *name); /* the last one counts */
