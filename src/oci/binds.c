@@ -73,6 +73,48 @@ static int bind_resolve(const struct oci_bind *b, struct err *err)
     return TAKE_FD(fd);
 }
 
+static bool is_folder(const struct oci_inner *in, const char *called, bool *folder, struct err *err)
+{
+    struct stat st;
+    const struct oci_bind b = {.root = in->root, .beneath = in->beneath, .called = str_of(called)};
+    AUTO(fd_close) int fd = in->root.n ? bind_resolve(&b, err) : -1;
+    *folder = true;
+    if (in->root.n && (fd < 0 || fstat(fd, &st) < 0))
+        return false;
+    *folder = !in->root.n || S_ISDIR(st.st_mode);
+    return true;
+}
+
+static bool make_file(int root, const char *path)
+{
+    AUTO_FREE char *folder = mem_dupz(path);
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        *slash = 0;
+    if (slash && !make_beneath(root, folder, 0755))
+        return false;
+    AUTO(fd_close) int at = slash ? open_beneath(root, folder) : fcntl(root, F_DUPFD_CLOEXEC, 0);
+    AUTO(fd_close)
+    int fd = at < 0 ? -1 : openat(at, slash ? slash + 1 : path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+    return fd >= 0;
+}
+
+static bool make_inner(int fd, const struct oci_bind *b, struct err *err)
+{
+    for (size_t i = 0; i < b->ninner; i++) {
+        bool folder;
+        AUTO_FREE char *path = str_dupz(b->inner[i].path), *called = str_dupz(b->called);
+        AUTO(fd_close) int there = open_beneath(fd, path);
+        if (there >= 0)
+            continue;
+        if (!is_folder(&b->inner[i], called, &folder, err))
+            return false;
+        if (!(folder ? make_beneath(fd, path, 0755) : make_file(fd, path)))
+            return err_errno(err, "make %s in " STR_FMT ", for what is mounted there", path, STR_ARG(b->root));
+    }
+    return true;
+}
+
 static bool seal(int tree, const struct oci_bind *b, struct err *err)
 {
     struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
@@ -92,6 +134,8 @@ static int bind_take(const struct oci_bind *b, struct err *err)
                        "path \"" STR_FMT "\" is not on a shared mount: mount --make-rshared / on the node",
                        STR_ARG(b->root)),
                -1;
+    if (!make_inner(fd, b, err))
+        return -1;
     AUTO(fd_close)
     int tree = fault("binds.take", EIO)
                    ? -1

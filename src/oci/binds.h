@@ -7,12 +7,22 @@
  * again by its place in the container, which may lie in a folder in which others exchange names meanwhile. */
 enum oci_seal { OCI_OPEN, OCI_SEALED, OCI_SEALED_DEEP /* with all that is mounted below */ };
 
+/* A place in a sealed one where something else is to be mounted: it must be there before, as the runtime could not
+ * make it (kubelet: nestedvolumes.go). */
+struct oci_inner {
+    struct str path; /* relative to the sealed one */
+    struct str root,
+        beneath; /* what is mounted there, as of a bind: a file, or (also where root is empty) a folder */
+};
+
 struct oci_bind {
     struct str root;    /* absolute path of the host */
     struct str beneath; /* relative to root, without "..": strangers may have put links there, which are followed
                            within root and never out of it. Folders that are missing are made, with root's mode */
     bool shared;        /* taken from the host's own mounts: what is mounted in it comes out there */
     enum oci_seal seal;
+    const struct oci_inner *inner;
+    size_t ninner;
     struct str called; /* how errors name it: volumeMount "v" of container "c" */
 };
 

@@ -70,7 +70,7 @@ static int mounted(const struct world *w, const char *folder)
 
 static bool attach(const struct world *w, const char *folder, const char *beneath, struct err *err)
 {
-    const struct oci_bind b = {str_of(w->volume), str_of(beneath), false, OCI_OPEN, S("volumeMount v")};
+    const struct oci_bind b = {str_of(w->volume), str_of(beneath), .called = S("volumeMount v")};
     return binds_attach(w->mntns, folder, &b, 1, err);
 }
 
@@ -230,7 +230,7 @@ TEST(what_is_mounted_below_a_shared_bind_comes_out_at_the_host)
     if (!world_begin(&w))
         return;
     struct err err = ERR;
-    struct oci_bind b = {str_of(w.volume), S(""), true, OCI_OPEN, S("volumeMount v")};
+    struct oci_bind b = {str_of(w.volume), .shared = true, .called = S("volumeMount v")};
     CHECK(!binds_attach(w.mntns, w.folder, &b, 1, &err) && err.kind == E_INVALID &&
           strstr(err.text, "is not on a shared mount"));
     CHECK(mount(w.volume, w.volume, NULL, MS_BIND, NULL) == 0 && mount(NULL, w.volume, NULL, MS_SHARED, NULL) == 0);
@@ -273,7 +273,7 @@ TEST(a_sealed_bind_is_read_only_before_anybody_sees_it)
     for (size_t i = 0; i < countof(rows); i++) {
         struct err err = ERR;
         (void)snprintf(folder, sizeof folder, "%s-%zu", w.folder, i);
-        const struct oci_bind b = {str_of(w.volume), S(""), false, rows[i].seal, S("volumeMount v")};
+        const struct oci_bind b = {str_of(w.volume), .seal = rows[i].seal, .called = S("volumeMount v")};
         CHECK_OK(binds_attach(w.mntns, folder, &b, 1, &err), err);
         AUTO(fd_close) int fd = mounted(&w, folder);
         static const char *const names[] = {"file", "in/file"};
@@ -285,5 +285,35 @@ TEST(a_sealed_bind_is_read_only_before_anybody_sees_it)
         AUTO(fd_close) int own = openat(w.fd, "own", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
         CHECK(own >= 0);
     }
+    world_end(&w);
+}
+
+/* What is mounted in a sealed one has its place there before: a folder or a file, never outside. */
+TEST(a_sealed_bind_has_places_for_what_is_mounted_in_it)
+{
+    struct world w;
+    if (!world_begin(&w))
+        return;
+    struct stat st;
+    struct err err = ERR;
+    CHECK(symlinkat("../outside", w.fd, "out") == 0);
+    const struct oci_inner inner[] = {
+        {S("a/b"), str_of(w.outside), S("")}, {S("c/hosts"), S("/proc/self/status"), S("")}, {S("d"), S(""), S("")}};
+    const struct oci_inner leads_out = {S("out/x"), S(""), S("")};
+    struct oci_bind b = {str_of(w.volume), .seal = OCI_SEALED, .inner = inner, .ninner = countof(inner),
+                         .called = S("volumeMount v")};
+    CHECK_OK(binds_attach(w.mntns, w.folder, &b, 1, &err), err);
+    AUTO(fd_close) int fd = mounted(&w, w.folder);
+    CHECK(fstatat(fd, "a/b", &st, 0) == 0 && S_ISDIR(st.st_mode) && (st.st_mode & 07777) == 0755);
+    CHECK(fstatat(fd, "c/hosts", &st, 0) == 0 && S_ISREG(st.st_mode));
+    CHECK(fstatat(fd, "d", &st, 0) == 0 && S_ISDIR(st.st_mode));
+    CHECK(mkdirat(fd, "more", 0755) < 0 && errno == EROFS);
+    b.inner = &leads_out;
+    b.ninner = 1;
+    char folder[300];
+    (void)snprintf(folder, sizeof folder, "%s-2", w.folder);
+    CHECK(!binds_attach(w.mntns, folder, &b, 1, &err));
+    AUTO(fd_close) int out = open(w.outside, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CHECK(faccessat(out, "x", F_OK, 0) < 0);
     world_end(&w);
 }

@@ -117,17 +117,67 @@ void oci_volumes_place(struct oci_container *c, struct arena *a, const char *fol
     c->mounts = mounts;
 }
 
+/* What lies below target: the rest of the path. Empty: it does not. */
+static struct str path_below(struct str target, struct str path)
+{
+    bool below = path.n > target.n + 1 && str_starts(path, target) && path.p[target.n] == '/';
+    return below ? str_sub(path, target.n + 1, path.n) : S("");
+}
+
+/* For each mount the one in which its place lies; itself where that is the root, or one that comes later. */
+static const size_t *parents_of(const struct oci_container *c, struct arena *a)
+{
+    size_t *parents = arena_alloc(a, (c->nmounts + 1) * sizeof *parents);
+    for (size_t i = 0; i < c->nmounts; i++) {
+        size_t longest = 0;
+        parents[i] = i;
+        for (size_t k = 0; k < c->nmounts; k++) {
+            struct str above = c->mounts[k].target;
+            if (above.n < longest || !path_below(above, c->mounts[i].target).n)
+                continue;
+            longest = above.n;
+            parents[i] = k < i ? k : i;
+        }
+    }
+    return parents;
+}
+
+static void inner_of(const struct oci_container *c, struct arena *a, const size_t *parents, size_t at,
+                     struct oci_bind *out)
+{
+    struct oci_inner *list = NULL;
+    for (size_t i = at + 1; i < c->nmounts; i++) {
+        const struct oci_mount *m = &c->mounts[i];
+        if (parents[i] != at)
+            continue;
+        if (!list)
+            list = arena_alloc(a, (c->nmounts - at) * sizeof *list);
+        bool has_source = str_eqz(m->type, "bind") && !str_starts(m->source, S(VOLUME_SOURCE));
+        list[out->ninner++] = (struct oci_inner){str_dup(a, path_below(c->mounts[at].target, m->target)),
+                                                 has_source ? str_dup(a, m->source) : S(""), str_dup(a, m->beneath)};
+    }
+    out->inner = list;
+}
+
 size_t oci_binds_place(struct oci_container *c, struct arena *a, const char *folder, struct oci_bind **out)
 {
     struct oci_mount *mounts = arena_dup(a, c->mounts, c->nmounts * sizeof *mounts);
     struct oci_bind *list = arena_alloc(a, (c->nmounts + 1) * sizeof *list);
+    const size_t *parents = NULL;
     size_t n = 0;
     for (size_t i = 0; i < c->nmounts; i++) {
         struct oci_mount *m = &mounts[i];
         if (!m->beneath.n && !m->shared && !m->seal)
             continue;
-        list[n] = (struct oci_bind){str_dup(a, m->source), str_dup(a, m->beneath), m->shared, m->seal,
-                                    str_dup(a, m->called)};
+        list[n] = (struct oci_bind){.root = str_dup(a, m->source),
+                                    .beneath = str_dup(a, m->beneath),
+                                    .shared = m->shared,
+                                    .seal = m->seal,
+                                    .called = str_dup(a, m->called)};
+        if (m->seal && !parents)
+            parents = parents_of(c, a);
+        if (m->seal)
+            inner_of(c, a, parents, i, &list[n]);
         m->source = arena_fmt(a, "%s/%zu", folder, n++);
     }
     c->mounts = mounts;

@@ -32,6 +32,37 @@ static struct oci_container plain(struct arena *a)
     return c;
 }
 
+/* What lies in a sealed mount has its place made there; what lies in one in between has it in that one. */
+TEST(places_in_sealed_mounts_are_known)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    static const struct oci_mount mounts[] = {
+        {.type = S_INIT("tmpfs"), .source = S_INIT("tmpfs"), .target = S_INIT("/s/early")},
+        {.type = S_INIT("bind"), .source = S_INIT("/v/s"), .target = S_INIT("/s"), .seal = OCI_SEALED},
+        {.type = S_INIT("bind"), .source = S_INIT("/v/open"), .target = S_INIT("/open")},
+        {.type = S_INIT("bind"), .source = S_INIT("/v/a"), .target = S_INIT("/s/a")},
+        {.type = S_INIT("bind"), .source = S_INIT("/v/b"), .target = S_INIT("/s/x/b"), .beneath = S_INIT("p/q")},
+        {.type = S_INIT("tmpfs"), .source = S_INIT("tmpfs"), .target = S_INIT("/s/t")},
+        {.type = S_INIT("bind"), .source = S_INIT("/v/c"), .target = S_INIT("/s/a/c")},
+        {.type = S_INIT("bind"), .source = S_INIT("/v/d"), .target = S_INIT("/sd")},
+        {.type = S_INIT("bind"), .source = S_INIT("/v/e"), .target = S_INIT("/open/e"), .seal = OCI_SEALED_DEEP},
+    };
+    struct oci_container c = {.mounts = mounts, .nmounts = countof(mounts)};
+    struct oci_bind *binds;
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
+    size_t n = oci_binds_place(&c, &a, "/f", &binds);
+    for (size_t i = 0; i < n; i++) {
+        strbuf_addf(&b, STR_FMT "|" STR_FMT ":", STR_ARG(binds[i].root), STR_ARG(binds[i].beneath));
+        for (size_t k = 0; k < binds[i].ninner; k++)
+            strbuf_addf(&b, " " STR_FMT "=" STR_FMT "|" STR_FMT, STR_ARG(binds[i].inner[k].path),
+                        STR_ARG(binds[i].inner[k].root), STR_ARG(binds[i].inner[k].beneath));
+        strbuf_addc(&b, '\n');
+    }
+    CHECK_STR(strbuf_str(&b), S("/v/s|: a=/v/a| x/b=/v/b|p/q t=|\n/v/b|p/q:\n/v/e|:\n"));
+    CHECK_STR(c.mounts[1].source, S("/f/0"));
+    CHECK_STR(c.mounts[3].source, S("/v/a"));
+}
+
 static struct str json_of_it(struct oci_container *c, struct arena *a, struct oci_notices *notices)
 {
     struct err err = ERR;
