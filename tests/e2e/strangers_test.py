@@ -19,7 +19,7 @@ WIDE = 'namespaces nodes persistentvolumes clusterroles clusterrolebindings cert
 OF_KIND = {'pods': SUBS, 'serviceaccounts': ['token'], 'namespaces': ['status', 'finalize'], 'nodes': ['proxy', 'status'], 'services': ['proxy/x', 'status'], 'deployments': ['scale', 'status'], 'replicasets': ['scale']}
 NS, NAMES = ['own'] * 7 + ['others', 'others', 'kube-system', 'default'], ['mine', 'mine', 'theirs', 'n1', 'n2', 'own', 'others', 'default', 'kubernetes', 'cluster-admin', 'view']
 ODD = ['', '.', '..', '%2e%2e', '%2f', 'watch', 'namespaces', 'own%2fsecrets', 'own/../others', 'OWN', 'own%20', 'own;', '*', 'api', 'v1', 'status', 'finalize', 'proxy', '%6fwn', 'own%2e']
-USERS = {'owner': 'authenticated', 'named': 'authenticated', 'updater': 'authenticated', 'watcher': 'authenticated', 'plain': 'authenticated', 'system:anonymous': 'unauthenticated', 'system:node:n1': 'nodes authenticated', 'nameless': 'nodes authenticated'}
+USERS = {'owner': 'authenticated', 'editor': 'authenticated', 'administrator': 'authenticated', 'named': 'authenticated', 'updater': 'authenticated', 'watcher': 'authenticated', 'plain': 'authenticated', 'system:anonymous': 'unauthenticated', 'system:node:n1': 'nodes authenticated', 'nameless': 'nodes authenticated'}
 
 
 def a_query(r):
@@ -52,7 +52,7 @@ POD = {'spec': {'nodeName': 'n2', 'containers': [{'name': 'c', 'image': 'i'}]}}
 TEMPLATE = {'metadata': {'labels': {'a': 'b'}}, 'spec': POD['spec']}
 BODIES = {'pods': POD, 'services': {'spec': {'ports': [{'port': 80}]}}, 'deployments': {'spec': {'replicas': 0, 'selector': {'matchLabels': {'a': 'b'}}, 'template': TEMPLATE}}, 'replicasets': {'spec': {'replicas': 0, 'selector': {'matchLabels': {'a': 'b'}}, 'template': TEMPLATE}},
           'jobs': {'spec': {'template': {'spec': dict(POD['spec'], restartPolicy='Never')}}}, 'clusterroles': {'rules': ALL}, 'roles': {'rules': ALL[:1]}, 'storageclasses': {'provisioner': 'p'}, 'priorityclasses': {'value': 1}, 'runtimeclasses': {'handler': 'h'},
-          'rolebindings': {'roleRef': {'apiGroup': 'rbac.authorization.k8s.io', 'kind': 'ClusterRole', 'name': 'cluster-admin'}, 'subjects': [{'kind': 'User', 'name': 'plain', 'apiGroup': 'rbac.authorization.k8s.io'}]},
+          'rolebindings': {'roleRef': {'apiGroup': 'rbac.authorization.k8s.io', 'kind': 'ClusterRole', 'name': 'cluster-admin'}, 'subjects': [{'kind': 'User', 'name': 'guest', 'apiGroup': 'rbac.authorization.k8s.io'}]},
           'poddisruptionbudgets': {'spec': {'minAvailable': 0}}, 'persistentvolumes': {'spec': {'capacity': {'storage': '1Gi'}, 'accessModes': ['ReadWriteOnce'], 'hostPath': {'path': '/'}}}, 'endpointslices': {'addressType': 'IPv4', 'endpoints': []}}
 BODIES['clusterrolebindings'] = BODIES['rolebindings']
 
@@ -68,7 +68,7 @@ def a_body(r, kind, name):
     spec = r.choice([{}, {'finalizers': []}, {'nodeName': 'n1', 'containers': [{'name': 'c', 'image': 'i'}]}, {'containers': [{'name': 'c', 'image': 'i'}]}, {'replicas': 3}, {'holderIdentity': 'x'}, {'taints': []}, {'ports': [{'port': 80}]}, {'token': 'x'},
                      {'user': 'x', 'resourceAttributes': {'verb': 'get', 'resource': 'secrets', 'namespace': 'others'}}, {'audiences': []}])
     return dict({'metadata': meta}, **some(.3, kind=r.choice(['Secret', 'Pod', 'Namespace', 'Binding', 'Eviction', 'Scale', 'TokenRequest', 'ClusterRole', 'DeleteOptions'])), **some(.2, apiVersion=r.choice(['v1', 'apps/v1', 'policy/v1', group + '/v1'])),
-                **some(.3, roleRef={'apiGroup': group, 'kind': r.choice(['ClusterRole', 'Role']), 'name': r.choice(['cluster-admin', 'view', 'mine'])}), **some(.3, subjects=[{'kind': r.choice(['User', 'Group']), 'name': r.choice(['owner', 'plain', 'system:authenticated']), 'apiGroup': group}]),
+                **some(.3, roleRef={'apiGroup': group, 'kind': r.choice(['ClusterRole', 'Role']), 'name': r.choice(['cluster-admin', 'view', 'mine'])}), **some(.3, subjects=[{'kind': r.choice(['User', 'Group']), 'name': r.choice(['owner', 'guest', 'guests']), 'apiGroup': group}]),
                 **some(.2, rules=r.choice([ALL, []])), **some(.3, data={'a': 'Yg=='}), **some(.4, spec=spec), **some(.2, status={'phase': 'x', 'podIP': '10.0.0.1'}), **some(.2, target={'name': 'n1'}), **some(.1, aggregationRule={'clusterRoleSelectors': [{'matchLabels': {}}]}),
                 **some(.2, involvedObject={'namespace': r.choice(NS), 'name': 'x'}))
 
@@ -136,7 +136,8 @@ def furnish(c):
             put('/apis/coordination.k8s.io/v1/namespaces/%s/leases' % ns, of(OPEN))
             put(RBAC + '/namespaces/%s/roles' % ns, of(THEIRS))
     bind = lambda who, kind, role: put(RBAC + '/namespaces/own/rolebindings', {'metadata': {'name': who}, 'roleRef': {'apiGroup': 'rbac.authorization.k8s.io', 'kind': kind, 'name': role}, 'subjects': [{'kind': 'User', 'name': who, 'apiGroup': 'rbac.authorization.k8s.io'}]})
-    bind('owner', 'ClusterRole', 'cluster-admin')
+    for who, role in (('owner', 'cluster-admin'), ('editor', 'edit'), ('administrator', 'admin')):
+        bind(who, 'ClusterRole', role)
     for who, rule in (('named', {'verbs': ['*'], 'apiGroups': ['*'], 'resources': ['*'], 'resourceNames': ['mine']}), ('updater', {'verbs': ['get', 'update', 'patch'], 'apiGroups': ['*'], 'resources': ['*']})):
         put(RBAC + '/namespaces/own/roles', {'metadata': {'name': who}, 'rules': [rule]})
         bind(who, 'Role', who)
@@ -155,7 +156,7 @@ def changed_rightly(who, key, before, after):
     followed = ('endpoints', 'endpointslices', 'replicasets', 'deployments', 'configmaps', 'pods', 'serviceaccounts')     # by controllers
     if kind in ('pods', 'nodes') and before and after and before[0] == after[0]:
         return True     # the controller of nodes that say nothing
-    return {'owner': ns == 'own' or key == ('namespaces', '', 'own'), 'named': ns == 'own' and (name == 'mine' or kind in followed), 'updater': ns == 'own' and (bool(before and after) or kind in followed),
+    return {'owner': ns == 'own' or key == ('namespaces', '', 'own'), 'editor': ns == 'own' and 'role' not in kind, 'administrator': ns == 'own', 'named': ns == 'own' and (name == 'mine' or kind in followed), 'updater': ns == 'own' and (bool(before and after) or kind in followed),
             'system:node:n1': key in (('nodes', '', 'n1'), ('leases', 'kube-node-lease', 'n1')) or kind in ('certificatesigningrequests', 'csinodes')}.get(who, False)
 
 
@@ -187,7 +188,7 @@ def nobody_gets_further_by_any_request(c):
         after = line.all()
         wrong = [(key, before.get(key), after.get(key)) for key in set(before) | set(after) if before.get(key) != after.get(key) and not changed_rightly(who, key, before.get(key), after.get(key))]
         assert not wrong, (who, wrong, did)
-        if who in ('owner', 'named'):
+        if who in ('owner', 'named', 'editor', 'administrator'):
             furnish(c)
     print('     %d requests, %d did something or showed something' % (requests, successes))
     assert successes > requests / 200, successes
