@@ -12,6 +12,7 @@
 #define READ_SIZE    65536
 #define RECORD       16384 /* of TLS */
 #define READS_A_TURN 4     /* so that one busy stream does not starve the rest */
+#define TLS_READS    16    /* of the descriptor in a turn, two a record: also of records that hold nothing for us */
 #define IOV_MOST     64
 #define LINGER_NS    (5 * NS_PER_S)
 #define CONNECT_NS   (10 * NS_PER_S)
@@ -46,12 +47,14 @@ struct stream {
     int busy; /* callbacks under way */
     bool freed, lingering;
     bool read_paused, read_ended, ended_told, hangup_seen, more_to_read;
+    bool read_writes; /* reading goes on when something can be written: TLS owes the other side an answer */
     bool end_wanted, end_done, write_blocked, over, opened_told, write_broken, closed_told, shake_writes;
     int64_t idle_ns, stall_ns, moved;
     struct poll poll;
     struct soon soon;
     struct timer timer; /* until opened, then idle, then lingering */
     SSL *ssl;
+    int tls_reads; /* left in this turn */
     ARRAY(struct chunk) queue;
     size_t first, sent, queued; /* sent: of queue.p[first] */
     struct strbuf unread;
@@ -323,12 +326,13 @@ static ssize_t recv_tls(struct stream *s, char *p, size_t size)
 {
     ERR_clear_error();
     errno = 0;
+    s->read_writes = false;
     int n = SSL_read(s->ssl, p, (int)size);
     if (n > 0)
         return n;
     switch (SSL_get_error(s->ssl, n)) {
-    case SSL_ERROR_WANT_READ:
-    case SSL_ERROR_WANT_WRITE: return 0;
+    case SSL_ERROR_WANT_READ: return 0;
+    case SSL_ERROR_WANT_WRITE: s->read_writes = true; return 0;
     case SSL_ERROR_ZERO_RETURN: s->read_ended = true; return 0;
     default: return s->write_broken ? -1 : (tls_failed(s->ssl, n, s->name, err_of(s)), -1);
     }
@@ -340,6 +344,7 @@ static bool read_some(struct stream *s)
     char room[READ_SIZE];
     size_t size = s->ssl ? RECORD : sizeof room;
     s->more_to_read = false;
+    s->tls_reads = TLS_READS;
     for (int i = 0; i < READS_A_TURN; i++) {
         if (s->state != OPEN || s->read_paused || s->read_ended || s->unread.n)
             return true;
@@ -408,6 +413,7 @@ static void answer_plain_http(struct stream *s)
 static void shake(struct stream *s)
 {
     s->state = SHAKING;
+    s->tls_reads = TLS_READS;
     ERR_clear_error();
     errno = 0;
     int rc = SSL_do_handshake(s->ssl);
@@ -435,7 +441,7 @@ static void connected(struct stream *s)
         opened(s);
         return;
     }
-    s->ssl = tls_client_ssl(s->tls_client, s->fd, s->name, s->alpn, err_of(s));
+    s->ssl = tls_client_ssl(s->tls_client, s->fd, &s->tls_reads, s->name, s->alpn, err_of(s));
     if (s->ssl)
         shake(s);
     else
@@ -569,10 +575,11 @@ static int wanted(const struct stream *s)
     case CONNECTING: return POLL_WRITE;
     case SHAKING: return s->shake_writes ? POLL_WRITE : POLL_READ;
     case OPEN:
-        return (s->write_blocked ? POLL_WRITE : 0) | (s->read_ended     ? 0
-                                                      : !s->read_paused ? POLL_READ
-                                                      : s->hangup_seen  ? 0
-                                                                        : POLL_HANGUP);
+        return (s->write_blocked || s->read_writes ? POLL_WRITE : 0) | (s->read_ended     ? 0
+                                                                        : s->read_writes  ? 0
+                                                                        : !s->read_paused ? POLL_READ
+                                                                        : s->hangup_seen  ? 0
+                                                                                          : POLL_HANGUP);
     case LOOKING_UP:
     case FAILED: return 0;
     }
@@ -674,8 +681,11 @@ static void poll_ready(struct poll *p, int ready)
     case CONNECTING: connect_ready(s); break;
     case SHAKING: shake(s); break;
     case OPEN:
-        if (ready & POLL_WRITE)
+        if (ready & POLL_WRITE) {
+            s->more_to_read |= s->read_writes;
+            s->read_writes = false;
             soon_set(&s->soon);
+        }
         if (ready & POLL_HANGUP || (s->read_paused && !s->read_ended && ready & POLL_READ))
             hangup(s);
         if (s->state == OPEN && ready & POLL_READ && !read_some(s))
@@ -755,7 +765,7 @@ struct stream *stream_new(struct loop *l, int own_fd, struct tls_server *tls, co
     (void)fcntl(own_fd, F_SETFL, fcntl(own_fd, F_GETFL) | O_NONBLOCK);
     use_fd(s, own_fd);
     if (tls) {
-        s->ssl = tls_server_ssl(tls, own_fd);
+        s->ssl = tls_server_ssl(tls, own_fd, &s->tls_reads);
         timer_set(&s->timer, CONNECT_NS);
         s->state = SHAKING;
         poll_want(&s->poll, POLL_READ);

@@ -2,6 +2,9 @@
 #include "sys/cert.h"
 #include "sys/stream.h"
 #include <fcntl.h>
+#include <openssl/ssl.h>
+#include <pthread.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 /* A server that echoes, and a client that says something and listens, over whatever they are given. */
@@ -305,6 +308,127 @@ TEST(stream_tls_says_what_the_handshake_agreed_on)
     story_connect(&t, NULL, "", &client_fns);
     CHECK_STR(str_of(t.agreed[0]), S(""));
     story_end(&t);
+    pair_fini(&server);
+    authorities_end();
+}
+
+/* ---- a client that has no manners */
+
+struct rude {
+    struct addr to;
+    const char *groups; /* NULL: the library's own */
+    int updates;        /* new keys, one after another, before it says anything */
+    bool shaken;
+    size_t heard;
+};
+
+static void send_all(int fd, const char *p, size_t n)
+{
+    for (ssize_t sent; n && (sent = send(fd, p, n, MSG_NOSIGNAL)) > 0; p += sent)
+        n -= (size_t)sent;
+}
+
+static void *rude_client(void *arg)
+{
+    struct rude *r = arg;
+    int fd = socket(r->to.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK_INT(connect(fd, &r->to.sa, r->to.n), 0);
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    CHECK(!r->groups || SSL_CTX_set1_groups_list(ctx, r->groups) == 1);
+    SSL *ssl = SSL_new(ctx);
+    CHECK(SSL_set_fd(ssl, fd) == 1);
+    r->shaken = SSL_connect(ssl) == 1;
+    if (r->shaken) {
+        BIO *kept = BIO_new(BIO_s_mem());
+        SSL_set0_wbio(ssl, kept);
+        for (int i = 0; i < r->updates; i++)
+            CHECK(SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 && SSL_do_handshake(ssl) == 1);
+        CHECK(SSL_write(ssl, "hello there", 11) == 11);
+        char *p, heard[64];
+        long n = BIO_get_mem_data(kept, &p);
+        send_all(fd, p, (size_t)n);
+        for (int got; r->heard < 11 && (got = SSL_read(ssl, heard, sizeof heard)) > 0;)
+            r->heard += (size_t)got;
+    }
+    SSL_free(ssl);
+    SSL_CTX_free(ctx);
+    fd_close(fd);
+    return NULL;
+}
+
+/* Looks how long the turns of the loop are. */
+struct turns {
+    struct soon soon;
+    int64_t last, longest; /* ns of this thread's CPU */
+};
+
+static void turn_over(struct soon *s)
+{
+    struct turns *t = container_of(s, struct turns, soon);
+    int64_t now = clock_thread_cpu();
+    t->longest = MAX(t->longest, now - t->last);
+    t->last = now;
+    soon_set(s);
+}
+
+static struct turns rude_story(struct story *t, struct tls_server *tls, struct rude *r)
+{
+    struct err err = ERR;
+    pthread_t thread;
+    struct turns turns = {.last = clock_thread_cpu()};
+    story_begin(t, "127.0.0.1:0", tls);
+    CHECK_OK(socket_addr(t->listener.fd, &r->to, &err), err);
+    CHECK_INT(pthread_create(&thread, NULL, rude_client, r), 0);
+    soon_init(&turns.soon, t->loop, turn_over);
+    soon_set(&turns.soon);
+    loop_run(t->loop);
+    soon_stop(&turns.soon);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    return turns;
+}
+
+/* However many records come that hold nothing for us, and however fast: others have their turn. */
+TEST(stream_tls_new_keys_without_end_hold_nobody)
+{
+    authorities();
+    struct pair server;
+    pair_make(&server, server_spec, &ca, ca_key);
+    AUTO(tls_server_free) struct tls_server *tls = server_of(&server);
+    struct story t;
+    struct rude few = {.updates = 1}, many = {.updates = 4000};
+    (void)rude_story(&t, tls, &few);
+    CHECK_INT(few.heard, 11);
+    story_end(&t);
+    int64_t start = clock_thread_cpu();
+    struct turns turns = rude_story(&t, tls, &many);
+    int64_t all = clock_thread_cpu() - start;
+    CHECK_INT(many.heard, 11);
+    CHECK(turns.longest < MAX(all / 20, 5 * NS_PER_MS));
+    story_end(&t);
+    pair_fini(&server);
+    authorities_end();
+}
+
+/* An exchange of keys that takes the server tens of milliseconds, and a client only to ask for it. */
+TEST(stream_tls_dear_key_exchanges_are_refused)
+{
+    authorities();
+    struct pair server;
+    pair_make(&server, server_spec, &ca, ca_key);
+    AUTO(tls_server_free) struct tls_server *tls = server_of(&server);
+    static const struct {
+        const char *groups;
+        bool good;
+    } rows[] = {{"X25519", true},     {"P-256", true},           {"P-384", true},  {"ffdhe2048", false},
+                {"ffdhe8192", false}, {"ffdhe8192:P-256", true}, {"P-521", false}, {"X448", false}};
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct story t;
+        struct rude r = {.groups = rows[i].groups};
+        (void)rude_story(&t, tls, &r);
+        CHECK_INT(r.shaken, rows[i].good);
+        CHECK_INT(r.heard, rows[i].good ? 11 : 0);
+        story_end(&t);
+    }
     pair_fini(&server);
     authorities_end();
 }

@@ -8,9 +8,11 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
-#define CHAIN_MOST    16  /* certificates of one chain */
-#define CA_MOST       512 /* certificates of one bundle */
-#define SESSIONS_MOST 64  /* kept for resumption, one a server name */
+#define CHAIN_MOST    16                   /* certificates of one chain */
+#define SHOWN_MOST    (32 << 10)           /* bytes of the certificates that a client may show */
+#define GROUPS        "X25519:P-256:P-384" /* what the others cost us, a client that only says so does not pay */
+#define CA_MOST       512                  /* certificates of one bundle */
+#define SESSIONS_MOST 64                   /* kept for resumption, one a server name */
 
 struct tls_server {
     SSL_CTX *ctx;
@@ -129,9 +131,13 @@ static int alpn_choose(UNUSED SSL *ssl, const unsigned char **out, unsigned char
     return SSL_TLSEXT_ERR_OK;
 }
 
-/* A bad client certificate does not end the handshake: the service above answers 401 and says why. */
-static int accept_any(UNUSED int ok, UNUSED X509_STORE_CTX *ctx)
+/* A bad client certificate does not end the handshake: the service above answers 401 and says why. The first thing
+ * that is wrong ends the looking, though: the signatures of a chain that leads to nobody whom we trust are not worth
+ * a stranger's choice of keys. */
+static int verify_quietly(X509_STORE_CTX *ctx, UNUSED void *arg)
 {
+    (void)X509_verify_cert(ctx); /* the outcome is kept in the context */
+    ERR_clear_error();
     return 1;
 }
 
@@ -139,12 +145,16 @@ static SSL_CTX *server_ctx(struct tls_server *t, const struct tls_server_config 
 {
     SSL_CTX *ctx = ctx_new(TLS_server_method());
     SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
+    ASSERT(SSL_CTX_set1_groups_list(ctx, GROUPS) == 1);
     (void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* tickets carry the state */
     (void)SSL_CTX_set_num_tickets(ctx, 1);
     (void)SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"wherry", 6);
     bool ok = use_pair(ctx, c->cert, c->key, err);
     if (ok && c->client_ca.n) {
-        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_CLIENT_ONCE, accept_any);
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_CLIENT_ONCE, NULL);
+        SSL_CTX_set_cert_verify_callback(ctx, verify_quietly, NULL);
+        SSL_CTX_set_verify_depth(ctx, CHAIN_MOST);
+        (void)SSL_CTX_set_max_cert_list(ctx, SHOWN_MOST);
         ok = each_cert(c->client_ca, CA_MOST, take_client_ca, ctx, "client CA", err);
     }
     if (!ok) {
@@ -185,10 +195,30 @@ void tls_server_free(struct tls_server *t)
     mem_free(t);
 }
 
-SSL *tls_server_ssl(struct tls_server *t, int fd)
+/* OpenSSL reads on as long as records come that hold nothing for us (new keys, hellos, alerts), and they come faster
+ * than it gets through them. */
+static long read_counted(BIO *b, int what, UNUSED const char *p, UNUSED size_t len, UNUSED int argi, UNUSED long argl,
+                         int ret, UNUSED size_t *n)
+{
+    int *left = (int *)(void *)BIO_get_callback_arg(b);
+    if (what != BIO_CB_READ || (*left)-- > 0)
+        return ret;
+    BIO_set_retry_read(b);
+    return -1;
+}
+
+static void fd_given(SSL *ssl, int fd, int *reads_left)
+{
+    ASSERT(SSL_set_fd(ssl, fd) == 1);
+    BIO_set_callback_ex(SSL_get_rbio(ssl), read_counted);
+    BIO_set_callback_arg(SSL_get_rbio(ssl), (char *)reads_left);
+}
+
+SSL *tls_server_ssl(struct tls_server *t, int fd, int *reads_left)
 {
     SSL *ssl = SSL_new(t->ctx);
-    ASSERT(ssl && SSL_set_fd(ssl, fd) == 1);
+    ASSERT(ssl);
+    fd_given(ssl, fd, reads_left);
     SSL_set_accept_state(ssl);
     return ssl;
 }
@@ -249,10 +279,12 @@ static bool is_ip(const char *name)
     return inet_pton(AF_INET, name, ip) == 1 || inet_pton(AF_INET6, name, ip) == 1;
 }
 
-SSL *tls_client_ssl(struct tls_client *t, int fd, const char *name, const char *const *alpn, struct err *err)
+SSL *tls_client_ssl(struct tls_client *t, int fd, int *reads_left, const char *name, const char *const *alpn,
+                    struct err *err)
 {
     SSL *ssl = SSL_new(t->ctx);
-    ASSERT(ssl && SSL_set_fd(ssl, fd) == 1);
+    ASSERT(ssl);
+    fd_given(ssl, fd, reads_left);
     SSL_set_app_data(ssl, (void *)(uintptr_t)name);
     bool ok = is_ip(name) ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1
                           : SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1;

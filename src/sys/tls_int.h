@@ -3,10 +3,11 @@
 #include "sys/tls.h"
 #include <openssl/ssl.h>
 
-SSL *tls_server_ssl(struct tls_server *t, int fd) __attribute__((returns_nonnull));
-/* name: what the certificate must be for, an address or a DNS name; borrowed for the life of the SSL. alpn: instead
- * of what the context says; NULL: that. */
-SSL *tls_client_ssl(struct tls_client *t, int fd, const char *name, const char *const *alpn,
+/* reads_left: how often the descriptor may be read, counted down; then reading waits (WANT_READ) although there may
+ * be more. A record takes two. Borrowed for the life of the SSL, as the name: what the certificate must be for, an
+ * address or a DNS name. alpn: instead of what the context says; NULL: that. */
+SSL *tls_server_ssl(struct tls_server *t, int fd, int *reads_left) __attribute__((returns_nonnull));
+SSL *tls_client_ssl(struct tls_client *t, int fd, int *reads_left, const char *name, const char *const *alpn,
                     struct err *err) MUST_USE;
 /* Why a handshake, read or write failed, in words; `rc` as the call gave it. */
 bool tls_failed(SSL *ssl, int rc, const char *what, struct err *err); /* false */
