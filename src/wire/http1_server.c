@@ -20,6 +20,7 @@
 #define PENDING_MOST 65536       /* bytes of further requests that are read while one is served */
 #define LAST_MOST    (64u << 20) /* and of what a client that has written its last may have left with the kernel */
 #define HEAD_TEXT    (256 * 1024)
+#define A_TURN       8 /* requests of one line that are taken before others have their turn */
 
 struct exchange;
 struct session {
@@ -377,7 +378,7 @@ static void read_rest(struct session *c)
     struct http1_head head;
     struct str body;
     struct err err = ERR;
-    while (may_read(c)) {
+    for (int whole = 0; may_read(c) && whole < A_TURN;) {
         bool between = http1_between(&c->parser) && !c->now;
         enum http1_event e = http1_next(&c->parser, &arena, &c->rest, &head, &body, &err);
         if (e == HTTP1_MORE) {
@@ -385,6 +386,7 @@ static void read_rest(struct session *c)
                 timer_set(&c->timer, config_of(c)->head_ns); /* the first byte of a head */
             break;
         }
+        whole += e == HTTP1_END;
         switch (e) {
         case HTTP1_HEAD: head_came(c, &head, &arena); break;
         case HTTP1_BODY: body_came(c, body); break;
@@ -415,8 +417,11 @@ static void look_at(struct session *c, struct str bytes)
     c->busy++;
     c->rest = bytes;
     read_rest(c);
-    if (!is_over(c) && c->rest.n)
+    if (!is_over(c) && c->rest.n) {
         keep(c, c->rest);
+        if (may_read(c)) /* it was stopped by its share of the turn */
+            soon_set(&c->soon);
+    }
     c->rest = S("");
     c->busy--;
     if (is_over(c) && c->busy == 0)

@@ -441,6 +441,37 @@ TEST(http_pipelined_requests_are_answered_in_order)
     world_end();
 }
 
+/* How many are answered in one turn of the loop, at most. */
+struct turns {
+    struct soon soon;
+    size_t before, most;
+};
+static void turn_over(struct soon *soon)
+{
+    struct turns *t = container_of(soon, struct turns, soon);
+    t->most = MAX(t->most, w.log.n - t->before);
+    t->before = w.log.n;
+    soon_set(soon);
+}
+TEST(http_pipelined_requests_of_one_connection_leave_turns_to_others)
+{
+    static const char one[] = "GET /echo?x HTTP/1.1\r\nHost: h\r\n\r\n", told[] = "GET x;";
+    AUTO(strbuf_fini) struct strbuf many = STRBUF(1 << 20);
+    world_begin();
+    for (int i = 0; i < 499; i++)
+        strbuf_addz(&many, one);
+    strbuf_addz(&many, "GET /echo?x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    raw_start(many.p);
+    struct turns t = {.before = 0};
+    soon_init(&t.soon, w.loop, turn_over);
+    soon_set(&t.soon);
+    loop_run(w.loop);
+    soon_stop(&t.soon);
+    CHECK_INT((int64_t)(w.log.n / (sizeof told - 1)), 500);
+    CHECK(t.most / (sizeof told - 1) <= 32);
+    world_end();
+}
+
 TEST(http_bad_requests_are_refused_in_words)
 {
     static const struct {

@@ -1,7 +1,8 @@
 #include "wire/spdy_link.h"
 #include "wire/websocket.h"
 
-#define LINGER (60 * NS_PER_S)
+#define LINGER       (60 * NS_PER_S)
+#define REPLIES_MOST (1u << 20) /* bytes not taken yet above which nothing is read that would be answered: pings */
 
 struct spdy_link {
     struct spdy *session;
@@ -12,7 +13,8 @@ struct spdy_link {
     struct timer timer;
     size_t queued; /* when the timer was set */
     bool finishing, freed, told;
-    int busy; /* a callback of the streams is under way */
+    bool paused, choked; /* by its owner; because too much waits for the other side */
+    int busy;            /* a callback of the streams is under way */
 };
 
 static void release(struct spdy_link *l)
@@ -71,8 +73,9 @@ bool spdy_link_over_high(const struct spdy_link *l)
 
 void spdy_link_pause(struct spdy_link *l, bool pause)
 {
+    l->paused = pause;
     if (l->stream)
-        stream_read_pause(l->stream, pause);
+        stream_read_pause(l->stream, pause || l->choked);
     else if (l->socket)
         websocket_pause(l->socket, pause);
 }
@@ -123,8 +126,14 @@ static void bytes_came(struct spdy_link *l, struct str bytes)
         release(l);
         return;
     }
-    if (!ok && !l->freed)
+    if (!ok && !l->freed) {
         gone(l);
+        return;
+    }
+    if (l->stream && stream_queued(l->stream) > REPLIES_MOST) { /* a WebSocket sees to it itself */
+        l->choked = true;
+        stream_read_pause(l->stream, true);
+    }
 }
 
 static void stream_came(struct stream *s, struct str bytes)
@@ -134,6 +143,10 @@ static void stream_came(struct stream *s, struct str bytes)
 static void stream_drained(struct stream *s)
 {
     struct spdy_link *l = stream_arg(s);
+    if (l->choked) {
+        l->choked = false;
+        stream_read_pause(s, l->paused);
+    }
     if (!l->finishing)
         l->fns.drained(l->arg);
 }

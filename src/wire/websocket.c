@@ -4,6 +4,7 @@
 
 #define MESSAGE_MOST (1u << 20)
 #define FINISH       (60 * NS_PER_S)
+#define REPLIES_MOST (1u << 20) /* bytes not taken yet above which nothing is read that would be answered: pings */
 #define GUID         "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" /* RFC 6455 1.3 */
 
 struct websocket {
@@ -16,6 +17,7 @@ struct websocket {
     struct timer timer;
     int64_t ping_ns;
     bool client, paused, freed, closed_told, heard, finishing;
+    bool choked;          /* too much waits for the other side */
     size_t finish_queued; /* when the timer was set */
     int quiet;            /* pings without a byte since */
     int busy;
@@ -126,18 +128,30 @@ static void data_came(struct stream *s, struct str bytes)
     w->rest = S("");
     if (!back(w))
         return;
-    if (w->close_code)
+    if (w->close_code) {
         tell_closed(w, w->close_code, str_of(w->close_reason));
-    else if (bad || !wslay_event_want_read(w->ctx) || (wslay_event_get_close_sent(w->ctx) && !w->finishing))
+        return;
+    }
+    if (bad || !wslay_event_want_read(w->ctx) || (wslay_event_get_close_sent(w->ctx) && !w->finishing)) {
         tell_closed(w, wslay_event_get_status_code_sent(w->ctx),
                     S("the other side broke the protocol or its limits"));
-    else if (rest.n)
+        return;
+    }
+    if (rest.n)
         stream_unread(s, rest);
+    if (w->stream && stream_queued(w->stream) > REPLIES_MOST) {
+        w->choked = true;
+        stream_read_pause(w->stream, true);
+    }
 }
 
 static void stream_drained(struct stream *s)
 {
     struct websocket *w = stream_arg(s);
+    if (w->choked) {
+        w->choked = false;
+        stream_read_pause(s, w->paused);
+    }
     if (w->fns->drained)
         w->fns->drained(w);
 }
@@ -410,7 +424,7 @@ void websocket_pause(struct websocket *w, bool pause)
 {
     w->paused = pause;
     if (w->stream)
-        stream_read_pause(w->stream, pause);
+        stream_read_pause(w->stream, pause || w->choked);
 }
 
 void websocket_close(struct websocket *w, int code, struct str reason)
