@@ -36,9 +36,10 @@ enum {
     FORMAT = 1,
     APPLICATION = 0x57485259, /* "WHRY" */
     PAGE_SIZE = 4096,
-    WAL_PAGES = 1000,   /* after which pages go from the WAL to the file */
-    COMPACT_ROWS = 500, /* in one transaction */
-    ROOM = 256 << 10,   /* a disk that was full has room again from here on */
+    WAL_PAGES = 1000,        /* after which pages go from the WAL to the file */
+    COMPACT_ROWS = 500,      /* in one transaction, */
+    COMPACT_BYTES = 8 << 20, /* and of the values that go */
+    ROOM = 256 << 10,        /* a disk that was full has room again from here on */
 };
 
 #define STATEMENTS(X)                                                                                                \
@@ -54,7 +55,8 @@ enum {
             "WHERE value IS NOT NULL AND rev NOT IN (SELECT prev FROM log WHERE rev > ?1)")                          \
     X(SINCE, "SELECT rev, key, created, prev, value, sum FROM log WHERE rev > ?1 AND rev <= ?2 ORDER BY rev")        \
     X(ONE, "SELECT rev, key, created, prev, value, sum FROM log WHERE rev = ?1")                                     \
-    X(NTH, "SELECT rev FROM log WHERE rev > ?1 AND rev <= ?2 ORDER BY rev LIMIT 1 OFFSET ?3")                        \
+    X(REPLACED, "SELECT rev, (SELECT length(p.value) FROM log p WHERE p.rev = l.prev) FROM log l "                   \
+                "WHERE l.rev > ?1 AND l.rev <= ?2 ORDER BY l.rev")                                                   \
     X(FORGET_OLD, "DELETE FROM log WHERE rev IN (SELECT prev FROM log WHERE rev > ?1 AND rev <= ?2 AND prev > 0)")   \
     X(FORGET_DELETED, "DELETE FROM log WHERE rev > ?1 AND rev <= ?2 AND value IS NULL")                              \
     X(FLOOR, "UPDATE meta SET floor = ?1")                                                                           \
@@ -536,22 +538,37 @@ static void commit(struct engine *e, struct batch *b)
     if (!q->started && !b->ceiling) /* the first commit says that this life is not closed */
         b->ceiling = MAX(e->store->ceiling, b->n ? b->changes[b->n - 1]->ev.rev : 0);
     q->commit = (struct work){.run = commit_run, .done = commit_done};
-    worker_put(q->worker, &q->commit);
+    worker_put_urgent(q->worker, &q->commit); /* readers of history may be many */
 }
 
 /* --- compaction --- */
 
-static int compact_some(struct sqlite *q, int64_t upto)
+/* How far one transaction goes, so that those who write are not kept waiting. */
+static int compact_to(struct sqlite *q, int64_t upto, int64_t *to)
 {
     sqlite3_stmt *st;
-    int64_t to = upto;
-    int rc = query(&q->db, Q_NTH, q->floor, upto, &st);
+    int64_t bytes = 0;
+    *to = upto;
+    int rc = query(&q->db, Q_REPLACED, q->floor, upto, &st);
     if (rc != SQLITE_OK)
         return rc;
-    (void)sqlite3_bind_int64(st, 3, COMPACT_ROWS);
-    if (sqlite3_step(st) == SQLITE_ROW)
-        to = sqlite3_column_int64(st, 0);
+    for (int n = 1; (rc = sqlite3_step(st)) == SQLITE_ROW; n++) {
+        bytes += sqlite3_column_int64(st, 1);
+        if (n >= COMPACT_ROWS || bytes >= COMPACT_BYTES) {
+            *to = sqlite3_column_int64(st, 0);
+            break;
+        }
+    }
     (void)sqlite3_reset(st);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+static int compact_some(struct sqlite *q, int64_t upto)
+{
+    int64_t to;
+    int rc = compact_to(q, upto, &to);
+    if (rc != SQLITE_OK)
+        return rc;
     rc = run(&q->db, Q_BEGIN, 0, 0);
     if (rc == SQLITE_OK)
         rc = run(&q->db, Q_FORGET_OLD, q->floor, to);
@@ -647,13 +664,14 @@ static bool read_history(struct sqlite *q, struct history_work *w)
 {
     sqlite3_stmt *st;
     struct str prefix = str_of(w->prefix);
-    size_t bytes = 0;
+    size_t bytes = 0, looked = 0;
     bool ok = true;
     int rc = query(&q->db, Q_SINCE, w->after, w->upto, &st);
     if (rc != SQLITE_OK)
         return db_err(&q->db, rc, "read it", &w->err);
     w->reached = w->after;
-    while (ok && w->rows.n < HISTORY_ROWS && bytes < HISTORY_BYTES && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+    while (ok && w->rows.n < HISTORY_ROWS && bytes < HISTORY_BYTES && looked++ < HISTORY_LOOKED &&
+           (rc = sqlite3_step(st)) == SQLITE_ROW) {
         struct row r;
         w->reached = sqlite3_column_int64(st, 0);
         if (!str_starts(column_text(st, 1), prefix))

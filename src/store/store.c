@@ -328,6 +328,7 @@ void store_write(struct store *s, struct store_op *op)
 /* --- becoming visible --- */
 
 static void compaction_arm(struct store *s);
+static void log_bound(struct store *s);
 
 static void op_apply(struct store *s, struct store_op *op)
 {
@@ -625,6 +626,7 @@ void store_committed(struct store *s, struct batch *b)
             op_apply(s, op);
         }
         publish(s, &done);
+        log_bound(s);
     }
     batch_free(b);
     if (!list_empty(&s->queue) || !list_empty(&s->answered) || (s->lazy_due && s->lazy.n))
@@ -738,8 +740,24 @@ static void compaction_arm(struct store *s)
 {
     if (timer_is_set(&s->compaction) || s->closing)
         return;
-    array_push(&s->marks, ((struct mark){clock_mono(), s->rev}));
+    array_push(&s->marks, ((struct mark){clock_mono(), s->rev, s->stats.logged_bytes}));
     timer_set(&s->compaction, s->keep_ns / 5);
+}
+
+/* Whoever writes large values all the time fills no disk before the clock has come round. */
+static void log_bound(struct store *s)
+{
+    uint64_t logged = s->stats.logged_bytes;
+    int64_t floor = 0;
+    if (!s->marks.n || s->closing || !s->engine->ops->logs)
+        return;
+    if (logged - s->marks.p[s->marks.n - 1].logged > s->log_most / 8)
+        array_push(&s->marks, ((struct mark){clock_mono(), s->rev, logged}));
+    while (s->marks.n > 1 && logged - s->marks.p[0].logged > s->log_most) {
+        array_del(&s->marks, 0);
+        floor = s->marks.p[0].rev;
+    }
+    store_compact(s, floor);
 }
 
 static void on_compaction(struct timer *t)
@@ -751,7 +769,7 @@ static void on_compaction(struct timer *t)
         array_del(&s->marks, 0);
     }
     if (!s->marks.n || s->marks.p[s->marks.n - 1].rev != s->rev)
-        array_push(&s->marks, ((struct mark){now, s->rev}));
+        array_push(&s->marks, ((struct mark){now, s->rev, s->stats.logged_bytes}));
     store_compact(s, floor);
     if (s->floor < s->rev) /* else nothing happens until something is written: no timer in a store at rest */
         timer_set(&s->compaction, s->keep_ns / 5);
@@ -825,6 +843,7 @@ struct store *store_open(struct loop *l, const struct store_options *o, struct e
     s->heads = MAP;
     s->keep_ns = o->keep_ns ? o->keep_ns : 300 * NS_PER_S;
     s->lazy_ns = o->lazy_ns ? o->lazy_ns : NS_PER_S;
+    s->log_most = o->log_bytes ? o->log_bytes : 1 << 30;
     s->ring_max = o->history_changes ? o->history_changes : o->path ? 4096 : 65536;
     s->ring_bytes_max = o->history_bytes ? o->history_bytes : o->path ? 4 << 20 : 64 << 20;
     pmap_init(&s->index, &entry_map);

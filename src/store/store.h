@@ -88,8 +88,9 @@ struct store_options {
     /* Between the two halves of opening: what could be loaded is there, so that what the rest is can be learned from
      * it; NULL: what cannot be loaded at once fails. */
     bool (*known)(void *load_arg, const struct store_snapshot *have, struct err *err);
-    int64_t keep_ns; /* how long history is kept before compaction; 0: 5 minutes */
-    int64_t lazy_ns; /* how long a lazy write may stay out of the log; 0: 1 s */
+    int64_t keep_ns;    /* how long history is kept before compaction; 0: 5 minutes */
+    uint64_t log_bytes; /* of values that history may take in the log: what is more is compacted sooner. 0: 1 GiB */
+    int64_t lazy_ns;    /* how long a lazy write may stay out of the log; 0: 1 s */
     void (*disk)(void *arg,
                  const struct err *err); /* in the loop: the disk has begun to fail, or (NULL) works again */
     void *disk_arg;
@@ -253,7 +254,7 @@ struct store_watch {
 MUST_USE bool store_watch_start(struct store *s, struct store_watch *w, struct err *err); /* false: not started */
 void store_watch_stop(struct store_watch *w); /* at any time, also from fn; twice is fine */
 
-/* Forgets history up to `rev` (at most store_rev()); happens by itself after keep_ns. */
+/* Forgets history up to `rev` (at most store_rev()); happens by itself after keep_ns, or log_bytes. */
 void store_compact(struct store *s, int64_t rev);
 
 /* --- numbers --- */

@@ -37,7 +37,7 @@ struct history_row {
     int64_t rev, create_rev, was_rev, was_create_rev; /* was_rev 0: the key was new */
     struct str key, now, was;                         /* unsealed, in the arena; now.p NULL: deleted */
 };
-enum { HISTORY_ROWS = 256, HISTORY_BYTES = 1 << 20 };
+enum { HISTORY_ROWS = 256, HISTORY_BYTES = 1 << 20, HISTORY_LOOKED = 4096 /* rows, also of other prefixes */ };
 struct history_work {
     struct store_history *h; /* NULL: cancelled */
     struct store *store;
@@ -72,6 +72,7 @@ struct gap {
 };
 struct mark {
     int64_t at, rev;
+    uint64_t logged; /* bytes, up to then */
 };
 
 struct store {
@@ -112,6 +113,7 @@ struct store {
     struct timer compaction;
     ARRAY(struct mark) marks;
     int64_t keep_ns;
+    uint64_t log_most; /* bytes of history in the log */
     struct store_stats stats;
     bool closing;
 };

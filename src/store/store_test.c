@@ -957,6 +957,61 @@ TEST(store_compaction_does_not_hide_what_is_lost)
     world_free(w);
 }
 
+/* Somebody who reads history in the log. */
+static int portions;
+static void count_portion(struct store_history *h, const struct store_event *events, size_t n)
+{
+    (void)h, (void)events, (void)n;
+    portions++;
+}
+TEST(store_readers_of_the_log_do_not_hold_up_a_writer)
+{
+    struct world *w = world_new(true);
+    w->o.history_changes = 10;
+    world_open(w);
+    int64_t first = put(w, "a", "0");
+    for (int i = 0; i < 600; i++)
+        (void)put_lazy(w, "a", "1");
+    (void)put(w, "a", "2");
+    struct seen readers[50];
+    for (size_t i = 0; i < countof(readers); i++) {
+        readers[i] = SEEN;
+        readers[i].h = (struct store_history){.after = first, .prefix = S("a"), .fn = count_portion, .done = see_end};
+        store_history(w->s, &readers[i].h);
+    }
+    (void)loop_run_once(w->loop, 0); /* they are queued */
+    portions = 0;
+    (void)put(w, "b", "1");
+    CHECK(portions <= 5); /* those that were begun; not one of each */
+    for (size_t i = 0; i < countof(readers); i++) {
+        run_until(w, &readers[i].over);
+        CHECK_OK(readers[i].h.ok, readers[i].h.err);
+    }
+    CHECK(portions >= 50);
+    world_free(w);
+}
+
+TEST(store_history_in_the_log_has_a_bound_in_bytes)
+{
+    struct world *w = world_new(true);
+    w->o.log_bytes = 200000;
+    w->o.history_changes = 10;
+    world_open(w);
+    AUTO_FREE char *large = mem_alloc(10001);
+    memset(large, 'x', 10000);
+    int64_t first = put(w, "a", large), last = 0;
+    for (int i = 0; i < 300; i++)
+        last = put(w, i % 3 ? "a" : "b", large);
+    loop_run_for(w, 100 * NS_PER_MS); /* the last compaction */
+    struct store_stats st;
+    struct err err = ERR;
+    store_stats(w->s, &st);
+    CHECK(st.file_bytes < 1000000); /* of 2.5 MB */
+    CHECK(!store_resumable(w->s, first, &err) && err.kind == E_EXPIRED);
+    CHECK_OK(store_resumable(w->s, last - 10, &err), err);
+    world_free(w);
+}
+
 /* Every call to the disk failed once: what was acknowledged is there, what was refused is not there or (after a crash
  * that followed at once) whole, and the store goes on by itself. */
 static int fault_number;

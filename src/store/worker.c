@@ -6,11 +6,12 @@ struct worker {
     struct job job;
     pthread_mutex_t lock;
     pthread_cond_t ended;
-    struct list queue;    /* the loop's */
-    struct work *current; /* under lock: to be run by the job, running, or run */
-    bool running;         /* under lock: the job is in current->run */
-    bool ran;             /* under lock: current->run has returned */
-    bool active;          /* the job was started and is not home yet */
+    struct list queue, urgent; /* the loop's */
+    bool was_urgent;           /* the last piece */
+    struct work *current;      /* under lock: to be run by the job, running, or run */
+    bool running;              /* under lock: the job is in current->run */
+    bool ran;                  /* under lock: current->run has returned */
+    bool active;               /* the job was started and is not home yet */
     bool draining, freed;
 };
 
@@ -24,6 +25,7 @@ struct worker *worker_new(struct loop *l, struct err *err)
     (void)pthread_mutex_init(&w->lock, NULL);
     (void)pthread_cond_init(&w->ended, NULL);
     list_init(&w->queue);
+    list_init(&w->urgent);
     return w;
 }
 
@@ -64,12 +66,21 @@ static void home(struct job *j)
     next(w);
 }
 
+static struct work *take(struct worker *w)
+{
+    bool urgent = !list_empty(&w->urgent) && !(w->was_urgent && !list_empty(&w->queue));
+    struct work *work = list_first(urgent ? &w->urgent : &w->queue, struct work, node);
+    if (work)
+        list_del(&work->node);
+    w->was_urgent = urgent;
+    return work;
+}
+
 static void next(struct worker *w)
 {
-    if (w->active || w->draining || list_empty(&w->queue))
+    if (w->active || w->draining || (list_empty(&w->queue) && list_empty(&w->urgent)))
         return;
-    w->current = list_first(&w->queue, struct work, node);
-    list_del(&w->current->node);
+    w->current = take(w);
     w->active = true;
     lane_start(w->lane, &w->job, run, home);
 }
@@ -77,6 +88,12 @@ static void next(struct worker *w)
 void worker_put(struct worker *w, struct work *work)
 {
     list_add_tail(&w->queue, &work->node);
+    next(w);
+}
+
+void worker_put_urgent(struct worker *w, struct work *work)
+{
+    list_add_tail(&w->urgent, &work->node);
     next(w);
 }
 
@@ -91,9 +108,7 @@ void worker_drain(struct worker *w)
     w->ran = false;
     (void)pthread_mutex_unlock(&w->lock);
     for (w->draining = true;; ran = false) {
-        if (!work && (work = list_first(&w->queue, struct work, node)))
-            list_del(&work->node);
-        if (!work)
+        if (!work && !(work = take(w)))
             break;
         if (!ran)
             work->run(work);

@@ -12,7 +12,10 @@ struct work {
 };
 struct worker;
 struct worker *worker_new(struct loop *l, struct err *err) MUST_USE;
-void worker_put(struct worker *w, struct work *work); /* the loop's thread */
+/* The loop's thread. What is urgent goes before what is not, however much of that there is, but for one piece of it
+ * in between, so that neither waits for ever. */
+void worker_put(struct worker *w, struct work *work);
+void worker_put_urgent(struct worker *w, struct work *work);
 /* Ends all there is, in the caller, which is the loop's thread; `done` is called from inside. */
 void worker_drain(struct worker *w);
 void worker_free(struct worker *w); /* drained. Its last job may still be coming home to the loop */
