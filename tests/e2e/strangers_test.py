@@ -61,7 +61,7 @@ def a_body(r, kind, name):
     if r.random() < .6:
         return dict({'metadata': {'name': name, 'annotations': {'seen': str(r.random())}}}, **BODIES.get(kind, {}))
     some = lambda chance, **values: values if r.random() < chance else {}
-    meta = dict(some(.8, name=r.choice(NAMES)), **some(.15, generateName='g-'), **some(.3, namespace=r.choice(NS)), **some(.1, finalizers=['a/b']), **some(.1, deletionTimestamp='2001-01-01T00:00:00Z'), **some(.1, uid='x'),
+    meta = dict(some(.8, name=r.choice(NAMES)), **some(.15, generateName='g-'), **some(.3, namespace=r.choice(NS)), **some(.1, deletionTimestamp='2001-01-01T00:00:00Z'), **some(.1, uid='x'),
                 **some(.2, labels={r.choice(['a', 'rbac.authorization.k8s.io/aggregate-to-edit', 'kubernetes.io/service-name']): r.choice(['b', 'true'])}),
                 **some(.15, ownerReferences=[{'apiVersion': 'v1', 'kind': r.choice(['Namespace', 'ConfigMap', 'Node']), 'name': r.choice(NAMES), 'uid': 'x'}]))
     group = 'rbac.authorization.k8s.io'
@@ -156,7 +156,7 @@ def changed_rightly(who, key, before, after):
     followed = ('endpoints', 'endpointslices', 'replicasets', 'deployments', 'configmaps', 'pods', 'serviceaccounts')     # by controllers
     if kind in ('pods', 'nodes') and before and after and before[0] == after[0]:
         return True     # the controller of nodes that say nothing
-    return {'owner': ns == 'own' or key == ('namespaces', '', 'own'), 'editor': ns == 'own' and 'role' not in kind, 'administrator': ns == 'own', 'named': ns == 'own' and (name == 'mine' or kind in followed), 'updater': ns == 'own' and (bool(before and after) or kind in followed),
+    return {'owner': ns == 'own' or key == ('namespaces', '', 'own'), 'editor': ns == 'own' and 'role' not in kind, 'administrator': ns == 'own', 'named': ns == 'own' and (name == 'mine' or kind in followed), 'updater': key == ('namespaces', '', 'own') or (ns == 'own' and (bool(before and after) or kind in followed)),
             'system:node:n1': key in (('nodes', '', 'n1'), ('leases', 'kube-node-lease', 'n1')) or kind in ('certificatesigningrequests', 'csinodes')}.get(who, False)
 
 
