@@ -412,6 +412,17 @@ static bool has_left(const struct session *c)
     return c->eof && q && !q->e.body_done && !waits;
 }
 
+/* The client has ended its side and has asked all: it may still read, but one of ours that has left looks the same.
+ */
+static void tell_end(struct session *c)
+{
+    struct exchange *q = c->now;
+    if (!c->eof || !q || !q->e.given || !q->e.r.on_gone || q->end_told)
+        return;
+    q->end_told = true;
+    q->e.r.on_gone(&q->e.r);
+}
+
 static void look_at(struct session *c, struct str bytes)
 {
     c->busy++;
@@ -430,6 +441,8 @@ static void look_at(struct session *c, struct str bytes)
         http_line_close(c->s.line); /* the client has ended in the midst of a head */
     else if (!is_over(c) && has_left(c))
         http_line_end(c->s.line, true);
+    else if (!is_over(c))
+        tell_end(c); /* to one that was given after that */
 }
 
 static void session_data(struct http_session *s, struct str bytes)
@@ -466,10 +479,8 @@ static void session_ended(struct http_session *s)
         http_line_close(c->s.line);
     else if (has_left(c))
         http_line_end(c->s.line, true);
-    else if (q && q->e.r.on_gone && !q->end_told) {
-        q->end_told = true; /* it may still read, but a client of ours that has left looks the same */
-        q->e.r.on_gone(&q->e.r);
-    }
+    else
+        tell_end(c);
 }
 
 static void session_hangup(struct http_session *s)

@@ -1,5 +1,6 @@
 /* Whatever a client sends: the server answers, ends its requests once each and lets the connection go. The first byte
- * chooses whether the service collects bodies and how it ends; what asks for a WebSocket gets one that echoes. */
+ * chooses whether the service collects bodies and how it ends; what asks for a WebSocket gets one that echoes. A
+ * streamed body is paused at some of its pieces, for a turn. */
 #include "wire/http_server.h"
 #include "wire/websocket.h"
 #include <unistd.h>
@@ -10,6 +11,7 @@ static struct loop *l;
 static struct http_server *server;
 static uint8_t way;
 static size_t open_requests, open_sockets;
+static struct http_request *paused; /* for a turn of the loop */
 
 static void message(struct websocket *w, int kind, struct str b)
 {
@@ -27,6 +29,7 @@ static const struct websocket_fns socket_fns = {message, NULL, closed};
 
 static void done(struct http_request *r)
 {
+    paused = paused == r ? NULL : paused;
     if (way & 4)
         http_abort(r);
     else
@@ -41,6 +44,19 @@ static enum http_body head(UNUSED struct http_request *r, UNUSED void *arg)
 static void data_came(struct http_request *r, struct str b)
 {
     http_write(r, b);
+    if (b.n % 3 == 1) {
+        http_body_pause(r, true);
+        paused = r;
+    }
+}
+static void turn(int64_t ns)
+{
+    struct http_request *was = paused;
+    (void)loop_run_once(l, ns);
+    if (was && was == paused) {
+        paused = NULL;
+        http_body_pause(was, false);
+    }
 }
 static void request(struct http_request *r, UNUSED void *arg)
 {
@@ -91,18 +107,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (n < 0)
             break; /* the server has hung up */
         at += (size_t)n;
-        (void)loop_run_once(l, 0);
+        turn(0);
         drain(pair[1]);
     }
     (void)shutdown(pair[1], SHUT_WR);
     for (int turns = 0; turns < 4; turns++) {
-        (void)loop_run_once(l, 0);
+        turn(0);
         drain(pair[1]);
     }
     (void)close(pair[1]);
     for (int turns = 0; http_server_counts(server)->connections || open_sockets; turns++) {
         ASSERT(turns < 1000);
-        (void)loop_run_once(l, NS_PER_MS);
+        turn(NS_PER_MS);
     }
     ASSERT(http_server_counts(server)->requests == 0);
     return 0;

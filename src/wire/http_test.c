@@ -472,6 +472,23 @@ TEST(http_pipelined_requests_of_one_connection_leave_turns_to_others)
     world_end();
 }
 
+static void raw_opened_and_over(struct stream *s)
+{
+    raw_opened(s);
+    stream_end(s);
+}
+TEST(http_who_asks_twice_and_ends_is_gone_twice)
+{
+    static const struct stream_fns fns = {raw_opened_and_over, raw_data, NULL, NULL, raw_closed};
+    world_begin();
+    const char *asked = "GET /hold HTTP/1.1\r\nHost: h\r\n\r\nGET /hold HTTP/1.1\r\nHost: h\r\n\r\n";
+    w.raw = stream_connect(w.loop, &(struct stream_connect){.address = str_of(w.address)}, &fns,
+                           (void *)(uintptr_t)asked);
+    while (!str_eqz(strbuf_str(&w.log), "gone;gone;")) /* the second is served after its client has ended */
+        CHECK(loop_run_once(w.loop, -1));
+    world_end();
+}
+
 TEST(http_bad_requests_are_refused_in_words)
 {
     static const struct {
