@@ -259,6 +259,7 @@ bool kind_set_has(const struct kind_set *s, const struct kind *k)
 void kind_publisher_init(struct kind_publisher *p)
 {
     pthread_mutex_init(&p->lock, NULL);
+    pthread_mutex_init(&p->telling, NULL);
     p->now = &kind_set_builtin;
     list_init(&p->listeners);
 }
@@ -266,6 +267,7 @@ void kind_publisher_init(struct kind_publisher *p)
 void kind_publisher_fini(struct kind_publisher *p)
 {
     kind_set_unref(p->now);
+    pthread_mutex_destroy(&p->telling);
     pthread_mutex_destroy(&p->lock);
 }
 
@@ -283,12 +285,23 @@ void kind_publish(struct kind_publisher *p, const struct kind_set *own_set)
     const struct kind_set *was = p->now;
     p->now = own_set;
     pthread_mutex_unlock(&p->lock);
+    pthread_mutex_lock(&p->telling);
     list_each (l, &p->listeners, struct kind_listener, node)
         l->fn(l, was, own_set);
+    pthread_mutex_unlock(&p->telling);
     kind_set_unref(was);
 }
 
 void kind_listen(struct kind_publisher *p, struct kind_listener *l)
 {
+    pthread_mutex_lock(&p->telling);
     list_add_tail(&p->listeners, &l->node);
+    pthread_mutex_unlock(&p->telling);
+}
+
+void kind_unlisten(struct kind_publisher *p, struct kind_listener *l)
+{
+    pthread_mutex_lock(&p->telling);
+    list_del(&l->node);
+    pthread_mutex_unlock(&p->telling);
 }

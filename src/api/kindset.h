@@ -7,7 +7,7 @@
  * types and names live in its arena and go with it. A kind that is replaced is another struct kind of the same group,
  * version and plural.
  *
- * Threads: any may take sets and drop them; one publishes, and has the listeners. Pure but for the lock. */
+ * Threads: any may take sets and drop them, and listen; one publishes. Pure but for the locks. */
 #pragma once
 #include "api/kind.h"
 #include "base/list.h"
@@ -62,16 +62,18 @@ size_t kinds_alive(void); /* that came at run time: for tests */
 
 struct kind_listener {
     struct list node;
-    /* In the publisher's thread, after `now` is published. Borrowed. */
+    /* In the publisher's thread, after `now` is published. Borrowed. Neither publishes nor listens nor ends that. */
     void (*fn)(struct kind_listener *l, const struct kind_set *was, const struct kind_set *now);
 };
 struct kind_publisher {
     pthread_mutex_t lock;
     const struct kind_set *now;
-    struct list listeners; /* of the publisher's thread */
+    pthread_mutex_t telling;
+    struct list listeners; /* under it */
 };
 void kind_publisher_init(struct kind_publisher *p); /* the built-in set */
 void kind_publisher_fini(struct kind_publisher *p);
 const struct kind_set *kind_publisher_take(struct kind_publisher *p); /* a reference. Any thread */
 void kind_publish(struct kind_publisher *p, const struct kind_set *own_set);
-void kind_listen(struct kind_publisher *p, struct kind_listener *l); /* list_del(&l->node) ends it */
+void kind_listen(struct kind_publisher *p, struct kind_listener *l);
+void kind_unlisten(struct kind_publisher *p, struct kind_listener *l); /* fn does not run any more on return */

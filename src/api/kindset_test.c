@@ -116,7 +116,7 @@ TEST(who_took_a_set_keeps_it_when_another_is_published)
     kind_publish(&p, kind_set_ref(&kind_set_builtin));
     kind_set_unref(second);
     CHECK_INT(kinds_alive(), 0);
-    list_del(&s.l.node);
+    kind_unlisten(&p, &s.l);
     kind_publisher_fini(&p);
 }
 

@@ -455,7 +455,7 @@ static void news_end(struct manager *m)
 {
     if (!m->news)
         return;
-    list_del(&m->news->listener.node);
+    kind_unlisten(m->o.kinds, &m->news->listener);
     m->news->m = NULL;
     news_unref(TAKE(m->news));
 }
