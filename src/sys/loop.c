@@ -150,6 +150,11 @@ int64_t loop_now(const struct loop *l)
     return l->now;
 }
 
+bool loop_turn_spent(const struct loop *l)
+{
+    return clock_mono() - l->now > LOOP_TURN;
+}
+
 void loop_post(struct loop *l, void (*fn)(void *arg), void *arg)
 {
     (void)pthread_mutex_lock(&l->lock);

@@ -33,6 +33,10 @@ void loop_run(struct loop *l);
 bool loop_run_once(struct loop *l, int64_t wait_ns);
 void loop_stop(struct loop *l);
 int64_t loop_now(const struct loop *l); /* clock_mono() at the start of this turn, ns */
+/* This turn has lasted as long as one may (LOOP_TURN): whoever has much to do leaves the rest to the next one. Each
+ * does one thing at least, or nobody would come on. */
+bool loop_turn_spent(const struct loop *l);
+#define LOOP_TURN (5 * NS_PER_MS)
 /* Any thread: fn(arg) runs in the loop's thread, in order of posting. From the loop's own thread: after this turn's
  * callbacks. The loop stays alive for what was posted. */
 void loop_post(struct loop *l, void (*fn)(void *arg), void *arg);

@@ -13,6 +13,7 @@ extern const char __executable_start; /* by the linker */
 
 static struct pulse_page *mine;
 static int bell = -1;
+static _Thread_local struct pulse_lane *lane; /* NULL: this thread is not watched */
 
 /* ---- the process that is watched ---- */
 
@@ -29,6 +30,12 @@ void pulse_join(int page_fd, int bell_fd)
 {
     mine = page_map(page_fd);
     bell = bell_fd;
+    lane = mine ? &mine->lanes[0] : NULL;
+}
+
+void pulse_join_second(void)
+{
+    lane = mine ? &mine->lanes[1] : NULL;
 }
 
 static void ring(void)
@@ -41,34 +48,34 @@ static void ring(void)
 
 void pulse_rest(int64_t due)
 {
-    if (!mine)
+    if (!lane)
         return;
-    atomic_store_explicit(&mine->due, due, memory_order_relaxed);
-    atomic_store(&mine->busy, 0);
+    atomic_store_explicit(&lane->due, due, memory_order_relaxed);
+    atomic_store(&lane->busy, 0);
 }
 
 void pulse_runs(const void *callback)
 {
-    if (!mine)
+    if (!lane)
         return;
-    atomic_store_explicit(&mine->callback, (uint64_t)((const char *)callback - &__executable_start),
+    atomic_store_explicit(&lane->callback, (uint64_t)((const char *)callback - &__executable_start),
                           memory_order_relaxed);
-    mine->doing[0] = 0;
-    if (atomic_load_explicit(&mine->busy, memory_order_relaxed))
+    lane->doing[0] = 0;
+    if (atomic_load_explicit(&lane->busy, memory_order_relaxed))
         return;
-    atomic_fetch_add_explicit(&mine->turn, 1, memory_order_relaxed);
-    atomic_store(&mine->busy, 1);
+    atomic_fetch_add_explicit(&lane->turn, 1, memory_order_relaxed);
+    atomic_store(&lane->busy, 1);
     if (!atomic_load(&mine->watched))
         ring();
 }
 
 void pulse_doing(const char *fmt, ...)
 {
-    if (!mine)
+    if (!lane)
         return;
     va_list args;
     va_start(args, fmt);
-    (void)vsnprintf(mine->doing, sizeof mine->doing, fmt, args);
+    (void)vsnprintf(lane->doing, sizeof lane->doing, fmt, args);
     va_end(args);
 }
 
@@ -80,7 +87,7 @@ void pulse_jobs(uint64_t begun, uint32_t waiting)
     atomic_store_explicit(&mine->jobs_waiting, waiting, memory_order_relaxed);
 }
 
-static void words_of(const struct pulse_page *p, struct strbuf *out)
+static void words_of(const struct pulse_lane *p, struct strbuf *out)
 {
     char doing[sizeof p->doing];
     memcpy(doing, p->doing, sizeof doing);
@@ -91,8 +98,8 @@ static void words_of(const struct pulse_page *p, struct strbuf *out)
 
 void pulse_words(struct strbuf *out)
 {
-    if (mine)
-        words_of(mine, out);
+    if (lane)
+        words_of(lane, out);
 }
 
 /* ---- the one who watches ---- */
@@ -124,6 +131,7 @@ void pulse_unwatch(struct pulse *p)
 
 void pulse_restart(struct pulse *p)
 {
+    memset(p->stills, 0, sizeof p->stills);
     p->still = p->queued = 0;
     p->look = clock_mono() + PULSE_LOOK;
     atomic_store(&p->page->watched, 1);
@@ -131,7 +139,19 @@ void pulse_restart(struct pulse *p)
 
 void pulse_words_of(const struct pulse *p, struct strbuf *out)
 {
-    words_of(p->page, out);
+    size_t longest = 0;
+    for (size_t i = 1; i < PULSE_LANES; i++)
+        if (p->stills[i] > p->stills[longest])
+            longest = i;
+    words_of(&p->page->lanes[longest], out);
+}
+
+static bool any_busy(struct pulse_page *page)
+{
+    for (size_t i = 0; i < PULSE_LANES; i++)
+        if (atomic_load(&page->lanes[i].busy))
+            return true;
+    return false;
 }
 
 /* It rests, and nothing says when it wakes: from here on it rings. It may have begun to run in between. */
@@ -139,29 +159,50 @@ static bool leave_alone(struct pulse_page *page)
 {
     uint32_t no = 0;
     atomic_store(&page->watched, 0);
-    return !atomic_load(&page->busy) || !atomic_compare_exchange_strong(&page->watched, &no, 1);
+    return !any_busy(page) || !atomic_compare_exchange_strong(&page->watched, &no, 1);
+}
+
+/* What one look finds of a lane: whether it rests, and if so, when it will wake. */
+static bool lane_rests(struct pulse *p, size_t i, int64_t now, bool stopped, bool slept, int64_t *due)
+{
+    struct pulse_lane *l = &p->page->lanes[i];
+    bool busy = atomic_load(&l->busy);
+    uint64_t turn = atomic_load(&l->turn);
+    if (i > 0 && turn == 0) { /* there is no second loop, or not yet */
+        *due = INT64_MAX;
+        return true;
+    }
+    *due = atomic_load(&l->due);
+    bool starts = turn == 0, late = !busy && !starts && *due < now - LATE, comes_on = !busy && !late && !starts;
+    p->stills[i] = turn == p->turns[i] && !slept && (!comes_on || stopped) ? p->stills[i] + 1 : 0;
+    p->still = MAX(p->still, p->stills[i]);
+    p->turns[i] = turn;
+    return comes_on;
 }
 
 enum pulse_state pulse_look(struct pulse *p, int64_t now, bool stopped, int64_t *again)
 {
     struct pulse_page *page = p->page;
-    bool slept = p->look && now > p->look + LATE, busy = atomic_load(&page->busy);
-    uint64_t turn = atomic_load(&page->turn), begun = atomic_load(&page->jobs_begun);
-    int64_t due = atomic_load(&page->due);
-    bool starts = turn == 0, late = !busy && !starts && due < now - LATE;
+    bool slept = p->look && now > p->look + LATE, rests = !stopped;
+    uint64_t begun = atomic_load(&page->jobs_begun);
     bool waiting = atomic_load(&page->jobs_waiting) > 0;
-    p->still = turn == p->turn && !slept && (busy || late || stopped || starts) ? p->still + 1 : 0;
+    int64_t first = INT64_MAX, due;
+    p->still = 0;
+    for (size_t i = 0; i < PULSE_LANES; i++) {
+        rests &= lane_rests(p, i, now, stopped, slept, &due);
+        first = MIN(first, due);
+    }
+    bool starts = p->turns[0] == 0;
     p->queued = begun == p->jobs_begun && !slept && waiting ? p->queued + 1 : 0;
-    p->turn = turn;
     p->jobs_begun = begun;
     *again = PULSE_LOOK;
     if (p->still >= (starts && !stopped ? PULSE_START : PULSE_HANG))
         return PULSE_HANGS;
     if (p->queued >= PULSE_JOBS)
         return PULSE_JOBS_HANG;
-    bool rests = !busy && !late && !stopped && !starts && !waiting;
+    rests &= !waiting;
     /* the page is the other's to write: any number may stand there */
-    int64_t wakes = due > INT64_MAX - PULSE_LOOK ? INT64_MAX : MAX(due, now) - now + PULSE_LOOK;
+    int64_t wakes = first > INT64_MAX - PULSE_LOOK ? INT64_MAX : MAX(first, now) - now + PULSE_LOOK;
     if (rests && wakes > SOON && leave_alone(page)) {
         *again = wakes;
         p->look = 0;

@@ -3,6 +3,7 @@
 #include "sys/pulse.h"
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/mman.h>
 
 static struct pulse watching;
@@ -180,4 +181,75 @@ TEST(pulse_page_may_say_anything)
         CHECK(is == PULSE_LIVES || is == PULSE_REST);
         CHECK(again > 0);
     }
+}
+
+static void *second_loop(void *work)
+{
+    pulse_join_second();
+    void (*fn)(void) = (void (*)(void))(uintptr_t)work;
+    fn();
+    return NULL;
+}
+
+static void on_second_thread(void (*work)(void))
+{
+    pthread_t t;
+    CHECK(pthread_create(&t, NULL, second_loop, (void *)(uintptr_t)work) == 0);
+    CHECK(pthread_join(t, NULL) == 0);
+}
+
+static void begins_a_turn(void)
+{
+    pulse_runs(NULL);
+    pulse_doing("a plan");
+}
+
+static void rests(void)
+{
+    pulse_rest(INT64_MAX);
+}
+
+TEST(pulse_of_two_loops_is_that_of_the_worse)
+{
+    AUTO(strbuf_fini) struct strbuf words = STRBUF(STRBUF_TEXT);
+    int64_t again;
+    both_sides();
+    for (int i = 0; i < 2 * PULSE_HANG; i++) { /* the first lives all the time, the second not always */
+        pulse_runs(NULL);
+        pulse_rest(INT64_MAX);
+        on_second_thread(i % 3 ? begins_a_turn : rests);
+        CHECK_INT(look_after(PULSE_LOOK, false, &again), i % 3 ? PULSE_LIVES : PULSE_REST);
+    }
+    on_second_thread(rests);
+    CHECK_INT(look(), PULSE_REST);
+    CHECK(rung()); /* of the first turn, long ago */
+    on_second_thread(begins_a_turn);
+    CHECK(rung()); /* whoever begins first, rings */
+    for (int i = 0; i < PULSE_HANG; i++) {
+        pulse_runs(NULL);
+        pulse_rest(INT64_MAX);
+        CHECK_INT(look(), PULSE_LIVES);
+    }
+    pulse_runs(NULL);
+    pulse_rest(INT64_MAX);
+    CHECK_INT(look(), PULSE_HANGS);
+    pulse_words_of(&watching, &words);
+    CHECK(str_ends(strbuf_str(&words), S(" doing=\"a plan\"")));
+}
+
+static void is_due_soon(void)
+{
+    pulse_rest(at + 40 * NS_PER_S);
+}
+
+TEST(pulse_of_two_loops_is_looked_at_when_the_first_of_them_wakes)
+{
+    int64_t again;
+    both_sides();
+    pulse_runs(NULL);
+    pulse_rest(INT64_MAX);
+    on_second_thread(begins_a_turn);
+    on_second_thread(is_due_soon);
+    CHECK_INT(look_after(0, false, &again), PULSE_REST);
+    CHECK(again == 40 * NS_PER_S + PULSE_LOOK);
 }
