@@ -215,14 +215,14 @@ static void run_free(struct watch_run *w)
     mem_free(w);
 }
 
-static void on_event(struct watching *core, enum watch_type type, struct obj *obj, int64_t rev, bool initial_end)
+static void on_event(struct watching *core, struct notice *n)
 {
     static const enum watch_event types[] = {[WATCH_TYPE_ADDED] = WATCH_ADDED,
                                              [WATCH_TYPE_MODIFIED] = WATCH_MODIFIED,
                                              [WATCH_TYPE_DELETED] = WATCH_DELETED,
                                              [WATCH_TYPE_BOOKMARK] = WATCH_BOOKMARK};
     struct watch_run *w = container_of(core, struct watch_run, watching);
-    w->watch->event(w->watch, types[type], obj, rev, initial_end);
+    w->watch->event(w->watch, types[n->type], n->obj, n->rev, n->initial_end);
 }
 
 static void end(struct watch_run *w, const struct failure *fail)

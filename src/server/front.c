@@ -20,7 +20,6 @@
 #include "server/sites.h"
 #include "server/watch.h"
 #include "server/write.h"
-#include "wire/pb.h"
 #include "wire/websocket.h"
 
 #define MAX_ANSWER ((size_t)1 << 31)
@@ -260,37 +259,6 @@ static void answered(struct request *r)
 
 /* --- watches --- */
 
-static void frame_json(struct strbuf *b, enum watch_type type, struct str object)
-{
-    strbuf_addf(b, "{\"type\":\"%s\",\"object\":", watch_type_names[type]);
-    strbuf_add(b, object.n && object.p[object.n - 1] == '\n' ? str_sub(object, 0, object.n - 1) : object);
-    strbuf_addz(b, "}\n");
-}
-
-/* uint32 length, then meta.v1.WatchEvent{1 type, 2 RawExtension{1 raw}} */
-static void frame_pb(struct strbuf *b, const char *type, struct str enveloped)
-{
-    AUTO(strbuf_fini) struct strbuf ext = STRBUF(MAX_ANSWER), event = STRBUF(MAX_ANSWER);
-    pb_add_bytes(&ext, 1, enveloped);
-    pb_add_bytes(&event, 1, str_of(type));
-    pb_add_bytes(&event, 2, strbuf_str(&ext));
-    unsigned char n[4] = {(unsigned char)(event.n >> 24), (unsigned char)(event.n >> 16),
-                          (unsigned char)(event.n >> 8), (unsigned char)event.n};
-    strbuf_add(b, (struct str){(char *)n, 4});
-    strbuf_add(b, strbuf_str(&event));
-}
-
-static void frame(struct exchange *x, struct strbuf *b, const char *type, struct str body)
-{
-    if (x->form.media == MEDIA_PROTOBUF) {
-        frame_pb(b, type, body);
-    } else {
-        strbuf_addf(b, "{\"type\":\"%s\",\"object\":", type);
-        strbuf_add(b, body.n && body.p[body.n - 1] == '\n' ? str_sub(body, 0, body.n - 1) : body);
-        strbuf_addz(b, "}\n");
-    }
-}
-
 static void count_watch(struct exchange *x, int change)
 {
     struct map *open = &x->r.server->watchers;
@@ -349,16 +317,13 @@ static void slow_cut(struct slow_watch *w)
 }
 
 /* One event. */
-static void watch_send(struct exchange *x, struct strbuf *b)
+static void watch_send(struct exchange *x, struct buf *b)
 {
     slow_sent(&x->r.server->slow, b->n);
-    if (x->socket) {
-        websocket_send(x->socket, x->form.media == MEDIA_PROTOBUF ? WEBSOCKET_BINARY : WEBSOCKET_TEXT, strbuf_str(b));
-        return;
-    }
-    struct buf *out = buf_take(b);
-    http_write_buf(x->http, out);
-    buf_unref(out);
+    if (x->socket)
+        websocket_send(x->socket, x->form.media == MEDIA_PROTOBUF ? WEBSOCKET_BINARY : WEBSOCKET_TEXT, buf_str(b));
+    else
+        http_write_buf(x->http, b);
 }
 
 static void watch_drained(struct http_request *h)
@@ -389,71 +354,26 @@ static void socket_closed(struct websocket *w, int code, struct str reason)
     watch_over(websocket_arg(w), false);
 }
 
-/* A bookmark is an object of the kind with nothing but its revision. */
-static struct val bookmark_of(struct arena *a, const struct exchange *x, int64_t rev, bool initial_end)
-{
-    struct val v = val_map();
-    bool partial = x->form.form == FORM_METADATA || x->form.form == FORM_METADATA_LIST;
-    val_set_text(a, &v, N(kind), partial ? S("PartialObjectMetadata") : x->r.kind->kind);
-    val_set_text(a, &v, N(apiVersion), partial ? S("meta.k8s.io/v1") : x->r.kind->api_version);
-    struct val *meta = val_set(a, &v, N(metadata), val_map());
-    val_set_text(a, meta, N(resourceVersion), arena_fmt(a, "%lld", (long long)rev));
-    if (initial_end)
-        val_set_str(a, val_need_map(a, meta, N(annotations)), S("k8s.io/initial-events-end"),
-                    val_str_borrowed(S("true")));
-    return v;
-}
-
-static void watch_event(struct watching *w, enum watch_type type, struct obj *o, int64_t rev, bool initial_end)
+static void watch_event(struct watching *w, struct notice *n)
 {
     struct exchange *x = container_of(w, struct exchange, watch);
-    AUTO(arena_fini) struct arena a = ARENA;
-    AUTO(strbuf_fini) struct strbuf body = STRBUF(MAX_ANSWER), b = STRBUF(MAX_ANSWER);
-    const char *name = watch_type_names[type];
-    struct val v;
     if (watch_queued(x) > LIMIT_CONNECTION_BUFFER) {
         watch_over(x, false); /* it does not keep up: a cut tells it to start over */
         return;
     }
-    if (o && x->form.form == FORM_PLAIN && x->form.media == MEDIA_JSON) {
-        AUTO(buf_unref) struct buf *json = obj_encoded(o, ENC_JSON);
-        frame_json(&b, type, buf_str(json));
-    } else if (o && x->form.form == FORM_PLAIN) {
-        encode_obj(&body, x->form.media, o);
-        frame(x, &b, name, strbuf_str(&body));
-    } else if (x->form.form == FORM_TABLE) {
-        v = table_of(&a, x->r.kind, o ? &o : NULL, o ? 1 : 0, x->include, !x->columns_sent);
-        val_set_text(&a, val_need_map(&a, &v, N(metadata)), N(resourceVersion),
-                     arena_fmt(&a, "%lld", (long long)(o ? o->rev : rev)));
-        if (!o && initial_end)
-            val_set_str(&a, val_need_map(&a, &v, N(metadata), N(annotations)), S("k8s.io/initial-events-end"),
-                        val_str_borrowed(S("true")));
-        x->columns_sent = true;
-        type_encode_json(&body, T(meta_v1_Table), &v);
-        frame(x, &b, name, strbuf_str(&body));
-    } else if (o) {
-        v = metadata_of(&a, o);
-        encode_tree(&body, x->form.media, T(meta_v1_PartialObjectMetadata), &v);
-        frame(x, &b, name, strbuf_str(&body));
-    } else {
-        v = bookmark_of(&a, x, rev, initial_end);
-        bool partial = x->form.form == FORM_METADATA || x->form.form == FORM_METADATA_LIST;
-        encode_tree(&body, x->form.media, partial ? T(meta_v1_PartialObjectMetadata) : x->r.kind->type, &v);
-        frame(x, &b, name, strbuf_str(&body));
-    }
-    watch_send(x, &b);
+    AUTO(buf_unref) struct buf *b = notice_frame(n, &x->form, x->include, !x->columns_sent);
+    x->columns_sent = true;
+    watch_send(x, b);
 }
 
 static void watch_ended(struct watching *w, const struct failure *fail)
 {
     struct exchange *x = container_of(w, struct exchange, watch);
     if (fail->code) {
-        AUTO(strbuf_fini) struct strbuf body = STRBUF(MAX_ANSWER), b = STRBUF(MAX_ANSWER);
         x->r.answer.fail = *fail;
         struct val v = status_of(&x->r);
-        encode_tree(&body, x->form.media, T(meta_v1_Status), &v);
-        frame(x, &b, "ERROR", strbuf_str(&body));
-        watch_send(x, &b);
+        AUTO(buf_unref) struct buf *b = status_frame(x->form.media, &v);
+        watch_send(x, b);
     }
     watch_over(x, true);
 }

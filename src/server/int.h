@@ -2,6 +2,7 @@
 #pragma once
 #include "api/strategy.h"
 #include "base/map.h"
+#include "server/interest.h"
 #include "server/request.h"
 #include "server/server.h"
 #include "server/slow.h"
@@ -47,10 +48,11 @@ struct server {
     const struct admit_row *admit_more; /* asked after the built-in ones: of tests */
     size_t nadmit_more;
     struct list watches;
-    struct map watchers; /* over HTTP: name of a user -> how many */
-    struct slow slow;    /* what waits for watchers over HTTP */
-    struct list fresh;   /* reads that wait for a revision (fresh.c) */
-    size_t nwatches;     /* atomic */
+    struct interests interests; /* of watches that have caught up */
+    struct map watchers;        /* over HTTP: name of a user -> how many */
+    struct slow slow;           /* what waits for watchers over HTTP */
+    struct list fresh;          /* reads that wait for a revision (fresh.c) */
+    size_t nwatches;            /* atomic */
     struct store_subscriber subscriber;
     pthread_mutex_t published_lock;
     struct published published; /* any thread may take it */
@@ -59,8 +61,6 @@ struct server {
     struct boot_facts *facts; /* boot.h; in the arena */
     bool ready, stopping;
     struct metrics *metrics;
-    struct obj *gone; /* the last one that object_gone made, of gone_was */
-    struct obj *gone_was;
     int port;
     int64_t started; /* real ns */
 };
@@ -109,5 +109,3 @@ void verb_delete_collection(struct request *r);
 
 /* As obj_new: for the kind's stored form. */
 struct obj *object_from(const struct kind *k, const struct val *tree);
-/* The state of a deleted object for watchers, shared by those that ask one after another. The store's loop. */
-struct obj *object_gone(struct server *s, struct obj *was, int64_t rev);

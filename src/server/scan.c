@@ -161,3 +161,50 @@ struct store_entry *scan_next(struct scan *c)
 {
     return c->by_field ? entry_within(c, pmap_next(&c->items)) : store_next(&c->keys);
 }
+
+/* --- places --- */
+
+/* "KIND/", "KIND/NS/", "KIND/NS/NAME" as keys are, "*KIND/NAME" of all namespaces, "ROW VALUE/" and "ROW VALUE/NS/"
+ * as items are. That a value may hold a slash makes two places one at worst. */
+static struct str name_place(struct arena *a, const struct kind *k, struct str name)
+{
+    return arena_fmt(a, "*" STR_FMT STR_FMT, STR_ARG(object_prefix(a, k)), STR_ARG(name));
+}
+
+static struct str within(struct arena *a, struct str top, struct str ns)
+{
+    return arena_fmt(a, STR_FMT STR_FMT "/", STR_ARG(top), STR_ARG(ns));
+}
+
+struct str place_of_question(struct arena *a, const struct kind *k, struct str ns, const struct filter *f)
+{
+    size_t row;
+    struct str value;
+    bool one_ns = k->namespaced && ns.n;
+    if (f->name.n)
+        return one_ns || !k->namespaced ? object_key(a, k, ns, f->name) : name_place(a, k, f->name);
+    struct str top = row_of(k, f, &row, &value) ? value_prefix(a, row, value) : object_prefix(a, k);
+    return one_ns ? within(a, top, ns) : top;
+}
+
+size_t places_of_object(struct arena *a, const struct store_entry *e, struct str out[PLACES_MOST])
+{
+    const struct obj *o = object_of(e);
+    const struct kind *k = o->kind;
+    size_t n = 0;
+    out[n++] = store_entry_key(e);
+    out[n++] = object_prefix(a, k);
+    if (k->namespaced) {
+        out[n++] = within(a, out[1], o->ns);
+        out[n++] = name_place(a, k, o->name);
+    }
+    for (size_t row = 0; row < countof(rows); row++) {
+        if (rows[row].kind != stored(k))
+            continue;
+        ASSERT(n + 2 <= PLACES_MOST);
+        struct str top = value_prefix(a, row, kind_field_value(a, k, &o->tree, rows[row].path));
+        out[n++] = top;
+        out[n++] = within(a, top, o->ns);
+    }
+    return n;
+}

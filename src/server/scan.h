@@ -28,3 +28,10 @@ struct scan {
 struct store_entry *scan_first(struct scan *c, struct arena *a, const struct published *p, const struct kind *k,
                                struct str ns, const struct filter *f, struct str from);
 struct store_entry *scan_next(struct scan *c);
+
+/* Where a question and the objects that it may be about find each other (interest.h): a question has one place, the
+ * narrowest that its namespace, its name or a field of scan.c's rows gives; an object has a few, and among them that
+ * of every question that it matches. */
+enum { PLACES_MOST = 8 };
+struct str place_of_question(struct arena *a, const struct kind *k, struct str ns, const struct filter *f);
+size_t places_of_object(struct arena *a, const struct store_entry *e, struct str out[PLACES_MOST]);

@@ -25,22 +25,6 @@
 #define HOUSEKEEPING (60 * NS_PER_S)
 #define API_AGAIN    NS_PER_S /* after somebody has deleted what leads to the API */
 
-static struct obj *gone_memo(struct server *s, struct obj *was, int64_t rev)
-{
-    if (s->gone && s->gone->rev == rev && s->gone_was == was)
-        return obj_ref(s->gone);
-    if (s->gone)
-        obj_unref(s->gone);
-    s->gone = object_at(was, rev);
-    s->gone_was = was;
-    return obj_ref(s->gone);
-}
-
-struct obj *object_gone(struct server *s, struct obj *was, int64_t rev)
-{
-    return gone_memo(s, was, rev);
-}
-
 /* --- what every commit brings --- */
 
 static void publish(struct server *s)
@@ -78,6 +62,7 @@ static void committed(struct store_subscriber *sub, const struct store_event *ev
         timer_set(&s->api_again, API_AGAIN);
     if (rights)
         rbac_changed(s->rbac); /* not before: the index is made of what is published */
+    watches_committed(s, events, n);
 }
 
 static bool count_service(struct obj *o, void *arg)
@@ -223,8 +208,6 @@ static void housekeeping(struct timer *t)
         else
             log_error("certificates.renew", "err=\"%s\"", err.text);
     }
-    if (s->gone)
-        obj_unref(TAKE(s->gone));
     timer_set(t, HOUSEKEEPING);
 }
 
@@ -451,8 +434,7 @@ void server_stop(struct server *s)
         store_unsubscribe(&s->subscriber);
         store_close(s->store);
     }
-    if (s->gone)
-        obj_unref(s->gone);
+    interests_fini(&s->interests);
     published_fini(&s->published);
     pmap_fini(&s->fields);
     tls_server_free(s->tls);

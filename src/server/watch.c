@@ -4,15 +4,6 @@
 #include "server/limits.h"
 #include "server/scan.h"
 
-const char *const watch_type_names[] = {"ADDED", "MODIFIED", "DELETED", "BOOKMARK"};
-
-/* One queued event towards another loop. */
-struct queued {
-    enum watch_type type;
-    struct obj *obj;
-    int64_t rev;
-    bool initial_end;
-};
 enum { QUEUE_MOST = 100000 };
 
 /* Lives on the heap between two loops: counted. */
@@ -21,13 +12,15 @@ struct watch_core {
     struct server *server;
     struct loop *loop;
     struct arena arena;
-    struct store_watch watch;
-    struct list node; /* in server->watches */
+    struct store_history history; /* until it has caught up ... */
+    struct interest interest;     /* ... then it is told of what is committed */
+    struct list node;             /* in server->watches */
     const struct kind *kind;
     struct filter filter;
-    struct str prefix;
+    struct str prefix, ns;
     bool bookmarks, initial, initial_bookmark, running;
     int64_t from, seconds;
+    int64_t told; /* up to this revision, while it catches up */
     struct timer end, mark;
     /* the owner's loop, while initial events are told */
     struct soon more;
@@ -37,19 +30,24 @@ struct watch_core {
     /* between the loops */
     pthread_mutex_t lock;
     struct watching *owner; /* NULL: stopped. Read and written in its own loop only */
-    ARRAY(struct queued) queue;
+    ARRAY(struct notice *) queue;
     bool posted, over;
     struct failure fail;
     char fail_text[300];
+    /* the owner's loop: of the queue, what it is being told */
+    ARRAY(struct notice *) taken;
+    size_t next_taken;
 };
 
 static void core_unref(struct watch_core *c)
 {
     if (__atomic_sub_fetch(&c->refs, 1, __ATOMIC_ACQ_REL))
         return;
+    for (size_t i = c->next_taken; i < c->taken.n; i++)
+        notice_unref(c->taken.p[i]);
     array_each (it, &c->queue)
-        if (it->obj)
-            obj_unref(it->obj);
+        notice_unref(*it);
+    array_fini(&c->taken);
     array_fini(&c->queue);
     kind_unref(c->kind);
     pthread_mutex_destroy(&c->lock);
@@ -65,27 +63,53 @@ static struct watch_core *core_ref(struct watch_core *c)
 
 /* --- the owner's side --- */
 
+static void deliver(void *arg);
+
+static void post(struct watch_core *c) /* locked */
+{
+    if (!c->posted) {
+        c->posted = true;
+        loop_post(c->loop, deliver, core_ref(c));
+    }
+}
+
+static void take(struct watch_core *c)
+{
+    pthread_mutex_lock(&c->lock);
+    c->posted = false;
+    if (!c->taken.p) {
+        c->taken.p = c->queue.p;
+        c->taken.n = c->queue.n;
+        c->taken.cap = c->queue.cap;
+        c->queue.p = NULL;
+        c->queue.n = c->queue.cap = 0;
+    }
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* At least one event, and more while the turn has time; the rest has the next turn. */
 static void deliver(void *arg)
 {
     struct watch_core *c = arg;
-    ARRAY(struct queued) some = {0};
-    pthread_mutex_lock(&c->lock);
-    some.p = c->queue.p;
-    some.n = c->queue.n;
-    some.cap = c->queue.cap;
-    c->queue.p = NULL;
-    c->queue.n = c->queue.cap = 0;
-    c->posted = false;
-    bool over = c->over;
-    pthread_mutex_unlock(&c->lock);
-    array_each (it, &some) {
-        if (c->owner)
-            c->owner->event(c->owner, it->type, it->obj, it->rev, it->initial_end);
-        if (it->obj)
-            obj_unref(it->obj);
+    take(c);
+    while (c->next_taken < c->taken.n) {
+        AUTO(notice_unref) struct notice *n = c->taken.p[c->next_taken++];
+        if (!c->owner)
+            continue;
+        c->owner->event(c->owner, n);
+        if (loop_turn_spent(c->loop))
+            break;
     }
-    array_fini(&some);
-    if (over && c->owner) {
+    if (c->next_taken == c->taken.n) {
+        array_fini(&c->taken);
+        c->next_taken = 0;
+    }
+    pthread_mutex_lock(&c->lock);
+    bool more = c->taken.n || c->queue.n, over = c->over;
+    if (more)
+        post(c);
+    pthread_mutex_unlock(&c->lock);
+    if (over && !more && c->owner) {
         struct watching *w = TAKE(c->owner);
         w->core = NULL;
         w->ended(w, &c->fail);
@@ -96,20 +120,13 @@ static void deliver(void *arg)
 
 /* --- the store's side --- */
 
-static void post(struct watch_core *c)
-{
-    if (!c->posted) {
-        c->posted = true;
-        loop_post(c->loop, deliver, core_ref(c));
-    }
-}
-
 static void core_stop(struct watch_core *c)
 {
     if (!c->running)
         return;
     c->running = false;
-    store_watch_stop(&c->watch);
+    store_history_cancel(&c->history);
+    interest_del(&c->server->interests, &c->interest);
     timer_stop(&c->end);
     timer_stop(&c->mark);
     list_del(&c->node);
@@ -130,12 +147,12 @@ static void finish(struct watch_core *c, int code, const char *reason, const cha
     core_stop(c);
 }
 
-static void tell(struct watch_core *c, enum watch_type type, struct obj *o, int64_t rev, bool initial_end)
+static void tell(struct watch_core *c, struct notice *n)
 {
     pthread_mutex_lock(&c->lock);
     bool full = c->queue.n >= QUEUE_MOST;
     if (!full && !c->over) {
-        array_push(&c->queue, ((struct queued){type, o ? obj_ref(o) : NULL, rev, initial_end}));
+        array_push(&c->queue, notice_ref(n));
         post(c);
     }
     pthread_mutex_unlock(&c->lock);
@@ -143,27 +160,92 @@ static void tell(struct watch_core *c, enum watch_type type, struct obj *o, int6
         finish(c, 410, "Expired", "the watcher does not keep up: list again and watch from there");
 }
 
-static void changed(struct store_watch *w, const struct store_event *events, size_t n)
+static void tell_bookmark(struct watch_core *c)
 {
-    struct watch_core *c = container_of(w, struct watch_core, watch);
-    for (size_t i = 0; i < n && c->running; i++) {
-        const struct store_event *e = &events[i];
-        AUTO(obj_unref) struct obj *was = e->was ? object_as(c->kind, object_of(e->was)) : NULL;
-        AUTO(obj_unref) struct obj *now = e->now ? object_as(c->kind, object_of(e->now)) : NULL;
-        bool before = was && filter_matches(&c->filter, c->kind, was);
-        bool after = now && filter_matches(&c->filter, c->kind, now);
-        if (after) {
-            tell(c, before ? WATCH_TYPE_MODIFIED : WATCH_TYPE_ADDED, now, e->rev, false);
-        } else if (before) {
-            AUTO(obj_unref) struct obj *gone = object_gone(c->server, was, e->rev);
-            tell(c, WATCH_TYPE_DELETED, gone, e->rev, false);
-        }
+    AUTO(notice_unref) struct notice *n = notice_new(WATCH_TYPE_BOOKMARK, c->kind, NULL, store_rev(c->server->store));
+    tell(c, n);
+}
+
+/* What a change is to those who watch it as one kind, of the few that are stored as one. */
+struct seen {
+    const struct kind *kind;
+    struct obj *was, *now;     /* counted */
+    struct notice *notices[3]; /* by type; counted */
+};
+/* One change, as the watchers of each kind see it: converted once, and each way to tell of it made once. */
+struct change {
+    const struct store_event *event;
+    ARRAY(struct seen) seen;
+};
+
+/* Valid until the next one is asked for. */
+static struct seen *seen_as(struct change *x, const struct kind *k)
+{
+    array_each (s, &x->seen)
+        if (s->kind == k)
+            return s;
+    const struct store_event *e = x->event;
+    array_push(&x->seen, ((struct seen){.kind = k,
+                                        .was = e->was ? object_as(k, object_of(e->was)) : NULL,
+                                        .now = e->now ? object_as(k, object_of(e->now)) : NULL}));
+    return &x->seen.p[x->seen.n - 1];
+}
+
+/* A deleted object has the revision of its deletion. */
+static struct notice *notice_of(struct change *x, struct seen *s, enum watch_type type)
+{
+    if (!s->notices[type]) {
+        AUTO(obj_unref) struct obj *gone = type == WATCH_TYPE_DELETED ? object_at(s->was, x->event->rev) : NULL;
+        s->notices[type] = notice_new(type, s->kind, gone ? gone : s->now, x->event->rev);
+    }
+    return s->notices[type];
+}
+
+static void change_fini(struct change *x)
+{
+    array_each (s, &x->seen) {
+        for (size_t t = 0; t < countof(s->notices); t++)
+            if (s->notices[t])
+                notice_unref(s->notices[t]);
+        obj_unref(s->was);
+        obj_unref(s->now);
+    }
+    array_fini(&x->seen);
+}
+AUTO_VALUE(change_fini, struct change);
+
+/* A place may be that of two questions (scan.c), so the namespace is looked at as well. */
+static bool selects(const struct watch_core *c, const struct obj *o)
+{
+    return o && (!c->kind->namespaced || !c->ns.n || str_eq(o->ns, c->ns)) && filter_matches(&c->filter, c->kind, o);
+}
+
+/* Whether the selection has the object now and had it before decides what it is told. */
+static void changed(struct watch_core *c, struct change *x)
+{
+    struct seen *s = seen_as(x, c->kind);
+    bool before = selects(c, s->was), after = selects(c, s->now);
+    if (after)
+        tell(c, notice_of(x, s, before ? WATCH_TYPE_MODIFIED : WATCH_TYPE_ADDED));
+    else if (before)
+        tell(c, notice_of(x, s, WATCH_TYPE_DELETED));
+}
+
+static void concerned(struct interest *i, void *arg)
+{
+    changed(container_of(i, struct watch_core, interest), arg);
+}
+
+void watches_committed(struct server *s, const struct store_event *events, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        AUTO(change_fini) struct change x = {.event = &events[i]};
+        interests_tell(&s->interests, &events[i], concerned, &x);
     }
 }
 
-static void failed(struct store_watch *w, const struct err *err)
+static void failed(struct watch_core *c, const struct err *err)
 {
-    struct watch_core *c = container_of(w, struct watch_core, watch);
     if (err->kind == E_EXPIRED || err->kind == E_GONE) {
         char text[200];
         snprintf(text, sizeof text, "too old resource version: %lld (%lld)", (long long)c->from,
@@ -178,7 +260,7 @@ static void ends(struct timer *t)
 {
     struct watch_core *c = container_of(t, struct watch_core, end);
     if (c->bookmarks)
-        tell(c, WATCH_TYPE_BOOKMARK, NULL, store_rev(c->server->store), false);
+        tell_bookmark(c);
     finish(c, 0, "", "");
 }
 
@@ -186,9 +268,46 @@ static void marks(struct timer *t)
 {
     struct watch_core *c = container_of(t, struct watch_core, mark);
     /* everything up to the newest visible revision has been told: subscribers come before anything else sees it */
-    if (c->watch.synced)
-        tell(c, WATCH_TYPE_BOOKMARK, NULL, store_rev(c->server->store), false);
+    if (c->interest.place)
+        tell_bookmark(c);
     timer_set(&c->mark, LIMIT_BOOKMARK_SECONDS * NS_PER_S);
+}
+
+/* --- from a revision to the newest; what is committed from then on comes by watches_committed --- */
+
+static void history_events(struct store_history *h, const struct store_event *events, size_t n)
+{
+    struct watch_core *c = container_of(h, struct watch_core, history);
+    for (size_t i = 0; i < n && c->running; i++) {
+        AUTO(change_fini) struct change x = {.event = &events[i]};
+        changed(c, &x);
+    }
+}
+
+static void history_done(struct store_history *h);
+
+static void catch_up(struct watch_core *c)
+{
+    struct store *store = c->server->store;
+    if (c->told == store_rev(store)) {
+        interest_add(&c->server->interests, &c->interest, c->kind, c->ns, &c->filter);
+        return;
+    }
+    c->history = (struct store_history){
+        .after = c->told, .prefix = c->prefix, .fn = history_events, .done = history_done};
+    store_history(store, &c->history);
+}
+
+static void history_done(struct store_history *h)
+{
+    struct watch_core *c = container_of(h, struct watch_core, history);
+    struct err err = h->err;
+    if (!h->ok) {
+        failed(c, &err);
+        return;
+    }
+    c->told = h->upto;
+    catch_up(c);
 }
 
 /* In the store's loop. */
@@ -203,13 +322,14 @@ static void core_start(void *arg)
         timer_set(&c->mark, LIMIT_BOOKMARK_SECONDS * NS_PER_S);
     list_add_tail(&s->watches, &c->node);
     c->running = true;
-    c->watch = (struct store_watch){.prefix = c->prefix, .rev = c->from, .fn = changed, .failed = failed};
-    list_init(&c->watch.node);
+    c->told = c->from;
     struct err err = ERR;
     if (!kind_set_has(s->kinds.now, c->kind)) /* it went while the initial events were told */
         finish(c, 0, "", "");
-    else if (!store_watch_start(s->store, &c->watch, &err))
-        failed(&c->watch, &err);
+    else if (store_resumable(s->store, c->from, &err))
+        catch_up(c);
+    else
+        failed(c, &err);
 }
 
 static void start_at_home(struct watch_core *c)
@@ -241,7 +361,8 @@ static void initial_some(struct watch_core *c)
         c->next = scan_next(&c->scan);
         if (!filter_matches(&c->filter, c->kind, o))
             continue;
-        c->owner->event(c->owner, WATCH_TYPE_ADDED, o, o->rev, false);
+        AUTO(notice_unref) struct notice *n = notice_new(WATCH_TYPE_ADDED, c->kind, o, o->rev);
+        c->owner->event(c->owner, n);
         if (!c->owner) /* stopped by it */
             return;
     }
@@ -249,8 +370,11 @@ static void initial_some(struct watch_core *c)
         soon_set(&c->more);
         return;
     }
-    if (c->initial_bookmark)
-        c->owner->event(c->owner, WATCH_TYPE_BOOKMARK, NULL, c->from, true);
+    if (c->initial_bookmark) {
+        AUTO(notice_unref) struct notice *n = notice_new(WATCH_TYPE_BOOKMARK, c->kind, NULL, c->from);
+        n->initial_end = true;
+        c->owner->event(c->owner, n);
+    }
     if (!c->owner)
         return;
     initial_end(c);
@@ -300,6 +424,7 @@ bool watching_start(struct watching *w, struct request *r)
         return false;
     }
     c->prefix = object_prefix(&c->arena, r->kind);
+    c->ns = str_dup(&c->arena, r->ns);
     if (r->kind->namespaced && r->ns.n)
         c->prefix = arena_fmt(&c->arena, STR_FMT STR_FMT "/", STR_ARG(c->prefix), STR_ARG(r->ns));
     c->bookmarks = o->bookmarks;

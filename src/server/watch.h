@@ -5,20 +5,20 @@
  * Initial events are those of a snapshot, told a portion a turn and only while the owner takes more; what happens
  * meanwhile follows from history. So a large collection neither holds the loop nor piles up before a slow client.
  *
- * Threads: started from any loop; `event`, `ended` and `timed_out` run in w->loop, never from inside a call. Towards
- * another loop than the store's events go through a bounded queue; a watcher that does not keep up is ended with
- * EXPIRED and starts over with a list. */
+ * Threads: started from any loop; `event` and `ended` run in w->loop, never from inside a call. Events come to it
+ * through a bounded queue, as many in a turn as its time allows; a watcher that does not keep up is ended with
+ * EXPIRED and starts over with a list.
+ *
+ * What a commit costs: interest.h finds the watches that it may concern; what they are told, and its encodings, are
+ * made once (notice.h). */
 #pragma once
+#include "server/notice.h"
 #include "server/read.h"
-
-enum watch_type { WATCH_TYPE_ADDED, WATCH_TYPE_MODIFIED, WATCH_TYPE_DELETED, WATCH_TYPE_BOOKMARK };
-extern const char *const watch_type_names[];
 
 struct watching {
     /* the owner's, set before: */
     struct loop *loop;
-    /* obj: borrowed; NULL for a BOOKMARK, which has only rev. initial_end: the bookmark after the initial events. */
-    void (*event)(struct watching *w, enum watch_type type, struct obj *obj, int64_t rev, bool initial_end);
+    void (*event)(struct watching *w, struct notice *n); /* borrowed */
     /* More initial events must wait until watching_go_on; NULL: never. */
     bool (*full)(struct watching *w);
     /* Over, once, unless stopped before. fail->code 0: time is up, in good order. */
@@ -30,7 +30,9 @@ struct watching {
  * answered with why not. Must be called in w->loop's thread. */
 MUST_USE bool watching_start(struct watching *w, struct request *r);
 void watching_go_on(struct watching *w); /* at any time */
-void watches_stop(struct server *s);     /* all of them, in the store's loop: nothing is told any more */
+/* What was just committed and published; the store's loop. */
+void watches_committed(struct server *s, const struct store_event *events, size_t n);
+void watches_stop(struct server *s); /* all of them, in the store's loop: nothing is told any more */
 /* Those of kinds that are not in the set end in good order. The store's loop. */
 void watches_of_gone(struct server *s, const struct kind_set *now);
 void watching_stop(struct watching *w); /* no callback after it; not running: nothing happens */
