@@ -142,7 +142,7 @@ bench-%: ; @$(MAKE) --no-print-directory V=release build/release/bench-$*
 $(B)/bench-%: bench/%_bench.c $(LIB_A)
 	@$(CC) $(CFLAGS_ALL) $(CFLAGS_$(V)) $(LDFLAGS_ALL) $(LDFLAGS_$(V)) -o $@ $< $(LIB_A) $(LIBS)
 
-bench-cluster: release
+bench-cluster: release bench-rollout
 	@$(CC) -O2 -Wall -Wextra -o build/release/cluster-probe bench/cluster_probe.c
 	@python3 bench/cluster_bench.py $(ARGS)
 

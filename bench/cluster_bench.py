@@ -2,7 +2,7 @@
 """What a cluster costs, each figure beside a peer or a floor measured in the same run (as root; in namespaces of its own).
 
     make bench-cluster                   all of it, a few minutes
-    bench/cluster_bench.py WORD...       the sections whose name holds a word: up idle ready reach pods http growth
+    bench/cluster_bench.py WORD...       the sections whose name holds a word: up idle ready reach pods http growth rollout
     bench/cluster_bench.py tmpfs WORD... the same with the cluster's files in memory: what a pod costs without its file
                                          system (ext4 without a journal looks through all files that were deleted in
                                          the last seconds whenever it makes one, which hides everything else)
@@ -575,7 +575,16 @@ def fan_out(c, api, maps, n=1000, rounds=9):
         h.sock.close()
 
 
-SECTIONS = [('up', up), ('idle', idle), ('ready', ready), ('reach', reach), ('pods', pods), ('http', http_rates), ('growth', growth)]
+def rollout(c, api, n=1000):
+    """How long a GET takes while controllers are busy, in a server with hollow nodes: bench/rollout_bench.c."""
+    with lib.Cluster(port=26445, args=['--roles', 'server'], image=False) as other:
+        server = roles(other)['server']
+        before = pss_kb(server)
+        print(run([os.path.join(lib.BUILD, 'bench-rollout'), other.env['KUBECONFIG'], str(n)], timeout=900), end='')
+        show('server PSS after that', pss_kb(server) / 1024, 'MiB', before / 1024, 'before')
+
+
+SECTIONS = [('up', up), ('idle', idle), ('ready', ready), ('reach', reach), ('pods', pods), ('http', http_rates), ('growth', growth), ('rollout', rollout)]
 
 
 def main():

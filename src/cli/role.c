@@ -100,9 +100,10 @@ static bool set_log_level(struct str text, struct err *err)
     return err_set(err, E_INVALID, "log-level: \"" STR_FMT "\": must be error, warn, info or debug", STR_ARG(text));
 }
 
-/* One heap for all threads: one loop does the work, and an arena for each pool thread would keep what passed through
- * it. Thresholds that stay where they are, so that big blocks go back to the kernel when they are freed. */
-static void heap_of_one_loop(void)
+/* One heap for all threads: a loop or two do the work, objects pass from one to the other, and an arena for each pool
+ * thread would keep what passed through it. Thresholds that stay where they are, so that big blocks go back to the
+ * kernel when they are freed. */
+static void one_heap(void)
 {
 #ifndef WHERRY_SANITIZED
     (void)mallopt(M_ARENA_MAX, 1);
@@ -122,7 +123,7 @@ int role_main(int argc, char **argv)
             continue;
         log_role_set(rows[i].name);
         set_title(name);
-        heap_of_one_loop();
+        one_heap();
         (void)signal(SIGPIPE, SIG_IGN);
         read_sockets(&r);
         pulse_join(role_socket(&r, "pulse"), role_socket(&r, "bell"));

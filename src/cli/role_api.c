@@ -1,17 +1,15 @@
 #include "base/log.h"
-#include "base/map.h"
-#include "cli/process.h"
+#include "cli/controllers.h"
 #include "cli/role.h"
-#include "control/manager.h"
 #include "server/server.h"
 #include <signal.h>
 
-/* The server role: API server, controllers and scheduler on one loop. */
+/* The server role: the API server on the first loop, controllers and scheduler on a second one. */
 struct api_role {
     struct loop *loop;
     struct server *server;
-    struct manager *manager; /* NULL until the server is ready */
-    struct map transports;   /* account -> struct transport */
+    struct controllers *controllers; /* NULL until the server is ready */
+    bool failed;
     struct signal_source on_term;
 };
 
@@ -21,30 +19,19 @@ static void on_term(struct signal_source *s, int signo)
     loop_stop(container_of(s, struct api_role, on_term)->loop);
 }
 
-static struct transport *transport_of(void *arg, const char *account)
-{
-    struct api_role *r = arg;
-    struct transport *t = map_get(&r->transports, str_of(account));
-    if (!t) {
-        t = process_transport_new(r->loop, r->server, account);
-        (void)map_put(&r->transports, str_of(account), t);
-    }
-    return t;
-}
-
 /* Everything that a fresh cluster holds is there: controllers may begin. */
 static void on_ready(void *arg)
 {
     struct api_role *r = arg;
-    struct manager_options o = {.transport = transport_of(r, "wherry-manager"),
-                                .transport_of = transport_of,
-                                .arg = r,
-                                .kinds = server_kinds(r->server),
-                                .schedule = true,
-                                .root_ca = server_ca_pem(r->server)};
-    r->manager = manager_new(&o);
-    manager_start(r->manager);
-    role_ready();
+    struct err err = ERR;
+    r->controllers = controllers_start(r->server, &err);
+    if (r->controllers) {
+        role_ready();
+        return;
+    }
+    log_error("control.start", "error=\"%s\"", err.text);
+    r->failed = true;
+    loop_stop(r->loop);
 }
 
 static bool start(struct api_role *role, struct role_start *r, struct err *err)
@@ -92,6 +79,9 @@ int role_server(struct role_start *r)
         return 1;
     }
     loop_run(loop);
+    controllers_stop(role.controllers);
     server_close_store(role.server);
+    if (role.failed)
+        _exit(1);
     role_end();
 }

@@ -3,14 +3,17 @@
 #include "sys/loop.h"
 
 #define OVERSLEPT (5 * NS_PER_S)
+#define REST_MOST (100 * NS_PER_MS)
 
 /* One key's record lives while it is dirty, worked on, delayed or failed lately. */
 struct item {
     struct list ready; /* in queue->ready while it waits to be worked on */
     struct heap_node due;
     int64_t at;
+    int64_t took, rest; /* the work so far; it rests until then */
     int failures;
     bool dirty, busy;
+    bool kept; /* in queue->due for nothing but its rest */
     char key[];
 };
 struct workqueue {
@@ -19,6 +22,8 @@ struct workqueue {
     struct list ready;
     struct heap due;
     struct timer timer, kick;
+    struct item *working; /* in the middle of `work`, since `began` */
+    int64_t began;
     size_t waiting;
     int busy;
     bool started;
@@ -41,10 +46,31 @@ static struct item *item_of(struct workqueue *q, struct str key)
     return i;
 }
 
+static void due_next(struct workqueue *q);
+
+/* Comes at that time; the earliest wish counts. */
+static void wish_at(struct workqueue *q, struct item *i, int64_t at)
+{
+    if (i->due.at > 0 && !i->kept && i->at <= at)
+        return;
+    i->kept = false;
+    i->at = at;
+    if (i->due.at > 0)
+        heap_moved(&q->due, &i->due);
+    else
+        heap_add(&q->due, &i->due);
+}
+
 static void item_settle(struct workqueue *q, struct item *i)
 {
     if (i->dirty || i->busy || i->failures > 0 || i->due.at > 0)
         return;
+    if (i->rest > clock_mono()) {
+        wish_at(q, i, i->rest);
+        i->kept = true;
+        due_next(q);
+        return;
+    }
     map_del(&q->items, str_of(i->key));
     mem_free(i);
 }
@@ -58,6 +84,7 @@ static void pump_later(struct workqueue *q)
 static void make_ready(struct workqueue *q, struct item *i)
 {
     heap_del(&q->due, &i->due);
+    i->kept = false;
     if (i->dirty)
         return;
     i->dirty = true;
@@ -71,7 +98,7 @@ static void make_ready(struct workqueue *q, struct item *i)
 static void pump(struct timer *t)
 {
     struct workqueue *q = container_of(t, struct workqueue, kick);
-    /* one round: what is added meanwhile waits for the next turn, so the loop stays fair */
+    /* one round at most, and no more than the turn has time for: others are on this loop, too */
     for (size_t n = q->waiting; n > 0 && q->busy < q->o.workers; n--) {
         struct item *i = list_first(&q->ready, struct item, ready);
         if (!i)
@@ -81,7 +108,14 @@ static void pump(struct timer *t)
         i->dirty = false;
         i->busy = true;
         q->busy++;
+        q->working = i;
+        q->began = clock_mono();
         q->o.work(q->o.arg, str_of(i->key));
+        if (q->working) /* it is not done yet */
+            q->working->took = clock_mono() - q->began;
+        q->working = NULL;
+        if (workqueue_turn_spent(q))
+            break;
     }
     pump_later(q);
 }
@@ -106,7 +140,13 @@ static void due_now(struct timer *t)
         struct item *i = container_of(top, struct item, due);
         if (i->at > now)
             break;
-        make_ready(q, i);
+        if (!i->kept) {
+            make_ready(q, i);
+            continue;
+        }
+        heap_del(&q->due, top);
+        i->kept = false;
+        item_settle(q, i);
     }
     due_next(q);
 }
@@ -146,7 +186,11 @@ void workqueue_start(struct workqueue *q)
 
 void workqueue_add(struct workqueue *q, struct str key)
 {
-    make_ready(q, item_of(q, key));
+    struct item *i = item_of(q, key);
+    if (!i->busy && !i->dirty && i->rest > clock_mono())
+        wish_at(q, i, i->rest);
+    else
+        make_ready(q, i);
     due_next(q);
 }
 
@@ -157,14 +201,9 @@ void workqueue_add_after(struct workqueue *q, struct str key, int64_t delay_ns)
         return;
     }
     struct item *i = item_of(q, key);
-    int64_t at = clock_mono() + delay_ns;
-    if (i->dirty || (i->due.at > 0 && i->at <= at))
+    if (i->dirty)
         return;
-    i->at = at;
-    if (i->due.at > 0)
-        heap_moved(&q->due, &i->due);
-    else
-        heap_add(&q->due, &i->due);
+    wish_at(q, i, clock_mono() + delay_ns);
     due_next(q);
 }
 
@@ -172,9 +211,17 @@ void workqueue_done(struct workqueue *q, struct str key, bool ok)
 {
     struct item *i = map_get(&q->items, key);
     ASSERT(i && i->busy);
+    int64_t now = clock_mono(), took = q->working == i ? now - q->began : i->took;
+    if (q->working == i)
+        q->working = NULL;
     i->busy = false;
+    i->rest = now + MIN(took * q->o.rest, REST_MOST);
     q->busy--;
-    if (i->dirty) { /* it was added while it was worked on */
+    if (i->dirty && ok && i->rest > now) { /* it was added while it was worked on */
+        i->dirty = false;
+        wish_at(q, i, i->rest);
+        due_next(q);
+    } else if (i->dirty) {
         list_add_tail(&q->ready, &i->ready);
         q->waiting++;
     }
@@ -189,6 +236,11 @@ void workqueue_done(struct workqueue *q, struct str key, bool ok)
         workqueue_add_after(q, key, MIN(delay, q->o.backoff_max_ns));
     }
     pump_later(q);
+}
+
+bool workqueue_turn_spent(const struct workqueue *q)
+{
+    return loop_turn_spent(q->o.loop);
 }
 
 int workqueue_failures(const struct workqueue *q, struct str key)

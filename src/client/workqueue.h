@@ -18,6 +18,9 @@ struct workqueue_options {
     /* A delayed key came so much too late that this process cannot have run meanwhile; before work on it. NULL: fine.
      */
     void (*overslept)(void *arg);
+    /* A key that was worked on for some time rests for so many times as long, 100 ms at most, before it is worked on
+     * again: what comes meanwhile is gathered. 0: it does not. */
+    int rest;
     int workers;                        /* 0: 16 */
     int64_t backoff_ns, backoff_max_ns; /* after the first failure, and the most; 0: 5 ms and 100 s */
 };
@@ -29,5 +32,7 @@ void workqueue_add(struct workqueue *q, struct str key);
 void workqueue_add_after(struct workqueue *q, struct str key, int64_t delay_ns); /* the earliest wish counts */
 /* The work on the key is over. ok resets its back-off; otherwise it comes again after it. */
 void workqueue_done(struct workqueue *q, struct str key, bool ok);
+/* The loop's turn has lasted as long as one may: work that has more to do adds its key again, for the rest. */
+bool workqueue_turn_spent(const struct workqueue *q);
 int workqueue_failures(const struct workqueue *q, struct str key);
 size_t workqueue_len(const struct workqueue *q); /* waiting to be worked on now; delayed ones do not count */

@@ -467,7 +467,7 @@ static void running_init(struct manager *m, struct running *r, const struct cont
     r->transport = m->o.transport_of ? m->o.transport_of(m->o.arg, row->account) : m->o.transport;
     r->events = events_new(r->transport, row->component, row->component);
     struct workqueue_options q = {
-        .loop = m->o.transport->loop, .work = work, .overslept = overslept, .arg = r, .workers = 256};
+        .loop = m->o.transport->loop, .work = work, .overslept = overslept, .arg = r, .workers = 256, .rest = 9};
     r->queue = workqueue_new(&q);
     for (const struct controller_watch *w = row->watches; w->kind; w++)
         source_tells(source_of(m, w->kind), r, w->keys);

@@ -9,7 +9,6 @@
 
 #define BACKOFF_MIN (50 * NS_PER_MS)
 #define BACKOFF_MAX (10 * NS_PER_S)
-#define A_TURN      32 /* pods looked at before others get the loop */
 
 const struct kind *const scheduler_kinds[] = {
     K(Pod), K(Node), K(Service), K(ReplicaSet), K(Namespace), K(PersistentVolumeClaim), NULL};
@@ -233,8 +232,11 @@ static void turn(void *arg, struct str key)
     struct heap_node *top;
     while ((top = heap_top(&s->backing)) && container_of(top, struct waiting, node)->until <= now)
         activate(container_of(top, struct waiting, node));
-    for (int i = 0; i < A_TURN && (top = heap_top(&s->active)); i++)
+    while ((top = heap_top(&s->active))) {
         look_at(container_of(top, struct waiting, node));
+        if (workqueue_turn_spent(s->ticks))
+            break; /* others get the loop */
+    }
     if (heap_top(&s->active))
         workqueue_add(s->ticks, TICK);
     else if ((top = heap_top(&s->backing)))

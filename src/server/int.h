@@ -51,8 +51,11 @@ struct server {
     struct interests interests; /* of watches that have caught up */
     struct map watchers;        /* over HTTP: name of a user -> how many */
     struct slow slow;           /* what waits for watchers over HTTP */
-    struct list fresh;          /* reads that wait for a revision (fresh.c) */
-    size_t nwatches;            /* atomic */
+    pthread_mutex_t asked_lock;
+    struct list asked; /* requests from other loops that are to run in this one (request.c) */
+    bool asked_posted;
+    struct list fresh; /* reads that wait for a revision (fresh.c) */
+    size_t nwatches;   /* atomic */
     struct store_subscriber subscriber;
     pthread_mutex_t published_lock;
     struct published published; /* any thread may take it */

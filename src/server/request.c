@@ -155,14 +155,52 @@ static void run(void *arg)
     request_finish(r);
 }
 
+/* --- from other loops: in order, as many in a turn as 5 ms allow, so that what comes over HTTP has its turns --- */
+
+static struct request *asked_first(struct server *s)
+{
+    pthread_mutex_lock(&s->asked_lock);
+    struct request *r = list_first(&s->asked, struct request, asked);
+    if (r)
+        list_del(&r->asked);
+    s->asked_posted = r != NULL;
+    pthread_mutex_unlock(&s->asked_lock);
+    return r;
+}
+
+static void run_asked(void *arg)
+{
+    struct server *s = arg;
+    int64_t end = clock_mono() + LOOP_TURN;
+    for (struct request *r; (r = asked_first(s));) {
+        run(r);
+        if (clock_mono() > end) {
+            loop_post(s->loop, run_asked, s);
+            return;
+        }
+    }
+}
+
+static void ask(struct server *s, struct request *r)
+{
+    pthread_mutex_lock(&s->asked_lock);
+    list_add_tail(&s->asked, &r->asked);
+    bool first = !s->asked_posted;
+    s->asked_posted = true;
+    pthread_mutex_unlock(&s->asked_lock);
+    if (first)
+        loop_post(s->loop, run_asked, s);
+}
+
 void request_start(struct request *r)
 {
     if (!r->authorized && !authorize(r)) {
         request_finish(r);
         return;
     }
-    if (r->loop == r->server->loop || ((r->verb == VERB_GET || r->verb == VERB_LIST) && !r->options.continue_token.n))
+    bool reads = (r->verb == VERB_GET || r->verb == VERB_LIST) && !r->sub.n;
+    if (r->loop == r->server->loop || (reads && !r->options.continue_token.n))
         run(r);
     else
-        loop_post(r->server->loop, run, r);
+        ask(r->server, r);
 }

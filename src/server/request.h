@@ -124,6 +124,7 @@ struct request {
     struct answer answer;
 
     /* the server's */
+    struct list asked;   /* of another loop: until it runs in the store's */
     struct write *write; /* NULL: it is none */
     struct store_read read;
     void *state; /* of a read that takes several steps; in the arena */

@@ -379,6 +379,8 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
     list_init(&s->watches);
     slow_init(&s->slow, l, LIMIT_WATCHES_BYTES);
     list_init(&s->fresh);
+    list_init(&s->asked);
+    pthread_mutex_init(&s->asked_lock, NULL);
     list_init(&s->waiting);
     soon_init(&s->leaving, l, writes_left);
     pthread_mutex_init(&s->published_lock, NULL);
@@ -446,6 +448,7 @@ void server_stop(struct server *s)
     metrics_free(s->metrics);
     map_fini(&s->turns);
     map_fini(&s->watchers);
+    pthread_mutex_destroy(&s->asked_lock);
     pthread_mutex_destroy(&s->published_lock);
     kinds_fini(s);
     arena_fini(&s->arena);

@@ -1,0 +1,68 @@
+#include "cli/controllers.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "cli/process.h"
+#include "control/manager.h"
+#include "sys/loop_thread.h"
+
+struct controllers {
+    struct server *server;
+    struct loop_thread *thread;
+    struct loop *loop; /* its loop */
+    struct manager *manager;
+    struct map transports; /* account -> struct transport */
+};
+
+static struct transport *transport_of(void *arg, const char *account)
+{
+    struct controllers *c = arg;
+    struct transport *t = map_get(&c->transports, str_of(account));
+    if (!t) {
+        t = process_transport_new(c->loop, c->server, account);
+        (void)map_put(&c->transports, str_of(account), t); /* none was there */
+    }
+    return t;
+}
+
+static void begin(void *arg)
+{
+    struct controllers *c = arg;
+    manager_start(c->manager);
+}
+
+/* Made here, where kinds are published; from its start on all of it is the other thread's. */
+static struct manager *manager_of(struct controllers *c)
+{
+    struct manager_options o = {.transport = transport_of(c, "wherry-manager"),
+                                .transport_of = transport_of,
+                                .arg = c,
+                                .kinds = server_kinds(c->server),
+                                .schedule = true,
+                                .root_ca = server_ca_pem(c->server)};
+    return manager_new(&o);
+}
+
+struct controllers *controllers_start(struct server *s, struct err *err)
+{
+    struct loop_thread *thread = loop_thread_new(err);
+    if (!thread)
+        return NULL;
+    struct controllers *c = NEW(struct controllers);
+    *c = (struct controllers){.server = s, .thread = thread, .loop = loop_thread_loop(thread)};
+    c->manager = manager_of(c);
+    if (loop_thread_start(thread, begin, c, err))
+        return c;
+    manager_free(c->manager);
+    map_each (it, &c->transports)
+        transport_free(it->value);
+    map_fini(&c->transports);
+    loop_thread_free(thread);
+    mem_free(c);
+    return NULL;
+}
+
+void controllers_stop(struct controllers *c)
+{
+    if (c && !loop_thread_stop(c->thread, NS_PER_S))
+        log_warn("control.stop", "a plan is still at work; it ends with the process");
+}
