@@ -165,12 +165,8 @@ static bool reason_is(const struct val *c, const char *reason)
 
 static void cond_drop(struct rollout *r, const char *type)
 {
-    struct val *list = val_get_mut(r->status, N(conditions));
-    for (size_t i = val_len(list); i-- > 0;)
-        if (str_eqz(val_text_at(val_item(list, i), N(type)), type))
-            val_del_item(list, i);
-    if (list && list->n == 0)
-        val_del(r->status, N(conditions));
+    struct arena *a = &r->out->arena;
+    conditions_set(a, r->status, conditions_without(a, r->status, type));
 }
 
 /* Nothing where status and reason stay; lastTransitionTime moves with status only. */
@@ -182,20 +178,8 @@ static void cond_set(struct rollout *r, const char *type, const char *status, co
     bool same = old && str_eqz(val_text_at(old, N(status)), status);
     if (same && reason_is(old, reason) && !refresh)
         return;
-    struct val now = val_str(a, time_text(a, r->view->now)), c = val_map();
-    val_set(a, &c, N(type), val_str(a, str_of(type)));
-    val_set(a, &c, N(status), val_str(a, str_of(status)));
-    val_set(a, &c, N(lastUpdateTime), now);
-    const struct val *since = same ? val_get(old, N(lastTransitionTime))
-                                   : NULL; /* not there: who wrote it left it out */
-    val_set(a, &c, N(lastTransitionTime), since ? val_copy(a, since) : now);
-    val_set(a, &c, N(reason), val_str(a, str_of(reason)));
-    val_set(a, &c, N(message), val_str(a, message));
-    cond_drop(r, type);
-    struct val *list = val_get_mut(r->status, N(conditions));
-    if (!list)
-        list = val_set(a, r->status, N(conditions), val_list());
-    val_add(a, list, c);
+    struct condition c = {.type = type, .status = status, .reason = reason, .message = message, .updated = true};
+    conditions_set(a, r->status, conditions_with(a, r->status, &c, r->view->now));
 }
 
 /* ---- status ---- */

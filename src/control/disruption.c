@@ -135,19 +135,15 @@ static void condition_set(const struct view *v, const struct obj *pdb, struct pl
                           const char *reason, struct str message)
 {
     struct arena *a = &out->arena;
-    int64_t generation = val_num_at(status, 0, N(observedGeneration));
-    const struct val *old = condition_get(obj_status(pdb), "DisruptionAllowed");
-    bool same = old && str_eqz(val_text_at(old, N(status)), ok ? "True" : "False");
-    const struct val *since = same ? val_get(old, N(lastTransitionTime)) : NULL;
-    struct val c = val_map(), list = val_list();
-    val_set_text(a, &c, N(type), S("DisruptionAllowed"));
-    val_set(a, &c, N(status), val_str(a, ok ? S("True") : S("False")));
-    val_set_num(a, &c, N(observedGeneration), generation);
-    val_set(a, &c, N(lastTransitionTime), since ? val_copy(a, since) : val_str(a, time_text(a, v->now)));
-    val_set(a, &c, N(reason), val_str(a, str_of(reason)));
-    val_set(a, &c, N(message), val_str(a, message));
-    val_add(a, &list, c);
-    val_set(a, status, N(conditions), list);
+    struct condition c = {.type = "DisruptionAllowed",
+                          .status = ok ? "True" : "False",
+                          .reason = reason,
+                          .message = message,
+                          .observed = OBSERVED,
+                          .generation = val_num_at(status, 0, N(observedGeneration))};
+    struct val list = val_list();
+    val_add(a, &list, condition_make(a, &c, condition_get(obj_status(pdb), c.type), v->now));
+    conditions_set(a, status, list);
 }
 
 static void disruption_plan(const struct view *v, struct key key, struct plan *out)
@@ -242,16 +238,8 @@ static void stale_plan(const struct view *v, struct key key, struct plan *out)
     }
     struct arena *a = &out->arena;
     struct val tree = plan_edit(out, pod);
-    struct val *list = val_get_mut(val_need_map(a, &tree, N(status)), N(conditions));
-    for (size_t i = 0; i < list->n; i++) {
-        struct val fresh = val_map();
-        if (!str_eqz(val_text_at(&list->list[i], N(type)), "DisruptionTarget"))
-            continue;
-        val_set_text(a, &fresh, N(type), S("DisruptionTarget"));
-        val_set_text(a, &fresh, N(status), S("False"));
-        val_set(a, &fresh, N(lastTransitionTime), val_str(a, time_text(a, v->now)));
-        list->list[i] = fresh;
-    }
+    struct condition over = {.type = "DisruptionTarget", .status = "False"};
+    *condition_get_mut(val_need_map(a, &tree, N(status)), over.type) = condition_make(a, &over, c, v->now);
     plan_update(out, pod, S("status"), tree);
 }
 

@@ -33,18 +33,14 @@ static int64_t stays_until(const struct view *v, const struct obj *pod, const st
 static struct val disrupted(struct plan *out, const struct view *v, const struct obj *pod)
 {
     struct arena *a = &out->arena;
-    struct val tree = plan_edit(out, pod), list = val_list(), c = val_map();
-    val_set_text(a, &c, N(type), S("DisruptionTarget"));
-    val_set_num(a, &c, N(observedGeneration), obj_generation(pod));
-    val_set_text(a, &c, N(status), S("True"));
-    val_set(a, &c, N(lastTransitionTime), val_str(a, time_text(a, v->now)));
-    val_set_text(a, &c, N(reason), S("DeletionByTaintManager"));
-    val_set_text(a, &c, N(message), S("Taint manager: deleting due to NoExecute taint"));
-    val_each_item (it, val_get(obj_status(pod), N(conditions)))
-        if (!str_eqz(val_text_at(it, N(type)), "DisruptionTarget"))
-            val_add(a, &list, val_copy(a, it));
-    val_add(a, &list, c);
-    val_set(a, val_need_map(a, &tree, N(status)), N(conditions), list);
+    struct condition c = {.type = "DisruptionTarget",
+                          .status = "True",
+                          .reason = "DeletionByTaintManager",
+                          .message = S("Taint manager: deleting due to NoExecute taint"),
+                          .observed = OBSERVED_OF_POD,
+                          .generation = obj_generation(pod)};
+    struct val tree = plan_edit(out, pod);
+    conditions_set(a, val_need_map(a, &tree, N(status)), conditions_with(a, obj_status(pod), &c, v->now));
     return tree;
 }
 

@@ -13,13 +13,8 @@ static void condition_add(struct plan *out, const struct view *v, const struct v
         val_add(a, list, val_copy(a, had));
         return;
     }
-    struct val c = val_map();
-    val_set(a, &c, N(type), val_str(a, str_of(type)));
-    val_set(a, &c, N(status), val_str(a, bad ? S("True") : S("False")));
-    val_set(a, &c, N(lastTransitionTime), val_str(a, time_text(a, v->now)));
-    val_set(a, &c, N(reason), val_str(a, str_of(reason)));
-    val_set(a, &c, N(message), val_str(a, message));
-    val_add(a, list, c);
+    struct condition c = {.type = type, .status = bad ? "True" : "False", .reason = reason, .message = message};
+    val_add(a, list, condition_make(a, &c, NULL, v->now)); /* upstream: the time moves with reason and message, too */
 }
 
 struct remains {

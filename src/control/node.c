@@ -48,10 +48,7 @@ static void unknown_set(const struct view *v, const struct obj *node, struct pla
     if (!list)
         list = val_set(a, status, N(conditions), val_list());
     for (size_t i = 0; i < countof(types); i++) {
-        struct val *c = NULL;
-        for (size_t k = 0; k < list->n; k++)
-            if (str_eqz(val_text_at(&list->list[k], N(type)), types[i]))
-                c = &list->list[k];
+        struct val *c = condition_get_mut(status, types[i]);
         bool never = !c;
         if (never) {
             val_add(a, list, val_map());
@@ -138,12 +135,9 @@ static void pods_unready(const struct view *v, const struct obj *node, struct pl
         if (!pod_is_ready(pod))
             continue;
         struct val tree = plan_edit(out, pod);
-        struct val *list = val_get_mut(val_need_map(a, &tree, N(status)), N(conditions));
-        for (size_t i = 0; i < list->n; i++)
-            if (str_eqz(val_text_at(&list->list[i], N(type)), "Ready")) {
-                val_set_text(a, &list->list[i], N(status), S("False"));
-                val_set(a, &list->list[i], N(lastTransitionTime), val_str(a, time_text(a, v->now)));
-            }
+        struct val *ready = condition_get_mut(val_need_map(a, &tree, N(status)), "Ready");
+        val_set_text(a, ready, N(status), S("False"));
+        val_set(a, ready, N(lastTransitionTime), val_str(a, time_text(a, v->now)));
         struct action *act = plan_update(out, pod, S("status"), tree);
         if (act)
             act->done = plan_event_of(out, pod, "Warning", "NodeNotReady", "Node is not ready");

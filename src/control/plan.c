@@ -220,6 +220,61 @@ bool condition_is(const struct val *status, const char *type, const char *status
     return str_eqz(val_text(val_get(condition_get(status, type), N(status))), status_text);
 }
 
+struct val *condition_get_mut(struct val *status, const char *type)
+{
+    struct val *list = val_get_mut(status, N(conditions));
+    for (size_t i = 0; i < val_len(list); i++)
+        if (str_eqz(val_text_at(&list->list[i], N(type)), type))
+            return &list->list[i];
+    return NULL;
+}
+
+struct val condition_make(struct arena *a, const struct condition *c, const struct val *was, int64_t now)
+{
+    struct val v = val_map(), at = val_str(a, time_text(a, now));
+    bool same = was && str_eqz(val_text_at(was, N(status)), c->status);
+    const struct val *since = same ? val_get(was, N(lastTransitionTime))
+                                   : NULL; /* who wrote it may have left it out */
+    val_set(a, &v, N(type), val_str(a, str_of(c->type)));
+    if (c->observed == OBSERVED_OF_POD)
+        val_set_num(a, &v, N(observedGeneration), c->generation);
+    val_set(a, &v, N(status), val_str(a, str_of(c->status)));
+    if (c->observed == OBSERVED)
+        val_set_num(a, &v, N(observedGeneration), c->generation);
+    if (c->updated)
+        val_set(a, &v, N(lastUpdateTime), at);
+    val_set(a, &v, N(lastTransitionTime), since ? val_copy(a, since) : at);
+    if (c->reason) {
+        val_set(a, &v, N(reason), val_str(a, str_of(c->reason)));
+        val_set(a, &v, N(message), val_str(a, c->message));
+    }
+    return v;
+}
+
+struct val conditions_without(struct arena *a, const struct val *status, const char *type)
+{
+    struct val list = val_list();
+    val_each_item (it, val_get(status, N(conditions)))
+        if (!str_eqz(val_text_at(it, N(type)), type))
+            val_add(a, &list, val_copy(a, it));
+    return list;
+}
+
+struct val conditions_with(struct arena *a, const struct val *status, const struct condition *c, int64_t now)
+{
+    struct val list = conditions_without(a, status, c->type);
+    val_add(a, &list, condition_make(a, c, condition_get(status, c->type), now));
+    return list;
+}
+
+void conditions_set(struct arena *a, struct val *status, struct val list)
+{
+    if (list.n > 0)
+        val_set(a, status, N(conditions), list);
+    else
+        val_del(status, N(conditions));
+}
+
 struct val owner_ref(struct arena *a, const struct obj *owner)
 {
     struct val r = val_map();

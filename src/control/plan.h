@@ -103,9 +103,25 @@ struct plan_event plan_event_of(struct plan *p, const struct obj *about, const c
 /* One line an action, event and reason; updates as merge patches. For tests and logs. */
 void plan_text(const struct plan *p, struct strbuf *out);
 
-/* Conditions, as upstream keeps them: lastTransitionTime moves only with status. `list` is the conditions list. */
+/* Conditions, as upstream keeps them: lastTransitionTime moves only with status. `status` is an object's. */
 const struct val *condition_get(const struct val *status, const char *type);
+struct val *condition_get_mut(struct val *status, const char *type);
 bool condition_is(const struct val *status, const char *type, const char *status_text);
+struct condition {
+    const char *type, *status, *reason; /* reason NULL: none, and no message */
+    struct str message;
+    /* observedGeneration, in the place where a PodCondition has it, or where a meta/v1 Condition does */
+    enum { NOT_OBSERVED, OBSERVED_OF_POD, OBSERVED } observed;
+    int64_t generation;
+    bool updated; /* with lastUpdateTime */
+};
+/* was: the one before it; NULL: it is new, whatever stood there. */
+struct val condition_make(struct arena *a, const struct condition *c, const struct val *was, int64_t now);
+/* The conditions of a status, the new one behind the others. */
+struct val conditions_with(struct arena *a, const struct val *status, const struct condition *c, int64_t now);
+struct val conditions_without(struct arena *a, const struct val *status, const char *type);
+/* A list of conditions takes the place of what the status has; an empty one is left out. */
+void conditions_set(struct arena *a, struct val *status, struct val list);
 /* What every new child carries: the owner reference with controller and blockOwnerDeletion. */
 struct val owner_ref(struct arena *a, const struct obj *owner);
 /* 5 characters as upstream's random suffixes have them, a function of the seed and n alone. */

@@ -8,19 +8,14 @@
 static struct val lost(struct plan *out, const struct view *v, const struct obj *pod)
 {
     struct arena *a = &out->arena;
-    struct val patch = val_map(), list = val_list(), c = val_map();
-    val_set_text(a, &c, N(type), S("DisruptionTarget"));
-    val_set_num(a, &c, N(observedGeneration), obj_generation(pod));
-    val_set_text(a, &c, N(status), S("True"));
-    val_set(a, &c, N(lastTransitionTime), val_str(a, time_text(a, v->now)));
-    val_set_text(a, &c, N(reason), S("DeletionByPodGC"));
-    val_set_text(a, &c, N(message), S("PodGC: node no longer exists"));
-    val_each_item (it, val_get(obj_status(pod), N(conditions)))
-        if (!str_eqz(val_text_at(it, N(type)), "DisruptionTarget"))
-            val_add(a, &list, val_copy(a, it));
-    val_add(a, &list, c);
-    struct val *status = val_set(a, &patch, N(status), val_map());
-    val_set(a, status, N(conditions), list);
+    struct condition c = {.type = "DisruptionTarget",
+                          .status = "True",
+                          .reason = "DeletionByPodGC",
+                          .message = S("PodGC: node no longer exists"),
+                          .observed = OBSERVED_OF_POD,
+                          .generation = obj_generation(pod)};
+    struct val patch = val_map(), *status = val_set(a, &patch, N(status), val_map());
+    conditions_set(a, status, conditions_with(a, obj_status(pod), &c, v->now));
     val_set_text(a, status, N(phase), S("Failed"));
     return patch;
 }

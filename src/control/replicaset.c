@@ -232,29 +232,17 @@ static void status_condition(struct plan *out, const struct view *v, struct val 
 {
     struct arena *a = &out->arena;
     struct str text = v->trouble.n > 0 ? v->trouble : held;
-    struct str reason = v->trouble.n == 0 ? S("PodsFailed") : diff < 0 ? S("FailedCreate") : S("FailedDelete");
+    const char *reason = v->trouble.n == 0 ? "PodsFailed" : diff < 0 ? "FailedCreate" : "FailedDelete";
     bool failing = text.n > 0 && diff != 0;
-    struct val list = val_list();
-    val_each_item (it, val_get(status, N(conditions))) {
-        if (!str_eqz(val_text_at(it, N(type)), "ReplicaFailure"))
-            val_add(a, &list, *it);
-        else if (failing && str_eq(val_text_at(it, N(reason)), reason)) {
-            return; /* as upstream: the first message stays until it is over */
-        }
-    }
+    const struct val *had = condition_get(status, "ReplicaFailure");
+    if (had && failing && str_eqz(val_text_at(had, N(reason)), reason))
+        return; /* as upstream: the first message stays until it is over */
+    struct val list = conditions_without(a, status, "ReplicaFailure");
     if (failing) {
-        struct val c = val_map();
-        val_set_text(a, &c, N(type), S("ReplicaFailure"));
-        val_set_text(a, &c, N(status), S("True"));
-        val_set(a, &c, N(lastTransitionTime), val_str(a, time_text(a, v->now)));
-        val_set_text(a, &c, N(reason), reason);
-        val_set(a, &c, N(message), val_str(a, text));
-        val_add(a, &list, c);
+        struct condition c = {.type = "ReplicaFailure", .status = "True", .reason = reason, .message = text};
+        val_add(a, &list, condition_make(a, &c, NULL, v->now)); /* another reason is another failure */
     }
-    if (list.n > 0)
-        val_set(a, status, N(conditions), list);
-    else
-        val_del(status, N(conditions));
+    conditions_set(a, status, list);
 }
 
 static void count_set(struct arena *a, struct val *status, const struct name *name, int64_t n)

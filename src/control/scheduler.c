@@ -169,24 +169,15 @@ static void told_done(struct call *c)
     }
 }
 
-static struct val conditions_with(struct arena *a, const struct obj *pod, struct str message)
+static struct val unschedulable(struct arena *a, const struct obj *pod, struct str message)
 {
-    const struct val *old = condition_get(obj_status(pod), "PodScheduled");
-    bool same = old && str_eqz(val_text_at(old, N(status)), "False");
-    const struct val *since = same ? val_get(old, N(lastTransitionTime))
-                                   : NULL; /* whoever wrote it may have left it out */
-    struct val c = val_map(), list = val_list();
-    val_set_text(a, &c, N(type), S("PodScheduled"));
-    val_set_num(a, &c, N(observedGeneration), obj_generation(pod));
-    val_set_text(a, &c, N(status), S("False"));
-    val_set(a, &c, N(lastTransitionTime), since ? *since : val_str(a, time_text(a, clock_real())));
-    val_set_text(a, &c, N(reason), S("Unschedulable"));
-    val_set(a, &c, N(message), val_str(a, message));
-    val_each_item (it, val_get(obj_status(pod), N(conditions)))
-        if (it != old)
-            val_add(a, &list, *it);
-    val_add(a, &list, c);
-    return list;
+    struct condition c = {.type = "PodScheduled",
+                          .status = "False",
+                          .reason = "Unschedulable",
+                          .message = message,
+                          .observed = OBSERVED_OF_POD,
+                          .generation = obj_generation(pod)};
+    return conditions_with(a, obj_status(pod), &c, clock_real());
 }
 
 static void tell(struct waiting *w, struct str message)
@@ -199,7 +190,7 @@ static void tell(struct waiting *w, struct str message)
         return;
     AUTO(arena_fini) struct arena a = ARENA;
     struct val patch = val_map(), *status = val_set(&a, &patch, N(status), val_map());
-    val_set(&a, status, N(conditions), conditions_with(&a, w->pod, message));
+    val_set(&a, status, N(conditions), unschedulable(&a, w->pod, message));
     w->call.done = told_done;
     struct call_options o = CALL_OPTIONS(.verb = CALL_PATCH, .kind = K(Pod), .ns = w->pod->ns, .name = w->pod->name,
                                          .sub = S("status"), .patch = PATCH_MERGE, .body = &patch,
