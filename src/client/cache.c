@@ -25,15 +25,6 @@ struct cache {
     struct timer tell; /* handlers that came late */
 };
 
-static struct str key_text(struct strbuf *b, struct str ns, struct str name)
-{
-    strbuf_reset(b);
-    strbuf_add(b, ns);
-    strbuf_addc(b, '/');
-    strbuf_add(b, name);
-    return strbuf_str(b);
-}
-
 static void tell_changed(struct cache *c, struct obj *was, struct obj *now)
 {
     list_each (h, &c->handlers, struct cache_handler, node)
@@ -96,11 +87,11 @@ static void replace(struct cache *c)
     AUTO(map_fini) struct map there = MAP;
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
     array_each (it, &c->pages)
-        map_put(&there, key_text(&key, (*it)->ns, (*it)->name), *it);
+        map_put(&there, objset_key_of(&key, *it), *it);
     ARRAY(struct obj *) gone = {0};
     struct obj *o;
     for (struct objset_iter it = objset_all(&c->set); (o = objset_next(&it));)
-        if (!map_get(&there, key_text(&key, o->ns, o->name)))
+        if (!map_get(&there, objset_key_of(&key, o)))
             array_push(&gone, obj_ref(o));
     c->rev = c->list_rev;
     array_each (it, &gone) {

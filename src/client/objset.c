@@ -43,11 +43,18 @@ const struct objindex index_controller = {"controller", keys_controller};
 const struct objindex index_owner = {"owner", keys_owner};
 const struct objindex index_node = {"node", keys_node};
 
-static void key_add(struct strbuf *b, struct str ns, struct str name)
+struct str objset_key(struct strbuf *b, struct str ns, struct str name)
 {
+    strbuf_reset(b);
     strbuf_add(b, ns);
     strbuf_addc(b, '/');
     strbuf_add(b, name);
+    return strbuf_str(b);
+}
+
+struct str objset_key_of(struct strbuf *b, const struct obj *o)
+{
+    return objset_key(b, o->ns, o->name);
 }
 
 void objset_init(struct objset *s, const struct kind *kind, const struct objindex *const *indexes)
@@ -104,8 +111,7 @@ static void links_drop(struct objset *s, struct objset_entry *e)
 struct obj *objset_put(struct objset *s, struct obj *o)
 {
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
-    key_add(&key, o->ns, o->name);
-    struct objset_entry *e = map_get(&s->entries, strbuf_str(&key));
+    struct objset_entry *e = map_get(&s->entries, objset_key_of(&key, o));
     struct obj *was = NULL;
     if (e) {
         was = e->obj;
@@ -132,8 +138,7 @@ static struct obj *entry_free(struct objset *s, struct objset_entry *e)
 struct obj *objset_del(struct objset *s, struct str ns, struct str name)
 {
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
-    key_add(&key, ns, name);
-    struct objset_entry *e = map_del(&s->entries, strbuf_str(&key));
+    struct objset_entry *e = map_del(&s->entries, objset_key(&key, ns, name));
     return e ? entry_free(s, e) : NULL;
 }
 
@@ -151,8 +156,7 @@ void objset_fini(struct objset *s)
 struct obj *objset_get(const struct objset *s, struct str ns, struct str name)
 {
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
-    key_add(&key, ns, name);
-    struct objset_entry *e = map_get(&s->entries, strbuf_str(&key));
+    struct objset_entry *e = map_get(&s->entries, objset_key(&key, ns, name));
     return e ? e->obj : NULL;
 }
 

@@ -24,6 +24,10 @@ struct objset {
     struct map *buckets; /* per index: key -> its own */
     size_t nindexes;
 };
+/* "NS/NAME", as keys of maps and queues are everywhere: what the buffer held is gone, what is answered lives in it.
+ */
+struct str objset_key(struct strbuf *b, struct str ns, struct str name);
+struct str objset_key_of(struct strbuf *b, const struct obj *o);
 /* indexes: NULL-terminated and static, or NULL */
 void objset_init(struct objset *s, const struct kind *kind, const struct objindex *const *indexes);
 void objset_fini(struct objset *s);

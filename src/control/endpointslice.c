@@ -17,8 +17,7 @@ static void keys_slice(const struct obj *o, void (*add)(void *arg, struct str ke
     if (svc.n == 0)
         return;
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
-    strbuf_addf(&key, STR_FMT "/" STR_FMT, STR_ARG(o->ns), STR_ARG(svc));
-    add(arg, strbuf_str(&key));
+    add(arg, objset_key(&key, o->ns, svc));
 }
 extern const struct objindex index_slices;
 const struct objindex index_slices = {"service", keys_slice};
@@ -109,9 +108,9 @@ static struct backend *backend_of(const struct slices *s, const struct val *endp
 static void keep_places(struct slices *s, bool *placed)
 {
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
-    strbuf_addf(&key, STR_FMT "/" STR_FMT, STR_ARG(s->svc->ns), STR_ARG(s->svc->name));
+    struct str svc = objset_key_of(&key, s->svc);
     struct obj *slice;
-    for (struct objset_iter it = view_with(s->view, K(EndpointSlice), &index_slices, strbuf_str(&key));
+    for (struct objset_iter it = view_with(s->view, K(EndpointSlice), &index_slices, svc);
          (slice = objset_next(&it));) {
         if (!str_eq(val_text(val_get_str(obj_labels(slice), LABEL_MANAGER)), MANAGER) || obj_deleting(slice) ||
             !str_eq(val_text_at(&slice->tree, N(addressType)), s->family))

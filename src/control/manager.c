@@ -88,14 +88,6 @@ struct manager {
     bool started, working; /* working: every set was in once */
 };
 
-static struct str key_text(struct strbuf *b, struct str ns, struct str name)
-{
-    strbuf_add(b, ns);
-    strbuf_addc(b, '/');
-    strbuf_add(b, name);
-    return strbuf_str(b);
-}
-
 static struct key key_of(struct str text)
 {
     struct key k = {0};
@@ -311,7 +303,7 @@ static void key_add(void *arg, struct str ns, struct str name)
 {
     struct running *r = arg;
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
-    workqueue_add(r->queue, key_text(&key, ns, name));
+    workqueue_add(r->queue, objset_key(&key, ns, name));
 }
 
 static void source_changed(struct cache_handler *h, struct obj *was, struct obj *now)

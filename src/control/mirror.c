@@ -97,7 +97,8 @@ extern const struct objindex index_slices;
 static void slices_write(struct mirror *m)
 {
     struct arena *a = &m->out->arena;
-    struct str key = arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(m->endpoints->ns), STR_ARG(m->endpoints->name));
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
+    struct str key = objset_key_of(&text, m->endpoints);
     struct obj *o;
     for (struct objset_iter it = view_with(m->view, K(EndpointSlice), &index_slices, key); (o = objset_next(&it));) {
         if (!str_eq(val_text(val_get_str(obj_labels(o), LABEL_MANAGER)), MANAGER) || obj_deleting(o))

@@ -161,9 +161,9 @@ static void pod_forget(struct sched *s, struct sched_pod *p)
 
 void sched_pod_set(struct sched *s, struct str ns, struct str name, struct obj *now, struct str node)
 {
-    AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
-    strbuf_addf(&key, STR_FMT "/" STR_FMT, STR_ARG(ns), STR_ARG(name));
-    struct sched_pod *p = map_get(&s->pods, strbuf_str(&key));
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
+    struct str key = objset_key(&text, ns, name);
+    struct sched_pod *p = map_get(&s->pods, key);
     bool there = now && node.n > 0 && !pod_is_over(now);
     if (p && there && str_eqz(node, p->node->name) && str_eq(p->obj->uid, now->uid) &&
         val_equal(obj_spec(p->obj), obj_spec(now)) && val_equal(obj_labels(p->obj), obj_labels(now))) {
@@ -173,7 +173,7 @@ void sched_pod_set(struct sched *s, struct str ns, struct str name, struct obj *
         return;
     }
     if (p) {
-        map_del(&s->pods, strbuf_str(&key));
+        map_del(&s->pods, key);
         pod_forget(s, p);
     }
     if (!there)
@@ -185,5 +185,5 @@ void sched_pod_set(struct sched *s, struct str ns, struct str name, struct obj *
                              N(requiredDuringSchedulingIgnoredDuringExecution))) > 0;
     array_push(&p->node->pods, p);
     count(s, p, 1);
-    map_put(&s->pods, strbuf_str(&key), p);
+    map_put(&s->pods, key, p);
 }

@@ -87,17 +87,11 @@ static void back_off(struct waiting *w)
     w->until = clock_mono() + MIN(delay, BACKOFF_MAX);
 }
 
-static struct str key_of(struct strbuf *b, const struct obj *pod)
-{
-    strbuf_addf(b, STR_FMT "/" STR_FMT, STR_ARG(pod->ns), STR_ARG(pod->name));
-    return strbuf_str(b);
-}
-
 static void waiting_free(struct waiting *w)
 {
     struct scheduler *s = w->s;
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
-    map_del(&s->waiting, key_of(&key, w->pod));
+    map_del(&s->waiting, objset_key_of(&key, w->pod));
     leave(w);
     s->calls -= call_active(&w->call);
     call_cancel(&w->call);
@@ -249,7 +243,7 @@ static void wake(struct scheduler *s, unsigned what)
 static void pod_waits(struct scheduler *s, struct obj *was, struct obj *now)
 {
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
-    struct waiting *w = map_get(&s->waiting, key_of(&key, now));
+    struct waiting *w = map_get(&s->waiting, objset_key_of(&key, now));
     bool gated = val_len(val_get(obj_spec(now), N(schedulingGates))) > 0;
     if (w && !str_eq(w->pod->uid, now->uid)) {
         waiting_free(w);
@@ -277,7 +271,7 @@ static void pod_waits(struct scheduler *s, struct obj *was, struct obj *now)
 static void waits_no_more(struct scheduler *s, const struct obj *pod)
 {
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
-    struct waiting *w = map_get(&s->waiting, key_of(&key, pod));
+    struct waiting *w = map_get(&s->waiting, objset_key_of(&key, pod));
     if (!w)
         return;
     /* the watch may be faster than the answer to the binding */

@@ -205,7 +205,8 @@ static size_t hand_made(struct question *q, const struct obj *svc)
 {
     size_t n = 0;
     struct obj *slice;
-    struct str key = arena_fmt(q->a, STR_FMT "/" STR_FMT, STR_ARG(svc->ns), STR_ARG(svc->name));
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
+    struct str key = objset_key_of(&text, svc);
     for (struct objset_iter it = view_with(q->v, K(EndpointSlice), &index_slices, key); (slice = objset_next(&it));)
         n += val_len(val_get(&slice->tree, N(endpoints)));
     return n;
