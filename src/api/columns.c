@@ -2,6 +2,7 @@
 #include "api/columns.h"
 #include "api/quantity.h"
 #include "api/selector.h"
+#include "api/strategy.h"
 #include "base/clock.h"
 
 #define V(v, field)    val_get((v), N(field))
@@ -307,7 +308,7 @@ static struct pod_view view_of(struct arena *a, const struct val *pod)
     if (val_at(pod, N(metadata), N(deletionTimestamp))) {
         if (str_eq(reason, S("NodeLost")))
             p.status = S("Unknown");
-        else if (!str_eq(phase, S("Succeeded")) && !str_eq(phase, S("Failed")))
+        else if (!pod_has_ended(pod))
             p.status = S("Terminating");
     }
     return p;
@@ -1287,10 +1288,10 @@ void columns_row(struct arena *a, const struct kind *k, const struct val *tree, 
 
 bool columns_conditions(struct arena *a, const struct kind *k, const struct val *tree, struct val *conditions)
 {
+    if (k != K(Pod) || !pod_has_ended(tree))
+        return false;
     struct str ended_as = val_text_at(tree, N(status), N(phase));
     bool succeeded = str_eq(ended_as, S("Succeeded"));
-    if (k != K(Pod) || (!succeeded && !str_eq(ended_as, S("Failed"))))
-        return false;
     struct val completed = val_map();
     val_set_text(a, &completed, N(type), S("Completed"));
     val_set_text(a, &completed, N(status), S("True"));

@@ -776,13 +776,18 @@ struct str kind_field_value(struct arena *a, const struct kind *k, const struct 
     return S("");
 }
 
+bool pod_has_ended(const struct val *pod)
+{
+    struct str phase = val_text_at(pod, N(status), N(phase));
+    return str_eq(phase, S("Succeeded")) || str_eq(phase, S("Failed"));
+}
+
 int64_t kind_delete_grace(const struct kind *k, const struct val *tree, bool said, int64_t asked)
 {
     if (k != K(Pod))
         return 0;
     int64_t grace = said ? asked : val_num_at(tree, 0, N(spec), N(terminationGracePeriodSeconds));
-    struct str phase = val_text_at(tree, N(status), N(phase));
-    if (val_text_at(tree, N(spec), N(nodeName)).n == 0 || str_eq(phase, S("Failed")) || str_eq(phase, S("Succeeded")))
+    if (val_text_at(tree, N(spec), N(nodeName)).n == 0 || pod_has_ended(tree))
         grace = 0;
     return grace < 0 ? 1 : grace;
 }

@@ -50,5 +50,7 @@ int64_t kind_delete_grace(const struct kind *k, const struct val *tree, bool sai
  * False where the kind has no scale. kind_scale_apply sets spec.replicas. */
 MUST_USE bool kind_scale_of(struct arena *a, const struct kind *k, const struct val *tree, struct val *scale);
 void kind_scale_apply(struct arena *a, const struct kind *k, struct val *tree, const struct val *scale);
+/* A pod whose containers run no more and will not again: its phase is Succeeded or Failed. */
+bool pod_has_ended(const struct val *pod);
 /* BestEffort | Burstable | Guaranteed of a Pod (status.qosClass) */
 struct str pod_qos_class(const struct val *pod);

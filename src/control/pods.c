@@ -1,4 +1,5 @@
 #include "control/pods.h"
+#include "api/strategy.h"
 
 bool pod_is_ready(const struct obj *pod)
 {
@@ -7,8 +8,7 @@ bool pod_is_ready(const struct obj *pod)
 
 bool pod_is_over(const struct obj *pod)
 {
-    struct str phase = val_text_at(obj_status(pod), N(phase));
-    return str_eqz(phase, "Succeeded") || str_eqz(phase, "Failed");
+    return pod_has_ended(&pod->tree);
 }
 
 bool pod_is_active(const struct obj *pod)

@@ -223,13 +223,6 @@ static int port_of(const struct obj *pod, bool tls)
     return tls ? 443 : 80;
 }
 
-/* What has ended has no address any more: another pod, of anybody, may have got it. */
-static bool has_ended(const struct obj *pod)
-{
-    struct str phase = val_text_at(obj_status(pod), N(phase));
-    return str_eqz(phase, "Succeeded") || str_eqz(phase, "Failed");
-}
-
 static bool aim_at_pod_port(struct request *r, struct aim *aim)
 {
     AUTO(target_fini) struct target t = {0};
@@ -239,7 +232,7 @@ static bool aim_at_pod_port(struct request *r, struct aim *aim)
     int64_t number = port_of(t.obj, t.tls);
     if (t.port.n && !target_port(r, &t, &number))
         return false;
-    if (has_ended(t.obj))
+    if (pod_has_ended(&t.obj->tree)) /* has no address any more: another pod, of anybody, may have got it */
         return fail_plain(r, 503, "error trying to reach service: pod " STR_FMT " has ended", STR_ARG(t.name));
     return set_address(r, aim, val_text_at(obj_status(t.obj), N(podIP)), (int)number);
 }
@@ -252,7 +245,7 @@ static bool is_of_pod(struct request *r, const struct val *address)
     if (!str_eqz(val_text_at(ref, N(kind)), "Pod") || (ns.n && !str_eq(ns, r->ns)))
         return false;
     AUTO(obj_unref) struct obj *pod = object_get(r->server, K(Pod), r->ns, val_text_at(ref, N(name)));
-    return pod && !has_ended(pod) && ip.n && str_eq(val_text_at(obj_status(pod), N(podIP)), ip);
+    return pod && !pod_has_ended(&pod->tree) && ip.n && str_eq(val_text_at(obj_status(pod), N(podIP)), ip);
 }
 
 static struct str port_name(const struct val *port)

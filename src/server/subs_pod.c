@@ -439,9 +439,8 @@ static void evict(struct eviction *e)
         request_finish(r);
         return;
     }
-    struct str phase = val_text_at(obj_status(pod), N(phase));
-    bool over = obj_deleting(pod) || str_eq(phase, S("Succeeded")) || str_eq(phase, S("Failed"));
-    bool pending = str_eq(phase, S("Pending"));
+    bool over = obj_deleting(pod) || pod_has_ended(&pod->tree);
+    bool pending = str_eq(val_text_at(obj_status(pod), N(phase)), S("Pending"));
     const struct val *mine = val_at(r->body, N(deleteOptions), N(preconditions), N(resourceVersion));
     e->tries++;
     e->pod_rev = pod->rev;
