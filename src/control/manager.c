@@ -37,6 +37,10 @@ struct turn_call {
     struct action *action;
 };
 
+/* A sign of life, by our own clock: nobody can set that. */
+struct heard {
+    int64_t at; /* clock_mono */
+};
 struct stuck {
     int64_t since;
     char text[];
@@ -49,6 +53,7 @@ struct running {
     struct transport *transport;
     struct events *events;
     struct workqueue *queue;
+    struct map heard;   /* key -> struct heard */
     struct map why;     /* key -> struct stuck, where a plan could not proceed */
     struct map trouble; /* key -> text, where the last one could not be applied */
 };
@@ -291,6 +296,8 @@ static void work(void *arg, struct str key)
     struct stuck *stuck = map_get(&r->why, key);
     view.trouble = str_of(map_get(&r->trouble, key));
     view.why_since = stuck ? stuck->since : 0;
+    struct heard *heard = map_get(&r->heard, key);
+    view.heard = heard ? view.now - (clock_mono() - heard->at) : 0;
     r->row->plan(&view, key_of(str_of(t->key)), &t->plan);
     stuck_keep(r, key, t->plan.why, view.now);
     array_each (e, &t->plan.events)
@@ -306,12 +313,35 @@ static void key_add(void *arg, struct str ns, struct str name)
     workqueue_add(r->queue, objset_key(&key, ns, name));
 }
 
+static void heard_note(void *arg, struct str ns, struct str name)
+{
+    struct running *r = arg;
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
+    struct str key = objset_key(&text, ns, name);
+    struct heard *heard = map_get(&r->heard, key);
+    if (!heard) {
+        heard = NEW(struct heard);
+        (void)map_put(&r->heard, key, heard); /* none was there */
+    }
+    heard->at = clock_mono();
+}
+
+static void heard_forget(void *arg, struct str ns, struct str name)
+{
+    struct running *r = arg;
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
+    mem_free(map_del(&r->heard, objset_key(&text, ns, name)));
+}
+
 static void source_changed(struct cache_handler *h, struct obj *was, struct obj *now)
 {
     struct source *s = container_of(h, struct source, handler);
     const struct view *v = manager_view(s->manager);
-    for (size_t i = 0; i < s->n; i++)
+    for (size_t i = 0; i < s->n; i++) {
+        if (s->who[i]->row->sign == (now ? now : was)->kind)
+            s->what[i](v, was, now, now ? heard_note : heard_forget, s->who[i]);
         s->what[i](v, was, now, key_add, s->who[i]);
+    }
     if (s->manager->scheduler)
         scheduler_changed(s->manager->scheduler, was, now);
 }
@@ -503,7 +533,7 @@ void manager_start(struct manager *m)
             cache_start(m->sources[i]->cache);
 }
 
-static void texts_free(struct map *m)
+static void values_free(struct map *m)
 {
     map_each (it, m)
         mem_free(it->value);
@@ -530,8 +560,9 @@ void manager_stop(struct manager *m)
     for (size_t i = 0; i < m->nrunning; i++) {
         workqueue_free(m->running[i].queue);
         events_free(m->running[i].events);
-        texts_free(&m->running[i].why);
-        texts_free(&m->running[i].trouble);
+        values_free(&m->running[i].heard);
+        values_free(&m->running[i].why);
+        values_free(&m->running[i].trouble);
     }
     m->nrunning = 0;
     for (size_t i = 0; i < KIND_IDS; i++) {

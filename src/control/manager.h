@@ -16,6 +16,8 @@ struct controller {
     const char *component; /* "deployment-controller": source of its events */
     const char *account;   /* "deployment-controller": system:serviceaccount:kube-system:... that it acts as */
     const struct controller_watch *watches;
+    const struct kind
+        *sign; /* a change of this kind is a sign of life, noted for its keys (view.heard); NULL: none */
     /* Told of every kind that can be watched, events left out, besides; NULL: not wanted. */
     void (*any)(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add, void *arg);
     void (*plan)(const struct view *v, struct key key, struct plan *out);

@@ -22,8 +22,7 @@ static const struct condition_taint {
 };
 #define CORDON "node.kubernetes.io/unschedulable"
 
-/* A time that a node's clock, or ours before it was set back, has put far into the future proves nothing. A lease is
- * renewed soon after that, and is believed. */
+/* A time that a node's clock, or ours before it was set back, has put far into the future proves nothing. */
 static int64_t believed(const struct view *v, int64_t at)
 {
     return at <= v->now + GRACE ? at : 0;
@@ -33,9 +32,9 @@ static int64_t last_sign(const struct view *v, const struct obj *node)
 {
     const struct obj *lease = view_get(v, K(Lease), S("kube-node-lease"), node->name);
     int64_t beat = val_time(val_get(condition_get(obj_status(node), "Ready"), N(lastHeartbeatTime))),
-            seen = MAX(v->since, v->woke); /* before that we could not have heard it */
-    if (lease)
-        seen = MAX(seen, val_time(val_get(obj_spec(lease), N(renewTime))));
+            seen = MAX(v->since, v->woke), /* before that we could not have heard it */
+        renewed = lease ? believed(v, val_time(val_get(obj_spec(lease), N(renewTime)))) : 0;
+    seen = MAX(seen, MAX(renewed, v->heard)); /* that a lease changes is a sign, whatever time stands in it */
     return MAX(seen, MAX(believed(v, obj_created(node)), believed(v, beat)));
 }
 
@@ -190,5 +189,6 @@ const struct controller node_controller = {
     .component = "node-controller",
     .account = "node-controller",
     .watches = watches,
+    .sign = K(Lease),
     .plan = node_plan,
 };

@@ -25,6 +25,8 @@ struct view {
     int64_t since;                /* when this view began to know: what is absent is unknown since then */
     int64_t woke;       /* when this process last found that it had slept (stopped, suspended, or its clock was
                            moved): nobody is late for what they should have said meanwhile; 0: never */
+    int64_t heard;      /* when the newest sign came of what the key names (controller.sign), by our own count of
+                           time and not by what stands in it; 0: none yet */
     int64_t why_since;  /* since when this key's plans could not proceed (plan_why); 0: they could */
     struct str root_ca; /* the cluster's certificate authority, PEM */
     struct str trouble; /* what the application of this key's last plan ran into; "": nothing */

@@ -77,9 +77,9 @@ TEST(a_pod_that_does_not_fit_says_why_and_goes_when_there_is_room)
               S("0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: "
                 "0/1 nodes are available: 1 No preemption victims found for incoming pod."));
     CHECK_INT(world_events(&w, "FailedScheduling"), 1);
-    size_t writes = fake_writes(w.api);
+    size_t writes = fake_writes(w.api) - w.renewals;
     world_run_for(&w, 60 * NS_PER_S);
-    CHECK_INT(fake_writes(w.api), writes); /* it waits; nobody asks in vain */
+    CHECK_INT(fake_writes(w.api) - w.renewals, writes); /* it waits; nobody asks in vain */
     fake_remove(w.api, K(Pod), S("default"), S("p"));
     world_run_for(&w, NS_PER_S);
     CHECK(bound(&w, "q"));

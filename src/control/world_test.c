@@ -19,6 +19,7 @@ struct kubelet {
     struct cache *pods;
     struct cache_handler handler;
     struct list deeds;
+    struct timer renew;
 };
 
 static void deed_free(struct deed *d)
@@ -96,6 +97,34 @@ static void written(void *arg, struct obj *was, struct obj *now)
         w->check(w);
 }
 
+static void lease_put(struct world *w, const char *node)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    fake_put_yaml(w->api,
+                  arena_fmt(&a,
+                            "{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: %s, namespace: "
+                            "kube-node-lease}, spec: {renewTime: '2030-01-01T00:00:00.%06zuZ'}}",
+                            node, w->renewals % 1000000));
+    w->renewals++;
+}
+
+/* The leases that world_node made, and no test has written since. */
+static void renew(struct timer *t)
+{
+    struct world *w = container_of(t, struct kubelet, renew)->w;
+    ARRAY(char *) all = {0};
+    struct obj *o;
+    for (struct objset_iter it = objset_all(fake_set(w->api, K(Lease))); (o = objset_next(&it));)
+        if (str_starts(val_text_at(obj_spec(o), N(renewTime)), S("2030-")))
+            array_push(&all, str_dupz(o->name));
+    array_each (it, &all) {
+        lease_put(w, *it);
+        mem_free(*it);
+    }
+    array_fini(&all);
+    timer_set(t, 10 * NS_PER_S);
+}
+
 void world_init(struct world *w, uint64_t seed, int64_t delay_ns)
 {
     *w = (struct world){.start_ns = 50 * NS_PER_MS, .stop_ns = 50 * NS_PER_MS};
@@ -105,6 +134,8 @@ void world_init(struct world *w, uint64_t seed, int64_t delay_ns)
     w->kubelet = NEW(struct kubelet);
     w->kubelet->w = w;
     list_init(&w->kubelet->deeds);
+    timer_init(&w->kubelet->renew, w->loop, renew);
+    timer_set(&w->kubelet->renew, 10 * NS_PER_S);
     struct cache_options o = {.kind = K(Pod)};
     w->kubelet->pods = cache_new(w->api, &o);
     w->kubelet->handler.changed = pod_seen;
@@ -125,6 +156,7 @@ void world_fini(struct world *w)
     cache_free(w->kubelet->pods);
     list_each (d, &w->kubelet->deeds, struct deed, node)
         deed_free(d);
+    timer_stop(&w->kubelet->renew);
     mem_free(w->kubelet);
     transport_free(w->api);
     loop_free(w->loop);
@@ -156,11 +188,7 @@ void world_node(struct world *w, const char *name, const char *cpu)
                           "status: {allocatable: {cpu: '%s', memory: 16Gi, pods: '110'}, "
                           "conditions: [{type: Ready, status: 'True'}]}}",
                           name, name, cpu));
-    fake_put_yaml(w->api,
-                  arena_fmt(&a,
-                            "{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: %s, namespace: "
-                            "kube-node-lease}, spec: {renewTime: '2030-01-01T00:00:00.000000Z'}}",
-                            name));
+    lease_put(w, name);
 }
 
 struct obj *world_put(struct world *w, const char *yaml)

@@ -14,6 +14,7 @@ struct world {
     void (*check)(struct world *w); /* after every write; NULL: none */
     int64_t start_ns, stop_ns;      /* most time that a pod takes to become ready, to be gone */
     size_t ips;
+    size_t renewals; /* writes of leases so far */
 };
 void world_init(struct world *w, uint64_t seed, int64_t delay_ns);
 void world_fini(struct world *w);
@@ -21,7 +22,7 @@ void world_start(struct world *w);
 /* Runs until `until` holds; fails the test after so much simulated time. */
 void world_run(struct world *w, bool (*until)(struct world *w), int64_t limit_ns);
 void world_run_for(struct world *w, int64_t ns);
-void world_node(struct world *w, const char *name, const char *cpu);
+void world_node(struct world *w, const char *name, const char *cpu); /* it renews its lease */
 struct obj *world_put(struct world *w, const char *yaml); /* one document, generation moves where spec changed */
 /* A merge patch from outside, as a user would send it. */
 void world_patch(struct world *w, const struct kind *k, const char *name, const char *sub, const char *json);
