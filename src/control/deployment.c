@@ -1,6 +1,22 @@
 /* Rolls a Deployment: finds or makes the ReplicaSet of the current template, moves replicas from old to new within
- * maxSurge and maxUnavailable, keeps the history and tells how it goes. One scaling a plan: the next one is made when
- * its effect is seen. Upstream: pkg/controller/deployment. */
+ * maxSurge and maxUnavailable, keeps the history and tells how it goes. Upstream: pkg/controller/deployment.
+ *
+ * A plan does one thing, and the next is planned when what that led to is seen:
+ *   1. sets_collect: which ReplicaSets are its own (adopting, releasing); the oldest one with the template, but for
+ * the hash label, is the new set, the others are old;
+ *   2. a Deployment that is paused, or whose spec.replicas has changed in the middle of a rollout, is only scaled
+ *      (`scale`): sets that have pods change in proportion;
+ *   3. rolling (`roll`): make the new set; or bring its annotations up to date; or grow it as far as maxSurge leaves
+ * room (new_set_size); or else shrink old ones as far as maxUnavailable lets them (old_sets_reconcile), first pods
+ * that do not serve, then others;
+ *   4. recreating (`recreate`): old sets to 0, wait until their pods are gone, then the new set at full size;
+ *   5. status: sums over the sets, the conditions Available and Progressing, and the failure of the set that is worst
+ * off.
+ *
+ * The bounds hold for pods and not only for wishes. What a set has lies between its size and its status until it has
+ * followed: for maxSurge the greater of both counts (sum_pods), for maxUnavailable the lesser (stays_available), and
+ * nothing moves before each status speaks of the newest size (sizes_observed). rollout_test.c checks both bounds at
+ * every write. */
 #include "control/deployment.h"
 #include "api/codec.h"
 #include "api/selector.h"

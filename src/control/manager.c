@@ -1,3 +1,18 @@
+/* From changes to writes:
+ *
+ *   cache of a kind -> source_changed -> each controller's `keys` -> its work queue -> `work`: plan(view, key)
+ *     -> turn_go: the actions of a step at once, the next step when all have succeeded
+ *     -> turn_settle: waits until the caches have what was written -> turn_end: the key may be planned again
+ *
+ * A turn (struct turn) is one key on this way. It ends early where an action fails; the key then comes again after a
+ * back-off, with the error in view->trouble. What a turn waits for at the end (struct await) is what makes plans
+ * simple: none is made of a picture in which its own last writes are missing, so nothing is done twice, and no count
+ * of expected events is kept. A write is seen once the cache of its kind has reached the revision that it was
+ * answered with; a delete also where the object is gone or going, since it may have been going already, and then no
+ * revision comes.
+ *
+ * Time. view->now is the machine's clock, which others set. Whoever was silent while this process did not run, or
+ * while that clock jumped, is given time again (`woke`); signs of life are counted by our own clock (`heard`). */
 #include "control/manager.h"
 #include "base/fault.h"
 #include "base/log.h"

@@ -1,5 +1,11 @@
 /* Where the pods of others are: topology spread constraints, pod affinity and anti-affinity (KEP-895, upstream's
- * PodTopologySpread and InterPodAffinity). All is counted once a pod, by domain, then each node is a few lookups. */
+ * PodTopologySpread and InterPodAffinity).
+ *
+ * A domain is a value of a node label, the topology key: a host, a zone. For the pod that is looked at, pre_make
+ * walks all nodes and their pods once and counts by domain: for each spread constraint the pods that its selector
+ * matches, for each affinity term those that the term matches, and - the other way round - the domains where a pod
+ * with anti-affinity of its own does not want this one. Then each node is a few lookups: pre_filter (does it fit) and
+ * pre_score (how well). */
 #include "api/placement.h"
 #include "api/selector.h"
 #include "control/pods.h"
@@ -10,7 +16,7 @@ struct constraint {
     int64_t skew, min_domains;
     struct selector *selector;
     bool hard, self, by_taints, by_affinity;
-    struct map count; /* value of the key -> pods + 1 */
+    struct map count; /* value of the key -> pods + 1: a domain without pods is one, too, and the map holds no 0 */
     int64_t least;    /* pods in the emptiest domain */
 };
 struct term {

@@ -1,4 +1,15 @@
-/* The scheduler's shell: who waits, whom to look at next, binding. What it decides is schedule() of sched.h. */
+/* The scheduler's shell: who waits, whom to look at next, binding. What it decides is schedule() of sched.h.
+ *
+ * A pod without a node is in one of four places:
+ *
+ *   ACTIVE  -> looked at, the greatest priority first, then the oldest; ends as BINDING or STUCK
+ *   BINDING -> it counts on its node from now on (the assumed cache), while the call is under way; the watch brings
+ * the pod with its node, and it is no longer ours. A failed call takes it back: BACKING STUCK   -> it fits nowhere,
+ * and its condition and an event say why; what could help is a set of WAKE_* that schedule() gave. When such a thing
+ * happens: ACTIVE, or BACKING where that is too soon BACKING -> until its back-off is over (doubling with each
+ * attempt), then ACTIVE
+ *
+ * No pod is looked at without a reason, and no node is scanned for its pods: sched_state.c keeps the sums. */
 #include "control/scheduler.h"
 #include "base/heap.h"
 #include "base/log.h"

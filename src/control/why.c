@@ -1,3 +1,13 @@
+/* Why an object is not as declared. Causes are looked for from the outside in, and the first one found is the answer:
+ * a deletion that waits, then what the row of the kind says, which may ask the same of another object that it rests
+ * on - of a Deployment its ReplicaSet, of that the pod that is worst off, of a pod its scheduling, volumes, images,
+ * containers - and takes its answer over with "about" before it (why_behind). On the way each object that was passed
+ * adds a line to the chain. Answers are told from what stands on objects (conditions, statuses, events) and from
+ * running the plans that decide (why_plan), so that what is said is what the controllers would do; nothing is
+ * guessed.
+ *
+ * Here: the rows, and what the files of causes share: words, the way out in the form that kubectl takes, texts of
+ * others turned into ours by tables (struct saying), the nearest name. */
 #include "control/why_int.h"
 
 /* What is said of a kind. A kind without `say` is stored and nothing acts on it; `what` is what nobody does then. */
