@@ -125,7 +125,7 @@ class Cluster:
     def reports(self, since=0):
         """What sanitizers and assertions wrote to the log after its first `since` characters; '' where they are silent."""
         log = self.log()[since:]
-        at = re.search(r'runtime error|AddressSanitizer|LeakSanitizer|assertion .*failed', log)
+        at = re.search(r'runtime error|AddressSanitizer|LeakSanitizer|ThreadSanitizer|assertion .*failed', log)
         return log[max(0, at.start() - 200):at.start() + 4000] if at else ''
 
     def role_pid(self, role):
