@@ -45,6 +45,7 @@ struct prepared {
     bool all_devices, traces; /* its processes may trace others */
     struct oci_bind *binds;   /* of the container's arena */
     size_t nbinds;
+    bool far; /* they lead to paths that the pod's owner has chosen */
     struct shim_create message;
 };
 
@@ -563,6 +564,27 @@ static void join_pod(struct container *c, struct oci_container *o)
     }
 }
 
+/* Our own files and those below them always answer. */
+static bool is_elsewhere(const struct runtime *rt, struct str root)
+{
+    const char *const own[] = {rt->state, rt->data};
+    for (size_t i = 0; i < countof(own); i++)
+        if (str_starts(root, str_of(own[i])) && root.n > strlen(own[i]) && root.p[strlen(own[i])] == '/')
+            return false;
+    return root.n > 0;
+}
+
+static bool looks_elsewhere(const struct runtime *rt, const struct oci_bind *binds, size_t n)
+{
+    bool any = false;
+    for (size_t i = 0; i < n; i++) {
+        any |= is_elsewhere(rt, binds[i].root);
+        for (size_t k = 0; k < binds[i].ninner; k++)
+            any |= is_elsewhere(rt, binds[i].inner[k].root);
+    }
+    return any;
+}
+
 static bool create_prepare(struct container *c, const struct container_spec *spec, struct err *err)
 {
     struct prepared *p = c->prepared = NEW(struct prepared);
@@ -581,6 +603,7 @@ static bool create_prepare(struct container *c, const struct container_spec *spe
     join_pod(c, &o);
     AUTO_FREE char *binds = str_dupz(arena_fmt(&c->arena, "%s/binds", c->dir));
     p->nbinds = oci_binds_place(&o, &c->arena, binds, &p->binds);
+    p->far = looks_elsewhere(c->rt, p->binds, p->nbinds);
     if (o.volumes.n) {
         AUTO_FREE char *folder = str_dupz(arena_fmt(&c->arena, "%s/volumes", c->data_dir));
         oci_volumes_place(&o, &c->arena, folder);
@@ -628,7 +651,7 @@ struct container *container_create(struct sandbox *s, const struct container_spe
         loop_post(s->rt->loop, create_refused, c);
         return c;
     }
-    if (c->prepared->nbinds) /* they lead to paths that the pod's owner has chosen */
+    if (c->prepared->far)
         work_start_apart(&c->work, c->rt, create_blocking, create_prepared);
     else
         work_start(&c->work, c->rt, create_blocking, create_prepared);
