@@ -237,6 +237,42 @@ TEST(the_earliest_delay_counts)
 
 /* ---- events ---- */
 
+struct weary {
+    struct workqueue *q;
+    int64_t ended, least; /* of the rests between two turns of the key */
+    int turns;
+};
+
+static void weary_work(void *arg, struct str key)
+{
+    struct weary *w = arg;
+    int64_t now = clock_mono();
+    if (w->turns++)
+        w->least = MIN(w->least, now - w->ended);
+    workqueue_add(w->q, key); /* there is always more */
+    while (clock_mono() < now + 4 * NS_PER_MS)
+        ;
+    w->ended = clock_mono();
+    workqueue_done(w->q, key, true);
+}
+
+/* By the real clock: in a simulation work takes no time. */
+TEST(a_key_rests_as_many_times_as_long_as_it_was_worked_on)
+{
+    struct err err = ERR;
+    AUTO(loop_free) struct loop *l = loop_new(&err);
+    struct weary w = {.least = INT64_MAX};
+    struct workqueue_options o = {.loop = l, .work = weary_work, .arg = &w, .rest = 5};
+    w.q = workqueue_new(&o);
+    workqueue_start(w.q);
+    workqueue_add(w.q, S("a"));
+    while (w.turns < 6)
+        (void)loop_run_once(l, NS_PER_S);
+    CHECK(w.least >= 18 * NS_PER_MS); /* 5 times 4 ms; timers are no finer than 1 ms */
+    CHECK_INT(workqueue_len(w.q), 0); /* what rests does not wait */
+    workqueue_free(w.q);
+}
+
 TEST(the_same_event_again_is_counted)
 {
     AUTO(loop_free) struct loop *l = loop_new_simulated(9);

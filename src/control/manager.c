@@ -11,6 +11,9 @@
  * answered with; a delete also where the object is gone or going, since it may have been going already, and then no
  * revision comes.
  *
+ * A key rests nine times as long as its last plan took (workqueue.h): the plan of a set of thousand pods looks at all
+ * of them, and each of them changes several times in a rollout.
+ *
  * Time. view->now is the machine's clock, which others set. Whoever was silent while this process did not run, or
  * while that clock jumped, is given time again (`woke`); signs of life are counted by our own clock (`heard`). */
 #include "control/manager.h"
