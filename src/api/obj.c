@@ -201,20 +201,31 @@ static void forget(struct obj_room *room)
     pthread_mutex_unlock(&kept_lock);
 }
 
-struct buf *obj_encoded(struct obj *o, enum encoding enc)
+static struct buf *kept_of(struct obj_room *room, enum encoding enc)
 {
-    struct obj_room *room = container_of(o, struct obj_room, o);
     pthread_mutex_lock(&kept_lock);
     struct kept *k = room->kept[enc];
     struct buf *have = k ? buf_ref(k->bytes) : NULL;
     if (k)
         k->used = true;
     pthread_mutex_unlock(&kept_lock);
+    return have;
+}
+
+struct buf *obj_encoded_once(struct obj *o, enum encoding enc)
+{
+    struct buf *have = kept_of(container_of(o, struct obj_room, o), enc);
     if (have)
         return have;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(UINT32_MAX / 2);
     obj_encode(o, enc, &b);
-    struct buf *made = buf_take(&b);
+    return buf_take(&b);
+}
+
+struct buf *obj_encoded(struct obj *o, enum encoding enc)
+{
+    struct obj_room *room = container_of(o, struct obj_room, o);
+    struct buf *made = obj_encoded_once(o, enc);
     uint8_t bit = (uint8_t)(1 << enc);
     if (atomic_fetch_or(&room->asked, bit) & bit) /* most are asked for once: when they are written */
         keep(room, enc, made);
@@ -225,6 +236,14 @@ size_t obj_encoded_bytes(void)
 {
     pthread_mutex_lock(&kept_lock);
     size_t n = kept_bytes;
+    pthread_mutex_unlock(&kept_lock);
+    return n;
+}
+
+size_t obj_encoded_room(void)
+{
+    pthread_mutex_lock(&kept_lock);
+    size_t n = kept_max;
     pthread_mutex_unlock(&kept_lock);
     return n;
 }

@@ -38,7 +38,11 @@ const struct val *obj_controller(const struct obj *o);
  * first. */
 enum encoding { ENC_JSON, ENC_PROTOBUF, ENC_MAX };
 struct buf *obj_encoded(struct obj *o, enum encoding enc) __attribute__((returns_nonnull));
+/* The one that is kept, or one that is not: for who goes through more objects than there is room for, and would push
+ * out what others ask for, and his own before he comes again. */
+struct buf *obj_encoded_once(struct obj *o, enum encoding enc) __attribute__((returns_nonnull));
 /* Into a buffer. */
 void obj_encode(const struct obj *o, enum encoding enc, struct strbuf *b);
 size_t obj_encoded_bytes(void);         /* of those that are kept */
+size_t obj_encoded_room(void);          /* for all that are kept */
 void obj_encoded_max(size_t new_bytes); /* 16 MiB where it is never set */

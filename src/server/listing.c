@@ -73,10 +73,24 @@ static void begin(struct listing *l)
 
 /* --- the items --- */
 
-/* An object inside a list has no kind and apiVersion of its own. */
-static void add_plain(struct strbuf *b, struct obj *o)
+/* Whether the encodings are worth keeping for who asks next: not of a list that takes most of the room for them. */
+static bool is_large(const struct answer *ans)
 {
-    AUTO(buf_unref) struct buf *json = obj_encoded(o, ENC_JSON);
+    size_t bytes = 0, most = obj_encoded_room() / 4;
+    for (size_t i = 0; i < ans->n && bytes <= most; i++)
+        bytes += ans->items[i]->bytes;
+    return bytes > most;
+}
+
+static struct buf *encoded(const struct listing *l, struct obj *o, enum encoding enc)
+{
+    return l->large ? obj_encoded_once(o, enc) : obj_encoded(o, enc);
+}
+
+/* An object inside a list has no kind and apiVersion of its own. */
+static void add_plain(const struct listing *l, struct strbuf *b, struct obj *o)
+{
+    AUTO(buf_unref) struct buf *json = encoded(l, o, ENC_JSON);
     struct str text = buf_str(json);
     char head[300];
     int n = snprintf(head, sizeof head, "{\"kind\":\"" STR_FMT "\",\"apiVersion\":\"" STR_FMT "\"",
@@ -102,7 +116,7 @@ static void add_json(const struct listing *l, struct strbuf *b, struct obj *o)
         v = metadata_of(&a, o);
         type_encode_json(b, T(meta_v1_PartialObjectMetadata), &v);
     } else {
-        add_plain(b, o);
+        add_plain(l, b, o);
     }
 }
 
@@ -125,6 +139,7 @@ static bool text_more(struct listing *l, struct strbuf *b)
 {
     const struct answer *ans = l->answer;
     if (!l->begun) {
+        l->large = is_large(ans);
         begin(l);
         strbuf_add(b, l->head);
         l->begun = true;
@@ -155,7 +170,7 @@ static void add_pb(const struct listing *l, struct strbuf *b, struct obj *o, boo
         pb_close(b, at);
         return;
     }
-    AUTO(buf_unref) struct buf *item = obj_encoded(o, ENC_PROTOBUF);
+    AUTO(buf_unref) struct buf *item = encoded(l, o, ENC_PROTOBUF);
     pb_add_bytes(b, 2, buf_str(item));
 }
 
@@ -177,8 +192,10 @@ static bool pb_more(struct listing *l, struct strbuf *b)
     const struct answer *ans = l->answer;
     AUTO(strbuf_fini) struct strbuf items = STRBUF(b->max);
     bool first = !l->begun;
-    if (first)
+    if (first) {
+        l->large = is_large(ans);
         begin_pb(l);
+    }
     for (; l->next < ans->n && items.n < PIECE; l->next++)
         add_pb(l, &items, ans->items[l->next], !first && !l->measured);
     if (!l->measured)

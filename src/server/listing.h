@@ -15,7 +15,7 @@ struct listing {
     struct str head, tail; /* around the items; protobuf: metadata, and nothing */
     size_t next;           /* the item whose turn it is */
     size_t length;         /* protobuf: of head and items, which is told before them */
-    bool begun, measured;
+    bool begun, measured, large;
 };
 /* Adds the next piece, some 256 KiB; it may be empty. True: more follows. */
 bool listing_more(struct listing *l, struct strbuf *b);
