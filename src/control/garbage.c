@@ -134,49 +134,46 @@ static bool waits_for_dependents(const struct obj *o)
     return obj_deleting(o) && has_finalizer(o, "foregroundDeletion");
 }
 
-#define CIRCLE_MOST 200 /* objects of a circle that are looked at */
+#define CIRCLE_MOST 10000 /* owners that are looked up for one plan */
 
-/* Whether `from` waits, over others that wait, for `owner`. */
-static bool waits_for(const struct view *v, const struct obj *from, const struct obj *owner, struct map *seen)
+/* Adds to `waiters` (uid -> object) whoever waits, over others that wait, for the object: its owners that do, theirs,
+ * and so on. An owner is found by its name, so this costs what the references are, however many dependents there are.
+ */
+static void waiters_find(const struct view *v, const struct obj *o, struct map *waiters)
 {
-    if (!waits_for_dependents(from) || map_len(seen) >= CIRCLE_MOST ||
-        map_put(seen, from->uid, (void *)(uintptr_t)from))
-        return false;
-    if (blocks(owner, from->uid))
-        return true;
-    struct dependents d = {.v = v, .uid = from->uid};
-    struct obj *o;
-    while ((o = dependent_next(&d)))
-        if (blocks(o, from->uid) && waits_for(v, o, owner, seen))
-            return true;
-    return false;
-}
-
-/* A dependent that waits for its owner as well: neither would ever end, so it holds the owner up no longer. */
-static void let_go(struct plan *out, const struct obj *o, struct str uid)
-{
-    struct val refs = val_list();
-    val_each_item (it, val_get(obj_meta(o), N(ownerReferences))) {
-        struct val ref = val_copy(&out->arena, it);
-        if (str_eq(val_text_at(it, N(uid)), uid))
-            val_set(&out->arena, &ref, N(blockOwnerDeletion), val_bool(false));
-        val_add(&out->arena, &refs, ref);
+    ARRAY(const struct obj *) next = {0};
+    size_t looked = 0;
+    for (array_push(&next, o); next.n > 0 && looked < CIRCLE_MOST;) {
+        const struct obj *from = array_pop(&next);
+        val_each_item (ref, val_get(obj_meta(from), N(ownerReferences))) {
+            const struct kind *k = val_true(val_get(ref, N(blockOwnerDeletion))) ? kind_of_ref(v, ref) : NULL;
+            if (!k || !v->sets[k->id] || looked++ >= CIRCLE_MOST)
+                continue;
+            struct obj *owner = view_get(v, k, k->namespaced ? from->ns : S(""), val_text_at(ref, N(name)));
+            if (owner && str_eq(owner->uid, val_text_at(ref, N(uid))) && waits_for_dependents(owner) &&
+                !map_put(waiters, owner->uid, owner))
+                array_push(&next, owner);
+        }
     }
-    owners_patch(out, o, refs);
+    array_fini(&next);
 }
 
+/* A dependent that waits for its owner as well holds it up no longer: neither would ever end. */
 static void foreground_plan(const struct view *v, const struct obj *owner, struct plan *out)
 {
+    AUTO(map_fini) struct map waiters = MAP;
     struct dependents d = {.v = v, .uid = owner->uid};
     struct obj *o;
     size_t blocking = 0;
-    while ((o = dependent_next(&d))) {
-        AUTO(map_fini) struct map seen = MAP;
+    bool found = false;
+    while ((o = dependent_next(&d))) { /* they are deleted by plans of their own, which see this owner waiting */
         if (!blocks(o, owner->uid))
             continue;
-        blocking++; /* they are deleted by plans of their own, which see this owner waiting */
-        if (waits_for(v, o, owner, &seen))
-            let_go(out, o, owner->uid);
+        if (waits_for_dependents(o) && !found) {
+            waiters_find(v, owner, &waiters);
+            found = true;
+        }
+        blocking += !map_get(&waiters, o->uid);
     }
     if (blocking == 0)
         finalizer_drop(out, owner, "foregroundDeletion");
@@ -188,10 +185,13 @@ static void foreground_plan(const struct view *v, const struct obj *owner, struc
 
 enum standing { SOLID, WAITING, ABSENT };
 
-static bool is_elsewhere(const struct view *v, const struct kind *k, struct str name, struct str uid)
+#define ELSEWHERE_MOST 20000 /* places that one plan looks at for the sake of what it tells */
+
+static bool is_elsewhere(const struct view *v, const struct kind *k, struct str name, struct str uid, size_t *looked)
 {
     struct obj *ns;
-    for (struct objset_iter it = view_all(v, K(Namespace)); (ns = objset_next(&it));) {
+    for (struct objset_iter it = view_all(v, K(Namespace)); *looked < ELSEWHERE_MOST && (ns = objset_next(&it));
+         ++*looked) {
         const struct obj *o = view_get(v, k, ns->name, name);
         if (o && str_eq(o->uid, uid))
             return true;
@@ -199,7 +199,7 @@ static bool is_elsewhere(const struct view *v, const struct kind *k, struct str 
     return false;
 }
 
-static enum standing owner_standing(const struct view *v, const struct obj *o, const struct val *ref,
+static enum standing owner_standing(const struct view *v, const struct obj *o, const struct val *ref, size_t *looked,
                                     struct plan *out)
 {
     const struct kind *k = kind_of_ref(v, ref);
@@ -210,7 +210,7 @@ static enum standing owner_standing(const struct view *v, const struct obj *o, c
     const struct obj *owner = nowhere ? NULL : view_get(v, k, k->namespaced ? o->ns : S(""), name);
     if (owner && str_eq(owner->uid, uid))
         return waits_for_dependents(owner) ? WAITING : SOLID;
-    if (k->namespaced && is_elsewhere(v, k, name, uid))
+    if (k->namespaced && is_elsewhere(v, k, name, uid, looked))
         plan_event(out, (struct obj *)o, "Warning", "OwnerRefInvalidNamespace",
                    "ownerRef [" STR_FMT "/" STR_FMT ", namespace: " STR_FMT ", name: " STR_FMT ", uid: " STR_FMT
                    "] does not exist in namespace \"" STR_FMT "\"",
@@ -227,9 +227,9 @@ static void owned_plan(const struct view *v, const struct obj *o, struct plan *o
 {
     const struct val *refs = val_get(obj_meta(o), N(ownerReferences));
     struct val keep = val_list();
-    size_t absent = 0, waiting = 0;
+    size_t absent = 0, waiting = 0, looked = 0;
     val_each_item (it, refs) {
-        enum standing s = owner_standing(v, o, it, out);
+        enum standing s = owner_standing(v, o, it, &looked, out);
         const struct kind *k = kind_of_ref(v, it);
         if (s == SOLID)
             val_add(&out->arena, &keep, val_copy(&out->arena, it));

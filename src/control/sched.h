@@ -11,7 +11,10 @@ enum { RES_CPU, RES_MEMORY, RES_EPHEMERAL, RES_PODS, RES_EXTENDED };
 struct sched_pod {
     struct obj *obj; /* counted */
     struct sched_node *node;
-    bool anti; /* it has required anti-affinity, which concerns those who come */
+    bool anti; /* it has required anti-affinity, which concerns those who come ... */
+    struct arena arena;
+    struct term *terms; /* ... as it was read when the pod came */
+    size_t nterms;
 };
 struct sched_node {
     struct obj *obj; /* counted; NULL: pods name it, but it is not there */
@@ -52,6 +55,9 @@ void schedule(struct sched *s, const struct view *v, const struct obj *pod, stru
 const char *claim_missing(const struct view *v, const struct obj *pod, struct arena *a);
 
 /* Innards, by file. */
+/* What a pod that is there says of those who come: in texts of its own, since its object may be replaced by one that
+ * says the same. */
+void sched_terms_keep(struct sched_pod *q);
 struct pre; /* what is computed once a pod: sched_topology.c */
 struct pre *pre_make(struct sched *s, const struct view *v, const struct obj *pod, struct arena *a);
 void pre_free(struct pre *p);

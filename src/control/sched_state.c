@@ -23,6 +23,7 @@ void sched_fini(struct sched *s)
 {
     map_each (it, &s->pods) {
         struct sched_pod *p = it->value;
+        arena_fini(&p->arena);
         obj_unref(p->obj);
         mem_free(p);
     }
@@ -155,6 +156,7 @@ static void pod_forget(struct sched *s, struct sched_pod *p)
             break;
         }
     node_settle(s, p->node);
+    arena_fini(&p->arena);
     obj_unref(p->obj);
     mem_free(p);
 }
@@ -183,6 +185,8 @@ void sched_pod_set(struct sched *s, struct str ns, struct str name, struct obj *
     p->node = node_need(s, node);
     p->anti = val_len(val_at(obj_spec(now), N(affinity), N(podAntiAffinity),
                              N(requiredDuringSchedulingIgnoredDuringExecution))) > 0;
+    if (p->anti)
+        sched_terms_keep(p);
     array_push(&p->node->pods, p);
     count(s, p, 1);
     map_put(&s->pods, key, p);

@@ -271,19 +271,34 @@ static struct str pair(struct arena *a, struct str key, struct str value)
     return arena_fmt(a, STR_FMT "=" STR_FMT, STR_ARG(key), STR_ARG(value));
 }
 
+/* What a pod that is there says of those who come: read once, in texts of its own, since its object may be replaced
+ * by one that says the same. */
+void sched_terms_keep(struct sched_pod *q)
+{
+    const struct val *list = val_at(obj_spec(q->obj), N(affinity), N(podAntiAffinity),
+                                    N(requiredDuringSchedulingIgnoredDuringExecution));
+    q->terms = arena_alloc(&q->arena, (val_len(list) + 1) * sizeof *q->terms);
+    val_each_item (v, list) {
+        struct val *mine = ARENA_NEW(&q->arena, struct val);
+        *mine = val_copy(&q->arena, v);
+        struct term t = term_read(&q->arena, mine, q->obj, 0);
+        t.own = str_dup(&q->arena, t.own);
+        q->terms[q->nterms++] = t;
+    }
+}
+
 static void forbidden_read(struct pre *p)
 {
     if (p->sched->nanti == 0)
         return;
     map_each (it, &p->sched->pods) {
-        const struct sched_pod *q = it->value;
+        struct sched_pod *q = it->value;
         if (!q->anti || !q->node->obj)
             continue;
-        val_each_item (v, val_at(obj_spec(q->obj), N(affinity), N(podAntiAffinity),
-                                 N(requiredDuringSchedulingIgnoredDuringExecution))) {
-            struct term t = term_read(p->arena, v, q->obj, 0);
-            if (labelled(q->node->obj, t.key) && term_matches(&t, p->view, p->pod))
-                map_put(&p->forbidden, pair(p->arena, t.key, label(q->node->obj, t.key)), p);
+        for (size_t i = 0; i < q->nterms; i++) {
+            const struct term *t = &q->terms[i];
+            if (term_matches(t, p->view, p->pod) && labelled(q->node->obj, t->key))
+                map_put(&p->forbidden, pair(p->arena, t->key, label(q->node->obj, t->key)), p);
         }
     }
 }

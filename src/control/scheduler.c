@@ -26,7 +26,7 @@ const struct kind *const scheduler_kinds[] = {
 
 /* A pod without a node. */
 enum where {
-    ACTIVE,  /* in scheduler->active, next by priority, then by age */
+    ACTIVE,  /* in scheduler->active, next by priority, then by when it came there */
     BACKING, /* in scheduler->backing until a time */
     STUCK,   /* until something in `wake` happens */
     BINDING, /* it has a node in our state; the call is under way, or the watch is to bring it */
@@ -85,6 +85,7 @@ static void activate(struct waiting *w)
         workqueue_add_after(s->ticks, TICK, w->until - now);
     } else {
         w->where = ACTIVE;
+        w->since = now; /* whoever was looked at in vain stands behind those who were not */
         heap_add(&s->active, &w->node);
         workqueue_add(s->ticks, TICK);
     }
