@@ -266,27 +266,21 @@ static void next_one(struct collection *c)
     verb_delete(&c->one);
 }
 
-void verb_delete_collection(struct request *r)
+static void collection_walked(struct request *r, struct walk *w)
 {
-    struct filter f;
-    if (!filter_of(r, &f)) {
+    if (r->answer.type == ANSWER_FAILED) {
         request_finish(r);
         return;
     }
     struct collection *c = ARENA_NEW(&r->arena, struct collection);
-    ARRAY(struct obj *) items = {0};
-    AUTO(published_fini) struct published now = published_take(r->server);
-    struct scan scan;
-    for (struct store_entry *e = scan_first(&scan, &r->arena, &now, r->kind, r->ns, &f, STR_NONE); e;
-         e = scan_next(&scan)) {
-        if (r->options.limit > 0 && items.n == (size_t)r->options.limit)
-            break;
-        struct obj *o = object_as(r->kind, object_of(e));
-        if (filter_matches(&f, r->kind, o))
-            array_push(&items, o);
-        else
-            obj_unref(o);
-    }
-    *c = (struct collection){.parent = r, .items = items.p, .n = items.n, .rev = now.objects.rev};
+    c->parent = r;
+    c->items = walk_take(w, &c->n);
+    c->rev = walk_rev(w);
     next_one(c);
+}
+
+void verb_delete_collection(struct request *r)
+{
+    struct published now = published_take(r->server);
+    walk_start(r, &now, STR_NONE, collection_walked);
 }

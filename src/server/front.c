@@ -35,6 +35,7 @@ struct exchange {
     /* a list on its way out */
     struct listing listing;
     struct soon more;
+    struct old_reader reader;
     /* a watch */
     struct watching watch;
     struct str watcher;       /* whose it is */
@@ -47,6 +48,7 @@ struct exchange {
 static void exchange_free(struct exchange *x)
 {
     soon_stop(&x->more);
+    reader_end(&x->reader);
     request_fini(&x->r);
     mem_free(x);
 }
@@ -119,9 +121,23 @@ static void page_not_found(struct exchange *x)
 static void list_drained(struct http_request *h);
 static void list_gone(struct http_request *h);
 
+static void list_cut(struct old_reader *r)
+{
+    struct exchange *x = container_of(r, struct exchange, reader);
+    http_abort(x->http);
+    exchange_free(x);
+}
+
 static void list_begin(struct exchange *x)
 {
     set_warnings(x);
+    struct readers *all = &x->r.server->readers;
+    size_t bytes = 0;
+    for (size_t i = 0; i < x->r.answer.n; i++)
+        bytes += x->r.answer.items[i]->bytes;
+    reader_begin(all, &x->reader, bytes, list_cut);
+    if (x->r.answer.old)
+        readers_retired(all, bytes); /* nobody else holds these */
     x->http->on_drained = list_drained;
     x->http->on_gone = list_gone;
     http_start(x->http, x->r.answer.code, media_name(x->listing.media), -1);
@@ -273,7 +289,8 @@ static void count_watch(struct exchange *x, int change)
 /* Each watch takes a connection: one user leaves some for others. */
 static bool may_watch(struct exchange *x)
 {
-    x->watcher = str_dup(&x->r.arena, x->user.name); /* the user is gone with the request, which a socket outlives */
+    x->watcher = str_dup(&x->r.arena,
+                         user_share(&x->user)); /* the user is gone with the request, which a socket outlives */
     return (uintptr_t)map_get(&x->r.server->watchers, x->watcher) < LIMIT_WATCHERS_PER_USER ||
            fail_too_many(&x->r, 1, "%d watches of " STR_FMT " are open; end some of them", LIMIT_WATCHERS_PER_USER,
                          STR_ARG(x->watcher));

@@ -3,6 +3,7 @@
 #include "api/strategy.h"
 #include "base/map.h"
 #include "server/interest.h"
+#include "server/readers.h"
 #include "server/request.h"
 #include "server/server.h"
 #include "server/slow.h"
@@ -51,6 +52,9 @@ struct server {
     struct interests interests; /* of watches that have caught up */
     struct map watchers;        /* over HTTP: name of a user -> how many */
     struct slow slow;           /* what waits for watchers over HTTP */
+    struct readers readers;     /* of older states: lists over HTTP, first events of watches */
+    size_t old_reads;           /* lists of an older revision whose objects are put back (read.c) ... */
+    struct list old_waiting;    /* ... and those that wait for it */
     pthread_mutex_t asked_lock;
     struct list asked; /* requests from other loops that are to run in this one (request.c) */
     bool asked_posted;

@@ -30,6 +30,7 @@
     X(WATCHES_BYTES, 268435456, "bytes waiting for all watchers; of more, the slowest are cut")                      \
     X(HISTORY_CHANGES, 4096, "changes kept in memory for watches and lists that continue; older ones are read back") \
     X(HISTORY_BYTES, 4194304, "bytes those changes may take")                                                        \
+    X(RETIRED_BYTES, 268435456, "bytes of replaced objects that slow lists and watches may hold; then some are cut") \
     X(WATCH_SECONDS_MIN, 1800, "seconds after which a watch without timeoutSeconds ends, at least")                  \
     X(WATCH_SECONDS_MAX, 3600, "and at most")                                                                        \
     X(ENCODED_BYTES, 16777216, "bytes of encodings kept with objects for whoever asks next")                         \
@@ -37,10 +38,11 @@
     X(EVENTS, 10000, "Events; of more, those written longest ago are deleted")                                       \
     X(EVENTS_BYTES, 67108864, "bytes that all Events may take; of more, the same")                                   \
     X(WRITES_WAITING, 10000, "writes waiting for their turn")                                                        \
+    X(OLD_READS, 2, "lists of an older revision that are put together at a time; others wait")                       \
     X(REVISION_WAIT_MS, 3000, "milliseconds to wait for a revision that is not there yet")                           \
     X(GENERATE_NAME_TRIES, 8, "names tried for generateName")                                                        \
     X(PROXY_SESSIONS, 1000, "spliced sessions (logs, exec, port-forward) at a time")                                 \
-    X(PROXY_SESSIONS_PER_USER, 600, "of these of one user")                                                          \
+    X(PROXY_SESSIONS_PER_USER, 400, "of these of one user")                                                          \
     X(TOKEN_SECONDS_MIN, 600, "seconds a service account token lives at least")                                      \
     X(TOKEN_SECONDS_MAX, 31536000, "and at most")
 

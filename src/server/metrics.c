@@ -100,6 +100,9 @@ void metrics_text(struct server *s, struct strbuf *out)
     one(out, "wherry_watches", "gauge", "Watches open over HTTP and from inside.", (double)s->nwatches);
     one(out, "wherry_watches_cut_total", "counter", "Watches cut: most waited for them when there was too much.",
         (double)s->slow.ncut);
+    one(out, "wherry_readers_cut_total", "counter",
+        "Lists and first events of watches cut: they held too much of what was replaced meanwhile.",
+        (double)s->readers.ncut);
     one(out, "wherry_store_keys", "gauge", "Objects stored.", (double)st.keys);
     one(out, "wherry_stored_bytes", "gauge", "Bytes that they take in memory, Events aside.",
         (double)room_bytes(s->room));

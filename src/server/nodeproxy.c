@@ -49,7 +49,7 @@ struct session {
     struct proxy proxy;
     struct list node;
     struct server *server;
-    struct str user;
+    struct str user, share; /* who asked; with whom they share what one may take */
     struct tls_client *tls;
     bool refusals;     /* a plain answer that is an error becomes a Status */
     struct str asked;  /* host:port of a pod, to which every header goes; "": a node */
@@ -66,11 +66,11 @@ size_t nodeproxy_sessions(void)
     return nsessions;
 }
 
-static size_t sessions_of(struct str user)
+static size_t sessions_of(struct str share)
 {
     size_t n = 0;
     list_each (s, &sessions, struct session, node)
-        n += str_eq(s->user, user);
+        n += str_eq(s->share, share);
     return n;
 }
 
@@ -284,6 +284,7 @@ static void session_start(struct request *r, struct http_request *h, const struc
     list_add_tail(&sessions, &s->node);
     s->server = r->server;
     s->user = str_dup(&s->arena, r->user->name);
+    s->share = str_dup(&s->arena, user_share(r->user));
     s->refusals = aim_row_of(r)->path.n;
     if (!find_target(s, aim, &target, &err)) {
         respond_refusal(s, h, 500, str_of(err.text));
@@ -332,11 +333,11 @@ void nodeproxy_start(struct request *r, struct http_request *h, struct str rest)
         fail_bad_request(r, "the request's path and query are over %d bytes", LIMIT_URL_BYTES);
     else if (nsessions >= LIMIT_PROXY_SESSIONS)
         fail_too_many(r, 1, "%d sessions with nodes are open; try again later", LIMIT_PROXY_SESSIONS);
-    else if (sessions_of(r->user->name) >= LIMIT_PROXY_SESSIONS_PER_USER)
+    else if (sessions_of(user_share(r->user)) >= LIMIT_PROXY_SESSIONS_PER_USER)
         fail_too_many(r, 1,
                       "%d sessions with nodes (logs, exec, attach, port-forward) of " STR_FMT
                       " are open; end some of them",
-                      LIMIT_PROXY_SESSIONS_PER_USER, STR_ARG(r->user->name));
+                      LIMIT_PROXY_SESSIONS_PER_USER, STR_ARG(user_share(r->user)));
     else {
         session_start(r, h, &aim);
         return;

@@ -2,6 +2,12 @@
 #include "server/fail.h"
 #include "server/int.h"
 #include "server/rbac_int.h"
+#include <stdatomic.h>
+
+enum {
+    STEPS_MOST = 1000000, /* texts of rules that one decision looks at: some ten milliseconds */
+    PROBLEMS_MOST = 2000, /* bytes of what is told of bindings without a role */
+};
 
 /* --- rules --- */
 
@@ -57,120 +63,145 @@ bool rule_matches(const struct val *rule, const struct attributes *x)
            (!val_len(only) || (x->name.n && lists(only, x->name)));
 }
 
-/* --- the index: subject -> bindings --- */
+/* What a look at it costs. */
+static size_t rule_steps(const struct val *rule)
+{
+    return 1 + val_len(val_get(rule, N(verbs))) + val_len(val_get(rule, N(nonResourceURLs))) +
+           val_len(val_get(rule, N(apiGroups))) + val_len(val_get(rule, N(resources))) +
+           val_len(val_get(rule, N(resourceNames)));
+}
 
-struct bound {
-    ARRAY(struct obj *) bindings; /* referenced by the index's snapshot */
-};
-struct rbac_index {
-    int refs;
-    uint64_t generation;
-    struct store_snapshot snap; /* keeps the bindings */
-    struct map subjects;        /* "u:NAME", "g:NAME" -> struct bound */
+/* --- the index: who is named in which namespace by which binding --- */
+
+/* NS "\n" SUBJECT "\n" NAME. A subject may hold anything, so where it ends is said beside it; a namespace may not, so
+ * whoever may write bindings in one is in nobody's way elsewhere. */
+struct grant {
+    _Atomic(uint32_t) refs;
+    uint32_t ns_n, subject_n, key_n;
+    char key[];
 };
 struct rbac {
     pthread_mutex_t lock;
-    struct rbac_index *index;
-    uint64_t generation; /* atomic: of roles and bindings */
+    struct pmap grants; /* changed by the store's loop, read by any thread */
 };
+
+static struct str grant_key(const void *item)
+{
+    const struct grant *g = item;
+    return (struct str){g->key, g->key_n};
+}
+
+static struct str grant_name(const struct grant *g)
+{
+    return str_sub(grant_key(g), g->ns_n + g->subject_n + 2, g->key_n);
+}
+
+static void grant_ref(void *item)
+{
+    struct grant *g = item;
+    atomic_fetch_add_explicit(&g->refs, 1, memory_order_relaxed);
+}
+
+static void grant_unref(void *item)
+{
+    struct grant *g = item;
+    if (g && atomic_fetch_sub_explicit(&g->refs, 1, memory_order_acq_rel) == 1)
+        mem_free(g);
+}
+
+static const struct pmap_type grant_type = {.key = grant_key, .ref = grant_ref, .unref = grant_unref};
 
 struct rbac *rbac_new(void)
 {
     struct rbac *r = NEW(struct rbac);
     pthread_mutex_init(&r->lock, NULL);
-    r->generation = 1;
+    pmap_init(&r->grants, &grant_type);
     return r;
-}
-
-static void index_unref(struct rbac_index *x)
-{
-    if (!x || __atomic_sub_fetch(&x->refs, 1, __ATOMIC_ACQ_REL))
-        return;
-    map_each (it, &x->subjects) {
-        struct bound *b = it->value;
-        array_fini(&b->bindings);
-        mem_free(b);
-    }
-    map_fini(&x->subjects);
-    store_snapshot_fini(&x->snap);
-    mem_free(x);
 }
 
 void rbac_free(struct rbac *r)
 {
     if (!r)
         return;
-    index_unref(r->index);
+    pmap_fini(&r->grants);
     pthread_mutex_destroy(&r->lock);
     mem_free(r);
 }
 
-void rbac_changed(struct rbac *r)
-{
-    __atomic_add_fetch(&r->generation, 1, __ATOMIC_RELEASE);
-}
-
 /* Of the index. Texts are whole, whatever bytes are in them. */
-static struct str subject_key(struct arena *a, char kind, struct str name)
+static struct str joined(struct arena *a, const struct str *parts, size_t n)
 {
-    char *p = arena_alloc(a, name.n + 3);
-    p[0] = kind;
-    p[1] = ':';
-    if (name.n)
-        memcpy(p + 2, name.p, name.n);
-    p[name.n + 2] = 0;
-    return (struct str){p, name.n + 2};
+    size_t size = 0;
+    for (size_t i = 0; i < n; i++)
+        size += parts[i].n;
+    char *text = arena_alloc(a, size + 1), *p = text;
+    for (size_t i = 0; i < n; p += parts[i++].n)
+        if (parts[i].n)
+            memcpy(p, parts[i].p, parts[i].n);
+    *p = 0;
+    return (struct str){text, size};
+}
+#define JOINED(a, ...) joined((a), (struct str[]){__VA_ARGS__}, countof(((struct str[]){__VA_ARGS__})))
+
+/* "u:NAME", "g:NAME"; "": nobody that we know. */
+static struct str subject_of(struct arena *a, const struct obj *binding, const struct val *subject)
+{
+    struct str kind = val_text_at(subject, N(kind)), name = val_text_at(subject, N(name));
+    if (str_eq(kind, S("User")))
+        return JOINED(a, S("u:"), name);
+    if (str_eq(kind, S("Group")))
+        return JOINED(a, S("g:"), name);
+    struct str ns = val_get(subject, N(namespace)) ? val_text_at(subject, N(namespace)) : binding->ns;
+    return str_eq(kind, S("ServiceAccount")) ? JOINED(a, S("u:system:serviceaccount:"), ns, S(":"), name) : S("");
 }
 
-static void index_add(struct rbac_index *x, struct arena *a, struct obj *binding)
+static struct str key_of(struct arena *a, struct str ns, struct str subject, struct str name)
+{
+    return JOINED(a, ns, S("\n"), subject, S("\n"), name);
+}
+
+static void grants_set(struct rbac *r, const struct obj *binding, bool there)
 {
     val_each_item (it, val_get(&binding->tree, N(subjects))) {
-        struct str kind = val_text_at(it, N(kind)), name = val_text_at(it, N(name)), key;
-        if (str_eq(kind, S("User")))
-            key = subject_key(a, 'u', name);
-        else if (str_eq(kind, S("Group")))
-            key = subject_key(a, 'g', name);
-        else if (str_eq(kind, S("ServiceAccount")))
-            key = arena_fmt(a, "u:system:serviceaccount:" STR_FMT ":" STR_FMT,
-                            STR_ARG(val_get(it, N(namespace)) ? val_text_at(it, N(namespace)) : binding->ns),
-                            STR_ARG(name));
-        else
+        AUTO(arena_fini) struct arena a = ARENA;
+        struct str subject = subject_of(&a, binding, it), key = key_of(&a, binding->ns, subject, binding->name);
+        if (!subject.n)
             continue;
-        struct bound *b = map_get(&x->subjects, key);
-        if (!b) {
-            b = NEW(struct bound);
-            map_put(&x->subjects, key, b);
+        if (!there) {
+            grant_unref(pmap_del(&r->grants, key));
+            continue;
         }
-        if (!b->bindings.n || b->bindings.p[b->bindings.n - 1] != binding)
-            array_push(&b->bindings, binding);
+        struct grant *g = mem_alloc(sizeof *g + key.n);
+        atomic_init(&g->refs, 1);
+        g->subject_n = (uint32_t)subject.n;
+        g->ns_n = (uint32_t)binding->ns.n;
+        g->key_n = (uint32_t)key.n;
+        memcpy(g->key, key.p, key.n);
+        grant_unref(pmap_put(&r->grants, g));
     }
 }
 
-static struct rbac_index *index_take(struct server *s)
+void rbac_changed(struct rbac *r, const struct obj *was, const struct obj *now)
 {
-    struct rbac *r = s->rbac;
-    uint64_t now = __atomic_load_n(&r->generation, __ATOMIC_ACQUIRE);
+    const struct kind *k = (now ? now : was)->kind;
+    if (k != K(RoleBinding) && k != K(ClusterRoleBinding))
+        return;
+    if (was && now && val_equal(val_get(&was->tree, N(subjects)), val_get(&now->tree, N(subjects))))
+        return;
     pthread_mutex_lock(&r->lock);
-    if (!r->index || r->index->generation != now) {
-        AUTO(arena_fini) struct arena a = ARENA;
-        struct rbac_index *x = NEW(struct rbac_index);
-        x->refs = 1;
-        x->generation = now;
-        x->snap = objects_snapshot(s);
-        const struct kind *kinds_of[] = {K(ClusterRoleBinding), K(RoleBinding)};
-        for (size_t i = 0; i < countof(kinds_of); i++) {
-            struct store_iter it;
-            for (struct store_entry *e = store_first(&it, &x->snap, object_prefix(&a, kinds_of[i]), STR_NONE); e;
-                 e = store_next(&it))
-                index_add(x, &a, object_of(e));
-        }
-        index_unref(r->index);
-        r->index = x;
-    }
-    struct rbac_index *x = r->index;
-    __atomic_add_fetch(&x->refs, 1, __ATOMIC_RELAXED);
+    if (was)
+        grants_set(r, was, false);
+    if (now)
+        grants_set(r, now, true);
     pthread_mutex_unlock(&r->lock);
-    return x;
+}
+
+static struct pmap grants_take(struct server *s)
+{
+    pthread_mutex_lock(&s->rbac->lock);
+    struct pmap m = pmap_snapshot(&s->rbac->grants);
+    pthread_mutex_unlock(&s->rbac->lock);
+    return m;
 }
 
 /* --- deciding --- */
@@ -179,13 +210,18 @@ static struct rbac_index *index_take(struct server *s)
 typedef bool role_fn(void *arg, const struct obj *binding, const struct val *rules, struct str subject,
                      struct str problem);
 
-static bool each_binding(struct server *s, struct rbac_index *x, struct arena *a, struct str subject_key,
+static bool each_binding(struct server *s, const struct pmap *grants, struct arena *a, struct str subject,
                          struct str ns, role_fn *fn, void *arg)
 {
-    struct bound *b = map_get(&x->subjects, subject_key);
-    for (size_t i = 0; b && i < b->bindings.n; i++) {
-        struct obj *binding = b->bindings.p[i];
-        if (binding->kind == K(RoleBinding) && !(ns.n && str_eq(binding->ns, ns)))
+    struct str from = key_of(a, ns, subject, S(""));
+    struct pmap_iter it;
+    for (const struct grant *g = pmap_seek(&it, grants, from); g && str_starts(grant_key(g), from);
+         g = pmap_next(&it)) {
+        if (g->ns_n != ns.n || g->subject_n != subject.n)
+            continue; /* another subject, which begins as this one with an end does */
+        AUTO(obj_unref)
+        struct obj *binding = object_get(s, ns.n ? K(RoleBinding) : K(ClusterRoleBinding), ns, grant_name(g));
+        if (!binding)
             continue;
         const struct val *ref = val_get(&binding->tree, N(roleRef));
         AUTO(obj_unref) struct obj *role = NULL;
@@ -195,21 +231,24 @@ static bool each_binding(struct server *s, struct rbac_index *x, struct arena *a
             problem = arena_fmt(a, STR_FMT ".rbac.authorization.k8s.io \"" STR_FMT "\" not found",
                                 STR_ARG(str_eq(val_text_at(ref, N(kind)), S("Role")) ? S("role") : S("clusterrole")),
                                 STR_ARG(val_text_at(ref, N(name))));
-        if (!fn(arg, binding, rules, str_sub(subject_key, 2, subject_key.n), problem))
+        if (!fn(arg, binding, rules, str_sub(subject, 2, subject.n), problem))
             return false;
     }
     return true;
 }
 
+/* First those of the whole cluster, then those of the namespace; of the user before those of groups. */
 static void each_role(struct server *s, struct arena *a, const struct user *u, struct str ns, role_fn *fn, void *arg)
 {
-    struct rbac_index *x = index_take(s);
-    bool more = each_binding(s, x, a, subject_key(a, 'u', u->name), ns, fn, arg);
-    for (size_t i = 0; more && i < u->ngroups; i++)
-        /* who has no node's name is none: nothing would keep them to what is theirs */
-        if (!str_eq(u->groups[i], S("system:nodes")) || node_of(u).p)
-            more = each_binding(s, x, a, subject_key(a, 'g', u->groups[i]), ns, fn, arg);
-    index_unref(x);
+    AUTO(pmap_fini) struct pmap grants = grants_take(s);
+    bool more = true;
+    for (size_t i = 0; more && i <= u->ngroups; i++) {
+        struct str subject = i ? JOINED(a, S("g:"), u->groups[i - 1]) : JOINED(a, S("u:"), u->name);
+        if (i && str_eq(u->groups[i - 1], S("system:nodes")) && !node_of(u).p)
+            continue; /* who has no node's name is none: nothing would keep them to what is theirs */
+        more = each_binding(s, &grants, a, subject, S(""), fn, arg) &&
+               (!ns.n || each_binding(s, &grants, a, subject, ns, fn, arg));
+    }
 }
 
 const struct val *rbac_role_rules(struct server *s, const struct val *ref, struct str ns, struct obj **keep)
@@ -222,6 +261,7 @@ const struct val *rbac_role_rules(struct server *s, const struct val *ref, struc
 struct asking {
     const struct attributes *x;
     struct arena *a;
+    size_t steps;
     bool allowed;
     struct str why;
     struct strbuf problems;
@@ -231,11 +271,14 @@ static bool ask(void *arg, const struct obj *binding, const struct val *rules, s
 {
     struct asking *k = arg;
     if (problem.n) {
-        if (!str_has(strbuf_str(&k->problems), problem))
+        if (k->problems.n < PROBLEMS_MOST && !str_has(strbuf_str(&k->problems), problem))
             strbuf_addf(&k->problems, "%s" STR_FMT, k->problems.n ? ", " : "", STR_ARG(problem));
         return true;
     }
     val_each_item (rule, rules) {
+        k->steps += rule_steps(rule);
+        if (k->steps > STEPS_MOST)
+            return false;
         if (!rule_matches(rule, k->x))
             continue;
         const struct val *ref = val_get(&binding->tree, N(roleRef));
@@ -279,6 +322,12 @@ bool rbac_allows(struct server *s, struct arena *a, const struct attributes *x, 
     }
     if (k.allowed)
         *why = k.why.n ? k.why : S("node: allowed by ClusterRole \"system:node\"");
+    else if (k.steps > STEPS_MOST)
+        *why = arena_fmt(
+            a,
+            "RBAC: the roles of this user say more than %d verbs, groups, resources and names, and those that "
+            "were looked at do not allow it",
+            STEPS_MOST);
     else if (k.problems.n)
         *why = arena_fmt(a, "RBAC: %s", k.problems.p);
     strbuf_fini(&k.problems);

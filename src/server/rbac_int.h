@@ -4,8 +4,10 @@
 #include "server/rbac.h"
 
 struct rbac *rbac_new(void) __attribute__((returns_nonnull));
-void rbac_free(struct rbac *r);    /* NULL is fine */
-void rbac_changed(struct rbac *r); /* a role or binding was written: the index is made anew when it is needed next */
+void rbac_free(struct rbac *r); /* NULL is fine */
+/* A binding was written (other objects are passed over); NULL: it was not there, or is gone. The store's loop; costs
+ * what the binding's subjects do, however many others there are. */
+void rbac_changed(struct rbac *r, const struct obj *was, const struct obj *now);
 /* Nodes: what a rule alone does not give them (node_limited), and whether a pod of theirs has use for it. */
 bool node_limited(const struct attributes *x);
 struct str node_of(const struct user *u); /* its name; p NULL: it is no node */

@@ -187,60 +187,175 @@ static bool token_read(struct request *r, int64_t *rev, struct str *start)
     return true;
 }
 
-/* Answers with what a snapshot holds, from the token's place on. */
-static void list_from(struct request *r, const struct published *p, struct str start)
+/* --- walking: what matches, a portion a turn of the loop, however many objects are looked at in vain --- */
+
+#define PORTION (2 * NS_PER_MS)
+enum { UNTIMED = 64 }; /* objects between two looks at the clock */
+
+struct walk {
+    struct request *request;
+    struct published published; /* what is walked */
+    struct filter filter;
+    struct scan scan;
+    struct store_entry *next; /* NULL: all is walked */
+    ARRAY(struct obj *) items;
+    void (*done)(struct request *r, struct walk *w);
+};
+
+/* The request, in whose arena it is, may be over once it has been told. */
+static void walk_end(struct walk *over)
 {
-    struct filter f;
-    if (!filter_of(r, &f))
-        return;
-    struct answer *out = &r->answer;
-    ARRAY(struct obj *) items = {0};
-    const struct store_snapshot *snap = &p->objects;
-    size_t skip = object_prefix(&r->arena, r->kind).n;
-    if (f.name.n && (r->ns.n || !r->kind->namespaced)) {
-        struct obj *o = object_of(pmap_get(&snap->map, object_key(&r->arena, r->kind, r->ns, f.name)));
-        AUTO(obj_unref) struct obj *as = o ? object_as(r->kind, o) : NULL;
-        if (as && filter_matches(&f, r->kind, as))
-            array_push(&items, obj_ref(as));
-    } else {
-        struct scan scan;
-        for (struct store_entry *e = scan_first(&scan, &r->arena, p, r->kind, r->ns, &f, start); e;
-             e = scan_next(&scan)) {
-            struct obj *o = object_as(r->kind, object_of(e));
-            if (!filter_matches(&f, r->kind, o)) {
-                obj_unref(o);
-                continue;
-            }
-            if (r->options.limit > 0 && items.n == (size_t)r->options.limit) {
-                struct str key = store_entry_key(e);
-                out->continued = token_make(r, snap->rev, str_sub(key, skip, key.n));
-                if (filter_is_everything(&f))
-                    out->remaining = (int64_t)store_count(snap, scan.prefix, key);
-                obj_unref(o);
-                break;
-            }
-            array_push(&items, o);
+    struct walk w = *over;
+    w.done(w.request, &w);
+    array_each (it, &w.items)
+        obj_unref(*it);
+    array_fini(&w.items);
+    published_fini(&w.published);
+}
+
+static bool walk_full(const struct walk *w)
+{
+    int64_t limit = w->request->options.limit;
+    return limit > 0 && w->items.n == (size_t)limit;
+}
+
+/* Until the time of a turn is over. True: it has ended; where as many are found as were asked for, at the next one.
+ */
+static bool walk_some(struct walk *w)
+{
+    struct request *r = w->request;
+    int64_t end = clock_mono() + PORTION;
+    for (int i = 1; w->next; i++) {
+        struct obj *o = object_as(r->kind, object_of(w->next));
+        bool good = filter_matches(&w->filter, r->kind, o);
+        if (good && walk_full(w)) {
+            obj_unref(o);
+            return true;
         }
+        if (good)
+            array_push(&w->items, o);
+        else
+            obj_unref(o);
+        w->next = scan_next(&w->scan);
+        if (i % UNTIMED == 0 && clock_mono() > end)
+            return !w->next;
+    }
+    return true;
+}
+
+static void walk_go_on(void *arg)
+{
+    struct walk *w = arg;
+    if (walk_some(w))
+        walk_end(w);
+    else
+        loop_post(w->request->loop, walk_go_on, w);
+}
+
+void walk_start(struct request *r, struct published *own_p, struct str start,
+                void (*done)(struct request *r, struct walk *w))
+{
+    struct walk *w = ARENA_NEW(&r->arena, struct walk);
+    w->request = r;
+    w->published = *own_p;
+    *own_p = (struct published){0};
+    w->done = done;
+    if (!filter_of(r, &w->filter)) {
+        walk_end(w);
+        return;
+    }
+    struct str name = w->filter.name;
+    if (name.n && (r->ns.n || !r->kind->namespaced)) {
+        struct obj *o = object_of(pmap_get(&w->published.objects.map, object_key(&r->arena, r->kind, r->ns, name)));
+        AUTO(obj_unref) struct obj *as = o ? object_as(r->kind, o) : NULL;
+        if (as && filter_matches(&w->filter, r->kind, as))
+            array_push(&w->items, obj_ref(as));
+    } else {
+        w->next = scan_first(&w->scan, &r->arena, &w->published, r->kind, r->ns, &w->filter, start);
+    }
+    walk_go_on(w);
+}
+
+struct obj **walk_take(struct walk *w, size_t *n)
+{
+    struct obj **items = w->items.p;
+    *n = w->items.n;
+    w->items.p = NULL;
+    w->items.n = w->items.cap = 0;
+    return items;
+}
+
+int64_t walk_rev(const struct walk *w)
+{
+    return w->published.objects.rev;
+}
+
+/* Answers with what was found, and where it goes on. */
+static void list_walked(struct request *r, struct walk *w)
+{
+    struct answer *out = &r->answer;
+    const struct store_snapshot *snap = &w->published.objects;
+    if (out->type == ANSWER_FAILED) {
+        request_finish(r);
+        return;
+    }
+    if (w->next) {
+        size_t skip = object_prefix(&r->arena, r->kind).n;
+        struct str key = store_entry_key(w->next);
+        out->continued = token_make(r, snap->rev, str_sub(key, skip, key.n));
+        if (filter_is_everything(&w->filter))
+            out->remaining = (int64_t)store_count(snap, w->scan.prefix, key);
     }
     out->type = ANSWER_LIST;
     out->code = 200;
-    out->items = items.p;
-    out->n = items.n;
+    out->items = walk_take(w, &out->n);
     out->rev = snap->rev;
+    out->old = !w->published.fields.type;
+    request_finish(r);
 }
 
 struct list_state {
+    struct request *request;
+    struct list node; /* in server->old_waiting */
     struct str start;
     int64_t rev;
 };
+
+static void read_old(struct request *r);
+
+/* The first of somebody else: who asks a hundred times waits for himself. */
+static struct list_state *old_first(struct server *s, struct str served)
+{
+    list_each (l, &s->old_waiting, struct list_state, node)
+        if (!str_eq(user_share(l->request->user), served))
+            return l;
+    return list_first(&s->old_waiting, struct list_state, node);
+}
+
+/* Each holds the objects that it puts back, which nobody else does: the next one's turn has come. */
+static void read_next(struct server *s, struct str served)
+{
+    s->old_reads--;
+    for (struct list_state *l; (l = old_first(s, served));) {
+        list_del(&l->node);
+        if (!s->stopping) {
+            read_old(l->request);
+            return;
+        }
+        fail_plain(l->request, 503, "the server is ending");
+        request_finish(l->request);
+    }
+}
 
 static void list_read_done(struct store_read *read)
 {
     struct request *r = container_of(read, struct request, read);
     struct list_state *l = r->state;
+    read_next(r->server, user_share(r->user));
     if (read->ok) {
-        AUTO(published_fini) struct published then = {.objects = read->snap};
-        list_from(r, &then, l->start);
+        struct published then = {.objects = read->snap};
+        walk_start(r, &then, l->start, list_walked);
+        return;
     } else if (read->err.kind == E_EXPIRED || read->err.kind == E_GONE) {
         if (l->start.n) {
             struct str token = token_make(r, -1, l->start);
@@ -259,23 +374,28 @@ static void list_read_done(struct store_read *read)
     request_finish(r);
 }
 
-static void list_at(struct request *r, int64_t rev, struct str start)
+static void read_old(struct request *r)
 {
-    struct list_state *l = ARENA_NEW(&r->arena, struct list_state);
-    *l = (struct list_state){.start = start, .rev = rev};
-    r->state = l;
-    r->read = (struct store_read){.rev = rev, .prefix = object_prefix(&r->arena, r->kind), .done = list_read_done};
+    struct list_state *l = r->state;
+    struct str prefix = object_prefix(&r->arena, r->kind);
+    if (r->kind->namespaced && r->ns.n)
+        prefix = arena_fmt(&r->arena, STR_FMT STR_FMT "/", STR_ARG(prefix), STR_ARG(r->ns));
+    r->server->old_reads++;
+    r->read = (struct store_read){.rev = l->rev, .prefix = prefix, .done = list_read_done};
     store_read_at(r->server->store, &r->read);
 }
 
+/* In the store's loop. */
 static void list_at_home(void *arg)
 {
     struct request *r = arg;
-    struct list_state *l = r->state;
-    list_at(r, l->rev, l->start);
+    if (r->server->old_reads < LIMIT_OLD_READS)
+        read_old(r);
+    else
+        list_add_tail(&r->server->old_waiting, &((struct list_state *)r->state)->node);
 }
 
-/* False: an older revision is read first, and the answer comes then. */
+/* False: it goes on by itself, and answers then. */
 static bool list_answer(struct request *r)
 {
     struct request_options *o = &r->options;
@@ -310,18 +430,17 @@ static bool list_answer(struct request *r)
     if (rev && rev != snap->rev) {
         if (!filter_of(r, &f))
             return true;
-        if (r->loop == r->server->loop) {
-            list_at(r, rev, start);
-        } else {
-            struct list_state *l = ARENA_NEW(&r->arena, struct list_state);
-            *l = (struct list_state){.start = start, .rev = rev};
-            r->state = l;
+        struct list_state *l = ARENA_NEW(&r->arena, struct list_state);
+        *l = (struct list_state){.request = r, .start = start, .rev = rev};
+        r->state = l;
+        if (r->loop == r->server->loop)
+            list_at_home(r);
+        else
             loop_post(r->server->loop, list_at_home, r);
-        }
         return false;
     }
-    list_from(r, &now, start);
-    return true;
+    walk_start(r, &now, start, list_walked);
+    return false;
 }
 
 void verb_list(struct request *r)

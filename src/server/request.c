@@ -17,6 +17,12 @@ bool user_in_group(const struct user *u, struct str group)
     return false;
 }
 
+struct str user_share(const struct user *u)
+{
+    static const char account[] = "system:serviceaccount:";
+    return str_starts(u->name, str_of(account)) ? str_sub(u->name, 0, (size_t)str_rfind_char(u->name, ':')) : u->name;
+}
+
 const char *verb_name(enum verb v)
 {
     switch (v) {

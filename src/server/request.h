@@ -28,6 +28,9 @@ struct user {
 };
 extern const struct user user_anonymous;
 bool user_in_group(const struct user *u, struct str group);
+/* In whose name connections are counted: a namespace's service accounts are one, since whoever may make one there may
+ * make many. Part of the user's name. */
+struct str user_share(const struct user *u);
 
 enum field_validation { VALIDATION_WARN, VALIDATION_STRICT, VALIDATION_IGNORE };
 enum patch_format { FORMAT_JSON_PATCH, FORMAT_MERGE_PATCH, FORMAT_STRATEGIC_PATCH, FORMAT_APPLY_PATCH };
@@ -85,6 +88,7 @@ struct answer {
     struct obj *obj;    /* counted */
     struct obj **items; /* heap; each counted */
     size_t n;
+    bool old; /* the items are of an older revision: nobody else may have them */
     int64_t rev;
     struct str continued; /* token; "": complete */
     int64_t remaining;    /* -1: not told */

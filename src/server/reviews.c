@@ -196,15 +196,22 @@ void sub_self_access_review(struct request *r)
     decide(r, v, r->user);
 }
 
+enum { RULES_BYTES_MOST = 4 << 20 }; /* of the rules that one review tells */
+
 struct rules {
     struct arena *a;
     struct val *resource, *path;
+    size_t bytes;
 };
 
 static void add_rule(void *arg, const struct val *rule)
 {
     struct rules *x = arg;
+    if (x->bytes > RULES_BYTES_MOST)
+        return;
+    size_t before = x->a->used;
     struct val copy_of = val_copy(x->a, rule);
+    x->bytes += x->a->used - before;
     if (val_len(val_get(rule, N(resources))))
         val_add(x->a, x->resource, copy_of);
     if (val_len(val_get(rule, N(nonResourceURLs))))
@@ -222,12 +229,14 @@ void sub_self_rules_review(struct request *r)
         return;
     }
     struct val resource = val_list(), path = val_list();
-    struct rules x = {a, &resource, &path};
+    struct rules x = {.a = a, .resource = &resource, .path = &path};
     rbac_each_rule(r->server, r->user, ns, add_rule, &x);
     val_del(v, N(spec)); /* upstream answers without */
     struct val *status = val_set(a, v, N(status), val_map());
     val_set(a, status, N(resourceRules), resource);
     val_set(a, status, N(nonResourceRules), path);
-    val_set_bool(a, status, N(incomplete), false);
+    val_set_bool(a, status, N(incomplete), x.bytes > RULES_BYTES_MOST);
+    if (x.bytes > RULES_BYTES_MOST)
+        val_set_text(a, status, N(evaluationError), S("there are more rules than one answer holds"));
     answer(r, v);
 }

@@ -35,3 +35,12 @@ struct store_entry *scan_next(struct scan *c);
 enum { PLACES_MOST = 8 };
 struct str place_of_question(struct arena *a, const struct kind *k, struct str ns, const struct filter *f);
 size_t places_of_object(struct arena *a, const struct store_entry *e, struct str out[PLACES_MOST]);
+
+/* All that a request - its kind, namespace, selectors and limit - finds in a snapshot: read.c. The walk takes the
+ * snapshot over, and has its time in the turns of r->loop; `done` may come from inside the call. There the answer is
+ * a failure, of a selector that is none, or what was found is to be taken: the caller's, counted. */
+struct walk;
+void walk_start(struct request *r, struct published *own_p, struct str start,
+                void (*done)(struct request *r, struct walk *w));
+struct obj **walk_take(struct walk *w, size_t *n);
+int64_t walk_rev(const struct walk *w); /* of the snapshot */

@@ -41,7 +41,7 @@ static void publish(struct server *s)
 static void committed(struct store_subscriber *sub, const struct store_event *events, size_t n)
 {
     struct server *s = container_of(sub, struct server, subscriber);
-    bool rights = false, api_gone = false;
+    bool api_gone = false;
     for (size_t i = 0; i < n; i++) {
         const struct store_event *e = &events[i];
         struct obj *was = object_of(e->was), *now = object_of(e->now);
@@ -49,19 +49,19 @@ static void committed(struct store_subscriber *sub, const struct store_event *ev
             obj_set_rev(now, e->now->mod_rev); /* nobody has seen it before this */
         const struct kind *k = (now ? now : was)->kind;
         api_gone |= !now && boot_is_the_api(was);
-        rights |= str_eq(k->group, S("rbac.authorization.k8s.io"));
+        rbac_changed(s->rbac, was, now);
         if (k == K(Service))
             alloc_changed(s->alloc, was, now);
         if (k == K(Event))
             expiry_changed(s->expiry, e->was, e->now);
         fields_changed(&s->fields, e->was, e->now);
         room_changed(s->room, was, now);
+        if (was)
+            readers_retired(&s->readers, was->bytes);
     }
     publish(s);
     if (api_gone && s->ready && !s->stopping)
         timer_set(&s->api_again, API_AGAIN);
-    if (rights)
-        rbac_changed(s->rbac); /* not before: the index is made of what is published */
     watches_committed(s, events, n);
 }
 
@@ -266,8 +266,10 @@ static bool open_store(struct server *s, struct err *err)
     AUTO(store_snapshot_fini) struct store_snapshot all = store_snapshot(s->store);
     fields_fill(&s->fields, &all);
     struct store_iter it;
-    for (struct store_entry *e = store_first(&it, &all, S(""), STR_NONE); e; e = store_next(&it))
+    for (struct store_entry *e = store_first(&it, &all, S(""), STR_NONE); e; e = store_next(&it)) {
         room_changed(s->room, NULL, object_of(e));
+        rbac_changed(s->rbac, NULL, object_of(e));
+    }
     publish(s);
     objects_each(s, K(Service), STR_NONE, count_service, s);
     return true;
@@ -378,11 +380,13 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
     kinds_init(s);
     list_init(&s->watches);
     slow_init(&s->slow, l, LIMIT_WATCHES_BYTES);
+    readers_init(&s->readers, l, LIMIT_RETIRED_BYTES);
     list_init(&s->fresh);
     list_init(&s->asked);
     pthread_mutex_init(&s->asked_lock, NULL);
     list_init(&s->waiting);
     soon_init(&s->leaving, l, writes_left);
+    list_init(&s->old_waiting);
     pthread_mutex_init(&s->published_lock, NULL);
     timer_init(&s->housekeeping, l, housekeeping);
     timer_init(&s->announce, l, announce);
@@ -430,6 +434,7 @@ void server_stop(struct server *s)
     http_server_free(s->http);
     http_server_free(s->local);
     slow_fini(&s->slow);
+    readers_fini(&s->readers);
     while (s->nfds)
         fd_close(s->fds[--s->nfds]);
     if (s->store) {

@@ -2,6 +2,7 @@
 #include "server/fail.h"
 #include "server/int.h"
 #include "server/limits.h"
+#include "server/room.h"
 #include "server/scan.h"
 
 enum { QUEUE_MOST = 100000 };
@@ -25,6 +26,7 @@ struct watch_core {
     /* the owner's loop, while initial events are told */
     struct soon more;
     struct published published; /* what they are of */
+    struct old_reader reader;
     struct scan scan;
     struct store_entry *next;
     /* between the loops */
@@ -346,10 +348,27 @@ enum { INITIAL_AT_ONCE = 200 };
 
 static void initial_end(struct watch_core *c)
 {
+    reader_end(&c->reader);
     soon_stop(&c->more);
     c->initial = false;
     c->next = NULL;
     published_fini(&c->published);
+}
+
+/* Its client takes them too slowly. */
+static void initial_cut(struct old_reader *r)
+{
+    struct watch_core *c = container_of(r, struct watch_core, reader);
+    struct watching *w = TAKE(c->owner);
+    initial_end(c);
+    __atomic_sub_fetch(&c->server->nwatches, 1, __ATOMIC_RELAXED);
+    w->core = NULL;
+    c->fail = (struct failure){.code = 410,
+                               .reason = "Expired",
+                               .message = S("the watcher does not keep up: list again and watch from there")};
+    w->ended(w, &c->fail);
+    core_unref(c); /* the owner's */
+    core_unref(c); /* what the store's side would have had */
 }
 
 static void initial_some(struct watch_core *c)
@@ -442,6 +461,8 @@ bool watching_start(struct watching *w, struct request *r)
     }
     soon_init(&c->more, w->loop, initial_more);
     c->published = published_take(s);
+    if (w->loop == s->loop)
+        reader_begin(&s->readers, &c->reader, room_bytes(s->room), initial_cut);
     c->from = c->published.objects.rev;
     c->next = c->initial ? scan_first(&c->scan, &c->arena, &c->published, c->kind, r->ns, &c->filter, STR_NONE)
                          : NULL;
