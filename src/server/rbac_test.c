@@ -161,7 +161,8 @@ static bool all_covered(const struct val *own, const struct val *rules)
 TEST(rbac_nobody_hands_out_more_than_they_have)
 {
     size_t yes = 0, no = 0;
-    for (int i = 0; i < 5000; i++) {
+    int64_t end = clock_mono() + 20 * NS_PER_S; /* a busy machine does fewer */
+    for (int i = 0; i < 5000 && clock_mono() < end; i++) {
         AUTO(arena_fini) struct arena a = ARENA;
         AUTO(strbuf_fini)
         struct strbuf own = STRBUF(STRBUF_TEXT), rules = STRBUF(STRBUF_TEXT), missing = STRBUF(STRBUF_TEXT);
@@ -175,7 +176,7 @@ TEST(rbac_nobody_hands_out_more_than_they_have)
         yes += ok;
         no += !ok;
     }
-    CHECK(yes > 250 && no > 250);
+    CHECK(yes > (yes + no) / 20 && no > (yes + no) / 20);
 }
 
 /* 100 groups x 100 resources x 120 verbs took two minutes; now nothing is multiplied out. */
