@@ -172,6 +172,9 @@ bool configs_token(void *arg, const struct obj *pod, struct str audience, int64_
 
 /* volumes_do.c */
 void volumes_setup(struct agent_pod *ap); /* answers with pod_saw_volumes */
+/* Volumes that wait for what has not been heard of are set up no more: the pod goes, and what it names may never be
+ * told of again (a node reads ConfigMaps and Secrets of its pods alone). False: they were not waiting. */
+bool volumes_let_go(struct agent_pod *ap);
 void volumes_teardown(struct agent_pod *ap);
 void volumes_refresh(struct agent_pod *ap); /* content has changed: writes it in place */
 /* The host path of a volume by name; read_only: no container may write to it. False: there is none. */

@@ -339,6 +339,13 @@ void volumes_setup(struct agent_pod *ap)
     hostpaths_check(ap, host_looked);
 }
 
+bool volumes_let_go(struct agent_pod *ap)
+{
+    bool waited = ap->volumes_waiting;
+    ap->volumes_waiting = false;
+    return waited;
+}
+
 void volumes_refresh(struct agent_pod *ap)
 {
     ap->volumes_stale =
