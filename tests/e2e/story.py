@@ -134,7 +134,7 @@ def difference(wanted, seen):
 
 
 def event_difference(wanted, seen):
-    """Each wanted event in the order of its object and container; no others."""
+    """Each wanted event in the order of its object and container, the scheduler's apart: it tells beside the node; no others."""
     need = [e for e in wanted if not e.startswith('?')]
     known = [e.lstrip('?') for e in wanted]
     for e in seen:
@@ -143,7 +143,7 @@ def event_difference(wanted, seen):
     for e in need:
         if e not in seen:
             return 'event not seen: ' + e
-    place = lambda e: e.split('"')[0].split()[2]
+    place = lambda e: (e.split()[1] in ('Scheduled', 'FailedScheduling'), e.split('"')[0].split()[2])
     for p in {place(e) for e in need}:
         a, b = [e for e in need if place(e) == p], [e for e in seen if place(e) == p and e in need]
         if a != b:
