@@ -3,7 +3,7 @@
 #include "api/selector.h"
 #include "control/manager.h"
 
-static bool chosen(struct arena *a, const struct val *selectors, const struct obj *role)
+static bool role_is_chosen(struct arena *a, const struct val *selectors, const struct obj *role)
 {
     val_each_item (it, selectors) {
         struct selector *s;
@@ -37,7 +37,7 @@ static void clusterroles_plan(const struct view *v, struct key key, struct plan 
     ARRAY(struct obj *) parts = {0};
     struct obj *o;
     for (struct objset_iter it = view_all(v, K(ClusterRole)); (o = objset_next(&it));)
-        if (o != whole && chosen(a, selectors, o))
+        if (o != whole && role_is_chosen(a, selectors, o))
             array_push(&parts, o);
     if (parts.n)
         qsort(parts.p, parts.n, sizeof *parts.p, by_name);

@@ -44,17 +44,17 @@ struct rollout {
     bool scaled;
 };
 
-static int64_t replicas(const struct obj *o)
+static int64_t replicas_of(const struct obj *o)
 {
     return val_num_at(obj_spec(o), 1, N(replicas));
 }
 
-static int64_t counted(const struct obj *o, const struct name *name)
+static int64_t status_num(const struct obj *o, const struct name *name)
 {
     return val_num(val_get(obj_status(o), name), 0);
 }
 
-static struct str annotation(const struct obj *o, struct str key)
+static struct str annotation_of(const struct obj *o, struct str key)
 {
     return val_text(val_get_str(val_get(obj_meta(o), N(annotations)), key));
 }
@@ -65,7 +65,7 @@ static int64_t number_of(struct str s)
     return str_to_i64(s, 0, INT64_MAX, &n) ? n : 0;
 }
 
-static bool rolling(const struct obj *d)
+static bool strategy_is_rolling(const struct obj *d)
 {
     return !str_eqz(val_text_at(obj_spec(d), N(strategy), N(type)), "Recreate");
 }
@@ -74,10 +74,10 @@ void deployment_bounds(const struct obj *d, int64_t *surge, int64_t *unavailable
 {
     const struct val *r = val_at(obj_spec(d), N(strategy), N(rollingUpdate));
     *surge = *unavailable = 0;
-    if (!rolling(d))
+    if (!strategy_is_rolling(d))
         return;
-    *surge = int_or_percent(val_get(r, N(maxSurge)), replicas(d), true);
-    *unavailable = int_or_percent(val_get(r, N(maxUnavailable)), replicas(d), false);
+    *surge = int_or_percent(val_get(r, N(maxSurge)), replicas_of(d), true);
+    *unavailable = int_or_percent(val_get(r, N(maxUnavailable)), replicas_of(d), false);
     if (*surge == 0 && *unavailable == 0)
         *unavailable = 1;
 }
@@ -93,7 +93,7 @@ static int64_t max_unavailable(const struct obj *d)
 {
     int64_t surge, unavailable;
     deployment_bounds(d, &surge, &unavailable);
-    return replicas(d) == 0 ? 0 : MIN(unavailable, replicas(d));
+    return replicas_of(d) == 0 ? 0 : MIN(unavailable, replicas_of(d));
 }
 
 struct str template_hash(struct arena *a, const struct val *template, int64_t collisions)
@@ -169,7 +169,7 @@ static bool sets_collect(struct rollout *r)
 
 /* ---- conditions ---- */
 
-static const struct val *cond(const struct rollout *r, const char *type)
+static const struct val *cond_get(const struct rollout *r, const char *type)
 {
     return condition_get(r->status, type);
 }
@@ -190,7 +190,7 @@ static void cond_set(struct rollout *r, const char *type, const char *status, co
                      bool refresh)
 {
     struct arena *a = &r->out->arena;
-    const struct val *old = cond(r, type);
+    const struct val *old = cond_get(r, type);
     bool same = old && str_eqz(val_text_at(old, N(status)), status);
     if (same && reason_is(old, reason) && !refresh)
         return;
@@ -204,15 +204,15 @@ static int64_t sum_spec(const struct rollout *r)
 {
     int64_t n = 0;
     array_each (it, &r->all)
-        n += replicas(*it);
+        n += replicas_of(*it);
     return n;
 }
 
-static int64_t sum(const struct rollout *r, const struct name *name)
+static int64_t sum_status(const struct rollout *r, const struct name *name)
 {
     int64_t n = 0;
     array_each (it, &r->all)
-        n += counted(*it, name);
+        n += status_num(*it, name);
     return n;
 }
 
@@ -226,15 +226,15 @@ static void count_set(struct rollout *r, const struct name *name, int64_t n)
 
 static void status_count(struct rollout *r)
 {
-    int64_t available = sum(r, N(availableReplicas));
-    count_set(r, N(replicas), sum(r, N(replicas)));
-    count_set(r, N(updatedReplicas), r->new ? counted(r->new, N(replicas)) : 0);
-    count_set(r, N(readyReplicas), sum(r, N(readyReplicas)));
+    int64_t available = sum_status(r, N(availableReplicas));
+    count_set(r, N(replicas), sum_status(r, N(replicas)));
+    count_set(r, N(updatedReplicas), r->new ? status_num(r->new, N(replicas)) : 0);
+    count_set(r, N(readyReplicas), sum_status(r, N(readyReplicas)));
     count_set(r, N(availableReplicas), available);
     count_set(r, N(unavailableReplicas), MAX(0, sum_spec(r) - available));
-    count_set(r, N(terminatingReplicas), sum(r, N(terminatingReplicas)));
+    count_set(r, N(terminatingReplicas), sum_status(r, N(terminatingReplicas)));
     val_set_num(&r->out->arena, r->status, N(observedGeneration), obj_generation(r->d));
-    if (available >= replicas(r->d) - max_unavailable(r->d))
+    if (available >= replicas_of(r->d) - max_unavailable(r->d))
         cond_set(r, "Available", "True", "MinimumReplicasAvailable", S("Deployment has minimum availability."),
                  false);
     else
@@ -253,35 +253,35 @@ static int64_t now_num(const struct rollout *r, const struct name *name)
     return val_num(val_get(r->status, name), 0);
 }
 
-static bool complete(const struct rollout *r)
+static bool rollout_is_complete(const struct rollout *r)
 {
-    return now_num(r, N(updatedReplicas)) == replicas(r->d) && now_num(r, N(replicas)) == replicas(r->d) &&
-           now_num(r, N(availableReplicas)) == replicas(r->d) &&
+    return now_num(r, N(updatedReplicas)) == replicas_of(r->d) && now_num(r, N(replicas)) == replicas_of(r->d) &&
+           now_num(r, N(availableReplicas)) == replicas_of(r->d) &&
            now_num(r, N(observedGeneration)) >= obj_generation(r->d);
 }
 
-static bool progressed(const struct rollout *r)
+static bool rollout_has_progressed(const struct rollout *r)
 {
     const struct obj *d = r->d;
-    return now_num(r, N(updatedReplicas)) > counted(d, N(updatedReplicas)) ||
+    return now_num(r, N(updatedReplicas)) > status_num(d, N(updatedReplicas)) ||
            now_num(r, N(replicas)) - now_num(r, N(updatedReplicas)) <
-               counted(d, N(replicas)) - counted(d, N(updatedReplicas)) ||
-           now_num(r, N(readyReplicas)) > counted(d, N(readyReplicas)) ||
-           now_num(r, N(availableReplicas)) > counted(d, N(availableReplicas));
+               status_num(d, N(replicas)) - status_num(d, N(updatedReplicas)) ||
+           now_num(r, N(readyReplicas)) > status_num(d, N(readyReplicas)) ||
+           now_num(r, N(availableReplicas)) > status_num(d, N(availableReplicas));
 }
 
-static int64_t deadline(const struct rollout *r)
+static int64_t deadline_of(const struct rollout *r)
 {
-    return MAX(val_time(val_get(cond(r, "Progressing"), N(lastUpdateTime))), r->view->woke) +
+    return MAX(val_time(val_get(cond_get(r, "Progressing"), N(lastUpdateTime))), r->view->woke) +
            ns_of_seconds(val_num_at(obj_spec(r->d), NEVER, N(progressDeadlineSeconds)));
 }
 
 static bool timed_out(const struct rollout *r)
 {
-    const struct val *c = cond(r, "Progressing");
+    const struct val *c = cond_get(r, "Progressing");
     if (!c || reason_is(c, "NewReplicaSetAvailable"))
         return false;
-    return reason_is(c, "ProgressDeadlineExceeded") || deadline(r) < r->view->now;
+    return reason_is(c, "ProgressDeadlineExceeded") || deadline_of(r) < r->view->now;
 }
 
 static struct str progress_text(const struct rollout *r, const char *how)
@@ -321,24 +321,24 @@ static void status_rollout(struct rollout *r)
         cond_drop(r, "Progressing");
     bool settled = now_num(r, N(replicas)) == now_num(r, N(updatedReplicas)) &&
                    reason_is(before, "NewReplicaSetAvailable") &&
-                   reason_is(cond(r, "Progressing"), "NewReplicaSetAvailable");
+                   reason_is(cond_get(r, "Progressing"), "NewReplicaSetAvailable");
     if (has_deadline(r->d) && !settled) {
-        if (complete(r))
+        if (rollout_is_complete(r))
             cond_set(r, "Progressing", "True", "NewReplicaSetAvailable",
                      progress_text(r, "has successfully progressed."), false);
-        else if (progressed(r))
+        else if (rollout_has_progressed(r))
             cond_set(r, "Progressing", "True", "ReplicaSetUpdated", progress_text(r, "is progressing."), true);
         else if (timed_out(r))
             cond_set(r, "Progressing", "False", "ProgressDeadlineExceeded",
                      progress_text(r, "has timed out progressing."), false);
     }
     failures_copy(r);
-    const struct val *c = cond(r, "Progressing");
-    if (has_deadline(r->d) && c && !complete(r)) {
+    const struct val *c = cond_get(r, "Progressing");
+    if (has_deadline(r->d) && c && !rollout_is_complete(r)) {
         if (reason_is(c, "ProgressDeadlineExceeded"))
             plan_why(r->out, STR_FMT, STR_ARG(val_text_at(c, N(message))));
         else if (!reason_is(c, "NewReplicaSetAvailable"))
-            plan_again(r->out, deadline(r) + NS_PER_S); /* times are kept in whole seconds */
+            plan_again(r->out, deadline_of(r) + NS_PER_S); /* times are kept in whole seconds */
     }
     status_write(r);
 }
@@ -352,7 +352,7 @@ static bool skipped_annotation(struct str key)
            str_eqz(key, "deprecated.deployment.rollback.to");
 }
 
-static void annotate(struct arena *a, struct val *tree, struct str key, struct str value)
+static void annotation_set(struct arena *a, struct val *tree, struct str key, struct str value)
 {
     struct val *map = val_need_map(a, tree, N(metadata), N(annotations));
     val_set_str(a, map, key, val_str(a, value));
@@ -360,33 +360,34 @@ static void annotate(struct arena *a, struct val *tree, struct str key, struct s
 
 static void annotate_num(struct arena *a, struct val *tree, struct str key, int64_t n)
 {
-    annotate(a, tree, key, arena_fmt(a, "%lld", (long long)n));
+    annotation_set(a, tree, key, arena_fmt(a, "%lld", (long long)n));
 }
 
 /* desired and max replicas: what proportional scaling starts from. Only with a set's scaling. */
 static void annotate_size(const struct rollout *r, struct val *tree)
 {
-    annotate_num(&r->out->arena, tree, DESIRED, replicas(r->d));
-    annotate_num(&r->out->arena, tree, MOST, replicas(r->d) + max_surge(r->d));
+    annotate_num(&r->out->arena, tree, DESIRED, replicas_of(r->d));
+    annotate_num(&r->out->arena, tree, MOST, replicas_of(r->d) + max_surge(r->d));
 }
 
 static void history_add(struct arena *a, struct val *tree, const struct obj *rs, struct str old)
 {
-    struct str have = annotation(rs, HISTORY), rest = have, part;
+    struct str have = annotation_of(rs, HISTORY), rest = have, part;
     while (have.n > 0 && str_cut(&rest, ',', &part))
         if (str_eq(part, old))
             return;
     while (have.n > 0 && have.n + 1 + old.n > MAX_CHARS)
         if (!str_split(have, ',', &part, &have))
             have = S("");
-    annotate(a, tree, HISTORY, have.n > 0 ? arena_fmt(a, STR_FMT "," STR_FMT, STR_ARG(have), STR_ARG(old)) : old);
+    annotation_set(a, tree, HISTORY,
+                   have.n > 0 ? arena_fmt(a, STR_FMT "," STR_FMT, STR_ARG(have), STR_ARG(old)) : old);
 }
 
 static int64_t next_revision(const struct rollout *r)
 {
     int64_t most = 0;
     array_each (it, &r->old)
-        most = MAX(most, number_of(annotation(*it, REVISION)));
+        most = MAX(most, number_of(annotation_of(*it, REVISION)));
     return most + 1;
 }
 
@@ -394,13 +395,13 @@ static void copy_annotations(const struct rollout *r, struct val *tree)
 {
     val_each_member (it, val_get(obj_meta(r->d), N(annotations)))
         if (!skipped_annotation(it->name->s))
-            annotate(&r->out->arena, tree, it->name->s, val_text(&it->v));
+            annotation_set(&r->out->arena, tree, it->name->s, val_text(&it->v));
 }
 
 static void revision_set(struct rollout *r, struct str revision)
 {
-    if (revision.n > 0 && !str_eq(annotation(r->d, REVISION), revision))
-        annotate(&r->out->arena, &r->tree, REVISION, revision);
+    if (revision.n > 0 && !str_eq(annotation_of(r->d, REVISION), revision))
+        annotation_set(&r->out->arena, &r->tree, REVISION, revision);
 }
 
 /* The set of the current template carries the deployment's annotations and the newest revision. True: it had to be
@@ -409,12 +410,12 @@ static bool new_set_refresh(struct rollout *r)
 {
     struct arena *a = &r->out->arena;
     struct val tree = plan_edit(r->out, r->new);
-    struct str old = annotation(r->new, REVISION), now = old;
+    struct str old = annotation_of(r->new, REVISION), now = old;
     int64_t next = next_revision(r);
     copy_annotations(r, &tree);
     if (number_of(old) < next) {
         now = arena_fmt(a, "%lld", (long long)next);
-        annotate(a, &tree, REVISION, now);
+        annotation_set(a, &tree, REVISION, now);
         if (old.n > 0)
             history_add(a, &tree, r->new, old);
     }
@@ -424,7 +425,7 @@ static bool new_set_refresh(struct rollout *r)
     if (plan_update(r->out, r->new, S(""), tree))
         return true;
     revision_set(r, now);
-    if (has_deadline(r->d) && !cond(r, "Progressing"))
+    if (has_deadline(r->d) && !cond_get(r, "Progressing"))
         cond_set(r, "Progressing", "True", "FoundNewReplicaSet",
                  arena_fmt(a, "Found new replica set \"" STR_FMT "\"", STR_ARG(r->new->name)), false);
     return false;
@@ -436,18 +437,18 @@ static int64_t sum_pods(const struct rollout *r)
 {
     int64_t n = 0;
     array_each (it, &r->all)
-        n += MAX(replicas(*it), counted(*it, N(replicas)));
+        n += MAX(replicas_of(*it), status_num(*it, N(replicas)));
     return n;
 }
 
 static int64_t new_set_size(const struct rollout *r, int64_t has)
 {
-    if (!rolling(r->d))
-        return replicas(r->d);
-    int64_t most = replicas(r->d) + max_surge(r->d), current = sum_pods(r);
+    if (!strategy_is_rolling(r->d))
+        return replicas_of(r->d);
+    int64_t most = replicas_of(r->d) + max_surge(r->d), current = sum_pods(r);
     if (current >= most)
         return has;
-    return has + MIN(most - current, replicas(r->d) - has);
+    return has + MIN(most - current, replicas_of(r->d) - has);
 }
 
 static void with_hash(struct arena *a, struct val *map_holder, struct str hash)
@@ -475,7 +476,7 @@ static struct val new_set_tree(struct rollout *r, struct str hash, int64_t size,
     val_set(a, spec, N(selector), selector);
     val_set(a, spec, N(template), template);
     copy_annotations(r, &rs);
-    annotate(a, &rs, REVISION, revision);
+    annotation_set(a, &rs, REVISION, revision);
     annotate_size(r, &rs);
     return rs;
 }
@@ -483,7 +484,7 @@ static struct val new_set_tree(struct rollout *r, struct str hash, int64_t size,
 static void new_set_create(struct rollout *r)
 {
     struct arena *a = &r->out->arena;
-    int64_t collisions = counted(r->d, N(collisionCount));
+    int64_t collisions = status_num(r->d, N(collisionCount));
     struct str hash = template_hash(a, val_get(obj_spec(r->d), N(template)), collisions);
     struct str name = arena_fmt(a, STR_FMT "-" STR_FMT, STR_ARG(r->d->name), STR_ARG(hash));
     const struct obj *there = view_get(r->view, K(ReplicaSet), r->d->ns, name);
@@ -525,7 +526,7 @@ static void new_set_create(struct rollout *r)
 static bool scale_to(struct rollout *r, struct obj *rs, int64_t size)
 {
     struct val tree = plan_edit(r->out, rs);
-    int64_t has = replicas(rs);
+    int64_t has = replicas_of(rs);
     val_set_num(&r->out->arena, val_need_map(&r->out->arena, &tree, N(spec)), N(replicas), size);
     annotate_size(r, &tree);
     struct action *a = plan_update(r->out, rs, S(""), tree);
@@ -545,7 +546,7 @@ static bool scale_to(struct rollout *r, struct obj *rs, int64_t size)
  */
 static int64_t stays_available(const struct obj *rs)
 {
-    return MIN(counted(rs, N(availableReplicas)), replicas(rs));
+    return MIN(status_num(rs, N(availableReplicas)), replicas_of(rs));
 }
 
 static int64_t sum_stays_available(const struct rollout *r)
@@ -563,17 +564,17 @@ static int64_t sum_stays_available(const struct rollout *r)
 static bool sizes_observed(const struct rollout *r)
 {
     array_each (it, &r->all)
-        if (counted(*it, N(observedGeneration)) < obj_generation(*it))
+        if (status_num(*it, N(observedGeneration)) < obj_generation(*it))
             return false;
     return true;
 }
 
 static bool new_set_reconcile(struct rollout *r)
 {
-    int64_t has = replicas(r->new);
-    if (has == replicas(r->d))
+    int64_t has = replicas_of(r->new);
+    if (has == replicas_of(r->d))
         return false;
-    return scale_to(r, r->new, has > replicas(r->d) ? replicas(r->d) : new_set_size(r, has));
+    return scale_to(r, r->new, has > replicas_of(r->d) ? replicas_of(r->d) : new_set_size(r, has));
 }
 
 /* Old pods that do not serve go first: they cost nothing. Sizes are kept in `to` until both rounds are done. */
@@ -595,17 +596,17 @@ static bool old_sets_reconcile(struct rollout *r)
 {
     int64_t old_pods = 0;
     array_each (it, &r->old)
-        old_pods += replicas(*it);
+        old_pods += replicas_of(*it);
     if (old_pods == 0)
         return false;
-    int64_t least = replicas(r->d) - max_unavailable(r->d);
-    int64_t new_unavailable = replicas(r->new) - stays_available(r->new);
+    int64_t least = replicas_of(r->d) - max_unavailable(r->d);
+    int64_t new_unavailable = replicas_of(r->new) - stays_available(r->new);
     int64_t most = sum_spec(r) - least - new_unavailable;
     if (most <= 0)
         return false;
     int64_t *to = arena_alloc(&r->out->arena, (r->old.n + 1) * sizeof *to);
     for (size_t i = 0; i < r->old.n; i++)
-        to[i] = replicas(r->old.p[i]);
+        to[i] = replicas_of(r->old.p[i]);
     int64_t dropped = unhealthy_drop(r, to, most);
     /* then those that serve, as far as what is left still does: never more than `most` in all */
     int64_t spare = MIN(sum_stays_available(r) - least, most - dropped);
@@ -616,7 +617,7 @@ static bool old_sets_reconcile(struct rollout *r)
     }
     bool any = false;
     for (size_t i = 0; i < r->old.n; i++)
-        if (to[i] != replicas(r->old.p[i]))
+        if (to[i] != replicas_of(r->old.p[i]))
             any |= scale_to(r, r->old.p[i], to[i]);
     return any;
 }
@@ -624,7 +625,7 @@ static bool old_sets_reconcile(struct rollout *r)
 static int by_revision(const void *pa, const void *pb)
 {
     const struct obj *a = *(struct obj *const *)pa, *b = *(struct obj *const *)pb;
-    int64_t d = number_of(annotation(a, REVISION)) - number_of(annotation(b, REVISION));
+    int64_t d = number_of(annotation_of(a, REVISION)) - number_of(annotation_of(b, REVISION));
     return d ? (d < 0 ? -1 : 1) : by_age(pa, pb);
 }
 
@@ -642,14 +643,14 @@ static void history_trim(struct rollout *r)
         qsort(alive.p, alive.n, sizeof *alive.p, by_revision);
     for (int64_t i = 0; i < over; i++) {
         struct obj *rs = alive.p[i];
-        if (counted(rs, N(replicas)) == 0 && replicas(rs) == 0 &&
-            obj_generation(rs) <= counted(rs, N(observedGeneration)))
+        if (status_num(rs, N(replicas)) == 0 && replicas_of(rs) == 0 &&
+            obj_generation(rs) <= status_num(rs, N(observedGeneration)))
             plan_delete(r->out, rs)->propagation = PROPAGATION_BACKGROUND;
     }
     array_fini(&alive);
 }
 
-static void roll(struct rollout *r)
+static void rollout_roll(struct rollout *r)
 {
     if (!r->new &&sizes_observed(r)) {
         new_set_create(r);
@@ -664,7 +665,7 @@ static void roll(struct rollout *r)
     if (sizes_observed(r) && !new_set_reconcile(r))
         old_sets_reconcile(r);
     status_rollout(r);
-    if (complete(r))
+    if (rollout_is_complete(r))
         history_trim(r);
 }
 
@@ -674,7 +675,7 @@ static bool old_pods_run(const struct rollout *r)
 {
     struct obj *pod;
     array_each (rs, &r->old)
-        if (counted(*rs, N(replicas)) > 0)
+        if (status_num(*rs, N(replicas)) > 0)
             return true;
     array_each (rs, &r->old)
         for (struct objset_iter it = view_with(r->view, K(Pod), &index_controller, (*rs)->uid);
@@ -684,33 +685,34 @@ static bool old_pods_run(const struct rollout *r)
     return false;
 }
 
-static void recreate(struct rollout *r)
+static void rollout_recreate(struct rollout *r)
 {
     if (r->new &&new_set_refresh(r))
         return;
     bool down = false;
     array_each (it, &r->old)
-        if (replicas(*it) > 0)
+        if (replicas_of(*it) > 0)
             down |= scale_to(r, *it, 0);
     if (!down && sizes_observed(r) && !old_pods_run(r)) {
         if (!r->new) {
             new_set_create(r);
             return;
         }
-        if (replicas(r->new) != replicas(r->d))
-            scale_to(r, r->new, replicas(r->d));
+        if (replicas_of(r->new) != replicas_of(r->d))
+            scale_to(r, r->new, replicas_of(r->d));
     }
     status_rollout(r);
-    if (complete(r))
+    if (rollout_is_complete(r))
         history_trim(r);
 }
 
 /* ---- scaling and pausing ---- */
 
-static bool saturated(const struct rollout *r)
+static bool new_set_is_saturated(const struct rollout *r)
 {
-    return r->new &&replicas(r->new) == replicas(r->d) && number_of(annotation(r->new, DESIRED)) == replicas(r->d) &&
-           counted(r->new, N(availableReplicas)) == replicas(r->d);
+    return r->new &&replicas_of(r->new) == replicas_of(r->d) &&
+           number_of(annotation_of(r->new, DESIRED)) == replicas_of(r->d) &&
+           status_num(r->new, N(availableReplicas)) == replicas_of(r->d);
 }
 
 struct sized {
@@ -722,22 +724,22 @@ struct sized {
 static int by_size(const void *pa, const void *pb)
 {
     const struct sized *a = pa, *b = pb;
-    if (replicas(a->rs) != replicas(b->rs))
-        return replicas(a->rs) > replicas(b->rs) ? -1 : 1;
+    if (replicas_of(a->rs) != replicas_of(b->rs))
+        return replicas_of(a->rs) > replicas_of(b->rs) ? -1 : 1;
     return a->up ? by_age(&b->rs, &a->rs) : by_age(&a->rs, &b->rs);
 }
 
-static int64_t fraction(const struct rollout *r, const struct obj *rs)
+static int64_t set_fraction(const struct rollout *r, const struct obj *rs)
 {
-    if (replicas(r->d) == 0)
-        return -replicas(rs);
-    int64_t most = number_of(annotation(rs, MOST));
-    if (annotation(rs, MOST).n == 0)
-        most = counted(r->d, N(replicas));
+    if (replicas_of(r->d) == 0)
+        return -replicas_of(rs);
+    int64_t most = number_of(annotation_of(rs, MOST));
+    if (annotation_of(rs, MOST).n == 0)
+        most = status_num(r->d, N(replicas));
     if (most == 0)
         return 0;
-    int64_t x = replicas(rs) * (replicas(r->d) + max_surge(r->d));
-    return (2 * x + most) / (2 * most) - replicas(rs); /* rounded half up, as RoundToInt32 of a positive number */
+    int64_t x = replicas_of(rs) * (replicas_of(r->d) + max_surge(r->d));
+    return (2 * x + most) / (2 * most) - replicas_of(rs); /* rounded half up, as RoundToInt32 of a positive number */
 }
 
 /* Upstream takes from each set in proportion, also pods that serve while others that do not stay: a Deployment that
@@ -747,15 +749,15 @@ static bool falls_short(const struct rollout *r, const struct sized *sets, size_
     int64_t serve = 0;
     for (size_t i = 0; i < n; i++)
         serve += MIN(sets[i].to, stays_available(sets[i].rs));
-    return serve < MIN(sum_stays_available(r), replicas(r->d) - max_unavailable(r->d));
+    return serve < MIN(sum_stays_available(r), replicas_of(r->d) - max_unavailable(r->d));
 }
 
 /* Those that do not serve first, of every set; then the others. */
 static void take_idle_first(struct sized *sets, size_t n, int64_t most)
 {
     for (size_t i = 0; i < n; i++) {
-        int64_t idle = replicas(sets[i].rs) - stays_available(sets[i].rs);
-        sets[i].to = replicas(sets[i].rs) - MIN(most, idle);
+        int64_t idle = replicas_of(sets[i].rs) - stays_available(sets[i].rs);
+        sets[i].to = replicas_of(sets[i].rs) - MIN(most, idle);
         most -= MIN(most, idle);
     }
     for (size_t i = 0; i < n; i++) {
@@ -768,20 +770,21 @@ static void take_idle_first(struct sized *sets, size_t n, int64_t most)
 /* Spreads a change of spec.replicas in the middle of a rollout over the sets that have pods, in proportion. */
 static void scale_in_proportion(struct rollout *r, struct sized *sets, size_t n)
 {
-    int64_t have = 0, allowed = replicas(r->d) > 0 ? replicas(r->d) + max_surge(r->d) : 0, added = 0;
+    int64_t have = 0, allowed = replicas_of(r->d) > 0 ? replicas_of(r->d) + max_surge(r->d) : 0, added = 0;
     for (size_t i = 0; i < n; i++)
-        have += replicas(sets[i].rs);
+        have += replicas_of(sets[i].rs);
     int64_t add = allowed - have;
     for (size_t i = 0; i < n; i++)
         sets[i].up = add > 0;
     qsort(sets, n, sizeof *sets, by_size);
     for (size_t i = 0; i < n; i++) {
         int64_t part = 0;
-        if (replicas(sets[i].rs) > 0 && add != added)
-            part = add > 0 ? MIN(fraction(r, sets[i].rs), add - added) : MAX(fraction(r, sets[i].rs), add - added);
+        if (replicas_of(sets[i].rs) > 0 && add != added)
+            part = add > 0 ? MIN(set_fraction(r, sets[i].rs), add - added)
+                           : MAX(set_fraction(r, sets[i].rs), add - added);
         if (add == 0)
             part = 0;
-        sets[i].to = replicas(sets[i].rs) + part;
+        sets[i].to = replicas_of(sets[i].rs) + part;
         added += part;
     }
     if (n > 0 && add != 0)
@@ -792,43 +795,43 @@ static void scale_in_proportion(struct rollout *r, struct sized *sets, size_t n)
         scale_to(r, sets[i].rs, sets[i].to);
 }
 
-static void scale(struct rollout *r)
+static void rollout_scale(struct rollout *r)
 {
     struct sized *sets = arena_alloc(&r->out->arena, (r->all.n + 1) * sizeof *sets);
     size_t n = 0;
     array_each (it, &r->all)
-        if (replicas(*it) > 0)
+        if (replicas_of(*it) > 0)
             sets[n++].rs = *it;
     if (n <= 1) {
         struct obj *one = n == 1 ? sets[0].rs : r->new ? r->new : r->old.n > 0 ? r->old.p[r->old.n - 1] : NULL;
-        if (one && replicas(one) != replicas(r->d))
-            scale_to(r, one, replicas(r->d));
+        if (one && replicas_of(one) != replicas_of(r->d))
+            scale_to(r, one, replicas_of(r->d));
         else if (one)
-            scale_to(r, one, replicas(one)); /* its annotations */
+            scale_to(r, one, replicas_of(one)); /* its annotations */
         return;
     }
-    if (saturated(r)) {
+    if (new_set_is_saturated(r)) {
         array_each (it, &r->old)
-            if (replicas(*it) > 0)
+            if (replicas_of(*it) > 0)
                 scale_to(r, *it, 0);
         return;
     }
-    if (rolling(r->d) && sizes_observed(r))
+    if (strategy_is_rolling(r->d) && sizes_observed(r))
         scale_in_proportion(r, sets, n);
 }
 
 static bool is_scaling(const struct rollout *r)
 {
     array_each (it, &r->all)
-        if (replicas(*it) > 0 && annotation(*it, DESIRED).n > 0 &&
-            number_of(annotation(*it, DESIRED)) != replicas(r->d))
+        if (replicas_of(*it) > 0 && annotation_of(*it, DESIRED).n > 0 &&
+            number_of(annotation_of(*it, DESIRED)) != replicas_of(r->d))
             return true;
     return false;
 }
 
 static void pause_conditions(struct rollout *r, bool paused)
 {
-    const struct val *c = cond(r, "Progressing");
+    const struct val *c = cond_get(r, "Progressing");
     if (!has_deadline(r->d) || reason_is(c, "ProgressDeadlineExceeded"))
         return;
     bool said = reason_is(c, "DeploymentPaused");
@@ -857,15 +860,15 @@ static void deployment_plan(const struct view *v, struct key key, struct plan *o
     } else {
         pause_conditions(&r, paused);
         if (paused || is_scaling(&r)) {
-            scale(&r);
+            rollout_scale(&r);
             if (paused)
                 history_trim(&r);
             status_count(&r);
             status_write(&r);
-        } else if (rolling(d)) {
-            roll(&r);
+        } else if (strategy_is_rolling(d)) {
+            rollout_roll(&r);
         } else {
-            recreate(&r);
+            rollout_recreate(&r);
         }
     }
     array_fini(&r.all);
@@ -900,7 +903,7 @@ static void keys_of_pod(const struct view *v, const struct obj *was, const struc
     const struct obj *rs = view_get(v, K(ReplicaSet), was->ns, val_text_at(ref, N(name)));
     const struct val *owner = rs ? obj_controller(rs) : NULL;
     const struct obj *d = owner ? view_get(v, K(Deployment), rs->ns, val_text_at(owner, N(name))) : NULL;
-    if (d && !rolling(d))
+    if (d && !strategy_is_rolling(d))
         add(arg, d->ns, d->name);
 }
 

@@ -43,7 +43,7 @@ struct counts {
     struct map scalers;   /* uid of those already counted */
 };
 
-static bool expect(const struct view *v, const struct obj *pod, struct counts *c, struct plan *out)
+static bool counts_expect(const struct view *v, const struct obj *pod, struct counts *c, struct plan *out)
 {
     const struct val *ref = obj_controller(pod);
     if (!ref) {
@@ -113,7 +113,7 @@ static bool counts_make(const struct view *v, const struct obj *pdb, struct plan
             continue;
         c->pods++;
         if (scaled)
-            known = known && expect(v, pod, c, out);
+            known = known && counts_expect(v, pod, c, out);
         else
             c->expected++;
         count_pod(v, pdb, pod, c, out);
@@ -175,7 +175,7 @@ static void disruption_plan(const struct view *v, struct key key, struct plan *o
     plan_update(out, pdb, S("status"), tree);
 }
 
-static bool selects(const struct obj *pdb, const struct obj *pod)
+static bool budget_selects(const struct obj *pdb, const struct obj *pod)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct selector *selector;
@@ -191,7 +191,7 @@ static void keys_of_pod(const struct view *v, const struct obj *was, const struc
     struct obj *pdb;
     for (struct objset_iter it = view_with(v, K(PodDisruptionBudget), &index_namespace, o->ns);
          (pdb = objset_next(&it));)
-        if (selects(pdb, was) || selects(pdb, now))
+        if (budget_selects(pdb, was) || budget_selects(pdb, now))
             add(arg, pdb->ns, pdb->name);
 }
 

@@ -30,7 +30,7 @@ static int64_t stays_until(const struct view *v, const struct obj *pod, const st
     return until;
 }
 
-static struct val disrupted(struct plan *out, const struct view *v, const struct obj *pod)
+static struct val status_disrupted(struct plan *out, const struct view *v, const struct obj *pod)
 {
     struct arena *a = &out->arena;
     struct condition c = {.type = "DisruptionTarget",
@@ -60,7 +60,7 @@ static void eviction_plan(const struct view *v, struct key key, struct plan *out
     plan_event(out, (struct obj *)pod, "Normal", "TaintManagerEviction",
                "Marking for deletion Pod " STR_FMT "/" STR_FMT, STR_ARG(pod->ns), STR_ARG(pod->name));
     if (!condition_is(obj_status(pod), "DisruptionTarget", "True"))
-        plan_update(out, pod, S("status"), disrupted(out, v, pod));
+        plan_update(out, pod, S("status"), status_disrupted(out, v, pod));
     plan_step(out);
     plan_delete(out, pod);
 }

@@ -94,7 +94,8 @@ static bool has_dependents(const struct view *v, const struct obj *o)
     return dependent_next(&d) != NULL;
 }
 
-static void collect(const struct view *v, struct plan *out, const struct obj *o, enum propagation_policy policy)
+static void object_collect(const struct view *v, struct plan *out, const struct obj *o,
+                           enum propagation_policy policy)
 {
     (void)v;
     if (obj_deleting(o))
@@ -121,7 +122,7 @@ static void orphan_plan(const struct view *v, const struct obj *owner, struct pl
     finalizer_drop(out, owner, "orphan");
 }
 
-static bool blocks(const struct obj *o, struct str uid)
+static bool owner_is_blocked_by(const struct obj *o, struct str uid)
 {
     val_each_item (it, val_get(obj_meta(o), N(ownerReferences)))
         if (str_eq(val_text_at(it, N(uid)), uid) && val_true(val_get(it, N(blockOwnerDeletion))))
@@ -167,7 +168,7 @@ static void foreground_plan(const struct view *v, const struct obj *owner, struc
     size_t blocking = 0;
     bool found = false;
     while ((o = dependent_next(&d))) { /* they are deleted by plans of their own, which see this owner waiting */
-        if (!blocks(o, owner->uid))
+        if (!owner_is_blocked_by(o, owner->uid))
             continue;
         if (waits_for_dependents(o) && !found) {
             waiters_find(v, owner, &waiters);
@@ -244,12 +245,12 @@ static void owned_plan(const struct view *v, const struct obj *o, struct plan *o
     if (keep.n > 0)
         owners_patch(out, o, keep);
     else if (waiting > 0 && has_dependents(v, o))
-        collect(v, out, o, PROPAGATION_FOREGROUND);
+        object_collect(v, out, o, PROPAGATION_FOREGROUND);
     else
-        collect(v, out, o,
-                has_finalizer(o, "orphan")               ? PROPAGATION_ORPHAN
-                : has_finalizer(o, "foregroundDeletion") ? PROPAGATION_FOREGROUND
-                                                         : PROPAGATION_BACKGROUND);
+        object_collect(v, out, o,
+                       has_finalizer(o, "orphan")               ? PROPAGATION_ORPHAN
+                       : has_finalizer(o, "foregroundDeletion") ? PROPAGATION_FOREGROUND
+                                                                : PROPAGATION_BACKGROUND);
 }
 
 static void garbage_plan(const struct view *v, struct key key, struct plan *out)

@@ -45,7 +45,7 @@ static const struct kind *boats_are(struct port *p, const char *made_of)
     return k;
 }
 
-static void put(struct port *p, const struct kind *k, const char *name, const char *meta)
+static void port_put(struct port *p, const struct kind *k, const char *name, const char *meta)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct val untyped, v;
@@ -61,14 +61,14 @@ static void put(struct port *p, const struct kind *k, const char *name, const ch
     fake_put(p->api, k, &v);
 }
 
-static bool there(struct port *p, const struct kind *k, const char *name)
+static bool port_has(struct port *p, const struct kind *k, const char *name)
 {
     return fake_get(p->api, k, k->namespaced ? S("default") : S(""), str_of(name));
 }
 
 static void until_gone(struct port *p, const struct kind *k, const char *name)
 {
-    for (int64_t end = clock_mono() + 600 * NS_PER_S; there(p, k, name);) {
+    for (int64_t end = clock_mono() + 600 * NS_PER_S; port_has(p, k, name);) {
         CHECK(loop_run_once(p->loop, NS_PER_S) && clock_mono() < end);
     }
 }
@@ -88,15 +88,15 @@ TEST(garbage_of_kinds_that_came_is_collected)
 {
     struct port p;
     port_init(&p);
-    put(&p, K(ConfigMap), "cargo", OWNED_BY("Boat", "ship.example/v1", "a"));
+    port_put(&p, K(ConfigMap), "cargo", OWNED_BY("Boat", "ship.example/v1", "a"));
     run_for(&p, 60 * NS_PER_S);
-    CHECK(there(&p, K(ConfigMap), "cargo")); /* of a kind that nobody knows: not ours to judge */
+    CHECK(port_has(&p, K(ConfigMap), "cargo")); /* of a kind that nobody knows: not ours to judge */
     const struct kind *boat = boats_are(&p, "one");
-    put(&p, boat, "a", "");
-    put(&p, boat, "b", OWNED_BY("ConfigMap", "v1", "dock"));
-    put(&p, K(ConfigMap), "more", OWNED_BY("Boat", "ship.example/v1", "a"));
+    port_put(&p, boat, "a", "");
+    port_put(&p, boat, "b", OWNED_BY("ConfigMap", "v1", "dock"));
+    port_put(&p, K(ConfigMap), "more", OWNED_BY("Boat", "ship.example/v1", "a"));
     until_gone(&p, boat, "b"); /* its owner was never there */
-    CHECK(there(&p, K(ConfigMap), "more") && there(&p, boat, "a"));
+    CHECK(port_has(&p, K(ConfigMap), "more") && port_has(&p, boat, "a"));
     fake_remove(p.api, boat, S("default"), S("a"));
     until_gone(&p, K(ConfigMap), "cargo");
     until_gone(&p, K(ConfigMap), "more");
@@ -108,7 +108,7 @@ TEST(a_namespace_takes_what_is_of_kinds_that_came)
     struct port p;
     port_init(&p);
     const struct kind *boat = boats_are(&p, "one");
-    put(&p, boat, "a", "");
+    port_put(&p, boat, "a", "");
     fake_put_yaml(p.api, S("{apiVersion: v1, kind: Namespace, metadata: {name: default, uid: u-n, deletionTimestamp: "
                            "'2026-01-01T00:00:00Z'}, spec: {finalizers: [kubernetes]}}"));
     until_gone(&p, boat, "a");

@@ -118,7 +118,7 @@ static struct key key_of(struct str text)
     return k;
 }
 
-static void woke(struct manager *m)
+static void manager_woke(struct manager *m)
 {
     m->view.woke = clock_real();
     log_info(
@@ -132,19 +132,19 @@ const struct view *manager_view(struct manager *m)
     m->view.now = clock_real();
     int64_t ahead = m->view.now - clock_mono(); /* the one goes on in a suspended machine, the other does not */
     if (m->ahead && ahead - m->ahead > NAP)
-        woke(m);
+        manager_woke(m);
     if (m->ahead && m->ahead - ahead > NAP) { /* the clock was set back: what we saw at that time is to come again */
         m->view.since = MIN(m->view.since, m->view.now);
-        woke(m);
+        manager_woke(m);
     }
     m->ahead = ahead;
     return &m->view;
 }
 
-static void overslept(void *arg)
+static void running_overslept(void *arg)
 {
     struct running *r = arg;
-    woke(r->manager);
+    manager_woke(r->manager);
 }
 
 static void text_keep(struct map *m, struct str key, struct str text)
@@ -220,7 +220,7 @@ static void settle_all(struct cache_handler *h)
         turn_settle(t);
 }
 
-static void record(struct running *r, const struct plan_event *e)
+static void event_record(struct running *r, const struct plan_event *e)
 {
     if (e->about)
         events_record(r->events, e->about, S(""), e->type, e->reason, e->action, e->message);
@@ -243,7 +243,7 @@ static void action_done(struct call *c)
             c->err.kind = E_CONFLICT; /* our sets lag: look again */
     }
     if (ok) {
-        record(t->running, &a->done);
+        event_record(t->running, &a->done);
         int64_t rev = c->obj ? c->obj->rev : c->rev;
         if (a->verb == ACTION_DELETE)
             array_push(
@@ -256,7 +256,7 @@ static void action_done(struct call *c)
         if (a->failed.about) {
             struct plan_event e = a->failed;
             e.message = arena_fmt(&t->plan.arena, STR_FMT "%s", STR_ARG(a->failed.message), c->err.text);
-            record(t->running, &e);
+            event_record(t->running, &e);
         }
         /* a conflict only says that we looked too early: the event is on its way */
         if (c->err.kind != E_CONFLICT && c->err.kind != E_NOT_FOUND && t->trouble.n == 0)
@@ -301,7 +301,7 @@ static void turn_go(struct turn *t)
         list_add_tail(&t->running->manager->waiting, &t->node);
 }
 
-static void work(void *arg, struct str key)
+static void running_work(void *arg, struct str key)
 {
     struct running *r = arg;
     struct turn *t = NEW(struct turn);
@@ -319,7 +319,7 @@ static void work(void *arg, struct str key)
     r->row->plan(&view, key_of(str_of(t->key)), &t->plan);
     stuck_keep(r, key, t->plan.why, view.now);
     array_each (e, &t->plan.events)
-        record(r, e);
+        event_record(r, e);
     t->calls = mem_alloc((t->plan.actions.n + 1) * sizeof *t->calls);
     turn_go(t);
 }
@@ -506,8 +506,12 @@ static void running_init(struct manager *m, struct running *r, const struct cont
     r->row = row;
     r->transport = m->o.transport_of ? m->o.transport_of(m->o.arg, row->account) : m->o.transport;
     r->events = events_new(r->transport, row->component, row->component);
-    struct workqueue_options q = {
-        .loop = m->o.transport->loop, .work = work, .overslept = overslept, .arg = r, .workers = 256, .rest = 9};
+    struct workqueue_options q = {.loop = m->o.transport->loop,
+                                  .work = running_work,
+                                  .overslept = running_overslept,
+                                  .arg = r,
+                                  .workers = 256,
+                                  .rest = 9};
     r->queue = workqueue_new(&q);
     for (const struct controller_watch *w = row->watches; w->kind; w++)
         source_tells(source_of(m, w->kind), r, w->keys);

@@ -28,7 +28,7 @@ static int by_text(const void *x, const void *y)
     return str_cmp(*(const struct str *)x, *(const struct str *)y);
 }
 
-static struct str joined(struct arena *a, struct str *texts, size_t n)
+static struct str texts_join(struct arena *a, struct str *texts, size_t n)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     if (n)
@@ -64,8 +64,8 @@ static void status_plan(const struct view *v, const struct obj *ns, struct plan 
     map_each (it, &r->by_finalizer)
         array_push(&r->finalizers,
                    arena_fmt(a, STR_FMT " in %d resource instances", STR_ARG(it->key), (int)(intptr_t)it->value));
-    struct str kinds_text = joined(a, r->kinds.p, r->kinds.n),
-               held_text = joined(a, r->finalizers.p, r->finalizers.n);
+    struct str kinds_text = texts_join(a, r->kinds.p, r->kinds.n),
+               held_text = texts_join(a, r->finalizers.p, r->finalizers.n);
     struct val tree = plan_edit(out, ns), list = val_list(), *status = val_need_map(a, &tree, N(status));
     const struct val *old = val_get(obj_status(ns), N(conditions));
     condition_add(out, v, old, &list, "NamespaceDeletionDiscoveryFailure", false, "ResourcesDiscovered",

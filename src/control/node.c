@@ -23,7 +23,7 @@ static const struct condition_taint {
 #define CORDON "node.kubernetes.io/unschedulable"
 
 /* A time that a node's clock, or ours before it was set back, has put far into the future proves nothing. */
-static int64_t believed(const struct view *v, int64_t at)
+static int64_t time_believed(const struct view *v, int64_t at)
 {
     return at <= v->now + GRACE ? at : 0;
 }
@@ -33,9 +33,9 @@ static int64_t last_sign(const struct view *v, const struct obj *node)
     const struct obj *lease = view_get(v, K(Lease), S("kube-node-lease"), node->name);
     int64_t beat = val_time(val_get(condition_get(obj_status(node), "Ready"), N(lastHeartbeatTime))),
             seen = MAX(v->since, v->woke), /* before that we could not have heard it */
-        renewed = lease ? believed(v, val_time(val_get(obj_spec(lease), N(renewTime)))) : 0;
+        renewed = lease ? time_believed(v, val_time(val_get(obj_spec(lease), N(renewTime)))) : 0;
     seen = MAX(seen, MAX(renewed, v->heard)); /* that a lease changes is a sign, whatever time stands in it */
-    return MAX(seen, MAX(believed(v, obj_created(node)), believed(v, beat)));
+    return MAX(seen, MAX(time_believed(v, obj_created(node)), time_believed(v, beat)));
 }
 
 static void unknown_set(const struct view *v, const struct obj *node, struct plan *out)
@@ -69,7 +69,7 @@ static void unknown_set(const struct view *v, const struct obj *node, struct pla
                                   STR_ARG(node->name));
 }
 
-static bool ours(struct str key)
+static bool taint_is_ours(struct str key)
 {
     for (size_t i = 0; i < countof(condition_taints); i++)
         if (str_eqz(key, condition_taints[i].key))
@@ -99,7 +99,7 @@ static void taints_plan(const struct view *v, const struct obj *node, struct pla
     struct val list = val_list();
     const struct val *have = val_get(obj_spec(node), N(taints));
     val_each_item (it, have)
-        if (!ours(val_text_at(it, N(key))))
+        if (!taint_is_ours(val_text_at(it, N(key))))
             val_add(a, &list, val_copy(a, it));
     for (size_t i = 0; i < countof(condition_taints); i++) {
         const struct condition_taint *t = &condition_taints[i];

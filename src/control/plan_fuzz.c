@@ -26,7 +26,7 @@ static bool is_valid(struct arena *a, const struct kind *k, const struct val *v)
     return e.list.n == 0;
 }
 
-static void take(struct fuzzed *f, struct arena *a, const struct val *any)
+static void object_take(struct fuzzed *f, struct arena *a, const struct val *any)
 {
     struct val v;
     struct err err = ERR;
@@ -97,7 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         f.view_sets[i] = f.sets[i];
     }
     val_each_item (it, &docs)
-        take(&f, &a, it);
+        object_take(&f, &a, it);
     plan_all(&f);
     schedule_all(&f);
     for (size_t i = 0; i < nkinds; i++) {

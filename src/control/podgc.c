@@ -5,7 +5,7 @@
 
 #define QUARANTINE (40 * NS_PER_S) /* a node that was deleted by mistake registers again within it */
 
-static struct val lost(struct plan *out, const struct view *v, const struct obj *pod)
+static struct val status_lost(struct plan *out, const struct view *v, const struct obj *pod)
 {
     struct arena *a = &out->arena;
     struct condition c = {.type = "DisruptionTarget",
@@ -41,7 +41,7 @@ static void podgc_plan(const struct view *v, struct key key, struct plan *out)
     plan_check_gone(out, K(Node), S(""), node, S(""));
     plan_step(out);
     if (!pod_is_over(pod)) {
-        plan_patch(out, pod, S("status"), lost(out, v, pod))->expect_rev = pod->rev;
+        plan_patch(out, pod, S("status"), status_lost(out, v, pod))->expect_rev = pod->rev;
         plan_step(out);
     }
     plan_delete(out, pod)->grace_s = 0;

@@ -4,7 +4,7 @@
 #include "control/manager.h"
 #include "control/pods.h"
 
-static void release(struct plan *out, const struct obj *o, struct str finalizer)
+static void finalizer_release(struct plan *out, const struct obj *o, struct str finalizer)
 {
     struct arena *a = &out->arena;
     const struct val *have = val_get(obj_meta(o), N(finalizers));
@@ -40,7 +40,7 @@ static void pvcprotection_plan(const struct view *v, struct key key, struct plan
                     plan_why(out, "pod " STR_FMT " uses the claim", STR_ARG(pod->name));
                     return;
                 }
-    release(out, claim, S("kubernetes.io/pvc-protection"));
+    finalizer_release(out, claim, S("kubernetes.io/pvc-protection"));
 }
 
 static void keys_of_claims(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
@@ -71,7 +71,7 @@ static void pvprotection_plan(const struct view *v, struct key key, struct plan 
     if (str_eqz(val_text_at(obj_status(volume), N(phase)), "Bound"))
         plan_why(out, "the volume is bound to a claim");
     else
-        release(out, volume, S("kubernetes.io/pv-protection"));
+        finalizer_release(out, volume, S("kubernetes.io/pv-protection"));
 }
 
 static const struct controller_watch volume_watches[] = {{K(PersistentVolume), keys_self}, {0}};
@@ -110,7 +110,7 @@ static void vacprotection_plan(const struct view *v, struct key key, struct plan
     if (user)
         plan_why(out, STR_FMT " " STR_FMT " uses the class", STR_ARG(user->kind->kind), STR_ARG(user->name));
     else
-        release(out, class, S("kubernetes.io/vac-protection"));
+        finalizer_release(out, class, S("kubernetes.io/vac-protection"));
 }
 
 static void keys_of_classes(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,

@@ -73,7 +73,7 @@ static int64_t deletion_cost(const struct obj *pod)
     return str_to_i64(s, INT32_MIN, INT32_MAX, &cost) ? cost : 0;
 }
 
-static int64_t restarts(const struct obj *pod)
+static int64_t restarts_of(const struct obj *pod)
 {
     int64_t most = 0;
     val_each_item (it, val_get(obj_status(pod), N(containerStatuses)))
@@ -99,7 +99,7 @@ static int ranked_cmp(const void *pa, const void *pb)
         return d < 0 ? -1 : 1;
     if (pod_is_ready(x) && pod_ready_since(x) != pod_ready_since(y))
         return age_cmp(pod_ready_since(x), pod_ready_since(y), a->now, x->uid, y->uid);
-    if ((d = restarts(y) - restarts(x)))
+    if ((d = restarts_of(y) - restarts_of(x)))
         return d < 0 ? -1 : 1;
     if (obj_created(x) != obj_created(y))
         return age_cmp(obj_created(x), obj_created(y), a->now, x->uid, y->uid);
@@ -253,7 +253,7 @@ static void count_set(struct arena *a, struct val *status, const struct name *na
         val_del(status, name);
 }
 
-static bool carries(const struct val *labels, const struct val *wanted)
+static bool labels_carry(const struct val *labels, const struct val *wanted)
 {
     val_each_member (it, wanted)
         if (!val_equal(val_get_str(labels, it->name->s), &it->v))
@@ -268,7 +268,7 @@ static void plan_status(const struct view *v, const struct obj *rs, struct plan 
     int64_t min_ready = val_num_at(obj_spec(rs), 0, N(minReadySeconds));
     const struct val *labels = val_at(obj_spec(rs), N(template), N(metadata), N(labels));
     array_each (it, &pods->active) {
-        labelled += carries(obj_labels(*it), labels);
+        labelled += labels_carry(obj_labels(*it), labels);
         ready += pod_is_ready(*it);
         available += pod_is_available(*it, min_ready, v->now, &at);
     }

@@ -4,7 +4,7 @@
 #include "control/pods.h"
 #include "control/sched.h"
 
-static bool unschedulable(const struct obj *pod, const struct obj *node)
+static bool node_is_closed(const struct obj *pod, const struct obj *node)
 {
     if (!val_true(val_get(obj_spec(node), N(unschedulable))))
         return false;
@@ -68,7 +68,7 @@ static bool node_fits(struct asking *q, const struct sched_node *n)
     struct str wanted = val_text_at(obj_spec(pod), N(nodeName));
     const char *reason = NULL;
     bool resolvable = true;
-    if (unschedulable(pod, node))
+    if (node_is_closed(pod, node))
         reason = "node(s) were unschedulable", resolvable = false, q->wake |= WAKE_NODE;
     else if (wanted.n > 0 && !str_eq(wanted, node->name))
         reason = "node(s) didn't match the requested node name", resolvable = false, q->wake |= WAKE_NODE;
@@ -109,7 +109,7 @@ static void reasons_text(struct asking *q, struct strbuf *b)
 }
 
 /* before: what holds of every node, said once; NULL: each node's own reasons. */
-static struct str refusal(struct asking *q, const char *before)
+static struct str refusal_text(struct asking *q, const char *before)
 {
     size_t nodes = q->sched->nnodes;
     if (nodes == 0) {
@@ -142,7 +142,7 @@ static struct str refusal(struct asking *q, const char *before)
 
 /* ---- scores, 0..100 each ---- */
 
-static int64_t clamp(int64_t x)
+static int64_t num_clamp(int64_t x)
 {
     return MAX(0, MIN(100, x));
 }
@@ -159,12 +159,13 @@ static int64_t score_resources(const struct asking *q, const struct sched_node *
         if (has == 0)
             continue;
         int64_t used = n->asked[i] + (ask ? ask : floor[i]);
-        least += clamp((int64_t)((double)(has - used) * 100 / (double)has)); /* a node may claim to have 2^63 - 1 */
+        least += num_clamp(
+            (int64_t)((double)(has - used) * 100 / (double)has)); /* a node may claim to have 2^63 - 1 */
         weight++;
         part[i] = MIN(1.0, (double)(n->requested[ids[i]] + ask) / (double)has);
     }
     double skew = part[0] > part[1] ? part[0] - part[1] : part[1] - part[0];
-    return (weight ? least / weight : 0) + clamp((int64_t)((1.0 - skew / 2) * 100));
+    return (weight ? least / weight : 0) + num_clamp((int64_t)((1.0 - skew / 2) * 100));
 }
 
 static int64_t preferred_affinity(const struct obj *pod, const struct obj *node)
@@ -250,7 +251,7 @@ void schedule(struct sched *s, const struct view *v, const struct obj *pod, stru
     if (before) {
         q.helpless = s->nnodes;
         q.wake = WAKE_CLAIM;
-        out->message = refusal(&q, before);
+        out->message = refusal_text(&q, before);
         out->wake = q.wake;
         map_fini(&q.reasons);
         return;
@@ -266,7 +267,7 @@ void schedule(struct sched *s, const struct view *v, const struct obj *pod, stru
     if (out->feasible > 0)
         out->node = best_of(&q, fit, out->feasible);
     else
-        out->message = refusal(&q, NULL);
+        out->message = refusal_text(&q, NULL);
     out->wake = q.wake;
     map_fini(&q.reasons);
     pre_free(q.pre);

@@ -134,7 +134,7 @@ void sched_node_del(struct sched *s, struct str name)
     node_settle(s, n);
 }
 
-static void count(struct sched *s, struct sched_pod *p, int64_t sign)
+static void pod_count(struct sched *s, struct sched_pod *p, int64_t sign)
 {
     int64_t ask[SCHED_RESOURCES];
     sched_requests(s, p->obj, ask);
@@ -149,7 +149,7 @@ static void count(struct sched *s, struct sched_pod *p, int64_t sign)
 
 static void pod_forget(struct sched *s, struct sched_pod *p)
 {
-    count(s, p, -1);
+    pod_count(s, p, -1);
     for (size_t i = 0; i < p->node->pods.n; i++)
         if (p->node->pods.p[i] == p) {
             p->node->pods.p[i] = array_pop(&p->node->pods);
@@ -188,6 +188,6 @@ void sched_pod_set(struct sched *s, struct str ns, struct str name, struct obj *
     if (p->anti)
         sched_terms_keep(p);
     array_push(&p->node->pods, p);
-    count(s, p, 1);
+    pod_count(s, p, 1);
     map_put(&s->pods, key, p);
 }

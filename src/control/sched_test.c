@@ -39,7 +39,7 @@ TEST(decisions_are_as_in_their_transcript)
     test_transcript("tests/control/scheduler.txt", sched_answer);
 }
 
-static bool bound(struct world *w, const char *name)
+static bool pod_bound(struct world *w, const char *name)
 {
     struct obj *pod = fake_get(w->api, K(Pod), S("default"), str_of(name));
     return pod && pod_node(pod).n > 0;
@@ -53,7 +53,7 @@ static void pod_put(struct world *w, const char *name, const char *spec)
         arena_fmt(&a, "{apiVersion: v1, kind: Pod, metadata: {name: %s, generation: 1}, spec: {%s}}", name, spec).p);
 }
 
-static struct str refusal(struct world *w, const char *name)
+static struct str pod_refusal(struct world *w, const char *name)
 {
     struct obj *pod = fake_get(w->api, K(Pod), S("default"), str_of(name));
     return val_text(val_get(condition_get(obj_status(pod), "PodScheduled"), N(message)));
@@ -69,11 +69,11 @@ TEST(a_pod_that_does_not_fit_says_why_and_goes_when_there_is_room)
     world_start(&w);
     pod_put(&w, "p", BIG);
     world_run_for(&w, NS_PER_S);
-    CHECK(bound(&w, "p"));
+    CHECK(pod_bound(&w, "p"));
     pod_put(&w, "q", BIG);
     world_run_for(&w, NS_PER_S);
-    CHECK(!bound(&w, "q"));
-    CHECK_STR(refusal(&w, "q"),
+    CHECK(!pod_bound(&w, "q"));
+    CHECK_STR(pod_refusal(&w, "q"),
               S("0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: "
                 "0/1 nodes are available: 1 No preemption victims found for incoming pod."));
     CHECK_INT(world_events(&w, "FailedScheduling"), 1);
@@ -82,7 +82,7 @@ TEST(a_pod_that_does_not_fit_says_why_and_goes_when_there_is_room)
     CHECK_INT(fake_writes(w.api) - w.renewals, writes); /* it waits; nobody asks in vain */
     fake_remove(w.api, K(Pod), S("default"), S("p"));
     world_run_for(&w, NS_PER_S);
-    CHECK(bound(&w, "q"));
+    CHECK(pod_bound(&w, "q"));
     world_fini(&w);
 }
 
@@ -93,17 +93,17 @@ TEST(a_node_that_is_uncordoned_or_added_wakes_those_who_wait)
     world_start(&w);
     pod_put(&w, "p", BIG);
     world_run_for(&w, NS_PER_S);
-    CHECK_STR(refusal(&w, "p"), S("no nodes available to schedule pods"));
+    CHECK_STR(pod_refusal(&w, "p"), S("no nodes available to schedule pods"));
     world_node(&w, "n1", "8");
     world_run_for(&w, NS_PER_S);
-    CHECK(bound(&w, "p"));
+    CHECK(pod_bound(&w, "p"));
     world_patch(&w, K(Node), "n1", "", "{spec: {unschedulable: true}}");
     pod_put(&w, "q", "containers: [{name: c, image: i}]");
     world_run_for(&w, NS_PER_S);
-    CHECK(!bound(&w, "q"));
+    CHECK(!pod_bound(&w, "q"));
     world_patch(&w, K(Node), "n1", "", "{spec: {unschedulable: null}}");
     world_run_for(&w, NS_PER_S);
-    CHECK(bound(&w, "q"));
+    CHECK(pod_bound(&w, "q"));
     world_fini(&w);
 }
 
@@ -115,10 +115,10 @@ TEST(a_gated_pod_waits_for_its_gate)
     world_start(&w);
     pod_put(&w, "p", "schedulingGates: [{name: example.com/wait}], containers: [{name: c, image: i}]");
     world_run_for(&w, NS_PER_S);
-    CHECK(!bound(&w, "p"));
+    CHECK(!pod_bound(&w, "p"));
     pod_put(&w, "p", "containers: [{name: c, image: i}]");
     world_run_for(&w, NS_PER_S);
-    CHECK(bound(&w, "p"));
+    CHECK(pod_bound(&w, "p"));
     world_fini(&w);
 }
 

@@ -40,24 +40,24 @@ struct pre {
     struct map forbidden; /* "key=value" where a pod does not want this one */
 };
 
-static struct str label(const struct obj *o, struct str key)
+static struct str label_of(const struct obj *o, struct str key)
 {
     return val_text(val_get_str(obj_labels(o), key));
 }
 
-static bool labelled(const struct obj *o, struct str key)
+static bool label_is_there(const struct obj *o, struct str key)
 {
     return val_get_str(obj_labels(o), key) != NULL;
 }
 
-static int64_t tally(const struct map *m, struct str key)
+static int64_t tally_get(const struct map *m, struct str key)
 {
     return (int64_t)(intptr_t)map_get(m, key);
 }
 
 static void tally_add(struct map *m, struct str key, int64_t n)
 {
-    map_put(m, key, (void *)(intptr_t)(tally(m, key) + n));
+    map_put(m, key, (void *)(intptr_t)(tally_get(m, key) + n));
 }
 
 /* labelSelector with the pod's own values of matchLabelKeys added, mismatchLabelKeys left out. */
@@ -90,7 +90,7 @@ static struct selector *selector_with(struct arena *a, const struct val *s, cons
 static bool node_counts(const struct pre *p, const struct constraint *c, const struct obj *node)
 {
     for (size_t i = 0; i < p->nconstraints; i++)
-        if (p->constraints[i].hard == c->hard && !labelled(node, p->constraints[i].key))
+        if (p->constraints[i].hard == c->hard && !label_is_there(node, p->constraints[i].key))
             return false;
     return (!c->by_affinity || node_selected(p->pod, node)) &&
            (!c->by_taints || taints_tolerated(p->pod, node, "NoSchedule", "NoExecute"));
@@ -102,7 +102,7 @@ static void constraint_count(struct pre *p, struct constraint *c)
         struct sched_node *n = it->value;
         if (!n->obj || !node_counts(p, c, n->obj))
             continue;
-        struct str value = label(n->obj, c->key);
+        struct str value = label_of(n->obj, c->key);
         if (!map_get(&c->count, value))
             tally_add(&c->count, value, 1);
         int64_t matching = 0;
@@ -170,7 +170,7 @@ static void constraints_default(struct pre *p)
         bool known = true; /* a node without zones would drop out of every count */
         map_each (it, &p->sched->nodes)
             known &= !((struct sched_node *)it->value)->obj ||
-                     labelled(((struct sched_node *)it->value)->obj, keys[i]);
+                     label_is_there(((struct sched_node *)it->value)->obj, keys[i]);
         if (known)
             constraint_push(
                 p, (struct constraint){.key = keys[i], .skew = i ? 5 : 3, .selector = kin, .by_affinity = true});
@@ -250,23 +250,23 @@ static void terms_count(struct pre *p)
             const struct obj *other = (*q)->obj;
             if (p->nnear > 0 && near_all(p, other)) {
                 for (size_t i = 0; i < p->nnear; i++)
-                    if (labelled(n->obj, p->near[i].key)) {
-                        tally_add(&p->near[i].count, label(n->obj, p->near[i].key), 1);
+                    if (label_is_there(n->obj, p->near[i].key)) {
+                        tally_add(&p->near[i].count, label_of(n->obj, p->near[i].key), 1);
                         p->first = false;
                     }
             }
             for (size_t i = 0; i < p->napart; i++)
-                if (labelled(n->obj, p->apart[i].key) && term_matches(&p->apart[i], p->view, other))
-                    tally_add(&p->apart[i].count, label(n->obj, p->apart[i].key), 1);
+                if (label_is_there(n->obj, p->apart[i].key) && term_matches(&p->apart[i], p->view, other))
+                    tally_add(&p->apart[i].count, label_of(n->obj, p->apart[i].key), 1);
             for (size_t i = 0; i < p->nliked; i++)
-                if (labelled(n->obj, p->liked[i].key) && term_matches(&p->liked[i], p->view, other))
-                    tally_add(&p->liked[i].count, label(n->obj, p->liked[i].key), 1);
+                if (label_is_there(n->obj, p->liked[i].key) && term_matches(&p->liked[i], p->view, other))
+                    tally_add(&p->liked[i].count, label_of(n->obj, p->liked[i].key), 1);
         }
     }
     p->first = p->first && near_all(p, p->pod);
 }
 
-static struct str pair(struct arena *a, struct str key, struct str value)
+static struct str term_pair(struct arena *a, struct str key, struct str value)
 {
     return arena_fmt(a, STR_FMT "=" STR_FMT, STR_ARG(key), STR_ARG(value));
 }
@@ -297,8 +297,8 @@ static void forbidden_read(struct pre *p)
             continue;
         for (size_t i = 0; i < q->nterms; i++) {
             const struct term *t = &q->terms[i];
-            if (term_matches(t, p->view, p->pod) && labelled(q->node->obj, t->key))
-                map_put(&p->forbidden, pair(p->arena, t->key, label(q->node->obj, t->key)), p);
+            if (term_matches(t, p->view, p->pod) && label_is_there(q->node->obj, t->key))
+                map_put(&p->forbidden, term_pair(p->arena, t->key, label_of(q->node->obj, t->key)), p);
         }
     }
 }
@@ -344,32 +344,33 @@ const char *pre_filter(const struct pre *p, const struct sched_node *n, bool *re
         const struct constraint *c = &p->constraints[i];
         if (!c->hard)
             continue;
-        if (!labelled(n->obj, c->key)) {
+        if (!label_is_there(n->obj, c->key)) {
             *resolvable = false;
             return "node(s) didn't match pod topology spread constraints (missing required label)";
         }
-        int64_t there = tally(&c->count, label(n->obj, c->key));
+        int64_t there = tally_get(&c->count, label_of(n->obj, c->key));
         if (MAX(0, there - 1) + c->self - c->least > c->skew)
             return "node(s) didn't match pod topology spread constraints";
     }
     for (size_t i = 0; i < p->nnear; i++)
-        if (!labelled(n->obj, p->near[i].key) ||
-            (tally(&p->near[i].count, label(n->obj, p->near[i].key)) == 0 && !p->first)) {
+        if (!label_is_there(n->obj, p->near[i].key) ||
+            (tally_get(&p->near[i].count, label_of(n->obj, p->near[i].key)) == 0 && !p->first)) {
             *resolvable = false;
             return "node(s) didn't match pod affinity rules";
         }
     for (size_t i = 0; i < p->napart; i++)
-        if (labelled(n->obj, p->apart[i].key) && tally(&p->apart[i].count, label(n->obj, p->apart[i].key)) > 0)
+        if (label_is_there(n->obj, p->apart[i].key) &&
+            tally_get(&p->apart[i].count, label_of(n->obj, p->apart[i].key)) > 0)
             return "node(s) didn't match pod anti-affinity rules";
     if (map_len(&p->forbidden) > 0)
         val_each_member (it, obj_labels(n->obj))
-            if (map_get(&p->forbidden, pair(p->arena, it->name->s, val_text(&it->v))))
+            if (map_get(&p->forbidden, term_pair(p->arena, it->name->s, val_text(&it->v))))
                 return "node(s) didn't satisfy existing pods anti-affinity rules";
     return NULL;
 }
 
 /* To 0..100, the greatest best. */
-static void normalise(int64_t *x, size_t n)
+static void scores_normalise(int64_t *x, size_t n)
 {
     int64_t least = INT64_MAX, most = INT64_MIN;
     for (size_t i = 0; i < n; i++) {
@@ -386,13 +387,14 @@ void pre_score(const struct pre *p, struct sched_node *const *nodes, size_t n, i
         spread[i] = affinity[i] = 0;
         for (size_t k = 0; k < p->nconstraints; k++) {
             const struct constraint *c = &p->constraints[k];
-            if (!c->hard && labelled(nodes[i]->obj, c->key))
-                spread[i] -= MAX(0, tally(&c->count, label(nodes[i]->obj, c->key)) - 1) * 16;
+            if (!c->hard && label_is_there(nodes[i]->obj, c->key))
+                spread[i] -= MAX(0, tally_get(&c->count, label_of(nodes[i]->obj, c->key)) - 1) * 16;
         }
         for (size_t k = 0; k < p->nliked; k++)
-            if (labelled(nodes[i]->obj, p->liked[k].key))
-                affinity[i] += p->liked[k].weight * tally(&p->liked[k].count, label(nodes[i]->obj, p->liked[k].key));
+            if (label_is_there(nodes[i]->obj, p->liked[k].key))
+                affinity[i] += p->liked[k].weight *
+                               tally_get(&p->liked[k].count, label_of(nodes[i]->obj, p->liked[k].key));
     }
-    normalise(spread, n);
-    normalise(affinity, n);
+    scores_normalise(spread, n);
+    scores_normalise(affinity, n);
 }

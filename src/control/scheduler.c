@@ -69,15 +69,15 @@ static bool backing_less(const struct heap_node *a, const struct heap_node *b)
     return container_of(a, struct waiting, node)->until < container_of(b, struct waiting, node)->until;
 }
 
-static void leave(struct waiting *w)
+static void waiting_leave(struct waiting *w)
 {
     heap_del(w->where == ACTIVE ? &w->s->active : &w->s->backing, &w->node);
 }
 
-static void activate(struct waiting *w)
+static void waiting_activate(struct waiting *w)
 {
     struct scheduler *s = w->s;
-    leave(w);
+    waiting_leave(w);
     int64_t now = clock_mono();
     if (w->until > now) {
         w->where = BACKING;
@@ -104,7 +104,7 @@ static void waiting_free(struct waiting *w)
     struct scheduler *s = w->s;
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
     map_del(&s->waiting, objset_key_of(&key, w->pod));
-    leave(w);
+    waiting_leave(w);
     s->calls -= call_active(&w->call);
     call_cancel(&w->call);
     obj_unref(w->pod);
@@ -135,13 +135,13 @@ static void bind_done(struct call *c)
              c->err.text);
     sched_pod_set(&s->state, w->pod->ns, w->pod->name, NULL, S(""));
     back_off(w);
-    activate(w);
+    waiting_activate(w);
 }
 
-static void bind(struct waiting *w, struct sched_node *node)
+static void waiting_bind(struct waiting *w, struct sched_node *node)
 {
     struct scheduler *s = w->s;
-    leave(w);
+    waiting_leave(w);
     w->where = BINDING;
     arena_fini(&w->arena);
     w->chosen = str_dup(&w->arena, str_of(node->name));
@@ -171,11 +171,11 @@ static void told_done(struct call *c)
         log_debug("schedule.condition", "pod=" STR_FMT "/" STR_FMT " error=%s", STR_ARG(w->pod->ns),
                   STR_ARG(w->pod->name), c->err.text);
         back_off(w);
-        activate(w);
+        waiting_activate(w);
     }
 }
 
-static struct val unschedulable(struct arena *a, const struct obj *pod, struct str message)
+static struct val status_unschedulable(struct arena *a, const struct obj *pod, struct str message)
 {
     struct condition c = {.type = "PodScheduled",
                           .status = "False",
@@ -186,7 +186,7 @@ static struct val unschedulable(struct arena *a, const struct obj *pod, struct s
     return conditions_with(a, obj_status(pod), &c, clock_real());
 }
 
-static void tell(struct waiting *w, struct str message)
+static void waiting_tell(struct waiting *w, struct str message)
 {
     struct scheduler *s = w->s;
     events_record(s->events, w->pod, S(""), "Warning", "FailedScheduling", "Scheduling", message);
@@ -196,7 +196,7 @@ static void tell(struct waiting *w, struct str message)
         return;
     AUTO(arena_fini) struct arena a = ARENA;
     struct val patch = val_map(), *status = val_set(&a, &patch, N(status), val_map());
-    val_set(&a, status, N(conditions), unschedulable(&a, w->pod, message));
+    val_set(&a, status, N(conditions), status_unschedulable(&a, w->pod, message));
     w->call.done = told_done;
     struct call_options o = CALL_OPTIONS(.verb = CALL_PATCH, .kind = K(Pod), .ns = w->pod->ns, .name = w->pod->name,
                                          .sub = S("status"), .patch = PATCH_MERGE, .body = &patch,
@@ -212,23 +212,23 @@ static void look_at(struct waiting *w)
     schedule(&w->s->state, w->s->view, w->pod, &a, &d);
     w->attempts++;
     if (d.node) {
-        bind(w, d.node);
+        waiting_bind(w, d.node);
         return;
     }
-    leave(w);
+    waiting_leave(w);
     w->where = STUCK;
     w->wake = d.wake;
     back_off(w);
-    tell(w, d.message);
+    waiting_tell(w, d.message);
 }
 
-static void turn(void *arg, struct str key)
+static void scheduler_turn(void *arg, struct str key)
 {
     struct scheduler *s = arg;
     int64_t now = clock_mono();
     struct heap_node *top;
     while ((top = heap_top(&s->backing)) && container_of(top, struct waiting, node)->until <= now)
-        activate(container_of(top, struct waiting, node));
+        waiting_activate(container_of(top, struct waiting, node));
     while ((top = heap_top(&s->active))) {
         look_at(container_of(top, struct waiting, node));
         if (workqueue_turn_spent(s->ticks))
@@ -243,12 +243,12 @@ static void turn(void *arg, struct str key)
 
 /* ---- what happens outside ---- */
 
-static void wake(struct scheduler *s, unsigned what)
+static void scheduler_wake(struct scheduler *s, unsigned what)
 {
     map_each (it, &s->waiting) {
         struct waiting *w = it->value;
         if (w->where == STUCK && (w->wake & what))
-            activate(w);
+            waiting_activate(w);
     }
 }
 
@@ -270,14 +270,14 @@ static void pod_waits(struct scheduler *s, struct obj *was, struct obj *now)
         bool changed = was &&
                        (!val_equal(obj_spec(was), obj_spec(now)) || !val_equal(obj_labels(was), obj_labels(now)));
         if (w->where == STUCK && changed)
-            activate(w);
+            waiting_activate(w);
         return;
     }
     w = NEW(struct waiting);
     *w = (struct waiting){.s = s, .pod = obj_ref(now), .where = STUCK, .since = clock_mono()};
     w->priority = val_num_at(obj_spec(now), 0, N(priority));
     map_put(&s->waiting, strbuf_str(&key), w);
-    activate(w);
+    waiting_activate(w);
 }
 
 static void waits_no_more(struct scheduler *s, const struct obj *pod)
@@ -310,10 +310,10 @@ static void pod_changed(struct scheduler *s, struct obj *was, struct obj *now)
     waits_no_more(s, o);
     sched_pod_set(&s->state, o->ns, o->name, now, placed ? pod_node(now) : S(""));
     if (!now || pod_is_over(now) || (was_placed && was && !val_equal(obj_spec(was), obj_spec(now))))
-        wake(s, WAKE_POD_GONE | WAKE_POD_CAME);
+        scheduler_wake(s, WAKE_POD_GONE | WAKE_POD_CAME);
     else if (!was_placed || !was || !val_equal(obj_labels(was), obj_labels(now)) ||
              obj_deleting(was) != obj_deleting(now))
-        wake(s, WAKE_POD_CAME);
+        scheduler_wake(s, WAKE_POD_CAME);
 }
 
 static void node_changed(struct scheduler *s, struct obj *was, struct obj *now)
@@ -325,7 +325,7 @@ static void node_changed(struct scheduler *s, struct obj *was, struct obj *now)
     sched_node_set(&s->state, now);
     if (!was || !val_equal(obj_spec(was), obj_spec(now)) || !val_equal(obj_labels(was), obj_labels(now)) ||
         !val_equal(val_get(obj_status(was), N(allocatable)), val_get(obj_status(now), N(allocatable))))
-        wake(s, WAKE_NODE);
+        scheduler_wake(s, WAKE_NODE);
 }
 
 void scheduler_changed(struct scheduler *s, struct obj *was, struct obj *now)
@@ -336,7 +336,7 @@ void scheduler_changed(struct scheduler *s, struct obj *was, struct obj *now)
     else if (k == K(Node))
         node_changed(s, was, now);
     else if (k == K(PersistentVolumeClaim) && (!now || !was || !val_equal(obj_spec(was), obj_spec(now))))
-        wake(s, WAKE_CLAIM);
+        scheduler_wake(s, WAKE_CLAIM);
 }
 
 struct scheduler *scheduler_new(struct transport *t, const struct view *view)
@@ -348,7 +348,7 @@ struct scheduler *scheduler_new(struct transport *t, const struct view *view)
     s->events = events_new(t, "default-scheduler", "default-scheduler");
     s->active.less = active_less;
     s->backing.less = backing_less;
-    struct workqueue_options o = {.loop = t->loop, .work = turn, .arg = s, .workers = 1};
+    struct workqueue_options o = {.loop = t->loop, .work = scheduler_turn, .arg = s, .workers = 1};
     s->ticks = workqueue_new(&o);
     return s;
 }

@@ -8,7 +8,7 @@
       "the internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of "     \
       "Kubernetes clusters.")
 
-static const struct obj *living(const struct view *v, struct key key)
+static const struct obj *living_get(const struct view *v, struct key key)
 {
     const struct obj *ns = view_get(v, K(Namespace), S(""), key.name);
     return ns && !obj_deleting(ns) && !str_eqz(val_text_at(obj_status(ns), N(phase)), "Terminating") ? ns : NULL;
@@ -16,14 +16,14 @@ static const struct obj *living(const struct view *v, struct key key)
 
 static void serviceaccount_plan(const struct view *v, struct key key, struct plan *out)
 {
-    const struct obj *ns = living(v, key);
+    const struct obj *ns = living_get(v, key);
     if (ns && !view_get(v, K(ServiceAccount), ns->name, S("default")))
         plan_create(out, K(ServiceAccount), ns->name, S("default"), val_map())->exists_ok = true;
 }
 
 static void rootca_plan(const struct view *v, struct key key, struct plan *out)
 {
-    const struct obj *ns = living(v, key);
+    const struct obj *ns = living_get(v, key);
     if (!ns || v->root_ca.n == 0)
         return;
     struct arena *a = &out->arena;

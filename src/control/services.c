@@ -90,7 +90,7 @@ bool service_backends(const struct view *v, const struct obj *svc, struct str fa
 }
 
 /* What of a pod shows in endpoints; other changes concern no service. */
-static bool shows(const struct obj *was, const struct obj *now)
+static bool pod_shows(const struct obj *was, const struct obj *now)
 {
     if (!was || !now)
         return true;
@@ -103,7 +103,7 @@ static bool shows(const struct obj *was, const struct obj *now)
 
 void keys_of_services(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add, void *arg)
 {
-    if (!shows(was, now))
+    if (!pod_shows(was, now))
         return;
     const struct obj *o = now ? now : was;
     struct obj *svc;

@@ -301,7 +301,7 @@ struct str why_quoted(struct question *q, struct str text)
 }
 
 /* Levenshtein's distance, of texts up to 63 bytes. */
-static size_t distance(struct str a, struct str b)
+static size_t text_distance(struct str a, struct str b)
 {
     size_t row[64];
     for (size_t k = 0; k <= b.n; k++)
@@ -322,7 +322,7 @@ void nearest_try(struct nearest *n, struct str name)
 {
     if (name.n == 0 || name.n > 63 || n->wanted.n > 63 || str_eq(name, n->wanted))
         return;
-    size_t d = distance(n->wanted, name);
+    size_t d = text_distance(n->wanted, name);
     if (d * 3 <= MAX(n->wanted.n, name.n) && (n->best.n == 0 || d < n->distance)) {
         n->best = name;
         n->distance = d;

@@ -21,7 +21,7 @@ static const struct {
     {"kubernetes.io/pv-protection", "as long as a claim is bound to it"},
 };
 
-static struct str unlock(struct question *q, const struct obj *o)
+static struct str unlock_text(struct question *q, const struct obj *o)
 {
     return arena_fmt(q->a, "kubectl patch " STR_FMT " --type=merge -p '{\"metadata\":{\"finalizers\":null}}'",
                      STR_ARG(why_target(q, o)));
@@ -41,7 +41,7 @@ bool why_deletion(struct question *q, const struct obj *o, struct finding *f)
     if (first.n == 0)
         return why_coming(q, f, "Leaving", "it is going");
     why_found(q, f, "Finalizer", "it waits for its finalizer " STR_FMT, STR_ARG(first));
-    why_way(q, f, "Whoever set it has to take it away; by hand: " STR_FMT, STR_ARG(unlock(q, o)));
+    why_way(q, f, "Whoever set it has to take it away; by hand: " STR_FMT, STR_ARG(unlock_text(q, o)));
     return true;
 }
 
@@ -101,7 +101,7 @@ void why_namespace(struct question *q, const struct obj *ns, struct finding *f)
 /* ---- budgets ---- */
 
 /* Pods that it selects and does not count, as nothing says how many of them there are to be. */
-static size_t unmanaged(struct question *q, const struct obj *pdb)
+static size_t unmanaged_count(struct question *q, const struct obj *pdb)
 {
     struct selector *selector;
     struct err unreadable = ERR; /* its plan says so */
@@ -126,11 +126,11 @@ void why_budget(struct question *q, const struct obj *pdb, struct finding *f)
     if (reason.n > 0) {
         why_found(q, f, "PlanStopped", STR_FMT, STR_ARG(reason));
         why_way(q, f, "Mend it: kubectl edit " STR_FMT, STR_ARG(why_target(q, pdb)));
-    } else if (pods == 0 && unmanaged(q, pdb) > 0) {
+    } else if (pods == 0 && unmanaged_count(q, pdb) > 0) {
         why_found(
             q, f, "PodsUnmanaged",
             "%zu of its pods have no controller, so a share of them cannot be worked out, and none may be evicted",
-            unmanaged(q, pdb));
+            unmanaged_count(q, pdb));
         why_way(q, f, "Use a number in spec.minAvailable: kubectl edit " STR_FMT, STR_ARG(why_target(q, pdb)));
     } else if (pods == 0) {
         why_found(q, f, "SelectorMatchesNothing", "its selector matches no pod, so it protects nothing");

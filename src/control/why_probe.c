@@ -16,7 +16,7 @@ static struct str port_text(struct question *q, const struct val *port)
 }
 
 /* "GET :8081/healthz", "TCP :9999", "exec cat /alive" */
-static struct str asked(struct question *q, const struct val *probe)
+static struct str probe_text(struct question *q, const struct val *probe)
 {
     const struct val *http = val_get(probe, N(httpGet)), *tcp = val_get(probe, N(tcpSocket));
     if (http)
@@ -54,8 +54,8 @@ static const struct saying answers[] = {
 };
 
 /* The clause about the last failure, and the way out. */
-static struct str failure(struct question *q, const struct contained *c, size_t kind, struct str answer,
-                          struct finding *f)
+static struct str failure_text(struct question *q, const struct contained *c, size_t kind, struct str answer,
+                               struct finding *f)
 {
     const struct val *probe = val_get(c->spec, kinds_of_probe[kind].field), *port = NULL;
     const struct name *const askers[] = {N(httpGet), N(tcpSocket)};
@@ -93,7 +93,7 @@ void why_probe(struct question *q, const struct contained *c, const struct name 
             continue;
         struct str begins = str_of(kinds_of_probe[i].says);
         const struct obj *e = why_event(q, c->pod, "Unhealthy", begins, field_path(q, c));
-        struct str ask = asked(q, val_get(c->spec, probe));
+        struct str ask = probe_text(q, val_get(c->spec, probe));
         if (!e || why_event_time(e) + NS_PER_S < val_time(val_at(c->status, N(state), N(running), N(startedAt)))) {
             why_coming(q, f, kinds_of_probe[i].cause, "waits for the %s of its " STR_FMT " (" STR_FMT ")",
                        kinds_of_probe[i].word, STR_ARG(c->about), STR_ARG(ask));
@@ -101,7 +101,7 @@ void why_probe(struct question *q, const struct contained *c, const struct name 
         }
         struct str answer = str_trim(str_sub(why_event_text(e), begins.n, why_event_text(e).n));
         why_chain(q, f, "%s " STR_FMT ": " STR_FMT, kinds_of_probe[i].word, STR_ARG(ask), STR_ARG(answer));
-        struct str what = failure(q, c, i, answer, f);
+        struct str what = failure_text(q, c, i, answer, f);
         why_found(q, f, kinds_of_probe[i].cause, "runs, but the %s of its " STR_FMT " (" STR_FMT ") fails: " STR_FMT,
                   kinds_of_probe[i].word, STR_ARG(c->about), STR_ARG(ask), STR_ARG(what));
     }
@@ -121,9 +121,9 @@ bool why_probe_killed(struct question *q, const struct contained *c, const struc
         struct str says = str_of(kinds_of_probe[i].says);
         struct str text = why_event_text(why_event(q, c->pod, "Unhealthy", says, path));
         struct str answer = str_trim(str_sub(text, says.n, text.n)),
-                   ask = asked(q, val_get(c->spec, kinds_of_probe[i].field));
+                   ask = probe_text(q, val_get(c->spec, kinds_of_probe[i].field));
         why_chain(q, f, "%s " STR_FMT ": " STR_FMT, kinds_of_probe[i].word, STR_ARG(ask), STR_ARG(answer));
-        struct str what = failure(q, c, i, answer, f);
+        struct str what = failure_text(q, c, i, answer, f);
         return why_found(q, f, kinds_of_probe[i].cause,
                          "has its " STR_FMT " restarted again and again, as its %s (" STR_FMT ") fails: " STR_FMT,
                          STR_ARG(c->about), kinds_of_probe[i].word, STR_ARG(ask), STR_ARG(what));

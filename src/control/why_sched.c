@@ -12,7 +12,7 @@ struct unscheduled {
 };
 
 /* Memory in whole Mi, or Gi where it comes out even. */
-static struct str amount(struct question *q, const char *resource, int64_t n)
+static struct str amount_text(struct question *q, const char *resource, int64_t n)
 {
     bool bytes = strcmp(resource, "memory") == 0 || strcmp(resource, "ephemeral-storage") == 0;
     n = MAX(n, 0);
@@ -23,7 +23,7 @@ static struct str amount(struct question *q, const char *resource, int64_t n)
 }
 
 /* The node with the most of it left. */
-static const struct sched_node *roomiest(struct unscheduled *u, intptr_t id)
+static const struct sched_node *node_roomiest(struct unscheduled *u, intptr_t id)
 {
     const struct sched_node *best = NULL;
     map_each (it, &u->sched.nodes) {
@@ -39,11 +39,11 @@ static struct str say_resource(struct unscheduled *u)
     int64_t ask[SCHED_RESOURCES];
     sched_requests(&u->sched, u->pod, ask);
     intptr_t id = (intptr_t)map_get(&u->sched.resources, str_of(u->resource)) - 1;
-    const struct sched_node *n = roomiest(u, id);
+    const struct sched_node *n = node_roomiest(u, id);
     return arena_fmt(u->q->a, "it asks for " STR_FMT " %s, and node %s has " STR_FMT " of " STR_FMT " left",
-                     STR_ARG(amount(u->q, u->resource, ask[id])), u->resource, n->name,
-                     STR_ARG(amount(u->q, u->resource, n->allocatable[id] - n->requested[id])),
-                     STR_ARG(amount(u->q, u->resource, n->allocatable[id])));
+                     STR_ARG(amount_text(u->q, u->resource, ask[id])), u->resource, n->name,
+                     STR_ARG(amount_text(u->q, u->resource, n->allocatable[id] - n->requested[id])),
+                     STR_ARG(amount_text(u->q, u->resource, n->allocatable[id])));
 }
 
 static struct str taint_text(struct question *q, const struct val *t)
@@ -93,7 +93,7 @@ static struct str way_taint(struct unscheduled *u)
                      n->name, STR_ARG(key), STR_ARG(why_spec_path(u->q)), STR_ARG(why_edit(u->q)));
 }
 
-static const struct sched_node *cordoned(struct unscheduled *u)
+static const struct sched_node *node_cordoned(struct unscheduled *u)
 {
     map_each (it, &u->sched.nodes) {
         const struct sched_node *n = it->value;
@@ -105,13 +105,13 @@ static const struct sched_node *cordoned(struct unscheduled *u)
 
 static struct str say_cordoned(struct unscheduled *u)
 {
-    const struct sched_node *n = cordoned(u);
+    const struct sched_node *n = node_cordoned(u);
     return n ? arena_fmt(u->q->a, "node %s is cordoned", n->name) : S("a node is cordoned");
 }
 
 static struct str way_cordoned(struct unscheduled *u)
 {
-    const struct sched_node *n = cordoned(u);
+    const struct sched_node *n = node_cordoned(u);
     return n ? arena_fmt(u->q->a, "Let it take pods again: kubectl uncordon %s", n->name) : S("");
 }
 
@@ -202,7 +202,7 @@ static struct str say_ports(struct unscheduled *u)
     return S("its host ports are taken");
 }
 
-static struct str plain(struct unscheduled *u, const char *text)
+static struct str text_plain(struct unscheduled *u, const char *text)
 {
     return str_dup(u->q->a, str_of(text));
 }
@@ -219,7 +219,7 @@ static struct str way_resource(struct unscheduled *u)
     sched_requests(&u->sched, u->pod, ask);
     intptr_t id = (intptr_t)map_get(&u->sched.resources, str_of(u->resource)) - 1;
     const struct val *c = val_item(val_get(obj_spec(u->pod), N(containers)), 0);
-    bool large = roomiest(u, id)->allocatable[id] >= ask[id];
+    bool large = node_roomiest(u, id)->allocatable[id] >= ask[id];
     struct str how = why_edit(u->q);
     if (!why_alone(u->q))
         how = arena_fmt(u->q->a, "kubectl set resources " STR_FMT " -c " STR_FMT " --requests=%s=LESS",
@@ -230,7 +230,7 @@ static struct str way_resource(struct unscheduled *u)
 
 static struct str say_anti(struct unscheduled *u)
 {
-    return plain(u, "its pod anti-affinity keeps it off every node where such a pod runs already");
+    return text_plain(u, "its pod anti-affinity keeps it off every node where such a pod runs already");
 }
 static struct str way_anti(struct unscheduled *u)
 {
@@ -238,7 +238,7 @@ static struct str way_anti(struct unscheduled *u)
 }
 static struct str say_affinity(struct unscheduled *u)
 {
-    return plain(u, "no pod that its pod affinity wants to be near runs on a node");
+    return text_plain(u, "no pod that its pod affinity wants to be near runs on a node");
 }
 static struct str way_affinity(struct unscheduled *u)
 {
@@ -246,7 +246,7 @@ static struct str way_affinity(struct unscheduled *u)
 }
 static struct str say_spread(struct unscheduled *u)
 {
-    return plain(u, "its topologySpreadConstraints leave no node for it");
+    return text_plain(u, "its topologySpreadConstraints leave no node for it");
 }
 static struct str way_spread(struct unscheduled *u)
 {
@@ -259,7 +259,7 @@ static struct str way_ports(struct unscheduled *u)
 }
 static struct str say_many(struct unscheduled *u)
 {
-    return plain(u, "every node has as many pods as it takes");
+    return text_plain(u, "every node has as many pods as it takes");
 }
 static struct str way_many(struct unscheduled *u)
 {
@@ -267,11 +267,11 @@ static struct str way_many(struct unscheduled *u)
 }
 static struct str say_nodes(struct unscheduled *u)
 {
-    return plain(u, "the cluster has no node");
+    return text_plain(u, "the cluster has no node");
 }
 static struct str way_nodes(struct unscheduled *u)
 {
-    return plain(u, "Start one: wherry up, with the role node");
+    return text_plain(u, "Start one: wherry up, with the role node");
 }
 
 /* By the words of the scheduler's filters (sched_fit.c, sched_topology.c). */

@@ -139,7 +139,8 @@ static void say_pod(struct question *q, const struct obj *pod, struct finding *f
 
 /* ---- ports ---- */
 
-static struct str declared(struct question *q, const struct obj *pod, bool by_name, int64_t port, bool *is_there)
+static struct str ports_declared(struct question *q, const struct obj *pod, bool by_name, int64_t port,
+                                 bool *is_there)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     val_each_item (c, val_get(obj_spec(pod), N(containers)))
@@ -165,7 +166,7 @@ static void say_port(struct question *q, const struct obj *svc, const struct bac
     const struct val *to = val_get(port, N(targetPort));
     bool is_there = false, name = val_text(to).n > 0;
     int64_t number = val_num(to, val_num_at(port, 0, N(port)));
-    struct str have = declared(q, b->pod, name, number, &is_there);
+    struct str have = ports_declared(q, b->pod, name, number, &is_there);
     if (name && resolved == 0) {
         why_found(q, f, "TargetPortName",
                   "its targetPort " STR_FMT " is no port's name in pod " STR_FMT " (it has %s" STR_FMT ")",

@@ -3,12 +3,12 @@
 
 extern const struct controller deployment_controller, replicaset_controller;
 
-static int64_t wanted(const struct obj *o)
+static int64_t replicas_of(const struct obj *o)
 {
     return val_num_at(obj_spec(o), 1, N(replicas));
 }
 
-static int64_t counted(const struct obj *o, const struct name *name)
+static int64_t status_num(const struct obj *o, const struct name *name)
 {
     return val_num_at(obj_status(o), 0, name);
 }
@@ -16,7 +16,7 @@ static int64_t counted(const struct obj *o, const struct name *name)
 static struct str counts_head(struct question *q, const struct obj *o)
 {
     return arena_fmt(q->a, STR_FMT " " STR_FMT " has %lld of %lld pods ready", STR_ARG(o->kind->kind),
-                     STR_ARG(o->name), (long long)counted(o, N(readyReplicas)), (long long)wanted(o));
+                     STR_ARG(o->name), (long long)status_num(o, N(readyReplicas)), (long long)replicas_of(o));
 }
 
 struct str replicaset_head(struct question *q, const struct obj *o)
@@ -50,7 +50,7 @@ static const struct saying refusals[] = {
     {"", "PodsRefused", "the API refuses its pods: {message}", "Mend what it names in the pod template: {edit}"},
 };
 
-static void refused(struct question *q, const struct obj *rs, struct str message, struct finding *f)
+static void refusal_explain(struct question *q, const struct obj *rs, struct str message, struct finding *f)
 {
     const struct val *spec = val_at(obj_spec(rs), N(template), N(spec));
     const struct word words[] = {{"account", val_text_at(spec, N(serviceAccountName))},
@@ -68,8 +68,8 @@ static void set_chain(struct question *q, const struct obj *rs, struct finding *
     for (struct objset_iter it = view_with(q->v, K(Pod), &index_controller, rs->uid); (pod = objset_next(&it));)
         failed += pod_is_over(pod);
     struct str text = arena_fmt(q->a, "ReplicaSet " STR_FMT ": %lld of %lld pods exist, %lld ready",
-                                STR_ARG(rs->name), (long long)counted(rs, N(replicas)), (long long)wanted(rs),
-                                (long long)counted(rs, N(readyReplicas)));
+                                STR_ARG(rs->name), (long long)status_num(rs, N(replicas)), (long long)replicas_of(rs),
+                                (long long)status_num(rs, N(readyReplicas)));
     if (failed > 0)
         why_chain(q, f, STR_FMT ", %zu have failed", STR_ARG(text), failed);
     else
@@ -128,7 +128,7 @@ static void set_say(struct question *q, const struct obj *rs, struct finding *f)
     struct str reason = why_plan(q, &replicaset_controller, rs, refusal);
     set_chain(q, rs, f);
     if (refusal.n > 0 && reason.n > 0)
-        refused(q, rs, refusal, f);
+        refusal_explain(q, rs, refusal, f);
     worst_pod(q, rs, f);
     if (f->state != WHY_BLOCKED && refusal.n == 0 && reason.n > 0) {
         f->state = WHY_FINE; /* that another pod is on its way does not matter beside it */
@@ -140,27 +140,28 @@ static void set_say(struct question *q, const struct obj *rs, struct finding *f)
 void why_replicaset(struct question *q, const struct obj *rs, struct finding *f)
 {
     set_say(q, rs, f);
-    int64_t have = counted(rs, N(replicas));
-    if (have < wanted(rs))
+    int64_t have = status_num(rs, N(replicas));
+    if (have < replicas_of(rs))
         why_coming(q, f, "PodsComing", "its pods are being made (%lld of %lld exist)", (long long)have,
-                   (long long)wanted(rs));
-    if (have > wanted(rs))
-        why_coming(q, f, "PodsLeaving", "%lld pods too many are being stopped", (long long)(have - wanted(rs)));
+                   (long long)replicas_of(rs));
+    if (have > replicas_of(rs))
+        why_coming(q, f, "PodsLeaving", "%lld pods too many are being stopped", (long long)(have - replicas_of(rs)));
     if (f->state == WHY_FINE)
-        f->reason = arena_fmt(q->a, "%lld of %lld pods ready", (long long)counted(rs, N(readyReplicas)),
-                              (long long)wanted(rs));
+        f->reason = arena_fmt(q->a, "%lld of %lld pods ready", (long long)status_num(rs, N(readyReplicas)),
+                              (long long)replicas_of(rs));
 }
 
 /* ---- Deployments ---- */
 
 static bool is_complete(const struct obj *d)
 {
-    int64_t n = wanted(d);
-    return counted(d, N(observedGeneration)) >= obj_generation(d) && counted(d, N(updatedReplicas)) == n &&
-           counted(d, N(availableReplicas)) == n && counted(d, N(replicas)) == n && counted(d, N(readyReplicas)) == n;
+    int64_t n = replicas_of(d);
+    return status_num(d, N(observedGeneration)) >= obj_generation(d) && status_num(d, N(updatedReplicas)) == n &&
+           status_num(d, N(availableReplicas)) == n && status_num(d, N(replicas)) == n &&
+           status_num(d, N(readyReplicas)) == n;
 }
 
-static int64_t revision(const struct obj *rs)
+static int64_t set_revision(const struct obj *rs)
 {
     int64_t n = 0;
     struct str text = val_text(
@@ -175,10 +176,10 @@ static size_t sets_of(struct question *q, const struct obj *d, const struct obj 
     struct obj *rs;
     for (struct objset_iter it = view_with(q->v, K(ReplicaSet), &index_controller, d->uid);
          (rs = objset_next(&it)) && n < most;) {
-        if (wanted(rs) == 0 && counted(rs, N(replicas)) == 0)
+        if (replicas_of(rs) == 0 && status_num(rs, N(replicas)) == 0)
             continue;
         size_t k = n++;
-        for (; k > 0 && revision(sets[k - 1]) < revision(rs); k--)
+        for (; k > 0 && set_revision(sets[k - 1]) < set_revision(rs); k--)
             sets[k] = sets[k - 1];
         sets[k] = rs;
     }
@@ -187,7 +188,7 @@ static size_t sets_of(struct question *q, const struct obj *d, const struct obj 
 
 static void pause_say(struct question *q, const struct obj *d, struct finding *f)
 {
-    bool none = counted(d, N(replicas)) == 0;
+    bool none = status_num(d, N(replicas)) == 0;
     why_found(q, f, "RolloutPaused", "its rollout is paused (spec.paused), so %s",
               none ? "no pods are made" : "what changed in its pod template waits");
     why_way(q, f, "Let it go on: kubectl rollout resume " STR_FMT, STR_ARG(why_target(q, d)));
@@ -197,13 +198,13 @@ static void pause_say(struct question *q, const struct obj *d, struct finding *f
 void why_deployment(struct question *q, const struct obj *d, struct finding *f)
 {
     if (is_complete(d)) {
-        f->reason = arena_fmt(q->a, "%lld of %lld pods ready", (long long)counted(d, N(readyReplicas)),
-                              (long long)wanted(d));
+        f->reason = arena_fmt(q->a, "%lld of %lld pods ready", (long long)status_num(d, N(readyReplicas)),
+                              (long long)replicas_of(d));
         return;
     }
     why_chain(q, f, "Deployment " STR_FMT ": %lld of %lld pods updated, %lld ready, %lld available", STR_ARG(d->name),
-              (long long)counted(d, N(updatedReplicas)), (long long)wanted(d),
-              (long long)counted(d, N(readyReplicas)), (long long)counted(d, N(availableReplicas)));
+              (long long)status_num(d, N(updatedReplicas)), (long long)replicas_of(d),
+              (long long)status_num(d, N(readyReplicas)), (long long)status_num(d, N(availableReplicas)));
     struct str reason = why_plan(q, &deployment_controller, d, S(""));
     const struct obj *sets[SETS_MOST];
     size_t n = sets_of(q, d, sets, SETS_MOST);
@@ -215,12 +216,12 @@ void why_deployment(struct question *q, const struct obj *d, struct finding *f)
         why_behind(q, f, S(""), &one);
     }
     if (f->state == WHY_BLOCKED) {
-        if (n > 1 && counted(sets[n - 1], N(readyReplicas)) > 0)
+        if (n > 1 && status_num(sets[n - 1], N(readyReplicas)) > 0)
             f->way = arena_fmt(q->a, STR_FMT "%s: kubectl rollout undo " STR_FMT, STR_ARG(f->way),
                                f->way.n > 0 ? "; or go back" : "Go back", STR_ARG(why_target(q, d)));
         return;
     }
-    if (is_paused(d) && (n == 0 || counted(d, N(updatedReplicas)) < wanted(d))) {
+    if (is_paused(d) && (n == 0 || status_num(d, N(updatedReplicas)) < replicas_of(d))) {
         f->state = WHY_FINE;
         pause_say(q, d, f);
         return;
@@ -232,7 +233,7 @@ void why_deployment(struct question *q, const struct obj *d, struct finding *f)
         return;
     }
     int64_t min_ready = val_num_at(obj_spec(d), 0, N(minReadySeconds));
-    if (min_ready > 0 && counted(d, N(readyReplicas)) > counted(d, N(availableReplicas)))
+    if (min_ready > 0 && status_num(d, N(readyReplicas)) > status_num(d, N(availableReplicas)))
         why_coming(q, f, "MinReady", "they count as available after %lld s (minReadySeconds)", (long long)min_ready);
     why_coming(q, f, "RolloutGoesOn", "the rollout goes on");
     why_way(q, f, "Follow it: kubectl rollout status " STR_FMT, STR_ARG(why_target(q, d)));
@@ -244,9 +245,11 @@ struct str deployment_head(struct question *q, const struct obj *d)
     const struct obj *sets[SETS_MOST];
     size_t n = sets_of(q, d, sets, SETS_MOST);
     struct str head = counts_head(q, d);
-    if (n > 1 && counted(d, N(readyReplicas)) >= wanted(d) && counted(sets[0], N(readyReplicas)) < wanted(d))
+    if (n > 1 && status_num(d, N(readyReplicas)) >= replicas_of(d) &&
+        status_num(sets[0], N(readyReplicas)) < replicas_of(d))
         head = arena_fmt(q->a, "Deployment " STR_FMT " has %lld of %lld pods of its newest template ready",
-                         STR_ARG(d->name), (long long)counted(sets[0], N(readyReplicas)), (long long)wanted(d));
+                         STR_ARG(d->name), (long long)status_num(sets[0], N(readyReplicas)),
+                         (long long)replicas_of(d));
     if (!is_paused(d) && deadline_passed(d))
         head = arena_fmt(q->a, STR_FMT " and made no progress for %lld s (progressDeadlineSeconds)", STR_ARG(head),
                          (long long)val_num_at(obj_spec(d), 600, N(progressDeadlineSeconds)));

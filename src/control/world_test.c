@@ -89,7 +89,7 @@ static void pod_seen(struct cache_handler *h, struct obj *was, struct obj *now)
         deed_add(k, now, true, k->w->stop_ns);
 }
 
-static void written(void *arg, struct obj *was, struct obj *now)
+static void world_written(void *arg, struct obj *was, struct obj *now)
 {
     struct world *w = arg;
     (void)was, (void)now;
@@ -109,7 +109,7 @@ static void lease_put(struct world *w, const char *node)
 }
 
 /* The leases that world_node made, and no test has written since. */
-static void renew(struct timer *t)
+static void leases_renew(struct timer *t)
 {
     struct world *w = container_of(t, struct kubelet, renew)->w;
     ARRAY(char *) all = {0};
@@ -130,11 +130,11 @@ void world_init(struct world *w, uint64_t seed, int64_t delay_ns)
     *w = (struct world){.start_ns = 50 * NS_PER_MS, .stop_ns = 50 * NS_PER_MS};
     w->loop = loop_new_simulated(seed);
     w->api = fake_new(w->loop, delay_ns);
-    fake_on_write(w->api, written, w);
+    fake_on_write(w->api, world_written, w);
     w->kubelet = NEW(struct kubelet);
     w->kubelet->w = w;
     list_init(&w->kubelet->deeds);
-    timer_init(&w->kubelet->renew, w->loop, renew);
+    timer_init(&w->kubelet->renew, w->loop, leases_renew);
     timer_set(&w->kubelet->renew, 10 * NS_PER_S);
     struct cache_options o = {.kind = K(Pod)};
     w->kubelet->pods = cache_new(w->api, &o);
@@ -201,7 +201,7 @@ struct patching {
     bool done;
 };
 
-static void patched(struct call *c)
+static void patching_done(struct call *c)
 {
     struct patching *p = container_of(c, struct patching, call);
     if (!c->ok)
@@ -215,7 +215,7 @@ void world_patch(struct world *w, const struct kind *k, const char *name, const 
     struct val patch;
     struct err err = ERR;
     CHECK_OK(yaml_decode(&a, str_of(json), &patch, &err), err);
-    struct patching p = {.call = {.done = patched}};
+    struct patching p = {.call = {.done = patching_done}};
     struct call_options o = CALL_OPTIONS(.verb = CALL_PATCH, .kind = k, .ns = k->namespaced ? S("default") : S(""),
                                          .name = str_of(name), .sub = str_of(sub), .patch = PATCH_STRATEGIC,
                                          .body = &patch);
