@@ -1,5 +1,5 @@
-/* What happened since a revision: the changes in memory, subscribers, readers of history and of old revisions,
- * watches. Whoever is called back may end itself or others: nothing of it is touched after its callback began. */
+/* What happened since a revision: the changes in memory, subscribers, readers of history and of old revisions.
+ * Whoever is called back may end itself or others: nothing of it is touched after its callback began. */
 #include "store/store_int.h"
 
 enum { SCAN_MAX = 4096 }; /* changes looked at in one turn for one reader */
@@ -86,36 +86,17 @@ void store_unsubscribe(struct store_subscriber *sub)
         list_del(&sub->node);
 }
 
-static size_t select_events(struct store_event *out, struct store_change *const *changes, size_t n, struct str prefix)
-{
-    size_t k = 0;
-    for (size_t i = 0; i < n; i++)
-        if (str_starts(changes[i]->key, prefix))
-            out[k++] = changes[i]->ev;
-    return k;
-}
-
 void history_tell(struct store *s, struct store_change *const *changes, size_t n)
 {
     struct list turn = LIST_HEAD(turn);
     AUTO_FREE struct store_event *events = mem_alloc(n * sizeof *events);
-    (void)select_events(events, changes, n, S(""));
+    for (size_t i = 0; i < n; i++)
+        events[i] = changes[i]->ev;
     list_move_all(&s->subscribers, &turn);
     for (struct store_subscriber *sub; (sub = list_first(&turn, struct store_subscriber, node));) {
         list_del(&sub->node);
         list_add_tail(&s->subscribers, &sub->node);
         sub->fn(sub, events, n);
-    }
-    list_move_all(&s->watches, &turn);
-    for (struct store_watch *w; (w = list_first(&turn, struct store_watch, node));) {
-        list_del(&w->node);
-        list_add_tail(&s->watches, &w->node);
-        if (!w->synced)
-            continue;
-        w->rev = s->rev;
-        size_t k = select_events(events, changes, n, w->prefix);
-        if (k)
-            w->fn(w, events, k);
     }
 }
 
@@ -320,14 +301,13 @@ static void read_done(struct store_history *h)
         r->snap = w->snap;
         w->snap = (struct store_snapshot){0};
     }
-    r->work = NULL;
     read_free(w);
     r->done(r);
 }
 
 void store_read_at(struct store *s, struct store_read *r)
 {
-    struct read_work *w = r->work = NEW(struct read_work);
+    struct read_work *w = NEW(struct read_work);
     r->ok = false;
     r->err = ERR;
     r->snap = (struct store_snapshot){0};
@@ -338,73 +318,11 @@ void store_read_at(struct store *s, struct store_read *r)
     store_history(s, &w->history);
 }
 
-void store_read_cancel(struct store_read *r)
-{
-    if (!r->work)
-        return;
-    store_history_cancel(&r->work->history);
-    read_free(r->work);
-    r->work = NULL;
-}
-
-/* --- watches --- */
-
-static void watch_events(struct store_history *h, const struct store_event *events, size_t n)
-{
-    struct store_watch *w = container_of(h, struct store_watch, history);
-    w->rev = events[n - 1].rev;
-    w->fn(w, events, n);
-}
-
-static void watch_done(struct store_history *h);
-
-static void watch_catch_up(struct store_watch *w)
-{
-    w->synced = w->rev == w->store->rev;
-    if (w->synced)
-        return;
-    w->history = (struct store_history){.after = w->rev, .prefix = w->prefix, .fn = watch_events, .done = watch_done};
-    store_history(w->store, &w->history);
-}
-
-static void watch_done(struct store_history *h)
-{
-    struct store_watch *w = container_of(h, struct store_watch, history);
-    if (h->ok) {
-        w->rev = h->upto;
-        watch_catch_up(w);
-    } else {
-        list_del(&w->node);
-        struct err err = h->err;
-        w->failed(w, &err);
-    }
-}
-
-bool store_watch_start(struct store *s, struct store_watch *w, struct err *err)
-{
-    if (!store_resumable(s, w->rev, err))
-        return false;
-    w->store = s;
-    w->history = (struct store_history){0};
-    list_add_tail(&s->watches, &w->node);
-    watch_catch_up(w);
-    return true;
-}
-
-void store_watch_stop(struct store_watch *w)
-{
-    if (!w->node.next)
-        return;
-    store_history_cancel(&w->history);
-    list_del(&w->node);
-}
-
 /* --- */
 
 void history_init(struct store *s)
 {
     list_init(&s->subscribers);
-    list_init(&s->watches);
     list_init(&s->histories);
     timer_init(&s->pump, s->loop, on_pump);
 }

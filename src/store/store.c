@@ -878,7 +878,7 @@ void store_close(struct store *s)
 {
     if (!s)
         return;
-    ASSERT(list_empty(&s->subscribers) && list_empty(&s->watches));
+    ASSERT(list_empty(&s->subscribers));
     s->closing = true;
     timer_stop(&s->compaction);
     s->engine->ops->drain(s->engine);

@@ -186,12 +186,8 @@ struct store_read {
     bool ok;
     struct err err;             /* EXPIRED: see store_resumable; UNAVAILABLE, IO: the log cannot be read */
     struct store_snapshot snap; /* the caller's when ok */
-    /* the store's: */
-    struct list node;
-    struct read_work *work;
 };
 void store_read_at(struct store *s, struct store_read *r);
-void store_read_cancel(struct store_read *r); /* done will not be called; after done: nothing happens */
 
 /* --- events --- */
 
@@ -236,23 +232,6 @@ struct store_history {
 };
 void store_history(struct store *s, struct store_history *h);
 void store_history_cancel(struct store_history *h); /* neither fn nor done will be called; after done: nothing */
-
-/* History from a revision joined with what follows: first unsynced (reads history), then synced. No event is missed
- * or seen twice. */
-struct store_watch {
-    struct str prefix; /* borrowed while watching */
-    int64_t rev;       /* in: events after it; then the revision up to which everything was told */
-    void (*fn)(struct store_watch *w, const struct store_event *events, size_t n);
-    void (*failed)(struct store_watch *w,
-                   const struct err *err); /* ends the watch: EXPIRED, or the log is unreadable */
-    /* the store's: */
-    struct list node;
-    struct store *store;
-    struct store_history history;
-    bool synced;
-};
-MUST_USE bool store_watch_start(struct store *s, struct store_watch *w, struct err *err); /* false: not started */
-void store_watch_stop(struct store_watch *w); /* at any time, also from fn; twice is fine */
 
 /* Forgets history up to `rev` (at most store_rev()); happens by itself after keep_ns, or log_bytes. */
 void store_compact(struct store *s, int64_t rev);

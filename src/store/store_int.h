@@ -108,7 +108,7 @@ struct store {
 
     struct store_change **ring; /* history in memory: ring[(head + i) % cap], oldest first */
     size_t ring_head, ring_n, ring_cap, ring_bytes, ring_max, ring_bytes_max;
-    struct list subscribers, watches, histories, reads;
+    struct list subscribers, histories;
     struct timer pump;
     struct timer compaction;
     ARRAY(struct mark) marks;

@@ -246,11 +246,9 @@ static void add_event(struct strbuf *b, const struct store_event *e) /* "+a=1" n
 struct seen {
     struct store_history h;
     struct store_subscriber sub;
-    struct store_watch watch;
     struct strbuf text;
     int64_t last;
     bool over;
-    struct err failed;
     struct world *w;
 };
 static void see(struct seen *s, const struct store_event *events, size_t n)
@@ -276,16 +274,6 @@ static void see_sub(struct store_subscriber *sub, const struct store_event *even
     if (s->w && events[n - 1].now) /* visible before it is told */
         CHECK(store_rev(s->w->s) >= events[n - 1].rev && store_get(s->w->s, store_event_key(&events[n - 1])));
     see(s, events, n);
-}
-static void see_watch(struct store_watch *w, const struct store_event *events, size_t n)
-{
-    see(container_of(w, struct seen, watch), events, n);
-}
-static void see_failed(struct store_watch *w, const struct err *err)
-{
-    struct seen *s = container_of(w, struct seen, watch);
-    s->failed = *err;
-    s->over = true;
 }
 #define SEEN ((struct seen){.text = STRBUF(1 << 20)})
 
@@ -561,48 +549,41 @@ TEST(store_history_is_bounded_in_memory_and_told_in_portions)
     world_free(w);
 }
 
-static void watches(struct world *w)
+static void history_joins_on(struct world *w)
 {
     int64_t r0 = put(w, "p/a", "1");
     (void)put(w, "q", "1");
-    (void)put(w, "p/a", "2");
-    struct err err = ERR;
+    int64_t joint = put(w, "p/a", "2");
     struct seen old = SEEN, now = SEEN;
-    old.watch = (struct store_watch){.prefix = S("p/"), .rev = r0, .fn = see_watch, .failed = see_failed};
-    now.watch = (struct store_watch){.prefix = S(""), .rev = store_rev(w->s), .fn = see_watch, .failed = see_failed};
-    CHECK_OK(store_watch_start(w->s, &old.watch, &err), err);
-    CHECK_OK(store_watch_start(w->s, &now.watch, &err), err);
+    now.sub.fn = see_sub;
+    store_subscribe(w->s, &now.sub);
+    old.h = (struct store_history){.after = r0, .prefix = S("p/"), .fn = see_history, .done = see_end};
+    store_history(w->s, &old.h);
+    CHECK_INT(old.h.upto, joint);
     struct put p = {0};
-    put_start(w, &p, S("p/b"), "1", STORE_ANY); /* commits while the first watch still reads history */
+    put_start(w, &p, S("p/b"), "1", STORE_ANY); /* commits while history is still being read */
     wait_for(w, &p.op);
     (void)put(w, "q", NULL);
     (void)put(w, "p/a", NULL);
+    run_until(w, &old.over);
+    CHECK_OK(old.h.ok, old.h.err);
+    CHECK_STR(strbuf_str(&old.text), S("*p/a=1>2")); /* up to where the subscriber begins ... */
     CHECK_STR(strbuf_str(&now.text), S("+p/b=1 -q=1 -p/a=2"));
-    while (old.text.n < 22)
-        (void)loop_run_once(w->loop, NS_PER_S);
-    CHECK_STR(strbuf_str(&old.text), S("*p/a=1>2 +p/b=1 -p/a=2"));
-    CHECK_INT(old.watch.rev, store_rev(w->s));
-    store_watch_stop(&old.watch);
-    store_watch_stop(&old.watch);
+    check_history(w, joint, "p/", "+p/b=1 -p/a=2"); /* ... or goes on there itself */
+    store_unsubscribe(&now.sub);
+    store_unsubscribe(&now.sub);
     (void)put(w, "p/z", "1");
-    CHECK_STR(strbuf_str(&old.text), S("*p/a=1>2 +p/b=1 -p/a=2"));
-    store_watch_stop(&now.watch);
-    store_compact(w->s, store_rev(w->s));
-    CHECK(!store_watch_start(w->s, &old.watch, &err) || old.watch.rev == store_rev(w->s));
-    store_watch_stop(&old.watch);
-    old.watch.rev = r0;
-    CHECK(!store_watch_start(w->s, &old.watch, &err));
-    CHECK_INT(err.kind, E_EXPIRED);
+    CHECK_STR(strbuf_str(&now.text), S("+p/b=1 -q=1 -p/a=2"));
     strbuf_fini(&old.text);
     strbuf_fini(&now.text);
 }
-TEST(store_watches_from_a_revision_miss_nothing_and_see_nothing_twice)
+TEST(store_history_joins_what_is_told_and_misses_nothing_nor_tells_it_twice)
 {
-    with_each(watches);
+    with_each(history_joins_on);
     struct world *w = world_new(true);
-    w->o.history_changes = 1;
+    w->o.history_changes = 1; /* the rest of it in the log */
     world_open(w);
-    watches(w);
+    history_joins_on(w);
     world_free(w);
 }
 
@@ -666,12 +647,8 @@ static void cancels(struct world *w)
     store_history(w->s, &s.h);
     store_history_cancel(&s.h);
     store_history_cancel(&s.h);
-    struct store_read r = {.rev = r0, .prefix = S(""), .done = on_read};
-    read_over = false;
-    store_read_at(w->s, &r);
-    store_read_cancel(&r);
     (void)put(w, "a", "2");
-    CHECK(!s.over && s.text.n == 0 && !read_over);
+    CHECK(!s.over && s.text.n == 0);
     /* what still waits when the store closes is told so */
     store_history(w->s, &s.h);
     struct put p = {0};
@@ -681,7 +658,7 @@ static void cancels(struct world *w)
     CHECK(p.op.n == 0 && p.op.ok);
     strbuf_fini(&s.text);
 }
-TEST(store_reads_can_be_cancelled_and_close_answers_everybody)
+TEST(store_history_can_be_cancelled_and_close_answers_everybody)
 {
     with_each(cancels);
 }
