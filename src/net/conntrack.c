@@ -103,7 +103,7 @@ static void read_entry(const struct nlmsghdr *h, struct entry *e)
     }
 }
 
-static void begin(struct nlbuf *b, uint8_t op, uint16_t flags)
+static void message_begin(struct nlbuf *b, uint8_t op, uint16_t flags)
 {
     struct nfgenmsg g = {.nfgen_family = AF_INET, .version = NFNETLINK_V0};
     nlbuf_begin(b, (uint16_t)(NFNL_SUBSYS_CTNETLINK << 8 | op), flags, &g, sizeof g);
@@ -125,15 +125,15 @@ static void put_tuple(struct nlbuf *b, uint16_t type, const struct tuple *t)
 
 /* The dump of entries whose tuple of this side (CTA_TUPLE_ORIG or _REPLY) has this source, or where that is 0 this
  * protocol; the kernel may give more. */
-static bool dump(struct netlink *nl, uint16_t side, uint32_t src, uint8_t proto,
-                 void (*fn)(const struct nlmsghdr *h, void *arg), void (*again)(void *arg), void *arg,
-                 struct err *err)
+static bool table_dump(struct netlink *nl, uint16_t side, uint32_t src, uint8_t proto,
+                       void (*fn)(const struct nlmsghdr *h, void *arg), void (*again)(void *arg), void *arg,
+                       struct err *err)
 {
     AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
     struct err e = ERR;
     for (int filtered = 1; filtered >= 0; filtered--) {
         nlbuf_reset(&b);
-        begin(&b, IPCTNL_MSG_CT_GET, 0);
+        message_begin(&b, IPCTNL_MSG_CT_GET, 0);
         if (filtered) {
             uint32_t by = src ? FILTER_IP_SRC : FILTER_PROTO;
             put_tuple(&b, side, &(struct tuple){.src = src, .proto = proto});
@@ -162,7 +162,7 @@ struct draining {
     struct drain_sample sample;
 };
 
-static bool closing(const struct entry *e)
+static bool entry_is_closing(const struct entry *e)
 {
     return e->orig.proto == NET_TCP && (e->tcp_state == TCP_CONNTRACK_TIME_WAIT ||
                                         e->tcp_state == TCP_CONNTRACK_CLOSE || e->tcp_state == TCP_CONNTRACK_NONE);
@@ -173,7 +173,7 @@ static void drain_each(const struct nlmsghdr *h, void *arg)
     struct draining *d = arg;
     struct entry e;
     read_entry(h, &e);
-    if (e.reply.src != d->pod_ip || !(e.status & IPS_DST_NAT) || closing(&e))
+    if (e.reply.src != d->pod_ip || !(e.status & IPS_DST_NAT) || entry_is_closing(&e))
         return;
     d->sample.connections++;
     d->sample.bytes += e.bytes;
@@ -189,7 +189,7 @@ bool conntrack_drain(uint32_t pod_ip, struct drain_sample *out, struct err *err)
     AUTO(netlink_close) struct netlink nl = NETLINK;
     struct draining d = {.pod_ip = pod_ip};
     if (!netlink_open(&nl, NETLINK_NETFILTER, err) ||
-        !dump(&nl, CTA_TUPLE_REPLY, pod_ip, 0, drain_each, drain_again, &d, err))
+        !table_dump(&nl, CTA_TUPLE_REPLY, pod_ip, 0, drain_each, drain_again, &d, err))
         return false;
     *out = d.sample;
     return true;
@@ -262,7 +262,7 @@ static bool delete_entry(struct netlink *nl, uint16_t side, const struct entry *
 {
     AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
     struct err x = ERR;
-    begin(&b, IPCTNL_MSG_CT_DELETE, NLM_F_ACK);
+    message_begin(&b, IPCTNL_MSG_CT_DELETE, NLM_F_ACK);
     put_tuple(&b, side, side == CTA_TUPLE_ORIG ? &e->orig : &e->reply);
     nlbuf_put_be32(&b, CTA_ID, e->id);
     nlbuf_end(&b);
@@ -310,7 +310,7 @@ bool conntrack_forget(const struct rule_gone *gone, size_t n, const struct connt
         if (tries)
             (void)poll(NULL, 0, ANSWER_MS);
         array_clear(&f.found);
-        ok = dump(&nl, CTA_TUPLE_REPLY, 0, NET_UDP, forget_each, forget_again, &f, err) &&
+        ok = table_dump(&nl, CTA_TUPLE_REPLY, 0, NET_UDP, forget_each, forget_again, &f, err) &&
              forget_found(&nl, &f, tries == ANSWER_TRIES, &count, &again, err);
     }
     if (deleted)
@@ -348,7 +348,7 @@ bool conntrack_leave(uint32_t pod_ip, unsigned *deleted, struct err *err)
     *deleted = 0;
     for (size_t i = 0; ok && i < countof(sides); i++) {
         struct leaving l = {.ip = pod_ip, .side = sides[i]};
-        ok = dump(&nl, sides[i], pod_ip, 0, leave_each, leave_again, &l, err);
+        ok = table_dump(&nl, sides[i], pod_ip, 0, leave_each, leave_again, &l, err);
         for (size_t j = 0; ok && j < l.found.n; j++)
             ok = delete_entry(&nl, sides[i], &l.found.p[j], err);
         *deleted += (unsigned)l.found.n;

@@ -24,7 +24,7 @@ struct dns_feed {
     void *arg;
 };
 
-static void put(struct dns_feed *f, const struct obj *o, struct str key)
+static void service_put(struct dns_feed *f, const struct obj *o, struct str key)
 {
     struct arena a = ARENA;
     ARRAY(const struct val *) slices = {0};
@@ -40,7 +40,7 @@ static void put(struct dns_feed *f, const struct obj *o, struct str key)
     arena_fini(&a);
 }
 
-static bool synced(const struct dns_feed *f)
+static bool feed_is_synced(const struct dns_feed *f)
 {
     return cache_synced(f->services) && cache_synced(f->slices) && cache_synced(f->namespaces);
 }
@@ -53,18 +53,18 @@ static void on_timer(struct timer *t)
         (void)str_split(e->key, '/', &ns, &name);
         const struct obj *o = cache_peek(f->services, ns, name);
         if (o)
-            put(f, o, e->key);
+            service_put(f, o, e->key);
         else
             dns_zone_del(f->zone, ns, name);
     }
     map_fini(&f->dirty);
-    if (!f->told && synced(f)) {
+    if (!f->told && feed_is_synced(f)) {
         f->told = true;
         f->heard(f->arg);
     }
 }
 
-static void mark(void *arg, struct str key)
+static void service_mark(void *arg, struct str key)
 {
     struct dns_feed *f = arg;
     (void)map_put(&f->dirty, key, f);
@@ -76,7 +76,7 @@ static void on_service(struct cache_handler *h, struct obj *was, struct obj *now
     struct dns_feed *f = container_of(h, struct dns_feed, on_services);
     struct arena a = ARENA;
     const struct obj *o = now ? now : was;
-    mark(f, arena_fmt(&a, STR_FMT "/" STR_FMT, STR_ARG(o->ns), STR_ARG(o->name)));
+    service_mark(f, arena_fmt(&a, STR_FMT "/" STR_FMT, STR_ARG(o->ns), STR_ARG(o->name)));
     arena_fini(&a);
 }
 
@@ -84,9 +84,9 @@ static void on_slice(struct cache_handler *h, struct obj *was, struct obj *now)
 {
     struct dns_feed *f = container_of(h, struct dns_feed, on_slices);
     if (was)
-        slice_service(was, mark, f);
+        slice_service(was, service_mark, f);
     if (now)
-        slice_service(now, mark, f);
+        slice_service(now, service_mark, f);
 }
 
 static void on_namespace(struct cache_handler *h, struct obj *was, struct obj *now)

@@ -5,29 +5,29 @@ enum { QR = 0x8000, OPCODE = 0x7800, AA = 0x0400, TC = 0x0200, RD = 0x0100, RA =
 #define EDNS_DO  0x8000
 #define OPT_SIZE 11 /* an OPT record without options */
 
-static uint16_t get16(const uint8_t *p)
+static uint16_t u16_get(const uint8_t *p)
 {
     return (uint16_t)(p[0] << 8 | p[1]);
 }
 
-static uint32_t get32(const uint8_t *p)
+static uint32_t u32_get(const uint8_t *p)
 {
-    return (uint32_t)get16(p) << 16 | get16(p + 2);
+    return (uint32_t)u16_get(p) << 16 | u16_get(p + 2);
 }
 
-static void set16(uint8_t *p, uint16_t v)
+static void u16_set(uint8_t *p, uint16_t v)
 {
     p[0] = (uint8_t)(v >> 8);
     p[1] = (uint8_t)v;
 }
 
-static void set32(uint8_t *p, uint32_t v)
+static void u32_set(uint8_t *p, uint32_t v)
 {
-    set16(p, (uint16_t)(v >> 16));
-    set16(p + 2, (uint16_t)v);
+    u16_set(p, (uint16_t)(v >> 16));
+    u16_set(p + 2, (uint16_t)v);
 }
 
-static uint8_t lower(uint8_t c)
+static uint8_t byte_lower(uint8_t c)
 {
     return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
 }
@@ -39,7 +39,7 @@ bool dns_name_eq(const struct dns_name *a, const struct dns_name *b)
     if (a->n != b->n)
         return false;
     for (size_t i = 0; i < a->n; i++) /* lengths are below 64 and no letters */
-        if (lower(a->wire[i]) != lower(b->wire[i]))
+        if (byte_lower(a->wire[i]) != byte_lower(b->wire[i]))
             return false;
     return true;
 }
@@ -52,7 +52,7 @@ struct str dns_name_text(const struct dns_name *name, char buf[DNS_TEXT_MAX])
         if (n)
             buf[n++] = '.';
         for (size_t i = 0; i < len; i++) {
-            uint8_t c = lower(name->wire[at++]);
+            uint8_t c = byte_lower(name->wire[at++]);
             if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_')
                 buf[n++] = (char)c;
             else
@@ -92,7 +92,7 @@ bool dns_name_read(const uint8_t *p, size_t n, size_t *at, struct dns_name *out)
         if ((c & 0xc0) == 0xc0) {
             if (i + 2 > n)
                 return false;
-            size_t to = get16(p + i) & 0x3fff;
+            size_t to = u16_get(p + i) & 0x3fff;
             if (!jumped)
                 *at = i + 2;
             jumped = true;
@@ -121,14 +121,14 @@ static bool read_opt(const uint8_t *rr, size_t rdlen, struct dns_query *q, int *
 {
     const uint8_t *opt = rr + 10;
     q->edns = true;
-    q->udp_size = MIN(MAX(get16(rr + 2), DNS_UDP_MIN), DNS_UDP_MAX);
-    q->dnssec = get16(rr + 6) & EDNS_DO;
+    q->udp_size = MIN(MAX(u16_get(rr + 2), DNS_UDP_MIN), DNS_UDP_MAX);
+    q->dnssec = u16_get(rr + 6) & EDNS_DO;
     if (rr[5] != 0)
         *rcode = DNS_BADVERS;
     for (size_t at = 0; at < rdlen;) { /* well-formed; no option is ours */
-        if (rdlen - at < 4 || rdlen - at - 4 < get16(opt + at + 2))
+        if (rdlen - at < 4 || rdlen - at - 4 < u16_get(opt + at + 2))
             return false;
-        at += 4u + get16(opt + at + 2);
+        at += 4u + u16_get(opt + at + 2);
     }
     return true;
 }
@@ -136,15 +136,15 @@ static bool read_opt(const uint8_t *rr, size_t rdlen, struct dns_query *q, int *
 int dns_query_read(const uint8_t *p, size_t n, struct dns_query *q)
 {
     *q = (struct dns_query){.udp_size = DNS_UDP_MIN};
-    if (n < HEADER || get16(p + 2) & QR)
+    if (n < HEADER || u16_get(p + 2) & QR)
         return -1;
-    uint16_t flags = get16(p + 2);
-    q->id = get16(p);
+    uint16_t flags = u16_get(p + 2);
+    q->id = u16_get(p);
     q->rd = flags & RD;
     q->cd = flags & CD;
     if (flags & OPCODE)
         return DNS_NOTIMP;
-    if (get16(p + 4) != 1 || get16(p + 6) || get16(p + 8) || flags & (TC | AA))
+    if (u16_get(p + 4) != 1 || u16_get(p + 6) || u16_get(p + 8) || flags & (TC | AA))
         return DNS_FORMERR;
     size_t at = HEADER, label = HEADER;
     struct dns_name name;
@@ -154,16 +154,16 @@ int dns_query_read(const uint8_t *p, size_t n, struct dns_query *q)
     if (!dns_name_read(p, n, &at, &name) || n - at < 4)
         return DNS_FORMERR;
     q->name = name;
-    q->type = get16(p + at);
-    q->class = get16(p + at + 2);
+    q->type = u16_get(p + at);
+    q->class = u16_get(p + at + 2);
     at += 4;
     int rcode = DNS_NOERROR;
-    for (unsigned i = 0, more = get16(p + 10); i < more; i++) {
+    for (unsigned i = 0, more = u16_get(p + 10); i < more; i++) {
         struct dns_name owner;
-        if (!dns_name_read(p, n, &at, &owner) || n - at < 10 || n - at - 10 < get16(p + at + 8))
+        if (!dns_name_read(p, n, &at, &owner) || n - at < 10 || n - at - 10 < u16_get(p + at + 8))
             return DNS_FORMERR;
-        size_t rdlen = get16(p + at + 8);
-        if (get16(p + at) == DNS_OPT && (q->edns || owner.n != 1 || !read_opt(p + at, rdlen, q, &rcode)))
+        size_t rdlen = u16_get(p + at + 8);
+        if (u16_get(p + at) == DNS_OPT && (q->edns || owner.n != 1 || !read_opt(p + at, rdlen, q, &rcode)))
             return DNS_FORMERR;
         at += 10 + rdlen;
     }
@@ -172,7 +172,7 @@ int dns_query_read(const uint8_t *p, size_t n, struct dns_query *q)
 
 /* ---- writing ---- */
 
-static bool add(struct dns_writer *w, const void *p, size_t n)
+static bool writer_add(struct dns_writer *w, const void *p, size_t n)
 {
     if (w->truncated || w->n + n + w->reserve > w->max) {
         w->truncated = true;
@@ -183,26 +183,26 @@ static bool add(struct dns_writer *w, const void *p, size_t n)
     return true;
 }
 
-static void add16(struct dns_writer *w, uint16_t v)
+static void writer_add16(struct dns_writer *w, uint16_t v)
 {
     uint8_t b[2];
-    set16(b, v);
-    (void)add(w, b, 2);
+    u16_set(b, v);
+    (void)writer_add(w, b, 2);
 }
 
-static void add32(struct dns_writer *w, uint32_t v)
+static void writer_add32(struct dns_writer *w, uint32_t v)
 {
     uint8_t b[4];
-    set32(b, v);
-    (void)add(w, b, 4);
+    u32_set(b, v);
+    (void)writer_add(w, b, 4);
 }
 
 static void add_name(struct dns_writer *w, const struct dns_name *name)
 {
     if (w->question && dns_name_eq(name, &w->q->name))
-        add16(w, 0xc000 | HEADER);
+        writer_add16(w, 0xc000 | HEADER);
     else
-        (void)add(w, name->wire, name->n);
+        (void)writer_add(w, name->wire, name->n);
 }
 
 void dns_write_begin(struct dns_writer *w, uint8_t *p, size_t max, const struct dns_query *q, bool tcp)
@@ -214,9 +214,9 @@ void dns_write_begin(struct dns_writer *w, uint8_t *p, size_t max, const struct 
     w->n = HEADER;
     if (q->name.n == 0)
         return;
-    (void)add(w, q->name.wire, q->name.n);
-    add16(w, q->type);
-    add16(w, q->class);
+    (void)writer_add(w, q->name.wire, q->name.n);
+    writer_add16(w, q->type);
+    writer_add16(w, q->class);
     w->question = true;
 }
 
@@ -229,10 +229,10 @@ static struct record rr_begin(struct dns_writer *w, const struct dns_name *owner
 {
     struct record r = {.start = w->n, .full = w->truncated};
     add_name(w, owner);
-    add16(w, type);
-    add16(w, DNS_IN);
-    add32(w, ttl);
-    add16(w, 0);
+    writer_add16(w, type);
+    writer_add16(w, DNS_IN);
+    writer_add32(w, ttl);
+    writer_add16(w, 0);
     r.rdata = w->n;
     return r;
 }
@@ -245,7 +245,7 @@ static void rr_end(struct dns_writer *w, enum dns_section s, struct record r)
         w->truncated = r.full || s != DNS_ADDITIONAL; /* an answer without its extras is whole, RFC 2181 section 9 */
         return;
     }
-    set16(w->p + r.rdata - 2, (uint16_t)(w->n - r.rdata));
+    u16_set(w->p + r.rdata - 2, (uint16_t)(w->n - r.rdata));
     switch (s) {
     case DNS_ANSWER: w->answers++; break;
     case DNS_AUTHORITY: w->authorities++; break;
@@ -257,14 +257,14 @@ void dns_write_raw(struct dns_writer *w, enum dns_section s, const struct dns_na
                    uint32_t ttl, const void *rdata, size_t n)
 {
     struct record r = rr_begin(w, owner, type, ttl);
-    (void)add(w, rdata, n);
+    (void)writer_add(w, rdata, n);
     rr_end(w, s, r);
 }
 
 void dns_write_a(struct dns_writer *w, enum dns_section s, const struct dns_name *owner, uint32_t ttl, uint32_t ip)
 {
     uint8_t b[4];
-    set32(b, ip);
+    u32_set(b, ip);
     dns_write_raw(w, s, owner, DNS_A, ttl, b, 4);
 }
 
@@ -278,10 +278,10 @@ void dns_write_srv(struct dns_writer *w, const struct dns_name *owner, uint32_t 
                    uint16_t weight, uint16_t port, const struct dns_name *target)
 {
     struct record r = rr_begin(w, owner, DNS_SRV, ttl);
-    add16(w, priority);
-    add16(w, weight);
-    add16(w, port);
-    (void)add(w, target->wire, target->n); /* RFC 2782: never compressed */
+    writer_add16(w, priority);
+    writer_add16(w, weight);
+    writer_add16(w, port);
+    (void)writer_add(w, target->wire, target->n); /* RFC 2782: never compressed */
     rr_end(w, DNS_ANSWER, r);
 }
 
@@ -289,8 +289,8 @@ void dns_write_txt(struct dns_writer *w, const struct dns_name *owner, uint32_t 
 {
     struct record r = rr_begin(w, owner, DNS_TXT, ttl);
     uint8_t n = (uint8_t)MIN(text.n, 255);
-    (void)add(w, &n, 1);
-    (void)add(w, text.p, n);
+    (void)writer_add(w, &n, 1);
+    (void)writer_add(w, text.p, n);
     rr_end(w, DNS_ANSWER, r);
 }
 
@@ -299,13 +299,13 @@ void dns_write_soa(struct dns_writer *w, enum dns_section s, const struct dns_na
                    uint32_t minimum)
 {
     struct record r = rr_begin(w, zone, DNS_SOA, ttl);
-    (void)add(w, mname->wire, mname->n);
-    (void)add(w, rname->wire, rname->n);
-    add32(w, serial);
-    add32(w, 7200);  /* refresh */
-    add32(w, 1800);  /* retry */
-    add32(w, 86400); /* expire */
-    add32(w, minimum);
+    (void)writer_add(w, mname->wire, mname->n);
+    (void)writer_add(w, rname->wire, rname->n);
+    writer_add32(w, serial);
+    writer_add32(w, 7200);  /* refresh */
+    writer_add32(w, 1800);  /* retry */
+    writer_add32(w, 86400); /* expire */
+    writer_add32(w, minimum);
     rr_end(w, s, r);
 }
 
@@ -314,21 +314,21 @@ size_t dns_write_end(struct dns_writer *w, int rcode, bool authoritative)
     const struct dns_query *q = w->q;
     if (q->edns) {
         uint8_t opt[OPT_SIZE] = {0};
-        set16(opt + 1, DNS_OPT);
-        set16(opt + 3, DNS_UDP_MAX);
+        u16_set(opt + 1, DNS_OPT);
+        u16_set(opt + 3, DNS_UDP_MAX);
         opt[5] = (uint8_t)(rcode >> 4);
-        set16(opt + 7, q->dnssec ? EDNS_DO : 0);
+        u16_set(opt + 7, q->dnssec ? EDNS_DO : 0);
         (void)memcpy(w->p + w->n, opt, OPT_SIZE);
         w->n += OPT_SIZE;
         w->additionals++;
     }
-    set16(w->p, q->id);
-    set16(w->p + 2, (uint16_t)(QR | RA | (authoritative ? AA : 0) | (w->truncated ? TC : 0) | (q->rd ? RD : 0) |
-                               (q->cd ? CD : 0) | (rcode & 15)));
-    set16(w->p + 4, w->question);
-    set16(w->p + 6, w->answers);
-    set16(w->p + 8, w->authorities);
-    set16(w->p + 10, w->additionals);
+    u16_set(w->p, q->id);
+    u16_set(w->p + 2, (uint16_t)(QR | RA | (authoritative ? AA : 0) | (w->truncated ? TC : 0) | (q->rd ? RD : 0) |
+                                 (q->cd ? CD : 0) | (rcode & 15)));
+    u16_set(w->p + 4, w->question);
+    u16_set(w->p + 6, w->answers);
+    u16_set(w->p + 8, w->authorities);
+    u16_set(w->p + 10, w->additionals);
     return w->n;
 }
 
@@ -346,19 +346,19 @@ size_t dns_ask(uint8_t *p, size_t max, const struct dns_query *q, uint16_t id)
     struct dns_writer w;
     dns_write_begin(&w, p, max, q, true);
     size_t n = dns_write_end(&w, 0, false);
-    set16(p, id);
-    set16(p + 2, (uint16_t)(RD | (q->cd ? CD : 0)));
+    u16_set(p, id);
+    u16_set(p + 2, (uint16_t)(RD | (q->cd ? CD : 0)));
     return n;
 }
 
 bool dns_rr_read(const uint8_t *p, size_t n, size_t *at, struct dns_rr *out)
 {
     size_t i = *at;
-    if (!dns_name_read(p, n, &i, &out->owner) || n - i < 10 || n - i - 10 < get16(p + i + 8))
+    if (!dns_name_read(p, n, &i, &out->owner) || n - i < 10 || n - i - 10 < u16_get(p + i + 8))
         return false;
-    out->type = get16(p + i);
-    out->ttl = get32(p + i + 4);
-    out->rdata_n = get16(p + i + 8);
+    out->type = u16_get(p + i);
+    out->ttl = u32_get(p + i + 4);
+    out->rdata_n = u16_get(p + i + 8);
     out->rdata_at = i + 10;
     out->rdata = p + i + 10;
     *at = i + 10 + out->rdata_n;
@@ -371,7 +371,7 @@ static uint32_t soa_minimum(const uint8_t *p, size_t n, const struct dns_rr *rr)
     struct dns_name name;
     if (!dns_name_read(p, n, &at, &name) || !dns_name_read(p, n, &at, &name) || at > end || end - at != 20)
         return 0;
-    return MIN(rr->ttl, get32(p + at + 16));
+    return MIN(rr->ttl, u32_get(p + at + 16));
 }
 
 bool dns_reply_read(const uint8_t *p, size_t n, const struct dns_query *q, uint16_t id, struct dns_reply *out)
@@ -379,17 +379,17 @@ bool dns_reply_read(const uint8_t *p, size_t n, const struct dns_query *q, uint1
     size_t at = HEADER;
     struct dns_name name;
     *out = (struct dns_reply){.ttl = UINT32_MAX};
-    if (n < HEADER || get16(p) != id || !(get16(p + 2) & QR) || get16(p + 2) & OPCODE || get16(p + 4) != 1)
+    if (n < HEADER || u16_get(p) != id || !(u16_get(p + 2) & QR) || u16_get(p + 2) & OPCODE || u16_get(p + 4) != 1)
         return false;
-    if (!dns_name_read(p, n, &at, &name) || n - at < 4 || !dns_name_eq(&name, &q->name) || get16(p + at) != q->type ||
-        get16(p + at + 2) != q->class)
+    if (!dns_name_read(p, n, &at, &name) || n - at < 4 || !dns_name_eq(&name, &q->name) ||
+        u16_get(p + at) != q->type || u16_get(p + at + 2) != q->class)
         return false;
-    out->rcode = get16(p + 2) & 15;
-    out->truncated = get16(p + 2) & TC;
-    out->answers = get16(p + 6);
+    out->rcode = u16_get(p + 2) & 15;
+    out->truncated = u16_get(p + 2) & TC;
+    out->answers = u16_get(p + 6);
     out->question_end = at + 4;
     at += 4;
-    unsigned records = (unsigned)get16(p + 6) + get16(p + 8) + get16(p + 10);
+    unsigned records = (unsigned)u16_get(p + 6) + u16_get(p + 8) + u16_get(p + 10);
     bool negative = out->answers == 0, soa = false;
     if (records > DNS_RR_MAX)
         return false;
@@ -416,7 +416,7 @@ bool dns_reply_read(const uint8_t *p, size_t n, const struct dns_query *q, uint1
 void dns_age(uint8_t *p, const struct dns_reply *r, uint32_t seconds)
 {
     for (unsigned i = 0; i < r->nttls; i++) {
-        uint32_t ttl = get32(p + r->ttl_at[i]);
-        set32(p + r->ttl_at[i], ttl > seconds ? ttl - seconds : 0);
+        uint32_t ttl = u32_get(p + r->ttl_at[i]);
+        u32_set(p + r->ttl_at[i], ttl > seconds ? ttl - seconds : 0);
     }
 }

@@ -106,7 +106,7 @@ static void source_release(struct source *x)
     mem_free(x);
 }
 
-static void refused(struct dns_server *s, struct source *x, const char *what, unsigned share)
+static void source_refuse(struct dns_server *s, struct source *x, const char *what, unsigned share)
 {
     s->stats.refused++;
     if (!x->told)
@@ -115,7 +115,7 @@ static void refused(struct dns_server *s, struct source *x, const char *what, un
     x->told = true;
 }
 
-static struct source *greediest(struct dns_server *s, bool conns)
+static struct source *source_greediest(struct dns_server *s, bool conns)
 {
     struct source *most = NULL;
     list_each (x, &s->sources, struct source, all)
@@ -219,7 +219,8 @@ static void waiting_free(struct waiting *w)
 static void waiting_try(struct waiting *w);
 
 /* An upstream's message becomes the client's: its id, and no longer than it can take. */
-static void relay(struct dns_server *s, const struct asker *to, const struct dns_query *q, uint8_t *msg, size_t n)
+static void answer_relay(struct dns_server *s, const struct asker *to, const struct dns_query *q, uint8_t *msg,
+                         size_t n)
 {
     if (!to->conn && n > q->udp_size) {
         struct dns_writer w;
@@ -279,7 +280,7 @@ static void waiting_answer(struct waiting *w, uint8_t *msg, size_t n)
                             sizeof s->out);
         send_answer(s, &w->asker, s->out, n);
     } else {
-        relay(s, &w->asker, &w->asked, msg, n);
+        answer_relay(s, &w->asker, &w->asked, msg, n);
     }
     waiting_free(w);
 }
@@ -382,12 +383,12 @@ static struct source *waiting_room(struct dns_server *s, uint32_t ip)
 {
     struct source *x = source_of(s, ip);
     if (x->waiting >= WAITING_SHARE) {
-        refused(s, x, "questions that wait for an answer from outside", WAITING_SHARE);
+        source_refuse(s, x, "questions that wait for an answer from outside", WAITING_SHARE);
         return NULL;
     }
     if (s->nwaiting < WAITING_MAX)
         return x;
-    struct source *most = greediest(s, false);
+    struct source *most = source_greediest(s, false);
     if (most->waiting <= x->waiting + 1) {
         s->stats.refused++;
         source_release(x);
@@ -402,8 +403,8 @@ static struct source *waiting_room(struct dns_server *s, uint32_t ip)
     return x;
 }
 
-static void forward(struct dns_server *s, const struct asker *from, const struct dns_query *q,
-                    const struct dns_name *chain, size_t nchain)
+static void query_forward(struct dns_server *s, const struct asker *from, const struct dns_query *q,
+                          const struct dns_name *chain, size_t nchain)
 {
     struct dns_query ours = *q;
     if (nchain)
@@ -418,7 +419,7 @@ static void forward(struct dns_server *s, const struct asker *from, const struct
     }
     if (n && !nchain) {
         s->stats.cached++;
-        relay(s, from, q, s->in, n);
+        answer_relay(s, from, q, s->in, n);
         return;
     }
     struct source *source = waiting_room(s, from->ip);
@@ -449,8 +450,8 @@ static void forward(struct dns_server *s, const struct asker *from, const struct
 /* ---- clients ---- */
 
 /* Names of the cluster are looked up here, as many as lead on; a circle of ExternalNames ends. */
-static void chase(struct dns_server *s, const struct asker *from, const struct dns_query *q,
-                  const struct dns_name *target, uint32_t rotate)
+static void name_chase(struct dns_server *s, const struct asker *from, const struct dns_query *q,
+                       const struct dns_name *target, uint32_t rotate)
 {
     struct dns_name chain[CHASE_MOST] = {*target};
     struct dns_query inner = *q;
@@ -466,7 +467,7 @@ static void chase(struct dns_server *s, const struct asker *from, const struct d
         chain[n] = next;
     }
     if (o == DNS_FORWARD) {
-        forward(s, from, q, chain, n);
+        query_forward(s, from, q, chain, n);
         return;
     }
     bool ok = o == DNS_DONE && dns_reply_read(s->in, len, &inner, inner.id, &reply);
@@ -474,7 +475,7 @@ static void chase(struct dns_server *s, const struct asker *from, const struct d
     send_answer(s, from, s->out, len);
 }
 
-static void question(struct dns_server *s, const struct asker *from, const uint8_t *msg, size_t n)
+static void query_answer(struct dns_server *s, const struct asker *from, const uint8_t *msg, size_t n)
 {
     struct dns_query q;
     struct dns_name target;
@@ -501,12 +502,12 @@ static void question(struct dns_server *s, const struct asker *from, const uint8
         s->stats.own++;
         send_answer(s, from, s->out, len);
         return;
-    case DNS_CHASE: chase(s, from, &q, &target, rotate); return;
+    case DNS_CHASE: name_chase(s, from, &q, &target, rotate); return;
     case DNS_FORWARD:
         if (!q.rd)
             send_error(s, from, &q, DNS_REFUSED);
         else
-            forward(s, from, &q, NULL, 0);
+            query_forward(s, from, &q, NULL, 0);
         return;
     }
 }
@@ -522,7 +523,7 @@ static void on_udp(struct poll *p, int ready)
             return;
         from.ip = ip_of(&from.addr);
         if (n >= 0)
-            question(s, &from, s->in, (size_t)n);
+            query_answer(s, &from, s->in, (size_t)n);
     }
 }
 
@@ -560,7 +561,7 @@ static void on_conn(struct poll *p, int ready)
         AUTO_FREE uint8_t *msg = mem_dup(b + 2, len);
         strbuf_drop(&c->in, len + 2);
         timer_set(&c->idle, TCP_IDLE_NS);
-        question(c->server, &(struct asker){.conn = c, .ip = c->source->ip}, msg, len);
+        query_answer(c->server, &(struct asker){.conn = c, .ip = c->source->ip}, msg, len);
     }
     c->waiting--;
     conn_release(c);
@@ -571,12 +572,12 @@ static struct source *conn_room(struct dns_server *s, uint32_t ip)
 {
     struct source *x = source_of(s, ip);
     if (x->conns >= CONNS_SHARE) {
-        refused(s, x, "connections", CONNS_SHARE);
+        source_refuse(s, x, "connections", CONNS_SHARE);
         return NULL;
     }
     if (s->nconns < CONNS_MAX)
         return x;
-    struct source *most = greediest(s, true);
+    struct source *most = source_greediest(s, true);
     s->stats.refused++;
     if (most->conns <= x->conns + 1) {
         source_release(x);

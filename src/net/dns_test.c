@@ -35,7 +35,7 @@ static void zone_make(void)
                                               .external_name = S("web.default.svc.cluster.local")});
 }
 
-static struct dns_query query(const char *name, uint16_t type)
+static struct dns_query query_of(const char *name, uint16_t type)
 {
     struct dns_query q = {.id = 7, .type = type, .class = DNS_IN, .rd = true, .udp_size = DNS_UDP_MIN};
     CHECK(dns_name_parse(str_of(name), &q.name));
@@ -93,10 +93,10 @@ static struct str reply_text(const uint8_t *p, size_t n)
     return (struct str){out, b.n};
 }
 
-static struct str ask(const char *name, uint16_t type)
+static struct str zone_ask(const char *name, uint16_t type)
 {
     static uint8_t out[DNS_TCP_MAX];
-    struct dns_query q = query(name, type);
+    struct dns_query q = query_of(name, type);
     struct dns_name target;
     size_t len = 0;
     switch (dns_zone_answer(&zone, &q, true, 0, out, sizeof out, &len, &target)) {
@@ -167,14 +167,14 @@ TEST(names_of_the_cluster)
         if (strcmp(rows[i].name, "10.0.43.10.in-addr.arpa") == 0) /* that is 10.43.0.10 */
             want = rows[i].type == DNS_PTR ? S("NOERROR aa; PTR web.default.svc.cluster.local")
                                            : S("NOERROR aa; SOA");
-        struct str have = ask(rows[i].name, rows[i].type);
+        struct str have = zone_ask(rows[i].name, rows[i].type);
         if (!str_eq(have, want))
             test_failed(__FILE__, __LINE__, "%s %s: " STR_FMT ", want " STR_FMT, rows[i].name,
                         type_name(rows[i].type), STR_ARG(have), STR_ARG(want));
     }
     dns_zone_del(&zone, S("default"), S("db"));
-    CHECK_STR(ask("6.0.42.10.in-addr.arpa", DNS_PTR), S("NXDOMAIN aa; SOA"));
-    CHECK_STR(ask("db.default.svc.cluster.local", DNS_A), S("NXDOMAIN aa; SOA"));
+    CHECK_STR(zone_ask("6.0.42.10.in-addr.arpa", DNS_PTR), S("NXDOMAIN aa; SOA"));
+    CHECK_STR(zone_ask("db.default.svc.cluster.local", DNS_A), S("NXDOMAIN aa; SOA"));
     dns_zone_fini(&zone);
 }
 
@@ -189,7 +189,7 @@ TEST(an_answer_that_does_not_fit_is_cut_at_a_record)
         many[i] = (struct dns_endpoint){.ip = IP4(10, 42, 1, i)};
     dns_zone_put(&zone,
                  &(struct dns_service){.ns = S("default"), .name = S("big"), .endpoints = many, .nendpoints = 100});
-    struct dns_query q = query("big.default.svc.cluster.local", DNS_A);
+    struct dns_query q = query_of("big.default.svc.cluster.local", DNS_A);
     CHECK_INT(dns_zone_answer(&zone, &q, false, 5, out, sizeof out, &len, &target), DNS_DONE);
     CHECK(len <= 512 && len > 480);
     CHECK(str_starts(reply_text(out, len), S("NOERROR aa tc; A 10.42.1.5")));
@@ -362,7 +362,7 @@ static void on_outside_tcp(struct poll *p, int ready)
 
 static struct poll outside_udp, outside_tcp;
 
-static void serve(void)
+static void dns_start(void)
 {
     struct err err = ERR;
     struct dns_server_config c = {.zone = &zone};
@@ -384,7 +384,7 @@ static void serve(void)
     server = dns_server_new(loop, &c);
 }
 
-static void stop(void)
+static void dns_stop(void)
 {
     dns_server_free(server);
     poll_stop(&outside_udp);
@@ -395,7 +395,7 @@ static void stop(void)
     dns_zone_fini(&zone);
 }
 
-static bool readable(int fd)
+static bool fd_is_readable(int fd)
 {
     struct pollfd p = {fd, POLLIN, 0};
     for (int64_t until = clock_mono() + 10 * NS_PER_S; clock_mono() < until;) {
@@ -406,7 +406,7 @@ static bool readable(int fd)
     return false;
 }
 
-static int client(int type)
+static int asker_open(int type)
 {
     int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
     struct sockaddr_in a = {
@@ -415,18 +415,18 @@ static int client(int type)
     return fd;
 }
 
-static size_t message(const char *name, uint16_t type, uint8_t *out)
+static size_t query_write(const char *name, uint16_t type, uint8_t *out)
 {
-    struct dns_query q = query(name, type);
+    struct dns_query q = query_of(name, type);
     return dns_ask(out, DNS_UDP_MIN, &q, q.id);
 }
 
 static struct str over_udp(const char *name, uint16_t type)
 {
     static uint8_t buf[DNS_TCP_MAX];
-    AUTO(fd_close) int fd = client(SOCK_DGRAM);
-    size_t n = message(name, type, buf);
-    CHECK(send(fd, buf, n, 0) == (ssize_t)n && readable(fd));
+    AUTO(fd_close) int fd = asker_open(SOCK_DGRAM);
+    size_t n = query_write(name, type, buf);
+    CHECK(send(fd, buf, n, 0) == (ssize_t)n && fd_is_readable(fd));
     ssize_t got = recv(fd, buf, sizeof buf, 0);
     CHECK(got > 0 && buf[0] == 0 && buf[1] == 7);
     return reply_text(buf, (size_t)got);
@@ -435,15 +435,15 @@ static struct str over_udp(const char *name, uint16_t type)
 static struct str over_tcp(const char *name, uint16_t type)
 {
     static uint8_t buf[DNS_TCP_MAX + 2];
-    AUTO(fd_close) int fd = client(SOCK_STREAM);
-    size_t n = message(name, type, buf + 2), have = 0;
+    AUTO(fd_close) int fd = asker_open(SOCK_STREAM);
+    size_t n = query_write(name, type, buf + 2), have = 0;
     buf[0] = 0;
     buf[1] = (uint8_t)n;
     CHECK(send(fd, buf, 1, 0) == 1); /* in two pieces */
     (void)loop_run_once(loop, 20 * NS_PER_MS);
     CHECK(send(fd, buf + 1, n + 1, 0) == (ssize_t)n + 1);
     while (have < 2 || have < 2u + (size_t)(buf[0] << 8 | buf[1])) {
-        CHECK(readable(fd));
+        CHECK(fd_is_readable(fd));
         ssize_t got = recv(fd, buf + have, sizeof buf - have, 0);
         CHECK(got > 0);
         have += (size_t)got;
@@ -453,24 +453,24 @@ static struct str over_tcp(const char *name, uint16_t type)
 
 TEST(the_server_answers_over_udp_and_tcp)
 {
-    serve();
+    dns_start();
     CHECK_STR(over_udp("web.default.svc.cluster.local", DNS_A), S("NOERROR aa; A 10.43.0.10"));
     CHECK_STR(over_tcp("web.default.svc.cluster.local", DNS_A), S("NOERROR aa; A 10.43.0.10"));
     CHECK_STR(over_udp("in.default.svc.cluster.local", DNS_A),
               S("NOERROR; CNAME web.default.svc.cluster.local; A 10.43.0.10"));
-    AUTO(fd_close) int fd = client(SOCK_DGRAM);
+    AUTO(fd_close) int fd = asker_open(SOCK_DGRAM);
     char byte[600];
-    CHECK(send(fd, "\0\7\1\0\0\0\0\0\0\0\0\0", 12, 0) == 12 && readable(fd));
+    CHECK(send(fd, "\0\7\1\0\0\0\0\0\0\0\0\0", 12, 0) == 12 && fd_is_readable(fd));
     CHECK_STR(reply_text((uint8_t *)byte, (size_t)recv(fd, byte, sizeof byte, 0)), S("FORMERR"));
     CHECK(send(fd, "x", 1, 0) == 1); /* no answer, and it goes on */
     CHECK_STR(over_udp("dns-version.cluster.local", DNS_TXT), S("NOERROR aa; TXT 1.1.0"));
     CHECK_INT(dns_server_stats(server)->dropped, 1);
-    stop();
+    dns_stop();
 }
 
 TEST(other_names_are_asked_of_upstreams)
 {
-    serve();
+    dns_start();
     CHECK_STR(over_udp("example.com", DNS_A), S("NOERROR aa; A 192.0.2.80"));
     CHECK_STR(over_udp("EXAMPLE.com", DNS_A), S("NOERROR aa; A 192.0.2.80"));
     CHECK_INT(asked_udp, 1); /* the second from memory */
@@ -483,31 +483,31 @@ TEST(other_names_are_asked_of_upstreams)
     CHECK(str_has(over_tcp("big.example.com", DNS_A), S("192.0.2.59")));
     CHECK_INT(asked_tcp, 1);
     CHECK_INT(dns_server_stats(server)->failed, 0);
-    stop();
+    dns_stop();
 }
 
 TEST(an_upstream_that_is_silent_or_gone_ends_in_servfail)
 {
-    serve();
+    dns_start();
     struct dns_upstreams u;
     dns_upstreams_parse(S("nameserver 127.0.0.3\nnameserver 127.0.0.2"), STR_NONE, NULL, 0, 5300, &u);
     dns_server_upstreams(server, &u); /* the first refuses connections */
     CHECK_STR(over_udp("a.example.com", DNS_A), S("NOERROR aa; A 192.0.2.80"));
     deaf = true;
-    AUTO(fd_close) int fd = client(SOCK_DGRAM);
+    AUTO(fd_close) int fd = asker_open(SOCK_DGRAM);
     uint8_t buf[DNS_UDP_MIN];
-    size_t n = message("b.example.com", DNS_A, buf);
-    CHECK(send(fd, buf, n, 0) == (ssize_t)n && readable(fd));
+    size_t n = query_write("b.example.com", DNS_A, buf);
+    CHECK(send(fd, buf, n, 0) == (ssize_t)n && fd_is_readable(fd));
     CHECK_STR(reply_text(buf, (size_t)recv(fd, buf, sizeof buf, 0)), S("SERVFAIL"));
     dns_server_upstreams(server, &(struct dns_upstreams){.n = 0});
     CHECK_STR(over_udp("c.example.com", DNS_A), S("SERVFAIL"));
-    stop();
+    dns_stop();
 }
 
 TEST(the_cache_forgets_by_time_and_by_size)
 {
     struct dns_cache c;
-    struct dns_query q = query("example.com", DNS_A);
+    struct dns_query q = query_of("example.com", DNS_A);
     static uint8_t msg[DNS_TCP_MAX], out[DNS_TCP_MAX];
     struct dns_writer w;
     struct dns_reply reply;
@@ -523,32 +523,32 @@ TEST(the_cache_forgets_by_time_and_by_size)
     for (int i = 0; i < 20000; i++) {
         char name[40];
         (void)snprintf(name, sizeof name, "n%d.example.com", i);
-        q = query(name, DNS_A);
+        q = query_of(name, DNS_A);
         dns_cache_put(&c, &q, 0, msg, n, &reply);
         CHECK(c.bytes <= DNS_CACHE_BYTES);
     }
     CHECK(dns_cache_get(&c, &q, 0, out, sizeof out) > 0);
-    q = query("n0.example.com", DNS_A);
+    q = query_of("n0.example.com", DNS_A);
     CHECK_INT(dns_cache_get(&c, &q, 0, out, sizeof out), 0);
     dns_cache_fini(&c);
 }
 
-static void external(const char *name, const char *to)
+static void external_put(const char *name, const char *to)
 {
     dns_zone_put(&zone, &(struct dns_service){.ns = S("default"), .name = str_of(name), .external_name = str_of(to)});
 }
 
 TEST(external_names_lead_on_and_circles_end)
 {
-    serve();
-    external("one", "two.default.svc.cluster.local");
-    external("two", "three.default.svc.cluster.local");
-    external("three", "web.default.svc.cluster.local");
-    external("out", "ext.default.svc.cluster.local");
-    external("lost", "gone.default.svc.cluster.local");
-    external("far", "lost.default.svc.cluster.local");
-    external("left", "right.default.svc.cluster.local");
-    external("right", "left.default.svc.cluster.local");
+    dns_start();
+    external_put("one", "two.default.svc.cluster.local");
+    external_put("two", "three.default.svc.cluster.local");
+    external_put("three", "web.default.svc.cluster.local");
+    external_put("out", "ext.default.svc.cluster.local");
+    external_put("lost", "gone.default.svc.cluster.local");
+    external_put("far", "lost.default.svc.cluster.local");
+    external_put("left", "right.default.svc.cluster.local");
+    external_put("right", "left.default.svc.cluster.local");
     CHECK_STR(over_udp("one.default.svc.cluster.local", DNS_A),
               S("NOERROR; CNAME two.default.svc.cluster.local; CNAME three.default.svc.cluster.local; "
                 "CNAME web.default.svc.cluster.local; A 10.43.0.10"));
@@ -558,16 +558,16 @@ TEST(external_names_lead_on_and_circles_end)
     CHECK_STR(over_udp("far.default.svc.cluster.local", DNS_A),
               S("NXDOMAIN; CNAME lost.default.svc.cluster.local; CNAME gone.default.svc.cluster.local"));
     CHECK(str_starts(over_tcp("left.default.svc.cluster.local", DNS_A), S("SERVFAIL; CNAME right.default")));
-    stop();
+    dns_stop();
 }
 
 TEST(whole_zones_are_given_to_nobody)
 {
-    serve();
+    dns_start();
     CHECK_STR(over_tcp("cluster.local", DNS_AXFR), S("REFUSED"));
     CHECK_STR(over_udp("cluster.local", DNS_IXFR), S("REFUSED"));
     CHECK_STR(over_tcp("example.com", DNS_AXFR), S("REFUSED"));
-    stop();
+    dns_stop();
 }
 
 static int client_from(uint32_t ip, int type)
@@ -590,19 +590,20 @@ static bool is_closed(int fd)
     return recv(fd, &c, 1, MSG_DONTWAIT) == 0;
 }
 
-static bool answers(int fd, const char *name)
+static bool server_answers(int fd, const char *name)
 {
     uint8_t buf[DNS_UDP_MIN + 2];
-    size_t n = message(name, DNS_A, buf + 2);
+    size_t n = query_write(name, DNS_A, buf + 2);
     buf[0] = 0;
     buf[1] = (uint8_t)n;
-    return send(fd, buf, n + 2, MSG_NOSIGNAL) == (ssize_t)n + 2 && readable(fd) && recv(fd, buf, sizeof buf, 0) > 2;
+    return send(fd, buf, n + 2, MSG_NOSIGNAL) == (ssize_t)n + 2 && fd_is_readable(fd) &&
+           recv(fd, buf, sizeof buf, 0) > 2;
 }
 
 TEST(one_source_has_a_share_of_the_connections)
 {
     int fds[40], others[13][10];
-    serve();
+    dns_start();
     for (size_t i = 0; i < countof(fds); i++)
         fds[i] = client_from(IP4(127, 0, 7, 1), SOCK_STREAM);
     CHECK(!is_closed(fds[0]) && !is_closed(fds[15]));
@@ -613,38 +614,38 @@ TEST(one_source_has_a_share_of_the_connections)
             others[i][k] = client_from(IP4(127, 0, 8, (uint32_t)i), SOCK_STREAM);
     CHECK(is_closed(fds[0]));
     AUTO(fd_close) int late = client_from(IP4(127, 0, 9, 1), SOCK_STREAM);
-    CHECK(!is_closed(late) && answers(late, "web.default.svc.cluster.local"));
+    CHECK(!is_closed(late) && server_answers(late, "web.default.svc.cluster.local"));
     for (size_t i = 0; i < countof(fds); i++)
         fd_close(fds[i]);
     for (size_t i = 0; i < countof(others); i++)
         for (size_t k = 0; k < countof(others[i]); k++)
             fd_close(others[i][k]);
     AUTO(fd_close) int again = client_from(IP4(127, 0, 7, 1), SOCK_STREAM); /* what was given back is there */
-    CHECK(!is_closed(again) && answers(again, "web.default.svc.cluster.local"));
-    stop();
+    CHECK(!is_closed(again) && server_answers(again, "web.default.svc.cluster.local"));
+    dns_stop();
 }
 
 TEST(one_source_has_a_share_of_the_questions)
 {
     uint8_t buf[DNS_TCP_MAX];
     char name[40];
-    serve();
+    dns_start();
     deaf = true;
     AUTO(fd_close)
     int flood = client_from(IP4(127, 0, 7, 1), SOCK_DGRAM), other = client_from(IP4(127, 0, 7, 2), SOCK_DGRAM);
     for (int i = 0; i < 200; i++) {
         (void)snprintf(name, sizeof name, "n%d.example.com", i);
-        size_t n = message(name, DNS_A, buf);
+        size_t n = query_write(name, DNS_A, buf);
         CHECK(send(flood, buf, n, 0) == (ssize_t)n);
         (void)loop_run_once(loop, NS_PER_MS);
     }
     CHECK_INT(dns_server_stats(server)->refused, 200 - 64);
     uint64_t before = dns_server_stats(server)->forwarded;
-    size_t n = message("mine.example.com", DNS_A, buf);
+    size_t n = query_write("mine.example.com", DNS_A, buf);
     CHECK(send(other, buf, n, 0) == (ssize_t)n);
     for (int i = 0; i < 50 && dns_server_stats(server)->forwarded == before; i++)
         (void)loop_run_once(loop, NS_PER_MS);
     CHECK_INT(dns_server_stats(server)->forwarded, before + 1);
     CHECK_STR(over_udp("web.default.svc.cluster.local", DNS_A), S("NOERROR aa; A 10.43.0.10"));
-    stop();
+    dns_stop();
 }

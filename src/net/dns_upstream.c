@@ -103,14 +103,14 @@ void dns_cache_init(struct dns_cache *c)
     list_init(&c->by_use);
 }
 
-static size_t cost(const struct dns_cached *e)
+static size_t cached_size(const struct dns_cached *e)
 {
     return sizeof *e + e->n + e->key.n + sizeof(struct map_entry);
 }
 
-static void forget(struct dns_cache *c, struct dns_cached *e)
+static void cached_forget(struct dns_cache *c, struct dns_cached *e)
 {
-    c->bytes -= cost(e);
+    c->bytes -= cached_size(e);
     list_del(&e->by_use);
     (void)map_del(&c->entries, e->key);
     mem_free(e);
@@ -119,7 +119,7 @@ static void forget(struct dns_cache *c, struct dns_cached *e)
 void dns_cache_fini(struct dns_cache *c)
 {
     while (!list_empty(&c->by_use))
-        forget(c, list_first(&c->by_use, struct dns_cached, by_use));
+        cached_forget(c, list_first(&c->by_use, struct dns_cached, by_use));
     map_fini(&c->entries);
 }
 
@@ -130,7 +130,7 @@ size_t dns_cache_get(struct dns_cache *c, const struct dns_query *q, int64_t now
     if (!e || e->n > max)
         return 0;
     if (now_ns >= e->until) {
-        forget(c, e);
+        cached_forget(c, e);
         return 0;
     }
     list_del(&e->by_use);
@@ -148,7 +148,7 @@ void dns_cache_put(struct dns_cache *c, const struct dns_query *q, int64_t now_n
     struct str key = cache_key(q, buf);
     struct dns_cached *e = map_get(&c->entries, key);
     if (e)
-        forget(c, e);
+        cached_forget(c, e);
     if (reply->ttl == 0 || n > DNS_CACHE_BYTES / 8)
         return;
     e = mem_alloc(sizeof *e + n);
@@ -161,7 +161,7 @@ void dns_cache_put(struct dns_cache *c, const struct dns_query *q, int64_t now_n
     e->key = cache_key(q, e->key_buf);
     (void)map_put(&c->entries, e->key, e);
     list_add_tail(&c->by_use, &e->by_use);
-    c->bytes += cost(e);
+    c->bytes += cached_size(e);
     while (c->bytes > DNS_CACHE_BYTES)
-        forget(c, list_first(&c->by_use, struct dns_cached, by_use));
+        cached_forget(c, list_first(&c->by_use, struct dns_cached, by_use));
 }

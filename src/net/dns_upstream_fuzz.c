@@ -5,7 +5,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void remember(const uint8_t *data, size_t size)
+static void answer_remember(const uint8_t *data, size_t size)
 {
     static uint8_t out[DNS_TCP_MAX];
     struct dns_query q = {.type = DNS_A, .class = DNS_IN};
@@ -35,6 +35,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     dns_upstreams_parse(first, behind, &own, 1, 53, &up);
     ASSERT(up.n <= DNS_UPSTREAMS_MAX);
     if (size <= DNS_TCP_MAX)
-        remember(data, size);
+        answer_remember(data, size);
     return 0;
 }

@@ -151,7 +151,7 @@ struct answer {
     bool chase;
 };
 
-static bool wants(const struct answer *a, uint16_t type)
+static bool answer_wants(const struct answer *a, uint16_t type)
 {
     return a->q->type == type;
 }
@@ -217,10 +217,10 @@ static void answer_srv(struct answer *a, const struct dns_service *s, struct str
             if (!port_is(&s->ports[i], port, proto))
                 continue;
             a->exists = true;
-            if (wants(a, DNS_SRV))
+            if (answer_wants(a, DNS_SRV))
                 dns_write_srv(a->w, &a->q->name, DNS_ZONE_TTL, 0, 100, s->ports[i].port, &target);
         }
-        if (wants(a, DNS_SRV) && a->exists)
+        if (answer_wants(a, DNS_SRV) && a->exists)
             answer_address(a, DNS_ADDITIONAL, &target, s->cluster_ips[0]);
         return;
     }
@@ -231,11 +231,11 @@ static void answer_srv(struct answer *a, const struct dns_service *s, struct str
             if (!port_is(&ep->ports[j], port, proto) || !service_name(a->z, s, ep, &target))
                 continue;
             a->exists = true;
-            if (wants(a, DNS_SRV))
+            if (answer_wants(a, DNS_SRV))
                 dns_write_srv(a->w, &a->q->name, DNS_ZONE_TTL, 0, 100, ep->ports[j].port, &target);
         }
     }
-    for (size_t i = 0; i < n && wants(a, DNS_SRV); i++) {
+    for (size_t i = 0; i < n && answer_wants(a, DNS_SRV); i++) {
         const struct dns_endpoint *ep = &s->endpoints[(i + a->rotate) % n];
         if (ep->nports && service_name(a->z, s, ep, &target))
             answer_address(a, DNS_ADDITIONAL, &target, ep->ip);
@@ -250,7 +250,7 @@ static void answer_endpoint(struct answer *a, const struct dns_service *s, struc
         if (!str_eq(strbuf_str(&b), label))
             continue;
         a->exists = true;
-        if (wants(a, DNS_A))
+        if (answer_wants(a, DNS_A))
             answer_address(a, DNS_ANSWER, &a->q->name, s->endpoints[i].ip);
     }
 }
@@ -291,9 +291,9 @@ static void answer_svc(struct answer *a, struct str rest)
     }
     if (rest.n == 0) {
         a->exists = e->s.ncluster_ips || e->s.nendpoints; /* headless without any: NXDOMAIN, as CoreDNS */
-        if (wants(a, DNS_A))
+        if (answer_wants(a, DNS_A))
             answer_service_a(a, &e->s);
-        else if (wants(a, DNS_SRV))
+        else if (answer_wants(a, DNS_SRV))
             answer_srv(a, &e->s, STR_NONE, STR_NONE);
         return;
     }
@@ -334,7 +334,7 @@ static void answer_pod(struct answer *a, struct str rest)
     if (!ip4_parse((struct str){dotted, label.n}, &ip))
         return;
     a->exists = true;
-    if (wants(a, DNS_A))
+    if (answer_wants(a, DNS_A))
         answer_address(a, DNS_ANSWER, &a->q->name, ip);
 }
 
@@ -357,9 +357,9 @@ static void answer_apex(struct answer *a)
     struct dns_name ns;
     a->exists = true;
     strbuf_addf(&b, "ns.dns.%s", a->z->domain);
-    if (wants(a, DNS_SOA))
+    if (answer_wants(a, DNS_SOA))
         write_soa(a, DNS_ANSWER);
-    if (wants(a, DNS_NS) && dns_name_parse(strbuf_str(&b), &ns)) {
+    if (answer_wants(a, DNS_NS) && dns_name_parse(strbuf_str(&b), &ns)) {
         dns_write_name(a->w, DNS_ANSWER, &a->q->name, DNS_NS, DNS_ZONE_TTL, &ns);
         answer_address(a, DNS_ADDITIONAL, &ns, a->z->dns_ip);
     }
@@ -372,11 +372,11 @@ static void answer_forward_zone(struct answer *a, struct str rest) /* what stand
         answer_apex(a);
     } else if (str_eq(rest, S("dns-version"))) {
         a->exists = true;
-        if (wants(a, DNS_TXT))
+        if (answer_wants(a, DNS_TXT))
             dns_write_txt(a->w, &a->q->name, DNS_ZONE_TTL, S("1.1.0"));
     } else if (str_eq(rest, S("ns.dns"))) {
         a->exists = true;
-        if (wants(a, DNS_A))
+        if (answer_wants(a, DNS_A))
             answer_address(a, DNS_ANSWER, &a->q->name, a->z->dns_ip);
     } else if (cut_last(&rest, &kind)) {
         if (str_eq(kind, S("svc")))
@@ -401,7 +401,7 @@ static void answer_reverse(struct answer *a, uint32_t ip)
         if ((!ep && !s->ncluster_ips) || !service_name(a->z, s, ep, &target))
             continue;
         a->exists = true;
-        if (wants(a, DNS_PTR))
+        if (answer_wants(a, DNS_PTR))
             dns_write_name(a->w, DNS_ANSWER, &a->q->name, DNS_PTR, DNS_ZONE_TTL, &target);
     }
 }
@@ -418,7 +418,7 @@ static bool reverse_ip(struct str text, uint32_t *ip)
     return true;
 }
 
-static bool below(struct str text, struct str domain, struct str *rest)
+static bool name_below(struct str text, struct str domain, struct str *rest)
 {
     if (!str_ends(text, domain))
         return false;
@@ -431,7 +431,7 @@ static bool below(struct str text, struct str domain, struct str *rest)
     return true;
 }
 
-static void finish(struct answer *a, size_t *len)
+static void answer_finish(struct answer *a, size_t *len)
 {
     int rcode = a->exists ? DNS_NOERROR : DNS_NXDOMAIN;
     if (a->w->answers == 0 && !a->w->truncated)
@@ -452,9 +452,9 @@ enum dns_outcome dns_zone_answer(const struct dns_zone *z, const struct dns_quer
         return DNS_DONE;
     }
     dns_write_begin(&w, out, max, q, tcp);
-    if (below(text, str_of(z->domain), &rest)) {
+    if (name_below(text, str_of(z->domain), &rest)) {
         answer_forward_zone(&a, rest);
-        if (a.chase && !wants(&a, DNS_CNAME)) {
+        if (a.chase && !answer_wants(&a, DNS_CNAME)) {
             *target = a.target;
             return DNS_CHASE;
         }
@@ -464,7 +464,7 @@ enum dns_outcome dns_zone_answer(const struct dns_zone *z, const struct dns_quer
     } else {
         return DNS_FORWARD;
     }
-    finish(&a, len);
+    answer_finish(&a, len);
     return DNS_DONE;
 }
 

@@ -5,7 +5,7 @@ static bool is_taken(const struct ipam *p, uint32_t off)
     return p->taken[off / 64] >> off % 64 & 1;
 }
 
-static bool usable(const struct ipam *p, uint32_t off)
+static bool offset_is_usable(const struct ipam *p, uint32_t off)
 {
     return off >= 2 && off + 1 < p->size;
 }
@@ -33,7 +33,7 @@ uint32_t ipam_node_ip(struct cidr4 range)
 bool ipam_mark(struct ipam *p, uint32_t ip)
 {
     uint32_t off = ip - p->range.ip;
-    if (!cidr4_has(p->range, ip) || !usable(p, off) || is_taken(p, off))
+    if (!cidr4_has(p->range, ip) || !offset_is_usable(p, off) || is_taken(p, off))
         return false;
     p->taken[off / 64] |= 1ull << off % 64;
     p->used++;
@@ -56,7 +56,7 @@ bool ipam_take(struct ipam *p, uint32_t *ip, struct err *err)
 {
     for (uint32_t i = 0; i < p->size; i++) {
         uint32_t off = (p->next + i) % p->size;
-        if (usable(p, off) && ipam_mark(p, p->range.ip + off)) {
+        if (offset_is_usable(p, off) && ipam_mark(p, p->range.ip + off)) {
             p->next = off + 1;
             *ip = p->range.ip + off;
             return true;

@@ -9,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { SLICES_MOST = 8 };
 
-static bool object(struct arena *a, struct str text, const struct kind *k, struct val *out)
+static bool object_read(struct arena *a, struct str text, const struct kind *k, struct val *out)
 {
     struct err err = ERR;
     AUTO(field_errors_fini) struct field_errors e = {.arena = a};
@@ -24,7 +24,7 @@ static bool object(struct arena *a, struct str text, const struct kind *k, struc
     return e.list.n == 0;
 }
 
-static void ask(struct dns_zone *z, struct str text)
+static void zone_ask(struct dns_zone *z, struct str text)
 {
     static uint8_t out[DNS_TCP_MAX];
     struct dns_query q = {.class = DNS_IN, .udp_size = 512};
@@ -52,14 +52,14 @@ static void names_of(struct arena *a, const struct val *service, const struct va
     dns_zone_namespace(&z, s.ns, true);
     dns_zone_put(&z, &s);
     dns_zone_put(&z, &s);
-    ask(&z, arena_fmt(a, STR_FMT "." STR_FMT ".svc.cluster.local", STR_ARG(s.name), STR_ARG(s.ns)));
+    zone_ask(&z, arena_fmt(a, STR_FMT "." STR_FMT ".svc.cluster.local", STR_ARG(s.name), STR_ARG(s.ns)));
     for (size_t i = 0; i < s.nports; i++)
-        ask(&z, arena_fmt(a, "_" STR_FMT "._" STR_FMT "." STR_FMT "." STR_FMT ".svc.cluster.local",
-                          STR_ARG(s.ports[i].name), STR_ARG(s.ports[i].proto), STR_ARG(s.name), STR_ARG(s.ns)));
+        zone_ask(&z, arena_fmt(a, "_" STR_FMT "._" STR_FMT "." STR_FMT "." STR_FMT ".svc.cluster.local",
+                               STR_ARG(s.ports[i].name), STR_ARG(s.ports[i].proto), STR_ARG(s.name), STR_ARG(s.ns)));
     dns_zone_del(&z, s.ns, s.name);
 }
 
-static void rules(struct net_services *all)
+static void rules_try(struct net_services *all)
 {
     AUTO(rules_fini) struct rules r;
     struct rules_diff d;
@@ -87,16 +87,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct net_services all = {0};
     static const struct net_own own = {{IP4(10, 43, 0, 0), 16}, {IP4(10, 42, 0, 0), 16}};
     size_t n = 0;
-    if (size > 1 << 16 || !str_cut(&rest, '\n', &line) || !object(&a, line, K(Service), &service))
+    if (size > 1 << 16 || !str_cut(&rest, '\n', &line) || !object_read(&a, line, K(Service), &service))
         return 0;
     while (n < SLICES_MOST && str_cut(&rest, '\n', &line)) {
-        if (object(&a, line, K(EndpointSlice), &slice[n]))
+        if (object_read(&a, line, K(EndpointSlice), &slice[n]))
             slices[n] = &slice[n], n++;
-        else if (object(&a, line, K(Pod), &pod))
+        else if (object_read(&a, line, K(Pod), &pod))
             model_host_ports(&a, &own, &pod, IP4(10, 42, 0, 7), &all);
     }
     model_services(&a, &own, &service, slices, n, S("n1"), &all);
-    rules(&all);
+    rules_try(&all);
     names_of(&a, &service, slices, n);
     array_fini(&all.list);
     return 0;

@@ -5,7 +5,7 @@
 static struct arena arena;
 static const struct net_own own = {{IP4(10, 43, 0, 0), 16}, {IP4(10, 42, 0, 0), 16}};
 
-static const struct val *json(const char *text)
+static const struct val *json_val(const char *text)
 {
     struct err err = ERR;
     struct val *v = ARENA_NEW(&arena, struct val);
@@ -18,7 +18,7 @@ static struct str rules_text(const char *service, const struct val *const *slice
     static char out[8192];
     struct net_services s = {0};
     size_t len = 0;
-    model_services(&arena, &own, json(service), slices, n, S("node-a"), &s);
+    model_services(&arena, &own, json_val(service), slices, n, S("node-a"), &s);
     array_each (it, &s.list) {
         len += (size_t)snprintf(out + len, sizeof out - len,
                                 STR_FMT "/" STR_FMT ":" STR_FMT " %u/%u np %u aff %u%s%s [", STR_ARG(it->ns),
@@ -56,11 +56,12 @@ static struct str rules_text(const char *service, const struct val *const *slice
 TEST(a_service_and_its_slices_in_numbers)
 {
     const struct val *slices[] = {
-        json(SLICE(EP("10.42.0.5", READY, "node-a") "," EP("10.42.1.6", "", "node-b") "," EP("10.42.1.7", NOT_READY,
-                                                                                             "node-b"))),
-        json(SLICE(EP("10.42.0.5", READY, "node-a") "," EP("10.42.0.8", LEAVING, "node-a"))),
-        json("{\"addressType\":\"IPv6\",\"ports\":[{\"name\":\"http\",\"port\":80}],\"endpoints\":[{\"addresses\":["
-             "\"fd00::5\"]}]}")};
+        json_val(SLICE(EP("10.42.0.5", READY, "node-a") "," EP("10.42.1.6", "",
+                                                               "node-b") "," EP("10.42.1.7", NOT_READY, "node-b"))),
+        json_val(SLICE(EP("10.42.0.5", READY, "node-a") "," EP("10.42.0.8", LEAVING, "node-a"))),
+        json_val(
+            "{\"addressType\":\"IPv6\",\"ports\":[{\"name\":\"http\",\"port\":80}],\"endpoints\":[{\"addresses\":["
+            "\"fd00::5\"]}]}")};
     CHECK_STR(rules_text(SERVICE(""), slices, 3),
               S("default/web:http 80/6 np 30080 aff 0 [ 10.43.0.10 ] 10.42.0.5:8080* 10.42.1.6:8080\n"));
     CHECK_STR(
@@ -73,11 +74,11 @@ TEST(a_service_and_its_slices_in_numbers)
 
 TEST(those_that_leave_stand_in_where_none_is_ready)
 {
-    const struct val *leaving = json(
+    const struct val *leaving = json_val(
         SLICE(EP("10.42.0.8", LEAVING, "node-a") "," EP("10.42.1.7", NOT_READY, "node-b")));
     CHECK_STR(rules_text(SERVICE(""), &leaving, 1),
               S("default/web:http 80/6 np 30080 aff 0 [ 10.43.0.10 ] 10.42.0.8:8080*\n"));
-    const struct val *elsewhere = json(
+    const struct val *elsewhere = json_val(
         SLICE(EP("10.42.0.8", LEAVING, "node-a") "," EP("10.42.1.7", READY, "node-b")));
     CHECK_STR(rules_text(SERVICE(""), &elsewhere, 1),
               S("default/web:http 80/6 np 30080 aff 0 [ 10.43.0.10 ] 10.42.1.7:8080\n"));
@@ -174,11 +175,11 @@ TEST(host_ports_are_at_no_address_of_the_clusters_own)
         struct net_services s = {0};
         model_host_ports(
             &arena, &own,
-            json(arena_fmt(&arena,
-                           "{\"spec\":{\"containers\":[{\"ports\":[{\"containerPort\":53,\"hostPort\":53,"
-                           "\"hostIP\":\"%s\"}]}]}}",
-                           addresses[i])
-                     .p),
+            json_val(arena_fmt(&arena,
+                               "{\"spec\":{\"containers\":[{\"ports\":[{\"containerPort\":53,\"hostPort\":53,"
+                               "\"hostIP\":\"%s\"}]}]}}",
+                               addresses[i])
+                         .p),
             IP4(10, 42, 0, 5), &s);
         CHECK_INT(s.list.n, 0);
     }
@@ -189,7 +190,7 @@ TEST(slices_that_say_that_they_are_not_routed)
 {
     static const char *const labels[] = {"headless", "service-proxy-name"};
     for (size_t i = 0; i < countof(labels); i++) {
-        const struct val *one = json(
+        const struct val *one = json_val(
             arena_fmt(&arena,
                       "{\"metadata\":{\"labels\":{\"service.kubernetes.io/%s\":\"\"}},\"addressType\":"
                       "\"IPv4\",\"ports\":[{\"name\":\"http\",\"port\":8080,\"protocol\":\"TCP\"}],"
@@ -206,7 +207,7 @@ TEST(host_ports_of_a_pod)
     struct net_services s = {0};
     model_host_ports(
         &arena, &own,
-        json(
+        json_val(
             "{\"metadata\":{\"name\":\"p\",\"namespace\":\"n\"},\"spec\":{\"containers\":[{\"ports\":[{"
             "\"containerPort\":80,"
             "\"hostPort\":8080},{\"containerPort\":53,\"hostPort\":53,\"hostIP\":\"192.0.2.2\",\"protocol\":\"UDP\"},"
@@ -225,19 +226,19 @@ TEST(host_ports_of_a_pod)
 TEST(names_of_a_service)
 {
     struct dns_service d;
-    const struct val *slice = json(
+    const struct val *slice = json_val(
         SLICE("{\"addresses\":[\"10.42.0.5\"],\"hostname\":\"db-0\",\"conditions\":{}}," EP("10.42.0.8", LEAVING,
                                                                                             "node-a")));
-    CHECK(model_dns(&arena, json(SERVICE("")), &slice, 1, &d));
+    CHECK(model_dns(&arena, json_val(SERVICE("")), &slice, 1, &d));
     CHECK(d.ncluster_ips == 1 && d.nports == 1 && d.nendpoints == 0 && str_eq(d.ports[0].name, S("http")));
-    CHECK(model_dns(&arena,
-                    json("{\"metadata\":{\"name\":\"db\",\"namespace\":\"n\"},\"spec\":{\"clusterIP\":\"None\"}}"),
-                    &slice, 1, &d));
+    CHECK(model_dns(
+        &arena, json_val("{\"metadata\":{\"name\":\"db\",\"namespace\":\"n\"},\"spec\":{\"clusterIP\":\"None\"}}"),
+        &slice, 1, &d));
     CHECK(d.ncluster_ips == 0 && d.nendpoints == 1 && str_eq(d.endpoints[0].hostname, S("db-0")) &&
           d.endpoints[0].nports == 2);
     CHECK(model_dns(&arena,
-                    json("{\"metadata\":{\"name\":\"e\",\"namespace\":\"n\"},\"spec\":{\"type\":\"ExternalName\","
-                         "\"externalName\":\"x.example\"}}"),
+                    json_val("{\"metadata\":{\"name\":\"e\",\"namespace\":\"n\"},\"spec\":{\"type\":\"ExternalName\","
+                             "\"externalName\":\"x.example\"}}"),
                     NULL, 0, &d));
     CHECK_STR(d.external_name, S("x.example"));
     arena_fini(&arena);

@@ -23,7 +23,7 @@ void nlbuf_reset(struct nlbuf *b)
     b->count = 0;
 }
 
-static void *room(struct nlbuf *b, size_t n) /* zeroed, padded to 4 bytes */
+static void *nlbuf_room(struct nlbuf *b, size_t n) /* zeroed, padded to 4 bytes */
 {
     size_t padded = NLMSG_ALIGN(n);
     if (b->n + padded > b->cap) {
@@ -39,10 +39,10 @@ static void *room(struct nlbuf *b, size_t n) /* zeroed, padded to 4 bytes */
 void nlbuf_begin(struct nlbuf *b, uint16_t type, uint16_t flags, const void *head, size_t head_n)
 {
     b->at = b->n;
-    struct nlmsghdr *h = room(b, NLMSG_HDRLEN);
+    struct nlmsghdr *h = nlbuf_room(b, NLMSG_HDRLEN);
     h->nlmsg_type = type;
     h->nlmsg_flags = NLM_F_REQUEST | flags;
-    (void)memcpy(room(b, head_n), head, head_n);
+    (void)memcpy(nlbuf_room(b, head_n), head, head_n);
     b->count++;
 }
 
@@ -54,16 +54,16 @@ void nlbuf_end(struct nlbuf *b)
 
 void nlbuf_put(struct nlbuf *b, uint16_t type, const void *p, size_t n)
 {
-    struct nlattr *a = room(b, NLA_HDRLEN);
+    struct nlattr *a = nlbuf_room(b, NLA_HDRLEN);
     a->nla_len = (uint16_t)(NLA_HDRLEN + n);
     a->nla_type = type;
     if (n)
-        (void)memcpy(room(b, n), p, n);
+        (void)memcpy(nlbuf_room(b, n), p, n);
 }
 
 void nlbuf_raw(struct nlbuf *b, const void *p, size_t n)
 {
-    (void)memcpy(room(b, n), p, n);
+    (void)memcpy(nlbuf_room(b, n), p, n);
 }
 
 void nlbuf_put_u8(struct nlbuf *b, uint16_t type, uint8_t v)
@@ -105,7 +105,7 @@ void nlbuf_put_strz(struct nlbuf *b, uint16_t type, const char *z)
 size_t nlbuf_nest(struct nlbuf *b, uint16_t type)
 {
     size_t nest = b->n;
-    struct nlattr *a = room(b, NLA_HDRLEN);
+    struct nlattr *a = nlbuf_room(b, NLA_HDRLEN);
     a->nla_type = type | NLA_F_NESTED;
     return nest;
 }
@@ -192,7 +192,7 @@ static const char *kernel_words(const struct nlmsghdr *h) /* of an error answer;
     return "";
 }
 
-static ssize_t receive(struct netlink *nl, void *buf, size_t n, struct err *err)
+static ssize_t netlink_receive(struct netlink *nl, void *buf, size_t n, struct err *err)
 {
     ssize_t got;
     do
@@ -206,7 +206,7 @@ static ssize_t receive(struct netlink *nl, void *buf, size_t n, struct err *err)
     return got;
 }
 
-static bool refused(const struct nlmsghdr *h, int error, struct err *err)
+static bool error_refused(const struct nlmsghdr *h, int error, struct err *err)
 {
     const char *words = kernel_words(h);
     errno = error;
@@ -227,7 +227,7 @@ bool netlink_send(struct netlink *nl, struct nlbuf *b, void (*fn)(const struct n
         return false;
     AUTO_FREE uint8_t *buf = mem_alloc(RECV_BUFFER);
     while (acks) {
-        ssize_t got = receive(nl, buf, RECV_BUFFER, err);
+        ssize_t got = netlink_receive(nl, buf, RECV_BUFFER, err);
         if (got < 0)
             return false;
         int left = (int)got;
@@ -243,7 +243,7 @@ bool netlink_send(struct netlink *nl, struct nlbuf *b, void (*fn)(const struct n
             if (e->error) {
                 if (failed)
                     *failed = h->nlmsg_seq - first;
-                return refused(h, -e->error, err);
+                return error_refused(h, -e->error, err);
             }
             acks -= acks > 0;
         }
@@ -261,7 +261,7 @@ static bool dump_once(struct netlink *nl, struct nlbuf *b, void (*fn)(const stru
         return false;
     AUTO_FREE uint8_t *buf = mem_alloc(RECV_BUFFER);
     for (;;) {
-        ssize_t got = receive(nl, buf, RECV_BUFFER, err);
+        ssize_t got = netlink_receive(nl, buf, RECV_BUFFER, err);
         if (got < 0)
             return false;
         int left = (int)got;
@@ -278,7 +278,7 @@ static bool dump_once(struct netlink *nl, struct nlbuf *b, void (*fn)(const stru
                     *interrupted = true;
                     return true;
                 }
-                return e->error ? refused(h, -e->error, err) : true;
+                return e->error ? error_refused(h, -e->error, err) : true;
             }
             fn(h, arg);
         }

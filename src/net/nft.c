@@ -37,7 +37,7 @@ uint32_t nft_port(const struct nft *n)
     return getsockname(n->nl.fd, (struct sockaddr *)&a, &len) < 0 ? 0 : a.nl_pid;
 }
 
-static bool reopen(struct nft *n, struct err *err)
+static bool nft_reopen(struct nft *n, struct err *err)
 {
     if (n->nl.fd >= 0 && !n->nl.broken)
         return true;
@@ -47,7 +47,7 @@ static bool reopen(struct nft *n, struct err *err)
 
 /* ---- messages ---- */
 
-static void begin(struct nlbuf *b, int op, uint16_t flags)
+static void message_begin(struct nlbuf *b, int op, uint16_t flags)
 {
     struct nfgenmsg g = {.nfgen_family = AF_INET, .version = NFNETLINK_V0};
     nlbuf_begin(b, (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | op), flags, &g, sizeof g);
@@ -161,7 +161,7 @@ struct rule_text { /* where a rule under construction stands */
 
 static struct rule_text rule_begin(struct nlbuf *b, const char *table, const char *chain)
 {
-    begin(b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
+    message_begin(b, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
     nlbuf_put_strz(b, NFTA_RULE_TABLE, table);
     nlbuf_put_strz(b, NFTA_RULE_CHAIN, chain);
     return (struct rule_text){nlbuf_nest(b, NFTA_RULE_EXPRESSIONS)};
@@ -195,7 +195,7 @@ static void expr_affinity_key(struct nlbuf *b)
 
 static void put_chain(struct nlbuf *b, const char *table, const char *name, uint16_t op, uint16_t flags)
 {
-    begin(b, op, flags);
+    message_begin(b, op, flags);
     nlbuf_put_strz(b, NFTA_CHAIN_TABLE, table);
     nlbuf_put_strz(b, NFTA_CHAIN_NAME, name);
     nlbuf_end(b);
@@ -284,7 +284,7 @@ static void elements_open(struct element_list *l, const char *set)
 {
     if (l->n++)
         return;
-    begin(l->b, l->op, l->op == NFT_MSG_NEWSETELEM ? NLM_F_CREATE | NLM_F_EXCL : 0);
+    message_begin(l->b, l->op, l->op == NFT_MSG_NEWSETELEM ? NLM_F_CREATE | NLM_F_EXCL : 0);
     nlbuf_put_strz(l->b, NFTA_SET_ELEM_LIST_TABLE, l->table);
     nlbuf_put_strz(l->b, NFTA_SET_ELEM_LIST_SET, set);
     l->nest = nlbuf_nest(l->b, NFTA_SET_ELEM_LIST_ELEMENTS);
@@ -441,7 +441,7 @@ static void affinity_again(void *arg)
 
 static void get_elements(struct nlbuf *b, const char *table, const char *set)
 {
-    begin(b, NFT_MSG_GETSETELEM, 0);
+    message_begin(b, NFT_MSG_GETSETELEM, 0);
     nlbuf_put_strz(b, NFTA_SET_ELEM_LIST_TABLE, table);
     nlbuf_put_strz(b, NFTA_SET_ELEM_LIST_SET, set);
     nlbuf_end(b);
@@ -508,7 +508,7 @@ bool nft_apply(struct nft *n, const struct rules_diff *d, bool *in_kernel, struc
     char table[16], name[RULE_CHAIN_N];
     rules_table_name(n->config.instance, table);
     *in_kernel = false;
-    if (!reopen(n, err))
+    if (!nft_reopen(n, err))
         return false;
     *in_kernel = true;
     if (!rules_diff_empty(d)) {
@@ -697,7 +697,7 @@ static bool read_kind(struct nft *n, struct reading *r, int op, void (*fn)(const
                       struct err *err)
 {
     AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
-    begin(&b, op, 0);
+    message_begin(&b, op, 0);
     nlbuf_end(&b);
     return netlink_dump(&n->nl, &b, fn, read_again, r, err);
 }
@@ -758,7 +758,7 @@ bool nft_read(struct nft *n, struct nft_state *out, struct err *err)
     struct reading r = {.table = table, .out = out};
     *out = (struct nft_state){0};
     rules_table_name(n->config.instance, table);
-    bool ok = reopen(n, err);
+    bool ok = nft_reopen(n, err);
     for (int i = 0; ok && (i == 0 || r.interrupted); i++) {
         ok = i < READ_TRIES
                  ? read_once(n, &r, err)
@@ -777,7 +777,7 @@ bool nft_load(struct nft *n, struct err *err)
     const char *argv[] = {"nft", "-f", "-", NULL};
     char table[16], marker[64];
     rules_base_text(&n->config, &text);
-    if (!reopen(n, err))
+    if (!nft_reopen(n, err))
         return false;
     if (!command_run(argv, strbuf_str(&text), &answer, NFT_TIMEOUT_MS, err))
         return err_wrap(err, "load the service rules");
@@ -806,11 +806,11 @@ bool nft_unload(struct nft *n, struct err *err)
     AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
     struct err e = ERR;
     char table[16];
-    if (!reopen(n, err))
+    if (!nft_reopen(n, err))
         return false;
     rules_table_name(n->config.instance, table);
     batch_mark(&b, NFNL_MSG_BATCH_BEGIN);
-    begin(&b, NFT_MSG_DELTABLE, 0);
+    message_begin(&b, NFT_MSG_DELTABLE, 0);
     nlbuf_put_strz(&b, NFTA_TABLE_NAME, table);
     nlbuf_end(&b);
     if (batch_send(n, &b, &e) || e.sys == ENOENT)
@@ -832,7 +832,7 @@ int nft_watch_open(struct err *err)
     return TAKE_FD(fd);
 }
 
-static bool touches(const struct nlmsghdr *h, const char *table, uint32_t own_port)
+static bool message_touches(const struct nlmsghdr *h, const char *table, uint32_t own_port)
 {
     const struct nlattr *a;
     int op = NFNL_MSG_TYPE(h->nlmsg_type);
@@ -863,6 +863,6 @@ bool nft_watch_read(int fd, struct instance in, uint32_t own_port)
             return touched;
         int left = (int)got;
         for (const struct nlmsghdr *h = (void *)buf; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left))
-            touched |= touches(h, table, own_port);
+            touched |= message_touches(h, table, own_port);
     }
 }

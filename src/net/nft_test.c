@@ -21,7 +21,7 @@ static struct net {
     int outside; /* a namespace beyond eth0 (192.0.2.2), at 192.0.2.1 */
 } w;
 
-static void enter(void)
+static void table_enter(void)
 {
     struct err err = ERR;
     static char path[200];
@@ -44,7 +44,7 @@ static void enter(void)
     }
 }
 
-static struct net_service web(size_t n)
+static struct net_service web_service(size_t n)
 {
     return (struct net_service){.ns = S("default"),
                                 .name = S("web"),
@@ -58,7 +58,7 @@ static struct net_service web(size_t n)
                                 .nendpoints = n};
 }
 
-static void commit(const struct net_service *s)
+static void service_commit(const struct net_service *s)
 {
     struct err err = ERR;
     if (s)
@@ -66,7 +66,7 @@ static void commit(const struct net_service *s)
     CHECK_OK(rules_commit(&w.nft, &w.rules, map_len(&w.rules.chains) == 0, NULL, &err), err);
 }
 
-static void leave(void)
+static void table_leave(void)
 {
     rules_fini(&w.rules);
     nft_close(&w.nft);
@@ -92,9 +92,9 @@ static void check_refused(struct reached r, const char *what)
 
 TEST(clients_everywhere_reach_a_service)
 {
-    enter();
-    struct net_service s = web(2);
-    commit(&s);
+    table_enter();
+    struct net_service s = web_service(2);
+    service_commit(&s);
     int seen[3] = {0};
     for (int i = 0; i < 40; i++) {
         struct reached r = TCP(NO_NS, vip, 80);
@@ -117,22 +117,22 @@ TEST(clients_everywhere_reach_a_service)
     r = TCP(w.outside, IP4(192, 0, 2, 2), 30080);
     check_reached(r, "outside to a NodePort");
     CHECK_INT(r.client, IP4(192, 0, 2, 1)); /* its own address: the endpoint is here and answers by way of us */
-    leave();
+    table_leave();
 }
 
 /* A hostPort, or an external address that is this machine's: with endpoints it would take connections to the API,
  * without it would refuse them. */
 TEST(the_port_of_the_api_is_its_own)
 {
-    enter();
+    table_enter();
     static const uint32_t here = IP4(192, 0, 2, 2);
     int api = world_listen(NO_NS, SOCK_STREAM, 0, INADDR_ANY, 6443);
     for (size_t n = 3; n-- > 1;) {
-        struct net_service s = web(n == 2 ? 2 : 0);
+        struct net_service s = web_service(n == 2 ? 2 : 0);
         s.port_number = s.node_port = 6443;
         s.external_ips = &here;
         s.nexternal_ips = 1;
-        commit(&s);
+        service_commit(&s);
         int clients[] = {w.outside, NO_NS, w.pods[2].ns};
         for (size_t i = 0; i < countof(clients); i++)
             CHECK_INT(world_tcp(clients[i], here, 6443, &api, 1).error, 0);
@@ -141,14 +141,14 @@ TEST(the_port_of_the_api_is_its_own)
             CHECK_INT(TCP(w.pods[2].ns, vip, 6443).error, 0); /* a Service's own address has all ports */
     }
     fd_close(api);
-    leave();
+    table_leave();
 }
 
 TEST(what_is_not_there_is_refused_at_once)
 {
-    enter();
-    struct net_service s = web(0);
-    commit(&s);
+    table_enter();
+    struct net_service s = web_service(0);
+    service_commit(&s);
     int hosts_own = world_listen(NO_NS, SOCK_STREAM, 0, INADDR_ANY, 30080);
     int outsiders[] = {w.outside, NO_NS, w.pods[0].ns};
     for (size_t i = 1; i < 3; i++) {
@@ -167,23 +167,23 @@ TEST(what_is_not_there_is_refused_at_once)
     check_refused(world_tcp(w.pods[0].ns, vip, 22, &nodes_own, 1),
                   "what listens on the node, by a Service's address");
     check_refused(world_tcp(NO_NS, vip, 22, &nodes_own, 1), "what listens on the node, by a Service's address");
-    s = web(1);
-    commit(&s);
+    s = web_service(1);
+    service_commit(&s);
     check_refused(TCP(NO_NS, vip, 30080), "a NodePort by a Service's address");
     for (size_t i = 1; i < 3; i++) {
         check_reached(TCP(outsiders[i], vip, 80), "its first endpoint has come");
         check_refused(TCP(outsiders[i], vip, 81), "a port that the Service has not");
         check_refused(UDP(outsiders[i], vip, 80), "another protocol");
     }
-    leave();
+    table_leave();
 }
 
 TEST(udp_moves_when_its_endpoint_goes)
 {
-    enter();
-    struct net_service s = web(1);
+    table_enter();
+    struct net_service s = web_service(1);
     s.proto = NET_UDP;
-    commit(&s);
+    service_commit(&s);
     /* one socket all along, so that conntrack has an entry to go stale */
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(80), .sin_addr.s_addr = htonl(vip)};
@@ -195,34 +195,34 @@ TEST(udp_moves_when_its_endpoint_goes)
         CHECK(poll(&p, 1, 2000) == 1 && recv(w.udp[i], &byte, 1, 0) == 1);
         struct net_endpoint next = w.eps[(i + 1) % 3];
         s.endpoints = &next;
-        commit(&s);
+        service_commit(&s);
     }
     s.nendpoints = 0;
-    commit(&s);
+    service_commit(&s);
     (void)send(fd, "?", 1, 0);
     struct pollfd p = {fd, POLLIN, 0};
     CHECK(poll(&p, 1, 2000) == 1);
     CHECK(recv(fd, &byte, 1, 0) < 0 && errno == ECONNREFUSED);
     s.nendpoints = 1;
     s.endpoints = w.eps;
-    commit(&s);
+    service_commit(&s);
     p.fd = w.udp[0];
     CHECK(send(fd, "?", 1, 0) == 1);
     CHECK(poll(&p, 1, 2000) == 1);
     fd_close(fd);
-    leave();
+    table_leave();
 }
 
 /* The node role was killed after it had taken an endpoint out of the rules, and before it had the kernel forget who
  * went there; nothing but conntrack knows of it any more. */
 TEST(a_restart_moves_datagrams_whose_endpoint_nobody_knows)
 {
-    enter();
+    table_enter();
     struct err err = ERR;
-    struct net_service s = web(2);
+    struct net_service s = web_service(2);
     s.proto = NET_UDP;
     s.nendpoints = 1;
-    commit(&s);
+    service_commit(&s);
     struct sockaddr_in to[2] = {
         {.sin_family = AF_INET, .sin_port = htons(80), .sin_addr.s_addr = htonl(vip)},
         {.sin_family = AF_INET, .sin_port = htons(30080), .sin_addr.s_addr = htonl(IP4(192, 0, 2, 2))}};
@@ -234,7 +234,7 @@ TEST(a_restart_moves_datagrams_whose_endpoint_nobody_knows)
         CHECK(connect(fds[i], (struct sockaddr *)&to[i], sizeof to[i]) == 0 && send(fds[i], "?", 1, 0) == 1);
         CHECK(poll(&p, 1, 2000) == 1 && recv(w.udp[0], &byte, 1, 0) == 1);
     }
-    leave();
+    table_leave();
     world_run("nft delete table ip wherry-1f3a9");
     for (int there = 1; there >= 0; there--) { /* one that stays keeps its clients */
         CHECK_OK(nft_open(&w.nft, &config, &err), err);
@@ -248,7 +248,7 @@ TEST(a_restart_moves_datagrams_whose_endpoint_nobody_knows)
             CHECK(send(fds[i], "?", 1, 0) == 1);
             CHECK(poll(&p, 1, 2000) == 1 && recv(p.fd, &byte, 1, 0) == 1);
         }
-        leave();
+        table_leave();
         if (there)
             world_run("nft delete table ip wherry-1f3a9");
     }
@@ -259,36 +259,36 @@ TEST(a_restart_moves_datagrams_whose_endpoint_nobody_knows)
 /* Both Services lose the endpoint at once. The connection is the draining's business. */
 TEST(a_connection_outlives_its_endpoint_beside_datagrams_that_do_not)
 {
-    enter();
+    table_enter();
     struct err err = ERR;
     struct drain_sample open;
-    struct net_service tcp = web(1), udp = web(1);
+    struct net_service tcp = web_service(1), udp = web_service(1);
     tcp.affinity_s = 600;
     udp.proto = NET_UDP;
     udp.name = S("datagrams");
     udp.node_port = 0;
     CHECK_OK(rules_put(&w.rules, &udp, &err), err);
-    commit(&tcp);
+    service_commit(&tcp);
     struct reached r = world_reach(NO_NS, SOCK_STREAM, 0, vip, 80, w.servers, 3, 2000);
     check_reached(r, "the endpoint");
     check_reached(UDP(NO_NS, vip, 80), "by UDP");
     tcp.endpoints++;
     udp.endpoints++;
     CHECK_OK(rules_put(&w.rules, &udp, &err), err);
-    commit(&tcp);
+    service_commit(&tcp);
     CHECK_OK(conntrack_drain(w.pods[0].ip, &open, &err), err);
     CHECK_INT(open.connections, 1);
     fd_close(r.fd), fd_close(r.peer);
-    leave();
+    table_leave();
 }
 
 /* The endpoint that leaves has it already; its answer comes home though the next datagram goes elsewhere. */
 TEST(a_datagram_under_way_is_answered)
 {
-    enter();
-    struct net_service s = web(1);
+    table_enter();
+    struct net_service s = web_service(1);
     s.proto = NET_UDP;
-    commit(&s);
+    service_commit(&s);
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(80), .sin_addr.s_addr = htonl(vip)};
     CHECK(connect(fd, (struct sockaddr *)&a, sizeof a) == 0);
@@ -304,7 +304,7 @@ TEST(a_datagram_under_way_is_answered)
         _exit(ok ? 0 : 1);
     }
     s.endpoints++;
-    commit(&s);
+    service_commit(&s);
     struct pollfd home = {fd, POLLIN, 0}, next = {w.udp[1], POLLIN, 0};
     CHECK(poll(&home, 1, 2000) == 1);
     char byte = 0;
@@ -314,15 +314,15 @@ TEST(a_datagram_under_way_is_answered)
     int status = 1;
     CHECK(waitpid(pid, &status, 0) == pid && status == 0);
     fd_close(fd);
-    leave();
+    table_leave();
 }
 
 TEST(affinity_sticks_until_the_endpoint_goes)
 {
-    enter();
-    struct net_service s = web(3);
+    table_enter();
+    struct net_service s = web_service(3);
     s.affinity_s = 600;
-    commit(&s);
+    service_commit(&s);
     int from[] = {NO_NS, w.pods[0].ns, w.pods[1].ns};
     for (size_t i = 0; i < countof(from); i++) {
         int first = TCP(from[i], vip, 80).server;
@@ -341,33 +341,33 @@ TEST(affinity_sticks_until_the_endpoint_goes)
             left[n++] = w.eps[i];
     s.endpoints = left;
     s.nendpoints = 2;
-    commit(&s);
+    service_commit(&s);
     int now = TCP(NO_NS, vip, 80).server;
     CHECK(now >= 0 && now != stuck);
     for (int j = 0; j < 8; j++)
         CHECK_INT(TCP(NO_NS, vip, 80).server, now);
     CHECK(world_has("nft list table ip wherry-1f3a9", "update @aff")); /* nft can show what we made */
-    leave();
+    table_leave();
 }
 
 TEST(affinity_ends_after_its_time)
 {
-    enter();
-    struct net_service s = web(3);
+    table_enter();
+    struct net_service s = web_service(3);
     s.affinity_s = 1;
-    commit(&s);
+    service_commit(&s);
     (void)TCP(NO_NS, vip, 80);
     CHECK(world_has("nft list map ip wherry-1f3a9 aff", "timeout 1s"));
-    leave();
+    table_leave();
 }
 
 TEST(local_policies_hold)
 {
-    enter();
-    struct net_service s = web(2);
+    table_enter();
+    struct net_service s = web_service(2);
     w.eps[1].local = false; /* told so; it answers all the same */
     s.external_local = s.internal_local = true;
-    commit(&s);
+    service_commit(&s);
     int seen[3] = {0};
     for (int i = 0; i < 12; i++) {
         CHECK_INT(TCP(w.pods[2].ns, vip, 80).server, 0);
@@ -378,17 +378,17 @@ TEST(local_policies_hold)
     }
     CHECK(seen[0] && seen[1]);
     w.eps[0].local = false;
-    commit(&s);
+    service_commit(&s);
     check_refused(TCP(w.pods[2].ns, vip, 80), "no endpoint here");
     check_refused(TCP(w.outside, IP4(192, 0, 2, 2), 30080), "no endpoint here, from outside");
-    leave();
+    table_leave();
 }
 
 TEST(outbound_is_masqueraded_and_pod_to_pod_is_not)
 {
-    enter();
-    struct net_service s = web(1);
-    commit(&s);
+    table_enter();
+    struct net_service s = web_service(1);
+    service_commit(&s);
     int away = world_listen(w.outside, SOCK_STREAM, 0, INADDR_ANY, 80);
     struct reached r = world_tcp(w.pods[0].ns, IP4(192, 0, 2, 1), 80, &away, 1);
     check_reached(r, "pod to the outside");
@@ -407,19 +407,19 @@ TEST(outbound_is_masqueraded_and_pod_to_pod_is_not)
     s.cluster_ips = &vip2;
     s.node_port = 0;
     s.endpoints = &ext;
-    commit(&s);
+    service_commit(&s);
     r = world_tcp(w.pods[0].ns, vip2, 80, &away, 1);
     check_reached(r, "pod to an endpoint outside");
     CHECK_INT(r.client, IP4(192, 0, 2, 2));
     check_reached(world_tcp(NO_NS, vip2, 80, &away, 1), "host to an endpoint outside");
-    leave();
+    table_leave();
 }
 
 TEST(a_pod_cannot_reach_the_loopback_of_its_host)
 {
-    enter();
-    struct net_service s = web(1);
-    commit(&s);
+    table_enter();
+    struct net_service s = web_service(1);
+    service_commit(&s);
     int secret = world_listen(NO_NS, SOCK_STREAM, 0, IP4(127, 0, 0, 1), 9000);
     world_run(
         "nsenter --net=/proc/%d/fd/%d sh -c 'ip link set lo down; ip addr del 127.0.0.1/8 dev lo 2>/dev/null; "
@@ -427,32 +427,32 @@ TEST(a_pod_cannot_reach_the_loopback_of_its_host)
         (int)getpid(), w.pods[0].ns);
     struct reached r = world_reach(w.pods[0].ns, SOCK_STREAM, 0, IP4(127, 0, 0, 1), 9000, &secret, 1, 300);
     CHECK(r.error != 0);
-    leave();
+    table_leave();
 }
 
 TEST(sctp_too)
 {
-    enter();
+    table_enter();
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_SCTP);
     if (fd < 0)
         return; /* not in this kernel */
     fd_close(fd);
-    struct net_service s = web(1);
+    struct net_service s = web_service(1);
     s.proto = NET_SCTP;
-    commit(&s);
+    service_commit(&s);
     int server = world_listen(w.pods[0].ns, SOCK_STREAM, IPPROTO_SCTP, INADDR_ANY, 8080);
     struct reached r = world_reach(NO_NS, SOCK_STREAM, IPPROTO_SCTP, vip, 80, &server, 1, 2000);
     check_reached(r, "SCTP");
-    leave();
+    table_leave();
 }
 
 TEST(a_draining_pod_is_idle_when_nothing_is_carried)
 {
-    enter();
-    struct net_service s = web(1);
+    table_enter();
+    struct net_service s = web_service(1);
     struct drain_sample none, open, again, carried, direct;
     struct err err = ERR;
-    commit(&s);
+    service_commit(&s);
     CHECK_OK(conntrack_drain(w.pods[0].ip, &none, &err), err);
     CHECK_INT(none.connections, 0);
     struct reached r = world_reach(NO_NS, SOCK_STREAM, 0, vip, 80, w.servers, 3, 2000);
@@ -472,41 +472,41 @@ TEST(a_draining_pod_is_idle_when_nothing_is_carried)
     fd_close(r.fd), fd_close(r.peer);
     CHECK_OK(conntrack_drain(w.pods[0].ip, &again, &err), err);
     CHECK_INT(again.connections, 0);
-    leave();
+    table_leave();
 }
 
 /* An endpoint that ends with something unread resets its connections. Their clients' ports are free at once, and what
  * is made from one of them next must not go where the old connection went. */
 TEST(a_port_used_again_after_a_reset_is_a_new_connection)
 {
-    enter();
+    table_enter();
     struct linger at_once = {1, 0};
-    struct net_service s = web(1);
-    commit(&s);
+    struct net_service s = web_service(1);
+    service_commit(&s);
     world_run("echo 40000 40000 > /proc/sys/net/ipv4/ip_local_port_range");
     struct reached r = world_reach(NO_NS, SOCK_STREAM, 0, vip, 80, w.servers, 3, 2000);
     check_reached(r, "the first endpoint");
     CHECK_INT(r.server, 0);
     CHECK(setsockopt(r.peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once) == 0);
     fd_close(r.peer), fd_close(r.fd);
-    s = web(2);
+    s = web_service(2);
     s.endpoints++;
     s.nendpoints = 1;
-    commit(&s);
+    service_commit(&s);
     r = TCP(NO_NS, vip, 80);
     check_reached(r, "the second endpoint");
     CHECK_INT(r.server, 1);
-    leave();
+    table_leave();
 }
 
 TEST(what_was_tracked_of_a_pod_goes_with_it)
 {
-    enter();
+    table_enter();
     struct err err = ERR;
-    struct net_service s = web(1);
+    struct net_service s = web_service(1);
     struct drain_sample open;
     unsigned deleted;
-    commit(&s);
+    service_commit(&s);
     struct reached to = world_reach(NO_NS, SOCK_STREAM, 0, vip, 80, w.servers, 3, 2000);
     struct reached from = world_reach(w.pods[1].ns, SOCK_STREAM, 0, vip, 80, w.servers, 3, 2000);
     check_reached(to, "the pod from the host"), check_reached(from, "the pod from another");
@@ -519,19 +519,19 @@ TEST(what_was_tracked_of_a_pod_goes_with_it)
     CHECK_OK(conntrack_drain(w.pods[0].ip, &open, &err), err);
     CHECK_INT(open.connections, 0);
     fd_close(to.fd), fd_close(to.peer), fd_close(from.fd), fd_close(from.peer);
-    leave();
+    table_leave();
 }
 
 TEST(a_restart_takes_over_what_is_there)
 {
-    enter();
-    struct net_service s = web(3);
+    table_enter();
+    struct net_service s = web_service(3);
     struct err err = ERR;
     bool repaired = true;
     s.affinity_s = 30;
-    commit(&s);
+    service_commit(&s);
     char *before = str_dupz(world_output("nft -a list ruleset | grep -v expires"));
-    leave();
+    table_leave();
     CHECK_OK(nft_open(&w.nft, &config, &err), err);
     rules_init(&w.rules);
     CHECK_OK(rules_put(&w.rules, &s, &err), err);
@@ -540,17 +540,17 @@ TEST(a_restart_takes_over_what_is_there)
     CHECK_STR(world_output("nft -a list ruleset | grep -v expires"),
               str_of(before)); /* handles too: nothing was remade */
     mem_free(before);
-    leave();
+    table_leave();
 }
 
 /* The node role was away: endpoints left, and one had left before, but its affinity was not forgotten any more. */
 TEST(a_restart_forgets_affinity_to_endpoints_that_are_gone)
 {
-    enter();
-    struct net_service s = web(3);
+    table_enter();
+    struct net_service s = web_service(3);
     struct err err = ERR;
     s.affinity_s = 600;
-    commit(&s);
+    service_commit(&s);
     int stuck = TCP(NO_NS, vip, 80).server, other = -1, other_from = NO_NS;
     for (size_t i = 0; i < 3 && other < 0; i++) {
         int server = TCP(w.pods[i].ns, vip, 80).server;
@@ -565,7 +565,7 @@ TEST(a_restart_forgets_affinity_to_endpoints_that_are_gone)
         world_has("nft add element ip wherry-1f3a9 aff '{ tcp . 10.43.0.10 . 80 . 192.0.2.77 : 10.42.0.99 . 8080 }'; "
                   "nft list map ip wherry-1f3a9 aff",
                   "10.42.0.99"));
-    leave();
+    table_leave();
     CHECK_OK(nft_open(&w.nft, &config, &err), err);
     rules_init(&w.rules);
     struct net_endpoint left[2];
@@ -582,7 +582,7 @@ TEST(a_restart_forgets_affinity_to_endpoints_that_are_gone)
     CHECK(!world_has("nft list map ip wherry-1f3a9 aff", "10.42.0.99"));
     for (int j = 0; j < 8 && other >= 0; j++) /* who was at one that stayed is still there */
         CHECK_INT(TCP(other_from, vip, 80).server, other);
-    leave();
+    table_leave();
 }
 
 TEST(edits_by_others_are_undone_and_their_rules_left_alone)
@@ -601,11 +601,11 @@ TEST(edits_by_others_are_undone_and_their_rules_left_alone)
         "nft 'delete element ip wherry-1f3a9 eps { tcp . 10.43.0.10 . 80 . 0 }; "
         "add element ip wherry-1f3a9 eps { tcp . 10.43.0.10 . 80 . 0 : 192.0.2.9 . 1 }'",
     };
-    enter();
-    struct net_service s = web(2);
+    table_enter();
+    struct net_service s = web_service(2);
     struct err err = ERR;
     bool repaired;
-    commit(&s);
+    service_commit(&s);
     for (size_t i = 0; i < countof(edits); i++) {
         world_run("nft 'table ip foreign { chain c { counter; }; }'");
         world_run("%s", edits[i]);
@@ -624,36 +624,36 @@ TEST(edits_by_others_are_undone_and_their_rules_left_alone)
     CHECK_OK(nft_unload(&w.nft, &err), err);
     CHECK(world_has("nft list ruleset", "table ip foreign"));
     CHECK(!str_has(world_output("nft list ruleset"), S("wherry")));
-    leave();
+    table_leave();
 }
 
 TEST(chains_come_and_go_with_the_numbers_they_spread_over)
 {
-    enter();
+    table_enter();
     struct err err = ERR;
     struct net_endpoint many[200];
     for (int i = 0; i < 200; i++)
         many[i] = (struct net_endpoint){IP4(10, 42, 0, 5), (uint16_t)(9000 + i), true, false};
     many[0] = w.eps[0];
     for (size_t n = 200; n > 0; n--) {
-        struct net_service s = web(n);
+        struct net_service s = web_service(n);
         s.endpoints = many;
-        commit(&s);
+        service_commit(&s);
     }
     check_reached(TCP(NO_NS, vip, 80), "the last endpoint");
     CHECK(map_len(&w.rules.chains) <= 70);
     bool repaired;
     CHECK_OK(rules_commit(&w.nft, &w.rules, true, &repaired, &err), err);
     CHECK(!repaired);
-    leave();
+    table_leave();
 }
 
 /* A process of its own takes endpoints out and in, hundreds of times a second, while connections are made. */
 TEST(no_connection_is_lost_while_endpoints_change)
 {
-    enter();
-    struct net_service s = web(3);
-    commit(&s);
+    table_enter();
+    struct net_service s = web_service(3);
+    service_commit(&s);
     int ready[2];
     /* few client ports: connections meet what conntrack remembers of earlier ones, to endpoints that have gone */
     world_run("echo 40000 40099 > /proc/sys/net/ipv4/ip_local_port_range");
@@ -668,7 +668,7 @@ TEST(no_connection_is_lost_while_endpoints_change)
             for (unsigned j = 0; j < 3; j++)
                 if ((i % 7 + 1) & 1u << j)
                     some[n++] = w.eps[j];
-            struct net_service c = web(n);
+            struct net_service c = web_service(n);
             c.endpoints = some;
             ok = rules_put(&w.rules, &c, &err) && rules_commit(&w.nft, &w.rules, i == 0, NULL, &err);
             if (i == 10)
@@ -688,15 +688,15 @@ TEST(no_connection_is_lost_while_endpoints_change)
     }
     CHECK(waitpid(pid, NULL, WNOHANG) == 0); /* it went on all the time */
     CHECK(kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
-    leave();
+    table_leave();
 }
 
 TEST(a_commit_that_fails_anywhere_is_made_good_by_the_next)
 {
-    enter();
+    table_enter();
     struct err err = ERR;
     bool repaired;
-    struct net_service s = web(3);
+    struct net_service s = web_service(3);
     s.affinity_s = 60;
     for (int n = 1; n < 200; n++) {
         s.nendpoints = 1 + (size_t)n % 3;
@@ -714,7 +714,7 @@ TEST(a_commit_that_fails_anywhere_is_made_good_by_the_next)
         if (!fired)
             break;
     }
-    leave();
+    table_leave();
 }
 
 TEST(down_leaves_nothing_of_the_network)
@@ -733,14 +733,14 @@ TEST(down_leaves_nothing_of_the_network)
     rules_init(&w.rules);
     w.pods[0] = world_pod(IP4(10, 42, 0, 5));
     w.eps[0] = (struct net_endpoint){w.pods[0].ip, 8080, true, false};
-    struct net_service s = web(1);
-    commit(&s);
+    struct net_service s = web_service(1);
+    service_commit(&s);
     CHECK(!str_eqz(world_output(everything), before));
     CHECK_OK(network_down(&c, &err), err);
     CHECK_STR(world_output(everything), str_of(before));
     CHECK_OK(network_down(&c, &err), err);
     mem_free(before);
-    leave();
+    table_leave();
 }
 
 /* ---- the loop's side ---- */
@@ -778,20 +778,20 @@ static void on_drained(void *arg, const struct drain_sample *s, const struct err
 
 TEST(the_dataplane_says_what_is_in_force_and_repairs)
 {
-    enter();
+    table_enter();
     struct err err = ERR;
     static const struct dataplane_events events = {on_applied, on_failed, on_repaired};
     loop = loop_new(&err);
     CHECK_OK(loop != NULL, err);
     struct dataplane *dp = dataplane_new(loop, &config, &events, NULL, &err);
     CHECK_OK(dp != NULL, err);
-    struct net_service s = web(2);
+    struct net_service s = web_service(2);
     CHECK_OK(dataplane_put(dp, &s, &err), err);
     dataplane_apply(dp, 7);
     loop_run(loop);
     CHECK_INT(applied, 7);
     check_reached(TCP(NO_NS, vip, 80), "after applied");
-    s = web(1);
+    s = web_service(1);
     CHECK_OK(dataplane_put(dp, &s, &err), err);
     dataplane_apply(dp, 8);
     loop_run(loop);
@@ -803,7 +803,7 @@ TEST(the_dataplane_says_what_is_in_force_and_repairs)
     CHECK_INT(applied, 9);
     int64_t until = clock_mono() + 200 * NS_PER_MS;
     for (uint64_t i = 10; clock_mono() < until; i++) { /* our own loading and changing is no foreign edit */
-        s = web(1 + i % 3);
+        s = web_service(1 + i % 3);
         CHECK_OK(dataplane_put(dp, &s, &err), err);
         dataplane_apply(dp, i);
         loop_run(loop);
@@ -823,5 +823,5 @@ TEST(the_dataplane_says_what_is_in_force_and_repairs)
         ;
     CHECK_INT(failures, 0);
     loop_free(loop);
-    leave();
+    table_leave();
 }

@@ -46,7 +46,7 @@ static void add_option(struct resolv *r, struct dns_option o)
     array_push(&r->options, o);
 }
 
-static void parse(struct str text, struct resolv *r)
+static void resolv_parse(struct str text, struct resolv *r)
 {
     struct str line, key, word;
     while (str_cut(&text, '\n', &line)) {
@@ -95,10 +95,10 @@ AUTO_VALUE(resolv_fini, struct resolv);
 static void parse_host(const struct node_dns *node, struct resolv *r)
 {
     AUTO(resolv_fini) struct resolv behind = {0};
-    parse(node->resolv_conf, r);
+    resolv_parse(node->resolv_conf, r);
     if (!only_stubs(r))
         return;
-    parse(node->behind, &behind);
+    resolv_parse(node->behind, &behind);
     if (only_stubs(&behind))
         return;
     array_clear(&r->nameservers.list);
@@ -120,7 +120,7 @@ static void cluster_first(const struct pod_dns *pod, const struct node_dns *node
     add_option(r, (struct dns_option){S("ndots"), S("5")});
 }
 
-static void warn(struct strbuf *warning, const char *what)
+static void warning_add(struct strbuf *warning, const char *what)
 {
     strbuf_addf(warning, "%s%s", warning->n ? "; " : "", what);
 }
@@ -129,8 +129,8 @@ static void apply_limits(struct resolv *r, struct strbuf *warning)
 {
     if (r->nameservers.list.n > DNS_NAMESERVERS_MAX) {
         r->nameservers.list.n = DNS_NAMESERVERS_MAX;
-        warn(warning,
-             "Nameserver limits were exceeded, some nameservers have been omitted: only the first 3 are used");
+        warning_add(warning,
+                    "Nameserver limits were exceeded, some nameservers have been omitted: only the first 3 are used");
     }
     size_t n = 0, chars = 0;
     while (n < r->searches.list.n && n < DNS_SEARCHES_MAX) {
@@ -141,9 +141,9 @@ static void apply_limits(struct resolv *r, struct strbuf *warning)
     }
     if (n < r->searches.list.n) {
         r->searches.list.n = n;
-        warn(warning,
-             "Search Line limits were exceeded, some search paths have been omitted: at most 32 of them with "
-             "2048 characters in all are used");
+        warning_add(warning,
+                    "Search Line limits were exceeded, some search paths have been omitted: at most 32 of them with "
+                    "2048 characters in all are used");
     }
 }
 
@@ -170,9 +170,10 @@ void pod_resolv_conf(const struct pod_dns *pod, const struct node_dns *node, str
     case DNS_NONE: break;
     }
     if (policy != DNS_NONE && node->unread.n)
-        warn(warning, arena_fmt(&a, "The node's resolv.conf cannot be read, and the pod goes without it: " STR_FMT,
-                                STR_ARG(node->unread))
-                          .p);
+        warning_add(warning,
+                    arena_fmt(&a, "The node's resolv.conf cannot be read, and the pod goes without it: " STR_FMT,
+                              STR_ARG(node->unread))
+                        .p);
     for (size_t i = 0; i < pod->nnameservers; i++)
         add_word(&r.nameservers, pod->nameservers[i]);
     for (size_t i = 0; i < pod->nsearches; i++)

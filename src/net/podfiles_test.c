@@ -7,7 +7,7 @@ static const struct node_dns node = {
     .resolv_conf = S_INIT(
         "# host\nnameserver 192.0.2.1\nnameserver 192.0.2.2\nsearch corp.example. x\noptions edns0 timeout:2\n")};
 
-static void check(struct pod_dns pod, const struct node_dns *n, const char *want, const char *want_warning)
+static void resolv_check(struct pod_dns pod, const struct node_dns *n, const char *want, const char *want_warning)
 {
     AUTO(strbuf_fini) struct strbuf out = STRBUF(65536), warning = STRBUF(4096);
     pod_resolv_conf(&pod, n, &out, &warning);
@@ -17,19 +17,22 @@ static void check(struct pod_dns pod, const struct node_dns *n, const char *want
 
 TEST(resolv_conf_by_policy)
 {
-    check((struct pod_dns){.ns = S("default")}, &node,
-          "search default.svc.cluster.local svc.cluster.local cluster.local corp.example x\nnameserver "
-          "10.43.0.10\noptions ndots:5\n",
-          NULL);
-    check((struct pod_dns){.ns = S("default"), .host_network = true}, &node,
-          "search corp.example x\nnameserver 192.0.2.1\nnameserver 192.0.2.2\noptions edns0 timeout:2\n", NULL);
-    check((struct pod_dns){.ns = S("default"), .policy = DNS_DEFAULT}, &node,
-          "search corp.example x\nnameserver 192.0.2.1\nnameserver 192.0.2.2\noptions edns0 timeout:2\n", NULL);
-    check((struct pod_dns){.ns = S("a"), .host_network = true, .policy = DNS_CLUSTER_FIRST_WITH_HOST_NET}, &node,
-          "search a.svc.cluster.local svc.cluster.local cluster.local corp.example x\nnameserver 10.43.0.10\noptions "
-          "ndots:5\n",
-          NULL);
-    check((struct pod_dns){.policy = DNS_NONE}, &node, "", NULL);
+    resolv_check((struct pod_dns){.ns = S("default")}, &node,
+                 "search default.svc.cluster.local svc.cluster.local cluster.local corp.example x\nnameserver "
+                 "10.43.0.10\noptions ndots:5\n",
+                 NULL);
+    resolv_check((struct pod_dns){.ns = S("default"), .host_network = true}, &node,
+                 "search corp.example x\nnameserver 192.0.2.1\nnameserver 192.0.2.2\noptions edns0 timeout:2\n",
+                 NULL);
+    resolv_check((struct pod_dns){.ns = S("default"), .policy = DNS_DEFAULT}, &node,
+                 "search corp.example x\nnameserver 192.0.2.1\nnameserver 192.0.2.2\noptions edns0 timeout:2\n",
+                 NULL);
+    resolv_check(
+        (struct pod_dns){.ns = S("a"), .host_network = true, .policy = DNS_CLUSTER_FIRST_WITH_HOST_NET}, &node,
+        "search a.svc.cluster.local svc.cluster.local cluster.local corp.example x\nnameserver 10.43.0.10\noptions "
+        "ndots:5\n",
+        NULL);
+    resolv_check((struct pod_dns){.policy = DNS_NONE}, &node, "", NULL);
 }
 
 TEST(resolv_conf_merges_dns_config)
@@ -46,13 +49,13 @@ TEST(resolv_conf_merges_dns_config)
                           .noptions = 2};
     struct node_dns bare = node;
     bare.resolv_conf = S("nameserver 192.0.2.1");
-    check(
+    resolv_check(
         pod, &bare,
         "search default.svc.cluster.local svc.cluster.local cluster.local my.dns\nnameserver 10.43.0.10\nnameserver "
         "1.1.1.1\noptions ndots:2 edns0\n",
         NULL);
     pod.nnameservers = 4;
-    check(
+    resolv_check(
         pod, &bare,
         "search default.svc.cluster.local svc.cluster.local cluster.local my.dns\nnameserver 10.43.0.10\nnameserver "
         "1.1.1.1\nnameserver 8.8.8.8\noptions ndots:2 edns0\n",
@@ -60,7 +63,7 @@ TEST(resolv_conf_merges_dns_config)
     pod.policy = DNS_NONE;
     pod.nnameservers = 1;
     pod.noptions = 0;
-    check(pod, &bare, "search my.dns cluster.local\nnameserver 1.1.1.1\n", NULL);
+    resolv_check(pod, &bare, "search my.dns cluster.local\nnameserver 1.1.1.1\n", NULL);
 }
 
 TEST(resolv_conf_keeps_search_limits)
@@ -89,9 +92,11 @@ TEST(resolv_conf_looks_behind_a_stub)
     struct node_dns n = node;
     n.resolv_conf = S("nameserver 127.0.0.53\noptions edns0\nsearch lan\n");
     n.behind = S("nameserver 192.0.2.53\nnameserver 127.0.0.1\n");
-    check((struct pod_dns){.policy = DNS_DEFAULT}, &n, "search lan\nnameserver 192.0.2.53\noptions edns0\n", NULL);
+    resolv_check((struct pod_dns){.policy = DNS_DEFAULT}, &n, "search lan\nnameserver 192.0.2.53\noptions edns0\n",
+                 NULL);
     n.behind = S("");
-    check((struct pod_dns){.policy = DNS_DEFAULT}, &n, "search lan\nnameserver 127.0.0.53\noptions edns0\n", NULL);
+    resolv_check((struct pod_dns){.policy = DNS_DEFAULT}, &n, "search lan\nnameserver 127.0.0.53\noptions edns0\n",
+                 NULL);
 }
 
 TEST(resolv_conf_that_cannot_be_read_is_told_to_whom_it_lacks)
@@ -106,7 +111,7 @@ TEST(resolv_conf_that_cannot_be_read_is_told_to_whom_it_lacks)
         CHECK_STR(strbuf_str(&warning), S("The node's resolv.conf cannot be read, and the pod goes without it: "
                                           "/etc/resolv.conf: Permission denied"));
     }
-    check((struct pod_dns){.policy = DNS_NONE}, &n, "", NULL);
+    resolv_check((struct pod_dns){.policy = DNS_NONE}, &n, "", NULL);
 }
 
 TEST(hosts_as_kubelet_writes_it)

@@ -18,8 +18,8 @@
 #define PROC_MAX  (4 << 20)
 #define SMALL_MAX 8192 /* beyond the piece that is read at once */
 
-static void add(struct preflight *p, bool fatal, const char *fmt, ...) PRINTF(3, 4);
-static void add(struct preflight *p, bool fatal, const char *fmt, ...)
+static void finding_add(struct preflight *p, bool fatal, const char *fmt, ...) PRINTF(3, 4);
+static void finding_add(struct preflight *p, bool fatal, const char *fmt, ...)
 {
     struct preflight_finding f = {.fatal = fatal};
     va_list args;
@@ -135,24 +135,25 @@ static void check_port(const struct preflight_port *port, struct preflight *p)
     if (ok)
         return;
     if (errno == EADDRNOTAVAIL) {
-        add(p, true,
-            "this machine has no address " IP4_FMT ", where %s wants to listen; choose one of its own (ip address), "
-            "or 0.0.0.0 for all of them",
-            IP4_ARG(port->ip), port->what);
+        finding_add(p, true,
+                    "this machine has no address " IP4_FMT
+                    ", where %s wants to listen; choose one of its own (ip address), "
+                    "or 0.0.0.0 for all of them",
+                    IP4_ARG(port->ip), port->what);
         return;
     }
     if (errno != EADDRINUSE && errno != EACCES) {
-        add(p, true, "port %u of %s cannot be opened: %s", port->port, port->what, strerror(errno));
+        finding_add(p, true, "port %u of %s cannot be opened: %s", port->port, port->what, strerror(errno));
         return;
     }
     if (errno == EACCES) {
-        add(p, true, "port %u of %s cannot be opened: %s; run as root, or choose a port above 1023", port->port,
-            port->what, strerror(errno));
+        finding_add(p, true, "port %u of %s cannot be opened: %s; run as root, or choose a port above 1023",
+                    port->port, port->what, strerror(errno));
         return;
     }
     port_owner(port, owner, sizeof owner);
-    add(p, true, "port %u/%s, where %s wants to listen, is taken by %s; stop that, or choose another port",
-        port->port, port->udp ? "udp" : "tcp", port->what, owner);
+    finding_add(p, true, "port %u/%s, where %s wants to listen, is taken by %s; stop that, or choose another port",
+                port->port, port->udp ? "udp" : "tcp", port->what, owner);
 }
 
 /* ---- routes ---- */
@@ -173,10 +174,10 @@ static void check_route(const struct preflight_config *c, const struct route *r,
         return;
     for (size_t i = 0; i < countof(ranges); i++)
         if (cidr4_overlap(r->to, ranges[i].range))
-            add(p, true,
-                "the route " CIDR_FMT " dev %s overlaps the %s range " CIDR_FMT
-                ": packets would go astray; choose another range (--set %s=...), or remove that route",
-                CIDR_ARG(r->to), dev, ranges[i].name, CIDR_ARG(ranges[i].range), ranges[i].key);
+            finding_add(p, true,
+                        "the route " CIDR_FMT " dev %s overlaps the %s range " CIDR_FMT
+                        ": packets would go astray; choose another range (--set %s=...), or remove that route",
+                        CIDR_ARG(r->to), dev, ranges[i].name, CIDR_ARG(ranges[i].range), ranges[i].key);
 }
 
 static bool check_routes(const struct preflight_config *c, struct preflight *p, struct err *err)
@@ -224,7 +225,8 @@ static void look_chain(const struct nlmsghdr *h, void *arg)
     }
     bool v4 = g->nfgen_family == NFPROTO_IPV4 || g->nfgen_family == NFPROTO_INET;
     if (v4 && hook == NF_INET_FORWARD && policy == NF_DROP)
-        add(l->p, false,
+        finding_add(
+            l->p, false,
             "the nftables chain \"%s\" of table \"%s\" drops forwarded packets by default (firewalls and Docker set "
             "that): pods may not reach each other or the outside; allow " CIDR_FMT
             " there, for example: iptables -I FORWARD -s " CIDR_FMT " -j ACCEPT; iptables -I FORWARD -d " CIDR_FMT
@@ -244,18 +246,21 @@ static void look_table(const struct nlmsghdr *h, void *arg)
             continue;
         const char *name = mnl_attr_get_str(a);
         if (strncmp(name, "wherry-", 7) == 0 && strcmp(name, own) != 0)
-            add(l->p, true,
+            finding_add(
+                l->p, true,
                 "another Wherry node (table \"%s\") lives in this network namespace; stop it with `wherry down "
                 "--root "
                 "DIR` of its folder, or start this one in a network namespace of its own",
                 name);
         else if (strcmp(name, own) == 0 && !l->c->adopting)
-            add(l->p, true,
+            finding_add(
+                l->p, true,
                 "the table \"%s\" of this cluster is there already, though no node role runs: it was not ended by "
                 "`wherry down`; run that first",
                 name);
         else if (strcmp(name, "kube-proxy") == 0)
-            add(l->p, false,
+            finding_add(
+                l->p, false,
                 "kube-proxy of another Kubernetes is active here (table \"%s\"); two clusters on one machine fight "
                 "over "
                 "node ports",
@@ -318,10 +323,10 @@ static void check_forwarding(struct preflight *p)
         return;
     AUTO(fd_close) int fd = open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0)
-        add(p, true,
-            "net.ipv4.ip_forward is off and cannot be set (%s): pods could reach nothing; run `sysctl -w "
-            "net.ipv4.ip_forward=1` where that is allowed",
-            strerror(errno));
+        finding_add(p, true,
+                    "net.ipv4.ip_forward is off and cannot be set (%s): pods could reach nothing; run `sysctl -w "
+                    "net.ipv4.ip_forward=1` where that is allowed",
+                    strerror(errno));
 }
 
 /* In a network namespace that nobody else sees: a pair of links and the whole table, for real. */
@@ -332,22 +337,24 @@ static void check_kernel(const struct preflight_config *c, struct preflight *p)
     AUTO(fd_close) int pod = netns_new(&err);
     AUTO(fd_close) int home = ns < 0 || pod < 0 ? -1 : netns_enter(ns, &err);
     if (home < 0) {
-        add(p, true, "network namespaces cannot be made here: %s; run as root on a kernel with CONFIG_NET_NS",
-            err.text);
+        finding_add(p, true, "network namespaces cannot be made here: %s; run as root on a kernel with CONFIG_NET_NS",
+                    err.text);
         return;
     }
     AUTO(nft_close) struct nft nft = NFT;
     struct pod_link link;
     struct pod_link_spec spec = {.instance = c->net.instance, .ip = c->net.node_pods.ip + 2, .netns_fd = pod};
     if (!pod_link_add(&spec, &link, &err))
-        add(p, true, "this kernel cannot make links for pods (%s); it needs CONFIG_VETH", err.text);
+        finding_add(p, true, "this kernel cannot make links for pods (%s); it needs CONFIG_VETH", err.text);
     if (!nft_open(&nft, &c->net, &err) || !nft_load(&nft, &err))
-        add(p, true,
+        finding_add(
+            p, true,
             "this kernel or nft does not take the service rules (%s); they need nftables 1.0 and a kernel with nat, "
             "conntrack, fib, numgen and reject for nf_tables",
             err.text);
     if (access("/proc/sys/net/netfilter/nf_conntrack_acct", F_OK) < 0)
-        add(p, true, "this kernel does not count what connections carry (CONFIG_NF_CONNTRACK): pods could not drain");
+        finding_add(p, true,
+                    "this kernel does not count what connections carry (CONFIG_NF_CONNTRACK): pods could not drain");
     netns_leave(home);
 }
 
@@ -366,7 +373,8 @@ bool preflight_run(const struct preflight_config *c, struct preflight *p, struct
         return false;
     }
     if (legacy_forward_drops())
-        add(p, false,
+        finding_add(
+            p, false,
             "the legacy iptables chain FORWARD drops by default: pods may not reach each other or the outside; allow "
             "them: iptables-legacy -I FORWARD -s " CIDR_FMT " -j ACCEPT; iptables-legacy -I FORWARD -d " CIDR_FMT
             " -j ACCEPT",

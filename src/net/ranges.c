@@ -58,7 +58,7 @@ static const char *setting_path(const char *name, char path[static 128])
     return path;
 }
 
-static bool remembered(struct str state, const char *name)
+static bool state_has(struct str state, const char *name)
 {
     struct str line, head, tail;
     while (str_cut(&state, '\n', &line))
@@ -109,7 +109,7 @@ static bool setting_up(const struct ranges *r, struct str state, const struct se
     strbuf_addf(&line, "%s " STR_FMT " %s\n", s->name, STR_ARG(old), s->want);
     if (s == &settings[0])
         remember_forwarding(&line);
-    if (!remembered(state, s->name) && !file_write(r->state_path, O_CREAT | O_APPEND, strbuf_str(&line), err))
+    if (!state_has(state, s->name) && !file_write(r->state_path, O_CREAT | O_APPEND, strbuf_str(&line), err))
         return false;
     if (!file_write(path, 0, str_of(s->want), err))
         return err_wrap(err, "setting %s to %s", s->name, s->want);

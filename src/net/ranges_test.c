@@ -7,7 +7,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-static struct ranges ranges(void)
+static struct ranges ranges_own(void)
 {
     static char path[200];
     (void)snprintf(path, sizeof path, "%s/settings", test_dir());
@@ -70,7 +70,7 @@ TEST(addresses_parse_strictly)
 }
 
 /* An outside network: whatever a packet socket there sees has left the machine. */
-static int outside(void)
+static int outside_new(void)
 {
     struct err err = ERR;
     int ns = netns_new(&err);
@@ -97,8 +97,8 @@ static bool something_left(int outside_fd)
 TEST(nothing_for_our_ranges_leaves_the_machine)
 {
     world_enter();
-    int out = outside();
-    struct ranges r = ranges();
+    int out = outside_new();
+    struct ranges r = ranges_own();
     struct err err = ERR;
     bool left = false; /* the test can fail: without us it goes to the default route, once the link is up */
     for (int i = 0; i < 50 && !left; i++) {
@@ -130,7 +130,7 @@ static const char everything[] =
 TEST(down_puts_everything_back)
 {
     world_enter();
-    struct ranges r = ranges();
+    struct ranges r = ranges_own();
     struct err err = ERR;
     world_run("ip link add eth0 type veth; echo 1 > /proc/sys/net/ipv4/conf/eth0/forwarding; "
               "echo 0 > /proc/sys/net/ipv4/conf/all/accept_redirects");
@@ -149,7 +149,7 @@ TEST(down_puts_everything_back)
 TEST(down_leaves_what_somebody_else_set_since)
 {
     world_enter();
-    struct ranges r = ranges();
+    struct ranges r = ranges_own();
     struct err err = ERR;
     world_run("echo 0 > /proc/sys/net/netfilter/nf_conntrack_acct");
     CHECK_OK(ranges_up(&r, &err), err);
@@ -161,7 +161,7 @@ TEST(down_leaves_what_somebody_else_set_since)
 TEST(a_failed_start_can_be_taken_back)
 {
     world_enter();
-    struct ranges r = ranges();
+    struct ranges r = ranges_own();
     struct err err = ERR;
     char *before = str_dupz(world_output(everything));
     for (int n = 1; n < 100; n++) {
@@ -180,12 +180,12 @@ TEST(a_failed_start_can_be_taken_back)
 
 TEST(ranges_refuse_what_overlaps)
 {
-    struct ranges r = ranges();
+    struct ranges r = ranges_own();
     struct err err = ERR;
     r.services = (struct cidr4){IP4(10, 42, 128, 0), 24};
     CHECK(!ranges_up(&r, &err));
     CHECK(strstr(err.text, "overlap"));
-    r = ranges();
+    r = ranges_own();
     r.node_pods = (struct cidr4){IP4(10, 44, 0, 0), 24};
     CHECK(!ranges_up(&r, &err));
     CHECK(strstr(err.text, "not within"));

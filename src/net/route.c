@@ -66,7 +66,7 @@ static void read_route(const struct nlmsghdr *h, void *arg)
         array_push(&out->list, r);
 }
 
-static void forget(void *arg)
+static void routes_clear(void *arg)
 {
     array_clear(&((struct routes *)arg)->list);
 }
@@ -78,7 +78,7 @@ bool route_list(struct netlink *nl, struct routes *out, struct err *err)
     *out = (struct routes){0};
     nlbuf_begin(&b, RTM_GETROUTE, 0, &m, sizeof m);
     nlbuf_end(&b);
-    if (!netlink_dump(nl, &b, read_route, forget, out, err)) {
+    if (!netlink_dump(nl, &b, read_route, routes_clear, out, err)) {
         array_fini(&out->list);
         return err_wrap(err, "list routes");
     }

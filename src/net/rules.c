@@ -258,7 +258,7 @@ static void key_port(struct rule_element *e, uint16_t port)
 }
 
 /* ip 0: any local address */
-static struct rule_element frontend(int map, const struct net_service *s, uint32_t ip, uint16_t port)
+static struct rule_element frontend_element(int map, const struct net_service *s, uint32_t ip, uint16_t port)
 {
     struct rule_element e = {.map = (uint8_t)map};
     key_add(&e, &s->proto, 1);
@@ -268,13 +268,13 @@ static struct rule_element frontend(int map, const struct net_service *s, uint32
     return e;
 }
 
-static void push(struct rule_elements *out, const struct rule_element *e)
+static void elements_push(struct rule_elements *out, const struct rule_element *e)
 {
     ASSERT(e->key_n == maps[e->map].key_n && e->data_n == maps[e->map].data_n);
     array_push(&out->list, *e);
 }
 
-static bool chosen(const struct net_endpoint *ep, bool local)
+static bool endpoint_is_chosen(const struct net_endpoint *ep, bool local)
 {
     return local ? ep->local : !ep->fallback;
 }
@@ -286,9 +286,9 @@ static uint16_t add_slots(const struct net_service *s, uint32_t ip, uint16_t por
     uint16_t n = 0;
     for (size_t i = 0; i < s->nendpoints; i++) {
         const struct net_endpoint *ep = &s->endpoints[i];
-        if (!chosen(ep, local))
+        if (!endpoint_is_chosen(ep, local))
             continue;
-        struct rule_element e = frontend(ip ? RULE_EPS : RULE_NPEPS, s, ip, port);
+        struct rule_element e = frontend_element(ip ? RULE_EPS : RULE_NPEPS, s, ip, port);
         uint32_t number = slot + n++; /* the kernel's numgen gives it in host order */
         uint32_t addr = __builtin_bswap32(ep->ip);
         uint16_t eport = __builtin_bswap16(ep->port);
@@ -296,7 +296,7 @@ static uint16_t add_slots(const struct net_service *s, uint32_t ip, uint16_t por
         (void)memcpy(e.data, &addr, 4);
         (void)memcpy(e.data + 4, &eport, 2);
         e.data_n = 8;
-        push(out, &e);
+        elements_push(out, &e);
     }
     return n;
 }
@@ -304,23 +304,26 @@ static uint16_t add_slots(const struct net_service *s, uint32_t ip, uint16_t por
 static void add_frontend(const struct net_service *s, uint32_t ip, uint16_t port, bool local, bool outside,
                          struct rule_elements *out)
 {
-    struct rule_element e = frontend(ip ? outside ? RULE_SVCX : RULE_SVC : outside ? RULE_NPX : RULE_NP, s, ip, port);
+    struct rule_element e = frontend_element(ip        ? outside ? RULE_SVCX : RULE_SVC
+                                             : outside ? RULE_NPX
+                                                       : RULE_NP,
+                                             s, ip, port);
     e.chain = (struct rule_chain){.outside = outside, .by_address = ip != 0, .affinity_s = s->affinity_s};
     e.chain.count = add_slots(s, ip, port, local, outside ? OUTSIDE_SLOT : 0, out);
     if (e.chain.count == 0)
         e.chain = (struct rule_chain){0};
-    push(out, &e);
+    elements_push(out, &e);
     if (!s->affinity_s || outside)
         return;
-    e = frontend(ip ? RULE_LEARN : RULE_NPLEARN, s, ip, port);
+    e = frontend_element(ip ? RULE_LEARN : RULE_NPLEARN, s, ip, port);
     e.chain = (struct rule_chain){.learns = true, .affinity_s = s->affinity_s};
-    push(out, &e);
+    elements_push(out, &e);
 }
 
 static void add_dead(const struct net_service *s, uint32_t ip, uint16_t port, struct rule_elements *out)
 {
-    struct rule_element e = frontend(ip ? RULE_DEAD : RULE_NPDEAD, s, ip, port);
-    push(out, &e);
+    struct rule_element e = frontend_element(ip ? RULE_DEAD : RULE_NPDEAD, s, ip, port);
+    elements_push(out, &e);
 }
 
 static void add_outer(const struct net_service *s, uint32_t ip, uint16_t port, struct rule_elements *out)
@@ -351,7 +354,7 @@ void rules_of_service(const struct net_service *s, struct rule_elements *out)
             continue;
         key_ip(&e, s->endpoints[i].ip);
         key_ip(&e, s->endpoints[i].ip);
-        push(out, &e);
+        elements_push(out, &e);
     }
 }
 
@@ -511,7 +514,7 @@ static bool has_endpoint(const struct net_service *s, const struct net_endpoint 
     return false;
 }
 
-static size_t nfrontends(const struct net_service *s)
+static size_t frontends_count(const struct net_service *s)
 {
     return s->ncluster_ips + s->nexternal_ips + (s->node_port != 0);
 }
@@ -531,7 +534,7 @@ static struct rule_gone pair_of(const struct net_service *s, size_t i, const str
 
 static void gone_from(struct rules *r, const struct net_service *s, const struct net_endpoint *ep)
 {
-    for (size_t i = 0; i < nfrontends(s); i++)
+    for (size_t i = 0; i < frontends_count(s); i++)
         array_push(&r->gone, pair_of(s, i, ep));
 }
 
@@ -786,7 +789,7 @@ static void find_left(struct rules *r, struct rules_diff *out)
     char buf[RULE_PAIR_N];
     map_each (it, &r->services) {
         const struct rule_service *sv = it->value;
-        for (size_t f = 0; f < nfrontends(&sv->of); f++)
+        for (size_t f = 0; f < frontends_count(&sv->of); f++)
             for (size_t i = 0; i < sv->of.nendpoints; i++) {
                 struct rule_gone pair = pair_of(&sv->of, f, &sv->of.endpoints[i]);
                 (void)map_put(&wanted, rule_pair_key(&pair, buf), (void *)sv);

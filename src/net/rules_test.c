@@ -3,7 +3,7 @@
 
 static const uint32_t vip = IP4(10, 43, 0, 10);
 
-static struct net_service web(const struct net_endpoint *ep, size_t n)
+static struct net_service web_service(const struct net_endpoint *ep, size_t n)
 {
     return (struct net_service){.ns = S("default"),
                                 .name = S("web"),
@@ -65,7 +65,7 @@ static struct str diff_text(struct rules *r, bool take)
 
 TEST(a_service_is_a_frontend_and_its_slots)
 {
-    struct net_service s = web(eps, 2);
+    struct net_service s = web_service(eps, 2);
     CHECK_STR(elements_text(&s), S("eps tcp 10.43.0.10:80 #0 -> 10.42.0.5:8080\n"
                                    "eps tcp 10.43.0.10:80 #1 -> 10.42.0.6:8080\n"
                                    "svc tcp 10.43.0.10:80 -> s2\n"
@@ -75,7 +75,7 @@ TEST(a_service_is_a_frontend_and_its_slots)
 
 TEST(a_node_port_with_local_traffic_sees_two_worlds)
 {
-    struct net_service s = web(eps, 3);
+    struct net_service s = web_service(eps, 3);
     s.ncluster_ips = 0;
     s.node_port = 30080;
     s.external_local = true;
@@ -94,7 +94,7 @@ TEST(a_node_port_with_local_traffic_sees_two_worlds)
 
 TEST(a_frontend_without_endpoints_is_refused)
 {
-    struct net_service s = web(NULL, 0);
+    struct net_service s = web_service(NULL, 0);
     uint32_t ext = IP4(192, 0, 2, 7);
     s.external_ips = &ext;
     s.nexternal_ips = 1;
@@ -112,7 +112,7 @@ TEST(a_frontend_without_endpoints_is_refused)
 
 TEST(headless_has_no_rules)
 {
-    struct net_service s = web(eps, 2);
+    struct net_service s = web_service(eps, 2);
     s.ncluster_ips = 0;
     CHECK_STR(elements_text(&s), S(""));
 }
@@ -122,14 +122,14 @@ TEST(an_endpoint_that_leaves_changes_two_elements)
     AUTO(rules_fini) struct rules r;
     struct err err = ERR;
     rules_init(&r);
-    struct net_service s = web(eps, 3);
+    struct net_service s = web_service(eps, 3);
     CHECK_OK(rules_put(&r, &s, &err), err);
     CHECK(str_starts(diff_text(&r, true), S("chain s3\n+ eps tcp 10.43.0.10:80 #0")));
     CHECK_STR(diff_text(&r, true), S(""));
     CHECK_OK(rules_put(&r, &s, &err), err);
     CHECK_STR(diff_text(&r, true), S(""));
     struct net_endpoint left[] = {eps[0], eps[2]};
-    s = web(left, 2);
+    s = web_service(left, 2);
     CHECK_OK(rules_put(&r, &s, &err), err);
     CHECK_STR(diff_text(&r, false), S("chain s2\n"
                                       "* eps tcp 10.43.0.10:80 #1 -> 10.42.1.7:8080\n"
@@ -154,7 +154,7 @@ TEST(those_that_stay_keep_their_slots)
     rules_init(&r);
     for (int i = 0; i < 50; i++)
         many[i] = (struct net_endpoint){IP4(10, 42, 0, 10 + i), 8080, true, false};
-    struct net_service s = web(many, 50);
+    struct net_service s = web_service(many, 50);
     CHECK_OK(rules_put(&r, &s, &err), err);
     (void)diff_text(&r, true);
     many[0].ip = IP4(10, 42, 0, 200); /* one for another, and the list in another order */
@@ -172,7 +172,7 @@ TEST(an_endpoint_behind_two_services_keeps_its_hairpin)
     struct err err = ERR;
     static const uint32_t other = IP4(10, 43, 0, 11);
     rules_init(&r);
-    struct net_service a = web(eps, 1), b = web(eps, 1);
+    struct net_service a = web_service(eps, 1), b = web_service(eps, 1);
     b.name = S("web2");
     b.cluster_ips = &other;
     CHECK_OK(rules_put(&r, &a, &err), err);
@@ -187,7 +187,7 @@ TEST(two_services_do_not_share_a_frontend)
     AUTO(rules_fini) struct rules r;
     struct err err = ERR;
     rules_init(&r);
-    struct net_service a = web(eps, 2), b = web(eps + 2, 1);
+    struct net_service a = web_service(eps, 2), b = web_service(eps + 2, 1);
     b.name = S("thief");
     CHECK_OK(rules_put(&r, &a, &err), err);
     CHECK(!rules_put(&r, &b, &err));
@@ -214,7 +214,7 @@ TEST(who_comes_second_keeps_what_is_his_alone)
         struct err err = ERR;
         rules_init(&r);
         const uint32_t thiefs = IP4(10, 43, 0, 99), outer[] = {IP4(192, 0, 2, 7), IP4(192, 0, 2, 8)};
-        struct net_service a = web(eps, 1), b = web(eps + 2, 1);
+        struct net_service a = web_service(eps, 1), b = web_service(eps + 2, 1);
         a.name = S("thief");
         a.cluster_ips = &thiefs;
         a.external_ips = outer;
@@ -245,7 +245,7 @@ TEST(udp_and_affinity_entries_go_with_their_endpoint)
     AUTO(rules_fini) struct rules r;
     struct err err = ERR;
     rules_init(&r);
-    struct net_service s = web(eps, 2);
+    struct net_service s = web_service(eps, 2);
     s.proto = NET_UDP;
     s.node_port = 30053;
     CHECK_OK(rules_put(&r, &s, &err), err);
@@ -268,7 +268,7 @@ TEST(what_is_not_listed_again_goes)
     AUTO(rules_fini) struct rules r;
     struct err err = ERR;
     rules_init(&r);
-    struct net_service a = web(eps, 1), b = web(eps, 1);
+    struct net_service a = web_service(eps, 1), b = web_service(eps, 1);
     b.name = S("b");
     b.port_number = 81;
     CHECK(rules_put(&r, &a, &err) && rules_put(&r, &b, &err));
@@ -302,7 +302,7 @@ TEST(too_many_endpoints_are_an_error)
     struct err err = ERR;
     rules_init(&r);
     AUTO_FREE struct net_endpoint *many = mem_alloc((SERVICE_ENDPOINTS_MAX + 1) * sizeof *many);
-    struct net_service s = web(many, SERVICE_ENDPOINTS_MAX + 1);
+    struct net_service s = web_service(many, SERVICE_ENDPOINTS_MAX + 1);
     CHECK(!rules_put(&r, &s, &err));
     CHECK(strstr(err.text, "at most 32000"));
 }

@@ -17,7 +17,7 @@ void world_enter(void)
     world_run("ip link set lo up");
 }
 
-static int shell(const char *command, int out)
+static int shell_run(const char *command, int out)
 {
     fflush(NULL);
     pid_t pid = fork();
@@ -39,7 +39,7 @@ void world_run(const char *fmt, ...)
     va_start(args, fmt);
     strbuf_addvf(&b, fmt, args);
     va_end(args);
-    if (shell(b.p, -1) != 0)
+    if (shell_run(b.p, -1) != 0)
         test_failed(__FILE__, __LINE__, "failed: %s", b.p);
 }
 
@@ -48,7 +48,7 @@ struct str world_output(const char *command)
     static char buf[1 << 20];
     FILE *f = tmpfile();
     CHECK(f);
-    (void)shell(command, fileno(f));
+    (void)shell_run(command, fileno(f));
     rewind(f);
     size_t n = fread(buf, 1, sizeof buf - 1, f);
     (void)fclose(f);
@@ -89,7 +89,7 @@ static int socket_in(int ns, int type, int protocol)
     return fd;
 }
 
-static struct sockaddr_in at(uint32_t ip, uint16_t port)
+static struct sockaddr_in addr_of(uint32_t ip, uint16_t port)
 {
     return (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(ip)};
 }
@@ -97,7 +97,7 @@ static struct sockaddr_in at(uint32_t ip, uint16_t port)
 int world_listen(int ns, int type, int protocol, uint32_t ip, uint16_t port)
 {
     int fd = socket_in(ns, type, protocol), one = 1;
-    struct sockaddr_in a = at(ip, port);
+    struct sockaddr_in a = addr_of(ip, port);
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (bind(fd, (struct sockaddr *)&a, sizeof a) < 0)
         test_failed(__FILE__, __LINE__, "bind " IP4_FMT ":%u: %s", IP4_ARG(ip), port, strerror(errno));
@@ -183,7 +183,7 @@ struct reached world_reach(int ns, int type, int protocol, uint32_t ip, uint16_t
     struct reached r = {.server = -1, .fd = -1, .peer = -1};
     int64_t start = clock_mono();
     int fd = socket_in(ns, type, protocol);
-    struct sockaddr_in a = at(ip, port);
+    struct sockaddr_in a = addr_of(ip, port);
     CHECK(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
     if (connect(fd, (struct sockaddr *)&a, sizeof a) < 0 && errno != EINPROGRESS)
         r.error = errno;

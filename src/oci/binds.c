@@ -46,7 +46,7 @@ static bool make_beneath(int root, const char *path, mode_t mode)
 }
 
 /* As a kubelet words it; what was met on the host is for its owner. */
-static bool refuse(const struct oci_bind *b, const char *what, struct err *err)
+static bool bind_refuse(const struct oci_bind *b, const char *what, struct err *err)
 {
     log_warn("bind.refused", "root=" STR_FMT " beneath=\"" STR_FMT "\" error=\"%s\"", STR_ARG(b->root),
              STR_ARG(b->beneath), strerror(errno));
@@ -65,11 +65,11 @@ static int bind_resolve(const struct oci_bind *b, struct err *err)
     AUTO(fd_close) int fd = open_beneath(root, inside);
     if (fd < 0 && errno == ENOENT) {
         if (!make_beneath(root, inside, st.st_mode))
-            return refuse(b, "create subPath directory", err), -1;
+            return bind_refuse(b, "create subPath directory", err), -1;
         fd = open_beneath(root, inside);
     }
     if (fd < 0)
-        refuse(b, "prepare subPath", err);
+        bind_refuse(b, "prepare subPath", err);
     return TAKE_FD(fd);
 }
 
@@ -115,7 +115,7 @@ static bool make_inner(int fd, const struct oci_bind *b, struct err *err)
     return true;
 }
 
-static bool seal(int tree, const struct oci_bind *b, struct err *err)
+static bool bind_seal(int tree, const struct oci_bind *b, struct err *err)
 {
     struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
     unsigned deep = b->seal == OCI_SEALED_DEEP ? AT_RECURSIVE : 0;
@@ -142,7 +142,7 @@ static int bind_take(const struct oci_bind *b, struct err *err)
                    : open_tree(fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
     if (tree < 0)
         return err_errno(err, "take " STR_FMT " for a mount", STR_ARG(b->root)), -1;
-    return seal(tree, b, err) ? TAKE_FD(tree) : -1;
+    return bind_seal(tree, b, err) ? TAKE_FD(tree) : -1;
 }
 
 static bool bind_put(int tree, const char *folder, size_t i, struct err *err)

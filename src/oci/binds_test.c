@@ -61,14 +61,14 @@ static void world_end(struct world *w)
 }
 
 /* What is mounted at FOLDER/0 over there. */
-static int mounted(const struct world *w, const char *folder)
+static int mount_open(const struct world *w, const char *folder)
 {
     char path[400];
     (void)snprintf(path, sizeof path, "/proc/%d/root%s/0", (int)w->holder, folder);
     return open(path, O_PATH | O_CLOEXEC);
 }
 
-static bool attach(const struct world *w, const char *folder, const char *beneath, struct err *err)
+static bool volume_attach(const struct world *w, const char *folder, const char *beneath, struct err *err)
 {
     const struct oci_bind b = {str_of(w->volume), str_of(beneath), .called = S("volumeMount v")};
     return binds_attach(w->mntns, folder, &b, 1, err);
@@ -112,12 +112,12 @@ TEST(a_bind_is_what_lies_beneath_and_nothing_else)
         char folder[300];
         (void)snprintf(folder, sizeof folder, "%s%zu", w.folder, i);
         err = ERR;
-        bool ok = attach(&w, folder, rows[i].beneath, &err);
+        bool ok = volume_attach(&w, folder, rows[i].beneath, &err);
         if (ok != (rows[i].is != NULL) || (!ok && !strstr(err.text, rows[i].says)))
             test_failed(__FILE__, __LINE__, "%s: \"%s\"", rows[i].beneath, err.text);
         if (!ok)
             continue;
-        AUTO(fd_close) int fd = mounted(&w, folder);
+        AUTO(fd_close) int fd = mount_open(&w, folder);
         CHECK(fd >= 0 && fstat(fd, &st) == 0 && fstatat(w.fd, rows[i].is, &want, 0) == 0);
         CHECK(st.st_ino == want.st_ino && st.st_dev == want.st_dev);
         /* here it is an empty place, and goes with its mount over there */
@@ -155,8 +155,8 @@ TEST(a_folder_that_is_exchanged_all_the_time_leads_nowhere_else)
         struct err err = ERR;
         char folder[300];
         (void)snprintf(folder, sizeof folder, "%s%d", w.folder, i);
-        bool ok = attach(&w, folder, beneath[i % 2], &err);
-        AUTO(fd_close) int fd = ok ? mounted(&w, folder) : -1;
+        bool ok = volume_attach(&w, folder, beneath[i % 2], &err);
+        AUTO(fd_close) int fd = ok ? mount_open(&w, folder) : -1;
         in += ok;
         refused += !ok;
         if (ok && (fd < 0 || fstat(fd, &st) < 0 || st.st_ino == outside.st_ino))
@@ -181,7 +181,7 @@ static bool ask_for(const struct world *w, int side, int round)
     struct err err = ERR;
     (void)snprintf(beneath, sizeof beneath, "r%d/x/y/z", round);
     (void)snprintf(folder, sizeof folder, "%s%d-%d", w->folder, round, side);
-    if (attach(w, folder, beneath, &err) && tree_remove(AT_FDCWD, folder, &err))
+    if (volume_attach(w, folder, beneath, &err) && tree_remove(AT_FDCWD, folder, &err))
         return true;
     (void)fprintf(stderr, "round %d, side %d: %s\n", round, side, err.text);
     return false;
@@ -275,7 +275,7 @@ TEST(a_sealed_bind_is_read_only_before_anybody_sees_it)
         (void)snprintf(folder, sizeof folder, "%s-%zu", w.folder, i);
         const struct oci_bind b = {str_of(w.volume), .seal = rows[i].seal, .called = S("volumeMount v")};
         CHECK_OK(binds_attach(w.mntns, folder, &b, 1, &err), err);
-        AUTO(fd_close) int fd = mounted(&w, folder);
+        AUTO(fd_close) int fd = mount_open(&w, folder);
         static const char *const names[] = {"file", "in/file"};
         const int want[] = {rows[i].outer, rows[i].inner};
         for (size_t k = 0; k < countof(names); k++) {
@@ -303,7 +303,7 @@ TEST(a_sealed_bind_has_places_for_what_is_mounted_in_it)
     struct oci_bind b = {str_of(w.volume), .seal = OCI_SEALED, .inner = inner, .ninner = countof(inner),
                          .called = S("volumeMount v")};
     CHECK_OK(binds_attach(w.mntns, w.folder, &b, 1, &err), err);
-    AUTO(fd_close) int fd = mounted(&w, w.folder);
+    AUTO(fd_close) int fd = mount_open(&w, w.folder);
     CHECK(fstatat(fd, "a/b", &st, 0) == 0 && S_ISDIR(st.st_mode) && (st.st_mode & 07777) == 0755);
     CHECK(fstatat(fd, "c/hosts", &st, 0) == 0 && S_ISREG(st.st_mode));
     CHECK(fstatat(fd, "d", &st, 0) == 0 && S_ISDIR(st.st_mode));

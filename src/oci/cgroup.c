@@ -37,7 +37,7 @@ static const struct oci_device usual_devices[] = {
 
 #define CGROUP_PATH 512
 
-static struct str slurp(int dir, const char *path, struct strbuf *b)
+static struct str file_slurp(int dir, const char *path, struct strbuf *b)
 {
     AUTO(fd_close) int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
     strbuf_reset(b);
@@ -50,7 +50,7 @@ static struct str slurp(int dir, const char *path, struct strbuf *b)
     return strbuf_str(b);
 }
 
-static bool put(const char *dir, const char *file, const char *value, struct err *err)
+static bool file_put(const char *dir, const char *file, const char *value, struct err *err)
 {
     char path[CGROUP_PATH];
     (void)snprintf(path, sizeof path, "%s/%s", dir, file);
@@ -64,7 +64,7 @@ static bool put_number(const char *dir, const char *file, int64_t value, struct 
 {
     char text[32];
     (void)snprintf(text, sizeof text, "%lld", (long long)value);
-    return put(dir, file, text, err);
+    return file_put(dir, file, text, err);
 }
 
 static bool has_word(struct str list, char sep, const char *word)
@@ -80,7 +80,7 @@ bool cgroups_detect(struct cgroups *g, struct err *err)
 {
     *g = (struct cgroups){0};
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20), c = STRBUF(4096);
-    struct str rest = slurp(AT_FDCWD, "/proc/self/mounts", &b), line;
+    struct str rest = file_slurp(AT_FDCWD, "/proc/self/mounts", &b), line;
     bool v1 = false;
     while (str_cut(&rest, '\n', &line)) {
         struct str device, mount, type, options;
@@ -108,7 +108,7 @@ bool cgroups_detect(struct cgroups *g, struct err *err)
     if (g->unified[0]) {
         char path[128];
         (void)snprintf(path, sizeof path, "%s/cgroup.controllers", g->unified);
-        g->unified_hugetlb = has_word(str_trim(slurp(AT_FDCWD, path, &c)), ' ', "hugetlb");
+        g->unified_hugetlb = has_word(str_trim(file_slurp(AT_FDCWD, path, &c)), ' ', "hugetlb");
     }
     return true;
 }
@@ -155,7 +155,7 @@ static bool file_empty(const char *dir, const char *file, struct strbuf *b)
 {
     char path[CGROUP_PATH + 32];
     (void)snprintf(path, sizeof path, "%s/%s", dir, file);
-    return !str_trim(slurp(AT_FDCWD, path, b)).n;
+    return !str_trim(file_slurp(AT_FDCWD, path, b)).n;
 }
 
 /* A cpuset that is empty takes no process, and a new one is empty: it gets what the nearest group above it holds.
@@ -182,7 +182,7 @@ static bool cpuset_fill(const char *mount, const char *path, struct err *err)
             end += strcspn(end + 1, "/") + 1;
             (void)snprintf(dir, sizeof dir, "%s%.*s", mount, (int)(end - path), path);
             struct err why = ERR;
-            if (put(dir, files[i], above.p, &why))
+            if (file_put(dir, files[i], above.p, &why))
                 continue;
             if (file_empty(dir, files[i], &b)) /* not filled by another meanwhile, who may have given less */
                 return *err = why, false;
@@ -193,17 +193,17 @@ static bool cpuset_fill(const char *mount, const char *path, struct err *err)
 }
 
 /* What a group on v2 must say before its children have controllers. */
-static bool delegate(const char *dir, struct err *err)
+static bool group_delegate(const char *dir, struct err *err)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(4096), want = STRBUF(256);
     char path[CGROUP_PATH];
     (void)snprintf(path, sizeof path, "%s/cgroup.controllers", dir);
     static const char *const used[] = {"cpu", "cpuset", "memory", "pids", "io", "hugetlb"};
-    struct str have = str_trim(slurp(AT_FDCWD, path, &b));
+    struct str have = str_trim(file_slurp(AT_FDCWD, path, &b));
     for (size_t i = 0; i < countof(used); i++)
         if (has_word(have, ' ', used[i]))
             strbuf_addf(&want, "%s+%s", want.n ? " " : "", used[i]);
-    return !want.n || put(dir, "cgroup.subtree_control", want.p, err);
+    return !want.n || file_put(dir, "cgroup.subtree_control", want.p, err);
 }
 
 static bool make_dirs(const struct cgroups *g, const struct hierarchy *h, const char *path, struct err *err)
@@ -213,7 +213,7 @@ static bool make_dirs(const struct cgroups *g, const struct hierarchy *h, const 
         memcpy(dir, h->dir, sizeof dir);
         if (g->mode == CGROUP_V2) {
             *strrchr(dir, '/') = 0;
-            return delegate(dir, err);
+            return group_delegate(dir, err);
         }
         return !(h->has & 1u << CG_CPUSET) || cpuset_fill(h->mount, path, err);
     }
@@ -224,7 +224,7 @@ static bool make_dirs(const struct cgroups *g, const struct hierarchy *h, const 
             char parent[CGROUP_PATH];
             memcpy(parent, dir, sizeof parent);
             *strrchr(parent, '/') = 0;
-            if (!delegate(parent, err))
+            if (!group_delegate(parent, err))
                 return false;
         }
         if (mkdir(dir, 0755) < 0 && errno != EEXIST)
@@ -258,10 +258,10 @@ static bool limit_v1(const struct hierarchy *h, const struct oci_limits *l, bool
     if (h->has & 1u << CG_CPUSET && ((l->cpuset.n || l->mems.n))) {
         char text[256];
         (void)snprintf(text, sizeof text, STR_FMT, STR_ARG(l->cpuset));
-        if (l->cpuset.n && !put(h->dir, "cpuset.cpus", text, err))
+        if (l->cpuset.n && !file_put(h->dir, "cpuset.cpus", text, err))
             return false;
         (void)snprintf(text, sizeof text, STR_FMT, STR_ARG(l->mems));
-        if (l->mems.n && !put(h->dir, "cpuset.mems", text, err))
+        if (l->mems.n && !file_put(h->dir, "cpuset.mems", text, err))
             return false;
     }
     for (size_t i = 0; h->has & 1u << CG_HUGETLB && i < l->nhugepages; i++) {
@@ -290,7 +290,7 @@ static bool limit_v2(const struct hierarchy *h, const struct oci_limits *l, bool
     if (l->cpu_quota_us && !quota)
         (void)snprintf(text, sizeof text, "max %llu",
                        (unsigned long long)(l->cpu_period_us ? l->cpu_period_us : 100000));
-    if (l->cpu_quota_us && !put(h->dir, "cpu.max", text, err))
+    if (l->cpu_quota_us && !file_put(h->dir, "cpu.max", text, err))
         return false;
     if (l->memory) {
         struct err swap = ERR;
@@ -300,15 +300,15 @@ static bool limit_v2(const struct hierarchy *h, const struct oci_limits *l, bool
             return *err = swap, false;
     }
     struct err group = ERR; /* a container dies whole when it is out of memory, as upstream has it on v2 */
-    if (leaf && !put(h->dir, "memory.oom.group", "1", &group) && group.sys != ENOENT)
+    if (leaf && !file_put(h->dir, "memory.oom.group", "1", &group) && group.sys != ENOENT)
         return *err = group, false;
     if (l->pids && !put_number(h->dir, "pids.max", l->pids, err))
         return false;
     (void)snprintf(text, sizeof text, STR_FMT, STR_ARG(l->cpuset));
-    if (l->cpuset.n && !put(h->dir, "cpuset.cpus", text, err))
+    if (l->cpuset.n && !file_put(h->dir, "cpuset.cpus", text, err))
         return false;
     (void)snprintf(text, sizeof text, STR_FMT, STR_ARG(l->mems));
-    if (l->mems.n && !put(h->dir, "cpuset.mems", text, err))
+    if (l->mems.n && !file_put(h->dir, "cpuset.mems", text, err))
         return false;
     for (size_t i = 0; i < l->nhugepages; i++) {
         char file[64];
@@ -325,7 +325,7 @@ static bool devices_v1(const char *dir, const struct cgroup_devices *devices, st
 {
     if (devices->all)
         return true;
-    if (!put(dir, "devices.deny", "a", err))
+    if (!file_put(dir, "devices.deny", "a", err))
         return false;
     for (size_t i = 0; i < countof(usual_devices) + devices->n; i++) {
         const struct oci_device *d = i < countof(usual_devices) ? &usual_devices[i]
@@ -334,7 +334,7 @@ static bool devices_v1(const char *dir, const struct cgroup_devices *devices, st
         (void)snprintf(numbers[0], sizeof numbers[0], d->major < 0 ? "*" : "%lld", (long long)d->major);
         (void)snprintf(numbers[1], sizeof numbers[1], d->minor < 0 ? "*" : "%lld", (long long)d->minor);
         (void)snprintf(text, sizeof text, "%c %s:%s " STR_FMT, d->type, numbers[0], numbers[1], STR_ARG(d->access));
-        if (!put(dir, "devices.allow", text, err))
+        if (!file_put(dir, "devices.allow", text, err))
             return false;
     }
     return true;
@@ -346,7 +346,7 @@ struct program {
     size_t n;
 };
 
-static void emit(struct program *p, uint8_t op, uint8_t dst, uint8_t src, int16_t off, int32_t imm)
+static void insn_emit(struct program *p, uint8_t op, uint8_t dst, uint8_t src, int16_t off, int32_t imm)
 {
     p->code[p->n++] = (struct bpf_insn){.code = op, .dst_reg = dst & 15, .src_reg = src & 15, .off = off, .imm = imm};
 }
@@ -360,16 +360,17 @@ static void emit_rule(struct program *p, const struct oci_device *d)
                                           : BPF_DEVCG_ACC_WRITE;
     size_t start = p->n;
     /* r2 type, r3 access, r4 major, r5 minor; every mismatch goes to the next rule */
-    emit(p, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_2, 0, 0, d->type == 'c' ? BPF_DEVCG_DEV_CHAR : BPF_DEVCG_DEV_BLOCK);
-    emit(p, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_1, BPF_REG_3, 0, 0);
-    emit(p, BPF_ALU64 | BPF_AND | BPF_K, BPF_REG_1, 0, 0, ~access & 7);
-    emit(p, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_1, 0, 0, 0);
+    insn_emit(p, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_2, 0, 0,
+              d->type == 'c' ? BPF_DEVCG_DEV_CHAR : BPF_DEVCG_DEV_BLOCK);
+    insn_emit(p, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_1, BPF_REG_3, 0, 0);
+    insn_emit(p, BPF_ALU64 | BPF_AND | BPF_K, BPF_REG_1, 0, 0, ~access & 7);
+    insn_emit(p, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_1, 0, 0, 0);
     if (d->major >= 0)
-        emit(p, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_4, 0, 0, (int32_t)d->major);
+        insn_emit(p, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_4, 0, 0, (int32_t)d->major);
     if (d->minor >= 0)
-        emit(p, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_5, 0, 0, (int32_t)d->minor);
-    emit(p, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 1);
-    emit(p, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+        insn_emit(p, BPF_JMP | BPF_JNE | BPF_K, BPF_REG_5, 0, 0, (int32_t)d->minor);
+    insn_emit(p, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 1);
+    insn_emit(p, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
     for (size_t i = start; i < p->n; i++)
         if (p->code[i].code == (BPF_JMP | BPF_JNE | BPF_K))
             p->code[i].off = (int16_t)(p->n - i - 1);
@@ -383,18 +384,18 @@ static bool devices_v2(const char *dir, const struct cgroup_devices *devices, st
     if (devices->n > DEVICE_RULES_MAX - countof(usual_devices))
         return err_set(err, E_INVALID, "devices: more than %zu", DEVICE_RULES_MAX - countof(usual_devices));
     AUTO_FREE struct program *p = NEW(struct program);
-    emit(p, BPF_LDX | BPF_MEM | BPF_W, BPF_REG_2, BPF_REG_1, 0, 0);
-    emit(p, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_3, BPF_REG_2, 0, 0);
-    emit(p, BPF_ALU64 | BPF_AND | BPF_K, BPF_REG_2, 0, 0, 0xffff);
-    emit(p, BPF_ALU64 | BPF_RSH | BPF_K, BPF_REG_3, 0, 0, 16);
-    emit(p, BPF_LDX | BPF_MEM | BPF_W, BPF_REG_4, BPF_REG_1, 4, 0);
-    emit(p, BPF_LDX | BPF_MEM | BPF_W, BPF_REG_5, BPF_REG_1, 8, 0);
+    insn_emit(p, BPF_LDX | BPF_MEM | BPF_W, BPF_REG_2, BPF_REG_1, 0, 0);
+    insn_emit(p, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_3, BPF_REG_2, 0, 0);
+    insn_emit(p, BPF_ALU64 | BPF_AND | BPF_K, BPF_REG_2, 0, 0, 0xffff);
+    insn_emit(p, BPF_ALU64 | BPF_RSH | BPF_K, BPF_REG_3, 0, 0, 16);
+    insn_emit(p, BPF_LDX | BPF_MEM | BPF_W, BPF_REG_4, BPF_REG_1, 4, 0);
+    insn_emit(p, BPF_LDX | BPF_MEM | BPF_W, BPF_REG_5, BPF_REG_1, 8, 0);
     for (size_t i = 0; i < countof(usual_devices); i++)
         emit_rule(p, &usual_devices[i]);
     for (size_t i = 0; i < devices->n; i++)
         emit_rule(p, &devices->list[i]);
-    emit(p, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 0);
-    emit(p, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
+    insn_emit(p, BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, 0);
+    insn_emit(p, BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
     union bpf_attr load = {.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE,
                            .insn_cnt = (uint32_t)p->n,
                            .insns = (uintptr_t)p->code,
@@ -498,7 +499,8 @@ void cgroup_freeze_file(const struct cgroups *g, const char *path, char *out, si
 #define DEPTH_MAX 32
 
 /* Calls fn for the group and every group below it, deepest first. False as soon as fn says so. */
-static bool walk(int at, const char *name, int depth, bool (*fn)(int parent, const char *name, void *arg), void *arg)
+static bool groups_walk(int at, const char *name, int depth, bool (*fn)(int parent, const char *name, void *arg),
+                        void *arg)
 {
     int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
@@ -507,7 +509,7 @@ static bool walk(int at, const char *name, int depth, bool (*fn)(int parent, con
     bool ok = true;
     for (struct dirent *e; ok && depth < DEPTH_MAX && (e = readdir(dir));)
         if (e->d_type == DT_DIR && e->d_name[0] != '.')
-            ok = walk(fd, e->d_name, depth + 1, fn, arg);
+            ok = groups_walk(fd, e->d_name, depth + 1, fn, arg);
     (void)closedir(dir);
     return ok && fn(at, name, arg);
 }
@@ -521,13 +523,13 @@ static bool remove_one(int parent, const char *name, void *arg)
 bool cgroup_remove(const struct cgroups *g, const char *path, struct err *err)
 {
     each_hierarchy (h, g, path)
-        if (!walk(AT_FDCWD, h.dir, 0, remove_one, NULL))
+        if (!groups_walk(AT_FDCWD, h.dir, 0, remove_one, NULL))
             return errno == EBUSY ? err_set(err, E_CONFLICT, "cgroup %s still has processes", h.dir)
                                   : err_errno(err, "rmdir %s", h.dir);
     if (g->unified_hugetlb) {
         char dir[CGROUP_PATH];
         (void)snprintf(dir, sizeof dir, "%s%s", g->unified, path);
-        (void)walk(AT_FDCWD, dir, 0, remove_one, NULL);
+        (void)groups_walk(AT_FDCWD, dir, 0, remove_one, NULL);
     }
     return true;
 }
@@ -545,7 +547,7 @@ static void kill_member(pid_t pid, const struct killing *k)
     AUTO(strbuf_fini) struct strbuf b = STRBUF(65536);
     AUTO(fd_close) int fd = (int)syscall(SYS_pidfd_open, pid, 0);
     (void)snprintf(path, sizeof path, "/proc/%d/cgroup", (int)pid);
-    if (fd >= 0 && str_has(slurp(AT_FDCWD, path, &b), str_of(k->path)))
+    if (fd >= 0 && str_has(file_slurp(AT_FDCWD, path, &b), str_of(k->path)))
         (void)syscall(SYS_pidfd_send_signal, fd, k->signo, NULL, 0); /* one that has ended has what it was to get */
 }
 
@@ -555,7 +557,7 @@ static bool kill_one(int parent, const char *name, void *arg)
     char file[300];
     (void)snprintf(file, sizeof file, "%s/cgroup.procs", name);
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
-    struct str rest = slurp(parent, file, &b), line;
+    struct str rest = file_slurp(parent, file, &b), line;
     while (str_cut(&rest, '\n', &line)) {
         int64_t pid;
         if (str_to_i64(line, 1, INT32_MAX, &pid)) {
@@ -572,7 +574,7 @@ static bool look_one(int parent, const char *name, void *arg)
     char file[300];
     (void)snprintf(file, sizeof file, "%s/cgroup.procs", name);
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
-    *left |= slurp(parent, file, &b).n > 0;
+    *left |= file_slurp(parent, file, &b).n > 0;
     return true;
 }
 
@@ -594,7 +596,7 @@ void cgroup_signal(const struct cgroups *g, const char *path, int signo)
     char dir[CGROUP_PATH];
     struct killing k = {path, signo, false};
     if (any_dir(g, path, dir, sizeof dir))
-        (void)walk(AT_FDCWD, dir, 0, kill_one, &k);
+        (void)groups_walk(AT_FDCWD, dir, 0, kill_one, &k);
 }
 
 /* On v1 what is frozen does not die: a shim that ended in the midst of a start has left it so. */
@@ -615,16 +617,16 @@ bool cgroup_kill(const struct cgroups *g, const char *path)
     struct killing k = {path, SIGKILL, false};
     if (g->mode != CGROUP_V2 && g->mount[CG_FREEZER][0]) {
         dir_of(g, CG_FREEZER, path, dir, sizeof dir);
-        (void)walk(AT_FDCWD, dir, 0, thaw_one, NULL);
+        (void)groups_walk(AT_FDCWD, dir, 0, thaw_one, NULL);
     }
     if (!any_dir(g, path, dir, sizeof dir))
         return true;
     struct err none = ERR; /* before Linux 5.14 there is no such file: then one by one */
-    if (g->mode == CGROUP_V2 && put(dir, "cgroup.kill", "1", &none))
+    if (g->mode == CGROUP_V2 && file_put(dir, "cgroup.kill", "1", &none))
         return cgroup_empty(g, path);
     for (int i = 0; i < 10; i++) { /* what forks while we look */
         k.left = false;
-        (void)walk(AT_FDCWD, dir, 0, kill_one, &k);
+        (void)groups_walk(AT_FDCWD, dir, 0, kill_one, &k);
         if (!k.left)
             break;
     }
@@ -641,7 +643,7 @@ static bool first_one(int parent, const char *name, void *arg)
     char file[300];
     (void)snprintf(file, sizeof file, "%s/cgroup.procs", name);
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
-    struct str rest = slurp(parent, file, &b), line;
+    struct str rest = file_slurp(parent, file, &b), line;
     int64_t pid;
     if (str_cut(&rest, '\n', &line) && str_to_i64(line, 1, INT32_MAX, &pid))
         f->pid = (pid_t)pid;
@@ -656,7 +658,7 @@ bool cgroup_wait_empty(const struct cgroups *g, const char *path, int timeout_ms
     int64_t until = clock_mono() + timeout_ms * NS_PER_MS;
     for (;;) {
         struct first_pid f = {0};
-        (void)walk(AT_FDCWD, dir, 0, first_one, &f);
+        (void)groups_walk(AT_FDCWD, dir, 0, first_one, &f);
         if (!f.pid)
             return true;
         AUTO(fd_close) int fd = (int)syscall(SYS_pidfd_open, f.pid, 0);
@@ -672,19 +674,19 @@ bool cgroup_empty(const struct cgroups *g, const char *path)
     char dir[CGROUP_PATH];
     bool left = false;
     if (any_dir(g, path, dir, sizeof dir))
-        (void)walk(AT_FDCWD, dir, 0, look_one, &left);
+        (void)groups_walk(AT_FDCWD, dir, 0, look_one, &left);
     return !left;
 }
 
 /* ---- figures ---- */
 
-static uint64_t number(const char *dir, const char *file)
+static uint64_t file_number(const char *dir, const char *file)
 {
     char path[CGROUP_PATH];
     AUTO(strbuf_fini) struct strbuf b = STRBUF(4096);
     (void)snprintf(path, sizeof path, "%s/%s", dir, file);
     uint64_t v = 0;
-    struct str text = str_trim(slurp(AT_FDCWD, path, &b));
+    struct str text = str_trim(file_slurp(AT_FDCWD, path, &b));
     return str_to_u64(text, UINT64_MAX, &v) ? v : 0; /* "max" too */
 }
 
@@ -693,12 +695,12 @@ struct wanted {
     uint64_t *to, times;
 };
 
-static void numbers(const char *dir, const char *file, const struct wanted *want, size_t n)
+static void file_numbers(const char *dir, const char *file, const struct wanted *want, size_t n)
 {
     char path[CGROUP_PATH];
     AUTO(strbuf_fini) struct strbuf b = STRBUF(65536);
     (void)snprintf(path, sizeof path, "%s/%s", dir, file);
-    struct str rest = slurp(AT_FDCWD, path, &b), line, name, value;
+    struct str rest = file_slurp(AT_FDCWD, path, &b), line, name, value;
     while (str_cut(&rest, '\n', &line)) {
         uint64_t v;
         if (!str_split(line, ' ', &name, &value) || !str_to_u64(str_trim(value), UINT64_MAX, &v))
@@ -732,16 +734,16 @@ bool cgroup_stats(const struct cgroups *g, const char *path, struct cgroup_stats
                                          {v2 ? "pgfault" : "total_pgfault", &out->page_faults, 1},
                                          {v2 ? "pgmajfault" : "total_pgmajfault", &out->major_faults, 1}};
     const struct wanted oom[] = {{"oom_kill", &out->oom_kills, 1}};
-    numbers(cpu, "cpu.stat", cpu_stat, v2 ? countof(cpu_stat) : 3);
+    file_numbers(cpu, "cpu.stat", cpu_stat, v2 ? countof(cpu_stat) : 3);
     if (!v2)
-        out->cpu_ns = number(acct, "cpuacct.usage");
-    numbers(memory, "memory.stat", memory_stat, countof(memory_stat));
-    numbers(memory, v2 ? "memory.events" : "memory.oom_control", oom, countof(oom));
-    out->memory = number(memory, v2 ? "memory.current" : "memory.usage_in_bytes");
-    out->memory_limit = number(memory, v2 ? "memory.max" : "memory.limit_in_bytes");
+        out->cpu_ns = file_number(acct, "cpuacct.usage");
+    file_numbers(memory, "memory.stat", memory_stat, countof(memory_stat));
+    file_numbers(memory, v2 ? "memory.events" : "memory.oom_control", oom, countof(oom));
+    out->memory = file_number(memory, v2 ? "memory.current" : "memory.usage_in_bytes");
+    out->memory_limit = file_number(memory, v2 ? "memory.max" : "memory.limit_in_bytes");
     if (out->memory_limit > (uint64_t)1 << 62)
         out->memory_limit = 0;
     out->memory_working_set = out->memory > inactive ? out->memory - inactive : 0;
-    out->pids = number(pids, "pids.current");
+    out->pids = file_number(pids, "pids.current");
     return true;
 }

@@ -40,7 +40,7 @@ static bool drop_capabilities(struct err *err)
     return syscall(SYS_capset, &head, data) == 0 || err_errno(err, "dropping capabilities");
 }
 
-static void allow(int rules, const char *path, uint64_t access)
+static void path_allow(int rules, const char *path, uint64_t access)
 {
     AUTO(fd_close) int fd = open(path, O_PATH | O_CLOEXEC);
     struct landlock_path_beneath_attr rule = {.allowed_access = access, .parent_fd = fd};
@@ -63,12 +63,12 @@ bool confine(const char *store, bool network, const char *also, struct err *err)
         AUTO(fd_close) int rules = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
         if (rules < 0)
             return err_errno(err, "landlock");
-        allow(rules, store, ALL(abi) & ~LANDLOCK_ACCESS_FS_EXECUTE);
+        path_allow(rules, store, ALL(abi) & ~LANDLOCK_ACCESS_FS_EXECUTE);
         static const char *const lookup[] = {"/etc", "/usr", "/lib", "/lib64", "/run/systemd/resolve"};
         for (size_t i = 0; network && i < countof(lookup); i++)
-            allow(rules, lookup[i], READS | LANDLOCK_ACCESS_FS_EXECUTE);
+            path_allow(rules, lookup[i], READS | LANDLOCK_ACCESS_FS_EXECUTE);
         if (also)
-            allow(rules, also, LANDLOCK_ACCESS_FS_READ_FILE);
+            path_allow(rules, also, LANDLOCK_ACCESS_FS_READ_FILE);
         if (syscall(SYS_landlock_restrict_self, rules, 0) < 0)
             return err_errno(err, "landlock");
     }

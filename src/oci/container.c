@@ -117,7 +117,7 @@ void container_seen(struct container *c, const struct shim_status *st)
                                           .finished_ns = st->finished_ns};
 }
 
-static int64_t field(struct str text, const char *name)
+static int64_t text_field(struct str text, const char *name)
 {
     struct str line, key, value;
     int64_t v = 0;
@@ -138,14 +138,14 @@ void container_lost(struct container *c)
     (void)snprintf(path, sizeof path, "%s/status", c->dir);
     bool read = small_read(path, 4000, &b, &ignored) && str_starts(strbuf_str(&b), S("wherry-status 1\n"));
     struct str text = read ? strbuf_str(&b) : S("");
-    c->status.started_ns = field(text, "started");
+    c->status.started_ns = text_field(text, "started");
     c->status.pid = 0;
     c->status.state = CONTAINER_EXITED;
     if (str_has(text, S("\nstate exited\n"))) {
-        c->status.code = (int)field(text, "code");
-        c->status.signal = (int)field(text, "signal");
-        c->status.oom = field(text, "oom") != 0;
-        c->status.finished_ns = field(text, "finished");
+        c->status.code = (int)text_field(text, "code");
+        c->status.signal = (int)text_field(text, "signal");
+        c->status.oom = text_field(text, "oom") != 0;
+        c->status.finished_ns = text_field(text, "finished");
         return;
     }
     c->status.lost = true;
@@ -293,7 +293,7 @@ static void create_blocking(struct work *w)
     fault_pass("oci.create.cgroup");
 }
 
-static void told(struct container *c, const struct err *err)
+static void container_told(struct container *c, const struct err *err)
 {
     container_done *done = c->done;
     c->done = NULL;
@@ -320,7 +320,7 @@ static void remove_blocking(struct work *w)
 static void create_undone(struct work *w)
 {
     struct container *c = container_of(w, struct container, work);
-    told(c, c->failure);
+    container_told(c, c->failure);
     container_gone(c);
 }
 
@@ -444,7 +444,7 @@ static struct request *request_for(struct container *c, container_done *done, vo
     return q;
 }
 
-static void unmounted(struct request *q, const struct shim_answer *a, int fd)
+static void mounts_gone(struct request *q, const struct shim_answer *a, int fd)
 {
     struct container *c = q->container;
     (void)a; /* a shim that is gone has taken it along */
@@ -459,7 +459,7 @@ static void create_take_back(struct container *c, const struct err *err)
     struct shim_target m = {0};
     memcpy(m.id, c->id, strlen(c->id));
     c->failure = mem_dup(err, sizeof *err);
-    sandbox_send(c->sandbox, SHIM_REMOVE, &m, NULL, request_for(c, NULL, NULL, unmounted));
+    sandbox_send(c->sandbox, SHIM_REMOVE, &m, NULL, request_for(c, NULL, NULL, mounts_gone));
 }
 
 static void volumes_made(struct work *w)
@@ -472,7 +472,7 @@ static void volumes_made(struct work *w)
         return;
     }
     c->status.state = CONTAINER_CREATED;
-    told(c, NULL);
+    container_told(c, NULL);
 }
 
 static void guard_answered(struct request *q, const struct shim_answer *a, int fd)
@@ -484,7 +484,7 @@ static void guard_answered(struct request *q, const struct shim_answer *a, int f
 }
 
 /* While crun runs in its sight it is frozen, as crun is root on the host until it has become the program. */
-static void guard(struct container *c)
+static void container_guard(struct container *c)
 {
     struct shim_guard m = {0};
     memcpy(m.id, c->id, strlen(c->id));
@@ -507,13 +507,13 @@ static void create_answered(struct request *q, const struct shim_answer *a, int 
         return;
     }
     if (traces)
-        guard(c);
+        container_guard(c);
     if (c->volumes.n) {
         work_start(&c->work, c->rt, volumes_blocking, volumes_made);
         return;
     }
     c->status.state = CONTAINER_CREATED;
-    told(c, NULL);
+    container_told(c, NULL);
 }
 
 static void create_prepared(struct work *w)
@@ -534,7 +534,7 @@ static void create_prepared(struct work *w)
 static void create_refused(void *arg)
 {
     struct container *c = arg;
-    told(c, c->failure);
+    container_told(c, c->failure);
     container_gone(c);
 }
 
@@ -688,7 +688,7 @@ void container_start(struct container *c, container_done *done, void *arg)
     sandbox_send(c->sandbox, SHIM_START, &m, NULL, request_for(c, done, arg, start_answered));
 }
 
-static void ignored(struct request *q, const struct shim_answer *a, int fd)
+static void answer_ignore(struct request *q, const struct shim_answer *a, int fd)
 {
     (void)a;
     fd_close(fd);
@@ -701,7 +701,7 @@ void container_kill(struct container *c, int signo)
     memcpy(m.id, c->id, strlen(c->id));
     if (c->status.state != CONTAINER_RUNNING && c->status.state != CONTAINER_STARTING)
         return;
-    sandbox_send(c->sandbox, SHIM_KILL, &m, NULL, request_for(c, NULL, NULL, ignored));
+    sandbox_send(c->sandbox, SHIM_KILL, &m, NULL, request_for(c, NULL, NULL, answer_ignore));
     /* in a shared pid namespace its children live on; those that fork meanwhile go when it is removed */
     if (signo == SIGKILL && !cgroup_empty(&c->rt->cgroups, c->cgroup))
         cgroup_signal(&c->rt->cgroups, c->cgroup, SIGKILL);
@@ -710,7 +710,7 @@ void container_kill(struct container *c, int signo)
 static void remove_over(struct work *w)
 {
     struct container *c = container_of(w, struct container, work);
-    told(c, w->ok ? NULL : &w->err);
+    container_told(c, w->ok ? NULL : &w->err);
     container_gone(c);
 }
 
@@ -723,7 +723,7 @@ static void remove_answered(struct request *q, const struct shim_answer *a, int 
     /* without a shim, or unknown to it, there is nothing but files left */
     if (a && a->head.status != 0 && a->head.status != ENOENT) {
         (void)answer_ok(a, "removing the container", &err);
-        told(c, &err);
+        container_told(c, &err);
         return;
     }
     work_start_long(&c->work, c->rt, remove_blocking, remove_over);
@@ -742,14 +742,14 @@ void container_log_reopen(struct container *c)
 {
     struct shim_target m = {0};
     memcpy(m.id, c->id, strlen(c->id));
-    sandbox_send(c->sandbox, SHIM_REOPEN, &m, NULL, request_for(c, NULL, NULL, ignored));
+    sandbox_send(c->sandbox, SHIM_REOPEN, &m, NULL, request_for(c, NULL, NULL, answer_ignore));
 }
 
 void container_resize(struct container *c, uint16_t rows, uint16_t columns)
 {
     struct shim_resize m = {.rows = rows, .columns = columns};
     memcpy(m.container, c->id, strlen(c->id));
-    sandbox_send(c->sandbox, SHIM_RESIZE, &m, NULL, request_for(c, NULL, NULL, ignored));
+    sandbox_send(c->sandbox, SHIM_RESIZE, &m, NULL, request_for(c, NULL, NULL, answer_ignore));
 }
 
 /* ---- what it is ---- */

@@ -113,7 +113,7 @@ void content_free(struct content *c)
     mem_free(c);
 }
 
-static int lock(const struct content *c, int how, struct err *err)
+static int content_lock(const struct content *c, int how, struct err *err)
 {
     AUTO(fd_close) int fd = openat(c->fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     int rc = -1;
@@ -128,7 +128,7 @@ static int lock(const struct content *c, int how, struct err *err)
 
 int content_lock_shared(const struct content *c, struct err *err)
 {
-    return lock(c, LOCK_SH, err);
+    return content_lock(c, LOCK_SH, err);
 }
 
 /* ---- small files ---- */
@@ -614,7 +614,7 @@ static bool sweep_garbage(void *arg, const char *name)
     return renameat(g->c->fd, path, g->c->fd, away) < 0 || tree_remove_counted(g->c->fd, away, &g->freed, g->err);
 }
 
-static bool mark(struct gc *g, struct str hex, struct err *err)
+static bool manifest_mark(struct gc *g, struct str hex, struct err *err)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(IMAGE_RECORD_MAX + 65536);
     AUTO(arena_fini) struct arena a = ARENA;
@@ -644,16 +644,16 @@ static bool mark_all(struct gc *g, struct err *err)
         return false;
     bool ok = true;
     array_each (r, &refs.list)
-        ok = ok && mark(g, digest_hex(&r->manifest), err);
+        ok = ok && manifest_mark(g, digest_hex(&r->manifest), err);
     map_each (e, &used)
-        ok = ok && mark(g, e->key, err);
+        ok = ok && manifest_mark(g, e->key, err);
     array_fini(&refs.list);
     return ok;
 }
 
 bool content_gc(struct content *c, int64_t *freed_bytes, struct err *err)
 {
-    AUTO(fd_close) int held = lock(c, LOCK_EX, err);
+    AUTO(fd_close) int held = content_lock(c, LOCK_EX, err);
     if (held < 0)
         return false;
     struct gc g = {.c = c, .err = err};

@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-static struct content *opened(void)
+static struct content *content_of_test(void)
 {
     struct err err = ERR;
     char path[200];
@@ -17,7 +17,7 @@ static struct content *opened(void)
 TEST(a_blob_is_on_the_disk_before_it_has_its_name)
 {
     struct err err = ERR;
-    AUTO(content_free) struct content *c = opened();
+    AUTO(content_free) struct content *c = content_of_test();
     struct digest d = digest_of("x", 1), got;
     CHECK(syncs_fail());
     CHECK(!content_put(c, "x", 1, &got, &err) && err.sys == EDQUOT);
@@ -27,7 +27,7 @@ TEST(a_blob_is_on_the_disk_before_it_has_its_name)
 TEST(a_name_is_on_the_disk_before_it_counts)
 {
     struct err err = ERR;
-    AUTO(content_free) struct content *c = opened();
+    AUTO(content_free) struct content *c = content_of_test();
     struct digest d = digest_of("x", 1), got;
     CHECK(syncs_fail());
     CHECK(!content_ref_set(c, S("docker.io/library/x:1"), &d, &err) && err.sys == EDQUOT);
@@ -38,7 +38,7 @@ TEST(a_name_is_on_the_disk_before_it_counts)
 TEST(the_name_of_a_layer_is_on_the_disk_before_it_is_said_to_be)
 {
     struct err err = ERR;
-    AUTO(content_free) struct content *c = opened();
+    AUTO(content_free) struct content *c = content_of_test();
     struct digest d = digest_of("x", 1);
     char tmp[80];
     fd_close(content_layer_tmp(c, tmp, &err));
@@ -50,7 +50,7 @@ TEST(the_name_of_a_layer_is_on_the_disk_before_it_is_said_to_be)
 TEST(a_claim_that_cannot_be_read_holds_everything)
 {
     struct err err = ERR;
-    AUTO(content_free) struct content *c = opened();
+    AUTO(content_free) struct content *c = content_of_test();
     struct digest d = digest_of("x", 1), got;
     int64_t freed;
     char path[200];
@@ -71,7 +71,7 @@ TEST(a_claim_that_cannot_be_read_holds_everything)
 TEST(who_fetches_a_blob_slowly_is_not_waited_for_for_ever)
 {
     struct err err = ERR;
-    AUTO(content_free) struct content *c = opened();
+    AUTO(content_free) struct content *c = content_of_test();
     struct digest d = digest_of("abc", 3), got;
     struct ingest slow, quick;
     c->patience_ms = 200;
@@ -123,7 +123,7 @@ TEST(sixteen_bring_claim_and_collect_at_once)
 {
     pid_t pids[16];
     struct err err = ERR;
-    AUTO(content_free) struct content *c = opened();
+    AUTO(content_free) struct content *c = content_of_test();
     for (int side = 0; side < 16; side++) {
         pids[side] = fork();
         if (pids[side] != 0)

@@ -99,7 +99,7 @@ struct exec *container_exec(struct container *c, const struct exec_spec *spec, c
     return x;
 }
 
-static void ignored(struct request *q, const struct shim_answer *a, int fd)
+static void answer_ignore(struct request *q, const struct shim_answer *a, int fd)
 {
     (void)a;
     fd_close(fd);
@@ -112,7 +112,7 @@ static void exec_signal(struct exec *x, int signo)
     struct request *q = NEW(struct request);
     memcpy(m.id, x->id, strlen(x->id));
     q->sandbox = x->sandbox;
-    q->fn = ignored;
+    q->fn = answer_ignore;
     sandbox_send(x->sandbox, SHIM_EXEC_KILL, &m, NULL, q);
 }
 

@@ -23,7 +23,7 @@ const char *__asan_default_options(void)
 }
 #endif
 
-static void tell(struct strbuf *b)
+static void line_tell(struct strbuf *b)
 {
     strbuf_addc(b, '\n');
     struct str rest = strbuf_str(b);
@@ -46,7 +46,7 @@ static int tell_error(const struct err *err)
     jout_num(&b, err_http(err->kind));
     jout_field(&b, "message", str_of(err->text));
     strbuf_addz(&b, "}}");
-    tell(&b);
+    line_tell(&b);
     return 1;
 }
 
@@ -62,7 +62,7 @@ static int tell_image(const struct digest *manifest, const struct strs *names)
     for (size_t i = 0; i < names->n; i++)
         jout_str(&b, names->p[i]);
     strbuf_addz(&b, "]}");
-    tell(&b);
+    line_tell(&b);
     return 0;
 }
 
@@ -74,10 +74,10 @@ static void tell_progress(void *arg, int64_t done, int64_t total)
     *last = clock_mono();
     AUTO(strbuf_fini) struct strbuf b = STRBUF(200);
     strbuf_addf(&b, "{\"progress\":{\"done\":%lld,\"total\":%lld}}", (long long)done, (long long)total);
-    tell(&b);
+    line_tell(&b);
 }
 
-static int load(const char *store, const char *name)
+static int job_load(const char *store, const char *name)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct err err = ERR;
@@ -89,7 +89,7 @@ static int load(const char *store, const char *name)
     return tell_image(&manifest, &names);
 }
 
-static int pull(void)
+static int job_pull(void)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     AUTO(strbuf_fini) struct strbuf text = STRBUF(2 << 20);
@@ -121,9 +121,9 @@ int main(int argc, char **argv)
         return 0;
     }
     if ((argc == 3 || argc == 4) && strcmp(argv[1], "load") == 0)
-        return load(argv[2], argc == 4 ? argv[3] : "");
+        return job_load(argv[2], argc == 4 ? argv[3] : "");
     if (argc == 2 && strcmp(argv[1], "pull") == 0)
-        return pull();
+        return job_pull();
     fprintf(stderr, "usage: wherry-job load STORE [NAME] <ARCHIVE | wherry-job pull <REQUEST\n");
     return 2;
 }

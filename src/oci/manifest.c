@@ -21,7 +21,7 @@ const char *machine_arch(void)
 }
 
 /* Nothing below recurses: what is deeper than its place in the format is skipped by the cursor. */
-static bool opened(struct str text, struct json *j, const char *what, struct err *err)
+static bool json_opened(struct str text, struct json *j, const char *what, struct err *err)
 {
     if (text.n > CONTENT_MANIFEST_MAX)
         return err_set(err, E_TOO_LARGE, "%s is over %d bytes", what, CONTENT_MANIFEST_MAX);
@@ -41,7 +41,7 @@ static struct str text_of(struct json *j, struct arena *a) /* a string, or empty
     return S("");
 }
 
-static bool entered(struct json *j, enum json_type type) /* false: it was something else, now skipped */
+static bool json_entered(struct json *j, enum json_type type) /* false: it was something else, now skipped */
 {
     if (json_type(j) != type) {
         (void)json_skip(j);
@@ -54,7 +54,7 @@ static bool entered(struct json *j, enum json_type type) /* false: it was someth
 static struct strs texts_of(struct json *j, struct arena *a)
 {
     ARRAY(struct str) list = {0};
-    if (entered(j, JSON_ARRAY))
+    if (json_entered(j, JSON_ARRAY))
         while (json_more(j))
             array_push(&list, text_of(j, a));
     struct strs out = {list.n ? arena_dup(a, list.p, list.n * sizeof *list.p) : NULL, list.n};
@@ -66,7 +66,7 @@ static bool descriptor_of(struct json *j, struct arena *a, struct descriptor *d,
 {
     struct str digest = S("");
     *d = (struct descriptor){0};
-    if (!entered(j, JSON_OBJECT))
+    if (!json_entered(j, JSON_OBJECT))
         return err_set(err, E_INVALID, "a descriptor must be an object");
     while (json_more(j)) {
         struct str key = json_key(j, a);
@@ -108,7 +108,7 @@ static bool descriptors_of(struct json *j, struct arena *a, struct manifest *m, 
 {
     ARRAY(struct descriptor) list = {0};
     bool ok = true;
-    if (!entered(j, JSON_ARRAY))
+    if (!json_entered(j, JSON_ARRAY))
         return err_set(err, E_INVALID, "%s: must be a list", what);
     while (ok && json_more(j)) {
         struct descriptor d;
@@ -129,9 +129,9 @@ bool manifest_decode(struct arena *a, struct str text, struct manifest *out, str
     int64_t version = 2;
     bool has_config = false, has_layers = false;
     *out = (struct manifest){0};
-    if (!opened(text, &j, "manifest", err))
+    if (!json_opened(text, &j, "manifest", err))
         return false;
-    if (!entered(&j, JSON_OBJECT))
+    if (!json_entered(&j, JSON_OBJECT))
         return err_set(err, E_INVALID, "manifest: must be an object");
     while (json_more(&j)) {
         struct str key = json_key(&j, a);
@@ -188,7 +188,7 @@ const struct descriptor *manifest_for_here(const struct manifest *index, struct 
 static struct strs keys_of(struct json *j, struct arena *a, bool with_values)
 {
     ARRAY(struct str) list = {0};
-    if (entered(j, JSON_OBJECT))
+    if (json_entered(j, JSON_OBJECT))
         while (json_more(j)) {
             struct str key = json_key(j, a);
             if (with_values) {
@@ -251,9 +251,9 @@ bool config_decode(struct arena *a, struct str text, struct image *out, struct d
 {
     struct json j;
     struct strs diffs = {0};
-    if (!opened(text, &j, "image config", err))
+    if (!json_opened(text, &j, "image config", err))
         return false;
-    if (!entered(&j, JSON_OBJECT))
+    if (!json_entered(&j, JSON_OBJECT))
         return err_set(err, E_INVALID, "image config: must be an object");
     while (json_more(&j)) {
         struct str key = json_key(&j, a);
@@ -291,13 +291,13 @@ bool docker_manifest_decode(struct arena *a, struct str text, struct docker_entr
 {
     struct json j;
     ARRAY(struct docker_entry) list = {0};
-    if (!opened(text, &j, "manifest.json", err))
+    if (!json_opened(text, &j, "manifest.json", err))
         return false;
-    if (!entered(&j, JSON_ARRAY))
+    if (!json_entered(&j, JSON_ARRAY))
         return err_set(err, E_INVALID, "manifest.json: must be a list");
     while (json_more(&j)) {
         struct docker_entry e = {0};
-        if (entered(&j, JSON_OBJECT))
+        if (json_entered(&j, JSON_OBJECT))
             while (json_more(&j)) {
                 struct str key = json_key(&j, a);
                 if (str_eqz(key, "Config"))

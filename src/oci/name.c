@@ -8,7 +8,7 @@ static bool lower_or_digit(char c)
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }
 
-static bool word(char c)
+static bool is_word(char c)
 {
     return lower_or_digit(c) || (c >= 'A' && c <= 'Z') || c == '_';
 }
@@ -53,7 +53,7 @@ static bool domain_ok(struct str s)
         if (!part.n || part.p[0] == '-' || part.p[part.n - 1] == '-')
             return false;
         for (size_t i = 0; i < part.n; i++)
-            if (!word(part.p[i]) && part.p[i] != '-')
+            if (!is_word(part.p[i]) && part.p[i] != '-')
                 return false;
     }
     return true;
@@ -61,15 +61,15 @@ static bool domain_ok(struct str s)
 
 static bool tag_ok(struct str s)
 {
-    if (!s.n || s.n > 128 || !word(s.p[0]))
+    if (!s.n || s.n > 128 || !is_word(s.p[0]))
         return false;
     for (size_t i = 1; i < s.n; i++)
-        if (!word(s.p[i]) && s.p[i] != '.' && s.p[i] != '-')
+        if (!is_word(s.p[i]) && s.p[i] != '.' && s.p[i] != '-')
             return false;
     return true;
 }
 
-static bool invalid(struct err *err, struct str text, const char *why)
+static bool name_refuse(struct err *err, struct str text, const char *why)
 {
     return err_set(err, E_INVALID, "couldn't parse image name \"" STR_FMT "\": invalid reference format: %s",
                    STR_ARG(str_sub(text, 0, 300)), why);
@@ -101,16 +101,17 @@ static bool take_reference(struct str text, struct str *rest, struct image_name 
         n->digest = str_sub(*rest, (size_t)at + 1, rest->n);
         *rest = str_sub(*rest, 0, (size_t)at);
         if (!digest_parse(n->digest, &d, &why))
-            return invalid(err, text, why.text);
+            return name_refuse(err, text, why.text);
     }
     ptrdiff_t colon = str_rfind_char(*rest, ':'), slash = str_rfind_char(*rest, '/');
     if (colon <= slash)
         return true;
     n->tag = str_sub(*rest, (size_t)colon + 1, rest->n);
     *rest = str_sub(*rest, 0, (size_t)colon);
-    return tag_ok(n->tag) || invalid(err, text,
-                                     "a tag is up to 128 letters, digits, \"_\", \".\" and \"-\", and begins with "
-                                     "one of the first three");
+    return tag_ok(n->tag) ||
+           name_refuse(err, text,
+                       "a tag is up to 128 letters, digits, \"_\", \".\" and \"-\", and begins with "
+                       "one of the first three");
 }
 
 /* Takes the registry off the beginning: the first part, if it looks like a host. */
@@ -122,7 +123,7 @@ static bool take_registry(struct str text, struct str *rest, struct image_name *
                                                  !str_eqz(head, "localhost") && !has_upper(head)))
         return true;
     if (!domain_ok(head))
-        return invalid(err, text, "its registry is not a host name with an optional port");
+        return name_refuse(err, text, "its registry is not a host name with an optional port");
     n->registry = str_eqz(head, "index.docker.io") ? S("docker.io") : head;
     *rest = tail;
     return true;
@@ -136,18 +137,19 @@ static bool take_repository(struct arena *a, struct str text, struct str rest, s
     struct str shown = str_sub(rest, 0, MIN(end < 0 ? rest.n : (size_t)end, 300));
     bool official = str_eqz(n->registry, "docker.io") && str_find_char(rest, '/') < 0;
     if (has_upper(rest))
-        return invalid(err, text,
-                       arena_fmt(a, "repository name (%s" STR_FMT ") must be lowercase", official ? "library/" : "",
-                                 STR_ARG(shown))
-                           .p);
+        return name_refuse(err, text,
+                           arena_fmt(a, "repository name (%s" STR_FMT ") must be lowercase",
+                                     official ? "library/" : "", STR_ARG(shown))
+                               .p);
     for (struct str parts = rest; str_cut(&parts, '/', &part);)
         if (!component_ok(part))
-            return invalid(err, text,
-                           "a repository is parts of lower-case letters and digits, joined by \"/\", \".\", \"_\" or "
-                           "\"-\"");
+            return name_refuse(
+                err, text,
+                "a repository is parts of lower-case letters and digits, joined by \"/\", \".\", \"_\" or "
+                "\"-\"");
     n->repository = official ? arena_fmt(a, "library/" STR_FMT, STR_ARG(rest)) : rest;
     return n->registry.n + 1 + n->repository.n <= NAME_MAX_BYTES ||
-           invalid(err, text, "repository name must not be more than 255 characters");
+           name_refuse(err, text, "repository name must not be more than 255 characters");
 }
 
 bool image_name_parse(struct arena *a, struct str text, struct image_name *out, struct err *err)
@@ -155,9 +157,9 @@ bool image_name_parse(struct arena *a, struct str text, struct image_name *out, 
     struct image_name n = {0};
     struct str rest = text;
     if (!text.n)
-        return invalid(err, text, "it is empty");
+        return name_refuse(err, text, "it is empty");
     if (text.n == DIGEST_HEX && only_hex(text))
-        return invalid(err, text, "64 hex digits alone are an image ID; write sha256: before them");
+        return name_refuse(err, text, "64 hex digits alone are an image ID; write sha256: before them");
     if (!take_reference(text, &rest, &n, err) || !take_registry(text, &rest, &n, err) ||
         !take_repository(a, text, rest, &n, err))
         return false;

@@ -191,7 +191,7 @@ static int by_path(const void *a, const void *b)
     return strcmp(((const struct node *)a)->to, ((const struct node *)b)->to);
 }
 
-static bool collect(const struct oci_pack *p, struct tree *t, struct err *err)
+static bool tree_collect(const struct oci_pack *p, struct tree *t, struct err *err)
 {
     if (p->root && !folder_add(t, p->root, "", 0, err))
         return false;
@@ -394,7 +394,7 @@ bool oci_pack(const struct oci_pack *p, const char *out, struct err *err)
     AUTO(sha256_fini) struct sha256 sum = {0};
     sha256_init(&sum);
     struct tar t = {.fd = layer, .sum = &sum, .err = err};
-    bool ok = collect(p, &tree, err) && layer_write(&tree, &t);
+    bool ok = tree_collect(p, &tree, err) && layer_write(&tree, &t);
     tree_fini(&tree);
     if (!ok)
         return false;

@@ -187,7 +187,7 @@ static bool get_once(struct puller *p, const char *url, const char *accept, cons
 
 /* ---- rights ---- */
 
-static char *basic(struct puller *p)
+static char *basic_header(struct puller *p)
 {
     AUTO(strbuf_fini) struct strbuf plain = STRBUF(8192), b = STRBUF(16384);
     const struct pull_credential *r = &p->credential;
@@ -223,7 +223,7 @@ static struct str token_in(struct puller *p, struct str body)
 }
 
 /* The token service of a registry (distribution's docs/spec/auth/token.md; an identity token by oauth.md). */
-static bool bearer(struct puller *p, const struct challenge *c, struct err *err)
+static bool token_fetch(struct puller *p, const struct challenge *c, struct err *err)
 {
     struct answer w = {.p = p, .text = STRBUF(TOKEN_MAX)};
     char *service = curl_easy_escape(p->curl, c->service.p ? c->service.p : "", (int)c->service.n);
@@ -242,7 +242,7 @@ static bool bearer(struct puller *p, const struct challenge *c, struct err *err)
     }
     curl_free(service);
     curl_free(scopes);
-    bool ok = get_once(p, arena_strz(p->a, url), NULL, identity ? NULL : basic(p), &w, err);
+    bool ok = get_once(p, arena_strz(p->a, url), NULL, identity ? NULL : basic_header(p), &w, err);
     struct str token = ok && w.status == 200 ? token_in(p, strbuf_str(&w.text)) : S("");
     if (ok && !token.n) {
         struct str said = registry_error(p->a, strbuf_str(&w.text));
@@ -258,7 +258,7 @@ static bool bearer(struct puller *p, const struct challenge *c, struct err *err)
     return ok;
 }
 
-static bool denied(struct puller *p, struct answer *w, struct err *err)
+static bool pull_denied(struct puller *p, struct answer *w, struct err *err)
 {
     struct str said = registry_error(p->a, strbuf_str(&w->text));
     return err_set(
@@ -281,7 +281,7 @@ static void pause_ms(int64_t ms)
 }
 
 /* A GET with rights and patience: true for 2xx; other statuses become errors. */
-static bool get(struct puller *p, const char *url, const char *accept, struct answer *w, struct err *err)
+static bool url_get(struct puller *p, const char *url, const char *accept, struct answer *w, struct err *err)
 {
     int left = p->request->retries ? p->request->retries : RETRIES;
     int64_t wait = BACKOFF_MS;
@@ -294,15 +294,15 @@ static bool get(struct puller *p, const char *url, const char *accept, struct an
             struct challenge c;
             asked = true;
             challenge_parse(p->a, w->challenge, &c);
-            if (c.scheme == CHALLENGE_BEARER && !bearer(p, &c, err))
+            if (c.scheme == CHALLENGE_BEARER && !token_fetch(p, &c, err))
                 return false;
             if (c.scheme == CHALLENGE_BASIC)
-                p->authorization = basic(p);
+                p->authorization = basic_header(p);
             if (c.scheme == CHALLENGE_BEARER || p->authorization)
                 continue;
         }
         if (came && (w->status == 401 || w->status == 403))
-            return denied(p, w, err);
+            return pull_denied(p, w, err);
         /* nobody listens, or no such name: that does not pass in seconds; the caller tries again with its own
          * patience */
         bool started = w->ingest && w->ingest->size > 0;
@@ -348,7 +348,7 @@ static bool blob_fetch(struct puller *p, struct content *c, const struct descrip
                                STR_ARG(p->name.repository), d->digest.hex);
     p->done += in.size;
     bool ok = d->size > 0 && in.size == d->size; /* all of it was there */
-    ok = ok || get(p, url.p, NULL, &w, err);
+    ok = ok || url_get(p, url.p, NULL, &w, err);
     strbuf_fini(&w.text);
     if (!ok) {
         in.keep = in.keep && err->kind != E_INVALID;
@@ -377,7 +377,7 @@ static bool manifest_fetch(struct puller *p, struct content *c, struct str refer
     if (!by_digest || !content_has_blob(c, &want)) {
         struct str url = arena_fmt(p->a, STR_FMT "/v2/" STR_FMT "/manifests/" STR_FMT, STR_ARG(p->base),
                                    STR_ARG(p->name.repository), STR_ARG(reference));
-        ok = get(p, url.p, ACCEPT, &w, err);
+        ok = url_get(p, url.p, ACCEPT, &w, err);
     } else {
         ok = content_blob_read(c, &want, CONTENT_MANIFEST_MAX, &w.text, err);
     }
@@ -426,7 +426,7 @@ static bool pull_from(struct puller *p, struct content *c, struct digest *asked,
     return ok;
 }
 
-static bool listed(struct strs list, struct str what)
+static bool strs_has(struct strs list, struct str what)
 {
     for (size_t i = 0; i < list.n; i++)
         if (str_eq(list.p[i], what) || str_eqz(list.p[i], "*"))
@@ -454,7 +454,7 @@ static bool pull_anywhere(struct puller *p, struct content *c, struct digest *as
     p->base = str_dup(p->a, registry_base(p->a, p->name.registry));
     p->authorization = NULL;
     p->done = 0;
-    p->unchecked = listed(r->insecure, p->name.registry);
+    p->unchecked = strs_has(r->insecure, p->name.registry);
     if (pull_from(p, c, asked, manifest, err))
         return true;
     bool plain = p->unchecked && err->kind == E_UNAVAILABLE && strstr(err->text, "tls:");

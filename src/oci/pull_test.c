@@ -35,7 +35,7 @@ struct world {
     int64_t progress;
 };
 
-static void network(void)
+static void network_enter(void)
 {
     CHECK(unshare(CLONE_NEWNET) == 0);
     AUTO(fd_close) int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -49,7 +49,7 @@ static void world_begin(struct world *w)
     char archive[PATH_MAX], from[PATH_MAX];
     struct strs names;
     *w = (struct world){0};
-    network();
+    network_enter();
     ssize_t n = readlink("/proc/self/exe", w->job, sizeof w->job - 20);
     CHECK(n > 0);
     w->job[n] = 0;
@@ -76,7 +76,7 @@ static void world_end(struct world *w)
     arena_fini(&w->arena);
 }
 
-static void pulled(void *arg, const struct digest *manifest, const struct strs *names, const struct err *err)
+static void pull_done(void *arg, const struct digest *manifest, const struct strs *names, const struct err *err)
 {
     struct world *w = arg;
     w->done = true;
@@ -89,7 +89,7 @@ static void pulled(void *arg, const struct digest *manifest, const struct strs *
     w->digest_name = str_dup(&w->arena, names->p[0]);
 }
 
-static void progressed(void *arg, int64_t done, int64_t total)
+static void pull_progress(void *arg, int64_t done, int64_t total)
 {
     struct world *w = arg;
     CHECK(done >= 0 && done <= total);
@@ -98,7 +98,7 @@ static void progressed(void *arg, int64_t done, int64_t total)
 
 static bool pull_with(struct world *w, struct pull_request r)
 {
-    static const struct image_pull_events on = {progressed, pulled};
+    static const struct image_pull_events on = {pull_progress, pull_done};
     int64_t end = clock_mono() + 30 * NS_PER_S;
     r.store = str_of(w->store);
     w->done = false;
@@ -141,7 +141,7 @@ static void forget_all(struct world *w)
 
 /* ---- Debian's docker-registry: its folder is written as it keeps it, so nothing needs to push ---- */
 
-static void put(const char *path, const void *p, size_t n)
+static void file_put(const char *path, const void *p, size_t n)
 {
     char dir[PATH_MAX];
     for (const char *s = strchr(path + 1, '/'); s; s = strchr(s + 1, '/')) {
@@ -161,20 +161,20 @@ static void registry_fill(struct world *w, const char *root)
         AUTO(strbuf_fini) struct strbuf b = STRBUF(64 << 20);
         CHECK_OK(content_blob_read(w->from, d, 32 << 20, &b, &err), err);
         (void)snprintf(path, sizeof path, "%s/docker/registry/v2/blobs/sha256/%.2s/%s/data", root, d->hex, d->hex);
-        put(path, b.p, b.n);
+        file_put(path, b.p, b.n);
         (void)snprintf(link, sizeof link, "sha256:%s", d->hex);
         (void)snprintf(path, sizeof path, "%s/docker/registry/v2/repositories/team/app/%s/sha256/%s/link", root,
                        i == 0 ? "_manifests/revisions" : "_layers", d->hex);
-        put(path, link, strlen(link));
+        file_put(path, link, strlen(link));
         if (i)
             continue;
         (void)snprintf(path, sizeof path,
                        "%s/docker/registry/v2/repositories/team/app/_manifests/tags/1/current/link", root);
-        put(path, link, strlen(link));
+        file_put(path, link, strlen(link));
         (void)snprintf(path, sizeof path,
                        "%s/docker/registry/v2/repositories/team/app/_manifests/tags/1/index/sha256/%s/link", root,
                        d->hex);
-        put(path, link, strlen(link));
+        file_put(path, link, strlen(link));
     }
 }
 
@@ -205,7 +205,7 @@ static pid_t registry_start(struct world *w, const char *addr, int how)
     (void)snprintf(tls, sizeof tls, ", tls: {certificate: %s/crt, key: %s/key}", test_dir(), test_dir());
     /* user:secret */
     static const char line[] = "user:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
-    put(passwords, line, sizeof line - 1);
+    file_put(passwords, line, sizeof line - 1);
     int n = snprintf(text, sizeof text,
                      "version: 0.1\nlog: {level: info}\nstorage: {filesystem: {rootdirectory: %.1500s}}\n"
                      "http: {addr: \"%s\"%s}\n",
@@ -213,7 +213,7 @@ static pid_t registry_start(struct world *w, const char *addr, int how)
     if (how & AUTH)
         n += snprintf(text + n, sizeof text - (size_t)n, "auth: {htpasswd: {realm: test, path: %.1500s}}\n",
                       passwords);
-    put(conf, text, (size_t)n);
+    file_put(conf, text, (size_t)n);
     registry_fill(w, root);
     int log[2];
     CHECK(pipe2(log, O_CLOEXEC) == 0);
@@ -306,9 +306,9 @@ static void certificate_make(void)
     key_pem(key, &pem);
     CHECK_OK(cert_make(&spec, key, S(""), NULL, &crt, &err), err);
     (void)snprintf(path, sizeof path, "%s/key", test_dir());
-    put(path, pem.p, pem.n);
+    file_put(path, pem.p, pem.n);
     (void)snprintf(path, sizeof path, "%s/crt", test_dir());
-    put(path, crt.p, crt.n);
+    file_put(path, crt.p, crt.n);
     AUTO(fd_close) int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     struct ifreq r = {.ifr_name = "lo:1"};
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x0a090909)};
@@ -358,7 +358,7 @@ struct script {
     bool wrong_arch; /* ... only for others */
 };
 
-static void serve(struct world *w, int listener, const struct script *script, int requests)
+static void script_serve(struct world *w, int listener, const struct script *script, int requests)
 {
     bool cut = false, busy = false;
     AUTO(strbuf_fini) struct strbuf index = STRBUF(8192);
@@ -452,7 +452,7 @@ static struct str pull_scripted(struct world *w, struct script script, bool want
     pid_t pid = fork();
     if (pid == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-        serve(w, listener, &script, requests[1]);
+        script_serve(w, listener, &script, requests[1]);
     }
     fd_close(requests[1]);
     bool ok = pull_with(w, (struct pull_request){.image = S("127.0.0.1:5001/team/app:1"),

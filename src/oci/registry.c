@@ -1,7 +1,7 @@
 #include "oci/registry.h"
 #include "wire/json.h"
 
-static struct str token(struct str *s) /* RFC 7230 token */
+static struct str token_cut(struct str *s) /* RFC 7230 token */
 {
     size_t n = 0;
     while (n < s->n && !strchr(" \t,=\"", s->p[n]))
@@ -11,10 +11,10 @@ static struct str token(struct str *s) /* RFC 7230 token */
     return t;
 }
 
-static struct str quoted(struct arena *a, struct str *s)
+static struct str quoted_cut(struct arena *a, struct str *s)
 {
     if (!s->n || s->p[0] != '"')
-        return str_dup(a, token(s));
+        return str_dup(a, token_cut(s));
     char *out = arena_alloc(a, s->n);
     size_t n = 0, i = 1;
     for (; i < s->n && s->p[i] != '"'; i++) {
@@ -34,7 +34,7 @@ void challenge_parse(struct arena *a, struct str header, struct challenge *out)
     for (;;) {
         while (s.n && strchr(" \t,", s.p[0]))
             s = str_sub(s, 1, s.n);
-        struct str word = token(&s), after = s;
+        struct str word = token_cut(&s), after = s;
         while (after.n && strchr(" \t", after.p[0]))
             after = str_sub(after, 1, after.n);
         bool parameter = word.n && after.n && after.p[0] == '=';
@@ -52,7 +52,7 @@ void challenge_parse(struct arena *a, struct str header, struct challenge *out)
         s = str_sub(after, 1, after.n);
         while (s.n && strchr(" \t=", s.p[0])) /* "=" more: the end of a token68 */
             s = str_sub(s, 1, s.n);
-        struct str value = quoted(a, &s);
+        struct str value = quoted_cut(a, &s);
         if (str_ieq(word, S("realm")))
             c.realm = value;
         else if (str_ieq(word, S("service")))

@@ -119,7 +119,7 @@ static void world_open(struct world *w)
 
 /* Ends what a failed test leaves: shims and containers have sessions of their own. It waits, in a session of its own
  * too, for the test to end; what it then still finds, the test did not clean up. */
-static void guard(const struct world *w)
+static void world_guard(const struct world *w)
 {
     int held[2];
     CHECK(pipe2(held, O_CLOEXEC) == 0);
@@ -173,7 +173,7 @@ static void world_begin_on(struct world *w, enum cgroup_mode mode)
     w->shim[n] = 0;
     memcpy(strrchr(w->shim, '/'), "/wherry-shim", 13);
     CHECK(mkdir(w->data, 0755) == 0);
-    guard(w);
+    world_guard(w);
     make_image(w);
     w->loop = loop_new(&err);
     CHECK_OK(w->loop, err);
@@ -194,7 +194,7 @@ static void wait_for(struct world *w, const int *what, int until)
     }
 }
 
-static void done(struct world *w, const struct err *err)
+static void world_done(struct world *w, const struct err *err)
 {
     w->waiting--;
     w->failed = err != NULL;
@@ -205,13 +205,13 @@ static void done(struct world *w, const struct err *err)
 static void sandbox_told(struct sandbox *s, const struct err *err, void *arg)
 {
     (void)s;
-    done(arg, err);
+    world_done(arg, err);
 }
 
 static void container_told(struct container *c, const struct err *err, void *arg)
 {
     (void)c;
-    done(arg, err);
+    world_done(arg, err);
 }
 
 static void wait_done(struct world *w)
@@ -219,7 +219,7 @@ static void wait_done(struct world *w)
     wait_for(w, &w->waiting, 0);
 }
 
-static void must(struct world *w)
+static void world_must(struct world *w)
 {
     wait_done(w);
     if (w->failed)
@@ -237,10 +237,10 @@ static void pod_start(struct world *w, bool share_pid)
                                       .sysctls = {(struct str[]){S("net.ipv4.ip_unprivileged_port_start=0")}, 1}};
     w->waiting = 1;
     w->s = sandbox_start(w->rt, &spec, sandbox_told, w);
-    must(w);
+    world_must(w);
 }
 
-static struct oci_container shell(struct world *w, const char *script)
+static struct oci_container shell_run(struct world *w, const char *script)
 {
     struct oci_container o = {0};
     struct str *args = arena_alloc(&w->arena, 3 * sizeof *args);
@@ -256,7 +256,7 @@ static struct oci_container shell(struct world *w, const char *script)
     return o;
 }
 
-static struct container *create(struct world *w, const char *id, struct oci_container *o, bool stdin_open)
+static struct container *box_create(struct world *w, const char *id, struct oci_container *o, bool stdin_open)
 {
     struct container_spec spec = {.id = str_of(id),
                                   .note = S("a note"),
@@ -271,14 +271,14 @@ static struct container *create(struct world *w, const char *id, struct oci_cont
     return c;
 }
 
-static struct container *run(struct world *w, const char *id, struct oci_container *o)
+static struct container *box_run(struct world *w, const char *id, struct oci_container *o)
 {
-    struct container *c = create(w, id, o, false);
+    struct container *c = box_create(w, id, o, false);
     if (w->failed)
         test_failed(__FILE__, __LINE__, "%s", w->err.text);
     w->waiting = 1;
     container_start(c, container_told, w);
-    must(w);
+    world_must(w);
     return c;
 }
 
@@ -296,7 +296,7 @@ static struct str log_of(struct world *w, const char *id)
 }
 
 /* Log text without times: "stdout F line\n". */
-static struct str said(struct world *w, const char *id)
+static struct str log_said(struct world *w, const char *id)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
     struct str rest = log_of(w, id), line;
@@ -318,7 +318,7 @@ static void world_end(struct world *w)
         pid_t shim = sandbox_pid(w->s);
         w->waiting = 1;
         sandbox_stop(w->s, sandbox_told, w);
-        must(w);
+        world_must(w);
         (void)shim;
     }
     char path[PATH_MAX];
@@ -369,10 +369,10 @@ TEST(an_image_whose_dev_is_a_link_makes_nothing_on_the_host)
     CHECK(mkdir(outside, 0755) == 0);
     image_with_linked_dev(&w, outside);
     pod_start(&w, false);
-    struct oci_container o = shell(&w, "echo x >/dev/null && ls -d /dev/. /dev/shm && echo fine");
-    (void)run(&w, "c1", &o);
+    struct oci_container o = shell_run(&w, "echo x >/dev/null && ls -d /dev/. /dev/shm && echo fine");
+    (void)box_run(&w, "c1", &o);
     wait_for(&w, &w.exits, 1);
-    CHECK_STR(said(&w, "c1"), S("stdout F /dev/.\nstdout F /dev/shm\nstdout F fine\n"));
+    CHECK_STR(log_said(&w, "c1"), S("stdout F /dev/.\nstdout F /dev/shm\nstdout F fine\n"));
     CHECK(rmdir(outside) == 0); /* it is empty */
     world_end(&w);
 }
@@ -383,20 +383,20 @@ TEST(a_container_runs_logs_and_ends)
     struct container_status st;
     world_begin(&w);
     pod_start(&w, false);
-    struct oci_container o = shell(&w, "echo $GREETING from $(hostname); echo oops >&2; id -u; exit 3");
-    struct container *c = run(&w, "c1", &o);
+    struct oci_container o = shell_run(&w, "echo $GREETING from $(hostname); echo oops >&2; id -u; exit 3");
+    struct container *c = box_run(&w, "c1", &o);
     wait_for(&w, &w.exits, 1);
     container_status(c, &st);
     CHECK_INT(st.state, CONTAINER_EXITED);
     CHECK_INT(st.code, 3);
     CHECK(!st.oom && st.finished_ns >= st.started_ns);
-    struct str text = said(&w, "c1");
+    struct str text = log_said(&w, "c1");
     CHECK(str_has(text, S("stdout F hello from web-0\nstdout F 0\n")) ||
           str_has(text, S("stdout F hello from web-0\nstderr F oops\n")));
     CHECK(str_has(text, S("stderr F oops\n")));
     w.waiting = 1;
     container_remove(c, container_told, &w);
-    must(&w);
+    world_must(&w);
     CHECK(container_find(w.rt, S("c1")) == NULL);
     world_end(&w);
 }
@@ -418,10 +418,10 @@ static void output_done(void *arg, int code, struct str output, const struct err
     w->code = code;
     strbuf_reset(&w->output);
     strbuf_add(&w->output, output);
-    done(w, err);
+    world_done(w, err);
 }
 
-static struct str exec(struct world *w, struct container *c, const char *script)
+static struct str exec_run(struct world *w, struct container *c, const char *script)
 {
     struct str args[] = {S("sh"), S("-c"), str_of(script)};
     w->waiting = 1;
@@ -435,24 +435,24 @@ TEST(exec_answers_with_output_and_code_and_is_as_confined)
     struct world w;
     world_begin(&w);
     pod_start(&w, false);
-    struct oci_container o = shell(&w, "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done");
+    struct oci_container o = shell_run(&w, "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done");
     o.uid = 12;
     o.gid = 34;
     o.has_oom_score_adj = true;
     o.oom_score_adj = 321;
-    struct container *c = run(&w, "c1", &o);
-    CHECK_STR(exec(&w, c, "echo out; echo err >&2; exit 4"), S("out\nerr"));
+    struct container *c = box_run(&w, "c1", &o);
+    CHECK_STR(exec_run(&w, c, "echo out; echo err >&2; exit 4"), S("out\nerr"));
     CHECK_INT(w.code, 4);
-    CHECK_STR(exec(&w, c, "cat /proc/1/oom_score_adj /proc/self/oom_score_adj"), S("321\n321"));
-    CHECK_STR(exec(&w, c, "id -u; id -g; echo $GREETING; hostname"), S("12\n34\nhello\nweb-0"));
-    CHECK_STR(exec(&w, c,
-                   "while read a b; do case $a in Seccomp:|CapBnd:|CapEff:|NoNewPrivs:) echo $a $b;; esac; done "
-                   "</proc/self/status"),
+    CHECK_STR(exec_run(&w, c, "cat /proc/1/oom_score_adj /proc/self/oom_score_adj"), S("321\n321"));
+    CHECK_STR(exec_run(&w, c, "id -u; id -g; echo $GREETING; hostname"), S("12\n34\nhello\nweb-0"));
+    CHECK_STR(exec_run(&w, c,
+                       "while read a b; do case $a in Seccomp:|CapBnd:|CapEff:|NoNewPrivs:) echo $a $b;; esac; done "
+                       "</proc/self/status"),
               S("CapEff: 0000000000000000\nCapBnd: 00000000a80425fb\nNoNewPrivs: 0\nSeccomp: 2"));
-    CHECK(str_has(exec(&w, c, "echo x >/proc/sys/kernel/hostname"), S("Read-only file system")));
+    CHECK(str_has(exec_run(&w, c, "echo x >/proc/sys/kernel/hostname"), S("Read-only file system")));
     CHECK(!w.failed);
     /* the same cgroup as its container */
-    struct str groups = exec(&w, c, "cat /proc/self/cgroup /proc/1/cgroup");
+    struct str groups = exec_run(&w, c, "cat /proc/self/cgroup /proc/1/cgroup");
     CHECK(str_has(groups, S("memory:/\n")) || str_has(groups, S("0::/\n")));
     /* what cannot run says why; what runs too long is ended */
     struct str nope[] = {S("/nope")}, slow[] = {S("sleep"), S("1000")};
@@ -465,7 +465,7 @@ TEST(exec_answers_with_output_and_code_and_is_as_confined)
     wait_done(&w);
     CHECK(w.failed);
     CHECK_INT(w.err.kind, E_TIMEOUT);
-    CHECK_STR(exec(&w, c, "ps | grep -c '[s]leep 1000'"), S("2")); /* the container's own are left */
+    CHECK_STR(exec_run(&w, c, "ps | grep -c '[s]leep 1000'"), S("2")); /* the container's own are left */
     container_kill(c, SIGTERM);
     CHECK_INT(wait_exit(&w, c), 0);
     world_end(&w);
@@ -476,8 +476,8 @@ TEST(removal_waits_for_what_is_under_way_in_the_container)
     struct world w;
     world_begin(&w);
     pod_start(&w, true); /* one pid namespace: an exec outlives its container's first process */
-    struct oci_container o = shell(&w, "sleep 1000");
-    struct container *c = run(&w, "c1", &o);
+    struct oci_container o = shell_run(&w, "sleep 1000");
+    struct container *c = box_run(&w, "c1", &o);
     struct str args[] = {S("sleep"), S("1000")};
     w.waiting = 2;
     container_exec_output(c, (struct strs){args, 2}, 20 * NS_PER_S, output_done, &w);
@@ -488,7 +488,7 @@ TEST(removal_waits_for_what_is_under_way_in_the_container)
     CHECK(!w.failed);
     CHECK(container_find(w.rt, S("c1")) == NULL);
     /* and for its start */
-    c = create(&w, "c2", &o, false);
+    c = box_create(&w, "c2", &o, false);
     w.waiting = 2;
     container_start(c, container_told, &w);
     container_remove(c, container_told, &w);
@@ -503,9 +503,9 @@ TEST(what_cannot_start_says_why_and_a_killed_one_says_how)
     struct world w;
     world_begin(&w);
     pod_start(&w, false);
-    struct oci_container o = shell(&w, "");
+    struct oci_container o = shell_run(&w, "");
     o.args = (struct strs){(struct str[]){S("no-such-program")}, 1};
-    struct container *c = create(&w, "c1", &o, false);
+    struct container *c = box_create(&w, "c1", &o, false);
     CHECK(!w.failed);
     w.waiting = 1;
     container_start(c, container_told, &w);
@@ -514,22 +514,22 @@ TEST(what_cannot_start_says_why_and_a_killed_one_says_how)
     struct container_status st;
     container_status(c, &st);
     CHECK(st.state == CONTAINER_EXITED && st.code == 128);
-    o = shell(&w, "sleep 1000");
-    c = run(&w, "c2", &o);
+    o = shell_run(&w, "sleep 1000");
+    c = box_run(&w, "c2", &o);
     container_kill(c, SIGKILL);
     CHECK_INT(wait_exit(&w, c), 137);
-    o = shell(&w, "echo $$ >/dev/null; kill -TERM $$; sleep 1000");
-    c = run(&w, "c3", &o);
+    o = shell_run(&w, "echo $$ >/dev/null; kill -TERM $$; sleep 1000");
+    c = box_run(&w, "c3", &o);
     container_kill(c, SIGKILL);
     CHECK_INT(wait_exit(&w, c), 137);
     /* an unknown image, and a twin */
     struct digest keep = w.image;
     w.image = digest_of("other", 5);
-    (void)create(&w, "c4", &o, false);
+    (void)box_create(&w, "c4", &o, false);
     CHECK(w.failed);
     CHECK_INT(w.err.kind, E_NOT_FOUND);
     w.image = keep;
-    (void)create(&w, "c3", &o, false);
+    (void)box_create(&w, "c3", &o, false);
     CHECK(w.failed);
     CHECK_INT(w.err.kind, E_ALREADY_EXISTS);
     CHECK(container_find(w.rt, S("c4")) == NULL);
@@ -544,28 +544,28 @@ TEST(limits_hold_and_an_oom_kill_is_told)
     struct err err = ERR;
     world_begin(&w);
     pod_start(&w, false);
-    struct oci_container o = shell(&w, "dd if=/dev/zero of=/dev/null bs=200M count=1; echo survived");
+    struct oci_container o = shell_run(&w, "dd if=/dev/zero of=/dev/null bs=200M count=1; echo survived");
     o.args = (struct strs){(struct str[]){S("dd"), S("if=/dev/zero"), S("of=/dev/null"), S("bs=200M"), S("count=1")},
                            5};
     o.limits = (struct oci_limits){.memory = 32 << 20, .pids = 20, .cpu_shares = 512, .cpu_quota_us = 50000};
-    struct container *c = run(&w, "c1", &o);
+    struct container *c = box_run(&w, "c1", &o);
     CHECK_INT(wait_exit(&w, c), 137);
     container_status(c, &st);
     CHECK(st.oom);
     /* crun itself runs in the group: the smallest limits that people set must be enough for it */
-    o = shell(&w, "exit 0");
+    o = shell_run(&w, "exit 0");
     o.limits = (struct oci_limits){.memory = 6 << 20, .cpu_quota_us = 1000};
-    c = run(&w, "small", &o);
+    c = box_run(&w, "small", &o);
     CHECK_INT(wait_exit(&w, c), 0);
-    o = shell(&w, "i=0; while [ $i -lt 30 ]; do sleep 1000 & i=$((i+1)); done; echo too many");
+    o = shell_run(&w, "i=0; while [ $i -lt 30 ]; do sleep 1000 & i=$((i+1)); done; echo too many");
     o.limits = (struct oci_limits){.pids = 20, .cpu_quota_us = 50000};
-    c = run(&w, "c2", &o);
+    c = box_run(&w, "c2", &o);
     (void)wait_exit(&w, c);
-    CHECK(!str_has(said(&w, "c2"), S("too many")));
-    CHECK(str_has(said(&w, "c2"), S("stderr F sh: can't fork: Resource temporarily unavailable")));
-    o = shell(&w, "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done");
+    CHECK(!str_has(log_said(&w, "c2"), S("too many")));
+    CHECK(str_has(log_said(&w, "c2"), S("stderr F sh: can't fork: Resource temporarily unavailable")));
+    o = shell_run(&w, "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done");
     o.limits = (struct oci_limits){.memory = 64 << 20, .cpu_quota_us = 50000};
-    c = run(&w, "c3", &o);
+    c = box_run(&w, "c3", &o);
     CHECK_OK(container_stats(c, &stats, &err), err);
     CHECK_INT(stats.memory_limit, 64 << 20);
     CHECK(stats.pids >= 1 && stats.memory > 0 && stats.cpu_ns > 0);
@@ -574,7 +574,7 @@ TEST(limits_hold_and_an_oom_kill_is_told)
     CHECK_INT(stats.memory_limit, 128 << 20);
     CHECK_OK(sandbox_stats(w.s, &stats, &err), err);
     uint64_t bytes, inodes;
-    (void)exec(&w, c, "dd if=/dev/zero of=/file bs=1M count=1");
+    (void)exec_run(&w, c, "dd if=/dev/zero of=/file bs=1M count=1");
     CHECK_OK(container_disk(w.data, S("c3"), &bytes, &inodes, &err), err);
     CHECK(bytes >= 1 << 20 && inodes >= 2);
     world_end(&w);
@@ -585,27 +585,28 @@ TEST(devices_and_roots_are_what_the_spec_says)
     struct world w;
     world_begin(&w);
     pod_start(&w, false);
-    struct oci_container o = shell(&w, "mknod /tmp/sda b 8 0 && cat /tmp/sda; touch /new && echo writable; ls /dev");
-    struct container *c = run(&w, "c1", &o);
+    struct oci_container o = shell_run(&w,
+                                       "mknod /tmp/sda b 8 0 && cat /tmp/sda; touch /new && echo writable; ls /dev");
+    struct container *c = box_run(&w, "c1", &o);
     (void)wait_exit(&w, c);
-    struct str text = said(&w, "c1");
+    struct str text = log_said(&w, "c1");
     CHECK(str_has(text, S("'/tmp/sda': Operation not permitted")));
     CHECK(str_has(text, S("stdout F writable\n")));
     CHECK(!str_has(text, S("vda")));
-    o = shell(&w, "touch /new && echo writable; echo x >/dev/shm/f && echo shared");
+    o = shell_run(&w, "touch /new && echo writable; echo x >/dev/shm/f && echo shared");
     o.read_only_root = true;
-    c = run(&w, "c2", &o);
+    c = box_run(&w, "c2", &o);
     (void)wait_exit(&w, c);
-    text = said(&w, "c2");
+    text = log_said(&w, "c2");
     CHECK(str_has(text, S("Read-only file system")) && !str_has(text, S("writable")) && str_has(text, S("shared")));
     /* the same /dev/shm in all containers of the pod */
-    o = shell(
+    o = shell_run(
         &w,
         "cat /dev/shm/f; while read a b; do case $a in CapEff:|Seccomp:) echo $a $b;; esac; done </proc/self/status");
     oci_container_privileged(&o, &w.arena);
-    c = run(&w, "c3", &o);
+    c = box_run(&w, "c3", &o);
     (void)wait_exit(&w, c);
-    text = said(&w, "c3");
+    text = log_said(&w, "c3");
     CHECK(str_has(text, S("stdout F x\n")) && str_has(text, S("Seccomp: 0")));
     CHECK(str_has(text, arena_fmt(&w.arena, "CapEff: %016llx", (unsigned long long)oci_caps_all())));
     world_end(&w);
@@ -617,10 +618,10 @@ TEST(long_lines_are_pieces_and_a_log_is_rotated_under_its_writer)
     char path[PATH_MAX], moved[PATH_MAX];
     world_begin(&w);
     pod_start(&w, false);
-    struct oci_container o = shell(&w, "head -c 40000 /dev/zero | tr '\\0' x; echo; echo short; printf open");
-    struct container *c = run(&w, "c1", &o);
+    struct oci_container o = shell_run(&w, "head -c 40000 /dev/zero | tr '\\0' x; echo; echo short; printf open");
+    struct container *c = box_run(&w, "c1", &o);
     (void)wait_exit(&w, c);
-    struct str rest = said(&w, "c1"), line;
+    struct str rest = log_said(&w, "c1"), line;
     const struct {
         const char *head;
         size_t n;
@@ -635,19 +636,19 @@ TEST(long_lines_are_pieces_and_a_log_is_rotated_under_its_writer)
         CHECK_INT(line.n - 9, want[i].n);
     }
     /* every line arrives in one of the files, once, whole */
-    o = shell(&w, "seq 1 20000; sleep 1000");
-    c = run(&w, "c2", &o);
+    o = shell_run(&w, "seq 1 20000; sleep 1000");
+    c = box_run(&w, "c2", &o);
     wait_for(&w, &w.full, 1);
     (void)snprintf(path, sizeof path, "%s/ns_pod_uid/c2/0.log", w.logs);
     (void)snprintf(moved, sizeof moved, "%s/ns_pod_uid/c2/0.log.1", w.logs);
     CHECK(rename(path, moved) == 0);
     container_log_reopen(c);
-    CHECK_STR(exec(&w, c, "echo settled"), S("settled")); /* the shim has done what it was told before */
+    CHECK_STR(exec_run(&w, c, "echo settled"), S("settled")); /* the shim has done what it was told before */
     container_kill(c, SIGKILL);
     (void)wait_exit(&w, c);
-    struct str new = said(&w, "c2");
+    struct str new = log_said(&w, "c2");
     CHECK(rename(moved, path) == 0);
-    struct str old = said(&w, "c2");
+    struct str old = log_said(&w, "c2");
     AUTO(strbuf_fini) struct strbuf both = STRBUF(1 << 20), expect = STRBUF(1 << 20);
     strbuf_add(&both, old);
     strbuf_add(&both, new);
@@ -668,7 +669,7 @@ static void exec_ended(void *arg, int code, const struct err *err)
 {
     struct world *w = arg;
     w->code = code;
-    done(w, err);
+    world_done(w, err);
 }
 
 static struct str read_until(struct world *w, int fd, const char *what)
@@ -692,8 +693,8 @@ TEST(terminals_of_exec_and_of_the_container)
     struct world w;
     world_begin(&w);
     pod_start(&w, false);
-    struct oci_container o = shell(&w, "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done");
-    struct container *c = run(&w, "c1", &o);
+    struct oci_container o = shell_run(&w, "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done");
+    struct container *c = box_run(&w, "c1", &o);
     static const struct exec_events on = {exec_started, exec_ended};
     const struct exec_spec spec = {.args = {(struct str[]){S("sh")}, 1},
                                    .terminal = true,
@@ -718,25 +719,25 @@ TEST(terminals_of_exec_and_of_the_container)
     CHECK_INT(w.code, 5);
     fd_close(w.master);
     /* the container's own, attached */
-    o = shell(&w, "");
+    o = shell_run(&w, "");
     o.args = (struct strs){(struct str[]){S("sh")}, 1};
     o.terminal = true;
-    c = create(&w, "c2", &o, true);
+    c = box_create(&w, "c2", &o, true);
     CHECK(!w.failed);
     w.waiting = 1;
     container_start(c, container_told, &w);
-    must(&w);
+    world_must(&w);
     int pair[2];
     CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
     (void)container_attach(c, pair[1], pair[1], -1, NULL, NULL);
     fd_close(pair[1]);
     container_resize(c, 11, 22);
-    CHECK_STR(exec(&w, c, "echo settled"), S("settled"));
+    CHECK_STR(exec_run(&w, c, "echo settled"), S("settled"));
     CHECK(write(pair[0], "stty size\n", 10) == 10);
     CHECK(str_has(read_until(&w, pair[0], "11 22"), S("11 22")));
     CHECK(write(pair[0], "exit 6\n", 7) == 7);
     CHECK_INT(wait_exit(&w, c), 6);
-    CHECK(str_has(said(&w, "c2"), S("11 22")));
+    CHECK(str_has(log_said(&w, "c2"), S("11 22")));
     fd_close(pair[0]);
     world_end(&w);
 }
@@ -746,15 +747,15 @@ TEST(attach_without_a_terminal_feeds_stdin_once)
     struct world w;
     world_begin(&w);
     pod_start(&w, false);
-    struct oci_container o = shell(&w, "echo ready; cat; echo over");
+    struct oci_container o = shell_run(&w, "echo ready; cat; echo over");
     struct container_spec spec = {.id = S("c1"), .image = w.image, .oci = &o, .stdin_open = true, .stdin_once = true};
     spec.log = arena_fmt(&w.arena, "%s/ns_pod_uid/c1/0.log", w.logs);
     w.waiting = 1;
     struct container *c = container_create(w.s, &spec, container_told, &w);
-    must(&w);
+    world_must(&w);
     w.waiting = 1;
     container_start(c, container_told, &w);
-    must(&w);
+    world_must(&w);
     int in[2], out[2];
     CHECK(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0);
     (void)fcntl(out[0], F_SETFL, O_NONBLOCK);
@@ -784,19 +785,19 @@ TEST(attach_without_a_terminal_feeds_stdin_once)
     world_end(&w);
 }
 
-static void adopted(void *arg)
+static void adopt_done(void *arg)
 {
     struct world *w = arg;
     w->waiting--;
 }
 
-static void reopen(struct world *w)
+static void runtime_again(struct world *w)
 {
     runtime_free(w->rt);
     world_open(w);
     w->waiting = 1;
     struct err err = ERR;
-    CHECK_OK(runtime_adopt(w->rt, adopted, w, &err), err);
+    CHECK_OK(runtime_adopt(w->rt, adopt_done, w, &err), err);
     wait_done(w);
     w->s = sandbox_find(w->rt, S("pod1"));
     CHECK(w->s);
@@ -808,14 +809,15 @@ TEST(what_runs_is_found_again)
     struct container_status before, after;
     world_begin(&w);
     pod_start(&w, false);
-    struct oci_container o = shell(&w, "echo one; trap 'echo two; exit 7' TERM; while :; do sleep 1000 & wait; done");
-    struct container *c = run(&w, "c1", &o);
+    struct oci_container o = shell_run(&w,
+                                       "echo one; trap 'echo two; exit 7' TERM; while :; do sleep 1000 & wait; done");
+    struct container *c = box_run(&w, "c1", &o);
     container_status(c, &before);
-    o = shell(&w, "exit 9");
-    (void)run(&w, "c2", &o);
+    o = shell_run(&w, "exit 9");
+    (void)box_run(&w, "c2", &o);
     wait_for(&w, &w.exits, 1);
     pid_t shim = sandbox_pid(w.s);
-    reopen(&w);
+    runtime_again(&w);
     CHECK_STR(sandbox_note(w.s), S("the pod's\nnote"));
     CHECK_STR(sandbox_name(w.s), S("default/web"));
     CHECK(!sandbox_lost(w.s) && sandbox_pid(w.s) == shim);
@@ -828,7 +830,7 @@ TEST(what_runs_is_found_again)
     CHECK(content_used(runtime_content(w.rt), &w.image));
     container_kill(c, SIGTERM);
     CHECK_INT(wait_exit(&w, c), 7);
-    CHECK_STR(said(&w, "c1"), S("stdout F one\nstdout F two\n"));
+    CHECK_STR(log_said(&w, "c1"), S("stdout F one\nstdout F two\n"));
     world_end(&w);
 }
 
@@ -838,11 +840,11 @@ TEST(a_dead_shim_is_told_and_cleaned_up_after)
     struct container_status st;
     world_begin(&w);
     pod_start(&w, false);
-    struct oci_container o = shell(&w, "exit 9");
-    struct container *c = run(&w, "c2", &o);
+    struct oci_container o = shell_run(&w, "exit 9");
+    struct container *c = box_run(&w, "c2", &o);
     CHECK_INT(wait_exit(&w, c), 9);
-    o = shell(&w, "sleep 1000");
-    c = run(&w, "c1", &o);
+    o = shell_run(&w, "sleep 1000");
+    c = box_run(&w, "c1", &o);
     container_status(c, &st);
     CHECK(kill(sandbox_pid(w.s), SIGKILL) == 0);
     wait_for(&w, &w.lost, 1);
@@ -850,7 +852,7 @@ TEST(a_dead_shim_is_told_and_cleaned_up_after)
     container_status(c, &st);
     CHECK(st.state == CONTAINER_EXITED && st.lost && st.code == 137);
     /* also for one who comes later; what had ended keeps its code */
-    reopen(&w);
+    runtime_again(&w);
     CHECK(sandbox_lost(w.s));
     container_status(container_find(w.rt, S("c2")), &st);
     CHECK(st.state == CONTAINER_EXITED && !st.lost && st.code == 9);
@@ -862,12 +864,12 @@ TEST(containers_of_a_pod_share_what_the_pod_shares)
     struct world w;
     world_begin(&w);
     pod_start(&w, true);
-    struct oci_container o = shell(&w, "sleep 1234 & wait");
-    struct container *a = run(&w, "c1", &o);
-    o = shell(&w, "sleep 1000 & wait");
-    struct container *b = run(&w, "c2", &o);
-    CHECK_STR(exec(&w, b, "ps | grep -c '[s]leep 1234'"), S("2")); /* sh -c and sleep */
-    CHECK_STR(exec(&w, b, "cat /proc/sys/net/ipv4/ip_unprivileged_port_start"), S("0"));
+    struct oci_container o = shell_run(&w, "sleep 1234 & wait");
+    struct container *a = box_run(&w, "c1", &o);
+    o = shell_run(&w, "sleep 1000 & wait");
+    struct container *b = box_run(&w, "c2", &o);
+    CHECK_STR(exec_run(&w, b, "ps | grep -c '[s]leep 1234'"), S("2")); /* sh -c and sleep */
+    CHECK_STR(exec_run(&w, b, "cat /proc/sys/net/ipv4/ip_unprivileged_port_start"), S("0"));
     struct err err = ERR;
     AUTO(fd_close) int net = sandbox_netns(w.s, &err);
     CHECK_OK(net >= 0, err);
@@ -879,7 +881,7 @@ TEST(containers_of_a_pod_share_what_the_pod_shares)
     CHECK(fstat(net, &mine) == 0 && stat(path, &theirs) == 0 && mine.st_ino == theirs.st_ino);
     container_kill(a, SIGKILL);
     CHECK_INT(wait_exit(&w, a), 137);
-    CHECK(str_eqz(exec(&w, b, "ps | grep -c '[s]leep 1234'"), "0"));
+    CHECK(str_eqz(exec_run(&w, b, "ps | grep -c '[s]leep 1234'"), "0"));
     world_end(&w);
 }
 
@@ -916,8 +918,8 @@ TEST(the_init_of_a_shared_pid_namespace_owns_nothing)
     world_begin(&w);
     AUTO(arena_fini) struct arena a = ARENA;
     pod_start(&w, true);
-    struct oci_container o = shell(&w, "sleep 1000 & wait");
-    struct container *c = run(&w, "c1", &o);
+    struct oci_container o = shell_run(&w, "sleep 1000 & wait");
+    struct container *c = box_run(&w, "c1", &o);
     pid_t init = w.s->init_pid;
     CHECK(init > 0);
     const struct {
@@ -949,8 +951,8 @@ TEST(the_init_of_a_shared_pid_namespace_owns_nothing)
     CHECK_OK(small_read(path, 65536, &b, &err), err);
     CHECK(str_find_char(strbuf_str(&b), '\n') == (ptrdiff_t)b.n - 1); /* one line: its root */
     /* and from inside: it is there, and reaps what is left to it */
-    CHECK_STR(exec(&w, c, "(sleep 0 & ) ; cat /proc/1/comm"), S("wherry-init"));
-    CHECK_STR(exec(&w, c, "ls -A /proc/1/root/. 2>/dev/null; ls -A /proc/1/fd/. 2>/dev/null"), S(""));
+    CHECK_STR(exec_run(&w, c, "(sleep 0 & ) ; cat /proc/1/comm"), S("wherry-init"));
+    CHECK_STR(exec_run(&w, c, "ls -A /proc/1/root/. 2>/dev/null; ls -A /proc/1/fd/. 2>/dev/null"), S(""));
     world_end(&w);
 }
 
@@ -961,18 +963,18 @@ static void traced_pod(enum cgroup_mode mode, bool share_pid)
     struct world w;
     world_begin_on(&w, mode);
     pod_start(&w, share_pid);
-    struct oci_container o = shell(&w, "sleep 1000 & wait"), plain = o;
+    struct oci_container o = shell_run(&w, "sleep 1000 & wait"), plain = o;
     o.capabilities |= OCI_CAP(CAP_SYS_PTRACE);
-    struct container *c = run(&w, "c1", &o);
-    CHECK_STR(exec(&w, c, "grep -v ':/$' /proc/self/cgroup; echo done"), S("done"));
-    struct container *other = run(&w, "c2", &plain);
+    struct container *c = box_run(&w, "c1", &o);
+    CHECK_STR(exec_run(&w, c, "grep -v ':/$' /proc/self/cgroup; echo done"), S("done"));
+    struct container *other = box_run(&w, "c2", &plain);
     for (int i = 0; i < 20; i++) {
-        CHECK_STR(exec(&w, other, "echo fine"), S("fine"));
-        CHECK_STR(exec(&w, c, "echo fine"), S("fine"));
+        CHECK_STR(exec_run(&w, other, "echo fine"), S("fine"));
+        CHECK_STR(exec_run(&w, c, "echo fine"), S("fine"));
     }
     /* nothing stays frozen, also where the program is not there */
-    (void)exec(&w, c, "exec /nowhere");
-    CHECK_STR(exec(&w, c, "kill -0 1 && sleep 0.01 && echo runs"), S("runs"));
+    (void)exec_run(&w, c, "exec /nowhere");
+    CHECK_STR(exec_run(&w, c, "kill -0 1 && sleep 0.01 && echo runs"), S("runs"));
     container_kill(c, SIGKILL);
     CHECK_INT(wait_exit(&w, c), 137);
     world_end(&w);
@@ -1000,8 +1002,8 @@ TEST(what_a_dead_shim_has_left_frozen_goes)
     char file[2 * SHIM_PATH];
     world_begin(&w);
     pod_start(&w, false);
-    struct oci_container o = shell(&w, "sleep 1000");
-    struct container *c = run(&w, "c1", &o);
+    struct oci_container o = shell_run(&w, "sleep 1000");
+    struct container *c = box_run(&w, "c1", &o);
     cgroup_freeze_file(runtime_cgroups(w.rt), c->cgroup, file, sizeof file);
     AUTO(fd_close) int fd = open(file, O_WRONLY | O_CLOEXEC);
     CHECK(fd >= 0);
@@ -1019,7 +1021,7 @@ TEST(a_shim_that_is_slow_to_read_hears_of_all_containers)
     world_begin(&w);
     pod_start(&w, false);
     CHECK(kill(w.s->pid, SIGSTOP) == 0);
-    struct oci_container o = shell(&w, "true");
+    struct oci_container o = shell_run(&w, "true");
     for (int i = 0; i < SHIM_CONTAINERS - 1; i++) {
         char id[16];
         (void)snprintf(id, sizeof id, "c%d", i);
@@ -1031,7 +1033,7 @@ TEST(a_shim_that_is_slow_to_read_hears_of_all_containers)
         (void)loop_run_once(w.loop, NS_PER_MS);
     CHECK(!list_empty(&w.s->unsent));
     CHECK(kill(w.s->pid, SIGCONT) == 0);
-    must(&w);
+    world_must(&w);
     CHECK(!sandbox_lost(w.s));
     for (struct container *c = container_next(w.s, NULL); c; c = container_next(w.s, c)) {
         struct container_status st;
@@ -1047,20 +1049,20 @@ TEST(a_shim_that_nobody_can_talk_to_ends_with_its_pod)
     struct world w;
     world_begin(&w);
     pod_start(&w, true);
-    struct oci_container o = shell(&w, "sleep 1000");
-    (void)run(&w, "c1", &o);
+    struct oci_container o = shell_run(&w, "sleep 1000");
+    (void)box_run(&w, "c1", &o);
     char path[300];
     AUTO(fd_close) int shim = (int)syscall(SYS_pidfd_open, w.s->pid, 0);
     AUTO(fd_close) int init = (int)syscall(SYS_pidfd_open, w.s->init_pid, 0);
     CHECK(shim >= 0 && init >= 0);
     (void)snprintf(path, sizeof path, "%s/sock", w.s->dir);
     CHECK(unlink(path) == 0);
-    reopen(&w);
+    runtime_again(&w);
     CHECK(sandbox_lost(w.s));
     w.waiting++;
     sandbox_stop(w.s, sandbox_told, &w);
     wait_done(&w);
-    must(&w);
+    world_must(&w);
     struct pollfd p[] = {{shim, POLLIN, 0}, {init, POLLIN, 0}};
     CHECK(poll(&p[0], 1, 10000) == 1);
     for (int i = 0; i < 1000 && poll(&p[1], 1, 10) == 0; i++) /* it waits for its orphans to be reaped, here by us */
@@ -1078,15 +1080,15 @@ TEST(a_host_with_cgroup_v2_alone)
     world_begin_on(&w, CGROUP_V2);
     CHECK_INT(runtime_cgroups(w.rt)->mode, CGROUP_V2);
     pod_start(&w, false);
-    struct oci_container o = shell(
+    struct oci_container o = shell_run(
         &w, "mknod /tmp/sda b 8 0 && cat /tmp/sda; cat /dev/null && echo null; cat /proc/self/cgroup; ls "
             "/sys/fs/cgroup/cgroup.procs; trap 'exit 0' TERM; while :; do sleep 1000 & wait; done");
-    struct container *c = run(&w, "c1", &o);
+    struct container *c = box_run(&w, "c1", &o);
     container_status(c, &st);
-    CHECK(str_ends(exec(&w, c, "cat /proc/self/cgroup"), S("0::/")));
+    CHECK(str_ends(exec_run(&w, c, "cat /proc/self/cgroup"), S("0::/")));
     struct str text;
     int64_t end = clock_mono() + 20 * NS_PER_S; /* its last word comes when it gets to it */
-    while (!str_has(text = said(&w, "c1"), S("stdout F /sys/fs/cgroup/cgroup.procs"))) {
+    while (!str_has(text = log_said(&w, "c1"), S("stdout F /sys/fs/cgroup/cgroup.procs"))) {
         CHECK(clock_mono() < end);
         (void)loop_run_once(w.loop, 20 * NS_PER_MS);
     }
@@ -1135,7 +1137,7 @@ TEST(a_sandbox_that_cannot_be_says_why_and_leaves_nothing)
     world_end(&w);
 }
 
-static int entries(const char *path)
+static int folder_entries(const char *path)
 {
     int n = 0;
     DIR *d = opendir(path);
@@ -1153,15 +1155,15 @@ TEST(pods_come_and_go_without_a_trace)
     world_begin(&w);
     for (int i = 0; i < 8; i++) {
         pod_start(&w, i % 2);
-        struct oci_container o = shell(&w, i % 3 ? "sleep 1000" : "exit 0");
-        struct container *c = run(&w, "c1", &o);
+        struct oci_container o = shell_run(&w, i % 3 ? "sleep 1000" : "exit 0");
+        struct container *c = box_run(&w, "c1", &o);
         if (i % 4 == 1) { /* removed by itself, and made again under the same name */
             container_kill(c, SIGKILL);
             (void)wait_exit(&w, c);
             w.waiting = 1;
             container_remove(c, container_told, &w);
-            must(&w);
-            (void)run(&w, "c1", &o);
+            world_must(&w);
+            (void)box_run(&w, "c1", &o);
         }
         if (i == 6) { /* stopped while one is being made */
             const struct container_spec spec = {.id = S("c2"), .image = w.image, .oci = &o};
@@ -1172,17 +1174,17 @@ TEST(pods_come_and_go_without_a_trace)
         } else {
             w.waiting = 1;
             sandbox_stop(w.s, sandbox_told, &w);
-            must(&w);
+            world_must(&w);
         }
         w.s = NULL;
-        CHECK_INT(entries(arena_fmt(&w.arena, "%s/pods", w.state).p), 2);
-        CHECK_INT(entries(arena_fmt(&w.arena, "%s/crun", w.state).p), 2);
-        CHECK_INT(entries(arena_fmt(&w.arena, "%s/containers", w.data).p), 2);
-        CHECK_INT(entries(arena_fmt(&w.arena, "%s/uses", w.content).p), 2);
+        CHECK_INT(folder_entries(arena_fmt(&w.arena, "%s/pods", w.state).p), 2);
+        CHECK_INT(folder_entries(arena_fmt(&w.arena, "%s/crun", w.state).p), 2);
+        CHECK_INT(folder_entries(arena_fmt(&w.arena, "%s/containers", w.data).p), 2);
+        CHECK_INT(folder_entries(arena_fmt(&w.arena, "%s/uses", w.content).p), 2);
         if (i == 1)
-            fds = entries("/proc/self/fd");
+            fds = folder_entries("/proc/self/fd");
     }
-    CHECK_INT(entries("/proc/self/fd"), fds);
+    CHECK_INT(folder_entries("/proc/self/fd"), fds);
     world_end(&w);
 }
 
@@ -1192,7 +1194,7 @@ struct held {
     int *over;
 };
 
-static void hold(struct job *j)
+static void pool_hold(struct job *j)
 {
     char byte;
     (void)!read(container_of(j, struct held, job)->until, &byte, 1);
@@ -1212,20 +1214,20 @@ TEST(removals_wait_for_no_thread)
     struct held held[16];
     world_begin(&w);
     pod_start(&w, false);
-    struct oci_container o = shell(&w, "true");
-    struct container *c = run(&w, "c1", &o);
+    struct oci_container o = shell_run(&w, "true");
+    struct container *c = box_run(&w, "c1", &o);
     wait_for(&w, &w.exits, 1);
     CHECK(pipe2(until, O_CLOEXEC) == 0);
     for (size_t i = 0; i < countof(held); i++) {
         held[i] = (struct held){.until = until[0], .over = &over};
-        job_start(&held[i].job, w.loop, hold, hold_over);
+        job_start(&held[i].job, w.loop, pool_hold, hold_over);
     }
     w.waiting = 1;
     container_remove(c, container_told, &w);
-    must(&w);
+    world_must(&w);
     w.waiting = 1;
     sandbox_stop(w.s, sandbox_told, &w);
-    must(&w);
+    world_must(&w);
     w.s = NULL;
     CHECK_INT(over, 0);
     fd_close(until[1]);

@@ -225,7 +225,7 @@ static void link_down(struct sandbox *s)
     }
 }
 
-static void event(struct sandbox *s, const struct shim_answer *a)
+static void event_heard(struct sandbox *s, const struct shim_answer *a)
 {
     struct container *c;
     struct runtime *rt = s->rt;
@@ -247,7 +247,7 @@ static void event(struct sandbox *s, const struct shim_answer *a)
     }
 }
 
-static void answered(struct sandbox *s, const struct shim_answer *a, int fd)
+static void request_answered(struct sandbox *s, const struct shim_answer *a, int fd)
 {
     list_each (q, &s->requests, struct request, node)
         if (q->seq == a->head.seq) {
@@ -260,7 +260,7 @@ static void answered(struct sandbox *s, const struct shim_answer *a, int fd)
     fd_close(fd);
 }
 
-static void readable(struct poll *p, int ready)
+static void sandbox_readable(struct poll *p, int ready)
 {
     struct sandbox *s = container_of(p, struct sandbox, poll);
     bool reset = false;
@@ -292,9 +292,9 @@ static void readable(struct poll *p, int ready)
         char id[SHIM_ID];
         (void)snprintf(id, sizeof id, "%s", s->id);
         if (a.head.op >= SHIM_EVENT_EXIT)
-            event(s, &a);
+            event_heard(s, &a);
         else
-            answered(s, &a, fd);
+            request_answered(s, &a, fd);
         if (rt->dying || map_get(&rt->sandboxes, str_of(id)) != s || s->fd < 0) /* freed by its owner meanwhile */
             return;
         not_silent(s);
@@ -306,7 +306,7 @@ void sandbox_connect(struct sandbox *s, int own_fd)
     s->fd = own_fd;
     if (own_fd < 0)
         return;
-    poll_init(&s->poll, s->rt->loop, own_fd, readable);
+    poll_init(&s->poll, s->rt->loop, own_fd, sandbox_readable);
     poll_want(&s->poll, POLL_READ);
 }
 
@@ -552,7 +552,7 @@ static void start_sandboxed(struct request *q, const struct shim_answer *a, int 
         start_failed(s, &err);
 }
 
-static void ignored(struct request *q, const struct shim_answer *a, int fd)
+static void answer_ignore(struct request *q, const struct shim_answer *a, int fd)
 {
     (void)a;
     fd_close(fd);
@@ -577,7 +577,7 @@ static void start_spawned(struct work *w)
     }
     sandbox_connect(s, s->fd);
     sandbox_send(s, SHIM_SANDBOX, s->wanted, NULL, request_for(s, start_sandboxed));
-    sandbox_send(s, SHIM_WATCH, NULL, NULL, request_for(s, ignored));
+    sandbox_send(s, SHIM_WATCH, NULL, NULL, request_for(s, answer_ignore));
     sandbox_send(s, SHIM_HELLO, NULL, NULL, request_for(s, start_ready));
 }
 

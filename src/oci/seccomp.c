@@ -389,7 +389,7 @@ static bool add_rule(scmp_filter_ctx ctx, const struct rule *r, struct err *err)
     return true;
 }
 
-static bool compile(const struct seccomp *s, uint64_t caps, struct strbuf *bpf, struct err *err)
+static bool filter_compile(const struct seccomp *s, uint64_t caps, struct strbuf *bpf, struct err *err)
 {
     scmp_filter_ctx ctx = seccomp_init(s->base);
     AUTO(fd_close) int fd = memfd_create("seccomp", MFD_CLOEXEC);
@@ -432,7 +432,7 @@ bool seccomp_filter(struct seccomp *s, uint64_t capabilities, struct str *out, s
         char fresh[440];
         uint64_t salt;
         strbuf_reset(&text);
-        if (!compile(s, caps, &bpf, err))
+        if (!filter_compile(s, caps, &bpf, err))
             return false;
         strbuf_add_base64(&text, bpf.p, bpf.n);
         /* the cache is a convenience: when it cannot be written, the next start compiles again */

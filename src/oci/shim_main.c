@@ -173,7 +173,7 @@ struct text { /* appends within a fixed field; what does not fit is cut */
         field, field + sizeof(field) - 1                                                                             \
     }
 
-static void add(struct text *t, const char *s)
+static void text_add(struct text *t, const char *s)
 {
     while (*s && t->p < t->end)
         *t->p++ = *s++;
@@ -190,17 +190,17 @@ static void add_number(struct text *t, int64_t v)
     while (u /= 10);
     if (v < 0)
         *--d = '-';
-    add(t, d);
+    text_add(t, d);
 }
 
-static int64_t now(clockid_t clock)
+static int64_t clock_now(clockid_t clock)
 {
     struct timespec t;
     clock_gettime(clock, &t);
     return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
-static void drop(int *fd)
+static void fd_drop(int *fd)
 {
     if (*fd >= 0)
         close(*fd);
@@ -233,9 +233,9 @@ static bool write_file(int dir, const char *path, int flags, const char *p, size
 static char *in_folder(char *to, size_t size, const char *id, const char *name) /* ID/name, relative to `here` */
 {
     struct text t = {to, to + size - 1};
-    add(&t, id);
-    add(&t, "/");
-    add(&t, name);
+    text_add(&t, id);
+    text_add(&t, "/");
+    text_add(&t, name);
     return to;
 }
 
@@ -281,8 +281,8 @@ static void answer_text(uint32_t client, uint16_t op, uint32_t seq, const char *
 {
     memset(&out_msg.u.target, 0, sizeof out_msg.u.target);
     struct text i = TEXT(out_msg.u.target.id), t = TEXT(out_msg.u.target.text);
-    add(&i, id);
-    add(&t, text);
+    text_add(&i, id);
+    text_add(&t, text);
     send_to(client_by(client), op, seq, status, -1);
 }
 
@@ -318,15 +318,15 @@ static void status_save(const struct container *c)
         int64_t value;
     } fields[] = {{"pid", c->pid}, {"code", c->code},       {"signal", c->signal},
                   {"oom", c->oom}, {"started", c->started}, {"finished", c->finished}};
-    add(&t, "wherry-status 1\nstate ");
-    add(&t, names[c->state]);
+    text_add(&t, "wherry-status 1\nstate ");
+    text_add(&t, names[c->state]);
     every (f, fields) {
-        add(&t, "\n");
-        add(&t, f->name);
-        add(&t, " ");
+        text_add(&t, "\n");
+        text_add(&t, f->name);
+        text_add(&t, " ");
         add_number(&t, f->value);
     }
-    add(&t, "\n");
+    text_add(&t, "\n");
     in_folder(fresh, sizeof fresh, c->id, "status.new");
     in_folder(path, sizeof path, c->id, "status");
     if (write_file(here, fresh, O_CREAT | O_TRUNC, body, (size_t)(t.p - body)))
@@ -358,7 +358,7 @@ static void log_flush(struct container *c)
 }
 
 /* "2026-01-02T03:04:05.000000006Z ": RFC 3339 in UTC; days to civil date after H. Hinnant. */
-static char *stamp(char *p, int64_t ns)
+static char *time_stamp(char *p, int64_t ns)
 {
     int64_t seconds = ns / 1000000000, z = seconds / 86400 + 719468, era = z / 146097, doe = z % 146097;
     int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365,
@@ -390,7 +390,7 @@ static void log_line(struct container *c, int which, const char *p, size_t n, bo
 {
     if (sizeof log_out - log_used < n + HEAD)
         log_flush(c);
-    char *to = stamp(log_out + log_used, at);
+    char *to = time_stamp(log_out + log_used, at);
     memcpy(to, which == OUT ? "stdout" : "stderr", 6);
     memcpy(to + 6, whole ? " F " : " P ", 3);
     memcpy(to + 9, p, n);
@@ -415,14 +415,14 @@ static int open_log(const char *path, unsigned flags)
     int dir = open(logs, O_PATH | O_DIRECTORY | O_CLOEXEC);
     int fd = dir < 0 ? -1 : (int)syscall(SYS_openat2, dir, path + n + (path[n] == '/'), &how, sizeof how);
     int keep = errno;
-    drop(&dir);
+    fd_drop(&dir);
     errno = keep;
     return fd;
 }
 
 static void log_open(struct container *c)
 {
-    drop(&c->log);
+    fd_drop(&c->log);
     c->log_size = 0;
     c->log_full = false;
     if (!c->log_path[0])
@@ -430,7 +430,7 @@ static void log_open(struct container *c)
     c->log = open_log(c->log_path, O_WRONLY | O_APPEND | O_CREAT);
     struct stat st;
     if (c->log >= 0 && (fstat(c->log, &st) < 0 || !S_ISREG(st.st_mode))) {
-        drop(&c->log);
+        fd_drop(&c->log);
         errno = EINVAL;
     }
     if (c->log >= 0)
@@ -444,13 +444,13 @@ static void attach_end(struct attach *a)
     memset(&out_msg.u.target, 0, sizeof out_msg.u.target);
     memcpy(out_msg.u.target.id, a->container->id, sizeof a->container->id);
     send_to(client_by(a->client), SHIM_EVENT_ATTACH_END, a->seq, 0, -1);
-    drop(&a->in);
-    drop(&a->out);
-    drop(&a->err);
+    fd_drop(&a->in);
+    fd_drop(&a->out);
+    fd_drop(&a->err);
     a->container = NULL;
 }
 
-static bool stalled(const struct container *c)
+static bool container_is_stalled(const struct container *c)
 {
     every (a, attaches)
         if (a->container == c && a->stalled >= 0)
@@ -476,7 +476,7 @@ static void attach_write(struct attach *a, int which, const char *p, size_t n)
     a->stalled = which;
     a->spill_used = (uint32_t)left;
     a->spill_sent = 0;
-    a->stalled_since = now(CLOCK_MONOTONIC);
+    a->stalled_since = clock_now(CLOCK_MONOTONIC);
 }
 
 static void attach_unstall(struct attach *a)
@@ -488,7 +488,7 @@ static void attach_unstall(struct attach *a)
         return;
     }
     if (n > 0)
-        a->stalled_since = now(CLOCK_MONOTONIC);
+        a->stalled_since = clock_now(CLOCK_MONOTONIC);
     a->spill_sent += (uint32_t)(n > 0 ? n : 0);
     if (a->spill_sent == a->spill_used)
         a->stalled = -1;
@@ -505,7 +505,7 @@ static void input_flush(struct container *c)
     ssize_t n = write(fd, from + c->in_sent, c->in_used - c->in_sent);
     if (n < 0 && errno != EAGAIN) { /* nobody reads it any more */
         if (!(c->flags & SHIM_TTY))
-            drop(&c->in);
+            fd_drop(&c->in);
         c->in_used = c->in_sent = 0;
         return;
     }
@@ -521,9 +521,9 @@ static void attach_input(struct attach *a)
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
-        drop(&a->in);
+        fd_drop(&a->in);
         if (c->flags & SHIM_STDIN_ONCE && !(c->flags & SHIM_TTY))
-            drop(&c->in);
+            fd_drop(&c->in);
         else /* its stdin stays open: who has nothing more to say goes (kubectl run --leave-stdin-open) */
             attach_end(a);
         return;
@@ -539,11 +539,11 @@ static void stream_end(struct container *c, int which)
 {
     struct stream *s = &c->streams[which];
     if (s->used) /* no newline was written: none is shown */
-        log_line(c, which, lines[c - containers][which], s->used, false, now(CLOCK_REALTIME));
+        log_line(c, which, lines[c - containers][which], s->used, false, clock_now(CLOCK_REALTIME));
     log_flush(c);
     s->used = 0;
     s->continued = false;
-    drop(&s->fd);
+    fd_drop(&s->fd);
     if (c->streams[OUT].fd >= 0 || c->streams[ERR_].fd >= 0)
         return;
     every (a, attaches)
@@ -566,7 +566,7 @@ static bool stream_read(struct container *c, int which)
     every (a, attaches)
         if (a->container == c)
             attach_write(a, which, line + s->used, (size_t)n);
-    int64_t at = now(CLOCK_REALTIME);
+    int64_t at = clock_now(CLOCK_REALTIME);
     char *p = line, *end = line + s->used + n, *newline;
     while ((newline = memchr(p, '\n', (size_t)(end - p)))) {
         log_line(c, which, p, (size_t)(newline - p), true, at);
@@ -588,7 +588,7 @@ static bool stream_read(struct container *c, int which)
 static void streams_drain(struct container *c)
 {
     for (int which = 0; which < STREAMS; which++)
-        while (c->streams[which].fd >= 0 && !stalled(c) && stream_read(c, which)) {
+        while (c->streams[which].fd >= 0 && !container_is_stalled(c) && stream_read(c, which)) {
         }
 }
 
@@ -650,7 +650,7 @@ static struct traced {
     bool at_exec, gone; /* has become the program, or ended, before it was known */
 } traced[TRACED];
 
-static bool freeze(const struct container *c, bool frozen)
+static bool container_freeze(const struct container *c, bool frozen)
 {
     const char *slash = strrchr(c->guard, '/');
     bool v1 = slash && strcmp(slash, "/freezer.state") == 0;
@@ -659,7 +659,7 @@ static bool freeze(const struct container *c, bool frozen)
         return false;
     char path[SHIM_PATH * 2 + 16], now_is[256];
     struct text t = TEXT(path);
-    add(&t, c->guard);
+    text_add(&t, c->guard);
     if (!v1)
         memcpy(path + (slash - c->guard), "/cgroup.events", sizeof "/cgroup.events");
     for (int ms = 0; frozen; ms++) {
@@ -699,7 +699,7 @@ static void launch_over(struct launch *l)
             t->pid = 0;
     every (c, containers)
         if (is_guard(c))
-            (void)freeze(c, false); /* its group is gone: so is whoever was in it */
+            (void)container_freeze(c, false); /* its group is gone: so is whoever was in it */
 }
 
 /* Freezes who must not see it. *out stays NULL where there never can be anybody. */
@@ -716,9 +716,9 @@ static bool launch_begin(struct container *c, bool joins, struct launch **out)
             l = place;
     if (!l)
         return errno = EBUSY, false;
-    *l = (struct launch){c, joins, now(CLOCK_MONOTONIC)};
+    *l = (struct launch){c, joins, clock_now(CLOCK_MONOTONIC)};
     every (g, containers)
-        if (is_guard(g) && !freeze(g, true)) {
+        if (is_guard(g) && !container_freeze(g, true)) {
             int keep = errno;
             launch_over(l);
             errno = keep;
@@ -742,7 +742,7 @@ static struct traced *traced_by(pid_t pid)
     return place;
 }
 
-static bool trace(struct launch *l, pid_t crun)
+static bool crun_trace(struct launch *l, pid_t crun)
 {
     long options = PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC |
                    PTRACE_O_EXITKILL;
@@ -772,7 +772,7 @@ static void program_began(struct traced *t)
         c->began = true;
         launch_over(l);
         if (c->guard[0] && any_launch()) /* it is stopped by us yet, and freezes when it goes on */
-            ok = ok && (freeze(c, true) || errno == EBUSY);
+            ok = ok && (container_freeze(c, true) || errno == EBUSY);
         if (!ok)
             kill(pid, SIGKILL);
     }
@@ -861,7 +861,7 @@ static void trace_ended(pid_t pid)
 
 static void launches_check(void)
 {
-    int64_t t = now(CLOCK_MONOTONIC);
+    int64_t t = clock_now(CLOCK_MONOTONIC);
     bool held = false, any;
     every (c, containers)
         held |= is_guard(c);
@@ -882,9 +882,9 @@ static void error_save(const char *id, const char *name, const char *what)
 {
     char path[2 * SHIM_ID + 16], body[SHIM_TEXT];
     struct text t = TEXT(body);
-    add(&t, what);
-    add(&t, ": ");
-    add(&t, strerror(errno));
+    text_add(&t, what);
+    text_add(&t, ": ");
+    text_add(&t, strerror(errno));
     write_file(here, in_folder(path, sizeof path, id, name), O_CREAT | O_TRUNC, body, strlen(body));
 }
 
@@ -922,15 +922,15 @@ static pid_t crun_start(struct container *c, bool exec, const char *log, const c
     pid_t pid = l && pipe2(go, O_CLOEXEC) < 0 ? -1 : fork();
     if (pid == 0) {
         char byte;
-        drop(&go[1]);
+        fd_drop(&go[1]);
         if (l && read(go[0], &byte, 1) != 1) /* until it is traced */
             _exit(NODE_FAILED);
         crun_become(c, !(l && l->joins), log, args, in, out, err);
     }
-    drop(&go[0]);
-    bool ok = pid > 0 && (!l || (trace(l, pid) && write(go[1], "", 1) == 1));
+    fd_drop(&go[0]);
+    bool ok = pid > 0 && (!l || (crun_trace(l, pid) && write(go[1], "", 1) == 1));
     int keep = errno;
-    drop(&go[1]);
+    fd_drop(&go[1]);
     if (!ok && l)
         launch_over(l);
     if (!ok && pid > 0) { /* it ends itself, unheard; nobody waits for it by its number */
@@ -947,9 +947,9 @@ static void score_as(pid_t pid)
 {
     char path[64], score[32];
     struct text t = TEXT(path);
-    add(&t, "/proc/");
+    text_add(&t, "/proc/");
     add_number(&t, pid);
-    add(&t, "/oom_score_adj");
+    text_add(&t, "/oom_score_adj");
     ssize_t n = read_file(AT_FDCWD, path, score, sizeof score);
     if (n > 0) /* it may have ended, and then crun says so; lowering it may not be ours to do */
         (void)write_file(AT_FDCWD, "/proc/self/oom_score_adj", 0, score, (size_t)n);
@@ -966,12 +966,12 @@ static void crun_become(const struct container *c, bool join, const char *log, c
         syscall(SYS_rt_sigaction, sig, dfl, NULL, (size_t)8);
     char log_option[64 + SHIM_PATH + 2 * SHIM_ID];
     struct text t = TEXT(log_option);
-    add(&t, "--log=");
-    add(&t, pod.state);
-    add(&t, "/");
-    add(&t, c->id);
-    add(&t, "/");
-    add(&t, log);
+    text_add(&t, "--log=");
+    text_add(&t, pod.state);
+    text_add(&t, "/");
+    text_add(&t, c->id);
+    text_add(&t, "/");
+    text_add(&t, log);
     const char *argv[24] = {"crun", "--root", pod.crun_root, "--cgroup-manager=disabled", log_option};
     for (size_t i = 5; i < sizeof argv / sizeof argv[0] - 1 && *args;)
         argv[i++] = *args++;
@@ -1001,7 +1001,7 @@ static void error_read(const char *id, const char *log, char text[SHIM_TEXT])
     ssize_t n = read_file(here, in_folder(path, sizeof path, id, log), body, sizeof body);
     struct text t = {text, text + SHIM_TEXT - 1};
     if (n <= 0) {
-        add(&t, "the container runtime failed and did not say why");
+        text_add(&t, "the container runtime failed and did not say why");
         return;
     }
     while (n > 0 && body[n - 1] == '\n')
@@ -1011,7 +1011,7 @@ static void error_read(const char *id, const char *log, char text[SHIM_TEXT])
     char *after = strstr(from, "Z: ");
     if (from[0] == '2' && after && after - from < 40)
         from = after + 3;
-    add(&t, from);
+    text_add(&t, from);
 }
 
 /* A socket on which crun hands over the master of a terminal; `name` is in the state folder. crun gets a short way to
@@ -1020,15 +1020,15 @@ static int console_listen(const char *name, char *path, size_t size)
 {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
     struct text n = TEXT(at.sun_path), p = {path, path + size - 1};
-    add(&n, name);
-    add(&p, "/proc/");
+    text_add(&n, name);
+    text_add(&p, "/proc/");
     add_number(&p, getpid());
-    add(&p, "/cwd/");
-    add(&p, name);
+    text_add(&p, "/cwd/");
+    text_add(&p, name);
     unlinkat(here, name, 0);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd >= 0 && (bind(fd, (struct sockaddr *)&at, sizeof at) < 0 || listen(fd, 1) < 0))
-        drop(&fd);
+        fd_drop(&fd);
     return fd;
 }
 
@@ -1064,14 +1064,14 @@ static int console_take(int *console) /* the master, or -1: not there yet */
     if (recvmsg(from, &h, MSG_CMSG_CLOEXEC) >= 0)
         take_fds(&h, &master, 1);
     close(from);
-    drop(console);
+    fd_drop(console);
     return master;
 }
 
-static void numbered(char *to, size_t size, const char *prefix, ptrdiff_t number)
+static void path_numbered(char *to, size_t size, const char *prefix, ptrdiff_t number)
 {
     struct text t = {to, to + size - 1};
-    add(&t, prefix);
+    text_add(&t, prefix);
     add_number(&t, number);
 }
 
@@ -1095,18 +1095,18 @@ static bool container_start(struct container *c, const char **why)
     int out[2] = {-1, -1}, err[2] = {-1, -1}, in[2] = {-1, -1};
     char tty[32], tty_path[64], bundle[SHIM_PATH + SHIM_ID], pid_file[SHIM_PATH + SHIM_ID + 8];
     struct text b = TEXT(bundle), p = TEXT(pid_file);
-    add(&b, pod.state);
-    add(&b, "/");
-    add(&b, c->id);
-    add(&p, bundle);
-    add(&p, "/pid");
+    text_add(&b, pod.state);
+    text_add(&b, "/");
+    text_add(&b, c->id);
+    text_add(&p, bundle);
+    text_add(&p, "/pid");
     log_open(c);
     if (c->log_path[0] && c->log < 0)
         return *why = "the log file cannot be opened", false;
     const char *args[12] = {"run", "--detach", "--bundle", bundle, "--pid-file", pid_file};
     size_t n = 6;
     if (c->flags & SHIM_TTY) {
-        numbered(tty, sizeof tty, "tty.", c - containers);
+        path_numbered(tty, sizeof tty, "tty.", c - containers);
         c->console = console_listen(tty, tty_path, sizeof tty_path);
         if (c->console < 0)
             return *why = "no socket for the terminal", false;
@@ -1120,14 +1120,14 @@ static bool container_start(struct container *c, const char **why)
     c->oom_before = oom_kills(c);
     if (!*why && (c->crun = crun_start(c, false, "error", args, in[0], out[1], err[1])) < 0)
         *why = "starting crun";
-    drop(&in[0]);
-    drop(&out[1]);
-    drop(&err[1]);
+    fd_drop(&in[0]);
+    fd_drop(&out[1]);
+    fd_drop(&err[1]);
     if (*why) {
-        drop(&in[1]);
-        drop(&out[0]);
-        drop(&err[0]);
-        drop(&c->console);
+        fd_drop(&in[1]);
+        fd_drop(&out[0]);
+        fd_drop(&err[0]);
+        fd_drop(&c->console);
         return false;
     }
     c->in = in[1];
@@ -1164,13 +1164,13 @@ static void quit_when_empty(void)
 
 static void container_ended(struct container *c, int32_t code, int32_t sig)
 {
-    c->finished = now(CLOCK_REALTIME);
+    c->finished = clock_now(CLOCK_REALTIME);
     c->code = code;
     c->signal = sig;
     c->oom = oom_kills(c) > c->oom_before;
     c->state = SHIM_EXITED;
     c->pid = 0;
-    drop(&c->in);
+    fd_drop(&c->in);
     streams_drain(c);
     status_save(c);
     quit_when_empty();
@@ -1190,8 +1190,8 @@ static void exec_end(struct exec *x, int status)
     out_msg.u.exec_exit = (struct shim_exec_exit){.code = sig ? 128 + sig : WEXITSTATUS(status), .signal = sig};
     memcpy(out_msg.u.exec_exit.id, x->id, sizeof x->id);
     send_to(client_by(x->client), SHIM_EVENT_EXEC_EXIT, x->seq, 0, -1);
-    drop(&x->console);
-    drop(&x->master);
+    fd_drop(&x->console);
+    fd_drop(&x->master);
     x->id[0] = 0;
 }
 
@@ -1219,7 +1219,7 @@ static void container_launched(struct container *c, int status)
     c->crun = 0;
     if (c->console >= 0)
         container_console(c);
-    drop(&c->console);
+    fd_drop(&c->console);
     pid_t pid = status == 0 ? pid_read(c->id, "pid") : 0;
     if (pid <= 0) {
         error_read(c->id, "error", text);
@@ -1230,7 +1230,7 @@ static void container_launched(struct container *c, int status)
     }
     c->pid = pid;
     c->state = SHIM_RUNNING;
-    c->started = now(CLOCK_REALTIME);
+    c->started = clock_now(CLOCK_REALTIME);
     (void)write_lines(c->after); /* the quota of a container that is over already has nowhere to go */
     bool over = orphan_take(pid, &ended);
     status_save(c);
@@ -1251,16 +1251,16 @@ static void exec_launched(struct exec *x, int status)
     x->crun = 0;
     if (x->console >= 0)
         x->master = console_take(&x->console);
-    drop(&x->console);
-    numbered(name, sizeof name, "exec.", x - execs);
+    fd_drop(&x->console);
+    path_numbered(name, sizeof name, "exec.", x - execs);
     pid_t pid = status == 0 ? pid_read(x->container->id, name) : 0;
     unlinkat(here, in_folder(path, sizeof path, x->container->id, name), 0);
-    numbered(name, sizeof name, "exec-error.", x - execs);
+    path_numbered(name, sizeof name, "exec-error.", x - execs);
     if (pid <= 0) {
         error_read(x->container->id, name, text);
         answer_text(x->client, SHIM_EXEC, x->seq, x->id, EIO, text);
         unlinkat(here, in_folder(path, sizeof path, x->container->id, name), 0);
-        drop(&x->master);
+        fd_drop(&x->master);
         x->id[0] = 0;
         return;
     }
@@ -1271,7 +1271,7 @@ static void exec_launched(struct exec *x, int status)
     memset(&out_msg.u.target, 0, sizeof out_msg.u.target);
     memcpy(out_msg.u.target.id, x->id, sizeof x->id);
     send_to(client_by(x->client), SHIM_EXEC, x->seq, 0, x->master);
-    drop(&x->master); /* the terminal is the asker's now */
+    fd_drop(&x->master); /* the terminal is the asker's now */
     if (over)
         exec_end(x, ended);
     else if (x->container->removing)
@@ -1292,11 +1292,11 @@ static bool pid_save(void)
     at[1 + strcspn(at + 1, " ")] = 0;
     struct text t = TEXT(body);
     add_number(&t, getpid());
-    add(&t, at);
+    text_add(&t, at);
     return write_file(here, "shim", O_CREAT | O_TRUNC, body, strlen(body));
 }
 
-static bool launching(void)
+static bool crun_is_running(void)
 {
     every (c, containers)
         if (c->crun)
@@ -1345,15 +1345,15 @@ static void child_ended(pid_t pid, int status)
         pod_init = 0;
     /* perhaps one whose crun has not told us its pid yet; else a stray that was left to us */
     static unsigned next;
-    if (launching()) {
+    if (crun_is_running()) {
         orphans[next % ORPHANS].pid = pid;
         orphans[next++ % ORPHANS].status = status;
     }
 }
 
-static void removals(void);
+static void containers_remove(void);
 
-static void reap(void)
+static void children_reap(void)
 {
     struct signalfd_siginfo info;
     while (read(signals, &info, sizeof info) > 0) {
@@ -1365,7 +1365,7 @@ static void reap(void)
             trace_stopped(pid, status);
         else
             child_ended(pid, status);
-    removals();
+    containers_remove();
 }
 
 /* ---- requests ---- */
@@ -1392,8 +1392,8 @@ static int own_program(void)
     if (n == 0 && fcntl(to, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
         n = -1;
     if (n < 0)
-        drop(&to);
-    drop(&from);
+        fd_drop(&to);
+    fd_drop(&from);
     return to;
 }
 
@@ -1419,9 +1419,9 @@ static pid_t init_start(void)
             syscall(SYS_execveat, program, "", argv, env, AT_EMPTY_PATH);
         _exit(1);
     }
-    drop(&program);
-    drop(&tell[1]);
-    drop(&life[0]);
+    fd_drop(&program);
+    fd_drop(&tell[1]);
+    fd_drop(&life[0]);
     /* life[1] stays open as long as the shim lives */
     char byte;
     if (pid > 0 && read(tell[0], &byte, 1) != 1) {
@@ -1429,7 +1429,7 @@ static pid_t init_start(void)
         errno = EIO;
         pid = -1;
     }
-    drop(&tell[0]);
+    fd_drop(&tell[0]);
     return pid;
 }
 
@@ -1483,9 +1483,9 @@ static const char *sysctls_write(char *list)
             return "a sysctl is not key=value";
         *end = *value++ = 0;
         struct text t = TEXT(path);
-        add(&t, "/proc/sys/");
+        text_add(&t, "/proc/sys/");
         char *key = t.p;
-        add(&t, line);
+        text_add(&t, line);
         if (!strchr(key, '/'))
             for (char *k = key; *k; k++)
                 if (*k == '.')
@@ -1495,10 +1495,10 @@ static const char *sysctls_write(char *list)
         if (!write_file(AT_FDCWD, path, 0, value, strlen(value))) {
             static char text[SHIM_TEXT];
             struct text e = TEXT(text);
-            add(&e, "sysctl ");
-            add(&e, line);
-            add(&e, "=");
-            add(&e, value);
+            text_add(&e, "sysctl ");
+            text_add(&e, line);
+            text_add(&e, "=");
+            text_add(&e, value);
             return text;
         }
         line = end + more;
@@ -1532,9 +1532,9 @@ static const char *sandbox_set_up(void)
     if (pod.shm_mib) {
         char options[64];
         struct text t = TEXT(options);
-        add(&t, "mode=1777,size=");
+        text_add(&t, "mode=1777,size=");
         add_number(&t, pod.shm_mib);
-        add(&t, "m");
+        text_add(&t, "m");
         if ((mkdirat(here, "shm", 0755) < 0 && errno != EEXIST) ||
             mount("shm", "shm", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0)
             return "mounting /dev/shm";
@@ -1549,13 +1549,13 @@ static const char *sandbox_set_up(void)
     return NULL;
 }
 
-static int fail(const char *what) /* fills the answer's text; the status is errno */
+static int shim_fail(const char *what) /* fills the answer's text; the status is errno */
 {
     int keep = errno ? errno : EINVAL;
     struct text t = TEXT(out_msg.u.target.text);
-    add(&t, what);
-    add(&t, ": ");
-    add(&t, strerror(keep));
+    text_add(&t, what);
+    text_add(&t, ": ");
+    text_add(&t, strerror(keep));
     return keep;
 }
 
@@ -1567,7 +1567,7 @@ static int do_sandbox(void)
     errno = 0;
     const char *why = sandbox_set_up();
     if (why)
-        return fail(why);
+        return shim_fail(why);
     /* Whoever asked may have ended meanwhile, and a successor found nobody listening and taken the folder away: it
      * would look for nobody here. Whoever ends from now on leaves a successor that can connect. */
     struct pollfd asker = {clients[0].fd, POLLRDHUP, 0};
@@ -1592,11 +1592,11 @@ static int do_mount(void)
 static void container_free(struct container *c)
 {
     for (int i = 0; i < STREAMS; i++)
-        drop(&c->streams[i].fd);
-    drop(&c->in);
-    drop(&c->console);
-    drop(&c->log);
-    drop(&c->lock);
+        fd_drop(&c->streams[i].fd);
+    fd_drop(&c->in);
+    fd_drop(&c->console);
+    fd_drop(&c->log);
+    fd_drop(&c->lock);
     every (a, attaches)
         if (a->container == c)
             attach_end(a);
@@ -1628,7 +1628,7 @@ static int do_create(void)
             c = free_place;
     if (!c) {
         errno = ENOSPC;
-        return fail("a pod has at most 40 containers at a time");
+        return shim_fail("a pod has at most 40 containers at a time");
     }
     _Static_assert(SHIM_CONTAINERS == 40, "the sentence above");
     char root[SHIM_ID + 16];
@@ -1636,25 +1636,25 @@ static int do_create(void)
     int lock = m->lock[0] ? open(m->lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
     if (m->lock[0] && (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) < 0)) {
         int failed = errno;
-        drop(&lock);
+        fd_drop(&lock);
         return failed;
     }
     if (m->overlay[0]) {
         char whole[SHIM_PATH + SHIM_ID + 16];
         struct text t = TEXT(whole);
-        add(&t, pod.state);
-        add(&t, "/");
-        add(&t, root);
+        text_add(&t, pod.state);
+        text_add(&t, "/");
+        text_add(&t, root);
         int failed = chdir(m->layers) < 0 || mount("overlay", whole, "overlay", 0, m->overlay) < 0 ? errno : 0;
         if (fchdir(here) < 0 || failed) {
             failed = failed ? failed : errno;
-            drop(&lock);
+            fd_drop(&lock);
             return failed;
         }
         if (!own_dev(root)) {
-            failed = fail("the image's /dev is a link that cannot be replaced");
+            failed = shim_fail("the image's /dev is a link that cannot be replaced");
             (void)umount2(root, MNT_DETACH);
-            drop(&lock);
+            fd_drop(&lock);
             return failed;
         }
     }
@@ -1682,7 +1682,7 @@ static int do_start(struct container *c, uint32_t client)
     c->start_client = client;
     c->start_seq = in_msg.head.seq;
     if (!container_start(c, &why))
-        return fail(why);
+        return shim_fail(why);
     return -1; /* answered when crun has ended */
 }
 
@@ -1709,35 +1709,35 @@ static int do_exec(struct container *c, uint32_t client, const int fds[3])
             x = free_place;
     if (!x) {
         errno = EBUSY;
-        return fail("a pod has at most 32 execs at a time");
+        return shim_fail("a pod has at most 32 execs at a time");
     }
     _Static_assert(SHIM_EXECS == 32, "the sentence above");
     char tty[32], tty_path[64], pid_name[32], log[32], pid_file[SHIM_PATH + SHIM_ID + 32];
     memset(x, 0, sizeof *x);
     x->console = x->master = -1;
-    numbered(pid_name, sizeof pid_name, "exec.", x - execs);
-    numbered(log, sizeof log, "exec-error.", x - execs);
-    numbered(tty, sizeof tty, "exec-tty.", x - execs);
+    path_numbered(pid_name, sizeof pid_name, "exec.", x - execs);
+    path_numbered(log, sizeof log, "exec-error.", x - execs);
+    path_numbered(tty, sizeof tty, "exec-tty.", x - execs);
     struct text p = TEXT(pid_file);
-    add(&p, pod.state);
-    add(&p, "/");
-    add(&p, c->id);
-    add(&p, "/");
-    add(&p, pid_name);
+    text_add(&p, pod.state);
+    text_add(&p, "/");
+    text_add(&p, c->id);
+    text_add(&p, "/");
+    text_add(&p, pid_name);
     const char *args[12] = {"exec", "--detach", "--process", m->process, "--pid-file", pid_file};
     size_t n = 6;
     if (m->flags & SHIM_TTY) {
         x->console = console_listen(tty, tty_path, sizeof tty_path);
         if (x->console < 0)
-            return fail("no socket for the terminal");
+            return shim_fail("no socket for the terminal");
         args[n++] = "--console-socket";
         args[n++] = tty_path;
     }
     args[n] = c->id;
     x->crun = crun_start(c, true, log, args, fds[0], fds[1], fds[2]);
     if (x->crun < 0) {
-        drop(&x->console);
-        return fail("starting crun");
+        fd_drop(&x->console);
+        return shim_fail("starting crun");
     }
     memcpy(x->id, m->id, sizeof x->id);
     x->container = c;
@@ -1766,14 +1766,14 @@ static void attach_catch_up(struct attach *a)
 {
     struct container *c = a->container;
     enum { STREAM = 31, TAG = STREAM + 7, TEXT_AT = TAG + 2 }; /* as log_line writes them */
-    bool wanted = !c->attached && (c->flags & SHIM_STDIN || now(CLOCK_REALTIME) - c->started < JUST_NOW);
+    bool wanted = !c->attached && (c->flags & SHIM_STDIN || clock_now(CLOCK_REALTIME) - c->started < JUST_NOW);
     c->attached = true;
     if (!wanted || !c->log_path[0] || c->log_size > sizeof log_out || log_used)
         return;
     struct stat st;
     int fd = open_log(c->log_path, O_RDONLY);
     ssize_t n = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? read(fd, log_out, sizeof log_out) : 0;
-    drop(&fd);
+    fd_drop(&fd);
     char *p = log_out, *end = log_out + (n > 0 ? n : 0), *newline;
     while (a->container && a->stalled < 0 && (newline = memchr(p, '\n', (size_t)(end - p)))) {
         if (newline - p >= TEXT_AT)
@@ -1847,7 +1847,7 @@ static int do_remove(struct container *c, uint32_t client)
     return -1;
 }
 
-static void removals(void)
+static void containers_remove(void)
 {
     every (c, containers) {
         if (!c->state || !c->removing)
@@ -2021,7 +2021,7 @@ static const struct {
     [SHIM_GUARD] = {ON_CONTAINER, op_guard},
 };
 
-static int perform(struct turn *t)
+static int turn_perform(struct turn *t)
 {
     int flags = operations[in_msg.head.op].flags;
     if (!(flags & BEFORE_READY) && !ready)
@@ -2034,19 +2034,19 @@ static int perform(struct turn *t)
     return operations[in_msg.head.op].run(t);
 }
 
-static void request(struct client *k, size_t size, int fds[3])
+static void client_request(struct client *k, size_t size, int fds[3])
 {
     struct turn t = {.client = k, .fds = fds};
     const char *wrong = shim_check(&in_msg, size);
     memset(&out_msg.u.target, 0, sizeof out_msg.u.target);
     if (wrong) { /* perhaps of another protocol: nothing of it is used but the number to answer to */
         struct text w = TEXT(out_msg.u.target.text);
-        add(&w, wrong);
+        text_add(&w, wrong);
         send_to(k, SHIM_WATCH, size >= sizeof in_msg.head ? in_msg.head.seq : 0, EPROTO, -1);
         return;
     }
     uint16_t op = in_msg.head.op;
-    int status = perform(&t);
+    int status = turn_perform(&t);
     if (status >= 0)
         send_to(k, op, in_msg.head.seq, status, -1);
     if (op == SHIM_SANDBOX && status != 0 && !ready)
@@ -2065,13 +2065,13 @@ static void client_read(struct client *k)
     if (n > 0)
         take_fds(&h, fds, 3);
     if (n <= 0) {
-        drop(&k->fd);
+        fd_drop(&k->fd);
         k->watching = false;
         return;
     }
-    request(k, (size_t)n, fds);
+    client_request(k, (size_t)n, fds);
     every (fd, fds)
-        drop(fd);
+        fd_drop(fd);
 }
 
 static void client_add(int fd)
@@ -2097,7 +2097,7 @@ static struct {
 } owners[POLLS];
 static nfds_t npolls;
 
-static void want(int fd, short events, enum what what, ptrdiff_t index)
+static void fd_want(int fd, short events, enum what what, ptrdiff_t index)
 {
     if (fd < 0)
         return;
@@ -2106,38 +2106,38 @@ static void want(int fd, short events, enum what what, ptrdiff_t index)
     owners[npolls++].index = (uint8_t)index;
 }
 
-static int collect(void) /* what to wait for; returns the time to wait in ms, -1: for ever */
+static int polls_collect(void) /* what to wait for; returns the time to wait in ms, -1: for ever */
 {
     npolls = 0;
     int wait = -1;
-    want(listener, POLLIN, LISTENER, 0);
-    want(signals, POLLIN, SIGNALS, 0);
+    fd_want(listener, POLLIN, LISTENER, 0);
+    fd_want(signals, POLLIN, SIGNALS, 0);
     every (k, clients)
-        want(k->fd, POLLIN, CLIENT, k - clients);
+        fd_want(k->fd, POLLIN, CLIENT, k - clients);
     every (c, containers) {
         if (!c->state)
             continue;
         ptrdiff_t i = c - containers;
-        bool tty = c->flags & SHIM_TTY, held = stalled(c);
+        bool tty = c->flags & SHIM_TTY, held = container_is_stalled(c);
         if (!held) {
-            want(c->streams[OUT].fd, POLLIN, STREAM_OUT, i);
-            want(c->streams[ERR_].fd, POLLIN, STREAM_ERR, i);
+            fd_want(c->streams[OUT].fd, POLLIN, STREAM_OUT, i);
+            fd_want(c->streams[ERR_].fd, POLLIN, STREAM_ERR, i);
         }
         if (c->in_used)
-            want(tty ? c->streams[OUT].fd : c->in, POLLOUT, INPUT, i);
-        want(c->console, POLLIN, CONSOLE, i);
+            fd_want(tty ? c->streams[OUT].fd : c->in, POLLOUT, INPUT, i);
+        fd_want(c->console, POLLIN, CONSOLE, i);
     }
     every (x, execs)
         if (x->id[0])
-            want(x->console, POLLIN, EXEC_CONSOLE, x - execs);
+            fd_want(x->console, POLLIN, EXEC_CONSOLE, x - execs);
     every (a, attaches) {
         if (!a->container)
             continue;
         ptrdiff_t i = a - attaches;
         if (!a->container->in_used)
-            want(a->in, POLLIN, ATTACH_IN, i);
-        want(a->out, a->stalled == OUT ? POLLOUT : 0, ATTACH_OUT, i);
-        want(a->err, a->stalled == ERR_ ? POLLOUT : 0, ATTACH_OUT, i);
+            fd_want(a->in, POLLIN, ATTACH_IN, i);
+        fd_want(a->out, a->stalled == OUT ? POLLOUT : 0, ATTACH_OUT, i);
+        fd_want(a->err, a->stalled == ERR_ ? POLLOUT : 0, ATTACH_OUT, i);
         if (a->stalled >= 0)
             wait = STALL_MS;
     }
@@ -2146,7 +2146,7 @@ static int collect(void) /* what to wait for; returns the time to wait in ms, -1
     return wait;
 }
 
-static void dispatch(enum what what, size_t i, short events)
+static void poll_dispatch(enum what what, size_t i, short events)
 {
     switch (what) {
     case LISTENER: {
@@ -2155,17 +2155,17 @@ static void dispatch(enum what what, size_t i, short events)
             client_add(fd);
         break;
     }
-    case SIGNALS: reap(); break;
+    case SIGNALS: children_reap(); break;
     case CLIENT:
         if (clients[i].fd >= 0)
             client_read(&clients[i]);
         break;
     case STREAM_OUT:
-        if (containers[i].streams[OUT].fd >= 0 && !stalled(&containers[i]))
+        if (containers[i].streams[OUT].fd >= 0 && !container_is_stalled(&containers[i]))
             stream_read(&containers[i], OUT);
         break;
     case STREAM_ERR:
-        if (containers[i].streams[ERR_].fd >= 0 && !stalled(&containers[i]))
+        if (containers[i].streams[ERR_].fd >= 0 && !container_is_stalled(&containers[i]))
             stream_read(&containers[i], ERR_);
         break;
     case INPUT: input_flush(&containers[i]); break;
@@ -2194,14 +2194,14 @@ static void dispatch(enum what what, size_t i, short events)
 
 static void loop_once(void)
 {
-    int wait = collect();
+    int wait = polls_collect();
     int n = poll(polls, npolls, wait);
     launches_check();
     for (nfds_t i = 0; n > 0 && i < npolls; i++)
         if (polls[i].revents)
-            dispatch(owners[i].what, owners[i].index, polls[i].revents);
+            poll_dispatch(owners[i].what, owners[i].index, polls[i].revents);
     every (a, attaches)
-        if (a->container && a->stalled >= 0 && now(CLOCK_MONOTONIC) - a->stalled_since > STALL_MS * 1000000LL)
+        if (a->container && a->stalled >= 0 && clock_now(CLOCK_MONOTONIC) - a->stalled_since > STALL_MS * 1000000LL)
             attach_end(a);
 }
 
@@ -2216,7 +2216,7 @@ static long fork_into(const char *group)
 
 /* wherry-pods.service: somebody must be in the group that systemd gave it, or it takes the group away; and not in its
  * top, as that has groups of pods below it. So one waits in a group of its own. */
-static int hold(void)
+static int group_hold(void)
 {
     static const char prefix[] = "0::", top[] = "/sys/fs/cgroup";
     char own[SHIM_PATH], body[sizeof top + SHIM_PATH + 8];
@@ -2225,9 +2225,9 @@ static int hold(void)
     char *at = n > 0 ? strstr(own, prefix) : NULL; /* hybrid hosts have other lines too, and no such folder */
     if (at) {
         at[strcspn(at, "\n")] = 0;
-        add(&t, top);
-        add(&t, at + sizeof prefix - 1);
-        add(&t, "/hold");
+        text_add(&t, top);
+        text_add(&t, at + sizeof prefix - 1);
+        text_add(&t, "/hold");
         mkdir(body, 0755);
     }
     if (fork_into(at ? body : NULL) != 0)
@@ -2241,7 +2241,7 @@ static int hold(void)
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "--hold") == 0)
-        return hold();
+        return group_hold();
     if (argc == 2 && strcmp(argv[1], "--init") == 0 && getpid() == 1)
         return init_main();
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {

@@ -384,7 +384,7 @@ void oci_exec_json(struct str base, struct strs args, const struct oci_terminal 
     jout_close(out, '}');
 }
 
-static void notice(struct oci_notices *n, struct str text)
+static void notice_add(struct oci_notices *n, struct str text)
 {
     if (n && n->n < countof(n->list))
         n->list[n->n++] = text;
@@ -401,10 +401,10 @@ static void add_oom(const struct oci_container *c, struct arena *a, struct strbu
     int adj = c->oom_score_adj;
     int own = read_small("/proc/self/oom_score_adj", text, sizeof text) ? (int)strtol(text, NULL, 10) : 0;
     if (adj < own && !may_raise()) {
-        notice(notices, arena_fmt(a,
-                                  "oom_score_adj %d could not be given, %d is in force: wherry runs without "
-                                  "CAP_SYS_RESOURCE",
-                                  adj, own));
+        notice_add(notices, arena_fmt(a,
+                                      "oom_score_adj %d could not be given, %d is in force: wherry runs without "
+                                      "CAP_SYS_RESOURCE",
+                                      adj, own));
         adj = own;
     }
     jout_key(b, "oomScoreAdj");
@@ -429,10 +429,11 @@ static bool add_rlimits(const struct oci_container *c, struct arena *a, struct s
         if (which == countof(rlimits) || getrlimit((__rlimit_resource_t)which, &own) < 0)
             return err_set(err, E_INVALID, "rlimits[%zu]: there is no limit " STR_FMT, i, STR_ARG(r.type));
         if (r.hard > own.rlim_max && !may_raise()) {
-            notice(notices, arena_fmt(a,
-                                      STR_FMT " %llu could not be given, %llu is in force: wherry runs without "
-                                              "CAP_SYS_RESOURCE",
-                                      STR_ARG(r.type), (unsigned long long)r.hard, (unsigned long long)own.rlim_max));
+            notice_add(notices,
+                       arena_fmt(a,
+                                 STR_FMT " %llu could not be given, %llu is in force: wherry runs without "
+                                         "CAP_SYS_RESOURCE",
+                                 STR_ARG(r.type), (unsigned long long)r.hard, (unsigned long long)own.rlim_max));
             r.hard = own.rlim_max;
         }
         jout_open(b, '{');

@@ -21,7 +21,7 @@
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
-static struct oci_container plain(struct arena *a)
+static struct oci_container plain_container(struct arena *a)
 {
     struct oci_container c = {0};
     oci_container_defaults(&c, a, S("/run/shm"));
@@ -78,7 +78,7 @@ TEST(a_container_becomes_config_json)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct oci_notices notices = {0};
-    struct oci_container c = plain(&a);
+    struct oci_container c = plain_container(&a);
     c.uid = 1000;
     c.groups = (uint32_t[]){5, 6};
     c.ngroups = 2;
@@ -120,21 +120,21 @@ TEST(a_container_that_cannot_be_names_the_field)
     AUTO(arena_fini) struct arena a = ARENA;
     struct err err = ERR;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
-    struct oci_container c = plain(&a);
+    struct oci_container c = plain_container(&a);
     c.args.n = 0;
     CHECK(!oci_container_json(&c, &a, S("/r"), S(""), &b, NULL, &err) && strstr(err.text, "no command specified"));
-    c = plain(&a);
+    c = plain_container(&a);
     c.cwd = S("relative");
     CHECK(!oci_container_json(&c, &a, S("/r"), S(""), &b, NULL, &err) && strstr(err.text, "workingDir"));
-    c = plain(&a);
+    c = plain_container(&a);
     c.env = (struct strs){(struct str[]){S("NOVALUE")}, 1};
     CHECK(!oci_container_json(&c, &a, S("/r"), S(""), &b, NULL, &err) && strstr(err.text, "env[0]"));
-    c = plain(&a);
+    c = plain_container(&a);
     c.rlimits = &(struct oci_rlimit){S("RLIMIT_NONE"), 1, 1};
     c.nrlimits = 1;
     CHECK(!oci_container_json(&c, &a, S("/r"), S(""), &b, NULL, &err) && strstr(err.text, "rlimits[0]"));
     struct oci_mount m = {.type = S("bind"), .source = S("relative"), .target = S("/x")};
-    c = plain(&a);
+    c = plain_container(&a);
     c.mounts = &m;
     c.nmounts = 1;
     CHECK(!oci_container_json(&c, &a, S("/r"), S(""), &b, NULL, &err) && strstr(err.text, "mounts[0]: source"));
@@ -147,7 +147,7 @@ TEST(what_this_process_may_not_give_is_clamped_and_told)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct oci_notices notices = {0};
-    struct oci_container c = plain(&a);
+    struct oci_container c = plain_container(&a);
     struct rlimit own;
     CHECK(getrlimit(RLIMIT_NOFILE, &own) == 0);
     if (own.rlim_max == RLIM_INFINITY || oci_caps_all() & OCI_CAP(24))
@@ -178,7 +178,7 @@ TEST(exec_takes_the_container_s_process_and_its_own_args)
     AUTO(arena_fini) struct arena a = ARENA;
     AUTO(strbuf_fini) struct strbuf base = STRBUF(65536), out = STRBUF(65536);
     struct err err = ERR;
-    struct oci_container c = plain(&a);
+    struct oci_container c = plain_container(&a);
     c.uid = 7;
     oci_exec_base(&c, &base);
     oci_exec_json(strbuf_str(&base), (struct strs){(struct str[]){S("ls"), S("-l")}, 2},
@@ -224,7 +224,7 @@ TEST(the_seccomp_filter_is_compiled_once_and_depends_on_capabilities)
 }
 
 /* What a filter says to a call, by the rules of the kernel's classic BPF. */
-static uint32_t verdict(struct str base64, const struct seccomp_data *data)
+static uint32_t filter_verdict(struct str base64, const struct seccomp_data *data)
 {
     AUTO(strbuf_fini) struct strbuf raw = STRBUF(1 << 20);
     CHECK(strbuf_add_unbase64(&raw, base64) && raw.n % sizeof(struct sock_filter) == 0);
@@ -340,7 +340,7 @@ TEST(runtime_default_is_what_containerd_gives)
         memcpy(d.args, rows[i].args, sizeof rows[i].args);
         CHECK_OK(seccomp_filter(s, OCI_CAPS_DEFAULT, &usual, &err), err);
         CHECK_OK(seccomp_filter(s, OCI_CAPS_DEFAULT | rows[i].caps, &with, &err), err);
-        uint32_t got[] = {verdict(usual, &d), verdict(with, &d)};
+        uint32_t got[] = {filter_verdict(usual, &d), filter_verdict(with, &d)};
         if (got[0] != rows[i].usual || got[1] != rows[i].with)
             test_failed(__FILE__, __LINE__, "call %ld (%#llx): %#x, with its capability %#x", rows[i].call,
                         (unsigned long long)rows[i].args[0], got[0], got[1]);
@@ -348,12 +348,12 @@ TEST(runtime_default_is_what_containerd_gives)
     struct seccomp_data d = {.nr = 310, .arch = AUDIT_ARCH_I386}; /* unshare by the 32-bit table */
     struct str usual;
     CHECK_OK(seccomp_filter(s, OCI_CAPS_DEFAULT, &usual, &err), err);
-    CHECK(verdict(usual, &d) == NO);
+    CHECK(filter_verdict(usual, &d) == NO);
     d.nr = 120; /* and clone */
     d.args[0] = CLONE_NEWUSER;
-    CHECK(verdict(usual, &d) == NO);
+    CHECK(filter_verdict(usual, &d) == NO);
     d.arch = AUDIT_ARCH_ARM;
-    CHECK(verdict(usual, &d) != YES);
+    CHECK(filter_verdict(usual, &d) != YES);
 }
 #endif
 

@@ -17,7 +17,8 @@ struct tarball {
     struct strbuf b;
 };
 
-static void entry(struct tarball *t, const char *name, char type, unsigned mode, const char *link, const char *body)
+static void tarball_entry(struct tarball *t, const char *name, char type, unsigned mode, const char *link,
+                          const char *body)
 {
     char h[512] = {0};
     size_t n = body ? strlen(body) : 0;
@@ -56,7 +57,7 @@ static void entry_bytes(struct tarball *t, const char *name, struct str body)
     static const char zeros[512];
     size_t at = t->b.n;
     char size[12];
-    entry(t, name, '0', 0644, NULL, NULL);
+    tarball_entry(t, name, '0', 0644, NULL, NULL);
     (void)snprintf(size, sizeof size, "%011o", (unsigned)body.n);
     memcpy(t->b.p + at + 124, size, 12);
     memset(t->b.p + at + 148, ' ', 8);
@@ -69,7 +70,7 @@ static void entry_bytes(struct tarball *t, const char *name, struct str body)
         strbuf_add(&t->b, (struct str){zeros, 512 - body.n % 512});
 }
 
-static void finish(struct tarball *t)
+static void tarball_finish(struct tarball *t)
 {
     static const char zeros[1024];
     strbuf_add(&t->b, (struct str){zeros, sizeof zeros});
@@ -95,7 +96,7 @@ static int fresh_dir(void)
     return fd;
 }
 
-static bool unpack(struct tarball *t, int into, struct err *err)
+static bool tarball_unpack(struct tarball *t, int into, struct err *err)
 {
     const struct unpack_limits limits = UNPACK_LIMITS;
     struct digest d = digest_of(t->b.p, t->b.n);
@@ -103,7 +104,7 @@ static bool unpack(struct tarball *t, int into, struct err *err)
     return layer_unpack(blob, into, &d, &limits, err);
 }
 
-static struct stat at(int dir, const char *path)
+static struct stat stat_at(int dir, const char *path)
 {
     struct stat st;
     if (fstatat(dir, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
@@ -116,38 +117,38 @@ TEST(a_layer_unpacks_as_overlayfs_wants_it)
     struct err err = ERR;
     struct tarball t = {STRBUF(1 << 20)};
     char value[8] = {0};
-    entry(&t, "./", '5', 0755, NULL, NULL);
-    entry(&t, "bin/", '5', 0711, NULL, NULL);
-    entry(&t, "bin/tool", '0', 04755, NULL, "#!/bin/sh\n");
-    entry(&t, "bin/again", '1', 04755, "bin/tool", NULL);
-    entry(&t, "bin/link", '2', 0777, "/etc/passwd", NULL);
-    entry(&t, "made/on/the/way", '0', 0600, NULL, "x");
-    entry(&t, "gone/.wh.old", '0', 0600, NULL, NULL);
-    entry(&t, "fresh/.wh..wh..opq", '0', 0600, NULL, NULL);
-    entry(&t, "fresh/new", '0', 0600, NULL, "n");
-    entry(&t, "dev/fifo", '6', 0600, NULL, NULL);
-    entry(&t, "dev/null", '3', 0666, NULL, "1");
-    entry(&t, "bin/tool2", '0', 0600, NULL, "first");
-    entry(&t, "bin/tool2", '0', 0640, NULL, "second");
-    entry(&t, ".wh.back", '0', 0600, NULL, NULL);
-    entry(&t, "back/", '5', 0755, NULL, NULL);
-    finish(&t);
+    tarball_entry(&t, "./", '5', 0755, NULL, NULL);
+    tarball_entry(&t, "bin/", '5', 0711, NULL, NULL);
+    tarball_entry(&t, "bin/tool", '0', 04755, NULL, "#!/bin/sh\n");
+    tarball_entry(&t, "bin/again", '1', 04755, "bin/tool", NULL);
+    tarball_entry(&t, "bin/link", '2', 0777, "/etc/passwd", NULL);
+    tarball_entry(&t, "made/on/the/way", '0', 0600, NULL, "x");
+    tarball_entry(&t, "gone/.wh.old", '0', 0600, NULL, NULL);
+    tarball_entry(&t, "fresh/.wh..wh..opq", '0', 0600, NULL, NULL);
+    tarball_entry(&t, "fresh/new", '0', 0600, NULL, "n");
+    tarball_entry(&t, "dev/fifo", '6', 0600, NULL, NULL);
+    tarball_entry(&t, "dev/null", '3', 0666, NULL, "1");
+    tarball_entry(&t, "bin/tool2", '0', 0600, NULL, "first");
+    tarball_entry(&t, "bin/tool2", '0', 0640, NULL, "second");
+    tarball_entry(&t, ".wh.back", '0', 0600, NULL, NULL);
+    tarball_entry(&t, "back/", '5', 0755, NULL, NULL);
+    tarball_finish(&t);
     AUTO(fd_close) int dir = fresh_dir();
-    CHECK_OK(unpack(&t, dir, &err), err);
-    CHECK_INT(at(dir, "bin/tool").st_mode, S_IFREG | 04755);
-    CHECK_INT(at(dir, "bin/tool").st_uid, 7);
-    CHECK_INT(at(dir, "bin/tool").st_nlink, 2);
-    CHECK_INT(at(dir, "bin").st_mode, S_IFDIR | 0711);
-    CHECK_INT(at(dir, "bin").st_mtime, 1000000000);
-    CHECK(S_ISLNK(at(dir, "bin/link").st_mode));
-    CHECK_INT(at(dir, "made/on/the").st_mode, S_IFDIR | 0755);
-    CHECK(S_ISCHR(at(dir, "gone/old").st_mode) && at(dir, "gone/old").st_rdev == 0);
+    CHECK_OK(tarball_unpack(&t, dir, &err), err);
+    CHECK_INT(stat_at(dir, "bin/tool").st_mode, S_IFREG | 04755);
+    CHECK_INT(stat_at(dir, "bin/tool").st_uid, 7);
+    CHECK_INT(stat_at(dir, "bin/tool").st_nlink, 2);
+    CHECK_INT(stat_at(dir, "bin").st_mode, S_IFDIR | 0711);
+    CHECK_INT(stat_at(dir, "bin").st_mtime, 1000000000);
+    CHECK(S_ISLNK(stat_at(dir, "bin/link").st_mode));
+    CHECK_INT(stat_at(dir, "made/on/the").st_mode, S_IFDIR | 0755);
+    CHECK(S_ISCHR(stat_at(dir, "gone/old").st_mode) && stat_at(dir, "gone/old").st_rdev == 0);
     AUTO(fd_close) int fresh = openat(dir, "fresh", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     CHECK(fgetxattr(fresh, "user.overlay.opaque", value, sizeof value) == 1 && value[0] == 'y');
     AUTO(fd_close) int back = openat(dir, "back", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     CHECK(fgetxattr(back, "user.overlay.opaque", value, sizeof value) == 1); /* hidden below, new here */
-    CHECK(S_ISFIFO(at(dir, "dev/fifo").st_mode));
-    CHECK_INT(at(dir, "bin/tool2").st_size, 6);
+    CHECK(S_ISFIFO(stat_at(dir, "dev/fifo").st_mode));
+    CHECK_INT(stat_at(dir, "bin/tool2").st_size, 6);
     strbuf_fini(&t.b);
 }
 
@@ -210,11 +211,11 @@ TEST(a_layer_cannot_leave_its_folder)
         struct err err = ERR;
         struct tarball t = {STRBUF(1 << 20)};
         for (size_t k = 0; k < 3 && cases[i].entries[k].name; k++)
-            entry(&t, cases[i].entries[k].name, cases[i].entries[k].type, 0666, cases[i].entries[k].link,
-                  cases[i].entries[k].body);
-        finish(&t);
+            tarball_entry(&t, cases[i].entries[k].name, cases[i].entries[k].type, 0666, cases[i].entries[k].link,
+                          cases[i].entries[k].body);
+        tarball_finish(&t);
         AUTO(fd_close) int dir = fresh_dir();
-        bool ok = unpack(&t, dir, &err);
+        bool ok = tarball_unpack(&t, dir, &err);
         if (cases[i].want ? ok || !strstr(err.text, cases[i].want) : !ok && !err.text[0])
             test_failed(__FILE__, __LINE__, "%s: %s, \"%s\"", cases[i].title, ok ? "unpacked" : "refused", err.text);
         (void)snprintf(inside, sizeof inside, "%s/evil", outside);
@@ -238,9 +239,9 @@ TEST(layers_come_plain_gzipped_and_zstd_and_must_match_their_digest)
     const struct unpack_limits limits = UNPACK_LIMITS, small = {.bytes = 1000, .entries = 100},
                                few = {.bytes = 1 << 20, .entries = 1};
     struct tarball t = {STRBUF(1 << 20)};
-    entry(&t, "a", '0', 0644, NULL, "hello");
-    entry(&t, "b", '0', 0644, NULL, "there");
-    finish(&t);
+    tarball_entry(&t, "a", '0', 0644, NULL, "hello");
+    tarball_entry(&t, "b", '0', 0644, NULL, "there");
+    tarball_finish(&t);
     struct digest d = digest_of(t.b.p, t.b.n), other = digest_of("x", 1);
     unsigned char gz[65536], zs[65536];
     z_stream z = {.next_in = (void *)t.b.p, .avail_in = (unsigned)t.b.n, .next_out = gz, .avail_out = sizeof gz};
@@ -254,7 +255,7 @@ TEST(layers_come_plain_gzipped_and_zstd_and_must_match_their_digest)
         AUTO(fd_close) int blob = file_with(forms[i]);
         AUTO(fd_close) int dir = fresh_dir();
         CHECK_OK(layer_unpack(blob, dir, &d, &limits, &err), err);
-        CHECK_INT(at(dir, "b").st_size, 5);
+        CHECK_INT(stat_at(dir, "b").st_size, 5);
         CHECK(lseek(blob, 0, SEEK_SET) == 0);
         AUTO(fd_close) int dir2 = fresh_dir();
         CHECK(!layer_unpack(blob, dir2, &other, &limits, &err) && strstr(err.text, "its config says"));
@@ -398,20 +399,21 @@ TEST(a_docker_archive_loads_too)
     struct digest manifest;
     struct image im;
     struct tarball layer = {STRBUF(1 << 20)}, whole = {STRBUF(1 << 20)};
-    entry(&layer, "hello", '0', 0644, NULL, "world");
-    finish(&layer);
+    tarball_entry(&layer, "hello", '0', 0644, NULL, "world");
+    tarball_finish(&layer);
     struct digest diff = digest_of(layer.b.p, layer.b.n);
     (void)snprintf(config, sizeof config,
                    "{\"os\":\"linux\",\"architecture\":\"%s\",\"config\":{\"Cmd\":[\"/"
                    "hello\"]},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"sha256:%s\",\"sha256:%s\"]}}",
                    machine_arch(), diff.hex, diff.hex);
-    entry(&whole, "manifest.json", '0', 0644, NULL,
-          "[{\"Config\":\"c.json\",\"RepoTags\":[\"team/old:1\",\"team/old:2\"],\"Layers\":[\"one/layer.tar\",\"two/"
-          "layer.tar\"]}]");
-    entry(&whole, "c.json", '0', 0644, NULL, config);
-    entry(&whole, "two/layer.tar", '2', 0644, "../one/layer.tar", NULL);
+    tarball_entry(
+        &whole, "manifest.json", '0', 0644, NULL,
+        "[{\"Config\":\"c.json\",\"RepoTags\":[\"team/old:1\",\"team/old:2\"],\"Layers\":[\"one/layer.tar\",\"two/"
+        "layer.tar\"]}]");
+    tarball_entry(&whole, "c.json", '0', 0644, NULL, config);
+    tarball_entry(&whole, "two/layer.tar", '2', 0644, "../one/layer.tar", NULL);
     entry_bytes(&whole, "one/layer.tar", strbuf_str(&layer.b));
-    finish(&whole);
+    tarball_finish(&whole);
     (void)snprintf(store, sizeof store, "%s/store", test_dir());
     AUTO(content_free) struct content *c = content_open(store, &err);
     CHECK_OK(c, err);
@@ -434,8 +436,8 @@ TEST(what_is_no_archive_says_so)
     struct digest manifest;
     struct err err = ERR;
     struct tarball empty = {STRBUF(1 << 20)};
-    entry(&empty, "readme", '0', 0644, NULL, "nothing");
-    finish(&empty);
+    tarball_entry(&empty, "readme", '0', 0644, NULL, "nothing");
+    tarball_finish(&empty);
     (void)snprintf(store, sizeof store, "%s/store", test_dir());
     AUTO(content_free) struct content *c = content_open(store, &err);
     CHECK_OK(c, err);
