@@ -1,13 +1,12 @@
 /* codec.h - between bytes and trees, by type table. JSON, YAML and protobuf behind one interface (CBOR can join).
  *
  * Decoding by type: unknown and duplicate fields, wrong types, with upstream's texts and paths. Strictness is the
- * caller's: every unknown or duplicate field is listed in `notes` (in document order, "unknown field
- * \"spec.containers[0].imagE\"", "duplicate field \"...\""); the caller refuses, warns or ignores. */
+ * caller's: unknown and duplicate fields are listed in `notes`, each once, in document order and at most
+ * DECODE_MAX_NOTES ("unknown field \"spec.containers[0].imagE\"", "duplicate field \"...\""); the caller refuses,
+ * warns or ignores. */
 #pragma once
 #include "api/kind.h"
 #include "base/array.h"
-
-#define CODEC_MAX_DEPTH 10000 /* levels, as upstream */
 
 #define CODEC_MAX_YAML          (64 << 20) /* bytes of a YAML document as JSON */
 #define CODEC_MAX_VALUES        50000      /* in the body of a request: what is made of each costs time */
@@ -19,9 +18,10 @@ struct decode_notes {
     size_t yaml; /* how many of the first came from YAML itself: "line 5: key \"a\" already set in map" */
 };
 
-/* Untyped: any JSON (or YAML: one document) as it came. E_BAD_REQUEST with position on bad input. */
+/* Untyped: any JSON (or YAML: one document) as it came. E_BAD_REQUEST on bad input, in Go's words; E_TOO_LARGE beyond
+ * 2 GiB. */
 MUST_USE bool json_decode(struct arena *a, struct str text, struct val *out, struct err *err);
-/* The same, and what is there twice: duplicate field "data.a". */
+/* The same, and what is there twice goes to `notes`: duplicate field "data.a". */
 MUST_USE bool json_decode_noted(struct arena *a, struct str text, struct val *out, struct decode_notes *notes,
                                 struct err *err);
 MUST_USE bool yaml_decode(struct arena *a, struct str text, struct val *out, struct err *err);
@@ -32,9 +32,9 @@ void yaml_encode(struct strbuf *b, const struct val *v);
 
 /* By type. What comes out is canonical: values converted and checked (quantities in canonical form, times in UTC,
  * bytes from base64), members in the order of the type's fields, and nothing in it that Go would not tell from its
- * absence: null, "", 0, false, {} and [] of fields that are no pointers are dropped. Type errors are in the words of
- * Go ("json: cannot unmarshal string into Go struct field ContainerPort.spec.containers.ports.containerPort of type
- * int32"); E_BAD_REQUEST. */
+ * absence: null, "", 0, false and {} of fields that are no pointers are dropped, and every [] but those that defaults
+ * and rules tell from none (FIELD_EMPTY). Type errors are in the words of Go ("json: cannot unmarshal string into Go
+ * struct field ContainerPort.spec.containers.ports.containerPort of type int32"); E_BAD_REQUEST. */
 MUST_USE bool type_decode_json(struct arena *a, const struct type *t, struct str text, struct val *out,
                                struct decode_notes *notes, struct err *err);
 MUST_USE bool type_decode_yaml(struct arena *a, const struct type *t, struct str text, struct val *out,
@@ -69,5 +69,5 @@ void pb_wrap(struct strbuf *b, struct str api_version, struct str kind, struct s
 /* The same around so many bytes that follow in between. */
 void pb_wrap_begin(struct strbuf *b, struct str api_version, struct str kind, size_t raw);
 void pb_wrap_end(struct strbuf *b);
-/* Declared defaults (field.dflt) only; the hand-written ones are in defaults.c. */
+/* Declared defaults (field_extra.dflt) only; kind_default (rules.h) sets these and the hand-written ones. */
 void type_default(struct arena *a, const struct type *t, struct val *v);

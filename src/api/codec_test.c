@@ -1,6 +1,7 @@
 #include "api/codec.h"
 #include "api/obj.h"
 #include "base/test.h"
+#include "wire/json.h"
 
 static struct str json_of_val(struct arena *a, const struct type *t, const struct val *v)
 {
@@ -375,9 +376,9 @@ TEST(deep_nesting_is_carried_through)
     AUTO(arena_fini) struct arena a = ARENA;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
     AUTO(strbuf_fini) struct strbuf out = STRBUF(1 << 20);
-    for (int i = 0; i < CODEC_MAX_DEPTH; i++)
+    for (int i = 0; i < JSON_MAX_DEPTH; i++)
         strbuf_addz(&b, "[");
-    for (int i = 0; i < CODEC_MAX_DEPTH; i++)
+    for (int i = 0; i < JSON_MAX_DEPTH; i++)
         strbuf_addz(&b, "]");
     struct val v;
     struct err err = ERR;

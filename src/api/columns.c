@@ -1,4 +1,21 @@
-/* columns.c - the cells, then the tables. A cell function gets the object and the path that its row names. */
+/* columns.c - how a kind is printed as a table: the cells first, then one table of columns for each kind, then which
+ * kind has which.
+ *
+ * A column is a row of data: a name and a type, a cell function, and a path which that function follows from the
+ * root of the object. So most columns need no code of their own: `text`, `num`, `age`, `joined` and their like are
+ * shared, and differ only in what they show where nothing is there ("<none>", "<unset>", nothing). What has to be
+ * worked out - the status of a pod, the address of a Service - has a function that does not look at the path. Names,
+ * types, priorities and the texts of cells are upstream's (k8s.io/kubernetes, pkg/printers/internalversion), because
+ * scripts read them; the descriptions are our own.
+ *
+ * The hard one is a pod (view_of). It goes over phase, reason, conditions and the states of all containers in
+ * upstream's order, in which later findings replace earlier ones. Three columns need it (Ready, Status, Restarts),
+ * and each works it out anew: three short walks are simpler than a place to keep the result.
+ *
+ * Costs: a call for each cell and a walk over some 55 rows for each object; texts live in the caller's arena, and
+ * nothing is kept from one object to the next. Not here: sorting, hiding of wide columns (the client does both), and
+ * columns that a CustomResourceDefinition declares.
+ */
 #include "api/columns.h"
 #include "api/quantity.h"
 #include "api/selector.h"
@@ -252,6 +269,8 @@ static struct pod_view view_of(struct arena *a, const struct val *pod)
         p.total += always(c);
     if (str_eq(TEXT(condition(pod, "PodScheduled"), reason), S("SchedulingGated")))
         p.status = S("SchedulingGated");
+    /* The first init container that is neither done nor a sidecar that has started is the one that the pod waits for.
+     */
     val_each_item (c, init_statuses) {
         const struct val *terminated = val_at(c, N(state), N(terminated)), *waiting = val_at(c, N(state), N(waiting));
         bool sidecar = always(val_find(inits, N(name), TEXT(c, name)));
@@ -279,6 +298,8 @@ static struct pod_view view_of(struct arena *a, const struct val *pod)
     if (!initializing || holds(pod, "Initialized")) {
         bool running = false;
         struct str error = STR_NONE;
+        /* From the last to the first, so that of several with something to tell the first one is shown. Restarts of
+         * ordinary init containers do not count any more. */
         p.restarts = sidecar_restarts;
         p.last_restart = sidecar_last;
         for (size_t i = val_len(statuses); i-- > 0;) {

@@ -1,3 +1,28 @@
+/* decode.c - from JSON text to trees, by type or as it comes. YAML becomes JSON first (wire/yaml.h), so there is one
+ * decoder. wire/json.h has checked the whole text beforehand (syntax, depth), so the walk meets no syntax errors and
+ * goes over each value once.
+ *
+ * What it finds wrong it says as Go's encoding/json does, because clients and people read it:
+ *
+ * - A wrong type is noted once, the first of them, and the value is skipped. The decoding goes on, so that unknown
+ *   and duplicate fields further down are still listed; the error is returned at the end (`failed`). Types with an
+ *   UnmarshalJSON of their own (quantities, times, durations) end it at once, as they do in Go.
+ * - A place in the object is a chain of frames on the C stack, made into text only when there is something to say.
+ *   The notes' path has every frame ("spec.containers[0].imagE"), that of Go's type errors only the fields.
+ * - null takes away an earlier value of a list, a map or a pointer, and leaves anything else as it was. Of a member
+ *   that is there twice the last one holds, and it is noted.
+ *
+ * Members may come in any order, and stand in the tree in the order of the type's fields. They gather on one stack
+ * for all levels (struct builder), and each level takes its part off at its end. Decoding a member may move the
+ * stack: that is why decode_struct asks for the member's place a second time.
+ *
+ * What comes out is canonical, as codec.h promises: a field that Go could not tell from an absent one is left out.
+ * Fields of type TYPE_ANY are kept as they came, and nobody looks for unknown or duplicate members in them.
+ *
+ * Costs: linear in the text, but for a struct's members, which are searched among its fields and those read so far
+ * (tens). How many values a body may hold is bounded by the caller (body.c). Only the depth of the text bounds the
+ * recursion.
+ */
 #include "api/codec_int.h"
 #include "api/quantity.h"
 #include "wire/json.h"

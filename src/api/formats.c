@@ -1,4 +1,19 @@
-/* formats.c - name formats and their complaints, in the words of k8s.io/apimachinery/pkg/util/validation. */
+/* formats.c - the formats of names, labels, keys, ports, addresses and schedules, with the complaints of
+ * k8s.io/apimachinery/pkg/util/validation.
+ *
+ * Upstream matches regular expressions and shows them in its messages. Here each format is a short scan over the
+ * text; the expressions appear as texts alone. So every check is linear in the text, whatever the text is.
+ *
+ * Addresses are read as Go's older parser does, which lets leading zeros through ("010.0.0.1" is ten); that they
+ * were there is remembered, and the strict formats complain of it. An IPv4 address is kept in its IPv6-mapped form,
+ * so that both families are 16 bytes.
+ *
+ * A schedule (format_cron) is only read, never computed: it follows robfig/cron's standard parser, the five fields
+ * with names and steps and the @words, in the order in which that finds fault.
+ *
+ * Most complaints are literals. Those of format_cron quote the text and are made in the arena of struct complaints;
+ * where there is none (format_ok) it brings its own.
+ */
 #include "api/formats.h"
 #include <arpa/inet.h>
 
@@ -453,11 +468,6 @@ void format_domain_prefixed_path(struct complaints *c, struct str s)
     format_dns1123_subdomain(c, host);
     if (!made_of(path, "/-._~%!$&'()*+,;=:"))
         complain(c, S("Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')"));
-}
-
-void format_process_signal(struct complaints *c, struct str s)
-{
-    (void)c, (void)s;
 }
 
 bool percent_of(struct str s, int64_t *out)

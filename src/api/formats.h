@@ -3,7 +3,7 @@
 #pragma once
 #include "base/str.h"
 
-/* Complaints about one text: at most four, in upstream's order; the texts are static or in `a`. */
+/* Complaints about one text, in upstream's order; further ones are dropped. The texts are static or in `a`. */
 struct complaints {
     struct arena *a;
     struct str texts[8];
@@ -20,7 +20,7 @@ format_fn format_config_key, format_env_name, format_env_name_strict, format_c_i
 format_fn format_port_name, format_port_number_text, format_percent, format_http_header;
 format_fn format_ip, format_ip_old; /* old: as values that stand already are judged (leading zeros are let through) */
 format_fn format_cidr;
-format_fn format_fqdn, format_domain_prefixed_path, format_process_signal;
+format_fn format_fqdn, format_domain_prefixed_path;
 format_fn format_cron; /* five fields, names of months and days, @daily ... */
 
 bool format_ok(format_fn *f, struct str s);
@@ -31,12 +31,12 @@ bool is_ip6(struct str s);
 bool ip_parse(struct str s, uint8_t out[16], bool *v4);
 /* address and prefix length; the length counts from the family's own width */
 bool cidr_parse(struct str s, uint8_t out[16], int *bits, bool *v4);
-struct str ip_canonical(struct arena *a, struct str s); /* RFC 5952 */
+struct str ip_canonical(struct arena *a, struct str s); /* RFC 5952; what is no address comes back as it is */
 bool is_port(int64_t n);                                /* 1..65535 */
 bool is_extended_resource(struct str name);             /* example.com/gpu: qualified, not of kubernetes.io */
 bool is_hugepages(struct str name);
 bool is_native_resource(struct str name); /* no domain, or *.kubernetes.io/ */
-/* The scanned percentage of an IntOrString text "25%"; false where it is none. */
+/* The percentage of an IntOrString text "25%", at most INT32_MAX; false where it is none. */
 bool percent_of(struct str s, int64_t *out);
-/* A text as Go's %q shows it. */
+/* A text as Go's %q shows it; what is not ASCII stands as it is. */
 void add_quoted(struct strbuf *b, struct str s);

@@ -25,7 +25,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         format_ip_old,
         format_cidr,
         format_fqdn,
-        format_process_signal,
         format_wildcard_subdomain,
         format_domain_prefixed_path,
         format_cron,

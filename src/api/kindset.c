@@ -1,3 +1,19 @@
+/* kindset.c - which kinds are served now: kinds that came at run time, sets of kinds, and their publishing.
+ *
+ * A set is immutable. The built-in kinds are in each, in front and static; those of run time stand behind them,
+ * sorted as discovery shows them, and are found by two maps (group/version/plural and group/version/Kind). A lookup
+ * asks the built-in tables first, which is a walk over some 70 rows, and then the map. While nothing came at run
+ * time the set is the static one itself, which is not counted.
+ *
+ * Counting goes downwards: a publisher holds its newest set, whoever answers a request holds the one it took, a set
+ * holds its kinds, and each object holds its kind. A kind's id goes back for reuse with its last reference; so
+ * tables by id stay bounded (KIND_IDS) however many kinds came and went, and whoever keeps one must hold the kind.
+ *
+ * Two locks, because telling may take time: `lock` guards the pointer to the newest set and is held for a moment;
+ * `telling` is held while the listeners are called, so that kind_unlisten returns only when its listener is not
+ * running. Therefore a listener may neither publish nor listen nor end that. The set is published before the
+ * listeners hear of it.
+ */
 #include "api/kindset.h"
 #include <stdatomic.h>
 
@@ -226,7 +242,6 @@ const struct kind_set *kind_set_new(const struct kind *const *more, size_t n)
     return s;
 }
 
-/* 70 rows: a walk that compares lengths first is as fast as a table. */
 const struct kind *kind_set_find(const struct kind_set *s, struct str group, struct str version, struct str kind)
 {
     const struct kind *k = kind_find(group, version, kind);

@@ -1,6 +1,7 @@
 /* obj.h - one API object at one revision: immutable, counted, shared by every reader and watcher of every thread.
  * A change makes a new one. Holds a compact copy of its tree in one allocation, without managedFields and without
- * resourceVersion (which is `rev`, spliced in when it is encoded), and its encodings once somebody asked for them. */
+ * resourceVersion (which is `rev`, spliced in when it is encoded), and those of its encodings that were asked for
+ * more than once, while there is room for them. */
 #pragma once
 #include "api/kind.h"
 #include "base/buf.h"
@@ -12,7 +13,7 @@ struct obj {
     struct str ns, name, uid; /* borrowed from the tree */
     struct val tree;          /* VAL_MAP with apiVersion and kind, metadata without resourceVersion */
     struct str managed;       /* stored managedFields section, opaque here; empty for now */
-    size_t bytes;             /* what this object holds, for accounting */
+    size_t bytes;             /* of this allocation, for accounting; encodings are counted apart */
 };
 /* Copies the tree. rev 0 where the store has not numbered it yet. */
 struct obj *obj_new(const struct kind *kind, const struct val *tree, int64_t rev);

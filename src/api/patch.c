@@ -1,4 +1,22 @@
-/* patch.c - JSON patch (RFC 6902) with the leniencies of the Go library that upstream uses, merge patch (RFC 7386).
+/* patch.c - JSON patch (RFC 6902) with the leniencies of the Go library that upstream uses (evanphx/json-patch),
+ * merge patch (RFC 7386), and what their messages need of Go.
+ *
+ * Both work on a copy of the document, in the request's arena, so a patch that fails half way leaves nothing behind.
+ *
+ * JSON patch: operations one after the other. A pointer is followed token by token; indexes may be negative and
+ * count from the end, `replace` of a missing key adds it, `test` against something absent holds for null, and
+ * whatever else fails is one plain error, as upstream's. Bounds, because one small patch can ask for much work: the
+ * number of operations, the bytes that `copy` may add (both upstream's), and how many elements and members are moved
+ * or looked through, which is ours: inserting at the front of a long list ten thousand times is quadratic.
+ *
+ * Merge patch: both maps are sorted and merged member by member, so it takes n log n and not the product of their
+ * sizes; null deletes.
+ *
+ * The order of members can be seen in messages and in raw values inside objects: upstream keeps in Go maps what a
+ * patch goes through, and those come out sorted, while all else stays as it was written. So maps are marked on the
+ * way (VAL_F_TOUCHED) and sorted at the end.
+ *
+ * Not here: strategic merge (strategic.c) and server-side apply, which is refused.
  */
 #include "api/patch.h"
 #include "api/tree_int.h"

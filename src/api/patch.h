@@ -2,14 +2,16 @@
 #pragma once
 #include "api/type.h"
 
-/* RFC 6902. A patch that fails to apply is E_INVALID, one that is malformed E_BAD_REQUEST; limits on operations. */
+/* RFC 6902. What is no list is E_BAD_REQUEST, an operation that is malformed or does not apply E_INVALID, too many of
+ * them or too much work E_TOO_LARGE. */
 MUST_USE bool patch_json(struct arena *a, const struct val *doc, const struct val *patch, struct val *out,
                          struct err *err);
-/* RFC 7386 */
+/* RFC 7386; members come out sorted. E_BAD_REQUEST where it is nested too deep. */
 MUST_USE bool patch_merge(struct arena *a, const struct val *doc, const struct val *patch, struct val *out,
                           struct err *err);
 /* Strategic merge by the type's patch strategies: $patch, $deleteFromPrimitiveList, $setElementOrder, $retainKeys.
- * A wrong directive, a missing merge key and a wrong order are E_INTERNAL (upstream: 500 without a reason). */
+ * A wrong directive, a missing merge key and a wrong order are E_INTERNAL (upstream: 500 without a reason), lists of
+ * lists E_INVALID; a directive that is no list, or deeper than 1000 levels, is E_BAD_REQUEST. */
 MUST_USE bool patch_strategic(struct arena *a, const struct type *t, const struct val *doc, const struct val *patch,
                               struct val *out, struct err *err);
 /* What a client sends: the two-way merge patch from one tree to another, and the three-way strategic patch. */

@@ -1,3 +1,24 @@
+/* proto.c - trees to and from the protobuf of k8s.io/api, by type, and the envelope around it (pb_wrap: the magic
+ * "k8s", 0, and a runtime.Unknown).
+ *
+ * Writing goes over the fields in the order of their numbers and writes what Go's generated code writes, byte for
+ * byte: scalars and structs that are no pointers always, even when zero; pointers, lists, maps and bytes only when
+ * they are there. Map entries are sorted by key. The length of a message is filled in when it is closed (pb_open,
+ * pb_close), so nothing is measured beforehand. What is one text in JSON may be a message here (a time is seconds
+ * and nanoseconds, a quantity a string in a message, an IntOrString three fields): these have a case of their own in
+ * either direction.
+ *
+ * Reading takes fields in any number and order, as protobuf allows: repeated ones grow a list, of a scalar that came
+ * twice the last one holds, unknown numbers are skipped. Members gather on the same builder as those of the JSON
+ * decoder, so the tree comes out in the same canonical form, equal to that of the object's JSON. Entries of a map
+ * are appended as they come and made unique when the message is complete, in n log n: looking each up on arrival
+ * would be quadratic for whoever sends a large map. Inline members come as a message but stand in the outer map;
+ * `prefix` and `shift` give them their place there, eight bits for each level inside.
+ *
+ * Refused, because JSON could not say it again: texts that are no UTF-8, numbers that are not finite, times outside
+ * of the years 1 to 9999. The depth is bounded here, the number of values by whoever decodes a request's body
+ * (work_do).
+ */
 #include "api/codec_int.h"
 #include "api/encode_int.h"
 #include "api/quantity.h"

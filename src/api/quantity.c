@@ -1,4 +1,19 @@
-/* quantity.c - a quantity is a count of billionths in 128 bits, and the form in which it is shown. */
+/* quantity.c - a quantity is a count of billionths in 128 bits, and the form in which it is shown (resource.Quantity
+ * of k8s.io/apimachinery: decimal suffixes, binary suffixes, or an exponent).
+ *
+ * Upstream has two representations, an int64 with a decimal scale for what fits and an arbitrary decimal for the
+ * rest, and which one a text takes can be seen in what comes out. Here one number serves both; `fast` works out
+ * which way upstream would have gone. That decides one thing: what the slow way cannot hold is capped at the largest
+ * int64, while the fast way keeps ten to any power. Those few ("5e40") do not fit into 128 bits either: for them
+ * `digits` and `exponent` keep what is shown, and `nano` stands at its maximum, so comparisons see them all as
+ * equally large.
+ *
+ * What is finer than a billionth is rounded away from zero, as are values asked for in whole units or thousandths:
+ * who asks for a fraction gets at least that much. A binary form smaller than one unit becomes a decimal one.
+ *
+ * Canonical form: no fraction, and the largest suffix that leaves none. Costs: a text of at most 256 characters, no
+ * allocation but the result. Sums saturate.
+ */
 #include "api/quantity.h"
 
 typedef __int128 i128;

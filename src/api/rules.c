@@ -1,4 +1,26 @@
-/* rules.c - lists of errors, the checks of one field, and which kind is checked by whom. */
+/* rules.c - field errors and how they are worded, the checks of a single field, and which kind is checked by whom.
+ * The checks of kinds are in validate_*.c.
+ *
+ * A check gets the list of errors, its place, and a value. A place (struct at) is a chain of frames on the stack of
+ * whoever looks; it becomes text only when there is something to complain of, so an object without faults costs no
+ * paths.
+ *
+ * Messages repeat the bad value as upstream would print it, and upstream prints its internal Go structs: their names
+ * instead of JSON's, every field whether set or not, in the order of the struct (add_go_struct). The tables know
+ * JSON's names and v1's order, so the few that differ stand here: odd names, the internal order of a pod's spec, and
+ * the members of its security context that v1 has beside it.
+ *
+ * Two bounds. Errors beyond FIELD_ERRORS_MOST, or beyond so many bytes of text, are not kept, and the bad_*
+ * functions then return before they format anything: of fifty thousand bad elements all are looked at, and five
+ * hundred are worded. And long lists are searched by hash (seen.c).
+ *
+ * An update is checked against what stands. `unchanged` is upstream's semantic equality, for which nothing and empty
+ * are the same; `changes` makes the little diff that some messages carry.
+ *
+ * kind_validate is the order of it all: metadata, then the kind's own checks. For an update also what may change,
+ * and subresources that have rules of their own instead. Tests hold it against what a real server answered
+ * (tests/rules).
+ */
 #include "api/rules.h"
 #include "api/quantity.h"
 #include "api/rules_int.h"

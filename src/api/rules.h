@@ -4,7 +4,7 @@
 #include "api/kind.h"
 #include "base/array.h"
 
-/* field.ErrorList of upstream. The row order is the order of reporting. */
+/* field.ErrorType of upstream. */
 enum field_error_type {
     FE_REQUIRED,
     FE_INVALID,
@@ -27,7 +27,7 @@ struct field_errors {
     ARRAY(struct field_error) list; /* array_fini'd by field_errors_fini */
     size_t bytes;                   /* of their texts */
 };
-/* No more than these are told; further ones are dropped. */
+/* No more than so many are told, and none after so many bytes; further ones are dropped. */
 enum { FIELD_ERRORS_MOST = 500, FIELD_ERRORS_BYTES = 1 << 20 };
 bool errors_full(const struct field_errors *e);
 void field_errors_fini(struct field_errors *e);
@@ -35,7 +35,7 @@ AUTO_VALUE(field_errors_fini, struct field_errors);
 const char *field_error_reason(enum field_error_type t); /* "FieldValueRequired" ... */
 /* A value as upstream's internal struct shows in messages: names with capitals, everything there. */
 void struct_text(struct strbuf *b, const struct type *t, const struct val *v);
-/* "" | "[a, b]" as upstream joins them after `Kind "name" is invalid: ` */
+/* "" | "a" | "[a, b]" as upstream joins them after `Kind "name" is invalid: `, each once. */
 void field_errors_text(const struct field_errors *e, struct strbuf *out);
 
 /* Defaults of the kind, in place, on a freshly decoded tree (declared and hand-written). */

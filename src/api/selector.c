@@ -1,4 +1,18 @@
-/* selector.c - the grammar of k8s.io/apimachinery/pkg/labels, and matching. */
+/* selector.c - label selectors (the grammar of k8s.io/apimachinery/pkg/labels, and metav1.LabelSelector), field
+ * selectors, and matching.
+ *
+ * A selector is a list of requirements that must all hold. Both the text and the object become the same list, sorted
+ * by key and stable within one key, with the values of each sorted and unique: so the canonical text is a walk over
+ * it. The operators of either form stay apart although some mean the same (OP_EQUAL, OP_IN), because that text shows
+ * them.
+ *
+ * The parser looks one token ahead and has no recursion. Its oddities are the grammar's: "in" and "notin" are
+ * ordinary names where a key stands, an empty value is a value, and so is the nothing between two commas of a set.
+ *
+ * Costs: matching is requirements times labels, both small; values are searched one by one. SELECTOR_MAX bounds the
+ * requirements of a text, which comes from a URL, and the values of each requirement. An absent label matches NotIn
+ * and !=, as upstream.
+ */
 #include "api/selector.h"
 #include "api/formats.h"
 

@@ -3,7 +3,8 @@
 #include "api/tree.h"
 
 struct selector; /* immutable, in its arena */
-/* "a=b,c!=d,e in (x,y),!f"; empty text selects everything. Errors with upstream's texts. */
+/* "a=b,c!=d,e in (x,y),!f"; empty text selects everything. Errors with upstream's texts. At most 256 requirements,
+ * and 256 values in any requirement of any selector: E_BAD_REQUEST. */
 MUST_USE bool selector_parse(struct arena *a, struct str text, struct selector **out, struct err *err);
 /* metav1.LabelSelector: NULL selects nothing, an empty one everything. */
 MUST_USE bool selector_of(struct arena *a, const struct val *label_selector, struct selector **out, struct err *err);

@@ -1,6 +1,27 @@
 /* strategic.c - strategic merge patch: a merge patch that knows from the types which lists merge, and by which key.
- * Rules, order and messages of k8s.io/apimachinery/pkg/util/strategicpatch. A merge key need not be unique in a list:
- * the first element that has it is merged, $patch: delete takes all, and the others stay. */
+ * Rules, order and messages of k8s.io/apimachinery/pkg/util/strategicpatch. (The other direction, making one, is in
+ * strategic_diff.c and uses the same functions.)
+ *
+ * Two maps are merged member by member (merge_member). null deletes; maps merge, lists merge or are replaced as the
+ * field's patch strategy says, anything else is replaced. Directives change that: `$patch` in a map replaces or
+ * deletes it, `$retainKeys` drops what it does not name, `$deleteFromPrimitiveList/f` takes scalars out of the list
+ * f, and `$setElementOrder/f` gives its order. A list that has an order directive is merged together with it, before
+ * all others, and then left alone (has_order).
+ *
+ * Lists of maps merge by their merge key. The key need not be unique in a list: the first element that has it is
+ * merged, `$patch: delete` takes all, and the others stay. The result is brought into order (`ordered`): elements
+ * that the patch names in the patch's order, the rest as the server had them, and the two interleaved by where the
+ * server had them.
+ *
+ * `sends` is for the two halves of a patch that strategic_diff.c puts together: then directives and nulls are data
+ * that must stay in the result.
+ *
+ * Costs. Upstream looks through lists and maps for each element; a patch of thousands of elements would take minutes
+ * here too. So elements are found by hash (places.h), members of large maps by a map of places (struct target), what
+ * goes is marked and swept out once, and lists are sorted by rank: n log n throughout. Depth is bounded, the number
+ * of values by whoever decodes the body. The document and the patch are copied first, so the result may share their
+ * parts.
+ */
 #include "api/strategic_int.h"
 #include "base/map.h"
 

@@ -1,4 +1,26 @@
-/* strategy.c - the rows, and what they share. Kind-specific work stands above the rows, one function each. */
+/* strategy.c - what a write to a kind does besides validation: the work of single kinds first, one function each,
+ * then the table of all kinds, then what every write does by its row. Source: the strategies in pkg/registry of
+ * upstream.
+ *
+ * A row says whether a PUT creates, whether an update needs a resourceVersion, what a DELETE answers and does to
+ * dependents, when the generation moves, whether status is the server's alone (STATUS_RESET), and names the
+ * functions of the kind. Most kinds have none.
+ *
+ * What a client may not set is not refused but put back: on create it is removed, on update copied from the stored
+ * object. Of a write to a subresource only the part that it may change is taken over: `status` here, for all kinds
+ * alike, the others in the functions of their kinds.
+ *
+ * The generation counts what a client wants. It moves when the part that the row names differs from what is stored,
+ * empty and absent being the same; a write to status never moves it.
+ *
+ * The hard one is a Service (update_service): clusterIP and clusterIPs must follow each other, a client that does
+ * not mention its addresses and ports keeps them, and what a new type has no use for is dropped, but only where the
+ * client left it as it was. Taking addresses and ports is the server's (alloc.c).
+ *
+ * Further down: field selectors with the fields of each kind, the grace of a delete, and the Scale of what can be
+ * scaled. Hazard: val_set moves the members of a map, so a pointer to a member must be taken after its siblings are
+ * set.
+ */
 #include "api/strategy.h"
 #include "api/defaults_int.h"
 #include "api/quantity.h"

@@ -1,10 +1,12 @@
 /* strategy.h - what a write to a kind does besides validation: which part of the object a client may set, what the
  * server computes, when the generation moves, which fields a list may be selected by. One row a kind (strategy.c); a
- * kind without a row (a custom resource) gets `generation of everything but metadata and status`.
+ * kind without a row (a custom resource) keeps status for the server, and its generation moves with everything but
+ * metadata and status, and with labels.
  *
- * The order of a create: decode, kind_default, [admission], kind_prepare_create, kind_validate, store.
- * The order of an update: decode, kind_default, [admission], kind_prepare_update, kind_validate(old), store; where
- * the result equals `old` (val_equal) nothing is written. Pure; source: the registry strategies of upstream 1.36. */
+ * The order of a create: decode, kind_default, [admission], kind_prepare_create, [addresses and ports],
+ * kind_validate, [validating admission], store. An update is the same with kind_prepare_update and
+ * kind_validate(old); where the result equals `old` (val_equal) nothing is written. Pure; source: the registry
+ * strategies of upstream 1.36. */
 #pragma once
 #include "api/rules.h"
 
@@ -21,33 +23,37 @@ struct strategy {
 const struct strategy *kind_strategy(const struct kind *k);
 
 /* In place, on a decoded and defaulted tree. Clears deletionTimestamp, deletionGracePeriodSeconds, selfLink,
- * managedFields and what else the server owns (status), sets the first generation and computed fields. uid,
- * creationTimestamp, name of generateName and namespace are the caller's, set before (jobs put the uid into labels).
- * now: nanoseconds since 1970. */
+ * managedFields and what else the server owns (status, but not of a Node, which registers itself with one), sets the
+ * first generation and computed fields. uid, creationTimestamp, name of generateName and namespace are the caller's,
+ * set before (jobs put the uid into labels). now: nanoseconds since 1970. */
 void kind_prepare_create(struct arena *a, const struct kind *k, struct val *v, int64_t now);
 /* v: what the client wants; old: what is stored (never changed). sub: "" or "status", "ephemeralcontainers",
- * "resize", "approval". Copies from old what this write may not touch, metadata included (uid where empty,
- * creationTimestamp, generation, deletion fields), and moves the generation. resourceVersion is the caller's. */
+ * "resize", "approval", "finalize". Copies from old what this write may not touch, metadata included (uid where
+ * empty, creationTimestamp, generation, deletion fields), and moves the generation. resourceVersion is the caller's.
+ */
 void kind_prepare_update(struct arena *a, const struct kind *k, struct str sub, struct val *v, const struct val *old,
                          int64_t now);
 
 /* Field selectors. metadata.name and metadata.namespace hold for every kind. */
 bool kind_field_supported(const struct kind *k, struct str path);
-/* The value a selector compares with, as text ("" where absent; numbers and booleans as JSON writes them). */
+/* The value a selector compares with, as text: numbers and booleans as JSON writes them; what is absent is "", or the
+ * zero that upstream's field has ("false", "0"). */
 struct str kind_field_value(struct arena *a, const struct kind *k, const struct val *tree, struct str path);
 
-/* Warnings (header `Warning: 299 - "..."`) of a create or update, in order; the texts live in the arena. */
+/* Warnings (header `Warning: 299 - "..."`) of a create or update, in order, at most 50; the texts live in the arena.
+ */
 struct warnings {
     struct arena *arena;
     ARRAY(struct str) texts; /* array_fini by the caller */
 };
 void kind_warnings(const struct kind *k, const struct val *v, const struct val *old, struct warnings *w);
 
-/* Seconds of grace of a delete: `asked` is DeleteOptions.gracePeriodSeconds or -1 for "not said". 0: at once. */
+/* Seconds of grace of a delete: `asked` is DeleteOptions.gracePeriodSeconds where it was `said`. 0: at once. Only
+ * pods have any, and of these not those that no node has or that have ended. */
 int64_t kind_delete_grace(const struct kind *k, const struct val *tree, bool said, int64_t asked);
 
 /* The autoscaling/v1 Scale of an object, and back: Deployment, ReplicaSet, StatefulSet, ReplicationController.
- * False where the kind has no scale. kind_scale_apply sets spec.replicas. */
+ * False where the kind has no scale. kind_scale_apply sets spec.replicas (0 where the scale says nothing). */
 MUST_USE bool kind_scale_of(struct arena *a, const struct kind *k, const struct val *tree, struct val *scale);
 void kind_scale_apply(struct arena *a, const struct kind *k, struct val *tree, const struct val *scale);
 /* A pod whose containers run no more and will not again: its phase is Succeeded or Failed. */

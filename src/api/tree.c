@@ -1,3 +1,23 @@
+/* tree.c - values: interned names, maps and lists that grow in an arena, and the bound on work.
+ *
+ * Names of fields are in a static table found by a perfect hash that tools/gen-kinds computes: one hash, one
+ * displacement, one comparison. So a lookup of a field compares pointers. Names that are in no table live in arenas
+ * and are compared by text.
+ *
+ * A map is an array of members in their order, searched from the front: objects have few members, and their order
+ * matters. Maps that users fill (labels, data) may be large. Beyond HASH_FROM members a table of positions stands
+ * behind the members in the same allocation, and finds them by text; it is only a help: whoever moves or removes
+ * members clears VAL_F_HASHED or says val_members_moved, and a search without it is slow but right.
+ *
+ * Room doubles in the arena and the old one is left there; `spare` is its logarithm, so a value needs no pointer
+ * more. A value without spare room has exactly n places.
+ *
+ * The bound on work (work_begin ... work_end) is per thread. Walking long lists inside of loops over long lists is
+ * what makes a small body expensive, in functions that cannot fail; so searches of lists count, and find nothing once
+ * it is over, and whoever set the bound throws the result away.
+ *
+ * Recursion (copying, comparing) is as deep as the tree, which the decoders bound.
+ */
 #include "api/tree.h"
 #include "api/tree_int.h"
 
@@ -88,7 +108,7 @@ struct val val_map(void)
     return (struct val){.type = VAL_MAP};
 }
 
-/* Trees are as deep as their decoders allow (CODEC_MAX_DEPTH): the recursion below is bounded by that. */
+/* Trees are as deep as their decoders allow (JSON_MAX_DEPTH): the recursion below is bounded by that. */
 struct val val_copy(struct arena *a, const struct val *v)
 {
     if (!v)

@@ -47,7 +47,7 @@ struct val val_bool(bool b);
 struct val val_int(int64_t i);
 struct val val_double(double d);
 struct val val_str(struct arena *a, struct str s);
-struct val val_str_borrowed(struct str s); /* s outlives the tree, e.g. a literal */
+struct val val_str_borrowed(struct str s); /* s outlives the tree and ends in a NUL, e.g. a literal */
 struct val val_bytes(struct arena *a, struct str s);
 struct val val_list(void);
 struct val val_map(void);
@@ -98,9 +98,9 @@ void val_set_num(struct arena *a, struct val *map, const struct name *name, int6
 void val_set_bool(struct arena *a, struct val *map, const struct name *name, bool b);
 /* To be told by who has moved members of a map in place (sorted them, say). */
 void val_members_moved(struct val *map);
-/* A bound on the work of one request: what searches lists or takes out of them counts, and finds nothing any more
- * once the bound is passed, so that whoever set it refuses what was to be done (api and server do on every write). Of
- * the calling thread; none where it is not set. */
+/* A bound on the work of one request. What searches long lists and maps, or takes something out of them, counts; once
+ * the bound is passed a list search finds nothing any more, so whoever set the bound must then refuse what was to be
+ * done (the server does on every write). Of the calling thread; none where it is not set. */
 void work_begin(int64_t steps);
 MUST_USE bool work_over(void);
 bool work_do(size_t steps); /* false: it is over */

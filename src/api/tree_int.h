@@ -5,7 +5,7 @@
 extern const uint16_t name_displacements[];
 extern const unsigned name_buckets;
 
-/* A map of more members than HASH_FROM finds them by hash: room for that stands behind them. */
+/* A map with room for more members than HASH_FROM finds them by hash: a table for that stands behind them. */
 enum { HASH_FROM = 32 };
 /* What is noted in val.flags, and by whom. */
 enum {

@@ -1,7 +1,7 @@
 /* type.h - what an API type is: a table of fields. Built-in types are generated (kinds_gen.c, from the folder
- * kinds/); a CustomResourceDefinition becomes the same table at run time. Everything that must know the shape of an
- * object - decode, encode (JSON, YAML, protobuf), default, validate, prune, patch, explain, OpenAPI, Table columns -
- * reads these tables and is written once. Tables are immutable and may be read from any thread. */
+ * kinds/); kinds that come at run time (kindset.h) bring the same tables. Everything that must know the shape of an
+ * object - decoding and encoding (JSON, protobuf), declared defaults, patches, OpenAPI and so explain - reads these
+ * tables and is written once. Tables are immutable and may be read from any thread. */
 #pragma once
 #include "api/tree.h"
 
@@ -49,9 +49,10 @@ struct field_extra {
     const struct name *patch_key;        /* patchMergeKey */
     const struct name *const *list_keys; /* NULL-terminated, with FIELD_LIST_MAP */
     const char *dflt;                    /* JSON text of the declared default; NULL: none */
-    const char *rules;                   /* declared validation: "required;minimum=0;maxItems=8"; "a:" before a rule
-                                            means that upstream only runs it beside the hand-written one */
-    const char *gate;                    /* feature gates that must be on for it, comma-separated */
+    /* Upstream's declarations, for whoever writes checks; no code reads them: the checks are in validate_*.c, and
+     * what is behind a gate that is off is taken out in defaults.c. */
+    const char *rules; /* "required;minimum=0;maxItems=8"; "a:": upstream only runs it beside the hand-written one */
+    const char *gate;  /* feature gates that must be on for it, comma-separated */
 };
 
 struct field {

@@ -1,4 +1,17 @@
-/* validate_batch.c - Job and CronJob. */
+/* validate_batch.c - Job and CronJob (pkg/apis/batch/validation of upstream).
+ *
+ * A Job's labels and selector are made by the server (strategy.c) unless manualSelector is set, and are checked to
+ * be as they were made. The pods that its template describes may change only while the job is suspended and nothing
+ * of it runs, and then only in where they are placed; completions only of an indexed job, together with parallelism.
+ *
+ * The status of a Job has rules of its own, as controllers of others may write it (managedBy). What was allowed to
+ * be wrong once must not stop a later write that does not touch it: so a rule is applied only where what it speaks
+ * of changes (struct job_change), and what stood already is let be. Index lists ("1,3-5") are walked as intervals,
+ * so their cost is that of the text and not of the number of indexes.
+ *
+ * A schedule is only read (format_cron). Whether a time zone exists is asked of the machine's zoneinfo: the one
+ * place in this room that looks at a file.
+ */
 #include "api/rules_int.h"
 #include "api/selector.h"
 #include <time.h>

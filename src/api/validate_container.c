@@ -1,5 +1,16 @@
 /* validate_container.c - containers of pods and templates: names, ports, environment, mounts, probes, hooks,
- * resources, security contexts. */
+ * resources, security contexts (ValidateContainers and what it calls, in pkg/apis/core/validation of upstream).
+ *
+ * The three lists share check_container and differ in what is added: ordinary containers may have probes and hooks,
+ * init containers only with restartPolicy Always, ephemeral ones nearly nothing. Names are unique over all three.
+ *
+ * What a container needs of its pod is in struct pod_rules: the volumes that passed their own check (so a mount of a
+ * bad volume is "not found", as upstream says), the containers by name, the claims. Lists are searched through
+ * struct named and struct seen, which hash when they are long.
+ *
+ * Some complaints stand at places that look wrong (subPath at the list, not at the element; the host ports of init
+ * containers counted from the first): those are upstream's places, and clients show them.
+ */
 #include "api/quantity.h"
 #include "api/rules_int.h"
 

@@ -1,4 +1,14 @@
-/* validate_core.c - ConfigMap, Secret, Namespace, Node, Event, PersistentVolume(Claim), LimitRange, ResourceQuota. */
+/* validate_core.c - ConfigMap, Secret, Namespace, Node, Event in both groups, PersistentVolume and its claim,
+ * ResourceQuota, LimitRange (pkg/apis/core/validation of upstream).
+ *
+ * Kinds follow one another, each with its check of a create, what an update may change, and its status; the table at
+ * the end says which is which. What may change is mostly checked by taking the mutable fields out of copies of both
+ * and comparing the rest, as upstream does, because the message shows the difference.
+ *
+ * Events are stored as the core group's, but judged by the group through which they came: events.k8s.io asks for
+ * more. A LimitRange compares five lists of the same resources pairwise; the pairs are a table (limit_bounds), with
+ * upstream's choice of which value each message shows.
+ */
 #include "api/codec.h"
 #include "api/quantity.h"
 #include "api/rules_int.h"

@@ -1,4 +1,10 @@
-/* validate_networking.c - Ingress, IngressClass, NetworkPolicy, ServiceCIDR, IPAddress. */
+/* validate_networking.c - Ingress, IngressClass, NetworkPolicy, ServiceCIDR, IPAddress
+ * (pkg/apis/networking/validation of upstream). Shapes alone are checked: that a backend, a class or a parent exists
+ * is nobody's business here.
+ *
+ * An IPAddress is named by its address, so its name must be in canonical form, or one address could be taken twice
+ * (format_address_name). A ServiceCIDR may only grow from one family to two.
+ */
 #include "api/rules_int.h"
 
 static void check_backend(ERRS, const struct val *backend)

@@ -1,4 +1,17 @@
-/* validate_pod.c - the pod specification, in pods and templates; what an update of a pod may change; its status. */
+/* validate_pod.c - the specification of pods, in pods and templates; what an update of a pod may change; its status
+ * (ValidatePodSpec, ValidatePodUpdate and their kin, in pkg/apis/core/validation of upstream).
+ *
+ * check_pod_spec is the order in which upstream looks, and so the order of the complaints. Volumes come first,
+ * because mounts may only name volumes that passed (pod_rules.volumes).
+ *
+ * An update is judged by what remains different. A copy of the new spec gets back from the old one every field that
+ * may change, each after its own check (images, deadline, tolerations, scheduling gates; node selector and node
+ * affinity while the pod is gated, narrower only); if it still differs, that is the error, with the difference in
+ * its text. Ephemeral containers and resizes come by subresources with rules of their own.
+ *
+ * What costs the square of a list is counted (work_do) or goes by hash, as a pod may have tens of thousands of
+ * elements in a body that is still allowed.
+ */
 #include "api/quantity.h"
 #include "api/rules_int.h"
 #include "api/strategy.h"

@@ -1,4 +1,13 @@
-/* validate_service.c - Service, Endpoints, EndpointSlice. */
+/* validate_service.c - Service, Endpoints, EndpointSlice (ValidateService in pkg/apis/core/validation,
+ * ValidateEndpointSlice in pkg/apis/discovery/validation of upstream).
+ *
+ * A Service is judged as a whole, after addresses and ports were allocated: what its type must have and may not
+ * have, the two lists of families and addresses against each other, ports that are there twice by name, by number
+ * and by node port. On an update the primary address and family stay once they are set, unless the type moves to or
+ * from ExternalName.
+ *
+ * Whether an address or port is free is not asked here: the server took them before (server/alloc.c).
+ */
 #include "api/rules_int.h"
 
 #define SOURCE_RANGES "service.beta.kubernetes.io/load-balancer-source-ranges"

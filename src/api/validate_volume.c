@@ -1,5 +1,12 @@
-/* validate_volume.c - volumes of pods, sources of persistent volumes, claims. One function a source; the rows say in
- * which order upstream looks. */
+/* validate_volume.c - volumes of pods, sources of persistent volumes, claims (pkg/apis/core/validation of upstream).
+ * One function a source; the rows say in which order upstream looks, as the first source that is set is checked and
+ * every further one is only complained of. The rows of pods and of persistent volumes differ in order and in what
+ * they hold.
+ *
+ * A volume without a complaint goes into pod_rules.volumes, so that mounts may name it; when errors are full nothing
+ * more goes in. Sources that no kubelet can mount any more are still checked, as they are still stored. Complaints
+ * about items of a downward API volume stand at the list, as upstream's do.
+ */
 #include "api/quantity.h"
 #include "api/rules_int.h"
 

@@ -1,4 +1,14 @@
-/* validate_workload.c - Deployment, ReplicaSet, StatefulSet, DaemonSet, ReplicationController, ControllerRevision. */
+/* validate_workload.c - Deployment, ReplicaSet, StatefulSet, DaemonSet, ReplicationController, ControllerRevision
+ * (pkg/apis/apps/validation and the older pkg/apis/core/validation of upstream).
+ *
+ * What they share is a selector that must select the template's labels (check_match; a selector that is bad by
+ * itself is told of once, and not again for not matching), and a template whose pods are restarted always. Bounds
+ * given as a number or a percentage are compared by their digits, as upstream does. The pods of a StatefulSet have a
+ * volume for each claim template, so its template is checked with them put in.
+ *
+ * Status is checked too, because anybody with the right may write it: counts are not negative and not above one
+ * another.
+ */
 #include "api/rules_int.h"
 #include "api/selector.h"
 

@@ -1,4 +1,15 @@
-/* warnings.c - what is accepted but deserves a word to the client. The words and their order are upstream's. */
+/* warnings.c - what is accepted but deserves a word to the client: deprecated fields, what has no effect, what looks
+ * like a mistake. The words and their order are upstream's (pkg/api/pod/warnings.go and its kin; the registry
+ * strategies).
+ *
+ * It runs after validation, on what is going to be stored. Templates share the walk of pods (warn_pod) with a prefix
+ * for the path. Workloads are looked at when they are created and when their spec changes, so that a status or a
+ * scale repeats nothing; pods only on create.
+ *
+ * Comparing everything with everything is bounded: at most WARNINGS_MOST are told, and a path or a port is compared
+ * with so many earlier ones of its kind (PATHS_COMPARED, PORTS_COMPARED). Nothing depends on a warning, so it is
+ * enough that people's mistakes are found.
+ */
 #include "api/quantity.h"
 #include "api/rules_int.h"
 #include "api/strategy.h"
