@@ -41,7 +41,8 @@ static struct str write_query(const struct apply *x)
                       : S("fieldManager=wherry-apply&fieldValidation=Strict");
 }
 
-static bool create(struct apply *x, struct document *d, const struct val *wanted, struct val *out, struct err *err)
+static bool document_create(struct apply *x, struct document *d, const struct val *wanted, struct val *out,
+                            struct err *err)
 {
     struct client *c = x->client;
     struct ask q = {.method = "POST",
@@ -52,7 +53,7 @@ static bool create(struct apply *x, struct document *d, const struct val *wanted
 }
 
 /* The server names the field that may not change; the way out is to make the object anew. */
-static bool refused(struct document *d, struct err *err)
+static bool document_refused(struct document *d, struct err *err)
 {
     struct err why = *err;
     if (!strstr(why.text, "field is immutable"))
@@ -61,8 +62,8 @@ static bool refused(struct document *d, struct err *err)
                    why.text, STR_ARG(d->resource->singular), STR_ARG(d->name));
 }
 
-static bool change(struct apply *x, struct document *d, const struct val *wanted, const struct val *live,
-                   struct val *out, const char **done, struct err *err)
+static bool document_change(struct apply *x, struct document *d, const struct val *wanted, const struct val *live,
+                            struct val *out, const char **done, struct err *err)
 {
     struct client *c = x->client;
     struct val last, patch;
@@ -82,7 +83,7 @@ static bool change(struct apply *x, struct document *d, const struct val *wanted
                                               : S("application/merge-patch+json"),
                     .body = &patch};
     if (!client_ask(c, &q, out, err))
-        return refused(d, err);
+        return document_refused(d, err);
     /* a patch that says the same in other words (1000m, 1) changes nothing */
     if (str_eq(field_text(out, "metadata.resourceVersion"), field_text(live, "metadata.resourceVersion")) &&
         !x->dry_run)
@@ -105,7 +106,8 @@ static bool apply_one(struct apply *x, struct document *d, struct err *err)
     if (there && field_text(&live, "metadata.deletionTimestamp").n)
         show(stderr, "Warning: " STR_FMT " is being deleted\n",
              STR_ARG(resource_label(&c->arena, d->resource, d->name)));
-    if (!(there ? change(x, d, &wanted, &live, &out, &done, err) : create(x, d, &wanted, &out, err)))
+    if (!(there ? document_change(x, d, &wanted, &live, &out, &done, err)
+                : document_create(x, d, &wanted, &out, err)))
         return document_wrap(d, err);
     if (x->form.form != OUT_TABLE)
         output_print(c, &x->form, d->resource, &out);

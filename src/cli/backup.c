@@ -63,7 +63,7 @@ static void taking_data(struct call *call, struct str bytes)
     }
 }
 
-static bool take(struct client *c, int fd, struct str front, int64_t *bytes, struct err *err)
+static bool backup_take(struct client *c, int fd, struct str front, int64_t *bytes, struct err *err)
 {
     struct taking t = {.call.data = taking_data, .fd = fd, .bytes = (int64_t)front.n};
     struct call_options o = CALL_OPTIONS(.verb = CALL_RAW, .path = S("/wherry.dev/backup"), .accept = S("*/*"));
@@ -83,7 +83,7 @@ static bool take(struct client *c, int fd, struct str front, int64_t *bytes, str
 static bool take_file(struct client *c, struct str file, struct str front, int64_t *bytes, struct err *err)
 {
     AUTO(file_out_fini) struct file_out out = {.fd = -1};
-    if (!file_out_open(&out, arena_strz(&c->arena, file), 0600, err) || !take(c, out.fd, front, bytes, err) ||
+    if (!file_out_open(&out, arena_strz(&c->arena, file), 0600, err) || !backup_take(c, out.fd, front, bytes, err) ||
         !file_out_done(&out, err))
         return false;
     if (out.path) /* else this may be what is written to */
@@ -124,7 +124,7 @@ int backup_main(int argc, char **argv)
     if (!client_open(&c, &o.connect, &err) || !make_front(&c, &o, &front, &err))
         return client_failed(&c, &err);
     bool out = str_eqz(words.p[0], "-");
-    if (!(out ? take(&c, 1, strbuf_str(&front), &bytes, &err)
+    if (!(out ? backup_take(&c, 1, strbuf_str(&front), &bytes, &err)
               : take_file(&c, words.p[0], strbuf_str(&front), &bytes, &err)))
         return client_failed(&c, &err);
     return 0;
@@ -225,8 +225,8 @@ static bool open_keys(struct settings *s, const char *file, const struct restore
            keybundle_open(strbuf_str(&bundle), passphrase, opened, err);
 }
 
-static bool restore(struct settings *s, const char *file, const struct restore *x, struct strbuf *keys, int64_t *rev,
-                    struct err *err)
+static bool backup_restore(struct settings *s, const char *file, const struct restore *x, struct strbuf *keys,
+                           int64_t *rev, struct err *err)
 {
     struct str dir = arena_fmt(&s->arena, STR_FMT "/server", STR_ARG(s->data));
     struct str path = arena_fmt(&s->arena, STR_FMT "/store.db", STR_ARG(dir));
@@ -263,7 +263,7 @@ int restore_main(int argc, char **argv)
         fprintf(stderr, "wherry restore: name the backup; wherry restore --help says more\n");
         return 2;
     }
-    bool ok = restore(&s, arena_strz(&arena, words.p[0]), &x, &keys, &rev, &err);
+    bool ok = backup_restore(&s, arena_strz(&arena, words.p[0]), &x, &keys, &rev, &err);
     mem_wipe(keys.p, keys.n);
     if (!ok) {
         fprintf(stderr, "wherry restore: %s\n", err.text);

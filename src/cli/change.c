@@ -15,24 +15,24 @@ struct change {
 
 #define AT(field) offsetof(struct change, field)
 
-static struct str dry(const struct change *x)
+static struct str change_query(const struct change *x)
 {
     return x->dry_run ? S("fieldManager=wherry&dryRun=All") : S("fieldManager=wherry");
 }
 
-static bool patch(struct change *x, const struct resource *r, struct str name, struct str sub, const struct val *body,
-                  const char *type, struct val *out, struct err *err)
+static bool object_patch(struct change *x, const struct resource *r, struct str name, struct str sub,
+                         const struct val *body, const char *type, struct val *out, struct err *err)
 {
     struct client *c = x->client;
     struct ask q = {.method = "PATCH",
                     .path = resource_path(&c->arena, r, target_ns(c, r), name, sub),
-                    .query = dry(x),
+                    .query = change_query(x),
                     .content_type = str_of(type),
                     .body = body};
     return client_ask(c, &q, out, err);
 }
 
-static void say(struct change *x, const struct resource *r, struct str name, const char *done)
+static void change_say(struct change *x, const struct resource *r, struct str name, const char *done)
 {
     show(stdout, STR_FMT " %s%s\n", STR_ARG(resource_label(&x->client->arena, r, name)), done,
          x->dry_run ? " (dry run)" : "");
@@ -127,9 +127,9 @@ static bool scale_one(struct change *x, const struct target *t, struct words cha
     if (x->replicas < 0)
         return err_set(err, E_INVALID, "--replicas: say how many, 0 or more");
     val_set_num(a, val_need_map(a, &v, N(spec)), N(replicas), x->replicas);
-    if (!patch(x, t->resource, t->name, S("scale"), &v, "application/merge-patch+json", &out, err))
+    if (!object_patch(x, t->resource, t->name, S("scale"), &v, "application/merge-patch+json", &out, err))
         return false;
-    say(x, t->resource, t->name, "scaled");
+    change_say(x, t->resource, t->name, "scaled");
     return true;
 }
 
@@ -149,8 +149,8 @@ static const struct arg_row mark_rows[] = {
     {0, "dry-run", ARG_FLAG, AT(dry_run), NULL, "the server checks and changes nothing"},
 };
 
-static bool mark(struct change *x, const struct target *t, struct words changes, const struct name *field,
-                 const char *done, struct err *err)
+static bool object_mark(struct change *x, const struct target *t, struct words changes, const struct name *field,
+                        const char *done, struct err *err)
 {
     struct client *c = x->client;
     struct val v = val_map(), live, out;
@@ -174,20 +174,20 @@ static bool mark(struct change *x, const struct target *t, struct words changes,
                 STR_ARG(resource_label(&c->arena, t->resource, t->name)), STR_ARG(key), STR_ARG(val_text(was)));
         val_set_str(&c->arena, to, str_dup(&c->arena, key), val_str(&c->arena, value));
     }
-    if (!patch(x, t->resource, t->name, S(""), &v, "application/merge-patch+json", &out, err))
+    if (!object_patch(x, t->resource, t->name, S(""), &v, "application/merge-patch+json", &out, err))
         return false;
-    say(x, t->resource, t->name, done);
+    change_say(x, t->resource, t->name, done);
     return true;
 }
 
 static bool label_one(struct change *x, const struct target *t, struct words changes, struct err *err)
 {
-    return mark(x, t, changes, N(labels), "labeled", err);
+    return object_mark(x, t, changes, N(labels), "labeled", err);
 }
 
 static bool annotate_one(struct change *x, const struct target *t, struct words changes, struct err *err)
 {
-    return mark(x, t, changes, N(annotations), "annotated", err);
+    return object_mark(x, t, changes, N(annotations), "annotated", err);
 }
 
 static const struct arg_spec label_spec = {
@@ -278,9 +278,9 @@ static bool image_one(struct change *x, const struct target *t, struct words cha
         val_set(a, to, N(containers), main);
     if (init.n)
         val_set(a, to, N(initContainers), init);
-    if (!patch(x, t->resource, t->name, S(""), &v, "application/strategic-merge-patch+json", &out, err))
+    if (!object_patch(x, t->resource, t->name, S(""), &v, "application/strategic-merge-patch+json", &out, err))
         return false;
-    say(x, t->resource, t->name, "image updated");
+    change_say(x, t->resource, t->name, "image updated");
     return true;
 }
 

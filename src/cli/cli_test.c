@@ -25,7 +25,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-static struct val json(struct arena *a, const char *text)
+static struct val json_val(struct arena *a, const char *text)
 {
     struct val v = VAL_NONE;
     struct err err = ERR;
@@ -123,7 +123,7 @@ TEST(jsonpath_prints_what_people_ask_for)
         {"{$.a.b}", "1"},
     };
     AUTO(arena_fini) struct arena a = ARENA;
-    struct val v = json(&a, "{\"a\":{\"b\":1},\"l\":[{\"n\":\"p\"},{\"n\":\"q\"}],\"m\":{\"k.e\":\"v\"}}");
+    struct val v = json_val(&a, "{\"a\":{\"b\":1},\"l\":[{\"n\":\"p\"},{\"n\":\"q\"}],\"m\":{\"k.e\":\"v\"}}");
     for (size_t i = 0; i < countof(cases); i++) {
         AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
         struct err err = ERR;
@@ -143,7 +143,8 @@ TEST(last_applied_is_what_kubectl_writes)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct err err = ERR;
-    struct val v = json(&a, "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"c\"},\"data\":{"
+    struct val v = json_val(&a,
+                            "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"c\"},\"data\":{"
                             "\"b\":\"2\",\"a\":\"1\"}}");
     struct val marked = last_applied_put(&a, &v), again = last_applied_put(&a, &marked), back;
     struct str text = val_text(val_get_str(val_at(&marked, N(metadata), N(annotations)), LAST_APPLIED));
@@ -160,10 +161,10 @@ TEST(apply_removes_what_left_the_file_and_keeps_what_others_set)
     for (size_t i = 0; i < countof(types); i++) {
         AUTO(arena_fini) struct arena a = ARENA;
         struct err err = ERR;
-        struct val last = json(&a, "{\"data\":{\"gone\":\"1\",\"same\":\"1\"}}"),
-                   wanted = json(&a, "{\"data\":{\"same\":\"1\",\"new\":\"2\"}}"),
-                   live = json(&a, "{\"data\":{\"gone\":\"1\",\"same\":\"1\",\"theirs\":\"3\"}}"), patch,
-                   expected = json(&a, "{\"data\":{\"new\":\"2\",\"gone\":null}}");
+        struct val last = json_val(&a, "{\"data\":{\"gone\":\"1\",\"same\":\"1\"}}"),
+                   wanted = json_val(&a, "{\"data\":{\"same\":\"1\",\"new\":\"2\"}}"),
+                   live = json_val(&a, "{\"data\":{\"gone\":\"1\",\"same\":\"1\",\"theirs\":\"3\"}}"), patch,
+                   expected = json_val(&a, "{\"data\":{\"new\":\"2\",\"gone\":null}}");
         bool strategic;
         CHECK(apply_patch(&a, types[i], &last, &wanted, &live, &patch, &strategic, &err));
         CHECK(strategic == (types[i] != NULL));
@@ -190,8 +191,8 @@ TEST(describe_shows_no_secret_and_leaves_keys_as_they_are)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT), c = STRBUF(STRBUF_TEXT);
-    struct val secret = json(&a, "{\"metadata\":{\"name\":\"s\"},\"data\":{\"p\":\"Z2VoZWlt\"}}"),
-               config = json(&a, "{\"metadata\":{\"name\":\"c\"},\"data\":{\"logLevel\":\"info\"}}");
+    struct val secret = json_val(&a, "{\"metadata\":{\"name\":\"s\"},\"data\":{\"p\":\"Z2VoZWlt\"}}"),
+               config = json_val(&a, "{\"metadata\":{\"name\":\"c\"},\"data\":{\"logLevel\":\"info\"}}");
     describe_object(&a, S("Secret"), &secret, 0, &b);
     describe_object(&a, S("ConfigMap"), &config, 0, &c);
     CHECK(str_has(strbuf_str(&b), S("p: 6 bytes")) && !str_has(strbuf_str(&b), S("Z2Vo")));

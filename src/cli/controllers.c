@@ -24,7 +24,7 @@ static struct transport *transport_of(void *arg, const char *account)
     return t;
 }
 
-static void begin(void *arg)
+static void controllers_begin(void *arg)
 {
     struct controllers *c = arg;
     manager_start(c->manager);
@@ -50,7 +50,7 @@ struct controllers *controllers_start(struct server *s, struct err *err)
     struct controllers *c = NEW(struct controllers);
     *c = (struct controllers){.server = s, .thread = thread, .loop = loop_thread_loop(thread)};
     c->manager = manager_of(c);
-    if (loop_thread_start(thread, begin, c, err))
+    if (loop_thread_start(thread, controllers_begin, c, err))
         return c;
     manager_free(c->manager);
     map_each (it, &c->transports)

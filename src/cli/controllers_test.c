@@ -31,8 +31,8 @@ static void on_done(struct request *r)
 }
 
 /* As the server itself asks: nobody is asked whether it may. */
-static bool ask(enum verb verb, const struct kind *k, struct str ns, struct str name, const char *sub,
-                struct str json)
+static bool server_ask(enum verb verb, const struct kind *k, struct str ns, struct str name, const char *sub,
+                       struct str json)
 {
     struct asking x = {0};
     struct request *r = &x.request;
@@ -66,7 +66,7 @@ struct counts {
     size_t all, placed, going;
 };
 
-static bool count(struct obj *o, void *arg)
+static bool pod_count(struct obj *o, void *arg)
 {
     struct counts *c = arg;
     c->all++;
@@ -75,18 +75,18 @@ static bool count(struct obj *o, void *arg)
     return true;
 }
 
-static struct counts pods(void)
+static struct counts pods_count(void)
 {
     struct counts c = {0};
-    objects_each(w.server, K(Pod), S("default"), count, &c);
+    objects_each(w.server, K(Pod), S("default"), pod_count, &c);
     return c;
 }
 
 /* The server goes on answering while they work. */
-static void until(bool (*holds)(void))
+static void turns_until(bool (*holds)(void))
 {
     for (int64_t end = clock_mono() + 120 * NS_PER_S; !holds();) {
-        (void)ask(VERB_GET, K(Deployment), S("default"), S("web"), "", STR_NONE);
+        (void)server_ask(VERB_GET, K(Deployment), S("default"), S("web"), "", STR_NONE);
         (void)loop_run_once(w.loop, NS_PER_MS);
         CHECK(clock_mono() < end);
     }
@@ -94,29 +94,29 @@ static void until(bool (*holds)(void))
 
 static bool all_placed(void)
 {
-    struct counts c = pods();
+    struct counts c = pods_count();
     return c.all == PODS && c.placed == PODS;
 }
 
 static bool all_going(void)
 {
-    struct counts c = pods();
-    return c.going == c.all && !ask(VERB_GET, K(Deployment), S("default"), S("web"), "", STR_NONE);
+    struct counts c = pods_count();
+    return c.going == c.all && !server_ask(VERB_GET, K(Deployment), S("default"), S("web"), "", STR_NONE);
 }
 
 static void node_up(void)
 {
     AUTO(arena_fini) struct arena a = ARENA;
-    (void)ask(VERB_CREATE, K(Node), S(""), S("n1"), "",
-              S("{\"metadata\":{\"name\":\"n1\",\"labels\":{\"kubernetes.io/hostname\":\"n1\"}}}"));
-    (void)ask(
+    (void)server_ask(VERB_CREATE, K(Node), S(""), S("n1"), "",
+                     S("{\"metadata\":{\"name\":\"n1\",\"labels\":{\"kubernetes.io/hostname\":\"n1\"}}}"));
+    (void)server_ask(
         VERB_CREATE, K(Lease), S("kube-node-lease"), S("n1"), "",
         arena_fmt(
             &a,
             "{\"metadata\":{\"name\":\"n1\",\"namespace\":\"kube-node-lease\"},\"spec\":{\"renewTime\":\"" STR_FMT
             "\"}}",
             STR_ARG(time_text_micro(&a, clock_real()))));
-    (void)ask(
+    (void)server_ask(
         VERB_PATCH, K(Node), S(""), S("n1"), "status",
         S("{\"status\":{\"capacity\":{\"cpu\":\"8\",\"memory\":\"16Gi\",\"pods\":\"110\"},\"allocatable\":{\"cpu\":"
           "\"8\",\"memory\":"
@@ -124,7 +124,7 @@ static void node_up(void)
           "\"2026-01-01T00:00:00Z\"}]}}"));
 }
 
-static void start(void)
+static void controllers_run(void)
 {
     struct err err = ERR;
     w.loop = loop_new(&err);
@@ -139,25 +139,26 @@ static void start(void)
 
 TEST(controllers_on_their_own_thread_make_place_and_end_pods)
 {
-    start();
+    controllers_run();
     node_up();
-    (void)ask(VERB_CREATE, K(Deployment), S("default"), S("web"), "",
-              S("{\"metadata\":{\"name\":\"web\",\"namespace\":\"default\"},\"spec\":{\"replicas\":30,\"selector\":{"
-                "\"matchLabels\":{"
-                "\"app\":\"web\"}},\"template\":{\"metadata\":{\"labels\":{\"app\":\"web\"}},\"spec\":{"
-                "\"containers\":[{\"name\":\"web\","
-                "\"image\":\"web\"}]}}}}"));
-    until(all_placed);
-    (void)ask(VERB_DELETE, K(Deployment), S("default"), S("web"), "", STR_NONE);
-    until(all_going);
+    (void)server_ask(
+        VERB_CREATE, K(Deployment), S("default"), S("web"), "",
+        S("{\"metadata\":{\"name\":\"web\",\"namespace\":\"default\"},\"spec\":{\"replicas\":30,\"selector\":{"
+          "\"matchLabels\":{"
+          "\"app\":\"web\"}},\"template\":{\"metadata\":{\"labels\":{\"app\":\"web\"}},\"spec\":{"
+          "\"containers\":[{\"name\":\"web\","
+          "\"image\":\"web\"}]}}}}"));
+    turns_until(all_placed);
+    (void)server_ask(VERB_DELETE, K(Deployment), S("default"), S("web"), "", STR_NONE);
+    turns_until(all_going);
     controllers_stop(w.controllers);
     server_close_store(w.server);
 }
 
 TEST(controllers_that_are_ended_early_leave_the_server_alone)
 {
-    start();
+    controllers_run();
     controllers_stop(w.controllers); /* their caches are being filled */
-    CHECK(ask(VERB_GET, K(Namespace), S(""), S("default"), "", STR_NONE));
+    CHECK(server_ask(VERB_GET, K(Namespace), S(""), S("default"), "", STR_NONE));
     server_close_store(w.server);
 }

@@ -182,7 +182,7 @@ static const struct {
     {{"deployment", "deploy"}, deployment_make},
 };
 
-static bool send(struct create *x, struct document *d, struct err *err)
+static bool document_send(struct create *x, struct document *d, struct err *err)
 {
     struct client *c = x->client;
     struct val out = d->v;
@@ -213,13 +213,14 @@ static int create_files(struct create *x)
         return client_failed(c, &err);
     for (size_t i = 0; i < d.n; i++) {
         struct err why = ERR;
-        if (!document_place(c, &d.p[i], true, &why) || (!send(x, &d.p[i], &why) && !document_wrap(&d.p[i], &why)))
+        if (!document_place(c, &d.p[i], true, &why) ||
+            (!document_send(x, &d.p[i], &why) && !document_wrap(&d.p[i], &why)))
             status = client_failed(c, &why);
     }
     return status;
 }
 
-static bool token(struct create *x, struct str account, struct err *err)
+static bool token_create(struct create *x, struct str account, struct err *err)
 {
     struct client *c = x->client;
     struct arena *a = &c->arena;
@@ -245,12 +246,12 @@ static bool create_word(struct create *x, struct words words, struct err *err)
 {
     struct document d = {.file = S("command line"), .number = 1};
     if (str_eqz(words.p[0], "token"))
-        return token(x, words.p[1], err);
+        return token_create(x, words.p[1], err);
     for (size_t i = 0; i < countof(makers); i++)
         for (size_t k = 0; makers[i].names[k]; k++)
             if (str_eqz(words.p[0], makers[i].names[k]))
                 return makers[i].make(x, words.p[1], &d.v, err) && document_place(x->client, &d, false, err) &&
-                       send(x, &d, err);
+                       document_send(x, &d, err);
     return err_set(err, E_INVALID, "wherry create makes no " STR_FMT " by itself; write it down and create -f it",
                    STR_ARG(words.p[0]));
 }

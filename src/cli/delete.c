@@ -72,7 +72,7 @@ static bool options_of(const struct delete *x, struct val *v, struct err *err)
                    STR_ARG(x->cascade));
 }
 
-static void remember(struct delete *x, struct deleted d)
+static void deleted_add(struct delete *x, struct deleted d)
 {
     struct arena *a = &x->client->arena;
     if ((x->ndeleted & (x->ndeleted - 1)) == 0) {
@@ -99,7 +99,7 @@ static bool delete_one(struct delete *x, const struct resource *r, struct str ns
     show(stdout, STR_FMT "%s" STR_FMT " \"" STR_FMT "\" deleted%s\n", STR_ARG(r->singular), r->group.n ? "." : "",
          STR_ARG(r->group), STR_ARG(name), x->dry_run ? " (dry run)" : "");
     fflush(stdout);
-    remember(x, (struct deleted){r, ns, name, uid});
+    deleted_add(x, (struct deleted){r, ns, name, uid});
     return true;
 }
 
@@ -165,7 +165,7 @@ static int delete_files(struct delete *x)
     return status;
 }
 
-static enum observed gone(const struct val *object, void *arg, struct err *err)
+static enum observed object_gone(const struct val *object, void *arg, struct err *err)
 {
     const struct deleted *d = arg;
     (void)err;
@@ -179,7 +179,7 @@ static int wait_gone(struct delete *x)
     for (size_t i = 0; i < x->ndeleted; i++) {
         struct deleted *d = &x->deleted[i];
         struct err err = ERR;
-        if (observe(x->client, d->resource, d->ns, d->name, gone, d, x->timeout_ns ? x->timeout_ns : -1, &err))
+        if (observe(x->client, d->resource, d->ns, d->name, object_gone, d, x->timeout_ns ? x->timeout_ns : -1, &err))
             continue;
         err_wrap(&err, STR_FMT "/" STR_FMT ": is deleted, but not gone yet", STR_ARG(d->resource->singular),
                  STR_ARG(d->name));

@@ -10,7 +10,7 @@ struct text {
 };
 
 /* "Name:" and its value, the values of one block below each other. */
-static void line(struct text *t, int indent, const char *name, struct str value)
+static void line_write(struct text *t, int indent, const char *name, struct str value)
 {
     int width = 26 - indent;
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
@@ -22,14 +22,14 @@ static void field_line(struct text *t, int indent, const char *name, const struc
 {
     const struct val *found = field_at(v, path);
     if (found)
-        line(t, indent, name, scalar_text(t->a, found));
+        line_write(t, indent, name, scalar_text(t->a, found));
 }
 
 static void map_lines(struct text *t, const char *name, const struct val *map, const char *sep)
 {
     const char *head = name;
     if (!val_len(map)) {
-        line(t, 0, name, S(""));
+        line_write(t, 0, name, S(""));
         return;
     }
     val_each_member (it, map) {
@@ -38,16 +38,16 @@ static void map_lines(struct text *t, const char *name, const struct val *map, c
         struct str value = scalar_text(t->a, &it->v);
         struct str both = arena_fmt(t->a, STR_FMT "%s" STR_FMT, STR_ARG(it->name->s), sep, STR_ARG(value));
         if (head)
-            line(t, 0, head, both);
+            line_write(t, 0, head, both);
         else
             strbuf_addf(t->out, "%27s" STR_FMT "\n", "", STR_ARG(both));
         head = NULL;
     }
     if (head)
-        line(t, 0, name, S(""));
+        line_write(t, 0, name, S(""));
 }
 
-static struct str pairs(struct text *t, const struct val *map)
+static struct str pairs_write(struct text *t, const struct val *map)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     val_each_member (it, map)
@@ -56,27 +56,27 @@ static struct str pairs(struct text *t, const struct val *map)
     return str_dup(t->a, strbuf_str(&b));
 }
 
-static void head(struct text *t)
+static void head_write(struct text *t)
 {
     const struct val *meta = field_at(t->object, "metadata");
     struct str deleted = field_text(meta, "deletionTimestamp");
-    line(t, 0, "Name", field_text(meta, "name"));
+    line_write(t, 0, "Name", field_text(meta, "name"));
     field_line(t, 0, "Namespace", meta, "namespace");
     struct str made = field_text(meta, "creationTimestamp");
-    line(t, 0, "Created",
-         arena_fmt(t->a, STR_FMT " (" STR_FMT " ago)", STR_ARG(made), STR_ARG(age_text(t->a, made, t->now))));
+    line_write(t, 0, "Created",
+               arena_fmt(t->a, STR_FMT " (" STR_FMT " ago)", STR_ARG(made), STR_ARG(age_text(t->a, made, t->now))));
     if (deleted.n)
-        line(t, 0, "Terminating", arena_fmt(t->a, "since " STR_FMT, STR_ARG(deleted)));
+        line_write(t, 0, "Terminating", arena_fmt(t->a, "since " STR_FMT, STR_ARG(deleted)));
     map_lines(t, "Labels", field_at(meta, "labels"), "=");
     map_lines(t, "Annotations", field_at(meta, "annotations"), ": ");
     val_each_item (it, field_at(meta, "ownerReferences"))
         if (val_true(field_at(it, "controller")))
-            line(t, 0, "Controlled By",
-                 arena_fmt(t->a, STR_FMT "/" STR_FMT, STR_ARG(field_text(it, "kind")),
-                           STR_ARG(field_text(it, "name"))));
+            line_write(t, 0, "Controlled By",
+                       arena_fmt(t->a, STR_FMT "/" STR_FMT, STR_ARG(field_text(it, "kind")),
+                                 STR_ARG(field_text(it, "name"))));
 }
 
-static void conditions(struct text *t)
+static void conditions_write(struct text *t)
 {
     const struct val *list = field_at(t->object, "status.conditions");
     if (!val_len(list))
@@ -90,12 +90,12 @@ static void conditions(struct text *t)
     }
 }
 
-static void state(struct text *t, int indent, const char *name, const struct val *v)
+static void state_write(struct text *t, int indent, const char *name, const struct val *v)
 {
     val_each_member (it, v) {
         char *word = arena_strz(t->a, it->name->s);
         word[0] = (char)(word[0] & ~32);
-        line(t, indent, name, str_of(word));
+        line_write(t, indent, name, str_of(word));
         field_line(t, indent + 2, "Reason", &it->v, "reason");
         field_line(t, indent + 2, "Message", &it->v, "message");
         field_line(t, indent + 2, "Exit Code", &it->v, "exitCode");
@@ -104,7 +104,7 @@ static void state(struct text *t, int indent, const char *name, const struct val
     }
 }
 
-static void probe(struct text *t, const char *name, const struct val *p)
+static void probe_write(struct text *t, const char *name, const struct val *p)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     const struct val *http = field_at(p, "httpGet"), *tcp = field_at(p, "tcpSocket"), *exec = field_at(p, "exec");
@@ -120,52 +120,52 @@ static void probe(struct text *t, const char *name, const struct val *p)
     strbuf_addf(&b, " delay=%llds timeout=%llds period=%llds failures=%lld",
                 (long long)field_num(p, "initialDelaySeconds", 0), (long long)field_num(p, "timeoutSeconds", 1),
                 (long long)field_num(p, "periodSeconds", 10), (long long)field_num(p, "failureThreshold", 3));
-    line(t, 4, name, strbuf_str(&b));
+    line_write(t, 4, name, strbuf_str(&b));
 }
 
-static void words(struct text *t, const char *name, const struct val *list)
+static void words_write(struct text *t, const char *name, const struct val *list)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     val_each_item (it, list)
         strbuf_addf(&b, "%s" STR_FMT, b.n ? " " : "", STR_ARG(val_text(it)));
     if (b.n)
-        line(t, 4, name, strbuf_str(&b));
+        line_write(t, 4, name, strbuf_str(&b));
 }
 
-static void container(struct text *t, const struct val *c, const struct val *statuses)
+static void container_write(struct text *t, const struct val *c, const struct val *statuses)
 {
     const struct val *s = val_find(statuses, N(name), field_text(c, "name"));
     strbuf_addf(t->out, "  " STR_FMT ":\n", STR_ARG(field_text(c, "name")));
     field_line(t, 4, "Container ID", s, "containerID");
     field_line(t, 4, "Image", c, "image");
     val_each_item (it, field_at(c, "ports"))
-        line(t, 4, "Port",
-             arena_fmt(t->a, "%lld/" STR_FMT, (long long)field_num(it, "containerPort", 0),
-                       STR_ARG(field_text(it, "protocol"))));
-    words(t, "Command", field_at(c, "command"));
-    words(t, "Args", field_at(c, "args"));
-    state(t, 4, "State", field_at(s, "state"));
-    state(t, 4, "Last State", field_at(s, "lastState"));
+        line_write(t, 4, "Port",
+                   arena_fmt(t->a, "%lld/" STR_FMT, (long long)field_num(it, "containerPort", 0),
+                             STR_ARG(field_text(it, "protocol"))));
+    words_write(t, "Command", field_at(c, "command"));
+    words_write(t, "Args", field_at(c, "args"));
+    state_write(t, 4, "State", field_at(s, "state"));
+    state_write(t, 4, "Last State", field_at(s, "lastState"));
     field_line(t, 4, "Ready", s, "ready");
     field_line(t, 4, "Restart Count", s, "restartCount");
     if (field_at(c, "resources.limits"))
-        line(t, 4, "Limits", pairs(t, field_at(c, "resources.limits")));
+        line_write(t, 4, "Limits", pairs_write(t, field_at(c, "resources.limits")));
     if (field_at(c, "resources.requests"))
-        line(t, 4, "Requests", pairs(t, field_at(c, "resources.requests")));
-    probe(t, "Liveness", field_at(c, "livenessProbe"));
-    probe(t, "Readiness", field_at(c, "readinessProbe"));
-    probe(t, "Startup", field_at(c, "startupProbe"));
+        line_write(t, 4, "Requests", pairs_write(t, field_at(c, "resources.requests")));
+    probe_write(t, "Liveness", field_at(c, "livenessProbe"));
+    probe_write(t, "Readiness", field_at(c, "readinessProbe"));
+    probe_write(t, "Startup", field_at(c, "startupProbe"));
     val_each_item (it, field_at(c, "env"))
-        line(t, 4, "Env",
-             arena_fmt(t->a, STR_FMT "=" STR_FMT, STR_ARG(field_text(it, "name")),
-                       STR_ARG(field_at(it, "valueFrom") ? S("<from elsewhere>") : field_text(it, "value"))));
+        line_write(t, 4, "Env",
+                   arena_fmt(t->a, STR_FMT "=" STR_FMT, STR_ARG(field_text(it, "name")),
+                             STR_ARG(field_at(it, "valueFrom") ? S("<from elsewhere>") : field_text(it, "value"))));
     val_each_item (it, field_at(c, "volumeMounts"))
-        line(t, 4, "Mount",
-             arena_fmt(t->a, STR_FMT " from " STR_FMT "%s", STR_ARG(field_text(it, "mountPath")),
-                       STR_ARG(field_text(it, "name")), val_true(field_at(it, "readOnly")) ? " (ro)" : ""));
+        line_write(t, 4, "Mount",
+                   arena_fmt(t->a, STR_FMT " from " STR_FMT "%s", STR_ARG(field_text(it, "mountPath")),
+                             STR_ARG(field_text(it, "name")), val_true(field_at(it, "readOnly")) ? " (ro)" : ""));
 }
 
-static void containers(struct text *t, const struct val *pod_spec, const struct val *status)
+static void containers_write(struct text *t, const struct val *pod_spec, const struct val *status)
 {
     static const struct {
         const char *title, *list, *statuses;
@@ -176,99 +176,100 @@ static void containers(struct text *t, const struct val *pod_spec, const struct 
             continue;
         strbuf_addf(t->out, "%s:\n", lists[i].title);
         val_each_item (it, field_at(pod_spec, lists[i].list))
-            container(t, it, field_at(status, lists[i].statuses));
+            container_write(t, it, field_at(status, lists[i].statuses));
     }
 }
 
-static void volumes(struct text *t, const struct val *pod_spec)
+static void volumes_write(struct text *t, const struct val *pod_spec)
 {
     const char *title = "Volumes";
     val_each_item (it, field_at(pod_spec, "volumes"))
         val_each_member (m, it) {
             if (m->name == N(name))
                 continue;
-            line(t, 0, title,
-                 arena_fmt(t->a, STR_FMT " (" STR_FMT ")", STR_ARG(field_text(it, "name")), STR_ARG(m->name->s)));
+            line_write(
+                t, 0, title,
+                arena_fmt(t->a, STR_FMT " (" STR_FMT ")", STR_ARG(field_text(it, "name")), STR_ARG(m->name->s)));
             title = "";
         }
 }
 
-static void pod(struct text *t)
+static void pod_write(struct text *t)
 {
     const struct val *s = field_at(t->object, "status"), *p = field_at(t->object, "spec");
-    line(t, 0, "Node", field_text(p, "nodeName"));
-    line(t, 0, "Status", field_text(s, "phase"));
+    line_write(t, 0, "Node", field_text(p, "nodeName"));
+    line_write(t, 0, "Status", field_text(s, "phase"));
     field_line(t, 0, "Reason", s, "reason");
     field_line(t, 0, "Message", s, "message");
-    line(t, 0, "IP", field_text(s, "podIP"));
+    line_write(t, 0, "IP", field_text(s, "podIP"));
     field_line(t, 0, "QoS Class", s, "qosClass");
     field_line(t, 0, "Service Account", p, "serviceAccountName");
-    containers(t, p, s);
-    conditions(t);
-    volumes(t, p);
+    containers_write(t, p, s);
+    conditions_write(t);
+    volumes_write(t, p);
     val_each_item (it, field_at(p, "tolerations"))
-        line(t, 0, "Toleration",
-             arena_fmt(t->a, STR_FMT " " STR_FMT " " STR_FMT, STR_ARG(field_text(it, "key")),
-                       STR_ARG(field_text(it, "operator")), STR_ARG(field_text(it, "effect"))));
+        line_write(t, 0, "Toleration",
+                   arena_fmt(t->a, STR_FMT " " STR_FMT " " STR_FMT, STR_ARG(field_text(it, "key")),
+                             STR_ARG(field_text(it, "operator")), STR_ARG(field_text(it, "effect"))));
 }
 
-static void deployment(struct text *t)
+static void deployment_write(struct text *t)
 {
     const struct val *o = t->object, *s = field_at(o, "status");
-    line(t, 0, "Selector", pairs(t, field_at(o, "spec.selector.matchLabels")));
-    line(t, 0, "Replicas",
-         arena_fmt(t->a, "%lld desired, %lld updated, %lld total, %lld available, %lld unavailable",
-                   (long long)field_num(o, "spec.replicas", 1), (long long)field_num(s, "updatedReplicas", 0),
-                   (long long)field_num(s, "replicas", 0), (long long)field_num(s, "availableReplicas", 0),
-                   (long long)field_num(s, "unavailableReplicas", 0)));
+    line_write(t, 0, "Selector", pairs_write(t, field_at(o, "spec.selector.matchLabels")));
+    line_write(t, 0, "Replicas",
+               arena_fmt(t->a, "%lld desired, %lld updated, %lld total, %lld available, %lld unavailable",
+                         (long long)field_num(o, "spec.replicas", 1), (long long)field_num(s, "updatedReplicas", 0),
+                         (long long)field_num(s, "replicas", 0), (long long)field_num(s, "availableReplicas", 0),
+                         (long long)field_num(s, "unavailableReplicas", 0)));
     field_line(t, 0, "Strategy", o, "spec.strategy.type");
     field_line(t, 2, "Max Unavailable", o, "spec.strategy.rollingUpdate.maxUnavailable");
     field_line(t, 2, "Max Surge", o, "spec.strategy.rollingUpdate.maxSurge");
     field_line(t, 0, "Min Ready Seconds", o, "spec.minReadySeconds");
     field_line(t, 0, "Paused", o, "spec.paused");
     strbuf_addz(t->out, "Pod Template:\n");
-    containers(t, field_at(o, "spec.template.spec"), NULL);
-    volumes(t, field_at(o, "spec.template.spec"));
-    conditions(t);
+    containers_write(t, field_at(o, "spec.template.spec"), NULL);
+    volumes_write(t, field_at(o, "spec.template.spec"));
+    conditions_write(t);
 }
 
-static void node(struct text *t)
+static void node_write(struct text *t)
 {
     const struct val *o = t->object;
-    line(t, 0, "Unschedulable", val_true(field_at(o, "spec.unschedulable")) ? S("true") : S("false"));
+    line_write(t, 0, "Unschedulable", val_true(field_at(o, "spec.unschedulable")) ? S("true") : S("false"));
     val_each_item (it, field_at(o, "spec.taints"))
-        line(t, 0, "Taint",
-             arena_fmt(t->a, STR_FMT "=" STR_FMT ":" STR_FMT, STR_ARG(field_text(it, "key")),
-                       STR_ARG(field_text(it, "value")), STR_ARG(field_text(it, "effect"))));
-    conditions(t);
+        line_write(t, 0, "Taint",
+                   arena_fmt(t->a, STR_FMT "=" STR_FMT ":" STR_FMT, STR_ARG(field_text(it, "key")),
+                             STR_ARG(field_text(it, "value")), STR_ARG(field_text(it, "effect"))));
+    conditions_write(t);
     val_each_item (it, field_at(o, "status.addresses"))
-        line(t, 0, arena_strz(t->a, field_text(it, "type")), field_text(it, "address"));
+        line_write(t, 0, arena_strz(t->a, field_text(it, "type")), field_text(it, "address"));
     map_lines(t, "Capacity", field_at(o, "status.capacity"), ": ");
     map_lines(t, "Allocatable", field_at(o, "status.allocatable"), ": ");
     map_lines(t, "System Info", field_at(o, "status.nodeInfo"), ": ");
     field_line(t, 0, "Pod CIDR", o, "spec.podCIDR");
 }
 
-static void service(struct text *t)
+static void service_write(struct text *t)
 {
     const struct val *s = field_at(t->object, "spec");
-    line(t, 0, "Selector", pairs(t, field_at(s, "selector")));
+    line_write(t, 0, "Selector", pairs_write(t, field_at(s, "selector")));
     field_line(t, 0, "Type", s, "type");
     field_line(t, 0, "IP", s, "clusterIP");
     field_line(t, 0, "External Name", s, "externalName");
     val_each_item (it, field_at(s, "ports")) {
         struct str name = field_text(it, "name");
-        line(t, 0, "Port",
-             arena_fmt(t->a, STR_FMT "%s%lld/" STR_FMT " -> " STR_FMT, STR_ARG(name), name.n ? " " : "",
-                       (long long)field_num(it, "port", 0), STR_ARG(field_text(it, "protocol")),
-                       STR_ARG(scalar_text(t->a, field_at(it, "targetPort")))));
+        line_write(t, 0, "Port",
+                   arena_fmt(t->a, STR_FMT "%s%lld/" STR_FMT " -> " STR_FMT, STR_ARG(name), name.n ? " " : "",
+                             (long long)field_num(it, "port", 0), STR_ARG(field_text(it, "protocol")),
+                             STR_ARG(scalar_text(t->a, field_at(it, "targetPort")))));
         field_line(t, 2, "Node Port", it, "nodePort");
     }
     field_line(t, 0, "Session Affinity", s, "sessionAffinity");
 }
 
 /* "creationTimestamp" reads "Creation Timestamp". */
-static struct str title(struct arena *a, struct str name)
+static struct str title_of(struct arena *a, struct str name)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     for (size_t i = 0; i < name.n; i++) {
@@ -282,17 +283,17 @@ static struct str title(struct arena *a, struct str name)
 }
 
 /* Keys below `own` are the user's, and stay as they are. */
-static void anything(struct text *t, int indent, struct str name, const struct val *v, bool own)
+static void value_write(struct text *t, int indent, struct str name, const struct val *v, bool own)
 {
-    struct str shown = own ? name : title(t->a, name);
+    struct str shown = own ? name : title_of(t->a, name);
     if (!val_is(v, VAL_MAP) && !val_is(v, VAL_LIST)) {
-        line(t, indent, arena_strz(t->a, shown), scalar_text(t->a, v));
+        line_write(t, indent, arena_strz(t->a, shown), scalar_text(t->a, v));
         return;
     }
     strbuf_addf(t->out, "%*s" STR_FMT ":\n", indent, "", STR_ARG(shown));
     val_each_member (it, v)
-        anything(t, indent + 2, it->name->s, &it->v,
-                 own || (indent == 0 && (str_eqz(name, "data") || str_eqz(name, "binaryData"))));
+        value_write(t, indent + 2, it->name->s, &it->v,
+                    own || (indent == 0 && (str_eqz(name, "data") || str_eqz(name, "binaryData"))));
     val_each_item (it, v) {
         if (!val_is(it, VAL_MAP)) {
             strbuf_addf(t->out, "%*s- " STR_FMT "\n", indent + 2, "", STR_ARG(scalar_text(t->a, it)));
@@ -300,7 +301,7 @@ static void anything(struct text *t, int indent, struct str name, const struct v
         }
         strbuf_addf(t->out, "%*s-\n", indent + 2, "");
         val_each_member (m, it)
-            anything(t, indent + 4, m->name->s, &m->v, own);
+            value_write(t, indent + 4, m->name->s, &m->v, own);
     }
 }
 
@@ -312,12 +313,12 @@ static unsigned base64_bytes(struct str s)
 static const struct {
     const char *kind;
     void (*fn)(struct text *t);
-} rows[] = {{"Pod", pod}, {"Deployment", deployment}, {"Node", node}, {"Service", service}};
+} rows[] = {{"Pod", pod_write}, {"Deployment", deployment_write}, {"Node", node_write}, {"Service", service_write}};
 
 void describe_object(struct arena *a, struct str kind, const struct val *object, int64_t now_ns, struct strbuf *out)
 {
     struct text t = {a, out, now_ns, object};
-    head(&t);
+    head_write(&t);
     for (size_t i = 0; i < countof(rows); i++)
         if (str_eqz(kind, rows[i].kind)) {
             rows[i].fn(&t);
@@ -328,7 +329,7 @@ void describe_object(struct arena *a, struct str kind, const struct val *object,
         if (it->name == N(metadata) || it->name == N(apiVersion) || it->name == N(kind))
             continue;
         if (!secret || it->name != N(data)) {
-            anything(&t, 0, it->name->s, &it->v, false);
+            value_write(&t, 0, it->name->s, &it->v, false);
             continue;
         }
         strbuf_addz(out, "Data:\n");

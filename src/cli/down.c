@@ -33,7 +33,7 @@ struct down {
     bool failed;
 };
 
-static void complain(struct down *d, const char *what, const char *why)
+static void down_complain(struct down *d, const char *what, const char *why)
 {
     d->failed = true;
     fprintf(stderr, "wherry down: %s: %s\n", what, why);
@@ -64,7 +64,7 @@ static void end_process(struct down *d, int pidfd)
         return;
     (void)pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
     if (poll(&p, 1, END_MOST_MS) <= 0)
-        complain(d, "a process does not end", "it is stuck in the kernel");
+        down_complain(d, "a process does not end", "it is stuck in the kernel");
 }
 
 /* Whoever holds the lock now: the number in a file that nobody holds may be a stranger's. */
@@ -94,13 +94,13 @@ static int take_lock(struct down *d)
             return lock;
         }
         if (!h.pid) {
-            complain(d, "the lock", err.text);
+            down_complain(d, "the lock", err.text);
             return -1;
         }
         if (!is_down(h.pid))
             end_supervisor(d);
         else if (!uplock_wait(&d->settings, &h, UNIT_MOST_MS)) {
-            complain(d, "another wherry down", "it is not done after two minutes");
+            down_complain(d, "another wherry down", "it is not done after two minutes");
             return -1;
         }
     }
@@ -128,7 +128,7 @@ static void on_stopped(struct sandbox *s, const struct err *err, void *arg)
     struct down *d = arg;
     (void)s;
     if (err)
-        complain(d, "a pod does not end", err->text);
+        down_complain(d, "a pod does not end", err->text);
     if (--d->waiting == 0)
         loop_stop(d->loop);
 }
@@ -199,15 +199,15 @@ static void end_pods(struct down *d)
     timer_init(&d->grace, loop, on_grace_over);
     d->runtime = loop ? runtime_new(&rc, &err) : NULL;
     if (!d->runtime) {
-        complain(d, "pods", err.text);
+        down_complain(d, "pods", err.text);
         return;
     }
     if (runtime_adopt(d->runtime, on_adopted, d, &err))
         loop_run(loop);
     else
-        complain(d, "pods", err.text);
+        down_complain(d, "pods", err.text);
     if (!cgroup_remove(runtime_cgroups(d->runtime), group.p, &err))
-        complain(d, "control groups", err.text);
+        down_complain(d, "control groups", err.text);
     runtime_free(d->runtime);
 }
 
@@ -221,7 +221,7 @@ static void remove_network(struct down *d)
     struct str state = arena_fmt(&s->arena, STR_FMT "/node/sysctls", STR_ARG(s->data));
     struct network_config config = {{s->instance, s->pods, s->node_pods, s->services, 0}, state.p};
     if (!network_down(&config, &err))
-        complain(d, "links, rules, routes and settings", err.text);
+        down_complain(d, "links, rules, routes and settings", err.text);
 }
 
 static bool folder_empty(const char *path, struct err *err)
@@ -254,7 +254,7 @@ static void remove_dirs(struct down *d, bool purge, bool locked)
     struct err err = ERR;
     struct str volumes = arena_fmt(a, STR_FMT "/volumes", STR_ARG(s->run));
     if (mount_is_point(volumes.p) && !mount_remove(volumes.p, &err))
-        complain(d, "the volumes' tmpfs", err.text);
+        down_complain(d, "the volumes' tmpfs", err.text);
     struct str gone[] = {arena_fmt(a, STR_FMT "/node/pods", STR_ARG(s->data)), s->data, s->etc,
                          arena_fmt(a, STR_FMT "/pods", STR_ARG(s->log)),
                          arena_fmt(a, STR_FMT "/wherry.log", STR_ARG(s->log))};
@@ -262,14 +262,14 @@ static void remove_dirs(struct down *d, bool purge, bool locked)
         if (i >= 1 && !purge)
             break;
         if (!folder_remove(arena_strz(a, gone[i]), &err))
-            complain(d, arena_strz(a, gone[i]), err.text);
+            down_complain(d, arena_strz(a, gone[i]), err.text);
     }
     if (!locked)
         return;                                    /* what is there now is of one who has begun since */
     if (folder_empty(arena_strz(a, s->run), &err)) /* last: then others may begin */
         uplock_remove(s);
     else
-        complain(d, arena_strz(a, s->run), err.text);
+        down_complain(d, arena_strz(a, s->run), err.text);
 }
 
 /* systemd would start again what it is to run. */
@@ -278,7 +278,7 @@ static void stop_units(struct down *d)
     struct err err = ERR;
     if (geteuid() == 0 && !d->settings.root.n && (systemd_unit_active(UNIT) || systemd_unit_active(UNIT_PODS)) &&
         !systemctl("stop", UNIT, UNIT_PODS, UNIT_MOST_MS, &err))
-        complain(d, "the units of systemd", err.text);
+        down_complain(d, "the units of systemd", err.text);
 }
 
 int down_main(int argc, char **argv)

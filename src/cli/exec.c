@@ -62,7 +62,7 @@ static void write_out(int fd, struct str s)
     }
 }
 
-static void send(struct exec *x, int channel, struct str bytes)
+static void channel_send(struct exec *x, int channel, struct str bytes)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(bytes.n + 1);
     strbuf_addc(&b, (char)channel);
@@ -94,7 +94,7 @@ static void status_take(struct exec *x, struct str text)
     err_set(&x->err, E_INTERNAL, STR_FMT, STR_ARG(field_text(&v, "message")));
 }
 
-static void message(struct upgrade *u, struct str bytes, bool binary)
+static void message_came(struct upgrade *u, struct str bytes, bool binary)
 {
     struct exec *x = container_of(u, struct exec, upgrade);
     (void)binary;
@@ -118,16 +118,16 @@ static void input_ready(struct poll *p, int ready)
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n > 0) {
-        send(x, CH_STDIN, (struct str){bytes, (size_t)n});
+        channel_send(x, CH_STDIN, (struct str){bytes, (size_t)n});
         if (x->upgrade.queued > QUEUE_MOST)
             poll_want(&x->input, 0);
         return;
     }
     poll_stop(&x->input);
-    send(x, CH_CLOSE, (struct str){"\0", 1}); /* v5: stdin ends, the rest goes on */
+    channel_send(x, CH_CLOSE, (struct str){"\0", 1}); /* v5: stdin ends, the rest goes on */
 }
 
-static void drained(struct upgrade *u)
+static void upgrade_drained(struct upgrade *u)
 {
     struct exec *x = container_of(u, struct exec, upgrade);
     if (x->input.fn && x->input.loop)
@@ -141,7 +141,7 @@ static void size_send(struct exec *x)
     if (ioctl(0, TIOCGWINSZ, &w) < 0)
         return;
     strbuf_addf(&b, "{\"Width\":%d,\"Height\":%d}", w.ws_col, w.ws_row);
-    send(x, CH_RESIZE, strbuf_str(&b));
+    channel_send(x, CH_RESIZE, strbuf_str(&b));
 }
 
 static void on_resize(struct signal_source *s, int signo)
@@ -150,7 +150,7 @@ static void on_resize(struct signal_source *s, int signo)
     size_send(container_of(s, struct exec, resized));
 }
 
-static void opened(struct upgrade *u, struct str protocol)
+static void upgrade_opened(struct upgrade *u, struct str protocol)
 {
     struct exec *x = container_of(u, struct exec, upgrade);
     struct err ignored = ERR; /* without the signal the size stays what it is */
@@ -166,7 +166,7 @@ static void opened(struct upgrade *u, struct str protocol)
     }
 }
 
-static void closed(struct upgrade *u, const struct err *err)
+static void upgrade_closed(struct upgrade *u, const struct err *err)
 {
     struct exec *x = container_of(u, struct exec, upgrade);
     if (err->kind != E_NONE && !x->status_known)
@@ -203,10 +203,11 @@ static struct str target_of(struct exec *x, const struct val *pod, struct str co
                      STR_ARG(strbuf_str(&q)));
 }
 
-static int run(struct exec *x, struct str target)
+static int exec_run(struct exec *x, struct str target)
 {
     struct client *c = x->client;
-    x->upgrade = (struct upgrade){.opened = opened, .message = message, .drained = drained, .closed = closed};
+    x->upgrade = (struct upgrade){
+        .opened = upgrade_opened, .message = message_came, .drained = upgrade_drained, .closed = upgrade_closed};
     if (x->tty && x->in)
         terminal_raw(x);
     int flags = fcntl(0, F_GETFL);
@@ -253,5 +254,5 @@ int exec_main(int argc, char **argv)
         !container_of_pod(&c, val_item(&pods, 0), x.container, &container, &err))
         return client_failed(&c, &err);
     struct words command = {words.p + 1, words.n - 1};
-    return run(&x, target_of(&x, val_item(&pods, 0), container, command));
+    return exec_run(&x, target_of(&x, val_item(&pods, 0), container, command));
 }

@@ -60,7 +60,7 @@ static bool column_shown(const struct get *g, const struct val *column)
     return field_num(column, "priority", 0) == 0 || g->form.form == OUT_WIDE;
 }
 
-static struct str upper(struct arena *a, struct str s)
+static struct str text_upper(struct arena *a, struct str s)
 {
     char *p = arena_strz(a, s);
     for (size_t i = 0; i < s.n; i++)
@@ -75,7 +75,7 @@ static void table_head(struct get *g, const struct resource *r, const struct val
         table_add(t, S("NAMESPACE"));
     val_each_item (it, columns)
         if (column_shown(g, it))
-            table_add(t, upper(a, field_text(it, "name")));
+            table_add(t, text_upper(a, field_text(it, "name")));
     if (g->show_labels)
         table_add(t, S("LABELS"));
     t->columns = t->cells.n;
@@ -145,7 +145,7 @@ static bool is_table(const struct get *g)
     return g->form.form == OUT_TABLE || g->form.form == OUT_WIDE;
 }
 
-static bool ask(struct get *g, const struct target *t, struct val *out, struct err *err)
+static bool objects_get(struct get *g, const struct target *t, struct val *out, struct err *err)
 {
     struct client *c = g->client;
     struct ask q = {.path = resource_path(&c->arena, t->resource,
@@ -165,7 +165,7 @@ static size_t answers_get(struct get *g, const struct targets *t, struct val *an
     size_t failed = 0;
     for (size_t i = 0; i < t->n; i++) {
         struct err err = ERR;
-        there[i] = ask(g, &t->p[i], &answers[i], &err);
+        there[i] = objects_get(g, &t->p[i], &answers[i], &err);
         if (there[i] || (err.kind == E_NOT_FOUND && g->ignore && t->p[i].name.n))
             continue;
         client_failed(g->client, &err);
@@ -260,7 +260,7 @@ static void watch_data(struct call *call, struct str bytes)
     }
 }
 
-static int watch(struct get *g, const struct target *t)
+static int objects_watch(struct get *g, const struct target *t)
 {
     struct client *c = g->client;
     struct err err = ERR;
@@ -303,7 +303,7 @@ static bool targets_of_files(struct get *g, struct targets *t, struct err *err)
     return true;
 }
 
-static int run(struct get *g, struct words words)
+static int get_run(struct get *g, struct words words)
 {
     struct client *c = g->client;
     struct targets t;
@@ -333,7 +333,7 @@ static int run(struct get *g, struct words words)
         show(stderr, "No resources found%s" STR_FMT "%s.\n", g->all ? "" : " in ", STR_ARG(g->all ? S("") : c->ns),
              g->all ? "" : " namespace");
     if (g->watch && !failed)
-        return watch(g, &t.p[0]);
+        return objects_watch(g, &t.p[0]);
     return failed ? 1 : 0;
 }
 
@@ -352,7 +352,7 @@ int get_main(int argc, char **argv)
     }
     if (!client_open(&c, &g.to, &err))
         return client_failed(&c, &err);
-    return run(&g, words);
+    return get_run(&g, words);
 }
 
 static const struct arg_spec kinds_spec = {

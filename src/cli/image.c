@@ -21,14 +21,14 @@ static void usage_of(const struct image_verb *v, FILE *out)
     show(out, "wherry image %s %s\n    %s\n", v->name, v->args, v->help);
 }
 
-static void usage(FILE *out)
+static void usage_print(FILE *out)
 {
     for (const struct image_verb *v = image_verbs; v->name; v++)
         usage_of(v, out);
     show(out, "\n--root DIR: of the cluster whose store is meant.\n");
 }
 
-static int fail(const struct err *err)
+static int image_fail(const struct err *err)
 {
     show(stderr, "wherry image: %s\n", err->text);
     return 1;
@@ -52,13 +52,13 @@ static int image_load_verb(struct settings *s, int argc, char **argv)
     struct digest manifest;
     struct str job = program_beside(&s->arena, "wherry-job"), store = store_of(s);
     if (argc < 1 || argc > 2) {
-        usage(stderr);
+        usage_print(stderr);
         return 2;
     }
     AUTO(content_free) struct content *c = open_store(s, &err);
     if (!c ||
         !image_load(job.p, store.p, argv[0], str_of(argc > 1 ? argv[1] : ""), &s->arena, &found, &manifest, &err))
-        return fail(&err);
+        return image_fail(&err);
     for (size_t i = 0; i < found.n; i++)
         show(stdout, STR_FMT "\n", STR_ARG(found.p[i]));
     return 0;
@@ -68,14 +68,14 @@ static int image_ls(struct settings *s, int argc, char **argv)
 {
     (void)argv;
     if (argc) {
-        usage(stderr);
+        usage_print(stderr);
         return 2;
     }
     struct err err = ERR;
     struct image_rows rows = {0};
     AUTO(content_free) struct content *c = open_store(s, &err);
     if (!c || !image_list(c, &s->arena, &rows, &err))
-        return fail(&err);
+        return image_fail(&err);
     show(stdout, "%-60s %-14s %10s\n", "IMAGE", "ID", "SIZE");
     for (size_t i = 0; i < rows.list.n; i++)
         for (size_t k = 0; k < rows.list.p[i].names.n; k++)
@@ -90,17 +90,17 @@ static int image_rm(struct settings *s, int argc, char **argv)
     struct err err = ERR;
     int64_t freed = 0;
     if (argc != 1) {
-        usage(stderr);
+        usage_print(stderr);
         return 2;
     }
     AUTO(content_free) struct content *c = open_store(s, &err);
     if (!c || !image_remove(c, str_of(argv[0]), &freed, &err))
-        return fail(&err);
+        return image_fail(&err);
     show(stdout, "removed %s, %.1f M freed\n", argv[0], (double)freed / 1e6);
     return 0;
 }
 
-static void add(struct strs *list, const char *text)
+static void strs_add(struct strs *list, const char *text)
 {
     list->p[list->n++] = str_of(text);
 }
@@ -139,16 +139,16 @@ static int image_pack(struct settings *s, int argc, char **argv)
     optind = 0;
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
-        case 'c': add(&p.cmd, optarg); break;
-        case 'e': add(&p.entrypoint, optarg); break;
-        case 'v': add(&p.env, optarg); break;
+        case 'c': strs_add(&p.cmd, optarg); break;
+        case 'e': strs_add(&p.entrypoint, optarg); break;
+        case 'v': strs_add(&p.env, optarg); break;
         case 'w': p.workdir = str_of(optarg); break;
         case 'u': p.user = str_of(optarg); break;
-        default: usage(stderr); return 2;
+        default: usage_print(stderr); return 2;
         }
     }
     if (argc - optind < 3) {
-        usage(stderr);
+        usage_print(stderr);
         return 2;
     }
     const char *out = argv[optind++];
@@ -156,9 +156,9 @@ static int image_pack(struct settings *s, int argc, char **argv)
     p.files = files;
     for (; optind < argc; optind++)
         if (!add_file(s, &files[p.nfiles++], argv[optind], &err))
-            return fail(&err);
+            return image_fail(&err);
     if (!oci_pack(&p, out, &err))
-        return fail(&err);
+        return image_fail(&err);
     return 0;
 }
 
@@ -180,7 +180,7 @@ int image_main(int argc, char **argv)
     struct err err = ERR;
     int rest;
     if (!settings_read(&s, argc, argv, &rest, &err))
-        return fail(&err);
+        return image_fail(&err);
     for (const struct image_verb *v = image_verbs; rest && v->name; v++) {
         if (strcmp(argv[0], v->name) != 0)
             continue;
@@ -190,6 +190,6 @@ int image_main(int argc, char **argv)
         return 0;
     }
     bool help = !rest || args_ask_help(rest, argv);
-    usage(help ? stdout : stderr);
+    usage_print(help ? stdout : stderr);
     return help ? 0 : 2;
 }

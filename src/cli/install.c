@@ -190,7 +190,7 @@ static bool may_install(struct settings *s, struct err *err)
 
 /* --- the verbs --- */
 
-static int failed(const char *verb, const struct err *err)
+static int verb_failed(const char *verb, const struct err *err)
 {
     fprintf(stderr, "wherry %s: %s\n", verb, err->text);
     return 1;
@@ -231,11 +231,11 @@ int install_main(int argc, char **argv)
     }
     if (!settings_read(&s, 0, argv, &rest, &err) || !may_install(&s, &err) ||
         !put_programs(&s.arena, &new_programs, &err) || !put_units(&new_units, &err))
-        return failed("install", &err);
+        return verb_failed("install", &err);
     if (new_programs || new_units)
         fflush(stdout);
     if (!start_unit(new_programs, new_units, &err))
-        return failed("install", &err);
+        return verb_failed("install", &err);
     printf(UNIT " runs%s; its kubeconfig is " STR_FMT "/admin.kubeconfig\n",
            new_programs || new_units ? "" : ", as it did", STR_ARG(s.etc));
     return 0;
@@ -284,12 +284,12 @@ int uninstall_main(int argc, char **argv)
     }
     if (geteuid() != 0) {
         (void)err_set(&err, E_FORBIDDEN, "only root can do this: use sudo");
-        return failed("uninstall", &err);
+        return verb_failed("uninstall", &err);
     }
     bool installed = access(UNIT_DIR "/" UNIT, F_OK) == 0;
     if (installed && systemd_runs() && !systemctl("disable", UNIT, NULL, START_MS, &err))
-        return failed("uninstall", &err);
+        return verb_failed("uninstall", &err);
     static char purge_word[] = "--purge", *down_argv[] = {purge_word, NULL};
     int status = down_main(purge ? 1 : 0, down_argv); /* says itself what failed */
-    return take_back(&a, &err) ? status : failed("uninstall", &err);
+    return take_back(&a, &err) ? status : verb_failed("uninstall", &err);
 }

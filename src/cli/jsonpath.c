@@ -16,7 +16,7 @@ static void value_add(struct arena *a, struct strbuf *out, const struct val *v)
 }
 
 /* One step over all that was found so far: a key, or an index; `all`: every element. */
-static struct found step(struct arena *a, struct found in, struct str key, const int64_t *index, bool all)
+static struct found found_step(struct arena *a, struct found in, struct str key, const int64_t *index, bool all)
 {
     struct found out = {0};
     size_t room = 0;
@@ -52,11 +52,11 @@ static bool step_read(struct arena *a, struct str *path, struct found *f, struct
         inside = str_sub(s, 1, (size_t)end);
         *path = str_sub(s, (size_t)end + 1, s.n);
         if (str_eqz(inside, "*"))
-            *f = step(a, *f, S(""), NULL, true);
+            *f = found_step(a, *f, S(""), NULL, true);
         else if (inside.n > 1 && inside.p[0] == '\'' && inside.p[inside.n - 1] == '\'')
-            *f = step(a, *f, str_sub(inside, 1, inside.n - 1), NULL, false);
+            *f = found_step(a, *f, str_sub(inside, 1, inside.n - 1), NULL, false);
         else if (str_to_i64(inside, -1000000, 1000000, &index))
-            *f = step(a, *f, S(""), &index, false);
+            *f = found_step(a, *f, S(""), &index, false);
         else
             return err_set(err, E_INVALID, "jsonpath: [" STR_FMT "]: only [N], [*] and ['KEY'] are understood",
                            STR_ARG(inside));
@@ -73,7 +73,7 @@ static bool step_read(struct arena *a, struct str *path, struct found *f, struct
     }
     *path = str_sub(s, i, s.n);
     if (key.n)
-        *f = step(a, *f, strbuf_str(&key), NULL, str_eqz(strbuf_str(&key), "*"));
+        *f = found_step(a, *f, strbuf_str(&key), NULL, str_eqz(strbuf_str(&key), "*"));
     else if (path->n && path->p[0] == '.')
         return err_set(err, E_INVALID, "jsonpath: \"..\" is not understood; name the whole path");
     return true;

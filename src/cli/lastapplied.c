@@ -2,12 +2,12 @@
 #include "api/codec.h"
 #include "api/patch.h"
 
-static struct val sorted(struct arena *a, const struct val *v)
+static struct val val_sorted(struct arena *a, const struct val *v)
 {
     if (val_is(v, VAL_LIST)) {
         struct val list = val_list();
         val_each_item (it, v)
-            val_add(a, &list, sorted(a, it));
+            val_add(a, &list, val_sorted(a, it));
         return list;
     }
     if (!val_is(v, VAL_MAP))
@@ -16,7 +16,7 @@ static struct val sorted(struct arena *a, const struct val *v)
     uint32_t *order = sorted_members(v);
     for (size_t i = 0; i < v->n; i++) {
         const struct member *m = &v->map[order ? order[i] : i];
-        val_append(a, &map, m->name, sorted(a, &m->v));
+        val_append(a, &map, m->name, val_sorted(a, &m->v));
     }
     mem_free(order);
     return map;
@@ -28,7 +28,7 @@ struct val last_applied_put(struct arena *a, const struct val *object)
     struct val v = val_copy(a, object);
     struct val *annotations = val_need_map(a, &v, N(metadata), N(annotations));
     val_del_str(annotations, LAST_APPLIED);
-    struct val plain = sorted(a, &v);
+    struct val plain = val_sorted(a, &v);
     json_encode(&text, &plain);
     strbuf_addc(&text, '\n');
     annotations = val_need_map(a, &v, N(metadata), N(annotations));
@@ -45,7 +45,8 @@ bool last_applied_get(struct arena *a, const struct val *live, struct val *out, 
                     STR_ARG(LAST_APPLIED));
 }
 
-static struct val merge3(struct arena *a, const struct val *last, const struct val *wanted, const struct val *live)
+static struct val val_merge3(struct arena *a, const struct val *last, const struct val *wanted,
+                             const struct val *live)
 {
     struct val patch = val_map();
     val_each_member (m, wanted) {
@@ -53,7 +54,7 @@ static struct val merge3(struct arena *a, const struct val *last, const struct v
         if (m->v.type == VAL_NULL)
             continue;
         if (val_is(&m->v, VAL_MAP) && val_is(now, VAL_MAP)) {
-            struct val below = merge3(a, val_get_str(last, m->name->s), &m->v, now);
+            struct val below = val_merge3(a, val_get_str(last, m->name->s), &m->v, now);
             if (below.n)
                 val_set(a, &patch, m->name, below);
         } else if (!now || !val_equal(&m->v, now)) {
@@ -72,6 +73,6 @@ bool apply_patch(struct arena *a, const struct type *t, const struct val *last, 
     *strategic = t != NULL;
     if (t)
         return diff_strategic3(a, t, val_is(last, VAL_MAP) ? last : NULL, wanted, live, patch, err);
-    *patch = merge3(a, last, wanted, live);
+    *patch = val_merge3(a, last, wanted, live);
     return true;
 }

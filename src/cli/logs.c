@@ -122,7 +122,7 @@ static void stream_start(struct logs *l, const struct val *pod, struct str conta
 }
 
 /* Without --follow one after another, so that lines of pods do not mix. */
-static void drain(struct logs *l, bool always)
+static void logs_drain(struct logs *l, bool always)
 {
     while (l->open && (always || !l->follow))
         loop_run_once(l->client->loop, NS_PER_S);
@@ -136,18 +136,18 @@ static bool pod_start(struct logs *l, const struct val *pod, struct err *err)
         for (size_t i = 0; i < countof(lists); i++)
             val_each_item (it, field_at(field_at(pod, "spec"), lists[i])) {
                 stream_start(l, pod, field_text(it, "name"));
-                drain(l, false);
+                logs_drain(l, false);
             }
         return true;
     }
     if (!container_of_pod(l->client, pod, l->container, &container, err))
         return false;
     stream_start(l, pod, container);
-    drain(l, false);
+    logs_drain(l, false);
     return true;
 }
 
-static bool run(struct logs *l, struct words words, struct err *err)
+static bool logs_run(struct logs *l, struct words words, struct err *err)
 {
     struct val pods;
     bool many = l->selector.n || l->all_pods;
@@ -187,7 +187,7 @@ int logs_main(int argc, char **argv)
         l.tail = l.selector.n ? 10 : -1;
     if (!client_open(&c, &l.to, &err))
         return client_failed(&c, &err);
-    bool ok = run(&l, words, &err);
-    drain(&l, true);
+    bool ok = logs_run(&l, words, &err);
+    logs_drain(&l, true);
     return ok ? l.status : client_failed(&c, &err);
 }

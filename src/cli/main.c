@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static void usage(FILE *out)
+static void usage_print(FILE *out)
 {
     fprintf(out, "wherry - Kubernetes as one small program\n\n");
     for (const struct verb_row *v = verb_rows; v->name; v++)
@@ -28,7 +28,7 @@ int main(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "--help";
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
-        usage(stdout);
+        usage_print(stdout);
         return output_written("help", 0);
     }
     if (strcmp(word, "--version") == 0) {

@@ -29,7 +29,7 @@ static void event_take(struct observing *o, struct str line)
         o->state = o->see(str_eqz(type, "DELETED") ? NULL : field_at(&event, "object"), o->arg, &o->err);
 }
 
-static void data(struct call *call, struct str bytes)
+static void data_came(struct call *call, struct str bytes)
 {
     struct observing *o = container_of(call, struct observing, call);
     strbuf_add(&o->line, bytes);
@@ -39,7 +39,7 @@ static void data(struct call *call, struct str bytes)
     }
 }
 
-static void over(struct call *call)
+static void call_over(struct call *call)
 {
     (void)call; /* seen by watch_on */
 }
@@ -51,7 +51,7 @@ static bool watch_on(struct observing *o, struct str path, struct str query, int
     struct call_options options = CALL_OPTIONS(.verb = CALL_RAW, .path = path, .query = query);
     o->again = false;
     strbuf_reset(&o->line);
-    o->call = (struct call){.done = over, .data = data};
+    o->call = (struct call){.done = call_over, .data = data_came};
     call_start(&o->call, c->transport, &options);
     while (call_active(&o->call) && o->state == OBSERVE_ON && !o->again) {
         int64_t left = deadline < 0 ? NS_PER_S : deadline - clock_mono();
@@ -68,8 +68,8 @@ static bool watch_on(struct observing *o, struct str path, struct str query, int
     return !refused;
 }
 
-static bool turn(struct observing *o, const struct resource *r, struct str ns, struct str name, int64_t deadline,
-                 struct err *err)
+static bool observing_turn(struct observing *o, const struct resource *r, struct str ns, struct str name,
+                           int64_t deadline, struct err *err)
 {
     struct client *c = o->client;
     struct val object;
@@ -94,7 +94,7 @@ bool observe(struct client *c, const struct resource *r, struct str ns, struct s
     int64_t deadline = timeout_ns < 0 ? -1 : clock_mono() + timeout_ns;
     bool ok = true;
     while (ok && o.state == OBSERVE_ON)
-        ok = turn(&o, r, ns, name, deadline, err);
+        ok = observing_turn(&o, r, ns, name, deadline, err);
     strbuf_fini(&o.line);
     if (ok && o.state == OBSERVE_FAILED)
         *err = o.err;

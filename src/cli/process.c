@@ -24,7 +24,7 @@ struct watch_run {
     struct failure fail;
 };
 
-static struct process_transport *of(struct transport *t)
+static struct process_transport *process_of(struct transport *t)
 {
     return container_of(t, struct process_transport, base);
 }
@@ -82,7 +82,7 @@ static void on_done(struct request *r)
         call_finish(c);
 }
 
-static struct str borrow(struct request *r, struct str s)
+static struct str str_borrow(struct request *r, struct str s)
 {
     return s.p ? str_dup(&r->arena, s) : s;
 }
@@ -111,19 +111,19 @@ static void set_options(struct request *r, const struct call_options *o)
     static const char *const propagations[] = {"", "Background", "Foreground", "Orphan"};
     struct request_options *to = &r->options;
     to->dry_run = o->dry_run;
-    to->field_manager = borrow(r, o->field_manager);
-    to->resource_version = borrow(r, o->resource_version);
-    to->resource_version_match = borrow(r, o->resource_version_match);
-    to->continue_token = borrow(r, o->continue_token);
-    to->label_selector = borrow(r, o->label_selector);
-    to->field_selector = borrow(r, o->field_selector);
+    to->field_manager = str_borrow(r, o->field_manager);
+    to->resource_version = str_borrow(r, o->resource_version);
+    to->resource_version_match = str_borrow(r, o->resource_version_match);
+    to->continue_token = str_borrow(r, o->continue_token);
+    to->label_selector = str_borrow(r, o->label_selector);
+    to->field_selector = str_borrow(r, o->field_selector);
     to->limit = o->limit;
     to->patch = formats[o->patch];
     to->grace_said = o->grace_s >= 0;
     to->grace_s = MAX(o->grace_s, 0);
     to->propagation = str_of(propagations[o->propagation]);
     if (o->verb == CALL_DELETE && o->expect_uid.n)
-        to->expect_uid = borrow(r, o->expect_uid);
+        to->expect_uid = str_borrow(r, o->expect_uid);
     if (o->verb == CALL_DELETE && o->expect_rev)
         to->expect_rev = arena_fmt(&r->arena, "%lld", (long long)o->expect_rev);
 }
@@ -157,7 +157,7 @@ static bool set_body(struct request *r, const struct call_options *o, struct err
     return true;
 }
 
-static void refuse(struct asking *x, const struct err *err)
+static void asking_refuse(struct asking *x, const struct err *err)
 {
     struct answer *a = &x->request.answer;
     a->type = ANSWER_FAILED;
@@ -166,7 +166,7 @@ static void refuse(struct asking *x, const struct err *err)
     a->fail.message = str_dup(&x->request.arena, str_of(err->text));
 }
 
-static void later(void *arg)
+static void asking_finish(void *arg)
 {
     struct asking *x = arg;
     on_done(&x->request);
@@ -174,7 +174,7 @@ static void later(void *arg)
 
 static void call_start_process(struct transport *base, struct call *c, const struct call_options *o)
 {
-    struct process_transport *t = of(base);
+    struct process_transport *t = process_of(base);
     struct asking *x = NEW(struct asking);
     struct request *r = &x->request;
     struct err err = ERR;
@@ -186,7 +186,8 @@ static void call_start_process(struct transport *base, struct call *c, const str
     bool ok = o->verb != CALL_RAW ||
               err_set(&err, E_NOT_IMPLEMENTED, "paths that are no resources are asked over HTTP");
     if (ok) {
-        request_for(r, verb_of(o->verb), o->kind, borrow(r, o->ns), borrow(r, o->name), borrow(r, o->sub));
+        request_for(r, verb_of(o->verb), o->kind, str_borrow(r, o->ns), str_borrow(r, o->name),
+                    str_borrow(r, o->sub));
         set_options(r, o);
         ok = set_body(r, o, &err);
     }
@@ -194,8 +195,8 @@ static void call_start_process(struct transport *base, struct call *c, const str
         request_start(r);
         return;
     }
-    refuse(x, &err);
-    loop_post(base->loop, later, x);
+    asking_refuse(x, &err);
+    loop_post(base->loop, asking_finish, x);
 }
 
 static void call_cancel_process(struct transport *base, struct call *c)
@@ -225,7 +226,7 @@ static void on_event(struct watching *core, struct notice *n)
     w->watch->event(w->watch, types[n->type], n->obj, n->rev, n->initial_end);
 }
 
-static void end(struct watch_run *w, const struct failure *fail)
+static void watch_end(struct watch_run *w, const struct failure *fail)
 {
     struct watch *watch = w->watch;
     struct err err = ERR;
@@ -239,14 +240,14 @@ static void end(struct watch_run *w, const struct failure *fail)
 
 static void on_ended(struct watching *core, const struct failure *fail)
 {
-    end(container_of(core, struct watch_run, watching), fail);
+    watch_end(container_of(core, struct watch_run, watching), fail);
 }
 
 static void on_refused(struct timer *t)
 {
     struct watch_run *w = container_of(t, struct watch_run, refused);
     struct failure fail = w->request.answer.fail;
-    end(w, &fail);
+    watch_end(w, &fail);
 }
 
 static void never_done(struct request *r)
@@ -256,7 +257,7 @@ static void never_done(struct request *r)
 
 static void watch_start_process(struct transport *base, struct watch *watch, const struct watch_options *o)
 {
-    struct process_transport *t = of(base);
+    struct process_transport *t = process_of(base);
     struct watch_run *w = NEW(struct watch_run);
     struct request *r = &w->request;
     w->watch = watch;
@@ -264,11 +265,11 @@ static void watch_start_process(struct transport *base, struct watch *watch, con
     timer_init(&w->refused, base->loop, on_refused);
     request_init(r, t->server, base->loop, never_done);
     r->user = &t->user;
-    request_for(r, VERB_WATCH, o->kind, borrow(r, o->ns), STR_NONE, STR_NONE);
+    request_for(r, VERB_WATCH, o->kind, str_borrow(r, o->ns), STR_NONE, STR_NONE);
     r->options.watch = true;
     r->options.bookmarks = !o->no_bookmarks;
-    r->options.label_selector = borrow(r, o->label_selector);
-    r->options.field_selector = borrow(r, o->field_selector);
+    r->options.label_selector = str_borrow(r, o->label_selector);
+    r->options.field_selector = str_borrow(r, o->field_selector);
     r->options.timeout_s = o->timeout_s;
     if (o->rev)
         r->options.resource_version = arena_fmt(&r->arena, "%lld", (long long)o->rev);
@@ -295,7 +296,7 @@ static void watch_stop_process(struct transport *base, struct watch *watch)
 
 static void free_process(struct transport *base)
 {
-    struct process_transport *t = of(base);
+    struct process_transport *t = process_of(base);
     arena_fini(&t->arena);
     mem_free(t);
 }

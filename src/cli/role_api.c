@@ -34,7 +34,7 @@ static void on_ready(void *arg)
     loop_stop(r->loop);
 }
 
-static bool start(struct api_role *role, struct role_start *r, struct err *err)
+static bool api_start(struct api_role *role, struct role_start *r, struct err *err)
 {
     struct settings *s = &r->settings;
     struct arena *a = &s->arena;
@@ -73,7 +73,7 @@ int role_server(struct role_start *r)
     struct err err = ERR;
     AUTO(loop_free) struct loop *loop = loop_new(&err);
     role.loop = loop;
-    if (!loop || !start(&role, r, &err) || !signal_start(&role.on_term, loop, SIGTERM, on_term, &err)) {
+    if (!loop || !api_start(&role, r, &err) || !signal_start(&role.on_term, loop, SIGTERM, on_term, &err)) {
         log_error("server.start", "error=\"%s\"", err.text);
         server_stop(role.server);
         return 1;

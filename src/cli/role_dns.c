@@ -30,7 +30,7 @@ static void on_term(struct signal_source *s, int signo)
     loop_stop(container_of(s, struct dns_role, on_term)->loop);
 }
 
-static struct val port(struct arena *a, const char *name, const char *protocol)
+static struct val port_val(struct arena *a, const char *name, const char *protocol)
 {
     struct val p = val_map();
     val_set_text(a, &p, N(name), str_of(name));
@@ -40,7 +40,7 @@ static struct val port(struct arena *a, const char *name, const char *protocol)
 }
 
 /* The same on every start: made where missing, else put right. */
-static void publish(struct timer *t)
+static void service_publish(struct timer *t)
 {
     struct dns_role *r = container_of(t, struct dns_role, again);
     struct settings *s = r->settings;
@@ -62,8 +62,8 @@ static void publish(struct timer *t)
     val_set_text(&a, &e, N(nodeName), s->node_name);
     val_add(&a, &endpoints, e);
     val_set(&a, &body, N(endpoints), endpoints);
-    val_add(&a, &ports, port(&a, "dns", "UDP"));
-    val_add(&a, &ports, port(&a, "dns-tcp", "TCP"));
+    val_add(&a, &ports, port_val(&a, "dns", "UDP"));
+    val_add(&a, &ports, port_val(&a, "dns-tcp", "TCP"));
     val_set(&a, &body, N(ports), ports);
     struct call_options o = CALL_OPTIONS(.verb = CALL_CREATE, .kind = K(EndpointSlice), .ns = S("kube-system"),
                                          .body = &body);
@@ -76,7 +76,7 @@ static void publish(struct timer *t)
     arena_fini(&a);
 }
 
-static void published(struct call *c)
+static void service_published(struct call *c)
 {
     struct dns_role *r = container_of(c, struct dns_role, call);
     if (c->ok)
@@ -88,7 +88,7 @@ static void published(struct call *c)
     timer_set(&r->again, there ? 0 : AGAIN);
 }
 
-static void heard(void *arg)
+static void feed_heard(void *arg)
 {
     struct dns_role *r = arg;
     timer_set(&r->again, 0);
@@ -130,10 +130,10 @@ int role_dns(struct role_start *start)
         return 1;
     }
     r.transport = transport;
-    r.call.done = published;
-    timer_init(&r.again, loop, publish);
+    r.call.done = service_published;
+    timer_init(&r.again, loop, service_publish);
     r.server = dns_server_new(loop, &c);
-    r.feed = dns_feed_new(transport, &r.zone, heard, &r);
+    r.feed = dns_feed_new(transport, &r.zone, feed_heard, &r);
     loop_run(loop);
     role_end();
 }

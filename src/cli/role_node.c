@@ -32,7 +32,7 @@ static void on_ready(void *arg)
     role_ready();
 }
 
-static const char *text(struct arena *a, struct str s)
+static const char *strz_of(struct arena *a, struct str s)
 {
     return arena_strz(a, s);
 }
@@ -72,7 +72,7 @@ static bool take_lock(struct arena *a, struct settings *s, struct err *err)
            err_set(err, E_ALREADY_EXISTS, "another node role runs already below " STR_FMT, STR_ARG(s->run));
 }
 
-static bool prepare(struct arena *a, struct settings *s, struct err *err)
+static bool node_prepare(struct arena *a, struct settings *s, struct err *err)
 {
     struct str state = arena_fmt(a, STR_FMT "/node/sysctls", STR_ARG(s->data)),
                dir = arena_fmt(a, STR_FMT "/node", STR_ARG(s->data));
@@ -99,11 +99,11 @@ int role_node(struct role_start *r)
     AUTO(loop_free) struct loop *loop = loop_new(&err);
     struct agent_config c = {
         .loop = loop,
-        .name = text(a, s->node_name),
-        .host_ip = text(a, s->node_ip),
-        .run = text(a, s->run),
+        .name = strz_of(a, s->node_name),
+        .host_ip = strz_of(a, s->node_ip),
+        .run = strz_of(a, s->run),
         .data = arena_fmt(a, STR_FMT "/node", STR_ARG(s->data)).p,
-        .log = text(a, s->log),
+        .log = strz_of(a, s->log),
         .content = arena_fmt(a, STR_FMT "/node/content", STR_ARG(s->data)).p,
         .shim = program_beside(a, "wherry-shim").p,
         .job = program_beside(a, "wherry-job").p,
@@ -113,11 +113,11 @@ int role_node(struct role_start *r)
         .node_pods = s->node_pods,
         .services = s->services,
         .api_port = port_of(s->listen),
-        .dns_ip = text(a, s->dns_ip),
-        .domain = text(a, s->domain),
+        .dns_ip = strz_of(a, s->dns_ip),
+        .domain = strz_of(a, s->domain),
         .max_pods = (int)s->max_pods,
         .relay_port = (int)s->relay_port,
-        .insecure_registries = text(a, s->insecure_registries),
+        .insecure_registries = strz_of(a, s->insecure_registries),
         .relay_gid = ROLE_UID_RELAY,
         .version = wherry_version,
         .ready = on_ready,
@@ -125,7 +125,7 @@ int role_node(struct role_start *r)
     struct str server = arena_fmt(a, "unix:" STR_FMT "/server.sock", STR_ARG(s->run));
     struct str link = arena_fmt(a, STR_FMT "/node.sock", STR_ARG(s->run));
     role.loop = loop;
-    bool ok = loop && find_crun(a, &c.crun, &err) && prepare(a, s, &err);
+    bool ok = loop && find_crun(a, &c.crun, &err) && node_prepare(a, s, &err);
     AUTO(transport_free)
     struct transport *transport = ok ? http_transport_new(loop, &(struct http_transport_config){.server = server},
                                                           &err)

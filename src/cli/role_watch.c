@@ -26,7 +26,7 @@ static bool is_traced(pid_t pid)
            str_find(strbuf_str(&b), S("\nTracerPid:\t0\n")) < 0;
 }
 
-static void judge(struct role_watch *w, const char *what, const struct process_stat *st)
+static void role_judge(struct role_watch *w, const char *what, const struct process_stat *st)
 {
     AUTO(strbuf_fini) struct strbuf words = STRBUF(STRBUF_TEXT), where = STRBUF(STRBUF_TEXT);
     pulse_words_of(&w->pulse, &words);
@@ -61,11 +61,11 @@ static void on_look(struct timer *t)
     if (is == PULSE_HANGS || is == PULSE_JOBS_HANG) {
         bool starved = st.state == 'R' && st.cpu - w->cpu < STARVED, traced = is_traced(w->pid);
         if (!starved && !traced) {
-            judge(w,
-                  is == PULSE_JOBS_HANG ? "work waits for threads that do not come back"
-                  : stopped             ? "it is stopped by a signal"
-                                        : "a turn of its loop does not end",
-                  &st);
+            role_judge(w,
+                       is == PULSE_JOBS_HANG ? "work waits for threads that do not come back"
+                       : stopped             ? "it is stopped by a signal"
+                                             : "a turn of its loop does not end",
+                       &st);
             return;
         }
         log_warn("role.slow", "role=%s pid=%d %s", w->role, (int)w->pid,

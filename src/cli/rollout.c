@@ -41,14 +41,14 @@ static const struct arg_spec spec = {
     .connects = true,
 };
 
-static bool live(struct rollout *x, struct val *out, struct err *err)
+static bool deployment_get(struct rollout *x, struct val *out, struct err *err)
 {
     struct client *c = x->client;
     return client_ask(c, &(struct ask){.path = resource_path(&c->arena, x->resource, c->ns, x->name, S(""))}, out,
                       err);
 }
 
-static bool change(struct rollout *x, const struct val *body, const char *type, struct err *err)
+static bool deployment_change(struct rollout *x, const struct val *body, const char *type, struct err *err)
 {
     struct client *c = x->client;
     struct ask q = {.method = "PATCH",
@@ -60,7 +60,7 @@ static bool change(struct rollout *x, const struct val *body, const char *type, 
     return client_ask(c, &q, NULL, err);
 }
 
-static bool say(struct rollout *x, const char *done)
+static bool rollout_say(struct rollout *x, const char *done)
 {
     show(stdout, STR_FMT " %s%s\n", STR_ARG(resource_label(&x->client->arena, x->resource, x->name)), done,
          x->dry_run ? " (dry run)" : "");
@@ -98,7 +98,7 @@ static struct str waiting_for(struct rollout *x, const struct val *d)
     return S("");
 }
 
-static enum observed see(const struct val *d, void *arg, struct err *err)
+static enum observed deployment_seen(const struct val *d, void *arg, struct err *err)
 {
     struct rollout *x = arg;
     if (!d)
@@ -122,9 +122,10 @@ static enum observed see(const struct val *d, void *arg, struct err *err)
     return over || x->no_watch ? OBSERVE_DONE : OBSERVE_ON;
 }
 
-static bool status(struct rollout *x, struct err *err)
+static bool rollout_status(struct rollout *x, struct err *err)
 {
-    return observe(x->client, x->resource, x->client->ns, x->name, see, x, x->timeout_ns ? x->timeout_ns : -1, err);
+    return observe(x->client, x->resource, x->client->ns, x->name, deployment_seen, x,
+                   x->timeout_ns ? x->timeout_ns : -1, err);
 }
 
 /* ---- history ---- */
@@ -137,7 +138,7 @@ static int64_t revision_of(const struct val *object)
 }
 
 /* The ReplicaSets of the Deployment, the oldest revision first. */
-static bool revisions(struct rollout *x, const struct val *deployment, struct val *out, struct err *err)
+static bool revisions_get(struct rollout *x, const struct val *deployment, struct val *out, struct err *err)
 {
     struct client *c = x->client;
     struct val list;
@@ -160,12 +161,12 @@ static bool revisions(struct rollout *x, const struct val *deployment, struct va
     return true;
 }
 
-static bool history(struct rollout *x, struct err *err)
+static bool rollout_history(struct rollout *x, struct err *err)
 {
     struct client *c = x->client;
     struct val d, all;
     AUTO(table_fini) struct table t = {.columns = 2};
-    if (!live(x, &d, err) || !revisions(x, &d, &all, err))
+    if (!deployment_get(x, &d, err) || !revisions_get(x, &d, &all, err))
         return false;
     table_add(&t, S("REVISION"));
     table_add(&t, S("CHANGE-CAUSE"));
@@ -212,11 +213,11 @@ static const struct val *revision_back(struct rollout *x, const struct val *d, c
     return best;
 }
 
-static bool undo(struct rollout *x, struct err *err)
+static bool rollout_undo(struct rollout *x, struct err *err)
 {
     struct arena *a = &x->client->arena;
     struct val d, all, ops = val_list();
-    if (!live(x, &d, err) || !revisions(x, &d, &all, err))
+    if (!deployment_get(x, &d, err) || !revisions_get(x, &d, &all, err))
         return false;
     if (val_true(field_at(&d, "spec.paused")))
         return err_set(err, E_CONFLICT, "deployment \"" STR_FMT "\" is paused; wherry rollout resume it first",
@@ -237,31 +238,31 @@ static bool undo(struct rollout *x, struct err *err)
         op_add(a, &ops, "add", "/metadata/annotations/kubernetes.io~1change-cause", *cause);
     else if (val_get_str(notes, CAUSE))
         op_add(a, &ops, "remove", "/metadata/annotations/kubernetes.io~1change-cause", VAL_NONE);
-    return change(x, &ops, "application/json-patch+json", err) && say(x, "rolled back");
+    return deployment_change(x, &ops, "application/json-patch+json", err) && rollout_say(x, "rolled back");
 }
 
 /* ---- restart, pause, resume ---- */
 
-static bool restart(struct rollout *x, struct err *err)
+static bool rollout_restart(struct rollout *x, struct err *err)
 {
     struct arena *a = &x->client->arena;
     struct val v = val_map();
     val_set_str(a, val_need_map(a, &v, N(spec), N(template), N(metadata), N(annotations)), RESTARTED,
                 val_str(a, time_text(a, clock_real())));
-    return change(x, &v, STRATEGIC, err) && say(x, "restarted");
+    return deployment_change(x, &v, STRATEGIC, err) && rollout_say(x, "restarted");
 }
 
 static bool set_paused(struct rollout *x, bool paused, struct err *err)
 {
     struct arena *a = &x->client->arena;
     struct val d, v = val_map();
-    if (!live(x, &d, err))
+    if (!deployment_get(x, &d, err))
         return false;
     if (val_true(field_at(&d, "spec.paused")) == paused)
         return err_set(err, E_CONFLICT, "deployment \"" STR_FMT "\" is %s", STR_ARG(x->name),
                        paused ? "paused already" : "not paused");
     val_set_bool(a, val_need_map(a, &v, N(spec)), N(paused), paused);
-    return change(x, &v, STRATEGIC, err) && say(x, paused ? "paused" : "resumed");
+    return deployment_change(x, &v, STRATEGIC, err) && rollout_say(x, paused ? "paused" : "resumed");
 }
 
 static bool pause_rollout(struct rollout *x, struct err *err)
@@ -269,7 +270,7 @@ static bool pause_rollout(struct rollout *x, struct err *err)
     return set_paused(x, true, err);
 }
 
-static bool resume(struct rollout *x, struct err *err)
+static bool rollout_resume(struct rollout *x, struct err *err)
 {
     return set_paused(x, false, err);
 }
@@ -277,10 +278,10 @@ static bool resume(struct rollout *x, struct err *err)
 static const struct {
     const char *word;
     bool (*run)(struct rollout *x, struct err *err);
-} words_known[] = {{"status", status},   {"history", history},     {"undo", undo},
-                   {"restart", restart}, {"pause", pause_rollout}, {"resume", resume}};
+} words_known[] = {{"status", rollout_status},   {"history", rollout_history}, {"undo", rollout_undo},
+                   {"restart", rollout_restart}, {"pause", pause_rollout},     {"resume", rollout_resume}};
 
-static bool run(struct rollout *x, struct words words, struct err *err)
+static bool rollout_run(struct rollout *x, struct words words, struct err *err)
 {
     struct targets t;
     if (!targets_read(x->client, (struct words){words.p + 1, words.n - 1}, &t, err))
@@ -320,7 +321,7 @@ int rollout_main(int argc, char **argv)
         show(stderr, "wherry rollout: say e.g. wherry rollout status deploy/web; wherry rollout --help shows more\n");
         return 2;
     }
-    if (!client_open(&c, &x.to, &err) || !run(&x, words, &err))
+    if (!client_open(&c, &x.to, &err) || !rollout_run(&x, words, &err))
         return client_failed(&c, &err);
     return 0;
 }

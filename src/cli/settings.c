@@ -140,7 +140,7 @@ static const struct setting rows[] = {
     {"log-level", TEXT, AT(log_level), "info", "error, warn, info or debug", check_level},
 };
 
-static const struct setting *find(struct str key)
+static const struct setting *setting_find(struct str key)
 {
     for (size_t i = 0; i < countof(rows); i++)
         if (str_eqz(key, rows[i].key))
@@ -148,9 +148,9 @@ static const struct setting *find(struct str key)
     return NULL;
 }
 
-static bool set(struct settings *s, struct str key, struct str value, struct err *err)
+static bool setting_set(struct settings *s, struct str key, struct str value, struct err *err)
 {
-    const struct setting *row = find(key);
+    const struct setting *row = setting_find(key);
     if (!row)
         return err_set(err, E_INVALID, "there is no setting \"" STR_FMT "\"; wherry up --help lists them",
                        STR_ARG(key));
@@ -191,7 +191,7 @@ static bool read_file(struct settings *s, const char *path, bool must, struct er
         if (m->v.type != VAL_INT && m->v.type != VAL_STRING)
             return err_set(err, E_INVALID, "%s: " STR_FMT ": must be a text or a number", path, STR_ARG(m->name->s));
         struct str value = val_is(&m->v, VAL_INT) ? arena_fmt(&s->arena, "%lld", (long long)m->v.i) : val_text(&m->v);
-        if (!set(s, m->name->s, value, err))
+        if (!setting_set(s, m->name->s, value, err))
             return err_wrap(err, "%s", path);
     }
     return true;
@@ -324,7 +324,7 @@ bool settings_read(struct settings *s, int argc, char **argv, int *rest, struct 
     *s = (struct settings){0};
     *rest = 0;
     for (size_t i = 0; i < countof(rows); i++)
-        if (!set(s, str_of(rows[i].key), str_of(rows[i].dflt), err) && rows[i].dflt[0])
+        if (!setting_set(s, str_of(rows[i].key), str_of(rows[i].dflt), err) && rows[i].dflt[0])
             return false;
     for (int i = 0; i < argc; i++) {
         bool more = i + 1 < argc;
@@ -346,10 +346,10 @@ bool settings_read(struct settings *s, int argc, char **argv, int *rest, struct 
         } else if (strcmp(argv[i], "--set") == 0 && more) {
             if (!str_split(str_of(argv[++i]), '=', &key, &value))
                 return err_set(err, E_INVALID, "--set %s: must be KEY=VALUE", argv[i]);
-            if (!set(s, key, value, err))
+            if (!setting_set(s, key, value, err))
                 return false;
         } else if ((strcmp(argv[i], "--listen") == 0 || strcmp(argv[i], "--roles") == 0) && more) {
-            if (!set(s, str_of(argv[i] + 2), str_of(argv[i + 1]), err))
+            if (!setting_set(s, str_of(argv[i] + 2), str_of(argv[i + 1]), err))
                 return false;
             i++;
         } else {

@@ -225,7 +225,7 @@ static void take_socket(struct role *r, int pidfd, struct str entry, int watch[2
             watch[i] = (int)syscall(SYS_pidfd_getfd, pidfd, (int)fd, 0);
 }
 
-static void ended(struct role *r, const char *how, int code);
+static void role_ended(struct role *r, const char *how, int code);
 
 static void role_signal(struct role *r, int signo) /* by pidfd: never a stranger who got its number */
 {
@@ -241,7 +241,7 @@ static void on_adopted_end(struct poll *p, int ready)
     poll_stop(p);
     fd_close(fd);
     (void)waitpid(r->pid, NULL, WNOHANG); /* a child of this process's earlier program; otherwise init's */
-    ended(r, "exit of a role that was adopted", -1);
+    role_ended(r, "exit of a role that was adopted", -1);
 }
 
 /* A supervisor of another build was killed, and what it started still runs. Roles of two builds would have to know
@@ -255,7 +255,7 @@ static bool same_program(pid_t pid)
            its.st_ino == ours.st_ino;
 }
 
-static bool adopt(struct role *r)
+static bool role_adopt(struct role *r)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct str rest, entry;
@@ -324,12 +324,12 @@ static void on_role_exit(struct child *c, int status)
 {
     struct role *r = container_of(c, struct role, child);
     if (WIFSIGNALED(status))
-        ended(r, "signal", WTERMSIG(status));
+        role_ended(r, "signal", WTERMSIG(status));
     else
-        ended(r, "exit", WEXITSTATUS(status));
+        role_ended(r, "exit", WEXITSTATUS(status));
 }
 
-static void start(struct role *r)
+static void role_start(struct role *r)
 {
     struct supervisor *s = r->sup;
     struct arena a = ARENA;
@@ -391,7 +391,7 @@ static void start(struct role *r)
         fd_close(watch[1]);
         log_error("role.start", "role=%s error=\"%s\"", r->name, err.text);
         tell_waiting(s, "F");
-        ended(r, "start", -1);
+        role_ended(r, "start", -1);
         return;
     }
     r->pid = r->child.pid;
@@ -414,7 +414,7 @@ static void finish_if_over(struct supervisor *s)
     loop_stop(s->loop);
 }
 
-static void ended(struct role *r, const char *how, int code)
+static void role_ended(struct role *r, const char *how, int code)
 {
     struct supervisor *s = r->sup;
     fault_pass("up.saw.end");
@@ -450,7 +450,7 @@ static void ended(struct role *r, const char *how, int code)
 
 static void on_again(struct timer *t)
 {
-    start(container_of(t, struct role, again));
+    role_start(container_of(t, struct role, again));
 }
 
 /* --- starting anew
@@ -732,7 +732,7 @@ static bool check_rights(struct supervisor *s, struct err *err)
            err_set(err, E_FORBIDDEN, "only root can run containers: use sudo, or --roles server for the API alone");
 }
 
-static void run(struct supervisor *s)
+static void roles_run(struct supervisor *s)
 {
     struct err err = ERR;
     for (size_t i = 0; i < countof(role_rows); i++) {
@@ -743,8 +743,8 @@ static void run(struct supervisor *s)
         timer_init(&r->again, s->loop, on_again);
         role_watch_init(&r->watch, s->loop);
         r->wanted = supervisor_wants(&s->settings, r->name);
-        if (!adopt(r) && r->wanted)
-            start(r);
+        if (!role_adopt(r) && r->wanted)
+            role_start(r);
         else if (r->pid && !r->wanted) /* not any more */
             role_signal(r, SIGTERM);
     }
@@ -784,7 +784,7 @@ static bool remember_name(struct settings *c, struct err *err)
     return file_write(AT_FDCWD, path.p, arena_fmt(&c->arena, STR_FMT "\n", STR_ARG(c->node_name)), 0644, err);
 }
 
-static int supervise(struct supervisor *s)
+static int supervisor_run(struct supervisor *s)
 {
     struct err err = ERR;
     log_role_set("supervisor");
@@ -797,7 +797,7 @@ static int supervise(struct supervisor *s)
         fprintf(stderr, "wherry up: %s\n", err.text);
         return 1;
     }
-    run(s);
+    roles_run(s);
     for (size_t i = 0; i < countof(s->roles); i++)
         for (size_t k = 0; k < countof(socket_rows); k++)
             fd_close(s->roles[i].sockets[k]);
@@ -841,7 +841,7 @@ static int wait_ready(struct arena *a, int fd, const char *log, int64_t from)
     return 1;
 }
 
-static int detach(struct supervisor *s)
+static int supervisor_detach(struct supervisor *s)
 {
     struct arena *a = &s->settings.arena;
     struct err err = ERR;
@@ -869,10 +869,10 @@ static int detach(struct supervisor *s)
     if (pid < 0 || setsid() < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
         return 1;
     s->detach_pipe = ready[1];
-    return supervise(s);
+    return supervisor_run(s);
 }
 
-static void usage(void)
+static void usage_print(void)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     settings_help(&b);
@@ -901,7 +901,7 @@ int supervisor_main(int argc, char **argv)
             detached = true;
     char **again = arena_dup(&unused.arena, all, (size_t)(kept + 1) * sizeof *all);
     if (args_ask_help(kept, all)) {
-        usage();
+        usage_print();
         return 0;
     }
     bool ok = settings_read(&s.settings, kept, again, &rest, &err);
@@ -927,7 +927,7 @@ int supervisor_main(int argc, char **argv)
     make_absolute(&s.settings, all, kept);
     s.argc = kept;
     s.argv = all;
-    status = detached ? detach(&s) : supervise(&s);
+    status = detached ? supervisor_detach(&s) : supervisor_run(&s);
     settings_fini(&s.settings);
     return status;
 }

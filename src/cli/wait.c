@@ -84,7 +84,7 @@ static enum observed path_met(const struct wait *x, const struct val *object, st
     return met ? OBSERVE_DONE : OBSERVE_ON;
 }
 
-static enum observed see(const struct val *object, void *arg, struct err *err)
+static enum observed object_seen(const struct val *object, void *arg, struct err *err)
 {
     const struct wait *x = arg;
     if (x->kind == FOR_DELETE || x->kind == FOR_CREATE)
@@ -100,7 +100,7 @@ static bool wait_one(struct wait *x, const struct resource *r, struct str name, 
 {
     struct client *c = x->client;
     struct str label = resource_label(&c->arena, r, name);
-    if (!observe(c, r, target_ns(c, r), name, see, x, x->timeout_ns, err))
+    if (!observe(c, r, target_ns(c, r), name, object_seen, x, x->timeout_ns, err))
         return err_wrap(err, STR_FMT ": waiting for " STR_FMT, STR_ARG(label), STR_ARG(x->what));
     show(stdout, STR_FMT " %s\n", STR_ARG(label), x->kind == FOR_DELETE ? "deleted" : "condition met");
     fflush(stdout);

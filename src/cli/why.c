@@ -64,7 +64,7 @@ static struct objset *set_of(struct asking *x, const struct kind *k)
     return x->own[k->id];
 }
 
-static void put(struct asking *x, struct obj *o)
+static void object_put(struct asking *x, struct obj *o)
 {
     obj_unref(objset_put(set_of(x, o->kind), o));
 }
@@ -187,7 +187,7 @@ static void json_add(struct asking *x, const struct obj *o, const struct why *w)
     val_add(a, &x->items, v);
 }
 
-static void say(struct asking *x, const struct obj *o, const struct why *w, bool whole)
+static void answer_say(struct asking *x, const struct obj *o, const struct why *w, bool whole)
 {
     if (x->json) {
         json_add(x, o, w);
@@ -211,11 +211,11 @@ static bool ask_one(struct asking *x, const struct obj *o, bool whole)
     why_object(&q, o, &w);
     bool fine = w.found.state == WHY_FINE;
     if (whole || !fine)
-        say(x, o, &w, whole);
+        answer_say(x, o, &w, whole);
     return fine;
 }
 
-static void end(struct asking *x, bool fine)
+static void answer_end(struct asking *x, bool fine)
 {
     struct arena *a = &x->client->arena;
     if (x->json) {
@@ -265,7 +265,7 @@ static int ask_all(struct asking *x)
                 fine &= ask_one(x, o, false);
         }
     }
-    end(x, fine);
+    answer_end(x, fine);
     return fine ? 0 : 1;
 }
 
@@ -299,12 +299,12 @@ static bool ask_target(struct asking *x, const struct target *t, bool *fine, str
     if (!read_view(x, goes ? o->name : ns, goes, err))
         return false;
     if (!has_read(x, k))
-        put(x, o);
+        object_put(x, o);
     *fine &= ask_one(x, o, true);
     return true;
 }
 
-static int run(struct asking *x, struct words words)
+static int why_run(struct asking *x, struct words words)
 {
     struct client *c = x->client;
     struct targets t;
@@ -323,7 +323,7 @@ static int run(struct asking *x, struct words words)
     for (size_t i = 0; i < t.n; i++)
         if (!ask_target(x, &t.p[i], &fine, &err))
             return client_failed(c, &err);
-    end(x, false);
+    answer_end(x, false);
     return fine ? 0 : 1;
 }
 
@@ -344,7 +344,7 @@ int why_main(int argc, char **argv)
     }
     if (!client_open(&c, &x.to, &err))
         return client_failed(&c, &err);
-    int status = run(&x, words);
+    int status = why_run(&x, words);
     fflush(stdout);
     for (size_t i = 0; i < countof(x.own); i++)
         if (x.own[i]) {

@@ -117,7 +117,7 @@ static int hex_digit(char c)
                                   : -1;
 }
 
-static bool unescape(struct arena *a, struct str s, bool plus_is_space, struct str *out)
+static bool percent_decode(struct arena *a, struct str s, bool plus_is_space, struct str *out)
 {
     char *p = arena_alloc(a, s.n + 1);
     size_t n = 0;
@@ -142,7 +142,7 @@ static bool unescape(struct arena *a, struct str s, bool plus_is_space, struct s
 
 bool http_unescape(struct arena *a, struct str s, struct str *out)
 {
-    return unescape(a, s, false, out);
+    return percent_decode(a, s, false, out);
 }
 
 bool http_query_next(struct arena *a, struct str *rest, struct str *name, struct str *value, struct err *err)
@@ -153,7 +153,7 @@ bool http_query_next(struct arena *a, struct str *rest, struct str *name, struct
             return false;
     } while (part.n == 0);
     (void)str_split(part, '=', &key, &text);
-    if (!unescape(a, key, true, name) || !unescape(a, text, true, value))
+    if (!percent_decode(a, key, true, name) || !percent_decode(a, text, true, value))
         return err_set(err, E_BAD_REQUEST, "query: bad escape in \"" STR_FMT "\"", STR_ARG(part));
     return true;
 }
@@ -176,7 +176,7 @@ void http_escape(struct strbuf *b, struct str s)
 }
 
 /* "0.5" to 500 (RFC 9110 12.4.2); what is no quality value counts as 1. */
-static int quality(struct str s)
+static int quality_parse(struct str s)
 {
     static const int units[] = {100, 10, 1};
     if (s.n == 0 || (s.p[0] != '0' && s.p[0] != '1'))
@@ -202,7 +202,7 @@ int http_accepts(struct str accept, struct str type)
         while (params.p && str_cut(&params, ';', &param)) {
             (void)str_split(param, '=', &name, &value);
             if (str_ieq(str_trim(name), S("q")))
-                q = quality(str_trim(value));
+                q = quality_parse(str_trim(value));
         }
         (void)str_split(range, '/', &name, &value);
         if (str_ieq(range, type))

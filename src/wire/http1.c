@@ -31,7 +31,7 @@ bool http1_at_end(const struct http1 *p)
     return p->state == ENDED;
 }
 
-static enum http1_event bad(struct http1 *p, int status, struct err *err, const char *why)
+static enum http1_event parser_refuse(struct http1 *p, int status, struct err *err, const char *why)
 {
     p->state = BROKEN;
     p->refuse_status = status;
@@ -170,7 +170,7 @@ static bool is_host(struct str s)
 }
 
 /* The fields that say where the message ends and what becomes of the connection. */
-static int framing(struct http1_head *h, bool answers, const char **why)
+static int head_frame(struct http1_head *h, bool answers, const char **why)
 {
     struct str length = STR_NONE, coding = STR_NONE, host = STR_NONE;
     for (size_t i = 0; i < h->headers.n; i++) {
@@ -241,9 +241,9 @@ static enum http1_event parse_head(struct http1 *p, struct arena *a, struct str 
     while (!refuse && line_cut(&rest, &line) && line.n)
         refuse = field_line(a, line, h, &why);
     if (!refuse)
-        refuse = framing(h, p->answers, &why);
+        refuse = head_frame(h, p->answers, &why);
     if (refuse)
-        return bad(p, refuse, err, why);
+        return parser_refuse(p, refuse, err, why);
     after_head(p, h);
     return HTTP1_HEAD;
 }
@@ -293,12 +293,12 @@ static enum http1_event head_next(struct http1 *p, struct arena *a, struct str *
     }
     ptrdiff_t size = head_size(text, had);
     if (size < 0 || lone_cr(str_sub(text, had ? had - 1 : 0, size ? (size_t)size : text.n)))
-        return bad(p, 400, err, "lines must end in CRLF");
+        return parser_refuse(p, 400, err, "lines must end in CRLF");
     if (size == 0 && text.n >= HTTP1_HEAD_MOST)
-        return str_find_char(text, '\n') < 0 ? bad(p, 414, err, "the request line is too long")
-                                             : bad(p, 431, err, "the header is too large");
+        return str_find_char(text, '\n') < 0 ? parser_refuse(p, 414, err, "the request line is too long")
+                                             : parser_refuse(p, 431, err, "the header is too large");
     if (size == 0 && text.n > HTTP1_URI_MOST && str_find_char(text, '\n') < 0)
-        return bad(p, 414, err, "the request line is too long");
+        return parser_refuse(p, 414, err, "the request line is too long");
     if (size == 0) {
         if (!had)
             strbuf_add(&p->kept, text);
@@ -338,12 +338,12 @@ static enum http1_event chunk_size(struct http1 *p, struct str *bytes, struct er
     if (got == 0)
         return HTTP1_MORE;
     if (got < 0)
-        return bad(p, 400, err, "malformed chunk size");
+        return parser_refuse(p, 400, err, "malformed chunk size");
     (void)str_split(line, ';', &digits, &extension);
     digits = extension.p ? trim_blank(digits) : digits;
     uint64_t size = 0;
     if (digits.n == 0 || digits.n > 15)
-        return bad(p, 400, err, "malformed chunk size");
+        return parser_refuse(p, 400, err, "malformed chunk size");
     for (size_t i = 0; i < digits.n; i++) {
         char c = digits.p[i];
         int v = c >= '0' && c <= '9'   ? c - '0'
@@ -351,7 +351,7 @@ static enum http1_event chunk_size(struct http1 *p, struct str *bytes, struct er
                 : c >= 'A' && c <= 'F' ? c - 'A' + 10
                                        : -1;
         if (v < 0)
-            return bad(p, 400, err, "malformed chunk size");
+            return parser_refuse(p, 400, err, "malformed chunk size");
         size = size << 4 | (unsigned)v;
     }
     strbuf_reset(&p->kept);
@@ -367,14 +367,14 @@ static enum http1_event chunk_end(struct http1 *p, struct str *bytes, struct err
     if (got == 0)
         return HTTP1_MORE;
     if (got < 0 || line.n)
-        return bad(p, 400, err, "a chunk does not end where it says");
+        return parser_refuse(p, 400, err, "a chunk does not end where it says");
     strbuf_reset(&p->kept);
     p->state = CHUNK_SIZE;
     return HTTP1_BODY;
 }
 
 /* Trailer fields are checked and dropped: nobody here may act on them. */
-static enum http1_event trailer(struct http1 *p, struct str *bytes, struct err *err)
+static enum http1_event trailer_read(struct http1 *p, struct str *bytes, struct err *err)
 {
     struct str line, name, value;
     int got = piece_line(p, bytes, TRAILER, &line);
@@ -382,14 +382,14 @@ static enum http1_event trailer(struct http1 *p, struct str *bytes, struct err *
         return HTTP1_MORE;
     if (got < 0 || p->left + line.n > TRAILER ||
         (line.n && (!str_split(line, ':', &name, &value) || !is_token(name))))
-        return bad(p, 400, err, "malformed trailer");
+        return parser_refuse(p, 400, err, "malformed trailer");
     p->left += line.n;
     p->state = line.n ? TRAILERS : ENDED;
     strbuf_reset(&p->kept);
     return HTTP1_BODY;
 }
 
-static struct str piece(struct http1 *p, struct str *bytes)
+static struct str piece_read(struct http1 *p, struct str *bytes)
 {
     struct str got = str_sub(*bytes, 0, MIN(bytes->n, p->left));
     *bytes = str_sub(*bytes, got.n, bytes->n);
@@ -411,18 +411,18 @@ enum http1_event http1_next(struct http1 *p, struct arena *a, struct str *bytes,
             return HTTP1_END;
         }
         if (p->state == BROKEN)
-            return bad(p, p->refuse_status, err, "the connection is no longer readable");
+            return parser_refuse(p, p->refuse_status, err, "the connection is no longer readable");
         if (bytes->n == 0)
             return HTTP1_MORE;
         switch (p->state) {
         case HEAD: return head_next(p, a, bytes, head, err);
         case LENGTH:
-            *body = piece(p, bytes);
+            *body = piece_read(p, bytes);
             if (p->left == 0)
                 p->state = ENDED;
             return HTTP1_BODY;
         case CHUNK_DATA:
-            *body = piece(p, bytes);
+            *body = piece_read(p, bytes);
             if (p->left == 0)
                 p->state = CHUNK_END;
             return HTTP1_BODY;
@@ -432,7 +432,7 @@ enum http1_event http1_next(struct http1 *p, struct arena *a, struct str *bytes,
             return HTTP1_BODY;
         case CHUNK_SIZE: e = chunk_size(p, bytes, err); break;
         case CHUNK_END: e = chunk_end(p, bytes, err); break;
-        case TRAILERS: e = trailer(p, bytes, err); break;
+        case TRAILERS: e = trailer_read(p, bytes, err); break;
         }
         if (e != HTTP1_BODY)
             return e;
@@ -447,7 +447,7 @@ enum http1_event http1_eof(struct http1 *p, struct err *err)
         p->state = HEAD;
         return HTTP1_END;
     }
-    return bad(p, 400, err, "the connection ended within a message");
+    return parser_refuse(p, 400, err, "the connection ended within a message");
 }
 
 void http1_add_field(struct strbuf *b, struct str name, struct str value)

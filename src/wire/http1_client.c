@@ -141,7 +141,7 @@ static void answer_whole(struct session *n)
     http_call_whole(k);
 }
 
-static void upgraded(struct session *n, struct str *rest)
+static void session_upgraded(struct session *n, struct str *rest)
 {
     struct http_call *k = n->call;
     struct str left = *rest;
@@ -170,7 +170,7 @@ static void head_came(struct session *n, const struct http1_head *h, struct aren
         stream_idle(n->s.line->stream, k->stall_ns);
     http_call_head(k, h->status, h->headers, own_arena);
     if (h->status == 101)
-        upgraded(n, rest);
+        session_upgraded(n, rest);
 }
 
 static void not_http(struct session *n, struct err *err)

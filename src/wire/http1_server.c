@@ -249,7 +249,7 @@ static void body_pause(struct http_exchange *e, bool pause)
         soon_set(&session_by(e)->soon);
 }
 
-static struct stream *upgrade(struct http_exchange *e, struct str protocol)
+static struct stream *exchange_upgrade(struct http_exchange *e, struct str protocol)
 {
     struct session *c = session_by(e);
     const struct http_headers *fields = &e->r.answer;
@@ -273,7 +273,7 @@ static struct stream *upgrade(struct http_exchange *e, struct str protocol)
 /* ---- reading */
 
 /* Nothing that follows can be read: an answer in words, then the end. */
-static void refuse(struct session *c, const struct http_refusal *refusal)
+static void session_refuse(struct session *c, const struct http_refusal *refusal)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     struct http_line *l = c->s.line;
@@ -288,7 +288,7 @@ static void refuse(struct session *c, const struct http_refusal *refusal)
     http_line_close(l);
 }
 
-static void give(struct session *c, struct exchange *q)
+static void exchange_give(struct session *c, struct exchange *q)
 {
     timer_stop(&c->timer);
     if (q->e.body_done) {
@@ -308,7 +308,7 @@ static void head_came(struct session *c, const struct http1_head *h, struct aren
     q->keep_alive = h->keep_alive;
     c->now = q;
     if (!http_exchange_begin(&q->e, &c->s, &head, own_arena, &refusal)) {
-        refuse(c, &refusal);
+        session_refuse(c, &refusal);
         return;
     }
     if (h->length == 0)
@@ -319,14 +319,14 @@ static void head_came(struct session *c, const struct http1_head *h, struct aren
     if (q->e.collect)
         timer_set(&c->timer, config_of(c)->body_ns); /* however slowly it trickles */
     else
-        give(c, q);
+        exchange_give(c, q);
 }
 
 static void body_came(struct session *c, struct str body)
 {
     struct http_refusal refusal;
     if (c->now && body.n && !http_exchange_body(&c->now->e, body, &refusal))
-        refuse(c, &refusal);
+        session_refuse(c, &refusal);
 }
 
 static void body_ended(struct session *c)
@@ -340,7 +340,7 @@ static void body_ended(struct session *c)
         stream_read_pause(c->s.line->stream, false);
     }
     if (q->e.collect) {
-        give(c, q);
+        exchange_give(c, q);
         return;
     }
     stream_idle(c->s.line->stream, 0);
@@ -349,7 +349,7 @@ static void body_ended(struct session *c)
         q->e.r.on_data_end(&q->e.r);
 }
 
-static void broken(struct session *c, const struct err *err)
+static void session_broken(struct session *c, const struct err *err)
 {
     if (c->now && c->now->e.given) {
         http_line_end(c->s.line, true);
@@ -357,7 +357,7 @@ static void broken(struct session *c, const struct err *err)
     }
     struct http_refusal refusal = {.status = c->parser.refuse_status};
     (void)snprintf(refusal.why, sizeof refusal.why, "%.90s", err->text);
-    refuse(c, &refusal);
+    session_refuse(c, &refusal);
 }
 
 static bool may_read(const struct session *c)
@@ -391,13 +391,13 @@ static void read_rest(struct session *c)
         case HTTP1_HEAD: head_came(c, &head, &arena); break;
         case HTTP1_BODY: body_came(c, body); break;
         case HTTP1_END: body_ended(c); break;
-        case HTTP1_BAD: broken(c, &err); break;
+        case HTTP1_BAD: session_broken(c, &err); break;
         case HTTP1_MORE: break;
         }
     }
 }
 
-static void keep(struct session *c, struct str bytes)
+static void session_keep(struct session *c, struct str bytes)
 {
     strbuf_add(&c->pending, bytes);
     if (c->pending.n >= PENDING_MOST && !c->hung)
@@ -429,7 +429,7 @@ static void look_at(struct session *c, struct str bytes)
     c->rest = bytes;
     read_rest(c);
     if (!is_over(c) && c->rest.n) {
-        keep(c, c->rest);
+        session_keep(c, c->rest);
         if (may_read(c)) /* it was stopped by its share of the turn */
             soon_set(&c->soon);
     }
@@ -449,7 +449,7 @@ static void session_data(struct http_session *s, struct str bytes)
 {
     struct session *c = session_of(s);
     if (c->pending.n) {
-        keep(c, bytes);
+        session_keep(c, bytes);
         soon_set(&c->soon);
         return;
     }
@@ -519,5 +519,5 @@ const struct http_session_type http1_session = {
     .end = answer_end,
     .abort = answer_abort,
     .body_pause = body_pause,
-    .upgrade = upgrade,
+    .upgrade = exchange_upgrade,
 };

@@ -2,7 +2,7 @@
 #include "wire/http1.h"
 
 /* One line per event, for one or more messages. */
-static void events(struct str in, bool answers, size_t step, struct strbuf *out)
+static void events_text(struct str in, bool answers, size_t step, struct strbuf *out)
 {
     AUTO(http1_fini) struct http1 p;
     AUTO(arena_fini) struct arena a = ARENA;
@@ -116,11 +116,11 @@ TEST(http1_reads_and_refuses_in_one_piece_or_many)
         struct str want = str_of(answer ? answers[at].want : requests[at].want);
         for (size_t step = 1; step <= in.n; step = step < 4 ? step + 1 : step * 2 + in.n) {
             AUTO(strbuf_fini) struct strbuf out = STRBUF(STRBUF_TEXT);
-            events(in, answer, step > in.n ? in.n : step, &out);
+            events_text(in, answer, step > in.n ? in.n : step, &out);
             CHECK_STR(strbuf_str(&out), want);
         }
         AUTO(strbuf_fini) struct strbuf out = STRBUF(STRBUF_TEXT);
-        events(in, answer, in.n, &out);
+        events_text(in, answer, in.n, &out);
         CHECK_STR(strbuf_str(&out), want);
     }
 }
@@ -143,7 +143,7 @@ TEST(http1_limits)
         for (size_t n = 0; n < rows[i].fill; n++)
             strbuf_addc(&in, 'a');
         strbuf_addz(&in, rows[i].tail);
-        events(strbuf_str(&in), false, 4096, &out);
+        events_text(strbuf_str(&in), false, 4096, &out);
         CHECK_STR(strbuf_str(&out), str_of(rows[i].want));
     }
     AUTO(strbuf_fini) struct strbuf in = STRBUF(1 << 20), out = STRBUF(STRBUF_TEXT);
@@ -151,7 +151,7 @@ TEST(http1_limits)
     for (int i = 0; i < 200; i++)
         strbuf_addf(&in, "X%d: y\r\n", i);
     strbuf_addz(&in, "\r\n");
-    events(strbuf_str(&in), false, 4096, &out);
+    events_text(strbuf_str(&in), false, 4096, &out);
     CHECK_STR(strbuf_str(&out), S("431 too many header fields"));
 }
 

@@ -39,7 +39,7 @@ void http_cancel(struct http_call *k)
 }
 
 /* Around every callback of a call: false when it was cancelled in it. */
-static bool back(struct http_call *k)
+static bool call_back(struct http_call *k)
 {
     k->busy--;
     if (!k->cancelled)
@@ -58,7 +58,7 @@ static void call_done(struct http_call *k, struct err *err)
     k->answer.body = strbuf_str(&k->body);
     struct err none = ERR;
     k->fns->done(k, err ? NULL : &k->answer, err ? err : &none);
-    (void)back(k);
+    (void)call_back(k);
 }
 
 static void call_timer(struct timer *t)
@@ -100,7 +100,7 @@ void http_call_head(struct http_call *k, int status, struct http_headers headers
         return;
     k->busy++;
     k->fns->head(k, &k->answer);
-    (void)back(k);
+    (void)call_back(k);
 }
 
 void http_call_body(struct http_call *k, struct str bytes)
@@ -112,7 +112,7 @@ void http_call_body(struct http_call *k, struct str bytes)
     } else if (k->fns->data) {
         k->busy++;
         k->fns->data(k, bytes);
-        (void)back(k);
+        (void)call_back(k);
     }
 }
 
@@ -136,7 +136,7 @@ void http_call_upgraded(struct http_call *k, struct stream *own_s)
         k->fns->upgraded(k, &k->answer, own_s);
     else
         stream_free(own_s);
-    (void)back(k);
+    (void)call_back(k);
 }
 
 static bool is_idempotent(struct str method)
@@ -170,7 +170,7 @@ void http_call_broken(struct http_call *k, struct err *err, bool later)
 
 /* ---- what users call */
 
-static bool sendable(struct str method, struct str target)
+static bool head_is_sendable(struct str method, struct str target)
 {
     if (method.n == 0 || target.n == 0)
         return false;
@@ -183,7 +183,7 @@ static bool sendable(struct str method, struct str target)
     return true;
 }
 
-static struct str put(char **at, struct str s)
+static struct str text_put(char **at, struct str s)
 {
     char *p = *at;
     if (s.n)
@@ -203,13 +203,13 @@ static struct http_call *call_new(struct http_client *c, const struct http_outgo
     struct http_call *k = mem_alloc(sizeof *k + h->n * sizeof *k->fields + n);
     char *at = (char *)(k->fields + h->n);
     k->client = c;
-    k->request.method = put(&at, o->method);
-    k->request.target = put(&at, o->target);
-    k->request.content_type = put(&at, o->content_type);
-    k->request.upgrade = put(&at, o->upgrade);
+    k->request.method = text_put(&at, o->method);
+    k->request.target = text_put(&at, o->target);
+    k->request.content_type = text_put(&at, o->content_type);
+    k->request.upgrade = text_put(&at, o->upgrade);
     k->request.headers = (struct http_headers){k->fields, h->n, h->n};
     for (size_t i = 0; i < h->n; i++)
-        k->fields[i] = (struct http_header){put(&at, h->p[i].name), put(&at, h->p[i].value)};
+        k->fields[i] = (struct http_header){text_put(&at, h->p[i].name), text_put(&at, h->p[i].value)};
     k->request.body = o->buf ? buf_ref(o->buf) : o->body.n ? buf_new(o->body) : NULL;
     k->request.length = !o->body_streamed ? (int64_t)(k->request.body ? k->request.body->n : 0)
                         : o->length       ? o->length
@@ -234,7 +234,7 @@ struct http_call *http_send(struct http_client *c, const struct http_outgoing *o
     (void)snprintf(k->what, sizeof k->what, STR_FMT " " STR_FMT, STR_ARG(o->method), STR_ARG(o->target));
     timer_init(&k->timer, c->loop, call_timer);
     list_init(&k->node);
-    if (!fits || !sendable(o->method, o->target)) {
+    if (!fits || !head_is_sendable(o->method, o->target)) {
         struct err err = ERR;
         (void)err_set(&err, E_INVALID, "%s: this method or target cannot be sent in HTTP/1.1", k->what);
         call_fails(k, &err);
@@ -252,7 +252,7 @@ void *http_call_arg(const struct http_call *k)
     return k->arg;
 }
 
-static const struct http_client_session_type *begun(const struct http_call *k)
+static const struct http_client_session_type *call_has_begun(const struct http_call *k)
 {
     return k->begun && k->line ? k->line->session->type : NULL;
 }
@@ -264,8 +264,8 @@ void http_call_write(struct http_call *k, struct str bytes)
     ASSERT(k->request.length < 0 || k->written <= k->request.length);
     if (bytes.n == 0)
         return;
-    if (begun(k))
-        begun(k)->write(k, bytes);
+    if (call_has_begun(k))
+        call_has_begun(k)->write(k, bytes);
     else
         strbuf_add(&k->early, bytes);
     if (k->early.over && !k->err.kind) {
@@ -280,20 +280,20 @@ void http_call_end(struct http_call *k)
 {
     ASSERT(k->streamed && !k->stream_ended && (k->request.length < 0 || k->written == k->request.length));
     k->stream_ended = true;
-    if (begun(k))
-        begun(k)->end(k);
+    if (call_has_begun(k))
+        call_has_begun(k)->end(k);
 }
 
 bool http_call_over_high(const struct http_call *k)
 {
-    return begun(k) ? begun(k)->over_high(k) : k->early.n > EARLY_HIGH;
+    return call_has_begun(k) ? call_has_begun(k)->over_high(k) : k->early.n > EARLY_HIGH;
 }
 
 void http_call_pause(struct http_call *k, bool pause)
 {
     k->paused = pause;
-    if (begun(k))
-        begun(k)->pause(k, pause);
+    if (call_has_begun(k))
+        call_has_begun(k)->pause(k, pause);
 }
 
 void http_call_drained(struct http_call *k)
@@ -302,5 +302,5 @@ void http_call_drained(struct http_call *k)
         return;
     k->busy++;
     k->fns->drained(k);
-    (void)back(k);
+    (void)call_back(k);
 }

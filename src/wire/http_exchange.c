@@ -36,7 +36,7 @@ static void exchange_free(struct http_exchange *e)
     mem_free(e);
 }
 
-static bool refuse(struct http_refusal *to, int status, const char *why)
+static bool refusal_set(struct http_refusal *to, int status, const char *why)
 {
     to->status = status;
     (void)snprintf(to->why, sizeof to->why, "%.90s", why);
@@ -50,7 +50,7 @@ struct str http_refusal_body(const struct http_server *s, const struct http_refu
     return json ? s->c.service.too_large : str_of(refusal->why);
 }
 
-static struct str lower(struct arena *a, struct str s)
+static struct str text_lower(struct arena *a, struct str s)
 {
     char *p = arena_dup(a, s.p, s.n);
     for (size_t i = 0; i < s.n; i++)
@@ -71,7 +71,7 @@ bool http_exchange_begin(struct http_exchange *e, struct http_session *session, 
     r->method = h->method;
     r->target = h->target;
     (void)str_split(h->target, '?', &r->path, &r->query);
-    r->host = lower(&r->arena, h->host);
+    r->host = text_lower(&r->arena, h->host);
     r->headers = h->headers;
     r->peer = &session->line->peer;
     r->came = clock_mono();
@@ -98,7 +98,7 @@ static bool bodies_have_room(const struct http_server *s, const struct http_exch
     return e->body.n + n <= BODY_SMALL || s->bodies + n <= s->c.bodies_most;
 }
 
-static bool collect(struct http_exchange *e, struct str bytes, struct http_refusal *refusal)
+static bool body_collect(struct http_exchange *e, struct str bytes, struct http_refusal *refusal)
 {
     struct http_server *s = e->r.server;
     if (e->little && !bodies_have_room(s, e, bytes.n)) {
@@ -110,20 +110,20 @@ static bool collect(struct http_exchange *e, struct str bytes, struct http_refus
         return true;
     }
     if (!bodies_have_room(s, e, bytes.n))
-        return refuse(refusal, 503, "the server holds as many large bodies as it may; try again later");
+        return refusal_set(refusal, 503, "the server holds as many large bodies as it may; try again later");
     size_t had = e->body.n;
     strbuf_add(&e->body, bytes);
     *bodies_of(s, e) += e->body.n - had;
-    return !e->body.over || refuse(refusal, 413, "the body is over the limit");
+    return !e->body.over || refusal_set(refusal, 413, "the body is over the limit");
 }
 
 bool http_exchange_body(struct http_exchange *e, struct str bytes, struct http_refusal *refusal)
 {
     if (e->collect && !e->r.unread)
-        return collect(e, bytes, refusal);
+        return body_collect(e, bytes, refusal);
     if (e->collect) {
         e->seen += bytes.n;
-        return e->seen <= e->r.server->c.body_most || refuse(refusal, 413, "the body is over the limit");
+        return e->seen <= e->r.server->c.body_most || refusal_set(refusal, 413, "the body is over the limit");
     }
     if (e->r.on_data)
         e->r.on_data(&e->r, bytes);
@@ -166,7 +166,7 @@ void http_set(struct http_request *r, struct str name, struct str value)
     http_header_add(&r->arena, &r->answer, name, value);
 }
 
-static void start(struct http_request *r, int status, struct str content_type, int64_t length)
+static void answer_start(struct http_request *r, int status, struct str content_type, int64_t length)
 {
     ASSERT(r->status == 0 && status >= 200 && status < 600);
     struct http_exchange *e = exchange_of(r);
@@ -179,7 +179,7 @@ static void start(struct http_request *r, int status, struct str content_type, i
 void http_start(struct http_request *r, int status, struct str content_type, int64_t length)
 {
     ASSERT(r->on_gone); /* or what the answer holds would stay when its reader leaves in the midst of it */
-    start(r, status, content_type, length);
+    answer_start(r, status, content_type, length);
 }
 
 static bool has_body(const struct http_request *r)
@@ -278,14 +278,14 @@ struct stream *http_upgrade(struct http_request *r, struct str protocol)
 
 void http_respond(struct http_request *r, int status, struct str content_type, struct str body)
 {
-    start(r, status, content_type, (int64_t)body.n);
+    answer_start(r, status, content_type, (int64_t)body.n);
     http_write(r, body);
     http_end(r);
 }
 
 void http_respond_buf(struct http_request *r, int status, struct str content_type, struct buf *body)
 {
-    start(r, status, content_type, (int64_t)body->n);
+    answer_start(r, status, content_type, (int64_t)body->n);
     http_write_buf(r, body);
     http_end(r);
 }

@@ -9,7 +9,7 @@ struct fetch {
     bool ok;
 };
 
-static void fetched(struct http_call *k, const struct http_answer *a, struct err *err)
+static void fetch_done(struct http_call *k, const struct http_answer *a, struct err *err)
 {
     struct fetch *f = http_call_arg(k);
     f->ok = a != NULL;
@@ -26,7 +26,7 @@ static void fetched(struct http_call *k, const struct http_answer *a, struct err
 bool http_fetch(const struct http_client_config *config, const struct http_outgoing *o, struct arena *a,
                 struct http_answer *out, struct err *err)
 {
-    static const struct http_call_fns fns = {.done = fetched};
+    static const struct http_call_fns fns = {.done = fetch_done};
     AUTO(loop_free) struct loop *l = loop_new(err);
     if (!l)
         return false;

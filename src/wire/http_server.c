@@ -32,7 +32,7 @@ const char *http_server_date(struct http_server *s)
     return s->date;
 }
 
-static void accepted(struct listener *l, int own_fd, const struct addr *peer)
+static void connection_accepted(struct listener *l, int own_fd, const struct addr *peer)
 {
     http_line_new(container_of(l, struct door, listener)->server, own_fd, peer);
 }
@@ -74,7 +74,7 @@ void http_server_listen(struct http_server *s, int own_fd)
     struct door *d = NEW(struct door);
     d->server = s;
     list_add_tail(&s->doors, &d->node);
-    listener_start(&d->listener, s->loop, own_fd, accepted);
+    listener_start(&d->listener, s->loop, own_fd, connection_accepted);
     listener_pause(&d->listener, s->paused);
 }
 

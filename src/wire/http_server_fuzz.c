@@ -13,21 +13,21 @@ static uint8_t way;
 static size_t open_requests, open_sockets;
 static struct http_request *paused; /* for a turn of the loop */
 
-static void message(struct websocket *w, int kind, struct str b)
+static void message_came(struct websocket *w, int kind, struct str b)
 {
     if (b.n == 3 && way & 8)
         websocket_free(w), open_sockets--;
     else
         websocket_send2(w, kind, S("<"), b);
 }
-static void closed(struct websocket *w, UNUSED int code, UNUSED struct str reason)
+static void socket_closed(struct websocket *w, UNUSED int code, UNUSED struct str reason)
 {
     websocket_free(w);
     open_sockets--;
 }
-static const struct websocket_fns socket_fns = {message, NULL, closed};
+static const struct websocket_fns socket_fns = {message_came, NULL, socket_closed};
 
-static void done(struct http_request *r)
+static void request_done(struct http_request *r)
 {
     paused = paused == r ? NULL : paused;
     if (way & 4)
@@ -36,7 +36,7 @@ static void done(struct http_request *r)
         http_end(r);
 }
 
-static enum http_body head(UNUSED struct http_request *r, UNUSED void *arg)
+static enum http_body head_came(UNUSED struct http_request *r, UNUSED void *arg)
 {
     open_requests++;
     return way & 1 ? HTTP_COLLECT : HTTP_STREAM;
@@ -49,7 +49,7 @@ static void data_came(struct http_request *r, struct str b)
         paused = r;
     }
 }
-static void turn(int64_t ns)
+static void loop_turn(int64_t ns)
 {
     struct http_request *was = paused;
     (void)loop_run_once(l, ns);
@@ -58,7 +58,7 @@ static void turn(int64_t ns)
         http_body_pause(was, false);
     }
 }
-static void request(struct http_request *r, UNUSED void *arg)
+static void request_came(struct http_request *r, UNUSED void *arg)
 {
     ASSERT(r->method.n && r->target.n && r->path.n);
     if (websocket_wanted(r)) {
@@ -72,14 +72,14 @@ static void request(struct http_request *r, UNUSED void *arg)
         return;
     }
     r->on_data = data_came;
-    r->on_data_end = done;
-    r->on_gone = done;
+    r->on_data_end = request_done;
+    r->on_gone = request_done;
     http_start(r, 200, S("text/plain"), -1);
     if (r->body.n == 0 && way & 2)
-        done(r);
+        request_done(r);
 }
 
-static void drain(int fd)
+static void fd_drain(int fd)
 {
     char buf[65536];
     while (read(fd, buf, sizeof buf) > 0)
@@ -95,8 +95,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!l) {
         l = loop_new(&err);
         ASSERT(l);
-        server = http_server_new(
-            l, &(struct http_server_config){.service = {.head = head, .request = request}, .body_most = 1024});
+        server = http_server_new(l, &(struct http_server_config){
+                                        .service = {.head = head_came, .request = request_came}, .body_most = 1024});
     }
     way = data[0];
     ASSERT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
@@ -107,18 +107,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (n < 0)
             break; /* the server has hung up */
         at += (size_t)n;
-        turn(0);
-        drain(pair[1]);
+        loop_turn(0);
+        fd_drain(pair[1]);
     }
     (void)shutdown(pair[1], SHUT_WR);
     for (int turns = 0; turns < 4; turns++) {
-        turn(0);
-        drain(pair[1]);
+        loop_turn(0);
+        fd_drain(pair[1]);
     }
     (void)close(pair[1]);
     for (int turns = 0; http_server_counts(server)->connections || open_sockets; turns++) {
         ASSERT(turns < 1000);
-        turn(NS_PER_MS);
+        loop_turn(NS_PER_MS);
     }
     ASSERT(http_server_counts(server)->requests == 0);
     return 0;

@@ -20,8 +20,8 @@ struct world {
 };
 static struct world w;
 
-static void say(const char *fmt, ...) PRINTF(1, 2);
-static void say(const char *fmt, ...)
+static void log_say(const char *fmt, ...) PRINTF(1, 2);
+static void log_say(const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -42,7 +42,7 @@ static void held_forget(const struct http_request *r)
 }
 static void on_gone(struct http_request *r)
 {
-    say("gone " STR_FMT ";", STR_ARG(r->path));
+    log_say("gone " STR_FMT ";", STR_ARG(r->path));
     held_forget(r);
     http_abort(r);
     loop_stop(w.loop);
@@ -64,12 +64,12 @@ static void up_end(struct http_request *r)
 static void last_data(struct http_request *r, struct str b);
 static void last_end(struct http_request *r);
 
-static void service(struct http_request *r, UNUSED void *arg)
+static void service_request(struct http_request *r, UNUSED void *arg)
 {
     if (str_eq(r->path, S("/hello"))) {
         http_respond(r, 200, S("text/plain"), S("hello"));
     } else if (str_eq(r->path, S("/echo"))) {
-        say(STR_FMT " " STR_FMT ";", STR_ARG(r->method), STR_ARG(r->query));
+        log_say(STR_FMT " " STR_FMT ";", STR_ARG(r->method), STR_ARG(r->query));
         http_respond(r, 200, S("text/plain"), r->body);
     } else if (str_eq(r->path, S("/pieces"))) {
         r->on_gone = on_gone;
@@ -137,11 +137,11 @@ static void world_begin(const struct version *v, struct tls_server *tls, struct 
     AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
     addr_text(&at, &text);
     (void)snprintf(w.address, sizeof w.address, STR_FMT, STR_ARG(strbuf_str(&text)));
-    w.server = http_server_new(w.loop,
-                               &(struct http_server_config){.service = {.head = service_head, .request = service},
-                                                            .sessions = v->server,
-                                                            .tls = tls,
-                                                            .body_most = 100000});
+    w.server = http_server_new(
+        w.loop, &(struct http_server_config){.service = {.head = service_head, .request = service_request},
+                                             .sessions = v->server,
+                                             .tls = tls,
+                                             .body_most = 100000});
     http_server_listen(w.server, fd);
     w.client = http_client_new(w.loop, &(struct http_client_config){.address = strbuf_str(&text),
                                                                     .tls = trust,
@@ -161,18 +161,18 @@ static void world_end(void)
     CHECK_INT(toys, 0);
 }
 
-static void done(UNUSED struct http_call *k, const struct http_answer *a, struct err *err)
+static void call_done(UNUSED struct http_call *k, const struct http_answer *a, struct err *err)
 {
     if (a)
-        say("%d " STR_FMT ";", a->status, STR_ARG(a->body));
+        log_say("%d " STR_FMT ";", a->status, STR_ARG(a->body));
     else
-        say("%s;", err_reason(err->kind));
+        log_say("%s;", err_reason(err->kind));
     if (++w.done >= w.want_done)
         loop_stop(w.loop);
 }
-static const struct http_call_fns done_fns = {.done = done};
+static const struct http_call_fns done_fns = {.done = call_done};
 
-static struct http_call *ask(const char *method, const char *target, struct str body)
+static struct http_call *call_send(const char *method, const char *target, struct str body)
 {
     w.want_done++;
     return http_send(w.client,
@@ -194,7 +194,7 @@ TEST(session_every_version_serves_the_same_handlers)
                                        {"HEAD", "/hello", ""}, {"GET", "/none", ""},   {"POST", "/short", ""},
                                        {"GET", "/hello", ""}};
         for (size_t n = 0; n < countof(rows); n++) {
-            (void)ask(rows[n][0], rows[n][1], str_of(rows[n][2]));
+            (void)call_send(rows[n][0], rows[n][1], str_of(rows[n][2]));
             loop_run(w.loop);
         }
         CHECK_LOG(v, "200 hello;200 one two;POST a=b;200 body;200 ;404 no;ServiceUnavailable;200 hello;");
@@ -211,7 +211,7 @@ TEST(session_bodies_have_their_bound_in_every_version)
         while (b.n < 100001)
             strbuf_addc(&b, 'x');
         world_begin(versions[i], NULL, NULL);
-        (void)ask("POST", "/echo", strbuf_str(&b));
+        (void)call_send("POST", "/echo", strbuf_str(&b));
         loop_run(w.loop);
         CHECK(str_starts(strbuf_str(&w.log), S("413 the body is over the limit of 100000 bytes")));
         CHECK_INT(http_server_counts(w.server)->refused, 1);
@@ -271,7 +271,7 @@ static void answer_last(struct http_call *k, UNUSED struct str b)
 static void answer_done(struct http_call *k, const struct http_answer *a, struct err *err)
 {
     w.paused = NULL;
-    done(k, a, err);
+    call_done(k, a, err);
 }
 static void resume_all(struct timer *t)
 {
@@ -304,19 +304,19 @@ TEST(session_a_pause_at_the_last_byte_ends_in_every_version)
 
 static void cancel_it(struct http_call *k, struct str b)
 {
-    say(STR_FMT ";", STR_ARG(b));
+    log_say(STR_FMT ";", STR_ARG(b));
     http_cancel(k);
 }
 TEST(session_who_cancels_is_gone_in_every_version)
 {
-    static const struct http_call_fns fns = {.data = cancel_it, .done = done};
+    static const struct http_call_fns fns = {.data = cancel_it, .done = call_done};
     for (size_t i = 0; i < countof(versions); i++) {
         world_begin(versions[i], NULL, NULL);
         struct http_outgoing o = {.method = S("GET"), .target = S("/hold"), .answer_streamed = true};
         (void)http_send(w.client, &o, &fns, NULL);
         loop_run(w.loop);
         CHECK_LOG(versions[i], ".;gone /hold;");
-        (void)ask("GET", "/hello", S(""));
+        (void)call_send("GET", "/hello", S(""));
         loop_run(w.loop);
         CHECK_LOG(versions[i], ".;gone /hold;200 hello;");
         CHECK_INT(http_server_counts(w.server)->requests, 0);
@@ -324,9 +324,9 @@ TEST(session_who_cancels_is_gone_in_every_version)
     }
 }
 
-static void drained(UNUSED struct http_server *s, UNUSED void *arg)
+static void server_drained(UNUSED struct http_server *s, UNUSED void *arg)
 {
-    say("drained;");
+    log_say("drained;");
     loop_stop(w.loop);
 }
 static void drain_when_held(struct timer *t)
@@ -335,14 +335,14 @@ static void drain_when_held(struct timer *t)
         timer_set(t, 20 * NS_PER_MS);
         return;
     }
-    http_server_drain(w.server, drained, NULL);
+    http_server_drain(w.server, server_drained, NULL);
     http_end(w.held[--w.nheld]);
 }
 TEST(session_draining_serves_what_is_under_way_in_every_version)
 {
     for (size_t i = 0; i < countof(versions); i++) {
         world_begin(versions[i], NULL, NULL);
-        (void)ask("GET", "/hold", S(""));
+        (void)call_send("GET", "/hold", S(""));
         w.want_done = 99;
         timer_init(&w.later, w.loop, drain_when_held);
         timer_set(&w.later, 0);
@@ -389,7 +389,7 @@ static void raw_opened(struct stream *s)
 }
 static void raw_data(UNUSED struct stream *s, struct str b)
 {
-    say(STR_FMT, STR_ARG(str_sub(b, 0, 13)));
+    log_say(STR_FMT, STR_ARG(str_sub(b, 0, 13)));
     loop_stop(w.loop);
 }
 static void raw_closed(struct stream *s, UNUSED struct err *err)
@@ -405,7 +405,7 @@ static const struct stream_fns raw_fns = {raw_opened, raw_data, NULL, raw_ended,
 
 static void half_gone(struct http_request *r)
 {
-    say("gone /up;");
+    log_say("gone /up;");
     if (r->gone) {
         held_forget(r);
         http_abort(r);
@@ -442,12 +442,12 @@ TEST(session_many_exchanges_share_a_line)
     w.release_at = 5;
     const char *const targets[] = {"/hold1", "/hold2", "/hold3", "/hold4", "/hold5"};
     for (size_t i = 0; i < countof(targets); i++)
-        (void)ask("GET", targets[i], S(""));
+        (void)call_send("GET", targets[i], S(""));
     loop_run(w.loop);
     CHECK_LOG(&toy, "200 /hold5;200 ./hold4;200 ./hold3;200 ./hold2;200 ./hold1;");
     CHECK_INT(http_server_counts(w.server)->accepted, 1);
     for (int i = 0; i < 100; i++) /* more than there is room for: they wait */
-        (void)ask("GET", "/hello", S(""));
+        (void)call_send("GET", "/hello", S(""));
     loop_run(w.loop);
     CHECK_INT(w.done, 105);
     CHECK_INT(http_server_counts(w.server)->accepted, 1);
@@ -466,7 +466,7 @@ TEST(session_a_line_that_breaks_is_told_to_all_on_it)
 {
     world_begin(&toy, NULL, NULL);
     for (int i = 0; i < 3; i++)
-        (void)ask("POST", "/hold", S(""));
+        (void)call_send("POST", "/hold", S(""));
     timer_init(&w.later, w.loop, free_server);
     timer_set(&w.later, 0);
     loop_run(w.loop);
@@ -476,7 +476,7 @@ TEST(session_a_line_that_breaks_is_told_to_all_on_it)
     world_end();
     world_begin(&toy, NULL, NULL); /* the other way round: the client goes with all its calls */
     for (int i = 0; i < 3; i++)
-        (void)ask("POST", "/hold", S(""));
+        (void)call_send("POST", "/hold", S(""));
     while (w.nheld < 3)
         CHECK(loop_run_once(w.loop, -1));
     http_client_free(TAKE(w.client));
@@ -490,7 +490,7 @@ TEST(session_a_line_that_breaks_is_told_to_all_on_it)
 TEST(session_an_upgrade_needs_a_version_that_has_it)
 {
     world_begin(&toy, NULL, NULL);
-    (void)ask("GET", "/upgrade", S(""));
+    (void)call_send("GET", "/upgrade", S(""));
     loop_run(w.loop);
     CHECK(str_starts(strbuf_str(&w.log), S("400 ")));
     world_end();
@@ -500,7 +500,7 @@ TEST(session_an_upgrade_needs_a_version_that_has_it)
 
 static void was_upgraded(UNUSED struct http_call *k, const struct http_answer *a, struct stream *own_s)
 {
-    say("%d;", a->status);
+    log_say("%d;", a->status);
     stream_free(own_s);
     loop_stop(w.loop);
 }
@@ -532,14 +532,14 @@ TEST(session_the_handshake_chooses_the_version)
         {{"one that offers nothing", {&toy_session, &http1_session}, {NULL}}, 0, false},
         {{"an upgrade", {&toy_session, &http1_session}, {&toy_client_session, &http1_client_session}}, 0, true},
     };
-    static const struct http_call_fns fns = {.upgraded = was_upgraded, .done = done};
+    static const struct http_call_fns fns = {.upgraded = was_upgraded, .done = call_done};
     for (size_t i = 0; i < countof(rows); i++) {
         world_begin(&rows[i].v, tls, trust);
         struct http_outgoing o = {.method = S("GET"), .target = S("/upgrade"), .upgrade = S("echo")};
         if (rows[i].upgrade)
             (void)http_send(w.client, &o, &fns, NULL);
         else
-            (void)ask("GET", "/hello", S(""));
+            (void)call_send("GET", "/hello", S(""));
         loop_run(w.loop);
         CHECK_LOG(&rows[i].v, rows[i].upgrade ? "101;" : "200 hello;");
         CHECK_INT(toys, rows[i].toys);

@@ -25,8 +25,8 @@ static void too_late(UNUSED struct timer *t)
     test_failed(__FILE__, __LINE__, "the story does not end; log: %s", w.log.p ? w.log.p : "");
 }
 
-static void say(const char *fmt, ...) PRINTF(1, 2);
-static void say(const char *fmt, ...)
+static void log_say(const char *fmt, ...) PRINTF(1, 2);
+static void log_say(const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -36,7 +36,7 @@ static void say(const char *fmt, ...)
 
 static void on_gone(struct http_request *r)
 {
-    say("gone;");
+    log_say("gone;");
     w.held = NULL;
     if (r->status)
         http_end(r);
@@ -87,13 +87,13 @@ static void echo_closed(struct stream *s, UNUSED struct err *err)
 }
 static const struct stream_fns echo_fns = {NULL, echo_data, NULL, echo_ended, echo_closed};
 
-static void service(struct http_request *r, UNUSED void *arg)
+static void service_request(struct http_request *r, UNUSED void *arg)
 {
     if (str_eq(r->path, S("/hello"))) {
         http_set(r, S("X-Who"), r->peer->tls.verified ? r->peer->tls.cn : S("nobody"));
         http_respond(r, 200, S("text/plain"), S("hello"));
     } else if (str_eq(r->path, S("/echo"))) {
-        say(STR_FMT " " STR_FMT ";", STR_ARG(r->method), STR_ARG(r->query));
+        log_say(STR_FMT " " STR_FMT ";", STR_ARG(r->method), STR_ARG(r->query));
         http_respond(r, 200, S("text/plain"), r->body);
     } else if (str_eq(r->path, S("/pieces"))) {
         r->on_gone = on_gone;
@@ -137,9 +137,10 @@ static enum http_body service_head(struct http_request *r, UNUSED void *arg)
     return str_eq(r->path, S("/up")) ? HTTP_STREAM : HTTP_COLLECT;
 }
 
-static struct http_server_config usual(void)
+static struct http_server_config config_usual(void)
 {
-    return (struct http_server_config){.service = {.head = service_head, .request = service}, .body_most = 100000};
+    return (struct http_server_config){.service = {.head = service_head, .request = service_request},
+                                       .body_most = 100000};
 }
 
 static void world_begin_with(const struct http_server_config *config, struct tls_client *tls)
@@ -160,7 +161,7 @@ static void world_begin_with(const struct http_server_config *config, struct tls
 }
 static void world_begin(void)
 {
-    struct http_server_config c = usual();
+    struct http_server_config c = config_usual();
     world_begin_with(&c, NULL);
 }
 static void world_end(void)
@@ -181,19 +182,19 @@ static void world_end(void)
     strbuf_fini(&w.said);
 }
 
-static void done(UNUSED struct http_call *k, const struct http_answer *a, struct err *err)
+static void call_done(UNUSED struct http_call *k, const struct http_answer *a, struct err *err)
 {
     if (a)
-        say("%d " STR_FMT ";", a->status, STR_ARG(a->body.n > 100 ? S("(much)") : a->body));
+        log_say("%d " STR_FMT ";", a->status, STR_ARG(a->body.n > 100 ? S("(much)") : a->body));
     else
-        say("%s;", err_reason(err->kind));
+        log_say("%s;", err_reason(err->kind));
     w.call = NULL;
     if (++w.done >= w.want_done)
         loop_stop(w.loop);
 }
-static const struct http_call_fns done_fns = {.done = done};
+static const struct http_call_fns done_fns = {.done = call_done};
 
-static void get(const char *method, const char *target, struct str body)
+static void call_send(const char *method, const char *target, struct str body)
 {
     w.want_done++;
     w.call = http_send(w.client,
@@ -205,15 +206,15 @@ static void get(const char *method, const char *target, struct str body)
 TEST(http_requests_and_answers)
 {
     world_begin();
-    get("GET", "/hello", S(""));
+    call_send("GET", "/hello", S(""));
     loop_run(w.loop);
-    get("GET", "/pieces", S(""));
+    call_send("GET", "/pieces", S(""));
     loop_run(w.loop);
-    get("POST", "/echo?a=b", S("body"));
+    call_send("POST", "/echo?a=b", S("body"));
     loop_run(w.loop);
-    get("HEAD", "/hello", S(""));
+    call_send("HEAD", "/hello", S(""));
     loop_run(w.loop);
-    get("GET", "/none", S(""));
+    call_send("GET", "/none", S(""));
     loop_run(w.loop);
     CHECK_LOG("200 hello;200 one two;POST a=b;200 body;200 ;404 no;");
     CHECK_INT(http_server_counts(w.server)->accepted, 1); /* one kept connection */
@@ -226,7 +227,7 @@ TEST(http_many_at_once)
 {
     world_begin();
     for (int i = 0; i < 200; i++)
-        get("GET", "/hello", S(""));
+        call_send("GET", "/hello", S(""));
     loop_run(w.loop);
     CHECK_INT(w.done, 200);
     CHECK_INT(http_server_counts(w.server)->accepted, 64);
@@ -236,7 +237,7 @@ TEST(http_many_at_once)
 TEST(http_a_big_answer_is_sent_as_it_is_taken)
 {
     world_begin();
-    get("GET", "/big", S(""));
+    call_send("GET", "/big", S(""));
     loop_run(w.loop);
     CHECK_LOG("200 (much);");
     world_end();
@@ -245,7 +246,7 @@ TEST(http_a_big_answer_is_sent_as_it_is_taken)
 TEST(http_a_short_answer_is_not_taken_for_whole)
 {
     world_begin();
-    get("GET", "/short", S(""));
+    call_send("GET", "/short", S(""));
     loop_run(w.loop);
     CHECK_LOG("ServiceUnavailable;");
     world_end();
@@ -257,7 +258,7 @@ TEST(http_a_body_over_the_limit_is_refused)
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
     for (int i = 0; i < 100001; i++)
         strbuf_addc(&b, 'x');
-    get("POST", "/echo", strbuf_str(&b));
+    call_send("POST", "/echo", strbuf_str(&b));
     loop_run(w.loop);
     CHECK_LOG("413 the body is over the limit of 100000 bytes\n;");
     CHECK_INT(http_server_counts(w.server)->refused, 1);
@@ -301,14 +302,14 @@ TEST(http_a_streamed_body_waits_while_paused)
 
 static void streamed_head(UNUSED struct http_call *k, const struct http_answer *a)
 {
-    say("head %d;", a->status);
+    log_say("head %d;", a->status);
 }
 static void streamed_data(struct http_call *k, struct str b)
 {
-    say(STR_FMT ";", STR_ARG(b));
+    log_say(STR_FMT ";", STR_ARG(b));
     http_cancel(k); /* from inside its own callback */
 }
-static const struct http_call_fns streamed_fns = {.head = streamed_head, .data = streamed_data, .done = done};
+static const struct http_call_fns streamed_fns = {.head = streamed_head, .data = streamed_data, .done = call_done};
 TEST(http_cancelling_a_call_tells_the_handler)
 {
     world_begin();
@@ -322,7 +323,7 @@ TEST(http_cancelling_a_call_tells_the_handler)
 
 static void free_all(UNUSED struct http_call *k, const struct http_answer *a, UNUSED struct err *err)
 {
-    say("%d;", a ? a->status : 0);
+    log_say("%d;", a ? a->status : 0);
     http_client_free(TAKE(w.client));
     loop_stop(w.loop);
 }
@@ -363,9 +364,9 @@ TEST(http_every_call_out_may_fail_once)
     for (int n = 1; n < 100; n++) {
         world_begin();
         fault_at(n);
-        get("GET", "/hello", S(""));
+        call_send("GET", "/hello", S(""));
         loop_run(w.loop);
-        get("POST", "/echo?1", S("body"));
+        call_send("POST", "/echo?1", S("body"));
         loop_run(w.loop);
         bool fired = fault_fired();
         fault_at(0);
@@ -376,7 +377,7 @@ TEST(http_every_call_out_may_fail_once)
             s = str_sub(s, (size_t)str_find(s, S("POST 1;")) + 1, s.n);
         CHECK(carried <= 1);
         strbuf_reset(&w.log);
-        get("GET", "/hello", S("")); /* and nothing is left behind that hurts the next */
+        call_send("GET", "/hello", S("")); /* and nothing is left behind that hurts the next */
         loop_run(w.loop);
         CHECK_LOG("200 hello;");
         CHECK_INT(http_server_counts(w.server)->requests, 0);
@@ -537,7 +538,7 @@ TEST(http_old_clients_hear_until_the_end)
 
 TEST(http_slow_heads_and_idle_connections_are_closed)
 {
-    struct http_server_config c = usual();
+    struct http_server_config c = config_usual();
     c.head_ns = 40 * NS_PER_MS;
     c.idle_ns = 40 * NS_PER_MS;
     world_begin_with(&c, NULL);
@@ -559,7 +560,7 @@ TEST(http_slow_heads_and_idle_connections_are_closed)
 
 TEST(http_a_stalled_body_is_cut)
 {
-    struct http_server_config c = usual();
+    struct http_server_config c = config_usual();
     c.stall_ns = 40 * NS_PER_MS;
     world_begin_with(&c, NULL);
     raw_start("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc");
@@ -571,7 +572,7 @@ TEST(http_a_stalled_body_is_cut)
 
 TEST(http_connections_over_the_limit_wait)
 {
-    struct http_server_config c = usual();
+    struct http_server_config c = config_usual();
     c.connections_most = 3;
     world_begin_with(&c, NULL);
     for (int i = 0; i < 30; i++) {
@@ -586,9 +587,9 @@ TEST(http_connections_over_the_limit_wait)
     world_end();
 }
 
-static void drained(UNUSED struct http_server *s, UNUSED void *arg)
+static void server_drained(UNUSED struct http_server *s, UNUSED void *arg)
 {
-    say("drained;");
+    log_say("drained;");
     if (++w.done >= w.want_done)
         loop_stop(w.loop);
 }
@@ -598,7 +599,7 @@ static void drain_now(UNUSED struct timer *t)
         timer_set(&later, NS_PER_MS);
         return;
     }
-    http_server_drain(w.server, drained, NULL);
+    http_server_drain(w.server, server_drained, NULL);
     http_write(w.held, S("!"));
     http_end(w.held);
     w.held = NULL;
@@ -606,16 +607,16 @@ static void drain_now(UNUSED struct timer *t)
 TEST(http_draining_answers_what_is_under_way)
 {
     world_begin();
-    get("GET", "/hello", S("")); /* leaves an idle connection */
+    call_send("GET", "/hello", S("")); /* leaves an idle connection */
     loop_run(w.loop);
-    get("GET", "/hold", S(""));
+    call_send("GET", "/hold", S(""));
     w.want_done++;
     timer_init(&later, w.loop, drain_now);
     timer_set(&later, 0);
     loop_run(w.loop);
     CHECK(str_has(strbuf_str(&w.log), S("200 wait!;")) && str_has(strbuf_str(&w.log), S("drained;")));
     CHECK_INT(http_server_counts(w.server)->connections, 0);
-    get("GET", "/hello", S(""));
+    call_send("GET", "/hello", S(""));
     loop_run(w.loop);
     CHECK(str_ends(strbuf_str(&w.log), S("ServiceUnavailable;")));
     world_end();
@@ -627,7 +628,7 @@ static struct stream *rude;
 static int rude_connections;
 static void rude_data(struct stream *s, struct str b)
 {
-    say("[" STR_FMT "]", STR_ARG(str_sub(b, 0, 6)));
+    log_say("[" STR_FMT "]", STR_ARG(str_sub(b, 0, 6)));
     if (rude) { /* the second request on a connection: hangs up instead */
         stream_free(rude);
         rude = NULL;
@@ -664,9 +665,9 @@ TEST(http_a_stale_connection_is_tried_again_once_where_that_is_safe)
         addr_text(&at, &text);
         http_client_free(w.client);
         w.client = http_client_new(w.loop, &(struct http_client_config){.address = strbuf_str(&text)});
-        get("GET", "/a", S(""));
+        call_send("GET", "/a", S(""));
         loop_run(w.loop);
-        get(rows[i].method, "/b", S(""));
+        call_send(rows[i].method, "/b", S(""));
         loop_run(w.loop);
         CHECK_STR(strbuf_str(&w.log), str_of(rows[i].want));
         listener_stop(&l);
@@ -690,12 +691,12 @@ static void up_echo(struct stream *s, struct str b)
 static const struct stream_fns up_fns = {NULL, up_echo, NULL, NULL, echo_closed};
 static void was_upgraded(UNUSED struct http_call *k, const struct http_answer *a, struct stream *s)
 {
-    say("%d " STR_FMT ";", a->status, STR_ARG(http_header(&a->headers, S("upgrade"))));
+    log_say("%d " STR_FMT ";", a->status, STR_ARG(http_header(&a->headers, S("upgrade"))));
     up_stream = s;
     stream_fns_set(s, &up_fns, NULL);
     stream_write(s, S("0123456789"));
 }
-static const struct http_call_fns upgrade_fns = {.upgraded = was_upgraded, .done = done};
+static const struct http_call_fns upgrade_fns = {.upgraded = was_upgraded, .done = call_done};
 TEST(http_upgrades_hand_the_stream_over)
 {
     world_begin();
@@ -762,7 +763,7 @@ TEST(http_over_tls_with_a_client_certificate)
         .cn = S("both"), .ips = &ip, .nips = 1, .server = true, .client = true, .not_after = end};
     CHECK_OK(cert_make(&spec, key, strbuf_str(&ca), ca_key, &cert, &err), err);
     key_pem(key, &pem);
-    struct http_server_config c = usual();
+    struct http_server_config c = config_usual();
     AUTO(tls_server_free)
     struct tls_server *tls = c.tls = tls_server_new(
         &(struct tls_server_config){.cert = strbuf_str(&cert), .key = strbuf_str(&pem), .client_ca = strbuf_str(&ca)},
@@ -772,9 +773,9 @@ TEST(http_over_tls_with_a_client_certificate)
         &(struct tls_client_config){.ca = strbuf_str(&ca), .cert = strbuf_str(&cert), .key = strbuf_str(&pem)}, &err);
     CHECK(tls && client);
     world_begin_with(&c, client);
-    get("GET", "/hello", S(""));
+    call_send("GET", "/hello", S(""));
     loop_run(w.loop);
-    get("GET", "/big", S(""));
+    call_send("GET", "/big", S(""));
     loop_run(w.loop);
     CHECK_LOG("200 hello;200 (much);");
     raw_start("GET /hello HTTP/1.1\r\nHost: h\r\n\r\n"); /* plain where TLS is spoken */

@@ -47,7 +47,7 @@ struct check {
     struct err *err;
 };
 
-static bool bad(struct check *c, const char *context)
+static bool check_fail(struct check *c, const char *context)
 {
     if (c->p >= c->end)
         return err_set(c->err, E_BAD_REQUEST, "unexpected end of JSON input");
@@ -63,21 +63,21 @@ static bool check_string(struct check *c)
         while (c->p < c->end && !is_special((unsigned char)*c->p))
             c->p++;
         if (c->p >= c->end)
-            return bad(c, "");
+            return check_fail(c, "");
         if (*c->p == '"') {
             c->p++;
             return true;
         }
         if (*c->p != '\\')
-            return bad(c, "in string literal");
+            return check_fail(c, "in string literal");
         c->p++;
         if (c->p >= c->end || !strchr("bfnrt\\/\"u", *c->p) || !*c->p)
-            return bad(c, "in string escape code");
+            return check_fail(c, "in string escape code");
         if (*c->p++ != 'u')
             continue;
         for (int i = 0; i < 4; i++, c->p++)
             if (c->p >= c->end || !strchr("0123456789abcdefABCDEF", *c->p) || !*c->p)
-                return bad(c, "in \\u hexadecimal character escape");
+                return check_fail(c, "in \\u hexadecimal character escape");
     }
 }
 
@@ -91,7 +91,7 @@ static bool check_number(struct check *c)
     if (*c->p == '-')
         c->p++;
     if (!is_digit(c))
-        return bad(c, "in numeric literal");
+        return check_fail(c, "in numeric literal");
     if (*c->p == '0')
         c->p++;
     else
@@ -100,7 +100,7 @@ static bool check_number(struct check *c)
     if (c->p < c->end && *c->p == '.') {
         c->p++;
         if (!is_digit(c))
-            return bad(c, "after decimal point in numeric literal");
+            return check_fail(c, "after decimal point in numeric literal");
         while (is_digit(c))
             c->p++;
     }
@@ -109,7 +109,7 @@ static bool check_number(struct check *c)
         if (c->p < c->end && (*c->p == '+' || *c->p == '-'))
             c->p++;
         if (!is_digit(c))
-            return bad(c, "in exponent of numeric literal");
+            return check_fail(c, "in exponent of numeric literal");
         while (is_digit(c))
             c->p++;
     }
@@ -122,7 +122,7 @@ static bool check_literal(struct check *c, const char *word)
         if (c->p >= c->end || *c->p != *w) {
             char context[64];
             (void)snprintf(context, sizeof context, "in literal %s (expecting '%c')", word, *w);
-            return bad(c, context);
+            return check_fail(c, context);
         }
     return true;
 }
@@ -138,7 +138,7 @@ static bool check_scalar(struct check *c)
     default:
         if (is_digit(c))
             return check_number(c);
-        return bad(c, "looking for beginning of value");
+        return check_fail(c, "looking for beginning of value");
     }
 }
 
@@ -147,12 +147,12 @@ static bool check_key(struct check *c)
 {
     c->p = skip_space(c->p, c->end);
     if (c->p >= c->end || *c->p != '"')
-        return bad(c, "looking for beginning of object key string");
+        return check_fail(c, "looking for beginning of object key string");
     if (!check_string(c))
         return false;
     c->p = skip_space(c->p, c->end);
     if (c->p >= c->end || *c->p != ':')
-        return bad(c, "after object key");
+        return check_fail(c, "after object key");
     c->p++;
     return true;
 }
@@ -167,7 +167,7 @@ static bool check_value(struct check *c)
         char open = c->p < c->end ? *c->p : 0;
         if (open == '[' || open == '{') {
             if (depth == JSON_MAX_DEPTH)
-                return bad(c, "exceeded max depth");
+                return check_fail(c, "exceeded max depth");
             c->p++;
             object[depth / 8] = (uint8_t)((object[depth / 8] & ~(1u << depth % 8)) | (unsigned)(open == '{')
                                                                                          << depth % 8);
@@ -197,7 +197,7 @@ static bool check_value(struct check *c)
                 continue;
             }
             if (c->p >= c->end || *c->p != ',')
-                return bad(c, in_object ? "after object key:value pair" : "after array element");
+                return check_fail(c, in_object ? "after object key:value pair" : "after array element");
             c->p++;
             if (in_object && !check_key(c))
                 return false;
@@ -224,7 +224,7 @@ bool json_check(struct str text, struct err *err)
     if (!check_value(&c))
         return false;
     c.p = skip_space(c.p, c.end);
-    return c.p == c.end || bad(&c, "after top-level value");
+    return c.p == c.end || check_fail(&c, "after top-level value");
 }
 
 size_t json_values(struct str text)
@@ -293,7 +293,7 @@ static struct str raw_string(struct json *j, bool *plain)
     return (struct str){from, (size_t)(j->p++ - from)};
 }
 
-static unsigned hex4(const char *p)
+static unsigned hex4_read(const char *p)
 {
     unsigned v = 0;
     for (int i = 0; i < 4; i++)
@@ -331,7 +331,7 @@ static size_t utf8_len(const char *p, const char *end)
     return n && (size_t)(end - p) >= n && str_utf8_ok((struct str){p, n}) ? n : 0;
 }
 
-static struct str unescape(struct str raw, struct arena *a)
+static struct str text_unescape(struct str raw, struct arena *a)
 {
     /* a byte that is no UTF-8 grows to three */
     char *to = arena_alloc(a, raw.n * 3 + 1), *out = to;
@@ -356,10 +356,10 @@ static struct str unescape(struct str raw, struct arena *a)
         case 'r': *out++ = '\r'; break;
         case 't': *out++ = '\t'; break;
         case 'u': {
-            uint32_t c = hex4(p);
+            uint32_t c = hex4_read(p);
             p += 4;
             if (c >= 0xd800 && c < 0xdc00 && end - p >= 6 && p[0] == '\\' && p[1] == 'u') {
-                uint32_t low = hex4(p + 2);
+                uint32_t low = hex4_read(p + 2);
                 if (low >= 0xdc00 && low < 0xe000) {
                     c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
                     p += 6;
@@ -380,7 +380,7 @@ struct str json_string(struct json *j, struct arena *a)
     struct str raw = raw_string(j, &plain);
     if (plain || (memchr(raw.p, '\\', raw.n) == NULL && str_utf8_ok(raw)))
         return str_dup(a, raw);
-    return unescape(raw, a);
+    return text_unescape(raw, a);
 }
 
 struct str json_key(struct json *j, struct arena *a)
@@ -388,7 +388,7 @@ struct str json_key(struct json *j, struct arena *a)
     bool plain;
     struct str key = raw_string(j, &plain);
     if (!plain && !(memchr(key.p, '\\', key.n) == NULL && str_utf8_ok(key)))
-        key = unescape(key, a);
+        key = text_unescape(key, a);
     j->p = skip_space(j->p, j->end) + 1; /* the colon */
     return key;
 }

@@ -33,7 +33,7 @@ struct parts {
     struct str header, claims, signature, signed_text;
 };
 
-static bool cut(struct str token, struct parts *p, struct err *err)
+static bool token_cut(struct str token, struct parts *p, struct err *err)
 {
     struct str rest;
     if (token.n > JWT_MOST)
@@ -78,7 +78,7 @@ static bool read_header(struct arena *a, struct str encoded, struct str *kid, st
 bool jwt_kid(struct arena *a, struct str token, struct str *kid, struct err *err)
 {
     struct parts p;
-    return cut(token, &p, err) && read_header(a, p.header, kid, err);
+    return token_cut(token, &p, err) && read_header(a, p.header, kid, err);
 }
 
 static bool signature_is_good(const struct key *k, const struct parts *p)
@@ -102,13 +102,13 @@ static bool seen_before(const struct key *k, struct jwt_seen *seen, struct str t
     return true;
 }
 
-static bool verify(struct arena *a, const struct key *k, struct jwt_seen *seen, struct str token, struct str *claims,
-                   struct err *err)
+static bool token_verify(struct arena *a, const struct key *k, struct jwt_seen *seen, struct str token,
+                         struct str *claims, struct err *err)
 {
     struct parts p;
     struct str kid;
     AUTO(strbuf_fini) struct strbuf text = STRBUF(JWT_MOST);
-    if (!cut(token, &p, err) || !read_header(a, p.header, &kid, err))
+    if (!token_cut(token, &p, err) || !read_header(a, p.header, &kid, err))
         return false;
     if (!(seen ? seen_before(k, seen, token, &p) : signature_is_good(k, &p)))
         return err_set(err, E_UNAUTHORIZED, "token: the signature is not good");
@@ -120,11 +120,11 @@ static bool verify(struct arena *a, const struct key *k, struct jwt_seen *seen, 
 
 bool jwt_verify(struct arena *a, const struct key *k, struct str token, struct str *claims, struct err *err)
 {
-    return verify(a, k, NULL, token, claims, err);
+    return token_verify(a, k, NULL, token, claims, err);
 }
 
 bool jwt_verify_seen(struct arena *a, const struct key *k, struct jwt_seen *seen, struct str token,
                      struct str *claims, struct err *err)
 {
-    return verify(a, k, seen, token, claims, err);
+    return token_verify(a, k, seen, token, claims, err);
 }

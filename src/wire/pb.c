@@ -6,7 +6,7 @@ struct pb pb_of(struct str message)
     return (struct pb){p, p + message.n};
 }
 
-static bool varint(struct pb *m, uint64_t *out)
+static bool varint_read(struct pb *m, uint64_t *out)
 {
     uint64_t v = 0;
     for (unsigned shift = 0; shift < 64 && m->p < m->end; shift += 7) {
@@ -25,7 +25,7 @@ int pb_next(struct pb *m, struct pb_field *f, struct err *err)
     if (m->p == m->end)
         return 0;
     uint64_t tag, n = 0;
-    if (!varint(m, &tag))
+    if (!varint_read(m, &tag))
         return (void)err_set(err, E_BAD_REQUEST, "protobuf: a tag is cut off or too long"), -1;
     *f = (struct pb_field){.number = (uint32_t)(tag >> 3), .wire = (enum pb_wire)(tag & 7)};
     if (!f->number || tag >> 3 > 0x1fffffff)
@@ -34,7 +34,7 @@ int pb_next(struct pb *m, struct pb_field *f, struct err *err)
     size_t fixed = f->wire == PB_FIXED32 ? 4 : 8;
     switch (tag & 7) {
     case PB_VARINT:
-        if (!varint(m, &f->n))
+        if (!varint_read(m, &f->n))
             break;
         return 1;
     case PB_FIXED32:
@@ -45,7 +45,7 @@ int pb_next(struct pb *m, struct pb_field *f, struct err *err)
         m->p += fixed;
         return 1;
     case PB_BYTES:
-        if (!varint(m, &n) || n > (uint64_t)(m->end - m->p))
+        if (!varint_read(m, &n) || n > (uint64_t)(m->end - m->p))
             break;
         f->bytes = (struct str){(const char *)m->p, (size_t)n};
         m->p += n;

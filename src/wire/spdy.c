@@ -110,22 +110,22 @@ static const char text[] =
     "image/png,image/jpg,image/gif,application/xml,application/xhtml+xml,text/plain,text/javascript,public"
     "privatemax-age=gzip,deflate,sdchcharset=utf-8charset=iso-8859-1,utf-,*,enq=0.";
 
-static void add32(struct strbuf *b, uint32_t v)
+static void u32_add(struct strbuf *b, uint32_t v)
 {
     char p[4] = {(char)(v >> 24), (char)(v >> 16), (char)(v >> 8), (char)v};
     strbuf_add(b, (struct str){p, 4});
 }
 
-static uint32_t get32(const char *p)
+static uint32_t u32_get(const char *p)
 {
     const unsigned char *u = (const unsigned char *)p;
     return (uint32_t)u[0] << 24 | (uint32_t)u[1] << 16 | (uint32_t)u[2] << 8 | u[3];
 }
 
-static void dictionary(struct strbuf *b)
+static void dictionary_write(struct strbuf *b)
 {
     for (size_t i = 0; i < countof(words); i++) {
-        add32(b, (uint32_t)strlen(words[i]));
+        u32_add(b, (uint32_t)strlen(words[i]));
         strbuf_addz(b, words[i]);
     }
     strbuf_addz(b, text);
@@ -141,7 +141,7 @@ struct spdy *spdy_new(const struct spdy_config *c)
     s->next_ours = c->server ? 2 : 1;
     s->initial_window = s->session_window = WINDOW;
     AUTO(strbuf_fini) struct strbuf d = STRBUF(4096);
-    dictionary(&d);
+    dictionary_write(&d);
     /* a window of 2 KiB holds the dictionary; kubectl's inflater takes any */
     ASSERT(inflateInit(&s->inflate) == Z_OK &&
            deflateInit2(&s->deflate, Z_BEST_SPEED, Z_DEFLATED, 11, 1, Z_DEFAULT_STRATEGY) == Z_OK &&
@@ -194,7 +194,7 @@ struct strbuf *spdy_output(struct spdy *s)
     return &s->out;
 }
 
-static struct stream *find(const struct spdy *s, uint32_t id)
+static struct stream *stream_find(const struct spdy *s, uint32_t id)
 {
     array_each (t, &s->streams)
         if (t->id == id)
@@ -202,49 +202,49 @@ static struct stream *find(const struct spdy *s, uint32_t id)
     return NULL;
 }
 
-static void forget(struct spdy *s, uint32_t id)
+static void stream_forget(struct spdy *s, uint32_t id)
 {
-    struct stream *t = find(s, id);
+    struct stream *t = stream_find(s, id);
     if (t)
         array_del(&s->streams, t - s->streams.p);
 }
 
 static void forget_if_over(struct spdy *s, uint32_t id)
 {
-    struct stream *t = find(s, id);
+    struct stream *t = stream_find(s, id);
     if (t && t->we_ended && t->they_ended)
-        forget(s, id);
+        stream_forget(s, id);
 }
 
 /* ---- writing */
 
-static void control(struct spdy *s, int type, int flags, struct str payload)
+static void control_send(struct spdy *s, int type, int flags, struct str payload)
 {
-    add32(&s->out, 0x80030000u | (uint32_t)type);
-    add32(&s->out, (uint32_t)flags << 24 | (uint32_t)payload.n);
+    u32_add(&s->out, 0x80030000u | (uint32_t)type);
+    u32_add(&s->out, (uint32_t)flags << 24 | (uint32_t)payload.n);
     strbuf_add(&s->out, payload);
 }
 
-static void control32(struct spdy *s, int type, uint32_t a, uint32_t b, bool two)
+static void control32_send(struct spdy *s, int type, uint32_t a, uint32_t b, bool two)
 {
     AUTO(strbuf_fini) struct strbuf p = STRBUF(8);
-    add32(&p, a);
+    u32_add(&p, a);
     if (two)
-        add32(&p, b);
-    control(s, type, 0, strbuf_str(&p));
+        u32_add(&p, b);
+    control_send(s, type, 0, strbuf_str(&p));
 }
 
 static void add_block(struct spdy *s, const struct http_headers *h, struct strbuf *out)
 {
     AUTO(strbuf_fini) struct strbuf plain = STRBUF(BLOCK_MOST);
-    add32(&plain, h ? (uint32_t)h->n : 0);
+    u32_add(&plain, h ? (uint32_t)h->n : 0);
     for (size_t i = 0; h && i < h->n; i++) {
-        add32(&plain, (uint32_t)h->p[i].name.n);
+        u32_add(&plain, (uint32_t)h->p[i].name.n);
         for (size_t k = 0; k < h->p[i].name.n; k++) {
             char c = h->p[i].name.p[k];
             strbuf_addc(&plain, c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c);
         }
-        add32(&plain, (uint32_t)h->p[i].value.n);
+        u32_add(&plain, (uint32_t)h->p[i].value.n);
         strbuf_add(&plain, h->p[i].value);
     }
     ASSERT(!plain.over);
@@ -266,31 +266,31 @@ uint32_t spdy_open(struct spdy *s, const struct http_headers *headers, bool end)
     uint32_t id = s->next_ours;
     s->next_ours += 2;
     AUTO(strbuf_fini) struct strbuf p = STRBUF(CONTROL_MOST);
-    add32(&p, id);
-    add32(&p, 0);
+    u32_add(&p, id);
+    u32_add(&p, 0);
     strbuf_add(&p, (struct str){"\0\0", 2});
     add_block(s, headers, &p);
-    control(s, SYN_STREAM, end ? FIN : 0, strbuf_str(&p));
+    control_send(s, SYN_STREAM, end ? FIN : 0, strbuf_str(&p));
     array_push(&s->streams, ((struct stream){.id = id, .we_ended = end, .window = s->initial_window}));
     return id;
 }
 
 void spdy_reply(struct spdy *s, uint32_t id, const struct http_headers *headers, bool end)
 {
-    struct stream *t = find(s, id);
+    struct stream *t = stream_find(s, id);
     if (!t)
         return;
     AUTO(strbuf_fini) struct strbuf p = STRBUF(CONTROL_MOST);
-    add32(&p, id);
+    u32_add(&p, id);
     add_block(s, headers, &p);
-    control(s, SYN_REPLY, end ? FIN : 0, strbuf_str(&p));
+    control_send(s, SYN_REPLY, end ? FIN : 0, strbuf_str(&p));
     t->we_ended |= end;
     forget_if_over(s, id);
 }
 
 size_t spdy_room(const struct spdy *s, uint32_t id)
 {
-    struct stream *t = find(s, id);
+    struct stream *t = stream_find(s, id);
     if (!t || t->we_ended || s->broken)
         return 0;
     if (!s->windows)
@@ -302,7 +302,7 @@ size_t spdy_room(const struct spdy *s, uint32_t id)
 
 void spdy_send(struct spdy *s, uint32_t id, struct str bytes)
 {
-    struct stream *t = find(s, id);
+    struct stream *t = stream_find(s, id);
     if (!t || t->we_ended)
         return;
     if (s->windows) {
@@ -312,8 +312,8 @@ void spdy_send(struct spdy *s, uint32_t id, struct str bytes)
     }
     while (bytes.n) {
         struct str part = str_sub(bytes, 0, MIN(bytes.n, (size_t)DATA_FRAME));
-        add32(&s->out, id);
-        add32(&s->out, (uint32_t)part.n);
+        u32_add(&s->out, id);
+        u32_add(&s->out, (uint32_t)part.n);
         strbuf_add(&s->out, part);
         bytes = str_sub(bytes, part.n, bytes.n);
     }
@@ -321,35 +321,35 @@ void spdy_send(struct spdy *s, uint32_t id, struct str bytes)
 
 void spdy_end(struct spdy *s, uint32_t id)
 {
-    struct stream *t = find(s, id);
+    struct stream *t = stream_find(s, id);
     if (!t || t->we_ended)
         return;
-    add32(&s->out, id);
-    add32(&s->out, (uint32_t)FIN << 24);
+    u32_add(&s->out, id);
+    u32_add(&s->out, (uint32_t)FIN << 24);
     t->we_ended = true;
     forget_if_over(s, id);
 }
 
 void spdy_reset(struct spdy *s, uint32_t id, int status)
 {
-    if (!find(s, id))
+    if (!stream_find(s, id))
         return;
-    forget(s, id);
-    control32(s, RST_STREAM, id, (uint32_t)status, true);
+    stream_forget(s, id);
+    control32_send(s, RST_STREAM, id, (uint32_t)status, true);
 }
 
 void spdy_consumed(struct spdy *s, uint32_t id, size_t n)
 {
     if (!s->windows)
         return;
-    struct stream *t = find(s, id);
+    struct stream *t = stream_find(s, id);
     s->session_eaten += n;
     if (s->session_eaten >= WINDOW / 2) {
-        control32(s, WINDOW_UPDATE, 0, (uint32_t)s->session_eaten, true);
+        control32_send(s, WINDOW_UPDATE, 0, (uint32_t)s->session_eaten, true);
         s->session_eaten = 0;
     }
     if (t && !t->they_ended && (t->eaten += n) >= WINDOW / 2) {
-        control32(s, WINDOW_UPDATE, id, (uint32_t)t->eaten, true);
+        control32_send(s, WINDOW_UPDATE, id, (uint32_t)t->eaten, true);
         t->eaten = 0;
     }
 }
@@ -357,16 +357,16 @@ void spdy_consumed(struct spdy *s, uint32_t id, size_t n)
 void spdy_goaway(struct spdy *s)
 {
     if (!s->going)
-        control32(s, GOAWAY, s->last_theirs, 0, true);
+        control32_send(s, GOAWAY, s->last_theirs, 0, true);
     s->going = true;
 }
 
 /* ---- reading */
 
-static bool broken(struct spdy *s, struct err *err, const char *why)
+static bool session_broken(struct spdy *s, struct err *err, const char *why)
 {
     s->broken = true;
-    control32(s, GOAWAY, s->last_theirs, PROTOCOL_ERROR, true);
+    control32_send(s, GOAWAY, s->last_theirs, PROTOCOL_ERROR, true);
     return err_set(err, E_BAD_REQUEST, "SPDY: %s", why);
 }
 
@@ -382,16 +382,16 @@ static bool inflate_block(struct spdy *s, struct str in, struct strbuf *out, str
         int rc = inflate(&s->inflate, Z_SYNC_FLUSH);
         if (rc == Z_NEED_DICT) {
             AUTO(strbuf_fini) struct strbuf d = STRBUF(4096);
-            dictionary(&d);
+            dictionary_write(&d);
             if (inflateSetDictionary(&s->inflate, (const Bytef *)d.p, (uInt)d.n) != Z_OK)
-                return broken(s, err, "a header block of another dictionary");
+                return session_broken(s, err, "a header block of another dictionary");
             continue;
         }
         if (rc != Z_OK && rc != Z_BUF_ERROR)
-            return broken(s, err, "a malformed header block");
+            return session_broken(s, err, "a malformed header block");
         strbuf_add(out, (struct str){room, sizeof room - s->inflate.avail_out});
         if (out->over)
-            return broken(s, err, "a header block is too large");
+            return session_broken(s, err, "a header block is too large");
         if (s->inflate.avail_out)
             return true; /* all of it is here */
     }
@@ -399,9 +399,9 @@ static bool inflate_block(struct spdy *s, struct str in, struct strbuf *out, str
 
 static bool cut_text(struct str *in, struct str *out)
 {
-    if (in->n < 4 || get32(in->p) > in->n - 4)
+    if (in->n < 4 || u32_get(in->p) > in->n - 4)
         return false;
-    uint32_t n = get32(in->p);
+    uint32_t n = u32_get(in->p);
     *out = str_sub(*in, 4, 4 + (size_t)n);
     *in = str_sub(*in, 4 + (size_t)n, in->n);
     return true;
@@ -413,13 +413,13 @@ static bool read_block(struct spdy *s, struct str in, struct arena *a, struct ht
     if (!inflate_block(s, in, &plain, err))
         return false;
     struct str rest = strbuf_str(&plain), name, value, part;
-    if (rest.n < 4 || get32(rest.p) > FIELDS_MOST)
-        return broken(s, err, "a malformed header block");
-    uint32_t n = get32(rest.p);
+    if (rest.n < 4 || u32_get(rest.p) > FIELDS_MOST)
+        return session_broken(s, err, "a malformed header block");
+    uint32_t n = u32_get(rest.p);
     rest = str_sub(rest, 4, rest.n);
     while (n--) {
         if (!cut_text(&rest, &name) || !cut_text(&rest, &value) || name.n == 0)
-            return broken(s, err, "a malformed header block");
+            return session_broken(s, err, "a malformed header block");
         while (str_cut(&value, 0, &part)) /* several values of one name are parted by NUL */
             http_header_add(a, h, name, part);
     }
@@ -431,19 +431,19 @@ static bool syn_stream(struct spdy *s, struct str p, int flags, struct err *err)
     AUTO(arena_fini) struct arena a = ARENA;
     struct http_headers h = {0};
     if (p.n < 10)
-        return broken(s, err, "a SYN_STREAM that is too short");
-    uint32_t id = get32(p.p) & 0x7fffffff;
+        return session_broken(s, err, "a SYN_STREAM that is too short");
+    uint32_t id = u32_get(p.p) & 0x7fffffff;
     if (!read_block(s, str_sub(p, 10, p.n), &a, &h, err))
         return false;
     bool theirs = id % 2 == (s->c.server ? 1 : 0);
     if (!theirs || id <= s->last_theirs || id == 0)
-        return broken(s, err, "a SYN_STREAM with a number that cannot be");
+        return session_broken(s, err, "a SYN_STREAM with a number that cannot be");
     s->last_theirs = id;
     size_t open = 0;
     array_each (t, &s->streams)
         open += t->id % 2 == id % 2;
     if (open >= s->c.streams_most || s->going) {
-        control32(s, RST_STREAM, id, REFUSED_STREAM, true);
+        control32_send(s, RST_STREAM, id, REFUSED_STREAM, true);
         return true;
     }
     array_push(
@@ -451,7 +451,7 @@ static bool syn_stream(struct spdy *s, struct str p, int flags, struct err *err)
         ((struct stream){
             .id = id, .we_ended = flags & UNIDIRECTIONAL, .they_ended = flags & FIN, .window = s->initial_window}));
     s->c.fns.opened(s, id, &h);
-    if (flags & FIN && find(s, id))
+    if (flags & FIN && stream_find(s, id))
         s->c.fns.ended(s, id);
     forget_if_over(s, id);
     return true;
@@ -459,7 +459,7 @@ static bool syn_stream(struct spdy *s, struct str p, int flags, struct err *err)
 
 static void they_end(struct spdy *s, uint32_t id)
 {
-    struct stream *t = find(s, id);
+    struct stream *t = stream_find(s, id);
     if (!t || t->they_ended)
         return;
     t->they_ended = true;
@@ -472,25 +472,25 @@ static bool reply_or_headers(struct spdy *s, struct str p, int type, int flags, 
     AUTO(arena_fini) struct arena a = ARENA;
     struct http_headers h = {0};
     if (p.n < 4)
-        return broken(s, err, "a SYN_REPLY that is too short");
-    uint32_t id = get32(p.p) & 0x7fffffff;
+        return session_broken(s, err, "a SYN_REPLY that is too short");
+    uint32_t id = u32_get(p.p) & 0x7fffffff;
     if (!read_block(s, str_sub(p, 4, p.n), &a, &h, err))
         return false;
-    if (find(s, id) && type == SYN_REPLY && s->c.fns.replied)
+    if (stream_find(s, id) && type == SYN_REPLY && s->c.fns.replied)
         s->c.fns.replied(s, id, &h);
     if (flags & FIN)
         they_end(s, id);
     return true;
 }
 
-static bool settings(struct spdy *s, struct str p, struct err *err)
+static bool settings_take(struct spdy *s, struct str p, struct err *err)
 {
-    if (p.n < 4 || (p.n - 4) / 8 < get32(p.p))
-        return broken(s, err, "malformed SETTINGS");
-    for (uint32_t i = 0, n = get32(p.p); i < n; i++) {
+    if (p.n < 4 || (p.n - 4) / 8 < u32_get(p.p))
+        return session_broken(s, err, "malformed SETTINGS");
+    for (uint32_t i = 0, n = u32_get(p.p); i < n; i++) {
         const char *at = p.p + 4 + (size_t)i * 8;
-        uint32_t value = get32(at + 4);
-        if ((get32(at) & 0xffffff) != SETTINGS_INITIAL_WINDOW_SIZE || value > INT32_MAX)
+        uint32_t value = u32_get(at + 4);
+        if ((u32_get(at) & 0xffffff) != SETTINGS_INITIAL_WINDOW_SIZE || value > INT32_MAX)
             continue;
         if (s->c.no_windows)
             continue;
@@ -505,14 +505,14 @@ static bool settings(struct spdy *s, struct str p, struct err *err)
 static bool window_update(struct spdy *s, struct str p, struct err *err)
 {
     if (p.n < 8)
-        return broken(s, err, "malformed WINDOW_UPDATE");
-    uint32_t id = get32(p.p) & 0x7fffffff, delta = get32(p.p + 4) & 0x7fffffff;
+        return session_broken(s, err, "malformed WINDOW_UPDATE");
+    uint32_t id = u32_get(p.p) & 0x7fffffff, delta = u32_get(p.p + 4) & 0x7fffffff;
     if (!s->windows)
         return true;
-    struct stream *one = id ? find(s, id) : NULL;
+    struct stream *one = id ? stream_find(s, id) : NULL;
     int64_t *window = id == 0 ? &s->session_window : one ? &one->window : NULL;
     if (window && (*window += delta) > INT32_MAX)
-        return broken(s, err, "a window over 2 GiB");
+        return session_broken(s, err, "a window over 2 GiB");
     for (size_t i = 0; i < s->streams.n; i++) {
         struct stream *t = &s->streams.p[i];
         uint32_t of = t->id;
@@ -527,29 +527,29 @@ static bool window_update(struct spdy *s, struct str p, struct err *err)
 static bool control_came(struct spdy *s, struct err *err)
 {
     const char *p = s->kept.p;
-    uint32_t head = get32(p), size = get32(p + 4);
+    uint32_t head = u32_get(p), size = u32_get(p + 4);
     int type = (int)(head & 0xffff), flags = (int)(size >> 24);
     struct str body = {p + 8, size & 0xffffff};
-    uint32_t id = body.n >= 4 ? get32(body.p) & 0x7fffffff : 0;
+    uint32_t id = body.n >= 4 ? u32_get(body.p) & 0x7fffffff : 0;
     switch (type) {
     case SYN_STREAM: return syn_stream(s, body, flags, err);
     case SYN_REPLY:
     case HEADERS: return reply_or_headers(s, body, type, flags, err);
-    case SETTINGS: return settings(s, body, err);
+    case SETTINGS: return settings_take(s, body, err);
     case WINDOW_UPDATE: return window_update(s, body, err);
     case RST_STREAM:
         if (body.n < 8)
-            return broken(s, err, "malformed RST_STREAM");
-        if (find(s, id)) {
-            forget(s, id);
-            s->c.fns.reset(s, id, (int)get32(body.p + 4));
+            return session_broken(s, err, "malformed RST_STREAM");
+        if (stream_find(s, id)) {
+            stream_forget(s, id);
+            s->c.fns.reset(s, id, (int)u32_get(body.p + 4));
         }
         return true;
     case PING:
         if (body.n < 4)
-            return broken(s, err, "malformed PING");
-        if (get32(body.p) % 2 == (s->c.server ? 1 : 0)) /* theirs: back to them */
-            control32(s, PING, get32(body.p), 0, false);
+            return session_broken(s, err, "malformed PING");
+        if (u32_get(body.p) % 2 == (s->c.server ? 1 : 0)) /* theirs: back to them */
+            control32_send(s, PING, u32_get(body.p), 0, false);
         return true;
     case GOAWAY:
         s->going = true;
@@ -568,7 +568,7 @@ static void data_came(struct spdy *s, struct str *bytes)
     *bytes = str_sub(*bytes, part.n, bytes->n);
     s->data_left -= part.n;
     s->in_data = s->data_left > 0;
-    struct stream *t = find(s, id);
+    struct stream *t = stream_find(s, id);
     if (part.n && t && !t->they_ended)
         s->c.fns.data(s, id, part);
     else if (part.n)
@@ -579,12 +579,12 @@ static void data_came(struct spdy *s, struct str *bytes)
 
 static bool head_came(struct spdy *s, struct err *err)
 {
-    uint32_t head = get32(s->kept.p), size = get32(s->kept.p + 4);
+    uint32_t head = u32_get(s->kept.p), size = u32_get(s->kept.p + 4);
     if (head & 0x80000000) {
         if ((head >> 16 & 0x7fff) != 3)
-            return broken(s, err, "a frame of another version than 3");
+            return session_broken(s, err, "a frame of another version than 3");
         if ((size & 0xffffff) > CONTROL_MOST)
-            return broken(s, err, "a control frame that is too large");
+            return session_broken(s, err, "a control frame that is too large");
         return true;
     }
     s->data_stream = head;
@@ -592,10 +592,10 @@ static bool head_came(struct spdy *s, struct err *err)
     s->data_fin = size >> 24 & FIN;
     s->in_data = true;
     strbuf_reset(&s->kept);
-    struct stream *t = find(s, head);
+    struct stream *t = stream_find(s, head);
     bool never = head % 2 == (s->c.server ? 1 : 0) ? head > s->last_theirs : head >= s->next_ours;
     if (!t && (never || head == 0))
-        return broken(s, err, "data of a stream that was never opened");
+        return session_broken(s, err, "data of a stream that was never opened");
     return true;
 }
 
@@ -608,7 +608,7 @@ bool spdy_read(struct spdy *s, struct str bytes, struct err *err)
             data_came(s, &bytes);
             continue;
         }
-        size_t want = s->kept.n < 8 ? 8 : 8 + (get32(s->kept.p + 4) & 0xffffff);
+        size_t want = s->kept.n < 8 ? 8 : 8 + (u32_get(s->kept.p + 4) & 0xffffff);
         struct str part = str_sub(bytes, 0, MIN(bytes.n, want - s->kept.n));
         strbuf_add(&s->kept, part);
         bytes = str_sub(bytes, part.n, bytes.n);
@@ -617,7 +617,7 @@ bool spdy_read(struct spdy *s, struct str bytes, struct err *err)
                 return false;
             if (s->in_data)
                 continue;
-            want = 8 + (get32(s->kept.p + 4) & 0xffffff);
+            want = 8 + (u32_get(s->kept.p + 4) & 0xffffff);
         }
         if (s->kept.n < 8 || s->kept.n < want)
             continue;

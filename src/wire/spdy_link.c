@@ -17,7 +17,7 @@ struct spdy_link {
     int busy;            /* a callback of the streams is under way */
 };
 
-static void release(struct spdy_link *l)
+static void link_release(struct spdy_link *l)
 {
     spdy_free(l->session);
     mem_free(l);
@@ -33,10 +33,10 @@ void spdy_link_free(struct spdy_link *l)
     stream_free(TAKE(l->stream));
     websocket_free(TAKE(l->socket));
     if (!l->busy)
-        release(l);
+        link_release(l);
 }
 
-static void gone(struct spdy_link *l)
+static void link_gone(struct spdy_link *l)
 {
     if (l->finishing) {
         spdy_link_free(l);
@@ -48,7 +48,7 @@ static void gone(struct spdy_link *l)
     l->busy++;
     l->fns.closed(l->arg);
     if (--l->busy == 0 && l->freed)
-        release(l);
+        link_release(l);
 }
 
 struct spdy *spdy_link_session(const struct spdy_link *l)
@@ -80,7 +80,7 @@ void spdy_link_pause(struct spdy_link *l, bool pause)
         websocket_pause(l->socket, pause);
 }
 
-static size_t queued(const struct spdy_link *l)
+static size_t link_queued(const struct spdy_link *l)
 {
     return l->stream ? stream_queued(l->stream) : l->socket ? websocket_queued(l->socket) : 0;
 }
@@ -88,7 +88,7 @@ static size_t queued(const struct spdy_link *l)
 static void on_linger(struct timer *t)
 {
     struct spdy_link *l = container_of(t, struct spdy_link, timer);
-    size_t now = queued(l);
+    size_t now = link_queued(l);
     if (!now || now >= l->queued) { /* it neither reads nor goes */
         spdy_link_free(l);
         return;
@@ -106,7 +106,7 @@ void spdy_link_finish(struct spdy_link *l)
     }
     l->finishing = true;
     spdy_mute(l->session);
-    l->queued = queued(l);
+    l->queued = link_queued(l);
     spdy_link_pause(l, false);
     timer_set(&l->timer, LINGER);
 }
@@ -123,11 +123,11 @@ static void bytes_came(struct spdy_link *l, struct str bytes)
     if (!l->freed)
         spdy_link_flush(l); /* a GOAWAY, where it broke */
     if (--l->busy == 0 && l->freed) {
-        release(l);
+        link_release(l);
         return;
     }
     if (!ok && !l->freed) {
-        gone(l);
+        link_gone(l);
         return;
     }
     if (l->stream && stream_queued(l->stream) > REPLIES_MOST) { /* a WebSocket sees to it itself */
@@ -152,11 +152,11 @@ static void stream_drained(struct stream *s)
 }
 static void stream_ended(struct stream *s)
 {
-    gone(stream_arg(s));
+    link_gone(stream_arg(s));
 }
 static void stream_broken(struct stream *s, UNUSED struct err *err)
 {
-    gone(stream_arg(s)); /* the same to both: the client has gone */
+    link_gone(stream_arg(s)); /* the same to both: the client has gone */
 }
 static const struct stream_fns stream_fns = {NULL, stream_came, stream_drained, stream_ended, stream_broken};
 
@@ -172,7 +172,7 @@ static void websocket_drained(struct websocket *w)
 }
 static void websocket_gone(struct websocket *w, UNUSED int code, UNUSED struct str reason)
 {
-    gone(websocket_arg(w));
+    link_gone(websocket_arg(w));
 }
 static const struct websocket_fns websocket_fns = {message_came, websocket_drained, websocket_gone};
 
@@ -184,7 +184,7 @@ bool spdy_link_wanted(const struct http_request *r)
            http_header_token(&r->headers, S("Upgrade"), S("SPDY/3.1"));
 }
 
-static void refuse(struct http_request *r, const char *const *ours)
+static void request_refuse(struct http_request *r, const char *const *ours)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     bool asked = http_header_has(&r->headers, S("X-Stream-Protocol-Version"));
@@ -211,7 +211,7 @@ struct spdy_link *spdy_link_accept(struct http_request *r, const char *const *ou
 {
     *chosen = http_header_choose(&r->headers, S("X-Stream-Protocol-Version"), ours);
     if (!*chosen) {
-        refuse(r, ours);
+        request_refuse(r, ours);
         return NULL;
     }
     http_set(r, S("X-Stream-Protocol-Version"), str_of(*chosen));

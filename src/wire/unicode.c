@@ -34,7 +34,7 @@ static size_t utf8_first(struct str s, uint32_t *c)
     return *c < least[n] || *c > 0x10ffff || (*c >= 0xd800 && *c < 0xe000) ? 0 : n;
 }
 
-static uint32_t unit(struct str s, bool big)
+static uint32_t utf16_unit(struct str s, bool big)
 {
     uint8_t a = (uint8_t)s.p[0], b = (uint8_t)s.p[1];
     return big ? (uint32_t)a << 8 | b : (uint32_t)b << 8 | a;
@@ -44,10 +44,10 @@ static size_t utf16_first(struct str s, bool big, uint32_t *c)
 {
     if (s.n < 2)
         return 0;
-    *c = unit(s, big);
+    *c = utf16_unit(s, big);
     if (*c < 0xd800 || *c >= 0xe000)
         return 2;
-    uint32_t low = s.n < 4 ? 0 : unit(str_sub(s, 2, 4), big);
+    uint32_t low = s.n < 4 ? 0 : utf16_unit(str_sub(s, 2, 4), big);
     if (*c >= 0xdc00 || low < 0xdc00 || low >= 0xe000)
         return 0;
     *c = 0x10000 + ((*c - 0xd800) << 10 | (low - 0xdc00));

@@ -86,17 +86,17 @@ static const struct wslay_event_callbacks wslay_callbacks = {
 
 /* ---- the stream's side */
 
-static void release(struct websocket *w)
+static void socket_release(struct websocket *w)
 {
     wslay_event_context_free(w->ctx);
     mem_free(w);
 }
 
-static bool back(struct websocket *w)
+static bool socket_back(struct websocket *w)
 {
     w->busy--;
     if (w->freed && w->busy == 0) {
-        release(w);
+        socket_release(w);
         return false;
     }
     return !w->freed;
@@ -112,7 +112,7 @@ static void tell_closed(struct websocket *w, int code, struct str reason)
         stream_close(TAKE(w->stream)); /* our half of the goodbye still goes out */
     w->busy++;
     w->fns->closed(w, code, reason);
-    (void)back(w);
+    (void)socket_back(w);
 }
 
 static void data_came(struct stream *s, struct str bytes)
@@ -126,7 +126,7 @@ static void data_came(struct stream *s, struct str bytes)
         (void)wslay_event_send(w->ctx); /* pongs, the answer to a goodbye */
     struct str rest = w->rest;
     w->rest = S("");
-    if (!back(w))
+    if (!socket_back(w))
         return;
     if (w->close_code) {
         tell_closed(w, w->close_code, str_of(w->close_reason));
@@ -171,7 +171,7 @@ static void stream_broken(struct stream *s, struct err *err)
 
 static const struct stream_fns stream_fns = {NULL, data_came, stream_drained, stream_ended, stream_broken};
 
-static void ping(struct timer *t)
+static void socket_ping(struct timer *t)
 {
     struct websocket *w = container_of(t, struct websocket, timer);
     w->quiet = w->heard ? 0 : w->quiet + 1;
@@ -195,7 +195,7 @@ static struct websocket *websocket_new(struct stream *own_s, bool client, const 
     ASSERT(bad == 0);
     wslay_event_config_set_max_recv_msg_length(w->ctx, c && c->message_most ? c->message_most : MESSAGE_MOST);
     (void)snprintf(w->protocol, sizeof w->protocol, STR_FMT, STR_ARG(protocol));
-    timer_init(&w->timer, stream_loop(own_s), ping);
+    timer_init(&w->timer, stream_loop(own_s), socket_ping);
     w->ping_ns = c ? c->ping_ns : 0;
     if (w->ping_ns)
         timer_set(&w->timer, w->ping_ns);
@@ -227,7 +227,7 @@ static struct str protocol_choose(const struct http_headers *h, const char *cons
     return chosen ? str_of(chosen) : S("");
 }
 
-static void refuse(struct http_request *r, int status, struct str why)
+static void request_refuse(struct http_request *r, int status, struct str why)
 {
     http_respond(r, status, S("text/plain; charset=utf-8"), why);
 }
@@ -239,7 +239,7 @@ static void refuse_protocols(struct http_request *r, const char *const *ours)
     for (; ours && *ours; ours++)
         strbuf_addf(&b, " %s", *ours);
     strbuf_addc(&b, '\n');
-    refuse(r, 403, strbuf_str(&b));
+    request_refuse(r, 403, strbuf_str(&b));
 }
 
 static bool key_ok(struct str key)
@@ -255,12 +255,12 @@ struct websocket *websocket_accept(struct http_request *r, const struct websocke
     const char *const *ours = c ? c->protocols : NULL;
     struct str protocol = protocol_choose(&r->headers, ours);
     if (!websocket_wanted(r) || !key_ok(key)) {
-        refuse(r, 400, S("a WebSocket handshake is wanted here (RFC 6455 4.1)\n"));
+        request_refuse(r, 400, S("a WebSocket handshake is wanted here (RFC 6455 4.1)\n"));
         return NULL;
     }
     if (!str_eq(http_header(&r->headers, S("Sec-WebSocket-Version")), S("13"))) {
         http_set(r, S("Sec-WebSocket-Version"), S("13"));
-        refuse(r, 426, S("only version 13 of WebSocket is spoken here\n"));
+        request_refuse(r, 426, S("only version 13 of WebSocket is spoken here\n"));
         return NULL;
     }
     if (!protocol.n && http_header_has(&r->headers, S("Sec-WebSocket-Protocol"))) {
@@ -489,5 +489,5 @@ void websocket_free(struct websocket *w)
     timer_stop(&w->timer);
     stream_free(TAKE(w->stream));
     if (w->busy == 0)
-        release(w);
+        socket_release(w);
 }

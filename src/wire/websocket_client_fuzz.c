@@ -15,7 +15,7 @@ static int door = -1;
 static struct websocket *current;
 static char path[64];
 
-static void message(struct websocket *w, int kind, struct str b)
+static void message_came(struct websocket *w, int kind, struct str b)
 {
     ASSERT(kind == WEBSOCKET_TEXT || kind == WEBSOCKET_BINARY);
     ASSERT(b.n <= MOST);
@@ -26,22 +26,22 @@ static void message(struct websocket *w, int kind, struct str b)
     }
     websocket_send(w, kind, b);
 }
-static void closed(struct websocket *w, int code, struct str reason)
+static void socket_closed(struct websocket *w, int code, struct str reason)
 {
     ASSERT(code && reason.n < 200);
     websocket_free(w);
     current = NULL;
 }
-static const struct websocket_fns fns = {message, NULL, closed};
+static const struct websocket_fns fns = {message_came, NULL, socket_closed};
 
-static void opened(struct websocket *w, UNUSED const struct http_answer *refused, UNUSED struct err *err,
-                   UNUSED void *arg)
+static void socket_opened(struct websocket *w, UNUSED const struct http_answer *refused, UNUSED struct err *err,
+                          UNUSED void *arg)
 {
     ASSERT(w);
     current = w;
 }
 
-static void begin(void)
+static void world_begin(void)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     struct err err = ERR;
@@ -58,7 +58,7 @@ static void begin(void)
 }
 
 /* The server's half of the handshake (RFC 6455 4.2.2). */
-static void answer(int fd)
+static void handshake_answer(int fd)
 {
     char head[4096];
     size_t n = 0;
@@ -88,16 +88,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size > 1 << 16)
         return 0;
     if (!l)
-        begin();
+        world_begin();
     const struct websocket_config config = {.message_most = MOST};
-    (void)websocket_connect(client, S("/"), NULL, &config, &fns, NULL, opened);
+    (void)websocket_connect(client, S("/"), NULL, &config, &fns, NULL, socket_opened);
     int fd = -1;
     for (int i = 0; i < 100 && fd < 0; i++) {
         (void)loop_run_once(l, NS_PER_MS);
         fd = accept4(door, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     }
     ASSERT(fd >= 0);
-    answer(fd);
+    handshake_answer(fd);
     for (int i = 0; i < 100 && !current; i++)
         (void)loop_run_once(l, NS_PER_MS);
     ASSERT(current);

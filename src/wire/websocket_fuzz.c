@@ -9,7 +9,7 @@ static struct loop *l;
 static struct http_server *server;
 static bool there, paused;
 
-static void message(struct websocket *w, int kind, struct str b)
+static void message_came(struct websocket *w, int kind, struct str b)
 {
     ASSERT(kind == WEBSOCKET_TEXT || kind == WEBSOCKET_BINARY);
     ASSERT(b.n <= MOST);
@@ -21,22 +21,22 @@ static void message(struct websocket *w, int kind, struct str b)
     websocket_pause(w, paused = b.n == 5);
     websocket_send(w, kind, b);
 }
-static void closed(struct websocket *w, int code, struct str reason)
+static void socket_closed(struct websocket *w, int code, struct str reason)
 {
     ASSERT(code && reason.n < 200);
     websocket_free(w);
     there = false;
 }
-static const struct websocket_fns fns = {message, NULL, closed};
+static const struct websocket_fns fns = {message_came, NULL, socket_closed};
 static struct websocket *current;
 
-static void request(struct http_request *r, UNUSED void *arg)
+static void request_came(struct http_request *r, UNUSED void *arg)
 {
     current = websocket_accept(r, &(struct websocket_config){.message_most = MOST}, &fns, NULL);
     there = current != NULL;
 }
 
-static void turn(int fd)
+static void loop_turn(int fd)
 {
     char buf[65536];
     (void)loop_run_once(l, 0);
@@ -57,23 +57,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!l) {
         l = loop_new(&err);
         ASSERT(l);
-        server = http_server_new(l, &(struct http_server_config){.service = {.request = request}});
+        server = http_server_new(l, &(struct http_server_config){.service = {.request = request_came}});
     }
     paused = false;
     ASSERT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
     http_server_accept(server, pair[0]);
     ASSERT(write(pair[1], hello, sizeof hello - 1) == (ssize_t)sizeof hello - 1);
     for (int i = 0; i < 10 && !there; i++)
-        turn(pair[1]);
+        loop_turn(pair[1]);
     ASSERT(there);
     for (size_t at = 0, step = size ? 1 + data[size - 1] * 16u : 1; there && at < size;) {
         ssize_t n = write(pair[1], data + at, MIN(size - at, step));
         if (n < 0)
             break;
         at += (size_t)n;
-        turn(pair[1]);
+        loop_turn(pair[1]);
     }
-    turn(pair[1]);
+    loop_turn(pair[1]);
     (void)close(pair[1]);
     for (int turns = 0; there; turns++) {
         ASSERT(turns < 1000);

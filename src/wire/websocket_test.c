@@ -34,7 +34,7 @@ static void server_closed(struct websocket *w, int code, struct str reason)
     loop_stop(l);
 }
 static const struct websocket_fns server_fns = {server_message, NULL, server_closed};
-static void service(struct http_request *r, UNUSED void *arg)
+static void service_request(struct http_request *r, UNUSED void *arg)
 {
     at_server = websocket_accept(r, &server_config, &server_fns, NULL);
 }
@@ -57,7 +57,7 @@ static void client_closed(struct websocket *w, int code, struct str reason)
     loop_stop(l);
 }
 static const struct websocket_fns client_fns = {client_message, NULL, client_closed};
-static void opened(struct websocket *w, const struct http_answer *refused, struct err *err, UNUSED void *arg)
+static void socket_opened(struct websocket *w, const struct http_answer *refused, struct err *err, UNUSED void *arg)
 {
     at_client = w;
     if (w)
@@ -67,7 +67,7 @@ static void opened(struct websocket *w, const struct http_answer *refused, struc
     loop_stop(l);
 }
 
-static void begin(const char *const *server_speaks, const char *const *client_speaks)
+static void ends_make(const char *const *server_speaks, const char *const *client_speaks)
 {
     struct err err = ERR;
     struct addr at;
@@ -82,14 +82,14 @@ static void begin(const char *const *server_speaks, const char *const *client_sp
     CHECK_OK(socket_addr(fd, &at, &err), err);
     (void)snprintf(address, sizeof address, "127.0.0.1:%d", addr_port(&at));
     server_config.protocols = server_speaks;
-    server = http_server_new(l, &(struct http_server_config){.service = {.request = service}});
+    server = http_server_new(l, &(struct http_server_config){.service = {.request = service_request}});
     http_server_listen(server, fd);
     client = http_client_new(l, &(struct http_client_config){.address = str_of(address)});
     struct websocket_config c = {.protocols = client_speaks, .message_most = 4 << 20};
-    (void)websocket_connect(client, S("/ws"), NULL, &c, &client_fns, NULL, opened);
+    (void)websocket_connect(client, S("/ws"), NULL, &c, &client_fns, NULL, socket_opened);
     loop_run(l);
 }
-static void end(void)
+static void ends_free(void)
 {
     websocket_free(at_client);
     at_client = NULL;
@@ -110,7 +110,7 @@ static const char *const v5[] = {"v5.channel.k8s.io", "v4.channel.k8s.io", NULL}
 
 TEST(websocket_messages_go_both_ways)
 {
-    begin(v5, v4);
+    ends_make(v5, v4);
     want_bytes = 5;
     websocket_send(at_client, WEBSOCKET_TEXT, S("text"));
     loop_run(l);
@@ -118,13 +118,13 @@ TEST(websocket_messages_go_both_ways)
     websocket_send2(at_client, WEBSOCKET_BINARY, S("bin"), S("ary part"));
     loop_run(l);
     CHECK_LOG("open v4.channel.k8s.io;1 <text;2 <binary part;");
-    end();
+    ends_free();
 }
 
 TEST(websocket_messages_of_every_length)
 {
     static const size_t sizes[] = {0, 1, 125, 126, 127, 65535, 65536, 1000000};
-    begin(v5, v5);
+    ends_make(v5, v5);
     AUTO(strbuf_fini) struct strbuf b = STRBUF(2 << 20);
     CHECK(strbuf_room(&b, 1000000));
     memset(b.p, 'x', 1000000);
@@ -135,36 +135,36 @@ TEST(websocket_messages_of_every_length)
     }
     loop_run(l);
     CHECK_INT(got_bytes, want_bytes);
-    end();
+    ends_free();
 }
 
 TEST(websocket_goodbyes)
 {
-    begin(v5, v5);
+    ends_make(v5, v5);
     want_bytes = SIZE_MAX;
     websocket_send(at_client, WEBSOCKET_TEXT, S("bye"));
     loop_run(l);
     CHECK_LOG("open v5.channel.k8s.io;client 4001 as you wish;");
     at_server = NULL;
-    end();
-    begin(v5, v5);
+    ends_free();
+    ends_make(v5, v5);
     websocket_close(TAKE(at_client), 1000, S("done"));
     loop_run(l);
     CHECK_LOG("open v5.channel.k8s.io;server 1000 done;");
     at_server = NULL;
-    end();
-    begin(v5, v5);
+    ends_free();
+    ends_make(v5, v5);
     websocket_send(at_client, WEBSOCKET_TEXT, S("drop"));
     loop_run(l);
     CHECK_LOG("open v5.channel.k8s.io;client 1006 the other side closed the connection without a goodbye;");
     at_server = NULL;
-    end();
+    ends_free();
 }
 
 TEST(websocket_too_big_a_message_ends_it)
 {
     server_config.message_most = 1000;
-    begin(v5, v5);
+    ends_make(v5, v5);
     want_bytes = SIZE_MAX;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(2 << 20);
     for (int i = 0; i < 1001; i++)
@@ -178,14 +178,14 @@ TEST(websocket_too_big_a_message_ends_it)
         loop_run(l);
     CHECK(str_has(strbuf_str(&seen), S("server 1009")));
     at_server = NULL;
-    end();
+    ends_free();
 }
 
 TEST(websocket_no_protocol_in_common)
 {
-    begin(v5, other);
+    ends_make(v5, other);
     CHECK_LOG(
         "403 WebSocket refused with 403 Forbidden: none of the offered WebSocket protocols is spoken here; these "
         "are: v5.channel.k8s.io v4.channel.k8s.io;");
-    end();
+    ends_free();
 }

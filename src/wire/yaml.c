@@ -77,7 +77,7 @@ static struct str textz_of(struct arena *a, const yaml_char_t *p)
     return text_of(a, p, p ? strlen((const char *)p) : 0);
 }
 
-static void anchor(struct loader *l, struct node *n, const yaml_char_t *name)
+static void anchor_add(struct loader *l, struct node *n, const yaml_char_t *name)
 {
     if (name)
         (void)map_put(&l->anchors, str_of((const char *)name), n);
@@ -139,13 +139,13 @@ static bool load_event(struct loader *l, const yaml_event_t *e, struct node **ro
         n->text = text_of(l->a, e->data.scalar.value, e->data.scalar.length);
         n->tag = textz_of(l->a, e->data.scalar.tag);
         n->plain = e->data.scalar.plain_implicit;
-        anchor(l, n, e->data.scalar.anchor);
+        anchor_add(l, n, e->data.scalar.anchor);
         break;
     case YAML_SEQUENCE_START_EVENT:
     case YAML_MAPPING_START_EVENT: {
         bool list = e->type == YAML_SEQUENCE_START_EVENT;
         n = add_node(l, list ? NODE_LIST : NODE_MAP, e);
-        anchor(l, n, list ? e->data.sequence_start.anchor : e->data.mapping_start.anchor);
+        anchor_add(l, n, list ? e->data.sequence_start.anchor : e->data.mapping_start.anchor);
         if (l->stack.n >= YAML_MAX_DEPTH)
             return err_set(l->err, E_BAD_REQUEST, "yaml: exceeded max depth of %d", YAML_MAX_DEPTH);
         array_push(&l->stack, n);
@@ -166,7 +166,7 @@ static bool load_event(struct loader *l, const yaml_event_t *e, struct node **ro
 }
 
 /* The next document's root; NULL with true: the end of the stream. */
-static bool load(struct yaml_reader *r, struct arena *a, struct node **root, struct err *err)
+static bool document_load(struct yaml_reader *r, struct arena *a, struct node **root, struct err *err)
 {
     struct loader l = {.r = r, .a = a, .err = err};
     bool done = false, ok = true;
@@ -263,7 +263,7 @@ static bool is_float(const char *p)
     return !*p;
 }
 
-static void resolve(const struct node *n, struct scalar *out)
+static void scalar_resolve(const struct node *n, struct scalar *out)
 {
     static const struct str str_tag = S_INIT("tag:yaml.org,2002:str");
     *out = (struct scalar){.type = SCALAR_STRING};
@@ -310,10 +310,10 @@ struct converter {
     size_t depth, alias_depth, count, alias_count;
 };
 
-static bool convert(struct converter *c, struct node *n);
+static bool node_convert(struct converter *c, struct node *n);
 
 /* More of the output made by aliases than go-yaml allows. */
-static bool excessive(const struct converter *c)
+static bool aliases_excessive(const struct converter *c)
 {
     double allowed = c->count <= 400000    ? 0.99
                      : c->count >= 4000000 ? 0.10
@@ -324,7 +324,7 @@ static bool excessive(const struct converter *c)
 static bool convert_scalar(struct converter *c, const struct node *n)
 {
     struct scalar s;
-    resolve(n, &s);
+    scalar_resolve(n, &s);
     switch (s.type) {
     case SCALAR_NULL: strbuf_add(c->b, S("null")); return true;
     case SCALAR_BOOL: strbuf_addz(c->b, s.b ? "true" : "false"); return true;
@@ -357,7 +357,7 @@ static bool key_text(struct converter *c, const struct node *n, struct str *out,
         n = n->target;
     struct scalar s = {0};
     if (n->type == NODE_SCALAR)
-        resolve(n, &s);
+        scalar_resolve(n, &s);
     *string = false;
     if (n->type != NODE_SCALAR || s.type == SCALAR_NULL)
         return err_set(c->err, E_BAD_REQUEST, "yaml: line %zu: a map key must be a text, a number or a boolean",
@@ -392,15 +392,15 @@ struct entries {
     struct map at; /* key -> index + 1 */
 };
 
-static bool collect(struct converter *c, struct node *map, struct entries *e);
+static bool entries_collect(struct converter *c, struct node *map, struct entries *e);
 
 /* `<<`: the members of a map, or of each of a list of maps, the first of which wins. */
-static bool merge(struct converter *c, struct node *n, struct entries *e)
+static bool entries_merge(struct converter *c, struct node *n, struct entries *e)
 {
     while (n->type == NODE_ALIAS)
         n = n->target;
     if (n->type == NODE_MAP)
-        return collect(c, n, e);
+        return entries_collect(c, n, e);
     if (n->type != NODE_LIST)
         return err_set(c->err, E_BAD_REQUEST, "yaml: map merge requires map or sequence of maps as the value");
     ARRAY(struct node *) maps = {0};
@@ -414,14 +414,14 @@ static bool merge(struct converter *c, struct node *n, struct entries *e)
     while (ok && maps.n) {
         struct node *m = array_pop(&maps);
         ok = m->type == NODE_MAP
-                 ? collect(c, m, e)
+                 ? entries_collect(c, m, e)
                  : err_set(c->err, E_BAD_REQUEST, "yaml: map merge requires map or sequence of maps as the value");
     }
     array_fini(&maps);
     return ok;
 }
 
-static bool collect(struct converter *c, struct node *map, struct entries *e)
+static bool entries_collect(struct converter *c, struct node *map, struct entries *e)
 {
     if (map->expanding)
         return err_set(c->err, E_BAD_REQUEST, "yaml: an anchor's value contains itself");
@@ -432,11 +432,11 @@ static bool collect(struct converter *c, struct node *map, struct entries *e)
         c->count++;
         if (c->alias_depth)
             c->alias_count++;
-        if (excessive(c)) {
+        if (aliases_excessive(c)) {
             ok = err_set(c->err, E_BAD_REQUEST, "yaml: document contains excessive aliasing");
         } else if (k->type == NODE_SCALAR && k->plain && str_eqz(k->text, "<<")) {
             c->alias_depth++;
-            ok = merge(c, v, e);
+            ok = entries_merge(c, v, e);
             c->alias_depth--;
         } else {
             struct entry fresh = {.value = v, .order = e->list.n};
@@ -470,7 +470,7 @@ static int by_key(const void *x, const void *y)
 static bool convert_map(struct converter *c, struct node *n)
 {
     struct entries e = {0};
-    bool ok = collect(c, n, &e);
+    bool ok = entries_collect(c, n, &e);
     if (e.list.n)
         qsort(e.list.p, e.list.n, sizeof *e.list.p, by_key);
     strbuf_addc(c->b, '{');
@@ -479,7 +479,7 @@ static bool convert_map(struct converter *c, struct node *n)
             strbuf_addc(c->b, ',');
         json_add_string(c->b, e.list.p[i].key);
         strbuf_addc(c->b, ':');
-        ok = convert(c, e.list.p[i].value);
+        ok = node_convert(c, e.list.p[i].value);
     }
     strbuf_addc(c->b, '}');
     array_fini(&e.list);
@@ -487,12 +487,12 @@ static bool convert_map(struct converter *c, struct node *n)
     return ok;
 }
 
-static bool convert(struct converter *c, struct node *n)
+static bool node_convert(struct converter *c, struct node *n)
 {
     c->count++;
     if (c->alias_depth)
         c->alias_count++;
-    if (excessive(c))
+    if (aliases_excessive(c))
         return err_set(c->err, E_BAD_REQUEST, "yaml: document contains excessive aliasing");
     if (c->b->over)
         return err_set(c->err, E_TOO_LARGE, "yaml: the document is over %zu bytes as JSON", c->b->max);
@@ -506,7 +506,7 @@ static bool convert(struct converter *c, struct node *n)
             return err_set(c->err, E_BAD_REQUEST, "yaml: anchor '" STR_FMT "' value contains itself",
                            STR_ARG(n->text));
         c->alias_depth++;
-        ok = convert(c, n->target);
+        ok = node_convert(c, n->target);
         c->alias_depth--;
         break;
     case NODE_LIST:
@@ -517,7 +517,7 @@ static bool convert(struct converter *c, struct node *n)
         for (struct node *it = n->first; ok && it; it = it->next) {
             if (it != n->first)
                 strbuf_addc(c->b, ',');
-            ok = convert(c, it);
+            ok = node_convert(c, it);
         }
         strbuf_addc(c->b, ']');
         n->expanding = false;
@@ -534,12 +534,12 @@ int yaml_next(struct yaml_reader *r, struct strbuf *json, struct err *err)
     struct node *root;
     if (r->ended)
         return 0;
-    if (!load(r, &a, &root, err))
+    if (!document_load(r, &a, &root, err))
         return -1;
     if (!root)
         return 0;
     struct converter c = {.a = &a, .b = json, .notes = &r->notes, .err = err};
-    if (!convert(&c, root))
+    if (!node_convert(&c, root))
         return -1;
     if (json->over)
         return (void)err_set(err, E_TOO_LARGE, "yaml: the document is over %zu bytes as JSON", json->max), -1;
@@ -577,12 +577,12 @@ static int write_out(void *arg, unsigned char *p, size_t n)
     return 1;
 }
 
-static void emit(struct writer *w, yaml_event_t *e)
+static void event_emit(struct writer *w, yaml_event_t *e)
 {
     (void)yaml_emitter_emit(&w->emitter, e); /* fails on what is no UTF-8 only; the strings come from checked JSON */
 }
 
-static size_t digits(struct str s, size_t at, size_t most)
+static size_t digits_count(struct str s, size_t at, size_t most)
 {
     size_t n = 0;
     while (n < most && at + n < s.n && s.p[at + n] >= '0' && s.p[at + n] <= '9')
@@ -595,21 +595,21 @@ static size_t digits(struct str s, size_t at, size_t most)
 static bool needs_quotes(struct str s)
 {
     size_t at = 5, n;
-    if (digits(s, 0, 5) == 4 && s.n > 4 && s.p[4] == '-' && (n = digits(s, at, 2)) > 0) {
+    if (digits_count(s, 0, 5) == 4 && s.n > 4 && s.p[4] == '-' && (n = digits_count(s, at, 2)) > 0) {
         at += n;
-        if (at < s.n && s.p[at] == '-' && (n = digits(s, at + 1, 2)) > 0) {
+        if (at < s.n && s.p[at] == '-' && (n = digits_count(s, at + 1, 2)) > 0) {
             at += 1 + n;
             if (at == s.n || strchr("Tt ", s.p[at]))
                 return true;
         }
     }
     at = s.n && (s.p[0] == '-' || s.p[0] == '+') ? 1 : 0;
-    if (!(n = digits(s, at, s.n)) || at + n == s.n || s.p[at + n] != ':')
+    if (!(n = digits_count(s, at, s.n)) || at + n == s.n || s.p[at + n] != ':')
         return false;
-    for (at += n; at < s.n && s.p[at] == ':' && (n = digits(s, at + 1, 2)) > 0;)
+    for (at += n; at < s.n && s.p[at] == ':' && (n = digits_count(s, at + 1, 2)) > 0;)
         at += 1 + n;
     if (at < s.n && s.p[at] == '.')
-        at += 1 + digits(s, at + 1, s.n);
+        at += 1 + digits_count(s, at + 1, s.n);
     return at == s.n;
 }
 
@@ -621,14 +621,14 @@ static void emit_text(struct writer *w, struct str s, bool string)
     yaml_scalar_style_t style = YAML_PLAIN_SCALAR_STYLE;
     if (string) {
         n.text = str_dup(w->a, s);
-        resolve(&n, &as);
+        scalar_resolve(&n, &as);
         if (as.type != SCALAR_STRING || str_eqz(s, "<<") || str_eqz(s, "=") || needs_quotes(s))
             style = YAML_DOUBLE_QUOTED_SCALAR_STYLE;
         else if (str_find_char(s, '\n') >= 0)
             style = YAML_LITERAL_SCALAR_STYLE;
     }
     yaml_scalar_event_initialize(&e, NULL, NULL, (const yaml_char_t *)s.p, (int)s.n, 1, 1, style);
-    emit(w, &e);
+    event_emit(w, &e);
 }
 
 struct pair {
@@ -650,12 +650,12 @@ static void write_value(struct writer *w, struct json *j)
     case JSON_STRING: emit_text(w, json_string(j, w->a), true); break;
     case JSON_ARRAY:
         yaml_sequence_start_event_initialize(&e, NULL, NULL, 1, YAML_BLOCK_SEQUENCE_STYLE);
-        emit(w, &e);
+        event_emit(w, &e);
         json_enter(j);
         while (json_more(j))
             write_value(w, j);
         yaml_sequence_end_event_initialize(&e);
-        emit(w, &e);
+        event_emit(w, &e);
         break;
     case JSON_OBJECT: {
         ARRAY(struct pair) pairs = {0};
@@ -668,14 +668,14 @@ static void write_value(struct writer *w, struct json *j)
         if (pairs.n)
             qsort(pairs.p, pairs.n, sizeof *pairs.p, by_pair);
         yaml_mapping_start_event_initialize(&e, NULL, NULL, 1, YAML_BLOCK_MAPPING_STYLE);
-        emit(w, &e);
+        event_emit(w, &e);
         array_each (it, &pairs) {
             struct json inner = json_of(it->value);
             emit_text(w, it->key, true);
             write_value(w, &inner);
         }
         yaml_mapping_end_event_initialize(&e);
-        emit(w, &e);
+        event_emit(w, &e);
         array_fini(&pairs);
         break;
     }
@@ -693,14 +693,14 @@ void yaml_add(struct strbuf *b, struct str checked_json)
     yaml_emitter_set_width(&w.emitter, -1);
     yaml_emitter_set_unicode(&w.emitter, 1);
     yaml_stream_start_event_initialize(&e, YAML_UTF8_ENCODING);
-    emit(&w, &e);
+    event_emit(&w, &e);
     yaml_document_start_event_initialize(&e, NULL, NULL, NULL, 1);
-    emit(&w, &e);
+    event_emit(&w, &e);
     write_value(&w, &j);
     yaml_document_end_event_initialize(&e, 1);
-    emit(&w, &e);
+    event_emit(&w, &e);
     yaml_stream_end_event_initialize(&e);
-    emit(&w, &e);
+    event_emit(&w, &e);
     (void)yaml_emitter_flush(&w.emitter);
     yaml_emitter_delete(&w.emitter);
 }

@@ -63,7 +63,7 @@ TEST(bad_yaml_is_refused_with_its_line)
     }
 }
 
-static void keep(void *arg, struct str text)
+static void key_keep(void *arg, struct str text)
 {
     strbuf_addf(arg, STR_FMT ";", STR_ARG(text));
 }
@@ -72,7 +72,7 @@ TEST(keys_that_stand_twice_are_noted_and_the_last_one_holds)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     AUTO(strbuf_fini) struct strbuf noted = STRBUF(STRBUF_TEXT);
-    struct yaml_notes notes = {keep, &noted};
+    struct yaml_notes notes = {key_keep, &noted};
     struct err err = ERR;
     CHECK_OK(yaml_to_json(S("a: 1\nb:\n  c: 1\n  c: 2\na: 3\n"), &notes, &b, &err), err);
     CHECK_STR(strbuf_str(&b), S("{\"a\":3,\"b\":{\"c\":2}}"));
