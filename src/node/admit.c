@@ -9,7 +9,7 @@ struct asking {
     struct refusal *why;
 };
 
-static bool no(struct asking *q, const char *reason, struct str message)
+static bool pod_refuse(struct asking *q, const char *reason, struct str message)
 {
     *q->why = (struct refusal){.reason = reason, .message = message};
     return false;
@@ -22,10 +22,10 @@ static bool check_os(struct asking *q)
     const struct val *label = val_get_str(obj_labels(q->pod), S("kubernetes.io/os"));
     struct str os = val_text_at(obj_spec(q->pod), N(os), N(name));
     if (label && !str_eqz(val_text(label), "linux"))
-        return no(q, "PodOSSelectorNodeLabelDoesNotMatch",
-                  S("Failed to admit pod as the `kubernetes.io/os` label doesn't match node label"));
+        return pod_refuse(q, "PodOSSelectorNodeLabelDoesNotMatch",
+                          S("Failed to admit pod as the `kubernetes.io/os` label doesn't match node label"));
     if (os.n && !str_eqz(os, "linux"))
-        return no(q, "PodOSNotSupported", S("Failed to admit pod as the OS field doesn't match node OS"));
+        return pod_refuse(q, "PodOSNotSupported", S("Failed to admit pod as the OS field doesn't match node OS"));
     return true;
 }
 
@@ -34,24 +34,24 @@ static bool check_os(struct asking *q)
 static bool short_of(struct asking *q, struct str resource, int64_t asked, int64_t used, int64_t has)
 {
     struct str reason = arena_fmt(q->a, "OutOf" STR_FMT, STR_ARG(resource));
-    return no(q, reason.p,
-              arena_fmt(q->a,
-                        "Node didn't have enough resource: " STR_FMT ", requested: %lld, used: %lld, capacity: %lld",
-                        STR_ARG(resource), (long long)asked, (long long)used, (long long)has));
+    return pod_refuse(
+        q, reason.p,
+        arena_fmt(q->a, "Node didn't have enough resource: " STR_FMT ", requested: %lld, used: %lld, capacity: %lld",
+                  STR_ARG(resource), (long long)asked, (long long)used, (long long)has));
 }
 
-static const struct val *allocatable(const struct asking *q)
+static const struct val *node_allocatable(const struct asking *q)
 {
     return val_get(obj_status(q->node), N(allocatable));
 }
 
 static bool check_resource(struct asking *q, struct str resource)
 {
-    int64_t asked = pod_request(q->pod, resource), used = 0, has = resource_amount(allocatable(q), resource);
+    int64_t asked = pod_request(q->pod, resource), used = 0, has = resource_amount(node_allocatable(q), resource);
     /* of somebody else's device plugin, which may not have told the Node yet: as a kubelet, not this check's matter
      */
     bool foreign = str_find_char(resource, '/') >= 0 && str_find(resource, S("kubernetes.io/")) < 0;
-    if (asked <= 0 || (foreign && !val_get_str(allocatable(q), resource)))
+    if (asked <= 0 || (foreign && !val_get_str(node_allocatable(q), resource)))
         return true;
     for (size_t i = 0; i < q->nothers; i++)
         used += pod_request(q->others[i], resource);
@@ -76,7 +76,7 @@ static bool check_resources(struct asking *q)
     static const char *const first[] = {"cpu", "memory", "ephemeral-storage"};
     const struct val *spec = obj_spec(q->pod);
     AUTO(map_fini) struct map seen = MAP;
-    int64_t pods = resource_amount(allocatable(q), S("pods"));
+    int64_t pods = resource_amount(node_allocatable(q), S("pods"));
     if ((int64_t)q->nothers + 1 > pods)
         return short_of(q, S("pods"), 1, (int64_t)q->nothers, pods);
     for (size_t i = 0; i < countof(first); i++)
@@ -92,16 +92,16 @@ static bool check_resources(struct asking *q)
 
 /* --- what the scheduler looks at, too ------------------------------------------------------------------------- */
 
-static bool unfit(struct asking *q, const char *name, const char *why)
+static bool pod_unfit(struct asking *q, const char *name, const char *why)
 {
-    return no(q, name, arena_fmt(q->a, "Predicate %s failed: %s", name, why));
+    return pod_refuse(q, name, arena_fmt(q->a, "Predicate %s failed: %s", name, why));
 }
 
 static bool check_ports(struct asking *q)
 {
     for (size_t i = 0; i < q->nothers; i++)
         if (pod_ports_clash(q->pod, q->others[i]))
-            return unfit(q, "NodePorts", "node(s) didn't have free ports for the requested pod ports");
+            return pod_unfit(q, "NodePorts", "node(s) didn't have free ports for the requested pod ports");
     return true;
 }
 
@@ -109,11 +109,11 @@ static bool check_place(struct asking *q)
 {
     bool ok = true;
     if (!node_selected(q->pod, q->node))
-        ok = unfit(q, "NodeAffinity", "node(s) didn't match Pod's node affinity/selector");
+        ok = pod_unfit(q, "NodeAffinity", "node(s) didn't match Pod's node affinity/selector");
     else if (!check_ports(q))
         return false;
     else if (!taints_tolerated(q->pod, q->node, "NoExecute", "NoExecute")) /* NoSchedule is the scheduler's alone */
-        ok = unfit(q, "TaintToleration", "node(s) had taints that the pod didn't tolerate");
+        ok = pod_unfit(q, "TaintToleration", "node(s) had taints that the pod didn't tolerate");
     q->why->by_node_fields = !ok;
     return ok;
 }

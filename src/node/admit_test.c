@@ -58,7 +58,8 @@ static struct obj *node_of(struct world *w, const char *more_taints)
     return world_obj(w, K(Node), arena_fmt(&w->arena, NODE, more_taints).p);
 }
 
-static void expect(struct world *w, const struct obj *node, const char *spec, const char *reason, const char *message)
+static void admit_expect(struct world *w, const struct obj *node, const char *spec, const char *reason,
+                         const char *message)
 {
     const struct obj *other = world_obj(
         w, K(Pod),
@@ -78,7 +79,7 @@ TEST(a_node_holds_what_was_bound_to_it_against_itself)
     struct world w = {0};
     const struct obj *node = node_of(&w, "");
     for (size_t i = 0; i < countof(cases); i++)
-        expect(&w, node, cases[i].spec, cases[i].reason, cases[i].message);
+        admit_expect(&w, node, cases[i].spec, cases[i].reason, cases[i].message);
     world_end(&w);
 }
 
@@ -86,9 +87,9 @@ TEST(noexecute_is_a_nodes_matter_and_noschedule_is_not)
 {
     struct world w = {0};
     const struct obj *node = node_of(&w, ", {key: e, effect: NoExecute}");
-    expect(&w, node, "containers: [{name: c}]", "TaintToleration",
-           "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate");
-    expect(&w, node, "tolerations: [{key: e, operator: Exists}], containers: [{name: c}]", NULL, NULL);
+    admit_expect(&w, node, "containers: [{name: c}]", "TaintToleration",
+                 "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate");
+    admit_expect(&w, node, "tolerations: [{key: e, operator: Exists}], containers: [{name: c}]", NULL, NULL);
     world_end(&w);
 }
 

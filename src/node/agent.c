@@ -6,10 +6,11 @@
  *   answers of the runtime, jobs --+--> pod_saw_..., pod_wanted --> agent_pod_kick
  *   probes, Services, timers ------+                                      |
  *            ^                                                            v  once for all that came in one turn
- *            |          begins, and comes back                          step()
+ *            |          begins, and comes back                          agent_step()
  *        agent_do(action) <------------------- pod_step (pure): actions, and when to look again
  *
- * step() carries the actions out, writes the status if it is another one than the server has, and sets the timer.
+ * agent_step() carries the actions out, writes the status if it is another one than the server has, and sets the
+ * timer.
  *
  * How a pod starts. The cache tells of it (pod_here). It is taken in or refused by what our own Node has room for
  * (agent_admit); refused, it is only told so. Then, each when the one before has been answered:
@@ -264,7 +265,7 @@ void agent_delete(struct agent_pod *ap)
     ap->delete_wanted = true; /* step sends it */
 }
 
-static void step(struct agent_pod *ap)
+static void agent_step(struct agent_pod *ap)
 {
     const struct pod *p = ap->pod;
     AUTO(pod_actions_fini) struct pod_actions out = {0};
@@ -306,7 +307,7 @@ static void step(struct agent_pod *ap)
 
 static void on_wake(struct timer *t)
 {
-    step(container_of(t, struct agent_pod, wake));
+    agent_step(container_of(t, struct agent_pod, wake));
 }
 
 static void on_usage(struct timer *t)
@@ -338,7 +339,7 @@ static void grow_containers(struct agent_pod *ap)
 
 /* --- admission ------------------------------------------------------------------------------------------------- */
 
-static void refuse(struct agent_pod *ap, const char *reason, struct str event, struct str message)
+static void agent_refuse(struct agent_pod *ap, const char *reason, struct str event, struct str message)
 {
     agent_event(ap, -1, true, reason, event);
     pod_fail(ap->facts, reason, message, true, clock_mono());
@@ -347,10 +348,10 @@ static void refuse(struct agent_pod *ap, const char *reason, struct str event, s
 }
 
 /* In a kubelet's words. */
-static void reject(struct agent_pod *ap, const char *reason, struct str message)
+static void agent_reject(struct agent_pod *ap, const char *reason, struct str message)
 {
     AUTO(arena_fini) struct arena a = ARENA;
-    refuse(ap, reason, message, arena_fmt(&a, "Pod was rejected: " STR_FMT, STR_ARG(message)));
+    agent_refuse(ap, reason, message, arena_fmt(&a, "Pod was rejected: " STR_FMT, STR_ARG(message)));
 }
 
 /* Pods that have been taken in and are not over. */
@@ -373,7 +374,7 @@ static void take_in(struct agent_pod *ap)
 }
 
 /* As `node` says, which is the newest there is or (final false) the newest that has been heard of. */
-static void judge(struct agent_pod *ap, const struct obj *node, bool final)
+static void agent_judge(struct agent_pod *ap, const struct obj *node, bool final)
 {
     struct agent *g = ap->agent;
     AUTO(arena_fini) struct arena a = ARENA;
@@ -383,15 +384,15 @@ static void judge(struct agent_pod *ap, const struct obj *node, bool final)
     size_t n;
     const struct obj **others = pods_in(g, &a, &n);
     if (!podspec_sysctls(&a, ap->pod->obj, &sysctls, &err)) {
-        reject(ap, "SysctlForbidden", str_of(err.text));
+        agent_reject(ap, "SysctlForbidden", str_of(err.text));
     } else if (!admit_pod(&a, ap->pod->obj, node, others, n, &why)) {
         if (why.by_node_fields && !final)
             call_start(&ap->look_call, g->cfg.transport,
                        &CALL_OPTIONS(.verb = CALL_GET, .kind = K(Node), .name = str_of(g->cfg.name)));
         else
-            reject(ap, arena_strz(&ap->arena, str_of(why.reason)), why.message);
+            agent_reject(ap, arena_strz(&ap->arena, str_of(why.reason)), why.message);
     } else if (!podspec_supported(ap->pod->obj, g->selinux, &err)) {
-        refuse(ap, "UnsupportedField", str_of(err.text), str_of(err.text));
+        agent_refuse(ap, "UnsupportedField", str_of(err.text), str_of(err.text));
     } else {
         take_in(ap);
         agent_pod_kick(ap);
@@ -413,7 +414,7 @@ void agent_admit(struct agent_pod *ap)
     if (agent_was_admitted(ap))
         take_in(ap);
     else if (node && !ap->admitted && !call_active(&ap->look_call))
-        judge(ap, node, false);
+        agent_judge(ap, node, false);
 }
 
 static void look_done(struct call *c)
@@ -424,7 +425,7 @@ static void look_done(struct call *c)
     if (!node) /* the server is away, or the Node is: as it is known here */
         node = cache_get(g->nodes, S(""), str_of(g->cfg.name));
     if (node && !ap->dead && !ap->admitted)
-        judge(ap, node, true);
+        agent_judge(ap, node, true);
 }
 
 static void on_node(struct cache_handler *h, struct obj *was, struct obj *now)

@@ -196,7 +196,7 @@ static void list_done(struct job *j)
     agent_job_long(w->agent, &w->job, sweep_work, sweep_done);
 }
 
-static void sweep(struct agent *g)
+static void leftovers_sweep(struct agent *g)
 {
     struct sweep *w = NEW(struct sweep);
     w->agent = g;
@@ -214,7 +214,7 @@ static void orphan_stopped(struct sandbox *s, const struct err *err, void *arg)
     if (err)
         log_warn("pod.orphan", "pod=" STR_FMT " error=\"%s\"", STR_ARG(sandbox_name(s)), err->text);
     if (--g->orphans == 0)
-        sweep(g);
+        leftovers_sweep(g);
 }
 
 static void adopt_sandbox(struct agent *g, struct sandbox *s, const struct pod_links *links)
@@ -280,5 +280,5 @@ void agent_heard(struct agent *g)
     map_each (e, &g->by_uid)
         agent_admit(e->value);
     if (--g->orphans == 0)
-        sweep(g);
+        leftovers_sweep(g);
 }

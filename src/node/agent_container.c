@@ -32,15 +32,15 @@ const struct pod_container *agent_wanted(struct agent_container *ac)
  */
 
 static void make_files(struct agent_container *ac);
-static void make(struct agent_container *ac);
+static void container_prepare(struct agent_container *ac);
 static void link_log(struct agent_container *ac);
-static void run(struct agent_container *ac);
+static void container_run(struct agent_container *ac);
 
 static void (*const stages[])(struct agent_container *ac) = {
-    make_files, /* its termination message's file, the folder of its logs */
-    make,       /* what the pod says, as the runtime wants it; cgroup, config.json and root by the runtime */
-    link_log,   /* LOG/containers/POD_NS_CONTAINER-ID.log, by which log collectors find it */
-    run,        /* crun: its program runs (oci) */
+    make_files,        /* its termination message's file, the folder of its logs */
+    container_prepare, /* what the pod says, as the runtime wants it; cgroup, config.json and root by the runtime */
+    link_log,          /* LOG/containers/POD_NS_CONTAINER-ID.log, by which log collectors find it */
+    container_run,     /* crun: its program runs (oci) */
 };
 
 /* A start under way; its arena goes with it. */
@@ -122,7 +122,7 @@ static const char *creation_words(struct agent_container *ac, const struct err *
         .p;
 }
 
-static void created(struct container *c, const struct err *err, void *arg)
+static void container_created(struct container *c, const struct err *err, void *arg)
 {
     fault_pass("node.saw.created");
     struct agent_container *ac = arg;
@@ -167,7 +167,8 @@ static bool target_pid(struct agent_container *ac, pid_t *pid, struct err *err)
     return true;
 }
 
-static bool build(struct agent_container *ac, struct oci_container *oci, struct image *image, struct err *err)
+static bool container_build(struct agent_container *ac, struct oci_container *oci, struct image *image,
+                            struct err *err)
 {
     struct agent_pod *ap = ac->ap;
     struct agent *g = ap->agent;
@@ -217,7 +218,7 @@ static bool is_homeless(const struct agent_container *ac)
     return !ac->ap->sandbox || ac->ap->sandbox_leaving;
 }
 
-static void make(struct agent_container *ac)
+static void container_prepare(struct agent_container *ac)
 {
     struct agent_pod *ap = ac->ap;
     const struct pod_container *c = agent_wanted(ac);
@@ -229,7 +230,7 @@ static void make(struct agent_container *ac)
         start_failed(ac, "CreateContainerError", "the sandbox is not running", true);
         return;
     }
-    if (!build(ac, &oci, &image, &err)) {
+    if (!container_build(ac, &oci, &image, &err)) {
         if (err.kind == E_UNAVAILABLE) { /* not heard of yet: comes again with the news, silently */
             pod_saw_start_waits(ap->facts, ac->index, clock_mono());
             start_over(ac);
@@ -255,7 +256,7 @@ static void make(struct agent_container *ac)
         .stdin_open = val_true(val_get(c->spec, N(stdin))),
         .stdin_once = val_true(val_get(c->spec, N(stdinOnce))),
     };
-    ac->run = container_create(ap->sandbox, &cs, created, ac);
+    ac->run = container_create(ap->sandbox, &cs, container_created, ac);
     container_data_set(ac->run, ac);
 }
 
@@ -264,7 +265,7 @@ static void link_log(struct agent_container *ac)
     files_link_log(ac, stage_over);
 }
 
-static void started(struct container *c, const struct err *err, void *arg)
+static void container_started(struct container *c, const struct err *err, void *arg)
 {
     fault_pass("node.saw.started");
     struct agent_container *ac = arg;
@@ -290,13 +291,13 @@ static void started(struct container *c, const struct err *err, void *arg)
     start_over(ac);
 }
 
-static void run(struct agent_container *ac)
+static void container_run(struct agent_container *ac)
 {
     if (!ac->run || is_homeless(ac)) {
         start_failed(ac, "CreateContainerError", "the sandbox is not running", true);
         return;
     }
-    container_start(ac->run, started, ac);
+    container_start(ac->run, container_started, ac);
     fault_pass("node.saw.starting");
 }
 

@@ -4,7 +4,7 @@
 #include "node/agent_int.h"
 #include <signal.h>
 
-static void event(struct agent_pod *ap, const struct pod_action *x)
+static void event_tell(struct agent_pod *ap, const struct pod_action *x)
 {
     agent_event(ap, x->container, x->warning, x->reason, x->message);
 }
@@ -24,7 +24,7 @@ static void pre_stop(struct agent_container *ac)
     agent_hook(ac, false);
 }
 
-static void term(struct agent_container *ac)
+static void container_term(struct agent_container *ac)
 {
     container_kill(ac->run, agent_stop_signal(ac));
 }
@@ -51,11 +51,11 @@ static const struct deed deeds[] = {
     DEED(CONTAINER_START, .container = agent_container_start), /* pod_saw_running, pod_saw_start_failed */
     DEED(POSTSTART, .container = post_start),                  /* pod_saw_hook */
     DEED(PRESTOP, .container = pre_stop),                      /* pod_saw_hook */
-    DEED(TERM, .container = term),                             /* pod_saw_exit, when it has ended */
+    DEED(TERM, .container = container_term),                   /* pod_saw_exit, when it has ended */
     DEED(KILL, .container = kill_now),                         /* pod_saw_exit */
     DEED(LEAVE, .pod = services_leave),                        /* pod_saw_left */
     DEED(DRAIN, .pod = services_drain),                        /* pod_saw_drained */
-    DEED(EVENT, .told = event),                                /* nothing */
+    DEED(EVENT, .told = event_tell),                           /* nothing */
     [DO_DELETE_OBJECT] = {.pod = agent_delete}, /* pod_gone, when the API says so; its places are where it is sent */
 };
 

@@ -79,16 +79,16 @@ void agent_sandbox_stop(struct agent_pod *ap)
 /* --- making it ---------------------------------------------------------------------------------------------------
  */
 
-static void make(struct agent_pod *ap);
+static void sandbox_create(struct agent_pod *ap);
 static void link_pod(struct agent_pod *ap);
 static void mount_memory(struct agent_pod *ap);
 static void open_ports(struct agent_pod *ap);
 
 static void (*const stages[])(struct agent_pod *ap) = {
-    make,         /* its folders, its cgroup and its shim, which is in the namespaces (oci) */
-    link_pod,     /* a veth with the pod's address; routes to it. None on the host's network */
-    mount_memory, /* a tmpfs for each emptyDir of medium Memory */
-    open_ports,   /* hostPorts lead to it from now on */
+    sandbox_create, /* its folders, its cgroup and its shim, which is in the namespaces (oci) */
+    link_pod,       /* a veth with the pod's address; routes to it. None on the host's network */
+    mount_memory,   /* a tmpfs for each emptyDir of medium Memory */
+    open_ports,     /* hostPorts lead to it from now on */
 };
 
 /* A stage is over; err NULL: it went well. One reference (`pending`) is held from the first stage to here. */
@@ -107,7 +107,7 @@ static void stage_over(struct agent_pod *ap, const struct err *err)
     agent_pod_release(ap);
 }
 
-static void made(struct sandbox *s, const struct err *err, void *arg)
+static void sandbox_made(struct sandbox *s, const struct err *err, void *arg)
 {
     fault_pass("node.saw.sandbox");
     struct agent_pod *ap = arg;
@@ -115,7 +115,7 @@ static void made(struct sandbox *s, const struct err *err, void *arg)
     stage_over(ap, err);
 }
 
-static void make(struct agent_pod *ap)
+static void sandbox_create(struct agent_pod *ap)
 {
     struct agent *g = ap->agent;
     const struct pod *p = ap->pod;
@@ -147,7 +147,7 @@ static void make(struct agent_pod *ap)
     };
     podspec_pod_limits(spec, &ss.limits);
     ss.limits.pids = g->pod_pids;
-    ap->sandbox = sandbox_start(g->runtime, &ss, made, ap);
+    ap->sandbox = sandbox_start(g->runtime, &ss, sandbox_made, ap);
     sandbox_data_set(ap->sandbox, ap);
 }
 

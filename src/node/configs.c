@@ -73,7 +73,7 @@ static struct str key_of(struct arena *a, const struct kind *kind, struct str ns
     return arena_fmt(a, "%s/" STR_FMT "/" STR_FMT, kind == K(Secret) ? "s" : "c", STR_ARG(ns), STR_ARG(name));
 }
 
-static void need(void *arg, const struct kind *kind, struct str name)
+static void source_need(void *arg, const struct kind *kind, struct str name)
 {
     struct agent_pod *ap = arg;
     struct agent *g = ap->agent;
@@ -110,7 +110,7 @@ static void need(void *arg, const struct kind *kind, struct str name)
 
 void configs_need(struct agent_pod *ap)
 {
-    source_names(ap->pod->obj, need, ap);
+    source_names(ap->pod->obj, source_need, ap);
 }
 
 static void token_free(struct token *t)
@@ -147,8 +147,8 @@ void configs_free(struct agent *g)
     map_fini(&g->configs);
 }
 
-static const struct obj *get(void *arg, const struct kind *kind, struct str ns, struct str name,
-                             enum source_state *state)
+static const struct obj *source_get(void *arg, const struct kind *kind, struct str ns, struct str name,
+                                    enum source_state *state)
 {
     struct agent *g = ((struct agent_pod *)arg)->agent;
     struct arena a = ARENA;
@@ -162,7 +162,7 @@ struct sources configs_sources(struct agent_pod *ap)
 {
     struct agent *g = ap->agent;
     return (struct sources){
-        .get = get,
+        .get = source_get,
         .arg = ap,
         .allocatable = &g->allocatable,
         .capacity = &g->capacity,
@@ -203,7 +203,7 @@ static void token_done(struct call *c)
     agent_config_news(t->ap->agent, t->ap);
 }
 
-static void ask(struct token *t)
+static void token_ask(struct token *t)
 {
     struct agent_pod *ap = t->ap;
     const struct obj *pod = ap->pod->obj;
@@ -232,7 +232,7 @@ static void on_timer(struct timer *timer)
 {
     struct token *t = container_of(timer, struct token, timer);
     if (!call_active(&t->call))
-        ask(t);
+        token_ask(t);
 }
 
 bool configs_token(void *arg, const struct obj *pod, struct str audience, int64_t seconds, struct str *out,
@@ -251,7 +251,7 @@ bool configs_token(void *arg, const struct obj *pod, struct str audience, int64_
         t->call.done = token_done;
         timer_init(&t->timer, ap->agent->cfg.loop, on_timer);
         (void)map_put(&ap->tokens, strbuf_str(&key), t);
-        ask(t);
+        token_ask(t);
     }
     if (t->text) { /* an old one serves until the new one is here */
         *out = str_of(t->text);

@@ -46,7 +46,7 @@ bool env_charge(struct env *e, struct str text, struct err *err)
                    "environment and arguments come to more than %d bytes: no program is started with more", ENV_MOST);
 }
 
-static const struct str *lookup(const struct env *e, struct str name)
+static const struct str *env_lookup(const struct env *e, struct str name)
 {
     const struct env_var *v = vars_find(&e->pod, name);
     if (!v)
@@ -73,7 +73,7 @@ bool env_expand(struct env *e, struct str text, struct str *out, struct str *mis
         } else {
             struct str rest = str_sub(text, i + 2, text.n);
             struct str name = str_sub(rest, 0, (size_t)str_find_char(rest, ')'));
-            const struct str *value = lookup(e, name);
+            const struct str *value = env_lookup(e, name);
             if (missing && !missing->n && (!value || !value->n))
                 *missing = name;
             strbuf_add(&b, value ? *value : str_sub(text, i, i + 3 + name.n));
@@ -139,7 +139,7 @@ static bool is_env_name(struct str s)
     return s.n > 0;
 }
 
-static bool set(struct env *e, struct str name, struct str value, struct err *err)
+static bool env_set(struct env *e, struct str name, struct str value, struct err *err)
 {
     vars_set(&e->pod, name, value);
     return (env_charge(e, name, err) && env_charge(e, value, err)) || err_wrap(err, "env " STR_FMT, STR_ARG(name));
@@ -160,7 +160,7 @@ static bool add_from(struct env *e, const struct env_input *in, const struct val
     val_each_member (m, o ? val_get(&o->tree, N(data)) : NULL) {
         struct str name = arena_fmt(e->arena, STR_FMT STR_FMT, STR_ARG(val_text_at(from, N(prefix))),
                                     STR_ARG(m->name->s));
-        if (is_env_name(name) && !set(e, name, source_bytes(&m->v), err))
+        if (is_env_name(name) && !env_set(e, name, source_bytes(&m->v), err))
             return false;
     }
     return true;
@@ -196,7 +196,7 @@ static bool add_one(struct env *e, const struct env_input *in, const struct val 
                 return err_wrap(err, "env " STR_FMT, STR_ARG(name));
             return false;
         }
-        return !found || set(e, name, value, err);
+        return !found || env_set(e, name, value, err);
     }
     if (!env_expand(e, value, &value, NULL, err))
         return err_wrap(err, "env " STR_FMT, STR_ARG(name));
@@ -212,7 +212,7 @@ static void add_lines(struct env *e, const struct env_vars *v)
 }
 
 /* The runtime's, the image's and the pod's as one. */
-static bool merge(struct env *e, const struct env_input *in, struct err *err)
+static bool env_merge(struct env *e, const struct env_input *in, struct err *err)
 {
     struct env_vars v = {0};
     bool ok = true;
@@ -253,7 +253,7 @@ bool env_build(struct arena *a, const struct env_input *in, struct env *out, str
         ok = ok && add_from(out, in, from, err);
     val_each_item (env, val_get(in->container, N(env)))
         ok = ok && add_one(out, in, env, err);
-    return ok && merge(out, in, err);
+    return ok && env_merge(out, in, err);
 }
 
 void env_default(struct env *e, struct str name, struct str value)

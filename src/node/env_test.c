@@ -1,7 +1,7 @@
 #include "node/env.h"
 #include "node/test_world.h"
 
-static struct str lines(struct world *w, struct strs env, struct str prefix)
+static struct str env_lines(struct world *w, struct strs env, struct str prefix)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     for (size_t i = 0; i < env.n; i++)
@@ -29,7 +29,7 @@ static bool build_into(struct world *w, const char *container, struct env *out, 
     return env_build(&w->arena, &in, out, err);
 }
 
-static bool build(struct world *w, const char *container, struct strs *out, struct err *err)
+static bool env_of(struct world *w, const char *container, struct strs *out, struct err *err)
 {
     AUTO(env_fini) struct env env = {0};
     return build_into(w, container, &env, err) && (*out = env.all, true);
@@ -82,14 +82,15 @@ TEST(env_comes_in_order_and_the_last_setting_wins)
     struct strs env;
     struct err err = ERR;
     world_obj(&w, K(ConfigMap), "metadata: {name: cm, namespace: ns}\ndata: {LANG: from, \"bad name\": x, K: v}");
-    CHECK_OK(build(&w,
-                   "envFrom: [{prefix: P_, configMapRef: {name: cm}}, {configMapRef: {name: cm}}, {secretRef: {name: "
-                   "none, optional: true}}],\n"
-                   "env: [{name: A, value: a-$(K)-$(LATER)}, {name: LATER, value: z}, {name: LANG, value: mine}, "
-                   "{name: A, value: $(A)!}]",
-                   &env, &err),
-             err);
-    CHECK_STR(lines(&w, env, S("")),
+    CHECK_OK(
+        env_of(&w,
+               "envFrom: [{prefix: P_, configMapRef: {name: cm}}, {configMapRef: {name: cm}}, {secretRef: {name: "
+               "none, optional: true}}],\n"
+               "env: [{name: A, value: a-$(K)-$(LATER)}, {name: LATER, value: z}, {name: LANG, value: mine}, "
+               "{name: A, value: $(A)!}]",
+               &env, &err),
+        err);
+    CHECK_STR(env_lines(&w, env, S("")),
               S("PATH=/bin\nHOSTNAME=p\nLANG=mine\nP_K=v\nP_LANG=from\nK=v\nA=a-v-$(LATER)!\nLATER=z\n"));
     world_end(&w);
 }
@@ -132,11 +133,12 @@ TEST(env_values_come_from_fields_resources_and_keys)
         world_obj(&w, K(ConfigMap), "metadata: {name: cm, namespace: ns}\ndata: {k: v}\nbinaryData: {b: AAEC}");
         world_obj(&w, K(Secret), "metadata: {name: sec, namespace: ns}\ndata: {k: Z2VoZWlt}");
         struct str c = arena_fmt(&w.arena, "env: [{name: V, valueFrom: {%s}}]", rows[i].from);
-        bool ok = build(&w, c.p, &env, &err);
+        bool ok = env_of(&w, c.p, &env, &err);
         if (rows[i].refused)
             CHECK_STR(str_of(ok ? "accepted" : err.text), str_of(rows[i].refused));
         else
-            CHECK_STR(ok ? lines(&w, env, S("V=")) : str_of(err.text), arena_fmt(&w.arena, "V=%s\n", rows[i].want));
+            CHECK_STR(ok ? env_lines(&w, env, S("V=")) : str_of(err.text),
+                      arena_fmt(&w.arena, "V=%s\n", rows[i].want));
         world_end(&w);
     }
 }
@@ -147,10 +149,10 @@ TEST(env_optional_keys_leave_no_variable_and_unheard_ones_wait)
     struct strs env;
     struct err err = ERR;
     const char *c = "env: [{name: V, valueFrom: {configMapKeyRef: {name: cm, key: k, optional: true}}}]";
-    CHECK_OK(build(&w, c, &env, &err), err);
-    CHECK_STR(lines(&w, env, S("V=")), S(""));
+    CHECK_OK(env_of(&w, c, &env, &err), err);
+    CHECK_STR(env_lines(&w, env, S("V=")), S(""));
     w.unheard = true;
-    CHECK(!build(&w, c, &env, &err));
+    CHECK(!env_of(&w, c, &env, &err));
     CHECK_INT(err.kind, E_UNAVAILABLE);
     world_end(&w);
 }
@@ -179,14 +181,14 @@ TEST(env_has_links_of_services)
     struct err err = ERR;
     CHECK_OK(env_build(&w.arena, &in, &built, &err), err);
     struct strs env = built.all;
-    CHECK_STR(lines(&w, env, S("MY_WEB")),
+    CHECK_STR(env_lines(&w, env, S("MY_WEB")),
               S("MY_WEB_SERVICE_HOST=10.43.0.7\nMY_WEB_SERVICE_PORT=80\nMY_WEB_SERVICE_PORT_HTTP=80\n"
                 "MY_WEB_SERVICE_PORT_D_N_S=53\nMY_WEB_PORT=tcp://10.43.0.7:80\n"
                 "MY_WEB_PORT_80_TCP=tcp://10.43.0.7:80\nMY_WEB_PORT_80_TCP_PROTO=tcp\nMY_WEB_PORT_80_TCP_PORT=80\n"
                 "MY_WEB_PORT_80_TCP_ADDR=10.43.0.7\nMY_WEB_PORT_53_UDP=udp://10.43.0.7:53\n"
                 "MY_WEB_PORT_53_UDP_PROTO=udp\nMY_WEB_PORT_53_UDP_PORT=53\nMY_WEB_PORT_53_UDP_ADDR=10.43.0.7\n"));
-    CHECK_STR(lines(&w, env, S("HEADLESS")), S(""));
-    CHECK_STR(lines(&w, env, S("URL")), S("URL=tcp://10.43.0.7:80\n"));
+    CHECK_STR(env_lines(&w, env, S("HEADLESS")), S(""));
+    CHECK_STR(env_lines(&w, env, S("URL")), S("URL=tcp://10.43.0.7:80\n"));
     world_end(&w);
 }
 
@@ -242,7 +244,7 @@ TEST(env_home_is_added_where_it_is_missing_or_empty)
         AUTO(env_fini) struct env env = {0};
         CHECK_OK(build_into(&w, rows[i][0], &env, &err), err);
         env_default(&env, S("HOME"), S("/h"));
-        CHECK_STR(lines(&w, env.all, S("HOME")), str_of(rows[i][1]));
+        CHECK_STR(env_lines(&w, env.all, S("HOME")), str_of(rows[i][1]));
     }
     world_end(&w);
 }
@@ -265,20 +267,20 @@ TEST(env_that_expands_has_a_bound)
     struct world w = {0};
     struct err err = ERR;
     struct strs env;
-    CHECK(!build(&w, doubling.p, &env, &err));
+    CHECK(!env_of(&w, doubling.p, &env, &err));
     CHECK(err.kind == E_TOO_LARGE && str_starts(str_of(err.text), S("env V13: the text comes to ")));
     err = ERR;
-    CHECK(!build(&w, again.p, &env, &err));
+    CHECK(!env_of(&w, again.p, &env, &err));
     CHECK_STR(str_of(err.text), S("env B: environment and arguments come to more than 2097152 bytes: no program is "
                                   "started with more"));
     err = ERR;
-    CHECK(!build(&w, "env: [{name: Z, value: \"a\\0b\"}]", &env, &err));
+    CHECK(!env_of(&w, "env: [{name: Z, value: \"a\\0b\"}]", &env, &err));
     CHECK(str_starts(str_of(err.text), S("env Z: the text has a NUL byte")));
     err = ERR;
     world_obj(&w, K(Secret), "metadata: {name: raw, namespace: ns}\ndata: {k: /w==}");
-    CHECK(!build(&w, "env: [{name: R, valueFrom: {secretKeyRef: {name: raw, key: k}}}]", &env, &err));
+    CHECK(!env_of(&w, "env: [{name: R, valueFrom: {secretKeyRef: {name: raw, key: k}}}]", &env, &err));
     CHECK_STR(str_of(err.text), S("env R: the text is not UTF-8: mount it as a file"));
-    CHECK(!build(&w, "envFrom: [{secretRef: {name: raw}}]", &env, &err));
+    CHECK(!env_of(&w, "envFrom: [{secretRef: {name: raw}}]", &env, &err));
     for (int i = 0; i < 60000; i++)
         strbuf_addz(&open, "$("); /* never closed: looked for once */
     AUTO(env_fini) struct env small = {.arena = &w.arena};

@@ -21,7 +21,7 @@ struct hook_call {
     struct arena arena;
 };
 
-static void finish(struct hook_call *h, bool ok, struct str message)
+static void hook_finish(struct hook_call *h, bool ok, struct str message)
 {
     h->done(h->arg, ok, message);
     timer_stop(&h->timer);
@@ -29,7 +29,7 @@ static void finish(struct hook_call *h, bool ok, struct str message)
     mem_free(h);
 }
 
-static struct str quoted(struct arena *a, struct str text)
+static struct str text_quoted(struct arena *a, struct str text)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     add_quoted(&b, text);
@@ -48,28 +48,28 @@ static void on_exec(void *arg, int code, struct str output, const struct err *er
 {
     struct hook_call *h = arg;
     if (err && (err->kind == E_UNAVAILABLE || err->kind == E_TIMEOUT))
-        finish(h, false, str_of(err->text));
+        hook_finish(h, false, str_of(err->text));
     else if (err)
-        finish(h, false, exec_words(&h->arena, str_of(err->text), h->program, SEEN_UNKNOWN));
+        hook_finish(h, false, exec_words(&h->arena, str_of(err->text), h->program, SEEN_UNKNOWN));
     else if (code)
-        finish(h, false,
-               arena_fmt(&h->arena, "command '" STR_FMT "' exited with %d: , message: " STR_FMT, STR_ARG(h->command),
-                         code, STR_ARG(quoted(&h->arena, output))));
+        hook_finish(h, false,
+                    arena_fmt(&h->arena, "command '" STR_FMT "' exited with %d: , message: " STR_FMT,
+                              STR_ARG(h->command), code, STR_ARG(text_quoted(&h->arena, output))));
     else
-        finish(h, true, S(""));
+        hook_finish(h, true, S(""));
 }
 
 /* Any answer will do: a kubelet looks at no status here. */
 static void on_http(void *arg, enum probe_outcome outcome, struct str message)
 {
     bool ok = outcome != PROBED_FAILED && outcome != PROBED_UNKNOWN;
-    finish(arg, ok, ok ? S("") : message);
+    hook_finish(arg, ok, ok ? S("") : message);
 }
 
 static void on_timer(struct timer *t)
 {
     struct hook_call *h = container_of(t, struct hook_call, timer);
-    finish(h, h->ok, h->message);
+    hook_finish(h, h->ok, h->message);
 }
 
 void hooks_run(struct loop *l, struct container *c, const struct val *handler, const struct val *container,

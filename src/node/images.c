@@ -61,14 +61,14 @@ static struct str wanted_image(const struct agent_pod *ap, int c)
     return val_text_at(ap->pod->containers.p[c].spec, N(image));
 }
 
-static void failed(struct agent_pod *ap, int c, const char *reason, struct str message)
+static void image_failed(struct agent_pod *ap, int c, const char *reason, struct str message)
 {
     agent_eventf(ap, c, true, "Failed", "Error: %s", reason);
     pod_saw_image(ap->facts, c, false, str_of(reason), message, clock_mono());
     agent_pod_kick(ap);
 }
 
-static void present(struct agent_pod *ap, int c, const struct image *im)
+static void image_is_there(struct agent_pod *ap, int c, const struct image *im)
 {
     struct arena a = ARENA;
     pod_saw_image(ap->facts, c, true, image_id(&a, wanted_image(ap, c), im), S(""), clock_mono());
@@ -76,7 +76,7 @@ static void present(struct agent_pod *ap, int c, const struct image *im)
     agent_pod_kick(ap);
 }
 
-static struct str duration(struct arena *a, int64_t ns)
+static struct str duration_text(struct arena *a, int64_t ns)
 {
     if (ns < NS_PER_S)
         return arena_fmt(a, "%lldms", (long long)(ns / NS_PER_MS));
@@ -99,13 +99,13 @@ static void tell_waiter(struct waiter *w, const struct pull *p, bool ok, struct 
         agent_eventf(ap, w->container, false, "Pulled",
                      "Successfully pulled image \"" STR_FMT "\" in " STR_FMT " (" STR_FMT
                      " including waiting). Image size: %lld bytes.",
-                     STR_ARG(name), STR_ARG(duration(&scratch, now - p->since)),
-                     STR_ARG(duration(&scratch, now - w->since)), (long long)im.size);
-        present(ap, w->container, &im);
+                     STR_ARG(name), STR_ARG(duration_text(&scratch, now - p->since)),
+                     STR_ARG(duration_text(&scratch, now - w->since)), (long long)im.size);
+        image_is_there(ap, w->container, &im);
     } else {
         agent_eventf(ap, w->container, true, "Failed", "Failed to pull image \"" STR_FMT "\": " STR_FMT,
                      STR_ARG(name), STR_ARG(why));
-        failed(ap, w->container, "ErrImagePull", why);
+        image_failed(ap, w->container, "ErrImagePull", why);
     }
     arena_fini(&scratch);
 }
@@ -239,7 +239,7 @@ static struct pull *make_pull(struct agent_pod *ap, struct str name, const struc
     return NULL;
 }
 
-static void ask(struct agent_pod *ap, int c, struct str name, const struct image_name *n)
+static void image_ask(struct agent_pod *ap, int c, struct str name, const struct image_name *n)
 {
     struct images *im = ap->agent->images;
     struct pull *p = make_pull(ap, name, n), *same = NULL;
@@ -277,7 +277,7 @@ void images_ensure(struct agent_pod *ap, int c)
         struct str message = arena_fmt(&scratch, "Failed to apply default image tag \"" STR_FMT "\": %s",
                                        STR_ARG(name), err.text);
         agent_event(ap, c, true, "InspectFailed", message);
-        failed(ap, c, "InvalidImageName", message);
+        image_failed(ap, c, "InvalidImageName", message);
         arena_fini(&scratch);
         return;
     }
@@ -288,14 +288,14 @@ void images_ensure(struct agent_pod *ap, int c)
                      "Container image \"" STR_FMT "\" already present on machine and can be accessed by the pod",
                      STR_ARG(name));
         read_secrets_once(ap);
-        present(ap, c, &im);
+        image_is_there(ap, c, &im);
     } else if (str_eq(policy, S("Never"))) {
         struct str message = arena_fmt(
             &scratch, "Container image \"" STR_FMT "\" is not present with pull policy of Never", STR_ARG(name));
         agent_event(ap, c, true, "ErrImageNeverPull", message);
-        failed(ap, c, "ErrImageNeverPull", message);
+        image_failed(ap, c, "ErrImageNeverPull", message);
     } else {
-        ask(ap, c, name, &n);
+        image_ask(ap, c, name, &n);
     }
     arena_fini(&scratch);
 }

@@ -39,7 +39,7 @@ static void put_text(struct arena *a, struct val *m, const char *key, struct str
     val_set_str(a, m, str_of(key), val_str(a, text));
 }
 
-static struct val resources(struct node_object *n, struct arena *a, bool allocatable)
+static struct val resources_val(struct node_object *n, struct arena *a, bool allocatable)
 {
     struct node_facts *f = &n->facts;
     int64_t memory = f->memory_bytes - (allocatable ? MEMORY_RESERVED : 0) -
@@ -57,7 +57,7 @@ static struct val resources(struct node_object *n, struct arena *a, bool allocat
 }
 
 /* `old`: what the Node says now, or NULL. */
-static struct val conditions(struct arena *a, const struct val *old)
+static struct val conditions_val(struct arena *a, const struct val *old)
 {
     static const struct condition ours[] = {
         {"MemoryPressure", false, "KubeletHasSufficientMemory", S_INIT("kubelet has sufficient memory available")},
@@ -102,7 +102,7 @@ struct writing {
     struct err err;
 };
 
-static struct val images(struct writing *w)
+static struct val images_val(struct writing *w)
 {
     struct arena *a = &w->arena;
     struct val list = val_list();
@@ -118,7 +118,7 @@ static struct val images(struct writing *w)
     return list;
 }
 
-static struct val labels(struct node_object *n, struct arena *a)
+static struct val labels_val(struct node_object *n, struct arena *a)
 {
     struct val m = val_map();
     struct str arch = n->facts.arch;
@@ -130,7 +130,7 @@ static struct val labels(struct node_object *n, struct arena *a)
     return m;
 }
 
-static struct val status(struct writing *w)
+static struct val status_val(struct writing *w)
 {
     struct node_object *n = w->n;
     struct arena *a = &w->arena;
@@ -144,11 +144,11 @@ static struct val status(struct writing *w)
     val_add(a, &addresses, ip);
     val_add(a, &addresses, host);
     val_set(a, &s, N(addresses), addresses);
-    val_set(a, &s, N(capacity), resources(n, a, false));
-    val_set(a, &s, N(allocatable), resources(n, a, true));
-    val_set(a, &s, N(conditions), conditions(a, known ? val_get(obj_status(known), N(conditions)) : NULL));
+    val_set(a, &s, N(capacity), resources_val(n, a, false));
+    val_set(a, &s, N(allocatable), resources_val(n, a, true));
+    val_set(a, &s, N(conditions), conditions_val(a, known ? val_get(obj_status(known), N(conditions)) : NULL));
     val_set(a, &s, N(nodeInfo), node_info(n, a));
-    val_set(a, &s, N(images), images(w));
+    val_set(a, &s, N(images), images_val(w));
     val_set_num(a, val_need_map(a, &s, N(daemonEndpoints), N(kubeletEndpoint)), N(Port), g->cfg.relay_port);
     return s;
 }
@@ -160,7 +160,7 @@ static void write_status(struct writing *w)
 {
     struct node_object *n = w->n;
     struct val body = val_map();
-    val_set(&w->arena, &body, N(status), status(w));
+    val_set(&w->arena, &body, N(status), status_val(w));
     call_start(&n->node_call, n->agent->cfg.transport,
                &CALL_OPTIONS(.verb = CALL_PATCH, .kind = K(Node), .name = str_of(n->agent->cfg.name),
                              .sub = S("status"), .patch = PATCH_STRATEGIC, .body = &body));
@@ -177,12 +177,12 @@ static void create_node(struct writing *w)
     val_set_text(a, &body, N(kind), S("Node"));
     struct val *meta = val_need_map(a, &body, N(metadata)), *spec;
     val_set_text(a, meta, N(name), str_of(g->cfg.name));
-    val_set(a, meta, N(labels), labels(n, a));
+    val_set(a, meta, N(labels), labels_val(n, a));
     spec = val_need_map(a, &body, N(spec));
     val_set_text(a, spec, N(podCIDR), cidr);
     val_add(a, &cidrs, val_str(a, cidr));
     val_set(a, spec, N(podCIDRs), cidrs);
-    val_set(a, &body, N(status), status(w));
+    val_set(a, &body, N(status), status_val(w));
     call_start(&n->node_call, g->cfg.transport, &CALL_OPTIONS(.verb = CALL_CREATE, .kind = K(Node), .body = &body));
 }
 
@@ -216,7 +216,7 @@ static void look_done(struct call *c)
     timer_set(&n->status_timer, 0);
 }
 
-static void look(struct node_object *n)
+static void node_look(struct node_object *n)
 {
     call_start(&n->look_call, n->agent->cfg.transport,
                &CALL_OPTIONS(.verb = CALL_GET, .kind = K(Node), .name = str_of(n->agent->cfg.name)));
@@ -229,7 +229,7 @@ static void node_done(struct call *c)
         node_known(n, c->obj);
     } else if (c->err.kind == E_ALREADY_EXISTS) {
         n->created = true; /* from before: bring it up to date */
-        look(n);
+        node_look(n);
     } else if (c->err.kind == E_NOT_FOUND) {
         n->created = false; /* deleted by somebody: it comes again, as a kubelet's does */
         timer_set(&n->status_timer, 0);
@@ -244,7 +244,7 @@ static void node_done(struct call *c)
 static bool is_belied(const struct obj *o)
 {
     AUTO(arena_fini) struct arena a = ARENA;
-    struct val ours = conditions(&a, NULL);
+    struct val ours = conditions_val(&a, NULL);
     val_each_item (it, &ours) {
         const struct val *c = val_find(val_get(obj_status(o), N(conditions)), N(type), val_text_at(it, N(type)));
         if (!str_eq(val_text_at(c, N(status)), val_text_at(it, N(status))))
@@ -365,8 +365,8 @@ struct node_object *node_object_new(struct agent *g)
         g->cfg.max_pods = 110;
     if (!g->cfg.relay_port)
         g->cfg.relay_port = 10250;
-    g->allocatable = resources(n, &g->arena, true);
-    g->capacity = resources(n, &g->arena, false);
+    g->allocatable = resources_val(n, &g->arena, true);
+    g->capacity = resources_val(n, &g->arena, false);
     n->node_call.done = node_done;
     n->look_call.done = look_done;
     n->lease_call.done = lease_done;

@@ -134,7 +134,7 @@ static struct container_user user_of(struct pod *p, const struct val *told)
 }
 
 /* What an earlier agent wrote: restart counts, the ends of earlier runs, the start time of the pod. */
-static void recall(struct pod *p, int i)
+static void container_recall(struct pod *p, int i)
 {
     struct pod_container *c = &p->containers.p[i];
     const struct val *was = pod_container_told(p, i), *ended = val_at(was, N(lastState), N(terminated));
@@ -165,7 +165,7 @@ struct pod *pod_new(struct obj *obj, struct str host_ip, int64_t now, int64_t re
     add_containers(p, val_at(pod_spec(p), N(containers)), CONTAINER_MAIN);
     add_containers(p, val_at(pod_spec(p), N(ephemeralContainers)), CONTAINER_EPHEMERAL);
     for (size_t i = 0; i < p->containers.n; i++)
-        recall(p, (int)i);
+        container_recall(p, (int)i);
     struct str phase = val_text_at(obj_status(obj), N(phase));
     if (str_eq(phase, S("Failed")) || str_eq(phase, S("Succeeded"))) {
         p->state = POD_CLEANING; /* what an earlier agent concluded stays so */

@@ -39,7 +39,7 @@ static bool any_tried(const struct pod *p)
 }
 
 /* An init container as it is shown: of one that runs again in a new sandbox the earlier end, until it is up. */
-static bool through(const struct pod_container *c)
+static bool init_is_through(const struct pod_container *c)
 {
     return !pod_container_up(c) && c->end.reason && c->end.exit_code == 0;
 }
@@ -47,7 +47,7 @@ static bool through(const struct pod_container *c)
 static bool init_pending(const struct pod *p)
 {
     array_each (c, &p->containers) {
-        if (c->role == CONTAINER_INIT && !through(c))
+        if (c->role == CONTAINER_INIT && !init_is_through(c))
             return true;
         if (c->role == CONTAINER_SIDECAR && never_up(c))
             return true;
@@ -94,7 +94,7 @@ const char *pod_phase(const struct pod *p)
     return "Running";
 }
 
-static void put(struct view *v, struct val *m, const struct name *name, const char *text)
+static void text_put(struct view *v, struct val *m, const struct name *name, const char *text)
 {
     val_set_text(v->a, m, name, str_of(text));
 }
@@ -140,7 +140,7 @@ static bool is_unready(const struct pod_container *c)
 
 static bool is_incomplete(const struct pod_container *c)
 {
-    return c->role == CONTAINER_INIT ? !through(c) : !c->passed_startup;
+    return c->role == CONTAINER_INIT ? !init_is_through(c) : !c->passed_startup;
 }
 
 static bool gates_open(struct view *v, struct strbuf *closed)
@@ -223,11 +223,11 @@ static void add_conditions(struct view *v, struct val *status, const char *phase
 
 /* --- containers ---------------------------------------------------------------------------------------------- */
 
-static struct val terminated(struct view *v, const struct ending *e)
+static struct val state_terminated(struct view *v, const struct ending *e)
 {
     struct val t = val_map(), state = val_map();
     val_set_num(v->a, &t, N(exitCode), e->exit_code);
-    put(v, &t, N(reason), e->reason);
+    text_put(v, &t, N(reason), e->reason);
     if (e->message.n)
         val_set(v->a, &t, N(message), val_str(v->a, e->message));
     put_time(v, &t, N(startedAt), e->started);
@@ -238,10 +238,10 @@ static struct val terminated(struct view *v, const struct ending *e)
     return state;
 }
 
-static struct val waiting(struct view *v, const char *reason, struct str message)
+static struct val state_waiting(struct view *v, const char *reason, struct str message)
 {
     struct val w = val_map(), state = val_map();
-    put(v, &w, N(reason), reason);
+    text_put(v, &w, N(reason), reason);
     if (message.n)
         val_set(v->a, &w, N(message), val_str(v->a, message));
     val_set(v->a, &state, N(waiting), w);
@@ -249,19 +249,19 @@ static struct val waiting(struct view *v, const char *reason, struct str message
 }
 
 /* Why it cannot run now, beyond a crash loop; false: nothing of that kind. */
-static bool trouble(struct view *v, const struct pod_container *c, struct val *state)
+static bool state_trouble(struct view *v, const struct pod_container *c, struct val *state)
 {
     if (c->config_reason.n)
-        *state = waiting(v, str_dup(v->a, c->config_reason).p, c->config_message);
+        *state = state_waiting(v, str_dup(v->a, c->config_reason).p, c->config_message);
     else if (c->image_reason.n && c->image_backing_off)
-        *state = waiting(v, "ImagePullBackOff",
-                         arena_fmt(v->a, "Back-off pulling image \"" STR_FMT "\": " STR_FMT ": " STR_FMT,
-                                   STR_ARG(val_text_at(c->spec, N(image))), STR_ARG(c->image_reason),
-                                   STR_ARG(c->image_message)));
+        *state = state_waiting(v, "ImagePullBackOff",
+                               arena_fmt(v->a, "Back-off pulling image \"" STR_FMT "\": " STR_FMT ": " STR_FMT,
+                                         STR_ARG(val_text_at(c->spec, N(image))), STR_ARG(c->image_reason),
+                                         STR_ARG(c->image_message)));
     else if (c->image_reason.n)
-        *state = waiting(v, str_dup(v->a, c->image_reason).p, c->image_message);
+        *state = state_waiting(v, str_dup(v->a, c->image_reason).p, c->image_message);
     else if (c->poststart_message.n && (c->end.reason || c->run != RUN_RUNNING)) /* told once that run has ended */
-        *state = waiting(v, "PostStartHookError", c->poststart_message);
+        *state = state_waiting(v, "PostStartHookError", c->poststart_message);
     else
         return false;
     return true;
@@ -300,7 +300,7 @@ static struct val state_of(struct view *v, const struct pod_container *c, struct
     const struct pod *p = v->p;
     struct val state = val_map();
     if (c->has_last)
-        *last = terminated(v, &c->last);
+        *last = state_terminated(v, &c->last);
     if (pod_container_up(c)) {
         struct val r = val_map();
         put_time(v, &r, N(startedAt), c->started_real);
@@ -308,19 +308,19 @@ static struct val state_of(struct view *v, const struct pod_container *c, struct
         return state;
     }
     if (c->end.reason) { /* until the next run is up it is what is shown */
-        bool start_error = strcmp(c->end.reason, "StartError") == 0, troubled = trouble(v, c, &state);
+        bool start_error = strcmp(c->end.reason, "StartError") == 0, troubled = state_trouble(v, c, &state);
         if (stopped_all(p) || !(c->backing_off || troubled))
-            return terminated(v, &c->end);
-        *last = terminated(v, &c->end);
+            return state_terminated(v, &c->end);
+        *last = state_terminated(v, &c->end);
         if (c->backing_off && (start_error || !troubled))
-            return waiting(v, "CrashLoopBackOff", back_off_text(v, c));
+            return state_waiting(v, "CrashLoopBackOff", back_off_text(v, c));
         return state;
     }
     if (stopped_all(p) && !p->rejected && had_its_turn(p, c))
-        return terminated(v, &never);
-    if (!stopped_all(p) && trouble(v, c, &state))
+        return state_terminated(v, &never);
+    if (!stopped_all(p) && state_trouble(v, c, &state))
         return state;
-    return waiting(v, has_init(p) ? "PodInitializing" : "ContainerCreating", STR_NONE);
+    return state_waiting(v, has_init(p) ? "PodInitializing" : "ContainerCreating", STR_NONE);
 }
 
 static void add_mounts(struct view *v, struct val *status, const struct pod_container *c)
@@ -366,7 +366,7 @@ static struct val container_status(struct view *v, const struct pod_container *c
     val_set(v->a, &s, N(name), val_str(v->a, c->name));
     val_set(v->a, &s, N(state), state);
     val_set(v->a, &s, N(lastState), last);
-    bool ready = c->role == CONTAINER_INIT ? through(c) : !is_unready(c);
+    bool ready = c->role == CONTAINER_INIT ? init_is_through(c) : !is_unready(c);
     val_set_bool(v->a, &s, N(ready), ready && c->role != CONTAINER_EPHEMERAL);
     val_set_num(v->a, &s, N(restartCount), c->restarts);
     val_set(v->a, &s, N(image), val_str(v->a, val_text_at(c->spec, N(image))));
@@ -483,9 +483,9 @@ struct val pod_status(const struct pod *p, struct arena *a, int64_t real)
     struct val status = val_map();
     const char *phase = pod_phase(p);
     val_set_num(a, &status, N(observedGeneration), v.generation);
-    put(&v, &status, N(phase), phase);
+    text_put(&v, &status, N(phase), phase);
     if (p->rejected) { /* refused by the node: nothing else is known */
-        put(&v, &status, N(reason), p->fail_reason);
+        text_put(&v, &status, N(reason), p->fail_reason);
         val_set(a, &status, N(message), val_str(a, p->fail_message));
         put_time(&v, &status, N(startTime), p->started_real);
         val_set(a, &status, N(qosClass), val_str(a, val_text_at(v.old, N(qosClass))));
@@ -493,7 +493,7 @@ struct val pod_status(const struct pod *p, struct arena *a, int64_t real)
     }
     add_conditions(&v, &status, phase);
     if (p->fail_reason && strcmp(phase, "Failed") == 0) {
-        put(&v, &status, N(reason), p->fail_reason);
+        text_put(&v, &status, N(reason), p->fail_reason);
         val_set(a, &status, N(message), val_str(a, p->fail_message));
     }
     add_addresses(&v, &status);

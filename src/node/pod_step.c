@@ -43,17 +43,17 @@ void pod_actions_fini(struct pod_actions *a)
     array_fini(&a->list);
 }
 
-static void act(struct pod_actions *out, enum pod_action_kind what, int c)
+static void actions_add(struct pod_actions *out, enum pod_action_kind what, int c)
 {
     array_push(&out->list, ((struct pod_action){.what = what, .container = c}));
 }
 
-static void tell(struct pod_actions *out, int c, bool warning, const char *reason, struct str message)
+static void actions_tell(struct pod_actions *out, int c, bool warning, const char *reason, struct str message)
 {
     array_push(&out->list, ((struct pod_action){DO_EVENT, c, warning, reason, message}));
 }
 
-static void wake(struct pod_actions *out, int64_t at)
+static void actions_wake(struct pod_actions *out, int64_t at)
 {
     if (at && (!out->wake_at || at < out->wake_at))
         out->wake_at = at;
@@ -79,7 +79,7 @@ static bool rule_restarts(const struct pod_container *c)
     return false;
 }
 
-static bool restarts(const struct pod *p, const struct pod_container *c)
+static bool container_restarts(const struct pod *p, const struct pod_container *c)
 {
     if (p->deleted || p->fail_reason || c->role == CONTAINER_EPHEMERAL)
         return false;
@@ -115,16 +115,16 @@ static bool is_starting(const struct pod_container *c, int64_t now)
 }
 
 /* Every container that decides the pod's end has ended for good. */
-static bool finished(const struct pod *p)
+static bool pod_is_finished(const struct pod *p)
 {
     bool any = false;
     array_each (c, &p->containers) {
-        if (c->role == CONTAINER_INIT && c->run == RUN_EXITED && c->end.exit_code != 0 && !restarts(p, c))
+        if (c->role == CONTAINER_INIT && c->run == RUN_EXITED && c->end.exit_code != 0 && !container_restarts(p, c))
             return true;
         if (c->role != CONTAINER_MAIN)
             continue;
         any = true;
-        if (c->run != RUN_EXITED || restarts(p, c))
+        if (c->run != RUN_EXITED || container_restarts(p, c))
             return false;
     }
     return any;
@@ -133,38 +133,39 @@ static bool finished(const struct pod *p)
 static void step_restart_wait(struct pod *p, int i, struct pod_actions *out)
 {
     struct pod_container *c = &p->containers.p[i];
-    wake(out, c->retry_at);
+    actions_wake(out, c->retry_at);
     if (c->backing_off || c->run != RUN_EXITED)
         return;
     c->backing_off = true;
-    tell(out, i, true, "BackOff",
-         arena_fmt(&p->arena,
-                   "Back-off restarting failed container " STR_FMT " in pod " STR_FMT "_" STR_FMT "(" STR_FMT ")",
-                   STR_ARG(c->name), STR_ARG(p->name), STR_ARG(p->ns), STR_ARG(p->uid)));
+    actions_tell(out, i, true, "BackOff",
+                 arena_fmt(&p->arena,
+                           "Back-off restarting failed container " STR_FMT " in pod " STR_FMT "_" STR_FMT "(" STR_FMT
+                           ")",
+                           STR_ARG(c->name), STR_ARG(p->name), STR_ARG(p->ns), STR_ARG(p->uid)));
 }
 
 static void step_image(struct pod *p, int i, int64_t now, struct pod_actions *out)
 {
     struct pod_container *c = &p->containers.p[i];
     if (c->image == PART_FAILED && now < c->image_retry_at) {
-        wake(out, c->image_retry_at);
+        actions_wake(out, c->image_retry_at);
         int64_t shown = c->image_retry_at - c->image_backoff + IMAGE_ERROR_SHOWN;
         if (!c->image_backing_off && now < shown) {
-            wake(out, shown);
+            actions_wake(out, shown);
         } else if (!c->image_backing_off && str_eq(c->image_reason, S("ErrImagePull"))) {
             c->image_backing_off = true;
-            tell(out, i, false, "BackOff",
-                 arena_fmt(&p->arena, "Back-off pulling image \"" STR_FMT "\"",
-                           STR_ARG(val_text_at(c->spec, N(image)))));
-            tell(out, i, true, "Failed", S("Error: ImagePullBackOff"));
+            actions_tell(out, i, false, "BackOff",
+                         arena_fmt(&p->arena, "Back-off pulling image \"" STR_FMT "\"",
+                                   STR_ARG(val_text_at(c->spec, N(image)))));
+            actions_tell(out, i, true, "Failed", S("Error: ImagePullBackOff"));
         }
         return;
     }
     if (c->image != PART_BUSY) {
         c->image = PART_BUSY;
         c->image_asked_at = now;
-        wake(out, now + 1); /* by then it is known whether it is here or must be pulled */
-        act(out, DO_IMAGE_ENSURE, i);
+        actions_wake(out, now + 1); /* by then it is known whether it is here or must be pulled */
+        actions_add(out, DO_IMAGE_ENSURE, i);
     }
 }
 
@@ -173,7 +174,7 @@ static void step_start(struct pod *p, int i, int64_t now, struct pod_actions *ou
     struct pod_container *c = &p->containers.p[i];
     if (c->run == RUN_STARTING || c->run == RUN_RUNNING)
         return;
-    if (c->run == RUN_EXITED && !restarts(p, c))
+    if (c->run == RUN_EXITED && !container_restarts(p, c))
         return;
     if (now < c->retry_at) {
         step_restart_wait(p, i, out);
@@ -185,7 +186,7 @@ static void step_start(struct pod *p, int i, int64_t now, struct pod_actions *ou
     }
     c->run = RUN_STARTING;
     c->redefined = false;
-    act(out, DO_CONTAINER_START, i);
+    actions_add(out, DO_CONTAINER_START, i);
 }
 
 /* --- stopping one container --------------------------------------------------------------------------------- */
@@ -210,39 +211,41 @@ static bool step_stop(struct pod *p, int i, bool turn, int64_t now, struct pod_a
         c->stopping = c->unhealthy_why ? c->unhealthy_why : "";
         c->kill_at = stop_deadline(p, c, now);
         if (!c->unhealthy_why)
-            tell(out, i, false, "Killing", arena_fmt(&p->arena, "Stopping container " STR_FMT, STR_ARG(c->name)));
+            actions_tell(out, i, false, "Killing",
+                         arena_fmt(&p->arena, "Stopping container " STR_FMT, STR_ARG(c->name)));
         else if (strncmp(c->unhealthy_why, "Failed", 6) == 0)
-            tell(out, i, false, "Killing", str_of(c->unhealthy_why));
+            actions_tell(out, i, false, "Killing", str_of(c->unhealthy_why));
         else if (strncmp(c->unhealthy_why, "definition", 10) == 0)
-            tell(out, i, false, "Killing",
-                 arena_fmt(&p->arena, "Container " STR_FMT " definition changed, will be restarted",
-                           STR_ARG(c->name)));
+            actions_tell(out, i, false, "Killing",
+                         arena_fmt(&p->arena, "Container " STR_FMT " definition changed, will be restarted",
+                                   STR_ARG(c->name)));
         else if (pod_policy_is(p, c, S("Never")) && c->role != CONTAINER_SIDECAR)
-            tell(out, i, false, "Killing", arena_fmt(&p->arena, "Stopping container " STR_FMT, STR_ARG(c->name)));
+            actions_tell(out, i, false, "Killing",
+                         arena_fmt(&p->arena, "Stopping container " STR_FMT, STR_ARG(c->name)));
         else
-            tell(out, i, false, "Killing",
-                 arena_fmt(&p->arena, "Container " STR_FMT " %s, will be restarted", STR_ARG(c->name),
-                           c->unhealthy_why));
+            actions_tell(out, i, false, "Killing",
+                         arena_fmt(&p->arena, "Container " STR_FMT " %s, will be restarted", STR_ARG(c->name),
+                                   c->unhealthy_why));
     }
     if (p->forced)
         c->kill_at = MIN(c->kill_at, now);
     bool hooked = val_at(c->spec, N(lifecycle), N(preStop)) && !p->forced;
     if (hooked && c->prestop == HOOK_NONE) {
         c->prestop = HOOK_BUSY;
-        act(out, DO_PRESTOP, i);
+        actions_add(out, DO_PRESTOP, i);
     }
     bool waits = ((hooked && c->prestop == HOOK_BUSY) || !turn) && now < c->kill_at;
     if (!waits && !c->termed && !p->forced) {
         c->termed = true;
-        act(out, DO_TERM, i);
+        actions_add(out, DO_TERM, i);
         c->kill_at = MAX(c->kill_at, now + GRACE_LEAST);
     }
     if (now >= c->kill_at && !c->killed) {
         c->killed = true;
-        act(out, DO_KILL, i);
+        actions_add(out, DO_KILL, i);
     }
     if (!c->killed)
-        wake(out, c->kill_at);
+        actions_wake(out, c->kill_at);
     return true;
 }
 
@@ -255,11 +258,11 @@ static bool step_deadline(struct pod *p, int64_t now, struct pod_actions *out)
     if (!deadline || p->fail_reason || p->deleted)
         return false;
     if (now < p->started_mono + ns_of_seconds(deadline)) {
-        wake(out, p->started_mono + ns_of_seconds(deadline));
+        actions_wake(out, p->started_mono + ns_of_seconds(deadline));
         return false;
     }
     pod_fail(p, "DeadlineExceeded", S("Pod was active on the node longer than the specified deadline"), false, now);
-    tell(out, -1, false, "DeadlineExceeded", p->fail_message);
+    actions_tell(out, -1, false, "DeadlineExceeded", p->fail_message);
     return true;
 }
 
@@ -267,7 +270,7 @@ static bool step_deadline(struct pod *p, int64_t now, struct pod_actions *out)
 static bool is_due(enum part part, int64_t retry_at, int64_t now, struct pod_actions *out)
 {
     if (part == PART_FAILED && now < retry_at) {
-        wake(out, retry_at);
+        actions_wake(out, retry_at);
         return false;
     }
     return part == PART_NONE || part == PART_FAILED;
@@ -287,10 +290,10 @@ static void step_preparing(struct pod *p, int64_t now, struct pod_actions *out)
     }
     if (is_due(p->volumes, p->volumes_retry_at, now, out)) {
         p->volumes = PART_BUSY;
-        act(out, DO_VOLUMES_SETUP, -1);
+        actions_add(out, DO_VOLUMES_SETUP, -1);
     } else if (p->volumes == PART_READY && is_due(p->sandbox, p->sandbox_retry_at, now, out)) {
         p->sandbox = PART_BUSY;
-        act(out, DO_SANDBOX_START, -1);
+        actions_add(out, DO_SANDBOX_START, -1);
     }
 }
 
@@ -320,13 +323,13 @@ static void step_active(struct pod *p, int64_t now, struct pod_actions *out)
         step_begin_stop(p);
         return;
     }
-    if (finished(p)) {
+    if (pod_is_finished(p)) {
         p->finished_at = now;
         pod_move(p, POD_STOPPING); /* sidecars may still run */
         return;
     }
     if (p->sandbox == PART_FAILED) {
-        tell(out, -1, false, "SandboxChanged", S("Pod sandbox changed, it will be killed and re-created."));
+        actions_tell(out, -1, false, "SandboxChanged", S("Pod sandbox changed, it will be killed and re-created."));
         pod_move(p, POD_PREPARING);
         return;
     }
@@ -339,7 +342,7 @@ static void step_active(struct pod *p, int64_t now, struct pod_actions *out)
             step_start(p, (int)i, now, out);
         if (c->run == RUN_RUNNING && c->poststart == HOOK_NONE && !ending) {
             c->poststart = HOOK_BUSY;
-            act(out, DO_POSTSTART, (int)i);
+            actions_add(out, DO_POSTSTART, (int)i);
         }
         starting = starting || (c->role == CONTAINER_MAIN && is_starting(c, now));
         may_start = may_start && lets_next_start(c) && !(ending && c->role == CONTAINER_SIDECAR);
@@ -353,9 +356,9 @@ static void step_leaving(struct pod *p, int64_t now, struct pod_actions *out)
         pod_move(p, POD_STOPPING);
     } else if (p->left || now >= most) {
         pod_move(p, POD_DRAINING);
-        act(out, DO_DRAIN, -1);
+        actions_add(out, DO_DRAIN, -1);
     } else {
-        wake(out, most);
+        actions_wake(out, most);
     }
 }
 
@@ -365,7 +368,7 @@ static void step_draining(struct pod *p, int64_t now, struct pod_actions *out)
     if (p->drained || p->forced || now >= most)
         pod_move(p, POD_STOPPING);
     else
-        wake(out, most);
+        actions_wake(out, most);
 }
 
 /* Main and ephemeral containers first, all at once; then sidecars, last started first. Ordinary init containers that
@@ -387,12 +390,12 @@ static void step_cleaning(struct pod *p, struct pod_actions *out)
 {
     if (p->sandbox == PART_READY || p->sandbox == PART_FAILED) {
         p->sandbox = PART_BUSY;
-        act(out, DO_SANDBOX_STOP, -1);
+        actions_add(out, DO_SANDBOX_STOP, -1);
     }
     if (p->sandbox == PART_NONE && (p->volumes == PART_READY || p->volumes == PART_FAILED)) {
         p->volumes = PART_BUSY;
         p->logs_kept = !p->deleted;
-        act(out, DO_VOLUMES_TEARDOWN, -1);
+        actions_add(out, DO_VOLUMES_TEARDOWN, -1);
     }
     if (p->sandbox == PART_NONE && p->volumes == PART_NONE)
         pod_move(p, POD_ENDED);
@@ -405,11 +408,11 @@ static void step_ended(struct pod *p, struct pod_actions *out)
     if (p->logs_kept) {
         p->logs_kept = false;
         p->volumes = PART_BUSY;
-        act(out, DO_VOLUMES_TEARDOWN, -1);
+        actions_add(out, DO_VOLUMES_TEARDOWN, -1);
     }
     if (p->volumes != PART_BUSY && !p->delete_asked) {
         p->delete_asked = true;
-        act(out, DO_DELETE_OBJECT, -1);
+        actions_add(out, DO_DELETE_OBJECT, -1);
     }
 }
 
@@ -435,6 +438,6 @@ void pod_step(struct pod *p, int64_t now, struct pod_actions *out)
         was = p->state;
         step_one(p, now, out);
         if (was != POD_LEAVING && p->state == POD_LEAVING)
-            act(out, DO_LEAVE, -1);
+            actions_add(out, DO_LEAVE, -1);
     } while (p->state != was);
 }

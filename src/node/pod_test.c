@@ -43,7 +43,7 @@ static void play_end(struct play *y)
     arena_fini(&y->arena);
 }
 
-static void answer(struct play *y, const struct pod_action *a)
+static void play_answer(struct play *y, const struct pod_action *a)
 {
     static const char *const words[] = {
         [DO_VOLUMES_SETUP] = "volumes",
@@ -88,18 +88,18 @@ static void answer(struct play *y, const struct pod_action *a)
     }
 }
 
-static void run(struct play *y) /* until nothing more is asked for */
+static void play_run(struct play *y) /* until nothing more is asked for */
 {
     do {
         array_clear(&y->actions.list);
         y->actions.wake_at = 0;
         pod_step(y->p, y->now, &y->actions);
         for (size_t i = 0; i < y->actions.list.n; i++)
-            answer(y, &y->actions.list.p[i]);
+            play_answer(y, &y->actions.list.p[i]);
     } while (y->actions.list.n && !y->hold);
 }
 
-static struct str told(struct play *y) /* what was asked for since the last call */
+static struct str play_told(struct play *y) /* what was asked for since the last call */
 {
     struct str s = str_dup(&y->arena, strbuf_str(&y->log));
     strbuf_reset(&y->log);
@@ -116,7 +116,7 @@ static void play_delete(struct play *y, int64_t grace)
     pod_wanted(y->p, o, y->now);
 }
 
-static void exits(struct play *y, const char *name, int code)
+static void play_exits(struct play *y, const char *name, int code)
 {
     int c = pod_container_find(y->p, str_of(name));
     pod_saw_exit(y->p, c, id_of(y->p, c), code, false, S(""), real0, real0, y->now);
@@ -144,8 +144,8 @@ TEST(pod_starts_in_order_and_is_ready)
     struct play y;
     play_begin(&y, ONE);
     CHECK_STR(str_of(pod_phase(y.p)), S("Pending"));
-    run(&y);
-    CHECK_STR(told(&y), S("volumes sandbox image:c start:c"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("volumes sandbox image:c start:c"));
     CHECK_STR(str_of(pod_phase(y.p)), S("Running"));
     struct val s = pod_status(y.p, &y.arena, real0);
     CHECK_STR(val_text_at(&s, N(podIP)), S("10.42.0.9"));
@@ -157,16 +157,16 @@ TEST(pod_backs_off_ten_twenty_forty)
 {
     struct play y;
     play_begin(&y, ONE);
-    run(&y);
-    (void)told(&y);
-    exits(&y, "c", 1);
-    run(&y);
-    CHECK_STR(told(&y), S("image:c start:c")); /* the first time at once */
+    play_run(&y);
+    (void)play_told(&y);
+    play_exits(&y, "c", 1);
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("image:c start:c")); /* the first time at once */
     static const int waits[] = {10, 20, 40, 80, 160, 300, 300};
     for (size_t i = 0; i < countof(waits); i++) {
-        exits(&y, "c", 1);
-        run(&y);
-        CHECK_STR(told(&y), S("!BackOff:c"));
+        play_exits(&y, "c", 1);
+        play_run(&y);
+        CHECK_STR(play_told(&y), S("!BackOff:c"));
         struct val s = pod_status(y.p, &y.arena, real0);
         const struct val *c = val_item(val_get(&s, N(containerStatuses)), 0);
         CHECK_STR(val_text_at(c, N(state), N(waiting), N(reason)), S("CrashLoopBackOff"));
@@ -174,11 +174,11 @@ TEST(pod_backs_off_ten_twenty_forty)
                          i < 3 ? arena_fmt(&y.arena, "back-off %ds ", waits[i]) : S("back-off ")));
         CHECK_INT(y.actions.wake_at - y.now, waits[i] * NS_PER_S);
         y.now += waits[i] * NS_PER_S - 1;
-        run(&y);
-        CHECK_STR(told(&y), S(""));
+        play_run(&y);
+        CHECK_STR(play_told(&y), S(""));
         y.now += 1;
-        run(&y);
-        CHECK_STR(told(&y), S("image:c start:c"));
+        play_run(&y);
+        CHECK_STR(play_told(&y), S("image:c start:c"));
     }
     CHECK_INT(y.p->containers.p[0].restarts, 8);
     play_end(&y);
@@ -188,44 +188,44 @@ TEST(pod_backs_off_ten_twenty_forty)
 static void fails_probe(struct play *y)
 {
     pod_saw_probe(y->p, 0, true, true, "failed liveness probe");
-    run(y);
-    exits(y, "c", 0);
-    run(y);
+    play_run(y);
+    play_exits(y, "c", 0);
+    play_run(y);
 }
 
 TEST(what_a_probe_ends_waits_from_the_end_of_the_run_before)
 {
     struct play y;
     play_begin(&y, ONE);
-    run(&y);
-    (void)told(&y);
+    play_run(&y);
+    (void)play_told(&y);
     for (int i = 0; i < 2; i++) { /* twice at once, however soon it fails again */
         y.now += NS_PER_S;
         fails_probe(&y);
-        CHECK_STR(told(&y), S("!Killing:c term:c image:c start:c"));
+        CHECK_STR(play_told(&y), S("!Killing:c term:c image:c start:c"));
     }
     y.now += 3 * NS_PER_S;
     fails_probe(&y);
-    CHECK_STR(told(&y), S("!Killing:c term:c !BackOff:c"));
+    CHECK_STR(play_told(&y), S("!Killing:c term:c !BackOff:c"));
     CHECK_INT(y.actions.wake_at - y.now, 7 * NS_PER_S);
     y.now += 7 * NS_PER_S;
-    run(&y);
-    CHECK_STR(told(&y), S("image:c start:c"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("image:c start:c"));
     for (int i = 0; i < 3; i++) { /* period 10, three failures: longer than the waits of 20 */
         y.now += 30 * NS_PER_S;
         fails_probe(&y);
-        CHECK_STR(told(&y), i == 0 ? S("!Killing:c term:c image:c start:c") : S("!Killing:c term:c !BackOff:c"));
+        CHECK_STR(play_told(&y), i == 0 ? S("!Killing:c term:c image:c start:c") : S("!Killing:c term:c !BackOff:c"));
         if (i > 0) {
             CHECK_INT(y.actions.wake_at - y.now, (i == 1 ? 10 : 40) * NS_PER_S);
             y.now = y.actions.wake_at;
-            run(&y);
-            (void)told(&y);
+            play_run(&y);
+            (void)play_told(&y);
         }
     }
     CHECK_INT(y.p->containers.p[0].restarts, 6);
     y.now += 601 * NS_PER_S;
     fails_probe(&y);
-    CHECK_STR(told(&y), S("!Killing:c term:c image:c start:c"));
+    CHECK_STR(play_told(&y), S("!Killing:c term:c image:c start:c"));
     play_end(&y);
 }
 
@@ -236,17 +236,17 @@ TEST(a_deadline_holds_for_a_pod_that_never_came_to_run)
                META "spec: {restartPolicy: Always, activeDeadlineSeconds: 60, containers: [{name: c, image: x}]}\n"
                     "status: {startTime: '2023-11-14T22:12:50Z'}"); /* half a minute before, by an earlier agent */
     y.hold = true;
-    run(&y);
-    CHECK_STR(told(&y), S("volumes"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("volumes"));
     pod_saw_volumes(y.p, false, S("no such map"), y.now);
     y.now += 29 * NS_PER_S;
-    run(&y);
-    CHECK_STR(told(&y), S("volumes"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("volumes"));
     pod_saw_volumes(y.p, false, S("no such map"), y.now);
     y.now += NS_PER_S;
     y.hold = false;
-    run(&y);
-    CHECK_STR(told(&y), S("!DeadlineExceeded unvolumes"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("!DeadlineExceeded unvolumes"));
     struct val s = pod_status(y.p, &y.arena, real0);
     CHECK_STR(val_text_at(&s, N(phase)), S("Failed"));
     CHECK_STR(val_text_at(&s, N(reason)), S("DeadlineExceeded"));
@@ -283,11 +283,11 @@ TEST(a_container_has_a_restart_policy_of_its_own)
                     &a, META "spec: {restartPolicy: %s, containers: [{name: c, image: x, %s}, {name: d, image: x}]}",
                     rows[i].pod, rows[i].container)
                     .p);
-        run(&y);
-        (void)told(&y);
-        exits(&y, "c", rows[i].code);
-        run(&y);
-        CHECK_STR(told(&y), rows[i].again ? S("image:c start:c") : S(""));
+        play_run(&y);
+        (void)play_told(&y);
+        play_exits(&y, "c", rows[i].code);
+        play_run(&y);
+        CHECK_STR(play_told(&y), rows[i].again ? S("image:c start:c") : S(""));
         play_end(&y);
         arena_fini(&a);
     }
@@ -297,25 +297,25 @@ TEST(a_start_that_fails_for_the_nodes_own_reasons_is_no_crash)
 {
     struct play y;
     play_begin(&y, ONE);
-    run(&y);
-    (void)told(&y);
-    exits(&y, "c", 1);
+    play_run(&y);
+    (void)play_told(&y);
+    play_exits(&y, "c", 1);
     y.hold = true;
-    run(&y);
+    play_run(&y);
     pod_saw_image(y.p, 0, true, S("x@sha256:1"), S(""), y.now);
-    run(&y);
-    (void)told(&y);
+    play_run(&y);
+    (void)play_told(&y);
     static const int waits[] = {1, 2, 4, 8, 10, 10};
     for (size_t i = 0; i < countof(waits); i++) {
         pod_saw_start_failed(y.p, 0, "CreateContainerError", S("no space"), true, real0, y.now);
         y.actions.wake_at = 0;
-        run(&y);
-        CHECK_STR(told(&y), S(""));
+        play_run(&y);
+        CHECK_STR(play_told(&y), S(""));
         CHECK_STR(container_reason(&y, 0), S("CreateContainerError"));
         CHECK_INT(y.actions.wake_at - y.now, waits[i] * NS_PER_S);
         y.now = y.actions.wake_at;
-        run(&y);
-        CHECK_STR(told(&y), S("start:c"));
+        play_run(&y);
+        CHECK_STR(play_told(&y), S("start:c"));
     }
     pod_saw_running(y.p, 0, S("def"), real0, y.now);
     CHECK_INT(y.p->containers.p[0].restarts, 1);
@@ -331,26 +331,26 @@ TEST(main_containers_start_one_after_another)
     y.hold = true;
     pod_saw_volumes(y.p, true, S(""), y.now);
     pod_saw_sandbox(y.p, true, S("10.42.0.9"), y.now);
-    run(&y);
-    CHECK_STR(told(&y), S("image:a")); /* its hook may prepare something for the others */
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("image:a")); /* its hook may prepare something for the others */
     pod_saw_image(y.p, 0, true, S("x@sha256:1"), S(""), y.now);
-    run(&y);
-    CHECK_STR(told(&y), S("start:a"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("start:a"));
     pod_saw_running(y.p, 0, S("a1"), real0, y.now);
-    run(&y);
-    CHECK_STR(told(&y), S("poststart:a"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("poststart:a"));
     pod_saw_hook(y.p, 0, true, true, S(""));
-    run(&y);
-    CHECK_STR(told(&y), S("image:b"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("image:b"));
     y.now++;
-    run(&y);
-    CHECK_STR(told(&y), S("image:c")); /* pulls wait for nobody */
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("image:c")); /* pulls wait for nobody */
     pod_saw_image(y.p, 2, true, S("z@sha256:1"), S(""), y.now);
-    run(&y);
-    CHECK_STR(told(&y), S("start:c"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("start:c"));
     pod_saw_image(y.p, 1, false, S("ErrImagePull"), S("no"), y.now);
     pod_saw_running(y.p, 2, S("c1"), real0, y.now);
-    run(&y);
+    play_run(&y);
     CHECK_STR(str_of(pod_phase(y.p)), S("Pending"));
     play_end(&y);
 }
@@ -360,16 +360,16 @@ TEST(nothing_later_starts_while_a_sidecar_is_ended_for_its_probe)
     struct play y;
     play_begin(&y, META "spec: {restartPolicy: Always, initContainers: [{name: s, image: x, restartPolicy: Always}], "
                         "containers: [{name: c, image: x}]}");
-    run(&y);
-    (void)told(&y);
+    play_run(&y);
+    (void)play_told(&y);
     pod_saw_probe(y.p, 0, true, true, "failed liveness probe");
-    run(&y);
-    exits(&y, "c", 1);
-    run(&y);
-    CHECK_STR(told(&y), S("!Killing:s term:s"));
-    exits(&y, "s", 0);
-    run(&y);
-    CHECK_STR(told(&y), S("image:s start:s image:c start:c"));
+    play_run(&y);
+    play_exits(&y, "c", 1);
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("!Killing:s term:s"));
+    play_exits(&y, "s", 0);
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("image:s start:s image:c start:c"));
     play_end(&y);
 }
 
@@ -377,22 +377,22 @@ TEST(pod_leaves_and_drains_before_it_is_told_to_stop)
 {
     struct play y;
     play_begin(&y, ONE);
-    run(&y);
-    (void)told(&y);
+    play_run(&y);
+    (void)play_told(&y);
     pod_saw_service(y.p, true);
     play_delete(&y, 30);
-    run(&y);
-    CHECK_STR(told(&y), S("leave"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("leave"));
     pod_saw_left(y.p);
-    run(&y);
-    CHECK_STR(told(&y), S("drain"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("drain"));
     pod_saw_drained(y.p);
-    run(&y);
-    CHECK_STR(told(&y), S("!Killing:c term:c"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("!Killing:c term:c"));
     CHECK_INT(y.actions.wake_at, 1030 * NS_PER_S);
-    exits(&y, "c", 0);
-    run(&y);
-    CHECK_STR(told(&y), S("unsandbox unvolumes delete"));
+    play_exits(&y, "c", 0);
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("unsandbox unvolumes delete"));
     CHECK_STR(str_of(pod_phase(y.p)), S("Succeeded"));
     play_end(&y);
 }
@@ -401,18 +401,18 @@ TEST(pod_that_data_planes_forget_to_forget_goes_on_after_five_seconds)
 {
     struct play y;
     play_begin(&y, ONE);
-    run(&y);
+    play_run(&y);
     pod_saw_service(y.p, true);
     play_delete(&y, 30);
-    run(&y);
-    (void)told(&y);
+    play_run(&y);
+    (void)play_told(&y);
     CHECK_INT(y.actions.wake_at - y.now, 5 * NS_PER_S);
     y.now += 5 * NS_PER_S;
-    run(&y);
-    CHECK_STR(told(&y), S("drain"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("drain"));
     y.now += 10 * NS_PER_S; /* half of the grace is the most for draining */
-    run(&y);
-    CHECK_STR(told(&y), S("!Killing:c term:c"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("!Killing:c term:c"));
     play_end(&y);
 }
 
@@ -420,17 +420,17 @@ TEST(pod_behind_no_service_is_stopped_at_once_and_killed_when_grace_is_over)
 {
     struct play y;
     play_begin(&y, ONE);
-    run(&y);
-    (void)told(&y);
+    play_run(&y);
+    (void)play_told(&y);
     play_delete(&y, 30);
-    run(&y);
-    CHECK_STR(told(&y), S("!Killing:c term:c"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("!Killing:c term:c"));
     play_delete(&y, 2); /* a shorter grace shortens */
-    run(&y);
+    play_run(&y);
     CHECK_INT(y.actions.wake_at - y.now, 2 * NS_PER_S);
     y.now += 2 * NS_PER_S;
-    run(&y);
-    CHECK_STR(told(&y), S("kill:c unsandbox unvolumes delete"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("kill:c unsandbox unvolumes delete"));
     CHECK_STR(str_of(pod_phase(y.p)), S("Failed"));
     play_end(&y);
 }
@@ -441,24 +441,24 @@ TEST(init_containers_run_one_after_another_and_sidecars_stop_last)
     play_begin(&y, META "spec:\n  restartPolicy: Always\n  initContainers: [{name: i, image: x}, {name: s, image: x, "
                         "restartPolicy: Always}]\n"
                         "  containers: [{name: c, image: x}]\n");
-    run(&y);
-    CHECK_STR(told(&y), S("volumes sandbox image:i start:i"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("volumes sandbox image:i start:i"));
     struct val st = pod_status(y.p, &y.arena, real0);
     CHECK_STR(val_text_at(val_find(val_get(&st, N(conditions)), N(type), S("Initialized")), N(message)),
               S("containers with incomplete status: [i s]"));
-    exits(&y, "i", 0);
-    run(&y);
-    CHECK_STR(told(&y), S("image:s start:s image:c start:c"));
+    play_exits(&y, "i", 0);
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("image:s start:s image:c start:c"));
     play_delete(&y, 30);
-    run(&y);
-    CHECK_STR(told(&y), S("!Killing:c term:c !Killing:s"));
-    exits(&y, "c", 0);
-    run(&y);
-    CHECK_STR(told(&y), S("term:s"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("!Killing:c term:c !Killing:s"));
+    play_exits(&y, "c", 0);
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("term:s"));
     play_end(&y);
 }
 
-static struct str initialized(struct play *y)
+static struct str play_initialized(struct play *y)
 {
     struct val st = pod_status(y->p, &y->arena, real0);
     const struct val *c = val_find(val_get(&st, N(conditions)), N(type), S("Initialized"));
@@ -471,13 +471,13 @@ TEST(pod_is_initialized_when_its_sidecars_have_started)
     play_begin(&y,
                META "spec:\n  initContainers: [{name: s, image: x, restartPolicy: Always, startupProbe: {tcpSocket: "
                     "{port: 1}}}]\n  containers: [{name: c, image: x}]\n");
-    run(&y);
-    CHECK_STR(initialized(&y), S("False"));
+    play_run(&y);
+    CHECK_STR(play_initialized(&y), S("False"));
     pod_saw_probe(y.p, 0, true, true, NULL);
-    CHECK_STR(initialized(&y), S("True"));
-    run(&y);
+    CHECK_STR(play_initialized(&y), S("True"));
+    play_run(&y);
     pod_saw_exit(y.p, 0, id_of(y.p, 0), 1, false, S(""), real0, real0, y.now);
-    CHECK_STR(initialized(&y), S("True")); /* its containers have run: that stays */
+    CHECK_STR(play_initialized(&y), S("True")); /* its containers have run: that stays */
     play_end(&y);
 }
 
@@ -497,15 +497,15 @@ TEST(only_what_ever_ran_is_lost_with_a_pod)
         struct play y;
         play_begin(&y, META "spec:\n  initContainers: [{name: i1, image: x}, {name: i2, image: x}]\n"
                             "  containers: [{name: c, image: x}]\n");
-        run(&y);
+        play_run(&y);
         for (int n = 0; n < rows[i].through; n++) {
-            exits(&y, n ? "i2" : "i1", 0);
-            run(&y);
+            play_exits(&y, n ? "i2" : "i1", 0);
+            play_run(&y);
         }
         play_delete(&y, 30);
-        run(&y);
-        exits(&y, rows[i].through == 0 ? "i1" : rows[i].through == 1 ? "i2" : "c", rows[i].code);
-        run(&y);
+        play_run(&y);
+        play_exits(&y, rows[i].through == 0 ? "i1" : rows[i].through == 1 ? "i2" : "c", rows[i].code);
+        play_run(&y);
         struct val st = pod_status(y.p, &y.arena, real0);
         AUTO(strbuf_fini) struct strbuf got = STRBUF(1000);
         const struct name *const lists[] = {N(initContainerStatuses), N(containerStatuses)};
@@ -527,20 +527,20 @@ TEST(pod_that_never_restarts_ends_with_its_containers)
 {
     struct play y;
     play_begin(&y, META "spec:\n  restartPolicy: Never\n  containers: [{name: a, image: x}, {name: b, image: x}]\n");
-    run(&y);
-    exits(&y, "a", 0);
-    run(&y);
+    play_run(&y);
+    play_exits(&y, "a", 0);
+    play_run(&y);
     CHECK_STR(str_of(pod_phase(y.p)), S("Running"));
-    (void)told(&y);
-    exits(&y, "b", 3);
-    run(&y);
-    CHECK_STR(told(&y), S("unsandbox unvolumes"));
+    (void)play_told(&y);
+    play_exits(&y, "b", 3);
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("unsandbox unvolumes"));
     CHECK_STR(str_of(pod_phase(y.p)), S("Failed"));
     struct val s = pod_status(y.p, &y.arena, real0);
     CHECK_STR(val_text_at(val_find(val_get(&s, N(conditions)), N(type), S("Ready")), N(reason)), S("PodFailed"));
     play_delete(&y, 30); /* its logs were kept until now */
-    run(&y);
-    CHECK_STR(told(&y), S("unvolumes delete"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("unvolumes delete"));
     play_end(&y);
 }
 
@@ -555,17 +555,17 @@ TEST(another_image_is_another_run_whatever_the_restart_policy_is)
         play_begin(
             &other,
             arena_fmt(&a, META "spec: {restartPolicy: %s, containers: [{name: c, image: other}]}", policies[i]).p);
-        run(&y);
-        (void)told(&y);
+        play_run(&y);
+        (void)play_told(&y);
         pod_wanted(y.p, other.p->obj, y.now);
-        run(&y);
-        CHECK_STR(told(&y), S("!Killing:c term:c"));
-        exits(&y, "c", i == 1 ? 0 : 143); /* each policy by what it would not start again after */
-        run(&y);
-        CHECK_STR(told(&y), S("image:c start:c"));
+        play_run(&y);
+        CHECK_STR(play_told(&y), S("!Killing:c term:c"));
+        play_exits(&y, "c", i == 1 ? 0 : 143); /* each policy by what it would not start again after */
+        play_run(&y);
+        CHECK_STR(play_told(&y), S("image:c start:c"));
         CHECK_STR(str_of(pod_phase(y.p)), S("Running"));
-        exits(&y, "c", 0); /* once: what it runs now is what is declared */
-        run(&y);
+        play_exits(&y, "c", 0); /* once: what it runs now is what is declared */
+        play_run(&y);
         CHECK_STR(str_of(pod_phase(y.p)), i == 2 ? S("Running") : S("Succeeded"));
         play_end(&y);
         play_end(&other);
@@ -578,27 +578,27 @@ TEST(image_that_is_missing_backs_off_and_says_so)
     struct play y;
     play_begin(&y, ONE);
     y.hold = true;
-    run(&y);
+    play_run(&y);
     pod_saw_volumes(y.p, true, S(""), y.now);
-    run(&y);
+    play_run(&y);
     pod_saw_sandbox(y.p, true, S("10.42.0.9"), y.now);
-    run(&y);
-    (void)told(&y);
+    play_run(&y);
+    (void)play_told(&y);
     pod_saw_image(y.p, 0, false, S("ErrImagePull"), S("not found"), y.now);
     struct val s = pod_status(y.p, &y.arena, real0);
     CHECK_STR(val_text_at(val_item(val_get(&s, N(containerStatuses)), 0), N(state), N(waiting), N(reason)),
               S("ErrImagePull"));
-    run(&y);
-    CHECK_STR(told(&y), S(""));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S(""));
     y.now += NS_PER_S; /* the error itself is shown for a moment */
-    run(&y);
-    CHECK_STR(told(&y), S("!BackOff:c !Failed:c"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("!BackOff:c !Failed:c"));
     s = pod_status(y.p, &y.arena, real0);
     CHECK_STR(val_text_at(val_item(val_get(&s, N(containerStatuses)), 0), N(state), N(waiting), N(message)),
               S("Back-off pulling image \"x\": ErrImagePull: not found"));
     y.now += 9 * NS_PER_S;
-    run(&y);
-    CHECK_STR(told(&y), S("image:c"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("image:c"));
     CHECK_STR(container_reason(&y, 0), S("ImagePullBackOff")); /* until the answer is here */
     play_end(&y);
 }
@@ -607,12 +607,12 @@ TEST(a_run_is_shown_until_the_next_is_up)
 {
     struct play y;
     play_begin(&y, ONE);
-    run(&y);
-    exits(&y, "c", 3);
+    play_run(&y);
+    play_exits(&y, "c", 3);
     y.hold = true;
-    run(&y); /* the image is looked for, then the start is under way */
+    play_run(&y); /* the image is looked for, then the start is under way */
     pod_saw_image(y.p, 0, true, S("x@sha256:1"), S(""), y.now);
-    run(&y);
+    play_run(&y);
     struct val c = container_now(&y, 0);
     CHECK_INT(val_num_at(&c, -1, N(state), N(terminated), N(exitCode)), 3);
     CHECK_INT(val_num_at(&c, -1, N(restartCount)), 0);
@@ -631,20 +631,20 @@ TEST(a_slow_poststart_hook_keeps_the_container_from_being_shown)
     play_begin(&y,
                META "spec: {restartPolicy: Always, containers: [{name: c, image: x, lifecycle: {postStart: {exec: "
                     "{command: [x]}}}}]}");
-    run(&y);
-    (void)told(&y);
+    play_run(&y);
+    (void)play_told(&y);
     CHECK_STR(str_of(pod_phase(y.p)), S("Running"));
-    exits(&y, "c", 0);
+    play_exits(&y, "c", 0);
     y.hold = true;
-    run(&y);
+    play_run(&y);
     pod_saw_image(y.p, 0, true, S("x@sha256:1"), S(""), y.now);
-    run(&y);
+    play_run(&y);
     pod_saw_running(y.p, 0, S("def"), real0, y.now);
-    run(&y);
+    play_run(&y);
     struct val c = container_now(&y, 0);
     CHECK(val_at(&c, N(state), N(terminated)) && !val_true(val_get(&c, N(ready))));
     pod_saw_hook(y.p, 0, true, false, S("oops"));
-    exits(&y, "c", 0);
+    play_exits(&y, "c", 0);
     CHECK_STR(container_reason(&y, 0), S("PostStartHookError"));
     c = container_now(&y, 0);
     CHECK_INT(val_num_at(&c, -1, N(restartCount)), 1);
@@ -656,17 +656,17 @@ TEST(init_containers_run_again_in_a_new_sandbox)
     struct play y;
     play_begin(&y, META "spec: {restartPolicy: Always, initContainers: [{name: i, image: x}], containers: [{name: c, "
                         "image: x}]}");
-    run(&y);
-    exits(&y, "i", 0);
-    run(&y);
-    (void)told(&y);
+    play_run(&y);
+    play_exits(&y, "i", 0);
+    play_run(&y);
+    (void)play_told(&y);
     pod_saw_sandbox_lost(y.p, real0, y.now);
-    run(&y);
-    CHECK_STR(told(&y), S("!SandboxChanged sandbox image:i start:i"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("!SandboxChanged sandbox image:i start:i"));
     CHECK_STR(str_of(pod_phase(y.p)), S("Pending"));
-    exits(&y, "i", 0);
-    run(&y);
-    CHECK_STR(told(&y), S("image:c start:c"));
+    play_exits(&y, "i", 0);
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("image:c start:c"));
     CHECK_INT(y.p->containers.p[0].restarts, 1);
     CHECK_INT(y.p->containers.p[1].restarts, 1);
     play_end(&y);
@@ -676,12 +676,12 @@ TEST(what_is_left_of_a_lost_sandbox_goes_with_its_pod)
 {
     struct play y;
     play_begin(&y, META "spec: {restartPolicy: Always, containers: [{name: c, image: x}]}");
-    run(&y);
-    (void)told(&y);
+    play_run(&y);
+    (void)play_told(&y);
     play_delete(&y, 30);
     pod_saw_sandbox_lost(y.p, real0, y.now);
-    run(&y);
-    CHECK_STR(told(&y), S("unsandbox unvolumes delete"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("unsandbox unvolumes delete"));
     play_end(&y);
 }
 
@@ -690,15 +690,15 @@ TEST(the_end_of_a_run_is_of_no_other_run)
 {
     struct play y;
     play_begin(&y, META "spec: {restartPolicy: Always, containers: [{name: c, image: x}]}");
-    run(&y);
+    play_run(&y);
     pod_saw_sandbox_lost(y.p, real0, y.now);
     y.hold = true;
-    run(&y);
+    play_run(&y);
     pod_saw_exit(y.p, 0, S("abc"), 1, false, S("late"), real0, real0, y.now); /* told already: killed */
     CHECK_INT(y.p->containers.p[0].end.exit_code, 137);
     y.hold = false;
     pod_saw_sandbox(y.p, true, S("10.42.0.9"), y.now);
-    run(&y);
+    play_run(&y);
     const struct container_user user = {.known = true, .uid = 7};
     pod_saw_starting(y.p, 0, S("def"), &user);
     pod_saw_running(y.p, 0, S("def"), real0, y.now);
@@ -716,20 +716,20 @@ TEST(a_start_that_waits_for_news_is_tried_again_and_is_no_run)
     struct play y;
     play_begin(&y, META "spec: {restartPolicy: Always, containers: [{name: c, image: x}]}");
     y.hold = true;
-    run(&y);
+    play_run(&y);
     pod_saw_volumes(y.p, true, S(""), y.now);
-    run(&y);
+    play_run(&y);
     pod_saw_sandbox(y.p, true, S("10.42.0.9"), y.now);
-    run(&y);
+    play_run(&y);
     pod_saw_image(y.p, 0, true, S("x@sha256:1"), S(""), y.now);
-    run(&y);
-    CHECK_STR(told(&y), S("volumes sandbox image:c start:c"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("volumes sandbox image:c start:c"));
     pod_saw_start_waits(y.p, 0, y.now);
-    run(&y);
-    CHECK_STR(told(&y), S(""));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S(""));
     y.now += NS_PER_S;
-    run(&y);
-    CHECK_STR(told(&y), S("start:c"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("start:c"));
     CHECK_INT(y.p->containers.p[0].restarts, 0);
     play_end(&y);
 }
@@ -739,15 +739,15 @@ TEST(an_evicted_pod_has_a_second)
     struct play y;
     play_begin(&y, META
                "spec: {restartPolicy: Always, terminationGracePeriodSeconds: 60, containers: [{name: c, image: x}]}");
-    run(&y);
-    (void)told(&y);
+    play_run(&y);
+    (void)play_told(&y);
     y.hold = true;
     pod_evict(y.p, S("too much"), y.now);
-    run(&y);
-    CHECK_STR(told(&y), S("!Killing:c term:c"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("!Killing:c term:c"));
     y.now += 3 * NS_PER_S;
-    run(&y);
-    CHECK_STR(told(&y), S("kill:c"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("kill:c"));
     y.hold = false;
     play_end(&y);
 }
@@ -759,7 +759,7 @@ static void play_reboot(struct play *y, const char *spec, const char *text)
     strbuf_addf(&b, "%s%s", spec, text);
     play_begin(y, b.p);
     pod_saw_rebooted(y->p, real0, y->now);
-    run(y);
+    play_run(y);
 }
 
 TEST(after_a_reboot_containers_run_again_and_tell_that_their_end_is_unknown)
@@ -773,10 +773,10 @@ TEST(after_a_reboot_containers_run_again_and_tell_that_their_end_is_unknown)
         "{terminated: {exitCode: 0, reason: Completed}}}], containerStatuses: [{name: c, restartCount: 4, "
         "containerID: 'wherry://ab', lastState: {terminated: {exitCode: 3, reason: Error}}, state: {running: "
         "{startedAt: '2026-01-01T00:00:00Z'}}}]}");
-    CHECK_STR(told(&y), S("!SandboxChanged volumes sandbox image:i start:i"));
+    CHECK_STR(play_told(&y), S("!SandboxChanged volumes sandbox image:i start:i"));
     CHECK_INT(y.p->containers.p[0].restarts, 1);
-    exits(&y, "i", 0);
-    run(&y);
+    play_exits(&y, "i", 0);
+    play_run(&y);
     struct val c = container_now(&y, 0);
     CHECK_INT(val_num_at(&c, -1, N(restartCount)), 5);
     CHECK_INT(val_num_at(&c, -1, N(lastState), N(terminated), N(exitCode)), 255);
@@ -792,7 +792,7 @@ TEST(after_a_reboot_what_was_to_run_once_has_run)
                 "status: {phase: Running, containerStatuses: [{name: c, restartCount: 0, state: {terminated: "
                 "{exitCode: 0, reason: Completed}}}, {name: d, restartCount: 0, state: {running: {startedAt: "
                 "'2026-01-01T00:00:00Z'}}}]}");
-    CHECK_STR(told(&y), S("unsandbox"));
+    CHECK_STR(play_told(&y), S("unsandbox"));
     CHECK_STR(str_of(pod_phase(y.p)), S("Failed"));
     play_end(&y);
 }
@@ -814,18 +814,18 @@ TEST(pod_past_its_deadline_fails_once_its_containers_have_ended)
     struct play y;
     play_begin(&y, META "spec: {restartPolicy: Never, activeDeadlineSeconds: 5, terminationGracePeriodSeconds: 30, "
                         "containers: [{name: c, image: x}]}");
-    run(&y);
-    (void)told(&y);
+    play_run(&y);
+    (void)play_told(&y);
     CHECK_INT(y.actions.wake_at - y.now, 5 * NS_PER_S);
     y.now += 5 * NS_PER_S;
-    run(&y);
-    CHECK_STR(told(&y), S("!DeadlineExceeded !Killing:c term:c"));
+    play_run(&y);
+    CHECK_STR(play_told(&y), S("!DeadlineExceeded !Killing:c term:c"));
     struct val s = pod_status(y.p, &y.arena, real0);
     CHECK_STR(val_text_at(&s, N(phase)), S("Running"));
     CHECK_STR(val_text_at(&s, N(reason)), S(""));
     CHECK_STR(val_text_at(val_find(val_get(&s, N(conditions)), N(type), S("Ready")), N(reason)), S("PodFailed"));
-    exits(&y, "c", 0);
-    run(&y);
+    play_exits(&y, "c", 0);
+    play_run(&y);
     s = pod_status(y.p, &y.arena, real0);
     CHECK_STR(val_text_at(&s, N(phase)), S("Failed"));
     CHECK_STR(val_text_at(&s, N(reason)), S("DeadlineExceeded"));
@@ -838,21 +838,21 @@ TEST(sigterm_waits_for_the_prestop_hook_but_not_beyond_the_grace)
         struct play y;
         play_begin(&y,
                    META "spec: {containers: [{name: c, image: x, lifecycle: {preStop: {exec: {command: [x]}}}}]}");
-        run(&y);
-        (void)told(&y);
+        play_run(&y);
+        (void)play_told(&y);
         y.hold = true;
         play_delete(&y, 30);
-        run(&y);
-        CHECK_STR(told(&y), S("!Killing:c prestop:c"));
+        play_run(&y);
+        CHECK_STR(play_told(&y), S("!Killing:c prestop:c"));
         y.now += 29 * NS_PER_S;
-        run(&y);
-        CHECK_STR(told(&y), S(""));
+        play_run(&y);
+        CHECK_STR(play_told(&y), S(""));
         if (in_time)
             pod_saw_hook(y.p, 0, false, true, S(""));
         else
             y.now += NS_PER_S;
-        run(&y);
-        CHECK_STR(told(&y), S("term:c"));
+        play_run(&y);
+        CHECK_STR(play_told(&y), S("term:c"));
         play_end(&y);
     }
 }
@@ -861,13 +861,13 @@ TEST(texts_of_a_long_crash_loop_do_not_pile_up)
 {
     struct play y;
     play_begin(&y, ONE);
-    run(&y);
+    play_run(&y);
     size_t most = 0;
     for (int i = 0; i < 5000; i++) {
-        exits(&y, "c", 1);
-        run(&y);
+        play_exits(&y, "c", 1);
+        play_run(&y);
         y.now += 600 * NS_PER_S;
-        run(&y);
+        play_run(&y);
         most = MAX(most, y.p->arena.used);
         strbuf_reset(&y.log);
         if (i % 50 == 0)
@@ -893,10 +893,10 @@ TEST(every_state_comes_to_an_end_whatever_happens)
         for (int i = 0; i < 40; i++) {
             r = r * 6364136223846793005u + 1442695040888963407u;
             y.hold = (r >> 33) % 3 == 0;
-            run(&y);
+            play_run(&y);
             for (size_t k = 0; y.hold && k < y.actions.list.n; k++) {
                 y.hold = false;
-                answer(&y, &y.actions.list.p[k]);
+                play_answer(&y, &y.actions.list.p[k]);
             }
             size_t c = (r >> 40) % y.p->containers.n;
             if (y.p->containers.p[c].run == RUN_RUNNING && (r >> 50) % 2)
@@ -909,8 +909,8 @@ TEST(every_state_comes_to_an_end_whatever_happens)
         }
         y.hold = false;
         y.now += 1000 * NS_PER_S;
-        run(&y);
-        run(&y);
+        play_run(&y);
+        play_run(&y);
         CHECK_INT(y.p->state, POD_ENDED);
         play_end(&y);
     }

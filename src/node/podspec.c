@@ -10,7 +10,7 @@
 #define OBJECTS_MOST         1000
 #define TOKENS_MOST          100
 
-static struct str *grow(struct arena *a, struct strs *s, size_t more)
+static struct str *strs_grow(struct arena *a, struct strs *s, size_t more)
 {
     struct str *p = arena_alloc(a, (s->n + more) * sizeof *p);
     if (s->n)
@@ -19,9 +19,9 @@ static struct str *grow(struct arena *a, struct strs *s, size_t more)
     return p;
 }
 
-static void add(struct arena *a, struct strs *s, struct str text)
+static void strs_add(struct arena *a, struct strs *s, struct str text)
 {
-    grow(a, s, 1)[s->n] = text;
+    strs_grow(a, s, 1)[s->n] = text;
     s->n++;
 }
 
@@ -68,17 +68,17 @@ const char *podspec_qos_folder(const struct obj *pod)
 
 /* --- limits (kubelet: cm/helpers_linux.go) ------------------------------------------------------------------- */
 
-static uint64_t shares(int64_t milli)
+static uint64_t shares_of_milli(int64_t milli)
 {
     return milli ? (uint64_t)MIN(MAX(milli * 1024 / 1000, 2), 262144) : 2;
 }
 
-static int64_t quota(int64_t milli)
+static int64_t quota_of_milli(int64_t milli)
 {
     return milli ? MAX(milli * 100, 1000) : 0;
 }
 
-static int64_t amount(const struct val *resources, const struct name *side, const char *what, bool milli)
+static int64_t amount_of(const struct val *resources, const struct name *side, const char *what, bool milli)
 {
     struct str q = val_text(val_get_str(val_get(resources, side), str_of(what)));
     return !q.n ? 0 : milli ? quantity_milli(q) : quantity_value(q);
@@ -86,11 +86,12 @@ static int64_t amount(const struct val *resources, const struct name *side, cons
 
 void podspec_limits(const struct val *resources, struct oci_limits *out)
 {
-    int64_t cpu_limit = amount(resources, N(limits), "cpu", true), cpu = amount(resources, N(requests), "cpu", true);
+    int64_t cpu_limit = amount_of(resources, N(limits), "cpu", true),
+            cpu = amount_of(resources, N(requests), "cpu", true);
     *out = (struct oci_limits){0};
-    out->cpu_shares = shares(cpu ? cpu : cpu_limit);
-    out->cpu_quota_us = quota(cpu_limit);
-    out->memory = amount(resources, N(limits), "memory", false);
+    out->cpu_shares = shares_of_milli(cpu ? cpu : cpu_limit);
+    out->cpu_quota_us = quota_of_milli(cpu_limit);
+    out->memory = amount_of(resources, N(limits), "memory", false);
 }
 
 /* Limits of the pod hold only where every container has one. */
@@ -100,8 +101,8 @@ void podspec_pod_limits(const struct val *pod_spec, struct oci_limits *out)
     bool all_cpu = true, all_memory = true;
     val_each_item (c, val_get(pod_spec, N(containers))) {
         const struct val *r = val_get(c, N(resources));
-        int64_t l = amount(r, N(limits), "cpu", true), m = amount(r, N(limits), "memory", false);
-        int64_t q = amount(r, N(requests), "cpu", true);
+        int64_t l = amount_of(r, N(limits), "cpu", true), m = amount_of(r, N(limits), "memory", false);
+        int64_t q = amount_of(r, N(requests), "cpu", true);
         cpu += q ? q : l;
         cpu_limit += l;
         memory += m;
@@ -113,8 +114,8 @@ void podspec_pod_limits(const struct val *pod_spec, struct oci_limits *out)
     val_each_item (c, val_get(pod_spec, N(initContainers))) {
         const struct val *r = val_get(c, N(resources));
         bool sidecar = str_eq(val_text_at(c, N(restartPolicy)), S("Always"));
-        int64_t l = amount(r, N(limits), "cpu", true), m = amount(r, N(limits), "memory", false);
-        int64_t q = amount(r, N(requests), "cpu", true);
+        int64_t l = amount_of(r, N(limits), "cpu", true), m = amount_of(r, N(limits), "memory", false);
+        int64_t q = amount_of(r, N(requests), "cpu", true);
         all_cpu = all_cpu && l;
         all_memory = all_memory && m;
         if (sidecar)
@@ -125,15 +126,15 @@ void podspec_pod_limits(const struct val *pod_spec, struct oci_limits *out)
     }
     cpu += side_cpu, cpu_limit += side_limit, memory += side_memory;
     *out = (struct oci_limits){0};
-    out->cpu_shares = shares(MAX(cpu, init_cpu));
-    out->cpu_quota_us = all_cpu ? quota(MAX(cpu_limit, init_limit)) : 0;
+    out->cpu_shares = shares_of_milli(MAX(cpu, init_cpu));
+    out->cpu_quota_us = all_cpu ? quota_of_milli(MAX(cpu_limit, init_limit)) : 0;
     out->memory = all_memory ? MAX(memory, init_memory) : 0;
 }
 
 /* --- security ------------------------------------------------------------------------------------------------ */
 
 /* The container's securityContext wins over the pod's. */
-static const struct val *security(const struct podspec_input *in, const struct name *name)
+static const struct val *security_field(const struct podspec_input *in, const struct name *name)
 {
     const struct val *v = val_at(in->container, N(securityContext), name);
     return v ? v : val_at(obj_spec(in->pod), N(securityContext), name);
@@ -149,13 +150,13 @@ static void add_group(uint32_t *groups, size_t *n, uint32_t gid)
 
 static bool set_user(struct arena *a, const struct podspec_input *in, struct oci_container *out, struct err *err)
 {
-    const struct val *user = security(in, N(runAsUser)), *group = security(in, N(runAsGroup));
+    const struct val *user = security_field(in, N(runAsUser)), *group = security_field(in, N(runAsGroup));
     struct image_user found = {0};
     struct str name = user ? arena_fmt(a, "%lld", (long long)val_num(user, 0)) : in->image->user;
     if (!image_user_find(in->image, name, &found, err))
         return false;
     bool numeric = name.n == 0 || isdigit((unsigned char)name.p[0]);
-    if (val_true(security(in, N(runAsNonRoot)))) {
+    if (val_true(security_field(in, N(runAsNonRoot)))) {
         struct str where = arena_fmt(a, "(pod: \"" STR_FMT "_" STR_FMT "(" STR_FMT ")\", container: " STR_FMT ")",
                                      STR_ARG(in->pod->name), STR_ARG(in->pod->ns), STR_ARG(in->pod->uid),
                                      STR_ARG(val_text_at(in->container, N(name))));
@@ -227,7 +228,7 @@ static bool set_security(struct arena *a, const struct podspec_input *in, struct
     const struct val *escalate = val_at(in->container, N(securityContext), N(allowPrivilegeEscalation));
     out->no_new_privileges = escalate && !val_true(escalate);
     out->read_only_root = val_true(val_at(in->container, N(securityContext), N(readOnlyRootFilesystem)));
-    const struct val *seccomp = security(in, N(seccompProfile));
+    const struct val *seccomp = security_field(in, N(seccompProfile));
     struct str type = val_text_at(seccomp, N(type));
     if (str_eq(type, S("Unconfined")))
         out->seccomp = OCI_SECCOMP_UNCONFINED;
@@ -244,7 +245,7 @@ static bool set_security(struct arena *a, const struct podspec_input *in, struct
 static bool add_texts(struct arena *a, struct strs *out, const struct val *list, struct env *env, const char *what,
                       struct err *err)
 {
-    struct str *p = grow(a, out, val_len(list));
+    struct str *p = strs_grow(a, out, val_len(list));
     val_each_item (v, list) {
         if (!env_expand(env, val_text(v), &p[out->n], NULL, err))
             return err_wrap(err, "%s", what);
@@ -255,7 +256,7 @@ static bool add_texts(struct arena *a, struct strs *out, const struct val *list,
 
 static bool add_image_texts(struct arena *a, struct strs *out, struct strs list, struct env *env, struct err *err)
 {
-    struct str *p = grow(a, out, list.n);
+    struct str *p = strs_grow(a, out, list.n);
     for (size_t i = 0; i < list.n; i++) {
         if (!env_charge(env, list.p[i], err))
             return err_wrap(err, "the image's command");
@@ -285,7 +286,7 @@ static bool set_command(struct arena *a, const struct podspec_input *in, struct 
 }
 
 /* A path without empty parts, "." and "..", as it is compared and sorted by. */
-static struct str clean(struct arena *a, struct str path)
+static struct str path_clean(struct arena *a, struct str path)
 {
     char *out = arena_alloc(a, path.n + 2);
     size_t n = 0;
@@ -370,9 +371,9 @@ static struct strs bind_options(struct arena *a, const char *access, enum oci_pr
 {
     static const char *const words[] = {[OCI_PRIVATE] = "rprivate", [OCI_SLAVE] = "rslave", [OCI_SHARED] = "rshared"};
     struct strs o = {0};
-    add(a, &o, S("rbind"));
-    add(a, &o, str_of(words[propagation]));
-    add(a, &o, str_of(access));
+    strs_add(a, &o, S("rbind"));
+    strs_add(a, &o, str_of(words[propagation]));
+    strs_add(a, &o, str_of(access));
     return o;
 }
 
@@ -468,7 +469,7 @@ static bool add_volume_mounts(const struct podspec_input *in, struct mounts *out
                            STR_ARG(name));
         if (!sub_path_of(in, m, &sub, err))
             return false;
-        struct str target = clean(out->a, val_text_at(m, N(mountPath)));
+        struct str target = path_clean(out->a, val_text_at(m, N(mountPath)));
         if (!target_ok(target, val_find(val_get(obj_spec(in->pod), N(volumes)), N(name), name), err))
             return false;
         enum oci_propagation propagation = propagation_of(m);
@@ -498,7 +499,7 @@ static void add_own_mounts(const struct podspec_input *in, const struct oci_cont
         {in->resolv_file, S("/etc/resolv.conf"), c->read_only_root},
     };
     for (size_t i = 0; i < countof(own); i++) {
-        struct str target = own[i].target.n ? clean(out->a, own[i].target) : S("");
+        struct str target = own[i].target.n ? path_clean(out->a, own[i].target) : S("");
         if (own[i].path.n && target.n && !is_mounted(out, target))
             (void)add_mount(out, own[i].path, target,
                             bind_options(out->a, access_word(own[i].read_only), OCI_PRIVATE));
@@ -515,9 +516,9 @@ static bool set_mounts(struct arena *a, const struct podspec_input *in, struct o
     add_own_mounts(in, out, &m);
     struct strs volumes = in->image->volumes;
     for (size_t i = 0; i < volumes.n; i++) {
-        struct str target = clean(a, volumes.p[i]);
+        struct str target = path_clean(a, volumes.p[i]);
         if (!is_mounted(&m, target))
-            add(a, &out->volumes, target);
+            strs_add(a, &out->volumes, target);
     }
     for (size_t i = 0; i < out->volumes.n; i++)
         (void)add_mount(&m, oci_volume_source(a, i), out->volumes.p[i], bind_options(a, "rw", OCI_PRIVATE));
@@ -542,7 +543,7 @@ static void set_namespaces(struct arena *a, const struct podspec_input *in, stru
 
 static int64_t memory_request(const struct val *container)
 {
-    return amount(val_get(container, N(resources)), N(requests), "memory", false);
+    return amount_of(val_get(container, N(resources)), N(requests), "memory", false);
 }
 
 /* kubelet: qos/policy.go. A sidecar is not to go before the containers that it serves. */
@@ -579,13 +580,13 @@ bool podspec_container(struct arena *a, const struct podspec_input *in, struct o
 
 /* --- what is not there yet ----------------------------------------------------------------------------------- */
 
-static bool refuse(const struct val *v, const char *field, const char *way_out, struct err *err)
+static bool field_refuse(const struct val *v, const char *field, const char *way_out, struct err *err)
 {
     return !v || err_set(err, E_NOT_IMPLEMENTED, "%s is not supported yet: %s", field, way_out);
 }
 
 /* Empty objects and lists ask for nothing. */
-static const struct val *asked(const struct val *v)
+static const struct val *val_asked(const struct val *v)
 {
     return v && (v->type == VAL_MAP || v->type == VAL_LIST) && !val_len(v) ? NULL : v;
 }
@@ -596,10 +597,10 @@ static bool refuse_confinement(const struct val *security_context, bool selinux,
 {
     const struct val *armor = val_get(security_context, N(appArmorProfile));
     bool wants = armor && !str_eq(val_text_at(armor, N(type)), S("Unconfined"));
-    return refuse(selinux ? asked(val_get(security_context, N(seLinuxOptions))) : NULL,
-                  "securityContext.seLinuxOptions", "use seccompProfile and capabilities", err) &&
-           refuse(wants ? asked(armor) : NULL, "securityContext.appArmorProfile",
-                  "use seccompProfile, or type Unconfined", err);
+    return field_refuse(selinux ? val_asked(val_get(security_context, N(seLinuxOptions))) : NULL,
+                        "securityContext.seLinuxOptions", "use seccompProfile and capabilities", err) &&
+           field_refuse(wants ? val_asked(armor) : NULL, "securityContext.appArmorProfile",
+                        "use seccompProfile, or type Unconfined", err);
 }
 
 static bool refuse_grpc(const struct val *container, struct err *err)
@@ -639,7 +640,7 @@ static bool too_many(size_t n, size_t most, const char *what, struct err *err)
 
 /* What each of costs the node something: a folder, a mount, a watch, a token. A body of 3 MB has room for tens of
  * thousands of them. */
-static bool fits(const struct val *spec, const struct obj *pod, struct err *err)
+static bool spec_fits(const struct val *spec, const struct obj *pod, struct err *err)
 {
     static const struct name *const lists[] = {N(initContainers), N(containers), N(ephemeralContainers)};
     size_t containers = 0, tokens = 0, sources = 0;
@@ -667,22 +668,23 @@ bool podspec_supported(const struct obj *pod, bool selinux, struct err *err)
 {
     const struct val *spec = obj_spec(pod), *security_context = val_get(spec, N(securityContext));
     const struct val *users = val_get(spec, N(hostUsers)), *resources = val_get(spec, N(resources));
-    bool room = asked(val_get(resources, N(limits))) || asked(val_get(resources, N(requests)));
+    bool room = val_asked(val_get(resources, N(limits))) || val_asked(val_get(resources, N(requests)));
     struct str os = val_text_at(spec, N(os), N(name));
-    bool ok = fits(spec, pod, err) &&
-              refuse(users && !val_true(users) ? users : NULL, "spec.hostUsers: false", "leave it out", err) &&
-              refuse(val_get(spec, N(runtimeClassName)), "spec.runtimeClassName", "leave it out to run with crun",
-                     err) &&
-              refuse(asked(val_get(spec, N(resourceClaims))), "spec.resourceClaims", "ask for devices by hostPath",
-                     err) &&
-              refuse(room ? resources : NULL, "spec.resources", "set resources on each container", err) &&
+    bool ok = spec_fits(spec, pod, err) &&
+              field_refuse(users && !val_true(users) ? users : NULL, "spec.hostUsers: false", "leave it out", err) &&
+              field_refuse(val_get(spec, N(runtimeClassName)), "spec.runtimeClassName",
+                           "leave it out to run with crun", err) &&
+              field_refuse(val_asked(val_get(spec, N(resourceClaims))), "spec.resourceClaims",
+                           "ask for devices by hostPath", err) &&
+              field_refuse(room ? resources : NULL, "spec.resources", "set resources on each container", err) &&
               refuse_confinement(security_context, selinux, err);
     if (os.n && !str_eq(os, S("linux")))
         return err_set(err, E_INVALID, "spec.os.name: " STR_FMT ": this node runs linux", STR_ARG(os));
     static const struct name *const lists[] = {N(initContainers), N(containers), N(ephemeralContainers)};
     for (size_t i = 0; i < countof(lists) && ok; i++) {
         val_each_item (c, val_get(spec, lists[i]))
-            ok = ok && refuse(asked(val_get(c, N(volumeDevices))), "volumeDevices", "use volumeMounts", err) &&
+            ok = ok &&
+                 field_refuse(val_asked(val_get(c, N(volumeDevices))), "volumeDevices", "use volumeMounts", err) &&
                  refuse_grpc(c, err) && refuse_files_in_env(c, err) &&
                  refuse_confinement(val_get(c, N(securityContext)), selinux, err);
     }
@@ -730,8 +732,8 @@ bool podspec_sysctls(struct arena *a, const struct obj *pod, struct strs *out, s
     bool host_net = val_true(val_get(spec, N(hostNetwork))), host_ipc = val_true(val_get(spec, N(hostIPC)));
     *out = (struct strs){0};
     if (!host_net) { /* as containerd 2 has it: any user may listen on any port, and ping */
-        add(a, out, S("net.ipv4.ip_unprivileged_port_start=0"));
-        add(a, out, S("net.ipv4.ping_group_range=0 2147483647"));
+        strs_add(a, out, S("net.ipv4.ip_unprivileged_port_start=0"));
+        strs_add(a, out, S("net.ipv4.ping_group_range=0 2147483647"));
     }
     val_each_item (v, list) {
         struct str name = sysctl_name(a, val_text_at(v, N(name)));
@@ -749,7 +751,7 @@ bool podspec_sysctls(struct arena *a, const struct obj *pod, struct strs *out, s
             return err_set(err, E_INVALID, "forbidden sysctl: \"" STR_FMT "\": its value is more than one line",
                            STR_ARG(name));
         /* later ones are written over earlier ones */
-        add(a, out, arena_fmt(a, STR_FMT "=" STR_FMT, STR_ARG(name), STR_ARG(value)));
+        strs_add(a, out, arena_fmt(a, STR_FMT "=" STR_FMT, STR_ARG(name), STR_ARG(value)));
     }
     return true;
 }

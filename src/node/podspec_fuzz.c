@@ -13,8 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct obj *map_there;
 
-static const struct obj *source(UNUSED void *arg, const struct kind *k, UNUSED struct str ns, struct str name,
-                                enum source_state *state)
+static const struct obj *source_get(UNUSED void *arg, const struct kind *k, UNUSED struct str ns, struct str name,
+                                    enum source_state *state)
 {
     *state = name.n % 3 == 0 ? SOURCE_UNKNOWN : SOURCE_MISSING;
     return k == K(ConfigMap) && name.n % 3 == 1 ? map_there : NULL;
@@ -25,8 +25,8 @@ static bool volume_path(UNUSED void *arg, struct str name, struct str *path, boo
     *read_only = name.n % 2;
     return true;
 }
-static bool token(UNUSED void *arg, UNUSED const struct obj *pod, UNUSED struct str audience, int64_t seconds,
-                  struct str *out, UNUSED struct err *err)
+static bool token_get(UNUSED void *arg, UNUSED const struct obj *pod, UNUSED struct str audience, int64_t seconds,
+                      struct str *out, UNUSED struct err *err)
 {
     ASSERT(seconds > 0);
     *out = S("token");
@@ -49,7 +49,7 @@ static struct obj *pod_of(struct arena *a, struct str text)
     return e.list.n ? NULL : obj_new(K(Pod), &v, 1);
 }
 
-static void container(struct arena *a, const struct sources *s, const struct obj *pod, const struct val *c)
+static void container_try(struct arena *a, const struct sources *s, const struct obj *pod, const struct val *c)
 {
     struct str image_env[] = {S("PATH=/bin"), S("X")}, command[] = {S("/bin/sh")};
     struct image image = {.env = {image_env, 2}, .cmd = {command, 1}};
@@ -78,10 +78,10 @@ static void container(struct arena *a, const struct sources *s, const struct obj
         ASSERT(err.text[0]);
 }
 
-static void volumes(struct arena *a, const struct sources *s, const struct obj *pod)
+static void volumes_try(struct arena *a, const struct sources *s, const struct obj *pod)
 {
     size_t used = 0;
-    struct volume_input in = {s, pod, token, NULL, &used};
+    struct volume_input in = {s, pod, token_get, NULL, &used};
     val_each_item (v, val_get(obj_spec(pod), N(volumes))) {
         AUTO(volume_files_fini) struct volume_files files = {.arena = a};
         struct err err = ERR;
@@ -107,7 +107,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ASSERT(json_decode(&a, S("{\"cpu\":\"4\",\"memory\":\"8Gi\"}"), &allocatable, &err));
     ASSERT(json_decode(&a, S("{\"metadata\":{\"name\":\"m\"},\"data\":{\"a\":\"1\",\"b.c\":\"2\"}}"), &map, &err));
     map_there = obj_new(K(ConfigMap), &map, 1);
-    struct sources s = {.get = source,
+    struct sources s = {.get = source_get,
                         .allocatable = &allocatable,
                         .capacity = &allocatable,
                         .node_name = S("n"),
@@ -123,10 +123,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ASSERT(err.text[0]);
     ASSERT(name.kernel.n <= 253);
     val_each_item (c, val_get(obj_spec(pod), N(initContainers)))
-        container(&a, &s, pod, c);
+        container_try(&a, &s, pod, c);
     val_each_item (c, val_get(obj_spec(pod), N(containers)))
-        container(&a, &s, pod, c);
-    volumes(&a, &s, pod);
+        container_try(&a, &s, pod, c);
+    volumes_try(&a, &s, pod);
     AUTO(pod_free) struct pod *p = pod_new(pod, S("10.0.0.1"), 1, 1);
     AUTO(pod_actions_fini) struct pod_actions actions = {0};
     pod_step(p, 1, &actions);

@@ -12,8 +12,8 @@ static bool volume_path(void *arg, struct str name, struct str *path, bool *read
 
 /* The container of a pod with `pod` in its spec and `container` in the container, made from an image of USER `user`.
  */
-static bool make(struct world *w, const char *pod, const char *container, const char *user, struct oci_container *out,
-                 struct err *err)
+static bool container_from(struct world *w, const char *pod, const char *container, const char *user,
+                           struct oci_container *out, struct err *err)
 {
     struct str yaml = arena_fmt(&w->arena,
                                 "metadata: {name: p, namespace: ns, uid: u1}\nstatus: {qosClass: Burstable}\n"
@@ -52,7 +52,7 @@ static bool make(struct world *w, const char *pod, const char *container, const 
     return env_build(&w->arena, &ei, &env, err) && podspec_container(&w->arena, &in, out, err);
 }
 
-static struct str words(struct world *w, struct strs s)
+static struct str strs_join(struct world *w, struct strs s)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     for (size_t i = 0; i < s.n; i++)
@@ -93,7 +93,7 @@ TEST(podspec_users_and_what_is_refused_to_run_as_root)
         struct oci_container c;
         struct err err = ERR;
         AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
-        bool ok = make(&w, rows[i].pod, rows[i].container, rows[i].user, &c, &err);
+        bool ok = container_from(&w, rows[i].pod, rows[i].container, rows[i].user, &c, &err);
         if (strcmp(rows[i].want, "!") == 0) {
             CHECK(!ok && str_has(str_of(err.text), str_of(rows[i].user)));
         } else {
@@ -138,7 +138,7 @@ TEST(podspec_capabilities_that_are_dropped_win)
         struct oci_container c;
         struct err err = ERR;
         struct str context = arena_fmt(&w.arena, "securityContext: {%s}", rows[i].context);
-        CHECK_OK(make(&w, "", context.p, "", &c, &err), err);
+        CHECK_OK(container_from(&w, "", context.p, "", &c, &err), err);
         CHECK(c.capabilities == rows[i].want);
         CHECK(!c.privileged && !c.no_new_privileges);
         world_end(&w);
@@ -146,14 +146,15 @@ TEST(podspec_capabilities_that_are_dropped_win)
     struct world w = {0};
     struct oci_container c;
     struct err err = ERR;
-    CHECK(!make(&w, "", "securityContext: {capabilities: {add: [FLY]}}", "", &c, &err));
+    CHECK(!container_from(&w, "", "securityContext: {capabilities: {add: [FLY]}}", "", &c, &err));
     CHECK_STR(str_of(err.text), S("securityContext.capabilities: there is no capability FLY"));
-    CHECK_OK(make(&w, "", "securityContext: {privileged: true}", "", &c, &err), err);
+    CHECK_OK(container_from(&w, "", "securityContext: {privileged: true}", "", &c, &err), err);
     CHECK(c.privileged && c.capabilities == oci_caps_all() && !c.masked.n);
-    CHECK_OK(make(&w, "",
-                  "securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, seccompProfile: "
-                  "{type: Unconfined}}",
-                  "", &c, &err),
+    CHECK_OK(container_from(
+                 &w, "",
+                 "securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, seccompProfile: "
+                 "{type: Unconfined}}",
+                 "", &c, &err),
              err);
     CHECK(c.no_new_privileges && c.read_only_root && c.seccomp == OCI_SECCOMP_UNCONFINED);
     world_end(&w);
@@ -173,8 +174,8 @@ TEST(podspec_commands)
         struct world w = {0};
         struct oci_container c;
         struct err err = ERR;
-        CHECK_OK(make(&w, "", rows[i].container, "", &c, &err), err);
-        CHECK_STR(words(&w, c.args), str_of(rows[i].args));
+        CHECK_OK(container_from(&w, "", rows[i].container, "", &c, &err), err);
+        CHECK_STR(strs_join(&w, c.args), str_of(rows[i].args));
         CHECK_STR(c.cwd, S("/data"));
         world_end(&w);
     }
@@ -189,7 +190,7 @@ static struct str mount_at(struct world *w, const struct oci_container *c, const
             return arena_fmt(&w->arena, STR_FMT "%s" STR_FMT "%s%s " STR_FMT, STR_ARG(c->mounts[i].source),
                              c->mounts[i].beneath.n ? "|" : "", STR_ARG(c->mounts[i].beneath),
                              c->mounts[i].shared ? " shared" : "", seals[c->mounts[i].seal],
-                             STR_ARG(words(w, c->mounts[i].options)));
+                             STR_ARG(strs_join(w, c->mounts[i].options)));
     return S("-");
 }
 
@@ -236,7 +237,7 @@ TEST(podspec_mounts)
         struct err err = ERR;
         struct str mounts = arena_fmt(&w.arena, "terminationMessagePath: /dev/termination-log, volumeMounts: [%s]",
                                       rows[i].mount);
-        bool ok = make(&w, "", mounts.p, "", &c, &err);
+        bool ok = container_from(&w, "", mounts.p, "", &c, &err);
         CHECK_STR(ok ? mount_at(&w, &c, rows[i].target) : str_of(err.text), str_of(rows[i].want));
         world_end(&w);
     }
@@ -260,7 +261,8 @@ TEST(podspec_mounts_are_sorted_so_that_none_hides_another)
         struct world w = {0};
         struct oci_container c;
         struct err err = ERR;
-        CHECK_OK(make(&w, "volumes: [{name: v, hostPath: {path: /dev}}]", rows[i].container, "", &c, &err), err);
+        CHECK_OK(container_from(&w, "volumes: [{name: v, hostPath: {path: /dev}}]", rows[i].container, "", &c, &err),
+                 err);
         AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
         for (size_t k = 0; k < c.nmounts; k++) {
             struct str target = c.mounts[k].target;
@@ -273,14 +275,15 @@ TEST(podspec_mounts_are_sorted_so_that_none_hides_another)
     struct world w = {0};
     struct oci_container c;
     struct err err = ERR;
-    CHECK_OK(make(&w, "", "securityContext: {readOnlyRootFilesystem: true}, volumeMounts: [{name: v, mountPath: /m}]",
-                  "", &c, &err),
+    CHECK_OK(container_from(
+                 &w, "", "securityContext: {readOnlyRootFilesystem: true}, volumeMounts: [{name: v, mountPath: /m}]",
+                 "", &c, &err),
              err);
     CHECK_STR(mount_at(&w, &c, "/etc/hostname"), S("/p/hostname rbind rprivate ro"));
     CHECK_STR(mount_at(&w, &c, "/etc/hosts"), S("/p/hosts rbind rprivate rw"));
     CHECK_STR(mount_at(&w, &c, "/dev/shm"), S("/p/shm rbind rw nosuid nodev noexec"));
     CHECK_STR(mount_at(&w, &c, "/m"), S("/vol/v rbind rprivate rw")); /* the pod's, not the image's */
-    CHECK_STR(words(&w, c.volumes), S("/made/here"));
+    CHECK_STR(strs_join(&w, c.volumes), S("/made/here"));
     world_end(&w);
 }
 
@@ -473,7 +476,7 @@ TEST(podspec_oom_scores_as_a_kubelet_gives_them)
         struct world w = {0};
         struct oci_container c;
         struct err err = ERR;
-        CHECK_OK(make(&w, rows[i].pod, rows[i].container, "", &c, &err), err);
+        CHECK_OK(container_from(&w, rows[i].pod, rows[i].container, "", &c, &err), err);
         CHECK_INT(c.oom_score_adj, rows[i].want);
         world_end(&w);
     }

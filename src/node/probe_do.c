@@ -17,7 +17,7 @@ struct prober {
     struct arena arena;
 };
 
-static struct pod_container *wanted(const struct prober *p)
+static struct pod_container *container_of_prober(const struct prober *p)
 {
     return &p->ac->ap->pod->containers.p[p->ac->index];
 }
@@ -27,7 +27,7 @@ static const struct prober *of_kind(const struct agent_container *ac, enum probe
     return ac->probers[k];
 }
 
-static void tell(struct prober *p)
+static void prober_tell(struct prober *p)
 {
     struct agent_container *ac = p->ac;
     const struct prober *startup = of_kind(ac, PROBE_STARTUP), *ready = of_kind(ac, PROBE_READINESS);
@@ -42,9 +42,9 @@ static void tell(struct prober *p)
 }
 
 /* The first question, initialDelaySeconds after the container's start, whenever this agent came. */
-static void begin(struct prober *p)
+static void prober_begin(struct prober *p)
 {
-    int64_t delay = p->state.spec.initial_delay_ns, ran = clock_real() - wanted(p)->started_real;
+    int64_t delay = p->state.spec.initial_delay_ns, ran = clock_real() - container_of_prober(p)->started_real;
     timer_set(&p->timer, MIN(MAX(delay - ran, 0), delay));
 }
 
@@ -52,7 +52,7 @@ static void begin_others(struct agent_container *ac) /* liveness and readiness w
 {
     for (int k = PROBE_LIVENESS; k < PROBE_KINDS; k++)
         if (ac->probers[k])
-            begin(ac->probers[k]);
+            prober_begin(ac->probers[k]);
 }
 
 static void prober_free(struct prober *p)
@@ -68,7 +68,7 @@ static bool is_over(const struct prober *p)
     return p->state.kind != PROBE_READINESS && p->ac->ap->pod->state > POD_ACTIVE;
 }
 
-static void answered(struct prober *p, enum probe_outcome outcome, struct str message)
+static void prober_answered(struct prober *p, enum probe_outcome outcome, struct str message)
 {
     bool ok = outcome == PROBED_OK || outcome == PROBED_WARNING;
     p->asking = false;
@@ -91,7 +91,7 @@ static void answered(struct prober *p, enum probe_outcome outcome, struct str me
     bool news = probe_answer(&p->state, ok);
     bool over = p->state.kind == PROBE_STARTUP && p->state.good;
     if (news)
-        tell(p);
+        prober_tell(p);
     if (over)
         begin_others(ac);
     else if (!probe_exhausted(&p->state))
@@ -100,28 +100,28 @@ static void answered(struct prober *p, enum probe_outcome outcome, struct str me
 
 static void on_relay(void *arg, enum probe_outcome outcome, struct str message)
 {
-    answered(arg, outcome, message);
+    prober_answered(arg, outcome, message);
 }
 
 static void on_exec(void *arg, int code, struct str output, const struct err *err)
 {
     struct prober *p = arg;
     if (err && err->kind == E_TIMEOUT)
-        answered(p, PROBED_FAILED,
-                 arena_fmt(&p->arena, "command timed out: \"" STR_FMT "\" timed out after %llds", STR_ARG(p->command),
-                           (long long)(p->state.spec.timeout_ns / NS_PER_S)));
+        prober_answered(p, PROBED_FAILED,
+                        arena_fmt(&p->arena, "command timed out: \"" STR_FMT "\" timed out after %llds",
+                                  STR_ARG(p->command), (long long)(p->state.spec.timeout_ns / NS_PER_S)));
     else if (err && err->kind == E_UNAVAILABLE)
-        answered(p, PROBED_UNKNOWN, str_of(err->text));
+        prober_answered(p, PROBED_UNKNOWN, str_of(err->text));
     else if (err)
-        answered(p, PROBED_UNKNOWN, exec_words(&p->arena, str_of(err->text), p->program, SEEN_UNKNOWN));
+        prober_answered(p, PROBED_UNKNOWN, exec_words(&p->arena, str_of(err->text), p->program, SEEN_UNKNOWN));
     else
-        answered(p, code == 0 ? PROBED_OK : PROBED_STATUS, output);
+        prober_answered(p, code == 0 ? PROBED_OK : PROBED_STATUS, output);
 }
 
 static void on_timer(struct timer *t)
 {
     struct prober *p = container_of(t, struct prober, timer);
-    const struct val *spec = wanted(p)->spec, *probe = probe_of(spec, p->state.kind);
+    const struct val *spec = container_of_prober(p)->spec, *probe = probe_of(spec, p->state.kind);
     const struct val *exec = val_get(probe, N(exec)), *http = val_get(probe, N(httpGet)),
                      *tcp = val_get(probe, N(tcpSocket));
     struct str ip = p->ac->ap->pod->ip;
@@ -147,7 +147,7 @@ static void on_timer(struct timer *t)
         relay_probe(http ? RELAY_PROBE_HTTP : RELAY_PROBE_TCP, http ? http : tcp, spec, ip, p->state.spec.timeout_ns,
                     on_relay, p);
     } else {
-        answered(p, PROBED_UNKNOWN, S("this probe is not supported: use exec, httpGet or tcpSocket"));
+        prober_answered(p, PROBED_UNKNOWN, S("this probe is not supported: use exec, httpGet or tcpSocket"));
     }
 }
 
@@ -171,7 +171,7 @@ void probes_start(struct agent_container *ac)
         bool waits = k != PROBE_STARTUP && ac->probers[PROBE_STARTUP] && !ac->probers[PROBE_STARTUP]->state.good;
         bool needless = k == PROBE_STARTUP && p->state.good;
         if (!waits && !needless)
-            begin(p);
+            prober_begin(p);
     }
 }
 

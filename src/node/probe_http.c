@@ -32,7 +32,7 @@ static bool has_control(struct str s)
     return false;
 }
 
-static int hex(char c)
+static int hex_value(char c)
 {
     return c >= '0' && c <= '9'   ? c - '0'
            : c >= 'a' && c <= 'f' ? c - 'a' + 10
@@ -41,7 +41,7 @@ static int hex(char c)
 }
 
 /* False: a % that begins no escape. */
-static bool unescape(struct arena *a, struct str s, struct str *out)
+static bool text_unescape(struct arena *a, struct str s, struct str *out)
 {
     char *to = arena_alloc(a, s.n + 1);
     size_t n = 0;
@@ -50,16 +50,16 @@ static bool unescape(struct arena *a, struct str s, struct str *out)
             to[n++] = s.p[i];
             continue;
         }
-        if (i + 2 >= s.n || hex(s.p[i + 1]) < 0 || hex(s.p[i + 2]) < 0)
+        if (i + 2 >= s.n || hex_value(s.p[i + 1]) < 0 || hex_value(s.p[i + 2]) < 0)
             return false;
-        to[n++] = (char)(hex(s.p[i + 1]) * 16 + hex(s.p[i + 2]));
+        to[n++] = (char)(hex_value(s.p[i + 1]) * 16 + hex_value(s.p[i + 2]));
         i += 2;
     }
     *out = (struct str){to, n};
     return true;
 }
 
-static struct str escape(struct arena *a, struct str s)
+static struct str text_escape(struct arena *a, struct str s)
 {
     static const char digits[] = "0123456789ABCDEF";
     char *to = arena_alloc(a, 3 * s.n + 1);
@@ -82,11 +82,11 @@ static bool escaped_path(struct arena *a, struct str raw, struct str *out)
 {
     struct str plain;
     bool fine = true;
-    if (!unescape(a, raw, &plain))
+    if (!text_unescape(a, raw, &plain))
         return false;
     for (size_t i = 0; i < raw.n && fine; i++)
         fine = is_alnum(raw.p[i]) || (raw.p[i] && strchr("-_.~$&+,/:;=@!'()*[]%", raw.p[i]));
-    *out = fine ? raw : escape(a, plain);
+    *out = fine ? raw : text_escape(a, plain);
     return true;
 }
 
@@ -172,7 +172,7 @@ static struct str host_port(struct arena *a, struct str host, int port)
     return arena_fmt(a, "%s" STR_FMT "%s:%d", six ? "[" : "", STR_ARG(host), six ? "]" : "", port);
 }
 
-static struct str rooted(struct arena *a, struct str path)
+static struct str path_rooted(struct arena *a, struct str path)
 {
     return !path.n || path.p[0] == '/' ? path : arena_fmt(a, "/" STR_FMT, STR_ARG(path));
 }
@@ -180,10 +180,10 @@ static struct str rooted(struct arena *a, struct str path)
 void probe_url(struct arena *a, struct str scheme, struct str host, int port, struct str path, struct probe_url *out)
 {
     if (!url_parse(a, path, out)) /* too late to refuse it: a path then, whatever is in it */
-        *out = (struct probe_url){.path = escape(a, path)};
+        *out = (struct probe_url){.path = text_escape(a, path)};
     out->scheme = scheme;
     out->authority = host_port(a, host, port);
-    out->path = rooted(a, out->path);
+    out->path = path_rooted(a, out->path);
 }
 
 struct str probe_url_text(struct arena *a, const struct probe_url *u)
@@ -205,7 +205,7 @@ static struct str without_user(struct str authority)
     return str_sub(authority, (size_t)(str_rfind_char(authority, '@') + 1), authority.n);
 }
 
-static struct str hostname(struct str authority)
+static struct str authority_hostname(struct str authority)
 {
     struct str s = without_user(authority);
     ptrdiff_t colon = str_rfind_char(s, ':'), bracket = str_rfind_char(s, ']');
@@ -274,7 +274,7 @@ bool probe_url_follow(struct arena *a, const struct probe_url *u, struct str loc
     if (!absolute)
         out->authority = u->authority;
     out->path = resolve_path(a, absolute ? S("") : u->path, out->path);
-    if (!str_eq(hostname(out->authority), hostname(u->authority)))
+    if (!str_eq(authority_hostname(out->authority), authority_hostname(u->authority)))
         *other_host = true;
     else if (!str_eqz(out->scheme, "http") && !str_eqz(out->scheme, "https"))
         return err_set(err, E_INVALID, "unsupported protocol scheme \"" STR_FMT "\"", STR_ARG(out->scheme));
@@ -284,7 +284,7 @@ bool probe_url_follow(struct arena *a, const struct probe_url *u, struct str loc
 /* --- the request ------------------------------------------------------------------------------------------------ */
 
 /* Go's canonical form: Like-This. */
-static struct str canonical(struct arena *a, struct str name)
+static struct str header_canonical(struct arena *a, struct str name)
 {
     char *z = arena_strz(a, name);
     bool begin = true;
@@ -298,7 +298,7 @@ static struct str canonical(struct arena *a, struct str name)
     return (struct str){z, name.n};
 }
 
-static const struct str *header(const struct str *headers, size_t n, const char *name)
+static const struct str *header_find(const struct str *headers, size_t n, const char *name)
 {
     for (size_t i = 0; i + 1 < n; i += 2)
         if (str_ieq(headers[i], str_of(name)))
@@ -318,8 +318,8 @@ struct str probe_request(struct arena *a, const struct probe_url *u, const struc
                          const char *agent, const struct probe_url *from)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(2 * PROBE_HEAD_MOST);
-    const struct str *host = header(headers, n, "Host"), *accept = header(headers, n, "Accept"),
-                     *named = header(headers, n, "User-Agent");
+    const struct str *host = header_find(headers, n, "Host"), *accept = header_find(headers, n, "Accept"),
+                     *named = header_find(headers, n, "User-Agent");
     strbuf_addf(&b, "GET " STR_FMT, STR_ARG(u->path.n ? u->path : S("/")));
     if (u->query.p)
         strbuf_addf(&b, "?" STR_FMT, STR_ARG(u->query));
@@ -330,7 +330,7 @@ struct str probe_request(struct arena *a, const struct probe_url *u, const struc
     if (!accept)
         add_header(&b, "Accept", S("*/*"));
     for (size_t i = 0; i + 1 < n; i += 2) {
-        struct str name = canonical(a, headers[i]);
+        struct str name = header_canonical(a, headers[i]);
         if (str_eqz(name, "Host") || str_eqz(name, "User-Agent") || (str_eqz(name, "Accept") && !accept->n) ||
             str_eqz(name, "Content-Length") || str_eqz(name, "Transfer-Encoding") || str_eqz(name, "Trailer") ||
             (str_eqz(name, "Connection") && str_ieq(headers[i + 1], S("close"))))
@@ -338,7 +338,8 @@ struct str probe_request(struct arena *a, const struct probe_url *u, const struc
         AUTO_FREE char *z = str_dupz(name);
         add_header(&b, z, headers[i + 1]);
     }
-    if (from && !header(headers, n, "Referer") && !(str_eqz(from->scheme, "https") && str_eqz(u->scheme, "http")))
+    if (from && !header_find(headers, n, "Referer") &&
+        !(str_eqz(from->scheme, "https") && str_eqz(u->scheme, "http")))
         add_header(&b, "Referer", probe_url_text(a, from));
     strbuf_addz(&b, "Connection: close\r\n\r\n");
     return str_dup(a, strbuf_str(&b));
@@ -368,7 +369,7 @@ void probe_answer_fini(struct probe_answer_reader *r)
 }
 
 /* about: shown behind words that end with a space. */
-static void broke(struct probe_answer_reader *r, const char *why, struct str about)
+static void reader_broke(struct probe_answer_reader *r, const char *why, struct str about)
 {
     r->broken = why;
     strbuf_add(&r->about, str_sub(about, 0, ABOUT_MOST));
@@ -381,7 +382,7 @@ static void status_line(struct probe_answer_reader *r, struct str line)
     struct str proto, rest, code, reason;
     int64_t n;
     if (!str_split(line, ' ', &proto, &rest)) {
-        broke(r, "malformed HTTP response ", line);
+        reader_broke(r, "malformed HTTP response ", line);
         return;
     }
     while (rest.n && rest.p[0] == ' ')
@@ -390,11 +391,11 @@ static void status_line(struct probe_answer_reader *r, struct str line)
     bool version = proto.n == 8 && str_starts(proto, S("HTTP/")) && proto.p[5] >= '0' && proto.p[5] <= '9' &&
                    proto.p[6] == '.' && proto.p[7] >= '0' && proto.p[7] <= '9';
     if (code.n != 3 || !str_to_i64(code, 0, 999, &n)) {
-        broke(r, "malformed HTTP status code ", code);
+        reader_broke(r, "malformed HTTP status code ", code);
         return;
     }
     if (!version) {
-        broke(r, "malformed HTTP version ", proto);
+        reader_broke(r, "malformed HTTP version ", proto);
         return;
     }
     r->http_1_0 = proto.p[5] < '1' || (proto.p[5] == '1' && proto.p[7] == '0');
@@ -426,7 +427,7 @@ static void header_line(struct probe_answer_reader *r, struct str line)
     if (line.p[0] == ' ' || line.p[0] == '\t') /* goes on with the one before */
         return;
     if (!str_split(line, ':', &name, &value) || !name.n) {
-        broke(r, "malformed MIME header line: ", line);
+        reader_broke(r, "malformed MIME header line: ", line);
         return;
     }
     value = str_trim(value);
@@ -434,12 +435,12 @@ static void header_line(struct probe_answer_reader *r, struct str line)
         strbuf_add(&r->location, value);
     } else if (str_ieq(name, S("Transfer-Encoding")) && !r->http_1_0) {
         if (!str_ieq(value, S("chunked"))) {
-            broke(r, "unsupported transfer encoding: ", value);
+            reader_broke(r, "unsupported transfer encoding: ", value);
             return;
         }
         r->chunked = true;
     } else if (str_ieq(name, S("Content-Length")) && !str_to_i64(value, 0, INT64_MAX, &r->left)) {
-        broke(r, "bad Content-Length ", value);
+        reader_broke(r, "bad Content-Length ", value);
     }
 }
 
@@ -450,14 +451,14 @@ static void chunk_size(struct probe_answer_reader *r, struct str line)
     size = str_trim(size);
     int64_t n = 0;
     for (size_t i = 0; i < size.n; i++) {
-        if (hex(size.p[i]) < 0 || i == 15) {
-            broke(r, i == 15 ? "http chunk length too large" : "invalid byte in chunk length", S(""));
+        if (hex_value(size.p[i]) < 0 || i == 15) {
+            reader_broke(r, i == 15 ? "http chunk length too large" : "invalid byte in chunk length", S(""));
             return;
         }
-        n = n * 16 + hex(size.p[i]);
+        n = n * 16 + hex_value(size.p[i]);
     }
     if (!size.n) {
-        broke(r, "invalid byte in chunk length", S(""));
+        reader_broke(r, "invalid byte in chunk length", S(""));
         return;
     }
     r->left = n;
@@ -475,7 +476,7 @@ static void whole_line(struct probe_answer_reader *r)
     case CHUNK_SIZE: chunk_size(r, line); break;
     case CHUNK_END:
         if (line.n)
-            broke(r, "malformed chunked encoding", S(""));
+            reader_broke(r, "malformed chunked encoding", S(""));
         else
             r->phase = CHUNK_SIZE;
         break;
@@ -502,7 +503,7 @@ static size_t body_bytes(struct probe_answer_reader *r, struct str bytes)
     return n;
 }
 
-static enum probe_read reached(const struct probe_answer_reader *r)
+static enum probe_read reader_reached(const struct probe_answer_reader *r)
 {
     return r->phase == OVER ? PROBE_DONE : r->phase == BROKE ? PROBE_BROKEN : PROBE_MORE;
 }
@@ -516,7 +517,7 @@ enum probe_read probe_answer_feed(struct probe_answer_reader *r, struct str byte
             continue;
         }
         if (++r->seen > PROBE_HEAD_MOST) {
-            broke(r, "net/http: server response headers exceeded 65536 bytes; aborted", S(""));
+            reader_broke(r, "net/http: server response headers exceeded 65536 bytes; aborted", S(""));
         } else if (bytes.p[i] == '\n') {
             whole_line(r);
         } else {
@@ -524,7 +525,7 @@ enum probe_read probe_answer_feed(struct probe_answer_reader *r, struct str byte
         }
         i++;
     }
-    return reached(r);
+    return reader_reached(r);
 }
 
 enum probe_read probe_answer_end(struct probe_answer_reader *r)
@@ -532,8 +533,8 @@ enum probe_read probe_answer_end(struct probe_answer_reader *r)
     if (r->phase == BODY && r->left < 0)
         r->phase = OVER;
     else if (r->phase != OVER && r->phase != BROKE)
-        broke(r, r->any ? "unexpected EOF" : "EOF", S(""));
-    return reached(r);
+        reader_broke(r, r->any ? "unexpected EOF" : "EOF", S(""));
+    return reader_reached(r);
 }
 
 struct str probe_answer_error(struct arena *a, const struct probe_answer_reader *r)

@@ -3,7 +3,8 @@
 
 /* "USER:PASSWORD ..." of an image, of Secrets with these config.json (each in base64 by the caller's hand: here
  * plain, as bytes of the tree). */
-static struct str found(struct world *w, const char *const *configs, struct str registry, struct str repository)
+static struct str credential_found(struct world *w, const char *const *configs, struct str registry,
+                                   struct str repository)
 {
     AUTO(pull_auths_fini) struct pull_auths x = {.arena = &w->arena};
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
@@ -97,7 +98,7 @@ TEST(pull_credentials_are_matched_as_a_kubelet_matches_them)
     };
     for (size_t i = 0; i < countof(rows); i++) {
         struct world w = {0};
-        CHECK_STR(found(&w, rows[i].configs, str_of(rows[i].registry), str_of(rows[i].repository)),
+        CHECK_STR(credential_found(&w, rows[i].configs, str_of(rows[i].registry), str_of(rows[i].repository)),
                   str_of(rows[i].want));
         world_end(&w);
     }

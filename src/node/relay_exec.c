@@ -143,7 +143,7 @@ static void on_output(struct poll *p, int ready)
 
 /* The program is over: what it wrote is in the pipe or the terminal now. Others may hold that open and write on; they
  * are not waited for. What FIONREAD says of a terminal leaves out what is on its way through it; reading does not. */
-static void drain(struct outlet *o)
+static void outlet_drain(struct outlet *o)
 {
     char buf[CHUNK];
     for (size_t all = 0; o->fd >= 0 && all < DRAIN_MOST;) {
@@ -160,7 +160,7 @@ static void drain(struct outlet *o)
 static void outlet_finish(struct outlet *o)
 {
     if (o->opened && channels_ready(o->session->channels))
-        drain(o);
+        outlet_drain(o);
     else
         outlet_close(o);
 }
@@ -206,7 +206,7 @@ static void on_input_room(struct poll *p, int ready)
 
 static void request_send(struct session *s, const struct winsize *size);
 
-static void resize(struct session *s, struct str text)
+static void session_resize(struct session *s, struct str text)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct val v;
@@ -231,14 +231,14 @@ static void resize(struct session *s, struct str text)
 }
 
 /* Objects one after another, cut anywhere: a stream of SPDY keeps no messages. */
-static void sizes(struct session *s, struct str bytes)
+static void session_sizes(struct session *s, struct str bytes)
 {
     for (size_t i = 0; i < bytes.n; i++) {
         strbuf_addc(&s->size, bytes.p[i]);
         if (bytes.p[i] != '}')
             continue;
         if (!s->size.over)
-            resize(s, strbuf_str(&s->size));
+            session_resize(s, strbuf_str(&s->size));
         strbuf_reset(&s->size);
     }
 }
@@ -247,7 +247,7 @@ static void on_data(void *arg, int channel, struct str bytes)
 {
     struct session *s = arg;
     if (channel == CHANNEL_RESIZE) {
-        sizes(s, bytes);
+        session_sizes(s, bytes);
     } else if (!s->started && s->want[0] && bytes.n) { /* typed ahead */
         strbuf_add(&s->in_queue, bytes);
         channels_pause(s->channels, s->in_queue.n > STDIN_MOST);
@@ -292,8 +292,8 @@ static void on_ready(void *arg)
 {
     struct session *s = arg;
     if (s->ended) {
-        drain(&s->out);
-        drain(&s->err);
+        outlet_drain(&s->out);
+        outlet_drain(&s->err);
         maybe_over(s);
         return;
     }
@@ -311,7 +311,7 @@ static bool accept_client(struct session *s)
     return s->channels;
 }
 
-static void start(struct session *s, int own_master)
+static void session_start(struct session *s, int own_master)
 {
     s->started = true;
     if (own_master >= 0) {
@@ -335,7 +335,7 @@ static void start(struct session *s, int own_master)
 }
 
 /* The node will not start it, or could not. */
-static void failed(struct session *s, struct str text)
+static void session_failed(struct session *s, struct str text)
 {
     s->ended = true;
     s->code = -1;
@@ -347,11 +347,11 @@ static void failed(struct session *s, struct str text)
     maybe_over(s);
 }
 
-static void refused(struct session *s, int status, struct str text)
+static void session_refused(struct session *s, int status, struct str text)
 {
     if (s->channels || channels_refusals_inside(s->http)) {
         AUTO(arena_fini) struct arena a = ARENA;
-        failed(s, arena_fmt(&a, "unable to upgrade connection: " STR_FMT, STR_ARG(text)));
+        session_failed(s, arena_fmt(&a, "unable to upgrade connection: " STR_FMT, STR_ARG(text)));
         return;
     }
     struct http_request *h = TAKE(s->http);
@@ -366,12 +366,12 @@ static void on_news(struct relay_ask *a, struct str name, const struct str *text
     struct session *s = container_of(a, struct session, ask);
     int64_t v;
     if (str_eq(name, S("started")) && !s->started) {
-        start(s, own_fd);
+        session_start(s, own_fd);
         return;
     }
     fd_close(own_fd);
     if (str_eq(name, S("refused")) && n == 2) {
-        refused(s, str_to_i64(texts[0], 400, 599, &v) ? (int)v : 500, texts[1]);
+        session_refused(s, str_to_i64(texts[0], 400, 599, &v) ? (int)v : 500, texts[1]);
         return;
     }
     relay_forget(a, false);
@@ -381,7 +381,7 @@ static void on_news(struct relay_ask *a, struct str name, const struct str *text
                                 : arena_fmt(&arena, "error %s container: " STR_FMT,
                                             s->attach ? "attaching to" : "executing command in", STR_ARG(texts[1]));
         if (!s->started || n < 2) {
-            failed(s, text);
+            session_failed(s, text);
             return;
         }
         s->problem = str_dupz(text);
@@ -390,8 +390,8 @@ static void on_news(struct relay_ask *a, struct str name, const struct str *text
     s->code = str_to_i64(texts[0], 0, 255, &v) ? (int)v : 137;
     if (!channels_ready(s->channels))
         return; /* on_ready goes on */
-    drain(&s->out);
-    drain(&s->err);
+    outlet_drain(&s->out);
+    outlet_drain(&s->err);
     maybe_over(s);
 }
 
@@ -444,8 +444,8 @@ static void request_make(struct session *s, struct http_request *h, struct str n
 static void on_unsent(struct timer *t)
 {
     struct session *s = container_of(t, struct session, sizing);
-    refused(s, s->too_long ? 413 : 503,
-            s->too_long ? S("the command is over 64 KiB") : S("the node cannot be reached"));
+    session_refused(s, s->too_long ? 413 : 503,
+                    s->too_long ? S("the command is over 64 KiB") : S("the node cannot be reached"));
 }
 
 static void request_send(struct session *s, const struct winsize *size)
@@ -483,7 +483,7 @@ static void on_sizing(struct timer *t)
 
 /* A terminal is to have its size before the program looks at it. A client of v5 may be let in before the node was
  * asked, and it tells the size first; where it tells none the program starts all the same. */
-static void hold(struct session *s)
+static void session_hold(struct session *s)
 {
     s->held = true;
     if (!accept_client(s))
@@ -520,16 +520,16 @@ void relay_exec(struct relay *r, struct http_request *h, struct str ns, struct s
     h->user = s;
     h->on_gone = on_gone;
     if (!s->want[0] && !s->want[1] && !s->want[2]) {
-        refused(s, 400, S("you must specify at least 1 of stdin, stdout, stderr"));
+        session_refused(s, 400, S("you must specify at least 1 of stdin, stdout, stderr"));
         return;
     }
     if (!make_pipes(s)) {
-        refused(s, 503, S("no pipes for the program's output"));
+        session_refused(s, 503, S("no pipes for the program's output"));
         return;
     }
     request_make(s, h, ns, pod, container);
     if (s->tty && s->want[0] && !attach && channels_refusals_inside(h))
-        hold(s);
+        session_hold(s);
     else
         request_send(s, &(struct winsize){0});
 }

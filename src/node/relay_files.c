@@ -31,7 +31,7 @@ static void serving_free(struct serving *s)
     mem_free(s);
 }
 
-static void finish(struct serving *s)
+static void serving_finish(struct serving *s)
 {
     if (s->http && !s->http->status)
         http_abort(TAKE(s->http));
@@ -103,12 +103,12 @@ static void go_on(struct serving *s)
     lane_start(s->lane, &s->job, read_work, read_done);
 }
 
-static void refuse(struct serving *s, int status, struct str text)
+static void serving_refuse(struct serving *s, int status, struct str text)
 {
     struct http_request *h = TAKE(s->http);
     h->on_gone = NULL;
     relay_fail(h, status, text);
-    finish(s);
+    serving_finish(s);
 }
 
 static void read_done(struct job *j)
@@ -120,7 +120,7 @@ static void read_done(struct job *j)
         return;
     }
     if (s->bad) {
-        refuse(s, 503, S("it cannot be read"));
+        serving_refuse(s, 503, S("it cannot be read"));
         return;
     }
     if (!s->looked)
@@ -130,7 +130,7 @@ static void read_done(struct job *j)
         http_write(s->http, strbuf_str(&s->out));
     strbuf_reset(&s->out);
     if (s->over)
-        finish(s);
+        serving_finish(s);
     else
         go_on(s);
 }
@@ -142,7 +142,7 @@ static void on_drained(struct http_request *h)
 
 static void on_gone(struct http_request *h)
 {
-    finish(h->user);
+    serving_finish(h->user);
 }
 
 static void on_news(struct relay_ask *a, struct str name, const struct str *texts, size_t n, int own_fd)
@@ -153,8 +153,8 @@ static void on_news(struct relay_ask *a, struct str name, const struct str *text
     relay_forget(a, false);
     if (!str_eq(name, S("file")) || own_fd < 0) {
         fd_close(own_fd);
-        refuse(s, n == 2 && str_to_i64(texts[0], 400, 599, &status) ? (int)status : 503,
-               n == 2 ? texts[1] : S("the node went away"));
+        serving_refuse(s, n == 2 && str_to_i64(texts[0], 400, 599, &status) ? (int)status : 503,
+                       n == 2 ? texts[1] : S("the node went away"));
         return;
     }
     s->fd = own_fd;
@@ -162,7 +162,7 @@ static void on_news(struct relay_ask *a, struct str name, const struct str *text
     if (s->lane)
         go_on(s);
     else
-        refuse(s, 503, str_of(err.text));
+        serving_refuse(s, 503, str_of(err.text));
 }
 
 void relay_files(struct relay *r, struct http_request *h, struct str path)
@@ -177,11 +177,11 @@ void relay_files(struct relay *r, struct http_request *h, struct str path)
     h->on_gone = on_gone;
     h->on_drained = on_drained;
     if (!http_unescape(&h->arena, path, &plain)) {
-        refuse(s, 400, S("the path holds a bad escape"));
+        serving_refuse(s, 400, S("the path holds a bad escape"));
         return;
     }
     relay_ask_begin(r, &s->ask, &b, "file");
     relay_add(&b, plain);
     if (!relay_send(&s->ask, &b, NULL, 0))
-        refuse(s, 503, S("the node cannot be reached"));
+        serving_refuse(s, 503, S("the node cannot be reached"));
 }

@@ -83,7 +83,7 @@ static void client_pause(struct forward *f)
         websocket_pause(f->socket, full);
 }
 
-static void flush(struct forward *f)
+static void forward_flush(struct forward *f)
 {
     if (f->link)
         spdy_link_flush(f->link);
@@ -107,7 +107,7 @@ static void pair_free(struct pair *p)
 static void pair_done(struct pair *p)
 {
     struct forward *f = p->f;
-    flush(f);
+    forward_flush(f);
     pair_free(p);
     client_pause(f);
     if (f->socket && !f->npairs) {
@@ -144,7 +144,7 @@ static void pair_over(struct pair *p) /* both sides are done */
 /* --- the pod's side
  * ---------------------------------------------------------------------------------------------------- */
 
-static void want(struct pair *p)
+static void pair_want(struct pair *p)
 {
     int events = p->connecting || p->to_pod.n ? POLL_WRITE : 0;
     if (!p->connecting && !p->pod_ended && client_room(p))
@@ -216,7 +216,7 @@ static void connect_failed(struct pair *p, int why)
         p->second_try = true;
         p->first_why = why;
         if (connect_pod(p, true)) {
-            want(p);
+            pair_want(p);
             return;
         }
     }
@@ -253,11 +253,11 @@ static void on_pod(struct poll *poll, int ready)
         pair_reset(p);
         return;
     }
-    flush(p->f);
+    forward_flush(p->f);
     if (p->pod_ended)
         pair_over(p);
     else
-        want(p);
+        pair_want(p);
 }
 
 static void on_news(struct relay_ask *ask, struct str name, const struct str *texts, size_t n, int own_fd)
@@ -273,7 +273,7 @@ static void on_news(struct relay_ask *ask, struct str name, const struct str *te
     p->fd = own_fd;
     poll_init(&p->poll, p->f->relay->loop, p->fd, on_pod);
     if (connect_pod(p, false))
-        want(p);
+        pair_want(p);
     else
         connect_failed(p, errno);
 }
@@ -340,7 +340,7 @@ static void pair_data(struct pair *p, struct str bytes)
     }
     client_pause(p->f);
     if (p->fd >= 0 && !p->connecting)
-        want(p);
+        pair_want(p);
 }
 
 /* ---- SPDY */
@@ -407,7 +407,7 @@ static void on_room(struct spdy *s, uint32_t stream)
 {
     struct pair *p = by_stream(spdy_arg(s), stream);
     if (p && p->fd >= 0 && !p->connecting)
-        want(p);
+        pair_want(p);
 }
 
 static void forward_free(struct forward *f)
@@ -427,7 +427,7 @@ static void on_drained(void *arg)
     struct forward *f = arg;
     list_each (p, &f->pairs, struct pair, node)
         if (p->fd >= 0 && !p->connecting)
-            want(p);
+            pair_want(p);
 }
 
 static void on_gone(void *arg)

@@ -43,7 +43,7 @@ static int listen_at(const char *path, int type)
     return fd;
 }
 
-static void begin(void)
+static void world_begin(void)
 {
     struct err err = ERR;
     (void)snprintf(folder, sizeof folder, "/tmp/wherry-fuzz-relay.%d", (int)getpid());
@@ -106,7 +106,7 @@ static void node_turn(bool end)
     }
 }
 
-static void turn(int client, bool end)
+static void world_turn(int client, bool end)
 {
     char buf[65536];
     (void)loop_run_once(l, 0);
@@ -121,7 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2 || size > 1 << 16)
         return 0;
     if (!l)
-        begin();
+        world_begin();
     memcpy(a.sun_path, relay_path, strlen(relay_path));
     int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     ASSERT(client >= 0 && connect(client, (struct sockaddr *)&a, sizeof a) == 0);
@@ -129,7 +129,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool end = data[0] >= 128;
     ASSERT(write(client, head, strlen(head)) == (ssize_t)strlen(head) && write(client, "\r\n\r\n", 4) == 4);
     for (int i = 0; i < 4; i++)
-        turn(client, end);
+        world_turn(client, end);
     size_t turns = 0;
     for (size_t at = 2, step = 1 + data[1] * 16u; at < size; turns++) {
         ASSERT(turns < 200000); /* it reads, or hangs up */
@@ -138,9 +138,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             at += (size_t)n;
         else if (n < 0 && errno != EAGAIN)
             break; /* it has been shown the door */
-        turn(client, end);
+        world_turn(client, end);
     }
-    turn(client, end);
+    world_turn(client, end);
     (void)close(client);
     for (int i = 0; !list_empty(&relay->asks) || !list_empty(&relay->followers); i++) {
         ASSERT(i < 1000);
@@ -148,6 +148,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         node_turn(end);
     }
     for (int i = 0; i < 3; i++)
-        turn(-1, end);
+        world_turn(-1, end);
     return 0;
 }

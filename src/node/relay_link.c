@@ -80,7 +80,7 @@ static void send_message(struct relay_link *l, struct strbuf *b, int fd)
     drop_peer(l);
 }
 
-static void refuse(struct relay_link *l, struct str id, int status, const char *text)
+static void link_refuse(struct relay_link *l, struct str id, int status, const char *text)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(RELAY_MESSAGE_MOST);
     relay_add(&b, S("refused"));
@@ -90,7 +90,7 @@ static void refuse(struct relay_link *l, struct str id, int status, const char *
     send_message(l, &b, -1);
 }
 
-static void say(struct relay_link *l, const char *word, const char *id, int fd)
+static void link_say(struct relay_link *l, const char *word, const char *id, int fd)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(RELAY_MESSAGE_MOST);
     relay_add(&b, str_of(word));
@@ -111,7 +111,7 @@ static void say_ended(struct session *s, int code, const char *text)
 /* --- probes --------------------------------------------------------------------------------------------------------
  */
 
-static void answer(struct asked *q, enum probe_outcome outcome, struct str text)
+static void asked_answer(struct asked *q, enum probe_outcome outcome, struct str text)
 {
     list_del(&q->node);
     timer_stop(&q->timer);
@@ -121,7 +121,7 @@ static void answer(struct asked *q, enum probe_outcome outcome, struct str text)
 }
 
 /* Without a relay nothing is asked, so nothing has failed: the probe waits for the next one. */
-static void ask(struct relay_link *l, struct asked *q)
+static void link_ask(struct relay_link *l, struct asked *q)
 {
     if (q->refused) {
         timer_set(&q->timer, 0);
@@ -140,11 +140,11 @@ static void on_probe_timer(struct timer *t)
 {
     struct asked *q = container_of(t, struct asked, timer);
     if (q->refused)
-        answer(q, PROBED_UNKNOWN, strbuf_str(&q->message));
+        asked_answer(q, PROBED_UNKNOWN, strbuf_str(&q->message));
     else
-        answer(q, PROBED_FAILED,
-               q->message.over ? S("the probe does not fit into a message to the relay")
-                               : S("context deadline exceeded"));
+        asked_answer(q, PROBED_FAILED,
+                     q->message.over ? S("the probe does not fit into a message to the relay")
+                                     : S("context deadline exceeded"));
 }
 
 void relay_probe(enum relay_probe_kind kind, const struct val *action, const struct val *container, struct str pod_ip,
@@ -185,7 +185,7 @@ void relay_probe(enum relay_probe_kind kind, const struct val *action, const str
         strbuf_addz(&b, ": invalid syntax");
     }
     q->message = b;
-    ask(l, q);
+    link_ask(l, q);
 }
 
 static void on_probed(struct relay_link *l, const struct relay_message *m)
@@ -195,7 +195,7 @@ static void on_probed(struct relay_link *l, const struct relay_message *m)
         return;
     list_each (q, &l->asked, struct asked, node) {
         if (q->id == id) {
-            answer(q, probe_outcome_of(m->texts[2]), m->texts[3]);
+            asked_answer(q, probe_outcome_of(m->texts[2]), m->texts[3]);
             return;
         }
     }
@@ -235,7 +235,7 @@ static struct agent_pod *find_pod(struct relay_link *l, const struct relay_messa
     }
     AUTO(strbuf_fini) struct strbuf b = STRBUF(600);
     strbuf_addf(&b, "pods \"" STR_FMT "\" not found", STR_ARG(m->texts[3]));
-    refuse(l, m->texts[1], 404, b.p);
+    link_refuse(l, m->texts[1], 404, b.p);
     return NULL;
 }
 
@@ -252,7 +252,7 @@ static struct agent_container *find_container(struct relay_link *l, const struct
     AUTO(strbuf_fini) struct strbuf b = STRBUF(900);
     if (i < 0) {
         strbuf_addf(&b, "container " STR_FMT " is not valid for pod " STR_FMT, STR_ARG(name), STR_ARG(ap->pod->name));
-        refuse(l, m->texts[1], 400, b.p);
+        link_refuse(l, m->texts[1], 400, b.p);
         return NULL;
     }
     struct agent_container *ac = ap->containers.p[i];
@@ -260,7 +260,7 @@ static struct agent_container *find_container(struct relay_link *l, const struct
     if (any || (ac->run && c->run == RUN_RUNNING))
         return ac;
     strbuf_addf(&b, "container not found (\"" STR_FMT "\")", STR_ARG(name));
-    refuse(l, m->texts[1], 404, b.p);
+    link_refuse(l, m->texts[1], 404, b.p);
     return NULL;
 }
 
@@ -302,14 +302,14 @@ static void on_logs(struct relay_link *l, const struct relay_message *m)
     else if (!started && !c->has_last)
         waiting_words(ap, c, &b);
     if (b.n) {
-        refuse(l, m->texts[1], 400, b.p);
+        link_refuse(l, m->texts[1], 400, b.p);
         return;
     }
     strbuf_addf(&path, STR_FMT "/" STR_FMT, STR_ARG(ap->log_dir), STR_ARG(c->name));
     /* on the loop: a folder of ours, opened and not read, and what is said of the run is true of this very turn */
     AUTO(fd_close) int dir = file_open_below(path.p, LOG_FOLDERS, O_RDONLY | O_DIRECTORY, 0);
     if (dir < 0) {
-        refuse(l, m->texts[1], 500, "the container's log cannot be opened on the node");
+        link_refuse(l, m->texts[1], 500, "the container's log cannot be opened on the node");
         return;
     }
     bool running = !previous && c->run == RUN_RUNNING;
@@ -340,7 +340,7 @@ void relay_container_ended(struct str id)
 static void on_exec_started(void *arg, int own_master)
 {
     struct session *s = arg;
-    say(s->link, "started", s->id, own_master);
+    link_say(s->link, "started", s->id, own_master);
     fd_close(own_master);
 }
 
@@ -381,7 +381,7 @@ static void on_exec_ended(void *arg, int code, const struct err *err)
     job_start(&k->job, s->link->agent->cfg.loop, look_work, look_done);
 }
 
-static bool number(struct str text, uint16_t *out)
+static bool port_parse(struct str text, uint16_t *out)
 {
     int64_t v = 0;
     bool ok = str_to_i64(text, 0, UINT16_MAX, &v);
@@ -403,8 +403,8 @@ static void on_exec(struct relay_link *l, const struct relay_message *m, const i
     static const struct exec_events events = {on_exec_started, on_exec_ended};
     struct exec_spec spec = {0};
     int at[3];
-    if (m->n < 10 || !number(m->texts[6], &spec.rows) || !number(m->texts[7], &spec.columns)) {
-        refuse(l, m->texts[1], 400, "you must specify at least 1 container and 1 command");
+    if (m->n < 10 || !port_parse(m->texts[6], &spec.rows) || !port_parse(m->texts[7], &spec.columns)) {
+        link_refuse(l, m->texts[1], 400, "you must specify at least 1 container and 1 command");
         return;
     }
     struct agent_container *ac = find_container(l, m, false);
@@ -441,7 +441,7 @@ static void on_attach(struct relay_link *l, const struct relay_message *m, const
     place_fds(m->texts[5], fds, nfds, at);
     struct session *s = session_new(l, m->texts[1]);
     (void)snprintf(s->container, sizeof s->container, STR_FMT, STR_ARG(container_id(ac->run)));
-    say(l, "started", s->id, -1);
+    link_say(l, "started", s->id, -1);
     s->attach = container_attach(ac->run, at[0], at[1], at[2], on_attach_ended, s);
 }
 
@@ -458,7 +458,7 @@ static void on_resize(struct relay_link *l, const struct relay_message *m)
 {
     uint16_t rows, columns;
     struct session *s = m->n == 4 ? find_session(l, m->texts[1]) : NULL;
-    if (!s || !s->attach || !number(m->texts[2], &rows) || !number(m->texts[3], &columns))
+    if (!s || !s->attach || !port_parse(m->texts[2], &rows) || !port_parse(m->texts[3], &columns))
         return;
     struct container *c = container_find(l->agent->runtime, str_of(s->container));
     if (c)
@@ -473,7 +473,7 @@ static void on_forward(struct relay_link *l, const struct relay_message *m)
     if (!ap)
         return;
     if (!ap->sandbox || ap->pod->sandbox != PART_READY) {
-        refuse(l, m->texts[1], 404, "the pod is not running");
+        link_refuse(l, m->texts[1], 404, "the pod is not running");
         return;
     }
     AUTO(fd_close) int ns = ap->pod->host_network ? -1 : sandbox_netns(ap->sandbox, &err);
@@ -486,11 +486,11 @@ static void on_forward(struct relay_link *l, const struct relay_message *m)
         netns_leave(home);
     fd_close(home);
     if (fd < 0) {
-        refuse(l, m->texts[1], 500, err.kind ? err.text : strerror(errno));
+        link_refuse(l, m->texts[1], 500, err.kind ? err.text : strerror(errno));
         return;
     }
     AUTO_FREE char *id = str_dupz(m->texts[1]);
-    say(l, "socket", id, fd);
+    link_say(l, "socket", id, fd);
 }
 
 /* Below the node's /var/log, without links: what is a file or a folder. What is mounted there may never answer, so it
@@ -527,16 +527,16 @@ static void open_done(struct job *j)
 {
     struct opening *o = container_of(j, struct opening, job);
     if (the_link && o->fd >= 0)
-        say(the_link, "file", o->id, o->fd);
+        link_say(the_link, "file", o->id, o->fd);
     else if (the_link)
-        refuse(the_link, str_of(o->id), 404, "404 page not found");
+        link_refuse(the_link, str_of(o->id), 404, "404 page not found");
     opening_free(o);
 }
 
 static void on_file(struct relay_link *l, const struct relay_message *m)
 {
     if (m->n != 3) {
-        refuse(l, m->texts[1], 400, "a path is wanted");
+        link_refuse(l, m->texts[1], 400, "a path is wanted");
         return;
     }
     struct opening *o = NEW(struct opening);
@@ -547,7 +547,7 @@ static void on_file(struct relay_link *l, const struct relay_message *m)
                           .fd = -1};
     if (job_start_apart(&o->job, l->agent->cfg.loop, open_work, open_done, &err))
         return;
-    refuse(l, m->texts[1], 503, err.text);
+    link_refuse(l, m->texts[1], 503, err.text);
     opening_free(o);
 }
 
@@ -589,7 +589,7 @@ static void on_message(struct relay_link *l, struct str bytes, const int *fds, s
     else if (str_eq(what, S("forget")))
         on_forget(l, &m);
     else
-        refuse(l, m.texts[1], 501, "the node does not know this request");
+        link_refuse(l, m.texts[1], 501, "the node does not know this request");
 }
 
 static void drop_peer(struct relay_link *l)
@@ -646,7 +646,7 @@ static void on_connection(struct poll *p, int ready)
     poll_want(&l->peer, POLL_READ);
     list_each (q, &l->asked, struct asked, node)
         if (l->fd >= 0)
-            ask(l, q);
+            link_ask(l, q);
 }
 
 bool relay_link_open(struct agent *g, const char *path, unsigned uid, struct err *err)

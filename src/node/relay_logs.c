@@ -79,7 +79,7 @@ void relay_logs_init(struct relay *r)
         log_warn("logs.watch", "logs that are followed are looked at every second: error=\"%s\"", err.text);
 }
 
-static void follow(struct tailing *t)
+static void tailing_follow(struct tailing *t)
 {
     struct relay *r = t->relay;
     struct err err = ERR;
@@ -92,7 +92,7 @@ static void follow(struct tailing *t)
         timer_set(&r->look, LOOK_EVERY);
 }
 
-static void unfollow(struct tailing *t)
+static void tailing_unfollow(struct tailing *t)
 {
     struct relay *r = t->relay;
     if (list_empty(&t->following))
@@ -108,7 +108,7 @@ static void unfollow(struct tailing *t)
 static void tailing_free(struct tailing *t)
 {
     relay_forget(&t->ask, true);
-    unfollow(t);
+    tailing_unfollow(t);
     websocket_free(t->socket);
     fd_close(t->dir);
     fd_close(t->file);
@@ -246,7 +246,7 @@ static void reader_write(struct tailing *t, struct str bytes)
     }
 }
 
-static void finish(struct tailing *t)
+static void tailing_finish(struct tailing *t)
 {
     if (t->http && !t->http->status) /* it has gone before it was answered */
         http_abort(TAKE(t->http));
@@ -264,7 +264,7 @@ static void read_done(struct job *j)
     struct tailing *t = container_of(j, struct tailing, job);
     t->reading = false;
     if (t->done || (!t->http && !t->socket) || (t->http && t->http->gone)) {
-        finish(t);
+        tailing_finish(t);
         return;
     }
     struct str out = strbuf_str(&t->out);
@@ -276,7 +276,7 @@ static void read_done(struct job *j)
         reader_write(t, out);
     strbuf_reset(&t->out);
     if (t->filter.bytes == 0 || (t->eof && !t->news && !(t->filter.follow && t->running)))
-        finish(t);
+        tailing_finish(t);
     else if (!t->eof || t->news)
         go_on(t);
 }
@@ -298,7 +298,7 @@ static void on_drained(struct http_request *h)
 static void on_gone(struct http_request *h)
 {
     struct tailing *t = h->user;
-    finish(t);
+    tailing_finish(t);
 }
 
 /* What a client of a WebSocket says is of no interest. */
@@ -317,7 +317,7 @@ static void socket_closed(struct websocket *w, int code, struct str reason)
     (void)code, (void)reason;
     struct tailing *t = websocket_arg(w);
     websocket_free(TAKE(t->socket));
-    finish(t);
+    tailing_finish(t);
 }
 
 static bool open_answer(struct tailing *t)
@@ -340,31 +340,31 @@ static bool open_answer(struct tailing *t)
     return true;
 }
 
-static void refuse(struct tailing *t, int status, struct str text)
+static void tailing_refuse(struct tailing *t, int status, struct str text)
 {
     struct http_request *h = TAKE(t->http);
     h->on_gone = NULL;
     relay_fail(h, status, text);
-    finish(t);
+    tailing_finish(t);
 }
 
-static void begin(struct tailing *t, const struct str *texts, size_t n, int own_dir)
+static void tailing_begin(struct tailing *t, const struct str *texts, size_t n, int own_dir)
 {
     int64_t run = 0;
     if (n < 2 || own_dir < 0 || !str_to_i64(texts[0], 0, INT32_MAX, &run)) {
         fd_close(own_dir);
-        refuse(t, 500, S("the node's answer is not understood"));
+        tailing_refuse(t, 500, S("the node's answer is not understood"));
         return;
     }
     t->dir = own_dir;
     t->run = (int)run;
     t->running = str_eq(texts[1], S("running"));
     if (t->filter.follow && t->running)
-        follow(t);
+        tailing_follow(t);
     if (open_answer(t))
         go_on(t);
     else
-        finish(t);
+        tailing_finish(t);
 }
 
 static void on_news(struct relay_ask *a, struct str name, const struct str *texts, size_t n, int own_fd)
@@ -372,14 +372,14 @@ static void on_news(struct relay_ask *a, struct str name, const struct str *text
     struct tailing *t = container_of(a, struct tailing, ask);
     int64_t status;
     if (str_eq(name, S("logs"))) {
-        begin(t, texts, n, own_fd);
+        tailing_begin(t, texts, n, own_fd);
         return;
     }
     fd_close(own_fd);
     if (str_eq(name, S("refused")) && t->http && n == 2) {
-        refuse(t, str_to_i64(texts[0], 400, 599, &status) ? (int)status : 500, texts[1]);
+        tailing_refuse(t, str_to_i64(texts[0], 400, 599, &status) ? (int)status : 500, texts[1]);
     } else if (t->dir < 0) {
-        refuse(t, 503, S("the node went away"));
+        tailing_refuse(t, 503, S("the node went away"));
     } else { /* ended, or the node is gone: what is written goes out yet */
         t->running = false;
         t->news = true;
@@ -387,7 +387,7 @@ static void on_news(struct relay_ask *a, struct str name, const struct str *text
     }
 }
 
-static bool number(struct http_request *h, struct str name, int64_t *out)
+static bool number_parse(struct http_request *h, struct str name, int64_t *out)
 {
     struct str text = relay_query(h, name);
     return !text.n || str_to_i64(text, 0, INT64_MAX / NS_PER_S, out);
@@ -403,8 +403,8 @@ static bool read_filter(struct http_request *h, struct crilog_filter *f)
     f->previous = relay_query_true(h, S("previous"));
     f->only_out = str_eq(stream, S("Stdout"));
     f->only_err = str_eq(stream, S("Stderr"));
-    bool ok = number(h, S("tailLines"), &f->tail) && number(h, S("limitBytes"), &f->bytes) &&
-              number(h, S("sinceSeconds"), &since) && (!time.n || time_parse(time, &f->since));
+    bool ok = number_parse(h, S("tailLines"), &f->tail) && number_parse(h, S("limitBytes"), &f->bytes) &&
+              number_parse(h, S("sinceSeconds"), &since) && (!time.n || time_parse(time, &f->since));
     if (since)
         f->since = clock_real() - ns_of_seconds(since);
     return ok;
@@ -437,5 +437,5 @@ void relay_logs(struct relay *r, struct http_request *h, struct str ns, struct s
     relay_add(&b, container);
     relay_add(&b, filter.previous ? S("previous") : S("current"));
     if (!relay_send(&t->ask, &b, NULL, 0))
-        refuse(t, 503, S("the node cannot be reached"));
+        tailing_refuse(t, 503, S("the node cannot be reached"));
 }

@@ -31,7 +31,7 @@ static void hang_up(struct probing *p)
         probe_answer_fini(&p->reader);
 }
 
-static void over(struct probing *p, enum probe_outcome outcome, struct str text)
+static void probing_over(struct probing *p, enum probe_outcome outcome, struct str text)
 {
     relay_probed(p->relay, str_of(p->id), outcome, text);
     timer_stop(&p->timer);
@@ -40,12 +40,12 @@ static void over(struct probing *p, enum probe_outcome outcome, struct str text)
     mem_free(p);
 }
 
-static void failed(struct probing *p, struct str why)
+static void probing_failed(struct probing *p, struct str why)
 {
     struct str text = p->http ? arena_fmt(&p->arena, "Get \"" STR_FMT "\": " STR_FMT,
                                           STR_ARG(probe_url_text(&p->arena, &p->url)), STR_ARG(why))
                               : why;
-    over(p, PROBED_FAILED, text);
+    probing_over(p, PROBED_FAILED, text);
 }
 
 /* What Go's net package says of it. */
@@ -59,39 +59,40 @@ static const char *errno_words(struct arena *a, int sys)
 static void lookup_failed(struct probing *p)
 {
     ptrdiff_t colon = str_rfind_char(p->address, ':');
-    failed(p, arena_fmt(&p->arena, "dial tcp: lookup " STR_FMT ": no such host",
-                        STR_ARG(str_sub(p->address, 0, colon < 0 ? p->address.n : (size_t)colon))));
+    probing_failed(p, arena_fmt(&p->arena, "dial tcp: lookup " STR_FMT ": no such host",
+                                STR_ARG(str_sub(p->address, 0, colon < 0 ? p->address.n : (size_t)colon))));
 }
 
 static void dial_failed(struct probing *p, const struct err *err)
 {
     if (err->kind == E_TIMEOUT && !err->sys)
-        failed(p, arena_fmt(&p->arena, "dial tcp " STR_FMT ": i/o timeout", STR_ARG(p->address)));
+        probing_failed(p, arena_fmt(&p->arena, "dial tcp " STR_FMT ": i/o timeout", STR_ARG(p->address)));
     else if (str_starts(str_of(err->text), S(STREAM_LOOKUP)))
         lookup_failed(p);
     else if (err->sys)
-        failed(p, arena_fmt(&p->arena, "dial tcp " STR_FMT ": connect: %s", STR_ARG(p->address),
-                            errno_words(&p->arena, err->sys)));
+        probing_failed(p, arena_fmt(&p->arena, "dial tcp " STR_FMT ": connect: %s", STR_ARG(p->address),
+                                    errno_words(&p->arena, err->sys)));
     else
-        failed(p, arena_fmt(&p->arena, "%s%s", p->tls ? "tls: " : "", err->text));
+        probing_failed(p, arena_fmt(&p->arena, "%s%s", p->tls ? "tls: " : "", err->text));
 }
 
 static void on_timer(struct timer *t)
 {
     struct probing *p = container_of(t, struct probing, timer);
     if (!p->http)
-        over(p, PROBED_FAILED, arena_fmt(&p->arena, "dial tcp " STR_FMT ": i/o timeout", STR_ARG(p->address)));
+        probing_over(p, PROBED_FAILED,
+                     arena_fmt(&p->arena, "dial tcp " STR_FMT ": i/o timeout", STR_ARG(p->address)));
     else if (probe_answer_head_over(&p->reader))
-        over(p, PROBED_ERRORED,
-             S("context deadline exceeded (Client.Timeout or context cancellation while reading body)"));
+        probing_over(p, PROBED_ERRORED,
+                     S("context deadline exceeded (Client.Timeout or context cancellation while reading body)"));
     else
-        failed(p, S("context deadline exceeded (Client.Timeout exceeded while awaiting headers)"));
+        probing_failed(p, S("context deadline exceeded (Client.Timeout exceeded while awaiting headers)"));
 }
 
 static void connect_to(struct probing *p);
 
 /* Where the answer leads; true: it is not the last one. */
-static bool redirected(struct probing *p)
+static bool probing_redirected(struct probing *p)
 {
     struct err err = ERR;
     bool other_host;
@@ -100,7 +101,7 @@ static bool redirected(struct probing *p)
     if (!probe_answer_redirects(&p->reader) || !location.n)
         return false;
     if (!probe_url_follow(&p->arena, &p->url, str_dup(&p->arena, location), &next, &other_host, &err)) {
-        failed(p, str_of(err.text));
+        probing_failed(p, str_of(err.text));
         return true;
     }
     if (other_host)
@@ -108,7 +109,7 @@ static bool redirected(struct probing *p)
     p->from = p->url;
     p->url = next;
     if (++p->hops >= PROBE_REDIRECTS_MOST) {
-        failed(p, S("stopped after 10 redirects"));
+        probing_failed(p, S("stopped after 10 redirects"));
         return true;
     }
     hang_up(p);
@@ -116,29 +117,29 @@ static bool redirected(struct probing *p)
     return true;
 }
 
-static void answered(struct probing *p)
+static void probing_answered(struct probing *p)
 {
     int status = p->reader.status;
-    if (redirected(p))
+    if (probing_redirected(p))
         return;
     if (status < 200 || status >= 400)
-        over(p, PROBED_STATUS, arena_fmt(&p->arena, "HTTP probe failed with statuscode: %d", status));
+        probing_over(p, PROBED_STATUS, arena_fmt(&p->arena, "HTTP probe failed with statuscode: %d", status));
     else if (status >= 300)
-        over(p, PROBED_WARNING,
-             arena_fmt(&p->arena, "Probe terminated redirects, Response body: " STR_FMT,
-                       STR_ARG(strbuf_str(&p->reader.body))));
+        probing_over(p, PROBED_WARNING,
+                     arena_fmt(&p->arena, "Probe terminated redirects, Response body: " STR_FMT,
+                               STR_ARG(strbuf_str(&p->reader.body))));
     else
-        over(p, PROBED_OK, S(""));
+        probing_over(p, PROBED_OK, S(""));
 }
 
 static void read_so_far(struct probing *p, enum probe_read got)
 {
     if (got == PROBE_DONE)
-        answered(p);
+        probing_answered(p);
     else if (got == PROBE_BROKEN && p->reader.in_head)
-        failed(p, probe_answer_error(&p->arena, &p->reader));
+        probing_failed(p, probe_answer_error(&p->arena, &p->reader));
     else if (got == PROBE_BROKEN)
-        over(p, PROBED_ERRORED, probe_answer_error(&p->arena, &p->reader));
+        probing_over(p, PROBED_ERRORED, probe_answer_error(&p->arena, &p->reader));
 }
 
 static void on_data(struct stream *s, struct str bytes)
@@ -163,14 +164,14 @@ static void on_opened(struct stream *s)
                      probe_request(&p->arena, &p->url, p->headers, p->nheaders,
                                    p->hook ? "kube-lifecycle/1.36" : "kube-probe/1.36", p->hops ? &p->from : NULL));
     else
-        over(p, PROBED_OK, S(""));
+        probing_over(p, PROBED_OK, S(""));
 }
 
 /* A hook goes on without TLS then; a probe has failed. */
 static void plain_server(struct probing *p)
 {
     if (!p->hook) {
-        failed(p, S("http: server gave HTTP response to HTTPS client"));
+        probing_failed(p, S("http: server gave HTTP response to HTTPS client"));
         return;
     }
     p->url.scheme = S("http");
@@ -186,8 +187,8 @@ static void on_closed(struct stream *s, struct err *err)
     else if (!p->connected)
         dial_failed(p, err);
     else if (err->sys)
-        failed(p, arena_fmt(&p->arena, "read tcp " STR_FMT ": read: %s", STR_ARG(p->address),
-                            errno_words(&p->arena, err->sys)));
+        probing_failed(p, arena_fmt(&p->arena, "read tcp " STR_FMT ": read: %s", STR_ARG(p->address),
+                                    errno_words(&p->arena, err->sys)));
     else
         read_so_far(p, probe_answer_end(&p->reader));
 }
@@ -204,7 +205,7 @@ static void connect_to(struct probing *p)
     if (p->http && str_eqz(p->url.scheme, "https")) {
         p->tls = tls_client_new(&(struct tls_client_config){.insecure = true}, &err);
         if (!p->tls) {
-            failed(p, str_of(err.text));
+            probing_failed(p, str_of(err.text));
             return;
         }
     }

@@ -72,13 +72,13 @@ static struct str service_key(struct arena *a, struct str ns, struct str name)
     return arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(ns), STR_ARG(name));
 }
 
-static bool flag(const struct val *endpoint, const struct name *name, bool otherwise)
+static bool condition_flag(const struct val *endpoint, const struct name *name, bool otherwise)
 {
     const struct val *v = val_at(endpoint, N(conditions), name);
     return v ? val_true(v) : otherwise;
 }
 
-static bool put(struct services *d, const struct net_service *s, bool told)
+static bool service_put(struct services *d, const struct net_service *s, bool told)
 {
     struct err err = ERR;
     if (dataplane_put(d->plane, s, &err))
@@ -99,7 +99,7 @@ static void put_all(struct services *d, const struct obj *o, struct str key, str
     model_services(&a, &d->own, &o->tree, slices.p, slices.n, str_of(d->agent->cfg.name), &s);
     bool told = map_get(&d->waiting, key), all = true;
     array_each (one, &s.list) {
-        all &= put(d, one, told);
+        all &= service_put(d, one, told);
         strbuf_addf(ports, STR_FMT "\n", STR_ARG(one->port));
     }
     if (!all)
@@ -167,7 +167,7 @@ static void on_timer(struct timer *t)
     dataplane_apply(d->plane, ++d->asked);
 }
 
-static void mark(struct services *d, struct str key)
+static void service_mark(struct services *d, struct str key)
 {
     (void)map_put(&d->dirty, key, d);
     if (d->synced)
@@ -176,14 +176,14 @@ static void mark(struct services *d, struct str key)
 
 static void mark_key(void *arg, struct str key)
 {
-    mark(arg, key);
+    service_mark(arg, key);
 }
 
 void services_changed(struct services *d, struct obj *was, struct obj *now)
 {
     struct arena a = ARENA;
     const struct obj *o = now ? now : was;
-    mark(d, service_key(&a, o->ns, o->name));
+    service_mark(d, service_key(&a, o->ns, o->name));
     arena_fini(&a);
 }
 
@@ -217,7 +217,7 @@ static void on_synced(struct cache_handler *h)
 /* --- leaving
  * --------------------------------------------------------------------------------------------------------- */
 
-static bool selects(const struct obj *service, const struct obj *pod)
+static bool service_selects(const struct obj *service, const struct obj *pod)
 {
     const struct val *selector = val_get(obj_spec(service), N(selector));
     val_each_member (m, selector) {
@@ -228,7 +228,7 @@ static bool selects(const struct obj *service, const struct obj *pod)
 }
 
 /* What the slices of a Service say of the pod: 0 nothing, 1 it gets connections, 2 it has been taken out. */
-static int standing(struct services *d, const struct obj *service, struct str uid)
+static int pod_standing(struct services *d, const struct obj *service, struct str uid)
 {
     struct arena a = ARENA;
     int found = 0;
@@ -237,7 +237,7 @@ static int standing(struct services *d, const struct obj *service, struct str ui
     for (struct obj *o; (o = objset_next(&it));) {
         val_each_item (e, val_get(&o->tree, N(endpoints))) {
             if (str_eq(val_text_at(e, N(targetRef), N(uid)), uid))
-                found = flag(e, N(ready), true) ? 1 : 2;
+                found = condition_flag(e, N(ready), true) ? 1 : 2;
         }
     }
     arena_fini(&a);
@@ -260,8 +260,8 @@ bool services_serves(struct agent_pod *ap)
         return false;
     struct objset_iter it = objset_all(cache_set(ap->agent->services));
     for (struct obj *o; (o = objset_next(&it));)
-        if (str_eq(o->ns, ap->pod->ns) && selects(o, ap->pod->obj) &&
-            (is_ready(ap->pod) || standing(d, o, ap->pod->uid) == 1))
+        if (str_eq(o->ns, ap->pod->ns) && service_selects(o, ap->pod->obj) &&
+            (is_ready(ap->pod) || pod_standing(d, o, ap->pod->uid) == 1))
             return true;
     return false;
 }
@@ -271,7 +271,7 @@ static bool has_left(struct services *d, struct agent_pod *ap)
 {
     struct objset_iter it = objset_all(cache_set(ap->agent->services));
     for (struct obj *o; (o = objset_next(&it));)
-        if (str_eq(o->ns, ap->pod->ns) && selects(o, ap->pod->obj) && standing(d, o, ap->pod->uid) != 2)
+        if (str_eq(o->ns, ap->pod->ns) && service_selects(o, ap->pod->obj) && pod_standing(d, o, ap->pod->uid) != 2)
             return false;
     return d->applied == d->asked && !map_len(&d->dirty);
 }
@@ -324,7 +324,7 @@ static void on_repaired(void *arg)
 /* --- draining
  * --------------------------------------------------------------------------------------------------------- */
 
-static void sample(struct drain *x);
+static void drain_ask(struct drain *x);
 
 static void drain_over(struct drain *x)
 {
@@ -352,7 +352,7 @@ static void on_sample(void *arg, const struct drain_sample *now, const struct er
     timer_set(&x->timer, QUIET);
 }
 
-static void sample(struct drain *x)
+static void drain_ask(struct drain *x)
 {
     struct agent_pod *ap = x->ap;
     dataplane_drain(ap->agent->endpoints->plane, ap->ip, on_sample, x);
@@ -362,7 +362,7 @@ static void on_drain_timer(struct timer *t)
 {
     struct drain *x = container_of(t, struct drain, timer);
     if (x->ap)
-        sample(x);
+        drain_ask(x);
     else
         drain_over(x);
 }
@@ -378,7 +378,7 @@ void services_drain(struct agent_pod *ap)
     x->ap = ap;
     ap->drain = x;
     timer_init(&x->timer, ap->agent->cfg.loop, on_drain_timer);
-    sample(x);
+    drain_ask(x);
 }
 
 /* --- host ports
@@ -394,7 +394,7 @@ void services_host_ports(struct agent_pod *ap, bool up)
     model_host_ports(&a, &d->own, &ap->pod->obj->tree, ap->ip, &ports);
     array_each (s, &ports.list) {
         if (up)
-            (void)put(d, s, false); /* a pod whose port is somebody's already goes without; it is told */
+            (void)service_put(d, s, false); /* a pod whose port is somebody's already goes without; it is told */
         else
             dataplane_del(d->plane, s->ns, s->name, s->port);
     }

@@ -47,7 +47,7 @@ void source_names(const struct obj *pod, void (*fn)(void *arg, const struct kind
         name_one(&n, K(Secret), val_text_at(s, N(name)));
 }
 
-static bool subscript(struct str path, struct str prefix, struct str *key)
+static bool path_subscript(struct str path, struct str prefix, struct str *key)
 {
     if (!str_starts(path, prefix) || !str_ends(path, S("']")))
         return false;
@@ -90,11 +90,11 @@ bool source_field(struct arena *a, const struct sources *s, const struct obj *po
             return true;
         }
     }
-    if (subscript(path, S("metadata.labels['"), &key)) {
+    if (path_subscript(path, S("metadata.labels['"), &key)) {
         *out = val_text(val_get_str(val_get(meta, N(labels)), key));
         return true;
     }
-    if (subscript(path, S("metadata.annotations['"), &key)) {
+    if (path_subscript(path, S("metadata.annotations['"), &key)) {
         *out = val_text(val_get_str(val_get(meta, N(annotations)), key));
         return true;
     }
@@ -144,8 +144,8 @@ static const char *kind_word(const struct kind *kind)
     return kind == K(Secret) ? "secret" : "configmap";
 }
 
-static const struct obj *get(const struct sources *s, const struct kind *kind, struct str ns, struct str name,
-                             bool optional, bool *ok, struct err *err)
+static const struct obj *source_get(const struct sources *s, const struct kind *kind, struct str ns, struct str name,
+                                    bool optional, bool *ok, struct err *err)
 {
     enum source_state state = SOURCE_UNKNOWN;
     const struct obj *o = s->get(s->arg, kind, ns, name, &state);
@@ -170,7 +170,7 @@ bool source_key(struct arena *a, const struct sources *s, const struct kind *kin
 {
     bool ok, optional = val_true(val_get(ref, N(optional)));
     struct str key = val_text_at(ref, N(key));
-    const struct obj *o = get(s, kind, ns, val_text_at(ref, N(name)), optional, &ok, err);
+    const struct obj *o = source_get(s, kind, ns, val_text_at(ref, N(name)), optional, &ok, err);
     *found = false;
     if (!o)
         return ok;
@@ -188,7 +188,7 @@ bool source_object(const struct sources *s, const struct kind *kind, struct str 
                    const struct obj **out, struct err *err)
 {
     bool ok;
-    *out = get(s, kind, ns, name, optional, &ok, err);
+    *out = source_get(s, kind, ns, name, optional, &ok, err);
     return ok;
 }
 

@@ -68,7 +68,7 @@ static void look_work(struct job *j)
     }
 }
 
-static void evict(struct agent_pod *ap, const struct limited *v)
+static void pod_over_limit(struct agent_pod *ap, const struct limited *v)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct str message = arena_fmt(&a, "Usage of EmptyDir volume \"" STR_FMT "\" exceeds the limit \"" STR_FMT "\". ",
@@ -84,7 +84,7 @@ static void look_done(struct job *j)
     bool active = ap->pod->state == POD_ACTIVE && !ap->pod->deleted && !ap->pod->fail_reason;
     array_each (v, &l->volumes) {
         if (v->over && active) {
-            evict(ap, v);
+            pod_over_limit(ap, v);
             active = false;
         }
     }

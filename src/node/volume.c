@@ -482,7 +482,7 @@ static bool is_own_link(int root, const char *name)
 
 /* Removes folders that ..data does not point to (of earlier contents, of writes that failed or were cut off), and
  * links of names that are gone. NULL: the links stay. */
-static bool sweep(int root, const struct map *heads, struct err *err)
+static bool links_sweep(int root, const struct map *heads, struct err *err)
 {
     char live[64] = "";
     ssize_t n = readlinkat(root, "..data", live, sizeof live - 1);
@@ -525,12 +525,12 @@ bool volume_write(const struct volume_work *w, bool *changed, struct err *err)
     *changed = !same_payload(root, w);
     if (*changed && !write_fresh(root, w, err)) {
         struct err ignored = ERR;
-        (void)!sweep(root, NULL, &ignored); /* what was begun; the old content stands */
+        (void)!links_sweep(root, NULL, &ignored); /* what was begun; the old content stands */
         return err_wrap(err, "%s", path);
     }
     AUTO(map_fini) struct map heads = MAP;
     heads_of(&w->files, &heads);
-    return (link_names(root, &heads, err) && sweep(root, &heads, err) &&
+    return (link_names(root, &heads, err) && links_sweep(root, &heads, err) &&
             (!*changed || give_folder(root, w->mode, w, err))) ||
            err_wrap(err, "%s", path);
 }

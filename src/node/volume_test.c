@@ -15,8 +15,8 @@
 #define POD(volume)                                                                                                  \
     "metadata: {name: p, namespace: ns, labels: {a: b}}\nspec: {containers: [{name: c}], volumes: [" volume "]}"
 
-static bool token(void *arg, const struct obj *pod, struct str audience, int64_t seconds, struct str *out,
-                  struct err *err)
+static bool token_get(void *arg, const struct obj *pod, struct str audience, int64_t seconds, struct str *out,
+                      struct err *err)
 {
     struct world *w = arg;
     if (w->unheard)
@@ -27,13 +27,13 @@ static bool token(void *arg, const struct obj *pod, struct str audience, int64_t
 }
 
 /* "PATH MODE TEXT; ..." or the error */
-static struct str payload(struct world *w, const char *yaml)
+static struct str payload_text(struct world *w, const char *yaml)
 {
     const struct obj *pod = world_obj(w, K(Pod), yaml);
     const struct val *v = val_item(val_get(obj_spec(pod), N(volumes)), 0);
     struct sources sources = world_sources(w);
     size_t used = 0;
-    struct volume_input in = {&sources, pod, token, w, &used};
+    struct volume_input in = {&sources, pod, token_get, w, &used};
     AUTO(volume_files_fini) struct volume_files files = {.arena = &w->arena};
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     struct err err = ERR;
@@ -89,7 +89,7 @@ TEST(volume_payload_is_what_its_source_says)
         struct world w = {0};
         world_obj(&w, K(ConfigMap), "metadata: {name: cm, namespace: ns}\ndata: {a: one, b: two}");
         world_obj(&w, K(Secret), "metadata: {name: sec, namespace: ns}\ndata: {p: Z2VoZWlt}");
-        CHECK_STR(payload(&w, rows[i].pod), str_of(rows[i].want));
+        CHECK_STR(payload_text(&w, rows[i].pod), str_of(rows[i].want));
         world_end(&w);
     }
 }
@@ -107,7 +107,7 @@ TEST(volume_paths_that_lead_out_are_refused)
         world_obj(&w, K(ConfigMap), "metadata: {name: cm, namespace: ns}\ndata: {a: one}");
         struct str pod = arena_fmt(&w.arena, POD("{name: v, configMap: {name: cm, items: [{key: a, path: \"%s\"}]}}"),
                                    path);
-        struct str got = payload(&w, pod.p);
+        struct str got = payload_text(&w, pod.p);
         CHECK_STR(got, is_bad ? arena_fmt(&w.arena, "path \"%s\": must be relative, without \"..\"", path)
                               : arena_fmt(&w.arena, "%s 644 one", good[i - countof(bad)][1]));
         world_end(&w);
@@ -143,7 +143,7 @@ TEST(volume_token_is_for_who_runs_the_pod)
                                     rows[i].spec);
         const struct obj *pod = world_obj(&w, K(Pod), yaml.p);
         struct sources sources = world_sources(&w);
-        struct volume_input in = {&sources, pod, token, &w, &used};
+        struct volume_input in = {&sources, pod, token_get, &w, &used};
         AUTO(volume_files_fini) struct volume_files files = {.arena = &w.arena};
         CHECK_OK(volume_payload(&files, &in, val_item(val_get(obj_spec(pod), N(volumes)), 0), &err), err);
         const struct volume_file *f = files.list.p;
@@ -168,7 +168,7 @@ TEST(volume_files_of_a_pod_have_a_bound)
         strbuf_addf(&pod, "%s{key: a, path: p%d}", i ? ", " : "", i % 50); /* what is covered counts as well */
     strbuf_addz(&pod, "]}}]}");
     world_obj(&w, K(ConfigMap), map.p);
-    CHECK_STR(payload(&w, pod.p),
+    CHECK_STR(payload_text(&w, pod.p),
               S("the files of the pod's volumes come to more than 64 MiB: mount each object once, "
                 "or fewer of their keys"));
     world_end(&w);
@@ -185,7 +185,7 @@ static struct volume_work work_of(struct arena *a, int64_t fs_group)
                                 .fs_group = fs_group};
 }
 
-static void put(struct volume_work *w, const char *path, const char *text, uint32_t mode)
+static void file_put(struct volume_work *w, const char *path, const char *text, uint32_t mode)
 {
     array_push(&w->files.list, ((struct volume_file){str_of(path), str_of(text), mode, -1}));
 }
@@ -198,7 +198,7 @@ static struct str text_at(struct arena *a, const struct volume_work *w, const ch
     return file_read(AT_FDCWD, path.p, &b, &err) ? str_dup(a, strbuf_str(&b)) : S("-");
 }
 
-static size_t entries(const struct volume_work *w)
+static size_t payload_entries(const struct volume_work *w)
 {
     AUTO_FREE char *path = str_dupz(w->path);
     DIR *d = opendir(path);
@@ -216,13 +216,13 @@ TEST(volume_is_swapped_whole_and_forgets_what_is_gone)
     struct err err = ERR;
     bool changed;
     struct volume_work w = work_of(&a, -1);
-    put(&w, "a", "one", 0644);
-    put(&w, "sub/deep/b", "two", 0400);
+    file_put(&w, "a", "one", 0644);
+    file_put(&w, "sub/deep/b", "two", 0400);
     CHECK_OK(volume_write(&w, &changed, &err), err);
     CHECK(changed);
     CHECK_STR(text_at(&a, &w, "a"), S("one"));
     CHECK_STR(text_at(&a, &w, "sub/deep/b"), S("two"));
-    CHECK_INT(entries(&w), 4); /* a, sub, ..data and what it points to */
+    CHECK_INT(payload_entries(&w), 4); /* a, sub, ..data and what it points to */
     struct stat st;
     CHECK(lstat(arena_fmt(&a, STR_FMT "/a", STR_ARG(w.path)).p, &st) == 0 && S_ISLNK(st.st_mode));
     CHECK(stat(arena_fmt(&a, STR_FMT "/sub/deep/b", STR_ARG(w.path)).p, &st) == 0);
@@ -230,16 +230,16 @@ TEST(volume_is_swapped_whole_and_forgets_what_is_gone)
     CHECK_OK(volume_write(&w, &changed, &err), err);
     CHECK(!changed);
     array_clear(&w.files.list);
-    put(&w, "c", "three", 0644);
-    put(&w, "a", "ONE", 0644);
+    file_put(&w, "c", "three", 0644);
+    file_put(&w, "a", "ONE", 0644);
     CHECK_OK(volume_write(&w, &changed, &err), err);
     CHECK(changed);
     CHECK_STR(text_at(&a, &w, "a"), S("ONE"));
     CHECK_STR(text_at(&a, &w, "sub/deep/b"), S("-"));
-    CHECK_INT(entries(&w), 4);
+    CHECK_INT(payload_entries(&w), 4);
     array_clear(&w.files.list);
     CHECK_OK(volume_write(&w, &changed, &err), err);
-    CHECK_INT(entries(&w), 2); /* ..data, empty */
+    CHECK_INT(payload_entries(&w), 2); /* ..data, empty */
     volume_files_fini(&w.files);
     arena_fini(&a);
 }
@@ -279,8 +279,8 @@ TEST(volume_writes_nowhere_else_whoever_gets_into_it)
     for (int i = 0; i < 2000; i++) {
         struct err ignored = ERR; /* many fail: it is in the way */
         array_clear(&w.files.list);
-        put(&w, "sub/deep/a", i % 2 ? "one" : "two", 0644);
-        put(&w, "sub/b", "x", 0644);
+        file_put(&w, "sub/deep/a", i % 2 ? "one" : "two", 0644);
+        file_put(&w, "sub/b", "x", 0644);
         (void)!volume_write(&w, &changed, &ignored);
     }
     (void)kill(pid, SIGKILL);
@@ -303,10 +303,10 @@ TEST(volume_leaves_room_in_the_nodes_memory)
     char *text = arena_alloc(&a, 700 << 10);
     memset(text, 'x', 700 << 10);
     text[(700 << 10) - 1] = 0;
-    put(&w, "a", text, 0644);
+    file_put(&w, "a", text, 0644);
     CHECK_OK(volume_write(&w, &changed, &err), err);
     array_clear(&w.files.list);
-    put(&w, "b", text, 0644);
+    file_put(&w, "b", text, 0644);
     CHECK(!volume_write(&w, &changed, &err) && strstr(err.text, "three quarters"));
     CHECK(access(arena_fmt(&a, STR_FMT "/a", STR_ARG(w.path)).p, R_OK) == 0); /* the old content stands */
     volume_files_fini(&w.files);
@@ -320,7 +320,7 @@ TEST(volume_with_other_modes_is_written_again)
     bool changed;
     struct stat st;
     struct volume_work w = work_of(&a, -1);
-    put(&w, "a", "one", 0644);
+    file_put(&w, "a", "one", 0644);
     CHECK_OK(volume_write(&w, &changed, &err), err);
     w.files.list.p[0].mode = 0600;
     CHECK_OK(volume_write(&w, &changed, &err), err);
@@ -362,12 +362,12 @@ TEST(volume_belongs_to_its_fs_group_and_its_user)
         w.path = arena_fmt(&a, "%s/v%zu", test_dir(), i);
         w.mode = rows[i].root;
         w.read_only = rows[i].read_only;
-        put(&w, "a", "one", 0400);
-        put(&w, "b", "two", 0644);
-        put(&w, "key", "k", 0600);
-        put(&w, "x", "#!", 0755);
-        put(&w, "sub/cert", "c", 0644);
-        put(&w, "token", "t", 0600);
+        file_put(&w, "a", "one", 0400);
+        file_put(&w, "b", "two", 0644);
+        file_put(&w, "key", "k", 0600);
+        file_put(&w, "x", "#!", 0755);
+        file_put(&w, "sub/cert", "c", 0644);
+        file_put(&w, "token", "t", 0600);
         w.files.list.p[5].uid = 7;
         CHECK_OK(volume_write(&w, &changed, &err), err);
         CHECK(stat(arena_fmt(&a, STR_FMT "/%s", STR_ARG(w.path), rows[i].path).p, &st) == 0);
@@ -390,12 +390,12 @@ TEST(volume_shows_the_old_or_the_new_whatever_fails)
     for (int n = 1; n < 100; n++) {
         fault_at(0);
         array_clear(&w.files.list);
-        put(&w, "a", "old", 0644);
-        put(&w, "gone", "old", 0644);
+        file_put(&w, "a", "old", 0644);
+        file_put(&w, "gone", "old", 0644);
         CHECK_OK(volume_write(&w, &changed, &err), err);
         array_clear(&w.files.list);
-        put(&w, "a", "new", 0644);
-        put(&w, "b", "new", 0644);
+        file_put(&w, "a", "new", 0644);
+        file_put(&w, "b", "new", 0644);
         fault_at(n);
         bool ok = volume_write(&w, &changed, &err), fired = fault_fired();
         fault_at(0);
@@ -407,7 +407,7 @@ TEST(volume_shows_the_old_or_the_new_whatever_fails)
                                      : str_eq(text_at(&a, &w, "..data/b"), S("new")));
         CHECK_OK(volume_write(&w, &changed, &err), err); /* and the next time mends it */
         CHECK_STR(text_at(&a, &w, "b"), S("new"));
-        CHECK_INT(entries(&w), 4);
+        CHECK_INT(payload_entries(&w), 4);
         if (!fired) {
             CHECK(n > 5);
             break;

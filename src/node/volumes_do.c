@@ -49,7 +49,7 @@ static void setup_free(struct setup *s)
     mem_free(s);
 }
 
-static void failed(struct setup *s, struct str name, const struct err *err)
+static void setup_failed(struct setup *s, struct str name, const struct err *err)
 {
     struct failed_volume f = {str_dup(&s->arena, name), str_dup(&s->arena, str_of(err->text))};
     array_push(&s->failed, f);
@@ -81,7 +81,7 @@ bool volumes_path(struct agent_pod *ap, struct arena *a, struct str name, struct
 
 /* What each volume should hold, as data for the job. One that fails does not keep the others from being tried, so
  * that all of those that do are told. */
-static void gather(struct setup *s, const struct host_path *paths, size_t npaths)
+static void setup_gather(struct setup *s, const struct host_path *paths, size_t npaths)
 {
     struct agent_pod *ap = s->ap;
     struct sources sources = configs_sources(ap);
@@ -93,7 +93,7 @@ static void gather(struct setup *s, const struct host_path *paths, size_t npaths
         const struct volume_type *type = volume_type_of(v, &err);
         struct str name = str_dup(&s->arena, val_text_at(v, N(name)));
         if (!type) {
-            failed(s, name, &err);
+            setup_failed(s, name, &err);
             continue;
         }
         if (s->refresh && !type->payload)
@@ -101,7 +101,7 @@ static void gather(struct setup *s, const struct host_path *paths, size_t npaths
         if (type->place == VOLUME_HOST) { /* looked at before */
             for (size_t i = 0; i < npaths; i++)
                 if (str_eq(paths[i].volume, name) && !paths[i].ok)
-                    failed(s, name, &paths[i].err);
+                    setup_failed(s, name, &paths[i].err);
             continue;
         }
         struct volume_work w = {.name = name, .place = type->place, .files = {.arena = &s->arena}};
@@ -117,7 +117,7 @@ static void gather(struct setup *s, const struct host_path *paths, size_t npaths
         if (err.kind == E_UNAVAILABLE)
             s->waits = true;
         else
-            failed(s, name, &err);
+            setup_failed(s, name, &err);
     }
 }
 
@@ -145,7 +145,7 @@ static enum dns_policy policy_of(struct str s)
                                                      : DNS_CLUSTER_FIRST;
 }
 
-static void warn(struct setup *s, const char *reason, struct str text)
+static void setup_warn(struct setup *s, const char *reason, struct str text)
 {
     array_push(&s->warnings, ((struct warning){reason, text}));
 }
@@ -176,11 +176,11 @@ static struct str resolv_conf(struct setup *s)
     }
     pod_resolv_conf(&dns, &node, &out, &warning);
     if (warning.n)
-        warn(s, "DNSConfigForming", str_dup(a, strbuf_str(&warning)));
+        setup_warn(s, "DNSConfigForming", str_dup(a, strbuf_str(&warning)));
     return out.over ? STR_NONE : str_dup(a, strbuf_str(&out));
 }
 
-static struct str hosts(struct setup *s)
+static struct str hosts_text(struct setup *s)
 {
     struct arena *a = &s->arena;
     const struct val *spec = obj_spec(s->pod), *list = val_get(spec, N(hostAliases));
@@ -196,8 +196,8 @@ static struct str hosts(struct setup *s)
         struct err err = ERR;
         pod_hosts_of_node(text_of(a, "/etc/hosts", &err), aliases, n, &out);
         if (err.kind && err.sys != ENOENT)
-            warn(s, "HostsForming",
-                 arena_fmt(a, "The node's hosts cannot be read, and the pod goes without them: %s", err.text));
+            setup_warn(s, "HostsForming",
+                       arena_fmt(a, "The node's hosts cannot be read, and the pod goes without them: %s", err.text));
     } else {
         pod_hosts(&s->ip, 1, s->hostname.name, s->hostname.domain, aliases, n, &out);
     }
@@ -209,7 +209,7 @@ static bool write_files(struct setup *s, struct err *err)
     const struct {
         const char *name;
         struct str text;
-    } files[] = {{"hosts", hosts(s)},
+    } files[] = {{"hosts", hosts_text(s)},
                  {"hostname", arena_fmt(&s->arena, STR_FMT "\n", STR_ARG(s->hostname.kernel))},
                  {"resolv.conf", resolv_conf(s)}};
     if (!files[0].text.p || !files[2].text.p)
@@ -233,11 +233,11 @@ static void setup_work(struct job *j)
     array_each (w, &s->work) {
         struct err err = ERR;
         if (!(s->refresh ? volume_write(w, &changed, &err) : volume_setup(w, &err)))
-            failed(s, w->name, &err);
+            setup_failed(s, w->name, &err);
     }
     struct err err = ERR;
     if (!s->refresh && !write_files(s, &err))
-        failed(s, STR_NONE, &err);
+        setup_failed(s, STR_NONE, &err);
 }
 
 /* Each in an event of its own; all of them in one text. */
@@ -305,7 +305,7 @@ static void host_looked(struct agent_pod *ap, const struct host_path *paths, siz
     struct setup *s = setup_new(ap, false);
     struct agent *g = ap->agent;
     struct err err = ERR;
-    gather(s, paths, npaths);
+    setup_gather(s, paths, npaths);
     if (s->waits) { /* agent_config_news comes back here */
         ap->volumes_waiting = true;
         setup_free(s);
@@ -353,7 +353,7 @@ void volumes_refresh(struct agent_pod *ap)
     if (ap->volumes_busy || ap->pod->volumes != PART_READY || ap->pod->state >= POD_CLEANING)
         return;
     struct setup *s = setup_new(ap, true);
-    gather(s, NULL, 0); /* an object that went away leaves the files as they are */
+    setup_gather(s, NULL, 0); /* an object that went away leaves the files as they are */
     if (!s->work.n) {
         (void)tell_failed(s);
         setup_free(s);

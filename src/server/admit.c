@@ -50,13 +50,13 @@ void **admit_kept(struct admission *x)
     return &x->kept[x->at];
 }
 
-static bool concerns(const struct admit_row *row, const struct admission *x)
+static bool row_concerns(const struct admit_row *row, const struct admission *x)
 {
     return (row->verbs & x->verb) && (!row->kind || row->kind == x->kind) && (!x->apart || row->verbs & ADMIT_APART);
 }
 
 /* Mutating rows from 0, validating ones from `all`: at tells them apart where a row keeps something. */
-static bool run(struct admission *x, bool mutate)
+static bool rows_run(struct admission *x, bool mutate)
 {
     const struct server *s = x->r->server;
     size_t all = countof(rows) + s->nadmit_more, first = mutate ? 0 : all;
@@ -66,7 +66,7 @@ static bool run(struct admission *x, bool mutate)
         size_t i = x->at - first;
         const struct admit_row *row = i < countof(rows) ? &rows[i] : &s->admit_more[i - countof(rows)];
         admit_fn *fn = mutate ? row->mutate : row->validate;
-        if (fn && concerns(row, x) && !fn(x))
+        if (fn && row_concerns(row, x) && !fn(x))
             return false;
     }
     return true;
@@ -74,12 +74,12 @@ static bool run(struct admission *x, bool mutate)
 
 bool admit_mutate(struct admission *x)
 {
-    return run(x, true);
+    return rows_run(x, true);
 }
 
 bool admit_validate(struct admission *x)
 {
-    return run(x, false);
+    return rows_run(x, false);
 }
 
 /* --- NamespaceLifecycle --- */

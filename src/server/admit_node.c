@@ -7,7 +7,7 @@
  * A taken node gives away what runs on it: it makes no pods whose accounts it would become, and draws none to itself.
  */
 
-static bool no(struct admission *x, struct str why)
+static bool admission_refuse(struct admission *x, struct str why)
 {
     struct request *r = x->r;
     struct str was = r->name;
@@ -16,7 +16,7 @@ static bool no(struct admission *x, struct str why)
     r->name = was;
     return false;
 }
-#define NO(x, ...) no((x), arena_fmt(&(x)->r->arena, __VA_ARGS__))
+#define NO(x, ...) admission_refuse((x), arena_fmt(&(x)->r->arena, __VA_ARGS__))
 
 static bool make_pod(struct admission *x, struct str node)
 {

@@ -98,7 +98,7 @@ bool admit_priority_class(struct admission *x)
 
 /* --- DefaultTolerationSeconds --- */
 
-static bool tolerates(const struct val *list, struct str key)
+static bool list_tolerates(const struct val *list, struct str key)
 {
     val_each_item (it, list) {
         struct str k = val_text_at(it, N(key)), effect = val_text_at(it, N(effect));
@@ -118,7 +118,7 @@ bool admit_tolerations(struct admission *x)
     struct val *spec = val_need_map(a, x->obj, N(spec)), *list = val_get_mut(spec, N(tolerations));
     struct val before = list ? val_copy(a, list) : VAL_NONE;
     for (size_t i = 0; i < countof(keys); i++) {
-        if (tolerates(&before, keys[i]))
+        if (list_tolerates(&before, keys[i]))
             continue;
         if (!list || !val_is(list, VAL_LIST))
             list = val_set(a, spec, N(tolerations), val_list());

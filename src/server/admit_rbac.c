@@ -7,7 +7,7 @@
 /* Nobody hands out what they do not have (upstream: the policybased registries of rbac.authorization.k8s.io): rules
  * need the verb `escalate`, references to roles the verb `bind`, or the rights themselves. */
 
-static bool may(struct admission *x, const char *verb, struct str resource, struct str ns, struct str name)
+static bool user_may(struct admission *x, const char *verb, struct str resource, struct str ns, struct str name)
 {
     struct attributes q = {.user = x->r->user,
                            .verb = str_of(verb),
@@ -21,7 +21,7 @@ static bool may(struct admission *x, const char *verb, struct str resource, stru
     return rbac_allows(x->r->server, &x->r->arena, &q, &why);
 }
 
-static bool refuse(struct admission *x, struct strbuf *missing)
+static bool admission_refuse(struct admission *x, struct strbuf *missing)
 {
     struct request *r = x->r;
     AUTO(strbuf_fini) struct strbuf groups = STRBUF(STRBUF_TEXT);
@@ -84,11 +84,11 @@ bool admit_escalation(struct admission *x)
     if (user_in_group(r->user, S("system:masters")) || only_for_the_collector(x))
         return true;
     /* as upstream: a new role has no name in its URL yet, so a right on some names does not reach it */
-    if (may(x, "escalate", r->resource, x->ns, x->old ? x->name : S("")))
+    if (user_may(x, "escalate", r->resource, x->ns, x->old ? x->name : S("")))
         return true;
     AUTO(strbuf_fini) struct strbuf missing = STRBUF(STRBUF_TEXT);
     if (!rbac_covers(r->server, &r->arena, r->user, x->ns, val_get(x->obj, N(rules)), &missing))
-        return refuse(x, &missing);
+        return admission_refuse(x, &missing);
     return may_aggregate(x);
 }
 
@@ -99,7 +99,7 @@ bool admit_binding_escalation(struct admission *x)
         return true;
     const struct val *ref = val_get(x->obj, N(roleRef));
     bool role = str_eq(val_text_at(ref, N(kind)), S("Role"));
-    if (may(x, "bind", role ? S("roles") : S("clusterroles"), x->ns, val_text_at(ref, N(name))))
+    if (user_may(x, "bind", role ? S("roles") : S("clusterroles"), x->ns, val_text_at(ref, N(name))))
         return true;
     AUTO(obj_unref) struct obj *keep = NULL;
     const struct val *rules = rbac_role_rules(r->server, ref, x->ns, &keep);
@@ -107,5 +107,5 @@ bool admit_binding_escalation(struct admission *x)
         return fail_named_not_found(r, S("rbac.authorization.k8s.io"), role ? S("roles") : S("clusterroles"),
                                     val_text_at(ref, N(name)));
     AUTO(strbuf_fini) struct strbuf missing = STRBUF(STRBUF_TEXT);
-    return rbac_covers(r->server, &r->arena, r->user, x->ns, rules, &missing) || refuse(x, &missing);
+    return rbac_covers(r->server, &r->arena, r->user, x->ns, rules, &missing) || admission_refuse(x, &missing);
 }

@@ -1,6 +1,6 @@
 #include "server/ages.h"
 
-static bool sooner(const struct heap_node *pa, const struct heap_node *pb)
+static bool age_is_sooner(const struct heap_node *pa, const struct heap_node *pb)
 {
     const struct age *a = container_of(pa, struct age, by_due), *b = container_of(pb, struct age, by_due);
     a->of->comparisons++;
@@ -9,7 +9,7 @@ static bool sooner(const struct heap_node *pa, const struct heap_node *pb)
 
 void ages_init(struct ages *g)
 {
-    *g = (struct ages){.by_due.less = sooner};
+    *g = (struct ages){.by_due.less = age_is_sooner};
     list_init(&g->by_rev);
 }
 

@@ -55,12 +55,12 @@ void alloc_free(struct alloc *a)
     mem_free(a);
 }
 
-static void take(struct alloc *a, struct str key)
+static void key_take(struct alloc *a, struct str key)
 {
     map_put(&a->taken, key, (void *)((uintptr_t)map_get(&a->taken, key) + 1));
 }
 
-static void give(struct alloc *a, struct str key)
+static void key_give(struct alloc *a, struct str key)
 {
     uintptr_t n = (uintptr_t)map_get(&a->taken, key);
     if (n > 1)
@@ -94,18 +94,18 @@ void alloc_changed(struct alloc *a, const struct obj *was, const struct obj *now
 {
     AUTO(arena_fini) struct arena arena = ARENA;
     if (was && was->kind == K(Service))
-        each_key(&arena, &was->tree, give, a);
+        each_key(&arena, &was->tree, key_give, a);
     if (now && now->kind == K(Service))
-        each_key(&arena, &now->tree, take, a);
+        each_key(&arena, &now->tree, key_take, a);
 }
 
-static void reserve(struct request *r, struct str key)
+static void key_reserve(struct request *r, struct str key)
 {
     struct reserved *x = r->write->reserved;
     if (!x)
         x = r->write->reserved = NEW(struct reserved);
     array_push(&x->keys, str_dup(&r->arena, key));
-    take(r->server->alloc, key);
+    key_take(r->server->alloc, key);
 }
 
 void alloc_released(struct request *r)
@@ -114,7 +114,7 @@ void alloc_released(struct request *r)
     if (!x)
         return;
     array_each (it, &x->keys)
-        give(r->server->alloc, *it);
+        key_give(r->server->alloc, *it);
     array_fini(&x->keys);
     mem_free(x);
 }
@@ -167,7 +167,7 @@ static bool choose_port(struct request *r, int64_t *out)
     return false;
 }
 
-static bool refuse(struct request *r, const char *field, struct str value, const char *text)
+static bool value_refuse(struct request *r, const char *field, struct str value, const char *text)
 {
     AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
     field_error_add(&e, FE_INVALID, field, "Invalid value: " STR_FMT ": %s", STR_ARG(value), text);
@@ -189,25 +189,25 @@ static bool give_ip(struct request *r, struct val *spec, const struct val *old)
         uint8_t ip[16];
         bool v4;
         if (!ip_parse(want, ip, &v4))
-            return refuse(r, "spec.clusterIPs[0]", arena_fmt(&r->arena, "\"" STR_FMT "\"", STR_ARG(want)),
-                          "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+            return value_refuse(r, "spec.clusterIPs[0]", arena_fmt(&r->arena, "\"" STR_FMT "\"", STR_ARG(want)),
+                                "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
         struct str quoted = arena_fmt(&r->arena, "[\"" STR_FMT "\"]", STR_ARG(want));
         uint32_t n = number_of(ip);
         if (!v4)
-            return refuse(r, "spec.clusterIPs[0]", quoted, "IPv6 is not configured on this cluster");
+            return value_refuse(r, "spec.clusterIPs[0]", quoted, "IPv6 is not configured on this cluster");
         if (n <= a->net || n >= a->net + a->size - 1)
-            return refuse(r, "spec.clusterIPs", quoted,
-                          "failed to allocate IP: the provided network does not match the current range");
+            return value_refuse(r, "spec.clusterIPs", quoted,
+                                "failed to allocate IP: the provided network does not match the current range");
         if (!r->options.dry_run && (is_taken(a, want) || is_another(r, want)))
-            return refuse(r, "spec.clusterIPs", quoted,
-                          "failed to allocate IP "
-                          "the IP: provided IP is already allocated");
-        reserve(r, want);
+            return value_refuse(r, "spec.clusterIPs", quoted,
+                                "failed to allocate IP "
+                                "the IP: provided IP is already allocated");
+        key_reserve(r, want);
     } else {
         if (!choose_ip(r, &want))
             return fail_internal(r, "failed to allocate a serviceIP: range is full");
         if (!r->options.dry_run)
-            reserve(r, want);
+            key_reserve(r, want);
         val_set_text(&r->arena, spec, N(clusterIP), want);
     }
     struct val list = val_list();
@@ -249,15 +249,15 @@ static bool give_ports(struct request *r, struct val *spec, const struct val *ol
             struct str key = arena_fmt(&r->arena, "p:%lld", (long long)port), number = str_sub(key, 2, key.n);
             const char *field = arena_fmt(&r->arena, "spec.ports[%zu].nodePort", i).p;
             if (port < a->port_min || port > a->port_max)
-                return refuse(
+                return value_refuse(
                     r, field, number,
                     arena_fmt(&r->arena,
                               "provided port is not in the valid range. The range of valid ports is %lld-%lld",
                               (long long)a->port_min, (long long)a->port_max)
                         .p);
             if (twice || is_taken(a, key))
-                return refuse(r, field, number, "provided port is already allocated");
-            reserve(r, key);
+                return value_refuse(r, field, number, "provided port is already allocated");
+            key_reserve(r, key);
             continue;
         }
         /* the same number for another protocol of the same port */
@@ -269,7 +269,7 @@ static bool give_ports(struct request *r, struct val *spec, const struct val *ol
             if (!choose_port(r, &port))
                 return fail_internal(r, "failed to allocate a nodePort: range is full");
             if (!r->options.dry_run)
-                reserve(r, arena_fmt(&r->arena, "p:%lld", (long long)port));
+                key_reserve(r, arena_fmt(&r->arena, "p:%lld", (long long)port));
         }
         val_set_num(&r->arena, p, N(nodePort), port);
     }
@@ -351,7 +351,7 @@ bool alloc_write(struct request *r, struct val *tree, const struct val *old)
         if (!choose_port(r, &port))
             return fail_internal(r, "failed to allocate a healthCheckNodePort: range is full");
         if (!r->options.dry_run)
-            reserve(r, arena_fmt(&r->arena, "p:%lld", (long long)port));
+            key_reserve(r, arena_fmt(&r->arena, "p:%lld", (long long)port));
         val_set_num(&r->arena, spec, N(healthCheckNodePort), port);
     }
     return true;

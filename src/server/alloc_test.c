@@ -6,7 +6,7 @@
 static struct server server;
 
 /* A Service as it would be stored, or NULL where it was refused. */
-static struct obj *create(const char *spec)
+static struct obj *service_create(const char *spec)
 {
     struct write w = {.r = NULL};
     struct request r = {.server = &server, .kind = K(Service), .write = &w};
@@ -33,15 +33,15 @@ TEST(addresses_and_ports_come_back_when_their_service_goes)
     struct err err = ERR;
     server.alloc = alloc_new("10.43.0.0/28", "30000-30001", &err);
     CHECK_OK(server.alloc, err);
-    struct obj *named = create(
+    struct obj *named = service_create(
         "{\"type\":\"NodePort\",\"clusterIP\":\"10.43.0.9\",\"ports\":[{\"nodePort\":30000}]}");
-    struct obj *any = create("{\"type\":\"NodePort\",\"ports\":[{\"port\":80}]}");
+    struct obj *any = service_create("{\"type\":\"NodePort\",\"ports\":[{\"port\":80}]}");
     CHECK(named && any);
     CHECK_INT(val_num_at(val_item(val_get(obj_spec(any), N(ports)), 0), 0, N(nodePort)), 30001);
-    CHECK(!create("{\"type\":\"NodePort\",\"ports\":[{\"port\":80}]}"));
-    CHECK(!create("{\"type\":\"ClusterIP\",\"clusterIP\":\"10.43.0.9\"}"));
+    CHECK(!service_create("{\"type\":\"NodePort\",\"ports\":[{\"port\":80}]}"));
+    CHECK(!service_create("{\"type\":\"ClusterIP\",\"clusterIP\":\"10.43.0.9\"}"));
     object_delete(named);
-    named = create("{\"type\":\"NodePort\",\"clusterIP\":\"10.43.0.9\",\"ports\":[{\"port\":80}]}");
+    named = service_create("{\"type\":\"NodePort\",\"clusterIP\":\"10.43.0.9\",\"ports\":[{\"port\":80}]}");
     CHECK(named);
     CHECK_INT(val_num_at(val_item(val_get(obj_spec(named), N(ports)), 0), 0, N(nodePort)), 30000);
     object_delete(named);

@@ -8,7 +8,7 @@
 
 static const char account_prefix[] = "system:serviceaccount:";
 
-static void groups(struct arena *a, struct user *u, const struct str *some, size_t n)
+static void groups_add(struct arena *a, struct user *u, const struct str *some, size_t n)
 {
     struct str *all = arena_alloc(a, (n + 1) * sizeof *all);
     if (n)
@@ -22,7 +22,7 @@ struct user user_service_account(struct arena *a, struct str ns, struct str name
 {
     struct user u = {.name = arena_fmt(a, "%s" STR_FMT ":" STR_FMT, account_prefix, STR_ARG(ns), STR_ARG(name))};
     struct str some[] = {S("system:serviceaccounts"), arena_fmt(a, "system:serviceaccounts:" STR_FMT, STR_ARG(ns))};
-    groups(a, &u, some, countof(some));
+    groups_add(a, &u, some, countof(some));
     return u;
 }
 
@@ -34,7 +34,7 @@ struct str token_issuer(const struct server *s)
 
 /* --- checking --- */
 
-static struct str claim(const struct val *v, const char *a, const char *b, const char *c)
+static struct str claim_get(const struct val *v, const char *a, const char *b, const char *c)
 {
     v = val_get_str(v, str_of(a));
     if (b)
@@ -44,7 +44,7 @@ static struct str claim(const struct val *v, const char *a, const char *b, const
     return val_text(v);
 }
 
-static bool alive(struct server *s, const struct kind *k, struct str ns, struct str name, struct str uid)
+static bool object_is_alive(struct server *s, const struct kind *k, struct str ns, struct str name, struct str uid)
 {
     AUTO(obj_unref) struct obj *o = object_get(s, k, ns, name);
     if (!o || !str_eq(o->uid, uid))
@@ -91,7 +91,7 @@ bool token_check(struct server *s, struct arena *a, struct str token, const stru
     if (!jwt_verify_seen(a, s->keys->tokens, &s->keys->seen, token, &text, err) || !json_decode(a, text, &c, err))
         return false;
     int64_t now = clock_real() / NS_PER_S;
-    if (!str_eq(claim(&c, "iss", NULL, NULL), token_issuer(s)))
+    if (!str_eq(claim_get(&c, "iss", NULL, NULL), token_issuer(s)))
         return err_set(err, E_UNAUTHORIZED, "the token was issued by somebody else");
     if (val_num(val_get_str(&c, S("exp")), 0) <= now)
         return err_set(err, E_UNAUTHORIZED, "service account token has expired");
@@ -111,9 +111,9 @@ bool token_check(struct server *s, struct arena *a, struct str token, const stru
     if (!val_len(good))
         return bad_audiences(s, have, audiences, err);
     const struct val *k8s = val_get_str(&c, S("kubernetes.io"));
-    struct str ns = claim(k8s, "namespace", NULL, NULL), name = claim(k8s, "serviceaccount", "name", NULL);
-    struct str uid = claim(k8s, "serviceaccount", "uid", NULL);
-    if (!alive(s, K(ServiceAccount), ns, name, uid))
+    struct str ns = claim_get(k8s, "namespace", NULL, NULL), name = claim_get(k8s, "serviceaccount", "name", NULL);
+    struct str uid = claim_get(k8s, "serviceaccount", "uid", NULL);
+    if (!object_is_alive(s, K(ServiceAccount), ns, name, uid))
         return err_set(err, E_UNAUTHORIZED, "service account " STR_FMT "/" STR_FMT " has been deleted", STR_ARG(ns),
                        STR_ARG(name));
     static const struct {
@@ -122,11 +122,11 @@ bool token_check(struct server *s, struct arena *a, struct str token, const stru
         bool namespaced;
     } bound[] = {{"pod", K(Pod), true}, {"secret", K(Secret), true}, {"node", K(Node), false}};
     for (size_t i = 0; i < countof(bound); i++) {
-        struct str n = claim(k8s, bound[i].claim, "name", NULL), u = claim(k8s, bound[i].claim, "uid", NULL);
+        struct str n = claim_get(k8s, bound[i].claim, "name", NULL), u = claim_get(k8s, bound[i].claim, "uid", NULL);
         /* the node of a pod's token is told, not bound to */
-        if (!n.n || (i == 2 && claim(k8s, "pod", "name", NULL).n))
+        if (!n.n || (i == 2 && claim_get(k8s, "pod", "name", NULL).n))
             continue;
-        if (!alive(s, bound[i].kind, bound[i].namespaced ? ns : S(""), n, u))
+        if (!object_is_alive(s, bound[i].kind, bound[i].namespaced ? ns : S(""), n, u))
             return err_set(err, E_UNAUTHORIZED, "the %s that this token is bound to is gone", bound[i].claim);
     }
     *out = user_service_account(a, ns, name);
@@ -134,11 +134,11 @@ bool token_check(struct server *s, struct arena *a, struct str token, const stru
     struct val *extra = ARENA_NEW(a, struct val);
     *extra = val_map();
     set_extra(a, extra, "authentication.kubernetes.io/credential-id",
-              arena_fmt(a, "JTI=" STR_FMT, STR_ARG(claim(&c, "jti", NULL, NULL))));
-    set_extra(a, extra, "authentication.kubernetes.io/node-name", claim(k8s, "node", "name", NULL));
-    set_extra(a, extra, "authentication.kubernetes.io/node-uid", claim(k8s, "node", "uid", NULL));
-    set_extra(a, extra, "authentication.kubernetes.io/pod-name", claim(k8s, "pod", "name", NULL));
-    set_extra(a, extra, "authentication.kubernetes.io/pod-uid", claim(k8s, "pod", "uid", NULL));
+              arena_fmt(a, "JTI=" STR_FMT, STR_ARG(claim_get(&c, "jti", NULL, NULL))));
+    set_extra(a, extra, "authentication.kubernetes.io/node-name", claim_get(k8s, "node", "name", NULL));
+    set_extra(a, extra, "authentication.kubernetes.io/node-uid", claim_get(k8s, "node", "uid", NULL));
+    set_extra(a, extra, "authentication.kubernetes.io/pod-name", claim_get(k8s, "pod", "name", NULL));
+    set_extra(a, extra, "authentication.kubernetes.io/pod-uid", claim_get(k8s, "pod", "uid", NULL));
     out->extra = extra;
     return true;
 }
@@ -152,7 +152,7 @@ static bool authenticate_peer(struct server *s, struct arena *a, const struct pe
         if (p->uid != cred->uid)
             continue;
         *out = (struct user){.name = str_of(p->user)};
-        groups(a, out, &group, group.n ? 1 : 0);
+        groups_add(a, out, &group, group.n ? 1 : 0);
         return true;
     }
     return false;
@@ -201,7 +201,7 @@ static bool token_of_protocols(struct arena *a, const struct http_request *h, st
 static void certificate_user(struct arena *a, const struct tls_peer *t, struct user *out)
 {
     *out = (struct user){.name = t->cn};
-    groups(a, out, t->orgs, t->norgs);
+    groups_add(a, out, t->orgs, t->norgs);
     struct val *extra = ARENA_NEW(a, struct val);
     *extra = val_map();
     set_extra(a, extra, "authentication.kubernetes.io/credential-id",

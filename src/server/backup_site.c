@@ -55,14 +55,14 @@ static void piece_next(struct backup *b)
     job_start(&b->job, b->server->loop, read_work, read_done);
 }
 
-static void drained(struct http_request *h)
+static void backup_drained(struct http_request *h)
 {
     struct backup *b = h->user;
     if (b->waiting)
         piece_next(b);
 }
 
-static void gone(struct http_request *h)
+static void backup_gone(struct http_request *h)
 {
     struct backup *b = h->user;
     if (!b->waiting)
@@ -154,7 +154,7 @@ void site_backup(struct site_call *c)
     b->path = str_dupz(arena_fmt(c->arena, "%s.backup-%u", s->store_options.path, ++count));
     b->snap = objects_snapshot(s);
     c->http->user = b;
-    c->http->on_drained = drained;
-    c->http->on_gone = gone;
+    c->http->on_drained = backup_drained;
+    c->http->on_gone = backup_gone;
     job_start(&b->job, s->loop, write_work, write_done);
 }

@@ -95,7 +95,7 @@ static struct str value_of(const struct boot *b, struct arena *a, struct str nam
     return str_dup(a, strbuf_str(&pem));
 }
 
-static struct str expanded(const struct boot *b, struct arena *a, const char *text)
+static struct str text_expand(const struct boot *b, struct arena *a, const char *text)
 {
     AUTO(strbuf_fini) struct strbuf out = STRBUF(STRBUF_TEXT);
     for (const char *p = text; *p; p++) {
@@ -114,7 +114,7 @@ static struct str expanded(const struct boot *b, struct arena *a, const char *te
 
 static void go_on(struct boot *b);
 
-static void made(struct request *r)
+static void object_made(struct request *r)
 {
     struct boot_request *q = container_of(r, struct boot_request, r);
     struct boot *b = q->boot;
@@ -128,7 +128,7 @@ static void made(struct request *r)
     go_on(b);
 }
 
-static bool have(struct boot *b, const struct kind *k, struct str ns, const struct val *tree)
+static bool object_is_there(struct boot *b, const struct kind *k, struct str ns, const struct val *tree)
 {
     AUTO(obj_unref) struct obj *o = object_get(b->server, k, ns, val_text_at(tree, N(metadata), N(name)));
     return o != NULL;
@@ -139,7 +139,7 @@ static bool missing_rbac(struct boot *b, struct arena *a, const struct kind **k,
 {
     while (!b->api_alone && rbac_boot_next(a, b->at_rbac, k, ns, tree)) {
         b->at_rbac++;
-        if (!have(b, *k, *ns, tree))
+        if (!object_is_there(b, *k, *ns, tree))
             return true;
     }
     return false;
@@ -155,14 +155,14 @@ static bool missing_object(struct boot *b, struct arena *a, const struct kind **
         *k = objects[i].kind;
         *ns = str_of(objects[i].ns);
         struct val untyped;
-        if (!json_decode(a, expanded(b, a, objects[i].json), &untyped, &err) ||
+        if (!json_decode(a, text_expand(b, a, objects[i].json), &untyped, &err) ||
             !type_decode_val(a, (*k)->type, &untyped, tree, NULL, &err)) {
             log_error("boot.text", "object=%zu err=\"%s\"", i, err.text);
             continue;
         }
         val_set_text(a, tree, N(kind), (*k)->kind);
         val_set_text(a, tree, N(apiVersion), (*k)->api_version);
-        if (!have(b, *k, *ns, tree))
+        if (!object_is_there(b, *k, *ns, tree))
             return true;
     }
     return false;
@@ -176,7 +176,7 @@ static bool start_one(struct boot *b)
     struct boot_request *q = NEW(struct boot_request);
     q->boot = b;
     struct request *r = &q->r;
-    request_init(r, b->server, b->server->loop, made);
+    request_init(r, b->server, b->server->loop, object_made);
     struct val *tree = ARENA_NEW(&r->arena, struct val);
     if (!missing_rbac(b, &r->arena, &k, &ns, tree) && (b->flying || !missing_object(b, &r->arena, &k, &ns, tree))) {
         request_fini(r);
@@ -204,7 +204,7 @@ static void go_on(struct boot *b)
     done(s);
 }
 
-static void start(struct server *s, const struct boot_facts *f, bool api_alone, void (*done)(struct server *s))
+static void boot_begin(struct server *s, const struct boot_facts *f, bool api_alone, void (*done)(struct server *s))
 {
     struct boot *b = NEW(struct boot);
     b->server = s;
@@ -221,7 +221,7 @@ static void start(struct server *s, const struct boot_facts *f, bool api_alone, 
 
 void boot_start(struct server *s, const struct boot_facts *f, void (*done)(struct server *s))
 {
-    start(s, f, false, done);
+    boot_begin(s, f, false, done);
 }
 
 /* The rows of the namespace default are these three and no others. */
@@ -238,5 +238,5 @@ static void again_done(struct server *s)
 
 void boot_api_again(struct server *s, const struct boot_facts *f)
 {
-    start(s, f, true, again_done);
+    boot_begin(s, f, true, again_done);
 }

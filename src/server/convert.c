@@ -16,7 +16,7 @@ static const struct renamed event_fields[] = {
     {N(reportingComponent), N(reportingController)},
 };
 
-static const struct name *renamed(const struct name *n, bool to_served)
+static const struct name *name_renamed(const struct name *n, bool to_served)
 {
     for (size_t i = 0; i < countof(event_fields); i++) {
         if (to_served && event_fields[i].stored == n)
@@ -31,11 +31,11 @@ static struct val convert_event(struct arena *a, const struct val *v, const stru
 {
     struct val out = val_map();
     val_each_member (m, v)
-        val_set(a, &out, renamed(m->name, to == K(events_k8s_io_Event)), val_copy(a, &m->v));
+        val_set(a, &out, name_renamed(m->name, to == K(events_k8s_io_Event)), val_copy(a, &m->v));
     return out;
 }
 
-static struct val convert(struct arena *a, const struct val *v, const struct kind *from, const struct kind *to)
+static struct val fields_convert(struct arena *a, const struct val *v, const struct kind *from, const struct kind *to)
 {
     struct val out;
     if (to->live) /* versions of a kind of run time differ in their names alone */
@@ -56,7 +56,7 @@ struct obj *object_as(const struct kind *k, struct obj *o)
     if (k == o->kind || kind_same(k, o->kind)) /* same: it was replaced since */
         return obj_ref(o);
     AUTO(arena_fini) struct arena a = ARENA;
-    struct val v = convert(&a, &o->tree, o->kind, k);
+    struct val v = fields_convert(&a, &o->tree, o->kind, k);
     return obj_new(k, &v, o->rev);
 }
 
@@ -65,6 +65,6 @@ struct obj *object_from(const struct kind *k, const struct val *tree)
     if (!k->storage || k->storage == k)
         return obj_new(k, tree, 0);
     AUTO(arena_fini) struct arena a = ARENA;
-    struct val v = convert(&a, tree, k, k->storage);
+    struct val v = fields_convert(&a, tree, k, k->storage);
     return obj_new(k->storage, &v, 0);
 }

@@ -97,7 +97,7 @@ static struct val convert_metric(struct arena *a, const struct val *v, struct pl
     return out;
 }
 
-static void annotate(struct arena *a, struct val *hpa, const char *key, struct str text)
+static void annotation_set(struct arena *a, struct val *hpa, const char *key, struct str text)
 {
     val_set_str(a, val_need_map(a, hpa, N(metadata), N(annotations)), str_of(key), val_str(a, text));
 }
@@ -113,7 +113,7 @@ static void annotate_list(struct arena *a, struct val *hpa, const char *key, con
     }
     if (val_len(list)) {
         strbuf_addc(&text, ']');
-        annotate(a, hpa, key, strbuf_str(&text));
+        annotation_set(a, hpa, key, strbuf_str(&text));
     }
 }
 
@@ -142,7 +142,7 @@ static void spec_to_v1(struct arena *a, struct val *out, const struct val *was)
     if (behavior) {
         AUTO(strbuf_fini) struct strbuf text = STRBUF(1 << 20);
         struct_text(&text, T(autoscaling_v2_HorizontalPodAutoscalerBehavior), behavior);
-        annotate(a, out, KEY "behavior", strbuf_str(&text));
+        annotation_set(a, out, KEY "behavior", strbuf_str(&text));
     }
 }
 

@@ -60,7 +60,7 @@ static void grow_generation(struct request *r, struct val *meta)
         val_set_num(&r->arena, meta, N(generation), g + 1);
 }
 
-static void mark(struct request *r, struct val *meta, int64_t at, int64_t grace)
+static void deletion_mark(struct request *r, struct val *meta, int64_t at, int64_t grace)
 {
     val_set_text(&r->arena, meta, N(deletionTimestamp), time_text(&r->arena, at));
     val_set_num(&r->arena, meta, N(deletionGracePeriodSeconds), grace);
@@ -104,12 +104,12 @@ static enum graceful before_delete(struct request *r, struct obj *cur, struct va
             *grace = have;
             return GRACEFUL_PENDING;
         }
-        mark(r, meta, at - ns_of_seconds(have - asked), asked);
+        deletion_mark(r, meta, at - ns_of_seconds(have - asked), asked);
         *grace = asked;
         return GRACEFUL;
     }
     *grace = kind_delete_grace(cur->kind, &cur->tree, said, r->options.grace_s);
-    mark(r, meta, now + ns_of_seconds(*grace), *grace);
+    deletion_mark(r, meta, now + ns_of_seconds(*grace), *grace);
     grow_generation(r, meta);
     return GRACEFUL;
 }
@@ -121,7 +121,7 @@ static void mark_now(struct request *r, struct val *meta)
     if (!marked)
         grow_generation(r, meta);
     if (!marked || (time_parse(val_text_at(meta, N(deletionTimestamp)), &at) && at > now))
-        mark(r, meta, now, 0);
+        deletion_mark(r, meta, now, 0);
     val_set_num(&r->arena, meta, N(deletionGracePeriodSeconds), 0);
 }
 

@@ -42,7 +42,7 @@ static bool version_known(const struct kind_set *set, struct str group, struct s
     return false;
 }
 
-static void head(struct arena *a, struct val *v, const char *kind, const char *version)
+static void head_set(struct arena *a, struct val *v, const char *kind, const char *version)
 {
     val_set_text(a, v, N(kind), str_of(kind));
     if (version)
@@ -88,7 +88,7 @@ static size_t subs_of(const struct kind *k, const struct subresource **out, size
 static struct val resource_list(struct arena *a, const struct kind_set *set, struct str group, struct str version)
 {
     struct val v = val_map();
-    head(a, &v, "APIResourceList", group.n ? "v1" : NULL);
+    head_set(a, &v, "APIResourceList", group.n ? "v1" : NULL);
     val_set_text(a, &v, N(groupVersion),
                  group.n ? arena_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(group), STR_ARG(version)) : version);
     struct val *list = val_set(a, &v, N(resources), val_list());
@@ -161,7 +161,7 @@ static bool begins_group(const struct kind_set *set, size_t i)
 
 /* --- apidiscovery.k8s.io/v2 --- */
 
-static struct val gvk(struct arena *a, struct str group, struct str version, struct str kind)
+static struct val gvk_val(struct arena *a, struct str group, struct str version, struct str kind)
 {
     struct val v = val_map();
     val_set_text(a, &v, N(group), group);
@@ -198,7 +198,7 @@ static struct val group_discovery(struct arena *a, const struct kind_set *set, s
             val_set_text(a, r, N(resource), k->plural);
             /* the core group's kinds stand there without a version */
             struct str own_version = group.n ? k->version : S("");
-            val_set(a, r, N(responseKind), gvk(a, group, own_version, k->kind));
+            val_set(a, r, N(responseKind), gvk_val(a, group, own_version, k->kind));
             val_set_text(a, r, N(scope), k->namespaced ? S("Namespaced") : S("Cluster"));
             val_set_text(a, r, N(singularResource), k->singular);
             val_set(a, r, N(verbs), verbs_of(a, k->verbs));
@@ -216,12 +216,12 @@ static struct val group_discovery(struct arena *a, const struct kind_set *set, s
                 val_set_text(a, e, N(subresource), str_of(subs[s]->name));
                 bool own = subs[s]->version;
                 val_set(a, e, N(responseKind),
-                        gvk(a,
-                            own && subs[s]->group ? str_of(subs[s]->group)
-                            : own                 ? S("")
-                                                  : group,
-                            own && (group.n || has_group(subs[s])) ? str_of(subs[s]->version) : own_version,
-                            subs[s]->kind ? str_of(subs[s]->kind) : k->kind));
+                        gvk_val(a,
+                                own && subs[s]->group ? str_of(subs[s]->group)
+                                : own                 ? S("")
+                                                      : group,
+                                own && (group.n || has_group(subs[s])) ? str_of(subs[s]->version) : own_version,
+                                subs[s]->kind ? str_of(subs[s]->kind) : k->kind));
                 val_set(a, e, N(verbs), verbs_of(a, subs[s]->verbs));
             }
         }
@@ -230,7 +230,7 @@ static struct val group_discovery(struct arena *a, const struct kind_set *set, s
     return g;
 }
 
-static bool aggregated(struct site_call *c)
+static bool call_is_aggregated(struct site_call *c)
 {
     struct negotiated n;
     struct err err = ERR;
@@ -242,7 +242,7 @@ static void respond_aggregated(struct site_call *c, bool core)
 {
     struct arena *a = c->arena;
     struct val v = val_map();
-    head(a, &v, "APIGroupDiscoveryList", "apidiscovery.k8s.io/v2");
+    head_set(a, &v, "APIGroupDiscoveryList", "apidiscovery.k8s.io/v2");
     val_set(a, &v, N(metadata), val_map());
     struct val *items = val_set(a, &v, N(items), val_list());
     const struct kind_set *set = c->kinds;
@@ -277,12 +277,12 @@ void site_discovery_api(struct site_call *c)
         site_respond(c, T(meta_v1_APIResourceList), resource_list(a, c->kinds, S(""), rest));
         return;
     }
-    if (aggregated(c)) {
+    if (call_is_aggregated(c)) {
         respond_aggregated(c, true);
         return;
     }
     struct val v = val_map();
-    head(a, &v, "APIVersions", NULL);
+    head_set(a, &v, "APIVersions", NULL);
     struct val *versions = val_set(a, &v, N(versions), val_list());
     val_add(a, versions, val_str_borrowed(S("v1")));
     struct val *list = val_set(a, &v, N(serverAddressByClientCIDRs), val_list()), *e = val_add(a, list, val_map());
@@ -293,13 +293,13 @@ void site_discovery_api(struct site_call *c)
 
 void site_discovery_apis(struct site_call *c)
 {
-    if (aggregated(c)) {
+    if (call_is_aggregated(c)) {
         respond_aggregated(c, false);
         return;
     }
     struct arena *a = c->arena;
     struct val v = val_map();
-    head(a, &v, "APIGroupList", "v1");
+    head_set(a, &v, "APIGroupList", "v1");
     struct val *list = val_set(a, &v, N(groups), val_list());
     const struct kind_set *set = c->kinds;
     for (size_t i = 0; i < set->nversions; i++)
@@ -327,6 +327,6 @@ void site_discovery_group(struct site_call *c)
         return;
     }
     v = group_of(a, c->kinds, group);
-    head(a, &v, "APIGroup", "v1");
+    head_set(a, &v, "APIGroup", "v1");
     site_respond(c, T(meta_v1_APIGroup), v);
 }

@@ -21,7 +21,7 @@ struct expiry {
 };
 _Static_assert(BATCH <= (int)STORE_TXN_MAX, "a batch is one transaction");
 
-static int64_t parsed(const struct val *v)
+static int64_t time_of_val(const struct val *v)
 {
     int64_t t;
     return v && time_parse(val_text(v), &t) ? t : 0;
@@ -30,9 +30,9 @@ static int64_t parsed(const struct val *v)
 int64_t event_last_time(const struct obj *event, int64_t now)
 {
     const struct val *v = &event->tree;
-    int64_t newest = parsed(val_at(v, N(metadata), N(creationTimestamp)));
-    const int64_t said[] = {parsed(val_get(v, N(eventTime))), parsed(val_get(v, N(lastTimestamp))),
-                            parsed(val_at(v, N(series), N(lastObservedTime)))};
+    int64_t newest = time_of_val(val_at(v, N(metadata), N(creationTimestamp)));
+    const int64_t said[] = {time_of_val(val_get(v, N(eventTime))), time_of_val(val_get(v, N(lastTimestamp))),
+                            time_of_val(val_at(v, N(series), N(lastObservedTime)))};
     for (size_t i = 0; i < countof(said); i++)
         if (said[i] <= now)
             newest = MAX(newest, said[i]);
@@ -44,7 +44,7 @@ static int64_t due_at(const struct expiry *x, const struct obj *event, int64_t n
     return event_last_time(event, now) + x->keep_ns;
 }
 
-static void written(struct expiry *x, const struct store_entry *e)
+static void entry_written(struct expiry *x, const struct store_entry *e)
 {
     const struct obj *o = object_of(e);
     ages_put(&x->ages, store_entry_key(e), e->mod_rev, due_at(x, o, clock_real()), o->bytes);
@@ -53,7 +53,7 @@ static void written(struct expiry *x, const struct store_entry *e)
 void expiry_changed(struct expiry *x, const struct store_entry *was, const struct store_entry *now)
 {
     if (now)
-        written(x, now);
+        entry_written(x, now);
     else
         ages_del(&x->ages, store_entry_key(was));
     bool many = map_len(&x->ages.all) > LIMIT_EVENTS || x->ages.bytes > LIMIT_EVENTS_BYTES;
@@ -128,7 +128,7 @@ void expiry_start(struct expiry *x)
     struct store_iter it;
     for (struct store_entry *e = store_first(&it, &snap, object_prefix(&a, K(Event)), STR_NONE); e;
          e = store_next(&it))
-        written(x, e);
+        entry_written(x, e);
     ages_sort(&x->ages);
     timer_set(&x->timer, 0);
 }

@@ -16,7 +16,7 @@ static int64_t time_of(const char *fields, const char *now)
     return event_last_time(o, at);
 }
 
-static void check(const char *fields, const char *want)
+static void time_check(const char *fields, const char *want)
 {
     int64_t at;
     CHECK(time_parse(str_of(want), &at));
@@ -25,15 +25,16 @@ static void check(const char *fields, const char *want)
 
 TEST(an_event_is_as_old_as_its_last_repeat)
 {
-    check("", "2026-01-01T10:00:00Z");
-    check(",\"lastTimestamp\":\"2026-01-01T11:00:00Z\"", "2026-01-01T11:00:00Z");
-    check(",\"eventTime\":\"2026-01-01T10:30:00.000000Z\",\"series\":{\"count\":2,\"lastObservedTime\":\"2026-01-"
-          "01T11:30:00.000000Z\"}",
-          "2026-01-01T11:30:00Z");
+    time_check("", "2026-01-01T10:00:00Z");
+    time_check(",\"lastTimestamp\":\"2026-01-01T11:00:00Z\"", "2026-01-01T11:00:00Z");
+    time_check(
+        ",\"eventTime\":\"2026-01-01T10:30:00.000000Z\",\"series\":{\"count\":2,\"lastObservedTime\":\"2026-01-"
+        "01T11:30:00.000000Z\"}",
+        "2026-01-01T11:30:00Z");
 }
 
 TEST(who_writes_an_event_cannot_make_it_older_or_keep_it_for_ever)
 {
-    check(",\"lastTimestamp\":\"2099-01-01T11:00:00Z\"", "2026-01-01T10:00:00Z");
-    check(",\"lastTimestamp\":\"1999-01-01T11:00:00Z\"", "2026-01-01T10:00:00Z");
+    time_check(",\"lastTimestamp\":\"2099-01-01T11:00:00Z\"", "2026-01-01T10:00:00Z");
+    time_check(",\"lastTimestamp\":\"1999-01-01T11:00:00Z\"", "2026-01-01T10:00:00Z");
 }

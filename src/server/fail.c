@@ -2,7 +2,7 @@
 #include "api/codec.h"
 #include "api/formats.h"
 
-static bool fail(struct request *r, int code, const char *reason, struct str message)
+static bool request_fail(struct request *r, int code, const char *reason, struct str message)
 {
     answer_reset(r);
     r->answer.type = ANSWER_FAILED;
@@ -11,7 +11,7 @@ static bool fail(struct request *r, int code, const char *reason, struct str mes
     return false;
 }
 
-static struct failure *details(struct request *r, struct str group, struct str kind, struct str name)
+static struct failure *details_set(struct request *r, struct str group, struct str kind, struct str name)
 {
     struct failure *f = &r->answer.fail;
     f->details = true;
@@ -21,8 +21,8 @@ static struct failure *details(struct request *r, struct str group, struct str k
     return f;
 }
 
-static struct str vfmt(struct request *r, const char *fmt, va_list args) PRINTF(2, 0);
-static struct str vfmt(struct request *r, const char *fmt, va_list args)
+static struct str text_vfmt(struct request *r, const char *fmt, va_list args) PRINTF(2, 0);
+static struct str text_vfmt(struct request *r, const char *fmt, va_list args)
 {
     return arena_vfmt(&r->arena, fmt, args);
 }
@@ -30,27 +30,27 @@ static struct str vfmt(struct request *r, const char *fmt, va_list args)
     ({                                                                                                               \
         va_list args_;                                                                                               \
         va_start(args_, fmt);                                                                                        \
-        struct str text_ = vfmt((r), (fmt), args_);                                                                  \
+        struct str text_ = text_vfmt((r), (fmt), args_);                                                             \
         va_end(args_);                                                                                               \
         text_;                                                                                                       \
     })
 
 /* schema.GroupResource.String */
-static struct str qualified(struct request *r, struct str resource, struct str group)
+static struct str resource_qualified(struct request *r, struct str resource, struct str group)
 {
     return group.n ? arena_fmt(&r->arena, STR_FMT "." STR_FMT, STR_ARG(resource), STR_ARG(group)) : resource;
 }
 static struct str of_request(struct request *r)
 {
-    return qualified(r, r->resource, r->group);
+    return resource_qualified(r, r->resource, r->group);
 }
 
 bool fail_named_not_found(struct request *r, struct str group, struct str resource, struct str name)
 {
-    fail(r, 404, "NotFound",
-         arena_fmt(&r->arena, STR_FMT " \"" STR_FMT "\" not found", STR_ARG(qualified(r, resource, group)),
-                   STR_ARG(name)));
-    details(r, group, resource, name);
+    request_fail(r, 404, "NotFound",
+                 arena_fmt(&r->arena, STR_FMT " \"" STR_FMT "\" not found",
+                           STR_ARG(resource_qualified(r, resource, group)), STR_ARG(name)));
+    details_set(r, group, resource, name);
     return false;
 }
 
@@ -62,45 +62,46 @@ bool fail_not_found(struct request *r)
 
 bool fail_no_route(struct request *r)
 {
-    fail(r, 404, "NotFound", S("the server could not find the requested resource"));
+    request_fail(r, 404, "NotFound", S("the server could not find the requested resource"));
     r->answer.fail.details = true;
     return false;
 }
 
 bool fail_not_allowed(struct request *r)
 {
-    fail(r, 405, "MethodNotAllowed", S("the server does not allow this method on the requested resource"));
+    request_fail(r, 405, "MethodNotAllowed", S("the server does not allow this method on the requested resource"));
     r->answer.fail.details = true;
     return false;
 }
 
 bool fail_exists(struct request *r, bool being_deleted)
 {
-    fail(r, 409, "AlreadyExists",
-         arena_fmt(&r->arena, "%s" STR_FMT " \"" STR_FMT "\" already exists",
-                   being_deleted ? "object is being deleted: " : "", STR_ARG(of_request(r)), STR_ARG(r->name)));
-    details(r, r->group, r->resource, r->name);
+    request_fail(r, 409, "AlreadyExists",
+                 arena_fmt(&r->arena, "%s" STR_FMT " \"" STR_FMT "\" already exists",
+                           being_deleted ? "object is being deleted: " : "", STR_ARG(of_request(r)),
+                           STR_ARG(r->name)));
+    details_set(r, r->group, r->resource, r->name);
     return false;
 }
 
 bool fail_conflict(struct request *r, const char *fmt, ...)
 {
     struct str text = FORMATTED(r, fmt);
-    fail(r, 409, "Conflict",
-         arena_fmt(&r->arena, "Operation cannot be fulfilled on " STR_FMT " \"" STR_FMT "\": " STR_FMT,
-                   STR_ARG(of_request(r)), STR_ARG(r->name), STR_ARG(text)));
-    details(r, r->group, r->resource, r->name);
+    request_fail(r, 409, "Conflict",
+                 arena_fmt(&r->arena, "Operation cannot be fulfilled on " STR_FMT " \"" STR_FMT "\": " STR_FMT,
+                           STR_ARG(of_request(r)), STR_ARG(r->name), STR_ARG(text)));
+    details_set(r, r->group, r->resource, r->name);
     return false;
 }
 
 bool fail_precondition(struct request *r, const char *fmt, ...)
 {
     struct str text = FORMATTED(r, fmt);
-    struct str what = qualified(r, r->kind->kind, r->group);
-    fail(r, 409, "Conflict",
-         arena_fmt(&r->arena, "Operation cannot be fulfilled on " STR_FMT " \"" STR_FMT "\": " STR_FMT, STR_ARG(what),
-                   STR_ARG(r->name), STR_ARG(text)));
-    details(r, r->group, r->kind->kind, r->name);
+    struct str what = resource_qualified(r, r->kind->kind, r->group);
+    request_fail(r, 409, "Conflict",
+                 arena_fmt(&r->arena, "Operation cannot be fulfilled on " STR_FMT " \"" STR_FMT "\": " STR_FMT,
+                           STR_ARG(what), STR_ARG(r->name), STR_ARG(text)));
+    details_set(r, r->group, r->kind->kind, r->name);
     return false;
 }
 
@@ -108,23 +109,23 @@ bool fail_forbidden(struct request *r, const char *fmt, ...)
 {
     struct str text = FORMATTED(r, fmt);
     struct str what = of_request(r);
-    fail(r, 403, "Forbidden",
-         r->name.n ? arena_fmt(&r->arena, STR_FMT " \"" STR_FMT "\" is forbidden: " STR_FMT, STR_ARG(what),
-                               STR_ARG(r->name), STR_ARG(text))
-                   : arena_fmt(&r->arena, STR_FMT " is forbidden: " STR_FMT, STR_ARG(what), STR_ARG(text)));
-    details(r, r->group, r->resource, r->name);
+    request_fail(r, 403, "Forbidden",
+                 r->name.n ? arena_fmt(&r->arena, STR_FMT " \"" STR_FMT "\" is forbidden: " STR_FMT, STR_ARG(what),
+                                       STR_ARG(r->name), STR_ARG(text))
+                           : arena_fmt(&r->arena, STR_FMT " is forbidden: " STR_FMT, STR_ARG(what), STR_ARG(text)));
+    details_set(r, r->group, r->resource, r->name);
     return false;
 }
 
 bool fail_bad_request(struct request *r, const char *fmt, ...)
 {
-    return fail(r, 400, "BadRequest", FORMATTED(r, fmt));
+    return request_fail(r, 400, "BadRequest", FORMATTED(r, fmt));
 }
 
 bool fail_internal(struct request *r, const char *fmt, ...)
 {
     struct str text = FORMATTED(r, fmt);
-    fail(r, 500, "InternalError", arena_fmt(&r->arena, "Internal error occurred: " STR_FMT, STR_ARG(text)));
+    request_fail(r, 500, "InternalError", arena_fmt(&r->arena, "Internal error occurred: " STR_FMT, STR_ARG(text)));
     r->answer.fail.details = true;
     fail_add_cause(r, "", text, STR_NONE);
     return false;
@@ -132,23 +133,24 @@ bool fail_internal(struct request *r, const char *fmt, ...)
 
 bool fail_plain(struct request *r, int code, const char *fmt, ...)
 {
-    return fail(r, code, "", FORMATTED(r, fmt));
+    return request_fail(r, code, "", FORMATTED(r, fmt));
 }
 
 bool fail_unauthorized(struct request *r)
 {
-    return fail(r, 401, "Unauthorized", S("Unauthorized"));
+    return request_fail(r, 401, "Unauthorized", S("Unauthorized"));
 }
 
 bool fail_expired(struct request *r, const char *fmt, ...)
 {
-    return fail(r, 410, "Expired", FORMATTED(r, fmt));
+    return request_fail(r, 410, "Expired", FORMATTED(r, fmt));
 }
 
 bool fail_too_large_revision(struct request *r, int64_t asked, int64_t have)
 {
-    fail(r, 504, "Timeout",
-         arena_fmt(&r->arena, "Too large resource version: %lld, current: %lld", (long long)asked, (long long)have));
+    request_fail(
+        r, 504, "Timeout",
+        arena_fmt(&r->arena, "Too large resource version: %lld, current: %lld", (long long)asked, (long long)have));
     r->answer.fail.details = true;
     r->answer.fail.retry_after_s = 1;
     fail_add_cause(r, "ResourceVersionTooLarge", S("Too large resource version"), STR_NONE);
@@ -157,7 +159,7 @@ bool fail_too_large_revision(struct request *r, int64_t asked, int64_t have)
 
 bool fail_too_many(struct request *r, int retry_after_s, const char *fmt, ...)
 {
-    fail(r, 429, "TooManyRequests", FORMATTED(r, fmt));
+    request_fail(r, 429, "TooManyRequests", FORMATTED(r, fmt));
     r->answer.fail.details = true;
     r->answer.fail.retry_after_s = retry_after_s;
     return false;
@@ -166,13 +168,14 @@ bool fail_too_many(struct request *r, int retry_after_s, const char *fmt, ...)
 bool fail_invalid(struct request *r, struct str group, struct str kind, struct str name, const struct field_errors *e)
 {
     AUTO(strbuf_fini) struct strbuf text = STRBUF(1 << 20);
-    strbuf_addf(&text, STR_FMT " \"" STR_FMT "\" is invalid", STR_ARG(qualified(r, kind, group)), STR_ARG(name));
+    strbuf_addf(&text, STR_FMT " \"" STR_FMT "\" is invalid", STR_ARG(resource_qualified(r, kind, group)),
+                STR_ARG(name));
     if (e->list.n) {
         strbuf_addz(&text, ": ");
         field_errors_text(e, &text);
     }
-    fail(r, 422, "Invalid", str_dup(&r->arena, strbuf_str(&text)));
-    struct failure *f = details(r, group, kind, name);
+    request_fail(r, 422, "Invalid", str_dup(&r->arena, strbuf_str(&text)));
+    struct failure *f = details_set(r, group, kind, name);
     f->causes = arena_alloc(&r->arena, (e->list.n + 1) * sizeof *f->causes);
     for (size_t i = 0; i < e->list.n; i++)
         f->causes[f->ncauses++] = (struct failure_cause){str_of(field_error_reason(e->list.p[i].type)),
@@ -183,7 +186,7 @@ bool fail_invalid(struct request *r, struct str group, struct str kind, struct s
 
 bool fail_err(struct request *r, const struct err *err)
 {
-    return fail(r, err_http(err->kind), err_reason(err->kind), str_dup(&r->arena, str_of(err->text)));
+    return request_fail(r, err_http(err->kind), err_reason(err->kind), str_dup(&r->arena, str_of(err->text)));
 }
 
 static int by_name(const void *x, const void *y)

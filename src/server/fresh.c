@@ -17,22 +17,22 @@ int64_t revision_published(struct server *s)
     return rev;
 }
 
-static void go(void *arg)
+static void fresh_go(void *arg)
 {
     struct fresh *f = arg;
     f->again(f->r);
 }
 
-static void over(struct fresh *f)
+static void fresh_over(struct fresh *f)
 {
     list_del(&f->node);
     timer_stop(&f->timer);
-    loop_post(f->r->loop, go, f);
+    loop_post(f->r->loop, fresh_go, f);
 }
 
 static void timed_out(struct timer *t)
 {
-    over(container_of(t, struct fresh, timer));
+    fresh_over(container_of(t, struct fresh, timer));
 }
 
 bool fresh_wait(struct request *r, int64_t rev, void (*again)(struct request *r))
@@ -53,5 +53,5 @@ void fresh_published(struct server *s)
     int64_t rev = revision_published(s);
     list_each (f, &s->fresh, struct fresh, node)
         if (f->rev <= rev)
-            over(f);
+            fresh_over(f);
 }

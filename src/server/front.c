@@ -77,7 +77,7 @@ static void set_warnings(struct exchange *x)
     }
 }
 
-static void respond(struct exchange *x, int status, struct str type, struct strbuf *body)
+static void exchange_respond(struct exchange *x, int status, struct str type, struct strbuf *body)
 {
     struct http_request *h = x->http;
     set_warnings(x);
@@ -107,7 +107,7 @@ static void respond_failed(struct exchange *x)
     if (f->challenge)
         http_set(x->http, S("WWW-Authenticate"), str_of(f->challenge));
     encode_tree(&body, m, T(meta_v1_Status), &v);
-    respond(x, f->code, media_name(m), &body);
+    exchange_respond(x, f->code, media_name(m), &body);
 }
 
 static void page_not_found(struct exchange *x)
@@ -159,7 +159,7 @@ static void list_more(struct exchange *x)
     bool more = listing_more(&x->listing, &b);
     if (!x->http->status) {
         if (!more) {
-            respond(x, x->r.answer.code, media_name(x->listing.media), &b);
+            exchange_respond(x, x->r.answer.code, media_name(x->listing.media), &b);
             return;
         }
         if (!may_begin(x)) {
@@ -249,10 +249,10 @@ static void respond_obj(struct exchange *x)
     case FORM_PLAIN:
     case FORM_DISCOVERY: encode_obj(&b, x->form.media, ans->obj); break;
     }
-    respond(x, ans->code, media_name(x->form.media), &b);
+    exchange_respond(x, ans->code, media_name(x->form.media), &b);
 }
 
-static void answered(struct request *r)
+static void exchange_answered(struct request *r)
 {
     struct exchange *x = container_of(r, struct exchange, r);
     switch (r->answer.type) {
@@ -265,7 +265,7 @@ static void answered(struct request *r)
             r->answer.tree_type = T(meta_v1_Table);
         }
         encode_tree(&b, x->form.media, r->answer.tree_type, &r->answer.tree);
-        respond(x, r->answer.code, media_name(x->form.media), &b);
+        exchange_respond(x, r->answer.code, media_name(x->form.media), &b);
         return;
     }
     case ANSWER_FAILED:
@@ -471,7 +471,7 @@ static bool answers_plainly(const struct request *r)
     return plain;
 }
 
-static bool prepare(struct exchange *x, const struct path_info *p)
+static bool exchange_prepare(struct exchange *x, const struct path_info *p)
 {
     struct request *r = &x->r;
     if (!front_find_kind(r, x->http, p))
@@ -609,7 +609,7 @@ struct asker {
     struct user user;
 };
 
-static enum http_body head(struct http_request *h, void *arg)
+static enum http_body request_headed(struct http_request *h, void *arg)
 {
     struct asker *who = ARENA_NEW(&h->arena, struct asker);
     who->known = authenticate(arg, &h->arena, h, &who->user);
@@ -629,11 +629,11 @@ static bool find_asker(struct exchange *x, const struct asker *who)
     return who->known || fail_unauthorized(&x->r);
 }
 
-static void start(struct http_request *h, void *arg)
+static void request_began(struct http_request *h, void *arg)
 {
     struct server *s = arg;
     struct exchange *x = NEW(struct exchange);
-    request_init(&x->r, s, s->loop, answered);
+    request_init(&x->r, s, s->loop, exchange_answered);
     x->http = h;
     const struct asker *who = h->user;
     h->user = x;
@@ -679,7 +679,7 @@ static void start(struct http_request *h, void *arg)
         respond_failed(x);
         return;
     }
-    if (!prepare(x, &p) || !authorize_action(x)) {
+    if (!exchange_prepare(x, &p) || !authorize_action(x)) {
         respond_failed(x);
         return;
     }
@@ -696,9 +696,9 @@ static void start(struct http_request *h, void *arg)
     }
 }
 
-static void ended(const struct http_request *h, void *arg)
+static void request_ended(const struct http_request *h, void *arg)
 {
     metrics_request(arg, h);
 }
 
-const struct http_service front_service = {.head = head, .request = start, .ended = ended};
+const struct http_service front_service = {.head = request_headed, .request = request_began, .ended = request_ended};

@@ -76,7 +76,7 @@ static bool fail_media(struct request *r)
     return false;
 }
 
-static bool decode(struct request *r, struct http_request *h, const struct expected *e, struct val *v)
+static bool request_decode(struct request *r, struct http_request *h, const struct expected *e, struct val *v)
 {
     enum media media;
     if (!media_of_content_type(http_header(&h->headers, S("Content-Type")), &media))
@@ -95,7 +95,7 @@ bool front_body_object(struct request *r, struct http_request *h)
 {
     struct expected e = expected_of(r);
     struct val *v = ARENA_NEW(&r->arena, struct val);
-    if (!decode(r, h, &e, v))
+    if (!request_decode(r, h, &e, v))
         return false;
     r->body = v;
     return true;
@@ -109,7 +109,7 @@ bool front_body_delete(struct request *r, struct http_request *h)
     struct val v;
     enum field_validation was = r->options.validation;
     r->options.validation = VALIDATION_IGNORE;
-    bool ok = decode(r, h, &e, &v);
+    bool ok = request_decode(r, h, &e, &v);
     r->options.validation = was;
     return ok && options_of_delete_body(r, &v);
 }

@@ -3,8 +3,8 @@
 #include "server/fail.h"
 #include "server/rbac.h"
 
-static bool may(struct request *r, const struct user *who, const char *group, const char *resource, struct str sub,
-                struct str ns, struct str name)
+static bool user_may(struct request *r, const struct user *who, const char *group, const char *resource,
+                     struct str sub, struct str ns, struct str name)
 {
     struct attributes x = {.user = who,
                            .verb = S("impersonate"),
@@ -26,10 +26,10 @@ static bool may_user(struct request *r, const struct user *who, struct str name,
     if (str_starts(name, str_of(prefix)) && str_split(str_sub(name, sizeof prefix - 1, name.n), ':', &ns, &account) &&
         ns.n && account.n && str_find_char(account, ':') < 0) {
         *out = user_service_account(&r->arena, ns, account);
-        return may(r, who, "", "serviceaccounts", S(""), ns, account);
+        return user_may(r, who, "", "serviceaccounts", S(""), ns, account);
     }
     out->name = name;
-    return may(r, who, "", "users", S(""), S(""), name);
+    return user_may(r, who, "", "users", S(""), S(""), name);
 }
 
 static bool starts_ignoring_case(struct str s, struct str prefix)
@@ -51,7 +51,7 @@ static bool may_extra(struct request *r, const struct user *who, const struct ht
     if (!list)
         list = val_set_str(a, extra, key, val_list());
     val_add(a, list, val_str(a, h->value));
-    return may(r, who, "authentication.k8s.io", "userextras", key, S(""), h->value);
+    return user_may(r, who, "authentication.k8s.io", "userextras", key, S(""), h->value);
 }
 
 bool impersonate(struct request *r, const struct http_request *h, struct user *user)
@@ -81,7 +81,7 @@ bool impersonate(struct request *r, const struct http_request *h, struct user *u
             if (!str_ieq(h->headers.p[i].name, S("Impersonate-Group")))
                 continue;
             struct str g = h->headers.p[i].value;
-            if (!may(r, &who, "", "groups", S(""), S(""), g))
+            if (!user_may(r, &who, "", "groups", S(""), S(""), g))
                 return false;
             groups[out.ngroups++] = str_dup(a, g);
         }
@@ -96,7 +96,7 @@ bool impersonate(struct request *r, const struct http_request *h, struct user *u
         out.groups = groups;
     }
     struct str uid = http_header(&h->headers, S("Impersonate-Uid"));
-    if (uid.n && !may(r, &who, "authentication.k8s.io", "uids", S(""), S(""), uid))
+    if (uid.n && !user_may(r, &who, "authentication.k8s.io", "uids", S(""), S(""), uid))
         return false;
     out.uid = uid.n ? uid : out.uid;
     struct val *extra = ARENA_NEW(a, struct val);

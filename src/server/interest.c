@@ -59,7 +59,7 @@ static void tell_in(struct interests *all, struct str text, void (*fn)(struct in
     close_if_empty(all, p);
 }
 
-static bool among(const struct str *places, size_t n, struct str text)
+static bool places_have(const struct str *places, size_t n, struct str text)
 {
     for (size_t i = 0; i < n; i++)
         if (str_eq(places[i], text))
@@ -80,7 +80,7 @@ void interests_tell(struct interests *all, const struct store_event *e, void (*f
     for (size_t i = 0; i < nwas; i++)
         tell_in(all, was[i], fn, arg);
     for (size_t i = 0; i < nnow; i++)
-        if (!among(was, nwas, now[i]))
+        if (!places_have(was, nwas, now[i]))
             tell_in(all, now[i], fn, arg);
     all->telling = false;
 }

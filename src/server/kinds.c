@@ -1,7 +1,8 @@
 #include "server/int.h"
 #include "server/watch.h"
 
-static void changed(struct kind_listener *l, const struct kind_set *was UNUSED, const struct kind_set *now)
+static void kinds_of_set_changed(struct kind_listener *l, const struct kind_set *was UNUSED,
+                                 const struct kind_set *now)
 {
     watches_of_gone(container_of(l, struct server, kinds_changed), now);
 }
@@ -9,7 +10,7 @@ static void changed(struct kind_listener *l, const struct kind_set *was UNUSED, 
 void kinds_init(struct server *s)
 {
     kind_publisher_init(&s->kinds);
-    s->kinds_changed.fn = changed;
+    s->kinds_changed.fn = kinds_of_set_changed;
     kind_listen(&s->kinds, &s->kinds_changed);
 }
 

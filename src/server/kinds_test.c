@@ -16,7 +16,7 @@ static void boats_are(struct world *w, const char *made_of)
 
 #define BOATS "/apis/ship.example/v1/namespaces/default/boats"
 
-static bool answers(struct world *w, const char *line, const char *body, const char *text)
+static bool world_answers(struct world *w, const char *line, const char *body, const char *text)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     return str_has(world_http(w, &a, line, body), str_of(text));
@@ -35,22 +35,24 @@ TEST(a_kind_that_comes_is_replaced_and_goes)
     world_init(&w, NULL);
     static const char boat[] = "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"sails\":3,\"captainsName\":\"Ann\","
                                "\"matesName\":\"Bob\"}}";
-    CHECK(answers(&w, "GET /apis/ship.example/v1", "", "404 page not found"));
-    CHECK(answers(&w, "GET " BOATS, "", "404 page not found"));
-    CHECK(!answers(&w, "GET /apis", "", "ship.example") && !answers(&w, "GET /openapi/v3", "", "ship.example"));
+    CHECK(world_answers(&w, "GET /apis/ship.example/v1", "", "404 page not found"));
+    CHECK(world_answers(&w, "GET " BOATS, "", "404 page not found"));
+    CHECK(!world_answers(&w, "GET /apis", "", "ship.example") &&
+          !world_answers(&w, "GET /openapi/v3", "", "ship.example"));
 
     boats_are(&w, "one");
-    CHECK(answers(&w, "GET /apis/ship.example/v1", "", "\"name\":\"boats\",\"singularName\":\"boat\""));
-    CHECK(answers(&w, "GET /apis", "", "ship.example/v1"));
-    CHECK(answers(&w, "GET /apis/ship.example", "", "\"preferredVersion\":{\"groupVersion\":\"ship.example/v1\""));
-    CHECK(answers(&w, "GET /openapi/v3/apis/ship.example/v1", "", "captainsName"));
-    CHECK(!answers(&w, "GET /openapi/v3/apis/ship.example/v1", "", "matesName"));
-    CHECK(answers(&w, "GET /openapi/v2", "", "example.ship.v1.Boat"));
-    CHECK(answers(&w, "POST " BOATS "?fieldValidation=Strict", boat, "unknown field \\\"spec.matesName\\\""));
-    CHECK(answers(&w, "POST " BOATS, boat, "201 Created"));
-    CHECK(answers(&w, "POST " BOATS, boat, "boats.ship.example \\\"a\\\" already exists"));
-    CHECK(answers(&w, "GET " BOATS, "", "\"kind\":\"BoatList\""));
-    CHECK(answers(&w, "GET " BOATS "/a", "", "\"spec\":{\"sails\":3,\"captainsName\":\"Ann\"}"));
+    CHECK(world_answers(&w, "GET /apis/ship.example/v1", "", "\"name\":\"boats\",\"singularName\":\"boat\""));
+    CHECK(world_answers(&w, "GET /apis", "", "ship.example/v1"));
+    CHECK(world_answers(&w, "GET /apis/ship.example", "",
+                        "\"preferredVersion\":{\"groupVersion\":\"ship.example/v1\""));
+    CHECK(world_answers(&w, "GET /openapi/v3/apis/ship.example/v1", "", "captainsName"));
+    CHECK(!world_answers(&w, "GET /openapi/v3/apis/ship.example/v1", "", "matesName"));
+    CHECK(world_answers(&w, "GET /openapi/v2", "", "example.ship.v1.Boat"));
+    CHECK(world_answers(&w, "POST " BOATS "?fieldValidation=Strict", boat, "unknown field \\\"spec.matesName\\\""));
+    CHECK(world_answers(&w, "POST " BOATS, boat, "201 Created"));
+    CHECK(world_answers(&w, "POST " BOATS, boat, "boats.ship.example \\\"a\\\" already exists"));
+    CHECK(world_answers(&w, "GET " BOATS, "", "\"kind\":\"BoatList\""));
+    CHECK(world_answers(&w, "GET " BOATS "/a", "", "\"spec\":{\"sails\":3,\"captainsName\":\"Ann\"}"));
 
     AUTO(client_fini) struct client watch = client_new(&w, "GET " BOATS "?watch=1", "");
     watch.until = "\"ADDED\"";
@@ -58,44 +60,45 @@ TEST(a_kind_that_comes_is_replaced_and_goes)
     boats_are(&w, "two");
     watch.until = NULL;
     world_until(&w, client_has, &watch); /* it ends: who watches sees what there is now */
-    CHECK(answers(&w, "GET /openapi/v3/apis/ship.example/v1", "", "matesName"));
-    CHECK(answers(&w, "GET " BOATS "/a", "", "\"captainsName\":\"Ann\"")); /* of the kind as it was */
+    CHECK(world_answers(&w, "GET /openapi/v3/apis/ship.example/v1", "", "matesName"));
+    CHECK(world_answers(&w, "GET " BOATS "/a", "", "\"captainsName\":\"Ann\"")); /* of the kind as it was */
     CHECK_INT(patch_boat(&w, "{\"spec\":{\"matesName\":\"Bob\"}}"), 200);
     AUTO(client_fini) struct client again = client_new(&w, "GET " BOATS "?watch=1", "");
     again.until = "\"matesName\":\"Bob\"";
     world_until(&w, client_has, &again);
-    CHECK(answers(&w, "DELETE " BOATS "/a", "", "200 OK"));
+    CHECK(world_answers(&w, "DELETE " BOATS "/a", "", "200 OK"));
     again.until = "\"DELETED\"";
     world_until(&w, client_has, &again);
 
     boats_are(&w, "");
     again.until = NULL;
     world_until(&w, client_has, &again);
-    CHECK(answers(&w, "GET " BOATS, "", "404 page not found"));
-    CHECK(!answers(&w, "GET /apis", "", "ship.example") && !answers(&w, "GET /openapi/v2", "", "ship.example"));
+    CHECK(world_answers(&w, "GET " BOATS, "", "404 page not found"));
+    CHECK(!world_answers(&w, "GET /apis", "", "ship.example") &&
+          !world_answers(&w, "GET /openapi/v2", "", "ship.example"));
     world_fini(&w);
     CHECK_INT(kinds_alive(), 0);
 }
 
 /* A request that has begun ends as it began, whatever is served meanwhile. */
-static void never(struct write *w UNUSED)
+static void write_never(struct write *w UNUSED)
 {
     abort();
 }
 
-static bool hold(struct admission *x)
+static bool admission_hold(struct admission *x)
 {
     void **kept = admit_kept(x);
     if (*kept || !x->kind->live)
         return true;
     *kept = x;
-    CHECK(write_wait(x->r->write, never));
+    CHECK(write_wait(x->r->write, write_never));
     return false;
 }
 
 TEST(a_write_ends_with_the_kind_that_it_began_with)
 {
-    static const struct admit_row row = {"hold", VERB_CREATE | VERB_UPDATE, NULL, NULL, hold};
+    static const struct admit_row row = {"hold", VERB_CREATE | VERB_UPDATE, NULL, NULL, admission_hold};
     struct world w;
     world_init(&w, NULL);
     boats_are(&w, "one");
@@ -185,18 +188,20 @@ TEST(a_store_opens_kinds_first)
     const struct server_options o = {.kinds = kinds_of_maps};
     struct world w;
     world_init(&w, &o);
-    CHECK(answers(&w, "GET " BOATS, "", "404 page not found"));
+    CHECK(world_answers(&w, "GET " BOATS, "", "404 page not found"));
     boats_are(&w, "one");
     /* the object is older than what says of which kind it is, and others are between them */
-    CHECK(answers(&w, "POST " BOATS, "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"captainsName\":\"Ann\"}}", "201"));
+    CHECK(world_answers(&w, "POST " BOATS, "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"captainsName\":\"Ann\"}}",
+                        "201"));
     CHECK_INT(ask_now(&w, VERB_CREATE, K(ConfigMap), "", "{\"metadata\":{\"name\":\"other\"}}"), 201);
     CHECK_INT(ask_now(&w, VERB_CREATE, K(ConfigMap), "", "{\"metadata\":{\"name\":\"boats\"}}"), 201);
-    CHECK(answers(&w, "POST " BOATS, "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"captainsName\":\"Eve\"}}", "201"));
+    CHECK(world_answers(&w, "POST " BOATS, "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"captainsName\":\"Eve\"}}",
+                        "201"));
     world_fini(&w);
     CHECK_INT(kinds_alive(), 0);
     world_init(&w, &o);
-    CHECK(answers(&w, "GET " BOATS "/a", "", "\"captainsName\":\"Ann\""));
-    CHECK(answers(&w, "GET " BOATS "/b", "", "\"captainsName\":\"Eve\""));
+    CHECK(world_answers(&w, "GET " BOATS "/a", "", "\"captainsName\":\"Ann\""));
+    CHECK(world_answers(&w, "GET " BOATS "/b", "", "\"captainsName\":\"Eve\""));
     CHECK_INT(ask_now(&w, VERB_GET, K(ConfigMap), "other", NULL), 200);
     CHECK_INT(ask_now(&w, VERB_DELETE, K(ConfigMap), "boats", NULL), 200);
     world_fini(&w);

@@ -48,7 +48,7 @@ static void add_envelope(struct listing *l, struct strbuf *b)
 }
 
 /* Cut where the items go: at its list of none, which no text inside of it looks like. */
-static void begin(struct listing *l)
+static void envelope_begin(struct listing *l)
 {
     struct arena *a = l->arena;
     AUTO(strbuf_fini) struct strbuf json = STRBUF(ENVELOPE_MOST), yaml = STRBUF(ENVELOPE_MOST);
@@ -82,7 +82,7 @@ static bool is_large(const struct answer *ans)
     return bytes > most;
 }
 
-static struct buf *encoded(const struct listing *l, struct obj *o, enum encoding enc)
+static struct buf *object_encoded(const struct listing *l, struct obj *o, enum encoding enc)
 {
     return l->large ? obj_encoded_once(o, enc) : obj_encoded(o, enc);
 }
@@ -90,7 +90,7 @@ static struct buf *encoded(const struct listing *l, struct obj *o, enum encoding
 /* An object inside a list has no kind and apiVersion of its own. */
 static void add_plain(const struct listing *l, struct strbuf *b, struct obj *o)
 {
-    AUTO(buf_unref) struct buf *json = encoded(l, o, ENC_JSON);
+    AUTO(buf_unref) struct buf *json = object_encoded(l, o, ENC_JSON);
     struct str text = buf_str(json);
     char head[300];
     int n = snprintf(head, sizeof head, "{\"kind\":\"" STR_FMT "\",\"apiVersion\":\"" STR_FMT "\"",
@@ -140,7 +140,7 @@ static bool text_more(struct listing *l, struct strbuf *b)
     const struct answer *ans = l->answer;
     if (!l->begun) {
         l->large = is_large(ans);
-        begin(l);
+        envelope_begin(l);
         strbuf_add(b, l->head);
         l->begun = true;
     }
@@ -170,7 +170,7 @@ static void add_pb(const struct listing *l, struct strbuf *b, struct obj *o, boo
         pb_close(b, at);
         return;
     }
-    AUTO(buf_unref) struct buf *item = encoded(l, o, ENC_PROTOBUF);
+    AUTO(buf_unref) struct buf *item = object_encoded(l, o, ENC_PROTOBUF);
     pb_add_bytes(b, 2, buf_str(item));
 }
 

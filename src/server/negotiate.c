@@ -64,7 +64,7 @@ bool negotiate_first_layer(struct str accept)
 }
 
 /* The q of a clause in thousandths. */
-static int quality(struct str clause)
+static int quality_parse(struct str clause)
 {
     struct str q = media_param(clause, "q");
     if (!q.n)
@@ -111,7 +111,7 @@ static bool form_of(struct str clause, enum offer offer, enum form *form)
     return false;
 }
 
-static bool refuse(struct str accept, enum offer offer, struct err *err)
+static bool accept_refuse(struct str accept, enum offer offer, struct err *err)
 {
     if (!negotiate_first_layer(accept))
         return err_set(err, E_NOT_ACCEPTABLE,
@@ -139,11 +139,11 @@ bool negotiate(struct str accept, enum offer offer, struct negotiated *out, stru
             continue;
         if (!str_eq(type, S("*/*")) && !media_of_content_type(type, &n.media))
             continue;
-        int q = quality(clause);
+        int q = quality_parse(clause);
         if (q > best && form_of(clause, offer, &n.form)) {
             best = q;
             *out = n;
         }
     }
-    return best >= 0 || refuse(accept, offer, err);
+    return best >= 0 || accept_refuse(accept, offer, err);
 }

@@ -45,7 +45,7 @@ static void frame_pb(struct strbuf *b, const char *type, struct str enveloped)
     strbuf_add(b, strbuf_str(&event));
 }
 
-static struct buf *frame(enum media media, const char *type, struct str body)
+static struct buf *event_frame(enum media media, const char *type, struct str body)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(FRAME_MOST);
     if (media == MEDIA_PROTOBUF) {
@@ -62,7 +62,7 @@ struct buf *status_frame(enum media media, const struct val *status)
 {
     AUTO(strbuf_fini) struct strbuf body = STRBUF(FRAME_MOST);
     encode_tree(&body, media, T(meta_v1_Status), status);
-    return frame(media, "ERROR", strbuf_str(&body));
+    return event_frame(media, "ERROR", strbuf_str(&body));
 }
 
 /* --- the object --- */
@@ -107,14 +107,14 @@ static struct buf *frame_make(const struct notice *n, const struct negotiated *f
         add_table(&body, &a, n, include, columns);
     } else if (n->obj && !partial && form->media == MEDIA_JSON) {
         AUTO(buf_unref) struct buf *json = obj_encoded(n->obj, ENC_JSON);
-        return frame(form->media, type, buf_str(json));
+        return event_frame(form->media, type, buf_str(json));
     } else if (n->obj && !partial) {
         encode_obj(&body, form->media, n->obj);
     } else {
         struct val v = n->obj ? metadata_of(&a, n->obj) : bookmark_of(&a, n, partial);
         encode_tree(&body, form->media, partial ? T(meta_v1_PartialObjectMetadata) : n->kind->type, &v);
     }
-    return frame(form->media, type, strbuf_str(&body));
+    return event_frame(form->media, type, strbuf_str(&body));
 }
 
 /* Where it is kept; NULL: only one watcher gets this one. A table is JSON in any media type. */

@@ -7,22 +7,22 @@
  * as JSON without resourceVersion. */
 enum { FORMAT_JSON = 1 };
 
-static void ref(void *o)
+static void object_ref(void *o)
 {
     obj_ref(o);
 }
 
-static void unref(void *o)
+static void object_unref(void *o)
 {
     obj_unref(o);
 }
 
-static size_t size(const void *o)
+static size_t object_size(const void *o)
 {
     return ((const struct obj *)o)->bytes;
 }
 
-static void encode(const void *p, struct strbuf *out)
+static void object_encode(const void *p, struct strbuf *out)
 {
     const struct obj *o = p;
     uint32_t n = (uint32_t)o->managed.n;
@@ -32,8 +32,8 @@ static void encode(const void *p, struct strbuf *out)
     type_encode_json(out, o->kind->type, &o->tree);
 }
 
-static void *load(void *arg, struct str key, struct str value, int64_t create_rev UNUSED, int64_t mod_rev,
-                  struct err *err)
+static void *object_load(void *arg, struct str key, struct str value, int64_t create_rev UNUSED, int64_t mod_rev,
+                         struct err *err)
 {
     const unsigned char *p = (const unsigned char *)value.p;
     if (value.n < 5 || p[0] != FORMAT_JSON) {
@@ -72,7 +72,7 @@ static void *load(void *arg, struct str key, struct str value, int64_t create_re
 
 /* arg: the publisher of kinds. */
 const struct store_type object_store_type = {
-    .ref = ref, .unref = unref, .encode = encode, .load = load, .size = size};
+    .ref = object_ref, .unref = object_unref, .encode = object_encode, .load = object_load, .size = object_size};
 
 /* --- keys --- */
 

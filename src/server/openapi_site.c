@@ -52,7 +52,7 @@ static void page_done(struct job *j)
 }
 
 /* The document is known by its path, what is made of it by that and its form. */
-static void answer(struct site_call *c, struct str path, bool protobuf)
+static void document_answer(struct site_call *c, struct str path, bool protobuf)
 {
     struct http_headers *h = &c->http->headers;
     AUTO(strbuf_fini) struct strbuf hash = STRBUF(STRBUF_TEXT);
@@ -100,7 +100,7 @@ void site_openapi_two(struct site_call *c)
 {
     bool protobuf;
     if (two_form(http_header(&c->http->headers, S("Accept")), &protobuf))
-        answer(c, S("v2"), protobuf);
+        document_answer(c, S("v2"), protobuf);
     else
         http_respond(c->http, 406, S(""), S(""));
 }
@@ -116,7 +116,7 @@ void site_openapi(struct site_call *c)
     }
     rest = str_sub(rest, 1, rest.n);
     if (openapi_known(c->kinds, rest))
-        answer(c, rest, false);
+        document_answer(c, rest, false);
     else
         http_respond(c->http, 404, S(""), S(""));
 }

@@ -17,7 +17,7 @@ static bool parse_bool(struct str s)
     return !str_eq(s, S("0")) && !str_ieq(s, S("false"));
 }
 
-static bool number(struct request *r, struct str s, int64_t *out)
+static bool number_parse(struct request *r, struct str s, int64_t *out)
 {
     if (str_to_i64(s, INT64_MIN, INT64_MAX, out))
         return true;
@@ -43,7 +43,7 @@ static const char *options_kind(const struct request *r)
     return "ListOptions";
 }
 
-static bool refuse(struct request *r, const char *kind, struct field_errors *e)
+static bool options_refuse(struct request *r, const char *kind, struct field_errors *e)
 {
     return e->list.n ? fail_invalid(r, S("meta.k8s.io"), str_of(kind), S(""), e) : true;
 }
@@ -149,16 +149,16 @@ static void check_delete(struct request *r, struct field_errors *e)
                         STR_ARG(p));
 }
 
-static bool check(struct request *r, const struct raw *raw)
+static bool options_check(struct request *r, const struct raw *raw)
 {
     AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
     switch (r->verb) {
     case VERB_LIST:
-    case VERB_WATCH: check_list(r, &e); return refuse(r, "ListOptions", &e);
+    case VERB_WATCH: check_list(r, &e); return options_refuse(r, "ListOptions", &e);
     case VERB_GET: return true;
     case VERB_DELETECOLLECTION:
         check_list(r, &e);
-        if (!refuse(r, "ListOptions", &e))
+        if (!options_refuse(r, "ListOptions", &e))
             return false;
         check_dry_run(raw, &e);
         check_delete(r, &e);
@@ -187,7 +187,7 @@ static bool check(struct request *r, const struct raw *raw)
                             STR_ARG(raw->validation));
         break;
     }
-    return refuse(r, options_kind(r), &e);
+    return options_refuse(r, options_kind(r), &e);
 }
 
 /* Zero bytes are good in no parameter. A field manager is told which letter is wrong: this is the only one that
@@ -209,7 +209,7 @@ static bool refuse_zero(struct request *r, struct str query, const struct err *w
         strbuf_addc(&whole, 0);
         strbuf_add(&whole, after);
         r->options.field_manager = str_dup(&r->arena, strbuf_str(&whole));
-        if (!check(r, &(struct raw){0}))
+        if (!options_check(r, &(struct raw){0}))
             return false;
     }
     return fail_bad_request(r, "%s", why->text);
@@ -249,7 +249,7 @@ bool options_of_query(struct request *r, struct str query)
         } else if (IS("continue")) {
             o->continue_token = value;
         } else if (IS("limit")) {
-            if (!number(r, value, &o->limit))
+            if (!number_parse(r, value, &o->limit))
                 return false;
         } else if (IS("labelSelector")) {
             o->label_selector = value;
@@ -262,11 +262,11 @@ bool options_of_query(struct request *r, struct str query)
         } else if (IS("sendInitialEvents")) {
             o->send_initial_events = parse_bool(value) ? SAID_YES : SAID_NO;
         } else if (IS("timeoutSeconds")) {
-            if (value.n && !number(r, value, &o->timeout_s))
+            if (value.n && !number_parse(r, value, &o->timeout_s))
                 return false;
         } else if (IS("gracePeriodSeconds")) {
             if (value.n && (r->verb == VERB_DELETE || r->verb == VERB_DELETECOLLECTION)) {
-                if (!number(r, value, &o->grace_s))
+                if (!number_parse(r, value, &o->grace_s))
                     return false;
                 o->grace_said = true;
             }
@@ -279,7 +279,7 @@ bool options_of_query(struct request *r, struct str query)
     }
     if (err.kind)
         return refuse_zero(r, query, &err);
-    return check(r, &raw);
+    return options_check(r, &raw);
 }
 
 bool options_of_delete_body(struct request *r, const struct val *v)
@@ -298,5 +298,5 @@ bool options_of_delete_body(struct request *r, const struct val *v)
     o->dry_run = val_len(dry);
     for (size_t i = 0; i < val_len(dry) && i < countof(raw.dry_run); i++)
         raw.dry_run[raw.ndry_run++] = val_text(val_item(dry, i));
-    return check(r, &raw);
+    return options_check(r, &raw);
 }

@@ -1,7 +1,7 @@
 #include "base/test.h"
 #include "server/path.h"
 
-static void check(const char *method, const char *path, const char *want)
+static void path_check(const char *method, const char *path, const char *want)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct path_info p;
@@ -18,20 +18,21 @@ static void check(const char *method, const char *path, const char *want)
 
 TEST(path_tells_verb_and_names)
 {
-    check("GET", "/api/v1/pods", "list /v1 pods //|");
-    check("GET", "/api/v1/namespaces/a/pods/", "list /v1 pods a//| there");
-    check("GET", "/api/v1/namespaces/a/pods/p/proxy/x/y", "get /v1 pods a/p/proxy|x/y there");
-    check("PUT", "/api/v1/namespaces/a/finalize", "update /v1 namespaces a/a/finalize|");
-    check("DELETE", "/api/v1/namespaces/a", "delete /v1 namespaces a/a/|");
-    check("DELETE", "/apis/apps/v1/namespaces/a/deployments", "deletecollection apps/v1 deployments a//| there");
-    check("PATCH", "/apis/apps/v1/namespaces/a/deployments/d/scale", "patch apps/v1 deployments a/d/scale| there");
-    check("GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode",
-          "get rbac.authorization.k8s.io/v1 clusterroles /system:node/|");
-    check("GET", "/api/v1/watch/namespaces/a/pods", "watch /v1 pods a//| there");
-    check("DELETE", "/api/v1/namespaces/a/namespaces/b", "delete /v1 namespaces a/b/| there");
-    check("GET", "/api/v1/watch/namespaces/a", "watch /v1 namespaces a/a/|");
-    check("POST", "/api/v1/watch/namespaces/a/pods/p/proxy/x", "watch /v1 pods a/p/proxy|x there");
-    check("GET", "/apis/apps/v1", "path get");
-    check("GET", "/healthz", "path get");
-    check("OPTIONS", "/", "path ");
+    path_check("GET", "/api/v1/pods", "list /v1 pods //|");
+    path_check("GET", "/api/v1/namespaces/a/pods/", "list /v1 pods a//| there");
+    path_check("GET", "/api/v1/namespaces/a/pods/p/proxy/x/y", "get /v1 pods a/p/proxy|x/y there");
+    path_check("PUT", "/api/v1/namespaces/a/finalize", "update /v1 namespaces a/a/finalize|");
+    path_check("DELETE", "/api/v1/namespaces/a", "delete /v1 namespaces a/a/|");
+    path_check("DELETE", "/apis/apps/v1/namespaces/a/deployments", "deletecollection apps/v1 deployments a//| there");
+    path_check("PATCH", "/apis/apps/v1/namespaces/a/deployments/d/scale",
+               "patch apps/v1 deployments a/d/scale| there");
+    path_check("GET", "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode",
+               "get rbac.authorization.k8s.io/v1 clusterroles /system:node/|");
+    path_check("GET", "/api/v1/watch/namespaces/a/pods", "watch /v1 pods a//| there");
+    path_check("DELETE", "/api/v1/namespaces/a/namespaces/b", "delete /v1 namespaces a/b/| there");
+    path_check("GET", "/api/v1/watch/namespaces/a", "watch /v1 namespaces a/a/|");
+    path_check("POST", "/api/v1/watch/namespaces/a/pods/p/proxy/x", "watch /v1 pods a/p/proxy|x there");
+    path_check("GET", "/apis/apps/v1", "path get");
+    path_check("GET", "/healthz", "path get");
+    path_check("OPTIONS", "/", "path ");
 }

@@ -161,8 +161,8 @@ bool keys_stale(const struct keys *k)
     return now >= k->renew_at || now < k->made_at - 60 * NS_PER_S;
 }
 
-static bool kubeconfig(struct keys *k, const char *file, const char *server, const char *name, struct str cn,
-                       struct str org, struct err *err)
+static bool kubeconfig_write(struct keys *k, const char *file, const char *server, const char *name, struct str cn,
+                             struct str org, struct err *err)
 {
     AUTO(key_free) struct key *leaf = key_new();
     AUTO(strbuf_fini) struct strbuf cert = STRBUF(STRBUF_TEXT), key = STRBUF(STRBUF_TEXT), out = STRBUF(STRBUF_TEXT);
@@ -194,7 +194,8 @@ static bool kubeconfig(struct keys *k, const char *file, const char *server, con
 bool keys_kubeconfigs(struct keys *k, const char *server, const char *node_name, struct err *err)
 {
     AUTO(arena_fini) struct arena a = ARENA;
-    return kubeconfig(k, "admin.kubeconfig", server, "admin", S("kubernetes-admin"), S("system:masters"), err) &&
-           kubeconfig(k, "node.kubeconfig", server, "node", arena_fmt(&a, "system:node:%s", node_name),
-                      S("system:nodes"), err);
+    return kubeconfig_write(k, "admin.kubeconfig", server, "admin", S("kubernetes-admin"), S("system:masters"),
+                            err) &&
+           kubeconfig_write(k, "node.kubeconfig", server, "node", arena_fmt(&a, "system:node:%s", node_name),
+                            S("system:nodes"), err);
 }

@@ -8,12 +8,12 @@
 
 static int64_t set_to;
 
-static int64_t mono(UNUSED void *arg)
+static int64_t clock_stands(UNUSED void *arg)
 {
     return 1;
 }
 
-static int64_t real(UNUSED void *arg)
+static int64_t clock_shows(UNUSED void *arg)
 {
     return set_to;
 }
@@ -23,7 +23,7 @@ static void random_of(UNUSED void *arg, void *p, size_t n)
     memset(p, 7, n);
 }
 
-static const struct clock_source wrong = {mono, real, random_of, NULL};
+static const struct clock_source wrong = {clock_stands, clock_shows, random_of, NULL};
 
 static struct keys *keys_at(int64_t now, const char *name, struct cert_info *ca)
 {

@@ -23,7 +23,7 @@ static void splice_over(struct proxy *p)
     proxy_over(p);
 }
 
-static void spliced(struct stream *from, struct stream *to, struct str bytes)
+static void bytes_spliced(struct stream *from, struct stream *to, struct str bytes)
 {
     stream_write(to, bytes);
     if (stream_over_high(to))
@@ -33,12 +33,12 @@ static void spliced(struct stream *from, struct stream *to, struct str bytes)
 static void up_data(struct stream *st, struct str bytes)
 {
     struct proxy *p = stream_arg(st);
-    spliced(st, p->down, bytes);
+    bytes_spliced(st, p->down, bytes);
 }
 static void down_data(struct stream *st, struct str bytes)
 {
     struct proxy *p = stream_arg(st);
-    spliced(st, p->up, bytes);
+    bytes_spliced(st, p->up, bytes);
 }
 static void up_drained(struct stream *st)
 {

@@ -34,8 +34,8 @@ static struct world {
     bool over;
 } w;
 
-static void say(const char *fmt, ...) PRINTF(1, 2);
-static void say(const char *fmt, ...)
+static void log_say(const char *fmt, ...) PRINTF(1, 2);
+static void log_say(const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -59,7 +59,7 @@ static bool answer_head(UNUSED struct proxy *p, const struct http_answer *a, str
 static void answer_refused(UNUSED struct proxy *p, struct http_request *h, int status, struct str text,
                            const struct err *err)
 {
-    say("refused %d;", status);
+    log_say("refused %d;", status);
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     strbuf_add(&b, err ? str_of(err_reason(err->kind)) : text);
     http_respond(h, 503, S("text/plain"), strbuf_str(&b));
@@ -94,7 +94,7 @@ static void on_the_way(void)
 }
 
 /* Whoever reads: rests now and then, if it is slow. True: now. */
-static bool rests(void)
+static bool reader_rests(void)
 {
     if (!w.slow || w.got / SLOW_BY == w.rested)
         return false;
@@ -107,9 +107,9 @@ static bool rests(void)
 static void call_done(UNUSED struct http_call *k, const struct http_answer *a, struct err *err)
 {
     if (a)
-        say("%d " STR_FMT ";", a->status, STR_ARG(a->body));
+        log_say("%d " STR_FMT ";", a->status, STR_ARG(a->body));
     else
-        say("%s;", err_reason(err->kind));
+        log_say("%s;", err_reason(err->kind));
     w.call = NULL;
     loop_stop(w.loop);
 }
@@ -131,7 +131,7 @@ static void call_more(struct http_call *k)
 static void call_data(struct http_call *k, struct str b)
 {
     w.got += b.n;
-    if (rests())
+    if (reader_rests())
         http_call_pause(k, true);
 }
 static const struct http_call_fns up_fns = {.drained = call_more, .done = call_done},
@@ -152,7 +152,7 @@ static void target_data(struct http_request *r, struct str b)
 {
     w.got += b.n;
     w.held = r;
-    if (rests())
+    if (reader_rests())
         http_body_pause(r, true);
 }
 static void target_end(struct http_request *r)
@@ -164,12 +164,12 @@ static void target_end(struct http_request *r)
 }
 static void target_gone(struct http_request *r)
 {
-    say("target: gone;");
+    log_say("target: gone;");
     w.held = NULL;
     http_abort(r);
     loop_stop(w.loop);
 }
-static void rested(UNUSED struct timer *t)
+static void reader_rested(UNUSED struct timer *t)
 {
     w.resting = false;
     if (w.held)
@@ -217,7 +217,7 @@ static void world_begin(struct tls_server *tls, struct tls_client *trust)
     list_init(&w.throughs);
     timer_init(&w.limit, w.loop, too_late);
     timer_set(&w.limit, 58 * NS_PER_S);
-    timer_init(&w.rest, w.loop, rested);
+    timer_init(&w.rest, w.loop, reader_rested);
     (void)snprintf(socket, sizeof socket, "unix:%s/t.sock", test_dir());
     int front = listen_at(S("127.0.0.1:0"), w.front_at);
     int target = listen_at(tls ? S("127.0.0.1:0") : str_of(socket), w.target_at);
@@ -354,7 +354,7 @@ static struct stream *sides[2]; /* client, target */
 static struct strbuf heard = STRBUF(1 << 20);
 static bool target_told;
 
-static void leave(struct timer *t)
+static void client_leaves(struct timer *t)
 {
     const struct leaving *l = w.leaving;
     bool ready = l->target_says ? str_has(strbuf_str(&heard), S("\r\n\r\n")) : target_told;
@@ -409,7 +409,7 @@ TEST(proxy_whoever_leaves_takes_the_other_along)
         w.to.address = str_of(at);
         sides[CLIENT] = stream_connect(w.loop, &(struct stream_connect){.address = str_of(w.front_at)}, &side_fns,
                                        NULL);
-        timer_init(&w.soon, w.loop, leave);
+        timer_init(&w.soon, w.loop, client_leaves);
         timer_set(&w.soon, 0);
         while (!w.over || sides[CLIENT] || sides[TARGET]) { /* each that stays hears of it, and goes too */
             CHECK(loop_run_once(w.loop, -1));

@@ -11,7 +11,7 @@ enum {
 
 /* --- rules --- */
 
-static bool lists(const struct val *list, struct str s)
+static bool list_has(const struct val *list, struct str s)
 {
     val_each_item (it, list)
         if (str_eq(val_text(it), s))
@@ -21,7 +21,7 @@ static bool lists(const struct val *list, struct str s)
 
 static bool lists_or_all(const struct val *list, struct str s)
 {
-    return lists(list, S("*")) || lists(list, s);
+    return list_has(list, S("*")) || list_has(list, s);
 }
 
 static bool resource_matches(const struct val *resources, struct str resource, struct str sub)
@@ -60,7 +60,7 @@ bool rule_matches(const struct val *rule, const struct attributes *x)
     const struct val *only = val_get(rule, N(resourceNames));
     return lists_or_all(val_get(rule, N(apiGroups)), x->group) &&
            resource_matches(val_get(rule, N(resources)), x->resource, x->sub) &&
-           (!val_len(only) || (x->name.n && lists(only, x->name)));
+           (!val_len(only) || (x->name.n && list_has(only, x->name)));
 }
 
 /* What a look at it costs. */
@@ -129,7 +129,7 @@ void rbac_free(struct rbac *r)
 }
 
 /* Of the index. Texts are whole, whatever bytes are in them. */
-static struct str joined(struct arena *a, const struct str *parts, size_t n)
+static struct str parts_join(struct arena *a, const struct str *parts, size_t n)
 {
     size_t size = 0;
     for (size_t i = 0; i < n; i++)
@@ -141,7 +141,7 @@ static struct str joined(struct arena *a, const struct str *parts, size_t n)
     *p = 0;
     return (struct str){text, size};
 }
-#define JOINED(a, ...) joined((a), (struct str[]){__VA_ARGS__}, countof(((struct str[]){__VA_ARGS__})))
+#define JOINED(a, ...) parts_join((a), (struct str[]){__VA_ARGS__}, countof(((struct str[]){__VA_ARGS__})))
 
 /* "u:NAME", "g:NAME"; "": nobody that we know. */
 static struct str subject_of(struct arena *a, const struct obj *binding, const struct val *subject)
@@ -267,7 +267,8 @@ struct asking {
     struct strbuf problems;
 };
 
-static bool ask(void *arg, const struct obj *binding, const struct val *rules, struct str subject, struct str problem)
+static bool rules_ask(void *arg, const struct obj *binding, const struct val *rules, struct str subject,
+                      struct str problem)
 {
     struct asking *k = arg;
     if (problem.n) {
@@ -313,7 +314,7 @@ bool rbac_allows(struct server *s, struct arena *a, const struct attributes *x, 
     if (!node_reaches(s, a, x, why))
         return false;
     struct asking k = {.x = x, .a = a, .problems = STRBUF(STRBUF_TEXT)};
-    each_role(s, a, x->user, x->ns, ask, &k);
+    each_role(s, a, x->user, x->ns, rules_ask, &k);
     if (!k.allowed && node_of(x->user).p) {
         /* nodes have the role system:node without a binding, as upstream's Node authorizer gives it */
         AUTO(obj_unref) struct obj *role = object_get(s, K(ClusterRole), S(""), S("system:node"));
@@ -339,8 +340,8 @@ struct collecting {
     void *arg;
 };
 
-static bool collect(void *arg, const struct obj *binding UNUSED, const struct val *rules, struct str subject UNUSED,
-                    struct str problem UNUSED)
+static bool rules_collect(void *arg, const struct obj *binding UNUSED, const struct val *rules,
+                          struct str subject UNUSED, struct str problem UNUSED)
 {
     struct collecting *c = arg;
     val_each_item (rule, rules)
@@ -358,7 +359,7 @@ void rbac_each_rule(struct server *s, const struct user *u, struct str ns,
             fn(arg, rule);
     }
     struct collecting c = {fn, arg};
-    each_role(s, &a, u, ns, collect, &c);
+    each_role(s, &a, u, ns, rules_collect, &c);
 }
 
 /* --- requests --- */

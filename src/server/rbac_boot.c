@@ -238,7 +238,7 @@ static void add_rule(struct arena *a, struct val *rules, struct str line)
     val_set(a, rule, N(verbs), list_of(a, verbs));
 }
 
-static struct val *begin(struct arena *a, struct val *tree, const struct kind *k, struct str name)
+static struct val *object_begin(struct arena *a, struct val *tree, const struct kind *k, struct str name)
 {
     *tree = val_map();
     val_set_text(a, tree, N(kind), k->kind);
@@ -268,9 +268,9 @@ static void add_subject(struct arena *a, struct val *list, struct str s)
     val_set_text(a, e, N(name), name);
 }
 
-static void binding(struct arena *a, struct val *tree, struct str name, struct str role, struct str subjects)
+static void binding_tree(struct arena *a, struct val *tree, struct str name, struct str role, struct str subjects)
 {
-    begin(a, tree, K(ClusterRoleBinding), name);
+    object_begin(a, tree, K(ClusterRoleBinding), name);
     struct val *ref = val_need_map(a, tree, N(roleRef));
     val_set_text(a, ref, N(apiGroup), S("rbac.authorization.k8s.io"));
     val_set_text(a, ref, N(kind), S("ClusterRole"));
@@ -281,10 +281,10 @@ static void binding(struct arena *a, struct val *tree, struct str name, struct s
         add_subject(a, list, one);
 }
 
-static void role(struct arena *a, struct val *tree, struct str name, struct str labels, struct str rest,
-                 bool controller)
+static void role_tree(struct arena *a, struct val *tree, struct str name, struct str labels, struct str rest,
+                      bool controller)
 {
-    struct val *meta = begin(a, tree, K(ClusterRole), name);
+    struct val *meta = object_begin(a, tree, K(ClusterRole), name);
     struct str one;
     while (labels.n && str_cut(&labels, ' ', &one)) {
         if (one.p[0] != '+') {
@@ -322,17 +322,17 @@ bool rbac_boot_next(struct arena *a, size_t i, const struct kind **k, struct str
             struct str role_name, subjects;
             str_split(more, ' ', &role_name, &subjects);
             *k = K(ClusterRoleBinding);
-            binding(a, tree, name, role_name, subjects);
+            binding_tree(a, tree, name, role_name, subjects);
             return true;
         }
         struct str full = controller ? arena_fmt(a, "system:controller:" STR_FMT, STR_ARG(name)) : name;
         if (i == 1) {
             *k = K(ClusterRoleBinding);
-            binding(a, tree, full, full, arena_fmt(a, "s:kube-system/" STR_FMT, STR_ARG(name)));
+            binding_tree(a, tree, full, full, arena_fmt(a, "s:kube-system/" STR_FMT, STR_ARG(name)));
             return true;
         }
         *k = K(ClusterRole);
-        role(a, tree, full, more, rest, controller);
+        role_tree(a, tree, full, more, rest, controller);
         return true;
     }
     return false;

@@ -32,7 +32,7 @@ struct covering {
     ARRAY(word *) url_start_sets;
 };
 
-static bool spend(struct covering *c, size_t n)
+static bool steps_spend(struct covering *c, size_t n)
 {
     c->steps += n;
     return c->steps <= STEPS_MOST;
@@ -159,7 +159,7 @@ static word *covering_of_url(struct covering *c, struct str url)
     word *set = set_new(c), *listed = map_get(&c->urls, url);
     if (listed)
         set_or(c, set, listed);
-    for (size_t i = 0; i < c->url_starts.n && spend(c, 1); i++)
+    for (size_t i = 0; i < c->url_starts.n && steps_spend(c, 1); i++)
         if (str_starts(url, c->url_starts.p[i]))
             set_or(c, set, c->url_start_sets.p[i]);
     return set;
@@ -187,7 +187,7 @@ static struct dimension dimension_of(struct covering *c, int dim, const struct v
     d.classes = arena_alloc(c->a, (d.n + 1) * sizeof *d.classes);
     for (size_t i = 0; i < d.n; i++) {
         d.texts[i] = val_text(val_item(list, i));
-        if (!spend(c, c->words + 1)) {
+        if (!steps_spend(c, c->words + 1)) {
             d.sets[i] = d.classes[0] = set_new(c);
             d.nclasses = 1;
             continue;
@@ -205,14 +205,14 @@ static struct dimension dimension_of(struct covering *c, int dim, const struct v
 }
 
 /* Whether something of the box from this dimension on is covered by none of the rules `have`. */
-static bool lacking(struct covering *c, const struct box *b, int dim, const word *have)
+static bool box_is_lacking(struct covering *c, const struct box *b, int dim, const word *have)
 {
     if (dim == DIMS)
         return false;
     word *both = c->scratch[dim];
     for (size_t i = 0; i < b->dim[dim].nclasses; i++)
-        if (!spend(c, c->words + 1) || !set_and(c, both, have, b->dim[dim].classes[i]) ||
-            lacking(c, b, dim + 1, both))
+        if (!steps_spend(c, c->words + 1) || !set_and(c, both, have, b->dim[dim].classes[i]) ||
+            box_is_lacking(c, b, dim + 1, both))
             return true;
     return false;
 }
@@ -260,8 +260,8 @@ static struct str head_of(struct arena *a, const struct str *texts)
 }
 
 /* Only where something is missing goes on into the next dimension. */
-static void tell(struct covering *c, const struct box *b, int dim, const word *have, struct str *texts,
-                 struct lacks *out)
+static void box_tell(struct covering *c, const struct box *b, int dim, const word *have, struct str *texts,
+                     struct lacks *out)
 {
     const struct dimension *d = &b->dim[dim];
     word *both = set_new(c);
@@ -270,8 +270,8 @@ static void tell(struct covering *c, const struct box *b, int dim, const word *h
         bool some = set_and(c, both, have, d->sets[i]);
         if (dim == DIM_VERB && !some)
             lack_add(out, head_of(c->a, texts), texts[dim], false);
-        else if (dim != DIM_VERB && (!some || lacking(c, b, dim + 1, both)))
-            tell(c, b, dim + 1, both, texts, out);
+        else if (dim != DIM_VERB && (!some || box_is_lacking(c, b, dim + 1, both)))
+            box_tell(c, b, dim + 1, both, texts, out);
     }
 }
 
@@ -298,8 +298,8 @@ static void check_resources(struct covering *c, const struct val *rule, struct l
             return; /* gives nothing */
     word *all = set_full(c);
     struct str texts[DIMS];
-    if (lacking(c, &b, 0, all))
-        tell(c, &b, 0, all, texts, out);
+    if (box_is_lacking(c, &b, 0, all))
+        box_tell(c, &b, 0, all, texts, out);
 }
 
 static void check_urls(struct covering *c, const struct val *rule, struct lacks *out)
@@ -309,7 +309,7 @@ static void check_urls(struct covering *c, const struct val *rule, struct lacks 
     word *both = set_new(c);
     for (size_t i = 0; i < urls.n && !lacks_full(out); i++) {
         size_t k = 0;
-        while (k < verbs.nclasses && spend(c, c->words + 1) && set_and(c, both, urls.sets[i], verbs.classes[k]))
+        while (k < verbs.nclasses && steps_spend(c, c->words + 1) && set_and(c, both, urls.sets[i], verbs.classes[k]))
             k++;
         if (k == verbs.nclasses)
             continue;
@@ -328,10 +328,10 @@ bool rbac_covered_by(struct arena *a, const struct val *own, const struct val *r
     val_each_item (rule, rules) {
         check_urls(&c, rule, &lacks);
         check_resources(&c, rule, &lacks);
-        if (lacks_full(&lacks) || !spend(&c, 1))
+        if (lacks_full(&lacks) || !steps_spend(&c, 1))
             break;
     }
-    bool over = !spend(&c, 0), all = lacks.list.n == 0 && !over;
+    bool over = !steps_spend(&c, 0), all = lacks.list.n == 0 && !over;
     if (lacks.list.n)
         qsort(lacks.list.p, lacks.list.n, sizeof *lacks.list.p, by_head);
     array_each (it, &lacks.list)

@@ -31,7 +31,7 @@ static bool pod_is_on(struct server *s, struct str ns, struct str name, struct s
 }
 
 /* Whether a list or watch reads only where the field has this value. */
-static bool selects(struct arena *a, const struct attributes *x, const char *field, struct str value)
+static bool field_selects(struct arena *a, const struct attributes *x, const char *field, struct str value)
 {
     struct field_term *terms;
     size_t n;
@@ -52,14 +52,14 @@ static bool node_reads(struct server *s, struct arena *a, const struct attribute
     if (x->group.n)
         return true;
     if (str_eq(x->resource, S("nodes")) && !str_eq(x->name, node) &&
-        !(!x->name.n && selects(a, x, "metadata.name", node)))
+        !(!x->name.n && field_selects(a, x, "metadata.name", node)))
         *why = x->name.n ? arena_fmt(a, "node '" STR_FMT "' cannot read '" STR_FMT "', only its own Node object",
                                      STR_ARG(node), STR_ARG(x->name))
                          : arena_fmt(a, "node '" STR_FMT "' cannot read all nodes, only its own Node object",
                                      STR_ARG(node));
     else if (str_eq(x->resource, S("pods")) && x->name.n && !pod_is_on(s, x->ns, x->name, node))
         *why = arena_fmt(a, "node '" STR_FMT "' can only read pods with spec.nodeName set to itself", STR_ARG(node));
-    else if (str_eq(x->resource, S("pods")) && !x->name.n && !selects(a, x, "spec.nodeName", node))
+    else if (str_eq(x->resource, S("pods")) && !x->name.n && !field_selects(a, x, "spec.nodeName", node))
         *why = S("can only list/watch pods with spec.nodeName field selector");
     return !why->n;
 }
@@ -156,7 +156,7 @@ struct str pod_refers(const struct val *spec)
     return S("");
 }
 
-static bool look(struct obj *pod, void *arg)
+static bool pod_look(struct obj *pod, void *arg)
 {
     struct use *u = arg;
     u->found = str_eq(val_text_at(obj_spec(pod), N(nodeName)), u->node) && spec_uses(u, obj_spec(pod));
@@ -174,6 +174,6 @@ bool node_uses(struct server *s, const struct attributes *x)
                     .node = str_sub(x->user->name, node_prefix.n, x->user->name.n),
                     .secret = str_eq(x->resource, S("secrets")),
                     .token = token};
-    objects_each(s, K(Pod), x->ns, look, &u);
+    objects_each(s, K(Pod), x->ns, pod_look, &u);
     return u.found;
 }

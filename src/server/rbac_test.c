@@ -4,8 +4,8 @@
 #include "server/boot.h"
 #include "server/rbac.h"
 
-static bool allows(const char *json, const char *verb, const char *group, const char *resource, const char *sub,
-                   const char *name)
+static bool role_allows(const char *json, const char *verb, const char *group, const char *resource, const char *sub,
+                        const char *name)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct val rule;
@@ -24,34 +24,34 @@ static bool allows(const char *json, const char *verb, const char *group, const 
 TEST(rbac_a_rule_for_the_resource_does_not_open_its_subresources)
 {
     const char *pods = "{\"verbs\":[\"get\"],\"apiGroups\":[\"\"],\"resources\":[\"pods\"]}";
-    CHECK(allows(pods, "get", "", "pods", "", "p"));
-    CHECK(!allows(pods, "get", "", "pods", "log", "p"));
-    CHECK(!allows(pods, "list", "", "pods", "", ""));
-    CHECK(!allows(pods, "get", "apps", "pods", "", "p"));
+    CHECK(role_allows(pods, "get", "", "pods", "", "p"));
+    CHECK(!role_allows(pods, "get", "", "pods", "log", "p"));
+    CHECK(!role_allows(pods, "list", "", "pods", "", ""));
+    CHECK(!role_allows(pods, "get", "apps", "pods", "", "p"));
     const char *scale = "{\"verbs\":[\"*\"],\"apiGroups\":[\"*\"],\"resources\":[\"*/scale\"]}";
-    CHECK(allows(scale, "update", "apps", "deployments", "scale", "d"));
-    CHECK(!allows(scale, "update", "apps", "deployments", "", "d"));
+    CHECK(role_allows(scale, "update", "apps", "deployments", "scale", "d"));
+    CHECK(!role_allows(scale, "update", "apps", "deployments", "", "d"));
 }
 
 TEST(rbac_names_limit_a_rule_to_requests_that_have_one)
 {
     const char *mine =
         "{\"verbs\":[\"*\"],\"apiGroups\":[\"\"],\"resources\":[\"configmaps\"],\"resourceNames\":[\"a\"]}";
-    CHECK(allows(mine, "get", "", "configmaps", "", "a"));
-    CHECK(!allows(mine, "get", "", "configmaps", "", "b"));
-    CHECK(!allows(mine, "create", "", "configmaps", "", ""));
+    CHECK(role_allows(mine, "get", "", "configmaps", "", "a"));
+    CHECK(!role_allows(mine, "get", "", "configmaps", "", "b"));
+    CHECK(!role_allows(mine, "create", "", "configmaps", "", ""));
 }
 
 TEST(rbac_paths_match_whole_or_by_their_beginning)
 {
     const char *paths = "{\"verbs\":[\"get\"],\"nonResourceURLs\":[\"/healthz\",\"/apis/*\"]}";
-    CHECK(allows(paths, "get", "", "", "", "/healthz"));
-    CHECK(!allows(paths, "get", "", "", "", "/healthz/ping"));
-    CHECK(allows(paths, "get", "", "", "", "/apis/apps"));
-    CHECK(!allows(paths, "post", "", "", "", "/apis/apps"));
+    CHECK(role_allows(paths, "get", "", "", "", "/healthz"));
+    CHECK(!role_allows(paths, "get", "", "", "", "/healthz/ping"));
+    CHECK(role_allows(paths, "get", "", "", "", "/apis/apps"));
+    CHECK(!role_allows(paths, "post", "", "", "", "/apis/apps"));
 }
 
-static struct val parsed(struct arena *a, struct str json)
+static struct val json_val(struct arena *a, struct str json)
 {
     struct val v;
     struct err err = ERR;
@@ -92,7 +92,7 @@ static void random_rules(struct strbuf *b, size_t n)
     strbuf_addz(b, "]");
 }
 
-static bool has(const struct val *list, struct str s, bool all)
+static bool list_has(const struct val *list, struct str s, bool all)
 {
     val_each_item (it, list)
         if (str_eq(val_text(it), s) || (all && str_eqz(val_text(it), "*")))
@@ -113,7 +113,7 @@ static bool has_url(const struct val *list, struct str s)
 static bool has_resource(const struct val *list, struct str s)
 {
     struct str head, tail;
-    if (has(list, s, true))
+    if (list_has(list, s, true))
         return true;
     if (!str_split(s, '/', &head, &tail))
         return false;
@@ -134,7 +134,7 @@ static bool all_covered(const struct val *own, const struct val *rules)
             val_each_item (url, val_get(rule, N(nonResourceURLs))) {
                 bool ok = false;
                 val_each_item (o, own)
-                    ok |= has(val_get(o, N(verbs)), val_text(verb), true) &&
+                    ok |= list_has(val_get(o, N(verbs)), val_text(verb), true) &&
                           has_url(val_get(o, N(nonResourceURLs)), val_text(url));
                 if (!ok)
                     return false;
@@ -145,10 +145,10 @@ static bool all_covered(const struct val *own, const struct val *rules)
                         bool ok = false;
                         val_each_item (o, own) {
                             const struct val *only = val_get(o, N(resourceNames));
-                            ok |= has(val_get(o, N(verbs)), val_text(verb), true) &&
-                                  has(val_get(o, N(apiGroups)), val_text(group), true) &&
+                            ok |= list_has(val_get(o, N(verbs)), val_text(verb), true) &&
+                                  list_has(val_get(o, N(apiGroups)), val_text(group), true) &&
                                   has_resource(val_get(o, N(resources)), val_text(resource)) &&
-                                  (!val_len(only) || (val_text(name).n && has(only, val_text(name), false)));
+                                  (!val_len(only) || (val_text(name).n && list_has(only, val_text(name), false)));
                         }
                         if (!ok)
                             return false;
@@ -168,7 +168,7 @@ TEST(rbac_nobody_hands_out_more_than_they_have)
         struct strbuf own = STRBUF(STRBUF_TEXT), rules = STRBUF(STRBUF_TEXT), missing = STRBUF(STRBUF_TEXT);
         random_rules(&own, 1 + random_below(80)); /* also more than fit into one word of a set */
         random_rules(&rules, 1 + random_below(2));
-        struct val have = parsed(&a, strbuf_str(&own)), give = parsed(&a, strbuf_str(&rules));
+        struct val have = json_val(&a, strbuf_str(&own)), give = json_val(&a, strbuf_str(&rules));
         bool ok = rbac_covered_by(&a, &have, &give, &missing);
         if (ok != all_covered(&have, &give))
             CHECK(!"as the slow way says");
@@ -194,11 +194,12 @@ TEST(rbac_large_rules_to_hand_out_are_compared_in_no_time)
             strbuf_addz(&b, "]");
         }
         strbuf_addz(&b, "}]");
-        struct val give = parsed(&a, strbuf_str(&b));
-        struct val have = granted == 0   ? val_list()
-                          : granted == 1 ? give
-                                         : parsed(&a, S("[{\"verbs\":[\"t7\"],\"apiGroups\":[\"*\"],"
-                                                        "\"resources\":[\"*\",\"t3\"],\"resourceNames\":[\"t1\"]}]"));
+        struct val give = json_val(&a, strbuf_str(&b));
+        struct val have = granted == 0 ? val_list()
+                          : granted == 1
+                              ? give
+                              : json_val(&a, S("[{\"verbs\":[\"t7\"],\"apiGroups\":[\"*\"],"
+                                               "\"resources\":[\"*\",\"t3\"],\"resourceNames\":[\"t1\"]}]"));
         int64_t start = clock_thread_cpu();
         CHECK(rbac_covered_by(&a, &have, &give, &missing) == (granted == 1));
         CHECK(clock_thread_cpu() - start < 2 * NS_PER_S); /* of seconds under a sanitizer, not of minutes */

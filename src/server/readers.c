@@ -7,7 +7,7 @@ static bool too_much(const struct readers *s)
     return oldest && MIN(s->retired - oldest->begun, s->bytes) > s->most;
 }
 
-static struct old_reader *greediest(const struct readers *s)
+static struct old_reader *reader_greediest(const struct readers *s)
 {
     struct old_reader *most = NULL;
     list_each (r, &s->all, struct old_reader, node)
@@ -16,11 +16,11 @@ static struct old_reader *greediest(const struct readers *s)
     return most;
 }
 
-static void look(struct soon *soon)
+static void readers_look(struct soon *soon)
 {
     struct readers *s = container_of(soon, struct readers, look);
     while (too_much(s)) {
-        struct old_reader *r = greediest(s);
+        struct old_reader *r = reader_greediest(s);
         uint64_t bytes = s->bytes;
         s->ncut++;
         r->cut(r);
@@ -32,7 +32,7 @@ void readers_init(struct readers *s, struct loop *l, uint64_t most)
 {
     *s = (struct readers){.most = most};
     list_init(&s->all);
-    soon_init(&s->look, l, look);
+    soon_init(&s->look, l, readers_look);
 }
 
 void readers_fini(struct readers *s)

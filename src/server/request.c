@@ -106,7 +106,7 @@ void answer_warn(struct request *r, struct str text)
     array_push(&r->answer.warnings, text);
 }
 
-static void done(void *arg)
+static void request_done(void *arg)
 {
     struct request *r = arg;
     r->done(r);
@@ -117,10 +117,10 @@ void request_finish(struct request *r)
     ASSERT(r->answer.type != ANSWER_NONE);
     if (r->write)
         write_fini(r->write);
-    loop_post(r->loop, done, r);
+    loop_post(r->loop, request_done, r);
 }
 
-static void leave(void *arg)
+static void server_leave(void *arg)
 {
     soon_set(&((struct server *)arg)->leaving);
 }
@@ -129,13 +129,13 @@ void request_cancel(struct request *r)
 {
     __atomic_store_n(&r->cancelled, true, __ATOMIC_RELEASE);
     if (r->loop == r->server->loop)
-        leave(r->server);
+        server_leave(r->server);
     else
-        loop_post(r->server->loop, leave, r->server);
+        loop_post(r->server->loop, server_leave, r->server);
 }
 
 /* In the store's loop, or for reads in the caller's. */
-static void run(void *arg)
+static void request_run(void *arg)
 {
     struct request *r = arg;
     sub_fn *special = sub_handler(r);
@@ -179,7 +179,7 @@ static void run_asked(void *arg)
     struct server *s = arg;
     int64_t end = clock_mono() + LOOP_TURN;
     for (struct request *r; (r = asked_first(s));) {
-        run(r);
+        request_run(r);
         if (clock_mono() > end) {
             loop_post(s->loop, run_asked, s);
             return;
@@ -187,7 +187,7 @@ static void run_asked(void *arg)
     }
 }
 
-static void ask(struct server *s, struct request *r)
+static void request_ask(struct server *s, struct request *r)
 {
     pthread_mutex_lock(&s->asked_lock);
     list_add_tail(&s->asked, &r->asked);
@@ -206,7 +206,7 @@ void request_start(struct request *r)
     }
     bool reads = (r->verb == VERB_GET || r->verb == VERB_LIST) && !r->sub.n;
     if (r->loop == r->server->loop || (reads && !r->options.continue_token.n))
-        run(r);
+        request_run(r);
     else
-        ask(r->server, r);
+        request_ask(r->server, r);
 }

@@ -6,7 +6,7 @@
 
 /* Questions about who somebody is and what they may: answered, not stored. */
 
-static struct val *copy(struct request *r)
+static struct val *review_copy(struct request *r)
 {
     struct val *v = ARENA_NEW(&r->arena, struct val);
     *v = val_copy(&r->arena, r->body);
@@ -14,7 +14,7 @@ static struct val *copy(struct request *r)
     return v;
 }
 
-static void answer(struct request *r, struct val *v)
+static void review_answer(struct request *r, struct val *v)
 {
     answer_tree(r, 201, r->kind->type, *v);
     request_finish(r);
@@ -23,7 +23,7 @@ static void answer(struct request *r, struct val *v)
 void sub_token_review(struct request *r)
 {
     struct arena *a = &r->arena;
-    struct val *v = copy(r), *status = val_set(a, v, N(status), val_map());
+    struct val *v = review_copy(r), *status = val_set(a, v, N(status), val_map());
     struct str token = val_text_at(v, N(spec), N(token));
     if (!token.n) {
         fail_bad_request(r, "token is required for TokenReview in authentication");
@@ -45,21 +45,21 @@ void sub_token_review(struct request *r)
                          ? arena_fmt(a, "[invalid bearer token, %s]", err.text)
                          : arena_fmt(a, "[invalid bearer token, %s]", err.text));
     }
-    answer(r, v);
+    review_answer(r, v);
 }
 
 void sub_self_subject_review(struct request *r)
 {
     struct arena *a = &r->arena;
-    struct val *v = copy(r);
+    struct val *v = review_copy(r);
     val_set_text(a, val_need_map(a, v, N(metadata)), N(creationTimestamp),
                  time_text(a, clock_real() / NS_PER_S * NS_PER_S));
     val_set(a, val_need_map(a, v, N(status)), N(userInfo), user_tree(a, r->user));
-    answer(r, v);
+    review_answer(r, v);
 }
 
 /* Reviews are refused without a kind: upstream names none. */
-static bool refuse(struct request *r, const struct field_errors *e)
+static bool review_refuse(struct request *r, const struct field_errors *e)
 {
     return !e->list.n || fail_invalid(r, S("authorization.k8s.io"), S(""), S(""), e);
 }
@@ -103,7 +103,7 @@ static void check_attributes(struct field_errors *e, const struct val *spec)
 }
 
 /* Asks, and fills status. */
-static void decide(struct request *r, struct val *v, const struct user *user)
+static void review_decide(struct request *r, struct val *v, const struct user *user)
 {
     struct arena *a = &r->arena;
     const struct val *spec = val_get(v, N(spec)), *res = val_get(spec, N(resourceAttributes));
@@ -131,7 +131,7 @@ static void decide(struct request *r, struct val *v, const struct user *user)
         val_set_text(a, status, N(reason), why);
         val_set_text(a, status, N(evaluationError), str_starts(why, S("RBAC: ")) ? str_sub(why, 6, why.n) : why);
     }
-    answer(r, v);
+    review_answer(r, v);
 }
 
 static struct user user_of_spec(struct arena *a, const struct val *spec)
@@ -150,7 +150,7 @@ static struct user user_of_spec(struct arena *a, const struct val *spec)
 
 static void access_review(struct request *r, bool local)
 {
-    struct val *v = copy(r);
+    struct val *v = review_copy(r);
     const struct val *spec = val_get(v, N(spec)), *res = val_get(spec, N(resourceAttributes));
     const struct val *path = val_get(spec, N(nonResourceAttributes));
     AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
@@ -164,14 +164,14 @@ static void access_review(struct request *r, bool local)
                         STR_ARG(val_text_at(res, N(namespace))));
     if (local && path)
         bad_path(&e, path, "disallowed on this kind of request");
-    if (!refuse(r, &e)) {
+    if (!review_refuse(r, &e)) {
         request_finish(r);
         return;
     }
     if (local)
         val_set_text(&r->arena, val_need_map(&r->arena, v, N(metadata)), N(namespace), r->ns);
     struct user u = user_of_spec(&r->arena, val_get(v, N(spec)));
-    decide(r, v, &u);
+    review_decide(r, v, &u);
 }
 
 void sub_access_review(struct request *r)
@@ -186,14 +186,14 @@ void sub_local_access_review(struct request *r)
 
 void sub_self_access_review(struct request *r)
 {
-    struct val *v = copy(r);
+    struct val *v = review_copy(r);
     AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
     check_attributes(&e, val_get(v, N(spec)));
-    if (!refuse(r, &e)) {
+    if (!review_refuse(r, &e)) {
         request_finish(r);
         return;
     }
-    decide(r, v, r->user);
+    review_decide(r, v, r->user);
 }
 
 enum { RULES_BYTES_MOST = 4 << 20 }; /* of the rules that one review tells */
@@ -221,7 +221,7 @@ static void add_rule(void *arg, const struct val *rule)
 void sub_self_rules_review(struct request *r)
 {
     struct arena *a = &r->arena;
-    struct val *v = copy(r);
+    struct val *v = review_copy(r);
     struct str ns = val_text_at(v, N(spec), N(namespace));
     if (!ns.n) {
         fail_bad_request(r, "no namespace on request");
@@ -238,5 +238,5 @@ void sub_self_rules_review(struct request *r)
     val_set_bool(a, status, N(incomplete), x.bytes > RULES_BYTES_MOST);
     if (x.bytes > RULES_BYTES_MOST)
         val_set_text(a, status, N(evaluationError), S("there are more rules than one answer holds"));
-    answer(r, v);
+    review_answer(r, v);
 }

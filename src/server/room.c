@@ -34,7 +34,7 @@ size_t room_bytes(const struct room *m)
     return m->bytes;
 }
 
-static void add(struct room *m, const struct obj *o)
+static void share_add(struct room *m, const struct obj *o)
 {
     struct share *s = map_get(&m->shares, o->ns);
     if (!s) {
@@ -46,7 +46,7 @@ static void add(struct room *m, const struct obj *o)
     m->objects++;
 }
 
-static void take(struct room *m, const struct obj *o)
+static void share_take(struct room *m, const struct obj *o)
 {
     struct share *s = map_get(&m->shares, o->ns);
     ASSERT(s && s->bytes >= o->bytes && m->objects);
@@ -60,9 +60,9 @@ static void take(struct room *m, const struct obj *o)
 void room_changed(struct room *m, const struct obj *was, const struct obj *now)
 {
     if (now && now->kind != K(Event))
-        add(m, now);
+        share_add(m, now);
     if (was && was->kind != K(Event))
-        take(m, was);
+        share_take(m, was);
 }
 
 enum room_use room_use_of(const struct obj *was, const struct obj *now, bool of_status)

@@ -5,7 +5,7 @@
 enum { MIB = 1 << 20 };
 
 /* Of the kind, with so many bytes in an annotation; deleting: it has been told to go. */
-static struct obj *object(const struct kind *k, const char *ns, size_t bytes, bool deleting)
+static struct obj *object_sized(const struct kind *k, const char *ns, size_t bytes, bool deleting)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct err err = ERR;
@@ -27,17 +27,17 @@ struct world {
     size_t n;
 };
 
-static bool may(struct world *w, const struct obj *was, const struct obj *now, bool of_status, struct err *err)
+static bool change_may(struct world *w, const struct obj *was, const struct obj *now, bool of_status, struct err *err)
 {
     return room_fits(w->room, was, now, room_use_of(was, now, of_status), err);
 }
 
 /* Objects of a MiB until no more may be. */
-static enum err_kind fill(struct world *w, const char *ns, struct err *err)
+static enum err_kind ns_fill(struct world *w, const char *ns, struct err *err)
 {
     for (;;) {
-        struct obj *o = object(K(ConfigMap), ns, MIB, false);
-        if (!may(w, NULL, o, false, err)) {
+        struct obj *o = object_sized(K(ConfigMap), ns, MIB, false);
+        if (!change_may(w, NULL, o, false, err)) {
             obj_unref(o);
             return err->kind;
         }
@@ -61,29 +61,29 @@ static bool one_may(struct world *w, const struct kind *k, const char *ns, size_
                     bool of_status, bool told_to_go)
 {
     struct err err = ERR;
-    AUTO(obj_unref) struct obj *was = before ? object(k, ns, before, false) : NULL;
-    AUTO(obj_unref) struct obj *now = object(k, ns, after, told_to_go);
-    return may(w, was, now, of_status, &err);
+    AUTO(obj_unref) struct obj *was = before ? object_sized(k, ns, before, false) : NULL;
+    AUTO(obj_unref) struct obj *now = object_sized(k, ns, after, told_to_go);
+    return change_may(w, was, now, of_status, &err);
 }
 
 TEST(a_namespace_may_have_half_and_all_together_the_whole)
 {
     struct world w = {.room = room_new(1000, 32 * MIB)};
     struct err err = ERR;
-    CHECK_INT(fill(&w, "one", &err), E_FORBIDDEN);
+    CHECK_INT(ns_fill(&w, "one", &err), E_FORBIDDEN);
     CHECK(strstr(err.text, "namespace one holds 15 MiB") && strstr(err.text, "max-stored-mib"));
     CHECK_INT(w.n, 15);
     err = ERR;
-    CHECK_INT(fill(&w, "two", &err), E_FORBIDDEN);
+    CHECK_INT(ns_fill(&w, "two", &err), E_FORBIDDEN);
     err = ERR;
-    CHECK_INT(fill(&w, "three", &err), E_UNAVAILABLE);
+    CHECK_INT(ns_fill(&w, "three", &err), E_UNAVAILABLE);
     CHECK(strstr(err.text, "31 MiB of objects are stored") && strstr(err.text, "max-stored-mib"));
     CHECK_INT(w.n, 31);
     struct obj *gone = w.held[--w.n];
     room_changed(w.room, gone, NULL);
     obj_unref(gone);
     err = ERR;
-    CHECK_INT(fill(&w, "three", &err), E_UNAVAILABLE); /* there is room for one again */
+    CHECK_INT(ns_fill(&w, "three", &err), E_UNAVAILABLE); /* there is room for one again */
     CHECK_INT(w.n, 31);
     world_fini(&w);
 }
@@ -92,9 +92,9 @@ TEST(a_full_server_can_be_emptied_and_its_nodes_stay)
 {
     struct world w = {.room = room_new(1000, 32 * MIB)};
     struct err err = ERR;
-    (void)fill(&w, "one", &err);
-    (void)fill(&w, "two", &err);
-    (void)fill(&w, "three", &err);
+    (void)ns_fill(&w, "one", &err);
+    (void)ns_fill(&w, "two", &err);
+    (void)ns_fill(&w, "three", &err);
     static const struct {
         const char *what, *ns;
         const struct kind *k;
@@ -125,13 +125,13 @@ TEST(small_changes_have_an_end_too_and_take_nothing_from_statuses)
 {
     struct world w = {.room = room_new(1000, 32 * MIB)};
     struct err err = ERR;
-    (void)fill(&w, "one", &err);
-    (void)fill(&w, "two", &err);
-    AUTO(obj_unref) struct obj *was = object(K(ConfigMap), "one", 100, false);
-    AUTO(obj_unref) struct obj *now = object(K(ConfigMap), "one", 4000, false);
+    (void)ns_fill(&w, "one", &err);
+    (void)ns_fill(&w, "two", &err);
+    AUTO(obj_unref) struct obj *was = object_sized(K(ConfigMap), "one", 100, false);
+    AUTO(obj_unref) struct obj *now = object_sized(K(ConfigMap), "one", 4000, false);
     struct obj *all[4096];
     size_t grown = 0;
-    for (; may(&w, was, now, false, &err); grown++) {
+    for (; change_may(&w, was, now, false, &err); grown++) {
         CHECK(grown < countof(all));
         room_changed(w.room, NULL, all[grown] = obj_ref(now)); /* one that was nothing before: a bound all the same */
     }
@@ -147,7 +147,7 @@ TEST(small_changes_have_an_end_too_and_take_nothing_from_statuses)
 TEST(events_take_nothing_from_others)
 {
     struct world w = {.room = room_new(2, 32 * MIB)};
-    AUTO(obj_unref) struct obj *e = object(K(Event), "one", 1000, false);
+    AUTO(obj_unref) struct obj *e = object_sized(K(Event), "one", 1000, false);
     for (int i = 0; i < 10; i++)
         room_changed(w.room, NULL, e);
     CHECK_INT(room_bytes(w.room), 0);
@@ -159,7 +159,7 @@ TEST(the_number_of_objects_has_a_bound)
 {
     struct world w = {.room = room_new(3, 32 * MIB)};
     struct err err = ERR;
-    CHECK_INT(fill(&w, "one", &err), E_UNAVAILABLE);
+    CHECK_INT(ns_fill(&w, "one", &err), E_UNAVAILABLE);
     CHECK_INT(w.n, 3);
     CHECK(strstr(err.text, "3 objects are stored") && strstr(err.text, "max-objects"));
     CHECK(one_may(&w, K(Lease), "kube-node-lease", 0, 10, false, false));

@@ -44,7 +44,7 @@ static void item_unref(void *item)
 
 static const struct pmap_type item_type = {.key = item_key, .ref = item_ref, .unref = item_unref};
 
-static const struct kind *stored(const struct kind *k)
+static const struct kind *kind_stored(const struct kind *k)
 {
     return k->storage ? k->storage : k;
 }
@@ -80,7 +80,7 @@ void fields_init(struct pmap *fields)
 
 void fields_changed(struct pmap *fields, struct store_entry *was, struct store_entry *now)
 {
-    const struct kind *k = stored(object_of(now ? now : was)->kind);
+    const struct kind *k = kind_stored(object_of(now ? now : was)->kind);
     for (size_t row = 0; row < countof(rows); row++) {
         if (rows[row].kind != k)
             continue;
@@ -127,7 +127,7 @@ void published_fini(struct published *p)
 static bool row_of(const struct kind *k, const struct filter *f, size_t *row, struct str *value)
 {
     for (size_t i = 0; i < countof(rows); i++)
-        for (size_t t = 0; t < f->nterms && rows[i].kind == stored(k); t++)
+        for (size_t t = 0; t < f->nterms && rows[i].kind == kind_stored(k); t++)
             if (f->terms[t].equal &&
                 (str_eq(f->terms[t].path, rows[i].path) || str_eq(f->terms[t].path, rows[i].alias))) {
                 *row = i;
@@ -171,7 +171,7 @@ static struct str name_place(struct arena *a, const struct kind *k, struct str n
     return arena_fmt(a, "*" STR_FMT STR_FMT, STR_ARG(object_prefix(a, k)), STR_ARG(name));
 }
 
-static struct str within(struct arena *a, struct str top, struct str ns)
+static struct str prefix_within(struct arena *a, struct str top, struct str ns)
 {
     return arena_fmt(a, STR_FMT STR_FMT "/", STR_ARG(top), STR_ARG(ns));
 }
@@ -184,7 +184,7 @@ struct str place_of_question(struct arena *a, const struct kind *k, struct str n
     if (f->name.n)
         return one_ns || !k->namespaced ? object_key(a, k, ns, f->name) : name_place(a, k, f->name);
     struct str top = row_of(k, f, &row, &value) ? value_prefix(a, row, value) : object_prefix(a, k);
-    return one_ns ? within(a, top, ns) : top;
+    return one_ns ? prefix_within(a, top, ns) : top;
 }
 
 size_t places_of_object(struct arena *a, const struct store_entry *e, struct str out[PLACES_MOST])
@@ -195,16 +195,16 @@ size_t places_of_object(struct arena *a, const struct store_entry *e, struct str
     out[n++] = store_entry_key(e);
     out[n++] = object_prefix(a, k);
     if (k->namespaced) {
-        out[n++] = within(a, out[1], o->ns);
+        out[n++] = prefix_within(a, out[1], o->ns);
         out[n++] = name_place(a, k, o->name);
     }
     for (size_t row = 0; row < countof(rows); row++) {
-        if (rows[row].kind != stored(k))
+        if (rows[row].kind != kind_stored(k))
             continue;
         ASSERT(n + 2 <= PLACES_MOST);
         struct str top = value_prefix(a, row, kind_field_value(a, k, &o->tree, rows[row].path));
         out[n++] = top;
-        out[n++] = within(a, top, o->ns);
+        out[n++] = prefix_within(a, top, o->ns);
     }
     return n;
 }

@@ -27,7 +27,7 @@
 
 /* --- what every commit brings --- */
 
-static void publish(struct server *s)
+static void state_publish(struct server *s)
 {
     struct published now = {store_snapshot(s->store), pmap_snapshot(&s->fields)};
     pthread_mutex_lock(&s->published_lock);
@@ -38,7 +38,7 @@ static void publish(struct server *s)
     fresh_published(s);
 }
 
-static void committed(struct store_subscriber *sub, const struct store_event *events, size_t n)
+static void events_committed(struct store_subscriber *sub, const struct store_event *events, size_t n)
 {
     struct server *s = container_of(sub, struct server, subscriber);
     bool api_gone = false;
@@ -59,7 +59,7 @@ static void committed(struct store_subscriber *sub, const struct store_event *ev
         if (was)
             readers_retired(&s->readers, was->bytes);
     }
-    publish(s);
+    state_publish(s);
     if (api_gone && s->ready && !s->stopping)
         timer_set(&s->api_again, API_AGAIN);
     watches_committed(s, events, n);
@@ -198,7 +198,7 @@ static bool renew_kubeconfigs(struct server *s, struct err *err)
     return true;
 }
 
-static void housekeeping(struct timer *t)
+static void server_housekeeping(struct timer *t)
 {
     struct server *s = container_of(t, struct server, housekeeping);
     if (keys_stale(s->keys)) {
@@ -259,7 +259,7 @@ static bool open_store(struct server *s, struct err *err)
         return false;
     if (!s->options.memory)
         backup_tidy(path);
-    s->subscriber.fn = committed;
+    s->subscriber.fn = events_committed;
     list_init(&s->subscriber.node);
     store_subscribe(s->store, &s->subscriber);
     fields_init(&s->fields);
@@ -270,7 +270,7 @@ static bool open_store(struct server *s, struct err *err)
         room_changed(s->room, NULL, object_of(e));
         rbac_changed(s->rbac, NULL, object_of(e));
     }
-    publish(s);
+    state_publish(s);
     objects_each(s, K(Service), STR_NONE, count_service, s);
     return true;
 }
@@ -333,7 +333,7 @@ static void api_again(struct timer *t)
     boot_api_again(s, s->facts);
 }
 
-static void announce(struct timer *t)
+static void server_announce(struct timer *t)
 {
     struct server *s = container_of(t, struct server, announce);
     if (s->options.ready)
@@ -341,7 +341,7 @@ static void announce(struct timer *t)
 }
 
 /* Connections that came earlier have waited in the sockets' backlogs: nobody sees a cluster that is half there. */
-static void booted(void *arg)
+static void server_booted(void *arg)
 {
     struct server *s = arg;
     for (size_t i = 0; i < s->nfds; i++)
@@ -357,7 +357,7 @@ static void booted(void *arg)
 
 static void boot_done(struct server *s) /* on a second start that is from inside server_start */
 {
-    loop_post(s->loop, booted, s);
+    loop_post(s->loop, server_booted, s);
 }
 
 struct server *server_start(struct loop *l, const struct server_options *o, struct err *err)
@@ -388,8 +388,8 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
     soon_init(&s->leaving, l, writes_left);
     list_init(&s->old_waiting);
     pthread_mutex_init(&s->published_lock, NULL);
-    timer_init(&s->housekeeping, l, housekeeping);
-    timer_init(&s->announce, l, announce);
+    timer_init(&s->housekeeping, l, server_housekeeping);
+    timer_init(&s->announce, l, server_announce);
     timer_init(&s->api_again, l, api_again);
     s->rbac = rbac_new();
     s->metrics = metrics_new();

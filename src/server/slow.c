@@ -13,7 +13,7 @@ static int most_first(const void *pa, const void *pb)
 }
 
 /* A walk over all: made once for what is sent between the bound and what really waits, so it is seldom. */
-static void look(struct soon *soon)
+static void slow_look(struct soon *soon)
 {
     struct slow *s = container_of(soon, struct slow, look);
     ARRAY(struct waiting) all = {0};
@@ -39,7 +39,7 @@ void slow_init(struct slow *s, struct loop *l, size_t most)
 {
     *s = (struct slow){.most = most};
     list_init(&s->watches);
-    soon_init(&s->look, l, look);
+    soon_init(&s->look, l, slow_look);
 }
 
 void slow_fini(struct slow *s)

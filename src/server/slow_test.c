@@ -18,22 +18,22 @@ static void fake_cut(struct slow_watch *w)
     container_of(w, struct fake, watch)->gone = true;
 }
 
-static void quit(struct timer *t)
+static void loop_quit(struct timer *t)
 {
     loop_stop(t->loop);
 }
 
 /* One turn. */
-static void turn(struct loop *l)
+static void loop_turn(struct loop *l)
 {
     struct timer t;
-    timer_init(&t, l, quit);
+    timer_init(&t, l, loop_quit);
     timer_set(&t, 0);
     loop_run(l);
 }
 
 /* Watchers with so much waiting; who is still there, after all that was sent. */
-static void check(size_t most, const size_t *bytes, size_t n, size_t taken, const char *want)
+static void watchers_check(size_t most, const size_t *bytes, size_t n, size_t taken, const char *want)
 {
     struct err err = ERR;
     AUTO(loop_free) struct loop *l = loop_new(&err);
@@ -49,7 +49,7 @@ static void check(size_t most, const size_t *bytes, size_t n, size_t taken, cons
     slow_sent(&s, taken); /* somebody took as much as came: it waits no more */
     for (size_t i = 0; i < n; i++)
         CHECK(!fakes[i].gone); /* never inside a call */
-    turn(l);
+    loop_turn(l);
     size_t ncut = 0;
     for (size_t i = 0; i < n; i++) {
         left[i] = fakes[i].gone ? '-' : 'x';
@@ -63,12 +63,12 @@ static void check(size_t most, const size_t *bytes, size_t n, size_t taken, cons
 
 TEST(above_the_bound_the_slowest_go_first_until_a_quarter_is_free)
 {
-    check(100, (size_t[]){30, 40, 30}, 3, 0, "xxx");          /* at the bound */
-    check(100, (size_t[]){30, 41, 30}, 3, 0, "x-x");          /* above it */
-    check(100, (size_t[]){10, 60, 0, 50, 70}, 5, 0, "x-xx-"); /* 190 - 70 - 60: 60 are left */
+    watchers_check(100, (size_t[]){30, 40, 30}, 3, 0, "xxx");          /* at the bound */
+    watchers_check(100, (size_t[]){30, 41, 30}, 3, 0, "x-x");          /* above it */
+    watchers_check(100, (size_t[]){10, 60, 0, 50, 70}, 5, 0, "x-xx-"); /* 190 - 70 - 60: 60 are left */
 }
 
 TEST(who_reads_is_not_slow)
 {
-    check(100, (size_t[]){20, 20, 0}, 3, 100000, "xxx");
+    watchers_check(100, (size_t[]){20, 20, 0}, 3, 100000, "xxx");
 }

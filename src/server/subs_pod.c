@@ -18,7 +18,7 @@ static void answer_created(struct request *r)
     answer_tree(r, 201, T(meta_v1_Status), v);
 }
 
-static void created(struct write *w, struct obj *o UNUSED)
+static void binding_created(struct write *w, struct obj *o UNUSED)
 {
     answer_created(w->r);
 }
@@ -124,7 +124,7 @@ void sub_binding(struct request *r)
         {"turn", write_turn}, {"pod", find_pod}, {"bind", step_bind}, {"answer", write_answer}, {NULL, NULL}};
     struct write *w = write_new(r, steps);
     w->key = object_key(&r->arena, K(Pod), r->ns, r->name);
-    w->answer = created;
+    w->answer = binding_created;
     write_start(w);
 }
 
@@ -145,7 +145,7 @@ struct eviction {
 };
 #define EVICTION_TRIES 20 /* a pod that changes all the while */
 
-static void evict(struct eviction *e);
+static void eviction_run(struct eviction *e);
 
 /* What the eviction does is allowed as it is. */
 static void part_of(struct request *part, struct request *r)
@@ -169,14 +169,14 @@ static void fail_being_processed(struct request *r, struct str budget)
                    STR_NONE);
 }
 
-static void evicted(struct request *del)
+static void pod_evicted(struct request *del)
 {
     struct eviction *e = container_of(del, struct eviction, del);
     struct request *r = e->parent;
     bool conflict = del->answer.type == ANSWER_FAILED && del->answer.fail.code == 409;
     if (conflict && e->guard == AS_SEEN && e->tries < EVICTION_TRIES) {
         request_fini(del);
-        evict(e);
+        eviction_run(e);
         return;
     }
     if (conflict && e->guard == UNHEALTHY) {
@@ -202,12 +202,12 @@ static void evicted(struct request *del)
 static void evict_delete(struct eviction *e)
 {
     struct request *r = e->parent, *d = &e->del;
-    request_init(d, r->server, r->server->loop, evicted);
+    request_init(d, r->server, r->server->loop, pod_evicted);
     request_for(d, VERB_DELETE, K(Pod), r->ns, r->name, S(""));
     part_of(d, r);
     const struct val *o = val_get(r->body, N(deleteOptions));
     if (o && !options_of_delete_body(d, o)) {
-        evicted(d);
+        pod_evicted(d);
         return;
     }
     d->options.dry_run |= r->options.dry_run;
@@ -243,11 +243,11 @@ static enum write_next step_mark(struct write *w)
     return write_raw(w);
 }
 
-static void marked(struct request *mark)
+static void pod_marked(struct request *mark)
 {
     struct eviction *e = container_of(mark, struct eviction, del);
     if (mark->answer.type == ANSWER_FAILED) {
-        evicted(mark);
+        pod_evicted(mark);
         return;
     }
     request_fini(mark);
@@ -334,7 +334,7 @@ static void evict_go(struct eviction *e)
         return;
     }
     struct request *m = &e->del;
-    request_init(m, r->server, r->server->loop, marked);
+    request_init(m, r->server, r->server->loop, pod_marked);
     request_for(m, VERB_UPDATE, K(Pod), r->ns, r->name, S("status"));
     part_of(m, r);
     static const struct write_step steps[] = {
@@ -344,7 +344,7 @@ static void evict_go(struct eviction *e)
     write_start(w);
 }
 
-static void taken(struct request *t)
+static void budget_taken(struct request *t)
 {
     struct eviction *e = container_of(t, struct eviction, take);
     bool refused = e->refused;
@@ -398,7 +398,7 @@ static enum write_next step_take(struct write *w)
 static void budget_take(struct eviction *e, const struct obj *pdb)
 {
     struct request *r = e->parent, *t = &e->take;
-    request_init(t, r->server, r->server->loop, taken);
+    request_init(t, r->server, r->server->loop, budget_taken);
     request_for(t, VERB_UPDATE, K(PodDisruptionBudget), r->ns, str_dup(&r->arena, pdb->name), S("status"));
     part_of(t, r);
     static const struct write_step steps[] = {{"turn", write_turn},
@@ -407,7 +407,7 @@ static void budget_take(struct eviction *e, const struct obj *pdb)
                                               {"answer", write_answer},
                                               {NULL, NULL}};
     struct write *w = write_new(t, steps);
-    w->answer = created;
+    w->answer = binding_created;
     write_start(w);
 }
 
@@ -419,18 +419,18 @@ static bool options_hold(struct eviction *e, const struct obj *pod)
     const struct val *o = val_get(r->body, N(deleteOptions));
     if (!o)
         return true;
-    request_init(d, r->server, r->server->loop, evicted);
+    request_init(d, r->server, r->server->loop, pod_evicted);
     request_for(d, VERB_DELETE, K(Pod), r->ns, r->name, S(""));
     bool ok = options_of_delete_body(d, o) && delete_may(d, pod);
     if (ok)
         request_fini(d);
     else
-        evicted(d);
+        pod_evicted(d);
     return ok;
 }
 
 /* Decides by how pod and budget are now. */
-static void evict(struct eviction *e)
+static void eviction_run(struct eviction *e)
 {
     struct request *r = e->parent;
     AUTO(obj_unref) struct obj *pod = object_get(r->server, K(Pod), r->ns, r->name);
@@ -496,5 +496,5 @@ void sub_eviction(struct request *r)
     }
     struct eviction *e = ARENA_NEW(&r->arena, struct eviction);
     e->parent = r;
-    evict(e);
+    eviction_run(e);
 }

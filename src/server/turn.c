@@ -29,7 +29,7 @@ enum write_next turn_take(struct write *w)
     return WRITE_LATER;
 }
 
-static void next(void *arg)
+static void turn_next(void *arg)
 {
     write_turn_came(arg);
 }
@@ -46,7 +46,7 @@ void turn_done(struct write *w)
         list_del(&following->queue);
         s->writes_waiting--;
         following->has_turn = true;
-        loop_post(s->loop, next, following);
+        loop_post(s->loop, turn_next, following);
     } else {
         map_del(&s->turns, w->key);
         mem_free(t);

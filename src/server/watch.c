@@ -65,17 +65,17 @@ static struct watch_core *core_ref(struct watch_core *c)
 
 /* --- the owner's side --- */
 
-static void deliver(void *arg);
+static void core_deliver(void *arg);
 
-static void post(struct watch_core *c) /* locked */
+static void core_post(struct watch_core *c) /* locked */
 {
     if (!c->posted) {
         c->posted = true;
-        loop_post(c->loop, deliver, core_ref(c));
+        loop_post(c->loop, core_deliver, core_ref(c));
     }
 }
 
-static void take(struct watch_core *c)
+static void core_take(struct watch_core *c)
 {
     pthread_mutex_lock(&c->lock);
     c->posted = false;
@@ -90,10 +90,10 @@ static void take(struct watch_core *c)
 }
 
 /* At least one event, and more while the turn has time; the rest has the next turn. */
-static void deliver(void *arg)
+static void core_deliver(void *arg)
 {
     struct watch_core *c = arg;
-    take(c);
+    core_take(c);
     while (c->next_taken < c->taken.n) {
         AUTO(notice_unref) struct notice *n = c->taken.p[c->next_taken++];
         if (!c->owner)
@@ -109,7 +109,7 @@ static void deliver(void *arg)
     pthread_mutex_lock(&c->lock);
     bool more = c->taken.n || c->queue.n, over = c->over;
     if (more)
-        post(c);
+        core_post(c);
     pthread_mutex_unlock(&c->lock);
     if (over && !more && c->owner) {
         struct watching *w = TAKE(c->owner);
@@ -136,36 +136,36 @@ static void core_stop(struct watch_core *c)
     core_unref(c); /* the store's */
 }
 
-static void finish(struct watch_core *c, int code, const char *reason, const char *text)
+static void core_finish(struct watch_core *c, int code, const char *reason, const char *text)
 {
     pthread_mutex_lock(&c->lock);
     if (!c->over) {
         c->over = true;
         snprintf(c->fail_text, sizeof c->fail_text, "%s", text);
         c->fail = (struct failure){.code = code, .reason = reason, .message = str_of(c->fail_text)};
-        post(c);
+        core_post(c);
     }
     pthread_mutex_unlock(&c->lock);
     core_stop(c);
 }
 
-static void tell(struct watch_core *c, struct notice *n)
+static void core_tell(struct watch_core *c, struct notice *n)
 {
     pthread_mutex_lock(&c->lock);
     bool full = c->queue.n >= QUEUE_MOST;
     if (!full && !c->over) {
         array_push(&c->queue, notice_ref(n));
-        post(c);
+        core_post(c);
     }
     pthread_mutex_unlock(&c->lock);
     if (full)
-        finish(c, 410, "Expired", "the watcher does not keep up: list again and watch from there");
+        core_finish(c, 410, "Expired", "the watcher does not keep up: list again and watch from there");
 }
 
 static void tell_bookmark(struct watch_core *c)
 {
     AUTO(notice_unref) struct notice *n = notice_new(WATCH_TYPE_BOOKMARK, c->kind, NULL, store_rev(c->server->store));
-    tell(c, n);
+    core_tell(c, n);
 }
 
 /* What a change is to those who watch it as one kind, of the few that are stored as one. */
@@ -217,56 +217,56 @@ static void change_fini(struct change *x)
 AUTO_VALUE(change_fini, struct change);
 
 /* A place may be that of two questions (scan.c), so the namespace is looked at as well. */
-static bool selects(const struct watch_core *c, const struct obj *o)
+static bool core_selects(const struct watch_core *c, const struct obj *o)
 {
     return o && (!c->kind->namespaced || !c->ns.n || str_eq(o->ns, c->ns)) && filter_matches(&c->filter, c->kind, o);
 }
 
 /* Whether the selection has the object now and had it before decides what it is told. */
-static void changed(struct watch_core *c, struct change *x)
+static void core_changed(struct watch_core *c, struct change *x)
 {
     struct seen *s = seen_as(x, c->kind);
-    bool before = selects(c, s->was), after = selects(c, s->now);
+    bool before = core_selects(c, s->was), after = core_selects(c, s->now);
     if (after)
-        tell(c, notice_of(x, s, before ? WATCH_TYPE_MODIFIED : WATCH_TYPE_ADDED));
+        core_tell(c, notice_of(x, s, before ? WATCH_TYPE_MODIFIED : WATCH_TYPE_ADDED));
     else if (before)
-        tell(c, notice_of(x, s, WATCH_TYPE_DELETED));
+        core_tell(c, notice_of(x, s, WATCH_TYPE_DELETED));
 }
 
-static void concerned(struct interest *i, void *arg)
+static void core_concerned(struct interest *i, void *arg)
 {
-    changed(container_of(i, struct watch_core, interest), arg);
+    core_changed(container_of(i, struct watch_core, interest), arg);
 }
 
 void watches_committed(struct server *s, const struct store_event *events, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         AUTO(change_fini) struct change x = {.event = &events[i]};
-        interests_tell(&s->interests, &events[i], concerned, &x);
+        interests_tell(&s->interests, &events[i], core_concerned, &x);
     }
 }
 
-static void failed(struct watch_core *c, const struct err *err)
+static void core_failed(struct watch_core *c, const struct err *err)
 {
     if (err->kind == E_EXPIRED || err->kind == E_GONE) {
         char text[200];
         snprintf(text, sizeof text, "too old resource version: %lld (%lld)", (long long)c->from,
                  (long long)store_floor(c->server->store));
-        finish(c, 410, "Expired", text);
+        core_finish(c, 410, "Expired", text);
     } else {
-        finish(c, err_http(err->kind), err_reason(err->kind), err->text);
+        core_finish(c, err_http(err->kind), err_reason(err->kind), err->text);
     }
 }
 
-static void ends(struct timer *t)
+static void core_ends(struct timer *t)
 {
     struct watch_core *c = container_of(t, struct watch_core, end);
     if (c->bookmarks)
         tell_bookmark(c);
-    finish(c, 0, "", "");
+    core_finish(c, 0, "", "");
 }
 
-static void marks(struct timer *t)
+static void core_marks(struct timer *t)
 {
     struct watch_core *c = container_of(t, struct watch_core, mark);
     /* everything up to the newest visible revision has been told: subscribers come before anything else sees it */
@@ -282,7 +282,7 @@ static void history_events(struct store_history *h, const struct store_event *ev
     struct watch_core *c = container_of(h, struct watch_core, history);
     for (size_t i = 0; i < n && c->running; i++) {
         AUTO(change_fini) struct change x = {.event = &events[i]};
-        changed(c, &x);
+        core_changed(c, &x);
     }
 }
 
@@ -305,7 +305,7 @@ static void history_done(struct store_history *h)
     struct watch_core *c = container_of(h, struct watch_core, history);
     struct err err = h->err;
     if (!h->ok) {
-        failed(c, &err);
+        core_failed(c, &err);
         return;
     }
     c->told = h->upto;
@@ -317,8 +317,8 @@ static void core_start(void *arg)
 {
     struct watch_core *c = arg;
     struct server *s = c->server;
-    timer_init(&c->end, s->loop, ends);
-    timer_init(&c->mark, s->loop, marks);
+    timer_init(&c->end, s->loop, core_ends);
+    timer_init(&c->mark, s->loop, core_marks);
     timer_set(&c->end, ns_of_seconds(c->seconds));
     if (c->bookmarks)
         timer_set(&c->mark, LIMIT_BOOKMARK_SECONDS * NS_PER_S);
@@ -327,11 +327,11 @@ static void core_start(void *arg)
     c->told = c->from;
     struct err err = ERR;
     if (!kind_set_has(s->kinds.now, c->kind)) /* it went while the initial events were told */
-        finish(c, 0, "", "");
+        core_finish(c, 0, "", "");
     else if (store_resumable(s->store, c->from, &err))
         catch_up(c);
     else
-        failed(c, &err);
+        core_failed(c, &err);
 }
 
 static void start_at_home(struct watch_core *c)
@@ -492,7 +492,7 @@ void watches_of_gone(struct server *s, const struct kind_set *now)
 {
     list_each (c, &s->watches, struct watch_core, node)
         if (!kind_set_has(now, c->kind))
-            finish(c, 0, "", "");
+            core_finish(c, 0, "", "");
 }
 
 void watches_stop(struct server *s)

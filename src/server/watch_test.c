@@ -19,7 +19,7 @@ struct world {
     uint64_t dice;
 };
 
-static unsigned roll(struct world *w, unsigned sides)
+static unsigned dice_roll(struct world *w, unsigned sides)
 {
     w->dice = w->dice * 6364136223846793005u + 1442695040888963407u;
     return (unsigned)(w->dice >> 33) % sides;
@@ -30,7 +30,7 @@ static void on_ready(void *arg)
     ((struct world *)arg)->ready = true;
 }
 
-static void record(struct store_subscriber *sub, const struct store_event *events, size_t n)
+static void tape_record(struct store_subscriber *sub, const struct store_event *events, size_t n)
 {
     struct world *w = container_of(sub, struct world, tape);
     for (size_t i = 0; i < n; i++) {
@@ -42,7 +42,7 @@ static void record(struct store_subscriber *sub, const struct store_event *event
     }
 }
 
-static void turns(struct world *w, const bool *until)
+static void world_turns(struct world *w, const bool *until)
 {
     for (int64_t end = clock_mono() + 60 * NS_PER_S; !*until;) {
         (void)loop_run_once(w->loop, 100 * NS_PER_MS);
@@ -53,18 +53,18 @@ static void turns(struct world *w, const bool *until)
 static void world_init(struct world *w, uint64_t seed)
 {
     struct err err = ERR;
-    *w = (struct world){.dice = seed, .tape.fn = record};
+    *w = (struct world){.dice = seed, .tape.fn = tape_record};
     w->loop = loop_new(&err);
     struct server_options o = {
         .root = test_dir(), .listen = "127.0.0.1:0", .memory = true, .ready = on_ready, .arg = w};
     w->server = server_start(w->loop, &o, &err);
     CHECK_OK(w->server != NULL, err);
     list_init(&w->tape.node);
-    turns(w, &w->ready);
+    world_turns(w, &w->ready);
     AUTO(store_snapshot_fini) struct store_snapshot all = store_snapshot(w->server->store);
     struct store_iter it;
     for (struct store_entry *e = store_first(&it, &all, S(""), STR_NONE); e; e = store_next(&it))
-        record(&w->tape, &(struct store_event){.rev = e->mod_rev, .now = e}, 1);
+        tape_record(&w->tape, &(struct store_event){.rev = e->mod_rev, .now = e}, 1);
     store_subscribe(w->server->store, &w->tape);
 }
 
@@ -89,12 +89,12 @@ struct writing {
     bool done;
 };
 
-static void written(struct store_op *op)
+static void op_written(struct store_op *op)
 {
     container_of(op, struct writing, op)->done = true;
 }
 
-static struct obj *object(struct arena *a, const struct kind *k, struct str json)
+static struct obj *object_of_json(struct arena *a, const struct kind *k, struct str json)
 {
     struct err err = ERR;
     struct val tree, typed;
@@ -107,17 +107,17 @@ static struct obj *object(struct arena *a, const struct kind *k, struct str json
 static void write_start(struct world *w, struct writing *x, const struct kind *k, struct str ns, struct str name,
                         struct str json)
 {
-    *x = (struct writing){.op = {.n = 1, .done = written}};
+    *x = (struct writing){.op = {.n = 1, .done = op_written}};
     x->write = (struct store_write){.key = object_key(&x->arena, k, ns, name), .expect = STORE_ANY};
     if (json.n)
-        x->write.own_ref = object(&x->arena, k, json);
+        x->write.own_ref = object_of_json(&x->arena, k, json);
     x->op.writes = &x->write;
     store_write(w->server->store, &x->op);
 }
 
 static void write_end(struct world *w, struct writing *x)
 {
-    turns(w, &x->done);
+    world_turns(w, &x->done);
     arena_fini(&x->arena);
 }
 
@@ -225,7 +225,7 @@ static uint64_t visits_of(struct world *w, const struct kind *k, const char *ns,
 }
 
 /* A number in the place of "#". */
-static const char *numbered(struct arena *a, const char *text, size_t i)
+static const char *text_numbered(struct arena *a, const char *text, size_t i)
 {
     struct str before, after;
     return str_split(str_of(text), '#', &before, &after)
@@ -273,8 +273,8 @@ TEST(a_write_asks_nobody_whom_it_does_not_concern)
     for (size_t i = 0; i < countof(sorts) * MANY; i++) {
         reader_init(&all[i], &w, w.loop);
         all[i].kind = sorts[i / MANY].k;
-        all[i].ns = numbered(&a, sorts[i / MANY].ns, i % 100);
-        all[i].fields = numbered(&a, sorts[i / MANY].fields, i % 100);
+        all[i].ns = text_numbered(&a, sorts[i / MANY].ns, i % 100);
+        all[i].fields = text_numbered(&a, sorts[i / MANY].fields, i % 100);
         all[i].from = store_rev(w.server->store);
         reader_start(&all[i]);
     }
@@ -294,7 +294,8 @@ TEST(a_write_asks_nobody_whom_it_does_not_concern)
 
 /* --- the simple way --- */
 
-static bool concerns(const struct reader *r, const struct filter *f, const struct store_entry *e, struct obj **as)
+static bool reader_concerns(const struct reader *r, const struct filter *f, const struct store_entry *e,
+                            struct obj **as)
 {
     struct obj *stored = object_of(e);
     const struct kind *k = r->kind->storage ? r->kind->storage : r->kind;
@@ -306,7 +307,7 @@ static bool concerns(const struct reader *r, const struct filter *f, const struc
 }
 
 /* All that it should have been told, had it not been stopped; `upto`: the revision of its initial events. */
-static void expect(const struct reader *r, int64_t upto, struct strbuf *out)
+static void reader_expect(const struct reader *r, int64_t upto, struct strbuf *out)
 {
     struct request q;
     struct filter f;
@@ -325,7 +326,7 @@ static void expect(const struct reader *r, int64_t upto, struct strbuf *out)
         map_each (it, &there)
             if (!first || str_cmp(it->key, store_entry_key(first)) < 0)
                 first = it->value;
-        if (concerns(r, &f, first, &o))
+        if (reader_concerns(r, &f, first, &o))
             add_line(out, WATCH_TYPE_ADDED, o, o->rev);
         obj_unref(o);
         (void)map_del(&there, store_entry_key(first));
@@ -336,7 +337,7 @@ static void expect(const struct reader *r, int64_t upto, struct strbuf *out)
         if (e->rev <= (r->from ? r->from : upto))
             continue;
         struct obj *was, *now;
-        bool before = concerns(r, &f, e->was, &was), after = concerns(r, &f, e->now, &now);
+        bool before = reader_concerns(r, &f, e->was, &was), after = reader_concerns(r, &f, e->now, &now);
         if (before || after)
             add_line(out,
                      !after   ? WATCH_TYPE_DELETED
@@ -368,7 +369,7 @@ static bool is_right(struct reader *r, unsigned seed, bool last)
     if (upto < 0)
         return stopped;
     AUTO(strbuf_fini) struct strbuf want = STRBUF(1 << 22);
-    expect(r, upto, &want);
+    reader_expect(r, upto, &want);
     pthread_mutex_lock(&r->lock);
     struct str have = strbuf_str(&r->text), all = strbuf_str(&want);
     bool ok = stopped ? str_starts(all, have) : str_eq(all, have);
@@ -384,18 +385,18 @@ static bool is_right(struct reader *r, unsigned seed, bool last)
 
 /* --- random objects, random questions --- */
 
-static const char *pick(struct world *w, const char *const *from, unsigned n)
+static const char *dice_pick(struct world *w, const char *const *from, unsigned n)
 {
-    return from[roll(w, n)];
+    return from[dice_roll(w, n)];
 }
-#define PICK(w, ...) pick((w), (const char *const[]){__VA_ARGS__}, countof(((const char *const[]){__VA_ARGS__})))
+#define PICK(w, ...) dice_pick((w), (const char *const[]){__VA_ARGS__}, countof(((const char *const[]){__VA_ARGS__})))
 
 static void reader_random(struct reader *r, struct world *w, struct loop *l)
 {
     static const struct kind *const kinds_of[] = {K(Pod), K(Pod), K(ConfigMap), K(Event), K(events_k8s_io_Event),
                                                   K(Node)};
     reader_init(r, w, l);
-    r->kind = kinds_of[roll(w, countof(kinds_of))];
+    r->kind = kinds_of[dice_roll(w, countof(kinds_of))];
     r->ns = r->kind->namespaced ? PICK(w, "", "a", "b", "c") : "";
     r->labels = PICK(w, "", "", "x=1", "x!=1", "x in (1,2),y", "!y", "y=1");
     if (r->kind == K(Pod))
@@ -408,14 +409,14 @@ static void reader_random(struct reader *r, struct world *w, struct loop *l)
     else
         r->fields = PICK(w, "", "metadata.name=o1", "metadata.name!=o1");
     unsigned n = (unsigned)(w->events.n - w->old);
-    if (n && roll(w, 2))
-        r->from = w->events.p[w->old + roll(w, n)].rev;
+    if (n && dice_roll(w, 2))
+        r->from = w->events.p[w->old + dice_roll(w, n)].rev;
 }
 
 static void write_random(struct world *w, struct writing *x)
 {
     static const struct kind *const kinds_of[] = {K(Pod), K(Pod), K(Pod), K(ConfigMap), K(Event), K(Event), K(Node)};
-    const struct kind *k = kinds_of[roll(w, countof(kinds_of))];
+    const struct kind *k = kinds_of[dice_roll(w, countof(kinds_of))];
     AUTO(arena_fini) struct arena a = ARENA;
     struct str ns = str_of(k->namespaced ? PICK(w, "a", "b") : ""), name = str_of(PICK(w, "o1", "o2", "o3")), json;
     const char *value = PICK(w, "n1", "n2", "n1/a", "");
@@ -434,7 +435,7 @@ static void write_random(struct world *w, struct writing *x)
     if (k == K(Node))
         json = arena_fmt(&a, "{\"metadata\":{\"name\":\"" STR_FMT "\",\"labels\":{\"x\":\"%s\"}}}", STR_ARG(name),
                          PICK(w, "1", "2"));
-    write_start(w, x, k, ns, name, roll(w, 4) ? json : S(""));
+    write_start(w, x, k, ns, name, dice_roll(w, 4) ? json : S(""));
 }
 
 enum { READERS = 60, ROUNDS = 40, BURST = 6 };
@@ -447,16 +448,16 @@ static void random_rounds(struct world *w, unsigned seed, struct loop *other)
     w->dice = seed;
     w->old = w->events.n;
     for (int round = 0; round < ROUNDS; round++) {
-        unsigned together = 1 + roll(w, BURST);
+        unsigned together = 1 + dice_roll(w, BURST);
         for (unsigned i = 0; i < together; i++)
             write_random(w, &burst[i]);
         for (int more = 0; more < 2 && n < READERS; more++) { /* while those are under way */
-            reader_random(&all[n], w, other && roll(w, 2) ? other : w->loop);
+            reader_random(&all[n], w, other && dice_roll(w, 2) ? other : w->loop);
             loop_post(all[n].watching.loop, reader_start, &all[n]);
             n++;
         }
-        if (n > 4 && roll(w, 4) == 0) {
-            struct reader *r = &all[roll(w, (unsigned)n)];
+        if (n > 4 && dice_roll(w, 4) == 0) {
+            struct reader *r = &all[dice_roll(w, (unsigned)n)];
             if (!r->to_stop)
                 loop_post(r->watching.loop, reader_stop, r);
             r->to_stop = true;

@@ -17,7 +17,7 @@ struct write *write_new(struct request *r, const struct write_step *steps)
     return w;
 }
 
-static void forget(struct write *w)
+static void write_forget(struct write *w)
 {
     if (w->stored)
         obj_unref(TAKE(w->stored));
@@ -31,12 +31,12 @@ static void forget(struct write *w)
 void write_fini(struct write *w)
 {
     ASSERT(!w->cancel);
-    forget(w);
+    write_forget(w);
     turn_done(w);
 }
 
 /* The last step may have ended the request, and w with it, where it says WRITE_LATER. */
-static void run(struct write *w)
+static void write_run(struct write *w)
 {
     enum write_next next = WRITE_ON;
     work_begin(LIMIT_WORK_STEPS);
@@ -54,7 +54,7 @@ static void run(struct write *w)
 
 void write_start(struct write *w)
 {
-    run(w);
+    write_run(w);
 }
 
 enum write_next write_steps(struct write *w, const struct write_step *steps)
@@ -67,7 +67,7 @@ enum write_next write_steps(struct write *w, const struct write_step *steps)
 void write_done(struct write *w)
 {
     w->at++;
-    run(w);
+    write_run(w);
 }
 
 bool write_again(struct write *w)
@@ -75,13 +75,13 @@ bool write_again(struct write *w)
     if (!w->has_turn || w->tries >= WRITE_TRIES)
         return false;
     w->tries++;
-    forget(w);
+    write_forget(w);
     answer_reset(w->r);
     w->r->answer.warnings.n = w->warned;
     w->steps = w->first;
     w->at = w->turn_at;
     w->admission.at = 0;
-    run(w);
+    write_run(w);
     return true;
 }
 
@@ -111,7 +111,7 @@ bool write_wait(struct write *w, void (*cancel)(struct write *w))
     return true;
 }
 
-static void cancelled(struct write *w)
+static void write_cancelled(struct write *w)
 {
     bool stopping = w->r->server->stopping;
     fail_plain(w->r, 503, stopping ? "the server is stopping" : "nobody waits for the answer any more");
@@ -119,7 +119,7 @@ static void cancelled(struct write *w)
     request_finish(w->r);
 }
 
-static void (*waited(struct write *w))(struct write *w)
+static void (*write_waited(struct write *w))(struct write *w)
 {
     list_del(&w->waiting);
     w->r->server->writes_waiting--;
@@ -129,12 +129,12 @@ static void (*waited(struct write *w))(struct write *w)
 void write_turn_came(struct write *w)
 {
     if (!w->rests) {
-        run(w);
+        write_run(w);
         return;
     }
     w->rests = false;
     if (object_of(store_get(w->r->server->store, w->key)) == w->stored) { /* which is held, so it is the same one */
-        run(w);
+        write_run(w);
     } else if (!write_again(w)) {
         fail_conflict(w->r, CONFLICT_MODIFIED);
         request_finish(w->r);
@@ -144,9 +144,9 @@ void write_turn_came(struct write *w)
 void write_resume(struct write *w)
 {
     ASSERT(w->cancel);
-    (void)waited(w);
+    (void)write_waited(w);
     if (is_cancelled(w->r)) {
-        cancelled(w);
+        write_cancelled(w);
         return;
     }
     switch (w->rests ? turn_take(w) : WRITE_ON) {
@@ -161,8 +161,8 @@ void writes_cancel(struct server *s)
     list_each (w, &s->waiting, struct write, waiting) {
         if (!s->stopping && !is_cancelled(w->r))
             continue;
-        waited(w)(w);
-        cancelled(w);
+        write_waited(w)(w);
+        write_cancelled(w);
     }
 }
 
@@ -196,19 +196,19 @@ enum write_next write_current(struct write *w)
     return next;
 }
 
-static enum write_next admit(struct write *w, bool admitted)
+static enum write_next write_after_admit(struct write *w, bool admitted)
 {
     return admitted ? WRITE_ON : w->cancel ? WRITE_LATER : WRITE_OVER;
 }
 
 enum write_next write_mutate(struct write *w)
 {
-    return admit(w, admit_mutate(&w->admission));
+    return write_after_admit(w, admit_mutate(&w->admission));
 }
 
 enum write_next write_admit(struct write *w)
 {
-    return admit(w, admit_validate(&w->admission));
+    return write_after_admit(w, admit_validate(&w->admission));
 }
 
 enum write_next write_answer(struct write *w)

@@ -10,7 +10,7 @@
 
 /* --- what every write of metadata has in common --- */
 
-static struct val *metadata(struct write *w)
+static struct val *write_metadata(struct write *w)
 {
     return val_need_map(&w->r->arena, w->tree, N(metadata));
 }
@@ -25,7 +25,7 @@ static struct val *body_copy(struct request *r)
 static bool check_namespace(struct write *w)
 {
     struct request *r = w->r;
-    struct val *meta = metadata(w);
+    struct val *meta = write_metadata(w);
     if (!r->kind->namespaced) {
         val_del(meta, N(namespace));
         return true;
@@ -70,11 +70,11 @@ static const struct val *old_of(const struct write *w)
 static enum write_next step_default(struct write *w)
 {
     struct request *r = w->r;
-    val_del(metadata(w), N(managedFields));
+    val_del(write_metadata(w), N(managedFields));
     kind_default(&r->arena, r->kind, w->tree);
     admit_begin(&w->admission, r, w->cur ? VERB_UPDATE : VERB_CREATE, w->tree, old_of(w));
     if (!w->cur)
-        r->name = w->admission.name = val_text_at(metadata(w), N(name)); /* so refusals name the object */
+        r->name = w->admission.name = val_text_at(write_metadata(w), N(name)); /* so refusals name the object */
     return WRITE_ON;
 }
 
@@ -101,7 +101,7 @@ static enum write_next step_validate(struct write *w)
 static enum write_next step_warn(struct write *w)
 {
     struct warnings warnings = {.arena = &w->r->arena};
-    val_del(metadata(w), N(resourceVersion)); /* the store gives the new one */
+    val_del(write_metadata(w), N(resourceVersion)); /* the store gives the new one */
     kind_warnings(w->r->kind, w->tree, old_of(w), &warnings);
     array_each (it, &warnings.texts)
         answer_warn(w->r, *it);
@@ -115,8 +115,8 @@ static enum write_next create_begin(struct write *w)
 {
     w->tree = body_copy(w->r);
     if (w->has_turn) /* a PUT */
-        val_del(metadata(w), N(resourceVersion));
-    struct str rev = val_text_at(metadata(w), N(resourceVersion));
+        val_del(write_metadata(w), N(resourceVersion));
+    struct str rev = val_text_at(write_metadata(w), N(resourceVersion));
     int64_t number;
     if (!check_namespace(w))
         return WRITE_OVER;
@@ -124,7 +124,7 @@ static enum write_next create_begin(struct write *w)
         fail_plain(w->r, 500, "resourceVersion should not be set on objects to be created");
         return WRITE_OVER;
     }
-    val_del(metadata(w), N(resourceVersion));
+    val_del(write_metadata(w), N(resourceVersion));
     return WRITE_ON;
 }
 
@@ -132,7 +132,7 @@ static enum write_next create_prepare(struct write *w)
 {
     struct request *r = w->r;
     struct arena *a = &r->arena;
-    struct val *meta = metadata(w);
+    struct val *meta = write_metadata(w);
     int64_t now = clock_real();
     struct str name = val_text_at(meta, N(name));
     if (!name.n && val_text_at(meta, N(generateName)).n) {
@@ -144,7 +144,7 @@ static enum write_next create_prepare(struct write *w)
     val_set_text(a, meta, N(creationTimestamp), time_text(a, now / NS_PER_S * NS_PER_S));
     kind_prepare_create(a, r->kind, w->tree, now);
     if (str_eq(r->resource, S("limitranges")) && !name.n)
-        val_set_text(a, metadata(w), N(name), new_uid(a));
+        val_set_text(a, write_metadata(w), N(name), new_uid(a));
     w->admission.name = r->name = val_text_at(w->tree, N(metadata), N(name));
     return WRITE_ON;
 }
@@ -167,7 +167,7 @@ bool write_renamed(struct write *w)
         return false;
     obj_unref(TAKE(w->pending));
     r->name = generated_name(&r->arena, w->generate);
-    val_set_text(&r->arena, metadata(w), N(name), r->name);
+    val_set_text(&r->arena, write_metadata(w), N(name), r->name);
     write_start(w); /* at the step that puts */
     return true;
 }
@@ -217,7 +217,7 @@ static enum write_next update_change(struct write *w)
 static bool check_identity(struct write *w)
 {
     struct request *r = w->r;
-    struct val *meta = metadata(w);
+    struct val *meta = write_metadata(w);
     struct str rev = val_text_at(meta, N(resourceVersion)), uid = val_text_at(meta, N(uid));
     w->want = 0;
     if (!check_namespace(w))
@@ -243,7 +243,7 @@ static enum write_next update_prepare(struct write *w)
 {
     struct request *r = w->r;
     if (!w->want)
-        val_del(metadata(w), N(resourceVersion)); /* "0" says nothing either */
+        val_del(write_metadata(w), N(resourceVersion)); /* "0" says nothing either */
     if (!w->want && !kind_strategy(r->kind)->unconditional) {
         AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
         field_error_add(&e, FE_INVALID, "metadata.resourceVersion",
@@ -256,7 +256,7 @@ static enum write_next update_prepare(struct write *w)
         return WRITE_OVER;
     }
     kind_prepare_update(&r->arena, r->kind, w->sub, w->tree, old_of(w), clock_real());
-    val_del(metadata(w), N(managedFields));
+    val_del(write_metadata(w), N(managedFields));
     return WRITE_ON;
 }
 

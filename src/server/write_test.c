@@ -55,7 +55,7 @@ static bool ask_elsewhere(struct admission *x)
     return false;
 }
 
-static bool refuse(struct admission *x)
+static bool admission_refuse(struct admission *x)
 {
     if (!told.refuse || !str_eqz(x->sub, told.refuse))
         return true;
@@ -65,7 +65,7 @@ static bool refuse(struct admission *x)
 #define EVERY (VERB_CREATE | VERB_UPDATE | VERB_DELETE | ADMIT_CONNECT | ADMIT_APART)
 static const struct admit_row asks[] = {{"asks", EVERY, NULL, ask_elsewhere, NULL}},
                               asks_last[] = {{"asks", EVERY, NULL, NULL, ask_elsewhere}},
-                              refuses[] = {{"refuses", EVERY, NULL, NULL, refuse}};
+                              refuses[] = {{"refuses", EVERY, NULL, NULL, admission_refuse}};
 
 static void rows_are(struct world *w, const struct admit_row *rows)
 {
@@ -73,8 +73,8 @@ static void rows_are(struct world *w, const struct admit_row *rows)
     w->server->nadmit_more = rows ? 1 : 0;
 }
 
-static const char *text(const char *fmt, ...) PRINTF(1, 2);
-static const char *text(const char *fmt, ...)
+static const char *text_fmt(const char *fmt, ...) PRINTF(1, 2);
+static const char *text_fmt(const char *fmt, ...)
 {
     static char all[8][200];
     static int at;
@@ -86,14 +86,14 @@ static const char *text(const char *fmt, ...)
     return p;
 }
 
-static struct obj *config(struct world *w, const char *name)
+static struct obj *config_map(struct world *w, const char *name)
 {
     return object_get(w->server, K(ConfigMap), S("default"), str_of(name));
 }
 
 static size_t config_len(struct world *w, const char *name)
 {
-    AUTO(obj_unref) struct obj *o = config(w, name);
+    AUTO(obj_unref) struct obj *o = config_map(w, name);
     return o ? val_len(val_get(&o->tree, N(data))) : 0;
 }
 
@@ -113,9 +113,10 @@ static void many_write(struct world *w, const struct admit_row *rows)
     rows_are(w, rows);
     int64_t begin = clock_mono();
     for (int i = 0; i < WRITERS; i++)
-        all[i] = i % 2 ? ask_new(w, VERB_PATCH, K(ConfigMap), "one", "", NULL, text("{\"data\":{\"k%d\":\"v\"}}", i))
+        all[i] = i % 2 ? ask_new(w, VERB_PATCH, K(ConfigMap), "one", "", NULL,
+                                 text_fmt("{\"data\":{\"k%d\":\"v\"}}", i))
                        : ask_new(w, VERB_CREATE, K(ConfigMap), "", "", NULL,
-                                 text("{\"metadata\":{\"name\":\"c%d\"},\"data\":{\"k%d\":\"v\"}}", i, i));
+                                 text_fmt("{\"metadata\":{\"name\":\"c%d\"},\"data\":{\"k%d\":\"v\"}}", i, i));
     world_settle(w);
     int64_t took = clock_mono() - begin;
     CHECK(took >= WAIT_MS * NS_PER_MS);
@@ -127,7 +128,7 @@ static void many_write(struct world *w, const struct admit_row *rows)
         for (int k = 0; k < i; k++)
             CHECK(revs[k] != revs[i]);
         if (i % 2 == 0)
-            CHECK_INT(config_len(w, text("c%d", i)), 1);
+            CHECK_INT(config_len(w, text_fmt("c%d", i)), 1);
         ask_free(all[i]);
     }
     CHECK_INT(config_len(w, "one"), WRITERS / 2);
@@ -161,10 +162,11 @@ TEST(who_leaves_has_written_nothing)
     CHECK_INT(ask_now(&w, VERB_CREATE, K(ConfigMap), "", "{\"metadata\":{\"name\":\"one\"}}"), 201);
     rows_are(&w, asks_last);
     for (int i = 0; i < WRITERS; i++)
-        all[i] = i % 2 ? ask_new(&w, VERB_PATCH, K(ConfigMap), "one", "", NULL, text("{\"data\":{\"k%d\":\"v\"}}", i))
+        all[i] = i % 2 ? ask_new(&w, VERB_PATCH, K(ConfigMap), "one", "", NULL,
+                                 text_fmt("{\"data\":{\"k%d\":\"v\"}}", i))
                        : ask_new(&w, VERB_CREATE, K(Service), "", "", NULL,
-                                 text("{\"metadata\":{\"name\":\"c%d\"},\"spec\":{\"ports\":[{\"port\":%d}]}}", i + 1,
-                                      i + 1));
+                                 text_fmt("{\"metadata\":{\"name\":\"c%d\"},\"spec\":{\"ports\":[{\"port\":%d}]}}",
+                                          i + 1, i + 1));
     for (int i = 0; i < WRITERS; i++)
         if (i % 4 < 2) {
             request_cancel(&all[i]->r);
@@ -175,7 +177,7 @@ TEST(who_leaves_has_written_nothing)
         CHECK_INT(all[i]->code, i % 4 < 2 ? 503 : i % 2 ? 200 : 201);
         request_cancel(&all[i]->r); /* too late: nothing happens */
         AUTO(obj_unref)
-        struct obj *o = object_get(w.server, K(Service), S("default"), str_of(text("c%d", i + 1)));
+        struct obj *o = object_get(w.server, K(Service), S("default"), str_of(text_fmt("c%d", i + 1)));
         CHECK((o != NULL) == (i % 2 == 0 && i % 4 >= 2));
         ask_free(all[i]);
     }
@@ -198,13 +200,13 @@ TEST(an_answer_about_an_object_that_changed_is_asked_for_again)
     rows_are(&w, asks);
     told.of_object = true;
     for (int i = 0; i < N; i++)
-        all[i] = ask_new(&w, VERB_PATCH, K(ConfigMap), "one", "", NULL, text("{\"data\":{\"k%d\":\"v\"}}", i));
+        all[i] = ask_new(&w, VERB_PATCH, K(ConfigMap), "one", "", NULL, text_fmt("{\"data\":{\"k%d\":\"v\"}}", i));
     world_settle(&w);
-    AUTO(obj_unref) struct obj *o = config(&w, "one");
+    AUTO(obj_unref) struct obj *o = config_map(&w, "one");
     for (int i = 0; i < N; i++) {
         CHECK(all[i]->code == 200 || all[i]->code == 409);
         good += all[i]->code == 200;
-        CHECK((val_get_str(val_get(&o->tree, N(data)), str_of(text("k%d", i))) != NULL) == (all[i]->code == 200));
+        CHECK((val_get_str(val_get(&o->tree, N(data)), str_of(text_fmt("k%d", i))) != NULL) == (all[i]->code == 200));
         ask_free(all[i]);
     }
     CHECK(good >= 1 + WRITE_TRIES && good < N);
@@ -269,7 +271,7 @@ TEST(a_put_of_a_revision_that_is_past_when_its_answer_comes)
     struct world w;
     world_init(&w, NULL);
     CHECK_INT(ask_now(&w, VERB_CREATE, K(ConfigMap), "", "{\"metadata\":{\"name\":\"one\"}}"), 201);
-    AUTO(obj_unref) struct obj *o = config(&w, "one");
+    AUTO(obj_unref) struct obj *o = config_map(&w, "one");
     char body[200];
     (void)snprintf(body, sizeof body, "{\"metadata\":{\"name\":\"one\",\"resourceVersion\":\"%lld\"}}",
                    (long long)o->rev);
@@ -332,10 +334,11 @@ TEST(a_server_that_stops_answers_what_waits)
     CHECK_INT(ask_now(&w, VERB_CREATE, K(ConfigMap), "", "{\"metadata\":{\"name\":\"one\"}}"), 201);
     rows_are(&w, asks);
     for (int i = 0; i < WRITERS; i++)
-        all[i] = i % 2 ? ask_new(&w, VERB_PATCH, K(ConfigMap), "one", "", NULL, text("{\"data\":{\"k%d\":\"v\"}}", i))
+        all[i] = i % 2 ? ask_new(&w, VERB_PATCH, K(ConfigMap), "one", "", NULL,
+                                 text_fmt("{\"data\":{\"k%d\":\"v\"}}", i))
                        : ask_new(&w, VERB_CREATE, K(Service), "", "", NULL,
-                                 text("{\"metadata\":{\"name\":\"c%d\"},\"spec\":{\"ports\":[{\"port\":%d}]}}", i + 1,
-                                      i + 1));
+                                 text_fmt("{\"metadata\":{\"name\":\"c%d\"},\"spec\":{\"ports\":[{\"port\":%d}]}}",
+                                          i + 1, i + 1));
     world_fini(&w);
     CHECK_INT(w.open, 0);
     CHECK_INT(told.cancelled, WRITERS);

@@ -36,7 +36,7 @@ struct writer {
     struct strbuf out;
 };
 
-static bool flush(struct writer *w, struct err *err)
+static bool writer_flush(struct writer *w, struct err *err)
 {
     struct str rest = strbuf_str(&w->out);
     while (rest.n) {
@@ -51,11 +51,11 @@ static bool flush(struct writer *w, struct err *err)
     return true;
 }
 
-static bool add(struct writer *w, struct str s, struct err *err)
+static bool writer_add(struct writer *w, struct str s, struct err *err)
 {
     ASSERT(EVP_DigestUpdate(w->sum, s.p, s.n) == 1);
     strbuf_add(&w->out, s);
-    return w->out.n < CHUNK || flush(w, err);
+    return w->out.n < CHUNK || writer_flush(w, err);
 }
 
 static bool write_entry(struct writer *w, const struct seal *seal, struct store_entry *e, struct err *err)
@@ -70,7 +70,8 @@ static bool write_entry(struct writer *w, const struct seal *seal, struct store_
     add_number(&head, (uint64_t)e->create_rev, 8);
     add_number(&head, (uint64_t)e->mod_rev, 8);
     add_number(&head, value.n, 4);
-    return add(w, strbuf_str(&head), err) && add(w, c.key, err) && add(w, strbuf_str(&value), err);
+    return writer_add(w, strbuf_str(&head), err) && writer_add(w, c.key, err) &&
+           writer_add(w, strbuf_str(&value), err);
 }
 
 static bool write_backup(struct writer *w, const struct store_snapshot *snap, const struct seal *seal,
@@ -81,7 +82,7 @@ static bool write_backup(struct writer *w, const struct store_snapshot *snap, co
     strbuf_add(&b, MAGIC);
     add_number(&b, BACKUP_VERSION, 4);
     add_number(&b, (uint64_t)snap->rev, 8);
-    if (!add(w, strbuf_str(&b), err))
+    if (!writer_add(w, strbuf_str(&b), err))
         return false;
     struct store_iter it;
     for (struct store_entry *e = store_first(&it, snap, S(""), STR_NONE); e; e = store_next(&it))
@@ -90,11 +91,11 @@ static bool write_backup(struct writer *w, const struct store_snapshot *snap, co
     strbuf_reset(&b);
     add_number(&b, 0, 1);
     add_number(&b, pmap_len(&snap->map), 8);
-    if (!add(w, strbuf_str(&b), err))
+    if (!writer_add(w, strbuf_str(&b), err))
         return false;
     ASSERT(EVP_DigestFinal_ex(w->sum, digest, NULL) == 1);
     strbuf_add(&w->out, (struct str){(char *)digest, DIGEST});
-    return flush(w, err) &&
+    return writer_flush(w, err) &&
            ((!fault("backup.sync", EIO) && fsync(w->fd) == 0) || err_errno(err, "write %s to the disk", w->path));
 }
 
@@ -139,7 +140,7 @@ static bool cut_off(struct err *err)
     return err_set(err, E_INVALID, "the backup is damaged: it ends in the middle");
 }
 
-static bool need(struct reader *r, size_t n, struct err *err)
+static bool reader_need(struct reader *r, size_t n, struct err *err)
 {
     while (r->buf.n < n) {
         char *room = strbuf_room(&r->buf, CHUNK);
@@ -153,13 +154,13 @@ static bool need(struct reader *r, size_t n, struct err *err)
     return true;
 }
 
-static void eat(struct reader *r, size_t n)
+static void reader_eat(struct reader *r, size_t n)
 {
     ASSERT(EVP_DigestUpdate(r->sum, r->buf.p, n) == 1);
     strbuf_drop(&r->buf, n);
 }
 
-static uint64_t number(const struct reader *r, size_t at, size_t bytes)
+static uint64_t reader_number(const struct reader *r, size_t at, size_t bytes)
 {
     uint64_t v = 0;
     for (size_t i = 0; i < bytes; i++)
@@ -169,11 +170,11 @@ static uint64_t number(const struct reader *r, size_t at, size_t bytes)
 
 static bool read_version(struct reader *r, uint64_t *version, struct err *err)
 {
-    if (!need(r, MAGIC.n + 12, err))
+    if (!reader_need(r, MAGIC.n + 12, err))
         return false;
     if (!str_starts(strbuf_str(&r->buf), MAGIC))
         return err_set(err, E_INVALID, "this is not a backup of a Wherry store");
-    *version = number(r, MAGIC.n, 4);
+    *version = reader_number(r, MAGIC.n, 4);
     return (*version >= BACKUP_VERSION && *version <= BACKUP_NEWEST) ||
            err_set(err, E_INVALID,
                    "the backup was written by a newer Wherry (backup format %llu, this program knows %d): use that "
@@ -189,10 +190,10 @@ static bool read_bundle(struct reader *r, struct strbuf *out, struct err *err)
         return false;
     if (version != BACKUP_BUNDLED)
         return true;
-    size_t n = number(r, MAGIC.n + 4, 4), head = MAGIC.n + 8;
+    size_t n = reader_number(r, MAGIC.n + 4, 4), head = MAGIC.n + 8;
     if (n > BACKUP_BUNDLE_MAX)
         return err_set(err, E_INVALID, "the backup is damaged: a bundle of %zu bytes", n);
-    if (!need(r, head + n, err))
+    if (!reader_need(r, head + n, err))
         return false;
     if (out)
         strbuf_add(out, (struct str){r->buf.p + head, n});
@@ -205,13 +206,13 @@ static bool read_head(struct reader *r, int64_t *rev, struct err *err)
     uint64_t version;
     if (!read_bundle(r, NULL, err) || !read_version(r, &version, err))
         return false;
-    uint64_t at = number(r, MAGIC.n + 4, 8);
+    uint64_t at = reader_number(r, MAGIC.n + 4, 8);
     if (version != BACKUP_VERSION)
         return err_set(err, E_INVALID, "the backup is damaged: one bundle in another");
     if (at < 1 || at > INT64_MAX / 2)
         return err_set(err, E_INVALID, "the backup is damaged: no such revision");
     *rev = (int64_t)at;
-    eat(r, MAGIC.n + 12);
+    reader_eat(r, MAGIC.n + 12);
     return true;
 }
 
@@ -219,12 +220,12 @@ static bool read_end(struct reader *r, uint64_t count, struct err *err)
 {
     unsigned char digest[DIGEST];
     char more;
-    if (!need(r, 9 + DIGEST, err))
+    if (!reader_need(r, 9 + DIGEST, err))
         return false;
-    if (number(r, 1, 8) != count)
+    if (reader_number(r, 1, 8) != count)
         return err_set(err, E_INVALID, "the backup is damaged: it has %llu keys and says %llu",
-                       (unsigned long long)count, (unsigned long long)number(r, 1, 8));
-    eat(r, 9);
+                       (unsigned long long)count, (unsigned long long)reader_number(r, 1, 8));
+    reader_eat(r, 9);
     ASSERT(EVP_DigestFinal_ex(r->sum, digest, NULL) == 1);
     if (memcmp(digest, r->buf.p, DIGEST) != 0)
         return err_set(err, E_INVALID, "the backup is damaged: its checksum is wrong");
@@ -243,22 +244,22 @@ bool backup_read(const struct backup_input *in, int64_t *rev,
     struct reader r = {in, sum, STRBUF(STORE_VALUE_MAX + SEAL_OVERHEAD + STORE_KEY_MAX + RECORD + 2 * CHUNK)};
     bool ok = read_head(&r, rev, err);
     for (uint64_t count = 0; ok; count++) {
-        ok = need(&r, 1, err);
+        ok = reader_need(&r, 1, err);
         if (ok && r.buf.p[0] == 0) {
             ok = read_end(&r, count, err);
             break;
         }
-        if (!ok || !(ok = need(&r, RECORD + 1, err)))
+        if (!ok || !(ok = reader_need(&r, RECORD + 1, err)))
             break;
-        size_t key_n = number(&r, 1, 2), value_n = number(&r, 19, 4);
-        uint64_t create = number(&r, 3, 8), mod = number(&r, 11, 8);
+        size_t key_n = reader_number(&r, 1, 2), value_n = reader_number(&r, 19, 4);
+        uint64_t create = reader_number(&r, 3, 8), mod = reader_number(&r, 11, 8);
         if (r.buf.p[0] != 1 || key_n < 1 || key_n > STORE_KEY_MAX || value_n < 1 ||
             value_n > STORE_VALUE_MAX + SEAL_OVERHEAD || create < 1 || create > mod || mod > (uint64_t)*rev) {
             ok = err_set(err, E_INVALID, "the backup is damaged: entry %llu makes no sense",
                          (unsigned long long)count);
             break;
         }
-        if (!(ok = need(&r, RECORD + 1 + key_n + value_n, err)))
+        if (!(ok = reader_need(&r, RECORD + 1 + key_n + value_n, err)))
             break;
         struct str key = {r.buf.p + RECORD + 1, key_n}, value = {key.p + key_n, value_n};
         ok = count == 0 || str_cmp(strbuf_str(&last), key) < 0 ||
@@ -266,7 +267,7 @@ bool backup_read(const struct backup_input *in, int64_t *rev,
         ok = ok && fn(arg, key, value, (int64_t)create, (int64_t)mod, err);
         strbuf_reset(&last);
         strbuf_add(&last, key);
-        eat(&r, RECORD + 1 + key_n + value_n);
+        reader_eat(&r, RECORD + 1 + key_n + value_n);
     }
     strbuf_fini(&r.buf);
     return ok;
@@ -323,7 +324,7 @@ static bool make_store(const char *from, const char *to, int64_t given, int64_t 
     return sqlite_writer_end(w, *rev, err);
 }
 
-static bool exists(const char *path)
+static bool file_exists(const char *path)
 {
     struct stat st;
     return lstat(path, &st) == 0;
@@ -336,9 +337,9 @@ static bool put_in_place(const char *tmp, const char *path, struct err *err)
     AUTO_FREE char *old = with_suffix(path, ".before-restore");
     AUTO_FREE char *old_wal = with_suffix(old, "-wal");
     AUTO_FREE char *wal = with_suffix(path, "-wal");
-    if (exists(path)) {
+    if (file_exists(path)) {
         (void)unlink(old_wal);
-        if (exists(wal) && rename(wal, old_wal) < 0)
+        if (file_exists(wal) && rename(wal, old_wal) < 0)
             return err_errno(err, "rename %s to %s", wal, old_wal);
         (void)unlink(old);
         if (link(path, old) < 0)
@@ -352,7 +353,7 @@ static bool put_in_place(const char *tmp, const char *path, struct err *err)
 bool store_restore(const struct store_options *o, const char *path, bool replace, int64_t *rev, struct err *err)
 {
     int64_t given = 0;
-    if (exists(o->path) && !replace)
+    if (file_exists(o->path) && !replace)
         return err_set(err, E_ALREADY_EXISTS, "there is a store at %s already: say that it is to be replaced",
                        o->path);
     struct err why = ERR;

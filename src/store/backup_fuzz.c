@@ -8,7 +8,7 @@ struct rest {
     size_t n, portion;
 };
 
-static ptrdiff_t fill(void *arg, char *p, size_t n)
+static ptrdiff_t input_fill(void *arg, char *p, size_t n)
 {
     struct rest *r = arg;
     size_t part = MIN(MIN(n, r->n), r->portion);
@@ -37,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct err err = ERR;
         int64_t rev = 0;
         uint64_t hash = 0;
-        bool ok = backup_read(&(struct backup_input){fill, &rest}, &rev, entry_check, &hash, &err);
+        bool ok = backup_read(&(struct backup_input){input_fill, &rest}, &rev, entry_check, &hash, &err);
         ASSERT(ok || (err.kind != E_NONE && err.text[0]));
         ASSERT(portion == 1 || ok == first);
         first = ok;

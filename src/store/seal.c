@@ -46,32 +46,32 @@ static bool must_seal(const struct seal *s, struct str key)
     return false;
 }
 
-static const unsigned char *bytes(struct str s)
+static const unsigned char *str_bytes(struct str s)
 {
     return (const unsigned char *)(s.p ? s.p : "");
 }
 
-static bool encrypt(const struct store_seal_key *k, const unsigned char *nonce, struct str key, struct str plain,
-                    unsigned char *text)
+static bool value_encrypt(const struct store_seal_key *k, const unsigned char *nonce, struct str key,
+                          struct str plain, unsigned char *text)
 {
     AUTO(EVP_CIPHER_CTX_free) EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
     int n;
     return c && EVP_EncryptInit_ex(c, EVP_aes_256_gcm(), NULL, k->key, nonce) == 1 &&
-           EVP_EncryptUpdate(c, NULL, &n, bytes(key), (int)key.n) == 1 &&
-           EVP_EncryptUpdate(c, text, &n, bytes(plain), (int)plain.n) == 1 &&
+           EVP_EncryptUpdate(c, NULL, &n, str_bytes(key), (int)key.n) == 1 &&
+           EVP_EncryptUpdate(c, text, &n, str_bytes(plain), (int)plain.n) == 1 &&
            EVP_EncryptFinal_ex(c, text + plain.n, &n) == 1 &&
            EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_GCM_GET_TAG, TAG, text + plain.n) == 1;
 }
 
-static bool decrypt(const struct store_seal_key *k, struct str key, struct str sealed, unsigned char *plain)
+static bool value_decrypt(const struct store_seal_key *k, struct str key, struct str sealed, unsigned char *plain)
 {
     AUTO(EVP_CIPHER_CTX_free) EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
-    const unsigned char *in = bytes(sealed);
+    const unsigned char *in = str_bytes(sealed);
     unsigned char tag[TAG];
     int n, len = (int)(sealed.n - TEXT_AT - TAG);
     memcpy(tag, in + sealed.n - TAG, TAG);
     return c && EVP_DecryptInit_ex(c, EVP_aes_256_gcm(), NULL, k->key, in + NONCE_AT) == 1 &&
-           EVP_DecryptUpdate(c, NULL, &n, bytes(key), (int)key.n) == 1 &&
+           EVP_DecryptUpdate(c, NULL, &n, str_bytes(key), (int)key.n) == 1 &&
            EVP_DecryptUpdate(c, plain, &n, in + TEXT_AT, len) == 1 &&
            EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_GCM_SET_TAG, TAG, tag) == 1 &&
            EVP_DecryptFinal_ex(c, plain + len, &n) == 1;
@@ -94,7 +94,7 @@ bool seal_close(const struct seal *s, struct str key, struct str plain, struct s
             for (int i = 0; i < 4; i++)
                 p[ID_AT + i] = (unsigned char)(k->id >> (24 - 8 * i));
             random_bytes(p + NONCE_AT, NONCE);
-            if (!encrypt(k, p + NONCE_AT, key, plain, p + TEXT_AT))
+            if (!value_encrypt(k, p + NONCE_AT, key, plain, p + TEXT_AT))
                 return err_set(err, E_INTERNAL, "OpenSSL cannot seal the value of " STR_FMT, STR_ARG(key));
             strbuf_used(out, n);
         }
@@ -106,7 +106,7 @@ bool seal_close(const struct seal *s, struct str key, struct str plain, struct s
 
 bool seal_open(const struct seal *s, struct str key, struct str sealed, struct strbuf *out, struct err *err)
 {
-    const unsigned char *p = bytes(sealed);
+    const unsigned char *p = str_bytes(sealed);
     if (sealed.n >= 1 && p[0] == PLAIN) {
         strbuf_add(out, str_sub(sealed, 1, sealed.n));
         return true;
@@ -128,7 +128,7 @@ bool seal_open(const struct seal *s, struct str key, struct str sealed, struct s
     char *room = strbuf_room(out, n);
     if (!room)
         return err_set(err, E_TOO_LARGE, "the value of " STR_FMT " is too large", STR_ARG(key));
-    if (!decrypt(k, key, sealed, (unsigned char *)room))
+    if (!value_decrypt(k, key, sealed, (unsigned char *)room))
         return err_set(err, E_IO,
                        "the sealed value of " STR_FMT " does not open with key %u: it was changed, moved "
                        "from another name, or the key is not the one it was sealed with",

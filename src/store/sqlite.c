@@ -150,7 +150,7 @@ static bool db_err(struct db *d, int rc, const char *doing, struct err *err)
     }
 }
 
-static int prepare(struct db *d, enum statement q, sqlite3_stmt **out)
+static int db_prepare(struct db *d, enum statement q, sqlite3_stmt **out)
 {
     if (!d->statements[q]) {
         int rc = sqlite3_prepare_v3(d->db, texts[q], -1, SQLITE_PREPARE_PERSISTENT, &d->statements[q], NULL);
@@ -162,10 +162,10 @@ static int prepare(struct db *d, enum statement q, sqlite3_stmt **out)
 }
 
 /* Runs a statement that gives no rows, with up to three numbers. */
-static int run(struct db *d, enum statement q, int64_t a, int64_t b)
+static int db_run(struct db *d, enum statement q, int64_t a, int64_t b)
 {
     sqlite3_stmt *st;
-    int rc = prepare(d, q, &st);
+    int rc = db_prepare(d, q, &st);
     if (rc != SQLITE_OK)
         return rc;
     int n = sqlite3_bind_parameter_count(st);
@@ -178,14 +178,14 @@ static int run(struct db *d, enum statement q, int64_t a, int64_t b)
     return rc == SQLITE_DONE || rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
 
-static int rollback(struct db *d, int rc) /* rc again */
+static int db_rollback(struct db *d, int rc) /* rc again */
 {
     if (!sqlite3_get_autocommit(d->db))
-        (void)run(d, Q_ROLLBACK, 0, 0);
+        (void)db_run(d, Q_ROLLBACK, 0, 0);
     return rc;
 }
 
-static int64_t pragma(struct db *d, const char *text, int *rc)
+static int64_t db_pragma(struct db *d, const char *text, int *rc)
 {
     sqlite3_stmt *st = NULL;
     int64_t v = 0;
@@ -229,7 +229,7 @@ static const char schema[] =
     "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT;";
 
 /* A log that is empty or gone while its WAL is there has lost what it was: SQLite would begin a new one. */
-static bool lost(const char *path, struct err *err)
+static bool log_is_lost(const char *path, struct err *err)
 {
     struct stat st, wal;
     AUTO(strbuf_fini) struct strbuf beside = STRBUF(STRBUF_TEXT);
@@ -250,18 +250,18 @@ static bool db_open(struct db *d, const char *path, bool create, struct err *err
 {
     vfs_register();
     d->path = mem_dupz(path);
-    if (lost(path, err))
+    if (log_is_lost(path, err))
         return false;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE |
                 (create ? SQLITE_OPEN_CREATE : 0);
     int rc = sqlite3_open_v2(path, &d->db, flags, VFS_NAME);
-    (void)pragma(d, "PRAGMA locking_mode = EXCLUSIVE", &rc);
-    (void)pragma(d, "PRAGMA page_size = 4096", &rc);
-    (void)pragma(d, "PRAGMA cache_size = -256", &rc); /* KiB */
-    (void)pragma(d, "PRAGMA temp_store = MEMORY", &rc);
-    int64_t application = pragma(d, "PRAGMA application_id", &rc);
-    int64_t format = pragma(d, "PRAGMA user_version", &rc);
-    int64_t tables = pragma(d, "SELECT count(*) FROM sqlite_schema", &rc);
+    (void)db_pragma(d, "PRAGMA locking_mode = EXCLUSIVE", &rc);
+    (void)db_pragma(d, "PRAGMA page_size = 4096", &rc);
+    (void)db_pragma(d, "PRAGMA cache_size = -256", &rc); /* KiB */
+    (void)db_pragma(d, "PRAGMA temp_store = MEMORY", &rc);
+    int64_t application = db_pragma(d, "PRAGMA application_id", &rc);
+    int64_t format = db_pragma(d, "PRAGMA user_version", &rc);
+    int64_t tables = db_pragma(d, "SELECT count(*) FROM sqlite_schema", &rc);
     if (rc != SQLITE_OK)
         return db_err(d, rc, "read it", err);
     bool fresh = tables == 0 && application == 0;
@@ -274,16 +274,16 @@ static bool db_open(struct db *d, const char *path, bool create, struct err *err
                        "%s was written by a newer Wherry (store format %" PRId64
                        ", this program knows %d): use that one, or restore a backup",
                        path, format, FORMAT);
-    (void)pragma(d, "PRAGMA journal_mode = WAL", &rc);
-    (void)pragma(d, "PRAGMA synchronous = FULL", &rc);
-    (void)pragma(d, "PRAGMA wal_autocheckpoint = 0", &rc);
-    (void)pragma(d, "PRAGMA journal_size_limit = 8388608", &rc);
+    (void)db_pragma(d, "PRAGMA journal_mode = WAL", &rc);
+    (void)db_pragma(d, "PRAGMA synchronous = FULL", &rc);
+    (void)db_pragma(d, "PRAGMA wal_autocheckpoint = 0", &rc);
+    (void)db_pragma(d, "PRAGMA journal_size_limit = 8388608", &rc);
     if (rc == SQLITE_OK && fresh) {
         char text[sizeof schema + 32];
         (void)snprintf(text, sizeof text, schema, APPLICATION, FORMAT);
         rc = sqlite3_exec(d->db, text, NULL, NULL, NULL);
         if (rc != SQLITE_OK)
-            (void)rollback(d, rc);
+            (void)db_rollback(d, rc);
     }
     if (rc != SQLITE_OK)
         return db_err(d, rc, "prepare it", err);
@@ -312,7 +312,7 @@ static uint32_t row_sum(const struct row *r)
 static int row_insert(struct db *d, const struct row *r)
 {
     sqlite3_stmt *st;
-    int rc = prepare(d, Q_INSERT, &st);
+    int rc = db_prepare(d, Q_INSERT, &st);
     if (rc != SQLITE_OK)
         return rc;
     (void)sqlite3_bind_int64(st, 1, r->rev);
@@ -350,9 +350,9 @@ static bool row_read(struct db *d, sqlite3_stmt *st, struct row *r, struct err *
                             d->path, r->rev);
 }
 
-static int query(struct db *d, enum statement q, int64_t a, int64_t b, sqlite3_stmt **out)
+static int db_query(struct db *d, enum statement q, int64_t a, int64_t b, sqlite3_stmt **out)
 {
-    int rc = prepare(d, q, out);
+    int rc = db_prepare(d, q, out);
     if (rc == SQLITE_OK) {
         (void)sqlite3_bind_int64(*out, 1, a);
         if (sqlite3_bind_parameter_count(*out) > 1)
@@ -371,7 +371,7 @@ struct meta {
 static bool read_meta(struct db *d, struct meta *m, struct err *err)
 {
     sqlite3_stmt *st = NULL;
-    int rc = prepare(d, Q_META, &st);
+    int rc = db_prepare(d, Q_META, &st);
     if (rc == SQLITE_OK)
         rc = sqlite3_step(st);
     if (rc == SQLITE_ROW) {
@@ -392,7 +392,7 @@ static bool read_meta(struct db *d, struct meta *m, struct err *err)
 static bool read_gaps(struct sqlite *q, struct err *err)
 {
     sqlite3_stmt *st;
-    int rc = prepare(&q->db, Q_GAPS, &st);
+    int rc = db_prepare(&q->db, Q_GAPS, &st);
     if (rc != SQLITE_OK)
         return db_err(&q->db, rc, "read it", err);
     while ((rc = sqlite3_step(st)) == SQLITE_ROW)
@@ -405,7 +405,7 @@ static bool read_live(struct sqlite *q, struct err *err)
 {
     sqlite3_stmt *st;
     bool ok = true;
-    int rc = query(&q->db, Q_LIVE, q->floor, 0, &st);
+    int rc = db_query(&q->db, Q_LIVE, q->floor, 0, &st);
     if (rc != SQLITE_OK)
         return db_err(&q->db, rc, "read it", err);
     while (ok && (rc = sqlite3_step(st)) == SQLITE_ROW) {
@@ -459,10 +459,10 @@ static int log_changes(struct sqlite *q, struct batch *b)
     return SQLITE_OK;
 }
 
-static void sizes(struct sqlite *q)
+static void sizes_read(struct sqlite *q)
 {
     sqlite3_stmt *st;
-    if (prepare(&q->db, Q_PAGES, &st) == SQLITE_OK) {
+    if (db_prepare(&q->db, Q_PAGES, &st) == SQLITE_OK) {
         if (sqlite3_step(st) == SQLITE_ROW)
             atomic_store(&q->file_bytes, (uint64_t)sqlite3_column_int64(st, 0) * PAGE_SIZE);
         (void)sqlite3_reset(st);
@@ -477,19 +477,19 @@ static void commit_run(struct work *w)
     int64_t start = clock_mono();
     q->plain = STRBUF(STORE_VALUE_MAX);
     q->sealed = STRBUF(STORE_VALUE_MAX + SEAL_OVERHEAD);
-    int rc = run(&q->db, Q_BEGIN, 0, 0);
+    int rc = db_run(&q->db, Q_BEGIN, 0, 0);
     if (rc == SQLITE_OK)
         rc = log_changes(q, b);
     if (rc == SQLITE_OK && b->ceiling)
-        rc = run(&q->db, Q_CEILING, b->ceiling, 0);
+        rc = db_run(&q->db, Q_CEILING, b->ceiling, 0);
     if (rc == SQLITE_OK && !q->started && q->gap.upto)
-        rc = run(&q->db, Q_GAP, q->gap.after, q->gap.upto);
+        rc = db_run(&q->db, Q_GAP, q->gap.after, q->gap.upto);
     if (rc == SQLITE_OK)
-        rc = run(&q->db, Q_COMMIT, 0, 0);
+        rc = db_run(&q->db, Q_COMMIT, 0, 0);
     b->ok = rc == SQLITE_OK;
     if (!b->ok && b->bad < 0)
         (void)db_err(&q->db, rc, "write to it", &b->err);
-    (void)rollback(&q->db, rc);
+    (void)db_rollback(&q->db, rc);
     /* small writes may fit into the WAL as it is, so a commit alone does not show that there is room */
     q->full = b->err.sys == ENOSPC || (q->full && disk_free(q->db.path) < ROOM);
     b->tight = b->ok && q->full;
@@ -497,7 +497,7 @@ static void commit_run(struct work *w)
         q->started = true;
         q->logged = b->n ? MAX(q->logged, b->changes[b->n - 1]->ev.rev) : q->logged;
     }
-    sizes(q);
+    sizes_read(q);
     strbuf_fini(&q->plain);
     strbuf_fini(&q->sealed);
     b->ns = clock_mono() - start;
@@ -511,7 +511,7 @@ static void checkpoint_run(struct work *w)
      * next commit asks again */
     if (sqlite3_wal_checkpoint_v2(q->db.db, NULL, SQLITE_CHECKPOINT_RESTART, &in_wal, &done) == SQLITE_OK)
         q->db.wal_pages = 0;
-    sizes(q);
+    sizes_read(q);
 }
 
 static void checkpoint_done(struct work *w)
@@ -531,7 +531,7 @@ static void commit_done(struct work *w)
     }
 }
 
-static void commit(struct engine *e, struct batch *b)
+static void sqlite_commit(struct engine *e, struct batch *b)
 {
     struct sqlite *q = container_of(e, struct sqlite, base);
     q->batch = b;
@@ -549,7 +549,7 @@ static int compact_to(struct sqlite *q, int64_t upto, int64_t *to)
     sqlite3_stmt *st;
     int64_t bytes = 0;
     *to = upto;
-    int rc = query(&q->db, Q_REPLACED, q->floor, upto, &st);
+    int rc = db_query(&q->db, Q_REPLACED, q->floor, upto, &st);
     if (rc != SQLITE_OK)
         return rc;
     for (int n = 1; (rc = sqlite3_step(st)) == SQLITE_ROW; n++) {
@@ -569,18 +569,18 @@ static int compact_some(struct sqlite *q, int64_t upto)
     int rc = compact_to(q, upto, &to);
     if (rc != SQLITE_OK)
         return rc;
-    rc = run(&q->db, Q_BEGIN, 0, 0);
+    rc = db_run(&q->db, Q_BEGIN, 0, 0);
     if (rc == SQLITE_OK)
-        rc = run(&q->db, Q_FORGET_OLD, q->floor, to);
+        rc = db_run(&q->db, Q_FORGET_OLD, q->floor, to);
     if (rc == SQLITE_OK)
-        rc = run(&q->db, Q_FORGET_DELETED, q->floor, to);
+        rc = db_run(&q->db, Q_FORGET_DELETED, q->floor, to);
     if (rc == SQLITE_OK)
-        rc = run(&q->db, Q_FORGET_GAPS, to, 0);
+        rc = db_run(&q->db, Q_FORGET_GAPS, to, 0);
     if (rc == SQLITE_OK)
-        rc = run(&q->db, Q_FLOOR, to, 0);
+        rc = db_run(&q->db, Q_FLOOR, to, 0);
     if (rc == SQLITE_OK)
-        rc = run(&q->db, Q_COMMIT, 0, 0);
-    (void)rollback(&q->db, rc);
+        rc = db_run(&q->db, Q_COMMIT, 0, 0);
+    (void)db_rollback(&q->db, rc);
     if (rc == SQLITE_OK)
         q->floor = to;
     return rc;
@@ -594,7 +594,7 @@ static void compact_run(struct work *w)
     q->compact_failed = q->floor < upto && compact_some(q, upto) != SQLITE_OK;
     if (q->floor >= upto)
         q->compact_upto = q->floor;
-    sizes(q);
+    sizes_read(q);
 }
 
 static void compact_done(struct work *w)
@@ -611,7 +611,7 @@ static void compact_done(struct work *w)
         worker_put(q->worker, w); /* behind the commits that came meanwhile */
 }
 
-static void compact(struct engine *e, int64_t floor)
+static void sqlite_compact(struct engine *e, int64_t floor)
 {
     struct sqlite *q = container_of(e, struct sqlite, base);
     if (q->compacting) {
@@ -632,7 +632,7 @@ struct reading {
     struct history_work *history;
 };
 
-static bool unsealed(struct sqlite *q, struct arena *a, const struct row *r, struct str *out, struct err *err)
+static bool row_unseal(struct sqlite *q, struct arena *a, const struct row *r, struct str *out, struct err *err)
 {
     AUTO(strbuf_fini) struct strbuf plain = STRBUF(STORE_VALUE_MAX);
     if (!r->value.p)
@@ -646,12 +646,12 @@ static bool unsealed(struct sqlite *q, struct arena *a, const struct row *r, str
 static bool read_was(struct sqlite *q, struct arena *a, struct history_row *out, struct err *err)
 {
     sqlite3_stmt *st;
-    int rc = query(&q->db, Q_ONE, out->was_rev, 0, &st);
+    int rc = db_query(&q->db, Q_ONE, out->was_rev, 0, &st);
     if (rc != SQLITE_OK)
         return db_err(&q->db, rc, "read it", err);
     struct row r;
     rc = sqlite3_step(st);
-    bool ok = rc == SQLITE_ROW && row_read(&q->db, st, &r, err) && unsealed(q, a, &r, &out->was, err);
+    bool ok = rc == SQLITE_ROW && row_read(&q->db, st, &r, err) && row_unseal(q, a, &r, &out->was, err);
     if (ok)
         out->was_create_rev = r.created;
     (void)sqlite3_reset(st);
@@ -666,7 +666,7 @@ static bool read_history(struct sqlite *q, struct history_work *w)
     struct str prefix = str_of(w->prefix);
     size_t bytes = 0, looked = 0;
     bool ok = true;
-    int rc = query(&q->db, Q_SINCE, w->after, w->upto, &st);
+    int rc = db_query(&q->db, Q_SINCE, w->after, w->upto, &st);
     if (rc != SQLITE_OK)
         return db_err(&q->db, rc, "read it", &w->err);
     w->reached = w->after;
@@ -677,7 +677,7 @@ static bool read_history(struct sqlite *q, struct history_work *w)
         if (!str_starts(column_text(st, 1), prefix))
             continue;
         struct history_row out = {0};
-        ok = row_read(&q->db, st, &r, &w->err) && unsealed(q, &w->arena, &r, &out.now, &w->err);
+        ok = row_read(&q->db, st, &r, &w->err) && row_unseal(q, &w->arena, &r, &out.now, &w->err);
         if (!ok)
             break;
         out.rev = r.rev;
@@ -708,7 +708,7 @@ static void reading_done(struct work *w)
     history_arrived(h);
 }
 
-static void history(struct engine *e, struct history_work *w)
+static void sqlite_history(struct engine *e, struct history_work *w)
 {
     struct sqlite *q = container_of(e, struct sqlite, base);
     struct reading *r = NEW(struct reading);
@@ -718,7 +718,7 @@ static void history(struct engine *e, struct history_work *w)
 
 /* --- the engine --- */
 
-static void drain(struct engine *e)
+static void sqlite_drain(struct engine *e)
 {
     worker_drain(container_of(e, struct sqlite, base)->worker);
 }
@@ -727,13 +727,13 @@ static void close_sqlite(struct engine *e, int64_t given)
 {
     struct sqlite *q = container_of(e, struct sqlite, base);
     if (q->started && given)
-        (void)run(&q->db, Q_CEILING, given, 1);
+        (void)db_run(&q->db, Q_CEILING, given, 1);
     worker_free(q->worker);
     db_close(&q->db);
     mem_free(q);
 }
 
-static void stats(const struct engine *e, struct store_stats *out)
+static void sqlite_stats(const struct engine *e, struct store_stats *out)
 {
     const struct sqlite *q = container_of(e, const struct sqlite, base);
     out->file_bytes = atomic_load(&q->file_bytes);
@@ -743,12 +743,12 @@ static void stats(const struct engine *e, struct store_stats *out)
 
 static const struct engine_ops sqlite_ops = {
     .logs = true,
-    .commit = commit,
-    .history = history,
-    .compact = compact,
-    .drain = drain,
+    .commit = sqlite_commit,
+    .history = sqlite_history,
+    .compact = sqlite_compact,
+    .drain = sqlite_drain,
     .close = close_sqlite,
-    .stats = stats,
+    .stats = sqlite_stats,
 };
 
 struct engine *sqlite_open(struct store *s, const char *path, struct err *err)
@@ -769,7 +769,7 @@ struct engine *sqlite_open(struct store *s, const char *path, struct err *err)
         mem_free(q);
         return NULL;
     }
-    sizes(q);
+    sizes_read(q);
     (void)sqlite3_db_release_memory(q->db.db);
     return &q->base;
 }
@@ -799,7 +799,7 @@ struct sqlite_writer *sqlite_writer_new(const char *path, struct err *err)
     AUTO(sqlite_writer_free) struct sqlite_writer *w = NEW(struct sqlite_writer);
     if (!db_open(&w->db, path, true, err))
         return NULL;
-    int rc = run(&w->db, Q_BEGIN, 0, 0);
+    int rc = db_run(&w->db, Q_BEGIN, 0, 0);
     if (rc != SQLITE_OK) {
         (void)db_err(&w->db, rc, "write to it", err);
         return NULL;
@@ -818,11 +818,11 @@ bool sqlite_writer_add(struct sqlite_writer *w, struct str key, struct str store
 
 bool sqlite_writer_end(struct sqlite_writer *w, int64_t rev, struct err *err)
 {
-    int in_wal, done, rc = run(&w->db, Q_CEILING, rev, 1);
+    int in_wal, done, rc = db_run(&w->db, Q_CEILING, rev, 1);
     if (rc == SQLITE_OK)
-        rc = run(&w->db, Q_FLOOR, rev, 0);
+        rc = db_run(&w->db, Q_FLOOR, rev, 0);
     if (rc == SQLITE_OK)
-        rc = run(&w->db, Q_COMMIT, 0, 0);
+        rc = db_run(&w->db, Q_COMMIT, 0, 0);
     if (rc == SQLITE_OK)
         rc = sqlite3_wal_checkpoint_v2(w->db.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, &in_wal, &done);
     return rc == SQLITE_OK || db_err(&w->db, rc, "write to it", err);
@@ -830,7 +830,7 @@ bool sqlite_writer_end(struct sqlite_writer *w, int64_t rev, struct err *err)
 
 void sqlite_writer_free(struct sqlite_writer *w)
 {
-    (void)rollback(&w->db, 0);
+    (void)db_rollback(&w->db, 0);
     db_close(&w->db);
     mem_free(w);
 }

@@ -138,7 +138,7 @@ static struct store_entry *head_of(const struct store *s, struct str key, bool *
     return h ? h->entry : pmap_get(&s->index, key);
 }
 
-static bool compare(const struct store_write *w, const struct store_entry *have, struct err *err)
+static bool write_compare(const struct store_write *w, const struct store_entry *have, struct err *err)
 {
     if (w->expect == STORE_ABSENT && have)
         return err_set(err, E_ALREADY_EXISTS, STR_FMT " already exists", STR_ARG(w->key));
@@ -160,7 +160,7 @@ static bool op_compare(const struct store *s, struct store_op *op, const bool *i
         const struct store_entry *have = head_of(s, w.key, &pending);
         /* own_ref has moved into the change by the time a queued op is looked at again */
         w.own_ref = is_put ? (is_put[i] ? &w : NULL) : w.own_ref;
-        if (!compare(&w, have, &op->err)) {
+        if (!write_compare(&w, have, &op->err)) {
             *rests_on_pending = pending;
             return false;
         }
@@ -360,7 +360,7 @@ static void op_finish(struct store *s, struct list *ops)
 }
 
 /* Ops whose changes are visible now: told, then answered. */
-static void publish(struct store *s, struct list *ops)
+static void ops_publish(struct store *s, struct list *ops)
 {
     ARRAY(struct store_change *) changes = {0};
     list_each (op, ops, struct store_op, node)
@@ -405,7 +405,7 @@ static void publish_lazy(struct store *s)
             array_push(&s->lazy, op->changes[i]);
         }
     }
-    publish(s, &ready);
+    ops_publish(s, &ready);
     hurry |= s->lazy.n >= STORE_PATIENT_MAX;
     if (s->lazy.n && hurry && !timer_is_set(&s->lazy_timer) && !s->lazy_due && !s->closing)
         timer_set(&s->lazy_timer, s->lazy_ns);
@@ -446,7 +446,7 @@ static void start_batch(struct store *s)
     s->engine->ops->commit(s->engine, b);
 }
 
-static void run(struct store *s)
+static void store_run(struct store *s)
 {
     struct list answered = LIST_HEAD(answered);
     while (!list_empty(&s->answered)) {
@@ -461,21 +461,21 @@ static void run(struct store *s)
 
 static void on_kick(struct timer *t)
 {
-    run(container_of(t, struct store, kick));
+    store_run(container_of(t, struct store, kick));
 }
 
 static void on_lazy(struct timer *t)
 {
     struct store *s = container_of(t, struct store, lazy_timer);
     s->lazy_due = true;
-    run(s);
+    store_run(s);
 }
 
 static void on_retry(struct timer *t)
 {
     struct store *s = container_of(t, struct store, retry);
     s->retry_due = true;
-    run(s);
+    store_run(s);
 }
 
 /* After each batch: does the disk work? */
@@ -499,7 +499,7 @@ static void disk_seen(struct store *s, const struct batch *b)
         s->disk(s->disk_arg, store_failing(s));
 }
 
-static size_t bucket(uint64_t v, uint64_t unit)
+static size_t bucket_of(uint64_t v, uint64_t unit)
 {
     size_t i = 0;
     while (i < STORE_BUCKETS - 1 && v > unit << i)
@@ -513,9 +513,9 @@ static void batch_count(struct store *s, const struct batch *b)
     st->batches++;
     st->batches_failed += !b->ok;
     st->logged_bytes += b->bytes;
-    st->batch_size[bucket(b->n, 1)]++;
+    st->batch_size[bucket_of(b->n, 1)]++;
     st->batch_size_sum += b->n;
-    st->commit_ns[bucket((uint64_t)b->ns, 64000)]++;
+    st->commit_ns[bucket_of((uint64_t)b->ns, 64000)]++;
     st->commit_ns_sum += (uint64_t)b->ns;
 }
 
@@ -534,7 +534,7 @@ static void heads_clear(struct store *s)
 }
 
 /* The ops of `queue` once more against what is visible, after those before them have failed. */
-static void recheck(struct store *s, struct list *failed, const struct err *why)
+static void ops_recheck(struct store *s, struct list *failed, const struct err *why)
 {
     struct list turn = LIST_HEAD(turn);
     while (!list_empty(&s->queue)) {
@@ -588,7 +588,7 @@ static void batch_failed(struct store *s, struct batch *b)
             list_add(&failed, &op->node);
         }
     }
-    recheck(s, &failed, &b->err);
+    ops_recheck(s, &failed, &b->err);
     list_each (op, &failed, struct store_op, node) {
         s->nqueued--;
         s->queued_bytes -= op->bytes;
@@ -625,7 +625,7 @@ void store_committed(struct store *s, struct batch *b)
             }
             op_apply(s, op);
         }
-        publish(s, &done);
+        ops_publish(s, &done);
         log_bound(s);
     }
     batch_free(b);
@@ -666,7 +666,7 @@ void store_snapshot_fini(struct store_snapshot *snap)
         pmap_fini(&snap->map);
 }
 
-static struct store_entry *within(const struct store_iter *it, struct store_entry *e)
+static struct store_entry *iter_within(const struct store_iter *it, struct store_entry *e)
 {
     return e && str_starts(store_entry_key(e), it->prefix) ? e : NULL;
 }
@@ -675,12 +675,12 @@ struct store_entry *store_first(struct store_iter *it, const struct store_snapsh
                                 struct str from)
 {
     it->prefix = prefix;
-    return within(it, pmap_seek(&it->it, &snap->map, str_cmp(from, prefix) > 0 ? from : prefix));
+    return iter_within(it, pmap_seek(&it->it, &snap->map, str_cmp(from, prefix) > 0 ? from : prefix));
 }
 
 struct store_entry *store_next(struct store_iter *it)
 {
-    return within(it, pmap_next(&it->it));
+    return iter_within(it, pmap_next(&it->it));
 }
 
 size_t store_count(const struct store_snapshot *snap, struct str prefix, struct str from)
@@ -885,7 +885,7 @@ void store_close(struct store *s)
     uint64_t failed = s->stats.batches_failed;
     do {
         s->lazy_due = true;
-        run(s);
+        store_run(s);
         s->engine->ops->drain(s->engine);
     } while (!list_empty(&s->queue) || !list_empty(&s->answered) || (s->lazy.n && failed == s->stats.batches_failed));
     int64_t given = s->lazy.n ? 0 : s->given;

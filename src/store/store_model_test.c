@@ -82,7 +82,7 @@ static int number_of(const struct store_entry *e)
     return e ? ((const struct number *)e->ref)->v : 0;
 }
 
-static void told(struct store_subscriber *sub, const struct store_event *e, size_t n)
+static void events_told(struct store_subscriber *sub, const struct store_event *e, size_t n)
 {
     (void)sub;
     for (size_t i = 0; i < n; i++) {
@@ -94,7 +94,7 @@ static void told(struct store_subscriber *sub, const struct store_event *e, size
         array_push(&events, ev);
     }
 }
-static struct store_subscriber subscriber = {.fn = told};
+static struct store_subscriber subscriber = {.fn = events_told};
 
 /* --- writers --- */
 
@@ -108,7 +108,7 @@ static struct pending pending[PENDING];
 static int acknowledged, refusals, faults;
 static bool mostly_lazy;
 
-static void answered(struct store_op *op)
+static void op_answered(struct store_op *op)
 {
     struct pending *p = container_of(op, struct pending, op);
     p->busy = false;
@@ -146,7 +146,8 @@ static void start_one(struct store *s)
     }
     p->busy = true;
     bool lazy = random_below(20) < (mostly_lazy ? 19 : 6);
-    p->op = (struct store_op){.writes = p->w, .n = n, .class = lazy ? STORE_LAZY : STORE_DURABLE, .done = answered};
+    p->op = (struct store_op){
+        .writes = p->w, .n = n, .class = lazy ? STORE_LAZY : STORE_DURABLE, .done = op_answered};
     struct store *outer = TAKE(writing_to); /* a lazy value is encoded inside the call */
     store_write(s, &p->op);
     writing_to = outer;
@@ -211,7 +212,7 @@ static void read_over(struct store_read *r)
 static struct store_history history;
 static struct store_read reading;
 
-static void ask(struct store *s)
+static void history_ask(struct store *s)
 {
     if (asked)
         return;
@@ -238,7 +239,7 @@ static void check_now(const struct store *s)
         CHECK(store_rev(s) >= events.p[events.n - 1].rev);
 }
 
-static bool busy(void)
+static bool ops_are_pending(void)
 {
     for (size_t i = 0; i < PENDING; i++)
         if (pending[i].busy)
@@ -256,7 +257,7 @@ static struct store *open_store(struct loop *l, const struct store_options *o)
     return s;
 }
 
-static void live(struct loop *l, const struct store_options *o, bool with_faults)
+static void store_live(struct loop *l, const struct store_options *o, bool with_faults)
 {
     struct store *s = open_store(l, o);
     began = store_rev(s);
@@ -266,9 +267,9 @@ static void live(struct loop *l, const struct store_options *o, bool with_faults
         if (dice < 600)
             start_one(s);
         else if (dice < 700)
-            ask(s);
+            history_ask(s);
         else if (dice < 960)
-            (void)loop_run_once(l, busy() ? 10 * NS_PER_MS : 0);
+            (void)loop_run_once(l, ops_are_pending() ? 10 * NS_PER_MS : 0);
         else if (dice < 970)
             check_now(s);
         else if (dice < 980)
@@ -277,7 +278,7 @@ static void live(struct loop *l, const struct store_options *o, bool with_faults
             fault_at(1 + (int)random_below(10));
             faults++;
         } else if (dice < 995 && o->path) {
-            while (busy())
+            while (ops_are_pending())
                 (void)loop_run_once(l, NS_PER_S);
             fault_at(0); /* a disk that fails at open is another test's */
             writing_to = NULL;
@@ -290,7 +291,7 @@ static void live(struct loop *l, const struct store_options *o, bool with_faults
         if (fault_fired())
             fault_at(0);
     }
-    while (busy())
+    while (ops_are_pending())
         (void)loop_run_once(l, NS_PER_S);
     check_now(s);
     fault_at(0);
@@ -304,7 +305,7 @@ static void live(struct loop *l, const struct store_options *o, bool with_faults
 }
 
 /* Simulated: everything follows from the seed, jobs included. Otherwise with threads, as it will be. */
-static void stories(bool simulated, const char *path, size_t in_memory, bool with_faults)
+static void stories_play(bool simulated, const char *path, size_t in_memory, bool with_faults)
 {
     uint64_t seed;
     const char *given = getenv("WHERRY_SEED");
@@ -319,30 +320,30 @@ static void stories(bool simulated, const char *path, size_t in_memory, bool wit
     struct err err = ERR;
     AUTO(loop_free) struct loop *l = simulated ? loop_new_simulated(seed + 1) : loop_new(&err);
     write_while_encoding = simulated;
-    live(l, &o, with_faults);
+    store_live(l, &o, with_faults);
 }
 
 TEST(store_model_memory)
 {
-    stories(true, NULL, 0, false);
+    stories_play(true, NULL, 0, false);
 }
 TEST(store_model_memory_with_a_short_history)
 {
-    stories(true, NULL, 30, false);
+    stories_play(true, NULL, 30, false);
 }
 TEST(store_model_log)
 {
-    stories(true, "store.db", 0, false);
+    stories_play(true, "store.db", 0, false);
 }
 TEST(store_model_log_with_hardly_any_history_in_memory)
 {
-    stories(true, "store.db", 3, false);
+    stories_play(true, "store.db", 3, false);
 }
 TEST(store_model_log_with_faults)
 {
-    stories(true, "store.db", 3, true);
+    stories_play(true, "store.db", 3, true);
 }
 TEST(store_model_log_with_faults_and_threads)
 {
-    stories(false, "store.db", 10, true);
+    stories_play(false, "store.db", 10, true);
 }

@@ -85,7 +85,7 @@ static ARRAY(struct change) record;
 static int64_t acked;
 static int waiting, number; /* of the newest value */
 
-static void observe(void *arg, enum vfs_change what, const char *path, int64_t at, const void *p, size_t n)
+static void change_observe(void *arg, enum vfs_change what, const char *path, int64_t at, const void *p, size_t n)
 {
     (void)arg;
     for (int f = 0; f < FILES; f++) {
@@ -96,7 +96,7 @@ static void observe(void *arg, enum vfs_change what, const char *path, int64_t a
     }
     CHECK(!"a file that is not the store's");
 }
-static const struct vfs_observer observer = {observe, NULL};
+static const struct vfs_observer observer = {change_observe, NULL};
 
 static void events_add(event_array *to, const struct store_event *e, size_t n)
 {
@@ -105,7 +105,7 @@ static void events_add(event_array *to, const struct store_event *e, size_t n)
             if (str_eqz(store_event_key(&e[i]), names[k]))
                 array_push(to, ((struct event){e[i].rev, k, e[i].now ? ((struct value *)e[i].now->ref)->v : 0}));
 }
-static void told(struct store_subscriber *sub, const struct store_event *e, size_t n)
+static void events_told(struct store_subscriber *sub, const struct store_event *e, size_t n)
 {
     (void)sub;
     events_add(&events, e, n);
@@ -115,7 +115,7 @@ struct one {
     struct store_write w;
     struct store_op op;
 };
-static void answered(struct store_op *op)
+static void op_answered(struct store_op *op)
 {
     if (op->ok && op->class == STORE_DURABLE)
         acked = MAX(acked, op->rev);
@@ -124,10 +124,10 @@ static void answered(struct store_op *op)
     mem_free(container_of(op, struct one, op));
 }
 
-static void live(struct loop *l, const struct store_options *o)
+static void store_live(struct loop *l, const struct store_options *o)
 {
     struct err err = ERR;
-    struct store_subscriber sub = {.fn = told};
+    struct store_subscriber sub = {.fn = events_told};
     vfs_observe(&observer);
     struct store *s = store_open(l, o, &err);
     CHECK_OK(s, err);
@@ -139,7 +139,7 @@ static void live(struct loop *l, const struct store_options *o)
                                       .own_ref = random_below(8) ? value_new(number) : NULL,
                                       .expect = STORE_ANY};
         one->op = (struct store_op){
-            .writes = &one->w, .n = 1, .class = random_below(6) ? STORE_DURABLE : STORE_LAZY, .done = answered};
+            .writes = &one->w, .n = 1, .class = random_below(6) ? STORE_DURABLE : STORE_LAZY, .done = op_answered};
         waiting++;
         store_write(s, &one->op);
         if (random_below(2))
@@ -164,7 +164,7 @@ struct image {
     struct strbuf now;
 };
 
-static void apply(struct strbuf *b, int64_t at, const char *p, size_t n)
+static void file_apply(struct strbuf *b, int64_t at, const char *p, size_t n)
 {
     if (b->n < (size_t)at + n) {
         size_t more = (size_t)at + n - b->n;
@@ -174,7 +174,7 @@ static void apply(struct strbuf *b, int64_t at, const char *p, size_t n)
     memcpy(b->p + at, p, n);
 }
 
-static void cut(struct strbuf *b, size_t n)
+static void file_cut(struct strbuf *b, size_t n)
 {
     if (n == 0)
         strbuf_reset(b);
@@ -182,29 +182,29 @@ static void cut(struct strbuf *b, size_t n)
         b->n = n;
 }
 
-static void copy(struct strbuf *to, const struct strbuf *from)
+static void file_copy(struct strbuf *to, const struct strbuf *from)
 {
     strbuf_reset(to);
     strbuf_add(to, strbuf_str(from));
 }
 
-static void grown(struct strbuf *b, size_t from,
-                  int64_t at) /* blocks that were given to the file and never written */
+static void file_grow(struct strbuf *b, size_t from,
+                      int64_t at) /* blocks that were given to the file and never written */
 {
     for (size_t i = from; i < (size_t)at && i < b->n; i++)
         b->p[i] = (char)random_below(256);
 }
 
-static void unsynced(struct strbuf *b, const struct change *c, int chance)
+static void change_half_apply(struct strbuf *b, const struct change *c, int chance)
 {
     if (c->what == VFS_TRUNCATE && random_below(100) < (uint64_t)chance)
-        cut(b, (size_t)c->at);
+        file_cut(b, (size_t)c->at);
     for (size_t n = 0; c->what == VFS_WRITE && n < c->n;) {
         size_t part = MIN(SECTOR - (size_t)(c->at + (int64_t)n) % SECTOR, c->n - n), was = b->n;
         if (random_below(100) < (uint64_t)chance) {
-            apply(b, c->at + (int64_t)n, c->p + n, part);
+            file_apply(b, c->at + (int64_t)n, c->p + n, part);
             if (random_below(2))
-                grown(b, was, c->at + (int64_t)n);
+                file_grow(b, was, c->at + (int64_t)n);
         }
         n += part;
     }
@@ -226,26 +226,26 @@ static void make_disk(size_t upto, int chance)
     size_t synced_at[FILES] = {0};
     for (int f = 0; f < FILES; f++) {
         files[f] = (struct image){STRBUF(64 << 20), STRBUF(64 << 20)};
-        copy(&files[f].synced, &base[f]);
-        copy(&files[f].now, &base[f]);
+        file_copy(&files[f].synced, &base[f]);
+        file_copy(&files[f].now, &base[f]);
     }
     for (size_t i = 0; i < upto; i++) {
         const struct change *c = &record.p[i];
         struct image *m = &files[c->file];
         if (c->what == VFS_WRITE)
-            apply(&m->now, c->at, c->p, c->n);
+            file_apply(&m->now, c->at, c->p, c->n);
         if (c->what == VFS_TRUNCATE)
-            cut(&m->now, (size_t)c->at);
+            file_cut(&m->now, (size_t)c->at);
         if (c->what == VFS_DELETE)
-            cut(&m->now, 0);
+            file_cut(&m->now, 0);
         if (c->what == VFS_SYNC || c->what == VFS_DELETE) {
-            copy(&m->synced, &m->now);
+            file_copy(&m->synced, &m->now);
             synced_at[c->file] = i + 1;
         }
     }
     for (size_t i = 0; i < upto; i++)
         if (i >= synced_at[record.p[i].file])
-            unsynced(&files[record.p[i].file].synced, &record.p[i], chance);
+            change_half_apply(&files[record.p[i].file].synced, &record.p[i], chance);
     for (int f = 0; f < FILES; f++) {
         put_file(f, strbuf_str(&files[f].synced));
         strbuf_fini(&files[f].synced);
@@ -253,7 +253,7 @@ static void make_disk(size_t upto, int chance)
     }
 }
 
-static bool same(const struct store *s, const int *state)
+static bool store_is_same(const struct store *s, const int *state)
 {
     for (int k = 0; k < KEYS; k++) {
         const struct store_entry *e = store_get(s, str_of(names[k]));
@@ -314,11 +314,11 @@ static size_t check_disk(struct loop *l, const struct store_options *o, int64_t 
     int64_t last = 0;
     for (int n = 0; n < 8 && shown; n++)
         last = MAX(last, check_history(l, s, shown, n ? random_below(shown) : shown - 1, at_least));
-    bool found = at_least == 0 && last == 0 && same(s, state);
+    bool found = at_least == 0 && last == 0 && store_is_same(s, state);
     size_t i = 0;
     for (; i < events.n && !found; i++) {
         state[events.p[i].key] = events.p[i].now;
-        found = events.p[i].rev >= MAX(at_least, last) && same(s, state);
+        found = events.p[i].rev >= MAX(at_least, last) && store_is_same(s, state);
     }
     CHECK(found);
     for (size_t k = 0; k < shown; k++)
@@ -379,7 +379,7 @@ TEST(store_with_the_power_cut_at_any_moment_has_every_acknowledged_write)
     struct store_options o = {.path = paths[0], .type = &type, .lazy_ns = NS_PER_MS};
     for (int life = 0; life < LIVES; life++) {
         int64_t before = acked;
-        live(l, &o);
+        store_live(l, &o);
         loop_run(l);
         bool checkpointed = false;
         for (size_t i = 0; i < record.n; i++)

@@ -181,7 +181,7 @@ static int64_t put_as(struct world *w, struct str key, const char *value, int64_
     CHECK(p.op.ok == (p.op.rev > 0));
     return p.op.rev;
 }
-static int64_t put(struct world *w, const char *key, const char *value) /* NULL: delete */
+static int64_t key_put(struct world *w, const char *key, const char *value) /* NULL: delete */
 {
     struct err err = ERR;
     int64_t rev = put_as(w, str_of(key), value, STORE_ANY, STORE_DURABLE, &err);
@@ -195,13 +195,13 @@ static int64_t put_lazy(struct world *w, const char *key, const char *value)
     CHECK_OK(rev, err);
     return rev;
 }
-static enum err_kind refused(struct world *w, const char *key, const char *value, int64_t expect)
+static enum err_kind put_refused(struct world *w, const char *key, const char *value, int64_t expect)
 {
     struct err err = ERR;
     CHECK(put_as(w, str_of(key), value, expect, STORE_DURABLE, &err) == 0);
     return err.kind;
 }
-static struct str value(struct world *w, const char *key) /* "-": not there */
+static struct str key_value(struct world *w, const char *key) /* "-": not there */
 {
     const struct store_entry *e = store_get(w->s, str_of(key));
     return e ? text_of(e->ref) : S("-");
@@ -214,7 +214,7 @@ static void loop_run_for(struct world *w, int64_t ns)
 }
 
 /* all of a snapshot as "key=value@mod key=..." */
-static struct str listing(const struct store_snapshot *snap, const char *prefix, struct strbuf *b)
+static struct str snapshot_listing(const struct store_snapshot *snap, const char *prefix, struct strbuf *b)
 {
     struct store_iter it;
     strbuf_reset(b);
@@ -251,7 +251,7 @@ struct seen {
     bool over;
     struct world *w;
 };
-static void see(struct seen *s, const struct store_event *events, size_t n)
+static void events_see(struct seen *s, const struct store_event *events, size_t n)
 {
     CHECK(n > 0);
     for (size_t i = 0; i < n; i++) {
@@ -262,7 +262,7 @@ static void see(struct seen *s, const struct store_event *events, size_t n)
 }
 static void see_history(struct store_history *h, const struct store_event *events, size_t n)
 {
-    see(container_of(h, struct seen, h), events, n);
+    events_see(container_of(h, struct seen, h), events, n);
 }
 static void see_end(struct store_history *h)
 {
@@ -273,7 +273,7 @@ static void see_sub(struct store_subscriber *sub, const struct store_event *even
     struct seen *s = container_of(sub, struct seen, sub);
     if (s->w && events[n - 1].now) /* visible before it is told */
         CHECK(store_rev(s->w->s) >= events[n - 1].rev && store_get(s->w->s, store_event_key(&events[n - 1])));
-    see(s, events, n);
+    events_see(s, events, n);
 }
 #define SEEN ((struct seen){.text = STRBUF(1 << 20)})
 
@@ -283,7 +283,7 @@ static void run_until(struct world *w, const bool *over)
         (void)loop_run_once(w->loop, NS_PER_S);
     CHECK(*over);
 }
-static bool history(struct world *w, struct seen *s, int64_t after, const char *prefix)
+static bool history_read(struct world *w, struct seen *s, int64_t after, const char *prefix)
 {
     strbuf_reset(&s->text);
     s->over = false;
@@ -297,7 +297,7 @@ static bool history(struct world *w, struct seen *s, int64_t after, const char *
 static void check_history(struct world *w, int64_t after, const char *prefix, const char *want)
 {
     struct seen s = SEEN;
-    CHECK_OK(history(w, &s, after, prefix), s.h.err);
+    CHECK_OK(history_read(w, &s, after, prefix), s.h.err);
     CHECK_STR(s.text.n ? strbuf_str(&s.text) : S(""), str_of(want));
     strbuf_fini(&s.text);
 }
@@ -318,7 +318,7 @@ static enum err_kind read_at(struct world *w, int64_t rev, const char *prefix, s
     if (!r.ok)
         return r.err.kind;
     CHECK_INT(r.snap.rev, rev);
-    (void)listing(&r.snap, prefix, out);
+    (void)snapshot_listing(&r.snap, prefix, out);
     store_snapshot_fini(&r.snap);
     return E_NONE;
 }
@@ -331,40 +331,40 @@ static void check_read(struct world *w, int64_t rev, const char *prefix, const c
 
 /* --- the contract --- */
 
-static void compares(struct world *w)
+static void compares_try(struct world *w)
 {
-    CHECK_INT(refused(w, "a", "1", 7), E_NOT_FOUND);
-    CHECK_INT(refused(w, "a", NULL, STORE_ANY), E_NOT_FOUND);
-    int64_t before = store_rev(w->s), r1 = put(w, "a", "1");
+    CHECK_INT(put_refused(w, "a", "1", 7), E_NOT_FOUND);
+    CHECK_INT(put_refused(w, "a", NULL, STORE_ANY), E_NOT_FOUND);
+    int64_t before = store_rev(w->s), r1 = key_put(w, "a", "1");
     CHECK(r1 > before);
     CHECK_INT(store_rev(w->s), r1);
-    CHECK_INT(refused(w, "a", "2", STORE_ABSENT), E_ALREADY_EXISTS);
-    CHECK_INT(refused(w, "a", "2", r1 + 1), E_CONFLICT);
-    CHECK_INT(refused(w, "a", NULL, r1 + 1), E_CONFLICT);
-    CHECK_STR(value(w, "a"), S("1"));
+    CHECK_INT(put_refused(w, "a", "2", STORE_ABSENT), E_ALREADY_EXISTS);
+    CHECK_INT(put_refused(w, "a", "2", r1 + 1), E_CONFLICT);
+    CHECK_INT(put_refused(w, "a", NULL, r1 + 1), E_CONFLICT);
+    CHECK_STR(key_value(w, "a"), S("1"));
     struct err err = ERR;
     int64_t r2 = put_as(w, S("a"), "2", r1, STORE_DURABLE, &err);
     CHECK(r2 > r1);
     const struct store_entry *e = store_get(w->s, S("a"));
     CHECK(e->create_rev == r1 && e->mod_rev == r2);
     CHECK(put_as(w, S("a"), NULL, r2, STORE_DURABLE, &err) > r2);
-    CHECK_STR(value(w, "a"), S("-"));
+    CHECK_STR(key_value(w, "a"), S("-"));
     CHECK(put_as(w, S("a"), "3", STORE_ABSENT, STORE_DURABLE, &err) > r2);
     CHECK(store_get(w->s, S("a"))->create_rev > r2); /* a new life */
-    CHECK_INT(refused(w, "", "x", STORE_ANY), E_BAD_REQUEST);
+    CHECK_INT(put_refused(w, "", "x", STORE_ANY), E_BAD_REQUEST);
     char longest[STORE_KEY_MAX + 2];
     memset(longest, 'k', sizeof longest);
     longest[STORE_KEY_MAX + 1] = 0;
-    CHECK_INT(refused(w, longest, "x", STORE_ANY), E_BAD_REQUEST);
+    CHECK_INT(put_refused(w, longest, "x", STORE_ANY), E_BAD_REQUEST);
     longest[STORE_KEY_MAX] = 0;
-    (void)put(w, longest, "x");
+    (void)key_put(w, longest, "x");
 }
 TEST(store_compares_before_it_puts)
 {
-    with_each(compares);
+    with_each(compares_try);
 }
 
-static void pipelines(struct world *w)
+static void pipelines_try(struct world *w)
 {
     /* each rests on the one before, none is visible yet */
     struct put p[50] = {0};
@@ -379,9 +379,9 @@ static void pipelines(struct world *w)
     struct put late = {0}, also = {0};
     put_start(w, &late, S("a"), "late", p[0].w.rev);
     put_start(w, &also, S("a"), "also", STORE_ABSENT);
-    CHECK_STR(value(w, "a"), S("-"));
+    CHECK_STR(key_value(w, "a"), S("-"));
     wait_for(w, &late.op);
-    CHECK_STR(value(w, "a"), S("49")); /* who lost is told when the winner is visible */
+    CHECK_STR(key_value(w, "a"), S("49")); /* who lost is told when the winner is visible */
     CHECK_INT(late.op.err.kind, E_CONFLICT);
     wait_for(w, &also.op);
     CHECK_INT(also.op.err.kind, E_ALREADY_EXISTS);
@@ -390,20 +390,20 @@ static void pipelines(struct world *w)
 }
 TEST(store_lets_writers_queue_on_what_is_not_committed)
 {
-    with_each(pipelines);
+    with_each(pipelines_try);
 }
 
-static void transactions(struct world *w)
+static void transactions_try(struct world *w)
 {
-    int64_t a = put(w, "a", "1");
-    (void)put(w, "b", "1");
+    int64_t a = key_put(w, "a", "1");
+    (void)key_put(w, "b", "1");
     struct store_write bad[2] = {{.key = S("a"), .own_ref = text_new(S("2")), .expect = a},
                                  {.key = S("c"), .own_ref = NULL, .expect = STORE_ANY}};
     struct store_op op = {.writes = bad, .n = 2, .done = on_done};
     store_write(w->s, &op);
     wait_for(w, &op);
     CHECK(!op.ok && op.err.kind == E_NOT_FOUND);
-    CHECK_STR(value(w, "a"), S("1"));
+    CHECK_STR(key_value(w, "a"), S("1"));
     struct store_write good[3] = {{.key = S("a"), .expect = a},
                                   {.key = S("b"), .own_ref = text_new(S("2")), .expect = STORE_ANY},
                                   {.key = S("c"), .own_ref = text_new(S("2")), .expect = STORE_ABSENT}};
@@ -426,23 +426,23 @@ static void transactions(struct world *w)
 }
 TEST(store_writes_a_transaction_whole_or_not)
 {
-    with_each(transactions);
+    with_each(transactions_try);
 }
 
-static void snapshots(struct world *w)
+static void snapshots_try(struct world *w)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
-    (void)put(w, "pods/a", "1");
-    (void)put(w, "pods/b", "1");
-    (void)put(w, "nodes/x", "1");
+    (void)key_put(w, "pods/a", "1");
+    (void)key_put(w, "pods/b", "1");
+    (void)key_put(w, "nodes/x", "1");
     AUTO(store_snapshot_fini) struct store_snapshot snap = store_snapshot(w->s);
-    (void)put(w, "pods/b", "2");
-    (void)put(w, "pods/a", NULL);
-    (void)put(w, "pods/c", "1");
-    CHECK_STR(listing(&snap, "pods/", &b), S("pods/a=1 pods/b=1"));
+    (void)key_put(w, "pods/b", "2");
+    (void)key_put(w, "pods/a", NULL);
+    (void)key_put(w, "pods/c", "1");
+    CHECK_STR(snapshot_listing(&snap, "pods/", &b), S("pods/a=1 pods/b=1"));
     AUTO(store_snapshot_fini) struct store_snapshot now = store_snapshot(w->s);
     CHECK(now.rev == snap.rev + 3);
-    CHECK_STR(listing(&now, "", &b), S("nodes/x=1 pods/b=2 pods/c=1"));
+    CHECK_STR(snapshot_listing(&now, "", &b), S("nodes/x=1 pods/b=2 pods/c=1"));
     struct store_iter it;
     struct store_entry *e = store_first(&it, &now, S("pods/"), S("pods/b0"));
     CHECK(e && str_eq(store_entry_key(e), S("pods/c")) && !store_next(&it));
@@ -450,20 +450,21 @@ static void snapshots(struct world *w)
     CHECK_INT(store_count(&now, S("pods/"), S("pods/b0")), 1);
     CHECK_INT(store_count(&now, S(""), STR_NONE), 3);
     CHECK_INT(store_count(&now, S("pods/"), S("q")), 0);
-    (void)put(w, "\xff\xff", "1");
+    (void)key_put(w, "\xff\xff", "1");
     AUTO(store_snapshot_fini) struct store_snapshot high = store_snapshot(w->s);
     CHECK_INT(store_count(&high, S("\xff"), STR_NONE), 1);
 }
 TEST(store_snapshots_stay_as_they_were)
 {
-    with_each(snapshots);
+    with_each(snapshots_try);
 }
 
 /* a, b and others change; memory holds only the newest, so the log must answer for the rest */
 static void old_revisions(struct world *w)
 {
-    int64_t r0 = store_rev(w->s), ra = put(w, "p/a", "1"), rb = put(w, "p/b", "1"), ra2 = put(w, "p/a", "2");
-    int64_t rd = put(w, "p/b", NULL), rc = put(w, "q/c", "1"), rb2 = put(w, "p/b", "3");
+    int64_t r0 = store_rev(w->s), ra = key_put(w, "p/a", "1"), rb = key_put(w, "p/b", "1"),
+            ra2 = key_put(w, "p/a", "2");
+    int64_t rd = key_put(w, "p/b", NULL), rc = key_put(w, "q/c", "1"), rb2 = key_put(w, "p/b", "3");
     (void)put_lazy(w, "p/l", "z");
     for (int round = 0; round < 2; round++) {
         check_history(w, r0, "", "+p/a=1 +p/b=1 *p/a=1>2 -p/b=1 +q/c=1 +p/b=3 +p/l=z");
@@ -488,7 +489,7 @@ static void old_revisions(struct world *w)
     check_read(w, ra2, "p/", "p/a=2 p/b=1");
     check_history(w, ra2, "", "-p/b=1 +q/c=1 +p/b=3 +p/l=z");
     struct seen s = SEEN;
-    CHECK(!history(w, &s, rb, ""));
+    CHECK(!history_read(w, &s, rb, ""));
     CHECK_INT(s.h.err.kind, E_EXPIRED);
     store_compact(w->s, store_rev(w->s));
     check_history(w, store_rev(w->s), "", "");
@@ -525,9 +526,9 @@ TEST(store_history_is_bounded_in_memory_and_told_in_portions)
     CHECK_INT(st.history, 1000);
     CHECK_INT(st.floor, st.rev - 1000);
     struct seen s = SEEN;
-    CHECK(history(w, &s, st.floor, ""));
+    CHECK(history_read(w, &s, st.floor, ""));
     CHECK_INT(s.last, st.rev);
-    CHECK(!history(w, &s, st.floor - 1, "") && s.h.err.kind == E_EXPIRED);
+    CHECK(!history_read(w, &s, st.floor - 1, "") && s.h.err.kind == E_EXPIRED);
     strbuf_fini(&s.text);
     world_free(w);
     /* the log reaches further back than memory */
@@ -541,7 +542,7 @@ TEST(store_history_is_bounded_in_memory_and_told_in_portions)
     wait_for(w, &p[1999].op);
     mem_free(p);
     s = SEEN;
-    CHECK_OK(history(w, &s, first, ""), s.h.err);
+    CHECK_OK(history_read(w, &s, first, ""), s.h.err);
     CHECK_INT(s.last, first + 2000);
     store_stats(w->s, &st);
     CHECK(st.history <= 100);
@@ -551,9 +552,9 @@ TEST(store_history_is_bounded_in_memory_and_told_in_portions)
 
 static void history_joins_on(struct world *w)
 {
-    int64_t r0 = put(w, "p/a", "1");
-    (void)put(w, "q", "1");
-    int64_t joint = put(w, "p/a", "2");
+    int64_t r0 = key_put(w, "p/a", "1");
+    (void)key_put(w, "q", "1");
+    int64_t joint = key_put(w, "p/a", "2");
     struct seen old = SEEN, now = SEEN;
     now.sub.fn = see_sub;
     store_subscribe(w->s, &now.sub);
@@ -563,8 +564,8 @@ static void history_joins_on(struct world *w)
     struct put p = {0};
     put_start(w, &p, S("p/b"), "1", STORE_ANY); /* commits while history is still being read */
     wait_for(w, &p.op);
-    (void)put(w, "q", NULL);
-    (void)put(w, "p/a", NULL);
+    (void)key_put(w, "q", NULL);
+    (void)key_put(w, "p/a", NULL);
     run_until(w, &old.over);
     CHECK_OK(old.h.ok, old.h.err);
     CHECK_STR(strbuf_str(&old.text), S("*p/a=1>2")); /* up to where the subscriber begins ... */
@@ -572,7 +573,7 @@ static void history_joins_on(struct world *w)
     check_history(w, joint, "p/", "+p/b=1 -p/a=2"); /* ... or goes on there itself */
     store_unsubscribe(&now.sub);
     store_unsubscribe(&now.sub);
-    (void)put(w, "p/z", "1");
+    (void)key_put(w, "p/z", "1");
     CHECK_STR(strbuf_str(&now.text), S("+p/b=1 -q=1 -p/a=2"));
     strbuf_fini(&old.text);
     strbuf_fini(&now.text);
@@ -602,8 +603,8 @@ static void end_each_other(struct world *w)
         chatty[i].sub.fn = stop_all;
         store_subscribe(w->s, &chatty[i].sub);
     }
-    (void)put(w, "a", "1");
-    (void)put(w, "a", "2");
+    (void)key_put(w, "a", "1");
+    (void)key_put(w, "a", "2");
     CHECK_STR(strbuf_str(&chatty[0].text), S("+a=1"));
     CHECK(chatty[1].text.n == 0 && chatty[2].text.n == 0);
     strbuf_fini(&chatty[0].text);
@@ -613,9 +614,9 @@ TEST(store_subscribers_may_end_each_other)
     with_each(end_each_other);
 }
 
-static void lazies(struct world *w)
+static void lazies_try(struct world *w)
 {
-    (void)put(w, "a", "1");
+    (void)key_put(w, "a", "1");
     struct put d = {0}, l = {.op.class = STORE_LAZY};
     put_start(w, &d, S("a"), "2", STORE_ANY);
     put_start(w, &l, S("lease"), "1", STORE_ANY);
@@ -623,31 +624,31 @@ static void lazies(struct world *w)
     CHECK(d.op.n == 0); /* in order: not before the durable one */
     int64_t r = put_lazy(w, "lease", "2");
     CHECK_INT(store_rev(w->s), r);
-    CHECK_STR(value(w, "lease"), S("2"));
+    CHECK_STR(key_value(w, "lease"), S("2"));
     struct err err = ERR;
     CHECK(put_as(w, S("lease"), "3", r, STORE_LAZY, &err) > r);
     CHECK_INT(put_as(w, S("lease"), "3", r, STORE_LAZY, &err), 0);
     CHECK_INT(err.kind, E_CONFLICT);
     if (w->o.path) {
         world_reopen(w);
-        CHECK_STR(value(w, "lease"), S("3"));
+        CHECK_STR(key_value(w, "lease"), S("3"));
     }
 }
 TEST(store_lazy_writes_are_visible_at_once_and_in_order)
 {
-    with_each(lazies);
+    with_each(lazies_try);
 }
 
-static void cancels(struct world *w)
+static void cancels_try(struct world *w)
 {
     int64_t r0 = store_rev(w->s);
-    (void)put(w, "a", "1");
+    (void)key_put(w, "a", "1");
     struct seen s = SEEN;
     s.h = (struct store_history){.after = r0, .prefix = S(""), .fn = see_history, .done = see_end};
     store_history(w->s, &s.h);
     store_history_cancel(&s.h);
     store_history_cancel(&s.h);
-    (void)put(w, "a", "2");
+    (void)key_put(w, "a", "2");
     CHECK(!s.over && s.text.n == 0);
     /* what still waits when the store closes is told so */
     store_history(w->s, &s.h);
@@ -660,7 +661,7 @@ static void cancels(struct world *w)
 }
 TEST(store_history_can_be_cancelled_and_close_answers_everybody)
 {
-    with_each(cancels);
+    with_each(cancels_try);
 }
 
 TEST(store_compacts_by_itself_and_rests_then)
@@ -670,8 +671,8 @@ TEST(store_compacts_by_itself_and_rests_then)
     w.loop = loop_new_simulated(1);
     world_open(&w);
     int64_t r0 = store_rev(w.s);
-    (void)put(&w, "a", "1");
-    (void)put(&w, "a", "2");
+    (void)key_put(&w, "a", "1");
+    (void)key_put(&w, "a", "2");
     int64_t until = clock_mono() + 200 * NS_PER_S;
     while (clock_mono() < until)
         CHECK(loop_run_once(w.loop, -1));
@@ -698,20 +699,20 @@ TEST(store_keeps_everything_over_a_close)
         char key[20], text[40];
         (void)snprintf(key, sizeof key, "k%03d", i % 100);
         (void)snprintf(text, sizeof text, "value %d", i);
-        r = i % 100 == 77 && i > 100 ? put(w, key, i % 200 == 177 ? NULL : "back") : put(w, key, text);
+        r = i % 100 == 77 && i > 100 ? key_put(w, key, i % 200 == 177 ? NULL : "back") : key_put(w, key, text);
     }
     AUTO(strbuf_fini) struct strbuf before = STRBUF(1 << 20), after = STRBUF(1 << 20);
     struct store_snapshot snap = store_snapshot(w->s);
-    (void)listing(&snap, "", &before);
+    (void)snapshot_listing(&snap, "", &before);
     int64_t create = store_get(w->s, S("k003"))->create_rev;
     store_snapshot_fini(&snap);
     world_reopen(w);
     CHECK_INT(store_rev(w->s), r);
     CHECK_INT(store_get(w->s, S("k003"))->create_rev, create);
     snap = store_snapshot(w->s);
-    CHECK_STR(listing(&snap, "", &after), strbuf_str(&before));
+    CHECK_STR(snapshot_listing(&snap, "", &after), strbuf_str(&before));
     store_snapshot_fini(&snap);
-    CHECK(put(w, "k", "v") > r);
+    CHECK(key_put(w, "k", "v") > r);
     world_free(w);
 }
 
@@ -777,7 +778,7 @@ TEST(store_commits_while_every_thread_of_the_pool_waits_for_something_else)
     for (size_t i = 0; i < countof(held); i++)
         job_start(&held[i], w->loop, pool_waits, pool_waited);
     for (int i = 0; i < 10; i++)
-        (void)put(w, "a", "1");
+        (void)key_put(w, "a", "1");
     for (size_t i = 0; i < countof(held); i++)
         (void)sem_post(&pool_goes_on);
     world_free(w);
@@ -788,7 +789,7 @@ TEST(store_lazy_writes_reach_the_log_within_their_time)
     struct world *w = world_new(true);
     w->o.lazy_ns = 50 * NS_PER_MS;
     world_open(w);
-    (void)put(w, "a", "1");
+    (void)key_put(w, "a", "1");
     (void)put_lazy(w, "lease", "1");
     struct store_stats st;
     store_stats(w->s, &st);
@@ -805,7 +806,7 @@ TEST(store_patient_writes_wait_for_somebody_elses_commit)
     struct world *w = world_new(true);
     w->o.lazy_ns = NS_PER_MS;
     world_open(w);
-    (void)put(w, "a", "1");
+    (void)key_put(w, "a", "1");
     struct store_stats st;
     struct err err = ERR;
     int n = 1;
@@ -817,7 +818,7 @@ TEST(store_patient_writes_wait_for_somebody_elses_commit)
     store_stats(w->s, &st);
     CHECK_INT(st.lazy, n - 1);
     CHECK_INT(st.batches, 1);
-    (void)put(w, "a", "2"); /* they ride with it, and come back with it */
+    (void)key_put(w, "a", "2"); /* they ride with it, and come back with it */
     store_stats(w->s, &st);
     CHECK_INT(st.lazy, 0);
     CHECK_INT(st.batches, 2);
@@ -828,7 +829,7 @@ TEST(store_patient_writes_wait_for_somebody_elses_commit)
     CHECK_INT(st.batches, 3); /* they were many */
     CHECK_INT(st.lazy, 0);
     world_reopen(w);
-    CHECK_STR(value(w, "node"), S("2"));
+    CHECK_STR(key_value(w, "node"), S("2"));
     world_free(w);
 }
 
@@ -849,8 +850,8 @@ static void in_a_child(struct world *w, void (*fn)(struct world *w))
 static void first_life(struct world *w)
 {
     world_open(w);
-    CHECK_INT(put(w, "a", "1"), 2);
-    CHECK_INT(put(w, "a", "2"), 3);
+    CHECK_INT(key_put(w, "a", "1"), 2);
+    CHECK_INT(key_put(w, "a", "2"), 3);
 }
 static void second_life(struct world *w) /* nothing is written */
 {
@@ -881,13 +882,13 @@ static void fourth_life(struct world *w)
     world_open(w);
     struct err err = ERR;
     CHECK(store_rev(w->s) > first + 1000);
-    CHECK_STR(value(w, "lease"), S("kept"));
+    CHECK_STR(key_value(w, "lease"), S("kept"));
     CHECK(!store_resumable(w->s, 4, &err) && err.kind == E_EXPIRED); /* still */
     CHECK_OK(store_resumable(w->s, first, &err), err);
     CHECK_OK(store_resumable(w->s, first + 1, &err), err);
     CHECK(!store_resumable(w->s, first + 2, &err) && err.kind == E_EXPIRED); /* who saw "lost" starts again */
     check_history(w, 3, "", "+lease=kept");
-    CHECK(put(w, "a", "3") > first + 1000);
+    CHECK(key_put(w, "a", "3") > first + 1000);
     world_reopen(w);
     CHECK(!store_resumable(w->s, 4, &err) && !store_resumable(w->s, first + 2, &err));
     check_history(w, 3, "", "+lease=kept *a=2>3");
@@ -911,8 +912,8 @@ TEST(store_never_gives_a_revision_twice_and_says_which_may_be_lost)
 static void compacted_life(struct world *w)
 {
     world_open(w);
-    (void)put(w, "a", "1");
-    (void)put(w, "a", "2");
+    (void)key_put(w, "a", "1");
+    (void)key_put(w, "a", "2");
     (void)put_lazy(w, "lease", "lost");
     store_compact(w->s, store_rev(w->s));
     struct store_stats st;
@@ -929,8 +930,8 @@ TEST(store_compaction_does_not_hide_what_is_lost)
     CHECK_INT(store_floor(w->s), 3);
     CHECK_OK(store_resumable(w->s, 3, &err), err);
     CHECK(!store_resumable(w->s, 4, &err) && err.kind == E_EXPIRED); /* saw the lease */
-    CHECK_STR(value(w, "a"), S("2"));
-    CHECK_STR(value(w, "lease"), S("-"));
+    CHECK_STR(key_value(w, "a"), S("2"));
+    CHECK_STR(key_value(w, "lease"), S("-"));
     world_free(w);
 }
 
@@ -946,10 +947,10 @@ TEST(store_readers_of_the_log_do_not_hold_up_a_writer)
     struct world *w = world_new(true);
     w->o.history_changes = 10;
     world_open(w);
-    int64_t first = put(w, "a", "0");
+    int64_t first = key_put(w, "a", "0");
     for (int i = 0; i < 600; i++)
         (void)put_lazy(w, "a", "1");
-    (void)put(w, "a", "2");
+    (void)key_put(w, "a", "2");
     struct seen readers[50];
     for (size_t i = 0; i < countof(readers); i++) {
         readers[i] = SEEN;
@@ -958,7 +959,7 @@ TEST(store_readers_of_the_log_do_not_hold_up_a_writer)
     }
     (void)loop_run_once(w->loop, 0); /* they are queued */
     portions = 0;
-    (void)put(w, "b", "1");
+    (void)key_put(w, "b", "1");
     CHECK(portions <= 5); /* those that were begun; not one of each */
     for (size_t i = 0; i < countof(readers); i++) {
         run_until(w, &readers[i].over);
@@ -976,9 +977,9 @@ TEST(store_history_in_the_log_has_a_bound_in_bytes)
     world_open(w);
     AUTO_FREE char *large = mem_alloc(10001);
     memset(large, 'x', 10000);
-    int64_t first = put(w, "a", large), last = 0;
+    int64_t first = key_put(w, "a", large), last = 0;
     for (int i = 0; i < 300; i++)
-        last = put(w, i % 3 ? "a" : "b", large);
+        last = key_put(w, i % 3 ? "a" : "b", large);
     loop_run_for(w, 100 * NS_PER_MS); /* the last compaction */
     struct store_stats st;
     struct err err = ERR;
@@ -1009,7 +1010,8 @@ static void write_with_a_fault(struct world *w)
         }
         bool fired = fault_fired();
         fault_at(0);
-        CHECK(str_eq(value(w, "a"), S("5")) || (fired && str_eq(value(w, "a"), S("4")))); /* one fault, one refusal */
+        CHECK(str_eq(key_value(w, "a"), S("5")) ||
+              (fired && str_eq(key_value(w, "a"), S("4")))); /* one fault, one refusal */
         if (!fired)
             _exit(7);
     } else {
@@ -1042,7 +1044,7 @@ TEST(store_with_any_call_to_the_disk_failing_loses_nothing)
         CHECK(in >= 0 && read(in, ack, 2) >= 0);
         world_open(w);
         opened += ack[0] != 0;
-        struct str have = value(w, "a");
+        struct str have = key_value(w, "a");
         if (ack[0])
             CHECK(have.n == 1 && (have.p[0] == ack[0] || (ack[1] && have.p[0] == ack[1])));
         else
@@ -1058,7 +1060,7 @@ TEST(store_with_any_call_to_the_disk_failing_loses_nothing)
 static void short_life(struct world *w)
 {
     world_open(w);
-    (void)put(w, "a", "1");
+    (void)key_put(w, "a", "1");
     struct store_stats st;
     store_stats(w->s, &st);
     CHECK(st.history < 100);
@@ -1071,7 +1073,7 @@ TEST(store_that_ends_badly_again_and_again_does_not_grow)
     world_open(w);
     struct err err = ERR;
     CHECK(!store_resumable(w->s, 2, &err) && err.kind == E_EXPIRED);
-    CHECK_STR(value(w, "a"), S("1"));
+    CHECK_STR(key_value(w, "a"), S("1"));
     world_close(w);
     sqlite3 *db;
     sqlite3_stmt *st;
@@ -1097,7 +1099,7 @@ static bool live_with_faults(struct world *w, int n, int64_t *acked, bool *close
             *acked = n;
         else
             CHECK(err.kind == E_UNAVAILABLE);
-        bool ok = history(w, &s, store_floor(w->s), "");
+        bool ok = history_read(w, &s, store_floor(w->s), "");
         CHECK(ok || s.h.err.kind == E_UNAVAILABLE || s.h.err.kind == E_IO);
         store_compact(w->s, store_rev(w->s) - 3);
         (void)put_as(w, S("b"), "x", STORE_ANY, STORE_LAZY, &err);
@@ -1116,7 +1118,7 @@ TEST(store_that_holds_something_survives_any_failing_call)
     w->o.history_changes = 2;
     world_open(w);
     for (int i = 0; i < 20; i++)
-        (void)put(w, i % 2 ? "a" : "c", "0");
+        (void)key_put(w, i % 2 ? "a" : "c", "0");
     world_close(w);
     int64_t acked = 0, rev = 0;
     int n = 1, opened = 0;
@@ -1128,8 +1130,8 @@ TEST(store_that_holds_something_survives_any_failing_call)
         world_open(w);
         char text[20];
         (void)snprintf(text, sizeof text, "%lld", (long long)acked);
-        CHECK(str_eq(value(w, "a"), str_of(text)));
-        CHECK_STR(value(w, "c"), S("0"));
+        CHECK(str_eq(key_value(w, "a"), str_of(text)));
+        CHECK_STR(key_value(w, "c"), S("0"));
         CHECK(store_rev(w->s) >= rev);
         rev = store_rev(w->s);
         world_close(w);
@@ -1142,7 +1144,7 @@ TEST(store_fails_what_rested_on_a_failed_write_and_nothing_else)
 {
     struct world *w = world_new(true);
     world_open(w);
-    (void)put(w, "a", "0");
+    (void)key_put(w, "a", "0");
     struct seen s = SEEN;
     s.sub.fn = see_sub;
     store_subscribe(w->s, &s.sub);
@@ -1166,9 +1168,9 @@ TEST(store_fails_what_rested_on_a_failed_write_and_nothing_else)
     CHECK(!p[0].op.ok && p[0].op.err.kind == E_UNAVAILABLE && !p[1].op.ok && p[1].op.err.kind == E_UNAVAILABLE);
     CHECK(p[2].op.ok && p[3].op.ok && p[4].op.ok);
     CHECK_STR(strbuf_str(&s.text), S("+b=1 *a=0>3 *a=3>4"));
-    CHECK(put(w, "c", "1") > given);
+    CHECK(key_put(w, "c", "1") > given);
     world_reopen_subscribed(w, &s.sub);
-    CHECK_STR(value(w, "a"), S("4"));
+    CHECK_STR(key_value(w, "a"), S("4"));
     world_free(w);
     strbuf_fini(&s.text);
 }
@@ -1187,12 +1189,12 @@ TEST(store_fails_a_value_that_cannot_be_encoded_alone)
         wait_for(w, &p[i].op);
     CHECK(p[0].op.ok && p[3].op.ok && !p[1].op.ok && !p[2].op.ok && !p[4].op.ok);
     CHECK(p[1].op.err.kind == E_INTERNAL && str_has(str_of(p[1].op.err.text), S("bad has no bytes")));
-    CHECK_STR(value(w, "a"), S("2"));
-    CHECK_STR(value(w, "bad"), S("-"));
+    CHECK_STR(key_value(w, "a"), S("2"));
+    CHECK_STR(key_value(w, "bad"), S("-"));
     struct err err = ERR;
     CHECK(put_as(w, S("bad"), "", STORE_ANY, STORE_LAZY, &err) == 0 && err.kind == E_INTERNAL);
     world_reopen(w);
-    CHECK_STR(value(w, "a"), S("2"));
+    CHECK_STR(key_value(w, "a"), S("2"));
     world_free(w);
 }
 
@@ -1205,7 +1207,7 @@ static void mount_small(const char *dir)
     CHECK(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
     CHECK(mount("small", dir, "tmpfs", 0, "size=1m") == 0);
 }
-static void fill(const char *path)
+static void disk_fill(const char *path)
 {
     char block[4096] = {1};
     AUTO(fd_close) int fd = open(path, O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
@@ -1230,8 +1232,8 @@ TEST(store_on_a_full_disk_refuses_writes_reads_on_and_recovers)
     mount_small(dir);
     w->o.lazy_ns = 20 * NS_PER_MS;
     world_open(w);
-    (void)put(w, "a", "1");
-    fill(ballast);
+    (void)key_put(w, "a", "1");
+    disk_fill(ballast);
     char big[20000] = "";
     memset(big, 'x', sizeof big - 1);
     struct err err = ERR;
@@ -1240,7 +1242,7 @@ TEST(store_on_a_full_disk_refuses_writes_reads_on_and_recovers)
         refusals += put_as(w, S("big"), big, STORE_ANY, STORE_DURABLE, &err) == 0;
     CHECK_INT(refusals, 5);
     CHECK(err.kind == E_UNAVAILABLE && err.sys == ENOSPC && str_has(str_of(err.text), S("full")));
-    CHECK_STR(value(w, "a"), S("1"));
+    CHECK_STR(key_value(w, "a"), S("1"));
     check_read(w, store_rev(w->s), "", "a=1");
     int64_t lazy = put_as(w, S("lease"), "1", STORE_ANY, STORE_LAZY, &err);
     CHECK(lazy == 0 || lazy == store_rev(w->s));
@@ -1249,7 +1251,7 @@ TEST(store_on_a_full_disk_refuses_writes_reads_on_and_recovers)
     CHECK(st.batches_failed >= 2 && st.failed >= 5);
     w->o.disk = disk_changed;
     world_reopen(w); /* a start needs no room either */
-    CHECK_STR(value(w, "a"), S("1"));
+    CHECK_STR(key_value(w, "a"), S("1"));
     CHECK(put_as(w, S("big"), big, STORE_ANY, STORE_DURABLE, &err) == 0 && err.kind == E_UNAVAILABLE);
     lazy = put_as(w, S("lease"), "1", STORE_ANY, STORE_LAZY, &err);
     CHECK(store_failing(w->s) && store_failing(w->s)->sys == ENOSPC && disk_said == 1);
@@ -1257,11 +1259,11 @@ TEST(store_on_a_full_disk_refuses_writes_reads_on_and_recovers)
     for (int64_t end = clock_mono() + 10 * NS_PER_S; store_failing(w->s) && clock_mono() < end;)
         (void)loop_run_once(w->loop, NS_PER_S); /* nobody writes: it sees by itself that there is room */
     CHECK(!store_failing(w->s) && disk_said == 2);
-    (void)put(w, "big", big);
+    (void)key_put(w, "big", big);
     world_reopen(w);
-    CHECK_STR(value(w, "big"), str_of(big));
+    CHECK_STR(key_value(w, "big"), str_of(big));
     if (lazy)
-        CHECK_STR(value(w, "lease"), S("1"));
+        CHECK_STR(key_value(w, "lease"), S("1"));
     world_free(w);
     CHECK(umount(dir) == 0 && rmdir(dir) == 0);
 }
@@ -1276,30 +1278,30 @@ TEST(store_begun_on_a_full_disk_takes_leases_again_by_itself)
     mount_small(dir);
     w->o.lazy_ns = 20 * NS_PER_MS;
     world_open(w);
-    (void)put(w, "a", "1");
+    (void)key_put(w, "a", "1");
     world_close(w);
-    fill(ballast);
+    disk_fill(ballast);
     w->o.disk = disk_changed;
     disk_said = 0;
     world_open(w); /* nothing but leases is written in this life */
-    CHECK_STR(value(w, "a"), S("1"));
+    CHECK_STR(key_value(w, "a"), S("1"));
     struct err err = ERR;
     for (int i = 0; i < 3; i++)
         CHECK(put_as(w, S("lease"), "1", STORE_ANY, i % 2 ? STORE_LAZY : STORE_PATIENT, &err) == 0 &&
               err.kind == E_UNAVAILABLE && err.sys == ENOSPC);
-    CHECK_STR(value(w, "a"), S("1"));
-    CHECK_STR(value(w, "lease"), S("-"));
+    CHECK_STR(key_value(w, "a"), S("1"));
+    CHECK_STR(key_value(w, "lease"), S("-"));
     CHECK(unlink(ballast) == 0);
     for (int64_t end = clock_mono() + 10 * NS_PER_S; store_failing(w->s) && clock_mono() < end;)
         (void)loop_run_once(w->loop, NS_PER_S);
     CHECK(!store_failing(w->s) && disk_said == 2);
     CHECK(put_as(w, S("lease"), "2", STORE_ANY, STORE_PATIENT, &err) > 0);
-    CHECK_STR(value(w, "lease"), S("2"));
-    fill(ballast); /* from now on they live on what is reserved */
+    CHECK_STR(key_value(w, "lease"), S("2"));
+    disk_fill(ballast); /* from now on they live on what is reserved */
     CHECK(put_as(w, S("lease"), "3", STORE_ANY, STORE_PATIENT, &err) > 0);
     CHECK(unlink(ballast) == 0);
     world_reopen(w);
-    CHECK_STR(value(w, "lease"), S("3"));
+    CHECK_STR(key_value(w, "lease"), S("3"));
     world_free(w);
     CHECK(umount(dir) == 0 && rmdir(dir) == 0);
 }
@@ -1336,7 +1338,7 @@ static void count_for_ever(struct world *w)
     for (int k = 0; k < KEYS; k++) {
         counters[k] = (struct writer){.w = w};
         (void)snprintf(counters[k].key, sizeof counters[k].key, "counter%d", k);
-        struct str have = value(w, counters[k].key);
+        struct str have = key_value(w, counters[k].key);
         if (!str_eq(have, S("-")))
             CHECK(str_to_i64(have, 0, INT64_MAX, &counts[k]));
         counts[k] += !str_eq(have, S("-"));
@@ -1356,8 +1358,8 @@ static void check_counters(struct world *w)
         char key[20];
         int64_t have = -1;
         (void)snprintf(key, sizeof key, "counter%d", k);
-        if (!str_eq(value(w, key), S("-")))
-            CHECK(str_to_i64(value(w, key), 0, INT64_MAX, &have));
+        if (!str_eq(key_value(w, key), S("-")))
+            CHECK(str_to_i64(key_value(w, key), 0, INT64_MAX, &have));
         CHECK(have == left->acked[k] || have == left->acked[k] + 1); /* what was under way may be there */
         left->acked[k] = have;
     }
@@ -1416,7 +1418,7 @@ static enum err_kind open_refused(struct world *w, const char *says)
         test_failed(__FILE__, __LINE__, "\"%s\" does not say \"%s\"", err.text, says);
     return err.kind;
 }
-static void sql(struct world *w, const char *text)
+static void db_sql(struct world *w, const char *text)
 {
     sqlite3 *db;
     CHECK(sqlite3_open(w->path, &db) == SQLITE_OK);
@@ -1427,7 +1429,7 @@ static void sql(struct world *w, const char *text)
 static void hold_open(struct world *w)
 {
     world_open(w);
-    (void)put(w, "a", "1");
+    (void)key_put(w, "a", "1");
     char c = 'x';
     CHECK(write(ack_fd, &c, 1) == 1);
     for (;;)
@@ -1444,7 +1446,7 @@ TEST(store_that_lost_its_log_begins_no_new_one)
     AUTO(strbuf_fini) struct strbuf wal = STRBUF(STRBUF_TEXT);
     strbuf_addf(&wal, "%s-wal", w->path);
     world_open(w);
-    (void)put(w, "a", "1");
+    (void)key_put(w, "a", "1");
     world_close(w);
     CHECK(access(wal.p, F_OK) < 0); /* closed in order, it is one file */
     file_overwrite(wal.p, 0, "changes", 7);
@@ -1456,7 +1458,7 @@ TEST(store_that_lost_its_log_begins_no_new_one)
     world_open(w); /* a new one, as nothing is there */
     world_free(w);
 }
-static bool learn(void *arg, const struct store_snapshot *have, struct err *err)
+static bool snapshot_learn(void *arg, const struct store_snapshot *have, struct err *err)
 {
     struct learned *l = arg;
     struct store_iter it;
@@ -1471,26 +1473,27 @@ TEST(store_opens_in_two_halves_where_values_are_told_what_they_are)
     struct world *w = world_new(true);
     struct learned l = {0};
     world_open(w);
-    (void)put(w, "a", "of a kind, older than it"), (void)put(w, "b", "plain"), (void)put(w, "kind", "plain");
-    (void)put(w, "z", "of a kind, younger");
+    (void)key_put(w, "a", "of a kind, older than it"), (void)key_put(w, "b", "plain"),
+        (void)key_put(w, "kind", "plain");
+    (void)key_put(w, "z", "of a kind, younger");
     w->o.load_arg = &l;
-    w->o.known = learn;
+    w->o.known = snapshot_learn;
     world_reopen(w);
     CHECK(l.times == 1 && l.have == 2 && l.asked == 4);
     CHECK_STR(text_of(store_get(w->s, S("a"))->ref), S("of a kind, older than it"));
     CHECK_STR(text_of(store_get(w->s, S("z"))->ref), S("of a kind, younger"));
     CHECK_STR(text_of(store_get(w->s, S("b"))->ref), S("plain"));
-    (void)put(w, "a", "plain"), (void)put(w, "z", "plain");
+    (void)key_put(w, "a", "plain"), (void)key_put(w, "z", "plain");
     l = (struct learned){0};
     world_reopen(w); /* nothing is left for the second half: nothing is read twice */
     CHECK(l.times == 1 && l.have == 4 && l.asked == 0);
-    (void)put(w, "a", "of a kind");
+    (void)key_put(w, "a", "of a kind");
     world_close(w);
     l = (struct learned){.never = true};
     CHECK_INT(open_refused(w, "the stored value of a: nobody knows this yet"), E_NOT_FOUND);
     l = (struct learned){0};
     world_open(w);
-    (void)put(w, "broken", "plain");
+    (void)key_put(w, "broken", "plain");
     world_close(w);
     CHECK_INT(open_refused(w, "the kind is broken"), E_INVALID);
     w->o.path = NULL; /* memory has nothing to load, and is asked all the same */
@@ -1503,19 +1506,19 @@ TEST(store_refuses_what_it_should_not_open_with_a_sentence)
 {
     struct world *w = world_new(true);
     world_open(w);
-    (void)put(w, "a", "some value to be damaged");
+    (void)key_put(w, "a", "some value to be damaged");
     world_close(w);
-    sql(w, "PRAGMA user_version = 99");
+    db_sql(w, "PRAGMA user_version = 99");
     CHECK_INT(open_refused(w, "newer Wherry"), E_INVALID);
-    sql(w, "PRAGMA user_version = 1; PRAGMA application_id = 5");
+    db_sql(w, "PRAGMA user_version = 1; PRAGMA application_id = 5");
     CHECK_INT(open_refused(w, "not a store of Wherry"), E_IO);
-    sql(w, "PRAGMA application_id = 1464357465; UPDATE log SET value = zeroblob(3)");
+    db_sql(w, "PRAGMA application_id = 1464357465; UPDATE log SET value = zeroblob(3)");
     CHECK_INT(open_refused(w, "damaged"), E_IO);
-    sql(w, "DELETE FROM log; UPDATE meta SET ceiling = 0");
+    db_sql(w, "DELETE FROM log; UPDATE meta SET ceiling = 0");
     CHECK_INT(open_refused(w, "damaged"), E_IO);
-    sql(w, "UPDATE meta SET ceiling = 100");
+    db_sql(w, "UPDATE meta SET ceiling = 100");
     world_open(w);
-    (void)put(w, "a", "unloadable");
+    (void)key_put(w, "a", "unloadable");
     world_close(w);
     CHECK_INT(open_refused(w, "nobody can read this"), E_INVALID);
     file_overwrite(w->path, 4096, "garbage garbage garbage", 23);
@@ -1543,7 +1546,7 @@ TEST(store_is_open_in_one_process_only)
     CHECK_INT(open_refused(w, "in use by another process"), E_UNAVAILABLE);
     CHECK(kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
     world_open(w); /* the lock went with its holder */
-    CHECK_STR(value(w, "a"), S("1"));
+    CHECK_STR(key_value(w, "a"), S("1"));
     world_free(w);
 }
 
@@ -1579,13 +1582,13 @@ TEST(store_seals_before_anything_reaches_the_disk)
     w->o.nseal_keys = 1;
     world_open(w);
     int64_t r0 = store_rev(w->s);
-    (void)put(w, "secrets/a", "correct horse battery staple");
-    (void)put(w, "secrets/a", "correct horse battery stable");
-    (void)put(w, "plain", "a plain and visible value");
+    (void)key_put(w, "secrets/a", "correct horse battery staple");
+    (void)key_put(w, "secrets/a", "correct horse battery stable");
+    (void)key_put(w, "plain", "a plain and visible value");
     CHECK(file_has(wal, S("a plain and visible value")) && !file_has(wal, S("correct horse")));
     world_reopen(w);
     CHECK(file_has(w->path, S("a plain and visible value")) && !file_has(w->path, S("correct horse")));
-    CHECK_STR(value(w, "secrets/a"), S("correct horse battery stable"));
+    CHECK_STR(key_value(w, "secrets/a"), S("correct horse battery stable"));
     check_history(w, r0, "secrets/",
                   "+secrets/a=correct horse battery staple "
                   "*secrets/a=correct horse battery staple>correct horse battery stable");
@@ -1595,7 +1598,7 @@ TEST(store_seals_before_anything_reaches_the_disk)
     w->o.seal_keys = rotated;
     w->o.nseal_keys = 2;
     world_open(w);
-    (void)put(w, "secrets/b", "sealed by the new key");
+    (void)key_put(w, "secrets/b", "sealed by the new key");
     world_close(w);
     w->o.nseal_keys = 1;
     CHECK_INT(open_refused(w, "key 7, which is not among the keys given"), E_IO);
@@ -1605,21 +1608,21 @@ TEST(store_seals_before_anything_reaches_the_disk)
     CHECK_INT(open_refused(w, "does not open with key"), E_IO);
     w->o.seal_keys = rotated;
     world_open(w);
-    CHECK_STR(value(w, "secrets/a"), S("correct horse battery stable"));
-    CHECK_STR(value(w, "secrets/b"), S("sealed by the new key"));
+    CHECK_STR(key_value(w, "secrets/a"), S("correct horse battery stable"));
+    CHECK_STR(key_value(w, "secrets/b"), S("sealed by the new key"));
     world_free(w);
 }
 
 /* --- backup --- */
 
 static char backup_path[200];
-static void backup(struct world *w, struct err *err)
+static void backup_make(struct world *w, struct err *err)
 {
     (void)snprintf(backup_path, sizeof backup_path, "%s/backup", test_dir());
     AUTO(store_snapshot_fini) struct store_snapshot snap = store_snapshot(w->s);
     CHECK_OK(store_backup(&snap, &w->o, backup_path, err), *err);
 }
-static void backups(struct world *w)
+static void backups_try(struct world *w)
 {
     struct err err = ERR;
     world_close(w);
@@ -1634,15 +1637,15 @@ static void backups(struct world *w)
         (void)snprintf(text, sizeof text, "value %d", i);
         (void)put_lazy(w, key, text);
     }
-    (void)put(w, "k7", NULL);
-    (void)put(w, "secrets/a", "correct horse");
-    backup(w, &err);
+    (void)key_put(w, "k7", NULL);
+    (void)key_put(w, "secrets/a", "correct horse");
+    backup_make(w, &err);
     CHECK(!file_has(backup_path, S("correct horse")) && file_has(backup_path, S("value 99")));
     AUTO(strbuf_fini) struct strbuf before = STRBUF(1 << 20), after = STRBUF(1 << 20);
     struct store_snapshot snap = store_snapshot(w->s);
-    (void)listing(&snap, "", &before);
+    (void)snapshot_listing(&snap, "", &before);
     store_snapshot_fini(&snap);
-    int64_t create = store_get(w->s, S("k9"))->create_rev, later = put(w, "k8", "after the backup");
+    int64_t create = store_get(w->s, S("k9"))->create_rev, later = key_put(w, "k8", "after the backup");
 
     /* on a bare second machine */
     struct world *to = world_new(true);
@@ -1657,10 +1660,10 @@ static void backups(struct world *w)
     CHECK(store_rev(to->s) == rev && rev > later + 1000000);
     CHECK_INT(store_get(to->s, S("k9"))->create_rev, create);
     snap = store_snapshot(to->s);
-    CHECK_STR(listing(&snap, "", &after), strbuf_str(&before));
+    CHECK_STR(snapshot_listing(&snap, "", &after), strbuf_str(&before));
     store_snapshot_fini(&snap);
     CHECK(!store_resumable(to->s, later, &err) && err.kind == E_EXPIRED);
-    CHECK(put(to, "k8", "new") > rev);
+    CHECK(key_put(to, "k8", "new") > rev);
     check_history(to, rev, "", "*k8=value 8>new");
 
     /* over a store that went on: still above everything that one gave */
@@ -1671,27 +1674,27 @@ static void backups(struct world *w)
     CHECK_OK(store_restore(&to->o, backup_path, true, &rev, &err), err);
     CHECK(rev > newest);
     world_open(to);
-    CHECK_STR(value(to, "k8"), S("value 8"));
+    CHECK_STR(key_value(to, "k8"), S("value 8"));
     world_close(to);
     char kept[240];
     (void)snprintf(kept, sizeof kept, "%s.before-restore", to->path);
     CHECK(rename(kept, to->path) == 0);
     world_open(to);
-    CHECK_STR(value(to, "k8"), S("new"));
+    CHECK_STR(key_value(to, "k8"), S("new"));
     world_free(to);
 }
 TEST(store_backups_restore_on_a_bare_machine_above_every_revision)
 {
     struct world *w = world_new(true);
     world_open(w);
-    backups(w);
+    backups_try(w);
     world_free(w);
 }
 TEST(store_backups_of_memory_restore_too)
 {
     struct world *w = world_new(false);
     world_open(w);
-    backups(w);
+    backups_try(w);
     world_free(w);
 }
 
@@ -1700,11 +1703,11 @@ TEST(store_restore_refuses_damage_and_leaves_the_old_store_alone)
     struct world *w = world_new(true), *to = world_new(true);
     struct err err = ERR;
     world_open(w);
-    (void)put(w, "a", "1");
-    (void)put(w, "b", "2");
-    backup(w, &err);
+    (void)key_put(w, "a", "1");
+    (void)key_put(w, "b", "2");
+    backup_make(w, &err);
     world_open(to);
-    (void)put(to, "old", "1");
+    (void)key_put(to, "old", "1");
     world_close(to);
     struct stat st;
     CHECK(stat(backup_path, &st) == 0 && (st.st_mode & 0777) == 0600);
@@ -1725,7 +1728,7 @@ TEST(store_restore_refuses_damage_and_leaves_the_old_store_alone)
         CHECK(!store_restore(&to->o, backup_path, true, &rev, &err) && err.kind == E_INVALID);
     }
     world_open(to);
-    CHECK_STR(value(to, "old"), S("1"));
+    CHECK_STR(key_value(to, "old"), S("1"));
     world_free(to);
     world_free(w);
 }
@@ -1735,7 +1738,7 @@ TEST(store_backup_and_restore_with_any_call_failing_are_whole_or_not_there)
     struct world *w = world_new(true), *to = world_new(true);
     struct err err = ERR;
     world_open(w);
-    (void)put(w, "a", "1");
+    (void)key_put(w, "a", "1");
     world_close(w);
     loop_run(w->loop);
     world_open(w);
@@ -1763,7 +1766,7 @@ TEST(store_backup_and_restore_with_any_call_failing_are_whole_or_not_there)
         fault_at(0);
         CHECK(ok || fired);
         world_open(to); /* the old one or the new one, which hold the same */
-        CHECK_STR(value(to, "a"), S("1"));
+        CHECK_STR(key_value(to, "a"), S("1"));
         CHECK(!ok || store_rev(to->s) == rev);
         world_close(to);
         if (!fired)

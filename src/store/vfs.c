@@ -15,7 +15,7 @@ static sqlite3_vfs *host;
 static atomic_uint_fast64_t syncs;
 static const struct vfs_observer *observer;
 
-static int observed(int rc, enum vfs_change what, const char *path, int64_t at, const void *p, size_t n)
+static int change_observed(int rc, enum vfs_change what, const char *path, int64_t at, const void *p, size_t n)
 {
     if (observer && rc == SQLITE_OK)
         observer->fn(observer->arg, what, path, at, p, n);
@@ -27,7 +27,7 @@ void vfs_observe(const struct vfs_observer *o)
     observer = o;
 }
 
-static sqlite3_file *real(sqlite3_file *f)
+static sqlite3_file *file_real(sqlite3_file *f)
 {
     return ((struct file *)(void *)f)->real;
 }
@@ -39,55 +39,56 @@ static const char *path_of(sqlite3_file *f)
 
 static int file_close(sqlite3_file *f)
 {
-    return real(f)->pMethods->xClose(real(f));
+    return file_real(f)->pMethods->xClose(file_real(f));
 }
 static int file_read(sqlite3_file *f, void *p, int n, sqlite3_int64 at)
 {
-    return fault("store.read", EIO) ? SQLITE_IOERR_READ : real(f)->pMethods->xRead(real(f), p, n, at);
+    return fault("store.read", EIO) ? SQLITE_IOERR_READ : file_real(f)->pMethods->xRead(file_real(f), p, n, at);
 }
 static int file_write(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)
 {
-    int rc = fault("store.write", ENOSPC) ? SQLITE_FULL : real(f)->pMethods->xWrite(real(f), p, n, at);
-    return observed(rc, VFS_WRITE, path_of(f), at, p, (size_t)n);
+    int rc = fault("store.write", ENOSPC) ? SQLITE_FULL : file_real(f)->pMethods->xWrite(file_real(f), p, n, at);
+    return change_observed(rc, VFS_WRITE, path_of(f), at, p, (size_t)n);
 }
 static int file_truncate(sqlite3_file *f, sqlite3_int64 n)
 {
-    int rc = fault("store.truncate", EIO) ? SQLITE_IOERR_TRUNCATE : real(f)->pMethods->xTruncate(real(f), n);
-    return observed(rc, VFS_TRUNCATE, path_of(f), n, NULL, 0);
+    int rc = fault("store.truncate", EIO) ? SQLITE_IOERR_TRUNCATE
+                                          : file_real(f)->pMethods->xTruncate(file_real(f), n);
+    return change_observed(rc, VFS_TRUNCATE, path_of(f), n, NULL, 0);
 }
 static int file_sync(sqlite3_file *f, int flags)
 {
     atomic_fetch_add_explicit(&syncs, 1, memory_order_relaxed);
-    int rc = fault("store.sync", EIO) ? SQLITE_IOERR_FSYNC : real(f)->pMethods->xSync(real(f), flags);
-    return observed(rc, VFS_SYNC, path_of(f), 0, NULL, 0);
+    int rc = fault("store.sync", EIO) ? SQLITE_IOERR_FSYNC : file_real(f)->pMethods->xSync(file_real(f), flags);
+    return change_observed(rc, VFS_SYNC, path_of(f), 0, NULL, 0);
 }
 static int file_size(sqlite3_file *f, sqlite3_int64 *n)
 {
-    return real(f)->pMethods->xFileSize(real(f), n);
+    return file_real(f)->pMethods->xFileSize(file_real(f), n);
 }
 static int file_lock(sqlite3_file *f, int level)
 {
-    return real(f)->pMethods->xLock(real(f), level);
+    return file_real(f)->pMethods->xLock(file_real(f), level);
 }
 static int file_unlock(sqlite3_file *f, int level)
 {
-    return real(f)->pMethods->xUnlock(real(f), level);
+    return file_real(f)->pMethods->xUnlock(file_real(f), level);
 }
 static int file_reserved(sqlite3_file *f, int *out)
 {
-    return real(f)->pMethods->xCheckReservedLock(real(f), out);
+    return file_real(f)->pMethods->xCheckReservedLock(file_real(f), out);
 }
 static int file_control(sqlite3_file *f, int op, void *arg)
 {
-    return real(f)->pMethods->xFileControl(real(f), op, arg);
+    return file_real(f)->pMethods->xFileControl(file_real(f), op, arg);
 }
 static int file_sector(sqlite3_file *f)
 {
-    return real(f)->pMethods->xSectorSize(real(f));
+    return file_real(f)->pMethods->xSectorSize(file_real(f));
 }
 static int file_device(sqlite3_file *f)
 {
-    return real(f)->pMethods->xDeviceCharacteristics(real(f));
+    return file_real(f)->pMethods->xDeviceCharacteristics(file_real(f));
 }
 
 /* Version 1: no shared memory, no mmap. */
@@ -125,7 +126,7 @@ static int vfs_delete(sqlite3_vfs *v, const char *name, int sync_dir)
 {
     (void)v;
     int rc = fault("store.delete", EIO) ? SQLITE_IOERR_DELETE : host->xDelete(host, name, sync_dir);
-    return observed(rc, VFS_DELETE, name, 0, NULL, 0);
+    return change_observed(rc, VFS_DELETE, name, 0, NULL, 0);
 }
 static int vfs_access(sqlite3_vfs *v, const char *name, int flags, int *out)
 {

@@ -29,7 +29,7 @@ struct worker *worker_new(struct loop *l, struct err *err)
     return w;
 }
 
-static void run(struct job *j)
+static void worker_run(struct job *j)
 {
     struct worker *w = container_of(j, struct worker, job);
     (void)pthread_mutex_lock(&w->lock);
@@ -45,9 +45,9 @@ static void run(struct job *j)
     (void)pthread_mutex_unlock(&w->lock);
 }
 
-static void next(struct worker *w);
+static void worker_next(struct worker *w);
 
-static void home(struct job *j)
+static void worker_home(struct job *j)
 {
     struct worker *w = container_of(j, struct worker, job);
     w->active = false;
@@ -63,10 +63,10 @@ static void home(struct job *j)
     w->ran = false;
     if (work)
         work->done(work);
-    next(w);
+    worker_next(w);
 }
 
-static struct work *take(struct worker *w)
+static struct work *worker_take(struct worker *w)
 {
     bool urgent = !list_empty(&w->urgent) && !(w->was_urgent && !list_empty(&w->queue));
     struct work *work = list_first(urgent ? &w->urgent : &w->queue, struct work, node);
@@ -76,25 +76,25 @@ static struct work *take(struct worker *w)
     return work;
 }
 
-static void next(struct worker *w)
+static void worker_next(struct worker *w)
 {
     if (w->active || w->draining || (list_empty(&w->queue) && list_empty(&w->urgent)))
         return;
-    w->current = take(w);
+    w->current = worker_take(w);
     w->active = true;
-    lane_start(w->lane, &w->job, run, home);
+    lane_start(w->lane, &w->job, worker_run, worker_home);
 }
 
 void worker_put(struct worker *w, struct work *work)
 {
     list_add_tail(&w->queue, &work->node);
-    next(w);
+    worker_next(w);
 }
 
 void worker_put_urgent(struct worker *w, struct work *work)
 {
     list_add_tail(&w->urgent, &work->node);
-    next(w);
+    worker_next(w);
 }
 
 void worker_drain(struct worker *w)
@@ -108,7 +108,7 @@ void worker_drain(struct worker *w)
     w->ran = false;
     (void)pthread_mutex_unlock(&w->lock);
     for (w->draining = true;; ran = false) {
-        if (!work && !(work = take(w)))
+        if (!work && !(work = worker_take(w)))
             break;
         if (!ran)
             work->run(work);
@@ -122,5 +122,5 @@ void worker_free(struct worker *w)
 {
     w->freed = true;
     if (!w->active)
-        home(&w->job);
+        worker_home(&w->job);
 }
