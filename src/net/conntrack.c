@@ -1,3 +1,25 @@
+/* conntrack.c - questions to the kernel's table of connections, over nfnetlink: what still runs to a pod that
+ * drains, and removing entries that would lead to an endpoint that is gone.
+ *
+ * Every function reads the table in one dump and decides here, entry by entry. The kernel is asked to filter
+ * (CTA_FILTER, 5.8) by the pod's address or by the protocol; older kernels refuse or ignore that, so what comes is
+ * looked at again, and a refused dump is made once more without the filter. A dump that the kernel interrupts begins
+ * anew, and forgets what it had gathered.
+ *
+ * Draining counts a Service's connections to a pod: those whose answers come from the pod's address and whose
+ * destination was translated. The sum of bytes of two samples says whether any was used in between.
+ *
+ * Forgetting is for UDP. A TCP connection ends by itself, or is reset; a datagram's entry is renewed by each
+ * datagram and would lead a client to an endpoint that is gone for as long as it keeps sending. Two ways to know
+ * them: by the list of pairs that left (rule_gone), and after a time in which nobody looked by all that is still
+ * right (`keep`). An entry with a question that is not answered yet is spared for a moment (under_way), because its
+ * answer needs the entry to come home.
+ *
+ * An entry is deleted by the tuple of the side that holds the dead address, as the comment at delete_entry says.
+ *
+ * Costs: a dump goes over all entries of the kernel's table, so it is done in jobs. Not here: when to ask
+ * (nft.c, node).
+ */
 #include "net/conntrack.h"
 #include <errno.h>
 #include <libmnl/libmnl.h>

@@ -5,8 +5,8 @@
 #include "net/rules.h"
 
 /* Connections through a Service to a pod that are not closing, and the bytes both ways they have carried so far. A
- * pod is idle when two samples a second apart are equal. Bytes need nf_conntrack_acct (ranges.h sets it) from before
- * the connection began. */
+ * pod is idle when there are none, or two samples a second apart are equal. Bytes need nf_conntrack_acct (ranges.h
+ * sets it) from before the connection began. */
 struct drain_sample {
     unsigned connections;
     uint64_t bytes;
@@ -26,7 +26,7 @@ struct conntrack_keep {
  * answer, which needs the entry to come home. */
 MUST_USE bool conntrack_forget(const struct rule_gone *gone, size_t n, const struct conntrack_keep *keep,
                                unsigned *deleted, struct err *err);
-/* Deletes every entry from or to a pod whose link is gone. A client may use its port again while the kernel still
- * holds what it did with it: a SYN that is taken for a part of a connection to a pod that vanished in its midst goes
- * nowhere, and so would packets to the next pod with that address. */
+/* Deletes every TCP, UDP and SCTP entry from or to a pod whose link is gone. A client may use its port again while
+ * the kernel still holds what it did with it: a SYN that is taken for a part of a connection to a pod that vanished
+ * in its midst goes nowhere, and so would packets to the next pod with that address. */
 MUST_USE bool conntrack_leave(uint32_t pod_ip, unsigned *deleted, struct err *err);

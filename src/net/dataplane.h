@@ -14,7 +14,8 @@
 
 struct dataplane;
 struct dataplane_events {
-    /* Everything put and deleted before dataplane_apply(revision) is in the kernel, stale connections are gone. */
+    /* Everything put and deleted before dataplane_apply(revision) is in the kernel; affinity and datagrams to what is
+     * gone are forgotten. Once for each revision that is newer than the last one told. */
     void (*applied)(void *arg, uint64_t revision);
     /* The kernel does not take it; tried again (0.1 s to 5 s) until it does, and told once a reason. */
     void (*failed)(void *arg, const struct err *err);

@@ -1,3 +1,19 @@
+/* dns_packet.c - DNS messages: names, reading of queries and answers, writing of answers (RFC 1035, 2308, 6891).
+ *
+ * Reading is strict, as the bytes are a stranger's: every length is checked before it is used, a query has exactly
+ * one question and nothing behind what it announces, and compression may only point further back than any pointer
+ * before, so that following it ends. A query that is wrong in itself gets its error code, one that is no query at
+ * all gets no answer.
+ *
+ * Writing goes into the caller's buffer, up to the limit of the transport. A record that does not fit is taken back
+ * as a whole and the message marked as truncated - not for additional records, without which an answer is still
+ * whole (RFC 2181). Room for the OPT record is kept from the beginning. The only compression is that of names equal
+ * to the question's, which are nearly all owners; names in SRV are never compressed (RFC 2782).
+ *
+ * Answers of an upstream are not taken apart: dns_reply_read checks that it is the answer to our question, and notes
+ * where the TTLs stand, so that a cached message can be aged in place. How long it may be kept is the least of its
+ * TTLs, or of SOA's minimum where it says that something is not there.
+ */
 #include "net/dns_packet.h"
 
 #define HEADER 12

@@ -9,7 +9,7 @@
 #define DNS_UDP_MIN  512  /* without EDNS */
 #define DNS_UDP_MAX  1232 /* what fits every path (DNS flag day 2020) */
 #define DNS_TCP_MAX  65535
-#define DNS_RR_MAX   512 /* records of a message that we look at */
+#define DNS_RR_MAX   512 /* records of an answer; one with more is not taken */
 
 enum {
     DNS_A = 1,
@@ -44,7 +44,7 @@ struct dns_name {
 bool dns_name_eq(const struct dns_name *a, const struct dns_name *b); /* case ignored */
 /* Lower case, no dot at the end ("" is the root); bytes that are not letters, digits, '-' or '_' as \DDD. */
 struct str dns_name_text(const struct dns_name *name, char buf[DNS_TEXT_MAX]);
-/* False: a label of 0 or over 63 bytes, or 255 bytes in all. A final dot is fine; no escapes. */
+/* False: a label of 0 or over 63 bytes, or more than 255 bytes in all. A final dot is fine; no escapes. */
 MUST_USE bool dns_name_parse(struct str text, struct dns_name *out);
 /* Reads a name at *at of a message, following compression that points backward only; *at is behind it after. */
 MUST_USE bool dns_name_read(const uint8_t *p, size_t n, size_t *at, struct dns_name *out);

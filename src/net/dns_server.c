@@ -1,3 +1,25 @@
+/* dns_server.c - the DNS server's sockets: clients by UDP and TCP, and the questions that wait for an upstream.
+ *
+ * A question is read (dns_packet.h) and given to the zone (dns_zone.h). Either that writes the answer at once; or
+ * the name is not the cluster's, and then the cache answers, or an upstream is asked; or it is an ExternalName, and
+ * the name that it stands for is looked up in the zone in turn, a bounded number of times, and then outside.
+ *
+ * Asking outside (struct waiting): each try has a socket of its own, connected to the upstream, so the kernel
+ * chooses a random port and drops what others send; the id is random too, and the answer must repeat the question
+ * (RFC 5452). No answer in time, an error, or SERVFAIL where there is another upstream: the next one is asked, TRIES
+ * times in all; an answer that was cut is asked for again by TCP. Questions are not merged: the cache makes that
+ * rare.
+ *
+ * Fairness. What is bounded is bounded for everybody (WAITING_MAX, CONNS_MAX) and for one address (struct source).
+ * At the bound of an address its further questions get SERVFAIL. Where all is taken and somebody with less comes,
+ * whoever has most loses the oldest. So one pod that floods takes its own share and no more.
+ *
+ * TCP: whoever does not read its answers is not read from, and its timer runs from one whole question to the next,
+ * so bytes that never make a question buy no time. A connection is freed when it is closed and no question of it
+ * waits (conn_release); while a batch of questions is answered it is held by counting itself as one.
+ *
+ * Buffers: one message in and one out at a time, in the server; nothing is kept between callbacks but what waits.
+ */
 #include "net/dns_server.h"
 #include "base/fault.h"
 #include "base/log.h"

@@ -1,8 +1,8 @@
 /* dns_server.h - the cluster's DNS server on a loop: UDP and TCP, the cluster's names from a zone (dns_zone.h), all
  * others from upstreams, each asked with a random id from a port of its own; over TCP where the answer is cut.
- * Limits: 512 questions waiting for upstreams, 64 of one address, and 128 TCP connections, 16 of one address; beyond
- * them SERVFAIL and a closed connection, and a line in the log. Where all are taken, who takes most makes room.
- */
+ * Limits: 512 questions waiting for upstreams, 64 of one address, and 128 TCP connections, 16 of one address. An
+ * address that has its share gets SERVFAIL, or its connection closed, and one line in the log. Where all are taken,
+ * whoever takes most makes room for one with less. */
 #pragma once
 #include "net/dns_upstream.h"
 #include "net/dns_zone.h"
@@ -18,7 +18,7 @@ struct dns_stats {
     uint64_t queries, own, cached, forwarded, failed, dropped;
     uint64_t refused; /* connections and questions over somebody's share */
 };
-/* Takes the descriptors also when it fails. */
+/* Takes the descriptors. */
 struct dns_server *dns_server_new(struct loop *l, const struct dns_server_config *c);
 void dns_server_free(struct dns_server *s);
 void dns_server_upstreams(struct dns_server *s, const struct dns_upstreams *u); /* the host's resolv.conf changed */

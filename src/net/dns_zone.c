@@ -1,3 +1,23 @@
+/* dns_zone.c - answers for the cluster's own names, from what Services, endpoints and namespaces are now (Kubernetes
+ * DNS specification 1.1.0).
+ *
+ * The zone keeps a copy of each Service, found by "name.ns" and, for PTR, by each of its addresses (of a headless
+ * one by those of its endpoints). There is no table of records: a name is taken apart from its end - the domain,
+ * then svc, pod or dns, then namespace, Service, and what stands before it - and the records are written straight
+ * from the Service. So a Service with a thousand endpoints costs its own size and not a record for each name, and a
+ * change replaces one entry.
+ *
+ * Whether a name exists and whether it has records of the type that was asked for are two questions (`exists`): the
+ * first without the second is an answer without records, neither is NXDOMAIN, and both carry the SOA for negative
+ * caching.
+ *
+ * Addresses of a headless Service begin at a random place (rotate), so that clients which take the first spread. An
+ * ExternalName is answered by a CNAME alone only where that was asked for; otherwise the caller resolves the target
+ * and dns_zone_chased puts both together.
+ *
+ * Costs: a lookup of one or two hashes; PTR and the name of one endpoint walk the endpoints of a Service. At most
+ * ANSWERS_MAX endpoints go into one answer. IPv4 only: AAAA of a name that exists has no records.
+ */
 #include "net/dns_zone.h"
 
 #define CHASE_RECORDS 64

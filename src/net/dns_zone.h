@@ -36,7 +36,7 @@ struct dns_zone {
     struct dns_name origin; /* "cluster.local" */
     char domain[DNS_TEXT_MAX];
     struct cidr4 pods, services; /* whose reverse names are ours */
-    uint32_t serial;             /* of SOA: counts changes */
+    uint32_t serial;             /* of SOA: grows with every change of a Service */
     uint32_t dns_ip;             /* address of ns.dns.DOMAIN */
     struct map by_name;          /* "name.ns" */
     struct map by_ip;            /* four bytes -> struct dns_reverse */

@@ -1,11 +1,10 @@
-/* ipam.h - which pod has which address of this node's range. Round robin: an address that was given back is the last
- * to be given again, so nobody's stale connection or cache entry meets a new pod. Pure: what survives a restart is
- * the links that exist (link.h); their order of making says where to go on. One thread. */
+/* ipam.h - which pod has which address of this node's range. Round robin: the search
+ * goes on behind the address given last, so one that was given back mostly rests for a round, and stale connections
+ * and cache entries do not meet a new pod. Pure: what survives a restart is the links that exist (link.h); their
+ * order of making says where to go on. One thread. */
 #pragma once
 #include "net/addr.h"
 #include "net/link.h"
-
-#define IPAM_BITS_MAX 65536 /* addresses of a /16: one node needs no more */
 
 struct ipam {
     struct cidr4 range;

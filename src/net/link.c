@@ -1,3 +1,20 @@
+/* link.c - a pod's link: a pair of veths, set up over rtnetlink, and network namespaces by descriptor.
+ *
+ * One pair is some ten messages in three conversations: make it with its far end already in the pod's namespace (and
+ * ask for the indexes in the same breath), set up the host's end, set up the pod's. Every step names what it made by
+ * index. If one fails the host's end is deleted, which takes the other with it. A link of that name that stands
+ * there already is half a pod of an earlier life and is replaced.
+ *
+ * The name holds the pod's address ("wINST-AABBCCDD"), so that the kernel alone tells after a restart which
+ * addresses are taken and by whom; the alias tells people.
+ *
+ * Entering another network namespace changes the calling thread. It is done for as short as can be - to open a
+ * socket, which then stays in that namespace, or to write one file - and coming home cannot fail without ending the
+ * process: a thread in a stranger's network must not go on.
+ *
+ * Deleting a link waits for the kernel to let go of it (13 ms and more), so pods that leave only lose their route;
+ * the pair goes with their namespace.
+ */
 #include "net/link.h"
 #include "base/fault.h"
 #include "net/route.h"

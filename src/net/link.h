@@ -38,14 +38,14 @@ struct pod_link {
 
 struct pod_link_spec {
     struct instance instance;
-    uint32_t ip;      /* of the pod */
-    uint32_t node_ip; /* the host's address in the pod range: the source of what the host sends to the pod */
-    int netns_fd;     /* borrowed */
-    int mtu;          /* 0: the kernel's (1500) */
-    const char *alias;
+    uint32_t ip;       /* of the pod */
+    uint32_t node_ip;  /* the host's address in the pod range: the source of what the host sends to the pod */
+    int netns_fd;      /* borrowed */
+    int mtu;           /* 0: the kernel's (1500) */
+    const char *alias; /* may be NULL */
 };
-/* Makes the pair and brings up lo and eth0. A link of that name that is there already (a half-made one of an earlier
- * try) is replaced. False: nothing is left. */
+/* Makes the pair, without IPv6, and brings up lo and eth0. A link of that name that is there already (a half-made one
+ * of an earlier try) is replaced. False: nothing is left. */
 MUST_USE bool pod_link_add(const struct pod_link_spec *spec, struct pod_link *out, struct err *err);
 /* Removes the host's route to the pod: what is sent to it is refused at once. The link itself goes with the pod's
  * namespace. Not there: true. */

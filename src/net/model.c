@@ -1,3 +1,19 @@
+/* model.c - from API objects to what rules and names are made of. Pure, and nothing here remembers: a Service and
+ * its slices go in, structs of numbers come out, in the caller's arena.
+ *
+ * Which endpoints a port has is kube-proxy's rule (pkg/proxy/topology.go): those that are ready; where there is
+ * none, those that terminate but still serve; and where a Local policy holds and no ready one is on this node, the
+ * latter of this node besides, marked as `fallback` so that only the Local way uses them. A slice's port is found by
+ * the name and protocol of the Service's port. An endpoint that is in two slices while the controller moves it
+ * counts once.
+ *
+ * What is left out is left out silently, as it is in kube-proxy: other address families, slices of headless
+ * Services, Services and slices that another proxy has claimed. External addresses are taken only where nobody else
+ * can be meant by them: not from the cluster's own ranges, not loopback or multicast, and no load balancer's address
+ * that only some sources may use, because the rules know no sources.
+ *
+ * A pod's hostPort becomes a Service too, with one endpoint and a name that no Service can have.
+ */
 #include "net/model.h"
 
 #define AFFINITY_S_DEFAULT 10800 /* SessionAffinityConfig.clientIP.timeoutSeconds */

@@ -1,3 +1,20 @@
+/* netlink.c - building netlink messages, and conversations with the kernel that wait for the answer.
+ *
+ * Several messages go out in one system call and are answered one by one. Each has a sequence number: an answer
+ * belongs to the conversation if its number is among those just sent; anything else is left from an earlier
+ * conversation that failed, and is passed over. netlink_send is done when every message that asked for an
+ * acknowledgment has one, or at the first error (a transaction of nf_tables is then not in the kernel at all; of
+ * other families each message holds or fails by itself).
+ *
+ * A dump may be interrupted: the kernel says so when its table changed while it was read. Then it is begun again,
+ * and the caller forgets what it has.
+ *
+ * When an answer does not come, or is lost, the socket is `broken`: later answers could be taken for those of the
+ * next question, so it must be closed. The kernel's own words for a refusal (extended acknowledgments) go into the
+ * error.
+ *
+ * Costs: a system call each way; buffers of 8 MiB are asked for, as a batch of some thousand Services is a megabyte.
+ */
 #include "net/netlink.h"
 #include "base/fault.h"
 #include "net/link.h"

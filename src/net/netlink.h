@@ -1,6 +1,6 @@
 /* netlink.h - building netlink messages and blocking conversations with the kernel. A conversation belongs to one
- * thread at a time; every call waits for the kernel's answer (microseconds, milliseconds under a busy rtnl lock), so
- * calls happen in a job or where a role starts. */
+ * thread at a time; every call waits for the kernel's answer (microseconds, milliseconds under a busy rtnl lock, at
+ * most 10 s: E_TIMEOUT), so calls happen in a job or where a role starts. */
 #pragma once
 #include "base/err.h"
 #include <linux/netlink.h>

@@ -1,3 +1,26 @@
+/* nft.c - the rules in the kernel: messages of nf_tables for changes, and reading back what is there.
+ *
+ * The table as a whole is text (rules.c) and is loaded by the program nft, which knows the grammar; that happens
+ * once, and again when somebody has damaged the table. All changes after that are elements of maps, chains that
+ * spread over a number of endpoints, and nothing else, and those are written here as messages in one transaction:
+ * chains first, then elements out, elements in, idle chains away. So a packet sees the rules before or after it, and
+ * a change costs some microseconds an element whatever else is there.
+ *
+ * Two things are made here because nft has no words for them: the chains that spread (expressions with numgen and a
+ * lookup), and those that learn session affinity from conntrack's original address (see README).
+ *
+ * After the transaction come two clean-ups that cannot be part of it: affinity entries, which the packet path
+ * writes, and conntrack's entries of datagrams. They run when the new rules hold, because what would be learnt in
+ * between would be learnt from the old ones.
+ *
+ * Reading back (nft_read) tells whether the table is ours as we left it: the names and hooks of chains and the
+ * expressions of rules are hashed, without those of spreading chains, which are only counted; the hash and that of
+ * the text are in the name of a chain, "v-BASE-RULES", made when the table was loaded. Tables, chains, rules and
+ * elements are separate dumps: if any is interrupted by a change, all of it is read again.
+ *
+ * Watching: the kernel reports changes of all tables with the port of the socket that made them; ours are passed
+ * over by that.
+ */
 #include "net/nft.h"
 #include "base/fault.h"
 #include "net/conntrack.h"

@@ -1,6 +1,6 @@
 /* nft.h - the rules in the kernel: blocking conversations with nf_tables. The table is loaded once by nft -f; from
- * then on elements change by messages of our own in one transaction (some 10 us and 7 us an element). Belongs in a
- * job; a struct nft is used by one thread at a time. */
+ * then on elements change by messages of our own in one transaction (some 10 us, and 7 us for each element). Belongs
+ * in a job; a struct nft is used by one thread at a time. */
 #pragma once
 #include "net/netlink.h"
 #include "net/rules.h"

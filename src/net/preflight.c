@@ -1,3 +1,17 @@
+/* preflight.c - looks for what stands in the way of a node's network before anything is changed. One function a
+ * question, each appending sentences; a finding stops none of the others.
+ *
+ * - Ports: by trying to listen. If it is taken, /proc tells by whom: the port's inode in /proc/net, then the process
+ *   that holds that socket.
+ * - Routes: any of the main table that overlaps the pod or service range and is not ours.
+ * - Foreign rules: tables of other instances and of kube-proxy, and chains of the forward hook that drop by default,
+ *   in nftables and in the older iptables (whose policy is the verdict at the hook's end; it is only asked where the
+ *   table exists, because asking would make it).
+ * - The kernel: everything is tried for real, a pair of links and the whole table, in network namespaces that nobody
+ *   else sees and that are gone afterwards. That tests what is needed without a list of kernel options.
+ *
+ * A finding is fatal where a start would fail or do harm, and else a warning. Not here: repairing any of it.
+ */
 #include "net/preflight.h"
 #include "net/netlink.h"
 #include "net/nft.h"

@@ -1,6 +1,7 @@
 /* preflight.h - what stands in the way of a node's network, found before anything is changed: each finding one
- * sentence that says what, why it matters, and the way out. Blocking; reads only. Nothing here repairs: foreign rules
- * and settings are the operator's. */
+ * sentence that says what, why it matters, and the way out. Blocking. Changes nothing that lasts: ports are
+ * opened for a moment, and what the kernel can do is tried in namespaces of its own. Nothing here repairs: foreign
+ * rules and settings are the operator's. */
 #pragma once
 #include "base/array.h"
 #include "net/rules.h"

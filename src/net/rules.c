@@ -1,3 +1,30 @@
+/* rules.c - service rules as data: the text of the table, what one Service needs of its maps, and the difference
+ * between what is wanted and what the kernel has. rules.h tells what the maps are.
+ *
+ * The text. Chains name no Service; a packet's protocol, address and port are looked up in a map whose answer is a
+ * chain, and that chain takes a random number below its number of slots and looks it up in the map of endpoints. So
+ * the cost of a packet does not depend on the number of Services, and a Service that changes is some elements.
+ *
+ * Wanted and there. Each element has a slot by its key, with what is wanted (`refs` counts the Services that want
+ * it) and what the kernel was told (`there`, `have`). Whatever touches a slot puts it on the list of dirty ones;
+ * rules_diff goes over that list only, so a change costs what it changes. Two Services cannot want one key, except
+ * hairpins; the later one goes without (drop_held) or is refused as a whole, where it is a ClusterIP.
+ *
+ * Slots are numbered from 0 without gaps, as the chain draws from them evenly. An endpoint that stays keeps its
+ * number and new ones fill the gaps (keep_places), so one that leaves costs two elements and not all behind it.
+ *
+ * What left a frontend is noted as pairs (`gone`), because connections to it are remembered elsewhere: datagrams in
+ * conntrack, affinity in a map that packets write. After a time in which nobody looked - a restart, a failure -
+ * pairs that left are not known; then everything that is right is listed instead, and what is not on that list goes
+ * (find_left, `sweep`).
+ *
+ * Chains are made when a number of endpoints first comes up, and kept for a while when nothing uses them, as the
+ * number may come back with the next pod.
+ *
+ * Costs: memory of some hundred bytes an element; rules_put walks the Service's endpoints, and note_gone compares
+ * old with new for UDP and affinity, which is quadratic in the endpoints of one such Service. Not here: talking to
+ * the kernel (nft.c).
+ */
 #include "net/rules.h"
 #include "net/ipam.h"
 

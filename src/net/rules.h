@@ -5,7 +5,7 @@
  *   np     proto . port           -> goto CHAIN       the same for any local address (NodePort, hostPort)
  *   eps    proto . address . port . slot -> endpoint address . port;    npeps: the same without the address
  *   svcx, npx   what clients from outside meet where externalTrafficPolicy is Local; their slots begin at 32768
- *   hairpin     endpoint . endpoint: an endpoint of this node that reaches itself; never taken out
+ *   hairpin     endpoint . endpoint: an endpoint of this node that reaches itself; kept as long as the table stands
  *   dead, npdead   frontends without endpoints that no range covers: refused at once
  *   aff    proto . address . port . client -> endpoint, with a time limit: written by the packet path (ClientIP)
  *   learn, nplearn   frontends whose new connections go into aff
