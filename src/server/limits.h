@@ -13,7 +13,7 @@
     X(BODIES_BYTES, 268435456, "bytes of all request bodies together; small ones always find room")                  \
     X(BODY_SECONDS, 60, "seconds in which a request body must have come")                                            \
     X(BODY_VALUES, CODEC_MAX_VALUES, "values in a request body: elements, members, texts, numbers")                  \
-    X(WORK_STEPS, 3000000, "elements of long lists and maps that one write may look at")                             \
+    X(WORK_STEPS, 1500000, "elements of long lists and maps that one write may look at")                             \
     X(URL_BYTES, 49152, "bytes of a request line")                                                                   \
     X(HEADER_BYTES, 65536, "bytes of a request's header")                                                            \
     X(HEADER_FIELDS, HTTP1_FIELDS_MOST, "fields of a request's header")                                              \

@@ -21,6 +21,7 @@ struct yaml_reader {
     yaml_parser_t parser;
     struct str text; /* borrowed */
     struct yaml_notes notes;
+    int nodes_most; /* of a document */
     bool ended;
 };
 
@@ -28,6 +29,7 @@ struct yaml_reader *yaml_open(struct str text, const struct yaml_notes *notes)
 {
     struct yaml_reader *r = NEW(struct yaml_reader);
     r->text = text;
+    r->nodes_most = YAML_MAX_NODES;
     ASSERT(yaml_parser_initialize(&r->parser));
     yaml_parser_set_input_string(&r->parser, (const unsigned char *)(text.p ? text.p : ""), text.n);
     if (notes)
@@ -61,7 +63,7 @@ struct loader {
     struct yaml_reader *r;
     struct arena *a;
     struct map anchors;
-    size_t nodes;
+    int nodes;
     ARRAY(struct node *) stack; /* open lists and maps */
     size_t work;
     struct err *err;
@@ -117,8 +119,8 @@ static bool load_event(struct loader *l, const yaml_event_t *e, struct node **ro
 {
     struct node *n = NULL;
     l->work += l->stack.n;
-    if (++l->nodes > YAML_MAX_NODES)
-        return err_set(l->err, E_TOO_LARGE, "yaml: the document holds more than %d values", YAML_MAX_NODES);
+    if (++l->nodes > l->r->nodes_most)
+        return err_set(l->err, E_TOO_LARGE, "yaml: the document holds more than %d values", l->r->nodes_most);
     if (l->work > YAML_MAX_WORK)
         return goes_on_too_deep(l, e)
                    ? err_set(l->err, E_BAD_REQUEST, "yaml: exceeded max depth of %d", YAML_MAX_DEPTH)
@@ -549,6 +551,7 @@ int yaml_next(struct yaml_reader *r, struct strbuf *json, struct err *err)
 bool yaml_to_json(struct str text, const struct yaml_notes *notes, struct strbuf *json, struct err *err)
 {
     AUTO(yaml_close) struct yaml_reader *r = yaml_open(text, notes);
+    r->nodes_most = YAML_MAX_BODY_NODES;
     int got = yaml_next(r, json, err);
     if (got == 0)
         strbuf_add(json, S("null"));

@@ -259,7 +259,7 @@ def what_is_read_only_stays_so(c):
     said = logs(c, 'nested')
     assert 'looked at' in said and 'ESCAPE' not in said, said
     # what the node mounts in a read-only one, and what the pod does, has its place there
-    c.apply(pod('etc', '  restartPolicy: Never\n  containers:\n  - {name: c, image: %s, command: [sh, -c, "cat /etc/key /etc/hosts; touch /etc/in/x /etc/x; ls /etc/in"], volumeMounts: [{name: cm, mountPath: /etc}, {name: v, mountPath: /etc/in}]}\n  volumes: [{name: v, emptyDir: {}}, {name: cm, configMap: {name: cm}}]' % ATTACK))
+    c.apply(pod('etc', '  restartPolicy: Never\n  containers:\n  - {name: c, image: %s, command: [sh, -c, "(cat /etc/key /etc/hosts; touch /etc/in/x /etc/x; ls /etc/in) 2>&1"], volumeMounts: [{name: cm, mountPath: /etc}, {name: v, mountPath: /etc/in}]}\n  volumes: [{name: v, emptyDir: {}}, {name: cm, configMap: {name: cm}}]' % ATTACK))
     eventually('it has looked', lambda: phase(c, 'etc') in ('Succeeded', 'Failed'), 30)
     said = logs(c, 'etc')
     assert said.startswith('v') and 'localhost' in said and "touch: /etc/x: Read-only file system" in said and said.endswith('x\n'), said
