@@ -448,8 +448,8 @@ def ports_with_addresses(c):
     """A Service's proxy looks at each address once, however many ports have the name; who mirrors them into slices compares the ports once."""
     slow, at, start = [], '/api/v1/namespaces/default/', c.cpu()
     pod = {'metadata': {'name': 'behind'}, 'spec': {'containers': [{'name': 'c', 'image': 'i'}]}}
-    ends = {'metadata': {'name': 'many'}, 'subsets': [{'ports': [{'name': 'a', 'port': i % 60000 + 1} for i in range(6000)],
-                                                       'addresses': [{'ip': '10.9.%d.%d' % (i >> 8, i & 255), 'targetRef': {'kind': 'Pod', 'name': 'behind'}} for i in range(4000)]}]}
+    ends = {'metadata': {'name': 'many'}, 'subsets': [{'ports': [{'name': 'a', 'port': i % 40000 + 1} for i in range(6000)],
+                                                       'addresses': [{'ip': '10.9.%d.%d' % (i >> 8, i & 255), 'targetRef': {'kind': 'Pod', 'name': 'behind'}} for i in range(2500)]}]}
     for kind, o in (('pods', pod), ('services', {'metadata': {'name': 'many'}, 'spec': {'ports': [{'name': 'a', 'port': 1}]}}), ('endpoints', ends)):
         status, text = c.ask('POST', at + kind, json.dumps(o).encode())
         assert status == 201, (kind, status, text[:300])
