@@ -132,7 +132,7 @@ $(B)/load: bench/load.c
 e2e: release load
 	@failed=; for t in $(filter-out $(if $(TEST),,%/vm_test.py),$(wildcard tests/e2e/*$(TEST)*_test.py)); do echo "== $$t"; python3 $$t $(ARGS) || failed=1; done; [ -z "$$failed" ]
 .PHONY: storm
-storm: ; @TEST=$(TEST) tools/check-all --storm
+storm: ; @TEST=$(TEST) ./check --storm
 .PHONY: vm
 vm: release
 	@tools/install vm && tests/e2e/vm.py
