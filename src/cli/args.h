@@ -6,7 +6,7 @@
 enum arg_kind {
     ARG_FLAG,  /* bool; --name or --name=false */
     ARG_TEXT,  /* struct str */
-    ARG_NUM,   /* int64_t */
+    ARG_NUM,   /* int64_t, from -1 */
     ARG_TIME,  /* int64_t nanoseconds; "90s", "1h30m", "5m" */
     ARG_TEXTS, /* struct words: may be given several times */
     ARG_EITHER /* struct str: --name alone is "", --name=VALUE; p is not NULL where given */
@@ -32,11 +32,12 @@ struct arg_spec {
 /* For the verbs that read their words themselves: --help or -h is one of them. */
 bool args_ask_help(int argc, char *const *argv);
 enum args_result { ARGS_RUN, ARGS_HELPED, ARGS_WRONG };
-/* Texts borrow from argv or live in the arena. after_dashes: how many of the words stood before "--" (all of them
+/* Texts borrow from argv or live in the arena. before_dashes: how many of the words stood before "--" (all of them
  * where there was none). Help goes to stdout, an error to stderr with the way to the help. */
 enum args_result args_read(struct arena *a, const struct arg_spec *spec, int argc, char **argv, void *out,
                            struct words *words, size_t *before_dashes);
-/* One option after another, without output: E_INVALID names it. *help: --help was given. */
+/* The same without output: E_INVALID names the option. *help: --help was given. */
 MUST_USE bool args_parse(struct arena *a, const struct arg_spec *spec, int argc, char **argv, void *out,
                          struct words *words, size_t *before_dashes, bool *help, struct err *err);
-MUST_USE bool duration_parse(struct str text, int64_t *ns); /* as Go's: "300ms", "1.5h", "2h45m"; "0" */
+MUST_USE bool duration_parse(struct str text,
+                             int64_t *ns); /* as Go's, and days: "300ms", "2h45m", "7d"; "0"; no sign */

@@ -33,7 +33,8 @@ struct ask {
     struct str path, query, accept, content_type;
     const struct val *body;
 };
-/* Asks and waits. The answer as a tree in the client's arena; NULL out: not wanted. Warnings go to stderr. */
+/* Asks and waits. The answer as a tree in the client's arena; NULL out: not wanted. The first warning goes to
+ * stderr. */
 MUST_USE bool client_ask(struct client *c, const struct ask *q, struct val *out, struct err *err);
 MUST_USE bool client_ask_text(struct client *c, const struct ask *q, struct str *out, struct err *err);
 /* What went wrong before there was an answer, with the way out. */

@@ -2,6 +2,6 @@
 #pragma once
 #include "api/tree.h"
 
-/* One block a kind that has a row (describe_kinds.c), else every field by its name. */
+/* One block a kind that has a row (describe_kinds.c), else every field by its name; of a Secret's data the sizes. */
 void describe_object(struct arena *a, struct str kind, const struct val *object, int64_t now_ns, struct strbuf *out);
 void describe_events(struct arena *a, const struct val *list, int64_t now_ns, struct strbuf *out);

@@ -1,3 +1,21 @@
+/* down.c - `wherry down`: ends what runs on this machine and takes back what the kernel was told.
+ *
+ * In this order: systemd's units, which would start again what ends; the supervisor, by whoever holds the lock;
+ * roles that outlived a killed one, by their records; the pods; links, rules, routes and settings; folders. The lock
+ * is held from the second step to the end, so nothing can be started in between, and what is in RUN goes last,
+ * because its absence says that all is done. Every step is tried, whatever became of those before; the exit status
+ * says whether all of it is gone.
+ *
+ * Processes are ended by pidfd. A number in a file may be a stranger's by now, so it is compared again once the
+ * pidfd is open (end_supervisor; supervisor_role_pidfd does it for roles). SIGTERM, then SIGKILL.
+ *
+ * Pods are ended by adopting them as the agent does and stopping each sandbox: that is the only knowledge of what a
+ * pod consists of. With --pods nothing else is done, and containers get SIGTERM and time first: that is what
+ * wherry-pods.service runs when the machine shuts down.
+ *
+ * A folder that is a mount of its own is emptied and stays, as the mount is its owner's. Not here: telling the API.
+ * What was declared stays in the store, and comes back with `wherry up`.
+ */
 #include "base/log.h"
 #include "cli/args.h"
 #include "cli/role.h"
@@ -20,8 +38,6 @@
 #define UNIT_MOST_MS 120000
 #define GRACE        (30 * NS_PER_S) /* upstream's default of terminationGracePeriodSeconds */
 
-/* `wherry down`: ends the supervisor with its roles, then the pods, then takes back what the kernel was told. Every
- * step is tried, whatever became of the ones before; the exit status says whether all of it is gone. */
 struct down {
     struct settings settings;
     struct loop *loop;
@@ -39,8 +55,7 @@ static void down_complain(struct down *d, const char *what, const char *why)
     fprintf(stderr, "wherry down: %s: %s\n", what, why);
 }
 
-/* --- processes
- * ------------------------------------------------------------------------------------------------------- */
+/* --- processes ------------------------------------------------------------------------------------------- */
 
 /* Which of the two kinds of holder it is, by its command line. */
 static bool is_down(pid_t pid)
@@ -120,8 +135,7 @@ static void end_roles(struct down *d)
         (void)closedir(dir);
 }
 
-/* --- pods
- * --------------------------------------------------------------------------------------------------------------- */
+/* --- pods ------------------------------------------------------------------------------------------------ */
 
 static void on_stopped(struct sandbox *s, const struct err *err, void *arg)
 {
@@ -211,8 +225,7 @@ static void end_pods(struct down *d)
     runtime_free(d->runtime);
 }
 
-/* --- the kernel's settings
- * ------------------------------------------------------------------------------------------------ */
+/* --- the kernel's settings ------------------------------------------------------------------------------- */
 
 static void remove_network(struct down *d)
 {

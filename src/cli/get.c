@@ -1,3 +1,17 @@
+/* get.c - `wherry get`: tables as the server makes them, or the objects; and `wherry api-resources`.
+ *
+ * First all that was named is asked for, in order, and then it is printed: tables as Table objects (the server
+ * decides columns and cells; here only columns are hidden and aligned), other forms from the objects, one as it is
+ * and several as a List. What is not there is told and counted, and does not stop the rest. Neighbouring targets of
+ * one resource share a table.
+ *
+ * A watch (-w) goes on from the revision of the list that was printed, so nothing is missed in between. Its answer
+ * is read line by line as it comes. The columns come with the first table only, so those of the list are kept. Each
+ * event has an arena of its own, because a watch may go on for days.
+ *
+ * Costs: an answer is held as a whole, text and tree; lists are not fetched in pieces. Not here: sorting, and a
+ * watch that begins again by itself when the server ends it.
+ */
 #include "api/codec.h"
 #include "base/clock.h"
 #include "cli/documents.h"
@@ -5,7 +19,6 @@
 #include "cli/output.h"
 #include "cli/verbs.h"
 
-/* wherry get: tables as the server makes them, or the objects. */
 struct get {
     struct connect_options to;
     struct str output, selector, fields;

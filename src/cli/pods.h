@@ -2,8 +2,8 @@
 #pragma once
 #include "cli/resource.h"
 
-/* The pods of a target: the pod itself, or those that a workload's or Service's selector chooses, the running ones
- * first, then the oldest. */
+/* The pods of a target: the pod itself, or those that a workload's or Service's selector chooses: the running ones
+ * first, those that are going last, else the oldest first. None is an error. */
 MUST_USE bool pods_of(struct client *c, struct str word, struct val *list, struct err *err);
 MUST_USE bool pods_selected(struct client *c, struct str selector, struct val *list, struct err *err);
 /* The container that is meant where none is named: the annotation kubectl.kubernetes.io/default-container, else the

@@ -1,3 +1,17 @@
+/* process.c - the transport inside the server's own process (process.h): the calls and watches of client/transport.h
+ * as requests of server/request.h, without bytes in between.
+ *
+ * A call becomes a request with the user of an account, and passes everything that a request over HTTP passes from
+ * authorization on; so a controller needs its rights here, too. Only the body is brought into the server's form:
+ * decoded by type, with what is expected of the object (revision, uid) in its metadata. The answer's objects are
+ * handed over as references.
+ *
+ * A call that is taken back before its answer lets the request go on: it may have written by then. It only loses its
+ * listener (`call` NULL), and the request is freed when it is done.
+ *
+ * What cannot be begun is refused in a later turn and never from inside the caller's call, as with every transport:
+ * calls by loop_post, watches by a timer, because a watch may be stopped in between and a timer can be taken back.
+ */
 #include "cli/process.h"
 #include "api/codec.h"
 #include "server/front.h"
@@ -34,8 +48,7 @@ static void fail_to_err(const struct failure *f, struct err *err)
     (void)err_set(err, err_kind_of(str_of(f->reason), f->code), STR_FMT, STR_ARG(f->message));
 }
 
-/* --- calls
- * ----------------------------------------------------------------------------------------------------------- */
+/* --- calls ----------------------------------------------------------------------------------------------- */
 
 static void take_answer(struct asking *x, struct call *c)
 {
@@ -206,8 +219,7 @@ static void call_cancel_process(struct transport *base, struct call *c)
     x->call = NULL;
 }
 
-/* --- watches
- * ---------------------------------------------------------------------------------------------------------- */
+/* --- watches --------------------------------------------------------------------------------------------- */
 
 static void run_free(struct watch_run *w)
 {
@@ -291,8 +303,7 @@ static void watch_stop_process(struct transport *base, struct watch *watch)
     run_free(w);
 }
 
-/* --- the transport
- * ------------------------------------------------------------------------------------------------------ */
+/* --- the transport --------------------------------------------------------------------------------------- */
 
 static void free_process(struct transport *base)
 {

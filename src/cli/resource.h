@@ -31,7 +31,7 @@ struct targets {
     struct target *p;
     size_t n;
     bool slashed; /* RESOURCE/NAME: each stands alone */
-    size_t kinds; /* how many resources were named */
+    size_t kinds; /* how many resources were named; a category counts as several */
 };
 /* "pods", "pods web api", "pod/web svc/web", "pods,svc", "all". */
 MUST_USE bool targets_read(struct client *c, struct words words, struct targets *out, struct err *err);

@@ -35,4 +35,4 @@ int role_main(int argc, char **argv);
 /* Programs beside this one: wherry-shim, wherry-job. In the arena. */
 struct str program_beside(struct arena *a, const char *name);
 /* Where uids of roles without privileges begin; see supervisor.c for which is whose. */
-enum { ROLE_UID_SERVER = 64501, ROLE_UID_DNS, ROLE_UID_RELAY, ROLE_UID_EDGE, ROLE_UID_JOB };
+enum { ROLE_UID_SERVER = 64501, ROLE_UID_DNS, ROLE_UID_RELAY };

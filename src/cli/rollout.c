@@ -1,3 +1,20 @@
+/* rollout.c - `wherry rollout`: what becomes of a change to a Deployment, and the way back.
+ *
+ * There is no rollout in the API. What kubectl and this verb show is worked out from a Deployment's status and its
+ * ReplicaSets:
+ *
+ * - status watches the Deployment and says what it still waits for, in kubectl's words and order: the controller has
+ *   seen the change, all new pods are made, old ones are gone, the new ones are available. A progress deadline that
+ *   has passed is an error, but only once the controller has seen the newest generation; before, it speaks of the
+ *   last change.
+ * - history lists ReplicaSets by the revision in their annotation; undo puts the pod template of one of them back
+ *   with a JSON patch, without the label that the controller added (pod-template-hash). The controller then gives
+ *   the old ReplicaSet a new revision, so undoing twice leads back.
+ * - restart changes an annotation of the pod template, which is a change of it like any other. pause and resume set
+ *   spec.paused.
+ *
+ * Only Deployments: nothing acts on StatefulSets and DaemonSets yet.
+ */
 #include "base/clock.h"
 #include "cli/fields.h"
 #include "cli/observe.h"
@@ -5,7 +22,6 @@
 #include "cli/pods.h"
 #include "cli/verbs.h"
 
-/* wherry rollout: what becomes of a change to a Deployment, and the way back. */
 struct rollout {
     struct connect_options to;
     int64_t revision, timeout_ns;

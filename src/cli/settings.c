@@ -1,3 +1,18 @@
+/* settings.c - the table of settings, and what follows from them.
+ *
+ * A setting is a row: name, kind of value, default, a line of help, a check. They are read in three steps, each over
+ * the one before: defaults, the file (YAML, one map), --set and the options that stand for a setting. --root is
+ * looked for first, as it says where the file is. An unknown name or a value that fails its check is an error with
+ * the name in it: nothing is passed over, or a typing error would silently be a default.
+ *
+ * Then work_out makes of them what all roles need: ranges as numbers, the node's part of the pod range, folders, the
+ * node's name and address. Every role does this for itself from the same arguments, and it should come out the same
+ * in each. What may change between two runs - the host's name - is kept in a file by the supervisor and read here
+ * first: a node that came back under another name would have lost its pods.
+ *
+ * Checks refuse what could not work later: ranges that overlap, more pods than addresses, folders too long for the
+ * paths of sockets. Not here: whether an address or port is free (net/preflight.h).
+ */
 #include "cli/settings.h"
 #include "api/codec.h"
 #include "api/formats.h"

@@ -26,5 +26,5 @@ struct settings {
 MUST_USE bool settings_read(struct settings *s, int argc, char **argv, int *rest, struct err *err);
 void settings_fini(struct settings *s);
 AUTO_VALUE(settings_fini, struct settings);
-/* KEY  default  what it is: for --help */
+/* A line each: KEY, what it is, (its default). For --help */
 void settings_help(struct strbuf *out);

@@ -1,3 +1,33 @@
+/* supervisor.c - `wherry up`: starts the roles of this machine, starts them again when they end, and holds their
+ * sockets.
+ *
+ * It serves nothing and reads nothing of strangers, so that it has no reason to fail; and if it is killed nothing is
+ * lost. Roles go on without it. For each there is a record, RUN/roles/NAME: the pid, when that process was started
+ * (a pid alone may be somebody else's by now), and which descriptor is which socket. The next supervisor opens a
+ * pidfd, compares again, takes copies of the sockets out of the process (pidfd_getfd) and has adopted it: it needs
+ * no cooperation of anybody.
+ *
+ *   start:   sockets (opened once, kept) -> child_start -> record -> "go"
+ *   adopt:   record -> pidfd -> sockets; of another build: killed, and started anew with the same sockets
+ *   ended:   again at once, then after 0.1, 0.2 ... 5 s; after 10 s of running the next failure is a first one
+ *
+ * A role waits for "go" before it does anything: one whose supervisor was killed before the record was written would
+ * be found by nobody, and ends instead.
+ *
+ * Sockets are opened here, because ports below 1024 need root and roles do not have it, and stay open while a role
+ * is started again: whoever connects meanwhile waits instead of being refused.
+ *
+ * SIGHUP: the file of the program, which may be a newer build, takes this process's place by exec. It then finds the
+ * roles as after a kill, and RENEW in its environment tells it to start each anew. The same is done to the roles
+ * when the machine's address changes (on_settled); the kernel is listened to for that, and asked a second later, as
+ * every pod changes routes.
+ *
+ * A role that hangs is seen by role_watch.h and killed; here it just ends. The exit of a role that was adopted is
+ * seen by its pidfd, as it is not our child.
+ *
+ * --detach: the parent waits on a pipe for one word: all are ready (R), or one cannot be started (F). Not here:
+ * containers, which belong to nobody but their shims, and `wherry down` (down.c).
+ */
 #include "cli/supervisor.h"
 #include "base/fault.h"
 #include "base/log.h"
@@ -90,8 +120,7 @@ struct supervisor {
     int lock;        /* uplock.h */
 };
 
-/* --- sockets ------------------------------------------------------------------------------------------------------
- */
+/* --- sockets --------------------------------------------------------------------------------------------- */
 
 static struct str address_of(struct supervisor *s, struct arena *a, const char *name)
 {
@@ -149,8 +178,7 @@ static bool open_sockets(struct supervisor *s, struct role *r, struct err *err)
     return ok;
 }
 
-/* --- records of what runs: "PID START name:fd,name:fd"
- * -------------------------------------------------------------- */
+/* --- records of what runs: "PID START name:fd,name:fd" --------------------------------------------------- */
 
 static int64_t start_time(pid_t pid) /* 0: no such process */
 {
@@ -281,8 +309,7 @@ static bool role_adopt(struct role *r)
     return true;
 }
 
-/* --- starting and restarting
- * ----------------------------------------------------------------------------------------- */
+/* --- starting and restarting ----------------------------------------------------------------------------- */
 
 /* To the parent of a detached supervisor: R, all are ready; F, one does not start. It hears the first. */
 static void tell_waiting(struct supervisor *s, const char *word)
@@ -443,7 +470,7 @@ static void role_ended(struct role *r, const char *how, int code)
     log_warn("role.ended", "role=%s how=%s code=%d restart_ms=%lld", r->name, how, code,
              (long long)r->wait / NS_PER_MS);
     timer_set(&r->again, r->wait);                                     /* the first time at once */
-    if (code > 0 && strcmp(how, "exit") == 0 && r->wait == AGAIN_MOST) /* by itself, for the seventh time in 6 s */
+    if (code > 0 && strcmp(how, "exit") == 0 && r->wait == AGAIN_MOST) /* by itself, for the eighth time in 6 s */
         tell_waiting(s, "F");
     r->wait = r->wait ? MIN(r->wait * 2, AGAIN_MOST) : AGAIN_FIRST;
 }
@@ -453,8 +480,7 @@ static void on_again(struct timer *t)
     role_start(container_of(t, struct role, again));
 }
 
-/* --- starting anew
- * ---------------------------------------------------------------------------------------------------- */
+/* --- starting anew --------------------------------------------------------------------------------------- */
 
 static bool socket_is_at(int fd, struct str address)
 {
@@ -573,8 +599,7 @@ static void watch_addresses(struct supervisor *s)
     poll_want(&s->addresses, POLL_READ);
 }
 
-/* --- ending
- * ------------------------------------------------------------------------------------------------------------ */
+/* --- ending ---------------------------------------------------------------------------------------------- */
 
 static void signal_all(struct supervisor *s, int signo)
 {
@@ -619,8 +644,7 @@ static void on_signal(struct signal_source *source, int signo)
     finish_if_over(s);
 }
 
-/* --- `wherry up`
- * ------------------------------------------------------------------------------------------------------- */
+/* --- `wherry up` ----------------------------------------------------------------------------------------- */
 
 static bool make_dir(struct str dir, mode_t mode, unsigned uid, struct err *err)
 {

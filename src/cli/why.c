@@ -1,3 +1,18 @@
+/* why.c - `wherry why`: what blocks an object, in a sentence. The deciding is control/why.h's, which reads a view as
+ * controllers do; here the view is filled with the rights of whoever asks, and what came of it is printed.
+ *
+ * What is read: the kinds that every answer may need (why_reads), of one namespace or all; pods of all namespaces
+ * where one waits for a node, because what nodes have left is counted over all; Secrets only where a container waits
+ * and may be waiting for one. The last line of a container's log is asked for when an answer wants it.
+ *
+ * What may not be read is remembered and told at the end: the answer is then what the rest says. Any other failure
+ * ends the command.
+ *
+ * Without an object every object of the view is asked, and one sentence is printed for each that is not as declared
+ * and is not already explained by another's (why_stands_alone).
+ *
+ * Costs: a list of each of these kinds, fetched as a whole; so this is for people and not for a loop.
+ */
 #include "control/why.h"
 #include "base/clock.h"
 #include "cli/output.h"
@@ -5,8 +20,6 @@
 #include "control/manager.h"
 #include "control/pods.h"
 
-/* wherry why: what blocks an object, in a sentence. The deciding is control/why.h's; here is read what it needs, with
- * the rights of who asks, and said what may not be read. */
 #define MAX_KINDS 256
 struct asking {
     struct connect_options to;
