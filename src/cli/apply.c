@@ -17,18 +17,18 @@ struct apply {
 
 #define AT(field) offsetof(struct apply, field)
 static const struct arg_row rows[] = {
-    {'f', "filename", ARG_TEXTS, AT(files), "FILE", "a file, a folder or - (stdin); may be given several times"},
-    {'R', "recursive", ARG_FLAG, AT(deep), NULL, "folders in a folder of -f, too"},
-    {'o', "output", ARG_TEXT, AT(output), "FORM", "yaml, json or name of what the server has now"},
-    {0, "dry-run", ARG_FLAG, AT(dry_run), NULL, "the server checks everything and changes nothing"},
+    {'f', "filename", ARG_TEXTS, AT(files), "FILE", "a file, a folder or - (stdin); can be given several times"},
+    {'R', "recursive", ARG_FLAG, AT(deep), NULL, "with -f: folders inside a folder as well"},
+    {'o', "output", ARG_TEXT, AT(output), "FORM", "show what the server has now: yaml, json or name"},
+    {0, "dry-run", ARG_FLAG, AT(dry_run), NULL, "the server checks, and nothing is changed"},
 };
 static const struct arg_spec spec = {
     .verb = "apply",
     .usage = "-f FILE|DIR|- ...",
-    .summary =
-        "Makes the server hold what files say: creates what is missing, patches what differs. What was in the\n"
-        "file when it was applied last and is not there now is removed. May be mixed with kubectl apply.",
-    .examples = "  wherry apply -f web.yaml              one file of any number of documents\n"
+    .summary = "Makes the server hold what files say: creates what is missing and patches what differs. What the\n"
+               "file held when it was last applied, and does not hold any more, is removed. Works together with\n"
+               "kubectl apply.",
+    .examples = "  wherry apply -f web.yaml              a file with any number of documents\n"
                 "  cat *.yaml | wherry apply -f - -n shop\n",
     .rows = rows,
     .nrows = countof(rows),

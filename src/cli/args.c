@@ -205,6 +205,8 @@ bool args_parse(struct arena *a, const struct arg_spec *spec, int argc, char **a
     return true;
 }
 
+#define HELP_AT 32 /* the column where the help of an option begins */
+
 static void help_row(struct strbuf *b, const struct arg_row *r)
 {
     size_t from = b->n;
@@ -216,15 +218,15 @@ static void help_row(struct strbuf *b, const struct arg_row *r)
         strbuf_addf(b, r->kind == ARG_EITHER ? "[=%s]" : " %s", r->value);
     do
         strbuf_addc(b, ' ');
-    while (b->n - from < 30);
+    while (b->n - from < HELP_AT);
     strbuf_addf(b, "%s\n", r->help);
 }
 
 static void help_print(const struct arg_spec *spec)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
-    strbuf_addf(&b, "wherry %s %s\n\n%s\n\nExamples:\n%s\nOptions:\n", spec->verb, spec->usage, spec->summary,
-                spec->examples);
+    strbuf_addf(&b, "wherry %s%s%s\n\n%s\n\nExamples:\n%s\nOptions:\n", spec->verb, *spec->usage ? " " : "",
+                spec->usage, spec->summary, spec->examples);
     for (size_t i = 0; i < spec->nrows; i++)
         help_row(&b, &spec->rows[i]);
     for (size_t i = 0; spec->connects && i < connect_nrows; i++)

@@ -26,20 +26,20 @@ struct backup {
 #define PASSPHRASE_ROW(of)                                                                                           \
     {                                                                                                                \
         0, "passphrase-file", ARG_TEXT, offsetof(struct of, passphrase_file), "FILE",                                \
-            "whose first line is the passphrase; else $WHERRY_PASSPHRASE, else it is asked for"                      \
+            "first line: the passphrase; else $WHERRY_PASSPHRASE, else a prompt"                                     \
     }
 static const struct arg_row backup_rows[] = {
     {0, "with-keys", ARG_FLAG, offsetof(struct backup, with_keys), NULL,
-     "the keys come along, sealed under a passphrase"},
+     "take the keys along, sealed under a passphrase"},
     PASSPHRASE_ROW(backup),
 };
 static const struct arg_spec backup_spec = {
     .verb = "backup",
     .usage = "FILE",
     .summary =
-        "Writes every object of a running cluster, at one revision, into a file (mode 0600). Secrets in it stay\n"
-        "sealed: keep the keys (etc/wherry/keys) too, elsewhere, or take them along with --with-keys: then the file\n"
-        "and its passphrase are all that a bare machine needs.",
+        "Writes every object of a running cluster, at one revision, to a file (mode 0600). Secrets in it stay\n"
+        "sealed, so keep the keys (etc/wherry/keys) too, in another place. Or take them along with\n"
+        "--with-keys: then the file and its passphrase are all that a bare machine needs.",
     .examples = "  wherry backup /srv/backup/monday.wherry --with-keys\n"
                 "  wherry backup - --root /tmp/second | ssh vault 'cat > second.wherry'\n",
     .rows = backup_rows,
@@ -138,19 +138,19 @@ struct restore {
 };
 static const struct arg_row restore_rows[] = {
     {0, "replace", ARG_FLAG, offsetof(struct restore, replace), NULL,
-     "where a store stands already: keep it as store.db.before-restore"},
+     "where there is a store already: keep it as store.db.before-restore"},
     {0, "with-keys", ARG_FLAG, offsetof(struct restore, with_keys), NULL,
-     "take the backup's keys even where there are some: those stay as NAME.before-restore"},
+     "use the backup's keys; present ones become NAME.before-restore"},
     PASSPHRASE_ROW(restore),
 };
 static const struct arg_spec restore_spec = {
     .verb = "restore",
     .usage = "FILE [--root DIR]",
     .summary =
-        "Makes the store of a cluster that is down from a backup. Revisions go on above every one ever given, so\n"
-        "that clients list again. The keys (etc/wherry/keys) must be those of the cluster that was backed up: where\n"
-        "there are none, those come that the backup brought along (wherry backup --with-keys). Then tokens and\n"
-        "kubeconfigs of that cluster are good for this one.",
+        "Makes the store of a cluster that is down from a backup. Revisions go on above every one ever given,\n"
+        "so clients list again. The keys (etc/wherry/keys) must be those of the cluster that was backed up.\n"
+        "Where there are none, those are used that the backup brought along (wherry backup --with-keys).\n"
+        "Tokens and kubeconfigs of that cluster are then good for this one.",
     .examples = "  wherry down && wherry restore monday.wherry --replace && wherry up --detach\n"
                 "  wherry restore monday.wherry --root /tmp/second --passphrase-file /root/passphrase\n",
     .rows = restore_rows,

@@ -104,15 +104,15 @@ static int change_run(struct change *x, const struct arg_spec *spec, int argc, c
 /* ---- scale ---- */
 
 static const struct arg_row scale_rows[] = {
-    {0, "replicas", ARG_NUM, AT(replicas), "N", "how many"},
-    {'l', "selector", ARG_TEXT, AT(selector), "LABELS", "those with these labels"},
-    {0, "all", ARG_FLAG, AT(all), NULL, "all of the namespace"},
-    {0, "dry-run", ARG_FLAG, AT(dry_run), NULL, "the server checks and changes nothing"},
+    {0, "replicas", ARG_NUM, AT(replicas), "N", "how many pods"},
+    {'l', "selector", ARG_TEXT, AT(selector), "LABELS", "only objects with these labels: app=web,tier!=db"},
+    {0, "all", ARG_FLAG, AT(all), NULL, "all objects of the namespace"},
+    {0, "dry-run", ARG_FLAG, AT(dry_run), NULL, "the server checks, and nothing is changed"},
 };
 static const struct arg_spec scale_spec = {
     .verb = "scale",
     .usage = "RESOURCE/NAME ... --replicas N",
-    .summary = "Sets how many pods a Deployment, ReplicaSet or the like keeps.",
+    .summary = "Sets how many pods a Deployment, ReplicaSet or the like keeps running.",
     .examples = "  wherry scale deploy/web --replicas 5\n  wherry scale deploy -l tier=front --replicas 0\n",
     .rows = scale_rows,
     .nrows = countof(scale_rows),
@@ -143,10 +143,10 @@ int scale_main(int argc, char **argv)
 /* ---- label, annotate ---- */
 
 static const struct arg_row mark_rows[] = {
-    {0, "overwrite", ARG_FLAG, AT(overwrite), NULL, "a key that has another value already takes the new one"},
-    {'l', "selector", ARG_TEXT, AT(selector), "LABELS", "those with these labels"},
-    {0, "all", ARG_FLAG, AT(all), NULL, "all of the namespace"},
-    {0, "dry-run", ARG_FLAG, AT(dry_run), NULL, "the server checks and changes nothing"},
+    {0, "overwrite", ARG_FLAG, AT(overwrite), NULL, "replace the value of a key that has another one"},
+    {'l', "selector", ARG_TEXT, AT(selector), "LABELS", "only objects with these labels: app=web,tier!=db"},
+    {0, "all", ARG_FLAG, AT(all), NULL, "all objects of the namespace"},
+    {0, "dry-run", ARG_FLAG, AT(dry_run), NULL, "the server checks, and nothing is changed"},
 };
 
 static bool object_mark(struct change *x, const struct target *t, struct words changes, const struct name *field,
@@ -194,7 +194,7 @@ static const struct arg_spec label_spec = {
     .verb = "label",
     .usage = "RESOURCE NAME KEY=VALUE|KEY- ...",
     .summary = "Sets labels; KEY- removes one.",
-    .examples = "  wherry label node/here disk=fast\n  wherry label pods --all tier- \n",
+    .examples = "  wherry label node/here disk=fast\n  wherry label pods --all tier-\n",
     .rows = mark_rows,
     .nrows = countof(mark_rows),
     .connects = true,
@@ -229,7 +229,7 @@ int annotate_main(int argc, char **argv)
 static const struct arg_spec image_spec = {
     .verb = "set",
     .usage = "image RESOURCE/NAME CONTAINER=IMAGE ...",
-    .summary = "Gives containers of a pod template another image; * is all of them.",
+    .summary = "Sets the image of containers in a pod template; * means all of them.",
     .examples = "  wherry set image deploy/web web=demo:2\n  wherry set image ds/agent '*=agent:7'\n",
     .rows = mark_rows + 1,
     .nrows = countof(mark_rows) - 1,

@@ -6,13 +6,13 @@
 
 #define AT(field) offsetof(struct connect_options, field)
 const struct arg_row connect_rows[] = {
-    {'n', "namespace", ARG_TEXT, AT(ns), "NAMESPACE", "instead of the context's"},
+    {'n', "namespace", ARG_TEXT, AT(ns), "NAMESPACE", "the namespace, instead of the context's"},
     {0, "kubeconfig", ARG_TEXT, AT(kubeconfig), "FILE",
      "instead of $KUBECONFIG, /etc/wherry/admin.kubeconfig, ~/.kube/config"},
-    {0, "context", ARG_TEXT, AT(context), "NAME", "of the kubeconfig"},
-    {0, "root", ARG_TEXT, AT(root), "DIR", "the cluster that wherry up --root DIR runs"},
-    {0, "server", ARG_TEXT, AT(server), "URL", "instead of the kubeconfig's"},
-    {0, "token", ARG_TEXT, AT(token), "TOKEN", "a bearer token instead of the kubeconfig's user"},
+    {0, "context", ARG_TEXT, AT(context), "NAME", "the context of the kubeconfig to use"},
+    {0, "root", ARG_TEXT, AT(root), "DIR", "use the cluster that wherry up --root DIR runs"},
+    {0, "server", ARG_TEXT, AT(server), "URL", "the server, instead of the kubeconfig's"},
+    {0, "token", ARG_TEXT, AT(token), "TOKEN", "a bearer token, instead of the kubeconfig's user"},
 };
 const size_t connect_nrows = countof(connect_rows);
 

@@ -20,24 +20,24 @@ struct create {
 
 #define AT(field) offsetof(struct create, field)
 static const struct arg_row rows[] = {
-    {'f', "filename", ARG_TEXTS, AT(files), "FILE", "what a file, a folder or - (stdin) holds"},
-    {'R', "recursive", ARG_FLAG, AT(deep), NULL, "folders in a folder of -f, too"},
-    {'o', "output", ARG_TEXT, AT(output), "FORM", "yaml, json or name of what was made"},
+    {'f', "filename", ARG_TEXTS, AT(files), "FILE", "the objects that a file, a folder or - (stdin) holds"},
+    {'R', "recursive", ARG_FLAG, AT(deep), NULL, "with -f: folders inside a folder as well"},
+    {'o', "output", ARG_TEXT, AT(output), "FORM", "show what was created: yaml, json or name"},
     {0, "dry-run", ARG_EITHER, AT(dry_run), "client",
-     "the server checks and makes nothing; =client: it is not even asked"},
-    {0, "from-literal", ARG_TEXTS, AT(literals), "KEY=VALUE", "configmap, secret"},
-    {0, "from-file", ARG_TEXTS, AT(from_files), "[KEY=]FILE", "configmap, secret"},
-    {0, "image", ARG_TEXTS, AT(images), "IMAGE", "deployment"},
-    {0, "replicas", ARG_NUM, AT(replicas), "N", "deployment"},
-    {0, "port", ARG_NUM, AT(port), "PORT", "deployment: that its container serves"},
-    {0, "type", ARG_TEXT, AT(type), "TYPE", "secret: instead of Opaque"},
-    {0, "audience", ARG_TEXT, AT(audience), "NAME", "token: whom it is for, instead of the API server"},
+     "nothing is created, only checked; =client: the server is not asked"},
+    {0, "from-literal", ARG_TEXTS, AT(literals), "KEY=VALUE", "configmap, secret: a value"},
+    {0, "from-file", ARG_TEXTS, AT(from_files), "[KEY=]FILE", "configmap, secret: the contents of a file"},
+    {0, "image", ARG_TEXTS, AT(images), "IMAGE", "deployment: the image of a container"},
+    {0, "replicas", ARG_NUM, AT(replicas), "N", "deployment: how many pods"},
+    {0, "port", ARG_NUM, AT(port), "PORT", "deployment: the port that its container serves"},
+    {0, "type", ARG_TEXT, AT(type), "TYPE", "secret: its type, instead of Opaque"},
+    {0, "audience", ARG_TEXT, AT(audience), "NAME", "token: whom it is for, if not the API server"},
     {0, "duration", ARG_TIME, AT(duration_ns), "TIME", "token: how long it is valid"},
 };
 static const struct arg_spec spec = {
     .verb = "create",
     .usage = "-f FILE | namespace|configmap|secret|serviceaccount|deployment|token NAME",
-    .summary = "Makes objects that are not there yet.",
+    .summary = "Creates objects that do not exist yet.",
     .examples = "  wherry create deployment web --image demo:1 --replicas 3\n"
                 "  wherry create configmap settings --from-literal level=info --dry-run=client -o yaml\n",
     .rows = rows,

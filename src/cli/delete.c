@@ -23,22 +23,23 @@ struct deleted {
 
 #define AT(field) offsetof(struct delete, field)
 static const struct arg_row rows[] = {
-    {'f', "filename", ARG_TEXTS, AT(files), "FILE", "what a file, a folder or - (stdin) names"},
-    {'R', "recursive", ARG_FLAG, AT(deep), NULL, "folders in a folder of -f, too"},
-    {'l', "selector", ARG_TEXT, AT(selector), "LABELS", "those with these labels"},
-    {0, "all", ARG_FLAG, AT(all), NULL, "all of the namespace"},
-    {0, "cascade", ARG_TEXT, AT(cascade), "HOW", "what it owns: background (default), foreground or orphan"},
-    {0, "grace-period", ARG_NUM, AT(grace_s), "SECONDS", "instead of the object's own"},
+    {'f', "filename", ARG_TEXTS, AT(files), "FILE", "the objects that a file, a folder or - (stdin) names"},
+    {'R', "recursive", ARG_FLAG, AT(deep), NULL, "with -f: folders inside a folder as well"},
+    {'l', "selector", ARG_TEXT, AT(selector), "LABELS", "only objects with these labels: app=web,tier!=db"},
+    {0, "all", ARG_FLAG, AT(all), NULL, "all objects of the namespace"},
+    {0, "cascade", ARG_TEXT, AT(cascade), "HOW",
+     "what it owns goes: background (default), foreground; stays: orphan"},
+    {0, "grace-period", ARG_NUM, AT(grace_s), "SECONDS", "the grace period, instead of the object's own"},
     {0, "now", ARG_FLAG, AT(now), NULL, "a grace period of one second"},
-    {0, "ignore-not-found", ARG_FLAG, AT(ignore), NULL, "what is not there is no error"},
-    {0, "no-wait", ARG_FLAG, AT(no_wait), NULL, "do not wait until it is gone"},
-    {0, "timeout", ARG_TIME, AT(timeout_ns), "TIME", "wait at most so long"},
-    {0, "dry-run", ARG_FLAG, AT(dry_run), NULL, "the server checks and changes nothing"},
+    {0, "ignore-not-found", ARG_FLAG, AT(ignore), NULL, "a name that does not exist is no error"},
+    {0, "no-wait", ARG_FLAG, AT(no_wait), NULL, "do not wait until objects are gone"},
+    {0, "timeout", ARG_TIME, AT(timeout_ns), "TIME", "wait at most this long"},
+    {0, "dry-run", ARG_FLAG, AT(dry_run), NULL, "the server checks, and nothing is changed"},
 };
 static const struct arg_spec spec = {
     .verb = "delete",
     .usage = "RESOURCE NAME ... | RESOURCE/NAME ... | -f FILE | RESOURCE -l LABELS | RESOURCE --all",
-    .summary = "Deletes objects, and what they own, and waits until they are gone.",
+    .summary = "Deletes objects and what they own, and waits until they are gone.",
     .examples = "  wherry delete -f web.yaml\n"
                 "  wherry delete pods -l app=web --grace-period 5\n",
     .rows = rows,

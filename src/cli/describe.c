@@ -11,12 +11,13 @@ struct describe {
     struct client *client;
 };
 static const struct arg_row rows[] = {
-    {'l', "selector", ARG_TEXT, offsetof(struct describe, selector), "LABELS", "those with these labels"},
+    {'l', "selector", ARG_TEXT, offsetof(struct describe, selector), "LABELS",
+     "only objects with these labels: app=web,tier!=db"},
 };
 static const struct arg_spec spec = {
     .verb = "describe",
     .usage = "RESOURCE [NAME ...] | RESOURCE/NAME ...",
-    .summary = "Says what an object is, how it is and what happened to it.",
+    .summary = "Tells what an object is, how it is doing and what happened to it.",
     .examples = "  wherry describe deploy/web\n  wherry describe pods -l app=web\n",
     .rows = rows,
     .nrows = countof(rows),

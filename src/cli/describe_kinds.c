@@ -2,8 +2,8 @@
  * that have one of their own (the table `rows`), and for any other kind every field under its name made readable.
  *
  * The layout is meant to be read, not parsed, and follows kubectl's where that helps: values stand in one column
- * (line), what repeats stands below. Of a Secret only the names and sizes are shown, as this is typed when others
- * look on.
+ * (line_write), what repeats stands below. Of a Secret only the names and sizes are shown, as this is typed when
+ * others look on.
  *
  * Pure: an object and the time go in, text comes out. Events are asked for by describe.c.
  */

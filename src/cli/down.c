@@ -301,12 +301,12 @@ int down_main(int argc, char **argv)
     bool purge = false;
     int rest, kept = 0;
     if (args_ask_help(argc, argv)) {
-        printf("wherry down [--purge] [--root DIR]\n\nEnds every process, pod, mount, link, rule and control "
-               "group of the cluster on this machine and\n"
-               "puts the kernel's settings back. What was declared stays and comes back with `wherry up`; "
-               "--purge removes it.\nWhere `wherry install` was used it also comes back at the next boot; "
-               "`wherry uninstall` "
-               "ends that.\n");
+        printf(
+            "wherry down [--purge] [--root DIR]\n\n"
+            "Ends every process, pod, mount, link, rule and control group of the cluster on this machine, and\n"
+            "puts the kernel's settings back. What was declared stays and comes back with `wherry up`; --purge\n"
+            "removes it. Where `wherry install` was used, it also comes back at the next boot; `wherry uninstall`\n"
+            "ends that.\n");
         return 0;
     }
     for (int i = 0; i < argc; i++) {

@@ -30,14 +30,14 @@ struct exec {
 
 #define AT(field) offsetof(struct exec, field)
 static const struct arg_row rows[] = {
-    {'i', "stdin", ARG_FLAG, AT(in), NULL, "pass stdin on to the command"},
-    {'t', "tty", ARG_FLAG, AT(tty), NULL, "give it a terminal"},
+    {'i', "stdin", ARG_FLAG, AT(in), NULL, "pass standard input on to the command"},
+    {'t', "tty", ARG_FLAG, AT(tty), NULL, "give the command a terminal"},
     {'c', "container", ARG_TEXT, AT(container), "NAME", "which container"},
 };
 static const struct arg_spec spec = {
     .verb = "exec",
     .usage = "POD|RESOURCE/NAME [-it] -- COMMAND [ARGUMENT ...]",
-    .summary = "Runs a command in a container; its exit status is the answer.",
+    .summary = "Runs a command in a container and ends with its exit status.",
     .examples = "  wherry exec -it deploy/web -- sh\n"
                 "  tar c site | wherry exec -i web-0 -- tar x -C /srv\n",
     .rows = rows,

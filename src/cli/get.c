@@ -37,23 +37,23 @@ struct get {
 
 #define AT(field) offsetof(struct get, field)
 static const struct arg_row rows[] = {
-    {'o', "output", ARG_TEXT, AT(output), "FORM", "wide, yaml, json, name or jsonpath=TEMPLATE; a table otherwise"},
-    {'f', "filename", ARG_TEXTS, AT(files), "FILE", "what a file, a folder or - (stdin) names"},
-    {'R', "recursive", ARG_FLAG, AT(deep), NULL, "folders in a folder of -f, too"},
-    {'l', "selector", ARG_TEXT, AT(selector), "LABELS", "only those with these labels: app=web,tier!=db"},
-    {0, "field-selector", ARG_TEXT, AT(fields), "FIELDS", "only those with these fields: status.phase=Running"},
-    {'A', "all-namespaces", ARG_FLAG, AT(all), NULL, "of all namespaces"},
-    {'w', "watch", ARG_FLAG, AT(watch), NULL, "go on with what changes, until interrupted"},
-    {0, "timeout", ARG_TIME, AT(timeout_ns), "TIME", "with --watch: end after so long"},
-    {0, "show-labels", ARG_FLAG, AT(show_labels), NULL, "labels as the last column"},
-    {0, "no-headers", ARG_FLAG, AT(no_headers), NULL, "the table without its head"},
-    {0, "ignore-not-found", ARG_FLAG, AT(ignore), NULL, "a name that is not there is no error"},
+    {'o', "output", ARG_TEXT, AT(output), "FORM", "wide, yaml, json, name or jsonpath=TEMPLATE; otherwise a table"},
+    {'f', "filename", ARG_TEXTS, AT(files), "FILE", "the objects that a file, a folder or - (stdin) names"},
+    {'R', "recursive", ARG_FLAG, AT(deep), NULL, "with -f: folders inside a folder as well"},
+    {'l', "selector", ARG_TEXT, AT(selector), "LABELS", "only objects with these labels: app=web,tier!=db"},
+    {0, "field-selector", ARG_TEXT, AT(fields), "FIELDS", "only objects with these fields: status.phase=Running"},
+    {'A', "all-namespaces", ARG_FLAG, AT(all), NULL, "in all namespaces"},
+    {'w', "watch", ARG_FLAG, AT(watch), NULL, "keep showing what changes, until interrupted"},
+    {0, "timeout", ARG_TIME, AT(timeout_ns), "TIME", "with --watch: end after this long"},
+    {0, "show-labels", ARG_FLAG, AT(show_labels), NULL, "show labels as the last column"},
+    {0, "no-headers", ARG_FLAG, AT(no_headers), NULL, "show the table without its header"},
+    {0, "ignore-not-found", ARG_FLAG, AT(ignore), NULL, "a name that does not exist is no error"},
 };
 static const struct arg_spec spec = {
     .verb = "get",
     .usage = "RESOURCE[,RESOURCE] [NAME ...] | RESOURCE/NAME ... | -f FILE",
-    .summary = "Shows objects: one line each, or whole.",
-    .examples = "  wherry get pods,svc -A -o wide        every pod and Service, of all namespaces\n"
+    .summary = "Shows objects, one line each or whole.",
+    .examples = "  wherry get pods,svc -A -o wide        every pod and Service, in all namespaces\n"
                 "  wherry get deploy/web -o yaml         one Deployment as it is stored\n",
     .rows = rows,
     .nrows = countof(rows),
@@ -371,7 +371,7 @@ int get_main(int argc, char **argv)
 static const struct arg_spec kinds_spec = {
     .verb = "api-resources",
     .usage = "",
-    .summary = "Lists the resources that the server has, with the names by which they can be called.",
+    .summary = "Lists the resources that the server has, with the names they go by.",
     .examples = "  wherry api-resources\n  wherry api-resources --root /tmp/second\n",
     .connects = true,
 };

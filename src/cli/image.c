@@ -18,14 +18,14 @@ static const struct image_verb {
 
 static void usage_of(const struct image_verb *v, FILE *out)
 {
-    show(out, "wherry image %s %s\n    %s\n", v->name, v->args, v->help);
+    show(out, "wherry image %s%s%s\n    %s\n", v->name, *v->args ? " " : "", v->args, v->help);
 }
 
 static void usage_print(FILE *out)
 {
     for (const struct image_verb *v = image_verbs; v->name; v++)
         usage_of(v, out);
-    show(out, "\n--root DIR: of the cluster whose store is meant.\n");
+    show(out, "\n--root DIR means the store of the cluster that wherry up --root DIR runs.\n");
 }
 
 static int image_fail(const struct err *err)
@@ -165,11 +165,13 @@ static int image_pack(struct settings *s, int argc, char **argv)
 static const struct image_verb image_verbs[] = {
     {"load", "ARCHIVE [NAME]", "take an OCI or docker archive (a tar; - is stdin) into this machine's store",
      image_load_verb},
-    {"ls", "", "what is there", image_ls},
-    {"rm", "NAME", "remove a name, and what nothing else needs", image_rm},
+    {"ls", "", "list the images that are there", image_ls},
+    {"rm", "NAME", "remove a name, and whatever nothing else needs", image_rm},
     {"pack",
-     "OUT NAME [--cmd ARG] ... [--entrypoint ARG] ... [--env K=V] ... [--workdir DIR] [--user USER] FILE=PATH ...",
-     "make an OCI archive OUT of files of this machine: PATH becomes FILE; FILE=@LINK is a symbolic link",
+     "OUT NAME [--cmd ARG] ... [--entrypoint ARG] ... [--env K=V] ...\n"
+     "                  [--workdir DIR] [--user USER] FILE=PATH ...",
+     "make an OCI archive OUT from files of this machine: PATH becomes FILE; FILE=@LINK is a symbolic\n"
+     "    link",
      image_pack},
     {NULL, NULL, NULL, NULL},
 };

@@ -8,7 +8,7 @@
 static const struct arg_spec version_spec = {
     .verb = "version",
     .usage = "",
-    .summary = "Says which wherry this is, and which Kubernetes the server speaks.",
+    .summary = "Prints which wherry this is, and which Kubernetes the server speaks.",
     .examples = "  wherry version\n  wherry version --root /tmp/second\n",
     .connects = true,
 };
@@ -70,7 +70,8 @@ int completion_main(int argc, char **argv)
 {
     if (argc != 1 || strcmp(argv[0], "bash") != 0) {
         fprintf(args_ask_help(argc, argv) ? stdout : stderr,
-                "wherry completion bash\n\nPrints what makes bash complete verbs, resources and names.\n\nExamples:\n"
+                "wherry completion bash\n\nPrints the code that lets bash complete verbs, resources and "
+                "names.\n\nExamples:\n"
                 "  source <(wherry completion bash)\n"
                 "  wherry completion bash > /etc/bash_completion.d/wherry\n");
         return args_ask_help(argc, argv) ? 0 : 2;

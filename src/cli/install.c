@@ -215,13 +215,14 @@ int install_main(int argc, char **argv)
     bool new_programs = false, new_units = false;
     int rest;
     if (args_ask_help(argc, argv)) {
-        printf(
-            "wherry install\n\nMakes this machine run wherry by systemd, from now on and at every boot: copies the "
-            "programs that stand beside\nthis one to " BIN ", writes " UNIT_DIR "/" UNIT " and " UNIT_PODS
-            ",\nenables and starts them. Where that was done already, it brings them up to date; pods run on.\n\n"
-            "Settings: /etc/wherry/config.yaml (wherry up --help lists them), then `systemctl reload wherry`.\n"
-            "`systemctl stop wherry` leaves pods running; `wherry down` ends them, until the next boot or\n"
-            "`systemctl start wherry`; `wherry uninstall` takes all of it back.\n");
+        printf("wherry install\n\n"
+               "Lets systemd run wherry on this machine, from now on and at every boot. Copies the programs beside\n"
+               "this one to " BIN ", writes " UNIT " and " UNIT_PODS " to\n" UNIT_DIR
+               ", enables and starts them. Where that was done before, it brings them up\n"
+               "to date; pods keep running.\n\n"
+               "Settings are in /etc/wherry/config.yaml (wherry up --help lists them); `systemctl reload wherry`\n"
+               "makes them count. `systemctl stop wherry` leaves pods running. `wherry down` ends them until the\n"
+               "next boot or `systemctl start wherry`. `wherry uninstall` undoes all of it.\n");
         return 0;
     }
     if (argc) {
@@ -270,10 +271,10 @@ int uninstall_main(int argc, char **argv)
     AUTO(arena_fini) struct arena a = ARENA;
     struct err err = ERR;
     if (args_ask_help(argc, argv)) {
-        printf("wherry uninstall [--purge]\n\nTakes back what `wherry install` did: ends the units and the pods as "
-               "`wherry down` does, removes the units\nand the programs in " BIN
-               ". What was declared stays in /var/lib/wherry and comes back with the next\n"
-               "install; --purge removes it.\n");
+        printf("wherry uninstall [--purge]\n\n"
+               "Undoes what `wherry install` did: ends the units, and pods as `wherry down` does, and removes the\n"
+               "units and the programs in " BIN ". What was declared stays in /var/lib/wherry and comes\n"
+               "back with the next install; --purge removes it.\n");
         return 0;
     }
     bool purge = argc == 1 && strcmp(argv[0], "--purge") == 0;

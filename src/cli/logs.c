@@ -23,22 +23,22 @@ struct log_stream {
 
 #define AT(field) offsetof(struct logs, field)
 static const struct arg_row rows[] = {
-    {'f', "follow", ARG_FLAG, AT(follow), NULL, "go on with what is written from now on"},
-    {'p', "previous", ARG_FLAG, AT(previous), NULL, "of the container that ran before this one"},
+    {'f', "follow", ARG_FLAG, AT(follow), NULL, "keep printing what is written"},
+    {'p', "previous", ARG_FLAG, AT(previous), NULL, "what the container wrote in its run before this one"},
     {'c', "container", ARG_TEXT, AT(container), "NAME", "which container"},
     {0, "all-containers", ARG_FLAG, AT(all_containers), NULL, "every container of the pod"},
-    {0, "all-pods", ARG_FLAG, AT(all_pods), NULL, "every pod of a Deployment or the like, not one of them"},
-    {'l', "selector", ARG_TEXT, AT(selector), "LABELS", "of the pods with these labels"},
-    {0, "tail", ARG_NUM, AT(tail), "LINES", "only the last lines; -1: all"},
-    {0, "since", ARG_TIME, AT(since_ns), "TIME", "only what was written since: 5m, 1h"},
-    {0, "timestamps", ARG_FLAG, AT(timestamps), NULL, "each line with its time"},
-    {0, "prefix", ARG_FLAG, AT(prefix), NULL, "each line with its pod and container"},
+    {0, "all-pods", ARG_FLAG, AT(all_pods), NULL, "every pod of a Deployment or the like, not just one"},
+    {'l', "selector", ARG_TEXT, AT(selector), "LABELS", "the pods with these labels"},
+    {0, "tail", ARG_NUM, AT(tail), "LINES", "only the last LINES lines; -1: all"},
+    {0, "since", ARG_TIME, AT(since_ns), "TIME", "only what was written in the last 5m, 1h ..."},
+    {0, "timestamps", ARG_FLAG, AT(timestamps), NULL, "print each line with its time"},
+    {0, "prefix", ARG_FLAG, AT(prefix), NULL, "print each line with its pod and container"},
 };
 static const struct arg_spec spec = {
     .verb = "logs",
     .usage = "POD | RESOURCE/NAME | -l LABELS",
     .summary = "Prints what containers wrote.",
-    .examples = "  wherry logs -f deploy/web             of one of its pods, going on\n"
+    .examples = "  wherry logs -f deploy/web             follow one of its pods\n"
                 "  wherry logs -l app=web --tail 20 --prefix --since 10m\n",
     .rows = rows,
     .nrows = countof(rows),

@@ -5,12 +5,19 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define ARGS_WIDTH 35 /* columns; the help of a verb with longer arguments stands on the next line */
+
 static void usage_print(FILE *out)
 {
     fprintf(out, "wherry - Kubernetes as one small program\n\n");
-    for (const struct verb_row *v = verb_rows; v->name; v++)
-        fprintf(out, "  wherry %-10s %-32s %s\n", v->name, v->args, v->help);
-    fprintf(out, "\nwherry VERB --help says more of each. kubectl, helm and every other client work too.\n");
+    for (const struct verb_row *v = verb_rows; v->name; v++) {
+        bool long_args = strlen(v->args) > ARGS_WIDTH;
+        fprintf(out, "  wherry %-13s %-*s", v->name, ARGS_WIDTH, v->args);
+        if (long_args)
+            fprintf(out, "\n%*s", 2 + 7 + 14 + ARGS_WIDTH, "");
+        fprintf(out, "  %s\n", v->help);
+    }
+    fprintf(out, "\nwherry VERB --help says more about each. kubectl, helm and other clients work as well.\n");
 }
 
 /* A disk that is full, a pipe nobody reads: what was to be shown was not. Who closed the pipe had enough. */

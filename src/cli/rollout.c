@@ -38,18 +38,18 @@ struct rollout {
 #define RESTARTED S("kubectl.kubernetes.io/restartedAt")
 #define STRATEGIC "application/strategic-merge-patch+json"
 static const struct arg_row rows[] = {
-    {0, "timeout", ARG_TIME, AT(timeout_ns), "TIME", "status: wait at most so long"},
-    {0, "no-watch", ARG_FLAG, AT(no_watch), NULL, "status: say how it is and do not wait"},
+    {0, "timeout", ARG_TIME, AT(timeout_ns), "TIME", "status: wait at most this long"},
+    {0, "no-watch", ARG_FLAG, AT(no_watch), NULL, "status: say how it is, and do not wait"},
     {0, "revision", ARG_NUM, AT(revision), "N", "history: show the pod template of one revision"},
-    {0, "to-revision", ARG_NUM, AT(revision), "N", "undo: back to this one, not the one before"},
-    {0, "dry-run", ARG_FLAG, AT(dry_run), NULL, "the server checks and changes nothing"},
+    {0, "to-revision", ARG_NUM, AT(revision), "N", "undo: go back to this revision, not the one before"},
+    {0, "dry-run", ARG_FLAG, AT(dry_run), NULL, "the server checks, and nothing is changed"},
 };
 static const struct arg_spec spec = {
     .verb = "rollout",
     .usage = "status|history|undo|restart|pause|resume deploy/NAME",
     .summary =
-        "Follows a change of a Deployment to its end, lists earlier ones, goes back to one, starts all pods anew,\n"
-        "holds changes back.",
+        "Follows a change of a Deployment to its end, lists its revisions, goes back to one of them, restarts\n"
+        "all pods, or holds changes back.",
     .examples = "  wherry rollout status deploy/web --timeout 2m\n"
                 "  wherry rollout undo deploy/web --to-revision 3\n",
     .rows = rows,

@@ -151,7 +151,7 @@ static const struct setting rows[] = {
     {"event-seconds", NUMBER, AT(event_seconds), "3600", "how long an Event stays after it was last repeated", NULL},
     {"max-objects", COUNT, AT(max_objects), "1000000", "objects that are stored; further ones are refused", NULL},
     {"max-stored-mib", COUNT, AT(max_stored_mib), "1024",
-     "MiB of memory that stored objects may take, half of it in one namespace", NULL},
+     "MiB of memory that stored objects may take; a namespace half of it", NULL},
     {"log-level", TEXT, AT(log_level), "info", "error, warn, info or debug", check_level},
 };
 

@@ -900,12 +900,11 @@ static void usage_print(void)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     settings_help(&b);
-    printf("wherry up [--detach] [--root DIR] [--listen ADDRESS:PORT] [--roles LIST] [--config FILE] [--set "
-           "KEY=VALUE] ...\n\n"
-           "Starts what this machine runs and keeps it running; Ctrl-C or SIGTERM ends it and leaves containers "
-           "running.\n"
-           "SIGHUP reads the settings again. `wherry install` lets systemd do all this.\n"
-           "With --detach it goes into the background and returns when the node is ready.\n\n"
+    printf("wherry up [--detach] [--root DIR] [--listen ADDRESS:PORT] [--roles LIST]\n"
+           "          [--config FILE] [--set KEY=VALUE] ...\n\n"
+           "Starts what this machine runs and keeps it running. Ctrl-C or SIGTERM ends it and leaves containers\n"
+           "running. SIGHUP makes it read the settings again. With --detach it goes into the background and\n"
+           "returns when the node is ready. `wherry install` lets systemd do all this.\n\n"
            "Settings (in /etc/wherry/config.yaml, below --root, or with --set):\n" STR_FMT,
            STR_ARG(strbuf_str(&b)));
 }

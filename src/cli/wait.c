@@ -19,9 +19,9 @@ struct wait {
 #define AT(field) offsetof(struct wait, field)
 static const struct arg_row rows[] = {
     {0, "for", ARG_TEXT, AT(what), "WHAT", "condition=TYPE[=VALUE], delete, create or jsonpath='{.PATH}'[=VALUE]"},
-    {0, "timeout", ARG_TIME, AT(timeout_ns), "TIME", "at most so long for each; 30s unless told"},
-    {'l', "selector", ARG_TEXT, AT(selector), "LABELS", "those with these labels"},
-    {0, "all", ARG_FLAG, AT(all), NULL, "all of the namespace"},
+    {0, "timeout", ARG_TIME, AT(timeout_ns), "TIME", "wait at most this long for each object (30s)"},
+    {'l', "selector", ARG_TEXT, AT(selector), "LABELS", "only objects with these labels: app=web,tier!=db"},
+    {0, "all", ARG_FLAG, AT(all), NULL, "all objects of the namespace"},
 };
 static const struct arg_spec spec = {
     .verb = "wait",

@@ -36,17 +36,16 @@ struct asking {
 
 #define AT(field) offsetof(struct asking, field)
 static const struct arg_row rows[] = {
-    {'A', "all-namespaces", ARG_FLAG, AT(all), NULL, "everything that is not as declared, of all namespaces"},
+    {'A', "all-namespaces", ARG_FLAG, AT(all), NULL, "everything that is not as declared, in all namespaces"},
     {'o', "output", ARG_TEXT, AT(output), "FORM", "json: sentence, cause, way out and chain, for programs"},
 };
 static const struct arg_spec spec = {
     .verb = "why",
     .usage = "[KIND/NAME ... | KIND NAME] [-n NAMESPACE] [-A]",
-    .summary =
-        "Says in one sentence why an object is not as declared, with the way out, and below it the chain that was\n"
-        "followed. Without an object: everything that is not as declared, a sentence each.\n"
-        "Exit status: 0 as declared, 1 not, or it could not be found out, 2 bad usage.",
-    .examples = "  wherry why deploy/web                 why it has not all of its pods\n"
+    .summary = "Says in one sentence why an object is not as declared and what to do about it. Below it stands the\n"
+               "chain from the object to the cause. Without an object: a sentence for everything that is not as\n"
+               "declared. Exit status: 0 as declared; 1 not, or it could not be found out; 2 bad usage.",
+    .examples = "  wherry why deploy/web                 why it does not have all of its pods\n"
                 "  wherry why svc/web -n shop            why nothing answers\n"
                 "  wherry why                            what is wrong in this cluster\n",
     .rows = rows,
