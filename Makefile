@@ -40,7 +40,7 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 CFLAGS_ALL := -std=gnu17 -g -D_GNU_SOURCE -iquote src $(WARN) $(PKG_CFLAGS)
 CFLAGS_debug := -Og
 CFLAGS_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DWHERRY_SANITIZED
-CFLAGS_fuzz := -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
+CFLAGS_fuzz := -O1 -Wno-missing-field-initializers -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all \
 	-DWHERRY_SANITIZED
 CFLAGS_tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread -DWHERRY_SANITIZED
 CFLAGS_release := -O2 -DWHERRY_RELEASE -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fPIE -ffunction-sections -fdata-sections

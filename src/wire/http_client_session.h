@@ -20,7 +20,7 @@ struct http_client_session;
 struct http_client_session_type {
     const char *alpn; /* by which it is agreed on in the TLS handshake */
     bool upgrades;    /* a call that wants to become another protocol may go on it */
-    struct http_client_session *(*open)(struct http_client_line *l) __attribute__((returns_nonnull));
+    struct http_client_session *(*open)(struct http_client_line *l); /* never NULL */
     /* What the line says. Each may end the line, and so the session. */
     void (*data)(struct http_client_session *s, struct str bytes);
     void (*drained)(struct http_client_session *s);

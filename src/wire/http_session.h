@@ -42,7 +42,7 @@ void http_server_pause(struct http_server *s, bool pause); /* new connections wa
 struct http_session_type {
     const char *alpn; /* by which it is agreed on in the TLS handshake: "http/1.1" (RFC 7301) */
     /* The line is open: the session that begins on it. */
-    struct http_session *(*open)(struct http_line *l) __attribute__((returns_nonnull));
+    struct http_session *(*open)(struct http_line *l); /* never NULL */
     /* What the line says. Each may end the line, and so the session, before it returns. */
     void (*data)(struct http_session *s, struct str bytes); /* borrowed */
     void (*drained)(struct http_session *s);                /* as in stream.h */
