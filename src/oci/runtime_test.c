@@ -885,6 +885,19 @@ TEST(containers_of_a_pod_share_what_the_pod_shares)
     world_end(&w);
 }
 
+/* What it started has its stdout, lives on among the pod's processes, and writes faster than lines are logged. */
+TEST(an_end_is_told_whoever_goes_on_writing)
+{
+    struct world w;
+    world_begin(&w);
+    pod_start(&w, true);
+    struct oci_container o = shell_run(&w, "yes '' | head -c 1000000 > /f; for i in 1 2 3 4 5 6; do "
+                                           "(while :; do dd if=/f bs=1M 2>/dev/null; done) & done; exit 3");
+    struct container *c = box_run(&w, "c1", &o);
+    CHECK_INT(wait_exit(&w, c), 3);
+    world_end(&w);
+}
+
 static struct str status_field(struct arena *a, pid_t pid, const char *name)
 {
     char path[64];

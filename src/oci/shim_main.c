@@ -60,11 +60,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define JUST_NOW (10 * 1000000000ll)
-#define LINE     16384 /* a longer line is written in pieces, tagged P (CRI log format) */
-#define HEAD     48    /* time, stream and tag before a line */
-#define STALL_MS 10000
-#define ORPHANS  64
+#define JUST_NOW  (10 * 1000000000ll)
+#define LINE      16384 /* a longer line is written in pieces, tagged P (CRI log format) */
+#define HEAD      48    /* time, stream and tag before a line */
+#define STALL_MS  10000
+#define PIPE_MOST (1 << 20) /* what a pipe holds whose owner may not raise /proc/sys/fs/pipe-max-size */
+#define ORPHANS   64
 
 #define NODE_FAILED 125 /* exit code of a start that failed before crun began */
 
@@ -551,17 +552,17 @@ static void stream_end(struct container *c, int which)
             attach_end(a);
 }
 
-/* One read; false: nothing (more) to read for now. */
-static bool stream_read(struct container *c, int which)
+/* One read: how many bytes; 0: nothing (more) to read for now. */
+static size_t stream_read(struct container *c, int which)
 {
     struct stream *s = &c->streams[which];
     char *line = lines[c - containers][which];
     ssize_t n = read(s->fd, line + s->used, LINE - s->used);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return false;
+        return 0;
     if (n <= 0) { /* a terminal whose other side is closed says EIO */
         stream_end(c, which);
-        return false;
+        return 0;
     }
     every (a, attaches)
         if (a->container == c)
@@ -582,14 +583,16 @@ static bool stream_read(struct container *c, int which)
         memmove(line, p, s->used);
     }
     log_flush(c);
-    return true;
+    return (size_t)n;
 }
 
+/* What is there, which is no more than a pipe holds: somebody else may have it, who goes on writing. */
 static void streams_drain(struct container *c)
 {
     for (int which = 0; which < STREAMS; which++)
-        while (c->streams[which].fd >= 0 && !container_is_stalled(c) && stream_read(c, which)) {
-        }
+        for (size_t n = 1, all = 0; n && all <= PIPE_MOST && c->streams[which].fd >= 0 && !container_is_stalled(c);
+             all += n)
+            n = stream_read(c, which);
 }
 
 /* ---- starting programs through crun ---- */
