@@ -232,9 +232,11 @@ static bool set_security(struct arena *a, const struct podspec_input *in, struct
     struct str type = val_text_at(seccomp, N(type));
     if (str_eq(type, S("Unconfined")))
         out->seccomp = OCI_SECCOMP_UNCONFINED;
-    else if (str_eq(type, S("Localhost")))
-        out->seccomp_profile = arena_fmt(a, "%s/seccomp/" STR_FMT, in->data,
-                                         STR_ARG(val_text_at(seccomp, N(localhostProfile))));
+    struct str profile = val_text_at(seccomp, N(localhostProfile));
+    if (profile.n && memchr(profile.p, 0, profile.n))
+        return err_set(err, E_INVALID, "seccompProfile.localhostProfile has a NUL byte in it");
+    if (str_eq(type, S("Localhost")))
+        out->seccomp_profile = arena_fmt(a, "%s/seccomp/" STR_FMT, in->data, STR_ARG(profile));
     if (str_eq(val_text_at(in->container, N(securityContext), N(procMount)), S("Unmasked")))
         out->masked = out->read_only = (struct strs){0};
     return true;
@@ -404,6 +406,8 @@ static bool sub_path_ok(struct str path, struct err *err)
     struct str rest = path, part;
     if (str_starts(path, S("/")))
         return err_set(err, E_INVALID, "error SubPath `" STR_FMT "` must not be an absolute path", STR_ARG(path));
+    if (path.n && memchr(path.p, 0, path.n)) /* the kernel would end it there */
+        return err_set(err, E_INVALID, "unable to provision SubPath: it has a NUL byte in it");
     while (str_cut(&rest, '/', &part))
         if (str_eq(part, S("..")))
             return err_set(err, E_INVALID, "unable to provision SubPath `" STR_FMT "`: must not contain '..'",
@@ -430,8 +434,8 @@ static bool is_in(struct str path, const char *folder)
 }
 
 /* The runtime writes to /proc and makes devices in /dev while it is root on the host: neither may be a folder in
- * which another container of the pod exchanges files meanwhile. In /proc runc allows these, which others than the
- * kernel make (lxcfs); /dev may be the node's own. */
+ * which another container of the pod exchanges files meanwhile, nor one of the image's. In /proc runc allows these,
+ * which others than the kernel make (lxcfs); /dev may be the node's own. */
 static bool target_ok(struct str target, const struct val *volume, struct err *err)
 {
     static const char *const made[] = {"/proc/cpuinfo",
@@ -487,7 +491,8 @@ static bool add_volume_mounts(const struct podspec_input *in, struct mounts *out
 
 /* What the node puts into a container where the pod mounts nothing of its own there. With a read-only root the
  * files of the runtime are read-only, too; those of the kubelet are not. */
-static void add_own_mounts(const struct podspec_input *in, const struct oci_container *c, struct mounts *out)
+static bool add_own_mounts(const struct podspec_input *in, const struct oci_container *c, struct mounts *out,
+                           struct err *err)
 {
     const struct {
         struct str path, target;
@@ -500,25 +505,30 @@ static void add_own_mounts(const struct podspec_input *in, const struct oci_cont
     };
     for (size_t i = 0; i < countof(own); i++) {
         struct str target = own[i].target.n ? path_clean(out->a, own[i].target) : S("");
-        if (own[i].path.n && target.n && !is_mounted(out, target))
-            (void)add_mount(out, own[i].path, target,
-                            bind_options(out->a, access_word(own[i].read_only), OCI_PRIVATE));
+        if (!own[i].path.n || !target.n || is_mounted(out, target))
+            continue;
+        if (!target_ok(target, NULL, err))
+            return err_wrap(err, "terminationMessagePath");
+        (void)add_mount(out, own[i].path, target, bind_options(out->a, access_word(own[i].read_only), OCI_PRIVATE));
     }
     if (in->shm.n && !is_mounted(out, S("/dev/shm")))
         (void)add_mount(out, in->shm, S("/dev/shm"), oci_shm_options(out->a));
+    return true;
 }
 
 static bool set_mounts(struct arena *a, const struct podspec_input *in, struct oci_container *out, struct err *err)
 {
     struct mounts m = {.a = a};
-    if (!add_volume_mounts(in, &m, &out->propagation, err))
+    if (!add_volume_mounts(in, &m, &out->propagation, err) || !add_own_mounts(in, out, &m, err))
         return false;
-    add_own_mounts(in, out, &m);
     struct strs volumes = in->image->volumes;
     for (size_t i = 0; i < volumes.n; i++) {
         struct str target = path_clean(a, volumes.p[i]);
-        if (!is_mounted(&m, target))
-            strs_add(a, &out->volumes, target);
+        if (is_mounted(&m, target))
+            continue;
+        if (!target_ok(target, NULL, err))
+            return err_wrap(err, "the image's volume");
+        strs_add(a, &out->volumes, target);
     }
     for (size_t i = 0; i < out->volumes.n; i++)
         (void)add_mount(&m, oci_volume_source(a, i), out->volumes.p[i], bind_options(a, "rw", OCI_PRIVATE));

@@ -10,6 +10,8 @@ static bool volume_path(void *arg, struct str name, struct str *path, bool *read
     return str_eq(name, S("v")) || str_eq(name, S("conf"));
 }
 
+static const char *more_volume; /* of the image */
+
 /* The container of a pod with `pod` in its spec and `container` in the container, made from an image of USER `user`.
  */
 static bool container_from(struct world *w, const char *pod, const char *container, const char *user,
@@ -20,7 +22,8 @@ static bool container_from(struct world *w, const char *pod, const char *contain
                                 "spec: {%s%scontainers: [{name: c, image: x%s%s}]}",
                                 pod, *pod ? ", " : "", *container ? ", " : "", container);
     const struct obj *o = world_obj(w, K(Pod), yaml.p);
-    struct str entrypoint[] = {S("/start"), S("-v")}, cmd[] = {S("run")}, volumes[] = {S("/m/"), S("made/here")};
+    struct str entrypoint[] = {S("/start"), S("-v")}, cmd[] = {S("run")};
+    struct str volumes[] = {S("/m/"), S("made/here"), str_of(more_volume)};
     static uint32_t groups[] = {50, 60};
     struct image_account accounts[] = {{S("root"), S("/root"), 0, 0, NULL, 0},
                                        {S("web"), S("/web"), 33, 34, groups, countof(groups)}};
@@ -28,7 +31,7 @@ static bool container_from(struct world *w, const char *pod, const char *contain
                           .entrypoint = {entrypoint, countof(entrypoint)},
                           .cmd = {cmd, countof(cmd)},
                           .workdir = S("/data"),
-                          .volumes = {volumes, countof(volumes)},
+                          .volumes = {volumes, countof(volumes) - !more_volume},
                           .accounts = accounts,
                           .naccounts = countof(accounts)};
     struct sources sources = world_sources(w);
@@ -206,6 +209,8 @@ TEST(podspec_mounts)
         {"{name: v, mountPath: /m, subPathExpr: $(NAME)/b}", "/m", "/vol/v|x/b rbind rprivate rw"},
         {"{name: v, mountPath: /m, subPath: a/../b}", "/m",
          "unable to provision SubPath `a/../b`: must not contain '..'"},
+        {"{name: v, mountPath: /m, subPath: \"a\\0/b\"}", "/m",
+         "unable to provision SubPath: it has a NUL byte in it"},
         {"{name: v, mountPath: /m, readOnly: true, recursiveReadOnly: Enabled}", "/m",
          "/vol/v sealed deep rbind rprivate rro"},
         {"{name: v, mountPath: /m, readOnly: true, recursiveReadOnly: IfPossible}", "/m",
@@ -239,6 +244,32 @@ TEST(podspec_mounts)
                                       rows[i].mount);
         bool ok = container_from(&w, "", mounts.p, "", &c, &err);
         CHECK_STR(ok ? mount_at(&w, &c, rows[i].target) : str_of(err.text), str_of(rows[i].want));
+        world_end(&w);
+    }
+}
+
+/* Not by a field that is no volumeMount, either, nor by the image. */
+TEST(podspec_proc_and_dev_are_the_runtimes)
+{
+    static const struct {
+        const char *container, *volume, *want;
+    } rows[] = {
+        {"terminationMessagePath: /proc", "/m", "\"/proc\" cannot be mounted because it is inside /proc"},
+        {"terminationMessagePath: /x/../proc/self/attr/exec", "/m", "inside /proc"},
+        {"terminationMessagePath: /dev", "/m", "\"/dev\" cannot be a volume"},
+        {"", "/proc/", "\"/proc\" cannot be mounted because it is inside /proc"},
+        {"", "x/../proc/sys", "\"/proc/sys\" cannot be mounted because it is inside /proc"},
+        {"", "/dev", "\"/dev\" cannot be a volume"},
+        {"securityContext: {seccompProfile: {type: Localhost, localhostProfile: \"a\\0b\"}}", "/m", "NUL"},
+        {"terminationMessagePath: /dev/termination-log", "/process", ""},
+    };
+    for (size_t i = 0; i < countof(rows); i++) {
+        struct world w = {0};
+        struct oci_container c;
+        struct err err = ERR;
+        more_volume = rows[i].volume;
+        bool ok = container_from(&w, "", rows[i].container, "", &c, &err);
+        CHECK(ok == !rows[i].want[0] && strstr(err.text, rows[i].want));
         world_end(&w);
     }
 }

@@ -532,6 +532,22 @@ static void add_linux(const struct oci_container *c, struct strbuf *b)
     jout_close(b, ']');
 }
 
+/* crun ends a text at its first NUL, and would take another path than the one that was looked at. Backslashes are
+ * written in pairs: before that of an escape there is an even number of them. */
+static bool has_nul(struct str json)
+{
+    static const char nul[] = "\\u0000";
+    for (const char *at = json.p; at && (at = memmem(at, json.n - (size_t)(at - json.p), nul, sizeof nul - 1));
+         at++) {
+        size_t before = 0;
+        while (at - before > json.p && at[-1 - (ptrdiff_t)before] == '\\')
+            before++;
+        if (before % 2 == 0)
+            return true;
+    }
+    return false;
+}
+
 bool oci_container_json(struct oci_container *c, struct arena *a, struct str rootfs, struct str seccomp_bpf,
                         struct strbuf *out, struct oci_notices *notices, struct err *err)
 {
@@ -585,5 +601,6 @@ bool oci_container_json(struct oci_container *c, struct arena *a, struct str roo
     jout_close(b, '}');
     if (out->over)
         return err_set(err, E_TOO_LARGE, "the container's configuration is over %zu bytes", out->max);
-    return true;
+    return !has_nul(strbuf_str(out)) ||
+           err_set(err, E_INVALID, "a NUL byte stands in one of the container's paths or texts: take it out");
 }

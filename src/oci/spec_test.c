@@ -143,6 +143,34 @@ TEST(a_container_that_cannot_be_names_the_field)
     CHECK(!oci_container_json(&c, &a, S("/r"), S(""), &b, NULL, &err) && strstr(err.text, "sysctl[0]"));
 }
 
+/* The runtime would end them there: "/proc" of the first. */
+TEST(no_text_of_a_container_has_a_nul)
+{
+    static const struct {
+        struct str text;
+        bool ok;
+    } rows[] = {{{"/proc\0x", 7}, false},  {{"/x\\\0", 4}, false},       {{"/\\\\\0", 4}, false},
+                {{"/x\\u0000y", 9}, true}, {{"/x\\\\u0000y", 10}, true}, {{"/proc", 5}, true}};
+    for (size_t i = 0; i < countof(rows); i++) {
+        AUTO(arena_fini) struct arena a = ARENA;
+        struct oci_mount m = {.type = S("bind"), .source = S("/v"), .target = rows[i].text};
+        struct str args[] = {S("x"), rows[i].text};
+        for (int place = 0; place < 3; place++) {
+            struct err err = ERR;
+            AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 20);
+            struct oci_container c = plain_container(&a);
+            if (place == 0)
+                c.cwd = rows[i].text;
+            else if (place == 1)
+                c.args = (struct strs){args, 2};
+            else
+                c.mounts = &m, c.nmounts = 1;
+            bool ok = oci_container_json(&c, &a, S("/r"), S(""), &b, NULL, &err);
+            CHECK(ok == rows[i].ok && (ok || strstr(err.text, "NUL")));
+        }
+    }
+}
+
 TEST(what_this_process_may_not_give_is_clamped_and_told)
 {
     AUTO(arena_fini) struct arena a = ARENA;

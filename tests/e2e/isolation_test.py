@@ -266,6 +266,20 @@ def what_is_read_only_stays_so(c):
     away(c, 'nested', 'etc')
 
 
+def proc_and_dev_are_the_runtimes(c):
+    """Ways to have a folder of one's own where the runtime writes: names that the kernel ends earlier, other fields than volumeMounts."""
+    rows = {'nul-proc': ('', '/proc\0x'), 'nul-dev': ('', '/dev\0x'), 'message-proc': ('terminationMessagePath: /proc, ', '/m'), 'message-attr': ('terminationMessagePath: /proc/self/attr/exec, ', '/m')}
+    c.apply(''.join(pod(name, '''  restartPolicy: Never
+  containers: [{name: c, image: %s, command: [sh, -c, "echo ESCAPE"], %svolumeMounts: [{name: v, mountPath: %s}]}]
+  volumes: [{name: v, emptyDir: {}}]''' % (ATTACK, field, json.dumps(path))) for name, (field, path) in rows.items()))
+    for name in rows:
+        def refused():
+            waits = statuses(c, name)['c']['state']['waiting']
+            return waits['reason'] in ('CreateContainerError', 'CreateContainerConfigError') and ('NUL' in waits['message'] or 'inside /proc' in waits['message'])
+        eventually(name + ' is refused', refused)
+    away(c, *rows)
+
+
 def pods_are_no_routers(c):
     """IPv6 by links of pods: neither side has any, so nobody advertises a route or fills the table of neighbours."""
     c.apply(pod('six', '  containers:\n  - {name: c, image: %s, command: [sleep, "1000"]}' % ATTACK))
@@ -375,7 +389,7 @@ def cgroups_of_pods(instance):
 
 
 main([sub_paths_lead_nowhere_else, helpers_of_ours_own_nothing, ordinary_pods_may_do_nothing_to_the_host, mounts_keep_what_they_promise, logs_lead_to_no_other_file, images_and_working_folders_lead_nowhere_else,
-      devices_are_made_nowhere_else, what_is_read_only_stays_so, pods_are_no_routers, nothing_of_a_volume_is_hidden_or_held, logs_are_followed_whoever_else_watches, a_pod_takes_a_part_of_the_processes,
+      devices_are_made_nowhere_else, what_is_read_only_stays_so, proc_and_dev_are_the_runtimes, pods_are_no_routers, nothing_of_a_volume_is_hidden_or_held, logs_are_followed_whoever_else_watches, a_pod_takes_a_part_of_the_processes,
       what_is_run_in_a_container_goes_with_it,
       users_of_the_machine_reach_nothing_of_pods, crowds_come_and_go],
      16491, cluster=Attacked)
