@@ -19,6 +19,7 @@ static void lose_node(struct relay *r)
     poll_stop(&r->node_poll);
     fd_close(r->node_fd);
     r->node_fd = -1;
+    relay_queue_fini(&r->out);
     struct list lost = LIST_HEAD(lost);
     while (!list_empty(&r->asks)) {
         struct list *n = r->asks.next;
@@ -54,12 +55,20 @@ static void on_message(struct relay *r, struct str bytes, int own_fd)
 
 static void on_readable(struct poll *p, int ready)
 {
-    (void)ready;
     struct relay *r = container_of(p, struct relay, node_poll);
     static char bytes[RELAY_MESSAGE_MOST];
     int fd = -1;
     size_t nfds = 1;
     struct err err = ERR;
+    if (ready & POLL_WRITE) {
+        if (!relay_queue_flush(&r->out, r->node_fd, &err)) {
+            lose_node(r);
+            return;
+        }
+        poll_want(&r->node_poll, POLL_READ | (relay_queue_waits(&r->out) ? POLL_WRITE : 0));
+    }
+    if (!(ready & ~POLL_WRITE))
+        return;
     ssize_t n = socket_recv_fds(r->node_fd, bytes, sizeof bytes, &fd, &nfds, &err);
     if (n > 0)
         on_message(r, (struct str){bytes, (size_t)n}, nfds ? fd : -1);
@@ -94,11 +103,20 @@ void relay_ask_begin(struct relay *r, struct relay_ask *a, struct strbuf *b, con
     relay_addf(b, "%lld", (long long)a->id);
 }
 
+bool relay_tell_node(struct relay *r, const struct strbuf *b, const int *fds, size_t nfds, struct err *err)
+{
+    if (!relay_queue_send(&r->out, r->node_fd, strbuf_str(b), fds, nfds, err))
+        return false;
+    if (relay_queue_waits(&r->out))
+        poll_want(&r->node_poll, POLL_READ | POLL_WRITE);
+    return true;
+}
+
 bool relay_send(struct relay_ask *a, struct strbuf *b, const int *fds, size_t nfds)
 {
     struct relay *r = a->relay;
     struct err err = ERR;
-    if (b->over || r->node_fd < 0 || !socket_send_fds(r->node_fd, strbuf_str(b), fds, nfds, &err))
+    if (b->over || r->node_fd < 0 || !relay_tell_node(r, b, fds, nfds, &err))
         return false;
     list_add_tail(&r->asks, &a->node);
     return true;
@@ -113,7 +131,7 @@ void relay_forget(struct relay_ask *a, bool tell_node)
     AUTO(strbuf_fini) struct strbuf b = STRBUF(100);
     relay_add(&b, S("forget"));
     relay_addf(&b, "%lld", (long long)a->id);
-    if (tell_node && a->relay->node_fd >= 0 && !socket_send_fds(a->relay->node_fd, strbuf_str(&b), NULL, 0, &ignored))
+    if (tell_node && a->relay->node_fd >= 0 && !relay_tell_node(a->relay, &b, NULL, 0, &ignored))
         lose_node(a->relay);
 }
 
@@ -125,7 +143,7 @@ void relay_probed(struct relay *r, struct str id, enum probe_outcome outcome, st
     relay_add(&b, id);
     relay_add(&b, str_of(probe_outcome_word(outcome)));
     relay_add(&b, str_sub(text, 0, PROBE_BODY_MOST + 4096));
-    if (r->node_fd >= 0 && !socket_send_fds(r->node_fd, strbuf_str(&b), NULL, 0, &err))
+    if (r->node_fd >= 0 && !relay_tell_node(r, &b, NULL, 0, &err))
         lose_node(r);
 }
 
@@ -204,6 +222,7 @@ struct relay *relay_new(const struct relay_config *c)
     r->cfg = *c;
     r->node_fd = -1;
     list_init(&r->asks);
+    relay_queue_init(&r->out);
     relay_logs_init(r);
     timer_init(&r->again, r->loop, connect_node);
     timer_set(&r->again, 0);

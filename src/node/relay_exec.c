@@ -225,7 +225,7 @@ static void session_resize(struct session *s, struct str text)
         relay_addf(&b, "%lld", (long long)s->ask.id);
         relay_addf(&b, "%u", (unsigned)w.ws_row);
         relay_addf(&b, "%u", (unsigned)w.ws_col);
-        if (!socket_send_fds(s->relay->node_fd, strbuf_str(&b), NULL, 0, &err))
+        if (!relay_tell_node(s->relay, &b, NULL, 0, &err))
             log_info("exec.resize", "lost: error=\"%s\"", err.text); /* the next one tells all of it again */
     }
 }

@@ -21,6 +21,7 @@ struct relay {
     struct relay_config cfg;
     int node_fd; /* -1: not connected */
     struct poll node_poll;
+    struct relay_queue out; /* to the node */
     struct timer again;
     int64_t next_id;
     struct list asks;
@@ -33,6 +34,8 @@ struct relay {
 void relay_ask_begin(struct relay *r, struct relay_ask *a, struct strbuf *b, const char *name);
 /* fds stay the caller's. False: the node cannot be reached; `a` is forgotten. */
 MUST_USE bool relay_send(struct relay_ask *a, struct strbuf *b, const int *fds, size_t nfds);
+/* A message to the node that is connected. */
+MUST_USE bool relay_tell_node(struct relay *r, const struct strbuf *b, const int *fds, size_t nfds, struct err *err);
 void relay_forget(struct relay_ask *a, bool tell_node);
 void relay_fail(struct http_request *h, int status, struct str text); /* plain text, as a kubelet answers */
 struct str relay_query(struct http_request *h, struct str name);      /* the first value; "" where absent */

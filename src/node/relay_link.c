@@ -29,7 +29,7 @@ struct asked {
     struct timer timer;
     int64_t id, timeout_ns;
     struct strbuf message; /* as sent: said again to the next relay; refused: why it cannot be */
-    bool refused;
+    bool refused, sent;
     void (*done)(void *arg, enum probe_outcome outcome, struct str message);
     void *arg;
 };
@@ -61,6 +61,7 @@ struct relay_link {
     char *path;
     int64_t next_id;
     struct list asked, sessions;
+    struct relay_queue out; /* all but probes, which are kept in `asked` until they are sent */
 };
 static struct relay_link *the_link; /* one agent a process, one relay an agent */
 
@@ -74,8 +75,11 @@ static void send_message(struct relay_link *l, struct strbuf *b, int fd)
     struct err err = ERR;
     if (l->fd < 0)
         return;
-    if (!b->over && socket_send_fds(l->fd, strbuf_str(b), &fd, fd >= 0 ? 1 : 0, &err))
+    if (!b->over && relay_queue_send(&l->out, l->fd, strbuf_str(b), &fd, fd >= 0 ? 1 : 0, &err)) {
+        if (relay_queue_waits(&l->out))
+            poll_want(&l->peer, POLL_READ | POLL_WRITE);
         return;
+    }
     log_warn("relay.send", "its connection is closed: error=\"%s\"", b->over ? "message too large" : err.text);
     drop_peer(l);
 }
@@ -120,6 +124,38 @@ static void asked_answer(struct asked *q, enum probe_outcome outcome, struct str
     mem_free(q);
 }
 
+/* False: not now, as the relay has yet to take others; or it is gone. */
+static bool probe_send(struct relay_link *l, const struct asked *q)
+{
+    struct err err = ERR;
+    if (!relay_queue_waits(&l->out) && socket_send_fds(l->fd, strbuf_str(&q->message), NULL, 0, &err))
+        return true;
+    if (!err.kind || err.sys == EAGAIN) {
+        poll_want(&l->peer, POLL_READ | POLL_WRITE);
+        return false;
+    }
+    log_warn("relay.send", "its connection is closed: error=\"%s\"", err.text);
+    drop_peer(l);
+    return false;
+}
+
+/* The relay takes more: what waits, then the probes that it has not been asked for yet. */
+static void peer_flush(struct relay_link *l)
+{
+    struct err err = ERR;
+    if (!relay_queue_flush(&l->out, l->fd, &err)) {
+        log_warn("relay.send", "its connection is closed: error=\"%s\"", err.text);
+        drop_peer(l);
+        return;
+    }
+    bool all = !relay_queue_waits(&l->out);
+    list_each (q, &l->asked, struct asked, node)
+        if (all && !q->sent && !q->refused && !q->message.over)
+            all = q->sent = probe_send(l, q);
+    if (l->fd >= 0)
+        poll_want(&l->peer, POLL_READ | (all ? 0 : POLL_WRITE));
+}
+
 /* Without a relay nothing is asked, so nothing has failed: the probe waits for the next one. */
 static void link_ask(struct relay_link *l, struct asked *q)
 {
@@ -132,8 +168,7 @@ static void link_ask(struct relay_link *l, struct asked *q)
         return;
     }
     timer_set(&q->timer, q->message.over ? 0 : q->timeout_ns + PROBE_ANSWER_SLACK);
-    if (!q->message.over)
-        send_message(l, &q->message, -1);
+    q->sent = !q->message.over && probe_send(l, q);
 }
 
 static void on_probe_timer(struct timer *t)
@@ -599,6 +634,7 @@ static void drop_peer(struct relay_link *l)
     poll_stop(&l->peer);
     fd_close(l->fd);
     l->fd = -1;
+    relay_queue_fini(&l->out);
     list_each (s, &l->sessions, struct session, node) {
         if (s->exec)
             exec_kill(s->exec, 1);
@@ -610,8 +646,11 @@ static void drop_peer(struct relay_link *l)
 
 static void on_readable(struct poll *p, int ready)
 {
-    (void)ready;
     struct relay_link *l = container_of(p, struct relay_link, peer);
+    if (ready & POLL_WRITE)
+        peer_flush(l);
+    if (l->fd < 0 || !(ready & ~POLL_WRITE))
+        return;
     static char bytes[RELAY_MESSAGE_MOST];
     int fds[FDS_MOST];
     size_t nfds = FDS_MOST;
@@ -663,6 +702,7 @@ bool relay_link_open(struct agent *g, const char *path, unsigned uid, struct err
     struct relay_link *l = NEW(struct relay_link);
     *l = (struct relay_link){.agent = g, .listen_fd = TAKE_FD(fd), .fd = -1, .uid = uid, .path = mem_dupz(path)};
     list_init(&l->asked);
+    relay_queue_init(&l->out);
     list_init(&l->sessions);
     poll_init(&l->listening, g->cfg.loop, l->listen_fd, on_connection);
     poll_want(&l->listening, POLL_READ);

@@ -1,4 +1,7 @@
 #include "node/relay_proto.h"
+#include "sys/stream.h"
+#include <errno.h>
+#include <fcntl.h>
 
 bool relay_parse(struct str bytes, struct relay_message *out)
 {
@@ -29,4 +32,80 @@ void relay_addf(struct strbuf *b, const char *fmt, ...)
     strbuf_addvf(b, fmt, args);
     va_end(args);
     strbuf_addc(b, 0);
+}
+
+/* --- what waits --------------------------------------------------------------------------------------------------
+ */
+
+struct waiting {
+    struct list node;
+    size_t n, nfds;
+    int fds[RELAY_FDS_MOST];
+    char bytes[];
+};
+
+void relay_queue_init(struct relay_queue *q)
+{
+    list_init(&q->messages);
+    q->bytes = 0;
+}
+
+static void waiting_free(struct relay_queue *q, struct waiting *w)
+{
+    list_del(&w->node);
+    q->bytes -= w->n;
+    for (size_t i = 0; i < w->nfds; i++)
+        fd_close(w->fds[i]);
+    mem_free(w);
+}
+
+void relay_queue_fini(struct relay_queue *q)
+{
+    while (!list_empty(&q->messages))
+        waiting_free(q, list_first(&q->messages, struct waiting, node));
+}
+
+bool relay_queue_waits(const struct relay_queue *q)
+{
+    return !list_empty(&q->messages);
+}
+
+bool relay_queue_send(struct relay_queue *q, int socket, struct str bytes, const int *fds, size_t nfds,
+                      struct err *err)
+{
+    struct err now = ERR;
+    ASSERT(nfds <= RELAY_FDS_MOST);
+    if (!relay_queue_waits(q) && socket_send_fds(socket, bytes, fds, nfds, &now))
+        return true;
+    if (now.kind && now.sys != EAGAIN)
+        return *err = now, false;
+    if (q->bytes + bytes.n > RELAY_WAITING_MOST)
+        return err_set(err, E_TOO_LARGE, "the other side takes no messages: %zu bytes of them wait", q->bytes);
+    struct waiting *w = mem_alloc(sizeof *w + bytes.n);
+    w->n = bytes.n;
+    w->nfds = nfds;
+    memcpy(w->bytes, bytes.p, bytes.n);
+    list_add_tail(&q->messages, &w->node);
+    q->bytes += w->n;
+    bool ok = true;
+    for (size_t i = 0; i < nfds; i++)
+        ok &= (w->fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, 0)) >= 0;
+    if (ok)
+        return true;
+    (void)err_errno(err, "keep a message's descriptors");
+    waiting_free(q, w);
+    return false;
+}
+
+bool relay_queue_flush(struct relay_queue *q, int socket, struct err *err)
+{
+    while (relay_queue_waits(q)) {
+        struct err now = ERR;
+        struct waiting *w = list_first(&q->messages, struct waiting, node);
+        if (socket_send_fds(socket, (struct str){w->bytes, w->n}, w->fds, w->nfds, &now))
+            waiting_free(q, w);
+        else
+            return now.sys == EAGAIN || (*err = now, false);
+    }
+    return true;
 }

@@ -19,6 +19,8 @@
  *   forward ID NS POD PORT                           -> socket ID  +fd: a TCP socket in the pod's network, not
  * connected forget ID                                        nobody is interested any more; no answer */
 #pragma once
+#include "base/err.h"
+#include "base/list.h"
 #include "base/str.h"
 
 #define RELAY_MESSAGE_MOST 65536
@@ -33,3 +35,20 @@ MUST_USE bool relay_parse(struct str bytes, struct relay_message *out);
 /* Adds one text to a message being made; texts with a NUL inside are cut there. */
 void relay_add(struct strbuf *b, struct str text);
 void relay_addf(struct strbuf *b, const char *fmt, ...) PRINTF(2, 3);
+
+#define RELAY_FDS_MOST     3
+#define RELAY_WAITING_MOST (8 << 20) /* bytes of messages that wait for the other side */
+
+/* Messages that the other side has not taken yet: one that is busy, or many at once, end no connection. */
+struct relay_queue {
+    struct list messages;
+    size_t bytes;
+};
+void relay_queue_init(struct relay_queue *q);
+void relay_queue_fini(struct relay_queue *q); /* what waits is thrown away; it may be used on */
+bool relay_queue_waits(const struct relay_queue *q);
+/* Now, or after all that waits. fds stay the caller's. False: the connection is broken, or too much waits. */
+MUST_USE bool relay_queue_send(struct relay_queue *q, int socket, struct str bytes, const int *fds, size_t nfds,
+                               struct err *err);
+/* Sends what the socket takes of what waits. False: the connection is broken. */
+MUST_USE bool relay_queue_flush(struct relay_queue *q, int socket, struct err *err);

@@ -355,6 +355,27 @@ def users_of_the_machine_reach_nothing_of_pods(c):
     away(c, 'open')
 
 
+def large_probes_part_nobody_from_the_node(c):
+    """Questions of one pod that come to more than what goes to the relay at once: who works with another pod does not notice."""
+    header = 'httpHeaders: [{name: x, value: %s}]' % ('a' * 60000)
+    probe = 'Probe: {periodSeconds: 1, timeoutSeconds: 30, failureThreshold: 1000000, httpGet: {host: 192.0.2.1, port: 9, %s}}' % header
+    c.apply(pod('quiet', '  containers: [{name: c, image: %s, command: [sleep, "1000"]}]' % ATTACK))
+    eventually('it runs', lambda: phase(c, 'quiet') == 'Running')
+    works = subprocess.Popen([c.bin + '/kubectl', 'exec', '-i', 'quiet', '--', 'cat'], env=c.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    works.stdin.write('before\n')
+    works.stdin.flush()
+    assert works.stdout.readline() == 'before\n'
+    seen = len(c.log())
+    c.kubectl('create', '-f', '-', input=pod('asks', '  containers:\n' + ''.join('  - {name: c%d, image: %s, command: [sleep, "1000"], readiness%s, liveness%s}\n' % (i, ATTACK, probe, probe) for i in range(20))))
+    eventually('all of it runs', lambda: phase(c, 'asks') == 'Running' and all(s['state'].get('running') for s in statuses(c, 'asks').values()), 90)
+    os.kill(c.role_pid('relay'), signal.SIGSTOP)    # as long as many of them come
+    time.sleep(3)
+    os.kill(c.role_pid('relay'), signal.SIGCONT)
+    assert works.communicate('after\n', timeout=30)[0] == 'after\n' and works.returncode == 0
+    assert 'relay.send' not in c.log()[seen:], c.log()[seen:]
+    away(c, 'quiet', 'asks')
+
+
 def crowds_come_and_go(c):
     """60 pods made and deleted at once, with the node role killed in between: nothing stays."""
     def left():
@@ -391,5 +412,5 @@ def cgroups_of_pods(instance):
 main([sub_paths_lead_nowhere_else, helpers_of_ours_own_nothing, ordinary_pods_may_do_nothing_to_the_host, mounts_keep_what_they_promise, logs_lead_to_no_other_file, images_and_working_folders_lead_nowhere_else,
       devices_are_made_nowhere_else, what_is_read_only_stays_so, proc_and_dev_are_the_runtimes, pods_are_no_routers, nothing_of_a_volume_is_hidden_or_held, logs_are_followed_whoever_else_watches, a_pod_takes_a_part_of_the_processes,
       what_is_run_in_a_container_goes_with_it,
-      users_of_the_machine_reach_nothing_of_pods, crowds_come_and_go],
+      users_of_the_machine_reach_nothing_of_pods, large_probes_part_nobody_from_the_node, crowds_come_and_go],
      16491, cluster=Attacked)
