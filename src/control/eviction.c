@@ -32,15 +32,9 @@ static int64_t stays_until(const struct view *v, const struct obj *pod, const st
 
 static struct val status_disrupted(struct plan *out, const struct view *v, const struct obj *pod)
 {
-    struct arena *a = &out->arena;
-    struct condition c = {.type = "DisruptionTarget",
-                          .status = "True",
-                          .reason = "DeletionByTaintManager",
-                          .message = S("Taint manager: deleting due to NoExecute taint"),
-                          .observed = OBSERVED_OF_POD,
-                          .generation = obj_generation(pod)};
     struct val tree = plan_edit(out, pod);
-    conditions_set(a, val_need_map(a, &tree, N(status)), conditions_with(a, obj_status(pod), &c, v->now));
+    pod_disrupted(&out->arena, val_need_map(&out->arena, &tree, N(status)), pod, "DeletionByTaintManager",
+                  S("Taint manager: deleting due to NoExecute taint"), v->now);
     return tree;
 }
 

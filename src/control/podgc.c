@@ -8,14 +8,8 @@
 static struct val status_lost(struct plan *out, const struct view *v, const struct obj *pod)
 {
     struct arena *a = &out->arena;
-    struct condition c = {.type = "DisruptionTarget",
-                          .status = "True",
-                          .reason = "DeletionByPodGC",
-                          .message = S("PodGC: node no longer exists"),
-                          .observed = OBSERVED_OF_POD,
-                          .generation = obj_generation(pod)};
     struct val patch = val_map(), *status = val_set(a, &patch, N(status), val_map());
-    conditions_set(a, status, conditions_with(a, obj_status(pod), &c, v->now));
+    pod_disrupted(a, status, pod, "DeletionByPodGC", S("PodGC: node no longer exists"), v->now);
     val_set_text(a, status, N(phase), S("Failed"));
     return patch;
 }

@@ -55,6 +55,18 @@ static void keys_orphans(const struct obj *o, void (*add)(void *arg, struct str 
 }
 const struct objindex index_orphans = {"orphans", keys_orphans};
 
+void pod_disrupted(struct arena *a, struct val *status, const struct obj *pod, const char *reason, struct str message,
+                   int64_t now)
+{
+    struct condition c = {.type = "DisruptionTarget",
+                          .status = "True",
+                          .reason = reason,
+                          .message = message,
+                          .observed = OBSERVED_OF_POD,
+                          .generation = obj_generation(pod)};
+    conditions_set(a, status, conditions_with(a, obj_status(pod), &c, now));
+}
+
 static struct val owners_patch(struct plan *p, struct val owners)
 {
     struct val patch = val_map();

@@ -10,6 +10,9 @@ struct str pod_node(const struct obj *pod);     /* spec.nodeName */
 int64_t pod_ready_since(const struct obj *pod); /* ns since 1970; 0: not ready */
 /* Ready for min_ready_s by now; otherwise *at becomes the earlier of itself and the time when it will be. */
 bool pod_is_available(const struct obj *pod, int64_t min_ready_s, int64_t now, int64_t *at);
+/* Puts the pod's conditions into `status`, with DisruptionTarget: it is about to be deleted, and why. */
+void pod_disrupted(struct arena *a, struct val *status, const struct obj *pod, const char *reason, struct str message,
+                   int64_t now);
 int64_t obj_created(const struct obj *o); /* creationTimestamp, ns since 1970 */
 int64_t val_time(const struct val *v);    /* of an RFC 3339 text; 0: absent */
 
