@@ -167,10 +167,23 @@ static bool op_remove(struct patching *p, struct val *doc, struct str path)
     return true;
 }
 
-static bool op_add(struct patching *p, struct val *doc, struct str path, struct val value)
+static bool item_add(struct patching *p, struct val *in, struct str last, struct val value)
 {
-    struct arena *a = p->a;
-    struct val *in;
+    int64_t at = str_eq(last, S("-")) ? (int64_t)in->n : index_of(last, (int64_t)in->n + 1);
+    if (at < 0)
+        return false;
+    val_add(p->a, in, value);
+    p->moved += in->n - 1 - (size_t)at;
+    memmove(in->list + at + 1, in->list + at, (in->n - 1 - (size_t)at) * sizeof *in->list);
+    in->list[at] = value;
+    return true;
+}
+
+/* add and replace: they differ in lists alone. That a replace adds a key that is missing is an accident that clients
+ * rely on by now. */
+static bool op_put(struct patching *p, struct val *doc, struct str path, struct val value, bool replace)
+{
+    struct val *in, *old;
     struct str last;
     if (path.n == 0) {
         *doc = value;
@@ -179,35 +192,12 @@ static bool op_add(struct patching *p, struct val *doc, struct str path, struct 
     if (!find(p, doc, path, &in, &last))
         return false;
     if (val_is(in, VAL_MAP)) {
-        val_set_str(a, in, last, value);
+        val_set_str(p->a, in, last, value);
         return true;
     }
-    int64_t at = str_eq(last, S("-")) ? (int64_t)in->n : index_of(last, (int64_t)in->n + 1);
-    if (at < 0)
-        return false;
-    val_add(a, in, value);
-    p->moved += in->n - 1 - (size_t)at;
-    memmove(in->list + at + 1, in->list + at, (in->n - 1 - (size_t)at) * sizeof *in->list);
-    in->list[at] = value;
-    return true;
-}
-
-static bool op_replace(struct patching *p, struct val *doc, struct str path, struct val value)
-{
-    struct arena *a = p->a;
-    struct val *in;
-    struct str last;
-    if (path.n == 0) {
-        *doc = value;
-        return true;
-    }
-    if (!find(p, doc, path, &in, &last))
-        return false;
-    if (val_is(in, VAL_MAP)) { /* a missing key is added: an accident that clients rely on by now */
-        val_set_str(a, in, last, value);
-        return true;
-    }
-    struct val *old = child(in, last);
+    if (!replace)
+        return item_add(p, in, last, value);
+    old = child(in, last);
     if (old)
         *old = value;
     return old != NULL;
@@ -223,11 +213,11 @@ static bool apply(struct patching *p, struct val *doc, const struct val *operati
     if (!val_is(val_get(operation, N(path)), VAL_STRING))
         return false;
     if (str_eq(op, S("add")))
-        return op_add(p, doc, path, value);
+        return op_put(p, doc, path, value, false);
     if (str_eq(op, S("remove")))
         return op_remove(p, doc, path);
     if (str_eq(op, S("replace")))
-        return op_replace(p, doc, path, value);
+        return op_put(p, doc, path, value, true);
     if (str_eq(op, S("test"))) {
         found = lookup(p, doc, path);
         return found ? val_equal(found, &value) : value.type == VAL_NULL;
@@ -236,11 +226,11 @@ static bool apply(struct patching *p, struct val *doc, const struct val *operati
         return false;
     if (str_eq(op, S("move"))) {
         struct val moved = *found;
-        return op_remove(p, doc, from) && op_add(p, doc, path, moved);
+        return op_remove(p, doc, from) && op_put(p, doc, path, moved, false);
     }
     if (str_eq(op, S("copy"))) {
         p->copied += weight(found);
-        return p->copied <= COPIED_MAX && op_add(p, doc, path, val_copy(a, found));
+        return p->copied <= COPIED_MAX && op_put(p, doc, path, val_copy(a, found), false);
     }
     return false;
 }

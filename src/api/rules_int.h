@@ -120,6 +120,7 @@ void check_volumes(ERRS, struct pod_rules *p, const struct val *volumes);
 void check_persistent_source(ERRS, const struct val *spec, struct str volume);
 void check_template(ERRS, const struct val *template);
 void check_template_of(ERRS, const struct val *template, const struct val *selector, bool must_match);
+bool standard_resource(struct str s); /* a name without a prefix that limits and quotas know */
 void check_security_context(ERRS, const struct val *context, const struct val *host_users);
 void check_seccomp(ERRS, const struct val *profile);
 void check_apparmor(ERRS, const struct val *profile);

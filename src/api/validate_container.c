@@ -315,7 +315,7 @@ static void check_devices(ERRS, const struct val *devices, const struct val *mou
 
 /* Resources. */
 
-static bool standard_resource(struct str s)
+bool standard_resource(struct str s)
 {
     static const char *const set[] = {"cpu",
                                       "memory",

@@ -455,29 +455,7 @@ static void status_pvc(struct field_errors *e, const struct val *v, const struct
 
 static bool quota_resource(struct str s)
 {
-    static const char *const set[] = {"cpu",
-                                      "memory",
-                                      "ephemeral-storage",
-                                      "requests.cpu",
-                                      "requests.memory",
-                                      "requests.storage",
-                                      "requests.ephemeral-storage",
-                                      "limits.cpu",
-                                      "limits.memory",
-                                      "limits.ephemeral-storage",
-                                      "pods",
-                                      "resourcequotas",
-                                      "services",
-                                      "replicationcontrollers",
-                                      "secrets",
-                                      "configmaps",
-                                      "persistentvolumeclaims",
-                                      "services.nodeports",
-                                      "services.loadbalancers"};
-    for (size_t i = 0; i < countof(set); i++)
-        if (str_eqz(s, set[i]))
-            return true;
-    return is_hugepages(s) || str_starts(s, S("requests.hugepages-"));
+    return standard_resource(s) && !str_eqz(s, "storage");
 }
 
 static bool among(struct str s, const char *const *set)
