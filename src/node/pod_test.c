@@ -106,6 +106,26 @@ static struct str play_told(struct play *y) /* what was asked for since the last
     return s;
 }
 
+/* The pod runs, and nothing of its start is told any more. */
+static void play_running(struct play *y, const char *yaml)
+{
+    play_begin(y, yaml);
+    play_run(y);
+    (void)play_told(y);
+}
+
+/* The pod has its sandbox and asks for an image; from here on the test answers. */
+static void play_sandbox(struct play *y, const char *yaml)
+{
+    play_begin(y, yaml);
+    y->hold = true;
+    play_run(y);
+    pod_saw_volumes(y->p, true, S(""), y->now);
+    play_run(y);
+    pod_saw_sandbox(y->p, true, S("10.42.0.9"), y->now);
+    play_run(y);
+}
+
 static void play_delete(struct play *y, int64_t grace)
 {
     struct val tree = val_copy(&y->arena, &y->p->obj->tree);
@@ -156,9 +176,7 @@ TEST(pod_starts_in_order_and_is_ready)
 TEST(pod_backs_off_ten_twenty_forty)
 {
     struct play y;
-    play_begin(&y, ONE);
-    play_run(&y);
-    (void)play_told(&y);
+    play_running(&y, ONE);
     play_exits(&y, "c", 1);
     play_run(&y);
     CHECK_STR(play_told(&y), S("image:c start:c")); /* the first time at once */
@@ -196,9 +214,7 @@ static void fails_probe(struct play *y)
 TEST(what_a_probe_ends_waits_from_the_end_of_the_run_before)
 {
     struct play y;
-    play_begin(&y, ONE);
-    play_run(&y);
-    (void)play_told(&y);
+    play_running(&y, ONE);
     for (int i = 0; i < 2; i++) { /* twice at once, however soon it fails again */
         y.now += NS_PER_S;
         fails_probe(&y);
@@ -296,9 +312,7 @@ TEST(a_container_has_a_restart_policy_of_its_own)
 TEST(a_start_that_fails_for_the_nodes_own_reasons_is_no_crash)
 {
     struct play y;
-    play_begin(&y, ONE);
-    play_run(&y);
-    (void)play_told(&y);
+    play_running(&y, ONE);
     play_exits(&y, "c", 1);
     y.hold = true;
     play_run(&y);
@@ -358,10 +372,9 @@ TEST(main_containers_start_one_after_another)
 TEST(nothing_later_starts_while_a_sidecar_is_ended_for_its_probe)
 {
     struct play y;
-    play_begin(&y, META "spec: {restartPolicy: Always, initContainers: [{name: s, image: x, restartPolicy: Always}], "
-                        "containers: [{name: c, image: x}]}");
-    play_run(&y);
-    (void)play_told(&y);
+    play_running(&y,
+                 META "spec: {restartPolicy: Always, initContainers: [{name: s, image: x, restartPolicy: Always}], "
+                      "containers: [{name: c, image: x}]}");
     pod_saw_probe(y.p, 0, true, true, "failed liveness probe");
     play_run(&y);
     play_exits(&y, "c", 1);
@@ -376,9 +389,7 @@ TEST(nothing_later_starts_while_a_sidecar_is_ended_for_its_probe)
 TEST(pod_leaves_and_drains_before_it_is_told_to_stop)
 {
     struct play y;
-    play_begin(&y, ONE);
-    play_run(&y);
-    (void)play_told(&y);
+    play_running(&y, ONE);
     pod_saw_service(y.p, true);
     play_delete(&y, 30);
     play_run(&y);
@@ -419,9 +430,7 @@ TEST(pod_that_data_planes_forget_to_forget_goes_on_after_five_seconds)
 TEST(pod_behind_no_service_is_stopped_at_once_and_killed_when_grace_is_over)
 {
     struct play y;
-    play_begin(&y, ONE);
-    play_run(&y);
-    (void)play_told(&y);
+    play_running(&y, ONE);
     play_delete(&y, 30);
     play_run(&y);
     CHECK_STR(play_told(&y), S("!Killing:c term:c"));
@@ -576,13 +585,7 @@ TEST(another_image_is_another_run_whatever_the_restart_policy_is)
 TEST(image_that_is_missing_backs_off_and_says_so)
 {
     struct play y;
-    play_begin(&y, ONE);
-    y.hold = true;
-    play_run(&y);
-    pod_saw_volumes(y.p, true, S(""), y.now);
-    play_run(&y);
-    pod_saw_sandbox(y.p, true, S("10.42.0.9"), y.now);
-    play_run(&y);
+    play_sandbox(&y, ONE);
     (void)play_told(&y);
     pod_saw_image(y.p, 0, false, S("ErrImagePull"), S("not found"), y.now);
     struct val s = pod_status(y.p, &y.arena, real0);
@@ -628,11 +631,9 @@ TEST(a_run_is_shown_until_the_next_is_up)
 TEST(a_slow_poststart_hook_keeps_the_container_from_being_shown)
 {
     struct play y;
-    play_begin(&y,
-               META "spec: {restartPolicy: Always, containers: [{name: c, image: x, lifecycle: {postStart: {exec: "
-                    "{command: [x]}}}}]}");
-    play_run(&y);
-    (void)play_told(&y);
+    play_running(&y,
+                 META "spec: {restartPolicy: Always, containers: [{name: c, image: x, lifecycle: {postStart: {exec: "
+                      "{command: [x]}}}}]}");
     CHECK_STR(str_of(pod_phase(y.p)), S("Running"));
     play_exits(&y, "c", 0);
     y.hold = true;
@@ -675,9 +676,7 @@ TEST(init_containers_run_again_in_a_new_sandbox)
 TEST(what_is_left_of_a_lost_sandbox_goes_with_its_pod)
 {
     struct play y;
-    play_begin(&y, META "spec: {restartPolicy: Always, containers: [{name: c, image: x}]}");
-    play_run(&y);
-    (void)play_told(&y);
+    play_running(&y, META "spec: {restartPolicy: Always, containers: [{name: c, image: x}]}");
     play_delete(&y, 30);
     pod_saw_sandbox_lost(y.p, real0, y.now);
     play_run(&y);
@@ -714,13 +713,7 @@ TEST(the_end_of_a_run_is_of_no_other_run)
 TEST(a_start_that_waits_for_news_is_tried_again_and_is_no_run)
 {
     struct play y;
-    play_begin(&y, META "spec: {restartPolicy: Always, containers: [{name: c, image: x}]}");
-    y.hold = true;
-    play_run(&y);
-    pod_saw_volumes(y.p, true, S(""), y.now);
-    play_run(&y);
-    pod_saw_sandbox(y.p, true, S("10.42.0.9"), y.now);
-    play_run(&y);
+    play_sandbox(&y, META "spec: {restartPolicy: Always, containers: [{name: c, image: x}]}");
     pod_saw_image(y.p, 0, true, S("x@sha256:1"), S(""), y.now);
     play_run(&y);
     CHECK_STR(play_told(&y), S("volumes sandbox image:c start:c"));
@@ -737,10 +730,9 @@ TEST(a_start_that_waits_for_news_is_tried_again_and_is_no_run)
 TEST(an_evicted_pod_has_a_second)
 {
     struct play y;
-    play_begin(&y, META
-               "spec: {restartPolicy: Always, terminationGracePeriodSeconds: 60, containers: [{name: c, image: x}]}");
-    play_run(&y);
-    (void)play_told(&y);
+    play_running(
+        &y,
+        META "spec: {restartPolicy: Always, terminationGracePeriodSeconds: 60, containers: [{name: c, image: x}]}");
     y.hold = true;
     pod_evict(y.p, S("too much"), y.now);
     play_run(&y);
@@ -812,10 +804,8 @@ TEST(after_a_reboot_a_crash_loop_counts_on)
 TEST(pod_past_its_deadline_fails_once_its_containers_have_ended)
 {
     struct play y;
-    play_begin(&y, META "spec: {restartPolicy: Never, activeDeadlineSeconds: 5, terminationGracePeriodSeconds: 30, "
-                        "containers: [{name: c, image: x}]}");
-    play_run(&y);
-    (void)play_told(&y);
+    play_running(&y, META "spec: {restartPolicy: Never, activeDeadlineSeconds: 5, terminationGracePeriodSeconds: 30, "
+                          "containers: [{name: c, image: x}]}");
     CHECK_INT(y.actions.wake_at - y.now, 5 * NS_PER_S);
     y.now += 5 * NS_PER_S;
     play_run(&y);
@@ -836,10 +826,8 @@ TEST(sigterm_waits_for_the_prestop_hook_but_not_beyond_the_grace)
 {
     for (int in_time = 0; in_time < 2; in_time++) {
         struct play y;
-        play_begin(&y,
-                   META "spec: {containers: [{name: c, image: x, lifecycle: {preStop: {exec: {command: [x]}}}}]}");
-        play_run(&y);
-        (void)play_told(&y);
+        play_running(&y,
+                     META "spec: {containers: [{name: c, image: x, lifecycle: {preStop: {exec: {command: [x]}}}}]}");
         y.hold = true;
         play_delete(&y, 30);
         play_run(&y);
