@@ -153,20 +153,26 @@ TEST(writes_that_wait_before_the_commit_hold_up_nobody)
     world_fini(&w);
 }
 
+/* Half of them patch one object, half make a Service each, which holds an address. */
+static void all_ask(struct world *w, const struct admit_row *rows, struct ask **all)
+{
+    CHECK_INT(ask_now(w, VERB_CREATE, K(ConfigMap), "", "{\"metadata\":{\"name\":\"one\"}}"), 201);
+    rows_are(w, rows);
+    for (int i = 0; i < WRITERS; i++)
+        all[i] = i % 2 ? ask_new(w, VERB_PATCH, K(ConfigMap), "one", "", NULL,
+                                 text_fmt("{\"data\":{\"k%d\":\"v\"}}", i))
+                       : ask_new(w, VERB_CREATE, K(Service), "", "", NULL,
+                                 text_fmt("{\"metadata\":{\"name\":\"c%d\"},\"spec\":{\"ports\":[{\"port\":%d}]}}",
+                                          i + 1, i + 1));
+}
+
 /* Who leaves while his write waits has written nothing; of the others nothing is lost. */
 TEST(who_leaves_has_written_nothing)
 {
     struct world w;
     struct ask *all[WRITERS];
     world_init(&w, NULL);
-    CHECK_INT(ask_now(&w, VERB_CREATE, K(ConfigMap), "", "{\"metadata\":{\"name\":\"one\"}}"), 201);
-    rows_are(&w, asks_last);
-    for (int i = 0; i < WRITERS; i++)
-        all[i] = i % 2 ? ask_new(&w, VERB_PATCH, K(ConfigMap), "one", "", NULL,
-                                 text_fmt("{\"data\":{\"k%d\":\"v\"}}", i))
-                       : ask_new(&w, VERB_CREATE, K(Service), "", "", NULL,
-                                 text_fmt("{\"metadata\":{\"name\":\"c%d\"},\"spec\":{\"ports\":[{\"port\":%d}]}}",
-                                          i + 1, i + 1));
+    all_ask(&w, asks_last, all);
     for (int i = 0; i < WRITERS; i++)
         if (i % 4 < 2) {
             request_cancel(&all[i]->r);
@@ -331,14 +337,7 @@ TEST(a_server_that_stops_answers_what_waits)
     struct world w;
     struct ask *all[WRITERS];
     world_init(&w, NULL);
-    CHECK_INT(ask_now(&w, VERB_CREATE, K(ConfigMap), "", "{\"metadata\":{\"name\":\"one\"}}"), 201);
-    rows_are(&w, asks);
-    for (int i = 0; i < WRITERS; i++)
-        all[i] = i % 2 ? ask_new(&w, VERB_PATCH, K(ConfigMap), "one", "", NULL,
-                                 text_fmt("{\"data\":{\"k%d\":\"v\"}}", i))
-                       : ask_new(&w, VERB_CREATE, K(Service), "", "", NULL,
-                                 text_fmt("{\"metadata\":{\"name\":\"c%d\"},\"spec\":{\"ports\":[{\"port\":%d}]}}",
-                                          i + 1, i + 1));
+    all_ask(&w, asks, all);
     world_fini(&w);
     CHECK_INT(w.open, 0);
     CHECK_INT(told.cancelled, WRITERS);
