@@ -1216,6 +1216,20 @@ static void disk_fill(const char *path)
         ;
     CHECK(errno == ENOSPC);
 }
+/* With a=1 in it; what is written to `ballast` takes its room. */
+static struct world *world_on_small_disk(char *dir, size_t dir_size, char *ballast, size_t ballast_size)
+{
+    struct world *w = world_new(true);
+    (void)snprintf(dir, dir_size, "%s/small", test_dir());
+    (void)snprintf(ballast, ballast_size, "%s/ballast", dir);
+    (void)snprintf(w->path, sizeof w->path, "%s/store.db", dir);
+    mount_small(dir);
+    w->o.lazy_ns = 20 * NS_PER_MS;
+    world_open(w);
+    (void)key_put(w, "a", "1");
+    return w;
+}
+
 static int disk_said;
 static void disk_changed(void *arg, const struct err *err)
 {
@@ -1224,15 +1238,8 @@ static void disk_changed(void *arg, const struct err *err)
 }
 TEST(store_on_a_full_disk_refuses_writes_reads_on_and_recovers)
 {
-    struct world *w = world_new(true);
     char dir[100], ballast[120];
-    (void)snprintf(dir, sizeof dir, "%s/small", test_dir());
-    (void)snprintf(ballast, sizeof ballast, "%s/ballast", dir);
-    (void)snprintf(w->path, sizeof w->path, "%s/store.db", dir);
-    mount_small(dir);
-    w->o.lazy_ns = 20 * NS_PER_MS;
-    world_open(w);
-    (void)key_put(w, "a", "1");
+    struct world *w = world_on_small_disk(dir, sizeof dir, ballast, sizeof ballast);
     disk_fill(ballast);
     char big[20000] = "";
     memset(big, 'x', sizeof big - 1);
@@ -1270,15 +1277,8 @@ TEST(store_on_a_full_disk_refuses_writes_reads_on_and_recovers)
 
 TEST(store_begun_on_a_full_disk_takes_leases_again_by_itself)
 {
-    struct world *w = world_new(true);
     char dir[100], ballast[120];
-    (void)snprintf(dir, sizeof dir, "%s/small", test_dir());
-    (void)snprintf(ballast, sizeof ballast, "%s/ballast", dir);
-    (void)snprintf(w->path, sizeof w->path, "%s/store.db", dir);
-    mount_small(dir);
-    w->o.lazy_ns = 20 * NS_PER_MS;
-    world_open(w);
-    (void)key_put(w, "a", "1");
+    struct world *w = world_on_small_disk(dir, sizeof dir, ballast, sizeof ballast);
     world_close(w);
     disk_fill(ballast);
     w->o.disk = disk_changed;
