@@ -1216,6 +1216,7 @@ TABLE(servicecidr) = {NAME, C("CIDRs", "string", "Ranges.", 0, joined, "spec.cid
 TABLE(ipaddress) = {NAME, C("ParentRef", "string", "Who has it.", 0, parent_ref, "")};
 TABLE(apiservice) = {NAME, C("Service", "string", "Service that answers.", 0, apiservice_service, ""),
                      C("Available", "string", "Whether it answers.", 0, apiservice_available, ""), AGE};
+TABLE(live) = {NAME, AGE};
 TABLE(other) = {NAME, C("Created At", "date", "When it was created.", 0, created, "metadata.creationTimestamp")};
 
 static const struct {
@@ -1291,8 +1292,8 @@ const struct column *columns_of(const struct kind *k, size_t *n)
             *n = tables[i].n;
             return tables[i].columns;
         }
-    *n = countof(table_other);
-    return table_other;
+    *n = k->live ? countof(table_live) : countof(table_other);
+    return k->live ? table_live : table_other;
 }
 
 void columns_row(struct arena *a, const struct kind *k, const struct val *tree, int64_t now, struct val *cells)

@@ -1,7 +1,9 @@
 #include "api/kindset_test.h"
 #include "api/codec.h"
+#include "api/columns.h"
 #include "api/obj.h"
 #include "api/openapi.h"
+#include "api/rules.h"
 #include "base/test.h"
 
 static const char *const captain[] = {"captainsName"}, *const mate[] = {"captainsName", "matesName"};
@@ -137,6 +139,8 @@ TEST(documents_have_what_came_and_nothing_of_what_went)
     CHECK_OK(json_decode(&a, strbuf_str(&three), &v, &err), err);
     const struct val *boat = val_get_str(val_get_str(val_get_str(&v, S("components")), S("schemas")),
                                          S("example.ship.v1.Boat"));
+    CHECK_STR(val_text(val_get_str(boat, S("description"))), S("what carries goods and people"));
+    CHECK(str_has(strbuf_str(&three), S("\"sails\":{\"description\":\"how many sails it has\"")));
     CHECK(boat && str_has(strbuf_str(&three), S("captainsName")) &&
           str_has(strbuf_str(&three), S("/apis/ship.example/v1/namespaces/{namespace}/boats/{name}")));
     const struct val *gvk = val_item(val_get_str(boat, S("x-kubernetes-group-version-kind")), 0);
@@ -150,4 +154,39 @@ TEST(documents_have_what_came_and_nothing_of_what_went)
     openapi_hash(&before, &kind_set_builtin, S("v2"));
     CHECK(!str_eq(strbuf_str(&hash), strbuf_str(&before)));
     kind_set_unref(s);
+}
+
+static bool minds_finalizer(const struct kind *k, const struct val *v, const struct val *old)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(field_errors_fini) struct field_errors e = {.arena = &a};
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
+    kind_validate(k, S(""), v, old, &e);
+    field_errors_text(&e, &b);
+    return str_has(strbuf_str(&b), S("neither a standard finalizer name"));
+}
+
+/* The kinds of extensions themselves take any finalizer, too. */
+TEST(kinds_that_came_have_an_age_and_any_finalizer)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct err err = ERR;
+    struct val v;
+    size_t n;
+    const struct kind *k = boat_kind("v1", "1", captain, 1);
+    const struct column *columns = columns_of(k, &n);
+    CHECK_INT(n, 2);
+    CHECK_STR(str_of(columns[1].name), S("Age"));
+    const struct kind *const of[] = {k, K(CustomResourceDefinition), K(APIService), K(ConfigMap), K(Deployment)};
+    for (size_t i = 0; i < countof(of); i++) {
+        bool core = i > 2;
+        CHECK_OK(json_decode(&a,
+                             S("{\"metadata\":{\"name\":\"a\",\"namespace\":\"b\","
+                               "\"finalizers\":[\"customresourcecleanup.apiextensions.k8s.io\"]}}"),
+                             &v, &err),
+                 err);
+        CHECK_INT(minds_finalizer(of[i], &v, NULL), core);
+        CHECK_INT(minds_finalizer(of[i], &v, &v), core);
+    }
+    kind_unref(k);
 }

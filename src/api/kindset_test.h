@@ -7,7 +7,7 @@
 static inline UNUSED const struct kind *boat_kind(const char *version, const char *made_of, const char *const *texts,
                                                   size_t n)
 {
-    static const struct field_extra plain;
+    static const struct field_extra plain, sails = {.doc = "how many sails it has"};
     struct kind *k = kind_new();
     ASSERT(k);
     struct arena *a = kind_arena(k);
@@ -16,15 +16,16 @@ static inline UNUSED const struct kind *boat_kind(const char *version, const cha
     const struct field *base = T(core_v1_ConfigMap)->fields, *base_list = T(core_v1_ConfigMapList)->fields;
     struct field *fields = arena_alloc(a, 5 * sizeof *fields), *list_fields = arena_alloc(a, 4 * sizeof *list_fields),
                  *in_spec = arena_alloc(a, (n + 1) * sizeof *in_spec);
-    in_spec[0] = (struct field){name_of(a, S("sails")), T(int64), &plain, 0, FIELD_OMITEMPTY, 0};
+    in_spec[0] = (struct field){name_of(a, S("sails")), T(int64), &sails, 0, FIELD_OMITEMPTY, 0};
     for (size_t i = 0; i < n; i++)
         in_spec[i + 1] = (struct field){name_of(a, str_of(texts[i])), T(string), &plain, 0, FIELD_OMITEMPTY, 0};
     *spec = (struct type){.kind = TYPE_STRUCT, .name = "BoatSpec", .fields = in_spec, .nfields = (uint16_t)(n + 1)};
     memcpy(fields, base, 3 * sizeof *fields); /* kind, apiVersion, metadata */
     fields[3] = (struct field){N(spec), spec, &plain, 0, FIELD_OMITEMPTY, 0};
-    fields[4] = (struct field){N(status), T(any), &plain, 0, FIELD_OMITEMPTY, 0};
+    fields[4] = (struct field){N(status), T(any), &plain, 0, FIELD_OMITEMPTY | FIELD_POINTER, 0};
     *boat = (struct type){.kind = TYPE_STRUCT,
                           .name = "Boat",
+                          .described = "what carries goods and people",
                           .openapi = arena_fmt(a, "example.ship.%s.Boat", version).p,
                           .fields = fields,
                           .nfields = 5,

@@ -236,7 +236,7 @@ static void add_properties(struct document *d, const struct type *t, bool *first
         *first = false;
         json_add_string(b, f->name->s);
         strbuf_addz(b, ":{");
-        add_text(b, "description", f->doc ? type_docs + f->doc : "no description yet");
+        add_text(b, "description", field_doc(f) ? field_doc(f) : "no description yet");
         strbuf_addc(b, ',');
         if (f->type->openapi && !f->type->wrapper && !d->two) { /* a reference may have no neighbours */
             strbuf_addz(b, "\"allOf\":[{");
@@ -329,7 +329,7 @@ static void add_component(struct document *d, const struct type *t)
 {
     struct strbuf *b = d->b;
     strbuf_addf(b, "\"%s\":{", t->openapi);
-    add_text(b, "description", t->doc ? type_docs + t->doc : t->name);
+    add_text(b, "description", type_doc(t) ? type_doc(t) : t->name);
     switch ((enum type_kind)t->kind) {
     case TYPE_TIME:
     case TYPE_MICROTIME: strbuf_addz(b, ",\"type\":\"string\",\"format\":\"date-time\""); break;

@@ -646,6 +646,14 @@ static const struct kind_rules *rules_of(const struct kind *k)
     return &anything;
 }
 
+/* Upstream's core asks for finalizers that are qualified or of its own; the servers of extensions, whose kinds these
+ * are, and of what they define do not: a CustomResourceDefinition carries customresourcecleanup.apiextensions.k8s.io.
+ */
+static bool has_core_finalizers(const struct kind *k)
+{
+    return !k->live && !str_eqz(k->group, "apiextensions.k8s.io") && !str_eqz(k->group, "apiregistration.k8s.io");
+}
+
 void kind_validate(const struct kind *k, struct str sub, const struct val *v, const struct val *old,
                    struct field_errors *e)
 {
@@ -657,14 +665,15 @@ void kind_validate(const struct kind *k, struct str sub, const struct val *v, co
         struct val own = k == K(Job) ? val_copy(e->arena, V(v, metadata)) : VAL_NONE;
         if (k == K(Job) && unchanged(V(&own, labels), val_at(v, N(spec), N(template), N(metadata), N(labels))))
             val_del(&own, N(labels));
-        check_meta(e, meta, k == K(Job) ? &own : V(v, metadata), k->namespaced, name, true);
+        check_meta(e, meta, k == K(Job) ? &own : V(v, metadata), k->namespaced, name, has_core_finalizers(k));
         if (r->create)
             r->create(e, v);
         return;
     }
     check_meta(e, meta, V(v, metadata), k->namespaced, format_path_segment, false);
     check_meta_update(e, meta, V(v, metadata), V(old, metadata), false);
-    check_meta_update(e, meta, V(v, metadata), V(old, metadata), true);
+    if (has_core_finalizers(k))
+        check_meta_update(e, meta, V(v, metadata), V(old, metadata), true);
     if (str_eq(sub, S("status"))) {
         if (r->status)
             r->status(e, v, old);
@@ -676,7 +685,7 @@ void kind_validate(const struct kind *k, struct str sub, const struct val *v, co
         return check_resize(e, v, old);
     if (k == K(CertificateSigningRequest) && str_eq(sub, S("approval")))
         return check_approval(e, v, old);
-    check_meta(e, meta, V(v, metadata), k->namespaced, name, true);
+    check_meta(e, meta, V(v, metadata), k->namespaced, name, has_core_finalizers(k));
     if (r->update && r->update_first)
         r->update(e, v, old);
     if (r->create && !r->update_alone)

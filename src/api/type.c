@@ -58,3 +58,13 @@ void type_go_name(const struct type *t, struct strbuf *b)
     strbuf_addz(b, go_packages[t->go]);
     strbuf_addz(b, t->name);
 }
+
+const char *field_doc(const struct field *f)
+{
+    return f->x->doc ? f->x->doc : f->doc ? type_docs + f->doc : NULL;
+}
+
+const char *type_doc(const struct type *t)
+{
+    return t->described ? t->described : t->doc ? type_docs + t->doc : NULL;
+}

@@ -30,7 +30,7 @@ enum type_kind {
 enum field_flag {
     FIELD_REQUIRED = 1 << 0,  /* required in OpenAPI, and not a pointer in Go */
     FIELD_OMITEMPTY = 1 << 1, /* absent when empty; without it an absent field is written as its zero */
-    FIELD_POINTER = 1 << 2,   /* zero and absent differ */
+    FIELD_POINTER = 1 << 2,   /* zero and absent differ; what may be absent of a type of run time has both */
     FIELD_INLINE = 1 << 3,    /* members stand in the outer object in JSON; a message in protobuf */
     FIELD_NOJSON = 1 << 4,
     FIELD_PATCH_MERGE = 1 << 5, /* strategic merge: merge list by patch_key, or a set of scalars */
@@ -53,6 +53,7 @@ struct field_extra {
      * what is behind a gate that is off is taken out in defaults.c. */
     const char *rules; /* "required;minimum=0;maxItems=8"; "a:": upstream only runs it beside the hand-written one */
     const char *gate;  /* feature gates that must be on for it, comma-separated */
+    const char *doc;   /* of a field of a type of run time: its description; NULL: none */
 };
 
 struct field {
@@ -62,7 +63,7 @@ struct field {
     const struct field_extra *x; /* never NULL */
     uint16_t number;             /* protobuf; 0: none */
     uint16_t flags;              /* enum field_flag */
-    uint32_t doc;                /* type_docs + doc: one line of our own; 0: none yet */
+    uint32_t doc;                /* type_docs + doc: one line of our own; 0: none yet (field_doc) */
 };
 
 struct type {
@@ -73,6 +74,7 @@ struct type {
     bool no_pb;   /* has no protobuf form */
     uint16_t nfields;
     uint32_t doc;
+    const char *described;      /* of a type of run time: its description; NULL: doc */
     const char *name;           /* "Container": messages name it; "" for unnamed lists and maps */
     const char *openapi;        /* "io.k8s.api.core.v1.Container"; NULL: inlined */
     const struct type *of;      /* element of a list, value of a map */
@@ -81,6 +83,9 @@ struct type {
     const char *const *values;  /* of a string: closed enum, NULL-terminated; NULL: open */
 };
 const struct field *type_field(const struct type *t, const struct name *name); /* inline members are found too */
+/* What clients are told of it; NULL: nothing yet. */
+const char *field_doc(const struct field *f);
+const char *type_doc(const struct type *t);
 bool field_has_name(const struct field *f, const struct name *name);
 /* "int32", "[]v1.Container", "map[string]string", "v1.Protocol": as upstream's messages write it. */
 void type_go_name(const struct type *t, struct strbuf *b);
