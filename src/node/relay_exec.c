@@ -445,7 +445,7 @@ static void on_unsent(struct timer *t)
 {
     struct session *s = container_of(t, struct session, sizing);
     session_refused(s, s->too_long ? 413 : 503,
-                    s->too_long ? S("the command is over 64 KiB") : S("the node cannot be reached"));
+                    s->too_long ? S("the command is over 64 KiB or 2000 words") : S("the node cannot be reached"));
 }
 
 static void request_send(struct session *s, const struct winsize *size)
@@ -464,7 +464,7 @@ static void request_send(struct session *s, const struct winsize *size)
     for (int i = 0; i < 3; i++)
         if (s->given[i] >= 0)
             fds[n++] = s->given[i];
-    bool whole = !b.over && !s->before.over && !s->after.over, ok = whole && relay_send(&s->ask, &b, fds, n);
+    bool whole = relay_fits(&b) && !s->before.over && !s->after.over, ok = whole && relay_send(&s->ask, &b, fds, n);
     for (int i = 0; i < 3; i++) {
         fd_close(s->given[i]);
         s->given[i] = -1;

@@ -18,6 +18,14 @@ bool relay_parse(struct str bytes, struct relay_message *out)
     return out->n >= 2;
 }
 
+bool relay_fits(const struct strbuf *b)
+{
+    size_t texts = 0;
+    for (size_t i = 0; i < b->n; i++)
+        texts += b->p[i] == 0;
+    return !b->over && texts <= RELAY_TEXTS_MOST;
+}
+
 void relay_add(struct strbuf *b, struct str text)
 {
     size_t n = text.n ? strnlen(text.p, text.n) : 0;

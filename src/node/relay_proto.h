@@ -32,6 +32,8 @@ struct relay_message {
 };
 /* Splits; false: not a message (no final NUL, no id, too many texts). Borrows from `bytes`. */
 MUST_USE bool relay_parse(struct str bytes, struct relay_message *out);
+/* Whether the other side will understand it: neither too long nor too many texts. */
+bool relay_fits(const struct strbuf *b);
 /* Adds one text to a message being made; texts with a NUL inside are cut there. */
 void relay_add(struct strbuf *b, struct str text);
 void relay_addf(struct strbuf *b, const char *fmt, ...) PRINTF(2, 3);

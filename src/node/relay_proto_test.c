@@ -36,9 +36,9 @@ TEST(relay_messages_that_are_none)
     AUTO(strbuf_fini) struct strbuf b = STRBUF(RELAY_MESSAGE_MOST + 2);
     for (int i = 0; i < RELAY_TEXTS_MOST; i++)
         relay_add(&b, S("x"));
-    CHECK(relay_parse(strbuf_str(&b), &m));
+    CHECK(relay_parse(strbuf_str(&b), &m) && relay_fits(&b));
     relay_add(&b, S("x"));
-    CHECK(!relay_parse(strbuf_str(&b), &m)); /* one text too many */
+    CHECK(!relay_parse(strbuf_str(&b), &m) && !relay_fits(&b)); /* one text too many */
     strbuf_reset(&b);
     for (int i = 0; i < RELAY_MESSAGE_MOST; i++)
         strbuf_addc(&b, 'x');

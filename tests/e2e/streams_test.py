@@ -163,6 +163,9 @@ def commands_run_by_both_protocols(c):
         assert command(c, 'exec', '-i', 'p', '--', 'cat', input=big, spdy=spdy)[:2] == (0, big)
         assert command(c, 'exec', '-i', 'p', '--', 'head', '-c', '5', input=b'\n' * (1 << 20), spdy=spdy)[:2] == (0, b'\n' * 5)
         assert command(c, 'exec', 'p', '--', 'sh', '-c', 'sleep 1000 & echo gone on', spdy=spdy)[:2] == (0, b'gone on\n')
+        assert command(c, 'exec', 'p', '--', 'echo', *['x'] * 2000, spdy=spdy)[:2] == (0, b'x ' * 1999 + b'x\n')
+        code, out, err = command(c, 'exec', 'p', '--', 'echo', *['x'] * 3000, spdy=spdy)
+        assert code == 1 and 'the command is over 64 KiB or 2000 words' in str(err), (code, err)
         for args in (('cp', mine, 'p:/big%d' % spdy), ('cp', 'p:/big%d' % spdy, back)):
             code, _, err = command(c, *args, spdy=spdy)
             assert code == 0, err
