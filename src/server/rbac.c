@@ -6,6 +6,8 @@
 
 enum {
     STEPS_MOST = 1000000, /* texts of rules that one decision looks at: some ten milliseconds */
+    BINDING_STEPS = 100,  /* what a binding and its role cost, whatever is in them */
+    SUBJECT_STEPS = 10,   /* and a user or group, whether bound or not */
     PROBLEMS_MOST = 2000, /* bytes of what is told of bindings without a role */
 };
 
@@ -206,19 +208,23 @@ static struct pmap grants_take(struct server *s)
 
 /* --- deciding --- */
 
-/* Calls fn for each role bound to the user that counts in the namespace ("" : cluster-wide only); false stops. */
+/* Calls fn for each role bound to the user that counts in the namespace ("" : cluster-wide only); false stops. So do
+ * more steps than one decision has, of which fn may add its own. */
 typedef bool role_fn(void *arg, const struct obj *binding, const struct val *rules, struct str subject,
                      struct str problem);
 
 static bool each_binding(struct server *s, const struct pmap *grants, struct arena *a, struct str subject,
-                         struct str ns, role_fn *fn, void *arg)
+                         struct str ns, size_t *steps, role_fn *fn, void *arg)
 {
     struct str from = key_of(a, ns, subject, S(""));
     struct pmap_iter it;
     for (const struct grant *g = pmap_seek(&it, grants, from); g && str_starts(grant_key(g), from);
          g = pmap_next(&it)) {
+        ++*steps;
         if (g->ns_n != ns.n || g->subject_n != subject.n)
             continue; /* another subject, which begins as this one with an end does */
+        if ((*steps += BINDING_STEPS) > STEPS_MOST)
+            return false;
         AUTO(obj_unref)
         struct obj *binding = object_get(s, ns.n ? K(RoleBinding) : K(ClusterRoleBinding), ns, grant_name(g));
         if (!binding)
@@ -238,7 +244,8 @@ static bool each_binding(struct server *s, const struct pmap *grants, struct are
 }
 
 /* First those of the whole cluster, then those of the namespace; of the user before those of groups. */
-static void each_role(struct server *s, struct arena *a, const struct user *u, struct str ns, role_fn *fn, void *arg)
+static void each_role(struct server *s, struct arena *a, const struct user *u, struct str ns, size_t *steps,
+                      role_fn *fn, void *arg)
 {
     AUTO(pmap_fini) struct pmap grants = grants_take(s);
     bool more = true;
@@ -246,8 +253,9 @@ static void each_role(struct server *s, struct arena *a, const struct user *u, s
         struct str subject = i ? JOINED(a, S("g:"), u->groups[i - 1]) : JOINED(a, S("u:"), u->name);
         if (i && str_eq(u->groups[i - 1], S("system:nodes")) && !node_of(u).p)
             continue; /* who has no node's name is none: nothing would keep them to what is theirs */
-        more = each_binding(s, &grants, a, subject, S(""), fn, arg) &&
-               (!ns.n || each_binding(s, &grants, a, subject, ns, fn, arg));
+        *steps += SUBJECT_STEPS;
+        more = *steps <= STEPS_MOST && each_binding(s, &grants, a, subject, S(""), steps, fn, arg) &&
+               (!ns.n || each_binding(s, &grants, a, subject, ns, steps, fn, arg));
     }
 }
 
@@ -314,7 +322,7 @@ bool rbac_allows(struct server *s, struct arena *a, const struct attributes *x, 
     if (!node_reaches(s, a, x, why))
         return false;
     struct asking k = {.x = x, .a = a, .problems = STRBUF(STRBUF_TEXT)};
-    each_role(s, a, x->user, x->ns, rules_ask, &k);
+    each_role(s, a, x->user, x->ns, &k.steps, rules_ask, &k);
     if (!k.allowed && node_of(x->user).p) {
         /* nodes have the role system:node without a binding, as upstream's Node authorizer gives it */
         AUTO(obj_unref) struct obj *role = object_get(s, K(ClusterRole), S(""), S("system:node"));
@@ -326,9 +334,9 @@ bool rbac_allows(struct server *s, struct arena *a, const struct attributes *x, 
     else if (k.steps > STEPS_MOST)
         *why = arena_fmt(
             a,
-            "RBAC: the roles of this user say more than %d verbs, groups, resources and names, and those that "
-            "were looked at do not allow it",
-            STEPS_MOST);
+            "RBAC: this user is bound more often than %d times, or the roles say more than %d verbs, groups, "
+            "resources and names, and those that were looked at do not allow it",
+            STEPS_MOST / BINDING_STEPS, STEPS_MOST);
     else if (k.problems.n)
         *why = arena_fmt(a, "RBAC: %s", k.problems.p);
     strbuf_fini(&k.problems);
@@ -336,6 +344,7 @@ bool rbac_allows(struct server *s, struct arena *a, const struct attributes *x, 
 }
 
 struct collecting {
+    size_t steps;
     void (*fn)(void *arg, const struct val *rule);
     void *arg;
 };
@@ -349,7 +358,7 @@ static bool rules_collect(void *arg, const struct obj *binding UNUSED, const str
     return true;
 }
 
-void rbac_each_rule(struct server *s, const struct user *u, struct str ns,
+bool rbac_each_rule(struct server *s, const struct user *u, struct str ns,
                     void (*fn)(void *arg, const struct val *rule), void *arg)
 {
     AUTO(arena_fini) struct arena a = ARENA;
@@ -358,8 +367,9 @@ void rbac_each_rule(struct server *s, const struct user *u, struct str ns,
         val_each_item (rule, role ? val_get(&role->tree, N(rules)) : NULL)
             fn(arg, rule);
     }
-    struct collecting c = {fn, arg};
-    each_role(s, &a, u, ns, rules_collect, &c);
+    struct collecting c = {.fn = fn, .arg = arg};
+    each_role(s, &a, u, ns, &c.steps, rules_collect, &c);
+    return c.steps <= STEPS_MOST;
 }
 
 /* --- requests --- */

@@ -26,7 +26,7 @@ MUST_USE bool rbac_covered_by(struct arena *a, const struct val *own, const stru
 /* The rules of the role that a roleRef names; NULL: it does not exist. Lives as long as *keep, which the caller
  * drops. */
 const struct val *rbac_role_rules(struct server *s, const struct val *role_ref, struct str ns, struct obj **keep);
-/* All rules that hold for a user in a namespace, for SelfSubjectRulesReview. */
-void rbac_each_rule(struct server *s, const struct user *u, struct str ns,
+/* The rules that hold for a user in a namespace; false: there are more, which are not looked at. */
+bool rbac_each_rule(struct server *s, const struct user *u, struct str ns,
                     void (*fn)(void *arg, const struct val *rule), void *arg);
 bool rule_matches(const struct val *rule, const struct attributes *x);
