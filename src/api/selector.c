@@ -16,8 +16,6 @@
 #include "api/selector.h"
 #include "api/formats.h"
 
-#define SELECTOR_MAX 256 /* requirements or values; far above what anybody writes */
-
 enum op { OP_EXISTS, OP_NOT_EXISTS, OP_IN, OP_NOT_IN, OP_EQUAL, OP_DOUBLE_EQUAL, OP_NOT_EQUAL, OP_GREATER, OP_LESS };
 struct requirement {
     struct str key;
@@ -275,37 +273,64 @@ bool selector_parse(struct arena *a, struct str text, struct selector **out, str
     return true;
 }
 
+static bool op_of(const struct val *expression, enum op *out)
+{
+    static const struct {
+        struct str text;
+        enum op op;
+    } ops[] = {{S_INIT("In"), OP_IN},         {S_INIT("NotIn"), OP_NOT_IN},
+               {S_INIT("Exists"), OP_EXISTS}, {S_INIT("DoesNotExist"), OP_NOT_EXISTS},
+               {S_INIT("Gt"), OP_GREATER},    {S_INIT("Lt"), OP_LESS}};
+    struct str text = val_text(val_get(expression, N(operator)));
+    for (size_t i = 0; i < countof(ops); i++)
+        if (str_eq(text, ops[i].text)) {
+            *out = ops[i].op;
+            return true;
+        }
+    return false;
+}
+
+static int by_bytes(const void *x, const void *y)
+{
+    return str_cmp(*(const struct str *)x, *(const struct str *)y);
+}
+
+/* However many there are: an object has its own bound. */
+static void take_values(struct arena *a, struct requirement *r, const struct val *list)
+{
+    r->values = arena_alloc(a, (val_len(list) + 1) * sizeof *r->values);
+    val_each_item (value, list)
+        r->values[r->n++] = str_dup(a, val_text(value));
+    if (r->n > 1)
+        qsort(r->values, r->n, sizeof *r->values, by_bytes);
+    size_t kept = 0;
+    for (size_t i = 0; i < r->n; i++)
+        if (!kept || !str_eq(r->values[kept - 1], r->values[i]))
+            r->values[kept++] = r->values[i];
+    r->n = kept;
+}
+
+static struct requirement equal_to(struct arena *a, const struct member *m)
+{
+    struct requirement r = {.key = str_dup(a, m->name->s), .op = OP_EQUAL, .n = 1};
+    r.values = ARENA_NEW(a, struct str);
+    *r.values = str_dup(a, val_text(&m->v));
+    return r;
+}
+
 bool selector_of(struct arena *a, const struct val *v, struct selector **out, struct err *err)
 {
     struct selector *s = selector_new(a,
                                       val_len(val_get(v, N(matchLabels))) + val_len(val_get(v, N(matchExpressions))));
-    struct parser p = {.a = a};
     s->nothing = !val_is(v, VAL_MAP);
-    val_each_member (m, val_get(v, N(matchLabels))) {
-        struct requirement r = {.key = str_dup(a, m->name->s), .op = OP_IN};
-        if (!add_value(&p, &r, val_text(&m->v), err))
-            return false;
-        r.op = OP_EQUAL;
-        append(s, r);
-    }
+    val_each_member (m, val_get(v, N(matchLabels)))
+        append(s, equal_to(a, m));
     val_each_item (e, val_get(v, N(matchExpressions))) {
-        static const struct {
-            struct str text;
-            enum op op;
-        } ops[] = {{S_INIT("In"), OP_IN},         {S_INIT("NotIn"), OP_NOT_IN},
-                   {S_INIT("Exists"), OP_EXISTS}, {S_INIT("DoesNotExist"), OP_NOT_EXISTS},
-                   {S_INIT("Gt"), OP_GREATER},    {S_INIT("Lt"), OP_LESS}};
         struct requirement r = {.key = str_dup(a, val_text(val_get(e, N(key))))};
-        struct str op = val_text(val_get(e, N(operator)));
-        size_t i = 0;
-        while (i < countof(ops) && !str_eq(op, ops[i].text))
-            i++;
-        if (i == countof(ops))
-            return err_set(err, E_INVALID, "\"" STR_FMT "\" is not a valid label selector operator", STR_ARG(op));
-        r.op = ops[i].op;
-        val_each_item (value, val_get(e, N(values)))
-            if (!add_value(&p, &r, val_text(value), err))
-                return false;
+        if (!op_of(e, &r.op))
+            return err_set(err, E_INVALID, "\"" STR_FMT "\" is not a valid label selector operator",
+                           STR_ARG(val_text(val_get(e, N(operator)))));
+        take_values(a, &r, val_get(e, N(values)));
         if ((r.op == OP_IN || r.op == OP_NOT_IN) && r.n == 0)
             return err_set(err, E_INVALID,
                            "values: Invalid value: []: for 'in', 'notin' operators, values set can't "
@@ -319,24 +344,15 @@ bool selector_of(struct arena *a, const struct val *v, struct selector **out, st
 struct selector *selector_of_map(struct arena *a, const struct val *map)
 {
     struct selector *s = selector_new(a, val_len(map));
-    struct parser p = {.a = a};
-    struct err too_many = ERR;
     s->nothing = val_len(map) == 0;
-    val_each_member (m, map) {
-        struct requirement r = {.key = str_dup(a, m->name->s), .op = OP_EQUAL};
-        bool ok = add_value(&p, &r, val_text(&m->v), &too_many);
-        ASSERT(ok); /* one is not too many; a requirement left out would select more */
-        append(s, r);
-    }
+    val_each_member (m, map)
+        append(s, equal_to(a, m));
     return sorted(s);
 }
 
 static bool has_value(const struct requirement *r, struct str v)
 {
-    for (size_t i = 0; i < r->n; i++)
-        if (str_eq(r->values[i], v))
-            return true;
-    return false;
+    return r->n == 1 ? str_eq(*r->values, v) : r->n && bsearch(&v, r->values, r->n, sizeof v, by_bytes);
 }
 
 static bool requirement_matches(const struct requirement *r, const struct val *labels)
@@ -368,6 +384,52 @@ bool selector_matches(const struct selector *s, const struct val *labels)
         if (!requirement_matches(&s->list[i], labels))
             return false;
     return true;
+}
+
+bool selector_map_matches(const struct val *map, const struct val *labels)
+{
+    if (!val_len(map) || val_len(map) > val_len(labels)) /* each asks for another label */
+        return false;
+    val_each_member (m, map) {
+        const struct val *v = val_get_str(labels, m->name->s);
+        if (!v || !str_eq(val_text(v), val_text(&m->v)))
+            return false;
+    }
+    return true;
+}
+
+static bool expression_matches(const struct val *e, const struct val *labels)
+{
+    struct requirement r = {.key = val_text(val_get(e, N(key)))};
+    const struct val *values = val_get(e, N(values)), *v = val_get_str(labels, r.key);
+    if (!op_of(e, &r.op))
+        return false;
+    if (r.op != OP_IN && r.op != OP_NOT_IN) {
+        struct str only = val_text(val_item(values, 0));
+        r.values = &only;
+        r.n = val_len(values);
+        return requirement_matches(&r, labels);
+    }
+    bool found = false;
+    val_each_item (it, v ? values : NULL)
+        found = found || str_eq(val_text(it), val_text(v));
+    return found == (r.op == OP_IN) && val_len(values) > 0;
+}
+
+bool label_selector_matches(const struct val *s, const struct val *labels)
+{
+    const struct val *equal = val_get(s, N(matchLabels));
+    if (!val_is(s, VAL_MAP) || (val_len(equal) && !selector_map_matches(equal, labels)))
+        return false;
+    val_each_item (e, val_get(s, N(matchExpressions)))
+        if (!expression_matches(e, labels))
+            return false;
+    return true;
+}
+
+size_t selector_size(const struct selector *s)
+{
+    return s ? s->n : 0;
 }
 
 bool selector_is_everything(const struct selector *s)

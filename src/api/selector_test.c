@@ -1,4 +1,5 @@
 #include "api/selector.h"
+#include "base/clock.h"
 #include "base/test.h"
 
 static bool matches(const char *text, const struct val *labels)
@@ -103,4 +104,68 @@ TEST(field_selectors_are_terms)
     CHECK_STR(terms[1].value, S("y"));
     CHECK_STR(terms[2].value, S("b,c"));
     CHECK(!field_selector_parse(&a, S("nonsense"), &terms, &n, &err));
+}
+
+static struct val random_selector(struct arena *a)
+{
+    static const char *const ops[] = {"In", "NotIn", "Exists", "DoesNotExist", "Gt", "Maybe"};
+    struct val v = val_map(), list = val_list();
+    for (int n = (int)random_below(3); n > 0; n--)
+        val_set_str(a, val_need_map(a, &v, N(matchLabels)), arena_fmt(a, "k%d", (int)random_below(3)),
+                    val_str(a, arena_fmt(a, "%d", (int)random_below(2))));
+    for (int n = (int)random_below(3); n > 0; n--) {
+        struct val e = val_map(), values = val_list();
+        val_set_text(a, &e, N(key), arena_fmt(a, "k%d", (int)random_below(3)));
+        struct str op = str_of(ops[random_below(countof(ops))]);
+        val_set_text(a, &e, N(operator), op);
+        for (int m = str_eqz(op, "Gt") ? 1 : (int)random_below(4); m > 0; m--)
+            val_add(a, &values, val_str(a, arena_fmt(a, "%d", (int)random_below(3))));
+        val_set(a, &e, N(values), values);
+        val_add(a, &list, e);
+    }
+    if (list.n)
+        val_set(a, &v, N(matchExpressions), list);
+    return v;
+}
+
+TEST(selectors_of_objects_say_the_same_read_or_made)
+{
+    int matched = 0;
+    for (int i = 0; i < 20000; i++) {
+        AUTO(arena_fini) struct arena a = ARENA;
+        struct val v = random_selector(&a), labels = val_map();
+        const struct val *map = val_get(&v, N(matchLabels));
+        for (int k = 0; k < 3; k++)
+            if (random_below(2))
+                val_set_str(&a, &labels, arena_fmt(&a, "k%d", k),
+                            val_str(&a, arena_fmt(&a, "%d", (int)random_below(3))));
+        struct selector *s;
+        struct err err = ERR;
+        bool made = selector_of(&a, &v, &s, &err), matches = label_selector_matches(&v, &labels);
+        CHECK(!matches || made);
+        CHECK(!made || matches == selector_matches(s, &labels));
+        CHECK(selector_map_matches(map, &labels) == selector_matches(selector_of_map(&a, map), &labels));
+        matched += matches;
+    }
+    CHECK(matched > 1000);
+    CHECK(!label_selector_matches(NULL, NULL) && !selector_map_matches(NULL, NULL));
+}
+
+TEST(a_selector_of_an_object_may_list_many_values)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct val v = val_map(), labels = val_map(), *list = val_set(&a, &v, N(matchExpressions), val_list());
+    struct val *e = val_add(&a, list, val_map());
+    val_set_text(&a, e, N(key), S("k"));
+    val_set_text(&a, e, N(operator), S("In"));
+    struct val *values = val_set(&a, e, N(values), val_list());
+    for (int i = 0; i < 1000; i++)
+        val_add(&a, values, val_str(&a, arena_fmt(&a, "v%d", i)));
+    val_set_str(&a, &labels, S("k"), val_str(&a, S("v999")));
+    struct selector *s;
+    struct err err = ERR;
+    CHECK_OK(selector_of(&a, &v, &s, &err), err);
+    CHECK(selector_matches(s, &labels) && label_selector_matches(&v, &labels));
+    val_set_str(&a, &labels, S("k"), val_str(&a, S("v1000")));
+    CHECK(!selector_matches(s, &labels) && !label_selector_matches(&v, &labels));
 }

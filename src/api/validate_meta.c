@@ -1,5 +1,6 @@
 /* validate_meta.c - metadata, labels, selectors, conditions: what every kind has. */
 #include "api/rules_int.h"
+#include "api/selector.h"
 #include "base/clock.h"
 
 #define ANNOTATIONS_MAX 262144
@@ -182,7 +183,11 @@ void check_meta_update(ERRS, const struct val *meta, const struct val *old, bool
 
 size_t check_label_selector(ERRS, const struct val *selector)
 {
-    size_t before = e->list.n;
+    size_t before = e->list.n, n = val_len(V(selector, matchLabels)) + val_len(V(selector, matchExpressions));
+    if (n > SELECTOR_MAX) { /* each is asked of each object that may be meant, again and again */
+        bad_too_many(e, at, (int64_t)n, SELECTOR_MAX);
+        return 1;
+    }
     check_labels(e, AT(at, "matchLabels"), V(selector, matchLabels));
     const struct val *expressions = V(selector, matchExpressions);
     each (x, expressions) {

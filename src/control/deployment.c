@@ -883,14 +883,10 @@ static void keys_of_set(const struct view *v, const struct obj *was, const struc
     keys_of_controller(v, was, now, K(Deployment), add, arg);
     if (!now || obj_controller(now))
         return;
-    AUTO(arena_fini) struct arena a = ARENA;
     struct obj *d;
-    for (struct objset_iter it = view_with(v, K(Deployment), &index_namespace, now->ns); (d = objset_next(&it));) {
-        struct selector *s;
-        struct err err = ERR;
-        if (selector_of(&a, val_get(obj_spec(d), N(selector)), &s, &err) && selector_matches(s, obj_labels(now)))
+    for (struct objset_iter it = view_with(v, K(Deployment), &index_namespace, now->ns); (d = objset_next(&it));)
+        if (label_selector_matches(val_get(obj_spec(d), N(selector)), obj_labels(now)))
             add(arg, d->ns, d->name);
-    }
 }
 
 /* Recreate waits for the last old pod to be gone or over. */

@@ -177,11 +177,15 @@ static void disruption_plan(const struct view *v, struct key key, struct plan *o
 
 static bool budget_selects(const struct obj *pdb, const struct obj *pod)
 {
-    AUTO(arena_fini) struct arena a = ARENA;
-    struct selector *selector;
-    struct err unreadable = ERR; /* the plan says so on the budget */
-    return pod && (!selector_of(&a, val_get(obj_spec(pdb), N(selector)), &selector, &unreadable) ||
-                   selector_matches(selector, obj_labels(pod)));
+    return pod && label_selector_matches(val_get(obj_spec(pdb), N(selector)), obj_labels(pod));
+}
+
+/* What of a pod counts; other changes concern no budget. */
+static bool counts_differ(const struct obj *was, const struct obj *now)
+{
+    return !was || !now || !str_eq(was->uid, now->uid) || pod_is_ready(was) != pod_is_ready(now) ||
+           pod_is_over(was) != pod_is_over(now) || obj_deleting(was) != obj_deleting(now) ||
+           !val_equal(obj_labels(was), obj_labels(now)) || !val_equal(obj_controller(was), obj_controller(now));
 }
 
 static void keys_of_pod(const struct view *v, const struct obj *was, const struct obj *now, keys_add_fn *add,
@@ -189,6 +193,8 @@ static void keys_of_pod(const struct view *v, const struct obj *was, const struc
 {
     const struct obj *o = now ? now : was;
     struct obj *pdb;
+    if (!counts_differ(was, now))
+        return;
     for (struct objset_iter it = view_with(v, K(PodDisruptionBudget), &index_namespace, o->ns);
          (pdb = objset_next(&it));)
         if (budget_selects(pdb, was) || budget_selects(pdb, now))

@@ -314,14 +314,10 @@ static void keys_of_pod(const struct view *v, const struct obj *was, const struc
     keys_of_controller(v, was, now, K(ReplicaSet), add, arg);
     if (!now || obj_controller(now))
         return;
-    AUTO(arena_fini) struct arena a = ARENA;
     struct obj *rs;
-    for (struct objset_iter it = view_with(v, K(ReplicaSet), &index_namespace, now->ns); (rs = objset_next(&it));) {
-        struct selector *s;
-        struct err err = ERR;
-        if (selector_of(&a, val_get(obj_spec(rs), N(selector)), &s, &err) && selector_matches(s, obj_labels(now)))
+    for (struct objset_iter it = view_with(v, K(ReplicaSet), &index_namespace, now->ns); (rs = objset_next(&it));)
+        if (label_selector_matches(val_get(obj_spec(rs), N(selector)), obj_labels(now)))
             add(arg, rs->ns, rs->name);
-    }
 }
 
 /* An account that comes may be what sets of its namespace wait for: their next try may be minutes away. */

@@ -255,7 +255,6 @@ static void pod_marked(struct request *mark)
 }
 
 struct budgets {
-    struct request *r;
     const struct obj *pod;
     struct obj *first;
     size_t n;
@@ -264,14 +263,11 @@ struct budgets {
 static bool match_budget(struct obj *o, void *arg)
 {
     struct budgets *b = arg;
-    struct selector *s;
-    struct err err = ERR; /* validation let no selector in that cannot be read; such a one is of no pod */
-    const struct val *sel = val_get(obj_spec(o), N(selector));
-    if (!sel || !selector_of(&b->r->arena, sel, &s, &err) || !selector_matches(s, obj_labels(b->pod)))
+    if (!label_selector_matches(val_get(obj_spec(o), N(selector)), obj_labels(b->pod)))
         return true;
     if (!b->n++)
         b->first = obj_ref(o);
-    return true;
+    return b->n < 2; /* more are as wrong as two */
 }
 
 #define DISRUPTED_MOST 2000 /* upstream's MaxDisruptedPodSize */
@@ -453,7 +449,7 @@ static void eviction_run(struct eviction *e)
         evict_go(e);
         return;
     }
-    struct budgets b = {.r = r, .pod = pod};
+    struct budgets b = {.pod = pod};
     objects_each(r->server, K(PodDisruptionBudget), r->ns, match_budget, &b);
     AUTO(obj_unref) struct obj *pdb = b.first;
     if (b.n > 1) {
