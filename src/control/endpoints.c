@@ -35,14 +35,20 @@ static struct val plain_ports(struct arena *a, const struct val *ports)
     return list;
 }
 
-static struct val *subset_for(struct arena *a, struct val *subsets, const struct val *ports)
+/* Of the ports of backends, as they are. */
+struct of_ports {
+    const struct val **list; /* of the subsets, in their order */
+    size_t n;
+};
+
+static struct val *subset_for(struct arena *a, struct val *subsets, struct of_ports *have, const struct val *ports)
 {
-    for (size_t i = 0; i < subsets->n; i++)
-        if (val_equal(val_get(&subsets->list[i], N(ports)), ports))
+    for (size_t i = 0; i < have->n; i++)
+        if (have->list[i] == ports)
             return &subsets->list[i];
-    val_add(a, subsets, val_map());
-    struct val *s = &subsets->list[subsets->n - 1];
-    val_set(a, s, N(ports), *ports);
+    have->list[have->n++] = ports;
+    struct val *s = val_add(a, subsets, val_map());
+    val_set(a, s, N(ports), plain_ports(a, ports));
     return s;
 }
 
@@ -56,6 +62,7 @@ static struct val subsets_of(struct plan *out, const struct obj *svc, struct bac
     struct arena *a = &out->arena;
     bool unready_too = val_true(val_get(obj_spec(svc), N(publishNotReadyAddresses)));
     struct val subsets = val_list();
+    struct of_ports have = {.list = arena_alloc(a, (MIN(backends->n, MOST_ADDRESSES) + 1) * sizeof *have.list)};
     size_t n = 0;
     if (backends->n > 0)
         qsort(backends->p, backends->n, sizeof *backends->p, by_ip);
@@ -66,10 +73,9 @@ static struct val subsets_of(struct plan *out, const struct obj *svc, struct bac
             *over = true;
             break;
         }
-        struct val ports = plain_ports(a, &b->ports);
-        if (ports.n == 0 && !service_is_headless(svc))
+        if (b->ports->n == 0 && !service_is_headless(svc))
             continue;
-        struct val *s = subset_for(a, &subsets, &ports);
+        struct val *s = subset_for(a, &subsets, &have, b->ports);
         const struct name *list = b->ready ? N(addresses) : N(notReadyAddresses);
         struct val *to = val_get_mut(s, list);
         if (!to)

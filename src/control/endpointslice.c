@@ -25,7 +25,7 @@ const struct objindex index_slices = {"service", keys_slice};
 struct slot {         /* one slice, as it is to be */
     struct obj *have; /* NULL: new */
     struct val endpoints;
-    struct val ports; /* of the endpoints in it; VAL_NULL: any */
+    const struct val *ports; /* of the endpoints in it; NULL: any */
     bool changed;
 };
 struct slices {
@@ -115,14 +115,14 @@ static void keep_places(struct slices *s, bool *placed)
         if (!str_eq(val_text(val_get_str(obj_labels(slice), LABEL_MANAGER)), MANAGER) || obj_deleting(slice) ||
             !str_eq(val_text_at(&slice->tree, N(addressType)), s->family))
             continue;
-        struct slot slot = {.have = slice, .endpoints = val_list(), .ports = VAL_NONE};
+        struct slot slot = {.have = slice, .endpoints = val_list()};
         val_each_item (e, val_get(&slice->tree, N(endpoints))) {
             struct backend *b = backend_of(s, e, placed);
             if (!b)
                 continue;
             if (slot.endpoints.n == 0)
                 slot.ports = b->ports;
-            if (val_equal(&slot.ports, &b->ports))
+            if (slot.ports == b->ports)
                 val_add(&s->out->arena, &slot.endpoints, endpoint_of(s, b));
             else /* its ports differ from its neighbours' now: it moves */
                 placed[b - s->backends.p] = false;
@@ -136,7 +136,7 @@ static struct slot *slot_for(struct slices *s, const struct val *ports)
 {
     struct slot *best = NULL;
     array_each (it, &s->slots) {
-        if (it->endpoints.n >= MOST_ENDPOINTS || (it->endpoints.n > 0 && !val_equal(&it->ports, ports)))
+        if (it->endpoints.n >= MOST_ENDPOINTS || (it->endpoints.n > 0 && it->ports != ports))
             continue;
         /* one that changes anyway first, then the fullest */
         if (!best || (it->changed && !best->changed) ||
@@ -147,7 +147,7 @@ static struct slot *slot_for(struct slices *s, const struct val *ports)
         array_push(&s->slots, ((struct slot){.endpoints = val_list()}));
         best = &s->slots.p[s->slots.n - 1];
     }
-    best->ports = *ports;
+    best->ports = ports;
     best->changed = true;
     return best;
 }
@@ -174,8 +174,8 @@ static void content_set(const struct slices *s, const struct slot *slot, struct 
     labels_set(s, tree);
     if (slot->endpoints.n > 0 || val_len(val_get(tree, N(endpoints))) > 0)
         val_set(a, tree, N(endpoints), slot->endpoints);
-    if (slot->endpoints.n > 0 && !val_equal(val_get(tree, N(ports)), &slot->ports))
-        val_set(a, tree, N(ports), slot->ports);
+    if (slot->endpoints.n > 0 && !val_equal(val_get(tree, N(ports)), slot->ports))
+        val_set(a, tree, N(ports), *slot->ports);
 }
 
 static void slot_create(const struct slices *s, const struct slot *slot, int64_t *salt)
@@ -210,7 +210,7 @@ static void family_plan(struct slices *s)
     keep_places(s, placed);
     for (size_t i = 0; i < s->backends.n; i++)
         if (!placed[i]) {
-            struct slot *slot = slot_for(s, &s->backends.p[i].ports);
+            struct slot *slot = slot_for(s, s->backends.p[i].ports);
             val_add(&s->out->arena, &slot->endpoints, endpoint_of(s, &s->backends.p[i]));
         }
     size_t used = 0;

@@ -15,6 +15,7 @@ struct sched_pod {
     struct arena arena;
     struct term *terms; /* ... as it was read when the pod came */
     size_t nterms;
+    bool abroad; /* they may speak of pods of other namespaces */
 };
 struct sched_node {
     struct obj *obj; /* counted; NULL: pods name it, but it is not there */

@@ -36,6 +36,7 @@ struct pre {
     size_t nconstraints;
     struct term *near, *apart, *liked; /* required affinity, anti-affinity; preferred of both (weight < 0: apart) */
     size_t nnear, napart, nliked;
+    bool crowded;         /* it asks for more comparisons than one pod may: it goes nowhere, and is told so */
     bool first;           /* nobody matches its own affinity yet, it does itself: it may go anywhere */
     struct map forbidden; /* "key=value" where a pod does not want this one */
 };
@@ -158,9 +159,9 @@ static void constraints_default(struct pre *p)
     struct obj *svc;
     for (struct objset_iter it = view_with(p->view, K(Service), &index_namespace, p->pod->ns);
          !kin && (svc = objset_next(&it));) {
-        struct selector *s = selector_of_map(p->arena, val_get(obj_spec(svc), N(selector)));
-        if (selector_matches(s, obj_labels(p->pod)))
-            kin = s;
+        const struct val *selector = val_get(obj_spec(svc), N(selector));
+        if (selector_map_matches(selector, obj_labels(p->pod)))
+            kin = selector_of_map(p->arena, selector);
     }
     if (!kin)
         return;
@@ -283,6 +284,7 @@ void sched_terms_keep(struct sched_pod *q)
         *mine = val_copy(&q->arena, v);
         struct term t = term_read(&q->arena, mine, q->obj, 0);
         t.own = str_dup(&q->arena, t.own);
+        q->abroad = q->abroad || t.namespaces || val_len(t.listed) > 0;
         q->terms[q->nterms++] = t;
     }
 }
@@ -293,7 +295,7 @@ static void forbidden_read(struct pre *p)
         return;
     map_each (it, &p->sched->pods) {
         struct sched_pod *q = it->value;
-        if (!q->anti || !q->node->obj)
+        if (!q->anti || !q->node->obj || (!q->abroad && !str_eq(q->obj->ns, p->pod->ns)))
             continue;
         for (size_t i = 0; i < q->nterms; i++) {
             const struct term *t = &q->terms[i];
@@ -301,6 +303,29 @@ static void forbidden_read(struct pre *p)
                 map_put(&p->forbidden, term_pair(p->arena, t->key, label_of(q->node->obj, t->key)), p);
         }
     }
+}
+
+/* Terms, and what their selectors ask for, times the pods that they are compared with: some ten milliseconds, while
+ * which nobody else's pods are placed. */
+enum { COMPARED_MOST = 1000000 };
+
+static size_t term_size(const struct term *t)
+{
+    return 1 + val_len(t->listed) + selector_size(t->selector) + selector_size(t->namespaces);
+}
+
+static bool is_crowded(const struct pre *p)
+{
+    const struct term *const lists[] = {p->near, p->apart, p->liked};
+    const size_t n[] = {p->nnear, p->napart, p->nliked};
+    size_t size = 0;
+    for (size_t i = 0; i < p->nconstraints; i++)
+        size += 1 + selector_size(p->constraints[i].selector);
+    for (size_t k = 0; k < countof(lists); k++)
+        for (size_t i = 0; i < n[k]; i++)
+            size += term_size(&lists[k][i]);
+    return size > 100 &&
+           size * map_len(&p->sched->pods) > COMPARED_MOST; /* as many as people write are always fine */
 }
 
 struct pre *pre_make(struct sched *s, const struct view *v, const struct obj *pod, struct arena *a)
@@ -313,13 +338,16 @@ struct pre *pre_make(struct sched *s, const struct view *v, const struct obj *po
         constraints_read(p, spread);
     else if (v && s->nnodes > 1)
         constraints_default(p);
-    for (size_t i = 0; i < p->nconstraints; i++)
-        constraint_count(p, &p->constraints[i]);
     p->near = terms_read(p, val_at(affinity, N(podAffinity), N(requiredDuringSchedulingIgnoredDuringExecution)),
                          &p->nnear);
     p->apart = terms_read(p, val_at(affinity, N(podAntiAffinity), N(requiredDuringSchedulingIgnoredDuringExecution)),
                           &p->napart);
     liked_read(p);
+    p->crowded = is_crowded(p);
+    if (p->crowded)
+        return p;
+    for (size_t i = 0; i < p->nconstraints; i++)
+        constraint_count(p, &p->constraints[i]);
     if (p->nnear + p->napart + p->nliked > 0)
         terms_count(p);
     forbidden_read(p);
@@ -340,6 +368,10 @@ void pre_free(struct pre *p)
 
 const char *pre_filter(const struct pre *p, const struct sched_node *n, bool *resolvable)
 {
+    if (p->crowded) {
+        *resolvable = false;
+        return "node(s) had more pods than the pod's affinity terms and spread constraints can be compared with";
+    }
     for (size_t i = 0; i < p->nconstraints; i++) {
         const struct constraint *c = &p->constraints[i];
         if (!c->hard)

@@ -7,7 +7,7 @@
 struct backend {
     struct obj *pod;
     struct str ip;
-    struct val ports; /* list of {name, port, protocol, appProtocol}, resolved for this pod */
+    const struct val *ports; /* list of {name, port, protocol, appProtocol}; one for all pods that have the same */
     bool ready, serving, terminating;
 };
 struct backends {

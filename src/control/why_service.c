@@ -185,7 +185,7 @@ static void say_ports(struct question *q, const struct obj *svc, const struct ba
 {
     val_each_item (p, val_get(obj_spec(svc), N(ports))) {
         size_t resolved = 0;
-        val_each_item (r, &b->ports)
+        val_each_item (r, b->ports)
             resolved += str_eq(val_text_at(r, N(name)), val_text_at(p, N(name)));
         say_port(q, svc, b, p, resolved, f);
     }
