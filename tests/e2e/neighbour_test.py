@@ -12,6 +12,7 @@ HELD = 100 * SLOW                                       # ms
 NS = '/api/v1/namespaces/evil'
 MAPS, PODS = NS + '/configmaps', NS + '/pods'
 RIGHTS = '/apis/rbac.authorization.k8s.io/v1/namespaces/evil/'
+BUDGETS = '/apis/policy/v1/namespaces/evil/poddisruptionbudgets'
 lines = threading.local()
 
 
@@ -115,6 +116,21 @@ def many_rules(c):
     assert cost < LOOP, cost
 
 
+def many_bindings(c):
+    """A binding costs, whatever its role says: one decision looks at so many and no more."""
+    begin(c)
+    ask(c, 'POST', RIGHTS + 'roles', {'metadata': {'name': 'empty'}, 'rules': []})
+    n = size(12000, 60000)
+    made(c, RIGHTS + 'rolebindings', [dict(binding('empty%d' % i, [{'kind': 'User', 'name': 'somebody'}]),
+                                           roleRef={'apiGroup': 'rbac.authorization.k8s.io', 'kind': 'Role', 'name': 'empty'}) for i in range(n)])
+    status, _, text = c.raw.ask('POST', '/apis/authorization.k8s.io/v1/selfsubjectrulesreviews', {'spec': {'namespace': 'evil'}},
+                                headers=[('Impersonate-User', 'somebody'), ('Impersonate-Group', 'system:authenticated')])
+    assert status == 201 and json.loads(text)['status']['incomplete'], text[:300]
+    cost = as_somebody(c, MAPS + '/x')
+    print('     a GET: %.1f ms' % (cost * 1e3))
+    assert cost < LOOP, cost
+
+
 def circles(c):
     """Objects that all own each other go, each after a look at what names it."""
     begin(c)
@@ -137,9 +153,7 @@ def a_pod(name, **spec):
 def pods_that_want_no_neighbours(c):
     """What those that are there say is read once, not for each that comes."""
     begin(c)
-    ask(c, 'POST', '/api/v1/nodes', {'metadata': {'name': 'n1', 'labels': {'kubernetes.io/hostname': 'n1'}}}, good=(201, 409))
-    room = {'cpu': '1000', 'memory': '1000Gi', 'pods': '11000'}
-    ask(c, 'PATCH', '/api/v1/nodes/n1/status', {'status': {'allocatable': room, 'capacity': room}}, 'application/merge-patch+json')
+    a_node(c)
     terms = [{'topologyKey': 'kubernetes.io/hostname', 'labelSelector': {'matchExpressions': [{'key': 'a', 'operator': 'In', 'values': ['x%d' % i]}]}} for i in range(2000)]
     alone = {'podAntiAffinity': {'requiredDuringSchedulingIgnoredDuringExecution': terms}}
     with Alone(c, 'pods that want no neighbours'):
@@ -150,6 +164,87 @@ def pods_that_want_no_neighbours(c):
         eventually('the others have a node', lambda: placed() == 60, timeout=60 * SLOW)
     c.ask('DELETE', PODS + '?gracePeriodSeconds=0')
     c.ask('DELETE', '/api/v1/nodes/n1')
+
+
+def a_node(c):
+    ask(c, 'POST', '/api/v1/nodes', {'metadata': {'name': 'n1', 'labels': {'kubernetes.io/hostname': 'n1'}}}, good=(201, 409))
+    room = {'cpu': '1000', 'memory': '1000Gi', 'pods': '11000'}
+    ask(c, 'PATCH', '/api/v1/nodes/n1/status', {'status': {'allocatable': room, 'capacity': room}}, 'application/merge-patch+json')
+
+
+def on_the_node(c, name, ip, **spec):
+    """A pod that runs, as its node would say it."""
+    ask(c, 'POST', PODS, a_pod(name, nodeName='n1', **spec), good=(201, 409))
+    ask(c, 'PATCH', PODS + '/' + name + '/status', {'status': {'phase': 'Running', 'podIP': ip, 'podIPs': [{'ip': ip}], 'conditions': [{'type': 'Ready', 'status': 'True'}]}},
+        'application/merge-patch+json')
+
+
+def nothing_left(c):
+    for path in (PODS + '?gracePeriodSeconds=0', NS + '/services', BUDGETS):
+        c.ask('DELETE', path)
+    c.ask('DELETE', '/api/v1/nodes/n1')
+
+
+def selectors(c):
+    """Who selects a pod is found without a selector being made of what each says, and an eviction looks at budgets so."""
+    begin(c)
+    a_node(c)
+    many = [{'key': 'k%d' % i, 'operator': 'DoesNotExist'} for i in range(255)]
+    values = [{'key': 'a', 'operator': 'NotIn', 'values': ['v%05d' % (k * 250 + i) for i in range(250)]} for k in range(100)]
+    budget = lambda name, expressions: {'metadata': {'name': name}, 'spec': {'minAvailable': 1, 'selector': {'matchExpressions': expressions}}}
+    never = [{'key': 'never', 'operator': 'Exists'}]
+    status, text = c.ask('POST', BUDGETS, json.dumps(budget('b', many + never + never)).encode())
+    assert status == 422 and 'must have at most 256 items' in text, text
+    made(c, BUDGETS, [budget('b%d' % i, many + never) for i in range(size(300, 3000))])
+    for i in range(size(20, 150)):
+        ask(c, 'POST', BUDGETS, budget('v%d' % i, values + never))
+    for i in range(size(20, 100)):
+        ask(c, 'POST', NS + '/services', {'metadata': {'name': 's%d' % i}, 'spec': {'clusterIP': 'None', 'ports': [{'port': 80}], 'selector': {'k%d' % k: 'v' for k in range(20000)}}})
+    ask(c, 'POST', NS + '/services', {'metadata': {'name': 'mine'}, 'spec': {'clusterIP': 'None', 'ports': [{'port': 80}], 'selector': {'a': 'b'}}})
+    of_mine = lambda: [a['ip'] for s in ask(c, 'GET', NS + '/endpoints/mine').get('subsets', []) for a in s.get('addresses', [])]
+    with Alone(c, 'pods that change among selectors'):
+        for i in range(5):
+            on_the_node(c, 'chosen', '10.1.1.%d' % (i + 1))
+            eventually('its address is there', lambda: of_mine() == ['10.1.1.%d' % (i + 1)], timeout=60 * SLOW)
+            c.cost('POST', PODS + '/chosen/eviction?dryRun=All', b'{"metadata":{"name":"chosen"}}')
+    ask(c, 'POST', BUDGETS, budget('one', [{'key': 'a', 'operator': 'In', 'values': ['b'] + ['v%d' % i for i in range(300)]}]))      # more values than a selector in text may have
+    eventually('the budget counts the pod', lambda: ask(c, 'GET', BUDGETS + '/one')['status'].get('currentHealthy') == 1, timeout=60 * SLOW)
+    status, text = c.ask('POST', PODS + '/chosen/eviction', b'{"metadata":{"name":"chosen"}}')
+    assert status == 429, (status, text)
+    nothing_left(c)
+
+
+def ports_with_names(c):
+    """A Service of many ports that aim at names, and pods that have many: they meet once, not each with each."""
+    begin(c)
+    a_node(c)
+    n = 5000
+    with Alone(c, 'ports with names'):
+        ask(c, 'POST', NS + '/services', {'metadata': {'name': 'named'}, 'spec': {'clusterIP': 'None', 'selector': {'a': 'b'}, 'ports': [
+            {'name': 'p%d' % i, 'port': i + 1, 'targetPort': 'q%d' % i if i == n - 1 else 'none'} for i in range(n)]}})
+        for k in range(3):
+            on_the_node(c, 'named%d' % k, '10.1.2.%d' % k, containers=[{'name': 'c', 'image': 'i', 'ports': [{'name': 'q%d' % i, 'containerPort': i + 1 + k} for i in range(n)]}])
+        ports = lambda: sorted(p['port'] for s in ask(c, 'GET', NS + '/endpoints/named').get('subsets', []) for p in s['ports'])
+        eventually('each pod has the port of its own', lambda: ports() == [n, n + 1, n + 2], timeout=60 * SLOW)
+    nothing_left(c)
+
+
+def many_terms(c):
+    """A pod whose terms are to be compared with all pods goes nowhere and is told so; others do not wait for it."""
+    begin(c)
+    a_node(c)
+    made(c, PODS, [a_pod('there%d' % i, nodeName='n1') for i in range(1500)])
+    term = lambda i: {'topologyKey': 'kubernetes.io/hostname', 'labelSelector': {'matchExpressions': [{'key': 'a', 'operator': 'NotIn', 'values': ['b', 'x%d' % i]}]}}
+    apart = lambda n: {'podAntiAffinity': {'requiredDuringSchedulingIgnoredDuringExecution': [term(i) for i in range(n)]}}
+    placed = lambda name: ask(c, 'GET', PODS + '/' + name)['spec'].get('nodeName')
+    with Alone(c, 'many terms among many pods'):
+        ask(c, 'POST', PODS, a_pod('picky', affinity=apart(2500)))
+        ask(c, 'POST', PODS, a_pod('usual', affinity=apart(20)))
+        why = lambda: [x.get('message', '') for x in ask(c, 'GET', PODS + '/picky')['status'].get('conditions', []) if x['type'] == 'PodScheduled']
+        eventually('it is told', lambda: 'can be compared with' in ''.join(why()), timeout=60 * SLOW)
+        eventually('the other has a node', lambda: placed('usual') == 'n1', timeout=60 * SLOW)
+    assert not placed('picky')
+    nothing_left(c)
 
 
 def walks(c):
@@ -240,4 +335,4 @@ def pings(c):
 
 
 if __name__ == '__main__':
-    main([bindings, many_rules, circles, pods_that_want_no_neighbours, walks, older_revisions, slow_readers, pings], args=['--roles', 'server'], image=False, port=16584, cluster=Server)
+    main([bindings, many_rules, many_bindings, circles, pods_that_want_no_neighbours, selectors, ports_with_names, many_terms, walks, older_revisions, slow_readers, pings], args=['--roles', 'server'], image=False, port=16584, cluster=Server)
