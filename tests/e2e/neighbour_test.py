@@ -104,9 +104,9 @@ def bindings(c):
 def many_rules(c):
     """One decision looks at so many rules and no more."""
     begin(c)
-    for i in range(30):
+    for i in range(40):
         ask(c, 'POST', RIGHTS + 'roles', {'metadata': {'name': 'big%d' % i}, 'rules': [
-            {'verbs': ['v%d' % k for k in range(40)], 'apiGroups': [''], 'resources': ['r']} for _ in range(1000)]})
+            {'verbs': ['v%d' % k for k in range(40)], 'apiGroups': [''], 'resources': ['r']} for _ in range(700)]})
         b = binding('big%d' % i, [{'kind': 'User', 'name': 'somebody'}])
         b['roleRef']['name'] = 'big%d' % i
         ask(c, 'POST', RIGHTS + 'rolebindings', b)
