@@ -18,7 +18,7 @@ MUST_USE bool key_sign(const struct key *k, struct str data, uint8_t out[ES256_S
 bool key_verify(const struct key *k, struct str data, struct str signature);
 
 struct cert_spec {
-    struct str cn;
+    struct str cn;          /* of the subject; 1 to 1024 bytes of UTF-8, as each of orgs */
     const struct str *orgs; /* subject O */
     size_t norgs;
     const struct str *dns; /* subject alternative names */

@@ -37,6 +37,22 @@ TEST(cert_authority_and_leaf)
     CHECK(!cert_make(&spec, leaf_key, strbuf_str(&ca), leaf_key, &leaf, &err));
 }
 
+TEST(cert_of_a_node_with_a_long_name)
+{
+    struct err err = ERR;
+    AUTO(arena_fini) struct arena a = ARENA;
+    AUTO(key_free) struct key *k = key_new();
+    AUTO(strbuf_fini) struct strbuf cn = STRBUF(300), out = STRBUF(STRBUF_TEXT);
+    strbuf_addz(&cn, "system:node:");
+    while (cn.n < 12 + 253)
+        strbuf_addc(&cn, 'n');
+    struct cert_spec spec = {.cn = strbuf_str(&cn), .not_after = clock_real() + NS_PER_S * 100};
+    CHECK_OK(cert_make(&spec, k, STR_NONE, NULL, &out, &err), err);
+    struct cert_info i;
+    CHECK_OK(cert_read(&a, strbuf_str(&out), &i, &err), err);
+    CHECK_STR(i.cn, strbuf_str(&cn));
+}
+
 TEST(cert_refuses_what_cannot_be_written)
 {
     struct err err = ERR;
@@ -48,6 +64,7 @@ TEST(cert_refuses_what_cannot_be_written)
                      NULL, &out, &err));
     CHECK_STR(str_of(err.text), S("certificate: \"10.43.0\" is not an IP address"));
     CHECK(!cert_make(&(struct cert_spec){.cn = S(""), .not_after = end}, k, STR_NONE, NULL, &out, &err));
+    CHECK(!cert_make(&(struct cert_spec){.cn = S("\xff"), .not_after = end}, k, STR_NONE, NULL, &out, &err));
     CHECK(!cert_make(&(struct cert_spec){.cn = S("x"), .not_after = 1}, k, STR_NONE, NULL, &out, &err));
     CHECK_INT(out.n, 0);
 }
