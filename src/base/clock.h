@@ -1,5 +1,6 @@
-/* clock.h - the one seam for time and chance. A simulation installs its own source; nobody else calls
- * clock_gettime, time or getrandom. */
+/* clock.h - the one seam for time and chance. A simulation installs its own source. Nobody else asks the kernel for
+ * either, but for what no simulation may see: the seed of hashes (str.c), how long threads wait for one another
+ * (sys), and the shim, which stands on libc alone. */
 #pragma once
 #include "base/str.h"
 

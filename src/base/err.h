@@ -50,6 +50,7 @@ bool err_errno(struct err *err, const char *fmt, ...) PRINTF(2, 3); /* false */
 bool err_wrap(struct err *err, const char *fmt, ...) PRINTF(2, 3); /* false */
 const char *err_reason(enum err_kind kind);
 int err_http(enum err_kind kind);
-enum err_kind err_kind_of(struct str reason, int http); /* for clients: what a Status says; E_INTERNAL if unknown */
+enum err_kind err_kind_of(struct str reason,
+                          int http); /* what a Status says: its reason, else its code; else E_INTERNAL */
 #define ERR_FMT    "%s"
 #define ERR_ARG(e) (e).text

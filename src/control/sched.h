@@ -51,8 +51,8 @@ struct decision {
 /* Pure: reads the state and, for default spreading, the view (NULL: none). */
 void schedule(struct sched *s, const struct view *v, const struct obj *pod, struct arena *a, struct decision *out);
 
-/* Why no node helps: a PersistentVolumeClaim that the pod names is missing or not bound, in upstream's
- * words; NULL: none, or no view. */
+/* Why no node helps: a PersistentVolumeClaim that the pod names is missing or not bound, in upstream's words; NULL:
+ * none, or no view. */
 const char *claim_missing(const struct view *v, const struct obj *pod, struct arena *a);
 
 /* Innards, by file. */

@@ -4,10 +4,10 @@
  *
  *   ACTIVE  -> looked at, the greatest priority first, then the oldest; ends as BINDING or STUCK
  *   BINDING -> it counts on its node from now on (the assumed cache), while the call is under way; the watch brings
- * the pod with its node, and it is no longer ours. A failed call takes it back: BACKING STUCK   -> it fits nowhere,
- * and its condition and an event say why; what could help is a set of WAKE_* that schedule() gave. When such a thing
- * happens: ACTIVE, or BACKING where that is too soon BACKING -> until its back-off is over (doubling with each
- * attempt), then ACTIVE
+ *              the pod with its node, and it is no longer ours. A failed call takes it back: BACKING
+ *   STUCK   -> it fits nowhere, and its condition and an event say why; what could help is a set of WAKE_* that
+ *              schedule() gave. When such a thing happens: ACTIVE, or BACKING where that is too soon
+ *   BACKING -> until its back-off is over (doubling with each attempt), then ACTIVE
  *
  * No pod is looked at without a reason, and no node is scanned for its pods: sched_state.c keeps the sums. */
 #include "control/scheduler.h"

@@ -1,7 +1,5 @@
 /* agent_int.h - what the files of the agent share. Everything here belongs to the agent's loop. */
 #pragma once
-#define LOG_FOLDERS                                                                                                  \
-    3 /* of a container's logs, below LOG: pods/POD/CONTAINER. A pod that has LOG mounted can write there */
 #include "client/cache.h"
 #include "client/events.h"
 #include "net/ipam.h"
@@ -12,6 +10,9 @@
 #include "node/volume.h"
 #include "oci/runtime.h"
 #include "sys/inotify.h"
+
+/* Of a container's logs, below LOG: pods/POD/CONTAINER. A pod that has LOG mounted can write there. */
+#define LOG_FOLDERS 3
 
 struct agent_pod;
 struct config_watch;

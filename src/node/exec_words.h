@@ -1,6 +1,6 @@
 /* exec_words.h - why a command could not be started in a container, in runc's words: people and tools look for them
- * ("executable file not found in $PATH", "permission denied"), and crun's own name neither reason for a path. Pure,
- * but for exec_look. */
+ * ("executable file not found in $PATH", "permission denied"), while crun's do not tell what is wrong with a path.
+ * Pure, but for exec_look. */
 #pragma once
 #include "base/mem.h"
 #include "base/str.h"

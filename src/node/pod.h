@@ -107,7 +107,7 @@ struct pod {
     int64_t grace_s;                /* of this stop */
     int64_t stop_since;             /* mono ns when the stop began; 0: none */
     int64_t finished_at;            /* mono ns when it had ended by itself; sidecars may be running on */
-    bool in_service, left, drained; /* see architecture: leaving */
+    bool in_service, left, drained; /* ARCHITECTURE.md, Leaving */
     const char *fail_reason;        /* DeadlineExceeded, Evicted, OutOfcpu ...; NULL: none */
     struct str fail_message;
     bool rejected;                      /* refused by the node: no conditions, nothing was started */

@@ -1,5 +1,5 @@
-/* podspec.h - from a pod's container to what the runtime runs (oci/spec.h). Pure; every field of the container is
- * honoured here, or refused with a sentence. */
+/* podspec.h - from a pod's container to what the runtime runs (oci/spec.h). Pure. A field of the container is
+ * honoured here or by the agent (probes, hooks, policies), or it is refused with a sentence. */
 #pragma once
 #include "node/env.h"
 #include "oci/spec.h"
@@ -19,7 +19,7 @@ struct podspec_input {
     bool (*volume_path)(void *arg, struct str name, struct str *path, bool *read_only);
     void *arg;
 };
-/* Why a container cannot be made: reason CreateContainerConfigError in err->text's words. */
+/* False: it cannot be made; err's text is the message of a CreateContainerConfigError. */
 MUST_USE bool podspec_container(struct arena *a, const struct podspec_input *in, struct oci_container *out,
                                 struct err *err);
 /* Requests and limits as a cgroup's: shares from the CPU request, quota from the limit, memory from the limit. */

@@ -16,8 +16,9 @@
  *   attach ID NS POD CONTAINER STDIO                 +fds as for exec  -> started ID, then ended ID CODE TEXT
  *   resize ID ROWS COLUMNS                           of an attach; no answer
  *   file ID PATH                                     -> file ID  +fd: what is there below the node's /var/log
- *   forward ID NS POD PORT                           -> socket ID  +fd: a TCP socket in the pod's network, not
- * connected forget ID                                        nobody is interested any more; no answer */
+ *   forward ID NS POD PORT                           -> socket ID  +fd: a TCP socket in the pod's network, not yet
+ *                                                       connected
+ *   forget ID                                        nobody is interested any more; no answer */
 #pragma once
 #include "base/err.h"
 #include "base/list.h"

@@ -27,7 +27,6 @@ struct oci_bind {
 };
 
 /* Mounts each at FOLDER/INDEX in the mount namespace `mntns`, where FOLDER is nobody's but ours; it goes away with
- * its mounts. E_INVALID: it leads out of its root or cannot be
- * made there (the log says why: strangers are told nothing of the host), or there is nothing to be shared with.
- * Blocking: for a job. */
+ * its mounts. E_INVALID: it leads out of its root or cannot be made there (the log says why: strangers are told
+ * nothing of the host), or there is nothing to be shared with. Blocking: for a job. */
 MUST_USE bool binds_attach(int mntns, const char *folder, const struct oci_bind *list, size_t n, struct err *err);

@@ -31,9 +31,10 @@ struct cgroups {
 };
 MUST_USE bool cgroups_detect(struct cgroups *g, struct err *err);
 
-/* Makes the group (and parents) in every hierarchy and writes its limits. devices: NULL leaves devices alone (pod
- * groups); else only those and the usual ones may be used; `all` for privileged. The group of a container gets
- * its CPU quota later (cgroup_quota_lines): crun starts in it. */
+/* Makes the group (and parents) in every hierarchy and writes its limits. leaf: of a container, not of a pod: it gets
+ * its CPU quota later (cgroup_quota_lines), as crun starts in it, and on v2 it dies whole when it is out of memory.
+ * devices: NULL leaves devices alone (groups of pods); else only those and the usual ones may be used; `all` for
+ * privileged. */
 struct cgroup_devices {
     const struct oci_device *list;
     size_t n;

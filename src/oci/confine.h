@@ -3,7 +3,6 @@
 #pragma once
 #include "base/err.h"
 
-/* network: it also reads what name lookup and TLS need (/etc, /usr, /run/systemd/resolve). After this only files
- * below `store` can be written. Kernels without Landlock: capabilities alone. */
-/* also: one more file to read, or NULL. */
+/* network: it also reads what name lookup and TLS need (/etc, /usr, /run/systemd/resolve). also: one more file to
+ * read, or NULL. After this only files below `store` can be written. Kernels without Landlock: capabilities alone. */
 MUST_USE bool confine(const char *store, bool network, const char *also, struct err *err);

@@ -6,9 +6,11 @@
  * What runs outlives this process: runtime_adopt finds it again from the state folder. `note` is the owner's own
  * text, kept beside sandbox and container and given back at adoption.
  *
- *   STATE/pods/SANDBOX/{sock,note,spec,shm}             (STATE is on tmpfs: gone after a reboot)
- *   STATE/pods/SANDBOX/CONTAINER/{config.json,note,pid,error,status,rootfs}
- *   DATA/containers/CONTAINER/{upper,work,lock}
+ *   STATE/pods/SANDBOX/{sock,note,about,shm}            (STATE is on tmpfs: gone after a reboot)
+ *   STATE/pods/SANDBOX/CONTAINER/{config.json,note,about,pid,error,status,rootfs,binds}
+ *   DATA/containers/CONTAINER/{upper,work,lock,volumes}
+ *
+ * `about` is written last: a folder without one had not begun to be anything, and is thrown away.
  */
 #pragma once
 #include "oci/cgroup.h"
@@ -86,8 +88,7 @@ struct str sandbox_shm(const struct sandbox *s);                      /* host pa
 int sandbox_netns(const struct sandbox *s, struct err *err) MUST_USE; /* a new descriptor; -1 */
 void *sandbox_data(const struct sandbox *s);                          /* the owner's pointer */
 void sandbox_data_set(struct sandbox *s, void *data);
-/* mount(2) in the pod's mount namespace; target is a path of the host and must
- * be there. */
+/* mount(2) in the pod's mount namespace; target is a path of the host and must be there. */
 void sandbox_mount(struct sandbox *s, const char *type, const char *source, const char *target, uint64_t flags,
                    const char *data, sandbox_done *done, void *arg);
 /* Kills what runs, ends the shim, removes cgroups, mounts and folders. The sandbox is freed after `done`. */

@@ -5,10 +5,11 @@
  *   2. start_blocking    a job: STATE/pods/ID with `note` and, last, `about`; the pod's cgroup; a socket pair; the
  *                        shim is spawned with one end of it as descriptor 3. It forks itself away, so that it is
  *                        nobody's child (shim_spawn waits for its parent half, which ends at once).
- *   3. SHIM_SANDBOX      the shim makes the namespaces and moves into them, mounts /dev/shm, listens on STATE's
- * `sock`. SHIM_WATCH        it sends events from now on. SHIM_HELLO        it says who it is: the process whose
- * /proc/PID/ns are the pod's. Then the owner is told. All three are sent at once; answers come in order. A failure of
- * the first is told by its own words.
+ *   3. SHIM_SANDBOX      the shim makes the namespaces and moves into them, mounts /dev/shm, and listens on `sock`
+ *                        in the pod's folder.
+ *      SHIM_WATCH        it sends events from now on.
+ *      SHIM_HELLO        it says who it is: the process whose /proc/PID/ns are the pod's. Then the owner is told.
+ *   The three of step 3 are sent at once; answers come in order. A failure of the first is told by its own words.
  *
  * How it ends (sandbox_stop): SHIM_QUIT kills all containers; the shim answers when the last has ended, and ends.
  * Then one job (clean_blocking) makes sure that the shim is gone, empties and removes the cgroup, and removes

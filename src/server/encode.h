@@ -6,11 +6,11 @@
 /* The object's tree with its resourceVersion, in the arena (shares what it can with the object). */
 struct val object_tree(struct arena *a, const struct obj *o);
 enum include { INCLUDE_METADATA, INCLUDE_NONE, INCLUDE_OBJECT };
-/* A Table of some objects; columns NULL-able for the later events of a watch. */
-/* A Scale has a table of its own. */
-struct val table_of_scale(struct arena *a, const struct val *scale, enum include include);
+/* A Table of some objects; columns: with its definitions of columns, which later events of a watch go without. */
 struct val table_of(struct arena *a, const struct kind *k, struct obj *const *items, size_t n, enum include include,
                     bool columns);
+/* A Scale has a table of its own. */
+struct val table_of_scale(struct arena *a, const struct val *scale, enum include include);
 struct val metadata_of(struct arena *a, const struct obj *o);
 /* Adds a tree of a type in a media type; protobuf with its envelope. */
 void encode_tree(struct strbuf *b, enum media media, const struct type *t, const struct val *v);

@@ -4,7 +4,8 @@
  *
  * Threads: a request belongs to one thread at a time. Its owner fills it in the thread of r->loop and calls
  * request_start; until `done`, which runs in that thread again and never inside request_start, nobody else touches
- * it. Reads are answered from an immutable snapshot in the caller's thread; only writes go to the store's loop.
+ * it. Reads of objects are answered from an immutable snapshot in the caller's thread; writes, subresources and lists
+ * that go on go to the store's loop.
  *
  * Lifetimes: everything a request points to lives in its arena, is static, or is counted and released by
  * request_fini. The body is borrowed and never changed. */
@@ -147,8 +148,6 @@ void request_start(struct request *r);
  * happened, is given up. `done` comes as always. In r->loop's thread, between request_start and done; twice is fine.
  */
 void request_cancel(struct request *r);
-/* Blocks a thread that is not a loop's... is not offered: everything here is asynchronous. */
-
 const char *verb_name(enum verb v);
 
 /* For what answers: exactly one of these, once. False is returned for `return fail_...(r)`. */

@@ -1,9 +1,9 @@
 /* seal.h - values as engines keep them: an envelope around the bytes that the layer above gave.
  *   0                                            plain; the bytes follow
  *   1, key id (4 bytes, big-endian), nonce (12), ciphertext, tag (16)
- *                                                AES-256-GCM (NIST SP 800-38D); additional data: the store key, so
- * that a sealed value is good under its own key alone Nonces are random: a key should be rotated before 2^32 values
- * were sealed with it. Safe from any thread. */
+ *                                                AES-256-GCM (NIST SP 800-38D); additional data: the store key,
+ *                                                so that a sealed value is good under its own key alone
+ * Nonces are random: a key should be rotated before 2^32 values were sealed with it. Safe from any thread. */
 #pragma once
 #include "store/store.h"
 

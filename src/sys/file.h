@@ -34,12 +34,12 @@ int file_open_below(const char *path, int parts, int flags, mode_t mode);
 MUST_USE bool dir_make(const char *path, mode_t mode, struct err *err); /* with its parents; existing is fine */
 /* The same, and the names of those that were made are on the disk: for folders of what must outlive a power cut (a
  * sync of a file says nothing about the folders above it). */
+MUST_USE bool dir_make_synced(const char *path, mode_t mode, struct err *err);
 /* Made where missing, and root's alone either way: what pods put below it, programs that are setuid among it, is
  * nobody else's on this machine to open or to run. */
 MUST_USE bool dir_make_private(const char *path, struct err *err);
-MUST_USE bool dir_make_synced(const char *path, mode_t mode, struct err *err);
-/* With all below it, following no link and leaving no mount: E_CONFLICT where something is mounted. Not there is
- * fine. */
+/* With all below it, following no link, and what is immutable (chattr +i) as well. E_CONFLICT where something is
+ * mounted in it: no mount is entered. Not there is fine. */
 MUST_USE bool tree_remove(int dirfd, const char *path, struct err *err);
 /* The same, adding the bytes of disk that came free. However deep a stranger nested it, few descriptors and little
  * stack are used. */

@@ -3,9 +3,9 @@
  *   struct http_client *c = http_client_new(l, &(struct http_client_config){.address = S("unix:/run/w.sock")});
  *   http_send(c, &(struct http_outgoing){.method = S("GET"), .target = S("/version")}, &fns, me);
  *
- * A call ends once: by `done`, or by http_cancel, after which no callback comes. No callback comes from inside a
- * call. A GET, HEAD, PUT, DELETE or OPTIONS that meets a kept connection which the other side had closed is sent
- * again on a new one, unless its body was streamed. */
+ * A call ends once: by `done`, by `upgraded`, or by http_cancel, after which no callback comes. No callback comes
+ * from inside a call. A GET, HEAD, PUT, DELETE or OPTIONS that meets a kept connection which the other side closes
+ * before the first byte of an answer is sent again, once, on a new one, unless its body was streamed. */
 #pragma once
 #include "base/buf.h"
 #include "sys/stream.h"

@@ -3,12 +3,13 @@
  *
  *   line       one connection to the target, and the calls that are on it (http_client.c)
  *   session    one version of HTTP, spoken on a line: how a request is written and an answer read, and whether
- * another call may begin. A table of functions; http1_client.c is one call       one request and its answer: what the
- * user was promised (http_call.c)
+ *              another call may begin. A table of functions; http1_client.c is one
+ *   call       one request and its answer: what the user was promised (http_call.c)
  *
- * The pool gives waiting calls to lines that have room, newest line first, and makes new lines up to a limit. A line
- * owns its session. A session tells a call's news by http_call_head, _body, _whole, _broken and _upgraded; each may
- * run the user's callback, in which anything may be cancelled or freed: after it a session looks whether it is over.
+ * The pool gives waiting calls to lines that have room, the one used last first, and makes new lines up to a limit. A
+ * line owns its session. A session tells a call's news by http_call_head, _body, _whole, _broken and _upgraded; each
+ * may run the user's callback, in which anything may be cancelled or freed: after it a session looks whether it is
+ * over.
  */
 #pragma once
 #include "base/list.h"

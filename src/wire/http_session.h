@@ -2,10 +2,11 @@
  * are one of them; handlers see exchanges alone, as struct http_request.
  *
  *   line       one connection: the stream that carries it (bytes, flow control, TLS and what its handshake agreed
- * on), who is at the other end, and what it counts into (http_line.c) session    one version of HTTP, spoken on a
- * line: where messages begin and end, how many exchanges there are at a time, when the line is at rest, what waits
- * how long. A table of functions; http1_server.c is one exchange   one request and its answer: what a handler was
- * given, the body that is collected for it, and what that counts into (http_exchange.c)
+ *              on), who is at the other end, and what it counts into (http_line.c)
+ *   session    one version of HTTP, spoken on a line: where messages begin and end, how many exchanges there are at
+ *              a time, when the line is at rest, what waits how long. A table of functions; http1_server.c is one
+ *   exchange   one request and its answer: what a handler was given, the body that is collected for it, and what
+ *              that counts into (http_exchange.c)
  *
  * Ownership goes down: a line owns its session, a session its exchanges until they are given to the service, which
  * ends each once. Whatever goes first tells the others: the line is cut (http_line_end): `over` of the session, which
