@@ -24,10 +24,11 @@ static void key_of(const struct obj *o, keys_add_fn *add, void *arg)
     add(arg, o->ns, strbuf_str(&name));
 }
 
-/* All objects with the owner: one lookup a kind. */
+/* All objects with the owner: one lookup a kind. What is in another namespace names the owner in vain: nobody holds
+ * up or is told of what he has no part in. */
 struct dependents {
     const struct view *v;
-    struct str uid;
+    const struct obj *owner;
     size_t kind;
     struct objset_iter it;
 };
@@ -36,6 +37,8 @@ static struct obj *dependent_next(struct dependents *d)
 {
     for (;;) {
         struct obj *o = objset_next(&d->it);
+        if (o && d->owner->ns.n && !str_eq(o->ns, d->owner->ns))
+            continue;
         if (o)
             return o;
         const struct kind_set *set = view_kinds(d->v);
@@ -44,7 +47,7 @@ static struct obj *dependent_next(struct dependents *d)
         if (d->kind >= set->n)
             return NULL;
         if (kind_is_watched(set->kinds[d->kind]))
-            d->it = view_with(d->v, set->kinds[d->kind], &index_owner, d->uid);
+            d->it = view_with(d->v, set->kinds[d->kind], &index_owner, d->owner->uid);
         d->kind++;
     }
 }
@@ -90,7 +93,7 @@ static void owners_patch(struct plan *out, const struct obj *o, struct val keep)
 
 static bool has_dependents(const struct view *v, const struct obj *o)
 {
-    struct dependents d = {.v = v, .uid = o->uid};
+    struct dependents d = {.v = v, .owner = o};
     return dependent_next(&d) != NULL;
 }
 
@@ -109,7 +112,7 @@ static void object_collect(const struct view *v, struct plan *out, const struct 
 
 static void orphan_plan(const struct view *v, const struct obj *owner, struct plan *out)
 {
-    struct dependents d = {.v = v, .uid = owner->uid};
+    struct dependents d = {.v = v, .owner = owner};
     struct obj *o;
     while ((o = dependent_next(&d))) {
         struct val keep = val_list();
@@ -163,7 +166,7 @@ static void waiters_find(const struct view *v, const struct obj *o, struct map *
 static void foreground_plan(const struct view *v, const struct obj *owner, struct plan *out)
 {
     AUTO(map_fini) struct map waiters = MAP;
-    struct dependents d = {.v = v, .uid = owner->uid};
+    struct dependents d = {.v = v, .owner = owner};
     struct obj *o;
     size_t blocking = 0;
     bool found = false;
@@ -284,7 +287,7 @@ static void owners_told(const struct view *v, const struct obj *o, keys_add_fn *
 
 static void dependents_told(const struct view *v, const struct obj *o, keys_add_fn *add, void *arg)
 {
-    struct dependents d = {.v = v, .uid = o->uid};
+    struct dependents d = {.v = v, .owner = o};
     struct obj *dep;
     while ((dep = dependent_next(&d)))
         key_of(dep, add, arg);

@@ -373,6 +373,14 @@ def owners_of_other_places_and_circles(c):
         (name, 'ownerRef [v1/ConfigMap, namespace: %s, name: owner, uid: %s] does not exist in namespace "%s"' % (ns, owner[1], ns))
         for name, ns in (('child', 'elsewhere'), ('owned', ''))})
     c.kubectl('delete', 'priorityclass', 'owned')       # it stayed
+    # what is elsewhere and stays there holds up nobody here
+    there = owned(c, 'own', 'there')
+    c.kubectl('create', '-n', 'elsewhere', '-f', '-', input=json.dumps({'apiVersion': 'v1', 'kind': 'ConfigMap', 'metadata': {'name': 'stays', 'finalizers': ['example.com/stays'], 'ownerReferences': [
+        {'apiVersion': 'v1', 'kind': 'ConfigMap', 'name': 'there', 'uid': there[1], 'blockOwnerDeletion': True}]}}))
+    eventually('it is on its way', lambda: c.get('cm', '-n', 'elsewhere', 'stays')['metadata'].get('deletionTimestamp'))
+    c.kubectl('delete', '-n', 'own', 'cm', 'there', '--cascade=foreground', '--timeout=30s')
+    assert c.get('cm', '-n', 'elsewhere', 'stays')['metadata'].get('ownerReferences')
+    c.kubectl('patch', '-n', 'elsewhere', 'cm', 'stays', '--type=merge', '-p', '{"metadata":{"finalizers":null}}')
     # circles: of one, of two and of three, begun at one of them and at all of them at once
     for n, at_once in ((1, False), (2, False), (3, True)):
         members = [owned(c, 'own', 'c%d' % i) for i in range(n)]
