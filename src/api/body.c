@@ -49,7 +49,7 @@ static bool is_retired(struct str api_version, struct str kind)
 }
 
 /* Same group and kind in another version, or the same objects under another group. */
-static bool converts(struct str api_version, struct str kind, const struct body_expected *e)
+static bool body_converts(struct str api_version, struct str kind, const struct body_expected *e)
 {
     if (!str_eq(kind, e->kind))
         return false;
@@ -78,7 +78,7 @@ static bool handled_as(const struct found *f, const struct body_expected *e, str
                               STR_ARG(f->kind), STR_ARG(f->v.version), STR_ARG(e->kind));
 }
 
-static bool unrecognized(struct str body, const struct body_expected *e, struct err *err)
+static bool body_unrecognized(struct str body, const struct body_expected *e, struct err *err)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     if (e->bare)
@@ -150,13 +150,13 @@ bool body_decode(struct arena *a, enum body_format format, struct str body, cons
     struct found f = {0};
     if (format == BODY_YAML) {
         if (!yaml_to_json(body, notes ? &keep : NULL, &json, err))
-            return unrecognized(body, e, err);
+            return body_unrecognized(body, e, err);
         text = strbuf_str(&json);
     }
     if (format != BODY_PROTOBUF && !body_fits(text, e->kind, err))
         return false;
     if (!read_meta(a, format, text, e, &f, &raw, err))
-        return unrecognized(body, e, err);
+        return body_unrecognized(body, e, err);
     const struct type *t = root_type_find(f.api_version, f.kind);
     bool also = e->also.n && str_eq(f.kind, e->kind) && str_eq(f.api_version, e->also);
     /* options are registered in every version */
@@ -176,7 +176,7 @@ bool body_decode(struct arena *a, enum body_format format, struct str body, cons
         }
         if (t && !decode_as(a, format, t, f.kind, raw, &other, NULL, err))
             return handled_as(&f, e, err);
-        if (converts(f.api_version, f.kind, e))
+        if (body_converts(f.api_version, f.kind, e))
             return err_set(err, E_BAD_REQUEST,
                            "the API version in the data (" STR_FMT
                            ") does not match the expected API version (" STR_FMT ")",

@@ -10,7 +10,7 @@ static struct str json_of_val(struct arena *a, const struct type *t, const struc
     return str_dup(a, strbuf_str(&b));
 }
 
-static struct str reread(struct arena *a, const struct type *t, const char *text)
+static struct str text_reread(struct arena *a, const struct type *t, const char *text)
 {
     struct val v;
     struct err err = ERR;
@@ -22,24 +22,24 @@ TEST(json_is_written_as_go_writes_it)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     CHECK_STR(
-        reread(&a, K(ConfigMap)->type,
-               "{\"data\":{\"b\":\"<x>\",\"a\":null},\"metadata\":{\"name\":\"n\",\"labels\":{}},"
-               "\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\"}"),
+        text_reread(&a, K(ConfigMap)->type,
+                    "{\"data\":{\"b\":\"<x>\",\"a\":null},\"metadata\":{\"name\":\"n\",\"labels\":{}},"
+                    "\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\"}"),
         S("{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"n\"},\"data\":{\"a\":\"\",\"b\":"
           "\"\\u003cx\\u003e\"}}"));
     CHECK_STR(
-        reread(&a, K(Deployment)->type,
-               "{\"metadata\":{\"name\":\"d\"},\"spec\":{\"replicas\":0,\"paused\":false,"
-               "\"template\":{\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":{}}]}}}}"),
+        text_reread(&a, K(Deployment)->type,
+                    "{\"metadata\":{\"name\":\"d\"},\"spec\":{\"replicas\":0,\"paused\":false,"
+                    "\"template\":{\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":{}}]}}}}"),
         S("{\"metadata\":{\"name\":\"d\"},\"spec\":{\"replicas\":0,\"selector\":null,\"template\":{\"metadata\":{},"
           "\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":{}}]}},\"strategy\":{}},\"status\":{}}"));
-    CHECK_STR(reread(&a, K(Role)->type,
-                     "{\"metadata\":{\"creationTimestamp\":\"2024-01-01T02:00:00.5+02:00\"},\"rules\":[]}"),
+    CHECK_STR(text_reread(&a, K(Role)->type,
+                          "{\"metadata\":{\"creationTimestamp\":\"2024-01-01T02:00:00.5+02:00\"},\"rules\":[]}"),
               S("{\"metadata\":{\"creationTimestamp\":\"2024-01-01T00:00:00Z\"},\"rules\":null}"));
-    CHECK_STR(reread(&a, K(Secret)->type, "{\"data\":{\"a\":\"YWI=\",\"b\":[97,98],\"c\":\"\"}}"),
+    CHECK_STR(text_reread(&a, K(Secret)->type, "{\"data\":{\"a\":\"YWI=\",\"b\":[97,98],\"c\":\"\"}}"),
               S("{\"metadata\":{},\"data\":{\"a\":\"YWI=\",\"b\":\"YWI=\",\"c\":\"\"}}"));
-    CHECK_STR(reread(&a, K(Pod)->list_type, "{\"items\":[]}"), S("{\"metadata\":{},\"items\":[]}"));
-    CHECK_STR(reread(&a, K(Service)->type, "{\"spec\":{\"ports\":[{\"port\":80}]}}"),
+    CHECK_STR(text_reread(&a, K(Pod)->list_type, "{\"items\":[]}"), S("{\"metadata\":{},\"items\":[]}"));
+    CHECK_STR(text_reread(&a, K(Service)->type, "{\"spec\":{\"ports\":[{\"port\":80}]}}"),
               S("{\"metadata\":{},\"spec\":{\"ports\":[{\"port\":80,\"targetPort\":0}]},\"status\":{\"loadBalancer\":"
                 "{}}}"));
 }
@@ -135,7 +135,7 @@ TEST(unknown_and_duplicate_fields_are_noted_in_document_order)
 }
 
 /* A value of the type with something in every field, in JSON. */
-static void sample(struct strbuf *b, const struct type *t, int depth, unsigned *n)
+static void type_sample(struct strbuf *b, const struct type *t, int depth, unsigned *n)
 {
     ++*n;
     switch ((enum type_kind)t->kind) {
@@ -151,7 +151,7 @@ static void sample(struct strbuf *b, const struct type *t, int depth, unsigned *
                 strbuf_addc(b, ',');
             if (f->flags & FIELD_INLINE) {
                 AUTO(strbuf_fini) struct strbuf inner = STRBUF(1 << 24);
-                sample(&inner, f->type, depth + 1, n);
+                type_sample(&inner, f->type, depth + 1, n);
                 if (inner.n > 2) {
                     if (b->p[b->n - 1] != '{')
                         strbuf_addc(b, ',');
@@ -160,7 +160,7 @@ static void sample(struct strbuf *b, const struct type *t, int depth, unsigned *
                 continue;
             }
             strbuf_addf(b, "\"" STR_FMT "\":", STR_ARG(f->name->s));
-            sample(b, f->type, depth + 1, n);
+            type_sample(b, f->type, depth + 1, n);
         }
         strbuf_addc(b, '}');
         break;
@@ -169,15 +169,15 @@ static void sample(struct strbuf *b, const struct type *t, int depth, unsigned *
         strbuf_addc(b, '[');
         for (int i = 0; i < (depth > 4 ? 1 : 2); i++) {
             strbuf_addz(b, i ? "," : "");
-            sample(b, t->of, depth + 1, n);
+            type_sample(b, t->of, depth + 1, n);
         }
         strbuf_addc(b, ']');
         break;
     case TYPE_MAP:
         strbuf_addz(b, "{\"zebra\":");
-        sample(b, t->of, depth + 1, n);
+        type_sample(b, t->of, depth + 1, n);
         strbuf_addz(b, ",\"an \\\"ant\\\"\":");
-        sample(b, t->of, depth + 1, n);
+        type_sample(b, t->of, depth + 1, n);
         strbuf_addz(b, "}");
         break;
     case TYPE_STRING: strbuf_addf(b, "\"text %u <\\u00e9>\"", *n); break;
@@ -212,7 +212,7 @@ TEST(every_kind_goes_from_json_to_protobuf_and_back)
         struct err err = ERR;
         struct val v, w;
         AUTO(decode_notes_fini) struct decode_notes notes = {.arena = &a};
-        sample(&text, t, 0, &n);
+        type_sample(&text, t, 0, &n);
         if (!type_decode_json(&a, t, strbuf_str(&text), &v, &notes, &err))
             test_failed(__FILE__, __LINE__, "%s: %s", t->name, err.text);
         if (notes.texts.n)

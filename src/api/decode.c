@@ -48,7 +48,7 @@ struct decoder {
     bool failed; /* a type error is noted in err; decoding goes on for the notes, as Go does */
 };
 
-static bool decode(struct decoder *d, const struct at *at, const struct type *t, struct val *out);
+static bool val_decode(struct decoder *d, const struct at *at, const struct type *t, struct val *out);
 
 static void add_note_path(struct strbuf *b, const struct at *at)
 {
@@ -63,7 +63,7 @@ static void add_note_path(struct strbuf *b, const struct at *at)
         strbuf_addf(b, "[%zu]", at->index);
 }
 
-static void note(struct decoder *d, const char *what, const struct at *at, struct str key)
+static void note_add(struct decoder *d, const char *what, const struct at *at, struct str key)
 {
     struct decode_notes *notes = d->notes;
     if (!notes || notes->texts.n >= DECODE_MAX_NOTES)
@@ -157,7 +157,7 @@ static struct val decode_any_map(struct decoder *d, const struct at *at)
         bool was;
         *put_key(d->a, &map, name, &was) = v;
         if (was)
-            note(d, "duplicate", at, name->s);
+            note_add(d, "duplicate", at, name->s);
     }
     return map;
 }
@@ -223,7 +223,7 @@ static bool decode_struct(struct decoder *d, const struct at *at, const struct t
         uint32_t order = 0;
         const struct field *in = NULL, *f = field_find(t, name ? name : &own, &order, &in);
         if (!f) {
-            note(d, "unknown", at, key);
+            note_add(d, "unknown", at, key);
             (void)json_skip(&d->j);
             continue;
         }
@@ -231,7 +231,7 @@ static bool decode_struct(struct decoder *d, const struct at *at, const struct t
         size_t before = d->b.stack.n;
         struct val *have = builder_member(&d->b, base, order, name);
         if (d->b.stack.n == before)
-            note(d, "duplicate", at, key);
+            note_add(d, "duplicate", at, key);
         if (json_type(&d->j) == JSON_NULL) {
             (void)json_skip(&d->j);
             if (f->flags & FIELD_POINTER || f->type->kind == TYPE_LIST || f->type->kind == TYPE_MAP)
@@ -240,7 +240,7 @@ static bool decode_struct(struct decoder *d, const struct at *at, const struct t
         }
         struct at here = {.up = at, .in = t, .name = name, .inner = in ? in->name : NULL};
         struct val v = VAL_NONE;
-        if (!decode(d, &here, f->type, &v))
+        if (!val_decode(d, &here, f->type, &v))
             return false;
         if (field_is_zero(f, &v) && !(f->flags & FIELD_EMPTY && v.type == VAL_LIST))
             v = VAL_NONE;
@@ -261,7 +261,7 @@ static bool decode_list(struct decoder *d, const struct at *at, const struct typ
         struct val v = type_zero(t->of);
         if (json_type(&d->j) == JSON_NULL)
             (void)json_skip(&d->j);
-        else if (!decode(d, &here, t->of, &v))
+        else if (!val_decode(d, &here, t->of, &v))
             return false;
         (void)val_add(d->a, out, v);
     }
@@ -280,12 +280,12 @@ static bool decode_map(struct decoder *d, const struct at *at, const struct type
         struct val v = type_zero(t->of);
         if (json_type(&d->j) == JSON_NULL)
             (void)json_skip(&d->j);
-        else if (!decode(d, &here, t->of, &v))
+        else if (!val_decode(d, &here, t->of, &v))
             return false;
         bool was;
         *put_key(d->a, out, name, &was) = v;
         if (was)
-            note(d, "duplicate", at, name->s);
+            note_add(d, "duplicate", at, name->s);
     }
     return true;
 }
@@ -401,7 +401,7 @@ static bool decode_schema_or(struct decoder *d, const struct at *at, const struc
     return wrong_type(d, at, t);
 }
 
-static bool decode(struct decoder *d, const struct at *at, const struct type *t, struct val *out)
+static bool val_decode(struct decoder *d, const struct at *at, const struct type *t, struct val *out)
 {
     switch ((enum type_kind)t->kind) {
     case TYPE_STRUCT: return decode_struct(d, at, t, out);
@@ -457,7 +457,7 @@ bool type_decode_json(struct arena *a, const struct type *t, struct str text, st
     if (json_type(&d.j) == JSON_NULL)
         *out = type_zero(t);
     else
-        ok = decode(&d, NULL, t, out) && !d.failed;
+        ok = val_decode(&d, NULL, t, out) && !d.failed;
     array_fini(&d.b.stack);
     return ok;
 }

@@ -19,15 +19,15 @@
 #include "api/quantity.h"
 
 /* Declared defaults, and quantities of resource lists in whole thousandths: everywhere in the tree. */
-static void walk(struct arena *a, const struct type *t, struct val *v)
+static void declared_walk(struct arena *a, const struct type *t, struct val *v)
 {
     if (t->kind == TYPE_LIST) {
         each_mut (item, v)
-            walk(a, t->of, item);
+            declared_walk(a, t->of, item);
     } else if (t->kind == TYPE_MAP) {
         each_member_mut (m, v) {
             if (t->of->kind != TYPE_QUANTITY)
-                walk(a, t->of, &m->v);
+                declared_walk(a, t->of, &m->v);
             else if (quantity_cmp(val_text(&m->v), S("0")) != 0)
                 m->v = val_str(a, quantity_round_milli(a, val_text(&m->v)));
         }
@@ -35,7 +35,7 @@ static void walk(struct arena *a, const struct type *t, struct val *v)
         for (uint16_t i = 0; i < t->nfields; i++) {
             const struct field *f = &t->fields[i];
             if (f->flags & FIELD_INLINE) {
-                walk(a, f->type, v);
+                declared_walk(a, f->type, v);
                 continue;
             }
             struct val *m = val_get_mut(v, f->name);
@@ -56,7 +56,7 @@ static void walk(struct arena *a, const struct type *t, struct val *v)
                     *m = val_str(a, val_text(m));
                 }
             } else if (m) {
-                walk(a, f->type, m);
+                declared_walk(a, f->type, m);
             }
         }
     }
@@ -398,7 +398,7 @@ static void default_node(struct arena *a, struct val *v)
     }
 }
 
-static void fill(struct arena *a, struct val *into, const struct val *from)
+static void val_fill(struct arena *a, struct val *into, const struct val *from)
 {
     val_each_member (m, from)
         if (!val_get(into, m->name))
@@ -411,10 +411,10 @@ static void default_limitrange(struct arena *a, struct val *v)
         if (!str_eq(TEXT(item, type), S("Container")))
             continue;
         struct val *dflt = val_need_map(a, item, N(default));
-        fill(a, dflt, V(item, max));
+        val_fill(a, dflt, V(item, max));
         struct val *request = val_need_map(a, item, N(defaultRequest));
-        fill(a, request, V(item, default));
-        fill(a, request, V(item, min));
+        val_fill(a, request, V(item, default));
+        val_fill(a, request, V(item, min));
     }
 }
 
@@ -824,7 +824,7 @@ void kind_default(struct arena *a, const struct kind *k, struct val *v)
 {
     if (!val_is(v, VAL_MAP))
         return;
-    walk(a, k->type, v);
+    declared_walk(a, k->type, v);
     for (size_t i = 0; i < countof(rows); i++)
         if (rows[i].kind == k)
             rows[i].fill(a, v);

@@ -27,7 +27,7 @@
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start " \
     "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '" SUBDOMAIN_RE "')"
 
-static void complain(struct complaints *c, struct str text)
+static void complaints_add(struct complaints *c, struct str text)
 {
     if (c->n < countof(c->texts))
         c->texts[c->n++] = text;
@@ -40,32 +40,33 @@ bool format_ok(format_fn *f, struct str s)
     return c.n == 0;
 }
 
-static bool lower(char c)
+static bool char_is_lower(char c)
 {
     return c >= 'a' && c <= 'z';
 }
-static bool upper(char c)
+static bool char_is_upper(char c)
 {
     return c >= 'A' && c <= 'Z';
 }
-static bool digit(char c)
+static bool char_is_digit(char c)
 {
     return c >= '0' && c <= '9';
 }
-static bool alnum(char c)
+static bool char_is_alnum(char c)
 {
-    return lower(c) || upper(c) || digit(c);
+    return char_is_lower(c) || char_is_upper(c) || char_is_digit(c);
 }
 
 /* Letters and digits at both ends, `extra` besides in between. */
-static bool shape(struct str s, bool capitals, const char *extra)
+static bool text_has_shape(struct str s, bool capitals, const char *extra)
 {
     if (s.n == 0)
         return false;
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
         bool inner = i > 0 && i + 1 < s.n;
-        if (!lower(c) && !digit(c) && !(capitals && upper(c)) && !(inner && c && strchr(extra, c)))
+        if (!char_is_lower(c) && !char_is_digit(c) && !(capitals && char_is_upper(c)) &&
+            !(inner && c && strchr(extra, c)))
             return false;
     }
     return true;
@@ -75,7 +76,7 @@ static bool subdomain_shape(struct str s)
 {
     struct str rest = s, label;
     while (str_cut(&rest, '.', &label))
-        if (!shape(label, false, "-"))
+        if (!text_has_shape(label, false, "-"))
             return false;
     return true;
 }
@@ -83,62 +84,64 @@ static bool subdomain_shape(struct str s)
 void format_dns1123_label(struct complaints *c, struct str s)
 {
     if (s.n > 63)
-        complain(c, S("must be no more than 63 characters"));
-    if (shape(s, false, "-"))
+        complaints_add(c, S("must be no more than 63 characters"));
+    if (text_has_shape(s, false, "-"))
         return;
     if (subdomain_shape(s))
-        complain(c, S("must not contain dots"));
+        complaints_add(c, S("must not contain dots"));
     else
-        complain(c,
-                 S("a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must "
-                   "start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for "
-                   "validation is '" LABEL_RE "')"));
+        complaints_add(
+            c, S("a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must "
+                 "start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for "
+                 "validation is '" LABEL_RE "')"));
 }
 
 void format_dns1123_subdomain(struct complaints *c, struct str s)
 {
     if (s.n > 253)
-        complain(c, S("must be no more than 253 characters"));
+        complaints_add(c, S("must be no more than 253 characters"));
     if (!subdomain_shape(s))
-        complain(c, S(SUBDOMAIN_TEXT));
+        complaints_add(c, S(SUBDOMAIN_TEXT));
 }
 
 void format_dns1123_subdomain_underscore(struct complaints *c, struct str s)
 {
     if (s.n > 253)
-        complain(c, S("must be no more than 253 characters"));
+        complaints_add(c, S("must be no more than 253 characters"));
     struct str rest = s, label;
     bool ok = true;
     while (str_cut(&rest, '.', &label)) {
         if (label.n > 1 && label.p[0] == '_')
             label = str_sub(label, 1, label.n);
-        ok &= shape(label, false, "-_");
+        ok &= text_has_shape(label, false, "-_");
     }
     if (!ok)
-        complain(c,
-                 S("a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or "
-                   "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for "
-                   "validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')"));
+        complaints_add(
+            c, S("a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or "
+                 "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for "
+                 "validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')"));
 }
 
 void format_dns1035_label(struct complaints *c, struct str s)
 {
     if (s.n > 63)
-        complain(c, S("must be no more than 63 characters"));
-    if (!shape(s, false, "-") || !lower(s.p[0]))
-        complain(c, S("a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "
-                      "alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', "
-                      "regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"));
+        complaints_add(c, S("must be no more than 63 characters"));
+    if (!text_has_shape(s, false, "-") || !char_is_lower(s.p[0]))
+        complaints_add(
+            c, S("a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "
+                 "alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', "
+                 "regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"));
 }
 
 void format_wildcard_subdomain(struct complaints *c, struct str s)
 {
     if (s.n > 253)
-        complain(c, S("must be no more than 253 characters"));
+        complaints_add(c, S("must be no more than 253 characters"));
     if (!str_starts(s, S("*.")) || !subdomain_shape(str_sub(s, 2, s.n)))
-        complain(c, S("a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which "
-                      "must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric "
-                      "character (e.g. '*.example.com', regex used for validation is '\\*\\." SUBDOMAIN_RE "')"));
+        complaints_add(
+            c, S("a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which "
+                 "must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric "
+                 "character (e.g. '*.example.com', regex used for validation is '\\*\\." SUBDOMAIN_RE "')"));
 }
 
 void format_qualified_name(struct complaints *c, struct str s)
@@ -147,63 +150,64 @@ void format_qualified_name(struct complaints *c, struct str s)
     if (!str_split(s, '/', &prefix, &name)) {
         name = s;
     } else if (str_find_char(name, '/') >= 0) {
-        complain(c, S("a valid label key " NAME_TEXT " with an optional DNS subdomain prefix and '/' "
-                      "(e.g. 'example.com/MyName')"));
+        complaints_add(c, S("a valid label key " NAME_TEXT " with an optional DNS subdomain prefix and '/' "
+                            "(e.g. 'example.com/MyName')"));
         return;
     } else if (prefix.n == 0) {
-        complain(c, S("prefix part must be non-empty"));
+        complaints_add(c, S("prefix part must be non-empty"));
     } else {
         if (prefix.n > 253)
-            complain(c, S("prefix part must be no more than 253 bytes"));
+            complaints_add(c, S("prefix part must be no more than 253 bytes"));
         if (!subdomain_shape(prefix))
-            complain(c, S("prefix part " SUBDOMAIN_TEXT));
+            complaints_add(c, S("prefix part " SUBDOMAIN_TEXT));
     }
     if (name.n == 0)
-        complain(c, S("name part must be non-empty"));
+        complaints_add(c, S("name part must be non-empty"));
     else if (name.n > 63)
-        complain(c, S("name part must be no more than 63 bytes"));
-    if (!shape(name, true, "-_."))
-        complain(c, S("name part " NAME_TEXT));
+        complaints_add(c, S("name part must be no more than 63 bytes"));
+    if (!text_has_shape(name, true, "-_."))
+        complaints_add(c, S("name part " NAME_TEXT));
 }
 
 void format_label_value(struct complaints *c, struct str s)
 {
     if (s.n > 63)
-        complain(c, S("must be no more than 63 bytes"));
-    if (s.n > 0 && !shape(s, true, "-_."))
-        complain(c, S("a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', "
-                      "and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or "
-                      "'12345', regex used for validation is '(" NAME_RE ")?')"));
+        complaints_add(c, S("must be no more than 63 bytes"));
+    if (s.n > 0 && !text_has_shape(s, true, "-_."))
+        complaints_add(
+            c, S("a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', "
+                 "and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or "
+                 "'12345', regex used for validation is '(" NAME_RE ")?')"));
 }
 
 void format_path_segment(struct complaints *c, struct str s)
 {
     if (str_eq(s, S(".")))
-        complain(c, S("may not be '.'"));
+        complaints_add(c, S("may not be '.'"));
     else if (str_eq(s, S("..")))
-        complain(c, S("may not be '..'"));
+        complaints_add(c, S("may not be '..'"));
     if (str_find_char(s, '/') >= 0)
-        complain(c, S("may not contain '/'"));
+        complaints_add(c, S("may not contain '/'"));
     if (str_find_char(s, '%') >= 0)
-        complain(c, S("may not contain '%'"));
+        complaints_add(c, S("may not contain '%'"));
     if (s.n && memchr(s.p, 0, s.n))
-        complain(c, S("may not contain a NUL"));
+        complaints_add(c, S("may not contain a NUL"));
 }
 
 static void no_upward(struct complaints *c, struct str s)
 {
     if (str_eq(s, S(".")))
-        complain(c, S("must not be '.'"));
+        complaints_add(c, S("must not be '.'"));
     else if (str_eq(s, S("..")))
-        complain(c, S("must not be '..'"));
+        complaints_add(c, S("must not be '..'"));
     else if (str_starts(s, S("..")))
-        complain(c, S("must not start with '..'"));
+        complaints_add(c, S("must not start with '..'"));
 }
 
 static bool made_of(struct str s, const char *extra)
 {
     for (size_t i = 0; i < s.n; i++)
-        if (!alnum(s.p[i]) && (!s.p[i] || !strchr(extra, s.p[i])))
+        if (!char_is_alnum(s.p[i]) && (!s.p[i] || !strchr(extra, s.p[i])))
             return false;
     return s.n > 0;
 }
@@ -211,82 +215,85 @@ static bool made_of(struct str s, const char *extra)
 void format_config_key(struct complaints *c, struct str s)
 {
     if (s.n > 253)
-        complain(c, S("must be no more than 253 characters"));
+        complaints_add(c, S("must be no more than 253 characters"));
     if (!made_of(s, "-._"))
-        complain(c,
-                 S("a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  "
-                   "or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"));
+        complaints_add(
+            c, S("a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  "
+                 "or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"));
     no_upward(c, s);
 }
 
 void format_env_name(struct complaints *c, struct str s)
 {
     if (s.n == 0)
-        complain(c, S("environment variable name must be non-empty"));
+        complaints_add(c, S("environment variable name must be non-empty"));
     for (size_t i = 0; i < s.n; i++)
         if (s.p[i] < 0x20 || s.p[i] > 0x7e || s.p[i] == '=') {
-            complain(c, S("a valid environment variable name must consist only of printable ASCII characters other "
-                          "than '='"));
+            complaints_add(
+                c, S("a valid environment variable name must consist only of printable ASCII characters other "
+                     "than '='"));
             return;
         }
 }
 
 void format_env_name_strict(struct complaints *c, struct str s)
 {
-    if (!made_of(s, "-._") || digit(s.p[0]))
-        complain(c,
-                 S("a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or "
-                   "'.', and must not start with a digit (e.g. 'my.env-name',  or 'MY_ENV.NAME',  or 'MyEnvName1', "
-                   "regex used for validation is '[-._a-zA-Z][-._a-zA-Z0-9]*')"));
+    if (!made_of(s, "-._") || char_is_digit(s.p[0]))
+        complaints_add(
+            c, S("a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or "
+                 "'.', and must not start with a digit (e.g. 'my.env-name',  or 'MY_ENV.NAME',  or 'MyEnvName1', "
+                 "regex used for validation is '[-._a-zA-Z][-._a-zA-Z0-9]*')"));
     no_upward(c, s);
 }
 
 void format_c_identifier(struct complaints *c, struct str s)
 {
-    if (!made_of(s, "_") || digit(s.p[0]))
-        complain(c, S("a valid C identifier must start with alphabetic character or '_', followed by a string of "
-                      "alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for "
-                      "validation is '[A-Za-z_][A-Za-z0-9_]*')"));
+    if (!made_of(s, "_") || char_is_digit(s.p[0]))
+        complaints_add(
+            c, S("a valid C identifier must start with alphabetic character or '_', followed by a string of "
+                 "alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for "
+                 "validation is '[A-Za-z_][A-Za-z0-9_]*')"));
 }
 
 void format_port_name(struct complaints *c, struct str s)
 {
     bool letters = false, charset = s.n > 0;
     for (size_t i = 0; i < s.n; i++) {
-        letters |= lower(s.p[i]);
-        charset &= lower(s.p[i]) || digit(s.p[i]) || s.p[i] == '-';
+        letters |= char_is_lower(s.p[i]);
+        charset &= char_is_lower(s.p[i]) || char_is_digit(s.p[i]) || s.p[i] == '-';
     }
     if (s.n > 15)
-        complain(c, S("must be no more than 15 characters"));
+        complaints_add(c, S("must be no more than 15 characters"));
     if (!charset)
-        complain(c, S("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"));
+        complaints_add(c, S("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"));
     if (!letters)
-        complain(c, S("must contain at least one letter (a-z)"));
+        complaints_add(c, S("must contain at least one letter (a-z)"));
     if (str_has(s, S("--")))
-        complain(c, S("must not contain consecutive hyphens"));
+        complaints_add(c, S("must not contain consecutive hyphens"));
     if (s.n > 0 && (s.p[0] == '-' || s.p[s.n - 1] == '-'))
-        complain(c, S("must not begin or end with a hyphen"));
+        complaints_add(c, S("must not begin or end with a hyphen"));
 }
 
 void format_percent(struct complaints *c, struct str s)
 {
     int64_t ignored;
     if (!percent_of(s, &ignored))
-        complain(c, S("a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or "
-                      "'93%', regex used for validation is '[0-9]+%')"));
+        complaints_add(c,
+                       S("a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or "
+                         "'93%', regex used for validation is '[0-9]+%')"));
 }
 
 void format_http_header(struct complaints *c, struct str s)
 {
     if (!made_of(s, "-"))
-        complain(c,
-                 S("a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex "
-                   "used for validation is '[-A-Za-z0-9]+')"));
+        complaints_add(
+            c, S("a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex "
+                 "used for validation is '[-A-Za-z0-9]+')"));
 }
 
 /* Addresses. */
 
-static bool parse4(struct str s, uint8_t out[4], bool *zeros)
+static bool ip4_read(struct str s, uint8_t out[4], bool *zeros)
 {
     struct str rest = s, part;
     int n = 0;
@@ -295,7 +302,7 @@ static bool parse4(struct str s, uint8_t out[4], bool *zeros)
             return false;
         unsigned v = 0;
         for (size_t i = 0; i < part.n; i++) {
-            if (!digit(part.p[i]))
+            if (!char_is_digit(part.p[i]))
                 return false;
             v = MIN(v * 10 + (unsigned)(part.p[i] - '0'), 1000u);
         }
@@ -312,7 +319,7 @@ static bool parse_ip(struct str s, uint8_t out[16], bool *v4, bool *zeros)
     static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
     char text[64];
     *zeros = false;
-    if (parse4(s, out + 12, zeros)) {
+    if (ip4_read(s, out + 12, zeros)) {
         memcpy(out, mapped, 12);
         *v4 = true;
         return true;
@@ -363,11 +370,11 @@ static void format_ip_any(struct complaints *c, struct str s, bool strict)
     uint8_t ip[16];
     bool v4, zeros;
     if (!parse_ip(s, ip, &v4, &zeros))
-        complain(c, S("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"));
+        complaints_add(c, S("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"));
     else if (strict && zeros)
-        complain(c, S("must not have leading 0s"));
+        complaints_add(c, S("must not have leading 0s"));
     else if (strict && !v4 && is_mapped(ip))
-        complain(c, S("must not be an IPv4-mapped IPv6 address"));
+        complaints_add(c, S("must not be an IPv4-mapped IPv6 address"));
 }
 
 void format_ip(struct complaints *c, struct str s)
@@ -396,21 +403,21 @@ void format_cidr(struct complaints *c, struct str s)
     int bits;
     bool v4, zeros;
     if (!cidr_parse(s, ip, &bits, &v4)) {
-        complain(c, S("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"));
+        complaints_add(c, S("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"));
         return;
     }
     struct str address, length;
     str_split(s, '/', &address, &length);
     parse_ip(address, ip, &v4, &zeros);
     if (!v4 && is_mapped(ip))
-        complain(c, S("must not have an IPv4-mapped IPv6 address"));
+        complaints_add(c, S("must not have an IPv4-mapped IPv6 address"));
     if (zeros || (length.n > 1 && length.p[0] == '0')) {
-        complain(c, S("must not have leading 0s in IP or prefix length"));
+        complaints_add(c, S("must not have leading 0s in IP or prefix length"));
         return;
     }
     for (int bit = (v4 ? 96 : 0) + bits; bit < 128; bit++)
         if (ip[bit / 8] & (0x80 >> (bit % 8))) {
-            complain(c, S("must not have bits set beyond the prefix length"));
+            complaints_add(c, S("must not have bits set beyond the prefix length"));
             return;
         }
 }
@@ -438,7 +445,7 @@ void format_port_number_text(struct complaints *c, struct str s)
 {
     int64_t n;
     if (!str_to_i64(s, 1, 65535, &n))
-        complain(c, S("must be between 1 and 65535, inclusive"));
+        complaints_add(c, S("must be between 1 and 65535, inclusive"));
 }
 
 void format_fqdn(struct complaints *c, struct str s)
@@ -450,7 +457,7 @@ void format_fqdn(struct complaints *c, struct str s)
     while (str_cut(&rest, '.', &label))
         labels++;
     if (labels < 2) {
-        complain(c, S("should be a domain with at least two segments separated by dots"));
+        complaints_add(c, S("should be a domain with at least two segments separated by dots"));
         return;
     }
     rest = s;
@@ -462,12 +469,12 @@ void format_domain_prefixed_path(struct complaints *c, struct str s)
 {
     struct str host, path;
     if (!str_split(s, '/', &host, &path) || host.n == 0 || path.n == 0) {
-        complain(c, S("must be a domain-prefixed path (such as \"acme.io/foo\")"));
+        complaints_add(c, S("must be a domain-prefixed path (such as \"acme.io/foo\")"));
         return;
     }
     format_dns1123_subdomain(c, host);
     if (!made_of(path, "/-._~%!$&'()*+,;=:"))
-        complain(c, S("Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')"));
+        complaints_add(c, S("Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')"));
 }
 
 bool percent_of(struct str s, int64_t *out)
@@ -475,7 +482,7 @@ bool percent_of(struct str s, int64_t *out)
     if (!str_ends(s, S("%")) || s.n < 2)
         return false;
     for (size_t i = 0; i + 1 < s.n; i++)
-        if (!digit(s.p[i]))
+        if (!char_is_digit(s.p[i]))
             return false;
     if (!str_to_i64(str_sub(s, 0, s.n - 1), 0, INT32_MAX, out))
         *out = INT32_MAX;
@@ -560,7 +567,7 @@ static bool cron_part(struct complaints *c, struct str s, const struct cron_fiel
         what = "too many hyphens";
     if (what) {
         if (c->a)
-            complain(c, arena_fmt(c->a, "%s: " STR_FMT, what, STR_ARG(s)));
+            complaints_add(c, arena_fmt(c->a, "%s: " STR_FMT, what, STR_ARG(s)));
         return c->a != NULL;
     }
     if (!str_eq(from, S("*")) && !str_eq(from, S("?"))) {
@@ -571,30 +578,32 @@ static bool cron_part(struct complaints *c, struct str s, const struct cron_fiel
         if (!bad.p && through && !cron_number(to, f, &high))
             bad = to;
         if (bad.p) {
-            complain(c, arena_fmt(c->a,
-                                  "failed to parse int from " STR_FMT ": strconv.Atoi: parsing \"" STR_FMT
-                                  "\": invalid syntax",
-                                  STR_ARG(bad), STR_ARG(bad)));
+            complaints_add(c, arena_fmt(c->a,
+                                        "failed to parse int from " STR_FMT ": strconv.Atoi: parsing \"" STR_FMT
+                                        "\": invalid syntax",
+                                        STR_ARG(bad), STR_ARG(bad)));
             return true;
         }
     }
     struct str bad_step = stepped ? step : STR_NONE;
     if (stepped && !cron_number(step, &(struct cron_field){NULL, 0, 0}, &by)) {
-        complain(c, arena_fmt(c->a,
-                              "failed to parse int from " STR_FMT ": strconv.Atoi: parsing \"" STR_FMT
-                              "\": invalid syntax",
-                              STR_ARG(bad_step), STR_ARG(bad_step)));
+        complaints_add(c, arena_fmt(c->a,
+                                    "failed to parse int from " STR_FMT ": strconv.Atoi: parsing \"" STR_FMT
+                                    "\": invalid syntax",
+                                    STR_ARG(bad_step), STR_ARG(bad_step)));
         return true;
     }
     if (low < f->min)
-        complain(c, arena_fmt(c->a, "beginning of range (%d) below minimum (%d): " STR_FMT, low, f->min, STR_ARG(s)));
+        complaints_add(
+            c, arena_fmt(c->a, "beginning of range (%d) below minimum (%d): " STR_FMT, low, f->min, STR_ARG(s)));
     else if (high > f->max)
-        complain(c, arena_fmt(c->a, "end of range (%d) above maximum (%d): " STR_FMT, high, f->max, STR_ARG(s)));
+        complaints_add(c,
+                       arena_fmt(c->a, "end of range (%d) above maximum (%d): " STR_FMT, high, f->max, STR_ARG(s)));
     else if (low > high)
-        complain(
+        complaints_add(
             c, arena_fmt(c->a, "beginning of range (%d) beyond end of range (%d): " STR_FMT, low, high, STR_ARG(s)));
     else if (by == 0)
-        complain(c, arena_fmt(c->a, "step of range should be a positive number: " STR_FMT, STR_ARG(s)));
+        complaints_add(c, arena_fmt(c->a, "step of range should be a positive number: " STR_FMT, STR_ARG(s)));
     else
         return false;
     return true;
@@ -612,9 +621,9 @@ static bool duration_ok(struct str s)
         return false;
     while (s.n > 0) {
         size_t n = 0, u = 0, unit = 0;
-        while (n < s.n && (digit(s.p[n]) || s.p[n] == '.'))
+        while (n < s.n && (char_is_digit(s.p[n]) || s.p[n] == '.'))
             n++;
-        while (n + u < s.n && lower(s.p[n + u]))
+        while (n + u < s.n && char_is_lower(s.p[n + u]))
             u++;
         while (unit < countof(units) && !str_eqz(str_sub(s, n, n + u), units[unit]))
             unit++;
@@ -638,19 +647,19 @@ void format_cron(struct complaints *c, struct str s)
     if (own)
         c->a = own;
     if (s.n == 0) {
-        complain(c, S("empty spec string"));
+        complaints_add(c, S("empty spec string"));
     } else if (s.p[0] == '@') {
         bool known = str_starts(s, S("@every "));
         struct str every = str_sub(s, 7, s.n);
         if (known && !duration_ok(every)) {
-            complain(c,
-                     arena_fmt(c->a, "failed to parse duration " STR_FMT ": time: invalid duration \"" STR_FMT "\"",
-                               STR_ARG(s), STR_ARG(every)));
+            complaints_add(
+                c, arena_fmt(c->a, "failed to parse duration " STR_FMT ": time: invalid duration \"" STR_FMT "\"",
+                             STR_ARG(s), STR_ARG(every)));
         }
         for (size_t i = 0; i < countof(nicknames); i++)
             known |= str_eqz(s, nicknames[i]);
         if (!known)
-            complain(c, arena_fmt(c->a, "unrecognized descriptor: " STR_FMT, STR_ARG(s)));
+            complaints_add(c, arena_fmt(c->a, "unrecognized descriptor: " STR_FMT, STR_ARG(s)));
     } else {
         struct str parts[8], rest = s;
         size_t n = 0, count = 0;
@@ -669,8 +678,8 @@ void format_cron(struct complaints *c, struct str s)
             rest = str_sub(rest, end, rest.n);
         }
         if (count != 5)
-            complain(c, arena_fmt(c->a, "expected exactly 5 fields, found %zu: [" STR_FMT "]", count,
-                                  STR_ARG(strbuf_str(&all))));
+            complaints_add(c, arena_fmt(c->a, "expected exactly 5 fields, found %zu: [" STR_FMT "]", count,
+                                        STR_ARG(strbuf_str(&all))));
         for (size_t i = 0; count == 5 && i < 5 && c->n == 0; i++) {
             struct str list = parts[i], part;
             while (c->n == 0 && str_cut(&list, ',', &part))

@@ -2,7 +2,7 @@
 #include "base/test.h"
 
 /* "apiVersion Kind", then JSON: answered with the JSON and the protobuf that go out. */
-static void answer(struct str input, struct strbuf *out)
+static void golden_answer(struct str input, struct strbuf *out)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     AUTO(strbuf_fini) struct strbuf pb = STRBUF(1 << 20);
@@ -24,5 +24,5 @@ static void answer(struct str input, struct strbuf *out)
 
 TEST(golden_samples_are_written_as_ever)
 {
-    test_transcript("tests/golden/codec.txt", answer);
+    test_transcript("tests/golden/codec.txt", golden_answer);
 }

@@ -6,14 +6,14 @@ struct timeparse {
     struct err *err;
 };
 
-static bool cannot(struct timeparse *p, const char *element)
+static bool element_refuse(struct timeparse *p, const char *element)
 {
     return err_set(p->err, E_BAD_REQUEST,
                    "parsing time \"" STR_FMT "\" as \"%s\": cannot parse \"" STR_FMT "\" as \"%s\"", STR_ARG(p->all),
                    p->layout, STR_ARG(p->rest), element);
 }
 
-static bool range(struct timeparse *p, const char *what)
+static bool range_refuse(struct timeparse *p, const char *what)
 {
     return err_set(p->err, E_BAD_REQUEST, "parsing time \"" STR_FMT "\": %s out of range", STR_ARG(p->all), what);
 }
@@ -24,11 +24,12 @@ static bool is_digit(struct str s, size_t i)
 }
 
 /* A literal, then a number of `width` digits (or of one, where `loose`). */
-static bool part(struct timeparse *p, const char *literal, const char *element, size_t width, bool loose, int *out)
+static bool part_parse(struct timeparse *p, const char *literal, const char *element, size_t width, bool loose,
+                       int *out)
 {
     if (*literal) {
         if (!p->rest.n || p->rest.p[0] != *literal)
-            return cannot(p, literal);
+            return element_refuse(p, literal);
         p->rest = str_sub(p->rest, 1, p->rest.n);
     }
     size_t n = 0;
@@ -36,7 +37,7 @@ static bool part(struct timeparse *p, const char *literal, const char *element, 
     while (n < width && is_digit(p->rest, n))
         v = v * 10 + (p->rest.p[n++] - '0');
     if (n < width && !(loose && n == 1))
-        return cannot(p, element);
+        return element_refuse(p, element);
     *out = v;
     p->rest = str_sub(p->rest, n, p->rest.n);
     return true;
@@ -55,22 +56,22 @@ bool gotime_parse(struct str s, bool micro, int64_t *seconds, int32_t *nanos, st
 {
     struct timeparse t = {s, s, micro ? "2006-01-02T15:04:05.000000Z07:00" : "2006-01-02T15:04:05Z07:00", err};
     int year, month, day, hour, minute, second, frac = 0;
-    if (!part(&t, "", "2006", 4, false, &year) || !part(&t, "-", "01", 2, false, &month))
+    if (!part_parse(&t, "", "2006", 4, false, &year) || !part_parse(&t, "-", "01", 2, false, &month))
         return false;
     if (month < 1 || month > 12)
-        return range(&t, "month");
-    if (!part(&t, "-", "02", 2, false, &day) || !part(&t, "T", "15", 2, true, &hour))
+        return range_refuse(&t, "month");
+    if (!part_parse(&t, "-", "02", 2, false, &day) || !part_parse(&t, "T", "15", 2, true, &hour))
         return false;
     if (hour > 23)
-        return range(&t, "hour");
-    if (!part(&t, ":", "04", 2, false, &minute))
+        return range_refuse(&t, "hour");
+    if (!part_parse(&t, ":", "04", 2, false, &minute))
         return false;
     if (minute > 59)
-        return range(&t, "minute");
-    if (!part(&t, ":", "05", 2, false, &second))
+        return range_refuse(&t, "minute");
+    if (!part_parse(&t, ":", "05", 2, false, &second))
         return false;
     if (second > 59)
-        return range(&t, "second");
+        return range_refuse(&t, "second");
     bool point = t.rest.n && (t.rest.p[0] == '.' || (!micro && t.rest.p[0] == ','));
     if (micro || (point && is_digit(t.rest, 1))) {
         size_t n = 1;
@@ -78,7 +79,7 @@ bool gotime_parse(struct str s, bool micro, int64_t *seconds, int32_t *nanos, st
         for (; is_digit(t.rest, n) && (!micro || n <= 6); n++, scale /= 10)
             frac += (t.rest.p[n] - '0') * scale;
         if (micro && (!point || n != 7))
-            return cannot(&t, ".000000");
+            return element_refuse(&t, ".000000");
         t.rest = str_sub(t.rest, n, t.rest.n);
     }
     int offset = 0;
@@ -88,12 +89,12 @@ bool gotime_parse(struct str s, bool micro, int64_t *seconds, int32_t *nanos, st
         struct str z = t.rest;
         if (z.n < 6 || (z.p[0] != '+' && z.p[0] != '-') || z.p[3] != ':' || !is_digit(z, 1) || !is_digit(z, 2) ||
             !is_digit(z, 4) || !is_digit(z, 5))
-            return cannot(&t, "Z07:00");
+            return element_refuse(&t, "Z07:00");
         int h = (z.p[1] - '0') * 10 + z.p[2] - '0', m = (z.p[4] - '0') * 10 + z.p[5] - '0';
         if (h > 24)
-            return range(&t, "time zone offset hour");
+            return range_refuse(&t, "time zone offset hour");
         if (m > 60)
-            return range(&t, "time zone offset minute");
+            return range_refuse(&t, "time zone offset minute");
         offset = (h * 60 + m) * (z.p[0] == '-' ? -60 : 60);
         t.rest = str_sub(z, 6, z.n);
     }
@@ -103,7 +104,7 @@ bool gotime_parse(struct str s, bool micro, int64_t *seconds, int32_t *nanos, st
     static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     if (day < 1 || day > days[month - 1] + (month == 2 && leap))
-        return range(&t, "day");
+        return range_refuse(&t, "day");
     *seconds = days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - offset;
     *nanos = micro ? frac / 1000 * 1000 : frac;
     return true;

@@ -86,7 +86,7 @@ struct seen {
     const struct kind_set *now;
 };
 
-static void seen(struct kind_listener *l, const struct kind_set *was, const struct kind_set *now)
+static void change_seen(struct kind_listener *l, const struct kind_set *was, const struct kind_set *now)
 {
     struct seen *s = container_of(l, struct seen, l);
     CHECK(was != now);
@@ -97,7 +97,7 @@ static void seen(struct kind_listener *l, const struct kind_set *was, const stru
 TEST(who_took_a_set_keeps_it_when_another_is_published)
 {
     struct kind_publisher p;
-    struct seen s = {.l = {.fn = seen}};
+    struct seen s = {.l = {.fn = change_seen}};
     kind_publisher_init(&p);
     kind_listen(&p, &s.l);
     const struct kind *one = boat_kind("v1", "1", captain, 1), *two = boat_kind("v1", "2", mate, 2);

@@ -63,7 +63,7 @@ static uint32_t kept_members(const struct val *v, const struct val *meta)
     return n;
 }
 
-static void measure(const struct val *v, const struct val *meta, size_t *nodes, size_t *texts)
+static void val_measure(const struct val *v, const struct val *meta, size_t *nodes, size_t *texts)
 {
     switch ((enum val_type)v->type) {
     case VAL_STRING:
@@ -71,7 +71,7 @@ static void measure(const struct val *v, const struct val *meta, size_t *nodes, 
     case VAL_LIST:
         *nodes += v->n * sizeof *v->list;
         for (uint32_t i = 0; i < v->n; i++)
-            measure(&v->list[i], meta, nodes, texts);
+            val_measure(&v->list[i], meta, nodes, texts);
         break;
     case VAL_MAP:
         *nodes += map_bytes(kept_members(v, meta));
@@ -83,7 +83,7 @@ static void measure(const struct val *v, const struct val *meta, size_t *nodes, 
                 *nodes += sizeof *m->name;
                 *texts += m->name->s.n + 1;
             }
-            measure(&m->v, meta, nodes, texts);
+            val_measure(&m->v, meta, nodes, texts);
         }
         break;
     case VAL_NULL:
@@ -103,14 +103,14 @@ static const char *copy_text(struct copier *c, const char *p, size_t n)
     return to;
 }
 
-static void *take(struct copier *c, size_t n)
+static void *room_take(struct copier *c, size_t n)
 {
     void *p = c->nodes;
     c->nodes += n;
     return p;
 }
 
-static struct val copy(struct copier *c, const struct val *v, const struct val *meta)
+static struct val val_copy_into(struct copier *c, const struct val *v, const struct val *meta)
 {
     struct val out = *v;
     out.spare = 0;
@@ -118,25 +118,25 @@ static struct val copy(struct copier *c, const struct val *v, const struct val *
     case VAL_STRING:
     case VAL_BYTES: out.s = copy_text(c, v->s, v->n); break;
     case VAL_LIST:
-        out.list = take(c, v->n * sizeof *v->list);
+        out.list = room_take(c, v->n * sizeof *v->list);
         for (uint32_t i = 0; i < v->n; i++)
-            out.list[i] = copy(c, &v->list[i], meta);
+            out.list[i] = val_copy_into(c, &v->list[i], meta);
         break;
     case VAL_MAP: {
         out.n = kept_members(v, meta);
         out.flags &= (uint8_t)~VAL_F_HASHED;
-        struct member *to = out.map = take(c, map_bytes(out.n));
+        struct member *to = out.map = room_take(c, map_bytes(out.n));
         for (uint32_t i = 0; i < v->n; i++) {
             const struct member *m = &v->map[i];
             if (left_out(v, meta, m))
                 continue;
             to->name = m->name;
             if (!name_is_static(m->name)) {
-                struct name *name = take(c, sizeof *name);
+                struct name *name = room_take(c, sizeof *name);
                 name->s = (struct str){copy_text(c, m->name->s.p, m->name->s.n), m->name->s.n};
                 to->name = name;
             }
-            to++->v = copy(c, &m->v, meta);
+            to++->v = val_copy_into(c, &m->v, meta);
         }
         if (out.n > HASH_FROM)
             map_hash(&out);
@@ -154,12 +154,12 @@ struct obj *obj_new(const struct kind *kind, const struct val *tree, int64_t rev
 {
     const struct val *meta = val_get(tree, N(metadata));
     size_t nodes = 0, texts = 0;
-    measure(tree, meta, &nodes, &texts);
+    val_measure(tree, meta, &nodes, &texts);
     size_t bytes = sizeof(struct obj_room) + nodes + texts;
     struct obj_room *room = mem_alloc(bytes);
     struct copier c = {(char *)(room + 1), (char *)(room + 1) + nodes};
     room->o = (struct obj){.refs = 1, .kind = kind_ref(kind), .rev = rev, .bytes = bytes};
-    room->o.tree = copy(&c, tree, meta);
+    room->o.tree = val_copy_into(&c, tree, meta);
     meta = obj_meta(&room->o);
     room->o.ns = val_text(val_get(meta, N(namespace)));
     room->o.name = val_text(val_get(meta, N(name)));
@@ -195,7 +195,7 @@ static void kept_shrink(void) /* locked */
     }
 }
 
-static void keep(struct obj_room *room, enum encoding enc, struct buf *bytes)
+static void bytes_keep(struct obj_room *room, enum encoding enc, struct buf *bytes)
 {
     pthread_mutex_lock(&kept_lock);
     if (!room->kept[enc]) { /* else another thread was faster */
@@ -208,7 +208,7 @@ static void keep(struct obj_room *room, enum encoding enc, struct buf *bytes)
     pthread_mutex_unlock(&kept_lock);
 }
 
-static void forget(struct obj_room *room)
+static void bytes_forget(struct obj_room *room)
 {
     if (!atomic_load(&room->asked))
         return;
@@ -246,7 +246,7 @@ struct buf *obj_encoded(struct obj *o, enum encoding enc)
     struct buf *made = obj_encoded_once(o, enc);
     uint8_t bit = (uint8_t)(1 << enc);
     if (atomic_fetch_or(&room->asked, bit) & bit) /* most are asked for once: when they are written */
-        keep(room, enc, made);
+        bytes_keep(room, enc, made);
     return made;
 }
 
@@ -278,14 +278,14 @@ void obj_unref(struct obj *o)
 {
     if (!o || __atomic_sub_fetch(&o->refs, 1, __ATOMIC_ACQ_REL) > 0)
         return;
-    forget(container_of(o, struct obj_room, o));
+    bytes_forget(container_of(o, struct obj_room, o));
     kind_unref(o->kind);
     mem_free(container_of(o, struct obj_room, o));
 }
 
 void obj_set_rev(struct obj *o, int64_t rev)
 {
-    forget(container_of(o, struct obj_room, o));
+    bytes_forget(container_of(o, struct obj_room, o));
     o->rev = rev;
 }
 

@@ -30,16 +30,16 @@ struct document {
     bool two;                       /* OpenAPI 2.0 (Swagger), not 3.0 */
 };
 
-static void need(struct document *d, const struct type *t);
+static void type_need(struct document *d, const struct type *t);
 
 static void need_fields(struct document *d, const struct type *t)
 {
     for (uint16_t i = 0; i < t->nfields; i++)
-        need(d, t->fields[i].type);
+        type_need(d, t->fields[i].type);
 }
 
 /* Notes every named type that is reached from here. */
-static void need(struct document *d, const struct type *t)
+static void type_need(struct document *d, const struct type *t)
 {
     if (t->openapi) {
         if (map_get(&d->seen, str_of(t->openapi)))
@@ -47,7 +47,7 @@ static void need(struct document *d, const struct type *t)
         (void)map_put(&d->seen, str_of(t->openapi), (void *)(uintptr_t)t);
     }
     if (t->of)
-        need(d, t->of);
+        type_need(d, t->of);
     need_fields(d, t);
 }
 
@@ -573,9 +573,9 @@ static void add_security(struct strbuf *b)
 /* The paths of a kind; notes the types that they speak of. */
 static void add_kind(struct document *d, const struct kind *k, bool *first)
 {
-    need(d, k->type);
+    type_need(d, k->type);
     if (k->list_type)
-        need(d, k->list_type);
+        type_need(d, k->list_type);
     if (k->namespaced)
         add_path(d, k, PATH_ALL_NAMESPACES, NULL, first);
     add_path(d, k, PATH_COLLECTION, NULL, first);
@@ -590,7 +590,7 @@ static void add_kind(struct document *d, const struct kind *k, bool *first)
         const struct type *t = sub->kind ? root_type_find(strbuf_str(&gv), str_of(sub->kind)) : k->type;
         strbuf_fini(&gv);
         if (t)
-            need(d, t);
+            type_need(d, t);
         add_path(d, k, PATH_OBJECT, sub, first);
     }
 }
@@ -599,9 +599,9 @@ static void add_kind(struct document *d, const struct kind *k, bool *first)
 static void add_components(struct document *d)
 {
     bool first = true;
-    need(d, T(meta_v1_DeleteOptions));
-    need(d, T(meta_v1_Status));
-    need(d, T(meta_v1_WatchEvent));
+    type_need(d, T(meta_v1_DeleteOptions));
+    type_need(d, T(meta_v1_Status));
+    type_need(d, T(meta_v1_WatchEvent));
     map_each (it, &d->seen) {
         if (!first)
             strbuf_addc(d->b, ',');
@@ -634,7 +634,7 @@ void openapi_two(struct strbuf *b, const struct kind_set *set)
         add_kind(&d, set->kinds[i], &first);
     for (size_t i = 0; i < nroot_types; i++) /* what is sent to a subresource, and lists */
         if (root_types[i].type->openapi)
-            need(&d, root_types[i].type);
+            type_need(&d, root_types[i].type);
     strbuf_addz(b, "},\"definitions\":{");
     add_components(&d);
     strbuf_addz(
@@ -661,7 +661,7 @@ static void plain_document(struct strbuf *b, const struct kind_set *set, struct 
     strbuf_addf(b, "\"/" STR_FMT "/\":{\"get\":{\"responses\":{\"200\":{\"description\":\"OK\",", STR_ARG(path));
     add_content(&d, t);
     strbuf_addz(b, "}}}}},\"components\":{\"schemas\":{");
-    need(&d, t);
+    type_need(&d, t);
     map_each (it, &d.seen) {
         if (!first)
             strbuf_addc(b, ',');
@@ -674,8 +674,8 @@ static void plain_document(struct strbuf *b, const struct kind_set *set, struct 
 }
 
 /* What stands at a path: a version's document, or one of a single type. */
-static bool find(const struct kind_set *set, struct str path, const struct group_version **gv,
-                 const struct type **plain)
+static bool path_find(const struct kind_set *set, struct str path, const struct group_version **gv,
+                      const struct type **plain)
 {
     struct str root, rest, group, version;
     *gv = NULL;
@@ -706,14 +706,14 @@ bool openapi_known(const struct kind_set *set, struct str path)
 {
     const struct group_version *gv;
     const struct type *plain;
-    return find(set, path, &gv, &plain);
+    return path_find(set, path, &gv, &plain);
 }
 
 bool openapi_document(struct strbuf *b, const struct kind_set *set, struct str path)
 {
     const struct group_version *gv;
     const struct type *plain;
-    if (!find(set, path, &gv, &plain))
+    if (!path_find(set, path, &gv, &plain))
         return false;
     if (gv)
         version_document(b, set, gv);

@@ -71,7 +71,7 @@ static void sort_touched(struct val *v)
 }
 
 /* How deep and how large a value is. */
-static size_t weight(const struct val *v)
+static size_t val_weight(const struct val *v)
 {
     size_t n = 16;
     if (!v)
@@ -79,13 +79,13 @@ static size_t weight(const struct val *v)
     if (v->type == VAL_STRING || v->type == VAL_BYTES)
         n += v->n;
     val_each_item (item, v)
-        n += weight(item);
+        n += val_weight(item);
     val_each_member (m, v)
-        n += m->name->s.n + weight(&m->v);
+        n += m->name->s.n + val_weight(&m->v);
     return n;
 }
 
-static struct str unescape(struct arena *a, struct str token)
+static struct str token_unescape(struct arena *a, struct str token)
 {
     if (str_find_char(token, '~') < 0)
         return token;
@@ -109,7 +109,7 @@ static int64_t index_of(struct str token, int64_t room)
     return i < 0 ? i + room : i;
 }
 
-static struct val *child(struct val *at, struct str token)
+static struct val *child_of(struct val *at, struct str token)
 {
     if (val_is(at, VAL_MAP))
         return val_get_str_mut(at, token);
@@ -121,7 +121,7 @@ static struct val *child(struct val *at, struct str token)
 }
 
 /* The container that the pointer's last token is in. False: there is none. */
-static bool find(struct patching *p, struct val *doc, struct str pointer, struct val **in, struct str *last)
+static bool pointer_find(struct patching *p, struct val *doc, struct str pointer, struct val **in, struct str *last)
 {
     struct str token, rest = pointer;
     if (rest.n == 0 || rest.p[0] != '/')
@@ -129,7 +129,7 @@ static bool find(struct patching *p, struct val *doc, struct str pointer, struct
     rest = str_sub(rest, 1, rest.n);
     *in = doc;
     while (str_cut(&rest, '/', &token)) {
-        token = unescape(p->a, token);
+        token = token_unescape(p->a, token);
         if (val_is(*in, VAL_MAP)) {
             (*in)->flags |= VAL_F_TOUCHED;
             p->moved += (*in)->n / 2; /* it is looked through, which is quicker than to shift */
@@ -138,27 +138,27 @@ static bool find(struct patching *p, struct val *doc, struct str pointer, struct
             *last = token;
             return val_is(*in, VAL_MAP) || val_is(*in, VAL_LIST);
         }
-        *in = child(*in, token);
+        *in = child_of(*in, token);
         if (!*in)
             return false;
     }
     return false;
 }
 
-static const struct val *lookup(struct patching *p, struct val *doc, struct str pointer)
+static const struct val *pointer_lookup(struct patching *p, struct val *doc, struct str pointer)
 {
     struct val *in;
     struct str last;
     if (pointer.n == 0)
         return doc;
-    return find(p, doc, pointer, &in, &last) ? child(in, last) : NULL;
+    return pointer_find(p, doc, pointer, &in, &last) ? child_of(in, last) : NULL;
 }
 
 static bool op_remove(struct patching *p, struct val *doc, struct str path)
 {
     struct val *in;
     struct str last;
-    if (!find(p, doc, path, &in, &last) || !child(in, last))
+    if (!pointer_find(p, doc, path, &in, &last) || !child_of(in, last))
         return false;
     p->moved += in->n;
     if (val_is(in, VAL_MAP))
@@ -189,7 +189,7 @@ static bool op_put(struct patching *p, struct val *doc, struct str path, struct 
         *doc = value;
         return true;
     }
-    if (!find(p, doc, path, &in, &last))
+    if (!pointer_find(p, doc, path, &in, &last))
         return false;
     if (val_is(in, VAL_MAP)) {
         val_set_str(p->a, in, last, value);
@@ -197,13 +197,13 @@ static bool op_put(struct patching *p, struct val *doc, struct str path, struct 
     }
     if (!replace)
         return item_add(p, in, last, value);
-    old = child(in, last);
+    old = child_of(in, last);
     if (old)
         *old = value;
     return old != NULL;
 }
 
-static bool apply(struct patching *p, struct val *doc, const struct val *operation)
+static bool operation_apply(struct patching *p, struct val *doc, const struct val *operation)
 {
     struct arena *a = p->a;
     struct str op = val_text(val_get_str(operation, S("op"))), path = val_text(val_get(operation, N(path)));
@@ -219,17 +219,17 @@ static bool apply(struct patching *p, struct val *doc, const struct val *operati
     if (str_eq(op, S("replace")))
         return op_put(p, doc, path, value, true);
     if (str_eq(op, S("test"))) {
-        found = lookup(p, doc, path);
+        found = pointer_lookup(p, doc, path);
         return found ? val_equal(found, &value) : value.type == VAL_NULL;
     }
-    if (!val_is(val_get(operation, N(from)), VAL_STRING) || !(found = lookup(p, doc, from)))
+    if (!val_is(val_get(operation, N(from)), VAL_STRING) || !(found = pointer_lookup(p, doc, from)))
         return false;
     if (str_eq(op, S("move"))) {
         struct val moved = *found;
         return op_remove(p, doc, from) && op_put(p, doc, path, moved, false);
     }
     if (str_eq(op, S("copy"))) {
-        p->copied += weight(found);
+        p->copied += val_weight(found);
         return p->copied <= COPIED_MAX && op_put(p, doc, path, val_copy(a, found), false);
     }
     return false;
@@ -247,7 +247,7 @@ bool patch_json(struct arena *a, const struct val *doc, const struct val *patch,
     struct val result = val_copy(a, doc);
     struct patching p = {.a = a};
     val_each_item (operation, patch) {
-        if (!apply(&p, &result, operation))
+        if (!operation_apply(&p, &result, operation))
             return err_set(err, E_INVALID, "the server rejected our request due to an error in our request");
         if (p.moved > MOVED_MAX)
             return err_set(
@@ -271,7 +271,7 @@ static struct member *in_order(struct arena *a, const struct val *map)
 }
 
 /* `doc` and `patch` are the caller's own: the result is made of them. Two sorted maps are merged member by member. */
-static struct val merged(struct arena *a, const struct val *doc, const struct val *patch)
+static struct val val_merged(struct arena *a, const struct val *doc, const struct val *patch)
 {
     if (!val_is(patch, VAL_MAP)) {
         struct val value = *patch;
@@ -287,7 +287,7 @@ static struct val merged(struct arena *a, const struct val *doc, const struct va
         if (order < 0)
             val_append(a, &result, d[i].name, d[i].v);
         else if (p[j].v.type != VAL_NULL)
-            val_append(a, &result, p[j].name, merged(a, order ? NULL : &d[i].v, &p[j].v));
+            val_append(a, &result, p[j].name, val_merged(a, order ? NULL : &d[i].v, &p[j].v));
         i += order <= 0;
         j += order >= 0;
     }
@@ -312,7 +312,7 @@ bool patch_merge(struct arena *a, const struct val *doc, const struct val *patch
     if (too_deep(patch, DEPTH_MAX))
         return err_set(err, E_BAD_REQUEST, "a merge patch may be %d levels deep", DEPTH_MAX);
     struct val mine = val_copy(a, doc), theirs = val_copy(a, patch);
-    *out = merged(a, &mine, &theirs);
+    *out = val_merged(a, &mine, &theirs);
     return true;
 }
 

@@ -4,7 +4,7 @@
 #include "base/test.h"
 #include <stdio.h>
 
-static struct val parse(struct arena *a, const char *json)
+static struct val json_val(struct arena *a, const char *json)
 {
     struct val v;
     struct err err = ERR;
@@ -12,7 +12,7 @@ static struct val parse(struct arena *a, const char *json)
     return v;
 }
 
-static struct str shown(struct arena *a, const struct val *v)
+static struct str val_shown(struct arena *a, const struct val *v)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     json_encode(&b, v);
@@ -37,10 +37,10 @@ TEST(merge_patches_follow_rfc_7386)
     };
     AUTO(arena_fini) struct arena a = ARENA;
     for (size_t i = 0; i < countof(rows); i++) {
-        struct val doc = parse(&a, rows[i][0]), patch = parse(&a, rows[i][1]), out;
+        struct val doc = json_val(&a, rows[i][0]), patch = json_val(&a, rows[i][1]), out;
         struct err err = ERR;
         CHECK_OK(patch_merge(&a, &doc, &patch, &out, &err), err);
-        CHECK_STR(shown(&a, &out), str_of(rows[i][2]));
+        CHECK_STR(val_shown(&a, &out), str_of(rows[i][2]));
     }
 }
 
@@ -48,25 +48,27 @@ TEST(what_a_patch_goes_through_is_sorted_and_the_rest_stays)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct err err = ERR;
-    struct val doc = parse(&a, "{\"z\":1,\"m\":{\"c\":1,\"b\":{\"y\":1,\"x\":2}},\"a\":{\"q\":1,\"p\":2}}"), out;
-    struct val json = parse(&a, "[{\"op\":\"replace\",\"path\":\"/m/c\",\"value\":{\"k\":1,\"j\":2}}]");
-    struct val merge = parse(&a, "{\"m\":{\"c\":{\"k\":1,\"j\":2},\"b\":[{\"v\":1,\"u\":2}]}}");
+    struct val doc = json_val(&a, "{\"z\":1,\"m\":{\"c\":1,\"b\":{\"y\":1,\"x\":2}},\"a\":{\"q\":1,\"p\":2}}"), out;
+    struct val json = json_val(&a, "[{\"op\":\"replace\",\"path\":\"/m/c\",\"value\":{\"k\":1,\"j\":2}}]");
+    struct val merge = json_val(&a, "{\"m\":{\"c\":{\"k\":1,\"j\":2},\"b\":[{\"v\":1,\"u\":2}]}}");
     CHECK_OK(patch_json(&a, &doc, &json, &out, &err), err);
-    CHECK_STR(shown(&a, &out), S("{\"a\":{\"q\":1,\"p\":2},\"m\":{\"b\":{\"y\":1,\"x\":2},\"c\":{\"k\":1,\"j\":2}},"
-                                 "\"z\":1}"));
+    CHECK_STR(val_shown(&a, &out),
+              S("{\"a\":{\"q\":1,\"p\":2},\"m\":{\"b\":{\"y\":1,\"x\":2},\"c\":{\"k\":1,\"j\":2}},"
+                "\"z\":1}"));
     CHECK_OK(patch_merge(&a, &doc, &merge, &out, &err), err);
-    CHECK_STR(shown(&a, &out), S("{\"a\":{\"q\":1,\"p\":2},\"m\":{\"b\":[{\"v\":1,\"u\":2}],\"c\":{\"j\":2,\"k\":1}},"
-                                 "\"z\":1}"));
+    CHECK_STR(val_shown(&a, &out),
+              S("{\"a\":{\"q\":1,\"p\":2},\"m\":{\"b\":[{\"v\":1,\"u\":2}],\"c\":{\"j\":2,\"k\":1}},"
+                "\"z\":1}"));
 }
 
 TEST(a_merge_diff_leads_from_one_document_to_the_other)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct err err = ERR;
-    struct val from = parse(&a, "{\"a\":1,\"b\":{\"c\":2,\"d\":3},\"e\":[1]}");
-    struct val to = parse(&a, "{\"a\":1,\"b\":{\"c\":9},\"f\":true}"), out;
+    struct val from = json_val(&a, "{\"a\":1,\"b\":{\"c\":2,\"d\":3},\"e\":[1]}");
+    struct val to = json_val(&a, "{\"a\":1,\"b\":{\"c\":9},\"f\":true}"), out;
     struct val patch = diff_merge(&a, &from, &to);
-    CHECK_STR(shown(&a, &patch), S("{\"b\":{\"c\":9,\"d\":null},\"f\":true,\"e\":null}"));
+    CHECK_STR(val_shown(&a, &patch), S("{\"b\":{\"c\":9,\"d\":null},\"f\":true,\"e\":null}"));
     CHECK_OK(patch_merge(&a, &from, &patch, &out, &err), err);
     CHECK(val_equal(&out, &to));
 }
@@ -76,37 +78,39 @@ TEST(an_apply_changes_what_it_names_and_removes_what_it_named_before)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct err err = ERR;
-    struct val original = parse(
+    struct val original = json_val(
         &a, "{\"metadata\":{\"labels\":{\"a\":\"1\",\"b\":\"2\"}},\"spec\":{\"containers\":[{\"name\":\"web\","
             "\"image\":\"web:1\"},{\"name\":\"log\",\"image\":\"log:1\"}]}}");
-    struct val modified = parse(&a, "{\"metadata\":{\"labels\":{\"a\":\"1\"}},\"spec\":{\"containers\":[{\"name\":"
-                                    "\"web\",\"image\":\"web:2\"}]}}");
-    struct val current = parse(&a, "{\"metadata\":{\"labels\":{\"a\":\"1\",\"b\":\"2\",\"x\":\"y\"}},\"spec\":{"
-                                   "\"nodeName\":\"n\",\"containers\":[{\"name\":\"web\","
-                                   "\"image\":\"web:1\",\"imagePullPolicy\":\"Always\"},{\"name\":\"log\",\"image\":"
-                                   "\"log:1\"},{\"name\":\"injected\",\"image\":\"i\"}]}}");
+    struct val modified = json_val(&a, "{\"metadata\":{\"labels\":{\"a\":\"1\"}},\"spec\":{\"containers\":[{\"name\":"
+                                       "\"web\",\"image\":\"web:2\"}]}}");
+    struct val current = json_val(&a,
+                                  "{\"metadata\":{\"labels\":{\"a\":\"1\",\"b\":\"2\",\"x\":\"y\"}},\"spec\":{"
+                                  "\"nodeName\":\"n\",\"containers\":[{\"name\":\"web\","
+                                  "\"image\":\"web:1\",\"imagePullPolicy\":\"Always\"},{\"name\":\"log\",\"image\":"
+                                  "\"log:1\"},{\"name\":\"injected\",\"image\":\"i\"}]}}");
     struct val patch, out;
     CHECK_OK(diff_strategic3(&a, T(core_v1_Pod), &original, &modified, &current, &patch, &err), err);
-    CHECK_STR(shown(&a, &patch), S("{\"metadata\":{\"labels\":{\"b\":null}},\"spec\":{\"$setElementOrder/"
-                                   "containers\":[{\"name\":\"web\"}],\"containers\":[{\"image\":\"web:2\","
-                                   "\"name\":\"web\"},{\"name\":\"log\",\"$patch\":\"delete\"}]}}"));
+    CHECK_STR(val_shown(&a, &patch), S("{\"metadata\":{\"labels\":{\"b\":null}},\"spec\":{\"$setElementOrder/"
+                                       "containers\":[{\"name\":\"web\"}],\"containers\":[{\"image\":\"web:2\","
+                                       "\"name\":\"web\"},{\"name\":\"log\",\"$patch\":\"delete\"}]}}"));
     CHECK_OK(patch_strategic(&a, T(core_v1_Pod), &current, &patch, &out, &err), err);
-    struct val want = parse(&a, "{\"metadata\":{\"labels\":{\"a\":\"1\",\"x\":\"y\"}},\"spec\":{\"nodeName\":\"n\","
-                                "\"containers\":[{\"name\":\"web\",\"image\":\"web:2\","
-                                "\"imagePullPolicy\":\"Always\"},{\"name\":\"injected\",\"image\":\"i\"}]}}");
+    struct val want = json_val(&a,
+                               "{\"metadata\":{\"labels\":{\"a\":\"1\",\"x\":\"y\"}},\"spec\":{\"nodeName\":\"n\","
+                               "\"containers\":[{\"name\":\"web\",\"image\":\"web:2\","
+                               "\"imagePullPolicy\":\"Always\"},{\"name\":\"injected\",\"image\":\"i\"}]}}");
     CHECK(val_equal(&out, &want));
     CHECK_OK(diff_strategic3(&a, T(core_v1_Pod), &modified, &modified, &out, &patch, &err), err);
     /* as kubectl: the order is said where the server has more */
-    CHECK_STR(shown(&a, &patch), S("{\"spec\":{\"$setElementOrder/containers\":[{\"name\":\"web\"}]}}"));
+    CHECK_STR(val_shown(&a, &patch), S("{\"spec\":{\"$setElementOrder/containers\":[{\"name\":\"web\"}]}}"));
     CHECK_OK(diff_strategic3(&a, T(core_v1_Pod), &modified, &modified, &modified, &patch, &err), err);
-    CHECK_STR(shown(&a, &patch), S("{}"));
+    CHECK_STR(val_shown(&a, &patch), S("{}"));
 }
 
 TEST(a_failed_json_patch_says_so_and_limits_hold)
 {
     AUTO(arena_fini) struct arena a = ARENA;
-    struct val doc = parse(&a, "{\"a\":[1]}"), out;
-    struct val wrong = parse(&a, "[{\"op\":\"remove\",\"path\":\"/b\"}]"), shape = parse(&a, "{}");
+    struct val doc = json_val(&a, "{\"a\":[1]}"), out;
+    struct val wrong = json_val(&a, "[{\"op\":\"remove\",\"path\":\"/b\"}]"), shape = json_val(&a, "{}");
     struct err err = ERR;
     CHECK(!patch_json(&a, &doc, &wrong, &out, &err));
     CHECK_INT(err.kind, E_INVALID);
@@ -118,7 +122,7 @@ TEST(a_failed_json_patch_says_so_and_limits_hold)
     CHECK(!patch_json(&a, &doc, &many, &out, &err));
     CHECK_INT(err.kind, E_TOO_LARGE);
     /* each copy doubles the document: upstream's limit on what copies may add ends it */
-    struct val bomb = val_list(), copy = parse(&a, "{\"op\":\"copy\",\"from\":\"/a\",\"path\":\"/a/-\"}");
+    struct val bomb = val_list(), copy = json_val(&a, "{\"op\":\"copy\",\"from\":\"/a\",\"path\":\"/a/-\"}");
     for (int i = 0; i < 64; i++)
         val_add(&a, &bomb, copy);
     CHECK(!patch_json(&a, &doc, &bomb, &out, &err));
@@ -152,7 +156,7 @@ static size_t each_recorded(const char *name,
     return lines;
 }
 
-static struct val parsed(struct arena *a, struct str json)
+static struct val json_parsed(struct arena *a, struct str json)
 {
     struct val v;
     struct err err = ERR;
@@ -163,7 +167,7 @@ static struct val parsed(struct arena *a, struct str json)
 /* Object, patch, what `kubectl patch --local` made of it ("-": refused). */
 static void check_merged(struct arena *a, const struct type *t, struct str *f)
 {
-    struct val doc = parsed(a, f[1]), patch = parsed(a, f[2]), out;
+    struct val doc = json_parsed(a, f[1]), patch = json_parsed(a, f[2]), out;
     struct err err = ERR;
     bool ok = patch_strategic(a, t, &doc, &patch, &out, &err);
     if (str_eq(f[3], S("-"))) {
@@ -174,10 +178,10 @@ static void check_merged(struct arena *a, const struct type *t, struct str *f)
     }
     if (!ok)
         test_failed(__FILE__, __LINE__, "%s: " STR_FMT "\n" STR_FMT, err.text, STR_ARG(f[1]), STR_ARG(f[2]));
-    struct val want = parsed(a, f[3]);
+    struct val want = json_parsed(a, f[3]);
     if (!val_equal(&out, &want))
         test_failed(__FILE__, __LINE__, "object " STR_FMT "\npatch " STR_FMT "\nhave " STR_FMT "\nwant " STR_FMT,
-                    STR_ARG(f[1]), STR_ARG(f[2]), STR_ARG(shown(a, &out)), STR_ARG(f[3]));
+                    STR_ARG(f[1]), STR_ARG(f[2]), STR_ARG(val_shown(a, &out)), STR_ARG(f[3]));
 }
 
 TEST(strategic_patches_do_what_kubectl_does)
@@ -188,7 +192,7 @@ TEST(strategic_patches_do_what_kubectl_does)
 /* Last applied, applied now, live, the patch that `kubectl apply` sent ("-": it failed). */
 static void check_computed(struct arena *a, const struct type *t, struct str *f)
 {
-    struct val last = parsed(a, f[1]), now = parsed(a, f[2]), live = parsed(a, f[3]), out;
+    struct val last = json_parsed(a, f[1]), now = json_parsed(a, f[2]), live = json_parsed(a, f[3]), out;
     struct err err = ERR;
     bool ok = diff_strategic3(a, t, &last, &now, &live, &out, &err), refused = str_eq(f[4], S("-"));
     if (ok == refused)
@@ -196,11 +200,11 @@ static void check_computed(struct arena *a, const struct type *t, struct str *f)
                     ok ? "computed, where kubectl fails" : err.text, STR_ARG(f[1]), STR_ARG(f[2]), STR_ARG(f[3]));
     if (refused)
         return;
-    struct val want = parsed(a, f[4]);
+    struct val want = json_parsed(a, f[4]);
     if (!val_equal(&out, &want))
         test_failed(__FILE__, __LINE__,
                     "last " STR_FMT "\nnow  " STR_FMT "\nlive " STR_FMT "\nhave " STR_FMT "\nwant " STR_FMT,
-                    STR_ARG(f[1]), STR_ARG(f[2]), STR_ARG(f[3]), STR_ARG(shown(a, &out)), STR_ARG(f[4]));
+                    STR_ARG(f[1]), STR_ARG(f[2]), STR_ARG(f[3]), STR_ARG(val_shown(a, &out)), STR_ARG(f[4]));
 }
 
 TEST(an_apply_computes_the_patch_that_kubectl_computes)
@@ -250,7 +254,7 @@ static struct val long_list(struct arena *a, const char *before, int from, const
 {
     struct val list = val_list();
     for (int i = 0; i < LONG; i++)
-        val_add(a, &list, parsed(a, arena_fmt(a, "%s%d%s", before, from + i, after)));
+        val_add(a, &list, json_parsed(a, arena_fmt(a, "%s%d%s", before, from + i, after)));
     return list;
 }
 
@@ -277,7 +281,7 @@ TEST(patches_of_long_lists_and_maps_take_no_longer_than_reading_them)
         val_append(&a, unknown, name_of(&a, arena_fmt(&a, "u%d", i)), val_list());
     }
     for (int i = 0; i < 10000; i++)
-        val_add(&a, &ops, parsed(&a, S("{\"op\":\"add\",\"path\":\"/spec/hostAliases/0\",\"value\":1}")));
+        val_add(&a, &ops, json_parsed(&a, S("{\"op\":\"add\",\"path\":\"/spec/hostAliases/0\",\"value\":1}")));
     deep = val_map();
     for (int i = 0; i < 9000; i++) {
         struct val outer = val_map();
@@ -290,8 +294,9 @@ TEST(patches_of_long_lists_and_maps_take_no_longer_than_reading_them)
     CHECK(seconds_of(as_json, &a, pod, ops) < MOST);
     struct val keys = val_list();
     for (int i = 0; i < 10000; i++)
-        val_add(&a, &keys,
-                parsed(&a, arena_fmt(&a, "{\"op\":\"add\",\"path\":\"/metadata/labels/n%d\",\"value\":\"x\"}", i)));
+        val_add(
+            &a, &keys,
+            json_parsed(&a, arena_fmt(&a, "{\"op\":\"add\",\"path\":\"/metadata/labels/n%d\",\"value\":\"x\"}", i)));
     CHECK(seconds_of(as_json, &a, pod, keys) < MOST);
     CHECK(seconds_of(as_merge, &a, pod, patch) < MOST);
     CHECK(seconds_of(as_merge, &a, deep, deep) < MOST);

@@ -1,6 +1,6 @@
 #include "api/places.h"
 
-static uint64_t mix(uint64_t x)
+static uint64_t bits_mix(uint64_t x)
 {
     x = (x ^ (x >> 32)) * 0x9e3779b97f4a7c15u;
     return x ^ (x >> 29);
@@ -8,28 +8,28 @@ static uint64_t mix(uint64_t x)
 
 uint64_t val_hash(const struct val *v)
 {
-    uint64_t h = mix(v->type + 1u);
+    uint64_t h = bits_mix(v->type + 1u);
     switch ((enum val_type)v->type) {
     case VAL_NULL: break;
-    case VAL_BOOL: return mix(h + v->b);
-    case VAL_INT: return mix(h + (uint64_t)v->i);
+    case VAL_BOOL: return bits_mix(h + v->b);
+    case VAL_INT: return bits_mix(h + (uint64_t)v->i);
     case VAL_DOUBLE: {
         uint64_t bits;
         double d = v->d == 0 ? 0 : v->d; /* -0.0 equals 0.0 */
         memcpy(&bits, &d, sizeof bits);
-        return mix(h + bits);
+        return bits_mix(h + bits);
     }
     case VAL_STRING:
-    case VAL_BYTES: return mix(h + str_hash((struct str){v->s, v->n}));
+    case VAL_BYTES: return bits_mix(h + str_hash((struct str){v->s, v->n}));
     case VAL_LIST:
         val_each_item (item, v)
-            h = mix(h * 31 + val_hash(item));
+            h = bits_mix(h * 31 + val_hash(item));
         return h;
     case VAL_MAP: { /* whatever the order of its members */
         uint64_t sum = 0;
         val_each_member (m, v)
-            sum += mix(str_hash(m->name->s) + 3 * val_hash(&m->v));
-        return mix(h + sum);
+            sum += bits_mix(str_hash(m->name->s) + 3 * val_hash(&m->v));
+        return bits_mix(h + sum);
     }
     }
     return h;

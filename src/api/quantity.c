@@ -31,14 +31,14 @@ struct quantity {
 #define I128_MAX ((i128)(((unsigned __int128)1 << 127) - 1))
 #define TEXT_MAX 256
 
-static i128 times(i128 x, i128 by)
+static i128 i128_times(i128 x, i128 by)
 {
     i128 out;
     return __builtin_mul_overflow(x, by, &out) ? I128_MAX : out;
 }
 
 /* rounds away from zero; x >= 0 */
-static i128 over(i128 x, i128 by)
+static i128 i128_over(i128 x, i128 by)
 {
     return x / by + (x % by != 0);
 }
@@ -102,7 +102,7 @@ static int settle_large(struct quantity *q)
     return n;
 }
 
-static bool parse(struct str text, struct quantity *out, struct err *err)
+static bool quantity_read(struct str text, struct quantity *out, struct err *err)
 {
     text = str_trim(text);
     size_t at = 0;
@@ -147,8 +147,8 @@ static bool parse(struct str text, struct quantity *out, struct err *err)
         bool lost = false;
         for (size_t i = 18; i < part.n; i++)
             lost |= part.p[i] != '0';
-        nano = times(times(units, (i128)1 << exponent), NANO);
-        i128 below = over((fraction << exponent) + lost, NANO);
+        nano = i128_times(i128_times(units, (i128)1 << exponent), NANO);
+        i128 below = i128_over((fraction << exponent) + lost, NANO);
         nano = nano > I128_MAX - below ? I128_MAX : nano + below;
         fast = part.n == 0 && 15 - (int)significant - exponent * 3 / 10 - 1 >= 0;
     } else {
@@ -166,7 +166,7 @@ static bool parse(struct str text, struct quantity *out, struct err *err)
         }
         nano = mantissa;
         for (; scale > 0 && nano != 0 && nano != I128_MAX; scale--)
-            nano = times(nano, 10);
+            nano = i128_times(nano, 10);
         for (; scale < 0 && nano != 0; scale++) {
             lost |= nano % 10 != 0;
             nano /= 10;
@@ -197,7 +197,7 @@ static struct quantity value_of(struct str text)
 {
     struct quantity q = {0};
     struct err ignored = ERR; /* what is no quantity counts as none: validation has spoken before */
-    if (!parse(text, &q, &ignored))
+    if (!quantity_read(text, &q, &ignored))
         q = (struct quantity){0};
     return q;
 }
@@ -228,7 +228,7 @@ static struct str show_large(struct arena *a, struct quantity q)
     return str_dup(a, strbuf_str(&b));
 }
 
-static struct str show(struct arena *a, struct quantity q)
+static struct str quantity_show(struct arena *a, struct quantity q)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
     if (q.nano == 0)
@@ -260,31 +260,31 @@ static struct str show(struct arena *a, struct quantity q)
 bool quantity_canonical(struct arena *a, struct str text, struct str *out, struct err *err)
 {
     struct quantity q;
-    if (!parse(text, &q, err))
+    if (!quantity_read(text, &q, err))
         return false;
-    *out = show(a, q);
+    *out = quantity_show(a, q);
     return true;
 }
 
-static int64_t saturate(i128 v)
+static int64_t i128_saturate(i128 v)
 {
     return v > INT64_MAX ? INT64_MAX : v < INT64_MIN ? INT64_MIN : (int64_t)v;
 }
 
 /* towards plus or minus infinity, as upstream rounds */
-static i128 scaled(i128 nano, i128 by)
+static i128 nano_scaled(i128 nano, i128 by)
 {
-    return nano < 0 ? -over(-nano, by) : over(nano, by);
+    return nano < 0 ? -i128_over(-nano, by) : i128_over(nano, by);
 }
 
 int64_t quantity_value(struct str text)
 {
-    return saturate(scaled(value_of(text).nano, NANO));
+    return i128_saturate(nano_scaled(value_of(text).nano, NANO));
 }
 
 int64_t quantity_milli(struct str text)
 {
-    return saturate(scaled(value_of(text).nano, NANO / 1000));
+    return i128_saturate(nano_scaled(value_of(text).nano, NANO / 1000));
 }
 
 bool quantity_whole(struct str text)
@@ -304,11 +304,11 @@ struct str quantity_round_milli(struct arena *a, struct str text)
 {
     struct quantity q = value_of(text);
     if (q.digits == 0)
-        q.nano = scaled(q.nano, NANO / 1000) * (NANO / 1000);
-    return show(a, q);
+        q.nano = nano_scaled(q.nano, NANO / 1000) * (NANO / 1000);
+    return quantity_show(a, q);
 }
 
-static struct str sum(struct arena *a, struct str x, struct str y, int sign)
+static struct str quantity_sum(struct arena *a, struct str x, struct str y, int sign)
 {
     struct quantity p = value_of(x), q = value_of(y);
     p.digits = 0;
@@ -316,25 +316,25 @@ static struct str sum(struct arena *a, struct str x, struct str y, int sign)
         p.form = q.form;
     if (__builtin_add_overflow(p.nano, sign * q.nano, &p.nano))
         p.nano = NANO_MAX;
-    return show(a, p);
+    return quantity_show(a, p);
 }
 
 struct str quantity_add(struct arena *a, struct str x, struct str y)
 {
-    return sum(a, x, y, 1);
+    return quantity_sum(a, x, y, 1);
 }
 
 struct str quantity_sub(struct arena *a, struct str x, struct str y)
 {
-    return sum(a, x, y, -1);
+    return quantity_sum(a, x, y, -1);
 }
 
 struct str quantity_of_milli(struct arena *a, int64_t milli)
 {
-    return show(a, (struct quantity){.nano = (i128)milli * (NANO / 1000), .form = DECIMAL_SI});
+    return quantity_show(a, (struct quantity){.nano = (i128)milli * (NANO / 1000), .form = DECIMAL_SI});
 }
 
 struct str quantity_of_bytes(struct arena *a, int64_t bytes)
 {
-    return show(a, (struct quantity){.nano = (i128)bytes * NANO, .form = BINARY_SI});
+    return quantity_show(a, (struct quantity){.nano = (i128)bytes * NANO, .form = BINARY_SI});
 }

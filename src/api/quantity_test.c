@@ -1,7 +1,7 @@
 #include "api/quantity.h"
 #include "base/test.h"
 
-static struct str canonical(struct arena *a, const char *text)
+static struct str quantity_shown(struct arena *a, const char *text)
 {
     struct str out;
     struct err err = ERR;
@@ -47,7 +47,7 @@ TEST(quantities_have_one_canonical_form)
     };
     AUTO(arena_fini) struct arena a = ARENA;
     for (size_t i = 0; i < countof(rows); i++)
-        CHECK_STR(canonical(&a, rows[i][0]), str_of(rows[i][1]));
+        CHECK_STR(quantity_shown(&a, rows[i][0]), str_of(rows[i][1]));
 }
 
 TEST(quantities_compare_and_add_exactly)

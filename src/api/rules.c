@@ -87,7 +87,7 @@ bool errors_full(const struct field_errors *e)
     return e->list.n >= FIELD_ERRORS_MOST || e->bytes >= FIELD_ERRORS_BYTES;
 }
 
-static void push(ERRS, enum field_error_type type, struct str value, struct str detail)
+static void error_push(ERRS, enum field_error_type type, struct str value, struct str detail)
 {
     if (errors_full(e))
         return;
@@ -364,7 +364,7 @@ bool is_set(const struct val *v)
 
 void bad_required(ERRS, const char *detail)
 {
-    push(e, at, FE_REQUIRED, STR_NONE, str_of(detail));
+    error_push(e, at, FE_REQUIRED, STR_NONE, str_of(detail));
 }
 
 #define FORMATTED(out)                                                                                               \
@@ -380,7 +380,7 @@ void bad_value(ERRS, const struct val *value, const char *fmt, ...)
     FORMATTED(detail);
     AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
     add_value(&b, value);
-    push(e, at, FE_INVALID, strbuf_str(&b), detail);
+    error_push(e, at, FE_INVALID, strbuf_str(&b), detail);
 }
 
 void bad_text(ERRS, struct str value, const char *fmt, ...)
@@ -390,7 +390,7 @@ void bad_text(ERRS, struct str value, const char *fmt, ...)
     FORMATTED(detail);
     AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
     add_quoted(&b, value);
-    push(e, at, FE_INVALID, strbuf_str(&b), detail);
+    error_push(e, at, FE_INVALID, strbuf_str(&b), detail);
 }
 
 void bad_num(ERRS, int64_t value, const char *fmt, ...)
@@ -398,7 +398,7 @@ void bad_num(ERRS, int64_t value, const char *fmt, ...)
     if (errors_full(e))
         return;
     FORMATTED(detail);
-    push(e, at, FE_INVALID, arena_fmt(e->arena, "%lld", (long long)value), detail);
+    error_push(e, at, FE_INVALID, arena_fmt(e->arena, "%lld", (long long)value), detail);
 }
 
 void bad_struct(ERRS, const struct type *t, const struct val *value, const char *fmt, ...)
@@ -411,7 +411,7 @@ void bad_struct(ERRS, const struct type *t, const struct val *value, const char 
         add_go_struct(&b, t, value);
     else
         strbuf_addz(&b, "null");
-    push(e, at, FE_INVALID, strbuf_str(&b), detail);
+    error_push(e, at, FE_INVALID, strbuf_str(&b), detail);
 }
 
 void bad_forbidden(ERRS, const char *fmt, ...)
@@ -419,7 +419,7 @@ void bad_forbidden(ERRS, const char *fmt, ...)
     if (errors_full(e))
         return;
     FORMATTED(detail);
-    push(e, at, FE_FORBIDDEN, STR_NONE, detail);
+    error_push(e, at, FE_FORBIDDEN, STR_NONE, detail);
 }
 
 void bad_duplicate(ERRS, struct str value)
@@ -428,7 +428,7 @@ void bad_duplicate(ERRS, struct str value)
         return;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
     add_quoted(&b, value);
-    push(e, at, FE_DUPLICATE, strbuf_str(&b), S(""));
+    error_push(e, at, FE_DUPLICATE, strbuf_str(&b), S(""));
 }
 
 void bad_duplicate_struct(ERRS, const struct type *t, const struct val *value, const char *detail)
@@ -437,19 +437,19 @@ void bad_duplicate_struct(ERRS, const struct type *t, const struct val *value, c
         return;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
     add_go_struct(&b, t, value);
-    push(e, at, FE_DUPLICATE, strbuf_str(&b), str_of(detail));
+    error_push(e, at, FE_DUPLICATE, strbuf_str(&b), str_of(detail));
 }
 
 void bad_duplicate_number(ERRS, int64_t value)
 {
     if (errors_full(e))
         return;
-    push(e, at, FE_DUPLICATE, arena_fmt(e->arena, "%lld", (long long)value), S(""));
+    error_push(e, at, FE_DUPLICATE, arena_fmt(e->arena, "%lld", (long long)value), S(""));
 }
 
 void bad_plain(ERRS, const char *detail)
 {
-    push(e, at, FE_INVALID, STR_NONE, str_of(detail));
+    error_push(e, at, FE_INVALID, STR_NONE, str_of(detail));
 }
 
 void bad_not_found(ERRS, struct str value, const char *detail)
@@ -458,7 +458,7 @@ void bad_not_found(ERRS, struct str value, const char *detail)
         return;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(TEXT_MAX);
     add_quoted(&b, value);
-    push(e, at, FE_NOT_FOUND, strbuf_str(&b), str_of(detail));
+    error_push(e, at, FE_NOT_FOUND, strbuf_str(&b), str_of(detail));
 }
 
 static void push_enum(ERRS, struct str shown, const char *const *values)
@@ -469,7 +469,7 @@ static void push_enum(ERRS, struct str shown, const char *const *values)
         strbuf_addz(&detail, i ? ", " : "");
         add_quoted(&detail, str_of(values[i]));
     }
-    push(e, at, FE_NOT_SUPPORTED, shown, strbuf_str(&detail));
+    error_push(e, at, FE_NOT_SUPPORTED, shown, strbuf_str(&detail));
 }
 
 void bad_enum(ERRS, struct str value, const char *const *values)
@@ -503,15 +503,15 @@ void bad_too_long(ERRS, int64_t max)
 {
     if (errors_full(e))
         return;
-    push(e, at, FE_TOO_LONG, STR_NONE, arena_fmt(e->arena, "may not be more than %lld bytes", (long long)max));
+    error_push(e, at, FE_TOO_LONG, STR_NONE, arena_fmt(e->arena, "may not be more than %lld bytes", (long long)max));
 }
 
 void bad_too_many(ERRS, int64_t have, int64_t max)
 {
     if (errors_full(e))
         return;
-    push(e, at, FE_TOO_MANY, arena_fmt(e->arena, "%lld", (long long)have),
-         arena_fmt(e->arena, "must have at most %lld items", (long long)max));
+    error_push(e, at, FE_TOO_MANY, arena_fmt(e->arena, "%lld", (long long)have),
+               arena_fmt(e->arena, "must have at most %lld items", (long long)max));
 }
 
 void bad_immutable(ERRS, const struct val *value)
@@ -555,7 +555,7 @@ void check_port(ERRS, int64_t n)
         bad_num(e, at, n, "must be between 1 and 65535, inclusive");
 }
 
-static bool empty(const struct val *v)
+static bool val_is_empty(const struct val *v)
 {
     return !is_set(v) || ((v->type == VAL_LIST || v->type == VAL_MAP || v->type == VAL_STRING) && v->n == 0);
 }
@@ -563,8 +563,8 @@ static bool empty(const struct val *v)
 /* Deep, as upstream's semantic equality: nothing and an empty list or map are the same. */
 bool unchanged(const struct val *x, const struct val *y)
 {
-    if (empty(x) || empty(y))
-        return empty(x) && empty(y);
+    if (val_is_empty(x) || val_is_empty(y))
+        return val_is_empty(x) && val_is_empty(y);
     if (x->type != y->type)
         return false;
     if (x->type == VAL_LIST) {
@@ -580,7 +580,7 @@ bool unchanged(const struct val *x, const struct val *y)
             if (!unchanged(&m->v, val_get(y, m->name)))
                 return false;
         val_each_member (m, y)
-            if (!val_get(x, m->name) && !empty(&m->v))
+            if (!val_get(x, m->name) && !val_is_empty(&m->v))
                 return false;
         return true;
     }
@@ -617,9 +617,9 @@ static void add_changes(struct strbuf *minus, struct strbuf *plus, size_t n[2], 
             add_changes(minus, plus, n, ITEM(at, i), &old->list[i], &now->list[i]);
         return;
     }
-    if (!empty(old))
+    if (!val_is_empty(old))
         add_leaf(minus, '-', at, old, &n[0]);
-    if (!empty(now))
+    if (!val_is_empty(now))
         add_leaf(plus, '+', at, now, &n[1]);
 }
 

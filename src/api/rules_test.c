@@ -68,7 +68,7 @@ static void add_finalizer(struct arena *a, struct val *v, struct str name)
     val_add(a, val_get_mut(meta, N(finalizers)), val_str(a, name));
 }
 
-static void admit(struct arena *a, const struct kind *k, struct val *v)
+static void object_admit(struct arena *a, const struct kind *k, struct val *v)
 {
     if (k == K(Pod))
         admit_pod(a, v);
@@ -105,7 +105,7 @@ static void sort_members(struct val *v)
 }
 
 /* Times and uids give way to what stands for any of them. */
-static bool matches(struct str s, const char *pattern)
+static bool text_matches(struct str s, const char *pattern)
 {
     for (size_t i = 0; pattern[i]; i++) {
         char c = i < s.n ? s.p[i] : 0;
@@ -120,13 +120,13 @@ static void add_steady(struct strbuf *out, struct str s)
 {
     for (size_t i = 0; i < s.n; i++) {
         struct str rest = str_sub(s, i, s.n);
-        if (matches(rest, "0000-00-00T00:00:00Z")) {
+        if (text_matches(rest, "0000-00-00T00:00:00Z")) {
             strbuf_addz(out, "<time>");
             i += 19;
-        } else if (matches(rest, "0000-00-00T00:00:00.000000Z")) {
+        } else if (text_matches(rest, "0000-00-00T00:00:00.000000Z")) {
             strbuf_addz(out, "<time>");
             i += 26;
-        } else if (matches(rest, "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx")) {
+        } else if (text_matches(rest, "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx")) {
             strbuf_addz(out, "<uid>");
             i += 35;
         } else {
@@ -172,8 +172,8 @@ static void show_line(struct strbuf *out, struct str field, struct str text)
     strbuf_addc(out, '\n');
 }
 
-static bool patched(struct world *w, const struct kind *k, struct str how, const struct val *old, struct str body,
-                    struct val *out, struct err *err)
+static bool object_patched(struct world *w, const struct kind *k, struct str how, const struct val *old,
+                           struct str body, struct val *out, struct err *err)
 {
     struct val patch, doc = type_complete(&w->a, k->type, old), result;
     if (!json_decode(&w->a, body, &patch, err))
@@ -196,7 +196,7 @@ static void show_warnings(struct arena *a, const struct kind *k, const struct va
     array_fini(&warnings.texts);
 }
 
-static void request(struct world *w, struct str line, struct strbuf *out)
+static void request_play(struct world *w, struct str line, struct strbuf *out)
 {
     struct str method, what, how, body, group, version, plural, name = S(""), sub = S("");
     struct err err = ERR;
@@ -229,7 +229,7 @@ static void request(struct world *w, struct str line, struct strbuf *out)
             strbuf_addz(out, "nothing to patch\n");
             return;
         }
-        if (!patched(w, k, how, &old->tree, body, &v, &err)) {
+        if (!object_patched(w, k, how, &old->tree, body, &v, &err)) {
             strbuf_addz(out, "bad patch\n");
             return;
         }
@@ -249,7 +249,7 @@ static void request(struct world *w, struct str line, struct strbuf *out)
         val_del(meta, N(namespace));
     AUTO(field_errors_fini) struct field_errors errors = {.arena = &w->a};
     if (!old) {
-        admit(&w->a, k, &v);
+        object_admit(&w->a, k, &v);
         meta = val_need_map(&w->a, &v, N(metadata));
         struct str prefix = val_text(val_get(meta, N(generateName)));
         if (val_text(val_get(meta, N(name))).n == 0 && prefix.n)
@@ -291,13 +291,13 @@ static void request(struct world *w, struct str line, struct strbuf *out)
         array_push(&w->objects, fresh);
 }
 
-static void answer(struct str input, struct strbuf *out)
+static void request_answer(struct str input, struct strbuf *out)
 {
     struct world w = {.a = ARENA};
     struct str line;
     while (str_cut(&input, '\n', &line))
         if (line.n)
-            request(&w, line, out);
+            request_play(&w, line, out);
     array_fini(&w.objects);
     arena_fini(&w.a);
 }
@@ -305,7 +305,7 @@ static void answer(struct str input, struct strbuf *out)
 #define TRANSCRIPT(name, file)                                                                                       \
     TEST(rules_##name)                                                                                               \
     {                                                                                                                \
-        test_transcript("tests/rules/" file ".txt", answer);                                                         \
+        test_transcript("tests/rules/" file ".txt", request_answer);                                                 \
     }
 TRANSCRIPT(kinds_apps, "kinds-apps")
 TRANSCRIPT(kinds_autoscaling_policy, "kinds-autoscaling-policy")
@@ -344,7 +344,7 @@ TRANSCRIPT(verbs_strategic_patch, "verbs-strategic-patch")
 TRANSCRIPT(verbs_update, "verbs-update")
 
 /* A value of the type with something or nothing at every place: what a client may leave out at any depth. */
-static struct val sparse(struct arena *a, const struct type *t, uint64_t *dice, int depth)
+static struct val sparse_val(struct arena *a, const struct type *t, uint64_t *dice, int depth)
 {
     struct val out = t->kind == TYPE_LIST ? val_list() : val_map();
     *dice = *dice * 6364136223846793005u + 1442695040888963407u;
@@ -354,23 +354,23 @@ static struct val sparse(struct arena *a, const struct type *t, uint64_t *dice, 
         for (uint16_t i = 0; i < t->nfields && depth > 0; i++) {
             const struct field *f = &t->fields[i];
             if (f->flags & FIELD_INLINE) {
-                struct val inner = sparse(a, f->type, dice, depth);
+                struct val inner = sparse_val(a, f->type, dice, depth);
                 val_each_member (m, &inner)
                     val_set(a, &out, m->name, m->v);
                 continue;
             }
             *dice = *dice * 6364136223846793005u + 1442695040888963407u;
             if (!(f->flags & FIELD_NOJSON) && (*dice >> 40) % 4)
-                val_set(a, &out, f->name, sparse(a, f->type, dice, depth - 1));
+                val_set(a, &out, f->name, sparse_val(a, f->type, dice, depth - 1));
         }
         break;
     case TYPE_LIST:
         for (unsigned i = 0; i < chance && depth > 0; i++)
-            val_add(a, &out, sparse(a, t->of, dice, depth - 1));
+            val_add(a, &out, sparse_val(a, t->of, dice, depth - 1));
         break;
     case TYPE_MAP:
         if (chance && depth > 0)
-            val_set_str(a, &out, chance == 1 ? S("") : S("example.com/a"), sparse(a, t->of, dice, depth - 1));
+            val_set_str(a, &out, chance == 1 ? S("") : S("example.com/a"), sparse_val(a, t->of, dice, depth - 1));
         break;
     case TYPE_STRING: {
         static const char *const texts[] = {"", "a", "a/b", "Pod"};
@@ -397,14 +397,15 @@ static struct val sparse(struct arena *a, const struct type *t, uint64_t *dice, 
 
 static bool sparse_object(struct arena *a, const struct kind *k, uint64_t *dice, struct val *out)
 {
-    struct val v = sparse(a, k->type, dice, 9);
+    struct val v = sparse_val(a, k->type, dice, 9);
     struct err err = ERR;
     val_set_text(a, &v, N(kind), k->kind);
     val_set_text(a, &v, N(apiVersion), k->api_version);
     return type_decode_val(a, k->type, &v, out, NULL, &err);
 }
 
-static void judge(struct arena *a, const struct kind *k, const struct val *v, const struct val *old, struct str sub)
+static void object_judge(struct arena *a, const struct kind *k, const struct val *v, const struct val *old,
+                         struct str sub)
 {
     AUTO(field_errors_fini) struct field_errors errors = {.arena = a};
     struct val next = val_copy(a, v), cells;
@@ -435,9 +436,9 @@ TEST(an_object_of_any_kind_may_lack_anything_at_any_depth)
             decoded++;
             kind_default(&a, kinds[i], &old); /* what is stored has been through these */
             kind_prepare_create(&a, kinds[i], &old, 0);
-            judge(&a, kinds[i], &v, NULL, S(""));
+            object_judge(&a, kinds[i], &v, NULL, S(""));
             for (size_t k = 0; k < countof(subs); k++)
-                judge(&a, kinds[i], &v, &old, str_of(subs[k]));
+                object_judge(&a, kinds[i], &v, &old, str_of(subs[k]));
         }
     CHECK(decoded > 500);
 }

@@ -43,12 +43,12 @@ struct parser {
     struct token next;
 };
 
-static bool special(char c)
+static bool char_is_special(char c)
 {
     return c && strchr("=!(),><", c);
 }
 
-static struct token scan(struct str *rest)
+static struct token token_scan(struct str *rest)
 {
     static const struct {
         struct str text;
@@ -74,7 +74,7 @@ static struct token scan(struct str *rest)
             return (struct token){signs[i].kind, signs[i].text, signs[i].op, false};
         }
     size_t n = 0;
-    while (n < rest->n && !special(rest->p[n]) && !(rest->p[n] && strchr(" \t\r\n", rest->p[n])))
+    while (n < rest->n && !char_is_special(rest->p[n]) && !(rest->p[n] && strchr(" \t\r\n", rest->p[n])))
         n++;
     t = (struct token){IDENTIFIER, str_sub(*rest, 0, n), OP_IN, false};
     t.word = str_eq(t.text, S("in")) || str_eq(t.text, S("notin"));
@@ -83,16 +83,16 @@ static struct token scan(struct str *rest)
     return t;
 }
 
-static struct token take(struct parser *p)
+static struct token token_take(struct parser *p)
 {
     struct token t = p->next;
-    p->next = scan(&p->rest);
+    p->next = token_scan(&p->rest);
     return t;
 }
 
 #define FOUND(t) STR_ARG((t).text)
 
-static bool check(struct arena *a, format_fn *f, struct str s, const char *path, struct err *err)
+static bool text_check(struct arena *a, format_fn *f, struct str s, const char *path, struct err *err)
 {
     struct complaints c = COMPLAINTS(a);
     f(&c, s);
@@ -128,18 +128,18 @@ static bool add_value(struct parser *p, struct requirement *r, struct str v, str
 
 static bool parse_set(struct parser *p, struct requirement *r, struct err *err)
 {
-    struct token t = take(p);
+    struct token t = token_take(p);
     if (t.kind != OPEN)
         return err_set(err, E_BAD_REQUEST, "found '" STR_FMT "' expected: '('", FOUND(t));
     struct token first = p->next;
     if (first.kind == CLOSE) {
-        take(p);
+        token_take(p);
         return add_value(p, r, S(""), err);
     }
     if (first.kind != IDENTIFIER && first.kind != COMMA)
         return err_set(err, E_BAD_REQUEST, "found '" STR_FMT "', expected: ',', ')' or identifier", FOUND(first));
     for (;;) {
-        t = take(p);
+        t = token_take(p);
         if (t.kind == IDENTIFIER) {
             if (!add_value(p, r, t.text, err))
                 return false;
@@ -156,7 +156,7 @@ static bool parse_set(struct parser *p, struct requirement *r, struct err *err)
                 break;
             }
             if (p->next.kind == COMMA) {
-                take(p);
+                token_take(p);
                 if (!add_value(p, r, S(""), err))
                     return false;
             }
@@ -164,25 +164,25 @@ static bool parse_set(struct parser *p, struct requirement *r, struct err *err)
             return err_set(err, E_BAD_REQUEST, "found '" STR_FMT "', expected: ',', or identifier", FOUND(t));
         }
     }
-    take(p);
+    token_take(p);
     return true;
 }
 
 static bool parse_requirement(struct parser *p, struct requirement *r, struct err *err)
 {
-    struct token t = take(p);
+    struct token t = token_take(p);
     bool negated = t.kind == NOT;
     if (negated)
-        t = take(p);
+        t = token_take(p);
     if (t.kind != IDENTIFIER)
         return err_set(err, E_BAD_REQUEST, "found '" STR_FMT "', expected: identifier", FOUND(t));
-    if (!check(p->a, format_qualified_name, t.text, "<nil>", err))
+    if (!text_check(p->a, format_qualified_name, t.text, "<nil>", err))
         return false;
     r->key = str_dup(p->a, t.text);
     r->op = negated ? OP_NOT_EXISTS : OP_EXISTS;
     if (negated || p->next.kind == END || p->next.kind == COMMA)
         return true;
-    t = take(p);
+    t = token_take(p);
     if (t.kind != SIGN && !(t.kind == IDENTIFIER && t.word))
         return err_set(err, E_BAD_REQUEST, "found '" STR_FMT "', expected: in, notin, =, ==, !=, gt, lt", FOUND(t));
     r->op = t.op;
@@ -193,7 +193,7 @@ static bool parse_requirement(struct parser *p, struct requirement *r, struct er
         if (!add_value(p, r, S(""), err))
             return false;
     } else {
-        t = take(p);
+        t = token_take(p);
         if (t.kind != IDENTIFIER)
             return err_set(err, E_BAD_REQUEST, "found '" STR_FMT "', expected: identifier", FOUND(t));
         if (!add_value(p, r, t.text, err))
@@ -207,13 +207,13 @@ static bool parse_requirement(struct parser *p, struct requirement *r, struct er
                            "values[%zu]: Invalid value: \"" STR_FMT
                            "\": for 'Gt', 'Lt' operators, the value must be an integer",
                            i, STR_ARG(r->values[i]));
-        if (!check(p->a, format_label_value, r->values[i], path.p, err))
+        if (!text_check(p->a, format_label_value, r->values[i], path.p, err))
             return false;
     }
     return true;
 }
 
-static void append(struct selector *s, struct requirement r)
+static void requirement_append(struct selector *s, struct requirement r)
 {
     r.order = s->n;
     s->list[s->n++] = r;
@@ -226,7 +226,7 @@ static int by_key(const void *x, const void *y)
     return keys ? keys : (a->order > b->order) - (a->order < b->order);
 }
 
-static struct selector *sorted(struct selector *s)
+static struct selector *selector_sort(struct selector *s)
 {
     if (s->n > 1)
         qsort(s->list, s->n, sizeof *s->list, by_key);
@@ -243,7 +243,7 @@ static struct selector *selector_new(struct arena *a, size_t room)
 bool selector_parse(struct arena *a, struct str text, struct selector **out, struct err *err)
 {
     struct parser p = {.a = a, .rest = text};
-    p.next = scan(&p.rest);
+    p.next = token_scan(&p.rest);
     size_t room = 1;
     for (size_t i = 0; i < text.n; i++)
         room += text.p[i] == ',';
@@ -260,8 +260,8 @@ bool selector_parse(struct arena *a, struct str text, struct selector **out, str
         struct requirement r = {0};
         if (!parse_requirement(&p, &r, err))
             return err_wrap(err, "unable to parse requirement");
-        append(s, r);
-        t = take(&p);
+        requirement_append(s, r);
+        t = token_take(&p);
         if (t.kind == END)
             break;
         if (t.kind != COMMA)
@@ -269,7 +269,7 @@ bool selector_parse(struct arena *a, struct str text, struct selector **out, str
         if (p.next.kind != IDENTIFIER && p.next.kind != NOT)
             return err_set(err, E_BAD_REQUEST, "found '" STR_FMT "', expected: identifier after ','", FOUND(p.next));
     }
-    *out = sorted(s);
+    *out = selector_sort(s);
     return true;
 }
 
@@ -324,7 +324,7 @@ bool selector_of(struct arena *a, const struct val *v, struct selector **out, st
                                       val_len(val_get(v, N(matchLabels))) + val_len(val_get(v, N(matchExpressions))));
     s->nothing = !val_is(v, VAL_MAP);
     val_each_member (m, val_get(v, N(matchLabels)))
-        append(s, equal_to(a, m));
+        requirement_append(s, equal_to(a, m));
     val_each_item (e, val_get(v, N(matchExpressions))) {
         struct requirement r = {.key = str_dup(a, val_text(val_get(e, N(key))))};
         if (!op_of(e, &r.op))
@@ -335,9 +335,9 @@ bool selector_of(struct arena *a, const struct val *v, struct selector **out, st
             return err_set(err, E_INVALID,
                            "values: Invalid value: []: for 'in', 'notin' operators, values set can't "
                            "be empty");
-        append(s, r);
+        requirement_append(s, r);
     }
-    *out = sorted(s);
+    *out = selector_sort(s);
     return true;
 }
 
@@ -346,8 +346,8 @@ struct selector *selector_of_map(struct arena *a, const struct val *map)
     struct selector *s = selector_new(a, val_len(map));
     s->nothing = val_len(map) == 0;
     val_each_member (m, map)
-        append(s, equal_to(a, m));
-    return sorted(s);
+        requirement_append(s, equal_to(a, m));
+    return selector_sort(s);
 }
 
 static bool has_value(const struct requirement *r, struct str v)

@@ -2,7 +2,7 @@
 #include "base/clock.h"
 #include "base/test.h"
 
-static bool matches(const char *text, const struct val *labels)
+static bool labels_match(const char *text, const struct val *labels)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct selector *s;
@@ -39,7 +39,7 @@ TEST(label_selectors_match)
         {" app in ( web ) , n ", true},
     };
     for (size_t i = 0; i < countof(rows); i++)
-        CHECK_INT(matches(rows[i].text, &labels), rows[i].matches);
+        CHECK_INT(labels_match(rows[i].text, &labels), rows[i].matches);
 }
 
 TEST(bad_selectors_are_refused_in_upstreams_words)

@@ -85,13 +85,13 @@ static bool without_directives(struct arena *a, const struct val *v, struct val 
 /* A member that goes is marked and taken out at the end, all in one pass. */
 #define GONE UINT8_MAX
 
-static void drop(struct val *old)
+static void val_drop(struct val *old)
 {
     if (old)
         *old = (struct val){.type = GONE};
 }
 
-static void sweep(struct val *map)
+static void map_sweep(struct val *map)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < map->n; i++)
@@ -137,7 +137,7 @@ static void put_new(struct merge *m, struct target *result, const struct member 
     if (without_directives(m->a, &v, &kept))
         target_set(m, result, p->name, kept);
     else
-        drop(target_get(result, p->name));
+        val_drop(target_get(result, p->name));
 }
 
 /* --- errors */
@@ -170,7 +170,7 @@ static bool no_list(struct merge *m, const struct val *v)
                                            : val_json_name(v));
 }
 
-static bool mixed(struct merge *m, const struct val *x, const struct val *y)
+static bool lists_mixed(struct merge *m, const struct val *x, const struct val *y)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(800);
     strbuf_addc(&b, '[');
@@ -192,7 +192,7 @@ bool elements_sort(struct merge *m, const struct val *x, const struct val *y, en
         val_each_item (item, both[i]) {
             first = first ? first : item;
             if (item->type != first->type || item->type == VAL_NULL)
-                return mixed(m, x, y);
+                return lists_mixed(m, x, y);
             if (item->type == VAL_LIST)
                 return err_set(m->err, E_INVALID, "lists of lists are not supported");
             *out = item->type == VAL_MAP ? ELEMENTS_MAPS : ELEMENTS_SCALARS;
@@ -243,8 +243,8 @@ bool list_sort(struct merge *m, const struct val *list, const struct places *ord
 
 /* The elements that the patch names come in its order, those that only the server has keep theirs, and the two are
  * interleaved by what the server had. */
-static bool ordered(struct merge *m, const struct val *all, const struct val *patch_order,
-                    const struct val *server_order, const struct name *key, bool maps, struct val *out)
+static bool list_ordered(struct merge *m, const struct val *all, const struct val *patch_order,
+                         const struct val *server_order, const struct name *key, bool maps, struct val *out)
 {
     struct places wanted = places_of(m->a, patch_order, key), server = places_of(m->a, server_order, key);
     struct val named = val_list(), rest = val_list();
@@ -382,7 +382,7 @@ static bool merge_list(struct merge *m, const struct type *t, const struct field
     }
     struct val server = both.all;
     server.n = both.left;
-    return ordered(m, &both.all, &both.patch, &server, f->x ? f->x->patch_key : NULL, both.maps, out);
+    return list_ordered(m, &both.all, &both.patch, &server, f->x ? f->x->patch_key : NULL, both.maps, out);
 }
 
 /* --- directives beside lists */
@@ -393,7 +393,7 @@ static bool bad_format(struct merge *m, const char *of)
 }
 
 /* $retainKeys: what is not named goes. */
-static bool retain(struct merge *m, struct val *result, const struct val *patch)
+static bool keys_retain(struct merge *m, struct val *result, const struct val *patch)
 {
     const struct val *keys = val_get_str(patch, S_RETAIN_KEYS);
     if (!keys)
@@ -515,7 +515,7 @@ static bool order_list(struct merge *m, const struct type *t, struct val *result
         }
     }
     struct val sorted;
-    if (!ordered(m, &all, order, &server, key, sort == ELEMENTS_MAPS, &sorted))
+    if (!list_ordered(m, &all, order, &server, key, sort == ELEMENTS_MAPS, &sorted))
         return false;
     val_set(m->a, result, name, sorted);
     return true;
@@ -534,7 +534,7 @@ static bool delete_from(struct merge *m, const struct type *t, struct val *resul
         return bad_format(m, "primitive list");
     struct val *list = val_get_str_mut(result, name), merged;
     if (directive->v.type == VAL_NULL) {
-        drop(list);
+        val_drop(list);
         return true;
     }
     if (!val_is(list, VAL_LIST) || !val_is(&directive->v, VAL_LIST))
@@ -568,7 +568,7 @@ static bool merge_member(struct merge *m, const struct type *t, struct target *r
         return true;
     }
     if (p->v.type == VAL_NULL) {
-        drop(old);
+        val_drop(old);
         return true;
     }
     if (!old || old->type != p->v.type) {
@@ -645,9 +645,9 @@ bool map_merge(struct merge *m, const struct type *t, const struct val *original
             return err_set(m->err, E_BAD_REQUEST, "a strategic merge patch may be %d levels deep", DEPTH_MAX);
         val_each_member (o, original)
             val_append(m->a, &result, o->name, o->v);
-        if (!retain(m, &result, patch) || !merge_members(m, t, patch, &result))
+        if (!keys_retain(m, &result, patch) || !merge_members(m, t, patch, &result))
             return false;
-        sweep(&result);
+        map_sweep(&result);
         m->depth--;
     }
     *out = result;

@@ -113,7 +113,7 @@ static bool is_sorted_form(struct arena *a, const struct val *from, const struct
     return same;
 }
 
-static struct val unique(struct arena *a, const struct val *list)
+static struct val list_unique(struct arena *a, const struct val *list)
 {
     struct places seen = places_of(a, NULL, NULL);
     struct val out = val_list();
@@ -157,7 +157,7 @@ static bool diff_lists(struct diff *d, const struct type *t, const struct field 
         val_each_item (dead, &gone)
             val_add(a, &changes, *dead);
     if (!maps && gone.n > 0)
-        set_directive(d, patch, S_DELETE_FROM, f->name, unique(a, &gone));
+        set_directive(d, patch, S_DELETE_FROM, f->name, list_unique(a, &gone));
     if (order.n > 0)
         set_directive(d, patch, S_SET_ORDER, f->name, order);
     if (changes.n > 0)

@@ -49,7 +49,7 @@ struct row {
 };
 
 /* Takes the member from old, or removes it where old has none. */
-static void keep(struct arena *a, struct val *v, const struct val *old, const struct name *name)
+static void member_keep(struct arena *a, struct val *v, const struct val *old, const struct name *name)
 {
     const struct val *was = val_get(old, name);
     if (was)
@@ -57,9 +57,9 @@ static void keep(struct arena *a, struct val *v, const struct val *old, const st
     else
         val_del(v, name);
 }
-#define KEEP(a, v, old, field) keep((a), (v), (old), N(field))
+#define KEEP(a, v, old, field) member_keep((a), (v), (old), N(field))
 
-static bool same(const struct val *x, const struct val *y, const struct name *name)
+static bool member_same(const struct val *x, const struct val *y, const struct name *name)
 {
     const struct val *p = val_get(x, name), *q = val_get(y, name);
     size_t np = p && p->type != VAL_NULL ? 1 : 0, nq = q && q->type != VAL_NULL ? 1 : 0;
@@ -69,7 +69,7 @@ static bool same(const struct val *x, const struct val *y, const struct name *na
     }
     return np == 0 || val_equal(p, q);
 }
-#define SAME(x, y, field) same((x), (y), N(field))
+#define SAME(x, y, field) member_same((x), (y), N(field))
 
 /* Pods. */
 
@@ -185,12 +185,12 @@ static void update_pod(struct arena *a, struct str sub, struct val *v, const str
         struct val *meta = val_need_map(a, v, N(metadata)), *status = MUT(v, status);
         KEEP(a, meta, V(old, metadata), ownerReferences);
         if (val_is(status, VAL_MAP) && TEXT(status, qosClass).n == 0)
-            keep(a, status, V(old, status), N(qosClass));
+            member_keep(a, status, V(old, status), N(qosClass));
     } else if (str_eq(sub, S("ephemeralcontainers"))) {
         struct val *spec;
         *v = val_copy(a, old);
         spec = val_need_map(a, v, N(spec));
-        keep(a, spec, V(&wanted, spec), N(ephemeralContainers));
+        member_keep(a, spec, V(&wanted, spec), N(ephemeralContainers));
         KEEP(a, val_need_map(a, v, N(metadata)), V(&wanted, metadata), resourceVersion);
     } else if (str_eq(sub, S("resize"))) {
         *v = val_copy(a, old);
@@ -201,8 +201,8 @@ static void update_pod(struct arena *a, struct str sub, struct val *v, const str
                 const struct val *from = val_find(val_get(V(&wanted, spec), lists[i]), N(name), TEXT(c, name));
                 if (!from)
                     continue;
-                keep(a, c, from, N(resources));
-                keep(a, c, from, N(resizePolicy));
+                member_keep(a, c, from, N(resources));
+                member_keep(a, c, from, N(resizePolicy));
             }
     }
 }
@@ -337,7 +337,7 @@ static void update_namespace(struct arena *a, struct str sub, struct val *v, con
 {
     (void)now;
     if (sub.n == 0)
-        keep(a, val_need_map(a, v, N(spec)), V(old, spec), N(finalizers));
+        member_keep(a, val_need_map(a, v, N(spec)), V(old, spec), N(finalizers));
     if (str_eq(sub, S("finalize")))
         KEEP(a, v, old, status);
 }
@@ -475,7 +475,7 @@ static void update_csr(struct arena *a, struct str sub, struct val *v, const str
         KEEP(a, v, old, status);
     if (str_eq(sub, S("approval"))) {
         struct val status = V(old, status) ? val_copy(a, V(old, status)) : val_map();
-        keep(a, &status, V(&wanted, status), N(conditions));
+        member_keep(a, &status, V(&wanted, status), N(conditions));
         val_set(a, v, N(status), status);
     }
     each_mut (condition, MUT(MUT(v, status), conditions)) {
@@ -632,17 +632,17 @@ static bool body_changed(const struct val *v, const struct val *old)
 {
     val_each_member (m, v) {
         if (m->name != N(metadata) && m->name != N(status) && m->name != N(apiVersion) && m->name != N(kind) &&
-            !same(v, old, m->name))
+            !member_same(v, old, m->name))
             return true;
     }
     val_each_member (m, old) {
-        if (m->name != N(metadata) && m->name != N(status) && !val_get(v, m->name) && !same(v, old, m->name))
+        if (m->name != N(metadata) && m->name != N(status) && !val_get(v, m->name) && !member_same(v, old, m->name))
             return true;
     }
     return false;
 }
 
-static bool counts(enum generation rule, const struct val *v, const struct val *old)
+static bool generation_counts(enum generation rule, const struct val *v, const struct val *old)
 {
     switch (rule) {
     case GEN_NONE:
@@ -711,7 +711,7 @@ void kind_prepare_update(struct arena *a, const struct kind *k, struct str sub, 
     val_del(meta, N(managedFields));
     if (row->update)
         row->update(a, sub, v, old, now);
-    if (!status && counts(row->generation, v, old))
+    if (!status && generation_counts(row->generation, v, old))
         val_set_num(a, val_need_map(a, v, N(metadata)), N(generation), val_num(V(was, generation), 0) + 1);
 }
 
@@ -753,7 +753,7 @@ bool kind_field_supported(const struct kind *k, struct str path)
     return false;
 }
 
-static const struct val *follow(const struct val *v, struct str path)
+static const struct val *path_follow(const struct val *v, struct str path)
 {
     struct str part;
     while (v && str_cut(&path, '.', &part))
@@ -774,12 +774,12 @@ struct str kind_field_value(struct arena *a, const struct kind *k, const struct 
         struct str source = val_text_at(tree, N(source), N(component));
         return source.n ? source : TEXT(tree, reportingComponent);
     }
-    v = follow(tree, path);
+    v = path_follow(tree, path);
     if (!v && k->storage) { /* the tree may have the form of the other group */
         if (str_starts(path, S("regarding.")))
-            v = follow(V(tree, involvedObject), str_sub(path, 10, path.n));
+            v = path_follow(V(tree, involvedObject), str_sub(path, 10, path.n));
         else if (str_starts(path, S("involvedObject.")))
-            v = follow(V(tree, regarding), str_sub(path, 15, path.n));
+            v = path_follow(V(tree, regarding), str_sub(path, 15, path.n));
         else if (str_eq(path, S("reportingController")))
             v = V(tree, reportingComponent);
         else if (str_eq(path, S("reportingComponent")))

@@ -26,7 +26,7 @@ static void check_scaled(ERRS, const struct val *ref)
         bad_text(e, AT(at, "apiVersion"), version, "apiVersion must specify API group");
 }
 
-static bool positive(struct str quantity)
+static bool quantity_is_positive(struct str quantity)
 {
     return quantity_cmp(quantity, S("0")) > 0;
 }
@@ -38,9 +38,9 @@ static void check_target(ERRS, const struct val *t)
         bad_required(e, AT(at, "type"), "must specify a metric target type");
     if (!str_eq(type, S("Utilization")) && !str_eq(type, S("Value")) && !str_eq(type, S("AverageValue")))
         bad_text(e, AT(at, "type"), type, "must be either Utilization, Value, or AverageValue");
-    if (HAS(t, value) && !positive(TEXT(t, value)))
+    if (HAS(t, value) && !quantity_is_positive(TEXT(t, value)))
         bad_text(e, AT(at, "value"), TEXT(t, value), "must be positive");
-    if (HAS(t, averageValue) && !positive(TEXT(t, averageValue)))
+    if (HAS(t, averageValue) && !quantity_is_positive(TEXT(t, averageValue)))
         bad_text(e, AT(at, "averageValue"), TEXT(t, averageValue), "must be positive");
     if (HAS(t, averageUtilization) && NUM(t, averageUtilization) < 1)
         bad_num(e, AT(at, "averageUtilization"), NUM(t, averageUtilization), "must be greater than 0");
@@ -87,7 +87,7 @@ static void pods_metric(ERRS, const struct val *v)
     const struct val *target = V(v, target);
     check_metric_name(e, AT(at, "metric"), V(v, metric));
     check_target(e, AT(at, "target"), target);
-    if (!HAS(target, averageValue) || !positive(TEXT(target, averageValue)))
+    if (!HAS(target, averageValue) || !quantity_is_positive(TEXT(target, averageValue)))
         bad_required(e, AT(AT(at, "target"), "averageValue"), "must specify a positive target averageValue");
 }
 

@@ -18,7 +18,7 @@
 
 #define INDEXED_MAX 100000
 
-static bool indexed(const struct val *spec)
+static bool job_is_indexed(const struct val *spec)
 {
     return str_eq(TEXT(spec, completionMode), S("Indexed"));
 }
@@ -26,7 +26,7 @@ static bool indexed(const struct val *spec)
 static void needs_index(ERRS, const struct val *spec, const struct name *field)
 {
     const struct val *v = val_get(spec, field);
-    if (is_set(v) && !indexed(spec))
+    if (is_set(v) && !job_is_indexed(spec))
         bad_value(e, AT(at, field->s.p), v, "requires indexed completion mode");
 }
 
@@ -200,7 +200,7 @@ static void check_job_spec(ERRS, const struct val *spec)
     }
     if (HAS(spec, completionMode))
         check_enum(e, AT(at, "completionMode"), TEXT(spec, completionMode), "NonIndexed", "Indexed");
-    if (indexed(spec)) {
+    if (job_is_indexed(spec)) {
         if (!HAS(spec, completions))
             bad_required(e, AT(at, "completions"), "when completion mode is Indexed");
         if (NUM(spec, parallelism) > INDEXED_MAX)
@@ -228,7 +228,7 @@ static void check_job_spec(ERRS, const struct val *spec)
     if (is_set(failure))
         check_failure_policy(e, AT(at, "podFailurePolicy"), failure, spec);
     if (HAS(spec, successPolicy)) {
-        if (!indexed(spec))
+        if (!job_is_indexed(spec))
             bad_struct(e, AT(at, "successPolicy"), T(batch_v1_SuccessPolicy), V(spec, successPolicy),
                        "requires indexed completion mode");
         else
@@ -306,7 +306,7 @@ static void check_job(struct field_errors *e, const struct val *v)
         check_label_selector(e, AT(at, "selector"), V(spec, selector));
     check_job_spec(e, at, spec);
     check_selected(e, at, spec);
-    if (!indexed(spec) || NUM(spec, completions) <= 0)
+    if (!job_is_indexed(spec) || NUM(spec, completions) <= 0)
         return;
     struct str pod = arena_fmt(e->arena, STR_FMT "-%lld", STR_ARG(name), (long long)NUM(spec, completions) - 1);
     if (pod.n > 63)
@@ -351,7 +351,7 @@ static void update_job(struct field_errors *e, const struct val *v, const struct
     check_selected(e, at, spec);
     if (!unchanged(count, V(was, completions))) {
         bool tandem = NUM(spec, completions) == NUM(spec, parallelism) && HAS(spec, completions);
-        if (!indexed(spec))
+        if (!job_is_indexed(spec))
             bad_immutable(e, AT(at, "completions"), count);
         else if (is_set(count) && !tandem)
             bad_value(e, AT(at, "completions"), count, "can only be modified in tandem with spec.parallelism");
@@ -472,7 +472,7 @@ static void check_job_indexes(ERRS, const struct val *s, const struct val *spec,
         bad_text(e, done_at, done, "error parsing completedIndexes: %s", bad_done);
     if (c->lost && per_index && HAS(s, failedIndexes) && bad_lost)
         bad_text(e, lost_at, lost, "error parsing failedIndexes: %s", bad_lost);
-    if (c->done && done.n > 0 && !indexed(spec))
+    if (c->done && done.n > 0 && !job_is_indexed(spec))
         bad_text(e, done_at, done, "cannot set non-empty completedIndexes when non-indexed completion mode");
     if (c->lost && !per_index && HAS(s, failedIndexes))
         bad_text(e, lost_at, lost, "cannot set non-null failedIndexes when backoffLimitPerIndex is null");
@@ -494,7 +494,7 @@ static void check_job_moves(ERRS, const struct val *s, const struct val *was, co
     if (NUM(s, failed) < NUM(was, failed))
         bad_num(e, AT(at, "failed"), NUM(s, failed), "cannot decrease the failed counter");
     /* what has as many workers as indexes may be made smaller */
-    bool shrinks = indexed(spec) && unchanged(V(spec, completions), V(spec, parallelism));
+    bool shrinks = job_is_indexed(spec) && unchanged(V(spec, completions), V(spec, parallelism));
     if (!shrinks && NUM(s, succeeded) < NUM(was, succeeded))
         bad_num(e, AT(at, "succeeded"), NUM(s, succeeded), "cannot decrease the succeeded counter");
     if (HAS(s, completionTime) && HAS(was, completionTime) &&

@@ -77,7 +77,7 @@ static void check_usages(ERRS, const struct val *list)
             bad_duplicate(e, ITEM(at, INDEX(list, usage)), val_text(usage));
 }
 
-static bool decides(struct str type)
+static bool condition_decides(struct str type)
 {
     return str_eq(type, S("Approved")) || str_eq(type, S("Denied")) || str_eq(type, S("Failed"));
 }
@@ -93,7 +93,7 @@ static void check_answer(ERRS, const struct val *conditions)
             bad_required(e, AT(here, "type"), "");
         if (status.n == 0)
             bad_required(e, AT(here, "status"), "");
-        else if (decides(type))
+        else if (condition_decides(type))
             check_enum(e, AT(here, "status"), status, "True");
         else
             check_enum(e, AT(here, "status"), status, "False", "True", "Unknown");

@@ -76,7 +76,7 @@ static void check_host_ports(ERRS, const struct val *containers)
 }
 
 /* "metadata.labels['x']" gives "metadata.labels" and "x". */
-static bool subscripted(struct str s, struct str *path, struct str *key)
+static bool path_subscript(struct str s, struct str *path, struct str *key)
 {
     ptrdiff_t open = str_find(s, S("['"));
     if (!str_ends(s, S("']")) || open <= 0)
@@ -115,7 +115,7 @@ void check_field_ref(ERRS, const struct val *ref, bool volume)
     if (!str_eq(version, S("v1")))
         return bad_text(e, here, field, "error converting fieldPath: unsupported pod version: " STR_FMT,
                         STR_ARG(version));
-    if (subscripted(field, &path, &key)) {
+    if (path_subscript(field, &path, &key)) {
         if (str_eq(path, S("metadata.labels")) || str_eq(path, S("metadata.annotations")))
             check_format(e, at, key, format_qualified_name);
         else

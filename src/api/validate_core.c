@@ -458,7 +458,7 @@ static bool quota_resource(struct str s)
     return standard_resource(s) && !str_eqz(s, "storage");
 }
 
-static bool among(struct str s, const char *const *set)
+static bool text_is_among(struct str s, const char *const *set)
 {
     for (; *set; set++)
         if (str_eqz(s, *set))
@@ -481,9 +481,10 @@ static bool scope_bounds(struct str scope, struct str resource)
     if (str_eq(scope, S("BestEffort")))
         return str_eq(resource, S("pods"));
     if (str_eq(scope, S("VolumeAttributesClass")))
-        return among(resource, SET("persistentvolumeclaims", "requests.storage"));
-    return !among(scope, quota_scopes) || among(resource, SET("pods", "cpu", "memory", "requests.cpu",
-                                                              "requests.memory", "limits.cpu", "limits.memory"));
+        return text_is_among(resource, SET("persistentvolumeclaims", "requests.storage"));
+    return !text_is_among(scope, quota_scopes) ||
+           text_is_among(resource, SET("pods", "cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu",
+                                       "limits.memory"));
 }
 
 static void check_scope_resources(ERRS, struct str scope, const struct val *hard, const struct val *shown,
@@ -527,16 +528,16 @@ static void check_scope_expression(ERRS, const struct val *x)
         "BestEffort", "NotBestEffort", "Terminating", "NotTerminating", "CrossNamespacePodAffinity", NULL};
     struct str op = TEXT(x, operator), scope = TEXT(x, scopeName);
     const struct val *values = V(x, values);
-    if (among(scope, plain) && !str_eq(op, S("Exists")))
+    if (text_is_among(scope, plain) && !str_eq(op, S("Exists")))
         bad_text(e, AT(at, "operator"), op,
                  "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, "
                  "ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or "
                  "ResourceQuotaScopeCrossNamespacePodAffinity");
-    if (among(op, SET("In", "NotIn"))) {
+    if (text_is_among(op, SET("In", "NotIn"))) {
         if (val_len(values) == 0)
             bad_required(e, AT(at, "values"),
                          "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector");
-    } else if (among(op, SET("Exists", "DoesNotExist"))) {
+    } else if (text_is_among(op, SET("Exists", "DoesNotExist"))) {
         if (val_len(values) > 0)
             bad_value(e, AT(at, "values"), values,
                       "must be no value when `operator` is 'Exists' or 'DoesNotExist' for scope selector");
@@ -551,13 +552,13 @@ static void check_quota_scopes(ERRS, const struct val *spec)
                      *expressions = V(selector, matchExpressions);
     const struct at *scopes_at = AT(at, "scopes"), *selector_at = AT(AT(at, "scopeSelector"), "matchExpressions");
     each (scope, scopes) {
-        if (!among(val_text(scope), quota_scopes))
+        if (!text_is_among(val_text(scope), quota_scopes))
             bad_value(e, scopes_at, scopes, "unsupported scope");
         check_scope_resources(e, scopes_at, val_text(scope), hard, scopes, NULL);
     }
     check_scope_pairs(e, scopes_at, scopes, has_scope, scopes);
     each (x, expressions) {
-        if (!among(TEXT(x, scopeName), quota_scopes))
+        if (!text_is_among(TEXT(x, scopeName), quota_scopes))
             bad_text(e, AT(selector_at, "scopeName"), TEXT(x, scopeName), "unsupported scope");
         check_scope_resources(e, selector_at, TEXT(x, scopeName), hard, selector, T(core_v1_ScopeSelector));
         check_scope_expression(e, selector_at, x);

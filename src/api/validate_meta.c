@@ -13,7 +13,7 @@ void check_labels(ERRS, const struct val *labels)
     }
 }
 
-static struct str lowered(struct arena *a, struct str s)
+static struct str text_lower(struct arena *a, struct str s)
 {
     char *p = arena_dup(a, s.n ? s.p : "", s.n + (s.n == 0));
     for (size_t i = 0; i < s.n; i++)
@@ -26,7 +26,7 @@ void check_annotations(ERRS, const struct val *annotations)
     size_t total = 0;
     val_each_member (m, annotations) {
         struct complaints c = COMPLAINTS(e->arena);
-        format_qualified_name(&c, lowered(e->arena, m->name->s));
+        format_qualified_name(&c, text_lower(e->arena, m->name->s));
         for (size_t i = 0; i < c.n; i++)
             bad_text(e, at, m->name->s, STR_FMT, STR_ARG(c.texts[i]));
         total += m->name->s.n + val_len(&m->v) + val_text(&m->v).n;
@@ -120,7 +120,7 @@ void check_meta(ERRS, const struct val *meta, bool namespaced, format_fn *name, 
         check_kube_finalizers(e, at, finalizers);
 }
 
-static bool listed(const struct val *list, struct str s)
+static bool list_has(const struct val *list, struct str s)
 {
     each (item, list)
         if (str_eq(val_text(item), s))
@@ -138,7 +138,7 @@ static void check_no_new_finalizers(ERRS, const struct val *now, const struct va
     struct str *fresh = arena_alloc(e->arena, (val_len(now) + 1) * sizeof *fresh);
     size_t n = 0;
     each (f, now)
-        if (!listed(before, val_text(f)))
+        if (!list_has(before, val_text(f)))
             fresh[n++] = val_text(f);
     if (n == 0)
         return;

@@ -389,7 +389,7 @@ static void check_gates(ERRS, const struct val *spec)
 
 /* Operating systems. */
 
-static void forbid(ERRS, const struct val *v, const struct name *const *fields, const char *why)
+static void fields_forbid(ERRS, const struct val *v, const struct name *const *fields, const char *why)
 {
     for (; *fields; fields++) {
         const struct val *m = val_get(v, *fields);
@@ -438,22 +438,22 @@ static void check_os(ERRS, const struct val *spec)
     const struct val *own = V(spec, securityContext);
     const struct at *context = AT(at, "securityContext");
     if (windows) {
-        forbid(e, context, own, windows_pod, why);
-        forbid(e, at, spec, windows_spec, why);
+        fields_forbid(e, context, own, windows_pod, why);
+        fields_forbid(e, at, spec, windows_spec, why);
         if (val_true(V(spec, hostPID)))
             bad_forbidden(e, AT(at, "hostPID"), "%s", why);
         if (val_true(V(spec, hostIPC)))
             bad_forbidden(e, AT(at, "hostIPC"), "%s", why);
-        forbid(e, context, own, windows_pod_late, why);
-        forbid(e, at, spec, share, why);
+        fields_forbid(e, context, own, windows_pod_late, why);
+        fields_forbid(e, at, spec, share, why);
     } else {
-        forbid(e, context, own, linux_any, why);
+        fields_forbid(e, context, own, linux_any, why);
     }
     for (size_t i = 0; i < countof(lists); i++) {
         const struct val *list = val_get(spec, lists[i]);
         each (c, list)
-            forbid(e, AT(ITEM(AT(at, lists[i]->s.p), INDEX(list, c)), "securityContext"), V(c, securityContext),
-                   windows ? windows_container : linux_any, why);
+            fields_forbid(e, AT(ITEM(AT(at, lists[i]->s.p), INDEX(list, c)), "securityContext"),
+                          V(c, securityContext), windows ? windows_container : linux_any, why);
     }
 }
 
@@ -669,7 +669,7 @@ static void take_member(struct arena *a, struct val *spec, const struct val *fro
         val_del(spec, field);
 }
 
-static bool superset(const struct val *now, const struct val *old)
+static bool list_covers(const struct val *now, const struct val *old)
 {
     val_each_member (m, old)
         if (!unchanged(val_get(now, m->name), &m->v))
@@ -739,7 +739,7 @@ static void update_pod(struct field_errors *e, const struct val *v, const struct
         take_member(a, &munged, was, N(terminationGracePeriodSeconds));
     if (val_len(V(was, schedulingGates)) > 0) {
         if (!unchanged(V(spec, nodeSelector), V(was, nodeSelector))) {
-            if (!superset(V(spec, nodeSelector), V(was, nodeSelector)))
+            if (!list_covers(V(spec, nodeSelector), V(was, nodeSelector)))
                 bad_value(e, AT(at, "nodeSelector"), V(spec, nodeSelector),
                           "only additions to spec.nodeSelector are allowed (no mutations or deletions)");
             take_member(a, &munged, was, N(nodeSelector));

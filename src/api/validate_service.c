@@ -12,12 +12,12 @@
 
 #define SOURCE_RANGES "service.beta.kubernetes.io/load-balancer-source-ranges"
 
-static bool typed(const struct val *spec, const char *type)
+static bool spec_has_type(const struct val *spec, const char *type)
 {
     return str_eqz(TEXT(spec, type), type);
 }
 
-static bool headless(const struct val *spec)
+static bool spec_is_headless(const struct val *spec)
 {
     return str_eq(TEXT(spec, clusterIP), S("None"));
 }
@@ -48,7 +48,7 @@ static void check_cluster_ips(ERRS, const struct val *spec)
     const struct at *here = AT(at, "clusterIPs");
     struct str single = TEXT(spec, clusterIP);
     size_t families[2] = {0, 0};
-    if (typed(spec, "ExternalName")) {
+    if (spec_has_type(spec, "ExternalName")) {
         if (val_len(ips) > 0)
             bad_forbidden(e, here, "may not be set for ExternalName services");
         if (val_len(V(spec, ipFamilies)) > 0)
@@ -82,7 +82,7 @@ static void check_cluster_ips(ERRS, const struct val *spec)
 static void check_families(ERRS, const struct val *spec)
 {
     const struct val *families = V(spec, ipFamilies), *ips = V(spec, clusterIPs);
-    if (typed(spec, "ExternalName"))
+    if (spec_has_type(spec, "ExternalName"))
         return;
     AUTO(seen_fini) struct seen seen = SEEN;
     each (family, families) {
@@ -112,14 +112,14 @@ static void check_ranges(ERRS, const struct val *v, const struct val *spec)
     const struct val *old = val_get_str(val_at(v, N(metadata), N(annotations)), S(SOURCE_RANGES));
     const struct at *meta = KEY(AT(AT(NULL, "metadata"), "annotations"), S(SOURCE_RANGES));
     if (val_len(ranges) > 0) {
-        if (!typed(spec, "LoadBalancer"))
+        if (!spec_has_type(spec, "LoadBalancer"))
             bad_forbidden(e, AT(at, "LoadBalancerSourceRanges"), "may only be used when `type` is 'LoadBalancer'");
         each (range, ranges)
             check_format(e, ITEM(AT(at, "LoadBalancerSourceRanges"), INDEX(ranges, range)), str_trim(val_text(range)),
                          format_cidr);
     } else if (old) {
         struct str rest = str_trim(val_text(old)), part;
-        if (!typed(spec, "LoadBalancer"))
+        if (!spec_has_type(spec, "LoadBalancer"))
             bad_forbidden(e, meta, "may only be used when `type` is 'LoadBalancer'");
         while (rest.n > 0 && str_cut(&rest, ',', &part))
             check_format(e, meta, str_trim(part), format_cidr);
@@ -136,12 +136,12 @@ static void check_service(struct field_errors *e, const struct val *v)
 {
     const struct at *at = AT(NULL, "spec");
     const struct val *spec = V(v, spec), *ports = V(spec, ports), *external = V(spec, externalIPs);
-    bool external_name = typed(spec, "ExternalName"), balancer = typed(spec, "LoadBalancer");
-    bool node_ports = balancer || typed(spec, "NodePort");
+    bool external_name = spec_has_type(spec, "ExternalName"), balancer = spec_has_type(spec, "LoadBalancer");
+    bool node_ports = balancer || spec_has_type(spec, "NodePort");
     struct str outside = TEXT(spec, externalTrafficPolicy);
-    if (val_len(ports) == 0 && !headless(spec) && !external_name)
+    if (val_len(ports) == 0 && !spec_is_headless(spec) && !external_name)
         bad_required(e, AT(at, "ports"), "");
-    if (node_ports && headless(spec))
+    if (node_ports && spec_is_headless(spec))
         bad_text(e, ITEM(AT(at, "clusterIPs"), 0), S("None"), "may not be set to 'None' for %s services",
                  balancer ? "LoadBalancer" : "NodePort");
     if (external_name) {
@@ -157,7 +157,7 @@ static void check_service(struct field_errors *e, const struct val *v)
     AUTO(seen_fini) struct seen seen = SEEN;
     each (port, ports) {
         const struct at *here = ITEM(AT(at, "ports"), INDEX(ports, port));
-        check_port_of_service(e, here, port, val_len(ports) > 1, headless(spec));
+        check_port_of_service(e, here, port, val_len(ports) > 1, spec_is_headless(spec));
         if (TEXT(port, name).n > 0)
             if (seen_before(&seen, TEXT(port, name)))
                 bad_duplicate(e, AT(here, "name"), TEXT(port, name));
@@ -189,7 +189,7 @@ static void check_service(struct field_errors *e, const struct val *v)
         const struct at *here = ITEM(AT(at, "ports"), INDEX(ports, port));
         if (balancer && !check_enum(e, AT(here, "protocol"), TEXT(port, protocol), "SCTP", "TCP", "UDP"))
             continue;
-        if (NUM(port, nodePort) != 0 && typed(spec, "ClusterIP"))
+        if (NUM(port, nodePort) != 0 && spec_has_type(spec, "ClusterIP"))
             bad_forbidden(e, AT(here, "nodePort"), "may not be used when `type` is 'ClusterIP'");
     }
     AUTO(seen_fini) struct seen node_numbers = SEEN;
@@ -218,7 +218,7 @@ static void check_service(struct field_errors *e, const struct val *v)
     }
     /* traffic policies */
     if (outside.n > 0) {
-        if (!node_ports && !(typed(spec, "ClusterIP") && val_len(external) > 0))
+        if (!node_ports && !(spec_has_type(spec, "ClusterIP") && val_len(external) > 0))
             bad_text(e, AT(at, "externalTrafficPolicy"), outside,
                      "may only be set for externally-accessible services");
         else
@@ -234,7 +234,7 @@ static void check_service(struct field_errors *e, const struct val *v)
         check_port(e, AT(at, "healthCheckNodePort"), health);
     if (HAS(spec, internalTrafficPolicy))
         check_enum(e, AT(at, "internalTrafficPolicy"), TEXT(spec, internalTrafficPolicy), "Cluster", "Local");
-    else if (node_ports || typed(spec, "ClusterIP"))
+    else if (node_ports || spec_has_type(spec, "ClusterIP"))
         bad_required(e, AT(at, "internalTrafficPolicy"), "");
     if (HAS(spec, trafficDistribution))
         check_enum(e, AT(at, "trafficDistribution"), TEXT(spec, trafficDistribution), "PreferClose", "PreferSameZone",
@@ -254,7 +254,7 @@ static void check_families_kept(ERRS, const struct val *spec, const struct val *
     const struct val *now = V(spec, ipFamilies), *old = V(was, ipFamilies), *shown;
     const struct at *first = ITEM(AT(at, "ipFamilies"), 0);
     size_t n = val_len(now), n_was = val_len(old);
-    if (headless(spec) || headless(was))
+    if (spec_is_headless(spec) || spec_is_headless(was))
         return;
     if (n_was > n && val_len(V(spec, clusterIPs)) == 0)
         bad_value(e, first, now, "primary ipFamily can not be unset");
@@ -273,8 +273,8 @@ static void update_service(struct field_errors *e, const struct val *v, const st
     const struct at *at = AT(NULL, "spec");
     const struct val *spec = V(v, spec), *was = V(old, spec);
     const struct val *ips = V(spec, clusterIPs), *ips_was = V(was, clusterIPs);
-    bool kept = !typed(was, "ExternalName") && !typed(spec, "ExternalName");
-    bool both_none = headless(spec) && headless(was);
+    bool kept = !spec_has_type(was, "ExternalName") && !spec_has_type(spec, "ExternalName");
+    bool both_none = spec_is_headless(spec) && spec_is_headless(was);
     for (size_t i = 0; kept && i < val_len(ips) && i < val_len(ips_was); i++)
         if (!str_eq(val_text(val_item(ips, i)), val_text(val_item(ips_was, i))) && i == 0)
             bad_value(e, ITEM(AT(at, "clusterIPs"), i), ips, "may not change once set");
@@ -286,11 +286,11 @@ static void update_service(struct field_errors *e, const struct val *v, const st
                   "must be set to 'SingleStack' when releasing the secondary clusterIP");
     if (kept)
         check_families_kept(e, at, spec, was);
-    if (typed(was, "LoadBalancer") && typed(spec, "LoadBalancer") &&
+    if (spec_has_type(was, "LoadBalancer") && spec_has_type(spec, "LoadBalancer") &&
         !unchanged(V(spec, loadBalancerClass), V(was, loadBalancerClass)))
         bad_value(e, AT(at, "loadBalancerClass"), V(spec, loadBalancerClass), "may not change once set");
     if (NUM(was, healthCheckNodePort) != 0 && NUM(spec, healthCheckNodePort) != NUM(was, healthCheckNodePort) &&
-        typed(spec, "LoadBalancer") && str_eq(TEXT(spec, externalTrafficPolicy), S("Local")))
+        spec_has_type(spec, "LoadBalancer") && str_eq(TEXT(spec, externalTrafficPolicy), S("Local")))
         bad_immutable(e, AT(at, "healthCheckNodePort"), V(spec, healthCheckNodePort));
     check_service(e, v);
 }
@@ -300,7 +300,7 @@ static void status_service(struct field_errors *e, const struct val *v, const st
     const struct at *at = AT(AT(AT(NULL, "status"), "loadBalancer"), "ingress");
     const struct val *list = V(V(V(v, status), loadBalancer), ingress);
     (void)old;
-    if (!typed(V(v, spec), "LoadBalancer") && val_len(list) > 0)
+    if (!spec_has_type(V(v, spec), "LoadBalancer") && val_len(list) > 0)
         return bad_forbidden(e, at, "may only be used when `spec.type` is 'LoadBalancer'");
     each (ingress, list) {
         const struct at *here = ITEM(at, INDEX(list, ingress));

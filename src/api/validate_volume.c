@@ -55,13 +55,13 @@ static void check_downward_items(ERRS, const struct val *items)
     }
 }
 
-static void empty_dir(ERRS, const struct val *v)
+static void empty_dir_check(ERRS, const struct val *v)
 {
     if (TEXT(v, sizeLimit).n > 0 && quantity_cmp(TEXT(v, sizeLimit), S("0")) < 0)
         bad_forbidden(e, AT(at, "sizeLimit"), "SizeLimit field must be a valid resource quantity");
 }
 
-static void host_path(ERRS, const struct val *v)
+static void host_path_check(ERRS, const struct val *v)
 {
     if (!REQUIRED(e, at, v, path))
         return;
@@ -70,41 +70,41 @@ static void host_path(ERRS, const struct val *v)
                "File", "FileOrCreate", "Socket");
 }
 
-static void git_repo(ERRS, const struct val *v)
+static void git_repo_check(ERRS, const struct val *v)
 {
     REQUIRED(e, at, v, repository);
     check_local_path(e, AT(at, "directory"), TEXT(v, directory));
 }
 
-static void disk(ERRS, const struct val *v)
+static void gce_disk_check(ERRS, const struct val *v)
 {
     REQUIRED(e, at, v, pdName);
     if (NUM(v, partition) != 0)
         check_range(e, AT(at, "partition"), V(v, partition), 1, 255);
 }
 
-static void aws(ERRS, const struct val *v)
+static void aws_disk_check(ERRS, const struct val *v)
 {
     REQUIRED(e, at, v, volumeID);
     if (NUM(v, partition) != 0)
         check_range(e, AT(at, "partition"), V(v, partition), 1, 255);
 }
 
-static void secret(ERRS, const struct val *v)
+static void secret_check(ERRS, const struct val *v)
 {
     REQUIRED(e, at, v, secretName);
     check_mode(e, AT(at, "defaultMode"), V(v, defaultMode));
     check_items(e, AT(at, "items"), V(v, items));
 }
 
-static void config_map(ERRS, const struct val *v)
+static void config_map_check(ERRS, const struct val *v)
 {
     REQUIRED(e, at, v, name);
     check_mode(e, AT(at, "defaultMode"), V(v, defaultMode));
     check_items(e, AT(at, "items"), V(v, items));
 }
 
-static void nfs(ERRS, const struct val *v)
+static void nfs_check(ERRS, const struct val *v)
 {
     struct str path = TEXT(v, path);
     REQUIRED(e, at, v, server);
@@ -113,7 +113,7 @@ static void nfs(ERRS, const struct val *v)
         bad_text(e, AT(at, "path"), path, "must be an absolute path");
 }
 
-static void iscsi(ERRS, const struct val *v)
+static void iscsi_check(ERRS, const struct val *v)
 {
     struct str iqn = TEXT(v, iqn);
     REQUIRED(e, at, v, targetPortal);
@@ -125,13 +125,13 @@ static void iscsi(ERRS, const struct val *v)
         bad_required(e, AT(at, "secretRef"), "");
 }
 
-static void glusterfs(ERRS, const struct val *v)
+static void glusterfs_check(ERRS, const struct val *v)
 {
     REQUIRED(e, at, v, endpoints);
     REQUIRED(e, at, v, path);
 }
 
-static void flocker(ERRS, const struct val *v)
+static void flocker_check(ERRS, const struct val *v)
 {
     struct str name = TEXT(v, datasetName), uuid = TEXT(v, datasetUUID);
     if (name.n == 0 && uuid.n == 0)
@@ -142,32 +142,32 @@ static void flocker(ERRS, const struct val *v)
         bad_text(e, AT(at, "datasetName"), name, "must not contain '/'");
 }
 
-static void claim(ERRS, const struct val *v)
+static void claim_check(ERRS, const struct val *v)
 {
     REQUIRED(e, at, v, claimName);
 }
 
-static void rbd(ERRS, const struct val *v)
+static void rbd_check(ERRS, const struct val *v)
 {
     if (val_len(V(v, monitors)) == 0)
         bad_required(e, AT(at, "monitors"), "");
     REQUIRED(e, at, v, image);
 }
 
-static void cinder(ERRS, const struct val *v)
+static void cinder_check(ERRS, const struct val *v)
 {
     REQUIRED(e, at, v, volumeID);
     if (HAS(v, secretRef))
         REQUIRED(e, AT(at, "secretRef"), V(v, secretRef), name);
 }
 
-static void cephfs(ERRS, const struct val *v)
+static void cephfs_check(ERRS, const struct val *v)
 {
     if (val_len(V(v, monitors)) == 0)
         bad_required(e, AT(at, "monitors"), "");
 }
 
-static void quobyte(ERRS, const struct val *v)
+static void quobyte_check(ERRS, const struct val *v)
 {
     struct str rest = TEXT(v, registry), part;
     if (rest.n == 0)
@@ -182,13 +182,13 @@ static void quobyte(ERRS, const struct val *v)
     REQUIRED(e, at, v, volume);
 }
 
-static void downward(ERRS, const struct val *v)
+static void downward_check(ERRS, const struct val *v)
 {
     check_mode(e, AT(at, "defaultMode"), V(v, defaultMode));
     check_downward_items(e, at, V(v, items));
 }
 
-static void fc(ERRS, const struct val *v)
+static void fc_check(ERRS, const struct val *v)
 {
     const struct val *targets = V(v, targetWWNs), *ids = V(v, wwids);
     if (val_len(targets) == 0 && val_len(ids) == 0)
@@ -201,7 +201,7 @@ static void fc(ERRS, const struct val *v)
         check_range(e, AT(at, "lun"), V(v, lun), 0, 255);
 }
 
-static void flex(ERRS, const struct val *v)
+static void flex_check(ERRS, const struct val *v)
 {
     REQUIRED(e, at, v, driver);
     val_each_member (m, V(v, options)) {
@@ -213,28 +213,28 @@ static void flex(ERRS, const struct val *v)
     }
 }
 
-static void azure_file(ERRS, const struct val *v)
+static void azure_file_check(ERRS, const struct val *v)
 {
     REQUIRED(e, at, v, secretName);
     REQUIRED(e, at, v, shareName);
 }
 
-static void vsphere(ERRS, const struct val *v)
+static void vsphere_check(ERRS, const struct val *v)
 {
     REQUIRED(e, at, v, volumePath);
 }
 
-static void photon(ERRS, const struct val *v)
+static void photon_check(ERRS, const struct val *v)
 {
     REQUIRED(e, at, v, pdID);
 }
 
-static void portworx(ERRS, const struct val *v)
+static void portworx_check(ERRS, const struct val *v)
 {
     REQUIRED(e, at, v, volumeID);
 }
 
-static void azure_disk(ERRS, const struct val *v)
+static void azure_disk_check(ERRS, const struct val *v)
 {
     struct str uri = TEXT(v, diskURI), kind = TEXT(v, kind);
     REQUIRED(e, at, v, diskName);
@@ -252,7 +252,7 @@ static void azure_disk(ERRS, const struct val *v)
                  SET("https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd"));
 }
 
-static void storageos(ERRS, const struct val *v)
+static void storageos_check(ERRS, const struct val *v)
 {
     FORMAT_IF_SET(e, at, v, volumeName, format_dns1123_label);
     FORMAT_IF_SET(e, at, v, volumeNamespace, format_dns1123_label);
@@ -260,7 +260,7 @@ static void storageos(ERRS, const struct val *v)
         REQUIRED(e, AT(at, "secretRef"), V(v, secretRef), name);
 }
 
-static void scale_io(ERRS, const struct val *v)
+static void scale_io_check(ERRS, const struct val *v)
 {
     REQUIRED(e, at, v, gateway);
     REQUIRED(e, at, v, system);
@@ -283,26 +283,26 @@ static void check_driver(ERRS, struct str driver)
         bad_text(e, at, driver, STR_FMT, STR_ARG(c.texts[i]));
 }
 
-static void csi(ERRS, const struct val *v)
+static void csi_check(ERRS, const struct val *v)
 {
     check_driver(e, AT(at, "driver"), TEXT(v, driver));
     if (HAS(v, nodePublishSecretRef))
         REQUIRED(e, AT(at, "nodePublishSecretRef"), V(v, nodePublishSecretRef), name);
 }
 
-static void csi_persistent(ERRS, const struct val *v)
+static void csi_persistent_check(ERRS, const struct val *v)
 {
     check_driver(e, AT(at, "driver"), TEXT(v, driver));
     REQUIRED(e, at, v, volumeHandle);
 }
 
-static void local(ERRS, const struct val *v)
+static void local_check(ERRS, const struct val *v)
 {
     if (REQUIRED(e, at, v, path))
         check_no_backsteps(e, AT(at, "path"), TEXT(v, path));
 }
 
-static void image(ERRS, const struct val *v)
+static void image_check(ERRS, const struct val *v)
 {
     REQUIRED(e, at, v, reference);
     if (REQUIRED(e, at, v, pullPolicy))
@@ -318,7 +318,7 @@ static void check_projected_items(ERRS, const struct at *all, const struct val *
             bad_text(e, all, TEXT(source, name), "conflicting duplicate paths");
 }
 
-static void projected(ERRS, const struct val *v)
+static void projected_check(ERRS, const struct val *v)
 {
     const struct val *sources = V(v, sources);
     AUTO(seen_fini) struct seen paths = SEEN;
@@ -368,59 +368,59 @@ struct source_row {
     void (*check)(ERRS, const struct val *v);
 };
 static const struct source_row volume_sources[] = {
-    {N(emptyDir), NULL, empty_dir},
-    {N(hostPath), NULL, host_path},
-    {N(gitRepo), NULL, git_repo},
-    {N(gcePersistentDisk), "persistentDisk", disk},
-    {N(awsElasticBlockStore), NULL, aws},
-    {N(secret), NULL, secret},
-    {N(nfs), NULL, nfs},
-    {N(iscsi), NULL, iscsi},
-    {N(glusterfs), NULL, glusterfs},
-    {N(flocker), NULL, flocker},
-    {N(persistentVolumeClaim), NULL, claim},
-    {N(rbd), NULL, rbd},
-    {N(cinder), NULL, cinder},
-    {N(cephfs), NULL, cephfs},
-    {N(quobyte), NULL, quobyte},
-    {N(downwardAPI), NULL, downward},
-    {N(fc), NULL, fc},
-    {N(flexVolume), NULL, flex},
-    {N(configMap), NULL, config_map},
-    {N(azureFile), NULL, azure_file},
-    {N(vsphereVolume), NULL, vsphere},
-    {N(photonPersistentDisk), NULL, photon},
-    {N(portworxVolume), NULL, portworx},
-    {N(azureDisk), NULL, azure_disk},
-    {N(storageos), NULL, storageos},
-    {N(projected), NULL, projected},
-    {N(scaleIO), NULL, scale_io},
-    {N(csi), NULL, csi},
-    {N(image), NULL, image},
+    {N(emptyDir), NULL, empty_dir_check},
+    {N(hostPath), NULL, host_path_check},
+    {N(gitRepo), NULL, git_repo_check},
+    {N(gcePersistentDisk), "persistentDisk", gce_disk_check},
+    {N(awsElasticBlockStore), NULL, aws_disk_check},
+    {N(secret), NULL, secret_check},
+    {N(nfs), NULL, nfs_check},
+    {N(iscsi), NULL, iscsi_check},
+    {N(glusterfs), NULL, glusterfs_check},
+    {N(flocker), NULL, flocker_check},
+    {N(persistentVolumeClaim), NULL, claim_check},
+    {N(rbd), NULL, rbd_check},
+    {N(cinder), NULL, cinder_check},
+    {N(cephfs), NULL, cephfs_check},
+    {N(quobyte), NULL, quobyte_check},
+    {N(downwardAPI), NULL, downward_check},
+    {N(fc), NULL, fc_check},
+    {N(flexVolume), NULL, flex_check},
+    {N(configMap), NULL, config_map_check},
+    {N(azureFile), NULL, azure_file_check},
+    {N(vsphereVolume), NULL, vsphere_check},
+    {N(photonPersistentDisk), NULL, photon_check},
+    {N(portworxVolume), NULL, portworx_check},
+    {N(azureDisk), NULL, azure_disk_check},
+    {N(storageos), NULL, storageos_check},
+    {N(projected), NULL, projected_check},
+    {N(scaleIO), NULL, scale_io_check},
+    {N(csi), NULL, csi_check},
+    {N(image), NULL, image_check},
 };
 static const struct source_row persistent_sources[] = {
-    {N(hostPath), NULL, host_path},
-    {N(gcePersistentDisk), "persistentDisk", disk},
-    {N(awsElasticBlockStore), NULL, aws},
-    {N(glusterfs), NULL, glusterfs},
-    {N(flocker), NULL, flocker},
-    {N(nfs), NULL, nfs},
-    {N(rbd), NULL, rbd},
-    {N(quobyte), NULL, quobyte},
-    {N(cephfs), NULL, cephfs},
-    {N(iscsi), NULL, iscsi},
-    {N(cinder), NULL, cinder},
-    {N(fc), NULL, fc},
-    {N(flexVolume), NULL, flex},
-    {N(azureFile), NULL, azure_file},
-    {N(vsphereVolume), NULL, vsphere},
-    {N(photonPersistentDisk), NULL, photon},
-    {N(portworxVolume), NULL, portworx},
-    {N(azureDisk), NULL, azure_disk},
-    {N(scaleIO), NULL, scale_io},
-    {N(local), NULL, local},
-    {N(storageos), NULL, storageos},
-    {N(csi), NULL, csi_persistent},
+    {N(hostPath), NULL, host_path_check},
+    {N(gcePersistentDisk), "persistentDisk", gce_disk_check},
+    {N(awsElasticBlockStore), NULL, aws_disk_check},
+    {N(glusterfs), NULL, glusterfs_check},
+    {N(flocker), NULL, flocker_check},
+    {N(nfs), NULL, nfs_check},
+    {N(rbd), NULL, rbd_check},
+    {N(quobyte), NULL, quobyte_check},
+    {N(cephfs), NULL, cephfs_check},
+    {N(iscsi), NULL, iscsi_check},
+    {N(cinder), NULL, cinder_check},
+    {N(fc), NULL, fc_check},
+    {N(flexVolume), NULL, flex_check},
+    {N(azureFile), NULL, azure_file_check},
+    {N(vsphereVolume), NULL, vsphere_check},
+    {N(photonPersistentDisk), NULL, photon_check},
+    {N(portworxVolume), NULL, portworx_check},
+    {N(azureDisk), NULL, azure_disk_check},
+    {N(scaleIO), NULL, scale_io_check},
+    {N(local), NULL, local_check},
+    {N(storageos), NULL, storageos_check},
+    {N(csi), NULL, csi_persistent_check},
 };
 
 static size_t check_sources(ERRS, const struct source_row *rows, size_t nrows, const struct val *v)

@@ -17,8 +17,8 @@
 
 enum { WARNINGS_MOST = 50 }; /* more than fits into an answer's header helps nobody */
 
-static void warn(struct warnings *w, const char *fmt, ...) PRINTF(2, 3);
-static void warn(struct warnings *w, const char *fmt, ...)
+static void warnings_add(struct warnings *w, const char *fmt, ...) PRINTF(2, 3);
+static void warnings_add(struct warnings *w, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -29,7 +29,7 @@ static void warn(struct warnings *w, const char *fmt, ...)
 }
 
 /* Whether the text was met before; remembers it. */
-static bool met(struct map *seen, struct str text)
+static bool text_was_met(struct map *seen, struct str text)
 {
     return map_put(seen, text, seen) != NULL;
 }
@@ -66,14 +66,14 @@ static void warn_expressions(struct warnings *w, const struct val *expressions, 
         const char *old = old_label(TEXT(x, key));
         ptrdiff_t i = INDEX(expressions, x);
         if (old)
-            warn(w, "%s[%td].key: " STR_FMT " is %s", at, i, STR_ARG(TEXT(x, key)), old);
+            warnings_add(w, "%s[%td].key: " STR_FMT " is %s", at, i, STR_ARG(TEXT(x, key)), old);
         for (uint32_t k = 0; values && k < val_len(V(x, values)); k++) {
             struct complaints c = COMPLAINTS(w->arena);
             struct str value = val_text(val_item(V(x, values), k));
             format_label_value(&c, value);
             for (size_t n = 0; n < c.n; n++)
-                warn(w, "%s[%td].values[%u]: " STR_FMT " is invalid, " STR_FMT, at, i, k, STR_ARG(value),
-                     STR_ARG(c.texts[n]));
+                warnings_add(w, "%s[%td].values[%u]: " STR_FMT " is invalid, " STR_FMT, at, i, k, STR_ARG(value),
+                             STR_ARG(c.texts[n]));
         }
     }
 }
@@ -84,7 +84,7 @@ static bool warn_annotation(struct warnings *w, const struct val *meta, const ch
 {
     if (!val_get_str(V(meta, annotations), key))
         return false;
-    warn(w, "%smetadata.annotations[" STR_FMT "]: %s", at, STR_ARG(key), text);
+    warnings_add(w, "%smetadata.annotations[" STR_FMT "]: %s", at, STR_ARG(key), text);
     return true;
 }
 
@@ -120,8 +120,8 @@ static void warn_fraction(struct warnings *w, const struct val *resources, struc
 {
     struct str text = val_text(val_get_str(resources, resource));
     if (text.n > 0 && !quantity_whole(text))
-        warn(w, "%s[" STR_FMT "]: fractional byte value \"" STR_FMT "\" is invalid, must be an integer", at,
-             STR_ARG(resource), STR_ARG(text));
+        warnings_add(w, "%s[" STR_FMT "]: fractional byte value \"" STR_FMT "\" is invalid, must be an integer", at,
+                     STR_ARG(resource), STR_ARG(text));
 }
 
 static void warn_claim_spec(struct warnings *w, const struct val *spec, const char *at)
@@ -148,8 +148,9 @@ static void warn_overlap(struct warnings *w, struct paths *paths, struct str vol
                    b = arena_fmt(w->arena, STR_FMT "/", STR_ARG(other));
         if (!str_starts(b, a) && !str_starts(a, b))
             continue;
-        warn(w, "volume \"" STR_FMT "\" (" STR_FMT "): overlapping paths: \"" STR_FMT "\" with \"" STR_FMT "\"",
-             STR_ARG(volume), STR_ARG(what), STR_ARG(path), STR_ARG(other));
+        warnings_add(w,
+                     "volume \"" STR_FMT "\" (" STR_FMT "): overlapping paths: \"" STR_FMT "\" with \"" STR_FMT "\"",
+                     STR_ARG(volume), STR_ARG(what), STR_ARG(path), STR_ARG(other));
         break;
     }
     array_push(&paths->list, path);
@@ -184,11 +185,11 @@ static void warn_projected(struct warnings *w, struct str volume, const struct v
             struct str name = TEXT(source, name).n ? TEXT(source, name) : TEXT(source, signerName);
             warn_overlap(w, &paths, volume, what_of(w, "Projected ClusterTrustBundle", name), TEXT(source, path));
         } else {
-            warn(w, "volume \"" STR_FMT "\" (Projected) has no sources provided", STR_ARG(volume));
+            warnings_add(w, "volume \"" STR_FMT "\" (Projected) has no sources provided", STR_ARG(volume));
         }
     }
     if (val_len(V(projected, sources)) == 0)
-        warn(w, "volume \"" STR_FMT "\" (Projected) has no sources provided", STR_ARG(volume));
+        warnings_add(w, "volume \"" STR_FMT "\" (Projected) has no sources provided", STR_ARG(volume));
     array_fini(&paths.list);
 }
 
@@ -213,7 +214,7 @@ static void warn_volumes(struct warnings *w, const struct val *volumes, const ch
         const struct val *claim = V(V(volume, ephemeral), volumeClaimTemplate);
         for (size_t i = 0; i < countof(old_volumes); i++)
             if (is_set(val_get(volume, old_volumes[i].field)))
-                warn(w, "%sspec.volumes[%td].%s", at, INDEX(volumes, volume), old_volumes[i].text);
+                warnings_add(w, "%sspec.volumes[%td].%s", at, INDEX(volumes, volume), old_volumes[i].text);
         if (is_set(claim))
             warn_claim_spec(w, V(claim, spec),
                             arena_fmt(w->arena, "%sspec.volumes[%td].ephemeral.volumeClaimTemplate.spec", at,
@@ -252,13 +253,13 @@ static void warn_env(struct warnings *w, const struct place *p)
     const struct val *env = V(p->container, env);
     each (var, env) {
         struct str name = TEXT(var, name), value = TEXT(var, value);
-        if (!met(&seen, name))
+        if (!text_was_met(&seen, name))
             continue;
         struct str ref = arena_fmt(w->arena, "$(" STR_FMT ")", STR_ARG(name));
         if (HAS(var, valueFrom) || str_eq(value, ref) || !str_has(value, ref))
-            warn(w,
-                 "%s.env[%td]: hides previous definition of \"" STR_FMT "\", which may be dropped when using apply",
-                 p->at, INDEX(env, var), STR_ARG(name));
+            warnings_add(
+                w, "%s.env[%td]: hides previous definition of \"" STR_FMT "\", which may be dropped when using apply",
+                p->at, INDEX(env, var), STR_ARG(name));
     }
 }
 
@@ -297,11 +298,11 @@ static void warn_port(struct warnings *w, const struct port *p, const struct por
     struct str ip = TEXT(p->v, hostIP), its = TEXT(other->v, hostIP);
     int64_t port = NUM(p->v, hostPort), its_port = NUM(other->v, hostPort);
     if (str_eq(ip, its) && port == its_port)
-        warn(w, "%s: duplicate port definition with %s", p->at, other->at);
+        warnings_add(w, "%s: duplicate port definition with %s", p->at, other->at);
     else if (port == 0 || its_port == 0)
-        warn(w, "%s: overlapping port definition with %s", p->at, other->at);
+        warnings_add(w, "%s: overlapping port definition with %s", p->at, other->at);
     else if (port == its_port && (ip.n == 0) != (its.n == 0))
-        warn(w, "%s: dangerously ambiguous port definition with %s", p->at, other->at);
+        warnings_add(w, "%s: dangerously ambiguous port definition with %s", p->at, other->at);
 }
 
 static void warn_ports(struct warnings *w, const places_array *containers)
@@ -314,11 +315,11 @@ static void warn_ports(struct warnings *w, const places_array *containers)
             size_t n = 0;
             *p = (struct port){v, arena_fmt(w->arena, "%s.ports[%td]", c->at, INDEX(ports, v)).p, NULL};
             if (TEXT(v, hostIP).n > 0 && NUM(v, hostPort) == 0)
-                warn(w,
-                     "%s: hostIP set without hostPort: {Name:" STR_FMT
-                     " HostPort:0 ContainerPort:%lld Protocol:" STR_FMT " HostIP:" STR_FMT "}",
-                     p->at, STR_ARG(TEXT(v, name)), (long long)NUM(v, containerPort), STR_ARG(TEXT(v, protocol)),
-                     STR_ARG(TEXT(v, hostIP)));
+                warnings_add(w,
+                             "%s: hostIP set without hostPort: {Name:" STR_FMT
+                             " HostPort:0 ContainerPort:%lld Protocol:" STR_FMT " HostIP:" STR_FMT "}",
+                             p->at, STR_ARG(TEXT(v, name)), (long long)NUM(v, containerPort),
+                             STR_ARG(TEXT(v, protocol)), STR_ARG(TEXT(v, hostIP)));
             struct str key = arena_fmt(w->arena, "%lld/" STR_FMT, (long long)NUM(v, containerPort),
                                        STR_ARG(TEXT(v, protocol)));
             p->next = map_put(&seen, key, p);
@@ -336,17 +337,18 @@ static void warn_affinity(struct warnings *w, const struct val *affinity, const 
                      *preferred = V(affinity, preferredDuringSchedulingIgnoredDuringExecution);
     each (term, required)
         if (!HAS(term, labelSelector))
-            warn(w,
-                 "%sspec.affinity.%s.requiredDuringSchedulingIgnoredDuringExecution[%td].labelSelector: a null "
-                 "labelSelector results in matching no pod",
-                 at, which, INDEX(required, term));
+            warnings_add(
+                w,
+                "%sspec.affinity.%s.requiredDuringSchedulingIgnoredDuringExecution[%td].labelSelector: a null "
+                "labelSelector results in matching no pod",
+                at, which, INDEX(required, term));
     each (term, preferred)
         if (!HAS(V(term, podAffinityTerm), labelSelector))
-            warn(w,
-                 "%sspec.affinity.%s.preferredDuringSchedulingIgnoredDuringExecution[%td].podAffinityTerm."
-                 "labelSelector: a "
-                 "null labelSelector results in matching no pod",
-                 at, which, INDEX(preferred, term));
+            warnings_add(w,
+                         "%sspec.affinity.%s.preferredDuringSchedulingIgnoredDuringExecution[%td].podAffinityTerm."
+                         "labelSelector: a "
+                         "null labelSelector results in matching no pod",
+                         at, which, INDEX(preferred, term));
 }
 
 static void warn_node_terms(struct warnings *w, const struct val *spec, const char *at)
@@ -379,17 +381,18 @@ static void warn_places(struct warnings *w, const struct val *spec, const char *
     const char *old;
     val_each_member (m, V(spec, nodeSelector))
         if ((old = old_label(m->name->s)))
-            warn(w, "%sspec.nodeSelector[" STR_FMT "]: %s", at, STR_ARG(m->name->s), old);
+            warnings_add(w, "%sspec.nodeSelector[" STR_FMT "]: %s", at, STR_ARG(m->name->s), old);
     warn_node_terms(w, spec, at);
     each (c, spread) {
         if ((old = old_label(TEXT(c, topologyKey))))
-            warn(w, "%sspec.topologySpreadConstraints[%td].topologyKey: " STR_FMT " is %s", at, INDEX(spread, c),
-                 STR_ARG(TEXT(c, topologyKey)), old);
+            warnings_add(w, "%sspec.topologySpreadConstraints[%td].topologyKey: " STR_FMT " is %s", at,
+                         INDEX(spread, c), STR_ARG(TEXT(c, topologyKey)), old);
         if (!HAS(c, labelSelector))
-            warn(w,
-                 "%sspec.topologySpreadConstraints[%td].labelSelector: a null labelSelector results in matching no "
-                 "pod",
-                 at, INDEX(spread, c));
+            warnings_add(
+                w,
+                "%sspec.topologySpreadConstraints[%td].labelSelector: a null labelSelector results in matching no "
+                "pod",
+                at, INDEX(spread, c));
     }
 }
 
@@ -399,9 +402,9 @@ static void warn_twice(struct warnings *w, const struct val *list, const struct 
     AUTO(map_fini) struct map seen = MAP;
     each (item, list) {
         struct str text = val_text(val_get(item, key));
-        if (met(&seen, text))
-            warn(w, "%sspec.%s[%td].%s: duplicate %s \"" STR_FMT "\"", at, which, INDEX(list, item), key->s.p,
-                 key->s.p, STR_ARG(text));
+        if (text_was_met(&seen, text))
+            warnings_add(w, "%sspec.%s[%td].%s: duplicate %s \"" STR_FMT "\"", at, which, INDEX(list, item), key->s.p,
+                         key->s.p, STR_ARG(text));
     }
 }
 
@@ -418,7 +421,7 @@ static void warn_pod(struct warnings *w, const struct val *pod, const char *at)
     warn_twice(w, pulls, N(name), at, "imagePullSecrets");
     each (pull, pulls)
         if (TEXT(pull, name).n == 0)
-            warn(w, "%sspec.imagePullSecrets[%td].name: invalid empty name \"\"", at, INDEX(pulls, pull));
+            warnings_add(w, "%sspec.imagePullSecrets[%td].name: invalid empty name \"\"", at, INDEX(pulls, pull));
     for (size_t i = 0; i < countof(bytes); i++)
         warn_fraction(w, V(spec, overhead), bytes[i], arena_fmt(w->arena, "%sspec.overhead", at).p);
     if (!HAS(V(spec, securityContext), seccompProfile))
@@ -430,10 +433,11 @@ static void warn_pod(struct warnings *w, const struct val *pod, const char *at)
     warn_ports(w, &containers);
     array_fini(&containers);
     if (NUM(spec, terminationGracePeriodSeconds) < 0)
-        warn(w,
-             "%sspec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as "
-             "1",
-             at);
+        warnings_add(
+            w,
+            "%sspec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as "
+            "1",
+            at);
     warn_affinity(w, V(V(spec, affinity), podAffinity), at, "podAffinity");
     warn_affinity(w, V(V(spec, affinity), podAntiAffinity), at, "podAntiAffinity");
 }
@@ -446,10 +450,10 @@ static void warn_name(struct warnings *w, const struct val *v, const char *of)
     for (size_t i = 0; i < c.n; i++)
         strbuf_addf(&all, "%s" STR_FMT, i ? " " : "", STR_ARG(c.texts[i]));
     if (c.n > 0)
-        warn(w,
-             "metadata.name: this is used in %s, which can result in surprising behavior; a DNS label is "
-             "recommended: [" STR_FMT "]",
-             of, STR_ARG(strbuf_str(&all)));
+        warnings_add(w,
+                     "metadata.name: this is used in %s, which can result in surprising behavior; a DNS label is "
+                     "recommended: [" STR_FMT "]",
+                     of, STR_ARG(strbuf_str(&all)));
 }
 
 /* --- workloads: at their creation, and when their spec changes --- */
@@ -458,10 +462,11 @@ static void warn_job_spec(struct warnings *w, const struct val *spec, const char
 {
     if (str_eq(TEXT(spec, completionMode), S("Indexed")) && NUM(spec, completions) > 100000 &&
         NUM(spec, parallelism) > 10000)
-        warn(w,
-             "%s: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, "
-             "Kubernetes might not be able to track completedIndexes when a big number of indexes fail",
-             at);
+        warnings_add(
+            w,
+            "%s: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, "
+            "Kubernetes might not be able to track completedIndexes when a big number of indexes fail",
+            at);
     warn_pod(w, V(spec, template), arena_fmt(w->arena, "%s.template.", at).p);
 }
 
@@ -475,8 +480,8 @@ static void warn_workload(struct warnings *w, const struct kind *k, const struct
         if (changed)
             warn_job_spec(w, val_at(spec, N(jobTemplate), N(spec)), "spec.jobTemplate.spec");
         if (str_has(TEXT(spec, schedule), S("TZ")))
-            warn(w, "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see "
-                    "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details");
+            warnings_add(w, "cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see "
+                            "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details");
     } else if (k == K(Job)) {
         if (changed)
             warn_job_spec(w, spec, "spec");
@@ -488,8 +493,9 @@ static void warn_workload(struct warnings *w, const struct kind *k, const struct
             warn_claim_spec(w, V(claim, spec),
                             arena_fmt(w->arena, "spec.volumeClaimTemplates[%td]", INDEX(claims, claim)).p);
     if (k == K(StatefulSet) && NUM(spec, revisionHistoryLimit) < 0)
-        warn(w, "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is "
-                "recommended");
+        warnings_add(w,
+                     "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is "
+                     "recommended");
 }
 
 /* --- the network --- */
@@ -499,8 +505,8 @@ static void warn_address(struct warnings *w, struct str text, const char *at)
 {
     struct str canonical = ip_canonical(w->arena, text);
     if (str_find_char(text, ':') >= 0 && !str_eq(text, canonical))
-        warn(w, "%s: IPv6 address \"" STR_FMT "\" should be in RFC 5952 canonical format (\"" STR_FMT "\")", at,
-             STR_ARG(text), STR_ARG(canonical));
+        warnings_add(w, "%s: IPv6 address \"" STR_FMT "\" should be in RFC 5952 canonical format (\"" STR_FMT "\")",
+                     at, STR_ARG(text), STR_ARG(canonical));
 }
 
 static void warn_addresses(struct warnings *w, const struct val *list, const char *at)
@@ -516,26 +522,26 @@ static void warn_service(struct warnings *w, const struct val *v)
     bool none = str_eq(TEXT(spec, clusterIP), S("None")), named = str_eq(type, S("ExternalName"));
     bool headless = none && (type.n == 0 || str_eq(type, S("ClusterIP")));
     if (val_get_str(val_at(v, N(metadata), N(annotations)), S("service.kubernetes.io/topology-aware-hints")))
-        warn(w, "annotation service.kubernetes.io/topology-aware-hints is deprecated, please use "
-                "service.kubernetes.io/topology-mode instead");
+        warnings_add(w, "annotation service.kubernetes.io/topology-aware-hints is deprecated, please use "
+                        "service.kubernetes.io/topology-mode instead");
     if (!none && !named)
         warn_addresses(w, V(spec, clusterIPs), "spec.clusterIPs");
     if (headless && TEXT(spec, loadBalancerIP).n > 0)
-        warn(w, "spec.loadBalancerIP is ignored for headless services");
+        warnings_add(w, "spec.loadBalancerIP is ignored for headless services");
     if (headless && val_len(external) > 0)
-        warn(w, "spec.externalIPs is ignored for headless services");
+        warnings_add(w, "spec.externalIPs is ignored for headless services");
     if (headless && TEXT(spec, sessionAffinity).n > 0 && !str_eq(TEXT(spec, sessionAffinity), S("None")))
-        warn(w, "spec.SessionAffinity is ignored for headless services");
+        warnings_add(w, "spec.SessionAffinity is ignored for headless services");
     warn_addresses(w, external, "spec.externalIPs");
     if (val_len(external) > 0 && !headless && !named)
-        warn(w, "spec.externalIPs is deprecated and may no longer be implemented in some clusters");
+        warnings_add(w, "spec.externalIPs is deprecated and may no longer be implemented in some clusters");
     warn_address(w, TEXT(spec, loadBalancerIP), "spec.loadBalancerIP");
     if (named && val_len(external) > 0)
-        warn(w, "spec.externalIPs is ignored when spec.type is \"ExternalName\"");
+        warnings_add(w, "spec.externalIPs is ignored when spec.type is \"ExternalName\"");
     if (!named && TEXT(spec, externalName).n > 0)
-        warn(w, "spec.externalName is ignored when spec.type is not \"ExternalName\"");
+        warnings_add(w, "spec.externalName is ignored when spec.type is not \"ExternalName\"");
     if (str_eq(TEXT(spec, trafficDistribution), S("PreferClose")))
-        warn(w, "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"");
+        warnings_add(w, "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"");
 }
 
 static bool managed_by(const struct val *v, struct str label, struct str who)
@@ -566,7 +572,7 @@ static void warn_endpoint_slice(struct warnings *w, const struct val *v)
     const struct val *endpoints = V(v, endpoints);
     struct str label = S("endpointslice.kubernetes.io/managed-by");
     if (str_eq(TEXT(v, addressType), S("FQDN"))) {
-        warn(w, "spec.addressType: FQDN endpoints are deprecated");
+        warnings_add(w, "spec.addressType: FQDN endpoints are deprecated");
         return;
     }
     if (managed_by(v, label, S("endpointslice-controller.k8s.io")) ||
@@ -592,7 +598,7 @@ static void warn_secret(struct warnings *w, const struct val *v)
         const struct val *pem = val_get_str(data, rows[i].key);
         if (str_has((struct str){pem->s, pem->n}, S("-----BEGIN ")))
             continue;
-        warn(w, "tls: failed to find any PEM data in %s input", rows[i].what);
+        warnings_add(w, "tls: failed to find any PEM data in %s input", rows[i].what);
         return;
     }
 }
@@ -610,8 +616,8 @@ static void warn_volume(struct warnings *w, const struct val *v)
     warn_annotation(w, V(v, metadata), "", S("volume.beta.kubernetes.io/mount-options"),
                     "deprecated since v1.31; use \"mountOptions\" attribute instead");
     if (str_eq(TEXT(spec, persistentVolumeReclaimPolicy), S("Recycle")))
-        warn(w, "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the "
-                "recommended approach is to use dynamic provisioning.");
+        warnings_add(w, "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the "
+                        "recommended approach is to use dynamic provisioning.");
     each (term, terms)
         warn_expressions(w, V(term, matchExpressions),
                          arena_fmt(w->arena, "spec.nodeAffinity.required.nodeSelectorTerms[%td].matchExpressions",
@@ -620,7 +626,7 @@ static void warn_volume(struct warnings *w, const struct val *v)
                          false);
     for (size_t i = 0; i < countof(old_volumes); i++)
         if (is_set(val_get(spec, old_volumes[i].field)))
-            warn(w, "spec.%s", old_volumes[i].text);
+            warnings_add(w, "spec.%s", old_volumes[i].text);
 }
 
 static void warn_storage_class(struct warnings *w, const struct val *v)
@@ -639,7 +645,7 @@ static void warn_capacity(struct warnings *w, const struct val *v)
     warn_expressions(w, V(topology, matchExpressions), "nodeTopology.matchExpressions", false);
     val_each_member (m, V(topology, matchLabels))
         if ((old = old_label(m->name->s)))
-            warn(w, "nodeTopology.matchLabels." STR_FMT ": %s", STR_ARG(m->name->s), old);
+            warnings_add(w, "nodeTopology.matchLabels." STR_FMT ": %s", STR_ARG(m->name->s), old);
 }
 
 static void warn_runtime_class(struct warnings *w, const struct val *v)
@@ -647,16 +653,16 @@ static void warn_runtime_class(struct warnings *w, const struct val *v)
     const char *old;
     val_each_member (m, V(V(v, scheduling), nodeSelector))
         if ((old = old_label(m->name->s)))
-            warn(w, "scheduling.nodeSelector: %s", old);
+            warnings_add(w, "scheduling.nodeSelector: %s", old);
 }
 
 static void warn_node(struct warnings *w, const struct val *v)
 {
     const struct val *spec = V(v, spec);
     if (HAS(spec, configSource))
-        warn(w, "spec.configSource: the feature has been removed");
+        warnings_add(w, "spec.configSource: the feature has been removed");
     if (TEXT(spec, externalID).n > 0)
-        warn(w, "spec.externalID: this field is deprecated, and is unused by Kubernetes");
+        warnings_add(w, "spec.externalID: this field is deprecated, and is unused by Kubernetes");
 }
 
 static void warn_account(struct warnings *w, const struct val *v)
@@ -696,8 +702,9 @@ void kind_warnings(const struct kind *k, const struct val *v, const struct val *
         warn_claim_spec(w, V(v, spec), "spec");
     } else if (k == K(Ingress) && !old) {
         if (val_get_str(val_at(v, N(metadata), N(annotations)), S("kubernetes.io/ingress.class")))
-            warn(w, "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' "
-                    "instead");
+            warnings_add(
+                w, "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' "
+                   "instead");
     } else if (k == K(Deployment) || k == K(ReplicaSet) || k == K(StatefulSet) || k == K(DaemonSet) || k == K(Job) ||
                k == K(CronJob) || k == K(ReplicationController)) {
         warn_workload(w, k, v, old);

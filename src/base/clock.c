@@ -112,7 +112,7 @@ struct str time_text_micro(struct arena *a, int64_t real_ns)
     return text_of(a, real_ns, true);
 }
 
-static bool digits(struct str *s, size_t n, int64_t min, int64_t max, int *out)
+static bool digits_cut(struct str *s, size_t n, int64_t min, int64_t max, int *out)
 {
     int64_t v;
     if (s->n < n || !str_to_i64(str_sub(*s, 0, n), 0, INT32_MAX, &v) || v < min || v > max)
@@ -122,7 +122,7 @@ static bool digits(struct str *s, size_t n, int64_t min, int64_t max, int *out)
     return true;
 }
 
-static bool literal(struct str *s, char c)
+static bool char_cut(struct str *s, char c)
 {
     if (s->n == 0 || s->p[0] != c)
         return false;
@@ -144,15 +144,15 @@ bool time_parse(struct str s, int64_t *real_ns)
 {
     struct tm tm = {0};
     int year, month;
-    if (!digits(&s, 4, 0, 9999, &year) || !literal(&s, '-') || !digits(&s, 2, 1, 12, &month) || !literal(&s, '-') ||
-        !digits(&s, 2, 1, 31, &tm.tm_mday) || !literal(&s, 'T') || !digits(&s, 2, 0, 23, &tm.tm_hour) ||
-        !literal(&s, ':') || !digits(&s, 2, 0, 59, &tm.tm_min) || !literal(&s, ':') ||
-        !digits(&s, 2, 0, 59, &tm.tm_sec) || !days_fit(year, month, tm.tm_mday))
+    if (!digits_cut(&s, 4, 0, 9999, &year) || !char_cut(&s, '-') || !digits_cut(&s, 2, 1, 12, &month) ||
+        !char_cut(&s, '-') || !digits_cut(&s, 2, 1, 31, &tm.tm_mday) || !char_cut(&s, 'T') ||
+        !digits_cut(&s, 2, 0, 23, &tm.tm_hour) || !char_cut(&s, ':') || !digits_cut(&s, 2, 0, 59, &tm.tm_min) ||
+        !char_cut(&s, ':') || !digits_cut(&s, 2, 0, 59, &tm.tm_sec) || !days_fit(year, month, tm.tm_mday))
         return false;
     tm.tm_year = year - 1900;
     tm.tm_mon = month - 1;
     int64_t fraction = 0;
-    if (literal(&s, '.')) {
+    if (char_cut(&s, '.')) {
         int64_t unit = NS_PER_S / 10;
         size_t n = 0;
         for (; n < s.n && s.p[n] >= '0' && s.p[n] <= '9'; n++, unit /= 10)
@@ -162,10 +162,10 @@ bool time_parse(struct str s, int64_t *real_ns)
         s = str_sub(s, n, s.n);
     }
     int64_t offset = 0;
-    if (!literal(&s, 'Z')) {
+    if (!char_cut(&s, 'Z')) {
         int sign = s.n && s.p[0] == '-' ? -1 : 1, hours, minutes;
-        if (!(literal(&s, '+') || literal(&s, '-')) || !digits(&s, 2, 0, 23, &hours) || !literal(&s, ':') ||
-            !digits(&s, 2, 0, 59, &minutes))
+        if (!(char_cut(&s, '+') || char_cut(&s, '-')) || !digits_cut(&s, 2, 0, 23, &hours) || !char_cut(&s, ':') ||
+            !digits_cut(&s, 2, 0, 59, &minutes))
             return false;
         offset = sign * (hours * 3600LL + minutes * 60LL);
     }

@@ -32,7 +32,7 @@ static bool is_meant(struct str pattern, struct str place)
     return open_end ? str_starts(place, pattern) : str_eq(place, pattern);
 }
 
-static void rewrite(int fd, const char *text)
+static void file_rewrite(int fd, const char *text)
 {
     size_t n = strlen(text);
     if (ftruncate(fd, 0) < 0 || pwrite(fd, text, n, 0) != (ssize_t)n)
@@ -58,7 +58,7 @@ static enum fate count_down(int fd, const char *place)
                        dies ? "" : " ", STR_ARG(how));
     else
         (void)snprintf(next, sizeof next, "%s %s\n", dies ? "died" : "hung", place);
-    rewrite(fd, next);
+    file_rewrite(fd, next);
     if (n == 1 && dies)
         (void)kill(getpid(), SIGKILL);
     return n > 1 ? LIVES : str_eq(how, S("loop")) ? LOOPS : WAITS;

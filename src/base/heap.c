@@ -5,7 +5,7 @@ void heap_fini(struct heap *h)
     array_fini(&h->nodes);
 }
 
-static void place(struct heap *h, size_t i, struct heap_node *n)
+static void node_place(struct heap *h, size_t i, struct heap_node *n)
 {
     h->nodes.p[i] = n;
     n->at = i + 1;
@@ -14,10 +14,10 @@ static void place(struct heap *h, size_t i, struct heap_node *n)
 static void sift_up(struct heap *h, size_t i, struct heap_node *n)
 {
     while (i > 0 && h->less(n, h->nodes.p[(i - 1) / 2])) {
-        place(h, i, h->nodes.p[(i - 1) / 2]);
+        node_place(h, i, h->nodes.p[(i - 1) / 2]);
         i = (i - 1) / 2;
     }
-    place(h, i, n);
+    node_place(h, i, n);
 }
 
 static void sift_down(struct heap *h, size_t i, struct heap_node *n)
@@ -28,10 +28,10 @@ static void sift_down(struct heap *h, size_t i, struct heap_node *n)
             child++;
         if (child >= h->nodes.n || !h->less(h->nodes.p[child], n))
             break;
-        place(h, i, h->nodes.p[child]);
+        node_place(h, i, h->nodes.p[child]);
         i = child;
     }
-    place(h, i, n);
+    node_place(h, i, n);
 }
 
 void heap_add(struct heap *h, struct heap_node *n)
@@ -57,7 +57,7 @@ void heap_del(struct heap *h, struct heap_node *n)
     struct heap_node *last = array_pop(&h->nodes);
     if (last == n)
         return;
-    place(h, i, last);
+    node_place(h, i, last);
     heap_moved(h, last);
 }
 

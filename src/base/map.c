@@ -23,7 +23,7 @@ static void fill_slots(struct map *m)
     }
 }
 
-static struct map_entry *find(const struct map *m, struct str key, uint64_t hash)
+static struct map_entry *entry_find(const struct map *m, struct str key, uint64_t hash)
 {
     if (!m->nslots)
         return NULL;
@@ -37,7 +37,7 @@ static struct map_entry *find(const struct map *m, struct str key, uint64_t hash
 
 void *map_get(const struct map *m, struct str key)
 {
-    struct map_entry *e = find(m, key, str_hash(key));
+    struct map_entry *e = entry_find(m, key, str_hash(key));
     return e ? e->value : NULL;
 }
 
@@ -64,7 +64,7 @@ void *map_put(struct map *m, struct str key, void *value)
 {
     ASSERT(value);
     uint64_t hash = str_hash(key);
-    struct map_entry *e = find(m, key, hash);
+    struct map_entry *e = entry_find(m, key, hash);
     if (e) {
         void *old = e->value;
         e->value = value;
@@ -82,7 +82,7 @@ void *map_put(struct map *m, struct str key, void *value)
 
 void *map_del(struct map *m, struct str key)
 {
-    struct map_entry *e = find(m, key, str_hash(key));
+    struct map_entry *e = entry_find(m, key, str_hash(key));
     if (!e)
         return NULL;
     void *old = e->value;

@@ -40,7 +40,7 @@ static void node_unref(const struct pmap_type *type, struct pmap_node *n)
     mem_free(n);
 }
 
-static struct pmap_node *own(const struct pmap_type *type, struct pmap_node **at)
+static struct pmap_node *node_own(const struct pmap_type *type, struct pmap_node **at)
 {
     struct pmap_node *old = *at;
     if (atomic_load_explicit(&old->refs, memory_order_acquire) == 1)
@@ -56,7 +56,7 @@ static struct pmap_node *own(const struct pmap_type *type, struct pmap_node **at
     return *at = n;
 }
 
-static void recount(struct pmap_node *n)
+static void node_recount(struct pmap_node *n)
 {
     n->count = n->n;
     for (size_t i = 0; !n->leaf && i <= n->n; i++)
@@ -100,7 +100,7 @@ static void close_gap(struct pmap_node *n, size_t i)
 
 static void split_kid(const struct pmap_type *type, struct pmap_node *n, size_t i)
 {
-    struct pmap_node *left = own(type, &n->kids[i]), *right = node_new(left->leaf);
+    struct pmap_node *left = node_own(type, &n->kids[i]), *right = node_new(left->leaf);
     right->n = T - 1;
     memcpy(right->items, left->items + T, (T - 1) * sizeof *left->items);
     if (!left->leaf)
@@ -109,8 +109,8 @@ static void split_kid(const struct pmap_type *type, struct pmap_node *n, size_t 
     open_gap(n, i);
     n->items[i] = left->items[T - 1];
     n->kids[i + 1] = right;
-    recount(left);
-    recount(right);
+    node_recount(left);
+    node_recount(right);
 }
 
 void pmap_init(struct pmap *m, const struct pmap_type *type)
@@ -153,7 +153,7 @@ void *pmap_put(struct pmap *m, void *own_item)
     struct str key = m->type->key(own_item);
     if (!m->root)
         m->root = node_new(true);
-    struct pmap_node *n = own(m->type, &m->root), *path[PMAP_DEPTH];
+    struct pmap_node *n = node_own(m->type, &m->root), *path[PMAP_DEPTH];
     if (n->n == ITEMS_MAX) {
         m->root = node_new(false);
         m->root->kids[0] = n;
@@ -182,13 +182,13 @@ void *pmap_put(struct pmap *m, void *own_item)
                 path[depth]->count++;
             return NULL;
         }
-        n = own(m->type, &n->kids[i]);
+        n = node_own(m->type, &n->kids[i]);
     }
 }
 
 static void merge_kids(const struct pmap_type *type, struct pmap_node *n, size_t i) /* kid i, item i, kid i + 1 */
 {
-    struct pmap_node *left = own(type, &n->kids[i]), *right = own(type, &n->kids[i + 1]);
+    struct pmap_node *left = node_own(type, &n->kids[i]), *right = node_own(type, &n->kids[i + 1]);
     left->items[left->n] = n->items[i];
     memcpy(left->items + left->n + 1, right->items, right->n * sizeof *right->items);
     if (!left->leaf)
@@ -202,7 +202,7 @@ static void merge_kids(const struct pmap_type *type, struct pmap_node *n, size_t
 static void borrow_left(const struct pmap_type *type, struct pmap_node *n,
                         size_t i) /* kid i gets one from kid i - 1 */
 {
-    struct pmap_node *kid = own(type, &n->kids[i]), *left = own(type, &n->kids[i - 1]);
+    struct pmap_node *kid = node_own(type, &n->kids[i]), *left = node_own(type, &n->kids[i - 1]);
     memmove(kid->items + 1, kid->items, kid->n * sizeof *kid->items);
     kid->items[0] = n->items[i - 1];
     if (!kid->leaf) {
@@ -211,13 +211,13 @@ static void borrow_left(const struct pmap_type *type, struct pmap_node *n,
     }
     kid->n++;
     n->items[i - 1] = left->items[--left->n];
-    recount(kid);
-    recount(left);
+    node_recount(kid);
+    node_recount(left);
 }
 
 static void borrow_right(const struct pmap_type *type, struct pmap_node *n, size_t i)
 {
-    struct pmap_node *kid = own(type, &n->kids[i]), *right = own(type, &n->kids[i + 1]);
+    struct pmap_node *kid = node_own(type, &n->kids[i]), *right = node_own(type, &n->kids[i + 1]);
     kid->items[kid->n] = n->items[i];
     if (!kid->leaf)
         kid->kids[kid->n + 1] = right->kids[0];
@@ -227,8 +227,8 @@ static void borrow_right(const struct pmap_type *type, struct pmap_node *n, size
     memmove(right->items, right->items + 1, right->n * sizeof *right->items);
     if (!right->leaf)
         memmove(right->kids, right->kids + 1, (right->n + 1u) * sizeof *right->kids);
-    recount(kid);
-    recount(right);
+    node_recount(kid);
+    node_recount(right);
 }
 
 /* Makes sure that kid i can lose an item; the kid may move. */
@@ -242,7 +242,7 @@ static struct pmap_node *fill_kid(const struct pmap_type *type, struct pmap_node
         else
             merge_kids(type, n, i < n->n ? i : --i);
     }
-    return own(type, &n->kids[i]);
+    return node_own(type, &n->kids[i]);
 }
 
 static void *take_last(const struct pmap_type *type, struct pmap_node *n)
@@ -261,7 +261,7 @@ static void *take_first(const struct pmap_type *type, struct pmap_node *n)
     return item;
 }
 
-static void *take(const struct pmap_type *type, struct pmap_node *n, struct str key) /* it is there */
+static void *entry_take(const struct pmap_type *type, struct pmap_node *n, struct str key) /* it is there */
 {
     for (;;) {
         bool equal;
@@ -276,14 +276,14 @@ static void *take(const struct pmap_type *type, struct pmap_node *n, struct str 
         if (!equal) {
             n = fill_kid(type, n, i);
         } else if (n->kids[i]->n >= T) {
-            n->items[i] = take_last(type, own(type, &n->kids[i]));
+            n->items[i] = take_last(type, node_own(type, &n->kids[i]));
             return item;
         } else if (n->kids[i + 1]->n >= T) {
-            n->items[i] = take_first(type, own(type, &n->kids[i + 1]));
+            n->items[i] = take_first(type, node_own(type, &n->kids[i + 1]));
             return item;
         } else {
             merge_kids(type, n, i);
-            n = own(type, &n->kids[i]);
+            n = node_own(type, &n->kids[i]);
         }
     }
 }
@@ -292,7 +292,7 @@ void *pmap_del(struct pmap *m, struct str key)
 {
     if (!pmap_get(m, key)) /* before anything is copied */
         return NULL;
-    void *item = take(m->type, own(m->type, &m->root), key);
+    void *item = entry_take(m->type, node_own(m->type, &m->root), key);
     struct pmap_node *root = m->root;
     if (root->n == 0) {
         m->root = root->leaf ? NULL : root->kids[0];
@@ -315,14 +315,14 @@ size_t pmap_rank(const struct pmap *m, struct str key)
     return rank;
 }
 
-static void *current(struct pmap_iter *it) /* up from nodes that are used up */
+static void *iter_current(struct pmap_iter *it) /* up from nodes that are used up */
 {
     while (it->depth >= 0 && it->at[it->depth] == it->node[it->depth]->n)
         it->depth--;
     return it->depth < 0 ? NULL : it->node[it->depth]->items[it->at[it->depth]];
 }
 
-static void push(struct pmap_iter *it, const struct pmap_node *n, size_t at)
+static void iter_push(struct pmap_iter *it, const struct pmap_node *n, size_t at)
 {
     it->depth++;
     it->node[it->depth] = n;
@@ -335,10 +335,10 @@ void *pmap_seek(struct pmap_iter *it, const struct pmap *m, struct str key)
     for (const struct pmap_node *n = m->root; n;) {
         bool equal;
         size_t i = lower_bound(m->type, n, key, &equal);
-        push(it, n, i);
+        iter_push(it, n, i);
         n = n->leaf || equal ? NULL : n->kids[i];
     }
-    return current(it);
+    return iter_current(it);
 }
 
 void *pmap_next(struct pmap_iter *it)
@@ -349,7 +349,7 @@ void *pmap_next(struct pmap_iter *it)
     size_t i = ++it->at[it->depth];
     while (!n->leaf) {
         n = n->kids[i];
-        push(it, n, i = 0);
+        iter_push(it, n, i = 0);
     }
-    return current(it);
+    return iter_current(it);
 }

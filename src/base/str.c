@@ -17,7 +17,7 @@ bool str_eqz(struct str a, const char *z)
     return str_eq(a, str_of(z));
 }
 
-static int lower(char c)
+static int char_lower(char c)
 {
     return c >= 'A' && c <= 'Z' ? c + 32 : (unsigned char)c;
 }
@@ -27,7 +27,7 @@ bool str_ieq(struct str a, struct str b)
     if (a.n != b.n)
         return false;
     for (size_t i = 0; i < a.n; i++)
-        if (lower(a.p[i]) != lower(b.p[i]))
+        if (char_lower(a.p[i]) != char_lower(b.p[i]))
             return false;
     return true;
 }
@@ -410,7 +410,9 @@ void strbuf_add_hex(struct strbuf *b, const void *p, size_t n)
 
 static int hex_digit(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : lower(c) >= 'a' && lower(c) <= 'f' ? lower(c) - 'a' + 10 : -1;
+    return c >= '0' && c <= '9'                           ? c - '0'
+           : char_lower(c) >= 'a' && char_lower(c) <= 'f' ? char_lower(c) - 'a' + 10
+                                                          : -1;
 }
 
 bool strbuf_add_unhex(struct strbuf *b, struct str hex)

@@ -144,7 +144,7 @@ struct running {
     int64_t start;
 };
 
-static void start(struct running *r, struct test *t)
+static void test_start(struct running *r, struct test *t)
 {
     char path[] = "/tmp/wherry-test-out.XXXXXX";
     int out = mkstemp(path);
@@ -169,7 +169,7 @@ static void start(struct running *r, struct test *t)
     *r = (struct running){pid, t, out, clock_mono()};
 }
 
-static bool finish(struct running *r, int status, bool verbose)
+static bool test_finish(struct running *r, int status, bool verbose)
 {
     bool ok = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     double ms = (double)(clock_mono() - r->start) / NS_PER_MS;
@@ -192,7 +192,7 @@ static bool finish(struct running *r, int status, bool verbose)
     return ok;
 }
 
-static bool wanted(const struct test *t, char **words)
+static bool test_is_wanted(const struct test *t, char **words)
 {
     if (!*words)
         return true;
@@ -220,7 +220,7 @@ int main(int argc, char **argv)
     (void)signal(SIGPIPE, SIG_IGN);
     struct running run[JOBS_MAX] = {0};
     for (struct test *t = tests; t || active;) {
-        if (t && !wanted(t, words)) {
+        if (t && !test_is_wanted(t, words)) {
             t = t->next;
             continue;
         }
@@ -234,7 +234,7 @@ int main(int argc, char **argv)
             size_t i = 0;
             while (run[i].pid)
                 i++;
-            start(&run[i], t);
+            test_start(&run[i], t);
             active++;
             t = t->next;
             continue;
@@ -245,7 +245,7 @@ int main(int argc, char **argv)
             if (run[i].pid != pid)
                 continue;
             (void)kill(-pid, SIGKILL); /* what the test left running in its group */
-            if (finish(&run[i], status, verbose))
+            if (test_finish(&run[i], status, verbose))
                 passed++;
             else
                 failed++;

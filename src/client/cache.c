@@ -40,14 +40,14 @@ static void tell_moved(struct cache *c)
 }
 
 /* The revision first: whoever is told of a change may ask cache_rev. */
-static void put(struct cache *c, struct obj *o)
+static void cache_put(struct cache *c, struct obj *o)
 {
     AUTO(obj_unref) struct obj *was = objset_put(&c->set, o);
     if (!was || was->rev != o->rev)
         tell_changed(c, was, o);
 }
 
-static void del(struct cache *c, struct str ns, struct str name)
+static void cache_del(struct cache *c, struct str ns, struct str name)
 {
     AUTO(obj_unref) struct obj *was = objset_del(&c->set, ns, name);
     if (was)
@@ -82,7 +82,7 @@ static void pages_clear(struct cache *c)
     c->continue_token = NULL;
 }
 
-static void replace(struct cache *c)
+static void cache_replace(struct cache *c)
 {
     AUTO(map_fini) struct map there = MAP;
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
@@ -95,12 +95,12 @@ static void replace(struct cache *c)
             array_push(&gone, obj_ref(o));
     c->rev = c->list_rev;
     array_each (it, &gone) {
-        del(c, (*it)->ns, (*it)->name);
+        cache_del(c, (*it)->ns, (*it)->name);
         obj_unref(*it);
     }
     array_fini(&gone);
     array_each (it, &c->pages)
-        put(c, *it);
+        cache_put(c, *it);
     pages_clear(c);
     if (!c->synced) {
         c->synced = true;
@@ -131,7 +131,7 @@ static void list_done(struct call *call)
         return;
     }
     c->backoff = 0;
-    replace(c);
+    cache_replace(c);
     if (c->started)
         watch_next(c);
 }
@@ -152,8 +152,8 @@ static void watch_event(struct watch *w, enum watch_event type, struct obj *obj,
     c->rev = MAX(c->rev, rev);
     switch (type) {
     case WATCH_ADDED:
-    case WATCH_MODIFIED: put(c, obj); break;
-    case WATCH_DELETED: del(c, obj->ns, obj->name); break;
+    case WATCH_MODIFIED: cache_put(c, obj); break;
+    case WATCH_DELETED: cache_del(c, obj->ns, obj->name); break;
     case WATCH_BOOKMARK: break;
     }
     tell_moved(c);

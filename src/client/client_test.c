@@ -25,7 +25,7 @@ static void seen_synced(struct cache_handler *h)
     container_of(h, struct seen, h)->synced++;
 }
 
-static void over(struct timer *t)
+static void time_over(struct timer *t)
 {
     (void)t;
 }
@@ -33,7 +33,7 @@ static void over(struct timer *t)
 static void run_for(struct loop *l, int64_t ns)
 {
     struct timer end; /* so that time passes where nothing else waits for it */
-    timer_init(&end, l, over);
+    timer_init(&end, l, time_over);
     timer_set(&end, ns);
     while (timer_is_set(&end) && loop_run_once(l, ns)) {
     }

@@ -80,7 +80,7 @@ static void watches_wake(struct fake *f, const struct kind *k)
 }
 
 /* The one place where anything changes. now NULL: removed. */
-static struct obj *commit(struct fake *f, struct obj *was, const struct kind *k, const struct val *tree)
+static struct obj *object_commit(struct fake *f, struct obj *was, const struct kind *k, const struct val *tree)
 {
     struct objset *s = set_of(f, k);
     f->rev++;
@@ -110,21 +110,21 @@ static bool about_to_go(const struct val *tree)
            val_num_at(tree, 0, N(metadata), N(deletionGracePeriodSeconds)) == 0;
 }
 
-static struct obj *keep(struct fake *f, struct obj *was, const struct kind *k, struct val *tree)
+static struct obj *object_keep(struct fake *f, struct obj *was, const struct kind *k, struct val *tree)
 {
     if (was && val_equal(&was->tree, tree))
         return was;
-    struct obj *now = commit(f, was, k, tree);
-    return was && about_to_go(tree) ? commit(f, now, k, NULL) : now;
+    struct obj *now = object_commit(f, was, k, tree);
+    return was && about_to_go(tree) ? object_commit(f, now, k, NULL) : now;
 }
 
-static bool missing(const struct call_options *o, struct err *err)
+static bool object_missing(const struct call_options *o, struct err *err)
 {
     return err_set(err, E_NOT_FOUND, STR_FMT " \"" STR_FMT "\" not found", STR_ARG(o->kind->plural),
                    STR_ARG(o->name));
 }
 
-static bool expected(const struct call_options *o, const struct obj *have, struct err *err)
+static bool rev_expected(const struct call_options *o, const struct obj *have, struct err *err)
 {
     if (o->expect_rev && o->expect_rev != have->rev)
         return err_set(err, E_CONFLICT,
@@ -148,7 +148,7 @@ static void uid_set(struct arena *a, struct val *meta)
                                  r[14], r[15])));
 }
 
-static struct obj *create(struct fake *f, const struct call_options *o, struct arena *a, struct err *err)
+static struct obj *object_create(struct fake *f, const struct call_options *o, struct arena *a, struct err *err)
 {
     struct val tree = val_copy(a, o->body);
     struct val *meta = val_need_map(a, &tree, N(metadata));
@@ -169,11 +169,11 @@ static struct obj *create(struct fake *f, const struct call_options *o, struct a
     val_set(a, meta, N(creationTimestamp), val_str(a, time_text(a, clock_real())));
     kind_default(a, o->kind, &tree);
     kind_prepare_create(a, o->kind, &tree, clock_real());
-    return keep(f, NULL, o->kind, &tree);
+    return object_keep(f, NULL, o->kind, &tree);
 }
 
-static struct obj *bind(struct fake *f, struct obj *pod, const struct call_options *o, struct arena *a,
-                        struct err *err)
+static struct obj *pod_bind(struct fake *f, struct obj *pod, const struct call_options *o, struct arena *a,
+                            struct err *err)
 {
     if (val_text_at(&pod->tree, N(spec), N(nodeName)).n > 0) {
         err_set(err, E_CONFLICT,
@@ -194,25 +194,25 @@ static struct obj *bind(struct fake *f, struct obj *pod, const struct call_optio
             val_add(a, &list, *it);
     val_add(a, &list, c);
     val_set(a, status, N(conditions), list);
-    return keep(f, pod, o->kind, &tree);
+    return object_keep(f, pod, o->kind, &tree);
 }
 
-static struct obj *change(struct fake *f, struct obj *was, const struct call_options *o, struct val tree,
-                          struct arena *a, struct err *err)
+static struct obj *object_change(struct fake *f, struct obj *was, const struct call_options *o, struct val tree,
+                                 struct arena *a, struct err *err)
 {
     (void)err;
     if (str_eqz(o->sub, "finalize")) {
         struct val now = val_copy(a, &was->tree);
         const struct val *list = val_at(&tree, N(spec), N(finalizers));
         val_set(a, val_need_map(a, &now, N(spec)), N(finalizers), list ? *list : val_list());
-        return keep(f, was, o->kind, &now);
+        return object_keep(f, was, o->kind, &now);
     }
     kind_default(a, o->kind, &tree);
     kind_prepare_update(a, o->kind, o->sub, &tree, &was->tree, clock_real());
-    return keep(f, was, o->kind, &tree);
+    return object_keep(f, was, o->kind, &tree);
 }
 
-static struct obj *remove_(struct fake *f, struct obj *was, const struct call_options *o, struct arena *a)
+static struct obj *object_remove(struct fake *f, struct obj *was, const struct call_options *o, struct arena *a)
 {
     struct val tree = val_copy(a, &was->tree);
     struct val *meta = val_need_map(a, &tree, N(metadata));
@@ -227,7 +227,7 @@ static struct obj *remove_(struct fake *f, struct obj *was, const struct call_op
     }
     int64_t grace = kind_delete_grace(o->kind, &tree, o->grace_s >= 0, o->grace_s);
     if (!has_finalizers(&tree) && grace == 0)
-        return commit(f, was, o->kind, NULL);
+        return object_commit(f, was, o->kind, NULL);
     if (val_get(meta, N(deletionTimestamp)) && val_num_at(meta, 0, N(deletionGracePeriodSeconds)) <= grace)
         return was;
     val_set(a, meta, N(deletionTimestamp), val_str(a, time_text(a, clock_real() + grace * NS_PER_S)));
@@ -235,33 +235,33 @@ static struct obj *remove_(struct fake *f, struct obj *was, const struct call_op
     val_set_num(a, meta, N(generation), val_num_at(meta, 0, N(generation)) + 1);
     if (str_eqz(o->kind->kind, "Namespace"))
         val_set_text(a, val_need_map(a, &tree, N(status)), N(phase), S("Terminating"));
-    return keep(f, was, o->kind, &tree);
+    return object_keep(f, was, o->kind, &tree);
 }
 
 static struct obj *answer_one(struct fake *f, const struct call_options *o, struct arena *a, struct err *err)
 {
     struct obj *have = objset_get(set_of(f, o->kind), o->ns, o->name);
     if (o->verb == CALL_CREATE && o->sub.n == 0)
-        return create(f, o, a, err);
-    if (!have || (o->verb != CALL_GET && !expected(o, have, err)))
-        return have ? NULL : (void)missing(o, err), NULL;
+        return object_create(f, o, a, err);
+    if (!have || (o->verb != CALL_GET && !rev_expected(o, have, err)))
+        return have ? NULL : (void)object_missing(o, err), NULL;
     struct val tree = VAL_NONE;
     switch (o->verb) {
     case CALL_GET: return have;
     case CALL_CREATE:
         if (str_eqz(o->sub, "binding"))
-            return bind(f, have, o, a, err);
+            return pod_bind(f, have, o, a, err);
         if (str_eqz(o->sub, "eviction"))
-            return remove_(f, have, o, a);
+            return object_remove(f, have, o, a);
         break;
-    case CALL_UPDATE: return change(f, have, o, val_copy(a, o->body), a, err);
+    case CALL_UPDATE: return object_change(f, have, o, val_copy(a, o->body), a, err);
     case CALL_PATCH:
         if (o->patch == PATCH_MERGE       ? patch_merge(a, &have->tree, o->body, &tree, err)
             : o->patch == PATCH_STRATEGIC ? patch_strategic(a, o->kind->type, &have->tree, o->body, &tree, err)
                                           : patch_json(a, &have->tree, o->body, &tree, err))
-            return change(f, have, o, tree, a, err);
+            return object_change(f, have, o, tree, a, err);
         return NULL;
-    case CALL_DELETE: return remove_(f, have, o, a);
+    case CALL_DELETE: return object_remove(f, have, o, a);
     case CALL_LIST:
     case CALL_DELETE_COLLECTION:
     case CALL_RAW: break;
@@ -270,7 +270,7 @@ static struct obj *answer_one(struct fake *f, const struct call_options *o, stru
     return NULL;
 }
 
-static bool selected(const struct obj *o, struct str ns, const struct selector *labels)
+static bool object_selected(const struct obj *o, struct str ns, const struct selector *labels)
 {
     return (ns.n == 0 || str_eq(ns, o->ns)) && (!labels || selector_matches(labels, obj_labels(o)));
 }
@@ -286,12 +286,12 @@ static bool list_collect(struct fake *f, const struct call_options *o, struct ar
     *n = 0;
     struct obj *obj;
     for (struct objset_iter it = objset_all(s); (obj = objset_next(&it));)
-        if (selected(obj, o->ns, labels))
+        if (object_selected(obj, o->ns, labels))
             (*items)[(*n)++] = obj_ref(obj);
     return true;
 }
 
-static bool execute(struct fake *f, struct fake_call *fc)
+static bool call_execute(struct fake *f, struct fake_call *fc)
 {
     struct call *c = fc->call;
     const struct call_options *o = &fc->o;
@@ -310,7 +310,7 @@ static bool execute(struct fake *f, struct fake_call *fc)
             return false;
         for (size_t i = 0; i < n; i++) {
             if (!obj_deleting(items[i]))
-                remove_(f, items[i], o, &fc->arena);
+                object_remove(f, items[i], o, &fc->arena);
             obj_unref(items[i]);
         }
         return true;
@@ -336,7 +336,7 @@ static void call_due(struct timer *t)
     struct fake_call *fc = container_of(t, struct fake_call, timer);
     struct call *c = fc->call;
     if (!fc->answered) {
-        c->ok = execute(fc->fake, fc);
+        c->ok = call_execute(fc->fake, fc);
         c->http = c->ok ? 200 : err_http(c->err.kind);
         fc->answered = true;
         timer_set(&fc->timer, some_delay(fc->fake));
@@ -397,7 +397,7 @@ static void watch_due(struct timer *t)
     }
     for (size_t i = 0; i < f->log.n; i++) {
         struct logged *l = &f->log.p[i];
-        if (l->rev <= w->rev || l->obj->kind != w->kind || !selected(l->obj, w->ns, w->labels))
+        if (l->rev <= w->rev || l->obj->kind != w->kind || !object_selected(l->obj, w->ns, w->labels))
             continue;
         w->rev = l->rev;
         timer_set(&w->timer, some_delay(f)); /* the next one, before the callback may stop the watch */
@@ -482,7 +482,7 @@ struct obj *fake_put(struct transport *t, const struct kind *k, const struct val
         val_set(&a, meta, N(creationTimestamp), val_str(&a, time_text(&a, clock_real())));
     struct obj *was = objset_get(set_of(f, k), val_text(val_get(meta, N(namespace))),
                                  val_text(val_get(meta, N(name))));
-    return keep(f, was, k, &v);
+    return object_keep(f, was, k, &v);
 }
 
 struct obj *fake_put_yaml(struct transport *t, struct str yaml)
@@ -515,7 +515,7 @@ void fake_remove(struct transport *t, const struct kind *k, struct str ns, struc
 {
     struct obj *was = fake_get(t, k, ns, name);
     if (was)
-        commit(fake_of(t), was, k, NULL);
+        object_commit(fake_of(t), was, k, NULL);
 }
 
 int64_t fake_rev(const struct transport *t)

@@ -205,7 +205,7 @@ static bool list_decode(struct call *c, const struct kind *k, struct str body)
     return ok;
 }
 
-static bool refused(struct call *c, int status, struct str body)
+static bool call_refused(struct call *c, int status, struct str body)
 {
     struct val v;
     struct err ignored = ERR; /* no JSON: a proxy's page, whose text is shown below */
@@ -283,7 +283,7 @@ static void call_answered(struct http_call *http, const struct http_answer *a, s
         c->warning = warning_of(c, a);
         struct str body = c->data ? strbuf_str(&hc->refusal) : a->body;
         if (a->status < 200 || a->status > 299)
-            c->ok = refused(c, a->status, body);
+            c->ok = call_refused(c, a->status, body);
         else
             c->ok = c->data || answer_decode(hc, body);
         int64_t s;
@@ -375,7 +375,7 @@ static void watch_done(struct http_call *http, const struct http_answer *a, stru
     struct err end = w->err;
     if (end.kind == E_NONE && a && (a->status < 200 || a->status > 299)) {
         struct call c = {0};
-        refused(&c, a->status, strbuf_str(&w->line));
+        call_refused(&c, a->status, strbuf_str(&w->line));
         end = c.err;
         arena_fini(&c.arena);
     } else if (end.kind == E_NONE && !a) {
@@ -564,7 +564,7 @@ static void socket_opened(struct websocket *s, const struct http_answer *a, stru
         struct err end = *err;
         if (a) {
             struct call c = {0};
-            refused(&c, a->status, a->body);
+            call_refused(&c, a->status, a->body);
             end = c.err;
             arena_fini(&c.arena);
         }

@@ -22,7 +22,7 @@ static void watch_gone(struct http_request *r)
     http_end(r);
 }
 
-static void serve(struct http_request *r, void *arg)
+static void server_serve(struct http_request *r, void *arg)
 {
     struct server *s = arg;
     strbuf_addf(&s->asked, STR_FMT " " STR_FMT " " STR_FMT "\n", STR_ARG(r->method), STR_ARG(r->target),
@@ -46,7 +46,7 @@ static void server_init(struct server *s)
     CHECK_OK(addr_parse(path, &addr, &err), err);
     int fd = socket_listen(&addr, 0600, &err);
     CHECK_OK(fd >= 0, err);
-    struct http_server_config c = {.service = {.request = serve, .arg = s}};
+    struct http_server_config c = {.service = {.request = server_serve, .arg = s}};
     s->http = http_server_new(s->loop, &c);
     http_server_listen(s->http, fd);
     struct http_transport_config t = {.server = path, .token = S("secret")};
@@ -141,7 +141,7 @@ static void run_until(struct server *s, bool (*until)(struct server *s, struct c
     }
 }
 
-static bool watching(struct server *s, struct cache *c)
+static bool server_is_watched(struct server *s, struct cache *c)
 {
     (void)c;
     return s->watching != NULL;
@@ -165,7 +165,7 @@ TEST(a_cache_lists_then_watches_pieces_of_events)
     struct cache_handler h = {.changed = nothing_changed};
     cache_handler_add(c, &h);
     cache_start(c);
-    run_until(&s, watching, c);
+    run_until(&s, server_is_watched, c);
     CHECK(str_has(strbuf_str(&s.asked), S("resourceVersion=7")));
     http_write(s.watching, S("{\"type\":\"DELETED\",\"object\":{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"meta"));
     loop_run_once(s.loop, 10 * NS_PER_MS);

@@ -20,7 +20,7 @@ static bool no_files(struct arena *a, struct str path, struct str *out, struct e
     return true;
 }
 
-static bool parse(struct arena *a, struct kubeconfig_overrides o, struct kubeconfig *k, struct err *err)
+static bool kubeconfig_of(struct arena *a, struct kubeconfig_overrides o, struct kubeconfig *k, struct err *err)
 {
     return kubeconfig_parse(a, S(CONFIG), S("/dir"), no_files, &o, k, err);
 }
@@ -30,7 +30,7 @@ TEST(the_current_context_is_resolved)
     AUTO(arena_fini) struct arena a = ARENA;
     struct kubeconfig k;
     struct err err = ERR;
-    CHECK_OK(parse(&a, (struct kubeconfig_overrides){0}, &k, &err), err);
+    CHECK_OK(kubeconfig_of(&a, (struct kubeconfig_overrides){0}, &k, &err), err);
     CHECK_STR(k.server, S("https://1.2.3.4:6443"));
     CHECK_STR(k.ca_pem, S("content of /dir/ca.pem"));
     CHECK_STR(k.token, S("secret"));
@@ -42,7 +42,8 @@ TEST(the_command_line_wins)
     AUTO(arena_fini) struct arena a = ARENA;
     struct kubeconfig k;
     struct err err = ERR;
-    CHECK_OK(parse(&a, (struct kubeconfig_overrides){.context = S("b"), .ns = S("mine"), .token = S("t")}, &k, &err),
+    CHECK_OK(kubeconfig_of(&a, (struct kubeconfig_overrides){.context = S("b"), .ns = S("mine"), .token = S("t")}, &k,
+                           &err),
              err);
     CHECK_STR(k.server, S("unix:///run/w.sock"));
     CHECK_STR(k.token, S("t"));
@@ -54,9 +55,9 @@ TEST(a_token_given_is_instead_of_the_users_certificate)
     AUTO(arena_fini) struct arena a = ARENA;
     struct kubeconfig k;
     struct err err = ERR;
-    CHECK_OK(parse(&a, (struct kubeconfig_overrides){.context = S("g")}, &k, &err), err);
+    CHECK_OK(kubeconfig_of(&a, (struct kubeconfig_overrides){.context = S("g")}, &k, &err), err);
     CHECK_STR(k.cert_pem, S("content of /dir/w.pem"));
-    CHECK_OK(parse(&a, (struct kubeconfig_overrides){.context = S("g"), .token = S("t")}, &k, &err), err);
+    CHECK_OK(kubeconfig_of(&a, (struct kubeconfig_overrides){.context = S("g"), .token = S("t")}, &k, &err), err);
     CHECK_STR(k.cert_pem, S(""));
     CHECK_STR(k.token, S("t"));
 }
@@ -74,7 +75,7 @@ TEST(what_is_missing_is_named)
         AUTO(arena_fini) struct arena a = ARENA;
         struct kubeconfig k;
         struct err err = ERR;
-        CHECK(!parse(&a, (struct kubeconfig_overrides){.context = str_of(cases[i].context)}, &k, &err));
+        CHECK(!kubeconfig_of(&a, (struct kubeconfig_overrides){.context = str_of(cases[i].context)}, &k, &err));
         CHECK_STR(str_of(err.text), str_of(cases[i].text));
     }
 }

@@ -95,7 +95,7 @@ static void make_ready(struct workqueue *q, struct item *i)
     }
 }
 
-static void pump(struct timer *t)
+static void workqueue_pump(struct timer *t)
 {
     struct workqueue *q = container_of(t, struct workqueue, kick);
     /* one round at most, and no more than the turn has time for: others are on this loop, too */
@@ -161,7 +161,7 @@ struct workqueue *workqueue_new(const struct workqueue_options *o)
     q->due.less = due_less;
     list_init(&q->ready);
     timer_init(&q->timer, o->loop, due_now);
-    timer_init(&q->kick, o->loop, pump);
+    timer_init(&q->kick, o->loop, workqueue_pump);
     return q;
 }
 

@@ -13,7 +13,7 @@ struct key {
     EVP_PKEY *pkey;
 };
 
-static bool failed(struct err *err, const char *what)
+static bool openssl_failed(struct err *err, const char *what)
 {
     unsigned long e = ERR_peek_last_error();
     const char *reason = e ? ERR_reason_error_string(e) : NULL;
@@ -67,12 +67,12 @@ struct key *key_parse(struct str pem, struct err *err)
     EVP_PKEY *pkey = PEM_read_bio_PrivateKey(b, NULL, NULL, NULL);
     BIO_free(b);
     if (!pkey) {
-        (void)failed(err, "not a PEM private key");
+        (void)openssl_failed(err, "not a PEM private key");
         return NULL;
     }
     if (!halves_fit(pkey)) {
         EVP_PKEY_free(pkey);
-        (void)failed(err, "a damaged private key: its two halves do not belong together");
+        (void)openssl_failed(err, "a damaged private key: its two halves do not belong together");
         return NULL;
     }
     return key_of(pkey);
@@ -96,7 +96,7 @@ struct key *key_parse_public(struct str pem, struct err *err)
         pkey = X509_get_pubkey(x);
     X509_free(x);
     if (!pkey) {
-        (void)failed(err, "not a PEM public key or certificate");
+        (void)openssl_failed(err, "not a PEM public key or certificate");
         return NULL;
     }
     ERR_clear_error();
@@ -162,7 +162,7 @@ bool key_sign(const struct key *k, struct str data, uint8_t out[ES256_SIZE], str
     ok = sig && BN_bn2binpad(ECDSA_SIG_get0_r(sig), out, 32) == 32 &&
          BN_bn2binpad(ECDSA_SIG_get0_s(sig), out + 32, 32) == 32;
     ECDSA_SIG_free(sig);
-    return ok || failed(err, "sign");
+    return ok || openssl_failed(err, "sign");
 }
 
 bool key_verify(const struct key *k, struct str data, struct str signature)
@@ -208,7 +208,7 @@ static bool times_set(X509 *x, const struct cert_spec *spec, struct err *err)
     return true;
 }
 
-static void extension(X509 *x, X509 *issuer, int nid, const char *value)
+static void extension_add(X509 *x, X509 *issuer, int nid, const char *value)
 {
     X509V3_CTX ctx;
     X509V3_set_ctx_nodb(&ctx);
@@ -258,7 +258,7 @@ static bool names_set(X509 *x, const struct cert_spec *spec, struct err *err)
     return ok;
 }
 
-static bool fill(X509 *x, X509 *issuer, const struct cert_spec *spec, const struct key *subject, struct err *err)
+static bool cert_fill(X509 *x, X509 *issuer, const struct cert_spec *spec, const struct key *subject, struct err *err)
 {
     unsigned char serial[16];
     random_bytes(serial, sizeof serial);
@@ -273,17 +273,17 @@ static bool fill(X509 *x, X509 *issuer, const struct cert_spec *spec, const stru
     if (!name_add(name, NID_commonName, spec->cn, err) || !times_set(x, spec, err))
         return false;
     ASSERT(X509_set_issuer_name(x, X509_get_subject_name(issuer)) == 1 && X509_set_pubkey(x, subject->pkey) == 1);
-    extension(x, issuer, NID_basic_constraints, spec->ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
-    extension(x, issuer, NID_key_usage,
-              spec->ca ? "critical,keyCertSign,cRLSign,digitalSignature"
-                       : "critical,digitalSignature,keyEncipherment");
+    extension_add(x, issuer, NID_basic_constraints, spec->ca ? "critical,CA:TRUE" : "critical,CA:FALSE");
+    extension_add(x, issuer, NID_key_usage,
+                  spec->ca ? "critical,keyCertSign,cRLSign,digitalSignature"
+                           : "critical,digitalSignature,keyEncipherment");
     if (spec->server || spec->client)
-        extension(x, issuer, NID_ext_key_usage,
-                  !spec->client   ? "serverAuth"
-                  : !spec->server ? "clientAuth"
-                                  : "serverAuth,clientAuth");
-    extension(x, issuer, NID_subject_key_identifier, "hash");
-    extension(x, issuer, NID_authority_key_identifier, "keyid");
+        extension_add(x, issuer, NID_ext_key_usage,
+                      !spec->client   ? "serverAuth"
+                      : !spec->server ? "clientAuth"
+                                      : "serverAuth,clientAuth");
+    extension_add(x, issuer, NID_subject_key_identifier, "hash");
+    extension_add(x, issuer, NID_authority_key_identifier, "keyid");
     return names_set(x, spec, err);
 }
 
@@ -292,14 +292,14 @@ bool cert_make(const struct cert_spec *spec, const struct key *subject, struct s
 {
     X509 *issuer = issuer_key ? first_cert(issuer_pem) : NULL;
     if (issuer_key && !issuer)
-        return failed(err, "issuer: not a PEM certificate");
+        return openssl_failed(err, "issuer: not a PEM certificate");
     if (issuer && X509_check_private_key(issuer, issuer_key->pkey) != 1) {
         X509_free(issuer);
-        return failed(err, "issuer: the key does not belong to the certificate");
+        return openssl_failed(err, "issuer: the key does not belong to the certificate");
     }
     X509 *x = X509_new();
     ASSERT(x);
-    bool ok = fill(x, issuer ? issuer : x, spec, subject, err);
+    bool ok = cert_fill(x, issuer ? issuer : x, spec, subject, err);
     if (ok) {
         ASSERT(X509_sign(x, issuer_key ? issuer_key->pkey : subject->pkey, EVP_sha256()) > 0);
         BIO *b = BIO_new(BIO_s_mem());
@@ -338,7 +338,7 @@ bool cert_read(struct arena *a, struct str pem, struct cert_info *out, struct er
 {
     X509 *x = first_cert(pem);
     if (!x)
-        return failed(err, "not a PEM certificate");
+        return openssl_failed(err, "not a PEM certificate");
     *out = (struct cert_info){0};
     (void)x509_subject(x, a, &out->cn, &out->orgs, &out->norgs); /* only told here, nobody is let in by it */
     char issuer[256] = "";
@@ -380,7 +380,7 @@ bool request_orgs(struct arena *a, struct str pem, struct str **orgs, size_t *no
     BIO_free(b);
     bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
     if (!any || !at_end)
-        return failed(err, "not a PEM certificate request");
+        return openssl_failed(err, "not a PEM certificate request");
     ERR_clear_error();
     return whole || err_set(err, E_INVALID, "a name in the request's subject holds a NUL");
 }
@@ -389,8 +389,8 @@ bool cert_fits_key(struct str cert_pem, const struct key *k, struct err *err)
 {
     X509 *x = first_cert(cert_pem);
     if (!x)
-        return failed(err, "not a PEM certificate");
+        return openssl_failed(err, "not a PEM certificate");
     bool ok = X509_check_private_key(x, k->pkey) == 1;
     X509_free(x);
-    return ok || failed(err, "the key does not belong to the certificate");
+    return ok || openssl_failed(err, "the key does not belong to the certificate");
 }

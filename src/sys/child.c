@@ -118,7 +118,7 @@ static bool birth_failed(const struct birth *b, struct err *err)
     return err_errno(err, "start %s: %s", b->spec->argv[0], b->step);
 }
 
-static pid_t birth(const struct child_spec *spec, int *pidfd, struct err *err)
+static pid_t child_birth(const struct child_spec *spec, int *pidfd, struct err *err)
 {
     if (fault("child.start", EAGAIN))
         return err_errno(err, "start %s", spec->argv[0]), -1;
@@ -156,7 +156,7 @@ static pid_t birth(const struct child_spec *spec, int *pidfd, struct err *err)
     return pid;
 }
 
-static void ended(struct poll *p, UNUSED int ready)
+static void child_ended(struct poll *p, UNUSED int ready)
 {
     struct child *c = container_of(p, struct child, poll);
     int status = 0;
@@ -172,12 +172,12 @@ bool child_start(struct child *c, struct loop *l, const struct child_spec *spec,
 {
     int pidfd = -1;
     *c = (struct child){.loop = l, .pidfd = -1, .fn = fn};
-    pid_t pid = birth(spec, &pidfd, err);
+    pid_t pid = child_birth(spec, &pidfd, err);
     if (pid < 0)
         return false;
     c->pid = pid;
     c->pidfd = pidfd;
-    poll_init(&c->poll, l, pidfd, ended);
+    poll_init(&c->poll, l, pidfd, child_ended);
     poll_want(&c->poll, POLL_READ);
     return true;
 }
@@ -243,7 +243,7 @@ static void close_in(struct run *r)
     r->in = -1;
 }
 
-static void feed(struct run *r)
+static void run_feed(struct run *r)
 {
     ssize_t n = write(r->in, r->input.p, r->input.n);
     if (n > 0)
@@ -252,7 +252,7 @@ static void feed(struct run *r)
         close_in(r);
 }
 
-static bool drain(struct run *r) /* false: nothing more now */
+static bool run_drain(struct run *r) /* false: nothing more now */
 {
     char room[16384];
     ssize_t n = read(r->out, room, sizeof room);
@@ -283,9 +283,9 @@ static bool run_through(struct run *r)
         if (n <= 0)
             continue;
         if (p[2].revents)
-            feed(r);
+            run_feed(r);
         /* one it has left behind may hold the pipe open: what is there now is all that counts */
-        bool more = p[1].revents && drain(r);
+        bool more = p[1].revents && run_drain(r);
         if (p[0].revents && !more)
             return true;
         if (p[1].revents && !more) {
@@ -335,7 +335,7 @@ bool command_run(const char *const *argv, struct str input, struct strbuf *out, 
     spec.out = spec.err = out_write;
     spec.die_with_parent = true;
     AUTO(fd_close) int pidfd = -1;
-    pid_t pid = birth(&spec, &pidfd, err);
+    pid_t pid = child_birth(&spec, &pidfd, err);
     if (pid < 0)
         return false;
     fd_close(TAKE_FD(in_read));

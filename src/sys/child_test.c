@@ -5,7 +5,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-static bool run(const char *script, struct strbuf *out, struct err *err)
+static bool script_run(const char *script, struct strbuf *out, struct err *err)
 {
     return command_run((const char *const[]){"sh", "-c", script, NULL}, S("given"), out, 20000, err);
 }
@@ -14,7 +14,7 @@ TEST(child_command_gives_its_output)
 {
     struct err err = ERR;
     AUTO(strbuf_fini) struct strbuf out = STRBUF(STRBUF_TEXT);
-    CHECK_OK(run("cat; echo; echo two >&2", &out, &err), err);
+    CHECK_OK(script_run("cat; echo; echo two >&2", &out, &err), err);
     CHECK_STR(strbuf_str(&out), S("given\ntwo\n"));
 }
 
@@ -29,7 +29,7 @@ TEST(child_command_says_how_it_failed)
     };
     for (size_t i = 0; i < countof(rows); i++) {
         struct err err = ERR;
-        CHECK(!run(rows[i].script, NULL, &err));
+        CHECK(!script_run(rows[i].script, NULL, &err));
         CHECK_STR(str_of(err.text), str_of(rows[i].want));
     }
     struct err err = ERR;
@@ -56,7 +56,7 @@ TEST(child_command_does_not_wait_for_what_it_left_behind)
     struct err err = ERR;
     AUTO(strbuf_fini) struct strbuf out = STRBUF(STRBUF_TEXT);
     int64_t start = clock_mono();
-    CHECK_OK(run("sleep 50 & echo $!", &out, &err), err);
+    CHECK_OK(script_run("sleep 50 & echo $!", &out, &err), err);
     CHECK(clock_mono() - start < 10 * NS_PER_S);
     int64_t pid;
     CHECK(str_to_i64(str_trim(strbuf_str(&out)), 1, INT32_MAX, &pid));
@@ -64,7 +64,7 @@ TEST(child_command_does_not_wait_for_what_it_left_behind)
 }
 
 static int status_seen = -1;
-static void see(struct child *c, int status)
+static void end_see(struct child *c, int status)
 {
     CHECK_INT(c->pid, 0);
     status_seen = status;
@@ -84,7 +84,7 @@ TEST(child_gets_exactly_its_descriptors)
     spec.fds = fds;
     spec.nfds = 2;
     struct child c;
-    CHECK_OK(child_start(&c, l, &spec, see, &err), err);
+    CHECK_OK(child_start(&c, l, &spec, end_see, &err), err);
     loop_run(l);
     CHECK_INT(status_seen, 0);
     char text[100] = "";
@@ -113,7 +113,7 @@ TEST(child_descriptors_may_change_places)
     spec.fds = fds;
     spec.nfds = 2;
     struct child c;
-    CHECK_OK(child_start(&c, l, &spec, see, &err), err);
+    CHECK_OK(child_start(&c, l, &spec, end_see, &err), err);
     loop_run(l);
     CHECK(read(a[0], text, sizeof text) == 2 && text[0] == 'a');
     CHECK(read(b[0], text, sizeof text) == 2 && text[0] == 'b');
@@ -151,7 +151,7 @@ TEST(child_descriptors_may_lie_anywhere)
         spec.fds = (const int(*)[2])fds;
         spec.nfds = N;
         struct child c;
-        CHECK_OK(child_start(&c, l, &spec, see, &err), err);
+        CHECK_OK(child_start(&c, l, &spec, end_see, &err), err);
         loop_run(l);
         for (int i = 0; i < N; i++) {
             char got[8] = "";
@@ -171,7 +171,7 @@ TEST(child_is_killed_by_its_pidfd)
     const char *argv[] = {"sleep", "100", NULL};
     spec.argv = argv;
     struct child c;
-    CHECK_OK(child_start(&c, l, &spec, see, &err), err);
+    CHECK_OK(child_start(&c, l, &spec, end_see, &err), err);
     child_kill(&c, SIGTERM);
     loop_run(l);
     CHECK(WIFSIGNALED(status_seen) && WTERMSIG(status_seen) == SIGTERM);
@@ -183,7 +183,7 @@ TEST(child_starts_with_default_signals)
     struct err err = ERR;
     (void)signal(SIGPIPE, SIG_IGN);
     AUTO(strbuf_fini) struct strbuf out = STRBUF(STRBUF_TEXT);
-    CHECK_OK(run("grep -E 'Sig(Blk|Ign)' /proc/self/status", &out, &err), err);
+    CHECK_OK(script_run("grep -E 'Sig(Blk|Ign)' /proc/self/status", &out, &err), err);
     CHECK_STR(strbuf_str(&out), S("SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"));
 }
 
@@ -199,7 +199,7 @@ TEST(child_of_another_user_has_no_groups)
     spec.uid = 65534;
     spec.gid = 65533;
     struct child c;
-    CHECK_OK(child_start(&c, l, &spec, see, &err), err);
+    CHECK_OK(child_start(&c, l, &spec, end_see, &err), err);
     loop_run(l);
     CHECK_INT(status_seen, 0);
     CHECK_INT(getuid(), 0);
@@ -218,7 +218,7 @@ TEST(child_is_called_as_its_starter_says)
     spec.path = "/bin/sh";
     spec.out = ends[1];
     struct child c;
-    CHECK_OK(child_start(&c, l, &spec, see, &err), err);
+    CHECK_OK(child_start(&c, l, &spec, end_see, &err), err);
     close(ends[1]);
     loop_run(l);
     ssize_t n = read(ends[0], text, sizeof text);

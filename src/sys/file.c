@@ -57,7 +57,7 @@ bool folder_sync(int dirfd, const char *path, struct err *err)
     return true;
 }
 
-static bool replace(int dirfd, const char *path, struct str content, mode_t mode, bool sync, struct err *err)
+static bool file_put(int dirfd, const char *path, struct str content, mode_t mode, bool sync, struct err *err)
 {
     uint64_t chance;
     random_bytes(&chance, sizeof chance);
@@ -80,12 +80,12 @@ static bool replace(int dirfd, const char *path, struct str content, mode_t mode
 
 bool file_write(int dirfd, const char *path, struct str content, mode_t mode, struct err *err)
 {
-    return replace(dirfd, path, content, mode, true, err);
+    return file_put(dirfd, path, content, mode, true, err);
 }
 
 bool file_replace(int dirfd, const char *path, struct str content, mode_t mode, struct err *err)
 {
-    return replace(dirfd, path, content, mode, false, err);
+    return file_put(dirfd, path, content, mode, false, err);
 }
 
 /* ---- a file that a person named */
@@ -93,7 +93,7 @@ bool file_replace(int dirfd, const char *path, struct str content, mode_t mode, 
 #define LINKS_MOST 40 /* as the kernel's own bound */
 
 /* Where its links lead, also where nothing is at their end. */
-static char *follow(const char *path)
+static char *link_follow(const char *path)
 {
     AUTO_FREE char *at = mem_dupz(path);
     for (int i = 0; i < LINKS_MOST; i++) {
@@ -134,7 +134,7 @@ static bool open_fresh(struct file_out *o, const char *path, mode_t mode, struct
 {
     uint64_t chance;
     AUTO(strbuf_fini) struct strbuf fresh = STRBUF(2 * PATH_MAX);
-    o->path = follow(path);
+    o->path = link_follow(path);
     random_bytes(&chance, sizeof chance);
     strbuf_addf(&fresh, "%s.new.%016llx", o->path, (unsigned long long)chance);
     o->fd = open(fresh.p, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
@@ -310,7 +310,7 @@ static bool unlock_one(int fd)
 }
 
 /* True: something may be otherwise now. */
-static bool unlock(int dirfd, const char *name)
+static bool attributes_unlock(int dirfd, const char *name)
 {
     struct stat st;
     bool any = dirfd >= 0 && unlock_one(dirfd);
@@ -326,7 +326,7 @@ static bool remove_entry(struct removal *r, int dirfd, int depth, const char *na
     bool counts = fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1;
     int rc = unlinkat(dirfd, name, 0);
     if (rc < 0 && errno == EPERM)
-        rc = unlock(dirfd, name) ? unlinkat(dirfd, name, 0) : (errno = EPERM, -1);
+        rc = attributes_unlock(dirfd, name) ? unlinkat(dirfd, name, 0) : (errno = EPERM, -1);
     if (rc == 0) {
         r->freed += counts ? st.st_blocks * 512 : 0;
         return true;

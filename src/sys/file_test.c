@@ -125,7 +125,7 @@ TEST(mount_overlay_and_the_rest)
 }
 
 static int told;
-static void changed(struct inotify *i, UNUSED int watch, uint32_t mask, struct str name)
+static void change_seen(struct inotify *i, UNUSED int watch, uint32_t mask, struct str name)
 {
     CHECK(mask & IN_CLOSE_WRITE);
     CHECK_STR(name, S("x"));
@@ -137,7 +137,7 @@ TEST(inotify_tells_of_a_change)
     struct err err = ERR;
     AUTO(loop_free) struct loop *l = loop_new(&err);
     struct inotify i;
-    CHECK_OK(inotify_start(&i, l, changed, &err), err);
+    CHECK_OK(inotify_start(&i, l, change_seen, &err), err);
     CHECK(inotify_add(&i, test_dir(), IN_CLOSE_WRITE, &err) > 0);
     CHECK(inotify_add(&i, in_dir("none"), IN_CLOSE_WRITE, &err) < 0);
     AUTO(fd_close) int fd = open(in_dir("x"), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <sys/inotify.h>
 
-static void ready(struct poll *p, UNUSED int events)
+static void inotify_ready(struct poll *p, UNUSED int events)
 {
     struct inotify *i = container_of(p, struct inotify, poll);
     char room[4096] __attribute__((aligned(8)));
@@ -20,7 +20,7 @@ bool inotify_start(struct inotify *i, struct loop *l,
     *i = (struct inotify){.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC), .fn = fn};
     if (i->fd < 0)
         return err_errno(err, "watch files (inotify; fs.inotify.max_user_instances may be too low)");
-    poll_init(&i->poll, l, i->fd, ready);
+    poll_init(&i->poll, l, i->fd, inotify_ready);
     poll_want(&i->poll, POLL_READ);
     return true;
 }

@@ -13,7 +13,7 @@ struct lane {
     bool over;                /* under lock */
 };
 
-static struct job *take(struct lane *n) /* NULL: the lane is freed */
+static struct job *lane_take(struct lane *n) /* NULL: the lane is freed */
 {
     (void)pthread_mutex_lock(&n->lock);
     while (!n->first && !n->over)
@@ -25,17 +25,17 @@ static struct job *take(struct lane *n) /* NULL: the lane is freed */
     return j;
 }
 
-static void *run(void *arg)
+static void *lane_run(void *arg)
 {
     struct lane *n = arg;
-    for (struct job *j; (j = take(n));) {
+    for (struct job *j; (j = lane_take(n));) {
         j->work(j);
         job_over(j);
     }
     return NULL;
 }
 
-static void end(struct lane *n)
+static void lane_end(struct lane *n)
 {
     (void)pthread_mutex_destroy(&n->lock);
     (void)pthread_cond_destroy(&n->news);
@@ -48,10 +48,10 @@ struct lane *lane_new(struct loop *l, struct err *err)
     n->loop = l;
     (void)pthread_mutex_init(&n->lock, NULL);
     (void)pthread_cond_init(&n->news, NULL);
-    int bad = l->ops->threads ? thread_start(run, n, &n->thread) : 0;
+    int bad = l->ops->threads ? thread_start(lane_run, n, &n->thread) : 0;
     if (!bad)
         return n;
-    end(n);
+    lane_end(n);
     errno = bad;
     (void)err_errno(err, "start a thread");
     return NULL;
@@ -86,7 +86,7 @@ void lane_free(struct lane *n)
     (void)pthread_mutex_unlock(&n->lock);
     if (n->loop->ops->threads)
         (void)pthread_join(n->thread, NULL); /* at rest, or a few instructions from it */
-    end(n);
+    lane_end(n);
 }
 
 static atomic_int apart;

@@ -23,7 +23,7 @@ static int64_t sim_real(void *arg)
     return s->mono + s->suspended - SIM_START_MONO + SIM_START_REAL;
 }
 
-static uint64_t splitmix64(uint64_t *seed) /* Steele, Lea, Flood 2014 */
+static uint64_t seed_next(uint64_t *seed) /* Steele, Lea, Flood 2014 */
 {
     uint64_t z = *seed += 0x9e3779b97f4a7c15;
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
@@ -35,7 +35,7 @@ static void sim_random(void *arg, void *p, size_t n)
 {
     struct sim *s = arg;
     for (char *at = p; n;) {
-        uint64_t v = splitmix64(&s->seed);
+        uint64_t v = seed_next(&s->seed);
         size_t part = MIN(n, sizeof v);
         memcpy(at, &v, part);
         at += part;

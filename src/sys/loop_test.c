@@ -20,7 +20,7 @@ static void with_both(void (*story)(struct loop *l))
 
 static char seen[64];
 static size_t nseen;
-static void see(char c)
+static void char_see(char c)
 {
     CHECK(nseen < sizeof seen - 1);
     seen[nseen++] = c;
@@ -38,10 +38,10 @@ struct named_timer {
     char name;
     struct named_timer *stops;
 };
-static void named(struct timer *t)
+static void timer_named(struct timer *t)
 {
     struct named_timer *n = container_of(t, struct named_timer, t);
-    see(n->name);
+    char_see(n->name);
     if (n->stops)
         timer_stop(&n->stops->t);
 }
@@ -50,7 +50,8 @@ static void timers_in_order(struct loop *l)
 {
     see_none();
     struct named_timer a = {.name = 'a'}, b = {.name = 'b'}, c = {.name = 'c'}, d = {.name = 'd'};
-    timer_init(&a.t, l, named), timer_init(&b.t, l, named), timer_init(&c.t, l, named), timer_init(&d.t, l, named);
+    timer_init(&a.t, l, timer_named), timer_init(&b.t, l, timer_named), timer_init(&c.t, l, timer_named),
+        timer_init(&d.t, l, timer_named);
     timer_set(&c.t, 20 * NS_PER_MS);
     timer_set(&a.t, 0);
     timer_set(&b.t, 10 * NS_PER_MS);
@@ -75,7 +76,7 @@ TEST(loop_a_timer_that_is_due_before_it_waits_is_not_lost)
     struct named_timer a = {.name = 'a'};
     CHECK(l);
     see_none();
-    timer_init(&a.t, l, named);
+    timer_init(&a.t, l, timer_named);
     timer_set(&a.t, 5 * NS_PER_MS);
     (void)alarm(20); /* instead of for ever */
     loop_is_late = true;
@@ -87,7 +88,7 @@ static void timer_stops_another(struct loop *l)
 {
     see_none();
     struct named_timer b = {.name = 'b'}, a = {.name = 'a', .stops = &b};
-    timer_init(&a.t, l, named), timer_init(&b.t, l, named);
+    timer_init(&a.t, l, timer_named), timer_init(&b.t, l, timer_named);
     timer_set(&a.t, NS_PER_MS);
     timer_set(&b.t, NS_PER_MS + 1);
     loop_run(l);
@@ -99,9 +100,9 @@ TEST(loop_a_callback_may_remove_any_source)
     with_both(timer_stops_another);
 }
 
-static void again(struct timer *t)
+static void timer_again(struct timer *t)
 {
-    see('.');
+    char_see('.');
     if (nseen < 5)
         timer_set(t, 0);
 }
@@ -109,7 +110,7 @@ static void timer_repeats(struct loop *l)
 {
     see_none();
     struct timer t;
-    timer_init(&t, l, again);
+    timer_init(&t, l, timer_again);
     timer_set(&t, 0);
     CHECK(loop_run_once(l, NS_PER_S));
     CHECK_INT(nseen, 1); /* set again for now: the next turn, so that nothing starves */
@@ -123,17 +124,17 @@ TEST(loop_a_timer_set_again_waits_a_turn)
 
 static void post_c(void *arg)
 {
-    see(*(char *)arg);
+    char_see(*(char *)arg);
 }
 static struct loop *post_loop;
 static void post_more(void *arg)
 {
     (void)arg;
-    see('1');
+    char_see('1');
     loop_post(post_loop, post_c, (void *)(uintptr_t) "3");
-    see('2');
+    char_see('2');
 }
-static void posts(struct loop *l)
+static void posts_try(struct loop *l)
 {
     see_none();
     post_loop = l;
@@ -144,7 +145,7 @@ static void posts(struct loop *l)
 }
 TEST(loop_posts_run_in_order_and_never_inside)
 {
-    with_both(posts);
+    with_both(posts_try);
 }
 
 struct soon_again {
@@ -154,16 +155,16 @@ struct soon_again {
 static void soon_run(struct soon *s)
 {
     struct soon_again *a = container_of(s, struct soon_again, soon);
-    see('s');
+    char_see('s');
     soon_stop(&a->other);
     if (nseen < 2)
         soon_set(s);
 }
 static void soon_never(UNUSED struct soon *s)
 {
-    see('!');
+    char_see('!');
 }
-static void soons(struct loop *l)
+static void soons_try(struct loop *l)
 {
     see_none();
     struct soon_again a;
@@ -179,7 +180,7 @@ static void soons(struct loop *l)
 }
 TEST(loop_soon_is_revocable)
 {
-    with_both(soons);
+    with_both(soons_try);
 }
 
 struct sum {
@@ -197,9 +198,9 @@ static void sum_done(struct job *j)
 {
     struct sum *s = container_of(j, struct sum, job);
     CHECK_INT(s->out, s->in + 1);
-    see('d');
+    char_see('d');
 }
-static void jobs(struct loop *l)
+static void jobs_try(struct loop *l)
 {
     see_none();
     struct sum sums[20];
@@ -213,7 +214,7 @@ static void jobs(struct loop *l)
 }
 TEST(loop_jobs_come_home)
 {
-    with_both(jobs);
+    with_both(jobs_try);
 }
 
 static struct lane *ended_by_its_last;
@@ -222,7 +223,7 @@ static void last_done(struct job *j)
     sum_done(j);
     lane_free(TAKE(ended_by_its_last));
 }
-static void lanes(struct loop *l)
+static void lanes_try(struct loop *l)
 {
     see_none();
     struct err err = ERR;
@@ -245,7 +246,7 @@ static void lanes(struct loop *l)
 }
 TEST(loop_lanes_run_their_jobs_in_a_thread_of_their_own)
 {
-    with_both(lanes);
+    with_both(lanes_try);
 }
 
 static sem_t pool_goes_on;
@@ -327,11 +328,11 @@ static void stop_now(void *l)
 {
     loop_stop(l);
 }
-static void stops(struct loop *l)
+static void stops_try(struct loop *l)
 {
     struct named_timer never = {.name = 'n'};
     see_none();
-    timer_init(&never.t, l, named);
+    timer_init(&never.t, l, timer_named);
     timer_set(&never.t, 3600 * NS_PER_S);
     loop_post(l, stop_now, l);
     loop_run(l);
@@ -340,20 +341,20 @@ static void stops(struct loop *l)
 }
 TEST(loop_stop_ends_the_run)
 {
-    with_both(stops);
+    with_both(stops_try);
 }
 
 static int counted;
-static void count(void *arg)
+static void post_count(void *arg)
 {
     counted++;
     if (counted == 1000)
         loop_release(arg);
 }
-static void *poster(void *l)
+static void *posts_run(void *l)
 {
     for (int i = 0; i < 1000; i++)
-        loop_post(l, count, l);
+        loop_post(l, post_count, l);
     return NULL;
 }
 TEST(loop_post_from_another_thread_wakes_it)
@@ -362,7 +363,7 @@ TEST(loop_post_from_another_thread_wakes_it)
     AUTO(loop_free) struct loop *l = loop_new(&err);
     pthread_t t;
     loop_hold(l);
-    CHECK(pthread_create(&t, NULL, poster, l) == 0);
+    CHECK(pthread_create(&t, NULL, posts_run, l) == 0);
     loop_run(l);
     CHECK_INT(counted, 1000);
     (void)pthread_join(t, NULL);
@@ -403,7 +404,7 @@ TEST(loop_polls_tell_what_is_readable)
 static void write_ready(struct poll *p, int ready)
 {
     CHECK(ready & POLL_WRITE);
-    see('w');
+    char_see('w');
     poll_want(p, 0);
 }
 TEST(loop_polls_change_what_they_want)
@@ -444,7 +445,7 @@ TEST(loop_a_regular_file_is_always_ready)
 static void on_signal(struct signal_source *s, int signo)
 {
     CHECK_INT(signo, SIGUSR1);
-    see('s');
+    char_see('s');
     signal_stop(s);
 }
 TEST(loop_signals_arrive)
@@ -464,7 +465,7 @@ TEST(loop_simulated_hours_pass_at_once_and_chance_repeats)
     for (int i = 0; i < 2; i++) {
         AUTO(loop_free) struct loop *l = loop_new_simulated(42);
         struct named_timer t = {.name = 't'};
-        timer_init(&t.t, l, named);
+        timer_init(&t.t, l, timer_named);
         timer_set(&t.t, 24 * 3600 * NS_PER_S);
         int64_t real = clock_real();
         loop_run(l);
@@ -485,7 +486,7 @@ TEST(loop_simulated_ties_fall_as_the_seed_says)
         struct named_timer t[5];
         for (int i = 0; i < 5; i++) {
             t[i] = (struct named_timer){.name = (char)('a' + i)};
-            timer_init(&t[i].t, l, named);
+            timer_init(&t[i].t, l, timer_named);
             timer_set(&t[i].t, NS_PER_S);
         }
         loop_run(l);

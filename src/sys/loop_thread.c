@@ -12,7 +12,7 @@ struct loop_thread {
     bool runs;
 };
 
-static void *run(void *arg)
+static void *thread_run(void *arg)
 {
     struct loop_thread *t = arg;
     pulse_join_second();
@@ -41,7 +41,7 @@ bool loop_thread_start(struct loop_thread *t, void (*begin)(void *arg), void *ar
     (void)pthread_attr_setstacksize(&attr, STACK_SIZE);
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &old);
-    int bad = pthread_create(&t->thread, &attr, run, t);
+    int bad = pthread_create(&t->thread, &attr, thread_run, t);
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
     (void)pthread_attr_destroy(&attr);
     t->runs = !bad;
@@ -55,7 +55,7 @@ struct loop *loop_thread_loop(struct loop_thread *t)
     return t->loop;
 }
 
-static void last(void *arg)
+static void thread_last(void *arg)
 {
     struct loop_thread *t = arg;
     loop_release(t->loop);
@@ -65,7 +65,7 @@ static void last(void *arg)
 bool loop_thread_stop(struct loop_thread *t, int64_t wait_ns)
 {
     struct timespec until;
-    loop_post(t->loop, last, t);
+    loop_post(t->loop, thread_last, t);
     (void)clock_gettime(CLOCK_REALTIME, &until);
     int64_t at = until.tv_sec * NS_PER_S + until.tv_nsec + wait_ns;
     until = (struct timespec){.tv_sec = at / NS_PER_S, .tv_nsec = at % NS_PER_S};

@@ -31,17 +31,17 @@ static void turn_over(uv_timer_t *t)
     uv_stop(t->loop);
 }
 
-static struct uv_loop_of_ours *ours(struct loop *l)
+static struct uv_loop_of_ours *loop_ours(struct loop *l)
 {
     return container_of(l, struct uv_loop_of_ours, base);
 }
 
-static void wake(struct loop *l)
+static void loop_wake(struct loop *l)
 {
-    (void)uv_async_send(&ours(l)->wake);
+    (void)uv_async_send(&loop_ours(l)->wake);
 }
 
-static void ready(struct poll *p, int events)
+static void fd_ready(struct poll *p, int events)
 {
     p->loop->now = clock_mono();
     struct loop *l = p->loop;
@@ -62,12 +62,12 @@ static void run_always(struct uv_loop_of_ours *u)
         struct uv_poll_of_ours *w = container_of(turn.next, struct uv_poll_of_ours, always);
         list_del(&w->always);
         list_add_tail(&u->always, &w->always);
-        ready(w->poll, w->poll->want & (POLL_READ | POLL_WRITE));
+        fd_ready(w->poll, w->poll->want & (POLL_READ | POLL_WRITE));
     }
 }
 
 bool loop_is_late;
-static void late(int64_t until)
+static void clock_pass(int64_t until)
 {
     while (clock_mono() < until + 2 * NS_PER_MS)
         (void)poll(NULL, 0, 1);
@@ -75,7 +75,7 @@ static void late(int64_t until)
 
 static void wait_uv(struct loop *l, int64_t until)
 {
-    struct uv_loop_of_ours *u = ours(l);
+    struct uv_loop_of_ours *u = loop_ours(l);
     int64_t now = clock_mono();
     if (until <= now || !list_empty(&u->always)) {
         (void)uv_run(&u->uv, UV_RUN_NOWAIT);
@@ -86,7 +86,7 @@ static void wait_uv(struct loop *l, int64_t until)
         uv_update_time(&u->uv);
         (void)uv_timer_start(&u->timer, turn_over, (uint64_t)((until - now + NS_PER_MS - 1) / NS_PER_MS), 0);
         if (loop_is_late)
-            late(until);
+            clock_pass(until);
     }
     (void)uv_run(&u->uv, UV_RUN_ONCE);
     (void)uv_timer_stop(&u->timer);
@@ -112,7 +112,7 @@ static void poll_ready(uv_poll_t *uv, int status, int events)
         is = POLL_READ | POLL_WRITE;
         (void)uv_poll_start(uv, uv_events(p->want), poll_ready); /* libuv stops watching on an error */
     }
-    ready(p, is);
+    fd_ready(p, is);
 }
 
 static void poll_closed(uv_handle_t *h)
@@ -122,7 +122,7 @@ static void poll_closed(uv_handle_t *h)
 
 static void poll_want_uv(struct poll *p, int events)
 {
-    struct uv_loop_of_ours *u = ours(p->loop);
+    struct uv_loop_of_ours *u = loop_ours(p->loop);
     struct uv_poll_of_ours *w = p->impl;
     if (events == 0 && w) {
         p->impl = NULL;
@@ -165,7 +165,7 @@ static void signal_closed(uv_handle_t *h)
 static bool signal_start_uv(struct signal_source *s, int signo, struct err *err)
 {
     uv_signal_t *uv = NEW(uv_signal_t);
-    (void)uv_signal_init(&ours(s->loop)->uv, uv);
+    (void)uv_signal_init(&loop_ours(s->loop)->uv, uv);
     uv->data = s;
     int bad = uv_signal_start(uv, signal_came, signo);
     if (bad) {
@@ -186,7 +186,7 @@ static void signal_stop_uv(struct signal_source *s)
 
 static void free_uv(struct loop *l)
 {
-    struct uv_loop_of_ours *u = ours(l);
+    struct uv_loop_of_ours *u = loop_ours(l);
     uv_close((uv_handle_t *)&u->wake, NULL);
     uv_close((uv_handle_t *)&u->timer, NULL);
     (void)uv_run(&u->uv, UV_RUN_DEFAULT);
@@ -198,7 +198,7 @@ static void free_uv(struct loop *l)
 static const struct loop_ops uv_ops = {
     .free = free_uv,
     .wait = wait_uv,
-    .wake = wake,
+    .wake = loop_wake,
     .poll_want = poll_want_uv,
     .signal_start = signal_start_uv,
     .signal_stop = signal_stop_uv,

@@ -7,7 +7,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
-static unsigned attributes(int flags)
+static unsigned attributes_of(int flags)
 {
     return (flags & MOUNT_RO ? MOUNT_ATTR_RDONLY : 0) | (flags & MOUNT_NOSUID ? MOUNT_ATTR_NOSUID : 0) |
            (flags & MOUNT_NODEV ? MOUNT_ATTR_NODEV : 0) | (flags & MOUNT_NOEXEC ? MOUNT_ATTR_NOEXEC : 0);
@@ -32,17 +32,17 @@ static bool fs_failed(int fs, const char *what, const char *to, struct err *err)
     return err_errno(err, "mount %s at %s: " STR_FMT, what, to, STR_ARG(last));
 }
 
-static bool attach(int fs, int flags, const char *what, const char *to, struct err *err)
+static bool mount_attach(int fs, int flags, const char *what, const char *to, struct err *err)
 {
     if (fault("mount", EIO) || fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
         return fs_failed(fs, what, to, err);
-    AUTO(fd_close) int mnt = fsmount(fs, FSMOUNT_CLOEXEC, attributes(flags));
+    AUTO(fd_close) int mnt = fsmount(fs, FSMOUNT_CLOEXEC, attributes_of(flags));
     if (mnt < 0 || move_mount(mnt, "", AT_FDCWD, to, MOVE_MOUNT_F_EMPTY_PATH) < 0)
         return fs_failed(fs, what, to, err);
     return true;
 }
 
-static bool option(int fs, const char *key, const char *value, const char *what, const char *to, struct err *err)
+static bool option_set(int fs, const char *key, const char *value, const char *what, const char *to, struct err *err)
 {
     return fsconfig(fs, FSCONFIG_SET_STRING, key, value, 0) == 0 || fs_failed(fs, what, to, err);
 }
@@ -53,7 +53,7 @@ bool mount_bind(const char *from, const char *to, int flags, struct err *err)
     AUTO(fd_close) int tree = open_tree(AT_FDCWD, from, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | deep);
     if (tree < 0)
         return err_errno(err, "mount %s at %s: open the source", from, to);
-    struct mount_attr attr = {.attr_set = attributes(flags)};
+    struct mount_attr attr = {.attr_set = attributes_of(flags)};
     if (attr.attr_set && mount_setattr(tree, "", AT_EMPTY_PATH | deep, &attr, sizeof attr) < 0)
         return err_errno(err, "mount %s at %s: set attributes", from, to);
     if (fault("mount", EIO) || move_mount(tree, "", AT_FDCWD, to, MOVE_MOUNT_F_EMPTY_PATH) < 0)
@@ -81,7 +81,7 @@ static bool overlay_lower(int fs, const char *const *lower, size_t n, const char
         if (i + 1 < n)
             strbuf_addc(&all, ':');
     }
-    return option(fs, "lowerdir", all.p, "overlay", to, err);
+    return option_set(fs, "lowerdir", all.p, "overlay", to, err);
 }
 
 bool mount_overlay(const char *const *lower, size_t nlower, const char *upper, const char *work, const char *to,
@@ -94,10 +94,10 @@ bool mount_overlay(const char *const *lower, size_t nlower, const char *upper, c
         return err_errno(err, "mount overlay at %s: fsopen", to);
     if (!overlay_lower(fs, lower, nlower, to, err))
         return false;
-    if (upper &&
-        (!option(fs, "upperdir", upper, "overlay", to, err) || !option(fs, "workdir", work, "overlay", to, err)))
+    if (upper && (!option_set(fs, "upperdir", upper, "overlay", to, err) ||
+                  !option_set(fs, "workdir", work, "overlay", to, err)))
         return false;
-    return option(fs, "source", "overlay", "overlay", to, err) && attach(fs, flags, "overlay", to, err);
+    return option_set(fs, "source", "overlay", "overlay", to, err) && mount_attach(fs, flags, "overlay", to, err);
 }
 
 bool mount_tmpfs(const char *to, uint64_t size, unsigned mode, int flags, struct err *err)
@@ -107,11 +107,11 @@ bool mount_tmpfs(const char *to, uint64_t size, unsigned mode, int flags, struct
         return err_errno(err, "mount tmpfs at %s: fsopen", to);
     char text[32];
     (void)snprintf(text, sizeof text, "%llu", (unsigned long long)size);
-    if (size && !option(fs, "size", text, "tmpfs", to, err))
+    if (size && !option_set(fs, "size", text, "tmpfs", to, err))
         return false;
     (void)snprintf(text, sizeof text, "%o", mode);
-    return option(fs, "mode", text, "tmpfs", to, err) && option(fs, "source", "tmpfs", "tmpfs", to, err) &&
-           attach(fs, flags, "tmpfs", to, err);
+    return option_set(fs, "mode", text, "tmpfs", to, err) && option_set(fs, "source", "tmpfs", "tmpfs", to, err) &&
+           mount_attach(fs, flags, "tmpfs", to, err);
 }
 
 bool mount_private(const char *at, struct err *err)

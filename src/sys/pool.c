@@ -29,7 +29,7 @@ void job_over(struct job *j)
     loop_post(j->loop, job_home, j);
 }
 
-static struct job *take(void) /* NULL: nothing came for IDLE_S; the thread is no longer counted */
+static struct job *job_take(void) /* NULL: nothing came for IDLE_S; the thread is no longer counted */
 {
     struct timespec until;
     (void)clock_gettime(CLOCK_REALTIME, &until);
@@ -53,7 +53,7 @@ static struct job *take(void) /* NULL: nothing came for IDLE_S; the thread is no
 
 static void *thread_run(UNUSED void *arg)
 {
-    for (struct job *j; (j = take());) {
+    for (struct job *j; (j = job_take());) {
         j->work(j);
         job_over(j);
     }

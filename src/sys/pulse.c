@@ -38,7 +38,7 @@ void pulse_join_second(void)
     lane = mine ? &mine->lanes[1] : NULL;
 }
 
-static void ring(void)
+static void bell_ring(void)
 {
     uint32_t no = 0;
     uint64_t one = 1;
@@ -66,7 +66,7 @@ void pulse_runs(const void *callback)
     atomic_fetch_add_explicit(&lane->turn, 1, memory_order_relaxed);
     atomic_store(&lane->busy, 1);
     if (!atomic_load(&mine->watched))
-        ring();
+        bell_ring();
 }
 
 void pulse_doing(const char *fmt, ...)

@@ -20,7 +20,7 @@ static void both_sides(void)
     fd_close(page);
 }
 
-static bool rung(void)
+static bool bell_rung(void)
 {
     uint64_t n;
     return read(bell_fd, &n, sizeof n) == sizeof n;
@@ -32,7 +32,7 @@ static enum pulse_state look_after(int64_t ns, bool stopped, int64_t *again)
     return pulse_look(&watching, at, stopped, again);
 }
 
-static enum pulse_state look(void)
+static enum pulse_state supervisor_look(void)
 {
     int64_t again;
     return look_after(PULSE_LOOK, false, &again);
@@ -43,32 +43,32 @@ TEST(pulse_rings_once_from_rest)
     int64_t again;
     both_sides();
     pulse_runs(NULL);
-    CHECK(rung());
+    CHECK(bell_rung());
     pulse_runs(NULL);
     pulse_rest(INT64_MAX);
     pulse_runs(NULL);
-    CHECK(!rung()); /* he looks by himself until he says otherwise */
-    CHECK_INT(look(), PULSE_LIVES);
+    CHECK(!bell_rung()); /* he looks by himself until he says otherwise */
+    CHECK_INT(supervisor_look(), PULSE_LIVES);
     pulse_rest(INT64_MAX);
     CHECK_INT(look_after(PULSE_LOOK, false, &again), PULSE_REST);
     CHECK(again == INT64_MAX);
     pulse_runs(NULL);
-    CHECK(rung());
+    CHECK(bell_rung());
 }
 
 TEST(pulse_of_one_turn_is_a_hang)
 {
     both_sides();
     pulse_runs(NULL);
-    CHECK_INT(look(), PULSE_LIVES);
+    CHECK_INT(supervisor_look(), PULSE_LIVES);
     for (int i = 1; i < PULSE_HANG; i++)
-        CHECK_INT(look(), PULSE_LIVES);
+        CHECK_INT(supervisor_look(), PULSE_LIVES);
     pulse_rest(0);
     pulse_runs(NULL); /* at the last moment it comes on */
-    CHECK_INT(look(), PULSE_LIVES);
+    CHECK_INT(supervisor_look(), PULSE_LIVES);
     for (int i = 1; i < PULSE_HANG; i++)
-        CHECK_INT(look(), PULSE_LIVES);
-    CHECK_INT(look(), PULSE_HANGS);
+        CHECK_INT(supervisor_look(), PULSE_LIVES);
+    CHECK_INT(supervisor_look(), PULSE_HANGS);
 }
 
 TEST(pulse_is_not_judged_by_one_who_slept)
@@ -86,7 +86,7 @@ TEST(pulse_of_one_stopped_while_it_rests)
     both_sides();
     pulse_runs(NULL);
     pulse_rest(INT64_MAX);
-    (void)look();
+    (void)supervisor_look();
     for (int i = 1; i < PULSE_HANG; i++)
         CHECK_INT(look_after(PULSE_LOOK, true, &again), PULSE_LIVES);
     CHECK_INT(look_after(PULSE_LOOK, true, &again), PULSE_HANGS);
@@ -110,20 +110,20 @@ TEST(pulse_with_a_timer_far_away_rings)
     int64_t again;
     both_sides();
     pulse_runs(NULL);
-    CHECK(rung());
+    CHECK(bell_rung());
     pulse_rest(at + 3600 * NS_PER_S);
     CHECK_INT(look_after(PULSE_LOOK, false, &again), PULSE_REST);
     CHECK(again > 3500 * NS_PER_S && again < INT64_MAX);
     pulse_runs(NULL);
-    CHECK(rung());
+    CHECK(bell_rung());
 }
 
 TEST(pulse_of_a_start_has_more_time)
 {
     both_sides();
     for (int i = 1; i < PULSE_START; i++)
-        CHECK_INT(look(), PULSE_LIVES);
-    CHECK_INT(look(), PULSE_HANGS);
+        CHECK_INT(supervisor_look(), PULSE_LIVES);
+    CHECK_INT(supervisor_look(), PULSE_HANGS);
 }
 
 TEST(pulse_of_jobs_that_nobody_takes)
@@ -133,13 +133,13 @@ TEST(pulse_of_jobs_that_nobody_takes)
     for (int i = 0; i < PULSE_JOBS; i++) {
         pulse_runs(NULL);
         pulse_rest(INT64_MAX);
-        CHECK_INT(look(), PULSE_LIVES);
+        CHECK_INT(supervisor_look(), PULSE_LIVES);
     }
     pulse_jobs(9, 2); /* one was taken */
     for (int i = 0; i <= PULSE_JOBS; i++) {
         pulse_runs(NULL);
         pulse_rest(INT64_MAX);
-        CHECK_INT(look(), i < PULSE_JOBS ? PULSE_LIVES : PULSE_JOBS_HANG);
+        CHECK_INT(supervisor_look(), i < PULSE_JOBS ? PULSE_LIVES : PULSE_JOBS_HANG);
     }
 }
 
@@ -204,7 +204,7 @@ static void begins_a_turn(void)
     pulse_doing("a plan");
 }
 
-static void rests(void)
+static void pulse_rests(void)
 {
     pulse_rest(INT64_MAX);
 }
@@ -217,22 +217,22 @@ TEST(pulse_of_two_loops_is_that_of_the_worse)
     for (int i = 0; i < 2 * PULSE_HANG; i++) { /* the first lives all the time, the second not always */
         pulse_runs(NULL);
         pulse_rest(INT64_MAX);
-        on_second_thread(i % 3 ? begins_a_turn : rests);
+        on_second_thread(i % 3 ? begins_a_turn : pulse_rests);
         CHECK_INT(look_after(PULSE_LOOK, false, &again), i % 3 ? PULSE_LIVES : PULSE_REST);
     }
-    on_second_thread(rests);
-    CHECK_INT(look(), PULSE_REST);
-    CHECK(rung()); /* of the first turn, long ago */
+    on_second_thread(pulse_rests);
+    CHECK_INT(supervisor_look(), PULSE_REST);
+    CHECK(bell_rung()); /* of the first turn, long ago */
     on_second_thread(begins_a_turn);
-    CHECK(rung()); /* whoever begins first, rings */
+    CHECK(bell_rung()); /* whoever begins first, rings */
     for (int i = 0; i < PULSE_HANG; i++) {
         pulse_runs(NULL);
         pulse_rest(INT64_MAX);
-        CHECK_INT(look(), PULSE_LIVES);
+        CHECK_INT(supervisor_look(), PULSE_LIVES);
     }
     pulse_runs(NULL);
     pulse_rest(INT64_MAX);
-    CHECK_INT(look(), PULSE_HANGS);
+    CHECK_INT(supervisor_look(), PULSE_HANGS);
     pulse_words_of(&watching, &words);
     CHECK(str_ends(strbuf_str(&words), S(" doing=\"a plan\"")));
 }

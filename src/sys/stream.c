@@ -66,7 +66,7 @@ struct stream {
 };
 
 static const struct stream_fns no_fns;
-static void update(struct stream *s);
+static void stream_update(struct stream *s);
 static void watch_time(struct stream *s);
 
 static struct err *err_of(struct stream *s)
@@ -85,7 +85,7 @@ static void queue_clear(struct stream *s)
     s->write_blocked = false;
 }
 
-static void release(struct stream *s)
+static void stream_release(struct stream *s)
 {
     array_fini(&s->queue);
     strbuf_fini(&s->unread);
@@ -121,23 +121,23 @@ void stream_free(struct stream *s)
     }
     s->lookup = NULL;
     if (s->busy == 0)
-        release(s);
+        stream_release(s);
 }
 
 /* Around every callback: false when the stream was freed in it. */
-static bool back(struct stream *s)
+static bool stream_back(struct stream *s)
 {
     s->busy--;
     if (s->freed && s->busy == 0) {
-        release(s);
+        stream_release(s);
         return false;
     }
     return !s->freed;
 }
-#define CALL(s, fn, ...) ((s)->fns->fn ? ((s)->busy++, (s)->fns->fn(__VA_ARGS__), back(s)) : true)
+#define CALL(s, fn, ...) ((s)->fns->fn ? ((s)->busy++, (s)->fns->fn(__VA_ARGS__), stream_back(s)) : true)
 
 /* err_of(s) says why. Told in the loop's next quiet moment. */
-static void fail(struct stream *s)
+static void stream_fail(struct stream *s)
 {
     if (s->state == FAILED)
         return;
@@ -148,7 +148,7 @@ static void fail(struct stream *s)
 
 /* ---- writing */
 
-static void advance(struct stream *s, size_t n)
+static void queue_advance(struct stream *s, size_t n)
 {
     s->moved = loop_now(s->loop);
     s->queued -= n;
@@ -211,7 +211,7 @@ static ssize_t send_tls(struct stream *s)
     return tls_failed(s->ssl, got, s->name, err_of(s)), -1;
 }
 
-static void flush(struct stream *s)
+static void queue_flush(struct stream *s)
 {
     while (s->queued && !s->write_broken) {
         ssize_t n = s->ssl ? send_tls(s) : send_plain(s);
@@ -221,13 +221,13 @@ static void flush(struct stream *s)
             (void)shutdown(s->fd, SHUT_RDWR); /* what has arrived stays readable, then comes the end */
             queue_clear(s);
             if (s->read_ended || s->read_paused)
-                fail(s);
+                stream_fail(s);
             return;
         }
         s->write_blocked = n == 0;
         if (n == 0)
             return;
-        advance(s, (size_t)n);
+        queue_advance(s, (size_t)n);
     }
     if (s->end_wanted && !s->end_done && !s->write_broken) {
         s->end_done = true;
@@ -244,7 +244,7 @@ static struct chunk *tail_with_room(struct stream *s, size_t n)
     return c && c->cap - MIN(c->cap, c->buf->n) >= n ? c : NULL;
 }
 
-static bool writable(struct stream *s, size_t n)
+static bool stream_writable(struct stream *s, size_t n)
 {
     if (n == 0 || s->state == FAILED || s->end_wanted || s->write_broken)
         return false;
@@ -262,7 +262,7 @@ static bool writable(struct stream *s, size_t n)
 
 void stream_write(struct stream *s, struct str b)
 {
-    if (!writable(s, b.n))
+    if (!stream_writable(s, b.n))
         return;
     struct chunk *c = tail_with_room(s, b.n);
     if (!c) {
@@ -279,7 +279,7 @@ void stream_write(struct stream *s, struct str b)
 
 void stream_write_buf(struct stream *s, struct buf *b)
 {
-    if (writable(s, b->n))
+    if (stream_writable(s, b->n))
         array_push(&s->queue, ((struct chunk){buf_ref(b), 0}));
 }
 
@@ -350,7 +350,7 @@ static bool read_some(struct stream *s)
             return true;
         ssize_t n = s->ssl ? recv_tls(s, room, size) : recv_plain(s, room, size);
         if (n < 0)
-            fail(s);
+            stream_fail(s);
         if (n <= 0)
             return true;
         s->moved = loop_now(s->loop);
@@ -391,7 +391,7 @@ void stream_unread(struct stream *s, struct str bytes)
 
 /* ---- opening */
 
-static void opened(struct stream *s)
+static void stream_opened(struct stream *s)
 {
     s->state = OPEN;
     s->moved = loop_now(s->loop);
@@ -410,7 +410,7 @@ static void answer_plain_http(struct stream *s)
     (void)recv(s->fd, rest, sizeof rest, MSG_DONTWAIT); /* closing on unread bytes would take the answer back */
 }
 
-static void shake(struct stream *s)
+static void tls_shake(struct stream *s)
 {
     s->state = SHAKING;
     s->tls_reads = TLS_READS;
@@ -418,7 +418,7 @@ static void shake(struct stream *s)
     errno = 0;
     int rc = SSL_do_handshake(s->ssl);
     if (rc == 1) {
-        opened(s);
+        stream_opened(s);
         return;
     }
     int why = SSL_get_error(s->ssl, rc);
@@ -428,24 +428,24 @@ static void shake(struct stream *s)
     if (SSL_is_server(s->ssl) && ERR_GET_REASON(ERR_peek_error()) == SSL_R_HTTP_REQUEST)
         answer_plain_http(s);
     (void)tls_failed(s->ssl, rc, s->name, err_of(s));
-    fail(s);
+    stream_fail(s);
 }
 
 static void poll_ready(struct poll *p, int ready);
 
-static void connected(struct stream *s)
+static void stream_connected(struct stream *s)
 {
     mem_free(s->err); /* of addresses that did not answer */
     s->err = NULL;
     if (!s->tls_client) {
-        opened(s);
+        stream_opened(s);
         return;
     }
     s->ssl = tls_client_ssl(s->tls_client, s->fd, &s->tls_reads, s->name, s->alpn, err_of(s));
     if (s->ssl)
-        shake(s);
+        tls_shake(s);
     else
-        fail(s);
+        stream_fail(s);
 }
 
 static void use_fd(struct stream *s, int fd)
@@ -486,14 +486,14 @@ static void connect_next(struct stream *s)
         s->state = CONNECTING;
         int rc = fault("stream.connect", ECONNREFUSED) ? -1 : connect(fd, &a->sa, a->n);
         if (rc == 0) {
-            connected(s);
+            stream_connected(s);
             return;
         }
         if (errno == EINPROGRESS)
             return;
         connect_failed(s, a);
     }
-    fail(s);
+    stream_fail(s);
 }
 
 static void connect_ready(struct stream *s)
@@ -503,7 +503,7 @@ static void connect_ready(struct stream *s)
     if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &bad, &n) < 0)
         bad = errno;
     if (bad == 0) {
-        connected(s);
+        stream_connected(s);
         return;
     }
     errno = bad;
@@ -541,7 +541,7 @@ static void lookup_done(struct job *j)
         return;
     *err_of(s) = k->err;
     connect_next(s);
-    update(s);
+    stream_update(s);
 }
 
 static bool host_and_port(struct lookup *k, struct str address, struct err *err)
@@ -569,7 +569,7 @@ static struct str host_of(struct str address)
 
 /* ---- the turn */
 
-static int wanted(const struct stream *s)
+static int events_wanted(const struct stream *s)
 {
     switch (s->state) {
     case CONNECTING: return POLL_WRITE;
@@ -600,7 +600,7 @@ static void linger_over(struct stream *s)
     if (s->lingering && (s->state == FAILED || s->write_broken || (s->end_done && s->read_ended)))
         stream_free(s);
     else
-        update(s);
+        stream_update(s);
 }
 
 static bool tell_reads(struct stream *s)
@@ -629,7 +629,7 @@ static void soon_run(struct soon *soon)
         if (s->state == OPEN && s->more_to_read)
             (void)read_some(s); /* calls nobody */
         if (s->state == OPEN)
-            flush(s);
+            queue_flush(s);
         linger_over(s);
         return;
     }
@@ -641,23 +641,23 @@ static void soon_run(struct soon *soon)
     if (s->state == OPEN && !tell_reads(s))
         return;
     if (s->state == OPEN)
-        flush(s);
+        queue_flush(s);
     if (s->over && s->queued <= WATER_LOW) {
         s->over = false;
         if (s->state == OPEN && !CALL(s, drained, s))
             return;
     }
     if (s->state == OPEN && s->ended_told && (s->end_done || s->write_broken)) {
-        fail(s); /* with no error set: both sides are done */
+        stream_fail(s); /* with no error set: both sides are done */
         soon_stop(&s->soon);
     }
     if (s->state == FAILED && !tell_failure(s))
         return;
-    update(s);
+    stream_update(s);
 }
 
 /* A break in both directions, or only the other side's end? */
-static void hangup(struct stream *s)
+static void stream_hangup(struct stream *s)
 {
     struct pollfd p = {.fd = s->fd};
     int bad = 0;
@@ -671,7 +671,7 @@ static void hangup(struct stream *s)
     (void)getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &bad, &n);
     errno = bad ? bad : ECONNRESET;
     (void)err_errno(err_of(s), "%s", s->name);
-    fail(s);
+    stream_fail(s);
 }
 
 static void poll_ready(struct poll *p, int ready)
@@ -679,7 +679,7 @@ static void poll_ready(struct poll *p, int ready)
     struct stream *s = container_of(p, struct stream, poll);
     switch (s->state) {
     case CONNECTING: connect_ready(s); break;
-    case SHAKING: shake(s); break;
+    case SHAKING: tls_shake(s); break;
     case OPEN:
         if (ready & POLL_WRITE) {
             s->more_to_read |= s->read_writes;
@@ -687,7 +687,7 @@ static void poll_ready(struct poll *p, int ready)
             soon_set(&s->soon);
         }
         if (ready & POLL_HANGUP || (s->read_paused && !s->read_ended && ready & POLL_READ))
-            hangup(s);
+            stream_hangup(s);
         if (s->state == OPEN && ready & POLL_READ && !read_some(s))
             return;
         if (s->lingering)
@@ -696,10 +696,10 @@ static void poll_ready(struct poll *p, int ready)
     case LOOKING_UP:
     case FAILED: break;
     }
-    update(s);
+    stream_update(s);
 }
 
-static int64_t patience(const struct stream *s) /* how long nothing may move; 0: for ever */
+static int64_t stream_patience(const struct stream *s) /* how long nothing may move; 0: for ever */
 {
     if (s->stall_ns && s->queued && (!s->idle_ns || s->stall_ns < s->idle_ns))
         return s->stall_ns;
@@ -710,7 +710,7 @@ static void watch_time(struct stream *s)
 {
     if (s->state != OPEN || s->lingering)
         return;
-    int64_t most = patience(s);
+    int64_t most = stream_patience(s);
     if (most)
         timer_set(&s->timer, most);
     else
@@ -725,7 +725,7 @@ static void timer_came(struct timer *t)
         return;
     }
     if (s->state == OPEN) {
-        int64_t most = patience(s), quiet = loop_now(s->loop) - s->moved;
+        int64_t most = stream_patience(s), quiet = loop_now(s->loop) - s->moved;
         if (quiet < most)
             timer_set(t, most - quiet);
         if (most == 0 || quiet < most)
@@ -735,21 +735,21 @@ static void timer_came(struct timer *t)
     } else {
         (void)err_set(err_of(s), E_TIMEOUT, "connect to %s: no answer in time", s->name);
     }
-    fail(s);
+    stream_fail(s);
 }
 
 /* What the stream waits for, after anything changed. */
-static void update(struct stream *s)
+static void stream_update(struct stream *s)
 {
     if (s->fd >= 0 && s->state != FAILED)
-        poll_want(&s->poll, wanted(s));
+        poll_want(&s->poll, events_wanted(s));
     bool pending = s->state == OPEN && !s->read_paused &&
                    (s->more_to_read || s->unread.n || (s->read_ended && !s->ended_told));
     if (pending && !s->lingering)
         soon_set(&s->soon);
 }
 
-static struct stream *fresh(struct loop *l, const struct stream_fns *fns, void *arg)
+static struct stream *stream_fresh(struct loop *l, const struct stream_fns *fns, void *arg)
 {
     struct stream *s = NEW(struct stream);
     *s = (struct stream){.loop = l, .fns = fns ? fns : &no_fns, .arg = arg, .fd = -1};
@@ -760,7 +760,7 @@ static struct stream *fresh(struct loop *l, const struct stream_fns *fns, void *
 
 struct stream *stream_new(struct loop *l, int own_fd, struct tls_server *tls, const struct stream_fns *fns, void *arg)
 {
-    struct stream *s = fresh(l, fns, arg);
+    struct stream *s = stream_fresh(l, fns, arg);
     s->name = mem_dupz("the client");
     (void)fcntl(own_fd, F_SETFL, fcntl(own_fd, F_GETFL) | O_NONBLOCK);
     use_fd(s, own_fd);
@@ -770,14 +770,14 @@ struct stream *stream_new(struct loop *l, int own_fd, struct tls_server *tls, co
         s->state = SHAKING;
         poll_want(&s->poll, POLL_READ);
     } else {
-        opened(s);
+        stream_opened(s);
     }
     return s;
 }
 
 struct stream *stream_connect(struct loop *l, const struct stream_connect *c, const struct stream_fns *fns, void *arg)
 {
-    struct stream *s = fresh(l, fns, arg);
+    struct stream *s = stream_fresh(l, fns, arg);
     struct lookup *k = s->lookup = NEW(struct lookup);
     k->stream = s;
     k->done = true;
@@ -788,9 +788,9 @@ struct stream *stream_connect(struct loop *l, const struct stream_connect *c, co
     if (addr_parse(c->address, &k->found[0], err_of(s))) {
         k->nfound = 1;
         connect_next(s);
-        update(s);
+        stream_update(s);
     } else if (str_starts(c->address, S("unix:")) || !host_and_port(k, c->address, err_of(s))) {
-        fail(s);
+        stream_fail(s);
     } else {
         s->state = LOOKING_UP;
         k->done = false;
@@ -852,7 +852,7 @@ void stream_close(struct stream *s)
     s->read_paused = false;
     timer_set(&s->timer, LINGER_NS);
     soon_set(&s->soon);
-    update(s);
+    stream_update(s);
 }
 
 void stream_peer(struct stream *s, struct arena *a, struct tls_peer *out)

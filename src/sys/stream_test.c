@@ -61,7 +61,7 @@ static void server_opened(struct stream *s)
 }
 static const struct stream_fns server_fns = {server_opened, server_data, NULL, server_ended, server_closed};
 
-static void accepted(struct listener *l, int fd, UNUSED const struct addr *peer)
+static void connection_accepted(struct listener *l, int fd, UNUSED const struct addr *peer)
 {
     struct story *t = container_of(l, struct story, listener);
     t->server = stream_new(t->loop, fd, t->tls, &server_fns, t);
@@ -110,7 +110,7 @@ static void story_begin(struct story *t, const char *address, struct tls_server 
     int fd = socket_listen(&at, 0600, &err);
     if (fd < 0)
         test_failed(__FILE__, __LINE__, "%s", err.text);
-    listener_start(&t->listener, t->loop, fd, accepted);
+    listener_start(&t->listener, t->loop, fd, connection_accepted);
 }
 
 static void story_connect(struct story *t, struct tls_client *tls, const char *name, const struct stream_fns *fns)
@@ -179,7 +179,7 @@ static void pair_fini(struct pair *p)
     strbuf_fini(&p->cert);
     strbuf_fini(&p->key);
 }
-static void authorities(void)
+static void authorities_make(void)
 {
     struct err err = ERR;
     ca_key = key_new();
@@ -228,7 +228,7 @@ static struct tls_client *client_of(const struct strbuf *trust, const struct pai
 
 TEST(stream_tls_says_who_the_client_is)
 {
-    authorities();
+    authorities_make();
     struct pair server, good, expired, foreign, hidden;
     const struct str orgs[] = {S_INIT("system:masters"), S_INIT("dev"), S_INIT("system:masters\0x")};
     struct cert_spec admin = {.cn = S("admin"), .orgs = orgs, .norgs = 2, .client = true};
@@ -285,7 +285,7 @@ TEST(stream_tls_says_what_the_handshake_agreed_on)
         const char *want;
     } rows[] = {{NULL, NULL, ""},      {h1, NULL, "http/1.1"}, {two, NULL, "two"},
                 {two, h1, "http/1.1"}, {NULL, two, "two"},     {other, NULL, ""}};
-    authorities();
+    authorities_make();
     struct err err = ERR;
     struct pair server;
     pair_make(&server, server_spec, &ca, ca_key);
@@ -390,7 +390,7 @@ static struct turns rude_story(struct story *t, struct tls_server *tls, struct r
 /* However many records come that hold nothing for us, and however fast: others have their turn. */
 TEST(stream_tls_new_keys_without_end_hold_nobody)
 {
-    authorities();
+    authorities_make();
     struct pair server;
     pair_make(&server, server_spec, &ca, ca_key);
     AUTO(tls_server_free) struct tls_server *tls = server_of(&server);
@@ -412,7 +412,7 @@ TEST(stream_tls_new_keys_without_end_hold_nobody)
 /* An exchange of keys that takes the server tens of milliseconds, and a client only to ask for it. */
 TEST(stream_tls_dear_key_exchanges_are_refused)
 {
-    authorities();
+    authorities_make();
     struct pair server;
     pair_make(&server, server_spec, &ca, ca_key);
     AUTO(tls_server_free) struct tls_server *tls = server_of(&server);
@@ -435,7 +435,7 @@ TEST(stream_tls_dear_key_exchanges_are_refused)
 
 TEST(stream_tls_says_what_is_wrong_with_the_server)
 {
-    authorities();
+    authorities_make();
     struct pair good, expired;
     pair_make(&good, server_spec, &ca, ca_key);
     struct cert_spec old = server_spec;
@@ -474,7 +474,7 @@ TEST(stream_tls_says_what_is_wrong_with_the_server)
 
 TEST(stream_tls_reload_shows_the_new_certificate)
 {
-    authorities();
+    authorities_make();
     struct err err = ERR;
     struct pair first, second;
     pair_make(&first, server_spec, &ca, ca_key);
@@ -537,7 +537,7 @@ TEST(stream_moves_much_over_tcp)
 
 TEST(stream_moves_much_over_tls)
 {
-    authorities();
+    authorities_make();
     struct pair p;
     pair_make(&p, server_spec, &ca, ca_key);
     AUTO(tls_server_free) struct tls_server *tls = server_of(&p);
