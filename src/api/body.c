@@ -66,12 +66,12 @@ static struct str go_package(struct str group)
     return group.n ? head : S("core");
 }
 
-struct found {
+struct body_found {
     struct str api_version, kind;
     struct version v;
 };
 
-static bool handled_as(const struct found *f, const struct body_expected *e, struct err *err)
+static bool handled_as(const struct body_found *f, const struct body_expected *e, struct err *err)
 {
     return e->bare ? false
                    : err_wrap(err, STR_FMT " in version \"" STR_FMT "\" cannot be handled as a " STR_FMT,
@@ -91,7 +91,7 @@ static bool body_unrecognized(struct str body, const struct body_expected *e, st
 
 /* What the body says it is; what it does not say is as expected. */
 static bool read_meta(struct arena *a, enum body_format format, struct str text, const struct body_expected *e,
-                      struct found *f, struct str *raw, struct err *err)
+                      struct body_found *f, struct str *raw, struct err *err)
 {
     *raw = text;
     if (format == BODY_PROTOBUF ? !pb_unwrap(text, &f->api_version, &f->kind, raw, err)
@@ -147,7 +147,7 @@ bool body_decode(struct arena *a, enum body_format format, struct str body, cons
     AUTO(strbuf_fini) struct strbuf json = STRBUF(CODEC_MAX_YAML);
     struct yaml_notes keep = {keep_note, notes};
     struct str text = body, raw;
-    struct found f = {0};
+    struct body_found f = {0};
     if (format == BODY_YAML) {
         if (!yaml_to_json(body, notes ? &keep : NULL, &json, err))
             return body_unrecognized(body, e, err);

@@ -30,8 +30,8 @@
 #include <math.h>
 
 /* Where the decoder stands. Field frames make the path of Go's type errors, all of them that of the notes. */
-struct at {
-    const struct at *up;
+struct decode_at {
+    const struct decode_at *up;
     const struct type *in;    /* the struct whose field this is; NULL: an element or a map entry */
     const struct name *name;  /* of the field */
     const struct name *inner; /* of the inline member that holds it, or NULL */
@@ -48,9 +48,9 @@ struct decoder {
     bool failed; /* a type error is noted in err; decoding goes on for the notes, as Go does */
 };
 
-static bool val_decode(struct decoder *d, const struct at *at, const struct type *t, struct val *out);
+static bool val_decode(struct decoder *d, const struct decode_at *at, const struct type *t, struct val *out);
 
-static void add_note_path(struct strbuf *b, const struct at *at)
+static void add_note_path(struct strbuf *b, const struct decode_at *at)
 {
     if (!at)
         return;
@@ -63,7 +63,7 @@ static void add_note_path(struct strbuf *b, const struct at *at)
         strbuf_addf(b, "[%zu]", at->index);
 }
 
-static void note_add(struct decoder *d, const char *what, const struct at *at, struct str key)
+static void note_add(struct decoder *d, const char *what, const struct decode_at *at, struct str key)
 {
     struct decode_notes *notes = d->notes;
     if (!notes || notes->texts.n >= DECODE_MAX_NOTES)
@@ -80,7 +80,7 @@ static void note_add(struct decoder *d, const char *what, const struct at *at, s
     array_push(&notes->texts, str_dup(notes->arena, strbuf_str(&text)));
 }
 
-static void add_go_path(struct strbuf *b, const struct at *at)
+static void add_go_path(struct strbuf *b, const struct decode_at *at)
 {
     if (!at)
         return;
@@ -93,13 +93,13 @@ static void add_go_path(struct strbuf *b, const struct at *at)
 }
 
 /* json.UnmarshalTypeError: the first one is what the caller gets. */
-static void wrong_type_named(struct decoder *d, const struct at *at, struct str value, const char *go)
+static void wrong_type_named(struct decoder *d, const struct decode_at *at, struct str value, const char *go)
 {
     if (d->failed)
         return;
     d->failed = true;
     AUTO(strbuf_fini) struct strbuf path = STRBUF(STRBUF_TEXT);
-    const struct at *field = at;
+    const struct decode_at *field = at;
     while (field && !field->in)
         field = field->up;
     add_go_path(&path, at);
@@ -126,7 +126,7 @@ static struct str type_word(struct json *j)
 }
 
 /* Skips the value; true: a wrong type does not end the decoding. */
-static bool wrong_type(struct decoder *d, const struct at *at, const struct type *t)
+static bool wrong_type(struct decoder *d, const struct decode_at *at, const struct type *t)
 {
     AUTO(strbuf_fini) struct strbuf go = STRBUF(STRBUF_TEXT);
     type_go_name(t, &go);
@@ -145,14 +145,14 @@ static struct val *put_key(struct arena *a, struct val *map, const struct name *
 }
 
 /* Untyped; a member that is there twice is noted. */
-static struct val decode_any(struct decoder *d, const struct at *at);
-static struct val decode_any_map(struct decoder *d, const struct at *at)
+static struct val decode_any(struct decoder *d, const struct decode_at *at);
+static struct val decode_any_map(struct decoder *d, const struct decode_at *at)
 {
     struct val map = val_map();
     json_enter(&d->j);
     while (json_more(&d->j)) {
         const struct name *name = name_of(d->a, json_key(&d->j, d->a));
-        struct at here = {.up = at, .key = name->s};
+        struct decode_at here = {.up = at, .key = name->s};
         struct val v = decode_any(d, &here);
         bool was;
         *put_key(d->a, &map, name, &was) = v;
@@ -162,7 +162,7 @@ static struct val decode_any_map(struct decoder *d, const struct at *at)
     return map;
 }
 
-static struct val decode_any(struct decoder *d, const struct at *at)
+static struct val decode_any(struct decoder *d, const struct decode_at *at)
 {
     struct json *j = &d->j;
     switch (json_type(j)) {
@@ -176,7 +176,7 @@ static struct val decode_any(struct decoder *d, const struct at *at)
     }
     case JSON_ARRAY: {
         struct val list = val_list();
-        struct at here = {.up = at};
+        struct decode_at here = {.up = at};
         json_enter(j);
         for (; json_more(j); here.index++)
             *val_add(d->a, &list, VAL_NONE) = decode_any(d, &here);
@@ -211,7 +211,7 @@ static bool numbers_hold(const struct val *v, struct err *err)
     return true;
 }
 
-static bool decode_struct(struct decoder *d, const struct at *at, const struct type *t, struct val *out)
+static bool decode_struct(struct decoder *d, const struct decode_at *at, const struct type *t, struct val *out)
 {
     if (json_type(&d->j) != JSON_OBJECT)
         return wrong_type(d, at, t);
@@ -238,7 +238,7 @@ static bool decode_struct(struct decoder *d, const struct at *at, const struct t
                 *have = VAL_NONE;
             continue;
         }
-        struct at here = {.up = at, .in = t, .name = name, .inner = in ? in->name : NULL};
+        struct decode_at here = {.up = at, .in = t, .name = name, .inner = in ? in->name : NULL};
         struct val v = VAL_NONE;
         if (!val_decode(d, &here, f->type, &v))
             return false;
@@ -250,12 +250,12 @@ static bool decode_struct(struct decoder *d, const struct at *at, const struct t
     return true;
 }
 
-static bool decode_list(struct decoder *d, const struct at *at, const struct type *t, struct val *out)
+static bool decode_list(struct decoder *d, const struct decode_at *at, const struct type *t, struct val *out)
 {
     if (json_type(&d->j) != JSON_ARRAY)
         return wrong_type(d, at, t);
     *out = val_list();
-    struct at here = {.up = at};
+    struct decode_at here = {.up = at};
     json_enter(&d->j);
     for (; json_more(&d->j); here.index++) {
         struct val v = type_zero(t->of);
@@ -268,7 +268,7 @@ static bool decode_list(struct decoder *d, const struct at *at, const struct typ
     return true;
 }
 
-static bool decode_map(struct decoder *d, const struct at *at, const struct type *t, struct val *out)
+static bool decode_map(struct decoder *d, const struct decode_at *at, const struct type *t, struct val *out)
 {
     if (json_type(&d->j) != JSON_OBJECT)
         return wrong_type(d, at, t);
@@ -276,7 +276,7 @@ static bool decode_map(struct decoder *d, const struct at *at, const struct type
     json_enter(&d->j);
     while (json_more(&d->j)) {
         const struct name *name = name_of(d->a, json_key(&d->j, d->a));
-        struct at here = {.up = at, .key = name->s};
+        struct decode_at here = {.up = at, .key = name->s};
         struct val v = type_zero(t->of);
         if (json_type(&d->j) == JSON_NULL)
             (void)json_skip(&d->j);
@@ -290,7 +290,7 @@ static bool decode_map(struct decoder *d, const struct at *at, const struct type
     return true;
 }
 
-static bool decode_int(struct decoder *d, const struct at *at, bool wide, const char *go, struct val *out)
+static bool decode_int(struct decoder *d, const struct decode_at *at, bool wide, const char *go, struct val *out)
 {
     if (json_type(&d->j) != JSON_NUMBER) {
         struct str word = type_word(&d->j);
@@ -308,7 +308,7 @@ static bool decode_int(struct decoder *d, const struct at *at, bool wide, const 
     return true;
 }
 
-static bool decode_double(struct decoder *d, const struct at *at, struct val *out)
+static bool decode_double(struct decoder *d, const struct decode_at *at, struct val *out)
 {
     struct str literal = json_number(&d->j);
     *out = val_double(json_double(literal));
@@ -317,7 +317,7 @@ static bool decode_double(struct decoder *d, const struct at *at, struct val *ou
     return true;
 }
 
-static bool decode_bytes(struct decoder *d, const struct at *at, const struct type *t, struct val *out)
+static bool decode_bytes(struct decoder *d, const struct decode_at *at, const struct type *t, struct val *out)
 {
     if (json_type(&d->j) == JSON_STRING) {
         struct str bytes;
@@ -353,7 +353,7 @@ static bool decode_bytes(struct decoder *d, const struct at *at, const struct ty
 }
 
 /* Types with an UnmarshalJSON of their own: what fails in there ends the decoding. */
-static bool decode_text(struct decoder *d, const struct at *at, const struct type *t, struct val *out)
+static bool decode_text(struct decoder *d, const struct decode_at *at, const struct type *t, struct val *out)
 {
     if (t->kind == TYPE_QUANTITY) {
         struct str text = json_type(&d->j) == JSON_STRING ? json_string(&d->j, d->a) : json_skip(&d->j), canonical;
@@ -383,7 +383,7 @@ static bool decode_text(struct decoder *d, const struct at *at, const struct typ
     return true;
 }
 
-static bool decode_schema_or(struct decoder *d, const struct at *at, const struct type *t, struct val *out)
+static bool decode_schema_or(struct decoder *d, const struct decode_at *at, const struct type *t, struct val *out)
 {
     enum json_type have = json_type(&d->j);
     if (have == JSON_OBJECT) {
@@ -401,7 +401,7 @@ static bool decode_schema_or(struct decoder *d, const struct at *at, const struc
     return wrong_type(d, at, t);
 }
 
-static bool val_decode(struct decoder *d, const struct at *at, const struct type *t, struct val *out)
+static bool val_decode(struct decoder *d, const struct decode_at *at, const struct type *t, struct val *out)
 {
     switch ((enum type_kind)t->kind) {
     case TYPE_STRUCT: return decode_struct(d, at, t, out);

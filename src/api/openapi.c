@@ -22,7 +22,7 @@
 /* Changes when what these files make of the tables changes: clients keep documents by hash. */
 #define OPENAPI_FORMAT "2"
 
-struct document {
+struct openapi_document {
     struct strbuf *b;
     const struct kind_set *set;
     struct map seen;                /* openapi name -> type, in the order of their discovery */
@@ -30,16 +30,16 @@ struct document {
     bool two;                       /* OpenAPI 2.0 (Swagger), not 3.0 */
 };
 
-static void type_need(struct document *d, const struct type *t);
+static void type_need(struct openapi_document *d, const struct type *t);
 
-static void need_fields(struct document *d, const struct type *t)
+static void need_fields(struct openapi_document *d, const struct type *t)
 {
     for (uint16_t i = 0; i < t->nfields; i++)
         type_need(d, t->fields[i].type);
 }
 
 /* Notes every named type that is reached from here. */
-static void type_need(struct document *d, const struct type *t)
+static void type_need(struct openapi_document *d, const struct type *t)
 {
     if (t->openapi) {
         if (map_get(&d->seen, str_of(t->openapi)))
@@ -58,16 +58,16 @@ static void add_text(struct strbuf *b, const char *key, const char *text)
     json_add_string(b, str_of(text));
 }
 
-static void add_ref(struct document *d, const struct type *t)
+static void add_ref(struct openapi_document *d, const struct type *t)
 {
     strbuf_addf(d->b, "\"$ref\":\"#/%s/%s\"", d->two ? "definitions" : "components/schemas", t->openapi);
 }
 
 /* The members of the schema of a type that is no reference, without the braces. `element`: scalars of lists and maps
  * publish their zero as the default. */
-static void add_schema(struct document *d, const struct type *t, bool element);
+static void add_schema(struct openapi_document *d, const struct type *t, bool element);
 
-static void add_element(struct document *d, const struct type *t)
+static void add_element(struct openapi_document *d, const struct type *t)
 {
     struct strbuf *b = d->b;
     strbuf_addc(b, '{');
@@ -105,9 +105,9 @@ static void add_enum(struct strbuf *b, const char *const *values)
 }
 
 /* "type", "properties" and "required" of a struct. */
-static void add_struct(struct document *d, const struct type *t);
+static void add_struct(struct openapi_document *d, const struct type *t);
 
-static void add_schema(struct document *d, const struct type *t, bool element)
+static void add_schema(struct openapi_document *d, const struct type *t, bool element)
 {
     struct strbuf *b = d->b;
     if (t->openapi && !(t->kind == TYPE_LIST && t->wrapper)) {
@@ -220,7 +220,7 @@ static void add_extensions(struct strbuf *b, const struct field *f)
     }
 }
 
-static void add_properties(struct document *d, const struct type *t, bool *first)
+static void add_properties(struct openapi_document *d, const struct type *t, bool *first)
 {
     struct strbuf *b = d->b;
     for (uint16_t i = 0; i < t->nfields; i++) {
@@ -273,7 +273,7 @@ static void add_gvk(struct strbuf *b, struct str group, struct str version, cons
                 STR_ARG(version));
 }
 
-static void add_root_kind(struct document *d, struct str api_version, const char *kind, bool *any)
+static void add_root_kind(struct openapi_document *d, struct str api_version, const char *kind, bool *any)
 {
     struct str group, version;
     if (!str_split(api_version, '/', &group, &version))
@@ -284,7 +284,7 @@ static void add_root_kind(struct document *d, struct str api_version, const char
 }
 
 /* The kinds that this type is the root of, in the versions of the document. */
-static void add_root_kinds(struct document *d, const struct type *t)
+static void add_root_kinds(struct openapi_document *d, const struct type *t)
 {
     bool any = false;
     for (size_t i = 0; i < nroot_types; i++) {
@@ -309,7 +309,7 @@ static void add_root_kinds(struct document *d, const struct type *t)
         strbuf_addc(d->b, ']');
 }
 
-static void add_struct(struct document *d, const struct type *t)
+static void add_struct(struct openapi_document *d, const struct type *t)
 {
     struct strbuf *b = d->b;
     bool first = true;
@@ -325,7 +325,7 @@ static void add_struct(struct document *d, const struct type *t)
         strbuf_addc(b, ']');
 }
 
-static void add_component(struct document *d, const struct type *t)
+static void add_component(struct openapi_document *d, const struct type *t)
 {
     struct strbuf *b = d->b;
     strbuf_addf(b, "\"%s\":{", t->openapi);
@@ -422,13 +422,14 @@ static const struct operation {
     {"delete", "delete", VERB_DELETE, true, for_deletes, countof(for_deletes), false, false},
 };
 
-static void add_parameter(struct document *d, const char *name, const char *in, const char *type, const char *more)
+static void add_parameter(struct openapi_document *d, const char *name, const char *in, const char *type,
+                          const char *more)
 {
     strbuf_addf(d->b, "{\"name\":\"%s\",\"in\":\"%s\",%s%s\"type\":\"%s\",\"uniqueItems\":true}%s", name, in, more,
                 d->two ? "" : "\"schema\":{", type, d->two ? "" : "}");
 }
 
-static void add_parameters(struct document *d, const struct operation *o)
+static void add_parameters(struct openapi_document *d, const struct operation *o)
 {
     for (size_t i = 0; i < o->n; i++) {
         const struct parameter *p = &o->parameters[i];
@@ -439,7 +440,7 @@ static void add_parameters(struct document *d, const struct operation *o)
     }
 }
 
-static void add_content(struct document *d, const struct type *t)
+static void add_content(struct openapi_document *d, const struct type *t)
 {
     strbuf_addz(d->b, d->two ? "\"schema\":{" : "\"content\":{\"application/json\":{\"schema\":{");
     add_ref(d, t);
@@ -450,7 +451,7 @@ static const char *const patch_types[] = {"application/json-patch+json", "applic
                                           "application/strategic-merge-patch+json", "application/apply-patch+yaml"};
 
 /* What the body of a request is, behind its parameters. */
-static void add_body(struct document *d, const struct operation *o, const struct type *body)
+static void add_body(struct openapi_document *d, const struct operation *o, const struct type *body)
 {
     struct strbuf *b = d->b;
     bool patch = strcmp(o->method, "patch") == 0;
@@ -477,7 +478,7 @@ static void add_body(struct document *d, const struct operation *o, const struct
     strbuf_addz(b, patch ? "}}" : "}");
 }
 
-static void add_operation(struct document *d, const struct operation *o, const struct kind *k,
+static void add_operation(struct openapi_document *d, const struct operation *o, const struct kind *k,
                           const struct type *body, struct str group, struct str version, const char *kind,
                           const char *sub)
 {
@@ -502,7 +503,7 @@ static void add_operation(struct document *d, const struct operation *o, const s
     strbuf_addc(b, '}');
 }
 
-static void add_path_parameter(struct document *d, const char *name, bool *first)
+static void add_path_parameter(struct openapi_document *d, const char *name, bool *first)
 {
     strbuf_addz(d->b, *first ? "" : ",");
     add_parameter(d, name, "path", "string", "\"required\":true,");
@@ -511,8 +512,8 @@ static void add_path_parameter(struct document *d, const char *name, bool *first
 
 enum path_form { PATH_ALL_NAMESPACES, PATH_COLLECTION, PATH_OBJECT };
 
-static void add_path(struct document *d, const struct kind *k, enum path_form form, const struct subresource *sub,
-                     bool *first)
+static void add_path(struct openapi_document *d, const struct kind *k, enum path_form form,
+                     const struct subresource *sub, bool *first)
 {
     struct strbuf *b = d->b;
     unsigned verbs = sub ? sub->verbs : form == PATH_ALL_NAMESPACES ? k->verbs & VERB_LIST : k->verbs;
@@ -571,7 +572,7 @@ static void add_security(struct strbuf *b)
 }
 
 /* The paths of a kind; notes the types that they speak of. */
-static void add_kind(struct document *d, const struct kind *k, bool *first)
+static void add_kind(struct openapi_document *d, const struct kind *k, bool *first)
 {
     type_need(d, k->type);
     if (k->list_type)
@@ -596,7 +597,7 @@ static void add_kind(struct document *d, const struct kind *k, bool *first)
 }
 
 /* Everything that was noted; ends the document's map of them. */
-static void add_components(struct document *d)
+static void add_components(struct openapi_document *d)
 {
     bool first = true;
     type_need(d, T(meta_v1_DeleteOptions));
@@ -614,7 +615,7 @@ static void add_components(struct document *d)
 
 static void version_document(struct strbuf *b, const struct kind_set *set, const struct group_version *gv)
 {
-    struct document d = {.b = b, .set = set, .gv = gv};
+    struct openapi_document d = {.b = b, .set = set, .gv = gv};
     bool first = true;
     add_head(b);
     for (size_t i = 0; i < set->n; i++)
@@ -627,7 +628,7 @@ static void version_document(struct strbuf *b, const struct kind_set *set, const
 
 void openapi_two(struct strbuf *b, const struct kind_set *set)
 {
-    struct document d = {.b = b, .set = set, .two = true};
+    struct openapi_document d = {.b = b, .set = set, .two = true};
     bool first = true;
     strbuf_addz(b, "{\"swagger\":\"2.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"v1.36.0\"},\"paths\":{");
     for (size_t i = 0; i < set->n; i++)
@@ -655,7 +656,7 @@ static const struct plain_path {
 
 static void plain_document(struct strbuf *b, const struct kind_set *set, struct str path, const struct type *t)
 {
-    struct document d = {.b = b, .set = set, .gv = &set->versions[0]};
+    struct openapi_document d = {.b = b, .set = set, .gv = &set->versions[0]};
     bool first = true;
     add_head(b);
     strbuf_addf(b, "\"/" STR_FMT "/\":{\"get\":{\"responses\":{\"200\":{\"description\":\"OK\",", STR_ARG(path));

@@ -252,25 +252,25 @@ void pb_wrap(struct strbuf *b, struct str api_version, struct str kind, struct s
 
 /* --- reading --- */
 
-struct reader {
+struct proto_reader {
     struct arena *a;
     struct builder b;
     struct err *err;
     unsigned depth;
 };
 
-static bool wrong_wire(struct reader *r, const struct field *f, const struct pb_field *p)
+static bool wrong_wire(struct proto_reader *r, const struct field *f, const struct pb_field *p)
 {
     return err_set(r->err, E_BAD_REQUEST, "proto: wrong wireType = %d for field " STR_FMT, (int)p->wire,
                    STR_ARG(f->name->s));
 }
 
-static bool read_message(struct reader *r, const struct type *t, struct str bytes, size_t base, uint32_t prefix,
+static bool read_message(struct proto_reader *r, const struct type *t, struct str bytes, size_t base, uint32_t prefix,
                          unsigned shift);
-static bool read_one(struct reader *r, const struct field *f, const struct type *t, const struct pb_field *p,
+static bool read_one(struct proto_reader *r, const struct field *f, const struct type *t, const struct pb_field *p,
                      struct val *out);
 
-static bool read_struct(struct reader *r, const struct type *t, struct str bytes, struct val *out)
+static bool read_struct(struct proto_reader *r, const struct type *t, struct str bytes, struct val *out)
 {
     size_t base = r->b.stack.n;
     if (!read_message(r, t, bytes, base, 0, 16))
@@ -280,14 +280,14 @@ static bool read_struct(struct reader *r, const struct type *t, struct str bytes
 }
 
 /* JSON could not say it again as it is, so what is stored would be something else. */
-static bool text_ok(struct reader *r, const struct field *f, struct str text)
+static bool text_ok(struct proto_reader *r, const struct field *f, struct str text)
 {
     return str_utf8_ok(text) ||
            err_set(r->err, E_BAD_REQUEST, "proto: " STR_FMT ": a text that is no UTF-8", STR_ARG(f->name->s));
 }
 
 /* What is inside the message of a type that is a scalar or a list in JSON. */
-static bool read_special(struct reader *r, const struct field *f, const struct type *t, struct str bytes,
+static bool read_special(struct proto_reader *r, const struct field *f, const struct type *t, struct str bytes,
                          struct val *out)
 {
     struct pb m = pb_of(bytes);
@@ -403,7 +403,7 @@ static struct val int_val(uint64_t n, bool wide)
 }
 
 /* One value of a field, an element or a map's value. */
-static bool read_one(struct reader *r, const struct field *f, const struct type *t, const struct pb_field *p,
+static bool read_one(struct proto_reader *r, const struct field *f, const struct type *t, const struct pb_field *p,
                      struct val *out)
 {
     *out = VAL_NONE;
@@ -441,7 +441,7 @@ static bool read_one(struct reader *r, const struct field *f, const struct type 
     return wrong_wire(r, f, p);
 }
 
-static bool read_map_entry(struct reader *r, const struct field *f, const struct pb_field *p, struct val *map)
+static bool read_map_entry(struct proto_reader *r, const struct field *f, const struct pb_field *p, struct val *map)
 {
     if (p->wire != PB_BYTES)
         return wrong_wire(r, f, p);
@@ -479,7 +479,8 @@ static void unique_keys(struct val *map)
     val_members_moved(map);
 }
 
-static bool read_field(struct reader *r, const struct field *f, const struct pb_field *p, size_t base, uint32_t order)
+static bool read_field(struct proto_reader *r, const struct field *f, const struct pb_field *p, size_t base,
+                       uint32_t order)
 {
     if (f->type->kind == TYPE_MAP || (f->type->kind == TYPE_LIST && !f->type->wrapper)) {
         struct val grown = *builder_member(&r->b, base, order, f->name), one;
@@ -503,7 +504,7 @@ static bool read_field(struct reader *r, const struct field *f, const struct pb_
     return true;
 }
 
-static bool read_message(struct reader *r, const struct type *t, struct str bytes, size_t base, uint32_t prefix,
+static bool read_message(struct proto_reader *r, const struct type *t, struct str bytes, size_t base, uint32_t prefix,
                          unsigned shift)
 {
     if (++r->depth > PB_MAX_DEPTH)
@@ -540,7 +541,7 @@ bool type_decode_pb(struct arena *a, const struct type *t, struct str bytes, str
 {
     if (bytes.n > UINT32_MAX / 2)
         return err_set(err, E_TOO_LARGE, "a document of %zu bytes is too large", bytes.n);
-    struct reader r = {.a = a, .b = {.a = a}, .err = err};
+    struct proto_reader r = {.a = a, .b = {.a = a}, .err = err};
     bool ok = read_struct(&r, t, bytes, out);
     array_fini(&r.b.stack);
     return ok;

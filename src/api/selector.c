@@ -31,7 +31,7 @@ struct selector {
 };
 
 enum token_kind { END, IDENTIFIER, COMMA, OPEN, CLOSE, NOT, SIGN };
-struct token {
+struct selector_token {
     enum token_kind kind;
     struct str text;
     enum op op; /* of SIGN, and of the words in and notin */
@@ -40,7 +40,7 @@ struct token {
 struct parser {
     struct arena *a;
     struct str rest;
-    struct token next;
+    struct selector_token next;
 };
 
 static bool char_is_special(char c)
@@ -48,7 +48,7 @@ static bool char_is_special(char c)
     return c && strchr("=!(),><", c);
 }
 
-static struct token token_scan(struct str *rest)
+static struct selector_token token_scan(struct str *rest)
 {
     static const struct {
         struct str text;
@@ -63,7 +63,7 @@ static struct token token_scan(struct str *rest)
                  {S_INIT(","), COMMA, 0},
                  {S_INIT("("), OPEN, 0},
                  {S_INIT(")"), CLOSE, 0}};
-    struct token t = {.kind = END, .text = S("")};
+    struct selector_token t = {.kind = END, .text = S("")};
     while (rest->n > 0 && rest->p[0] && strchr(" \t\r\n", rest->p[0]))
         *rest = str_sub(*rest, 1, rest->n);
     if (rest->n == 0)
@@ -71,21 +71,21 @@ static struct token token_scan(struct str *rest)
     for (size_t i = 0; i < countof(signs); i++)
         if (str_starts(*rest, signs[i].text)) {
             *rest = str_sub(*rest, signs[i].text.n, rest->n);
-            return (struct token){signs[i].kind, signs[i].text, signs[i].op, false};
+            return (struct selector_token){signs[i].kind, signs[i].text, signs[i].op, false};
         }
     size_t n = 0;
     while (n < rest->n && !char_is_special(rest->p[n]) && !(rest->p[n] && strchr(" \t\r\n", rest->p[n])))
         n++;
-    t = (struct token){IDENTIFIER, str_sub(*rest, 0, n), OP_IN, false};
+    t = (struct selector_token){IDENTIFIER, str_sub(*rest, 0, n), OP_IN, false};
     t.word = str_eq(t.text, S("in")) || str_eq(t.text, S("notin"));
     t.op = str_eq(t.text, S("notin")) ? OP_NOT_IN : OP_IN;
     *rest = str_sub(*rest, n, rest->n);
     return t;
 }
 
-static struct token token_take(struct parser *p)
+static struct selector_token token_take(struct parser *p)
 {
-    struct token t = p->next;
+    struct selector_token t = p->next;
     p->next = token_scan(&p->rest);
     return t;
 }
@@ -128,10 +128,10 @@ static bool add_value(struct parser *p, struct requirement *r, struct str v, str
 
 static bool parse_set(struct parser *p, struct requirement *r, struct err *err)
 {
-    struct token t = token_take(p);
+    struct selector_token t = token_take(p);
     if (t.kind != OPEN)
         return err_set(err, E_BAD_REQUEST, "found '" STR_FMT "' expected: '('", FOUND(t));
-    struct token first = p->next;
+    struct selector_token first = p->next;
     if (first.kind == CLOSE) {
         token_take(p);
         return add_value(p, r, S(""), err);
@@ -170,7 +170,7 @@ static bool parse_set(struct parser *p, struct requirement *r, struct err *err)
 
 static bool parse_requirement(struct parser *p, struct requirement *r, struct err *err)
 {
-    struct token t = token_take(p);
+    struct selector_token t = token_take(p);
     bool negated = t.kind == NOT;
     if (negated)
         t = token_take(p);
@@ -251,7 +251,7 @@ bool selector_parse(struct arena *a, struct str text, struct selector **out, str
         return err_set(err, E_BAD_REQUEST, "a selector may have at most %d requirements", SELECTOR_MAX);
     struct selector *s = selector_new(a, room);
     for (;;) {
-        struct token t = p.next;
+        struct selector_token t = p.next;
         if (t.kind == END)
             break;
         if (t.kind != IDENTIFIER && t.kind != NOT)

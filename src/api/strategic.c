@@ -104,14 +104,14 @@ static void map_sweep(struct val *map)
 }
 
 /* The map that is being made, with its members by name where they are many. */
-struct target {
+struct merge_target {
     struct val *map;
     struct map places; /* place + 1 */
     bool many;
 };
 #define FEW 64
 
-static struct val *target_get(const struct target *t, const struct name *name)
+static struct val *target_get(const struct merge_target *t, const struct name *name)
 {
     if (!t->many)
         return val_get_mut(t->map, name);
@@ -119,7 +119,7 @@ static struct val *target_get(const struct target *t, const struct name *name)
     return place ? &t->map->map[place - 1].v : NULL;
 }
 
-static void target_set(struct merge *m, struct target *t, const struct name *name, struct val v)
+static void target_set(struct merge *m, struct merge_target *t, const struct name *name, struct val v)
 {
     struct val *old = target_get(t, name);
     if (old) {
@@ -131,7 +131,7 @@ static void target_set(struct merge *m, struct target *t, const struct name *nam
         (void)map_put(&t->places, name->s, (void *)(uintptr_t)t->map->n);
 }
 
-static void put_new(struct merge *m, struct target *result, const struct member *p)
+static void put_new(struct merge *m, struct merge_target *result, const struct member *p)
 {
     struct val v = m->sends ? p->v : without_nulls(m->a, &p->v), kept;
     if (without_directives(m->a, &v, &kept))
@@ -212,26 +212,26 @@ bool elements_keyed(struct merge *m, const struct val *list, const struct name *
     return true;
 }
 
-struct ranked {
+struct ranked_item {
     ptrdiff_t rank;
     uint32_t at;
 };
 
 static int by_rank(const void *x, const void *y)
 {
-    const struct ranked *a = x, *b = y;
+    const struct ranked_item *a = x, *b = y;
     return a->rank != b->rank ? (a->rank < b->rank ? -1 : 1) : a->at < b->at ? -1 : a->at > b->at;
 }
 
 bool list_sort(struct merge *m, const struct val *list, const struct places *order, bool maps, struct val *out)
 {
-    struct ranked *ranks = arena_alloc(m->a, (val_len(list) + 1) * sizeof *ranks);
+    struct ranked_item *ranks = arena_alloc(m->a, (val_len(list) + 1) * sizeof *ranks);
     if (maps && !elements_keyed(m, list, order->key))
         return false;
     for (uint32_t i = 0; i < val_len(list); i++) {
         ptrdiff_t at = places_find(order, &list->list[i]);
         bool last = maps && deletes(&list->list[i]);
-        ranks[i] = (struct ranked){last ? PTRDIFF_MAX : at < 0 ? PTRDIFF_MAX - 1 : at, i};
+        ranks[i] = (struct ranked_item){last ? PTRDIFF_MAX : at < 0 ? PTRDIFF_MAX - 1 : at, i};
     }
     qsort(ranks, val_len(list), sizeof *ranks, by_rank);
     struct val sorted = val_list();
@@ -558,7 +558,7 @@ static bool delete_from(struct merge *m, const struct type *t, struct val *resul
 
 /* --- merging two maps */
 
-static bool merge_member(struct merge *m, const struct type *t, struct target *result, const struct member *p)
+static bool merge_member(struct merge *m, const struct type *t, struct merge_target *result, const struct member *p)
 {
     const struct field *f;
     const struct type *type = member_type(t, p->name, &f);
@@ -608,7 +608,7 @@ static bool merge_members(struct merge *m, const struct type *t, const struct va
         if (!order_list(m, t, result, patch, p))
             return false;
     }
-    struct target target = {.map = result, .places = MAP, .many = result->n + patch->n > FEW};
+    struct merge_target target = {.map = result, .places = MAP, .many = result->n + patch->n > FEW};
     for (uint32_t i = 0; target.many && i < result->n; i++)
         (void)map_put(&target.places, result->map[i].name->s, (void *)((uintptr_t)i + 1));
     bool ok = true;

@@ -40,7 +40,7 @@ enum generation {
 };
 enum { STATUS_RESET = 1, STATUS_META_FROM_OLD = 2 };
 
-struct row {
+struct strategy_row {
     struct strategy s;
     enum generation generation;
     unsigned flags;
@@ -550,7 +550,7 @@ static void create_apiservice(struct arena *a, struct val *v, int64_t now)
         {K(kind), put, uncond, back, PROPAGATE_##propagation}, GEN_##generation, __VA_ARGS__                         \
     }
 #define PLAIN(kind, put, uncond) ROW(kind, put, uncond, false, BACKGROUND, NONE, 0, NULL, NULL)
-static const struct row rows[] = {
+static const struct strategy_row rows[] = {
     ROW(Pod, false, true, true, BACKGROUND, SPEC, STATUS_RESET, create_pod, update_pod),
     ROW(PodTemplate, false, true, true, BACKGROUND, TEMPLATE, 0, NULL, NULL),
     ROW(ReplicationController, false, true, false, ORPHAN, SPEC, STATUS_RESET, NULL, NULL),
@@ -613,9 +613,9 @@ static const struct row rows[] = {
     ROW(CustomResourceDefinition, false, false, false, BACKGROUND, SPEC, STATUS_RESET, create_crd, update_crd),
     ROW(APIService, false, false, false, BACKGROUND, NONE, STATUS_RESET, create_apiservice, NULL),
 };
-static const struct row other = {{NULL, false, false, false, PROPAGATE_BACKGROUND}, GEN_BODY, 0, NULL, NULL};
+static const struct strategy_row other = {{NULL, false, false, false, PROPAGATE_BACKGROUND}, GEN_BODY, 0, NULL, NULL};
 
-static const struct row *row_of(const struct kind *k)
+static const struct strategy_row *row_of(const struct kind *k)
 {
     for (size_t i = 0; i < countof(rows); i++)
         if (rows[i].s.kind == k)
@@ -659,7 +659,7 @@ static bool generation_counts(enum generation rule, const struct val *v, const s
 
 void kind_prepare_create(struct arena *a, const struct kind *k, struct val *v, int64_t now)
 {
-    const struct row *row = row_of(k);
+    const struct strategy_row *row = row_of(k);
     struct val *meta = val_need_map(a, v, N(metadata));
     val_del(meta, N(deletionTimestamp));
     val_del(meta, N(deletionGracePeriodSeconds));
@@ -678,7 +678,7 @@ void kind_prepare_create(struct arena *a, const struct kind *k, struct val *v, i
 void kind_prepare_update(struct arena *a, const struct kind *k, struct str sub, struct val *v, const struct val *old,
                          int64_t now)
 {
-    const struct row *row = row_of(k);
+    const struct strategy_row *row = row_of(k);
     const struct val *was = V(old, metadata);
     struct val *meta = val_need_map(a, v, N(metadata));
     bool status = str_eq(sub, S("status"));

@@ -228,11 +228,11 @@ static void warn_volumes(struct warnings *w, const struct val *volumes, const ch
 /* --- pods --- */
 
 /* One container and where it is, for what looks at those of all three lists. */
-struct place {
+struct warning_place {
     const struct val *container;
     const char *at; /* "spec.containers[0]" */
 };
-typedef ARRAY(struct place) places_array;
+typedef ARRAY(struct warning_place) places_array;
 
 static void containers_of(struct warnings *w, const struct val *spec, const char *at, places_array *out)
 {
@@ -240,14 +240,15 @@ static void containers_of(struct warnings *w, const struct val *spec, const char
     for (size_t l = 0; l < countof(lists); l++) {
         const struct val *containers = val_get(spec, lists[l]);
         each (c, containers) {
-            struct place p = {c, arena_fmt(w->arena, "%sspec.%s[%td]", at, lists[l]->s.p, INDEX(containers, c)).p};
+            struct warning_place p = {
+                c, arena_fmt(w->arena, "%sspec.%s[%td]", at, lists[l]->s.p, INDEX(containers, c)).p};
             array_push(out, p);
         }
     }
 }
 
 /* A variable that is there twice, and does not build on its first value. */
-static void warn_env(struct warnings *w, const struct place *p)
+static void warn_env(struct warnings *w, const struct warning_place *p)
 {
     AUTO(map_fini) struct map seen = MAP;
     const struct val *env = V(p->container, env);
@@ -264,7 +265,7 @@ static void warn_env(struct warnings *w, const struct place *p)
 }
 
 static void warn_container(struct warnings *w, const struct val *meta, const struct val *spec, const char *at,
-                           const struct place *p)
+                           const struct warning_place *p)
 {
     static const struct str bytes[] = {S_INIT("memory"), S_INIT("ephemeral-storage")};
     const struct val *own = V(p->container, securityContext), *resources = V(p->container, resources);
@@ -286,14 +287,14 @@ static void warn_container(struct warnings *w, const struct val *meta, const str
 
 /* Ports with one number and protocol, over all containers of the pod; the same meeting is told once for each pair, up
  * to a number. */
-struct port {
+struct warning_port {
     const struct val *v;
     const char *at;
-    struct port *next; /* earlier in the pod, the same number and protocol */
+    struct warning_port *next; /* earlier in the pod, the same number and protocol */
 };
 #define PORTS_COMPARED 16
 
-static void warn_port(struct warnings *w, const struct port *p, const struct port *other)
+static void warn_port(struct warnings *w, const struct warning_port *p, const struct warning_port *other)
 {
     struct str ip = TEXT(p->v, hostIP), its = TEXT(other->v, hostIP);
     int64_t port = NUM(p->v, hostPort), its_port = NUM(other->v, hostPort);
@@ -311,9 +312,9 @@ static void warn_ports(struct warnings *w, const places_array *containers)
     array_each (c, containers) {
         const struct val *ports = V(c->container, ports);
         each (v, ports) {
-            struct port *p = ARENA_NEW(w->arena, struct port), *earlier[PORTS_COMPARED];
+            struct warning_port *p = ARENA_NEW(w->arena, struct warning_port), *earlier[PORTS_COMPARED];
             size_t n = 0;
-            *p = (struct port){v, arena_fmt(w->arena, "%s.ports[%td]", c->at, INDEX(ports, v)).p, NULL};
+            *p = (struct warning_port){v, arena_fmt(w->arena, "%s.ports[%td]", c->at, INDEX(ports, v)).p, NULL};
             if (TEXT(v, hostIP).n > 0 && NUM(v, hostPort) == 0)
                 warnings_add(w,
                              "%s: hostIP set without hostPort: {Name:" STR_FMT
@@ -323,7 +324,7 @@ static void warn_ports(struct warnings *w, const places_array *containers)
             struct str key = arena_fmt(w->arena, "%lld/" STR_FMT, (long long)NUM(v, containerPort),
                                        STR_ARG(TEXT(v, protocol)));
             p->next = map_put(&seen, key, p);
-            for (struct port *o = p->next; o && n < countof(earlier); o = o->next)
+            for (struct warning_port *o = p->next; o && n < countof(earlier); o = o->next)
                 earlier[n++] = o;
             while (n > 0)
                 warn_port(w, p, earlier[--n]);

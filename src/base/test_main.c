@@ -137,14 +137,14 @@ void test_transcript(const char *path, void (*answer)(struct str input, struct s
     }
 }
 
-struct running {
+struct running_test {
     pid_t pid;
     struct test *test;
     int out;
     int64_t start;
 };
 
-static void test_start(struct running *r, struct test *t)
+static void test_start(struct running_test *r, struct test *t)
 {
     char path[] = "/tmp/wherry-test-out.XXXXXX";
     int out = mkstemp(path);
@@ -166,10 +166,10 @@ static void test_start(struct running *r, struct test *t)
         fflush(NULL);
         exit(0); /* not _exit: leaks are looked for here */
     }
-    *r = (struct running){pid, t, out, clock_mono()};
+    *r = (struct running_test){pid, t, out, clock_mono()};
 }
 
-static bool test_finish(struct running *r, int status, bool verbose)
+static bool test_finish(struct running_test *r, int status, bool verbose)
 {
     bool ok = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     double ms = (double)(clock_mono() - r->start) / NS_PER_MS;
@@ -218,7 +218,7 @@ int main(int argc, char **argv)
             jobs = MIN(MAX((size_t)strtoul(words[0] + 2, NULL, 10), 1), JOBS_MAX);
     }
     (void)signal(SIGPIPE, SIG_IGN);
-    struct running run[JOBS_MAX] = {0};
+    struct running_test run[JOBS_MAX] = {0};
     for (struct test *t = tests; t || active;) {
         if (t && !test_is_wanted(t, words)) {
             t = t->next;

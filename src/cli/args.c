@@ -114,7 +114,7 @@ static bool takes_none(const struct arg_row *r)
     return r->kind == ARG_FLAG || r->kind == ARG_EITHER;
 }
 
-struct reading {
+struct args_reading {
     struct arena *arena;
     const struct arg_spec *spec;
     int argc, i;
@@ -123,7 +123,7 @@ struct reading {
     bool help;
 };
 
-static bool next_value(struct reading *r, const struct arg_row *row, struct str *v, struct err *err)
+static bool next_value(struct args_reading *r, const struct arg_row *row, struct str *v, struct err *err)
 {
     if (r->i + 1 >= r->argc)
         return err_set(err, E_INVALID, "--%s: needs a value (%s)", row->name, row->value);
@@ -131,7 +131,7 @@ static bool next_value(struct reading *r, const struct arg_row *row, struct str 
     return true;
 }
 
-static bool read_long(struct reading *r, struct str text, struct err *err)
+static bool read_long(struct args_reading *r, struct str text, struct err *err)
 {
     struct str name, v;
     bool valued = str_split(text, '=', &name, &v);
@@ -150,7 +150,7 @@ static bool read_long(struct reading *r, struct str text, struct err *err)
 }
 
 /* -A, -it, -n NS, -nNS, -n=NS */
-static bool read_letters(struct reading *r, struct str text, struct err *err)
+static bool read_letters(struct args_reading *r, struct str text, struct err *err)
 {
     for (; text.n; text = str_sub(text, 1, text.n)) {
         if (text.p[0] == 'h' && !row_lettered(r->spec, 'h')) {
@@ -178,7 +178,7 @@ static bool read_letters(struct reading *r, struct str text, struct err *err)
 bool args_parse(struct arena *a, const struct arg_spec *spec, int argc, char **argv, void *out, struct words *words,
                 size_t *before_dashes, bool *help, struct err *err)
 {
-    struct reading r = {a, spec, argc, 0, argv, out, false};
+    struct args_reading r = {a, spec, argc, 0, argv, out, false};
     bool dashes = false;
     *words = (struct words){0};
     for (; r.i < argc; r.i++) {

@@ -18,7 +18,7 @@ struct taking {
     struct err err; /* of writing */
 };
 
-struct backup {
+struct backup_command {
     struct connect_options connect;
     bool with_keys;
     struct str passphrase_file;
@@ -29,9 +29,9 @@ struct backup {
             "first line: the passphrase; else $WHERRY_PASSPHRASE, else a prompt"                                     \
     }
 static const struct arg_row backup_rows[] = {
-    {0, "with-keys", ARG_FLAG, offsetof(struct backup, with_keys), NULL,
+    {0, "with-keys", ARG_FLAG, offsetof(struct backup_command, with_keys), NULL,
      "take the keys along, sealed under a passphrase"},
-    PASSPHRASE_ROW(backup),
+    PASSPHRASE_ROW(backup_command),
 };
 static const struct arg_spec backup_spec = {
     .verb = "backup",
@@ -92,7 +92,7 @@ static bool take_file(struct client *c, struct str file, struct str front, int64
 }
 
 /* What stands before the objects: the keys of this machine, if they are asked for. */
-static bool make_front(struct client *c, const struct backup *o, struct strbuf *front, struct err *err)
+static bool make_front(struct client *c, const struct backup_command *o, struct strbuf *front, struct err *err)
 {
     AUTO(strbuf_fini) struct strbuf bundle = STRBUF(BACKUP_BUNDLE_MAX);
     struct str passphrase, etc = arena_fmt(&c->arena, STR_FMT "/etc/wherry", STR_ARG(o->connect.root));
@@ -110,7 +110,7 @@ int backup_main(int argc, char **argv)
 {
     AUTO(client_fini) struct client c = {.verb = "backup"};
     AUTO(strbuf_fini) struct strbuf front = STRBUF(BACKUP_BUNDLE_MAX + 100);
-    struct backup o = {0};
+    struct backup_command o = {0};
     struct words words;
     struct err err = ERR;
     int64_t bytes = 0;

@@ -5,7 +5,7 @@
 
 /* Verbs that change one field of objects that are there: scale, label, annotate, set image. Each is one patch a
  * target. */
-struct change {
+struct change_command {
     struct connect_options to;
     struct str selector;
     int64_t replicas;
@@ -13,14 +13,14 @@ struct change {
     struct client *client;
 };
 
-#define AT(field) offsetof(struct change, field)
+#define AT(field) offsetof(struct change_command, field)
 
-static struct str change_query(const struct change *x)
+static struct str change_query(const struct change_command *x)
 {
     return x->dry_run ? S("fieldManager=wherry&dryRun=All") : S("fieldManager=wherry");
 }
 
-static bool object_patch(struct change *x, const struct resource *r, struct str name, struct str sub,
+static bool object_patch(struct change_command *x, const struct resource *r, struct str name, struct str sub,
                          const struct val *body, const char *type, struct val *out, struct err *err)
 {
     struct client *c = x->client;
@@ -32,7 +32,7 @@ static bool object_patch(struct change *x, const struct resource *r, struct str 
     return client_ask(c, &q, out, err);
 }
 
-static void change_say(struct change *x, const struct resource *r, struct str name, const char *done)
+static void change_say(struct change_command *x, const struct resource *r, struct str name, const char *done)
 {
     show(stdout, STR_FMT " %s%s\n", STR_ARG(resource_label(&x->client->arena, r, name)), done,
          x->dry_run ? " (dry run)" : "");
@@ -48,9 +48,9 @@ static size_t changes_begin(struct words w)
     return i;
 }
 
-typedef bool change_fn(struct change *x, const struct target *t, struct words changes, struct err *err);
+typedef bool change_fn(struct change_command *x, const struct target *t, struct words changes, struct err *err);
 
-static bool each_target(struct change *x, const struct target *t, struct words changes, change_fn *fn,
+static bool each_target(struct change_command *x, const struct target *t, struct words changes, change_fn *fn,
                         struct err *err)
 {
     struct client *c = x->client;
@@ -73,7 +73,7 @@ static bool each_target(struct change *x, const struct target *t, struct words c
     return true;
 }
 
-static int change_run(struct change *x, const struct arg_spec *spec, int argc, char **argv, change_fn *fn,
+static int change_run(struct change_command *x, const struct arg_spec *spec, int argc, char **argv, change_fn *fn,
                       bool with_changes)
 {
     struct client *c = x->client;
@@ -119,7 +119,7 @@ static const struct arg_spec scale_spec = {
     .connects = true,
 };
 
-static bool scale_one(struct change *x, const struct target *t, struct words changes, struct err *err)
+static bool scale_one(struct change_command *x, const struct target *t, struct words changes, struct err *err)
 {
     struct arena *a = &x->client->arena;
     struct val v = val_map(), out;
@@ -136,7 +136,7 @@ static bool scale_one(struct change *x, const struct target *t, struct words cha
 int scale_main(int argc, char **argv)
 {
     AUTO(client_fini) struct client c = {.verb = "scale"};
-    struct change x = {.client = &c, .replicas = -1};
+    struct change_command x = {.client = &c, .replicas = -1};
     return change_run(&x, &scale_spec, argc, argv, scale_one, false);
 }
 
@@ -149,8 +149,8 @@ static const struct arg_row mark_rows[] = {
     {0, "dry-run", ARG_FLAG, AT(dry_run), NULL, "the server checks, and nothing is changed"},
 };
 
-static bool object_mark(struct change *x, const struct target *t, struct words changes, const struct name *field,
-                        const char *done, struct err *err)
+static bool object_mark(struct change_command *x, const struct target *t, struct words changes,
+                        const struct name *field, const char *done, struct err *err)
 {
     struct client *c = x->client;
     struct val v = val_map(), live, out;
@@ -180,12 +180,12 @@ static bool object_mark(struct change *x, const struct target *t, struct words c
     return true;
 }
 
-static bool label_one(struct change *x, const struct target *t, struct words changes, struct err *err)
+static bool label_one(struct change_command *x, const struct target *t, struct words changes, struct err *err)
 {
     return object_mark(x, t, changes, N(labels), "labeled", err);
 }
 
-static bool annotate_one(struct change *x, const struct target *t, struct words changes, struct err *err)
+static bool annotate_one(struct change_command *x, const struct target *t, struct words changes, struct err *err)
 {
     return object_mark(x, t, changes, N(annotations), "annotated", err);
 }
@@ -213,14 +213,14 @@ static const struct arg_spec annotate_spec = {
 int label_main(int argc, char **argv)
 {
     AUTO(client_fini) struct client c = {.verb = "label"};
-    struct change x = {.client = &c};
+    struct change_command x = {.client = &c};
     return change_run(&x, &label_spec, argc, argv, label_one, true);
 }
 
 int annotate_main(int argc, char **argv)
 {
     AUTO(client_fini) struct client c = {.verb = "annotate"};
-    struct change x = {.client = &c};
+    struct change_command x = {.client = &c};
     return change_run(&x, &annotate_spec, argc, argv, annotate_one, true);
 }
 
@@ -253,7 +253,7 @@ static bool image_set(struct arena *a, const struct val *containers, struct str 
     return found;
 }
 
-static bool image_one(struct change *x, const struct target *t, struct words changes, struct err *err)
+static bool image_one(struct change_command *x, const struct target *t, struct words changes, struct err *err)
 {
     struct client *c = x->client;
     struct arena *a = &c->arena;
@@ -287,7 +287,7 @@ static bool image_one(struct change *x, const struct target *t, struct words cha
 int set_main(int argc, char **argv)
 {
     AUTO(client_fini) struct client c = {.verb = "set"};
-    struct change x = {.client = &c};
+    struct change_command x = {.client = &c};
     if (argc > 0 && strcmp(argv[0], "image") != 0 && argv[0][0] != '-') {
         show(stderr, "wherry set: there is only wherry set image; edit the file and wherry apply it for the rest\n");
         return 2;

@@ -11,7 +11,7 @@
 #include "cli/describe.h"
 #include "cli/fields.h"
 
-struct text {
+struct describe_text {
     struct arena *a;
     struct strbuf *out;
     int64_t now;
@@ -19,7 +19,7 @@ struct text {
 };
 
 /* "Name:" and its value, the values of one block below each other. */
-static void line_write(struct text *t, int indent, const char *name, struct str value)
+static void line_write(struct describe_text *t, int indent, const char *name, struct str value)
 {
     int width = 26 - indent;
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
@@ -27,14 +27,14 @@ static void line_write(struct text *t, int indent, const char *name, struct str 
     strbuf_addf(t->out, "%*s%-*s " STR_FMT "\n", indent, "", width, key.p, STR_ARG(value.n ? value : S("<none>")));
 }
 
-static void field_line(struct text *t, int indent, const char *name, const struct val *v, const char *path)
+static void field_line(struct describe_text *t, int indent, const char *name, const struct val *v, const char *path)
 {
     const struct val *found = field_at(v, path);
     if (found)
         line_write(t, indent, name, scalar_text(t->a, found));
 }
 
-static void map_lines(struct text *t, const char *name, const struct val *map, const char *sep)
+static void map_lines(struct describe_text *t, const char *name, const struct val *map, const char *sep)
 {
     const char *head = name;
     if (!val_len(map)) {
@@ -56,7 +56,7 @@ static void map_lines(struct text *t, const char *name, const struct val *map, c
         line_write(t, 0, name, S(""));
 }
 
-static struct str pairs_write(struct text *t, const struct val *map)
+static struct str pairs_write(struct describe_text *t, const struct val *map)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     val_each_member (it, map)
@@ -65,7 +65,7 @@ static struct str pairs_write(struct text *t, const struct val *map)
     return str_dup(t->a, strbuf_str(&b));
 }
 
-static void head_write(struct text *t)
+static void head_write(struct describe_text *t)
 {
     const struct val *meta = field_at(t->object, "metadata");
     struct str deleted = field_text(meta, "deletionTimestamp");
@@ -85,7 +85,7 @@ static void head_write(struct text *t)
                                  STR_ARG(field_text(it, "name"))));
 }
 
-static void conditions_write(struct text *t)
+static void conditions_write(struct describe_text *t)
 {
     const struct val *list = field_at(t->object, "status.conditions");
     if (!val_len(list))
@@ -99,7 +99,7 @@ static void conditions_write(struct text *t)
     }
 }
 
-static void state_write(struct text *t, int indent, const char *name, const struct val *v)
+static void state_write(struct describe_text *t, int indent, const char *name, const struct val *v)
 {
     val_each_member (it, v) {
         char *word = arena_strz(t->a, it->name->s);
@@ -113,7 +113,7 @@ static void state_write(struct text *t, int indent, const char *name, const stru
     }
 }
 
-static void probe_write(struct text *t, const char *name, const struct val *p)
+static void probe_write(struct describe_text *t, const char *name, const struct val *p)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     const struct val *http = field_at(p, "httpGet"), *tcp = field_at(p, "tcpSocket"), *exec = field_at(p, "exec");
@@ -132,7 +132,7 @@ static void probe_write(struct text *t, const char *name, const struct val *p)
     line_write(t, 4, name, strbuf_str(&b));
 }
 
-static void words_write(struct text *t, const char *name, const struct val *list)
+static void words_write(struct describe_text *t, const char *name, const struct val *list)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     val_each_item (it, list)
@@ -141,7 +141,7 @@ static void words_write(struct text *t, const char *name, const struct val *list
         line_write(t, 4, name, strbuf_str(&b));
 }
 
-static void container_write(struct text *t, const struct val *c, const struct val *statuses)
+static void container_write(struct describe_text *t, const struct val *c, const struct val *statuses)
 {
     const struct val *s = val_find(statuses, N(name), field_text(c, "name"));
     strbuf_addf(t->out, "  " STR_FMT ":\n", STR_ARG(field_text(c, "name")));
@@ -174,7 +174,7 @@ static void container_write(struct text *t, const struct val *c, const struct va
                              STR_ARG(field_text(it, "name")), val_true(field_at(it, "readOnly")) ? " (ro)" : ""));
 }
 
-static void containers_write(struct text *t, const struct val *pod_spec, const struct val *status)
+static void containers_write(struct describe_text *t, const struct val *pod_spec, const struct val *status)
 {
     static const struct {
         const char *title, *list, *statuses;
@@ -189,7 +189,7 @@ static void containers_write(struct text *t, const struct val *pod_spec, const s
     }
 }
 
-static void volumes_write(struct text *t, const struct val *pod_spec)
+static void volumes_write(struct describe_text *t, const struct val *pod_spec)
 {
     const char *title = "Volumes";
     val_each_item (it, field_at(pod_spec, "volumes"))
@@ -203,7 +203,7 @@ static void volumes_write(struct text *t, const struct val *pod_spec)
         }
 }
 
-static void pod_write(struct text *t)
+static void pod_write(struct describe_text *t)
 {
     const struct val *s = field_at(t->object, "status"), *p = field_at(t->object, "spec");
     line_write(t, 0, "Node", field_text(p, "nodeName"));
@@ -222,7 +222,7 @@ static void pod_write(struct text *t)
                              STR_ARG(field_text(it, "operator")), STR_ARG(field_text(it, "effect"))));
 }
 
-static void deployment_write(struct text *t)
+static void deployment_write(struct describe_text *t)
 {
     const struct val *o = t->object, *s = field_at(o, "status");
     line_write(t, 0, "Selector", pairs_write(t, field_at(o, "spec.selector.matchLabels")));
@@ -242,7 +242,7 @@ static void deployment_write(struct text *t)
     conditions_write(t);
 }
 
-static void node_write(struct text *t)
+static void node_write(struct describe_text *t)
 {
     const struct val *o = t->object;
     line_write(t, 0, "Unschedulable", val_true(field_at(o, "spec.unschedulable")) ? S("true") : S("false"));
@@ -259,7 +259,7 @@ static void node_write(struct text *t)
     field_line(t, 0, "Pod CIDR", o, "spec.podCIDR");
 }
 
-static void service_write(struct text *t)
+static void service_write(struct describe_text *t)
 {
     const struct val *s = field_at(t->object, "spec");
     line_write(t, 0, "Selector", pairs_write(t, field_at(s, "selector")));
@@ -292,7 +292,7 @@ static struct str title_of(struct arena *a, struct str name)
 }
 
 /* Keys below `own` are the user's, and stay as they are. */
-static void value_write(struct text *t, int indent, struct str name, const struct val *v, bool own)
+static void value_write(struct describe_text *t, int indent, struct str name, const struct val *v, bool own)
 {
     struct str shown = own ? name : title_of(t->a, name);
     if (!val_is(v, VAL_MAP) && !val_is(v, VAL_LIST)) {
@@ -321,12 +321,12 @@ static unsigned base64_bytes(struct str s)
 
 static const struct {
     const char *kind;
-    void (*fn)(struct text *t);
+    void (*fn)(struct describe_text *t);
 } rows[] = {{"Pod", pod_write}, {"Deployment", deployment_write}, {"Node", node_write}, {"Service", service_write}};
 
 void describe_object(struct arena *a, struct str kind, const struct val *object, int64_t now_ns, struct strbuf *out)
 {
-    struct text t = {a, out, now_ns, object};
+    struct describe_text t = {a, out, now_ns, object};
     head_write(&t);
     for (size_t i = 0; i < countof(rows); i++)
         if (str_eqz(kind, rows[i].kind)) {

@@ -14,7 +14,7 @@
 enum { CH_STDIN, CH_STDOUT, CH_STDERR, CH_STATUS, CH_RESIZE, CH_CLOSE = 255 };
 #define QUEUE_MOST (256u << 10) /* bytes to the server above which stdin waits */
 
-struct exec {
+struct exec_command {
     struct connect_options to;
     struct str container;
     bool in, tty;
@@ -28,7 +28,7 @@ struct exec {
     struct err err;
 };
 
-#define AT(field) offsetof(struct exec, field)
+#define AT(field) offsetof(struct exec_command, field)
 static const struct arg_row rows[] = {
     {'i', "stdin", ARG_FLAG, AT(in), NULL, "pass standard input on to the command"},
     {'t', "tty", ARG_FLAG, AT(tty), NULL, "give the command a terminal"},
@@ -62,7 +62,7 @@ static void write_out(int fd, struct str s)
     }
 }
 
-static void channel_send(struct exec *x, int channel, struct str bytes)
+static void channel_send(struct exec_command *x, int channel, struct str bytes)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(bytes.n + 1);
     strbuf_addc(&b, (char)channel);
@@ -71,7 +71,7 @@ static void channel_send(struct exec *x, int channel, struct str bytes)
 }
 
 /* The Status of the last channel: Success, or a failure whose cause ExitCode is the command's. */
-static void status_take(struct exec *x, struct str text)
+static void status_take(struct exec_command *x, struct str text)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct val v;
@@ -96,7 +96,7 @@ static void status_take(struct exec *x, struct str text)
 
 static void message_came(struct upgrade *u, struct str bytes, bool binary)
 {
-    struct exec *x = container_of(u, struct exec, upgrade);
+    struct exec_command *x = container_of(u, struct exec_command, upgrade);
     (void)binary;
     if (!bytes.n)
         return;
@@ -111,7 +111,7 @@ static void message_came(struct upgrade *u, struct str bytes, bool binary)
 
 static void input_ready(struct poll *p, int ready)
 {
-    struct exec *x = container_of(p, struct exec, input);
+    struct exec_command *x = container_of(p, struct exec_command, input);
     char bytes[16384];
     (void)ready;
     ssize_t n = read(0, bytes, sizeof bytes);
@@ -129,12 +129,12 @@ static void input_ready(struct poll *p, int ready)
 
 static void upgrade_drained(struct upgrade *u)
 {
-    struct exec *x = container_of(u, struct exec, upgrade);
+    struct exec_command *x = container_of(u, struct exec_command, upgrade);
     if (x->input.fn && x->input.loop)
         poll_want(&x->input, POLL_READ);
 }
 
-static void size_send(struct exec *x)
+static void size_send(struct exec_command *x)
 {
     struct winsize w;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
@@ -147,12 +147,12 @@ static void size_send(struct exec *x)
 static void on_resize(struct signal_source *s, int signo)
 {
     (void)signo;
-    size_send(container_of(s, struct exec, resized));
+    size_send(container_of(s, struct exec_command, resized));
 }
 
 static void upgrade_opened(struct upgrade *u, struct str protocol)
 {
-    struct exec *x = container_of(u, struct exec, upgrade);
+    struct exec_command *x = container_of(u, struct exec_command, upgrade);
     struct err ignored = ERR; /* without the signal the size stays what it is */
     (void)protocol;
     if (x->raw) {
@@ -168,13 +168,13 @@ static void upgrade_opened(struct upgrade *u, struct str protocol)
 
 static void upgrade_closed(struct upgrade *u, const struct err *err)
 {
-    struct exec *x = container_of(u, struct exec, upgrade);
+    struct exec_command *x = container_of(u, struct exec_command, upgrade);
     if (err->kind != E_NONE && !x->status_known)
         x->err = *err;
     x->over = true;
 }
 
-static void terminal_raw(struct exec *x)
+static void terminal_raw(struct exec_command *x)
 {
     struct termios t;
     if (!isatty(0) || tcgetattr(0, &x->before) < 0)
@@ -184,7 +184,7 @@ static void terminal_raw(struct exec *x)
     x->raw = tcsetattr(0, TCSADRAIN, &t) == 0;
 }
 
-static struct str target_of(struct exec *x, const struct val *pod, struct str container, struct words command)
+static struct str target_of(struct exec_command *x, const struct val *pod, struct str container, struct words command)
 {
     AUTO(strbuf_fini) struct strbuf q = STRBUF(1u << 20);
     for (size_t i = 0; i < command.n; i++) {
@@ -203,7 +203,7 @@ static struct str target_of(struct exec *x, const struct val *pod, struct str co
                      STR_ARG(strbuf_str(&q)));
 }
 
-static int exec_run(struct exec *x, struct str target)
+static int exec_run(struct exec_command *x, struct str target)
 {
     struct client *c = x->client;
     x->upgrade = (struct upgrade){
@@ -232,7 +232,7 @@ static int exec_run(struct exec *x, struct str target)
 int exec_main(int argc, char **argv)
 {
     AUTO(client_fini) struct client c = {.verb = "exec"};
-    struct exec x = {.client = &c};
+    struct exec_command x = {.client = &c};
     struct words words;
     struct err err = ERR;
     struct val pods;

@@ -258,14 +258,14 @@ static void event_print(struct get *g, struct str line)
     c->arena = keep;
 }
 
-struct watching {
+struct get_watching {
     struct call call;
     struct get *get;
 };
 
 static void watch_data(struct call *call, struct str bytes)
 {
-    struct get *g = container_of(call, struct watching, call)->get;
+    struct get *g = container_of(call, struct get_watching, call)->get;
     strbuf_add(&g->line, bytes);
     for (ptrdiff_t at; (at = str_find_char(strbuf_str(&g->line), '\n')) >= 0;) {
         event_print(g, str_sub(strbuf_str(&g->line), 0, (size_t)at));
@@ -285,7 +285,7 @@ static int objects_watch(struct get *g, const struct target *t)
     if (g->timeout_ns)
         query = arena_fmt(&c->arena, STR_FMT "&timeoutSeconds=%lld", STR_ARG(query),
                           (long long)(g->timeout_ns / NS_PER_S));
-    struct watching w = {.get = g, .call.data = watch_data};
+    struct get_watching w = {.get = g, .call.data = watch_data};
     struct call_options o = CALL_OPTIONS(.verb = CALL_RAW,
                                          .path = resource_path(&c->arena, t->resource,
                                                                g->all    ? S("")

@@ -2,7 +2,7 @@
 #include "api/codec.h"
 #include "cli/fields.h"
 
-struct found {
+struct jsonpath_found {
     const struct val **p;
     size_t n;
 };
@@ -16,9 +16,10 @@ static void value_add(struct arena *a, struct strbuf *out, const struct val *v)
 }
 
 /* One step over all that was found so far: a key, or an index; `all`: every element. */
-static struct found found_step(struct arena *a, struct found in, struct str key, const int64_t *index, bool all)
+static struct jsonpath_found found_step(struct arena *a, struct jsonpath_found in, struct str key,
+                                        const int64_t *index, bool all)
 {
-    struct found out = {0};
+    struct jsonpath_found out = {0};
     size_t room = 0;
     for (size_t i = 0; i < in.n; i++)
         room += 1 + val_len(in.p[i]);
@@ -41,7 +42,7 @@ static struct found found_step(struct arena *a, struct found in, struct str key,
 }
 
 /* ".a", "['a']", "[0]", "[*]" off the front of *path. */
-static bool step_read(struct arena *a, struct str *path, struct found *f, struct err *err)
+static bool step_read(struct arena *a, struct str *path, struct jsonpath_found *f, struct err *err)
 {
     struct str s = *path, inside;
     int64_t index;
@@ -96,7 +97,7 @@ static bool quoted_add(struct str s, struct strbuf *out, struct err *err)
 
 static bool part_print(struct arena *a, struct str path, const struct val *v, struct strbuf *out, struct err *err)
 {
-    struct found f = {.p = arena_dup(a, &v, sizeof v), .n = 1};
+    struct jsonpath_found f = {.p = arena_dup(a, &v, sizeof v), .n = 1};
     path = str_trim(path);
     if (path.n && path.p[0] == '"')
         return quoted_add(path, out, err);

@@ -25,7 +25,7 @@ struct process_transport {
     struct user user;
     struct str groups[3];
 };
-struct asking { /* one call under way */
+struct process_asking { /* one call under way */
     struct request request;
     struct call *call; /* NULL: taken back; the request ends by itself */
     enum call_verb verb;
@@ -50,7 +50,7 @@ static void fail_to_err(const struct failure *f, struct err *err)
 
 /* --- calls ----------------------------------------------------------------------------------------------- */
 
-static void take_answer(struct asking *x, struct call *c)
+static void take_answer(struct process_asking *x, struct call *c)
 {
     struct answer *a = &x->request.answer;
     c->http = a->code;
@@ -85,7 +85,7 @@ static void take_answer(struct asking *x, struct call *c)
 
 static void on_done(struct request *r)
 {
-    struct asking *x = container_of(r, struct asking, request);
+    struct process_asking *x = container_of(r, struct process_asking, request);
     struct call *c = x->call;
     if (c)
         take_answer(x, c);
@@ -170,7 +170,7 @@ static bool set_body(struct request *r, const struct call_options *o, struct err
     return true;
 }
 
-static void asking_refuse(struct asking *x, const struct err *err)
+static void asking_refuse(struct process_asking *x, const struct err *err)
 {
     struct answer *a = &x->request.answer;
     a->type = ANSWER_FAILED;
@@ -181,14 +181,14 @@ static void asking_refuse(struct asking *x, const struct err *err)
 
 static void asking_finish(void *arg)
 {
-    struct asking *x = arg;
+    struct process_asking *x = arg;
     on_done(&x->request);
 }
 
 static void call_start_process(struct transport *base, struct call *c, const struct call_options *o)
 {
     struct process_transport *t = process_of(base);
-    struct asking *x = NEW(struct asking);
+    struct process_asking *x = NEW(struct process_asking);
     struct request *r = &x->request;
     struct err err = ERR;
     x->call = c;
@@ -215,7 +215,7 @@ static void call_start_process(struct transport *base, struct call *c, const str
 static void call_cancel_process(struct transport *base, struct call *c)
 {
     (void)base;
-    struct asking *x = c->impl;
+    struct process_asking *x = c->impl;
     x->call = NULL;
 }
 

@@ -22,7 +22,7 @@
 #include "cli/pods.h"
 #include "cli/verbs.h"
 
-struct rollout {
+struct rollout_command {
     struct connect_options to;
     int64_t revision, timeout_ns;
     bool no_watch, dry_run;
@@ -32,7 +32,7 @@ struct rollout {
     struct str said; /* the last line of status */
 };
 
-#define AT(field) offsetof(struct rollout, field)
+#define AT(field) offsetof(struct rollout_command, field)
 #define REVISION  S("deployment.kubernetes.io/revision")
 #define CAUSE     S("kubernetes.io/change-cause")
 #define RESTARTED S("kubectl.kubernetes.io/restartedAt")
@@ -57,14 +57,14 @@ static const struct arg_spec spec = {
     .connects = true,
 };
 
-static bool deployment_get(struct rollout *x, struct val *out, struct err *err)
+static bool deployment_get(struct rollout_command *x, struct val *out, struct err *err)
 {
     struct client *c = x->client;
     return client_ask(c, &(struct ask){.path = resource_path(&c->arena, x->resource, c->ns, x->name, S(""))}, out,
                       err);
 }
 
-static bool deployment_change(struct rollout *x, const struct val *body, const char *type, struct err *err)
+static bool deployment_change(struct rollout_command *x, const struct val *body, const char *type, struct err *err)
 {
     struct client *c = x->client;
     struct ask q = {.method = "PATCH",
@@ -76,7 +76,7 @@ static bool deployment_change(struct rollout *x, const struct val *body, const c
     return client_ask(c, &q, NULL, err);
 }
 
-static bool rollout_say(struct rollout *x, const char *done)
+static bool rollout_say(struct rollout_command *x, const char *done)
 {
     show(stdout, STR_FMT " %s%s\n", STR_ARG(resource_label(&x->client->arena, x->resource, x->name)), done,
          x->dry_run ? " (dry run)" : "");
@@ -94,7 +94,7 @@ static bool deadline_passed(const struct val *d)
     return false;
 }
 
-static struct str waiting_for(struct rollout *x, const struct val *d)
+static struct str waiting_for(struct rollout_command *x, const struct val *d)
 {
     struct arena *a = &x->client->arena;
     long long wanted = field_num(d, "spec.replicas", 1), all = field_num(d, "status.replicas", 0),
@@ -116,7 +116,7 @@ static struct str waiting_for(struct rollout *x, const struct val *d)
 
 static enum observed deployment_seen(const struct val *d, void *arg, struct err *err)
 {
-    struct rollout *x = arg;
+    struct rollout_command *x = arg;
     if (!d)
         return err_set(err, E_NOT_FOUND, "deployment \"" STR_FMT "\" is gone", STR_ARG(x->name)), OBSERVE_FAILED;
     struct str text = waiting_for(x, d);
@@ -138,7 +138,7 @@ static enum observed deployment_seen(const struct val *d, void *arg, struct err 
     return over || x->no_watch ? OBSERVE_DONE : OBSERVE_ON;
 }
 
-static bool rollout_status(struct rollout *x, struct err *err)
+static bool rollout_status(struct rollout_command *x, struct err *err)
 {
     return observe(x->client, x->resource, x->client->ns, x->name, deployment_seen, x,
                    x->timeout_ns ? x->timeout_ns : -1, err);
@@ -154,7 +154,7 @@ static int64_t revision_of(const struct val *object)
 }
 
 /* The ReplicaSets of the Deployment, the oldest revision first. */
-static bool revisions_get(struct rollout *x, const struct val *deployment, struct val *out, struct err *err)
+static bool revisions_get(struct rollout_command *x, const struct val *deployment, struct val *out, struct err *err)
 {
     struct client *c = x->client;
     struct val list;
@@ -177,7 +177,7 @@ static bool revisions_get(struct rollout *x, const struct val *deployment, struc
     return true;
 }
 
-static bool rollout_history(struct rollout *x, struct err *err)
+static bool rollout_history(struct rollout_command *x, struct err *err)
 {
     struct client *c = x->client;
     struct val d, all;
@@ -213,7 +213,8 @@ static void op_add(struct arena *a, struct val *ops, const char *op, const char 
     val_add(a, ops, o);
 }
 
-static const struct val *revision_back(struct rollout *x, const struct val *d, const struct val *all, struct err *err)
+static const struct val *revision_back(struct rollout_command *x, const struct val *d, const struct val *all,
+                                       struct err *err)
 {
     int64_t now = revision_of(d);
     const struct val *best = NULL;
@@ -229,7 +230,7 @@ static const struct val *revision_back(struct rollout *x, const struct val *d, c
     return best;
 }
 
-static bool rollout_undo(struct rollout *x, struct err *err)
+static bool rollout_undo(struct rollout_command *x, struct err *err)
 {
     struct arena *a = &x->client->arena;
     struct val d, all, ops = val_list();
@@ -259,7 +260,7 @@ static bool rollout_undo(struct rollout *x, struct err *err)
 
 /* ---- restart, pause, resume ---- */
 
-static bool rollout_restart(struct rollout *x, struct err *err)
+static bool rollout_restart(struct rollout_command *x, struct err *err)
 {
     struct arena *a = &x->client->arena;
     struct val v = val_map();
@@ -268,7 +269,7 @@ static bool rollout_restart(struct rollout *x, struct err *err)
     return deployment_change(x, &v, STRATEGIC, err) && rollout_say(x, "restarted");
 }
 
-static bool set_paused(struct rollout *x, bool paused, struct err *err)
+static bool set_paused(struct rollout_command *x, bool paused, struct err *err)
 {
     struct arena *a = &x->client->arena;
     struct val d, v = val_map();
@@ -281,23 +282,23 @@ static bool set_paused(struct rollout *x, bool paused, struct err *err)
     return deployment_change(x, &v, STRATEGIC, err) && rollout_say(x, paused ? "paused" : "resumed");
 }
 
-static bool pause_rollout(struct rollout *x, struct err *err)
+static bool pause_rollout(struct rollout_command *x, struct err *err)
 {
     return set_paused(x, true, err);
 }
 
-static bool rollout_resume(struct rollout *x, struct err *err)
+static bool rollout_resume(struct rollout_command *x, struct err *err)
 {
     return set_paused(x, false, err);
 }
 
 static const struct {
     const char *word;
-    bool (*run)(struct rollout *x, struct err *err);
+    bool (*run)(struct rollout_command *x, struct err *err);
 } words_known[] = {{"status", rollout_status},   {"history", rollout_history}, {"undo", rollout_undo},
                    {"restart", rollout_restart}, {"pause", pause_rollout},     {"resume", rollout_resume}};
 
-static bool rollout_run(struct rollout *x, struct words words, struct err *err)
+static bool rollout_run(struct rollout_command *x, struct words words, struct err *err)
 {
     struct targets t;
     if (!targets_read(x->client, (struct words){words.p + 1, words.n - 1}, &t, err))
@@ -327,7 +328,7 @@ static bool rollout_run(struct rollout *x, struct words words, struct err *err)
 int rollout_main(int argc, char **argv)
 {
     AUTO(client_fini) struct client c = {.verb = "rollout"};
-    struct rollout x = {.client = &c};
+    struct rollout_command x = {.client = &c};
     struct words words;
     struct err err = ERR;
     enum args_result r = args_read(&c.arena, &spec, argc, argv, &x, &words, NULL);

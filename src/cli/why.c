@@ -21,7 +21,7 @@
 #include "control/pods.h"
 
 #define MAX_KINDS 256
-struct asking {
+struct why_asking {
     struct connect_options to;
     bool all;
     struct str output;
@@ -34,7 +34,7 @@ struct asking {
     bool json;
 };
 
-#define AT(field) offsetof(struct asking, field)
+#define AT(field) offsetof(struct why_asking, field)
 static const struct arg_row rows[] = {
     {'A', "all-namespaces", ARG_FLAG, AT(all), NULL, "everything that is not as declared, in all namespaces"},
     {'o', "output", ARG_TEXT, AT(output), "FORM", "json: sentence, cause, way out and chain, for programs"},
@@ -55,7 +55,7 @@ static const struct arg_spec spec = {
 
 /* ---- reading ---- */
 
-static void unread_add(struct asking *x, struct str what)
+static void unread_add(struct why_asking *x, struct str what)
 {
     for (size_t i = 0; i < x->unread.n; i++)
         if (str_eq(x->unread.p[i], what))
@@ -67,7 +67,7 @@ static void unread_add(struct asking *x, struct str what)
     x->unread.p = grown;
 }
 
-static struct objset *set_of(struct asking *x, const struct kind *k)
+static struct objset *set_of(struct why_asking *x, const struct kind *k)
 {
     if (!x->own[k->id]) {
         x->own[k->id] = NEW(struct objset);
@@ -76,13 +76,13 @@ static struct objset *set_of(struct asking *x, const struct kind *k)
     return x->own[k->id];
 }
 
-static void object_put(struct asking *x, struct obj *o)
+static void object_put(struct why_asking *x, struct obj *o)
 {
     obj_unref(objset_put(set_of(x, o->kind), o));
 }
 
 /* Adds what there is of a kind to the view. What may not be read is remembered and is no error. */
-static bool read_kind(struct asking *x, const struct kind *k, struct str ns, struct err *err)
+static bool read_kind(struct why_asking *x, const struct kind *k, struct str ns, struct err *err)
 {
     AUTO(call_fini) struct call call = {0};
     struct call_options o = CALL_OPTIONS(.verb = CALL_LIST, .kind = k, .ns = k->namespaced ? ns : S(""));
@@ -103,7 +103,7 @@ static bool read_kind(struct asking *x, const struct kind *k, struct str ns, str
     return true;
 }
 
-static bool any_pod(struct asking *x, bool (*is)(const struct obj *pod))
+static bool any_pod(struct why_asking *x, bool (*is)(const struct obj *pod))
 {
     struct obj *pod;
     for (struct objset_iter it = view_all(&x->view, K(Pod)); (pod = objset_next(&it));)
@@ -137,13 +137,13 @@ static bool wants_secrets(const struct obj *pod)
     return false;
 }
 
-static bool has_read(const struct asking *x, const struct kind *k)
+static bool has_read(const struct why_asking *x, const struct kind *k)
 {
     return x->sets[k->id] != NULL;
 }
 
 /* ns "": of all namespaces. every: of all kinds. */
-static bool read_view(struct asking *x, struct str ns, bool every, struct err *err)
+static bool read_view(struct why_asking *x, struct str ns, bool every, struct err *err)
 {
     x->view = (struct view){.sets = x->sets, .now = clock_real()};
     for (size_t i = 0; why_reads[i]; i++)
@@ -161,7 +161,7 @@ static bool read_view(struct asking *x, struct str ns, bool every, struct err *e
 
 static struct str last_line(void *arg, const struct obj *pod, struct str container, bool previous)
 {
-    struct asking *x = arg;
+    struct why_asking *x = arg;
     struct client *c = x->client;
     struct str text, path = arena_fmt(&c->arena, "/api/v1/namespaces/" STR_FMT "/pods/" STR_FMT "/log",
                                       STR_ARG(pod->ns), STR_ARG(pod->name));
@@ -177,7 +177,7 @@ static struct str last_line(void *arg, const struct obj *pod, struct str contain
 
 /* ---- saying ---- */
 
-static void json_add(struct asking *x, const struct obj *o, const struct why *w)
+static void json_add(struct why_asking *x, const struct obj *o, const struct why *w)
 {
     static const char *const states[] = {
         [WHY_FINE] = "AsDeclared", [WHY_COMING] = "OnItsWay", [WHY_BLOCKED] = "Blocked"};
@@ -199,7 +199,7 @@ static void json_add(struct asking *x, const struct obj *o, const struct why *w)
     val_add(a, &x->items, v);
 }
 
-static void answer_say(struct asking *x, const struct obj *o, const struct why *w, bool whole)
+static void answer_say(struct why_asking *x, const struct obj *o, const struct why *w, bool whole)
 {
     if (x->json) {
         json_add(x, o, w);
@@ -216,7 +216,7 @@ static void answer_say(struct asking *x, const struct obj *o, const struct why *
     show(stdout, "%s", text.p);
 }
 
-static bool ask_one(struct asking *x, const struct obj *o, bool whole)
+static bool ask_one(struct why_asking *x, const struct obj *o, bool whole)
 {
     AUTO(why_fini) struct why w = {0};
     struct why_ask q = {.view = &x->view, .last_line = last_line, .arg = x};
@@ -227,7 +227,7 @@ static bool ask_one(struct asking *x, const struct obj *o, bool whole)
     return fine;
 }
 
-static void answer_end(struct asking *x, bool fine)
+static void answer_end(struct why_asking *x, bool fine)
 {
     struct arena *a = &x->client->arena;
     if (x->json) {
@@ -262,7 +262,7 @@ static bool is_worth_telling(const struct obj *o)
     return why_knows(o->kind) || obj_deleting(o);
 }
 
-static int ask_all(struct asking *x)
+static int ask_all(struct why_asking *x)
 {
     struct client *c = x->client;
     struct err err = ERR;
@@ -287,7 +287,7 @@ static const struct kind *kind_of(const struct resource *r)
 }
 
 /* Reads the object itself (a kind that the view does not hold), and its name for an error. */
-static struct obj *read_object(struct asking *x, const struct kind *k, struct str ns, struct str name,
+static struct obj *read_object(struct why_asking *x, const struct kind *k, struct str ns, struct str name,
                                struct err *err)
 {
     AUTO(call_fini) struct call call = {0};
@@ -297,7 +297,7 @@ static struct obj *read_object(struct asking *x, const struct kind *k, struct st
     return call_take_obj(&call);
 }
 
-static bool ask_target(struct asking *x, const struct target *t, bool *fine, struct err *err)
+static bool ask_target(struct why_asking *x, const struct target *t, bool *fine, struct err *err)
 {
     struct client *c = x->client;
     const struct kind *k = kind_of(t->resource);
@@ -316,7 +316,7 @@ static bool ask_target(struct asking *x, const struct target *t, bool *fine, str
     return true;
 }
 
-static int why_run(struct asking *x, struct words words)
+static int why_run(struct why_asking *x, struct words words)
 {
     struct client *c = x->client;
     struct targets t;
@@ -342,7 +342,7 @@ static int why_run(struct asking *x, struct words words)
 int why_main(int argc, char **argv)
 {
     AUTO(client_fini) struct client c = {.verb = "why"};
-    struct asking x = {.client = &c, .items = val_list()};
+    struct why_asking x = {.client = &c, .items = val_list()};
     struct words words;
     struct err err = ERR;
     enum args_result r = args_read(&c.arena, &spec, argc, argv, &x, &words, NULL);

@@ -7,7 +7,7 @@
 #define ADMIN    "/etc/wherry/admin.kubeconfig"
 
 /* The files of $KUBECONFIG as one. */
-struct parts {
+struct kubeconfig_parts {
     struct arena *arena;
     struct val clusters, users, contexts;
     struct str current;
@@ -28,8 +28,8 @@ static const struct val *list_named(const struct val *list, struct str name)
 }
 
 /* Relative paths belong to the folder of their file; later nobody knows which that was. */
-static bool list_join(struct parts *p, struct val *to, const struct val *v, const char *name, struct str base,
-                      struct err *err)
+static bool list_join(struct kubeconfig_parts *p, struct val *to, const struct val *v, const char *name,
+                      struct str base, struct err *err)
 {
     val_each_item (it, val_get_str(v, str_of(name))) {
         if (!val_is(it, VAL_MAP))
@@ -43,7 +43,7 @@ static bool list_join(struct parts *p, struct val *to, const struct val *v, cons
     return true;
 }
 
-static bool file_join(struct parts *p, struct str yaml, struct str base, struct err *err)
+static bool file_join(struct kubeconfig_parts *p, struct str yaml, struct str base, struct err *err)
 {
     struct val v;
     if (!yaml_decode(p->arena, yaml, &v, err))
@@ -60,7 +60,7 @@ static bool file_join(struct parts *p, struct str yaml, struct str base, struct 
 }
 
 /* NAME-data (base64) wins over NAME (a file). */
-static bool material_read(struct parts *p, const struct val *entry, const char *name, struct str *out,
+static bool material_read(struct kubeconfig_parts *p, const struct val *entry, const char *name, struct str *out,
                           struct err *err)
 {
     const struct val *v = val_get_str(entry, str_of(strcmp(name, "tokenFile") == 0 ? "user" : "cluster"));
@@ -83,7 +83,7 @@ static bool material_read(struct parts *p, const struct val *entry, const char *
     return p->read(p->arena, path, out, err) || err_wrap(err, "%s", name);
 }
 
-static bool cluster_take(struct parts *p, struct kubeconfig *out, struct err *err)
+static bool cluster_take(struct kubeconfig_parts *p, struct kubeconfig *out, struct err *err)
 {
     const struct val *entry = list_named(&p->clusters, out->cluster), *c = val_get_str(entry, S("cluster"));
     if (!entry && out->server.n == 0)
@@ -97,7 +97,7 @@ static bool cluster_take(struct parts *p, struct kubeconfig *out, struct err *er
     return !entry || material_read(p, entry, "certificate-authority", &out->ca_pem, err);
 }
 
-static bool user_take(struct parts *p, struct kubeconfig *out, struct err *err)
+static bool user_take(struct kubeconfig_parts *p, struct kubeconfig *out, struct err *err)
 {
     if (out->user.n == 0 || out->token.n > 0) /* a token given is instead of the user: its certificate would win */
         return true;
@@ -127,7 +127,7 @@ static struct str text_first(struct str a, struct str b)
     return a.n > 0 ? a : b;
 }
 
-static bool parts_resolve(struct parts *p, const struct kubeconfig_overrides *o, struct kubeconfig *out,
+static bool parts_resolve(struct kubeconfig_parts *p, const struct kubeconfig_overrides *o, struct kubeconfig *out,
                           struct err *err)
 {
     static const struct kubeconfig_overrides none;
@@ -148,7 +148,8 @@ bool kubeconfig_parse(struct arena *a, struct str yaml, struct str base,
                       bool (*read)(struct arena *a, struct str path, struct str *out, struct err *err),
                       const struct kubeconfig_overrides *o, struct kubeconfig *out, struct err *err)
 {
-    struct parts p = {.arena = a, .clusters = val_list(), .users = val_list(), .contexts = val_list(), .read = read};
+    struct kubeconfig_parts p = {
+        .arena = a, .clusters = val_list(), .users = val_list(), .contexts = val_list(), .read = read};
     return file_join(&p, yaml, base, err) && parts_resolve(&p, o, out, err);
 }
 
@@ -174,7 +175,7 @@ static struct str default_paths(struct arena *a)
 bool kubeconfig_load(struct arena *a, const char *path, const struct kubeconfig_overrides *o, struct kubeconfig *out,
                      struct err *err)
 {
-    struct parts p = {
+    struct kubeconfig_parts p = {
         .arena = a, .clusters = val_list(), .users = val_list(), .contexts = val_list(), .read = read_path};
     struct str paths = path ? str_of(path) : default_paths(a), all = paths, one;
     size_t found = 0;

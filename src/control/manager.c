@@ -4,10 +4,10 @@
  *     -> turn_go: the actions of a step at once, the next step when all have succeeded
  *     -> turn_settle: waits until the caches have what was written -> turn_end: the key may be planned again
  *
- * A turn (struct turn) is one key on this way. It ends early where an action fails; the key then comes again after a
- * back-off, with the error in view->trouble. What a turn waits for at the end (struct await) is what makes plans
- * simple: none is made of a picture in which its own last writes are missing, so nothing is done twice, and no count
- * of expected events is kept. A write is seen once the cache of its kind has reached the revision that it was
+ * A turn (struct manager_turn) is one key on this way. It ends early where an action fails; the key then comes again
+ * after a back-off, with the error in view->trouble. What a turn waits for at the end (struct await) is what makes
+ * plans simple: none is made of a picture in which its own last writes are missing, so nothing is done twice, and no
+ * count of expected events is kept. A write is seen once the cache of its kind has reached the revision that it was
  * answered with; a delete also where the object is gone or going, since it may have been going already, and then no
  * revision comes.
  *
@@ -35,7 +35,7 @@ struct await {
 };
 
 /* One key on its way: planned, being applied, or waiting until what it wrote is seen. */
-struct turn {
+struct manager_turn {
     struct running *running;
     char *key;
     struct plan plan;
@@ -51,7 +51,7 @@ struct turn {
 };
 struct turn_call {
     struct call call;
-    struct turn *turn;
+    struct manager_turn *turn;
     struct action *action;
 };
 
@@ -77,7 +77,7 @@ struct running {
 };
 
 /* One kind that somebody watches. */
-struct source {
+struct manager_source {
     struct manager *manager;
     const struct kind *kind; /* counted */
     bool synced;
@@ -101,7 +101,7 @@ struct manager {
     struct news *news; /* of kinds; NULL: the built-in ones stay as they are */
     struct running *running;
     size_t nrunning;
-    struct source *sources[KIND_IDS];
+    struct manager_source *sources[KIND_IDS];
     const struct objset *sets[KIND_IDS];
     struct view view;
     int64_t ahead; /* of the machine's clock before what it had counted by itself; 0: not looked at yet */
@@ -169,7 +169,7 @@ static void stuck_keep(struct running *r, struct str key, struct str text, int64
     mem_free(map_put(&r->why, key, fresh));
 }
 
-static void turn_end(struct turn *t)
+static void turn_end(struct manager_turn *t)
 {
     struct running *r = t->running;
     AUTO_FREE char *key = t->key;
@@ -190,7 +190,7 @@ static void turn_end(struct turn *t)
 
 static bool await_seen(const struct manager *m, const struct await *a)
 {
-    struct source *s = m->sources[a->kind->id];
+    struct manager_source *s = m->sources[a->kind->id];
     if (!s || s->kind != a->kind)
         return true; /* nobody plans by it */
     if (a->gone) {
@@ -201,7 +201,7 @@ static bool await_seen(const struct manager *m, const struct await *a)
 }
 
 /* True where it is over (and freed). */
-static bool turn_settle(struct turn *t)
+static bool turn_settle(struct manager_turn *t)
 {
     struct manager *m = t->running->manager;
     for (size_t i = t->awaits.n; i-- > 0;)
@@ -215,8 +215,8 @@ static bool turn_settle(struct turn *t)
 
 static void settle_all(struct cache_handler *h)
 {
-    struct manager *m = container_of(h, struct source, handler)->manager;
-    list_each (t, &m->waiting, struct turn, node)
+    struct manager *m = container_of(h, struct manager_source, handler)->manager;
+    list_each (t, &m->waiting, struct manager_turn, node)
         turn_settle(t);
 }
 
@@ -226,12 +226,12 @@ static void event_record(struct running *r, const struct plan_event *e)
         events_record(r->events, e->about, S(""), e->type, e->reason, e->action, e->message);
 }
 
-static void turn_go(struct turn *t);
+static void turn_go(struct manager_turn *t);
 
 static void action_done(struct call *c)
 {
     struct turn_call *tc = container_of(c, struct turn_call, call);
-    struct turn *t = tc->turn;
+    struct manager_turn *t = tc->turn;
     struct action *a = tc->action;
     t->open--;
     fault_pass("control.written");
@@ -269,7 +269,7 @@ static void action_done(struct call *c)
         turn_go(t);
 }
 
-static void action_start(struct turn *t, struct turn_call *tc, struct action *a)
+static void action_start(struct manager_turn *t, struct turn_call *tc, struct action *a)
 {
     static const enum call_verb verbs[] = {CALL_CREATE, CALL_UPDATE, CALL_PATCH, CALL_DELETE, CALL_DELETE_COLLECTION,
                                            CALL_GET};
@@ -289,7 +289,7 @@ static void action_start(struct turn *t, struct turn_call *tc, struct action *a)
 }
 
 /* The next step, or the end. */
-static void turn_go(struct turn *t)
+static void turn_go(struct manager_turn *t)
 {
     if (!t->failed && t->next < t->plan.actions.n) {
         int step = t->plan.actions.p[t->next].step;
@@ -304,7 +304,7 @@ static void turn_go(struct turn *t)
 static void running_work(void *arg, struct str key)
 {
     struct running *r = arg;
-    struct turn *t = NEW(struct turn);
+    struct manager_turn *t = NEW(struct manager_turn);
     t->running = r;
     t->key = str_dupz(key);
     list_init(&t->node);
@@ -353,7 +353,7 @@ static void heard_forget(void *arg, struct str ns, struct str name)
 
 static void source_changed(struct cache_handler *h, struct obj *was, struct obj *now)
 {
-    struct source *s = container_of(h, struct source, handler);
+    struct manager_source *s = container_of(h, struct manager_source, handler);
     const struct view *v = manager_view(s->manager);
     for (size_t i = 0; i < s->n; i++) {
         if (s->who[i]->row->sign == (now ? now : was)->kind)
@@ -381,18 +381,18 @@ static void one_less_unsynced(struct manager *m)
 
 static void source_synced(struct cache_handler *h)
 {
-    struct source *s = container_of(h, struct source, handler);
+    struct manager_source *s = container_of(h, struct manager_source, handler);
     s->synced = true;
     one_less_unsynced(s->manager);
 }
 
-static struct source *source_of(struct manager *m, const struct kind *k)
+static struct manager_source *source_of(struct manager *m, const struct kind *k)
 {
     ASSERT(k->id >= 0 && k->id < KIND_IDS);
-    struct source *s = m->sources[k->id];
+    struct manager_source *s = m->sources[k->id];
     if (s)
         return s;
-    s = NEW(struct source);
+    s = NEW(struct manager_source);
     s->manager = m;
     s->kind = kind_ref(k);
     struct cache_options o = {.kind = k, .indexes = kind_indexes(k)};
@@ -405,7 +405,7 @@ static struct source *source_of(struct manager *m, const struct kind *k)
     return s;
 }
 
-static void source_tells(struct source *s, struct running *r,
+static void source_tells(struct manager_source *s, struct running *r,
                          void (*keys)(const struct view *v, const struct obj *was, const struct obj *now,
                                       keys_add_fn *add, void *arg))
 {
@@ -414,7 +414,7 @@ static void source_tells(struct source *s, struct running *r,
     s->what[s->n++] = keys;
 }
 
-static void source_free(struct source *s)
+static void source_free(struct manager_source *s)
 {
     cache_free(s->cache);
     kind_unref(s->kind);
@@ -423,7 +423,7 @@ static void source_free(struct source *s)
 
 /* --- kinds that come and go --- */
 
-static void source_drop(struct manager *m, struct source *s)
+static void source_drop(struct manager *m, struct manager_source *s)
 {
     m->sources[s->kind->id] = NULL;
     m->sets[s->kind->id] = NULL;
@@ -456,7 +456,7 @@ static void kinds_take(struct manager *m)
             source_drop(m, m->sources[was->kinds[i]->id]);
     for (size_t i = nkinds; i < now->n; i++)
         source_come(m, now->kinds[i]);
-    list_each (t, &m->waiting, struct turn, node) /* for a kind that is gone, perhaps */
+    list_each (t, &m->waiting, struct manager_turn, node) /* for a kind that is gone, perhaps */
         turn_settle(t);
     kind_set_unref(was);
 }
@@ -567,7 +567,7 @@ void manager_stop(struct manager *m)
     news_end(m);
     scheduler_free(m->scheduler);
     m->scheduler = NULL;
-    list_each (t, &m->turns, struct turn, all) {
+    list_each (t, &m->turns, struct manager_turn, all) {
         for (size_t i = 0; i < t->next; i++)
             call_cancel(&t->calls[i].call);
         mem_free(t->key);

@@ -9,7 +9,7 @@
 #define FAILED_MOST   (300 * NS_PER_S)
 #define FAILED_FORGET (600 * NS_PER_S) /* a pod that failed this long ago holds nothing back */
 
-struct ranked {
+struct ranked_pod {
     struct obj *pod;
     int64_t rank; /* pods of the same family on its node */
     int64_t now;
@@ -84,7 +84,7 @@ static int64_t restarts_of(const struct obj *pod)
 /* Smaller goes first. Upstream: controller.ActivePodsWithRanks. */
 static int ranked_cmp(const void *pa, const void *pb)
 {
-    const struct ranked *a = pa, *b = pb;
+    const struct ranked_pod *a = pa, *b = pb;
     const struct obj *x = a->pod, *y = b->pod;
     int64_t d;
     if ((d = (pod_node(x).n > 0) - (pod_node(y).n > 0)))
@@ -132,10 +132,10 @@ static void plan_removals(const struct view *v, const struct obj *rs, struct pla
 {
     AUTO(map_fini) struct map nodes = MAP;
     family_count(v, rs, &nodes);
-    struct ranked *ranked = arena_alloc(&out->arena, pods->active.n * sizeof *ranked);
+    struct ranked_pod *ranked = arena_alloc(&out->arena, pods->active.n * sizeof *ranked);
     for (size_t i = 0; i < pods->active.n; i++) {
         struct obj *pod = pods->active.p[i];
-        ranked[i] = (struct ranked){pod, (intptr_t)map_get(&nodes, pod_node(pod)), v->now};
+        ranked[i] = (struct ranked_pod){pod, (intptr_t)map_get(&nodes, pod_node(pod)), v->now};
     }
     qsort(ranked, pods->active.n, sizeof *ranked, ranked_cmp);
     for (size_t i = 0; i < MIN(n, BURST); i++) {

@@ -25,7 +25,7 @@ static bool ports_free(const struct obj *pod, const struct sched_node *n)
 
 /* ---- the decision ---- */
 
-struct asking {
+struct fit_asking {
     struct sched *sched;
     const struct obj *pod;
     struct arena *arena;
@@ -36,14 +36,14 @@ struct asking {
     unsigned wake;
 };
 
-static void reason_add(struct asking *q, const char *text)
+static void reason_add(struct fit_asking *q, const char *text)
 {
     struct str t = str_of(text);
     map_put(&q->reasons, t, (void *)((intptr_t)map_get(&q->reasons, t) + 1));
 }
 
 /* Adds a reason for each resource that is short. False: at least one is. */
-static bool resources_fit(struct asking *q, const struct sched_node *n, bool *resolvable)
+static bool resources_fit(struct fit_asking *q, const struct sched_node *n, bool *resolvable)
 {
     bool fits = true;
     if (n->requested[RES_PODS] + 1 > n->allocatable[RES_PODS]) {
@@ -62,7 +62,7 @@ static bool resources_fit(struct asking *q, const struct sched_node *n, bool *re
     return fits;
 }
 
-static bool node_fits(struct asking *q, const struct sched_node *n)
+static bool node_fits(struct fit_asking *q, const struct sched_node *n)
 {
     const struct obj *node = n->obj, *pod = q->pod;
     struct str wanted = val_text_at(obj_spec(pod), N(nodeName));
@@ -96,7 +96,7 @@ static int text_cmp(const void *a, const void *b)
 }
 
 /* "2 Insufficient cpu, 1 node(s) were unschedulable": sorted as texts, as upstream sorts them. */
-static void reasons_text(struct asking *q, struct strbuf *b)
+static void reasons_text(struct fit_asking *q, struct strbuf *b)
 {
     struct str texts[64 + SCHED_RESOURCES];
     size_t n = 0;
@@ -109,7 +109,7 @@ static void reasons_text(struct asking *q, struct strbuf *b)
 }
 
 /* before: what holds of every node, said once; NULL: each node's own reasons. */
-static struct str refusal_text(struct asking *q, const char *before)
+static struct str refusal_text(struct fit_asking *q, const char *before)
 {
     size_t nodes = q->sched->nnodes;
     if (nodes == 0) {
@@ -148,7 +148,7 @@ static int64_t num_clamp(int64_t x)
 }
 
 /* NodeResourcesLeastAllocated and ...BalancedAllocation over cpu and memory. */
-static int64_t score_resources(const struct asking *q, const struct sched_node *n)
+static int64_t score_resources(const struct fit_asking *q, const struct sched_node *n)
 {
     int64_t least = 0, weight = 0;
     double part[2] = {0};
@@ -191,7 +191,7 @@ static int64_t soft_taints(const struct obj *pod, const struct obj *node)
     return n;
 }
 
-static struct sched_node *best_of(struct asking *q, struct sched_node **nodes, size_t n)
+static struct sched_node *best_of(struct fit_asking *q, struct sched_node **nodes, size_t n)
 {
     int64_t *mem = arena_alloc(q->arena, 4 * n * sizeof *mem), *spread = mem, *kin = mem + n, *liked = mem + 2 * n,
             *soft = mem + 3 * n, most_liked = 0, most_soft = 0;
@@ -245,7 +245,7 @@ const char *claim_missing(const struct view *v, const struct obj *pod, struct ar
 
 void schedule(struct sched *s, const struct view *v, const struct obj *pod, struct arena *a, struct decision *out)
 {
-    struct asking q = {.sched = s, .pod = pod, .arena = a};
+    struct fit_asking q = {.sched = s, .pod = pod, .arena = a};
     *out = (struct decision){0};
     const char *before = claim_missing(v, pod, a);
     if (before) {

@@ -31,7 +31,7 @@ enum where {
     STUCK,   /* until something in `wake` happens */
     BINDING, /* it has a node in our state; the call is under way, or the watch is to bring it */
 };
-struct waiting {
+struct sched_waiting {
     struct scheduler *s;
     struct obj *pod; /* counted, the newest we know */
     enum where where;
@@ -48,7 +48,7 @@ struct scheduler {
     const struct view *view;
     struct sched state;
     struct events *events;
-    struct map waiting; /* "ns/name" -> struct waiting */
+    struct map waiting; /* "ns/name" -> struct sched_waiting */
     struct heap active, backing;
     struct workqueue *ticks; /* one key: a turn of the scheduler is wanted, now or at a time */
     size_t calls;
@@ -58,7 +58,8 @@ struct scheduler {
 
 static bool active_less(const struct heap_node *a, const struct heap_node *b)
 {
-    const struct waiting *x = container_of(a, struct waiting, node), *y = container_of(b, struct waiting, node);
+    const struct sched_waiting *x = container_of(a, struct sched_waiting, node),
+                               *y = container_of(b, struct sched_waiting, node);
     if (x->priority != y->priority)
         return x->priority > y->priority;
     return x->since != y->since ? x->since < y->since : str_cmp(x->pod->name, y->pod->name) < 0;
@@ -66,15 +67,15 @@ static bool active_less(const struct heap_node *a, const struct heap_node *b)
 
 static bool backing_less(const struct heap_node *a, const struct heap_node *b)
 {
-    return container_of(a, struct waiting, node)->until < container_of(b, struct waiting, node)->until;
+    return container_of(a, struct sched_waiting, node)->until < container_of(b, struct sched_waiting, node)->until;
 }
 
-static void waiting_leave(struct waiting *w)
+static void waiting_leave(struct sched_waiting *w)
 {
     heap_del(w->where == ACTIVE ? &w->s->active : &w->s->backing, &w->node);
 }
 
-static void waiting_activate(struct waiting *w)
+static void waiting_activate(struct sched_waiting *w)
 {
     struct scheduler *s = w->s;
     waiting_leave(w);
@@ -91,7 +92,7 @@ static void waiting_activate(struct waiting *w)
     }
 }
 
-static void back_off(struct waiting *w)
+static void back_off(struct sched_waiting *w)
 {
     int64_t delay = BACKOFF_MIN;
     for (int i = 1; i < w->attempts && delay < BACKOFF_MAX; i++)
@@ -99,7 +100,7 @@ static void back_off(struct waiting *w)
     w->until = clock_mono() + MIN(delay, BACKOFF_MAX);
 }
 
-static void waiting_free(struct waiting *w)
+static void waiting_free(struct sched_waiting *w)
 {
     struct scheduler *s = w->s;
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
@@ -114,7 +115,7 @@ static void waiting_free(struct waiting *w)
 
 /* ---- what a decision leads to ---- */
 
-static void tell_bound(struct waiting *w)
+static void tell_bound(struct sched_waiting *w)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     events_record(w->s->events, w->pod, S(""), "Normal", "Scheduled", "Binding",
@@ -124,7 +125,7 @@ static void tell_bound(struct waiting *w)
 
 static void bind_done(struct call *c)
 {
-    struct waiting *w = container_of(c, struct waiting, call);
+    struct sched_waiting *w = container_of(c, struct sched_waiting, call);
     struct scheduler *s = w->s;
     s->calls--;
     if (c->ok) {
@@ -138,7 +139,7 @@ static void bind_done(struct call *c)
     waiting_activate(w);
 }
 
-static void waiting_bind(struct waiting *w, struct sched_node *node)
+static void waiting_bind(struct sched_waiting *w, struct sched_node *node)
 {
     struct scheduler *s = w->s;
     waiting_leave(w);
@@ -165,7 +166,7 @@ static void waiting_bind(struct waiting *w, struct sched_node *node)
 
 static void told_done(struct call *c)
 {
-    struct waiting *w = container_of(c, struct waiting, call);
+    struct sched_waiting *w = container_of(c, struct sched_waiting, call);
     w->s->calls--;
     if (!c->ok && c->err.kind != E_CONFLICT && c->err.kind != E_NOT_FOUND) {
         log_debug("schedule.condition", "pod=" STR_FMT "/" STR_FMT " error=%s", STR_ARG(w->pod->ns),
@@ -186,7 +187,7 @@ static struct val status_unschedulable(struct arena *a, const struct obj *pod, s
     return conditions_with(a, obj_status(pod), &c, clock_real());
 }
 
-static void waiting_tell(struct waiting *w, struct str message)
+static void waiting_tell(struct sched_waiting *w, struct str message)
 {
     struct scheduler *s = w->s;
     events_record(s->events, w->pod, S(""), "Warning", "FailedScheduling", "Scheduling", message);
@@ -205,7 +206,7 @@ static void waiting_tell(struct waiting *w, struct str message)
     call_start(&w->call, s->t, &o);
 }
 
-static void look_at(struct waiting *w)
+static void look_at(struct sched_waiting *w)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct decision d;
@@ -227,17 +228,17 @@ static void scheduler_turn(void *arg, struct str key)
     struct scheduler *s = arg;
     int64_t now = clock_mono();
     struct heap_node *top;
-    while ((top = heap_top(&s->backing)) && container_of(top, struct waiting, node)->until <= now)
-        waiting_activate(container_of(top, struct waiting, node));
+    while ((top = heap_top(&s->backing)) && container_of(top, struct sched_waiting, node)->until <= now)
+        waiting_activate(container_of(top, struct sched_waiting, node));
     while ((top = heap_top(&s->active))) {
-        look_at(container_of(top, struct waiting, node));
+        look_at(container_of(top, struct sched_waiting, node));
         if (workqueue_turn_spent(s->ticks))
             break; /* others get the loop */
     }
     if (heap_top(&s->active))
         workqueue_add(s->ticks, TICK);
     else if ((top = heap_top(&s->backing)))
-        workqueue_add_after(s->ticks, TICK, container_of(top, struct waiting, node)->until - now);
+        workqueue_add_after(s->ticks, TICK, container_of(top, struct sched_waiting, node)->until - now);
     workqueue_done(s->ticks, key, true);
 }
 
@@ -246,7 +247,7 @@ static void scheduler_turn(void *arg, struct str key)
 static void scheduler_wake(struct scheduler *s, unsigned what)
 {
     map_each (it, &s->waiting) {
-        struct waiting *w = it->value;
+        struct sched_waiting *w = it->value;
         if (w->where == STUCK && (w->wake & what))
             waiting_activate(w);
     }
@@ -255,7 +256,7 @@ static void scheduler_wake(struct scheduler *s, unsigned what)
 static void pod_waits(struct scheduler *s, struct obj *was, struct obj *now)
 {
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
-    struct waiting *w = map_get(&s->waiting, objset_key_of(&key, now));
+    struct sched_waiting *w = map_get(&s->waiting, objset_key_of(&key, now));
     bool gated = val_len(val_get(obj_spec(now), N(schedulingGates))) > 0;
     if (w && !str_eq(w->pod->uid, now->uid)) {
         waiting_free(w);
@@ -273,8 +274,8 @@ static void pod_waits(struct scheduler *s, struct obj *was, struct obj *now)
             waiting_activate(w);
         return;
     }
-    w = NEW(struct waiting);
-    *w = (struct waiting){.s = s, .pod = obj_ref(now), .where = STUCK, .since = clock_mono()};
+    w = NEW(struct sched_waiting);
+    *w = (struct sched_waiting){.s = s, .pod = obj_ref(now), .where = STUCK, .since = clock_mono()};
     w->priority = val_num_at(obj_spec(now), 0, N(priority));
     map_put(&s->waiting, strbuf_str(&key), w);
     waiting_activate(w);
@@ -283,7 +284,7 @@ static void pod_waits(struct scheduler *s, struct obj *was, struct obj *now)
 static void waits_no_more(struct scheduler *s, const struct obj *pod)
 {
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
-    struct waiting *w = map_get(&s->waiting, objset_key_of(&key, pod));
+    struct sched_waiting *w = map_get(&s->waiting, objset_key_of(&key, pod));
     if (!w)
         return;
     /* the watch may be faster than the answer to the binding */

@@ -69,22 +69,22 @@ static struct val ports_of(struct arena *a, const struct obj *svc, const int32_t
 }
 
 /* A Service's ports as its pods have them: made once for all that have the same. */
-struct targets {
+struct port_targets {
     const struct obj *svc;
     struct arena *arena;
     bool named;      /* the pods say which */
     struct map made; /* the numbers -> struct val */
 };
 
-static struct targets targets_of(struct arena *a, const struct obj *svc)
+static struct port_targets targets_of(struct arena *a, const struct obj *svc)
 {
-    struct targets t = {.svc = svc, .arena = a, .made = MAP};
+    struct port_targets t = {.svc = svc, .arena = a, .made = MAP};
     val_each_item (it, val_get(obj_spec(svc), N(ports)))
         t.named = t.named || val_text_at(it, N(targetPort)).n > 0;
     return t;
 }
 
-static const struct val *targets_in(struct targets *t, const struct obj *pod)
+static const struct val *targets_in(struct port_targets *t, const struct obj *pod)
 {
     const struct val *ports = val_get(obj_spec(t->svc), N(ports));
     AUTO(arena_fini) struct arena a = ARENA;
@@ -116,7 +116,7 @@ bool service_backends(const struct view *v, const struct obj *svc, struct str fa
     const struct val *map = val_get(obj_spec(svc), N(selector));
     if (val_len(map) == 0 || str_eqz(val_text_at(obj_spec(svc), N(type)), "ExternalName"))
         return false;
-    struct targets targets = targets_of(&out->arena, svc);
+    struct port_targets targets = targets_of(&out->arena, svc);
     bool unready_too = val_true(val_get(obj_spec(svc), N(publishNotReadyAddresses)));
     struct obj *pod;
     for (struct objset_iter it = view_with(v, K(Pod), &index_namespace, svc->ns); (pod = objset_next(&it));) {

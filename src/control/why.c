@@ -11,12 +11,12 @@
 #include "control/why_int.h"
 
 /* What is said of a kind. A kind without `say` is stored and nothing acts on it; `what` is what nobody does then. */
-struct row {
+struct why_row {
     const struct kind *kind;
     why_fn *say;
     struct str (*head)(struct question *q, const struct obj *o);
 };
-static const struct row rows[] = {
+static const struct why_row rows[] = {
     {K(Deployment), why_deployment, deployment_head},
     {K(ReplicaSet), why_replicaset, replicaset_head},
     {K(Pod), why_pod, pod_head},
@@ -48,7 +48,7 @@ const struct kind *const why_reads[] = {
     K(Node),       K(ConfigMap),  K(Event), K(ServiceAccount), K(PodDisruptionBudget), K(PersistentVolumeClaim),
     NULL};
 
-static const struct row *row_of(const struct kind *k)
+static const struct why_row *row_of(const struct kind *k)
 {
     for (size_t i = 0; i < countof(rows); i++)
         if (rows[i].kind == k)
@@ -188,7 +188,7 @@ struct question why_about(const struct question *q, const struct obj *o)
 void why_object(const struct why_ask *ask, const struct obj *o, struct why *out)
 {
     struct question q = {.ask = ask, .v = ask->view, .a = &out->arena, .owner = owner_of(ask->view, o)};
-    const struct row *row = row_of(o->kind);
+    const struct why_row *row = row_of(o->kind);
     struct finding *f = &out->found;
     f->cause = "";
     bool going = o->kind != K(Pod) && obj_deleting(o);

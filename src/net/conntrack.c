@@ -41,7 +41,7 @@ struct tuple {
     uint8_t proto;
 };
 
-struct entry {
+struct conntrack_entry {
     struct tuple orig, reply;
     uint32_t status, id;
     int tcp_state;                   /* -1: not TCP */
@@ -100,10 +100,10 @@ static int read_tcp_state(const struct nlattr *protoinfo)
     return -1;
 }
 
-static void read_entry(const struct nlmsghdr *h, struct entry *e)
+static void read_entry(const struct nlmsghdr *h, struct conntrack_entry *e)
 {
     const struct nlattr *a;
-    *e = (struct entry){.tcp_state = -1};
+    *e = (struct conntrack_entry){.tcp_state = -1};
     mnl_attr_for_each(a, h, sizeof(struct nfgenmsg))
     {
         bool word = mnl_attr_get_payload_len(a) == 4;
@@ -184,7 +184,7 @@ struct draining {
     struct drain_sample sample;
 };
 
-static bool entry_is_closing(const struct entry *e)
+static bool entry_is_closing(const struct conntrack_entry *e)
 {
     return e->orig.proto == NET_TCP && (e->tcp_state == TCP_CONNTRACK_TIME_WAIT ||
                                         e->tcp_state == TCP_CONNTRACK_CLOSE || e->tcp_state == TCP_CONNTRACK_NONE);
@@ -193,7 +193,7 @@ static bool entry_is_closing(const struct entry *e)
 static void drain_each(const struct nlmsghdr *h, void *arg)
 {
     struct draining *d = arg;
-    struct entry e;
+    struct conntrack_entry e;
     read_entry(h, &e);
     if (e.reply.src != d->pod_ip || !(e.status & IPS_DST_NAT) || entry_is_closing(&e))
         return;
@@ -226,10 +226,10 @@ struct forgetting {
     const struct rule_gone *gone;
     size_t n;
     const struct conntrack_keep *keep;
-    ARRAY(struct entry) found;
+    ARRAY(struct conntrack_entry) found;
 };
 
-static bool is_gone(const struct entry *e, const struct rule_gone *g)
+static bool is_gone(const struct conntrack_entry *e, const struct rule_gone *g)
 {
     if (e->orig.proto != NET_UDP || g->proto != NET_UDP || g->port != e->orig.dport ||
         (g->ip && g->ip != e->orig.dst))
@@ -239,7 +239,7 @@ static bool is_gone(const struct entry *e, const struct rule_gone *g)
     return (e->status & IPS_DST_NAT) && e->reply.src == g->endpoint.ip && e->reply.sport == g->endpoint.port;
 }
 
-static bool is_stray(const struct entry *e, const struct conntrack_keep *keep)
+static bool is_stray(const struct conntrack_entry *e, const struct conntrack_keep *keep)
 {
     char buf[RULE_PAIR_N];
     struct rule_gone pair = {.proto = NET_UDP,
@@ -259,7 +259,7 @@ static bool is_stray(const struct entry *e, const struct conntrack_keep *keep)
 static void forget_each(const struct nlmsghdr *h, void *arg)
 {
     struct forgetting *f = arg;
-    struct entry e;
+    struct conntrack_entry e;
     read_entry(h, &e);
     if (f->keep && is_stray(&e, f->keep)) {
         array_push(&f->found, e);
@@ -280,7 +280,7 @@ static void forget_again(void *arg)
 
 /* Named by the side that holds the address that is gone: a client may have used its port again since the entry was
  * read, and then the other side, and even the id, are those of a connection that lives. */
-static bool delete_entry(struct netlink *nl, uint16_t side, const struct entry *e, struct err *err)
+static bool delete_entry(struct netlink *nl, uint16_t side, const struct conntrack_entry *e, struct err *err)
 {
     AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
     struct err x = ERR;
@@ -296,7 +296,7 @@ static bool delete_entry(struct netlink *nl, uint16_t side, const struct entry *
 
 /* A datagram was sent to the endpoint and is not answered yet: without the entry its answer would reach nobody. What
  * is never answered (logs, figures) is not waited for. */
-static bool under_way(const struct entry *e)
+static bool under_way(const struct conntrack_entry *e)
 {
     return e->status & IPS_DST_NAT && e->answered < e->asked && (e->answered > 0 || e->asked == 1);
 }
@@ -306,7 +306,7 @@ static bool forget_found(struct netlink *nl, struct forgetting *f, bool last, un
 {
     *again = false;
     for (size_t i = 0; i < f->found.n; i++) {
-        const struct entry *e = &f->found.p[i];
+        const struct conntrack_entry *e = &f->found.p[i];
         if (!last && under_way(e)) {
             *again = true;
             continue;
@@ -344,13 +344,13 @@ bool conntrack_forget(const struct rule_gone *gone, size_t n, const struct connt
 struct leaving {
     uint32_t ip;
     uint16_t side;
-    ARRAY(struct entry) found;
+    ARRAY(struct conntrack_entry) found;
 };
 
 static void leave_each(const struct nlmsghdr *h, void *arg)
 {
     struct leaving *l = arg;
-    struct entry e;
+    struct conntrack_entry e;
     read_entry(h, &e);
     bool ports = e.orig.proto == NET_TCP || e.orig.proto == NET_UDP || e.orig.proto == NET_SCTP;
     if (ports && (l->side == CTA_TUPLE_ORIG ? e.orig.src : e.reply.src) == l->ip)

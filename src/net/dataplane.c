@@ -4,7 +4,7 @@
 #define RETRY_LAST_NS  (5 * NS_PER_S)
 #define SETTLE_NS      (20 * NS_PER_MS) /* a foreign edit is rarely one message */
 
-struct work { /* what a job touches */
+struct dataplane_work { /* what a job touches */
     struct job job;
     struct dataplane *dp; /* for done, in the loop's thread */
     struct rules_diff diff;
@@ -23,7 +23,7 @@ struct dataplane {
     struct nft nft; /* the job's while `busy` */
     uint32_t own_port;
     struct rules rules;
-    struct work work;
+    struct dataplane_work work;
     struct poll watch;
     struct timer settle, retry;
     int64_t retry_ns;
@@ -80,7 +80,7 @@ static void dataplane_go(struct dataplane *dp);
 
 static void work_run(struct job *j)
 {
-    struct work *w = container_of(j, struct work, job);
+    struct dataplane_work *w = container_of(j, struct dataplane_work, job);
     struct nft *n = &w->dp->nft; /* nobody else's while this runs */
     if (w->load && !nft_load(n, &w->err))
         return;
@@ -113,7 +113,7 @@ static void tell_failure(struct dataplane *dp, const struct err *err)
         timer_set(&dp->retry, dp->retry_ns);
 }
 
-static void after_read(struct dataplane *dp, struct work *w)
+static void after_read(struct dataplane *dp, struct dataplane_work *w)
 {
     dp->must_read = false;
     dp->must_load = !w->state.whole;
@@ -124,7 +124,7 @@ static void after_read(struct dataplane *dp, struct work *w)
     dp->repairing = true;
 }
 
-static void after_apply(struct dataplane *dp, struct work *w)
+static void after_apply(struct dataplane *dp, struct dataplane_work *w)
 {
     dp->told[0] = 0;
     dp->retry_ns = 0;
@@ -139,7 +139,7 @@ static void after_apply(struct dataplane *dp, struct work *w)
 
 static void work_done(struct job *j)
 {
-    struct work *w = container_of(j, struct work, job);
+    struct dataplane_work *w = container_of(j, struct dataplane_work, job);
     struct dataplane *dp = w->dp;
     dp->own_port = nft_port(&dp->nft);
     if (w->load)
@@ -170,8 +170,8 @@ static void dataplane_go(struct dataplane *dp)
         return;
     if (!dp->must_read && !dp->must_load && !dp->asked && !dp->repairing)
         return;
-    struct work *w = &dp->work;
-    *w = (struct work){.dp = dp, .revision = dp->wanted};
+    struct dataplane_work *w = &dp->work;
+    *w = (struct dataplane_work){.dp = dp, .revision = dp->wanted};
     if (dp->must_read) {
         w->read = true;
     } else {

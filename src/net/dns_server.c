@@ -42,7 +42,7 @@
 #define LISTEN_QUEUED 128
 
 /* What one address takes of what there is for all. Here while it takes anything. */
-struct source {
+struct dns_source {
     struct list all;
     uint32_t ip;
     unsigned conns, waiting;
@@ -53,7 +53,7 @@ struct source {
 struct dns_conn {
     struct dns_server *server;
     struct list all;
-    struct source *source;
+    struct dns_source *source;
     struct poll poll;
     struct timer idle; /* since the last whole question: bytes that make none buy no time */
     int fd;            /* -1: closed */
@@ -62,7 +62,7 @@ struct dns_conn {
 };
 
 /* Where an answer goes. */
-struct asker {
+struct dns_asker {
     struct dns_conn *conn; /* NULL: UDP, to addr */
     uint32_t ip;           /* whose question it is */
     struct sockaddr_storage addr;
@@ -70,11 +70,11 @@ struct asker {
 };
 
 /* A question that waits for an upstream. */
-struct waiting {
+struct dns_waiting {
     struct dns_server *server;
     struct list all;
-    struct source *source;
-    struct asker asker;
+    struct dns_source *source;
+    struct dns_asker asker;
     struct dns_query asked; /* by the client */
     struct dns_query ours;  /* to the upstream: another name for an ExternalName */
     struct dns_name *chain; /* to `ours`, for an ExternalName; NULL: was asked for itself */
@@ -109,18 +109,18 @@ static uint32_t ip_of(const struct sockaddr_storage *a)
     return a->ss_family == AF_INET ? ntohl(in.sin_addr.s_addr) : 0;
 }
 
-static struct source *source_of(struct dns_server *s, uint32_t ip)
+static struct dns_source *source_of(struct dns_server *s, uint32_t ip)
 {
-    list_each (x, &s->sources, struct source, all)
+    list_each (x, &s->sources, struct dns_source, all)
         if (x->ip == ip)
             return x;
-    struct source *x = NEW(struct source);
+    struct dns_source *x = NEW(struct dns_source);
     x->ip = ip;
     list_add_tail(&s->sources, &x->all);
     return x;
 }
 
-static void source_release(struct source *x)
+static void source_release(struct dns_source *x)
 {
     if (x->conns || x->waiting)
         return;
@@ -128,7 +128,7 @@ static void source_release(struct source *x)
     mem_free(x);
 }
 
-static void source_refuse(struct dns_server *s, struct source *x, const char *what, unsigned share)
+static void source_refuse(struct dns_server *s, struct dns_source *x, const char *what, unsigned share)
 {
     s->stats.refused++;
     if (!x->told)
@@ -137,10 +137,10 @@ static void source_refuse(struct dns_server *s, struct source *x, const char *wh
     x->told = true;
 }
 
-static struct source *source_greediest(struct dns_server *s, bool conns)
+static struct dns_source *source_greediest(struct dns_server *s, bool conns)
 {
-    struct source *most = NULL;
-    list_each (x, &s->sources, struct source, all)
+    struct dns_source *most = NULL;
+    list_each (x, &s->sources, struct dns_source, all)
         if (!most || (conns ? x->conns > most->conns : x->waiting > most->waiting))
             most = x;
     return most;
@@ -186,7 +186,7 @@ static void conn_flush(struct dns_conn *c)
     poll_want(&c->poll, (c->out.n ? POLL_WRITE : 0) | (c->out.n < OUT_MAX / 2 ? POLL_READ : 0));
 }
 
-static void send_answer(struct dns_server *s, const struct asker *to, const uint8_t *msg, size_t n)
+static void send_answer(struct dns_server *s, const struct dns_asker *to, const uint8_t *msg, size_t n)
 {
     if (!to->conn) {
         if (sendto(s->config.udp_fd, msg, n, MSG_DONTWAIT, (const struct sockaddr *)&to->addr, to->addr_n) < 0)
@@ -204,7 +204,7 @@ static void send_answer(struct dns_server *s, const struct asker *to, const uint
         conn_flush(to->conn);
 }
 
-static void send_error(struct dns_server *s, const struct asker *to, const struct dns_query *q, int rcode)
+static void send_error(struct dns_server *s, const struct dns_asker *to, const struct dns_query *q, int rcode)
 {
     s->stats.failed += rcode == DNS_SERVFAIL;
     send_answer(s, to, s->out, dns_write_error(s->out, sizeof s->out, q, rcode));
@@ -212,7 +212,7 @@ static void send_error(struct dns_server *s, const struct asker *to, const struc
 
 /* ---- upstream ---- */
 
-static void waiting_stop(struct waiting *w)
+static void waiting_stop(struct dns_waiting *w)
 {
     timer_stop(&w->timer);
     if (w->fd >= 0) {
@@ -221,7 +221,7 @@ static void waiting_stop(struct waiting *w)
     }
 }
 
-static void waiting_free(struct waiting *w)
+static void waiting_free(struct dns_waiting *w)
 {
     waiting_stop(w);
     list_del(&w->all);
@@ -238,10 +238,10 @@ static void waiting_free(struct waiting *w)
     }
 }
 
-static void waiting_try(struct waiting *w);
+static void waiting_try(struct dns_waiting *w);
 
 /* An upstream's message becomes the client's: its id, and no longer than it can take. */
-static void answer_relay(struct dns_server *s, const struct asker *to, const struct dns_query *q, uint8_t *msg,
+static void answer_relay(struct dns_server *s, const struct dns_asker *to, const struct dns_query *q, uint8_t *msg,
                          size_t n)
 {
     if (!to->conn && n > q->udp_size) {
@@ -257,7 +257,7 @@ static void answer_relay(struct dns_server *s, const struct asker *to, const str
     send_answer(s, to, msg, n);
 }
 
-static void waiting_fail(struct waiting *w)
+static void waiting_fail(struct dns_waiting *w)
 {
     struct dns_server *s = w->server;
     s->stats.failed++;
@@ -268,7 +268,7 @@ static void waiting_fail(struct waiting *w)
     waiting_free(w);
 }
 
-static void waiting_next(struct waiting *w)
+static void waiting_next(struct dns_waiting *w)
 {
     waiting_stop(w);
     w->tcp = false;
@@ -276,7 +276,7 @@ static void waiting_next(struct waiting *w)
     waiting_try(w);
 }
 
-static void waiting_answer(struct waiting *w, uint8_t *msg, size_t n)
+static void waiting_answer(struct dns_waiting *w, uint8_t *msg, size_t n)
 {
     struct dns_server *s = w->server;
     struct dns_reply reply;
@@ -309,7 +309,7 @@ static void waiting_answer(struct waiting *w, uint8_t *msg, size_t n)
 
 static void on_upstream_udp(struct poll *p, int ready)
 {
-    struct waiting *w = container_of(p, struct waiting, poll);
+    struct dns_waiting *w = container_of(p, struct dns_waiting, poll);
     struct dns_server *s = w->server;
     (void)ready;
     ssize_t n = recv(w->fd, s->in, sizeof s->in, MSG_DONTWAIT);
@@ -321,7 +321,7 @@ static void on_upstream_udp(struct poll *p, int ready)
         waiting_answer(w, s->in, (size_t)n);
 }
 
-static bool upstream_send_tcp(struct waiting *w)
+static bool upstream_send_tcp(struct dns_waiting *w)
 {
     uint8_t msg[2 + DNS_UDP_MIN];
     size_t n = dns_ask(msg + 2, sizeof msg - 2, &w->ours, w->id);
@@ -338,7 +338,7 @@ static bool upstream_send_tcp(struct waiting *w)
 
 static void on_upstream_tcp(struct poll *p, int ready)
 {
-    struct waiting *w = container_of(p, struct waiting, poll);
+    struct dns_waiting *w = container_of(p, struct dns_waiting, poll);
     if (ready & POLL_WRITE && !upstream_send_tcp(w)) {
         waiting_next(w);
         return;
@@ -365,10 +365,10 @@ static void on_upstream_tcp(struct poll *p, int ready)
 
 static void on_upstream_late(struct timer *t)
 {
-    waiting_next(container_of(t, struct waiting, timer));
+    waiting_next(container_of(t, struct dns_waiting, timer));
 }
 
-static bool upstream_open(struct waiting *w, const struct sockaddr_storage *to)
+static bool upstream_open(struct dns_waiting *w, const struct sockaddr_storage *to)
 {
     socklen_t n = to->ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
     int type = (w->tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;
@@ -388,7 +388,7 @@ static bool upstream_open(struct waiting *w, const struct sockaddr_storage *to)
     return send(w->fd, msg, len, MSG_DONTWAIT) == (ssize_t)len;
 }
 
-static void waiting_try(struct waiting *w)
+static void waiting_try(struct dns_waiting *w)
 {
     struct dns_server *s = w->server;
     if (w->tries >= TRIES || s->config.upstreams.n == 0) {
@@ -401,22 +401,22 @@ static void waiting_try(struct waiting *w)
 
 /* Where there is no room for anybody, the one who takes most loses the question that waits longest. NULL: it is he
  * who asks, or he has his share. */
-static struct source *waiting_room(struct dns_server *s, uint32_t ip)
+static struct dns_source *waiting_room(struct dns_server *s, uint32_t ip)
 {
-    struct source *x = source_of(s, ip);
+    struct dns_source *x = source_of(s, ip);
     if (x->waiting >= WAITING_SHARE) {
         source_refuse(s, x, "questions that wait for an answer from outside", WAITING_SHARE);
         return NULL;
     }
     if (s->nwaiting < WAITING_MAX)
         return x;
-    struct source *most = source_greediest(s, false);
+    struct dns_source *most = source_greediest(s, false);
     if (most->waiting <= x->waiting + 1) {
         s->stats.refused++;
         source_release(x);
         return NULL;
     }
-    list_each (w, &s->waiting, struct waiting, all)
+    list_each (w, &s->waiting, struct dns_waiting, all)
         if (w->source == most) {
             s->stats.refused++;
             waiting_fail(w);
@@ -425,7 +425,7 @@ static struct source *waiting_room(struct dns_server *s, uint32_t ip)
     return x;
 }
 
-static void query_forward(struct dns_server *s, const struct asker *from, const struct dns_query *q,
+static void query_forward(struct dns_server *s, const struct dns_asker *from, const struct dns_query *q,
                           const struct dns_name *chain, size_t nchain)
 {
     struct dns_query ours = *q;
@@ -444,12 +444,12 @@ static void query_forward(struct dns_server *s, const struct asker *from, const 
         answer_relay(s, from, q, s->in, n);
         return;
     }
-    struct source *source = waiting_room(s, from->ip);
+    struct dns_source *source = waiting_room(s, from->ip);
     if (!source) {
         send_error(s, from, q, DNS_SERVFAIL);
         return;
     }
-    struct waiting *w = NEW(struct waiting);
+    struct dns_waiting *w = NEW(struct dns_waiting);
     w->server = s;
     w->source = source;
     source->waiting++;
@@ -472,7 +472,7 @@ static void query_forward(struct dns_server *s, const struct asker *from, const 
 /* ---- clients ---- */
 
 /* Names of the cluster are looked up here, as many as lead on; a circle of ExternalNames ends. */
-static void name_chase(struct dns_server *s, const struct asker *from, const struct dns_query *q,
+static void name_chase(struct dns_server *s, const struct dns_asker *from, const struct dns_query *q,
                        const struct dns_name *target, uint32_t rotate)
 {
     struct dns_name chain[CHASE_MOST] = {*target};
@@ -497,7 +497,7 @@ static void name_chase(struct dns_server *s, const struct asker *from, const str
     send_answer(s, from, s->out, len);
 }
 
-static void query_answer(struct dns_server *s, const struct asker *from, const uint8_t *msg, size_t n)
+static void query_answer(struct dns_server *s, const struct dns_asker *from, const uint8_t *msg, size_t n)
 {
     struct dns_query q;
     struct dns_name target;
@@ -539,7 +539,7 @@ static void on_udp(struct poll *p, int ready)
     struct dns_server *s = container_of(p, struct dns_server, udp);
     (void)ready;
     for (int i = 0; i < PER_TURN; i++) {
-        struct asker from = {.addr_n = sizeof from.addr};
+        struct dns_asker from = {.addr_n = sizeof from.addr};
         ssize_t n = recvfrom(p->fd, s->in, sizeof s->in, MSG_DONTWAIT, (struct sockaddr *)&from.addr, &from.addr_n);
         if (n < 0 && errno == EAGAIN)
             return;
@@ -583,23 +583,23 @@ static void on_conn(struct poll *p, int ready)
         AUTO_FREE uint8_t *msg = mem_dup(b + 2, len);
         strbuf_drop(&c->in, len + 2);
         timer_set(&c->idle, TCP_IDLE_NS);
-        query_answer(c->server, &(struct asker){.conn = c, .ip = c->source->ip}, msg, len);
+        query_answer(c->server, &(struct dns_asker){.conn = c, .ip = c->source->ip}, msg, len);
     }
     c->waiting--;
     conn_release(c);
 }
 
 /* As waiting_room, for connections. */
-static struct source *conn_room(struct dns_server *s, uint32_t ip)
+static struct dns_source *conn_room(struct dns_server *s, uint32_t ip)
 {
-    struct source *x = source_of(s, ip);
+    struct dns_source *x = source_of(s, ip);
     if (x->conns >= CONNS_SHARE) {
         source_refuse(s, x, "connections", CONNS_SHARE);
         return NULL;
     }
     if (s->nconns < CONNS_MAX)
         return x;
-    struct source *most = source_greediest(s, true);
+    struct dns_source *most = source_greediest(s, true);
     s->stats.refused++;
     if (most->conns <= x->conns + 1) {
         source_release(x);
@@ -623,7 +623,7 @@ static void on_accept(struct poll *p, int ready)
         int fd = accept4(p->fd, (struct sockaddr *)&from, &from_n, SOCK_NONBLOCK | SOCK_CLOEXEC), one = 1;
         if (fd < 0)
             return;
-        struct source *source = conn_room(s, ip_of(&from));
+        struct dns_source *source = conn_room(s, ip_of(&from));
         if (!source) {
             fd_close(fd);
             continue;
@@ -670,7 +670,7 @@ void dns_server_free(struct dns_server *s)
     if (!s)
         return;
     while (!list_empty(&s->waiting))
-        waiting_free(list_first(&s->waiting, struct waiting, all));
+        waiting_free(list_first(&s->waiting, struct dns_waiting, all));
     while (!list_empty(&s->conns))
         conn_close(list_first(&s->conns, struct dns_conn, all));
     if (s->config.udp_fd >= 0) {

@@ -161,7 +161,7 @@ void dns_zone_namespace(struct dns_zone *z, struct str ns, bool there)
 
 /* ---- answers ---- */
 
-struct answer {
+struct dns_zone_answer {
     const struct dns_zone *z;
     const struct dns_query *q;
     struct dns_writer *w;
@@ -171,7 +171,7 @@ struct answer {
     bool chase;
 };
 
-static bool answer_wants(const struct answer *a, uint16_t type)
+static bool answer_wants(const struct dns_zone_answer *a, uint16_t type)
 {
     return a->q->type == type;
 }
@@ -196,7 +196,8 @@ static bool service_name(const struct dns_zone *z, const struct dns_service *s, 
     return dns_name_parse(strbuf_str(&b), out);
 }
 
-static void answer_address(struct answer *a, enum dns_section section, const struct dns_name *owner, uint32_t ip)
+static void answer_address(struct dns_zone_answer *a, enum dns_section section, const struct dns_name *owner,
+                           uint32_t ip)
 {
     dns_write_a(a->w, section, owner, DNS_ZONE_TTL, ip);
 }
@@ -209,7 +210,7 @@ static bool seen_before(const struct dns_service *s, size_t i)
     return false;
 }
 
-static void answer_service_a(struct answer *a, const struct dns_service *s)
+static void answer_service_a(struct dns_zone_answer *a, const struct dns_service *s)
 {
     for (size_t i = 0; i < s->ncluster_ips; i++)
         answer_address(a, DNS_ANSWER, &a->q->name, s->cluster_ips[i]);
@@ -229,7 +230,7 @@ static bool port_is(const struct dns_port *p, struct str port, struct str proto)
 }
 
 /* The SRV records of the ports that match; empty port and proto: of all named ones. */
-static void answer_srv(struct answer *a, const struct dns_service *s, struct str port, struct str proto)
+static void answer_srv(struct dns_zone_answer *a, const struct dns_service *s, struct str port, struct str proto)
 {
     struct dns_name target;
     if (s->ncluster_ips && service_name(a->z, s, NULL, &target)) {
@@ -262,7 +263,7 @@ static void answer_srv(struct answer *a, const struct dns_service *s, struct str
     }
 }
 
-static void answer_endpoint(struct answer *a, const struct dns_service *s, struct str label)
+static void answer_endpoint(struct dns_zone_answer *a, const struct dns_service *s, struct str label)
 {
     for (size_t i = 0; i < s->nendpoints && !s->ncluster_ips; i++) {
         AUTO(strbuf_fini) struct strbuf b = STRBUF(DNS_TEXT_MAX);
@@ -286,7 +287,7 @@ static bool cut_last(struct str *rest, struct str *label)
 }
 
 /* [[_port._proto.]|[hostname.]]NAME.NS, all of it in `rest` */
-static void answer_svc(struct answer *a, struct str rest)
+static void answer_svc(struct dns_zone_answer *a, struct str rest)
 {
     struct str ns, name, x, y;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
@@ -326,7 +327,7 @@ static void answer_svc(struct answer *a, struct str rest)
 }
 
 /* A-B-C-D.NS: any address, where the namespace is there */
-static void answer_pod(struct answer *a, struct str rest)
+static void answer_pod(struct dns_zone_answer *a, struct str rest)
 {
     struct str ns, label;
     if (!cut_last(&rest, &ns)) {
@@ -358,7 +359,7 @@ static void answer_pod(struct answer *a, struct str rest)
         answer_address(a, DNS_ANSWER, &a->q->name, ip);
 }
 
-static void write_soa(struct answer *a, enum dns_section section)
+static void write_soa(struct dns_zone_answer *a, enum dns_section section)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(DNS_TEXT_MAX);
     struct dns_name mname, rname;
@@ -371,7 +372,7 @@ static void write_soa(struct answer *a, enum dns_section section)
         dns_write_soa(a->w, section, &a->z->origin, &mname, &rname, a->z->serial, DNS_ZONE_TTL, DNS_ZONE_TTL);
 }
 
-static void answer_apex(struct answer *a)
+static void answer_apex(struct dns_zone_answer *a)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(DNS_TEXT_MAX);
     struct dns_name ns;
@@ -385,7 +386,8 @@ static void answer_apex(struct answer *a)
     }
 }
 
-static void answer_forward_zone(struct answer *a, struct str rest) /* what stands before the domain, without a dot */
+static void answer_forward_zone(struct dns_zone_answer *a,
+                                struct str rest) /* what stands before the domain, without a dot */
 {
     struct str kind;
     if (rest.n == 0) {
@@ -408,7 +410,7 @@ static void answer_forward_zone(struct answer *a, struct str rest) /* what stand
     }
 }
 
-static void answer_reverse(struct answer *a, uint32_t ip)
+static void answer_reverse(struct dns_zone_answer *a, uint32_t ip)
 {
     const struct dns_reverse *r = map_get(&a->z->by_ip, ip_key(&ip));
     for (size_t i = 0; r && i < r->services.n; i++) {
@@ -451,7 +453,7 @@ static bool name_below(struct str text, struct str domain, struct str *rest)
     return true;
 }
 
-static void answer_finish(struct answer *a, size_t *len)
+static void answer_finish(struct dns_zone_answer *a, size_t *len)
 {
     int rcode = a->exists ? DNS_NOERROR : DNS_NXDOMAIN;
     if (a->w->answers == 0 && !a->w->truncated)
@@ -464,7 +466,7 @@ enum dns_outcome dns_zone_answer(const struct dns_zone *z, const struct dns_quer
 {
     char buf[DNS_TEXT_MAX];
     struct dns_writer w;
-    struct answer a = {.z = z, .q = q, .w = &w, .rotate = rotate};
+    struct dns_zone_answer a = {.z = z, .q = q, .w = &w, .rotate = rotate};
     struct str text = dns_name_text(&q->name, buf), rest;
     uint32_t ip;
     if (q->class != DNS_IN) {

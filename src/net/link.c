@@ -322,14 +322,14 @@ bool pod_link_del(struct instance in, uint32_t ip, struct err *err)
     return netlink_open(&nl, NETLINK_ROUTE, err) && link_del(&nl, name, err);
 }
 
-struct listing {
+struct link_listing {
     struct instance in;
     struct pod_links *out;
 };
 
 static void list_each_link(const struct nlmsghdr *h, void *arg)
 {
-    struct listing *l = arg;
+    struct link_listing *l = arg;
     const struct ifinfomsg *m = mnl_nlmsg_get_payload(h);
     struct pod_link link = {.ifindex = m->ifi_index};
     const struct nlattr *a;
@@ -349,14 +349,14 @@ static void list_each_link(const struct nlmsghdr *h, void *arg)
 
 static void list_again(void *arg)
 {
-    array_clear(&((struct listing *)arg)->out->links);
+    array_clear(&((struct link_listing *)arg)->out->links);
 }
 
 bool pod_link_list(struct instance in, struct pod_links *out, struct err *err)
 {
     AUTO(netlink_close) struct netlink nl = NETLINK;
     AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
-    struct listing l = {in, out};
+    struct link_listing l = {in, out};
     struct ifinfomsg m = {0};
     *out = (struct pod_links){0};
     if (!netlink_open(&nl, NETLINK_ROUTE, err))

@@ -17,7 +17,7 @@ TEST(a_pod_and_its_host_reach_each_other)
 {
     world_enter();
     world_run("ip addr add 10.42.0.1/32 dev lo");
-    struct pod pod = world_pod(IP4(10, 42, 0, 5));
+    struct world_pod pod = world_pod(IP4(10, 42, 0, 5));
     int server = world_listen(pod.ns, SOCK_STREAM, 0, INADDR_ANY, 80);
     struct reached r = world_tcp(NO_NS, pod.ip, 80, &server, 1);
     CHECK_INT(r.error, 0);
@@ -32,7 +32,7 @@ TEST(two_pods_reach_each_other_and_a_pod_itself)
 {
     world_enter();
     world_run("ip addr add 10.42.0.1/32 dev lo; echo 1 > /proc/sys/net/ipv4/ip_forward");
-    struct pod a = world_pod(IP4(10, 42, 0, 5)), b = world_pod(IP4(10, 42, 0, 6));
+    struct world_pod a = world_pod(IP4(10, 42, 0, 5)), b = world_pod(IP4(10, 42, 0, 6));
     int server = world_listen(b.ns, SOCK_STREAM, 0, INADDR_ANY, 80);
     struct reached r = world_tcp(a.ns, b.ip, 80, &server, 1);
     CHECK_INT(r.error, 0);
@@ -46,7 +46,7 @@ TEST(nothing_but_ipv4_goes_through_a_link)
 {
     world_enter();
     world_run("ip addr add 10.42.0.1/32 dev lo");
-    struct pod pod = world_pod(IP4(10, 42, 0, 5));
+    struct world_pod pod = world_pod(IP4(10, 42, 0, 5));
     struct err err = ERR;
     if (access("/proc/sys/net/ipv6", F_OK) < 0)
         return;
@@ -67,7 +67,7 @@ TEST(links_are_known_after_a_restart)
     world_run(
         "ip addr add 10.42.0.1/32 dev lo; ip link add w99999-0a2a0007 type veth; ip link add w1f3a9-zz type veth");
     (void)world_pod(IP4(10, 42, 0, 9));
-    struct pod b = world_pod(IP4(10, 42, 0, 5));
+    struct world_pod b = world_pod(IP4(10, 42, 0, 5));
     struct pod_links links;
     struct err err = ERR;
     CHECK_OK(pod_link_list(world_instance, &links, &err), err);
@@ -86,7 +86,7 @@ TEST(a_link_goes_with_its_namespace_or_at_once)
 {
     world_enter();
     world_run("ip addr add 10.42.0.1/32 dev lo; ip route add unreachable 10.42.0.0/16");
-    struct pod pod = world_pod(IP4(10, 42, 0, 5));
+    struct world_pod pod = world_pod(IP4(10, 42, 0, 5));
     struct err err = ERR;
     int server = world_listen(pod.ns, SOCK_STREAM, 0, INADDR_ANY, 80);
     CHECK_INT(world_tcp(NO_NS, pod.ip, 80, &server, 1).error, 0);
@@ -105,7 +105,7 @@ TEST(a_link_replaces_a_half_made_one)
 {
     world_enter();
     world_run("ip addr add 10.42.0.1/32 dev lo; ip link add w1f3a9-0a2a0005 type veth");
-    struct pod pod = world_pod(IP4(10, 42, 0, 5));
+    struct world_pod pod = world_pod(IP4(10, 42, 0, 5));
     int server = world_listen(pod.ns, SOCK_STREAM, 0, INADDR_ANY, 80);
     CHECK_INT(world_tcp(NO_NS, pod.ip, 80, &server, 1).error, 0);
 }

@@ -553,7 +553,7 @@ bool nft_apply(struct nft *n, const struct rules_diff *d, bool *in_kernel, struc
 
 /* ---- reading ---- */
 
-struct reading {
+struct nft_reading {
     const char *table;
     struct nft_state *out;
     uint64_t hash;
@@ -578,7 +578,7 @@ static const char *text_attr(const struct nlattr *a)
 
 static void read_table(const struct nlmsghdr *h, void *arg)
 {
-    struct reading *r = arg;
+    struct nft_reading *r = arg;
     const struct nlattr *a;
     bool ours = false;
     uint32_t flags = 0;
@@ -597,7 +597,7 @@ static void read_table(const struct nlmsghdr *h, void *arg)
 
 static void read_chain(const struct nlmsghdr *h, void *arg)
 {
-    struct reading *r = arg;
+    struct nft_reading *r = arg;
     const struct nlattr *a, *hook = NULL, *policy = NULL;
     const char *table = "", *name = "";
     struct rule_chain c;
@@ -627,7 +627,7 @@ static void read_chain(const struct nlmsghdr *h, void *arg)
 
 static void read_rule(const struct nlmsghdr *h, void *arg)
 {
-    struct reading *r = arg;
+    struct nft_reading *r = arg;
     const struct nlattr *a, *exprs = NULL;
     const char *table = "", *chain = "";
     struct rule_chain c;
@@ -669,7 +669,7 @@ static void read_verdict(const struct nlattr *data, struct rule_chain *c)
 
 static void read_one(const struct nlattr *elem, void *arg)
 {
-    struct reading *r = arg;
+    struct nft_reading *r = arg;
     struct rule_element e = {.map = (uint8_t)r->map};
     const struct nlattr *a;
     size_t n;
@@ -703,10 +703,11 @@ void nft_state_fini(struct nft_state *s)
 
 static void read_again(void *arg)
 {
-    ((struct reading *)arg)->interrupted = true; /* what was read fits together only if nothing changed meanwhile */
+    ((struct nft_reading *)arg)->interrupted =
+        true; /* what was read fits together only if nothing changed meanwhile */
 }
 
-static void read_fresh(struct reading *r)
+static void read_fresh(struct nft_reading *r)
 {
     r->hash = 0xcbf29ce484222325u;
     r->there = r->dormant = r->interrupted = false;
@@ -716,7 +717,7 @@ static void read_fresh(struct reading *r)
     nft_state_fini(r->out);
 }
 
-static bool read_kind(struct nft *n, struct reading *r, int op, void (*fn)(const struct nlmsghdr *h, void *arg),
+static bool read_kind(struct nft *n, struct nft_reading *r, int op, void (*fn)(const struct nlmsghdr *h, void *arg),
                       struct err *err)
 {
     AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
@@ -731,13 +732,13 @@ static void marker_of(const struct nft *n, uint64_t hash, char marker[64])
                    (unsigned long long)hash);
 }
 
-static bool read_chains(struct nft *n, struct reading *r, struct err *err)
+static bool read_chains(struct nft *n, struct nft_reading *r, struct err *err)
 {
     return read_kind(n, r, NFT_MSG_GETTABLE, read_table, err) && read_kind(n, r, NFT_MSG_GETCHAIN, read_chain, err) &&
            read_kind(n, r, NFT_MSG_GETRULE, read_rule, err);
 }
 
-static bool chains_whole(const struct reading *r)
+static bool chains_whole(const struct nft_reading *r)
 {
     struct rule_chain c;
     map_each (it, &r->out->chains)
@@ -746,7 +747,7 @@ static bool chains_whole(const struct reading *r)
     return true;
 }
 
-static bool read_maps(struct nft *n, struct reading *r, struct err *err)
+static bool read_maps(struct nft *n, struct nft_reading *r, struct err *err)
 {
     for (int map = 0; r->out->whole && map < RULE_MAPS; map++) {
         AUTO(nlbuf_fini) struct nlbuf b = NLBUF;
@@ -764,7 +765,7 @@ static bool read_maps(struct nft *n, struct reading *r, struct err *err)
     return true;
 }
 
-static bool read_once(struct nft *n, struct reading *r, struct err *err)
+static bool read_once(struct nft *n, struct nft_reading *r, struct err *err)
 {
     char marker[64];
     read_fresh(r);
@@ -778,7 +779,7 @@ static bool read_once(struct nft *n, struct reading *r, struct err *err)
 bool nft_read(struct nft *n, struct nft_state *out, struct err *err)
 {
     char table[16];
-    struct reading r = {.table = table, .out = out};
+    struct nft_reading r = {.table = table, .out = out};
     *out = (struct nft_state){0};
     rules_table_name(n->config.instance, table);
     bool ok = nft_reopen(n, err);
@@ -805,7 +806,7 @@ bool nft_load(struct nft *n, struct err *err)
     if (!command_run(argv, strbuf_str(&text), &answer, NFT_TIMEOUT_MS, err))
         return err_wrap(err, "load the service rules");
     struct nft_state state = {0};
-    struct reading r = {.table = table, .out = &state};
+    struct nft_reading r = {.table = table, .out = &state};
     rules_table_name(n->config.instance, table);
     batch_mark(&b, NFNL_MSG_BATCH_BEGIN);
     put_learn_rules(&b, table);

@@ -15,7 +15,7 @@ static const uint32_t vip = IP4(10, 43, 0, 10), vip2 = IP4(10, 43, 0, 11);
 static struct net {
     struct nft nft;
     struct rules rules;
-    struct pod pods[3];
+    struct world_pod pods[3];
     struct net_endpoint eps[3];
     int servers[3], udp[3];
     int outside; /* a namespace beyond eth0 (192.0.2.2), at 192.0.2.1 */

@@ -1,15 +1,15 @@
 #include "net/podfiles.h"
 #include "base/array.h"
 
-struct words {
+struct podfile_words {
     ARRAY(struct str) list;
 };
 struct resolv {
-    struct words nameservers, searches;
+    struct podfile_words nameservers, searches;
     ARRAY(struct dns_option) options;
 };
 
-static bool has_word(const struct words *w, struct str s)
+static bool has_word(const struct podfile_words *w, struct str s)
 {
     for (size_t i = 0; i < w->list.n; i++)
         if (str_eq(w->list.p[i], s))
@@ -17,7 +17,7 @@ static bool has_word(const struct words *w, struct str s)
     return false;
 }
 
-static void add_word(struct words *w, struct str s)
+static void add_word(struct podfile_words *w, struct str s)
 {
     if (s.n && !has_word(w, s))
         array_push(&w->list, s);
@@ -147,7 +147,7 @@ static void apply_limits(struct resolv *r, struct strbuf *warning)
     }
 }
 
-static void write_words(struct strbuf *out, const char *key, const struct words *w, const char *between)
+static void write_words(struct strbuf *out, const char *key, const struct podfile_words *w, const char *between)
 {
     for (size_t i = 0; i < w->list.n; i++)
         strbuf_addf(out, "%s" STR_FMT, i ? between : key, STR_ARG(w->list.p[i]));

@@ -13,7 +13,7 @@
 #define LO_INDEX  1
 
 /* Everything we change in the kernel's settings; per-link ones go with their links (link.c). */
-static const struct setting {
+static const struct kernel_setting {
     const char *name, *want;
 } settings[] = {
     {"net/ipv4/ip_forward", "1"},
@@ -96,7 +96,7 @@ static void remember_forwarding(struct strbuf *lines)
         (void)closedir(d);
 }
 
-static bool setting_up(const struct ranges *r, struct str state, const struct setting *s, struct err *err)
+static bool setting_up(const struct ranges *r, struct str state, const struct kernel_setting *s, struct err *err)
 {
     AUTO(strbuf_fini) struct strbuf have = STRBUF(VALUE_MAX * 32), line = STRBUF(STATE_MAX);
     char path[128];

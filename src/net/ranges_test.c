@@ -110,7 +110,7 @@ TEST(nothing_for_our_ranges_leaves_the_machine)
         ;
     CHECK_OK(ranges_up(&r, &err), err);
     CHECK_OK(ranges_up(&r, &err), err);
-    struct pod pod = world_pod(IP4(10, 42, 0, 5));
+    struct world_pod pod = world_pod(IP4(10, 42, 0, 5));
     CHECK_INT(world_tcp(NO_NS, IP4(10, 42, 0, 77), 80, NULL, 0).error, EHOSTUNREACH);
     CHECK_INT(world_tcp(pod.ns, IP4(10, 42, 0, 77), 80, NULL, 0).error, EHOSTUNREACH);
     CHECK_INT(world_tcp(pod.ns, IP4(10, 42, 7, 77), 80, NULL, 0).error, EHOSTUNREACH);

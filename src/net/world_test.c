@@ -65,10 +65,10 @@ bool world_has(const char *command, const char *text)
     return false;
 }
 
-struct pod world_pod(uint32_t ip)
+struct world_pod world_pod(uint32_t ip)
 {
     struct err err = ERR;
-    struct pod p = {.ip = ip, .ns = netns_new(&err)};
+    struct world_pod p = {.ip = ip, .ns = netns_new(&err)};
     CHECK_OK(p.ns >= 0, err);
     struct pod_link_spec spec = {
         .instance = world_instance, .ip = ip, .node_ip = NODE_IP, .netns_fd = p.ns, .alias = "default/web 1234"};

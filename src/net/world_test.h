@@ -15,12 +15,12 @@ void world_run(const char *fmt, ...) PRINTF(1, 2);     /* a shell command that m
 struct str world_output(const char *command);          /* stdout of a shell command; static until the next call */
 bool world_has(const char *command, const char *text); /* the output holds the text */
 
-struct pod { /* a namespace with a routed link */
+struct world_pod { /* a namespace with a routed link */
     int ns;
     uint32_t ip;
     struct pod_link link;
 };
-struct pod world_pod(uint32_t ip);
+struct world_pod world_pod(uint32_t ip);
 
 /* A socket of a namespace (NO_NS: the world's), bound; listening where it can. */
 int world_listen(int ns, int type, int protocol, uint32_t ip, uint16_t port);

@@ -2,14 +2,14 @@
 #include "api/placement.h"
 #include "base/map.h"
 
-struct asking {
+struct admit_asking {
     struct arena *a;
     const struct obj *pod, *node, *const *others;
     size_t nothers;
     struct refusal *why;
 };
 
-static bool pod_refuse(struct asking *q, const char *reason, struct str message)
+static bool pod_refuse(struct admit_asking *q, const char *reason, struct str message)
 {
     *q->why = (struct refusal){.reason = reason, .message = message};
     return false;
@@ -17,7 +17,7 @@ static bool pod_refuse(struct asking *q, const char *reason, struct str message)
 
 /* --- the operating system ------------------------------------------------------------------------------------- */
 
-static bool check_os(struct asking *q)
+static bool check_os(struct admit_asking *q)
 {
     const struct val *label = val_get_str(obj_labels(q->pod), S("kubernetes.io/os"));
     struct str os = val_text_at(obj_spec(q->pod), N(os), N(name));
@@ -31,7 +31,7 @@ static bool check_os(struct asking *q)
 
 /* --- resources ------------------------------------------------------------------------------------------------ */
 
-static bool short_of(struct asking *q, struct str resource, int64_t asked, int64_t used, int64_t has)
+static bool short_of(struct admit_asking *q, struct str resource, int64_t asked, int64_t used, int64_t has)
 {
     struct str reason = arena_fmt(q->a, "OutOf" STR_FMT, STR_ARG(resource));
     return pod_refuse(
@@ -40,12 +40,12 @@ static bool short_of(struct asking *q, struct str resource, int64_t asked, int64
                   STR_ARG(resource), (long long)asked, (long long)used, (long long)has));
 }
 
-static const struct val *node_allocatable(const struct asking *q)
+static const struct val *node_allocatable(const struct admit_asking *q)
 {
     return val_get(obj_status(q->node), N(allocatable));
 }
 
-static bool check_resource(struct asking *q, struct str resource)
+static bool check_resource(struct admit_asking *q, struct str resource)
 {
     int64_t asked = pod_request(q->pod, resource), used = 0, has = resource_amount(node_allocatable(q), resource);
     /* of somebody else's device plugin, which may not have told the Node yet: as a kubelet, not this check's matter
@@ -58,7 +58,7 @@ static bool check_resource(struct asking *q, struct str resource)
     return asked <= has - used || short_of(q, resource, asked, used, has);
 }
 
-static bool check_named(struct asking *q, const struct val *requests, struct map *seen)
+static bool check_named(struct admit_asking *q, const struct val *requests, struct map *seen)
 {
     val_each_member (it, requests) {
         if (map_get(seen, it->name->s))
@@ -70,7 +70,7 @@ static bool check_named(struct asking *q, const struct val *requests, struct map
     return true;
 }
 
-static bool check_resources(struct asking *q)
+static bool check_resources(struct admit_asking *q)
 {
     static const struct name *const lists[] = {N(containers), N(initContainers)};
     static const char *const first[] = {"cpu", "memory", "ephemeral-storage"};
@@ -92,12 +92,12 @@ static bool check_resources(struct asking *q)
 
 /* --- what the scheduler looks at, too ------------------------------------------------------------------------- */
 
-static bool pod_unfit(struct asking *q, const char *name, const char *why)
+static bool pod_unfit(struct admit_asking *q, const char *name, const char *why)
 {
     return pod_refuse(q, name, arena_fmt(q->a, "Predicate %s failed: %s", name, why));
 }
 
-static bool check_ports(struct asking *q)
+static bool check_ports(struct admit_asking *q)
 {
     for (size_t i = 0; i < q->nothers; i++)
         if (pod_ports_clash(q->pod, q->others[i]))
@@ -105,7 +105,7 @@ static bool check_ports(struct asking *q)
     return true;
 }
 
-static bool check_place(struct asking *q)
+static bool check_place(struct admit_asking *q)
 {
     bool ok = true;
     if (!node_selected(q->pod, q->node))
@@ -121,6 +121,6 @@ static bool check_place(struct asking *q)
 bool admit_pod(struct arena *a, const struct obj *pod, const struct obj *node, const struct obj *const *others,
                size_t nothers, struct refusal *why)
 {
-    struct asking q = {a, pod, node, others, nothers, why};
+    struct admit_asking q = {a, pod, node, others, nothers, why};
     return check_os(&q) && check_resources(&q) && check_place(&q);
 }

@@ -128,22 +128,22 @@ static void adopt_running(struct agent_pod *ap, struct sandbox *s, uint32_t ip)
 /* Folders of pods that are gone: their volumes, their logs, and links to logs. One job lists what there is, the loop
  * says which of it is nobody's, and another job removes that. A pod that comes in between is known by then, and one
  * that goes has no folders. */
-struct found {
+struct adopt_found {
     struct str path, uid;
 };
-struct sweep {
+struct adopt_sweep {
     struct job job;
     struct agent *agent;
     struct arena arena;
     int64_t began;       /* real ns; links that are younger are of containers that are just being started */
     struct str bases[3]; /* folders in them are called "...UID" */
     const char *links;
-    ARRAY(struct found) found;
+    ARRAY(struct adopt_found) found;
 };
 
 static void list_work(struct job *j)
 {
-    struct sweep *w = container_of(j, struct sweep, job);
+    struct adopt_sweep *w = container_of(j, struct adopt_sweep, job);
     for (size_t i = 0; i < countof(w->bases); i++) {
         DIR *dir = opendir(w->bases[i].p);
         for (struct dirent *e; dir && (e = readdir(dir));) {
@@ -151,7 +151,7 @@ static void list_work(struct job *j)
             struct str uid = str_sub(name, (size_t)(str_rfind_char(name, '_') + 1), name.n);
             struct str path = arena_fmt(&w->arena, STR_FMT "/%s", STR_ARG(w->bases[i]), e->d_name);
             if (name.p[0] != '.')
-                array_push(&w->found, ((struct found){path, uid}));
+                array_push(&w->found, ((struct adopt_found){path, uid}));
         }
         if (dir)
             (void)closedir(dir);
@@ -160,7 +160,7 @@ static void list_work(struct job *j)
 
 static void sweep_work(struct job *j)
 {
-    struct sweep *w = container_of(j, struct sweep, job);
+    struct adopt_sweep *w = container_of(j, struct adopt_sweep, job);
     struct err err = ERR;
     array_each (f, &w->found)
         if (!tree_remove(AT_FDCWD, f->path.p, &err))
@@ -179,7 +179,7 @@ static void sweep_work(struct job *j)
 
 static void sweep_done(struct job *j)
 {
-    struct sweep *w = container_of(j, struct sweep, job);
+    struct adopt_sweep *w = container_of(j, struct adopt_sweep, job);
     array_fini(&w->found);
     arena_fini(&w->arena);
     mem_free(w);
@@ -187,7 +187,7 @@ static void sweep_done(struct job *j)
 
 static void list_done(struct job *j)
 {
-    struct sweep *w = container_of(j, struct sweep, job);
+    struct adopt_sweep *w = container_of(j, struct adopt_sweep, job);
     for (size_t i = 0; i < w->found.n;)
         if (agent_pod_of(w->agent, w->found.p[i].uid))
             array_del(&w->found, i);
@@ -198,7 +198,7 @@ static void list_done(struct job *j)
 
 static void leftovers_sweep(struct agent *g)
 {
-    struct sweep *w = NEW(struct sweep);
+    struct adopt_sweep *w = NEW(struct adopt_sweep);
     w->agent = g;
     w->began = g->began;
     w->bases[0] = arena_fmt(&w->arena, "%s/pods", g->cfg.data);

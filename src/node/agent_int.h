@@ -101,7 +101,7 @@ struct agent_pod {
     struct drain *drain;     /* being watched until quiet; NULL: no */
     bool host_ports;
     struct list config_refs;            /* struct config_ref */
-    struct map tokens;                  /* "AUDIENCE/SECONDS" -> struct token */
+    struct map tokens;                  /* "AUDIENCE/SECONDS" -> struct config_token */
     struct arena arena;                 /* of its whole life */
     struct str dir, tmpfs_dir, log_dir; /* host paths */
 };

@@ -1,7 +1,7 @@
 #include "node/condition.h"
 #include "base/clock.h"
 
-struct val condition_of(struct arena *a, const struct val *old, const struct condition *c, int64_t real)
+struct val condition_of(struct arena *a, const struct val *old, const struct status_condition *c, int64_t real)
 {
     const struct val *was = val_find(old, N(type), str_of(c->type));
     struct str says = c->yes ? S("True") : S("False"), since = val_text_at(was, N(lastTransitionTime));

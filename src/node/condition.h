@@ -2,7 +2,7 @@
 #pragma once
 #include "api/obj.h"
 
-struct condition {
+struct status_condition {
     const char *type;
     bool yes;           /* True or False */
     const char *reason; /* NULL: none */
@@ -10,4 +10,4 @@ struct condition {
 };
 /* `old`: the conditions that were told last, or NULL: where one of this type says the same, so does the time since it
  * does. What only one kind of object has is the caller's to add. */
-struct val condition_of(struct arena *a, const struct val *old, const struct condition *c, int64_t real);
+struct val condition_of(struct arena *a, const struct val *old, const struct status_condition *c, int64_t real);

@@ -23,7 +23,7 @@ struct config_ref {
 };
 
 /* A token for a service account, kept until it has lived four fifths of its life. */
-struct token {
+struct config_token {
     struct agent_pod *ap;
     struct call call;
     struct timer timer; /* the next time that it is asked for; each token has its own */
@@ -113,7 +113,7 @@ void configs_need(struct agent_pod *ap)
     source_names(ap->pod->obj, source_need, ap);
 }
 
-static void token_free(struct token *t)
+static void token_free(struct config_token *t)
 {
     timer_stop(&t->timer);
     call_cancel(&t->call);
@@ -175,7 +175,7 @@ struct sources configs_sources(struct agent_pod *ap)
 /* --- tokens ------------------------------------------------------------------------------------------------------
  */
 
-static void token_failed(struct token *t, const struct err *err)
+static void token_failed(struct config_token *t, const struct err *err)
 {
     bool news = !t->failed && !t->text;
     t->failed = true;
@@ -188,7 +188,7 @@ static void token_failed(struct token *t, const struct err *err)
 
 static void token_done(struct call *c)
 {
-    struct token *t = container_of(c, struct token, call);
+    struct config_token *t = container_of(c, struct config_token, call);
     if (!c->ok) {
         token_failed(t, &c->err);
         return;
@@ -203,7 +203,7 @@ static void token_done(struct call *c)
     agent_config_news(t->ap->agent, t->ap);
 }
 
-static void token_ask(struct token *t)
+static void token_ask(struct config_token *t)
 {
     struct agent_pod *ap = t->ap;
     const struct obj *pod = ap->pod->obj;
@@ -230,7 +230,7 @@ static void token_ask(struct token *t)
 
 static void on_timer(struct timer *timer)
 {
-    struct token *t = container_of(timer, struct token, timer);
+    struct config_token *t = container_of(timer, struct config_token, timer);
     if (!call_active(&t->call))
         token_ask(t);
 }
@@ -241,10 +241,10 @@ bool configs_token(void *arg, const struct obj *pod, struct str audience, int64_
     struct agent_pod *ap = arg;
     AUTO(strbuf_fini) struct strbuf key = STRBUF(STRBUF_TEXT);
     strbuf_addf(&key, STR_FMT "/%lld", STR_ARG(audience), (long long)seconds);
-    struct token *t = map_get(&ap->tokens, strbuf_str(&key));
+    struct config_token *t = map_get(&ap->tokens, strbuf_str(&key));
     (void)pod;
     if (!t) {
-        t = NEW(struct token);
+        t = NEW(struct config_token);
         t->ap = ap;
         t->audience = str_dup(&ap->arena, audience);
         t->seconds = seconds;

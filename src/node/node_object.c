@@ -59,7 +59,7 @@ static struct val resources_val(struct node_object *n, struct arena *a, bool all
 /* `old`: what the Node says now, or NULL. */
 static struct val conditions_val(struct arena *a, const struct val *old)
 {
-    static const struct condition ours[] = {
+    static const struct status_condition ours[] = {
         {"MemoryPressure", false, "KubeletHasSufficientMemory", S_INIT("kubelet has sufficient memory available")},
         {"DiskPressure", false, "KubeletHasNoDiskPressure", S_INIT("kubelet has no disk pressure")},
         {"PIDPressure", false, "KubeletHasSufficientPID", S_INIT("kubelet has sufficient PID available")},

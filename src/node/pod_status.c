@@ -7,7 +7,7 @@
 
 #define RUNTIME "wherry"
 
-struct view { /* what is used by every part below */
+struct status_view { /* what is used by every part below */
     const struct pod *p;
     struct arena *a;
     int64_t real, generation;
@@ -94,12 +94,12 @@ const char *pod_phase(const struct pod *p)
     return "Running";
 }
 
-static void text_put(struct view *v, struct val *m, const struct name *name, const char *text)
+static void text_put(struct status_view *v, struct val *m, const struct name *name, const char *text)
 {
     val_set_text(v->a, m, name, str_of(text));
 }
 
-static void put_time(struct view *v, struct val *m, const struct name *name, int64_t real)
+static void put_time(struct status_view *v, struct val *m, const struct name *name, int64_t real)
 {
     if (real)
         val_set(v->a, m, name, val_str(v->a, time_text(v->a, real)));
@@ -109,17 +109,18 @@ static void put_time(struct view *v, struct val *m, const struct name *name, int
 
 /* --- conditions ---------------------------------------------------------------------------------------------- */
 
-static void add_condition(struct view *v, struct val *list, const char *type, bool yes, const char *reason,
+static void add_condition(struct status_view *v, struct val *list, const char *type, bool yes, const char *reason,
                           struct str message)
 {
-    struct val c = condition_of(v->a, val_get(v->old, N(conditions)), &(struct condition){type, yes, reason, message},
-                                v->real);
+    struct val c = condition_of(v->a, val_get(v->old, N(conditions)),
+                                &(struct status_condition){type, yes, reason, message}, v->real);
     val_set_num(v->a, &c, N(observedGeneration), v->generation);
     val_set(v->a, &c, N(lastProbeTime), VAL_NONE);
     val_add(v->a, list, c);
 }
 
-static struct str names_of(struct view *v, bool (*is)(const struct pod_container *c), bool init, const char *what)
+static struct str names_of(struct status_view *v, bool (*is)(const struct pod_container *c), bool init,
+                           const char *what)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     array_each (c, &v->p->containers) {
@@ -143,7 +144,7 @@ static bool is_incomplete(const struct pod_container *c)
     return c->role == CONTAINER_INIT ? !init_is_through(c) : !c->passed_startup;
 }
 
-static bool gates_open(struct view *v, struct strbuf *closed)
+static bool gates_open(struct status_view *v, struct strbuf *closed)
 {
     val_each_item (g, val_at(obj_spec(v->p->obj), N(readinessGates))) {
         struct str type = val_text_at(g, N(conditionType));
@@ -182,7 +183,7 @@ static bool ended_unborn(const struct pod *p)
     return false;
 }
 
-static void add_conditions(struct view *v, struct val *status, const char *phase)
+static void add_conditions(struct status_view *v, struct val *status, const char *phase)
 {
     const struct pod *p = v->p;
     struct val list = val_list();
@@ -223,7 +224,7 @@ static void add_conditions(struct view *v, struct val *status, const char *phase
 
 /* --- containers ---------------------------------------------------------------------------------------------- */
 
-static struct val state_terminated(struct view *v, const struct ending *e)
+static struct val state_terminated(struct status_view *v, const struct ending *e)
 {
     struct val t = val_map(), state = val_map();
     val_set_num(v->a, &t, N(exitCode), e->exit_code);
@@ -238,7 +239,7 @@ static struct val state_terminated(struct view *v, const struct ending *e)
     return state;
 }
 
-static struct val state_waiting(struct view *v, const char *reason, struct str message)
+static struct val state_waiting(struct status_view *v, const char *reason, struct str message)
 {
     struct val w = val_map(), state = val_map();
     text_put(v, &w, N(reason), reason);
@@ -249,7 +250,7 @@ static struct val state_waiting(struct view *v, const char *reason, struct str m
 }
 
 /* Why it cannot run now, beyond a crash loop; false: nothing of that kind. */
-static bool state_trouble(struct view *v, const struct pod_container *c, struct val *state)
+static bool state_trouble(struct status_view *v, const struct pod_container *c, struct val *state)
 {
     if (c->config_reason.n)
         *state = state_waiting(v, str_dup(v->a, c->config_reason).p, c->config_message);
@@ -267,7 +268,7 @@ static bool state_trouble(struct view *v, const struct pod_container *c, struct 
     return true;
 }
 
-static struct str back_off_text(struct view *v, const struct pod_container *c)
+static struct str back_off_text(struct status_view *v, const struct pod_container *c)
 {
     /* `backoff` is already the next wait; the one being waited is half of it, and never under the first */
     int64_t s = MAX(c->backoff / 2, 10 * NS_PER_S) / NS_PER_S;
@@ -291,7 +292,7 @@ static bool had_its_turn(const struct pod *p, const struct pod_container *c)
     return is_init(c->role) && c <= &p->containers.p[last];
 }
 
-static struct val state_of(struct view *v, const struct pod_container *c, struct val *last)
+static struct val state_of(struct status_view *v, const struct pod_container *c, struct val *last)
 {
     static const struct ending never = {
         .exit_code = 137,
@@ -323,7 +324,7 @@ static struct val state_of(struct view *v, const struct pod_container *c, struct
     return state_waiting(v, has_init(p) ? "PodInitializing" : "ContainerCreating", STR_NONE);
 }
 
-static void add_mounts(struct view *v, struct val *status, const struct pod_container *c)
+static void add_mounts(struct status_view *v, struct val *status, const struct pod_container *c)
 {
     const struct val *mounts = val_get(c->spec, N(volumeMounts));
     struct val list = val_list();
@@ -341,7 +342,7 @@ static void add_mounts(struct view *v, struct val *status, const struct pod_cont
         val_set(v->a, status, N(volumeMounts), list);
 }
 
-static void add_running_facts(struct view *v, struct val *status, const struct pod_container *c)
+static void add_running_facts(struct status_view *v, struct val *status, const struct pod_container *c)
 {
     const struct val *resources = val_get(c->spec, N(resources));
     const struct val *requests = val_get(resources, N(requests));
@@ -359,7 +360,7 @@ static void add_running_facts(struct view *v, struct val *status, const struct p
     val_set(v->a, linux_user, N(supplementalGroups), groups);
 }
 
-static struct val container_status(struct view *v, const struct pod_container *c)
+static struct val container_status(struct status_view *v, const struct pod_container *c)
 {
     struct val s = val_map(), last = val_map();
     struct val state = state_of(v, c, &last);
@@ -383,7 +384,7 @@ static struct val container_status(struct view *v, const struct pod_container *c
     return s;
 }
 
-static void add_containers(struct view *v, struct val *status, const struct name *name,
+static void add_containers(struct status_view *v, struct val *status, const struct name *name,
                            bool (*is)(enum container_role r), bool sorted)
 {
     struct val list = val_list();
@@ -415,7 +416,7 @@ static bool is_ephemeral(enum container_role r)
 }
 
 /* In the format that its first container uses, as a sum of quantities is. */
-static struct str amount_text(struct view *v, const struct name *side, struct str resource, int64_t n)
+static struct str amount_text(struct status_view *v, const struct name *side, struct str resource, int64_t n)
 {
     static const struct name *const lists[] = {N(containers), N(initContainers)};
     struct str first = STR_NONE;
@@ -431,7 +432,7 @@ static struct str amount_text(struct view *v, const struct name *side, struct st
 }
 
 /* What the pod may use as a whole: what its group has. */
-static void add_resources(struct view *v, struct val *status)
+static void add_resources(struct status_view *v, struct val *status)
 {
     struct val requests = val_map(), limits = val_map(), both = val_map();
     struct oci_limits whole;
@@ -457,7 +458,7 @@ static void add_resources(struct view *v, struct val *status)
     val_set(v->a, status, N(resources), both);
 }
 
-static void add_addresses(struct view *v, struct val *status)
+static void add_addresses(struct status_view *v, struct val *status)
 {
     const struct pod *p = v->p;
     struct val ips = val_list(), ip = val_map();
@@ -479,7 +480,7 @@ static void add_addresses(struct view *v, struct val *status)
 
 struct val pod_status(const struct pod *p, struct arena *a, int64_t real)
 {
-    struct view v = {p, a, real, obj_generation(p->obj), obj_status(p->obj)};
+    struct status_view v = {p, a, real, obj_generation(p->obj), obj_status(p->obj)};
     struct val status = val_map();
     const char *phase = pod_phase(p);
     val_set_num(a, &status, N(observedGeneration), v.generation);

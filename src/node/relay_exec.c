@@ -13,14 +13,14 @@
 #define SIZE_WAIT  (500 * NS_PER_MS)
 
 /* One exec or attach: the client's channels on one side, descriptors on the other. */
-struct session;
+struct exec_session;
 struct outlet { /* stdout or stderr of the program */
-    struct session *session;
+    struct exec_session *session;
     struct poll poll;
     int fd, channel;
     bool opened;
 };
-struct session {
+struct exec_session {
     struct relay_ask ask;
     struct relay *relay;
     struct http_request *http; /* until the node has started it */
@@ -40,7 +40,7 @@ struct session {
     int given[3]; /* the node's ends, until they are sent */
 };
 
-static void session_free(struct session *s)
+static void session_free(struct exec_session *s)
 {
     relay_forget(&s->ask, !s->ended);
     timer_stop(&s->sizing);
@@ -66,7 +66,7 @@ static void session_free(struct session *s)
  * ------------------------------------------------------------------------------------------------------ */
 
 /* As a Status, and its sentence alone. */
-static void status_text(const struct session *s, struct strbuf *out, struct strbuf *text)
+static void status_text(const struct exec_session *s, struct strbuf *out, struct strbuf *text)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct val v = val_map();
@@ -96,7 +96,7 @@ static void status_text(const struct session *s, struct strbuf *out, struct strb
 }
 
 /* Said once the program has ended and all that it wrote has been read. */
-static void maybe_over(struct session *s)
+static void maybe_over(struct exec_session *s)
 {
     if (!s->ended || s->out.fd >= 0 || s->err.fd >= 0 || !channels_ready(s->channels))
         return;
@@ -126,7 +126,7 @@ static void on_output(struct poll *p, int ready)
 {
     (void)ready;
     struct outlet *o = container_of(p, struct outlet, poll);
-    struct session *s = o->session;
+    struct exec_session *s = o->session;
     char buf[CHUNK];
     ssize_t n = read(o->fd, buf, sizeof buf);
     if (n > 0) {
@@ -165,7 +165,7 @@ static void outlet_finish(struct outlet *o)
         outlet_close(o);
 }
 
-static void outlet_open(struct session *s, struct outlet *o, int own_fd, int channel)
+static void outlet_open(struct exec_session *s, struct outlet *o, int own_fd, int channel)
 {
     *o = (struct outlet){.session = s, .fd = own_fd, .channel = channel, .opened = true};
     poll_init(&o->poll, s->relay->loop, own_fd, on_output);
@@ -175,7 +175,7 @@ static void outlet_open(struct session *s, struct outlet *o, int own_fd, int cha
 /* --- what the client writes
  * ----------------------------------------------------------------------------------------------- */
 
-static void in_close(struct session *s)
+static void in_close(struct exec_session *s)
 {
     poll_stop(&s->in_poll);
     if (!s->is_master)
@@ -188,7 +188,7 @@ static void in_close(struct session *s)
 static void on_input_room(struct poll *p, int ready)
 {
     (void)ready;
-    struct session *s = container_of(p, struct session, in_poll);
+    struct exec_session *s = container_of(p, struct exec_session, in_poll);
     ssize_t n = write(s->in, s->in_queue.p, s->in_queue.n);
     if (n < 0 && errno != EAGAIN && errno != EINTR) { /* nobody reads any more */
         in_close(s);
@@ -204,9 +204,9 @@ static void on_input_room(struct poll *p, int ready)
         in_close(s);
 }
 
-static void request_send(struct session *s, const struct winsize *size);
+static void request_send(struct exec_session *s, const struct winsize *size);
 
-static void session_resize(struct session *s, struct str text)
+static void session_resize(struct exec_session *s, struct str text)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct val v;
@@ -231,7 +231,7 @@ static void session_resize(struct session *s, struct str text)
 }
 
 /* Objects one after another, cut anywhere: a stream of SPDY keeps no messages. */
-static void session_sizes(struct session *s, struct str bytes)
+static void session_sizes(struct exec_session *s, struct str bytes)
 {
     for (size_t i = 0; i < bytes.n; i++) {
         strbuf_addc(&s->size, bytes.p[i]);
@@ -245,7 +245,7 @@ static void session_sizes(struct session *s, struct str bytes)
 
 static void on_data(void *arg, int channel, struct str bytes)
 {
-    struct session *s = arg;
+    struct exec_session *s = arg;
     if (channel == CHANNEL_RESIZE) {
         session_sizes(s, bytes);
     } else if (!s->started && s->want[0] && bytes.n) { /* typed ahead */
@@ -261,7 +261,7 @@ static void on_data(void *arg, int channel, struct str bytes)
 
 static void on_ended(void *arg, int channel)
 {
-    struct session *s = arg;
+    struct exec_session *s = arg;
     if (channel != CHANNEL_IN || !s->started || s->in < 0 || s->is_master) /* not started: it has failed */
         return;
     s->in_over = true;
@@ -272,7 +272,7 @@ static void on_ended(void *arg, int channel)
 
 static void on_drained(void *arg)
 {
-    struct session *s = arg;
+    struct exec_session *s = arg;
     if (s->out.fd >= 0)
         poll_want(&s->out.poll, POLL_READ);
     if (s->err.fd >= 0)
@@ -290,7 +290,7 @@ static void on_channels_gone(void *arg)
 /* The client hears it all: what the program writes goes out. */
 static void on_ready(void *arg)
 {
-    struct session *s = arg;
+    struct exec_session *s = arg;
     if (s->ended) {
         outlet_drain(&s->out);
         outlet_drain(&s->err);
@@ -300,7 +300,7 @@ static void on_ready(void *arg)
     on_drained(s);
 }
 
-static bool accept_client(struct session *s)
+static bool accept_client(struct exec_session *s)
 {
     static const struct channels_fns fns = {on_ready, on_data, on_ended, on_drained, on_channels_gone};
     struct http_request *h = TAKE(s->http);
@@ -311,7 +311,7 @@ static bool accept_client(struct session *s)
     return s->channels;
 }
 
-static void session_start(struct session *s, int own_master)
+static void session_start(struct exec_session *s, int own_master)
 {
     s->started = true;
     if (own_master >= 0) {
@@ -335,7 +335,7 @@ static void session_start(struct session *s, int own_master)
 }
 
 /* The node will not start it, or could not. */
-static void session_failed(struct session *s, struct str text)
+static void session_failed(struct exec_session *s, struct str text)
 {
     s->ended = true;
     s->code = -1;
@@ -347,7 +347,7 @@ static void session_failed(struct session *s, struct str text)
     maybe_over(s);
 }
 
-static void session_refused(struct session *s, int status, struct str text)
+static void session_refused(struct exec_session *s, int status, struct str text)
 {
     if (s->channels || channels_refusals_inside(s->http)) {
         AUTO(arena_fini) struct arena a = ARENA;
@@ -363,7 +363,7 @@ static void session_refused(struct session *s, int status, struct str text)
 
 static void on_news(struct relay_ask *a, struct str name, const struct str *texts, size_t n, int own_fd)
 {
-    struct session *s = container_of(a, struct session, ask);
+    struct exec_session *s = container_of(a, struct exec_session, ask);
     int64_t v;
     if (str_eq(name, S("started")) && !s->started) {
         session_start(s, own_fd);
@@ -397,13 +397,13 @@ static void on_news(struct relay_ask *a, struct str name, const struct str *text
 
 static void on_gone(struct http_request *h)
 {
-    struct session *s = h->user;
+    struct exec_session *s = h->user;
     http_abort(TAKE(s->http)); /* nothing was answered yet, and nobody is left to hear it */
     session_free(s);
 }
 
 /* A pipe for each stream that is wanted; with a terminal the node makes it. */
-static bool make_pipes(struct session *s)
+static bool make_pipes(struct exec_session *s)
 {
     for (int i = 0; i < 3; i++) {
         int p[2];
@@ -420,7 +420,7 @@ static bool make_pipes(struct session *s)
 }
 
 /* What is asked of the node, in two parts: the terminal's size stands between them. */
-static void request_make(struct session *s, struct http_request *h, struct str ns, struct str pod,
+static void request_make(struct exec_session *s, struct http_request *h, struct str ns, struct str pod,
                          struct str container)
 {
     char stdio[4] = "";
@@ -443,12 +443,12 @@ static void request_make(struct session *s, struct http_request *h, struct str n
 
 static void on_unsent(struct timer *t)
 {
-    struct session *s = container_of(t, struct session, sizing);
+    struct exec_session *s = container_of(t, struct exec_session, sizing);
     session_refused(s, s->too_long ? 413 : 503,
                     s->too_long ? S("the command is over 64 KiB or 2000 words") : S("the node cannot be reached"));
 }
 
-static void request_send(struct session *s, const struct winsize *size)
+static void request_send(struct exec_session *s, const struct winsize *size)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(RELAY_MESSAGE_MOST);
     int fds[3];
@@ -478,12 +478,12 @@ static void request_send(struct session *s, const struct winsize *size)
 
 static void on_sizing(struct timer *t)
 {
-    request_send(container_of(t, struct session, sizing), &(struct winsize){0});
+    request_send(container_of(t, struct exec_session, sizing), &(struct winsize){0});
 }
 
 /* A terminal is to have its size before the program looks at it. A client of v5 may be let in before the node was
  * asked, and it tells the size first; where it tells none the program starts all the same. */
-static void session_hold(struct session *s)
+static void session_hold(struct exec_session *s)
 {
     s->held = true;
     if (!accept_client(s))
@@ -499,16 +499,16 @@ void relay_exec(struct relay *r, struct http_request *h, struct str ns, struct s
         relay_fail(h, 400, S("unable to upgrade: exec and attach are spoken over WebSocket or SPDY/3.1"));
         return;
     }
-    struct session *s = NEW(struct session);
-    *s = (struct session){.relay = r,
-                          .http = h,
-                          .attach = attach,
-                          .in = -1,
-                          .given = {-1, -1, -1},
-                          .in_queue = STRBUF(8 << 20),
-                          .size = STRBUF(SIZE_MOST),
-                          .before = STRBUF(RELAY_MESSAGE_MOST),
-                          .after = STRBUF(RELAY_MESSAGE_MOST)};
+    struct exec_session *s = NEW(struct exec_session);
+    *s = (struct exec_session){.relay = r,
+                               .http = h,
+                               .attach = attach,
+                               .in = -1,
+                               .given = {-1, -1, -1},
+                               .in_queue = STRBUF(8 << 20),
+                               .size = STRBUF(SIZE_MOST),
+                               .before = STRBUF(RELAY_MESSAGE_MOST),
+                               .after = STRBUF(RELAY_MESSAGE_MOST)};
     s->out.fd = s->err.fd = -1;
     s->out.session = s->err.session = s;
     s->ask.news = on_news;

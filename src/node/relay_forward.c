@@ -16,7 +16,7 @@
 struct forward;
 /* One connection: the client's data and error streams with the same requestid (SPDY), or two channels (WebSocket),
  * and a socket in the pod. */
-struct pair {
+struct forward_pair {
     struct list node;
     struct forward *f;
     struct relay_ask ask;
@@ -52,7 +52,7 @@ static void channel_send(struct forward *f, uint32_t channel, struct str bytes)
 }
 
 /* Bytes that may be sent now. */
-static size_t client_room(const struct pair *p)
+static size_t client_room(const struct forward_pair *p)
 {
     const struct forward *f = p->f;
     if (!f->link)
@@ -60,7 +60,7 @@ static size_t client_room(const struct pair *p)
     return spdy_link_over_high(f->link) ? 0 : spdy_room(spdy_link_session(f->link), p->data);
 }
 
-static void client_send(struct pair *p, struct str bytes)
+static void client_send(struct forward_pair *p, struct str bytes)
 {
     if (p->f->link)
         spdy_send(spdy_link_session(p->f->link), p->data, bytes);
@@ -72,7 +72,7 @@ static void client_pause(struct forward *f)
 {
     bool full = false;
     size_t all = 0;
-    list_each (p, &f->pairs, struct pair, node) {
+    list_each (p, &f->pairs, struct forward_pair, node) {
         full |= p->to_pod.n > WAITING_MOST;
         all += p->to_pod.n;
     }
@@ -91,7 +91,7 @@ static void forward_flush(struct forward *f)
 
 static void forward_free(struct forward *f);
 
-static void pair_free(struct pair *p)
+static void pair_free(struct forward_pair *p)
 {
     relay_forget(&p->ask, false);
     timer_stop(&p->opening);
@@ -104,7 +104,7 @@ static void pair_free(struct pair *p)
 }
 
 /* A connection is over. A WebSocket whose last one that was is over, too: its ports were said at the beginning. */
-static void pair_done(struct pair *p)
+static void pair_done(struct forward_pair *p)
 {
     struct forward *f = p->f;
     forward_flush(f);
@@ -116,7 +116,7 @@ static void pair_done(struct pair *p)
     }
 }
 
-static void pair_fail(struct pair *p, const char *why)
+static void pair_fail(struct forward_pair *p, const char *why)
 {
     struct forward *f = p->f;
     AUTO(strbuf_fini) struct strbuf text = STRBUF(2000);
@@ -134,7 +134,7 @@ static void pair_fail(struct pair *p, const char *why)
     pair_done(p);
 }
 
-static void pair_over(struct pair *p) /* both sides are done */
+static void pair_over(struct forward_pair *p) /* both sides are done */
 {
     if (p->f->link && p->error)
         spdy_end(spdy_link_session(p->f->link), p->error);
@@ -144,7 +144,7 @@ static void pair_over(struct pair *p) /* both sides are done */
 /* --- the pod's side
  * ---------------------------------------------------------------------------------------------------- */
 
-static void pair_want(struct pair *p)
+static void pair_want(struct forward_pair *p)
 {
     int events = p->connecting || p->to_pod.n ? POLL_WRITE : 0;
     if (!p->connecting && !p->pod_ended && client_room(p))
@@ -152,7 +152,7 @@ static void pair_want(struct pair *p)
     poll_want(&p->poll, events);
 }
 
-static bool pod_write(struct pair *p)
+static bool pod_write(struct forward_pair *p)
 {
     while (p->to_pod.n) {
         ssize_t n = send(p->fd, p->to_pod.p, p->to_pod.n, MSG_NOSIGNAL);
@@ -170,7 +170,7 @@ static bool pod_write(struct pair *p)
     return true;
 }
 
-static bool pod_read(struct pair *p)
+static bool pod_read(struct forward_pair *p)
 {
     char buf[CHUNK];
     size_t room = MIN(client_room(p), sizeof buf);
@@ -188,7 +188,7 @@ static bool pod_read(struct pair *p)
 }
 
 /* localhost of the pod: 127.0.0.1, then ::1, where the node gave a socket that can do both. */
-static bool connect_pod(struct pair *p, bool six)
+static bool connect_pod(struct forward_pair *p, bool six)
 {
     struct sockaddr_in v4 = {
         .sin_family = AF_INET, .sin_port = htons((uint16_t)p->port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -210,7 +210,7 @@ static bool connect_pod(struct pair *p, bool six)
     return p->connecting;
 }
 
-static void connect_failed(struct pair *p, int why)
+static void connect_failed(struct forward_pair *p, int why)
 {
     if (!p->second_try) {
         p->second_try = true;
@@ -230,7 +230,7 @@ static void connect_failed(struct pair *p, int why)
 
 /* The pod cut this connection: the client sees a reset, too. No error of the port-forward, at which kubectl would end
  * all of it. */
-static void pair_reset(struct pair *p)
+static void pair_reset(struct forward_pair *p)
 {
     if (p->f->link)
         spdy_reset(spdy_link_session(p->f->link), p->data, 5);
@@ -239,7 +239,7 @@ static void pair_reset(struct pair *p)
 
 static void on_pod(struct poll *poll, int ready)
 {
-    struct pair *p = container_of(poll, struct pair, poll);
+    struct forward_pair *p = container_of(poll, struct forward_pair, poll);
     int why = 0;
     socklen_t n = sizeof why;
     if (p->connecting) {
@@ -262,7 +262,7 @@ static void on_pod(struct poll *poll, int ready)
 
 static void on_news(struct relay_ask *ask, struct str name, const struct str *texts, size_t n, int own_fd)
 {
-    struct pair *p = container_of(ask, struct pair, ask);
+    struct forward_pair *p = container_of(ask, struct forward_pair, ask);
     relay_forget(ask, false);
     if (!str_eq(name, S("socket")) || own_fd < 0) {
         AUTO(arena_fini) struct arena a = ARENA;
@@ -281,25 +281,25 @@ static void on_news(struct relay_ask *ask, struct str name, const struct str *te
 /* --- the client's side
  * ---------------------------------------------------------------------------------------------------- */
 
-static struct pair *by_stream(struct forward *f, uint32_t stream)
+static struct forward_pair *by_stream(struct forward *f, uint32_t stream)
 {
-    list_each (p, &f->pairs, struct pair, node) {
+    list_each (p, &f->pairs, struct forward_pair, node) {
         if (p->data == stream || p->error == stream)
             return p;
     }
     return NULL;
 }
 
-static struct pair *by_id(struct forward *f, struct str id)
+static struct forward_pair *by_id(struct forward *f, struct str id)
 {
-    list_each (p, &f->pairs, struct pair, node) {
+    list_each (p, &f->pairs, struct forward_pair, node) {
         if (str_eqz(id, p->id))
             return p;
     }
     return NULL;
 }
 
-static void ask_for_socket(struct pair *p)
+static void ask_for_socket(struct forward_pair *p)
 {
     struct forward *f = p->f;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(RELAY_MESSAGE_MOST);
@@ -315,13 +315,13 @@ static void ask_for_socket(struct pair *p)
 
 static void on_opening(struct timer *t)
 {
-    pair_fail(container_of(t, struct pair, opening), "timed out waiting for its other stream");
+    pair_fail(container_of(t, struct forward_pair, opening), "timed out waiting for its other stream");
 }
 
-static struct pair *pair_new(struct forward *f, int port)
+static struct forward_pair *pair_new(struct forward *f, int port)
 {
-    struct pair *p = NEW(struct pair);
-    *p = (struct pair){.f = f, .fd = -1, .port = port, .to_pod = STRBUF(8 * WAITING_MOST)};
+    struct forward_pair *p = NEW(struct forward_pair);
+    *p = (struct forward_pair){.f = f, .fd = -1, .port = port, .to_pod = STRBUF(8 * WAITING_MOST)};
     list_init(&p->ask.node);
     p->ask.news = on_news;
     timer_init(&p->opening, f->relay->loop, on_opening);
@@ -331,7 +331,7 @@ static struct pair *pair_new(struct forward *f, int port)
 }
 
 /* For the pod. What is over the bound has come from a client that was told to wait: it goes. */
-static void pair_data(struct pair *p, struct str bytes)
+static void pair_data(struct forward_pair *p, struct str bytes)
 {
     strbuf_add(&p->to_pod, bytes);
     if (p->to_pod.over) {
@@ -356,7 +356,7 @@ static void on_opened(struct spdy *s, uint32_t stream, const struct http_headers
         (void)snprintf(number, sizeof number, "%u", (unsigned)(data ? stream - 2 : stream));
         id = str_of(number);
     }
-    struct pair *p = by_id(f, id);
+    struct forward_pair *p = by_id(f, id);
     if ((!data && !str_eq(type, S("error"))) || id.n >= sizeof p->id ||
         !str_to_i64(http_header(headers, S("port")), 1, 65535, &port) || (!p && f->npairs >= PAIRS_MOST) ||
         (p && (data ? p->data : p->error))) {
@@ -376,7 +376,7 @@ static void on_opened(struct spdy *s, uint32_t stream, const struct http_headers
 
 static void on_data(struct spdy *s, uint32_t stream, struct str bytes)
 {
-    struct pair *p = by_stream(spdy_arg(s), stream);
+    struct forward_pair *p = by_stream(spdy_arg(s), stream);
     if (p && stream == p->data)
         pair_data(p, bytes); /* the window opens as the pod reads */
     else
@@ -385,7 +385,7 @@ static void on_data(struct spdy *s, uint32_t stream, struct str bytes)
 
 static void on_ended(struct spdy *s, uint32_t stream)
 {
-    struct pair *p = by_stream(spdy_arg(s), stream);
+    struct forward_pair *p = by_stream(spdy_arg(s), stream);
     if (!p || stream != p->data)
         return;
     p->client_ended = true;
@@ -396,7 +396,7 @@ static void on_ended(struct spdy *s, uint32_t stream)
 static void on_reset(struct spdy *s, uint32_t stream, int status)
 {
     (void)status;
-    struct pair *p = by_stream(spdy_arg(s), stream);
+    struct forward_pair *p = by_stream(spdy_arg(s), stream);
     if (p && stream == p->data)
         pair_over(p);
     else if (p)
@@ -405,14 +405,14 @@ static void on_reset(struct spdy *s, uint32_t stream, int status)
 
 static void on_room(struct spdy *s, uint32_t stream)
 {
-    struct pair *p = by_stream(spdy_arg(s), stream);
+    struct forward_pair *p = by_stream(spdy_arg(s), stream);
     if (p && p->fd >= 0 && !p->connecting)
         pair_want(p);
 }
 
 static void forward_free(struct forward *f)
 {
-    list_each (p, &f->pairs, struct pair, node)
+    list_each (p, &f->pairs, struct forward_pair, node)
         pair_free(p);
     spdy_link_free(f->link);
     websocket_free(f->socket);
@@ -425,7 +425,7 @@ static void forward_free(struct forward *f)
 static void on_drained(void *arg)
 {
     struct forward *f = arg;
-    list_each (p, &f->pairs, struct pair, node)
+    list_each (p, &f->pairs, struct forward_pair, node)
         if (p->fd >= 0 && !p->connecting)
             pair_want(p);
 }
@@ -452,7 +452,7 @@ static void socket_message(struct websocket *w, int kind, struct str bytes)
             return; /* as upstream: passed over */
         rest = strbuf_str(&plain);
     }
-    list_each (p, &f->pairs, struct pair, node)
+    list_each (p, &f->pairs, struct forward_pair, node)
         if (p->data == channel) {
             pair_data(p, rest);
             return;
@@ -508,7 +508,7 @@ static void accept_channels(struct forward *f, struct http_request *h)
         return;
     }
     f->base64 = str_find(websocket_protocol(f->socket), S("base64")) >= 0;
-    struct pair *pairs[PORTS_MOST];
+    struct forward_pair *pairs[PORTS_MOST];
     for (size_t i = 0; i < n; i++) {
         char port[2] = {(char)(ports[i] & 0xff), (char)(ports[i] >> 8)};
         pairs[i] = pair_new(f, ports[i]);

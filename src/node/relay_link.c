@@ -34,21 +34,21 @@ struct asked {
     void *arg;
 };
 /* Something the relay has asked for and that is not over: logs that are followed, an exec, an attach. */
-struct session {
+struct link_session {
     struct list node;
     struct relay_link *link;
     char id[24], container[65];
     struct exec *exec;
     struct attach *attach;
-    struct look *look;
+    struct relay_look *look;
     char *command; /* of an exec: its first word */
     int pid;       /* of the container's first process */
     bool logs;
 };
 /* An exec that failed: a job looks what its command is. */
-struct look {
+struct relay_look {
     struct job job;
-    struct session *session; /* NULL: nobody waits any more */
+    struct link_session *session; /* NULL: nobody waits any more */
     char *command, *said;
     int pid, code;
     enum exec_seen seen;
@@ -102,7 +102,7 @@ static void link_say(struct relay_link *l, const char *word, const char *id, int
     send_message(l, &b, fd);
 }
 
-static void say_ended(struct session *s, int code, const char *text)
+static void say_ended(struct link_session *s, int code, const char *text)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(RELAY_MESSAGE_MOST);
     relay_add(&b, S("ended"));
@@ -239,7 +239,7 @@ static void on_probed(struct relay_link *l, const struct relay_message *m)
 /* --- logs, exec, attach, forward
  * ------------------------------------------------------------------------------------- */
 
-static void session_free(struct session *s)
+static void session_free(struct link_session *s)
 {
     list_del(&s->node);
     if (s->exec)
@@ -252,9 +252,9 @@ static void session_free(struct session *s)
     mem_free(s);
 }
 
-static struct session *session_new(struct relay_link *l, struct str id)
+static struct link_session *session_new(struct relay_link *l, struct str id)
 {
-    struct session *s = NEW(struct session);
+    struct link_session *s = NEW(struct link_session);
     s->link = l;
     (void)snprintf(s->id, sizeof s->id, STR_FMT, STR_ARG(id));
     list_add_tail(&l->sessions, &s->node);
@@ -355,7 +355,7 @@ static void on_logs(struct relay_link *l, const struct relay_message *m)
     send_message(l, &b, dir);
     if (!running)
         return;
-    struct session *s = session_new(l, m->texts[1]);
+    struct link_session *s = session_new(l, m->texts[1]);
     s->logs = true;
     (void)snprintf(s->container, sizeof s->container, STR_FMT, STR_ARG(c->id));
 }
@@ -364,7 +364,7 @@ void relay_container_ended(struct str id)
 {
     if (!the_link)
         return;
-    list_each (s, &the_link->sessions, struct session, node) {
+    list_each (s, &the_link->sessions, struct link_session, node) {
         if (!s->logs || !str_eqz(id, s->container))
             continue;
         say_ended(s, 0, "");
@@ -374,21 +374,21 @@ void relay_container_ended(struct str id)
 
 static void on_exec_started(void *arg, int own_master)
 {
-    struct session *s = arg;
+    struct link_session *s = arg;
     link_say(s->link, "started", s->id, own_master);
     fd_close(own_master);
 }
 
 static void look_work(struct job *j)
 {
-    struct look *k = container_of(j, struct look, job);
+    struct relay_look *k = container_of(j, struct relay_look, job);
     k->seen = k->command[0] == '/' ? exec_look(k->pid, k->command) : SEEN_UNKNOWN;
 }
 
 static void look_done(struct job *j)
 {
-    struct look *k = container_of(j, struct look, job);
-    struct session *s = k->session;
+    struct relay_look *k = container_of(j, struct relay_look, job);
+    struct link_session *s = k->session;
     if (s) {
         AUTO(arena_fini) struct arena a = ARENA;
         s->look = NULL;
@@ -402,15 +402,15 @@ static void look_done(struct job *j)
 
 static void on_exec_ended(void *arg, int code, const struct err *err)
 {
-    struct session *s = arg;
+    struct link_session *s = arg;
     s->exec = NULL;
     if (!err || err->kind == E_UNAVAILABLE) {
         say_ended(s, code, err ? err->text : "");
         session_free(s);
         return;
     }
-    struct look *k = NEW(struct look);
-    *k = (struct look){.session = s, .said = mem_dupz(err->text), .pid = s->pid, .code = code};
+    struct relay_look *k = NEW(struct relay_look);
+    *k = (struct relay_look){.session = s, .said = mem_dupz(err->text), .pid = s->pid, .code = code};
     k->command = TAKE(s->command);
     s->look = k;
     job_start(&k->job, s->link->agent->cfg.loop, look_work, look_done);
@@ -451,7 +451,7 @@ static void on_exec(struct relay_link *l, const struct relay_message *m, const i
     spec.in = at[0];
     spec.out = at[1];
     spec.err = at[2];
-    struct session *s = session_new(l, m->texts[1]);
+    struct link_session *s = session_new(l, m->texts[1]);
     struct container_status status;
     container_status(ac->run, &status);
     s->pid = (int)status.pid;
@@ -461,7 +461,7 @@ static void on_exec(struct relay_link *l, const struct relay_message *m, const i
 
 static void on_attach_ended(void *arg, const struct err *err)
 {
-    struct session *s = arg;
+    struct link_session *s = arg;
     s->attach = NULL;
     say_ended(s, 0, !err ? "" : err->sys == ESRCH ? "the container has ended" : err->text);
     session_free(s);
@@ -474,15 +474,15 @@ static void on_attach(struct relay_link *l, const struct relay_message *m, const
     if (!ac)
         return;
     place_fds(m->texts[5], fds, nfds, at);
-    struct session *s = session_new(l, m->texts[1]);
+    struct link_session *s = session_new(l, m->texts[1]);
     (void)snprintf(s->container, sizeof s->container, STR_FMT, STR_ARG(container_id(ac->run)));
     link_say(l, "started", s->id, -1);
     s->attach = container_attach(ac->run, at[0], at[1], at[2], on_attach_ended, s);
 }
 
-static struct session *find_session(struct relay_link *l, struct str id)
+static struct link_session *find_session(struct relay_link *l, struct str id)
 {
-    list_each (s, &l->sessions, struct session, node) {
+    list_each (s, &l->sessions, struct link_session, node) {
         if (str_eqz(id, s->id))
             return s;
     }
@@ -492,7 +492,7 @@ static struct session *find_session(struct relay_link *l, struct str id)
 static void on_resize(struct relay_link *l, const struct relay_message *m)
 {
     uint16_t rows, columns;
-    struct session *s = m->n == 4 ? find_session(l, m->texts[1]) : NULL;
+    struct link_session *s = m->n == 4 ? find_session(l, m->texts[1]) : NULL;
     if (!s || !s->attach || !port_parse(m->texts[2], &rows) || !port_parse(m->texts[3], &columns))
         return;
     struct container *c = container_find(l->agent->runtime, str_of(s->container));
@@ -588,7 +588,7 @@ static void on_file(struct relay_link *l, const struct relay_message *m)
 
 static void on_forget(struct relay_link *l, const struct relay_message *m)
 {
-    struct session *s = find_session(l, m->texts[1]);
+    struct link_session *s = find_session(l, m->texts[1]);
     if (!s)
         return;
     if (s->exec)
@@ -635,7 +635,7 @@ static void drop_peer(struct relay_link *l)
     fd_close(l->fd);
     l->fd = -1;
     relay_queue_fini(&l->out);
-    list_each (s, &l->sessions, struct session, node) {
+    list_each (s, &l->sessions, struct link_session, node) {
         if (s->exec)
             exec_kill(s->exec, 1);
         session_free(s);

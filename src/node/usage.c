@@ -18,7 +18,7 @@ struct limited {
     int64_t limit;
     bool over;
 };
-struct look {
+struct usage_look {
     struct job job;
     struct agent_pod *ap;
     struct arena arena;
@@ -58,7 +58,7 @@ static void count_below(int own_fd, int depth, struct count *c)
 
 static void look_work(struct job *j)
 {
-    struct look *l = container_of(j, struct look, job);
+    struct usage_look *l = container_of(j, struct usage_look, job);
     array_each (v, &l->volumes) {
         struct count c = {0};
         int fd = open(v->path.p, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -79,7 +79,7 @@ static void pod_over_limit(struct agent_pod *ap, const struct limited *v)
 
 static void look_done(struct job *j)
 {
-    struct look *l = container_of(j, struct look, job);
+    struct usage_look *l = container_of(j, struct usage_look, job);
     struct agent_pod *ap = l->ap;
     bool active = ap->pod->state == POD_ACTIVE && !ap->pod->deleted && !ap->pod->fail_reason;
     array_each (v, &l->volumes) {
@@ -98,7 +98,7 @@ static void look_done(struct job *j)
 
 void usage_look(struct agent_pod *ap)
 {
-    struct look *l = NEW(struct look);
+    struct usage_look *l = NEW(struct usage_look);
     l->ap = ap;
     l->began = clock_mono();
     val_each_item (v, val_get(obj_spec(ap->pod->obj), N(volumes))) {

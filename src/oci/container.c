@@ -273,7 +273,7 @@ static bool create_message(struct container *c, const struct image *im, struct e
     return overlay_options(c, im, m, err);
 }
 
-static void create_blocking(struct work *w)
+static void create_blocking(struct runtime_work *w)
 {
     struct container *c = container_of(w, struct container, work);
     struct prepared *p = c->prepared;
@@ -300,7 +300,7 @@ static void container_told(struct container *c, const struct err *err)
     done(c, err, c->done_arg);
 }
 
-static void remove_blocking(struct work *w)
+static void remove_blocking(struct runtime_work *w)
 {
     struct container *c = container_of(w, struct container, work);
     struct runtime *rt = c->rt;
@@ -317,7 +317,7 @@ static void remove_blocking(struct work *w)
     tree_drop(c->dir); /* last: until then it is one to adopt and remove again */
 }
 
-static void create_undone(struct work *w)
+static void create_undone(struct runtime_work *w)
 {
     struct container *c = container_of(w, struct container, work);
     container_told(c, c->failure);
@@ -403,7 +403,7 @@ static bool own_folder(const char *path, int like, struct err *err)
  * container's data; one that holds something is mounted over itself, and what is written goes where the container's
  * other files go. Where each stands is found before the container runs, in its root as the shim has mounted it;
  * nobody can change that yet. */
-static void volumes_blocking(struct work *w)
+static void volumes_blocking(struct runtime_work *w)
 {
     struct container *c = container_of(w, struct container, work);
     char path[PATH_MAX], inside[PATH_MAX], target[2 * PATH_MAX];
@@ -432,10 +432,10 @@ static void volumes_blocking(struct work *w)
     }
 }
 
-static struct request *request_for(struct container *c, container_done *done, void *arg,
-                                   void (*fn)(struct request *q, const struct shim_answer *a, int fd))
+static struct shim_request *request_for(struct container *c, container_done *done, void *arg,
+                                        void (*fn)(struct shim_request *q, const struct shim_answer *a, int fd))
 {
-    struct request *q = NEW(struct request);
+    struct shim_request *q = NEW(struct shim_request);
     q->sandbox = c->sandbox;
     q->container = c;
     q->done.container_done = done;
@@ -444,7 +444,7 @@ static struct request *request_for(struct container *c, container_done *done, vo
     return q;
 }
 
-static void mounts_gone(struct request *q, const struct shim_answer *a, int fd)
+static void mounts_gone(struct shim_request *q, const struct shim_answer *a, int fd)
 {
     struct container *c = q->container;
     (void)a; /* a shim that is gone has taken it along */
@@ -462,7 +462,7 @@ static void create_take_back(struct container *c, const struct err *err)
     sandbox_send(c->sandbox, SHIM_REMOVE, &m, NULL, request_for(c, NULL, NULL, mounts_gone));
 }
 
-static void volumes_made(struct work *w)
+static void volumes_made(struct runtime_work *w)
 {
     struct container *c = container_of(w, struct container, work);
     if (w->ok && c->sandbox->stop_waits)
@@ -475,7 +475,7 @@ static void volumes_made(struct work *w)
     container_told(c, NULL);
 }
 
-static void guard_answered(struct request *q, const struct shim_answer *a, int fd)
+static void guard_answered(struct shim_request *q, const struct shim_answer *a, int fd)
 {
     if (a && a->head.status != 0) /* an older shim, which cannot: as it was when the pod was made */
         log_warn("container.guard", "container=%s status=%d", q->container->id, a->head.status);
@@ -493,7 +493,7 @@ static void container_guard(struct container *c)
         sandbox_send(c->sandbox, SHIM_GUARD, &m, NULL, request_for(c, NULL, NULL, guard_answered));
 }
 
-static void create_answered(struct request *q, const struct shim_answer *a, int fd)
+static void create_answered(struct shim_request *q, const struct shim_answer *a, int fd)
 {
     struct container *c = q->container;
     struct err err = ERR;
@@ -516,7 +516,7 @@ static void create_answered(struct request *q, const struct shim_answer *a, int 
     container_told(c, NULL);
 }
 
-static void create_prepared(struct work *w)
+static void create_prepared(struct runtime_work *w)
 {
     struct container *c = container_of(w, struct container, work);
     if (!w->ok) {
@@ -660,7 +660,7 @@ struct container *container_create(struct sandbox *s, const struct container_spe
 
 /* ---- start, kill, remove ---- */
 
-static void start_answered(struct request *q, const struct shim_answer *a, int fd)
+static void start_answered(struct shim_request *q, const struct shim_answer *a, int fd)
 {
     struct container *c = q->container;
     struct err err = ERR;
@@ -688,7 +688,7 @@ void container_start(struct container *c, container_done *done, void *arg)
     sandbox_send(c->sandbox, SHIM_START, &m, NULL, request_for(c, done, arg, start_answered));
 }
 
-static void answer_ignore(struct request *q, const struct shim_answer *a, int fd)
+static void answer_ignore(struct shim_request *q, const struct shim_answer *a, int fd)
 {
     (void)a;
     fd_close(fd);
@@ -707,14 +707,14 @@ void container_kill(struct container *c, int signo)
         cgroup_signal(&c->rt->cgroups, c->cgroup, SIGKILL);
 }
 
-static void remove_over(struct work *w)
+static void remove_over(struct runtime_work *w)
 {
     struct container *c = container_of(w, struct container, work);
     container_told(c, w->ok ? NULL : &w->err);
     container_gone(c);
 }
 
-static void remove_answered(struct request *q, const struct shim_answer *a, int fd)
+static void remove_answered(struct shim_request *q, const struct shim_answer *a, int fd)
 {
     struct container *c = q->container;
     struct err err = ERR;

@@ -451,7 +451,7 @@ static bool each_entry(const struct content *c, const char *path, bool (*fn)(voi
     return ok;
 }
 
-struct listing {
+struct content_listing {
     const struct content *c;
     struct arena *arena;
     struct content_refs *out;
@@ -460,7 +460,7 @@ struct listing {
 
 static bool list_one(void *arg, const char *name)
 {
-    struct listing *l = arg;
+    struct content_listing *l = arg;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(8192);
     char path[300];
     struct content_ref r;
@@ -483,7 +483,7 @@ static int by_name(const void *a, const void *b)
 bool content_refs(const struct content *c, struct arena *a, struct content_refs *out, struct err *err)
 {
     *out = (struct content_refs){0};
-    struct listing l = {c, a, out, err};
+    struct content_listing l = {c, a, out, err};
     if (!each_entry(c, "refs", list_one, &l, err)) {
         array_fini(&out->list);
         return false;
@@ -531,7 +531,7 @@ void content_unuse(struct content *c, struct str id)
     (void)unlinkat(c->fd, path, 0);
 }
 
-struct sweep {
+struct content_sweep {
     struct content *c;
     bool (*keep)(void *arg, struct str id);
     void *arg;
@@ -539,7 +539,7 @@ struct sweep {
 
 static bool sweep_one(void *arg, const char *name)
 {
-    struct sweep *s = arg;
+    struct content_sweep *s = arg;
     if (!s->keep(s->arg, str_of(name)))
         content_unuse(s->c, str_of(name));
     return true;
@@ -547,7 +547,7 @@ static bool sweep_one(void *arg, const char *name)
 
 void content_uses_sweep(struct content *c, bool (*keep)(void *arg, struct str id), void *arg)
 {
-    struct sweep s = {c, keep, arg};
+    struct content_sweep s = {c, keep, arg};
     struct err err = ERR;
     if (!each_entry(c, "uses", sweep_one, &s, &err)) /* what stays keeps its image until the next start */
         log_warn("content.uses", "error=\"%s\"", err.text);

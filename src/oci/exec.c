@@ -39,7 +39,7 @@ static void exec_over(struct exec *x, int code, const struct err *err)
 
 static void exec_signal(struct exec *x, int signo);
 
-static void exec_answered(struct request *q, const struct shim_answer *a, int fd)
+static void exec_answered(struct shim_request *q, const struct shim_answer *a, int fd)
 {
     struct exec *x = q->arg;
     struct err err = ERR;
@@ -76,7 +76,7 @@ struct exec *container_exec(struct container *c, const struct exec_spec *spec, c
     list_add_tail(&c->sandbox->execs, &x->node);
     (void)snprintf(x->id, sizeof x->id, "%016llx%016llx", (unsigned long long)salt[0], (unsigned long long)salt[1]);
     (void)snprintf(x->process, sizeof x->process, "%s/%s.json", c->dir, x->id);
-    struct request *q = NEW(struct request);
+    struct shim_request *q = NEW(struct shim_request);
     q->sandbox = c->sandbox;
     q->container = c;
     q->fn = exec_answered;
@@ -99,7 +99,7 @@ struct exec *container_exec(struct container *c, const struct exec_spec *spec, c
     return x;
 }
 
-static void answer_ignore(struct request *q, const struct shim_answer *a, int fd)
+static void answer_ignore(struct shim_request *q, const struct shim_answer *a, int fd)
 {
     (void)a;
     fd_close(fd);
@@ -109,7 +109,7 @@ static void answer_ignore(struct request *q, const struct shim_answer *a, int fd
 static void exec_signal(struct exec *x, int signo)
 {
     struct shim_kill m = {.signal = signo};
-    struct request *q = NEW(struct request);
+    struct shim_request *q = NEW(struct shim_request);
     memcpy(m.id, x->id, strlen(x->id));
     q->sandbox = x->sandbox;
     q->fn = answer_ignore;
@@ -176,7 +176,7 @@ void execs_lost(struct sandbox *s)
 
 /* ---- output wanted ---- */
 
-struct output {
+struct exec_output {
     struct loop *loop;
     struct exec *exec; /* NULL: ended */
     struct poll poll;
@@ -188,7 +188,7 @@ struct output {
     void *arg;
 };
 
-static void output_end(struct output *o)
+static void output_end(struct exec_output *o)
 {
     poll_stop(&o->poll);
     timer_stop(&o->timer);
@@ -201,7 +201,7 @@ static void output_end(struct output *o)
 }
 
 /* false: the other side has closed it */
-static bool output_read(struct output *o)
+static bool output_read(struct exec_output *o)
 {
     char buf[4096];
     for (int i = 0; i < 16; i++) {
@@ -218,7 +218,7 @@ static bool output_read(struct output *o)
 
 static void output_readable(struct poll *p, int ready)
 {
-    struct output *o = container_of(p, struct output, poll);
+    struct exec_output *o = container_of(p, struct exec_output, poll);
     (void)ready;
     if (!output_read(o))
         poll_want(p, 0);
@@ -226,7 +226,7 @@ static void output_readable(struct poll *p, int ready)
 
 static void output_ended(void *arg, int code, const struct err *err)
 {
-    struct output *o = arg;
+    struct exec_output *o = arg;
     o->exec = NULL;
     o->code = code;
     if (err && !o->err.kind)
@@ -237,7 +237,7 @@ static void output_ended(void *arg, int code, const struct err *err)
 
 static void output_late(struct timer *t)
 {
-    struct output *o = container_of(t, struct output, timer);
+    struct exec_output *o = container_of(t, struct exec_output, timer);
     if (!o->err.kind)
         (void)err_set(&o->err, E_TIMEOUT, "command timed out");
     if (o->exec)
@@ -248,7 +248,7 @@ static void output_late(struct timer *t)
 void container_exec_output(struct container *c, struct strs args, int64_t timeout_ns,
                            void (*done)(void *arg, int code, struct str output, const struct err *err), void *arg)
 {
-    struct output *o = NEW(struct output);
+    struct exec_output *o = NEW(struct exec_output);
     int pipes[2] = {-1, -1};
     static const struct exec_events on = {.ended = output_ended};
     o->done = done;
@@ -274,7 +274,7 @@ void container_exec_output(struct container *c, struct strs args, int64_t timeou
 
 /* ---- attach ---- */
 
-static void attach_answered(struct request *q, const struct shim_answer *a, int fd)
+static void attach_answered(struct shim_request *q, const struct shim_answer *a, int fd)
 {
     struct attach *t = q->arg;
     struct err err = ERR;
@@ -299,7 +299,7 @@ struct attach *container_attach(struct container *c, int in, int out, int err,
     t->arg = arg;
     list_init(&t->node);
     memcpy(m.container, c->id, strlen(c->id));
-    struct request *q = NEW(struct request);
+    struct shim_request *q = NEW(struct shim_request);
     q->sandbox = c->sandbox;
     q->container = c;
     q->fn = attach_answered;

@@ -119,18 +119,18 @@ static bool tar_end(struct tar *t)
 
 /* ---- what goes into the layer ---- */
 
-struct node {
+struct pack_node {
     char *to, *from, *link; /* from and link NULL: a folder */
     unsigned mode;
 };
 struct tree {
-    ARRAY(struct node) list;
+    ARRAY(struct pack_node) list;
     struct map seen; /* to -> itself */
 };
 
 static void node_add(struct tree *t, const char *to, const char *from, const char *link, unsigned mode)
 {
-    struct node n = {mem_dupz(to), from ? mem_dupz(from) : NULL, link ? mem_dupz(link) : NULL, mode};
+    struct pack_node n = {mem_dupz(to), from ? mem_dupz(from) : NULL, link ? mem_dupz(link) : NULL, mode};
     if (map_get(&t->seen, str_of(to)))
         array_each (old, &t->list)
             if (strcmp(old->to, to) == 0) { /* what comes later wins; a folder stays one */
@@ -188,7 +188,7 @@ static bool folder_add(struct tree *t, const char *host, const char *prefix, int
 
 static int by_path(const void *a, const void *b)
 {
-    return strcmp(((const struct node *)a)->to, ((const struct node *)b)->to);
+    return strcmp(((const struct pack_node *)a)->to, ((const struct pack_node *)b)->to);
 }
 
 static bool tree_collect(const struct oci_pack *p, struct tree *t, struct err *err)

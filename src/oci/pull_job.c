@@ -32,7 +32,7 @@ struct puller {
     void *arg;
 };
 
-struct answer {
+struct pull_answer {
     struct puller *p;
     long status;
     struct strbuf text;    /* small bodies, and errors */
@@ -50,7 +50,7 @@ struct answer {
 
 static size_t on_header(char *p, size_t size, size_t n, void *arg)
 {
-    struct answer *w = arg;
+    struct pull_answer *w = arg;
     struct str line = {p, size * n}, key, value;
     if (str_starts(line, S("HTTP/"))) { /* of a redirect before: forget it */
         w->challenge = w->digest = S("");
@@ -73,7 +73,7 @@ static size_t on_header(char *p, size_t size, size_t n, void *arg)
 
 static size_t on_body(char *p, size_t size, size_t n, void *arg)
 {
-    struct answer *w = arg;
+    struct pull_answer *w = arg;
     (void)curl_easy_getinfo(w->p->curl, CURLINFO_RESPONSE_CODE, &w->status);
     if (!w->ingest || w->status / 100 != 2) {
         strbuf_add(&w->text, (struct str){p, size * n});
@@ -99,7 +99,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *arg)
     return size * n;
 }
 
-static bool transport_failed(struct answer *w, CURLcode rc, const char *url, struct err *err)
+static bool transport_failed(struct pull_answer *w, CURLcode rc, const char *url, struct err *err)
 {
     long sys = 0;
     (void)curl_easy_getinfo(w->p->curl, CURLINFO_OS_ERRNO, &sys);
@@ -133,7 +133,7 @@ static bool transport_failed(struct answer *w, CURLcode rc, const char *url, str
 
 /* One GET, or POST of w->form. True: an answer came, whatever its status. */
 static bool get_once(struct puller *p, const char *url, const char *accept, const char *authorization,
-                     struct answer *w, struct err *err)
+                     struct pull_answer *w, struct err *err)
 {
     struct curl_slist *headers = NULL;
     CURL *c = p->curl;
@@ -225,7 +225,7 @@ static struct str token_in(struct puller *p, struct str body)
 /* The token service of a registry (distribution's docs/spec/auth/token.md; an identity token by oauth.md). */
 static bool token_fetch(struct puller *p, const struct challenge *c, struct err *err)
 {
-    struct answer w = {.p = p, .text = STRBUF(TOKEN_MAX)};
+    struct pull_answer w = {.p = p, .text = STRBUF(TOKEN_MAX)};
     char *service = curl_easy_escape(p->curl, c->service.p ? c->service.p : "", (int)c->service.n);
     struct str scope = c->scope.n ? c->scope
                                   : arena_fmt(p->a, "repository:" STR_FMT ":pull", STR_ARG(p->name.repository));
@@ -258,7 +258,7 @@ static bool token_fetch(struct puller *p, const struct challenge *c, struct err 
     return ok;
 }
 
-static bool pull_denied(struct puller *p, struct answer *w, struct err *err)
+static bool pull_denied(struct puller *p, struct pull_answer *w, struct err *err)
 {
     struct str said = registry_error(p->a, strbuf_str(&w->text));
     return err_set(
@@ -281,7 +281,7 @@ static void pause_ms(int64_t ms)
 }
 
 /* A GET with rights and patience: true for 2xx; other statuses become errors. */
-static bool url_get(struct puller *p, const char *url, const char *accept, struct answer *w, struct err *err)
+static bool url_get(struct puller *p, const char *url, const char *accept, struct pull_answer *w, struct err *err)
 {
     int left = p->request->retries ? p->request->retries : RETRIES;
     int64_t wait = BACKOFF_MS;
@@ -342,7 +342,7 @@ static bool blob_fetch(struct puller *p, struct content *c, const struct descrip
         ingest_abort(&in);
         return true;
     }
-    struct answer w = {
+    struct pull_answer w = {
         .p = p, .ingest = &in, .most = d->size > 0 ? d->size : CONTENT_MANIFEST_MAX, .text = STRBUF(ERROR_MAX)};
     struct str url = arena_fmt(p->a, STR_FMT "/v2/" STR_FMT "/blobs/sha256:%s", STR_ARG(p->base),
                                STR_ARG(p->name.repository), d->digest.hex);
@@ -371,7 +371,7 @@ static bool manifest_fetch(struct puller *p, struct content *c, struct str refer
                            struct manifest *m, struct err *err)
 {
     struct digest want = {0};
-    struct answer w = {.p = p, .text = STRBUF(CONTENT_MANIFEST_MAX)};
+    struct pull_answer w = {.p = p, .text = STRBUF(CONTENT_MANIFEST_MAX)};
     struct err ignored = ERR; /* no digest: then it is a tag */
     bool by_digest = digest_parse(reference, &want, &ignored), ok = true;
     if (!by_digest || !content_has_blob(c, &want)) {

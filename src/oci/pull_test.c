@@ -295,7 +295,7 @@ static void certificate_make(void)
 {
     struct err err = ERR;
     char path[200];
-    AUTO(key_free) struct key *key = key_new();
+    AUTO(key_free) struct cert_key *key = key_new();
     AUTO(strbuf_fini) struct strbuf pem = STRBUF(65536), crt = STRBUF(65536);
     const struct cert_spec spec = {.cn = S("registry"),
                                    .ips = (struct str[]){S("10.9.9.9")},

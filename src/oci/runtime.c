@@ -3,8 +3,8 @@
  *
  * Who does what. The runtime lives in the node's loop and owns the book-keeping: which sandboxes and containers there
  * are, what each is doing, who waits to hear of it. The doing is elsewhere: blocking calls of our own (folders,
- * cgroups, config.json, removing) are jobs, `struct work`, of which a sandbox or container has one at a time; and
- * whatever must happen inside the pod, or must outlive this process, is asked of the pod's shim by a message
+ * cgroups, config.json, removing) are jobs, `struct runtime_work`, of which a sandbox or container has one at a time;
+ * and whatever must happen inside the pod, or must outlive this process, is asked of the pod's shim by a message
  * (sandbox_send) and answered later. So a function here either starts something or takes an answer; the chain of
  * those is the algorithm, and is written down at the top of sandbox.c and container.c.
  *
@@ -106,13 +106,13 @@ static void runtime_end(struct runtime *rt)
 
 static void work_run(struct job *j)
 {
-    struct work *w = container_of(j, struct work, job);
+    struct runtime_work *w = container_of(j, struct runtime_work, job);
     w->blocking(w);
 }
 
 static void work_over(struct job *j)
 {
-    struct work *w = container_of(j, struct work, job);
+    struct runtime_work *w = container_of(j, struct runtime_work, job);
     struct runtime *rt = w->rt;
     rt->busy--;
     w->started = false;
@@ -122,8 +122,8 @@ static void work_over(struct job *j)
         runtime_end(rt);
 }
 
-static void work_begin(struct work *w, struct runtime *rt, void (*blocking)(struct work *w),
-                       void (*finish)(struct work *w))
+static void work_begin(struct runtime_work *w, struct runtime *rt, void (*blocking)(struct runtime_work *w),
+                       void (*finish)(struct runtime_work *w))
 {
     ASSERT(!w->started);
     w->rt = rt;
@@ -135,7 +135,8 @@ static void work_begin(struct work *w, struct runtime *rt, void (*blocking)(stru
     rt->busy++;
 }
 
-void work_start(struct work *w, struct runtime *rt, void (*blocking)(struct work *w), void (*finish)(struct work *w))
+void work_start(struct runtime_work *w, struct runtime *rt, void (*blocking)(struct runtime_work *w),
+                void (*finish)(struct runtime_work *w))
 {
     work_begin(w, rt, blocking, finish);
     job_start(&w->job, rt->loop, work_run, work_over);
@@ -146,8 +147,8 @@ static void work_refused(void *arg)
     work_over(arg);
 }
 
-void work_start_apart(struct work *w, struct runtime *rt, void (*blocking)(struct work *w),
-                      void (*finish)(struct work *w))
+void work_start_apart(struct runtime_work *w, struct runtime *rt, void (*blocking)(struct runtime_work *w),
+                      void (*finish)(struct runtime_work *w))
 {
     struct err err = ERR;
     work_begin(w, rt, blocking, finish);
@@ -158,8 +159,8 @@ void work_start_apart(struct work *w, struct runtime *rt, void (*blocking)(struc
     loop_post(rt->loop, work_refused, &w->job); /* never from inside the call */
 }
 
-void work_start_long(struct work *w, struct runtime *rt, void (*blocking)(struct work *w),
-                     void (*finish)(struct work *w))
+void work_start_long(struct runtime_work *w, struct runtime *rt, void (*blocking)(struct runtime_work *w),
+                     void (*finish)(struct runtime_work *w))
 {
     struct err err = ERR; /* so many are under way already: then as all others */
     work_begin(w, rt, blocking, finish);
@@ -296,12 +297,12 @@ static bool is_starting(const struct sandbox *s)
 static void adopt_again(struct timer *t)
 {
     struct sandbox *s = container_of(t, struct sandbox, settle);
-    struct request *q = s->settling;
+    struct shim_request *q = s->settling;
     s->settling = NULL;
     sandbox_send(s, SHIM_LIST, NULL, NULL, q);
 }
 
-static void adopt_listed(struct request *q, const struct shim_answer *a, int fd)
+static void adopt_listed(struct shim_request *q, const struct shim_answer *a, int fd)
 {
     struct sandbox *s = q->sandbox;
     fd_close(fd);
@@ -322,7 +323,7 @@ static void adopt_listed(struct request *q, const struct shim_answer *a, int fd)
     adopt_end(s);
 }
 
-static void adopt_hello(struct request *q, const struct shim_answer *a, int fd)
+static void adopt_hello(struct shim_request *q, const struct shim_answer *a, int fd)
 {
     struct sandbox *s = q->sandbox;
     fd_close(fd);
@@ -340,7 +341,7 @@ static void adopt_hello(struct request *q, const struct shim_answer *a, int fd)
     sandbox_send(s, SHIM_LIST, NULL, NULL, q);
 }
 
-static void adopt_watching(struct request *q, const struct shim_answer *a, int fd)
+static void adopt_watching(struct shim_request *q, const struct shim_answer *a, int fd)
 {
     (void)a;
     fd_close(fd);
@@ -410,7 +411,7 @@ static void adopt_one(struct runtime *rt, const char *id)
     struct sandbox *s = sandbox_make(rt, str_of(id), name, strbuf_str(&note), cgroup);
     adopt_containers(s);
     rt->adopting++;
-    struct request *q = NEW(struct request), *watch = NEW(struct request);
+    struct shim_request *q = NEW(struct shim_request), *watch = NEW(struct shim_request);
     q->sandbox = watch->sandbox = s;
     q->fn = adopt_hello;
     watch->fn = adopt_watching;

@@ -23,11 +23,11 @@ struct runtime {
 };
 
 /* One request to a shim. answer NULL: the shim is gone. fd: what came with the answer; the callee's. */
-struct request {
+struct shim_request {
     struct list node;
     uint32_t seq;
     uint16_t op;
-    void (*fn)(struct request *q, const struct shim_answer *answer, int fd);
+    void (*fn)(struct shim_request *q, const struct shim_answer *answer, int fd);
     struct sandbox *sandbox;
     struct container *container;
     union {
@@ -39,22 +39,23 @@ struct request {
 };
 
 /* Blocking work on behalf of a sandbox or container. */
-struct work {
+struct runtime_work {
     struct job job;
     struct runtime *rt;
-    void (*blocking)(struct work *w); /* pool thread: sets ok and err */
-    void (*finish)(struct work *w);   /* loop */
+    void (*blocking)(struct runtime_work *w); /* pool thread: sets ok and err */
+    void (*finish)(struct runtime_work *w);   /* loop */
     bool ok, started;
     struct err err;
 };
 /* apart: in a thread of its own (job_start_apart), as it looks at what may never answer. */
-void work_start_apart(struct work *w, struct runtime *rt, void (*blocking)(struct work *w),
-                      void (*finish)(struct work *w));
+void work_start_apart(struct runtime_work *w, struct runtime *rt, void (*blocking)(struct runtime_work *w),
+                      void (*finish)(struct runtime_work *w));
 /* What takes as long as a tenant likes (removing the files that it left): in a thread of its own, so that no start of
  * another pod waits for it. */
-void work_start_long(struct work *w, struct runtime *rt, void (*blocking)(struct work *w),
-                     void (*finish)(struct work *w));
-void work_start(struct work *w, struct runtime *rt, void (*blocking)(struct work *w), void (*finish)(struct work *w));
+void work_start_long(struct runtime_work *w, struct runtime *rt, void (*blocking)(struct runtime_work *w),
+                     void (*finish)(struct runtime_work *w));
+void work_start(struct runtime_work *w, struct runtime *rt, void (*blocking)(struct runtime_work *w),
+                void (*finish)(struct runtime_work *w));
 
 struct sandbox {
     struct runtime *rt;
@@ -70,14 +71,14 @@ struct sandbox {
     pid_t pid, init_pid;
     bool ready, lost, stopping;
     struct map containers;
-    struct work work;
+    struct runtime_work work;
     sandbox_done *done;
     void *done_arg, *data;
     struct err *failure; /* of a start that is being undone */
     bool stop_waits;     /* for jobs of its containers */
     struct timer settle; /* adoption waits for what is being started */
     int64_t settle_until;
-    struct request *settling; /* the list to ask for again; NULL: none */
+    struct shim_request *settling; /* the list to ask for again; NULL: none */
 };
 
 struct container {
@@ -92,13 +93,13 @@ struct container {
     struct strs volumes;       /* of the image */
     bool heard;                /* its shim knows it */
     struct prepared *prepared; /* until it is created */
-    struct work work;
+    struct runtime_work work;
     container_done *done;
     void *done_arg, *owner_data;
     struct err *failure; /* of a creation that is being undone */
 };
 
-void sandbox_send(struct sandbox *s, uint16_t op, const void *payload, const int fds[3], struct request *q);
+void sandbox_send(struct sandbox *s, uint16_t op, const void *payload, const int fds[3], struct shim_request *q);
 bool answer_ok(const struct shim_answer *answer, const char *what, struct err *err);
 void sandbox_connect(struct sandbox *s, int own_fd);
 struct sandbox *sandbox_make(struct runtime *rt, struct str id, struct str name, struct str note, struct str cgroup);

@@ -45,7 +45,8 @@
 static void on_silent(struct timer *t)
 {
     struct sandbox *s = container_of(t, struct sandbox, silent);
-    const struct request *q = list_empty(&s->requests) ? NULL : list_first(&s->requests, struct request, node);
+    const struct shim_request *q = list_empty(&s->requests) ? NULL
+                                                            : list_first(&s->requests, struct shim_request, node);
     if (s->fd < 0 || !q)
         return;
     struct ucred peer = {0}; /* who listens there: one that has not said hello yet is not known otherwise */
@@ -69,7 +70,7 @@ static void on_silent(struct timer *t)
 
 static void request_fail(void *arg)
 {
-    struct request *q = arg;
+    struct shim_request *q = arg;
     q->fn(q, NULL, -1);
 }
 
@@ -141,7 +142,7 @@ static void unsent_flush(struct sandbox *s)
     poll_want(&s->poll, POLL_READ);
 }
 
-void sandbox_send(struct sandbox *s, uint16_t op, const void *payload, const int fds[3], struct request *q)
+void sandbox_send(struct sandbox *s, uint16_t op, const void *payload, const int fds[3], struct shim_request *q)
 {
     static struct shim_msg m; /* one thread, sent or copied before the next call */
     size_t size = (size_t)shim_request_size(op);
@@ -206,7 +207,7 @@ static void link_down(struct sandbox *s)
     struct list waiting;
     list_init(&waiting);
     while (!list_empty(&s->requests)) { /* an answer's callback may send again, or free */
-        struct request *q = list_first(&s->requests, struct request, node);
+        struct shim_request *q = list_first(&s->requests, struct shim_request, node);
         list_del(&q->node);
         list_add_tail(&waiting, &q->node);
     }
@@ -220,7 +221,7 @@ static void link_down(struct sandbox *s)
     if (was_ready && rt->on.sandbox_lost)
         rt->on.sandbox_lost(rt->arg, s);
     while (!list_empty(&waiting)) {
-        struct request *q = list_first(&waiting, struct request, node);
+        struct shim_request *q = list_first(&waiting, struct shim_request, node);
         list_del(&q->node);
         q->fn(q, NULL, -1);
     }
@@ -250,7 +251,7 @@ static void event_heard(struct sandbox *s, const struct shim_answer *a)
 
 static void request_answered(struct sandbox *s, const struct shim_answer *a, int fd)
 {
-    list_each (q, &s->requests, struct request, node)
+    list_each (q, &s->requests, struct shim_request, node)
         if (q->seq == a->head.seq) {
             /* a list has many answers under one number */
             if (a->head.op != SHIM_LIST || a->head.status != 0)
@@ -348,7 +349,7 @@ void sandbox_free(struct sandbox *s)
     while (!list_empty(&s->unsent))
         unsent_free(list_first(&s->unsent, struct unsent, node));
     while (!list_empty(&s->requests)) {
-        struct request *q = list_first(&s->requests, struct request, node);
+        struct shim_request *q = list_first(&s->requests, struct shim_request, node);
         list_del(&q->node);
         mem_free(q);
     }
@@ -422,7 +423,7 @@ static bool shims_group(struct runtime *rt, char *dir, size_t size, struct err *
     return cgroup_create(&rt->cgroups, path, &none, false, NULL, err);
 }
 
-static void start_blocking(struct work *w)
+static void start_blocking(struct runtime_work *w)
 {
     struct sandbox *s = container_of(w, struct sandbox, work);
     char path[PATH_MAX], group[PATH_MAX];
@@ -484,7 +485,7 @@ static bool shim_end(const struct sandbox *s, struct err *err)
     return poll(&p, 1, 10000) > 0 || err_set(err, E_TIMEOUT, "the shim of %s does not end", s->name);
 }
 
-static void clean_blocking(struct work *w)
+static void clean_blocking(struct runtime_work *w)
 {
     struct sandbox *s = container_of(w, struct sandbox, work);
     char path[PATH_MAX];
@@ -509,7 +510,7 @@ static void clean_blocking(struct work *w)
     tree_drop(s->dir);
 }
 
-static void start_failed_cleaned(struct work *w)
+static void start_failed_cleaned(struct runtime_work *w)
 {
     struct sandbox *s = container_of(w, struct sandbox, work);
     struct err *why = s->failure;
@@ -525,7 +526,7 @@ static void start_failed(struct sandbox *s, const struct err *err)
     work_start_long(&s->work, s->rt, clean_blocking, start_failed_cleaned);
 }
 
-static void start_ready(struct request *q, const struct shim_answer *a, int fd)
+static void start_ready(struct shim_request *q, const struct shim_answer *a, int fd)
 {
     struct sandbox *s = q->sandbox;
     struct err err = ERR;
@@ -543,7 +544,7 @@ static void start_ready(struct request *q, const struct shim_answer *a, int fd)
     start_told(s, NULL);
 }
 
-static void start_sandboxed(struct request *q, const struct shim_answer *a, int fd)
+static void start_sandboxed(struct shim_request *q, const struct shim_answer *a, int fd)
 {
     struct sandbox *s = q->sandbox;
     struct err err = ERR;
@@ -553,23 +554,23 @@ static void start_sandboxed(struct request *q, const struct shim_answer *a, int 
         start_failed(s, &err);
 }
 
-static void answer_ignore(struct request *q, const struct shim_answer *a, int fd)
+static void answer_ignore(struct shim_request *q, const struct shim_answer *a, int fd)
 {
     (void)a;
     fd_close(fd);
     mem_free(q);
 }
 
-static struct request *request_for(struct sandbox *s,
-                                   void (*fn)(struct request *q, const struct shim_answer *a, int fd))
+static struct shim_request *request_for(struct sandbox *s,
+                                        void (*fn)(struct shim_request *q, const struct shim_answer *a, int fd))
 {
-    struct request *q = NEW(struct request);
+    struct shim_request *q = NEW(struct shim_request);
     q->sandbox = s;
     q->fn = fn;
     return q;
 }
 
-static void start_spawned(struct work *w)
+static void start_spawned(struct runtime_work *w)
 {
     struct sandbox *s = container_of(w, struct sandbox, work);
     if (!w->ok) {
@@ -658,7 +659,7 @@ struct sandbox *sandbox_start(struct runtime *rt, const struct sandbox_spec *spe
 
 /* ---- stopping ---- */
 
-static void stop_cleaned(struct work *w)
+static void stop_cleaned(struct runtime_work *w)
 {
     struct sandbox *s = container_of(w, struct sandbox, work);
     sandbox_done *done = s->done;
@@ -666,7 +667,7 @@ static void stop_cleaned(struct work *w)
     sandbox_gone(s);
 }
 
-static void stop_quit(struct request *q, const struct shim_answer *a, int fd)
+static void stop_quit(struct shim_request *q, const struct shim_answer *a, int fd)
 {
     struct sandbox *s = q->sandbox;
     (void)a;
@@ -699,7 +700,7 @@ void sandbox_stop(struct sandbox *s, sandbox_done *done, void *arg)
 
 /* ---- mounts ---- */
 
-static void mount_done(struct request *q, const struct shim_answer *a, int fd)
+static void mount_done(struct shim_request *q, const struct shim_answer *a, int fd)
 {
     struct err err = ERR;
     bool ok = answer_ok(a, "mount in the pod", &err);
@@ -714,7 +715,7 @@ void sandbox_mount(struct sandbox *s, const char *type, const char *source, cons
     static struct shim_mount m;
     struct err err = ERR;
     m = (struct shim_mount){.flags = flags};
-    struct request *q = request_for(s, mount_done);
+    struct shim_request *q = request_for(s, mount_done);
     q->done.sandbox_done = done;
     q->arg = arg;
     if (!copy_text(m.type, sizeof m.type, str_of(type), "type", &err) ||

@@ -86,13 +86,13 @@
 
 enum { OUT, ERR_, STREAMS };
 
-struct stream {
+struct kept_stream {
     int fd;
     uint32_t used;  /* bytes of an unfinished line in lines[][] */
     bool continued; /* the unfinished line has pieces in the log already */
 };
 
-struct container {
+struct kept_container {
     char id[SHIM_ID];
     uint8_t state;                            /* 0: the place is free */
     bool oom, kill_early, log_full, attached; /* attached: somebody was, once */
@@ -103,10 +103,10 @@ struct container {
     int32_t code, signal;
     int64_t started, finished;
     uint64_t oom_before;
-    struct stream streams[STREAMS]; /* with a terminal: OUT alone, its master */
-    int in;                         /* writing end of stdin; with a terminal -1 (the master is) */
-    int console;                    /* socket on which crun hands over the master */
-    uint32_t in_used, in_sent;      /* of input[] */
+    struct kept_stream streams[STREAMS]; /* with a terminal: OUT alone, its master */
+    int in;                              /* writing end of stdin; with a terminal -1 (the master is) */
+    int console;                         /* socket on which crun hands over the master */
+    uint32_t in_used, in_sent;           /* of input[] */
     int log, lock;
     uint64_t log_size, log_max, log_lost;
     uint32_t start_client, start_seq, remove_client, remove_seq;
@@ -115,9 +115,9 @@ struct container {
     char guard[SHIM_PATH * 2]; /* file that freezes it, where its processes may trace others */
 };
 
-struct exec {
+struct kept_exec {
     char id[SHIM_ID]; /* id[0] == 0: the place is free */
-    struct container *container;
+    struct kept_container *container;
     pid_t crun, pid;
     int console, master;
     uint32_t client, seq;
@@ -125,8 +125,8 @@ struct exec {
     bool answered;
 };
 
-struct attach {
-    struct container *container; /* NULL: the place is free */
+struct kept_attach {
+    struct kept_container *container; /* NULL: the place is free */
     int in, out, err;
     int stalled; /* out or err: has bytes waiting in spill[]; -1: neither */
     uint32_t spill_used, spill_sent;
@@ -134,16 +134,16 @@ struct attach {
     uint32_t client, seq;
 };
 
-struct client {
+struct kept_client {
     int fd;
     uint32_t serial; /* names this connection for ever: places are used again */
     bool watching;
 };
 
-static struct container containers[SHIM_CONTAINERS];
-static struct exec execs[SHIM_EXECS];
-static struct attach attaches[SHIM_ATTACHES];
-static struct client clients[SHIM_CLIENTS];
+static struct kept_container containers[SHIM_CONTAINERS];
+static struct kept_exec execs[SHIM_EXECS];
+static struct kept_attach attaches[SHIM_ATTACHES];
+static struct kept_client clients[SHIM_CLIENTS];
 static struct {
     pid_t pid;
     int status;
@@ -166,7 +166,7 @@ static int listener = -1, signals = -1, here = -1; /* here: the state folder */
 
 /* ---- small tools ---- */
 
-struct text { /* appends within a fixed field; what does not fit is cut */
+struct shim_text { /* appends within a fixed field; what does not fit is cut */
     char *p, *end;
 };
 #define TEXT(field)                                                                                                  \
@@ -174,14 +174,14 @@ struct text { /* appends within a fixed field; what does not fit is cut */
         field, field + sizeof(field) - 1                                                                             \
     }
 
-static void text_add(struct text *t, const char *s)
+static void text_add(struct shim_text *t, const char *s)
 {
     while (*s && t->p < t->end)
         *t->p++ = *s++;
     *t->p = 0;
 }
 
-static void add_number(struct text *t, int64_t v)
+static void add_number(struct shim_text *t, int64_t v)
 {
     char digits[24], *d = digits + sizeof digits;
     uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
@@ -233,14 +233,14 @@ static bool write_file(int dir, const char *path, int flags, const char *p, size
 
 static char *in_folder(char *to, size_t size, const char *id, const char *name) /* ID/name, relative to `here` */
 {
-    struct text t = {to, to + size - 1};
+    struct shim_text t = {to, to + size - 1};
     text_add(&t, id);
     text_add(&t, "/");
     text_add(&t, name);
     return to;
 }
 
-static struct container *container_by(const char *id)
+static struct kept_container *container_by(const char *id)
 {
     every (c, containers)
         if (c->state && strcmp(c->id, id) == 0)
@@ -250,7 +250,7 @@ static struct container *container_by(const char *id)
 
 /* ---- answers and events ---- */
 
-static struct client *client_by(uint32_t serial)
+static struct kept_client *client_by(uint32_t serial)
 {
     every (c, clients)
         if (c->fd >= 0 && c->serial == serial)
@@ -258,7 +258,7 @@ static struct client *client_by(uint32_t serial)
     return NULL;
 }
 
-static void send_to(struct client *to, uint16_t op, uint32_t seq, int status, int fd)
+static void send_to(struct kept_client *to, uint16_t op, uint32_t seq, int status, int fd)
 {
     if (!to)
         return;
@@ -281,13 +281,13 @@ static void send_to(struct client *to, uint16_t op, uint32_t seq, int status, in
 static void answer_text(uint32_t client, uint16_t op, uint32_t seq, const char *id, int status, const char *text)
 {
     memset(&out_msg.u.target, 0, sizeof out_msg.u.target);
-    struct text i = TEXT(out_msg.u.target.id), t = TEXT(out_msg.u.target.text);
+    struct shim_text i = TEXT(out_msg.u.target.id), t = TEXT(out_msg.u.target.text);
     text_add(&i, id);
     text_add(&t, text);
     send_to(client_by(client), op, seq, status, -1);
 }
 
-static void fill_status(const struct container *c)
+static void fill_status(const struct kept_container *c)
 {
     struct shim_status *s = &out_msg.u.status;
     *s = (struct shim_status){.state = c->state,
@@ -309,11 +309,11 @@ static void tell_watchers(uint16_t op)
 }
 
 /* What a successor of a dead shim can know: ID/status, whole or not there. */
-static void status_save(const struct container *c)
+static void status_save(const struct kept_container *c)
 {
     static const char *const names[] = {"", "created", "starting", "running", "exited"};
     char body[400], fresh[SHIM_ID + 16], path[SHIM_ID + 16];
-    struct text t = TEXT(body);
+    struct shim_text t = TEXT(body);
     const struct {
         const char *name;
         int64_t value;
@@ -336,7 +336,7 @@ static void status_save(const struct container *c)
 
 /* ---- logs ---- */
 
-static void log_flush(struct container *c)
+static void log_flush(struct kept_container *c)
 {
     size_t n = log_used;
     log_used = 0;
@@ -387,7 +387,7 @@ static char *time_stamp(char *p, int64_t ns)
     return p;
 }
 
-static void log_line(struct container *c, int which, const char *p, size_t n, bool whole, int64_t at)
+static void log_line(struct kept_container *c, int which, const char *p, size_t n, bool whole, int64_t at)
 {
     if (sizeof log_out - log_used < n + HEAD)
         log_flush(c);
@@ -421,7 +421,7 @@ static int open_log(const char *path, unsigned flags)
     return fd;
 }
 
-static void log_open(struct container *c)
+static void log_open(struct kept_container *c)
 {
     fd_drop(&c->log);
     c->log_size = 0;
@@ -440,7 +440,7 @@ static void log_open(struct container *c)
 
 /* ---- attached clients ---- */
 
-static void attach_end(struct attach *a)
+static void attach_end(struct kept_attach *a)
 {
     memset(&out_msg.u.target, 0, sizeof out_msg.u.target);
     memcpy(out_msg.u.target.id, a->container->id, sizeof a->container->id);
@@ -451,7 +451,7 @@ static void attach_end(struct attach *a)
     a->container = NULL;
 }
 
-static bool container_is_stalled(const struct container *c)
+static bool container_is_stalled(const struct kept_container *c)
 {
     every (a, attaches)
         if (a->container == c && a->stalled >= 0)
@@ -459,7 +459,7 @@ static bool container_is_stalled(const struct container *c)
     return false;
 }
 
-static void attach_write(struct attach *a, int which, const char *p, size_t n)
+static void attach_write(struct kept_attach *a, int which, const char *p, size_t n)
 {
     int fd = which == OUT ? a->out : a->err;
     if (fd < 0)
@@ -480,7 +480,7 @@ static void attach_write(struct attach *a, int which, const char *p, size_t n)
     a->stalled_since = clock_now(CLOCK_MONOTONIC);
 }
 
-static void attach_unstall(struct attach *a)
+static void attach_unstall(struct kept_attach *a)
 {
     int fd = a->stalled == OUT ? a->out : a->err;
     ssize_t n = write(fd, spill[a - attaches] + a->spill_sent, a->spill_used - a->spill_sent);
@@ -495,7 +495,7 @@ static void attach_unstall(struct attach *a)
         a->stalled = -1;
 }
 
-static void input_flush(struct container *c)
+static void input_flush(struct kept_container *c)
 {
     int fd = c->flags & SHIM_TTY ? c->streams[OUT].fd : c->in;
     char *from = input[c - containers];
@@ -515,9 +515,9 @@ static void input_flush(struct container *c)
         c->in_used = c->in_sent = 0;
 }
 
-static void attach_input(struct attach *a)
+static void attach_input(struct kept_attach *a)
 {
-    struct container *c = a->container;
+    struct kept_container *c = a->container;
     ssize_t n = read(a->in, input[c - containers], sizeof input[0]);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -536,9 +536,9 @@ static void attach_input(struct attach *a)
 
 /* ---- streams of a container ---- */
 
-static void stream_end(struct container *c, int which)
+static void stream_end(struct kept_container *c, int which)
 {
-    struct stream *s = &c->streams[which];
+    struct kept_stream *s = &c->streams[which];
     if (s->used) /* no newline was written: none is shown */
         log_line(c, which, lines[c - containers][which], s->used, false, clock_now(CLOCK_REALTIME));
     log_flush(c);
@@ -553,9 +553,9 @@ static void stream_end(struct container *c, int which)
 }
 
 /* One read: how many bytes; 0: nothing (more) to read for now. */
-static size_t stream_read(struct container *c, int which)
+static size_t stream_read(struct kept_container *c, int which)
 {
-    struct stream *s = &c->streams[which];
+    struct kept_stream *s = &c->streams[which];
     char *line = lines[c - containers][which];
     ssize_t n = read(s->fd, line + s->used, LINE - s->used);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -587,7 +587,7 @@ static size_t stream_read(struct container *c, int which)
 }
 
 /* What is there, which is no more than a pipe holds: somebody else may have it, who goes on writing. */
-static void streams_drain(struct container *c)
+static void streams_drain(struct kept_container *c)
 {
     for (int which = 0; which < STREAMS; which++)
         for (size_t n = 1, all = 0; n && all <= PIPE_MOST && c->streams[which].fd >= 0 && !container_is_stalled(c);
@@ -597,7 +597,7 @@ static void streams_drain(struct container *c)
 
 /* ---- starting programs through crun ---- */
 
-static uint64_t oom_kills(const struct container *c)
+static uint64_t oom_kills(const struct kept_container *c)
 {
     char text[2048];
     if (!c->oom_file[0] || read_file(AT_FDCWD, c->oom_file, text, sizeof text) <= 0)
@@ -641,8 +641,8 @@ static bool write_lines(const char *list)
 #define FREEZE_MS 2000
 
 static struct launch {
-    struct container *container; /* NULL: the place is free */
-    bool joins;                  /* the program is put into the container's group */
+    struct kept_container *container; /* NULL: the place is free */
+    bool joins;                       /* the program is put into the container's group */
     int64_t since;
 } launches[LAUNCHES];
 static struct traced {
@@ -653,7 +653,7 @@ static struct traced {
     bool at_exec, gone; /* has become the program, or ended, before it was known */
 } traced[TRACED];
 
-static bool container_freeze(const struct container *c, bool frozen)
+static bool container_freeze(const struct kept_container *c, bool frozen)
 {
     const char *slash = strrchr(c->guard, '/');
     bool v1 = slash && strcmp(slash, "/freezer.state") == 0;
@@ -661,7 +661,7 @@ static bool container_freeze(const struct container *c, bool frozen)
     if (!write_file(AT_FDCWD, c->guard, 0, word, strlen(word)))
         return false;
     char path[SHIM_PATH * 2 + 16], now_is[256];
-    struct text t = TEXT(path);
+    struct shim_text t = TEXT(path);
     text_add(&t, c->guard);
     if (!v1)
         memcpy(path + (slash - c->guard), "/cgroup.events", sizeof "/cgroup.events");
@@ -676,7 +676,7 @@ static bool container_freeze(const struct container *c, bool frozen)
 }
 
 /* Its program runs, or may. */
-static bool is_guard(const struct container *c)
+static bool is_guard(const struct kept_container *c)
 {
     return c->guard[0] && c->began && (c->state == SHIM_STARTING || c->state == SHIM_RUNNING);
 }
@@ -706,7 +706,7 @@ static void launch_over(struct launch *l)
 }
 
 /* Freezes who must not see it. *out stays NULL where there never can be anybody. */
-static bool launch_begin(struct container *c, bool joins, struct launch **out)
+static bool launch_begin(struct kept_container *c, bool joins, struct launch **out)
 {
     bool any = pod.flags & SHIM_NEW_PID; /* one that can trace may come while this one is not over */
     every (g, containers)
@@ -761,7 +761,7 @@ static bool crun_trace(struct launch *l, pid_t crun)
     return true;
 }
 
-static bool join_as(const struct container *c, pid_t pid);
+static bool join_as(const struct kept_container *c, pid_t pid);
 
 /* It has become the program and has not done anything yet. */
 static void program_began(struct traced *t)
@@ -770,7 +770,7 @@ static void program_began(struct traced *t)
     pid_t pid = t->pid;
     t->pid = 0;
     if (l) {
-        struct container *c = l->container;
+        struct kept_container *c = l->container;
         bool ok = !l->joins || join_as(c, pid);
         c->began = true;
         launch_over(l);
@@ -884,7 +884,7 @@ static void launches_check(void)
 static void error_save(const char *id, const char *name, const char *what)
 {
     char path[2 * SHIM_ID + 16], body[SHIM_TEXT];
-    struct text t = TEXT(body);
+    struct shim_text t = TEXT(body);
     text_add(&t, what);
     text_add(&t, ": ");
     text_add(&t, strerror(errno));
@@ -892,10 +892,10 @@ static void error_save(const char *id, const char *name, const char *what)
 }
 
 /* Puts a process into all groups of a container. */
-static bool join_as(const struct container *c, pid_t pid)
+static bool join_as(const struct kept_container *c, pid_t pid)
 {
     char number[16], path[SHIM_PATH * 2];
-    struct text t = TEXT(number);
+    struct shim_text t = TEXT(number);
     add_number(&t, pid);
     for (const char *list = c->join; *list;) {
         size_t n = strcspn(list, "\n");
@@ -910,13 +910,13 @@ static bool join_as(const struct container *c, pid_t pid)
     return true;
 }
 
-static void crun_become(const struct container *c, bool join, const char *log, const char *const *args, int in,
+static void crun_become(const struct kept_container *c, bool join, const char *log, const char *const *args, int in,
                         int out, int err);
 
 /* crun in a child that has joined the container's cgroup by itself (which is quick, and needs no cgroup manager).
  * log: where crun writes what went wrong, ID/log. -1 with errno. */
-static pid_t crun_start(struct container *c, bool exec, const char *log, const char *const *args, int in, int out,
-                        int err)
+static pid_t crun_start(struct kept_container *c, bool exec, const char *log, const char *const *args, int in,
+                        int out, int err)
 {
     struct launch *l = NULL;
     int go[2] = {-1, -1};
@@ -949,7 +949,7 @@ static pid_t crun_start(struct container *c, bool exec, const char *log, const c
 static void score_as(pid_t pid)
 {
     char path[64], score[32];
-    struct text t = TEXT(path);
+    struct shim_text t = TEXT(path);
     text_add(&t, "/proc/");
     add_number(&t, pid);
     text_add(&t, "/oom_score_adj");
@@ -958,7 +958,7 @@ static void score_as(pid_t pid)
         (void)write_file(AT_FDCWD, "/proc/self/oom_score_adj", 0, score, (size_t)n);
 }
 
-static void crun_become(const struct container *c, bool join, const char *log, const char *const *args, int in,
+static void crun_become(const struct kept_container *c, bool join, const char *log, const char *const *args, int in,
                         int out, int err)
 {
     sigset_t none;
@@ -968,7 +968,7 @@ static void crun_become(const struct container *c, bool join, const char *log, c
     for (int sig = 1; sig < NSIG; sig++)
         syscall(SYS_rt_sigaction, sig, dfl, NULL, (size_t)8);
     char log_option[64 + SHIM_PATH + 2 * SHIM_ID];
-    struct text t = TEXT(log_option);
+    struct shim_text t = TEXT(log_option);
     text_add(&t, "--log=");
     text_add(&t, pod.state);
     text_add(&t, "/");
@@ -1002,7 +1002,7 @@ static void error_read(const char *id, const char *log, char text[SHIM_TEXT])
 {
     char path[2 * SHIM_ID + 16], body[2048];
     ssize_t n = read_file(here, in_folder(path, sizeof path, id, log), body, sizeof body);
-    struct text t = {text, text + SHIM_TEXT - 1};
+    struct shim_text t = {text, text + SHIM_TEXT - 1};
     if (n <= 0) {
         text_add(&t, "the container runtime failed and did not say why");
         return;
@@ -1022,7 +1022,7 @@ static void error_read(const char *id, const char *log, char text[SHIM_TEXT])
 static int console_listen(const char *name, char *path, size_t size)
 {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
-    struct text n = TEXT(at.sun_path), p = {path, path + size - 1};
+    struct shim_text n = TEXT(at.sun_path), p = {path, path + size - 1};
     text_add(&n, name);
     text_add(&p, "/proc/");
     add_number(&p, getpid());
@@ -1073,7 +1073,7 @@ static int console_take(int *console) /* the master, or -1: not there yet */
 
 static void path_numbered(char *to, size_t size, const char *prefix, ptrdiff_t number)
 {
-    struct text t = {to, to + size - 1};
+    struct shim_text t = {to, to + size - 1};
     text_add(&t, prefix);
     add_number(&t, number);
 }
@@ -1093,11 +1093,11 @@ static pid_t pid_read(const char *id, const char *name)
     return (pid_t)strtol(body, NULL, 10);
 }
 
-static bool container_start(struct container *c, const char **why)
+static bool container_start(struct kept_container *c, const char **why)
 {
     int out[2] = {-1, -1}, err[2] = {-1, -1}, in[2] = {-1, -1};
     char tty[32], tty_path[64], bundle[SHIM_PATH + SHIM_ID], pid_file[SHIM_PATH + SHIM_ID + 8];
-    struct text b = TEXT(bundle), p = TEXT(pid_file);
+    struct shim_text b = TEXT(bundle), p = TEXT(pid_file);
     text_add(&b, pod.state);
     text_add(&b, "/");
     text_add(&b, c->id);
@@ -1144,7 +1144,7 @@ static bool container_start(struct container *c, const char **why)
     return true;
 }
 
-static void container_console(struct container *c)
+static void container_console(struct kept_container *c)
 {
     int master = console_take(&c->console);
     if (master < 0)
@@ -1165,7 +1165,7 @@ static void quit_when_empty(void)
     _exit(0);
 }
 
-static void container_ended(struct container *c, int32_t code, int32_t sig)
+static void container_ended(struct kept_container *c, int32_t code, int32_t sig)
 {
     c->finished = clock_now(CLOCK_REALTIME);
     c->code = code;
@@ -1179,7 +1179,7 @@ static void container_ended(struct container *c, int32_t code, int32_t sig)
     quit_when_empty();
 }
 
-static void container_exit(struct container *c, int status)
+static void container_exit(struct kept_container *c, int status)
 {
     int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     container_ended(c, sig ? 128 + sig : WEXITSTATUS(status), sig);
@@ -1187,7 +1187,7 @@ static void container_exit(struct container *c, int status)
     tell_watchers(SHIM_EVENT_EXIT);
 }
 
-static void exec_end(struct exec *x, int status)
+static void exec_end(struct kept_exec *x, int status)
 {
     int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     out_msg.u.exec_exit = (struct shim_exec_exit){.code = sig ? 128 + sig : WEXITSTATUS(status), .signal = sig};
@@ -1215,7 +1215,7 @@ static bool orphan_take(pid_t pid, int *status)
 }
 
 /* crun has ended: the container runs, or it said why not. */
-static void container_launched(struct container *c, int status)
+static void container_launched(struct kept_container *c, int status)
 {
     char text[SHIM_TEXT];
     int ended;
@@ -1247,7 +1247,7 @@ static void container_launched(struct container *c, int status)
         kill(pid, SIGKILL);
 }
 
-static void exec_launched(struct exec *x, int status)
+static void exec_launched(struct kept_exec *x, int status)
 {
     char text[SHIM_TEXT], name[32], path[2 * SHIM_ID];
     int ended;
@@ -1293,7 +1293,7 @@ static bool pid_save(void)
     if (!at)
         return false;
     at[1 + strcspn(at + 1, " ")] = 0;
-    struct text t = TEXT(body);
+    struct shim_text t = TEXT(body);
     add_number(&t, getpid());
     text_add(&t, at);
     return write_file(here, "shim", O_CREAT | O_TRUNC, body, strlen(body));
@@ -1485,7 +1485,7 @@ static const char *sysctls_write(char *list)
         if (*value != '=' || value - line > 250)
             return "a sysctl is not key=value";
         *end = *value++ = 0;
-        struct text t = TEXT(path);
+        struct shim_text t = TEXT(path);
         text_add(&t, "/proc/sys/");
         char *key = t.p;
         text_add(&t, line);
@@ -1497,7 +1497,7 @@ static const char *sysctls_write(char *list)
             return "a sysctl's name has .. in it";
         if (!write_file(AT_FDCWD, path, 0, value, strlen(value))) {
             static char text[SHIM_TEXT];
-            struct text e = TEXT(text);
+            struct shim_text e = TEXT(text);
             text_add(&e, "sysctl ");
             text_add(&e, line);
             text_add(&e, "=");
@@ -1534,7 +1534,7 @@ static const char *sandbox_set_up(void)
         return why;
     if (pod.shm_mib) {
         char options[64];
-        struct text t = TEXT(options);
+        struct shim_text t = TEXT(options);
         text_add(&t, "mode=1777,size=");
         add_number(&t, pod.shm_mib);
         text_add(&t, "m");
@@ -1555,7 +1555,7 @@ static const char *sandbox_set_up(void)
 static int shim_fail(const char *what) /* fills the answer's text; the status is errno */
 {
     int keep = errno ? errno : EINVAL;
-    struct text t = TEXT(out_msg.u.target.text);
+    struct shim_text t = TEXT(out_msg.u.target.text);
     text_add(&t, what);
     text_add(&t, ": ");
     text_add(&t, strerror(keep));
@@ -1592,7 +1592,7 @@ static int do_mount(void)
     return 0;
 }
 
-static void container_free(struct container *c)
+static void container_free(struct kept_container *c)
 {
     for (int i = 0; i < STREAMS; i++)
         fd_drop(&c->streams[i].fd);
@@ -1605,7 +1605,7 @@ static void container_free(struct container *c)
             attach_end(a);
     madvise(lines[c - containers], sizeof lines[0], MADV_DONTNEED);
     madvise(input[c - containers], sizeof input[0], MADV_DONTNEED);
-    memset(c, 0, offsetof(struct container, log_path));
+    memset(c, 0, offsetof(struct kept_container, log_path));
 }
 
 /* crun mounts a tmpfs where a link called /dev leads within the root, and then makes devices where it leads on the
@@ -1623,7 +1623,7 @@ static bool own_dev(const char *root)
 static int do_create(void)
 {
     const struct shim_create *m = &in_msg.u.create;
-    struct container *c = NULL;
+    struct kept_container *c = NULL;
     if (container_by(m->id))
         return EEXIST;
     every (free_place, containers)
@@ -1644,7 +1644,7 @@ static int do_create(void)
     }
     if (m->overlay[0]) {
         char whole[SHIM_PATH + SHIM_ID + 16];
-        struct text t = TEXT(whole);
+        struct shim_text t = TEXT(whole);
         text_add(&t, pod.state);
         text_add(&t, "/");
         text_add(&t, root);
@@ -1661,7 +1661,7 @@ static int do_create(void)
             return failed;
         }
     }
-    memset(c, 0, offsetof(struct container, log_path));
+    memset(c, 0, offsetof(struct kept_container, log_path));
     memcpy(c->id, m->id, sizeof c->id);
     memcpy(c->log_path, m->log, strlen(m->log) + 1);
     memcpy(c->join, m->join, strlen(m->join) + 1);
@@ -1677,7 +1677,7 @@ static int do_create(void)
     return 0;
 }
 
-static int do_start(struct container *c, uint32_t client)
+static int do_start(struct kept_container *c, uint32_t client)
 {
     const char *why = NULL;
     if (c->state != SHIM_CREATED)
@@ -1689,7 +1689,7 @@ static int do_start(struct container *c, uint32_t client)
     return -1; /* answered when crun has ended */
 }
 
-static int do_kill(struct container *c)
+static int do_kill(struct kept_container *c)
 {
     int sig = in_msg.u.kill.signal;
     if (sig < 0 || sig >= NSIG)
@@ -1701,10 +1701,10 @@ static int do_kill(struct container *c)
     return c->state == SHIM_STARTING ? 0 : ESRCH;
 }
 
-static int do_exec(struct container *c, uint32_t client, const int fds[3])
+static int do_exec(struct kept_container *c, uint32_t client, const int fds[3])
 {
     struct shim_exec *m = &in_msg.u.exec;
-    struct exec *x = NULL;
+    struct kept_exec *x = NULL;
     if (c->state != SHIM_RUNNING)
         return ESRCH;
     every (free_place, execs)
@@ -1721,7 +1721,7 @@ static int do_exec(struct container *c, uint32_t client, const int fds[3])
     path_numbered(pid_name, sizeof pid_name, "exec.", x - execs);
     path_numbered(log, sizeof log, "exec-error.", x - execs);
     path_numbered(tty, sizeof tty, "exec-tty.", x - execs);
-    struct text p = TEXT(pid_file);
+    struct shim_text p = TEXT(pid_file);
     text_add(&p, pod.state);
     text_add(&p, "/");
     text_add(&p, c->id);
@@ -1765,9 +1765,9 @@ static int do_exec_kill(void)
 
 /* Who is the first to attach to a container with stdin sees what it wrote before, as long as that is little:
  * something short is over in the moment between its start and the attach (kubectl run -i). */
-static void attach_catch_up(struct attach *a)
+static void attach_catch_up(struct kept_attach *a)
 {
-    struct container *c = a->container;
+    struct kept_container *c = a->container;
     enum { STREAM = 31, TAG = STREAM + 7, TEXT_AT = TAG + 2 }; /* as log_line writes them */
     bool wanted = !c->attached && (c->flags & SHIM_STDIN || clock_now(CLOCK_REALTIME) - c->started < JUST_NOW);
     c->attached = true;
@@ -1795,20 +1795,20 @@ static bool is_null(int fd)
     return fd < 0 || (fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3));
 }
 
-static int do_attach(struct container *c, uint32_t client, int fds[3])
+static int do_attach(struct kept_container *c, uint32_t client, int fds[3])
 {
     if (c->state != SHIM_RUNNING && c->state != SHIM_STARTING)
         return ESRCH;
     every (a, attaches) {
         if (a->container)
             continue;
-        *a = (struct attach){.container = c,
-                             .in = c->flags & (SHIM_STDIN | SHIM_TTY) && !is_null(fds[0]) ? fds[0] : -1,
-                             .out = fds[1],
-                             .err = fds[2],
-                             .stalled = -1,
-                             .client = client,
-                             .seq = in_msg.head.seq};
+        *a = (struct kept_attach){.container = c,
+                                  .in = c->flags & (SHIM_STDIN | SHIM_TTY) && !is_null(fds[0]) ? fds[0] : -1,
+                                  .out = fds[1],
+                                  .err = fds[2],
+                                  .stalled = -1,
+                                  .client = client,
+                                  .seq = in_msg.head.seq};
         for (int i = a->in < 0; i < 3; i++) {
             if (fds[i] >= 0)
                 fcntl(fds[i], F_SETFL, fcntl(fds[i], F_GETFL) | O_NONBLOCK);
@@ -1821,7 +1821,7 @@ static int do_attach(struct container *c, uint32_t client, int fds[3])
 }
 
 /* Gone at once, or when what is under way in it has ended. */
-static bool remove_now(struct container *c)
+static bool remove_now(struct kept_container *c)
 {
     if (c->state != SHIM_EXITED && c->state != SHIM_CREATED)
         return false;
@@ -1835,7 +1835,7 @@ static bool remove_now(struct container *c)
     return true;
 }
 
-static int do_remove(struct container *c, uint32_t client)
+static int do_remove(struct kept_container *c, uint32_t client)
 {
     if (c->state == SHIM_RUNNING || c->removing)
         return EBUSY;
@@ -1863,7 +1863,7 @@ static void containers_remove(void)
     }
 }
 
-static void do_list(struct client *k)
+static void do_list(struct kept_client *k)
 {
     every (c, containers)
         if (c->state) {
@@ -1874,7 +1874,7 @@ static void do_list(struct client *k)
     send_to(k, SHIM_LIST, in_msg.head.seq, ENOENT, -1);
 }
 
-static void do_quit(struct client *k)
+static void do_quit(struct kept_client *k)
 {
     quitting = true;
     every (l, launches)
@@ -1894,13 +1894,13 @@ static void do_quit(struct client *k)
 
 /* ---- the operations, a row each ---- */
 
-struct turn {
-    struct client *client;
-    struct container *container; /* as its row says */
-    int *fds;                    /* what came with it; what is left here is closed afterwards */
+struct shim_turn {
+    struct kept_client *client;
+    struct kept_container *container; /* as its row says */
+    int *fds;                         /* what came with it; what is left here is closed afterwards */
 };
 
-static int op_hello(struct turn *t)
+static int op_hello(struct shim_turn *t)
 {
     (void)t;
     out_msg.u.hello = (struct shim_hello){(uint32_t)getpid(), (uint32_t)pod_init, ready, {0}};
@@ -1908,93 +1908,93 @@ static int op_hello(struct turn *t)
     return 0;
 }
 
-static int op_sandbox(struct turn *t)
+static int op_sandbox(struct shim_turn *t)
 {
     (void)t;
     return do_sandbox();
 }
 
-static int op_mount(struct turn *t)
+static int op_mount(struct shim_turn *t)
 {
     (void)t;
     return do_mount();
 }
 
-static int op_create(struct turn *t)
+static int op_create(struct shim_turn *t)
 {
     (void)t;
     return do_create();
 }
 
-static int op_start(struct turn *t)
+static int op_start(struct shim_turn *t)
 {
     return do_start(t->container, t->client->serial);
 }
 
-static int op_kill(struct turn *t)
+static int op_kill(struct shim_turn *t)
 {
     return do_kill(t->container);
 }
 
-static int op_status(struct turn *t)
+static int op_status(struct shim_turn *t)
 {
     fill_status(t->container);
     return 0;
 }
 
-static int op_list(struct turn *t)
+static int op_list(struct shim_turn *t)
 {
     do_list(t->client);
     return -1;
 }
 
-static int op_exec(struct turn *t)
+static int op_exec(struct shim_turn *t)
 {
     return do_exec(t->container, t->client->serial, t->fds);
 }
 
-static int op_exec_kill(struct turn *t)
+static int op_exec_kill(struct shim_turn *t)
 {
     (void)t;
     return do_exec_kill();
 }
 
-static int op_attach(struct turn *t)
+static int op_attach(struct shim_turn *t)
 {
     return do_attach(t->container, t->client->serial, t->fds);
 }
 
-static int op_resize(struct turn *t)
+static int op_resize(struct shim_turn *t)
 {
     if (t->container->flags & SHIM_TTY)
         set_size(t->container->streams[OUT].fd, in_msg.u.resize.rows, in_msg.u.resize.columns);
     return 0;
 }
 
-static int op_reopen(struct turn *t)
+static int op_reopen(struct shim_turn *t)
 {
     log_open(t->container);
     return t->container->log_path[0] && t->container->log < 0 ? errno : 0;
 }
 
-static int op_remove(struct turn *t)
+static int op_remove(struct shim_turn *t)
 {
     return do_remove(t->container, t->client->serial);
 }
 
-static int op_guard(struct turn *t)
+static int op_guard(struct shim_turn *t)
 {
     memcpy(t->container->guard, in_msg.u.guard.file, sizeof t->container->guard);
     return 0;
 }
 
-static int op_watch(struct turn *t)
+static int op_watch(struct shim_turn *t)
 {
     t->client->watching = true;
     return 0;
 }
 
-static int op_quit(struct turn *t)
+static int op_quit(struct shim_turn *t)
 {
     do_quit(t->client);
     return -1;
@@ -2003,7 +2003,7 @@ static int op_quit(struct turn *t)
 enum { BEFORE_READY = 1, ON_CONTAINER = 2, ON_EXECS_CONTAINER = 4 };
 static const struct {
     int flags;
-    int (*run)(struct turn *t); /* 0 or an errno to answer with; -1: is answered elsewhere */
+    int (*run)(struct shim_turn *t); /* 0 or an errno to answer with; -1: is answered elsewhere */
 } operations[] = {
     [SHIM_HELLO] = {BEFORE_READY, op_hello},
     [SHIM_SANDBOX] = {BEFORE_READY, op_sandbox},
@@ -2024,7 +2024,7 @@ static const struct {
     [SHIM_GUARD] = {ON_CONTAINER, op_guard},
 };
 
-static int turn_perform(struct turn *t)
+static int turn_perform(struct shim_turn *t)
 {
     int flags = operations[in_msg.head.op].flags;
     if (!(flags & BEFORE_READY) && !ready)
@@ -2037,13 +2037,13 @@ static int turn_perform(struct turn *t)
     return operations[in_msg.head.op].run(t);
 }
 
-static void client_request(struct client *k, size_t size, int fds[3])
+static void client_request(struct kept_client *k, size_t size, int fds[3])
 {
-    struct turn t = {.client = k, .fds = fds};
+    struct shim_turn t = {.client = k, .fds = fds};
     const char *wrong = shim_check(&in_msg, size);
     memset(&out_msg.u.target, 0, sizeof out_msg.u.target);
     if (wrong) { /* perhaps of another protocol: nothing of it is used but the number to answer to */
-        struct text w = TEXT(out_msg.u.target.text);
+        struct shim_text w = TEXT(out_msg.u.target.text);
         text_add(&w, wrong);
         send_to(k, SHIM_WATCH, size >= sizeof in_msg.head ? in_msg.head.seq : 0, EPROTO, -1);
         return;
@@ -2056,7 +2056,7 @@ static void client_request(struct client *k, size_t size, int fds[3])
         _exit(1); /* nothing worth keeping: the asker has read why */
 }
 
-static void client_read(struct client *k)
+static void client_read(struct kept_client *k)
 {
     char room[CMSG_SPACE(8 * sizeof(int))];
     struct iovec io = {&in_msg, sizeof in_msg};
@@ -2084,7 +2084,7 @@ static void client_add(int fd)
     bool mine = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) == 0 && who.uid == geteuid();
     every (k, clients)
         if (mine && fd >= 0 && k->fd < 0) {
-            *k = (struct client){fd, ++serials, false};
+            *k = (struct kept_client){fd, ++serials, false};
             return;
         }
     close(fd);
@@ -2224,7 +2224,7 @@ static int group_hold(void)
     static const char prefix[] = "0::", top[] = "/sys/fs/cgroup";
     char own[SHIM_PATH], body[sizeof top + SHIM_PATH + 8];
     ssize_t n = read_file(AT_FDCWD, "/proc/self/cgroup", own, sizeof own);
-    struct text t = TEXT(body);
+    struct shim_text t = TEXT(body);
     char *at = n > 0 ? strstr(own, prefix) : NULL; /* hybrid hosts have other lines too, and no such folder */
     if (at) {
         at[strcspn(at, "\n")] = 0;

@@ -23,7 +23,7 @@
 /* ---- a stream of bytes: plain, gzip or zstd by its first bytes; what comes out is summed ---- */
 
 enum packing { PLAIN, GZIP, ZSTD };
-struct source {
+struct unpack_source {
     int fd;
     enum packing packing;
     bool started, ended;
@@ -36,7 +36,7 @@ struct source {
     struct err err;
 };
 
-static void source_init(struct source *s, int fd, int64_t max)
+static void source_init(struct unpack_source *s, int fd, int64_t max)
 {
     memset(s, 0, sizeof *s);
     s->fd = fd;
@@ -44,7 +44,7 @@ static void source_init(struct source *s, int fd, int64_t max)
     sha256_init(&s->sum);
 }
 
-static void source_fini(struct source *s)
+static void source_fini(struct unpack_source *s)
 {
     if (s->packing == GZIP)
         (void)inflateEnd(&s->gz);
@@ -52,9 +52,9 @@ static void source_fini(struct source *s)
         ZSTD_freeDStream(s->zstd);
     sha256_fini(&s->sum);
 }
-AUTO_VALUE(source_fini, struct source);
+AUTO_VALUE(source_fini, struct unpack_source);
 
-static bool source_fill(struct source *s)
+static bool source_fill(struct unpack_source *s)
 {
     if (s->at < s->have)
         return true;
@@ -69,7 +69,7 @@ static bool source_fill(struct source *s)
     return true;
 }
 
-static bool source_start(struct source *s)
+static bool source_start(struct unpack_source *s)
 {
     s->started = true;
     if (!source_fill(s))
@@ -86,7 +86,7 @@ static bool source_start(struct source *s)
     return true;
 }
 
-static ssize_t source_gunzip(struct source *s)
+static ssize_t source_gunzip(struct unpack_source *s)
 {
     s->gz.next_out = s->out;
     s->gz.avail_out = sizeof s->out;
@@ -115,7 +115,7 @@ static ssize_t source_gunzip(struct source *s)
     return (ssize_t)(sizeof s->out - s->gz.avail_out);
 }
 
-static ssize_t source_unzstd(struct source *s)
+static ssize_t source_unzstd(struct unpack_source *s)
 {
     ZSTD_outBuffer out = {s->out, sizeof s->out, 0};
     while (out.pos == 0) {
@@ -133,7 +133,7 @@ static ssize_t source_unzstd(struct source *s)
     return (ssize_t)out.pos;
 }
 
-static ssize_t source_read(struct source *s, const void **p)
+static ssize_t source_read(struct unpack_source *s, const void **p)
 {
     if (!s->started && !source_start(s))
         return -1;
@@ -161,7 +161,7 @@ static ssize_t source_read(struct source *s, const void **p)
 
 static la_ssize_t archive_more(struct archive *a, void *arg, const void **p)
 {
-    struct source *s = arg;
+    struct unpack_source *s = arg;
     ssize_t n = source_read(s, p);
     if (n < 0)
         archive_set_error(a, EINVAL, "%s", s->err.text);
@@ -174,7 +174,7 @@ static void auto_archive(struct archive **a)
         (void)archive_read_free(*a);
 }
 
-static struct archive *archive_begin(struct source *s, struct err *err)
+static struct archive *archive_begin(struct unpack_source *s, struct err *err)
 {
     struct archive *a = archive_read_new();
     ASSERT(a);
@@ -188,7 +188,7 @@ static struct archive *archive_begin(struct source *s, struct err *err)
     return a;
 }
 
-static bool archive_failed(struct archive *a, const struct source *s, struct err *err)
+static bool archive_failed(struct archive *a, const struct unpack_source *s, struct err *err)
 {
     if (s->err.kind)
         return *err = s->err, false;
@@ -197,9 +197,9 @@ static bool archive_failed(struct archive *a, const struct source *s, struct err
 }
 
 /* Every entry of the archive, in order. False: `take` said so, or it is none or damaged. */
-static bool archive_each(struct source *s,
-                         bool (*take)(void *arg, struct archive *a, const struct source *s, struct archive_entry *e,
-                                      const char *raw, struct err *err),
+static bool archive_each(struct unpack_source *s,
+                         bool (*take)(void *arg, struct archive *a, const struct unpack_source *s,
+                                      struct archive_entry *e, const char *raw, struct err *err),
                          void *arg, struct err *err)
 {
     __attribute__((cleanup(auto_archive))) struct archive *a = archive_begin(s, err);
@@ -345,7 +345,8 @@ static bool xattrs_set(int fd, struct archive_entry *e, struct err *err)
     return true;
 }
 
-static bool data_write(struct archive *a, const struct source *s, struct archive_entry *e, int fd, struct err *err)
+static bool data_write(struct archive *a, const struct unpack_source *s, struct archive_entry *e, int fd,
+                       struct err *err)
 {
     const void *p;
     size_t n;
@@ -460,8 +461,8 @@ static bool folder_make(struct unpack *u, struct archive_entry *e, int at, const
     return true;
 }
 
-static bool node_make(struct archive *a, const struct source *s, struct archive_entry *e, int at, const char *name,
-                      struct err *err)
+static bool node_make(struct archive *a, const struct unpack_source *s, struct archive_entry *e, int at,
+                      const char *name, struct err *err)
 {
     mode_t type = archive_entry_filetype(e);
     uid_t uid = (uid_t)archive_entry_uid(e);
@@ -501,7 +502,7 @@ static bool node_make(struct archive *a, const struct source *s, struct archive_
     }
 }
 
-static bool entry_unpack(void *arg, struct archive *a, const struct source *s, struct archive_entry *e,
+static bool entry_unpack(void *arg, struct archive *a, const struct unpack_source *s, struct archive_entry *e,
                          const char *raw, struct err *err)
 {
     struct unpack *u = arg;
@@ -537,7 +538,7 @@ static bool entry_unpack(void *arg, struct archive *a, const struct source *s, s
 bool layer_unpack(int blob, int into, const struct digest *diff_id, const struct unpack_limits *limits,
                   struct err *err)
 {
-    AUTO_FREE struct source *s = NEW(struct source);
+    AUTO_FREE struct unpack_source *s = NEW(struct unpack_source);
     source_init(s, blob, limits->bytes);
     struct unpack u = {.root = into, .parent = -1, .limits = limits};
     bool ok = archive_each(s, entry_unpack, &u, err);
@@ -679,8 +680,8 @@ struct loading {
     int64_t entries;
 };
 
-static bool data_ingest(struct loading *l, struct archive *a, const struct source *s, const struct digest *want,
-                        struct digest *got, struct err *err)
+static bool data_ingest(struct loading *l, struct archive *a, const struct unpack_source *s,
+                        const struct digest *want, struct digest *got, struct err *err)
 {
     struct ingest in;
     const void *p;
@@ -706,7 +707,8 @@ static bool data_ingest(struct loading *l, struct archive *a, const struct sourc
     return ingest_commit(&in, want, got, err);
 }
 
-static bool data_read(struct loading *l, struct archive *a, const struct source *s, struct str *out, struct err *err)
+static bool data_read(struct loading *l, struct archive *a, const struct unpack_source *s, struct str *out,
+                      struct err *err)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(CONTENT_MANIFEST_MAX);
     char buf[16384];
@@ -721,7 +723,7 @@ static bool data_read(struct loading *l, struct archive *a, const struct source 
     return true;
 }
 
-static bool archive_entry_take(void *arg, struct archive *a, const struct source *s, struct archive_entry *e,
+static bool archive_entry_take(void *arg, struct archive *a, const struct unpack_source *s, struct archive_entry *e,
                                const char *raw, struct err *err)
 {
     struct loading *l = arg;
@@ -907,7 +909,7 @@ bool archive_load(struct content *c, int fd, struct str name, struct arena *aren
     AUTO(fd_close) int held = content_lock_shared(c, err);
     if (held < 0)
         return false;
-    AUTO_FREE struct source *s = NEW(struct source);
+    AUTO_FREE struct unpack_source *s = NEW(struct unpack_source);
     source_init(s, fd, INT64_MAX);
     struct loading l = {.c = c, .a = arena};
     *names = (struct strs){arena_alloc(arena, 100 * sizeof(struct str)), 0};

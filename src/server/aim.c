@@ -118,17 +118,17 @@ static bool check_log_options(struct request *r, struct str query)
 }
 
 /* What a proxied request's id names: NAME, NAME:PORT or SCHEME:NAME:PORT. */
-struct target {
+struct aim_target {
     struct str name, port; /* port "": none is said */
     bool tls;
     struct obj *obj; /* counted */
 };
-static void target_fini(struct target *t)
+static void target_fini(struct aim_target *t)
 {
     if (t->obj)
         obj_unref(t->obj);
 }
-AUTO_VALUE(target_fini, struct target);
+AUTO_VALUE(target_fini, struct aim_target);
 
 static bool fail_id(struct request *r, const char *why)
 {
@@ -136,7 +136,7 @@ static bool fail_id(struct request *r, const char *why)
                             STR_ARG(r->name), why);
 }
 
-static bool target_find(struct request *r, struct target *t)
+static bool target_find(struct request *r, struct aim_target *t)
 {
     struct str part[4], id = r->name, scheme = S("");
     size_t n = 0;
@@ -156,7 +156,7 @@ static bool target_find(struct request *r, struct target *t)
 }
 
 /* The port that is said, as a number. */
-static bool target_port(struct request *r, const struct target *t, int64_t *number)
+static bool target_port(struct request *r, const struct aim_target *t, int64_t *number)
 {
     return str_to_i64(t->port, 1, 65535, number) ||
            fail_id(r, arena_fmt(&r->arena, ": \"" STR_FMT "\" is no port", STR_ARG(t->port)).p);
@@ -198,7 +198,7 @@ static bool set_address(struct request *r, struct aim *aim, struct str ip, int p
 
 static bool aim_at_node(struct request *r, struct str rest, struct aim *aim)
 {
-    AUTO(target_fini) struct target t = {0};
+    AUTO(target_fini) struct aim_target t = {0};
     int64_t number;
     if (!target_find(r, &t))
         return false;
@@ -225,7 +225,7 @@ static int port_of(const struct obj *pod, bool tls)
 
 static bool aim_at_pod_port(struct request *r, struct aim *aim)
 {
-    AUTO(target_fini) struct target t = {0};
+    AUTO(target_fini) struct aim_target t = {0};
     if (!target_find(r, &t))
         return false;
     aim->tls = t.tls;
@@ -290,7 +290,7 @@ static const struct val *nth_address(struct request *r, const struct obj *endpoi
 static bool aim_at_service(struct request *r, struct aim *aim)
 {
     static size_t turns; /* the server's loop alone */
-    AUTO(target_fini) struct target t = {0};
+    AUTO(target_fini) struct aim_target t = {0};
     int64_t number;
     if (!target_find(r, &t))
         return false;

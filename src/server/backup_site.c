@@ -11,7 +11,7 @@
  * every object may get this path. */
 enum { PIECE = 256 << 10 };
 
-struct backup {
+struct backup_sending {
     struct job job;
     struct server *server;
     struct http_request *http;
@@ -25,7 +25,7 @@ struct backup {
     struct err err;
 };
 
-static void backup_free(struct backup *b)
+static void backup_free(struct backup_sending *b)
 {
     fd_close(b->fd);
     store_snapshot_fini(&b->snap);
@@ -36,7 +36,7 @@ static void backup_free(struct backup *b)
 
 static void read_work(struct job *j)
 {
-    struct backup *b = container_of(j, struct backup, job);
+    struct backup_sending *b = container_of(j, struct backup_sending, job);
     ssize_t n;
     char *p = strbuf_room(&b->piece, PIECE);
     do
@@ -48,7 +48,7 @@ static void read_work(struct job *j)
 
 static void read_done(struct job *j);
 
-static void piece_next(struct backup *b)
+static void piece_next(struct backup_sending *b)
 {
     strbuf_reset(&b->piece);
     b->waiting = false;
@@ -57,14 +57,14 @@ static void piece_next(struct backup *b)
 
 static void backup_drained(struct http_request *h)
 {
-    struct backup *b = h->user;
+    struct backup_sending *b = h->user;
     if (b->waiting)
         piece_next(b);
 }
 
 static void backup_gone(struct http_request *h)
 {
-    struct backup *b = h->user;
+    struct backup_sending *b = h->user;
     if (!b->waiting)
         return; /* the job's end sees it */
     http_abort(h);
@@ -73,7 +73,7 @@ static void backup_gone(struct http_request *h)
 
 static void read_done(struct job *j)
 {
-    struct backup *b = container_of(j, struct backup, job);
+    struct backup_sending *b = container_of(j, struct backup_sending, job);
     struct http_request *h = b->http;
     if (!b->ok)
         log_error("backup.read", "error=\"%s\"", b->err.text);
@@ -93,7 +93,7 @@ static void read_done(struct job *j)
 
 static void write_work(struct job *j)
 {
-    struct backup *b = container_of(j, struct backup, job);
+    struct backup_sending *b = container_of(j, struct backup_sending, job);
     struct stat st;
     b->ok = store_backup(&b->snap, &b->options, b->path, &b->err);
     if (!b->ok)
@@ -106,7 +106,7 @@ static void write_work(struct job *j)
 
 static void write_done(struct job *j)
 {
-    struct backup *b = container_of(j, struct backup, job);
+    struct backup_sending *b = container_of(j, struct backup_sending, job);
     struct http_request *h = b->http;
     int64_t rev = b->snap.rev;
     store_snapshot_fini(&b->snap);
@@ -142,8 +142,8 @@ void site_backup(struct site_call *c)
 {
     struct server *s = c->server;
     static unsigned count;
-    struct backup *b = NEW(struct backup);
-    *b = (struct backup){
+    struct backup_sending *b = NEW(struct backup_sending);
+    *b = (struct backup_sending){
         .server = s, .http = c->http, .options = s->store_options, .fd = -1, .piece = STRBUF(PIECE + 1)};
     if (!s->store_options.path) {
         http_respond(c->http, 501, S("text/plain"),

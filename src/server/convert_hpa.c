@@ -7,11 +7,11 @@
 static const struct name *const sources[] = {N(object), N(pods), N(resource), N(containerResource), N(external)};
 
 /* Where the fields of a metric's source stand in v1 and in v2. */
-struct place {
+struct hpa_place {
     const struct name *source, *v1, *v2, *below; /* below: a member of the v2 field; NULL: the field itself */
     const char *target;                          /* the type of target that it makes; NULL: none */
 };
-static const struct place of_spec[] = {
+static const struct hpa_place of_spec[] = {
     {N(object), N(target), N(describedObject), NULL, NULL},
     {N(object), N(metricName), N(metric), N(name), NULL},
     {N(object), N(selector), N(metric), N(selector), NULL},
@@ -32,7 +32,7 @@ static const struct place of_spec[] = {
     {N(external), N(targetValue), N(target), N(value), "Value"},
     {N(external), N(targetAverageValue), N(target), N(averageValue), "AverageValue"},
 };
-static const struct place of_status[] = {
+static const struct hpa_place of_status[] = {
     {N(object), N(target), N(describedObject), NULL, NULL},
     {N(object), N(metricName), N(metric), N(name), NULL},
     {N(object), N(selector), N(metric), N(selector), NULL},
@@ -54,12 +54,12 @@ static const struct place of_status[] = {
     {N(external), N(currentAverageValue), N(current), N(averageValue), NULL},
 };
 
-struct places {
-    const struct place *rows;
+struct hpa_places {
+    const struct hpa_place *rows;
     size_t n;
 };
 
-static void move_to_v1(struct arena *a, const struct place *p, const struct val *from, struct val *to)
+static void move_to_v1(struct arena *a, const struct hpa_place *p, const struct val *from, struct val *to)
 {
     const struct val *v = val_get(from, p->v2);
     if (p->below)
@@ -68,7 +68,7 @@ static void move_to_v1(struct arena *a, const struct place *p, const struct val 
         val_set(a, to, p->v1, val_copy(a, v));
 }
 
-static void move_to_v2(struct arena *a, const struct place *p, const struct val *from, struct val *to)
+static void move_to_v2(struct arena *a, const struct hpa_place *p, const struct val *from, struct val *to)
 {
     const struct val *v = val_get(from, p->v1);
     if (!v || v->type == VAL_NULL || (p->target && str_eqz(val_text(v), "0")))
@@ -80,7 +80,7 @@ static void move_to_v2(struct arena *a, const struct place *p, const struct val 
 }
 
 /* A metric, or the status of one, in the other version. */
-static struct val convert_metric(struct arena *a, const struct val *v, struct places where, bool to_v1)
+static struct val convert_metric(struct arena *a, const struct val *v, struct hpa_places where, bool to_v1)
 {
     struct val out = val_map();
     val_set_text(a, &out, N(type), val_text_at(v, N(type)));
@@ -135,7 +135,7 @@ static void spec_to_v1(struct arena *a, struct val *out, const struct val *was)
         if (is_cpu(it) && percent)
             val_set_num(a, spec, N(targetCPUUtilizationPercentage), val_num(percent, 0));
         else
-            val_add(a, &others, convert_metric(a, it, (struct places){of_spec, countof(of_spec)}, true));
+            val_add(a, &others, convert_metric(a, it, (struct hpa_places){of_spec, countof(of_spec)}, true));
     }
     annotate_list(a, out, KEY "metrics", T(autoscaling_v1_MetricSpec), &others);
     const struct val *behavior = val_get(was, N(behavior));
@@ -155,7 +155,7 @@ static void status_to_v1(struct arena *a, struct val *out, const struct val *was
         const struct val *percent = val_at(it, N(resource), N(current), N(averageUtilization));
         if (is_cpu(it) && percent)
             val_set_num(a, status, N(currentCPUUtilizationPercentage), val_num(percent, 0));
-        val_add(a, &metrics, convert_metric(a, it, (struct places){of_status, countof(of_status)}, true));
+        val_add(a, &metrics, convert_metric(a, it, (struct hpa_places){of_status, countof(of_status)}, true));
     }
     annotate_list(a, out, KEY "current-metrics", T(autoscaling_v1_MetricStatus), &metrics);
     annotate_list(a, out, KEY "conditions", T(autoscaling_v2_HorizontalPodAutoscalerCondition),
@@ -228,7 +228,7 @@ static void spec_to_v2(struct arena *a, struct val *out, struct val *annotations
     struct err ignored = ERR; /* a behavior that does not fit is none, too */
     if (take_annotation(a, annotations, KEY "metrics", &kept))
         val_each_item (it, &kept) {
-            struct val v2 = convert_metric(a, it, (struct places){of_spec, countof(of_spec)}, false);
+            struct val v2 = convert_metric(a, it, (struct hpa_places){of_spec, countof(of_spec)}, false);
             add_typed(a, &metrics, T(autoscaling_v2_MetricSpec), &v2);
         }
     bool has_behavior = take_annotation(a, annotations, KEY "behavior", &behavior);
@@ -251,7 +251,7 @@ static void status_to_v2(struct arena *a, struct val *out, struct val *annotatio
     struct val metrics = val_list(), conditions = val_list(), kept, *status;
     bool told = take_annotation(a, annotations, KEY "current-metrics", &kept);
     val_each_item (it, told ? &kept : NULL) {
-        struct val v2 = convert_metric(a, it, (struct places){of_status, countof(of_status)}, false);
+        struct val v2 = convert_metric(a, it, (struct hpa_places){of_status, countof(of_status)}, false);
         add_typed(a, &metrics, T(autoscaling_v2_MetricStatus), &v2);
     }
     if (take_annotation(a, annotations, KEY "conditions", &kept))

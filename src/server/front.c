@@ -604,14 +604,14 @@ static void start_site(struct exchange *x)
 }
 
 /* Who asks, found out before a body is read: whoever is nobody has little to say, and who is refused nothing. */
-struct asker {
+struct front_asker {
     bool known;
     struct user user;
 };
 
 static enum http_body request_headed(struct http_request *h, void *arg)
 {
-    struct asker *who = ARENA_NEW(&h->arena, struct asker);
+    struct front_asker *who = ARENA_NEW(&h->arena, struct front_asker);
     who->known = authenticate(arg, &h->arena, h, &who->user);
     h->user = who;
     return !who->known                                              ? HTTP_NOTHING
@@ -620,7 +620,7 @@ static enum http_body request_headed(struct http_request *h, void *arg)
                                                                     : HTTP_COLLECT;
 }
 
-static bool find_asker(struct exchange *x, const struct asker *who)
+static bool find_asker(struct exchange *x, const struct front_asker *who)
 {
     struct http_request *h = x->http;
     if (!who)
@@ -635,7 +635,7 @@ static void request_began(struct http_request *h, void *arg)
     struct exchange *x = NEW(struct exchange);
     request_init(&x->r, s, s->loop, exchange_answered);
     x->http = h;
-    const struct asker *who = h->user;
+    const struct front_asker *who = h->user;
     h->user = x;
     struct request *r = &x->r;
     struct path_info p;

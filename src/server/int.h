@@ -42,7 +42,7 @@ struct server {
     struct alloc *alloc;                /* alloc.h */
     struct expiry *expiry;              /* expiry.h */
     struct room *room;                  /* room.h */
-    struct map turns;                   /* key -> struct turn: whose write is under way (turn.c) */
+    struct map turns;                   /* key -> struct write_turn: whose write is under way (turn.c) */
     struct list waiting;                /* writes that wait for an answer from elsewhere (write.h) */
     struct soon leaving;                /* some of them may be waited for by nobody any more */
     size_t writes_waiting;              /* for their turn or an answer */

@@ -54,7 +54,7 @@ TEST(a_kind_that_comes_is_replaced_and_goes)
     CHECK(world_answers(&w, "GET " BOATS, "", "\"kind\":\"BoatList\""));
     CHECK(world_answers(&w, "GET " BOATS "/a", "", "\"spec\":{\"sails\":3,\"captainsName\":\"Ann\"}"));
 
-    AUTO(client_fini) struct client watch = client_new(&w, "GET " BOATS "?watch=1", "");
+    AUTO(client_fini) struct test_client watch = client_new(&w, "GET " BOATS "?watch=1", "");
     watch.until = "\"ADDED\"";
     world_until(&w, client_has, &watch);
     boats_are(&w, "two");
@@ -63,7 +63,7 @@ TEST(a_kind_that_comes_is_replaced_and_goes)
     CHECK(world_answers(&w, "GET /openapi/v3/apis/ship.example/v1", "", "matesName"));
     CHECK(world_answers(&w, "GET " BOATS "/a", "", "\"captainsName\":\"Ann\"")); /* of the kind as it was */
     CHECK_INT(patch_boat(&w, "{\"spec\":{\"matesName\":\"Bob\"}}"), 200);
-    AUTO(client_fini) struct client again = client_new(&w, "GET " BOATS "?watch=1", "");
+    AUTO(client_fini) struct test_client again = client_new(&w, "GET " BOATS "?watch=1", "");
     again.until = "\"matesName\":\"Bob\"";
     world_until(&w, client_has, &again);
     CHECK(world_answers(&w, "DELETE " BOATS "/a", "", "200 OK"));
@@ -106,8 +106,8 @@ TEST(a_write_ends_with_the_kind_that_it_began_with)
     w.server->nadmit_more = 1;
     AUTO(kind_set_unref) const struct kind_set *set = kind_publisher_take(&w.server->kinds);
     const struct kind *k = kind_set_find_plural(set, S("ship.example"), S("v1"), S("boats"));
-    struct ask *a = ask_new(&w, VERB_CREATE, k, "", "", NULL,
-                            "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"captainsName\":\"Ann\"}}");
+    struct test_ask *a = ask_new(&w, VERB_CREATE, k, "", "", NULL,
+                                 "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"captainsName\":\"Ann\"}}");
     boats_are(&w, "");
     write_resume(a->r.write);
     world_settle(&w);

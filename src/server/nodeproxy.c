@@ -45,7 +45,7 @@ bool nodeproxy_streams(const struct http_request *h)
 }
 
 /* One request on its way through. */
-struct session {
+struct nodeproxy_session {
     struct proxy proxy;
     struct list node;
     struct server *server;
@@ -69,12 +69,12 @@ size_t nodeproxy_sessions(void)
 static size_t sessions_of(struct str share)
 {
     size_t n = 0;
-    list_each (s, &sessions, struct session, node)
+    list_each (s, &sessions, struct nodeproxy_session, node)
         n += str_eq(s->share, share);
     return n;
 }
 
-static void session_free(struct session *s)
+static void session_free(struct nodeproxy_session *s)
 {
     tls_client_free(s->tls);
     arena_fini(&s->arena);
@@ -83,9 +83,9 @@ static void session_free(struct session *s)
     nsessions--;
 }
 
-static struct session *session_of(struct proxy *p)
+static struct nodeproxy_session *session_of(struct proxy *p)
 {
-    return container_of(p, struct session, proxy);
+    return container_of(p, struct nodeproxy_session, proxy);
 }
 
 static void respond_status(struct http_request *h, struct request *r)
@@ -99,7 +99,7 @@ static void respond_status(struct http_request *h, struct request *r)
 }
 
 /* The node's own sentence as a Status: reason and code follow from the HTTP status. */
-static void respond_refusal(struct session *s, struct http_request *h, int status, struct str text)
+static void respond_refusal(struct nodeproxy_session *s, struct http_request *h, int status, struct str text)
 {
     AUTO(request_fini) struct request r;
     request_init(&r, s->server, s->server->loop, NULL);
@@ -150,7 +150,7 @@ static bool stays_here(const struct http_headers *all, struct str name)
 
 /* Where a pod sends the client: into the proxy's paths, unless it is elsewhere. A pod says its own address, or the
  * one that the client asked at, which it was told. */
-static struct str location_of(struct session *s, struct str to)
+static struct str location_of(struct nodeproxy_session *s, struct str to)
 {
     static const struct str schemes[] = {S_INIT("http://"), S_INIT("https://")};
     struct str path = to;
@@ -174,7 +174,7 @@ static struct str location_of(struct session *s, struct str to)
     return there ? path : arena_fmt(&s->arena, STR_FMT STR_FMT, STR_ARG(s->prefix), STR_ARG(path));
 }
 
-static void copy_headers(struct session *s, struct http_request *to, const struct http_answer *a)
+static void copy_headers(struct nodeproxy_session *s, struct http_request *to, const struct http_answer *a)
 {
     static const struct str kept[] = {S_INIT("Warning"), S_INIT("Sec-WebSocket-Accept"),
                                       S_INIT("Sec-WebSocket-Protocol"), S_INIT("X-Stream-Protocol-Version")};
@@ -195,7 +195,7 @@ static void copy_headers(struct session *s, struct http_request *to, const struc
 
 static bool answer_head(struct proxy *p, const struct http_answer *a, struct http_request *h, int64_t *length)
 {
-    struct session *s = session_of(p);
+    struct nodeproxy_session *s = session_of(p);
     if (s->refusals && a->status >= 300)
         return false;
     if (!s->prefix.n)
@@ -207,7 +207,7 @@ static bool answer_head(struct proxy *p, const struct http_answer *a, struct htt
 static void answer_refused(struct proxy *p, struct http_request *h, int status, struct str text,
                            const struct err *err)
 {
-    struct session *s = session_of(p);
+    struct nodeproxy_session *s = session_of(p);
     if (status)
         respond_refusal(s, h, status, text);
     else if (s->prefix.n)
@@ -227,7 +227,7 @@ static const struct proxy_fns node_fns = {.head = answer_head, .refused = answer
 /* --- starting --- */
 
 /* A pod gets all that the client said, and where the client thinks it is; its token and names do not go along. */
-static void copy_all_headers(struct session *s, const struct http_request *h, struct str path,
+static void copy_all_headers(struct nodeproxy_session *s, const struct http_request *h, struct str path,
                              struct http_headers *to)
 {
     struct str token, protocols = protocols_offered(&s->arena, &h->headers, &token);
@@ -245,7 +245,8 @@ static void copy_all_headers(struct session *s, const struct http_request *h, st
             http_header_add(&s->arena, to, forwarded[i][0], forwarded[i][1]);
 }
 
-static void copy_request_headers(struct session *s, const struct http_headers *from, struct http_headers *to)
+static void copy_request_headers(struct nodeproxy_session *s, const struct http_headers *from,
+                                 struct http_headers *to)
 {
     static const struct str passed[] = {S_INIT("Sec-WebSocket-Key"), S_INIT("Sec-WebSocket-Version"),
                                         S_INIT("X-Stream-Protocol-Version"), S_INIT("Accept"),
@@ -260,7 +261,7 @@ static void copy_request_headers(struct session *s, const struct http_headers *f
 }
 
 /* The relay of this machine by its socket; what listens on an address, over TLS where that was asked for. */
-static bool find_target(struct session *s, const struct aim *aim, struct proxy_target *t, struct err *err)
+static bool find_target(struct nodeproxy_session *s, const struct aim *aim, struct proxy_target *t, struct err *err)
 {
     *t = (struct proxy_target){.address = aim->address, .host = aim->host};
     if (!aim->address.n) {
@@ -276,7 +277,7 @@ static bool find_target(struct session *s, const struct aim *aim, struct proxy_t
 
 static void session_start(struct request *r, struct http_request *h, const struct aim *aim)
 {
-    struct session *s = NEW(struct session);
+    struct nodeproxy_session *s = NEW(struct nodeproxy_session);
     struct http_headers headers = {0};
     struct proxy_target target;
     struct err err = ERR;

@@ -46,7 +46,7 @@ static bool read_key(struct keys *k, const char *name, bool fresh, struct strbuf
     return file_read(AT_FDCWD, path, out, err);
 }
 
-static bool open_key(struct keys *k, const char *name, bool fresh, struct key **out, struct err *err)
+static bool open_key(struct keys *k, const char *name, bool fresh, struct cert_key **out, struct err *err)
 {
     AUTO(strbuf_fini) struct strbuf pem = STRBUF(STRBUF_TEXT);
     if (read_key(k, name, fresh, &pem, err)) {
@@ -138,7 +138,7 @@ struct keys *keys_open(const char *root, bool fresh, struct err *err)
 bool keys_serving(struct keys *k, const struct leaf_names *n, struct strbuf *cert, struct strbuf *key,
                   struct err *err)
 {
-    AUTO(key_free) struct key *leaf = key_new();
+    AUTO(key_free) struct cert_key *leaf = key_new();
     int64_t now = clock_real();
     struct cert_spec spec = {.cn = S("kube-apiserver"),
                              .dns = n->dns,
@@ -164,7 +164,7 @@ bool keys_stale(const struct keys *k)
 static bool kubeconfig_write(struct keys *k, const char *file, const char *server, const char *name, struct str cn,
                              struct str org, struct err *err)
 {
-    AUTO(key_free) struct key *leaf = key_new();
+    AUTO(key_free) struct cert_key *leaf = key_new();
     AUTO(strbuf_fini) struct strbuf cert = STRBUF(STRBUF_TEXT), key = STRBUF(STRBUF_TEXT), out = STRBUF(STRBUF_TEXT);
     struct cert_spec spec = {
         .cn = cn, .orgs = &org, .norgs = 1, .client = true, .not_after = clock_real() + LEAF_DAYS * DAY};

@@ -12,7 +12,7 @@
 
 struct keys {
     struct arena arena;
-    struct key *ca, *tokens;
+    struct cert_key *ca, *tokens;
     struct jwt_seen seen; /* of the loop that serves; a second loop brings its own */
     struct str ca_pem;
     struct store_seal_key seal[8];

@@ -293,7 +293,7 @@ TEST(proxy_a_large_body_comes_down_in_bounded_memory)
 TEST(proxy_a_target_over_tls_is_the_same)
 {
     struct err err = ERR;
-    AUTO(key_free) struct key *key = key_new();
+    AUTO(key_free) struct cert_key *key = key_new();
     AUTO(strbuf_fini) struct strbuf cert = STRBUF(STRBUF_TEXT), pem = STRBUF(STRBUF_TEXT);
     const struct str ip = S_INIT("127.0.0.1");
     struct cert_spec spec = {

@@ -266,7 +266,7 @@ const struct val *rbac_role_rules(struct server *s, const struct val *ref, struc
     return *keep ? val_get(&(*keep)->tree, N(rules)) : NULL;
 }
 
-struct asking {
+struct rbac_asking {
     const struct attributes *x;
     struct arena *a;
     size_t steps;
@@ -278,7 +278,7 @@ struct asking {
 static bool rules_ask(void *arg, const struct obj *binding, const struct val *rules, struct str subject,
                       struct str problem)
 {
-    struct asking *k = arg;
+    struct rbac_asking *k = arg;
     if (problem.n) {
         if (k->problems.n < PROBLEMS_MOST && !str_has(strbuf_str(&k->problems), problem))
             strbuf_addf(&k->problems, "%s" STR_FMT, k->problems.n ? ", " : "", STR_ARG(problem));
@@ -321,7 +321,7 @@ bool rbac_allows(struct server *s, struct arena *a, const struct attributes *x, 
         return true;
     if (!node_reaches(s, a, x, why))
         return false;
-    struct asking k = {.x = x, .a = a, .problems = STRBUF(STRBUF_TEXT)};
+    struct rbac_asking k = {.x = x, .a = a, .problems = STRBUF(STRBUF_TEXT)};
     each_role(s, a, x->user, x->ns, &k.steps, rules_ask, &k);
     if (!k.allowed && node_of(x->user).p) {
         /* nodes have the role system:node without a binding, as upstream's Node authorizer gives it */

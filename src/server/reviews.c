@@ -198,7 +198,7 @@ void sub_self_access_review(struct request *r)
 
 enum { RULES_BYTES_MOST = 4 << 20 }; /* of the rules that one review tells */
 
-struct rules {
+struct review_rules {
     struct arena *a;
     struct val *resource, *path;
     size_t bytes;
@@ -206,7 +206,7 @@ struct rules {
 
 static void add_rule(void *arg, const struct val *rule)
 {
-    struct rules *x = arg;
+    struct review_rules *x = arg;
     if (x->bytes > RULES_BYTES_MOST)
         return;
     size_t before = x->a->used;
@@ -229,7 +229,7 @@ void sub_self_rules_review(struct request *r)
         return;
     }
     struct val resource = val_list(), path = val_list();
-    struct rules x = {.a = a, .resource = &resource, .path = &path};
+    struct review_rules x = {.a = a, .resource = &resource, .path = &path};
     bool all = rbac_each_rule(r->server, r->user, ns, add_rule, &x) && x.bytes <= RULES_BYTES_MOST;
     val_del(v, N(spec)); /* upstream answers without */
     struct val *status = val_set(a, v, N(status), val_map());

@@ -1,14 +1,14 @@
 #include "server/slow.h"
 #include "base/array.h"
 
-struct waiting {
+struct slow_waiting {
     struct slow_watch *watch;
     size_t bytes;
 };
 
 static int most_first(const void *pa, const void *pb)
 {
-    const struct waiting *a = pa, *b = pb;
+    const struct slow_waiting *a = pa, *b = pb;
     return (a->bytes < b->bytes) - (a->bytes > b->bytes);
 }
 
@@ -16,13 +16,13 @@ static int most_first(const void *pa, const void *pb)
 static void slow_look(struct soon *soon)
 {
     struct slow *s = container_of(soon, struct slow, look);
-    ARRAY(struct waiting) all = {0};
+    ARRAY(struct slow_waiting) all = {0};
     s->waiting = 0;
     list_each (w, &s->watches, struct slow_watch, node) {
         size_t bytes = w->queued(w);
         s->waiting += bytes;
         if (bytes)
-            array_push(&all, ((struct waiting){w, bytes}));
+            array_push(&all, ((struct slow_waiting){w, bytes}));
     }
     if (s->waiting > s->most) {
         qsort(all.p, all.n, sizeof *all.p, most_first);

@@ -3,7 +3,7 @@
 #include "server/write.h"
 
 /* One writer a key at a time, so that reading, changing and writing are one step. */
-struct turn {
+struct write_turn {
     struct list waiters; /* of struct write.queue */
 };
 
@@ -12,9 +12,9 @@ enum write_next turn_take(struct write *w)
     struct server *s = w->r->server;
     if (w->has_turn)
         return WRITE_ON;
-    struct turn *t = map_get(&s->turns, w->key);
+    struct write_turn *t = map_get(&s->turns, w->key);
     if (!t) {
-        t = NEW(struct turn);
+        t = NEW(struct write_turn);
         list_init(&t->waiters);
         map_put(&s->turns, w->key, t);
         w->has_turn = true;
@@ -40,7 +40,7 @@ void turn_done(struct write *w)
         return;
     w->has_turn = false;
     struct server *s = w->r->server;
-    struct turn *t = map_get(&s->turns, w->key);
+    struct write_turn *t = map_get(&s->turns, w->key);
     struct write *following = list_first(&t->waiters, struct write, queue);
     if (following) {
         list_del(&following->queue);

@@ -169,32 +169,32 @@ static void tell_bookmark(struct watch_core *c)
 }
 
 /* What a change is to those who watch it as one kind, of the few that are stored as one. */
-struct seen {
+struct watch_seen {
     const struct kind *kind;
     struct obj *was, *now;     /* counted */
     struct notice *notices[3]; /* by type; counted */
 };
 /* One change, as the watchers of each kind see it: converted once, and each way to tell of it made once. */
-struct change {
+struct watch_change {
     const struct store_event *event;
-    ARRAY(struct seen) seen;
+    ARRAY(struct watch_seen) seen;
 };
 
 /* Valid until the next one is asked for. */
-static struct seen *seen_as(struct change *x, const struct kind *k)
+static struct watch_seen *seen_as(struct watch_change *x, const struct kind *k)
 {
     array_each (s, &x->seen)
         if (s->kind == k)
             return s;
     const struct store_event *e = x->event;
-    array_push(&x->seen, ((struct seen){.kind = k,
-                                        .was = e->was ? object_as(k, object_of(e->was)) : NULL,
-                                        .now = e->now ? object_as(k, object_of(e->now)) : NULL}));
+    array_push(&x->seen, ((struct watch_seen){.kind = k,
+                                              .was = e->was ? object_as(k, object_of(e->was)) : NULL,
+                                              .now = e->now ? object_as(k, object_of(e->now)) : NULL}));
     return &x->seen.p[x->seen.n - 1];
 }
 
 /* A deleted object has the revision of its deletion. */
-static struct notice *notice_of(struct change *x, struct seen *s, enum watch_type type)
+static struct notice *notice_of(struct watch_change *x, struct watch_seen *s, enum watch_type type)
 {
     if (!s->notices[type]) {
         AUTO(obj_unref) struct obj *gone = type == WATCH_TYPE_DELETED ? object_at(s->was, x->event->rev) : NULL;
@@ -203,7 +203,7 @@ static struct notice *notice_of(struct change *x, struct seen *s, enum watch_typ
     return s->notices[type];
 }
 
-static void change_fini(struct change *x)
+static void change_fini(struct watch_change *x)
 {
     array_each (s, &x->seen) {
         for (size_t t = 0; t < countof(s->notices); t++)
@@ -214,7 +214,7 @@ static void change_fini(struct change *x)
     }
     array_fini(&x->seen);
 }
-AUTO_VALUE(change_fini, struct change);
+AUTO_VALUE(change_fini, struct watch_change);
 
 /* A place may be that of two questions (scan.c), so the namespace is looked at as well. */
 static bool core_selects(const struct watch_core *c, const struct obj *o)
@@ -223,9 +223,9 @@ static bool core_selects(const struct watch_core *c, const struct obj *o)
 }
 
 /* Whether the selection has the object now and had it before decides what it is told. */
-static void core_changed(struct watch_core *c, struct change *x)
+static void core_changed(struct watch_core *c, struct watch_change *x)
 {
-    struct seen *s = seen_as(x, c->kind);
+    struct watch_seen *s = seen_as(x, c->kind);
     bool before = core_selects(c, s->was), after = core_selects(c, s->now);
     if (after)
         core_tell(c, notice_of(x, s, before ? WATCH_TYPE_MODIFIED : WATCH_TYPE_ADDED));
@@ -241,7 +241,7 @@ static void core_concerned(struct interest *i, void *arg)
 void watches_committed(struct server *s, const struct store_event *events, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        AUTO(change_fini) struct change x = {.event = &events[i]};
+        AUTO(change_fini) struct watch_change x = {.event = &events[i]};
         interests_tell(&s->interests, &events[i], core_concerned, &x);
     }
 }
@@ -281,7 +281,7 @@ static void history_events(struct store_history *h, const struct store_event *ev
 {
     struct watch_core *c = container_of(h, struct watch_core, history);
     for (size_t i = 0; i < n && c->running; i++) {
-        AUTO(change_fini) struct change x = {.event = &events[i]};
+        AUTO(change_fini) struct watch_change x = {.event = &events[i]};
         core_changed(c, &x);
     }
 }

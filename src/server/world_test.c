@@ -67,9 +67,9 @@ void world_settle(struct world *w)
 
 /* --- over HTTP --- */
 
-struct client client_new(struct world *w, const char *method_and_path, const char *body)
+struct test_client client_new(struct world *w, const char *method_and_path, const char *body)
 {
-    struct client c = {.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), .have = STRBUF(1 << 24)};
+    struct test_client c = {.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), .have = STRBUF(1 << 24)};
     AUTO(strbuf_fini) struct strbuf text = STRBUF(1 << 16);
     CHECK(c.fd >= 0 && connect(c.fd, &w->socket.sa, w->socket.n) == 0);
     strbuf_addf(&text,
@@ -83,7 +83,7 @@ struct client client_new(struct world *w, const char *method_and_path, const cha
 
 bool client_has(void *client)
 {
-    struct client *c = client;
+    struct test_client *c = client;
     for (ssize_t n = 1; n > 0;) {
         char *room = strbuf_room(&c->have, 4096);
         n = room ? read(c->fd, room, 4096) : -1;
@@ -93,7 +93,7 @@ bool client_has(void *client)
     return c->until ? str_has(strbuf_str(&c->have), str_of(c->until)) : c->ended;
 }
 
-void client_fini(struct client *c)
+void client_fini(struct test_client *c)
 {
     fd_close(c->fd);
     strbuf_fini(&c->have);
@@ -101,7 +101,7 @@ void client_fini(struct client *c)
 
 struct str world_http(struct world *w, struct arena *a, const char *method_and_path, const char *body)
 {
-    AUTO(client_fini) struct client c = client_new(w, method_and_path, body);
+    AUTO(client_fini) struct test_client c = client_new(w, method_and_path, body);
     world_until(w, client_has, &c);
     return str_dup(a, strbuf_str(&c.have));
 }
@@ -113,7 +113,7 @@ static const struct user admin = {.name = S_INIT("admin"), .groups = admin_group
 
 static void on_done(struct request *r)
 {
-    struct ask *a = container_of(r, struct ask, r);
+    struct test_ask *a = container_of(r, struct test_ask, r);
     CHECK(!a->over);
     a->over = true;
     a->code = r->answer.type == ANSWER_FAILED ? r->answer.fail.code : r->answer.code;
@@ -121,10 +121,10 @@ static void on_done(struct request *r)
     a->w->open--;
 }
 
-struct ask *ask_new(struct world *w, enum verb verb, const struct kind *k, const char *name, const char *sub,
-                    const struct type *type, const char *body)
+struct test_ask *ask_new(struct world *w, enum verb verb, const struct kind *k, const char *name, const char *sub,
+                         const struct type *type, const char *body)
 {
-    struct ask *a = NEW(struct ask);
+    struct test_ask *a = NEW(struct test_ask);
     struct request *r = &a->r;
     struct err err = ERR;
     a->w = w;
@@ -153,7 +153,7 @@ struct ask *ask_new(struct world *w, enum verb verb, const struct kind *k, const
     return a;
 }
 
-void ask_free(struct ask *a)
+void ask_free(struct test_ask *a)
 {
     CHECK(a->over);
     request_fini(&a->r);
@@ -162,7 +162,7 @@ void ask_free(struct ask *a)
 
 int ask_now(struct world *w, enum verb verb, const struct kind *k, const char *name, const char *body)
 {
-    struct ask *a = ask_new(w, verb, k, name, "", NULL, body);
+    struct test_ask *a = ask_new(w, verb, k, name, "", NULL, body);
     world_settle(w);
     int code = a->code;
     ask_free(a);

@@ -19,21 +19,21 @@ void world_until(struct world *w, bool (*fn)(void *arg), void *arg);
 void world_settle(struct world *w); /* until every request is answered */
 
 /* A connection by the same, with one request sent. */
-struct client {
+struct test_client {
     int fd;
     struct strbuf have;
     const char *until; /* client_has: a text in it; NULL: the end */
     bool ended;
 };
-struct client client_new(struct world *w, const char *method_and_path, const char *body);
+struct test_client client_new(struct world *w, const char *method_and_path, const char *body);
 bool client_has(void *client);
-void client_fini(struct client *c);
-AUTO_VALUE(client_fini, struct client);
+void client_fini(struct test_client *c);
+AUTO_VALUE(client_fini, struct test_client);
 /* The whole answer, in the arena. */
 struct str world_http(struct world *w, struct arena *a, const char *method_and_path, const char *body);
 
 /* A request by a cluster administrator, sent already. */
-struct ask {
+struct test_ask {
     struct request r;
     struct world *w;
     bool over;
@@ -41,8 +41,8 @@ struct ask {
     struct str words; /* of the Status of a failure */
 };
 /* body: JSON, of the kind or `type`; a merge patch with VERB_PATCH; NULL: none. */
-struct ask *ask_new(struct world *w, enum verb verb, const struct kind *k, const char *name, const char *sub,
-                    const struct type *type, const char *body);
-void ask_free(struct ask *a);
+struct test_ask *ask_new(struct world *w, enum verb verb, const struct kind *k, const char *name, const char *sub,
+                         const struct type *type, const char *body);
+void ask_free(struct test_ask *a);
 /* Asks and waits; the code of the answer. */
 int ask_now(struct world *w, enum verb verb, const struct kind *k, const char *name, const char *body);

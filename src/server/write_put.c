@@ -132,14 +132,14 @@ enum write_next write_delete(struct write *w, struct obj *gone)
 }
 
 /* The last write of an object, ahead of its deletion. */
-struct ending {
+struct put_ending {
     struct store_op op;
     struct store_write put;
     struct write *w;
     bool queued; /* the deletion is on its way behind it, and tells how both went */
 };
 
-static void queue_delete(struct ending *e)
+static void queue_delete(struct put_ending *e)
 {
     struct write *w = e->w;
     e->queued = true;
@@ -150,7 +150,7 @@ static void queue_delete(struct ending *e)
 
 static void ending_done(struct store_op *op)
 {
-    struct ending *e = container_of(op, struct ending, op);
+    struct put_ending *e = container_of(op, struct put_ending, op);
     if (e->queued)
         return;
     if (op->ok)
@@ -163,7 +163,7 @@ static void ending_done(struct store_op *op)
  * go would not be looked at again. */
 enum write_next write_then_delete(struct write *w, struct obj *own_o)
 {
-    struct ending *e = ARENA_NEW(&w->r->arena, struct ending);
+    struct put_ending *e = ARENA_NEW(&w->r->arena, struct put_ending);
     e->w = w;
     e->put = put_of(w, own_o);
     e->op = (struct store_op){

@@ -108,7 +108,7 @@ static void nothing_is_held(struct world *w)
  * where one after another they would take ten seconds. */
 static void many_write(struct world *w, const struct admit_row *rows)
 {
-    struct ask *all[WRITERS];
+    struct test_ask *all[WRITERS];
     CHECK_INT(ask_now(w, VERB_CREATE, K(ConfigMap), "", "{\"metadata\":{\"name\":\"one\"}}"), 201);
     rows_are(w, rows);
     int64_t begin = clock_mono();
@@ -170,7 +170,7 @@ static void all_ask(struct world *w, const struct admit_row *rows, struct ask **
 TEST(who_leaves_has_written_nothing)
 {
     struct world w;
-    struct ask *all[WRITERS];
+    struct test_ask *all[WRITERS];
     world_init(&w, NULL);
     all_ask(&w, asks_last, all);
     for (int i = 0; i < WRITERS; i++)
@@ -199,7 +199,7 @@ TEST(an_answer_about_an_object_that_changed_is_asked_for_again)
 {
     enum { N = 20 };
     struct world w;
-    struct ask *all[N];
+    struct test_ask *all[N];
     size_t good = 0;
     world_init(&w, NULL);
     CHECK_INT(ask_now(&w, VERB_CREATE, K(ConfigMap), "", "{\"metadata\":{\"name\":\"one\"}}"), 201);
@@ -223,7 +223,7 @@ TEST(an_answer_about_an_object_that_changed_is_asked_for_again)
 
 /* What happens beside a write while it waits: told.then, with the first of them. */
 static struct world *beside;
-static struct ask *beside_ask;
+static struct test_ask *beside_ask;
 
 static void change_beside(struct write *w UNUSED)
 {
@@ -335,7 +335,7 @@ TEST(a_conflict_in_the_store_starts_a_patch_over)
 TEST(a_server_that_stops_answers_what_waits)
 {
     struct world w;
-    struct ask *all[WRITERS];
+    struct test_ask *all[WRITERS];
     world_init(&w, NULL);
     all_ask(&w, asks, all);
     world_fini(&w);
@@ -375,8 +375,8 @@ TEST(whatever_is_asked_for_passes_admission)
     rows_are(&w, refuses);
     for (size_t i = 0; i < countof(rows); i++) {
         told.refuse = rows[i].sub;
-        struct ask *a = ask_new(&w, rows[i].verb, rows[i].kind, rows[i].name, rows[i].sub, rows[i].type,
-                                rows[i].body);
+        struct test_ask *a = ask_new(&w, rows[i].verb, rows[i].kind, rows[i].name, rows[i].sub, rows[i].type,
+                                     rows[i].body);
         world_settle(&w);
         CHECK_INT(a->code, 403);
         CHECK(str_has(a->words, S("the test says no")));
@@ -421,7 +421,7 @@ TEST(clients_that_leave_take_their_writes_and_connections_along)
     size_t asked = 0, cancelled = 0;
     for (size_t i = 0; i < countof(rows); i++) {
         if (strncmp(rows[i].line, "PATCH", 5)) { /* which is refused before it waits */
-            struct client leaves = client_new(&w, rows[i].line, rows[i].body);
+            struct test_client leaves = client_new(&w, rows[i].line, rows[i].body);
             asked++;
             world_until(&w, have_asked, &asked);
             client_fini(&leaves);
@@ -429,7 +429,7 @@ TEST(clients_that_leave_take_their_writes_and_connections_along)
             world_until(&w, have_cancelled, &cancelled);
             asked++;
         }
-        AUTO(client_fini) struct client stays = client_new(&w, rows[i].line, rows[i].body);
+        AUTO(client_fini) struct test_client stays = client_new(&w, rows[i].line, rows[i].body);
         stays.until = rows[i].answer;
         world_until(&w, client_has, &stays);
     }

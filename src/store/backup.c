@@ -29,14 +29,14 @@ static void add_number(struct strbuf *b, uint64_t v, int bytes)
 
 /* --- writing --- */
 
-struct writer {
+struct backup_writer {
     int fd;
     const char *path;
     EVP_MD_CTX *sum;
     struct strbuf out;
 };
 
-static bool writer_flush(struct writer *w, struct err *err)
+static bool writer_flush(struct backup_writer *w, struct err *err)
 {
     struct str rest = strbuf_str(&w->out);
     while (rest.n) {
@@ -51,14 +51,14 @@ static bool writer_flush(struct writer *w, struct err *err)
     return true;
 }
 
-static bool writer_add(struct writer *w, struct str s, struct err *err)
+static bool writer_add(struct backup_writer *w, struct str s, struct err *err)
 {
     ASSERT(EVP_DigestUpdate(w->sum, s.p, s.n) == 1);
     strbuf_add(&w->out, s);
     return w->out.n < CHUNK || writer_flush(w, err);
 }
 
-static bool write_entry(struct writer *w, const struct seal *seal, struct store_entry *e, struct err *err)
+static bool write_entry(struct backup_writer *w, const struct seal *seal, struct store_entry *e, struct err *err)
 {
     AUTO(strbuf_fini) struct strbuf plain = STRBUF(STORE_VALUE_MAX);
     AUTO(strbuf_fini) struct strbuf value = STRBUF(STORE_VALUE_MAX + SEAL_OVERHEAD), head = STRBUF(RECORD + 1);
@@ -74,7 +74,7 @@ static bool write_entry(struct writer *w, const struct seal *seal, struct store_
            writer_add(w, strbuf_str(&value), err);
 }
 
-static bool write_backup(struct writer *w, const struct store_snapshot *snap, const struct seal *seal,
+static bool write_backup(struct backup_writer *w, const struct store_snapshot *snap, const struct seal *seal,
                          struct err *err)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(64);
@@ -116,7 +116,7 @@ bool store_backup(const struct store_snapshot *snap, const struct store_options 
     if (fd < 0)
         return err_errno(err, "make %s", tmp);
     struct seal seal;
-    struct writer w = {fd, tmp, sum, STRBUF(STORE_VALUE_MAX + 2 * CHUNK)};
+    struct backup_writer w = {fd, tmp, sum, STRBUF(STORE_VALUE_MAX + 2 * CHUNK)};
     bool ok = seal_init(&seal, o, err) && write_backup(&w, snap, &seal, err);
     seal_fini(&seal);
     strbuf_fini(&w.out);
@@ -129,7 +129,7 @@ bool store_backup(const struct store_snapshot *snap, const struct store_options 
 
 /* --- reading --- */
 
-struct reader {
+struct backup_reader {
     const struct backup_input *in;
     EVP_MD_CTX *sum;
     struct strbuf buf;
@@ -140,7 +140,7 @@ static bool cut_off(struct err *err)
     return err_set(err, E_INVALID, "the backup is damaged: it ends in the middle");
 }
 
-static bool reader_need(struct reader *r, size_t n, struct err *err)
+static bool reader_need(struct backup_reader *r, size_t n, struct err *err)
 {
     while (r->buf.n < n) {
         char *room = strbuf_room(&r->buf, CHUNK);
@@ -154,13 +154,13 @@ static bool reader_need(struct reader *r, size_t n, struct err *err)
     return true;
 }
 
-static void reader_eat(struct reader *r, size_t n)
+static void reader_eat(struct backup_reader *r, size_t n)
 {
     ASSERT(EVP_DigestUpdate(r->sum, r->buf.p, n) == 1);
     strbuf_drop(&r->buf, n);
 }
 
-static uint64_t reader_number(const struct reader *r, size_t at, size_t bytes)
+static uint64_t reader_number(const struct backup_reader *r, size_t at, size_t bytes)
 {
     uint64_t v = 0;
     for (size_t i = 0; i < bytes; i++)
@@ -168,7 +168,7 @@ static uint64_t reader_number(const struct reader *r, size_t at, size_t bytes)
     return v;
 }
 
-static bool read_version(struct reader *r, uint64_t *version, struct err *err)
+static bool read_version(struct backup_reader *r, uint64_t *version, struct err *err)
 {
     if (!reader_need(r, MAGIC.n + 12, err))
         return false;
@@ -183,7 +183,7 @@ static bool read_version(struct reader *r, uint64_t *version, struct err *err)
 }
 
 /* Past the bundle, if there is one, to where the backup proper begins. */
-static bool read_bundle(struct reader *r, struct strbuf *out, struct err *err)
+static bool read_bundle(struct backup_reader *r, struct strbuf *out, struct err *err)
 {
     uint64_t version;
     if (!read_version(r, &version, err))
@@ -201,7 +201,7 @@ static bool read_bundle(struct reader *r, struct strbuf *out, struct err *err)
     return true;
 }
 
-static bool read_head(struct reader *r, int64_t *rev, struct err *err)
+static bool read_head(struct backup_reader *r, int64_t *rev, struct err *err)
 {
     uint64_t version;
     if (!read_bundle(r, NULL, err) || !read_version(r, &version, err))
@@ -216,7 +216,7 @@ static bool read_head(struct reader *r, int64_t *rev, struct err *err)
     return true;
 }
 
-static bool read_end(struct reader *r, uint64_t count, struct err *err)
+static bool read_end(struct backup_reader *r, uint64_t count, struct err *err)
 {
     unsigned char digest[DIGEST];
     char more;
@@ -241,7 +241,7 @@ bool backup_read(const struct backup_input *in, int64_t *rev,
 {
     AUTO(EVP_MD_CTX_free) EVP_MD_CTX *sum = sha256_new();
     AUTO(strbuf_fini) struct strbuf last = STRBUF(STORE_KEY_MAX);
-    struct reader r = {in, sum, STRBUF(STORE_VALUE_MAX + SEAL_OVERHEAD + STORE_KEY_MAX + RECORD + 2 * CHUNK)};
+    struct backup_reader r = {in, sum, STRBUF(STORE_VALUE_MAX + SEAL_OVERHEAD + STORE_KEY_MAX + RECORD + 2 * CHUNK)};
     bool ok = read_head(&r, rev, err);
     for (uint64_t count = 0; ok; count++) {
         ok = reader_need(&r, 1, err);
@@ -298,7 +298,7 @@ bool store_backup_bundle(const char *path, struct strbuf *out, struct err *err)
     if (fd < 0)
         return err_errno(err, "open %s", path);
     struct backup_input in = {fill_from_file, &fd};
-    struct reader r = {&in, NULL, STRBUF(BACKUP_BUNDLE_MAX + 2 * CHUNK)};
+    struct backup_reader r = {&in, NULL, STRBUF(BACKUP_BUNDLE_MAX + 2 * CHUNK)};
     bool ok = read_bundle(&r, out, err) || err_wrap(err, "%s", path);
     strbuf_fini(&r.buf);
     return ok;

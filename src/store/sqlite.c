@@ -293,13 +293,13 @@ static bool db_open(struct db *d, const char *path, bool create, struct err *err
 
 /* --- rows --- */
 
-struct row {
+struct sqlite_row {
     int64_t rev, created, prev;
     struct str key, value; /* value.p NULL: deleted */
     uint32_t sum;
 };
 
-static uint32_t row_sum(const struct row *r)
+static uint32_t row_sum(const struct sqlite_row *r)
 {
     int64_t head[4] = {r->rev, r->created, r->prev, r->value.p ? (int64_t)r->value.n : -1};
     unsigned long c = crc32(0, (const unsigned char *)head, sizeof head);
@@ -309,7 +309,7 @@ static uint32_t row_sum(const struct row *r)
     return (uint32_t)c;
 }
 
-static int row_insert(struct db *d, const struct row *r)
+static int row_insert(struct db *d, const struct sqlite_row *r)
 {
     sqlite3_stmt *st;
     int rc = db_prepare(d, Q_INSERT, &st);
@@ -334,7 +334,7 @@ static struct str column_text(sqlite3_stmt *st, int i)
 }
 
 /* Borrows from the statement. */
-static bool row_read(struct db *d, sqlite3_stmt *st, struct row *r, struct err *err)
+static bool row_read(struct db *d, sqlite3_stmt *st, struct sqlite_row *r, struct err *err)
 {
     r->rev = sqlite3_column_int64(st, 0);
     r->key = column_text(st, 1);
@@ -409,7 +409,7 @@ static bool read_live(struct sqlite *q, struct err *err)
     if (rc != SQLITE_OK)
         return db_err(&q->db, rc, "read it", err);
     while (ok && (rc = sqlite3_step(st)) == SQLITE_ROW) {
-        struct row r;
+        struct sqlite_row r;
         ok = row_read(&q->db, st, &r, err) && store_load(q->base.store, r.key, r.value, r.created, r.rev, err);
     }
     (void)sqlite3_reset(st);
@@ -441,7 +441,7 @@ static int log_changes(struct sqlite *q, struct batch *b)
 {
     for (size_t i = 0; i < b->n; i++) {
         struct store_change *c = b->changes[i];
-        struct row r = {.rev = c->ev.rev, .key = c->key, .prev = c->ev.was ? c->ev.was->mod_rev : 0};
+        struct sqlite_row r = {.rev = c->ev.rev, .key = c->key, .prev = c->ev.was ? c->ev.was->mod_rev : 0};
         if (c->ev.now) {
             strbuf_reset(&q->sealed);
             if (!store_bytes(&q->base.store->seal, q->base.store->type, c, &q->plain, &q->sealed, &b->err)) {
@@ -626,13 +626,14 @@ static void sqlite_compact(struct engine *e, int64_t floor)
 
 /* --- history --- */
 
-struct reading {
+struct sqlite_reading {
     struct work work;
     struct sqlite *q;
     struct history_work *history;
 };
 
-static bool row_unseal(struct sqlite *q, struct arena *a, const struct row *r, struct str *out, struct err *err)
+static bool row_unseal(struct sqlite *q, struct arena *a, const struct sqlite_row *r, struct str *out,
+                       struct err *err)
 {
     AUTO(strbuf_fini) struct strbuf plain = STRBUF(STORE_VALUE_MAX);
     if (!r->value.p)
@@ -649,7 +650,7 @@ static bool read_was(struct sqlite *q, struct arena *a, struct history_row *out,
     int rc = db_query(&q->db, Q_ONE, out->was_rev, 0, &st);
     if (rc != SQLITE_OK)
         return db_err(&q->db, rc, "read it", err);
-    struct row r;
+    struct sqlite_row r;
     rc = sqlite3_step(st);
     bool ok = rc == SQLITE_ROW && row_read(&q->db, st, &r, err) && row_unseal(q, a, &r, &out->was, err);
     if (ok)
@@ -672,7 +673,7 @@ static bool read_history(struct sqlite *q, struct history_work *w)
     w->reached = w->after;
     while (ok && w->rows.n < HISTORY_ROWS && bytes < HISTORY_BYTES && looked++ < HISTORY_LOOKED &&
            (rc = sqlite3_step(st)) == SQLITE_ROW) {
-        struct row r;
+        struct sqlite_row r;
         w->reached = sqlite3_column_int64(st, 0);
         if (!str_starts(column_text(st, 1), prefix))
             continue;
@@ -696,13 +697,13 @@ static bool read_history(struct sqlite *q, struct history_work *w)
 
 static void reading_run(struct work *w)
 {
-    struct reading *r = container_of(w, struct reading, work);
+    struct sqlite_reading *r = container_of(w, struct sqlite_reading, work);
     r->history->ok = read_history(r->q, r->history);
 }
 
 static void reading_done(struct work *w)
 {
-    struct reading *r = container_of(w, struct reading, work);
+    struct sqlite_reading *r = container_of(w, struct sqlite_reading, work);
     struct history_work *h = r->history;
     mem_free(r);
     history_arrived(h);
@@ -711,8 +712,8 @@ static void reading_done(struct work *w)
 static void sqlite_history(struct engine *e, struct history_work *w)
 {
     struct sqlite *q = container_of(e, struct sqlite, base);
-    struct reading *r = NEW(struct reading);
-    *r = (struct reading){.work = {.run = reading_run, .done = reading_done}, .q = q, .history = w};
+    struct sqlite_reading *r = NEW(struct sqlite_reading);
+    *r = (struct sqlite_reading){.work = {.run = reading_run, .done = reading_done}, .q = q, .history = w};
     worker_put(q->worker, &r->work);
 }
 
@@ -810,7 +811,8 @@ struct sqlite_writer *sqlite_writer_new(const char *path, struct err *err)
 bool sqlite_writer_add(struct sqlite_writer *w, struct str key, struct str stored, int64_t create_rev,
                        int64_t mod_rev, struct err *err)
 {
-    int rc = row_insert(&w->db, &(struct row){.rev = mod_rev, .created = create_rev, .key = key, .value = stored});
+    int rc = row_insert(&w->db,
+                        &(struct sqlite_row){.rev = mod_rev, .created = create_rev, .key = key, .value = stored});
     if (rc == SQLITE_CONSTRAINT_ROWID || rc == SQLITE_CONSTRAINT_PRIMARYKEY)
         return err_set(err, E_IO, "two keys have revision %" PRId64, mod_rev);
     return rc == SQLITE_OK || db_err(&w->db, rc, "write to it", err);

@@ -9,7 +9,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
-struct key {
+struct cert_key {
     EVP_PKEY *pkey;
 };
 
@@ -38,14 +38,14 @@ static void bio_take(BIO *own_b, struct strbuf *out)
     BIO_free(own_b);
 }
 
-static struct key *key_of(EVP_PKEY *own_pkey)
+static struct cert_key *key_of(EVP_PKEY *own_pkey)
 {
-    struct key *k = NEW(struct key);
+    struct cert_key *k = NEW(struct cert_key);
     k->pkey = own_pkey;
     return k;
 }
 
-struct key *key_new(void)
+struct cert_key *key_new(void)
 {
     EVP_PKEY *pkey = EVP_EC_gen("P-256");
     ASSERT(pkey);
@@ -61,7 +61,7 @@ static bool halves_fit(EVP_PKEY *pkey)
     return ok;
 }
 
-struct key *key_parse(struct str pem, struct err *err)
+struct cert_key *key_parse(struct str pem, struct err *err)
 {
     BIO *b = bio_of(pem);
     EVP_PKEY *pkey = PEM_read_bio_PrivateKey(b, NULL, NULL, NULL);
@@ -86,7 +86,7 @@ static X509 *first_cert(struct str pem)
     return x;
 }
 
-struct key *key_parse_public(struct str pem, struct err *err)
+struct cert_key *key_parse_public(struct str pem, struct err *err)
 {
     BIO *b = bio_of(pem);
     EVP_PKEY *pkey = PEM_read_bio_PUBKEY(b, NULL, NULL, NULL);
@@ -103,21 +103,21 @@ struct key *key_parse_public(struct str pem, struct err *err)
     return key_of(pkey);
 }
 
-void key_pem(const struct key *k, struct strbuf *out)
+void key_pem(const struct cert_key *k, struct strbuf *out)
 {
     BIO *b = BIO_new(BIO_s_mem());
     ASSERT(b && PEM_write_bio_PKCS8PrivateKey(b, k->pkey, NULL, NULL, 0, NULL, NULL) == 1);
     bio_take(b, out);
 }
 
-void key_pem_public(const struct key *k, struct strbuf *out)
+void key_pem_public(const struct cert_key *k, struct strbuf *out)
 {
     BIO *b = BIO_new(BIO_s_mem());
     ASSERT(b && PEM_write_bio_PUBKEY(b, k->pkey) == 1);
     bio_take(b, out);
 }
 
-void key_free(struct key *k)
+void key_free(struct cert_key *k)
 {
     if (!k)
         return;
@@ -125,7 +125,7 @@ void key_free(struct key *k)
     mem_free(k);
 }
 
-static bool is_p256(const struct key *k)
+static bool is_p256(const struct cert_key *k)
 {
     char name[32] = "";
     size_t n;
@@ -134,7 +134,7 @@ static bool is_p256(const struct key *k)
            strcmp(name, "prime256v1") == 0;
 }
 
-bool key_point(const struct key *k, uint8_t x[32], uint8_t y[32])
+bool key_point(const struct cert_key *k, uint8_t x[32], uint8_t y[32])
 {
     if (!is_p256(k))
         return false;
@@ -147,7 +147,7 @@ bool key_point(const struct key *k, uint8_t x[32], uint8_t y[32])
     return ok;
 }
 
-bool key_sign(const struct key *k, struct str data, uint8_t out[ES256_SIZE], struct err *err)
+bool key_sign(const struct cert_key *k, struct str data, uint8_t out[ES256_SIZE], struct err *err)
 {
     if (!is_p256(k))
         return err_set(err, E_INVALID, "signing with ES256 needs a P-256 key");
@@ -165,7 +165,7 @@ bool key_sign(const struct key *k, struct str data, uint8_t out[ES256_SIZE], str
     return ok || openssl_failed(err, "sign");
 }
 
-bool key_verify(const struct key *k, struct str data, struct str signature)
+bool key_verify(const struct cert_key *k, struct str data, struct str signature)
 {
     if (signature.n != ES256_SIZE || !is_p256(k))
         return false;
@@ -258,7 +258,8 @@ static bool names_set(X509 *x, const struct cert_spec *spec, struct err *err)
     return ok;
 }
 
-static bool cert_fill(X509 *x, X509 *issuer, const struct cert_spec *spec, const struct key *subject, struct err *err)
+static bool cert_fill(X509 *x, X509 *issuer, const struct cert_spec *spec, const struct cert_key *subject,
+                      struct err *err)
 {
     unsigned char serial[16];
     random_bytes(serial, sizeof serial);
@@ -287,8 +288,8 @@ static bool cert_fill(X509 *x, X509 *issuer, const struct cert_spec *spec, const
     return names_set(x, spec, err);
 }
 
-bool cert_make(const struct cert_spec *spec, const struct key *subject, struct str issuer_pem,
-               const struct key *issuer_key, struct strbuf *out, struct err *err)
+bool cert_make(const struct cert_spec *spec, const struct cert_key *subject, struct str issuer_pem,
+               const struct cert_key *issuer_key, struct strbuf *out, struct err *err)
 {
     X509 *issuer = issuer_key ? first_cert(issuer_pem) : NULL;
     if (issuer_key && !issuer)
@@ -385,7 +386,7 @@ bool request_orgs(struct arena *a, struct str pem, struct str **orgs, size_t *no
     return whole || err_set(err, E_INVALID, "a name in the request's subject holds a NUL");
 }
 
-bool cert_fits_key(struct str cert_pem, const struct key *k, struct err *err)
+bool cert_fits_key(struct str cert_pem, const struct cert_key *k, struct err *err)
 {
     X509 *x = first_cert(cert_pem);
     if (!x)

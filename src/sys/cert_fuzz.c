@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct str text = {(const char *)data, size};
     struct err err = ERR, none = ERR, bad = ERR;
     uint8_t signature[ES256_SIZE], x[32], y[32];
-    AUTO(key_free) struct key *private = key_parse(text, &err), *public = key_parse_public(text, &none);
+    AUTO(key_free) struct cert_key *private = key_parse(text, &err), *public = key_parse_public(text, &none);
     ASSERT(private || err.text[0]);
     ASSERT(public || none.text[0]);
     if (private && key_sign(private, S("x"), signature, &err))
@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (public) {
         (void)!key_point(public, x, y);
         key_pem_public(public, &pem);
-        AUTO(key_free) struct key *again = key_parse_public(strbuf_str(&pem), &err);
+        AUTO(key_free) struct cert_key *again = key_parse_public(strbuf_str(&pem), &err);
         ASSERT(again);
     }
     struct cert_info info;

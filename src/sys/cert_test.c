@@ -7,7 +7,7 @@ TEST(cert_authority_and_leaf)
 {
     struct err err = ERR;
     AUTO(arena_fini) struct arena a = ARENA;
-    AUTO(key_free) struct key *ca_key = key_new(), *leaf_key = key_new();
+    AUTO(key_free) struct cert_key *ca_key = key_new(), *leaf_key = key_new();
     AUTO(strbuf_fini) struct strbuf ca = STRBUF(STRBUF_TEXT), leaf = STRBUF(STRBUF_TEXT);
     int64_t now = clock_real(), end = now / NS_PER_S * NS_PER_S + 365 * 86400 * NS_PER_S;
     CHECK_OK(cert_make(&(struct cert_spec){.cn = S("wherry-ca"), .ca = true, .not_after = end}, ca_key, STR_NONE,
@@ -41,7 +41,7 @@ TEST(cert_of_a_node_with_a_long_name)
 {
     struct err err = ERR;
     AUTO(arena_fini) struct arena a = ARENA;
-    AUTO(key_free) struct key *k = key_new();
+    AUTO(key_free) struct cert_key *k = key_new();
     AUTO(strbuf_fini) struct strbuf cn = STRBUF(300), out = STRBUF(STRBUF_TEXT);
     strbuf_addz(&cn, "system:node:");
     while (cn.n < 12 + 253)
@@ -56,7 +56,7 @@ TEST(cert_of_a_node_with_a_long_name)
 TEST(cert_refuses_what_cannot_be_written)
 {
     struct err err = ERR;
-    AUTO(key_free) struct key *k = key_new();
+    AUTO(key_free) struct cert_key *k = key_new();
     AUTO(strbuf_fini) struct strbuf out = STRBUF(STRBUF_TEXT);
     int64_t end = clock_real() + NS_PER_S * 100;
     const struct str bad_ip = S_INIT("10.43.0");
@@ -121,13 +121,13 @@ TEST(cert_request_tells_the_organizations_of_all_that_it_may_be)
 TEST(cert_keys_survive_pem_and_sign)
 {
     struct err err = ERR;
-    AUTO(key_free) struct key *k = key_new();
+    AUTO(key_free) struct cert_key *k = key_new();
     AUTO(strbuf_fini) struct strbuf pem = STRBUF(STRBUF_TEXT), public = STRBUF(STRBUF_TEXT);
     key_pem(k, &pem);
     key_pem_public(k, &public);
     CHECK(str_starts(strbuf_str(&pem), S("-----BEGIN PRIVATE KEY-----")));
-    AUTO(key_free) struct key *again = key_parse(strbuf_str(&pem), &err);
-    AUTO(key_free) struct key *pub = key_parse_public(strbuf_str(&public), &err);
+    AUTO(key_free) struct cert_key *again = key_parse(strbuf_str(&pem), &err);
+    AUTO(key_free) struct cert_key *pub = key_parse_public(strbuf_str(&public), &err);
     CHECK(again && pub);
     uint8_t sig[ES256_SIZE];
     CHECK_OK(key_sign(again, S("data"), sig, &err), err);

@@ -162,13 +162,13 @@ struct pair {
     struct strbuf cert, key;
 };
 static struct strbuf ca = {.max = STRBUF_TEXT}, other_ca = {.max = STRBUF_TEXT};
-static struct key *ca_key, *other_ca_key;
+static struct cert_key *ca_key, *other_ca_key;
 
-static void pair_make(struct pair *p, struct cert_spec spec, struct strbuf *issuer, struct key *issuer_key)
+static void pair_make(struct pair *p, struct cert_spec spec, struct strbuf *issuer, struct cert_key *issuer_key)
 {
     struct err err = ERR;
     *p = (struct pair){STRBUF(STRBUF_TEXT), STRBUF(STRBUF_TEXT)};
-    AUTO(key_free) struct key *k = key_new();
+    AUTO(key_free) struct cert_key *k = key_new();
     key_pem(k, &p->key);
     if (!spec.not_after)
         spec.not_after = clock_real() + 3600 * NS_PER_S;

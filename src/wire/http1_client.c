@@ -6,7 +6,7 @@
 
 #define HEAD_TEXT (256 * 1024)
 
-struct session {
+struct http1_client_session {
     struct http_client_session s;
     struct http1 parser;
     struct http_call *call;
@@ -14,25 +14,25 @@ struct session {
     int busy;
 };
 
-static struct session *session_of(const struct http_client_session *s)
+static struct http1_client_session *session_of(const struct http_client_session *s)
 {
-    return container_of((struct http_client_session *)(uintptr_t)s, struct session, s);
+    return container_of((struct http_client_session *)(uintptr_t)s, struct http1_client_session, s);
 }
 
-static bool is_over(const struct session *n)
+static bool is_over(const struct http1_client_session *n)
 {
     return !n->s.line;
 }
 
 static struct http_client_session *session_open(struct http_client_line *l)
 {
-    struct session *n = NEW(struct session);
+    struct http1_client_session *n = NEW(struct http1_client_session);
     n->s = (struct http_client_session){&http1_client_session, l};
     http1_init(&n->parser, true);
     return &n->s;
 }
 
-static void session_release(struct session *n)
+static void session_release(struct http1_client_session *n)
 {
     http1_fini(&n->parser);
     mem_free(n);
@@ -40,7 +40,7 @@ static void session_release(struct session *n)
 
 static void session_over(struct http_client_session *s)
 {
-    struct session *n = session_of(s);
+    struct http1_client_session *n = session_of(s);
     n->call = NULL;
     if (n->busy == 0)
         session_release(n);
@@ -93,7 +93,7 @@ static void call_end(struct http_call *k)
 
 static void call_begin(struct http_client_session *s, struct http_call *k)
 {
-    struct session *n = session_of(s);
+    struct http1_client_session *n = session_of(s);
     struct stream *stream = s->line->stream;
     AUTO(strbuf_fini) struct strbuf head = STRBUF(HEAD_TEXT);
     n->call = k;
@@ -130,7 +130,7 @@ static void call_cancel(struct http_client_session *s, struct http_call *k)
 
 /* ---- the answer */
 
-static void answer_whole(struct session *n)
+static void answer_whole(struct http1_client_session *n)
 {
     struct http_client_line *l = n->s.line;
     struct http_call *k = n->call;
@@ -141,7 +141,7 @@ static void answer_whole(struct session *n)
     http_call_whole(k);
 }
 
-static void session_upgraded(struct session *n, struct str *rest)
+static void session_upgraded(struct http1_client_session *n, struct str *rest)
 {
     struct http_call *k = n->call;
     struct str left = *rest;
@@ -152,7 +152,8 @@ static void session_upgraded(struct session *n, struct str *rest)
     http_call_upgraded(k, s);
 }
 
-static void head_came(struct session *n, const struct http1_head *h, struct arena *own_arena, struct str *rest)
+static void head_came(struct http1_client_session *n, const struct http1_head *h, struct arena *own_arena,
+                      struct str *rest)
 {
     struct http_call *k = n->call;
     if (h->status / 100 == 1 && h->status != 101)
@@ -173,7 +174,7 @@ static void head_came(struct session *n, const struct http1_head *h, struct aren
         session_upgraded(n, rest);
 }
 
-static void not_http(struct session *n, struct err *err)
+static void not_http(struct http1_client_session *n, struct err *err)
 {
     (void)err_wrap(err, "%s at %s: the answer is not HTTP/1.1", n->call->what, n->call->client->address);
     err->kind = E_UNAVAILABLE;
@@ -182,7 +183,7 @@ static void not_http(struct session *n, struct err *err)
 
 static void session_data(struct http_client_session *s, struct str bytes)
 {
-    struct session *n = session_of(s);
+    struct http1_client_session *n = session_of(s);
     AUTO(arena_fini) struct arena arena = ARENA;
     struct http1_head head;
     struct str body;
@@ -216,7 +217,7 @@ static void session_data(struct http_client_session *s, struct str bytes)
 
 static void session_ended(struct http_client_session *s)
 {
-    struct session *n = session_of(s);
+    struct http1_client_session *n = session_of(s);
     struct err err = ERR;
     if (n->call && http1_eof(&n->parser, &err) == HTTP1_END && n->call->head_told) {
         n->keep_alive = false;
@@ -229,7 +230,7 @@ static void session_ended(struct http_client_session *s)
 
 static void session_drained(struct http_client_session *s)
 {
-    struct session *n = session_of(s);
+    struct http1_client_session *n = session_of(s);
     if (n->call)
         http_call_drained(n->call);
 }

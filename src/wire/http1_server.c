@@ -22,35 +22,35 @@
 #define HEAD_TEXT    (256 * 1024)
 #define A_TURN       8 /* requests of one line that are taken before others have their turn */
 
-struct exchange;
-struct session {
+struct http1_exchange;
+struct http1_server_session {
     struct http_session s;
     struct http1 parser;
-    struct exchange *now;  /* being read or served */
-    struct str rest;       /* of the bytes at hand, while they are looked at */
-    struct strbuf pending; /* came while they could not be */
-    struct timer timer;    /* the head, a collected body, or rest */
-    struct soon soon;      /* looks at pending */
-    int busy;              /* callbacks under way */
-    bool last, eof;        /* last: nothing is served after this one */
-    bool hung;             /* the client has written its last, and all of it goes to pending */
+    struct http1_exchange *now; /* being read or served */
+    struct str rest;            /* of the bytes at hand, while they are looked at */
+    struct strbuf pending;      /* came while they could not be */
+    struct timer timer;         /* the head, a collected body, or rest */
+    struct soon soon;           /* looks at pending */
+    int busy;                   /* callbacks under way */
+    bool last, eof;             /* last: nothing is served after this one */
+    bool hung;                  /* the client has written its last, and all of it goes to pending */
 };
-struct exchange {
+struct http1_exchange {
     struct http_exchange e;
     bool paused, chunked, keep_alive, end_told;
 };
 
-static struct session *session_of(struct http_session *s)
+static struct http1_server_session *session_of(struct http_session *s)
 {
-    return container_of(s, struct session, s);
+    return container_of(s, struct http1_server_session, s);
 }
 
-static struct exchange *exchange_of(const struct http_exchange *e)
+static struct http1_exchange *exchange_of(const struct http_exchange *e)
 {
-    return container_of((struct http_exchange *)(uintptr_t)e, struct exchange, e);
+    return container_of((struct http_exchange *)(uintptr_t)e, struct http1_exchange, e);
 }
 
-static struct session *session_by(const struct http_exchange *e)
+static struct http1_server_session *session_by(const struct http_exchange *e)
 {
     return session_of(e->session);
 }
@@ -60,12 +60,12 @@ static struct stream *stream_of(const struct http_exchange *e)
     return e->session->line->stream;
 }
 
-static bool is_over(const struct session *c)
+static bool is_over(const struct http1_server_session *c)
 {
     return !c->s.line;
 }
 
-static const struct http_server_config *config_of(const struct session *c)
+static const struct http_server_config *config_of(const struct http1_server_session *c)
 {
     return &c->s.line->server->c;
 }
@@ -77,7 +77,7 @@ static void session_soon(struct soon *s);
 
 static struct http_session *session_open(struct http_line *l)
 {
-    struct session *c = NEW(struct session);
+    struct http1_server_session *c = NEW(struct http1_server_session);
     c->s = (struct http_session){&http1_session, l};
     http1_init(&c->parser, false);
     c->pending = STRBUF(PENDING_MOST + 128 * 1024);
@@ -90,7 +90,7 @@ static struct http_session *session_open(struct http_line *l)
     return &c->s;
 }
 
-static void session_release(struct session *c)
+static void session_release(struct http1_server_session *c)
 {
     http1_fini(&c->parser);
     strbuf_fini(&c->pending);
@@ -99,8 +99,8 @@ static void session_release(struct session *c)
 
 static void session_over(struct http_session *s, bool tell)
 {
-    struct session *c = session_of(s);
-    struct exchange *q = TAKE(c->now);
+    struct http1_server_session *c = session_of(s);
+    struct http1_exchange *q = TAKE(c->now);
     timer_stop(&c->timer);
     soon_stop(&c->soon);
     c->busy++;
@@ -115,7 +115,7 @@ static void session_over(struct http_session *s, bool tell)
 
 static void session_timer(struct timer *t)
 {
-    struct session *c = container_of(t, struct session, timer);
+    struct http1_server_session *c = container_of(t, struct http1_server_session, timer);
     struct http_line *l = c->s.line;
     if (c->now || !http1_between(&c->parser)) {
         l->server->counts.timeouts++;
@@ -126,7 +126,7 @@ static void session_timer(struct timer *t)
 
 static void session_drain(struct http_session *s)
 {
-    struct session *c = session_of(s);
+    struct http1_server_session *c = session_of(s);
     c->last = true;
     if (!c->now)
         soon_set(&c->soon);
@@ -134,7 +134,7 @@ static void session_drain(struct http_session *s)
 
 /* ---- writing */
 
-static void add_head(struct strbuf *b, struct exchange *q, struct str content_type, int64_t length)
+static void add_head(struct strbuf *b, struct http1_exchange *q, struct str content_type, int64_t length)
 {
     struct http_request *r = &q->e.r;
     strbuf_addf(b, "HTTP/1.1 %d %s\r\n", r->status, http_reason(r->status));
@@ -155,8 +155,8 @@ static void add_head(struct strbuf *b, struct exchange *q, struct str content_ty
 
 static void answer_start(struct http_exchange *e, struct str content_type, int64_t length)
 {
-    struct exchange *q = exchange_of(e);
-    struct session *c = session_by(e);
+    struct http1_exchange *q = exchange_of(e);
+    struct http1_server_session *c = session_by(e);
     bool none = e->r.status == 204 || e->r.status == 304;
     q->chunked = length < 0 && q->keep_alive && !none; /* also for HEAD: as GET would say */
     if (length < 0 && !q->chunked && !none)
@@ -170,14 +170,14 @@ static void answer_start(struct http_exchange *e, struct str content_type, int64
     stream_write(stream_of(e), strbuf_str(&head));
 }
 
-static void chunk_begin(const struct exchange *q, size_t n)
+static void chunk_begin(const struct http1_exchange *q, size_t n)
 {
     char line[24];
     if (q->chunked)
         stream_write(stream_of(&q->e), (struct str){line, (size_t)snprintf(line, sizeof line, "%zx\r\n", n)});
 }
 
-static void chunk_end(const struct exchange *q)
+static void chunk_end(const struct http1_exchange *q)
 {
     if (q->chunked)
         stream_write(stream_of(&q->e), S("\r\n"));
@@ -185,7 +185,7 @@ static void chunk_end(const struct exchange *q)
 
 static void answer_write(struct http_exchange *e, struct str bytes)
 {
-    struct exchange *q = exchange_of(e);
+    struct http1_exchange *q = exchange_of(e);
     chunk_begin(q, bytes.n);
     stream_write(stream_of(e), bytes);
     chunk_end(q);
@@ -193,7 +193,7 @@ static void answer_write(struct http_exchange *e, struct str bytes)
 
 static void answer_write_buf(struct http_exchange *e, struct buf *b)
 {
-    struct exchange *q = exchange_of(e);
+    struct http1_exchange *q = exchange_of(e);
     chunk_begin(q, b->n);
     if (b->n < 1024)
         stream_write(stream_of(e), buf_str(b)); /* small ones are cheaper together */
@@ -214,8 +214,8 @@ static bool answer_over_high(const struct http_exchange *e)
 
 static void answer_end(struct http_exchange *e)
 {
-    struct exchange *q = exchange_of(e);
-    struct session *c = session_by(e);
+    struct http1_exchange *q = exchange_of(e);
+    struct http1_server_session *c = session_by(e);
     if (q->chunked && !str_eq(e->r.method, S("HEAD")))
         stream_write(stream_of(e), S("0\r\n\r\n"));
     c->now = NULL;
@@ -230,14 +230,14 @@ static void answer_end(struct http_exchange *e)
 
 static void answer_abort(struct http_exchange *e)
 {
-    struct session *c = session_by(e);
+    struct http1_server_session *c = session_by(e);
     c->now = NULL;
     http_line_end(c->s.line, false);
 }
 
 static void body_pause(struct http_exchange *e, bool pause)
 {
-    struct exchange *q = exchange_of(e);
+    struct http1_exchange *q = exchange_of(e);
     if (q->paused == pause)
         return;
     q->paused = pause;
@@ -251,7 +251,7 @@ static void body_pause(struct http_exchange *e, bool pause)
 
 static struct stream *exchange_upgrade(struct http_exchange *e, struct str protocol)
 {
-    struct session *c = session_by(e);
+    struct http1_server_session *c = session_by(e);
     const struct http_headers *fields = &e->r.answer;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(HEAD_TEXT);
     strbuf_addz(&b, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n");
@@ -273,7 +273,7 @@ static struct stream *exchange_upgrade(struct http_exchange *e, struct str proto
 /* ---- reading */
 
 /* Nothing that follows can be read: an answer in words, then the end. */
-static void session_refuse(struct session *c, const struct http_refusal *refusal)
+static void session_refuse(struct http1_server_session *c, const struct http_refusal *refusal)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     struct http_line *l = c->s.line;
@@ -288,7 +288,7 @@ static void session_refuse(struct session *c, const struct http_refusal *refusal
     http_line_close(l);
 }
 
-static void exchange_give(struct session *c, struct exchange *q)
+static void exchange_give(struct http1_server_session *c, struct http1_exchange *q)
 {
     timer_stop(&c->timer);
     if (q->e.body_done) {
@@ -298,9 +298,9 @@ static void exchange_give(struct session *c, struct exchange *q)
     http_exchange_give(&q->e);
 }
 
-static void head_came(struct session *c, const struct http1_head *h, struct arena *own_arena)
+static void head_came(struct http1_server_session *c, const struct http1_head *h, struct arena *own_arena)
 {
-    struct exchange *q = NEW(struct exchange);
+    struct http1_exchange *q = NEW(struct http1_exchange);
     struct http_head head = {h->method, h->target, h->host, h->headers, h->length};
     struct http_refusal refusal;
     timer_stop(&c->timer);
@@ -322,16 +322,16 @@ static void head_came(struct session *c, const struct http1_head *h, struct aren
         exchange_give(c, q);
 }
 
-static void body_came(struct session *c, struct str body)
+static void body_came(struct http1_server_session *c, struct str body)
 {
     struct http_refusal refusal;
     if (c->now && body.n && !http_exchange_body(&c->now->e, body, &refusal))
         session_refuse(c, &refusal);
 }
 
-static void body_ended(struct session *c)
+static void body_ended(struct http1_server_session *c)
 {
-    struct exchange *q = c->now;
+    struct http1_exchange *q = c->now;
     if (!q)
         return;
     q->e.body_done = true;
@@ -349,7 +349,7 @@ static void body_ended(struct session *c)
         q->e.r.on_data_end(&q->e.r);
 }
 
-static void session_broken(struct session *c, const struct err *err)
+static void session_broken(struct http1_server_session *c, const struct err *err)
 {
     if (c->now && c->now->e.given) {
         http_line_end(c->s.line, true);
@@ -360,7 +360,7 @@ static void session_broken(struct session *c, const struct err *err)
     session_refuse(c, &refusal);
 }
 
-static bool may_read(const struct session *c)
+static bool may_read(const struct http1_server_session *c)
 {
     if (is_over(c))
         return false;
@@ -372,7 +372,7 @@ static bool may_read(const struct session *c)
 }
 
 /* Reads c->rest as far as may be; what must wait goes to pending. */
-static void read_rest(struct session *c)
+static void read_rest(struct http1_server_session *c)
 {
     AUTO(arena_fini) struct arena arena = ARENA;
     struct http1_head head;
@@ -397,7 +397,7 @@ static void read_rest(struct session *c)
     }
 }
 
-static void session_keep(struct session *c, struct str bytes)
+static void session_keep(struct http1_server_session *c, struct str bytes)
 {
     strbuf_add(&c->pending, bytes);
     if (c->pending.n >= PENDING_MOST && !c->hung)
@@ -405,25 +405,25 @@ static void session_keep(struct session *c, struct str bytes)
 }
 
 /* It has ended its side, and no body that is being served can become whole any more. */
-static bool has_left(const struct session *c)
+static bool has_left(const struct http1_server_session *c)
 {
-    const struct exchange *q = c->now;
+    const struct http1_exchange *q = c->now;
     bool waits = q && q->paused && !c->pending.over && http1_may_end_in(&c->parser, strbuf_str(&c->pending));
     return c->eof && q && !q->e.body_done && !waits;
 }
 
 /* The client has ended its side and has asked all: it may still read, but one of ours that has left looks the same.
  */
-static void tell_end(struct session *c)
+static void tell_end(struct http1_server_session *c)
 {
-    struct exchange *q = c->now;
+    struct http1_exchange *q = c->now;
     if (!c->eof || !q || !q->e.given || !q->e.r.on_gone || q->end_told)
         return;
     q->end_told = true;
     q->e.r.on_gone(&q->e.r);
 }
 
-static void look_at(struct session *c, struct str bytes)
+static void look_at(struct http1_server_session *c, struct str bytes)
 {
     c->busy++;
     c->rest = bytes;
@@ -447,7 +447,7 @@ static void look_at(struct session *c, struct str bytes)
 
 static void session_data(struct http_session *s, struct str bytes)
 {
-    struct session *c = session_of(s);
+    struct http1_server_session *c = session_of(s);
     if (c->pending.n) {
         session_keep(c, bytes);
         soon_set(&c->soon);
@@ -458,7 +458,7 @@ static void session_data(struct http_session *s, struct str bytes)
 
 static void session_soon(struct soon *s)
 {
-    struct session *c = container_of(s, struct session, soon);
+    struct http1_server_session *c = container_of(s, struct http1_server_session, soon);
     if (c->pending.n && may_read(c)) {
         AUTO(strbuf_fini) struct strbuf b = c->pending;
         c->pending = STRBUF(b.max);
@@ -472,9 +472,9 @@ static void session_soon(struct soon *s)
 
 static void session_ended(struct http_session *s)
 {
-    struct session *c = session_of(s);
+    struct http1_server_session *c = session_of(s);
     c->eof = c->last = true;
-    struct exchange *q = c->now;
+    struct http1_exchange *q = c->now;
     if (!q && c->pending.n == 0)
         http_line_close(c->s.line);
     else if (has_left(c))
@@ -485,7 +485,7 @@ static void session_ended(struct http_session *s)
 
 static void session_hangup(struct http_session *s)
 {
-    struct session *c = session_of(s);
+    struct http1_server_session *c = session_of(s);
     if (!c->now || !c->now->paused)
         return; /* who is served has said all, or is read on before long */
     c->hung = true;
@@ -495,7 +495,7 @@ static void session_hangup(struct http_session *s)
 
 static void session_drained(struct http_session *s)
 {
-    struct session *c = session_of(s);
+    struct http1_server_session *c = session_of(s);
     if (!c->now)
         soon_set(&c->soon); /* further requests wait in pending */
     else if (c->now->e.r.on_drained)

@@ -508,7 +508,7 @@ static void was_upgraded(UNUSED struct http_call *k, const struct http_answer *a
 TEST(session_the_handshake_chooses_the_version)
 {
     struct err err = ERR;
-    AUTO(key_free) struct key *key = key_new();
+    AUTO(key_free) struct cert_key *key = key_new();
     AUTO(strbuf_fini) struct strbuf cert = STRBUF(STRBUF_TEXT), pem = STRBUF(STRBUF_TEXT);
     const struct str ip = S_INIT("127.0.0.1");
     struct cert_spec spec = {

@@ -752,7 +752,7 @@ TEST(http_nobody_switches_protocols_unasked)
 TEST(http_over_tls_with_a_client_certificate)
 {
     struct err err = ERR;
-    AUTO(key_free) struct key *ca_key = key_new(), *key = key_new();
+    AUTO(key_free) struct cert_key *ca_key = key_new(), *key = key_new();
     AUTO(strbuf_fini) struct strbuf ca = STRBUF(STRBUF_TEXT), cert = STRBUF(STRBUF_TEXT), pem = STRBUF(STRBUF_TEXT);
     int64_t end = clock_real() + 3600 * NS_PER_S;
     CHECK_OK(cert_make(&(struct cert_spec){.cn = S("ca"), .ca = true, .not_after = end}, ca_key, STR_NONE, NULL, &ca,

@@ -4,7 +4,7 @@
 
 #define HEADER_MOST 1024 /* bytes, decoded */
 
-bool jwt_sign(const struct key *k, struct str kid, struct str claims, struct strbuf *out, struct err *err)
+bool jwt_sign(const struct cert_key *k, struct str kid, struct str claims, struct strbuf *out, struct err *err)
 {
     AUTO(strbuf_fini) struct strbuf header = STRBUF(HEADER_MOST), token = STRBUF(JWT_MOST);
     strbuf_addz(&header, "{\"alg\":\"ES256\"");
@@ -29,11 +29,11 @@ bool jwt_sign(const struct key *k, struct str kid, struct str claims, struct str
     return true;
 }
 
-struct parts {
+struct jwt_parts {
     struct str header, claims, signature, signed_text;
 };
 
-static bool token_cut(struct str token, struct parts *p, struct err *err)
+static bool token_cut(struct str token, struct jwt_parts *p, struct err *err)
 {
     struct str rest;
     if (token.n > JWT_MOST)
@@ -77,18 +77,18 @@ static bool read_header(struct arena *a, struct str encoded, struct str *kid, st
 
 bool jwt_kid(struct arena *a, struct str token, struct str *kid, struct err *err)
 {
-    struct parts p;
+    struct jwt_parts p;
     return token_cut(token, &p, err) && read_header(a, p.header, kid, err);
 }
 
-static bool signature_is_good(const struct key *k, const struct parts *p)
+static bool signature_is_good(const struct cert_key *k, const struct jwt_parts *p)
 {
     AUTO(strbuf_fini) struct strbuf signature = STRBUF(256);
     return strbuf_add_unbase64url(&signature, p->signature) && key_verify(k, p->signed_text, strbuf_str(&signature));
 }
 
 /* The whole token is what is remembered, so one that differs in a byte is not found. */
-static bool seen_before(const struct key *k, struct jwt_seen *seen, struct str token, const struct parts *p)
+static bool seen_before(const struct cert_key *k, struct jwt_seen *seen, struct str token, const struct jwt_parts *p)
 {
     uint8_t digest[SHA256_SIZE];
     static const uint8_t none[SHA256_SIZE];
@@ -102,10 +102,10 @@ static bool seen_before(const struct key *k, struct jwt_seen *seen, struct str t
     return true;
 }
 
-static bool token_verify(struct arena *a, const struct key *k, struct jwt_seen *seen, struct str token,
+static bool token_verify(struct arena *a, const struct cert_key *k, struct jwt_seen *seen, struct str token,
                          struct str *claims, struct err *err)
 {
-    struct parts p;
+    struct jwt_parts p;
     struct str kid;
     AUTO(strbuf_fini) struct strbuf text = STRBUF(JWT_MOST);
     if (!token_cut(token, &p, err) || !read_header(a, p.header, &kid, err))
@@ -118,12 +118,12 @@ static bool token_verify(struct arena *a, const struct key *k, struct jwt_seen *
     return true;
 }
 
-bool jwt_verify(struct arena *a, const struct key *k, struct str token, struct str *claims, struct err *err)
+bool jwt_verify(struct arena *a, const struct cert_key *k, struct str token, struct str *claims, struct err *err)
 {
     return token_verify(a, k, NULL, token, claims, err);
 }
 
-bool jwt_verify_seen(struct arena *a, const struct key *k, struct jwt_seen *seen, struct str token,
+bool jwt_verify_seen(struct arena *a, const struct cert_key *k, struct jwt_seen *seen, struct str token,
                      struct str *claims, struct err *err)
 {
     return token_verify(a, k, seen, token, claims, err);

@@ -4,7 +4,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct key *k;
+    static struct cert_key *k;
     if (!k)
         k = key_new();
     AUTO(arena_fini) struct arena a = ARENA;

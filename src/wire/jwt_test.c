@@ -15,7 +15,7 @@ TEST(jwt_reads_the_example_of_the_rfc)
 {
     struct err err = ERR;
     AUTO(arena_fini) struct arena a = ARENA;
-    AUTO(key_free) struct key *k = key_parse_public(str_of(rfc_key), &err);
+    AUTO(key_free) struct cert_key *k = key_parse_public(str_of(rfc_key), &err);
     CHECK(k);
     struct str claims;
     CHECK_OK(jwt_verify(&a, k, str_of(rfc_token), &claims, &err), err);
@@ -26,7 +26,7 @@ TEST(jwt_signed_and_read_back)
 {
     struct err err = ERR;
     AUTO(arena_fini) struct arena a = ARENA;
-    AUTO(key_free) struct key *k = key_new(), *other = key_new();
+    AUTO(key_free) struct cert_key *k = key_new(), *other = key_new();
     AUTO(strbuf_fini) struct strbuf token = STRBUF(STRBUF_TEXT);
     struct str kid, claims;
     CHECK_OK(jwt_sign(k, S("key-1"), S("{\"sub\":\"a\"}"), &token, &err), err);
@@ -47,7 +47,7 @@ TEST(jwt_a_token_that_was_seen_is_known_and_no_other)
 {
     struct err err = ERR;
     AUTO(arena_fini) struct arena a = ARENA;
-    AUTO(key_free) struct key *k = key_new();
+    AUTO(key_free) struct cert_key *k = key_new();
     AUTO(strbuf_fini) struct strbuf token = STRBUF(STRBUF_TEXT);
     struct jwt_seen seen = {0};
     struct str claims;
@@ -83,7 +83,7 @@ TEST(jwt_refuses_other_algorithms_and_shapes)
         {"{\"alg\":\"ES256\"}", ".e30", "token: not three parts between dots"},
         {"{\"alg\":\"ES256\"}", ".e30.AA.AA", "token: not three parts between dots"},
     };
-    AUTO(key_free) struct key *k = key_new();
+    AUTO(key_free) struct cert_key *k = key_new();
     for (size_t i = 0; i < countof(rows); i++) {
         struct err err = ERR;
         AUTO(arena_fini) struct arena a = ARENA;

@@ -14,7 +14,7 @@ enum { FIN = 1, UNIDIRECTIONAL = 2 };
 enum { PROTOCOL_ERROR = 1, INVALID_STREAM = 2, REFUSED_STREAM = 3, STREAM_IN_USE = 8 };
 enum { SETTINGS_INITIAL_WINDOW_SIZE = 7 };
 
-struct stream {
+struct spdy_stream {
     uint32_t id;
     bool we_ended, they_ended, starved; /* starved: the window was seen shut */
     int64_t window;                     /* bytes we may send */
@@ -24,7 +24,7 @@ struct spdy {
     struct spdy_config c;
     struct strbuf out;
     struct strbuf kept; /* a frame's head and a control frame's payload, until whole */
-    ARRAY(struct stream) streams;
+    ARRAY(struct spdy_stream) streams;
     uint32_t last_theirs, next_ours;
     uint32_t data_stream; /* of the data frame being read */
     size_t data_left;
@@ -194,7 +194,7 @@ struct strbuf *spdy_output(struct spdy *s)
     return &s->out;
 }
 
-static struct stream *stream_find(const struct spdy *s, uint32_t id)
+static struct spdy_stream *stream_find(const struct spdy *s, uint32_t id)
 {
     array_each (t, &s->streams)
         if (t->id == id)
@@ -204,14 +204,14 @@ static struct stream *stream_find(const struct spdy *s, uint32_t id)
 
 static void stream_forget(struct spdy *s, uint32_t id)
 {
-    struct stream *t = stream_find(s, id);
+    struct spdy_stream *t = stream_find(s, id);
     if (t)
         array_del(&s->streams, t - s->streams.p);
 }
 
 static void forget_if_over(struct spdy *s, uint32_t id)
 {
-    struct stream *t = stream_find(s, id);
+    struct spdy_stream *t = stream_find(s, id);
     if (t && t->we_ended && t->they_ended)
         stream_forget(s, id);
 }
@@ -271,13 +271,13 @@ uint32_t spdy_open(struct spdy *s, const struct http_headers *headers, bool end)
     strbuf_add(&p, (struct str){"\0\0", 2});
     add_block(s, headers, &p);
     control_send(s, SYN_STREAM, end ? FIN : 0, strbuf_str(&p));
-    array_push(&s->streams, ((struct stream){.id = id, .we_ended = end, .window = s->initial_window}));
+    array_push(&s->streams, ((struct spdy_stream){.id = id, .we_ended = end, .window = s->initial_window}));
     return id;
 }
 
 void spdy_reply(struct spdy *s, uint32_t id, const struct http_headers *headers, bool end)
 {
-    struct stream *t = stream_find(s, id);
+    struct spdy_stream *t = stream_find(s, id);
     if (!t)
         return;
     AUTO(strbuf_fini) struct strbuf p = STRBUF(CONTROL_MOST);
@@ -290,7 +290,7 @@ void spdy_reply(struct spdy *s, uint32_t id, const struct http_headers *headers,
 
 size_t spdy_room(const struct spdy *s, uint32_t id)
 {
-    struct stream *t = stream_find(s, id);
+    struct spdy_stream *t = stream_find(s, id);
     if (!t || t->we_ended || s->broken)
         return 0;
     if (!s->windows)
@@ -302,7 +302,7 @@ size_t spdy_room(const struct spdy *s, uint32_t id)
 
 void spdy_send(struct spdy *s, uint32_t id, struct str bytes)
 {
-    struct stream *t = stream_find(s, id);
+    struct spdy_stream *t = stream_find(s, id);
     if (!t || t->we_ended)
         return;
     if (s->windows) {
@@ -321,7 +321,7 @@ void spdy_send(struct spdy *s, uint32_t id, struct str bytes)
 
 void spdy_end(struct spdy *s, uint32_t id)
 {
-    struct stream *t = stream_find(s, id);
+    struct spdy_stream *t = stream_find(s, id);
     if (!t || t->we_ended)
         return;
     u32_add(&s->out, id);
@@ -342,7 +342,7 @@ void spdy_consumed(struct spdy *s, uint32_t id, size_t n)
 {
     if (!s->windows)
         return;
-    struct stream *t = stream_find(s, id);
+    struct spdy_stream *t = stream_find(s, id);
     s->session_eaten += n;
     if (s->session_eaten >= WINDOW / 2) {
         control32_send(s, WINDOW_UPDATE, 0, (uint32_t)s->session_eaten, true);
@@ -448,7 +448,7 @@ static bool syn_stream(struct spdy *s, struct str p, int flags, struct err *err)
     }
     array_push(
         &s->streams,
-        ((struct stream){
+        ((struct spdy_stream){
             .id = id, .we_ended = flags & UNIDIRECTIONAL, .they_ended = flags & FIN, .window = s->initial_window}));
     s->c.fns.opened(s, id, &h);
     if (flags & FIN && stream_find(s, id))
@@ -459,7 +459,7 @@ static bool syn_stream(struct spdy *s, struct str p, int flags, struct err *err)
 
 static void they_end(struct spdy *s, uint32_t id)
 {
-    struct stream *t = stream_find(s, id);
+    struct spdy_stream *t = stream_find(s, id);
     if (!t || t->they_ended)
         return;
     t->they_ended = true;
@@ -509,12 +509,12 @@ static bool window_update(struct spdy *s, struct str p, struct err *err)
     uint32_t id = u32_get(p.p) & 0x7fffffff, delta = u32_get(p.p + 4) & 0x7fffffff;
     if (!s->windows)
         return true;
-    struct stream *one = id ? stream_find(s, id) : NULL;
+    struct spdy_stream *one = id ? stream_find(s, id) : NULL;
     int64_t *window = id == 0 ? &s->session_window : one ? &one->window : NULL;
     if (window && (*window += delta) > INT32_MAX)
         return session_broken(s, err, "a window over 2 GiB");
     for (size_t i = 0; i < s->streams.n; i++) {
-        struct stream *t = &s->streams.p[i];
+        struct spdy_stream *t = &s->streams.p[i];
         uint32_t of = t->id;
         if (!t->starved || (id && of != id) || MIN(t->window, s->session_window) <= 0)
             continue;
@@ -568,7 +568,7 @@ static void data_came(struct spdy *s, struct str *bytes)
     *bytes = str_sub(*bytes, part.n, bytes->n);
     s->data_left -= part.n;
     s->in_data = s->data_left > 0;
-    struct stream *t = stream_find(s, id);
+    struct spdy_stream *t = stream_find(s, id);
     if (part.n && t && !t->they_ended)
         s->c.fns.data(s, id, part);
     else if (part.n)
@@ -592,7 +592,7 @@ static bool head_came(struct spdy *s, struct err *err)
     s->data_fin = size >> 24 & FIN;
     s->in_data = true;
     strbuf_reset(&s->kept);
-    struct stream *t = stream_find(s, head);
+    struct spdy_stream *t = stream_find(s, head);
     bool never = head % 2 == (s->c.server ? 1 : 0) ? head > s->last_theirs : head >= s->next_ours;
     if (!t && (never || head == 0))
         return session_broken(s, err, "data of a stream that was never opened");

@@ -7,14 +7,14 @@
 
 enum node_type { NODE_SCALAR, NODE_LIST, NODE_MAP, NODE_ALIAS };
 
-struct node {
+struct yaml_node {
     enum node_type type;
     bool plain;     /* a scalar that may be more than a string */
     bool expanding; /* for anchors that hold themselves */
     size_t line;    /* from 0 */
     struct str text, tag;
-    struct node *target;              /* of an alias */
-    struct node *first, *last, *next; /* children; of a map key, value, key, value ... */
+    struct yaml_node *target;              /* of an alias */
+    struct yaml_node *first, *last, *next; /* children; of a map key, value, key, value ... */
 };
 
 struct yaml_reader {
@@ -64,7 +64,7 @@ struct loader {
     struct arena *a;
     struct map anchors;
     int nodes;
-    ARRAY(struct node *) stack; /* open lists and maps */
+    ARRAY(struct yaml_node *) stack; /* open lists and maps */
     size_t work;
     struct err *err;
 };
@@ -79,19 +79,19 @@ static struct str textz_of(struct arena *a, const yaml_char_t *p)
     return text_of(a, p, p ? strlen((const char *)p) : 0);
 }
 
-static void anchor_add(struct loader *l, struct node *n, const yaml_char_t *name)
+static void anchor_add(struct loader *l, struct yaml_node *n, const yaml_char_t *name)
 {
     if (name)
         (void)map_put(&l->anchors, str_of((const char *)name), n);
 }
 
-static struct node *add_node(struct loader *l, enum node_type type, const yaml_event_t *e)
+static struct yaml_node *add_node(struct loader *l, enum node_type type, const yaml_event_t *e)
 {
-    struct node *n = ARENA_NEW(l->a, struct node);
+    struct yaml_node *n = ARENA_NEW(l->a, struct yaml_node);
     n->type = type;
     n->line = e->start_mark.line;
     if (l->stack.n) {
-        struct node *up = l->stack.p[l->stack.n - 1];
+        struct yaml_node *up = l->stack.p[l->stack.n - 1];
         if (up->last)
             up->last->next = n;
         else
@@ -115,9 +115,9 @@ static bool goes_on_too_deep(const struct loader *l, const yaml_event_t *e)
     return depth > YAML_MAX_DEPTH;
 }
 
-static bool load_event(struct loader *l, const yaml_event_t *e, struct node **root, bool *done)
+static bool load_event(struct loader *l, const yaml_event_t *e, struct yaml_node **root, bool *done)
 {
-    struct node *n = NULL;
+    struct yaml_node *n = NULL;
     l->work += l->stack.n;
     if (++l->nodes > l->r->nodes_most)
         return err_set(l->err, E_TOO_LARGE, "yaml: the document holds more than %d values", l->r->nodes_most);
@@ -128,7 +128,7 @@ static bool load_event(struct loader *l, const yaml_event_t *e, struct node **ro
     switch (e->type) {
     case YAML_ALIAS_EVENT: {
         const char *name = (const char *)e->data.alias.anchor;
-        struct node *target = map_get(&l->anchors, str_of(name));
+        struct yaml_node *target = map_get(&l->anchors, str_of(name));
         if (!target)
             return err_set(l->err, E_BAD_REQUEST, "yaml: unknown anchor '%s' referenced", name);
         n = add_node(l, NODE_ALIAS, e);
@@ -168,7 +168,7 @@ static bool load_event(struct loader *l, const yaml_event_t *e, struct node **ro
 }
 
 /* The next document's root; NULL with true: the end of the stream. */
-static bool document_load(struct yaml_reader *r, struct arena *a, struct node **root, struct err *err)
+static bool document_load(struct yaml_reader *r, struct arena *a, struct yaml_node **root, struct err *err)
 {
     struct loader l = {.r = r, .a = a, .err = err};
     bool done = false, ok = true;
@@ -265,7 +265,7 @@ static bool is_float(const char *p)
     return !*p;
 }
 
-static void scalar_resolve(const struct node *n, struct scalar *out)
+static void scalar_resolve(const struct yaml_node *n, struct scalar *out)
 {
     static const struct str str_tag = S_INIT("tag:yaml.org,2002:str");
     *out = (struct scalar){.type = SCALAR_STRING};
@@ -312,7 +312,7 @@ struct converter {
     size_t depth, alias_depth, count, alias_count;
 };
 
-static bool node_convert(struct converter *c, struct node *n);
+static bool node_convert(struct converter *c, struct yaml_node *n);
 
 /* More of the output made by aliases than go-yaml allows. */
 static bool aliases_excessive(const struct converter *c)
@@ -323,7 +323,7 @@ static bool aliases_excessive(const struct converter *c)
     return c->alias_count > 100 && c->count > 1000 && (double)c->alias_count / (double)c->count > allowed;
 }
 
-static bool convert_scalar(struct converter *c, const struct node *n)
+static bool convert_scalar(struct converter *c, const struct yaml_node *n)
 {
     struct scalar s;
     scalar_resolve(n, &s);
@@ -353,7 +353,7 @@ static bool convert_scalar(struct converter *c, const struct node *n)
 }
 
 /* A key as JSON has it: text. *string: it is one in YAML, too. */
-static bool key_text(struct converter *c, const struct node *n, struct str *out, bool *string)
+static bool key_text(struct converter *c, const struct yaml_node *n, struct str *out, bool *string)
 {
     while (n->type == NODE_ALIAS)
         n = n->target;
@@ -384,20 +384,20 @@ static bool key_text(struct converter *c, const struct node *n, struct str *out,
     return true;
 }
 
-struct entry {
+struct yaml_entry {
     struct str key;
-    struct node *value;
+    struct yaml_node *value;
     size_t order;
 };
 struct entries {
-    ARRAY(struct entry) list;
+    ARRAY(struct yaml_entry) list;
     struct map at; /* key -> index + 1 */
 };
 
-static bool entries_collect(struct converter *c, struct node *map, struct entries *e);
+static bool entries_collect(struct converter *c, struct yaml_node *map, struct entries *e);
 
 /* `<<`: the members of a map, or of each of a list of maps, the first of which wins. */
-static bool entries_merge(struct converter *c, struct node *n, struct entries *e)
+static bool entries_merge(struct converter *c, struct yaml_node *n, struct entries *e)
 {
     while (n->type == NODE_ALIAS)
         n = n->target;
@@ -405,16 +405,16 @@ static bool entries_merge(struct converter *c, struct node *n, struct entries *e
         return entries_collect(c, n, e);
     if (n->type != NODE_LIST)
         return err_set(c->err, E_BAD_REQUEST, "yaml: map merge requires map or sequence of maps as the value");
-    ARRAY(struct node *) maps = {0};
+    ARRAY(struct yaml_node *) maps = {0};
     bool ok = true;
-    for (struct node *it = n->first; it; it = it->next) {
-        struct node *m = it;
+    for (struct yaml_node *it = n->first; it; it = it->next) {
+        struct yaml_node *m = it;
         while (m->type == NODE_ALIAS)
             m = m->target;
         array_push(&maps, m);
     }
     while (ok && maps.n) {
-        struct node *m = array_pop(&maps);
+        struct yaml_node *m = array_pop(&maps);
         ok = m->type == NODE_MAP
                  ? entries_collect(c, m, e)
                  : err_set(c->err, E_BAD_REQUEST, "yaml: map merge requires map or sequence of maps as the value");
@@ -423,14 +423,14 @@ static bool entries_merge(struct converter *c, struct node *n, struct entries *e
     return ok;
 }
 
-static bool entries_collect(struct converter *c, struct node *map, struct entries *e)
+static bool entries_collect(struct converter *c, struct yaml_node *map, struct entries *e)
 {
     if (map->expanding)
         return err_set(c->err, E_BAD_REQUEST, "yaml: an anchor's value contains itself");
     map->expanding = true;
     bool ok = true;
-    for (struct node *k = map->first; ok && k; k = k->next->next) {
-        struct node *v = k->next;
+    for (struct yaml_node *k = map->first; ok && k; k = k->next->next) {
+        struct yaml_node *v = k->next;
         c->count++;
         if (c->alias_depth)
             c->alias_count++;
@@ -441,7 +441,7 @@ static bool entries_collect(struct converter *c, struct node *map, struct entrie
             ok = entries_merge(c, v, e);
             c->alias_depth--;
         } else {
-            struct entry fresh = {.value = v, .order = e->list.n};
+            struct yaml_entry fresh = {.value = v, .order = e->list.n};
             bool string;
             ok = key_text(c, k, &fresh.key, &string);
             if (!ok)
@@ -466,10 +466,10 @@ static bool entries_collect(struct converter *c, struct node *map, struct entrie
 
 static int by_key(const void *x, const void *y)
 {
-    return str_cmp(((const struct entry *)x)->key, ((const struct entry *)y)->key);
+    return str_cmp(((const struct yaml_entry *)x)->key, ((const struct yaml_entry *)y)->key);
 }
 
-static bool convert_map(struct converter *c, struct node *n)
+static bool convert_map(struct converter *c, struct yaml_node *n)
 {
     struct entries e = {0};
     bool ok = entries_collect(c, n, &e);
@@ -489,7 +489,7 @@ static bool convert_map(struct converter *c, struct node *n)
     return ok;
 }
 
-static bool node_convert(struct converter *c, struct node *n)
+static bool node_convert(struct converter *c, struct yaml_node *n)
 {
     c->count++;
     if (c->alias_depth)
@@ -516,7 +516,7 @@ static bool node_convert(struct converter *c, struct node *n)
             return err_set(c->err, E_BAD_REQUEST, "yaml: an anchor's value contains itself");
         n->expanding = true;
         strbuf_addc(c->b, '[');
-        for (struct node *it = n->first; ok && it; it = it->next) {
+        for (struct yaml_node *it = n->first; ok && it; it = it->next) {
             if (it != n->first)
                 strbuf_addc(c->b, ',');
             ok = node_convert(c, it);
@@ -533,7 +533,7 @@ static bool node_convert(struct converter *c, struct node *n)
 int yaml_next(struct yaml_reader *r, struct strbuf *json, struct err *err)
 {
     AUTO(arena_fini) struct arena a = ARENA;
-    struct node *root;
+    struct yaml_node *root;
     if (r->ended)
         return 0;
     if (!document_load(r, &a, &root, err))
@@ -569,7 +569,7 @@ bool yaml_to_json(struct str text, const struct yaml_notes *notes, struct strbuf
 
 /* --- writing --- */
 
-struct writer {
+struct yaml_emitter {
     yaml_emitter_t emitter;
     struct arena *a;
 };
@@ -580,7 +580,7 @@ static int write_out(void *arg, unsigned char *p, size_t n)
     return 1;
 }
 
-static void event_emit(struct writer *w, yaml_event_t *e)
+static void event_emit(struct yaml_emitter *w, yaml_event_t *e)
 {
     (void)yaml_emitter_emit(&w->emitter, e); /* fails on what is no UTF-8 only; the strings come from checked JSON */
 }
@@ -616,9 +616,9 @@ static bool needs_quotes(struct str s)
     return at == s.n;
 }
 
-static void emit_text(struct writer *w, struct str s, bool string)
+static void emit_text(struct yaml_emitter *w, struct str s, bool string)
 {
-    struct node n = {.plain = true, .text = s};
+    struct yaml_node n = {.plain = true, .text = s};
     struct scalar as;
     yaml_event_t e;
     yaml_scalar_style_t style = YAML_PLAIN_SCALAR_STYLE;
@@ -634,16 +634,16 @@ static void emit_text(struct writer *w, struct str s, bool string)
     event_emit(w, &e);
 }
 
-struct pair {
+struct yaml_pair {
     struct str key, value;
 };
 
 static int by_pair(const void *x, const void *y)
 {
-    return str_cmp(((const struct pair *)x)->key, ((const struct pair *)y)->key);
+    return str_cmp(((const struct yaml_pair *)x)->key, ((const struct yaml_pair *)y)->key);
 }
 
-static void write_value(struct writer *w, struct json *j)
+static void write_value(struct yaml_emitter *w, struct json *j)
 {
     yaml_event_t e;
     switch (json_type(j)) {
@@ -661,10 +661,10 @@ static void write_value(struct writer *w, struct json *j)
         event_emit(w, &e);
         break;
     case JSON_OBJECT: {
-        ARRAY(struct pair) pairs = {0};
+        ARRAY(struct yaml_pair) pairs = {0};
         json_enter(j);
         while (json_more(j)) {
-            struct pair p = {.key = json_key(j, w->a)};
+            struct yaml_pair p = {.key = json_key(j, w->a)};
             p.value = json_skip(j);
             array_push(&pairs, p);
         }
@@ -688,7 +688,7 @@ static void write_value(struct writer *w, struct json *j)
 void yaml_add(struct strbuf *b, struct str checked_json)
 {
     AUTO(arena_fini) struct arena a = ARENA;
-    struct writer w = {.a = &a};
+    struct yaml_emitter w = {.a = &a};
     yaml_event_t e;
     struct json j = json_of(checked_json);
     ASSERT(yaml_emitter_initialize(&w.emitter));
