@@ -7,7 +7,7 @@
 # make            the programs, for development   (build/debug)
 # make release    the programs, optimised         (build/release)
 # make test       unit tests under ASan and UBSan (build/asan); ROOM=store for one room, ARGS="-v word"
-# make checkers   layers, headers, banned calls, generated files, form, licences; prints long functions and files
+# make checkers   layers, headers, banned calls, generated files, form, names, licences; prints long functions and files
 # make fuzz-replay  every fuzz target over its corpus, under ASan and UBSan
 # make fuzz       clang's libFuzzer over every target (build/fuzz; package clang), two at a time; TARGET=wire-http1 for one,
 #                 TIME=600 seconds each; what it finds, and the grown corpora, stay in build/fuzz
@@ -173,6 +173,7 @@ checkers:
 	@tools/check-generated
 	@tools/check-fields
 	@tools/check-format
+	@tools/check-names
 	@tools/check-shape
 	@tools/check-licences
 check: checkers test fuzz-replay release
