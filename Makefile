@@ -50,18 +50,20 @@ LDFLAGS_tsan := -fsanitize=thread
 LDFLAGS_release := -pie -Wl,-z,relro,-z,now -Wl,--gc-sections
 LDFLAGS_ALL := -Wl,--as-needed
 
-MAINS := src/cli/main.c src/oci/shim_main.c src/oci/job_main.c src/base/test_main.c
+MAINS := src/cli/main.c src/oci/job_main.c src/base/test_main.c
 ALL := $(foreach r,$(ROOMS),$(wildcard src/$(r)/*.c))
 TESTS := $(filter %_test.c,$(ALL))
 FUZZ := $(filter %_fuzz.c,$(ALL))
 # what only the helper program links: *_job.c (libcurl, libarchive)
 JOBS := $(filter %_job.c,$(ALL))
-LIB := $(filter-out $(TESTS) $(FUZZ) $(MAINS) $(JOBS),$(ALL))
+# the whole of wherry-shim, which nothing else links
+SHIM := $(filter-out $(TESTS) $(FUZZ),$(wildcard src/oci/shim_*.c))
+LIB := $(filter-out $(TESTS) $(FUZZ) $(MAINS) $(SHIM) $(JOBS),$(ALL))
 obj = $(patsubst src/%.c,$(B)/%.o,$(1))
 
 LIB_A := $(B)/libwherry.a
 JOB_A := $(B)/libjob.a
-PROGRAMS := $(if $(wildcard src/cli/main.c),$(B)/wherry) $(if $(wildcard src/oci/shim_main.c),$(B)/wherry-shim) \
+PROGRAMS := $(if $(wildcard src/cli/main.c),$(B)/wherry) $(if $(SHIM),$(B)/wherry-shim) \
 	$(if $(wildcard src/oci/job_main.c),$(B)/wherry-job)
 TEST_ROOMS := $(if $(ROOM),$(ROOM),$(foreach r,$(ROOMS),$(if $(filter src/$(r)/%_test.c,$(TESTS)),$(r))))
 FUZZERS := $(foreach f,$(FUZZ),$(B)/fuzz-$(subst /,-,$(patsubst src/%_fuzz.c,%,$(f))))
@@ -89,9 +91,9 @@ $(B)/wherry: $(B)/cli/main.o $(LIB_A)
 $(B)/wherry-job: $(B)/oci/job_main.o $(JOB_A) $(LIB_A)
 	@$(CC) $(LDFLAGS_ALL) $(LDFLAGS_$(V)) -o $@ $^ $(LIBS_JOB) $(LIBS)
 # libc alone and static: one runs per pod (see src/oci/shim_main.c)
-$(B)/wherry-shim: $(wildcard src/oci/shim_main.c)
+$(B)/wherry-shim: $(SHIM) $(wildcard src/oci/shim_*.h)
 	@mkdir -p $(@D)
-	@$(CC) $(CFLAGS_ALL) -Os -static -ffunction-sections -fdata-sections -Wl,--gc-sections -o $@ $<
+	@$(CC) $(CFLAGS_ALL) -Os -static -ffunction-sections -fdata-sections -Wl,--gc-sections -o $@ $(SHIM)
 
 define test_room
 $(B)/test-$(1): $(call obj,$(filter src/$(1)/%,$(TESTS))) $(B)/base/test_main.o $(JOB_A) $(LIB_A)
@@ -110,9 +112,9 @@ $(B)/newer/%.o: src/%.c
 	@$(CC) $(CFLAGS_ALL) $(CFLAGS_$(V)) -DWHERRY_BUILD='"newer"' -DSHIM_VERSION=9 -MMD -MP -c $< -o $@
 $(B)/newer/wherry: $(B)/cli/main.o $(NEWER:%=$(B)/newer/%.o) $(LIB_A)
 	@$(CC) $(LDFLAGS_ALL) $(LDFLAGS_$(V)) -o $@ $^ $(LIBS)
-$(B)/newer/wherry-shim: src/oci/shim_main.c
+$(B)/newer/wherry-shim: $(SHIM) $(wildcard src/oci/shim_*.h)
 	@mkdir -p $(@D)
-	@$(CC) $(CFLAGS_ALL) -Os -static -DSHIM_VERSION=9 -ffunction-sections -fdata-sections -Wl,--gc-sections -o $@ $<
+	@$(CC) $(CFLAGS_ALL) -Os -static -DSHIM_VERSION=9 -ffunction-sections -fdata-sections -Wl,--gc-sections -o $@ $(SHIM)
 $(B)/newer/wherry-job: $(B)/wherry-job
 	@cp $< $@
 
