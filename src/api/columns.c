@@ -2,7 +2,7 @@
  * kind has which.
  *
  * A column is a row of data: a name and a type, a cell function, and a path which that function follows from the
- * root of the object. So most columns need no code of their own: `text`, `num`, `age`, `joined` and their like are
+ * root of the object. So most columns need no code of their own: `text_cell`, `age_cell` and their like are
  * shared, and differ only in what they show where nothing is there ("<none>", "<unset>", nothing). What has to be
  * worked out - the status of a pod, the address of a Service - has a function that does not look at the path. Names,
  * types, priorities and the texts of cells are upstream's (k8s.io/kubernetes, pkg/printers/internalversion), because

@@ -1,11 +1,11 @@
 /* defaults.c - what a decoded object gets where it says nothing, and the normal forms of the wire, in which one
  * member mirrors another (podIP and podIPs, serviceAccount and serviceAccountName, clusterIP and clusterIPs).
  *
- * Two passes. First `walk` goes over the whole tree by its type: it sets the defaults that the tables declare, and
- * rounds the quantities of resource lists to thousandths. Then the kind's own function follows, in the order of
- * upstream's SetDefaults functions (pkg/apis/GROUP/VERSION/defaults.go), because one default rests on another: a
- * container's requests come from its limits before the pod's come from those of its containers. They are written by
- * hand because nearly all depend on other fields of the object.
+ * Two passes. First `declared_walk` goes over the whole tree by its type: it sets the defaults that the tables
+ * declare, and rounds the quantities of resource lists to thousandths. Then the kind's own function follows, in the
+ * order of upstream's SetDefaults functions (pkg/apis/GROUP/VERSION/defaults.go), because one default rests on
+ * another: a container's requests come from its limits before the pod's come from those of its containers. They are
+ * written by hand because nearly all depend on other fields of the object.
  *
  * A pod in a template gets less than a pod: default_pod_spec serves both, default_pod adds what only a pod gets.
  * Members behind feature gates that are off upstream are taken out here.

@@ -3,10 +3,10 @@
  * to the buffer, in the shape that kube-openapi gives it, for kubectl explain, kubectl's validation and the
  * generators of clients.
  *
- * A document has its paths first, then its schemas. Writing the paths notes every type that they speak of (`need`),
- * and with it every type that is reached from there; what was noted is then written, each type once. A type with a
- * name in OpenAPI is a reference wherever it is used, and one without is written in place; so recursive types (those
- * of JSON schema) end. In 3.0 a reference may have no neighbours, so it stands inside allOf.
+ * A document has its paths first, then its schemas. Writing the paths notes every type that they speak of
+ * (type_need), and with it every type that is reached from there; what was noted is then written, each type once. A
+ * type with a name in OpenAPI is a reference wherever it is used, and one without is written in place; so recursive
+ * types (those of JSON schema) end. In 3.0 a reference may have no neighbours, so it stands inside allOf.
  *
  * The two versions differ in few places (`two`): where definitions stand, parameters with or without a schema, no
  * oneOf, no defaults.

@@ -9,7 +9,7 @@
  * all others, and then left alone (has_order).
  *
  * Lists of maps merge by their merge key. The key need not be unique in a list: the first element that has it is
- * merged, `$patch: delete` takes all, and the others stay. The result is brought into order (`ordered`): elements
+ * merged, `$patch: delete` takes all, and the others stay. The result is brought into order (list_ordered): elements
  * that the patch names in the patch's order, the rest as the server had them, and the two interleaved by where the
  * server had them.
  *

@@ -2,8 +2,9 @@
 #include <stdatomic.h>
 
 /* A B-tree with items in all nodes (Cormen et al., chapter 18): one pass down, splitting full nodes and filling
- * minimal ones on the way. A node may be changed when this map is the only one that holds it (own); a copied node
- * holds its kids and items once more, so whatever is below a shared node is seen to be shared on the way down. */
+ * minimal ones on the way. A node may be changed when this map is the only one that holds it (node_own); a copied
+ * node holds its kids and items once more, so whatever is below a shared node is seen to be shared on the way down.
+ */
 #define T         16
 #define ITEMS_MAX (2 * T - 1)
 

@@ -1,6 +1,6 @@
 /* From changes to writes:
  *
- *   cache of a kind -> source_changed -> each controller's `keys` -> its work queue -> `work`: plan(view, key)
+ *   cache of a kind -> source_changed -> each controller's `keys` -> its work queue -> running_work: plan(view, key)
  *     -> turn_go: the actions of a step at once, the next step when all have succeeded
  *     -> turn_settle: waits until the caches have what was written -> turn_end: the key may be planned again
  *
@@ -15,7 +15,8 @@
  * of them, and each of them changes several times in a rollout.
  *
  * Time. view->now is the machine's clock, which others set. Whoever was silent while this process did not run, or
- * while that clock jumped, is given time again (`woke`); signs of life are counted by our own clock (`heard`). */
+ * while that clock jumped, is given time again (manager_woke); signs of life are counted by our own clock (`heard`).
+ */
 #include "control/manager.h"
 #include "base/fault.h"
 #include "base/log.h"

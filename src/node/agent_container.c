@@ -3,7 +3,8 @@
  * A start goes through stages, each of which comes home to the loop before the next begins; the table below is the
  * order. Between DO_CONTAINER_START and its answer (pod_saw_running or pod_saw_start_failed) the pod has the
  * container as RUN_STARTING and asks nothing else of it, so a stage finds everything as the one before left it -
- * except the pod's object, which may be a newer one: what is taken from it is taken in the one stage `make`.
+ * except the pod's object, which may be a newer one: what is taken from it is taken in the one stage
+ * container_prepare.
  *
  * An end goes the other way: the runtime says that the process is gone (agent_container_exited), its last words are
  * read from its files (agent_files.c), and only then the pod is told, all at once. So what is restarted has been told

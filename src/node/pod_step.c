@@ -8,15 +8,15 @@
  * stand in pod_moves (pod.c).
  *
  * Each state has a step function. It asks for what can be begun now and marks that as BUSY (or STARTING), so that it
- * is asked for once; the answer is a fact that takes the mark away. What it waits for by time it names (wake), and a
- * wait whose time has come is simply not in the way any more when it looks again. A move that needs no answer is
- * followed at once (pod_step).
+ * is asked for once; the answer is a fact that takes the mark away. What it waits for by time it names
+ * (actions_wake), and a wait whose time has come is simply not in the way any more when it looks again. A move that
+ * needs no answer is followed at once (pod_step).
  *
  * How a pod starts (PREPARING, ACTIVE). Volumes, then the sandbox. Then the list of containers is walked from the
  * beginning, each time: one may start where every init container before it has ended well and every sidecar before it
  * is up and past its startup probe (lets_next_start); a main one waits besides for the one before it to be on its way
  * (is_starting). A container that may start goes image, start, and is then left alone; one that has ended waits for
- * its back-off and goes the same way again, where its policy says so (restarts).
+ * its back-off and goes the same way again, where its policy says so (container_restarts).
  *
  * How a pod goes. `stop_since` is the moment from which its grace counts, whatever it is spent on:
  *

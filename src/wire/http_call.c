@@ -1,5 +1,6 @@
 /* One call: what its user was promised, whatever version of HTTP carries it. It ends once. The user's callbacks may
- * cancel it, so each is bracketed by `busy` and `back`, and a call that is over is freed when the last one returns.
+ * cancel it, so each is bracketed by `busy` and call_back, and a call that is over is freed when the last one
+ * returns.
  */
 #include "wire/http_client_session.h"
 
