@@ -300,6 +300,64 @@ TEST(the_same_event_again_is_counted)
     CHECK_STR(val_text_at(&o->tree, N(action)), S("Doing"));
 }
 
+/* Answers come in any order; what is said of one object does not. */
+TEST(events_of_one_object_keep_their_order)
+{
+    AUTO(loop_free) struct loop *l = loop_new_simulated(9);
+    AUTO(transport_free) struct transport *api = fake_new(l, 20 * NS_PER_MS);
+    AUTO(events_free) struct events *e = events_new(api, "tester", "n1");
+    enum { OBJECTS = 16, EVENTS = 20 };
+    struct obj *about[OBJECTS];
+    for (int i = 0; i < OBJECTS; i++) {
+        char name[] = {'x', (char)('a' + i), 0};
+        config_map(api, name, "x");
+        about[i] = obj_ref(fake_get(api, K(ConfigMap), S("default"), str_of(name)));
+    }
+    for (int n = 0; n < EVENTS; n++)
+        for (int i = 0; i < OBJECTS; i++) {
+            char text[16];
+            snprintf(text, sizeof text, "%02d", n);
+            events_record(e, about[i], S(""), "Normal", "Said", NULL, str_of(text));
+            if (n == 7)
+                fake_fail(api, 3, E_UNAVAILABLE);
+            run_for(l, NS_PER_MS / 4);
+        }
+    run_for(l, 60 * NS_PER_S);
+    CHECK(events_idle(e));
+    for (int i = 0; i < OBJECTS; i++) {
+        int64_t before[EVENTS] = {0}; /* revision of each */
+        struct obj *o;
+        for (struct objset_iter it = objset_all(fake_set(api, K(Event))); (o = objset_next(&it));)
+            if (str_eq(val_text_at(&o->tree, N(involvedObject), N(uid)), about[i]->uid))
+                before[atoi(val_text_at(&o->tree, N(message)).p)] = o->rev;
+        for (int n = 0; n < EVENTS; n++)
+            CHECK(before[n] > (n ? before[n - 1] : 0));
+        obj_unref(about[i]);
+    }
+}
+
+/* Twelve times over some minute and a half, then never; what the server refuses is not said again. */
+TEST(events_wait_for_a_server_that_is_away)
+{
+    static const struct {
+        enum err_kind kind;
+        int times;
+        bool written;
+    } rows[] = {{E_UNAVAILABLE, 11, true}, {E_UNAVAILABLE, 12, false}, {E_IO, 5, true}, {E_FORBIDDEN, 1, false}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        AUTO(loop_free) struct loop *l = loop_new_simulated(9);
+        AUTO(transport_free) struct transport *api = fake_new(l, NS_PER_MS);
+        config_map(api, "a", "x");
+        struct obj *about = fake_get(api, K(ConfigMap), S("default"), S("a"));
+        AUTO(events_free) struct events *e = events_new(api, "tester", "n1");
+        fake_fail(api, rows[i].times, rows[i].kind);
+        events_record(e, about, S(""), "Normal", "Tried", NULL, S("it was tried"));
+        run_for(l, 120 * NS_PER_S);
+        CHECK(events_idle(e));
+        CHECK_INT(objset_len(fake_set(api, K(Event))), rows[i].written);
+    }
+}
+
 /* Its object may go meanwhile; what is needed to tell it again comes with the repeat. */
 TEST(an_event_that_was_deleted_is_told_anew)
 {

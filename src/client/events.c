@@ -4,7 +4,13 @@
 #include "base/map.h"
 #include "sys/loop.h"
 
+/* What is told of one object is told in that order, one after the other: each object of which something waits has a
+ * line. Where the server does not answer, or is too busy, a line's first waits and is told again; everything that
+ * waits so starts together, since it waits for the same server. */
 #define MAX_WAITING 1000
+#define MAX_TRIES   12 /* upstream's */
+#define AGAIN_NS    (1 * NS_PER_S)
+#define AGAIN_MOST  (10 * NS_PER_S)
 #define MAX_KNOWN   1024
 #define KNOWN_NS    (600 * NS_PER_S) /* upstream's: a repeat after that is told anew */
 #define MAX_MESSAGE 1024             /* upstream cuts there */
@@ -22,8 +28,17 @@ struct told {
     bool made;
     struct telling *telling; /* NULL: all is written */
 };
+struct line {
+    struct events *events;
+    char *uid;
+    struct list waiting; /* tellings; the first is under way, or waits to be told again */
+    struct list later;   /* in events, while its first waits */
+};
 struct telling {
     struct told *told;
+    struct line *line;
+    struct list behind; /* in the line */
+    int tries;
     struct call call;
     struct arena arena;
     struct val body; /* what is to be created, where it is not there (any more) */
@@ -31,10 +46,14 @@ struct telling {
 struct events {
     struct transport *t;
     char *component, *instance;
-    struct map known;
-    struct list order;
-    size_t busy;
+    struct map known, lines;
+    struct list order, later;
+    struct timer again;
+    int64_t again_ns; /* how long the next wait is; 0: the server answered lately */
+    size_t busy;      /* tellings */
 };
+
+static void lines_go(struct timer *t);
 
 struct events *events_new(struct transport *t, const char *component, const char *instance)
 {
@@ -43,13 +62,29 @@ struct events *events_new(struct transport *t, const char *component, const char
     e->component = mem_dupz(component);
     e->instance = mem_dupz(instance);
     list_init(&e->order);
+    list_init(&e->later);
+    timer_init(&e->again, t->loop, lines_go);
     return e;
 }
 
+static void line_free(struct line *l)
+{
+    (void)map_del(&l->events->lines, str_of(l->uid));
+    list_del(&l->later);
+    mem_free(l->uid);
+    mem_free(l);
+}
+
+/* The line goes on with who is behind; the last one ends it. */
 static void telling_free(struct telling *t)
 {
     if (!t)
         return;
+    t->told->events->busy--;
+    t->told->telling = NULL;
+    list_del(&t->behind);
+    if (list_empty(&t->line->waiting))
+        line_free(t->line);
     call_cancel(&t->call);
     arena_fini(&t->arena);
     mem_free(t);
@@ -72,7 +107,9 @@ void events_free(struct events *e)
         return;
     list_each (k, &e->order, struct told, order)
         told_free(k);
+    timer_stop(&e->again);
     map_fini(&e->known);
+    map_fini(&e->lines);
     mem_free(e->component);
     mem_free(e->instance);
     mem_free(e);
@@ -88,33 +125,63 @@ static const struct kind *kind_for(const struct told *k)
     return k->action ? K(events_k8s_io_Event) : K(Event);
 }
 
-static void told_go(struct told *k);
+static void line_go(struct line *l);
+
+/* Nobody heard it, or the server cannot now: it is not for what was said. */
+static bool may_pass(const struct err *err)
+{
+    return err->kind == E_UNAVAILABLE || err->kind == E_IO || err->kind == E_TIMEOUT || err->kind == E_INTERNAL ||
+           err->kind == E_TOO_MANY_REQUESTS;
+}
+
+static void line_waits(struct line *l)
+{
+    struct events *e = l->events;
+    list_del(&l->later);
+    list_add_tail(&e->later, &l->later);
+    if (timer_is_set(&e->again))
+        return;
+    e->again_ns = e->again_ns ? MIN(e->again_ns * 2, AGAIN_MOST) : AGAIN_NS;
+    timer_set(&e->again, e->again_ns);
+}
+
+static void lines_go(struct timer *t)
+{
+    struct events *e = container_of(t, struct events, again);
+    list_each (l, &e->later, struct line, later) {
+        list_del(&l->later);
+        line_go(l);
+    }
+}
 
 static void told_done(struct call *c)
 {
     struct telling *t = container_of(c, struct telling, call);
     struct told *k = t->told;
     struct events *e = k->events;
-    e->busy--;
-    if (c->ok) {
+    struct line *l = t->line;
+    bool others = l->waiting.next != l->waiting.prev;
+    if (c->ok || (c->err.kind == E_ALREADY_EXISTS && t->tries > 0)) { /* the one that nobody seemed to hear */
+        e->again_ns = 0;
         k->made = true;
-        if (k->written < k->count) {
-            told_go(k);
-        } else {
-            k->telling = NULL;
+        if (k->written == k->count)
             telling_free(t);
-        }
-        return;
-    }
-    if (c->err.kind == E_NOT_FOUND && k->made) { /* it has expired: begin anew */
+        else
+            others = true;
+    } else if (c->err.kind == E_NOT_FOUND && k->made) { /* it has expired: begin anew */
         k->made = false;
         k->count = 1;
         k->written = 0;
-        told_go(k);
+        others = true;
+    } else if (may_pass(&c->err) && ++t->tries < MAX_TRIES) {
+        line_waits(l);
         return;
+    } else {
+        log_debug("event.dropped", "event=%s error=%s", k->key, c->err.text);
+        told_free(k);
     }
-    log_debug("event.dropped", "event=%s error=%s", k->key, c->err.text);
-    told_free(k);
+    if (others)
+        line_go(l);
 }
 
 static struct val ref_of(struct arena *a, const struct obj *o, struct str field_path)
@@ -189,10 +256,12 @@ static struct val raise_patch(struct told *k, struct arena *a)
     return p;
 }
 
-static void told_go(struct told *k)
+/* Its first is told. */
+static void line_go(struct line *l)
 {
     AUTO(arena_fini) struct arena a = ARENA;
-    struct telling *t = k->telling;
+    struct telling *t = list_first(&l->waiting, struct telling, behind);
+    struct told *k = t->told;
     struct call_options o = CALL_OPTIONS(.kind = kind_for(k), .ns = str_of(k->ns), .name = str_of(k->name));
     struct val patch;
     if (k->made) {
@@ -204,9 +273,27 @@ static void told_go(struct told *k)
         o.verb = CALL_CREATE;
         o.body = &t->body;
     }
-    k->written = k->count;
-    k->events->busy++;
+    k->written = k->made ? k->count : 1; /* a body is that of one */
     call_start(&t->call, k->events->t, &o);
+}
+
+/* At the end of its object's line. */
+static struct telling *telling_new(struct told *k, struct str uid)
+{
+    struct events *e = k->events;
+    struct telling *t = k->telling = NEW(struct telling);
+    struct line *l = map_get(&e->lines, uid);
+    if (!l) {
+        l = NEW(struct line);
+        *l = (struct line){.events = e, .uid = str_dupz(uid)};
+        list_init(&l->waiting);
+        list_init(&l->later);
+        map_put(&e->lines, uid, l);
+    }
+    *t = (struct telling){.told = k, .line = l, .call.done = told_done};
+    list_add_tail(&l->waiting, &t->behind);
+    e->busy++;
+    return t;
 }
 
 /* Those that were not told for long, and the oldest of too many. */
@@ -254,12 +341,12 @@ void events_record(struct events *e, const struct obj *about, struct str field_p
     list_add_tail(&e->order, &k->order);
     if (k->telling)
         return; /* which goes on with what was told meanwhile */
-    struct telling *t = k->telling = NEW(struct telling);
-    *t = (struct telling){.told = k, .call.done = told_done};
+    struct telling *t = telling_new(k, about->uid);
     body_common(t, type, reason);
     if (action)
         body_new(t, about, field_path, message);
     else
         body_old(t, about, field_path, message);
-    told_go(k);
+    if (list_first(&t->line->waiting, struct telling, behind) == t)
+        line_go(t->line);
 }
