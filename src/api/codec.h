@@ -9,7 +9,7 @@
 #include "base/array.h"
 
 #define CODEC_MAX_YAML          (64 << 20) /* bytes of a YAML document as JSON */
-#define CODEC_MAX_VALUES        32000      /* in the body of a request: what is made of each costs time */
+#define CODEC_MAX_VALUES        42000      /* in a body, a JSON patch of 10,000 steps among them: each costs time */
 #define CODEC_MAX_VALUES_OF_CRD 100000     /* administrators make these; some without descriptions hold over 45,000 */
 #define DECODE_MAX_NOTES        100        /* as upstream; more are dropped */
 struct decode_notes {

@@ -1,8 +1,8 @@
 /* events.h - the recorder: what happened to an object, told as Events. Repeats are aggregated: the same event again
  * raises `count` (old style, core/v1) or `series.count` (new style, eventTime set) of the first one instead of
- * making another. Fire and forget: what is told of one object is written in that order; where the server does not answer it is
- * tried 12 times, over a minute and a half, then dropped with a debug line, as is at once what the server refuses. At
- * most 1000 wait. Belongs to the loop of its transport. */
+ * making another. Fire and forget: what is told of one object is written in that order; where the server does not
+ * answer it is tried 12 times, over a minute and a half, then dropped with a debug line, as is at once what the
+ * server refuses. At most 1000 wait. Belongs to the loop of its transport. */
 #pragma once
 #include "client/transport.h"
 

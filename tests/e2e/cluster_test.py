@@ -333,6 +333,14 @@ def node_is_cordoned_and_drained(c):
 def rollouts_lose_nothing(c):
     c.apply(deployment('roll', 4) + service('roll', 30090))
     c.kubectl('rollout', 'status', 'deploy/roll', '--timeout=20s')
+    for _ in range(3):
+        if rolled_under_load(c):
+            return
+    raise AssertionError('the load got no processor three times')
+
+
+def rolled_under_load(c):
+    """Nothing was lost; False where the load itself stood still so long that it could not send."""
     ip = c.get('svc', 'roll')['spec']['clusterIP']
     load = lambda address, port, *keep: subprocess.Popen([LOAD, address, port, '500', '300', *keep], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     loads = [load(ip, '80'), load('127.0.0.1', '30090'), load(ip, '80', '100')]
@@ -342,10 +350,13 @@ def rollouts_lose_nothing(c):
     for p in loads:
         assert p.poll() is None, 'the load was shorter than the rollouts'
         p.send_signal(signal.SIGINT)                    # no more; what is under way is waited for
-    out = [p.communicate(timeout=60)[0] for p in loads]
+    out, held = [p.communicate(timeout=60)[0] for p in loads], False
     for name, text in zip(('ClusterIP, new connections', 'NodePort, new connections', 'ClusterIP, kept connections'), out):
         print('     %s: %s' % (name, text.strip().splitlines()[-1]))
-        assert ' failed 0 ' in text, text
+        unsent = all('wait for their answers already' in line for line in re.findall('^failed: (.*)$', text, re.M))
+        held = held or (' failed 0 ' not in text and 'got no processor' in text and unsent)
+        assert held or ' failed 0 ' in text, text
+    return not held
 
 
 def roles_are_killed(c):

@@ -8,7 +8,7 @@ from raw import *
 
 SLOW = 10 if BUILD.endswith('asan') else 1
 MOST = 3 << 20
-VALUES = 31500                                          # the server's own bound is 32,000
+VALUES = 41500                                          # the server's own bound is 42,000
 LOOP = 0.1 * SLOW                                       # seconds of CPU that one request may take of the loop
 
 
@@ -221,7 +221,7 @@ def changed(c):
         body = dict(there[resource][0], apiVersion=api, kind=kind, metadata={'name': name})
         status, text = c.ask('POST', path, json.dumps(body).encode())
         assert status == 201, text
-        text = grown(schema, types, most=900 << 10, values=20000) # what can be stored, for the next to meet
+        text = grown(schema, types, most=900 << 10, values=26000) # what can be stored, for the next to meet
         large = grown(schema, types)
         inner = lambda t: json.dumps(nested(where)).replace('"@@hole@@"', t).encode()
         for t in (text, large):
@@ -268,13 +268,13 @@ def odd_bodies(c):
         judge(c, slow, 'POST', '/apis/batch/v1/namespaces/default/cronjobs?dryRun=All', json.dumps({'metadata': {'name': 'a'}, 'spec': spec}).encode())
     for text in ('1' * 1000000, '1e' + '9' * 100000, '0.' + '1' * 1000000, '9' * 100000 + 'Ki'):
         judge(c, slow, 'POST', '/api/v1/namespaces/default/limitranges?dryRun=All', json.dumps({'metadata': {'name': 'a'}, 'spec': {'limits': [{'type': 'Pod', 'max': {'cpu': text}, 'min': {'cpu': text + '1'}}]}}).encode())
-    many = range(7500)
+    many = range(10000)
     status, text = c.ask('POST', '/apis/node.k8s.io/v1/runtimeclasses', json.dumps({'metadata': {'name': 'odd'}, 'handler': 'crun', 'scheduling': {'tolerations': [{'key': 'a', 'operator': 'Exists'}]}}).encode())
     assert status == 201, text
     for path, body in (('/api/v1/namespaces/default/services', {'metadata': {'name': 'a'}, 'spec': {'type': 'NodePort', 'ports': [{'name': 'a%d' % i, 'port': i + 1} for i in many]}}),
                        ('/api/v1/namespaces/default/services', {'metadata': {'name': 'a'}, 'spec': {'type': 'NodePort', 'ports': [{'name': 'a%d' % i, 'port': i + 1, 'nodePort': 30000 + i % 2000} for i in many]}}),
                        ('/api/v1/namespaces/default/pods', {'metadata': {'name': 'a'}, 'spec': {'runtimeClassName': 'odd', 'containers': [{'name': 'a', 'image': 'a'}], 'tolerations': [{'key': 'k%d' % i, 'operator': 'Exists'} for i in many]}}),
-                       ('/apis/authentication.k8s.io/v1/tokenreviews', {'spec': {'token': 'a', 'audiences': ['a%d' % i for i in range(31000)]}}),
+                       ('/apis/authentication.k8s.io/v1/tokenreviews', {'spec': {'token': 'a', 'audiences': ['a%d' % i for i in range(41000)]}}),
                        ('/apis/storage.k8s.io/v1/csidrivers', {'metadata': {'name': 'a'}, 'spec': {'tokenRequests': [{'audience': 'a%d' % i} for i in many]}})):
         judge(c, slow, 'POST', path + '?dryRun=All', json.dumps(body).encode())
     assert not slow, '\n'.join(sorted(slow, reverse=True)[:40])

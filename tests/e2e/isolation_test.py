@@ -92,7 +92,9 @@ def helpers_of_ours_own_nothing(c):
                  for name, container in (('shared', 'still'), ('shared', 'hunter'), ('alone', 'hunter'))]
         for p in asked:
             said = p.communicate(timeout=60)[1]
-            assert p.returncode == 0, said
+            if p.returncode != 0:               # unless it took so long that the hunter is through
+                assert 'hunted' in logs(c, 'shared', 'hunter') or 'hunted' in logs(c, 'alone', 'hunter'), said
+                end = 0
     for name in ('shared', 'alone'):
         eventually(name + ' has hunted', lambda: 'hunted' in logs(c, name, 'hunter'), 90)
         assert 'ESCAPE' not in logs(c, name, 'hunter'), logs(c, name, 'hunter')
