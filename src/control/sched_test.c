@@ -107,6 +107,23 @@ TEST(a_node_that_is_uncordoned_or_added_wakes_those_who_wait)
     world_fini(&w);
 }
 
+/* That there is no node is being told still, over a slow API, when one comes. */
+TEST(a_pod_is_bound_while_it_is_told_that_it_cannot_be)
+{
+    for (int64_t ms = 0; ms < 2000; ms += 100) {
+        struct world w;
+        world_init(&w, 44, 400 * NS_PER_MS);
+        world_start(&w);
+        world_run_for(&w, 10 * NS_PER_S);
+        pod_put(&w, "p", "containers: [{name: c, image: i}]");
+        world_run_for(&w, ms * NS_PER_MS);
+        world_node(&w, "n1", "8");
+        world_run_for(&w, 10 * NS_PER_S);
+        CHECK(pod_bound(&w, "p"));
+        world_fini(&w);
+    }
+}
+
 TEST(a_gated_pod_waits_for_its_gate)
 {
     struct world w;

@@ -144,6 +144,8 @@ static void waiting_bind(struct sched_waiting *w, struct sched_node *node)
     struct scheduler *s = w->s;
     waiting_leave(w);
     w->where = BINDING;
+    s->calls -= call_active(&w->call); /* that there is no room for it may still be on its way to be told */
+    call_cancel(&w->call);
     arena_fini(&w->arena);
     w->chosen = str_dup(&w->arena, str_of(node->name));
     sched_pod_set(&s->state, w->pod->ns, w->pod->name, w->pod, w->chosen);
