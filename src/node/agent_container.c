@@ -29,8 +29,7 @@ const struct pod_container *agent_wanted(struct agent_container *ac)
     return &ac->ap->pod->containers.p[ac->index];
 }
 
-/* --- starting ----------------------------------------------------------------------------------------------------
- */
+/* --- starting --- */
 
 static void make_files(struct agent_container *ac);
 static void container_prepare(struct agent_container *ac);
@@ -317,8 +316,7 @@ void agent_container_start(struct agent_container *ac)
     stages[0](ac);
 }
 
-/* --- ending ------------------------------------------------------------------------------------------------------
- */
+/* --- ending --- */
 
 void agent_container_exited(struct agent_container *ac, enum words_how how)
 {

@@ -24,8 +24,7 @@ struct str agent_termination_file(struct agent_container *ac, struct arena *a)
                      STR_ARG(agent_wanted(ac)->name));
 }
 
-/* --- before a start ----------------------------------------------------------------------------------------------
- */
+/* --- before a start --- */
 
 struct making {
     struct job job;
@@ -120,8 +119,7 @@ void files_link_log(struct agent_container *ac, void (*done)(struct agent_contai
     lane_start(ap->agent->files, &k->job, linking_work, linking_done);
 }
 
-/* --- after an end ------------------------------------------------------------------------------------------------
- */
+/* --- after an end --- */
 
 struct last_words {
     struct job job;

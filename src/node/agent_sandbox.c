@@ -34,8 +34,7 @@ static void sandbox_failed(struct agent_pod *ap, const char *what)
     pod_saw_sandbox(ap->facts, false, strbuf_str(&message), clock_mono());
 }
 
-/* --- and removing it ---------------------------------------------------------------------------------------------
- */
+/* --- and removing it --- */
 
 static void sandbox_gone(struct sandbox *s, const struct err *err, void *arg)
 {
@@ -76,8 +75,7 @@ void agent_sandbox_stop(struct agent_pod *ap)
     put_away(ap);
 }
 
-/* --- making it ---------------------------------------------------------------------------------------------------
- */
+/* --- making it --- */
 
 static void sandbox_create(struct agent_pod *ap);
 static void link_pod(struct agent_pod *ap);

@@ -34,8 +34,7 @@ struct config_token {
     struct err err;
 };
 
-/* --- ConfigMaps and Secrets --------------------------------------------------------------------------------------
- */
+/* --- ConfigMaps and Secrets --- */
 
 static void tell_pods(struct config_watch *w)
 {
@@ -172,8 +171,7 @@ struct sources configs_sources(struct agent_pod *ap)
     };
 }
 
-/* --- tokens ------------------------------------------------------------------------------------------------------
- */
+/* --- tokens --- */
 
 static void token_failed(struct config_token *t, const struct err *err)
 {

@@ -34,8 +34,7 @@ struct images {
     size_t running;
 };
 
-/* --- answers -------------------------------------------------------------------------------------------------------
- */
+/* --- answers --- */
 
 static struct str image_id(struct arena *a, struct str name, const struct image *im)
 {
@@ -263,8 +262,7 @@ static void image_ask(struct agent_pod *ap, int c, struct str name, const struct
     start_next(im);
 }
 
-/* --- what pods ask for
- * ------------------------------------------------------------------------------------------------ */
+/* --- what pods ask for --- */
 
 void images_ensure(struct agent_pod *ap, int c)
 {

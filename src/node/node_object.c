@@ -31,8 +31,7 @@ struct node_object {
     struct str uid;
 };
 
-/* --- pieces of the object ----------------------------------------------------------------------------------------
- */
+/* --- pieces of the object --- */
 
 static void put_text(struct arena *a, struct val *m, const char *key, struct str text)
 {
@@ -153,8 +152,7 @@ static struct val status_val(struct writing *w)
     return s;
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------------
- */
+/* --- writing --- */
 
 static void write_status(struct writing *w)
 {

@@ -20,13 +20,15 @@
  *
  * How a pod goes. `stop_since` is the moment from which its grace counts, whatever it is spent on:
  *
- *   LEAVING   until every Service that sent it connections has forgotten it, in the kernel (pod_saw_left); no longer
- *             than LEAVE_MOST, nor than the grace. The containers know of nothing and go on serving.
- *   DRAINING  until its connections have carried nothing for a while (pod_saw_drained); no longer than half the
- * grace. STOPPING  preStop hooks, SIGTERM, and SIGKILL when the grace is over; sidecars after all others, the last
- * one started first (step_stop). SIGTERM comes at least GRACE_LEAST before SIGKILL, even where the hook took all the
- * time there was. CLEANING  the sandbox, then volumes: what a container may still hold is not taken away. ENDED where
- * its object is to go: its logs, then the object.
+ * - LEAVING: until every Service that sent it connections has forgotten it, in the kernel (pod_saw_left); no longer
+ *   than LEAVE_MOST, nor than the grace. The containers know of nothing and go on serving.
+ * - DRAINING: until its connections have carried nothing for a while (pod_saw_drained); no longer than half
+ *   the grace.
+ * - STOPPING: preStop hooks, SIGTERM, and SIGKILL when the grace is over; sidecars after all others, the last one
+ *   started first (step_stop). SIGTERM comes at least GRACE_LEAST before SIGKILL, even where the hook took all the
+ *   time there was.
+ * - CLEANING: the sandbox, then volumes: what a container may still hold is not taken away.
+ * - ENDED: where its object is to go, its logs, then the object.
  *
  * `forced` (grace 0, or the object is gone) skips the waits, not the order. Only a pod that a Service sends
  * connections to at that moment leaves and drains; others go to STOPPING at once.

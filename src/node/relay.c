@@ -9,8 +9,7 @@
 
 #define AGAIN (100 * NS_PER_MS)
 
-/* --- the node ------------------------------------------------------------------------------------------------------
- */
+/* --- the node --- */
 
 static void lose_node(struct relay *r)
 {
@@ -147,8 +146,7 @@ void relay_probed(struct relay *r, struct str id, enum probe_outcome outcome, st
         lose_node(r);
 }
 
-/* --- requests
- * -------------------------------------------------------------------------------------------------------- */
+/* --- requests --- */
 
 void relay_fail(struct http_request *h, int status, struct str text)
 {

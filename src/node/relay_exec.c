@@ -62,8 +62,7 @@ static void session_free(struct exec_session *s)
     mem_free(s);
 }
 
-/* --- how it ended
- * ------------------------------------------------------------------------------------------------------ */
+/* --- how it ended --- */
 
 /* As a Status, and its sentence alone. */
 static void status_text(const struct exec_session *s, struct strbuf *out, struct strbuf *text)
@@ -107,8 +106,7 @@ static void maybe_over(struct exec_session *s)
     session_free(s);
 }
 
-/* --- what the program writes
- * --------------------------------------------------------------------------------------------- */
+/* --- what the program writes --- */
 
 static void outlet_close(struct outlet *o)
 {
@@ -172,8 +170,7 @@ static void outlet_open(struct exec_session *s, struct outlet *o, int own_fd, in
     poll_want(&o->poll, channels_ready(s->channels) ? POLL_READ : 0); /* on_ready goes on */
 }
 
-/* --- what the client writes
- * ----------------------------------------------------------------------------------------------- */
+/* --- what the client writes --- */
 
 static void in_close(struct exec_session *s)
 {
@@ -284,8 +281,7 @@ static void on_channels_gone(void *arg)
     session_free(arg);
 }
 
-/* --- beginning
- * -------------------------------------------------------------------------------------------------------------- */
+/* --- beginning --- */
 
 /* The client hears it all: what the program writes goes out. */
 static void on_ready(void *arg)

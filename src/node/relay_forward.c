@@ -38,8 +38,7 @@ struct forward {
     size_t npairs;
 };
 
-/* --- what the two ways of a client have in common
- * ---------------------------------------------------------------------------------------- */
+/* --- what the two ways of a client have in common --- */
 
 static void channel_send(struct forward *f, uint32_t channel, struct str bytes)
 {
@@ -141,8 +140,7 @@ static void pair_over(struct forward_pair *p) /* both sides are done */
     pair_done(p);
 }
 
-/* --- the pod's side
- * ---------------------------------------------------------------------------------------------------- */
+/* --- the pod's side --- */
 
 static void pair_want(struct forward_pair *p)
 {
@@ -278,8 +276,7 @@ static void on_news(struct relay_ask *ask, struct str name, const struct str *te
         connect_failed(p, errno);
 }
 
-/* --- the client's side
- * ---------------------------------------------------------------------------------------------------- */
+/* --- the client's side --- */
 
 static struct forward_pair *by_stream(struct forward *f, uint32_t stream)
 {

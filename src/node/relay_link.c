@@ -65,8 +65,7 @@ struct relay_link {
 };
 static struct relay_link *the_link; /* one agent a process, one relay an agent */
 
-/* --- sending -----------------------------------------------------------------------------------------------------
- */
+/* --- sending --- */
 
 static void drop_peer(struct relay_link *l);
 
@@ -112,8 +111,7 @@ static void say_ended(struct link_session *s, int code, const char *text)
     send_message(s->link, &b, -1);
 }
 
-/* --- probes --------------------------------------------------------------------------------------------------------
- */
+/* --- probes --- */
 
 static void asked_answer(struct asked *q, enum probe_outcome outcome, struct str text)
 {
@@ -236,8 +234,7 @@ static void on_probed(struct relay_link *l, const struct relay_message *m)
     }
 }
 
-/* --- logs, exec, attach, forward
- * ------------------------------------------------------------------------------------- */
+/* --- logs, exec, attach, forward --- */
 
 static void session_free(struct link_session *s)
 {
@@ -596,8 +593,7 @@ static void on_forget(struct relay_link *l, const struct relay_message *m)
     session_free(s);
 }
 
-/* --- the connection
- * ---------------------------------------------------------------------------------------------------- */
+/* --- the connection --- */
 
 static void on_message(struct relay_link *l, struct str bytes, const int *fds, size_t nfds)
 {

@@ -39,8 +39,7 @@ struct tailing {
 
 /* --- being told of news: one inotify for all, a watch for each folder that somebody follows. The kernel gives few of
  * the former (128 a user), thousands of the latter; and a pod may be that user, and have taken them all. So the one
- * is had from the start, and where there is no watch left the log is looked at every second
- * ---------------------------------------------------------------------------------------------------------- */
+ * is had from the start, and where there is no watch left the log is looked at every second. --- */
 
 static void go_on(struct tailing *t);
 
@@ -117,8 +116,7 @@ static void tailing_free(struct tailing *t)
     mem_free(t);
 }
 
-/* --- in the job
- * ------------------------------------------------------------------------------------------------------ */
+/* --- in the job --- */
 
 static int open_file(const struct tailing *t, int older)
 {
@@ -222,8 +220,7 @@ static void read_work(struct job *j)
     }
 }
 
-/* --- in the loop
- * ------------------------------------------------------------------------------------------------------ */
+/* --- in the loop --- */
 
 static bool over_high(const struct tailing *t)
 {

@@ -42,8 +42,7 @@ void relay_addf(struct strbuf *b, const char *fmt, ...)
     strbuf_addc(b, 0);
 }
 
-/* --- what waits --------------------------------------------------------------------------------------------------
- */
+/* --- what waits --- */
 
 struct waiting {
     struct list node;

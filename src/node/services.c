@@ -64,8 +64,7 @@ struct drain {
     bool any;
 };
 
-/* --- from objects to the model
- * -------------------------------------------------------------------------------------- */
+/* --- from objects to the model --- */
 
 static struct str service_key(struct arena *a, struct str ns, struct str name)
 {
@@ -214,8 +213,7 @@ static void on_synced(struct cache_handler *h)
     services_heard(container_of(h, struct services, handler));
 }
 
-/* --- leaving
- * --------------------------------------------------------------------------------------------------------- */
+/* --- leaving --- */
 
 static bool service_selects(const struct obj *service, const struct obj *pod)
 {
@@ -321,8 +319,7 @@ static void on_repaired(void *arg)
     log_warn("service.rules", "somebody changed the rules of Services; they have been put right");
 }
 
-/* --- draining
- * --------------------------------------------------------------------------------------------------------- */
+/* --- draining --- */
 
 static void drain_ask(struct drain *x);
 
@@ -381,8 +378,7 @@ void services_drain(struct agent_pod *ap)
     drain_ask(x);
 }
 
-/* --- host ports
- * --------------------------------------------------------------------------------------------------------- */
+/* --- host ports --- */
 
 void services_host_ports(struct agent_pod *ap, bool up)
 {
@@ -417,8 +413,7 @@ void services_forget(struct agent_pod *ap)
     services_host_ports(ap, false);
 }
 
-/* --- beginning and end
- * ---------------------------------------------------------------------------------------------------- */
+/* --- beginning and end --- */
 
 struct services *services_new(struct agent *g, struct err *err)
 {

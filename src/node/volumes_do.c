@@ -364,8 +364,7 @@ void volumes_refresh(struct agent_pod *ap)
     job_start(&s->job, ap->agent->cfg.loop, setup_work, setup_done);
 }
 
-/* --- going --------------------------------------------------------------------------------------------------------
- */
+/* --- going --- */
 
 struct teardown {
     struct job job;
@@ -442,8 +441,7 @@ void volumes_teardown(struct agent_pod *ap)
     agent_job_long(ap->agent, &t->job, teardown_work, teardown_done);
 }
 
-/* --- memory: a tmpfs each, in the pod's mount namespace ------------------------------------------------------------
- */
+/* --- memory: a tmpfs each, in the pod's mount namespace --- */
 
 struct memory {
     struct agent_pod *ap;
