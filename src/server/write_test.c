@@ -154,7 +154,7 @@ TEST(writes_that_wait_before_the_commit_hold_up_nobody)
 }
 
 /* Half of them patch one object, half make a Service each, which holds an address. */
-static void all_ask(struct world *w, const struct admit_row *rows, struct ask **all)
+static void all_ask(struct world *w, const struct admit_row *rows, struct test_ask **all)
 {
     CHECK_INT(ask_now(w, VERB_CREATE, K(ConfigMap), "", "{\"metadata\":{\"name\":\"one\"}}"), 201);
     rows_are(w, rows);
