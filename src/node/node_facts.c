@@ -25,7 +25,8 @@ static struct str os_image(struct arena *a)
     return S("Linux");
 }
 
-struct str node_arch(void)
+/* As Go names it. */
+static struct str node_arch(void)
 {
 #if defined(__x86_64__)
     return S("amd64");

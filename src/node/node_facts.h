@@ -10,5 +10,3 @@ struct node_facts {
 };
 /* Texts in the arena. disk: of the file system that holds `path`. What cannot be read is empty or 0. */
 void node_facts_read(struct arena *a, const char *path, struct node_facts *out);
-/* Go's names: "amd64", "arm64". */
-struct str node_arch(void);

@@ -470,13 +470,3 @@ void server_close_store(struct server *s)
     store_unsubscribe(&s->subscriber);
     store_close(TAKE(s->store));
 }
-
-int server_port(const struct server *s)
-{
-    return s->port;
-}
-
-const char *server_kubeconfig(const struct server *s)
-{
-    return arena_fmt(&((struct server *)s)->arena, "%s/admin.kubeconfig", s->keys->etc).p;
-}

@@ -44,6 +44,4 @@ AUTO_POINTER(server_stop, struct server);
  * closed, so that it is one file and no revision is in doubt. Nobody is answered any more. */
 void server_close_store(struct server *s);
 struct kind_publisher *server_kinds(struct server *s); /* of the server's loop */
-int server_port(const struct server *s);               /* of the first listener */
 struct str server_ca_pem(const struct server *s);      /* of the cluster; as long as the server */
-const char *server_kubeconfig(const struct server *s); /* path of the admin's */

@@ -144,20 +144,16 @@ TEST(cert_keys_survive_pem_and_sign)
 TEST(crypto_known_answers)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
-    sha256_hex(S("abc"), &b);
-    CHECK_STR(strbuf_str(&b), S("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"));
     uint8_t out[32], parts[32];
-    hmac_sha256(S("Jefe"), S("what do ya want for nothing?"), out); /* RFC 4231 case 2 */
-    strbuf_reset(&b);
-    strbuf_add_hex(&b, out, 32);
-    CHECK_STR(strbuf_str(&b), S("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"));
+    sha256(S("abc"), out);
+    strbuf_add_hex(&b, out, sizeof out);
+    CHECK_STR(strbuf_str(&b), S("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"));
     struct sha256 s;
     sha256_init(&s);
     sha256_add(&s, S("a"));
     sha256_add(&s, S("bc"));
     sha256_end(&s, parts);
-    sha256(S("abc"), out);
-    CHECK(bytes_same(out, parts, 32));
+    CHECK(memcmp(out, parts, 32) == 0);
 }
 
 TEST(crypto_a_passphrase_opens_what_it_sealed_and_nothing_else)

@@ -15,28 +15,9 @@ void sha256(struct str data, uint8_t out[SHA256_SIZE])
     ASSERT(EVP_Digest(data.n ? data.p : "", data.n, out, NULL, EVP_sha256(), NULL) == 1);
 }
 
-void sha256_hex(struct str data, struct strbuf *out)
-{
-    uint8_t md[SHA256_SIZE];
-    sha256(data, md);
-    strbuf_add_hex(out, md, sizeof md);
-}
-
-void hmac_sha256(struct str key, struct str data, uint8_t out[SHA256_SIZE])
-{
-    unsigned n = SHA256_SIZE;
-    ASSERT(HMAC(EVP_sha256(), key.n ? key.p : "", (int)key.n, (const unsigned char *)(data.n ? data.p : ""), data.n,
-                out, &n));
-}
-
 void sha1(struct str data, uint8_t out[20])
 {
     ASSERT(EVP_Digest(data.n ? data.p : "", data.n, out, NULL, EVP_sha1(), NULL) == 1);
-}
-
-bool bytes_same(const void *a, const void *b, size_t n)
-{
-    return CRYPTO_memcmp(a, b, n) == 0;
 }
 
 void sha256_init(struct sha256 *s)

@@ -4,10 +4,7 @@
 
 #define SHA256_SIZE 32
 void sha256(struct str data, uint8_t out[SHA256_SIZE]);
-void sha256_hex(struct str data, struct strbuf *out); /* adds 64 digits */
-void hmac_sha256(struct str key, struct str data, uint8_t out[SHA256_SIZE]);
-void sha1(struct str data, uint8_t out[20]);             /* broken; the WebSocket handshake asks for it */
-bool bytes_same(const void *a, const void *b, size_t n); /* in constant time */
+void sha1(struct str data, uint8_t out[20]); /* broken; the WebSocket handshake asks for it */
 
 /* In pieces. */
 struct sha256 {

@@ -550,29 +550,3 @@ void json_add_double(struct strbuf *b, double d)
     int decimals = digits - 1 - exponent;
     strbuf_addf(b, "%.*f", decimals > 0 ? decimals : 0, d);
 }
-
-void json_add_compact(struct strbuf *b, struct str checked)
-{
-    bool in_string = false;
-    const char *end = checked.p + checked.n;
-    for (const char *p = checked.p; p < end; p++) {
-        unsigned char c = (unsigned char)*p;
-        if (!in_string) {
-            if (is_space(*p))
-                continue;
-            in_string = c == '"';
-        } else if (c == '\\') {
-            strbuf_addc(b, *p++);
-        } else if (c == '"') {
-            in_string = false;
-        } else if (c == '<' || c == '>' || c == '&') {
-            strbuf_addf(b, "\\u%04x", c);
-            continue;
-        } else if (c == 0xe2 && end - p > 2 && (unsigned char)p[1] == 0x80 && ((unsigned char)p[2] & ~1) == 0xa8) {
-            strbuf_addz(b, (unsigned char)p[2] & 1 ? "\\u2029" : "\\u2028");
-            p += 2;
-            continue;
-        }
-        strbuf_addc(b, *p);
-    }
-}

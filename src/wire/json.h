@@ -40,5 +40,3 @@ double json_double(struct str literal); /* out of range: infinite */
 void json_add_string(struct strbuf *b, struct str s);
 void json_add_int(struct strbuf *b, int64_t i);
 void json_add_double(struct strbuf *b, double d); /* infinite and not-a-number: null */
-/* The checked text without white space, the characters above escaped: how Go passes raw values on. */
-void json_add_compact(struct strbuf *b, struct str checked);

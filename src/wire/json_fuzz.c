@@ -20,8 +20,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         j = json_of(strbuf_str(&b)); /* what is written reads back */
         ASSERT(str_eq(json_string(&j, &a), s));
     }
-    strbuf_reset(&b);
-    json_add_compact(&b, whole);
-    ASSERT(b.over || json_check(strbuf_str(&b), &err));
     return 0;
 }
