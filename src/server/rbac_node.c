@@ -57,9 +57,10 @@ static bool node_reads(struct server *s, struct arena *a, const struct attribute
                                      STR_ARG(node), STR_ARG(x->name))
                          : arena_fmt(a, "node '" STR_FMT "' cannot read all nodes, only its own Node object",
                                      STR_ARG(node));
-    else if (str_eq(x->resource, S("pods")) && x->name.n && !pod_is_on(s, x->ns, x->name, node))
+    else if (str_eq(x->resource, S("pods")) && str_eq(x->verb, S("get")) && !pod_is_on(s, x->ns, x->name, node))
         *why = arena_fmt(a, "node '" STR_FMT "' can only read pods with spec.nodeName set to itself", STR_ARG(node));
-    else if (str_eq(x->resource, S("pods")) && !x->name.n && !field_selects(a, x, "spec.nodeName", node))
+    else if (str_eq(x->resource, S("pods")) && !str_eq(x->verb, S("get")) &&
+             !field_selects(a, x, "spec.nodeName", node)) /* a name alone may be nobody's yet, and another's then */
         *why = S("can only list/watch pods with spec.nodeName field selector");
     return !why->n;
 }
