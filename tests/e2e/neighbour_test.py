@@ -87,7 +87,7 @@ def bindings(c):
     ask(c, 'POST', RIGHTS + 'roles', {'metadata': {'name': 'r'}, 'rules': [{'verbs': ['get'], 'apiGroups': [''], 'resources': ['pods']}]})
     with Alone(c, 'bindings with many subjects'):
         for i in range(size(15, 40)):
-            ask(c, 'POST', RIGHTS + 'rolebindings', binding('many%d' % i, [{'kind': 'User', 'name': 'u%d-%d' % (i, k)} for k in range(12000)]))
+            ask(c, 'POST', RIGHTS + 'rolebindings', binding('many%d' % i, [{'kind': 'User', 'name': 'u%d-%d' % (i, k)} for k in range(10000)]))
         for i in range(3):
             ask(c, 'PATCH', RIGHTS + 'rolebindings/many0', {'metadata': {'labels': {'a': str(i)}}}, 'application/merge-patch+json')
             cost = as_somebody(c, '/api/v1/namespaces/default/configmaps/x', 1)
