@@ -148,6 +148,31 @@ TEST(loop_posts_run_in_order_and_never_inside)
     with_both(posts_try);
 }
 
+static void slow_post(void *arg)
+{
+    struct loop *l = arg;
+    char_see('p');
+    while (!loop_turn_spent(l))
+        ;
+}
+static void soon_seen(UNUSED struct soon *s)
+{
+    char_see('s');
+}
+TEST(loop_posts_that_take_long_let_others_by)
+{
+    struct err err = ERR;
+    AUTO(loop_free) struct loop *l = loop_new(&err);
+    struct soon s;
+    see_none();
+    soon_init(&s, l, soon_seen);
+    soon_set(&s);
+    for (int i = 0; i < 3; i++)
+        loop_post(l, slow_post, l);
+    loop_run(l);
+    CHECK_SEEN("pspp");
+}
+
 struct soon_again {
     struct soon soon;
     struct soon other;
