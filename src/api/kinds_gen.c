@@ -101,156 +101,57 @@ static const char *const values_95[] = {"vac", NULL};
 static const char *const values_96[] = {"crd", "crds", NULL};
 static const char *const values_97[] = {"pc", NULL};
 static const struct field_extra plain = {0};
-static const struct field_extra extra_0 = {NULL, NULL, NULL, NULL, "VolumeAttributesClass", NULL};
-static const struct field_extra extra_1 = {NULL, NULL, NULL, NULL, "CrossNamespaceVolumeDataSource", NULL};
 static const struct name *const keys_0[] = {NM(type), NULL};
-static const struct field_extra extra_2 = {NM(type), keys_0, NULL, NULL, NULL, NULL};
-static const struct field_extra extra_3 = {NULL, NULL, "\"rbd\"", NULL, NULL, NULL};
-static const struct field_extra extra_4 = {NULL, NULL, "\"admin\"", NULL, NULL, NULL};
-static const struct field_extra extra_5 = {NULL, NULL, "\"/etc/ceph/keyring\"", NULL, NULL, NULL};
-static const struct field_extra extra_6 = {NULL, NULL, "\"default\"", NULL, NULL, NULL};
-static const struct field_extra extra_7 = {NULL, NULL, "\"ReadWrite\"", NULL, NULL, NULL};
-static const struct field_extra extra_8 = {NULL, NULL, "\"ext4\"", NULL, NULL, NULL};
-static const struct field_extra extra_9 = {NULL, NULL, "false", NULL, NULL, NULL};
-static const struct field_extra extra_10 = {NULL, NULL, "\"Shared\"", NULL, NULL, NULL};
-static const struct field_extra extra_11 = {NULL, NULL, "\"ThinProvisioned\"", NULL, NULL, NULL};
-static const struct field_extra extra_12 = {NULL, NULL, "\"xfs\"", NULL, NULL, NULL};
-static const struct field_extra extra_13 = {NULL, NULL, NULL, NULL, "ClusterTrustBundleProjection", NULL};
-static const struct field_extra extra_14 = {NULL, NULL, NULL, NULL, "PodCertificateProjection", NULL};
-static const struct field_extra extra_15 = {NULL, NULL, "\"TCP\"", NULL, NULL, NULL};
-static const struct field_extra extra_16 = {NULL, NULL, NULL, NULL, "EnvFiles", NULL};
-static const struct field_extra extra_17 = {NULL, NULL, "\"\"", NULL, NULL, NULL};
+static const struct field_extra extra_0 = {NM(type), keys_0, NULL, NULL};
+static const struct field_extra extra_1 = {NULL, NULL, "\"rbd\"", NULL};
+static const struct field_extra extra_2 = {NULL, NULL, "\"admin\"", NULL};
+static const struct field_extra extra_3 = {NULL, NULL, "\"/etc/ceph/keyring\"", NULL};
+static const struct field_extra extra_4 = {NULL, NULL, "\"default\"", NULL};
+static const struct field_extra extra_5 = {NULL, NULL, "\"ReadWrite\"", NULL};
+static const struct field_extra extra_6 = {NULL, NULL, "\"ext4\"", NULL};
+static const struct field_extra extra_7 = {NULL, NULL, "false", NULL};
+static const struct field_extra extra_8 = {NULL, NULL, "\"Shared\"", NULL};
+static const struct field_extra extra_9 = {NULL, NULL, "\"ThinProvisioned\"", NULL};
+static const struct field_extra extra_10 = {NULL, NULL, "\"xfs\"", NULL};
+static const struct field_extra extra_11 = {NULL, NULL, "\"TCP\"", NULL};
+static const struct field_extra extra_12 = {NULL, NULL, "\"\"", NULL};
 static const struct name *const keys_1[] = {NM(name), NULL};
-static const struct field_extra extra_18 = {NULL, keys_1, NULL, NULL, "DynamicResourceAllocation", NULL};
+static const struct field_extra extra_13 = {NULL, keys_1, NULL, NULL};
 static const struct name *const keys_2[] = {NM(containerPort), NM(protocol), NULL};
-static const struct field_extra extra_19 = {NM(containerPort), keys_2, NULL, NULL, NULL, NULL};
-static const struct field_extra extra_20 = {NM(name), keys_1, NULL, NULL, NULL, NULL};
-static const struct field_extra extra_21 = {NULL, NULL, NULL, NULL, "InPlacePodVerticalScaling", NULL};
-static const struct field_extra extra_22 = {NULL, NULL, NULL, NULL, "ContainerRestartRules", NULL};
+static const struct field_extra extra_14 = {NM(containerPort), keys_2, NULL, NULL};
+static const struct field_extra extra_15 = {NM(name), keys_1, NULL, NULL};
 static const struct name *const keys_3[] = {NM(mountPath), NULL};
-static const struct field_extra extra_23 = {NM(mountPath), keys_3, NULL, NULL, NULL, NULL};
+static const struct field_extra extra_16 = {NM(mountPath), keys_3, NULL, NULL};
 static const struct name *const keys_4[] = {NM(devicePath), NULL};
-static const struct field_extra extra_24 = {NM(devicePath), keys_4, NULL, NULL, NULL, NULL};
-static const struct field_extra extra_25 = {NULL, NULL, NULL, NULL, "SupplementalGroupsPolicy", NULL};
-static const struct field_extra extra_26 = {NM(name), keys_1, NULL, NULL, "ResourceHealthStatus", NULL};
-static const struct field_extra extra_27 = {NULL, NULL, NULL, NULL, "ContainerStopSignals", NULL};
+static const struct field_extra extra_17 = {NM(devicePath), keys_4, NULL, NULL};
 static const struct name *const keys_5[] = {NM(resourceID), NULL};
-static const struct field_extra extra_28 = {NULL, keys_5, NULL, NULL, NULL, NULL};
-static const struct field_extra extra_29 = {NULL, NULL, NULL, NULL, "ResourceHealthStatusMessage", NULL};
-static const struct field_extra extra_30 = {NULL, NULL, NULL, NULL, "ImageVolumeWithDigest", NULL};
-static const struct field_extra extra_31 = {NULL, NULL, NULL, "MaxLength=256", NULL, NULL};
-static const struct field_extra extra_32 = {NULL, NULL, NULL, "oneof=when", NULL, NULL};
+static const struct field_extra extra_18 = {NULL, keys_5, NULL, NULL};
 static const struct name *const keys_6[] = {NM(ip), NULL};
-static const struct field_extra extra_33 = {NM(ip), keys_6, NULL, NULL, NULL, NULL};
+static const struct field_extra extra_19 = {NM(ip), keys_6, NULL, NULL};
 static const struct name *const keys_7[] = {NM(topologyKey), NM(whenUnsatisfiable), NULL};
-static const struct field_extra extra_34 = {NM(topologyKey), keys_7, NULL, NULL, NULL, NULL};
-static const struct field_extra extra_35 = {NM(name), keys_1, NULL, NULL, "DynamicResourceAllocation", NULL};
-static const struct field_extra extra_36 = {NULL, NULL, NULL, NULL, "PodLevelResources", NULL};
-static const struct field_extra extra_37 = {NULL, NULL, NULL, NULL, "HostnameOverride", NULL};
-static const struct field_extra extra_38 = {NULL, NULL, NULL, NULL, "GenericWorkload", NULL};
-static const struct field_extra extra_39 = {NULL, NULL, NULL, "oneof=GroupSelection", NULL, NULL};
-static const struct field_extra extra_40 = {NULL, NULL, NULL, NULL, "SELinuxChangePolicy", NULL};
-static const struct field_extra extra_41 = {NULL, NULL, NULL, "discriminator", NULL, NULL};
-static const struct field_extra extra_42 = {NM(ip), NULL, NULL, NULL, NULL, NULL};
-static const struct field_extra extra_43 = {NULL, NULL, NULL, NULL, "DRAExtendedResource", NULL};
-static const struct field_extra extra_44 = {NULL, NULL, NULL, NULL, "InPlacePodLevelResourcesVerticalScaling", NULL};
-static const struct field_extra extra_45 = {NULL, NULL, NULL, NULL, "DRANodeAllocatableResources", NULL};
-static const struct field_extra extra_46 = {NULL, NULL, "1", "a:optional;a:minimum=0", NULL, NULL};
-static const struct field_extra extra_47 = {NULL, NULL, "0", "a:optional;a:minimum=0", NULL, NULL};
-static const struct field_extra extra_48 = {NULL, NULL, NULL, "a:subfield(name)=optional;a:subfield(name)=format=k8s-long-name", NULL, NULL};
+static const struct field_extra extra_20 = {NM(topologyKey), keys_7, NULL, NULL};
+static const struct field_extra extra_21 = {NM(ip), NULL, NULL, NULL};
+static const struct field_extra extra_22 = {NULL, NULL, "1", NULL};
+static const struct field_extra extra_23 = {NULL, NULL, "0", NULL};
 static const struct name *const keys_8[] = {NM(port), NM(protocol), NULL};
-static const struct field_extra extra_49 = {NM(port), keys_8, NULL, NULL, NULL, NULL};
-static const struct field_extra extra_50 = {NULL, NULL, NULL, NULL, "NodeDeclaredFeatures", NULL};
-static const struct field_extra extra_51 = {NULL, NULL, NULL, NULL, "PodLogsQuerySplitStreams", NULL};
-static const struct field_extra extra_52 = {NULL, NULL, NULL, "MaxLength=316", NULL, NULL};
-static const struct field_extra extra_53 = {NULL, NULL, NULL, NULL, "MaxUnavailableStatefulSet", NULL};
-static const struct field_extra extra_54 = {NULL, NULL, NULL, "a:optional;a:ifEnabled(HPAScaleToZero)=minimum=0;a:ifDisabled(HPAScaleToZero)=minimum=1", NULL, NULL};
-static const struct field_extra extra_55 = {NULL, NULL, NULL, "a:required;a:minimum=1", NULL, NULL};
-static const struct field_extra extra_56 = {NULL, NULL, NULL, NULL, "HPAConfigurableTolerance", NULL};
-static const struct field_extra extra_57 = {NM(type), NULL, NULL, NULL, NULL, NULL};
-static const struct field_extra extra_58 = {NULL, NULL, NULL, "a:required", NULL, NULL};
-static const struct field_extra extra_59 = {NULL, keys_0, NULL, "a:listType=map;a:listMapKey=type;a:customUnique;a:optional;a:item(type:\"Approved\")=zeroOrOneOfMember;a:item(type:\"Denied\")=zeroOrOneOfMember", NULL, NULL};
-static const struct field_extra extra_60 = {NULL, NULL, NULL, "a:optional", NULL, NULL};
-static const struct field_extra extra_61 = {NULL, NULL, NULL, "a:required;a:immutable", NULL, NULL};
-static const struct field_extra extra_62 = {NULL, NULL, NULL, "a:immutable;a:optional", NULL, NULL};
-static const struct field_extra extra_63 = {NULL, NULL, NULL, "a:immutable", NULL, NULL};
-static const struct field_extra extra_64 = {NULL, NULL, NULL, "a:required;a:format=\"k8s-long-name-caseless\";a:maxLength=63", NULL, NULL};
-static const struct field_extra extra_65 = {NULL, NULL, NULL, NULL, "MutableCSINodeAllocatableCount", NULL};
-static const struct field_extra extra_66 = {NULL, NULL, NULL, NULL, "CSIStorageCapacity", NULL};
-static const struct field_extra extra_67 = {NULL, NULL, NULL, NULL, "SELinuxMountReadWriteOncePod", NULL};
-static const struct field_extra extra_68 = {NULL, NULL, NULL, NULL, "CSIServiceAccountTokenSecrets", NULL};
-static const struct field_extra extra_69 = {NULL, NULL, NULL, NULL, "VolumeLimitScaling", NULL};
-static const struct field_extra extra_70 = {NULL, keys_0, NULL, NULL, NULL, NULL};
-static const struct field_extra extra_71 = {NULL, NULL, NULL, NULL, "CustomResourceFieldSelectors", NULL};
-static const struct field_extra extra_72 = {NULL, NULL, NULL, NULL, "CRDObservedGenerationTracking", NULL};
+static const struct field_extra extra_24 = {NM(port), keys_8, NULL, NULL};
+static const struct field_extra extra_25 = {NM(type), NULL, NULL, NULL};
+static const struct field_extra extra_26 = {NULL, keys_0, NULL, NULL};
 static const struct name *const keys_9[] = {NM(rule), NULL};
-static const struct field_extra extra_73 = {NM(rule), keys_9, NULL, NULL, NULL, NULL};
-static const struct field_extra extra_74 = {NULL, NULL, NULL, NULL, "CRDValidationRatcheting", NULL};
-static const struct field_extra extra_75 = {NULL, NULL, NULL, NULL, "CoordinatedLeaderElection", NULL};
-static const struct field_extra extra_76 = {NULL, NULL, NULL, "a:format=\"k8s-short-name\";a:immutable;a:required", NULL, NULL};
-static const struct field_extra extra_77 = {NULL, NULL, NULL, "a:required;a:maxItems=100", NULL, NULL};
-static const struct field_extra extra_78 = {NULL, NULL, NULL, "oneof=NodeSelection", NULL, NULL};
-static const struct field_extra extra_79 = {NULL, NULL, NULL, "a:optional;zerooroneof=ResourceSliceType", NULL, NULL};
-static const struct field_extra extra_80 = {NULL, NULL, NULL, "oneof=NodeSelection", "DRAPartitionableDevices", NULL};
-static const struct field_extra extra_81 = {NULL, NULL, NULL, "a:optional;listType=atomic;a:unique=map;a:listMapKey=name;a:maxItems=8;zerooroneof=ResourceSliceType", "DRAPartitionableDevices", NULL};
-static const struct field_extra extra_82 = {NULL, NULL, NULL, "a:required;a:format=k8s-short-name", NULL, NULL};
-static const struct field_extra extra_83 = {NULL, NULL, NULL, "a:required;a:eachKey=format=k8s-short-name", NULL, NULL};
-static const struct field_extra extra_84 = {NULL, NULL, NULL, "a:optional;listType=atomic;a:unique=map;a:listMapKey=counterSet;a:maxItems=2", "DRAPartitionableDevices", NULL};
-static const struct field_extra extra_85 = {NULL, NULL, NULL, "oneof=DeviceNodeSelection", "DRAPartitionableDevices", NULL};
-static const struct field_extra extra_86 = {NULL, NULL, NULL, "a:optional", "DRADeviceTaints", NULL};
-static const struct field_extra extra_87 = {NULL, NULL, NULL, NULL, "DRADeviceBindingConditions,DRAResourceClaimDeviceStatus", NULL};
-static const struct field_extra extra_88 = {NULL, NULL, NULL, "a:optional;a:maxItems=4", "DRADeviceBindingConditions,DRAResourceClaimDeviceStatus", NULL};
-static const struct field_extra extra_89 = {NULL, NULL, NULL, NULL, "DRAConsumableCapacity", NULL};
-static const struct field_extra extra_90 = {NULL, NULL, NULL, "oneof=ValidRequestValues", NULL, NULL};
-static const struct field_extra extra_91 = {NULL, NULL, NULL, "a:optional;a:unionMember", NULL, NULL};
-static const struct field_extra extra_92 = {NULL, NULL, NULL, "listType=atomic;a:optional;a:unionMember", "DRAListTypeAttributes", NULL};
-static const struct field_extra extra_93 = {NULL, NULL, NULL, "a:optional;listType=atomic;a:unique=map;a:listMapKey=name;a:maxItems=32", NULL, NULL};
-static const struct field_extra extra_94 = {NULL, NULL, NULL, "a:optional;a:maxItems=32", NULL, NULL};
-static const struct field_extra extra_95 = {NULL, NULL, NULL, "a:optional;oneof=deviceRequestType", NULL, NULL};
-static const struct field_extra extra_96 = {NULL, NULL, NULL, "a:optional;listType=atomic;a:unique=map;a:listMapKey=name;a:maxItems=8;oneof=deviceRequestType", "DRAPrioritizedList", NULL};
-static const struct field_extra extra_97 = {NULL, NULL, NULL, "oneof=AllocationMode", NULL, NULL};
-static const struct field_extra extra_98 = {NULL, NULL, NULL, NULL, "DRAAdminAccess", NULL};
-static const struct field_extra extra_99 = {NULL, NULL, NULL, "a:required;a:format=k8s-long-name", NULL, NULL};
-static const struct field_extra extra_100 = {NULL, NULL, NULL, "oneof=SelectorType", NULL, NULL};
-static const struct field_extra extra_101 = {NULL, NULL, NULL, "a:optional;listType=atomic;a:unique=set;a:maxItems=32", NULL, NULL};
-static const struct field_extra extra_102 = {NULL, NULL, NULL, "a:optional;a:format=k8s-resource-fully-qualified-name;oneof=ConstraintType", NULL, NULL};
-static const struct field_extra extra_103 = {NULL, NULL, NULL, "oneof=ConstraintType", "DRAConsumableCapacity", NULL};
-static const struct field_extra extra_104 = {NULL, NULL, NULL, "a:optional;oneof=ConfigurationType", NULL, NULL};
-static const struct field_extra extra_105 = {NULL, NULL, NULL, "a:required;a:format=k8s-long-name-caseless;a:maxLength=63", NULL, NULL};
-static const struct field_extra extra_106 = {NULL, NULL, NULL, "a:optional;a:format=k8s-label-key", NULL, NULL};
-static const struct field_extra extra_107 = {NULL, NULL, "\"Equal\"", "a:optional", NULL, NULL};
-static const struct field_extra extra_108 = {NULL, NULL, NULL, "a:optional;a:update=NoModify", NULL, NULL};
+static const struct field_extra extra_27 = {NM(rule), keys_9, NULL, NULL};
+static const struct field_extra extra_28 = {NULL, NULL, "\"Equal\"", NULL};
 static const struct name *const keys_10[] = {NM(uid), NULL};
-static const struct field_extra extra_109 = {NM(uid), keys_10, NULL, "a:optional;a:listType=map;a:listMapKey=uid;a:maxItems=256", NULL, NULL};
+static const struct field_extra extra_29 = {NM(uid), keys_10, NULL, NULL};
 static const struct name *const keys_11[] = {NM(driver), NM(device), NM(pool), NM(shareID), NULL};
-static const struct field_extra extra_110 = {NULL, keys_11, NULL, "a:optional;a:listType=map;a:listMapKey=driver;a:listMapKey=device;a:listMapKey=pool;a:listMapKey=shareID", "DRAResourceClaimDeviceStatus", NULL};
-static const struct field_extra extra_111 = {NULL, NULL, NULL, "a:optional;a:maxItems=64", NULL, NULL};
-static const struct field_extra extra_112 = {NULL, NULL, NULL, "a:format=k8s-long-name-caseless;a:required;a:maxLength=63", NULL, NULL};
-static const struct field_extra extra_113 = {NULL, NULL, NULL, "a:required;a:format=k8s-resource-pool-name", NULL, NULL};
-static const struct field_extra extra_114 = {NULL, NULL, NULL, "a:optional;a:format=k8s-uuid", "DRAConsumableCapacity", NULL};
-static const struct field_extra extra_115 = {NULL, NULL, NULL, "a:optional;a:format=k8s-extended-resource-name", "DRAExtendedResource", NULL};
-static const struct field_extra extra_116 = {NULL, NULL, NULL, "a:optional;a:maxBytes=256", NULL, NULL};
-static const struct field_extra extra_117 = {NULL, NULL, NULL, "a:optional;listType=atomic;a:unique=set;a:maxItems=16", NULL, NULL};
-static const struct field_extra extra_118 = {NULL, NULL, NULL, "a:optional;a:maxBytes=128", NULL, NULL};
-static const struct field_extra extra_119 = {NULL, NULL, NULL, "a:required;a:discriminator", NULL, NULL};
-static const struct field_extra extra_120 = {NULL, NULL, NULL, "a:optional;a:member(\"Limited\")=required;a:member(\"Exempt\")=forbidden", NULL, NULL};
-static const struct field_extra extra_121 = {NULL, NULL, NULL, "a:optional;a:member(\"Exempt\")=optional;a:member(\"Limited\")=forbidden", NULL, NULL};
-static const struct field_extra extra_122 = {NULL, NULL, NULL, "a:optional;a:member(\"Queue\")=required;a:member(\"Reject\")=forbidden", NULL, NULL};
+static const struct field_extra extra_30 = {NULL, keys_11, NULL, NULL};
 static const struct name *const keys_12[] = {NM(version), NULL};
-static const struct field_extra extra_123 = {NULL, keys_12, NULL, NULL, NULL, NULL};
+static const struct field_extra extra_31 = {NULL, keys_12, NULL, NULL};
 static const struct name *const keys_13[] = {NM(resource), NULL};
-static const struct field_extra extra_124 = {NULL, keys_13, NULL, NULL, NULL, NULL};
+static const struct field_extra extra_32 = {NULL, keys_13, NULL, NULL};
 static const struct name *const keys_14[] = {NM(subresource), NULL};
-static const struct field_extra extra_125 = {NULL, keys_14, NULL, NULL, NULL, NULL};
+static const struct field_extra extra_33 = {NULL, keys_14, NULL, NULL};
 static const struct name *const keys_15[] = {NM(group), NM(version), NM(kind), NULL};
-static const struct field_extra extra_126 = {NULL, keys_15, NULL, NULL, NULL, NULL};
-static const struct field_extra extra_127 = {NULL, NULL, NULL, NULL, "ShardedListAndWatch", NULL};
-static const struct field_extra extra_128 = {NM(uid), keys_10, NULL, NULL, NULL, NULL};
-static const struct field_extra extra_129 = {NULL, NULL, NULL, "Enum=True;False;Unknown", NULL, NULL};
-static const struct field_extra extra_130 = {NULL, NULL, NULL, "Minimum=0", NULL, NULL};
-static const struct field_extra extra_131 = {NULL, NULL, NULL, "Type=string;Format=date-time", NULL, NULL};
-static const struct field_extra extra_132 = {NULL, NULL, NULL, "MaxLength=1024;MinLength=1", NULL, NULL};
-static const struct field_extra extra_133 = {NULL, NULL, NULL, "MaxLength=32768", NULL, NULL};
+static const struct field_extra extra_34 = {NULL, keys_15, NULL, NULL};
 static const uint8_t order_0[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 24, 25, 23, 26, 27, 28, 29};
 static const uint8_t order_1[] = {0, 2, 3, 1, 4, 5, 6, 7, 8};
 static const uint8_t order_2[] = {0, 1, 2, 3, 4, 5, 6, 7, 9, 8, 10};
@@ -374,7 +275,7 @@ static const struct field fields_core_v1_PersistentVolumeSpec[] = {
     {NM(mountOptions), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
     {NM(volumeMode), &type_core_v1_PersistentVolumeMode, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(nodeAffinity), &type_core_v1_VolumeNodeAffinity, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(volumeAttributesClassName), &type_string, &extra_0, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(volumeAttributesClassName), &type_string, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_core_v1_VolumeNodeAffinity[] = {
     {NM(required), &type_core_v1_NodeSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
@@ -413,13 +314,13 @@ static const struct field fields_core_v1_PersistentVolumeClaimSpec[] = {
     {NM(volumeMode), &type_core_v1_PersistentVolumeMode, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 1315},
     {NM(dataSource), &type_core_v1_TypedLocalObjectReference, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 1348},
     {NM(dataSourceRef), &type_core_v1_TypedObjectReference, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 1397},
-    {NM(volumeAttributesClassName), &type_string, &extra_0, 9, FIELD_OMITEMPTY | FIELD_POINTER, 1442},
+    {NM(volumeAttributesClassName), &type_string, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 1442},
 };
 static const struct field fields_core_v1_TypedObjectReference[] = {
     {NM(apiGroup), &type_string, &plain, 1, FIELD_POINTER, 1518},
     {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 1541},
     {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 1550},
-    {NM(namespace), &type_string, &extra_1, 4, FIELD_OMITEMPTY | FIELD_POINTER, 1559},
+    {NM(namespace), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 1559},
 };
 static const struct field fields_core_v1_ModifyVolumeStatus[] = {
     {NM(targetVolumeAttributesClassName), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
@@ -437,11 +338,11 @@ static const struct field fields_core_v1_PersistentVolumeClaimStatus[] = {
     {NM(phase), &type_core_v1_PersistentVolumeClaimPhase, &plain, 1, FIELD_OMITEMPTY, 0},
     {NM(accessModes), &type_list_core_v1_PersistentVolumeAccessMode, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
     {NM(capacity), &type_map_Quantity, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(conditions), &type_list_core_v1_PersistentVolumeClaimCondition, &extra_2, 4, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(conditions), &type_list_core_v1_PersistentVolumeClaimCondition, &extra_0, 4, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
     {NM(allocatedResources), &type_map_Quantity, &plain, 5, FIELD_OMITEMPTY, 0},
     {NM(allocatedResourceStatuses), &type_map_core_v1_ClaimResourceStatus, &plain, 7, FIELD_OMITEMPTY | FIELD_GRANULAR, 0},
-    {NM(currentVolumeAttributesClassName), &type_string, &extra_0, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(modifyVolumeStatus), &type_core_v1_ModifyVolumeStatus, &extra_0, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(currentVolumeAttributesClassName), &type_string, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(modifyVolumeStatus), &type_core_v1_ModifyVolumeStatus, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_core_v1_HostPathVolumeSource[] = {
     {NM(path), &type_string, &plain, 1, FIELD_REQUIRED, 1629},
@@ -466,9 +367,9 @@ static const struct field fields_core_v1_RBDVolumeSource[] = {
     {NM(monitors), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
     {NM(image), &type_string, &plain, 2, FIELD_REQUIRED, 0},
     {NM(fsType), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(pool), &type_string, &extra_3, 4, FIELD_OMITEMPTY, 0},
-    {NM(user), &type_string, &extra_4, 5, FIELD_OMITEMPTY, 0},
-    {NM(keyring), &type_string, &extra_5, 6, FIELD_OMITEMPTY, 0},
+    {NM(pool), &type_string, &extra_1, 4, FIELD_OMITEMPTY, 0},
+    {NM(user), &type_string, &extra_2, 5, FIELD_OMITEMPTY, 0},
+    {NM(keyring), &type_string, &extra_3, 6, FIELD_OMITEMPTY, 0},
     {NM(secretRef), &type_core_v1_LocalObjectReference, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(readOnly), &type_bool, &plain, 8, FIELD_OMITEMPTY, 0},
 };
@@ -476,9 +377,9 @@ static const struct field fields_core_v1_RBDPersistentVolumeSource[] = {
     {NM(monitors), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
     {NM(image), &type_string, &plain, 2, FIELD_REQUIRED, 0},
     {NM(fsType), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(pool), &type_string, &extra_3, 4, FIELD_OMITEMPTY, 0},
-    {NM(user), &type_string, &extra_4, 5, FIELD_OMITEMPTY, 0},
-    {NM(keyring), &type_string, &extra_5, 6, FIELD_OMITEMPTY, 0},
+    {NM(pool), &type_string, &extra_1, 4, FIELD_OMITEMPTY, 0},
+    {NM(user), &type_string, &extra_2, 5, FIELD_OMITEMPTY, 0},
+    {NM(keyring), &type_string, &extra_3, 6, FIELD_OMITEMPTY, 0},
     {NM(secretRef), &type_core_v1_SecretReference, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(readOnly), &type_bool, &plain, 8, FIELD_OMITEMPTY, 0},
 };
@@ -577,7 +478,7 @@ static const struct field fields_core_v1_ISCSIVolumeSource[] = {
     {NM(targetPortal), &type_string, &plain, 1, FIELD_REQUIRED, 0},
     {NM(iqn), &type_string, &plain, 2, FIELD_REQUIRED, 0},
     {NM(lun), &type_int32, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(iscsiInterface), &type_string, &extra_6, 4, FIELD_OMITEMPTY, 0},
+    {NM(iscsiInterface), &type_string, &extra_4, 4, FIELD_OMITEMPTY, 0},
     {NM(fsType), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
     {NM(readOnly), &type_bool, &plain, 6, FIELD_OMITEMPTY, 0},
     {NM(portals), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
@@ -590,7 +491,7 @@ static const struct field fields_core_v1_ISCSIPersistentVolumeSource[] = {
     {NM(targetPortal), &type_string, &plain, 1, FIELD_REQUIRED, 0},
     {NM(iqn), &type_string, &plain, 2, FIELD_REQUIRED, 0},
     {NM(lun), &type_int32, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(iscsiInterface), &type_string, &extra_6, 4, FIELD_OMITEMPTY, 0},
+    {NM(iscsiInterface), &type_string, &extra_4, 4, FIELD_OMITEMPTY, 0},
     {NM(fsType), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
     {NM(readOnly), &type_bool, &plain, 6, FIELD_OMITEMPTY, 0},
     {NM(portals), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
@@ -630,10 +531,10 @@ static const struct field fields_core_v1_PhotonPersistentDiskVolumeSource[] = {
 static const struct field fields_core_v1_AzureDiskVolumeSource[] = {
     {NM(diskName), &type_string, &plain, 1, FIELD_REQUIRED, 0},
     {NM(diskURI), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(cachingMode), &type_core_v1_AzureDataDiskCachingMode, &extra_7, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(fsType), &type_string, &extra_8, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(readOnly), &type_bool, &extra_9, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(kind), &type_core_v1_AzureDataDiskKind, &extra_10, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(cachingMode), &type_core_v1_AzureDataDiskCachingMode, &extra_5, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(fsType), &type_string, &extra_6, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(readOnly), &type_bool, &extra_7, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(kind), &type_core_v1_AzureDataDiskKind, &extra_8, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_core_v1_PortworxVolumeSource[] = {
     {NM(volumeID), &type_string, &plain, 1, FIELD_REQUIRED, 0},
@@ -647,9 +548,9 @@ static const struct field fields_core_v1_ScaleIOVolumeSource[] = {
     {NM(sslEnabled), &type_bool, &plain, 4, FIELD_OMITEMPTY, 0},
     {NM(protectionDomain), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
     {NM(storagePool), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(storageMode), &type_string, &extra_11, 7, FIELD_OMITEMPTY, 0},
+    {NM(storageMode), &type_string, &extra_9, 7, FIELD_OMITEMPTY, 0},
     {NM(volumeName), &type_string, &plain, 8, FIELD_OMITEMPTY, 0},
-    {NM(fsType), &type_string, &extra_12, 9, FIELD_OMITEMPTY, 0},
+    {NM(fsType), &type_string, &extra_10, 9, FIELD_OMITEMPTY, 0},
     {NM(readOnly), &type_bool, &plain, 10, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_core_v1_ScaleIOPersistentVolumeSource[] = {
@@ -659,9 +560,9 @@ static const struct field fields_core_v1_ScaleIOPersistentVolumeSource[] = {
     {NM(sslEnabled), &type_bool, &plain, 4, FIELD_OMITEMPTY, 0},
     {NM(protectionDomain), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
     {NM(storagePool), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(storageMode), &type_string, &extra_11, 7, FIELD_OMITEMPTY, 0},
+    {NM(storageMode), &type_string, &extra_9, 7, FIELD_OMITEMPTY, 0},
     {NM(volumeName), &type_string, &plain, 8, FIELD_OMITEMPTY, 0},
-    {NM(fsType), &type_string, &extra_12, 9, FIELD_OMITEMPTY, 0},
+    {NM(fsType), &type_string, &extra_10, 9, FIELD_OMITEMPTY, 0},
     {NM(readOnly), &type_bool, &plain, 10, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_core_v1_StorageOSVolumeSource[] = {
@@ -719,8 +620,8 @@ static const struct field fields_core_v1_VolumeProjection[] = {
     {NM(downwardAPI), &type_core_v1_DownwardAPIProjection, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 2778},
     {NM(configMap), &type_core_v1_ConfigMapProjection, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 2796},
     {NM(serviceAccountToken), &type_core_v1_ServiceAccountTokenProjection, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 2818},
-    {NM(clusterTrustBundle), &type_core_v1_ClusterTrustBundleProjection, &extra_13, 5, FIELD_OMITEMPTY | FIELD_POINTER, 2875},
-    {NM(podCertificate), &type_core_v1_PodCertificateProjection, &extra_14, 6, FIELD_OMITEMPTY | FIELD_POINTER, 2905},
+    {NM(clusterTrustBundle), &type_core_v1_ClusterTrustBundleProjection, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 2875},
+    {NM(podCertificate), &type_core_v1_PodCertificateProjection, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 2905},
 };
 static const struct field fields_core_v1_KeyToPath[] = {
     {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 3003},
@@ -761,7 +662,7 @@ static const struct field fields_core_v1_ContainerPort[] = {
     {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 3446},
     {NM(hostPort), &type_int32, &plain, 2, FIELD_OMITEMPTY, 3487},
     {NM(containerPort), &type_int32, &plain, 3, FIELD_REQUIRED, 3523},
-    {NM(protocol), &type_core_v1_Protocol, &extra_15, 4, FIELD_OMITEMPTY, 3532},
+    {NM(protocol), &type_core_v1_Protocol, &extra_11, 4, FIELD_OMITEMPTY, 3532},
     {NM(hostIP), &type_string, &plain, 5, FIELD_OMITEMPTY, 3549},
 };
 static const struct field fields_core_v1_VolumeMount[] = {
@@ -787,13 +688,13 @@ static const struct field fields_core_v1_EnvVarSource[] = {
     {NM(resourceFieldRef), &type_core_v1_ResourceFieldSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 4101},
     {NM(configMapKeyRef), &type_core_v1_ConfigMapKeySelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 4137},
     {NM(secretKeyRef), &type_core_v1_SecretKeySelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 4158},
-    {NM(fileKeyRef), &type_core_v1_FileKeySelector, &extra_16, 5, FIELD_OMITEMPTY | FIELD_POINTER, 4176},
+    {NM(fileKeyRef), &type_core_v1_FileKeySelector, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 4176},
 };
 static const struct field fields_core_v1_FileKeySelector[] = {
     {NM(volumeName), &type_string, &plain, 1, FIELD_REQUIRED, 3621},
     {NM(path), &type_string, &plain, 2, FIELD_REQUIRED, 2274},
     {NM(key), &type_string, &plain, 3, FIELD_REQUIRED, 4249},
-    {NM(optional), &type_bool, &extra_9, 4, FIELD_OMITEMPTY | FIELD_POINTER, 4263},
+    {NM(optional), &type_bool, &extra_7, 4, FIELD_OMITEMPTY | FIELD_POINTER, 4263},
 };
 static const struct field fields_core_v1_ObjectFieldSelector[] = {
     {NM(apiVersion), &type_string, &plain, 1, FIELD_OMITEMPTY, 4311},
@@ -844,7 +745,7 @@ static const struct field fields_core_v1_TCPSocketAction[] = {
 };
 static const struct field fields_core_v1_GRPCAction[] = {
     {NM(port), &type_int32, &plain, 1, FIELD_REQUIRED, 3523},
-    {NM(service), &type_string, &extra_17, 2, FIELD_POINTER, 4955},
+    {NM(service), &type_string, &extra_12, 2, FIELD_POINTER, 4955},
 };
 static const struct field fields_core_v1_ExecAction[] = {
     {NM(command), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 5031},
@@ -872,7 +773,7 @@ static const struct field fields_core_v1_Capabilities[] = {
 static const struct field fields_core_v1_ResourceRequirements[] = {
     {NM(limits), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 5582},
     {NM(requests), &type_map_Quantity, &plain, 2, FIELD_OMITEMPTY, 5644},
-    {NM(claims), &type_list_core_v1_ResourceClaim, &extra_18, 3, FIELD_OMITEMPTY | FIELD_LIST_MAP, 5692},
+    {NM(claims), &type_list_core_v1_ResourceClaim, &extra_13, 3, FIELD_OMITEMPTY | FIELD_LIST_MAP, 5692},
 };
 static const struct field fields_core_v1_VolumeResourceRequirements[] = {
     {NM(limits), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 5786},
@@ -888,15 +789,15 @@ static const struct field fields_core_v1_Container[] = {
     {NM(command), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 5958},
     {NM(args), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 6036},
     {NM(workingDir), &type_string, &plain, 5, FIELD_OMITEMPTY, 6104},
-    {NM(ports), &type_list_core_v1_ContainerPort, &extra_19, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6152},
+    {NM(ports), &type_list_core_v1_ContainerPort, &extra_14, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6152},
     {NM(envFrom), &type_list_core_v1_EnvFromSource, &plain, 19, FIELD_OMITEMPTY | FIELD_ATOMIC, 6213},
-    {NM(env), &type_list_core_v1_EnvVar, &extra_20, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6275},
+    {NM(env), &type_list_core_v1_EnvVar, &extra_15, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6275},
     {NM(resources), &type_core_v1_ResourceRequirements, &plain, 8, FIELD_OMITEMPTY, 6297},
-    {NM(resizePolicy), &type_list_core_v1_ContainerResizePolicy, &extra_21, 23, FIELD_OMITEMPTY | FIELD_ATOMIC, 6338},
+    {NM(resizePolicy), &type_list_core_v1_ContainerResizePolicy, &plain, 23, FIELD_OMITEMPTY | FIELD_ATOMIC, 6338},
     {NM(restartPolicy), &type_core_v1_ContainerRestartPolicy, &plain, 24, FIELD_OMITEMPTY | FIELD_POINTER, 6388},
-    {NM(restartPolicyRules), &type_list_core_v1_ContainerRestartRule, &extra_22, 25, FIELD_OMITEMPTY | FIELD_ATOMIC, 6450},
-    {NM(volumeMounts), &type_list_core_v1_VolumeMount, &extra_23, 9, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6504},
-    {NM(volumeDevices), &type_list_core_v1_VolumeDevice, &extra_24, 21, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6541},
+    {NM(restartPolicyRules), &type_list_core_v1_ContainerRestartRule, &plain, 25, FIELD_OMITEMPTY | FIELD_ATOMIC, 6450},
+    {NM(volumeMounts), &type_list_core_v1_VolumeMount, &extra_16, 9, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6504},
+    {NM(volumeDevices), &type_list_core_v1_VolumeDevice, &extra_17, 21, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6541},
     {NM(livenessProbe), &type_core_v1_Probe, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 6581},
     {NM(readinessProbe), &type_core_v1_Probe, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 6618},
     {NM(startupProbe), &type_core_v1_Probe, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 6663},
@@ -958,20 +859,20 @@ static const struct field fields_core_v1_ContainerStatus[] = {
     {NM(containerID), &type_string, &plain, 8, FIELD_OMITEMPTY, 7973},
     {NM(started), &type_bool, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 8272},
     {NM(allocatedResources), &type_map_Quantity, &plain, 10, FIELD_OMITEMPTY, 8324},
-    {NM(resources), &type_core_v1_ResourceRequirements, &extra_21, 11, FIELD_OMITEMPTY | FIELD_POINTER, 8359},
-    {NM(volumeMounts), &type_list_core_v1_VolumeMountStatus, &extra_23, 12, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 8381},
-    {NM(user), &type_core_v1_ContainerUser, &extra_25, 13, FIELD_OMITEMPTY | FIELD_POINTER, 8392},
-    {NM(allocatedResourcesStatus), &type_list_core_v1_ResourceStatus, &extra_26, 14, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 8422},
-    {NM(stopSignal), &type_core_v1_Signal, &extra_27, 15, FIELD_OMITEMPTY | FIELD_POINTER, 8442},
+    {NM(resources), &type_core_v1_ResourceRequirements, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 8359},
+    {NM(volumeMounts), &type_list_core_v1_VolumeMountStatus, &extra_16, 12, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 8381},
+    {NM(user), &type_core_v1_ContainerUser, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 8392},
+    {NM(allocatedResourcesStatus), &type_list_core_v1_ResourceStatus, &extra_15, 14, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 8422},
+    {NM(stopSignal), &type_core_v1_Signal, &plain, 15, FIELD_OMITEMPTY | FIELD_POINTER, 8442},
 };
 static const struct field fields_core_v1_ResourceStatus[] = {
     {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 8500},
-    {NM(resources), &type_list_core_v1_ResourceHealth, &extra_28, 2, FIELD_OMITEMPTY | FIELD_LIST_MAP, 8513},
+    {NM(resources), &type_list_core_v1_ResourceHealth, &extra_18, 2, FIELD_OMITEMPTY | FIELD_LIST_MAP, 8513},
 };
 static const struct field fields_core_v1_ResourceHealth[] = {
     {NM(resourceID), &type_core_v1_ResourceID, &plain, 1, FIELD_REQUIRED, 8556},
     {NM(health), &type_core_v1_ResourceHealthStatus, &plain, 2, FIELD_OMITEMPTY, 8567},
-    {NM(message), &type_string, &extra_29, 6, FIELD_OMITEMPTY | FIELD_POINTER, 8597},
+    {NM(message), &type_string, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 8597},
 };
 static const struct field fields_core_v1_ContainerUser[] = {
     {NM(linux), &type_core_v1_LinuxContainerUser, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 8633},
@@ -998,14 +899,14 @@ static const struct field fields_core_v1_VolumeMountStatus[] = {
     {NM(volumeStatus), &type_core_v1_VolumeStatus, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 8965},
 };
 static const struct field fields_core_v1_VolumeStatus[] = {
-    {NM(image), &type_core_v1_ImageVolumeStatus, &extra_30, 1, FIELD_OMITEMPTY | FIELD_POINTER, 9010},
+    {NM(image), &type_core_v1_ImageVolumeStatus, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 9010},
 };
 static const struct field fields_core_v1_ImageVolumeStatus[] = {
-    {NM(imageRef), &type_string, &extra_31, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 9049},
+    {NM(imageRef), &type_string, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 9049},
 };
 static const struct field fields_core_v1_ContainerRestartRule[] = {
     {NM(action), &type_core_v1_ContainerRestartRuleAction, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 9097},
-    {NM(exitCodes), &type_core_v1_ContainerRestartRuleOnExitCodes, &extra_32, 2, FIELD_OMITEMPTY | FIELD_POINTER, 9129},
+    {NM(exitCodes), &type_core_v1_ContainerRestartRuleOnExitCodes, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 9129},
 };
 static const struct field fields_core_v1_ContainerRestartRuleOnExitCodes[] = {
     {NM(operator), &type_core_v1_ContainerRestartRuleOnExitCodesOperator, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 9208},
@@ -1080,10 +981,10 @@ static const struct field fields_core_v1_PodReadinessGate[] = {
     {NM(conditionType), &type_core_v1_PodConditionType, &plain, 1, FIELD_REQUIRED, 10530},
 };
 static const struct field fields_core_v1_PodSpec[] = {
-    {NM(volumes), &type_list_core_v1_Volume, &extra_20, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_PATCH_RETAIN_KEYS | FIELD_LIST_MAP, 10610},
-    {NM(initContainers), &type_list_core_v1_Container, &extra_20, 20, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 10654},
-    {NM(containers), &type_list_core_v1_Container, &extra_20, 2, FIELD_REQUIRED | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 10769},
-    {NM(ephemeralContainers), &type_list_core_v1_EphemeralContainer, &extra_20, 34, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 10793},
+    {NM(volumes), &type_list_core_v1_Volume, &extra_15, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_PATCH_RETAIN_KEYS | FIELD_LIST_MAP, 10610},
+    {NM(initContainers), &type_list_core_v1_Container, &extra_15, 20, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 10654},
+    {NM(containers), &type_list_core_v1_Container, &extra_15, 2, FIELD_REQUIRED | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 10769},
+    {NM(ephemeralContainers), &type_list_core_v1_EphemeralContainer, &extra_15, 34, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 10793},
     {NM(restartPolicy), &type_core_v1_RestartPolicy, &plain, 3, FIELD_OMITEMPTY, 10877},
     {NM(terminationGracePeriodSeconds), &type_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 10951},
     {NM(activeDeadlineSeconds), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 11031},
@@ -1098,13 +999,13 @@ static const struct field fields_core_v1_PodSpec[] = {
     {NM(hostIPC), &type_bool, &plain, 13, FIELD_OMITEMPTY, 11466},
     {NM(shareProcessNamespace), &type_bool, &plain, 27, FIELD_OMITEMPTY | FIELD_POINTER, 11487},
     {NM(securityContext), &type_core_v1_PodSecurityContext, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 11529},
-    {NM(imagePullSecrets), &type_list_core_v1_LocalObjectReference, &extra_20, 15, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 11574},
+    {NM(imagePullSecrets), &type_list_core_v1_LocalObjectReference, &extra_15, 15, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 11574},
     {NM(hostname), &type_string, &plain, 16, FIELD_OMITEMPTY, 11633},
     {NM(subdomain), &type_string, &plain, 17, FIELD_OMITEMPTY, 11674},
     {NM(affinity), &type_core_v1_Affinity, &plain, 18, FIELD_OMITEMPTY | FIELD_POINTER, 11747},
     {NM(schedulerName), &type_string, &plain, 19, FIELD_OMITEMPTY, 11809},
     {NM(tolerations), &type_list_core_v1_Toleration, &plain, 22, FIELD_OMITEMPTY | FIELD_ATOMIC, 11840},
-    {NM(hostAliases), &type_list_core_v1_HostAlias, &extra_33, 23, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 11886},
+    {NM(hostAliases), &type_list_core_v1_HostAlias, &extra_19, 23, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 11886},
     {NM(priorityClassName), &type_string, &plain, 24, FIELD_OMITEMPTY, 11923},
     {NM(priority), &type_int32, &plain, 25, FIELD_OMITEMPTY | FIELD_POINTER, 11976},
     {NM(dnsConfig), &type_core_v1_PodDNSConfig, &plain, 26, FIELD_OMITEMPTY | FIELD_POINTER, 12031},
@@ -1113,15 +1014,15 @@ static const struct field fields_core_v1_PodSpec[] = {
     {NM(enableServiceLinks), &type_bool, &plain, 30, FIELD_OMITEMPTY | FIELD_POINTER, 12208},
     {NM(preemptionPolicy), &type_core_v1_PreemptionPolicy, &plain, 31, FIELD_OMITEMPTY | FIELD_POINTER, 12281},
     {NM(overhead), &type_map_Quantity, &plain, 32, FIELD_OMITEMPTY, 12360},
-    {NM(topologySpreadConstraints), &type_list_core_v1_TopologySpreadConstraint, &extra_34, 33, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 12435},
+    {NM(topologySpreadConstraints), &type_list_core_v1_TopologySpreadConstraint, &extra_20, 33, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 12435},
     {NM(setHostnameAsFQDN), &type_bool, &plain, 35, FIELD_OMITEMPTY | FIELD_POINTER, 12492},
     {NM(os), &type_core_v1_PodOS, &plain, 36, FIELD_OMITEMPTY | FIELD_POINTER, 12540},
     {NM(hostUsers), &type_bool, &plain, 37, FIELD_OMITEMPTY | FIELD_POINTER, 12581},
-    {NM(schedulingGates), &type_list_core_v1_PodSchedulingGate, &extra_20, 38, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 12633},
-    {NM(resourceClaims), &type_list_core_v1_PodResourceClaim, &extra_35, 39, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_PATCH_RETAIN_KEYS | FIELD_LIST_MAP, 12689},
-    {NM(resources), &type_core_v1_ResourceRequirements, &extra_36, 40, FIELD_OMITEMPTY | FIELD_POINTER, 12734},
-    {NM(hostnameOverride), &type_string, &extra_37, 41, FIELD_OMITEMPTY | FIELD_POINTER, 12763},
-    {NM(schedulingGroup), &type_core_v1_PodSchedulingGroup, &extra_38, 43, FIELD_OMITEMPTY | FIELD_POINTER, 12821},
+    {NM(schedulingGates), &type_list_core_v1_PodSchedulingGate, &extra_15, 38, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 12633},
+    {NM(resourceClaims), &type_list_core_v1_PodResourceClaim, &extra_15, 39, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_PATCH_RETAIN_KEYS | FIELD_LIST_MAP, 12689},
+    {NM(resources), &type_core_v1_ResourceRequirements, &plain, 40, FIELD_OMITEMPTY | FIELD_POINTER, 12734},
+    {NM(hostnameOverride), &type_string, &plain, 41, FIELD_OMITEMPTY | FIELD_POINTER, 12763},
+    {NM(schedulingGroup), &type_core_v1_PodSchedulingGroup, &plain, 43, FIELD_OMITEMPTY | FIELD_POINTER, 12821},
 };
 static const struct field fields_core_v1_PodResourceClaim[] = {
     {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 12888},
@@ -1148,7 +1049,7 @@ static const struct field fields_core_v1_PodSchedulingGate[] = {
     {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 1550},
 };
 static const struct field fields_core_v1_PodSchedulingGroup[] = {
-    {NM(podGroupName), &type_string, &extra_39, 1, FIELD_OMITEMPTY | FIELD_POINTER, 13332},
+    {NM(podGroupName), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 13332},
 };
 static const struct field fields_core_v1_TopologySpreadConstraint[] = {
     {NM(maxSkew), &type_int32, &plain, 1, FIELD_REQUIRED, 13387},
@@ -1171,20 +1072,20 @@ static const struct field fields_core_v1_PodSecurityContext[] = {
     {NM(runAsGroup), &type_int64, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 13883},
     {NM(runAsNonRoot), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 13913},
     {NM(supplementalGroups), &type_list_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 13945},
-    {NM(supplementalGroupsPolicy), &type_core_v1_SupplementalGroupsPolicy, &extra_25, 12, FIELD_OMITEMPTY | FIELD_POINTER, 13977},
+    {NM(supplementalGroupsPolicy), &type_core_v1_SupplementalGroupsPolicy, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 13977},
     {NM(fsGroup), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 14041},
     {NM(sysctls), &type_list_core_v1_Sysctl, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 14069},
     {NM(fsGroupChangePolicy), &type_core_v1_PodFSGroupChangePolicy, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 14096},
     {NM(seccompProfile), &type_core_v1_SeccompProfile, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 14176},
     {NM(appArmorProfile), &type_core_v1_AppArmorProfile, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 14207},
-    {NM(seLinuxChangePolicy), &type_core_v1_PodSELinuxChangePolicy, &extra_40, 13, FIELD_OMITEMPTY | FIELD_POINTER, 14238},
+    {NM(seLinuxChangePolicy), &type_core_v1_PodSELinuxChangePolicy, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 14238},
 };
 static const struct field fields_core_v1_SeccompProfile[] = {
-    {NM(type), &type_core_v1_SeccompProfileType, &extra_41, 1, FIELD_REQUIRED, 14344},
+    {NM(type), &type_core_v1_SeccompProfileType, &plain, 1, FIELD_REQUIRED, 14344},
     {NM(localhostProfile), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 14384},
 };
 static const struct field fields_core_v1_AppArmorProfile[] = {
-    {NM(type), &type_core_v1_AppArmorProfileType, &extra_41, 1, FIELD_REQUIRED, 14344},
+    {NM(type), &type_core_v1_AppArmorProfileType, &plain, 1, FIELD_REQUIRED, 14344},
     {NM(localhostProfile), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 14440},
 };
 static const struct field fields_core_v1_PodDNSConfig[] = {
@@ -1208,15 +1109,15 @@ static const struct field fields_core_v1_EphemeralContainerCommon[] = {
     {NM(command), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 5958},
     {NM(args), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 6036},
     {NM(workingDir), &type_string, &plain, 5, FIELD_OMITEMPTY, 6104},
-    {NM(ports), &type_list_core_v1_ContainerPort, &extra_19, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6152},
+    {NM(ports), &type_list_core_v1_ContainerPort, &extra_14, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6152},
     {NM(envFrom), &type_list_core_v1_EnvFromSource, &plain, 19, FIELD_OMITEMPTY | FIELD_ATOMIC, 6213},
-    {NM(env), &type_list_core_v1_EnvVar, &extra_20, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6275},
+    {NM(env), &type_list_core_v1_EnvVar, &extra_15, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6275},
     {NM(resources), &type_core_v1_ResourceRequirements, &plain, 8, FIELD_OMITEMPTY, 6297},
-    {NM(resizePolicy), &type_list_core_v1_ContainerResizePolicy, &extra_21, 23, FIELD_OMITEMPTY | FIELD_ATOMIC, 6338},
+    {NM(resizePolicy), &type_list_core_v1_ContainerResizePolicy, &plain, 23, FIELD_OMITEMPTY | FIELD_ATOMIC, 6338},
     {NM(restartPolicy), &type_core_v1_ContainerRestartPolicy, &plain, 24, FIELD_OMITEMPTY | FIELD_POINTER, 6388},
-    {NM(restartPolicyRules), &type_list_core_v1_ContainerRestartRule, &extra_22, 25, FIELD_OMITEMPTY | FIELD_ATOMIC, 6450},
-    {NM(volumeMounts), &type_list_core_v1_VolumeMount, &extra_23, 9, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6504},
-    {NM(volumeDevices), &type_list_core_v1_VolumeDevice, &extra_24, 21, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6541},
+    {NM(restartPolicyRules), &type_list_core_v1_ContainerRestartRule, &plain, 25, FIELD_OMITEMPTY | FIELD_ATOMIC, 6450},
+    {NM(volumeMounts), &type_list_core_v1_VolumeMount, &extra_16, 9, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6504},
+    {NM(volumeDevices), &type_list_core_v1_VolumeDevice, &extra_17, 21, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6541},
     {NM(livenessProbe), &type_core_v1_Probe, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 6581},
     {NM(readinessProbe), &type_core_v1_Probe, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 6618},
     {NM(startupProbe), &type_core_v1_Probe, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 6663},
@@ -1236,25 +1137,25 @@ static const struct field fields_core_v1_EphemeralContainer[] = {
 static const struct field fields_core_v1_PodStatus[] = {
     {NM(observedGeneration), &type_int64, &plain, 17, FIELD_OMITEMPTY, 14768},
     {NM(phase), &type_core_v1_PodPhase, &plain, 1, FIELD_OMITEMPTY, 14810},
-    {NM(conditions), &type_list_core_v1_PodCondition, &extra_2, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 14857},
+    {NM(conditions), &type_list_core_v1_PodCondition, &extra_0, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 14857},
     {NM(message), &type_string, &plain, 3, FIELD_OMITEMPTY, 14938},
     {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 14977},
     {NM(nominatedNodeName), &type_string, &plain, 11, FIELD_OMITEMPTY, 15011},
     {NM(hostIP), &type_string, &plain, 5, FIELD_OMITEMPTY, 15060},
-    {NM(hostIPs), &type_list_core_v1_HostIP, &extra_42, 16, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_ATOMIC, 15080},
+    {NM(hostIPs), &type_list_core_v1_HostIP, &extra_21, 16, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_ATOMIC, 15080},
     {NM(podIP), &type_string, &plain, 6, FIELD_OMITEMPTY, 15102},
-    {NM(podIPs), &type_list_core_v1_PodIP, &extra_33, 12, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 15121},
+    {NM(podIPs), &type_list_core_v1_PodIP, &extra_19, 12, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 15121},
     {NM(startTime), &type_Time, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 15162},
     {NM(initContainerStatuses), &type_list_core_v1_ContainerStatus, &plain, 10, FIELD_OMITEMPTY | FIELD_ATOMIC, 15192},
     {NM(containerStatuses), &type_list_core_v1_ContainerStatus, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 15215},
     {NM(qosClass), &type_core_v1_PodQOSClass, &plain, 9, FIELD_OMITEMPTY, 15233},
     {NM(ephemeralContainerStatuses), &type_list_core_v1_ContainerStatus, &plain, 13, FIELD_OMITEMPTY | FIELD_ATOMIC, 15295},
-    {NM(resize), &type_core_v1_PodResizeStatus, &extra_21, 14, FIELD_OMITEMPTY, 15323},
-    {NM(resourceClaimStatuses), &type_list_core_v1_PodResourceClaimStatus, &extra_35, 15, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_PATCH_RETAIN_KEYS | FIELD_LIST_MAP, 15353},
-    {NM(extendedResourceClaimStatus), &type_core_v1_PodExtendedResourceClaimStatus, &extra_43, 18, FIELD_OMITEMPTY | FIELD_POINTER, 13092},
-    {NM(allocatedResources), &type_map_Quantity, &extra_44, 19, FIELD_OMITEMPTY, 15388},
-    {NM(resources), &type_core_v1_ResourceRequirements, &extra_44, 20, FIELD_OMITEMPTY | FIELD_POINTER, 15439},
-    {NM(nodeAllocatableResourceClaimStatuses), &type_list_core_v1_NodeAllocatableResourceClaimStatus, &extra_45, 21, FIELD_OMITEMPTY | FIELD_ATOMIC, 15473},
+    {NM(resize), &type_core_v1_PodResizeStatus, &plain, 14, FIELD_OMITEMPTY, 15323},
+    {NM(resourceClaimStatuses), &type_list_core_v1_PodResourceClaimStatus, &extra_15, 15, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_PATCH_RETAIN_KEYS | FIELD_LIST_MAP, 15353},
+    {NM(extendedResourceClaimStatus), &type_core_v1_PodExtendedResourceClaimStatus, &plain, 18, FIELD_OMITEMPTY | FIELD_POINTER, 13092},
+    {NM(allocatedResources), &type_map_Quantity, &plain, 19, FIELD_OMITEMPTY, 15388},
+    {NM(resources), &type_core_v1_ResourceRequirements, &plain, 20, FIELD_OMITEMPTY | FIELD_POINTER, 15439},
+    {NM(nodeAllocatableResourceClaimStatuses), &type_list_core_v1_NodeAllocatableResourceClaimStatus, &plain, 21, FIELD_OMITEMPTY | FIELD_ATOMIC, 15473},
 };
 static const struct field fields_core_v1_PodStatusResult[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -1292,8 +1193,8 @@ static const struct field fields_core_v1_PodTemplateList[] = {
     {NM(items), &type_list_core_v1_PodTemplate, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_core_v1_ReplicationControllerSpec[] = {
-    {NM(replicas), &type_int32, &extra_46, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(minReadySeconds), &type_int32, &extra_47, 4, FIELD_OMITEMPTY, 0},
+    {NM(replicas), &type_int32, &extra_22, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(minReadySeconds), &type_int32, &extra_23, 4, FIELD_OMITEMPTY, 0},
     {NM(selector), &type_map_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
     {NM(template), &type_core_v1_PodTemplateSpec, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
@@ -1303,7 +1204,7 @@ static const struct field fields_core_v1_ReplicationControllerStatus[] = {
     {NM(readyReplicas), &type_int32, &plain, 4, FIELD_OMITEMPTY, 0},
     {NM(availableReplicas), &type_int32, &plain, 5, FIELD_OMITEMPTY, 0},
     {NM(observedGeneration), &type_int64, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(conditions), &type_list_core_v1_ReplicationControllerCondition, &extra_2, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(conditions), &type_list_core_v1_ReplicationControllerCondition, &extra_0, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_core_v1_ReplicationControllerCondition[] = {
     {NM(type), &type_core_v1_ReplicationControllerConditionType, &plain, 1, FIELD_REQUIRED, 0},
@@ -1315,7 +1216,7 @@ static const struct field fields_core_v1_ReplicationControllerCondition[] = {
 static const struct field fields_core_v1_ReplicationController[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &extra_48, 1, FIELD_OMITEMPTY, 831},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_core_v1_ReplicationControllerSpec, &plain, 2, FIELD_OMITEMPTY, 0},
     {NM(status), &type_core_v1_ReplicationControllerStatus, &plain, 3, FIELD_OMITEMPTY, 0},
 };
@@ -1333,7 +1234,7 @@ static const struct field fields_core_v1_ClientIPConfig[] = {
 };
 static const struct field fields_core_v1_ServiceStatus[] = {
     {NM(loadBalancer), &type_core_v1_LoadBalancerStatus, &plain, 1, FIELD_OMITEMPTY, 15934},
-    {NM(conditions), &type_list_meta_v1_Condition, &extra_2, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 15961},
+    {NM(conditions), &type_list_meta_v1_Condition, &extra_0, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 15961},
 };
 static const struct field fields_core_v1_LoadBalancerStatus[] = {
     {NM(ingress), &type_list_core_v1_LoadBalancerIngress, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 16014},
@@ -1345,7 +1246,7 @@ static const struct field fields_core_v1_LoadBalancerIngress[] = {
     {NM(ports), &type_list_core_v1_PortStatus, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 16127},
 };
 static const struct field fields_core_v1_ServiceSpec[] = {
-    {NM(ports), &type_list_core_v1_ServicePort, &extra_49, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 16176},
+    {NM(ports), &type_list_core_v1_ServicePort, &extra_24, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 16176},
     {NM(selector), &type_map_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 16200},
     {NM(clusterIP), &type_string, &plain, 3, FIELD_OMITEMPTY, 16282},
     {NM(clusterIPs), &type_list_string, &plain, 18, FIELD_OMITEMPTY | FIELD_ATOMIC, 16362},
@@ -1368,7 +1269,7 @@ static const struct field fields_core_v1_ServiceSpec[] = {
 };
 static const struct field fields_core_v1_ServicePort[] = {
     {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 17193},
-    {NM(protocol), &type_core_v1_Protocol, &extra_15, 2, FIELD_OMITEMPTY, 3532},
+    {NM(protocol), &type_core_v1_Protocol, &extra_11, 2, FIELD_OMITEMPTY, 3532},
     {NM(appProtocol), &type_string, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 17234},
     {NM(port), &type_int32, &plain, 3, FIELD_REQUIRED, 17266},
     {NM(targetPort), &type_IntOrString, &plain, 4, FIELD_OMITEMPTY, 17290},
@@ -1391,7 +1292,7 @@ static const struct field fields_core_v1_ServiceAccount[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(secrets), &type_list_core_v1_ObjectReference, &extra_20, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 17493},
+    {NM(secrets), &type_list_core_v1_ObjectReference, &extra_15, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 17493},
     {NM(imagePullSecrets), &type_list_core_v1_LocalObjectReference, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 17523},
     {NM(automountServiceAccountToken), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 17574},
 };
@@ -1492,8 +1393,8 @@ static const struct field fields_core_v1_NodeStatus[] = {
     {NM(capacity), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 18795},
     {NM(allocatable), &type_map_Quantity, &plain, 2, FIELD_OMITEMPTY, 18807},
     {NM(phase), &type_core_v1_NodePhase, &plain, 3, FIELD_OMITEMPTY, 18688},
-    {NM(conditions), &type_list_core_v1_NodeCondition, &extra_2, 4, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 18831},
-    {NM(addresses), &type_list_core_v1_NodeAddress, &extra_2, 5, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 18889},
+    {NM(conditions), &type_list_core_v1_NodeCondition, &extra_0, 4, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 18831},
+    {NM(addresses), &type_list_core_v1_NodeAddress, &extra_0, 5, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 18889},
     {NM(daemonEndpoints), &type_core_v1_NodeDaemonEndpoints, &plain, 6, FIELD_OMITEMPTY, 18909},
     {NM(nodeInfo), &type_core_v1_NodeSystemInfo, &plain, 7, FIELD_OMITEMPTY, 18928},
     {NM(images), &type_list_core_v1_ContainerImage, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 18954},
@@ -1501,8 +1402,8 @@ static const struct field fields_core_v1_NodeStatus[] = {
     {NM(volumesAttached), &type_list_core_v1_AttachedVolume, &plain, 10, FIELD_OMITEMPTY | FIELD_ATOMIC, 18995},
     {NM(config), &type_core_v1_NodeConfigStatus, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 18218},
     {NM(runtimeHandlers), &type_list_core_v1_NodeRuntimeHandler, &plain, 12, FIELD_OMITEMPTY | FIELD_ATOMIC, 19021},
-    {NM(features), &type_core_v1_NodeFeatures, &extra_25, 13, FIELD_OMITEMPTY | FIELD_POINTER, 19061},
-    {NM(declaredFeatures), &type_list_string, &extra_50, 14, FIELD_OMITEMPTY | FIELD_ATOMIC, 19083},
+    {NM(features), &type_core_v1_NodeFeatures, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 19061},
+    {NM(declaredFeatures), &type_list_string, &plain, 14, FIELD_OMITEMPTY | FIELD_ATOMIC, 19083},
 };
 static const struct field fields_core_v1_AttachedVolume[] = {
     {NM(name), &type_core_v1_UniqueVolumeName, &plain, 1, FIELD_REQUIRED, 3621},
@@ -1554,7 +1455,7 @@ static const struct field fields_core_v1_NamespaceSpec[] = {
 };
 static const struct field fields_core_v1_NamespaceStatus[] = {
     {NM(phase), &type_core_v1_NamespacePhase, &plain, 1, FIELD_OMITEMPTY, 19497},
-    {NM(conditions), &type_list_core_v1_NamespaceCondition, &extra_2, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 19519},
+    {NM(conditions), &type_list_core_v1_NamespaceCondition, &extra_0, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 19519},
 };
 static const struct field fields_core_v1_NamespaceCondition[] = {
     {NM(type), &type_core_v1_NamespaceConditionType, &plain, 1, FIELD_REQUIRED, 8735},
@@ -1597,7 +1498,7 @@ static const struct field fields_core_v1_PodLogOptions[] = {
     {NM(tailLines), &type_int64, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(limitBytes), &type_int64, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(insecureSkipTLSVerifyBackend), &type_bool, &plain, 9, FIELD_OMITEMPTY, 0},
-    {NM(stream), &type_string, &extra_51, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(stream), &type_string, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_core_v1_PodAttachOptions[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -1648,7 +1549,7 @@ static const struct field fields_core_v1_ObjectReference[] = {
     {NM(fieldPath), &type_string, &plain, 7, FIELD_OMITEMPTY, 19823},
 };
 static const struct field fields_core_v1_LocalObjectReference[] = {
-    {NM(name), &type_string, &extra_17, 1, FIELD_OMITEMPTY, 1550},
+    {NM(name), &type_string, &extra_12, 1, FIELD_OMITEMPTY, 1550},
 };
 static const struct field fields_core_v1_TypedLocalObjectReference[] = {
     {NM(apiGroup), &type_string, &plain, 1, FIELD_POINTER, 1518},
@@ -1785,7 +1686,7 @@ static const struct field fields_core_v1_ComponentStatus[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(conditions), &type_list_core_v1_ComponentCondition, &extra_2, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(conditions), &type_list_core_v1_ComponentCondition, &extra_0, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_core_v1_ComponentStatusList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -1846,7 +1747,7 @@ static const struct field fields_core_v1_Sysctl[] = {
 static const struct field fields_core_v1_PortStatus[] = {
     {NM(port), &type_int32, &plain, 1, FIELD_REQUIRED, 3523},
     {NM(protocol), &type_core_v1_Protocol, &plain, 2, FIELD_REQUIRED, 3532},
-    {NM(error), &type_string, &extra_52, 3, FIELD_OMITEMPTY | FIELD_POINTER, 21607},
+    {NM(error), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 21607},
 };
 static const struct field fields_core_v1_ImageVolumeSource[] = {
     {NM(reference), &type_string, &plain, 1, FIELD_OMITEMPTY, 21655},
@@ -1885,7 +1786,7 @@ static const struct field fields_apiregistration_v1_APIServiceCondition[] = {
     {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_apiregistration_v1_APIServiceStatus[] = {
-    {NM(conditions), &type_list_apiregistration_v1_APIServiceCondition, &extra_2, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(conditions), &type_list_apiregistration_v1_APIServiceCondition, &extra_0, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_apiregistration_v1_APIService[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -1907,7 +1808,7 @@ static const struct field fields_apps_v1_StatefulSetUpdateStrategy[] = {
 };
 static const struct field fields_apps_v1_RollingUpdateStatefulSetStrategy[] = {
     {NM(partition), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(maxUnavailable), &type_IntOrString, &extra_53, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(maxUnavailable), &type_IntOrString, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_apps_v1_StatefulSetPersistentVolumeClaimRetentionPolicy[] = {
     {NM(whenDeleted), &type_apps_v1_PersistentVolumeClaimRetentionPolicyType, &plain, 1, FIELD_OMITEMPTY, 0},
@@ -1938,7 +1839,7 @@ static const struct field fields_apps_v1_StatefulSetStatus[] = {
     {NM(currentRevision), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
     {NM(updateRevision), &type_string, &plain, 7, FIELD_OMITEMPTY, 0},
     {NM(collisionCount), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(conditions), &type_list_apps_v1_StatefulSetCondition, &extra_2, 10, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(conditions), &type_list_apps_v1_StatefulSetCondition, &extra_0, 10, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
     {NM(availableReplicas), &type_int32, &plain, 11, 0, 0},
 };
 static const struct field fields_apps_v1_StatefulSetCondition[] = {
@@ -1987,7 +1888,7 @@ static const struct field fields_apps_v1_DeploymentStatus[] = {
     {NM(availableReplicas), &type_int32, &plain, 4, FIELD_OMITEMPTY, 23046},
     {NM(unavailableReplicas), &type_int32, &plain, 5, FIELD_OMITEMPTY, 23087},
     {NM(terminatingReplicas), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 23146},
-    {NM(conditions), &type_list_apps_v1_DeploymentCondition, &extra_2, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 23171},
+    {NM(conditions), &type_list_apps_v1_DeploymentCondition, &extra_0, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 23171},
     {NM(collisionCount), &type_int32, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 23235},
 };
 static const struct field fields_apps_v1_DeploymentCondition[] = {
@@ -2029,7 +1930,7 @@ static const struct field fields_apps_v1_DaemonSetStatus[] = {
     {NM(numberAvailable), &type_int32, &plain, 7, FIELD_OMITEMPTY, 0},
     {NM(numberUnavailable), &type_int32, &plain, 8, FIELD_OMITEMPTY, 0},
     {NM(collisionCount), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(conditions), &type_list_apps_v1_DaemonSetCondition, &extra_2, 10, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(conditions), &type_list_apps_v1_DaemonSetCondition, &extra_0, 10, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_apps_v1_DaemonSetCondition[] = {
     {NM(type), &type_apps_v1_DaemonSetConditionType, &plain, 1, FIELD_REQUIRED, 0},
@@ -2077,7 +1978,7 @@ static const struct field fields_apps_v1_ReplicaSetStatus[] = {
     {NM(availableReplicas), &type_int32, &plain, 5, FIELD_OMITEMPTY, 23046},
     {NM(terminatingReplicas), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 23146},
     {NM(observedGeneration), &type_int64, &plain, 3, FIELD_OMITEMPTY, 22877},
-    {NM(conditions), &type_list_apps_v1_ReplicaSetCondition, &extra_2, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 23840},
+    {NM(conditions), &type_list_apps_v1_ReplicaSetCondition, &extra_0, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 23840},
 };
 static const struct field fields_apps_v1_ReplicaSetCondition[] = {
     {NM(type), &type_apps_v1_ReplicaSetConditionType, &plain, 1, FIELD_REQUIRED, 23928},
@@ -2279,8 +2180,8 @@ static const struct field fields_autoscaling_v2_HorizontalPodAutoscaler[] = {
 };
 static const struct field fields_autoscaling_v2_HorizontalPodAutoscalerSpec[] = {
     {NM(scaleTargetRef), &type_autoscaling_v2_CrossVersionObjectReference, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(minReplicas), &type_int32, &extra_54, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(maxReplicas), &type_int32, &extra_55, 3, FIELD_REQUIRED, 0},
+    {NM(minReplicas), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(maxReplicas), &type_int32, &plain, 3, FIELD_REQUIRED, 0},
     {NM(metrics), &type_list_autoscaling_v2_MetricSpec, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
     {NM(behavior), &type_autoscaling_v2_HorizontalPodAutoscalerBehavior, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
@@ -2305,7 +2206,7 @@ static const struct field fields_autoscaling_v2_HPAScalingRules[] = {
     {NM(stabilizationWindowSeconds), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(selectPolicy), &type_autoscaling_v2_ScalingPolicySelect, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(policies), &type_list_autoscaling_v2_HPAScalingPolicy, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC | FIELD_EMPTY, 0},
-    {NM(tolerance), &type_Quantity, &extra_56, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(tolerance), &type_Quantity, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_autoscaling_v2_HPAScalingPolicy[] = {
     {NM(type), &type_autoscaling_v2_HPAScalingPolicyType, &plain, 1, FIELD_REQUIRED, 0},
@@ -2350,7 +2251,7 @@ static const struct field fields_autoscaling_v2_HorizontalPodAutoscalerStatus[] 
     {NM(currentReplicas), &type_int32, &plain, 3, FIELD_OMITEMPTY, 0},
     {NM(desiredReplicas), &type_int32, &plain, 4, FIELD_REQUIRED, 0},
     {NM(currentMetrics), &type_list_autoscaling_v2_MetricStatus, &plain, 5, FIELD_ATOMIC, 0},
-    {NM(conditions), &type_list_autoscaling_v2_HorizontalPodAutoscalerCondition, &extra_2, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(conditions), &type_list_autoscaling_v2_HorizontalPodAutoscalerCondition, &extra_0, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_autoscaling_v2_HorizontalPodAutoscalerCondition[] = {
     {NM(type), &type_autoscaling_v2_HorizontalPodAutoscalerConditionType, &plain, 1, FIELD_REQUIRED, 0},
@@ -2407,8 +2308,8 @@ static const struct field fields_autoscaling_v1_CrossVersionObjectReference[] = 
 };
 static const struct field fields_autoscaling_v1_HorizontalPodAutoscalerSpec[] = {
     {NM(scaleTargetRef), &type_autoscaling_v1_CrossVersionObjectReference, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(minReplicas), &type_int32, &extra_54, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(maxReplicas), &type_int32, &extra_55, 3, FIELD_REQUIRED, 0},
+    {NM(minReplicas), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(maxReplicas), &type_int32, &plain, 3, FIELD_REQUIRED, 0},
     {NM(targetCPUUtilizationPercentage), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_autoscaling_v1_HorizontalPodAutoscalerStatus[] = {
@@ -2439,7 +2340,7 @@ static const struct field fields_autoscaling_v1_Scale[] = {
     {NM(status), &type_autoscaling_v1_ScaleStatus, &plain, 3, FIELD_OMITEMPTY, 864},
 };
 static const struct field fields_autoscaling_v1_ScaleSpec[] = {
-    {NM(replicas), &type_int32, &extra_47, 1, FIELD_OMITEMPTY, 17958},
+    {NM(replicas), &type_int32, &extra_23, 1, FIELD_OMITEMPTY, 17958},
 };
 static const struct field fields_autoscaling_v1_ScaleStatus[] = {
     {NM(replicas), &type_int32, &plain, 1, FIELD_REQUIRED, 17958},
@@ -2582,7 +2483,7 @@ static const struct field fields_batch_v1_JobSpec[] = {
     {NM(managedBy), &type_string, &plain, 15, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_batch_v1_JobStatus[] = {
-    {NM(conditions), &type_list_batch_v1_JobCondition, &extra_57, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_ATOMIC, 0},
+    {NM(conditions), &type_list_batch_v1_JobCondition, &extra_25, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_ATOMIC, 0},
     {NM(startTime), &type_Time, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(completionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(active), &type_int32, &plain, 4, FIELD_OMITEMPTY, 0},
@@ -2624,7 +2525,7 @@ static const struct field fields_batch_v1_CronJobList[] = {
     {NM(items), &type_list_batch_v1_CronJob, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_batch_v1_CronJobSpec[] = {
-    {NM(schedule), &type_string, &extra_58, 1, FIELD_REQUIRED, 0},
+    {NM(schedule), &type_string, &plain, 1, FIELD_REQUIRED, 0},
     {NM(timeZone), &type_string, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(startingDeadlineSeconds), &type_int64, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(concurrencyPolicy), &type_batch_v1_ConcurrencyPolicy, &plain, 3, FIELD_OMITEMPTY, 0},
@@ -2656,7 +2557,7 @@ static const struct field fields_certificates_v1_CertificateSigningRequestSpec[]
     {NM(extra), &type_map_certificates_v1_ExtraValue, &plain, 6, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_certificates_v1_CertificateSigningRequestStatus[] = {
-    {NM(conditions), &type_list_certificates_v1_CertificateSigningRequestCondition, &extra_59, 1, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
+    {NM(conditions), &type_list_certificates_v1_CertificateSigningRequestCondition, &extra_26, 1, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
     {NM(certificate), &type_bytes, &plain, 2, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_certificates_v1_CertificateSigningRequestCondition[] = {
@@ -2681,17 +2582,17 @@ static const struct field fields_networking_v1_NetworkPolicy[] = {
 };
 static const struct field fields_networking_v1_NetworkPolicySpec[] = {
     {NM(podSelector), &type_meta_v1_LabelSelector, &plain, 1, 0, 0},
-    {NM(ingress), &type_list_networking_v1_NetworkPolicyIngressRule, &extra_60, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(egress), &type_list_networking_v1_NetworkPolicyEgressRule, &extra_60, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(ingress), &type_list_networking_v1_NetworkPolicyIngressRule, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(egress), &type_list_networking_v1_NetworkPolicyEgressRule, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
     {NM(policyTypes), &type_list_networking_v1_PolicyType, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
 };
 static const struct field fields_networking_v1_NetworkPolicyIngressRule[] = {
     {NM(ports), &type_list_networking_v1_NetworkPolicyPort, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(from), &type_list_networking_v1_NetworkPolicyPeer, &extra_60, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(from), &type_list_networking_v1_NetworkPolicyPeer, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
 };
 static const struct field fields_networking_v1_NetworkPolicyEgressRule[] = {
     {NM(ports), &type_list_networking_v1_NetworkPolicyPort, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(to), &type_list_networking_v1_NetworkPolicyPeer, &extra_60, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(to), &type_list_networking_v1_NetworkPolicyPeer, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
 };
 static const struct field fields_networking_v1_NetworkPolicyPort[] = {
     {NM(protocol), &type_core_v1_Protocol, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
@@ -2699,13 +2600,13 @@ static const struct field fields_networking_v1_NetworkPolicyPort[] = {
     {NM(endPort), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_networking_v1_IPBlock[] = {
-    {NM(cidr), &type_string, &extra_58, 1, FIELD_REQUIRED, 0},
+    {NM(cidr), &type_string, &plain, 1, FIELD_REQUIRED, 0},
     {NM(except), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
 };
 static const struct field fields_networking_v1_NetworkPolicyPeer[] = {
     {NM(podSelector), &type_meta_v1_LabelSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(namespaceSelector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(ipBlock), &type_networking_v1_IPBlock, &extra_60, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(ipBlock), &type_networking_v1_IPBlock, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_networking_v1_NetworkPolicyList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -2750,7 +2651,7 @@ static const struct field fields_networking_v1_IngressLoadBalancerIngress[] = {
 static const struct field fields_networking_v1_IngressPortStatus[] = {
     {NM(port), &type_int32, &plain, 1, FIELD_REQUIRED, 0},
     {NM(protocol), &type_core_v1_Protocol, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(error), &type_string, &extra_52, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(error), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_networking_v1_IngressRule[] = {
     {NM(host), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
@@ -2787,12 +2688,12 @@ static const struct field fields_networking_v1_IngressClass[] = {
 };
 static const struct field fields_networking_v1_IngressClassSpec[] = {
     {NM(controller), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(parameters), &type_networking_v1_IngressClassParametersReference, &extra_60, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(parameters), &type_networking_v1_IngressClassParametersReference, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_networking_v1_IngressClassParametersReference[] = {
     {NM(apiGroup), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(kind), &type_string, &extra_58, 2, FIELD_REQUIRED, 0},
-    {NM(name), &type_string, &extra_58, 3, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 0},
     {NM(scope), &type_string, &plain, 4, FIELD_POINTER, 0},
     {NM(namespace), &type_string, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
@@ -2809,13 +2710,13 @@ static const struct field fields_networking_v1_IPAddress[] = {
     {NM(spec), &type_networking_v1_IPAddressSpec, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_networking_v1_IPAddressSpec[] = {
-    {NM(parentRef), &type_networking_v1_ParentReference, &extra_61, 1, FIELD_REQUIRED | FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(parentRef), &type_networking_v1_ParentReference, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_networking_v1_ParentReference[] = {
     {NM(group), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(resource), &type_string, &extra_58, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
+    {NM(resource), &type_string, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
     {NM(namespace), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(name), &type_string, &extra_58, 4, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
+    {NM(name), &type_string, &plain, 4, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_networking_v1_IPAddressList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -2834,7 +2735,7 @@ static const struct field fields_networking_v1_ServiceCIDRSpec[] = {
     {NM(cidrs), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
 };
 static const struct field fields_networking_v1_ServiceCIDRStatus[] = {
-    {NM(conditions), &type_list_meta_v1_Condition, &extra_2, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(conditions), &type_list_meta_v1_Condition, &extra_0, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_networking_v1_ServiceCIDRList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -2855,7 +2756,7 @@ static const struct field fields_policy_v1_PodDisruptionBudgetStatus[] = {
     {NM(currentHealthy), &type_int32, &plain, 4, 0, 0},
     {NM(desiredHealthy), &type_int32, &plain, 5, 0, 0},
     {NM(expectedPods), &type_int32, &plain, 6, 0, 0},
-    {NM(conditions), &type_list_meta_v1_Condition, &extra_2, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(conditions), &type_list_meta_v1_Condition, &extra_0, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_policy_v1_PodDisruptionBudget[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -2877,7 +2778,7 @@ static const struct field fields_policy_v1_Eviction[] = {
     {NM(deleteOptions), &type_meta_v1_DeleteOptions, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 24949},
 };
 static const struct field fields_rbac_v1_PolicyRule[] = {
-    {NM(verbs), &type_list_string, &extra_58, 1, FIELD_REQUIRED | FIELD_ATOMIC, 25022},
+    {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 25022},
     {NM(apiGroups), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 25094},
     {NM(resources), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 25145},
     {NM(resourceNames), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 25181},
@@ -2886,25 +2787,25 @@ static const struct field fields_rbac_v1_PolicyRule[] = {
 static const struct field fields_rbac_v1_Subject[] = {
     {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 25316},
     {NM(apiGroup), &type_string, &plain, 2, FIELD_OMITEMPTY, 25346},
-    {NM(name), &type_string, &extra_58, 3, FIELD_REQUIRED, 1550},
+    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 1550},
     {NM(namespace), &type_string, &plain, 4, FIELD_OMITEMPTY, 25421},
 };
 static const struct field fields_rbac_v1_RoleRef[] = {
     {NM(apiGroup), &type_string, &plain, 1, 0, 25479},
     {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 25505},
-    {NM(name), &type_string, &extra_58, 3, FIELD_REQUIRED, 1550},
+    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 1550},
 };
 static const struct field fields_rbac_v1_Role[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(rules), &type_list_rbac_v1_PolicyRule, &extra_60, 2, FIELD_ATOMIC, 25532},
+    {NM(rules), &type_list_rbac_v1_PolicyRule, &plain, 2, FIELD_ATOMIC, 25532},
 };
 static const struct field fields_rbac_v1_RoleBinding[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(subjects), &type_list_rbac_v1_Subject, &extra_60, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 25567},
+    {NM(subjects), &type_list_rbac_v1_Subject, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 25567},
     {NM(roleRef), &type_rbac_v1_RoleRef, &plain, 3, FIELD_REQUIRED, 25575},
 };
 static const struct field fields_rbac_v1_RoleBindingList[] = {
@@ -2923,7 +2824,7 @@ static const struct field fields_rbac_v1_ClusterRole[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(rules), &type_list_rbac_v1_PolicyRule, &extra_60, 2, FIELD_ATOMIC, 25532},
+    {NM(rules), &type_list_rbac_v1_PolicyRule, &plain, 2, FIELD_ATOMIC, 25532},
     {NM(aggregationRule), &type_rbac_v1_AggregationRule, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 25716},
 };
 static const struct field fields_rbac_v1_AggregationRule[] = {
@@ -2933,7 +2834,7 @@ static const struct field fields_rbac_v1_ClusterRoleBinding[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(subjects), &type_list_rbac_v1_Subject, &extra_60, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 25567},
+    {NM(subjects), &type_list_rbac_v1_Subject, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 25567},
     {NM(roleRef), &type_rbac_v1_RoleRef, &plain, 3, FIELD_REQUIRED, 25575},
 };
 static const struct field fields_rbac_v1_ClusterRoleBindingList[] = {
@@ -2952,12 +2853,12 @@ static const struct field fields_storage_v1_StorageClass[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(provisioner), &type_string, &extra_61, 2, FIELD_REQUIRED, 0},
-    {NM(parameters), &type_map_string, &extra_62, 3, FIELD_OMITEMPTY, 0},
-    {NM(reclaimPolicy), &type_core_v1_PersistentVolumeReclaimPolicy, &extra_62, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(provisioner), &type_string, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(parameters), &type_map_string, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(reclaimPolicy), &type_core_v1_PersistentVolumeReclaimPolicy, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(mountOptions), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
     {NM(allowVolumeExpansion), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(volumeBindingMode), &type_storage_v1_VolumeBindingMode, &extra_62, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(volumeBindingMode), &type_storage_v1_VolumeBindingMode, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(allowedTopologies), &type_list_core_v1_TopologySelectorTerm, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
 };
 static const struct field fields_storage_v1_StorageClassList[] = {
@@ -2970,7 +2871,7 @@ static const struct field fields_storage_v1_VolumeAttachment[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_storage_v1_VolumeAttachmentSpec, &extra_63, 2, FIELD_REQUIRED, 0},
+    {NM(spec), &type_storage_v1_VolumeAttachmentSpec, &plain, 2, FIELD_REQUIRED, 0},
     {NM(status), &type_storage_v1_VolumeAttachmentStatus, &plain, 3, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_storage_v1_VolumeAttachmentList[] = {
@@ -2980,7 +2881,7 @@ static const struct field fields_storage_v1_VolumeAttachmentList[] = {
     {NM(items), &type_list_storage_v1_VolumeAttachment, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_storage_v1_VolumeAttachmentSpec[] = {
-    {NM(attacher), &type_string, &extra_64, 1, FIELD_REQUIRED, 0},
+    {NM(attacher), &type_string, &plain, 1, FIELD_REQUIRED, 0},
     {NM(source), &type_storage_v1_VolumeAttachmentSource, &plain, 2, FIELD_REQUIRED, 0},
     {NM(nodeName), &type_string, &plain, 3, FIELD_REQUIRED, 0},
 };
@@ -2997,7 +2898,7 @@ static const struct field fields_storage_v1_VolumeAttachmentStatus[] = {
 static const struct field fields_storage_v1_VolumeError[] = {
     {NM(time), &type_Time, &plain, 1, FIELD_OMITEMPTY, 0},
     {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(errorCode), &type_int32, &extra_65, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(errorCode), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_storage_v1_CSIDriver[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -3015,14 +2916,14 @@ static const struct field fields_storage_v1_CSIDriverSpec[] = {
     {NM(attachRequired), &type_bool, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(podInfoOnMount), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(volumeLifecycleModes), &type_list_storage_v1_VolumeLifecycleMode, &plain, 3, FIELD_OMITEMPTY | FIELD_LIST_SET, 0},
-    {NM(storageCapacity), &type_bool, &extra_66, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(storageCapacity), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(fsGroupPolicy), &type_storage_v1_FSGroupPolicy, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(tokenRequests), &type_list_storage_v1_TokenRequest, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
     {NM(requiresRepublish), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(seLinuxMount), &type_bool, &extra_67, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(nodeAllocatableUpdatePeriodSeconds), &type_int64, &extra_65, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(serviceAccountTokenInSecrets), &type_bool, &extra_68, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(preventPodSchedulingIfMissing), &type_bool, &extra_69, 11, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(seLinuxMount), &type_bool, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(nodeAllocatableUpdatePeriodSeconds), &type_int64, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(serviceAccountTokenInSecrets), &type_bool, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(preventPodSchedulingIfMissing), &type_bool, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_storage_v1_TokenRequest[] = {
     {NM(audience), &type_string, &plain, 1, FIELD_REQUIRED, 0},
@@ -3035,7 +2936,7 @@ static const struct field fields_storage_v1_CSINode[] = {
     {NM(spec), &type_storage_v1_CSINodeSpec, &plain, 2, FIELD_REQUIRED, 0},
 };
 static const struct field fields_storage_v1_CSINodeSpec[] = {
-    {NM(drivers), &type_list_storage_v1_CSINodeDriver, &extra_20, 1, FIELD_REQUIRED | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(drivers), &type_list_storage_v1_CSINodeDriver, &extra_15, 1, FIELD_REQUIRED | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_storage_v1_CSINodeDriver[] = {
     {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
@@ -3096,7 +2997,7 @@ static const struct field fields_admissionregistration_v1_ValidatingAdmissionPol
 static const struct field fields_admissionregistration_v1_ValidatingAdmissionPolicyStatus[] = {
     {NM(observedGeneration), &type_int64, &plain, 1, FIELD_OMITEMPTY, 0},
     {NM(typeChecking), &type_admissionregistration_v1_TypeChecking, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(conditions), &type_list_meta_v1_Condition, &extra_70, 3, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
+    {NM(conditions), &type_list_meta_v1_Condition, &extra_26, 3, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_admissionregistration_v1_TypeChecking[] = {
     {NM(expressionWarnings), &type_list_admissionregistration_v1_ExpressionWarning, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
@@ -3117,8 +3018,8 @@ static const struct field fields_admissionregistration_v1_ValidatingAdmissionPol
     {NM(validations), &type_list_admissionregistration_v1_Validation, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
     {NM(failurePolicy), &type_admissionregistration_v1_FailurePolicyType, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(auditAnnotations), &type_list_admissionregistration_v1_AuditAnnotation, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_20, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(variables), &type_list_admissionregistration_v1_Variable, &extra_20, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_15, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(variables), &type_list_admissionregistration_v1_Variable, &extra_15, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_admissionregistration_v1_ParamKind[] = {
     {NM(apiVersion), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
@@ -3151,10 +3052,10 @@ static const struct field fields_admissionregistration_v1_ValidatingAdmissionPol
     {NM(items), &type_list_admissionregistration_v1_ValidatingAdmissionPolicyBinding, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec[] = {
-    {NM(policyName), &type_string, &extra_58, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
+    {NM(policyName), &type_string, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
     {NM(paramRef), &type_admissionregistration_v1_ParamRef, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(matchResources), &type_admissionregistration_v1_MatchResources, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(validationActions), &type_list_admissionregistration_v1_ValidationAction, &extra_58, 4, FIELD_REQUIRED | FIELD_OMITEMPTY | FIELD_LIST_SET, 0},
+    {NM(validationActions), &type_list_admissionregistration_v1_ValidationAction, &plain, 4, FIELD_REQUIRED | FIELD_OMITEMPTY | FIELD_LIST_SET, 0},
 };
 static const struct field fields_admissionregistration_v1_ParamRef[] = {
     {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
@@ -3177,7 +3078,7 @@ static const struct field fields_admissionregistration_v1_ValidatingWebhookConfi
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(webhooks), &type_list_admissionregistration_v1_ValidatingWebhook, &extra_20, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(webhooks), &type_list_admissionregistration_v1_ValidatingWebhook, &extra_15, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_admissionregistration_v1_ValidatingWebhookConfigurationList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -3189,7 +3090,7 @@ static const struct field fields_admissionregistration_v1_MutatingWebhookConfigu
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(webhooks), &type_list_admissionregistration_v1_MutatingWebhook, &extra_20, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(webhooks), &type_list_admissionregistration_v1_MutatingWebhook, &extra_15, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_admissionregistration_v1_MutatingWebhookConfigurationList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -3208,7 +3109,7 @@ static const struct field fields_admissionregistration_v1_ValidatingWebhook[] = 
     {NM(sideEffects), &type_admissionregistration_v1_SideEffectClass, &plain, 6, FIELD_REQUIRED | FIELD_POINTER, 0},
     {NM(timeoutSeconds), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(admissionReviewVersions), &type_list_string, &plain, 8, FIELD_REQUIRED | FIELD_ATOMIC, 0},
-    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_20, 11, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_15, 11, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_admissionregistration_v1_MutatingWebhook[] = {
     {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
@@ -3222,7 +3123,7 @@ static const struct field fields_admissionregistration_v1_MutatingWebhook[] = {
     {NM(timeoutSeconds), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(admissionReviewVersions), &type_list_string, &plain, 8, FIELD_REQUIRED | FIELD_ATOMIC, 0},
     {NM(reinvocationPolicy), &type_admissionregistration_v1_ReinvocationPolicyType, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_20, 12, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_15, 12, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_admissionregistration_v1_MutatingAdmissionPolicy[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -3242,11 +3143,11 @@ static const struct field fields_admissionregistration_v1_MutatingAdmissionPolic
     {NM(variables), &type_list_admissionregistration_v1_Variable, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
     {NM(mutations), &type_list_admissionregistration_v1_Mutation, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
     {NM(failurePolicy), &type_admissionregistration_v1_FailurePolicyType, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_20, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_15, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
     {NM(reinvocationPolicy), &type_admissionregistration_v1_ReinvocationPolicyType, &plain, 7, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_admissionregistration_v1_Mutation[] = {
-    {NM(patchType), &type_admissionregistration_v1_PatchType, &extra_41, 2, FIELD_REQUIRED, 0},
+    {NM(patchType), &type_admissionregistration_v1_PatchType, &plain, 2, FIELD_REQUIRED, 0},
     {NM(applyConfiguration), &type_admissionregistration_v1_ApplyConfiguration, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(jsonPatch), &type_admissionregistration_v1_JSONPatch, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
@@ -3328,7 +3229,7 @@ static const struct field fields_apiextensions_v1_CustomResourceDefinitionVersio
     {NM(schema), &type_apiextensions_v1_CustomResourceValidation, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(subresources), &type_apiextensions_v1_CustomResourceSubresources, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(additionalPrinterColumns), &type_list_apiextensions_v1_CustomResourceColumnDefinition, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(selectableFields), &type_list_apiextensions_v1_SelectableField, &extra_71, 9, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(selectableFields), &type_list_apiextensions_v1_SelectableField, &plain, 9, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
 };
 static const struct field fields_apiextensions_v1_SelectableField[] = {
     {NM(jsonPath), &type_string, &plain, 1, FIELD_REQUIRED, 0},
@@ -3355,13 +3256,13 @@ static const struct field fields_apiextensions_v1_CustomResourceDefinitionCondit
     {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 0},
     {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
     {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(observedGeneration), &type_int64, &extra_72, 6, FIELD_OMITEMPTY, 0},
+    {NM(observedGeneration), &type_int64, &plain, 6, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_apiextensions_v1_CustomResourceDefinitionStatus[] = {
-    {NM(conditions), &type_list_apiextensions_v1_CustomResourceDefinitionCondition, &extra_70, 1, FIELD_LIST_MAP, 0},
+    {NM(conditions), &type_list_apiextensions_v1_CustomResourceDefinitionCondition, &extra_26, 1, FIELD_LIST_MAP, 0},
     {NM(acceptedNames), &type_apiextensions_v1_CustomResourceDefinitionNames, &plain, 2, 0, 0},
     {NM(storedVersions), &type_list_string, &plain, 3, FIELD_ATOMIC, 0},
-    {NM(observedGeneration), &type_int64, &extra_72, 4, FIELD_OMITEMPTY, 0},
+    {NM(observedGeneration), &type_int64, &plain, 4, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_apiextensions_v1_CustomResourceDefinition[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -3448,7 +3349,7 @@ static const struct field fields_apiextensions_v1_JSONSchemaProps[] = {
     {NM(x_kubernetes_list_map_keys), &type_list_string, &plain, 41, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
     {NM(x_kubernetes_list_type), &type_string, &plain, 42, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(x_kubernetes_map_type), &type_string, &plain, 43, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(x_kubernetes_validations), &type_list_apiextensions_v1_ValidationRule, &extra_73, 44, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(x_kubernetes_validations), &type_list_apiextensions_v1_ValidationRule, &extra_27, 44, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_apiextensions_v1_ValidationRule[] = {
     {NM(rule), &type_string, &plain, 1, FIELD_REQUIRED, 0},
@@ -3456,7 +3357,7 @@ static const struct field fields_apiextensions_v1_ValidationRule[] = {
     {NM(messageExpression), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
     {NM(reason), &type_apiextensions_v1_FieldValueErrorReason, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(fieldPath), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(optionalOldSelf), &type_bool, &extra_74, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(optionalOldSelf), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_apiextensions_v1_ExternalDocumentation[] = {
     {NM(description), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
@@ -3489,8 +3390,8 @@ static const struct field fields_coordination_v1_LeaseSpec[] = {
     {NM(acquireTime), &type_MicroTime, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 27041},
     {NM(renewTime), &type_MicroTime, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 27063},
     {NM(leaseTransitions), &type_int32, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 27088},
-    {NM(strategy), &type_coordination_v1_CoordinatedLeaseStrategy, &extra_75, 6, FIELD_OMITEMPTY | FIELD_POINTER, 27115},
-    {NM(preferredHolder), &type_string, &extra_75, 7, FIELD_OMITEMPTY | FIELD_POINTER, 27163},
+    {NM(strategy), &type_coordination_v1_CoordinatedLeaseStrategy, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 27115},
+    {NM(preferredHolder), &type_string, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 27163},
 };
 static const struct field fields_coordination_v1_LeaseList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -3502,7 +3403,7 @@ static const struct field fields_node_v1_RuntimeClass[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(handler), &type_string, &extra_76, 2, FIELD_REQUIRED, 0},
+    {NM(handler), &type_string, &plain, 2, FIELD_REQUIRED, 0},
     {NM(overhead), &type_node_v1_Overhead, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(scheduling), &type_node_v1_Scheduling, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
@@ -3523,12 +3424,12 @@ static const struct field fields_discovery_v1_EndpointSlice[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 27302},
-    {NM(addressType), &type_discovery_v1_AddressType, &extra_61, 4, FIELD_REQUIRED, 27366},
-    {NM(endpoints), &type_list_discovery_v1_Endpoint, &extra_60, 2, FIELD_ATOMIC, 27404},
+    {NM(addressType), &type_discovery_v1_AddressType, &plain, 4, FIELD_REQUIRED, 27366},
+    {NM(endpoints), &type_list_discovery_v1_Endpoint, &plain, 2, FIELD_ATOMIC, 27404},
     {NM(ports), &type_list_discovery_v1_EndpointPort, &plain, 3, FIELD_ATOMIC, 27432},
 };
 static const struct field fields_discovery_v1_Endpoint[] = {
-    {NM(addresses), &type_list_string, &extra_77, 1, FIELD_REQUIRED | FIELD_LIST_SET, 27509},
+    {NM(addresses), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_LIST_SET, 27509},
     {NM(conditions), &type_discovery_v1_EndpointConditions, &plain, 2, FIELD_OMITEMPTY, 27546},
     {NM(hostname), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 17841},
     {NM(targetRef), &type_core_v1_ObjectReference, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 17886},
@@ -3573,16 +3474,16 @@ static const struct field fields_resource_v1_ResourceSlice[] = {
 static const struct field fields_resource_v1_ResourceSliceSpec[] = {
     {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 0},
     {NM(pool), &type_resource_v1_ResourcePool, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(nodeName), &type_string, &extra_78, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(nodeSelector), &type_core_v1_NodeSelector, &extra_78, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(allNodes), &type_bool, &extra_78, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(devices), &type_list_resource_v1_Device, &extra_79, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(perDeviceNodeSelection), &type_bool, &extra_80, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(sharedCounters), &type_list_resource_v1_CounterSet, &extra_81, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(nodeName), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(nodeSelector), &type_core_v1_NodeSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(allNodes), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(devices), &type_list_resource_v1_Device, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(perDeviceNodeSelection), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(sharedCounters), &type_list_resource_v1_CounterSet, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
 };
 static const struct field fields_resource_v1_CounterSet[] = {
-    {NM(name), &type_string, &extra_82, 1, FIELD_REQUIRED, 0},
-    {NM(counters), &type_map_resource_v1_Counter, &extra_83, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
+    {NM(counters), &type_map_resource_v1_Counter, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_resource_v1_ResourcePool[] = {
     {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
@@ -3591,38 +3492,38 @@ static const struct field fields_resource_v1_ResourcePool[] = {
 };
 static const struct field fields_resource_v1_Device[] = {
     {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(attributes), &type_map_resource_v1_DeviceAttribute, &extra_60, 2, FIELD_OMITEMPTY, 0},
+    {NM(attributes), &type_map_resource_v1_DeviceAttribute, &plain, 2, FIELD_OMITEMPTY, 0},
     {NM(capacity), &type_map_resource_v1_DeviceCapacity, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(consumesCounters), &type_list_resource_v1_DeviceCounterConsumption, &extra_84, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(nodeName), &type_string, &extra_85, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(nodeSelector), &type_core_v1_NodeSelector, &extra_85, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(allNodes), &type_bool, &extra_85, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(taints), &type_list_resource_v1_DeviceTaint, &extra_86, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(bindsToNode), &type_bool, &extra_87, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(bindingConditions), &type_list_string, &extra_88, 10, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(bindingFailureConditions), &type_list_string, &extra_88, 11, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(allowMultipleAllocations), &type_bool, &extra_89, 12, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(nodeAllocatableResourceMappings), &type_map_resource_v1_NodeAllocatableResourceMapping, &extra_45, 13, FIELD_OMITEMPTY, 0},
+    {NM(consumesCounters), &type_list_resource_v1_DeviceCounterConsumption, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(nodeName), &type_string, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(nodeSelector), &type_core_v1_NodeSelector, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(allNodes), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(taints), &type_list_resource_v1_DeviceTaint, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(bindsToNode), &type_bool, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(bindingConditions), &type_list_string, &plain, 10, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(bindingFailureConditions), &type_list_string, &plain, 11, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(allowMultipleAllocations), &type_bool, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(nodeAllocatableResourceMappings), &type_map_resource_v1_NodeAllocatableResourceMapping, &plain, 13, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_resource_v1_NodeAllocatableResourceMapping[] = {
     {NM(capacityKey), &type_resource_v1_QualifiedName, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(allocationMultiplier), &type_Quantity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_resource_v1_DeviceCounterConsumption[] = {
-    {NM(counterSet), &type_string, &extra_82, 1, FIELD_REQUIRED, 0},
-    {NM(counters), &type_map_resource_v1_Counter, &extra_83, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
+    {NM(counterSet), &type_string, &plain, 1, FIELD_REQUIRED, 0},
+    {NM(counters), &type_map_resource_v1_Counter, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_resource_v1_DeviceCapacity[] = {
     {NM(value), &type_Quantity, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(requestPolicy), &type_resource_v1_CapacityRequestPolicy, &extra_89, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(requestPolicy), &type_resource_v1_CapacityRequestPolicy, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_resource_v1_Counter[] = {
     {NM(value), &type_Quantity, &plain, 1, FIELD_REQUIRED, 0},
 };
 static const struct field fields_resource_v1_CapacityRequestPolicy[] = {
     {NM(default), &type_Quantity, &plain, 1, FIELD_POINTER, 0},
-    {NM(validValues), &type_list_Quantity, &extra_90, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(validRange), &type_resource_v1_CapacityRequestPolicyRange, &extra_90, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(validValues), &type_list_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(validRange), &type_resource_v1_CapacityRequestPolicyRange, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_resource_v1_CapacityRequestPolicyRange[] = {
     {NM(min), &type_Quantity, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY | FIELD_POINTER, 0},
@@ -3630,19 +3531,19 @@ static const struct field fields_resource_v1_CapacityRequestPolicyRange[] = {
     {NM(step), &type_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_resource_v1_DeviceAttribute[] = {
-    {NM(int), &type_int64, &extra_91, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(bool), &type_bool, &extra_91, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(string), &type_string, &extra_91, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(version), &type_string, &extra_91, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(ints), &type_list_int64, &extra_92, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(bools), &type_list_bool, &extra_92, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(strings), &type_list_string, &extra_92, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(versions), &type_list_string, &extra_92, 9, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(int), &type_int64, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(bool), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(string), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(version), &type_string, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(ints), &type_list_int64, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(bools), &type_list_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(strings), &type_list_string, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(versions), &type_list_string, &plain, 9, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
 };
 static const struct field fields_resource_v1_DeviceTaint[] = {
     {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 0},
     {NM(value), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(effect), &type_resource_v1_DeviceTaintEffect, &extra_58, 3, FIELD_REQUIRED, 0},
+    {NM(effect), &type_resource_v1_DeviceTaintEffect, &plain, 3, FIELD_REQUIRED, 0},
     {NM(timeAdded), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_resource_v1_ResourceSliceList[] = {
@@ -3655,76 +3556,76 @@ static const struct field fields_resource_v1_ResourceClaim[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_resource_v1_ResourceClaimSpec, &extra_63, 2, FIELD_REQUIRED, 0},
+    {NM(spec), &type_resource_v1_ResourceClaimSpec, &plain, 2, FIELD_REQUIRED, 0},
     {NM(status), &type_resource_v1_ResourceClaimStatus, &plain, 3, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_resource_v1_ResourceClaimSpec[] = {
     {NM(devices), &type_resource_v1_DeviceClaim, &plain, 1, 0, 0},
 };
 static const struct field fields_resource_v1_DeviceClaim[] = {
-    {NM(requests), &type_list_resource_v1_DeviceRequest, &extra_93, 1, FIELD_ATOMIC, 0},
-    {NM(constraints), &type_list_resource_v1_DeviceConstraint, &extra_94, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(config), &type_list_resource_v1_DeviceClaimConfiguration, &extra_94, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(requests), &type_list_resource_v1_DeviceRequest, &plain, 1, FIELD_ATOMIC, 0},
+    {NM(constraints), &type_list_resource_v1_DeviceConstraint, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(config), &type_list_resource_v1_DeviceClaimConfiguration, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
 };
 static const struct field fields_resource_v1_DeviceRequest[] = {
     {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(exactly), &type_resource_v1_ExactDeviceRequest, &extra_95, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(firstAvailable), &type_list_resource_v1_DeviceSubRequest, &extra_96, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(exactly), &type_resource_v1_ExactDeviceRequest, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(firstAvailable), &type_list_resource_v1_DeviceSubRequest, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
 };
 static const struct field fields_resource_v1_ExactDeviceRequest[] = {
     {NM(deviceClassName), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(selectors), &type_list_resource_v1_DeviceSelector, &extra_94, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(allocationMode), &type_resource_v1_DeviceAllocationMode, &extra_60, 3, FIELD_OMITEMPTY, 0},
-    {NM(count), &type_int64, &extra_97, 4, FIELD_OMITEMPTY, 0},
-    {NM(adminAccess), &type_bool, &extra_98, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(tolerations), &type_list_resource_v1_DeviceToleration, &extra_86, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(capacity), &type_resource_v1_CapacityRequirements, &extra_89, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(selectors), &type_list_resource_v1_DeviceSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(allocationMode), &type_resource_v1_DeviceAllocationMode, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(count), &type_int64, &plain, 4, FIELD_OMITEMPTY, 0},
+    {NM(adminAccess), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(tolerations), &type_list_resource_v1_DeviceToleration, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(capacity), &type_resource_v1_CapacityRequirements, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_resource_v1_DeviceSubRequest[] = {
     {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(deviceClassName), &type_string, &extra_99, 2, FIELD_REQUIRED, 0},
-    {NM(selectors), &type_list_resource_v1_DeviceSelector, &extra_94, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(allocationMode), &type_resource_v1_DeviceAllocationMode, &extra_60, 4, FIELD_OMITEMPTY, 0},
-    {NM(count), &type_int64, &extra_97, 5, FIELD_OMITEMPTY, 0},
-    {NM(tolerations), &type_list_resource_v1_DeviceToleration, &extra_86, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(capacity), &type_resource_v1_CapacityRequirements, &extra_89, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(deviceClassName), &type_string, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(selectors), &type_list_resource_v1_DeviceSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(allocationMode), &type_resource_v1_DeviceAllocationMode, &plain, 4, FIELD_OMITEMPTY, 0},
+    {NM(count), &type_int64, &plain, 5, FIELD_OMITEMPTY, 0},
+    {NM(tolerations), &type_list_resource_v1_DeviceToleration, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(capacity), &type_resource_v1_CapacityRequirements, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_resource_v1_CapacityRequirements[] = {
     {NM(requests), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_resource_v1_DeviceSelector[] = {
-    {NM(cel), &type_resource_v1_CELDeviceSelector, &extra_100, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(cel), &type_resource_v1_CELDeviceSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_resource_v1_CELDeviceSelector[] = {
     {NM(expression), &type_string, &plain, 1, FIELD_REQUIRED, 0},
 };
 static const struct field fields_resource_v1_DeviceConstraint[] = {
-    {NM(requests), &type_list_string, &extra_101, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(matchAttribute), &type_resource_v1_FullyQualifiedName, &extra_102, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(distinctAttribute), &type_resource_v1_FullyQualifiedName, &extra_103, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(requests), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(matchAttribute), &type_resource_v1_FullyQualifiedName, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(distinctAttribute), &type_resource_v1_FullyQualifiedName, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_resource_v1_DeviceClaimConfiguration[] = {
-    {NM(requests), &type_list_string, &extra_101, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(requests), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
     {NM(DeviceConfiguration), &type_resource_v1_DeviceConfiguration, &plain, 2, FIELD_INLINE, 0},
 };
 static const struct field fields_resource_v1_DeviceConfiguration[] = {
-    {NM(opaque), &type_resource_v1_OpaqueDeviceConfiguration, &extra_104, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(opaque), &type_resource_v1_OpaqueDeviceConfiguration, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_resource_v1_OpaqueDeviceConfiguration[] = {
-    {NM(driver), &type_string, &extra_105, 1, FIELD_REQUIRED, 0},
+    {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 0},
     {NM(parameters), &type_RawExtension, &plain, 2, FIELD_REQUIRED, 0},
 };
 static const struct field fields_resource_v1_DeviceToleration[] = {
-    {NM(key), &type_string, &extra_106, 1, FIELD_OMITEMPTY, 0},
-    {NM(operator), &type_resource_v1_DeviceTolerationOperator, &extra_107, 2, FIELD_OMITEMPTY, 0},
+    {NM(key), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(operator), &type_resource_v1_DeviceTolerationOperator, &extra_28, 2, FIELD_OMITEMPTY, 0},
     {NM(value), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(effect), &type_resource_v1_DeviceTaintEffect, &extra_60, 4, FIELD_OMITEMPTY, 0},
+    {NM(effect), &type_resource_v1_DeviceTaintEffect, &plain, 4, FIELD_OMITEMPTY, 0},
     {NM(tolerationSeconds), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_resource_v1_ResourceClaimStatus[] = {
-    {NM(allocation), &type_resource_v1_AllocationResult, &extra_108, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(reservedFor), &type_list_resource_v1_ResourceClaimConsumerReference, &extra_109, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(devices), &type_list_resource_v1_AllocatedDeviceStatus, &extra_110, 4, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
+    {NM(allocation), &type_resource_v1_AllocationResult, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(reservedFor), &type_list_resource_v1_ResourceClaimConsumerReference, &extra_29, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(devices), &type_list_resource_v1_AllocatedDeviceStatus, &extra_30, 4, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_resource_v1_ResourceClaimConsumerReference[] = {
     {NM(apiGroup), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
@@ -3735,27 +3636,27 @@ static const struct field fields_resource_v1_ResourceClaimConsumerReference[] = 
 static const struct field fields_resource_v1_AllocationResult[] = {
     {NM(devices), &type_resource_v1_DeviceAllocationResult, &plain, 1, FIELD_OMITEMPTY, 0},
     {NM(nodeSelector), &type_core_v1_NodeSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(allocationTimestamp), &type_Time, &extra_87, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(allocationTimestamp), &type_Time, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_resource_v1_DeviceAllocationResult[] = {
-    {NM(results), &type_list_resource_v1_DeviceRequestAllocationResult, &extra_94, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(config), &type_list_resource_v1_DeviceAllocationConfiguration, &extra_111, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(results), &type_list_resource_v1_DeviceRequestAllocationResult, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(config), &type_list_resource_v1_DeviceAllocationConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
 };
 static const struct field fields_resource_v1_DeviceRequestAllocationResult[] = {
     {NM(request), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(driver), &type_string, &extra_112, 2, FIELD_REQUIRED, 0},
-    {NM(pool), &type_string, &extra_113, 3, FIELD_REQUIRED, 0},
+    {NM(driver), &type_string, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(pool), &type_string, &plain, 3, FIELD_REQUIRED, 0},
     {NM(device), &type_string, &plain, 4, FIELD_REQUIRED, 0},
-    {NM(adminAccess), &type_bool, &extra_98, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(tolerations), &type_list_resource_v1_DeviceToleration, &extra_86, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(bindingConditions), &type_list_string, &extra_88, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(bindingFailureConditions), &type_list_string, &extra_88, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(shareID), &type_meta_v1_UID, &extra_114, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(consumedCapacity), &type_map_Quantity, &extra_89, 10, FIELD_OMITEMPTY, 0},
+    {NM(adminAccess), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(tolerations), &type_list_resource_v1_DeviceToleration, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(bindingConditions), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(bindingFailureConditions), &type_list_string, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(shareID), &type_meta_v1_UID, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(consumedCapacity), &type_map_Quantity, &plain, 10, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_resource_v1_DeviceAllocationConfiguration[] = {
-    {NM(source), &type_resource_v1_AllocationConfigSource, &extra_58, 1, FIELD_REQUIRED, 0},
-    {NM(requests), &type_list_string, &extra_101, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(source), &type_resource_v1_AllocationConfigSource, &plain, 1, FIELD_REQUIRED, 0},
+    {NM(requests), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
     {NM(DeviceConfiguration), &type_resource_v1_DeviceConfiguration, &plain, 3, FIELD_INLINE, 0},
 };
 static const struct field fields_resource_v1_ResourceClaimList[] = {
@@ -3767,13 +3668,13 @@ static const struct field fields_resource_v1_ResourceClaimList[] = {
 static const struct field fields_resource_v1_DeviceClass[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &extra_48, 1, FIELD_OMITEMPTY, 831},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
     {NM(spec), &type_resource_v1_DeviceClassSpec, &plain, 2, FIELD_REQUIRED, 0},
 };
 static const struct field fields_resource_v1_DeviceClassSpec[] = {
-    {NM(selectors), &type_list_resource_v1_DeviceSelector, &extra_94, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(config), &type_list_resource_v1_DeviceClassConfiguration, &extra_94, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(extendedResourceName), &type_string, &extra_115, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(selectors), &type_list_resource_v1_DeviceSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(config), &type_list_resource_v1_DeviceClassConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(extendedResourceName), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_resource_v1_DeviceClassConfiguration[] = {
     {NM(DeviceConfiguration), &type_resource_v1_DeviceConfiguration, &plain, 1, FIELD_INLINE, 0},
@@ -3804,15 +3705,15 @@ static const struct field fields_resource_v1_AllocatedDeviceStatus[] = {
     {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 0},
     {NM(pool), &type_string, &plain, 2, FIELD_REQUIRED, 0},
     {NM(device), &type_string, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(shareID), &type_string, &extra_114, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(conditions), &type_list_meta_v1_Condition, &extra_70, 4, FIELD_LIST_MAP, 0},
+    {NM(shareID), &type_string, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(conditions), &type_list_meta_v1_Condition, &extra_26, 4, FIELD_LIST_MAP, 0},
     {NM(data), &type_RawExtension, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(networkData), &type_resource_v1_NetworkDeviceData, &extra_60, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(networkData), &type_resource_v1_NetworkDeviceData, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_resource_v1_NetworkDeviceData[] = {
-    {NM(interfaceName), &type_string, &extra_116, 1, FIELD_OMITEMPTY, 0},
-    {NM(ips), &type_list_string, &extra_117, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(hardwareAddress), &type_string, &extra_118, 3, FIELD_OMITEMPTY, 0},
+    {NM(interfaceName), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(ips), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(hardwareAddress), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_flowcontrol_v1_FlowSchema[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -3845,7 +3746,7 @@ static const struct field fields_flowcontrol_v1_PolicyRulesWithSubjects[] = {
     {NM(nonResourceRules), &type_list_flowcontrol_v1_NonResourcePolicyRule, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
 };
 static const struct field fields_flowcontrol_v1_Subject[] = {
-    {NM(kind), &type_flowcontrol_v1_SubjectKind, &extra_41, 1, FIELD_REQUIRED, 0},
+    {NM(kind), &type_flowcontrol_v1_SubjectKind, &plain, 1, FIELD_REQUIRED, 0},
     {NM(user), &type_flowcontrol_v1_UserSubject, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(group), &type_flowcontrol_v1_GroupSubject, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
     {NM(serviceAccount), &type_flowcontrol_v1_ServiceAccountSubject, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
@@ -3872,7 +3773,7 @@ static const struct field fields_flowcontrol_v1_NonResourcePolicyRule[] = {
     {NM(nonResourceURLs), &type_list_string, &plain, 6, FIELD_REQUIRED | FIELD_LIST_SET, 0},
 };
 static const struct field fields_flowcontrol_v1_FlowSchemaStatus[] = {
-    {NM(conditions), &type_list_flowcontrol_v1_FlowSchemaCondition, &extra_2, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(conditions), &type_list_flowcontrol_v1_FlowSchemaCondition, &extra_0, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_flowcontrol_v1_FlowSchemaCondition[] = {
     {NM(type), &type_flowcontrol_v1_FlowSchemaConditionType, &plain, 1, FIELD_OMITEMPTY, 0},
@@ -3895,9 +3796,9 @@ static const struct field fields_flowcontrol_v1_PriorityLevelConfigurationList[]
     {NM(items), &type_list_flowcontrol_v1_PriorityLevelConfiguration, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_flowcontrol_v1_PriorityLevelConfigurationSpec[] = {
-    {NM(type), &type_flowcontrol_v1_PriorityLevelEnablement, &extra_119, 1, FIELD_REQUIRED, 0},
-    {NM(limited), &type_flowcontrol_v1_LimitedPriorityLevelConfiguration, &extra_120, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(exempt), &type_flowcontrol_v1_ExemptPriorityLevelConfiguration, &extra_121, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(type), &type_flowcontrol_v1_PriorityLevelEnablement, &plain, 1, FIELD_REQUIRED, 0},
+    {NM(limited), &type_flowcontrol_v1_LimitedPriorityLevelConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(exempt), &type_flowcontrol_v1_ExemptPriorityLevelConfiguration, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_flowcontrol_v1_LimitedPriorityLevelConfiguration[] = {
     {NM(nominalConcurrencyShares), &type_int32, &plain, 1, FIELD_POINTER, 0},
@@ -3910,8 +3811,8 @@ static const struct field fields_flowcontrol_v1_ExemptPriorityLevelConfiguration
     {NM(lendablePercent), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_flowcontrol_v1_LimitResponse[] = {
-    {NM(type), &type_flowcontrol_v1_LimitResponseType, &extra_119, 1, FIELD_REQUIRED, 0},
-    {NM(queuing), &type_flowcontrol_v1_QueuingConfiguration, &extra_122, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(type), &type_flowcontrol_v1_LimitResponseType, &plain, 1, FIELD_REQUIRED, 0},
+    {NM(queuing), &type_flowcontrol_v1_QueuingConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
 };
 static const struct field fields_flowcontrol_v1_QueuingConfiguration[] = {
     {NM(queues), &type_int32, &plain, 1, 0, 0},
@@ -3919,7 +3820,7 @@ static const struct field fields_flowcontrol_v1_QueuingConfiguration[] = {
     {NM(queueLengthLimit), &type_int32, &plain, 3, 0, 0},
 };
 static const struct field fields_flowcontrol_v1_PriorityLevelConfigurationStatus[] = {
-    {NM(conditions), &type_list_flowcontrol_v1_PriorityLevelConfigurationCondition, &extra_2, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(conditions), &type_list_flowcontrol_v1_PriorityLevelConfigurationCondition, &extra_0, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_flowcontrol_v1_PriorityLevelConfigurationCondition[] = {
     {NM(type), &type_flowcontrol_v1_PriorityLevelConfigurationConditionType, &plain, 1, FIELD_OMITEMPTY, 0},
@@ -3970,11 +3871,11 @@ static const struct field fields_apidiscovery_v2_APIGroupDiscovery[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(versions), &type_list_apidiscovery_v2_APIVersionDiscovery, &extra_123, 2, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
+    {NM(versions), &type_list_apidiscovery_v2_APIVersionDiscovery, &extra_31, 2, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_apidiscovery_v2_APIVersionDiscovery[] = {
     {NM(version), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(resources), &type_list_apidiscovery_v2_APIResourceDiscovery, &extra_124, 2, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
+    {NM(resources), &type_list_apidiscovery_v2_APIResourceDiscovery, &extra_32, 2, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
     {NM(freshness), &type_apidiscovery_v2_DiscoveryFreshness, &plain, 3, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_apidiscovery_v2_APIResourceDiscovery[] = {
@@ -3985,12 +3886,12 @@ static const struct field fields_apidiscovery_v2_APIResourceDiscovery[] = {
     {NM(verbs), &type_list_string, &plain, 5, FIELD_REQUIRED | FIELD_LIST_SET, 0},
     {NM(shortNames), &type_list_string, &plain, 6, FIELD_OMITEMPTY | FIELD_LIST_SET, 0},
     {NM(categories), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_LIST_SET, 0},
-    {NM(subresources), &type_list_apidiscovery_v2_APISubresourceDiscovery, &extra_125, 8, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
+    {NM(subresources), &type_list_apidiscovery_v2_APISubresourceDiscovery, &extra_33, 8, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
 };
 static const struct field fields_apidiscovery_v2_APISubresourceDiscovery[] = {
     {NM(subresource), &type_string, &plain, 1, FIELD_REQUIRED, 0},
     {NM(responseKind), &type_meta_v1_GroupVersionKind, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(acceptedTypes), &type_list_meta_v1_GroupVersionKind, &extra_126, 3, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
+    {NM(acceptedTypes), &type_list_meta_v1_GroupVersionKind, &extra_34, 3, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
     {NM(verbs), &type_list_string, &plain, 4, FIELD_REQUIRED | FIELD_LIST_SET, 0},
 };
 static const struct field fields_meta_v1_TypeMeta[] = {
@@ -4002,7 +3903,7 @@ static const struct field fields_meta_v1_ListMeta[] = {
     {NM(resourceVersion), &type_string, &plain, 2, FIELD_OMITEMPTY, 28161},
     {NM(continue), &type_string, &plain, 3, FIELD_OMITEMPTY, 28222},
     {NM(remainingItemCount), &type_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 28279},
-    {NM(shardInfo), &type_meta_v1_ShardInfo, &extra_127, 5, FIELD_OMITEMPTY | FIELD_POINTER, 28324},
+    {NM(shardInfo), &type_meta_v1_ShardInfo, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 28324},
 };
 static const struct field fields_meta_v1_ShardInfo[] = {
     {NM(selector), &type_string, &plain, 1, FIELD_REQUIRED, 28420},
@@ -4020,7 +3921,7 @@ static const struct field fields_meta_v1_ObjectMeta[] = {
     {NM(deletionGracePeriodSeconds), &type_int64, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 29094},
     {NM(labels), &type_map_string, &plain, 11, FIELD_OMITEMPTY, 29164},
     {NM(annotations), &type_map_string, &plain, 12, FIELD_OMITEMPTY, 29222},
-    {NM(ownerReferences), &type_list_meta_v1_OwnerReference, &extra_128, 13, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 29267},
+    {NM(ownerReferences), &type_list_meta_v1_OwnerReference, &extra_29, 13, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 29267},
     {NM(finalizers), &type_list_string, &plain, 14, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_SET, 29340},
     {NM(managedFields), &type_list_meta_v1_ManagedFieldsEntry, &plain, 17, FIELD_OMITEMPTY | FIELD_ATOMIC, 29429},
 };
@@ -4045,7 +3946,7 @@ static const struct field fields_meta_v1_ListOptions[] = {
     {NM(limit), &type_int64, &plain, 7, FIELD_OMITEMPTY, 0},
     {NM(continue), &type_string, &plain, 8, FIELD_OMITEMPTY, 0},
     {NM(sendInitialEvents), &type_bool, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(shardSelector), &type_string, &extra_127, 15, FIELD_OMITEMPTY, 0},
+    {NM(shardSelector), &type_string, &plain, 15, FIELD_OMITEMPTY, 0},
 };
 static const struct field fields_meta_v1_GetOptions[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -4237,12 +4138,12 @@ static const struct field fields_meta_v1_PartialObjectMetadataList[] = {
     {NM(items), &type_list_meta_v1_PartialObjectMetadata, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_meta_v1_Condition[] = {
-    {NM(type), &type_string, &extra_52, 1, FIELD_REQUIRED, 8735},
-    {NM(status), &type_meta_v1_ConditionStatus, &extra_129, 2, FIELD_REQUIRED, 8782},
-    {NM(observedGeneration), &type_int64, &extra_130, 3, FIELD_OMITEMPTY, 8748},
-    {NM(lastTransitionTime), &type_Time, &extra_131, 4, FIELD_REQUIRED, 8832},
-    {NM(reason), &type_string, &extra_132, 5, FIELD_REQUIRED, 8857},
-    {NM(message), &type_string, &extra_133, 6, FIELD_REQUIRED, 7724},
+    {NM(type), &type_string, &plain, 1, FIELD_REQUIRED, 8735},
+    {NM(status), &type_meta_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
+    {NM(observedGeneration), &type_int64, &plain, 3, FIELD_OMITEMPTY, 8748},
+    {NM(lastTransitionTime), &type_Time, &plain, 4, FIELD_REQUIRED, 8832},
+    {NM(reason), &type_string, &plain, 5, FIELD_REQUIRED, 8857},
+    {NM(message), &type_string, &plain, 6, FIELD_REQUIRED, 7724},
 };
 static const struct field fields_meta_v1_WatchEvent[] = {
     {NM(type), &type_string, &plain, 1, FIELD_REQUIRED, 0},

@@ -49,11 +49,7 @@ struct field_extra {
     const struct name *patch_key;        /* patchMergeKey */
     const struct name *const *list_keys; /* NULL-terminated, with FIELD_LIST_MAP */
     const char *dflt;                    /* JSON text of the declared default; NULL: none */
-    /* Upstream's declarations, for whoever writes checks; no code reads them: the checks are in validate_*.c, and
-     * what is behind a gate that is off is taken out in defaults.c. */
-    const char *rules; /* "required;minimum=0;maxItems=8"; "a:": upstream only runs it beside the hand-written one */
-    const char *gate;  /* feature gates that must be on for it, comma-separated */
-    const char *doc;   /* of a field of a type of run time: its description; NULL: none */
+    const char *doc;                     /* of a field of a type of run time: its description; NULL: none */
 };
 
 struct field {
