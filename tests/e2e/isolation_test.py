@@ -86,6 +86,7 @@ def helpers_of_ours_own_nothing(c):
   - %s, readinessProbe: {exec: {command: ["true"]}, periodSeconds: 1}}''' % hunter))
     for name in ('shared', 'alone'):
         eventually(name + ' hunts', lambda: 'hunting' in logs(c, name, 'hunter'))
+    eventually('the third runs', lambda: statuses(c, 'shared')['still']['state'].get('running'))
     end = time.monotonic() + size(6, 75)        # while they hunt
     while time.monotonic() < end:
         asked = [subprocess.Popen([c.bin + '/kubectl', 'exec', name, '-c', container, '--', 'sleep', '0.2'], env=c.env, stderr=subprocess.PIPE, text=True)
@@ -220,7 +221,7 @@ def images_and_working_folders_lead_nowhere_else(c):
     assert 'ESCAPE' not in logs(c, 'folders'), logs(c, 'folders')
     eventually('the evil image runs or does not', lambda: 'looked' in logs(c, 'evil') or json.dumps(statuses(c, 'evil')).count('Error'), 30)
     assert 'ESCAPE' not in logs(c, 'evil')
-    c.kubectl('wait', '--for=condition=Ready', 'pod/shebang', '--timeout=30s')
+    c.kubectl('wait', '--for=condition=Ready', 'pod/shebang', '--timeout=90s')
     for n in range(size(5, 50)):
         c.kubectl('exec', 'shebang', '--', '/tmp/run', check=False)
         c.kubectl('exec', 'shebang', '--', '/proc/self/exe', '--version', check=False)
