@@ -442,3 +442,31 @@ TEST(an_object_of_any_kind_may_lack_anything_at_any_depth)
         }
     CHECK(decoded > 500);
 }
+
+/* A write to the object leaves status alone where it has a door of its own; a node comes with one. */
+TEST(status_with_a_subresource_is_the_servers)
+{
+    size_t looked = 0;
+    for (size_t i = 0; kinds[i]; i++) {
+        bool apart = false;
+        for (size_t k = 0; k < kinds[i]->nsubs; k++)
+            apart = apart || strcmp(kinds[i]->subs[k].name, "status") == 0;
+        if (!apart)
+            continue;
+        looked++;
+        AUTO(arena_fini) struct arena a = ARENA;
+        struct val v = val_map(), old = val_map();
+        val_set_text(&a, val_need_map(&a, &v, N(status)), N(message), S("a client's"));
+        val_set_text(&a, val_need_map(&a, &old, N(status)), N(message), S("the server's"));
+        val_set(&a, &old, N(metadata), val_map());
+        struct val next = val_copy(&a, &v);
+        kind_prepare_create(&a, kinds[i], &next, NOW);
+        if (kinds[i] != K(Node) && val_text_at(&next, N(status), N(message)).n)
+            test_failed(__FILE__, __LINE__, "a create of " STR_FMT " sets its status", STR_ARG(kinds[i]->kind));
+        next = val_copy(&a, &v);
+        kind_prepare_update(&a, kinds[i], S(""), &next, &old, NOW);
+        if (!str_eqz(val_text_at(&next, N(status), N(message)), "the server's"))
+            test_failed(__FILE__, __LINE__, "an update of " STR_FMT " sets its status", STR_ARG(kinds[i]->kind));
+    }
+    CHECK(looked > 20);
+}

@@ -2,6 +2,8 @@
 #include "api/codec.h"
 #include "base/test.h"
 #include "cli/controllers.h"
+#include "control/manager.h"
+#include "server/boot.h"
 #include "server/int.h"
 #include "wire/json.h"
 
@@ -161,4 +163,21 @@ TEST(controllers_that_are_ended_early_leave_the_server_alone)
     controllers_stop(w.controllers); /* their caches are being filled */
     CHECK(server_ask(VERB_GET, K(Namespace), S(""), S("default"), "", STR_NONE));
     server_close_store(w.server);
+}
+
+/* Without its role every write of a controller is forbidden, which only the log would tell. */
+TEST(every_controller_has_a_role)
+{
+    for (size_t c = 0; controllers[c]; c++) {
+        AUTO(arena_fini) struct arena a = ARENA;
+        struct str ns, want = arena_fmt(&a, "system:controller:%s", controllers[c]->account);
+        const struct kind *k;
+        struct val tree;
+        bool found = false;
+        for (size_t i = 0; !found && rbac_boot_next(&a, i, &k, &ns, &tree); i++)
+            found = k == K(ClusterRole) && str_eq(val_text_at(&tree, N(metadata), N(name)), want);
+        if (!found)
+            test_failed(__FILE__, __LINE__, "the account of controller %s has no role: server/rbac_boot.c",
+                        controllers[c]->name);
+    }
 }
