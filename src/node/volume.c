@@ -72,7 +72,6 @@ static struct volume_file file_of(struct str bytes, int64_t mode)
     return (struct volume_file){.bytes = bytes, .mode = (uint32_t)mode, .uid = -1};
 }
 
-/* `ref`: ConfigMap or Secret source with items, optional; the name stands in `name`. */
 static bool add_members(struct volume_files *out, const struct volume_input *in, const struct val *members,
                         int64_t mode, struct err *err)
 {
@@ -82,6 +81,7 @@ static bool add_members(struct volume_files *out, const struct volume_input *in,
     return true;
 }
 
+/* `ref`: ConfigMap or Secret source with items, optional; the name stands in `name`. */
 static bool add_object(struct volume_files *out, const struct volume_input *in, const struct kind *kind,
                        const struct val *ref, struct str name, int64_t mode, struct err *err)
 {

@@ -6,7 +6,9 @@
  *   VERBS GROUPS RESOURCES [NAMES]      lists by commas; the core group is written core
  *   VERBS /PATH[,/PATH]
  *
- * "bind NAME ROLE SUBJECT[,SUBJECT]": a ClusterRoleBinding; g:GROUP, u:USER, s:NAMESPACE/ACCOUNT. */
+ * "bind NAME ROLE SUBJECT[,SUBJECT]": a ClusterRoleBinding; g:GROUP, u:USER, s:NAMESPACE/ACCOUNT.
+ * "ctrl ACCOUNT" begins the role system:controller:ACCOUNT of that account of kube-system, bound to it. Telling
+ * events is everyone's. */
 #define READ  "get,list,watch"
 #define WRITE "create,delete,deletecollection,patch,update"
 #define ALL   "create,delete,deletecollection,get,list,patch,update,watch"
