@@ -92,10 +92,12 @@ def applies_lead_where_kubectls_lead(c):
                 run(program + ['-n', ns, '-f', '-'], input=text, env=c.env, check=False)
                 if objects is first:        # somebody else has a hand in it
                     for o in changed:
-                        status, live = api.call('GET', path_of(o, ns))
-                        if status == 200:
-                            mine = {**live, **{k: o[k] for k in o if k != 'metadata'}}
-                            api.call('PUT', path_of(o, ns), {**mine, 'metadata': {**live['metadata'], 'labels': o['metadata'].get('labels', {})}})
+                        status = 409            # a controller writes it, too
+                        while status == 409:
+                            status, live = api.call('GET', path_of(o, ns))
+                            if status == 200:
+                                mine = {**live, **{k: o[k] for k in o if k != 'metadata'}}
+                                status, _ = api.call('PUT', path_of(o, ns), {**mine, 'metadata': {**live['metadata'], 'labels': o['metadata'].get('labels', {})}})
         for o in first:
             (s1, a), (s2, b) = (api.call('GET', path_of(o, ns)) for ns in 'kw')
             assert s1 == s2 and (s1 != 200 or shown(a) == shown(b)), '\n'.join(['', *('%s: %s' % (k, json.dumps(v)) for k, v in (
