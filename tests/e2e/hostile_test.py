@@ -104,6 +104,50 @@ def bad_requests(c):
     assert c.get('cm', 'kept', '-n', 'bad')['data'] == {'a': 'b'}
 
 
+def what_is_seldom_asked(c):
+    """In order, or refused with upstream's words."""
+    pod = lambda **spec: {'metadata': {'name': 'seldom'}, 'spec': {'containers': [{'name': 'c', 'image': 'i', **spec.pop('c', {})}], **spec}}
+    pods, table = '/api/v1/namespaces/bad/pods?dryRun=All', [('Accept', 'application/json;as=Table;v=v1;g=meta.k8s.io')]
+    review = {'spec': {'resourceAttributes': {'verb': 'get', 'resource': 'pods'}}}
+    asleep = {'c': {'lifecycle': {'preStop': {'sleep': {'seconds': 0}}, 'postStart': {'sleep': {'seconds': 0}}}}}
+    wrong = []
+    for name, method, path, body, headers, status, words in (
+            ('a review as a table', 'POST', '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews', review, table, 406, ['only the following media types are accepted']),
+            ('the same as itself', 'POST', '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews', review, [], 201, ['"allowed":true']),
+            ('hooks that sleep for no time', 'POST', pods, pod(**asleep), [], 201, ['"seconds":0']),
+            ("users of its own, the host's network", 'POST', pods, pod(hostUsers=False, hostNetwork=True), [], 422, ['hostUsers', 'hostNetwork']),
+            ("users of its own, the host's processes", 'POST', pods, pod(hostUsers=False, hostPID=True), [], 422, ['hostUsers', 'HostPID']),
+            ("users of its own, the host's messages", 'POST', pods, pod(hostUsers=False, hostIPC=True), [], 422, ['hostUsers', 'HostIPC'])):
+        got, _, text = c.raw.ask(method, path, body, headers=headers)
+        if got != status or not all(w in text for w in words):
+            wrong.append('%s: %d %s' % (name, got, text[:300]))
+    for path, status in (('/api', 405), ('/apis', 405), ('/api/v1', 405), ('/apis/apps/v1', 405), ('/version', 405), ('/openapi/v2', 200)):
+        got, _, text = c.raw.ask('HEAD', path)
+        if got != status or text:
+            wrong.append('HEAD %s: %d %r' % (path, got, text[:100]))
+    assert not wrong, '\n'.join(wrong)
+
+
+def a_read_of_the_future_waits(c):
+    """For a revision that comes within three seconds."""
+    here = lambda: int(json.loads(c.raw.ask('GET', cases.KEPT)[2])['metadata']['resourceVersion'])
+    for path in (cases.KEPT, cases.CM):
+        got = []
+        want = here() + 1
+        while int(json.loads(c.raw.ask('GET', cases.CM)[2])['metadata']['resourceVersion']) >= want:
+            want += 50                                      # beyond whatever else is written
+        t = threading.Thread(target=lambda: got.append(c.raw.ask('GET', path + '?resourceVersion=%d' % want)))
+        t.start()
+        time.sleep(0.2)
+        early = list(got)
+        end = time.monotonic() + 2.5
+        while not got and time.monotonic() < end:
+            c.raw.ask('PATCH', cases.KEPT, {'metadata': {'labels': {'n': str(time.monotonic_ns())}}}, 'application/merge-patch+json')
+        t.join()
+        assert not early and got[0][0] == 200, (path, early, got[0][0], got[0][2][:300])
+        assert int(json.loads(got[0][2])['metadata']['resourceVersion']) >= want or path == cases.KEPT, got[0][2][:300]
+
+
 def bad_manifests(c):
     wrong, n_cases = [], 0
     with Neighbour(c.raw) as n:
@@ -462,5 +506,5 @@ def hanging_clients_leave_nothing(c):
 
 
 if __name__ == '__main__':
-    main([slow_clients_come, broken_http, in_pieces, bad_requests, bad_manifests, garbage_before_tls, broken_frames, dns_packets,
+    main([slow_clients_come, broken_http, in_pieces, bad_requests, what_is_seldom_asked, a_read_of_the_future_waits, bad_manifests, garbage_before_tls, broken_frames, dns_packets,
           image_layers, volumes_of_pods, slow_clients_are_gone, hanging_clients_leave_nothing], port=16470, cluster=Attacked)
