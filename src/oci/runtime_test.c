@@ -282,8 +282,8 @@ TEST(long_lines_are_pieces_and_a_log_is_rotated_under_its_writer)
         CHECK(str_starts(line, str_of(want[i].head)));
         CHECK_INT(line.n - 9, want[i].n);
     }
-    /* every line arrives in one of the files, once, whole */
-    o = shell_run(&w, "seq 1 20000; sleep 1000");
+    /* every line arrives in one of the files, once, whole; the shell obeys when all of them are written */
+    o = shell_run(&w, "trap 'exit 0' TERM; seq 1 20000; while :; do sleep 1000 & wait; done");
     c = box_run(&w, "c2", &o);
     wait_for(&w, &w.full, 1);
     (void)snprintf(path, sizeof path, "%s/ns_pod_uid/c2/0.log", w.logs);
@@ -291,8 +291,8 @@ TEST(long_lines_are_pieces_and_a_log_is_rotated_under_its_writer)
     CHECK(rename(path, moved) == 0);
     container_log_reopen(c);
     CHECK_STR(exec_run(&w, c, "echo settled"), S("settled")); /* the shim has done what it was told before */
-    container_kill(c, SIGKILL);
-    (void)wait_exit(&w, c);
+    container_kill(c, SIGTERM);
+    CHECK_INT(wait_exit(&w, c), 0);
     struct str new = log_said(&w, "c2");
     CHECK(rename(moved, path) == 0);
     struct str old = log_said(&w, "c2");
