@@ -25,7 +25,7 @@ ifeq ($(V),fuzz)
 CC := clang$(if $(shell command -v clang),,-14)
 endif
 B := build/$(V)
-ROOMS := base sys wire api store server client control oci net edge node cli
+ROOMS := base sys wire api cel store server client control oci net edge node cli
 
 PKGS := libuv openssl sqlite3 yaml-0.1 libmnl zlib libzstd libseccomp
 PKGS_JOB := libcurl libarchive
