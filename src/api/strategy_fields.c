@@ -1,0 +1,84 @@
+/* strategy_fields.c - which fields of a kind a list may be selected by, and the text that a selector compares with.
+ */
+#include "api/strategy_int.h"
+
+struct selectable {
+    const struct kind *kind;
+    const char *paths[12];
+};
+#define EVENT_FIELDS(prefix)                                                                                         \
+    prefix ".kind", prefix ".namespace", prefix ".name", prefix ".uid", prefix ".apiVersion",                        \
+        prefix ".resourceVersion", prefix ".fieldPath"
+static const struct selectable selectables[] = {
+    {K(Pod),
+     {"spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork",
+      "status.phase", "status.podIP", "status.nominatedNodeName", "status.podIPs", "spec.host"}},
+    {K(ReplicationController), {"status.replicas"}},
+    {K(Service), {"spec.clusterIP", "spec.type"}},
+    {K(Event), {EVENT_FIELDS("involvedObject"), "reason", "reportingComponent", "source", "type"}},
+    {K(events_k8s_io_Event), {EVENT_FIELDS("regarding"), "reason", "reportingController", "type"}},
+    {K(Namespace), {"status.phase", "name"}},
+    {K(Node), {"spec.unschedulable"}},
+    {K(PersistentVolume), {"name"}},
+    {K(PersistentVolumeClaim), {"name"}},
+    {K(Secret), {"type"}},
+    {K(Job), {"status.successful"}},
+    {K(CertificateSigningRequest), {"spec.signerName"}},
+    {K(ResourceSlice), {"spec.nodeName", "spec.driver"}},
+};
+
+bool kind_field_supported(const struct kind *k, struct str path)
+{
+    if (str_eq(path, S("metadata.name")) || str_eq(path, S("metadata.namespace")))
+        return true;
+    for (size_t i = 0; i < countof(selectables); i++)
+        for (size_t j = 0; selectables[i].kind == k && j < countof(selectables[i].paths); j++)
+            if (selectables[i].paths[j] && str_eqz(path, selectables[i].paths[j]))
+                return true;
+    return false;
+}
+
+static const struct val *path_follow(const struct val *v, struct str path)
+{
+    struct str part;
+    while (v && str_cut(&path, '.', &part))
+        v = val_get_str(v, part);
+    return v;
+}
+
+struct str kind_field_value(struct arena *a, const struct kind *k, const struct val *tree, struct str path)
+{
+    const struct val *v;
+    if (str_eq(path, S("spec.host")))
+        path = S("spec.nodeName");
+    if (str_eq(path, S("name")))
+        path = S("metadata.name");
+    if (str_eq(path, S("status.successful")))
+        path = S("status.succeeded");
+    if (str_eq(path, S("source"))) {
+        struct str source = val_text_at(tree, N(source), N(component));
+        return source.n ? source : TEXT(tree, reportingComponent);
+    }
+    v = path_follow(tree, path);
+    if (!v && k->storage) { /* the tree may have the form of the other group */
+        if (str_starts(path, S("regarding.")))
+            v = path_follow(V(tree, involvedObject), str_sub(path, 10, path.n));
+        else if (str_starts(path, S("involvedObject.")))
+            v = path_follow(V(tree, regarding), str_sub(path, 15, path.n));
+        else if (str_eq(path, S("reportingController")))
+            v = V(tree, reportingComponent);
+        else if (str_eq(path, S("reportingComponent")))
+            v = V(tree, reportingController);
+    }
+    if (val_is(v, VAL_STRING))
+        return val_text(v);
+    if (val_is(v, VAL_INT))
+        return arena_fmt(a, "%lld", (long long)v->i);
+    if (val_is(v, VAL_BOOL))
+        return v->b ? S("true") : S("false");
+    if (str_eq(path, S("spec.hostNetwork")) || str_eq(path, S("spec.unschedulable")))
+        return S("false");
+    if (str_eq(path, S("status.replicas")) || str_eq(path, S("status.succeeded")))
+        return S("0");
+    return S("");
+}
