@@ -101,7 +101,7 @@ void check_conditions(ERRS, const struct val *conditions);
 void check_finalizer(ERRS, struct str name);
 void check_non_special_ip(ERRS, struct str ip);
 
-/* validate_pod.c, validate_container.c, validate_volume.c */
+/* validate_pod.c, _pod_update.c, _affinity.c, _container.c, _security.c, _probe.c, _volume.c */
 struct pod_rules {
     bool is_pod; /* not a template */
     const struct val *meta, *spec;
@@ -113,6 +113,14 @@ struct pod_rules pod_rules_of(bool is_pod, const struct val *meta, const struct 
 void pod_rules_fini(struct pod_rules *p);
 AUTO_VALUE(pod_rules_fini, struct pod_rules);
 void check_pod_spec(ERRS, const struct val *spec, const struct val *meta, bool is_pod);
+void check_pod(struct field_errors *e, const struct val *v);
+void check_pod_update(struct field_errors *e, const struct val *v, const struct val *old);
+void check_pod_status(struct field_errors *e, const struct val *v, const struct val *old);
+void check_images(ERRS, const struct val *containers);
+void check_affinity(ERRS, const struct val *affinity);
+void check_spread(ERRS, const struct val *constraints);
+void check_probes(ERRS, const struct val *container, int64_t grace);
+void check_lifecycle(ERRS, const struct val *life, int64_t grace, const struct val *os);
 void check_containers(ERRS, const struct pod_rules *p, const struct val *containers);
 void check_init_containers(ERRS, const struct pod_rules *p, const struct val *containers);
 void check_ephemeral_containers(ERRS, const struct pod_rules *p, const struct val *containers);
