@@ -1765,35 +1765,35 @@ static const struct field fields_apiregistration_v1_APIServiceList[] = {
     {NM(items), &type_list_apiregistration_v1_APIService, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_apiregistration_v1_ServiceReference[] = {
-    {NM(namespace), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(name), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(port), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(namespace), &type_string, &plain, 1, FIELD_OMITEMPTY, 21848},
+    {NM(name), &type_string, &plain, 2, FIELD_OMITEMPTY, 21873},
+    {NM(port), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 21893},
 };
 static const struct field fields_apiregistration_v1_APIServiceSpec[] = {
-    {NM(service), &type_apiregistration_v1_ServiceReference, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(group), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(version), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(insecureSkipTLSVerify), &type_bool, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(caBundle), &type_bytes, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(groupPriorityMinimum), &type_int32, &plain, 7, FIELD_REQUIRED, 0},
-    {NM(versionPriority), &type_int32, &plain, 8, FIELD_REQUIRED, 0},
+    {NM(service), &type_apiregistration_v1_ServiceReference, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 21969},
+    {NM(group), &type_string, &plain, 2, FIELD_OMITEMPTY, 22048},
+    {NM(version), &type_string, &plain, 3, FIELD_OMITEMPTY, 22058},
+    {NM(insecureSkipTLSVerify), &type_bool, &plain, 4, FIELD_OMITEMPTY, 22070},
+    {NM(caBundle), &type_bytes, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 22151},
+    {NM(groupPriorityMinimum), &type_int32, &plain, 7, FIELD_REQUIRED, 22255},
+    {NM(versionPriority), &type_int32, &plain, 8, FIELD_REQUIRED, 22331},
 };
 static const struct field fields_apiregistration_v1_APIServiceCondition[] = {
-    {NM(type), &type_apiregistration_v1_APIServiceConditionType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(status), &type_apiregistration_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
+    {NM(type), &type_apiregistration_v1_APIServiceConditionType, &plain, 1, FIELD_REQUIRED, 22417},
+    {NM(status), &type_apiregistration_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
+    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 8832},
+    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 8857},
+    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 7724},
 };
 static const struct field fields_apiregistration_v1_APIServiceStatus[] = {
-    {NM(conditions), &type_list_apiregistration_v1_APIServiceCondition, &extra_0, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(conditions), &type_list_apiregistration_v1_APIServiceCondition, &extra_0, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 22475},
 };
 static const struct field fields_apiregistration_v1_APIService[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_apiregistration_v1_APIServiceSpec, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_apiregistration_v1_APIServiceStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(spec), &type_apiregistration_v1_APIServiceSpec, &plain, 2, FIELD_OMITEMPTY, 996},
+    {NM(status), &type_apiregistration_v1_APIServiceStatus, &plain, 3, FIELD_OMITEMPTY, 864},
 };
 static const struct field fields_apps_v1_StatefulSet[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -1803,51 +1803,51 @@ static const struct field fields_apps_v1_StatefulSet[] = {
     {NM(status), &type_apps_v1_StatefulSetStatus, &plain, 3, FIELD_OMITEMPTY, 864},
 };
 static const struct field fields_apps_v1_StatefulSetUpdateStrategy[] = {
-    {NM(type), &type_apps_v1_StatefulSetUpdateStrategyType, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(rollingUpdate), &type_apps_v1_RollingUpdateStatefulSetStrategy, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(type), &type_apps_v1_StatefulSetUpdateStrategyType, &plain, 1, FIELD_OMITEMPTY, 22629},
+    {NM(rollingUpdate), &type_apps_v1_RollingUpdateStatefulSetStrategy, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 22751},
 };
 static const struct field fields_apps_v1_RollingUpdateStatefulSetStrategy[] = {
-    {NM(partition), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(maxUnavailable), &type_IntOrString, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(partition), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 22819},
+    {NM(maxUnavailable), &type_IntOrString, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 22879},
 };
 static const struct field fields_apps_v1_StatefulSetPersistentVolumeClaimRetentionPolicy[] = {
-    {NM(whenDeleted), &type_apps_v1_PersistentVolumeClaimRetentionPolicyType, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(whenScaled), &type_apps_v1_PersistentVolumeClaimRetentionPolicyType, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(whenDeleted), &type_apps_v1_PersistentVolumeClaimRetentionPolicyType, &plain, 1, FIELD_OMITEMPTY, 22977},
+    {NM(whenScaled), &type_apps_v1_PersistentVolumeClaimRetentionPolicyType, &plain, 2, FIELD_OMITEMPTY, 23040},
 };
 static const struct field fields_apps_v1_StatefulSetOrdinals[] = {
-    {NM(start), &type_int32, &plain, 1, 0, 0},
+    {NM(start), &type_int32, &plain, 1, 0, 23162},
 };
 static const struct field fields_apps_v1_StatefulSetSpec[] = {
-    {NM(replicas), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_REQUIRED | FIELD_POINTER, 0},
-    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(volumeClaimTemplates), &type_list_core_v1_PersistentVolumeClaim, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(serviceName), &type_string, &plain, 5, 0, 0},
-    {NM(podManagementPolicy), &type_apps_v1_PodManagementPolicyType, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(updateStrategy), &type_apps_v1_StatefulSetUpdateStrategy, &plain, 7, FIELD_OMITEMPTY, 0},
-    {NM(revisionHistoryLimit), &type_int32, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(minReadySeconds), &type_int32, &plain, 9, FIELD_OMITEMPTY, 0},
-    {NM(persistentVolumeClaimRetentionPolicy), &type_apps_v1_StatefulSetPersistentVolumeClaimRetentionPolicy, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(ordinals), &type_apps_v1_StatefulSetOrdinals, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(replicas), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 23215},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_REQUIRED | FIELD_POINTER, 23254},
+    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 3, FIELD_REQUIRED, 23331},
+    {NM(volumeClaimTemplates), &type_list_core_v1_PersistentVolumeClaim, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 23382},
+    {NM(serviceName), &type_string, &plain, 5, 0, 23490},
+    {NM(podManagementPolicy), &type_apps_v1_PodManagementPolicyType, &plain, 6, FIELD_OMITEMPTY, 23569},
+    {NM(updateStrategy), &type_apps_v1_StatefulSetUpdateStrategy, &plain, 7, FIELD_OMITEMPTY, 22778},
+    {NM(revisionHistoryLimit), &type_int32, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 23687},
+    {NM(minReadySeconds), &type_int32, &plain, 9, FIELD_OMITEMPTY, 23748},
+    {NM(persistentVolumeClaimRetentionPolicy), &type_apps_v1_StatefulSetPersistentVolumeClaimRetentionPolicy, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 23825},
+    {NM(ordinals), &type_apps_v1_StatefulSetOrdinals, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 23898},
 };
 static const struct field fields_apps_v1_StatefulSetStatus[] = {
-    {NM(observedGeneration), &type_int64, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(replicas), &type_int32, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(readyReplicas), &type_int32, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(currentReplicas), &type_int32, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(updatedReplicas), &type_int32, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(currentRevision), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(updateRevision), &type_string, &plain, 7, FIELD_OMITEMPTY, 0},
-    {NM(collisionCount), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(conditions), &type_list_apps_v1_StatefulSetCondition, &extra_0, 10, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(availableReplicas), &type_int32, &plain, 11, 0, 0},
+    {NM(observedGeneration), &type_int64, &plain, 1, FIELD_OMITEMPTY, 23971},
+    {NM(replicas), &type_int32, &plain, 2, FIELD_REQUIRED, 24019},
+    {NM(readyReplicas), &type_int32, &plain, 3, FIELD_OMITEMPTY, 24039},
+    {NM(currentReplicas), &type_int32, &plain, 4, FIELD_OMITEMPTY, 24069},
+    {NM(updatedReplicas), &type_int32, &plain, 5, FIELD_OMITEMPTY, 24103},
+    {NM(currentRevision), &type_string, &plain, 6, FIELD_OMITEMPTY, 24136},
+    {NM(updateRevision), &type_string, &plain, 7, FIELD_OMITEMPTY, 24181},
+    {NM(collisionCount), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 24222},
+    {NM(conditions), &type_list_apps_v1_StatefulSetCondition, &extra_0, 10, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 24290},
+    {NM(availableReplicas), &type_int32, &plain, 11, 0, 24333},
 };
 static const struct field fields_apps_v1_StatefulSetCondition[] = {
-    {NM(type), &type_apps_v1_StatefulSetConditionType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
+    {NM(type), &type_apps_v1_StatefulSetConditionType, &plain, 1, FIELD_REQUIRED, 8735},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
+    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 8832},
+    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 8857},
+    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 7724},
 };
 static const struct field fields_apps_v1_StatefulSetList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -1863,38 +1863,38 @@ static const struct field fields_apps_v1_Deployment[] = {
     {NM(status), &type_apps_v1_DeploymentStatus, &plain, 3, FIELD_OMITEMPTY, 864},
 };
 static const struct field fields_apps_v1_DeploymentSpec[] = {
-    {NM(replicas), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 22042},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_REQUIRED | FIELD_POINTER, 22081},
-    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 3, FIELD_REQUIRED, 22158},
-    {NM(strategy), &type_apps_v1_DeploymentStrategy, &plain, 4, FIELD_OMITEMPTY | FIELD_PATCH_RETAIN_KEYS, 22215},
-    {NM(minReadySeconds), &type_int32, &plain, 5, FIELD_OMITEMPTY, 22253},
-    {NM(revisionHistoryLimit), &type_int32, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 22316},
-    {NM(paused), &type_bool, &plain, 7, FIELD_OMITEMPTY, 22379},
-    {NM(progressDeadlineSeconds), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 22434},
+    {NM(replicas), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 23215},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_REQUIRED | FIELD_POINTER, 23254},
+    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 3, FIELD_REQUIRED, 24580},
+    {NM(strategy), &type_apps_v1_DeploymentStrategy, &plain, 4, FIELD_OMITEMPTY | FIELD_PATCH_RETAIN_KEYS, 24637},
+    {NM(minReadySeconds), &type_int32, &plain, 5, FIELD_OMITEMPTY, 24675},
+    {NM(revisionHistoryLimit), &type_int32, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 24738},
+    {NM(paused), &type_bool, &plain, 7, FIELD_OMITEMPTY, 24801},
+    {NM(progressDeadlineSeconds), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 24856},
 };
 static const struct field fields_apps_v1_DeploymentStrategy[] = {
-    {NM(type), &type_apps_v1_DeploymentStrategyType, &plain, 1, FIELD_OMITEMPTY, 22548},
-    {NM(rollingUpdate), &type_apps_v1_RollingUpdateDeployment, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 22613},
+    {NM(type), &type_apps_v1_DeploymentStrategyType, &plain, 1, FIELD_OMITEMPTY, 24970},
+    {NM(rollingUpdate), &type_apps_v1_RollingUpdateDeployment, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 22751},
 };
 static const struct field fields_apps_v1_RollingUpdateDeployment[] = {
-    {NM(maxUnavailable), &type_IntOrString, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 22666},
-    {NM(maxSurge), &type_IntOrString, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 22768},
+    {NM(maxUnavailable), &type_IntOrString, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 25061},
+    {NM(maxSurge), &type_IntOrString, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 25163},
 };
 static const struct field fields_apps_v1_DeploymentStatus[] = {
-    {NM(observedGeneration), &type_int64, &plain, 1, FIELD_OMITEMPTY, 22877},
-    {NM(replicas), &type_int32, &plain, 2, FIELD_OMITEMPTY, 22925},
-    {NM(updatedReplicas), &type_int32, &plain, 3, FIELD_OMITEMPTY, 22977},
-    {NM(readyReplicas), &type_int32, &plain, 7, FIELD_OMITEMPTY, 23016},
-    {NM(availableReplicas), &type_int32, &plain, 4, FIELD_OMITEMPTY, 23046},
-    {NM(unavailableReplicas), &type_int32, &plain, 5, FIELD_OMITEMPTY, 23087},
-    {NM(terminatingReplicas), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 23146},
-    {NM(conditions), &type_list_apps_v1_DeploymentCondition, &extra_0, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 23171},
-    {NM(collisionCount), &type_int32, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 23235},
+    {NM(observedGeneration), &type_int64, &plain, 1, FIELD_OMITEMPTY, 23971},
+    {NM(replicas), &type_int32, &plain, 2, FIELD_OMITEMPTY, 25272},
+    {NM(updatedReplicas), &type_int32, &plain, 3, FIELD_OMITEMPTY, 25324},
+    {NM(readyReplicas), &type_int32, &plain, 7, FIELD_OMITEMPTY, 24039},
+    {NM(availableReplicas), &type_int32, &plain, 4, FIELD_OMITEMPTY, 24333},
+    {NM(unavailableReplicas), &type_int32, &plain, 5, FIELD_OMITEMPTY, 25363},
+    {NM(terminatingReplicas), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 25422},
+    {NM(conditions), &type_list_apps_v1_DeploymentCondition, &extra_0, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 25447},
+    {NM(collisionCount), &type_int32, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 25511},
 };
 static const struct field fields_apps_v1_DeploymentCondition[] = {
-    {NM(type), &type_apps_v1_DeploymentConditionType, &plain, 1, FIELD_REQUIRED, 23340},
+    {NM(type), &type_apps_v1_DeploymentConditionType, &plain, 1, FIELD_REQUIRED, 25616},
     {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
-    {NM(lastUpdateTime), &type_Time, &plain, 6, FIELD_OMITEMPTY, 23381},
+    {NM(lastUpdateTime), &type_Time, &plain, 6, FIELD_OMITEMPTY, 25657},
     {NM(lastTransitionTime), &type_Time, &plain, 7, FIELD_OMITEMPTY, 8832},
     {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 8857},
     {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 7724},
@@ -1906,38 +1906,38 @@ static const struct field fields_apps_v1_DeploymentList[] = {
     {NM(items), &type_list_apps_v1_Deployment, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_apps_v1_DaemonSetUpdateStrategy[] = {
-    {NM(type), &type_apps_v1_DaemonSetUpdateStrategyType, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(rollingUpdate), &type_apps_v1_RollingUpdateDaemonSet, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(type), &type_apps_v1_DaemonSetUpdateStrategyType, &plain, 1, FIELD_OMITEMPTY, 25765},
+    {NM(rollingUpdate), &type_apps_v1_RollingUpdateDaemonSet, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 22751},
 };
 static const struct field fields_apps_v1_RollingUpdateDaemonSet[] = {
-    {NM(maxUnavailable), &type_IntOrString, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(maxSurge), &type_IntOrString, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(maxUnavailable), &type_IntOrString, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 25853},
+    {NM(maxSurge), &type_IntOrString, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 25963},
 };
 static const struct field fields_apps_v1_DaemonSetSpec[] = {
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 1, FIELD_REQUIRED | FIELD_POINTER, 0},
-    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(updateStrategy), &type_apps_v1_DaemonSetUpdateStrategy, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(minReadySeconds), &type_int32, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(revisionHistoryLimit), &type_int32, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 1, FIELD_REQUIRED | FIELD_POINTER, 23254},
+    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 2, FIELD_REQUIRED, 26127},
+    {NM(updateStrategy), &type_apps_v1_DaemonSetUpdateStrategy, &plain, 3, FIELD_OMITEMPTY, 22778},
+    {NM(minReadySeconds), &type_int32, &plain, 4, FIELD_OMITEMPTY, 23748},
+    {NM(revisionHistoryLimit), &type_int32, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 23687},
 };
 static const struct field fields_apps_v1_DaemonSetStatus[] = {
-    {NM(currentNumberScheduled), &type_int32, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(numberMisscheduled), &type_int32, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(desiredNumberScheduled), &type_int32, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(numberReady), &type_int32, &plain, 4, FIELD_REQUIRED, 0},
-    {NM(observedGeneration), &type_int64, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(updatedNumberScheduled), &type_int32, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(numberAvailable), &type_int32, &plain, 7, FIELD_OMITEMPTY, 0},
-    {NM(numberUnavailable), &type_int32, &plain, 8, FIELD_OMITEMPTY, 0},
-    {NM(collisionCount), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(conditions), &type_list_apps_v1_DaemonSetCondition, &extra_0, 10, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(currentNumberScheduled), &type_int32, &plain, 1, FIELD_REQUIRED, 26237},
+    {NM(numberMisscheduled), &type_int32, &plain, 2, FIELD_REQUIRED, 26272},
+    {NM(desiredNumberScheduled), &type_int32, &plain, 3, FIELD_REQUIRED, 26311},
+    {NM(numberReady), &type_int32, &plain, 4, FIELD_REQUIRED, 26342},
+    {NM(observedGeneration), &type_int64, &plain, 5, FIELD_OMITEMPTY, 23971},
+    {NM(updatedNumberScheduled), &type_int32, &plain, 6, FIELD_OMITEMPTY, 26400},
+    {NM(numberAvailable), &type_int32, &plain, 7, FIELD_OMITEMPTY, 26446},
+    {NM(numberUnavailable), &type_int32, &plain, 8, FIELD_OMITEMPTY, 26508},
+    {NM(collisionCount), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 24222},
+    {NM(conditions), &type_list_apps_v1_DaemonSetCondition, &extra_0, 10, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 24290},
 };
 static const struct field fields_apps_v1_DaemonSetCondition[] = {
-    {NM(type), &type_apps_v1_DaemonSetConditionType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
+    {NM(type), &type_apps_v1_DaemonSetConditionType, &plain, 1, FIELD_REQUIRED, 8735},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
+    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 8832},
+    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 8857},
+    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 7724},
 };
 static const struct field fields_apps_v1_DaemonSet[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -1966,22 +1966,22 @@ static const struct field fields_apps_v1_ReplicaSetList[] = {
     {NM(items), &type_list_apps_v1_ReplicaSet, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_apps_v1_ReplicaSetSpec[] = {
-    {NM(replicas), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 22042},
-    {NM(minReadySeconds), &type_int32, &plain, 4, FIELD_OMITEMPTY, 23674},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_REQUIRED | FIELD_POINTER, 22081},
-    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 3, FIELD_OMITEMPTY, 23733},
+    {NM(replicas), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 23215},
+    {NM(minReadySeconds), &type_int32, &plain, 4, FIELD_OMITEMPTY, 26824},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_REQUIRED | FIELD_POINTER, 23254},
+    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 3, FIELD_OMITEMPTY, 26883},
 };
 static const struct field fields_apps_v1_ReplicaSetStatus[] = {
-    {NM(replicas), &type_int32, &plain, 1, FIELD_REQUIRED, 22925},
-    {NM(fullyLabeledReplicas), &type_int32, &plain, 2, FIELD_OMITEMPTY, 23788},
-    {NM(readyReplicas), &type_int32, &plain, 4, FIELD_OMITEMPTY, 23016},
-    {NM(availableReplicas), &type_int32, &plain, 5, FIELD_OMITEMPTY, 23046},
-    {NM(terminatingReplicas), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 23146},
-    {NM(observedGeneration), &type_int64, &plain, 3, FIELD_OMITEMPTY, 22877},
-    {NM(conditions), &type_list_apps_v1_ReplicaSetCondition, &extra_0, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 23840},
+    {NM(replicas), &type_int32, &plain, 1, FIELD_REQUIRED, 25272},
+    {NM(fullyLabeledReplicas), &type_int32, &plain, 2, FIELD_OMITEMPTY, 26938},
+    {NM(readyReplicas), &type_int32, &plain, 4, FIELD_OMITEMPTY, 24039},
+    {NM(availableReplicas), &type_int32, &plain, 5, FIELD_OMITEMPTY, 24333},
+    {NM(terminatingReplicas), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 25422},
+    {NM(observedGeneration), &type_int64, &plain, 3, FIELD_OMITEMPTY, 23971},
+    {NM(conditions), &type_list_apps_v1_ReplicaSetCondition, &extra_0, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 26990},
 };
 static const struct field fields_apps_v1_ReplicaSetCondition[] = {
-    {NM(type), &type_apps_v1_ReplicaSetConditionType, &plain, 1, FIELD_REQUIRED, 23928},
+    {NM(type), &type_apps_v1_ReplicaSetConditionType, &plain, 1, FIELD_REQUIRED, 27078},
     {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
     {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 8832},
     {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 8857},
@@ -1991,8 +1991,8 @@ static const struct field fields_apps_v1_ControllerRevision[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(data), &type_RawExtension, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(revision), &type_int64, &plain, 3, FIELD_REQUIRED, 0},
+    {NM(data), &type_RawExtension, &plain, 2, FIELD_OMITEMPTY, 27128},
+    {NM(revision), &type_int64, &plain, 3, FIELD_REQUIRED, 27161},
 };
 static const struct field fields_apps_v1_ControllerRevisionList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -2033,43 +2033,43 @@ static const struct field fields_authentication_v1_TokenReview[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_authentication_v1_TokenReviewSpec, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(status), &type_authentication_v1_TokenReviewStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(spec), &type_authentication_v1_TokenReviewSpec, &plain, 2, FIELD_REQUIRED, 27367},
+    {NM(status), &type_authentication_v1_TokenReviewStatus, &plain, 3, FIELD_OMITEMPTY, 27377},
 };
 static const struct field fields_authentication_v1_TokenReviewSpec[] = {
-    {NM(token), &type_string, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
-    {NM(audiences), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(token), &type_string, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 27367},
+    {NM(audiences), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 27411},
 };
 static const struct field fields_authentication_v1_TokenReviewStatus[] = {
-    {NM(authenticated), &type_bool, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(user), &type_authentication_v1_UserInfo, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(audiences), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(error), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(authenticated), &type_bool, &plain, 1, FIELD_OMITEMPTY, 27489},
+    {NM(user), &type_authentication_v1_UserInfo, &plain, 2, FIELD_OMITEMPTY, 27515},
+    {NM(audiences), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 27542},
+    {NM(error), &type_string, &plain, 3, FIELD_OMITEMPTY, 27596},
 };
 static const struct field fields_authentication_v1_UserInfo[] = {
-    {NM(username), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(uid), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(groups), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(extra), &type_map_authentication_v1_ExtraValue, &plain, 4, FIELD_OMITEMPTY, 0},
+    {NM(username), &type_string, &plain, 1, FIELD_OMITEMPTY, 27643},
+    {NM(uid), &type_string, &plain, 2, FIELD_OMITEMPTY, 27677},
+    {NM(groups), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 27728},
+    {NM(extra), &type_map_authentication_v1_ExtraValue, &plain, 4, FIELD_OMITEMPTY, 27739},
 };
 static const struct field fields_authentication_v1_TokenRequest[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 24023},
-    {NM(spec), &type_authentication_v1_TokenRequestSpec, &plain, 2, 0, 24044},
-    {NM(status), &type_authentication_v1_TokenRequestStatus, &plain, 3, FIELD_OMITEMPTY, 24063},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 27794},
+    {NM(spec), &type_authentication_v1_TokenRequestSpec, &plain, 2, 0, 27815},
+    {NM(status), &type_authentication_v1_TokenRequestStatus, &plain, 3, FIELD_OMITEMPTY, 27367},
 };
 static const struct field fields_authentication_v1_TokenRequestSpec[] = {
-    {NM(audiences), &type_list_string, &plain, 1, FIELD_ATOMIC, 24111},
-    {NM(expirationSeconds), &type_int64, &plain, 4, FIELD_POINTER, 24144},
-    {NM(boundObjectRef), &type_authentication_v1_BoundObjectReference, &plain, 3, FIELD_POINTER, 24171},
+    {NM(audiences), &type_list_string, &plain, 1, FIELD_ATOMIC, 27872},
+    {NM(expirationSeconds), &type_int64, &plain, 4, FIELD_POINTER, 27905},
+    {NM(boundObjectRef), &type_authentication_v1_BoundObjectReference, &plain, 3, FIELD_POINTER, 27932},
 };
 static const struct field fields_authentication_v1_TokenRequestStatus[] = {
-    {NM(token), &type_string, &plain, 1, 0, 24063},
-    {NM(expirationTimestamp), &type_Time, &plain, 2, 0, 24241},
+    {NM(token), &type_string, &plain, 1, 0, 27367},
+    {NM(expirationTimestamp), &type_Time, &plain, 2, 0, 28002},
 };
 static const struct field fields_authentication_v1_BoundObjectReference[] = {
-    {NM(kind), &type_string, &plain, 1, FIELD_OMITEMPTY, 24264},
+    {NM(kind), &type_string, &plain, 1, FIELD_OMITEMPTY, 28025},
     {NM(apiVersion), &type_string, &plain, 2, FIELD_OMITEMPTY, 19783},
     {NM(name), &type_string, &plain, 3, FIELD_OMITEMPTY, 1550},
     {NM(uid), &type_meta_v1_UID, &plain, 4, FIELD_OMITEMPTY, 19775},
@@ -2078,222 +2078,222 @@ static const struct field fields_authentication_v1_SelfSubjectReview[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(status), &type_authentication_v1_SelfSubjectReviewStatus, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(status), &type_authentication_v1_SelfSubjectReviewStatus, &plain, 2, FIELD_OMITEMPTY, 28081},
 };
 static const struct field fields_authentication_v1_SelfSubjectReviewStatus[] = {
-    {NM(userInfo), &type_authentication_v1_UserInfo, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(userInfo), &type_authentication_v1_UserInfo, &plain, 1, FIELD_OMITEMPTY, 28113},
 };
 static const struct field fields_authorization_v1_SubjectAccessReview[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_authorization_v1_SubjectAccessReviewSpec, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(status), &type_authorization_v1_SubjectAccessReviewStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(spec), &type_authorization_v1_SubjectAccessReviewSpec, &plain, 2, FIELD_REQUIRED, 28152},
+    {NM(status), &type_authorization_v1_SubjectAccessReviewStatus, &plain, 3, FIELD_OMITEMPTY, 28166},
 };
 static const struct field fields_authorization_v1_SelfSubjectAccessReview[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_authorization_v1_SelfSubjectAccessReviewSpec, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(status), &type_authorization_v1_SubjectAccessReviewStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(spec), &type_authorization_v1_SelfSubjectAccessReviewSpec, &plain, 2, FIELD_REQUIRED, 28216},
+    {NM(status), &type_authorization_v1_SubjectAccessReviewStatus, &plain, 3, FIELD_OMITEMPTY, 28166},
 };
 static const struct field fields_authorization_v1_LocalSubjectAccessReview[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_authorization_v1_SubjectAccessReviewSpec, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(status), &type_authorization_v1_SubjectAccessReviewStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(spec), &type_authorization_v1_SubjectAccessReviewSpec, &plain, 2, FIELD_REQUIRED, 28261},
+    {NM(status), &type_authorization_v1_SubjectAccessReviewStatus, &plain, 3, FIELD_OMITEMPTY, 28166},
 };
 static const struct field fields_authorization_v1_ResourceAttributes[] = {
-    {NM(namespace), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(verb), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(group), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(version), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(resource), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(subresource), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(name), &type_string, &plain, 7, FIELD_OMITEMPTY, 0},
-    {NM(fieldSelector), &type_authorization_v1_FieldSelectorAttributes, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(labelSelector), &type_authorization_v1_LabelSelectorAttributes, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(namespace), &type_string, &plain, 1, FIELD_OMITEMPTY, 28368},
+    {NM(verb), &type_string, &plain, 2, FIELD_OMITEMPTY, 28411},
+    {NM(group), &type_string, &plain, 3, FIELD_OMITEMPTY, 28462},
+    {NM(version), &type_string, &plain, 4, FIELD_OMITEMPTY, 28505},
+    {NM(resource), &type_string, &plain, 5, FIELD_OMITEMPTY, 28537},
+    {NM(subresource), &type_string, &plain, 6, FIELD_OMITEMPTY, 28577},
+    {NM(name), &type_string, &plain, 7, FIELD_OMITEMPTY, 28606},
+    {NM(fieldSelector), &type_authorization_v1_FieldSelectorAttributes, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 28637},
+    {NM(labelSelector), &type_authorization_v1_LabelSelectorAttributes, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 28709},
 };
 static const struct field fields_authorization_v1_LabelSelectorAttributes[] = {
-    {NM(rawSelector), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(requirements), &type_list_meta_v1_LabelSelectorRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(rawSelector), &type_string, &plain, 1, FIELD_OMITEMPTY, 28812},
+    {NM(requirements), &type_list_meta_v1_LabelSelectorRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 28879},
 };
 static const struct field fields_authorization_v1_FieldSelectorAttributes[] = {
-    {NM(rawSelector), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(requirements), &type_list_meta_v1_FieldSelectorRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(rawSelector), &type_string, &plain, 1, FIELD_OMITEMPTY, 28812},
+    {NM(requirements), &type_list_meta_v1_FieldSelectorRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 28879},
 };
 static const struct field fields_authorization_v1_NonResourceAttributes[] = {
-    {NM(path), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(verb), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(path), &type_string, &plain, 1, FIELD_OMITEMPTY, 28991},
+    {NM(verb), &type_string, &plain, 2, FIELD_OMITEMPTY, 29018},
 };
 static const struct field fields_authorization_v1_SubjectAccessReviewSpec[] = {
-    {NM(resourceAttributes), &type_authorization_v1_ResourceAttributes, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(nonResourceAttributes), &type_authorization_v1_NonResourceAttributes, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(user), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(groups), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(extra), &type_map_authorization_v1_ExtraValue, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(uid), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
+    {NM(resourceAttributes), &type_authorization_v1_ResourceAttributes, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 28781},
+    {NM(nonResourceAttributes), &type_authorization_v1_NonResourceAttributes, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 29051},
+    {NM(user), &type_string, &plain, 3, FIELD_OMITEMPTY, 29098},
+    {NM(groups), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 29147},
+    {NM(extra), &type_map_authorization_v1_ExtraValue, &plain, 5, FIELD_OMITEMPTY, 29166},
+    {NM(uid), &type_string, &plain, 6, FIELD_OMITEMPTY, 29205},
 };
 static const struct field fields_authorization_v1_SelfSubjectAccessReviewSpec[] = {
-    {NM(resourceAttributes), &type_authorization_v1_ResourceAttributes, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(nonResourceAttributes), &type_authorization_v1_NonResourceAttributes, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(resourceAttributes), &type_authorization_v1_ResourceAttributes, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 28781},
+    {NM(nonResourceAttributes), &type_authorization_v1_NonResourceAttributes, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 29051},
 };
 static const struct field fields_authorization_v1_SubjectAccessReviewStatus[] = {
-    {NM(allowed), &type_bool, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(denied), &type_bool, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(evaluationError), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(allowed), &type_bool, &plain, 1, FIELD_REQUIRED, 29357},
+    {NM(denied), &type_bool, &plain, 4, FIELD_OMITEMPTY, 29378},
+    {NM(reason), &type_string, &plain, 2, FIELD_OMITEMPTY, 29430},
+    {NM(evaluationError), &type_string, &plain, 3, FIELD_OMITEMPTY, 29434},
 };
 static const struct field fields_authorization_v1_SelfSubjectRulesReview[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_authorization_v1_SelfSubjectRulesReviewSpec, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(status), &type_authorization_v1_SubjectRulesReviewStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(spec), &type_authorization_v1_SelfSubjectRulesReviewSpec, &plain, 2, FIELD_REQUIRED, 29533},
+    {NM(status), &type_authorization_v1_SubjectRulesReviewStatus, &plain, 3, FIELD_OMITEMPTY, 29547},
 };
 static const struct field fields_authorization_v1_SelfSubjectRulesReviewSpec[] = {
-    {NM(namespace), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(namespace), &type_string, &plain, 1, FIELD_OMITEMPTY, 29533},
 };
 static const struct field fields_authorization_v1_SubjectRulesReviewStatus[] = {
-    {NM(resourceRules), &type_list_authorization_v1_ResourceRule, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
-    {NM(nonResourceRules), &type_list_authorization_v1_NonResourceRule, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 0},
-    {NM(incomplete), &type_bool, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(evaluationError), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
+    {NM(resourceRules), &type_list_authorization_v1_ResourceRule, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 29633},
+    {NM(nonResourceRules), &type_list_authorization_v1_NonResourceRule, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 29653},
+    {NM(incomplete), &type_bool, &plain, 3, FIELD_REQUIRED, 29691},
+    {NM(evaluationError), &type_string, &plain, 4, FIELD_OMITEMPTY, 29738},
 };
 static const struct field fields_authorization_v1_ResourceRule[] = {
-    {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
-    {NM(apiGroups), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(resources), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(resourceNames), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 29801},
+    {NM(apiGroups), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 29833},
+    {NM(resources), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 29857},
+    {NM(resourceNames), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 29912},
 };
 static const struct field fields_authorization_v1_NonResourceRule[] = {
-    {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
-    {NM(nonResourceURLs), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 29975},
+    {NM(nonResourceURLs), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 30020},
 };
 static const struct field fields_autoscaling_v2_HorizontalPodAutoscaler[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_autoscaling_v2_HorizontalPodAutoscalerSpec, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
-    {NM(status), &type_autoscaling_v2_HorizontalPodAutoscalerStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(spec), &type_autoscaling_v2_HorizontalPodAutoscalerSpec, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 996},
+    {NM(status), &type_autoscaling_v2_HorizontalPodAutoscalerStatus, &plain, 3, FIELD_OMITEMPTY, 864},
 };
 static const struct field fields_autoscaling_v2_HorizontalPodAutoscalerSpec[] = {
-    {NM(scaleTargetRef), &type_autoscaling_v2_CrossVersionObjectReference, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(minReplicas), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(maxReplicas), &type_int32, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(metrics), &type_list_autoscaling_v2_MetricSpec, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(behavior), &type_autoscaling_v2_HorizontalPodAutoscalerBehavior, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(scaleTargetRef), &type_autoscaling_v2_CrossVersionObjectReference, &plain, 1, FIELD_REQUIRED, 30163},
+    {NM(minReplicas), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 30200},
+    {NM(maxReplicas), &type_int32, &plain, 3, FIELD_REQUIRED, 30230},
+    {NM(metrics), &type_list_autoscaling_v2_MetricSpec, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 30244},
+    {NM(behavior), &type_autoscaling_v2_HorizontalPodAutoscalerBehavior, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 30351},
 };
 static const struct field fields_autoscaling_v2_CrossVersionObjectReference[] = {
-    {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(apiVersion), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 1541},
+    {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 1550},
+    {NM(apiVersion), &type_string, &plain, 3, FIELD_OMITEMPTY, 19783},
 };
 static const struct field fields_autoscaling_v2_MetricSpec[] = {
-    {NM(type), &type_autoscaling_v2_MetricSourceType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(object), &type_autoscaling_v2_ObjectMetricSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(pods), &type_autoscaling_v2_PodsMetricSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(resource), &type_autoscaling_v2_ResourceMetricSource, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(containerResource), &type_autoscaling_v2_ContainerResourceMetricSource, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(external), &type_autoscaling_v2_ExternalMetricSource, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(type), &type_autoscaling_v2_MetricSourceType, &plain, 1, FIELD_REQUIRED, 30426},
+    {NM(object), &type_autoscaling_v2_ObjectMetricSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 30509},
+    {NM(pods), &type_autoscaling_v2_PodsMetricSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 30532},
+    {NM(resource), &type_autoscaling_v2_ResourceMetricSource, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 30553},
+    {NM(containerResource), &type_autoscaling_v2_ContainerResourceMetricSource, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 30567},
+    {NM(external), &type_autoscaling_v2_ExternalMetricSource, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 30603},
 };
 static const struct field fields_autoscaling_v2_HorizontalPodAutoscalerBehavior[] = {
-    {NM(scaleUp), &type_autoscaling_v2_HPAScalingRules, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(scaleDown), &type_autoscaling_v2_HPAScalingRules, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(scaleUp), &type_autoscaling_v2_HPAScalingRules, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 30669},
+    {NM(scaleDown), &type_autoscaling_v2_HPAScalingRules, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 30746},
 };
 static const struct field fields_autoscaling_v2_HPAScalingRules[] = {
-    {NM(stabilizationWindowSeconds), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(selectPolicy), &type_autoscaling_v2_ScalingPolicySelect, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(policies), &type_list_autoscaling_v2_HPAScalingPolicy, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC | FIELD_EMPTY, 0},
-    {NM(tolerance), &type_Quantity, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(stabilizationWindowSeconds), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 30857},
+    {NM(selectPolicy), &type_autoscaling_v2_ScalingPolicySelect, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 30977},
+    {NM(policies), &type_list_autoscaling_v2_HPAScalingPolicy, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC | FIELD_EMPTY, 31095},
+    {NM(tolerance), &type_Quantity, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 31129},
 };
 static const struct field fields_autoscaling_v2_HPAScalingPolicy[] = {
-    {NM(type), &type_autoscaling_v2_HPAScalingPolicyType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(value), &type_int32, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(periodSeconds), &type_int32, &plain, 3, FIELD_REQUIRED, 0},
+    {NM(type), &type_autoscaling_v2_HPAScalingPolicyType, &plain, 1, FIELD_REQUIRED, 31282},
+    {NM(value), &type_int32, &plain, 2, FIELD_REQUIRED, 31342},
+    {NM(periodSeconds), &type_int32, &plain, 3, FIELD_REQUIRED, 31376},
 };
 static const struct field fields_autoscaling_v2_ObjectMetricSource[] = {
-    {NM(describedObject), &type_autoscaling_v2_CrossVersionObjectReference, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(target), &type_autoscaling_v2_MetricTarget, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 3, FIELD_REQUIRED, 0},
+    {NM(describedObject), &type_autoscaling_v2_CrossVersionObjectReference, &plain, 1, FIELD_REQUIRED, 20009},
+    {NM(target), &type_autoscaling_v2_MetricTarget, &plain, 2, FIELD_REQUIRED, 31457},
+    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 3, FIELD_REQUIRED, 31483},
 };
 static const struct field fields_autoscaling_v2_PodsMetricSource[] = {
-    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(target), &type_autoscaling_v2_MetricTarget, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 1, FIELD_REQUIRED, 31483},
+    {NM(target), &type_autoscaling_v2_MetricTarget, &plain, 2, FIELD_REQUIRED, 31542},
 };
 static const struct field fields_autoscaling_v2_ResourceMetricSource[] = {
-    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(target), &type_autoscaling_v2_MetricTarget, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 5439},
+    {NM(target), &type_autoscaling_v2_MetricTarget, &plain, 2, FIELD_REQUIRED, 31631},
 };
 static const struct field fields_autoscaling_v2_ContainerResourceMetricSource[] = {
-    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(target), &type_autoscaling_v2_MetricTarget, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(container), &type_string, &plain, 3, FIELD_REQUIRED, 0},
+    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 5439},
+    {NM(target), &type_autoscaling_v2_MetricTarget, &plain, 2, FIELD_REQUIRED, 31688},
+    {NM(container), &type_string, &plain, 3, FIELD_REQUIRED, 8096},
 };
 static const struct field fields_autoscaling_v2_ExternalMetricSource[] = {
-    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(target), &type_autoscaling_v2_MetricTarget, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 1, FIELD_REQUIRED, 31483},
+    {NM(target), &type_autoscaling_v2_MetricTarget, &plain, 2, FIELD_REQUIRED, 31763},
 };
 static const struct field fields_autoscaling_v2_MetricIdentifier[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 1550},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 31838},
 };
 static const struct field fields_autoscaling_v2_MetricTarget[] = {
-    {NM(type), &type_autoscaling_v2_MetricTargetType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(value), &type_Quantity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(averageValue), &type_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(averageUtilization), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(type), &type_autoscaling_v2_MetricTargetType, &plain, 1, FIELD_REQUIRED, 31897},
+    {NM(value), &type_Quantity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 31961},
+    {NM(averageValue), &type_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 31979},
+    {NM(averageUtilization), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 32021},
 };
 static const struct field fields_autoscaling_v2_HorizontalPodAutoscalerStatus[] = {
-    {NM(observedGeneration), &type_int64, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(lastScaleTime), &type_Time, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(currentReplicas), &type_int32, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(desiredReplicas), &type_int32, &plain, 4, FIELD_REQUIRED, 0},
-    {NM(currentMetrics), &type_list_autoscaling_v2_MetricStatus, &plain, 5, FIELD_ATOMIC, 0},
-    {NM(conditions), &type_list_autoscaling_v2_HorizontalPodAutoscalerCondition, &extra_0, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(observedGeneration), &type_int64, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 8748},
+    {NM(lastScaleTime), &type_Time, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 32103},
+    {NM(currentReplicas), &type_int32, &plain, 3, FIELD_OMITEMPTY, 32144},
+    {NM(desiredReplicas), &type_int32, &plain, 4, FIELD_REQUIRED, 32169},
+    {NM(currentMetrics), &type_list_autoscaling_v2_MetricStatus, &plain, 5, FIELD_ATOMIC, 32199},
+    {NM(conditions), &type_list_autoscaling_v2_HorizontalPodAutoscalerCondition, &extra_0, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 32221},
 };
 static const struct field fields_autoscaling_v2_HorizontalPodAutoscalerCondition[] = {
-    {NM(type), &type_autoscaling_v2_HorizontalPodAutoscalerConditionType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
+    {NM(type), &type_autoscaling_v2_HorizontalPodAutoscalerConditionType, &plain, 1, FIELD_REQUIRED, 32331},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
+    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 8832},
+    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 8857},
+    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 7724},
 };
 static const struct field fields_autoscaling_v2_MetricStatus[] = {
-    {NM(type), &type_autoscaling_v2_MetricSourceType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(object), &type_autoscaling_v2_ObjectMetricStatus, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(pods), &type_autoscaling_v2_PodsMetricStatus, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(resource), &type_autoscaling_v2_ResourceMetricStatus, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(containerResource), &type_autoscaling_v2_ContainerResourceMetricStatus, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(external), &type_autoscaling_v2_ExternalMetricStatus, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(type), &type_autoscaling_v2_MetricSourceType, &plain, 1, FIELD_REQUIRED, 30426},
+    {NM(object), &type_autoscaling_v2_ObjectMetricStatus, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 30509},
+    {NM(pods), &type_autoscaling_v2_PodsMetricStatus, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 30532},
+    {NM(resource), &type_autoscaling_v2_ResourceMetricStatus, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 30553},
+    {NM(containerResource), &type_autoscaling_v2_ContainerResourceMetricStatus, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 30567},
+    {NM(external), &type_autoscaling_v2_ExternalMetricStatus, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 30603},
 };
 static const struct field fields_autoscaling_v2_ObjectMetricStatus[] = {
-    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(current), &type_autoscaling_v2_MetricValueStatus, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(describedObject), &type_autoscaling_v2_CrossVersionObjectReference, &plain, 3, FIELD_REQUIRED, 0},
+    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 1, FIELD_REQUIRED, 31483},
+    {NM(current), &type_autoscaling_v2_MetricValueStatus, &plain, 2, FIELD_REQUIRED, 32464},
+    {NM(describedObject), &type_autoscaling_v2_CrossVersionObjectReference, &plain, 3, FIELD_REQUIRED, 20009},
 };
 static const struct field fields_autoscaling_v2_PodsMetricStatus[] = {
-    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(current), &type_autoscaling_v2_MetricValueStatus, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 1, FIELD_REQUIRED, 31483},
+    {NM(current), &type_autoscaling_v2_MetricValueStatus, &plain, 2, FIELD_REQUIRED, 32464},
 };
 static const struct field fields_autoscaling_v2_ResourceMetricStatus[] = {
-    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(current), &type_autoscaling_v2_MetricValueStatus, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 5439},
+    {NM(current), &type_autoscaling_v2_MetricValueStatus, &plain, 2, FIELD_REQUIRED, 32538},
 };
 static const struct field fields_autoscaling_v2_ContainerResourceMetricStatus[] = {
-    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(current), &type_autoscaling_v2_MetricValueStatus, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(container), &type_string, &plain, 3, FIELD_REQUIRED, 0},
+    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 5439},
+    {NM(current), &type_autoscaling_v2_MetricValueStatus, &plain, 2, FIELD_REQUIRED, 32568},
+    {NM(container), &type_string, &plain, 3, FIELD_REQUIRED, 8096},
 };
 static const struct field fields_autoscaling_v2_ExternalMetricStatus[] = {
-    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(current), &type_autoscaling_v2_MetricValueStatus, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 1, FIELD_REQUIRED, 31483},
+    {NM(current), &type_autoscaling_v2_MetricValueStatus, &plain, 2, FIELD_REQUIRED, 32464},
 };
 static const struct field fields_autoscaling_v2_MetricValueStatus[] = {
-    {NM(value), &type_Quantity, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(averageValue), &type_Quantity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(averageUtilization), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(value), &type_Quantity, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 31961},
+    {NM(averageValue), &type_Quantity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 31979},
+    {NM(averageUtilization), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 32021},
 };
 static const struct field fields_autoscaling_v2_HorizontalPodAutoscalerList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -2302,29 +2302,29 @@ static const struct field fields_autoscaling_v2_HorizontalPodAutoscalerList[] = 
     {NM(items), &type_list_autoscaling_v2_HorizontalPodAutoscaler, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_autoscaling_v1_CrossVersionObjectReference[] = {
-    {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(apiVersion), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 1541},
+    {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 1550},
+    {NM(apiVersion), &type_string, &plain, 3, FIELD_OMITEMPTY, 19783},
 };
 static const struct field fields_autoscaling_v1_HorizontalPodAutoscalerSpec[] = {
-    {NM(scaleTargetRef), &type_autoscaling_v1_CrossVersionObjectReference, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(minReplicas), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(maxReplicas), &type_int32, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(targetCPUUtilizationPercentage), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(scaleTargetRef), &type_autoscaling_v1_CrossVersionObjectReference, &plain, 1, FIELD_REQUIRED, 30163},
+    {NM(minReplicas), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 30200},
+    {NM(maxReplicas), &type_int32, &plain, 3, FIELD_REQUIRED, 30230},
+    {NM(targetCPUUtilizationPercentage), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 32710},
 };
 static const struct field fields_autoscaling_v1_HorizontalPodAutoscalerStatus[] = {
-    {NM(observedGeneration), &type_int64, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(lastScaleTime), &type_Time, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(currentReplicas), &type_int32, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(desiredReplicas), &type_int32, &plain, 4, FIELD_REQUIRED, 0},
-    {NM(currentCPUUtilizationPercentage), &type_int32, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(observedGeneration), &type_int64, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 8748},
+    {NM(lastScaleTime), &type_Time, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 32103},
+    {NM(currentReplicas), &type_int32, &plain, 3, FIELD_REQUIRED, 32144},
+    {NM(desiredReplicas), &type_int32, &plain, 4, FIELD_REQUIRED, 32169},
+    {NM(currentCPUUtilizationPercentage), &type_int32, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 32801},
 };
 static const struct field fields_autoscaling_v1_HorizontalPodAutoscaler[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_autoscaling_v1_HorizontalPodAutoscalerSpec, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
-    {NM(status), &type_autoscaling_v1_HorizontalPodAutoscalerStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(spec), &type_autoscaling_v1_HorizontalPodAutoscalerSpec, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 996},
+    {NM(status), &type_autoscaling_v1_HorizontalPodAutoscalerStatus, &plain, 3, FIELD_OMITEMPTY, 864},
 };
 static const struct field fields_autoscaling_v1_HorizontalPodAutoscalerList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -2335,7 +2335,7 @@ static const struct field fields_autoscaling_v1_HorizontalPodAutoscalerList[] = 
 static const struct field fields_autoscaling_v1_Scale[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 24370},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 32872},
     {NM(spec), &type_autoscaling_v1_ScaleSpec, &plain, 2, FIELD_OMITEMPTY, 996},
     {NM(status), &type_autoscaling_v1_ScaleStatus, &plain, 3, FIELD_OMITEMPTY, 864},
 };
@@ -2344,88 +2344,88 @@ static const struct field fields_autoscaling_v1_ScaleSpec[] = {
 };
 static const struct field fields_autoscaling_v1_ScaleStatus[] = {
     {NM(replicas), &type_int32, &plain, 1, FIELD_REQUIRED, 17958},
-    {NM(selector), &type_string, &plain, 2, FIELD_OMITEMPTY, 24470},
+    {NM(selector), &type_string, &plain, 2, FIELD_OMITEMPTY, 32972},
 };
 static const struct field fields_autoscaling_v1_MetricSpec[] = {
-    {NM(type), &type_autoscaling_v1_MetricSourceType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(object), &type_autoscaling_v1_ObjectMetricSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(pods), &type_autoscaling_v1_PodsMetricSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(resource), &type_autoscaling_v1_ResourceMetricSource, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(containerResource), &type_autoscaling_v1_ContainerResourceMetricSource, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(external), &type_autoscaling_v1_ExternalMetricSource, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(type), &type_autoscaling_v1_MetricSourceType, &plain, 1, FIELD_REQUIRED, 30426},
+    {NM(object), &type_autoscaling_v1_ObjectMetricSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 30509},
+    {NM(pods), &type_autoscaling_v1_PodsMetricSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 30532},
+    {NM(resource), &type_autoscaling_v1_ResourceMetricSource, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 30553},
+    {NM(containerResource), &type_autoscaling_v1_ContainerResourceMetricSource, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 30567},
+    {NM(external), &type_autoscaling_v1_ExternalMetricSource, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 30603},
 };
 static const struct field fields_autoscaling_v1_ObjectMetricSource[] = {
-    {NM(target), &type_autoscaling_v1_CrossVersionObjectReference, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(metricName), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(targetValue), &type_Quantity, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(averageValue), &type_Quantity, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(target), &type_autoscaling_v1_CrossVersionObjectReference, &plain, 1, FIELD_REQUIRED, 20009},
+    {NM(metricName), &type_string, &plain, 2, FIELD_REQUIRED, 33029},
+    {NM(targetValue), &type_Quantity, &plain, 3, FIELD_REQUIRED, 31763},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 31838},
+    {NM(averageValue), &type_Quantity, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 33048},
 };
 static const struct field fields_autoscaling_v1_PodsMetricSource[] = {
-    {NM(metricName), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(targetAverageValue), &type_Quantity, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(metricName), &type_string, &plain, 1, FIELD_REQUIRED, 33029},
+    {NM(targetAverageValue), &type_Quantity, &plain, 2, FIELD_REQUIRED, 31542},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 31838},
 };
 static const struct field fields_autoscaling_v1_ResourceMetricSource[] = {
-    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(targetAverageUtilization), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(targetAverageValue), &type_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 5439},
+    {NM(targetAverageUtilization), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 33097},
+    {NM(targetAverageValue), &type_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 33167},
 };
 static const struct field fields_autoscaling_v1_ContainerResourceMetricSource[] = {
-    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(targetAverageUtilization), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(targetAverageValue), &type_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(container), &type_string, &plain, 5, FIELD_REQUIRED, 0},
+    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 5439},
+    {NM(targetAverageUtilization), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 33203},
+    {NM(targetAverageValue), &type_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 33270},
+    {NM(container), &type_string, &plain, 5, FIELD_REQUIRED, 8096},
 };
 static const struct field fields_autoscaling_v1_ExternalMetricSource[] = {
-    {NM(metricName), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(metricSelector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(targetValue), &type_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(targetAverageValue), &type_Quantity, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(metricName), &type_string, &plain, 1, FIELD_REQUIRED, 33029},
+    {NM(metricSelector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 31838},
+    {NM(targetValue), &type_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 31763},
+    {NM(targetAverageValue), &type_Quantity, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 33048},
 };
 static const struct field fields_autoscaling_v1_MetricStatus[] = {
-    {NM(type), &type_autoscaling_v1_MetricSourceType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(object), &type_autoscaling_v1_ObjectMetricStatus, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(pods), &type_autoscaling_v1_PodsMetricStatus, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(resource), &type_autoscaling_v1_ResourceMetricStatus, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(containerResource), &type_autoscaling_v1_ContainerResourceMetricStatus, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(external), &type_autoscaling_v1_ExternalMetricStatus, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(type), &type_autoscaling_v1_MetricSourceType, &plain, 1, FIELD_REQUIRED, 30426},
+    {NM(object), &type_autoscaling_v1_ObjectMetricStatus, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 30509},
+    {NM(pods), &type_autoscaling_v1_PodsMetricStatus, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 30532},
+    {NM(resource), &type_autoscaling_v1_ResourceMetricStatus, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 30553},
+    {NM(containerResource), &type_autoscaling_v1_ContainerResourceMetricStatus, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 30567},
+    {NM(external), &type_autoscaling_v1_ExternalMetricStatus, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 30603},
 };
 static const struct field fields_autoscaling_v1_HorizontalPodAutoscalerCondition[] = {
-    {NM(type), &type_autoscaling_v1_HorizontalPodAutoscalerConditionType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
+    {NM(type), &type_autoscaling_v1_HorizontalPodAutoscalerConditionType, &plain, 1, FIELD_REQUIRED, 32331},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
+    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 8832},
+    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 8857},
+    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 7724},
 };
 static const struct field fields_autoscaling_v1_ObjectMetricStatus[] = {
-    {NM(target), &type_autoscaling_v1_CrossVersionObjectReference, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(metricName), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(currentValue), &type_Quantity, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(averageValue), &type_Quantity, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(target), &type_autoscaling_v1_CrossVersionObjectReference, &plain, 1, FIELD_REQUIRED, 20009},
+    {NM(metricName), &type_string, &plain, 2, FIELD_REQUIRED, 33029},
+    {NM(currentValue), &type_Quantity, &plain, 3, FIELD_REQUIRED, 32464},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 31838},
+    {NM(averageValue), &type_Quantity, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 33304},
 };
 static const struct field fields_autoscaling_v1_PodsMetricStatus[] = {
-    {NM(metricName), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(currentAverageValue), &type_Quantity, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(metricName), &type_string, &plain, 1, FIELD_REQUIRED, 33029},
+    {NM(currentAverageValue), &type_Quantity, &plain, 2, FIELD_REQUIRED, 33347},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 31838},
 };
 static const struct field fields_autoscaling_v1_ResourceMetricStatus[] = {
-    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(currentAverageUtilization), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(currentAverageValue), &type_Quantity, &plain, 3, FIELD_REQUIRED, 0},
+    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 5439},
+    {NM(currentAverageUtilization), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 33386},
+    {NM(currentAverageValue), &type_Quantity, &plain, 3, FIELD_REQUIRED, 33450},
 };
 static const struct field fields_autoscaling_v1_ContainerResourceMetricStatus[] = {
-    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(currentAverageUtilization), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(currentAverageValue), &type_Quantity, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(container), &type_string, &plain, 4, FIELD_REQUIRED, 0},
+    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 5439},
+    {NM(currentAverageUtilization), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 33480},
+    {NM(currentAverageValue), &type_Quantity, &plain, 3, FIELD_REQUIRED, 33541},
+    {NM(container), &type_string, &plain, 4, FIELD_REQUIRED, 8096},
 };
 static const struct field fields_autoscaling_v1_ExternalMetricStatus[] = {
-    {NM(metricName), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(metricSelector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(currentValue), &type_Quantity, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(currentAverageValue), &type_Quantity, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(metricName), &type_string, &plain, 1, FIELD_REQUIRED, 33029},
+    {NM(metricSelector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 31838},
+    {NM(currentValue), &type_Quantity, &plain, 3, FIELD_REQUIRED, 32464},
+    {NM(currentAverageValue), &type_Quantity, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 33304},
 };
 static const struct field fields_batch_v1_Job[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -2441,75 +2441,75 @@ static const struct field fields_batch_v1_JobList[] = {
     {NM(items), &type_list_batch_v1_Job, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_batch_v1_PodFailurePolicyOnExitCodesRequirement[] = {
-    {NM(containerName), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(operator), &type_batch_v1_PodFailurePolicyOnExitCodesOperator, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(values), &type_list_int32, &plain, 3, FIELD_REQUIRED | FIELD_LIST_SET, 0},
+    {NM(containerName), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 33646},
+    {NM(operator), &type_batch_v1_PodFailurePolicyOnExitCodesOperator, &plain, 2, FIELD_REQUIRED, 33676},
+    {NM(values), &type_list_int32, &plain, 3, FIELD_REQUIRED | FIELD_LIST_SET, 33744},
 };
 static const struct field fields_batch_v1_PodFailurePolicyOnPodConditionsPattern[] = {
-    {NM(type), &type_core_v1_PodConditionType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, 0, 0},
+    {NM(type), &type_core_v1_PodConditionType, &plain, 1, FIELD_REQUIRED, 33824},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, 0, 33878},
 };
 static const struct field fields_batch_v1_PodFailurePolicyRule[] = {
-    {NM(action), &type_batch_v1_PodFailurePolicyAction, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(onExitCodes), &type_batch_v1_PodFailurePolicyOnExitCodesRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(onPodConditions), &type_list_batch_v1_PodFailurePolicyOnPodConditionsPattern, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(action), &type_batch_v1_PodFailurePolicyAction, &plain, 1, FIELD_REQUIRED, 33953},
+    {NM(onExitCodes), &type_batch_v1_PodFailurePolicyOnExitCodesRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 34071},
+    {NM(onPodConditions), &type_list_batch_v1_PodFailurePolicyOnPodConditionsPattern, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 34113},
 };
 static const struct field fields_batch_v1_PodFailurePolicy[] = {
-    {NM(rules), &type_list_batch_v1_PodFailurePolicyRule, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
+    {NM(rules), &type_list_batch_v1_PodFailurePolicyRule, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 34260},
 };
 static const struct field fields_batch_v1_SuccessPolicy[] = {
-    {NM(rules), &type_list_batch_v1_SuccessPolicyRule, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
+    {NM(rules), &type_list_batch_v1_SuccessPolicyRule, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 34365},
 };
 static const struct field fields_batch_v1_SuccessPolicyRule[] = {
-    {NM(succeededIndexes), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(succeededCount), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(succeededIndexes), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 34446},
+    {NM(succeededCount), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 34498},
 };
 static const struct field fields_batch_v1_JobSpec[] = {
-    {NM(parallelism), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(completions), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(activeDeadlineSeconds), &type_int64, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(podFailurePolicy), &type_batch_v1_PodFailurePolicy, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(successPolicy), &type_batch_v1_SuccessPolicy, &plain, 16, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(backoffLimit), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(backoffLimitPerIndex), &type_int32, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(maxFailedIndexes), &type_int32, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(manualSelector), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 6, FIELD_REQUIRED, 0},
-    {NM(ttlSecondsAfterFinished), &type_int32, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(completionMode), &type_batch_v1_CompletionMode, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(suspend), &type_bool, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(podReplacementPolicy), &type_batch_v1_PodReplacementPolicy, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(managedBy), &type_string, &plain, 15, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(parallelism), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 34561},
+    {NM(completions), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 34605},
+    {NM(activeDeadlineSeconds), &type_int64, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 34720},
+    {NM(podFailurePolicy), &type_batch_v1_PodFailurePolicy, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 34781},
+    {NM(successPolicy), &type_batch_v1_SuccessPolicy, &plain, 16, FIELD_OMITEMPTY | FIELD_POINTER, 34387},
+    {NM(backoffLimit), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 34847},
+    {NM(backoffLimitPerIndex), &type_int32, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 34941},
+    {NM(maxFailedIndexes), &type_int32, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 35018},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 35096},
+    {NM(manualSelector), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 35170},
+    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 6, FIELD_REQUIRED, 35266},
+    {NM(ttlSecondsAfterFinished), &type_int32, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 35332},
+    {NM(completionMode), &type_batch_v1_CompletionMode, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 35392},
+    {NM(suspend), &type_bool, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 35503},
+    {NM(podReplacementPolicy), &type_batch_v1_PodReplacementPolicy, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 35558},
+    {NM(managedBy), &type_string, &plain, 15, FIELD_OMITEMPTY | FIELD_POINTER, 35658},
 };
 static const struct field fields_batch_v1_JobStatus[] = {
-    {NM(conditions), &type_list_batch_v1_JobCondition, &extra_25, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_ATOMIC, 0},
-    {NM(startTime), &type_Time, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(completionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(active), &type_int32, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(succeeded), &type_int32, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(failed), &type_int32, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(terminating), &type_int32, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(completedIndexes), &type_string, &plain, 7, FIELD_OMITEMPTY, 0},
-    {NM(failedIndexes), &type_string, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(uncountedTerminatedPods), &type_batch_v1_UncountedTerminatedPods, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(ready), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(conditions), &type_list_batch_v1_JobCondition, &extra_25, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_ATOMIC, 35752},
+    {NM(startTime), &type_Time, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 35815},
+    {NM(completionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 35850},
+    {NM(active), &type_int32, &plain, 4, FIELD_OMITEMPTY, 35868},
+    {NM(succeeded), &type_int32, &plain, 5, FIELD_OMITEMPTY, 35914},
+    {NM(failed), &type_int32, &plain, 6, FIELD_OMITEMPTY, 35939},
+    {NM(terminating), &type_int32, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 35961},
+    {NM(completedIndexes), &type_string, &plain, 7, FIELD_OMITEMPTY, 36005},
+    {NM(failedIndexes), &type_string, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 36048},
+    {NM(uncountedTerminatedPods), &type_batch_v1_UncountedTerminatedPods, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 36088},
+    {NM(ready), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 36133},
 };
 static const struct field fields_batch_v1_UncountedTerminatedPods[] = {
-    {NM(succeeded), &type_list_meta_v1_UID, &plain, 1, FIELD_OMITEMPTY | FIELD_LIST_SET, 0},
-    {NM(failed), &type_list_meta_v1_UID, &plain, 2, FIELD_OMITEMPTY | FIELD_LIST_SET, 0},
+    {NM(succeeded), &type_list_meta_v1_UID, &plain, 1, FIELD_OMITEMPTY | FIELD_LIST_SET, 36181},
+    {NM(failed), &type_list_meta_v1_UID, &plain, 2, FIELD_OMITEMPTY | FIELD_LIST_SET, 36214},
 };
 static const struct field fields_batch_v1_JobCondition[] = {
-    {NM(type), &type_batch_v1_JobConditionType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(lastProbeTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(lastTransitionTime), &type_Time, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
+    {NM(type), &type_batch_v1_JobConditionType, &plain, 1, FIELD_REQUIRED, 36244},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
+    {NM(lastProbeTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 8805},
+    {NM(lastTransitionTime), &type_Time, &plain, 4, FIELD_OMITEMPTY, 8832},
+    {NM(reason), &type_string, &plain, 5, FIELD_OMITEMPTY, 8857},
+    {NM(message), &type_string, &plain, 6, FIELD_OMITEMPTY, 7724},
 };
 static const struct field fields_batch_v1_JobTemplateSpec[] = {
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_batch_v1_JobSpec, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(spec), &type_batch_v1_JobSpec, &plain, 2, FIELD_OMITEMPTY, 36337},
 };
 static const struct field fields_batch_v1_CronJob[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -2525,48 +2525,48 @@ static const struct field fields_batch_v1_CronJobList[] = {
     {NM(items), &type_list_batch_v1_CronJob, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_batch_v1_CronJobSpec[] = {
-    {NM(schedule), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(timeZone), &type_string, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(startingDeadlineSeconds), &type_int64, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(concurrencyPolicy), &type_batch_v1_ConcurrencyPolicy, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(suspend), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(jobTemplate), &type_batch_v1_JobTemplateSpec, &plain, 5, FIELD_REQUIRED, 0},
-    {NM(successfulJobsHistoryLimit), &type_int32, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(failedJobsHistoryLimit), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(schedule), &type_string, &plain, 1, FIELD_REQUIRED, 36440},
+    {NM(timeZone), &type_string, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 36533},
+    {NM(startingDeadlineSeconds), &type_int64, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 36621},
+    {NM(concurrencyPolicy), &type_batch_v1_ConcurrencyPolicy, &plain, 3, FIELD_OMITEMPTY, 36698},
+    {NM(suspend), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 36823},
+    {NM(jobTemplate), &type_batch_v1_JobTemplateSpec, &plain, 5, FIELD_REQUIRED, 36868},
+    {NM(successfulJobsHistoryLimit), &type_int32, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 36892},
+    {NM(failedJobsHistoryLimit), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 36944},
 };
 static const struct field fields_batch_v1_CronJobStatus[] = {
-    {NM(active), &type_list_core_v1_ObjectReference, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(lastScheduleTime), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(lastSuccessfulTime), &type_Time, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(active), &type_list_core_v1_ObjectReference, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 37021},
+    {NM(lastScheduleTime), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 37035},
+    {NM(lastSuccessfulTime), &type_Time, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 37060},
 };
 static const struct field fields_certificates_v1_CertificateSigningRequest[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_certificates_v1_CertificateSigningRequestSpec, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(status), &type_certificates_v1_CertificateSigningRequestStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(spec), &type_certificates_v1_CertificateSigningRequestSpec, &plain, 2, FIELD_REQUIRED, 37118},
+    {NM(status), &type_certificates_v1_CertificateSigningRequestStatus, &plain, 3, FIELD_OMITEMPTY, 37168},
 };
 static const struct field fields_certificates_v1_CertificateSigningRequestSpec[] = {
-    {NM(request), &type_bytes, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(signerName), &type_string, &plain, 7, FIELD_REQUIRED, 0},
-    {NM(expirationSeconds), &type_int32, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(usages), &type_list_certificates_v1_KeyUsage, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(username), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(uid), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(groups), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(extra), &type_map_certificates_v1_ExtraValue, &plain, 6, FIELD_OMITEMPTY, 0},
+    {NM(request), &type_bytes, &plain, 1, FIELD_REQUIRED, 37236},
+    {NM(signerName), &type_string, &plain, 7, FIELD_REQUIRED, 37278},
+    {NM(expirationSeconds), &type_int32, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 37338},
+    {NM(usages), &type_list_certificates_v1_KeyUsage, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 37425},
+    {NM(username), &type_string, &plain, 2, FIELD_OMITEMPTY, 37475},
+    {NM(uid), &type_string, &plain, 3, FIELD_OMITEMPTY, 37504},
+    {NM(groups), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 37540},
+    {NM(extra), &type_map_certificates_v1_ExtraValue, &plain, 6, FIELD_OMITEMPTY, 37579},
 };
 static const struct field fields_certificates_v1_CertificateSigningRequestStatus[] = {
-    {NM(conditions), &type_list_certificates_v1_CertificateSigningRequestCondition, &extra_26, 1, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
-    {NM(certificate), &type_bytes, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(conditions), &type_list_certificates_v1_CertificateSigningRequestCondition, &extra_26, 1, FIELD_OMITEMPTY | FIELD_LIST_MAP, 37662},
+    {NM(certificate), &type_bytes, &plain, 2, FIELD_OMITEMPTY, 37711},
 };
 static const struct field fields_certificates_v1_CertificateSigningRequestCondition[] = {
-    {NM(type), &type_certificates_v1_RequestConditionType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 6, FIELD_REQUIRED, 0},
-    {NM(reason), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(lastUpdateTime), &type_Time, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(lastTransitionTime), &type_Time, &plain, 5, FIELD_OMITEMPTY, 0},
+    {NM(type), &type_certificates_v1_RequestConditionType, &plain, 1, FIELD_REQUIRED, 37823},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 6, FIELD_REQUIRED, 37850},
+    {NM(reason), &type_string, &plain, 2, FIELD_OMITEMPTY, 8857},
+    {NM(message), &type_string, &plain, 3, FIELD_OMITEMPTY, 7724},
+    {NM(lastUpdateTime), &type_Time, &plain, 4, FIELD_OMITEMPTY, 37896},
+    {NM(lastTransitionTime), &type_Time, &plain, 5, FIELD_OMITEMPTY, 8832},
 };
 static const struct field fields_certificates_v1_CertificateSigningRequestList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -2775,38 +2775,38 @@ static const struct field fields_policy_v1_Eviction[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 19715},
-    {NM(deleteOptions), &type_meta_v1_DeleteOptions, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 24949},
+    {NM(deleteOptions), &type_meta_v1_DeleteOptions, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 38228},
 };
 static const struct field fields_rbac_v1_PolicyRule[] = {
-    {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 25022},
-    {NM(apiGroups), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 25094},
-    {NM(resources), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 25145},
-    {NM(resourceNames), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 25181},
-    {NM(nonResourceURLs), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 25223},
+    {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 38301},
+    {NM(apiGroups), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 38373},
+    {NM(resources), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 38424},
+    {NM(resourceNames), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 38460},
+    {NM(nonResourceURLs), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 38502},
 };
 static const struct field fields_rbac_v1_Subject[] = {
-    {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 25316},
-    {NM(apiGroup), &type_string, &plain, 2, FIELD_OMITEMPTY, 25346},
+    {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 38595},
+    {NM(apiGroup), &type_string, &plain, 2, FIELD_OMITEMPTY, 38625},
     {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 1550},
-    {NM(namespace), &type_string, &plain, 4, FIELD_OMITEMPTY, 25421},
+    {NM(namespace), &type_string, &plain, 4, FIELD_OMITEMPTY, 38700},
 };
 static const struct field fields_rbac_v1_RoleRef[] = {
-    {NM(apiGroup), &type_string, &plain, 1, 0, 25479},
-    {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 25505},
+    {NM(apiGroup), &type_string, &plain, 1, 0, 38758},
+    {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 38784},
     {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 1550},
 };
 static const struct field fields_rbac_v1_Role[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(rules), &type_list_rbac_v1_PolicyRule, &plain, 2, FIELD_ATOMIC, 25532},
+    {NM(rules), &type_list_rbac_v1_PolicyRule, &plain, 2, FIELD_ATOMIC, 38811},
 };
 static const struct field fields_rbac_v1_RoleBinding[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(subjects), &type_list_rbac_v1_Subject, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 25567},
-    {NM(roleRef), &type_rbac_v1_RoleRef, &plain, 3, FIELD_REQUIRED, 25575},
+    {NM(subjects), &type_list_rbac_v1_Subject, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 38846},
+    {NM(roleRef), &type_rbac_v1_RoleRef, &plain, 3, FIELD_REQUIRED, 38854},
 };
 static const struct field fields_rbac_v1_RoleBindingList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -2824,18 +2824,18 @@ static const struct field fields_rbac_v1_ClusterRole[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(rules), &type_list_rbac_v1_PolicyRule, &plain, 2, FIELD_ATOMIC, 25532},
-    {NM(aggregationRule), &type_rbac_v1_AggregationRule, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 25716},
+    {NM(rules), &type_list_rbac_v1_PolicyRule, &plain, 2, FIELD_ATOMIC, 38811},
+    {NM(aggregationRule), &type_rbac_v1_AggregationRule, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 38995},
 };
 static const struct field fields_rbac_v1_AggregationRule[] = {
-    {NM(clusterRoleSelectors), &type_list_meta_v1_LabelSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 25822},
+    {NM(clusterRoleSelectors), &type_list_meta_v1_LabelSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 39101},
 };
 static const struct field fields_rbac_v1_ClusterRoleBinding[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(subjects), &type_list_rbac_v1_Subject, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 25567},
-    {NM(roleRef), &type_rbac_v1_RoleRef, &plain, 3, FIELD_REQUIRED, 25575},
+    {NM(subjects), &type_list_rbac_v1_Subject, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 38846},
+    {NM(roleRef), &type_rbac_v1_RoleRef, &plain, 3, FIELD_REQUIRED, 38854},
 };
 static const struct field fields_rbac_v1_ClusterRoleBindingList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -3367,10 +3367,10 @@ static const struct field fields_scheduling_v1_PriorityClass[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(value), &type_int32, &plain, 2, 0, 26660},
-    {NM(globalDefault), &type_bool, &plain, 3, FIELD_OMITEMPTY, 26721},
-    {NM(description), &type_string, &plain, 4, FIELD_OMITEMPTY, 26755},
-    {NM(preemptionPolicy), &type_core_v1_PreemptionPolicy, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 26770},
+    {NM(value), &type_int32, &plain, 2, 0, 39939},
+    {NM(globalDefault), &type_bool, &plain, 3, FIELD_OMITEMPTY, 40000},
+    {NM(description), &type_string, &plain, 4, FIELD_OMITEMPTY, 40034},
+    {NM(preemptionPolicy), &type_core_v1_PreemptionPolicy, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 40049},
 };
 static const struct field fields_scheduling_v1_PriorityClassList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -3382,16 +3382,16 @@ static const struct field fields_coordination_v1_Lease[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_coordination_v1_LeaseSpec, &plain, 2, FIELD_OMITEMPTY, 26890},
+    {NM(spec), &type_coordination_v1_LeaseSpec, &plain, 2, FIELD_OMITEMPTY, 40169},
 };
 static const struct field fields_coordination_v1_LeaseSpec[] = {
-    {NM(holderIdentity), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 26970},
-    {NM(leaseDurationSeconds), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 26983},
-    {NM(acquireTime), &type_MicroTime, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 27041},
-    {NM(renewTime), &type_MicroTime, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 27063},
-    {NM(leaseTransitions), &type_int32, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 27088},
-    {NM(strategy), &type_coordination_v1_CoordinatedLeaseStrategy, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 27115},
-    {NM(preferredHolder), &type_string, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 27163},
+    {NM(holderIdentity), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 40249},
+    {NM(leaseDurationSeconds), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 40262},
+    {NM(acquireTime), &type_MicroTime, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 40320},
+    {NM(renewTime), &type_MicroTime, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 40342},
+    {NM(leaseTransitions), &type_int32, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 40367},
+    {NM(strategy), &type_coordination_v1_CoordinatedLeaseStrategy, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 40394},
+    {NM(preferredHolder), &type_string, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 40442},
 };
 static const struct field fields_coordination_v1_LeaseList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -3423,29 +3423,29 @@ static const struct field fields_node_v1_RuntimeClassList[] = {
 static const struct field fields_discovery_v1_EndpointSlice[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 27302},
-    {NM(addressType), &type_discovery_v1_AddressType, &plain, 4, FIELD_REQUIRED, 27366},
-    {NM(endpoints), &type_list_discovery_v1_Endpoint, &plain, 2, FIELD_ATOMIC, 27404},
-    {NM(ports), &type_list_discovery_v1_EndpointPort, &plain, 3, FIELD_ATOMIC, 27432},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 40581},
+    {NM(addressType), &type_discovery_v1_AddressType, &plain, 4, FIELD_REQUIRED, 40645},
+    {NM(endpoints), &type_list_discovery_v1_Endpoint, &plain, 2, FIELD_ATOMIC, 40683},
+    {NM(ports), &type_list_discovery_v1_EndpointPort, &plain, 3, FIELD_ATOMIC, 40711},
 };
 static const struct field fields_discovery_v1_Endpoint[] = {
-    {NM(addresses), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_LIST_SET, 27509},
-    {NM(conditions), &type_discovery_v1_EndpointConditions, &plain, 2, FIELD_OMITEMPTY, 27546},
+    {NM(addresses), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_LIST_SET, 40788},
+    {NM(conditions), &type_discovery_v1_EndpointConditions, &plain, 2, FIELD_OMITEMPTY, 40825},
     {NM(hostname), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 17841},
     {NM(targetRef), &type_core_v1_ObjectReference, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 17886},
     {NM(deprecatedTopology), &type_map_string, &plain, 5, FIELD_OMITEMPTY, 18688},
     {NM(nodeName), &type_string, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 17868},
-    {NM(zone), &type_string, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 27564},
-    {NM(hints), &type_discovery_v1_EndpointHints, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 27582},
+    {NM(zone), &type_string, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 40843},
+    {NM(hints), &type_discovery_v1_EndpointHints, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 40861},
 };
 static const struct field fields_discovery_v1_EndpointConditions[] = {
-    {NM(ready), &type_bool, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 27634},
-    {NM(serving), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 27659},
-    {NM(terminating), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 27696},
+    {NM(ready), &type_bool, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 40913},
+    {NM(serving), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 40938},
+    {NM(terminating), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 40975},
 };
 static const struct field fields_discovery_v1_EndpointHints[] = {
-    {NM(forZones), &type_list_discovery_v1_ForZone, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 27738},
-    {NM(forNodes), &type_list_discovery_v1_ForNode, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 27744},
+    {NM(forZones), &type_list_discovery_v1_ForZone, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 41017},
+    {NM(forNodes), &type_list_discovery_v1_ForNode, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 41023},
 };
 static const struct field fields_discovery_v1_ForZone[] = {
     {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 1550},
@@ -3719,8 +3719,8 @@ static const struct field fields_flowcontrol_v1_FlowSchema[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_flowcontrol_v1_FlowSchemaSpec, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_flowcontrol_v1_FlowSchemaStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(spec), &type_flowcontrol_v1_FlowSchemaSpec, &plain, 2, FIELD_OMITEMPTY, 996},
+    {NM(status), &type_flowcontrol_v1_FlowSchemaStatus, &plain, 3, FIELD_OMITEMPTY, 864},
 };
 static const struct field fields_flowcontrol_v1_FlowSchemaList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -3729,65 +3729,65 @@ static const struct field fields_flowcontrol_v1_FlowSchemaList[] = {
     {NM(items), &type_list_flowcontrol_v1_FlowSchema, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_flowcontrol_v1_FlowSchemaSpec[] = {
-    {NM(priorityLevelConfiguration), &type_flowcontrol_v1_PriorityLevelConfigurationReference, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(matchingPrecedence), &type_int32, &plain, 2, 0, 0},
-    {NM(distinguisherMethod), &type_flowcontrol_v1_FlowDistinguisherMethod, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(rules), &type_list_flowcontrol_v1_PolicyRulesWithSubjects, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(priorityLevelConfiguration), &type_flowcontrol_v1_PriorityLevelConfigurationReference, &plain, 1, FIELD_REQUIRED, 41382},
+    {NM(matchingPrecedence), &type_int32, &plain, 2, 0, 41392},
+    {NM(distinguisherMethod), &type_flowcontrol_v1_FlowDistinguisherMethod, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 41482},
+    {NM(rules), &type_list_flowcontrol_v1_PolicyRulesWithSubjects, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 41580},
 };
 static const struct field fields_flowcontrol_v1_FlowDistinguisherMethod[] = {
-    {NM(type), &type_flowcontrol_v1_FlowDistinguisherMethodType, &plain, 1, FIELD_REQUIRED, 0},
+    {NM(type), &type_flowcontrol_v1_FlowDistinguisherMethodType, &plain, 1, FIELD_REQUIRED, 41654},
 };
 static const struct field fields_flowcontrol_v1_PriorityLevelConfigurationReference[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 41705},
 };
 static const struct field fields_flowcontrol_v1_PolicyRulesWithSubjects[] = {
-    {NM(subjects), &type_list_flowcontrol_v1_Subject, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
-    {NM(resourceRules), &type_list_flowcontrol_v1_ResourcePolicyRule, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(nonResourceRules), &type_list_flowcontrol_v1_NonResourcePolicyRule, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(subjects), &type_list_flowcontrol_v1_Subject, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 41764},
+    {NM(resourceRules), &type_list_flowcontrol_v1_ResourcePolicyRule, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 41773},
+    {NM(nonResourceRules), &type_list_flowcontrol_v1_NonResourcePolicyRule, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 41796},
 };
 static const struct field fields_flowcontrol_v1_Subject[] = {
-    {NM(kind), &type_flowcontrol_v1_SubjectKind, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(user), &type_flowcontrol_v1_UserSubject, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(group), &type_flowcontrol_v1_GroupSubject, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(serviceAccount), &type_flowcontrol_v1_ServiceAccountSubject, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(kind), &type_flowcontrol_v1_SubjectKind, &plain, 1, FIELD_REQUIRED, 41886},
+    {NM(user), &type_flowcontrol_v1_UserSubject, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 41945},
+    {NM(group), &type_flowcontrol_v1_GroupSubject, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 41952},
+    {NM(serviceAccount), &type_flowcontrol_v1_ServiceAccountSubject, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 41960},
 };
 static const struct field fields_flowcontrol_v1_UserSubject[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 41978},
 };
 static const struct field fields_flowcontrol_v1_GroupSubject[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 42009},
 };
 static const struct field fields_flowcontrol_v1_ServiceAccountSubject[] = {
-    {NM(namespace), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(namespace), &type_string, &plain, 1, FIELD_REQUIRED, 19761},
+    {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 42043},
 };
 static const struct field fields_flowcontrol_v1_ResourcePolicyRule[] = {
-    {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_LIST_SET, 0},
-    {NM(apiGroups), &type_list_string, &plain, 2, FIELD_REQUIRED | FIELD_LIST_SET, 0},
-    {NM(resources), &type_list_string, &plain, 3, FIELD_REQUIRED | FIELD_LIST_SET, 0},
-    {NM(clusterScope), &type_bool, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(namespaces), &type_list_string, &plain, 5, FIELD_LIST_SET, 0},
+    {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_LIST_SET, 42077},
+    {NM(apiGroups), &type_list_string, &plain, 2, FIELD_REQUIRED | FIELD_LIST_SET, 29833},
+    {NM(resources), &type_list_string, &plain, 3, FIELD_REQUIRED | FIELD_LIST_SET, 42105},
+    {NM(clusterScope), &type_bool, &plain, 4, FIELD_OMITEMPTY, 42163},
+    {NM(namespaces), &type_list_string, &plain, 5, FIELD_LIST_SET, 42210},
 };
 static const struct field fields_flowcontrol_v1_NonResourcePolicyRule[] = {
-    {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_LIST_SET, 0},
-    {NM(nonResourceURLs), &type_list_string, &plain, 6, FIELD_REQUIRED | FIELD_LIST_SET, 0},
+    {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_LIST_SET, 29975},
+    {NM(nonResourceURLs), &type_list_string, &plain, 6, FIELD_REQUIRED | FIELD_LIST_SET, 42271},
 };
 static const struct field fields_flowcontrol_v1_FlowSchemaStatus[] = {
-    {NM(conditions), &type_list_flowcontrol_v1_FlowSchemaCondition, &extra_0, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(conditions), &type_list_flowcontrol_v1_FlowSchemaCondition, &extra_0, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 42323},
 };
 static const struct field fields_flowcontrol_v1_FlowSchemaCondition[] = {
-    {NM(type), &type_flowcontrol_v1_FlowSchemaConditionType, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_flowcontrol_v1_ConditionStatus, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
+    {NM(type), &type_flowcontrol_v1_FlowSchemaConditionType, &plain, 1, FIELD_OMITEMPTY, 42385},
+    {NM(status), &type_flowcontrol_v1_ConditionStatus, &plain, 2, FIELD_OMITEMPTY, 8782},
+    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 8832},
+    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 8857},
+    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 7724},
 };
 static const struct field fields_flowcontrol_v1_PriorityLevelConfiguration[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_flowcontrol_v1_PriorityLevelConfigurationSpec, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_flowcontrol_v1_PriorityLevelConfigurationStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(spec), &type_flowcontrol_v1_PriorityLevelConfigurationSpec, &plain, 2, FIELD_OMITEMPTY, 996},
+    {NM(status), &type_flowcontrol_v1_PriorityLevelConfigurationStatus, &plain, 3, FIELD_OMITEMPTY, 864},
 };
 static const struct field fields_flowcontrol_v1_PriorityLevelConfigurationList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -3796,70 +3796,70 @@ static const struct field fields_flowcontrol_v1_PriorityLevelConfigurationList[]
     {NM(items), &type_list_flowcontrol_v1_PriorityLevelConfiguration, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_flowcontrol_v1_PriorityLevelConfigurationSpec[] = {
-    {NM(type), &type_flowcontrol_v1_PriorityLevelEnablement, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(limited), &type_flowcontrol_v1_LimitedPriorityLevelConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(exempt), &type_flowcontrol_v1_ExemptPriorityLevelConfiguration, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(type), &type_flowcontrol_v1_PriorityLevelEnablement, &plain, 1, FIELD_REQUIRED, 42564},
+    {NM(limited), &type_flowcontrol_v1_LimitedPriorityLevelConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 42618},
+    {NM(exempt), &type_flowcontrol_v1_ExemptPriorityLevelConfiguration, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 42652},
 };
 static const struct field fields_flowcontrol_v1_LimitedPriorityLevelConfiguration[] = {
-    {NM(nominalConcurrencyShares), &type_int32, &plain, 1, FIELD_POINTER, 0},
-    {NM(limitResponse), &type_flowcontrol_v1_LimitResponse, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(lendablePercent), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(borrowingLimitPercent), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(nominalConcurrencyShares), &type_int32, &plain, 1, FIELD_POINTER, 42745},
+    {NM(limitResponse), &type_flowcontrol_v1_LimitResponse, &plain, 2, FIELD_OMITEMPTY, 42830},
+    {NM(lendablePercent), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 42872},
+    {NM(borrowingLimitPercent), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 42954},
 };
 static const struct field fields_flowcontrol_v1_ExemptPriorityLevelConfiguration[] = {
-    {NM(nominalConcurrencyShares), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(lendablePercent), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(nominalConcurrencyShares), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 43061},
+    {NM(lendablePercent), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 43110},
 };
 static const struct field fields_flowcontrol_v1_LimitResponse[] = {
-    {NM(type), &type_flowcontrol_v1_LimitResponseType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(queuing), &type_flowcontrol_v1_QueuingConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(type), &type_flowcontrol_v1_LimitResponseType, &plain, 1, FIELD_REQUIRED, 43232},
+    {NM(queuing), &type_flowcontrol_v1_QueuingConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 43284},
 };
 static const struct field fields_flowcontrol_v1_QueuingConfiguration[] = {
-    {NM(queues), &type_int32, &plain, 1, 0, 0},
-    {NM(handSize), &type_int32, &plain, 2, 0, 0},
-    {NM(queueLengthLimit), &type_int32, &plain, 3, 0, 0},
+    {NM(queues), &type_int32, &plain, 1, 0, 43309},
+    {NM(handSize), &type_int32, &plain, 2, 0, 43341},
+    {NM(queueLengthLimit), &type_int32, &plain, 3, 0, 43410},
 };
 static const struct field fields_flowcontrol_v1_PriorityLevelConfigurationStatus[] = {
-    {NM(conditions), &type_list_flowcontrol_v1_PriorityLevelConfigurationCondition, &extra_0, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(conditions), &type_list_flowcontrol_v1_PriorityLevelConfigurationCondition, &extra_0, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 24290},
 };
 static const struct field fields_flowcontrol_v1_PriorityLevelConfigurationCondition[] = {
-    {NM(type), &type_flowcontrol_v1_PriorityLevelConfigurationConditionType, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_flowcontrol_v1_ConditionStatus, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
+    {NM(type), &type_flowcontrol_v1_PriorityLevelConfigurationConditionType, &plain, 1, FIELD_OMITEMPTY, 8735},
+    {NM(status), &type_flowcontrol_v1_ConditionStatus, &plain, 2, FIELD_OMITEMPTY, 8782},
+    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 8832},
+    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 8857},
+    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 7724},
 };
 static const struct field fields_admission_v1_AdmissionReview[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(request), &type_admission_v1_AdmissionRequest, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(response), &type_admission_v1_AdmissionResponse, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(request), &type_admission_v1_AdmissionRequest, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 43585},
+    {NM(response), &type_admission_v1_AdmissionResponse, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 43629},
 };
 static const struct field fields_admission_v1_AdmissionRequest[] = {
-    {NM(uid), &type_meta_v1_UID, &plain, 1, 0, 0},
-    {NM(kind), &type_meta_v1_GroupVersionKind, &plain, 2, 0, 0},
-    {NM(resource), &type_meta_v1_GroupVersionResource, &plain, 3, 0, 0},
-    {NM(subResource), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(requestKind), &type_meta_v1_GroupVersionKind, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(requestResource), &type_meta_v1_GroupVersionResource, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(requestSubResource), &type_string, &plain, 15, FIELD_OMITEMPTY, 0},
-    {NM(name), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(namespace), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(operation), &type_admission_v1_Operation, &plain, 7, 0, 0},
-    {NM(userInfo), &type_authentication_v1_UserInfo, &plain, 8, 0, 0},
-    {NM(object), &type_RawExtension, &plain, 9, FIELD_OMITEMPTY, 0},
-    {NM(oldObject), &type_RawExtension, &plain, 10, FIELD_OMITEMPTY, 0},
-    {NM(dryRun), &type_bool, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(options), &type_RawExtension, &plain, 12, FIELD_OMITEMPTY, 0},
+    {NM(uid), &type_meta_v1_UID, &plain, 1, 0, 43741},
+    {NM(kind), &type_meta_v1_GroupVersionKind, &plain, 2, 0, 43790},
+    {NM(resource), &type_meta_v1_GroupVersionResource, &plain, 3, 0, 43853},
+    {NM(subResource), &type_string, &plain, 4, FIELD_OMITEMPTY, 43921},
+    {NM(requestKind), &type_meta_v1_GroupVersionKind, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 43964},
+    {NM(requestResource), &type_meta_v1_GroupVersionResource, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 44005},
+    {NM(requestSubResource), &type_string, &plain, 15, FIELD_OMITEMPTY, 44037},
+    {NM(name), &type_string, &plain, 5, FIELD_OMITEMPTY, 44072},
+    {NM(namespace), &type_string, &plain, 6, FIELD_OMITEMPTY, 19761},
+    {NM(operation), &type_admission_v1_Operation, &plain, 7, 0, 44136},
+    {NM(userInfo), &type_authentication_v1_UserInfo, &plain, 8, 0, 41764},
+    {NM(object), &type_RawExtension, &plain, 9, FIELD_OMITEMPTY, 44170},
+    {NM(oldObject), &type_RawExtension, &plain, 10, FIELD_OMITEMPTY, 44213},
+    {NM(dryRun), &type_bool, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 44261},
+    {NM(options), &type_RawExtension, &plain, 12, FIELD_OMITEMPTY, 44327},
 };
 static const struct field fields_admission_v1_AdmissionResponse[] = {
-    {NM(uid), &type_meta_v1_UID, &plain, 1, 0, 0},
-    {NM(allowed), &type_bool, &plain, 2, 0, 0},
-    {NM(status), &type_meta_v1_Status, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(patch), &type_bytes, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(patchType), &type_admission_v1_PatchType, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(auditAnnotations), &type_map_string, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(warnings), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(uid), &type_meta_v1_UID, &plain, 1, 0, 44404},
+    {NM(allowed), &type_bool, &plain, 2, 0, 44424},
+    {NM(status), &type_meta_v1_Status, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 44454},
+    {NM(patch), &type_bytes, &plain, 4, FIELD_OMITEMPTY, 44508},
+    {NM(patchType), &type_admission_v1_PatchType, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 44586},
+    {NM(auditAnnotations), &type_map_string, &plain, 6, FIELD_OMITEMPTY, 44616},
+    {NM(warnings), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 44685},
 };
 static const struct field fields_apidiscovery_v2_APIGroupDiscoveryList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -3871,28 +3871,28 @@ static const struct field fields_apidiscovery_v2_APIGroupDiscovery[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(versions), &type_list_apidiscovery_v2_APIVersionDiscovery, &extra_31, 2, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
+    {NM(versions), &type_list_apidiscovery_v2_APIVersionDiscovery, &extra_31, 2, FIELD_OMITEMPTY | FIELD_LIST_MAP, 44821},
 };
 static const struct field fields_apidiscovery_v2_APIVersionDiscovery[] = {
-    {NM(version), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(resources), &type_list_apidiscovery_v2_APIResourceDiscovery, &extra_32, 2, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
-    {NM(freshness), &type_apidiscovery_v2_DiscoveryFreshness, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(version), &type_string, &plain, 1, FIELD_REQUIRED, 44904},
+    {NM(resources), &type_list_apidiscovery_v2_APIResourceDiscovery, &extra_32, 2, FIELD_OMITEMPTY | FIELD_LIST_MAP, 44928},
+    {NM(freshness), &type_apidiscovery_v2_DiscoveryFreshness, &plain, 3, FIELD_OMITEMPTY, 44942},
 };
 static const struct field fields_apidiscovery_v2_APIResourceDiscovery[] = {
-    {NM(resource), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(responseKind), &type_meta_v1_GroupVersionKind, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(scope), &type_apidiscovery_v2_ResourceScope, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(singularResource), &type_string, &plain, 4, FIELD_REQUIRED, 0},
-    {NM(verbs), &type_list_string, &plain, 5, FIELD_REQUIRED | FIELD_LIST_SET, 0},
-    {NM(shortNames), &type_list_string, &plain, 6, FIELD_OMITEMPTY | FIELD_LIST_SET, 0},
-    {NM(categories), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_LIST_SET, 0},
-    {NM(subresources), &type_list_apidiscovery_v2_APISubresourceDiscovery, &extra_33, 8, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
+    {NM(resource), &type_string, &plain, 1, FIELD_REQUIRED, 45050},
+    {NM(responseKind), &type_meta_v1_GroupVersionKind, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 45088},
+    {NM(scope), &type_apidiscovery_v2_ResourceScope, &plain, 3, FIELD_REQUIRED, 45160},
+    {NM(singularResource), &type_string, &plain, 4, FIELD_REQUIRED, 45182},
+    {NM(verbs), &type_list_string, &plain, 5, FIELD_REQUIRED | FIELD_LIST_SET, 45200},
+    {NM(shortNames), &type_list_string, &plain, 6, FIELD_OMITEMPTY | FIELD_LIST_SET, 45225},
+    {NM(categories), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_LIST_SET, 45258},
+    {NM(subresources), &type_list_apidiscovery_v2_APISubresourceDiscovery, &extra_33, 8, FIELD_OMITEMPTY | FIELD_LIST_MAP, 45295},
 };
 static const struct field fields_apidiscovery_v2_APISubresourceDiscovery[] = {
-    {NM(subresource), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(responseKind), &type_meta_v1_GroupVersionKind, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(acceptedTypes), &type_list_meta_v1_GroupVersionKind, &extra_34, 3, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
-    {NM(verbs), &type_list_string, &plain, 4, FIELD_REQUIRED | FIELD_LIST_SET, 0},
+    {NM(subresource), &type_string, &plain, 1, FIELD_REQUIRED, 45334},
+    {NM(responseKind), &type_meta_v1_GroupVersionKind, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 45367},
+    {NM(acceptedTypes), &type_list_meta_v1_GroupVersionKind, &extra_34, 3, FIELD_OMITEMPTY | FIELD_LIST_MAP, 45424},
+    {NM(verbs), &type_list_string, &plain, 4, FIELD_REQUIRED | FIELD_LIST_SET, 45200},
 };
 static const struct field fields_meta_v1_TypeMeta[] = {
     {NM(kind), &type_string, &plain, 1, FIELD_OMITEMPTY, 700},
@@ -3900,124 +3900,124 @@ static const struct field fields_meta_v1_TypeMeta[] = {
 };
 static const struct field fields_meta_v1_ListMeta[] = {
     {NM(selfLink), &type_string, &plain, 1, FIELD_OMITEMPTY, 18688},
-    {NM(resourceVersion), &type_string, &plain, 2, FIELD_OMITEMPTY, 28161},
-    {NM(continue), &type_string, &plain, 3, FIELD_OMITEMPTY, 28222},
-    {NM(remainingItemCount), &type_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 28279},
-    {NM(shardInfo), &type_meta_v1_ShardInfo, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 28324},
+    {NM(resourceVersion), &type_string, &plain, 2, FIELD_OMITEMPTY, 45548},
+    {NM(continue), &type_string, &plain, 3, FIELD_OMITEMPTY, 45609},
+    {NM(remainingItemCount), &type_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 45666},
+    {NM(shardInfo), &type_meta_v1_ShardInfo, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 45711},
 };
 static const struct field fields_meta_v1_ShardInfo[] = {
-    {NM(selector), &type_string, &plain, 1, FIELD_REQUIRED, 28420},
+    {NM(selector), &type_string, &plain, 1, FIELD_REQUIRED, 45807},
 };
 static const struct field fields_meta_v1_ObjectMeta[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 28483},
-    {NM(generateName), &type_string, &plain, 2, FIELD_OMITEMPTY, 28555},
-    {NM(namespace), &type_string, &plain, 3, FIELD_OMITEMPTY, 28640},
+    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 45870},
+    {NM(generateName), &type_string, &plain, 2, FIELD_OMITEMPTY, 45942},
+    {NM(namespace), &type_string, &plain, 3, FIELD_OMITEMPTY, 46027},
     {NM(selfLink), &type_string, &plain, 4, FIELD_OMITEMPTY, 18688},
-    {NM(uid), &type_meta_v1_UID, &plain, 5, FIELD_OMITEMPTY, 28731},
-    {NM(resourceVersion), &type_string, &plain, 6, FIELD_OMITEMPTY, 28820},
-    {NM(generation), &type_int64, &plain, 7, FIELD_OMITEMPTY, 28905},
-    {NM(creationTimestamp), &type_Time, &plain, 8, FIELD_OMITEMPTY | FIELD_OMITZERO, 28981},
-    {NM(deletionTimestamp), &type_Time, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 29013},
-    {NM(deletionGracePeriodSeconds), &type_int64, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 29094},
-    {NM(labels), &type_map_string, &plain, 11, FIELD_OMITEMPTY, 29164},
-    {NM(annotations), &type_map_string, &plain, 12, FIELD_OMITEMPTY, 29222},
-    {NM(ownerReferences), &type_list_meta_v1_OwnerReference, &extra_29, 13, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 29267},
-    {NM(finalizers), &type_list_string, &plain, 14, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_SET, 29340},
-    {NM(managedFields), &type_list_meta_v1_ManagedFieldsEntry, &plain, 17, FIELD_OMITEMPTY | FIELD_ATOMIC, 29429},
+    {NM(uid), &type_meta_v1_UID, &plain, 5, FIELD_OMITEMPTY, 46118},
+    {NM(resourceVersion), &type_string, &plain, 6, FIELD_OMITEMPTY, 46207},
+    {NM(generation), &type_int64, &plain, 7, FIELD_OMITEMPTY, 46292},
+    {NM(creationTimestamp), &type_Time, &plain, 8, FIELD_OMITEMPTY | FIELD_OMITZERO, 46368},
+    {NM(deletionTimestamp), &type_Time, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 46400},
+    {NM(deletionGracePeriodSeconds), &type_int64, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 46481},
+    {NM(labels), &type_map_string, &plain, 11, FIELD_OMITEMPTY, 46551},
+    {NM(annotations), &type_map_string, &plain, 12, FIELD_OMITEMPTY, 46609},
+    {NM(ownerReferences), &type_list_meta_v1_OwnerReference, &extra_29, 13, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 46654},
+    {NM(finalizers), &type_list_string, &plain, 14, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_SET, 46727},
+    {NM(managedFields), &type_list_meta_v1_ManagedFieldsEntry, &plain, 17, FIELD_OMITEMPTY | FIELD_ATOMIC, 46816},
 };
 static const struct field fields_meta_v1_OwnerReference[] = {
-    {NM(apiVersion), &type_string, &plain, 5, FIELD_REQUIRED, 29545},
-    {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 29576},
-    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 29594},
-    {NM(uid), &type_meta_v1_UID, &plain, 4, FIELD_REQUIRED, 29612},
-    {NM(controller), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 29669},
-    {NM(blockOwnerDeletion), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 29716},
+    {NM(apiVersion), &type_string, &plain, 5, FIELD_REQUIRED, 46932},
+    {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 46963},
+    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 46981},
+    {NM(uid), &type_meta_v1_UID, &plain, 4, FIELD_REQUIRED, 46999},
+    {NM(controller), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 47056},
+    {NM(blockOwnerDeletion), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 47103},
 };
 static const struct field fields_meta_v1_ListOptions[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(labelSelector), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(fieldSelector), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(watch), &type_bool, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(allowWatchBookmarks), &type_bool, &plain, 9, FIELD_OMITEMPTY, 0},
-    {NM(resourceVersion), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(resourceVersionMatch), &type_meta_v1_ResourceVersionMatch, &plain, 10, FIELD_OMITEMPTY, 0},
-    {NM(timeoutSeconds), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(limit), &type_int64, &plain, 7, FIELD_OMITEMPTY, 0},
-    {NM(continue), &type_string, &plain, 8, FIELD_OMITEMPTY, 0},
-    {NM(sendInitialEvents), &type_bool, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(shardSelector), &type_string, &plain, 15, FIELD_OMITEMPTY, 0},
+    {NM(labelSelector), &type_string, &plain, 1, FIELD_OMITEMPTY, 47240},
+    {NM(fieldSelector), &type_string, &plain, 2, FIELD_OMITEMPTY, 47298},
+    {NM(watch), &type_bool, &plain, 3, FIELD_OMITEMPTY, 47353},
+    {NM(allowWatchBookmarks), &type_bool, &plain, 9, FIELD_OMITEMPTY, 47390},
+    {NM(resourceVersion), &type_string, &plain, 4, FIELD_OMITEMPTY, 47459},
+    {NM(resourceVersionMatch), &type_meta_v1_ResourceVersionMatch, &plain, 10, FIELD_OMITEMPTY, 47573},
+    {NM(timeoutSeconds), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 47636},
+    {NM(limit), &type_int64, &plain, 7, FIELD_OMITEMPTY, 47666},
+    {NM(continue), &type_string, &plain, 8, FIELD_OMITEMPTY, 47733},
+    {NM(sendInitialEvents), &type_bool, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 47824},
+    {NM(shardSelector), &type_string, &plain, 15, FIELD_OMITEMPTY, 47907},
 };
 static const struct field fields_meta_v1_GetOptions[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(resourceVersion), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(resourceVersion), &type_string, &plain, 1, FIELD_OMITEMPTY, 48012},
 };
 static const struct field fields_meta_v1_DeleteOptions[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(gracePeriodSeconds), &type_int64, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 29853},
-    {NM(preconditions), &type_meta_v1_Preconditions, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 29933},
-    {NM(orphanDependents), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 29990},
-    {NM(propagationPolicy), &type_meta_v1_DeletionPropagation, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 30022},
-    {NM(dryRun), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 30118},
-    {NM(ignoreStoreReadErrorWithClusterBreakingPotential), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 30154},
+    {NM(gracePeriodSeconds), &type_int64, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 48081},
+    {NM(preconditions), &type_meta_v1_Preconditions, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 48161},
+    {NM(orphanDependents), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 48218},
+    {NM(propagationPolicy), &type_meta_v1_DeletionPropagation, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 48250},
+    {NM(dryRun), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 48346},
+    {NM(ignoreStoreReadErrorWithClusterBreakingPotential), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 48382},
 };
 static const struct field fields_meta_v1_CreateOptions[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(fieldManager), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(fieldValidation), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
+    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 48346},
+    {NM(fieldManager), &type_string, &plain, 3, FIELD_OMITEMPTY, 48467},
+    {NM(fieldValidation), &type_string, &plain, 4, FIELD_OMITEMPTY, 48533},
 };
 static const struct field fields_meta_v1_PatchOptions[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(force), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(fieldManager), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(fieldValidation), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
+    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 48346},
+    {NM(force), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 48628},
+    {NM(fieldManager), &type_string, &plain, 3, FIELD_OMITEMPTY, 48674},
+    {NM(fieldValidation), &type_string, &plain, 4, FIELD_OMITEMPTY, 48533},
 };
 static const struct field fields_meta_v1_ApplyOptions[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(force), &type_bool, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(fieldManager), &type_string, &plain, 3, FIELD_REQUIRED, 0},
+    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 48346},
+    {NM(force), &type_bool, &plain, 2, FIELD_REQUIRED, 48780},
+    {NM(fieldManager), &type_string, &plain, 3, FIELD_REQUIRED, 48813},
 };
 static const struct field fields_meta_v1_UpdateOptions[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(fieldManager), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(fieldValidation), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 48346},
+    {NM(fieldManager), &type_string, &plain, 2, FIELD_OMITEMPTY, 48467},
+    {NM(fieldValidation), &type_string, &plain, 3, FIELD_OMITEMPTY, 48533},
 };
 static const struct field fields_meta_v1_Preconditions[] = {
-    {NM(uid), &type_meta_v1_UID, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 30239},
-    {NM(resourceVersion), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 30269},
+    {NM(uid), &type_meta_v1_UID, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 48862},
+    {NM(resourceVersion), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 48892},
 };
 static const struct field fields_meta_v1_Status[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 30335},
-    {NM(status), &type_string, &plain, 2, FIELD_OMITEMPTY, 30349},
-    {NM(message), &type_string, &plain, 3, FIELD_OMITEMPTY, 30368},
-    {NM(reason), &type_meta_v1_StatusReason, &plain, 4, FIELD_OMITEMPTY, 30394},
-    {NM(details), &type_meta_v1_StatusDetails, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 30434},
-    {NM(code), &type_int32, &plain, 6, FIELD_OMITEMPTY, 30452},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 48958},
+    {NM(status), &type_string, &plain, 2, FIELD_OMITEMPTY, 48972},
+    {NM(message), &type_string, &plain, 3, FIELD_OMITEMPTY, 48991},
+    {NM(reason), &type_meta_v1_StatusReason, &plain, 4, FIELD_OMITEMPTY, 49017},
+    {NM(details), &type_meta_v1_StatusDetails, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 49057},
+    {NM(code), &type_int32, &plain, 6, FIELD_OMITEMPTY, 49075},
 };
 static const struct field fields_meta_v1_StatusDetails[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 30509},
-    {NM(group), &type_string, &plain, 2, FIELD_OMITEMPTY, 30528},
-    {NM(kind), &type_string, &plain, 3, FIELD_OMITEMPTY, 30538},
+    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 49132},
+    {NM(group), &type_string, &plain, 2, FIELD_OMITEMPTY, 49151},
+    {NM(kind), &type_string, &plain, 3, FIELD_OMITEMPTY, 49161},
     {NM(uid), &type_meta_v1_UID, &plain, 6, FIELD_OMITEMPTY, 19775},
-    {NM(causes), &type_list_meta_v1_StatusCause, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 30559},
-    {NM(retryAfterSeconds), &type_int32, &plain, 5, FIELD_OMITEMPTY, 30585},
+    {NM(causes), &type_list_meta_v1_StatusCause, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 49182},
+    {NM(retryAfterSeconds), &type_int32, &plain, 5, FIELD_OMITEMPTY, 49208},
 };
 static const struct field fields_meta_v1_StatusCause[] = {
-    {NM(reason), &type_meta_v1_CauseType, &plain, 1, FIELD_OMITEMPTY, 30644},
-    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 30684},
-    {NM(field), &type_string, &plain, 3, FIELD_OMITEMPTY, 30710},
+    {NM(reason), &type_meta_v1_CauseType, &plain, 1, FIELD_OMITEMPTY, 49267},
+    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 49307},
+    {NM(field), &type_string, &plain, 3, FIELD_OMITEMPTY, 49333},
 };
 static const struct field fields_meta_v1_List[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -4028,103 +4028,103 @@ static const struct field fields_meta_v1_List[] = {
 static const struct field fields_meta_v1_APIVersions[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(versions), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
-    {NM(serverAddressByClientCIDRs), &type_list_meta_v1_ServerAddressByClientCIDR, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 0},
+    {NM(versions), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 49442},
+    {NM(serverAddressByClientCIDRs), &type_list_meta_v1_ServerAddressByClientCIDR, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 49467},
 };
 static const struct field fields_meta_v1_APIGroupList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(groups), &type_list_meta_v1_APIGroup, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
+    {NM(groups), &type_list_meta_v1_APIGroup, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 27728},
 };
 static const struct field fields_meta_v1_APIGroup[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(versions), &type_list_meta_v1_GroupVersionForDiscovery, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 0},
-    {NM(preferredVersion), &type_meta_v1_GroupVersionForDiscovery, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(serverAddressByClientCIDRs), &type_list_meta_v1_ServerAddressByClientCIDR, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 49581},
+    {NM(versions), &type_list_meta_v1_GroupVersionForDiscovery, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 44821},
+    {NM(preferredVersion), &type_meta_v1_GroupVersionForDiscovery, &plain, 3, FIELD_OMITEMPTY, 49613},
+    {NM(serverAddressByClientCIDRs), &type_list_meta_v1_ServerAddressByClientCIDR, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 49467},
 };
 static const struct field fields_meta_v1_ServerAddressByClientCIDR[] = {
-    {NM(clientCIDR), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(serverAddress), &type_string, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(clientCIDR), &type_string, &plain, 1, FIELD_REQUIRED, 49693},
+    {NM(serverAddress), &type_string, &plain, 2, FIELD_REQUIRED, 49727},
 };
 static const struct field fields_meta_v1_GroupVersionForDiscovery[] = {
-    {NM(groupVersion), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(version), &type_string, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(groupVersion), &type_string, &plain, 1, FIELD_REQUIRED, 49813},
+    {NM(version), &type_string, &plain, 2, FIELD_REQUIRED, 49848},
 };
 static const struct field fields_meta_v1_APIResource[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(singularName), &type_string, &plain, 6, FIELD_REQUIRED, 0},
-    {NM(namespaced), &type_bool, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(group), &type_string, &plain, 8, FIELD_OMITEMPTY, 0},
-    {NM(version), &type_string, &plain, 9, FIELD_OMITEMPTY, 0},
-    {NM(kind), &type_string, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(verbs), &type_meta_v1_Verbs, &plain, 4, FIELD_REQUIRED, 0},
-    {NM(shortNames), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(categories), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(storageVersionHash), &type_string, &plain, 10, FIELD_OMITEMPTY, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 49899},
+    {NM(singularName), &type_string, &plain, 6, FIELD_REQUIRED, 45182},
+    {NM(namespaced), &type_bool, &plain, 2, FIELD_REQUIRED, 49949},
+    {NM(group), &type_string, &plain, 8, FIELD_OMITEMPTY, 49988},
+    {NM(version), &type_string, &plain, 9, FIELD_OMITEMPTY, 50034},
+    {NM(kind), &type_string, &plain, 3, FIELD_REQUIRED, 50082},
+    {NM(verbs), &type_meta_v1_Verbs, &plain, 4, FIELD_REQUIRED, 45200},
+    {NM(shortNames), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 45225},
+    {NM(categories), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 45258},
+    {NM(storageVersionHash), &type_string, &plain, 10, FIELD_OMITEMPTY, 50102},
 };
 static const struct field fields_meta_v1_APIResourceList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(groupVersion), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(resources), &type_list_meta_v1_APIResource, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 0},
+    {NM(groupVersion), &type_string, &plain, 1, FIELD_REQUIRED, 50202},
+    {NM(resources), &type_list_meta_v1_APIResource, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 50237},
 };
 static const struct field fields_meta_v1_RootPaths[] = {
-    {NM(paths), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
+    {NM(paths), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 50306},
 };
 static const struct field fields_meta_v1_LabelSelector[] = {
-    {NM(matchLabels), &type_map_string, &plain, 1, FIELD_OMITEMPTY, 30871},
-    {NM(matchExpressions), &type_list_meta_v1_LabelSelectorRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 30914},
+    {NM(matchLabels), &type_map_string, &plain, 1, FIELD_OMITEMPTY, 50394},
+    {NM(matchExpressions), &type_list_meta_v1_LabelSelectorRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 50437},
 };
 static const struct field fields_meta_v1_LabelSelectorRequirement[] = {
-    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 31034},
-    {NM(operator), &type_meta_v1_LabelSelectorOperator, &plain, 2, FIELD_REQUIRED, 31044},
-    {NM(values), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 31078},
+    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 50557},
+    {NM(operator), &type_meta_v1_LabelSelectorOperator, &plain, 2, FIELD_REQUIRED, 50567},
+    {NM(values), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 50601},
 };
 static const struct field fields_meta_v1_FieldSelectorRequirement[] = {
-    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(operator), &type_meta_v1_FieldSelectorOperator, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(values), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 50675},
+    {NM(operator), &type_meta_v1_FieldSelectorOperator, &plain, 2, FIELD_REQUIRED, 50567},
+    {NM(values), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 50685},
 };
 static const struct field fields_meta_v1_ManagedFieldsEntry[] = {
-    {NM(manager), &type_string, &plain, 1, FIELD_OMITEMPTY, 31152},
-    {NM(operation), &type_meta_v1_ManagedFieldsOperationType, &plain, 2, FIELD_OMITEMPTY, 31166},
-    {NM(apiVersion), &type_string, &plain, 3, FIELD_OMITEMPTY, 31182},
-    {NM(time), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 31224},
-    {NM(fieldsType), &type_string, &plain, 6, FIELD_OMITEMPTY, 31252},
-    {NM(fieldsV1), &type_FieldsV1, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 31285},
-    {NM(subresource), &type_string, &plain, 8, FIELD_OMITEMPTY, 31303},
+    {NM(manager), &type_string, &plain, 1, FIELD_OMITEMPTY, 50761},
+    {NM(operation), &type_meta_v1_ManagedFieldsOperationType, &plain, 2, FIELD_OMITEMPTY, 50775},
+    {NM(apiVersion), &type_string, &plain, 3, FIELD_OMITEMPTY, 50791},
+    {NM(time), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 50833},
+    {NM(fieldsType), &type_string, &plain, 6, FIELD_OMITEMPTY, 50861},
+    {NM(fieldsV1), &type_FieldsV1, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 50894},
+    {NM(subresource), &type_string, &plain, 8, FIELD_OMITEMPTY, 50912},
 };
 static const struct field fields_meta_v1_Table[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(columnDefinitions), &type_list_meta_v1_TableColumnDefinition, &plain, 0, FIELD_REQUIRED | FIELD_ATOMIC, 0},
-    {NM(rows), &type_list_meta_v1_TableRow, &plain, 0, FIELD_REQUIRED | FIELD_ATOMIC, 0},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 0, FIELD_OMITEMPTY, 902},
+    {NM(columnDefinitions), &type_list_meta_v1_TableColumnDefinition, &plain, 0, FIELD_REQUIRED | FIELD_ATOMIC, 51016},
+    {NM(rows), &type_list_meta_v1_TableRow, &plain, 0, FIELD_REQUIRED | FIELD_ATOMIC, 51028},
 };
 static const struct field fields_meta_v1_TableColumnDefinition[] = {
-    {NM(name), &type_string, &plain, 0, FIELD_REQUIRED, 0},
-    {NM(type), &type_string, &plain, 0, FIELD_REQUIRED, 0},
-    {NM(format), &type_string, &plain, 0, FIELD_REQUIRED, 0},
-    {NM(description), &type_string, &plain, 0, FIELD_REQUIRED, 0},
-    {NM(priority), &type_int32, &plain, 0, FIELD_REQUIRED, 0},
+    {NM(name), &type_string, &plain, 0, FIELD_REQUIRED, 51101},
+    {NM(type), &type_string, &plain, 0, FIELD_REQUIRED, 51113},
+    {NM(format), &type_string, &plain, 0, FIELD_REQUIRED, 51167},
+    {NM(description), &type_string, &plain, 0, FIELD_REQUIRED, 51209},
+    {NM(priority), &type_int32, &plain, 0, FIELD_REQUIRED, 51223},
 };
 static const struct field fields_meta_v1_TableRow[] = {
-    {NM(cells), &type_list_any, &plain, 0, FIELD_REQUIRED | FIELD_ATOMIC, 0},
-    {NM(conditions), &type_list_meta_v1_TableRowCondition, &plain, 0, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(object), &type_RawExtension, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(cells), &type_list_any, &plain, 0, FIELD_REQUIRED | FIELD_ATOMIC, 51288},
+    {NM(conditions), &type_list_meta_v1_TableRowCondition, &plain, 0, FIELD_OMITEMPTY | FIELD_ATOMIC, 51312},
+    {NM(object), &type_RawExtension, &plain, 0, FIELD_OMITEMPTY, 51350},
 };
 static const struct field fields_meta_v1_TableRowCondition[] = {
-    {NM(type), &type_meta_v1_RowConditionType, &plain, 0, FIELD_REQUIRED, 0},
-    {NM(status), &type_meta_v1_ConditionStatus, &plain, 0, FIELD_REQUIRED, 0},
-    {NM(reason), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
+    {NM(type), &type_meta_v1_RowConditionType, &plain, 0, FIELD_REQUIRED, 51429},
+    {NM(status), &type_meta_v1_ConditionStatus, &plain, 0, FIELD_REQUIRED, 8782},
+    {NM(reason), &type_string, &plain, 0, FIELD_OMITEMPTY, 8857},
+    {NM(message), &type_string, &plain, 0, FIELD_OMITEMPTY, 7724},
 };
 static const struct field fields_meta_v1_TableOptions[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(includeObject), &type_meta_v1_IncludeObjectPolicy, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(includeObject), &type_meta_v1_IncludeObjectPolicy, &plain, 1, FIELD_OMITEMPTY, 51472},
 };
 static const struct field fields_meta_v1_PartialObjectMetadata[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -4146,42 +4146,42 @@ static const struct field fields_meta_v1_Condition[] = {
     {NM(message), &type_string, &plain, 6, FIELD_REQUIRED, 7724},
 };
 static const struct field fields_meta_v1_WatchEvent[] = {
-    {NM(type), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(object), &type_RawExtension, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(type), &type_string, &plain, 1, FIELD_REQUIRED, 51707},
+    {NM(object), &type_RawExtension, &plain, 2, FIELD_REQUIRED, 51751},
 };
 static const struct field fields_meta_v1_Timestamp[] = {
-    {NM(seconds), &type_int64, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(nanos), &type_int32, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(seconds), &type_int64, &plain, 1, FIELD_REQUIRED, 51842},
+    {NM(nanos), &type_int32, &plain, 2, FIELD_REQUIRED, 51869},
 };
 static const struct field fields_meta_v1_GroupResource[] = {
-    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(resource), &type_string, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 51939},
+    {NM(resource), &type_string, &plain, 2, FIELD_REQUIRED, 51962},
 };
 static const struct field fields_meta_v1_GroupVersionResource[] = {
-    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(version), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(resource), &type_string, &plain, 3, FIELD_REQUIRED, 0},
+    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 51939},
+    {NM(version), &type_string, &plain, 2, FIELD_REQUIRED, 22058},
+    {NM(resource), &type_string, &plain, 3, FIELD_REQUIRED, 51962},
 };
 static const struct field fields_meta_v1_GroupKind[] = {
-    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 51939},
+    {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 52059},
 };
 static const struct field fields_meta_v1_GroupVersionKind[] = {
-    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(version), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(kind), &type_string, &plain, 3, FIELD_REQUIRED, 0},
+    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 51939},
+    {NM(version), &type_string, &plain, 2, FIELD_REQUIRED, 22058},
+    {NM(kind), &type_string, &plain, 3, FIELD_REQUIRED, 52059},
 };
 static const struct field fields_meta_v1_GroupVersion[] = {
-    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(version), &type_string, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 51939},
+    {NM(version), &type_string, &plain, 2, FIELD_REQUIRED, 22058},
 };
 static const struct field fields_metrics_v1beta1_NodeMetrics[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(timestamp), &type_Time, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(window), &type_Duration, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(usage), &type_map_Quantity, &plain, 4, FIELD_REQUIRED, 0},
+    {NM(timestamp), &type_Time, &plain, 2, FIELD_REQUIRED, 52141},
+    {NM(window), &type_Duration, &plain, 3, FIELD_REQUIRED, 52179},
+    {NM(usage), &type_map_Quantity, &plain, 4, FIELD_REQUIRED, 52201},
 };
 static const struct field fields_metrics_v1beta1_NodeMetricsList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -4193,9 +4193,9 @@ static const struct field fields_metrics_v1beta1_PodMetrics[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(timestamp), &type_Time, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(window), &type_Duration, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(containers), &type_list_metrics_v1beta1_ContainerMetrics, &plain, 4, FIELD_REQUIRED | FIELD_ATOMIC, 0},
+    {NM(timestamp), &type_Time, &plain, 2, FIELD_REQUIRED, 52141},
+    {NM(window), &type_Duration, &plain, 3, FIELD_REQUIRED, 52179},
+    {NM(containers), &type_list_metrics_v1beta1_ContainerMetrics, &plain, 4, FIELD_REQUIRED | FIELD_ATOMIC, 52307},
 };
 static const struct field fields_metrics_v1beta1_PodMetricsList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
@@ -4204,33 +4204,33 @@ static const struct field fields_metrics_v1beta1_PodMetricsList[] = {
     {NM(items), &type_list_metrics_v1beta1_PodMetrics, &plain, 2, FIELD_REQUIRED, 941},
 };
 static const struct field fields_metrics_v1beta1_ContainerMetrics[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(usage), &type_map_Quantity, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 8096},
+    {NM(usage), &type_map_Quantity, &plain, 2, FIELD_REQUIRED, 52201},
 };
 static const struct field fields_runtime_TypeMeta[] = {
-    {NM(apiVersion), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(kind), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(apiVersion), &type_string, &plain, 1, FIELD_OMITEMPTY, 765},
+    {NM(kind), &type_string, &plain, 2, FIELD_OMITEMPTY, 52407},
 };
 static const struct field fields_runtime_Unknown[] = {
     {NM(TypeMeta), &type_runtime_TypeMeta, &plain, 1, FIELD_INLINE, 0},
     {NM(raw), &type_bytes, &plain, 2, FIELD_NOJSON, 0},
-    {NM(ContentEncoding), &type_string, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(ContentType), &type_string, &plain, 4, FIELD_REQUIRED, 0},
+    {NM(ContentEncoding), &type_string, &plain, 3, FIELD_REQUIRED, 52440},
+    {NM(ContentType), &type_string, &plain, 4, FIELD_REQUIRED, 52484},
 };
 static const struct field fields_version_Info[] = {
-    {NM(major), &type_string, &plain, 0, FIELD_REQUIRED, 0},
-    {NM(minor), &type_string, &plain, 0, FIELD_REQUIRED, 0},
-    {NM(emulationMajor), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(emulationMinor), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(minCompatibilityMajor), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(minCompatibilityMinor), &type_string, &plain, 0, FIELD_OMITEMPTY, 0},
-    {NM(gitVersion), &type_string, &plain, 0, FIELD_REQUIRED, 0},
-    {NM(gitCommit), &type_string, &plain, 0, FIELD_REQUIRED, 0},
-    {NM(gitTreeState), &type_string, &plain, 0, FIELD_REQUIRED, 0},
-    {NM(buildDate), &type_string, &plain, 0, FIELD_REQUIRED, 0},
-    {NM(goVersion), &type_string, &plain, 0, FIELD_REQUIRED, 0},
-    {NM(compiler), &type_string, &plain, 0, FIELD_REQUIRED, 0},
-    {NM(platform), &type_string, &plain, 0, FIELD_REQUIRED, 0},
+    {NM(major), &type_string, &plain, 0, FIELD_REQUIRED, 52576},
+    {NM(minor), &type_string, &plain, 0, FIELD_REQUIRED, 52608},
+    {NM(emulationMajor), &type_string, &plain, 0, FIELD_OMITEMPTY, 52641},
+    {NM(emulationMinor), &type_string, &plain, 0, FIELD_OMITEMPTY, 52692},
+    {NM(minCompatibilityMajor), &type_string, &plain, 0, FIELD_OMITEMPTY, 52744},
+    {NM(minCompatibilityMinor), &type_string, &plain, 0, FIELD_OMITEMPTY, 52804},
+    {NM(gitVersion), &type_string, &plain, 0, FIELD_REQUIRED, 52865},
+    {NM(gitCommit), &type_string, &plain, 0, FIELD_REQUIRED, 52900},
+    {NM(gitTreeState), &type_string, &plain, 0, FIELD_REQUIRED, 52934},
+    {NM(buildDate), &type_string, &plain, 0, FIELD_REQUIRED, 52990},
+    {NM(goVersion), &type_string, &plain, 0, FIELD_REQUIRED, 53008},
+    {NM(compiler), &type_string, &plain, 0, FIELD_REQUIRED, 53057},
+    {NM(platform), &type_string, &plain, 0, FIELD_REQUIRED, 53093},
 };
 const struct type type_core_v1_Volume = {.kind = TYPE_STRUCT, .go = 1, .name = "Volume", .openapi = "io.k8s.api.core.v1.Volume", .fields = fields_core_v1_Volume, .nfields = 2, .doc = 22};
 const struct type type_core_v1_VolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeSource", .openapi = "io.k8s.api.core.v1.VolumeSource", .fields = fields_core_v1_VolumeSource, .nfields = 30, .by_number = order_0, .doc = 598};
@@ -4473,139 +4473,139 @@ const struct type type_core_v1_PortStatus = {.kind = TYPE_STRUCT, .go = 1, .name
 const struct type type_core_v1_ImageVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ImageVolumeSource", .openapi = "io.k8s.api.core.v1.ImageVolumeSource", .fields = fields_core_v1_ImageVolumeSource, .nfields = 2, .doc = 21695};
 const struct type type_core_v1_NodeAllocatableResourceClaimStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeAllocatableResourceClaimStatus", .openapi = "io.k8s.api.core.v1.NodeAllocatableResourceClaimStatus", .fields = fields_core_v1_NodeAllocatableResourceClaimStatus, .nfields = 3, .doc = 21762};
 const struct type type_apiregistration_v1_APIServiceList = {.kind = TYPE_STRUCT, .go = 1, .name = "APIServiceList", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceList", .fields = fields_apiregistration_v1_APIServiceList, .nfields = 4, .doc = 21811};
-const struct type type_apiregistration_v1_ServiceReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceReference", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.ServiceReference", .fields = fields_apiregistration_v1_ServiceReference, .nfields = 3};
-const struct type type_apiregistration_v1_APIServiceSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "APIServiceSpec", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceSpec", .fields = fields_apiregistration_v1_APIServiceSpec, .nfields = 7};
-const struct type type_apiregistration_v1_APIServiceCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "APIServiceCondition", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceCondition", .fields = fields_apiregistration_v1_APIServiceCondition, .nfields = 5};
-const struct type type_apiregistration_v1_APIServiceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "APIServiceStatus", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceStatus", .fields = fields_apiregistration_v1_APIServiceStatus, .nfields = 1};
-const struct type type_apiregistration_v1_APIService = {.kind = TYPE_STRUCT, .go = 1, .name = "APIService", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService", .fields = fields_apiregistration_v1_APIService, .nfields = 5};
-const struct type type_apps_v1_StatefulSet = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSet", .openapi = "io.k8s.api.apps.v1.StatefulSet", .fields = fields_apps_v1_StatefulSet, .nfields = 5, .doc = 21848};
-const struct type type_apps_v1_StatefulSetUpdateStrategy = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetUpdateStrategy", .openapi = "io.k8s.api.apps.v1.StatefulSetUpdateStrategy", .fields = fields_apps_v1_StatefulSetUpdateStrategy, .nfields = 2};
-const struct type type_apps_v1_RollingUpdateStatefulSetStrategy = {.kind = TYPE_STRUCT, .go = 1, .name = "RollingUpdateStatefulSetStrategy", .openapi = "io.k8s.api.apps.v1.RollingUpdateStatefulSetStrategy", .fields = fields_apps_v1_RollingUpdateStatefulSetStrategy, .nfields = 2};
-const struct type type_apps_v1_StatefulSetPersistentVolumeClaimRetentionPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetPersistentVolumeClaimRetentionPolicy", .openapi = "io.k8s.api.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicy", .fields = fields_apps_v1_StatefulSetPersistentVolumeClaimRetentionPolicy, .nfields = 2};
-const struct type type_apps_v1_StatefulSetOrdinals = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetOrdinals", .openapi = "io.k8s.api.apps.v1.StatefulSetOrdinals", .fields = fields_apps_v1_StatefulSetOrdinals, .nfields = 1};
-const struct type type_apps_v1_StatefulSetSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetSpec", .openapi = "io.k8s.api.apps.v1.StatefulSetSpec", .fields = fields_apps_v1_StatefulSetSpec, .nfields = 11};
-const struct type type_apps_v1_StatefulSetStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetStatus", .openapi = "io.k8s.api.apps.v1.StatefulSetStatus", .fields = fields_apps_v1_StatefulSetStatus, .nfields = 10};
-const struct type type_apps_v1_StatefulSetCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetCondition", .openapi = "io.k8s.api.apps.v1.StatefulSetCondition", .fields = fields_apps_v1_StatefulSetCondition, .nfields = 5};
-const struct type type_apps_v1_StatefulSetList = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetList", .openapi = "io.k8s.api.apps.v1.StatefulSetList", .fields = fields_apps_v1_StatefulSetList, .nfields = 4, .doc = 21908};
-const struct type type_apps_v1_Deployment = {.kind = TYPE_STRUCT, .go = 1, .name = "Deployment", .openapi = "io.k8s.api.apps.v1.Deployment", .fields = fields_apps_v1_Deployment, .nfields = 5, .doc = 21946};
-const struct type type_apps_v1_DeploymentSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentSpec", .openapi = "io.k8s.api.apps.v1.DeploymentSpec", .fields = fields_apps_v1_DeploymentSpec, .nfields = 8, .doc = 22517};
-const struct type type_apps_v1_DeploymentStrategy = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentStrategy", .openapi = "io.k8s.api.apps.v1.DeploymentStrategy", .fields = fields_apps_v1_DeploymentStrategy, .nfields = 2, .doc = 22640};
-const struct type type_apps_v1_RollingUpdateDeployment = {.kind = TYPE_STRUCT, .go = 1, .name = "RollingUpdateDeployment", .openapi = "io.k8s.api.apps.v1.RollingUpdateDeployment", .fields = fields_apps_v1_RollingUpdateDeployment, .nfields = 2, .doc = 22613};
-const struct type type_apps_v1_DeploymentStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentStatus", .openapi = "io.k8s.api.apps.v1.DeploymentStatus", .fields = fields_apps_v1_DeploymentStatus, .nfields = 9, .by_number = order_19, .doc = 23305};
-const struct type type_apps_v1_DeploymentCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentCondition", .openapi = "io.k8s.api.apps.v1.DeploymentCondition", .fields = fields_apps_v1_DeploymentCondition, .nfields = 6, .by_number = order_20, .doc = 23417};
-const struct type type_apps_v1_DeploymentList = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentList", .openapi = "io.k8s.api.apps.v1.DeploymentList", .fields = fields_apps_v1_DeploymentList, .nfields = 4, .doc = 23452};
-const struct type type_apps_v1_DaemonSetUpdateStrategy = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetUpdateStrategy", .openapi = "io.k8s.api.apps.v1.DaemonSetUpdateStrategy", .fields = fields_apps_v1_DaemonSetUpdateStrategy, .nfields = 2};
-const struct type type_apps_v1_RollingUpdateDaemonSet = {.kind = TYPE_STRUCT, .go = 1, .name = "RollingUpdateDaemonSet", .openapi = "io.k8s.api.apps.v1.RollingUpdateDaemonSet", .fields = fields_apps_v1_RollingUpdateDaemonSet, .nfields = 2};
-const struct type type_apps_v1_DaemonSetSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetSpec", .openapi = "io.k8s.api.apps.v1.DaemonSetSpec", .fields = fields_apps_v1_DaemonSetSpec, .nfields = 5};
-const struct type type_apps_v1_DaemonSetStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetStatus", .openapi = "io.k8s.api.apps.v1.DaemonSetStatus", .fields = fields_apps_v1_DaemonSetStatus, .nfields = 10};
-const struct type type_apps_v1_DaemonSetCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetCondition", .openapi = "io.k8s.api.apps.v1.DaemonSetCondition", .fields = fields_apps_v1_DaemonSetCondition, .nfields = 5};
-const struct type type_apps_v1_DaemonSet = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSet", .openapi = "io.k8s.api.apps.v1.DaemonSet", .fields = fields_apps_v1_DaemonSet, .nfields = 5, .doc = 23489};
-const struct type type_apps_v1_DaemonSetList = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetList", .openapi = "io.k8s.api.apps.v1.DaemonSetList", .fields = fields_apps_v1_DaemonSetList, .nfields = 4, .doc = 23535};
-const struct type type_apps_v1_ReplicaSet = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSet", .openapi = "io.k8s.api.apps.v1.ReplicaSet", .fields = fields_apps_v1_ReplicaSet, .nfields = 5, .doc = 23571};
-const struct type type_apps_v1_ReplicaSetList = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetList", .openapi = "io.k8s.api.apps.v1.ReplicaSetList", .fields = fields_apps_v1_ReplicaSetList, .nfields = 4, .doc = 23637};
-const struct type type_apps_v1_ReplicaSetSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetSpec", .openapi = "io.k8s.api.apps.v1.ReplicaSetSpec", .fields = fields_apps_v1_ReplicaSetSpec, .nfields = 4, .by_number = order_10, .doc = 23757};
-const struct type type_apps_v1_ReplicaSetStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetStatus", .openapi = "io.k8s.api.apps.v1.ReplicaSetStatus", .fields = fields_apps_v1_ReplicaSetStatus, .nfields = 7, .by_number = order_21, .doc = 23893};
-const struct type type_apps_v1_ReplicaSetCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetCondition", .openapi = "io.k8s.api.apps.v1.ReplicaSetCondition", .fields = fields_apps_v1_ReplicaSetCondition, .nfields = 5, .doc = 23943};
-const struct type type_apps_v1_ControllerRevision = {.kind = TYPE_STRUCT, .go = 1, .name = "ControllerRevision", .openapi = "io.k8s.api.apps.v1.ControllerRevision", .fields = fields_apps_v1_ControllerRevision, .nfields = 5};
-const struct type type_apps_v1_ControllerRevisionList = {.kind = TYPE_STRUCT, .go = 1, .name = "ControllerRevisionList", .openapi = "io.k8s.api.apps.v1.ControllerRevisionList", .fields = fields_apps_v1_ControllerRevisionList, .nfields = 4, .doc = 23978};
+const struct type type_apiregistration_v1_ServiceReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceReference", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.ServiceReference", .fields = fields_apiregistration_v1_ServiceReference, .nfields = 3, .doc = 21929};
+const struct type type_apiregistration_v1_APIServiceSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "APIServiceSpec", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceSpec", .fields = fields_apiregistration_v1_APIServiceSpec, .nfields = 7, .doc = 22385};
+const struct type type_apiregistration_v1_APIServiceCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "APIServiceCondition", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceCondition", .fields = fields_apiregistration_v1_APIServiceCondition, .nfields = 5, .doc = 22446};
+const struct type type_apiregistration_v1_APIServiceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "APIServiceStatus", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceStatus", .fields = fields_apiregistration_v1_APIServiceStatus, .nfields = 1, .doc = 22515};
+const struct type type_apiregistration_v1_APIService = {.kind = TYPE_STRUCT, .go = 1, .name = "APIService", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService", .fields = fields_apiregistration_v1_APIService, .nfields = 5, .doc = 22529};
+const struct type type_apps_v1_StatefulSet = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSet", .openapi = "io.k8s.api.apps.v1.StatefulSet", .fields = fields_apps_v1_StatefulSet, .nfields = 5, .doc = 22569};
+const struct type type_apps_v1_StatefulSetUpdateStrategy = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetUpdateStrategy", .openapi = "io.k8s.api.apps.v1.StatefulSetUpdateStrategy", .fields = fields_apps_v1_StatefulSetUpdateStrategy, .nfields = 2, .doc = 22778};
+const struct type type_apps_v1_RollingUpdateStatefulSetStrategy = {.kind = TYPE_STRUCT, .go = 1, .name = "RollingUpdateStatefulSetStrategy", .openapi = "io.k8s.api.apps.v1.RollingUpdateStatefulSetStrategy", .fields = fields_apps_v1_RollingUpdateStatefulSetStrategy, .nfields = 2, .doc = 22751};
+const struct type type_apps_v1_StatefulSetPersistentVolumeClaimRetentionPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetPersistentVolumeClaimRetentionPolicy", .openapi = "io.k8s.api.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicy", .fields = fields_apps_v1_StatefulSetPersistentVolumeClaimRetentionPolicy, .nfields = 2, .doc = 23115};
+const struct type type_apps_v1_StatefulSetOrdinals = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetOrdinals", .openapi = "io.k8s.api.apps.v1.StatefulSetOrdinals", .fields = fields_apps_v1_StatefulSetOrdinals, .nfields = 1, .doc = 23193};
+const struct type type_apps_v1_StatefulSetSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetSpec", .openapi = "io.k8s.api.apps.v1.StatefulSetSpec", .fields = fields_apps_v1_StatefulSetSpec, .nfields = 11, .doc = 23939};
+const struct type type_apps_v1_StatefulSetStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetStatus", .openapi = "io.k8s.api.apps.v1.StatefulSetStatus", .fields = fields_apps_v1_StatefulSetStatus, .nfields = 10, .doc = 24374};
+const struct type type_apps_v1_StatefulSetCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetCondition", .openapi = "io.k8s.api.apps.v1.StatefulSetCondition", .fields = fields_apps_v1_StatefulSetCondition, .nfields = 5, .doc = 24410};
+const struct type type_apps_v1_StatefulSetList = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetList", .openapi = "io.k8s.api.apps.v1.StatefulSetList", .fields = fields_apps_v1_StatefulSetList, .nfields = 4, .doc = 24446};
+const struct type type_apps_v1_Deployment = {.kind = TYPE_STRUCT, .go = 1, .name = "Deployment", .openapi = "io.k8s.api.apps.v1.Deployment", .fields = fields_apps_v1_Deployment, .nfields = 5, .doc = 24484};
+const struct type type_apps_v1_DeploymentSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentSpec", .openapi = "io.k8s.api.apps.v1.DeploymentSpec", .fields = fields_apps_v1_DeploymentSpec, .nfields = 8, .doc = 24939};
+const struct type type_apps_v1_DeploymentStrategy = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentStrategy", .openapi = "io.k8s.api.apps.v1.DeploymentStrategy", .fields = fields_apps_v1_DeploymentStrategy, .nfields = 2, .doc = 25035};
+const struct type type_apps_v1_RollingUpdateDeployment = {.kind = TYPE_STRUCT, .go = 1, .name = "RollingUpdateDeployment", .openapi = "io.k8s.api.apps.v1.RollingUpdateDeployment", .fields = fields_apps_v1_RollingUpdateDeployment, .nfields = 2, .doc = 22751};
+const struct type type_apps_v1_DeploymentStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentStatus", .openapi = "io.k8s.api.apps.v1.DeploymentStatus", .fields = fields_apps_v1_DeploymentStatus, .nfields = 9, .by_number = order_19, .doc = 25581};
+const struct type type_apps_v1_DeploymentCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentCondition", .openapi = "io.k8s.api.apps.v1.DeploymentCondition", .fields = fields_apps_v1_DeploymentCondition, .nfields = 6, .by_number = order_20, .doc = 25693};
+const struct type type_apps_v1_DeploymentList = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentList", .openapi = "io.k8s.api.apps.v1.DeploymentList", .fields = fields_apps_v1_DeploymentList, .nfields = 4, .doc = 25728};
+const struct type type_apps_v1_DaemonSetUpdateStrategy = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetUpdateStrategy", .openapi = "io.k8s.api.apps.v1.DaemonSetUpdateStrategy", .fields = fields_apps_v1_DaemonSetUpdateStrategy, .nfields = 2, .doc = 22778};
+const struct type type_apps_v1_RollingUpdateDaemonSet = {.kind = TYPE_STRUCT, .go = 1, .name = "RollingUpdateDaemonSet", .openapi = "io.k8s.api.apps.v1.RollingUpdateDaemonSet", .fields = fields_apps_v1_RollingUpdateDaemonSet, .nfields = 2, .doc = 26070};
+const struct type type_apps_v1_DaemonSetSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetSpec", .openapi = "io.k8s.api.apps.v1.DaemonSetSpec", .fields = fields_apps_v1_DaemonSetSpec, .nfields = 5, .doc = 26207};
+const struct type type_apps_v1_DaemonSetStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetStatus", .openapi = "io.k8s.api.apps.v1.DaemonSetStatus", .fields = fields_apps_v1_DaemonSetStatus, .nfields = 10, .doc = 26571};
+const struct type type_apps_v1_DaemonSetCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetCondition", .openapi = "io.k8s.api.apps.v1.DaemonSetCondition", .fields = fields_apps_v1_DaemonSetCondition, .nfields = 5, .doc = 26605};
+const struct type type_apps_v1_DaemonSet = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSet", .openapi = "io.k8s.api.apps.v1.DaemonSet", .fields = fields_apps_v1_DaemonSet, .nfields = 5, .doc = 26639};
+const struct type type_apps_v1_DaemonSetList = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetList", .openapi = "io.k8s.api.apps.v1.DaemonSetList", .fields = fields_apps_v1_DaemonSetList, .nfields = 4, .doc = 26685};
+const struct type type_apps_v1_ReplicaSet = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSet", .openapi = "io.k8s.api.apps.v1.ReplicaSet", .fields = fields_apps_v1_ReplicaSet, .nfields = 5, .doc = 26721};
+const struct type type_apps_v1_ReplicaSetList = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetList", .openapi = "io.k8s.api.apps.v1.ReplicaSetList", .fields = fields_apps_v1_ReplicaSetList, .nfields = 4, .doc = 26787};
+const struct type type_apps_v1_ReplicaSetSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetSpec", .openapi = "io.k8s.api.apps.v1.ReplicaSetSpec", .fields = fields_apps_v1_ReplicaSetSpec, .nfields = 4, .by_number = order_10, .doc = 26907};
+const struct type type_apps_v1_ReplicaSetStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetStatus", .openapi = "io.k8s.api.apps.v1.ReplicaSetStatus", .fields = fields_apps_v1_ReplicaSetStatus, .nfields = 7, .by_number = order_21, .doc = 27043};
+const struct type type_apps_v1_ReplicaSetCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetCondition", .openapi = "io.k8s.api.apps.v1.ReplicaSetCondition", .fields = fields_apps_v1_ReplicaSetCondition, .nfields = 5, .doc = 27093};
+const struct type type_apps_v1_ControllerRevision = {.kind = TYPE_STRUCT, .go = 1, .name = "ControllerRevision", .openapi = "io.k8s.api.apps.v1.ControllerRevision", .fields = fields_apps_v1_ControllerRevision, .nfields = 5, .doc = 27195};
+const struct type type_apps_v1_ControllerRevisionList = {.kind = TYPE_STRUCT, .go = 1, .name = "ControllerRevisionList", .openapi = "io.k8s.api.apps.v1.ControllerRevisionList", .fields = fields_apps_v1_ControllerRevisionList, .nfields = 4, .doc = 27273};
 const struct type type_events_v1_Event = {.kind = TYPE_STRUCT, .go = 1, .name = "Event", .openapi = "io.k8s.api.events.v1.Event", .fields = fields_events_v1_Event, .nfields = 17, .doc = 20356};
 const struct type type_events_v1_EventSeries = {.kind = TYPE_STRUCT, .go = 1, .name = "EventSeries", .openapi = "io.k8s.api.events.v1.EventSeries", .fields = fields_events_v1_EventSeries, .nfields = 2, .doc = 20420};
 const struct type type_events_v1_EventList = {.kind = TYPE_STRUCT, .go = 1, .name = "EventList", .openapi = "io.k8s.api.events.v1.EventList", .fields = fields_events_v1_EventList, .nfields = 4, .doc = 20442};
-const struct type type_authentication_v1_ExtraValue = {.kind = TYPE_LIST, .go = 1, .name = "ExtraValue", .openapi = "io.k8s.api.authentication.v1.ExtraValue", .of = &type_string, .wrapper = true};
-const struct type type_authentication_v1_TokenReview = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenReview", .openapi = "io.k8s.api.authentication.v1.TokenReview", .fields = fields_authentication_v1_TokenReview, .nfields = 5};
-const struct type type_authentication_v1_TokenReviewSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenReviewSpec", .openapi = "io.k8s.api.authentication.v1.TokenReviewSpec", .fields = fields_authentication_v1_TokenReviewSpec, .nfields = 2};
-const struct type type_authentication_v1_TokenReviewStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenReviewStatus", .openapi = "io.k8s.api.authentication.v1.TokenReviewStatus", .fields = fields_authentication_v1_TokenReviewStatus, .nfields = 4, .by_number = order_22};
-const struct type type_authentication_v1_UserInfo = {.kind = TYPE_STRUCT, .go = 1, .name = "UserInfo", .openapi = "io.k8s.api.authentication.v1.UserInfo", .fields = fields_authentication_v1_UserInfo, .nfields = 4};
-const struct type type_authentication_v1_TokenRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenRequest", .openapi = "io.k8s.api.authentication.v1.TokenRequest", .fields = fields_authentication_v1_TokenRequest, .nfields = 5, .doc = 24073};
-const struct type type_authentication_v1_TokenRequestSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenRequestSpec", .openapi = "io.k8s.api.authentication.v1.TokenRequestSpec", .fields = fields_authentication_v1_TokenRequestSpec, .nfields = 3, .by_number = order_23, .doc = 24212};
-const struct type type_authentication_v1_TokenRequestStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenRequestStatus", .openapi = "io.k8s.api.authentication.v1.TokenRequestStatus", .fields = fields_authentication_v1_TokenRequestStatus, .nfields = 2, .doc = 24063};
-const struct type type_authentication_v1_BoundObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "BoundObjectReference", .openapi = "io.k8s.api.authentication.v1.BoundObjectReference", .fields = fields_authentication_v1_BoundObjectReference, .nfields = 4, .doc = 24284};
-const struct type type_authentication_v1_SelfSubjectReview = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectReview", .openapi = "io.k8s.api.authentication.v1.SelfSubjectReview", .fields = fields_authentication_v1_SelfSubjectReview, .nfields = 4};
-const struct type type_authentication_v1_SelfSubjectReviewStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectReviewStatus", .openapi = "io.k8s.api.authentication.v1.SelfSubjectReviewStatus", .fields = fields_authentication_v1_SelfSubjectReviewStatus, .nfields = 1};
-const struct type type_authorization_v1_ExtraValue = {.kind = TYPE_LIST, .go = 1, .name = "ExtraValue", .openapi = "io.k8s.api.authorization.v1.ExtraValue", .of = &type_string, .wrapper = true};
-const struct type type_authorization_v1_SubjectAccessReview = {.kind = TYPE_STRUCT, .go = 1, .name = "SubjectAccessReview", .openapi = "io.k8s.api.authorization.v1.SubjectAccessReview", .fields = fields_authorization_v1_SubjectAccessReview, .nfields = 5};
-const struct type type_authorization_v1_SelfSubjectAccessReview = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectAccessReview", .openapi = "io.k8s.api.authorization.v1.SelfSubjectAccessReview", .fields = fields_authorization_v1_SelfSubjectAccessReview, .nfields = 5};
-const struct type type_authorization_v1_LocalSubjectAccessReview = {.kind = TYPE_STRUCT, .go = 1, .name = "LocalSubjectAccessReview", .openapi = "io.k8s.api.authorization.v1.LocalSubjectAccessReview", .fields = fields_authorization_v1_LocalSubjectAccessReview, .nfields = 5};
-const struct type type_authorization_v1_ResourceAttributes = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceAttributes", .openapi = "io.k8s.api.authorization.v1.ResourceAttributes", .fields = fields_authorization_v1_ResourceAttributes, .nfields = 9};
-const struct type type_authorization_v1_LabelSelectorAttributes = {.kind = TYPE_STRUCT, .go = 1, .name = "LabelSelectorAttributes", .openapi = "io.k8s.api.authorization.v1.LabelSelectorAttributes", .fields = fields_authorization_v1_LabelSelectorAttributes, .nfields = 2};
-const struct type type_authorization_v1_FieldSelectorAttributes = {.kind = TYPE_STRUCT, .go = 1, .name = "FieldSelectorAttributes", .openapi = "io.k8s.api.authorization.v1.FieldSelectorAttributes", .fields = fields_authorization_v1_FieldSelectorAttributes, .nfields = 2};
-const struct type type_authorization_v1_NonResourceAttributes = {.kind = TYPE_STRUCT, .go = 1, .name = "NonResourceAttributes", .openapi = "io.k8s.api.authorization.v1.NonResourceAttributes", .fields = fields_authorization_v1_NonResourceAttributes, .nfields = 2};
-const struct type type_authorization_v1_SubjectAccessReviewSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "SubjectAccessReviewSpec", .openapi = "io.k8s.api.authorization.v1.SubjectAccessReviewSpec", .fields = fields_authorization_v1_SubjectAccessReviewSpec, .nfields = 6};
-const struct type type_authorization_v1_SelfSubjectAccessReviewSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectAccessReviewSpec", .openapi = "io.k8s.api.authorization.v1.SelfSubjectAccessReviewSpec", .fields = fields_authorization_v1_SelfSubjectAccessReviewSpec, .nfields = 2};
-const struct type type_authorization_v1_SubjectAccessReviewStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "SubjectAccessReviewStatus", .openapi = "io.k8s.api.authorization.v1.SubjectAccessReviewStatus", .fields = fields_authorization_v1_SubjectAccessReviewStatus, .nfields = 4, .by_number = order_10};
-const struct type type_authorization_v1_SelfSubjectRulesReview = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectRulesReview", .openapi = "io.k8s.api.authorization.v1.SelfSubjectRulesReview", .fields = fields_authorization_v1_SelfSubjectRulesReview, .nfields = 5};
-const struct type type_authorization_v1_SelfSubjectRulesReviewSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectRulesReviewSpec", .openapi = "io.k8s.api.authorization.v1.SelfSubjectRulesReviewSpec", .fields = fields_authorization_v1_SelfSubjectRulesReviewSpec, .nfields = 1};
-const struct type type_authorization_v1_SubjectRulesReviewStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "SubjectRulesReviewStatus", .openapi = "io.k8s.api.authorization.v1.SubjectRulesReviewStatus", .fields = fields_authorization_v1_SubjectRulesReviewStatus, .nfields = 4};
-const struct type type_authorization_v1_ResourceRule = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceRule", .openapi = "io.k8s.api.authorization.v1.ResourceRule", .fields = fields_authorization_v1_ResourceRule, .nfields = 4};
-const struct type type_authorization_v1_NonResourceRule = {.kind = TYPE_STRUCT, .go = 1, .name = "NonResourceRule", .openapi = "io.k8s.api.authorization.v1.NonResourceRule", .fields = fields_authorization_v1_NonResourceRule, .nfields = 2};
-const struct type type_autoscaling_v2_HorizontalPodAutoscaler = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscaler", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler", .fields = fields_autoscaling_v2_HorizontalPodAutoscaler, .nfields = 5};
-const struct type type_autoscaling_v2_HorizontalPodAutoscalerSpec = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscalerSpec", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerSpec", .fields = fields_autoscaling_v2_HorizontalPodAutoscalerSpec, .nfields = 5};
-const struct type type_autoscaling_v2_CrossVersionObjectReference = {.kind = TYPE_STRUCT, .go = 2, .name = "CrossVersionObjectReference", .openapi = "io.k8s.api.autoscaling.v2.CrossVersionObjectReference", .fields = fields_autoscaling_v2_CrossVersionObjectReference, .nfields = 3};
-const struct type type_autoscaling_v2_MetricSpec = {.kind = TYPE_STRUCT, .go = 2, .name = "MetricSpec", .openapi = "io.k8s.api.autoscaling.v2.MetricSpec", .fields = fields_autoscaling_v2_MetricSpec, .nfields = 6, .by_number = order_24};
-const struct type type_autoscaling_v2_HorizontalPodAutoscalerBehavior = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscalerBehavior", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerBehavior", .fields = fields_autoscaling_v2_HorizontalPodAutoscalerBehavior, .nfields = 2};
-const struct type type_autoscaling_v2_HPAScalingRules = {.kind = TYPE_STRUCT, .go = 2, .name = "HPAScalingRules", .openapi = "io.k8s.api.autoscaling.v2.HPAScalingRules", .fields = fields_autoscaling_v2_HPAScalingRules, .nfields = 4, .by_number = order_25};
-const struct type type_autoscaling_v2_HPAScalingPolicy = {.kind = TYPE_STRUCT, .go = 2, .name = "HPAScalingPolicy", .openapi = "io.k8s.api.autoscaling.v2.HPAScalingPolicy", .fields = fields_autoscaling_v2_HPAScalingPolicy, .nfields = 3};
-const struct type type_autoscaling_v2_ObjectMetricSource = {.kind = TYPE_STRUCT, .go = 2, .name = "ObjectMetricSource", .openapi = "io.k8s.api.autoscaling.v2.ObjectMetricSource", .fields = fields_autoscaling_v2_ObjectMetricSource, .nfields = 3};
-const struct type type_autoscaling_v2_PodsMetricSource = {.kind = TYPE_STRUCT, .go = 2, .name = "PodsMetricSource", .openapi = "io.k8s.api.autoscaling.v2.PodsMetricSource", .fields = fields_autoscaling_v2_PodsMetricSource, .nfields = 2};
-const struct type type_autoscaling_v2_ResourceMetricSource = {.kind = TYPE_STRUCT, .go = 2, .name = "ResourceMetricSource", .openapi = "io.k8s.api.autoscaling.v2.ResourceMetricSource", .fields = fields_autoscaling_v2_ResourceMetricSource, .nfields = 2};
-const struct type type_autoscaling_v2_ContainerResourceMetricSource = {.kind = TYPE_STRUCT, .go = 2, .name = "ContainerResourceMetricSource", .openapi = "io.k8s.api.autoscaling.v2.ContainerResourceMetricSource", .fields = fields_autoscaling_v2_ContainerResourceMetricSource, .nfields = 3};
-const struct type type_autoscaling_v2_ExternalMetricSource = {.kind = TYPE_STRUCT, .go = 2, .name = "ExternalMetricSource", .openapi = "io.k8s.api.autoscaling.v2.ExternalMetricSource", .fields = fields_autoscaling_v2_ExternalMetricSource, .nfields = 2};
-const struct type type_autoscaling_v2_MetricIdentifier = {.kind = TYPE_STRUCT, .go = 2, .name = "MetricIdentifier", .openapi = "io.k8s.api.autoscaling.v2.MetricIdentifier", .fields = fields_autoscaling_v2_MetricIdentifier, .nfields = 2};
-const struct type type_autoscaling_v2_MetricTarget = {.kind = TYPE_STRUCT, .go = 2, .name = "MetricTarget", .openapi = "io.k8s.api.autoscaling.v2.MetricTarget", .fields = fields_autoscaling_v2_MetricTarget, .nfields = 4};
-const struct type type_autoscaling_v2_HorizontalPodAutoscalerStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscalerStatus", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerStatus", .fields = fields_autoscaling_v2_HorizontalPodAutoscalerStatus, .nfields = 6};
-const struct type type_autoscaling_v2_HorizontalPodAutoscalerCondition = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscalerCondition", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerCondition", .fields = fields_autoscaling_v2_HorizontalPodAutoscalerCondition, .nfields = 5};
-const struct type type_autoscaling_v2_MetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "MetricStatus", .openapi = "io.k8s.api.autoscaling.v2.MetricStatus", .fields = fields_autoscaling_v2_MetricStatus, .nfields = 6, .by_number = order_24};
-const struct type type_autoscaling_v2_ObjectMetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "ObjectMetricStatus", .openapi = "io.k8s.api.autoscaling.v2.ObjectMetricStatus", .fields = fields_autoscaling_v2_ObjectMetricStatus, .nfields = 3};
-const struct type type_autoscaling_v2_PodsMetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "PodsMetricStatus", .openapi = "io.k8s.api.autoscaling.v2.PodsMetricStatus", .fields = fields_autoscaling_v2_PodsMetricStatus, .nfields = 2};
-const struct type type_autoscaling_v2_ResourceMetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "ResourceMetricStatus", .openapi = "io.k8s.api.autoscaling.v2.ResourceMetricStatus", .fields = fields_autoscaling_v2_ResourceMetricStatus, .nfields = 2};
-const struct type type_autoscaling_v2_ContainerResourceMetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "ContainerResourceMetricStatus", .openapi = "io.k8s.api.autoscaling.v2.ContainerResourceMetricStatus", .fields = fields_autoscaling_v2_ContainerResourceMetricStatus, .nfields = 3};
-const struct type type_autoscaling_v2_ExternalMetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "ExternalMetricStatus", .openapi = "io.k8s.api.autoscaling.v2.ExternalMetricStatus", .fields = fields_autoscaling_v2_ExternalMetricStatus, .nfields = 2};
-const struct type type_autoscaling_v2_MetricValueStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "MetricValueStatus", .openapi = "io.k8s.api.autoscaling.v2.MetricValueStatus", .fields = fields_autoscaling_v2_MetricValueStatus, .nfields = 3};
-const struct type type_autoscaling_v2_HorizontalPodAutoscalerList = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscalerList", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerList", .fields = fields_autoscaling_v2_HorizontalPodAutoscalerList, .nfields = 4, .doc = 24320};
-const struct type type_autoscaling_v1_CrossVersionObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "CrossVersionObjectReference", .openapi = "io.k8s.api.autoscaling.v1.CrossVersionObjectReference", .fields = fields_autoscaling_v1_CrossVersionObjectReference, .nfields = 3, .atomic = true};
-const struct type type_autoscaling_v1_HorizontalPodAutoscalerSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscalerSpec", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerSpec", .fields = fields_autoscaling_v1_HorizontalPodAutoscalerSpec, .nfields = 4};
-const struct type type_autoscaling_v1_HorizontalPodAutoscalerStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscalerStatus", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerStatus", .fields = fields_autoscaling_v1_HorizontalPodAutoscalerStatus, .nfields = 5};
-const struct type type_autoscaling_v1_HorizontalPodAutoscaler = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscaler", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscaler", .fields = fields_autoscaling_v1_HorizontalPodAutoscaler, .nfields = 5};
-const struct type type_autoscaling_v1_HorizontalPodAutoscalerList = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscalerList", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerList", .fields = fields_autoscaling_v1_HorizontalPodAutoscalerList, .nfields = 4, .doc = 24320};
-const struct type type_autoscaling_v1_Scale = {.kind = TYPE_STRUCT, .go = 1, .name = "Scale", .openapi = "io.k8s.api.autoscaling.v1.Scale", .fields = fields_autoscaling_v1_Scale, .nfields = 5, .doc = 24392};
-const struct type type_autoscaling_v1_ScaleSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ScaleSpec", .openapi = "io.k8s.api.autoscaling.v1.ScaleSpec", .fields = fields_autoscaling_v1_ScaleSpec, .nfields = 1, .doc = 24441};
-const struct type type_autoscaling_v1_ScaleStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ScaleStatus", .openapi = "io.k8s.api.autoscaling.v1.ScaleStatus", .fields = fields_autoscaling_v1_ScaleStatus, .nfields = 2, .doc = 24499};
-const struct type type_autoscaling_v1_MetricSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "MetricSpec", .openapi = "io.k8s.api.autoscaling.v1.MetricSpec", .fields = fields_autoscaling_v1_MetricSpec, .nfields = 6, .by_number = order_24};
-const struct type type_autoscaling_v1_ObjectMetricSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectMetricSource", .openapi = "io.k8s.api.autoscaling.v1.ObjectMetricSource", .fields = fields_autoscaling_v1_ObjectMetricSource, .nfields = 5};
-const struct type type_autoscaling_v1_PodsMetricSource = {.kind = TYPE_STRUCT, .go = 1, .name = "PodsMetricSource", .openapi = "io.k8s.api.autoscaling.v1.PodsMetricSource", .fields = fields_autoscaling_v1_PodsMetricSource, .nfields = 3};
-const struct type type_autoscaling_v1_ResourceMetricSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceMetricSource", .openapi = "io.k8s.api.autoscaling.v1.ResourceMetricSource", .fields = fields_autoscaling_v1_ResourceMetricSource, .nfields = 3};
-const struct type type_autoscaling_v1_ContainerResourceMetricSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerResourceMetricSource", .openapi = "io.k8s.api.autoscaling.v1.ContainerResourceMetricSource", .fields = fields_autoscaling_v1_ContainerResourceMetricSource, .nfields = 4};
-const struct type type_autoscaling_v1_ExternalMetricSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ExternalMetricSource", .openapi = "io.k8s.api.autoscaling.v1.ExternalMetricSource", .fields = fields_autoscaling_v1_ExternalMetricSource, .nfields = 4};
-const struct type type_autoscaling_v1_MetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "MetricStatus", .openapi = "io.k8s.api.autoscaling.v1.MetricStatus", .fields = fields_autoscaling_v1_MetricStatus, .nfields = 6, .by_number = order_24};
-const struct type type_autoscaling_v1_HorizontalPodAutoscalerCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscalerCondition", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerCondition", .fields = fields_autoscaling_v1_HorizontalPodAutoscalerCondition, .nfields = 5};
-const struct type type_autoscaling_v1_ObjectMetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectMetricStatus", .openapi = "io.k8s.api.autoscaling.v1.ObjectMetricStatus", .fields = fields_autoscaling_v1_ObjectMetricStatus, .nfields = 5};
-const struct type type_autoscaling_v1_PodsMetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PodsMetricStatus", .openapi = "io.k8s.api.autoscaling.v1.PodsMetricStatus", .fields = fields_autoscaling_v1_PodsMetricStatus, .nfields = 3};
-const struct type type_autoscaling_v1_ResourceMetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceMetricStatus", .openapi = "io.k8s.api.autoscaling.v1.ResourceMetricStatus", .fields = fields_autoscaling_v1_ResourceMetricStatus, .nfields = 3};
-const struct type type_autoscaling_v1_ContainerResourceMetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerResourceMetricStatus", .openapi = "io.k8s.api.autoscaling.v1.ContainerResourceMetricStatus", .fields = fields_autoscaling_v1_ContainerResourceMetricStatus, .nfields = 4};
-const struct type type_autoscaling_v1_ExternalMetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ExternalMetricStatus", .openapi = "io.k8s.api.autoscaling.v1.ExternalMetricStatus", .fields = fields_autoscaling_v1_ExternalMetricStatus, .nfields = 4};
-const struct type type_batch_v1_Job = {.kind = TYPE_STRUCT, .go = 1, .name = "Job", .openapi = "io.k8s.api.batch.v1.Job", .fields = fields_batch_v1_Job, .nfields = 5, .doc = 24527};
-const struct type type_batch_v1_JobList = {.kind = TYPE_STRUCT, .go = 1, .name = "JobList", .openapi = "io.k8s.api.batch.v1.JobList", .fields = fields_batch_v1_JobList, .nfields = 4, .doc = 24574};
-const struct type type_batch_v1_PodFailurePolicyOnExitCodesRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "PodFailurePolicyOnExitCodesRequirement", .openapi = "io.k8s.api.batch.v1.PodFailurePolicyOnExitCodesRequirement", .fields = fields_batch_v1_PodFailurePolicyOnExitCodesRequirement, .nfields = 3};
-const struct type type_batch_v1_PodFailurePolicyOnPodConditionsPattern = {.kind = TYPE_STRUCT, .go = 1, .name = "PodFailurePolicyOnPodConditionsPattern", .openapi = "io.k8s.api.batch.v1.PodFailurePolicyOnPodConditionsPattern", .fields = fields_batch_v1_PodFailurePolicyOnPodConditionsPattern, .nfields = 2};
-const struct type type_batch_v1_PodFailurePolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "PodFailurePolicyRule", .openapi = "io.k8s.api.batch.v1.PodFailurePolicyRule", .fields = fields_batch_v1_PodFailurePolicyRule, .nfields = 3};
-const struct type type_batch_v1_PodFailurePolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "PodFailurePolicy", .openapi = "io.k8s.api.batch.v1.PodFailurePolicy", .fields = fields_batch_v1_PodFailurePolicy, .nfields = 1};
-const struct type type_batch_v1_SuccessPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "SuccessPolicy", .openapi = "io.k8s.api.batch.v1.SuccessPolicy", .fields = fields_batch_v1_SuccessPolicy, .nfields = 1};
-const struct type type_batch_v1_SuccessPolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "SuccessPolicyRule", .openapi = "io.k8s.api.batch.v1.SuccessPolicyRule", .fields = fields_batch_v1_SuccessPolicyRule, .nfields = 2};
-const struct type type_batch_v1_JobSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "JobSpec", .openapi = "io.k8s.api.batch.v1.JobSpec", .fields = fields_batch_v1_JobSpec, .nfields = 16, .by_number = order_26};
-const struct type type_batch_v1_JobStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "JobStatus", .openapi = "io.k8s.api.batch.v1.JobStatus", .fields = fields_batch_v1_JobStatus, .nfields = 11, .by_number = order_27};
-const struct type type_batch_v1_UncountedTerminatedPods = {.kind = TYPE_STRUCT, .go = 1, .name = "UncountedTerminatedPods", .openapi = "io.k8s.api.batch.v1.UncountedTerminatedPods", .fields = fields_batch_v1_UncountedTerminatedPods, .nfields = 2};
-const struct type type_batch_v1_JobCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "JobCondition", .openapi = "io.k8s.api.batch.v1.JobCondition", .fields = fields_batch_v1_JobCondition, .nfields = 6};
-const struct type type_batch_v1_JobTemplateSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "JobTemplateSpec", .openapi = "io.k8s.api.batch.v1.JobTemplateSpec", .fields = fields_batch_v1_JobTemplateSpec, .nfields = 2};
-const struct type type_batch_v1_CronJob = {.kind = TYPE_STRUCT, .go = 1, .name = "CronJob", .openapi = "io.k8s.api.batch.v1.CronJob", .fields = fields_batch_v1_CronJob, .nfields = 5, .doc = 24604};
-const struct type type_batch_v1_CronJobList = {.kind = TYPE_STRUCT, .go = 1, .name = "CronJobList", .openapi = "io.k8s.api.batch.v1.CronJobList", .fields = fields_batch_v1_CronJobList, .nfields = 4, .doc = 24630};
-const struct type type_batch_v1_CronJobSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "CronJobSpec", .openapi = "io.k8s.api.batch.v1.CronJobSpec", .fields = fields_batch_v1_CronJobSpec, .nfields = 8, .by_number = order_28};
-const struct type type_batch_v1_CronJobStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "CronJobStatus", .openapi = "io.k8s.api.batch.v1.CronJobStatus", .fields = fields_batch_v1_CronJobStatus, .nfields = 3};
-const struct type type_certificates_v1_ExtraValue = {.kind = TYPE_LIST, .go = 1, .name = "ExtraValue", .openapi = "io.k8s.api.certificates.v1.ExtraValue", .of = &type_string, .wrapper = true};
-const struct type type_certificates_v1_CertificateSigningRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequest", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequest", .fields = fields_certificates_v1_CertificateSigningRequest, .nfields = 5};
-const struct type type_certificates_v1_CertificateSigningRequestSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequestSpec", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequestSpec", .fields = fields_certificates_v1_CertificateSigningRequestSpec, .nfields = 8, .by_number = order_29};
-const struct type type_certificates_v1_CertificateSigningRequestStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequestStatus", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequestStatus", .fields = fields_certificates_v1_CertificateSigningRequestStatus, .nfields = 2};
-const struct type type_certificates_v1_CertificateSigningRequestCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequestCondition", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequestCondition", .fields = fields_certificates_v1_CertificateSigningRequestCondition, .nfields = 6, .by_number = order_30};
-const struct type type_certificates_v1_CertificateSigningRequestList = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequestList", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequestList", .fields = fields_certificates_v1_CertificateSigningRequestList, .nfields = 4, .doc = 24664};
+const struct type type_authentication_v1_ExtraValue = {.kind = TYPE_LIST, .go = 1, .name = "ExtraValue", .openapi = "io.k8s.api.authentication.v1.ExtraValue", .of = &type_string, .wrapper = true, .doc = 27318};
+const struct type type_authentication_v1_TokenReview = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenReview", .openapi = "io.k8s.api.authentication.v1.TokenReview", .fields = fields_authentication_v1_TokenReview, .nfields = 5, .doc = 27389};
+const struct type type_authentication_v1_TokenReviewSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenReviewSpec", .openapi = "io.k8s.api.authentication.v1.TokenReviewSpec", .fields = fields_authentication_v1_TokenReviewSpec, .nfields = 2, .doc = 27465};
+const struct type type_authentication_v1_TokenReviewStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenReviewStatus", .openapi = "io.k8s.api.authentication.v1.TokenReviewStatus", .fields = fields_authentication_v1_TokenReviewStatus, .nfields = 4, .by_number = order_22, .doc = 27626};
+const struct type type_authentication_v1_UserInfo = {.kind = TYPE_STRUCT, .go = 1, .name = "UserInfo", .openapi = "io.k8s.api.authentication.v1.UserInfo", .fields = fields_authentication_v1_UserInfo, .nfields = 4, .doc = 27766};
+const struct type type_authentication_v1_TokenRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenRequest", .openapi = "io.k8s.api.authentication.v1.TokenRequest", .fields = fields_authentication_v1_TokenRequest, .nfields = 5, .doc = 27834};
+const struct type type_authentication_v1_TokenRequestSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenRequestSpec", .openapi = "io.k8s.api.authentication.v1.TokenRequestSpec", .fields = fields_authentication_v1_TokenRequestSpec, .nfields = 3, .by_number = order_23, .doc = 27973};
+const struct type type_authentication_v1_TokenRequestStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenRequestStatus", .openapi = "io.k8s.api.authentication.v1.TokenRequestStatus", .fields = fields_authentication_v1_TokenRequestStatus, .nfields = 2, .doc = 27367};
+const struct type type_authentication_v1_BoundObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "BoundObjectReference", .openapi = "io.k8s.api.authentication.v1.BoundObjectReference", .fields = fields_authentication_v1_BoundObjectReference, .nfields = 4, .doc = 28045};
+const struct type type_authentication_v1_SelfSubjectReview = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectReview", .openapi = "io.k8s.api.authentication.v1.SelfSubjectReview", .fields = fields_authentication_v1_SelfSubjectReview, .nfields = 4, .doc = 28091};
+const struct type type_authentication_v1_SelfSubjectReviewStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectReviewStatus", .openapi = "io.k8s.api.authentication.v1.SelfSubjectReviewStatus", .fields = fields_authentication_v1_SelfSubjectReviewStatus, .nfields = 1, .doc = 28135};
+const struct type type_authorization_v1_ExtraValue = {.kind = TYPE_LIST, .go = 1, .name = "ExtraValue", .openapi = "io.k8s.api.authorization.v1.ExtraValue", .of = &type_string, .wrapper = true, .doc = 27318};
+const struct type type_authorization_v1_SubjectAccessReview = {.kind = TYPE_STRUCT, .go = 1, .name = "SubjectAccessReview", .openapi = "io.k8s.api.authorization.v1.SubjectAccessReview", .fields = fields_authorization_v1_SubjectAccessReview, .nfields = 5, .doc = 28177};
+const struct type type_authorization_v1_SelfSubjectAccessReview = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectAccessReview", .openapi = "io.k8s.api.authorization.v1.SelfSubjectAccessReview", .fields = fields_authorization_v1_SelfSubjectAccessReview, .nfields = 5, .doc = 28221};
+const struct type type_authorization_v1_LocalSubjectAccessReview = {.kind = TYPE_STRUCT, .go = 1, .name = "LocalSubjectAccessReview", .openapi = "io.k8s.api.authorization.v1.LocalSubjectAccessReview", .fields = fields_authorization_v1_LocalSubjectAccessReview, .nfields = 5, .doc = 28312};
+const struct type type_authorization_v1_ResourceAttributes = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceAttributes", .openapi = "io.k8s.api.authorization.v1.ResourceAttributes", .fields = fields_authorization_v1_ResourceAttributes, .nfields = 9, .doc = 28781};
+const struct type type_authorization_v1_LabelSelectorAttributes = {.kind = TYPE_STRUCT, .go = 1, .name = "LabelSelectorAttributes", .openapi = "io.k8s.api.authorization.v1.LabelSelectorAttributes", .fields = fields_authorization_v1_LabelSelectorAttributes, .nfields = 2, .doc = 28909};
+const struct type type_authorization_v1_FieldSelectorAttributes = {.kind = TYPE_STRUCT, .go = 1, .name = "FieldSelectorAttributes", .openapi = "io.k8s.api.authorization.v1.FieldSelectorAttributes", .fields = fields_authorization_v1_FieldSelectorAttributes, .nfields = 2, .doc = 28950};
+const struct type type_authorization_v1_NonResourceAttributes = {.kind = TYPE_STRUCT, .go = 1, .name = "NonResourceAttributes", .openapi = "io.k8s.api.authorization.v1.NonResourceAttributes", .fields = fields_authorization_v1_NonResourceAttributes, .nfields = 2, .doc = 29051};
+const struct type type_authorization_v1_SubjectAccessReviewSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "SubjectAccessReviewSpec", .openapi = "io.k8s.api.authorization.v1.SubjectAccessReviewSpec", .fields = fields_authorization_v1_SubjectAccessReviewSpec, .nfields = 6, .doc = 29221};
+const struct type type_authorization_v1_SelfSubjectAccessReviewSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectAccessReviewSpec", .openapi = "io.k8s.api.authorization.v1.SelfSubjectAccessReviewSpec", .fields = fields_authorization_v1_SelfSubjectAccessReviewSpec, .nfields = 2, .doc = 29310};
+const struct type type_authorization_v1_SubjectAccessReviewStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "SubjectAccessReviewStatus", .openapi = "io.k8s.api.authorization.v1.SubjectAccessReviewStatus", .fields = fields_authorization_v1_SubjectAccessReviewStatus, .nfields = 4, .by_number = order_10, .doc = 29510};
+const struct type type_authorization_v1_SelfSubjectRulesReview = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectRulesReview", .openapi = "io.k8s.api.authorization.v1.SelfSubjectRulesReview", .fields = fields_authorization_v1_SelfSubjectRulesReview, .nfields = 5, .doc = 29564};
+const struct type type_authorization_v1_SelfSubjectRulesReviewSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectRulesReviewSpec", .openapi = "io.k8s.api.authorization.v1.SelfSubjectRulesReviewSpec", .fields = fields_authorization_v1_SelfSubjectRulesReviewSpec, .nfields = 1, .doc = 29606};
+const struct type type_authorization_v1_SubjectRulesReviewStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "SubjectRulesReviewStatus", .openapi = "io.k8s.api.authorization.v1.SubjectRulesReviewStatus", .fields = fields_authorization_v1_SubjectRulesReviewStatus, .nfields = 4, .doc = 29769};
+const struct type type_authorization_v1_ResourceRule = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceRule", .openapi = "io.k8s.api.authorization.v1.ResourceRule", .fields = fields_authorization_v1_ResourceRule, .nfields = 4, .doc = 29954};
+const struct type type_authorization_v1_NonResourceRule = {.kind = TYPE_STRUCT, .go = 1, .name = "NonResourceRule", .openapi = "io.k8s.api.authorization.v1.NonResourceRule", .fields = fields_authorization_v1_NonResourceRule, .nfields = 2, .doc = 30081};
+const struct type type_autoscaling_v2_HorizontalPodAutoscaler = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscaler", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler", .fields = fields_autoscaling_v2_HorizontalPodAutoscaler, .nfields = 5, .doc = 30120};
+const struct type type_autoscaling_v2_HorizontalPodAutoscalerSpec = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscalerSpec", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerSpec", .fields = fields_autoscaling_v2_HorizontalPodAutoscalerSpec, .nfields = 5, .doc = 30382};
+const struct type type_autoscaling_v2_CrossVersionObjectReference = {.kind = TYPE_STRUCT, .go = 2, .name = "CrossVersionObjectReference", .openapi = "io.k8s.api.autoscaling.v2.CrossVersionObjectReference", .fields = fields_autoscaling_v2_CrossVersionObjectReference, .nfields = 3, .doc = 19876};
+const struct type type_autoscaling_v2_MetricSpec = {.kind = TYPE_STRUCT, .go = 2, .name = "MetricSpec", .openapi = "io.k8s.api.autoscaling.v2.MetricSpec", .fields = fields_autoscaling_v2_MetricSpec, .nfields = 6, .by_number = order_24, .doc = 30637};
+const struct type type_autoscaling_v2_HorizontalPodAutoscalerBehavior = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscalerBehavior", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerBehavior", .fields = fields_autoscaling_v2_HorizontalPodAutoscalerBehavior, .nfields = 2, .doc = 30818};
+const struct type type_autoscaling_v2_HPAScalingRules = {.kind = TYPE_STRUCT, .go = 2, .name = "HPAScalingRules", .openapi = "io.k8s.api.autoscaling.v2.HPAScalingRules", .fields = fields_autoscaling_v2_HPAScalingRules, .nfields = 4, .by_number = order_25, .doc = 31226};
+const struct type type_autoscaling_v2_HPAScalingPolicy = {.kind = TYPE_STRUCT, .go = 2, .name = "HPAScalingPolicy", .openapi = "io.k8s.api.autoscaling.v2.HPAScalingPolicy", .fields = fields_autoscaling_v2_HPAScalingPolicy, .nfields = 3, .doc = 31407};
+const struct type type_autoscaling_v2_ObjectMetricSource = {.kind = TYPE_STRUCT, .go = 2, .name = "ObjectMetricSource", .openapi = "io.k8s.api.autoscaling.v2.ObjectMetricSource", .fields = fields_autoscaling_v2_ObjectMetricSource, .nfields = 3, .doc = 31496};
+const struct type type_autoscaling_v2_PodsMetricSource = {.kind = TYPE_STRUCT, .go = 2, .name = "PodsMetricSource", .openapi = "io.k8s.api.autoscaling.v2.PodsMetricSource", .fields = fields_autoscaling_v2_PodsMetricSource, .nfields = 2, .doc = 31587};
+const struct type type_autoscaling_v2_ResourceMetricSource = {.kind = TYPE_STRUCT, .go = 2, .name = "ResourceMetricSource", .openapi = "io.k8s.api.autoscaling.v2.ResourceMetricSource", .fields = fields_autoscaling_v2_ResourceMetricSource, .nfields = 2, .doc = 31652};
+const struct type type_autoscaling_v2_ContainerResourceMetricSource = {.kind = TYPE_STRUCT, .go = 2, .name = "ContainerResourceMetricSource", .openapi = "io.k8s.api.autoscaling.v2.ContainerResourceMetricSource", .fields = fields_autoscaling_v2_ContainerResourceMetricSource, .nfields = 3, .doc = 31707};
+const struct type type_autoscaling_v2_ExternalMetricSource = {.kind = TYPE_STRUCT, .go = 2, .name = "ExternalMetricSource", .openapi = "io.k8s.api.autoscaling.v2.ExternalMetricSource", .fields = fields_autoscaling_v2_ExternalMetricSource, .nfields = 2, .doc = 31781};
+const struct type type_autoscaling_v2_MetricIdentifier = {.kind = TYPE_STRUCT, .go = 2, .name = "MetricIdentifier", .openapi = "io.k8s.api.autoscaling.v2.MetricIdentifier", .fields = fields_autoscaling_v2_MetricIdentifier, .nfields = 2, .doc = 31882};
+const struct type type_autoscaling_v2_MetricTarget = {.kind = TYPE_STRUCT, .go = 2, .name = "MetricTarget", .openapi = "io.k8s.api.autoscaling.v2.MetricTarget", .fields = fields_autoscaling_v2_MetricTarget, .nfields = 4, .doc = 32079};
+const struct type type_autoscaling_v2_HorizontalPodAutoscalerStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscalerStatus", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerStatus", .fields = fields_autoscaling_v2_HorizontalPodAutoscalerStatus, .nfields = 6, .doc = 32283};
+const struct type type_autoscaling_v2_HorizontalPodAutoscalerCondition = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscalerCondition", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerCondition", .fields = fields_autoscaling_v2_HorizontalPodAutoscalerCondition, .nfields = 5, .doc = 32398};
+const struct type type_autoscaling_v2_MetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "MetricStatus", .openapi = "io.k8s.api.autoscaling.v2.MetricStatus", .fields = fields_autoscaling_v2_MetricStatus, .nfields = 6, .by_number = order_24, .doc = 32446};
+const struct type type_autoscaling_v2_ObjectMetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "ObjectMetricStatus", .openapi = "io.k8s.api.autoscaling.v2.ObjectMetricStatus", .fields = fields_autoscaling_v2_ObjectMetricStatus, .nfields = 3, .doc = 32476};
+const struct type type_autoscaling_v2_PodsMetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "PodsMetricStatus", .openapi = "io.k8s.api.autoscaling.v2.PodsMetricStatus", .fields = fields_autoscaling_v2_PodsMetricStatus, .nfields = 2, .doc = 32508};
+const struct type type_autoscaling_v2_ResourceMetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "ResourceMetricStatus", .openapi = "io.k8s.api.autoscaling.v2.ResourceMetricStatus", .fields = fields_autoscaling_v2_ResourceMetricStatus, .nfields = 2, .doc = 32553};
+const struct type type_autoscaling_v2_ContainerResourceMetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "ContainerResourceMetricStatus", .openapi = "io.k8s.api.autoscaling.v2.ContainerResourceMetricStatus", .fields = fields_autoscaling_v2_ContainerResourceMetricStatus, .nfields = 3, .doc = 32581};
+const struct type type_autoscaling_v2_ExternalMetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "ExternalMetricStatus", .openapi = "io.k8s.api.autoscaling.v2.ExternalMetricStatus", .fields = fields_autoscaling_v2_ExternalMetricStatus, .nfields = 2, .doc = 32617};
+const struct type type_autoscaling_v2_MetricValueStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "MetricValueStatus", .openapi = "io.k8s.api.autoscaling.v2.MetricValueStatus", .fields = fields_autoscaling_v2_MetricValueStatus, .nfields = 3, .doc = 32446};
+const struct type type_autoscaling_v2_HorizontalPodAutoscalerList = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscalerList", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerList", .fields = fields_autoscaling_v2_HorizontalPodAutoscalerList, .nfields = 4, .doc = 32660};
+const struct type type_autoscaling_v1_CrossVersionObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "CrossVersionObjectReference", .openapi = "io.k8s.api.autoscaling.v1.CrossVersionObjectReference", .fields = fields_autoscaling_v1_CrossVersionObjectReference, .nfields = 3, .atomic = true, .doc = 19876};
+const struct type type_autoscaling_v1_HorizontalPodAutoscalerSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscalerSpec", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerSpec", .fields = fields_autoscaling_v1_HorizontalPodAutoscalerSpec, .nfields = 4, .doc = 30382};
+const struct type type_autoscaling_v1_HorizontalPodAutoscalerStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscalerStatus", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerStatus", .fields = fields_autoscaling_v1_HorizontalPodAutoscalerStatus, .nfields = 5, .doc = 32283};
+const struct type type_autoscaling_v1_HorizontalPodAutoscaler = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscaler", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscaler", .fields = fields_autoscaling_v1_HorizontalPodAutoscaler, .nfields = 5, .doc = 30120};
+const struct type type_autoscaling_v1_HorizontalPodAutoscalerList = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscalerList", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerList", .fields = fields_autoscaling_v1_HorizontalPodAutoscalerList, .nfields = 4, .doc = 32660};
+const struct type type_autoscaling_v1_Scale = {.kind = TYPE_STRUCT, .go = 1, .name = "Scale", .openapi = "io.k8s.api.autoscaling.v1.Scale", .fields = fields_autoscaling_v1_Scale, .nfields = 5, .doc = 32894};
+const struct type type_autoscaling_v1_ScaleSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ScaleSpec", .openapi = "io.k8s.api.autoscaling.v1.ScaleSpec", .fields = fields_autoscaling_v1_ScaleSpec, .nfields = 1, .doc = 32943};
+const struct type type_autoscaling_v1_ScaleStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ScaleStatus", .openapi = "io.k8s.api.autoscaling.v1.ScaleStatus", .fields = fields_autoscaling_v1_ScaleStatus, .nfields = 2, .doc = 33001};
+const struct type type_autoscaling_v1_MetricSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "MetricSpec", .openapi = "io.k8s.api.autoscaling.v1.MetricSpec", .fields = fields_autoscaling_v1_MetricSpec, .nfields = 6, .by_number = order_24, .doc = 30637};
+const struct type type_autoscaling_v1_ObjectMetricSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectMetricSource", .openapi = "io.k8s.api.autoscaling.v1.ObjectMetricSource", .fields = fields_autoscaling_v1_ObjectMetricSource, .nfields = 5, .doc = 31496};
+const struct type type_autoscaling_v1_PodsMetricSource = {.kind = TYPE_STRUCT, .go = 1, .name = "PodsMetricSource", .openapi = "io.k8s.api.autoscaling.v1.PodsMetricSource", .fields = fields_autoscaling_v1_PodsMetricSource, .nfields = 3, .doc = 31587};
+const struct type type_autoscaling_v1_ResourceMetricSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceMetricSource", .openapi = "io.k8s.api.autoscaling.v1.ResourceMetricSource", .fields = fields_autoscaling_v1_ResourceMetricSource, .nfields = 3, .doc = 31652};
+const struct type type_autoscaling_v1_ContainerResourceMetricSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerResourceMetricSource", .openapi = "io.k8s.api.autoscaling.v1.ContainerResourceMetricSource", .fields = fields_autoscaling_v1_ContainerResourceMetricSource, .nfields = 4, .doc = 31707};
+const struct type type_autoscaling_v1_ExternalMetricSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ExternalMetricSource", .openapi = "io.k8s.api.autoscaling.v1.ExternalMetricSource", .fields = fields_autoscaling_v1_ExternalMetricSource, .nfields = 4, .doc = 31781};
+const struct type type_autoscaling_v1_MetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "MetricStatus", .openapi = "io.k8s.api.autoscaling.v1.MetricStatus", .fields = fields_autoscaling_v1_MetricStatus, .nfields = 6, .by_number = order_24, .doc = 32446};
+const struct type type_autoscaling_v1_HorizontalPodAutoscalerCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscalerCondition", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerCondition", .fields = fields_autoscaling_v1_HorizontalPodAutoscalerCondition, .nfields = 5, .doc = 32398};
+const struct type type_autoscaling_v1_ObjectMetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectMetricStatus", .openapi = "io.k8s.api.autoscaling.v1.ObjectMetricStatus", .fields = fields_autoscaling_v1_ObjectMetricStatus, .nfields = 5, .doc = 32476};
+const struct type type_autoscaling_v1_PodsMetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PodsMetricStatus", .openapi = "io.k8s.api.autoscaling.v1.PodsMetricStatus", .fields = fields_autoscaling_v1_PodsMetricStatus, .nfields = 3, .doc = 32508};
+const struct type type_autoscaling_v1_ResourceMetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceMetricStatus", .openapi = "io.k8s.api.autoscaling.v1.ResourceMetricStatus", .fields = fields_autoscaling_v1_ResourceMetricStatus, .nfields = 3, .doc = 32553};
+const struct type type_autoscaling_v1_ContainerResourceMetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerResourceMetricStatus", .openapi = "io.k8s.api.autoscaling.v1.ContainerResourceMetricStatus", .fields = fields_autoscaling_v1_ContainerResourceMetricStatus, .nfields = 4, .doc = 32581};
+const struct type type_autoscaling_v1_ExternalMetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ExternalMetricStatus", .openapi = "io.k8s.api.autoscaling.v1.ExternalMetricStatus", .fields = fields_autoscaling_v1_ExternalMetricStatus, .nfields = 4, .doc = 32617};
+const struct type type_batch_v1_Job = {.kind = TYPE_STRUCT, .go = 1, .name = "Job", .openapi = "io.k8s.api.batch.v1.Job", .fields = fields_batch_v1_Job, .nfields = 5, .doc = 33569};
+const struct type type_batch_v1_JobList = {.kind = TYPE_STRUCT, .go = 1, .name = "JobList", .openapi = "io.k8s.api.batch.v1.JobList", .fields = fields_batch_v1_JobList, .nfields = 4, .doc = 33616};
+const struct type type_batch_v1_PodFailurePolicyOnExitCodesRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "PodFailurePolicyOnExitCodesRequirement", .openapi = "io.k8s.api.batch.v1.PodFailurePolicyOnExitCodesRequirement", .fields = fields_batch_v1_PodFailurePolicyOnExitCodesRequirement, .nfields = 3, .doc = 33772};
+const struct type type_batch_v1_PodFailurePolicyOnPodConditionsPattern = {.kind = TYPE_STRUCT, .go = 1, .name = "PodFailurePolicyOnPodConditionsPattern", .openapi = "io.k8s.api.batch.v1.PodFailurePolicyOnPodConditionsPattern", .fields = fields_batch_v1_PodFailurePolicyOnPodConditionsPattern, .nfields = 2, .doc = 33926};
+const struct type type_batch_v1_PodFailurePolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "PodFailurePolicyRule", .openapi = "io.k8s.api.batch.v1.PodFailurePolicyRule", .fields = fields_batch_v1_PodFailurePolicyRule, .nfields = 3, .doc = 34168};
+const struct type type_batch_v1_PodFailurePolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "PodFailurePolicy", .openapi = "io.k8s.api.batch.v1.PodFailurePolicy", .fields = fields_batch_v1_PodFailurePolicy, .nfields = 1, .doc = 34343};
+const struct type type_batch_v1_SuccessPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "SuccessPolicy", .openapi = "io.k8s.api.batch.v1.SuccessPolicy", .fields = fields_batch_v1_SuccessPolicy, .nfields = 1, .doc = 34387};
+const struct type type_batch_v1_SuccessPolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "SuccessPolicyRule", .openapi = "io.k8s.api.batch.v1.SuccessPolicyRule", .fields = fields_batch_v1_SuccessPolicyRule, .nfields = 2, .doc = 34531};
+const struct type type_batch_v1_JobSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "JobSpec", .openapi = "io.k8s.api.batch.v1.JobSpec", .fields = fields_batch_v1_JobSpec, .nfields = 16, .by_number = order_26, .doc = 35728};
+const struct type type_batch_v1_JobStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "JobStatus", .openapi = "io.k8s.api.batch.v1.JobStatus", .fields = fields_batch_v1_JobStatus, .nfields = 11, .by_number = order_27, .doc = 36153};
+const struct type type_batch_v1_UncountedTerminatedPods = {.kind = TYPE_STRUCT, .go = 1, .name = "UncountedTerminatedPods", .openapi = "io.k8s.api.batch.v1.UncountedTerminatedPods", .fields = fields_batch_v1_UncountedTerminatedPods, .nfields = 2, .doc = 36088};
+const struct type type_batch_v1_JobCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "JobCondition", .openapi = "io.k8s.api.batch.v1.JobCondition", .fields = fields_batch_v1_JobCondition, .nfields = 6, .doc = 36309};
+const struct type type_batch_v1_JobTemplateSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "JobTemplateSpec", .openapi = "io.k8s.api.batch.v1.JobTemplateSpec", .fields = fields_batch_v1_JobTemplateSpec, .nfields = 2, .doc = 36360};
+const struct type type_batch_v1_CronJob = {.kind = TYPE_STRUCT, .go = 1, .name = "CronJob", .openapi = "io.k8s.api.batch.v1.CronJob", .fields = fields_batch_v1_CronJob, .nfields = 5, .doc = 36380};
+const struct type type_batch_v1_CronJobList = {.kind = TYPE_STRUCT, .go = 1, .name = "CronJobList", .openapi = "io.k8s.api.batch.v1.CronJobList", .fields = fields_batch_v1_CronJobList, .nfields = 4, .doc = 36406};
+const struct type type_batch_v1_CronJobSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "CronJobSpec", .openapi = "io.k8s.api.batch.v1.CronJobSpec", .fields = fields_batch_v1_CronJobSpec, .nfields = 8, .by_number = order_28, .doc = 36993};
+const struct type type_batch_v1_CronJobStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "CronJobStatus", .openapi = "io.k8s.api.batch.v1.CronJobStatus", .fields = fields_batch_v1_CronJobStatus, .nfields = 3, .doc = 37086};
+const struct type type_certificates_v1_ExtraValue = {.kind = TYPE_LIST, .go = 1, .name = "ExtraValue", .openapi = "io.k8s.api.certificates.v1.ExtraValue", .of = &type_string, .wrapper = true, .doc = 27318};
+const struct type type_certificates_v1_CertificateSigningRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequest", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequest", .fields = fields_certificates_v1_CertificateSigningRequest, .nfields = 5, .doc = 37213};
+const struct type type_certificates_v1_CertificateSigningRequestSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequestSpec", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequestSpec", .fields = fields_certificates_v1_CertificateSigningRequestSpec, .nfields = 8, .by_number = order_29, .doc = 37630};
+const struct type type_certificates_v1_CertificateSigningRequestStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequestStatus", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequestStatus", .fields = fields_certificates_v1_CertificateSigningRequestStatus, .nfields = 2, .doc = 37798};
+const struct type type_certificates_v1_CertificateSigningRequestCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequestCondition", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequestCondition", .fields = fields_certificates_v1_CertificateSigningRequestCondition, .nfields = 6, .by_number = order_30, .doc = 37921};
+const struct type type_certificates_v1_CertificateSigningRequestList = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequestList", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequestList", .fields = fields_certificates_v1_CertificateSigningRequestList, .nfields = 4, .doc = 37943};
 const struct type type_networking_v1_NetworkPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicy", .openapi = "io.k8s.api.networking.v1.NetworkPolicy", .fields = fields_networking_v1_NetworkPolicy, .nfields = 4};
 const struct type type_networking_v1_NetworkPolicySpec = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicySpec", .openapi = "io.k8s.api.networking.v1.NetworkPolicySpec", .fields = fields_networking_v1_NetworkPolicySpec, .nfields = 4};
 const struct type type_networking_v1_NetworkPolicyIngressRule = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicyIngressRule", .openapi = "io.k8s.api.networking.v1.NetworkPolicyIngressRule", .fields = fields_networking_v1_NetworkPolicyIngressRule, .nfields = 2};
@@ -4613,9 +4613,9 @@ const struct type type_networking_v1_NetworkPolicyEgressRule = {.kind = TYPE_STR
 const struct type type_networking_v1_NetworkPolicyPort = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicyPort", .openapi = "io.k8s.api.networking.v1.NetworkPolicyPort", .fields = fields_networking_v1_NetworkPolicyPort, .nfields = 3};
 const struct type type_networking_v1_IPBlock = {.kind = TYPE_STRUCT, .go = 1, .name = "IPBlock", .openapi = "io.k8s.api.networking.v1.IPBlock", .fields = fields_networking_v1_IPBlock, .nfields = 2};
 const struct type type_networking_v1_NetworkPolicyPeer = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicyPeer", .openapi = "io.k8s.api.networking.v1.NetworkPolicyPeer", .fields = fields_networking_v1_NetworkPolicyPeer, .nfields = 3};
-const struct type type_networking_v1_NetworkPolicyList = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicyList", .openapi = "io.k8s.api.networking.v1.NetworkPolicyList", .fields = fields_networking_v1_NetworkPolicyList, .nfields = 4, .doc = 24716};
+const struct type type_networking_v1_NetworkPolicyList = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicyList", .openapi = "io.k8s.api.networking.v1.NetworkPolicyList", .fields = fields_networking_v1_NetworkPolicyList, .nfields = 4, .doc = 37995};
 const struct type type_networking_v1_Ingress = {.kind = TYPE_STRUCT, .go = 1, .name = "Ingress", .openapi = "io.k8s.api.networking.v1.Ingress", .fields = fields_networking_v1_Ingress, .nfields = 5};
-const struct type type_networking_v1_IngressList = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressList", .openapi = "io.k8s.api.networking.v1.IngressList", .fields = fields_networking_v1_IngressList, .nfields = 4, .doc = 24756};
+const struct type type_networking_v1_IngressList = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressList", .openapi = "io.k8s.api.networking.v1.IngressList", .fields = fields_networking_v1_IngressList, .nfields = 4, .doc = 38035};
 const struct type type_networking_v1_IngressSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressSpec", .openapi = "io.k8s.api.networking.v1.IngressSpec", .fields = fields_networking_v1_IngressSpec, .nfields = 4, .by_number = order_31};
 const struct type type_networking_v1_IngressTLS = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressTLS", .openapi = "io.k8s.api.networking.v1.IngressTLS", .fields = fields_networking_v1_IngressTLS, .nfields = 2};
 const struct type type_networking_v1_IngressStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressStatus", .openapi = "io.k8s.api.networking.v1.IngressStatus", .fields = fields_networking_v1_IngressStatus, .nfields = 1};
@@ -4632,84 +4632,84 @@ const struct type type_networking_v1_ServiceBackendPort = {.kind = TYPE_STRUCT, 
 const struct type type_networking_v1_IngressClass = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressClass", .openapi = "io.k8s.api.networking.v1.IngressClass", .fields = fields_networking_v1_IngressClass, .nfields = 4};
 const struct type type_networking_v1_IngressClassSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressClassSpec", .openapi = "io.k8s.api.networking.v1.IngressClassSpec", .fields = fields_networking_v1_IngressClassSpec, .nfields = 2};
 const struct type type_networking_v1_IngressClassParametersReference = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressClassParametersReference", .openapi = "io.k8s.api.networking.v1.IngressClassParametersReference", .fields = fields_networking_v1_IngressClassParametersReference, .nfields = 5};
-const struct type type_networking_v1_IngressClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressClassList", .openapi = "io.k8s.api.networking.v1.IngressClassList", .fields = fields_networking_v1_IngressClassList, .nfields = 4, .doc = 24790};
+const struct type type_networking_v1_IngressClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressClassList", .openapi = "io.k8s.api.networking.v1.IngressClassList", .fields = fields_networking_v1_IngressClassList, .nfields = 4, .doc = 38069};
 const struct type type_networking_v1_IPAddress = {.kind = TYPE_STRUCT, .go = 1, .name = "IPAddress", .openapi = "io.k8s.api.networking.v1.IPAddress", .fields = fields_networking_v1_IPAddress, .nfields = 4};
 const struct type type_networking_v1_IPAddressSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "IPAddressSpec", .openapi = "io.k8s.api.networking.v1.IPAddressSpec", .fields = fields_networking_v1_IPAddressSpec, .nfields = 1};
 const struct type type_networking_v1_ParentReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ParentReference", .openapi = "io.k8s.api.networking.v1.ParentReference", .fields = fields_networking_v1_ParentReference, .nfields = 4};
-const struct type type_networking_v1_IPAddressList = {.kind = TYPE_STRUCT, .go = 1, .name = "IPAddressList", .openapi = "io.k8s.api.networking.v1.IPAddressList", .fields = fields_networking_v1_IPAddressList, .nfields = 4, .doc = 24829};
+const struct type type_networking_v1_IPAddressList = {.kind = TYPE_STRUCT, .go = 1, .name = "IPAddressList", .openapi = "io.k8s.api.networking.v1.IPAddressList", .fields = fields_networking_v1_IPAddressList, .nfields = 4, .doc = 38108};
 const struct type type_networking_v1_ServiceCIDR = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceCIDR", .openapi = "io.k8s.api.networking.v1.ServiceCIDR", .fields = fields_networking_v1_ServiceCIDR, .nfields = 5};
 const struct type type_networking_v1_ServiceCIDRSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceCIDRSpec", .openapi = "io.k8s.api.networking.v1.ServiceCIDRSpec", .fields = fields_networking_v1_ServiceCIDRSpec, .nfields = 1};
 const struct type type_networking_v1_ServiceCIDRStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceCIDRStatus", .openapi = "io.k8s.api.networking.v1.ServiceCIDRStatus", .fields = fields_networking_v1_ServiceCIDRStatus, .nfields = 1};
-const struct type type_networking_v1_ServiceCIDRList = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceCIDRList", .openapi = "io.k8s.api.networking.v1.ServiceCIDRList", .fields = fields_networking_v1_ServiceCIDRList, .nfields = 4, .doc = 24865};
+const struct type type_networking_v1_ServiceCIDRList = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceCIDRList", .openapi = "io.k8s.api.networking.v1.ServiceCIDRList", .fields = fields_networking_v1_ServiceCIDRList, .nfields = 4, .doc = 38144};
 const struct type type_policy_v1_PodDisruptionBudgetSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDisruptionBudgetSpec", .openapi = "io.k8s.api.policy.v1.PodDisruptionBudgetSpec", .fields = fields_policy_v1_PodDisruptionBudgetSpec, .nfields = 4};
 const struct type type_policy_v1_PodDisruptionBudgetStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDisruptionBudgetStatus", .openapi = "io.k8s.api.policy.v1.PodDisruptionBudgetStatus", .fields = fields_policy_v1_PodDisruptionBudgetStatus, .nfields = 7};
 const struct type type_policy_v1_PodDisruptionBudget = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDisruptionBudget", .openapi = "io.k8s.api.policy.v1.PodDisruptionBudget", .fields = fields_policy_v1_PodDisruptionBudget, .nfields = 5};
-const struct type type_policy_v1_PodDisruptionBudgetList = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDisruptionBudgetList", .openapi = "io.k8s.api.policy.v1.PodDisruptionBudgetList", .fields = fields_policy_v1_PodDisruptionBudgetList, .nfields = 4, .doc = 24903};
-const struct type type_policy_v1_Eviction = {.kind = TYPE_STRUCT, .go = 1, .name = "Eviction", .openapi = "io.k8s.api.policy.v1.Eviction", .fields = fields_policy_v1_Eviction, .nfields = 4, .doc = 24966};
-const struct type type_rbac_v1_PolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "PolicyRule", .openapi = "io.k8s.api.rbac.v1.PolicyRule", .fields = fields_rbac_v1_PolicyRule, .nfields = 5, .doc = 25291};
-const struct type type_rbac_v1_Subject = {.kind = TYPE_STRUCT, .go = 1, .name = "Subject", .openapi = "io.k8s.api.rbac.v1.Subject", .fields = fields_rbac_v1_Subject, .nfields = 4, .atomic = true, .doc = 25442};
-const struct type type_rbac_v1_RoleRef = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleRef", .openapi = "io.k8s.api.rbac.v1.RoleRef", .fields = fields_rbac_v1_RoleRef, .nfields = 3, .atomic = true, .doc = 25525};
-const struct type type_rbac_v1_Role = {.kind = TYPE_STRUCT, .go = 1, .name = "Role", .openapi = "io.k8s.api.rbac.v1.Role", .fields = fields_rbac_v1_Role, .nfields = 4, .doc = 25543};
-const struct type type_rbac_v1_RoleBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleBinding", .openapi = "io.k8s.api.rbac.v1.RoleBinding", .fields = fields_rbac_v1_RoleBinding, .nfields = 5, .doc = 25605};
-const struct type type_rbac_v1_RoleBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleBindingList", .openapi = "io.k8s.api.rbac.v1.RoleBindingList", .fields = fields_rbac_v1_RoleBindingList, .nfields = 4, .doc = 25647};
-const struct type type_rbac_v1_RoleList = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleList", .openapi = "io.k8s.api.rbac.v1.RoleList", .fields = fields_rbac_v1_RoleList, .nfields = 4, .doc = 25685};
-const struct type type_rbac_v1_ClusterRole = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRole", .openapi = "io.k8s.api.rbac.v1.ClusterRole", .fields = fields_rbac_v1_ClusterRole, .nfields = 5, .doc = 25760};
-const struct type type_rbac_v1_AggregationRule = {.kind = TYPE_STRUCT, .go = 1, .name = "AggregationRule", .openapi = "io.k8s.api.rbac.v1.AggregationRule", .fields = fields_rbac_v1_AggregationRule, .nfields = 1, .doc = 25861};
-const struct type type_rbac_v1_ClusterRoleBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRoleBinding", .openapi = "io.k8s.api.rbac.v1.ClusterRoleBinding", .fields = fields_rbac_v1_ClusterRoleBinding, .nfields = 5, .doc = 25898};
-const struct type type_rbac_v1_ClusterRoleBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRoleBindingList", .openapi = "io.k8s.api.rbac.v1.ClusterRoleBindingList", .fields = fields_rbac_v1_ClusterRoleBindingList, .nfields = 4, .doc = 25951};
-const struct type type_rbac_v1_ClusterRoleList = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRoleList", .openapi = "io.k8s.api.rbac.v1.ClusterRoleList", .fields = fields_rbac_v1_ClusterRoleList, .nfields = 4, .doc = 25996};
+const struct type type_policy_v1_PodDisruptionBudgetList = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDisruptionBudgetList", .openapi = "io.k8s.api.policy.v1.PodDisruptionBudgetList", .fields = fields_policy_v1_PodDisruptionBudgetList, .nfields = 4, .doc = 38182};
+const struct type type_policy_v1_Eviction = {.kind = TYPE_STRUCT, .go = 1, .name = "Eviction", .openapi = "io.k8s.api.policy.v1.Eviction", .fields = fields_policy_v1_Eviction, .nfields = 4, .doc = 38245};
+const struct type type_rbac_v1_PolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "PolicyRule", .openapi = "io.k8s.api.rbac.v1.PolicyRule", .fields = fields_rbac_v1_PolicyRule, .nfields = 5, .doc = 38570};
+const struct type type_rbac_v1_Subject = {.kind = TYPE_STRUCT, .go = 1, .name = "Subject", .openapi = "io.k8s.api.rbac.v1.Subject", .fields = fields_rbac_v1_Subject, .nfields = 4, .atomic = true, .doc = 38721};
+const struct type type_rbac_v1_RoleRef = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleRef", .openapi = "io.k8s.api.rbac.v1.RoleRef", .fields = fields_rbac_v1_RoleRef, .nfields = 3, .atomic = true, .doc = 38804};
+const struct type type_rbac_v1_Role = {.kind = TYPE_STRUCT, .go = 1, .name = "Role", .openapi = "io.k8s.api.rbac.v1.Role", .fields = fields_rbac_v1_Role, .nfields = 4, .doc = 38822};
+const struct type type_rbac_v1_RoleBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleBinding", .openapi = "io.k8s.api.rbac.v1.RoleBinding", .fields = fields_rbac_v1_RoleBinding, .nfields = 5, .doc = 38884};
+const struct type type_rbac_v1_RoleBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleBindingList", .openapi = "io.k8s.api.rbac.v1.RoleBindingList", .fields = fields_rbac_v1_RoleBindingList, .nfields = 4, .doc = 38926};
+const struct type type_rbac_v1_RoleList = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleList", .openapi = "io.k8s.api.rbac.v1.RoleList", .fields = fields_rbac_v1_RoleList, .nfields = 4, .doc = 38964};
+const struct type type_rbac_v1_ClusterRole = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRole", .openapi = "io.k8s.api.rbac.v1.ClusterRole", .fields = fields_rbac_v1_ClusterRole, .nfields = 5, .doc = 39039};
+const struct type type_rbac_v1_AggregationRule = {.kind = TYPE_STRUCT, .go = 1, .name = "AggregationRule", .openapi = "io.k8s.api.rbac.v1.AggregationRule", .fields = fields_rbac_v1_AggregationRule, .nfields = 1, .doc = 39140};
+const struct type type_rbac_v1_ClusterRoleBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRoleBinding", .openapi = "io.k8s.api.rbac.v1.ClusterRoleBinding", .fields = fields_rbac_v1_ClusterRoleBinding, .nfields = 5, .doc = 39177};
+const struct type type_rbac_v1_ClusterRoleBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRoleBindingList", .openapi = "io.k8s.api.rbac.v1.ClusterRoleBindingList", .fields = fields_rbac_v1_ClusterRoleBindingList, .nfields = 4, .doc = 39230};
+const struct type type_rbac_v1_ClusterRoleList = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRoleList", .openapi = "io.k8s.api.rbac.v1.ClusterRoleList", .fields = fields_rbac_v1_ClusterRoleList, .nfields = 4, .doc = 39275};
 const struct type type_storage_v1_StorageClass = {.kind = TYPE_STRUCT, .go = 1, .name = "StorageClass", .openapi = "io.k8s.api.storage.v1.StorageClass", .fields = fields_storage_v1_StorageClass, .nfields = 10};
-const struct type type_storage_v1_StorageClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "StorageClassList", .openapi = "io.k8s.api.storage.v1.StorageClassList", .fields = fields_storage_v1_StorageClassList, .nfields = 4, .doc = 26034};
+const struct type type_storage_v1_StorageClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "StorageClassList", .openapi = "io.k8s.api.storage.v1.StorageClassList", .fields = fields_storage_v1_StorageClassList, .nfields = 4, .doc = 39313};
 const struct type type_storage_v1_VolumeAttachment = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttachment", .openapi = "io.k8s.api.storage.v1.VolumeAttachment", .fields = fields_storage_v1_VolumeAttachment, .nfields = 5};
-const struct type type_storage_v1_VolumeAttachmentList = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttachmentList", .openapi = "io.k8s.api.storage.v1.VolumeAttachmentList", .fields = fields_storage_v1_VolumeAttachmentList, .nfields = 4, .doc = 26073};
+const struct type type_storage_v1_VolumeAttachmentList = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttachmentList", .openapi = "io.k8s.api.storage.v1.VolumeAttachmentList", .fields = fields_storage_v1_VolumeAttachmentList, .nfields = 4, .doc = 39352};
 const struct type type_storage_v1_VolumeAttachmentSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttachmentSpec", .openapi = "io.k8s.api.storage.v1.VolumeAttachmentSpec", .fields = fields_storage_v1_VolumeAttachmentSpec, .nfields = 3};
 const struct type type_storage_v1_VolumeAttachmentSource = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttachmentSource", .openapi = "io.k8s.api.storage.v1.VolumeAttachmentSource", .fields = fields_storage_v1_VolumeAttachmentSource, .nfields = 2};
 const struct type type_storage_v1_VolumeAttachmentStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttachmentStatus", .openapi = "io.k8s.api.storage.v1.VolumeAttachmentStatus", .fields = fields_storage_v1_VolumeAttachmentStatus, .nfields = 4};
 const struct type type_storage_v1_VolumeError = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeError", .openapi = "io.k8s.api.storage.v1.VolumeError", .fields = fields_storage_v1_VolumeError, .nfields = 3};
 const struct type type_storage_v1_CSIDriver = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIDriver", .openapi = "io.k8s.api.storage.v1.CSIDriver", .fields = fields_storage_v1_CSIDriver, .nfields = 4};
-const struct type type_storage_v1_CSIDriverList = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIDriverList", .openapi = "io.k8s.api.storage.v1.CSIDriverList", .fields = fields_storage_v1_CSIDriverList, .nfields = 4, .doc = 26116};
+const struct type type_storage_v1_CSIDriverList = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIDriverList", .openapi = "io.k8s.api.storage.v1.CSIDriverList", .fields = fields_storage_v1_CSIDriverList, .nfields = 4, .doc = 39395};
 const struct type type_storage_v1_CSIDriverSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIDriverSpec", .openapi = "io.k8s.api.storage.v1.CSIDriverSpec", .fields = fields_storage_v1_CSIDriverSpec, .nfields = 11};
 const struct type type_storage_v1_TokenRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenRequest", .openapi = "io.k8s.api.storage.v1.TokenRequest", .fields = fields_storage_v1_TokenRequest, .nfields = 2};
 const struct type type_storage_v1_CSINode = {.kind = TYPE_STRUCT, .go = 1, .name = "CSINode", .openapi = "io.k8s.api.storage.v1.CSINode", .fields = fields_storage_v1_CSINode, .nfields = 4};
 const struct type type_storage_v1_CSINodeSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "CSINodeSpec", .openapi = "io.k8s.api.storage.v1.CSINodeSpec", .fields = fields_storage_v1_CSINodeSpec, .nfields = 1};
 const struct type type_storage_v1_CSINodeDriver = {.kind = TYPE_STRUCT, .go = 1, .name = "CSINodeDriver", .openapi = "io.k8s.api.storage.v1.CSINodeDriver", .fields = fields_storage_v1_CSINodeDriver, .nfields = 4};
 const struct type type_storage_v1_VolumeNodeResources = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeNodeResources", .openapi = "io.k8s.api.storage.v1.VolumeNodeResources", .fields = fields_storage_v1_VolumeNodeResources, .nfields = 1};
-const struct type type_storage_v1_CSINodeList = {.kind = TYPE_STRUCT, .go = 1, .name = "CSINodeList", .openapi = "io.k8s.api.storage.v1.CSINodeList", .fields = fields_storage_v1_CSINodeList, .nfields = 4, .doc = 26152};
+const struct type type_storage_v1_CSINodeList = {.kind = TYPE_STRUCT, .go = 1, .name = "CSINodeList", .openapi = "io.k8s.api.storage.v1.CSINodeList", .fields = fields_storage_v1_CSINodeList, .nfields = 4, .doc = 39431};
 const struct type type_storage_v1_CSIStorageCapacity = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIStorageCapacity", .openapi = "io.k8s.api.storage.v1.CSIStorageCapacity", .fields = fields_storage_v1_CSIStorageCapacity, .nfields = 7};
-const struct type type_storage_v1_CSIStorageCapacityList = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIStorageCapacityList", .openapi = "io.k8s.api.storage.v1.CSIStorageCapacityList", .fields = fields_storage_v1_CSIStorageCapacityList, .nfields = 4, .doc = 26186};
+const struct type type_storage_v1_CSIStorageCapacityList = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIStorageCapacityList", .openapi = "io.k8s.api.storage.v1.CSIStorageCapacityList", .fields = fields_storage_v1_CSIStorageCapacityList, .nfields = 4, .doc = 39465};
 const struct type type_storage_v1_VolumeAttributesClass = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttributesClass", .openapi = "io.k8s.api.storage.v1.VolumeAttributesClass", .fields = fields_storage_v1_VolumeAttributesClass, .nfields = 5};
-const struct type type_storage_v1_VolumeAttributesClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttributesClassList", .openapi = "io.k8s.api.storage.v1.VolumeAttributesClassList", .fields = fields_storage_v1_VolumeAttributesClassList, .nfields = 4, .doc = 26231};
+const struct type type_storage_v1_VolumeAttributesClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttributesClassList", .openapi = "io.k8s.api.storage.v1.VolumeAttributesClassList", .fields = fields_storage_v1_VolumeAttributesClassList, .nfields = 4, .doc = 39510};
 const struct type type_admissionregistration_v1_Rule = {.kind = TYPE_STRUCT, .go = 1, .name = "Rule", .openapi = "io.k8s.api.admissionregistration.v1.Rule", .fields = fields_admissionregistration_v1_Rule, .nfields = 4};
 const struct type type_admissionregistration_v1_ValidatingAdmissionPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicy", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicy", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicy, .nfields = 5};
 const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyStatus", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyStatus", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyStatus, .nfields = 3};
 const struct type type_admissionregistration_v1_TypeChecking = {.kind = TYPE_STRUCT, .go = 1, .name = "TypeChecking", .openapi = "io.k8s.api.admissionregistration.v1.TypeChecking", .fields = fields_admissionregistration_v1_TypeChecking, .nfields = 1};
 const struct type type_admissionregistration_v1_ExpressionWarning = {.kind = TYPE_STRUCT, .go = 1, .name = "ExpressionWarning", .openapi = "io.k8s.api.admissionregistration.v1.ExpressionWarning", .fields = fields_admissionregistration_v1_ExpressionWarning, .nfields = 2};
-const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyList = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyList", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyList", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyList, .nfields = 4, .doc = 26279};
+const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyList = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyList", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyList", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyList, .nfields = 4, .doc = 39558};
 const struct type type_admissionregistration_v1_ValidatingAdmissionPolicySpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicySpec", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicySpec", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicySpec, .nfields = 7};
 const struct type type_admissionregistration_v1_ParamKind = {.kind = TYPE_STRUCT, .go = 1, .name = "ParamKind", .openapi = "io.k8s.api.admissionregistration.v1.ParamKind", .fields = fields_admissionregistration_v1_ParamKind, .nfields = 2, .atomic = true};
 const struct type type_admissionregistration_v1_Validation = {.kind = TYPE_STRUCT, .go = 1, .name = "Validation", .openapi = "io.k8s.api.admissionregistration.v1.Validation", .fields = fields_admissionregistration_v1_Validation, .nfields = 4};
 const struct type type_admissionregistration_v1_Variable = {.kind = TYPE_STRUCT, .go = 1, .name = "Variable", .openapi = "io.k8s.api.admissionregistration.v1.Variable", .fields = fields_admissionregistration_v1_Variable, .nfields = 2, .atomic = true};
 const struct type type_admissionregistration_v1_AuditAnnotation = {.kind = TYPE_STRUCT, .go = 1, .name = "AuditAnnotation", .openapi = "io.k8s.api.admissionregistration.v1.AuditAnnotation", .fields = fields_admissionregistration_v1_AuditAnnotation, .nfields = 2};
 const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyBinding", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBinding", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyBinding, .nfields = 4};
-const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyBindingList", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBindingList", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyBindingList, .nfields = 4, .doc = 26331};
+const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyBindingList", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBindingList", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyBindingList, .nfields = 4, .doc = 39610};
 const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyBindingSpec", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBindingSpec", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec, .nfields = 4};
 const struct type type_admissionregistration_v1_ParamRef = {.kind = TYPE_STRUCT, .go = 1, .name = "ParamRef", .openapi = "io.k8s.api.admissionregistration.v1.ParamRef", .fields = fields_admissionregistration_v1_ParamRef, .nfields = 4, .atomic = true};
 const struct type type_admissionregistration_v1_MatchResources = {.kind = TYPE_STRUCT, .go = 1, .name = "MatchResources", .openapi = "io.k8s.api.admissionregistration.v1.MatchResources", .fields = fields_admissionregistration_v1_MatchResources, .nfields = 5, .atomic = true};
 const struct type type_admissionregistration_v1_NamedRuleWithOperations = {.kind = TYPE_STRUCT, .go = 1, .name = "NamedRuleWithOperations", .openapi = "io.k8s.api.admissionregistration.v1.NamedRuleWithOperations", .fields = fields_admissionregistration_v1_NamedRuleWithOperations, .nfields = 2, .atomic = true};
 const struct type type_admissionregistration_v1_ValidatingWebhookConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingWebhookConfiguration", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfiguration", .fields = fields_admissionregistration_v1_ValidatingWebhookConfiguration, .nfields = 4};
-const struct type type_admissionregistration_v1_ValidatingWebhookConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingWebhookConfigurationList", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfigurationList", .fields = fields_admissionregistration_v1_ValidatingWebhookConfigurationList, .nfields = 4, .doc = 26390};
+const struct type type_admissionregistration_v1_ValidatingWebhookConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingWebhookConfigurationList", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfigurationList", .fields = fields_admissionregistration_v1_ValidatingWebhookConfigurationList, .nfields = 4, .doc = 39669};
 const struct type type_admissionregistration_v1_MutatingWebhookConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingWebhookConfiguration", .openapi = "io.k8s.api.admissionregistration.v1.MutatingWebhookConfiguration", .fields = fields_admissionregistration_v1_MutatingWebhookConfiguration, .nfields = 4};
-const struct type type_admissionregistration_v1_MutatingWebhookConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingWebhookConfigurationList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingWebhookConfigurationList", .fields = fields_admissionregistration_v1_MutatingWebhookConfigurationList, .nfields = 4, .doc = 26447};
+const struct type type_admissionregistration_v1_MutatingWebhookConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingWebhookConfigurationList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingWebhookConfigurationList", .fields = fields_admissionregistration_v1_MutatingWebhookConfigurationList, .nfields = 4, .doc = 39726};
 const struct type type_admissionregistration_v1_ValidatingWebhook = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingWebhook", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingWebhook", .fields = fields_admissionregistration_v1_ValidatingWebhook, .nfields = 11, .by_number = order_33};
 const struct type type_admissionregistration_v1_MutatingWebhook = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingWebhook", .openapi = "io.k8s.api.admissionregistration.v1.MutatingWebhook", .fields = fields_admissionregistration_v1_MutatingWebhook, .nfields = 12, .by_number = order_34};
 const struct type type_admissionregistration_v1_MutatingAdmissionPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicy", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicy", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicy, .nfields = 4};
-const struct type type_admissionregistration_v1_MutatingAdmissionPolicyList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyList", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyList, .nfields = 4, .doc = 26502};
+const struct type type_admissionregistration_v1_MutatingAdmissionPolicyList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyList", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyList, .nfields = 4, .doc = 39781};
 const struct type type_admissionregistration_v1_MutatingAdmissionPolicySpec = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicySpec", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicySpec", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicySpec, .nfields = 7};
 const struct type type_admissionregistration_v1_Mutation = {.kind = TYPE_STRUCT, .go = 1, .name = "Mutation", .openapi = "io.k8s.api.admissionregistration.v1.Mutation", .fields = fields_admissionregistration_v1_Mutation, .nfields = 3};
 const struct type type_admissionregistration_v1_ApplyConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "ApplyConfiguration", .openapi = "io.k8s.api.admissionregistration.v1.ApplyConfiguration", .fields = fields_admissionregistration_v1_ApplyConfiguration, .nfields = 1};
 const struct type type_admissionregistration_v1_JSONPatch = {.kind = TYPE_STRUCT, .go = 1, .name = "JSONPatch", .openapi = "io.k8s.api.admissionregistration.v1.JSONPatch", .fields = fields_admissionregistration_v1_JSONPatch, .nfields = 1};
 const struct type type_admissionregistration_v1_MutatingAdmissionPolicyBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyBinding", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBinding", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyBinding, .nfields = 4};
-const struct type type_admissionregistration_v1_MutatingAdmissionPolicyBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyBindingList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBindingList", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyBindingList, .nfields = 4, .doc = 26552};
+const struct type type_admissionregistration_v1_MutatingAdmissionPolicyBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyBindingList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBindingList", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyBindingList, .nfields = 4, .doc = 39831};
 const struct type type_admissionregistration_v1_MutatingAdmissionPolicyBindingSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyBindingSpec", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBindingSpec", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyBindingSpec, .nfields = 3};
 const struct type type_admissionregistration_v1_RuleWithOperations = {.kind = TYPE_STRUCT, .go = 1, .name = "RuleWithOperations", .openapi = "io.k8s.api.admissionregistration.v1.RuleWithOperations", .fields = fields_admissionregistration_v1_RuleWithOperations, .nfields = 2};
 const struct type type_admissionregistration_v1_WebhookClientConfig = {.kind = TYPE_STRUCT, .go = 1, .name = "WebhookClientConfig", .openapi = "io.k8s.api.admissionregistration.v1.WebhookClientConfig", .fields = fields_admissionregistration_v1_WebhookClientConfig, .nfields = 3, .by_number = order_35};
@@ -4727,7 +4727,7 @@ const struct type type_apiextensions_v1_CustomResourceDefinitionNames = {.kind =
 const struct type type_apiextensions_v1_CustomResourceDefinitionCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionCondition", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionCondition", .fields = fields_apiextensions_v1_CustomResourceDefinitionCondition, .nfields = 6};
 const struct type type_apiextensions_v1_CustomResourceDefinitionStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionStatus", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionStatus", .fields = fields_apiextensions_v1_CustomResourceDefinitionStatus, .nfields = 4};
 const struct type type_apiextensions_v1_CustomResourceDefinition = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinition", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition", .fields = fields_apiextensions_v1_CustomResourceDefinition, .nfields = 5};
-const struct type type_apiextensions_v1_CustomResourceDefinitionList = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionList", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionList", .fields = fields_apiextensions_v1_CustomResourceDefinitionList, .nfields = 4, .doc = 26609};
+const struct type type_apiextensions_v1_CustomResourceDefinitionList = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionList", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionList", .fields = fields_apiextensions_v1_CustomResourceDefinitionList, .nfields = 4, .doc = 39888};
 const struct type type_apiextensions_v1_CustomResourceValidation = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceValidation", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceValidation", .fields = fields_apiextensions_v1_CustomResourceValidation, .nfields = 1};
 const struct type type_apiextensions_v1_CustomResourceSubresources = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceSubresources", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceSubresources", .fields = fields_apiextensions_v1_CustomResourceSubresources, .nfields = 2};
 const struct type type_apiextensions_v1_CustomResourceSubresourceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceSubresourceStatus", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceSubresourceStatus"};
@@ -4742,23 +4742,23 @@ const struct type type_apiextensions_v1_JSONSchemaPropsOrArray = {.kind = TYPE_S
 const struct type type_apiextensions_v1_JSONSchemaPropsOrBool = {.kind = TYPE_SCHEMA_OR_BOOL, .go = 1, .name = "JSONSchemaPropsOrBool", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool", .of = &type_apiextensions_v1_JSONSchemaProps};
 const struct type type_apiextensions_v1_JSONSchemaPropsOrStringArray = {.kind = TYPE_SCHEMA_OR_STRINGS, .go = 1, .name = "JSONSchemaPropsOrStringArray", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray", .of = &type_apiextensions_v1_JSONSchemaProps};
 const struct type type_apiextensions_v1_ExternalDocumentation = {.kind = TYPE_STRUCT, .go = 1, .name = "ExternalDocumentation", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ExternalDocumentation", .fields = fields_apiextensions_v1_ExternalDocumentation, .nfields = 2};
-const struct type type_scheduling_v1_PriorityClass = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityClass", .openapi = "io.k8s.api.scheduling.v1.PriorityClass", .fields = fields_scheduling_v1_PriorityClass, .nfields = 7, .doc = 26818};
-const struct type type_scheduling_v1_PriorityClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityClassList", .openapi = "io.k8s.api.scheduling.v1.PriorityClassList", .fields = fields_scheduling_v1_PriorityClassList, .nfields = 4, .doc = 26850};
-const struct type type_coordination_v1_Lease = {.kind = TYPE_STRUCT, .go = 1, .name = "Lease", .openapi = "io.k8s.api.coordination.v1.Lease", .fields = fields_coordination_v1_Lease, .nfields = 4, .doc = 26929};
-const struct type type_coordination_v1_LeaseSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "LeaseSpec", .openapi = "io.k8s.api.coordination.v1.LeaseSpec", .fields = fields_coordination_v1_LeaseSpec, .nfields = 7, .doc = 27187};
-const struct type type_coordination_v1_LeaseList = {.kind = TYPE_STRUCT, .go = 1, .name = "LeaseList", .openapi = "io.k8s.api.coordination.v1.LeaseList", .fields = fields_coordination_v1_LeaseList, .nfields = 4, .doc = 27231};
+const struct type type_scheduling_v1_PriorityClass = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityClass", .openapi = "io.k8s.api.scheduling.v1.PriorityClass", .fields = fields_scheduling_v1_PriorityClass, .nfields = 7, .doc = 40097};
+const struct type type_scheduling_v1_PriorityClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityClassList", .openapi = "io.k8s.api.scheduling.v1.PriorityClassList", .fields = fields_scheduling_v1_PriorityClassList, .nfields = 4, .doc = 40129};
+const struct type type_coordination_v1_Lease = {.kind = TYPE_STRUCT, .go = 1, .name = "Lease", .openapi = "io.k8s.api.coordination.v1.Lease", .fields = fields_coordination_v1_Lease, .nfields = 4, .doc = 40208};
+const struct type type_coordination_v1_LeaseSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "LeaseSpec", .openapi = "io.k8s.api.coordination.v1.LeaseSpec", .fields = fields_coordination_v1_LeaseSpec, .nfields = 7, .doc = 40466};
+const struct type type_coordination_v1_LeaseList = {.kind = TYPE_STRUCT, .go = 1, .name = "LeaseList", .openapi = "io.k8s.api.coordination.v1.LeaseList", .fields = fields_coordination_v1_LeaseList, .nfields = 4, .doc = 40510};
 const struct type type_node_v1_RuntimeClass = {.kind = TYPE_STRUCT, .go = 1, .name = "RuntimeClass", .openapi = "io.k8s.api.node.v1.RuntimeClass", .fields = fields_node_v1_RuntimeClass, .nfields = 6};
 const struct type type_node_v1_Overhead = {.kind = TYPE_STRUCT, .go = 1, .name = "Overhead", .openapi = "io.k8s.api.node.v1.Overhead", .fields = fields_node_v1_Overhead, .nfields = 1};
 const struct type type_node_v1_Scheduling = {.kind = TYPE_STRUCT, .go = 1, .name = "Scheduling", .openapi = "io.k8s.api.node.v1.Scheduling", .fields = fields_node_v1_Scheduling, .nfields = 2};
-const struct type type_node_v1_RuntimeClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "RuntimeClassList", .openapi = "io.k8s.api.node.v1.RuntimeClassList", .fields = fields_node_v1_RuntimeClassList, .nfields = 4, .doc = 27263};
-const struct type type_discovery_v1_EndpointSlice = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointSlice", .openapi = "io.k8s.api.discovery.v1.EndpointSlice", .fields = fields_discovery_v1_EndpointSlice, .nfields = 6, .by_number = order_17, .doc = 27470};
-const struct type type_discovery_v1_Endpoint = {.kind = TYPE_STRUCT, .go = 1, .name = "Endpoint", .openapi = "io.k8s.api.discovery.v1.Endpoint", .fields = fields_discovery_v1_Endpoint, .nfields = 8, .doc = 27609};
-const struct type type_discovery_v1_EndpointConditions = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointConditions", .openapi = "io.k8s.api.discovery.v1.EndpointConditions", .fields = fields_discovery_v1_EndpointConditions, .nfields = 3, .doc = 27713};
-const struct type type_discovery_v1_EndpointHints = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointHints", .openapi = "io.k8s.api.discovery.v1.EndpointHints", .fields = fields_discovery_v1_EndpointHints, .nfields = 2, .doc = 27750};
-const struct type type_discovery_v1_ForZone = {.kind = TYPE_STRUCT, .go = 1, .name = "ForZone", .openapi = "io.k8s.api.discovery.v1.ForZone", .fields = fields_discovery_v1_ForZone, .nfields = 1, .doc = 27784};
-const struct type type_discovery_v1_ForNode = {.kind = TYPE_STRUCT, .go = 1, .name = "ForNode", .openapi = "io.k8s.api.discovery.v1.ForNode", .fields = fields_discovery_v1_ForNode, .nfields = 1, .doc = 27791};
-const struct type type_discovery_v1_EndpointPort = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointPort", .openapi = "io.k8s.api.discovery.v1.EndpointPort", .fields = fields_discovery_v1_EndpointPort, .nfields = 4, .atomic = true, .doc = 27798};
-const struct type type_discovery_v1_EndpointSliceList = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointSliceList", .openapi = "io.k8s.api.discovery.v1.EndpointSliceList", .fields = fields_discovery_v1_EndpointSliceList, .nfields = 4, .doc = 27821};
+const struct type type_node_v1_RuntimeClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "RuntimeClassList", .openapi = "io.k8s.api.node.v1.RuntimeClassList", .fields = fields_node_v1_RuntimeClassList, .nfields = 4, .doc = 40542};
+const struct type type_discovery_v1_EndpointSlice = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointSlice", .openapi = "io.k8s.api.discovery.v1.EndpointSlice", .fields = fields_discovery_v1_EndpointSlice, .nfields = 6, .by_number = order_17, .doc = 40749};
+const struct type type_discovery_v1_Endpoint = {.kind = TYPE_STRUCT, .go = 1, .name = "Endpoint", .openapi = "io.k8s.api.discovery.v1.Endpoint", .fields = fields_discovery_v1_Endpoint, .nfields = 8, .doc = 40888};
+const struct type type_discovery_v1_EndpointConditions = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointConditions", .openapi = "io.k8s.api.discovery.v1.EndpointConditions", .fields = fields_discovery_v1_EndpointConditions, .nfields = 3, .doc = 40992};
+const struct type type_discovery_v1_EndpointHints = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointHints", .openapi = "io.k8s.api.discovery.v1.EndpointHints", .fields = fields_discovery_v1_EndpointHints, .nfields = 2, .doc = 41029};
+const struct type type_discovery_v1_ForZone = {.kind = TYPE_STRUCT, .go = 1, .name = "ForZone", .openapi = "io.k8s.api.discovery.v1.ForZone", .fields = fields_discovery_v1_ForZone, .nfields = 1, .doc = 41063};
+const struct type type_discovery_v1_ForNode = {.kind = TYPE_STRUCT, .go = 1, .name = "ForNode", .openapi = "io.k8s.api.discovery.v1.ForNode", .fields = fields_discovery_v1_ForNode, .nfields = 1, .doc = 41070};
+const struct type type_discovery_v1_EndpointPort = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointPort", .openapi = "io.k8s.api.discovery.v1.EndpointPort", .fields = fields_discovery_v1_EndpointPort, .nfields = 4, .atomic = true, .doc = 41077};
+const struct type type_discovery_v1_EndpointSliceList = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointSliceList", .openapi = "io.k8s.api.discovery.v1.EndpointSliceList", .fields = fields_discovery_v1_EndpointSliceList, .nfields = 4, .doc = 41100};
 const struct type type_resource_v1_ResourceSlice = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceSlice", .openapi = "io.k8s.api.resource.v1.ResourceSlice", .fields = fields_resource_v1_ResourceSlice, .nfields = 4};
 const struct type type_resource_v1_ResourceSliceSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceSliceSpec", .openapi = "io.k8s.api.resource.v1.ResourceSliceSpec", .fields = fields_resource_v1_ResourceSliceSpec, .nfields = 8};
 const struct type type_resource_v1_CounterSet = {.kind = TYPE_STRUCT, .go = 1, .name = "CounterSet", .openapi = "io.k8s.api.resource.v1.CounterSet", .fields = fields_resource_v1_CounterSet, .nfields = 2};
@@ -4772,7 +4772,7 @@ const struct type type_resource_v1_CapacityRequestPolicy = {.kind = TYPE_STRUCT,
 const struct type type_resource_v1_CapacityRequestPolicyRange = {.kind = TYPE_STRUCT, .go = 1, .name = "CapacityRequestPolicyRange", .openapi = "io.k8s.api.resource.v1.CapacityRequestPolicyRange", .fields = fields_resource_v1_CapacityRequestPolicyRange, .nfields = 3};
 const struct type type_resource_v1_DeviceAttribute = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceAttribute", .openapi = "io.k8s.api.resource.v1.DeviceAttribute", .fields = fields_resource_v1_DeviceAttribute, .nfields = 8};
 const struct type type_resource_v1_DeviceTaint = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceTaint", .openapi = "io.k8s.api.resource.v1.DeviceTaint", .fields = fields_resource_v1_DeviceTaint, .nfields = 4};
-const struct type type_resource_v1_ResourceSliceList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceSliceList", .openapi = "io.k8s.api.resource.v1.ResourceSliceList", .fields = fields_resource_v1_ResourceSliceList, .nfields = 4, .doc = 27861};
+const struct type type_resource_v1_ResourceSliceList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceSliceList", .openapi = "io.k8s.api.resource.v1.ResourceSliceList", .fields = fields_resource_v1_ResourceSliceList, .nfields = 4, .doc = 41140};
 const struct type type_resource_v1_ResourceClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaim", .openapi = "io.k8s.api.resource.v1.ResourceClaim", .fields = fields_resource_v1_ResourceClaim, .nfields = 5};
 const struct type type_resource_v1_ResourceClaimSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimSpec", .openapi = "io.k8s.api.resource.v1.ResourceClaimSpec", .fields = fields_resource_v1_ResourceClaimSpec, .nfields = 1};
 const struct type type_resource_v1_DeviceClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClaim", .openapi = "io.k8s.api.resource.v1.DeviceClaim", .fields = fields_resource_v1_DeviceClaim, .nfields = 3};
@@ -4793,101 +4793,101 @@ const struct type type_resource_v1_AllocationResult = {.kind = TYPE_STRUCT, .go 
 const struct type type_resource_v1_DeviceAllocationResult = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceAllocationResult", .openapi = "io.k8s.api.resource.v1.DeviceAllocationResult", .fields = fields_resource_v1_DeviceAllocationResult, .nfields = 2};
 const struct type type_resource_v1_DeviceRequestAllocationResult = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceRequestAllocationResult", .openapi = "io.k8s.api.resource.v1.DeviceRequestAllocationResult", .fields = fields_resource_v1_DeviceRequestAllocationResult, .nfields = 10};
 const struct type type_resource_v1_DeviceAllocationConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceAllocationConfiguration", .openapi = "io.k8s.api.resource.v1.DeviceAllocationConfiguration", .fields = fields_resource_v1_DeviceAllocationConfiguration, .nfields = 3};
-const struct type type_resource_v1_ResourceClaimList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimList", .openapi = "io.k8s.api.resource.v1.ResourceClaimList", .fields = fields_resource_v1_ResourceClaimList, .nfields = 4, .doc = 27901};
+const struct type type_resource_v1_ResourceClaimList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimList", .openapi = "io.k8s.api.resource.v1.ResourceClaimList", .fields = fields_resource_v1_ResourceClaimList, .nfields = 4, .doc = 41180};
 const struct type type_resource_v1_DeviceClass = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClass", .openapi = "io.k8s.api.resource.v1.DeviceClass", .fields = fields_resource_v1_DeviceClass, .nfields = 4};
 const struct type type_resource_v1_DeviceClassSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClassSpec", .openapi = "io.k8s.api.resource.v1.DeviceClassSpec", .fields = fields_resource_v1_DeviceClassSpec, .nfields = 3};
 const struct type type_resource_v1_DeviceClassConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClassConfiguration", .openapi = "io.k8s.api.resource.v1.DeviceClassConfiguration", .fields = fields_resource_v1_DeviceClassConfiguration, .nfields = 1};
-const struct type type_resource_v1_DeviceClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClassList", .openapi = "io.k8s.api.resource.v1.DeviceClassList", .fields = fields_resource_v1_DeviceClassList, .nfields = 4, .doc = 27941};
+const struct type type_resource_v1_DeviceClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClassList", .openapi = "io.k8s.api.resource.v1.DeviceClassList", .fields = fields_resource_v1_DeviceClassList, .nfields = 4, .doc = 41220};
 const struct type type_resource_v1_ResourceClaimTemplate = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimTemplate", .openapi = "io.k8s.api.resource.v1.ResourceClaimTemplate", .fields = fields_resource_v1_ResourceClaimTemplate, .nfields = 4};
 const struct type type_resource_v1_ResourceClaimTemplateSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimTemplateSpec", .openapi = "io.k8s.api.resource.v1.ResourceClaimTemplateSpec", .fields = fields_resource_v1_ResourceClaimTemplateSpec, .nfields = 2};
-const struct type type_resource_v1_ResourceClaimTemplateList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimTemplateList", .openapi = "io.k8s.api.resource.v1.ResourceClaimTemplateList", .fields = fields_resource_v1_ResourceClaimTemplateList, .nfields = 4, .doc = 27979};
+const struct type type_resource_v1_ResourceClaimTemplateList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimTemplateList", .openapi = "io.k8s.api.resource.v1.ResourceClaimTemplateList", .fields = fields_resource_v1_ResourceClaimTemplateList, .nfields = 4, .doc = 41258};
 const struct type type_resource_v1_AllocatedDeviceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "AllocatedDeviceStatus", .openapi = "io.k8s.api.resource.v1.AllocatedDeviceStatus", .fields = fields_resource_v1_AllocatedDeviceStatus, .nfields = 7, .by_number = order_37};
 const struct type type_resource_v1_NetworkDeviceData = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkDeviceData", .openapi = "io.k8s.api.resource.v1.NetworkDeviceData", .fields = fields_resource_v1_NetworkDeviceData, .nfields = 3};
-const struct type type_flowcontrol_v1_FlowSchema = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchema", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchema", .fields = fields_flowcontrol_v1_FlowSchema, .nfields = 5};
-const struct type type_flowcontrol_v1_FlowSchemaList = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaList", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaList", .fields = fields_flowcontrol_v1_FlowSchemaList, .nfields = 4, .doc = 28027};
-const struct type type_flowcontrol_v1_FlowSchemaSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaSpec", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaSpec", .fields = fields_flowcontrol_v1_FlowSchemaSpec, .nfields = 4};
-const struct type type_flowcontrol_v1_FlowDistinguisherMethod = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowDistinguisherMethod", .openapi = "io.k8s.api.flowcontrol.v1.FlowDistinguisherMethod", .fields = fields_flowcontrol_v1_FlowDistinguisherMethod, .nfields = 1};
-const struct type type_flowcontrol_v1_PriorityLevelConfigurationReference = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationReference", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationReference", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationReference, .nfields = 1};
-const struct type type_flowcontrol_v1_PolicyRulesWithSubjects = {.kind = TYPE_STRUCT, .go = 1, .name = "PolicyRulesWithSubjects", .openapi = "io.k8s.api.flowcontrol.v1.PolicyRulesWithSubjects", .fields = fields_flowcontrol_v1_PolicyRulesWithSubjects, .nfields = 3};
-const struct type type_flowcontrol_v1_Subject = {.kind = TYPE_STRUCT, .go = 1, .name = "Subject", .openapi = "io.k8s.api.flowcontrol.v1.Subject", .fields = fields_flowcontrol_v1_Subject, .nfields = 4};
-const struct type type_flowcontrol_v1_UserSubject = {.kind = TYPE_STRUCT, .go = 1, .name = "UserSubject", .openapi = "io.k8s.api.flowcontrol.v1.UserSubject", .fields = fields_flowcontrol_v1_UserSubject, .nfields = 1};
-const struct type type_flowcontrol_v1_GroupSubject = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupSubject", .openapi = "io.k8s.api.flowcontrol.v1.GroupSubject", .fields = fields_flowcontrol_v1_GroupSubject, .nfields = 1};
-const struct type type_flowcontrol_v1_ServiceAccountSubject = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceAccountSubject", .openapi = "io.k8s.api.flowcontrol.v1.ServiceAccountSubject", .fields = fields_flowcontrol_v1_ServiceAccountSubject, .nfields = 2};
-const struct type type_flowcontrol_v1_ResourcePolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourcePolicyRule", .openapi = "io.k8s.api.flowcontrol.v1.ResourcePolicyRule", .fields = fields_flowcontrol_v1_ResourcePolicyRule, .nfields = 5};
-const struct type type_flowcontrol_v1_NonResourcePolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "NonResourcePolicyRule", .openapi = "io.k8s.api.flowcontrol.v1.NonResourcePolicyRule", .fields = fields_flowcontrol_v1_NonResourcePolicyRule, .nfields = 2};
-const struct type type_flowcontrol_v1_FlowSchemaStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaStatus", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaStatus", .fields = fields_flowcontrol_v1_FlowSchemaStatus, .nfields = 1};
-const struct type type_flowcontrol_v1_FlowSchemaCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaCondition", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaCondition", .fields = fields_flowcontrol_v1_FlowSchemaCondition, .nfields = 5};
-const struct type type_flowcontrol_v1_PriorityLevelConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfiguration", .fields = fields_flowcontrol_v1_PriorityLevelConfiguration, .nfields = 5};
-const struct type type_flowcontrol_v1_PriorityLevelConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationList", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationList", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationList, .nfields = 4, .doc = 28064};
-const struct type type_flowcontrol_v1_PriorityLevelConfigurationSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationSpec", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationSpec", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationSpec, .nfields = 3};
-const struct type type_flowcontrol_v1_LimitedPriorityLevelConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitedPriorityLevelConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.LimitedPriorityLevelConfiguration", .fields = fields_flowcontrol_v1_LimitedPriorityLevelConfiguration, .nfields = 4};
-const struct type type_flowcontrol_v1_ExemptPriorityLevelConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "ExemptPriorityLevelConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.ExemptPriorityLevelConfiguration", .fields = fields_flowcontrol_v1_ExemptPriorityLevelConfiguration, .nfields = 2};
-const struct type type_flowcontrol_v1_LimitResponse = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitResponse", .openapi = "io.k8s.api.flowcontrol.v1.LimitResponse", .fields = fields_flowcontrol_v1_LimitResponse, .nfields = 2};
-const struct type type_flowcontrol_v1_QueuingConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "QueuingConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.QueuingConfiguration", .fields = fields_flowcontrol_v1_QueuingConfiguration, .nfields = 3};
-const struct type type_flowcontrol_v1_PriorityLevelConfigurationStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationStatus", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationStatus", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationStatus, .nfields = 1};
-const struct type type_flowcontrol_v1_PriorityLevelConfigurationCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationCondition", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationCondition", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationCondition, .nfields = 5};
-const struct type type_admission_v1_AdmissionReview = {.kind = TYPE_STRUCT, .go = 1, .name = "AdmissionReview", .openapi = "io.k8s.api.admission.v1.AdmissionReview", .fields = fields_admission_v1_AdmissionReview, .nfields = 4};
-const struct type type_admission_v1_AdmissionRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "AdmissionRequest", .openapi = "io.k8s.api.admission.v1.AdmissionRequest", .fields = fields_admission_v1_AdmissionRequest, .nfields = 15, .by_number = order_38};
-const struct type type_admission_v1_AdmissionResponse = {.kind = TYPE_STRUCT, .go = 1, .name = "AdmissionResponse", .openapi = "io.k8s.api.admission.v1.AdmissionResponse", .fields = fields_admission_v1_AdmissionResponse, .nfields = 7};
-const struct type type_apidiscovery_v2_APIGroupDiscoveryList = {.kind = TYPE_STRUCT, .go = 2, .name = "APIGroupDiscoveryList", .openapi = "io.k8s.api.apidiscovery.v2.APIGroupDiscoveryList", .fields = fields_apidiscovery_v2_APIGroupDiscoveryList, .nfields = 4, .doc = 28117};
-const struct type type_apidiscovery_v2_APIGroupDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APIGroupDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APIGroupDiscovery", .fields = fields_apidiscovery_v2_APIGroupDiscovery, .nfields = 4};
-const struct type type_apidiscovery_v2_APIVersionDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APIVersionDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APIVersionDiscovery", .fields = fields_apidiscovery_v2_APIVersionDiscovery, .nfields = 3};
-const struct type type_apidiscovery_v2_APIResourceDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APIResourceDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APIResourceDiscovery", .fields = fields_apidiscovery_v2_APIResourceDiscovery, .nfields = 8};
-const struct type type_apidiscovery_v2_APISubresourceDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APISubresourceDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APISubresourceDiscovery", .fields = fields_apidiscovery_v2_APISubresourceDiscovery, .nfields = 4};
-const struct type type_meta_v1_Verbs = {.kind = TYPE_LIST, .go = 1, .name = "Verbs", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Verbs", .of = &type_string, .wrapper = true};
-const struct type type_meta_v1_TypeMeta = {.kind = TYPE_STRUCT, .go = 1, .name = "TypeMeta", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TypeMeta", .fields = fields_meta_v1_TypeMeta, .nfields = 2};
-const struct type type_meta_v1_ListMeta = {.kind = TYPE_STRUCT, .go = 1, .name = "ListMeta", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta", .fields = fields_meta_v1_ListMeta, .nfields = 5, .doc = 28391};
-const struct type type_meta_v1_ShardInfo = {.kind = TYPE_STRUCT, .go = 1, .name = "ShardInfo", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ShardInfo", .fields = fields_meta_v1_ShardInfo, .nfields = 1, .doc = 28445};
-const struct type type_meta_v1_ObjectMeta = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectMeta", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", .fields = fields_meta_v1_ObjectMeta, .nfields = 15, .doc = 29473};
-const struct type type_meta_v1_OwnerReference = {.kind = TYPE_STRUCT, .go = 1, .name = "OwnerReference", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference", .fields = fields_meta_v1_OwnerReference, .nfields = 6, .atomic = true, .by_number = order_39, .doc = 29783};
-const struct type type_meta_v1_ListOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "ListOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ListOptions", .fields = fields_meta_v1_ListOptions, .nfields = 13, .by_number = order_40};
-const struct type type_meta_v1_GetOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "GetOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GetOptions", .fields = fields_meta_v1_GetOptions, .nfields = 3};
-const struct type type_meta_v1_DeleteOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "DeleteOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", .fields = fields_meta_v1_DeleteOptions, .nfields = 8, .doc = 30225};
-const struct type type_meta_v1_CreateOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "CreateOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.CreateOptions", .fields = fields_meta_v1_CreateOptions, .nfields = 5};
-const struct type type_meta_v1_PatchOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "PatchOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.PatchOptions", .fields = fields_meta_v1_PatchOptions, .nfields = 6};
-const struct type type_meta_v1_ApplyOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "ApplyOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ApplyOptions", .fields = fields_meta_v1_ApplyOptions, .nfields = 5};
-const struct type type_meta_v1_UpdateOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "UpdateOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.UpdateOptions", .fields = fields_meta_v1_UpdateOptions, .nfields = 5};
-const struct type type_meta_v1_Preconditions = {.kind = TYPE_STRUCT, .go = 1, .name = "Preconditions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Preconditions", .fields = fields_meta_v1_Preconditions, .nfields = 2, .doc = 30307};
-const struct type type_meta_v1_Status = {.kind = TYPE_STRUCT, .go = 1, .name = "Status", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Status", .fields = fields_meta_v1_Status, .nfields = 8, .doc = 30468};
-const struct type type_meta_v1_StatusDetails = {.kind = TYPE_STRUCT, .go = 1, .name = "StatusDetails", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.StatusDetails", .fields = fields_meta_v1_StatusDetails, .nfields = 6, .by_number = order_17, .doc = 30620};
-const struct type type_meta_v1_StatusCause = {.kind = TYPE_STRUCT, .go = 1, .name = "StatusCause", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.StatusCause", .fields = fields_meta_v1_StatusCause, .nfields = 3, .doc = 30773};
-const struct type type_meta_v1_List = {.kind = TYPE_STRUCT, .go = 1, .name = "List", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.List", .fields = fields_meta_v1_List, .nfields = 4};
-const struct type type_meta_v1_APIVersions = {.kind = TYPE_STRUCT, .go = 1, .name = "APIVersions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIVersions", .fields = fields_meta_v1_APIVersions, .nfields = 4};
-const struct type type_meta_v1_APIGroupList = {.kind = TYPE_STRUCT, .go = 1, .name = "APIGroupList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroupList", .fields = fields_meta_v1_APIGroupList, .nfields = 3, .doc = 30798};
-const struct type type_meta_v1_APIGroup = {.kind = TYPE_STRUCT, .go = 1, .name = "APIGroup", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroup", .fields = fields_meta_v1_APIGroup, .nfields = 6};
-const struct type type_meta_v1_ServerAddressByClientCIDR = {.kind = TYPE_STRUCT, .go = 1, .name = "ServerAddressByClientCIDR", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ServerAddressByClientCIDR", .fields = fields_meta_v1_ServerAddressByClientCIDR, .nfields = 2};
-const struct type type_meta_v1_GroupVersionForDiscovery = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersionForDiscovery", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionForDiscovery", .fields = fields_meta_v1_GroupVersionForDiscovery, .nfields = 2};
-const struct type type_meta_v1_APIResource = {.kind = TYPE_STRUCT, .go = 1, .name = "APIResource", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIResource", .fields = fields_meta_v1_APIResource, .nfields = 10, .by_number = order_41};
-const struct type type_meta_v1_APIResourceList = {.kind = TYPE_STRUCT, .go = 1, .name = "APIResourceList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIResourceList", .fields = fields_meta_v1_APIResourceList, .nfields = 4, .doc = 30833};
-const struct type type_meta_v1_RootPaths = {.kind = TYPE_STRUCT, .go = 1, .name = "RootPaths", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.RootPaths", .fields = fields_meta_v1_RootPaths, .nfields = 1};
-const struct type type_meta_v1_Patch = {.kind = TYPE_STRUCT, .go = 1, .name = "Patch", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch"};
-const struct type type_meta_v1_LabelSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "LabelSelector", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector", .fields = fields_meta_v1_LabelSelector, .nfields = 2, .atomic = true, .doc = 30943};
-const struct type type_meta_v1_LabelSelectorRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "LabelSelectorRequirement", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement", .fields = fields_meta_v1_LabelSelectorRequirement, .nfields = 3, .doc = 31125};
-const struct type type_meta_v1_FieldSelectorRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "FieldSelectorRequirement", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.FieldSelectorRequirement", .fields = fields_meta_v1_FieldSelectorRequirement, .nfields = 3};
-const struct type type_meta_v1_ManagedFieldsEntry = {.kind = TYPE_STRUCT, .go = 1, .name = "ManagedFieldsEntry", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry", .fields = fields_meta_v1_ManagedFieldsEntry, .nfields = 7, .doc = 31374};
-const struct type type_meta_v1_Table = {.kind = TYPE_STRUCT, .go = 1, .name = "Table", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Table", .fields = fields_meta_v1_Table, .nfields = 5, .no_pb = true};
-const struct type type_meta_v1_TableColumnDefinition = {.kind = TYPE_STRUCT, .go = 1, .name = "TableColumnDefinition", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableColumnDefinition", .fields = fields_meta_v1_TableColumnDefinition, .nfields = 5, .no_pb = true};
-const struct type type_meta_v1_TableRow = {.kind = TYPE_STRUCT, .go = 1, .name = "TableRow", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableRow", .fields = fields_meta_v1_TableRow, .nfields = 3, .no_pb = true};
-const struct type type_meta_v1_TableRowCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "TableRowCondition", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableRowCondition", .fields = fields_meta_v1_TableRowCondition, .nfields = 4, .no_pb = true};
-const struct type type_meta_v1_TableOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "TableOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableOptions", .fields = fields_meta_v1_TableOptions, .nfields = 3};
-const struct type type_meta_v1_PartialObjectMetadata = {.kind = TYPE_STRUCT, .go = 1, .name = "PartialObjectMetadata", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadata", .fields = fields_meta_v1_PartialObjectMetadata, .nfields = 3};
-const struct type type_meta_v1_PartialObjectMetadataList = {.kind = TYPE_STRUCT, .go = 1, .name = "PartialObjectMetadataList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadataList", .fields = fields_meta_v1_PartialObjectMetadataList, .nfields = 4, .doc = 31407};
-const struct type type_meta_v1_Condition = {.kind = TYPE_STRUCT, .go = 1, .name = "Condition", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Condition", .fields = fields_meta_v1_Condition, .nfields = 6, .doc = 31455};
-const struct type type_meta_v1_WatchEvent = {.kind = TYPE_STRUCT, .go = 1, .name = "WatchEvent", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent", .fields = fields_meta_v1_WatchEvent, .nfields = 2};
-const struct type type_meta_v1_Timestamp = {.kind = TYPE_STRUCT, .go = 1, .name = "Timestamp", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Timestamp", .fields = fields_meta_v1_Timestamp, .nfields = 2};
-const struct type type_meta_v1_GroupResource = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupResource", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupResource", .fields = fields_meta_v1_GroupResource, .nfields = 2};
-const struct type type_meta_v1_GroupVersionResource = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersionResource", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionResource", .fields = fields_meta_v1_GroupVersionResource, .nfields = 3};
-const struct type type_meta_v1_GroupKind = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupKind", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupKind", .fields = fields_meta_v1_GroupKind, .nfields = 2};
-const struct type type_meta_v1_GroupVersionKind = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersionKind", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionKind", .fields = fields_meta_v1_GroupVersionKind, .nfields = 3};
-const struct type type_meta_v1_GroupVersion = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersion", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersion", .fields = fields_meta_v1_GroupVersion, .nfields = 2};
-const struct type type_metrics_v1beta1_NodeMetrics = {.kind = TYPE_STRUCT, .go = 8, .name = "NodeMetrics", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetrics", .fields = fields_metrics_v1beta1_NodeMetrics, .nfields = 6};
-const struct type type_metrics_v1beta1_NodeMetricsList = {.kind = TYPE_STRUCT, .go = 8, .name = "NodeMetricsList", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetricsList", .fields = fields_metrics_v1beta1_NodeMetricsList, .nfields = 4, .doc = 31508};
-const struct type type_metrics_v1beta1_PodMetrics = {.kind = TYPE_STRUCT, .go = 8, .name = "PodMetrics", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics", .fields = fields_metrics_v1beta1_PodMetrics, .nfields = 6};
-const struct type type_metrics_v1beta1_PodMetricsList = {.kind = TYPE_STRUCT, .go = 8, .name = "PodMetricsList", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetricsList", .fields = fields_metrics_v1beta1_PodMetricsList, .nfields = 4, .doc = 31546};
-const struct type type_metrics_v1beta1_ContainerMetrics = {.kind = TYPE_STRUCT, .go = 8, .name = "ContainerMetrics", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.ContainerMetrics", .fields = fields_metrics_v1beta1_ContainerMetrics, .nfields = 2};
-const struct type type_runtime_TypeMeta = {.kind = TYPE_STRUCT, .go = 6, .name = "TypeMeta", .openapi = "io.k8s.apimachinery.pkg.runtime.TypeMeta", .fields = fields_runtime_TypeMeta, .nfields = 2};
-const struct type type_runtime_Unknown = {.kind = TYPE_STRUCT, .go = 6, .name = "Unknown", .openapi = "io.k8s.apimachinery.pkg.runtime.Unknown", .fields = fields_runtime_Unknown, .nfields = 4};
-const struct type type_version_Info = {.kind = TYPE_STRUCT, .go = 7, .name = "Info", .openapi = "io.k8s.apimachinery.pkg.version.Info", .fields = fields_version_Info, .nfields = 13, .no_pb = true};
+const struct type type_flowcontrol_v1_FlowSchema = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchema", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchema", .fields = fields_flowcontrol_v1_FlowSchema, .nfields = 5, .doc = 41306};
+const struct type type_flowcontrol_v1_FlowSchemaList = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaList", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaList", .fields = fields_flowcontrol_v1_FlowSchemaList, .nfields = 4, .doc = 41345};
+const struct type type_flowcontrol_v1_FlowSchemaSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaSpec", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaSpec", .fields = fields_flowcontrol_v1_FlowSchemaSpec, .nfields = 4, .doc = 41611};
+const struct type type_flowcontrol_v1_FlowDistinguisherMethod = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowDistinguisherMethod", .openapi = "io.k8s.api.flowcontrol.v1.FlowDistinguisherMethod", .fields = fields_flowcontrol_v1_FlowDistinguisherMethod, .nfields = 1, .doc = 41676};
+const struct type type_flowcontrol_v1_PriorityLevelConfigurationReference = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationReference", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationReference", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationReference, .nfields = 1, .doc = 41744};
+const struct type type_flowcontrol_v1_PolicyRulesWithSubjects = {.kind = TYPE_STRUCT, .go = 1, .name = "PolicyRulesWithSubjects", .openapi = "io.k8s.api.flowcontrol.v1.PolicyRulesWithSubjects", .fields = fields_flowcontrol_v1_PolicyRulesWithSubjects, .nfields = 3, .doc = 41837};
+const struct type type_flowcontrol_v1_Subject = {.kind = TYPE_STRUCT, .go = 1, .name = "Subject", .openapi = "io.k8s.api.flowcontrol.v1.Subject", .fields = fields_flowcontrol_v1_Subject, .nfields = 4, .doc = 27766};
+const struct type type_flowcontrol_v1_UserSubject = {.kind = TYPE_STRUCT, .go = 1, .name = "UserSubject", .openapi = "io.k8s.api.flowcontrol.v1.UserSubject", .fields = fields_flowcontrol_v1_UserSubject, .nfields = 1, .doc = 41945};
+const struct type type_flowcontrol_v1_GroupSubject = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupSubject", .openapi = "io.k8s.api.flowcontrol.v1.GroupSubject", .fields = fields_flowcontrol_v1_GroupSubject, .nfields = 1, .doc = 41952};
+const struct type type_flowcontrol_v1_ServiceAccountSubject = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceAccountSubject", .openapi = "io.k8s.api.flowcontrol.v1.ServiceAccountSubject", .fields = fields_flowcontrol_v1_ServiceAccountSubject, .nfields = 2, .doc = 41960};
+const struct type type_flowcontrol_v1_ResourcePolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourcePolicyRule", .openapi = "io.k8s.api.flowcontrol.v1.ResourcePolicyRule", .fields = fields_flowcontrol_v1_ResourcePolicyRule, .nfields = 5, .doc = 41773};
+const struct type type_flowcontrol_v1_NonResourcePolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "NonResourcePolicyRule", .openapi = "io.k8s.api.flowcontrol.v1.NonResourcePolicyRule", .fields = fields_flowcontrol_v1_NonResourcePolicyRule, .nfields = 2, .doc = 41796};
+const struct type type_flowcontrol_v1_FlowSchemaStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaStatus", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaStatus", .fields = fields_flowcontrol_v1_FlowSchemaStatus, .nfields = 1, .doc = 42350};
+const struct type type_flowcontrol_v1_FlowSchemaCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaCondition", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaCondition", .fields = fields_flowcontrol_v1_FlowSchemaCondition, .nfields = 5, .doc = 42416};
+const struct type type_flowcontrol_v1_PriorityLevelConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfiguration", .fields = fields_flowcontrol_v1_PriorityLevelConfiguration, .nfields = 5, .doc = 42451};
+const struct type type_flowcontrol_v1_PriorityLevelConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationList", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationList", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationList, .nfields = 4, .doc = 42511};
+const struct type type_flowcontrol_v1_PriorityLevelConfigurationSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationSpec", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationSpec", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationSpec, .nfields = 3, .doc = 42697};
+const struct type type_flowcontrol_v1_LimitedPriorityLevelConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitedPriorityLevelConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.LimitedPriorityLevelConfiguration", .fields = fields_flowcontrol_v1_LimitedPriorityLevelConfiguration, .nfields = 4, .doc = 43031};
+const struct type type_flowcontrol_v1_ExemptPriorityLevelConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "ExemptPriorityLevelConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.ExemptPriorityLevelConfiguration", .fields = fields_flowcontrol_v1_ExemptPriorityLevelConfiguration, .nfields = 2, .doc = 43187};
+const struct type type_flowcontrol_v1_LimitResponse = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitResponse", .openapi = "io.k8s.api.flowcontrol.v1.LimitResponse", .fields = fields_flowcontrol_v1_LimitResponse, .nfields = 2, .doc = 42830};
+const struct type type_flowcontrol_v1_QueuingConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "QueuingConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.QueuingConfiguration", .fields = fields_flowcontrol_v1_QueuingConfiguration, .nfields = 3, .doc = 43465};
+const struct type type_flowcontrol_v1_PriorityLevelConfigurationStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationStatus", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationStatus", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationStatus, .nfields = 1, .doc = 43483};
+const struct type type_flowcontrol_v1_PriorityLevelConfigurationCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationCondition", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationCondition", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationCondition, .nfields = 5, .doc = 43534};
+const struct type type_admission_v1_AdmissionReview = {.kind = TYPE_STRUCT, .go = 1, .name = "AdmissionReview", .openapi = "io.k8s.api.admission.v1.AdmissionReview", .fields = fields_admission_v1_AdmissionReview, .nfields = 4, .doc = 43676};
+const struct type type_admission_v1_AdmissionRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "AdmissionRequest", .openapi = "io.k8s.api.admission.v1.AdmissionRequest", .fields = fields_admission_v1_AdmissionRequest, .nfields = 15, .by_number = order_38, .doc = 44373};
+const struct type type_admission_v1_AdmissionResponse = {.kind = TYPE_STRUCT, .go = 1, .name = "AdmissionResponse", .openapi = "io.k8s.api.admission.v1.AdmissionResponse", .fields = fields_admission_v1_AdmissionResponse, .nfields = 7, .doc = 44753};
+const struct type type_apidiscovery_v2_APIGroupDiscoveryList = {.kind = TYPE_STRUCT, .go = 2, .name = "APIGroupDiscoveryList", .openapi = "io.k8s.api.apidiscovery.v2.APIGroupDiscoveryList", .fields = fields_apidiscovery_v2_APIGroupDiscoveryList, .nfields = 4, .doc = 44777};
+const struct type type_apidiscovery_v2_APIGroupDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APIGroupDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APIGroupDiscovery", .fields = fields_apidiscovery_v2_APIGroupDiscovery, .nfields = 4, .doc = 44850};
+const struct type type_apidiscovery_v2_APIVersionDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APIVersionDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APIVersionDiscovery", .fields = fields_apidiscovery_v2_APIVersionDiscovery, .nfields = 3, .doc = 45009};
+const struct type type_apidiscovery_v2_APIResourceDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APIResourceDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APIResourceDiscovery", .fields = fields_apidiscovery_v2_APIResourceDiscovery, .nfields = 8, .doc = 45312};
+const struct type type_apidiscovery_v2_APISubresourceDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APISubresourceDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APISubresourceDiscovery", .fields = fields_apidiscovery_v2_APISubresourceDiscovery, .nfields = 4, .doc = 45483};
+const struct type type_meta_v1_Verbs = {.kind = TYPE_LIST, .go = 1, .name = "Verbs", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Verbs", .of = &type_string, .wrapper = true, .doc = 45497};
+const struct type type_meta_v1_TypeMeta = {.kind = TYPE_STRUCT, .go = 1, .name = "TypeMeta", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TypeMeta", .fields = fields_meta_v1_TypeMeta, .nfields = 2, .doc = 45530};
+const struct type type_meta_v1_ListMeta = {.kind = TYPE_STRUCT, .go = 1, .name = "ListMeta", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta", .fields = fields_meta_v1_ListMeta, .nfields = 5, .doc = 45778};
+const struct type type_meta_v1_ShardInfo = {.kind = TYPE_STRUCT, .go = 1, .name = "ShardInfo", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ShardInfo", .fields = fields_meta_v1_ShardInfo, .nfields = 1, .doc = 45832};
+const struct type type_meta_v1_ObjectMeta = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectMeta", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", .fields = fields_meta_v1_ObjectMeta, .nfields = 15, .doc = 46860};
+const struct type type_meta_v1_OwnerReference = {.kind = TYPE_STRUCT, .go = 1, .name = "OwnerReference", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference", .fields = fields_meta_v1_OwnerReference, .nfields = 6, .atomic = true, .by_number = order_39, .doc = 47170};
+const struct type type_meta_v1_ListOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "ListOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ListOptions", .fields = fields_meta_v1_ListOptions, .nfields = 13, .by_number = order_40, .doc = 47967};
+const struct type type_meta_v1_GetOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "GetOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GetOptions", .fields = fields_meta_v1_GetOptions, .nfields = 3, .doc = 48058};
+const struct type type_meta_v1_DeleteOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "DeleteOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", .fields = fields_meta_v1_DeleteOptions, .nfields = 8, .doc = 48453};
+const struct type type_meta_v1_CreateOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "CreateOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.CreateOptions", .fields = fields_meta_v1_CreateOptions, .nfields = 5, .doc = 48614};
+const struct type type_meta_v1_PatchOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "PatchOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.PatchOptions", .fields = fields_meta_v1_PatchOptions, .nfields = 6, .doc = 48767};
+const struct type type_meta_v1_ApplyOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "ApplyOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ApplyOptions", .fields = fields_meta_v1_ApplyOptions, .nfields = 5, .doc = 48834};
+const struct type type_meta_v1_UpdateOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "UpdateOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.UpdateOptions", .fields = fields_meta_v1_UpdateOptions, .nfields = 5, .doc = 48847};
+const struct type type_meta_v1_Preconditions = {.kind = TYPE_STRUCT, .go = 1, .name = "Preconditions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Preconditions", .fields = fields_meta_v1_Preconditions, .nfields = 2, .doc = 48930};
+const struct type type_meta_v1_Status = {.kind = TYPE_STRUCT, .go = 1, .name = "Status", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Status", .fields = fields_meta_v1_Status, .nfields = 8, .doc = 49091};
+const struct type type_meta_v1_StatusDetails = {.kind = TYPE_STRUCT, .go = 1, .name = "StatusDetails", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.StatusDetails", .fields = fields_meta_v1_StatusDetails, .nfields = 6, .by_number = order_17, .doc = 49243};
+const struct type type_meta_v1_StatusCause = {.kind = TYPE_STRUCT, .go = 1, .name = "StatusCause", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.StatusCause", .fields = fields_meta_v1_StatusCause, .nfields = 3, .doc = 49396};
+const struct type type_meta_v1_List = {.kind = TYPE_STRUCT, .go = 1, .name = "List", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.List", .fields = fields_meta_v1_List, .nfields = 4, .doc = 49421};
+const struct type type_meta_v1_APIVersions = {.kind = TYPE_STRUCT, .go = 1, .name = "APIVersions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIVersions", .fields = fields_meta_v1_APIVersions, .nfields = 4, .doc = 49519};
+const struct type type_meta_v1_APIGroupList = {.kind = TYPE_STRUCT, .go = 1, .name = "APIGroupList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroupList", .fields = fields_meta_v1_APIGroupList, .nfields = 3, .doc = 49546};
+const struct type type_meta_v1_APIGroup = {.kind = TYPE_STRUCT, .go = 1, .name = "APIGroup", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroup", .fields = fields_meta_v1_APIGroup, .nfields = 6, .doc = 49659};
+const struct type type_meta_v1_ServerAddressByClientCIDR = {.kind = TYPE_STRUCT, .go = 1, .name = "ServerAddressByClientCIDR", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ServerAddressByClientCIDR", .fields = fields_meta_v1_ServerAddressByClientCIDR, .nfields = 2, .doc = 49769};
+const struct type type_meta_v1_GroupVersionForDiscovery = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersionForDiscovery", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionForDiscovery", .fields = fields_meta_v1_GroupVersionForDiscovery, .nfields = 2, .doc = 49878};
+const struct type type_meta_v1_APIResource = {.kind = TYPE_STRUCT, .go = 1, .name = "APIResource", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIResource", .fields = fields_meta_v1_APIResource, .nfields = 10, .by_number = order_41, .doc = 50162};
+const struct type type_meta_v1_APIResourceList = {.kind = TYPE_STRUCT, .go = 1, .name = "APIResourceList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIResourceList", .fields = fields_meta_v1_APIResourceList, .nfields = 4, .doc = 50268};
+const struct type type_meta_v1_RootPaths = {.kind = TYPE_STRUCT, .go = 1, .name = "RootPaths", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.RootPaths", .fields = fields_meta_v1_RootPaths, .nfields = 1, .doc = 50316};
+const struct type type_meta_v1_Patch = {.kind = TYPE_STRUCT, .go = 1, .name = "Patch", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch", .doc = 50346};
+const struct type type_meta_v1_LabelSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "LabelSelector", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector", .fields = fields_meta_v1_LabelSelector, .nfields = 2, .atomic = true, .doc = 50466};
+const struct type type_meta_v1_LabelSelectorRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "LabelSelectorRequirement", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement", .fields = fields_meta_v1_LabelSelectorRequirement, .nfields = 3, .doc = 50648};
+const struct type type_meta_v1_FieldSelectorRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "FieldSelectorRequirement", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.FieldSelectorRequirement", .fields = fields_meta_v1_FieldSelectorRequirement, .nfields = 3, .doc = 50736};
+const struct type type_meta_v1_ManagedFieldsEntry = {.kind = TYPE_STRUCT, .go = 1, .name = "ManagedFieldsEntry", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry", .fields = fields_meta_v1_ManagedFieldsEntry, .nfields = 7, .doc = 50983};
+const struct type type_meta_v1_Table = {.kind = TYPE_STRUCT, .go = 1, .name = "Table", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Table", .fields = fields_meta_v1_Table, .nfields = 5, .no_pb = true, .doc = 51050};
+const struct type type_meta_v1_TableColumnDefinition = {.kind = TYPE_STRUCT, .go = 1, .name = "TableColumnDefinition", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableColumnDefinition", .fields = fields_meta_v1_TableColumnDefinition, .nfields = 5, .no_pb = true, .doc = 51268};
+const struct type type_meta_v1_TableRow = {.kind = TYPE_STRUCT, .go = 1, .name = "TableRow", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableRow", .fields = fields_meta_v1_TableRow, .nfields = 3, .no_pb = true, .doc = 51409};
+const struct type type_meta_v1_TableRowCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "TableRowCondition", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableRowCondition", .fields = fields_meta_v1_TableRowCondition, .nfields = 4, .no_pb = true, .doc = 51456};
+const struct type type_meta_v1_TableOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "TableOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableOptions", .fields = fields_meta_v1_TableOptions, .nfields = 3, .doc = 51542};
+const struct type type_meta_v1_PartialObjectMetadata = {.kind = TYPE_STRUCT, .go = 1, .name = "PartialObjectMetadata", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadata", .fields = fields_meta_v1_PartialObjectMetadata, .nfields = 3, .doc = 51562};
+const struct type type_meta_v1_PartialObjectMetadataList = {.kind = TYPE_STRUCT, .go = 1, .name = "PartialObjectMetadataList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadataList", .fields = fields_meta_v1_PartialObjectMetadataList, .nfields = 4, .doc = 51606};
+const struct type type_meta_v1_Condition = {.kind = TYPE_STRUCT, .go = 1, .name = "Condition", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Condition", .fields = fields_meta_v1_Condition, .nfields = 6, .doc = 51654};
+const struct type type_meta_v1_WatchEvent = {.kind = TYPE_STRUCT, .go = 1, .name = "WatchEvent", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent", .fields = fields_meta_v1_WatchEvent, .nfields = 2, .doc = 51821};
+const struct type type_meta_v1_Timestamp = {.kind = TYPE_STRUCT, .go = 1, .name = "Timestamp", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Timestamp", .fields = fields_meta_v1_Timestamp, .nfields = 2, .doc = 51906};
+const struct type type_meta_v1_GroupResource = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupResource", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupResource", .fields = fields_meta_v1_GroupResource, .nfields = 2, .doc = 51978};
+const struct type type_meta_v1_GroupVersionResource = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersionResource", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionResource", .fields = fields_meta_v1_GroupVersionResource, .nfields = 3, .doc = 52022};
+const struct type type_meta_v1_GroupKind = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupKind", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupKind", .fields = fields_meta_v1_GroupKind, .nfields = 2, .doc = 52068};
+const struct type type_meta_v1_GroupVersionKind = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersionKind", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionKind", .fields = fields_meta_v1_GroupVersionKind, .nfields = 3, .doc = 52108};
+const struct type type_meta_v1_GroupVersion = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersion", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersion", .fields = fields_meta_v1_GroupVersion, .nfields = 2, .doc = 49878};
+const struct type type_metrics_v1beta1_NodeMetrics = {.kind = TYPE_STRUCT, .go = 8, .name = "NodeMetrics", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetrics", .fields = fields_metrics_v1beta1_NodeMetrics, .nfields = 6, .doc = 52252};
+const struct type type_metrics_v1beta1_NodeMetricsList = {.kind = TYPE_STRUCT, .go = 8, .name = "NodeMetricsList", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetricsList", .fields = fields_metrics_v1beta1_NodeMetricsList, .nfields = 4, .doc = 52269};
+const struct type type_metrics_v1beta1_PodMetrics = {.kind = TYPE_STRUCT, .go = 8, .name = "PodMetrics", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics", .fields = fields_metrics_v1beta1_PodMetrics, .nfields = 6, .doc = 52332};
+const struct type type_metrics_v1beta1_PodMetricsList = {.kind = TYPE_STRUCT, .go = 8, .name = "PodMetricsList", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetricsList", .fields = fields_metrics_v1beta1_PodMetricsList, .nfields = 4, .doc = 52348};
+const struct type type_metrics_v1beta1_ContainerMetrics = {.kind = TYPE_STRUCT, .go = 8, .name = "ContainerMetrics", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.ContainerMetrics", .fields = fields_metrics_v1beta1_ContainerMetrics, .nfields = 2, .doc = 52385};
+const struct type type_runtime_TypeMeta = {.kind = TYPE_STRUCT, .go = 6, .name = "TypeMeta", .openapi = "io.k8s.apimachinery.pkg.runtime.TypeMeta", .fields = fields_runtime_TypeMeta, .nfields = 2, .doc = 45530};
+const struct type type_runtime_Unknown = {.kind = TYPE_STRUCT, .go = 6, .name = "Unknown", .openapi = "io.k8s.apimachinery.pkg.runtime.Unknown", .fields = fields_runtime_Unknown, .nfields = 4, .doc = 52538};
+const struct type type_version_Info = {.kind = TYPE_STRUCT, .go = 7, .name = "Info", .openapi = "io.k8s.apimachinery.pkg.version.Info", .fields = fields_version_Info, .nfields = 13, .no_pb = true, .doc = 53157};
 const struct type type_admission_v1_Operation = {.kind = TYPE_STRING, .go = 1, .name = "Operation"};
 const struct type type_admission_v1_PatchType = {.kind = TYPE_STRING, .go = 1, .name = "PatchType"};
 const struct type type_admissionregistration_v1_FailurePolicyType = {.kind = TYPE_STRING, .go = 1, .name = "FailurePolicyType", .values = values_0};
@@ -5936,6 +5936,6 @@ const struct root_type root_types[] = {
     {"v1", "ServiceProxyOptions", &type_core_v1_ServiceProxyOptions},
 };
 const size_t nroot_types = 168;
-const char kinds_hash[] = "3D041C59F8D703F34345B1CA19EDE9D8";
+const char kinds_hash[] = "8F9ED9B2FEE7A2503756720BA16CDE42";
 const struct kind_set kind_set_builtin = {.kinds = kinds, .n = KINDS_COUNT, .versions = group_versions, .nversions = 22, .hash = kinds_hash};
 const char *const go_packages[] = {"", "v1.", "v2.", "types.", "resource.", "intstr.", "runtime.", "version.", "v1beta1."};
