@@ -25,6 +25,7 @@
  */
 #include "api/codec_int.h"
 #include "api/quantity.h"
+#include "api/schema.h"
 #include "wire/json.h"
 #include "wire/yaml.h"
 #include <math.h>
@@ -401,8 +402,17 @@ static bool decode_schema_or(struct decoder *d, const struct decode_at *at, cons
     return wrong_type(d, at, t);
 }
 
+/* A value of a schema: whatever it is, the schema judges it later. */
+static bool decode_loose(struct decoder *d, const struct decode_at *at, const struct type *t, struct val *out)
+{
+    *out = decode_any(d, at);
+    return numbers_hold(out, d->err) && schema_prune(d->a, schema_node(t), out, d->notes, d->err);
+}
+
 static bool val_decode(struct decoder *d, const struct decode_at *at, const struct type *t, struct val *out)
 {
+    if (t->loose)
+        return decode_loose(d, at, t, out);
     switch ((enum type_kind)t->kind) {
     case TYPE_STRUCT: return decode_struct(d, at, t, out);
     case TYPE_LIST: return decode_list(d, at, t, out);

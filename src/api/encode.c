@@ -132,10 +132,65 @@ static void encode_fields(struct encoder *e, const struct type *t, const struct 
     }
 }
 
+/* As it came, members sorted. `meta`: the whole's metadata, which gets the resourceVersion. */
+static void encode_sorted(struct encoder *e, const struct val *v, const struct val *meta)
+{
+    struct strbuf *b = e->b;
+    if (val_is(v, VAL_LIST)) {
+        strbuf_addc(b, '[');
+        for (uint32_t i = 0; i < v->n; i++) {
+            if (i)
+                strbuf_addc(b, ',');
+            encode_sorted(e, &v->list[i], meta);
+        }
+        strbuf_addc(b, ']');
+        return;
+    }
+    if (!val_is(v, VAL_MAP))
+        return json_encode(b, v);
+    AUTO_FREE uint32_t *order = sorted_members(v);
+    bool rev = v == meta && e->rev;
+    struct str name = N(resourceVersion)->s;
+    strbuf_addc(b, '{');
+    for (uint32_t i = 0; i <= v->n; i++) {
+        const struct member *m = i < v->n ? &v->map[order ? order[i] : i] : NULL;
+        if (rev && (!m || str_cmp(m->name->s, name) >= 0)) {
+            rev = false;
+            add_key(b, name);
+            strbuf_addc(b, '"');
+            json_add_int(b, e->rev);
+            strbuf_addc(b, '"');
+            if (m && m->name == N(resourceVersion))
+                continue;
+        }
+        if (!m)
+            break;
+        if (b->p && b->p[b->n - 1] != '{')
+            strbuf_addc(b, ',');
+        json_add_string(b, m->name->s);
+        strbuf_addc(b, ':');
+        encode_sorted(e, &m->v, meta);
+    }
+    strbuf_addc(b, '}');
+}
+
+/* A value of a schema; a type with a name in OpenAPI is an object's. */
+static void encode_loose(struct encoder *e, const struct type *t, const struct val *v)
+{
+    struct val none = t->openapi ? val_map() : VAL_NONE;
+    encode_sorted(e, v ? v : &none, t->openapi ? val_get(v, N(metadata)) : NULL);
+    if (t->openapi)
+        e->rev = 0;
+}
+
 /* v NULL: the type's zero. */
 void encode_value(struct encoder *e, const struct type *t, const struct val *v)
 {
     struct strbuf *b = e->b;
+    if (t->loose) {
+        encode_loose(e, t, v);
+        return;
+    }
     switch ((enum type_kind)t->kind) {
     case TYPE_STRUCT:
         strbuf_addc(b, '{');

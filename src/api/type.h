@@ -65,11 +65,13 @@ struct field {
 struct type {
     uint8_t kind; /* enum type_kind */
     uint8_t go;   /* index into go_packages: "v1." before the name in messages */
-    bool atomic;  /* the whole struct is one value to server-side apply */
+    bool atomic;  /* the whole struct (of a loose type: list or map, too) is one value to server-side apply */
     bool wrapper; /* a list that is a message {1: items} in protobuf */
     bool no_pb;   /* has no protobuf form */
+    bool loose;   /* of a schema (schema.h): values are kept as they come, whatever they are, and members sorted */
     uint16_t nfields;
     uint32_t doc;
+    bool keeps;                 /* a loose struct: members that are no fields stay */
     const char *described;      /* of a type of run time: its description; NULL: doc */
     const char *name;           /* "Container": messages name it; "" for unnamed lists and maps */
     const char *openapi;        /* "io.k8s.api.core.v1.Container"; NULL: inlined */
