@@ -63,9 +63,8 @@ TEST(what_a_schema_describes_is_kept_as_it_came)
                               &v, &notes, &err),
              err);
     type_encode_json(&b, t, &v);
-    CHECK_STR(
-        strbuf_str(&b),
-        S("{\"apiVersion\":\"ship.example/v1\",\"kind\":\"Boat\",\"spec\":{\"crew\":[],\"sails\":1.5,\"speed\":null}}"));
+    CHECK_STR(strbuf_str(&b), S("{\"apiVersion\":\"ship.example/"
+                                "v1\",\"kind\":\"Boat\",\"spec\":{\"crew\":[],\"sails\":1.5,\"speed\":null}}"));
     CHECK_INT(notes.texts.n, 1);
     CHECK_STR(notes.texts.p[0], S("duplicate field \"spec.sails\""));
 }
