@@ -1,4 +1,4 @@
-/* The store proper: order, index, memory. Where bytes go is the engine's.
+/* store.c - the store proper: order, index, memory. Where bytes go is the engine's.
  *
  * A write (store_write) is compared and gets its revision at once, in the caller's turn; it is not on disk then and
  * nobody can see it. What a compare looks at is therefore not the index of what is visible but the head of the key:
@@ -34,7 +34,6 @@
  * What runs callbacks runs from timers and engine answers only, so never inside a call into the store.
  */
 #include "store/store_int.h"
-#include <stdatomic.h>
 
 enum { BATCH_MAX = 256 }; /* changes: what one turn of the loop can make visible, tell and answer */
 /* What is reserved at once. While the disk fails nothing more can be, so lazy writes and the tries live on what is
@@ -50,47 +49,6 @@ struct head {
     struct store_entry *entry; /* what it will be; NULL: deleted. A reference */
     size_t pending;
 };
-
-struct store_entry *store_entry_new(const struct store_type *type, struct str key, void *own_ref, int64_t create_rev,
-                                    int64_t mod_rev)
-{
-    struct store_entry *e = mem_alloc(sizeof *e + key.n);
-    atomic_init(&e->refs, 1);
-    e->type = type;
-    e->create_rev = create_rev;
-    e->mod_rev = mod_rev;
-    e->ref = own_ref;
-    e->key_n = (uint32_t)key.n;
-    memcpy(e->key, key.p, key.n);
-    return e;
-}
-
-void store_entry_ref(struct store_entry *e)
-{
-    atomic_fetch_add_explicit(&e->refs, 1, memory_order_relaxed);
-}
-
-void store_entry_unref(struct store_entry *e)
-{
-    if (!e || atomic_fetch_sub_explicit(&e->refs, 1, memory_order_acq_rel) != 1)
-        return;
-    e->type->unref(e->ref);
-    mem_free(e);
-}
-
-static struct str map_key(const void *item)
-{
-    return store_entry_key(item);
-}
-static void map_ref(void *item)
-{
-    store_entry_ref(item);
-}
-static void map_unref(void *item)
-{
-    store_entry_unref(item);
-}
-static const struct pmap_type entry_map = {map_key, map_ref, map_unref};
 
 static struct store_entry *entry_held(struct store_entry *e)
 {
@@ -326,9 +284,6 @@ void store_write(struct store *s, struct store_op *op)
 }
 
 /* --- becoming visible --- */
-
-static void compaction_arm(struct store *s);
-static void log_bound(struct store *s);
 
 static void op_apply(struct store *s, struct store_op *op)
 {
@@ -626,7 +581,7 @@ void store_committed(struct store *s, struct batch *b)
             op_apply(s, op);
         }
         ops_publish(s, &done);
-        log_bound(s);
+        compaction_bound(s);
     }
     batch_free(b);
     if (!list_empty(&s->queue) || !list_empty(&s->answered) || (s->lazy_due && s->lazy.n))
@@ -636,145 +591,6 @@ void store_committed(struct store *s, struct batch *b)
 const struct err *store_failing(const struct store *s)
 {
     return s->failing.kind != E_NONE ? &s->failing : NULL;
-}
-
-/* --- reading --- */
-
-int64_t store_rev(const struct store *s)
-{
-    return s->rev;
-}
-
-int64_t store_floor(const struct store *s)
-{
-    return s->floor;
-}
-
-const struct store_entry *store_get(const struct store *s, struct str key)
-{
-    return pmap_get(&s->index, key);
-}
-
-struct store_snapshot store_snapshot(const struct store *s)
-{
-    return (struct store_snapshot){pmap_snapshot(&s->index), s->rev};
-}
-
-void store_snapshot_fini(struct store_snapshot *snap)
-{
-    if (snap->map.type)
-        pmap_fini(&snap->map);
-}
-
-static struct store_entry *iter_within(const struct store_iter *it, struct store_entry *e)
-{
-    return e && str_starts(store_entry_key(e), it->prefix) ? e : NULL;
-}
-
-struct store_entry *store_first(struct store_iter *it, const struct store_snapshot *snap, struct str prefix,
-                                struct str from)
-{
-    it->prefix = prefix;
-    return iter_within(it, pmap_seek(&it->it, &snap->map, str_cmp(from, prefix) > 0 ? from : prefix));
-}
-
-struct store_entry *store_next(struct store_iter *it)
-{
-    return iter_within(it, pmap_next(&it->it));
-}
-
-size_t store_count(const struct store_snapshot *snap, struct str prefix, struct str from)
-{
-    /* the first key behind all that have the prefix: its last byte that is not 0xff, one higher */
-    char end[STORE_KEY_MAX];
-    size_t n = MIN(prefix.n, sizeof end);
-    if (n)
-        memcpy(end, prefix.p, n);
-    while (n && (unsigned char)end[n - 1] == 0xff)
-        n--;
-    if (n)
-        end[n - 1]++;
-    size_t below = pmap_rank(&snap->map, str_cmp(from, prefix) > 0 ? from : prefix);
-    size_t upto = n ? pmap_rank(&snap->map, (struct str){end, n}) : pmap_len(&snap->map);
-    return upto > below ? upto - below : 0;
-}
-
-bool store_resumable(const struct store *s, int64_t rev, struct err *err)
-{
-    if (rev > s->rev)
-        return err_set(err, E_BAD_REQUEST, "revision %lld is not there yet: the newest is %lld", (long long)rev,
-                       (long long)s->rev);
-    if (rev < s->floor)
-        return err_set(err, E_EXPIRED, "revision %lld has been compacted: history begins at %lld", (long long)rev,
-                       (long long)s->floor);
-    for (size_t i = 0; i < s->gaps.n; i++)
-        if (rev > s->gaps.p[i].after && rev <= s->gaps.p[i].upto)
-            return err_set(err, E_EXPIRED,
-                           "revision %lld is among those that may have been lost when the server ended unexpectedly "
-                           "(%lld to %lld): list again",
-                           (long long)rev, (long long)s->gaps.p[i].after + 1, (long long)s->gaps.p[i].upto);
-    return true;
-}
-
-/* --- compaction --- */
-
-void store_compact(struct store *s, int64_t rev)
-{
-    rev = MIN(rev, s->rev);
-    if (rev <= s->floor)
-        return;
-    array_each (g, &s->gaps) /* in a gap nothing can be read: the floor is where one can stand */
-        if (rev > g->after && rev <= g->upto)
-            rev = g->upto + 1;
-    s->floor = rev;
-    for (size_t i = 0; i < s->gaps.n;)
-        if (s->gaps.p[i].upto <= rev)
-            array_del(&s->gaps, i);
-        else
-            i++;
-    history_trim(s);
-    s->engine->ops->compact(s->engine, rev);
-}
-
-static void compaction_arm(struct store *s)
-{
-    if (timer_is_set(&s->compaction) || s->closing)
-        return;
-    array_push(&s->marks, ((struct mark){clock_mono(), s->rev, s->stats.logged_bytes}));
-    timer_set(&s->compaction, s->keep_ns / 5);
-}
-
-/* Whoever writes large values all the time fills no disk before the clock has come round. */
-static void log_bound(struct store *s)
-{
-    uint64_t logged = s->stats.logged_bytes;
-    int64_t floor = 0;
-    if (!s->marks.n || s->closing || !s->engine->ops->logs)
-        return;
-    if (logged - s->marks.p[s->marks.n - 1].logged > s->log_most / 8)
-        array_push(&s->marks, ((struct mark){clock_mono(), s->rev, logged}));
-    while (s->marks.n > 1 && logged - s->marks.p[0].logged > s->log_most) {
-        array_del(&s->marks, 0);
-        floor = s->marks.p[0].rev;
-    }
-    store_compact(s, floor);
-}
-
-static void on_compaction(struct timer *t)
-{
-    struct store *s = container_of(t, struct store, compaction);
-    int64_t now = clock_mono(), floor = 0;
-    while (s->marks.n && s->marks.p[0].at <= now - s->keep_ns) {
-        floor = s->marks.p[0].rev;
-        array_del(&s->marks, 0);
-    }
-    if (!s->marks.n || s->marks.p[s->marks.n - 1].rev != s->rev)
-        array_push(&s->marks, ((struct mark){now, s->rev, s->stats.logged_bytes}));
-    store_compact(s, floor);
-    if (s->floor < s->rev) /* else nothing happens until something is written: no timer in a store at rest */
-        timer_set(&s->compaction, s->keep_ns / 5);
-    else
-        array_clear(&s->marks);
 }
 
 /* --- opening and closing --- */
@@ -846,7 +662,7 @@ struct store *store_open(struct loop *l, const struct store_options *o, struct e
     s->log_most = o->log_bytes ? o->log_bytes : 1 << 30;
     s->ring_max = o->history_changes ? o->history_changes : o->path ? 4096 : 65536;
     s->ring_bytes_max = o->history_bytes ? o->history_bytes : o->path ? 4 << 20 : 64 << 20;
-    pmap_init(&s->index, &entry_map);
+    pmap_init(&s->index, &store_entries);
     list_init(&s->queue);
     list_init(&s->flying);
     list_init(&s->answered);
@@ -855,7 +671,7 @@ struct store *store_open(struct loop *l, const struct store_options *o, struct e
     timer_init(&s->retry, l, on_retry);
     s->disk = o->disk;
     s->disk_arg = o->disk_arg;
-    timer_init(&s->compaction, l, on_compaction);
+    timer_init(&s->compaction, l, compaction_came);
     history_init(s);
     if (seal_init(&s->seal, o, err))
         s->engine = o->path ? sqlite_open(s, o->path, err) : memory_open(s);

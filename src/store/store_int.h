@@ -133,6 +133,14 @@ MUST_USE bool store_bytes(const struct seal *seal, const struct store_type *type
 void store_committed(struct store *s, struct batch *b);
 void history_arrived(struct history_work *w);
 
+/* store_read.c */
+extern const struct pmap_type store_entries;
+
+/* compaction.c */
+void compaction_arm(struct store *s);   /* something was written */
+void compaction_bound(struct store *s); /* who writes large values all the time fills no disk meanwhile */
+void compaction_came(struct timer *t);  /* of store.compaction */
+
 /* history.c */
 void history_add(struct store *s, struct store_change *c); /* became visible */
 void history_tell(struct store *s, struct store_change *const *changes, size_t n);
