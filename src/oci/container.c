@@ -1,15 +1,6 @@
-/* One container: beginning, start, end.
+/* container.c - one container: start, end, and what it is.
  *
- * How it begins (container_create), every step told to go on by the one before:
- *   1. create_prepare    on the loop: the whole of what it is to be becomes text, config.json and what exec needs of
- * it. No disk but for a seccomp profile that is used for the first time (its filter is compiled once and kept).
- *   2. create_blocking   a job: the claim on the image in the content store, before anything rests on its layers; its
- *                        folders (upper, work, rootfs); binds, where a mount's source lies where others write
- *                        (binds.h); the overlay's options; config.json, note and, last, `about`; the cgroup.
- *   3. SHIM_CREATE       the shim takes the lock of the upper folder, mounts the overlay at rootfs, and has a place
- * for it from now on.
- *   4. volumes_blocking  a job, where the image declares volumes: they are found in that root.
- *   Then it is CREATED. A step that fails undoes all before it, and the owner is told when that is done.
+ * How it begins: container_create.c.
  *
  * How it starts (container_start): SHIM_START. The shim forks, the child joins the cgroup and becomes `crun run
  * --detach`; when crun ends well the program runs, and that is the answer; else the answer is what crun said. There
@@ -20,44 +11,12 @@
  * the rest, `about` with the folder last.
  */
 #include "base/fault.h"
-#include "base/log.h"
-#include "oci/binds.h"
 #include "oci/runtime_int.h"
 #include "sys/file.h"
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <ftw.h>
-#include <linux/capability.h>
-#include <linux/limits.h>
-#include <linux/openat2.h>
 #include <signal.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-
-#define CONFIG_MAX (4 << 20)
-
-/* What creation needs until the shim has it. */
-struct prepared {
-    struct strbuf config, base; /* config.json; exec's part of it */
-    struct oci_device *devices;
-    size_t ndevices;
-    bool all_devices, traces; /* its processes may trace others */
-    struct oci_bind *binds;   /* of the container's arena */
-    size_t nbinds;
-    bool far; /* they lead to paths that the pod's owner has chosen */
-    struct shim_create message;
-};
-
-static void prepared_free(struct prepared *p)
-{
-    if (!p)
-        return;
-    strbuf_fini(&p->config);
-    strbuf_fini(&p->base);
-    mem_free(p->devices);
-    mem_free(p);
-}
 
 struct container *container_make(struct sandbox *s, struct str id, struct str note, struct str log)
 {
@@ -90,7 +49,7 @@ void container_free(struct container *c)
     mem_free(c);
 }
 
-static void container_gone(struct container *c)
+void container_gone(struct container *c)
 {
     struct sandbox *s = c->sandbox;
     (void)map_del(&s->containers, str_of(c->id));
@@ -154,153 +113,14 @@ void container_lost(struct container *c)
     c->status.finished_ns = clock_real();
 }
 
-/* ---- creation ---- */
-
-/* The overlay's options. mount(2) takes one page of them: layers are named relative to their folder, and when even
- * that is too long, by short links made in the container's own folder. */
-static bool overlay_options(struct container *c, const struct image *im, struct shim_create *m, struct err *err)
-{
-    AUTO(strbuf_fini) struct strbuf o = STRBUF(sizeof m->overlay - 1);
-    char path[PATH_MAX];
-    bool links = im->nlayers * (DIGEST_HEX + 1) + 2 * strlen(c->data_dir) + 100 > sizeof m->overlay;
-    (void)snprintf(m->layers, sizeof m->layers, "%s/layers", c->rt->content->dir);
-    if (links || im->nlayers == 0) {
-        (void)snprintf(m->layers, sizeof m->layers, "%s/l", c->data_dir);
-        if (mkdir(m->layers, 0711) < 0)
-            return err_errno(err, "mkdir %s", m->layers);
-    }
-    strbuf_addz(&o, "lowerdir=");
-    for (size_t i = 0; i < im->nlayers; i++) {
-        const char *hex = im->layers[im->nlayers - 1 - i].hex; /* overlayfs names the upmost first */
-        if (links) {
-            char to[PATH_MAX];
-            (void)snprintf(path, sizeof path, "%s/%zu", m->layers, i);
-            (void)snprintf(to, sizeof to, "%s/layers/%s", c->rt->content->dir, hex);
-            if (symlink(to, path) < 0)
-                return err_errno(err, "link %s", path);
-            strbuf_addf(&o, "%s%zu", i ? ":" : "", i);
-        } else {
-            strbuf_addf(&o, "%s%s", i ? ":" : "", hex);
-        }
-    }
-    if (im->nlayers == 0)
-        strbuf_addz(&o, "."); /* an image of nothing: an empty folder */
-    /* volatile: nothing of a container's own files needs to survive a power cut */
-    strbuf_addf(&o, ",upperdir=%s/upper,workdir=%s/work,volatile,userxattr", c->data_dir, c->data_dir);
-    if (o.over)
-        return err_set(err, E_TOO_LARGE, "the image has %zu layers: too many for one mount", im->nlayers);
-    memcpy(m->overlay, o.p, o.n + 1);
-    return true;
-}
-
-static bool create_folders(struct container *c, struct err *err)
-{
-    static const char *const below[] = {"", "/upper", "/work"};
-    char path[PATH_MAX];
-    for (size_t i = 0; i < countof(below); i++) {
-        (void)snprintf(path, sizeof path, "%s%s", c->data_dir, below[i]);
-        if (mkdir(path, i == 1 ? 0755 : 0711) < 0)
-            return err_errno(err, "mkdir %s", path);
-    }
-    (void)snprintf(path, sizeof path, "%s/rootfs", c->dir);
-    if (mkdir(c->dir, 0711) < 0 || mkdir(path, 0711) < 0)
-        return err_errno(err, "mkdir %s", path);
-    if (!c->log[0])
-        return true;
-    (void)snprintf(path, sizeof path, "%s", c->log);
-    *strrchr(path, '/') = 0;
-    return dirs_make(path, 0755, err);
-}
-
-static bool create_binds(struct container *c, struct err *err)
-{
-    char path[PATH_MAX];
-    if (!c->prepared->nbinds)
-        return true;
-    (void)snprintf(path, sizeof path, "/proc/%d/ns/mnt", (int)c->sandbox->pid);
-    AUTO(fd_close) int mntns = open(path, O_RDONLY | O_CLOEXEC);
-    if (mntns < 0)
-        return err_errno(err, "the mount namespace of %s", c->sandbox->name);
-    (void)snprintf(path, sizeof path, "%s/binds", c->dir);
-    return binds_attach(mntns, path, c->prepared->binds, c->prepared->nbinds, err);
-}
-
-static bool create_files(struct container *c, struct err *err)
-{
-    const struct {
-        const char *name;
-        struct str text;
-    } files[] = {{"config.json", strbuf_str(&c->prepared->config)},
-                 {"exec.base", strbuf_str(&c->prepared->base)},
-                 {"note", str_of(c->note)}};
-    char path[PATH_MAX];
-    AUTO(fd_close) int dir = open(c->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    uint64_t need = 2 * c->prepared->config.n + c->prepared->base.n; /* crun keeps a copy */
-    if (dir < 0 || !folder_has_room(dir, need))
-        return err_set(
-            err, E_UNAVAILABLE,
-            "the node has no room for %llu bytes of environment and arguments: three quarters of the memory "
-            "in which it keeps them are in use",
-            (unsigned long long)need);
-    for (size_t i = 0; i < countof(files); i++) {
-        (void)snprintf(path, sizeof path, "%s/%s", c->dir, files[i].name);
-        if (!small_write(path, files[i].text, err))
-            return false;
-    }
-    AUTO(strbuf_fini) struct strbuf about = STRBUF(8000);
-    strbuf_addf(&about, "%s\n%s\n", c->image.hex, c->log);
-    (void)snprintf(path, sizeof path, "%s/about", c->dir); /* last: from now on it is one to adopt */
-    return small_write(path, strbuf_str(&about), err);
-}
-
-static bool create_message(struct container *c, const struct image *im, struct err *err)
-{
-    struct shim_create *m = &c->prepared->message;
-    const struct cgroups *g = &c->rt->cgroups;
-    AUTO(strbuf_fini) struct strbuf join = STRBUF(sizeof m->join - 1), after = STRBUF(sizeof m->after - 1);
-    memcpy(m->id, c->id, strlen(c->id));
-    if (strlen(c->log) >= sizeof m->log)
-        return err_set(err, E_INVALID, "log: a path of at most %zu bytes is needed", sizeof m->log - 1);
-    memcpy(m->log, c->log, strlen(c->log));
-    (void)snprintf(m->lock, sizeof m->lock, "%s/lock", c->data_dir);
-    cgroup_join_lines(g, c->cgroup, &join);
-    cgroup_quota_lines(g, c->cgroup, &c->limits, &after);
-    cgroup_oom_file(g, c->cgroup, m->oom, sizeof m->oom);
-    if (join.over || after.over)
-        return err_set(err, E_INVALID, "cgroup %s: the path is too long", c->cgroup);
-    memcpy(m->join, join.n ? join.p : "", join.n + 1);
-    memcpy(m->after, after.n ? after.p : "", after.n + 1);
-    return overlay_options(c, im, m, err);
-}
-
-static void create_blocking(struct runtime_work *w)
-{
-    struct container *c = container_of(w, struct container, work);
-    struct prepared *p = c->prepared;
-    AUTO(arena_fini) struct arena a = ARENA;
-    struct image im;
-    char name[DIGEST_TEXT + 1];
-    const struct cgroup_devices devices = {p->devices, p->ndevices, p->all_devices};
-    (void)snprintf(name, sizeof name, "sha256:%s", c->image.hex);
-    w->ok = content_use(c->rt->content, str_of(c->id), &c->image, &w->err) &&
-            image_read(c->rt->content, &a, str_of(name), &im, &w->err);
-    fault_pass("oci.create.used");
-    w->ok = w->ok && create_folders(c, &w->err) && create_binds(c, &w->err) && create_message(c, &im, &w->err);
-    fault_pass("oci.create.folders");
-    w->ok = w->ok && create_files(c, &w->err);
-    fault_pass("oci.create.about");
-    w->ok = w->ok && cgroup_create(&c->rt->cgroups, c->cgroup, &c->limits, true, &devices, &w->err);
-    fault_pass("oci.create.cgroup");
-}
-
-static void container_told(struct container *c, const struct err *err)
+void container_tell(struct container *c, const struct err *err)
 {
     container_done *done = c->done;
     c->done = NULL;
     done(c, err, c->done_arg);
 }
 
-static void remove_blocking(struct runtime_work *w)
+void container_remove_blocking(struct runtime_work *w)
 {
     struct container *c = container_of(w, struct container, work);
     struct runtime *rt = c->rt;
@@ -317,123 +137,8 @@ static void remove_blocking(struct runtime_work *w)
     tree_drop(c->dir); /* last: until then it is one to adopt and remove again */
 }
 
-static void create_undone(struct runtime_work *w)
-{
-    struct container *c = container_of(w, struct container, work);
-    container_told(c, c->failure);
-    container_gone(c);
-}
-
-static void create_failed(struct container *c, const struct err *err)
-{
-    c->failure = mem_dup(err, sizeof *err);
-    work_start_long(&c->work, c->rt, remove_blocking, create_undone);
-}
-
-static int open_in_root(int root, const char *path)
-{
-    struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
-    return (int)syscall(SYS_openat2, root, path, &how, sizeof how);
-}
-
-/* A folder of the container's root, links in it followed within it, missing parts made. */
-static int open_volume(int root, struct str path)
-{
-    AUTO_FREE char *z = str_dupz(path);
-    AUTO(fd_close) int at = fcntl(root, F_DUPFD_CLOEXEC, 0);
-    for (char *end = z; *end && at >= 0;) {
-        char *part = end + 1; /* clean: begins with a slash, no empty parts */
-        end = strchrnul(part, '/');
-        char sep = *end;
-        *end = 0;
-        int next = open_in_root(root, z);
-        if (next < 0 && errno == ENOENT && mkdirat(at, part, 0755) == 0 && fchmodat(at, part, 0755, 0) == 0)
-            next = open_in_root(root, z);
-        *end = sep;
-        fd_close(at);
-        at = next;
-    }
-    return TAKE_FD(at);
-}
-
-/* The path of a descriptor below that of another one. False: it is elsewhere. */
-static bool path_below(int root, int fd, char *out, size_t size)
-{
-    char of[2][PATH_MAX], link[64];
-    const int fds[] = {root, fd};
-    for (int i = 0; i < 2; i++) {
-        (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fds[i]);
-        ssize_t n = readlink(link, of[i], sizeof of[i] - 1);
-        if (n < 0)
-            return false;
-        of[i][n] = 0;
-    }
-    size_t n = strcmp(of[0], "/") == 0 ? 0 : strlen(of[0]);
-    return strncmp(of[0], of[1], n) == 0 && of[1][n] == '/' && snprintf(out, size, "%s", of[1] + n) < (int)size;
-}
-
-/* An empty folder, in whose place another one can stand. */
-static bool is_empty_folder(int fd)
-{
-    int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-    if (!dir) {
-        fd_close(copy);
-        return false;
-    }
-    int n = 0;
-    while (n < 3 && readdir(dir))
-        n++;
-    (void)closedir(dir);
-    return n < 3; /* . and .. */
-}
-
-/* A folder of the node's own file system, with the mode and owner of the image's: what runs in the container may want
- * to mount an overlay of its own there, which on an overlay it could not. */
-static bool own_folder(const char *path, int like, struct err *err)
-{
-    struct stat st;
-    if (fstat(like, &st) < 0 || mkdir(path, 0700) < 0)
-        return err_errno(err, "mkdir %s", path);
-    return (lchown(path, st.st_uid, st.st_gid) == 0 && chmod(path, st.st_mode & 07777) == 0) ||
-           err_errno(err, "%s", path);
-}
-
-/* Folders that the image declares as volumes stay writable where the root is not. An empty one is a folder of the
- * container's data; one that holds something is mounted over itself, and what is written goes where the container's
- * other files go. Where each stands is found before the container runs, in its root as the shim has mounted it;
- * nobody can change that yet. */
-static void volumes_blocking(struct runtime_work *w)
-{
-    struct container *c = container_of(w, struct container, work);
-    char path[PATH_MAX], inside[PATH_MAX], target[2 * PATH_MAX];
-    (void)snprintf(path, sizeof path, "/proc/%d/root", (int)c->sandbox->pid);
-    AUTO(fd_close) int shim = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    (void)snprintf(path, sizeof path, "%s/rootfs", c->dir);
-    /* within that root, whosever it is by now: the shim may have ended, and its number be another's */
-    AUTO(fd_close) int root = shim < 0 ? -1 : open_in_root(shim, path);
-    w->ok = root >= 0 || err_errno(&w->err, "open %s", path);
-    (void)snprintf(path, sizeof path, "%s/volumes", c->data_dir);
-    w->ok = w->ok && (mkdir(path, 0711) == 0 || err_errno(&w->err, "mkdir %s", path));
-    for (size_t i = 0; w->ok && i < c->volumes.n; i++) {
-        AUTO(fd_close) int fd = open_volume(root, c->volumes.p[i]);
-        if (fd < 0) {
-            w->ok = err_errno(&w->err, "the image's volume " STR_FMT, STR_ARG(c->volumes.p[i]));
-        } else if (!path_below(root, fd, inside, sizeof inside)) {
-            w->ok = err_set(&w->err, E_INVALID, "the image's volume " STR_FMT " leads out of it",
-                            STR_ARG(c->volumes.p[i]));
-        } else {
-            (void)snprintf(target, sizeof target, "%s/rootfs%s", c->dir, inside);
-            (void)snprintf(path, sizeof path, "%s/volumes/%zu", c->data_dir, i);
-            w->ok = is_empty_folder(fd)         ? own_folder(path, fd, &w->err)
-                    : symlink(target, path) < 0 ? err_errno(&w->err, "link %s", path)
-                                                : true;
-        }
-    }
-}
-
-static struct shim_request *request_for(struct container *c, container_done *done, void *arg,
-                                        void (*fn)(struct shim_request *q, const struct shim_answer *a, int fd))
+struct shim_request *container_request(struct container *c, container_done *done, void *arg,
+                                       void (*fn)(struct shim_request *q, const struct shim_answer *a, int fd))
 {
     struct shim_request *q = NEW(struct shim_request);
     q->sandbox = c->sandbox;
@@ -442,220 +147,6 @@ static struct shim_request *request_for(struct container *c, container_done *don
     q->arg = arg;
     q->fn = fn;
     return q;
-}
-
-static void mounts_gone(struct shim_request *q, const struct shim_answer *a, int fd)
-{
-    struct container *c = q->container;
-    (void)a; /* a shim that is gone has taken it along */
-    fd_close(fd);
-    mem_free(q);
-    work_start_long(&c->work, c->rt, remove_blocking, create_undone);
-}
-
-/* The shim has it by now: its mount and its place there are given back first. */
-static void create_take_back(struct container *c, const struct err *err)
-{
-    struct shim_target m = {0};
-    memcpy(m.id, c->id, strlen(c->id));
-    c->failure = mem_dup(err, sizeof *err);
-    sandbox_send(c->sandbox, SHIM_REMOVE, &m, NULL, request_for(c, NULL, NULL, mounts_gone));
-}
-
-static void volumes_made(struct runtime_work *w)
-{
-    struct container *c = container_of(w, struct container, work);
-    if (w->ok && c->sandbox->stop_waits)
-        w->ok = err_set(&w->err, E_CANCELLED, "the pod is being stopped");
-    if (!w->ok) {
-        create_take_back(c, &w->err);
-        return;
-    }
-    c->status.state = CONTAINER_CREATED;
-    container_told(c, NULL);
-}
-
-static void guard_answered(struct shim_request *q, const struct shim_answer *a, int fd)
-{
-    if (a && a->head.status != 0) /* an older shim, which cannot: as it was when the pod was made */
-        log_warn("container.guard", "container=%s status=%d", q->container->id, a->head.status);
-    fd_close(fd);
-    mem_free(q);
-}
-
-/* While crun runs in its sight it is frozen, as crun is root on the host until it has become the program. */
-static void container_guard(struct container *c)
-{
-    struct shim_guard m = {0};
-    memcpy(m.id, c->id, strlen(c->id));
-    cgroup_freeze_file(&c->rt->cgroups, c->cgroup, m.file, sizeof m.file);
-    if (m.file[0])
-        sandbox_send(c->sandbox, SHIM_GUARD, &m, NULL, request_for(c, NULL, NULL, guard_answered));
-}
-
-static void create_answered(struct shim_request *q, const struct shim_answer *a, int fd)
-{
-    struct container *c = q->container;
-    struct err err = ERR;
-    bool traces = c->prepared->traces;
-    fd_close(fd);
-    mem_free(q);
-    prepared_free(c->prepared);
-    c->prepared = NULL;
-    if (!answer_ok(a, "mounting the container's root file system", &err)) {
-        create_failed(c, &err);
-        return;
-    }
-    if (traces)
-        container_guard(c);
-    if (c->volumes.n) {
-        work_start(&c->work, c->rt, volumes_blocking, volumes_made);
-        return;
-    }
-    c->status.state = CONTAINER_CREATED;
-    container_told(c, NULL);
-}
-
-static void create_prepared(struct runtime_work *w)
-{
-    struct container *c = container_of(w, struct container, work);
-    if (!w->ok) {
-        create_failed(c, &w->err);
-        return;
-    }
-    if (c->sandbox->stop_waits) {
-        (void)err_set(&w->err, E_CANCELLED, "the pod is being stopped");
-        create_failed(c, &w->err);
-        return;
-    }
-    sandbox_send(c->sandbox, SHIM_CREATE, &c->prepared->message, NULL, request_for(c, NULL, NULL, create_answered));
-}
-
-static void create_refused(void *arg)
-{
-    struct container *c = arg;
-    container_told(c, c->failure);
-    container_gone(c);
-}
-
-void limits_copy(struct arena *a, struct oci_limits *to, const struct oci_limits *from)
-{
-    struct oci_hugepage *pages = arena_alloc(a, (from->nhugepages + 1) * sizeof *pages);
-    for (size_t i = 0; i < from->nhugepages; i++)
-        pages[i] = (struct oci_hugepage){str_dup(a, from->hugepages[i].size), from->hugepages[i].bytes};
-    *to = *from;
-    to->cpuset = str_dup(a, from->cpuset);
-    to->mems = str_dup(a, from->mems);
-    to->hugepages = pages;
-}
-
-/* Namespaces of the pod are the shim's own. */
-static void join_pod(struct container *c, struct oci_container *o)
-{
-    static const char *const names[] = {
-        [OCI_NS_PID] = "pid", [OCI_NS_NET] = "net", [OCI_NS_IPC] = "ipc", [OCI_NS_UTS] = "uts"};
-    for (int i = OCI_NS_PID; i <= OCI_NS_UTS; i++) {
-        pid_t holder = i == OCI_NS_PID ? c->sandbox->init_pid : c->sandbox->pid;
-        if (o->ns[i] == OCI_NS_PATH || (i == OCI_NS_PID && (holder == 0 || o->ns[i] == OCI_NS_HOST)))
-            continue;
-        /* also where the pod has the host's: then the shim's is the host's */
-        o->ns[i] = OCI_NS_PATH;
-        o->ns_path[i] = arena_fmt(&c->arena, "/proc/%d/ns/%s", (int)holder, names[i]);
-    }
-}
-
-/* Our own files and those below them always answer. */
-static bool is_elsewhere(const struct runtime *rt, struct str root)
-{
-    const char *const own[] = {rt->state, rt->data};
-    for (size_t i = 0; i < countof(own); i++)
-        if (str_starts(root, str_of(own[i])) && root.n > strlen(own[i]) && root.p[strlen(own[i])] == '/')
-            return false;
-    return root.n > 0;
-}
-
-static bool looks_elsewhere(const struct runtime *rt, const struct oci_bind *binds, size_t n)
-{
-    bool any = false;
-    for (size_t i = 0; i < n; i++) {
-        any |= is_elsewhere(rt, binds[i].root);
-        for (size_t k = 0; k < binds[i].ninner; k++)
-            any |= is_elsewhere(rt, binds[i].inner[k].root);
-    }
-    return any;
-}
-
-static bool create_prepare(struct container *c, const struct container_spec *spec, struct err *err)
-{
-    struct prepared *p = c->prepared = NEW(struct prepared);
-    struct oci_container o = *spec->oci;
-    struct str bpf, rootfs = arena_fmt(&c->arena, "%s/rootfs", c->dir);
-    p->config = STRBUF(CONFIG_MAX);
-    p->base = STRBUF(CONFIG_MAX);
-    c->image = spec->image;
-    limits_copy(&c->arena, &c->limits, &o.limits);
-    if (!c->sandbox->ready)
-        return err_set(err, E_UNAVAILABLE, "the sandbox is not running");
-    if (spec->note.n > 65536)
-        return err_set(err, E_INVALID, "note: over 65536 bytes");
-    if (spec->log.n && (spec->log.p[0] != '/' || str_find_char(spec->log, '\n') >= 0))
-        return err_set(err, E_INVALID, "log: must be an absolute path");
-    join_pod(c, &o);
-    AUTO_FREE char *binds = str_dupz(arena_fmt(&c->arena, "%s/binds", c->dir));
-    p->nbinds = oci_binds_place(&o, &c->arena, binds, &p->binds);
-    p->far = looks_elsewhere(c->rt, p->binds, p->nbinds);
-    if (o.volumes.n) {
-        AUTO_FREE char *folder = str_dupz(arena_fmt(&c->arena, "%s/volumes", c->data_dir));
-        oci_volumes_place(&o, &c->arena, folder);
-        c->volumes.p = arena_alloc(&c->arena, o.volumes.n * sizeof *c->volumes.p);
-        for (size_t i = 0; i < o.volumes.n; i++)
-            c->volumes.p[c->volumes.n++] = str_dup(&c->arena, o.volumes.p[i]);
-    }
-    if (!runtime_filter(c->rt, &o, &bpf, err) ||
-        !oci_container_json(&o, &c->arena, rootfs, bpf, &p->config, &c->notices, err))
-        return false;
-    oci_exec_base(&o, &p->base);
-    p->all_devices = o.privileged;
-    p->traces = o.capabilities & oci_caps_all() & OCI_CAP(CAP_SYS_PTRACE) && !o.privileged &&
-                o.ns[OCI_NS_PID] != OCI_NS_HOST;
-    p->ndevices = o.ndevices;
-    p->devices = mem_alloc((o.ndevices + 1) * sizeof *p->devices);
-    for (size_t i = 0; i < o.ndevices; i++) {
-        p->devices[i] = o.devices[i];
-        p->devices[i].access = str_dup(&c->arena, o.devices[i].access);
-    }
-    p->message.flags = (o.terminal ? SHIM_TTY : 0) | (spec->stdin_open ? SHIM_STDIN : 0) |
-                       (spec->stdin_once ? SHIM_STDIN_ONCE : 0);
-    p->message.log_max = spec->log_max;
-    return true;
-}
-
-struct container *container_create(struct sandbox *s, const struct container_spec *spec, container_done *done,
-                                   void *arg)
-{
-    struct err err = ERR;
-    bool bad = !id_valid(spec->id), twin = !bad && container_find(s->rt, spec->id);
-    AUTO(arena_fini) struct arena a = ARENA;
-    struct container *c = container_make(s, bad || twin ? arena_fmt(&a, "refused-%p", (void *)spec) : spec->id,
-                                         spec->note, spec->log);
-    c->status.state = CONTAINER_STARTING;
-    c->done = done;
-    c->done_arg = arg;
-    if (bad)
-        (void)err_set(&err, E_INVALID, "id: \"" STR_FMT "\" must be 1 to 64 of a-z, 0-9 and -",
-                      STR_ARG(str_sub(spec->id, 0, 100)));
-    if (twin)
-        (void)err_set(&err, E_ALREADY_EXISTS, "there is a container " STR_FMT " already", STR_ARG(spec->id));
-    if (bad || twin || !create_prepare(c, spec, &err)) {
-        c->failure = mem_dup(&err, sizeof err);
-        loop_post(s->rt->loop, create_refused, c);
-        return c;
-    }
-    if (c->prepared->far)
-        work_start_apart(&c->work, c->rt, create_blocking, create_prepared);
-    else
-        work_start(&c->work, c->rt, create_blocking, create_prepared);
-    return c;
 }
 
 /* ---- start, kill, remove ---- */
@@ -685,7 +176,7 @@ void container_start(struct container *c, container_done *done, void *arg)
     memcpy(m.id, c->id, strlen(c->id));
     if (c->status.state == CONTAINER_CREATED)
         c->status.state = CONTAINER_STARTING;
-    sandbox_send(c->sandbox, SHIM_START, &m, NULL, request_for(c, done, arg, start_answered));
+    sandbox_send(c->sandbox, SHIM_START, &m, NULL, container_request(c, done, arg, start_answered));
 }
 
 static void answer_ignore(struct shim_request *q, const struct shim_answer *a, int fd)
@@ -701,7 +192,7 @@ void container_kill(struct container *c, int signo)
     memcpy(m.id, c->id, strlen(c->id));
     if (c->status.state != CONTAINER_RUNNING && c->status.state != CONTAINER_STARTING)
         return;
-    sandbox_send(c->sandbox, SHIM_KILL, &m, NULL, request_for(c, NULL, NULL, answer_ignore));
+    sandbox_send(c->sandbox, SHIM_KILL, &m, NULL, container_request(c, NULL, NULL, answer_ignore));
     /* in a shared pid namespace its children live on; those that fork meanwhile go when it is removed */
     if (signo == SIGKILL && !cgroup_empty(&c->rt->cgroups, c->cgroup))
         cgroup_signal(&c->rt->cgroups, c->cgroup, SIGKILL);
@@ -710,7 +201,7 @@ void container_kill(struct container *c, int signo)
 static void remove_over(struct runtime_work *w)
 {
     struct container *c = container_of(w, struct container, work);
-    container_told(c, w->ok ? NULL : &w->err);
+    container_tell(c, w->ok ? NULL : &w->err);
     container_gone(c);
 }
 
@@ -723,10 +214,10 @@ static void remove_answered(struct shim_request *q, const struct shim_answer *a,
     /* without a shim, or unknown to it, there is nothing but files left */
     if (a && a->head.status != 0 && a->head.status != ENOENT) {
         (void)answer_ok(a, "removing the container", &err);
-        container_told(c, &err);
+        container_tell(c, &err);
         return;
     }
-    work_start_long(&c->work, c->rt, remove_blocking, remove_over);
+    work_start_long(&c->work, c->rt, container_remove_blocking, remove_over);
 }
 
 void container_remove(struct container *c, container_done *done, void *arg)
@@ -735,21 +226,21 @@ void container_remove(struct container *c, container_done *done, void *arg)
     memcpy(m.id, c->id, strlen(c->id));
     c->done = done;
     c->done_arg = arg;
-    sandbox_send(c->sandbox, SHIM_REMOVE, &m, NULL, request_for(c, NULL, NULL, remove_answered));
+    sandbox_send(c->sandbox, SHIM_REMOVE, &m, NULL, container_request(c, NULL, NULL, remove_answered));
 }
 
 void container_log_reopen(struct container *c)
 {
     struct shim_target m = {0};
     memcpy(m.id, c->id, strlen(c->id));
-    sandbox_send(c->sandbox, SHIM_REOPEN, &m, NULL, request_for(c, NULL, NULL, answer_ignore));
+    sandbox_send(c->sandbox, SHIM_REOPEN, &m, NULL, container_request(c, NULL, NULL, answer_ignore));
 }
 
 void container_resize(struct container *c, uint16_t rows, uint16_t columns)
 {
     struct shim_resize m = {.rows = rows, .columns = columns};
     memcpy(m.container, c->id, strlen(c->id));
-    sandbox_send(c->sandbox, SHIM_RESIZE, &m, NULL, request_for(c, NULL, NULL, answer_ignore));
+    sandbox_send(c->sandbox, SHIM_RESIZE, &m, NULL, container_request(c, NULL, NULL, answer_ignore));
 }
 
 /* ---- what it is ---- */

@@ -1,5 +1,5 @@
-/* runtime_int.h - what runtime.c, sandbox.c, container.c and exec.c share. All state belongs to the loop's thread; a
- * job touches only what it was given before it started. */
+/* runtime_int.h - what runtime.c, the files of sandboxes and containers, and exec.c share. All state belongs to the
+ * loop's thread; a job touches only what it was given before it started. */
 #pragma once
 #include "base/map.h"
 #include "oci/runtime.h"
@@ -102,12 +102,22 @@ struct container {
 void sandbox_send(struct sandbox *s, uint16_t op, const void *payload, const int fds[3], struct shim_request *q);
 bool answer_ok(const struct shim_answer *answer, const char *what, struct err *err);
 void sandbox_connect(struct sandbox *s, int own_fd);
+void sandbox_silent(struct timer *t); /* of sandbox.silent: the shim owes an answer */
+void sandbox_link_down(struct sandbox *s);
+void sandbox_link_drop(struct sandbox *s); /* what was not sent, and nobody is told */
+void request_fail(void *arg);              /* for loop_post, of a struct shim_request */
 struct sandbox *sandbox_make(struct runtime *rt, struct str id, struct str name, struct str note, struct str cgroup);
 void sandbox_free(struct sandbox *s);
 void sandbox_stop_on(struct sandbox *s); /* after a container's job has ended */
 void limits_copy(struct arena *a, struct oci_limits *to, const struct oci_limits *from);
 void container_free(struct container *c);
 struct container *container_make(struct sandbox *s, struct str id, struct str note, struct str log);
+void container_tell(struct container *c, const struct err *err); /* its owner, who waits */
+void container_gone(struct container *c);
+void container_remove_blocking(struct runtime_work *w); /* what is left of it on the disk, and its cgroup */
+struct shim_request *container_request(struct container *c, container_done *done, void *arg,
+                                       void (*fn)(struct shim_request *q, const struct shim_answer *a, int fd));
+void prepared_free(struct prepared *p);
 void container_seen(struct container *c, const struct shim_status *st);
 void container_lost(struct container *c);
 void execs_event(struct sandbox *s, const struct shim_answer *a);
