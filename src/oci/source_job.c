@@ -1,11 +1,7 @@
 /* source_job.c - a stream of bytes that is plain, gzip or zstd by its first bytes, and the tar archive in it. What
  * comes out is summed and bounded: a few bytes may unpack to very many.
  */
-#include "base/map.h"
-#include "oci/jsonout.h"
-#include "oci/name.h"
 #include "oci/unpack_int.h"
-#include "sys/file.h"
 #include <errno.h>
 
 void source_init(struct unpack_source *s, int fd, int64_t max)

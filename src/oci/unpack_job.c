@@ -6,9 +6,6 @@
  * every entry below would change them again.
  */
 #include "base/fault.h"
-#include "base/map.h"
-#include "oci/jsonout.h"
-#include "oci/name.h"
 #include "oci/unpack_int.h"
 #include "sys/file.h"
 #include <errno.h>
