@@ -1,75 +1,38 @@
-#include "sys/stream.h"
+/* stream.c - a stream at work: writing, reading, time, its end. How it comes to be open: stream_open.c.
+ *
+ * Writing. What is written waits in `queue`, in buffers that are shared with whoever else sends them, and goes out at
+ * the end of the loop's turn (`soon`), by one sendmsg where it can. What the socket does not take waits for
+ * POLL_WRITE.
+ *
+ * Reading. Nothing is kept for a stream at rest: bytes go through one buffer of the thread straight to `data`. A
+ * reader that pauses, or gives back what it could not use (`unread`), is told again when it goes on.
+ *
+ * Callbacks. One may free the stream it is told of; `busy` counts those under way, and the memory goes when the last
+ * of them has come back (CALL). None is made from inside a call of the owner's: what has to be told waits for `soon`.
+ *
+ * Its end. `ended` says that the other side writes no more; a stream whose both sides are done, or that failed, is
+ * told so once by `closed`. stream_close lingers: what is queued goes out, for at most LINGER_NS.
+ */
 #include "base/fault.h"
-#include "sys/tls_int.h"
-#include <errno.h>
-#include <fcntl.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include "sys/stream_int.h"
 #include <openssl/err.h>
 #include <poll.h>
 
 #define READ_SIZE    65536
 #define RECORD       16384 /* of TLS */
 #define READS_A_TURN 4     /* so that one busy stream does not starve the rest */
-#define TLS_READS    16    /* of the descriptor in a turn, two a record: also of records that hold nothing for us */
-#define IOV_MOST     64
-#define LINGER_NS    (5 * NS_PER_S)
-#define CONNECT_NS   (10 * NS_PER_S)
-#define WATER_LOW    65536
-#define WATER_HIGH   262144
-#define FOUND_MOST   8
-#define UNREAD_MOST  ((size_t)1 << 30) /* what was read before it was given back is bounded by its reader */
 
-enum state { LOOKING_UP, CONNECTING, SHAKING, OPEN, FAILED };
+#define IOV_MOST  64
+#define LINGER_NS (5 * NS_PER_S)
 
-struct chunk {
-    struct buf *buf;
-    size_t cap; /* over 0: ours alone, may still grow to this */
-};
-/* A look-up outlives its stream when that goes away first. */
-struct lookup {
-    struct job job;
-    struct stream *stream;
-    char *host, *port;
-    struct addr found[FOUND_MOST];
-    size_t nfound, next;
-    struct err err;
-    bool done;
-};
-struct stream {
-    struct loop *loop;
-    const struct stream_fns *fns;
-    void (*on_hangup)(struct stream *s);
-    void *arg;
-    int fd;
-    enum state state;
-    int busy; /* callbacks under way */
-    bool freed, lingering;
-    bool read_paused, read_ended, ended_told, hangup_seen, more_to_read;
-    bool read_writes; /* reading goes on when something can be written: TLS owes the other side an answer */
-    bool end_wanted, end_done, write_blocked, over, opened_told, write_broken, closed_told, shake_writes;
-    int64_t idle_ns, stall_ns, moved;
-    struct poll poll;
-    struct soon soon;
-    struct timer timer; /* until opened, then idle, then lingering */
-    SSL *ssl;
-    int tls_reads; /* left in this turn */
-    ARRAY(struct chunk) queue;
-    size_t first, sent, queued; /* sent: of queue.p[first] */
-    struct strbuf unread;
-    struct err *err;
-    struct lookup *lookup;
-    struct tls_client *tls_client;
-    const char *const *alpn; /* instead of tls_client's */
-    char *name;              /* of the server, for messages and its certificate */
-};
+#define WATER_LOW  65536
+#define WATER_HIGH 262144
+
+#define UNREAD_MOST ((size_t)1 << 30) /* what was read before it was given back is bounded by its reader */
 
 static const struct stream_fns no_fns;
-static void stream_update(struct stream *s);
-static void watch_time(struct stream *s);
 
-static struct err *err_of(struct stream *s)
+struct err *stream_err(struct stream *s)
 {
     if (!s->err)
         s->err = NEW(struct err);
@@ -136,8 +99,8 @@ static bool stream_back(struct stream *s)
 }
 #define CALL(s, fn, ...) ((s)->fns->fn ? ((s)->busy++, (s)->fns->fn(__VA_ARGS__), stream_back(s)) : true)
 
-/* err_of(s) says why. Told in the loop's next quiet moment. */
-static void stream_fail(struct stream *s)
+/* stream_err(s) says why. Told in the loop's next quiet moment. */
+void stream_fail(struct stream *s)
 {
     if (s->state == FAILED)
         return;
@@ -181,7 +144,7 @@ static ssize_t send_plain(struct stream *s)
         return got;
     if (errno == EAGAIN)
         return 0;
-    return err_errno(err_of(s), "write to %s", s->name), -1;
+    return err_errno(stream_err(s), "write to %s", s->name), -1;
 }
 
 /* At most a record at a time; asked again after WANT_WRITE with the same bytes and no fewer, as OpenSSL demands. */
@@ -208,7 +171,7 @@ static ssize_t send_tls(struct stream *s)
     int why = SSL_get_error(s->ssl, got);
     if (why == SSL_ERROR_WANT_WRITE || why == SSL_ERROR_WANT_READ)
         return 0;
-    return tls_failed(s->ssl, got, s->name, err_of(s)), -1;
+    return tls_failed(s->ssl, got, s->name, stream_err(s)), -1;
 }
 
 static void queue_flush(struct stream *s)
@@ -253,7 +216,7 @@ static bool stream_writable(struct stream *s, size_t n)
     if (first) { /* a stall begins with something to send */
         s->moved = loop_now(s->loop);
         if (s->stall_ns && !timer_is_set(&s->timer))
-            watch_time(s);
+            stream_watch_time(s);
     }
     s->over |= s->queued > WATER_HIGH;
     soon_set(&s->soon);
@@ -319,7 +282,7 @@ static ssize_t recv_plain(struct stream *s, char *p, size_t size)
         return n;
     if (errno == EAGAIN)
         return 0;
-    return s->write_broken ? -1 : (err_errno(err_of(s), "read from %s", s->name), -1);
+    return s->write_broken ? -1 : (err_errno(stream_err(s), "read from %s", s->name), -1);
 }
 
 static ssize_t recv_tls(struct stream *s, char *p, size_t size)
@@ -334,7 +297,7 @@ static ssize_t recv_tls(struct stream *s, char *p, size_t size)
     case SSL_ERROR_WANT_READ: return 0;
     case SSL_ERROR_WANT_WRITE: s->read_writes = true; return 0;
     case SSL_ERROR_ZERO_RETURN: s->read_ended = true; return 0;
-    default: return s->write_broken ? -1 : (tls_failed(s->ssl, n, s->name, err_of(s)), -1);
+    default: return s->write_broken ? -1 : (tls_failed(s->ssl, n, s->name, stream_err(s)), -1);
     }
 }
 
@@ -387,184 +350,6 @@ void stream_unread(struct stream *s, struct str bytes)
         strbuf_add(&s->unread, bytes);
     }
     soon_set(&s->soon);
-}
-
-/* ---- opening */
-
-static void stream_opened(struct stream *s)
-{
-    s->state = OPEN;
-    s->moved = loop_now(s->loop);
-    s->more_to_read = true;
-    watch_time(s);
-    soon_set(&s->soon);
-}
-
-/* A browser or a kubeconfig with "http:" should see a sentence, not a broken line; the same one that Go's servers
- * give. */
-static void answer_plain_http(struct stream *s)
-{
-    static const char text[] = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
-    char rest[16384];
-    (void)send(s->fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-    (void)recv(s->fd, rest, sizeof rest, MSG_DONTWAIT); /* closing on unread bytes would take the answer back */
-}
-
-static void tls_shake(struct stream *s)
-{
-    s->state = SHAKING;
-    s->tls_reads = TLS_READS;
-    ERR_clear_error();
-    errno = 0;
-    int rc = SSL_do_handshake(s->ssl);
-    if (rc == 1) {
-        stream_opened(s);
-        return;
-    }
-    int why = SSL_get_error(s->ssl, rc);
-    s->shake_writes = why == SSL_ERROR_WANT_WRITE;
-    if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE)
-        return;
-    if (SSL_is_server(s->ssl) && ERR_GET_REASON(ERR_peek_error()) == SSL_R_HTTP_REQUEST)
-        answer_plain_http(s);
-    (void)tls_failed(s->ssl, rc, s->name, err_of(s));
-    stream_fail(s);
-}
-
-static void poll_ready(struct poll *p, int ready);
-
-static void stream_connected(struct stream *s)
-{
-    mem_free(s->err); /* of addresses that did not answer */
-    s->err = NULL;
-    if (!s->tls_client) {
-        stream_opened(s);
-        return;
-    }
-    s->ssl = tls_client_ssl(s->tls_client, s->fd, &s->tls_reads, s->name, s->alpn, err_of(s));
-    if (s->ssl)
-        tls_shake(s);
-    else
-        stream_fail(s);
-}
-
-static void use_fd(struct stream *s, int fd)
-{
-    s->fd = fd;
-    int on = 1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* a unix socket refuses, which is fine */
-    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    poll_init(&s->poll, s->loop, fd, poll_ready);
-}
-
-static void connect_failed(struct stream *s, const struct addr *a)
-{
-    int keep = errno;
-    AUTO(strbuf_fini) struct strbuf text = STRBUF(STRBUF_TEXT);
-    addr_text(a, &text);
-    errno = keep;
-    (void)err_errno(err_of(s), "connect to %s", text.p);
-    s->err->kind = E_UNAVAILABLE;
-}
-
-/* Tries one address after the other; with none left, the last error stands. */
-static void connect_next(struct stream *s)
-{
-    struct lookup *k = s->lookup;
-    while (k->next < k->nfound) {
-        const struct addr *a = &k->found[k->next++];
-        poll_stop(&s->poll);
-        if (s->fd >= 0)
-            fd_close(s->fd);
-        s->fd = -1;
-        int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd < 0) {
-            connect_failed(s, a);
-            continue;
-        }
-        use_fd(s, fd);
-        s->state = CONNECTING;
-        int rc = fault("stream.connect", ECONNREFUSED) ? -1 : connect(fd, &a->sa, a->n);
-        if (rc == 0) {
-            stream_connected(s);
-            return;
-        }
-        if (errno == EINPROGRESS)
-            return;
-        connect_failed(s, a);
-    }
-    stream_fail(s);
-}
-
-static void connect_ready(struct stream *s)
-{
-    int bad = 0;
-    socklen_t n = sizeof bad;
-    if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &bad, &n) < 0)
-        bad = errno;
-    if (bad == 0) {
-        stream_connected(s);
-        return;
-    }
-    errno = bad;
-    connect_failed(s, &s->lookup->found[s->lookup->next - 1]);
-    connect_next(s);
-}
-
-static void lookup_work(struct job *j)
-{
-    struct lookup *k = container_of(j, struct lookup, job);
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG}, *list;
-    int bad = getaddrinfo(k->host, k->port, &hints, &list);
-    if (bad) {
-        (void)err_set(&k->err, E_UNAVAILABLE, STREAM_LOOKUP "%s: %s", k->host, gai_strerror(bad));
-        return;
-    }
-    for (struct addrinfo *i = list; i && k->nfound < FOUND_MOST; i = i->ai_next) {
-        struct addr *a = &k->found[k->nfound++];
-        memcpy(&a->storage, i->ai_addr, a->n = i->ai_addrlen);
-    }
-    freeaddrinfo(list);
-}
-
-static void lookup_done(struct job *j)
-{
-    struct lookup *k = container_of(j, struct lookup, job);
-    k->done = true;
-    if (!k->stream) {
-        mem_free(k->host);
-        mem_free(k);
-        return;
-    }
-    struct stream *s = k->stream;
-    if (s->state != LOOKING_UP)
-        return;
-    *err_of(s) = k->err;
-    connect_next(s);
-    stream_update(s);
-}
-
-static bool host_and_port(struct lookup *k, struct str address, struct err *err)
-{
-    ptrdiff_t colon = str_rfind_char(address, ':');
-    uint64_t port;
-    if (colon <= 0 || !str_to_u64(str_sub(address, (size_t)colon + 1, address.n), 65535, &port))
-        return err_set(err, E_INVALID, "\"" STR_FMT "\" is not an address: want HOST:PORT or unix:PATH",
-                       STR_ARG(address));
-    k->host = str_dupz(address);
-    k->host[colon] = 0;
-    k->port = k->host + colon + 1;
-    return true;
-}
-
-/* The host of an address, without port and brackets. */
-static struct str host_of(struct str address)
-{
-    if (str_starts(address, S("unix:")))
-        return S("localhost");
-    ptrdiff_t colon = str_rfind_char(address, ':');
-    struct str host = str_sub(address, 0, colon < 0 ? address.n : (size_t)colon);
-    return host.n > 2 && host.p[0] == '[' ? str_sub(host, 1, host.n - 1) : host;
 }
 
 /* ---- the turn */
@@ -670,16 +455,16 @@ static void stream_hangup(struct stream *s)
     }
     (void)getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &bad, &n);
     errno = bad ? bad : ECONNRESET;
-    (void)err_errno(err_of(s), "%s", s->name);
+    (void)err_errno(stream_err(s), "%s", s->name);
     stream_fail(s);
 }
 
-static void poll_ready(struct poll *p, int ready)
+void stream_ready(struct poll *p, int ready)
 {
     struct stream *s = container_of(p, struct stream, poll);
     switch (s->state) {
-    case CONNECTING: connect_ready(s); break;
-    case SHAKING: tls_shake(s); break;
+    case CONNECTING: stream_connect_ready(s); break;
+    case SHAKING: stream_shake(s); break;
     case OPEN:
         if (ready & POLL_WRITE) {
             s->more_to_read |= s->read_writes;
@@ -706,7 +491,7 @@ static int64_t stream_patience(const struct stream *s) /* how long nothing may m
     return s->idle_ns;
 }
 
-static void watch_time(struct stream *s)
+void stream_watch_time(struct stream *s)
 {
     if (s->state != OPEN || s->lingering)
         return;
@@ -730,16 +515,16 @@ static void timer_came(struct timer *t)
             timer_set(t, most - quiet);
         if (most == 0 || quiet < most)
             return;
-        (void)err_set(err_of(s), E_TIMEOUT, "%s: nothing came or went for %lld ms", s->name,
+        (void)err_set(stream_err(s), E_TIMEOUT, "%s: nothing came or went for %lld ms", s->name,
                       (long long)(most / NS_PER_MS));
     } else {
-        (void)err_set(err_of(s), E_TIMEOUT, "connect to %s: no answer in time", s->name);
+        (void)err_set(stream_err(s), E_TIMEOUT, "connect to %s: no answer in time", s->name);
     }
     stream_fail(s);
 }
 
 /* What the stream waits for, after anything changed. */
-static void stream_update(struct stream *s)
+void stream_update(struct stream *s)
 {
     if (s->fd >= 0 && s->state != FAILED)
         poll_want(&s->poll, events_wanted(s));
@@ -749,53 +534,12 @@ static void stream_update(struct stream *s)
         soon_set(&s->soon);
 }
 
-static struct stream *stream_fresh(struct loop *l, const struct stream_fns *fns, void *arg)
+struct stream *stream_fresh(struct loop *l, const struct stream_fns *fns, void *arg)
 {
     struct stream *s = NEW(struct stream);
     *s = (struct stream){.loop = l, .fns = fns ? fns : &no_fns, .arg = arg, .fd = -1};
     soon_init(&s->soon, l, soon_run);
     timer_init(&s->timer, l, timer_came);
-    return s;
-}
-
-struct stream *stream_new(struct loop *l, int own_fd, struct tls_server *tls, const struct stream_fns *fns, void *arg)
-{
-    struct stream *s = stream_fresh(l, fns, arg);
-    s->name = mem_dupz("the client");
-    (void)fcntl(own_fd, F_SETFL, fcntl(own_fd, F_GETFL) | O_NONBLOCK);
-    use_fd(s, own_fd);
-    if (tls) {
-        s->ssl = tls_server_ssl(tls, own_fd, &s->tls_reads);
-        timer_set(&s->timer, CONNECT_NS);
-        s->state = SHAKING;
-        poll_want(&s->poll, POLL_READ);
-    } else {
-        stream_opened(s);
-    }
-    return s;
-}
-
-struct stream *stream_connect(struct loop *l, const struct stream_connect *c, const struct stream_fns *fns, void *arg)
-{
-    struct stream *s = stream_fresh(l, fns, arg);
-    struct lookup *k = s->lookup = NEW(struct lookup);
-    k->stream = s;
-    k->done = true;
-    s->tls_client = c->tls;
-    s->alpn = c->alpn;
-    s->name = str_dupz(c->server_name.n ? c->server_name : c->tls ? host_of(c->address) : c->address);
-    timer_set(&s->timer, c->timeout_ns ? c->timeout_ns : CONNECT_NS);
-    if (addr_parse(c->address, &k->found[0], err_of(s))) {
-        k->nfound = 1;
-        connect_next(s);
-        stream_update(s);
-    } else if (str_starts(c->address, S("unix:")) || !host_and_port(k, c->address, err_of(s))) {
-        stream_fail(s);
-    } else {
-        s->state = LOOKING_UP;
-        k->done = false;
-        job_start(&k->job, l, lookup_work, lookup_done);
-    }
     return s;
 }
 
@@ -828,13 +572,13 @@ void stream_idle(struct stream *s, int64_t ns)
 {
     s->idle_ns = ns;
     s->moved = loop_now(s->loop);
-    watch_time(s);
+    stream_watch_time(s);
 }
 
 void stream_stall(struct stream *s, int64_t ns)
 {
     s->stall_ns = ns;
-    watch_time(s);
+    stream_watch_time(s);
 }
 
 void stream_close(struct stream *s)
