@@ -1,94 +1,11 @@
+/* nft_test.c - the service rules in a kernel: who reaches what, and what holds when they change. */
 #include "base/fault.h"
-#include "net/dataplane.h"
-#include "net/network.h"
-#include "net/world_test.h"
+#include "net/nft_world_test.h"
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-
-static const struct rules_config config = {
-    {"1f3a9"}, {IP4(10, 42, 0, 0), 16}, {IP4(10, 42, 0, 0), 24}, {IP4(10, 43, 0, 0), 16}, 6443};
-static const uint32_t vip = IP4(10, 43, 0, 10), vip2 = IP4(10, 43, 0, 11);
-
-static struct net {
-    struct nft nft;
-    struct rules rules;
-    struct world_pod pods[3];
-    struct net_endpoint eps[3];
-    int servers[3], udp[3];
-    int outside; /* a namespace beyond eth0 (192.0.2.2), at 192.0.2.1 */
-} w;
-
-static void table_enter(void)
-{
-    struct err err = ERR;
-    static char path[200];
-    (void)snprintf(path, sizeof path, "%s/settings", test_dir());
-    struct ranges r = {config.instance, config.pods, config.node_pods, config.services, path};
-    world_enter();
-    w.outside = netns_new(&err);
-    world_run("ip link add eth0 type veth peer name wan netns /proc/%d/fd/%d", (int)getpid(), w.outside);
-    world_run("ip addr add 192.0.2.2/24 dev eth0 && ip link set eth0 up && ip route add default via 192.0.2.1");
-    world_run("nsenter --net=/proc/%d/fd/%d sh -c 'ip addr add 192.0.2.1/24 dev wan && ip link set wan up'",
-              (int)getpid(), w.outside);
-    CHECK_OK(ranges_up(&r, &err), err);
-    CHECK_OK(nft_open(&w.nft, &config, &err), err);
-    rules_init(&w.rules);
-    for (int i = 0; i < 3; i++) {
-        w.pods[i] = world_pod(IP4(10, 42, 0, 5 + i));
-        w.eps[i] = (struct net_endpoint){w.pods[i].ip, 8080, true, false};
-        w.servers[i] = world_listen(w.pods[i].ns, SOCK_STREAM, 0, INADDR_ANY, 8080);
-        w.udp[i] = world_listen(w.pods[i].ns, SOCK_DGRAM, 0, INADDR_ANY, 8080);
-    }
-}
-
-static struct net_service web_service(size_t n)
-{
-    return (struct net_service){.ns = S("default"),
-                                .name = S("web"),
-                                .port = S("http"),
-                                .proto = NET_TCP,
-                                .port_number = 80,
-                                .cluster_ips = &vip,
-                                .ncluster_ips = 1,
-                                .node_port = 30080,
-                                .endpoints = w.eps,
-                                .nendpoints = n};
-}
-
-static void service_commit(const struct net_service *s)
-{
-    struct err err = ERR;
-    if (s)
-        CHECK_OK(rules_put(&w.rules, s, &err), err);
-    CHECK_OK(rules_commit(&w.nft, &w.rules, map_len(&w.rules.chains) == 0, NULL, &err), err);
-}
-
-static void table_leave(void)
-{
-    rules_fini(&w.rules);
-    nft_close(&w.nft);
-}
-
-static void check_reached(struct reached r, const char *what)
-{
-    if (r.error)
-        test_failed(__FILE__, __LINE__, "%s: %s", what, strerror(r.error));
-    if (r.ns > 900 * NS_PER_MS) /* TCP sends a SYN again after a second: one was lost */
-        test_failed(__FILE__, __LINE__, "%s: reached after %lld ms", what, (long long)(r.ns / NS_PER_MS));
-}
-
-static void check_refused(struct reached r, const char *what)
-{
-    if (r.error != ECONNREFUSED)
-        test_failed(__FILE__, __LINE__, "%s: %s instead of refused", what, r.error ? strerror(r.error) : "reached");
-    CHECK(r.ns < 500 * NS_PER_MS);
-}
-
-#define TCP(ns, ip, port) world_tcp(ns, ip, port, w.servers, 3)
-#define UDP(ns, ip, port) world_udp(ns, ip, port, w.udp, 3)
 
 TEST(clients_everywhere_reach_a_service)
 {
@@ -237,7 +154,7 @@ TEST(a_restart_moves_datagrams_whose_endpoint_nobody_knows)
     table_leave();
     world_run("nft delete table ip wherry-1f3a9");
     for (int there = 1; there >= 0; there--) { /* one that stays keeps its clients */
-        CHECK_OK(nft_open(&w.nft, &config, &err), err);
+        CHECK_OK(nft_open(&w.nft, &nft_config, &err), err);
         CHECK_OK(nft_load(&w.nft, &err), err);
         rules_init(&w.rules);
         s.endpoints = &w.eps[!there];
@@ -532,7 +449,7 @@ TEST(a_restart_takes_over_what_is_there)
     service_commit(&s);
     char *before = str_dupz(world_output("nft -a list ruleset | grep -v expires"));
     table_leave();
-    CHECK_OK(nft_open(&w.nft, &config, &err), err);
+    CHECK_OK(nft_open(&w.nft, &nft_config, &err), err);
     rules_init(&w.rules);
     CHECK_OK(rules_put(&w.rules, &s, &err), err);
     CHECK_OK(rules_commit(&w.nft, &w.rules, true, &repaired, &err), err);
@@ -566,7 +483,7 @@ TEST(a_restart_forgets_affinity_to_endpoints_that_are_gone)
                   "nft list map ip wherry-1f3a9 aff",
                   "10.42.0.99"));
     table_leave();
-    CHECK_OK(nft_open(&w.nft, &config, &err), err);
+    CHECK_OK(nft_open(&w.nft, &nft_config, &err), err);
     rules_init(&w.rules);
     struct net_endpoint left[2];
     for (int i = 0, n = 0; i < 3; i++)
@@ -661,7 +578,7 @@ TEST(no_connection_is_lost_while_endpoints_change)
     pid_t pid = fork();
     if (pid == 0) {
         struct err err = ERR;
-        bool ok = nft_open(&w.nft, &config, &err);
+        bool ok = nft_open(&w.nft, &nft_config, &err);
         for (unsigned i = 0; ok; i++) {
             struct net_endpoint some[3];
             size_t n = 0;
@@ -724,12 +641,12 @@ TEST(down_leaves_nothing_of_the_network)
     struct err err = ERR;
     char path[200];
     (void)snprintf(path, sizeof path, "%s/settings", test_dir());
-    struct network_config c = {config, path};
+    struct network_config c = {nft_config, path};
     world_enter();
     world_run("nft 'table ip foreign { chain c { counter; }; }'; cat /proc/sys/net/netfilter/nf_conntrack_acct");
     char *before = str_dupz(world_output(everything));
     CHECK_OK(network_up(&c, &err), err);
-    CHECK_OK(nft_open(&w.nft, &config, &err), err);
+    CHECK_OK(nft_open(&w.nft, &nft_config, &err), err);
     rules_init(&w.rules);
     w.pods[0] = world_pod(IP4(10, 42, 0, 5));
     w.eps[0] = (struct net_endpoint){w.pods[0].ip, 8080, true, false};
@@ -740,88 +657,5 @@ TEST(down_leaves_nothing_of_the_network)
     CHECK_STR(world_output(everything), str_of(before));
     CHECK_OK(network_down(&c, &err), err);
     mem_free(before);
-    table_leave();
-}
-
-/* ---- the loop's side ---- */
-
-static struct loop *loop;
-static uint64_t applied;
-static int failures, repairs;
-static struct drain_sample drained;
-
-static void on_applied(void *arg, uint64_t revision)
-{
-    (void)arg;
-    applied = revision;
-    loop_stop(loop);
-}
-static void on_failed(void *arg, const struct err *err)
-{
-    (void)arg;
-    fprintf(stderr, "%s\n", err->text);
-    failures++;
-}
-static void on_repaired(void *arg)
-{
-    (void)arg;
-    repairs++;
-    loop_stop(loop);
-}
-static void on_drained(void *arg, const struct drain_sample *s, const struct err *err)
-{
-    (void)arg, (void)err;
-    CHECK(s);
-    drained = *s;
-    loop_stop(loop);
-}
-
-TEST(the_dataplane_says_what_is_in_force_and_repairs)
-{
-    table_enter();
-    struct err err = ERR;
-    static const struct dataplane_events events = {on_applied, on_failed, on_repaired};
-    loop = loop_new(&err);
-    CHECK_OK(loop != NULL, err);
-    struct dataplane *dp = dataplane_new(loop, &config, &events, NULL, &err);
-    CHECK_OK(dp != NULL, err);
-    struct net_service s = web_service(2);
-    CHECK_OK(dataplane_put(dp, &s, &err), err);
-    dataplane_apply(dp, 7);
-    loop_run(loop);
-    CHECK_INT(applied, 7);
-    check_reached(TCP(NO_NS, vip, 80), "after applied");
-    s = web_service(1);
-    CHECK_OK(dataplane_put(dp, &s, &err), err);
-    dataplane_apply(dp, 8);
-    loop_run(loop);
-    CHECK_INT(applied, 8);
-    for (int i = 0; i < 10; i++)
-        CHECK_INT(TCP(NO_NS, vip, 80).server, 0);
-    dataplane_apply(dp, 9); /* a revision that changed nothing here is in force too */
-    loop_run(loop);
-    CHECK_INT(applied, 9);
-    int64_t until = clock_mono() + 200 * NS_PER_MS;
-    for (uint64_t i = 10; clock_mono() < until; i++) { /* our own loading and changing is no foreign edit */
-        s = web_service(1 + i % 3);
-        CHECK_OK(dataplane_put(dp, &s, &err), err);
-        dataplane_apply(dp, i);
-        loop_run(loop);
-    }
-    CHECK_INT(repairs, 0);
-    world_run("nft flush ruleset");
-    loop_run(loop);
-    CHECK_INT(repairs, 1);
-    check_reached(TCP(NO_NS, vip, 80), "after the repair");
-    dataplane_drain(dp, w.pods[0].ip, on_drained, NULL);
-    loop_run(loop);
-    CHECK_INT(drained.connections, 0);
-    dataplane_del(dp, S("default"), S("web"), S("http"));
-    dataplane_apply(dp, UINT64_MAX);
-    dataplane_free(dp); /* while the job runs */
-    while (loop_run_once(loop, NS_PER_S))
-        ;
-    CHECK_INT(failures, 0);
-    loop_free(loop);
     table_leave();
 }
