@@ -202,4692 +202,4692 @@ static const struct field fields_core_v1_VolumeSource[] = {
     {NM(hostPath), &type_core_v1_HostPathVolumeSource, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 93},
     {NM(emptyDir), &type_core_v1_EmptyDirVolumeSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 112},
     {NM(gcePersistentDisk), &type_core_v1_GCEPersistentDiskVolumeSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 158},
-    {NM(awsElasticBlockStore), &type_core_v1_AWSElasticBlockStoreVolumeSource, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 158},
-    {NM(gitRepo), &type_core_v1_GitRepoVolumeSource, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 158},
-    {NM(secret), &type_core_v1_SecretVolumeSource, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 177},
-    {NM(nfs), &type_core_v1_NFSVolumeSource, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 211},
-    {NM(iscsi), &type_core_v1_ISCSIVolumeSource, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 225},
-    {NM(glusterfs), &type_core_v1_GlusterfsVolumeSource, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 158},
-    {NM(persistentVolumeClaim), &type_core_v1_PersistentVolumeClaimVolumeSource, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 239},
-    {NM(rbd), &type_core_v1_RBDVolumeSource, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 158},
-    {NM(flexVolume), &type_core_v1_FlexVolumeSource, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 275},
-    {NM(cinder), &type_core_v1_CinderVolumeSource, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 158},
-    {NM(cephfs), &type_core_v1_CephFSVolumeSource, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 158},
-    {NM(flocker), &type_core_v1_FlockerVolumeSource, &plain, 15, FIELD_OMITEMPTY | FIELD_POINTER, 158},
-    {NM(downwardAPI), &type_core_v1_DownwardAPIVolumeSource, &plain, 16, FIELD_OMITEMPTY | FIELD_POINTER, 323},
-    {NM(fc), &type_core_v1_FCVolumeSource, &plain, 17, FIELD_OMITEMPTY | FIELD_POINTER, 359},
-    {NM(azureFile), &type_core_v1_AzureFileVolumeSource, &plain, 18, FIELD_OMITEMPTY | FIELD_POINTER, 158},
-    {NM(configMap), &type_core_v1_ConfigMapVolumeSource, &plain, 19, FIELD_OMITEMPTY | FIELD_POINTER, 380},
-    {NM(vsphereVolume), &type_core_v1_VsphereVirtualDiskVolumeSource, &plain, 20, FIELD_OMITEMPTY | FIELD_POINTER, 158},
-    {NM(quobyte), &type_core_v1_QuobyteVolumeSource, &plain, 21, FIELD_OMITEMPTY | FIELD_POINTER, 158},
-    {NM(azureDisk), &type_core_v1_AzureDiskVolumeSource, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 158},
-    {NM(photonPersistentDisk), &type_core_v1_PhotonPersistentDiskVolumeSource, &plain, 23, FIELD_OMITEMPTY | FIELD_POINTER, 158},
-    {NM(projected), &type_core_v1_ProjectedVolumeSource, &plain, 26, FIELD_OMITEMPTY | FIELD_POINTER, 417},
-    {NM(portworxVolume), &type_core_v1_PortworxVolumeSource, &plain, 24, FIELD_OMITEMPTY | FIELD_POINTER, 158},
-    {NM(scaleIO), &type_core_v1_ScaleIOVolumeSource, &plain, 25, FIELD_OMITEMPTY | FIELD_POINTER, 158},
-    {NM(storageos), &type_core_v1_StorageOSVolumeSource, &plain, 27, FIELD_OMITEMPTY | FIELD_POINTER, 158},
-    {NM(csi), &type_core_v1_CSIVolumeSource, &plain, 28, FIELD_OMITEMPTY | FIELD_POINTER, 456},
-    {NM(ephemeral), &type_core_v1_EphemeralVolumeSource, &plain, 29, FIELD_OMITEMPTY | FIELD_POINTER, 511},
-    {NM(image), &type_core_v1_ImageVolumeSource, &plain, 30, FIELD_OMITEMPTY | FIELD_POINTER, 561},
+    {NM(awsElasticBlockStore), &type_core_v1_AWSElasticBlockStoreVolumeSource, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 210},
+    {NM(gitRepo), &type_core_v1_GitRepoVolumeSource, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 260},
+    {NM(secret), &type_core_v1_SecretVolumeSource, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 308},
+    {NM(nfs), &type_core_v1_NFSVolumeSource, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 342},
+    {NM(iscsi), &type_core_v1_ISCSIVolumeSource, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 356},
+    {NM(glusterfs), &type_core_v1_GlusterfsVolumeSource, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 370},
+    {NM(persistentVolumeClaim), &type_core_v1_PersistentVolumeClaimVolumeSource, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 412},
+    {NM(rbd), &type_core_v1_RBDVolumeSource, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 448},
+    {NM(flexVolume), &type_core_v1_FlexVolumeSource, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 491},
+    {NM(cinder), &type_core_v1_CinderVolumeSource, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 539},
+    {NM(cephfs), &type_core_v1_CephFSVolumeSource, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 581},
+    {NM(flocker), &type_core_v1_FlockerVolumeSource, &plain, 15, FIELD_OMITEMPTY | FIELD_POINTER, 620},
+    {NM(downwardAPI), &type_core_v1_DownwardAPIVolumeSource, &plain, 16, FIELD_OMITEMPTY | FIELD_POINTER, 662},
+    {NM(fc), &type_core_v1_FCVolumeSource, &plain, 17, FIELD_OMITEMPTY | FIELD_POINTER, 698},
+    {NM(azureFile), &type_core_v1_AzureFileVolumeSource, &plain, 18, FIELD_OMITEMPTY | FIELD_POINTER, 719},
+    {NM(configMap), &type_core_v1_ConfigMapVolumeSource, &plain, 19, FIELD_OMITEMPTY | FIELD_POINTER, 762},
+    {NM(vsphereVolume), &type_core_v1_VsphereVirtualDiskVolumeSource, &plain, 20, FIELD_OMITEMPTY | FIELD_POINTER, 799},
+    {NM(quobyte), &type_core_v1_QuobyteVolumeSource, &plain, 21, FIELD_OMITEMPTY | FIELD_POINTER, 837},
+    {NM(azureDisk), &type_core_v1_AzureDiskVolumeSource, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 877},
+    {NM(photonPersistentDisk), &type_core_v1_PhotonPersistentDiskVolumeSource, &plain, 23, FIELD_OMITEMPTY | FIELD_POINTER, 913},
+    {NM(projected), &type_core_v1_ProjectedVolumeSource, &plain, 26, FIELD_OMITEMPTY | FIELD_POINTER, 965},
+    {NM(portworxVolume), &type_core_v1_PortworxVolumeSource, &plain, 24, FIELD_OMITEMPTY | FIELD_POINTER, 1004},
+    {NM(scaleIO), &type_core_v1_ScaleIOVolumeSource, &plain, 25, FIELD_OMITEMPTY | FIELD_POINTER, 1045},
+    {NM(storageos), &type_core_v1_StorageOSVolumeSource, &plain, 27, FIELD_OMITEMPTY | FIELD_POINTER, 1085},
+    {NM(csi), &type_core_v1_CSIVolumeSource, &plain, 28, FIELD_OMITEMPTY | FIELD_POINTER, 1127},
+    {NM(ephemeral), &type_core_v1_EphemeralVolumeSource, &plain, 29, FIELD_OMITEMPTY | FIELD_POINTER, 1182},
+    {NM(image), &type_core_v1_ImageVolumeSource, &plain, 30, FIELD_OMITEMPTY | FIELD_POINTER, 1232},
 };
 static const struct field fields_core_v1_PersistentVolumeClaimVolumeSource[] = {
-    {NM(claimName), &type_string, &plain, 1, FIELD_REQUIRED, 624},
-    {NM(readOnly), &type_bool, &plain, 2, FIELD_OMITEMPTY, 665},
+    {NM(claimName), &type_string, &plain, 1, FIELD_REQUIRED, 1295},
+    {NM(readOnly), &type_bool, &plain, 2, FIELD_OMITEMPTY, 1336},
 };
 static const struct field fields_core_v1_PersistentVolumeSource[] = {
-    {NM(gcePersistentDisk), &type_core_v1_GCEPersistentDiskVolumeSource, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(awsElasticBlockStore), &type_core_v1_AWSElasticBlockStoreVolumeSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(hostPath), &type_core_v1_HostPathVolumeSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(glusterfs), &type_core_v1_GlusterfsPersistentVolumeSource, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(nfs), &type_core_v1_NFSVolumeSource, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(rbd), &type_core_v1_RBDPersistentVolumeSource, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(iscsi), &type_core_v1_ISCSIPersistentVolumeSource, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(cinder), &type_core_v1_CinderPersistentVolumeSource, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(cephfs), &type_core_v1_CephFSPersistentVolumeSource, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(fc), &type_core_v1_FCVolumeSource, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(flocker), &type_core_v1_FlockerVolumeSource, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(flexVolume), &type_core_v1_FlexPersistentVolumeSource, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(azureFile), &type_core_v1_AzureFilePersistentVolumeSource, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(vsphereVolume), &type_core_v1_VsphereVirtualDiskVolumeSource, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(quobyte), &type_core_v1_QuobyteVolumeSource, &plain, 15, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(azureDisk), &type_core_v1_AzureDiskVolumeSource, &plain, 16, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(photonPersistentDisk), &type_core_v1_PhotonPersistentDiskVolumeSource, &plain, 17, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(portworxVolume), &type_core_v1_PortworxVolumeSource, &plain, 18, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(scaleIO), &type_core_v1_ScaleIOPersistentVolumeSource, &plain, 19, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(local), &type_core_v1_LocalVolumeSource, &plain, 20, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(storageos), &type_core_v1_StorageOSPersistentVolumeSource, &plain, 21, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(csi), &type_core_v1_CSIPersistentVolumeSource, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(gcePersistentDisk), &type_core_v1_GCEPersistentDiskVolumeSource, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 158},
+    {NM(awsElasticBlockStore), &type_core_v1_AWSElasticBlockStoreVolumeSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 210},
+    {NM(hostPath), &type_core_v1_HostPathVolumeSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 1371},
+    {NM(glusterfs), &type_core_v1_GlusterfsPersistentVolumeSource, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 370},
+    {NM(nfs), &type_core_v1_NFSVolumeSource, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 342},
+    {NM(rbd), &type_core_v1_RBDPersistentVolumeSource, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 448},
+    {NM(iscsi), &type_core_v1_ISCSIPersistentVolumeSource, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 356},
+    {NM(cinder), &type_core_v1_CinderPersistentVolumeSource, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 539},
+    {NM(cephfs), &type_core_v1_CephFSPersistentVolumeSource, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 581},
+    {NM(fc), &type_core_v1_FCVolumeSource, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 698},
+    {NM(flocker), &type_core_v1_FlockerVolumeSource, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 620},
+    {NM(flexVolume), &type_core_v1_FlexPersistentVolumeSource, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 491},
+    {NM(azureFile), &type_core_v1_AzureFilePersistentVolumeSource, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 719},
+    {NM(vsphereVolume), &type_core_v1_VsphereVirtualDiskVolumeSource, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 799},
+    {NM(quobyte), &type_core_v1_QuobyteVolumeSource, &plain, 15, FIELD_OMITEMPTY | FIELD_POINTER, 837},
+    {NM(azureDisk), &type_core_v1_AzureDiskVolumeSource, &plain, 16, FIELD_OMITEMPTY | FIELD_POINTER, 877},
+    {NM(photonPersistentDisk), &type_core_v1_PhotonPersistentDiskVolumeSource, &plain, 17, FIELD_OMITEMPTY | FIELD_POINTER, 913},
+    {NM(portworxVolume), &type_core_v1_PortworxVolumeSource, &plain, 18, FIELD_OMITEMPTY | FIELD_POINTER, 1004},
+    {NM(scaleIO), &type_core_v1_ScaleIOPersistentVolumeSource, &plain, 19, FIELD_OMITEMPTY | FIELD_POINTER, 1045},
+    {NM(local), &type_core_v1_LocalVolumeSource, &plain, 20, FIELD_OMITEMPTY | FIELD_POINTER, 1413},
+    {NM(storageos), &type_core_v1_StorageOSPersistentVolumeSource, &plain, 21, FIELD_OMITEMPTY | FIELD_POINTER, 1085},
+    {NM(csi), &type_core_v1_CSIPersistentVolumeSource, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 1468},
 };
 static const struct field fields_core_v1_PersistentVolume[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_core_v1_PersistentVolumeSpec, &plain, 2, FIELD_OMITEMPTY, 853},
-    {NM(status), &type_core_v1_PersistentVolumeStatus, &plain, 3, FIELD_OMITEMPTY, 864},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_core_v1_PersistentVolumeSpec, &plain, 2, FIELD_OMITEMPTY, 1694},
+    {NM(status), &type_core_v1_PersistentVolumeStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_core_v1_PersistentVolumeSpec[] = {
-    {NM(capacity), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(capacity), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 1743},
     {NM(PersistentVolumeSource), &type_core_v1_PersistentVolumeSource, &plain, 2, FIELD_INLINE, 0},
-    {NM(accessModes), &type_list_core_v1_PersistentVolumeAccessMode, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(claimRef), &type_core_v1_ObjectReference, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER | FIELD_GRANULAR, 0},
-    {NM(persistentVolumeReclaimPolicy), &type_core_v1_PersistentVolumeReclaimPolicy, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(storageClassName), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(mountOptions), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(volumeMode), &type_core_v1_PersistentVolumeMode, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(nodeAffinity), &type_core_v1_VolumeNodeAffinity, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(volumeAttributesClassName), &type_string, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(accessModes), &type_list_core_v1_PersistentVolumeAccessMode, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 1771},
+    {NM(claimRef), &type_core_v1_ObjectReference, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER | FIELD_GRANULAR, 1855},
+    {NM(persistentVolumeReclaimPolicy), &type_core_v1_PersistentVolumeReclaimPolicy, &plain, 5, FIELD_OMITEMPTY, 1898},
+    {NM(storageClassName), &type_string, &plain, 6, FIELD_OMITEMPTY, 1977},
+    {NM(mountOptions), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 2014},
+    {NM(volumeMode), &type_core_v1_PersistentVolumeMode, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 2077},
+    {NM(nodeAffinity), &type_core_v1_VolumeNodeAffinity, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 2110},
+    {NM(volumeAttributesClassName), &type_string, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 2150},
 };
 static const struct field fields_core_v1_VolumeNodeAffinity[] = {
-    {NM(required), &type_core_v1_NodeSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(required), &type_core_v1_NodeSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 2211},
 };
 static const struct field fields_core_v1_PersistentVolumeStatus[] = {
-    {NM(phase), &type_core_v1_PersistentVolumePhase, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(lastPhaseTransitionTime), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(phase), &type_core_v1_PersistentVolumePhase, &plain, 1, FIELD_OMITEMPTY, 2263},
+    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 2309},
+    {NM(reason), &type_string, &plain, 3, FIELD_OMITEMPTY, 2337},
+    {NM(lastPhaseTransitionTime), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 2368},
 };
 static const struct field fields_core_v1_PersistentVolumeList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_core_v1_PersistentVolume, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_core_v1_PersistentVolume, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_core_v1_PersistentVolumeClaim[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_core_v1_PersistentVolumeClaimSpec, &plain, 2, FIELD_OMITEMPTY, 996},
-    {NM(status), &type_core_v1_PersistentVolumeClaimStatus, &plain, 3, FIELD_OMITEMPTY, 864},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_core_v1_PersistentVolumeClaimSpec, &plain, 2, FIELD_OMITEMPTY, 2527},
+    {NM(status), &type_core_v1_PersistentVolumeClaimStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_core_v1_PersistentVolumeClaimList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_core_v1_PersistentVolumeClaim, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_core_v1_PersistentVolumeClaim, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_core_v1_PersistentVolumeClaimSpec[] = {
-    {NM(accessModes), &type_list_core_v1_PersistentVolumeAccessMode, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 1076},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 1162},
-    {NM(resources), &type_core_v1_VolumeResourceRequirements, &plain, 2, FIELD_OMITEMPTY, 1190},
-    {NM(volumeName), &type_string, &plain, 3, FIELD_OMITEMPTY, 1211},
-    {NM(storageClassName), &type_string, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 1241},
-    {NM(volumeMode), &type_core_v1_PersistentVolumeMode, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 1315},
-    {NM(dataSource), &type_core_v1_TypedLocalObjectReference, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 1348},
-    {NM(dataSourceRef), &type_core_v1_TypedObjectReference, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 1397},
-    {NM(volumeAttributesClassName), &type_string, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 1442},
+    {NM(accessModes), &type_list_core_v1_PersistentVolumeAccessMode, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 2607},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 2693},
+    {NM(resources), &type_core_v1_VolumeResourceRequirements, &plain, 2, FIELD_OMITEMPTY, 2721},
+    {NM(volumeName), &type_string, &plain, 3, FIELD_OMITEMPTY, 2742},
+    {NM(storageClassName), &type_string, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 2772},
+    {NM(volumeMode), &type_core_v1_PersistentVolumeMode, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 2077},
+    {NM(dataSource), &type_core_v1_TypedLocalObjectReference, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 2846},
+    {NM(dataSourceRef), &type_core_v1_TypedObjectReference, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 2895},
+    {NM(volumeAttributesClassName), &type_string, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 2940},
 };
 static const struct field fields_core_v1_TypedObjectReference[] = {
-    {NM(apiGroup), &type_string, &plain, 1, FIELD_POINTER, 1518},
-    {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 1541},
-    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 1550},
-    {NM(namespace), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 1559},
+    {NM(apiGroup), &type_string, &plain, 1, FIELD_POINTER, 3016},
+    {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 3039},
+    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 3048},
+    {NM(namespace), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 3057},
 };
 static const struct field fields_core_v1_ModifyVolumeStatus[] = {
-    {NM(targetVolumeAttributesClassName), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_core_v1_PersistentVolumeClaimModifyVolumeStatus, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(targetVolumeAttributesClassName), &type_string, &plain, 1, FIELD_OMITEMPTY, 3127},
+    {NM(status), &type_core_v1_PersistentVolumeClaimModifyVolumeStatus, &plain, 2, FIELD_REQUIRED, 3168},
 };
 static const struct field fields_core_v1_PersistentVolumeClaimCondition[] = {
-    {NM(type), &type_core_v1_PersistentVolumeClaimConditionType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(lastProbeTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(lastTransitionTime), &type_Time, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
+    {NM(type), &type_core_v1_PersistentVolumeClaimConditionType, &plain, 1, FIELD_REQUIRED, 3252},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 3316},
+    {NM(lastProbeTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 3339},
+    {NM(lastTransitionTime), &type_Time, &plain, 4, FIELD_OMITEMPTY, 3366},
+    {NM(reason), &type_string, &plain, 5, FIELD_OMITEMPTY, 3391},
+    {NM(message), &type_string, &plain, 6, FIELD_OMITEMPTY, 3408},
 };
 static const struct field fields_core_v1_PersistentVolumeClaimStatus[] = {
-    {NM(phase), &type_core_v1_PersistentVolumeClaimPhase, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(accessModes), &type_list_core_v1_PersistentVolumeAccessMode, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(capacity), &type_map_Quantity, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(conditions), &type_list_core_v1_PersistentVolumeClaimCondition, &extra_0, 4, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(allocatedResources), &type_map_Quantity, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(allocatedResourceStatuses), &type_map_core_v1_ClaimResourceStatus, &plain, 7, FIELD_OMITEMPTY | FIELD_GRANULAR, 0},
-    {NM(currentVolumeAttributesClassName), &type_string, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(modifyVolumeStatus), &type_core_v1_ModifyVolumeStatus, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(phase), &type_core_v1_PersistentVolumeClaimPhase, &plain, 1, FIELD_OMITEMPTY, 3457},
+    {NM(accessModes), &type_list_core_v1_PersistentVolumeAccessMode, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 3480},
+    {NM(capacity), &type_map_Quantity, &plain, 3, FIELD_OMITEMPTY, 3516},
+    {NM(conditions), &type_list_core_v1_PersistentVolumeClaimCondition, &extra_0, 4, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 3546},
+    {NM(allocatedResources), &type_map_Quantity, &plain, 5, FIELD_OMITEMPTY, 3581},
+    {NM(allocatedResourceStatuses), &type_map_core_v1_ClaimResourceStatus, &plain, 7, FIELD_OMITEMPTY | FIELD_GRANULAR, 3616},
+    {NM(currentVolumeAttributesClassName), &type_string, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 3645},
+    {NM(modifyVolumeStatus), &type_core_v1_ModifyVolumeStatus, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 3687},
 };
 static const struct field fields_core_v1_HostPathVolumeSource[] = {
-    {NM(path), &type_string, &plain, 1, FIELD_REQUIRED, 1629},
-    {NM(type), &type_core_v1_HostPathType, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 1650},
+    {NM(path), &type_string, &plain, 1, FIELD_REQUIRED, 3760},
+    {NM(type), &type_core_v1_HostPathType, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 3781},
 };
 static const struct field fields_core_v1_EmptyDirVolumeSource[] = {
-    {NM(medium), &type_core_v1_StorageMedium, &plain, 1, FIELD_OMITEMPTY, 1780},
-    {NM(sizeLimit), &type_Quantity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 1822},
+    {NM(medium), &type_core_v1_StorageMedium, &plain, 1, FIELD_OMITEMPTY, 3911},
+    {NM(sizeLimit), &type_Quantity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 3953},
 };
 static const struct field fields_core_v1_GlusterfsVolumeSource[] = {
-    {NM(endpoints), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(path), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(endpoints), &type_string, &plain, 1, FIELD_REQUIRED, 3974},
+    {NM(path), &type_string, &plain, 2, FIELD_REQUIRED, 4029},
+    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 4048},
 };
 static const struct field fields_core_v1_GlusterfsPersistentVolumeSource[] = {
-    {NM(endpoints), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(path), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(endpointsNamespace), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(endpoints), &type_string, &plain, 1, FIELD_REQUIRED, 3974},
+    {NM(path), &type_string, &plain, 2, FIELD_REQUIRED, 4029},
+    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 4048},
+    {NM(endpointsNamespace), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 4079},
 };
 static const struct field fields_core_v1_RBDVolumeSource[] = {
-    {NM(monitors), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
-    {NM(image), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(fsType), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(pool), &type_string, &extra_1, 4, FIELD_OMITEMPTY, 0},
-    {NM(user), &type_string, &extra_2, 5, FIELD_OMITEMPTY, 0},
-    {NM(keyring), &type_string, &extra_3, 6, FIELD_OMITEMPTY, 0},
-    {NM(secretRef), &type_core_v1_LocalObjectReference, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(readOnly), &type_bool, &plain, 8, FIELD_OMITEMPTY, 0},
+    {NM(monitors), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 4143},
+    {NM(image), &type_string, &plain, 2, FIELD_REQUIRED, 4169},
+    {NM(fsType), &type_string, &plain, 3, FIELD_OMITEMPTY, 4187},
+    {NM(pool), &type_string, &extra_1, 4, FIELD_OMITEMPTY, 4243},
+    {NM(user), &type_string, &extra_2, 5, FIELD_OMITEMPTY, 4277},
+    {NM(keyring), &type_string, &extra_3, 6, FIELD_OMITEMPTY, 4317},
+    {NM(secretRef), &type_core_v1_LocalObjectReference, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 4383},
+    {NM(readOnly), &type_bool, &plain, 8, FIELD_OMITEMPTY, 4048},
 };
 static const struct field fields_core_v1_RBDPersistentVolumeSource[] = {
-    {NM(monitors), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
-    {NM(image), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(fsType), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(pool), &type_string, &extra_1, 4, FIELD_OMITEMPTY, 0},
-    {NM(user), &type_string, &extra_2, 5, FIELD_OMITEMPTY, 0},
-    {NM(keyring), &type_string, &extra_3, 6, FIELD_OMITEMPTY, 0},
-    {NM(secretRef), &type_core_v1_SecretReference, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(readOnly), &type_bool, &plain, 8, FIELD_OMITEMPTY, 0},
+    {NM(monitors), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 4143},
+    {NM(image), &type_string, &plain, 2, FIELD_REQUIRED, 4169},
+    {NM(fsType), &type_string, &plain, 3, FIELD_OMITEMPTY, 4187},
+    {NM(pool), &type_string, &extra_1, 4, FIELD_OMITEMPTY, 4243},
+    {NM(user), &type_string, &extra_2, 5, FIELD_OMITEMPTY, 4277},
+    {NM(keyring), &type_string, &extra_3, 6, FIELD_OMITEMPTY, 4317},
+    {NM(secretRef), &type_core_v1_SecretReference, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 4383},
+    {NM(readOnly), &type_bool, &plain, 8, FIELD_OMITEMPTY, 4048},
 };
 static const struct field fields_core_v1_CinderVolumeSource[] = {
-    {NM(volumeID), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(fsType), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(secretRef), &type_core_v1_LocalObjectReference, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(volumeID), &type_string, &plain, 1, FIELD_REQUIRED, 4432},
+    {NM(fsType), &type_string, &plain, 2, FIELD_OMITEMPTY, 4187},
+    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 4048},
+    {NM(secretRef), &type_core_v1_LocalObjectReference, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 4453},
 };
 static const struct field fields_core_v1_CinderPersistentVolumeSource[] = {
-    {NM(volumeID), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(fsType), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(secretRef), &type_core_v1_SecretReference, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(volumeID), &type_string, &plain, 1, FIELD_REQUIRED, 4432},
+    {NM(fsType), &type_string, &plain, 2, FIELD_OMITEMPTY, 4187},
+    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 4048},
+    {NM(secretRef), &type_core_v1_SecretReference, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 4453},
 };
 static const struct field fields_core_v1_CephFSVolumeSource[] = {
-    {NM(monitors), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
-    {NM(path), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(user), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(secretFile), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(secretRef), &type_core_v1_LocalObjectReference, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(readOnly), &type_bool, &plain, 6, FIELD_OMITEMPTY, 0},
+    {NM(monitors), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 4143},
+    {NM(path), &type_string, &plain, 2, FIELD_OMITEMPTY, 4501},
+    {NM(user), &type_string, &plain, 3, FIELD_OMITEMPTY, 4277},
+    {NM(secretFile), &type_string, &plain, 4, FIELD_OMITEMPTY, 4526},
+    {NM(secretRef), &type_core_v1_LocalObjectReference, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 4596},
+    {NM(readOnly), &type_bool, &plain, 6, FIELD_OMITEMPTY, 4048},
 };
 static const struct field fields_core_v1_SecretReference[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(namespace), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 3048},
+    {NM(namespace), &type_string, &plain, 2, FIELD_OMITEMPTY, 4648},
 };
 static const struct field fields_core_v1_CephFSPersistentVolumeSource[] = {
-    {NM(monitors), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
-    {NM(path), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(user), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(secretFile), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(secretRef), &type_core_v1_SecretReference, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(readOnly), &type_bool, &plain, 6, FIELD_OMITEMPTY, 0},
+    {NM(monitors), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 4143},
+    {NM(path), &type_string, &plain, 2, FIELD_OMITEMPTY, 4501},
+    {NM(user), &type_string, &plain, 3, FIELD_OMITEMPTY, 4277},
+    {NM(secretFile), &type_string, &plain, 4, FIELD_OMITEMPTY, 4526},
+    {NM(secretRef), &type_core_v1_SecretReference, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 4596},
+    {NM(readOnly), &type_bool, &plain, 6, FIELD_OMITEMPTY, 4048},
 };
 static const struct field fields_core_v1_FlockerVolumeSource[] = {
-    {NM(datasetName), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(datasetUUID), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(datasetName), &type_string, &plain, 1, FIELD_OMITEMPTY, 4689},
+    {NM(datasetUUID), &type_string, &plain, 2, FIELD_OMITEMPTY, 4745},
 };
 static const struct field fields_core_v1_GCEPersistentDiskVolumeSource[] = {
-    {NM(pdName), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(fsType), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(partition), &type_int32, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(readOnly), &type_bool, &plain, 4, FIELD_OMITEMPTY, 0},
+    {NM(pdName), &type_string, &plain, 1, FIELD_REQUIRED, 4754},
+    {NM(fsType), &type_string, &plain, 2, FIELD_OMITEMPTY, 4187},
+    {NM(partition), &type_int32, &plain, 3, FIELD_OMITEMPTY, 4771},
+    {NM(readOnly), &type_bool, &plain, 4, FIELD_OMITEMPTY, 4048},
 };
 static const struct field fields_core_v1_QuobyteVolumeSource[] = {
-    {NM(registry), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(volume), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(user), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(group), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(tenant), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
+    {NM(registry), &type_string, &plain, 1, FIELD_REQUIRED, 4816},
+    {NM(volume), &type_string, &plain, 2, FIELD_REQUIRED, 4029},
+    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 4048},
+    {NM(user), &type_string, &plain, 4, FIELD_OMITEMPTY, 4866},
+    {NM(group), &type_string, &plain, 5, FIELD_OMITEMPTY, 4926},
+    {NM(tenant), &type_string, &plain, 6, FIELD_OMITEMPTY, 4971},
 };
 static const struct field fields_core_v1_FlexPersistentVolumeSource[] = {
-    {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(fsType), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(secretRef), &type_core_v1_SecretReference, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(readOnly), &type_bool, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(options), &type_map_string, &plain, 5, FIELD_OMITEMPTY, 0},
+    {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 4994},
+    {NM(fsType), &type_string, &plain, 2, FIELD_OMITEMPTY, 5013},
+    {NM(secretRef), &type_core_v1_SecretReference, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 5063},
+    {NM(readOnly), &type_bool, &plain, 4, FIELD_OMITEMPTY, 4048},
+    {NM(options), &type_map_string, &plain, 5, FIELD_OMITEMPTY, 5093},
 };
 static const struct field fields_core_v1_FlexVolumeSource[] = {
-    {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(fsType), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(secretRef), &type_core_v1_LocalObjectReference, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(readOnly), &type_bool, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(options), &type_map_string, &plain, 5, FIELD_OMITEMPTY, 0},
+    {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 4994},
+    {NM(fsType), &type_string, &plain, 2, FIELD_OMITEMPTY, 5013},
+    {NM(secretRef), &type_core_v1_LocalObjectReference, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 5063},
+    {NM(readOnly), &type_bool, &plain, 4, FIELD_OMITEMPTY, 4048},
+    {NM(options), &type_map_string, &plain, 5, FIELD_OMITEMPTY, 5093},
 };
 static const struct field fields_core_v1_AWSElasticBlockStoreVolumeSource[] = {
-    {NM(volumeID), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(fsType), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(partition), &type_int32, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(readOnly), &type_bool, &plain, 4, FIELD_OMITEMPTY, 0},
+    {NM(volumeID), &type_string, &plain, 1, FIELD_REQUIRED, 5117},
+    {NM(fsType), &type_string, &plain, 2, FIELD_OMITEMPTY, 4187},
+    {NM(partition), &type_int32, &plain, 3, FIELD_OMITEMPTY, 4771},
+    {NM(readOnly), &type_bool, &plain, 4, FIELD_OMITEMPTY, 4048},
 };
 static const struct field fields_core_v1_GitRepoVolumeSource[] = {
-    {NM(repository), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(revision), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(directory), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(repository), &type_string, &plain, 1, FIELD_REQUIRED, 5135},
+    {NM(revision), &type_string, &plain, 2, FIELD_OMITEMPTY, 5143},
+    {NM(directory), &type_string, &plain, 3, FIELD_OMITEMPTY, 5154},
 };
 static const struct field fields_core_v1_SecretVolumeSource[] = {
-    {NM(secretName), &type_string, &plain, 1, FIELD_OMITEMPTY, 1843},
-    {NM(items), &type_list_core_v1_KeyToPath, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 1885},
-    {NM(defaultMode), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 1931},
-    {NM(optional), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 2000},
+    {NM(secretName), &type_string, &plain, 1, FIELD_OMITEMPTY, 5220},
+    {NM(items), &type_list_core_v1_KeyToPath, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 5262},
+    {NM(defaultMode), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 5308},
+    {NM(optional), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 5377},
 };
 static const struct field fields_core_v1_SecretProjection[] = {
     {NM(LocalObjectReference), &type_core_v1_LocalObjectReference, &plain, 1, FIELD_INLINE, 0},
-    {NM(items), &type_list_core_v1_KeyToPath, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 1885},
-    {NM(optional), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 2000},
+    {NM(items), &type_list_core_v1_KeyToPath, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 5262},
+    {NM(optional), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 5377},
 };
 static const struct field fields_core_v1_NFSVolumeSource[] = {
-    {NM(server), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(path), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(server), &type_string, &plain, 1, FIELD_REQUIRED, 5464},
+    {NM(path), &type_string, &plain, 2, FIELD_REQUIRED, 5494},
+    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 4048},
 };
 static const struct field fields_core_v1_ISCSIVolumeSource[] = {
-    {NM(targetPortal), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(iqn), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(lun), &type_int32, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(iscsiInterface), &type_string, &extra_4, 4, FIELD_OMITEMPTY, 0},
-    {NM(fsType), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(readOnly), &type_bool, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(portals), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(chapAuthDiscovery), &type_bool, &plain, 8, FIELD_OMITEMPTY, 0},
-    {NM(chapAuthSession), &type_bool, &plain, 11, FIELD_OMITEMPTY, 0},
-    {NM(secretRef), &type_core_v1_LocalObjectReference, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(initiatorName), &type_string, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(targetPortal), &type_string, &plain, 1, FIELD_REQUIRED, 5519},
+    {NM(iqn), &type_string, &plain, 2, FIELD_REQUIRED, 5571},
+    {NM(lun), &type_int32, &plain, 3, FIELD_REQUIRED, 5604},
+    {NM(iscsiInterface), &type_string, &extra_4, 4, FIELD_OMITEMPTY, 5637},
+    {NM(fsType), &type_string, &plain, 5, FIELD_OMITEMPTY, 4187},
+    {NM(readOnly), &type_bool, &plain, 6, FIELD_OMITEMPTY, 4048},
+    {NM(portals), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 5695},
+    {NM(chapAuthDiscovery), &type_bool, &plain, 8, FIELD_OMITEMPTY, 5727},
+    {NM(chapAuthSession), &type_bool, &plain, 11, FIELD_OMITEMPTY, 5765},
+    {NM(secretRef), &type_core_v1_LocalObjectReference, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 5806},
+    {NM(initiatorName), &type_string, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 5853},
 };
 static const struct field fields_core_v1_ISCSIPersistentVolumeSource[] = {
-    {NM(targetPortal), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(iqn), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(lun), &type_int32, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(iscsiInterface), &type_string, &extra_4, 4, FIELD_OMITEMPTY, 0},
-    {NM(fsType), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(readOnly), &type_bool, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(portals), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(chapAuthDiscovery), &type_bool, &plain, 8, FIELD_OMITEMPTY, 0},
-    {NM(chapAuthSession), &type_bool, &plain, 11, FIELD_OMITEMPTY, 0},
-    {NM(secretRef), &type_core_v1_SecretReference, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(initiatorName), &type_string, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(targetPortal), &type_string, &plain, 1, FIELD_REQUIRED, 5519},
+    {NM(iqn), &type_string, &plain, 2, FIELD_REQUIRED, 5571},
+    {NM(lun), &type_int32, &plain, 3, FIELD_REQUIRED, 5604},
+    {NM(iscsiInterface), &type_string, &extra_4, 4, FIELD_OMITEMPTY, 5637},
+    {NM(fsType), &type_string, &plain, 5, FIELD_OMITEMPTY, 4187},
+    {NM(readOnly), &type_bool, &plain, 6, FIELD_OMITEMPTY, 4048},
+    {NM(portals), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 5695},
+    {NM(chapAuthDiscovery), &type_bool, &plain, 8, FIELD_OMITEMPTY, 5727},
+    {NM(chapAuthSession), &type_bool, &plain, 11, FIELD_OMITEMPTY, 5765},
+    {NM(secretRef), &type_core_v1_SecretReference, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 5806},
+    {NM(initiatorName), &type_string, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 5853},
 };
 static const struct field fields_core_v1_FCVolumeSource[] = {
-    {NM(targetWWNs), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(lun), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(fsType), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(readOnly), &type_bool, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(wwids), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(targetWWNs), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 5920},
+    {NM(lun), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 5952},
+    {NM(fsType), &type_string, &plain, 3, FIELD_OMITEMPTY, 4187},
+    {NM(readOnly), &type_bool, &plain, 4, FIELD_OMITEMPTY, 4048},
+    {NM(wwids), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 5986},
 };
 static const struct field fields_core_v1_AzureFileVolumeSource[] = {
-    {NM(secretName), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(shareName), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(secretName), &type_string, &plain, 1, FIELD_REQUIRED, 6086},
+    {NM(shareName), &type_string, &plain, 2, FIELD_REQUIRED, 6136},
+    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 4048},
 };
 static const struct field fields_core_v1_AzureFilePersistentVolumeSource[] = {
-    {NM(secretName), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(shareName), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(secretNamespace), &type_string, &plain, 4, FIELD_POINTER, 0},
+    {NM(secretName), &type_string, &plain, 1, FIELD_REQUIRED, 6086},
+    {NM(shareName), &type_string, &plain, 2, FIELD_REQUIRED, 6136},
+    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 4048},
+    {NM(secretNamespace), &type_string, &plain, 4, FIELD_POINTER, 6154},
 };
 static const struct field fields_core_v1_VsphereVirtualDiskVolumeSource[] = {
-    {NM(volumePath), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(fsType), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(storagePolicyName), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(storagePolicyID), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
+    {NM(volumePath), &type_string, &plain, 1, FIELD_REQUIRED, 6209},
+    {NM(fsType), &type_string, &plain, 2, FIELD_OMITEMPTY, 4187},
+    {NM(storagePolicyName), &type_string, &plain, 3, FIELD_OMITEMPTY, 6231},
+    {NM(storagePolicyID), &type_string, &plain, 4, FIELD_OMITEMPTY, 6258},
 };
 static const struct field fields_core_v1_PhotonPersistentDiskVolumeSource[] = {
-    {NM(pdID), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(fsType), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(pdID), &type_string, &plain, 1, FIELD_REQUIRED, 6280},
+    {NM(fsType), &type_string, &plain, 2, FIELD_OMITEMPTY, 4187},
 };
 static const struct field fields_core_v1_AzureDiskVolumeSource[] = {
-    {NM(diskName), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(diskURI), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(cachingMode), &type_core_v1_AzureDataDiskCachingMode, &extra_5, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(fsType), &type_string, &extra_6, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(readOnly), &type_bool, &extra_7, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(kind), &type_core_v1_AzureDataDiskKind, &extra_8, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(diskName), &type_string, &plain, 1, FIELD_REQUIRED, 4754},
+    {NM(diskURI), &type_string, &plain, 2, FIELD_REQUIRED, 6291},
+    {NM(cachingMode), &type_core_v1_AzureDataDiskCachingMode, &extra_5, 3, FIELD_OMITEMPTY | FIELD_POINTER, 6326},
+    {NM(fsType), &type_string, &extra_6, 4, FIELD_OMITEMPTY | FIELD_POINTER, 4187},
+    {NM(readOnly), &type_bool, &extra_7, 5, FIELD_OMITEMPTY | FIELD_POINTER, 4048},
+    {NM(kind), &type_core_v1_AzureDataDiskKind, &extra_8, 6, FIELD_OMITEMPTY | FIELD_POINTER, 6388},
 };
 static const struct field fields_core_v1_PortworxVolumeSource[] = {
-    {NM(volumeID), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(fsType), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(volumeID), &type_string, &plain, 1, FIELD_REQUIRED, 6280},
+    {NM(fsType), &type_string, &plain, 2, FIELD_OMITEMPTY, 4187},
+    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 4048},
 };
 static const struct field fields_core_v1_ScaleIOVolumeSource[] = {
-    {NM(gateway), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(system), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(secretRef), &type_core_v1_LocalObjectReference, &plain, 3, FIELD_REQUIRED | FIELD_POINTER, 0},
-    {NM(sslEnabled), &type_bool, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(protectionDomain), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(storagePool), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(storageMode), &type_string, &extra_9, 7, FIELD_OMITEMPTY, 0},
-    {NM(volumeName), &type_string, &plain, 8, FIELD_OMITEMPTY, 0},
-    {NM(fsType), &type_string, &extra_10, 9, FIELD_OMITEMPTY, 0},
-    {NM(readOnly), &type_bool, &plain, 10, FIELD_OMITEMPTY, 0},
+    {NM(gateway), &type_string, &plain, 1, FIELD_REQUIRED, 6478},
+    {NM(system), &type_string, &plain, 2, FIELD_REQUIRED, 6498},
+    {NM(secretRef), &type_core_v1_LocalObjectReference, &plain, 3, FIELD_REQUIRED | FIELD_POINTER, 6517},
+    {NM(sslEnabled), &type_bool, &plain, 4, FIELD_OMITEMPTY, 6549},
+    {NM(protectionDomain), &type_string, &plain, 5, FIELD_OMITEMPTY, 6579},
+    {NM(storagePool), &type_string, &plain, 6, FIELD_OMITEMPTY, 6609},
+    {NM(storageMode), &type_string, &extra_9, 7, FIELD_OMITEMPTY, 6634},
+    {NM(volumeName), &type_string, &plain, 8, FIELD_OMITEMPTY, 4029},
+    {NM(fsType), &type_string, &extra_10, 9, FIELD_OMITEMPTY, 6683},
+    {NM(readOnly), &type_bool, &plain, 10, FIELD_OMITEMPTY, 4048},
 };
 static const struct field fields_core_v1_ScaleIOPersistentVolumeSource[] = {
-    {NM(gateway), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(system), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(secretRef), &type_core_v1_SecretReference, &plain, 3, FIELD_REQUIRED | FIELD_POINTER, 0},
-    {NM(sslEnabled), &type_bool, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(protectionDomain), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(storagePool), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(storageMode), &type_string, &extra_9, 7, FIELD_OMITEMPTY, 0},
-    {NM(volumeName), &type_string, &plain, 8, FIELD_OMITEMPTY, 0},
-    {NM(fsType), &type_string, &extra_10, 9, FIELD_OMITEMPTY, 0},
-    {NM(readOnly), &type_bool, &plain, 10, FIELD_OMITEMPTY, 0},
+    {NM(gateway), &type_string, &plain, 1, FIELD_REQUIRED, 6478},
+    {NM(system), &type_string, &plain, 2, FIELD_REQUIRED, 6498},
+    {NM(secretRef), &type_core_v1_SecretReference, &plain, 3, FIELD_REQUIRED | FIELD_POINTER, 6517},
+    {NM(sslEnabled), &type_bool, &plain, 4, FIELD_OMITEMPTY, 6549},
+    {NM(protectionDomain), &type_string, &plain, 5, FIELD_OMITEMPTY, 6579},
+    {NM(storagePool), &type_string, &plain, 6, FIELD_OMITEMPTY, 6609},
+    {NM(storageMode), &type_string, &extra_9, 7, FIELD_OMITEMPTY, 6634},
+    {NM(volumeName), &type_string, &plain, 8, FIELD_OMITEMPTY, 4029},
+    {NM(fsType), &type_string, &extra_10, 9, FIELD_OMITEMPTY, 6683},
+    {NM(readOnly), &type_bool, &plain, 10, FIELD_OMITEMPTY, 4048},
 };
 static const struct field fields_core_v1_StorageOSVolumeSource[] = {
-    {NM(volumeName), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(volumeNamespace), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(fsType), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(readOnly), &type_bool, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(secretRef), &type_core_v1_LocalObjectReference, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(volumeName), &type_string, &plain, 1, FIELD_OMITEMPTY, 6738},
+    {NM(volumeNamespace), &type_string, &plain, 2, FIELD_OMITEMPTY, 6782},
+    {NM(fsType), &type_string, &plain, 3, FIELD_OMITEMPTY, 4187},
+    {NM(readOnly), &type_bool, &plain, 4, FIELD_OMITEMPTY, 4048},
+    {NM(secretRef), &type_core_v1_LocalObjectReference, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 6837},
 };
 static const struct field fields_core_v1_StorageOSPersistentVolumeSource[] = {
-    {NM(volumeName), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(volumeNamespace), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(fsType), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(readOnly), &type_bool, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(secretRef), &type_core_v1_ObjectReference, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(volumeName), &type_string, &plain, 1, FIELD_OMITEMPTY, 6738},
+    {NM(volumeNamespace), &type_string, &plain, 2, FIELD_OMITEMPTY, 6885},
+    {NM(fsType), &type_string, &plain, 3, FIELD_OMITEMPTY, 4187},
+    {NM(readOnly), &type_bool, &plain, 4, FIELD_OMITEMPTY, 4048},
+    {NM(secretRef), &type_core_v1_ObjectReference, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 6837},
 };
 static const struct field fields_core_v1_ConfigMapVolumeSource[] = {
     {NM(LocalObjectReference), &type_core_v1_LocalObjectReference, &plain, 1, FIELD_INLINE, 0},
-    {NM(items), &type_list_core_v1_KeyToPath, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 1885},
-    {NM(defaultMode), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 1931},
-    {NM(optional), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 2087},
+    {NM(items), &type_list_core_v1_KeyToPath, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 5262},
+    {NM(defaultMode), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 5308},
+    {NM(optional), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 6942},
 };
 static const struct field fields_core_v1_ConfigMapProjection[] = {
     {NM(LocalObjectReference), &type_core_v1_LocalObjectReference, &plain, 1, FIELD_INLINE, 0},
-    {NM(items), &type_list_core_v1_KeyToPath, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 1885},
-    {NM(optional), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 2087},
+    {NM(items), &type_list_core_v1_KeyToPath, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 5262},
+    {NM(optional), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 6942},
 };
 static const struct field fields_core_v1_ServiceAccountTokenProjection[] = {
-    {NM(audience), &type_string, &plain, 1, FIELD_OMITEMPTY, 2180},
-    {NM(expirationSeconds), &type_int64, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 2222},
-    {NM(path), &type_string, &plain, 3, FIELD_REQUIRED, 2274},
+    {NM(audience), &type_string, &plain, 1, FIELD_OMITEMPTY, 7035},
+    {NM(expirationSeconds), &type_int64, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 7077},
+    {NM(path), &type_string, &plain, 3, FIELD_REQUIRED, 7129},
 };
 static const struct field fields_core_v1_ClusterTrustBundleProjection[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 2325},
-    {NM(signerName), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 2345},
-    {NM(labelSelector), &type_meta_v1_LabelSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 2396},
-    {NM(optional), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 2424},
-    {NM(path), &type_string, &plain, 4, FIELD_REQUIRED, 2274},
+    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 7180},
+    {NM(signerName), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 7200},
+    {NM(labelSelector), &type_meta_v1_LabelSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 7251},
+    {NM(optional), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 7279},
+    {NM(path), &type_string, &plain, 4, FIELD_REQUIRED, 7129},
 };
 static const struct field fields_core_v1_PodCertificateProjection[] = {
-    {NM(signerName), &type_string, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 2499},
-    {NM(keyType), &type_string, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 2512},
-    {NM(maxExpirationSeconds), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 2558},
-    {NM(credentialBundlePath), &type_string, &plain, 4, FIELD_OMITEMPTY, 2591},
-    {NM(keyPath), &type_string, &plain, 5, FIELD_OMITEMPTY, 2631},
-    {NM(certificateChainPath), &type_string, &plain, 6, FIELD_OMITEMPTY, 2649},
-    {NM(userAnnotations), &type_map_string, &plain, 7, FIELD_OMITEMPTY, 2676},
+    {NM(signerName), &type_string, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 7354},
+    {NM(keyType), &type_string, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 7367},
+    {NM(maxExpirationSeconds), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 7413},
+    {NM(credentialBundlePath), &type_string, &plain, 4, FIELD_OMITEMPTY, 7446},
+    {NM(keyPath), &type_string, &plain, 5, FIELD_OMITEMPTY, 7486},
+    {NM(certificateChainPath), &type_string, &plain, 6, FIELD_OMITEMPTY, 7504},
+    {NM(userAnnotations), &type_map_string, &plain, 7, FIELD_OMITEMPTY, 7531},
 };
 static const struct field fields_core_v1_ProjectedVolumeSource[] = {
-    {NM(sources), &type_list_core_v1_VolumeProjection, &plain, 1, FIELD_ATOMIC, 2747},
-    {NM(defaultMode), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 1931},
+    {NM(sources), &type_list_core_v1_VolumeProjection, &plain, 1, FIELD_ATOMIC, 7602},
+    {NM(defaultMode), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 5308},
 };
 static const struct field fields_core_v1_VolumeProjection[] = {
-    {NM(secret), &type_core_v1_SecretProjection, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 2759},
-    {NM(downwardAPI), &type_core_v1_DownwardAPIProjection, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 2778},
-    {NM(configMap), &type_core_v1_ConfigMapProjection, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 2796},
-    {NM(serviceAccountToken), &type_core_v1_ServiceAccountTokenProjection, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 2818},
-    {NM(clusterTrustBundle), &type_core_v1_ClusterTrustBundleProjection, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 2875},
-    {NM(podCertificate), &type_core_v1_PodCertificateProjection, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 2905},
+    {NM(secret), &type_core_v1_SecretProjection, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 7614},
+    {NM(downwardAPI), &type_core_v1_DownwardAPIProjection, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 7633},
+    {NM(configMap), &type_core_v1_ConfigMapProjection, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 7651},
+    {NM(serviceAccountToken), &type_core_v1_ServiceAccountTokenProjection, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 7673},
+    {NM(clusterTrustBundle), &type_core_v1_ClusterTrustBundleProjection, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 7730},
+    {NM(podCertificate), &type_core_v1_PodCertificateProjection, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 7760},
 };
 static const struct field fields_core_v1_KeyToPath[] = {
-    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 3003},
-    {NM(path), &type_string, &plain, 2, FIELD_REQUIRED, 3011},
-    {NM(mode), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 3056},
+    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 7858},
+    {NM(path), &type_string, &plain, 2, FIELD_REQUIRED, 7866},
+    {NM(mode), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 7911},
 };
 static const struct field fields_core_v1_LocalVolumeSource[] = {
-    {NM(path), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(fsType), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(path), &type_string, &plain, 1, FIELD_REQUIRED, 7977},
+    {NM(fsType), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 7999},
 };
 static const struct field fields_core_v1_CSIPersistentVolumeSource[] = {
-    {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(volumeHandle), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(fsType), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(volumeAttributes), &type_map_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(controllerPublishSecretRef), &type_core_v1_SecretReference, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(nodeStageSecretRef), &type_core_v1_SecretReference, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(nodePublishSecretRef), &type_core_v1_SecretReference, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(controllerExpandSecretRef), &type_core_v1_SecretReference, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(nodeExpandSecretRef), &type_core_v1_SecretReference, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 4994},
+    {NM(volumeHandle), &type_string, &plain, 2, FIELD_REQUIRED, 8107},
+    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 4048},
+    {NM(fsType), &type_string, &plain, 4, FIELD_OMITEMPTY, 8140},
+    {NM(volumeAttributes), &type_map_string, &plain, 5, FIELD_OMITEMPTY, 5093},
+    {NM(controllerPublishSecretRef), &type_core_v1_SecretReference, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 8191},
+    {NM(nodeStageSecretRef), &type_core_v1_SecretReference, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 8249},
+    {NM(nodePublishSecretRef), &type_core_v1_SecretReference, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 8320},
+    {NM(controllerExpandSecretRef), &type_core_v1_SecretReference, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 8386},
+    {NM(nodeExpandSecretRef), &type_core_v1_SecretReference, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 8441},
 };
 static const struct field fields_core_v1_CSIVolumeSource[] = {
-    {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 3122},
-    {NM(readOnly), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 3141},
-    {NM(fsType), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 3172},
-    {NM(volumeAttributes), &type_map_string, &plain, 4, FIELD_OMITEMPTY, 3202},
-    {NM(nodePublishSecretRef), &type_core_v1_LocalObjectReference, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 3226},
+    {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 4994},
+    {NM(readOnly), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 4048},
+    {NM(fsType), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 8511},
+    {NM(volumeAttributes), &type_map_string, &plain, 4, FIELD_OMITEMPTY, 5093},
+    {NM(nodePublishSecretRef), &type_core_v1_LocalObjectReference, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 5063},
 };
 static const struct field fields_core_v1_EphemeralVolumeSource[] = {
-    {NM(volumeClaimTemplate), &type_core_v1_PersistentVolumeClaimTemplate, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 3281},
+    {NM(volumeClaimTemplate), &type_core_v1_PersistentVolumeClaimTemplate, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 8541},
 };
 static const struct field fields_core_v1_PersistentVolumeClaimTemplate[] = {
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 3363},
-    {NM(spec), &type_core_v1_PersistentVolumeClaimSpec, &plain, 2, FIELD_REQUIRED, 996},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 8623},
+    {NM(spec), &type_core_v1_PersistentVolumeClaimSpec, &plain, 2, FIELD_REQUIRED, 2527},
 };
 static const struct field fields_core_v1_ContainerPort[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 3446},
-    {NM(hostPort), &type_int32, &plain, 2, FIELD_OMITEMPTY, 3487},
-    {NM(containerPort), &type_int32, &plain, 3, FIELD_REQUIRED, 3523},
-    {NM(protocol), &type_core_v1_Protocol, &extra_11, 4, FIELD_OMITEMPTY, 3532},
-    {NM(hostIP), &type_string, &plain, 5, FIELD_OMITEMPTY, 3549},
+    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 8706},
+    {NM(hostPort), &type_int32, &plain, 2, FIELD_OMITEMPTY, 8747},
+    {NM(containerPort), &type_int32, &plain, 3, FIELD_REQUIRED, 8783},
+    {NM(protocol), &type_core_v1_Protocol, &extra_11, 4, FIELD_OMITEMPTY, 8792},
+    {NM(hostIP), &type_string, &plain, 5, FIELD_OMITEMPTY, 8809},
 };
 static const struct field fields_core_v1_VolumeMount[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 3621},
-    {NM(readOnly), &type_bool, &plain, 2, FIELD_OMITEMPTY, 3632},
-    {NM(recursiveReadOnly), &type_core_v1_RecursiveReadOnlyMode, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 3666},
-    {NM(mountPath), &type_string, &plain, 3, FIELD_REQUIRED, 3736},
-    {NM(subPath), &type_string, &plain, 4, FIELD_OMITEMPTY, 3759},
-    {NM(mountPropagation), &type_core_v1_MountPropagationMode, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 3811},
-    {NM(subPathExpr), &type_string, &plain, 6, FIELD_OMITEMPTY, 3850},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 8881},
+    {NM(readOnly), &type_bool, &plain, 2, FIELD_OMITEMPTY, 8892},
+    {NM(recursiveReadOnly), &type_core_v1_RecursiveReadOnlyMode, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 8926},
+    {NM(mountPath), &type_string, &plain, 3, FIELD_REQUIRED, 8996},
+    {NM(subPath), &type_string, &plain, 4, FIELD_OMITEMPTY, 9019},
+    {NM(mountPropagation), &type_core_v1_MountPropagationMode, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 9071},
+    {NM(subPathExpr), &type_string, &plain, 6, FIELD_OMITEMPTY, 9110},
 };
 static const struct field fields_core_v1_VolumeDevice[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 3621},
-    {NM(devicePath), &type_string, &plain, 2, FIELD_REQUIRED, 3736},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 8881},
+    {NM(devicePath), &type_string, &plain, 2, FIELD_REQUIRED, 8996},
 };
 static const struct field fields_core_v1_EnvVar[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 1550},
-    {NM(value), &type_string, &plain, 2, FIELD_OMITEMPTY, 3946},
-    {NM(valueFrom), &type_core_v1_EnvVarSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 4013},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 3048},
+    {NM(value), &type_string, &plain, 2, FIELD_OMITEMPTY, 9206},
+    {NM(valueFrom), &type_core_v1_EnvVarSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 9273},
 };
 static const struct field fields_core_v1_EnvVarSource[] = {
-    {NM(fieldRef), &type_core_v1_ObjectFieldSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 4082},
-    {NM(resourceFieldRef), &type_core_v1_ResourceFieldSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 4101},
-    {NM(configMapKeyRef), &type_core_v1_ConfigMapKeySelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 4137},
-    {NM(secretKeyRef), &type_core_v1_SecretKeySelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 4158},
-    {NM(fileKeyRef), &type_core_v1_FileKeySelector, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 4176},
+    {NM(fieldRef), &type_core_v1_ObjectFieldSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 9342},
+    {NM(resourceFieldRef), &type_core_v1_ResourceFieldSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 9361},
+    {NM(configMapKeyRef), &type_core_v1_ConfigMapKeySelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 9397},
+    {NM(secretKeyRef), &type_core_v1_SecretKeySelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 9418},
+    {NM(fileKeyRef), &type_core_v1_FileKeySelector, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 9436},
 };
 static const struct field fields_core_v1_FileKeySelector[] = {
-    {NM(volumeName), &type_string, &plain, 1, FIELD_REQUIRED, 3621},
-    {NM(path), &type_string, &plain, 2, FIELD_REQUIRED, 2274},
-    {NM(key), &type_string, &plain, 3, FIELD_REQUIRED, 4249},
-    {NM(optional), &type_bool, &extra_7, 4, FIELD_OMITEMPTY | FIELD_POINTER, 4263},
+    {NM(volumeName), &type_string, &plain, 1, FIELD_REQUIRED, 8881},
+    {NM(path), &type_string, &plain, 2, FIELD_REQUIRED, 7129},
+    {NM(key), &type_string, &plain, 3, FIELD_REQUIRED, 9509},
+    {NM(optional), &type_bool, &extra_7, 4, FIELD_OMITEMPTY | FIELD_POINTER, 9523},
 };
 static const struct field fields_core_v1_ObjectFieldSelector[] = {
-    {NM(apiVersion), &type_string, &plain, 1, FIELD_OMITEMPTY, 4311},
-    {NM(fieldPath), &type_string, &plain, 2, FIELD_REQUIRED, 4362},
+    {NM(apiVersion), &type_string, &plain, 1, FIELD_OMITEMPTY, 9571},
+    {NM(fieldPath), &type_string, &plain, 2, FIELD_REQUIRED, 9622},
 };
 static const struct field fields_core_v1_ResourceFieldSelector[] = {
-    {NM(containerName), &type_string, &plain, 1, FIELD_OMITEMPTY, 4421},
-    {NM(resource), &type_string, &plain, 2, FIELD_REQUIRED, 4471},
-    {NM(divisor), &type_Quantity, &plain, 3, FIELD_OMITEMPTY, 4509},
+    {NM(containerName), &type_string, &plain, 1, FIELD_OMITEMPTY, 9681},
+    {NM(resource), &type_string, &plain, 2, FIELD_REQUIRED, 9731},
+    {NM(divisor), &type_Quantity, &plain, 3, FIELD_OMITEMPTY, 9769},
 };
 static const struct field fields_core_v1_ConfigMapKeySelector[] = {
     {NM(LocalObjectReference), &type_core_v1_LocalObjectReference, &plain, 1, FIELD_INLINE, 0},
-    {NM(key), &type_string, &plain, 2, FIELD_REQUIRED, 3003},
-    {NM(optional), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 4263},
+    {NM(key), &type_string, &plain, 2, FIELD_REQUIRED, 7858},
+    {NM(optional), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 9523},
 };
 static const struct field fields_core_v1_SecretKeySelector[] = {
     {NM(LocalObjectReference), &type_core_v1_LocalObjectReference, &plain, 1, FIELD_INLINE, 0},
-    {NM(key), &type_string, &plain, 2, FIELD_REQUIRED, 3003},
-    {NM(optional), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 4263},
+    {NM(key), &type_string, &plain, 2, FIELD_REQUIRED, 7858},
+    {NM(optional), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 9523},
 };
 static const struct field fields_core_v1_EnvFromSource[] = {
-    {NM(prefix), &type_string, &plain, 1, FIELD_OMITEMPTY, 4586},
-    {NM(configMapRef), &type_core_v1_ConfigMapEnvSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 4607},
-    {NM(secretRef), &type_core_v1_SecretEnvSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 4619},
+    {NM(prefix), &type_string, &plain, 1, FIELD_OMITEMPTY, 9846},
+    {NM(configMapRef), &type_core_v1_ConfigMapEnvSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 9867},
+    {NM(secretRef), &type_core_v1_SecretEnvSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 9879},
 };
 static const struct field fields_core_v1_ConfigMapEnvSource[] = {
     {NM(LocalObjectReference), &type_core_v1_LocalObjectReference, &plain, 1, FIELD_INLINE, 0},
-    {NM(optional), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 4263},
+    {NM(optional), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 9523},
 };
 static const struct field fields_core_v1_SecretEnvSource[] = {
     {NM(LocalObjectReference), &type_core_v1_LocalObjectReference, &plain, 1, FIELD_INLINE, 0},
-    {NM(optional), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 4263},
+    {NM(optional), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 9523},
 };
 static const struct field fields_core_v1_HTTPHeader[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 1550},
-    {NM(value), &type_string, &plain, 2, FIELD_REQUIRED, 4750},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 3048},
+    {NM(value), &type_string, &plain, 2, FIELD_REQUIRED, 10010},
 };
 static const struct field fields_core_v1_HTTPGetAction[] = {
-    {NM(path), &type_string, &plain, 1, FIELD_OMITEMPTY, 4782},
-    {NM(port), &type_IntOrString, &plain, 2, FIELD_REQUIRED, 4816},
-    {NM(host), &type_string, &plain, 3, FIELD_OMITEMPTY, 4851},
-    {NM(scheme), &type_core_v1_URIScheme, &plain, 4, FIELD_OMITEMPTY, 4896},
-    {NM(httpHeaders), &type_list_core_v1_HTTPHeader, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 4910},
+    {NM(path), &type_string, &plain, 1, FIELD_OMITEMPTY, 10042},
+    {NM(port), &type_IntOrString, &plain, 2, FIELD_REQUIRED, 10076},
+    {NM(host), &type_string, &plain, 3, FIELD_OMITEMPTY, 10111},
+    {NM(scheme), &type_core_v1_URIScheme, &plain, 4, FIELD_OMITEMPTY, 10156},
+    {NM(httpHeaders), &type_list_core_v1_HTTPHeader, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 10170},
 };
 static const struct field fields_core_v1_TCPSocketAction[] = {
-    {NM(port), &type_IntOrString, &plain, 1, FIELD_REQUIRED, 4816},
-    {NM(host), &type_string, &plain, 2, FIELD_OMITEMPTY, 4851},
+    {NM(port), &type_IntOrString, &plain, 1, FIELD_REQUIRED, 10076},
+    {NM(host), &type_string, &plain, 2, FIELD_OMITEMPTY, 10111},
 };
 static const struct field fields_core_v1_GRPCAction[] = {
-    {NM(port), &type_int32, &plain, 1, FIELD_REQUIRED, 3523},
-    {NM(service), &type_string, &extra_12, 2, FIELD_POINTER, 4955},
+    {NM(port), &type_int32, &plain, 1, FIELD_REQUIRED, 8783},
+    {NM(service), &type_string, &extra_12, 2, FIELD_POINTER, 10215},
 };
 static const struct field fields_core_v1_ExecAction[] = {
-    {NM(command), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 5031},
+    {NM(command), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 10291},
 };
 static const struct field fields_core_v1_SleepAction[] = {
-    {NM(seconds), &type_int64, &plain, 1, FIELD_REQUIRED, 5090},
+    {NM(seconds), &type_int64, &plain, 1, FIELD_REQUIRED, 10350},
 };
 static const struct field fields_core_v1_Probe[] = {
     {NM(ProbeHandler), &type_core_v1_ProbeHandler, &plain, 1, FIELD_INLINE, 0},
-    {NM(initialDelaySeconds), &type_int32, &plain, 2, FIELD_OMITEMPTY, 5107},
-    {NM(timeoutSeconds), &type_int32, &plain, 3, FIELD_OMITEMPTY, 5152},
-    {NM(periodSeconds), &type_int32, &plain, 4, FIELD_OMITEMPTY, 5194},
-    {NM(successThreshold), &type_int32, &plain, 5, FIELD_OMITEMPTY, 5231},
-    {NM(failureThreshold), &type_int32, &plain, 6, FIELD_OMITEMPTY, 5285},
-    {NM(terminationGracePeriodSeconds), &type_int64, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 5338},
+    {NM(initialDelaySeconds), &type_int32, &plain, 2, FIELD_OMITEMPTY, 10367},
+    {NM(timeoutSeconds), &type_int32, &plain, 3, FIELD_OMITEMPTY, 10412},
+    {NM(periodSeconds), &type_int32, &plain, 4, FIELD_OMITEMPTY, 10454},
+    {NM(successThreshold), &type_int32, &plain, 5, FIELD_OMITEMPTY, 10491},
+    {NM(failureThreshold), &type_int32, &plain, 6, FIELD_OMITEMPTY, 10545},
+    {NM(terminationGracePeriodSeconds), &type_int64, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 10598},
 };
 static const struct field fields_core_v1_ContainerResizePolicy[] = {
-    {NM(resourceName), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 5439},
-    {NM(restartPolicy), &type_core_v1_ResourceResizeRestartPolicy, &plain, 2, FIELD_REQUIRED, 5453},
+    {NM(resourceName), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 10699},
+    {NM(restartPolicy), &type_core_v1_ResourceResizeRestartPolicy, &plain, 2, FIELD_REQUIRED, 10713},
 };
 static const struct field fields_core_v1_Capabilities[] = {
-    {NM(add), &type_list_core_v1_Capability, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 5519},
-    {NM(drop), &type_list_core_v1_Capability, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 5540},
+    {NM(add), &type_list_core_v1_Capability, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 10779},
+    {NM(drop), &type_list_core_v1_Capability, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 10800},
 };
 static const struct field fields_core_v1_ResourceRequirements[] = {
-    {NM(limits), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 5582},
-    {NM(requests), &type_map_Quantity, &plain, 2, FIELD_OMITEMPTY, 5644},
-    {NM(claims), &type_list_core_v1_ResourceClaim, &extra_13, 3, FIELD_OMITEMPTY | FIELD_LIST_MAP, 5692},
+    {NM(limits), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 10842},
+    {NM(requests), &type_map_Quantity, &plain, 2, FIELD_OMITEMPTY, 10904},
+    {NM(claims), &type_list_core_v1_ResourceClaim, &extra_13, 3, FIELD_OMITEMPTY | FIELD_LIST_MAP, 10952},
 };
 static const struct field fields_core_v1_VolumeResourceRequirements[] = {
-    {NM(limits), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 5786},
-    {NM(requests), &type_map_Quantity, &plain, 2, FIELD_OMITEMPTY, 5794},
+    {NM(limits), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 11046},
+    {NM(requests), &type_map_Quantity, &plain, 2, FIELD_OMITEMPTY, 11054},
 };
 static const struct field fields_core_v1_ResourceClaim[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 5820},
-    {NM(request), &type_string, &plain, 2, FIELD_OMITEMPTY, 5849},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 11080},
+    {NM(request), &type_string, &plain, 2, FIELD_OMITEMPTY, 11109},
 };
 static const struct field fields_core_v1_Container[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 5900},
-    {NM(image), &type_string, &plain, 2, FIELD_OMITEMPTY, 5941},
-    {NM(command), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 5958},
-    {NM(args), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 6036},
-    {NM(workingDir), &type_string, &plain, 5, FIELD_OMITEMPTY, 6104},
-    {NM(ports), &type_list_core_v1_ContainerPort, &extra_14, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6152},
-    {NM(envFrom), &type_list_core_v1_EnvFromSource, &plain, 19, FIELD_OMITEMPTY | FIELD_ATOMIC, 6213},
-    {NM(env), &type_list_core_v1_EnvVar, &extra_15, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6275},
-    {NM(resources), &type_core_v1_ResourceRequirements, &plain, 8, FIELD_OMITEMPTY, 6297},
-    {NM(resizePolicy), &type_list_core_v1_ContainerResizePolicy, &plain, 23, FIELD_OMITEMPTY | FIELD_ATOMIC, 6338},
-    {NM(restartPolicy), &type_core_v1_ContainerRestartPolicy, &plain, 24, FIELD_OMITEMPTY | FIELD_POINTER, 6388},
-    {NM(restartPolicyRules), &type_list_core_v1_ContainerRestartRule, &plain, 25, FIELD_OMITEMPTY | FIELD_ATOMIC, 6450},
-    {NM(volumeMounts), &type_list_core_v1_VolumeMount, &extra_16, 9, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6504},
-    {NM(volumeDevices), &type_list_core_v1_VolumeDevice, &extra_17, 21, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6541},
-    {NM(livenessProbe), &type_core_v1_Probe, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 6581},
-    {NM(readinessProbe), &type_core_v1_Probe, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 6618},
-    {NM(startupProbe), &type_core_v1_Probe, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 6663},
-    {NM(lifecycle), &type_core_v1_Lifecycle, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 6714},
-    {NM(terminationMessagePath), &type_string, &plain, 13, FIELD_OMITEMPTY, 6762},
-    {NM(terminationMessagePolicy), &type_core_v1_TerminationMessagePolicy, &plain, 20, FIELD_OMITEMPTY, 6823},
-    {NM(imagePullPolicy), &type_core_v1_PullPolicy, &plain, 14, FIELD_OMITEMPTY, 6898},
-    {NM(securityContext), &type_core_v1_SecurityContext, &plain, 15, FIELD_OMITEMPTY | FIELD_POINTER, 6966},
-    {NM(stdin), &type_bool, &plain, 16, FIELD_OMITEMPTY, 7021},
-    {NM(stdinOnce), &type_bool, &plain, 17, FIELD_OMITEMPTY, 7046},
-    {NM(tty), &type_bool, &plain, 18, FIELD_OMITEMPTY, 7091},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 11160},
+    {NM(image), &type_string, &plain, 2, FIELD_OMITEMPTY, 11201},
+    {NM(command), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 11218},
+    {NM(args), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 11296},
+    {NM(workingDir), &type_string, &plain, 5, FIELD_OMITEMPTY, 11364},
+    {NM(ports), &type_list_core_v1_ContainerPort, &extra_14, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 11412},
+    {NM(envFrom), &type_list_core_v1_EnvFromSource, &plain, 19, FIELD_OMITEMPTY | FIELD_ATOMIC, 11473},
+    {NM(env), &type_list_core_v1_EnvVar, &extra_15, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 11535},
+    {NM(resources), &type_core_v1_ResourceRequirements, &plain, 8, FIELD_OMITEMPTY, 11557},
+    {NM(resizePolicy), &type_list_core_v1_ContainerResizePolicy, &plain, 23, FIELD_OMITEMPTY | FIELD_ATOMIC, 11598},
+    {NM(restartPolicy), &type_core_v1_ContainerRestartPolicy, &plain, 24, FIELD_OMITEMPTY | FIELD_POINTER, 11648},
+    {NM(restartPolicyRules), &type_list_core_v1_ContainerRestartRule, &plain, 25, FIELD_OMITEMPTY | FIELD_ATOMIC, 11710},
+    {NM(volumeMounts), &type_list_core_v1_VolumeMount, &extra_16, 9, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 11764},
+    {NM(volumeDevices), &type_list_core_v1_VolumeDevice, &extra_17, 21, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 11801},
+    {NM(livenessProbe), &type_core_v1_Probe, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 11841},
+    {NM(readinessProbe), &type_core_v1_Probe, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 11878},
+    {NM(startupProbe), &type_core_v1_Probe, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 11923},
+    {NM(lifecycle), &type_core_v1_Lifecycle, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 11974},
+    {NM(terminationMessagePath), &type_string, &plain, 13, FIELD_OMITEMPTY, 12022},
+    {NM(terminationMessagePolicy), &type_core_v1_TerminationMessagePolicy, &plain, 20, FIELD_OMITEMPTY, 12083},
+    {NM(imagePullPolicy), &type_core_v1_PullPolicy, &plain, 14, FIELD_OMITEMPTY, 12158},
+    {NM(securityContext), &type_core_v1_SecurityContext, &plain, 15, FIELD_OMITEMPTY | FIELD_POINTER, 12226},
+    {NM(stdin), &type_bool, &plain, 16, FIELD_OMITEMPTY, 12281},
+    {NM(stdinOnce), &type_bool, &plain, 17, FIELD_OMITEMPTY, 12306},
+    {NM(tty), &type_bool, &plain, 18, FIELD_OMITEMPTY, 12351},
 };
 static const struct field fields_core_v1_ProbeHandler[] = {
-    {NM(exec), &type_core_v1_ExecAction, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 7159},
-    {NM(httpGet), &type_core_v1_HTTPGetAction, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 7200},
-    {NM(tcpSocket), &type_core_v1_TCPSocketAction, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 7236},
-    {NM(grpc), &type_core_v1_GRPCAction, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 5009},
+    {NM(exec), &type_core_v1_ExecAction, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 12419},
+    {NM(httpGet), &type_core_v1_HTTPGetAction, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 12460},
+    {NM(tcpSocket), &type_core_v1_TCPSocketAction, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 12496},
+    {NM(grpc), &type_core_v1_GRPCAction, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 10269},
 };
 static const struct field fields_core_v1_LifecycleHandler[] = {
-    {NM(exec), &type_core_v1_ExecAction, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 7299},
-    {NM(httpGet), &type_core_v1_HTTPGetAction, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 4926},
-    {NM(tcpSocket), &type_core_v1_TCPSocketAction, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 7319},
-    {NM(sleep), &type_core_v1_SleepAction, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 7357},
+    {NM(exec), &type_core_v1_ExecAction, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 12559},
+    {NM(httpGet), &type_core_v1_HTTPGetAction, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 10186},
+    {NM(tcpSocket), &type_core_v1_TCPSocketAction, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 12579},
+    {NM(sleep), &type_core_v1_SleepAction, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 12617},
 };
 static const struct field fields_core_v1_Lifecycle[] = {
-    {NM(postStart), &type_core_v1_LifecycleHandler, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 7412},
-    {NM(preStop), &type_core_v1_LifecycleHandler, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 7483},
-    {NM(stopSignal), &type_core_v1_Signal, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 7539},
+    {NM(postStart), &type_core_v1_LifecycleHandler, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 12672},
+    {NM(preStop), &type_core_v1_LifecycleHandler, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 12743},
+    {NM(stopSignal), &type_core_v1_Signal, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 12799},
 };
 static const struct field fields_core_v1_ContainerStateWaiting[] = {
-    {NM(reason), &type_string, &plain, 1, FIELD_OMITEMPTY, 7661},
-    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 7724},
+    {NM(reason), &type_string, &plain, 1, FIELD_OMITEMPTY, 12921},
+    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 3408},
 };
 static const struct field fields_core_v1_ContainerStateRunning[] = {
-    {NM(startedAt), &type_Time, &plain, 1, FIELD_OMITEMPTY, 7777},
+    {NM(startedAt), &type_Time, &plain, 1, FIELD_OMITEMPTY, 13018},
 };
 static const struct field fields_core_v1_ContainerStateTerminated[] = {
-    {NM(exitCode), &type_int32, &plain, 1, FIELD_REQUIRED, 7810},
-    {NM(signal), &type_int32, &plain, 2, FIELD_OMITEMPTY, 7864},
-    {NM(reason), &type_string, &plain, 3, FIELD_OMITEMPTY, 7889},
-    {NM(message), &type_string, &plain, 4, FIELD_OMITEMPTY, 7930},
-    {NM(startedAt), &type_Time, &plain, 5, FIELD_OMITEMPTY, 7945},
-    {NM(finishedAt), &type_Time, &plain, 6, FIELD_OMITEMPTY, 7959},
-    {NM(containerID), &type_string, &plain, 7, FIELD_OMITEMPTY, 7973},
+    {NM(exitCode), &type_int32, &plain, 1, FIELD_REQUIRED, 13051},
+    {NM(signal), &type_int32, &plain, 2, FIELD_OMITEMPTY, 13105},
+    {NM(reason), &type_string, &plain, 3, FIELD_OMITEMPTY, 13130},
+    {NM(message), &type_string, &plain, 4, FIELD_OMITEMPTY, 13171},
+    {NM(startedAt), &type_Time, &plain, 5, FIELD_OMITEMPTY, 13186},
+    {NM(finishedAt), &type_Time, &plain, 6, FIELD_OMITEMPTY, 13200},
+    {NM(containerID), &type_string, &plain, 7, FIELD_OMITEMPTY, 13214},
 };
 static const struct field fields_core_v1_ContainerState[] = {
-    {NM(waiting), &type_core_v1_ContainerStateWaiting, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 8013},
-    {NM(running), &type_core_v1_ContainerStateRunning, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 8033},
-    {NM(terminated), &type_core_v1_ContainerStateTerminated, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 8041},
+    {NM(waiting), &type_core_v1_ContainerStateWaiting, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 13254},
+    {NM(running), &type_core_v1_ContainerStateRunning, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 13274},
+    {NM(terminated), &type_core_v1_ContainerStateTerminated, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 13282},
 };
 static const struct field fields_core_v1_ContainerStatus[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 8096},
-    {NM(state), &type_core_v1_ContainerState, &plain, 2, FIELD_OMITEMPTY, 8118},
-    {NM(lastState), &type_core_v1_ContainerState, &plain, 3, FIELD_OMITEMPTY, 8135},
-    {NM(ready), &type_bool, &plain, 4, FIELD_REQUIRED, 8158},
-    {NM(restartCount), &type_int32, &plain, 5, FIELD_REQUIRED, 8185},
-    {NM(image), &type_string, &plain, 6, FIELD_REQUIRED, 8216},
-    {NM(imageID), &type_string, &plain, 7, FIELD_REQUIRED, 8243},
-    {NM(containerID), &type_string, &plain, 8, FIELD_OMITEMPTY, 7973},
-    {NM(started), &type_bool, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 8272},
-    {NM(allocatedResources), &type_map_Quantity, &plain, 10, FIELD_OMITEMPTY, 8324},
-    {NM(resources), &type_core_v1_ResourceRequirements, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 8359},
-    {NM(volumeMounts), &type_list_core_v1_VolumeMountStatus, &extra_16, 12, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 8381},
-    {NM(user), &type_core_v1_ContainerUser, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 8392},
-    {NM(allocatedResourcesStatus), &type_list_core_v1_ResourceStatus, &extra_15, 14, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 8422},
-    {NM(stopSignal), &type_core_v1_Signal, &plain, 15, FIELD_OMITEMPTY | FIELD_POINTER, 8442},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 13337},
+    {NM(state), &type_core_v1_ContainerState, &plain, 2, FIELD_OMITEMPTY, 13359},
+    {NM(lastState), &type_core_v1_ContainerState, &plain, 3, FIELD_OMITEMPTY, 13376},
+    {NM(ready), &type_bool, &plain, 4, FIELD_REQUIRED, 13399},
+    {NM(restartCount), &type_int32, &plain, 5, FIELD_REQUIRED, 13426},
+    {NM(image), &type_string, &plain, 6, FIELD_REQUIRED, 13457},
+    {NM(imageID), &type_string, &plain, 7, FIELD_REQUIRED, 13484},
+    {NM(containerID), &type_string, &plain, 8, FIELD_OMITEMPTY, 13214},
+    {NM(started), &type_bool, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 13513},
+    {NM(allocatedResources), &type_map_Quantity, &plain, 10, FIELD_OMITEMPTY, 13565},
+    {NM(resources), &type_core_v1_ResourceRequirements, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 13600},
+    {NM(volumeMounts), &type_list_core_v1_VolumeMountStatus, &extra_16, 12, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 13622},
+    {NM(user), &type_core_v1_ContainerUser, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 13633},
+    {NM(allocatedResourcesStatus), &type_list_core_v1_ResourceStatus, &extra_15, 14, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 13663},
+    {NM(stopSignal), &type_core_v1_Signal, &plain, 15, FIELD_OMITEMPTY | FIELD_POINTER, 13683},
 };
 static const struct field fields_core_v1_ResourceStatus[] = {
-    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 8500},
-    {NM(resources), &type_list_core_v1_ResourceHealth, &extra_18, 2, FIELD_OMITEMPTY | FIELD_LIST_MAP, 8513},
+    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 13741},
+    {NM(resources), &type_list_core_v1_ResourceHealth, &extra_18, 2, FIELD_OMITEMPTY | FIELD_LIST_MAP, 13754},
 };
 static const struct field fields_core_v1_ResourceHealth[] = {
-    {NM(resourceID), &type_core_v1_ResourceID, &plain, 1, FIELD_REQUIRED, 8556},
-    {NM(health), &type_core_v1_ResourceHealthStatus, &plain, 2, FIELD_OMITEMPTY, 8567},
-    {NM(message), &type_string, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 8597},
+    {NM(resourceID), &type_core_v1_ResourceID, &plain, 1, FIELD_REQUIRED, 13797},
+    {NM(health), &type_core_v1_ResourceHealthStatus, &plain, 2, FIELD_OMITEMPTY, 13808},
+    {NM(message), &type_string, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 13838},
 };
 static const struct field fields_core_v1_ContainerUser[] = {
-    {NM(linux), &type_core_v1_LinuxContainerUser, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 8633},
+    {NM(linux), &type_core_v1_LinuxContainerUser, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 13874},
 };
 static const struct field fields_core_v1_LinuxContainerUser[] = {
-    {NM(uid), &type_int64, &plain, 1, FIELD_REQUIRED, 8666},
-    {NM(gid), &type_int64, &plain, 2, FIELD_REQUIRED, 8678},
-    {NM(supplementalGroups), &type_list_int64, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 8691},
+    {NM(uid), &type_int64, &plain, 1, FIELD_REQUIRED, 13907},
+    {NM(gid), &type_int64, &plain, 2, FIELD_REQUIRED, 13919},
+    {NM(supplementalGroups), &type_list_int64, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 13932},
 };
 static const struct field fields_core_v1_PodCondition[] = {
-    {NM(type), &type_core_v1_PodConditionType, &plain, 1, FIELD_REQUIRED, 8735},
-    {NM(observedGeneration), &type_int64, &plain, 7, FIELD_OMITEMPTY, 8748},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
-    {NM(lastProbeTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 8805},
-    {NM(lastTransitionTime), &type_Time, &plain, 4, FIELD_OMITEMPTY, 8832},
-    {NM(reason), &type_string, &plain, 5, FIELD_OMITEMPTY, 8857},
-    {NM(message), &type_string, &plain, 6, FIELD_OMITEMPTY, 7724},
+    {NM(type), &type_core_v1_PodConditionType, &plain, 1, FIELD_REQUIRED, 13976},
+    {NM(observedGeneration), &type_int64, &plain, 7, FIELD_OMITEMPTY, 13989},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 3316},
+    {NM(lastProbeTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 3339},
+    {NM(lastTransitionTime), &type_Time, &plain, 4, FIELD_OMITEMPTY, 3366},
+    {NM(reason), &type_string, &plain, 5, FIELD_OMITEMPTY, 3391},
+    {NM(message), &type_string, &plain, 6, FIELD_OMITEMPTY, 3408},
 };
 static const struct field fields_core_v1_VolumeMountStatus[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 3621},
-    {NM(mountPath), &type_string, &plain, 2, FIELD_REQUIRED, 3736},
-    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 8902},
-    {NM(recursiveReadOnly), &type_core_v1_RecursiveReadOnlyMode, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 8926},
-    {NM(volumeStatus), &type_core_v1_VolumeStatus, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 8965},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 8881},
+    {NM(mountPath), &type_string, &plain, 2, FIELD_REQUIRED, 8996},
+    {NM(readOnly), &type_bool, &plain, 3, FIELD_OMITEMPTY, 14051},
+    {NM(recursiveReadOnly), &type_core_v1_RecursiveReadOnlyMode, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 14075},
+    {NM(volumeStatus), &type_core_v1_VolumeStatus, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 14114},
 };
 static const struct field fields_core_v1_VolumeStatus[] = {
-    {NM(image), &type_core_v1_ImageVolumeStatus, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 9010},
+    {NM(image), &type_core_v1_ImageVolumeStatus, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 14159},
 };
 static const struct field fields_core_v1_ImageVolumeStatus[] = {
-    {NM(imageRef), &type_string, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 9049},
+    {NM(imageRef), &type_string, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 14198},
 };
 static const struct field fields_core_v1_ContainerRestartRule[] = {
-    {NM(action), &type_core_v1_ContainerRestartRuleAction, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 9097},
-    {NM(exitCodes), &type_core_v1_ContainerRestartRuleOnExitCodes, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 9129},
+    {NM(action), &type_core_v1_ContainerRestartRuleAction, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 14246},
+    {NM(exitCodes), &type_core_v1_ContainerRestartRuleOnExitCodes, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 14278},
 };
 static const struct field fields_core_v1_ContainerRestartRuleOnExitCodes[] = {
-    {NM(operator), &type_core_v1_ContainerRestartRuleOnExitCodesOperator, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 9208},
-    {NM(values), &type_list_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_LIST_SET, 9220},
+    {NM(operator), &type_core_v1_ContainerRestartRuleOnExitCodesOperator, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 14357},
+    {NM(values), &type_list_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_LIST_SET, 14369},
 };
 static const struct field fields_core_v1_NodeSelector[] = {
-    {NM(nodeSelectorTerms), &type_list_core_v1_NodeSelectorTerm, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 9241},
+    {NM(nodeSelectorTerms), &type_list_core_v1_NodeSelectorTerm, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 14390},
 };
 static const struct field fields_core_v1_NodeSelectorTerm[] = {
-    {NM(matchExpressions), &type_list_core_v1_NodeSelectorRequirement, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 9296},
-    {NM(matchFields), &type_list_core_v1_NodeSelectorRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 9306},
+    {NM(matchExpressions), &type_list_core_v1_NodeSelectorRequirement, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 14445},
+    {NM(matchFields), &type_list_core_v1_NodeSelectorRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 14455},
 };
 static const struct field fields_core_v1_NodeSelectorRequirement[] = {
-    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 9366},
-    {NM(operator), &type_core_v1_NodeSelectorOperator, &plain, 2, FIELD_REQUIRED, 9385},
-    {NM(values), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 9427},
+    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 14515},
+    {NM(operator), &type_core_v1_NodeSelectorOperator, &plain, 2, FIELD_REQUIRED, 14534},
+    {NM(values), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 14576},
 };
 static const struct field fields_core_v1_TopologySelectorTerm[] = {
-    {NM(matchLabelExpressions), &type_list_core_v1_TopologySelectorLabelRequirement, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(matchLabelExpressions), &type_list_core_v1_TopologySelectorLabelRequirement, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 14667},
 };
 static const struct field fields_core_v1_TopologySelectorLabelRequirement[] = {
-    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(values), &type_list_string, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 0},
+    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 14756},
+    {NM(values), &type_list_string, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 14766},
 };
 static const struct field fields_core_v1_Affinity[] = {
-    {NM(nodeAffinity), &type_core_v1_NodeAffinity, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 9518},
-    {NM(podAffinity), &type_core_v1_PodAffinity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 9541},
-    {NM(podAntiAffinity), &type_core_v1_PodAntiAffinity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 9557},
+    {NM(nodeAffinity), &type_core_v1_NodeAffinity, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 14841},
+    {NM(podAffinity), &type_core_v1_PodAffinity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 14864},
+    {NM(podAntiAffinity), &type_core_v1_PodAntiAffinity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 14880},
 };
 static const struct field fields_core_v1_PodAffinity[] = {
-    {NM(requiredDuringSchedulingIgnoredDuringExecution), &type_list_core_v1_PodAffinityTerm, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 9632},
-    {NM(preferredDuringSchedulingIgnoredDuringExecution), &type_list_core_v1_WeightedPodAffinityTerm, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 9642},
+    {NM(requiredDuringSchedulingIgnoredDuringExecution), &type_list_core_v1_PodAffinityTerm, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 14955},
+    {NM(preferredDuringSchedulingIgnoredDuringExecution), &type_list_core_v1_WeightedPodAffinityTerm, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 14965},
 };
 static const struct field fields_core_v1_PodAntiAffinity[] = {
-    {NM(requiredDuringSchedulingIgnoredDuringExecution), &type_list_core_v1_PodAffinityTerm, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 9632},
-    {NM(preferredDuringSchedulingIgnoredDuringExecution), &type_list_core_v1_WeightedPodAffinityTerm, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 9642},
+    {NM(requiredDuringSchedulingIgnoredDuringExecution), &type_list_core_v1_PodAffinityTerm, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 14955},
+    {NM(preferredDuringSchedulingIgnoredDuringExecution), &type_list_core_v1_WeightedPodAffinityTerm, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 14965},
 };
 static const struct field fields_core_v1_WeightedPodAffinityTerm[] = {
-    {NM(weight), &type_int32, &plain, 1, FIELD_REQUIRED, 9663},
-    {NM(podAffinityTerm), &type_core_v1_PodAffinityTerm, &plain, 2, FIELD_REQUIRED, 9672},
+    {NM(weight), &type_int32, &plain, 1, FIELD_REQUIRED, 14986},
+    {NM(podAffinityTerm), &type_core_v1_PodAffinityTerm, &plain, 2, FIELD_REQUIRED, 14995},
 };
 static const struct field fields_core_v1_PodAffinityTerm[] = {
-    {NM(labelSelector), &type_meta_v1_LabelSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 9710},
-    {NM(namespaces), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 9731},
-    {NM(topologyKey), &type_string, &plain, 3, FIELD_REQUIRED, 9811},
-    {NM(namespaceSelector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 9876},
-    {NM(matchLabelKeys), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 9918},
-    {NM(mismatchLabelKeys), &type_list_string, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 9962},
+    {NM(labelSelector), &type_meta_v1_LabelSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 15033},
+    {NM(namespaces), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 15054},
+    {NM(topologyKey), &type_string, &plain, 3, FIELD_REQUIRED, 15134},
+    {NM(namespaceSelector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 15199},
+    {NM(matchLabelKeys), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 15241},
+    {NM(mismatchLabelKeys), &type_list_string, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 15285},
 };
 static const struct field fields_core_v1_NodeAffinity[] = {
-    {NM(requiredDuringSchedulingIgnoredDuringExecution), &type_core_v1_NodeSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 10030},
-    {NM(preferredDuringSchedulingIgnoredDuringExecution), &type_list_core_v1_PreferredSchedulingTerm, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 10048},
+    {NM(requiredDuringSchedulingIgnoredDuringExecution), &type_core_v1_NodeSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 15353},
+    {NM(preferredDuringSchedulingIgnoredDuringExecution), &type_list_core_v1_PreferredSchedulingTerm, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 15371},
 };
 static const struct field fields_core_v1_PreferredSchedulingTerm[] = {
-    {NM(weight), &type_int32, &plain, 1, FIELD_REQUIRED, 9663},
-    {NM(preference), &type_core_v1_NodeSelectorTerm, &plain, 2, FIELD_REQUIRED, 10088},
+    {NM(weight), &type_int32, &plain, 1, FIELD_REQUIRED, 14986},
+    {NM(preference), &type_core_v1_NodeSelectorTerm, &plain, 2, FIELD_REQUIRED, 15411},
 };
 static const struct field fields_core_v1_Taint[] = {
-    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 10109},
-    {NM(value), &type_string, &plain, 2, FIELD_OMITEMPTY, 4750},
-    {NM(effect), &type_core_v1_TaintEffect, &plain, 3, FIELD_REQUIRED, 10117},
-    {NM(timeAdded), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 10192},
+    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 15432},
+    {NM(value), &type_string, &plain, 2, FIELD_OMITEMPTY, 10010},
+    {NM(effect), &type_core_v1_TaintEffect, &plain, 3, FIELD_REQUIRED, 15440},
+    {NM(timeAdded), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 15515},
 };
 static const struct field fields_core_v1_Toleration[] = {
-    {NM(key), &type_string, &plain, 1, FIELD_OMITEMPTY, 10261},
-    {NM(operator), &type_core_v1_TolerationOperator, &plain, 2, FIELD_OMITEMPTY, 10310},
-    {NM(value), &type_string, &plain, 3, FIELD_OMITEMPTY, 10347},
-    {NM(effect), &type_core_v1_TaintEffect, &plain, 4, FIELD_OMITEMPTY, 10377},
-    {NM(tolerationSeconds), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 10431},
+    {NM(key), &type_string, &plain, 1, FIELD_OMITEMPTY, 15584},
+    {NM(operator), &type_core_v1_TolerationOperator, &plain, 2, FIELD_OMITEMPTY, 15633},
+    {NM(value), &type_string, &plain, 3, FIELD_OMITEMPTY, 15670},
+    {NM(effect), &type_core_v1_TaintEffect, &plain, 4, FIELD_OMITEMPTY, 15700},
+    {NM(tolerationSeconds), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 15754},
 };
 static const struct field fields_core_v1_PodReadinessGate[] = {
-    {NM(conditionType), &type_core_v1_PodConditionType, &plain, 1, FIELD_REQUIRED, 10530},
+    {NM(conditionType), &type_core_v1_PodConditionType, &plain, 1, FIELD_REQUIRED, 15853},
 };
 static const struct field fields_core_v1_PodSpec[] = {
-    {NM(volumes), &type_list_core_v1_Volume, &extra_15, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_PATCH_RETAIN_KEYS | FIELD_LIST_MAP, 10610},
-    {NM(initContainers), &type_list_core_v1_Container, &extra_15, 20, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 10654},
-    {NM(containers), &type_list_core_v1_Container, &extra_15, 2, FIELD_REQUIRED | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 10769},
-    {NM(ephemeralContainers), &type_list_core_v1_EphemeralContainer, &extra_15, 34, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 10793},
-    {NM(restartPolicy), &type_core_v1_RestartPolicy, &plain, 3, FIELD_OMITEMPTY, 10877},
-    {NM(terminationGracePeriodSeconds), &type_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 10951},
-    {NM(activeDeadlineSeconds), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 11031},
-    {NM(dnsPolicy), &type_core_v1_DNSPolicy, &plain, 6, FIELD_OMITEMPTY, 11092},
-    {NM(nodeSelector), &type_map_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 11188},
-    {NM(serviceAccountName), &type_string, &plain, 8, FIELD_OMITEMPTY, 11219},
-    {NM(serviceAccount), &type_string, &plain, 9, FIELD_OMITEMPTY, 11270},
-    {NM(automountServiceAccountToken), &type_bool, &plain, 21, FIELD_OMITEMPTY | FIELD_POINTER, 11303},
-    {NM(nodeName), &type_string, &plain, 10, FIELD_OMITEMPTY, 11346},
-    {NM(hostNetwork), &type_bool, &plain, 11, FIELD_OMITEMPTY, 11396},
-    {NM(hostPID), &type_bool, &plain, 12, FIELD_OMITEMPTY, 11441},
-    {NM(hostIPC), &type_bool, &plain, 13, FIELD_OMITEMPTY, 11466},
-    {NM(shareProcessNamespace), &type_bool, &plain, 27, FIELD_OMITEMPTY | FIELD_POINTER, 11487},
-    {NM(securityContext), &type_core_v1_PodSecurityContext, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 11529},
-    {NM(imagePullSecrets), &type_list_core_v1_LocalObjectReference, &extra_15, 15, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 11574},
-    {NM(hostname), &type_string, &plain, 16, FIELD_OMITEMPTY, 11633},
-    {NM(subdomain), &type_string, &plain, 17, FIELD_OMITEMPTY, 11674},
-    {NM(affinity), &type_core_v1_Affinity, &plain, 18, FIELD_OMITEMPTY | FIELD_POINTER, 11747},
-    {NM(schedulerName), &type_string, &plain, 19, FIELD_OMITEMPTY, 11809},
-    {NM(tolerations), &type_list_core_v1_Toleration, &plain, 22, FIELD_OMITEMPTY | FIELD_ATOMIC, 11840},
-    {NM(hostAliases), &type_list_core_v1_HostAlias, &extra_19, 23, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 11886},
-    {NM(priorityClassName), &type_string, &plain, 24, FIELD_OMITEMPTY, 11923},
-    {NM(priority), &type_int32, &plain, 25, FIELD_OMITEMPTY | FIELD_POINTER, 11976},
-    {NM(dnsConfig), &type_core_v1_PodDNSConfig, &plain, 26, FIELD_OMITEMPTY | FIELD_POINTER, 12031},
-    {NM(readinessGates), &type_list_core_v1_PodReadinessGate, &plain, 28, FIELD_OMITEMPTY | FIELD_ATOMIC, 12098},
-    {NM(runtimeClassName), &type_string, &plain, 29, FIELD_OMITEMPTY | FIELD_POINTER, 12171},
-    {NM(enableServiceLinks), &type_bool, &plain, 30, FIELD_OMITEMPTY | FIELD_POINTER, 12208},
-    {NM(preemptionPolicy), &type_core_v1_PreemptionPolicy, &plain, 31, FIELD_OMITEMPTY | FIELD_POINTER, 12281},
-    {NM(overhead), &type_map_Quantity, &plain, 32, FIELD_OMITEMPTY, 12360},
-    {NM(topologySpreadConstraints), &type_list_core_v1_TopologySpreadConstraint, &extra_20, 33, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 12435},
-    {NM(setHostnameAsFQDN), &type_bool, &plain, 35, FIELD_OMITEMPTY | FIELD_POINTER, 12492},
-    {NM(os), &type_core_v1_PodOS, &plain, 36, FIELD_OMITEMPTY | FIELD_POINTER, 12540},
-    {NM(hostUsers), &type_bool, &plain, 37, FIELD_OMITEMPTY | FIELD_POINTER, 12581},
-    {NM(schedulingGates), &type_list_core_v1_PodSchedulingGate, &extra_15, 38, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 12633},
-    {NM(resourceClaims), &type_list_core_v1_PodResourceClaim, &extra_15, 39, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_PATCH_RETAIN_KEYS | FIELD_LIST_MAP, 12689},
-    {NM(resources), &type_core_v1_ResourceRequirements, &plain, 40, FIELD_OMITEMPTY | FIELD_POINTER, 12734},
-    {NM(hostnameOverride), &type_string, &plain, 41, FIELD_OMITEMPTY | FIELD_POINTER, 12763},
-    {NM(schedulingGroup), &type_core_v1_PodSchedulingGroup, &plain, 43, FIELD_OMITEMPTY | FIELD_POINTER, 12821},
+    {NM(volumes), &type_list_core_v1_Volume, &extra_15, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_PATCH_RETAIN_KEYS | FIELD_LIST_MAP, 15933},
+    {NM(initContainers), &type_list_core_v1_Container, &extra_15, 20, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 15977},
+    {NM(containers), &type_list_core_v1_Container, &extra_15, 2, FIELD_REQUIRED | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 16092},
+    {NM(ephemeralContainers), &type_list_core_v1_EphemeralContainer, &extra_15, 34, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 16116},
+    {NM(restartPolicy), &type_core_v1_RestartPolicy, &plain, 3, FIELD_OMITEMPTY, 16200},
+    {NM(terminationGracePeriodSeconds), &type_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 16274},
+    {NM(activeDeadlineSeconds), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 16354},
+    {NM(dnsPolicy), &type_core_v1_DNSPolicy, &plain, 6, FIELD_OMITEMPTY, 16415},
+    {NM(nodeSelector), &type_map_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 16511},
+    {NM(serviceAccountName), &type_string, &plain, 8, FIELD_OMITEMPTY, 16542},
+    {NM(serviceAccount), &type_string, &plain, 9, FIELD_OMITEMPTY, 16593},
+    {NM(automountServiceAccountToken), &type_bool, &plain, 21, FIELD_OMITEMPTY | FIELD_POINTER, 16626},
+    {NM(nodeName), &type_string, &plain, 10, FIELD_OMITEMPTY, 16669},
+    {NM(hostNetwork), &type_bool, &plain, 11, FIELD_OMITEMPTY, 16719},
+    {NM(hostPID), &type_bool, &plain, 12, FIELD_OMITEMPTY, 16764},
+    {NM(hostIPC), &type_bool, &plain, 13, FIELD_OMITEMPTY, 16789},
+    {NM(shareProcessNamespace), &type_bool, &plain, 27, FIELD_OMITEMPTY | FIELD_POINTER, 16810},
+    {NM(securityContext), &type_core_v1_PodSecurityContext, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 16852},
+    {NM(imagePullSecrets), &type_list_core_v1_LocalObjectReference, &extra_15, 15, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 16897},
+    {NM(hostname), &type_string, &plain, 16, FIELD_OMITEMPTY, 16956},
+    {NM(subdomain), &type_string, &plain, 17, FIELD_OMITEMPTY, 16997},
+    {NM(affinity), &type_core_v1_Affinity, &plain, 18, FIELD_OMITEMPTY | FIELD_POINTER, 17070},
+    {NM(schedulerName), &type_string, &plain, 19, FIELD_OMITEMPTY, 17132},
+    {NM(tolerations), &type_list_core_v1_Toleration, &plain, 22, FIELD_OMITEMPTY | FIELD_ATOMIC, 17163},
+    {NM(hostAliases), &type_list_core_v1_HostAlias, &extra_19, 23, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 17209},
+    {NM(priorityClassName), &type_string, &plain, 24, FIELD_OMITEMPTY, 17246},
+    {NM(priority), &type_int32, &plain, 25, FIELD_OMITEMPTY | FIELD_POINTER, 17299},
+    {NM(dnsConfig), &type_core_v1_PodDNSConfig, &plain, 26, FIELD_OMITEMPTY | FIELD_POINTER, 17354},
+    {NM(readinessGates), &type_list_core_v1_PodReadinessGate, &plain, 28, FIELD_OMITEMPTY | FIELD_ATOMIC, 17421},
+    {NM(runtimeClassName), &type_string, &plain, 29, FIELD_OMITEMPTY | FIELD_POINTER, 17494},
+    {NM(enableServiceLinks), &type_bool, &plain, 30, FIELD_OMITEMPTY | FIELD_POINTER, 17531},
+    {NM(preemptionPolicy), &type_core_v1_PreemptionPolicy, &plain, 31, FIELD_OMITEMPTY | FIELD_POINTER, 17604},
+    {NM(overhead), &type_map_Quantity, &plain, 32, FIELD_OMITEMPTY, 17683},
+    {NM(topologySpreadConstraints), &type_list_core_v1_TopologySpreadConstraint, &extra_20, 33, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 17758},
+    {NM(setHostnameAsFQDN), &type_bool, &plain, 35, FIELD_OMITEMPTY | FIELD_POINTER, 17815},
+    {NM(os), &type_core_v1_PodOS, &plain, 36, FIELD_OMITEMPTY | FIELD_POINTER, 17863},
+    {NM(hostUsers), &type_bool, &plain, 37, FIELD_OMITEMPTY | FIELD_POINTER, 17904},
+    {NM(schedulingGates), &type_list_core_v1_PodSchedulingGate, &extra_15, 38, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 17956},
+    {NM(resourceClaims), &type_list_core_v1_PodResourceClaim, &extra_15, 39, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_PATCH_RETAIN_KEYS | FIELD_LIST_MAP, 18012},
+    {NM(resources), &type_core_v1_ResourceRequirements, &plain, 40, FIELD_OMITEMPTY | FIELD_POINTER, 18057},
+    {NM(hostnameOverride), &type_string, &plain, 41, FIELD_OMITEMPTY | FIELD_POINTER, 18086},
+    {NM(schedulingGroup), &type_core_v1_PodSchedulingGroup, &plain, 43, FIELD_OMITEMPTY | FIELD_POINTER, 18144},
 };
 static const struct field fields_core_v1_PodResourceClaim[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 12888},
-    {NM(resourceClaimName), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 12913},
-    {NM(resourceClaimTemplateName), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 12935},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 18211},
+    {NM(resourceClaimName), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 18236},
+    {NM(resourceClaimTemplateName), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 18258},
 };
 static const struct field fields_core_v1_PodResourceClaimStatus[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 5820},
-    {NM(resourceClaimName), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 13004},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 11080},
+    {NM(resourceClaimName), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 18327},
 };
 static const struct field fields_core_v1_PodExtendedResourceClaimStatus[] = {
-    {NM(requestMappings), &type_list_core_v1_ContainerExtendedResourceRequest, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 13045},
-    {NM(resourceClaimName), &type_string, &plain, 2, FIELD_REQUIRED, 13082},
+    {NM(requestMappings), &type_list_core_v1_ContainerExtendedResourceRequest, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 18368},
+    {NM(resourceClaimName), &type_string, &plain, 2, FIELD_REQUIRED, 18405},
 };
 static const struct field fields_core_v1_ContainerExtendedResourceRequest[] = {
-    {NM(containerName), &type_string, &plain, 1, FIELD_REQUIRED, 13137},
-    {NM(resourceName), &type_string, &plain, 2, FIELD_REQUIRED, 8500},
-    {NM(requestName), &type_string, &plain, 3, FIELD_REQUIRED, 13151},
+    {NM(containerName), &type_string, &plain, 1, FIELD_REQUIRED, 18460},
+    {NM(resourceName), &type_string, &plain, 2, FIELD_REQUIRED, 13741},
+    {NM(requestName), &type_string, &plain, 3, FIELD_REQUIRED, 18474},
 };
 static const struct field fields_core_v1_PodOS[] = {
-    {NM(name), &type_core_v1_OSName, &plain, 1, FIELD_REQUIRED, 13228},
+    {NM(name), &type_core_v1_OSName, &plain, 1, FIELD_REQUIRED, 18551},
 };
 static const struct field fields_core_v1_PodSchedulingGate[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 1550},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 3048},
 };
 static const struct field fields_core_v1_PodSchedulingGroup[] = {
-    {NM(podGroupName), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 13332},
+    {NM(podGroupName), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 18655},
 };
 static const struct field fields_core_v1_TopologySpreadConstraint[] = {
-    {NM(maxSkew), &type_int32, &plain, 1, FIELD_REQUIRED, 13387},
-    {NM(topologyKey), &type_string, &plain, 2, FIELD_REQUIRED, 13426},
-    {NM(whenUnsatisfiable), &type_core_v1_UnsatisfiableConstraintAction, &plain, 3, FIELD_REQUIRED, 13471},
-    {NM(labelSelector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 13503},
-    {NM(minDomains), &type_int32, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 13526},
-    {NM(nodeAffinityPolicy), &type_core_v1_NodeInclusionPolicy, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 13580},
-    {NM(nodeTaintsPolicy), &type_core_v1_NodeInclusionPolicy, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 13644},
-    {NM(matchLabelKeys), &type_list_string, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 13689},
+    {NM(maxSkew), &type_int32, &plain, 1, FIELD_REQUIRED, 18710},
+    {NM(topologyKey), &type_string, &plain, 2, FIELD_REQUIRED, 18749},
+    {NM(whenUnsatisfiable), &type_core_v1_UnsatisfiableConstraintAction, &plain, 3, FIELD_REQUIRED, 18794},
+    {NM(labelSelector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 18826},
+    {NM(minDomains), &type_int32, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 18849},
+    {NM(nodeAffinityPolicy), &type_core_v1_NodeInclusionPolicy, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 18903},
+    {NM(nodeTaintsPolicy), &type_core_v1_NodeInclusionPolicy, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 18967},
+    {NM(matchLabelKeys), &type_list_string, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 19012},
 };
 static const struct field fields_core_v1_HostAlias[] = {
-    {NM(ip), &type_string, &plain, 1, FIELD_REQUIRED, 13769},
-    {NM(hostnames), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 13781},
+    {NM(ip), &type_string, &plain, 1, FIELD_REQUIRED, 19092},
+    {NM(hostnames), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 19104},
 };
 static const struct field fields_core_v1_PodSecurityContext[] = {
-    {NM(seLinuxOptions), &type_core_v1_SELinuxOptions, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 13812},
-    {NM(windowsOptions), &type_core_v1_WindowsSecurityContextOptions, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 13826},
-    {NM(runAsUser), &type_int64, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 13854},
-    {NM(runAsGroup), &type_int64, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 13883},
-    {NM(runAsNonRoot), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 13913},
-    {NM(supplementalGroups), &type_list_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 13945},
-    {NM(supplementalGroupsPolicy), &type_core_v1_SupplementalGroupsPolicy, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 13977},
-    {NM(fsGroup), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 14041},
-    {NM(sysctls), &type_list_core_v1_Sysctl, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 14069},
-    {NM(fsGroupChangePolicy), &type_core_v1_PodFSGroupChangePolicy, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 14096},
-    {NM(seccompProfile), &type_core_v1_SeccompProfile, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 14176},
-    {NM(appArmorProfile), &type_core_v1_AppArmorProfile, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 14207},
-    {NM(seLinuxChangePolicy), &type_core_v1_PodSELinuxChangePolicy, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 14238},
+    {NM(seLinuxOptions), &type_core_v1_SELinuxOptions, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 19135},
+    {NM(windowsOptions), &type_core_v1_WindowsSecurityContextOptions, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 19149},
+    {NM(runAsUser), &type_int64, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 19177},
+    {NM(runAsGroup), &type_int64, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 19206},
+    {NM(runAsNonRoot), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 19236},
+    {NM(supplementalGroups), &type_list_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 19268},
+    {NM(supplementalGroupsPolicy), &type_core_v1_SupplementalGroupsPolicy, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 19300},
+    {NM(fsGroup), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 19364},
+    {NM(sysctls), &type_list_core_v1_Sysctl, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 19392},
+    {NM(fsGroupChangePolicy), &type_core_v1_PodFSGroupChangePolicy, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 19419},
+    {NM(seccompProfile), &type_core_v1_SeccompProfile, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 19499},
+    {NM(appArmorProfile), &type_core_v1_AppArmorProfile, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 19530},
+    {NM(seLinuxChangePolicy), &type_core_v1_PodSELinuxChangePolicy, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 19561},
 };
 static const struct field fields_core_v1_SeccompProfile[] = {
-    {NM(type), &type_core_v1_SeccompProfileType, &plain, 1, FIELD_REQUIRED, 14344},
-    {NM(localhostProfile), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 14384},
+    {NM(type), &type_core_v1_SeccompProfileType, &plain, 1, FIELD_REQUIRED, 19667},
+    {NM(localhostProfile), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 19707},
 };
 static const struct field fields_core_v1_AppArmorProfile[] = {
-    {NM(type), &type_core_v1_AppArmorProfileType, &plain, 1, FIELD_REQUIRED, 14344},
-    {NM(localhostProfile), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 14440},
+    {NM(type), &type_core_v1_AppArmorProfileType, &plain, 1, FIELD_REQUIRED, 19667},
+    {NM(localhostProfile), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 19763},
 };
 static const struct field fields_core_v1_PodDNSConfig[] = {
-    {NM(nameservers), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 14492},
-    {NM(searches), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 14513},
-    {NM(options), &type_list_core_v1_PodDNSConfigOption, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 14528},
+    {NM(nameservers), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 19815},
+    {NM(searches), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 19836},
+    {NM(options), &type_list_core_v1_PodDNSConfigOption, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 19851},
 };
 static const struct field fields_core_v1_PodDNSConfigOption[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 1550},
-    {NM(value), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 4750},
+    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 3048},
+    {NM(value), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 10010},
 };
 static const struct field fields_core_v1_PodIP[] = {
-    {NM(ip), &type_string, &plain, 1, FIELD_REQUIRED, 13769},
+    {NM(ip), &type_string, &plain, 1, FIELD_REQUIRED, 19092},
 };
 static const struct field fields_core_v1_HostIP[] = {
-    {NM(ip), &type_string, &plain, 1, FIELD_REQUIRED, 13769},
+    {NM(ip), &type_string, &plain, 1, FIELD_REQUIRED, 19092},
 };
 static const struct field fields_core_v1_EphemeralContainerCommon[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 5900},
-    {NM(image), &type_string, &plain, 2, FIELD_OMITEMPTY, 5941},
-    {NM(command), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 5958},
-    {NM(args), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 6036},
-    {NM(workingDir), &type_string, &plain, 5, FIELD_OMITEMPTY, 6104},
-    {NM(ports), &type_list_core_v1_ContainerPort, &extra_14, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6152},
-    {NM(envFrom), &type_list_core_v1_EnvFromSource, &plain, 19, FIELD_OMITEMPTY | FIELD_ATOMIC, 6213},
-    {NM(env), &type_list_core_v1_EnvVar, &extra_15, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6275},
-    {NM(resources), &type_core_v1_ResourceRequirements, &plain, 8, FIELD_OMITEMPTY, 6297},
-    {NM(resizePolicy), &type_list_core_v1_ContainerResizePolicy, &plain, 23, FIELD_OMITEMPTY | FIELD_ATOMIC, 6338},
-    {NM(restartPolicy), &type_core_v1_ContainerRestartPolicy, &plain, 24, FIELD_OMITEMPTY | FIELD_POINTER, 6388},
-    {NM(restartPolicyRules), &type_list_core_v1_ContainerRestartRule, &plain, 25, FIELD_OMITEMPTY | FIELD_ATOMIC, 6450},
-    {NM(volumeMounts), &type_list_core_v1_VolumeMount, &extra_16, 9, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6504},
-    {NM(volumeDevices), &type_list_core_v1_VolumeDevice, &extra_17, 21, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 6541},
-    {NM(livenessProbe), &type_core_v1_Probe, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 6581},
-    {NM(readinessProbe), &type_core_v1_Probe, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 6618},
-    {NM(startupProbe), &type_core_v1_Probe, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 6663},
-    {NM(lifecycle), &type_core_v1_Lifecycle, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 6714},
-    {NM(terminationMessagePath), &type_string, &plain, 13, FIELD_OMITEMPTY, 6762},
-    {NM(terminationMessagePolicy), &type_core_v1_TerminationMessagePolicy, &plain, 20, FIELD_OMITEMPTY, 6823},
-    {NM(imagePullPolicy), &type_core_v1_PullPolicy, &plain, 14, FIELD_OMITEMPTY, 6898},
-    {NM(securityContext), &type_core_v1_SecurityContext, &plain, 15, FIELD_OMITEMPTY | FIELD_POINTER, 6966},
-    {NM(stdin), &type_bool, &plain, 16, FIELD_OMITEMPTY, 7021},
-    {NM(stdinOnce), &type_bool, &plain, 17, FIELD_OMITEMPTY, 7046},
-    {NM(tty), &type_bool, &plain, 18, FIELD_OMITEMPTY, 7091},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 11160},
+    {NM(image), &type_string, &plain, 2, FIELD_OMITEMPTY, 11201},
+    {NM(command), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 11218},
+    {NM(args), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 11296},
+    {NM(workingDir), &type_string, &plain, 5, FIELD_OMITEMPTY, 11364},
+    {NM(ports), &type_list_core_v1_ContainerPort, &extra_14, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 11412},
+    {NM(envFrom), &type_list_core_v1_EnvFromSource, &plain, 19, FIELD_OMITEMPTY | FIELD_ATOMIC, 11473},
+    {NM(env), &type_list_core_v1_EnvVar, &extra_15, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 11535},
+    {NM(resources), &type_core_v1_ResourceRequirements, &plain, 8, FIELD_OMITEMPTY, 11557},
+    {NM(resizePolicy), &type_list_core_v1_ContainerResizePolicy, &plain, 23, FIELD_OMITEMPTY | FIELD_ATOMIC, 11598},
+    {NM(restartPolicy), &type_core_v1_ContainerRestartPolicy, &plain, 24, FIELD_OMITEMPTY | FIELD_POINTER, 11648},
+    {NM(restartPolicyRules), &type_list_core_v1_ContainerRestartRule, &plain, 25, FIELD_OMITEMPTY | FIELD_ATOMIC, 11710},
+    {NM(volumeMounts), &type_list_core_v1_VolumeMount, &extra_16, 9, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 11764},
+    {NM(volumeDevices), &type_list_core_v1_VolumeDevice, &extra_17, 21, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 11801},
+    {NM(livenessProbe), &type_core_v1_Probe, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 11841},
+    {NM(readinessProbe), &type_core_v1_Probe, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 11878},
+    {NM(startupProbe), &type_core_v1_Probe, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 11923},
+    {NM(lifecycle), &type_core_v1_Lifecycle, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 11974},
+    {NM(terminationMessagePath), &type_string, &plain, 13, FIELD_OMITEMPTY, 12022},
+    {NM(terminationMessagePolicy), &type_core_v1_TerminationMessagePolicy, &plain, 20, FIELD_OMITEMPTY, 12083},
+    {NM(imagePullPolicy), &type_core_v1_PullPolicy, &plain, 14, FIELD_OMITEMPTY, 12158},
+    {NM(securityContext), &type_core_v1_SecurityContext, &plain, 15, FIELD_OMITEMPTY | FIELD_POINTER, 12226},
+    {NM(stdin), &type_bool, &plain, 16, FIELD_OMITEMPTY, 12281},
+    {NM(stdinOnce), &type_bool, &plain, 17, FIELD_OMITEMPTY, 12306},
+    {NM(tty), &type_bool, &plain, 18, FIELD_OMITEMPTY, 12351},
 };
 static const struct field fields_core_v1_EphemeralContainer[] = {
     {NM(EphemeralContainerCommon), &type_core_v1_EphemeralContainerCommon, &plain, 1, FIELD_INLINE, 0},
-    {NM(targetContainerName), &type_string, &plain, 2, FIELD_OMITEMPTY, 14679},
+    {NM(targetContainerName), &type_string, &plain, 2, FIELD_OMITEMPTY, 20033},
 };
 static const struct field fields_core_v1_PodStatus[] = {
-    {NM(observedGeneration), &type_int64, &plain, 17, FIELD_OMITEMPTY, 14768},
-    {NM(phase), &type_core_v1_PodPhase, &plain, 1, FIELD_OMITEMPTY, 14810},
-    {NM(conditions), &type_list_core_v1_PodCondition, &extra_0, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 14857},
-    {NM(message), &type_string, &plain, 3, FIELD_OMITEMPTY, 14938},
-    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 14977},
-    {NM(nominatedNodeName), &type_string, &plain, 11, FIELD_OMITEMPTY, 15011},
-    {NM(hostIP), &type_string, &plain, 5, FIELD_OMITEMPTY, 15060},
-    {NM(hostIPs), &type_list_core_v1_HostIP, &extra_21, 16, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_ATOMIC, 15080},
-    {NM(podIP), &type_string, &plain, 6, FIELD_OMITEMPTY, 15102},
-    {NM(podIPs), &type_list_core_v1_PodIP, &extra_19, 12, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 15121},
-    {NM(startTime), &type_Time, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 15162},
-    {NM(initContainerStatuses), &type_list_core_v1_ContainerStatus, &plain, 10, FIELD_OMITEMPTY | FIELD_ATOMIC, 15192},
-    {NM(containerStatuses), &type_list_core_v1_ContainerStatus, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 15215},
-    {NM(qosClass), &type_core_v1_PodQOSClass, &plain, 9, FIELD_OMITEMPTY, 15233},
-    {NM(ephemeralContainerStatuses), &type_list_core_v1_ContainerStatus, &plain, 13, FIELD_OMITEMPTY | FIELD_ATOMIC, 15295},
-    {NM(resize), &type_core_v1_PodResizeStatus, &plain, 14, FIELD_OMITEMPTY, 15323},
-    {NM(resourceClaimStatuses), &type_list_core_v1_PodResourceClaimStatus, &extra_15, 15, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_PATCH_RETAIN_KEYS | FIELD_LIST_MAP, 15353},
-    {NM(extendedResourceClaimStatus), &type_core_v1_PodExtendedResourceClaimStatus, &plain, 18, FIELD_OMITEMPTY | FIELD_POINTER, 13092},
-    {NM(allocatedResources), &type_map_Quantity, &plain, 19, FIELD_OMITEMPTY, 15388},
-    {NM(resources), &type_core_v1_ResourceRequirements, &plain, 20, FIELD_OMITEMPTY | FIELD_POINTER, 15439},
-    {NM(nodeAllocatableResourceClaimStatuses), &type_list_core_v1_NodeAllocatableResourceClaimStatus, &plain, 21, FIELD_OMITEMPTY | FIELD_ATOMIC, 15473},
+    {NM(observedGeneration), &type_int64, &plain, 17, FIELD_OMITEMPTY, 20122},
+    {NM(phase), &type_core_v1_PodPhase, &plain, 1, FIELD_OMITEMPTY, 20164},
+    {NM(conditions), &type_list_core_v1_PodCondition, &extra_0, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 20211},
+    {NM(message), &type_string, &plain, 3, FIELD_OMITEMPTY, 20292},
+    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 20331},
+    {NM(nominatedNodeName), &type_string, &plain, 11, FIELD_OMITEMPTY, 20365},
+    {NM(hostIP), &type_string, &plain, 5, FIELD_OMITEMPTY, 20414},
+    {NM(hostIPs), &type_list_core_v1_HostIP, &extra_21, 16, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_ATOMIC, 20434},
+    {NM(podIP), &type_string, &plain, 6, FIELD_OMITEMPTY, 20456},
+    {NM(podIPs), &type_list_core_v1_PodIP, &extra_19, 12, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 20475},
+    {NM(startTime), &type_Time, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 20516},
+    {NM(initContainerStatuses), &type_list_core_v1_ContainerStatus, &plain, 10, FIELD_OMITEMPTY | FIELD_ATOMIC, 20546},
+    {NM(containerStatuses), &type_list_core_v1_ContainerStatus, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 20569},
+    {NM(qosClass), &type_core_v1_PodQOSClass, &plain, 9, FIELD_OMITEMPTY, 20587},
+    {NM(ephemeralContainerStatuses), &type_list_core_v1_ContainerStatus, &plain, 13, FIELD_OMITEMPTY | FIELD_ATOMIC, 20649},
+    {NM(resize), &type_core_v1_PodResizeStatus, &plain, 14, FIELD_OMITEMPTY, 20677},
+    {NM(resourceClaimStatuses), &type_list_core_v1_PodResourceClaimStatus, &extra_15, 15, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_PATCH_RETAIN_KEYS | FIELD_LIST_MAP, 20707},
+    {NM(extendedResourceClaimStatus), &type_core_v1_PodExtendedResourceClaimStatus, &plain, 18, FIELD_OMITEMPTY | FIELD_POINTER, 18415},
+    {NM(allocatedResources), &type_map_Quantity, &plain, 19, FIELD_OMITEMPTY, 20742},
+    {NM(resources), &type_core_v1_ResourceRequirements, &plain, 20, FIELD_OMITEMPTY | FIELD_POINTER, 20793},
+    {NM(nodeAllocatableResourceClaimStatuses), &type_list_core_v1_NodeAllocatableResourceClaimStatus, &plain, 21, FIELD_OMITEMPTY | FIELD_ATOMIC, 20827},
 };
 static const struct field fields_core_v1_PodStatusResult[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(status), &type_core_v1_PodStatus, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(status), &type_core_v1_PodStatus, &plain, 2, FIELD_OMITEMPTY, 20902},
 };
 static const struct field fields_core_v1_Pod[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_core_v1_PodSpec, &plain, 2, FIELD_OMITEMPTY, 15548},
-    {NM(status), &type_core_v1_PodStatus, &plain, 3, FIELD_OMITEMPTY, 15572},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_core_v1_PodSpec, &plain, 2, FIELD_OMITEMPTY, 20978},
+    {NM(status), &type_core_v1_PodStatus, &plain, 3, FIELD_OMITEMPTY, 20902},
 };
 static const struct field fields_core_v1_PodList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_core_v1_Pod, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_core_v1_Pod, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_core_v1_PodTemplateSpec[] = {
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 15670},
-    {NM(spec), &type_core_v1_PodSpec, &plain, 2, FIELD_OMITEMPTY, 15548},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 21075},
+    {NM(spec), &type_core_v1_PodSpec, &plain, 2, FIELD_OMITEMPTY, 20978},
 };
 static const struct field fields_core_v1_PodTemplate[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 2, FIELD_OMITEMPTY, 21151},
 };
 static const struct field fields_core_v1_PodTemplateList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_core_v1_PodTemplate, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_core_v1_PodTemplate, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_core_v1_ReplicationControllerSpec[] = {
-    {NM(replicas), &type_int32, &extra_22, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(minReadySeconds), &type_int32, &extra_23, 4, FIELD_OMITEMPTY, 0},
-    {NM(selector), &type_map_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(replicas), &type_int32, &extra_22, 1, FIELD_OMITEMPTY | FIELD_POINTER, 21249},
+    {NM(minReadySeconds), &type_int32, &extra_23, 4, FIELD_OMITEMPTY, 21288},
+    {NM(selector), &type_map_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 21365},
+    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 21432},
 };
 static const struct field fields_core_v1_ReplicationControllerStatus[] = {
-    {NM(replicas), &type_int32, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(fullyLabeledReplicas), &type_int32, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(readyReplicas), &type_int32, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(availableReplicas), &type_int32, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(observedGeneration), &type_int64, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(conditions), &type_list_core_v1_ReplicationControllerCondition, &extra_0, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(replicas), &type_int32, &plain, 1, FIELD_REQUIRED, 21498},
+    {NM(fullyLabeledReplicas), &type_int32, &plain, 2, FIELD_OMITEMPTY, 21527},
+    {NM(readyReplicas), &type_int32, &plain, 4, FIELD_OMITEMPTY, 21574},
+    {NM(availableReplicas), &type_int32, &plain, 5, FIELD_OMITEMPTY, 21604},
+    {NM(observedGeneration), &type_int64, &plain, 3, FIELD_OMITEMPTY, 21645},
+    {NM(conditions), &type_list_core_v1_ReplicationControllerCondition, &extra_0, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 21693},
 };
 static const struct field fields_core_v1_ReplicationControllerCondition[] = {
-    {NM(type), &type_core_v1_ReplicationControllerConditionType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
+    {NM(type), &type_core_v1_ReplicationControllerConditionType, &plain, 1, FIELD_REQUIRED, 21771},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 3316},
+    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 3366},
+    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 3391},
+    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 3408},
 };
 static const struct field fields_core_v1_ReplicationController[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_core_v1_ReplicationControllerSpec, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_core_v1_ReplicationControllerStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_core_v1_ReplicationControllerSpec, &plain, 2, FIELD_OMITEMPTY, 2527},
+    {NM(status), &type_core_v1_ReplicationControllerStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_core_v1_ReplicationControllerList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_core_v1_ReplicationController, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_core_v1_ReplicationController, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_core_v1_SessionAffinityConfig[] = {
-    {NM(clientIP), &type_core_v1_ClientIPConfig, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 15832},
+    {NM(clientIP), &type_core_v1_ClientIPConfig, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 21962},
 };
 static const struct field fields_core_v1_ClientIPConfig[] = {
-    {NM(timeoutSeconds), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 15882},
+    {NM(timeoutSeconds), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 22012},
 };
 static const struct field fields_core_v1_ServiceStatus[] = {
-    {NM(loadBalancer), &type_core_v1_LoadBalancerStatus, &plain, 1, FIELD_OMITEMPTY, 15934},
-    {NM(conditions), &type_list_meta_v1_Condition, &extra_0, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 15961},
+    {NM(loadBalancer), &type_core_v1_LoadBalancerStatus, &plain, 1, FIELD_OMITEMPTY, 22064},
+    {NM(conditions), &type_list_meta_v1_Condition, &extra_0, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 22091},
 };
 static const struct field fields_core_v1_LoadBalancerStatus[] = {
-    {NM(ingress), &type_list_core_v1_LoadBalancerIngress, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 16014},
+    {NM(ingress), &type_list_core_v1_LoadBalancerIngress, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 22144},
 };
 static const struct field fields_core_v1_LoadBalancerIngress[] = {
-    {NM(ip), &type_string, &plain, 1, FIELD_OMITEMPTY, 13769},
-    {NM(hostname), &type_string, &plain, 2, FIELD_OMITEMPTY, 16063},
-    {NM(ipMode), &type_core_v1_LoadBalancerIPMode, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 16072},
-    {NM(ports), &type_list_core_v1_PortStatus, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 16127},
+    {NM(ip), &type_string, &plain, 1, FIELD_OMITEMPTY, 19092},
+    {NM(hostname), &type_string, &plain, 2, FIELD_OMITEMPTY, 22193},
+    {NM(ipMode), &type_core_v1_LoadBalancerIPMode, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 22202},
+    {NM(ports), &type_list_core_v1_PortStatus, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 22257},
 };
 static const struct field fields_core_v1_ServiceSpec[] = {
-    {NM(ports), &type_list_core_v1_ServicePort, &extra_24, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 16176},
-    {NM(selector), &type_map_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 16200},
-    {NM(clusterIP), &type_string, &plain, 3, FIELD_OMITEMPTY, 16282},
-    {NM(clusterIPs), &type_list_string, &plain, 18, FIELD_OMITEMPTY | FIELD_ATOMIC, 16362},
-    {NM(type), &type_core_v1_ServiceType, &plain, 4, FIELD_OMITEMPTY, 16396},
-    {NM(externalIPs), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 16446},
-    {NM(sessionAffinity), &type_core_v1_ServiceAffinity, &plain, 7, FIELD_OMITEMPTY, 16498},
-    {NM(loadBalancerIP), &type_string, &plain, 8, FIELD_OMITEMPTY, 16545},
-    {NM(loadBalancerSourceRanges), &type_list_string, &plain, 9, FIELD_OMITEMPTY | FIELD_ATOMIC, 16592},
-    {NM(externalName), &type_string, &plain, 10, FIELD_OMITEMPTY, 16641},
-    {NM(externalTrafficPolicy), &type_core_v1_ServiceExternalTrafficPolicy, &plain, 11, FIELD_OMITEMPTY, 16686},
-    {NM(healthCheckNodePort), &type_int32, &plain, 12, FIELD_OMITEMPTY, 16763},
-    {NM(publishNotReadyAddresses), &type_bool, &plain, 13, FIELD_OMITEMPTY, 16834},
-    {NM(sessionAffinityConfig), &type_core_v1_SessionAffinityConfig, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 15845},
-    {NM(ipFamilies), &type_list_core_v1_IPFamily, &plain, 19, FIELD_OMITEMPTY | FIELD_ATOMIC, 16879},
-    {NM(ipFamilyPolicy), &type_core_v1_IPFamilyPolicy, &plain, 17, FIELD_OMITEMPTY | FIELD_POINTER, 16908},
-    {NM(allocateLoadBalancerNodePorts), &type_bool, &plain, 20, FIELD_OMITEMPTY | FIELD_POINTER, 16957},
-    {NM(loadBalancerClass), &type_string, &plain, 21, FIELD_OMITEMPTY | FIELD_POINTER, 17014},
-    {NM(internalTrafficPolicy), &type_core_v1_ServiceInternalTrafficPolicy, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 17044},
-    {NM(trafficDistribution), &type_string, &plain, 23, FIELD_OMITEMPTY | FIELD_POINTER, 17093},
+    {NM(ports), &type_list_core_v1_ServicePort, &extra_24, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 22306},
+    {NM(selector), &type_map_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 22330},
+    {NM(clusterIP), &type_string, &plain, 3, FIELD_OMITEMPTY, 22412},
+    {NM(clusterIPs), &type_list_string, &plain, 18, FIELD_OMITEMPTY | FIELD_ATOMIC, 22492},
+    {NM(type), &type_core_v1_ServiceType, &plain, 4, FIELD_OMITEMPTY, 22526},
+    {NM(externalIPs), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 22576},
+    {NM(sessionAffinity), &type_core_v1_ServiceAffinity, &plain, 7, FIELD_OMITEMPTY, 22628},
+    {NM(loadBalancerIP), &type_string, &plain, 8, FIELD_OMITEMPTY, 22675},
+    {NM(loadBalancerSourceRanges), &type_list_string, &plain, 9, FIELD_OMITEMPTY | FIELD_ATOMIC, 22722},
+    {NM(externalName), &type_string, &plain, 10, FIELD_OMITEMPTY, 22771},
+    {NM(externalTrafficPolicy), &type_core_v1_ServiceExternalTrafficPolicy, &plain, 11, FIELD_OMITEMPTY, 22816},
+    {NM(healthCheckNodePort), &type_int32, &plain, 12, FIELD_OMITEMPTY, 22893},
+    {NM(publishNotReadyAddresses), &type_bool, &plain, 13, FIELD_OMITEMPTY, 22964},
+    {NM(sessionAffinityConfig), &type_core_v1_SessionAffinityConfig, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 21975},
+    {NM(ipFamilies), &type_list_core_v1_IPFamily, &plain, 19, FIELD_OMITEMPTY | FIELD_ATOMIC, 23009},
+    {NM(ipFamilyPolicy), &type_core_v1_IPFamilyPolicy, &plain, 17, FIELD_OMITEMPTY | FIELD_POINTER, 23038},
+    {NM(allocateLoadBalancerNodePorts), &type_bool, &plain, 20, FIELD_OMITEMPTY | FIELD_POINTER, 23087},
+    {NM(loadBalancerClass), &type_string, &plain, 21, FIELD_OMITEMPTY | FIELD_POINTER, 23144},
+    {NM(internalTrafficPolicy), &type_core_v1_ServiceInternalTrafficPolicy, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 23174},
+    {NM(trafficDistribution), &type_string, &plain, 23, FIELD_OMITEMPTY | FIELD_POINTER, 23223},
 };
 static const struct field fields_core_v1_ServicePort[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 17193},
-    {NM(protocol), &type_core_v1_Protocol, &extra_11, 2, FIELD_OMITEMPTY, 3532},
-    {NM(appProtocol), &type_string, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 17234},
-    {NM(port), &type_int32, &plain, 3, FIELD_REQUIRED, 17266},
-    {NM(targetPort), &type_IntOrString, &plain, 4, FIELD_OMITEMPTY, 17290},
-    {NM(nodePort), &type_int32, &plain, 5, FIELD_OMITEMPTY, 17350},
+    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 23323},
+    {NM(protocol), &type_core_v1_Protocol, &extra_11, 2, FIELD_OMITEMPTY, 8792},
+    {NM(appProtocol), &type_string, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 23364},
+    {NM(port), &type_int32, &plain, 3, FIELD_REQUIRED, 23396},
+    {NM(targetPort), &type_IntOrString, &plain, 4, FIELD_OMITEMPTY, 23420},
+    {NM(nodePort), &type_int32, &plain, 5, FIELD_OMITEMPTY, 23480},
 };
 static const struct field fields_core_v1_Service[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_core_v1_ServiceSpec, &plain, 2, FIELD_OMITEMPTY, 996},
-    {NM(status), &type_core_v1_ServiceStatus, &plain, 3, FIELD_OMITEMPTY, 864},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_core_v1_ServiceSpec, &plain, 2, FIELD_OMITEMPTY, 2527},
+    {NM(status), &type_core_v1_ServiceStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_core_v1_ServiceList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_core_v1_Service, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_core_v1_Service, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_core_v1_ServiceAccount[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(secrets), &type_list_core_v1_ObjectReference, &extra_15, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 17493},
-    {NM(imagePullSecrets), &type_list_core_v1_LocalObjectReference, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 17523},
-    {NM(automountServiceAccountToken), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 17574},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(secrets), &type_list_core_v1_ObjectReference, &extra_15, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 23623},
+    {NM(imagePullSecrets), &type_list_core_v1_LocalObjectReference, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 23653},
+    {NM(automountServiceAccountToken), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 23704},
 };
 static const struct field fields_core_v1_ServiceAccountList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_core_v1_ServiceAccount, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_core_v1_ServiceAccount, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_core_v1_Endpoints[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(subsets), &type_list_core_v1_EndpointSubset, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 17673},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(subsets), &type_list_core_v1_EndpointSubset, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 23803},
 };
 static const struct field fields_core_v1_EndpointSubset[] = {
-    {NM(addresses), &type_list_core_v1_EndpointAddress, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 17764},
-    {NM(notReadyAddresses), &type_list_core_v1_EndpointAddress, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 17785},
-    {NM(ports), &type_list_core_v1_EndpointPort, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 17804},
+    {NM(addresses), &type_list_core_v1_EndpointAddress, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 23894},
+    {NM(notReadyAddresses), &type_list_core_v1_EndpointAddress, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 23915},
+    {NM(ports), &type_list_core_v1_EndpointPort, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 23934},
 };
 static const struct field fields_core_v1_EndpointAddress[] = {
-    {NM(ip), &type_string, &plain, 1, FIELD_REQUIRED, 13769},
-    {NM(hostname), &type_string, &plain, 3, FIELD_OMITEMPTY, 17841},
-    {NM(nodeName), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 17868},
-    {NM(targetRef), &type_core_v1_ObjectReference, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 17886},
+    {NM(ip), &type_string, &plain, 1, FIELD_REQUIRED, 19092},
+    {NM(hostname), &type_string, &plain, 3, FIELD_OMITEMPTY, 23971},
+    {NM(nodeName), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 23998},
+    {NM(targetRef), &type_core_v1_ObjectReference, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 24016},
 };
 static const struct field fields_core_v1_EndpointPort[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 17931},
-    {NM(port), &type_int32, &plain, 2, FIELD_REQUIRED, 17958},
-    {NM(protocol), &type_core_v1_Protocol, &plain, 3, FIELD_OMITEMPTY, 3532},
-    {NM(appProtocol), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 17234},
+    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 24061},
+    {NM(port), &type_int32, &plain, 2, FIELD_REQUIRED, 24088},
+    {NM(protocol), &type_core_v1_Protocol, &plain, 3, FIELD_OMITEMPTY, 8792},
+    {NM(appProtocol), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 23364},
 };
 static const struct field fields_core_v1_EndpointsList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_core_v1_Endpoints, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_core_v1_Endpoints, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_core_v1_NodeSpec[] = {
-    {NM(podCIDR), &type_string, &plain, 1, FIELD_OMITEMPTY, 18029},
-    {NM(podCIDRs), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_SET, 18058},
-    {NM(providerID), &type_string, &plain, 3, FIELD_OMITEMPTY, 18108},
-    {NM(unschedulable), &type_bool, &plain, 4, FIELD_OMITEMPTY, 18144},
-    {NM(taints), &type_list_core_v1_Taint, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 18173},
-    {NM(configSource), &type_core_v1_NodeConfigSource, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 18218},
-    {NM(externalID), &type_string, &plain, 2, FIELD_OMITEMPTY, 18218},
+    {NM(podCIDR), &type_string, &plain, 1, FIELD_OMITEMPTY, 24159},
+    {NM(podCIDRs), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_SET, 24188},
+    {NM(providerID), &type_string, &plain, 3, FIELD_OMITEMPTY, 24238},
+    {NM(unschedulable), &type_bool, &plain, 4, FIELD_OMITEMPTY, 24274},
+    {NM(taints), &type_list_core_v1_Taint, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 24303},
+    {NM(configSource), &type_core_v1_NodeConfigSource, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 24348},
+    {NM(externalID), &type_string, &plain, 2, FIELD_OMITEMPTY, 24409},
 };
 static const struct field fields_core_v1_NodeConfigSource[] = {
-    {NM(configMap), &type_core_v1_ConfigMapNodeConfigSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 18218},
+    {NM(configMap), &type_core_v1_ConfigMapNodeConfigSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 24480},
 };
 static const struct field fields_core_v1_ConfigMapNodeConfigSource[] = {
-    {NM(namespace), &type_string, &plain, 1, FIELD_REQUIRED, 18218},
-    {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 18218},
-    {NM(uid), &type_meta_v1_UID, &plain, 3, FIELD_OMITEMPTY, 18218},
-    {NM(resourceVersion), &type_string, &plain, 4, FIELD_OMITEMPTY, 18218},
-    {NM(kubeletConfigKey), &type_string, &plain, 5, FIELD_REQUIRED, 18218},
+    {NM(namespace), &type_string, &plain, 1, FIELD_REQUIRED, 24569},
+    {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 24614},
+    {NM(uid), &type_meta_v1_UID, &plain, 3, FIELD_OMITEMPTY, 24654},
+    {NM(resourceVersion), &type_string, &plain, 4, FIELD_OMITEMPTY, 24693},
+    {NM(kubeletConfigKey), &type_string, &plain, 5, FIELD_REQUIRED, 24736},
 };
 static const struct field fields_core_v1_DaemonEndpoint[] = {
-    {NM(Port), &type_int32, &plain, 1, FIELD_REQUIRED, 17958},
+    {NM(Port), &type_int32, &plain, 1, FIELD_REQUIRED, 24088},
 };
 static const struct field fields_core_v1_NodeDaemonEndpoints[] = {
-    {NM(kubeletEndpoint), &type_core_v1_DaemonEndpoint, &plain, 1, FIELD_OMITEMPTY, 18267},
+    {NM(kubeletEndpoint), &type_core_v1_DaemonEndpoint, &plain, 1, FIELD_OMITEMPTY, 24863},
 };
 static const struct field fields_core_v1_NodeRuntimeHandlerFeatures[] = {
-    {NM(recursiveReadOnlyMounts), &type_bool, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 18322},
-    {NM(userNamespaces), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 18368},
+    {NM(recursiveReadOnlyMounts), &type_bool, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 24918},
+    {NM(userNamespaces), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 24964},
 };
 static const struct field fields_core_v1_NodeRuntimeHandler[] = {
-    {NM(name), &type_string, &plain, 1, 0, 18418},
-    {NM(features), &type_core_v1_NodeRuntimeHandlerFeatures, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 18454},
+    {NM(name), &type_string, &plain, 1, 0, 25014},
+    {NM(features), &type_core_v1_NodeRuntimeHandlerFeatures, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 25050},
 };
 static const struct field fields_core_v1_NodeFeatures[] = {
-    {NM(supplementalGroupsPolicy), &type_bool, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 18499},
+    {NM(supplementalGroupsPolicy), &type_bool, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 25095},
 };
 static const struct field fields_core_v1_NodeSystemInfo[] = {
-    {NM(machineID), &type_string, &plain, 1, FIELD_REQUIRED, 18556},
-    {NM(systemUUID), &type_string, &plain, 2, FIELD_REQUIRED, 18572},
-    {NM(bootID), &type_string, &plain, 3, FIELD_REQUIRED, 18597},
-    {NM(kernelVersion), &type_string, &plain, 4, FIELD_REQUIRED, 18621},
-    {NM(osImage), &type_string, &plain, 5, FIELD_REQUIRED, 18635},
-    {NM(containerRuntimeVersion), &type_string, &plain, 6, FIELD_REQUIRED, 18657},
-    {NM(kubeletVersion), &type_string, &plain, 7, FIELD_REQUIRED, 18675},
-    {NM(kubeProxyVersion), &type_string, &plain, 8, FIELD_REQUIRED, 18688},
-    {NM(operatingSystem), &type_string, &plain, 9, FIELD_REQUIRED, 18702},
-    {NM(architecture), &type_string, &plain, 10, FIELD_REQUIRED, 18708},
-    {NM(swap), &type_core_v1_NodeSwapStatus, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 18731},
+    {NM(machineID), &type_string, &plain, 1, FIELD_REQUIRED, 25152},
+    {NM(systemUUID), &type_string, &plain, 2, FIELD_REQUIRED, 25168},
+    {NM(bootID), &type_string, &plain, 3, FIELD_REQUIRED, 25193},
+    {NM(kernelVersion), &type_string, &plain, 4, FIELD_REQUIRED, 25217},
+    {NM(osImage), &type_string, &plain, 5, FIELD_REQUIRED, 25231},
+    {NM(containerRuntimeVersion), &type_string, &plain, 6, FIELD_REQUIRED, 25253},
+    {NM(kubeletVersion), &type_string, &plain, 7, FIELD_REQUIRED, 25271},
+    {NM(kubeProxyVersion), &type_string, &plain, 8, FIELD_REQUIRED, 25284},
+    {NM(operatingSystem), &type_string, &plain, 9, FIELD_REQUIRED, 25298},
+    {NM(architecture), &type_string, &plain, 10, FIELD_REQUIRED, 25304},
+    {NM(swap), &type_core_v1_NodeSwapStatus, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 25327},
 };
 static const struct field fields_core_v1_NodeSwapStatus[] = {
-    {NM(capacity), &type_int64, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 18778},
+    {NM(capacity), &type_int64, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 25374},
 };
 static const struct field fields_core_v1_NodeConfigStatus[] = {
-    {NM(assigned), &type_core_v1_NodeConfigSource, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 18218},
-    {NM(active), &type_core_v1_NodeConfigSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 18218},
-    {NM(lastKnownGood), &type_core_v1_NodeConfigSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 18218},
-    {NM(error), &type_string, &plain, 4, FIELD_OMITEMPTY, 18218},
+    {NM(assigned), &type_core_v1_NodeConfigSource, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 25391},
+    {NM(active), &type_core_v1_NodeConfigSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 25441},
+    {NM(lastKnownGood), &type_core_v1_NodeConfigSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 25484},
+    {NM(error), &type_string, &plain, 4, FIELD_OMITEMPTY, 25536},
 };
 static const struct field fields_core_v1_NodeStatus[] = {
-    {NM(capacity), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 18795},
-    {NM(allocatable), &type_map_Quantity, &plain, 2, FIELD_OMITEMPTY, 18807},
-    {NM(phase), &type_core_v1_NodePhase, &plain, 3, FIELD_OMITEMPTY, 18688},
-    {NM(conditions), &type_list_core_v1_NodeCondition, &extra_0, 4, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 18831},
-    {NM(addresses), &type_list_core_v1_NodeAddress, &extra_0, 5, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 18889},
-    {NM(daemonEndpoints), &type_core_v1_NodeDaemonEndpoints, &plain, 6, FIELD_OMITEMPTY, 18909},
-    {NM(nodeInfo), &type_core_v1_NodeSystemInfo, &plain, 7, FIELD_OMITEMPTY, 18928},
-    {NM(images), &type_list_core_v1_ContainerImage, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 18954},
-    {NM(volumesInUse), &type_list_core_v1_UniqueVolumeName, &plain, 9, FIELD_OMITEMPTY | FIELD_ATOMIC, 18970},
-    {NM(volumesAttached), &type_list_core_v1_AttachedVolume, &plain, 10, FIELD_OMITEMPTY | FIELD_ATOMIC, 18995},
-    {NM(config), &type_core_v1_NodeConfigStatus, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 18218},
-    {NM(runtimeHandlers), &type_list_core_v1_NodeRuntimeHandler, &plain, 12, FIELD_OMITEMPTY | FIELD_ATOMIC, 19021},
-    {NM(features), &type_core_v1_NodeFeatures, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 19061},
-    {NM(declaredFeatures), &type_list_string, &plain, 14, FIELD_OMITEMPTY | FIELD_ATOMIC, 19083},
+    {NM(capacity), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 25642},
+    {NM(allocatable), &type_map_Quantity, &plain, 2, FIELD_OMITEMPTY, 25654},
+    {NM(phase), &type_core_v1_NodePhase, &plain, 3, FIELD_OMITEMPTY, 25284},
+    {NM(conditions), &type_list_core_v1_NodeCondition, &extra_0, 4, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 25678},
+    {NM(addresses), &type_list_core_v1_NodeAddress, &extra_0, 5, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 25736},
+    {NM(daemonEndpoints), &type_core_v1_NodeDaemonEndpoints, &plain, 6, FIELD_OMITEMPTY, 25756},
+    {NM(nodeInfo), &type_core_v1_NodeSystemInfo, &plain, 7, FIELD_OMITEMPTY, 25775},
+    {NM(images), &type_list_core_v1_ContainerImage, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 25801},
+    {NM(volumesInUse), &type_list_core_v1_UniqueVolumeName, &plain, 9, FIELD_OMITEMPTY | FIELD_ATOMIC, 25817},
+    {NM(volumesAttached), &type_list_core_v1_AttachedVolume, &plain, 10, FIELD_OMITEMPTY | FIELD_ATOMIC, 25842},
+    {NM(config), &type_core_v1_NodeConfigStatus, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 25868},
+    {NM(runtimeHandlers), &type_list_core_v1_NodeRuntimeHandler, &plain, 12, FIELD_OMITEMPTY | FIELD_ATOMIC, 25885},
+    {NM(features), &type_core_v1_NodeFeatures, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 25925},
+    {NM(declaredFeatures), &type_list_string, &plain, 14, FIELD_OMITEMPTY | FIELD_ATOMIC, 25947},
 };
 static const struct field fields_core_v1_AttachedVolume[] = {
-    {NM(name), &type_core_v1_UniqueVolumeName, &plain, 1, FIELD_REQUIRED, 3621},
-    {NM(devicePath), &type_string, &plain, 2, FIELD_REQUIRED, 19146},
+    {NM(name), &type_core_v1_UniqueVolumeName, &plain, 1, FIELD_REQUIRED, 8881},
+    {NM(devicePath), &type_string, &plain, 2, FIELD_REQUIRED, 26010},
 };
 static const struct field fields_core_v1_AvoidPods[] = {
-    {NM(preferAvoidPods), &type_list_core_v1_PreferAvoidPodsEntry, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(preferAvoidPods), &type_list_core_v1_PreferAvoidPodsEntry, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 26044},
 };
 static const struct field fields_core_v1_PreferAvoidPodsEntry[] = {
-    {NM(podSignature), &type_core_v1_PodSignature, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(evictionTime), &type_Time, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
+    {NM(podSignature), &type_core_v1_PodSignature, &plain, 1, FIELD_REQUIRED, 26116},
+    {NM(evictionTime), &type_Time, &plain, 2, FIELD_OMITEMPTY, 26127},
+    {NM(reason), &type_string, &plain, 3, FIELD_OMITEMPTY, 3391},
+    {NM(message), &type_string, &plain, 4, FIELD_OMITEMPTY, 3408},
 };
 static const struct field fields_core_v1_PodSignature[] = {
-    {NM(podController), &type_meta_v1_OwnerReference, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(podController), &type_meta_v1_OwnerReference, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 26188},
 };
 static const struct field fields_core_v1_ContainerImage[] = {
-    {NM(names), &type_list_string, &plain, 1, FIELD_ATOMIC, 13781},
-    {NM(sizeBytes), &type_int64, &plain, 2, FIELD_OMITEMPTY, 19180},
+    {NM(names), &type_list_string, &plain, 1, FIELD_ATOMIC, 19104},
+    {NM(sizeBytes), &type_int64, &plain, 2, FIELD_OMITEMPTY, 26216},
 };
 static const struct field fields_core_v1_NodeCondition[] = {
-    {NM(type), &type_core_v1_NodeConditionType, &plain, 1, FIELD_REQUIRED, 8735},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
-    {NM(lastHeartbeatTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 19216},
-    {NM(lastTransitionTime), &type_Time, &plain, 4, FIELD_OMITEMPTY, 8832},
-    {NM(reason), &type_string, &plain, 5, FIELD_OMITEMPTY, 8857},
-    {NM(message), &type_string, &plain, 6, FIELD_OMITEMPTY, 7724},
+    {NM(type), &type_core_v1_NodeConditionType, &plain, 1, FIELD_REQUIRED, 13976},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 3316},
+    {NM(lastHeartbeatTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 26252},
+    {NM(lastTransitionTime), &type_Time, &plain, 4, FIELD_OMITEMPTY, 3366},
+    {NM(reason), &type_string, &plain, 5, FIELD_OMITEMPTY, 3391},
+    {NM(message), &type_string, &plain, 6, FIELD_OMITEMPTY, 3408},
 };
 static const struct field fields_core_v1_NodeAddress[] = {
-    {NM(type), &type_core_v1_NodeAddressType, &plain, 1, FIELD_REQUIRED, 19271},
-    {NM(address), &type_string, &plain, 2, FIELD_REQUIRED, 19332},
+    {NM(type), &type_core_v1_NodeAddressType, &plain, 1, FIELD_REQUIRED, 26307},
+    {NM(address), &type_string, &plain, 2, FIELD_REQUIRED, 26368},
 };
 static const struct field fields_core_v1_Node[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_core_v1_NodeSpec, &plain, 2, FIELD_OMITEMPTY, 996},
-    {NM(status), &type_core_v1_NodeStatus, &plain, 3, FIELD_OMITEMPTY, 864},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_core_v1_NodeSpec, &plain, 2, FIELD_OMITEMPTY, 2527},
+    {NM(status), &type_core_v1_NodeStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_core_v1_NodeList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_core_v1_Node, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_core_v1_Node, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_core_v1_NamespaceSpec[] = {
-    {NM(finalizers), &type_list_core_v1_FinalizerName, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 19432},
+    {NM(finalizers), &type_list_core_v1_FinalizerName, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 26468},
 };
 static const struct field fields_core_v1_NamespaceStatus[] = {
-    {NM(phase), &type_core_v1_NamespacePhase, &plain, 1, FIELD_OMITEMPTY, 19497},
-    {NM(conditions), &type_list_core_v1_NamespaceCondition, &extra_0, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 19519},
+    {NM(phase), &type_core_v1_NamespacePhase, &plain, 1, FIELD_OMITEMPTY, 26533},
+    {NM(conditions), &type_list_core_v1_NamespaceCondition, &extra_0, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 26555},
 };
 static const struct field fields_core_v1_NamespaceCondition[] = {
-    {NM(type), &type_core_v1_NamespaceConditionType, &plain, 1, FIELD_REQUIRED, 8735},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
-    {NM(lastTransitionTime), &type_Time, &plain, 4, FIELD_OMITEMPTY, 8832},
-    {NM(reason), &type_string, &plain, 5, FIELD_OMITEMPTY, 8857},
-    {NM(message), &type_string, &plain, 6, FIELD_OMITEMPTY, 7724},
+    {NM(type), &type_core_v1_NamespaceConditionType, &plain, 1, FIELD_REQUIRED, 13976},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 3316},
+    {NM(lastTransitionTime), &type_Time, &plain, 4, FIELD_OMITEMPTY, 3366},
+    {NM(reason), &type_string, &plain, 5, FIELD_OMITEMPTY, 3391},
+    {NM(message), &type_string, &plain, 6, FIELD_OMITEMPTY, 3408},
 };
 static const struct field fields_core_v1_Namespace[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_core_v1_NamespaceSpec, &plain, 2, FIELD_OMITEMPTY, 996},
-    {NM(status), &type_core_v1_NamespaceStatus, &plain, 3, FIELD_OMITEMPTY, 864},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_core_v1_NamespaceSpec, &plain, 2, FIELD_OMITEMPTY, 2527},
+    {NM(status), &type_core_v1_NamespaceStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_core_v1_NamespaceList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_core_v1_Namespace, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_core_v1_Namespace, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_core_v1_Binding[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 19715},
-    {NM(target), &type_core_v1_ObjectReference, &plain, 2, FIELD_REQUIRED, 19731},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 26751},
+    {NM(target), &type_core_v1_ObjectReference, &plain, 2, FIELD_REQUIRED, 26767},
 };
 static const struct field fields_core_v1_Preconditions[] = {
-    {NM(uid), &type_meta_v1_UID, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(uid), &type_meta_v1_UID, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 26797},
 };
 static const struct field fields_core_v1_PodLogOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(container), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(follow), &type_bool, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(previous), &type_bool, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(sinceSeconds), &type_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(sinceTime), &type_Time, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(timestamps), &type_bool, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(tailLines), &type_int64, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(limitBytes), &type_int64, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(insecureSkipTLSVerifyBackend), &type_bool, &plain, 9, FIELD_OMITEMPTY, 0},
-    {NM(stream), &type_string, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(container), &type_string, &plain, 1, FIELD_OMITEMPTY, 26836},
+    {NM(follow), &type_bool, &plain, 2, FIELD_OMITEMPTY, 26918},
+    {NM(previous), &type_bool, &plain, 3, FIELD_OMITEMPTY, 26948},
+    {NM(sinceSeconds), &type_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 26974},
+    {NM(sinceTime), &type_Time, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 27042},
+    {NM(timestamps), &type_bool, &plain, 6, FIELD_OMITEMPTY, 27064},
+    {NM(tailLines), &type_int64, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 27094},
+    {NM(limitBytes), &type_int64, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 27140},
+    {NM(insecureSkipTLSVerifyBackend), &type_bool, &plain, 9, FIELD_OMITEMPTY, 27165},
+    {NM(stream), &type_string, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 27201},
 };
 static const struct field fields_core_v1_PodAttachOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(stdin), &type_bool, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(stdout), &type_bool, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(stderr), &type_bool, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(tty), &type_bool, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(container), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(stdin), &type_bool, &plain, 1, FIELD_OMITEMPTY, 27264},
+    {NM(stdout), &type_bool, &plain, 2, FIELD_OMITEMPTY, 27291},
+    {NM(stderr), &type_bool, &plain, 3, FIELD_OMITEMPTY, 27332},
+    {NM(tty), &type_bool, &plain, 4, FIELD_OMITEMPTY, 27388},
+    {NM(container), &type_string, &plain, 5, FIELD_OMITEMPTY, 26836},
 };
 static const struct field fields_core_v1_PodExecOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(stdin), &type_bool, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(stdout), &type_bool, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(stderr), &type_bool, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(tty), &type_bool, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(container), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(command), &type_list_string, &plain, 6, FIELD_REQUIRED | FIELD_ATOMIC, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(stdin), &type_bool, &plain, 1, FIELD_OMITEMPTY, 27264},
+    {NM(stdout), &type_bool, &plain, 2, FIELD_OMITEMPTY, 27488},
+    {NM(stderr), &type_bool, &plain, 3, FIELD_OMITEMPTY, 27512},
+    {NM(tty), &type_bool, &plain, 4, FIELD_OMITEMPTY, 27535},
+    {NM(container), &type_string, &plain, 5, FIELD_OMITEMPTY, 26836},
+    {NM(command), &type_list_string, &plain, 6, FIELD_REQUIRED | FIELD_ATOMIC, 27597},
 };
 static const struct field fields_core_v1_PodPortForwardOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(ports), &type_list_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(ports), &type_list_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 27690},
 };
 static const struct field fields_core_v1_PodProxyOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(path), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(path), &type_string, &plain, 1, FIELD_OMITEMPTY, 27751},
 };
 static const struct field fields_core_v1_NodeProxyOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(path), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(path), &type_string, &plain, 1, FIELD_OMITEMPTY, 27751},
 };
 static const struct field fields_core_v1_ServiceProxyOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(path), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(path), &type_string, &plain, 1, FIELD_OMITEMPTY, 27751},
 };
 static const struct field fields_core_v1_ObjectReference[] = {
-    {NM(kind), &type_string, &plain, 1, FIELD_OMITEMPTY, 1541},
-    {NM(namespace), &type_string, &plain, 2, FIELD_OMITEMPTY, 19761},
-    {NM(name), &type_string, &plain, 3, FIELD_OMITEMPTY, 1550},
-    {NM(uid), &type_meta_v1_UID, &plain, 4, FIELD_OMITEMPTY, 19775},
-    {NM(apiVersion), &type_string, &plain, 5, FIELD_OMITEMPTY, 19783},
-    {NM(resourceVersion), &type_string, &plain, 6, FIELD_OMITEMPTY, 19805},
-    {NM(fieldPath), &type_string, &plain, 7, FIELD_OMITEMPTY, 19823},
+    {NM(kind), &type_string, &plain, 1, FIELD_OMITEMPTY, 3039},
+    {NM(namespace), &type_string, &plain, 2, FIELD_OMITEMPTY, 4648},
+    {NM(name), &type_string, &plain, 3, FIELD_OMITEMPTY, 3048},
+    {NM(uid), &type_meta_v1_UID, &plain, 4, FIELD_OMITEMPTY, 26797},
+    {NM(apiVersion), &type_string, &plain, 5, FIELD_OMITEMPTY, 27883},
+    {NM(resourceVersion), &type_string, &plain, 6, FIELD_OMITEMPTY, 27905},
+    {NM(fieldPath), &type_string, &plain, 7, FIELD_OMITEMPTY, 27923},
 };
 static const struct field fields_core_v1_LocalObjectReference[] = {
-    {NM(name), &type_string, &extra_12, 1, FIELD_OMITEMPTY, 1550},
+    {NM(name), &type_string, &extra_12, 1, FIELD_OMITEMPTY, 3048},
 };
 static const struct field fields_core_v1_TypedLocalObjectReference[] = {
-    {NM(apiGroup), &type_string, &plain, 1, FIELD_POINTER, 1518},
-    {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 1541},
-    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 1550},
+    {NM(apiGroup), &type_string, &plain, 1, FIELD_POINTER, 3016},
+    {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 3039},
+    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 3048},
 };
 static const struct field fields_core_v1_SerializedReference[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(reference), &type_core_v1_ObjectReference, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(reference), &type_core_v1_ObjectReference, &plain, 1, FIELD_OMITEMPTY, 28053},
 };
 static const struct field fields_core_v1_EventSource[] = {
-    {NM(component), &type_string, &plain, 1, FIELD_OMITEMPTY, 19953},
-    {NM(host), &type_string, &plain, 2, FIELD_OMITEMPTY, 19967},
+    {NM(component), &type_string, &plain, 1, FIELD_OMITEMPTY, 28099},
+    {NM(host), &type_string, &plain, 2, FIELD_OMITEMPTY, 28113},
 };
 static const struct field fields_core_v1_Event[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_REQUIRED, 831},
-    {NM(involvedObject), &type_core_v1_ObjectReference, &plain, 2, FIELD_REQUIRED, 20009},
-    {NM(reason), &type_string, &plain, 3, FIELD_OMITEMPTY, 20020},
-    {NM(message), &type_string, &plain, 4, FIELD_OMITEMPTY, 20047},
-    {NM(source), &type_core_v1_EventSource, &plain, 5, FIELD_OMITEMPTY, 20076},
-    {NM(firstTimestamp), &type_Time, &plain, 6, FIELD_OMITEMPTY, 20100},
-    {NM(lastTimestamp), &type_Time, &plain, 7, FIELD_OMITEMPTY, 20135},
-    {NM(count), &type_int32, &plain, 8, FIELD_OMITEMPTY, 20169},
-    {NM(type), &type_string, &plain, 9, FIELD_OMITEMPTY, 20203},
-    {NM(eventTime), &type_MicroTime, &plain, 10, FIELD_OMITEMPTY, 20221},
-    {NM(series), &type_core_v1_EventSeries, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 20238},
-    {NM(action), &type_string, &plain, 12, FIELD_OMITEMPTY, 20269},
-    {NM(related), &type_core_v1_ObjectReference, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 20293},
-    {NM(reportingComponent), &type_string, &plain, 14, 0, 20326},
-    {NM(reportingInstance), &type_string, &plain, 15, 0, 20338},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_REQUIRED, 1672},
+    {NM(involvedObject), &type_core_v1_ObjectReference, &plain, 2, FIELD_REQUIRED, 28155},
+    {NM(reason), &type_string, &plain, 3, FIELD_OMITEMPTY, 28166},
+    {NM(message), &type_string, &plain, 4, FIELD_OMITEMPTY, 28193},
+    {NM(source), &type_core_v1_EventSource, &plain, 5, FIELD_OMITEMPTY, 28222},
+    {NM(firstTimestamp), &type_Time, &plain, 6, FIELD_OMITEMPTY, 28246},
+    {NM(lastTimestamp), &type_Time, &plain, 7, FIELD_OMITEMPTY, 28281},
+    {NM(count), &type_int32, &plain, 8, FIELD_OMITEMPTY, 28315},
+    {NM(type), &type_string, &plain, 9, FIELD_OMITEMPTY, 28349},
+    {NM(eventTime), &type_MicroTime, &plain, 10, FIELD_OMITEMPTY, 28367},
+    {NM(series), &type_core_v1_EventSeries, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 28384},
+    {NM(action), &type_string, &plain, 12, FIELD_OMITEMPTY, 28415},
+    {NM(related), &type_core_v1_ObjectReference, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 28439},
+    {NM(reportingComponent), &type_string, &plain, 14, 0, 28472},
+    {NM(reportingInstance), &type_string, &plain, 15, 0, 28484},
 };
 static const struct field fields_core_v1_EventSeries[] = {
-    {NM(count), &type_int32, &plain, 1, FIELD_OMITEMPTY, 20393},
-    {NM(lastObservedTime), &type_MicroTime, &plain, 2, FIELD_OMITEMPTY, 20410},
+    {NM(count), &type_int32, &plain, 1, FIELD_OMITEMPTY, 28539},
+    {NM(lastObservedTime), &type_MicroTime, &plain, 2, FIELD_OMITEMPTY, 28556},
 };
 static const struct field fields_core_v1_EventList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_core_v1_Event, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_core_v1_Event, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_core_v1_LimitRangeItem[] = {
-    {NM(type), &type_core_v1_LimitType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(max), &type_map_Quantity, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(min), &type_map_Quantity, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(default), &type_map_Quantity, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(defaultRequest), &type_map_Quantity, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(maxLimitRequestRatio), &type_map_Quantity, &plain, 6, FIELD_OMITEMPTY, 0},
+    {NM(type), &type_core_v1_LimitType, &plain, 1, FIELD_REQUIRED, 28620},
+    {NM(max), &type_map_Quantity, &plain, 2, FIELD_OMITEMPTY, 28660},
+    {NM(min), &type_map_Quantity, &plain, 3, FIELD_OMITEMPTY, 28699},
+    {NM(default), &type_map_Quantity, &plain, 4, FIELD_OMITEMPTY, 28739},
+    {NM(defaultRequest), &type_map_Quantity, &plain, 5, FIELD_OMITEMPTY, 28794},
+    {NM(maxLimitRequestRatio), &type_map_Quantity, &plain, 6, FIELD_OMITEMPTY, 28865},
 };
 static const struct field fields_core_v1_LimitRangeSpec[] = {
-    {NM(limits), &type_list_core_v1_LimitRangeItem, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
+    {NM(limits), &type_list_core_v1_LimitRangeItem, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 28937},
 };
 static const struct field fields_core_v1_LimitRange[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_core_v1_LimitRangeSpec, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_core_v1_LimitRangeSpec, &plain, 2, FIELD_OMITEMPTY, 2527},
 };
 static const struct field fields_core_v1_LimitRangeList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_core_v1_LimitRange, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_core_v1_LimitRange, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_core_v1_ResourceQuotaSpec[] = {
-    {NM(hard), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(scopes), &type_list_core_v1_ResourceQuotaScope, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(scopeSelector), &type_core_v1_ScopeSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(hard), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 29101},
+    {NM(scopes), &type_list_core_v1_ResourceQuotaScope, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 29125},
+    {NM(scopeSelector), &type_core_v1_ScopeSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 29221},
 };
 static const struct field fields_core_v1_ScopeSelector[] = {
-    {NM(matchExpressions), &type_list_core_v1_ScopedResourceSelectorRequirement, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(matchExpressions), &type_list_core_v1_ScopedResourceSelectorRequirement, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 29318},
 };
 static const struct field fields_core_v1_ScopedResourceSelectorRequirement[] = {
-    {NM(scopeName), &type_core_v1_ResourceQuotaScope, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(operator), &type_core_v1_ScopeSelectorOperator, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(values), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(scopeName), &type_core_v1_ResourceQuotaScope, &plain, 1, FIELD_REQUIRED, 29348},
+    {NM(operator), &type_core_v1_ScopeSelectorOperator, &plain, 2, FIELD_REQUIRED, 29388},
+    {NM(values), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 29422},
 };
 static const struct field fields_core_v1_ResourceQuotaStatus[] = {
-    {NM(hard), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(used), &type_map_Quantity, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(hard), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 29495},
+    {NM(used), &type_map_Quantity, &plain, 2, FIELD_OMITEMPTY, 29529},
 };
 static const struct field fields_core_v1_ResourceQuota[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_core_v1_ResourceQuotaSpec, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_core_v1_ResourceQuotaStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_core_v1_ResourceQuotaSpec, &plain, 2, FIELD_OMITEMPTY, 2527},
+    {NM(status), &type_core_v1_ResourceQuotaStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_core_v1_ResourceQuotaList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_core_v1_ResourceQuota, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_core_v1_ResourceQuota, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_core_v1_Secret[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(immutable), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 20551},
-    {NM(data), &type_map_bytes, &plain, 2, FIELD_OMITEMPTY, 20605},
-    {NM(stringData), &type_map_string, &plain, 4, FIELD_OMITEMPTY, 20627},
-    {NM(type), &type_core_v1_SecretType, &plain, 3, FIELD_OMITEMPTY, 20687},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(immutable), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 29665},
+    {NM(data), &type_map_bytes, &plain, 2, FIELD_OMITEMPTY, 29719},
+    {NM(stringData), &type_map_string, &plain, 4, FIELD_OMITEMPTY, 29741},
+    {NM(type), &type_core_v1_SecretType, &plain, 3, FIELD_OMITEMPTY, 29801},
 };
 static const struct field fields_core_v1_SecretList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_core_v1_Secret, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_core_v1_Secret, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_core_v1_ConfigMap[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(immutable), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 20551},
-    {NM(data), &type_map_string, &plain, 2, FIELD_OMITEMPTY, 20845},
-    {NM(binaryData), &type_map_bytes, &plain, 3, FIELD_OMITEMPTY, 20859},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(immutable), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 29665},
+    {NM(data), &type_map_string, &plain, 2, FIELD_OMITEMPTY, 29959},
+    {NM(binaryData), &type_map_bytes, &plain, 3, FIELD_OMITEMPTY, 29973},
 };
 static const struct field fields_core_v1_ConfigMapList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_core_v1_ConfigMap, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_core_v1_ConfigMap, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_core_v1_ComponentCondition[] = {
-    {NM(type), &type_core_v1_ComponentConditionType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(message), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(error), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
+    {NM(type), &type_core_v1_ComponentConditionType, &plain, 1, FIELD_REQUIRED, 30045},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 3316},
+    {NM(message), &type_string, &plain, 3, FIELD_OMITEMPTY, 30072},
+    {NM(error), &type_string, &plain, 4, FIELD_OMITEMPTY, 30085},
 };
 static const struct field fields_core_v1_ComponentStatus[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(conditions), &type_list_core_v1_ComponentCondition, &extra_0, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(conditions), &type_list_core_v1_ComponentCondition, &extra_0, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 30166},
 };
 static const struct field fields_core_v1_ComponentStatusList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_core_v1_ComponentStatus, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_core_v1_ComponentStatus, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_core_v1_DownwardAPIVolumeSource[] = {
-    {NM(items), &type_list_core_v1_DownwardAPIVolumeFile, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 20973},
-    {NM(defaultMode), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 1931},
+    {NM(items), &type_list_core_v1_DownwardAPIVolumeFile, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 30299},
+    {NM(defaultMode), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 5308},
 };
 static const struct field fields_core_v1_DownwardAPIVolumeFile[] = {
-    {NM(path), &type_string, &plain, 1, FIELD_REQUIRED, 3011},
-    {NM(fieldRef), &type_core_v1_ObjectFieldSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 21012},
-    {NM(resourceFieldRef), &type_core_v1_ResourceFieldSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 4552},
-    {NM(mode), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 3056},
+    {NM(path), &type_string, &plain, 1, FIELD_REQUIRED, 7866},
+    {NM(fieldRef), &type_core_v1_ObjectFieldSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 30338},
+    {NM(resourceFieldRef), &type_core_v1_ResourceFieldSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 9812},
+    {NM(mode), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 7911},
 };
 static const struct field fields_core_v1_DownwardAPIProjection[] = {
-    {NM(items), &type_list_core_v1_DownwardAPIVolumeFile, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 20973},
+    {NM(items), &type_list_core_v1_DownwardAPIVolumeFile, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 30299},
 };
 static const struct field fields_core_v1_SecurityContext[] = {
-    {NM(capabilities), &type_core_v1_Capabilities, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 21132},
-    {NM(privileged), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 21166},
-    {NM(seLinuxOptions), &type_core_v1_SELinuxOptions, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 13812},
-    {NM(windowsOptions), &type_core_v1_WindowsSecurityContextOptions, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 13826},
-    {NM(runAsUser), &type_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 21203},
-    {NM(runAsGroup), &type_int64, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 21254},
-    {NM(runAsNonRoot), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 13913},
-    {NM(readOnlyRootFilesystem), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 21282},
-    {NM(allowPrivilegeEscalation), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 21332},
-    {NM(procMount), &type_core_v1_ProcMountType, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 21381},
-    {NM(seccompProfile), &type_core_v1_SeccompProfile, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 14176},
-    {NM(appArmorProfile), &type_core_v1_AppArmorProfile, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 14207},
+    {NM(capabilities), &type_core_v1_Capabilities, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 30458},
+    {NM(privileged), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 30492},
+    {NM(seLinuxOptions), &type_core_v1_SELinuxOptions, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 19135},
+    {NM(windowsOptions), &type_core_v1_WindowsSecurityContextOptions, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 19149},
+    {NM(runAsUser), &type_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 30529},
+    {NM(runAsGroup), &type_int64, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 30580},
+    {NM(runAsNonRoot), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 19236},
+    {NM(readOnlyRootFilesystem), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 30608},
+    {NM(allowPrivilegeEscalation), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 30658},
+    {NM(procMount), &type_core_v1_ProcMountType, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 30707},
+    {NM(seccompProfile), &type_core_v1_SeccompProfile, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 19499},
+    {NM(appArmorProfile), &type_core_v1_AppArmorProfile, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 19530},
 };
 static const struct field fields_core_v1_SELinuxOptions[] = {
-    {NM(user), &type_string, &plain, 1, FIELD_OMITEMPTY, 21463},
-    {NM(role), &type_string, &plain, 2, FIELD_OMITEMPTY, 21473},
-    {NM(type), &type_string, &plain, 3, FIELD_OMITEMPTY, 21483},
-    {NM(level), &type_string, &plain, 4, FIELD_OMITEMPTY, 21493},
+    {NM(user), &type_string, &plain, 1, FIELD_OMITEMPTY, 30789},
+    {NM(role), &type_string, &plain, 2, FIELD_OMITEMPTY, 30799},
+    {NM(type), &type_string, &plain, 3, FIELD_OMITEMPTY, 30809},
+    {NM(level), &type_string, &plain, 4, FIELD_OMITEMPTY, 30819},
 };
 static const struct field fields_core_v1_WindowsSecurityContextOptions[] = {
-    {NM(gmsaCredentialSpecName), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 21504},
-    {NM(gmsaCredentialSpec), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 21532},
-    {NM(runAsUserName), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 21552},
-    {NM(hostProcess), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 21561},
+    {NM(gmsaCredentialSpecName), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 30830},
+    {NM(gmsaCredentialSpec), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 30858},
+    {NM(runAsUserName), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 30878},
+    {NM(hostProcess), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 30887},
 };
 static const struct field fields_core_v1_RangeAllocation[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(range), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(data), &type_bytes, &plain, 3, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(range), &type_string, &plain, 2, FIELD_REQUIRED, 30916},
+    {NM(data), &type_bytes, &plain, 3, FIELD_REQUIRED, 30964},
 };
 static const struct field fields_core_v1_Sysctl[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 1550},
-    {NM(value), &type_string, &plain, 2, FIELD_REQUIRED, 4750},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 3048},
+    {NM(value), &type_string, &plain, 2, FIELD_REQUIRED, 10010},
 };
 static const struct field fields_core_v1_PortStatus[] = {
-    {NM(port), &type_int32, &plain, 1, FIELD_REQUIRED, 3523},
-    {NM(protocol), &type_core_v1_Protocol, &plain, 2, FIELD_REQUIRED, 3532},
-    {NM(error), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 21607},
+    {NM(port), &type_int32, &plain, 1, FIELD_REQUIRED, 8783},
+    {NM(protocol), &type_core_v1_Protocol, &plain, 2, FIELD_REQUIRED, 8792},
+    {NM(error), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 31057},
 };
 static const struct field fields_core_v1_ImageVolumeSource[] = {
-    {NM(reference), &type_string, &plain, 1, FIELD_OMITEMPTY, 21655},
-    {NM(pullPolicy), &type_core_v1_PullPolicy, &plain, 2, FIELD_OMITEMPTY, 21665},
+    {NM(reference), &type_string, &plain, 1, FIELD_OMITEMPTY, 31105},
+    {NM(pullPolicy), &type_core_v1_PullPolicy, &plain, 2, FIELD_OMITEMPTY, 31115},
 };
 static const struct field fields_core_v1_NodeAllocatableResourceClaimStatus[] = {
-    {NM(resourceClaimName), &type_string, &plain, 1, FIELD_REQUIRED, 13082},
-    {NM(containers), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_LIST_SET, 21721},
-    {NM(resources), &type_map_Quantity, &plain, 3, FIELD_REQUIRED, 21748},
+    {NM(resourceClaimName), &type_string, &plain, 1, FIELD_REQUIRED, 18405},
+    {NM(containers), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_LIST_SET, 31171},
+    {NM(resources), &type_map_Quantity, &plain, 3, FIELD_REQUIRED, 31198},
 };
 static const struct field fields_apiregistration_v1_APIServiceList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_apiregistration_v1_APIService, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_apiregistration_v1_APIService, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_apiregistration_v1_ServiceReference[] = {
-    {NM(namespace), &type_string, &plain, 1, FIELD_OMITEMPTY, 21848},
-    {NM(name), &type_string, &plain, 2, FIELD_OMITEMPTY, 21873},
-    {NM(port), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 21893},
+    {NM(namespace), &type_string, &plain, 1, FIELD_OMITEMPTY, 31298},
+    {NM(name), &type_string, &plain, 2, FIELD_OMITEMPTY, 31323},
+    {NM(port), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 31343},
 };
 static const struct field fields_apiregistration_v1_APIServiceSpec[] = {
-    {NM(service), &type_apiregistration_v1_ServiceReference, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 21969},
-    {NM(group), &type_string, &plain, 2, FIELD_OMITEMPTY, 22048},
-    {NM(version), &type_string, &plain, 3, FIELD_OMITEMPTY, 22058},
-    {NM(insecureSkipTLSVerify), &type_bool, &plain, 4, FIELD_OMITEMPTY, 22070},
-    {NM(caBundle), &type_bytes, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 22151},
-    {NM(groupPriorityMinimum), &type_int32, &plain, 7, FIELD_REQUIRED, 22255},
-    {NM(versionPriority), &type_int32, &plain, 8, FIELD_REQUIRED, 22331},
+    {NM(service), &type_apiregistration_v1_ServiceReference, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 31419},
+    {NM(group), &type_string, &plain, 2, FIELD_OMITEMPTY, 31498},
+    {NM(version), &type_string, &plain, 3, FIELD_OMITEMPTY, 31508},
+    {NM(insecureSkipTLSVerify), &type_bool, &plain, 4, FIELD_OMITEMPTY, 31520},
+    {NM(caBundle), &type_bytes, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 31601},
+    {NM(groupPriorityMinimum), &type_int32, &plain, 7, FIELD_REQUIRED, 31705},
+    {NM(versionPriority), &type_int32, &plain, 8, FIELD_REQUIRED, 31781},
 };
 static const struct field fields_apiregistration_v1_APIServiceCondition[] = {
-    {NM(type), &type_apiregistration_v1_APIServiceConditionType, &plain, 1, FIELD_REQUIRED, 22417},
-    {NM(status), &type_apiregistration_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
-    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 8832},
-    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 8857},
-    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 7724},
+    {NM(type), &type_apiregistration_v1_APIServiceConditionType, &plain, 1, FIELD_REQUIRED, 31867},
+    {NM(status), &type_apiregistration_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 3316},
+    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 3366},
+    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 3391},
+    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 3408},
 };
 static const struct field fields_apiregistration_v1_APIServiceStatus[] = {
-    {NM(conditions), &type_list_apiregistration_v1_APIServiceCondition, &extra_0, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 22475},
+    {NM(conditions), &type_list_apiregistration_v1_APIServiceCondition, &extra_0, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 31925},
 };
 static const struct field fields_apiregistration_v1_APIService[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_apiregistration_v1_APIServiceSpec, &plain, 2, FIELD_OMITEMPTY, 996},
-    {NM(status), &type_apiregistration_v1_APIServiceStatus, &plain, 3, FIELD_OMITEMPTY, 864},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_apiregistration_v1_APIServiceSpec, &plain, 2, FIELD_OMITEMPTY, 2527},
+    {NM(status), &type_apiregistration_v1_APIServiceStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_apps_v1_StatefulSet[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_apps_v1_StatefulSetSpec, &plain, 2, FIELD_OMITEMPTY, 996},
-    {NM(status), &type_apps_v1_StatefulSetStatus, &plain, 3, FIELD_OMITEMPTY, 864},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_apps_v1_StatefulSetSpec, &plain, 2, FIELD_OMITEMPTY, 2527},
+    {NM(status), &type_apps_v1_StatefulSetStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_apps_v1_StatefulSetUpdateStrategy[] = {
-    {NM(type), &type_apps_v1_StatefulSetUpdateStrategyType, &plain, 1, FIELD_OMITEMPTY, 22629},
-    {NM(rollingUpdate), &type_apps_v1_RollingUpdateStatefulSetStrategy, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 22751},
+    {NM(type), &type_apps_v1_StatefulSetUpdateStrategyType, &plain, 1, FIELD_OMITEMPTY, 32079},
+    {NM(rollingUpdate), &type_apps_v1_RollingUpdateStatefulSetStrategy, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 32201},
 };
 static const struct field fields_apps_v1_RollingUpdateStatefulSetStrategy[] = {
-    {NM(partition), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 22819},
-    {NM(maxUnavailable), &type_IntOrString, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 22879},
+    {NM(partition), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 32269},
+    {NM(maxUnavailable), &type_IntOrString, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 32329},
 };
 static const struct field fields_apps_v1_StatefulSetPersistentVolumeClaimRetentionPolicy[] = {
-    {NM(whenDeleted), &type_apps_v1_PersistentVolumeClaimRetentionPolicyType, &plain, 1, FIELD_OMITEMPTY, 22977},
-    {NM(whenScaled), &type_apps_v1_PersistentVolumeClaimRetentionPolicyType, &plain, 2, FIELD_OMITEMPTY, 23040},
+    {NM(whenDeleted), &type_apps_v1_PersistentVolumeClaimRetentionPolicyType, &plain, 1, FIELD_OMITEMPTY, 32427},
+    {NM(whenScaled), &type_apps_v1_PersistentVolumeClaimRetentionPolicyType, &plain, 2, FIELD_OMITEMPTY, 32490},
 };
 static const struct field fields_apps_v1_StatefulSetOrdinals[] = {
-    {NM(start), &type_int32, &plain, 1, 0, 23162},
+    {NM(start), &type_int32, &plain, 1, 0, 32612},
 };
 static const struct field fields_apps_v1_StatefulSetSpec[] = {
-    {NM(replicas), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 23215},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_REQUIRED | FIELD_POINTER, 23254},
-    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 3, FIELD_REQUIRED, 23331},
-    {NM(volumeClaimTemplates), &type_list_core_v1_PersistentVolumeClaim, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 23382},
-    {NM(serviceName), &type_string, &plain, 5, 0, 23490},
-    {NM(podManagementPolicy), &type_apps_v1_PodManagementPolicyType, &plain, 6, FIELD_OMITEMPTY, 23569},
-    {NM(updateStrategy), &type_apps_v1_StatefulSetUpdateStrategy, &plain, 7, FIELD_OMITEMPTY, 22778},
-    {NM(revisionHistoryLimit), &type_int32, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 23687},
-    {NM(minReadySeconds), &type_int32, &plain, 9, FIELD_OMITEMPTY, 23748},
-    {NM(persistentVolumeClaimRetentionPolicy), &type_apps_v1_StatefulSetPersistentVolumeClaimRetentionPolicy, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 23825},
-    {NM(ordinals), &type_apps_v1_StatefulSetOrdinals, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 23898},
+    {NM(replicas), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 21249},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_REQUIRED | FIELD_POINTER, 32665},
+    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 3, FIELD_REQUIRED, 32742},
+    {NM(volumeClaimTemplates), &type_list_core_v1_PersistentVolumeClaim, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 32793},
+    {NM(serviceName), &type_string, &plain, 5, 0, 32901},
+    {NM(podManagementPolicy), &type_apps_v1_PodManagementPolicyType, &plain, 6, FIELD_OMITEMPTY, 32980},
+    {NM(updateStrategy), &type_apps_v1_StatefulSetUpdateStrategy, &plain, 7, FIELD_OMITEMPTY, 32228},
+    {NM(revisionHistoryLimit), &type_int32, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 33098},
+    {NM(minReadySeconds), &type_int32, &plain, 9, FIELD_OMITEMPTY, 21288},
+    {NM(persistentVolumeClaimRetentionPolicy), &type_apps_v1_StatefulSetPersistentVolumeClaimRetentionPolicy, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 33159},
+    {NM(ordinals), &type_apps_v1_StatefulSetOrdinals, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 33232},
 };
 static const struct field fields_apps_v1_StatefulSetStatus[] = {
-    {NM(observedGeneration), &type_int64, &plain, 1, FIELD_OMITEMPTY, 23971},
-    {NM(replicas), &type_int32, &plain, 2, FIELD_REQUIRED, 24019},
-    {NM(readyReplicas), &type_int32, &plain, 3, FIELD_OMITEMPTY, 24039},
-    {NM(currentReplicas), &type_int32, &plain, 4, FIELD_OMITEMPTY, 24069},
-    {NM(updatedReplicas), &type_int32, &plain, 5, FIELD_OMITEMPTY, 24103},
-    {NM(currentRevision), &type_string, &plain, 6, FIELD_OMITEMPTY, 24136},
-    {NM(updateRevision), &type_string, &plain, 7, FIELD_OMITEMPTY, 24181},
-    {NM(collisionCount), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 24222},
-    {NM(conditions), &type_list_apps_v1_StatefulSetCondition, &extra_0, 10, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 24290},
-    {NM(availableReplicas), &type_int32, &plain, 11, 0, 24333},
+    {NM(observedGeneration), &type_int64, &plain, 1, FIELD_OMITEMPTY, 21645},
+    {NM(replicas), &type_int32, &plain, 2, FIELD_REQUIRED, 33305},
+    {NM(readyReplicas), &type_int32, &plain, 3, FIELD_OMITEMPTY, 21574},
+    {NM(currentReplicas), &type_int32, &plain, 4, FIELD_OMITEMPTY, 33325},
+    {NM(updatedReplicas), &type_int32, &plain, 5, FIELD_OMITEMPTY, 33359},
+    {NM(currentRevision), &type_string, &plain, 6, FIELD_OMITEMPTY, 33392},
+    {NM(updateRevision), &type_string, &plain, 7, FIELD_OMITEMPTY, 33437},
+    {NM(collisionCount), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 33478},
+    {NM(conditions), &type_list_apps_v1_StatefulSetCondition, &extra_0, 10, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 33546},
+    {NM(availableReplicas), &type_int32, &plain, 11, 0, 21604},
 };
 static const struct field fields_apps_v1_StatefulSetCondition[] = {
-    {NM(type), &type_apps_v1_StatefulSetConditionType, &plain, 1, FIELD_REQUIRED, 8735},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
-    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 8832},
-    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 8857},
-    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 7724},
+    {NM(type), &type_apps_v1_StatefulSetConditionType, &plain, 1, FIELD_REQUIRED, 13976},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 3316},
+    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 3366},
+    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 3391},
+    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 3408},
 };
 static const struct field fields_apps_v1_StatefulSetList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_apps_v1_StatefulSet, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_apps_v1_StatefulSet, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_apps_v1_Deployment[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_apps_v1_DeploymentSpec, &plain, 2, FIELD_OMITEMPTY, 996},
-    {NM(status), &type_apps_v1_DeploymentStatus, &plain, 3, FIELD_OMITEMPTY, 864},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_apps_v1_DeploymentSpec, &plain, 2, FIELD_OMITEMPTY, 2527},
+    {NM(status), &type_apps_v1_DeploymentStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_apps_v1_DeploymentSpec[] = {
-    {NM(replicas), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 23215},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_REQUIRED | FIELD_POINTER, 23254},
-    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 3, FIELD_REQUIRED, 24580},
-    {NM(strategy), &type_apps_v1_DeploymentStrategy, &plain, 4, FIELD_OMITEMPTY | FIELD_PATCH_RETAIN_KEYS, 24637},
-    {NM(minReadySeconds), &type_int32, &plain, 5, FIELD_OMITEMPTY, 24675},
-    {NM(revisionHistoryLimit), &type_int32, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 24738},
-    {NM(paused), &type_bool, &plain, 7, FIELD_OMITEMPTY, 24801},
-    {NM(progressDeadlineSeconds), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 24856},
+    {NM(replicas), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 21249},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_REQUIRED | FIELD_POINTER, 32665},
+    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 3, FIELD_REQUIRED, 33795},
+    {NM(strategy), &type_apps_v1_DeploymentStrategy, &plain, 4, FIELD_OMITEMPTY | FIELD_PATCH_RETAIN_KEYS, 33852},
+    {NM(minReadySeconds), &type_int32, &plain, 5, FIELD_OMITEMPTY, 33890},
+    {NM(revisionHistoryLimit), &type_int32, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 33953},
+    {NM(paused), &type_bool, &plain, 7, FIELD_OMITEMPTY, 34016},
+    {NM(progressDeadlineSeconds), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 34071},
 };
 static const struct field fields_apps_v1_DeploymentStrategy[] = {
-    {NM(type), &type_apps_v1_DeploymentStrategyType, &plain, 1, FIELD_OMITEMPTY, 24970},
-    {NM(rollingUpdate), &type_apps_v1_RollingUpdateDeployment, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 22751},
+    {NM(type), &type_apps_v1_DeploymentStrategyType, &plain, 1, FIELD_OMITEMPTY, 34185},
+    {NM(rollingUpdate), &type_apps_v1_RollingUpdateDeployment, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 32201},
 };
 static const struct field fields_apps_v1_RollingUpdateDeployment[] = {
-    {NM(maxUnavailable), &type_IntOrString, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 25061},
-    {NM(maxSurge), &type_IntOrString, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 25163},
+    {NM(maxUnavailable), &type_IntOrString, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 34276},
+    {NM(maxSurge), &type_IntOrString, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 34378},
 };
 static const struct field fields_apps_v1_DeploymentStatus[] = {
-    {NM(observedGeneration), &type_int64, &plain, 1, FIELD_OMITEMPTY, 23971},
-    {NM(replicas), &type_int32, &plain, 2, FIELD_OMITEMPTY, 25272},
-    {NM(updatedReplicas), &type_int32, &plain, 3, FIELD_OMITEMPTY, 25324},
-    {NM(readyReplicas), &type_int32, &plain, 7, FIELD_OMITEMPTY, 24039},
-    {NM(availableReplicas), &type_int32, &plain, 4, FIELD_OMITEMPTY, 24333},
-    {NM(unavailableReplicas), &type_int32, &plain, 5, FIELD_OMITEMPTY, 25363},
-    {NM(terminatingReplicas), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 25422},
-    {NM(conditions), &type_list_apps_v1_DeploymentCondition, &extra_0, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 25447},
-    {NM(collisionCount), &type_int32, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 25511},
+    {NM(observedGeneration), &type_int64, &plain, 1, FIELD_OMITEMPTY, 21645},
+    {NM(replicas), &type_int32, &plain, 2, FIELD_OMITEMPTY, 34487},
+    {NM(updatedReplicas), &type_int32, &plain, 3, FIELD_OMITEMPTY, 34539},
+    {NM(readyReplicas), &type_int32, &plain, 7, FIELD_OMITEMPTY, 21574},
+    {NM(availableReplicas), &type_int32, &plain, 4, FIELD_OMITEMPTY, 21604},
+    {NM(unavailableReplicas), &type_int32, &plain, 5, FIELD_OMITEMPTY, 34578},
+    {NM(terminatingReplicas), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 34637},
+    {NM(conditions), &type_list_apps_v1_DeploymentCondition, &extra_0, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 34662},
+    {NM(collisionCount), &type_int32, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 34726},
 };
 static const struct field fields_apps_v1_DeploymentCondition[] = {
-    {NM(type), &type_apps_v1_DeploymentConditionType, &plain, 1, FIELD_REQUIRED, 25616},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
-    {NM(lastUpdateTime), &type_Time, &plain, 6, FIELD_OMITEMPTY, 25657},
-    {NM(lastTransitionTime), &type_Time, &plain, 7, FIELD_OMITEMPTY, 8832},
-    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 8857},
-    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 7724},
+    {NM(type), &type_apps_v1_DeploymentConditionType, &plain, 1, FIELD_REQUIRED, 34831},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 3316},
+    {NM(lastUpdateTime), &type_Time, &plain, 6, FIELD_OMITEMPTY, 34872},
+    {NM(lastTransitionTime), &type_Time, &plain, 7, FIELD_OMITEMPTY, 3366},
+    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 3391},
+    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 3408},
 };
 static const struct field fields_apps_v1_DeploymentList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_apps_v1_Deployment, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_apps_v1_Deployment, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_apps_v1_DaemonSetUpdateStrategy[] = {
-    {NM(type), &type_apps_v1_DaemonSetUpdateStrategyType, &plain, 1, FIELD_OMITEMPTY, 25765},
-    {NM(rollingUpdate), &type_apps_v1_RollingUpdateDaemonSet, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 22751},
+    {NM(type), &type_apps_v1_DaemonSetUpdateStrategyType, &plain, 1, FIELD_OMITEMPTY, 34980},
+    {NM(rollingUpdate), &type_apps_v1_RollingUpdateDaemonSet, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 32201},
 };
 static const struct field fields_apps_v1_RollingUpdateDaemonSet[] = {
-    {NM(maxUnavailable), &type_IntOrString, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 25853},
-    {NM(maxSurge), &type_IntOrString, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 25963},
+    {NM(maxUnavailable), &type_IntOrString, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 35068},
+    {NM(maxSurge), &type_IntOrString, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 35178},
 };
 static const struct field fields_apps_v1_DaemonSetSpec[] = {
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 1, FIELD_REQUIRED | FIELD_POINTER, 23254},
-    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 2, FIELD_REQUIRED, 26127},
-    {NM(updateStrategy), &type_apps_v1_DaemonSetUpdateStrategy, &plain, 3, FIELD_OMITEMPTY, 22778},
-    {NM(minReadySeconds), &type_int32, &plain, 4, FIELD_OMITEMPTY, 23748},
-    {NM(revisionHistoryLimit), &type_int32, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 23687},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 1, FIELD_REQUIRED | FIELD_POINTER, 32665},
+    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 2, FIELD_REQUIRED, 35342},
+    {NM(updateStrategy), &type_apps_v1_DaemonSetUpdateStrategy, &plain, 3, FIELD_OMITEMPTY, 32228},
+    {NM(minReadySeconds), &type_int32, &plain, 4, FIELD_OMITEMPTY, 21288},
+    {NM(revisionHistoryLimit), &type_int32, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 33098},
 };
 static const struct field fields_apps_v1_DaemonSetStatus[] = {
-    {NM(currentNumberScheduled), &type_int32, &plain, 1, FIELD_REQUIRED, 26237},
-    {NM(numberMisscheduled), &type_int32, &plain, 2, FIELD_REQUIRED, 26272},
-    {NM(desiredNumberScheduled), &type_int32, &plain, 3, FIELD_REQUIRED, 26311},
-    {NM(numberReady), &type_int32, &plain, 4, FIELD_REQUIRED, 26342},
-    {NM(observedGeneration), &type_int64, &plain, 5, FIELD_OMITEMPTY, 23971},
-    {NM(updatedNumberScheduled), &type_int32, &plain, 6, FIELD_OMITEMPTY, 26400},
-    {NM(numberAvailable), &type_int32, &plain, 7, FIELD_OMITEMPTY, 26446},
-    {NM(numberUnavailable), &type_int32, &plain, 8, FIELD_OMITEMPTY, 26508},
-    {NM(collisionCount), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 24222},
-    {NM(conditions), &type_list_apps_v1_DaemonSetCondition, &extra_0, 10, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 24290},
+    {NM(currentNumberScheduled), &type_int32, &plain, 1, FIELD_REQUIRED, 35452},
+    {NM(numberMisscheduled), &type_int32, &plain, 2, FIELD_REQUIRED, 35487},
+    {NM(desiredNumberScheduled), &type_int32, &plain, 3, FIELD_REQUIRED, 35526},
+    {NM(numberReady), &type_int32, &plain, 4, FIELD_REQUIRED, 35557},
+    {NM(observedGeneration), &type_int64, &plain, 5, FIELD_OMITEMPTY, 21645},
+    {NM(updatedNumberScheduled), &type_int32, &plain, 6, FIELD_OMITEMPTY, 35615},
+    {NM(numberAvailable), &type_int32, &plain, 7, FIELD_OMITEMPTY, 35661},
+    {NM(numberUnavailable), &type_int32, &plain, 8, FIELD_OMITEMPTY, 35723},
+    {NM(collisionCount), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 33478},
+    {NM(conditions), &type_list_apps_v1_DaemonSetCondition, &extra_0, 10, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 33546},
 };
 static const struct field fields_apps_v1_DaemonSetCondition[] = {
-    {NM(type), &type_apps_v1_DaemonSetConditionType, &plain, 1, FIELD_REQUIRED, 8735},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
-    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 8832},
-    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 8857},
-    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 7724},
+    {NM(type), &type_apps_v1_DaemonSetConditionType, &plain, 1, FIELD_REQUIRED, 13976},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 3316},
+    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 3366},
+    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 3391},
+    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 3408},
 };
 static const struct field fields_apps_v1_DaemonSet[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_apps_v1_DaemonSetSpec, &plain, 2, FIELD_OMITEMPTY, 996},
-    {NM(status), &type_apps_v1_DaemonSetStatus, &plain, 3, FIELD_OMITEMPTY, 864},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_apps_v1_DaemonSetSpec, &plain, 2, FIELD_OMITEMPTY, 2527},
+    {NM(status), &type_apps_v1_DaemonSetStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_apps_v1_DaemonSetList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_apps_v1_DaemonSet, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_apps_v1_DaemonSet, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_apps_v1_ReplicaSet[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_apps_v1_ReplicaSetSpec, &plain, 2, FIELD_OMITEMPTY, 996},
-    {NM(status), &type_apps_v1_ReplicaSetStatus, &plain, 3, FIELD_OMITEMPTY, 864},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_apps_v1_ReplicaSetSpec, &plain, 2, FIELD_OMITEMPTY, 2527},
+    {NM(status), &type_apps_v1_ReplicaSetStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_apps_v1_ReplicaSetList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_apps_v1_ReplicaSet, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_apps_v1_ReplicaSet, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_apps_v1_ReplicaSetSpec[] = {
-    {NM(replicas), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 23215},
-    {NM(minReadySeconds), &type_int32, &plain, 4, FIELD_OMITEMPTY, 26824},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_REQUIRED | FIELD_POINTER, 23254},
-    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 3, FIELD_OMITEMPTY, 26883},
+    {NM(replicas), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 21249},
+    {NM(minReadySeconds), &type_int32, &plain, 4, FIELD_OMITEMPTY, 36039},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_REQUIRED | FIELD_POINTER, 32665},
+    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 3, FIELD_OMITEMPTY, 36098},
 };
 static const struct field fields_apps_v1_ReplicaSetStatus[] = {
-    {NM(replicas), &type_int32, &plain, 1, FIELD_REQUIRED, 25272},
-    {NM(fullyLabeledReplicas), &type_int32, &plain, 2, FIELD_OMITEMPTY, 26938},
-    {NM(readyReplicas), &type_int32, &plain, 4, FIELD_OMITEMPTY, 24039},
-    {NM(availableReplicas), &type_int32, &plain, 5, FIELD_OMITEMPTY, 24333},
-    {NM(terminatingReplicas), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 25422},
-    {NM(observedGeneration), &type_int64, &plain, 3, FIELD_OMITEMPTY, 23971},
-    {NM(conditions), &type_list_apps_v1_ReplicaSetCondition, &extra_0, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 26990},
+    {NM(replicas), &type_int32, &plain, 1, FIELD_REQUIRED, 34487},
+    {NM(fullyLabeledReplicas), &type_int32, &plain, 2, FIELD_OMITEMPTY, 36153},
+    {NM(readyReplicas), &type_int32, &plain, 4, FIELD_OMITEMPTY, 21574},
+    {NM(availableReplicas), &type_int32, &plain, 5, FIELD_OMITEMPTY, 21604},
+    {NM(terminatingReplicas), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 34637},
+    {NM(observedGeneration), &type_int64, &plain, 3, FIELD_OMITEMPTY, 21645},
+    {NM(conditions), &type_list_apps_v1_ReplicaSetCondition, &extra_0, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 36205},
 };
 static const struct field fields_apps_v1_ReplicaSetCondition[] = {
-    {NM(type), &type_apps_v1_ReplicaSetConditionType, &plain, 1, FIELD_REQUIRED, 27078},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
-    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 8832},
-    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 8857},
-    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 7724},
+    {NM(type), &type_apps_v1_ReplicaSetConditionType, &plain, 1, FIELD_REQUIRED, 36293},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 3316},
+    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 3366},
+    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 3391},
+    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 3408},
 };
 static const struct field fields_apps_v1_ControllerRevision[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(data), &type_RawExtension, &plain, 2, FIELD_OMITEMPTY, 27128},
-    {NM(revision), &type_int64, &plain, 3, FIELD_REQUIRED, 27161},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(data), &type_RawExtension, &plain, 2, FIELD_OMITEMPTY, 36343},
+    {NM(revision), &type_int64, &plain, 3, FIELD_REQUIRED, 36376},
 };
 static const struct field fields_apps_v1_ControllerRevisionList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_apps_v1_ControllerRevision, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_apps_v1_ControllerRevision, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_events_v1_Event[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, 0, 831},
-    {NM(eventTime), &type_MicroTime, &plain, 2, FIELD_REQUIRED, 20221},
-    {NM(series), &type_events_v1_EventSeries, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 20238},
-    {NM(reportingController), &type_string, &plain, 4, FIELD_OMITEMPTY, 20326},
-    {NM(reportingInstance), &type_string, &plain, 5, FIELD_OMITEMPTY, 20338},
-    {NM(action), &type_string, &plain, 6, FIELD_OMITEMPTY, 20269},
-    {NM(reason), &type_string, &plain, 7, FIELD_OMITEMPTY, 20020},
-    {NM(regarding), &type_core_v1_ObjectReference, &plain, 8, FIELD_OMITEMPTY, 20009},
-    {NM(related), &type_core_v1_ObjectReference, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 20293},
-    {NM(note), &type_string, &plain, 10, FIELD_OMITEMPTY, 20047},
-    {NM(type), &type_string, &plain, 11, FIELD_OMITEMPTY, 20203},
-    {NM(deprecatedSource), &type_core_v1_EventSource, &plain, 12, FIELD_OMITEMPTY, 20076},
-    {NM(deprecatedFirstTimestamp), &type_Time, &plain, 13, FIELD_OMITEMPTY, 20100},
-    {NM(deprecatedLastTimestamp), &type_Time, &plain, 14, FIELD_OMITEMPTY, 20135},
-    {NM(deprecatedCount), &type_int32, &plain, 15, FIELD_OMITEMPTY, 20169},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, 0, 1672},
+    {NM(eventTime), &type_MicroTime, &plain, 2, FIELD_REQUIRED, 28367},
+    {NM(series), &type_events_v1_EventSeries, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 28384},
+    {NM(reportingController), &type_string, &plain, 4, FIELD_OMITEMPTY, 28472},
+    {NM(reportingInstance), &type_string, &plain, 5, FIELD_OMITEMPTY, 28484},
+    {NM(action), &type_string, &plain, 6, FIELD_OMITEMPTY, 28415},
+    {NM(reason), &type_string, &plain, 7, FIELD_OMITEMPTY, 28166},
+    {NM(regarding), &type_core_v1_ObjectReference, &plain, 8, FIELD_OMITEMPTY, 28155},
+    {NM(related), &type_core_v1_ObjectReference, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 28439},
+    {NM(note), &type_string, &plain, 10, FIELD_OMITEMPTY, 28193},
+    {NM(type), &type_string, &plain, 11, FIELD_OMITEMPTY, 28349},
+    {NM(deprecatedSource), &type_core_v1_EventSource, &plain, 12, FIELD_OMITEMPTY, 28222},
+    {NM(deprecatedFirstTimestamp), &type_Time, &plain, 13, FIELD_OMITEMPTY, 28246},
+    {NM(deprecatedLastTimestamp), &type_Time, &plain, 14, FIELD_OMITEMPTY, 28281},
+    {NM(deprecatedCount), &type_int32, &plain, 15, FIELD_OMITEMPTY, 28315},
 };
 static const struct field fields_events_v1_EventSeries[] = {
-    {NM(count), &type_int32, &plain, 1, FIELD_REQUIRED, 20393},
-    {NM(lastObservedTime), &type_MicroTime, &plain, 2, FIELD_REQUIRED, 20410},
+    {NM(count), &type_int32, &plain, 1, FIELD_REQUIRED, 28539},
+    {NM(lastObservedTime), &type_MicroTime, &plain, 2, FIELD_REQUIRED, 28556},
 };
 static const struct field fields_events_v1_EventList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_events_v1_Event, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_events_v1_Event, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_authentication_v1_TokenReview[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_authentication_v1_TokenReviewSpec, &plain, 2, FIELD_REQUIRED, 27367},
-    {NM(status), &type_authentication_v1_TokenReviewStatus, &plain, 3, FIELD_OMITEMPTY, 27377},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_authentication_v1_TokenReviewSpec, &plain, 2, FIELD_REQUIRED, 36582},
+    {NM(status), &type_authentication_v1_TokenReviewStatus, &plain, 3, FIELD_OMITEMPTY, 36592},
 };
 static const struct field fields_authentication_v1_TokenReviewSpec[] = {
-    {NM(token), &type_string, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 27367},
-    {NM(audiences), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 27411},
+    {NM(token), &type_string, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 36582},
+    {NM(audiences), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 36626},
 };
 static const struct field fields_authentication_v1_TokenReviewStatus[] = {
-    {NM(authenticated), &type_bool, &plain, 1, FIELD_OMITEMPTY, 27489},
-    {NM(user), &type_authentication_v1_UserInfo, &plain, 2, FIELD_OMITEMPTY, 27515},
-    {NM(audiences), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 27542},
-    {NM(error), &type_string, &plain, 3, FIELD_OMITEMPTY, 27596},
+    {NM(authenticated), &type_bool, &plain, 1, FIELD_OMITEMPTY, 36704},
+    {NM(user), &type_authentication_v1_UserInfo, &plain, 2, FIELD_OMITEMPTY, 36730},
+    {NM(audiences), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 36757},
+    {NM(error), &type_string, &plain, 3, FIELD_OMITEMPTY, 36811},
 };
 static const struct field fields_authentication_v1_UserInfo[] = {
-    {NM(username), &type_string, &plain, 1, FIELD_OMITEMPTY, 27643},
-    {NM(uid), &type_string, &plain, 2, FIELD_OMITEMPTY, 27677},
-    {NM(groups), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 27728},
-    {NM(extra), &type_map_authentication_v1_ExtraValue, &plain, 4, FIELD_OMITEMPTY, 27739},
+    {NM(username), &type_string, &plain, 1, FIELD_OMITEMPTY, 36858},
+    {NM(uid), &type_string, &plain, 2, FIELD_OMITEMPTY, 36892},
+    {NM(groups), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 36943},
+    {NM(extra), &type_map_authentication_v1_ExtraValue, &plain, 4, FIELD_OMITEMPTY, 36954},
 };
 static const struct field fields_authentication_v1_TokenRequest[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 27794},
-    {NM(spec), &type_authentication_v1_TokenRequestSpec, &plain, 2, 0, 27815},
-    {NM(status), &type_authentication_v1_TokenRequestStatus, &plain, 3, FIELD_OMITEMPTY, 27367},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 37009},
+    {NM(spec), &type_authentication_v1_TokenRequestSpec, &plain, 2, 0, 37030},
+    {NM(status), &type_authentication_v1_TokenRequestStatus, &plain, 3, FIELD_OMITEMPTY, 36582},
 };
 static const struct field fields_authentication_v1_TokenRequestSpec[] = {
-    {NM(audiences), &type_list_string, &plain, 1, FIELD_ATOMIC, 27872},
-    {NM(expirationSeconds), &type_int64, &plain, 4, FIELD_POINTER, 27905},
-    {NM(boundObjectRef), &type_authentication_v1_BoundObjectReference, &plain, 3, FIELD_POINTER, 27932},
+    {NM(audiences), &type_list_string, &plain, 1, FIELD_ATOMIC, 37087},
+    {NM(expirationSeconds), &type_int64, &plain, 4, FIELD_POINTER, 37120},
+    {NM(boundObjectRef), &type_authentication_v1_BoundObjectReference, &plain, 3, FIELD_POINTER, 37147},
 };
 static const struct field fields_authentication_v1_TokenRequestStatus[] = {
-    {NM(token), &type_string, &plain, 1, 0, 27367},
-    {NM(expirationTimestamp), &type_Time, &plain, 2, 0, 28002},
+    {NM(token), &type_string, &plain, 1, 0, 36582},
+    {NM(expirationTimestamp), &type_Time, &plain, 2, 0, 37217},
 };
 static const struct field fields_authentication_v1_BoundObjectReference[] = {
-    {NM(kind), &type_string, &plain, 1, FIELD_OMITEMPTY, 28025},
-    {NM(apiVersion), &type_string, &plain, 2, FIELD_OMITEMPTY, 19783},
-    {NM(name), &type_string, &plain, 3, FIELD_OMITEMPTY, 1550},
-    {NM(uid), &type_meta_v1_UID, &plain, 4, FIELD_OMITEMPTY, 19775},
+    {NM(kind), &type_string, &plain, 1, FIELD_OMITEMPTY, 37240},
+    {NM(apiVersion), &type_string, &plain, 2, FIELD_OMITEMPTY, 27883},
+    {NM(name), &type_string, &plain, 3, FIELD_OMITEMPTY, 3048},
+    {NM(uid), &type_meta_v1_UID, &plain, 4, FIELD_OMITEMPTY, 26797},
 };
 static const struct field fields_authentication_v1_SelfSubjectReview[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(status), &type_authentication_v1_SelfSubjectReviewStatus, &plain, 2, FIELD_OMITEMPTY, 28081},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(status), &type_authentication_v1_SelfSubjectReviewStatus, &plain, 2, FIELD_OMITEMPTY, 37296},
 };
 static const struct field fields_authentication_v1_SelfSubjectReviewStatus[] = {
-    {NM(userInfo), &type_authentication_v1_UserInfo, &plain, 1, FIELD_OMITEMPTY, 28113},
+    {NM(userInfo), &type_authentication_v1_UserInfo, &plain, 1, FIELD_OMITEMPTY, 37328},
 };
 static const struct field fields_authorization_v1_SubjectAccessReview[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_authorization_v1_SubjectAccessReviewSpec, &plain, 2, FIELD_REQUIRED, 28152},
-    {NM(status), &type_authorization_v1_SubjectAccessReviewStatus, &plain, 3, FIELD_OMITEMPTY, 28166},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_authorization_v1_SubjectAccessReviewSpec, &plain, 2, FIELD_REQUIRED, 37367},
+    {NM(status), &type_authorization_v1_SubjectAccessReviewStatus, &plain, 3, FIELD_OMITEMPTY, 37381},
 };
 static const struct field fields_authorization_v1_SelfSubjectAccessReview[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_authorization_v1_SelfSubjectAccessReviewSpec, &plain, 2, FIELD_REQUIRED, 28216},
-    {NM(status), &type_authorization_v1_SubjectAccessReviewStatus, &plain, 3, FIELD_OMITEMPTY, 28166},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_authorization_v1_SelfSubjectAccessReviewSpec, &plain, 2, FIELD_REQUIRED, 37431},
+    {NM(status), &type_authorization_v1_SubjectAccessReviewStatus, &plain, 3, FIELD_OMITEMPTY, 37381},
 };
 static const struct field fields_authorization_v1_LocalSubjectAccessReview[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_authorization_v1_SubjectAccessReviewSpec, &plain, 2, FIELD_REQUIRED, 28261},
-    {NM(status), &type_authorization_v1_SubjectAccessReviewStatus, &plain, 3, FIELD_OMITEMPTY, 28166},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_authorization_v1_SubjectAccessReviewSpec, &plain, 2, FIELD_REQUIRED, 37476},
+    {NM(status), &type_authorization_v1_SubjectAccessReviewStatus, &plain, 3, FIELD_OMITEMPTY, 37381},
 };
 static const struct field fields_authorization_v1_ResourceAttributes[] = {
-    {NM(namespace), &type_string, &plain, 1, FIELD_OMITEMPTY, 28368},
-    {NM(verb), &type_string, &plain, 2, FIELD_OMITEMPTY, 28411},
-    {NM(group), &type_string, &plain, 3, FIELD_OMITEMPTY, 28462},
-    {NM(version), &type_string, &plain, 4, FIELD_OMITEMPTY, 28505},
-    {NM(resource), &type_string, &plain, 5, FIELD_OMITEMPTY, 28537},
-    {NM(subresource), &type_string, &plain, 6, FIELD_OMITEMPTY, 28577},
-    {NM(name), &type_string, &plain, 7, FIELD_OMITEMPTY, 28606},
-    {NM(fieldSelector), &type_authorization_v1_FieldSelectorAttributes, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 28637},
-    {NM(labelSelector), &type_authorization_v1_LabelSelectorAttributes, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 28709},
+    {NM(namespace), &type_string, &plain, 1, FIELD_OMITEMPTY, 37583},
+    {NM(verb), &type_string, &plain, 2, FIELD_OMITEMPTY, 37626},
+    {NM(group), &type_string, &plain, 3, FIELD_OMITEMPTY, 37677},
+    {NM(version), &type_string, &plain, 4, FIELD_OMITEMPTY, 37720},
+    {NM(resource), &type_string, &plain, 5, FIELD_OMITEMPTY, 37752},
+    {NM(subresource), &type_string, &plain, 6, FIELD_OMITEMPTY, 37792},
+    {NM(name), &type_string, &plain, 7, FIELD_OMITEMPTY, 37821},
+    {NM(fieldSelector), &type_authorization_v1_FieldSelectorAttributes, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 37852},
+    {NM(labelSelector), &type_authorization_v1_LabelSelectorAttributes, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 37924},
 };
 static const struct field fields_authorization_v1_LabelSelectorAttributes[] = {
-    {NM(rawSelector), &type_string, &plain, 1, FIELD_OMITEMPTY, 28812},
-    {NM(requirements), &type_list_meta_v1_LabelSelectorRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 28879},
+    {NM(rawSelector), &type_string, &plain, 1, FIELD_OMITEMPTY, 38027},
+    {NM(requirements), &type_list_meta_v1_LabelSelectorRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 29318},
 };
 static const struct field fields_authorization_v1_FieldSelectorAttributes[] = {
-    {NM(rawSelector), &type_string, &plain, 1, FIELD_OMITEMPTY, 28812},
-    {NM(requirements), &type_list_meta_v1_FieldSelectorRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 28879},
+    {NM(rawSelector), &type_string, &plain, 1, FIELD_OMITEMPTY, 38027},
+    {NM(requirements), &type_list_meta_v1_FieldSelectorRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 29318},
 };
 static const struct field fields_authorization_v1_NonResourceAttributes[] = {
-    {NM(path), &type_string, &plain, 1, FIELD_OMITEMPTY, 28991},
-    {NM(verb), &type_string, &plain, 2, FIELD_OMITEMPTY, 29018},
+    {NM(path), &type_string, &plain, 1, FIELD_OMITEMPTY, 38176},
+    {NM(verb), &type_string, &plain, 2, FIELD_OMITEMPTY, 38203},
 };
 static const struct field fields_authorization_v1_SubjectAccessReviewSpec[] = {
-    {NM(resourceAttributes), &type_authorization_v1_ResourceAttributes, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 28781},
-    {NM(nonResourceAttributes), &type_authorization_v1_NonResourceAttributes, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 29051},
-    {NM(user), &type_string, &plain, 3, FIELD_OMITEMPTY, 29098},
-    {NM(groups), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 29147},
-    {NM(extra), &type_map_authorization_v1_ExtraValue, &plain, 5, FIELD_OMITEMPTY, 29166},
-    {NM(uid), &type_string, &plain, 6, FIELD_OMITEMPTY, 29205},
+    {NM(resourceAttributes), &type_authorization_v1_ResourceAttributes, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 37996},
+    {NM(nonResourceAttributes), &type_authorization_v1_NonResourceAttributes, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 38236},
+    {NM(user), &type_string, &plain, 3, FIELD_OMITEMPTY, 38283},
+    {NM(groups), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 38332},
+    {NM(extra), &type_map_authorization_v1_ExtraValue, &plain, 5, FIELD_OMITEMPTY, 38351},
+    {NM(uid), &type_string, &plain, 6, FIELD_OMITEMPTY, 38390},
 };
 static const struct field fields_authorization_v1_SelfSubjectAccessReviewSpec[] = {
-    {NM(resourceAttributes), &type_authorization_v1_ResourceAttributes, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 28781},
-    {NM(nonResourceAttributes), &type_authorization_v1_NonResourceAttributes, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 29051},
+    {NM(resourceAttributes), &type_authorization_v1_ResourceAttributes, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 37996},
+    {NM(nonResourceAttributes), &type_authorization_v1_NonResourceAttributes, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 38236},
 };
 static const struct field fields_authorization_v1_SubjectAccessReviewStatus[] = {
-    {NM(allowed), &type_bool, &plain, 1, FIELD_REQUIRED, 29357},
-    {NM(denied), &type_bool, &plain, 4, FIELD_OMITEMPTY, 29378},
-    {NM(reason), &type_string, &plain, 2, FIELD_OMITEMPTY, 29430},
-    {NM(evaluationError), &type_string, &plain, 3, FIELD_OMITEMPTY, 29434},
+    {NM(allowed), &type_bool, &plain, 1, FIELD_REQUIRED, 38542},
+    {NM(denied), &type_bool, &plain, 4, FIELD_OMITEMPTY, 38563},
+    {NM(reason), &type_string, &plain, 2, FIELD_OMITEMPTY, 38615},
+    {NM(evaluationError), &type_string, &plain, 3, FIELD_OMITEMPTY, 38619},
 };
 static const struct field fields_authorization_v1_SelfSubjectRulesReview[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_authorization_v1_SelfSubjectRulesReviewSpec, &plain, 2, FIELD_REQUIRED, 29533},
-    {NM(status), &type_authorization_v1_SubjectRulesReviewStatus, &plain, 3, FIELD_OMITEMPTY, 29547},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_authorization_v1_SelfSubjectRulesReviewSpec, &plain, 2, FIELD_REQUIRED, 38718},
+    {NM(status), &type_authorization_v1_SubjectRulesReviewStatus, &plain, 3, FIELD_OMITEMPTY, 38732},
 };
 static const struct field fields_authorization_v1_SelfSubjectRulesReviewSpec[] = {
-    {NM(namespace), &type_string, &plain, 1, FIELD_OMITEMPTY, 29533},
+    {NM(namespace), &type_string, &plain, 1, FIELD_OMITEMPTY, 38718},
 };
 static const struct field fields_authorization_v1_SubjectRulesReviewStatus[] = {
-    {NM(resourceRules), &type_list_authorization_v1_ResourceRule, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 29633},
-    {NM(nonResourceRules), &type_list_authorization_v1_NonResourceRule, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 29653},
-    {NM(incomplete), &type_bool, &plain, 3, FIELD_REQUIRED, 29691},
-    {NM(evaluationError), &type_string, &plain, 4, FIELD_OMITEMPTY, 29738},
+    {NM(resourceRules), &type_list_authorization_v1_ResourceRule, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 38818},
+    {NM(nonResourceRules), &type_list_authorization_v1_NonResourceRule, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 38838},
+    {NM(incomplete), &type_bool, &plain, 3, FIELD_REQUIRED, 38876},
+    {NM(evaluationError), &type_string, &plain, 4, FIELD_OMITEMPTY, 38923},
 };
 static const struct field fields_authorization_v1_ResourceRule[] = {
-    {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 29801},
-    {NM(apiGroups), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 29833},
-    {NM(resources), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 29857},
-    {NM(resourceNames), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 29912},
+    {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 38986},
+    {NM(apiGroups), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 39018},
+    {NM(resources), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 39042},
+    {NM(resourceNames), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 39097},
 };
 static const struct field fields_authorization_v1_NonResourceRule[] = {
-    {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 29975},
-    {NM(nonResourceURLs), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 30020},
+    {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 39160},
+    {NM(nonResourceURLs), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 39205},
 };
 static const struct field fields_autoscaling_v2_HorizontalPodAutoscaler[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_autoscaling_v2_HorizontalPodAutoscalerSpec, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 996},
-    {NM(status), &type_autoscaling_v2_HorizontalPodAutoscalerStatus, &plain, 3, FIELD_OMITEMPTY, 864},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_autoscaling_v2_HorizontalPodAutoscalerSpec, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 2527},
+    {NM(status), &type_autoscaling_v2_HorizontalPodAutoscalerStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_autoscaling_v2_HorizontalPodAutoscalerSpec[] = {
-    {NM(scaleTargetRef), &type_autoscaling_v2_CrossVersionObjectReference, &plain, 1, FIELD_REQUIRED, 30163},
-    {NM(minReplicas), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 30200},
-    {NM(maxReplicas), &type_int32, &plain, 3, FIELD_REQUIRED, 30230},
-    {NM(metrics), &type_list_autoscaling_v2_MetricSpec, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 30244},
-    {NM(behavior), &type_autoscaling_v2_HorizontalPodAutoscalerBehavior, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 30351},
+    {NM(scaleTargetRef), &type_autoscaling_v2_CrossVersionObjectReference, &plain, 1, FIELD_REQUIRED, 39348},
+    {NM(minReplicas), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 39385},
+    {NM(maxReplicas), &type_int32, &plain, 3, FIELD_REQUIRED, 39415},
+    {NM(metrics), &type_list_autoscaling_v2_MetricSpec, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 39429},
+    {NM(behavior), &type_autoscaling_v2_HorizontalPodAutoscalerBehavior, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 39536},
 };
 static const struct field fields_autoscaling_v2_CrossVersionObjectReference[] = {
-    {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 1541},
-    {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 1550},
-    {NM(apiVersion), &type_string, &plain, 3, FIELD_OMITEMPTY, 19783},
+    {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 3039},
+    {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 3048},
+    {NM(apiVersion), &type_string, &plain, 3, FIELD_OMITEMPTY, 27883},
 };
 static const struct field fields_autoscaling_v2_MetricSpec[] = {
-    {NM(type), &type_autoscaling_v2_MetricSourceType, &plain, 1, FIELD_REQUIRED, 30426},
-    {NM(object), &type_autoscaling_v2_ObjectMetricSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 30509},
-    {NM(pods), &type_autoscaling_v2_PodsMetricSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 30532},
-    {NM(resource), &type_autoscaling_v2_ResourceMetricSource, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 30553},
-    {NM(containerResource), &type_autoscaling_v2_ContainerResourceMetricSource, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 30567},
-    {NM(external), &type_autoscaling_v2_ExternalMetricSource, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 30603},
+    {NM(type), &type_autoscaling_v2_MetricSourceType, &plain, 1, FIELD_REQUIRED, 39611},
+    {NM(object), &type_autoscaling_v2_ObjectMetricSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 39694},
+    {NM(pods), &type_autoscaling_v2_PodsMetricSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 39717},
+    {NM(resource), &type_autoscaling_v2_ResourceMetricSource, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 39738},
+    {NM(containerResource), &type_autoscaling_v2_ContainerResourceMetricSource, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 39752},
+    {NM(external), &type_autoscaling_v2_ExternalMetricSource, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 39788},
 };
 static const struct field fields_autoscaling_v2_HorizontalPodAutoscalerBehavior[] = {
-    {NM(scaleUp), &type_autoscaling_v2_HPAScalingRules, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 30669},
-    {NM(scaleDown), &type_autoscaling_v2_HPAScalingRules, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 30746},
+    {NM(scaleUp), &type_autoscaling_v2_HPAScalingRules, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 39854},
+    {NM(scaleDown), &type_autoscaling_v2_HPAScalingRules, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 39931},
 };
 static const struct field fields_autoscaling_v2_HPAScalingRules[] = {
-    {NM(stabilizationWindowSeconds), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 30857},
-    {NM(selectPolicy), &type_autoscaling_v2_ScalingPolicySelect, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 30977},
-    {NM(policies), &type_list_autoscaling_v2_HPAScalingPolicy, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC | FIELD_EMPTY, 31095},
-    {NM(tolerance), &type_Quantity, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 31129},
+    {NM(stabilizationWindowSeconds), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 40042},
+    {NM(selectPolicy), &type_autoscaling_v2_ScalingPolicySelect, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 40162},
+    {NM(policies), &type_list_autoscaling_v2_HPAScalingPolicy, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC | FIELD_EMPTY, 40280},
+    {NM(tolerance), &type_Quantity, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 40314},
 };
 static const struct field fields_autoscaling_v2_HPAScalingPolicy[] = {
-    {NM(type), &type_autoscaling_v2_HPAScalingPolicyType, &plain, 1, FIELD_REQUIRED, 31282},
-    {NM(value), &type_int32, &plain, 2, FIELD_REQUIRED, 31342},
-    {NM(periodSeconds), &type_int32, &plain, 3, FIELD_REQUIRED, 31376},
+    {NM(type), &type_autoscaling_v2_HPAScalingPolicyType, &plain, 1, FIELD_REQUIRED, 40467},
+    {NM(value), &type_int32, &plain, 2, FIELD_REQUIRED, 40527},
+    {NM(periodSeconds), &type_int32, &plain, 3, FIELD_REQUIRED, 40561},
 };
 static const struct field fields_autoscaling_v2_ObjectMetricSource[] = {
-    {NM(describedObject), &type_autoscaling_v2_CrossVersionObjectReference, &plain, 1, FIELD_REQUIRED, 20009},
-    {NM(target), &type_autoscaling_v2_MetricTarget, &plain, 2, FIELD_REQUIRED, 31457},
-    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 3, FIELD_REQUIRED, 31483},
+    {NM(describedObject), &type_autoscaling_v2_CrossVersionObjectReference, &plain, 1, FIELD_REQUIRED, 28155},
+    {NM(target), &type_autoscaling_v2_MetricTarget, &plain, 2, FIELD_REQUIRED, 40642},
+    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 3, FIELD_REQUIRED, 40668},
 };
 static const struct field fields_autoscaling_v2_PodsMetricSource[] = {
-    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 1, FIELD_REQUIRED, 31483},
-    {NM(target), &type_autoscaling_v2_MetricTarget, &plain, 2, FIELD_REQUIRED, 31542},
+    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 1, FIELD_REQUIRED, 40668},
+    {NM(target), &type_autoscaling_v2_MetricTarget, &plain, 2, FIELD_REQUIRED, 40727},
 };
 static const struct field fields_autoscaling_v2_ResourceMetricSource[] = {
-    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 5439},
-    {NM(target), &type_autoscaling_v2_MetricTarget, &plain, 2, FIELD_REQUIRED, 31631},
+    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 10699},
+    {NM(target), &type_autoscaling_v2_MetricTarget, &plain, 2, FIELD_REQUIRED, 40816},
 };
 static const struct field fields_autoscaling_v2_ContainerResourceMetricSource[] = {
-    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 5439},
-    {NM(target), &type_autoscaling_v2_MetricTarget, &plain, 2, FIELD_REQUIRED, 31688},
-    {NM(container), &type_string, &plain, 3, FIELD_REQUIRED, 8096},
+    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 10699},
+    {NM(target), &type_autoscaling_v2_MetricTarget, &plain, 2, FIELD_REQUIRED, 40873},
+    {NM(container), &type_string, &plain, 3, FIELD_REQUIRED, 13337},
 };
 static const struct field fields_autoscaling_v2_ExternalMetricSource[] = {
-    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 1, FIELD_REQUIRED, 31483},
-    {NM(target), &type_autoscaling_v2_MetricTarget, &plain, 2, FIELD_REQUIRED, 31763},
+    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 1, FIELD_REQUIRED, 40668},
+    {NM(target), &type_autoscaling_v2_MetricTarget, &plain, 2, FIELD_REQUIRED, 40948},
 };
 static const struct field fields_autoscaling_v2_MetricIdentifier[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 1550},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 31838},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 3048},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 41023},
 };
 static const struct field fields_autoscaling_v2_MetricTarget[] = {
-    {NM(type), &type_autoscaling_v2_MetricTargetType, &plain, 1, FIELD_REQUIRED, 31897},
-    {NM(value), &type_Quantity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 31961},
-    {NM(averageValue), &type_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 31979},
-    {NM(averageUtilization), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 32021},
+    {NM(type), &type_autoscaling_v2_MetricTargetType, &plain, 1, FIELD_REQUIRED, 41082},
+    {NM(value), &type_Quantity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 41146},
+    {NM(averageValue), &type_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 41164},
+    {NM(averageUtilization), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 41206},
 };
 static const struct field fields_autoscaling_v2_HorizontalPodAutoscalerStatus[] = {
-    {NM(observedGeneration), &type_int64, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 8748},
-    {NM(lastScaleTime), &type_Time, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 32103},
-    {NM(currentReplicas), &type_int32, &plain, 3, FIELD_OMITEMPTY, 32144},
-    {NM(desiredReplicas), &type_int32, &plain, 4, FIELD_REQUIRED, 32169},
-    {NM(currentMetrics), &type_list_autoscaling_v2_MetricStatus, &plain, 5, FIELD_ATOMIC, 32199},
-    {NM(conditions), &type_list_autoscaling_v2_HorizontalPodAutoscalerCondition, &extra_0, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 32221},
+    {NM(observedGeneration), &type_int64, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 13989},
+    {NM(lastScaleTime), &type_Time, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 41288},
+    {NM(currentReplicas), &type_int32, &plain, 3, FIELD_OMITEMPTY, 41329},
+    {NM(desiredReplicas), &type_int32, &plain, 4, FIELD_REQUIRED, 41354},
+    {NM(currentMetrics), &type_list_autoscaling_v2_MetricStatus, &plain, 5, FIELD_ATOMIC, 41384},
+    {NM(conditions), &type_list_autoscaling_v2_HorizontalPodAutoscalerCondition, &extra_0, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 41406},
 };
 static const struct field fields_autoscaling_v2_HorizontalPodAutoscalerCondition[] = {
-    {NM(type), &type_autoscaling_v2_HorizontalPodAutoscalerConditionType, &plain, 1, FIELD_REQUIRED, 32331},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
-    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 8832},
-    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 8857},
-    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 7724},
+    {NM(type), &type_autoscaling_v2_HorizontalPodAutoscalerConditionType, &plain, 1, FIELD_REQUIRED, 41516},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 3316},
+    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 3366},
+    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 3391},
+    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 3408},
 };
 static const struct field fields_autoscaling_v2_MetricStatus[] = {
-    {NM(type), &type_autoscaling_v2_MetricSourceType, &plain, 1, FIELD_REQUIRED, 30426},
-    {NM(object), &type_autoscaling_v2_ObjectMetricStatus, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 30509},
-    {NM(pods), &type_autoscaling_v2_PodsMetricStatus, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 30532},
-    {NM(resource), &type_autoscaling_v2_ResourceMetricStatus, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 30553},
-    {NM(containerResource), &type_autoscaling_v2_ContainerResourceMetricStatus, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 30567},
-    {NM(external), &type_autoscaling_v2_ExternalMetricStatus, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 30603},
+    {NM(type), &type_autoscaling_v2_MetricSourceType, &plain, 1, FIELD_REQUIRED, 39611},
+    {NM(object), &type_autoscaling_v2_ObjectMetricStatus, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 39694},
+    {NM(pods), &type_autoscaling_v2_PodsMetricStatus, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 39717},
+    {NM(resource), &type_autoscaling_v2_ResourceMetricStatus, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 39738},
+    {NM(containerResource), &type_autoscaling_v2_ContainerResourceMetricStatus, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 39752},
+    {NM(external), &type_autoscaling_v2_ExternalMetricStatus, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 39788},
 };
 static const struct field fields_autoscaling_v2_ObjectMetricStatus[] = {
-    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 1, FIELD_REQUIRED, 31483},
-    {NM(current), &type_autoscaling_v2_MetricValueStatus, &plain, 2, FIELD_REQUIRED, 32464},
-    {NM(describedObject), &type_autoscaling_v2_CrossVersionObjectReference, &plain, 3, FIELD_REQUIRED, 20009},
+    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 1, FIELD_REQUIRED, 40668},
+    {NM(current), &type_autoscaling_v2_MetricValueStatus, &plain, 2, FIELD_REQUIRED, 41649},
+    {NM(describedObject), &type_autoscaling_v2_CrossVersionObjectReference, &plain, 3, FIELD_REQUIRED, 28155},
 };
 static const struct field fields_autoscaling_v2_PodsMetricStatus[] = {
-    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 1, FIELD_REQUIRED, 31483},
-    {NM(current), &type_autoscaling_v2_MetricValueStatus, &plain, 2, FIELD_REQUIRED, 32464},
+    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 1, FIELD_REQUIRED, 40668},
+    {NM(current), &type_autoscaling_v2_MetricValueStatus, &plain, 2, FIELD_REQUIRED, 41649},
 };
 static const struct field fields_autoscaling_v2_ResourceMetricStatus[] = {
-    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 5439},
-    {NM(current), &type_autoscaling_v2_MetricValueStatus, &plain, 2, FIELD_REQUIRED, 32538},
+    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 10699},
+    {NM(current), &type_autoscaling_v2_MetricValueStatus, &plain, 2, FIELD_REQUIRED, 41723},
 };
 static const struct field fields_autoscaling_v2_ContainerResourceMetricStatus[] = {
-    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 5439},
-    {NM(current), &type_autoscaling_v2_MetricValueStatus, &plain, 2, FIELD_REQUIRED, 32568},
-    {NM(container), &type_string, &plain, 3, FIELD_REQUIRED, 8096},
+    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 10699},
+    {NM(current), &type_autoscaling_v2_MetricValueStatus, &plain, 2, FIELD_REQUIRED, 41753},
+    {NM(container), &type_string, &plain, 3, FIELD_REQUIRED, 13337},
 };
 static const struct field fields_autoscaling_v2_ExternalMetricStatus[] = {
-    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 1, FIELD_REQUIRED, 31483},
-    {NM(current), &type_autoscaling_v2_MetricValueStatus, &plain, 2, FIELD_REQUIRED, 32464},
+    {NM(metric), &type_autoscaling_v2_MetricIdentifier, &plain, 1, FIELD_REQUIRED, 40668},
+    {NM(current), &type_autoscaling_v2_MetricValueStatus, &plain, 2, FIELD_REQUIRED, 41649},
 };
 static const struct field fields_autoscaling_v2_MetricValueStatus[] = {
-    {NM(value), &type_Quantity, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 31961},
-    {NM(averageValue), &type_Quantity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 31979},
-    {NM(averageUtilization), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 32021},
+    {NM(value), &type_Quantity, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 41146},
+    {NM(averageValue), &type_Quantity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 41164},
+    {NM(averageUtilization), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 41206},
 };
 static const struct field fields_autoscaling_v2_HorizontalPodAutoscalerList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_autoscaling_v2_HorizontalPodAutoscaler, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_autoscaling_v2_HorizontalPodAutoscaler, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_autoscaling_v1_CrossVersionObjectReference[] = {
-    {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 1541},
-    {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 1550},
-    {NM(apiVersion), &type_string, &plain, 3, FIELD_OMITEMPTY, 19783},
+    {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 3039},
+    {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 3048},
+    {NM(apiVersion), &type_string, &plain, 3, FIELD_OMITEMPTY, 27883},
 };
 static const struct field fields_autoscaling_v1_HorizontalPodAutoscalerSpec[] = {
-    {NM(scaleTargetRef), &type_autoscaling_v1_CrossVersionObjectReference, &plain, 1, FIELD_REQUIRED, 30163},
-    {NM(minReplicas), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 30200},
-    {NM(maxReplicas), &type_int32, &plain, 3, FIELD_REQUIRED, 30230},
-    {NM(targetCPUUtilizationPercentage), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 32710},
+    {NM(scaleTargetRef), &type_autoscaling_v1_CrossVersionObjectReference, &plain, 1, FIELD_REQUIRED, 39348},
+    {NM(minReplicas), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 39385},
+    {NM(maxReplicas), &type_int32, &plain, 3, FIELD_REQUIRED, 39415},
+    {NM(targetCPUUtilizationPercentage), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 41895},
 };
 static const struct field fields_autoscaling_v1_HorizontalPodAutoscalerStatus[] = {
-    {NM(observedGeneration), &type_int64, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 8748},
-    {NM(lastScaleTime), &type_Time, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 32103},
-    {NM(currentReplicas), &type_int32, &plain, 3, FIELD_REQUIRED, 32144},
-    {NM(desiredReplicas), &type_int32, &plain, 4, FIELD_REQUIRED, 32169},
-    {NM(currentCPUUtilizationPercentage), &type_int32, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 32801},
+    {NM(observedGeneration), &type_int64, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 13989},
+    {NM(lastScaleTime), &type_Time, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 41288},
+    {NM(currentReplicas), &type_int32, &plain, 3, FIELD_REQUIRED, 41329},
+    {NM(desiredReplicas), &type_int32, &plain, 4, FIELD_REQUIRED, 41354},
+    {NM(currentCPUUtilizationPercentage), &type_int32, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 41986},
 };
 static const struct field fields_autoscaling_v1_HorizontalPodAutoscaler[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_autoscaling_v1_HorizontalPodAutoscalerSpec, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 996},
-    {NM(status), &type_autoscaling_v1_HorizontalPodAutoscalerStatus, &plain, 3, FIELD_OMITEMPTY, 864},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_autoscaling_v1_HorizontalPodAutoscalerSpec, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 2527},
+    {NM(status), &type_autoscaling_v1_HorizontalPodAutoscalerStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_autoscaling_v1_HorizontalPodAutoscalerList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_autoscaling_v1_HorizontalPodAutoscaler, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_autoscaling_v1_HorizontalPodAutoscaler, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_autoscaling_v1_Scale[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 32872},
-    {NM(spec), &type_autoscaling_v1_ScaleSpec, &plain, 2, FIELD_OMITEMPTY, 996},
-    {NM(status), &type_autoscaling_v1_ScaleStatus, &plain, 3, FIELD_OMITEMPTY, 864},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 42057},
+    {NM(spec), &type_autoscaling_v1_ScaleSpec, &plain, 2, FIELD_OMITEMPTY, 2527},
+    {NM(status), &type_autoscaling_v1_ScaleStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_autoscaling_v1_ScaleSpec[] = {
-    {NM(replicas), &type_int32, &extra_23, 1, FIELD_OMITEMPTY, 17958},
+    {NM(replicas), &type_int32, &extra_23, 1, FIELD_OMITEMPTY, 24088},
 };
 static const struct field fields_autoscaling_v1_ScaleStatus[] = {
-    {NM(replicas), &type_int32, &plain, 1, FIELD_REQUIRED, 17958},
-    {NM(selector), &type_string, &plain, 2, FIELD_OMITEMPTY, 32972},
+    {NM(replicas), &type_int32, &plain, 1, FIELD_REQUIRED, 24088},
+    {NM(selector), &type_string, &plain, 2, FIELD_OMITEMPTY, 42157},
 };
 static const struct field fields_autoscaling_v1_MetricSpec[] = {
-    {NM(type), &type_autoscaling_v1_MetricSourceType, &plain, 1, FIELD_REQUIRED, 30426},
-    {NM(object), &type_autoscaling_v1_ObjectMetricSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 30509},
-    {NM(pods), &type_autoscaling_v1_PodsMetricSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 30532},
-    {NM(resource), &type_autoscaling_v1_ResourceMetricSource, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 30553},
-    {NM(containerResource), &type_autoscaling_v1_ContainerResourceMetricSource, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 30567},
-    {NM(external), &type_autoscaling_v1_ExternalMetricSource, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 30603},
+    {NM(type), &type_autoscaling_v1_MetricSourceType, &plain, 1, FIELD_REQUIRED, 39611},
+    {NM(object), &type_autoscaling_v1_ObjectMetricSource, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 39694},
+    {NM(pods), &type_autoscaling_v1_PodsMetricSource, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 39717},
+    {NM(resource), &type_autoscaling_v1_ResourceMetricSource, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 39738},
+    {NM(containerResource), &type_autoscaling_v1_ContainerResourceMetricSource, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 39752},
+    {NM(external), &type_autoscaling_v1_ExternalMetricSource, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 39788},
 };
 static const struct field fields_autoscaling_v1_ObjectMetricSource[] = {
-    {NM(target), &type_autoscaling_v1_CrossVersionObjectReference, &plain, 1, FIELD_REQUIRED, 20009},
-    {NM(metricName), &type_string, &plain, 2, FIELD_REQUIRED, 33029},
-    {NM(targetValue), &type_Quantity, &plain, 3, FIELD_REQUIRED, 31763},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 31838},
-    {NM(averageValue), &type_Quantity, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 33048},
+    {NM(target), &type_autoscaling_v1_CrossVersionObjectReference, &plain, 1, FIELD_REQUIRED, 28155},
+    {NM(metricName), &type_string, &plain, 2, FIELD_REQUIRED, 42214},
+    {NM(targetValue), &type_Quantity, &plain, 3, FIELD_REQUIRED, 40948},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 41023},
+    {NM(averageValue), &type_Quantity, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 42233},
 };
 static const struct field fields_autoscaling_v1_PodsMetricSource[] = {
-    {NM(metricName), &type_string, &plain, 1, FIELD_REQUIRED, 33029},
-    {NM(targetAverageValue), &type_Quantity, &plain, 2, FIELD_REQUIRED, 31542},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 31838},
+    {NM(metricName), &type_string, &plain, 1, FIELD_REQUIRED, 42214},
+    {NM(targetAverageValue), &type_Quantity, &plain, 2, FIELD_REQUIRED, 40727},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 41023},
 };
 static const struct field fields_autoscaling_v1_ResourceMetricSource[] = {
-    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 5439},
-    {NM(targetAverageUtilization), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 33097},
-    {NM(targetAverageValue), &type_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 33167},
+    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 10699},
+    {NM(targetAverageUtilization), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 42282},
+    {NM(targetAverageValue), &type_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 42352},
 };
 static const struct field fields_autoscaling_v1_ContainerResourceMetricSource[] = {
-    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 5439},
-    {NM(targetAverageUtilization), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 33203},
-    {NM(targetAverageValue), &type_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 33270},
-    {NM(container), &type_string, &plain, 5, FIELD_REQUIRED, 8096},
+    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 10699},
+    {NM(targetAverageUtilization), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 42388},
+    {NM(targetAverageValue), &type_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 42455},
+    {NM(container), &type_string, &plain, 5, FIELD_REQUIRED, 13337},
 };
 static const struct field fields_autoscaling_v1_ExternalMetricSource[] = {
-    {NM(metricName), &type_string, &plain, 1, FIELD_REQUIRED, 33029},
-    {NM(metricSelector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 31838},
-    {NM(targetValue), &type_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 31763},
-    {NM(targetAverageValue), &type_Quantity, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 33048},
+    {NM(metricName), &type_string, &plain, 1, FIELD_REQUIRED, 42214},
+    {NM(metricSelector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 41023},
+    {NM(targetValue), &type_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 40948},
+    {NM(targetAverageValue), &type_Quantity, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 42233},
 };
 static const struct field fields_autoscaling_v1_MetricStatus[] = {
-    {NM(type), &type_autoscaling_v1_MetricSourceType, &plain, 1, FIELD_REQUIRED, 30426},
-    {NM(object), &type_autoscaling_v1_ObjectMetricStatus, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 30509},
-    {NM(pods), &type_autoscaling_v1_PodsMetricStatus, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 30532},
-    {NM(resource), &type_autoscaling_v1_ResourceMetricStatus, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 30553},
-    {NM(containerResource), &type_autoscaling_v1_ContainerResourceMetricStatus, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 30567},
-    {NM(external), &type_autoscaling_v1_ExternalMetricStatus, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 30603},
+    {NM(type), &type_autoscaling_v1_MetricSourceType, &plain, 1, FIELD_REQUIRED, 39611},
+    {NM(object), &type_autoscaling_v1_ObjectMetricStatus, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 39694},
+    {NM(pods), &type_autoscaling_v1_PodsMetricStatus, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 39717},
+    {NM(resource), &type_autoscaling_v1_ResourceMetricStatus, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 39738},
+    {NM(containerResource), &type_autoscaling_v1_ContainerResourceMetricStatus, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 39752},
+    {NM(external), &type_autoscaling_v1_ExternalMetricStatus, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 39788},
 };
 static const struct field fields_autoscaling_v1_HorizontalPodAutoscalerCondition[] = {
-    {NM(type), &type_autoscaling_v1_HorizontalPodAutoscalerConditionType, &plain, 1, FIELD_REQUIRED, 32331},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
-    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 8832},
-    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 8857},
-    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 7724},
+    {NM(type), &type_autoscaling_v1_HorizontalPodAutoscalerConditionType, &plain, 1, FIELD_REQUIRED, 41516},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 3316},
+    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 3366},
+    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 3391},
+    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 3408},
 };
 static const struct field fields_autoscaling_v1_ObjectMetricStatus[] = {
-    {NM(target), &type_autoscaling_v1_CrossVersionObjectReference, &plain, 1, FIELD_REQUIRED, 20009},
-    {NM(metricName), &type_string, &plain, 2, FIELD_REQUIRED, 33029},
-    {NM(currentValue), &type_Quantity, &plain, 3, FIELD_REQUIRED, 32464},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 31838},
-    {NM(averageValue), &type_Quantity, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 33304},
+    {NM(target), &type_autoscaling_v1_CrossVersionObjectReference, &plain, 1, FIELD_REQUIRED, 28155},
+    {NM(metricName), &type_string, &plain, 2, FIELD_REQUIRED, 42214},
+    {NM(currentValue), &type_Quantity, &plain, 3, FIELD_REQUIRED, 41649},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 41023},
+    {NM(averageValue), &type_Quantity, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 42489},
 };
 static const struct field fields_autoscaling_v1_PodsMetricStatus[] = {
-    {NM(metricName), &type_string, &plain, 1, FIELD_REQUIRED, 33029},
-    {NM(currentAverageValue), &type_Quantity, &plain, 2, FIELD_REQUIRED, 33347},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 31838},
+    {NM(metricName), &type_string, &plain, 1, FIELD_REQUIRED, 42214},
+    {NM(currentAverageValue), &type_Quantity, &plain, 2, FIELD_REQUIRED, 42532},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 41023},
 };
 static const struct field fields_autoscaling_v1_ResourceMetricStatus[] = {
-    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 5439},
-    {NM(currentAverageUtilization), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 33386},
-    {NM(currentAverageValue), &type_Quantity, &plain, 3, FIELD_REQUIRED, 33450},
+    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 10699},
+    {NM(currentAverageUtilization), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 42571},
+    {NM(currentAverageValue), &type_Quantity, &plain, 3, FIELD_REQUIRED, 42635},
 };
 static const struct field fields_autoscaling_v1_ContainerResourceMetricStatus[] = {
-    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 5439},
-    {NM(currentAverageUtilization), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 33480},
-    {NM(currentAverageValue), &type_Quantity, &plain, 3, FIELD_REQUIRED, 33541},
-    {NM(container), &type_string, &plain, 4, FIELD_REQUIRED, 8096},
+    {NM(name), &type_core_v1_ResourceName, &plain, 1, FIELD_REQUIRED, 10699},
+    {NM(currentAverageUtilization), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 42665},
+    {NM(currentAverageValue), &type_Quantity, &plain, 3, FIELD_REQUIRED, 42726},
+    {NM(container), &type_string, &plain, 4, FIELD_REQUIRED, 13337},
 };
 static const struct field fields_autoscaling_v1_ExternalMetricStatus[] = {
-    {NM(metricName), &type_string, &plain, 1, FIELD_REQUIRED, 33029},
-    {NM(metricSelector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 31838},
-    {NM(currentValue), &type_Quantity, &plain, 3, FIELD_REQUIRED, 32464},
-    {NM(currentAverageValue), &type_Quantity, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 33304},
+    {NM(metricName), &type_string, &plain, 1, FIELD_REQUIRED, 42214},
+    {NM(metricSelector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 41023},
+    {NM(currentValue), &type_Quantity, &plain, 3, FIELD_REQUIRED, 41649},
+    {NM(currentAverageValue), &type_Quantity, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 42489},
 };
 static const struct field fields_batch_v1_Job[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_batch_v1_JobSpec, &plain, 2, FIELD_OMITEMPTY, 996},
-    {NM(status), &type_batch_v1_JobStatus, &plain, 3, FIELD_OMITEMPTY, 864},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_batch_v1_JobSpec, &plain, 2, FIELD_OMITEMPTY, 2527},
+    {NM(status), &type_batch_v1_JobStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_batch_v1_JobList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_batch_v1_Job, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_batch_v1_Job, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_batch_v1_PodFailurePolicyOnExitCodesRequirement[] = {
-    {NM(containerName), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 33646},
-    {NM(operator), &type_batch_v1_PodFailurePolicyOnExitCodesOperator, &plain, 2, FIELD_REQUIRED, 33676},
-    {NM(values), &type_list_int32, &plain, 3, FIELD_REQUIRED | FIELD_LIST_SET, 33744},
+    {NM(containerName), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 42831},
+    {NM(operator), &type_batch_v1_PodFailurePolicyOnExitCodesOperator, &plain, 2, FIELD_REQUIRED, 42861},
+    {NM(values), &type_list_int32, &plain, 3, FIELD_REQUIRED | FIELD_LIST_SET, 42929},
 };
 static const struct field fields_batch_v1_PodFailurePolicyOnPodConditionsPattern[] = {
-    {NM(type), &type_core_v1_PodConditionType, &plain, 1, FIELD_REQUIRED, 33824},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, 0, 33878},
+    {NM(type), &type_core_v1_PodConditionType, &plain, 1, FIELD_REQUIRED, 43009},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, 0, 43063},
 };
 static const struct field fields_batch_v1_PodFailurePolicyRule[] = {
-    {NM(action), &type_batch_v1_PodFailurePolicyAction, &plain, 1, FIELD_REQUIRED, 33953},
-    {NM(onExitCodes), &type_batch_v1_PodFailurePolicyOnExitCodesRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 34071},
-    {NM(onPodConditions), &type_list_batch_v1_PodFailurePolicyOnPodConditionsPattern, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 34113},
+    {NM(action), &type_batch_v1_PodFailurePolicyAction, &plain, 1, FIELD_REQUIRED, 43138},
+    {NM(onExitCodes), &type_batch_v1_PodFailurePolicyOnExitCodesRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 43256},
+    {NM(onPodConditions), &type_list_batch_v1_PodFailurePolicyOnPodConditionsPattern, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 43298},
 };
 static const struct field fields_batch_v1_PodFailurePolicy[] = {
-    {NM(rules), &type_list_batch_v1_PodFailurePolicyRule, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 34260},
+    {NM(rules), &type_list_batch_v1_PodFailurePolicyRule, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 43445},
 };
 static const struct field fields_batch_v1_SuccessPolicy[] = {
-    {NM(rules), &type_list_batch_v1_SuccessPolicyRule, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 34365},
+    {NM(rules), &type_list_batch_v1_SuccessPolicyRule, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 43550},
 };
 static const struct field fields_batch_v1_SuccessPolicyRule[] = {
-    {NM(succeededIndexes), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 34446},
-    {NM(succeededCount), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 34498},
+    {NM(succeededIndexes), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 43631},
+    {NM(succeededCount), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 43683},
 };
 static const struct field fields_batch_v1_JobSpec[] = {
-    {NM(parallelism), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 34561},
-    {NM(completions), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 34605},
-    {NM(activeDeadlineSeconds), &type_int64, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 34720},
-    {NM(podFailurePolicy), &type_batch_v1_PodFailurePolicy, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 34781},
-    {NM(successPolicy), &type_batch_v1_SuccessPolicy, &plain, 16, FIELD_OMITEMPTY | FIELD_POINTER, 34387},
-    {NM(backoffLimit), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 34847},
-    {NM(backoffLimitPerIndex), &type_int32, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 34941},
-    {NM(maxFailedIndexes), &type_int32, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 35018},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 35096},
-    {NM(manualSelector), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 35170},
-    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 6, FIELD_REQUIRED, 35266},
-    {NM(ttlSecondsAfterFinished), &type_int32, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 35332},
-    {NM(completionMode), &type_batch_v1_CompletionMode, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 35392},
-    {NM(suspend), &type_bool, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 35503},
-    {NM(podReplacementPolicy), &type_batch_v1_PodReplacementPolicy, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 35558},
-    {NM(managedBy), &type_string, &plain, 15, FIELD_OMITEMPTY | FIELD_POINTER, 35658},
+    {NM(parallelism), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 43746},
+    {NM(completions), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 43790},
+    {NM(activeDeadlineSeconds), &type_int64, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 43905},
+    {NM(podFailurePolicy), &type_batch_v1_PodFailurePolicy, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 43966},
+    {NM(successPolicy), &type_batch_v1_SuccessPolicy, &plain, 16, FIELD_OMITEMPTY | FIELD_POINTER, 43572},
+    {NM(backoffLimit), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 44032},
+    {NM(backoffLimitPerIndex), &type_int32, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 44126},
+    {NM(maxFailedIndexes), &type_int32, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 44203},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 44281},
+    {NM(manualSelector), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 44355},
+    {NM(template), &type_core_v1_PodTemplateSpec, &plain, 6, FIELD_REQUIRED, 44451},
+    {NM(ttlSecondsAfterFinished), &type_int32, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 44517},
+    {NM(completionMode), &type_batch_v1_CompletionMode, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 44577},
+    {NM(suspend), &type_bool, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 44688},
+    {NM(podReplacementPolicy), &type_batch_v1_PodReplacementPolicy, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 44743},
+    {NM(managedBy), &type_string, &plain, 15, FIELD_OMITEMPTY | FIELD_POINTER, 44843},
 };
 static const struct field fields_batch_v1_JobStatus[] = {
-    {NM(conditions), &type_list_batch_v1_JobCondition, &extra_25, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_ATOMIC, 35752},
-    {NM(startTime), &type_Time, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 35815},
-    {NM(completionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 35850},
-    {NM(active), &type_int32, &plain, 4, FIELD_OMITEMPTY, 35868},
-    {NM(succeeded), &type_int32, &plain, 5, FIELD_OMITEMPTY, 35914},
-    {NM(failed), &type_int32, &plain, 6, FIELD_OMITEMPTY, 35939},
-    {NM(terminating), &type_int32, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 35961},
-    {NM(completedIndexes), &type_string, &plain, 7, FIELD_OMITEMPTY, 36005},
-    {NM(failedIndexes), &type_string, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 36048},
-    {NM(uncountedTerminatedPods), &type_batch_v1_UncountedTerminatedPods, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 36088},
-    {NM(ready), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 36133},
+    {NM(conditions), &type_list_batch_v1_JobCondition, &extra_25, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_ATOMIC, 44937},
+    {NM(startTime), &type_Time, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 45000},
+    {NM(completionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 45035},
+    {NM(active), &type_int32, &plain, 4, FIELD_OMITEMPTY, 45053},
+    {NM(succeeded), &type_int32, &plain, 5, FIELD_OMITEMPTY, 45099},
+    {NM(failed), &type_int32, &plain, 6, FIELD_OMITEMPTY, 45124},
+    {NM(terminating), &type_int32, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 45146},
+    {NM(completedIndexes), &type_string, &plain, 7, FIELD_OMITEMPTY, 45190},
+    {NM(failedIndexes), &type_string, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 45233},
+    {NM(uncountedTerminatedPods), &type_batch_v1_UncountedTerminatedPods, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 45273},
+    {NM(ready), &type_int32, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 45318},
 };
 static const struct field fields_batch_v1_UncountedTerminatedPods[] = {
-    {NM(succeeded), &type_list_meta_v1_UID, &plain, 1, FIELD_OMITEMPTY | FIELD_LIST_SET, 36181},
-    {NM(failed), &type_list_meta_v1_UID, &plain, 2, FIELD_OMITEMPTY | FIELD_LIST_SET, 36214},
+    {NM(succeeded), &type_list_meta_v1_UID, &plain, 1, FIELD_OMITEMPTY | FIELD_LIST_SET, 45366},
+    {NM(failed), &type_list_meta_v1_UID, &plain, 2, FIELD_OMITEMPTY | FIELD_LIST_SET, 45399},
 };
 static const struct field fields_batch_v1_JobCondition[] = {
-    {NM(type), &type_batch_v1_JobConditionType, &plain, 1, FIELD_REQUIRED, 36244},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
-    {NM(lastProbeTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 8805},
-    {NM(lastTransitionTime), &type_Time, &plain, 4, FIELD_OMITEMPTY, 8832},
-    {NM(reason), &type_string, &plain, 5, FIELD_OMITEMPTY, 8857},
-    {NM(message), &type_string, &plain, 6, FIELD_OMITEMPTY, 7724},
+    {NM(type), &type_batch_v1_JobConditionType, &plain, 1, FIELD_REQUIRED, 45429},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 3316},
+    {NM(lastProbeTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 3339},
+    {NM(lastTransitionTime), &type_Time, &plain, 4, FIELD_OMITEMPTY, 3366},
+    {NM(reason), &type_string, &plain, 5, FIELD_OMITEMPTY, 3391},
+    {NM(message), &type_string, &plain, 6, FIELD_OMITEMPTY, 3408},
 };
 static const struct field fields_batch_v1_JobTemplateSpec[] = {
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_batch_v1_JobSpec, &plain, 2, FIELD_OMITEMPTY, 36337},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_batch_v1_JobSpec, &plain, 2, FIELD_OMITEMPTY, 45522},
 };
 static const struct field fields_batch_v1_CronJob[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_batch_v1_CronJobSpec, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 996},
-    {NM(status), &type_batch_v1_CronJobStatus, &plain, 3, FIELD_OMITEMPTY, 864},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_batch_v1_CronJobSpec, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 2527},
+    {NM(status), &type_batch_v1_CronJobStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_batch_v1_CronJobList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_batch_v1_CronJob, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_batch_v1_CronJob, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_batch_v1_CronJobSpec[] = {
-    {NM(schedule), &type_string, &plain, 1, FIELD_REQUIRED, 36440},
-    {NM(timeZone), &type_string, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 36533},
-    {NM(startingDeadlineSeconds), &type_int64, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 36621},
-    {NM(concurrencyPolicy), &type_batch_v1_ConcurrencyPolicy, &plain, 3, FIELD_OMITEMPTY, 36698},
-    {NM(suspend), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 36823},
-    {NM(jobTemplate), &type_batch_v1_JobTemplateSpec, &plain, 5, FIELD_REQUIRED, 36868},
-    {NM(successfulJobsHistoryLimit), &type_int32, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 36892},
-    {NM(failedJobsHistoryLimit), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 36944},
+    {NM(schedule), &type_string, &plain, 1, FIELD_REQUIRED, 45625},
+    {NM(timeZone), &type_string, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 45718},
+    {NM(startingDeadlineSeconds), &type_int64, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 45806},
+    {NM(concurrencyPolicy), &type_batch_v1_ConcurrencyPolicy, &plain, 3, FIELD_OMITEMPTY, 45883},
+    {NM(suspend), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 46008},
+    {NM(jobTemplate), &type_batch_v1_JobTemplateSpec, &plain, 5, FIELD_REQUIRED, 46053},
+    {NM(successfulJobsHistoryLimit), &type_int32, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 46077},
+    {NM(failedJobsHistoryLimit), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 46129},
 };
 static const struct field fields_batch_v1_CronJobStatus[] = {
-    {NM(active), &type_list_core_v1_ObjectReference, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 37021},
-    {NM(lastScheduleTime), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 37035},
-    {NM(lastSuccessfulTime), &type_Time, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 37060},
+    {NM(active), &type_list_core_v1_ObjectReference, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 46206},
+    {NM(lastScheduleTime), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 46220},
+    {NM(lastSuccessfulTime), &type_Time, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 46245},
 };
 static const struct field fields_certificates_v1_CertificateSigningRequest[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_certificates_v1_CertificateSigningRequestSpec, &plain, 2, FIELD_REQUIRED, 37118},
-    {NM(status), &type_certificates_v1_CertificateSigningRequestStatus, &plain, 3, FIELD_OMITEMPTY, 37168},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_certificates_v1_CertificateSigningRequestSpec, &plain, 2, FIELD_REQUIRED, 46303},
+    {NM(status), &type_certificates_v1_CertificateSigningRequestStatus, &plain, 3, FIELD_OMITEMPTY, 46353},
 };
 static const struct field fields_certificates_v1_CertificateSigningRequestSpec[] = {
-    {NM(request), &type_bytes, &plain, 1, FIELD_REQUIRED, 37236},
-    {NM(signerName), &type_string, &plain, 7, FIELD_REQUIRED, 37278},
-    {NM(expirationSeconds), &type_int32, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 37338},
-    {NM(usages), &type_list_certificates_v1_KeyUsage, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 37425},
-    {NM(username), &type_string, &plain, 2, FIELD_OMITEMPTY, 37475},
-    {NM(uid), &type_string, &plain, 3, FIELD_OMITEMPTY, 37504},
-    {NM(groups), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 37540},
-    {NM(extra), &type_map_certificates_v1_ExtraValue, &plain, 6, FIELD_OMITEMPTY, 37579},
+    {NM(request), &type_bytes, &plain, 1, FIELD_REQUIRED, 46421},
+    {NM(signerName), &type_string, &plain, 7, FIELD_REQUIRED, 46463},
+    {NM(expirationSeconds), &type_int32, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 46523},
+    {NM(usages), &type_list_certificates_v1_KeyUsage, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 46610},
+    {NM(username), &type_string, &plain, 2, FIELD_OMITEMPTY, 46660},
+    {NM(uid), &type_string, &plain, 3, FIELD_OMITEMPTY, 46689},
+    {NM(groups), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 46725},
+    {NM(extra), &type_map_certificates_v1_ExtraValue, &plain, 6, FIELD_OMITEMPTY, 46764},
 };
 static const struct field fields_certificates_v1_CertificateSigningRequestStatus[] = {
-    {NM(conditions), &type_list_certificates_v1_CertificateSigningRequestCondition, &extra_26, 1, FIELD_OMITEMPTY | FIELD_LIST_MAP, 37662},
-    {NM(certificate), &type_bytes, &plain, 2, FIELD_OMITEMPTY, 37711},
+    {NM(conditions), &type_list_certificates_v1_CertificateSigningRequestCondition, &extra_26, 1, FIELD_OMITEMPTY | FIELD_LIST_MAP, 46847},
+    {NM(certificate), &type_bytes, &plain, 2, FIELD_OMITEMPTY, 46896},
 };
 static const struct field fields_certificates_v1_CertificateSigningRequestCondition[] = {
-    {NM(type), &type_certificates_v1_RequestConditionType, &plain, 1, FIELD_REQUIRED, 37823},
-    {NM(status), &type_core_v1_ConditionStatus, &plain, 6, FIELD_REQUIRED, 37850},
-    {NM(reason), &type_string, &plain, 2, FIELD_OMITEMPTY, 8857},
-    {NM(message), &type_string, &plain, 3, FIELD_OMITEMPTY, 7724},
-    {NM(lastUpdateTime), &type_Time, &plain, 4, FIELD_OMITEMPTY, 37896},
-    {NM(lastTransitionTime), &type_Time, &plain, 5, FIELD_OMITEMPTY, 8832},
+    {NM(type), &type_certificates_v1_RequestConditionType, &plain, 1, FIELD_REQUIRED, 47008},
+    {NM(status), &type_core_v1_ConditionStatus, &plain, 6, FIELD_REQUIRED, 47035},
+    {NM(reason), &type_string, &plain, 2, FIELD_OMITEMPTY, 3391},
+    {NM(message), &type_string, &plain, 3, FIELD_OMITEMPTY, 3408},
+    {NM(lastUpdateTime), &type_Time, &plain, 4, FIELD_OMITEMPTY, 47081},
+    {NM(lastTransitionTime), &type_Time, &plain, 5, FIELD_OMITEMPTY, 3366},
 };
 static const struct field fields_certificates_v1_CertificateSigningRequestList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_certificates_v1_CertificateSigningRequest, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_certificates_v1_CertificateSigningRequest, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_networking_v1_NetworkPolicy[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_networking_v1_NetworkPolicySpec, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_networking_v1_NetworkPolicySpec, &plain, 2, FIELD_OMITEMPTY, 2527},
 };
 static const struct field fields_networking_v1_NetworkPolicySpec[] = {
-    {NM(podSelector), &type_meta_v1_LabelSelector, &plain, 1, 0, 0},
-    {NM(ingress), &type_list_networking_v1_NetworkPolicyIngressRule, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(egress), &type_list_networking_v1_NetworkPolicyEgressRule, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(policyTypes), &type_list_networking_v1_PolicyType, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(podSelector), &type_meta_v1_LabelSelector, &plain, 1, 0, 47243},
+    {NM(ingress), &type_list_networking_v1_NetworkPolicyIngressRule, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 47291},
+    {NM(egress), &type_list_networking_v1_NetworkPolicyEgressRule, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 47369},
+    {NM(policyTypes), &type_list_networking_v1_PolicyType, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 47450},
 };
 static const struct field fields_networking_v1_NetworkPolicyIngressRule[] = {
-    {NM(ports), &type_list_networking_v1_NetworkPolicyPort, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(from), &type_list_networking_v1_NetworkPolicyPeer, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(ports), &type_list_networking_v1_NetworkPolicyPort, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 47583},
+    {NM(from), &type_list_networking_v1_NetworkPolicyPeer, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 47626},
 };
 static const struct field fields_networking_v1_NetworkPolicyEgressRule[] = {
-    {NM(ports), &type_list_networking_v1_NetworkPolicyPort, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(to), &type_list_networking_v1_NetworkPolicyPeer, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(ports), &type_list_networking_v1_NetworkPolicyPort, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 47727},
+    {NM(to), &type_list_networking_v1_NetworkPolicyPeer, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 47758},
 };
 static const struct field fields_networking_v1_NetworkPolicyPort[] = {
-    {NM(protocol), &type_core_v1_Protocol, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(port), &type_IntOrString, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(endPort), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(protocol), &type_core_v1_Protocol, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 47855},
+    {NM(port), &type_IntOrString, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 47885},
+    {NM(endPort), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 47947},
 };
 static const struct field fields_networking_v1_IPBlock[] = {
-    {NM(cidr), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(except), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(cidr), &type_string, &plain, 1, FIELD_REQUIRED, 48038},
+    {NM(except), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 48074},
 };
 static const struct field fields_networking_v1_NetworkPolicyPeer[] = {
-    {NM(podSelector), &type_meta_v1_LabelSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(namespaceSelector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(ipBlock), &type_networking_v1_IPBlock, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(podSelector), &type_meta_v1_LabelSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 48115},
+    {NM(namespaceSelector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 48189},
+    {NM(ipBlock), &type_networking_v1_IPBlock, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 48275},
 };
 static const struct field fields_networking_v1_NetworkPolicyList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_networking_v1_NetworkPolicy, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_networking_v1_NetworkPolicy, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_networking_v1_Ingress[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_networking_v1_IngressSpec, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_networking_v1_IngressStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_networking_v1_IngressSpec, &plain, 2, FIELD_OMITEMPTY, 2527},
+    {NM(status), &type_networking_v1_IngressStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_networking_v1_IngressList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_networking_v1_Ingress, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_networking_v1_Ingress, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_networking_v1_IngressSpec[] = {
-    {NM(ingressClassName), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(defaultBackend), &type_networking_v1_IngressBackend, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(tls), &type_list_networking_v1_IngressTLS, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(rules), &type_list_networking_v1_IngressRule, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC | FIELD_EMPTY, 0},
+    {NM(ingressClassName), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 48498},
+    {NM(defaultBackend), &type_networking_v1_IngressBackend, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 48550},
+    {NM(tls), &type_list_networking_v1_IngressTLS, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 48586},
+    {NM(rules), &type_list_networking_v1_IngressRule, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC | FIELD_EMPTY, 48608},
 };
 static const struct field fields_networking_v1_IngressTLS[] = {
-    {NM(hosts), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(secretName), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(hosts), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 48695},
+    {NM(secretName), &type_string, &plain, 2, FIELD_OMITEMPTY, 48745},
 };
 static const struct field fields_networking_v1_IngressStatus[] = {
-    {NM(loadBalancer), &type_networking_v1_IngressLoadBalancerStatus, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(loadBalancer), &type_networking_v1_IngressLoadBalancerStatus, &plain, 1, FIELD_OMITEMPTY, 25736},
 };
 static const struct field fields_networking_v1_IngressLoadBalancerStatus[] = {
-    {NM(ingress), &type_list_networking_v1_IngressLoadBalancerIngress, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(ingress), &type_list_networking_v1_IngressLoadBalancerIngress, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 48890},
 };
 static const struct field fields_networking_v1_IngressLoadBalancerIngress[] = {
-    {NM(ip), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(hostname), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(ports), &type_list_networking_v1_IngressPortStatus, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(ip), &type_string, &plain, 1, FIELD_OMITEMPTY, 48932},
+    {NM(hostname), &type_string, &plain, 2, FIELD_OMITEMPTY, 48951},
+    {NM(ports), &type_list_networking_v1_IngressPortStatus, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 48967},
 };
 static const struct field fields_networking_v1_IngressPortStatus[] = {
-    {NM(port), &type_int32, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(protocol), &type_core_v1_Protocol, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(error), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(port), &type_int32, &plain, 1, FIELD_REQUIRED, 8783},
+    {NM(protocol), &type_core_v1_Protocol, &plain, 2, FIELD_REQUIRED, 8792},
+    {NM(error), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 49015},
 };
 static const struct field fields_networking_v1_IngressRule[] = {
-    {NM(host), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(host), &type_string, &plain, 1, FIELD_OMITEMPTY, 49087},
     {NM(IngressRuleValue), &type_networking_v1_IngressRuleValue, &plain, 2, FIELD_INLINE, 0},
 };
 static const struct field fields_networking_v1_IngressRuleValue[] = {
-    {NM(http), &type_networking_v1_HTTPIngressRuleValue, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(http), &type_networking_v1_HTTPIngressRuleValue, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 49176},
 };
 static const struct field fields_networking_v1_HTTPIngressRuleValue[] = {
-    {NM(paths), &type_list_networking_v1_HTTPIngressPath, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 0},
+    {NM(paths), &type_list_networking_v1_HTTPIngressPath, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 49184},
 };
 static const struct field fields_networking_v1_HTTPIngressPath[] = {
-    {NM(path), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(pathType), &type_networking_v1_PathType, &plain, 3, FIELD_REQUIRED | FIELD_POINTER, 0},
-    {NM(backend), &type_networking_v1_IngressBackend, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(path), &type_string, &plain, 1, FIELD_OMITEMPTY, 49251},
+    {NM(pathType), &type_networking_v1_PathType, &plain, 3, FIELD_REQUIRED | FIELD_POINTER, 49275},
+    {NM(backend), &type_networking_v1_IngressBackend, &plain, 2, FIELD_REQUIRED, 49355},
 };
 static const struct field fields_networking_v1_IngressBackend[] = {
-    {NM(service), &type_networking_v1_IngressServiceBackend, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(resource), &type_core_v1_TypedLocalObjectReference, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(service), &type_networking_v1_IngressServiceBackend, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 49398},
+    {NM(resource), &type_core_v1_TypedLocalObjectReference, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 49421},
 };
 static const struct field fields_networking_v1_IngressServiceBackend[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(port), &type_networking_v1_ServiceBackendPort, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 49515},
+    {NM(port), &type_networking_v1_ServiceBackendPort, &plain, 2, FIELD_OMITEMPTY, 49558},
 };
 static const struct field fields_networking_v1_ServiceBackendPort[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(number), &type_int32, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 3048},
+    {NM(number), &type_int32, &plain, 2, FIELD_OMITEMPTY, 6280},
 };
 static const struct field fields_networking_v1_IngressClass[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_networking_v1_IngressClassSpec, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_networking_v1_IngressClassSpec, &plain, 2, FIELD_OMITEMPTY, 2527},
 };
 static const struct field fields_networking_v1_IngressClassSpec[] = {
-    {NM(controller), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(parameters), &type_networking_v1_IngressClassParametersReference, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(controller), &type_string, &plain, 1, FIELD_OMITEMPTY, 49642},
+    {NM(parameters), &type_networking_v1_IngressClassParametersReference, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 49713},
 };
 static const struct field fields_networking_v1_IngressClassParametersReference[] = {
-    {NM(apiGroup), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(scope), &type_string, &plain, 4, FIELD_POINTER, 0},
-    {NM(namespace), &type_string, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(apiGroup), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 3016},
+    {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 3039},
+    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 3048},
+    {NM(scope), &type_string, &plain, 4, FIELD_POINTER, 49773},
+    {NM(namespace), &type_string, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 49807},
 };
 static const struct field fields_networking_v1_IngressClassList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_networking_v1_IngressClass, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_networking_v1_IngressClass, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_networking_v1_IPAddress[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_networking_v1_IPAddressSpec, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_networking_v1_IPAddressSpec, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 2527},
 };
 static const struct field fields_networking_v1_IPAddressSpec[] = {
-    {NM(parentRef), &type_networking_v1_ParentReference, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(parentRef), &type_networking_v1_ParentReference, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY | FIELD_POINTER, 49971},
 };
 static const struct field fields_networking_v1_ParentReference[] = {
-    {NM(group), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(resource), &type_string, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
-    {NM(namespace), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(name), &type_string, &plain, 4, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
+    {NM(group), &type_string, &plain, 1, FIELD_OMITEMPTY, 3016},
+    {NM(resource), &type_string, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 50032},
+    {NM(namespace), &type_string, &plain, 3, FIELD_OMITEMPTY, 4648},
+    {NM(name), &type_string, &plain, 4, FIELD_REQUIRED | FIELD_OMITEMPTY, 3048},
 };
 static const struct field fields_networking_v1_IPAddressList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_networking_v1_IPAddress, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_networking_v1_IPAddress, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_networking_v1_ServiceCIDR[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_networking_v1_ServiceCIDRSpec, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_networking_v1_ServiceCIDRStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_networking_v1_ServiceCIDRSpec, &plain, 2, FIELD_OMITEMPTY, 2527},
+    {NM(status), &type_networking_v1_ServiceCIDRStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_networking_v1_ServiceCIDRSpec[] = {
-    {NM(cidrs), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(cidrs), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 50175},
 };
 static const struct field fields_networking_v1_ServiceCIDRStatus[] = {
-    {NM(conditions), &type_list_meta_v1_Condition, &extra_0, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(conditions), &type_list_meta_v1_Condition, &extra_0, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 50304},
 };
 static const struct field fields_networking_v1_ServiceCIDRList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_networking_v1_ServiceCIDR, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_networking_v1_ServiceCIDR, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_policy_v1_PodDisruptionBudgetSpec[] = {
-    {NM(minAvailable), &type_IntOrString, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER | FIELD_PATCH_REPLACE, 0},
-    {NM(maxUnavailable), &type_IntOrString, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(unhealthyPodEvictionPolicy), &type_policy_v1_UnhealthyPodEvictionPolicyType, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(minAvailable), &type_IntOrString, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 50398},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER | FIELD_PATCH_REPLACE, 50468},
+    {NM(maxUnavailable), &type_IntOrString, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 50531},
+    {NM(unhealthyPodEvictionPolicy), &type_policy_v1_UnhealthyPodEvictionPolicyType, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 50598},
 };
 static const struct field fields_policy_v1_PodDisruptionBudgetStatus[] = {
-    {NM(observedGeneration), &type_int64, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(disruptedPods), &type_map_Time, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(disruptionsAllowed), &type_int32, &plain, 3, 0, 0},
-    {NM(currentHealthy), &type_int32, &plain, 4, 0, 0},
-    {NM(desiredHealthy), &type_int32, &plain, 5, 0, 0},
-    {NM(expectedPods), &type_int32, &plain, 6, 0, 0},
-    {NM(conditions), &type_list_meta_v1_Condition, &extra_0, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(observedGeneration), &type_int64, &plain, 1, FIELD_OMITEMPTY, 21645},
+    {NM(disruptedPods), &type_map_Time, &plain, 2, FIELD_OMITEMPTY, 50801},
+    {NM(disruptionsAllowed), &type_int32, &plain, 3, 0, 50878},
+    {NM(currentHealthy), &type_int32, &plain, 4, 0, 50911},
+    {NM(desiredHealthy), &type_int32, &plain, 5, 0, 50937},
+    {NM(expectedPods), &type_int32, &plain, 6, 0, 50964},
+    {NM(conditions), &type_list_meta_v1_Condition, &extra_0, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 50989},
 };
 static const struct field fields_policy_v1_PodDisruptionBudget[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_policy_v1_PodDisruptionBudgetSpec, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_policy_v1_PodDisruptionBudgetStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_policy_v1_PodDisruptionBudgetSpec, &plain, 2, FIELD_OMITEMPTY, 2527},
+    {NM(status), &type_policy_v1_PodDisruptionBudgetStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_policy_v1_PodDisruptionBudgetList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_policy_v1_PodDisruptionBudget, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_policy_v1_PodDisruptionBudget, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_policy_v1_Eviction[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 19715},
-    {NM(deleteOptions), &type_meta_v1_DeleteOptions, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 38228},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 26751},
+    {NM(deleteOptions), &type_meta_v1_DeleteOptions, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 51185},
 };
 static const struct field fields_rbac_v1_PolicyRule[] = {
-    {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 38301},
-    {NM(apiGroups), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 38373},
-    {NM(resources), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 38424},
-    {NM(resourceNames), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 38460},
-    {NM(nonResourceURLs), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 38502},
+    {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 51258},
+    {NM(apiGroups), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 51330},
+    {NM(resources), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 51381},
+    {NM(resourceNames), &type_list_string, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 51417},
+    {NM(nonResourceURLs), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 51459},
 };
 static const struct field fields_rbac_v1_Subject[] = {
-    {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 38595},
-    {NM(apiGroup), &type_string, &plain, 2, FIELD_OMITEMPTY, 38625},
-    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 1550},
-    {NM(namespace), &type_string, &plain, 4, FIELD_OMITEMPTY, 38700},
+    {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 51552},
+    {NM(apiGroup), &type_string, &plain, 2, FIELD_OMITEMPTY, 51582},
+    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 3048},
+    {NM(namespace), &type_string, &plain, 4, FIELD_OMITEMPTY, 51657},
 };
 static const struct field fields_rbac_v1_RoleRef[] = {
-    {NM(apiGroup), &type_string, &plain, 1, 0, 38758},
-    {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 38784},
-    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 1550},
+    {NM(apiGroup), &type_string, &plain, 1, 0, 51715},
+    {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 51741},
+    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 3048},
 };
 static const struct field fields_rbac_v1_Role[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(rules), &type_list_rbac_v1_PolicyRule, &plain, 2, FIELD_ATOMIC, 38811},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(rules), &type_list_rbac_v1_PolicyRule, &plain, 2, FIELD_ATOMIC, 51768},
 };
 static const struct field fields_rbac_v1_RoleBinding[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(subjects), &type_list_rbac_v1_Subject, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 38846},
-    {NM(roleRef), &type_rbac_v1_RoleRef, &plain, 3, FIELD_REQUIRED, 38854},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(subjects), &type_list_rbac_v1_Subject, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 51803},
+    {NM(roleRef), &type_rbac_v1_RoleRef, &plain, 3, FIELD_REQUIRED, 51811},
 };
 static const struct field fields_rbac_v1_RoleBindingList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_rbac_v1_RoleBinding, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_rbac_v1_RoleBinding, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_rbac_v1_RoleList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_rbac_v1_Role, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_rbac_v1_Role, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_rbac_v1_ClusterRole[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(rules), &type_list_rbac_v1_PolicyRule, &plain, 2, FIELD_ATOMIC, 38811},
-    {NM(aggregationRule), &type_rbac_v1_AggregationRule, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 38995},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(rules), &type_list_rbac_v1_PolicyRule, &plain, 2, FIELD_ATOMIC, 51768},
+    {NM(aggregationRule), &type_rbac_v1_AggregationRule, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 51952},
 };
 static const struct field fields_rbac_v1_AggregationRule[] = {
-    {NM(clusterRoleSelectors), &type_list_meta_v1_LabelSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 39101},
+    {NM(clusterRoleSelectors), &type_list_meta_v1_LabelSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 52058},
 };
 static const struct field fields_rbac_v1_ClusterRoleBinding[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(subjects), &type_list_rbac_v1_Subject, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 38846},
-    {NM(roleRef), &type_rbac_v1_RoleRef, &plain, 3, FIELD_REQUIRED, 38854},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(subjects), &type_list_rbac_v1_Subject, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 51803},
+    {NM(roleRef), &type_rbac_v1_RoleRef, &plain, 3, FIELD_REQUIRED, 51811},
 };
 static const struct field fields_rbac_v1_ClusterRoleBindingList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_rbac_v1_ClusterRoleBinding, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_rbac_v1_ClusterRoleBinding, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_rbac_v1_ClusterRoleList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_rbac_v1_ClusterRole, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_rbac_v1_ClusterRole, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_storage_v1_StorageClass[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(provisioner), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(parameters), &type_map_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(reclaimPolicy), &type_core_v1_PersistentVolumeReclaimPolicy, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(mountOptions), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(allowVolumeExpansion), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(volumeBindingMode), &type_storage_v1_VolumeBindingMode, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(allowedTopologies), &type_list_core_v1_TopologySelectorTerm, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(provisioner), &type_string, &plain, 2, FIELD_REQUIRED, 52270},
+    {NM(parameters), &type_map_string, &plain, 3, FIELD_OMITEMPTY, 52304},
+    {NM(reclaimPolicy), &type_core_v1_PersistentVolumeReclaimPolicy, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 52352},
+    {NM(mountOptions), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 52428},
+    {NM(allowVolumeExpansion), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 52500},
+    {NM(volumeBindingMode), &type_storage_v1_VolumeBindingMode, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 52549},
+    {NM(allowedTopologies), &type_list_core_v1_TopologySelectorTerm, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 52662},
 };
 static const struct field fields_storage_v1_StorageClassList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_storage_v1_StorageClass, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_storage_v1_StorageClass, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_storage_v1_VolumeAttachment[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_storage_v1_VolumeAttachmentSpec, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(status), &type_storage_v1_VolumeAttachmentStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_storage_v1_VolumeAttachmentSpec, &plain, 2, FIELD_REQUIRED, 52791},
+    {NM(status), &type_storage_v1_VolumeAttachmentStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_storage_v1_VolumeAttachmentList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_storage_v1_VolumeAttachment, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_storage_v1_VolumeAttachment, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_storage_v1_VolumeAttachmentSpec[] = {
-    {NM(attacher), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(source), &type_storage_v1_VolumeAttachmentSource, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(nodeName), &type_string, &plain, 3, FIELD_REQUIRED, 0},
+    {NM(attacher), &type_string, &plain, 1, FIELD_REQUIRED, 52908},
+    {NM(source), &type_storage_v1_VolumeAttachmentSource, &plain, 2, FIELD_REQUIRED, 8881},
+    {NM(nodeName), &type_string, &plain, 3, FIELD_REQUIRED, 26767},
 };
 static const struct field fields_storage_v1_VolumeAttachmentSource[] = {
-    {NM(persistentVolumeName), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(inlineVolumeSpec), &type_core_v1_PersistentVolumeSpec, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(persistentVolumeName), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 52983},
+    {NM(inlineVolumeSpec), &type_core_v1_PersistentVolumeSpec, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 53010},
 };
 static const struct field fields_storage_v1_VolumeAttachmentStatus[] = {
-    {NM(attached), &type_bool, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(attachmentMetadata), &type_map_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(attachError), &type_storage_v1_VolumeError, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(detachError), &type_storage_v1_VolumeError, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(attached), &type_bool, &plain, 1, FIELD_REQUIRED, 53088},
+    {NM(attachmentMetadata), &type_map_string, &plain, 2, FIELD_OMITEMPTY, 53100},
+    {NM(attachError), &type_storage_v1_VolumeError, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 53154},
+    {NM(detachError), &type_storage_v1_VolumeError, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 53198},
 };
 static const struct field fields_storage_v1_VolumeError[] = {
-    {NM(time), &type_Time, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(errorCode), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(time), &type_Time, &plain, 1, FIELD_OMITEMPTY, 53271},
+    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 53276},
+    {NM(errorCode), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 53296},
 };
 static const struct field fields_storage_v1_CSIDriver[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_storage_v1_CSIDriverSpec, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_storage_v1_CSIDriverSpec, &plain, 2, FIELD_REQUIRED, 2527},
 };
 static const struct field fields_storage_v1_CSIDriverList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_storage_v1_CSIDriver, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_storage_v1_CSIDriver, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_storage_v1_CSIDriverSpec[] = {
-    {NM(attachRequired), &type_bool, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(podInfoOnMount), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(volumeLifecycleModes), &type_list_storage_v1_VolumeLifecycleMode, &plain, 3, FIELD_OMITEMPTY | FIELD_LIST_SET, 0},
-    {NM(storageCapacity), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(fsGroupPolicy), &type_storage_v1_FSGroupPolicy, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(tokenRequests), &type_list_storage_v1_TokenRequest, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(requiresRepublish), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(seLinuxMount), &type_bool, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(nodeAllocatableUpdatePeriodSeconds), &type_int64, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(serviceAccountTokenInSecrets), &type_bool, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(preventPodSchedulingIfMissing), &type_bool, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(attachRequired), &type_bool, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 53456},
+    {NM(podInfoOnMount), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 53553},
+    {NM(volumeLifecycleModes), &type_list_storage_v1_VolumeLifecycleMode, &plain, 3, FIELD_OMITEMPTY | FIELD_LIST_SET, 53646},
+    {NM(storageCapacity), &type_bool, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 53748},
+    {NM(fsGroupPolicy), &type_storage_v1_FSGroupPolicy, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 53841},
+    {NM(tokenRequests), &type_list_storage_v1_TokenRequest, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 53983},
+    {NM(requiresRepublish), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 54039},
+    {NM(seLinuxMount), &type_bool, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 54140},
+    {NM(nodeAllocatableUpdatePeriodSeconds), &type_int64, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 54199},
+    {NM(serviceAccountTokenInSecrets), &type_bool, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 54297},
+    {NM(preventPodSchedulingIfMissing), &type_bool, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 54398},
 };
 static const struct field fields_storage_v1_TokenRequest[] = {
-    {NM(audience), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(expirationSeconds), &type_int64, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(audience), &type_string, &plain, 1, FIELD_REQUIRED, 54512},
+    {NM(expirationSeconds), &type_int64, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 54557},
 };
 static const struct field fields_storage_v1_CSINode[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_storage_v1_CSINodeSpec, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_storage_v1_CSINodeSpec, &plain, 2, FIELD_REQUIRED, 2527},
 };
 static const struct field fields_storage_v1_CSINodeSpec[] = {
-    {NM(drivers), &type_list_storage_v1_CSINodeDriver, &extra_15, 1, FIELD_REQUIRED | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(drivers), &type_list_storage_v1_CSINodeDriver, &extra_15, 1, FIELD_REQUIRED | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 54703},
 };
 static const struct field fields_storage_v1_CSINodeDriver[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(nodeID), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(topologyKeys), &type_list_string, &plain, 3, FIELD_ATOMIC, 0},
-    {NM(allocatable), &type_storage_v1_VolumeNodeResources, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 4994},
+    {NM(nodeID), &type_string, &plain, 2, FIELD_REQUIRED, 54744},
+    {NM(topologyKeys), &type_list_string, &plain, 3, FIELD_ATOMIC, 54775},
+    {NM(allocatable), &type_storage_v1_VolumeNodeResources, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 54837},
 };
 static const struct field fields_storage_v1_VolumeNodeResources[] = {
-    {NM(count), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(count), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 54929},
 };
 static const struct field fields_storage_v1_CSINodeList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_storage_v1_CSINode, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_storage_v1_CSINode, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_storage_v1_CSIStorageCapacity[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(nodeTopology), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(storageClassName), &type_string, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(capacity), &type_Quantity, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(maximumVolumeSize), &type_Quantity, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(nodeTopology), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 55034},
+    {NM(storageClassName), &type_string, &plain, 3, FIELD_REQUIRED, 55116},
+    {NM(capacity), &type_Quantity, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 55145},
+    {NM(maximumVolumeSize), &type_Quantity, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 55188},
 };
 static const struct field fields_storage_v1_CSIStorageCapacityList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_storage_v1_CSIStorageCapacity, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_storage_v1_CSIStorageCapacity, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_storage_v1_VolumeAttributesClass[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(driverName), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(parameters), &type_map_string, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(driverName), &type_string, &plain, 2, FIELD_REQUIRED, 55348},
+    {NM(parameters), &type_map_string, &plain, 3, FIELD_OMITEMPTY, 55390},
 };
 static const struct field fields_storage_v1_VolumeAttributesClassList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_storage_v1_VolumeAttributesClass, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_storage_v1_VolumeAttributesClass, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_admissionregistration_v1_Rule[] = {
-    {NM(apiGroups), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(apiVersions), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(resources), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(scope), &type_admissionregistration_v1_ScopeType, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(apiGroups), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 39018},
+    {NM(apiVersions), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 55523},
+    {NM(resources), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 55549},
+    {NM(scope), &type_admissionregistration_v1_ScopeType, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 55652},
 };
 static const struct field fields_admissionregistration_v1_ValidatingAdmissionPolicy[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_admissionregistration_v1_ValidatingAdmissionPolicySpec, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(status), &type_admissionregistration_v1_ValidatingAdmissionPolicyStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_admissionregistration_v1_ValidatingAdmissionPolicySpec, &plain, 2, FIELD_OMITEMPTY, 2527},
+    {NM(status), &type_admissionregistration_v1_ValidatingAdmissionPolicyStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_admissionregistration_v1_ValidatingAdmissionPolicyStatus[] = {
-    {NM(observedGeneration), &type_int64, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(typeChecking), &type_admissionregistration_v1_TypeChecking, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(conditions), &type_list_meta_v1_Condition, &extra_26, 3, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
+    {NM(observedGeneration), &type_int64, &plain, 1, FIELD_OMITEMPTY, 13989},
+    {NM(typeChecking), &type_admissionregistration_v1_TypeChecking, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 55789},
+    {NM(conditions), &type_list_meta_v1_Condition, &extra_26, 3, FIELD_OMITEMPTY | FIELD_LIST_MAP, 33546},
 };
 static const struct field fields_admissionregistration_v1_TypeChecking[] = {
-    {NM(expressionWarnings), &type_list_admissionregistration_v1_ExpressionWarning, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(expressionWarnings), &type_list_admissionregistration_v1_ExpressionWarning, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 55856},
 };
 static const struct field fields_admissionregistration_v1_ExpressionWarning[] = {
-    {NM(fieldRef), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(warning), &type_string, &plain, 3, FIELD_REQUIRED, 0},
+    {NM(fieldRef), &type_string, &plain, 2, FIELD_REQUIRED, 55918},
+    {NM(warning), &type_string, &plain, 3, FIELD_REQUIRED, 55974},
 };
 static const struct field fields_admissionregistration_v1_ValidatingAdmissionPolicyList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_admissionregistration_v1_ValidatingAdmissionPolicy, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_admissionregistration_v1_ValidatingAdmissionPolicy, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_admissionregistration_v1_ValidatingAdmissionPolicySpec[] = {
-    {NM(paramKind), &type_admissionregistration_v1_ParamKind, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(matchConstraints), &type_admissionregistration_v1_MatchResources, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(validations), &type_list_admissionregistration_v1_Validation, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(failurePolicy), &type_admissionregistration_v1_FailurePolicyType, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(auditAnnotations), &type_list_admissionregistration_v1_AuditAnnotation, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_15, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(variables), &type_list_admissionregistration_v1_Variable, &extra_15, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(paramKind), &type_admissionregistration_v1_ParamKind, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 56107},
+    {NM(matchConstraints), &type_admissionregistration_v1_MatchResources, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 56185},
+    {NM(validations), &type_list_admissionregistration_v1_Validation, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 56212},
+    {NM(failurePolicy), &type_admissionregistration_v1_FailurePolicyType, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 56230},
+    {NM(auditAnnotations), &type_list_admissionregistration_v1_AuditAnnotation, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 56317},
+    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_15, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 56341},
+    {NM(variables), &type_list_admissionregistration_v1_Variable, &extra_15, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 56424},
 };
 static const struct field fields_admissionregistration_v1_ParamKind[] = {
-    {NM(apiVersion), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(kind), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(apiVersion), &type_string, &plain, 1, FIELD_OMITEMPTY, 27883},
+    {NM(kind), &type_string, &plain, 2, FIELD_OMITEMPTY, 56501},
 };
 static const struct field fields_admissionregistration_v1_Validation[] = {
-    {NM(expression), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_meta_v1_StatusReason, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(messageExpression), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
+    {NM(expression), &type_string, &plain, 1, FIELD_REQUIRED, 56542},
+    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 56590},
+    {NM(reason), &type_meta_v1_StatusReason, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 56619},
+    {NM(messageExpression), &type_string, &plain, 4, FIELD_OMITEMPTY, 56716},
 };
 static const struct field fields_admissionregistration_v1_Variable[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(expression), &type_string, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 56818},
+    {NM(expression), &type_string, &plain, 2, FIELD_REQUIRED, 56851},
 };
 static const struct field fields_admissionregistration_v1_AuditAnnotation[] = {
-    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(valueExpression), &type_string, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 56893},
+    {NM(valueExpression), &type_string, &plain, 2, FIELD_REQUIRED, 56937},
 };
 static const struct field fields_admissionregistration_v1_ValidatingAdmissionPolicyBinding[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 2527},
 };
 static const struct field fields_admissionregistration_v1_ValidatingAdmissionPolicyBindingList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_admissionregistration_v1_ValidatingAdmissionPolicyBinding, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_admissionregistration_v1_ValidatingAdmissionPolicyBinding, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec[] = {
-    {NM(policyName), &type_string, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
-    {NM(paramRef), &type_admissionregistration_v1_ParamRef, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(matchResources), &type_admissionregistration_v1_MatchResources, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(validationActions), &type_list_admissionregistration_v1_ValidationAction, &plain, 4, FIELD_REQUIRED | FIELD_OMITEMPTY | FIELD_LIST_SET, 0},
+    {NM(policyName), &type_string, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 57144},
+    {NM(paramRef), &type_admissionregistration_v1_ParamRef, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 57163},
+    {NM(matchResources), &type_admissionregistration_v1_MatchResources, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 57189},
+    {NM(validationActions), &type_list_admissionregistration_v1_ValidationAction, &plain, 4, FIELD_REQUIRED | FIELD_OMITEMPTY | FIELD_LIST_SET, 57236},
 };
 static const struct field fields_admissionregistration_v1_ParamRef[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(namespace), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(parameterNotFoundAction), &type_admissionregistration_v1_ParameterNotFoundActionType, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 3048},
+    {NM(namespace), &type_string, &plain, 2, FIELD_OMITEMPTY, 57353},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 57399},
+    {NM(parameterNotFoundAction), &type_admissionregistration_v1_ParameterNotFoundActionType, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 57457},
 };
 static const struct field fields_admissionregistration_v1_MatchResources[] = {
-    {NM(namespaceSelector), &type_meta_v1_LabelSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(objectSelector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(resourceRules), &type_list_admissionregistration_v1_NamedRuleWithOperations, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(excludeResourceRules), &type_list_admissionregistration_v1_NamedRuleWithOperations, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(matchPolicy), &type_admissionregistration_v1_MatchPolicyType, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(namespaceSelector), &type_meta_v1_LabelSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 57591},
+    {NM(objectSelector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 57637},
+    {NM(resourceRules), &type_list_admissionregistration_v1_NamedRuleWithOperations, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 57693},
+    {NM(excludeResourceRules), &type_list_admissionregistration_v1_NamedRuleWithOperations, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 57725},
+    {NM(matchPolicy), &type_admissionregistration_v1_MatchPolicyType, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 57773},
 };
 static const struct field fields_admissionregistration_v1_NamedRuleWithOperations[] = {
-    {NM(resourceNames), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(resourceNames), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 57914},
     {NM(RuleWithOperations), &type_admissionregistration_v1_RuleWithOperations, &plain, 2, FIELD_INLINE, 0},
 };
 static const struct field fields_admissionregistration_v1_ValidatingWebhookConfiguration[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(webhooks), &type_list_admissionregistration_v1_ValidatingWebhook, &extra_15, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(webhooks), &type_list_admissionregistration_v1_ValidatingWebhook, &extra_15, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 58004},
 };
 static const struct field fields_admissionregistration_v1_ValidatingWebhookConfigurationList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_admissionregistration_v1_ValidatingWebhookConfiguration, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_admissionregistration_v1_ValidatingWebhookConfiguration, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_admissionregistration_v1_MutatingWebhookConfiguration[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(webhooks), &type_list_admissionregistration_v1_MutatingWebhook, &extra_15, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(webhooks), &type_list_admissionregistration_v1_MutatingWebhook, &extra_15, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 58108},
 };
 static const struct field fields_admissionregistration_v1_MutatingWebhookConfigurationList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_admissionregistration_v1_MutatingWebhookConfiguration, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_admissionregistration_v1_MutatingWebhookConfiguration, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_admissionregistration_v1_ValidatingWebhook[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(clientConfig), &type_admissionregistration_v1_WebhookClientConfig, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(rules), &type_list_admissionregistration_v1_RuleWithOperations, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(failurePolicy), &type_admissionregistration_v1_FailurePolicyType, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(matchPolicy), &type_admissionregistration_v1_MatchPolicyType, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(namespaceSelector), &type_meta_v1_LabelSelector, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(objectSelector), &type_meta_v1_LabelSelector, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(sideEffects), &type_admissionregistration_v1_SideEffectClass, &plain, 6, FIELD_REQUIRED | FIELD_POINTER, 0},
-    {NM(timeoutSeconds), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(admissionReviewVersions), &type_list_string, &plain, 8, FIELD_REQUIRED | FIELD_ATOMIC, 0},
-    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_15, 11, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 58251},
+    {NM(clientConfig), &type_admissionregistration_v1_WebhookClientConfig, &plain, 2, FIELD_REQUIRED, 58287},
+    {NM(rules), &type_list_admissionregistration_v1_RuleWithOperations, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 58305},
+    {NM(failurePolicy), &type_admissionregistration_v1_FailurePolicyType, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 58338},
+    {NM(matchPolicy), &type_admissionregistration_v1_MatchPolicyType, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 58426},
+    {NM(namespaceSelector), &type_meta_v1_LabelSelector, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 58526},
+    {NM(objectSelector), &type_meta_v1_LabelSelector, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 58587},
+    {NM(sideEffects), &type_admissionregistration_v1_SideEffectClass, &plain, 6, FIELD_REQUIRED | FIELD_POINTER, 58659},
+    {NM(timeoutSeconds), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 58759},
+    {NM(admissionReviewVersions), &type_list_string, &plain, 8, FIELD_REQUIRED | FIELD_ATOMIC, 58804},
+    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_15, 11, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 58868},
 };
 static const struct field fields_admissionregistration_v1_MutatingWebhook[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(clientConfig), &type_admissionregistration_v1_WebhookClientConfig, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(rules), &type_list_admissionregistration_v1_RuleWithOperations, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(failurePolicy), &type_admissionregistration_v1_FailurePolicyType, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(matchPolicy), &type_admissionregistration_v1_MatchPolicyType, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(namespaceSelector), &type_meta_v1_LabelSelector, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(objectSelector), &type_meta_v1_LabelSelector, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(sideEffects), &type_admissionregistration_v1_SideEffectClass, &plain, 6, FIELD_REQUIRED | FIELD_POINTER, 0},
-    {NM(timeoutSeconds), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(admissionReviewVersions), &type_list_string, &plain, 8, FIELD_REQUIRED | FIELD_ATOMIC, 0},
-    {NM(reinvocationPolicy), &type_admissionregistration_v1_ReinvocationPolicyType, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_15, 12, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 58972},
+    {NM(clientConfig), &type_admissionregistration_v1_WebhookClientConfig, &plain, 2, FIELD_REQUIRED, 58287},
+    {NM(rules), &type_list_admissionregistration_v1_RuleWithOperations, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 58305},
+    {NM(failurePolicy), &type_admissionregistration_v1_FailurePolicyType, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 58338},
+    {NM(matchPolicy), &type_admissionregistration_v1_MatchPolicyType, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 58426},
+    {NM(namespaceSelector), &type_meta_v1_LabelSelector, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 58526},
+    {NM(objectSelector), &type_meta_v1_LabelSelector, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 58587},
+    {NM(sideEffects), &type_admissionregistration_v1_SideEffectClass, &plain, 6, FIELD_REQUIRED | FIELD_POINTER, 58659},
+    {NM(timeoutSeconds), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 58759},
+    {NM(admissionReviewVersions), &type_list_string, &plain, 8, FIELD_REQUIRED | FIELD_ATOMIC, 58804},
+    {NM(reinvocationPolicy), &type_admissionregistration_v1_ReinvocationPolicyType, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 59006},
+    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_15, 12, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 58868},
 };
 static const struct field fields_admissionregistration_v1_MutatingAdmissionPolicy[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_admissionregistration_v1_MutatingAdmissionPolicySpec, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_admissionregistration_v1_MutatingAdmissionPolicySpec, &plain, 2, FIELD_OMITEMPTY, 2527},
 };
 static const struct field fields_admissionregistration_v1_MutatingAdmissionPolicyList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_admissionregistration_v1_MutatingAdmissionPolicy, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_admissionregistration_v1_MutatingAdmissionPolicy, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_admissionregistration_v1_MutatingAdmissionPolicySpec[] = {
-    {NM(paramKind), &type_admissionregistration_v1_ParamKind, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(matchConstraints), &type_admissionregistration_v1_MatchResources, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(variables), &type_list_admissionregistration_v1_Variable, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(mutations), &type_list_admissionregistration_v1_Mutation, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(failurePolicy), &type_admissionregistration_v1_FailurePolicyType, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_15, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(reinvocationPolicy), &type_admissionregistration_v1_ReinvocationPolicyType, &plain, 7, FIELD_OMITEMPTY, 0},
+    {NM(paramKind), &type_admissionregistration_v1_ParamKind, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 56107},
+    {NM(matchConstraints), &type_admissionregistration_v1_MatchResources, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 56185},
+    {NM(variables), &type_list_admissionregistration_v1_Variable, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 56424},
+    {NM(mutations), &type_list_admissionregistration_v1_Mutation, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 59271},
+    {NM(failurePolicy), &type_admissionregistration_v1_FailurePolicyType, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 56230},
+    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_15, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 56341},
+    {NM(reinvocationPolicy), &type_admissionregistration_v1_ReinvocationPolicyType, &plain, 7, FIELD_OMITEMPTY, 59304},
 };
 static const struct field fields_admissionregistration_v1_Mutation[] = {
-    {NM(patchType), &type_admissionregistration_v1_PatchType, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(applyConfiguration), &type_admissionregistration_v1_ApplyConfiguration, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(jsonPatch), &type_admissionregistration_v1_JSONPatch, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(patchType), &type_admissionregistration_v1_PatchType, &plain, 2, FIELD_REQUIRED, 59414},
+    {NM(applyConfiguration), &type_admissionregistration_v1_ApplyConfiguration, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 59475},
+    {NM(jsonPatch), &type_admissionregistration_v1_JSONPatch, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 59525},
 };
 static const struct field fields_admissionregistration_v1_ApplyConfiguration[] = {
-    {NM(expression), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(expression), &type_string, &plain, 1, FIELD_OMITEMPTY, 59569},
 };
 static const struct field fields_admissionregistration_v1_JSONPatch[] = {
-    {NM(expression), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(expression), &type_string, &plain, 1, FIELD_OMITEMPTY, 59671},
 };
 static const struct field fields_admissionregistration_v1_MutatingAdmissionPolicyBinding[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_admissionregistration_v1_MutatingAdmissionPolicyBindingSpec, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_admissionregistration_v1_MutatingAdmissionPolicyBindingSpec, &plain, 2, FIELD_OMITEMPTY, 2527},
 };
 static const struct field fields_admissionregistration_v1_MutatingAdmissionPolicyBindingList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_admissionregistration_v1_MutatingAdmissionPolicyBinding, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_admissionregistration_v1_MutatingAdmissionPolicyBinding, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_admissionregistration_v1_MutatingAdmissionPolicyBindingSpec[] = {
-    {NM(policyName), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(paramRef), &type_admissionregistration_v1_ParamRef, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(matchResources), &type_admissionregistration_v1_MatchResources, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(policyName), &type_string, &plain, 1, FIELD_OMITEMPTY, 57144},
+    {NM(paramRef), &type_admissionregistration_v1_ParamRef, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 57163},
+    {NM(matchResources), &type_admissionregistration_v1_MatchResources, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 57189},
 };
 static const struct field fields_admissionregistration_v1_RuleWithOperations[] = {
-    {NM(operations), &type_list_admissionregistration_v1_OperationType, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(operations), &type_list_admissionregistration_v1_OperationType, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 59830},
     {NM(Rule), &type_admissionregistration_v1_Rule, &plain, 2, FIELD_INLINE, 0},
 };
 static const struct field fields_admissionregistration_v1_WebhookClientConfig[] = {
-    {NM(url), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(service), &type_admissionregistration_v1_ServiceReference, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(caBundle), &type_bytes, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(url), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 59892},
+    {NM(service), &type_admissionregistration_v1_ServiceReference, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 59907},
+    {NM(caBundle), &type_bytes, &plain, 2, FIELD_OMITEMPTY, 59932},
 };
 static const struct field fields_admissionregistration_v1_ServiceReference[] = {
-    {NM(namespace), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(path), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(port), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(namespace), &type_string, &plain, 1, FIELD_REQUIRED, 31298},
+    {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 31323},
+    {NM(path), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 60091},
+    {NM(port), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 31343},
 };
 static const struct field fields_admissionregistration_v1_MatchCondition[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(expression), &type_string, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 60131},
+    {NM(expression), &type_string, &plain, 2, FIELD_REQUIRED, 56851},
 };
 static const struct field fields_apiextensions_v1_CustomResourceDefinitionSpec[] = {
-    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(names), &type_apiextensions_v1_CustomResourceDefinitionNames, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(scope), &type_apiextensions_v1_ResourceScope, &plain, 4, FIELD_REQUIRED, 0},
-    {NM(versions), &type_list_apiextensions_v1_CustomResourceDefinitionVersion, &plain, 7, FIELD_REQUIRED | FIELD_ATOMIC, 0},
-    {NM(conversion), &type_apiextensions_v1_CustomResourceConversion, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(preserveUnknownFields), &type_bool, &plain, 10, FIELD_OMITEMPTY, 0},
+    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 60189},
+    {NM(names), &type_apiextensions_v1_CustomResourceDefinitionNames, &plain, 3, FIELD_REQUIRED, 60239},
+    {NM(scope), &type_apiextensions_v1_ResourceScope, &plain, 4, FIELD_REQUIRED, 60256},
+    {NM(versions), &type_list_apiextensions_v1_CustomResourceDefinitionVersion, &plain, 7, FIELD_REQUIRED | FIELD_ATOMIC, 60315},
+    {NM(conversion), &type_apiextensions_v1_CustomResourceConversion, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 60359},
+    {NM(preserveUnknownFields), &type_bool, &plain, 10, FIELD_OMITEMPTY, 60448},
 };
 static const struct field fields_apiextensions_v1_CustomResourceConversion[] = {
-    {NM(strategy), &type_apiextensions_v1_ConversionStrategyType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(webhook), &type_apiextensions_v1_WebhookConversion, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(strategy), &type_apiextensions_v1_ConversionStrategyType, &plain, 1, FIELD_REQUIRED, 60506},
+    {NM(webhook), &type_apiextensions_v1_WebhookConversion, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 60564},
 };
 static const struct field fields_apiextensions_v1_WebhookConversion[] = {
-    {NM(clientConfig), &type_apiextensions_v1_WebhookClientConfig, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(conversionReviewVersions), &type_list_string, &plain, 3, FIELD_REQUIRED | FIELD_ATOMIC, 0},
+    {NM(clientConfig), &type_apiextensions_v1_WebhookClientConfig, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 58287},
+    {NM(conversionReviewVersions), &type_list_string, &plain, 3, FIELD_REQUIRED | FIELD_ATOMIC, 60629},
 };
 static const struct field fields_apiextensions_v1_WebhookClientConfig[] = {
-    {NM(url), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(service), &type_apiextensions_v1_ServiceReference, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(caBundle), &type_bytes, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(url), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 59892},
+    {NM(service), &type_apiextensions_v1_ServiceReference, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 59907},
+    {NM(caBundle), &type_bytes, &plain, 2, FIELD_OMITEMPTY, 59932},
 };
 static const struct field fields_apiextensions_v1_ServiceReference[] = {
-    {NM(namespace), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(path), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(port), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(namespace), &type_string, &plain, 1, FIELD_REQUIRED, 31298},
+    {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 31323},
+    {NM(path), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 60091},
+    {NM(port), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 31343},
 };
 static const struct field fields_apiextensions_v1_CustomResourceDefinitionVersion[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(served), &type_bool, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(storage), &type_bool, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(deprecated), &type_bool, &plain, 7, FIELD_OMITEMPTY, 0},
-    {NM(deprecationWarning), &type_string, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(schema), &type_apiextensions_v1_CustomResourceValidation, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(subresources), &type_apiextensions_v1_CustomResourceSubresources, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(additionalPrinterColumns), &type_list_apiextensions_v1_CustomResourceColumnDefinition, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(selectableFields), &type_list_apiextensions_v1_SelectableField, &plain, 9, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 60743},
+    {NM(served), &type_bool, &plain, 2, FIELD_REQUIRED, 60775},
+    {NM(storage), &type_bool, &plain, 3, FIELD_REQUIRED, 60798},
+    {NM(deprecated), &type_bool, &plain, 7, FIELD_OMITEMPTY, 60851},
+    {NM(deprecationWarning), &type_string, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 60884},
+    {NM(schema), &type_apiextensions_v1_CustomResourceValidation, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 60923},
+    {NM(subresources), &type_apiextensions_v1_CustomResourceSubresources, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 60950},
+    {NM(additionalPrinterColumns), &type_list_apiextensions_v1_CustomResourceColumnDefinition, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 60987},
+    {NM(selectableFields), &type_list_apiextensions_v1_SelectableField, &plain, 9, FIELD_OMITEMPTY | FIELD_ATOMIC, 61038},
 };
 static const struct field fields_apiextensions_v1_SelectableField[] = {
-    {NM(jsonPath), &type_string, &plain, 1, FIELD_REQUIRED, 0},
+    {NM(jsonPath), &type_string, &plain, 1, FIELD_REQUIRED, 61119},
 };
 static const struct field fields_apiextensions_v1_CustomResourceColumnDefinition[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(type), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(format), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(description), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(priority), &type_int32, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(jsonPath), &type_string, &plain, 6, FIELD_REQUIRED, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 61190},
+    {NM(type), &type_string, &plain, 2, FIELD_REQUIRED, 61202},
+    {NM(format), &type_string, &plain, 3, FIELD_OMITEMPTY, 61243},
+    {NM(description), &type_string, &plain, 4, FIELD_OMITEMPTY, 61291},
+    {NM(priority), &type_int32, &plain, 5, FIELD_OMITEMPTY, 61305},
+    {NM(jsonPath), &type_string, &plain, 6, FIELD_REQUIRED, 61350},
 };
 static const struct field fields_apiextensions_v1_CustomResourceDefinitionNames[] = {
-    {NM(plural), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(singular), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(shortNames), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(kind), &type_string, &plain, 4, FIELD_REQUIRED, 0},
-    {NM(listKind), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(categories), &type_list_string, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(plural), &type_string, &plain, 1, FIELD_REQUIRED, 61425},
+    {NM(singular), &type_string, &plain, 2, FIELD_OMITEMPTY, 61482},
+    {NM(shortNames), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 61551},
+    {NM(kind), &type_string, &plain, 4, FIELD_REQUIRED, 61584},
+    {NM(listKind), &type_string, &plain, 5, FIELD_OMITEMPTY, 61607},
+    {NM(categories), &type_list_string, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 61663},
 };
 static const struct field fields_apiextensions_v1_CustomResourceDefinitionCondition[] = {
-    {NM(type), &type_apiextensions_v1_CustomResourceDefinitionConditionType, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(status), &type_apiextensions_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(observedGeneration), &type_int64, &plain, 6, FIELD_OMITEMPTY, 0},
+    {NM(type), &type_apiextensions_v1_CustomResourceDefinitionConditionType, &plain, 1, FIELD_REQUIRED, 61721},
+    {NM(status), &type_apiextensions_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 3316},
+    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 3366},
+    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 3391},
+    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 3408},
+    {NM(observedGeneration), &type_int64, &plain, 6, FIELD_OMITEMPTY, 13989},
 };
 static const struct field fields_apiextensions_v1_CustomResourceDefinitionStatus[] = {
-    {NM(conditions), &type_list_apiextensions_v1_CustomResourceDefinitionCondition, &extra_26, 1, FIELD_LIST_MAP, 0},
-    {NM(acceptedNames), &type_apiextensions_v1_CustomResourceDefinitionNames, &plain, 2, 0, 0},
-    {NM(storedVersions), &type_list_string, &plain, 3, FIELD_ATOMIC, 0},
-    {NM(observedGeneration), &type_int64, &plain, 4, FIELD_OMITEMPTY, 0},
+    {NM(conditions), &type_list_apiextensions_v1_CustomResourceDefinitionCondition, &extra_26, 1, FIELD_LIST_MAP, 61809},
+    {NM(acceptedNames), &type_apiextensions_v1_CustomResourceDefinitionNames, &plain, 2, 0, 61874},
+    {NM(storedVersions), &type_list_string, &plain, 3, FIELD_ATOMIC, 61924},
+    {NM(observedGeneration), &type_int64, &plain, 4, FIELD_OMITEMPTY, 13989},
 };
 static const struct field fields_apiextensions_v1_CustomResourceDefinition[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_apiextensions_v1_CustomResourceDefinitionSpec, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(status), &type_apiextensions_v1_CustomResourceDefinitionStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_apiextensions_v1_CustomResourceDefinitionSpec, &plain, 2, FIELD_REQUIRED, 2527},
+    {NM(status), &type_apiextensions_v1_CustomResourceDefinitionStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_apiextensions_v1_CustomResourceDefinitionList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_apiextensions_v1_CustomResourceDefinition, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_apiextensions_v1_CustomResourceDefinition, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_apiextensions_v1_CustomResourceValidation[] = {
-    {NM(openAPIV3Schema), &type_apiextensions_v1_JSONSchemaProps, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(openAPIV3Schema), &type_apiextensions_v1_JSONSchemaProps, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 62134},
 };
 static const struct field fields_apiextensions_v1_CustomResourceSubresources[] = {
-    {NM(status), &type_apiextensions_v1_CustomResourceSubresourceStatus, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(scale), &type_apiextensions_v1_CustomResourceSubresourceScale, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(status), &type_apiextensions_v1_CustomResourceSubresourceStatus, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 62168},
+    {NM(scale), &type_apiextensions_v1_CustomResourceSubresourceScale, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 62213},
 };
 static const struct field fields_apiextensions_v1_CustomResourceSubresourceScale[] = {
-    {NM(specReplicasPath), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(statusReplicasPath), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(labelSelectorPath), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(specReplicasPath), &type_string, &plain, 1, FIELD_REQUIRED, 62350},
+    {NM(statusReplicasPath), &type_string, &plain, 2, FIELD_REQUIRED, 62392},
+    {NM(labelSelectorPath), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 62434},
 };
 static const struct field fields_apiextensions_v1_ConversionReview[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(request), &type_apiextensions_v1_ConversionRequest, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(response), &type_apiextensions_v1_ConversionResponse, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(request), &type_apiextensions_v1_ConversionRequest, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 62559},
+    {NM(response), &type_apiextensions_v1_ConversionResponse, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 62603},
 };
 static const struct field fields_apiextensions_v1_ConversionRequest[] = {
-    {NM(uid), &type_meta_v1_UID, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(desiredAPIVersion), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(objects), &type_list_RawExtension, &plain, 3, FIELD_REQUIRED | FIELD_ATOMIC, 0},
+    {NM(uid), &type_meta_v1_UID, &plain, 1, FIELD_REQUIRED, 62724},
+    {NM(desiredAPIVersion), &type_string, &plain, 2, FIELD_REQUIRED, 62773},
+    {NM(objects), &type_list_RawExtension, &plain, 3, FIELD_REQUIRED | FIELD_ATOMIC, 2472},
 };
 static const struct field fields_apiextensions_v1_ConversionResponse[] = {
-    {NM(uid), &type_meta_v1_UID, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(convertedObjects), &type_list_RawExtension, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 0},
-    {NM(result), &type_meta_v1_Status, &plain, 3, FIELD_REQUIRED, 0},
+    {NM(uid), &type_meta_v1_UID, &plain, 1, FIELD_REQUIRED, 62852},
+    {NM(convertedObjects), &type_list_RawExtension, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 62872},
+    {NM(result), &type_meta_v1_Status, &plain, 3, FIELD_REQUIRED, 62935},
 };
 static const struct field fields_apiextensions_v1_JSONSchemaProps[] = {
-    {NM(id), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(_schema), &type_apiextensions_v1_JSONSchemaURL, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(_ref), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(description), &type_string, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(type), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(format), &type_string, &plain, 6, FIELD_OMITEMPTY, 0},
-    {NM(title), &type_string, &plain, 7, FIELD_OMITEMPTY, 0},
-    {NM(default), &type_apiextensions_v1_JSON, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(maximum), &type_double, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(exclusiveMaximum), &type_bool, &plain, 10, FIELD_OMITEMPTY, 0},
-    {NM(minimum), &type_double, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(exclusiveMinimum), &type_bool, &plain, 12, FIELD_OMITEMPTY, 0},
-    {NM(maxLength), &type_int64, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(minLength), &type_int64, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(pattern), &type_string, &plain, 15, FIELD_OMITEMPTY, 0},
-    {NM(maxItems), &type_int64, &plain, 16, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(minItems), &type_int64, &plain, 17, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(uniqueItems), &type_bool, &plain, 18, FIELD_OMITEMPTY, 0},
-    {NM(multipleOf), &type_double, &plain, 19, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(enum), &type_list_apiextensions_v1_JSON, &plain, 20, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(maxProperties), &type_int64, &plain, 21, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(minProperties), &type_int64, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(required), &type_list_string, &plain, 23, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(items), &type_apiextensions_v1_JSONSchemaPropsOrArray, &plain, 24, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(allOf), &type_list_apiextensions_v1_JSONSchemaProps, &plain, 25, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(oneOf), &type_list_apiextensions_v1_JSONSchemaProps, &plain, 26, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(anyOf), &type_list_apiextensions_v1_JSONSchemaProps, &plain, 27, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(not), &type_apiextensions_v1_JSONSchemaProps, &plain, 28, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(properties), &type_map_apiextensions_v1_JSONSchemaProps, &plain, 29, FIELD_OMITEMPTY, 0},
-    {NM(additionalProperties), &type_apiextensions_v1_JSONSchemaPropsOrBool, &plain, 30, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(patternProperties), &type_map_apiextensions_v1_JSONSchemaProps, &plain, 31, FIELD_OMITEMPTY, 0},
-    {NM(dependencies), &type_map_apiextensions_v1_JSONSchemaPropsOrStringArray, &plain, 32, FIELD_OMITEMPTY, 0},
-    {NM(additionalItems), &type_apiextensions_v1_JSONSchemaPropsOrBool, &plain, 33, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(definitions), &type_map_apiextensions_v1_JSONSchemaProps, &plain, 34, FIELD_OMITEMPTY, 0},
-    {NM(externalDocs), &type_apiextensions_v1_ExternalDocumentation, &plain, 35, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(example), &type_apiextensions_v1_JSON, &plain, 36, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(nullable), &type_bool, &plain, 37, FIELD_OMITEMPTY, 0},
-    {NM(x_kubernetes_preserve_unknown_fields), &type_bool, &plain, 38, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(x_kubernetes_embedded_resource), &type_bool, &plain, 39, FIELD_OMITEMPTY, 0},
-    {NM(x_kubernetes_int_or_string), &type_bool, &plain, 40, FIELD_OMITEMPTY, 0},
-    {NM(x_kubernetes_list_map_keys), &type_list_string, &plain, 41, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(x_kubernetes_list_type), &type_string, &plain, 42, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(x_kubernetes_map_type), &type_string, &plain, 43, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(x_kubernetes_validations), &type_list_apiextensions_v1_ValidationRule, &extra_27, 44, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
+    {NM(id), &type_string, &plain, 1, FIELD_OMITEMPTY, 63015},
+    {NM(_schema), &type_apiextensions_v1_JSONSchemaURL, &plain, 2, FIELD_OMITEMPTY, 63065},
+    {NM(_ref), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 63106},
+    {NM(description), &type_string, &plain, 4, FIELD_OMITEMPTY, 63165},
+    {NM(type), &type_string, &plain, 5, FIELD_OMITEMPTY, 63205},
+    {NM(format), &type_string, &plain, 6, FIELD_OMITEMPTY, 63255},
+    {NM(title), &type_string, &plain, 7, FIELD_OMITEMPTY, 63338},
+    {NM(default), &type_apiextensions_v1_JSON, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 63348},
+    {NM(maximum), &type_double, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 63378},
+    {NM(exclusiveMaximum), &type_bool, &plain, 10, FIELD_OMITEMPTY, 63397},
+    {NM(minimum), &type_double, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 63431},
+    {NM(exclusiveMinimum), &type_bool, &plain, 12, FIELD_OMITEMPTY, 63451},
+    {NM(maxLength), &type_int64, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 63485},
+    {NM(minLength), &type_int64, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 63523},
+    {NM(pattern), &type_string, &plain, 15, FIELD_OMITEMPTY, 63562},
+    {NM(maxItems), &type_int64, &plain, 16, FIELD_OMITEMPTY | FIELD_POINTER, 63624},
+    {NM(minItems), &type_int64, &plain, 17, FIELD_OMITEMPTY | FIELD_POINTER, 63658},
+    {NM(uniqueItems), &type_bool, &plain, 18, FIELD_OMITEMPTY, 63693},
+    {NM(multipleOf), &type_double, &plain, 19, FIELD_OMITEMPTY | FIELD_POINTER, 63745},
+    {NM(enum), &type_list_apiextensions_v1_JSON, &plain, 20, FIELD_OMITEMPTY | FIELD_ATOMIC, 63781},
+    {NM(maxProperties), &type_int64, &plain, 21, FIELD_OMITEMPTY | FIELD_POINTER, 63809},
+    {NM(minProperties), &type_int64, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 63845},
+    {NM(required), &type_list_string, &plain, 23, FIELD_OMITEMPTY | FIELD_ATOMIC, 63882},
+    {NM(items), &type_apiextensions_v1_JSONSchemaPropsOrArray, &plain, 24, FIELD_OMITEMPTY | FIELD_POINTER, 63909},
+    {NM(allOf), &type_list_apiextensions_v1_JSONSchemaProps, &plain, 25, FIELD_OMITEMPTY | FIELD_ATOMIC, 63943},
+    {NM(oneOf), &type_list_apiextensions_v1_JSONSchemaProps, &plain, 26, FIELD_OMITEMPTY | FIELD_ATOMIC, 63969},
+    {NM(anyOf), &type_list_apiextensions_v1_JSONSchemaProps, &plain, 27, FIELD_OMITEMPTY | FIELD_ATOMIC, 64007},
+    {NM(not), &type_apiextensions_v1_JSONSchemaProps, &plain, 28, FIELD_OMITEMPTY | FIELD_POINTER, 64046},
+    {NM(properties), &type_map_apiextensions_v1_JSONSchemaProps, &plain, 29, FIELD_OMITEMPTY, 64073},
+    {NM(additionalProperties), &type_apiextensions_v1_JSONSchemaPropsOrBool, &plain, 30, FIELD_OMITEMPTY | FIELD_POINTER, 64105},
+    {NM(patternProperties), &type_map_apiextensions_v1_JSONSchemaProps, &plain, 31, FIELD_OMITEMPTY, 64184},
+    {NM(dependencies), &type_map_apiextensions_v1_JSONSchemaPropsOrStringArray, &plain, 32, FIELD_OMITEMPTY, 64265},
+    {NM(additionalItems), &type_apiextensions_v1_JSONSchemaPropsOrBool, &plain, 33, FIELD_OMITEMPTY | FIELD_POINTER, 64332},
+    {NM(definitions), &type_map_apiextensions_v1_JSONSchemaProps, &plain, 34, FIELD_OMITEMPTY, 64397},
+    {NM(externalDocs), &type_apiextensions_v1_ExternalDocumentation, &plain, 35, FIELD_OMITEMPTY | FIELD_POINTER, 64445},
+    {NM(example), &type_apiextensions_v1_JSON, &plain, 36, FIELD_OMITEMPTY | FIELD_POINTER, 64479},
+    {NM(nullable), &type_bool, &plain, 37, FIELD_OMITEMPTY, 64505},
+    {NM(x_kubernetes_preserve_unknown_fields), &type_bool, &plain, 38, FIELD_OMITEMPTY | FIELD_POINTER, 64527},
+    {NM(x_kubernetes_embedded_resource), &type_bool, &plain, 39, FIELD_OMITEMPTY, 64580},
+    {NM(x_kubernetes_int_or_string), &type_bool, &plain, 40, FIELD_OMITEMPTY, 64642},
+    {NM(x_kubernetes_list_map_keys), &type_list_string, &plain, 41, FIELD_OMITEMPTY | FIELD_ATOMIC, 64675},
+    {NM(x_kubernetes_list_type), &type_string, &plain, 42, FIELD_OMITEMPTY | FIELD_POINTER, 64732},
+    {NM(x_kubernetes_map_type), &type_string, &plain, 43, FIELD_OMITEMPTY | FIELD_POINTER, 64848},
+    {NM(x_kubernetes_validations), &type_list_apiextensions_v1_ValidationRule, &extra_27, 44, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 64933},
 };
 static const struct field fields_apiextensions_v1_ValidationRule[] = {
-    {NM(rule), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(messageExpression), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(reason), &type_apiextensions_v1_FieldValueErrorReason, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(fieldPath), &type_string, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(optionalOldSelf), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(rule), &type_string, &plain, 1, FIELD_REQUIRED, 64970},
+    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 65030},
+    {NM(messageExpression), &type_string, &plain, 3, FIELD_OMITEMPTY, 56716},
+    {NM(reason), &type_apiextensions_v1_FieldValueErrorReason, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 65088},
+    {NM(fieldPath), &type_string, &plain, 5, FIELD_OMITEMPTY, 65209},
+    {NM(optionalOldSelf), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 65283},
 };
 static const struct field fields_apiextensions_v1_ExternalDocumentation[] = {
-    {NM(description), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(url), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
+    {NM(description), &type_string, &plain, 1, FIELD_OMITEMPTY, 65513},
+    {NM(url), &type_string, &plain, 2, FIELD_OMITEMPTY, 19092},
 };
 static const struct field fields_scheduling_v1_PriorityClass[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(value), &type_int32, &plain, 2, 0, 39939},
-    {NM(globalDefault), &type_bool, &plain, 3, FIELD_OMITEMPTY, 40000},
-    {NM(description), &type_string, &plain, 4, FIELD_OMITEMPTY, 40034},
-    {NM(preemptionPolicy), &type_core_v1_PreemptionPolicy, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 40049},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(value), &type_int32, &plain, 2, 0, 65551},
+    {NM(globalDefault), &type_bool, &plain, 3, FIELD_OMITEMPTY, 65612},
+    {NM(description), &type_string, &plain, 4, FIELD_OMITEMPTY, 65646},
+    {NM(preemptionPolicy), &type_core_v1_PreemptionPolicy, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 65661},
 };
 static const struct field fields_scheduling_v1_PriorityClassList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_scheduling_v1_PriorityClass, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_scheduling_v1_PriorityClass, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_coordination_v1_Lease[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_coordination_v1_LeaseSpec, &plain, 2, FIELD_OMITEMPTY, 40169},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_coordination_v1_LeaseSpec, &plain, 2, FIELD_OMITEMPTY, 65781},
 };
 static const struct field fields_coordination_v1_LeaseSpec[] = {
-    {NM(holderIdentity), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 40249},
-    {NM(leaseDurationSeconds), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 40262},
-    {NM(acquireTime), &type_MicroTime, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 40320},
-    {NM(renewTime), &type_MicroTime, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 40342},
-    {NM(leaseTransitions), &type_int32, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 40367},
-    {NM(strategy), &type_coordination_v1_CoordinatedLeaseStrategy, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 40394},
-    {NM(preferredHolder), &type_string, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 40442},
+    {NM(holderIdentity), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 65861},
+    {NM(leaseDurationSeconds), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 65874},
+    {NM(acquireTime), &type_MicroTime, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 65932},
+    {NM(renewTime), &type_MicroTime, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 65954},
+    {NM(leaseTransitions), &type_int32, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 65979},
+    {NM(strategy), &type_coordination_v1_CoordinatedLeaseStrategy, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 66006},
+    {NM(preferredHolder), &type_string, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 66054},
 };
 static const struct field fields_coordination_v1_LeaseList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_coordination_v1_Lease, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_coordination_v1_Lease, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_node_v1_RuntimeClass[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(handler), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(overhead), &type_node_v1_Overhead, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(scheduling), &type_node_v1_Scheduling, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(handler), &type_string, &plain, 2, FIELD_REQUIRED, 66154},
+    {NM(overhead), &type_node_v1_Overhead, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 66196},
+    {NM(scheduling), &type_node_v1_Scheduling, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 66246},
 };
 static const struct field fields_node_v1_Overhead[] = {
-    {NM(podFixed), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(podFixed), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 66336},
 };
 static const struct field fields_node_v1_Scheduling[] = {
-    {NM(nodeSelector), &type_map_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(tolerations), &type_list_core_v1_Toleration, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(nodeSelector), &type_map_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 66397},
+    {NM(tolerations), &type_list_core_v1_Toleration, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 66454},
 };
 static const struct field fields_node_v1_RuntimeClassList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_node_v1_RuntimeClass, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_node_v1_RuntimeClass, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_discovery_v1_EndpointSlice[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 40581},
-    {NM(addressType), &type_discovery_v1_AddressType, &plain, 4, FIELD_REQUIRED, 40645},
-    {NM(endpoints), &type_list_discovery_v1_Endpoint, &plain, 2, FIELD_ATOMIC, 40683},
-    {NM(ports), &type_list_discovery_v1_EndpointPort, &plain, 3, FIELD_ATOMIC, 40711},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 66602},
+    {NM(addressType), &type_discovery_v1_AddressType, &plain, 4, FIELD_REQUIRED, 66666},
+    {NM(endpoints), &type_list_discovery_v1_Endpoint, &plain, 2, FIELD_ATOMIC, 66704},
+    {NM(ports), &type_list_discovery_v1_EndpointPort, &plain, 3, FIELD_ATOMIC, 66732},
 };
 static const struct field fields_discovery_v1_Endpoint[] = {
-    {NM(addresses), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_LIST_SET, 40788},
-    {NM(conditions), &type_discovery_v1_EndpointConditions, &plain, 2, FIELD_OMITEMPTY, 40825},
-    {NM(hostname), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 17841},
-    {NM(targetRef), &type_core_v1_ObjectReference, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 17886},
-    {NM(deprecatedTopology), &type_map_string, &plain, 5, FIELD_OMITEMPTY, 18688},
-    {NM(nodeName), &type_string, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 17868},
-    {NM(zone), &type_string, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 40843},
-    {NM(hints), &type_discovery_v1_EndpointHints, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 40861},
+    {NM(addresses), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_LIST_SET, 66809},
+    {NM(conditions), &type_discovery_v1_EndpointConditions, &plain, 2, FIELD_OMITEMPTY, 66846},
+    {NM(hostname), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 23971},
+    {NM(targetRef), &type_core_v1_ObjectReference, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 24016},
+    {NM(deprecatedTopology), &type_map_string, &plain, 5, FIELD_OMITEMPTY, 25284},
+    {NM(nodeName), &type_string, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 23998},
+    {NM(zone), &type_string, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 66864},
+    {NM(hints), &type_discovery_v1_EndpointHints, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 66882},
 };
 static const struct field fields_discovery_v1_EndpointConditions[] = {
-    {NM(ready), &type_bool, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 40913},
-    {NM(serving), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 40938},
-    {NM(terminating), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 40975},
+    {NM(ready), &type_bool, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 66934},
+    {NM(serving), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 66959},
+    {NM(terminating), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 66996},
 };
 static const struct field fields_discovery_v1_EndpointHints[] = {
-    {NM(forZones), &type_list_discovery_v1_ForZone, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 41017},
-    {NM(forNodes), &type_list_discovery_v1_ForNode, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 41023},
+    {NM(forZones), &type_list_discovery_v1_ForZone, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 67038},
+    {NM(forNodes), &type_list_discovery_v1_ForNode, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 67044},
 };
 static const struct field fields_discovery_v1_ForZone[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 1550},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 3048},
 };
 static const struct field fields_discovery_v1_ForNode[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 1550},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 3048},
 };
 static const struct field fields_discovery_v1_EndpointPort[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 17931},
-    {NM(protocol), &type_core_v1_Protocol, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 3532},
-    {NM(port), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 17958},
-    {NM(appProtocol), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 17234},
+    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 24061},
+    {NM(protocol), &type_core_v1_Protocol, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 8792},
+    {NM(port), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 24088},
+    {NM(appProtocol), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 23364},
 };
 static const struct field fields_discovery_v1_EndpointSliceList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_discovery_v1_EndpointSlice, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_discovery_v1_EndpointSlice, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_resource_v1_ResourceSlice[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_resource_v1_ResourceSliceSpec, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_resource_v1_ResourceSliceSpec, &plain, 2, FIELD_REQUIRED, 67161},
 };
 static const struct field fields_resource_v1_ResourceSliceSpec[] = {
-    {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(pool), &type_resource_v1_ResourcePool, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(nodeName), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(nodeSelector), &type_core_v1_NodeSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(allNodes), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(devices), &type_list_resource_v1_Device, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(perDeviceNodeSelection), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(sharedCounters), &type_list_resource_v1_CounterSet, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 67202},
+    {NM(pool), &type_resource_v1_ResourcePool, &plain, 2, FIELD_REQUIRED, 67240},
+    {NM(nodeName), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 67269},
+    {NM(nodeSelector), &type_core_v1_NodeSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 67315},
+    {NM(allNodes), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 67351},
+    {NM(devices), &type_list_resource_v1_Device, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 67378},
+    {NM(perDeviceNodeSelection), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 67449},
+    {NM(sharedCounters), &type_list_resource_v1_CounterSet, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 67493},
 };
 static const struct field fields_resource_v1_CounterSet[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(counters), &type_map_resource_v1_Counter, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 67688},
+    {NM(counters), &type_map_resource_v1_Counter, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 67717},
 };
 static const struct field fields_resource_v1_ResourcePool[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(generation), &type_int64, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(resourceSliceCount), &type_int64, &plain, 3, FIELD_REQUIRED, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 67778},
+    {NM(generation), &type_int64, &plain, 2, FIELD_REQUIRED, 67805},
+    {NM(resourceSliceCount), &type_int64, &plain, 3, FIELD_REQUIRED, 67862},
 };
 static const struct field fields_resource_v1_Device[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(attributes), &type_map_resource_v1_DeviceAttribute, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(capacity), &type_map_resource_v1_DeviceCapacity, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(consumesCounters), &type_list_resource_v1_DeviceCounterConsumption, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(nodeName), &type_string, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(nodeSelector), &type_core_v1_NodeSelector, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(allNodes), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(taints), &type_list_resource_v1_DeviceTaint, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(bindsToNode), &type_bool, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(bindingConditions), &type_list_string, &plain, 10, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(bindingFailureConditions), &type_list_string, &plain, 11, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(allowMultipleAllocations), &type_bool, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(nodeAllocatableResourceMappings), &type_map_resource_v1_NodeAllocatableResourceMapping, &plain, 13, FIELD_OMITEMPTY, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 67688},
+    {NM(attributes), &type_map_resource_v1_DeviceAttribute, &plain, 2, FIELD_OMITEMPTY, 67991},
+    {NM(capacity), &type_map_resource_v1_DeviceCapacity, &plain, 3, FIELD_OMITEMPTY, 68038},
+    {NM(consumesCounters), &type_list_resource_v1_DeviceCounterConsumption, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 68093},
+    {NM(nodeName), &type_string, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 68128},
+    {NM(nodeSelector), &type_core_v1_NodeSelector, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 68191},
+    {NM(allNodes), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 68263},
+    {NM(taints), &type_list_resource_v1_DeviceTaint, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 68326},
+    {NM(bindsToNode), &type_bool, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 68381},
+    {NM(bindingConditions), &type_list_string, &plain, 10, FIELD_OMITEMPTY | FIELD_ATOMIC, 68438},
+    {NM(bindingFailureConditions), &type_list_string, &plain, 11, FIELD_OMITEMPTY | FIELD_ATOMIC, 68527},
+    {NM(allowMultipleAllocations), &type_bool, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 68629},
+    {NM(nodeAllocatableResourceMappings), &type_map_resource_v1_NodeAllocatableResourceMapping, &plain, 13, FIELD_OMITEMPTY, 68683},
 };
 static const struct field fields_resource_v1_NodeAllocatableResourceMapping[] = {
-    {NM(capacityKey), &type_resource_v1_QualifiedName, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(allocationMultiplier), &type_Quantity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(capacityKey), &type_resource_v1_QualifiedName, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 68771},
+    {NM(allocationMultiplier), &type_Quantity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 68854},
 };
 static const struct field fields_resource_v1_DeviceCounterConsumption[] = {
-    {NM(counterSet), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(counters), &type_map_resource_v1_Counter, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 0},
+    {NM(counterSet), &type_string, &plain, 1, FIELD_REQUIRED, 68943},
+    {NM(counters), &type_map_resource_v1_Counter, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 68967},
 };
 static const struct field fields_resource_v1_DeviceCapacity[] = {
-    {NM(value), &type_Quantity, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(requestPolicy), &type_resource_v1_CapacityRequestPolicy, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(value), &type_Quantity, &plain, 1, FIELD_REQUIRED, 69029},
+    {NM(requestPolicy), &type_resource_v1_CapacityRequestPolicy, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 69038},
 };
 static const struct field fields_resource_v1_Counter[] = {
-    {NM(value), &type_Quantity, &plain, 1, FIELD_REQUIRED, 0},
+    {NM(value), &type_Quantity, &plain, 1, FIELD_REQUIRED, 69029},
 };
 static const struct field fields_resource_v1_CapacityRequestPolicy[] = {
-    {NM(default), &type_Quantity, &plain, 1, FIELD_POINTER, 0},
-    {NM(validValues), &type_list_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(validRange), &type_resource_v1_CapacityRequestPolicyRange, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(default), &type_Quantity, &plain, 1, FIELD_POINTER, 69183},
+    {NM(validValues), &type_list_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 69221},
+    {NM(validRange), &type_resource_v1_CapacityRequestPolicyRange, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 69272},
 };
 static const struct field fields_resource_v1_CapacityRequestPolicyRange[] = {
-    {NM(min), &type_Quantity, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(max), &type_Quantity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(step), &type_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(min), &type_Quantity, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY | FIELD_POINTER, 69357},
+    {NM(max), &type_Quantity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 69396},
+    {NM(step), &type_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 69441},
 };
 static const struct field fields_resource_v1_DeviceAttribute[] = {
-    {NM(int), &type_int64, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(bool), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(string), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(version), &type_string, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(ints), &type_list_int64, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(bools), &type_list_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(strings), &type_list_string, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(versions), &type_list_string, &plain, 9, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(int), &type_int64, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 69540},
+    {NM(bool), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 69555},
+    {NM(string), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 69569},
+    {NM(version), &type_string, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 69599},
+    {NM(ints), &type_list_int64, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 69641},
+    {NM(bools), &type_list_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 69663},
+    {NM(strings), &type_list_string, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 69691},
+    {NM(versions), &type_list_string, &plain, 9, FIELD_OMITEMPTY | FIELD_ATOMIC, 69705},
 };
 static const struct field fields_resource_v1_DeviceTaint[] = {
-    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(value), &type_string, &plain, 2, FIELD_OMITEMPTY, 0},
-    {NM(effect), &type_resource_v1_DeviceTaintEffect, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(timeAdded), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 15432},
+    {NM(value), &type_string, &plain, 2, FIELD_OMITEMPTY, 10010},
+    {NM(effect), &type_resource_v1_DeviceTaintEffect, &plain, 3, FIELD_REQUIRED, 69783},
+    {NM(timeAdded), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 69882},
 };
 static const struct field fields_resource_v1_ResourceSliceList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_resource_v1_ResourceSlice, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_resource_v1_ResourceSlice, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_resource_v1_ResourceClaim[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_resource_v1_ResourceClaimSpec, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(status), &type_resource_v1_ResourceClaimStatus, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_resource_v1_ResourceClaimSpec, &plain, 2, FIELD_REQUIRED, 69999},
+    {NM(status), &type_resource_v1_ResourceClaimStatus, &plain, 3, FIELD_OMITEMPTY, 70036},
 };
 static const struct field fields_resource_v1_ResourceClaimSpec[] = {
-    {NM(devices), &type_resource_v1_DeviceClaim, &plain, 1, 0, 0},
+    {NM(devices), &type_resource_v1_DeviceClaim, &plain, 1, 0, 67161},
 };
 static const struct field fields_resource_v1_DeviceClaim[] = {
-    {NM(requests), &type_list_resource_v1_DeviceRequest, &plain, 1, FIELD_ATOMIC, 0},
-    {NM(constraints), &type_list_resource_v1_DeviceConstraint, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(config), &type_list_resource_v1_DeviceClaimConfiguration, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(requests), &type_list_resource_v1_DeviceRequest, &plain, 1, FIELD_ATOMIC, 70099},
+    {NM(constraints), &type_list_resource_v1_DeviceConstraint, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 70129},
+    {NM(config), &type_list_resource_v1_DeviceClaimConfiguration, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 70178},
 };
 static const struct field fields_resource_v1_DeviceRequest[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(exactly), &type_resource_v1_ExactDeviceRequest, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(firstAvailable), &type_list_resource_v1_DeviceSubRequest, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 70226},
+    {NM(exactly), &type_resource_v1_ExactDeviceRequest, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 70081},
+    {NM(firstAvailable), &type_list_resource_v1_DeviceSubRequest, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 70279},
 };
 static const struct field fields_resource_v1_ExactDeviceRequest[] = {
-    {NM(deviceClassName), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(selectors), &type_list_resource_v1_DeviceSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(allocationMode), &type_resource_v1_DeviceAllocationMode, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(count), &type_int64, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(adminAccess), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(tolerations), &type_list_resource_v1_DeviceToleration, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(capacity), &type_resource_v1_CapacityRequirements, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(deviceClassName), &type_string, &plain, 1, FIELD_REQUIRED, 70400},
+    {NM(selectors), &type_list_resource_v1_DeviceSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 70424},
+    {NM(allocationMode), &type_resource_v1_DeviceAllocationMode, &plain, 3, FIELD_OMITEMPTY, 70486},
+    {NM(count), &type_int64, &plain, 4, FIELD_OMITEMPTY, 70552},
+    {NM(adminAccess), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 70575},
+    {NM(tolerations), &type_list_resource_v1_DeviceToleration, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 70691},
+    {NM(capacity), &type_resource_v1_CapacityRequirements, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 70728},
 };
 static const struct field fields_resource_v1_DeviceSubRequest[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(deviceClassName), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(selectors), &type_list_resource_v1_DeviceSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(allocationMode), &type_resource_v1_DeviceAllocationMode, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(count), &type_int64, &plain, 5, FIELD_OMITEMPTY, 0},
-    {NM(tolerations), &type_list_resource_v1_DeviceToleration, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(capacity), &type_resource_v1_CapacityRequirements, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 70780},
+    {NM(deviceClassName), &type_string, &plain, 2, FIELD_REQUIRED, 70400},
+    {NM(selectors), &type_list_resource_v1_DeviceSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 70424},
+    {NM(allocationMode), &type_resource_v1_DeviceAllocationMode, &plain, 4, FIELD_OMITEMPTY, 70486},
+    {NM(count), &type_int64, &plain, 5, FIELD_OMITEMPTY, 70552},
+    {NM(tolerations), &type_list_resource_v1_DeviceToleration, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 70691},
+    {NM(capacity), &type_resource_v1_CapacityRequirements, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 70728},
 };
 static const struct field fields_resource_v1_CapacityRequirements[] = {
-    {NM(requests), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 0},
+    {NM(requests), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 70852},
 };
 static const struct field fields_resource_v1_DeviceSelector[] = {
-    {NM(cel), &type_resource_v1_CELDeviceSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(cel), &type_resource_v1_CELDeviceSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 70965},
 };
 static const struct field fields_resource_v1_CELDeviceSelector[] = {
-    {NM(expression), &type_string, &plain, 1, FIELD_REQUIRED, 0},
+    {NM(expression), &type_string, &plain, 1, FIELD_REQUIRED, 71015},
 };
 static const struct field fields_resource_v1_DeviceConstraint[] = {
-    {NM(requests), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(matchAttribute), &type_resource_v1_FullyQualifiedName, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(distinctAttribute), &type_resource_v1_FullyQualifiedName, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(requests), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 71128},
+    {NM(matchAttribute), &type_resource_v1_FullyQualifiedName, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 71157},
+    {NM(distinctAttribute), &type_resource_v1_FullyQualifiedName, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 71204},
 };
 static const struct field fields_resource_v1_DeviceClaimConfiguration[] = {
-    {NM(requests), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(requests), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 71249},
     {NM(DeviceConfiguration), &type_resource_v1_DeviceConfiguration, &plain, 2, FIELD_INLINE, 0},
 };
 static const struct field fields_resource_v1_DeviceConfiguration[] = {
-    {NM(opaque), &type_resource_v1_OpaqueDeviceConfiguration, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(opaque), &type_resource_v1_OpaqueDeviceConfiguration, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 71331},
 };
 static const struct field fields_resource_v1_OpaqueDeviceConfiguration[] = {
-    {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(parameters), &type_RawExtension, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 4994},
+    {NM(parameters), &type_RawExtension, &plain, 2, FIELD_REQUIRED, 71404},
 };
 static const struct field fields_resource_v1_DeviceToleration[] = {
-    {NM(key), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(operator), &type_resource_v1_DeviceTolerationOperator, &extra_28, 2, FIELD_OMITEMPTY, 0},
-    {NM(value), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
-    {NM(effect), &type_resource_v1_DeviceTaintEffect, &plain, 4, FIELD_OMITEMPTY, 0},
-    {NM(tolerationSeconds), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(key), &type_string, &plain, 1, FIELD_OMITEMPTY, 15584},
+    {NM(operator), &type_resource_v1_DeviceTolerationOperator, &extra_28, 2, FIELD_OMITEMPTY, 71503},
+    {NM(value), &type_string, &plain, 3, FIELD_OMITEMPTY, 15670},
+    {NM(effect), &type_resource_v1_DeviceTaintEffect, &plain, 4, FIELD_OMITEMPTY, 71532},
+    {NM(tolerationSeconds), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 15754},
 };
 static const struct field fields_resource_v1_ResourceClaimStatus[] = {
-    {NM(allocation), &type_resource_v1_AllocationResult, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(reservedFor), &type_list_resource_v1_ResourceClaimConsumerReference, &extra_29, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 0},
-    {NM(devices), &type_list_resource_v1_AllocatedDeviceStatus, &extra_30, 4, FIELD_OMITEMPTY | FIELD_LIST_MAP, 0},
+    {NM(allocation), &type_resource_v1_AllocationResult, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 71608},
+    {NM(reservedFor), &type_list_resource_v1_ResourceClaimConsumerReference, &extra_29, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 71639},
+    {NM(devices), &type_list_resource_v1_AllocatedDeviceStatus, &extra_30, 4, FIELD_OMITEMPTY | FIELD_LIST_MAP, 71686},
 };
 static const struct field fields_resource_v1_ResourceClaimConsumerReference[] = {
-    {NM(apiGroup), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(resource), &type_string, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(name), &type_string, &plain, 4, FIELD_REQUIRED, 0},
-    {NM(uid), &type_meta_v1_UID, &plain, 5, FIELD_REQUIRED, 0},
+    {NM(apiGroup), &type_string, &plain, 1, FIELD_OMITEMPTY, 71741},
+    {NM(resource), &type_string, &plain, 3, FIELD_REQUIRED, 71774},
+    {NM(name), &type_string, &plain, 4, FIELD_REQUIRED, 3048},
+    {NM(uid), &type_meta_v1_UID, &plain, 5, FIELD_REQUIRED, 26797},
 };
 static const struct field fields_resource_v1_AllocationResult[] = {
-    {NM(devices), &type_resource_v1_DeviceAllocationResult, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(nodeSelector), &type_core_v1_NodeSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(allocationTimestamp), &type_Time, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(devices), &type_resource_v1_DeviceAllocationResult, &plain, 1, FIELD_OMITEMPTY, 71846},
+    {NM(nodeSelector), &type_core_v1_NodeSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 71877},
+    {NM(allocationTimestamp), &type_Time, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 71919},
 };
 static const struct field fields_resource_v1_DeviceAllocationResult[] = {
-    {NM(results), &type_list_resource_v1_DeviceRequestAllocationResult, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(config), &type_list_resource_v1_DeviceAllocationConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(results), &type_list_resource_v1_DeviceRequestAllocationResult, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 67161},
+    {NM(config), &type_list_resource_v1_DeviceAllocationConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 71964},
 };
 static const struct field fields_resource_v1_DeviceRequestAllocationResult[] = {
-    {NM(request), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(driver), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(pool), &type_string, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(device), &type_string, &plain, 4, FIELD_REQUIRED, 0},
-    {NM(adminAccess), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(tolerations), &type_list_resource_v1_DeviceToleration, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(bindingConditions), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(bindingFailureConditions), &type_list_string, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(shareID), &type_meta_v1_UID, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(consumedCapacity), &type_map_Quantity, &plain, 10, FIELD_OMITEMPTY, 0},
+    {NM(request), &type_string, &plain, 1, FIELD_REQUIRED, 72046},
+    {NM(driver), &type_string, &plain, 2, FIELD_REQUIRED, 4994},
+    {NM(pool), &type_string, &plain, 3, FIELD_REQUIRED, 72108},
+    {NM(device), &type_string, &plain, 4, FIELD_REQUIRED, 72126},
+    {NM(adminAccess), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 72147},
+    {NM(tolerations), &type_list_resource_v1_DeviceToleration, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 72196},
+    {NM(bindingConditions), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 72223},
+    {NM(bindingFailureConditions), &type_list_string, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 72272},
+    {NM(shareID), &type_meta_v1_UID, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 72351},
+    {NM(consumedCapacity), &type_map_Quantity, &plain, 10, FIELD_OMITEMPTY, 72402},
 };
 static const struct field fields_resource_v1_DeviceAllocationConfiguration[] = {
-    {NM(source), &type_resource_v1_AllocationConfigSource, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(requests), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
+    {NM(source), &type_resource_v1_AllocationConfigSource, &plain, 1, FIELD_REQUIRED, 72463},
+    {NM(requests), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 71249},
     {NM(DeviceConfiguration), &type_resource_v1_DeviceConfiguration, &plain, 3, FIELD_INLINE, 0},
 };
 static const struct field fields_resource_v1_ResourceClaimList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_resource_v1_ResourceClaim, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_resource_v1_ResourceClaim, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_resource_v1_DeviceClass[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_resource_v1_DeviceClassSpec, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_resource_v1_DeviceClassSpec, &plain, 2, FIELD_REQUIRED, 72547},
 };
 static const struct field fields_resource_v1_DeviceClassSpec[] = {
-    {NM(selectors), &type_list_resource_v1_DeviceSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(config), &type_list_resource_v1_DeviceClassConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(extendedResourceName), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(selectors), &type_list_resource_v1_DeviceSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 72621},
+    {NM(config), &type_list_resource_v1_DeviceClassConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 72647},
+    {NM(extendedResourceName), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 72676},
 };
 static const struct field fields_resource_v1_DeviceClassConfiguration[] = {
     {NM(DeviceConfiguration), &type_resource_v1_DeviceConfiguration, &plain, 1, FIELD_INLINE, 0},
 };
 static const struct field fields_resource_v1_DeviceClassList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_resource_v1_DeviceClass, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_resource_v1_DeviceClass, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_resource_v1_ResourceClaimTemplate[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_resource_v1_ResourceClaimTemplateSpec, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_resource_v1_ResourceClaimTemplateSpec, &plain, 2, FIELD_REQUIRED, 72850},
 };
 static const struct field fields_resource_v1_ResourceClaimTemplateSpec[] = {
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_resource_v1_ResourceClaimSpec, &plain, 2, FIELD_REQUIRED, 0},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_resource_v1_ResourceClaimSpec, &plain, 2, FIELD_REQUIRED, 70081},
 };
 static const struct field fields_resource_v1_ResourceClaimTemplateList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_resource_v1_ResourceClaimTemplate, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_resource_v1_ResourceClaimTemplate, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_resource_v1_AllocatedDeviceStatus[] = {
-    {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 0},
-    {NM(pool), &type_string, &plain, 2, FIELD_REQUIRED, 0},
-    {NM(device), &type_string, &plain, 3, FIELD_REQUIRED, 0},
-    {NM(shareID), &type_string, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(conditions), &type_list_meta_v1_Condition, &extra_26, 4, FIELD_LIST_MAP, 0},
-    {NM(data), &type_RawExtension, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 0},
-    {NM(networkData), &type_resource_v1_NetworkDeviceData, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 0},
+    {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 4994},
+    {NM(pool), &type_string, &plain, 2, FIELD_REQUIRED, 72108},
+    {NM(device), &type_string, &plain, 3, FIELD_REQUIRED, 72126},
+    {NM(shareID), &type_string, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 73004},
+    {NM(conditions), &type_list_meta_v1_Condition, &extra_26, 4, FIELD_LIST_MAP, 73029},
+    {NM(data), &type_RawExtension, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 73050},
+    {NM(networkData), &type_resource_v1_NetworkDeviceData, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 73092},
 };
 static const struct field fields_resource_v1_NetworkDeviceData[] = {
-    {NM(interfaceName), &type_string, &plain, 1, FIELD_OMITEMPTY, 0},
-    {NM(ips), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 0},
-    {NM(hardwareAddress), &type_string, &plain, 3, FIELD_OMITEMPTY, 0},
+    {NM(interfaceName), &type_string, &plain, 1, FIELD_OMITEMPTY, 73168},
+    {NM(ips), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 73201},
+    {NM(hardwareAddress), &type_string, &plain, 3, FIELD_OMITEMPTY, 73239},
 };
 static const struct field fields_flowcontrol_v1_FlowSchema[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_flowcontrol_v1_FlowSchemaSpec, &plain, 2, FIELD_OMITEMPTY, 996},
-    {NM(status), &type_flowcontrol_v1_FlowSchemaStatus, &plain, 3, FIELD_OMITEMPTY, 864},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_flowcontrol_v1_FlowSchemaSpec, &plain, 2, FIELD_OMITEMPTY, 2527},
+    {NM(status), &type_flowcontrol_v1_FlowSchemaStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_flowcontrol_v1_FlowSchemaList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_flowcontrol_v1_FlowSchema, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_flowcontrol_v1_FlowSchema, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_flowcontrol_v1_FlowSchemaSpec[] = {
-    {NM(priorityLevelConfiguration), &type_flowcontrol_v1_PriorityLevelConfigurationReference, &plain, 1, FIELD_REQUIRED, 41382},
-    {NM(matchingPrecedence), &type_int32, &plain, 2, 0, 41392},
-    {NM(distinguisherMethod), &type_flowcontrol_v1_FlowDistinguisherMethod, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 41482},
-    {NM(rules), &type_list_flowcontrol_v1_PolicyRulesWithSubjects, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 41580},
+    {NM(priorityLevelConfiguration), &type_flowcontrol_v1_PriorityLevelConfigurationReference, &plain, 1, FIELD_REQUIRED, 73375},
+    {NM(matchingPrecedence), &type_int32, &plain, 2, 0, 73385},
+    {NM(distinguisherMethod), &type_flowcontrol_v1_FlowDistinguisherMethod, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 73475},
+    {NM(rules), &type_list_flowcontrol_v1_PolicyRulesWithSubjects, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 73573},
 };
 static const struct field fields_flowcontrol_v1_FlowDistinguisherMethod[] = {
-    {NM(type), &type_flowcontrol_v1_FlowDistinguisherMethodType, &plain, 1, FIELD_REQUIRED, 41654},
+    {NM(type), &type_flowcontrol_v1_FlowDistinguisherMethodType, &plain, 1, FIELD_REQUIRED, 73647},
 };
 static const struct field fields_flowcontrol_v1_PriorityLevelConfigurationReference[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 41705},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 73698},
 };
 static const struct field fields_flowcontrol_v1_PolicyRulesWithSubjects[] = {
-    {NM(subjects), &type_list_flowcontrol_v1_Subject, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 41764},
-    {NM(resourceRules), &type_list_flowcontrol_v1_ResourcePolicyRule, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 41773},
-    {NM(nonResourceRules), &type_list_flowcontrol_v1_NonResourcePolicyRule, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 41796},
+    {NM(subjects), &type_list_flowcontrol_v1_Subject, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 73757},
+    {NM(resourceRules), &type_list_flowcontrol_v1_ResourcePolicyRule, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 73766},
+    {NM(nonResourceRules), &type_list_flowcontrol_v1_NonResourcePolicyRule, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 73789},
 };
 static const struct field fields_flowcontrol_v1_Subject[] = {
-    {NM(kind), &type_flowcontrol_v1_SubjectKind, &plain, 1, FIELD_REQUIRED, 41886},
-    {NM(user), &type_flowcontrol_v1_UserSubject, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 41945},
-    {NM(group), &type_flowcontrol_v1_GroupSubject, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 41952},
-    {NM(serviceAccount), &type_flowcontrol_v1_ServiceAccountSubject, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 41960},
+    {NM(kind), &type_flowcontrol_v1_SubjectKind, &plain, 1, FIELD_REQUIRED, 73879},
+    {NM(user), &type_flowcontrol_v1_UserSubject, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 73938},
+    {NM(group), &type_flowcontrol_v1_GroupSubject, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 73945},
+    {NM(serviceAccount), &type_flowcontrol_v1_ServiceAccountSubject, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 73953},
 };
 static const struct field fields_flowcontrol_v1_UserSubject[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 41978},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 73971},
 };
 static const struct field fields_flowcontrol_v1_GroupSubject[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 42009},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 74002},
 };
 static const struct field fields_flowcontrol_v1_ServiceAccountSubject[] = {
-    {NM(namespace), &type_string, &plain, 1, FIELD_REQUIRED, 19761},
-    {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 42043},
+    {NM(namespace), &type_string, &plain, 1, FIELD_REQUIRED, 4648},
+    {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 74036},
 };
 static const struct field fields_flowcontrol_v1_ResourcePolicyRule[] = {
-    {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_LIST_SET, 42077},
-    {NM(apiGroups), &type_list_string, &plain, 2, FIELD_REQUIRED | FIELD_LIST_SET, 29833},
-    {NM(resources), &type_list_string, &plain, 3, FIELD_REQUIRED | FIELD_LIST_SET, 42105},
-    {NM(clusterScope), &type_bool, &plain, 4, FIELD_OMITEMPTY, 42163},
-    {NM(namespaces), &type_list_string, &plain, 5, FIELD_LIST_SET, 42210},
+    {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_LIST_SET, 74070},
+    {NM(apiGroups), &type_list_string, &plain, 2, FIELD_REQUIRED | FIELD_LIST_SET, 39018},
+    {NM(resources), &type_list_string, &plain, 3, FIELD_REQUIRED | FIELD_LIST_SET, 74098},
+    {NM(clusterScope), &type_bool, &plain, 4, FIELD_OMITEMPTY, 74156},
+    {NM(namespaces), &type_list_string, &plain, 5, FIELD_LIST_SET, 74203},
 };
 static const struct field fields_flowcontrol_v1_NonResourcePolicyRule[] = {
-    {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_LIST_SET, 29975},
-    {NM(nonResourceURLs), &type_list_string, &plain, 6, FIELD_REQUIRED | FIELD_LIST_SET, 42271},
+    {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_LIST_SET, 39160},
+    {NM(nonResourceURLs), &type_list_string, &plain, 6, FIELD_REQUIRED | FIELD_LIST_SET, 74264},
 };
 static const struct field fields_flowcontrol_v1_FlowSchemaStatus[] = {
-    {NM(conditions), &type_list_flowcontrol_v1_FlowSchemaCondition, &extra_0, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 42323},
+    {NM(conditions), &type_list_flowcontrol_v1_FlowSchemaCondition, &extra_0, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 74316},
 };
 static const struct field fields_flowcontrol_v1_FlowSchemaCondition[] = {
-    {NM(type), &type_flowcontrol_v1_FlowSchemaConditionType, &plain, 1, FIELD_OMITEMPTY, 42385},
-    {NM(status), &type_flowcontrol_v1_ConditionStatus, &plain, 2, FIELD_OMITEMPTY, 8782},
-    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 8832},
-    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 8857},
-    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 7724},
+    {NM(type), &type_flowcontrol_v1_FlowSchemaConditionType, &plain, 1, FIELD_OMITEMPTY, 74378},
+    {NM(status), &type_flowcontrol_v1_ConditionStatus, &plain, 2, FIELD_OMITEMPTY, 3316},
+    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 3366},
+    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 3391},
+    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 3408},
 };
 static const struct field fields_flowcontrol_v1_PriorityLevelConfiguration[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(spec), &type_flowcontrol_v1_PriorityLevelConfigurationSpec, &plain, 2, FIELD_OMITEMPTY, 996},
-    {NM(status), &type_flowcontrol_v1_PriorityLevelConfigurationStatus, &plain, 3, FIELD_OMITEMPTY, 864},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(spec), &type_flowcontrol_v1_PriorityLevelConfigurationSpec, &plain, 2, FIELD_OMITEMPTY, 2527},
+    {NM(status), &type_flowcontrol_v1_PriorityLevelConfigurationStatus, &plain, 3, FIELD_OMITEMPTY, 1705},
 };
 static const struct field fields_flowcontrol_v1_PriorityLevelConfigurationList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_flowcontrol_v1_PriorityLevelConfiguration, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_flowcontrol_v1_PriorityLevelConfiguration, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_flowcontrol_v1_PriorityLevelConfigurationSpec[] = {
-    {NM(type), &type_flowcontrol_v1_PriorityLevelEnablement, &plain, 1, FIELD_REQUIRED, 42564},
-    {NM(limited), &type_flowcontrol_v1_LimitedPriorityLevelConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 42618},
-    {NM(exempt), &type_flowcontrol_v1_ExemptPriorityLevelConfiguration, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 42652},
+    {NM(type), &type_flowcontrol_v1_PriorityLevelEnablement, &plain, 1, FIELD_REQUIRED, 74557},
+    {NM(limited), &type_flowcontrol_v1_LimitedPriorityLevelConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 74611},
+    {NM(exempt), &type_flowcontrol_v1_ExemptPriorityLevelConfiguration, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 74645},
 };
 static const struct field fields_flowcontrol_v1_LimitedPriorityLevelConfiguration[] = {
-    {NM(nominalConcurrencyShares), &type_int32, &plain, 1, FIELD_POINTER, 42745},
-    {NM(limitResponse), &type_flowcontrol_v1_LimitResponse, &plain, 2, FIELD_OMITEMPTY, 42830},
-    {NM(lendablePercent), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 42872},
-    {NM(borrowingLimitPercent), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 42954},
+    {NM(nominalConcurrencyShares), &type_int32, &plain, 1, FIELD_POINTER, 74738},
+    {NM(limitResponse), &type_flowcontrol_v1_LimitResponse, &plain, 2, FIELD_OMITEMPTY, 74823},
+    {NM(lendablePercent), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 74865},
+    {NM(borrowingLimitPercent), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 74947},
 };
 static const struct field fields_flowcontrol_v1_ExemptPriorityLevelConfiguration[] = {
-    {NM(nominalConcurrencyShares), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 43061},
-    {NM(lendablePercent), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 43110},
+    {NM(nominalConcurrencyShares), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 75054},
+    {NM(lendablePercent), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 75103},
 };
 static const struct field fields_flowcontrol_v1_LimitResponse[] = {
-    {NM(type), &type_flowcontrol_v1_LimitResponseType, &plain, 1, FIELD_REQUIRED, 43232},
-    {NM(queuing), &type_flowcontrol_v1_QueuingConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 43284},
+    {NM(type), &type_flowcontrol_v1_LimitResponseType, &plain, 1, FIELD_REQUIRED, 75225},
+    {NM(queuing), &type_flowcontrol_v1_QueuingConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 75277},
 };
 static const struct field fields_flowcontrol_v1_QueuingConfiguration[] = {
-    {NM(queues), &type_int32, &plain, 1, 0, 43309},
-    {NM(handSize), &type_int32, &plain, 2, 0, 43341},
-    {NM(queueLengthLimit), &type_int32, &plain, 3, 0, 43410},
+    {NM(queues), &type_int32, &plain, 1, 0, 75302},
+    {NM(handSize), &type_int32, &plain, 2, 0, 75334},
+    {NM(queueLengthLimit), &type_int32, &plain, 3, 0, 75403},
 };
 static const struct field fields_flowcontrol_v1_PriorityLevelConfigurationStatus[] = {
-    {NM(conditions), &type_list_flowcontrol_v1_PriorityLevelConfigurationCondition, &extra_0, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 24290},
+    {NM(conditions), &type_list_flowcontrol_v1_PriorityLevelConfigurationCondition, &extra_0, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 33546},
 };
 static const struct field fields_flowcontrol_v1_PriorityLevelConfigurationCondition[] = {
-    {NM(type), &type_flowcontrol_v1_PriorityLevelConfigurationConditionType, &plain, 1, FIELD_OMITEMPTY, 8735},
-    {NM(status), &type_flowcontrol_v1_ConditionStatus, &plain, 2, FIELD_OMITEMPTY, 8782},
-    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 8832},
-    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 8857},
-    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 7724},
+    {NM(type), &type_flowcontrol_v1_PriorityLevelConfigurationConditionType, &plain, 1, FIELD_OMITEMPTY, 13976},
+    {NM(status), &type_flowcontrol_v1_ConditionStatus, &plain, 2, FIELD_OMITEMPTY, 3316},
+    {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 3366},
+    {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 3391},
+    {NM(message), &type_string, &plain, 5, FIELD_OMITEMPTY, 3408},
 };
 static const struct field fields_admission_v1_AdmissionReview[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(request), &type_admission_v1_AdmissionRequest, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 43585},
-    {NM(response), &type_admission_v1_AdmissionResponse, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 43629},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(request), &type_admission_v1_AdmissionRequest, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 62559},
+    {NM(response), &type_admission_v1_AdmissionResponse, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 62603},
 };
 static const struct field fields_admission_v1_AdmissionRequest[] = {
-    {NM(uid), &type_meta_v1_UID, &plain, 1, 0, 43741},
-    {NM(kind), &type_meta_v1_GroupVersionKind, &plain, 2, 0, 43790},
-    {NM(resource), &type_meta_v1_GroupVersionResource, &plain, 3, 0, 43853},
-    {NM(subResource), &type_string, &plain, 4, FIELD_OMITEMPTY, 43921},
-    {NM(requestKind), &type_meta_v1_GroupVersionKind, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 43964},
-    {NM(requestResource), &type_meta_v1_GroupVersionResource, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 44005},
-    {NM(requestSubResource), &type_string, &plain, 15, FIELD_OMITEMPTY, 44037},
-    {NM(name), &type_string, &plain, 5, FIELD_OMITEMPTY, 44072},
-    {NM(namespace), &type_string, &plain, 6, FIELD_OMITEMPTY, 19761},
-    {NM(operation), &type_admission_v1_Operation, &plain, 7, 0, 44136},
-    {NM(userInfo), &type_authentication_v1_UserInfo, &plain, 8, 0, 41764},
-    {NM(object), &type_RawExtension, &plain, 9, FIELD_OMITEMPTY, 44170},
-    {NM(oldObject), &type_RawExtension, &plain, 10, FIELD_OMITEMPTY, 44213},
-    {NM(dryRun), &type_bool, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 44261},
-    {NM(options), &type_RawExtension, &plain, 12, FIELD_OMITEMPTY, 44327},
+    {NM(uid), &type_meta_v1_UID, &plain, 1, 0, 62724},
+    {NM(kind), &type_meta_v1_GroupVersionKind, &plain, 2, 0, 75643},
+    {NM(resource), &type_meta_v1_GroupVersionResource, &plain, 3, 0, 75706},
+    {NM(subResource), &type_string, &plain, 4, FIELD_OMITEMPTY, 75774},
+    {NM(requestKind), &type_meta_v1_GroupVersionKind, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 75817},
+    {NM(requestResource), &type_meta_v1_GroupVersionResource, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 75858},
+    {NM(requestSubResource), &type_string, &plain, 15, FIELD_OMITEMPTY, 75890},
+    {NM(name), &type_string, &plain, 5, FIELD_OMITEMPTY, 75925},
+    {NM(namespace), &type_string, &plain, 6, FIELD_OMITEMPTY, 4648},
+    {NM(operation), &type_admission_v1_Operation, &plain, 7, 0, 75989},
+    {NM(userInfo), &type_authentication_v1_UserInfo, &plain, 8, 0, 73757},
+    {NM(object), &type_RawExtension, &plain, 9, FIELD_OMITEMPTY, 76023},
+    {NM(oldObject), &type_RawExtension, &plain, 10, FIELD_OMITEMPTY, 76066},
+    {NM(dryRun), &type_bool, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 76114},
+    {NM(options), &type_RawExtension, &plain, 12, FIELD_OMITEMPTY, 76180},
 };
 static const struct field fields_admission_v1_AdmissionResponse[] = {
-    {NM(uid), &type_meta_v1_UID, &plain, 1, 0, 44404},
-    {NM(allowed), &type_bool, &plain, 2, 0, 44424},
-    {NM(status), &type_meta_v1_Status, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 44454},
-    {NM(patch), &type_bytes, &plain, 4, FIELD_OMITEMPTY, 44508},
-    {NM(patchType), &type_admission_v1_PatchType, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 44586},
-    {NM(auditAnnotations), &type_map_string, &plain, 6, FIELD_OMITEMPTY, 44616},
-    {NM(warnings), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 44685},
+    {NM(uid), &type_meta_v1_UID, &plain, 1, 0, 62852},
+    {NM(allowed), &type_bool, &plain, 2, 0, 76257},
+    {NM(status), &type_meta_v1_Status, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 76287},
+    {NM(patch), &type_bytes, &plain, 4, FIELD_OMITEMPTY, 76341},
+    {NM(patchType), &type_admission_v1_PatchType, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 76419},
+    {NM(auditAnnotations), &type_map_string, &plain, 6, FIELD_OMITEMPTY, 76449},
+    {NM(warnings), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 76518},
 };
 static const struct field fields_apidiscovery_v2_APIGroupDiscoveryList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_apidiscovery_v2_APIGroupDiscovery, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_apidiscovery_v2_APIGroupDiscovery, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_apidiscovery_v2_APIGroupDiscovery[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(versions), &type_list_apidiscovery_v2_APIVersionDiscovery, &extra_31, 2, FIELD_OMITEMPTY | FIELD_LIST_MAP, 44821},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(versions), &type_list_apidiscovery_v2_APIVersionDiscovery, &extra_31, 2, FIELD_OMITEMPTY | FIELD_LIST_MAP, 76654},
 };
 static const struct field fields_apidiscovery_v2_APIVersionDiscovery[] = {
-    {NM(version), &type_string, &plain, 1, FIELD_REQUIRED, 44904},
-    {NM(resources), &type_list_apidiscovery_v2_APIResourceDiscovery, &extra_32, 2, FIELD_OMITEMPTY | FIELD_LIST_MAP, 44928},
-    {NM(freshness), &type_apidiscovery_v2_DiscoveryFreshness, &plain, 3, FIELD_OMITEMPTY, 44942},
+    {NM(version), &type_string, &plain, 1, FIELD_REQUIRED, 76737},
+    {NM(resources), &type_list_apidiscovery_v2_APIResourceDiscovery, &extra_32, 2, FIELD_OMITEMPTY | FIELD_LIST_MAP, 76761},
+    {NM(freshness), &type_apidiscovery_v2_DiscoveryFreshness, &plain, 3, FIELD_OMITEMPTY, 76775},
 };
 static const struct field fields_apidiscovery_v2_APIResourceDiscovery[] = {
-    {NM(resource), &type_string, &plain, 1, FIELD_REQUIRED, 45050},
-    {NM(responseKind), &type_meta_v1_GroupVersionKind, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 45088},
-    {NM(scope), &type_apidiscovery_v2_ResourceScope, &plain, 3, FIELD_REQUIRED, 45160},
-    {NM(singularResource), &type_string, &plain, 4, FIELD_REQUIRED, 45182},
-    {NM(verbs), &type_list_string, &plain, 5, FIELD_REQUIRED | FIELD_LIST_SET, 45200},
-    {NM(shortNames), &type_list_string, &plain, 6, FIELD_OMITEMPTY | FIELD_LIST_SET, 45225},
-    {NM(categories), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_LIST_SET, 45258},
-    {NM(subresources), &type_list_apidiscovery_v2_APISubresourceDiscovery, &extra_33, 8, FIELD_OMITEMPTY | FIELD_LIST_MAP, 45295},
+    {NM(resource), &type_string, &plain, 1, FIELD_REQUIRED, 76883},
+    {NM(responseKind), &type_meta_v1_GroupVersionKind, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 76921},
+    {NM(scope), &type_apidiscovery_v2_ResourceScope, &plain, 3, FIELD_REQUIRED, 76993},
+    {NM(singularResource), &type_string, &plain, 4, FIELD_REQUIRED, 77015},
+    {NM(verbs), &type_list_string, &plain, 5, FIELD_REQUIRED | FIELD_LIST_SET, 77033},
+    {NM(shortNames), &type_list_string, &plain, 6, FIELD_OMITEMPTY | FIELD_LIST_SET, 61551},
+    {NM(categories), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_LIST_SET, 61663},
+    {NM(subresources), &type_list_apidiscovery_v2_APISubresourceDiscovery, &extra_33, 8, FIELD_OMITEMPTY | FIELD_LIST_MAP, 77058},
 };
 static const struct field fields_apidiscovery_v2_APISubresourceDiscovery[] = {
-    {NM(subresource), &type_string, &plain, 1, FIELD_REQUIRED, 45334},
-    {NM(responseKind), &type_meta_v1_GroupVersionKind, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 45367},
-    {NM(acceptedTypes), &type_list_meta_v1_GroupVersionKind, &extra_34, 3, FIELD_OMITEMPTY | FIELD_LIST_MAP, 45424},
-    {NM(verbs), &type_list_string, &plain, 4, FIELD_REQUIRED | FIELD_LIST_SET, 45200},
+    {NM(subresource), &type_string, &plain, 1, FIELD_REQUIRED, 77097},
+    {NM(responseKind), &type_meta_v1_GroupVersionKind, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 77130},
+    {NM(acceptedTypes), &type_list_meta_v1_GroupVersionKind, &extra_34, 3, FIELD_OMITEMPTY | FIELD_LIST_MAP, 77187},
+    {NM(verbs), &type_list_string, &plain, 4, FIELD_REQUIRED | FIELD_LIST_SET, 77033},
 };
 static const struct field fields_meta_v1_TypeMeta[] = {
-    {NM(kind), &type_string, &plain, 1, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 2, FIELD_OMITEMPTY, 765},
+    {NM(kind), &type_string, &plain, 1, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 2, FIELD_OMITEMPTY, 1606},
 };
 static const struct field fields_meta_v1_ListMeta[] = {
-    {NM(selfLink), &type_string, &plain, 1, FIELD_OMITEMPTY, 18688},
-    {NM(resourceVersion), &type_string, &plain, 2, FIELD_OMITEMPTY, 45548},
-    {NM(continue), &type_string, &plain, 3, FIELD_OMITEMPTY, 45609},
-    {NM(remainingItemCount), &type_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 45666},
-    {NM(shardInfo), &type_meta_v1_ShardInfo, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 45711},
+    {NM(selfLink), &type_string, &plain, 1, FIELD_OMITEMPTY, 25284},
+    {NM(resourceVersion), &type_string, &plain, 2, FIELD_OMITEMPTY, 77311},
+    {NM(continue), &type_string, &plain, 3, FIELD_OMITEMPTY, 77372},
+    {NM(remainingItemCount), &type_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 77429},
+    {NM(shardInfo), &type_meta_v1_ShardInfo, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 77474},
 };
 static const struct field fields_meta_v1_ShardInfo[] = {
-    {NM(selector), &type_string, &plain, 1, FIELD_REQUIRED, 45807},
+    {NM(selector), &type_string, &plain, 1, FIELD_REQUIRED, 77570},
 };
 static const struct field fields_meta_v1_ObjectMeta[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 45870},
-    {NM(generateName), &type_string, &plain, 2, FIELD_OMITEMPTY, 45942},
-    {NM(namespace), &type_string, &plain, 3, FIELD_OMITEMPTY, 46027},
-    {NM(selfLink), &type_string, &plain, 4, FIELD_OMITEMPTY, 18688},
-    {NM(uid), &type_meta_v1_UID, &plain, 5, FIELD_OMITEMPTY, 46118},
-    {NM(resourceVersion), &type_string, &plain, 6, FIELD_OMITEMPTY, 46207},
-    {NM(generation), &type_int64, &plain, 7, FIELD_OMITEMPTY, 46292},
-    {NM(creationTimestamp), &type_Time, &plain, 8, FIELD_OMITEMPTY | FIELD_OMITZERO, 46368},
-    {NM(deletionTimestamp), &type_Time, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 46400},
-    {NM(deletionGracePeriodSeconds), &type_int64, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 46481},
-    {NM(labels), &type_map_string, &plain, 11, FIELD_OMITEMPTY, 46551},
-    {NM(annotations), &type_map_string, &plain, 12, FIELD_OMITEMPTY, 46609},
-    {NM(ownerReferences), &type_list_meta_v1_OwnerReference, &extra_29, 13, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 46654},
-    {NM(finalizers), &type_list_string, &plain, 14, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_SET, 46727},
-    {NM(managedFields), &type_list_meta_v1_ManagedFieldsEntry, &plain, 17, FIELD_OMITEMPTY | FIELD_ATOMIC, 46816},
+    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 77633},
+    {NM(generateName), &type_string, &plain, 2, FIELD_OMITEMPTY, 77705},
+    {NM(namespace), &type_string, &plain, 3, FIELD_OMITEMPTY, 77790},
+    {NM(selfLink), &type_string, &plain, 4, FIELD_OMITEMPTY, 25284},
+    {NM(uid), &type_meta_v1_UID, &plain, 5, FIELD_OMITEMPTY, 77881},
+    {NM(resourceVersion), &type_string, &plain, 6, FIELD_OMITEMPTY, 77970},
+    {NM(generation), &type_int64, &plain, 7, FIELD_OMITEMPTY, 78055},
+    {NM(creationTimestamp), &type_Time, &plain, 8, FIELD_OMITEMPTY | FIELD_OMITZERO, 78131},
+    {NM(deletionTimestamp), &type_Time, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 78163},
+    {NM(deletionGracePeriodSeconds), &type_int64, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 78244},
+    {NM(labels), &type_map_string, &plain, 11, FIELD_OMITEMPTY, 78314},
+    {NM(annotations), &type_map_string, &plain, 12, FIELD_OMITEMPTY, 78372},
+    {NM(ownerReferences), &type_list_meta_v1_OwnerReference, &extra_29, 13, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 78417},
+    {NM(finalizers), &type_list_string, &plain, 14, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_SET, 78490},
+    {NM(managedFields), &type_list_meta_v1_ManagedFieldsEntry, &plain, 17, FIELD_OMITEMPTY | FIELD_ATOMIC, 78579},
 };
 static const struct field fields_meta_v1_OwnerReference[] = {
-    {NM(apiVersion), &type_string, &plain, 5, FIELD_REQUIRED, 46932},
-    {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 46963},
-    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 46981},
-    {NM(uid), &type_meta_v1_UID, &plain, 4, FIELD_REQUIRED, 46999},
-    {NM(controller), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 47056},
-    {NM(blockOwnerDeletion), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 47103},
+    {NM(apiVersion), &type_string, &plain, 5, FIELD_REQUIRED, 78695},
+    {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 78726},
+    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 78744},
+    {NM(uid), &type_meta_v1_UID, &plain, 4, FIELD_REQUIRED, 78762},
+    {NM(controller), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 78819},
+    {NM(blockOwnerDeletion), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 78866},
 };
 static const struct field fields_meta_v1_ListOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(labelSelector), &type_string, &plain, 1, FIELD_OMITEMPTY, 47240},
-    {NM(fieldSelector), &type_string, &plain, 2, FIELD_OMITEMPTY, 47298},
-    {NM(watch), &type_bool, &plain, 3, FIELD_OMITEMPTY, 47353},
-    {NM(allowWatchBookmarks), &type_bool, &plain, 9, FIELD_OMITEMPTY, 47390},
-    {NM(resourceVersion), &type_string, &plain, 4, FIELD_OMITEMPTY, 47459},
-    {NM(resourceVersionMatch), &type_meta_v1_ResourceVersionMatch, &plain, 10, FIELD_OMITEMPTY, 47573},
-    {NM(timeoutSeconds), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 47636},
-    {NM(limit), &type_int64, &plain, 7, FIELD_OMITEMPTY, 47666},
-    {NM(continue), &type_string, &plain, 8, FIELD_OMITEMPTY, 47733},
-    {NM(sendInitialEvents), &type_bool, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 47824},
-    {NM(shardSelector), &type_string, &plain, 15, FIELD_OMITEMPTY, 47907},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(labelSelector), &type_string, &plain, 1, FIELD_OMITEMPTY, 79003},
+    {NM(fieldSelector), &type_string, &plain, 2, FIELD_OMITEMPTY, 79061},
+    {NM(watch), &type_bool, &plain, 3, FIELD_OMITEMPTY, 79116},
+    {NM(allowWatchBookmarks), &type_bool, &plain, 9, FIELD_OMITEMPTY, 79153},
+    {NM(resourceVersion), &type_string, &plain, 4, FIELD_OMITEMPTY, 79222},
+    {NM(resourceVersionMatch), &type_meta_v1_ResourceVersionMatch, &plain, 10, FIELD_OMITEMPTY, 79336},
+    {NM(timeoutSeconds), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 79399},
+    {NM(limit), &type_int64, &plain, 7, FIELD_OMITEMPTY, 79429},
+    {NM(continue), &type_string, &plain, 8, FIELD_OMITEMPTY, 79496},
+    {NM(sendInitialEvents), &type_bool, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 79587},
+    {NM(shardSelector), &type_string, &plain, 15, FIELD_OMITEMPTY, 79670},
 };
 static const struct field fields_meta_v1_GetOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(resourceVersion), &type_string, &plain, 1, FIELD_OMITEMPTY, 48012},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(resourceVersion), &type_string, &plain, 1, FIELD_OMITEMPTY, 79775},
 };
 static const struct field fields_meta_v1_DeleteOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(gracePeriodSeconds), &type_int64, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 48081},
-    {NM(preconditions), &type_meta_v1_Preconditions, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 48161},
-    {NM(orphanDependents), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 48218},
-    {NM(propagationPolicy), &type_meta_v1_DeletionPropagation, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 48250},
-    {NM(dryRun), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 48346},
-    {NM(ignoreStoreReadErrorWithClusterBreakingPotential), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 48382},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(gracePeriodSeconds), &type_int64, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 79844},
+    {NM(preconditions), &type_meta_v1_Preconditions, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 79924},
+    {NM(orphanDependents), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 79981},
+    {NM(propagationPolicy), &type_meta_v1_DeletionPropagation, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 80013},
+    {NM(dryRun), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 80109},
+    {NM(ignoreStoreReadErrorWithClusterBreakingPotential), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 80145},
 };
 static const struct field fields_meta_v1_CreateOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 48346},
-    {NM(fieldManager), &type_string, &plain, 3, FIELD_OMITEMPTY, 48467},
-    {NM(fieldValidation), &type_string, &plain, 4, FIELD_OMITEMPTY, 48533},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 80109},
+    {NM(fieldManager), &type_string, &plain, 3, FIELD_OMITEMPTY, 80230},
+    {NM(fieldValidation), &type_string, &plain, 4, FIELD_OMITEMPTY, 80296},
 };
 static const struct field fields_meta_v1_PatchOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 48346},
-    {NM(force), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 48628},
-    {NM(fieldManager), &type_string, &plain, 3, FIELD_OMITEMPTY, 48674},
-    {NM(fieldValidation), &type_string, &plain, 4, FIELD_OMITEMPTY, 48533},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 80109},
+    {NM(force), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 80391},
+    {NM(fieldManager), &type_string, &plain, 3, FIELD_OMITEMPTY, 80437},
+    {NM(fieldValidation), &type_string, &plain, 4, FIELD_OMITEMPTY, 80296},
 };
 static const struct field fields_meta_v1_ApplyOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 48346},
-    {NM(force), &type_bool, &plain, 2, FIELD_REQUIRED, 48780},
-    {NM(fieldManager), &type_string, &plain, 3, FIELD_REQUIRED, 48813},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 80109},
+    {NM(force), &type_bool, &plain, 2, FIELD_REQUIRED, 80543},
+    {NM(fieldManager), &type_string, &plain, 3, FIELD_REQUIRED, 80576},
 };
 static const struct field fields_meta_v1_UpdateOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 48346},
-    {NM(fieldManager), &type_string, &plain, 2, FIELD_OMITEMPTY, 48467},
-    {NM(fieldValidation), &type_string, &plain, 3, FIELD_OMITEMPTY, 48533},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 80109},
+    {NM(fieldManager), &type_string, &plain, 2, FIELD_OMITEMPTY, 80230},
+    {NM(fieldValidation), &type_string, &plain, 3, FIELD_OMITEMPTY, 80296},
 };
 static const struct field fields_meta_v1_Preconditions[] = {
-    {NM(uid), &type_meta_v1_UID, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 48862},
-    {NM(resourceVersion), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 48892},
+    {NM(uid), &type_meta_v1_UID, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 80625},
+    {NM(resourceVersion), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 80655},
 };
 static const struct field fields_meta_v1_Status[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 48958},
-    {NM(status), &type_string, &plain, 2, FIELD_OMITEMPTY, 48972},
-    {NM(message), &type_string, &plain, 3, FIELD_OMITEMPTY, 48991},
-    {NM(reason), &type_meta_v1_StatusReason, &plain, 4, FIELD_OMITEMPTY, 49017},
-    {NM(details), &type_meta_v1_StatusDetails, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 49057},
-    {NM(code), &type_int32, &plain, 6, FIELD_OMITEMPTY, 49075},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 80721},
+    {NM(status), &type_string, &plain, 2, FIELD_OMITEMPTY, 80735},
+    {NM(message), &type_string, &plain, 3, FIELD_OMITEMPTY, 80754},
+    {NM(reason), &type_meta_v1_StatusReason, &plain, 4, FIELD_OMITEMPTY, 80780},
+    {NM(details), &type_meta_v1_StatusDetails, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 80820},
+    {NM(code), &type_int32, &plain, 6, FIELD_OMITEMPTY, 80838},
 };
 static const struct field fields_meta_v1_StatusDetails[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 49132},
-    {NM(group), &type_string, &plain, 2, FIELD_OMITEMPTY, 49151},
-    {NM(kind), &type_string, &plain, 3, FIELD_OMITEMPTY, 49161},
-    {NM(uid), &type_meta_v1_UID, &plain, 6, FIELD_OMITEMPTY, 19775},
-    {NM(causes), &type_list_meta_v1_StatusCause, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 49182},
-    {NM(retryAfterSeconds), &type_int32, &plain, 5, FIELD_OMITEMPTY, 49208},
+    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 80895},
+    {NM(group), &type_string, &plain, 2, FIELD_OMITEMPTY, 80914},
+    {NM(kind), &type_string, &plain, 3, FIELD_OMITEMPTY, 80924},
+    {NM(uid), &type_meta_v1_UID, &plain, 6, FIELD_OMITEMPTY, 26797},
+    {NM(causes), &type_list_meta_v1_StatusCause, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 80945},
+    {NM(retryAfterSeconds), &type_int32, &plain, 5, FIELD_OMITEMPTY, 80971},
 };
 static const struct field fields_meta_v1_StatusCause[] = {
-    {NM(reason), &type_meta_v1_CauseType, &plain, 1, FIELD_OMITEMPTY, 49267},
-    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 49307},
-    {NM(field), &type_string, &plain, 3, FIELD_OMITEMPTY, 49333},
+    {NM(reason), &type_meta_v1_CauseType, &plain, 1, FIELD_OMITEMPTY, 81030},
+    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 81070},
+    {NM(field), &type_string, &plain, 3, FIELD_OMITEMPTY, 81096},
 };
 static const struct field fields_meta_v1_List[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_RawExtension, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_RawExtension, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_meta_v1_APIVersions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(versions), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 49442},
-    {NM(serverAddressByClientCIDRs), &type_list_meta_v1_ServerAddressByClientCIDR, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 49467},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(versions), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 81205},
+    {NM(serverAddressByClientCIDRs), &type_list_meta_v1_ServerAddressByClientCIDR, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 81230},
 };
 static const struct field fields_meta_v1_APIGroupList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(groups), &type_list_meta_v1_APIGroup, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 27728},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(groups), &type_list_meta_v1_APIGroup, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 36943},
 };
 static const struct field fields_meta_v1_APIGroup[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 49581},
-    {NM(versions), &type_list_meta_v1_GroupVersionForDiscovery, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 44821},
-    {NM(preferredVersion), &type_meta_v1_GroupVersionForDiscovery, &plain, 3, FIELD_OMITEMPTY, 49613},
-    {NM(serverAddressByClientCIDRs), &type_list_meta_v1_ServerAddressByClientCIDR, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 49467},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 81344},
+    {NM(versions), &type_list_meta_v1_GroupVersionForDiscovery, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 76654},
+    {NM(preferredVersion), &type_meta_v1_GroupVersionForDiscovery, &plain, 3, FIELD_OMITEMPTY, 81376},
+    {NM(serverAddressByClientCIDRs), &type_list_meta_v1_ServerAddressByClientCIDR, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 81230},
 };
 static const struct field fields_meta_v1_ServerAddressByClientCIDR[] = {
-    {NM(clientCIDR), &type_string, &plain, 1, FIELD_REQUIRED, 49693},
-    {NM(serverAddress), &type_string, &plain, 2, FIELD_REQUIRED, 49727},
+    {NM(clientCIDR), &type_string, &plain, 1, FIELD_REQUIRED, 81456},
+    {NM(serverAddress), &type_string, &plain, 2, FIELD_REQUIRED, 81490},
 };
 static const struct field fields_meta_v1_GroupVersionForDiscovery[] = {
-    {NM(groupVersion), &type_string, &plain, 1, FIELD_REQUIRED, 49813},
-    {NM(version), &type_string, &plain, 2, FIELD_REQUIRED, 49848},
+    {NM(groupVersion), &type_string, &plain, 1, FIELD_REQUIRED, 81576},
+    {NM(version), &type_string, &plain, 2, FIELD_REQUIRED, 81611},
 };
 static const struct field fields_meta_v1_APIResource[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 49899},
-    {NM(singularName), &type_string, &plain, 6, FIELD_REQUIRED, 45182},
-    {NM(namespaced), &type_bool, &plain, 2, FIELD_REQUIRED, 49949},
-    {NM(group), &type_string, &plain, 8, FIELD_OMITEMPTY, 49988},
-    {NM(version), &type_string, &plain, 9, FIELD_OMITEMPTY, 50034},
-    {NM(kind), &type_string, &plain, 3, FIELD_REQUIRED, 50082},
-    {NM(verbs), &type_meta_v1_Verbs, &plain, 4, FIELD_REQUIRED, 45200},
-    {NM(shortNames), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 45225},
-    {NM(categories), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 45258},
-    {NM(storageVersionHash), &type_string, &plain, 10, FIELD_OMITEMPTY, 50102},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 81662},
+    {NM(singularName), &type_string, &plain, 6, FIELD_REQUIRED, 77015},
+    {NM(namespaced), &type_bool, &plain, 2, FIELD_REQUIRED, 81712},
+    {NM(group), &type_string, &plain, 8, FIELD_OMITEMPTY, 81751},
+    {NM(version), &type_string, &plain, 9, FIELD_OMITEMPTY, 81797},
+    {NM(kind), &type_string, &plain, 3, FIELD_REQUIRED, 81845},
+    {NM(verbs), &type_meta_v1_Verbs, &plain, 4, FIELD_REQUIRED, 77033},
+    {NM(shortNames), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 61551},
+    {NM(categories), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 61663},
+    {NM(storageVersionHash), &type_string, &plain, 10, FIELD_OMITEMPTY, 81865},
 };
 static const struct field fields_meta_v1_APIResourceList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(groupVersion), &type_string, &plain, 1, FIELD_REQUIRED, 50202},
-    {NM(resources), &type_list_meta_v1_APIResource, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 50237},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(groupVersion), &type_string, &plain, 1, FIELD_REQUIRED, 81965},
+    {NM(resources), &type_list_meta_v1_APIResource, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 82000},
 };
 static const struct field fields_meta_v1_RootPaths[] = {
-    {NM(paths), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 50306},
+    {NM(paths), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 82069},
 };
 static const struct field fields_meta_v1_LabelSelector[] = {
-    {NM(matchLabels), &type_map_string, &plain, 1, FIELD_OMITEMPTY, 50394},
-    {NM(matchExpressions), &type_list_meta_v1_LabelSelectorRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 50437},
+    {NM(matchLabels), &type_map_string, &plain, 1, FIELD_OMITEMPTY, 82157},
+    {NM(matchExpressions), &type_list_meta_v1_LabelSelectorRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 82200},
 };
 static const struct field fields_meta_v1_LabelSelectorRequirement[] = {
-    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 50557},
-    {NM(operator), &type_meta_v1_LabelSelectorOperator, &plain, 2, FIELD_REQUIRED, 50567},
-    {NM(values), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 50601},
+    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 14756},
+    {NM(operator), &type_meta_v1_LabelSelectorOperator, &plain, 2, FIELD_REQUIRED, 29388},
+    {NM(values), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 82320},
 };
 static const struct field fields_meta_v1_FieldSelectorRequirement[] = {
-    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 50675},
-    {NM(operator), &type_meta_v1_FieldSelectorOperator, &plain, 2, FIELD_REQUIRED, 50567},
-    {NM(values), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 50685},
+    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 82394},
+    {NM(operator), &type_meta_v1_FieldSelectorOperator, &plain, 2, FIELD_REQUIRED, 29388},
+    {NM(values), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 29422},
 };
 static const struct field fields_meta_v1_ManagedFieldsEntry[] = {
-    {NM(manager), &type_string, &plain, 1, FIELD_OMITEMPTY, 50761},
-    {NM(operation), &type_meta_v1_ManagedFieldsOperationType, &plain, 2, FIELD_OMITEMPTY, 50775},
-    {NM(apiVersion), &type_string, &plain, 3, FIELD_OMITEMPTY, 50791},
-    {NM(time), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 50833},
-    {NM(fieldsType), &type_string, &plain, 6, FIELD_OMITEMPTY, 50861},
-    {NM(fieldsV1), &type_FieldsV1, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 50894},
-    {NM(subresource), &type_string, &plain, 8, FIELD_OMITEMPTY, 50912},
+    {NM(manager), &type_string, &plain, 1, FIELD_OMITEMPTY, 82429},
+    {NM(operation), &type_meta_v1_ManagedFieldsOperationType, &plain, 2, FIELD_OMITEMPTY, 82443},
+    {NM(apiVersion), &type_string, &plain, 3, FIELD_OMITEMPTY, 82459},
+    {NM(time), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 82501},
+    {NM(fieldsType), &type_string, &plain, 6, FIELD_OMITEMPTY, 82529},
+    {NM(fieldsV1), &type_FieldsV1, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 82562},
+    {NM(subresource), &type_string, &plain, 8, FIELD_OMITEMPTY, 82580},
 };
 static const struct field fields_meta_v1_Table[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 0, FIELD_OMITEMPTY, 902},
-    {NM(columnDefinitions), &type_list_meta_v1_TableColumnDefinition, &plain, 0, FIELD_REQUIRED | FIELD_ATOMIC, 51016},
-    {NM(rows), &type_list_meta_v1_TableRow, &plain, 0, FIELD_REQUIRED | FIELD_ATOMIC, 51028},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 0, FIELD_OMITEMPTY, 2433},
+    {NM(columnDefinitions), &type_list_meta_v1_TableColumnDefinition, &plain, 0, FIELD_REQUIRED | FIELD_ATOMIC, 82684},
+    {NM(rows), &type_list_meta_v1_TableRow, &plain, 0, FIELD_REQUIRED | FIELD_ATOMIC, 82696},
 };
 static const struct field fields_meta_v1_TableColumnDefinition[] = {
-    {NM(name), &type_string, &plain, 0, FIELD_REQUIRED, 51101},
-    {NM(type), &type_string, &plain, 0, FIELD_REQUIRED, 51113},
-    {NM(format), &type_string, &plain, 0, FIELD_REQUIRED, 51167},
-    {NM(description), &type_string, &plain, 0, FIELD_REQUIRED, 51209},
-    {NM(priority), &type_int32, &plain, 0, FIELD_REQUIRED, 51223},
+    {NM(name), &type_string, &plain, 0, FIELD_REQUIRED, 61190},
+    {NM(type), &type_string, &plain, 0, FIELD_REQUIRED, 82769},
+    {NM(format), &type_string, &plain, 0, FIELD_REQUIRED, 82823},
+    {NM(description), &type_string, &plain, 0, FIELD_REQUIRED, 61291},
+    {NM(priority), &type_int32, &plain, 0, FIELD_REQUIRED, 82865},
 };
 static const struct field fields_meta_v1_TableRow[] = {
-    {NM(cells), &type_list_any, &plain, 0, FIELD_REQUIRED | FIELD_ATOMIC, 51288},
-    {NM(conditions), &type_list_meta_v1_TableRowCondition, &plain, 0, FIELD_OMITEMPTY | FIELD_ATOMIC, 51312},
-    {NM(object), &type_RawExtension, &plain, 0, FIELD_OMITEMPTY, 51350},
+    {NM(cells), &type_list_any, &plain, 0, FIELD_REQUIRED | FIELD_ATOMIC, 82930},
+    {NM(conditions), &type_list_meta_v1_TableRowCondition, &plain, 0, FIELD_OMITEMPTY | FIELD_ATOMIC, 82954},
+    {NM(object), &type_RawExtension, &plain, 0, FIELD_OMITEMPTY, 82992},
 };
 static const struct field fields_meta_v1_TableRowCondition[] = {
-    {NM(type), &type_meta_v1_RowConditionType, &plain, 0, FIELD_REQUIRED, 51429},
-    {NM(status), &type_meta_v1_ConditionStatus, &plain, 0, FIELD_REQUIRED, 8782},
-    {NM(reason), &type_string, &plain, 0, FIELD_OMITEMPTY, 8857},
-    {NM(message), &type_string, &plain, 0, FIELD_OMITEMPTY, 7724},
+    {NM(type), &type_meta_v1_RowConditionType, &plain, 0, FIELD_REQUIRED, 83071},
+    {NM(status), &type_meta_v1_ConditionStatus, &plain, 0, FIELD_REQUIRED, 3316},
+    {NM(reason), &type_string, &plain, 0, FIELD_OMITEMPTY, 3391},
+    {NM(message), &type_string, &plain, 0, FIELD_OMITEMPTY, 3408},
 };
 static const struct field fields_meta_v1_TableOptions[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(includeObject), &type_meta_v1_IncludeObjectPolicy, &plain, 1, FIELD_OMITEMPTY, 51472},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(includeObject), &type_meta_v1_IncludeObjectPolicy, &plain, 1, FIELD_OMITEMPTY, 83114},
 };
 static const struct field fields_meta_v1_PartialObjectMetadata[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
 };
 static const struct field fields_meta_v1_PartialObjectMetadataList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_meta_v1_PartialObjectMetadata, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_meta_v1_PartialObjectMetadata, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_meta_v1_Condition[] = {
-    {NM(type), &type_string, &plain, 1, FIELD_REQUIRED, 8735},
-    {NM(status), &type_meta_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 8782},
-    {NM(observedGeneration), &type_int64, &plain, 3, FIELD_OMITEMPTY, 8748},
-    {NM(lastTransitionTime), &type_Time, &plain, 4, FIELD_REQUIRED, 8832},
-    {NM(reason), &type_string, &plain, 5, FIELD_REQUIRED, 8857},
-    {NM(message), &type_string, &plain, 6, FIELD_REQUIRED, 7724},
+    {NM(type), &type_string, &plain, 1, FIELD_REQUIRED, 13976},
+    {NM(status), &type_meta_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 3316},
+    {NM(observedGeneration), &type_int64, &plain, 3, FIELD_OMITEMPTY, 13989},
+    {NM(lastTransitionTime), &type_Time, &plain, 4, FIELD_REQUIRED, 3366},
+    {NM(reason), &type_string, &plain, 5, FIELD_REQUIRED, 3391},
+    {NM(message), &type_string, &plain, 6, FIELD_REQUIRED, 3408},
 };
 static const struct field fields_meta_v1_WatchEvent[] = {
-    {NM(type), &type_string, &plain, 1, FIELD_REQUIRED, 51707},
-    {NM(object), &type_RawExtension, &plain, 2, FIELD_REQUIRED, 51751},
+    {NM(type), &type_string, &plain, 1, FIELD_REQUIRED, 83349},
+    {NM(object), &type_RawExtension, &plain, 2, FIELD_REQUIRED, 83393},
 };
 static const struct field fields_meta_v1_Timestamp[] = {
-    {NM(seconds), &type_int64, &plain, 1, FIELD_REQUIRED, 51842},
-    {NM(nanos), &type_int32, &plain, 2, FIELD_REQUIRED, 51869},
+    {NM(seconds), &type_int64, &plain, 1, FIELD_REQUIRED, 83484},
+    {NM(nanos), &type_int32, &plain, 2, FIELD_REQUIRED, 83511},
 };
 static const struct field fields_meta_v1_GroupResource[] = {
-    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 51939},
-    {NM(resource), &type_string, &plain, 2, FIELD_REQUIRED, 51962},
+    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 83581},
+    {NM(resource), &type_string, &plain, 2, FIELD_REQUIRED, 83604},
 };
 static const struct field fields_meta_v1_GroupVersionResource[] = {
-    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 51939},
-    {NM(version), &type_string, &plain, 2, FIELD_REQUIRED, 22058},
-    {NM(resource), &type_string, &plain, 3, FIELD_REQUIRED, 51962},
+    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 83581},
+    {NM(version), &type_string, &plain, 2, FIELD_REQUIRED, 31508},
+    {NM(resource), &type_string, &plain, 3, FIELD_REQUIRED, 83604},
 };
 static const struct field fields_meta_v1_GroupKind[] = {
-    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 51939},
-    {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 52059},
+    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 83581},
+    {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 56501},
 };
 static const struct field fields_meta_v1_GroupVersionKind[] = {
-    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 51939},
-    {NM(version), &type_string, &plain, 2, FIELD_REQUIRED, 22058},
-    {NM(kind), &type_string, &plain, 3, FIELD_REQUIRED, 52059},
+    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 83581},
+    {NM(version), &type_string, &plain, 2, FIELD_REQUIRED, 31508},
+    {NM(kind), &type_string, &plain, 3, FIELD_REQUIRED, 56501},
 };
 static const struct field fields_meta_v1_GroupVersion[] = {
-    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 51939},
-    {NM(version), &type_string, &plain, 2, FIELD_REQUIRED, 22058},
+    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 83581},
+    {NM(version), &type_string, &plain, 2, FIELD_REQUIRED, 31508},
 };
 static const struct field fields_metrics_v1beta1_NodeMetrics[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(timestamp), &type_Time, &plain, 2, FIELD_REQUIRED, 52141},
-    {NM(window), &type_Duration, &plain, 3, FIELD_REQUIRED, 52179},
-    {NM(usage), &type_map_Quantity, &plain, 4, FIELD_REQUIRED, 52201},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(timestamp), &type_Time, &plain, 2, FIELD_REQUIRED, 83774},
+    {NM(window), &type_Duration, &plain, 3, FIELD_REQUIRED, 83812},
+    {NM(usage), &type_map_Quantity, &plain, 4, FIELD_REQUIRED, 83834},
 };
 static const struct field fields_metrics_v1beta1_NodeMetricsList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_metrics_v1beta1_NodeMetrics, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_metrics_v1beta1_NodeMetrics, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_metrics_v1beta1_PodMetrics[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 831},
-    {NM(timestamp), &type_Time, &plain, 2, FIELD_REQUIRED, 52141},
-    {NM(window), &type_Duration, &plain, 3, FIELD_REQUIRED, 52179},
-    {NM(containers), &type_list_metrics_v1beta1_ContainerMetrics, &plain, 4, FIELD_REQUIRED | FIELD_ATOMIC, 52307},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
+    {NM(timestamp), &type_Time, &plain, 2, FIELD_REQUIRED, 83774},
+    {NM(window), &type_Duration, &plain, 3, FIELD_REQUIRED, 83812},
+    {NM(containers), &type_list_metrics_v1beta1_ContainerMetrics, &plain, 4, FIELD_REQUIRED | FIELD_ATOMIC, 83940},
 };
 static const struct field fields_metrics_v1beta1_PodMetricsList[] = {
-    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 700},
-    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 765},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 902},
-    {NM(items), &type_list_metrics_v1beta1_PodMetrics, &plain, 2, FIELD_REQUIRED, 941},
+    {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
+    {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 2433},
+    {NM(items), &type_list_metrics_v1beta1_PodMetrics, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_metrics_v1beta1_ContainerMetrics[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 8096},
-    {NM(usage), &type_map_Quantity, &plain, 2, FIELD_REQUIRED, 52201},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 13337},
+    {NM(usage), &type_map_Quantity, &plain, 2, FIELD_REQUIRED, 83834},
 };
 static const struct field fields_runtime_TypeMeta[] = {
-    {NM(apiVersion), &type_string, &plain, 1, FIELD_OMITEMPTY, 765},
-    {NM(kind), &type_string, &plain, 2, FIELD_OMITEMPTY, 52407},
+    {NM(apiVersion), &type_string, &plain, 1, FIELD_OMITEMPTY, 1606},
+    {NM(kind), &type_string, &plain, 2, FIELD_OMITEMPTY, 84040},
 };
 static const struct field fields_runtime_Unknown[] = {
     {NM(TypeMeta), &type_runtime_TypeMeta, &plain, 1, FIELD_INLINE, 0},
     {NM(raw), &type_bytes, &plain, 2, FIELD_NOJSON, 0},
-    {NM(ContentEncoding), &type_string, &plain, 3, FIELD_REQUIRED, 52440},
-    {NM(ContentType), &type_string, &plain, 4, FIELD_REQUIRED, 52484},
+    {NM(ContentEncoding), &type_string, &plain, 3, FIELD_REQUIRED, 84073},
+    {NM(ContentType), &type_string, &plain, 4, FIELD_REQUIRED, 84117},
 };
 static const struct field fields_version_Info[] = {
-    {NM(major), &type_string, &plain, 0, FIELD_REQUIRED, 52576},
-    {NM(minor), &type_string, &plain, 0, FIELD_REQUIRED, 52608},
-    {NM(emulationMajor), &type_string, &plain, 0, FIELD_OMITEMPTY, 52641},
-    {NM(emulationMinor), &type_string, &plain, 0, FIELD_OMITEMPTY, 52692},
-    {NM(minCompatibilityMajor), &type_string, &plain, 0, FIELD_OMITEMPTY, 52744},
-    {NM(minCompatibilityMinor), &type_string, &plain, 0, FIELD_OMITEMPTY, 52804},
-    {NM(gitVersion), &type_string, &plain, 0, FIELD_REQUIRED, 52865},
-    {NM(gitCommit), &type_string, &plain, 0, FIELD_REQUIRED, 52900},
-    {NM(gitTreeState), &type_string, &plain, 0, FIELD_REQUIRED, 52934},
-    {NM(buildDate), &type_string, &plain, 0, FIELD_REQUIRED, 52990},
-    {NM(goVersion), &type_string, &plain, 0, FIELD_REQUIRED, 53008},
-    {NM(compiler), &type_string, &plain, 0, FIELD_REQUIRED, 53057},
-    {NM(platform), &type_string, &plain, 0, FIELD_REQUIRED, 53093},
+    {NM(major), &type_string, &plain, 0, FIELD_REQUIRED, 84209},
+    {NM(minor), &type_string, &plain, 0, FIELD_REQUIRED, 84241},
+    {NM(emulationMajor), &type_string, &plain, 0, FIELD_OMITEMPTY, 84274},
+    {NM(emulationMinor), &type_string, &plain, 0, FIELD_OMITEMPTY, 84325},
+    {NM(minCompatibilityMajor), &type_string, &plain, 0, FIELD_OMITEMPTY, 84377},
+    {NM(minCompatibilityMinor), &type_string, &plain, 0, FIELD_OMITEMPTY, 84437},
+    {NM(gitVersion), &type_string, &plain, 0, FIELD_REQUIRED, 84498},
+    {NM(gitCommit), &type_string, &plain, 0, FIELD_REQUIRED, 84533},
+    {NM(gitTreeState), &type_string, &plain, 0, FIELD_REQUIRED, 84567},
+    {NM(buildDate), &type_string, &plain, 0, FIELD_REQUIRED, 84623},
+    {NM(goVersion), &type_string, &plain, 0, FIELD_REQUIRED, 84641},
+    {NM(compiler), &type_string, &plain, 0, FIELD_REQUIRED, 84690},
+    {NM(platform), &type_string, &plain, 0, FIELD_REQUIRED, 84726},
 };
 const struct type type_core_v1_Volume = {.kind = TYPE_STRUCT, .go = 1, .name = "Volume", .openapi = "io.k8s.api.core.v1.Volume", .fields = fields_core_v1_Volume, .nfields = 2, .doc = 22};
-const struct type type_core_v1_VolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeSource", .openapi = "io.k8s.api.core.v1.VolumeSource", .fields = fields_core_v1_VolumeSource, .nfields = 30, .by_number = order_0, .doc = 598};
-const struct type type_core_v1_PersistentVolumeClaimVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaimVolumeSource", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaimVolumeSource", .fields = fields_core_v1_PersistentVolumeClaimVolumeSource, .nfields = 2, .doc = 239};
-const struct type type_core_v1_PersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeSource", .openapi = "io.k8s.api.core.v1.PersistentVolumeSource", .fields = fields_core_v1_PersistentVolumeSource, .nfields = 22};
-const struct type type_core_v1_PersistentVolume = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolume", .openapi = "io.k8s.api.core.v1.PersistentVolume", .fields = fields_core_v1_PersistentVolume, .nfields = 5, .doc = 883};
-const struct type type_core_v1_PersistentVolumeSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeSpec", .openapi = "io.k8s.api.core.v1.PersistentVolumeSpec", .fields = fields_core_v1_PersistentVolumeSpec, .nfields = 10};
-const struct type type_core_v1_VolumeNodeAffinity = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeNodeAffinity", .openapi = "io.k8s.api.core.v1.VolumeNodeAffinity", .fields = fields_core_v1_VolumeNodeAffinity, .nfields = 1};
-const struct type type_core_v1_PersistentVolumeStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeStatus", .openapi = "io.k8s.api.core.v1.PersistentVolumeStatus", .fields = fields_core_v1_PersistentVolumeStatus, .nfields = 4};
-const struct type type_core_v1_PersistentVolumeList = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeList", .openapi = "io.k8s.api.core.v1.PersistentVolumeList", .fields = fields_core_v1_PersistentVolumeList, .nfields = 4, .doc = 953};
-const struct type type_core_v1_PersistentVolumeClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaim", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaim", .fields = fields_core_v1_PersistentVolumeClaim, .nfields = 5, .doc = 1011};
-const struct type type_core_v1_PersistentVolumeClaimList = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaimList", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaimList", .fields = fields_core_v1_PersistentVolumeClaimList, .nfields = 4, .doc = 1028};
-const struct type type_core_v1_PersistentVolumeClaimSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaimSpec", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaimSpec", .fields = fields_core_v1_PersistentVolumeClaimSpec, .nfields = 9, .by_number = order_1, .doc = 1491};
-const struct type type_core_v1_TypedObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "TypedObjectReference", .openapi = "io.k8s.api.core.v1.TypedObjectReference", .fields = fields_core_v1_TypedObjectReference, .nfields = 4, .doc = 1606};
-const struct type type_core_v1_ModifyVolumeStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ModifyVolumeStatus", .openapi = "io.k8s.api.core.v1.ModifyVolumeStatus", .fields = fields_core_v1_ModifyVolumeStatus, .nfields = 2};
-const struct type type_core_v1_PersistentVolumeClaimCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaimCondition", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaimCondition", .fields = fields_core_v1_PersistentVolumeClaimCondition, .nfields = 6};
-const struct type type_core_v1_PersistentVolumeClaimStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaimStatus", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaimStatus", .fields = fields_core_v1_PersistentVolumeClaimStatus, .nfields = 8};
+const struct type type_core_v1_VolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeSource", .openapi = "io.k8s.api.core.v1.VolumeSource", .fields = fields_core_v1_VolumeSource, .nfields = 30, .by_number = order_0, .doc = 1269};
+const struct type type_core_v1_PersistentVolumeClaimVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaimVolumeSource", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaimVolumeSource", .fields = fields_core_v1_PersistentVolumeClaimVolumeSource, .nfields = 2, .doc = 412};
+const struct type type_core_v1_PersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeSource", .openapi = "io.k8s.api.core.v1.PersistentVolumeSource", .fields = fields_core_v1_PersistentVolumeSource, .nfields = 22, .doc = 1493};
+const struct type type_core_v1_PersistentVolume = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolume", .openapi = "io.k8s.api.core.v1.PersistentVolume", .fields = fields_core_v1_PersistentVolume, .nfields = 5, .doc = 1724};
+const struct type type_core_v1_PersistentVolumeSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeSpec", .openapi = "io.k8s.api.core.v1.PersistentVolumeSpec", .fields = fields_core_v1_PersistentVolumeSpec, .nfields = 10, .doc = 2184};
+const struct type type_core_v1_VolumeNodeAffinity = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeNodeAffinity", .openapi = "io.k8s.api.core.v1.VolumeNodeAffinity", .fields = fields_core_v1_VolumeNodeAffinity, .nfields = 1, .doc = 2233};
+const struct type type_core_v1_PersistentVolumeStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeStatus", .openapi = "io.k8s.api.core.v1.PersistentVolumeStatus", .fields = fields_core_v1_PersistentVolumeStatus, .nfields = 4, .doc = 2392};
+const struct type type_core_v1_PersistentVolumeList = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeList", .openapi = "io.k8s.api.core.v1.PersistentVolumeList", .fields = fields_core_v1_PersistentVolumeList, .nfields = 4, .doc = 2484};
+const struct type type_core_v1_PersistentVolumeClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaim", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaim", .fields = fields_core_v1_PersistentVolumeClaim, .nfields = 5, .doc = 2542};
+const struct type type_core_v1_PersistentVolumeClaimList = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaimList", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaimList", .fields = fields_core_v1_PersistentVolumeClaimList, .nfields = 4, .doc = 2559};
+const struct type type_core_v1_PersistentVolumeClaimSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaimSpec", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaimSpec", .fields = fields_core_v1_PersistentVolumeClaimSpec, .nfields = 9, .by_number = order_1, .doc = 2989};
+const struct type type_core_v1_TypedObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "TypedObjectReference", .openapi = "io.k8s.api.core.v1.TypedObjectReference", .fields = fields_core_v1_TypedObjectReference, .nfields = 4, .doc = 3104};
+const struct type type_core_v1_ModifyVolumeStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ModifyVolumeStatus", .openapi = "io.k8s.api.core.v1.ModifyVolumeStatus", .fields = fields_core_v1_ModifyVolumeStatus, .nfields = 2, .doc = 3202};
+const struct type type_core_v1_PersistentVolumeClaimCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaimCondition", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaimCondition", .fields = fields_core_v1_PersistentVolumeClaimCondition, .nfields = 6, .doc = 3427};
+const struct type type_core_v1_PersistentVolumeClaimStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaimStatus", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaimStatus", .fields = fields_core_v1_PersistentVolumeClaimStatus, .nfields = 8, .doc = 3730};
 const struct type type_core_v1_HostPathVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "HostPathVolumeSource", .openapi = "io.k8s.api.core.v1.HostPathVolumeSource", .fields = fields_core_v1_HostPathVolumeSource, .nfields = 2, .doc = 93};
 const struct type type_core_v1_EmptyDirVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "EmptyDirVolumeSource", .openapi = "io.k8s.api.core.v1.EmptyDirVolumeSource", .fields = fields_core_v1_EmptyDirVolumeSource, .nfields = 2, .doc = 112};
-const struct type type_core_v1_GlusterfsVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "GlusterfsVolumeSource", .openapi = "io.k8s.api.core.v1.GlusterfsVolumeSource", .fields = fields_core_v1_GlusterfsVolumeSource, .nfields = 3};
-const struct type type_core_v1_GlusterfsPersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "GlusterfsPersistentVolumeSource", .openapi = "io.k8s.api.core.v1.GlusterfsPersistentVolumeSource", .fields = fields_core_v1_GlusterfsPersistentVolumeSource, .nfields = 4};
-const struct type type_core_v1_RBDVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "RBDVolumeSource", .openapi = "io.k8s.api.core.v1.RBDVolumeSource", .fields = fields_core_v1_RBDVolumeSource, .nfields = 8};
-const struct type type_core_v1_RBDPersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "RBDPersistentVolumeSource", .openapi = "io.k8s.api.core.v1.RBDPersistentVolumeSource", .fields = fields_core_v1_RBDPersistentVolumeSource, .nfields = 8};
-const struct type type_core_v1_CinderVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "CinderVolumeSource", .openapi = "io.k8s.api.core.v1.CinderVolumeSource", .fields = fields_core_v1_CinderVolumeSource, .nfields = 4};
-const struct type type_core_v1_CinderPersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "CinderPersistentVolumeSource", .openapi = "io.k8s.api.core.v1.CinderPersistentVolumeSource", .fields = fields_core_v1_CinderPersistentVolumeSource, .nfields = 4};
-const struct type type_core_v1_CephFSVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "CephFSVolumeSource", .openapi = "io.k8s.api.core.v1.CephFSVolumeSource", .fields = fields_core_v1_CephFSVolumeSource, .nfields = 6};
-const struct type type_core_v1_SecretReference = {.kind = TYPE_STRUCT, .go = 1, .name = "SecretReference", .openapi = "io.k8s.api.core.v1.SecretReference", .fields = fields_core_v1_SecretReference, .nfields = 2, .atomic = true};
-const struct type type_core_v1_CephFSPersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "CephFSPersistentVolumeSource", .openapi = "io.k8s.api.core.v1.CephFSPersistentVolumeSource", .fields = fields_core_v1_CephFSPersistentVolumeSource, .nfields = 6};
-const struct type type_core_v1_FlockerVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "FlockerVolumeSource", .openapi = "io.k8s.api.core.v1.FlockerVolumeSource", .fields = fields_core_v1_FlockerVolumeSource, .nfields = 2};
-const struct type type_core_v1_GCEPersistentDiskVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "GCEPersistentDiskVolumeSource", .openapi = "io.k8s.api.core.v1.GCEPersistentDiskVolumeSource", .fields = fields_core_v1_GCEPersistentDiskVolumeSource, .nfields = 4};
-const struct type type_core_v1_QuobyteVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "QuobyteVolumeSource", .openapi = "io.k8s.api.core.v1.QuobyteVolumeSource", .fields = fields_core_v1_QuobyteVolumeSource, .nfields = 6};
-const struct type type_core_v1_FlexPersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "FlexPersistentVolumeSource", .openapi = "io.k8s.api.core.v1.FlexPersistentVolumeSource", .fields = fields_core_v1_FlexPersistentVolumeSource, .nfields = 5};
-const struct type type_core_v1_FlexVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "FlexVolumeSource", .openapi = "io.k8s.api.core.v1.FlexVolumeSource", .fields = fields_core_v1_FlexVolumeSource, .nfields = 5};
-const struct type type_core_v1_AWSElasticBlockStoreVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "AWSElasticBlockStoreVolumeSource", .openapi = "io.k8s.api.core.v1.AWSElasticBlockStoreVolumeSource", .fields = fields_core_v1_AWSElasticBlockStoreVolumeSource, .nfields = 4};
-const struct type type_core_v1_GitRepoVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "GitRepoVolumeSource", .openapi = "io.k8s.api.core.v1.GitRepoVolumeSource", .fields = fields_core_v1_GitRepoVolumeSource, .nfields = 3};
-const struct type type_core_v1_SecretVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "SecretVolumeSource", .openapi = "io.k8s.api.core.v1.SecretVolumeSource", .fields = fields_core_v1_SecretVolumeSource, .nfields = 4, .doc = 177};
-const struct type type_core_v1_SecretProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "SecretProjection", .openapi = "io.k8s.api.core.v1.SecretProjection", .fields = fields_core_v1_SecretProjection, .nfields = 3, .doc = 2059};
-const struct type type_core_v1_NFSVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "NFSVolumeSource", .openapi = "io.k8s.api.core.v1.NFSVolumeSource", .fields = fields_core_v1_NFSVolumeSource, .nfields = 3};
-const struct type type_core_v1_ISCSIVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ISCSIVolumeSource", .openapi = "io.k8s.api.core.v1.ISCSIVolumeSource", .fields = fields_core_v1_ISCSIVolumeSource, .nfields = 11, .by_number = order_2};
-const struct type type_core_v1_ISCSIPersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ISCSIPersistentVolumeSource", .openapi = "io.k8s.api.core.v1.ISCSIPersistentVolumeSource", .fields = fields_core_v1_ISCSIPersistentVolumeSource, .nfields = 11, .by_number = order_2};
-const struct type type_core_v1_FCVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "FCVolumeSource", .openapi = "io.k8s.api.core.v1.FCVolumeSource", .fields = fields_core_v1_FCVolumeSource, .nfields = 5};
-const struct type type_core_v1_AzureFileVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "AzureFileVolumeSource", .openapi = "io.k8s.api.core.v1.AzureFileVolumeSource", .fields = fields_core_v1_AzureFileVolumeSource, .nfields = 3};
-const struct type type_core_v1_AzureFilePersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "AzureFilePersistentVolumeSource", .openapi = "io.k8s.api.core.v1.AzureFilePersistentVolumeSource", .fields = fields_core_v1_AzureFilePersistentVolumeSource, .nfields = 4};
-const struct type type_core_v1_VsphereVirtualDiskVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "VsphereVirtualDiskVolumeSource", .openapi = "io.k8s.api.core.v1.VsphereVirtualDiskVolumeSource", .fields = fields_core_v1_VsphereVirtualDiskVolumeSource, .nfields = 4};
-const struct type type_core_v1_PhotonPersistentDiskVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "PhotonPersistentDiskVolumeSource", .openapi = "io.k8s.api.core.v1.PhotonPersistentDiskVolumeSource", .fields = fields_core_v1_PhotonPersistentDiskVolumeSource, .nfields = 2};
-const struct type type_core_v1_AzureDiskVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "AzureDiskVolumeSource", .openapi = "io.k8s.api.core.v1.AzureDiskVolumeSource", .fields = fields_core_v1_AzureDiskVolumeSource, .nfields = 6};
-const struct type type_core_v1_PortworxVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "PortworxVolumeSource", .openapi = "io.k8s.api.core.v1.PortworxVolumeSource", .fields = fields_core_v1_PortworxVolumeSource, .nfields = 3};
-const struct type type_core_v1_ScaleIOVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ScaleIOVolumeSource", .openapi = "io.k8s.api.core.v1.ScaleIOVolumeSource", .fields = fields_core_v1_ScaleIOVolumeSource, .nfields = 10};
-const struct type type_core_v1_ScaleIOPersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ScaleIOPersistentVolumeSource", .openapi = "io.k8s.api.core.v1.ScaleIOPersistentVolumeSource", .fields = fields_core_v1_ScaleIOPersistentVolumeSource, .nfields = 10};
-const struct type type_core_v1_StorageOSVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "StorageOSVolumeSource", .openapi = "io.k8s.api.core.v1.StorageOSVolumeSource", .fields = fields_core_v1_StorageOSVolumeSource, .nfields = 5};
-const struct type type_core_v1_StorageOSPersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "StorageOSPersistentVolumeSource", .openapi = "io.k8s.api.core.v1.StorageOSPersistentVolumeSource", .fields = fields_core_v1_StorageOSPersistentVolumeSource, .nfields = 5};
-const struct type type_core_v1_ConfigMapVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapVolumeSource", .openapi = "io.k8s.api.core.v1.ConfigMapVolumeSource", .fields = fields_core_v1_ConfigMapVolumeSource, .nfields = 4, .doc = 380};
-const struct type type_core_v1_ConfigMapProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapProjection", .openapi = "io.k8s.api.core.v1.ConfigMapProjection", .fields = fields_core_v1_ConfigMapProjection, .nfields = 3, .doc = 2149};
-const struct type type_core_v1_ServiceAccountTokenProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceAccountTokenProjection", .openapi = "io.k8s.api.core.v1.ServiceAccountTokenProjection", .fields = fields_core_v1_ServiceAccountTokenProjection, .nfields = 3, .doc = 2307};
-const struct type type_core_v1_ClusterTrustBundleProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterTrustBundleProjection", .openapi = "io.k8s.api.core.v1.ClusterTrustBundleProjection", .fields = fields_core_v1_ClusterTrustBundleProjection, .nfields = 5, .by_number = order_3, .doc = 2466};
-const struct type type_core_v1_PodCertificateProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "PodCertificateProjection", .openapi = "io.k8s.api.core.v1.PodCertificateProjection", .fields = fields_core_v1_PodCertificateProjection, .nfields = 7, .doc = 2716};
-const struct type type_core_v1_ProjectedVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ProjectedVolumeSource", .openapi = "io.k8s.api.core.v1.ProjectedVolumeSource", .fields = fields_core_v1_ProjectedVolumeSource, .nfields = 2, .doc = 417};
-const struct type type_core_v1_VolumeProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeProjection", .openapi = "io.k8s.api.core.v1.VolumeProjection", .fields = fields_core_v1_VolumeProjection, .nfields = 6, .doc = 2950};
-const struct type type_core_v1_KeyToPath = {.kind = TYPE_STRUCT, .go = 1, .name = "KeyToPath", .openapi = "io.k8s.api.core.v1.KeyToPath", .fields = fields_core_v1_KeyToPath, .nfields = 3, .doc = 3102};
-const struct type type_core_v1_LocalVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "LocalVolumeSource", .openapi = "io.k8s.api.core.v1.LocalVolumeSource", .fields = fields_core_v1_LocalVolumeSource, .nfields = 2};
-const struct type type_core_v1_CSIPersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIPersistentVolumeSource", .openapi = "io.k8s.api.core.v1.CSIPersistentVolumeSource", .fields = fields_core_v1_CSIPersistentVolumeSource, .nfields = 10};
-const struct type type_core_v1_CSIVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIVolumeSource", .openapi = "io.k8s.api.core.v1.CSIVolumeSource", .fields = fields_core_v1_CSIVolumeSource, .nfields = 5, .doc = 3256};
-const struct type type_core_v1_EphemeralVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "EphemeralVolumeSource", .openapi = "io.k8s.api.core.v1.EphemeralVolumeSource", .fields = fields_core_v1_EphemeralVolumeSource, .nfields = 1, .doc = 3332};
-const struct type type_core_v1_PersistentVolumeClaimTemplate = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaimTemplate", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaimTemplate", .fields = fields_core_v1_PersistentVolumeClaimTemplate, .nfields = 2, .doc = 3399};
-const struct type type_core_v1_ContainerPort = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerPort", .openapi = "io.k8s.api.core.v1.ContainerPort", .fields = fields_core_v1_ContainerPort, .nfields = 5, .doc = 3586};
-const struct type type_core_v1_VolumeMount = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeMount", .openapi = "io.k8s.api.core.v1.VolumeMount", .fields = fields_core_v1_VolumeMount, .nfields = 7, .by_number = order_4, .doc = 3893};
-const struct type type_core_v1_VolumeDevice = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeDevice", .openapi = "io.k8s.api.core.v1.VolumeDevice", .fields = fields_core_v1_VolumeDevice, .nfields = 2, .doc = 3919};
-const struct type type_core_v1_EnvVar = {.kind = TYPE_STRUCT, .go = 1, .name = "EnvVar", .openapi = "io.k8s.api.core.v1.EnvVar", .fields = fields_core_v1_EnvVar, .nfields = 3, .doc = 4058};
-const struct type type_core_v1_EnvVarSource = {.kind = TYPE_STRUCT, .go = 1, .name = "EnvVarSource", .openapi = "io.k8s.api.core.v1.EnvVarSource", .fields = fields_core_v1_EnvVarSource, .nfields = 5, .doc = 4204};
-const struct type type_core_v1_FileKeySelector = {.kind = TYPE_STRUCT, .go = 1, .name = "FileKeySelector", .openapi = "io.k8s.api.core.v1.FileKeySelector", .fields = fields_core_v1_FileKeySelector, .nfields = 4, .atomic = true, .doc = 4176};
-const struct type type_core_v1_ObjectFieldSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectFieldSelector", .openapi = "io.k8s.api.core.v1.ObjectFieldSelector", .fields = fields_core_v1_ObjectFieldSelector, .nfields = 2, .atomic = true, .doc = 4082};
-const struct type type_core_v1_ResourceFieldSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceFieldSelector", .openapi = "io.k8s.api.core.v1.ResourceFieldSelector", .fields = fields_core_v1_ResourceFieldSelector, .nfields = 3, .atomic = true, .doc = 4552};
-const struct type type_core_v1_ConfigMapKeySelector = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapKeySelector", .openapi = "io.k8s.api.core.v1.ConfigMapKeySelector", .fields = fields_core_v1_ConfigMapKeySelector, .nfields = 3, .atomic = true, .doc = 4137};
-const struct type type_core_v1_SecretKeySelector = {.kind = TYPE_STRUCT, .go = 1, .name = "SecretKeySelector", .openapi = "io.k8s.api.core.v1.SecretKeySelector", .fields = fields_core_v1_SecretKeySelector, .nfields = 3, .atomic = true, .doc = 4158};
-const struct type type_core_v1_EnvFromSource = {.kind = TYPE_STRUCT, .go = 1, .name = "EnvFromSource", .openapi = "io.k8s.api.core.v1.EnvFromSource", .fields = fields_core_v1_EnvFromSource, .nfields = 3, .doc = 4628};
-const struct type type_core_v1_ConfigMapEnvSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapEnvSource", .openapi = "io.k8s.api.core.v1.ConfigMapEnvSource", .fields = fields_core_v1_ConfigMapEnvSource, .nfields = 2, .doc = 4677};
-const struct type type_core_v1_SecretEnvSource = {.kind = TYPE_STRUCT, .go = 1, .name = "SecretEnvSource", .openapi = "io.k8s.api.core.v1.SecretEnvSource", .fields = fields_core_v1_SecretEnvSource, .nfields = 2, .doc = 4715};
-const struct type type_core_v1_HTTPHeader = {.kind = TYPE_STRUCT, .go = 1, .name = "HTTPHeader", .openapi = "io.k8s.api.core.v1.HTTPHeader", .fields = fields_core_v1_HTTPHeader, .nfields = 2, .doc = 4760};
-const struct type type_core_v1_HTTPGetAction = {.kind = TYPE_STRUCT, .go = 1, .name = "HTTPGetAction", .openapi = "io.k8s.api.core.v1.HTTPGetAction", .fields = fields_core_v1_HTTPGetAction, .nfields = 5, .doc = 4926};
-const struct type type_core_v1_TCPSocketAction = {.kind = TYPE_STRUCT, .go = 1, .name = "TCPSocketAction", .openapi = "io.k8s.api.core.v1.TCPSocketAction", .fields = fields_core_v1_TCPSocketAction, .nfields = 2, .doc = 4942};
-const struct type type_core_v1_GRPCAction = {.kind = TYPE_STRUCT, .go = 1, .name = "GRPCAction", .openapi = "io.k8s.api.core.v1.GRPCAction", .fields = fields_core_v1_GRPCAction, .nfields = 2, .doc = 5009};
-const struct type type_core_v1_ExecAction = {.kind = TYPE_STRUCT, .go = 1, .name = "ExecAction", .openapi = "io.k8s.api.core.v1.ExecAction", .fields = fields_core_v1_ExecAction, .nfields = 1, .doc = 5063};
-const struct type type_core_v1_SleepAction = {.kind = TYPE_STRUCT, .go = 1, .name = "SleepAction", .openapi = "io.k8s.api.core.v1.SleepAction", .fields = fields_core_v1_SleepAction, .nfields = 1, .doc = 5099};
-const struct type type_core_v1_Probe = {.kind = TYPE_STRUCT, .go = 1, .name = "Probe", .openapi = "io.k8s.api.core.v1.Probe", .fields = fields_core_v1_Probe, .nfields = 7, .doc = 5399};
-const struct type type_core_v1_ContainerResizePolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerResizePolicy", .openapi = "io.k8s.api.core.v1.ContainerResizePolicy", .fields = fields_core_v1_ContainerResizePolicy, .nfields = 2, .doc = 5485};
-const struct type type_core_v1_Capabilities = {.kind = TYPE_STRUCT, .go = 1, .name = "Capabilities", .openapi = "io.k8s.api.core.v1.Capabilities", .fields = fields_core_v1_Capabilities, .nfields = 2, .doc = 5563};
-const struct type type_core_v1_ResourceRequirements = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceRequirements", .openapi = "io.k8s.api.core.v1.ResourceRequirements", .fields = fields_core_v1_ResourceRequirements, .nfields = 3, .doc = 5747};
-const struct type type_core_v1_VolumeResourceRequirements = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeResourceRequirements", .openapi = "io.k8s.api.core.v1.VolumeResourceRequirements", .fields = fields_core_v1_VolumeResourceRequirements, .nfields = 2, .doc = 5803};
-const struct type type_core_v1_ResourceClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaim", .openapi = "io.k8s.api.core.v1.ResourceClaim", .fields = fields_core_v1_ResourceClaim, .nfields = 2, .doc = 5880};
-const struct type type_core_v1_Container = {.kind = TYPE_STRUCT, .go = 1, .name = "Container", .openapi = "io.k8s.api.core.v1.Container", .fields = fields_core_v1_Container, .nfields = 25, .by_number = order_5, .doc = 7123};
-const struct type type_core_v1_ProbeHandler = {.kind = TYPE_STRUCT, .go = 1, .name = "ProbeHandler", .openapi = "io.k8s.api.core.v1.ProbeHandler", .fields = fields_core_v1_ProbeHandler, .nfields = 4, .doc = 7254};
-const struct type type_core_v1_LifecycleHandler = {.kind = TYPE_STRUCT, .go = 1, .name = "LifecycleHandler", .openapi = "io.k8s.api.core.v1.LifecycleHandler", .fields = fields_core_v1_LifecycleHandler, .nfields = 4, .doc = 7362};
-const struct type type_core_v1_Lifecycle = {.kind = TYPE_STRUCT, .go = 1, .name = "Lifecycle", .openapi = "io.k8s.api.core.v1.Lifecycle", .fields = fields_core_v1_Lifecycle, .nfields = 3, .doc = 7598};
-const struct type type_core_v1_ContainerStateWaiting = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerStateWaiting", .openapi = "io.k8s.api.core.v1.ContainerStateWaiting", .fields = fields_core_v1_ContainerStateWaiting, .nfields = 2, .doc = 7743};
-const struct type type_core_v1_ContainerStateRunning = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerStateRunning", .openapi = "io.k8s.api.core.v1.ContainerStateRunning", .fields = fields_core_v1_ContainerStateRunning, .nfields = 1, .doc = 7788};
-const struct type type_core_v1_ContainerStateTerminated = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerStateTerminated", .openapi = "io.k8s.api.core.v1.ContainerStateTerminated", .fields = fields_core_v1_ContainerStateTerminated, .nfields = 7, .doc = 7986};
-const struct type type_core_v1_ContainerState = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerState", .openapi = "io.k8s.api.core.v1.ContainerState", .fields = fields_core_v1_ContainerState, .nfields = 3, .doc = 8054};
-const struct type type_core_v1_ContainerStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerStatus", .openapi = "io.k8s.api.core.v1.ContainerStatus", .fields = fields_core_v1_ContainerStatus, .nfields = 15, .doc = 8466};
-const struct type type_core_v1_ResourceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceStatus", .openapi = "io.k8s.api.core.v1.ResourceStatus", .fields = fields_core_v1_ResourceStatus, .nfields = 2, .doc = 8525};
-const struct type type_core_v1_ResourceHealth = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceHealth", .openapi = "io.k8s.api.core.v1.ResourceHealth", .fields = fields_core_v1_ResourceHealth, .nfields = 3, .doc = 8617};
-const struct type type_core_v1_ContainerUser = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerUser", .openapi = "io.k8s.api.core.v1.ContainerUser", .fields = fields_core_v1_ContainerUser, .nfields = 1, .doc = 8642};
-const struct type type_core_v1_LinuxContainerUser = {.kind = TYPE_STRUCT, .go = 1, .name = "LinuxContainerUser", .openapi = "io.k8s.api.core.v1.LinuxContainerUser", .fields = fields_core_v1_LinuxContainerUser, .nfields = 3, .doc = 8706};
-const struct type type_core_v1_PodCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "PodCondition", .openapi = "io.k8s.api.core.v1.PodCondition", .fields = fields_core_v1_PodCondition, .nfields = 7, .by_number = order_6, .doc = 8874};
-const struct type type_core_v1_VolumeMountStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeMountStatus", .openapi = "io.k8s.api.core.v1.VolumeMountStatus", .fields = fields_core_v1_VolumeMountStatus, .nfields = 5, .doc = 8987};
-const struct type type_core_v1_VolumeStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeStatus", .openapi = "io.k8s.api.core.v1.VolumeStatus", .fields = fields_core_v1_VolumeStatus, .nfields = 1, .doc = 9029};
-const struct type type_core_v1_ImageVolumeStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ImageVolumeStatus", .openapi = "io.k8s.api.core.v1.ImageVolumeStatus", .fields = fields_core_v1_ImageVolumeStatus, .nfields = 1, .doc = 9070};
-const struct type type_core_v1_ContainerRestartRule = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerRestartRule", .openapi = "io.k8s.api.core.v1.ContainerRestartRule", .fields = fields_core_v1_ContainerRestartRule, .nfields = 2, .doc = 9152};
-const struct type type_core_v1_ContainerRestartRuleOnExitCodes = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerRestartRuleOnExitCodes", .openapi = "io.k8s.api.core.v1.ContainerRestartRuleOnExitCodes", .fields = fields_core_v1_ContainerRestartRuleOnExitCodes, .nfields = 2, .doc = 9230};
-const struct type type_core_v1_NodeSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSelector", .openapi = "io.k8s.api.core.v1.NodeSelector", .fields = fields_core_v1_NodeSelector, .nfields = 1, .atomic = true, .doc = 9266};
-const struct type type_core_v1_NodeSelectorTerm = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSelectorTerm", .openapi = "io.k8s.api.core.v1.NodeSelectorTerm", .fields = fields_core_v1_NodeSelectorTerm, .nfields = 2, .atomic = true, .doc = 9336};
-const struct type type_core_v1_NodeSelectorRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSelectorRequirement", .openapi = "io.k8s.api.core.v1.NodeSelectorRequirement", .fields = fields_core_v1_NodeSelectorRequirement, .nfields = 3, .doc = 9504};
-const struct type type_core_v1_TopologySelectorTerm = {.kind = TYPE_STRUCT, .go = 1, .name = "TopologySelectorTerm", .openapi = "io.k8s.api.core.v1.TopologySelectorTerm", .fields = fields_core_v1_TopologySelectorTerm, .nfields = 1, .atomic = true};
-const struct type type_core_v1_TopologySelectorLabelRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "TopologySelectorLabelRequirement", .openapi = "io.k8s.api.core.v1.TopologySelectorLabelRequirement", .fields = fields_core_v1_TopologySelectorLabelRequirement, .nfields = 2};
-const struct type type_core_v1_Affinity = {.kind = TYPE_STRUCT, .go = 1, .name = "Affinity", .openapi = "io.k8s.api.core.v1.Affinity", .fields = fields_core_v1_Affinity, .nfields = 3, .doc = 9578};
-const struct type type_core_v1_PodAffinity = {.kind = TYPE_STRUCT, .go = 1, .name = "PodAffinity", .openapi = "io.k8s.api.core.v1.PodAffinity", .fields = fields_core_v1_PodAffinity, .nfields = 2, .doc = 9541};
-const struct type type_core_v1_PodAntiAffinity = {.kind = TYPE_STRUCT, .go = 1, .name = "PodAntiAffinity", .openapi = "io.k8s.api.core.v1.PodAntiAffinity", .fields = fields_core_v1_PodAntiAffinity, .nfields = 2, .doc = 9557};
-const struct type type_core_v1_WeightedPodAffinityTerm = {.kind = TYPE_STRUCT, .go = 1, .name = "WeightedPodAffinityTerm", .openapi = "io.k8s.api.core.v1.WeightedPodAffinityTerm", .fields = fields_core_v1_WeightedPodAffinityTerm, .nfields = 2, .doc = 9687};
-const struct type type_core_v1_PodAffinityTerm = {.kind = TYPE_STRUCT, .go = 1, .name = "PodAffinityTerm", .openapi = "io.k8s.api.core.v1.PodAffinityTerm", .fields = fields_core_v1_PodAffinityTerm, .nfields = 6, .doc = 10004};
-const struct type type_core_v1_NodeAffinity = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeAffinity", .openapi = "io.k8s.api.core.v1.NodeAffinity", .fields = fields_core_v1_NodeAffinity, .nfields = 2, .doc = 9518};
-const struct type type_core_v1_PreferredSchedulingTerm = {.kind = TYPE_STRUCT, .go = 1, .name = "PreferredSchedulingTerm", .openapi = "io.k8s.api.core.v1.PreferredSchedulingTerm", .fields = fields_core_v1_PreferredSchedulingTerm, .nfields = 2, .doc = 9687};
-const struct type type_core_v1_Taint = {.kind = TYPE_STRUCT, .go = 1, .name = "Taint", .openapi = "io.k8s.api.core.v1.Taint", .fields = fields_core_v1_Taint, .nfields = 4, .doc = 10218};
-const struct type type_core_v1_Toleration = {.kind = TYPE_STRUCT, .go = 1, .name = "Toleration", .openapi = "io.k8s.api.core.v1.Toleration", .fields = fields_core_v1_Toleration, .nfields = 5, .doc = 10490};
-const struct type type_core_v1_PodReadinessGate = {.kind = TYPE_STRUCT, .go = 1, .name = "PodReadinessGate", .openapi = "io.k8s.api.core.v1.PodReadinessGate", .fields = fields_core_v1_PodReadinessGate, .nfields = 1, .doc = 10556};
-const struct type type_core_v1_PodSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PodSpec", .openapi = "io.k8s.api.core.v1.PodSpec", .fields = fields_core_v1_PodSpec, .nfields = 42, .by_number = order_7, .doc = 12855};
-const struct type type_core_v1_PodResourceClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "PodResourceClaim", .openapi = "io.k8s.api.core.v1.PodResourceClaim", .fields = fields_core_v1_PodResourceClaim, .nfields = 3, .doc = 12979};
-const struct type type_core_v1_PodResourceClaimStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PodResourceClaimStatus", .openapi = "io.k8s.api.core.v1.PodResourceClaimStatus", .fields = fields_core_v1_PodResourceClaimStatus, .nfields = 2, .doc = 13028};
-const struct type type_core_v1_PodExtendedResourceClaimStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PodExtendedResourceClaimStatus", .openapi = "io.k8s.api.core.v1.PodExtendedResourceClaimStatus", .fields = fields_core_v1_PodExtendedResourceClaimStatus, .nfields = 2, .doc = 13092};
-const struct type type_core_v1_ContainerExtendedResourceRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerExtendedResourceRequest", .openapi = "io.k8s.api.core.v1.ContainerExtendedResourceRequest", .fields = fields_core_v1_ContainerExtendedResourceRequest, .nfields = 3, .doc = 13176};
-const struct type type_core_v1_PodOS = {.kind = TYPE_STRUCT, .go = 1, .name = "PodOS", .openapi = "io.k8s.api.core.v1.PodOS", .fields = fields_core_v1_PodOS, .nfields = 1, .doc = 13245};
-const struct type type_core_v1_PodSchedulingGate = {.kind = TYPE_STRUCT, .go = 1, .name = "PodSchedulingGate", .openapi = "io.k8s.api.core.v1.PodSchedulingGate", .fields = fields_core_v1_PodSchedulingGate, .nfields = 1, .doc = 13279};
-const struct type type_core_v1_PodSchedulingGroup = {.kind = TYPE_STRUCT, .go = 1, .name = "PodSchedulingGroup", .openapi = "io.k8s.api.core.v1.PodSchedulingGroup", .fields = fields_core_v1_PodSchedulingGroup, .nfields = 1, .doc = 13350};
-const struct type type_core_v1_TopologySpreadConstraint = {.kind = TYPE_STRUCT, .go = 1, .name = "TopologySpreadConstraint", .openapi = "io.k8s.api.core.v1.TopologySpreadConstraint", .fields = fields_core_v1_TopologySpreadConstraint, .nfields = 8, .doc = 13742};
-const struct type type_core_v1_HostAlias = {.kind = TYPE_STRUCT, .go = 1, .name = "HostAlias", .openapi = "io.k8s.api.core.v1.HostAlias", .fields = fields_core_v1_HostAlias, .nfields = 2, .doc = 13791};
-const struct type type_core_v1_PodSecurityContext = {.kind = TYPE_STRUCT, .go = 1, .name = "PodSecurityContext", .openapi = "io.k8s.api.core.v1.PodSecurityContext", .fields = fields_core_v1_PodSecurityContext, .nfields = 13, .by_number = order_8, .doc = 14300};
-const struct type type_core_v1_SeccompProfile = {.kind = TYPE_STRUCT, .go = 1, .name = "SeccompProfile", .openapi = "io.k8s.api.core.v1.SeccompProfile", .fields = fields_core_v1_SeccompProfile, .nfields = 2, .doc = 14176};
-const struct type type_core_v1_AppArmorProfile = {.kind = TYPE_STRUCT, .go = 1, .name = "AppArmorProfile", .openapi = "io.k8s.api.core.v1.AppArmorProfile", .fields = fields_core_v1_AppArmorProfile, .nfields = 2, .doc = 14207};
-const struct type type_core_v1_PodDNSConfig = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDNSConfig", .openapi = "io.k8s.api.core.v1.PodDNSConfig", .fields = fields_core_v1_PodDNSConfig, .nfields = 3, .doc = 14536};
-const struct type type_core_v1_PodDNSConfigOption = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDNSConfigOption", .openapi = "io.k8s.api.core.v1.PodDNSConfigOption", .fields = fields_core_v1_PodDNSConfigOption, .nfields = 2, .doc = 14559};
-const struct type type_core_v1_PodIP = {.kind = TYPE_STRUCT, .go = 1, .name = "PodIP", .openapi = "io.k8s.api.core.v1.PodIP", .fields = fields_core_v1_PodIP, .nfields = 1, .doc = 14584};
-const struct type type_core_v1_HostIP = {.kind = TYPE_STRUCT, .go = 1, .name = "HostIP", .openapi = "io.k8s.api.core.v1.HostIP", .fields = fields_core_v1_HostIP, .nfields = 1, .doc = 14604};
-const struct type type_core_v1_EphemeralContainerCommon = {.kind = TYPE_STRUCT, .go = 1, .name = "EphemeralContainerCommon", .openapi = "io.k8s.api.core.v1.EphemeralContainerCommon", .fields = fields_core_v1_EphemeralContainerCommon, .nfields = 25, .by_number = order_5, .doc = 14625};
-const struct type type_core_v1_EphemeralContainer = {.kind = TYPE_STRUCT, .go = 1, .name = "EphemeralContainer", .openapi = "io.k8s.api.core.v1.EphemeralContainer", .fields = fields_core_v1_EphemeralContainer, .nfields = 2, .doc = 14717};
-const struct type type_core_v1_PodStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PodStatus", .openapi = "io.k8s.api.core.v1.PodStatus", .fields = fields_core_v1_PodStatus, .nfields = 21, .by_number = order_9, .doc = 15520};
-const struct type type_core_v1_PodStatusResult = {.kind = TYPE_STRUCT, .go = 1, .name = "PodStatusResult", .openapi = "io.k8s.api.core.v1.PodStatusResult", .fields = fields_core_v1_PodStatusResult, .nfields = 4};
-const struct type type_core_v1_Pod = {.kind = TYPE_STRUCT, .go = 1, .name = "Pod", .openapi = "io.k8s.api.core.v1.Pod", .fields = fields_core_v1_Pod, .nfields = 5, .doc = 15597};
-const struct type type_core_v1_PodList = {.kind = TYPE_STRUCT, .go = 1, .name = "PodList", .openapi = "io.k8s.api.core.v1.PodList", .fields = fields_core_v1_PodList, .nfields = 4, .doc = 15665};
-const struct type type_core_v1_PodTemplateSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PodTemplateSpec", .openapi = "io.k8s.api.core.v1.PodTemplateSpec", .fields = fields_core_v1_PodTemplateSpec, .nfields = 2, .doc = 15705};
-const struct type type_core_v1_PodTemplate = {.kind = TYPE_STRUCT, .go = 1, .name = "PodTemplate", .openapi = "io.k8s.api.core.v1.PodTemplate", .fields = fields_core_v1_PodTemplate, .nfields = 4};
-const struct type type_core_v1_PodTemplateList = {.kind = TYPE_STRUCT, .go = 1, .name = "PodTemplateList", .openapi = "io.k8s.api.core.v1.PodTemplateList", .fields = fields_core_v1_PodTemplateList, .nfields = 4, .doc = 15746};
-const struct type type_core_v1_ReplicationControllerSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicationControllerSpec", .openapi = "io.k8s.api.core.v1.ReplicationControllerSpec", .fields = fields_core_v1_ReplicationControllerSpec, .nfields = 4, .by_number = order_10};
-const struct type type_core_v1_ReplicationControllerStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicationControllerStatus", .openapi = "io.k8s.api.core.v1.ReplicationControllerStatus", .fields = fields_core_v1_ReplicationControllerStatus, .nfields = 6, .by_number = order_11};
-const struct type type_core_v1_ReplicationControllerCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicationControllerCondition", .openapi = "io.k8s.api.core.v1.ReplicationControllerCondition", .fields = fields_core_v1_ReplicationControllerCondition, .nfields = 5};
-const struct type type_core_v1_ReplicationController = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicationController", .openapi = "io.k8s.api.core.v1.ReplicationController", .fields = fields_core_v1_ReplicationController, .nfields = 5};
-const struct type type_core_v1_ReplicationControllerList = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicationControllerList", .openapi = "io.k8s.api.core.v1.ReplicationControllerList", .fields = fields_core_v1_ReplicationControllerList, .nfields = 4, .doc = 15784};
-const struct type type_core_v1_SessionAffinityConfig = {.kind = TYPE_STRUCT, .go = 1, .name = "SessionAffinityConfig", .openapi = "io.k8s.api.core.v1.SessionAffinityConfig", .fields = fields_core_v1_SessionAffinityConfig, .nfields = 1, .doc = 15845};
-const struct type type_core_v1_ClientIPConfig = {.kind = TYPE_STRUCT, .go = 1, .name = "ClientIPConfig", .openapi = "io.k8s.api.core.v1.ClientIPConfig", .fields = fields_core_v1_ClientIPConfig, .nfields = 1, .doc = 15845};
-const struct type type_core_v1_ServiceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceStatus", .openapi = "io.k8s.api.core.v1.ServiceStatus", .fields = fields_core_v1_ServiceStatus, .nfields = 2, .doc = 15982};
-const struct type type_core_v1_LoadBalancerStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "LoadBalancerStatus", .openapi = "io.k8s.api.core.v1.LoadBalancerStatus", .fields = fields_core_v1_LoadBalancerStatus, .nfields = 1, .doc = 16038};
-const struct type type_core_v1_LoadBalancerIngress = {.kind = TYPE_STRUCT, .go = 1, .name = "LoadBalancerIngress", .openapi = "io.k8s.api.core.v1.LoadBalancerIngress", .fields = fields_core_v1_LoadBalancerIngress, .nfields = 4, .doc = 16137};
-const struct type type_core_v1_ServiceSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceSpec", .openapi = "io.k8s.api.core.v1.ServiceSpec", .fields = fields_core_v1_ServiceSpec, .nfields = 20, .by_number = order_12, .doc = 17165};
-const struct type type_core_v1_ServicePort = {.kind = TYPE_STRUCT, .go = 1, .name = "ServicePort", .openapi = "io.k8s.api.core.v1.ServicePort", .fields = fields_core_v1_ServicePort, .nfields = 6, .by_number = order_13, .doc = 17400};
-const struct type type_core_v1_Service = {.kind = TYPE_STRUCT, .go = 1, .name = "Service", .openapi = "io.k8s.api.core.v1.Service", .fields = fields_core_v1_Service, .nfields = 5, .doc = 17420};
-const struct type type_core_v1_ServiceList = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceList", .openapi = "io.k8s.api.core.v1.ServiceList", .fields = fields_core_v1_ServiceList, .nfields = 4, .doc = 17459};
-const struct type type_core_v1_ServiceAccount = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceAccount", .openapi = "io.k8s.api.core.v1.ServiceAccount", .fields = fields_core_v1_ServiceAccount, .nfields = 6, .doc = 17603};
-const struct type type_core_v1_ServiceAccountList = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceAccountList", .openapi = "io.k8s.api.core.v1.ServiceAccountList", .fields = fields_core_v1_ServiceAccountList, .nfields = 4, .doc = 17632};
-const struct type type_core_v1_Endpoints = {.kind = TYPE_STRUCT, .go = 1, .name = "Endpoints", .openapi = "io.k8s.api.core.v1.Endpoints", .fields = fields_core_v1_Endpoints, .nfields = 4, .doc = 17708};
-const struct type type_core_v1_EndpointSubset = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointSubset", .openapi = "io.k8s.api.core.v1.EndpointSubset", .fields = fields_core_v1_EndpointSubset, .nfields = 3, .doc = 17814};
-const struct type type_core_v1_EndpointAddress = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointAddress", .openapi = "io.k8s.api.core.v1.EndpointAddress", .fields = fields_core_v1_EndpointAddress, .nfields = 4, .atomic = true, .by_number = order_14, .doc = 17903};
-const struct type type_core_v1_EndpointPort = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointPort", .openapi = "io.k8s.api.core.v1.EndpointPort", .fields = fields_core_v1_EndpointPort, .nfields = 4, .atomic = true, .doc = 17969};
-const struct type type_core_v1_EndpointsList = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointsList", .openapi = "io.k8s.api.core.v1.EndpointsList", .fields = fields_core_v1_EndpointsList, .nfields = 4, .doc = 17993};
-const struct type type_core_v1_NodeSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSpec", .openapi = "io.k8s.api.core.v1.NodeSpec", .fields = fields_core_v1_NodeSpec, .nfields = 7, .by_number = order_15, .doc = 18235};
-const struct type type_core_v1_NodeConfigSource = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeConfigSource", .openapi = "io.k8s.api.core.v1.NodeConfigSource", .fields = fields_core_v1_NodeConfigSource, .nfields = 1, .doc = 18218};
-const struct type type_core_v1_ConfigMapNodeConfigSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapNodeConfigSource", .openapi = "io.k8s.api.core.v1.ConfigMapNodeConfigSource", .fields = fields_core_v1_ConfigMapNodeConfigSource, .nfields = 5, .doc = 18218};
-const struct type type_core_v1_DaemonEndpoint = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonEndpoint", .openapi = "io.k8s.api.core.v1.DaemonEndpoint", .fields = fields_core_v1_DaemonEndpoint, .nfields = 1, .doc = 18260};
-const struct type type_core_v1_NodeDaemonEndpoints = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeDaemonEndpoints", .openapi = "io.k8s.api.core.v1.NodeDaemonEndpoints", .fields = fields_core_v1_NodeDaemonEndpoints, .nfields = 1, .doc = 18298};
-const struct type type_core_v1_NodeRuntimeHandlerFeatures = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeRuntimeHandlerFeatures", .openapi = "io.k8s.api.core.v1.NodeRuntimeHandlerFeatures", .fields = fields_core_v1_NodeRuntimeHandlerFeatures, .nfields = 2, .doc = 18396};
-const struct type type_core_v1_NodeRuntimeHandler = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeRuntimeHandler", .openapi = "io.k8s.api.core.v1.NodeRuntimeHandler", .fields = fields_core_v1_NodeRuntimeHandler, .nfields = 2, .doc = 18469};
-const struct type type_core_v1_NodeFeatures = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeFeatures", .openapi = "io.k8s.api.core.v1.NodeFeatures", .fields = fields_core_v1_NodeFeatures, .nfields = 1, .doc = 18535};
-const struct type type_core_v1_NodeSystemInfo = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSystemInfo", .openapi = "io.k8s.api.core.v1.NodeSystemInfo", .fields = fields_core_v1_NodeSystemInfo, .nfields = 11, .doc = 18746};
-const struct type type_core_v1_NodeSwapStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSwapStatus", .openapi = "io.k8s.api.core.v1.NodeSwapStatus", .fields = fields_core_v1_NodeSwapStatus, .nfields = 1, .doc = 18784};
-const struct type type_core_v1_NodeConfigStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeConfigStatus", .openapi = "io.k8s.api.core.v1.NodeConfigStatus", .fields = fields_core_v1_NodeConfigStatus, .nfields = 4, .doc = 18218};
-const struct type type_core_v1_NodeStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeStatus", .openapi = "io.k8s.api.core.v1.NodeStatus", .fields = fields_core_v1_NodeStatus, .nfields = 14, .doc = 19117};
-const struct type type_core_v1_AttachedVolume = {.kind = TYPE_STRUCT, .go = 1, .name = "AttachedVolume", .openapi = "io.k8s.api.core.v1.AttachedVolume", .fields = fields_core_v1_AttachedVolume, .nfields = 2, .doc = 19152};
-const struct type type_core_v1_AvoidPods = {.kind = TYPE_STRUCT, .go = 1, .name = "AvoidPods", .openapi = "io.k8s.api.core.v1.AvoidPods", .fields = fields_core_v1_AvoidPods, .nfields = 1};
-const struct type type_core_v1_PreferAvoidPodsEntry = {.kind = TYPE_STRUCT, .go = 1, .name = "PreferAvoidPodsEntry", .openapi = "io.k8s.api.core.v1.PreferAvoidPodsEntry", .fields = fields_core_v1_PreferAvoidPodsEntry, .nfields = 4};
-const struct type type_core_v1_PodSignature = {.kind = TYPE_STRUCT, .go = 1, .name = "PodSignature", .openapi = "io.k8s.api.core.v1.PodSignature", .fields = fields_core_v1_PodSignature, .nfields = 1};
-const struct type type_core_v1_ContainerImage = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerImage", .openapi = "io.k8s.api.core.v1.ContainerImage", .fields = fields_core_v1_ContainerImage, .nfields = 2, .doc = 19189};
-const struct type type_core_v1_NodeCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeCondition", .openapi = "io.k8s.api.core.v1.NodeCondition", .fields = fields_core_v1_NodeCondition, .nfields = 6, .doc = 19242};
-const struct type type_core_v1_NodeAddress = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeAddress", .openapi = "io.k8s.api.core.v1.NodeAddress", .fields = fields_core_v1_NodeAddress, .nfields = 2, .doc = 19352};
-const struct type type_core_v1_Node = {.kind = TYPE_STRUCT, .go = 1, .name = "Node", .openapi = "io.k8s.api.core.v1.Node", .fields = fields_core_v1_Node, .nfields = 5, .doc = 19376};
-const struct type type_core_v1_NodeList = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeList", .openapi = "io.k8s.api.core.v1.NodeList", .fields = fields_core_v1_NodeList, .nfields = 4, .doc = 19401};
-const struct type type_core_v1_NamespaceSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "NamespaceSpec", .openapi = "io.k8s.api.core.v1.NamespaceSpec", .fields = fields_core_v1_NamespaceSpec, .nfields = 1, .doc = 19467};
-const struct type type_core_v1_NamespaceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "NamespaceStatus", .openapi = "io.k8s.api.core.v1.NamespaceStatus", .fields = fields_core_v1_NamespaceStatus, .nfields = 2, .doc = 19558};
-const struct type type_core_v1_NamespaceCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "NamespaceCondition", .openapi = "io.k8s.api.core.v1.NamespaceCondition", .fields = fields_core_v1_NamespaceCondition, .nfields = 5, .doc = 19592};
-const struct type type_core_v1_Namespace = {.kind = TYPE_STRUCT, .go = 1, .name = "Namespace", .openapi = "io.k8s.api.core.v1.Namespace", .fields = fields_core_v1_Namespace, .nfields = 5, .doc = 19626};
-const struct type type_core_v1_NamespaceList = {.kind = TYPE_STRUCT, .go = 1, .name = "NamespaceList", .openapi = "io.k8s.api.core.v1.NamespaceList", .fields = fields_core_v1_NamespaceList, .nfields = 4, .doc = 19679};
-const struct type type_core_v1_Binding = {.kind = TYPE_STRUCT, .go = 1, .name = "Binding", .openapi = "io.k8s.api.core.v1.Binding", .fields = fields_core_v1_Binding, .nfields = 4, .doc = 19740};
-const struct type type_core_v1_Preconditions = {.kind = TYPE_STRUCT, .go = 1, .name = "Preconditions", .openapi = "io.k8s.api.core.v1.Preconditions", .fields = fields_core_v1_Preconditions, .nfields = 1};
-const struct type type_core_v1_PodLogOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "PodLogOptions", .openapi = "io.k8s.api.core.v1.PodLogOptions", .fields = fields_core_v1_PodLogOptions, .nfields = 12};
-const struct type type_core_v1_PodAttachOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "PodAttachOptions", .openapi = "io.k8s.api.core.v1.PodAttachOptions", .fields = fields_core_v1_PodAttachOptions, .nfields = 7};
-const struct type type_core_v1_PodExecOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "PodExecOptions", .openapi = "io.k8s.api.core.v1.PodExecOptions", .fields = fields_core_v1_PodExecOptions, .nfields = 8};
-const struct type type_core_v1_PodPortForwardOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "PodPortForwardOptions", .openapi = "io.k8s.api.core.v1.PodPortForwardOptions", .fields = fields_core_v1_PodPortForwardOptions, .nfields = 3};
-const struct type type_core_v1_PodProxyOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "PodProxyOptions", .openapi = "io.k8s.api.core.v1.PodProxyOptions", .fields = fields_core_v1_PodProxyOptions, .nfields = 3};
-const struct type type_core_v1_NodeProxyOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeProxyOptions", .openapi = "io.k8s.api.core.v1.NodeProxyOptions", .fields = fields_core_v1_NodeProxyOptions, .nfields = 3};
-const struct type type_core_v1_ServiceProxyOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceProxyOptions", .openapi = "io.k8s.api.core.v1.ServiceProxyOptions", .fields = fields_core_v1_ServiceProxyOptions, .nfields = 3};
-const struct type type_core_v1_ObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectReference", .openapi = "io.k8s.api.core.v1.ObjectReference", .fields = fields_core_v1_ObjectReference, .nfields = 7, .atomic = true, .doc = 19866};
-const struct type type_core_v1_LocalObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "LocalObjectReference", .openapi = "io.k8s.api.core.v1.LocalObjectReference", .fields = fields_core_v1_LocalObjectReference, .nfields = 1, .atomic = true, .doc = 19876};
-const struct type type_core_v1_TypedLocalObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "TypedLocalObjectReference", .openapi = "io.k8s.api.core.v1.TypedLocalObjectReference", .fields = fields_core_v1_TypedLocalObjectReference, .nfields = 3, .atomic = true, .doc = 19908};
-const struct type type_core_v1_SerializedReference = {.kind = TYPE_STRUCT, .go = 1, .name = "SerializedReference", .openapi = "io.k8s.api.core.v1.SerializedReference", .fields = fields_core_v1_SerializedReference, .nfields = 3};
-const struct type type_core_v1_EventSource = {.kind = TYPE_STRUCT, .go = 1, .name = "EventSource", .openapi = "io.k8s.api.core.v1.EventSource", .fields = fields_core_v1_EventSource, .nfields = 2, .doc = 19987};
-const struct type type_core_v1_Event = {.kind = TYPE_STRUCT, .go = 1, .name = "Event", .openapi = "io.k8s.api.core.v1.Event", .fields = fields_core_v1_Event, .nfields = 17, .doc = 20356};
-const struct type type_core_v1_EventSeries = {.kind = TYPE_STRUCT, .go = 1, .name = "EventSeries", .openapi = "io.k8s.api.core.v1.EventSeries", .fields = fields_core_v1_EventSeries, .nfields = 2, .doc = 20420};
-const struct type type_core_v1_EventList = {.kind = TYPE_STRUCT, .go = 1, .name = "EventList", .openapi = "io.k8s.api.core.v1.EventList", .fields = fields_core_v1_EventList, .nfields = 4, .doc = 20442};
-const struct type type_core_v1_LimitRangeItem = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitRangeItem", .openapi = "io.k8s.api.core.v1.LimitRangeItem", .fields = fields_core_v1_LimitRangeItem, .nfields = 6};
-const struct type type_core_v1_LimitRangeSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitRangeSpec", .openapi = "io.k8s.api.core.v1.LimitRangeSpec", .fields = fields_core_v1_LimitRangeSpec, .nfields = 1};
-const struct type type_core_v1_LimitRange = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitRange", .openapi = "io.k8s.api.core.v1.LimitRange", .fields = fields_core_v1_LimitRange, .nfields = 4};
-const struct type type_core_v1_LimitRangeList = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitRangeList", .openapi = "io.k8s.api.core.v1.LimitRangeList", .fields = fields_core_v1_LimitRangeList, .nfields = 4, .doc = 20474};
-const struct type type_core_v1_ResourceQuotaSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceQuotaSpec", .openapi = "io.k8s.api.core.v1.ResourceQuotaSpec", .fields = fields_core_v1_ResourceQuotaSpec, .nfields = 3};
-const struct type type_core_v1_ScopeSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "ScopeSelector", .openapi = "io.k8s.api.core.v1.ScopeSelector", .fields = fields_core_v1_ScopeSelector, .nfields = 1, .atomic = true};
-const struct type type_core_v1_ScopedResourceSelectorRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "ScopedResourceSelectorRequirement", .openapi = "io.k8s.api.core.v1.ScopedResourceSelectorRequirement", .fields = fields_core_v1_ScopedResourceSelectorRequirement, .nfields = 3};
-const struct type type_core_v1_ResourceQuotaStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceQuotaStatus", .openapi = "io.k8s.api.core.v1.ResourceQuotaStatus", .fields = fields_core_v1_ResourceQuotaStatus, .nfields = 2};
-const struct type type_core_v1_ResourceQuota = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceQuota", .openapi = "io.k8s.api.core.v1.ResourceQuota", .fields = fields_core_v1_ResourceQuota, .nfields = 5};
-const struct type type_core_v1_ResourceQuotaList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceQuotaList", .openapi = "io.k8s.api.core.v1.ResourceQuotaList", .fields = fields_core_v1_ResourceQuotaList, .nfields = 4, .doc = 20511};
-const struct type type_core_v1_Secret = {.kind = TYPE_STRUCT, .go = 1, .name = "Secret", .openapi = "io.k8s.api.core.v1.Secret", .fields = fields_core_v1_Secret, .nfields = 7, .by_number = order_16, .doc = 20748};
-const struct type type_core_v1_SecretList = {.kind = TYPE_STRUCT, .go = 1, .name = "SecretList", .openapi = "io.k8s.api.core.v1.SecretList", .fields = fields_core_v1_SecretList, .nfields = 4, .doc = 20812};
-const struct type type_core_v1_ConfigMap = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMap", .openapi = "io.k8s.api.core.v1.ConfigMap", .fields = fields_core_v1_ConfigMap, .nfields = 6, .by_number = order_17, .doc = 20873};
-const struct type type_core_v1_ConfigMapList = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapList", .openapi = "io.k8s.api.core.v1.ConfigMapList", .fields = fields_core_v1_ConfigMapList, .nfields = 4, .doc = 20895};
-const struct type type_core_v1_ComponentCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "ComponentCondition", .openapi = "io.k8s.api.core.v1.ComponentCondition", .fields = fields_core_v1_ComponentCondition, .nfields = 4};
-const struct type type_core_v1_ComponentStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ComponentStatus", .openapi = "io.k8s.api.core.v1.ComponentStatus", .fields = fields_core_v1_ComponentStatus, .nfields = 4};
-const struct type type_core_v1_ComponentStatusList = {.kind = TYPE_STRUCT, .go = 1, .name = "ComponentStatusList", .openapi = "io.k8s.api.core.v1.ComponentStatusList", .fields = fields_core_v1_ComponentStatusList, .nfields = 4, .doc = 20931};
-const struct type type_core_v1_DownwardAPIVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "DownwardAPIVolumeSource", .openapi = "io.k8s.api.core.v1.DownwardAPIVolumeSource", .fields = fields_core_v1_DownwardAPIVolumeSource, .nfields = 2, .doc = 20983};
-const struct type type_core_v1_DownwardAPIVolumeFile = {.kind = TYPE_STRUCT, .go = 1, .name = "DownwardAPIVolumeFile", .openapi = "io.k8s.api.core.v1.DownwardAPIVolumeFile", .fields = fields_core_v1_DownwardAPIVolumeFile, .nfields = 4, .doc = 21074};
-const struct type type_core_v1_DownwardAPIProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "DownwardAPIProjection", .openapi = "io.k8s.api.core.v1.DownwardAPIProjection", .fields = fields_core_v1_DownwardAPIProjection, .nfields = 1, .doc = 21105};
-const struct type type_core_v1_SecurityContext = {.kind = TYPE_STRUCT, .go = 1, .name = "SecurityContext", .openapi = "io.k8s.api.core.v1.SecurityContext", .fields = fields_core_v1_SecurityContext, .nfields = 12, .by_number = order_18, .doc = 21416};
-const struct type type_core_v1_SELinuxOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "SELinuxOptions", .openapi = "io.k8s.api.core.v1.SELinuxOptions", .fields = fields_core_v1_SELinuxOptions, .nfields = 4, .doc = 13812};
-const struct type type_core_v1_WindowsSecurityContextOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "WindowsSecurityContextOptions", .openapi = "io.k8s.api.core.v1.WindowsSecurityContextOptions", .fields = fields_core_v1_WindowsSecurityContextOptions, .nfields = 4, .doc = 13826};
-const struct type type_core_v1_RangeAllocation = {.kind = TYPE_STRUCT, .go = 1, .name = "RangeAllocation", .openapi = "io.k8s.api.core.v1.RangeAllocation", .fields = fields_core_v1_RangeAllocation, .nfields = 5};
-const struct type type_core_v1_Sysctl = {.kind = TYPE_STRUCT, .go = 1, .name = "Sysctl", .openapi = "io.k8s.api.core.v1.Sysctl", .fields = fields_core_v1_Sysctl, .nfields = 2, .doc = 21590};
-const struct type type_core_v1_PortStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PortStatus", .openapi = "io.k8s.api.core.v1.PortStatus", .fields = fields_core_v1_PortStatus, .nfields = 3, .doc = 21629};
-const struct type type_core_v1_ImageVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ImageVolumeSource", .openapi = "io.k8s.api.core.v1.ImageVolumeSource", .fields = fields_core_v1_ImageVolumeSource, .nfields = 2, .doc = 21695};
-const struct type type_core_v1_NodeAllocatableResourceClaimStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeAllocatableResourceClaimStatus", .openapi = "io.k8s.api.core.v1.NodeAllocatableResourceClaimStatus", .fields = fields_core_v1_NodeAllocatableResourceClaimStatus, .nfields = 3, .doc = 21762};
-const struct type type_apiregistration_v1_APIServiceList = {.kind = TYPE_STRUCT, .go = 1, .name = "APIServiceList", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceList", .fields = fields_apiregistration_v1_APIServiceList, .nfields = 4, .doc = 21811};
-const struct type type_apiregistration_v1_ServiceReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceReference", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.ServiceReference", .fields = fields_apiregistration_v1_ServiceReference, .nfields = 3, .doc = 21929};
-const struct type type_apiregistration_v1_APIServiceSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "APIServiceSpec", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceSpec", .fields = fields_apiregistration_v1_APIServiceSpec, .nfields = 7, .doc = 22385};
-const struct type type_apiregistration_v1_APIServiceCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "APIServiceCondition", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceCondition", .fields = fields_apiregistration_v1_APIServiceCondition, .nfields = 5, .doc = 22446};
-const struct type type_apiregistration_v1_APIServiceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "APIServiceStatus", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceStatus", .fields = fields_apiregistration_v1_APIServiceStatus, .nfields = 1, .doc = 22515};
-const struct type type_apiregistration_v1_APIService = {.kind = TYPE_STRUCT, .go = 1, .name = "APIService", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService", .fields = fields_apiregistration_v1_APIService, .nfields = 5, .doc = 22529};
-const struct type type_apps_v1_StatefulSet = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSet", .openapi = "io.k8s.api.apps.v1.StatefulSet", .fields = fields_apps_v1_StatefulSet, .nfields = 5, .doc = 22569};
-const struct type type_apps_v1_StatefulSetUpdateStrategy = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetUpdateStrategy", .openapi = "io.k8s.api.apps.v1.StatefulSetUpdateStrategy", .fields = fields_apps_v1_StatefulSetUpdateStrategy, .nfields = 2, .doc = 22778};
-const struct type type_apps_v1_RollingUpdateStatefulSetStrategy = {.kind = TYPE_STRUCT, .go = 1, .name = "RollingUpdateStatefulSetStrategy", .openapi = "io.k8s.api.apps.v1.RollingUpdateStatefulSetStrategy", .fields = fields_apps_v1_RollingUpdateStatefulSetStrategy, .nfields = 2, .doc = 22751};
-const struct type type_apps_v1_StatefulSetPersistentVolumeClaimRetentionPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetPersistentVolumeClaimRetentionPolicy", .openapi = "io.k8s.api.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicy", .fields = fields_apps_v1_StatefulSetPersistentVolumeClaimRetentionPolicy, .nfields = 2, .doc = 23115};
-const struct type type_apps_v1_StatefulSetOrdinals = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetOrdinals", .openapi = "io.k8s.api.apps.v1.StatefulSetOrdinals", .fields = fields_apps_v1_StatefulSetOrdinals, .nfields = 1, .doc = 23193};
-const struct type type_apps_v1_StatefulSetSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetSpec", .openapi = "io.k8s.api.apps.v1.StatefulSetSpec", .fields = fields_apps_v1_StatefulSetSpec, .nfields = 11, .doc = 23939};
-const struct type type_apps_v1_StatefulSetStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetStatus", .openapi = "io.k8s.api.apps.v1.StatefulSetStatus", .fields = fields_apps_v1_StatefulSetStatus, .nfields = 10, .doc = 24374};
-const struct type type_apps_v1_StatefulSetCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetCondition", .openapi = "io.k8s.api.apps.v1.StatefulSetCondition", .fields = fields_apps_v1_StatefulSetCondition, .nfields = 5, .doc = 24410};
-const struct type type_apps_v1_StatefulSetList = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetList", .openapi = "io.k8s.api.apps.v1.StatefulSetList", .fields = fields_apps_v1_StatefulSetList, .nfields = 4, .doc = 24446};
-const struct type type_apps_v1_Deployment = {.kind = TYPE_STRUCT, .go = 1, .name = "Deployment", .openapi = "io.k8s.api.apps.v1.Deployment", .fields = fields_apps_v1_Deployment, .nfields = 5, .doc = 24484};
-const struct type type_apps_v1_DeploymentSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentSpec", .openapi = "io.k8s.api.apps.v1.DeploymentSpec", .fields = fields_apps_v1_DeploymentSpec, .nfields = 8, .doc = 24939};
-const struct type type_apps_v1_DeploymentStrategy = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentStrategy", .openapi = "io.k8s.api.apps.v1.DeploymentStrategy", .fields = fields_apps_v1_DeploymentStrategy, .nfields = 2, .doc = 25035};
-const struct type type_apps_v1_RollingUpdateDeployment = {.kind = TYPE_STRUCT, .go = 1, .name = "RollingUpdateDeployment", .openapi = "io.k8s.api.apps.v1.RollingUpdateDeployment", .fields = fields_apps_v1_RollingUpdateDeployment, .nfields = 2, .doc = 22751};
-const struct type type_apps_v1_DeploymentStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentStatus", .openapi = "io.k8s.api.apps.v1.DeploymentStatus", .fields = fields_apps_v1_DeploymentStatus, .nfields = 9, .by_number = order_19, .doc = 25581};
-const struct type type_apps_v1_DeploymentCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentCondition", .openapi = "io.k8s.api.apps.v1.DeploymentCondition", .fields = fields_apps_v1_DeploymentCondition, .nfields = 6, .by_number = order_20, .doc = 25693};
-const struct type type_apps_v1_DeploymentList = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentList", .openapi = "io.k8s.api.apps.v1.DeploymentList", .fields = fields_apps_v1_DeploymentList, .nfields = 4, .doc = 25728};
-const struct type type_apps_v1_DaemonSetUpdateStrategy = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetUpdateStrategy", .openapi = "io.k8s.api.apps.v1.DaemonSetUpdateStrategy", .fields = fields_apps_v1_DaemonSetUpdateStrategy, .nfields = 2, .doc = 22778};
-const struct type type_apps_v1_RollingUpdateDaemonSet = {.kind = TYPE_STRUCT, .go = 1, .name = "RollingUpdateDaemonSet", .openapi = "io.k8s.api.apps.v1.RollingUpdateDaemonSet", .fields = fields_apps_v1_RollingUpdateDaemonSet, .nfields = 2, .doc = 26070};
-const struct type type_apps_v1_DaemonSetSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetSpec", .openapi = "io.k8s.api.apps.v1.DaemonSetSpec", .fields = fields_apps_v1_DaemonSetSpec, .nfields = 5, .doc = 26207};
-const struct type type_apps_v1_DaemonSetStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetStatus", .openapi = "io.k8s.api.apps.v1.DaemonSetStatus", .fields = fields_apps_v1_DaemonSetStatus, .nfields = 10, .doc = 26571};
-const struct type type_apps_v1_DaemonSetCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetCondition", .openapi = "io.k8s.api.apps.v1.DaemonSetCondition", .fields = fields_apps_v1_DaemonSetCondition, .nfields = 5, .doc = 26605};
-const struct type type_apps_v1_DaemonSet = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSet", .openapi = "io.k8s.api.apps.v1.DaemonSet", .fields = fields_apps_v1_DaemonSet, .nfields = 5, .doc = 26639};
-const struct type type_apps_v1_DaemonSetList = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetList", .openapi = "io.k8s.api.apps.v1.DaemonSetList", .fields = fields_apps_v1_DaemonSetList, .nfields = 4, .doc = 26685};
-const struct type type_apps_v1_ReplicaSet = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSet", .openapi = "io.k8s.api.apps.v1.ReplicaSet", .fields = fields_apps_v1_ReplicaSet, .nfields = 5, .doc = 26721};
-const struct type type_apps_v1_ReplicaSetList = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetList", .openapi = "io.k8s.api.apps.v1.ReplicaSetList", .fields = fields_apps_v1_ReplicaSetList, .nfields = 4, .doc = 26787};
-const struct type type_apps_v1_ReplicaSetSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetSpec", .openapi = "io.k8s.api.apps.v1.ReplicaSetSpec", .fields = fields_apps_v1_ReplicaSetSpec, .nfields = 4, .by_number = order_10, .doc = 26907};
-const struct type type_apps_v1_ReplicaSetStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetStatus", .openapi = "io.k8s.api.apps.v1.ReplicaSetStatus", .fields = fields_apps_v1_ReplicaSetStatus, .nfields = 7, .by_number = order_21, .doc = 27043};
-const struct type type_apps_v1_ReplicaSetCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetCondition", .openapi = "io.k8s.api.apps.v1.ReplicaSetCondition", .fields = fields_apps_v1_ReplicaSetCondition, .nfields = 5, .doc = 27093};
-const struct type type_apps_v1_ControllerRevision = {.kind = TYPE_STRUCT, .go = 1, .name = "ControllerRevision", .openapi = "io.k8s.api.apps.v1.ControllerRevision", .fields = fields_apps_v1_ControllerRevision, .nfields = 5, .doc = 27195};
-const struct type type_apps_v1_ControllerRevisionList = {.kind = TYPE_STRUCT, .go = 1, .name = "ControllerRevisionList", .openapi = "io.k8s.api.apps.v1.ControllerRevisionList", .fields = fields_apps_v1_ControllerRevisionList, .nfields = 4, .doc = 27273};
-const struct type type_events_v1_Event = {.kind = TYPE_STRUCT, .go = 1, .name = "Event", .openapi = "io.k8s.api.events.v1.Event", .fields = fields_events_v1_Event, .nfields = 17, .doc = 20356};
-const struct type type_events_v1_EventSeries = {.kind = TYPE_STRUCT, .go = 1, .name = "EventSeries", .openapi = "io.k8s.api.events.v1.EventSeries", .fields = fields_events_v1_EventSeries, .nfields = 2, .doc = 20420};
-const struct type type_events_v1_EventList = {.kind = TYPE_STRUCT, .go = 1, .name = "EventList", .openapi = "io.k8s.api.events.v1.EventList", .fields = fields_events_v1_EventList, .nfields = 4, .doc = 20442};
-const struct type type_authentication_v1_ExtraValue = {.kind = TYPE_LIST, .go = 1, .name = "ExtraValue", .openapi = "io.k8s.api.authentication.v1.ExtraValue", .of = &type_string, .wrapper = true, .doc = 27318};
-const struct type type_authentication_v1_TokenReview = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenReview", .openapi = "io.k8s.api.authentication.v1.TokenReview", .fields = fields_authentication_v1_TokenReview, .nfields = 5, .doc = 27389};
-const struct type type_authentication_v1_TokenReviewSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenReviewSpec", .openapi = "io.k8s.api.authentication.v1.TokenReviewSpec", .fields = fields_authentication_v1_TokenReviewSpec, .nfields = 2, .doc = 27465};
-const struct type type_authentication_v1_TokenReviewStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenReviewStatus", .openapi = "io.k8s.api.authentication.v1.TokenReviewStatus", .fields = fields_authentication_v1_TokenReviewStatus, .nfields = 4, .by_number = order_22, .doc = 27626};
-const struct type type_authentication_v1_UserInfo = {.kind = TYPE_STRUCT, .go = 1, .name = "UserInfo", .openapi = "io.k8s.api.authentication.v1.UserInfo", .fields = fields_authentication_v1_UserInfo, .nfields = 4, .doc = 27766};
-const struct type type_authentication_v1_TokenRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenRequest", .openapi = "io.k8s.api.authentication.v1.TokenRequest", .fields = fields_authentication_v1_TokenRequest, .nfields = 5, .doc = 27834};
-const struct type type_authentication_v1_TokenRequestSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenRequestSpec", .openapi = "io.k8s.api.authentication.v1.TokenRequestSpec", .fields = fields_authentication_v1_TokenRequestSpec, .nfields = 3, .by_number = order_23, .doc = 27973};
-const struct type type_authentication_v1_TokenRequestStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenRequestStatus", .openapi = "io.k8s.api.authentication.v1.TokenRequestStatus", .fields = fields_authentication_v1_TokenRequestStatus, .nfields = 2, .doc = 27367};
-const struct type type_authentication_v1_BoundObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "BoundObjectReference", .openapi = "io.k8s.api.authentication.v1.BoundObjectReference", .fields = fields_authentication_v1_BoundObjectReference, .nfields = 4, .doc = 28045};
-const struct type type_authentication_v1_SelfSubjectReview = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectReview", .openapi = "io.k8s.api.authentication.v1.SelfSubjectReview", .fields = fields_authentication_v1_SelfSubjectReview, .nfields = 4, .doc = 28091};
-const struct type type_authentication_v1_SelfSubjectReviewStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectReviewStatus", .openapi = "io.k8s.api.authentication.v1.SelfSubjectReviewStatus", .fields = fields_authentication_v1_SelfSubjectReviewStatus, .nfields = 1, .doc = 28135};
-const struct type type_authorization_v1_ExtraValue = {.kind = TYPE_LIST, .go = 1, .name = "ExtraValue", .openapi = "io.k8s.api.authorization.v1.ExtraValue", .of = &type_string, .wrapper = true, .doc = 27318};
-const struct type type_authorization_v1_SubjectAccessReview = {.kind = TYPE_STRUCT, .go = 1, .name = "SubjectAccessReview", .openapi = "io.k8s.api.authorization.v1.SubjectAccessReview", .fields = fields_authorization_v1_SubjectAccessReview, .nfields = 5, .doc = 28177};
-const struct type type_authorization_v1_SelfSubjectAccessReview = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectAccessReview", .openapi = "io.k8s.api.authorization.v1.SelfSubjectAccessReview", .fields = fields_authorization_v1_SelfSubjectAccessReview, .nfields = 5, .doc = 28221};
-const struct type type_authorization_v1_LocalSubjectAccessReview = {.kind = TYPE_STRUCT, .go = 1, .name = "LocalSubjectAccessReview", .openapi = "io.k8s.api.authorization.v1.LocalSubjectAccessReview", .fields = fields_authorization_v1_LocalSubjectAccessReview, .nfields = 5, .doc = 28312};
-const struct type type_authorization_v1_ResourceAttributes = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceAttributes", .openapi = "io.k8s.api.authorization.v1.ResourceAttributes", .fields = fields_authorization_v1_ResourceAttributes, .nfields = 9, .doc = 28781};
-const struct type type_authorization_v1_LabelSelectorAttributes = {.kind = TYPE_STRUCT, .go = 1, .name = "LabelSelectorAttributes", .openapi = "io.k8s.api.authorization.v1.LabelSelectorAttributes", .fields = fields_authorization_v1_LabelSelectorAttributes, .nfields = 2, .doc = 28909};
-const struct type type_authorization_v1_FieldSelectorAttributes = {.kind = TYPE_STRUCT, .go = 1, .name = "FieldSelectorAttributes", .openapi = "io.k8s.api.authorization.v1.FieldSelectorAttributes", .fields = fields_authorization_v1_FieldSelectorAttributes, .nfields = 2, .doc = 28950};
-const struct type type_authorization_v1_NonResourceAttributes = {.kind = TYPE_STRUCT, .go = 1, .name = "NonResourceAttributes", .openapi = "io.k8s.api.authorization.v1.NonResourceAttributes", .fields = fields_authorization_v1_NonResourceAttributes, .nfields = 2, .doc = 29051};
-const struct type type_authorization_v1_SubjectAccessReviewSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "SubjectAccessReviewSpec", .openapi = "io.k8s.api.authorization.v1.SubjectAccessReviewSpec", .fields = fields_authorization_v1_SubjectAccessReviewSpec, .nfields = 6, .doc = 29221};
-const struct type type_authorization_v1_SelfSubjectAccessReviewSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectAccessReviewSpec", .openapi = "io.k8s.api.authorization.v1.SelfSubjectAccessReviewSpec", .fields = fields_authorization_v1_SelfSubjectAccessReviewSpec, .nfields = 2, .doc = 29310};
-const struct type type_authorization_v1_SubjectAccessReviewStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "SubjectAccessReviewStatus", .openapi = "io.k8s.api.authorization.v1.SubjectAccessReviewStatus", .fields = fields_authorization_v1_SubjectAccessReviewStatus, .nfields = 4, .by_number = order_10, .doc = 29510};
-const struct type type_authorization_v1_SelfSubjectRulesReview = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectRulesReview", .openapi = "io.k8s.api.authorization.v1.SelfSubjectRulesReview", .fields = fields_authorization_v1_SelfSubjectRulesReview, .nfields = 5, .doc = 29564};
-const struct type type_authorization_v1_SelfSubjectRulesReviewSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectRulesReviewSpec", .openapi = "io.k8s.api.authorization.v1.SelfSubjectRulesReviewSpec", .fields = fields_authorization_v1_SelfSubjectRulesReviewSpec, .nfields = 1, .doc = 29606};
-const struct type type_authorization_v1_SubjectRulesReviewStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "SubjectRulesReviewStatus", .openapi = "io.k8s.api.authorization.v1.SubjectRulesReviewStatus", .fields = fields_authorization_v1_SubjectRulesReviewStatus, .nfields = 4, .doc = 29769};
-const struct type type_authorization_v1_ResourceRule = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceRule", .openapi = "io.k8s.api.authorization.v1.ResourceRule", .fields = fields_authorization_v1_ResourceRule, .nfields = 4, .doc = 29954};
-const struct type type_authorization_v1_NonResourceRule = {.kind = TYPE_STRUCT, .go = 1, .name = "NonResourceRule", .openapi = "io.k8s.api.authorization.v1.NonResourceRule", .fields = fields_authorization_v1_NonResourceRule, .nfields = 2, .doc = 30081};
-const struct type type_autoscaling_v2_HorizontalPodAutoscaler = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscaler", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler", .fields = fields_autoscaling_v2_HorizontalPodAutoscaler, .nfields = 5, .doc = 30120};
-const struct type type_autoscaling_v2_HorizontalPodAutoscalerSpec = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscalerSpec", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerSpec", .fields = fields_autoscaling_v2_HorizontalPodAutoscalerSpec, .nfields = 5, .doc = 30382};
-const struct type type_autoscaling_v2_CrossVersionObjectReference = {.kind = TYPE_STRUCT, .go = 2, .name = "CrossVersionObjectReference", .openapi = "io.k8s.api.autoscaling.v2.CrossVersionObjectReference", .fields = fields_autoscaling_v2_CrossVersionObjectReference, .nfields = 3, .doc = 19876};
-const struct type type_autoscaling_v2_MetricSpec = {.kind = TYPE_STRUCT, .go = 2, .name = "MetricSpec", .openapi = "io.k8s.api.autoscaling.v2.MetricSpec", .fields = fields_autoscaling_v2_MetricSpec, .nfields = 6, .by_number = order_24, .doc = 30637};
-const struct type type_autoscaling_v2_HorizontalPodAutoscalerBehavior = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscalerBehavior", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerBehavior", .fields = fields_autoscaling_v2_HorizontalPodAutoscalerBehavior, .nfields = 2, .doc = 30818};
-const struct type type_autoscaling_v2_HPAScalingRules = {.kind = TYPE_STRUCT, .go = 2, .name = "HPAScalingRules", .openapi = "io.k8s.api.autoscaling.v2.HPAScalingRules", .fields = fields_autoscaling_v2_HPAScalingRules, .nfields = 4, .by_number = order_25, .doc = 31226};
-const struct type type_autoscaling_v2_HPAScalingPolicy = {.kind = TYPE_STRUCT, .go = 2, .name = "HPAScalingPolicy", .openapi = "io.k8s.api.autoscaling.v2.HPAScalingPolicy", .fields = fields_autoscaling_v2_HPAScalingPolicy, .nfields = 3, .doc = 31407};
-const struct type type_autoscaling_v2_ObjectMetricSource = {.kind = TYPE_STRUCT, .go = 2, .name = "ObjectMetricSource", .openapi = "io.k8s.api.autoscaling.v2.ObjectMetricSource", .fields = fields_autoscaling_v2_ObjectMetricSource, .nfields = 3, .doc = 31496};
-const struct type type_autoscaling_v2_PodsMetricSource = {.kind = TYPE_STRUCT, .go = 2, .name = "PodsMetricSource", .openapi = "io.k8s.api.autoscaling.v2.PodsMetricSource", .fields = fields_autoscaling_v2_PodsMetricSource, .nfields = 2, .doc = 31587};
-const struct type type_autoscaling_v2_ResourceMetricSource = {.kind = TYPE_STRUCT, .go = 2, .name = "ResourceMetricSource", .openapi = "io.k8s.api.autoscaling.v2.ResourceMetricSource", .fields = fields_autoscaling_v2_ResourceMetricSource, .nfields = 2, .doc = 31652};
-const struct type type_autoscaling_v2_ContainerResourceMetricSource = {.kind = TYPE_STRUCT, .go = 2, .name = "ContainerResourceMetricSource", .openapi = "io.k8s.api.autoscaling.v2.ContainerResourceMetricSource", .fields = fields_autoscaling_v2_ContainerResourceMetricSource, .nfields = 3, .doc = 31707};
-const struct type type_autoscaling_v2_ExternalMetricSource = {.kind = TYPE_STRUCT, .go = 2, .name = "ExternalMetricSource", .openapi = "io.k8s.api.autoscaling.v2.ExternalMetricSource", .fields = fields_autoscaling_v2_ExternalMetricSource, .nfields = 2, .doc = 31781};
-const struct type type_autoscaling_v2_MetricIdentifier = {.kind = TYPE_STRUCT, .go = 2, .name = "MetricIdentifier", .openapi = "io.k8s.api.autoscaling.v2.MetricIdentifier", .fields = fields_autoscaling_v2_MetricIdentifier, .nfields = 2, .doc = 31882};
-const struct type type_autoscaling_v2_MetricTarget = {.kind = TYPE_STRUCT, .go = 2, .name = "MetricTarget", .openapi = "io.k8s.api.autoscaling.v2.MetricTarget", .fields = fields_autoscaling_v2_MetricTarget, .nfields = 4, .doc = 32079};
-const struct type type_autoscaling_v2_HorizontalPodAutoscalerStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscalerStatus", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerStatus", .fields = fields_autoscaling_v2_HorizontalPodAutoscalerStatus, .nfields = 6, .doc = 32283};
-const struct type type_autoscaling_v2_HorizontalPodAutoscalerCondition = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscalerCondition", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerCondition", .fields = fields_autoscaling_v2_HorizontalPodAutoscalerCondition, .nfields = 5, .doc = 32398};
-const struct type type_autoscaling_v2_MetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "MetricStatus", .openapi = "io.k8s.api.autoscaling.v2.MetricStatus", .fields = fields_autoscaling_v2_MetricStatus, .nfields = 6, .by_number = order_24, .doc = 32446};
-const struct type type_autoscaling_v2_ObjectMetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "ObjectMetricStatus", .openapi = "io.k8s.api.autoscaling.v2.ObjectMetricStatus", .fields = fields_autoscaling_v2_ObjectMetricStatus, .nfields = 3, .doc = 32476};
-const struct type type_autoscaling_v2_PodsMetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "PodsMetricStatus", .openapi = "io.k8s.api.autoscaling.v2.PodsMetricStatus", .fields = fields_autoscaling_v2_PodsMetricStatus, .nfields = 2, .doc = 32508};
-const struct type type_autoscaling_v2_ResourceMetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "ResourceMetricStatus", .openapi = "io.k8s.api.autoscaling.v2.ResourceMetricStatus", .fields = fields_autoscaling_v2_ResourceMetricStatus, .nfields = 2, .doc = 32553};
-const struct type type_autoscaling_v2_ContainerResourceMetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "ContainerResourceMetricStatus", .openapi = "io.k8s.api.autoscaling.v2.ContainerResourceMetricStatus", .fields = fields_autoscaling_v2_ContainerResourceMetricStatus, .nfields = 3, .doc = 32581};
-const struct type type_autoscaling_v2_ExternalMetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "ExternalMetricStatus", .openapi = "io.k8s.api.autoscaling.v2.ExternalMetricStatus", .fields = fields_autoscaling_v2_ExternalMetricStatus, .nfields = 2, .doc = 32617};
-const struct type type_autoscaling_v2_MetricValueStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "MetricValueStatus", .openapi = "io.k8s.api.autoscaling.v2.MetricValueStatus", .fields = fields_autoscaling_v2_MetricValueStatus, .nfields = 3, .doc = 32446};
-const struct type type_autoscaling_v2_HorizontalPodAutoscalerList = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscalerList", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerList", .fields = fields_autoscaling_v2_HorizontalPodAutoscalerList, .nfields = 4, .doc = 32660};
-const struct type type_autoscaling_v1_CrossVersionObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "CrossVersionObjectReference", .openapi = "io.k8s.api.autoscaling.v1.CrossVersionObjectReference", .fields = fields_autoscaling_v1_CrossVersionObjectReference, .nfields = 3, .atomic = true, .doc = 19876};
-const struct type type_autoscaling_v1_HorizontalPodAutoscalerSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscalerSpec", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerSpec", .fields = fields_autoscaling_v1_HorizontalPodAutoscalerSpec, .nfields = 4, .doc = 30382};
-const struct type type_autoscaling_v1_HorizontalPodAutoscalerStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscalerStatus", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerStatus", .fields = fields_autoscaling_v1_HorizontalPodAutoscalerStatus, .nfields = 5, .doc = 32283};
-const struct type type_autoscaling_v1_HorizontalPodAutoscaler = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscaler", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscaler", .fields = fields_autoscaling_v1_HorizontalPodAutoscaler, .nfields = 5, .doc = 30120};
-const struct type type_autoscaling_v1_HorizontalPodAutoscalerList = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscalerList", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerList", .fields = fields_autoscaling_v1_HorizontalPodAutoscalerList, .nfields = 4, .doc = 32660};
-const struct type type_autoscaling_v1_Scale = {.kind = TYPE_STRUCT, .go = 1, .name = "Scale", .openapi = "io.k8s.api.autoscaling.v1.Scale", .fields = fields_autoscaling_v1_Scale, .nfields = 5, .doc = 32894};
-const struct type type_autoscaling_v1_ScaleSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ScaleSpec", .openapi = "io.k8s.api.autoscaling.v1.ScaleSpec", .fields = fields_autoscaling_v1_ScaleSpec, .nfields = 1, .doc = 32943};
-const struct type type_autoscaling_v1_ScaleStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ScaleStatus", .openapi = "io.k8s.api.autoscaling.v1.ScaleStatus", .fields = fields_autoscaling_v1_ScaleStatus, .nfields = 2, .doc = 33001};
-const struct type type_autoscaling_v1_MetricSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "MetricSpec", .openapi = "io.k8s.api.autoscaling.v1.MetricSpec", .fields = fields_autoscaling_v1_MetricSpec, .nfields = 6, .by_number = order_24, .doc = 30637};
-const struct type type_autoscaling_v1_ObjectMetricSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectMetricSource", .openapi = "io.k8s.api.autoscaling.v1.ObjectMetricSource", .fields = fields_autoscaling_v1_ObjectMetricSource, .nfields = 5, .doc = 31496};
-const struct type type_autoscaling_v1_PodsMetricSource = {.kind = TYPE_STRUCT, .go = 1, .name = "PodsMetricSource", .openapi = "io.k8s.api.autoscaling.v1.PodsMetricSource", .fields = fields_autoscaling_v1_PodsMetricSource, .nfields = 3, .doc = 31587};
-const struct type type_autoscaling_v1_ResourceMetricSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceMetricSource", .openapi = "io.k8s.api.autoscaling.v1.ResourceMetricSource", .fields = fields_autoscaling_v1_ResourceMetricSource, .nfields = 3, .doc = 31652};
-const struct type type_autoscaling_v1_ContainerResourceMetricSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerResourceMetricSource", .openapi = "io.k8s.api.autoscaling.v1.ContainerResourceMetricSource", .fields = fields_autoscaling_v1_ContainerResourceMetricSource, .nfields = 4, .doc = 31707};
-const struct type type_autoscaling_v1_ExternalMetricSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ExternalMetricSource", .openapi = "io.k8s.api.autoscaling.v1.ExternalMetricSource", .fields = fields_autoscaling_v1_ExternalMetricSource, .nfields = 4, .doc = 31781};
-const struct type type_autoscaling_v1_MetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "MetricStatus", .openapi = "io.k8s.api.autoscaling.v1.MetricStatus", .fields = fields_autoscaling_v1_MetricStatus, .nfields = 6, .by_number = order_24, .doc = 32446};
-const struct type type_autoscaling_v1_HorizontalPodAutoscalerCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscalerCondition", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerCondition", .fields = fields_autoscaling_v1_HorizontalPodAutoscalerCondition, .nfields = 5, .doc = 32398};
-const struct type type_autoscaling_v1_ObjectMetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectMetricStatus", .openapi = "io.k8s.api.autoscaling.v1.ObjectMetricStatus", .fields = fields_autoscaling_v1_ObjectMetricStatus, .nfields = 5, .doc = 32476};
-const struct type type_autoscaling_v1_PodsMetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PodsMetricStatus", .openapi = "io.k8s.api.autoscaling.v1.PodsMetricStatus", .fields = fields_autoscaling_v1_PodsMetricStatus, .nfields = 3, .doc = 32508};
-const struct type type_autoscaling_v1_ResourceMetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceMetricStatus", .openapi = "io.k8s.api.autoscaling.v1.ResourceMetricStatus", .fields = fields_autoscaling_v1_ResourceMetricStatus, .nfields = 3, .doc = 32553};
-const struct type type_autoscaling_v1_ContainerResourceMetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerResourceMetricStatus", .openapi = "io.k8s.api.autoscaling.v1.ContainerResourceMetricStatus", .fields = fields_autoscaling_v1_ContainerResourceMetricStatus, .nfields = 4, .doc = 32581};
-const struct type type_autoscaling_v1_ExternalMetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ExternalMetricStatus", .openapi = "io.k8s.api.autoscaling.v1.ExternalMetricStatus", .fields = fields_autoscaling_v1_ExternalMetricStatus, .nfields = 4, .doc = 32617};
-const struct type type_batch_v1_Job = {.kind = TYPE_STRUCT, .go = 1, .name = "Job", .openapi = "io.k8s.api.batch.v1.Job", .fields = fields_batch_v1_Job, .nfields = 5, .doc = 33569};
-const struct type type_batch_v1_JobList = {.kind = TYPE_STRUCT, .go = 1, .name = "JobList", .openapi = "io.k8s.api.batch.v1.JobList", .fields = fields_batch_v1_JobList, .nfields = 4, .doc = 33616};
-const struct type type_batch_v1_PodFailurePolicyOnExitCodesRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "PodFailurePolicyOnExitCodesRequirement", .openapi = "io.k8s.api.batch.v1.PodFailurePolicyOnExitCodesRequirement", .fields = fields_batch_v1_PodFailurePolicyOnExitCodesRequirement, .nfields = 3, .doc = 33772};
-const struct type type_batch_v1_PodFailurePolicyOnPodConditionsPattern = {.kind = TYPE_STRUCT, .go = 1, .name = "PodFailurePolicyOnPodConditionsPattern", .openapi = "io.k8s.api.batch.v1.PodFailurePolicyOnPodConditionsPattern", .fields = fields_batch_v1_PodFailurePolicyOnPodConditionsPattern, .nfields = 2, .doc = 33926};
-const struct type type_batch_v1_PodFailurePolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "PodFailurePolicyRule", .openapi = "io.k8s.api.batch.v1.PodFailurePolicyRule", .fields = fields_batch_v1_PodFailurePolicyRule, .nfields = 3, .doc = 34168};
-const struct type type_batch_v1_PodFailurePolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "PodFailurePolicy", .openapi = "io.k8s.api.batch.v1.PodFailurePolicy", .fields = fields_batch_v1_PodFailurePolicy, .nfields = 1, .doc = 34343};
-const struct type type_batch_v1_SuccessPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "SuccessPolicy", .openapi = "io.k8s.api.batch.v1.SuccessPolicy", .fields = fields_batch_v1_SuccessPolicy, .nfields = 1, .doc = 34387};
-const struct type type_batch_v1_SuccessPolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "SuccessPolicyRule", .openapi = "io.k8s.api.batch.v1.SuccessPolicyRule", .fields = fields_batch_v1_SuccessPolicyRule, .nfields = 2, .doc = 34531};
-const struct type type_batch_v1_JobSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "JobSpec", .openapi = "io.k8s.api.batch.v1.JobSpec", .fields = fields_batch_v1_JobSpec, .nfields = 16, .by_number = order_26, .doc = 35728};
-const struct type type_batch_v1_JobStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "JobStatus", .openapi = "io.k8s.api.batch.v1.JobStatus", .fields = fields_batch_v1_JobStatus, .nfields = 11, .by_number = order_27, .doc = 36153};
-const struct type type_batch_v1_UncountedTerminatedPods = {.kind = TYPE_STRUCT, .go = 1, .name = "UncountedTerminatedPods", .openapi = "io.k8s.api.batch.v1.UncountedTerminatedPods", .fields = fields_batch_v1_UncountedTerminatedPods, .nfields = 2, .doc = 36088};
-const struct type type_batch_v1_JobCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "JobCondition", .openapi = "io.k8s.api.batch.v1.JobCondition", .fields = fields_batch_v1_JobCondition, .nfields = 6, .doc = 36309};
-const struct type type_batch_v1_JobTemplateSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "JobTemplateSpec", .openapi = "io.k8s.api.batch.v1.JobTemplateSpec", .fields = fields_batch_v1_JobTemplateSpec, .nfields = 2, .doc = 36360};
-const struct type type_batch_v1_CronJob = {.kind = TYPE_STRUCT, .go = 1, .name = "CronJob", .openapi = "io.k8s.api.batch.v1.CronJob", .fields = fields_batch_v1_CronJob, .nfields = 5, .doc = 36380};
-const struct type type_batch_v1_CronJobList = {.kind = TYPE_STRUCT, .go = 1, .name = "CronJobList", .openapi = "io.k8s.api.batch.v1.CronJobList", .fields = fields_batch_v1_CronJobList, .nfields = 4, .doc = 36406};
-const struct type type_batch_v1_CronJobSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "CronJobSpec", .openapi = "io.k8s.api.batch.v1.CronJobSpec", .fields = fields_batch_v1_CronJobSpec, .nfields = 8, .by_number = order_28, .doc = 36993};
-const struct type type_batch_v1_CronJobStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "CronJobStatus", .openapi = "io.k8s.api.batch.v1.CronJobStatus", .fields = fields_batch_v1_CronJobStatus, .nfields = 3, .doc = 37086};
-const struct type type_certificates_v1_ExtraValue = {.kind = TYPE_LIST, .go = 1, .name = "ExtraValue", .openapi = "io.k8s.api.certificates.v1.ExtraValue", .of = &type_string, .wrapper = true, .doc = 27318};
-const struct type type_certificates_v1_CertificateSigningRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequest", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequest", .fields = fields_certificates_v1_CertificateSigningRequest, .nfields = 5, .doc = 37213};
-const struct type type_certificates_v1_CertificateSigningRequestSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequestSpec", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequestSpec", .fields = fields_certificates_v1_CertificateSigningRequestSpec, .nfields = 8, .by_number = order_29, .doc = 37630};
-const struct type type_certificates_v1_CertificateSigningRequestStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequestStatus", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequestStatus", .fields = fields_certificates_v1_CertificateSigningRequestStatus, .nfields = 2, .doc = 37798};
-const struct type type_certificates_v1_CertificateSigningRequestCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequestCondition", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequestCondition", .fields = fields_certificates_v1_CertificateSigningRequestCondition, .nfields = 6, .by_number = order_30, .doc = 37921};
-const struct type type_certificates_v1_CertificateSigningRequestList = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequestList", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequestList", .fields = fields_certificates_v1_CertificateSigningRequestList, .nfields = 4, .doc = 37943};
-const struct type type_networking_v1_NetworkPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicy", .openapi = "io.k8s.api.networking.v1.NetworkPolicy", .fields = fields_networking_v1_NetworkPolicy, .nfields = 4};
-const struct type type_networking_v1_NetworkPolicySpec = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicySpec", .openapi = "io.k8s.api.networking.v1.NetworkPolicySpec", .fields = fields_networking_v1_NetworkPolicySpec, .nfields = 4};
-const struct type type_networking_v1_NetworkPolicyIngressRule = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicyIngressRule", .openapi = "io.k8s.api.networking.v1.NetworkPolicyIngressRule", .fields = fields_networking_v1_NetworkPolicyIngressRule, .nfields = 2};
-const struct type type_networking_v1_NetworkPolicyEgressRule = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicyEgressRule", .openapi = "io.k8s.api.networking.v1.NetworkPolicyEgressRule", .fields = fields_networking_v1_NetworkPolicyEgressRule, .nfields = 2};
-const struct type type_networking_v1_NetworkPolicyPort = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicyPort", .openapi = "io.k8s.api.networking.v1.NetworkPolicyPort", .fields = fields_networking_v1_NetworkPolicyPort, .nfields = 3};
-const struct type type_networking_v1_IPBlock = {.kind = TYPE_STRUCT, .go = 1, .name = "IPBlock", .openapi = "io.k8s.api.networking.v1.IPBlock", .fields = fields_networking_v1_IPBlock, .nfields = 2};
-const struct type type_networking_v1_NetworkPolicyPeer = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicyPeer", .openapi = "io.k8s.api.networking.v1.NetworkPolicyPeer", .fields = fields_networking_v1_NetworkPolicyPeer, .nfields = 3};
-const struct type type_networking_v1_NetworkPolicyList = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicyList", .openapi = "io.k8s.api.networking.v1.NetworkPolicyList", .fields = fields_networking_v1_NetworkPolicyList, .nfields = 4, .doc = 37995};
-const struct type type_networking_v1_Ingress = {.kind = TYPE_STRUCT, .go = 1, .name = "Ingress", .openapi = "io.k8s.api.networking.v1.Ingress", .fields = fields_networking_v1_Ingress, .nfields = 5};
-const struct type type_networking_v1_IngressList = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressList", .openapi = "io.k8s.api.networking.v1.IngressList", .fields = fields_networking_v1_IngressList, .nfields = 4, .doc = 38035};
-const struct type type_networking_v1_IngressSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressSpec", .openapi = "io.k8s.api.networking.v1.IngressSpec", .fields = fields_networking_v1_IngressSpec, .nfields = 4, .by_number = order_31};
-const struct type type_networking_v1_IngressTLS = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressTLS", .openapi = "io.k8s.api.networking.v1.IngressTLS", .fields = fields_networking_v1_IngressTLS, .nfields = 2};
-const struct type type_networking_v1_IngressStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressStatus", .openapi = "io.k8s.api.networking.v1.IngressStatus", .fields = fields_networking_v1_IngressStatus, .nfields = 1};
-const struct type type_networking_v1_IngressLoadBalancerStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressLoadBalancerStatus", .openapi = "io.k8s.api.networking.v1.IngressLoadBalancerStatus", .fields = fields_networking_v1_IngressLoadBalancerStatus, .nfields = 1};
-const struct type type_networking_v1_IngressLoadBalancerIngress = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressLoadBalancerIngress", .openapi = "io.k8s.api.networking.v1.IngressLoadBalancerIngress", .fields = fields_networking_v1_IngressLoadBalancerIngress, .nfields = 3};
-const struct type type_networking_v1_IngressPortStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressPortStatus", .openapi = "io.k8s.api.networking.v1.IngressPortStatus", .fields = fields_networking_v1_IngressPortStatus, .nfields = 3};
-const struct type type_networking_v1_IngressRule = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressRule", .openapi = "io.k8s.api.networking.v1.IngressRule", .fields = fields_networking_v1_IngressRule, .nfields = 2};
-const struct type type_networking_v1_IngressRuleValue = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressRuleValue", .openapi = "io.k8s.api.networking.v1.IngressRuleValue", .fields = fields_networking_v1_IngressRuleValue, .nfields = 1};
-const struct type type_networking_v1_HTTPIngressRuleValue = {.kind = TYPE_STRUCT, .go = 1, .name = "HTTPIngressRuleValue", .openapi = "io.k8s.api.networking.v1.HTTPIngressRuleValue", .fields = fields_networking_v1_HTTPIngressRuleValue, .nfields = 1};
-const struct type type_networking_v1_HTTPIngressPath = {.kind = TYPE_STRUCT, .go = 1, .name = "HTTPIngressPath", .openapi = "io.k8s.api.networking.v1.HTTPIngressPath", .fields = fields_networking_v1_HTTPIngressPath, .nfields = 3, .by_number = order_23};
-const struct type type_networking_v1_IngressBackend = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressBackend", .openapi = "io.k8s.api.networking.v1.IngressBackend", .fields = fields_networking_v1_IngressBackend, .nfields = 2, .by_number = order_32};
-const struct type type_networking_v1_IngressServiceBackend = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressServiceBackend", .openapi = "io.k8s.api.networking.v1.IngressServiceBackend", .fields = fields_networking_v1_IngressServiceBackend, .nfields = 2};
-const struct type type_networking_v1_ServiceBackendPort = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceBackendPort", .openapi = "io.k8s.api.networking.v1.ServiceBackendPort", .fields = fields_networking_v1_ServiceBackendPort, .nfields = 2, .atomic = true};
-const struct type type_networking_v1_IngressClass = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressClass", .openapi = "io.k8s.api.networking.v1.IngressClass", .fields = fields_networking_v1_IngressClass, .nfields = 4};
-const struct type type_networking_v1_IngressClassSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressClassSpec", .openapi = "io.k8s.api.networking.v1.IngressClassSpec", .fields = fields_networking_v1_IngressClassSpec, .nfields = 2};
-const struct type type_networking_v1_IngressClassParametersReference = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressClassParametersReference", .openapi = "io.k8s.api.networking.v1.IngressClassParametersReference", .fields = fields_networking_v1_IngressClassParametersReference, .nfields = 5};
-const struct type type_networking_v1_IngressClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressClassList", .openapi = "io.k8s.api.networking.v1.IngressClassList", .fields = fields_networking_v1_IngressClassList, .nfields = 4, .doc = 38069};
-const struct type type_networking_v1_IPAddress = {.kind = TYPE_STRUCT, .go = 1, .name = "IPAddress", .openapi = "io.k8s.api.networking.v1.IPAddress", .fields = fields_networking_v1_IPAddress, .nfields = 4};
-const struct type type_networking_v1_IPAddressSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "IPAddressSpec", .openapi = "io.k8s.api.networking.v1.IPAddressSpec", .fields = fields_networking_v1_IPAddressSpec, .nfields = 1};
-const struct type type_networking_v1_ParentReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ParentReference", .openapi = "io.k8s.api.networking.v1.ParentReference", .fields = fields_networking_v1_ParentReference, .nfields = 4};
-const struct type type_networking_v1_IPAddressList = {.kind = TYPE_STRUCT, .go = 1, .name = "IPAddressList", .openapi = "io.k8s.api.networking.v1.IPAddressList", .fields = fields_networking_v1_IPAddressList, .nfields = 4, .doc = 38108};
-const struct type type_networking_v1_ServiceCIDR = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceCIDR", .openapi = "io.k8s.api.networking.v1.ServiceCIDR", .fields = fields_networking_v1_ServiceCIDR, .nfields = 5};
-const struct type type_networking_v1_ServiceCIDRSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceCIDRSpec", .openapi = "io.k8s.api.networking.v1.ServiceCIDRSpec", .fields = fields_networking_v1_ServiceCIDRSpec, .nfields = 1};
-const struct type type_networking_v1_ServiceCIDRStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceCIDRStatus", .openapi = "io.k8s.api.networking.v1.ServiceCIDRStatus", .fields = fields_networking_v1_ServiceCIDRStatus, .nfields = 1};
-const struct type type_networking_v1_ServiceCIDRList = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceCIDRList", .openapi = "io.k8s.api.networking.v1.ServiceCIDRList", .fields = fields_networking_v1_ServiceCIDRList, .nfields = 4, .doc = 38144};
-const struct type type_policy_v1_PodDisruptionBudgetSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDisruptionBudgetSpec", .openapi = "io.k8s.api.policy.v1.PodDisruptionBudgetSpec", .fields = fields_policy_v1_PodDisruptionBudgetSpec, .nfields = 4};
-const struct type type_policy_v1_PodDisruptionBudgetStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDisruptionBudgetStatus", .openapi = "io.k8s.api.policy.v1.PodDisruptionBudgetStatus", .fields = fields_policy_v1_PodDisruptionBudgetStatus, .nfields = 7};
-const struct type type_policy_v1_PodDisruptionBudget = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDisruptionBudget", .openapi = "io.k8s.api.policy.v1.PodDisruptionBudget", .fields = fields_policy_v1_PodDisruptionBudget, .nfields = 5};
-const struct type type_policy_v1_PodDisruptionBudgetList = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDisruptionBudgetList", .openapi = "io.k8s.api.policy.v1.PodDisruptionBudgetList", .fields = fields_policy_v1_PodDisruptionBudgetList, .nfields = 4, .doc = 38182};
-const struct type type_policy_v1_Eviction = {.kind = TYPE_STRUCT, .go = 1, .name = "Eviction", .openapi = "io.k8s.api.policy.v1.Eviction", .fields = fields_policy_v1_Eviction, .nfields = 4, .doc = 38245};
-const struct type type_rbac_v1_PolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "PolicyRule", .openapi = "io.k8s.api.rbac.v1.PolicyRule", .fields = fields_rbac_v1_PolicyRule, .nfields = 5, .doc = 38570};
-const struct type type_rbac_v1_Subject = {.kind = TYPE_STRUCT, .go = 1, .name = "Subject", .openapi = "io.k8s.api.rbac.v1.Subject", .fields = fields_rbac_v1_Subject, .nfields = 4, .atomic = true, .doc = 38721};
-const struct type type_rbac_v1_RoleRef = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleRef", .openapi = "io.k8s.api.rbac.v1.RoleRef", .fields = fields_rbac_v1_RoleRef, .nfields = 3, .atomic = true, .doc = 38804};
-const struct type type_rbac_v1_Role = {.kind = TYPE_STRUCT, .go = 1, .name = "Role", .openapi = "io.k8s.api.rbac.v1.Role", .fields = fields_rbac_v1_Role, .nfields = 4, .doc = 38822};
-const struct type type_rbac_v1_RoleBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleBinding", .openapi = "io.k8s.api.rbac.v1.RoleBinding", .fields = fields_rbac_v1_RoleBinding, .nfields = 5, .doc = 38884};
-const struct type type_rbac_v1_RoleBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleBindingList", .openapi = "io.k8s.api.rbac.v1.RoleBindingList", .fields = fields_rbac_v1_RoleBindingList, .nfields = 4, .doc = 38926};
-const struct type type_rbac_v1_RoleList = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleList", .openapi = "io.k8s.api.rbac.v1.RoleList", .fields = fields_rbac_v1_RoleList, .nfields = 4, .doc = 38964};
-const struct type type_rbac_v1_ClusterRole = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRole", .openapi = "io.k8s.api.rbac.v1.ClusterRole", .fields = fields_rbac_v1_ClusterRole, .nfields = 5, .doc = 39039};
-const struct type type_rbac_v1_AggregationRule = {.kind = TYPE_STRUCT, .go = 1, .name = "AggregationRule", .openapi = "io.k8s.api.rbac.v1.AggregationRule", .fields = fields_rbac_v1_AggregationRule, .nfields = 1, .doc = 39140};
-const struct type type_rbac_v1_ClusterRoleBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRoleBinding", .openapi = "io.k8s.api.rbac.v1.ClusterRoleBinding", .fields = fields_rbac_v1_ClusterRoleBinding, .nfields = 5, .doc = 39177};
-const struct type type_rbac_v1_ClusterRoleBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRoleBindingList", .openapi = "io.k8s.api.rbac.v1.ClusterRoleBindingList", .fields = fields_rbac_v1_ClusterRoleBindingList, .nfields = 4, .doc = 39230};
-const struct type type_rbac_v1_ClusterRoleList = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRoleList", .openapi = "io.k8s.api.rbac.v1.ClusterRoleList", .fields = fields_rbac_v1_ClusterRoleList, .nfields = 4, .doc = 39275};
-const struct type type_storage_v1_StorageClass = {.kind = TYPE_STRUCT, .go = 1, .name = "StorageClass", .openapi = "io.k8s.api.storage.v1.StorageClass", .fields = fields_storage_v1_StorageClass, .nfields = 10};
-const struct type type_storage_v1_StorageClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "StorageClassList", .openapi = "io.k8s.api.storage.v1.StorageClassList", .fields = fields_storage_v1_StorageClassList, .nfields = 4, .doc = 39313};
-const struct type type_storage_v1_VolumeAttachment = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttachment", .openapi = "io.k8s.api.storage.v1.VolumeAttachment", .fields = fields_storage_v1_VolumeAttachment, .nfields = 5};
-const struct type type_storage_v1_VolumeAttachmentList = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttachmentList", .openapi = "io.k8s.api.storage.v1.VolumeAttachmentList", .fields = fields_storage_v1_VolumeAttachmentList, .nfields = 4, .doc = 39352};
-const struct type type_storage_v1_VolumeAttachmentSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttachmentSpec", .openapi = "io.k8s.api.storage.v1.VolumeAttachmentSpec", .fields = fields_storage_v1_VolumeAttachmentSpec, .nfields = 3};
-const struct type type_storage_v1_VolumeAttachmentSource = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttachmentSource", .openapi = "io.k8s.api.storage.v1.VolumeAttachmentSource", .fields = fields_storage_v1_VolumeAttachmentSource, .nfields = 2};
-const struct type type_storage_v1_VolumeAttachmentStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttachmentStatus", .openapi = "io.k8s.api.storage.v1.VolumeAttachmentStatus", .fields = fields_storage_v1_VolumeAttachmentStatus, .nfields = 4};
-const struct type type_storage_v1_VolumeError = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeError", .openapi = "io.k8s.api.storage.v1.VolumeError", .fields = fields_storage_v1_VolumeError, .nfields = 3};
-const struct type type_storage_v1_CSIDriver = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIDriver", .openapi = "io.k8s.api.storage.v1.CSIDriver", .fields = fields_storage_v1_CSIDriver, .nfields = 4};
-const struct type type_storage_v1_CSIDriverList = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIDriverList", .openapi = "io.k8s.api.storage.v1.CSIDriverList", .fields = fields_storage_v1_CSIDriverList, .nfields = 4, .doc = 39395};
-const struct type type_storage_v1_CSIDriverSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIDriverSpec", .openapi = "io.k8s.api.storage.v1.CSIDriverSpec", .fields = fields_storage_v1_CSIDriverSpec, .nfields = 11};
-const struct type type_storage_v1_TokenRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenRequest", .openapi = "io.k8s.api.storage.v1.TokenRequest", .fields = fields_storage_v1_TokenRequest, .nfields = 2};
-const struct type type_storage_v1_CSINode = {.kind = TYPE_STRUCT, .go = 1, .name = "CSINode", .openapi = "io.k8s.api.storage.v1.CSINode", .fields = fields_storage_v1_CSINode, .nfields = 4};
-const struct type type_storage_v1_CSINodeSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "CSINodeSpec", .openapi = "io.k8s.api.storage.v1.CSINodeSpec", .fields = fields_storage_v1_CSINodeSpec, .nfields = 1};
-const struct type type_storage_v1_CSINodeDriver = {.kind = TYPE_STRUCT, .go = 1, .name = "CSINodeDriver", .openapi = "io.k8s.api.storage.v1.CSINodeDriver", .fields = fields_storage_v1_CSINodeDriver, .nfields = 4};
-const struct type type_storage_v1_VolumeNodeResources = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeNodeResources", .openapi = "io.k8s.api.storage.v1.VolumeNodeResources", .fields = fields_storage_v1_VolumeNodeResources, .nfields = 1};
-const struct type type_storage_v1_CSINodeList = {.kind = TYPE_STRUCT, .go = 1, .name = "CSINodeList", .openapi = "io.k8s.api.storage.v1.CSINodeList", .fields = fields_storage_v1_CSINodeList, .nfields = 4, .doc = 39431};
-const struct type type_storage_v1_CSIStorageCapacity = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIStorageCapacity", .openapi = "io.k8s.api.storage.v1.CSIStorageCapacity", .fields = fields_storage_v1_CSIStorageCapacity, .nfields = 7};
-const struct type type_storage_v1_CSIStorageCapacityList = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIStorageCapacityList", .openapi = "io.k8s.api.storage.v1.CSIStorageCapacityList", .fields = fields_storage_v1_CSIStorageCapacityList, .nfields = 4, .doc = 39465};
-const struct type type_storage_v1_VolumeAttributesClass = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttributesClass", .openapi = "io.k8s.api.storage.v1.VolumeAttributesClass", .fields = fields_storage_v1_VolumeAttributesClass, .nfields = 5};
-const struct type type_storage_v1_VolumeAttributesClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttributesClassList", .openapi = "io.k8s.api.storage.v1.VolumeAttributesClassList", .fields = fields_storage_v1_VolumeAttributesClassList, .nfields = 4, .doc = 39510};
-const struct type type_admissionregistration_v1_Rule = {.kind = TYPE_STRUCT, .go = 1, .name = "Rule", .openapi = "io.k8s.api.admissionregistration.v1.Rule", .fields = fields_admissionregistration_v1_Rule, .nfields = 4};
-const struct type type_admissionregistration_v1_ValidatingAdmissionPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicy", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicy", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicy, .nfields = 5};
-const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyStatus", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyStatus", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyStatus, .nfields = 3};
-const struct type type_admissionregistration_v1_TypeChecking = {.kind = TYPE_STRUCT, .go = 1, .name = "TypeChecking", .openapi = "io.k8s.api.admissionregistration.v1.TypeChecking", .fields = fields_admissionregistration_v1_TypeChecking, .nfields = 1};
-const struct type type_admissionregistration_v1_ExpressionWarning = {.kind = TYPE_STRUCT, .go = 1, .name = "ExpressionWarning", .openapi = "io.k8s.api.admissionregistration.v1.ExpressionWarning", .fields = fields_admissionregistration_v1_ExpressionWarning, .nfields = 2};
-const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyList = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyList", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyList", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyList, .nfields = 4, .doc = 39558};
-const struct type type_admissionregistration_v1_ValidatingAdmissionPolicySpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicySpec", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicySpec", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicySpec, .nfields = 7};
-const struct type type_admissionregistration_v1_ParamKind = {.kind = TYPE_STRUCT, .go = 1, .name = "ParamKind", .openapi = "io.k8s.api.admissionregistration.v1.ParamKind", .fields = fields_admissionregistration_v1_ParamKind, .nfields = 2, .atomic = true};
-const struct type type_admissionregistration_v1_Validation = {.kind = TYPE_STRUCT, .go = 1, .name = "Validation", .openapi = "io.k8s.api.admissionregistration.v1.Validation", .fields = fields_admissionregistration_v1_Validation, .nfields = 4};
-const struct type type_admissionregistration_v1_Variable = {.kind = TYPE_STRUCT, .go = 1, .name = "Variable", .openapi = "io.k8s.api.admissionregistration.v1.Variable", .fields = fields_admissionregistration_v1_Variable, .nfields = 2, .atomic = true};
-const struct type type_admissionregistration_v1_AuditAnnotation = {.kind = TYPE_STRUCT, .go = 1, .name = "AuditAnnotation", .openapi = "io.k8s.api.admissionregistration.v1.AuditAnnotation", .fields = fields_admissionregistration_v1_AuditAnnotation, .nfields = 2};
-const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyBinding", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBinding", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyBinding, .nfields = 4};
-const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyBindingList", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBindingList", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyBindingList, .nfields = 4, .doc = 39610};
-const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyBindingSpec", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBindingSpec", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec, .nfields = 4};
-const struct type type_admissionregistration_v1_ParamRef = {.kind = TYPE_STRUCT, .go = 1, .name = "ParamRef", .openapi = "io.k8s.api.admissionregistration.v1.ParamRef", .fields = fields_admissionregistration_v1_ParamRef, .nfields = 4, .atomic = true};
-const struct type type_admissionregistration_v1_MatchResources = {.kind = TYPE_STRUCT, .go = 1, .name = "MatchResources", .openapi = "io.k8s.api.admissionregistration.v1.MatchResources", .fields = fields_admissionregistration_v1_MatchResources, .nfields = 5, .atomic = true};
-const struct type type_admissionregistration_v1_NamedRuleWithOperations = {.kind = TYPE_STRUCT, .go = 1, .name = "NamedRuleWithOperations", .openapi = "io.k8s.api.admissionregistration.v1.NamedRuleWithOperations", .fields = fields_admissionregistration_v1_NamedRuleWithOperations, .nfields = 2, .atomic = true};
-const struct type type_admissionregistration_v1_ValidatingWebhookConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingWebhookConfiguration", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfiguration", .fields = fields_admissionregistration_v1_ValidatingWebhookConfiguration, .nfields = 4};
-const struct type type_admissionregistration_v1_ValidatingWebhookConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingWebhookConfigurationList", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfigurationList", .fields = fields_admissionregistration_v1_ValidatingWebhookConfigurationList, .nfields = 4, .doc = 39669};
-const struct type type_admissionregistration_v1_MutatingWebhookConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingWebhookConfiguration", .openapi = "io.k8s.api.admissionregistration.v1.MutatingWebhookConfiguration", .fields = fields_admissionregistration_v1_MutatingWebhookConfiguration, .nfields = 4};
-const struct type type_admissionregistration_v1_MutatingWebhookConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingWebhookConfigurationList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingWebhookConfigurationList", .fields = fields_admissionregistration_v1_MutatingWebhookConfigurationList, .nfields = 4, .doc = 39726};
-const struct type type_admissionregistration_v1_ValidatingWebhook = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingWebhook", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingWebhook", .fields = fields_admissionregistration_v1_ValidatingWebhook, .nfields = 11, .by_number = order_33};
-const struct type type_admissionregistration_v1_MutatingWebhook = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingWebhook", .openapi = "io.k8s.api.admissionregistration.v1.MutatingWebhook", .fields = fields_admissionregistration_v1_MutatingWebhook, .nfields = 12, .by_number = order_34};
-const struct type type_admissionregistration_v1_MutatingAdmissionPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicy", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicy", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicy, .nfields = 4};
-const struct type type_admissionregistration_v1_MutatingAdmissionPolicyList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyList", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyList, .nfields = 4, .doc = 39781};
-const struct type type_admissionregistration_v1_MutatingAdmissionPolicySpec = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicySpec", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicySpec", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicySpec, .nfields = 7};
-const struct type type_admissionregistration_v1_Mutation = {.kind = TYPE_STRUCT, .go = 1, .name = "Mutation", .openapi = "io.k8s.api.admissionregistration.v1.Mutation", .fields = fields_admissionregistration_v1_Mutation, .nfields = 3};
-const struct type type_admissionregistration_v1_ApplyConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "ApplyConfiguration", .openapi = "io.k8s.api.admissionregistration.v1.ApplyConfiguration", .fields = fields_admissionregistration_v1_ApplyConfiguration, .nfields = 1};
-const struct type type_admissionregistration_v1_JSONPatch = {.kind = TYPE_STRUCT, .go = 1, .name = "JSONPatch", .openapi = "io.k8s.api.admissionregistration.v1.JSONPatch", .fields = fields_admissionregistration_v1_JSONPatch, .nfields = 1};
-const struct type type_admissionregistration_v1_MutatingAdmissionPolicyBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyBinding", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBinding", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyBinding, .nfields = 4};
-const struct type type_admissionregistration_v1_MutatingAdmissionPolicyBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyBindingList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBindingList", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyBindingList, .nfields = 4, .doc = 39831};
-const struct type type_admissionregistration_v1_MutatingAdmissionPolicyBindingSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyBindingSpec", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBindingSpec", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyBindingSpec, .nfields = 3};
-const struct type type_admissionregistration_v1_RuleWithOperations = {.kind = TYPE_STRUCT, .go = 1, .name = "RuleWithOperations", .openapi = "io.k8s.api.admissionregistration.v1.RuleWithOperations", .fields = fields_admissionregistration_v1_RuleWithOperations, .nfields = 2};
-const struct type type_admissionregistration_v1_WebhookClientConfig = {.kind = TYPE_STRUCT, .go = 1, .name = "WebhookClientConfig", .openapi = "io.k8s.api.admissionregistration.v1.WebhookClientConfig", .fields = fields_admissionregistration_v1_WebhookClientConfig, .nfields = 3, .by_number = order_35};
-const struct type type_admissionregistration_v1_ServiceReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceReference", .openapi = "io.k8s.api.admissionregistration.v1.ServiceReference", .fields = fields_admissionregistration_v1_ServiceReference, .nfields = 4};
-const struct type type_admissionregistration_v1_MatchCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "MatchCondition", .openapi = "io.k8s.api.admissionregistration.v1.MatchCondition", .fields = fields_admissionregistration_v1_MatchCondition, .nfields = 2};
-const struct type type_apiextensions_v1_CustomResourceDefinitionSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionSpec", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionSpec", .fields = fields_apiextensions_v1_CustomResourceDefinitionSpec, .nfields = 6};
-const struct type type_apiextensions_v1_CustomResourceConversion = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceConversion", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceConversion", .fields = fields_apiextensions_v1_CustomResourceConversion, .nfields = 2};
-const struct type type_apiextensions_v1_WebhookConversion = {.kind = TYPE_STRUCT, .go = 1, .name = "WebhookConversion", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.WebhookConversion", .fields = fields_apiextensions_v1_WebhookConversion, .nfields = 2};
-const struct type type_apiextensions_v1_WebhookClientConfig = {.kind = TYPE_STRUCT, .go = 1, .name = "WebhookClientConfig", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.WebhookClientConfig", .fields = fields_apiextensions_v1_WebhookClientConfig, .nfields = 3, .by_number = order_35};
-const struct type type_apiextensions_v1_ServiceReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceReference", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ServiceReference", .fields = fields_apiextensions_v1_ServiceReference, .nfields = 4};
-const struct type type_apiextensions_v1_CustomResourceDefinitionVersion = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionVersion", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionVersion", .fields = fields_apiextensions_v1_CustomResourceDefinitionVersion, .nfields = 9, .by_number = order_36};
-const struct type type_apiextensions_v1_SelectableField = {.kind = TYPE_STRUCT, .go = 1, .name = "SelectableField", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.SelectableField", .fields = fields_apiextensions_v1_SelectableField, .nfields = 1};
-const struct type type_apiextensions_v1_CustomResourceColumnDefinition = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceColumnDefinition", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceColumnDefinition", .fields = fields_apiextensions_v1_CustomResourceColumnDefinition, .nfields = 6};
-const struct type type_apiextensions_v1_CustomResourceDefinitionNames = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionNames", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionNames", .fields = fields_apiextensions_v1_CustomResourceDefinitionNames, .nfields = 6};
-const struct type type_apiextensions_v1_CustomResourceDefinitionCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionCondition", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionCondition", .fields = fields_apiextensions_v1_CustomResourceDefinitionCondition, .nfields = 6};
-const struct type type_apiextensions_v1_CustomResourceDefinitionStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionStatus", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionStatus", .fields = fields_apiextensions_v1_CustomResourceDefinitionStatus, .nfields = 4};
-const struct type type_apiextensions_v1_CustomResourceDefinition = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinition", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition", .fields = fields_apiextensions_v1_CustomResourceDefinition, .nfields = 5};
-const struct type type_apiextensions_v1_CustomResourceDefinitionList = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionList", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionList", .fields = fields_apiextensions_v1_CustomResourceDefinitionList, .nfields = 4, .doc = 39888};
-const struct type type_apiextensions_v1_CustomResourceValidation = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceValidation", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceValidation", .fields = fields_apiextensions_v1_CustomResourceValidation, .nfields = 1};
-const struct type type_apiextensions_v1_CustomResourceSubresources = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceSubresources", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceSubresources", .fields = fields_apiextensions_v1_CustomResourceSubresources, .nfields = 2};
-const struct type type_apiextensions_v1_CustomResourceSubresourceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceSubresourceStatus", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceSubresourceStatus"};
-const struct type type_apiextensions_v1_CustomResourceSubresourceScale = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceSubresourceScale", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceSubresourceScale", .fields = fields_apiextensions_v1_CustomResourceSubresourceScale, .nfields = 3};
-const struct type type_apiextensions_v1_ConversionReview = {.kind = TYPE_STRUCT, .go = 1, .name = "ConversionReview", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ConversionReview", .fields = fields_apiextensions_v1_ConversionReview, .nfields = 4};
-const struct type type_apiextensions_v1_ConversionRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "ConversionRequest", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ConversionRequest", .fields = fields_apiextensions_v1_ConversionRequest, .nfields = 3};
-const struct type type_apiextensions_v1_ConversionResponse = {.kind = TYPE_STRUCT, .go = 1, .name = "ConversionResponse", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ConversionResponse", .fields = fields_apiextensions_v1_ConversionResponse, .nfields = 3};
-const struct type type_apiextensions_v1_JSONSchemaProps = {.kind = TYPE_STRUCT, .go = 1, .name = "JSONSchemaProps", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps", .fields = fields_apiextensions_v1_JSONSchemaProps, .nfields = 44};
-const struct type type_apiextensions_v1_ValidationRule = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidationRule", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ValidationRule", .fields = fields_apiextensions_v1_ValidationRule, .nfields = 6};
-const struct type type_apiextensions_v1_JSON = {.kind = TYPE_ANY, .go = 1, .name = "JSON", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON"};
-const struct type type_apiextensions_v1_JSONSchemaPropsOrArray = {.kind = TYPE_SCHEMA_OR_ARRAY, .go = 1, .name = "JSONSchemaPropsOrArray", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray", .of = &type_apiextensions_v1_JSONSchemaProps};
-const struct type type_apiextensions_v1_JSONSchemaPropsOrBool = {.kind = TYPE_SCHEMA_OR_BOOL, .go = 1, .name = "JSONSchemaPropsOrBool", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool", .of = &type_apiextensions_v1_JSONSchemaProps};
-const struct type type_apiextensions_v1_JSONSchemaPropsOrStringArray = {.kind = TYPE_SCHEMA_OR_STRINGS, .go = 1, .name = "JSONSchemaPropsOrStringArray", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray", .of = &type_apiextensions_v1_JSONSchemaProps};
-const struct type type_apiextensions_v1_ExternalDocumentation = {.kind = TYPE_STRUCT, .go = 1, .name = "ExternalDocumentation", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ExternalDocumentation", .fields = fields_apiextensions_v1_ExternalDocumentation, .nfields = 2};
-const struct type type_scheduling_v1_PriorityClass = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityClass", .openapi = "io.k8s.api.scheduling.v1.PriorityClass", .fields = fields_scheduling_v1_PriorityClass, .nfields = 7, .doc = 40097};
-const struct type type_scheduling_v1_PriorityClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityClassList", .openapi = "io.k8s.api.scheduling.v1.PriorityClassList", .fields = fields_scheduling_v1_PriorityClassList, .nfields = 4, .doc = 40129};
-const struct type type_coordination_v1_Lease = {.kind = TYPE_STRUCT, .go = 1, .name = "Lease", .openapi = "io.k8s.api.coordination.v1.Lease", .fields = fields_coordination_v1_Lease, .nfields = 4, .doc = 40208};
-const struct type type_coordination_v1_LeaseSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "LeaseSpec", .openapi = "io.k8s.api.coordination.v1.LeaseSpec", .fields = fields_coordination_v1_LeaseSpec, .nfields = 7, .doc = 40466};
-const struct type type_coordination_v1_LeaseList = {.kind = TYPE_STRUCT, .go = 1, .name = "LeaseList", .openapi = "io.k8s.api.coordination.v1.LeaseList", .fields = fields_coordination_v1_LeaseList, .nfields = 4, .doc = 40510};
-const struct type type_node_v1_RuntimeClass = {.kind = TYPE_STRUCT, .go = 1, .name = "RuntimeClass", .openapi = "io.k8s.api.node.v1.RuntimeClass", .fields = fields_node_v1_RuntimeClass, .nfields = 6};
-const struct type type_node_v1_Overhead = {.kind = TYPE_STRUCT, .go = 1, .name = "Overhead", .openapi = "io.k8s.api.node.v1.Overhead", .fields = fields_node_v1_Overhead, .nfields = 1};
-const struct type type_node_v1_Scheduling = {.kind = TYPE_STRUCT, .go = 1, .name = "Scheduling", .openapi = "io.k8s.api.node.v1.Scheduling", .fields = fields_node_v1_Scheduling, .nfields = 2};
-const struct type type_node_v1_RuntimeClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "RuntimeClassList", .openapi = "io.k8s.api.node.v1.RuntimeClassList", .fields = fields_node_v1_RuntimeClassList, .nfields = 4, .doc = 40542};
-const struct type type_discovery_v1_EndpointSlice = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointSlice", .openapi = "io.k8s.api.discovery.v1.EndpointSlice", .fields = fields_discovery_v1_EndpointSlice, .nfields = 6, .by_number = order_17, .doc = 40749};
-const struct type type_discovery_v1_Endpoint = {.kind = TYPE_STRUCT, .go = 1, .name = "Endpoint", .openapi = "io.k8s.api.discovery.v1.Endpoint", .fields = fields_discovery_v1_Endpoint, .nfields = 8, .doc = 40888};
-const struct type type_discovery_v1_EndpointConditions = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointConditions", .openapi = "io.k8s.api.discovery.v1.EndpointConditions", .fields = fields_discovery_v1_EndpointConditions, .nfields = 3, .doc = 40992};
-const struct type type_discovery_v1_EndpointHints = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointHints", .openapi = "io.k8s.api.discovery.v1.EndpointHints", .fields = fields_discovery_v1_EndpointHints, .nfields = 2, .doc = 41029};
-const struct type type_discovery_v1_ForZone = {.kind = TYPE_STRUCT, .go = 1, .name = "ForZone", .openapi = "io.k8s.api.discovery.v1.ForZone", .fields = fields_discovery_v1_ForZone, .nfields = 1, .doc = 41063};
-const struct type type_discovery_v1_ForNode = {.kind = TYPE_STRUCT, .go = 1, .name = "ForNode", .openapi = "io.k8s.api.discovery.v1.ForNode", .fields = fields_discovery_v1_ForNode, .nfields = 1, .doc = 41070};
-const struct type type_discovery_v1_EndpointPort = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointPort", .openapi = "io.k8s.api.discovery.v1.EndpointPort", .fields = fields_discovery_v1_EndpointPort, .nfields = 4, .atomic = true, .doc = 41077};
-const struct type type_discovery_v1_EndpointSliceList = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointSliceList", .openapi = "io.k8s.api.discovery.v1.EndpointSliceList", .fields = fields_discovery_v1_EndpointSliceList, .nfields = 4, .doc = 41100};
-const struct type type_resource_v1_ResourceSlice = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceSlice", .openapi = "io.k8s.api.resource.v1.ResourceSlice", .fields = fields_resource_v1_ResourceSlice, .nfields = 4};
-const struct type type_resource_v1_ResourceSliceSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceSliceSpec", .openapi = "io.k8s.api.resource.v1.ResourceSliceSpec", .fields = fields_resource_v1_ResourceSliceSpec, .nfields = 8};
-const struct type type_resource_v1_CounterSet = {.kind = TYPE_STRUCT, .go = 1, .name = "CounterSet", .openapi = "io.k8s.api.resource.v1.CounterSet", .fields = fields_resource_v1_CounterSet, .nfields = 2};
-const struct type type_resource_v1_ResourcePool = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourcePool", .openapi = "io.k8s.api.resource.v1.ResourcePool", .fields = fields_resource_v1_ResourcePool, .nfields = 3};
-const struct type type_resource_v1_Device = {.kind = TYPE_STRUCT, .go = 1, .name = "Device", .openapi = "io.k8s.api.resource.v1.Device", .fields = fields_resource_v1_Device, .nfields = 13};
-const struct type type_resource_v1_NodeAllocatableResourceMapping = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeAllocatableResourceMapping", .openapi = "io.k8s.api.resource.v1.NodeAllocatableResourceMapping", .fields = fields_resource_v1_NodeAllocatableResourceMapping, .nfields = 2};
-const struct type type_resource_v1_DeviceCounterConsumption = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceCounterConsumption", .openapi = "io.k8s.api.resource.v1.DeviceCounterConsumption", .fields = fields_resource_v1_DeviceCounterConsumption, .nfields = 2};
-const struct type type_resource_v1_DeviceCapacity = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceCapacity", .openapi = "io.k8s.api.resource.v1.DeviceCapacity", .fields = fields_resource_v1_DeviceCapacity, .nfields = 2};
-const struct type type_resource_v1_Counter = {.kind = TYPE_STRUCT, .go = 1, .name = "Counter", .openapi = "io.k8s.api.resource.v1.Counter", .fields = fields_resource_v1_Counter, .nfields = 1};
-const struct type type_resource_v1_CapacityRequestPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "CapacityRequestPolicy", .openapi = "io.k8s.api.resource.v1.CapacityRequestPolicy", .fields = fields_resource_v1_CapacityRequestPolicy, .nfields = 3};
-const struct type type_resource_v1_CapacityRequestPolicyRange = {.kind = TYPE_STRUCT, .go = 1, .name = "CapacityRequestPolicyRange", .openapi = "io.k8s.api.resource.v1.CapacityRequestPolicyRange", .fields = fields_resource_v1_CapacityRequestPolicyRange, .nfields = 3};
-const struct type type_resource_v1_DeviceAttribute = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceAttribute", .openapi = "io.k8s.api.resource.v1.DeviceAttribute", .fields = fields_resource_v1_DeviceAttribute, .nfields = 8};
-const struct type type_resource_v1_DeviceTaint = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceTaint", .openapi = "io.k8s.api.resource.v1.DeviceTaint", .fields = fields_resource_v1_DeviceTaint, .nfields = 4};
-const struct type type_resource_v1_ResourceSliceList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceSliceList", .openapi = "io.k8s.api.resource.v1.ResourceSliceList", .fields = fields_resource_v1_ResourceSliceList, .nfields = 4, .doc = 41140};
-const struct type type_resource_v1_ResourceClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaim", .openapi = "io.k8s.api.resource.v1.ResourceClaim", .fields = fields_resource_v1_ResourceClaim, .nfields = 5};
-const struct type type_resource_v1_ResourceClaimSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimSpec", .openapi = "io.k8s.api.resource.v1.ResourceClaimSpec", .fields = fields_resource_v1_ResourceClaimSpec, .nfields = 1};
-const struct type type_resource_v1_DeviceClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClaim", .openapi = "io.k8s.api.resource.v1.DeviceClaim", .fields = fields_resource_v1_DeviceClaim, .nfields = 3};
-const struct type type_resource_v1_DeviceRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceRequest", .openapi = "io.k8s.api.resource.v1.DeviceRequest", .fields = fields_resource_v1_DeviceRequest, .nfields = 3};
-const struct type type_resource_v1_ExactDeviceRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "ExactDeviceRequest", .openapi = "io.k8s.api.resource.v1.ExactDeviceRequest", .fields = fields_resource_v1_ExactDeviceRequest, .nfields = 7};
-const struct type type_resource_v1_DeviceSubRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceSubRequest", .openapi = "io.k8s.api.resource.v1.DeviceSubRequest", .fields = fields_resource_v1_DeviceSubRequest, .nfields = 7};
-const struct type type_resource_v1_CapacityRequirements = {.kind = TYPE_STRUCT, .go = 1, .name = "CapacityRequirements", .openapi = "io.k8s.api.resource.v1.CapacityRequirements", .fields = fields_resource_v1_CapacityRequirements, .nfields = 1};
-const struct type type_resource_v1_DeviceSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceSelector", .openapi = "io.k8s.api.resource.v1.DeviceSelector", .fields = fields_resource_v1_DeviceSelector, .nfields = 1};
-const struct type type_resource_v1_CELDeviceSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "CELDeviceSelector", .openapi = "io.k8s.api.resource.v1.CELDeviceSelector", .fields = fields_resource_v1_CELDeviceSelector, .nfields = 1};
-const struct type type_resource_v1_DeviceConstraint = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceConstraint", .openapi = "io.k8s.api.resource.v1.DeviceConstraint", .fields = fields_resource_v1_DeviceConstraint, .nfields = 3};
-const struct type type_resource_v1_DeviceClaimConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClaimConfiguration", .openapi = "io.k8s.api.resource.v1.DeviceClaimConfiguration", .fields = fields_resource_v1_DeviceClaimConfiguration, .nfields = 2};
-const struct type type_resource_v1_DeviceConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceConfiguration", .openapi = "io.k8s.api.resource.v1.DeviceConfiguration", .fields = fields_resource_v1_DeviceConfiguration, .nfields = 1};
-const struct type type_resource_v1_OpaqueDeviceConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "OpaqueDeviceConfiguration", .openapi = "io.k8s.api.resource.v1.OpaqueDeviceConfiguration", .fields = fields_resource_v1_OpaqueDeviceConfiguration, .nfields = 2};
-const struct type type_resource_v1_DeviceToleration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceToleration", .openapi = "io.k8s.api.resource.v1.DeviceToleration", .fields = fields_resource_v1_DeviceToleration, .nfields = 5};
-const struct type type_resource_v1_ResourceClaimStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimStatus", .openapi = "io.k8s.api.resource.v1.ResourceClaimStatus", .fields = fields_resource_v1_ResourceClaimStatus, .nfields = 3};
-const struct type type_resource_v1_ResourceClaimConsumerReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimConsumerReference", .openapi = "io.k8s.api.resource.v1.ResourceClaimConsumerReference", .fields = fields_resource_v1_ResourceClaimConsumerReference, .nfields = 4};
-const struct type type_resource_v1_AllocationResult = {.kind = TYPE_STRUCT, .go = 1, .name = "AllocationResult", .openapi = "io.k8s.api.resource.v1.AllocationResult", .fields = fields_resource_v1_AllocationResult, .nfields = 3};
-const struct type type_resource_v1_DeviceAllocationResult = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceAllocationResult", .openapi = "io.k8s.api.resource.v1.DeviceAllocationResult", .fields = fields_resource_v1_DeviceAllocationResult, .nfields = 2};
-const struct type type_resource_v1_DeviceRequestAllocationResult = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceRequestAllocationResult", .openapi = "io.k8s.api.resource.v1.DeviceRequestAllocationResult", .fields = fields_resource_v1_DeviceRequestAllocationResult, .nfields = 10};
-const struct type type_resource_v1_DeviceAllocationConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceAllocationConfiguration", .openapi = "io.k8s.api.resource.v1.DeviceAllocationConfiguration", .fields = fields_resource_v1_DeviceAllocationConfiguration, .nfields = 3};
-const struct type type_resource_v1_ResourceClaimList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimList", .openapi = "io.k8s.api.resource.v1.ResourceClaimList", .fields = fields_resource_v1_ResourceClaimList, .nfields = 4, .doc = 41180};
-const struct type type_resource_v1_DeviceClass = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClass", .openapi = "io.k8s.api.resource.v1.DeviceClass", .fields = fields_resource_v1_DeviceClass, .nfields = 4};
-const struct type type_resource_v1_DeviceClassSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClassSpec", .openapi = "io.k8s.api.resource.v1.DeviceClassSpec", .fields = fields_resource_v1_DeviceClassSpec, .nfields = 3};
-const struct type type_resource_v1_DeviceClassConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClassConfiguration", .openapi = "io.k8s.api.resource.v1.DeviceClassConfiguration", .fields = fields_resource_v1_DeviceClassConfiguration, .nfields = 1};
-const struct type type_resource_v1_DeviceClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClassList", .openapi = "io.k8s.api.resource.v1.DeviceClassList", .fields = fields_resource_v1_DeviceClassList, .nfields = 4, .doc = 41220};
-const struct type type_resource_v1_ResourceClaimTemplate = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimTemplate", .openapi = "io.k8s.api.resource.v1.ResourceClaimTemplate", .fields = fields_resource_v1_ResourceClaimTemplate, .nfields = 4};
-const struct type type_resource_v1_ResourceClaimTemplateSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimTemplateSpec", .openapi = "io.k8s.api.resource.v1.ResourceClaimTemplateSpec", .fields = fields_resource_v1_ResourceClaimTemplateSpec, .nfields = 2};
-const struct type type_resource_v1_ResourceClaimTemplateList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimTemplateList", .openapi = "io.k8s.api.resource.v1.ResourceClaimTemplateList", .fields = fields_resource_v1_ResourceClaimTemplateList, .nfields = 4, .doc = 41258};
-const struct type type_resource_v1_AllocatedDeviceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "AllocatedDeviceStatus", .openapi = "io.k8s.api.resource.v1.AllocatedDeviceStatus", .fields = fields_resource_v1_AllocatedDeviceStatus, .nfields = 7, .by_number = order_37};
-const struct type type_resource_v1_NetworkDeviceData = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkDeviceData", .openapi = "io.k8s.api.resource.v1.NetworkDeviceData", .fields = fields_resource_v1_NetworkDeviceData, .nfields = 3};
-const struct type type_flowcontrol_v1_FlowSchema = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchema", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchema", .fields = fields_flowcontrol_v1_FlowSchema, .nfields = 5, .doc = 41306};
-const struct type type_flowcontrol_v1_FlowSchemaList = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaList", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaList", .fields = fields_flowcontrol_v1_FlowSchemaList, .nfields = 4, .doc = 41345};
-const struct type type_flowcontrol_v1_FlowSchemaSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaSpec", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaSpec", .fields = fields_flowcontrol_v1_FlowSchemaSpec, .nfields = 4, .doc = 41611};
-const struct type type_flowcontrol_v1_FlowDistinguisherMethod = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowDistinguisherMethod", .openapi = "io.k8s.api.flowcontrol.v1.FlowDistinguisherMethod", .fields = fields_flowcontrol_v1_FlowDistinguisherMethod, .nfields = 1, .doc = 41676};
-const struct type type_flowcontrol_v1_PriorityLevelConfigurationReference = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationReference", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationReference", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationReference, .nfields = 1, .doc = 41744};
-const struct type type_flowcontrol_v1_PolicyRulesWithSubjects = {.kind = TYPE_STRUCT, .go = 1, .name = "PolicyRulesWithSubjects", .openapi = "io.k8s.api.flowcontrol.v1.PolicyRulesWithSubjects", .fields = fields_flowcontrol_v1_PolicyRulesWithSubjects, .nfields = 3, .doc = 41837};
-const struct type type_flowcontrol_v1_Subject = {.kind = TYPE_STRUCT, .go = 1, .name = "Subject", .openapi = "io.k8s.api.flowcontrol.v1.Subject", .fields = fields_flowcontrol_v1_Subject, .nfields = 4, .doc = 27766};
-const struct type type_flowcontrol_v1_UserSubject = {.kind = TYPE_STRUCT, .go = 1, .name = "UserSubject", .openapi = "io.k8s.api.flowcontrol.v1.UserSubject", .fields = fields_flowcontrol_v1_UserSubject, .nfields = 1, .doc = 41945};
-const struct type type_flowcontrol_v1_GroupSubject = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupSubject", .openapi = "io.k8s.api.flowcontrol.v1.GroupSubject", .fields = fields_flowcontrol_v1_GroupSubject, .nfields = 1, .doc = 41952};
-const struct type type_flowcontrol_v1_ServiceAccountSubject = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceAccountSubject", .openapi = "io.k8s.api.flowcontrol.v1.ServiceAccountSubject", .fields = fields_flowcontrol_v1_ServiceAccountSubject, .nfields = 2, .doc = 41960};
-const struct type type_flowcontrol_v1_ResourcePolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourcePolicyRule", .openapi = "io.k8s.api.flowcontrol.v1.ResourcePolicyRule", .fields = fields_flowcontrol_v1_ResourcePolicyRule, .nfields = 5, .doc = 41773};
-const struct type type_flowcontrol_v1_NonResourcePolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "NonResourcePolicyRule", .openapi = "io.k8s.api.flowcontrol.v1.NonResourcePolicyRule", .fields = fields_flowcontrol_v1_NonResourcePolicyRule, .nfields = 2, .doc = 41796};
-const struct type type_flowcontrol_v1_FlowSchemaStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaStatus", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaStatus", .fields = fields_flowcontrol_v1_FlowSchemaStatus, .nfields = 1, .doc = 42350};
-const struct type type_flowcontrol_v1_FlowSchemaCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaCondition", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaCondition", .fields = fields_flowcontrol_v1_FlowSchemaCondition, .nfields = 5, .doc = 42416};
-const struct type type_flowcontrol_v1_PriorityLevelConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfiguration", .fields = fields_flowcontrol_v1_PriorityLevelConfiguration, .nfields = 5, .doc = 42451};
-const struct type type_flowcontrol_v1_PriorityLevelConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationList", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationList", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationList, .nfields = 4, .doc = 42511};
-const struct type type_flowcontrol_v1_PriorityLevelConfigurationSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationSpec", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationSpec", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationSpec, .nfields = 3, .doc = 42697};
-const struct type type_flowcontrol_v1_LimitedPriorityLevelConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitedPriorityLevelConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.LimitedPriorityLevelConfiguration", .fields = fields_flowcontrol_v1_LimitedPriorityLevelConfiguration, .nfields = 4, .doc = 43031};
-const struct type type_flowcontrol_v1_ExemptPriorityLevelConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "ExemptPriorityLevelConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.ExemptPriorityLevelConfiguration", .fields = fields_flowcontrol_v1_ExemptPriorityLevelConfiguration, .nfields = 2, .doc = 43187};
-const struct type type_flowcontrol_v1_LimitResponse = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitResponse", .openapi = "io.k8s.api.flowcontrol.v1.LimitResponse", .fields = fields_flowcontrol_v1_LimitResponse, .nfields = 2, .doc = 42830};
-const struct type type_flowcontrol_v1_QueuingConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "QueuingConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.QueuingConfiguration", .fields = fields_flowcontrol_v1_QueuingConfiguration, .nfields = 3, .doc = 43465};
-const struct type type_flowcontrol_v1_PriorityLevelConfigurationStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationStatus", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationStatus", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationStatus, .nfields = 1, .doc = 43483};
-const struct type type_flowcontrol_v1_PriorityLevelConfigurationCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationCondition", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationCondition", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationCondition, .nfields = 5, .doc = 43534};
-const struct type type_admission_v1_AdmissionReview = {.kind = TYPE_STRUCT, .go = 1, .name = "AdmissionReview", .openapi = "io.k8s.api.admission.v1.AdmissionReview", .fields = fields_admission_v1_AdmissionReview, .nfields = 4, .doc = 43676};
-const struct type type_admission_v1_AdmissionRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "AdmissionRequest", .openapi = "io.k8s.api.admission.v1.AdmissionRequest", .fields = fields_admission_v1_AdmissionRequest, .nfields = 15, .by_number = order_38, .doc = 44373};
-const struct type type_admission_v1_AdmissionResponse = {.kind = TYPE_STRUCT, .go = 1, .name = "AdmissionResponse", .openapi = "io.k8s.api.admission.v1.AdmissionResponse", .fields = fields_admission_v1_AdmissionResponse, .nfields = 7, .doc = 44753};
-const struct type type_apidiscovery_v2_APIGroupDiscoveryList = {.kind = TYPE_STRUCT, .go = 2, .name = "APIGroupDiscoveryList", .openapi = "io.k8s.api.apidiscovery.v2.APIGroupDiscoveryList", .fields = fields_apidiscovery_v2_APIGroupDiscoveryList, .nfields = 4, .doc = 44777};
-const struct type type_apidiscovery_v2_APIGroupDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APIGroupDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APIGroupDiscovery", .fields = fields_apidiscovery_v2_APIGroupDiscovery, .nfields = 4, .doc = 44850};
-const struct type type_apidiscovery_v2_APIVersionDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APIVersionDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APIVersionDiscovery", .fields = fields_apidiscovery_v2_APIVersionDiscovery, .nfields = 3, .doc = 45009};
-const struct type type_apidiscovery_v2_APIResourceDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APIResourceDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APIResourceDiscovery", .fields = fields_apidiscovery_v2_APIResourceDiscovery, .nfields = 8, .doc = 45312};
-const struct type type_apidiscovery_v2_APISubresourceDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APISubresourceDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APISubresourceDiscovery", .fields = fields_apidiscovery_v2_APISubresourceDiscovery, .nfields = 4, .doc = 45483};
-const struct type type_meta_v1_Verbs = {.kind = TYPE_LIST, .go = 1, .name = "Verbs", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Verbs", .of = &type_string, .wrapper = true, .doc = 45497};
-const struct type type_meta_v1_TypeMeta = {.kind = TYPE_STRUCT, .go = 1, .name = "TypeMeta", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TypeMeta", .fields = fields_meta_v1_TypeMeta, .nfields = 2, .doc = 45530};
-const struct type type_meta_v1_ListMeta = {.kind = TYPE_STRUCT, .go = 1, .name = "ListMeta", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta", .fields = fields_meta_v1_ListMeta, .nfields = 5, .doc = 45778};
-const struct type type_meta_v1_ShardInfo = {.kind = TYPE_STRUCT, .go = 1, .name = "ShardInfo", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ShardInfo", .fields = fields_meta_v1_ShardInfo, .nfields = 1, .doc = 45832};
-const struct type type_meta_v1_ObjectMeta = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectMeta", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", .fields = fields_meta_v1_ObjectMeta, .nfields = 15, .doc = 46860};
-const struct type type_meta_v1_OwnerReference = {.kind = TYPE_STRUCT, .go = 1, .name = "OwnerReference", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference", .fields = fields_meta_v1_OwnerReference, .nfields = 6, .atomic = true, .by_number = order_39, .doc = 47170};
-const struct type type_meta_v1_ListOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "ListOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ListOptions", .fields = fields_meta_v1_ListOptions, .nfields = 13, .by_number = order_40, .doc = 47967};
-const struct type type_meta_v1_GetOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "GetOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GetOptions", .fields = fields_meta_v1_GetOptions, .nfields = 3, .doc = 48058};
-const struct type type_meta_v1_DeleteOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "DeleteOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", .fields = fields_meta_v1_DeleteOptions, .nfields = 8, .doc = 48453};
-const struct type type_meta_v1_CreateOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "CreateOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.CreateOptions", .fields = fields_meta_v1_CreateOptions, .nfields = 5, .doc = 48614};
-const struct type type_meta_v1_PatchOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "PatchOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.PatchOptions", .fields = fields_meta_v1_PatchOptions, .nfields = 6, .doc = 48767};
-const struct type type_meta_v1_ApplyOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "ApplyOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ApplyOptions", .fields = fields_meta_v1_ApplyOptions, .nfields = 5, .doc = 48834};
-const struct type type_meta_v1_UpdateOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "UpdateOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.UpdateOptions", .fields = fields_meta_v1_UpdateOptions, .nfields = 5, .doc = 48847};
-const struct type type_meta_v1_Preconditions = {.kind = TYPE_STRUCT, .go = 1, .name = "Preconditions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Preconditions", .fields = fields_meta_v1_Preconditions, .nfields = 2, .doc = 48930};
-const struct type type_meta_v1_Status = {.kind = TYPE_STRUCT, .go = 1, .name = "Status", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Status", .fields = fields_meta_v1_Status, .nfields = 8, .doc = 49091};
-const struct type type_meta_v1_StatusDetails = {.kind = TYPE_STRUCT, .go = 1, .name = "StatusDetails", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.StatusDetails", .fields = fields_meta_v1_StatusDetails, .nfields = 6, .by_number = order_17, .doc = 49243};
-const struct type type_meta_v1_StatusCause = {.kind = TYPE_STRUCT, .go = 1, .name = "StatusCause", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.StatusCause", .fields = fields_meta_v1_StatusCause, .nfields = 3, .doc = 49396};
-const struct type type_meta_v1_List = {.kind = TYPE_STRUCT, .go = 1, .name = "List", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.List", .fields = fields_meta_v1_List, .nfields = 4, .doc = 49421};
-const struct type type_meta_v1_APIVersions = {.kind = TYPE_STRUCT, .go = 1, .name = "APIVersions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIVersions", .fields = fields_meta_v1_APIVersions, .nfields = 4, .doc = 49519};
-const struct type type_meta_v1_APIGroupList = {.kind = TYPE_STRUCT, .go = 1, .name = "APIGroupList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroupList", .fields = fields_meta_v1_APIGroupList, .nfields = 3, .doc = 49546};
-const struct type type_meta_v1_APIGroup = {.kind = TYPE_STRUCT, .go = 1, .name = "APIGroup", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroup", .fields = fields_meta_v1_APIGroup, .nfields = 6, .doc = 49659};
-const struct type type_meta_v1_ServerAddressByClientCIDR = {.kind = TYPE_STRUCT, .go = 1, .name = "ServerAddressByClientCIDR", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ServerAddressByClientCIDR", .fields = fields_meta_v1_ServerAddressByClientCIDR, .nfields = 2, .doc = 49769};
-const struct type type_meta_v1_GroupVersionForDiscovery = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersionForDiscovery", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionForDiscovery", .fields = fields_meta_v1_GroupVersionForDiscovery, .nfields = 2, .doc = 49878};
-const struct type type_meta_v1_APIResource = {.kind = TYPE_STRUCT, .go = 1, .name = "APIResource", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIResource", .fields = fields_meta_v1_APIResource, .nfields = 10, .by_number = order_41, .doc = 50162};
-const struct type type_meta_v1_APIResourceList = {.kind = TYPE_STRUCT, .go = 1, .name = "APIResourceList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIResourceList", .fields = fields_meta_v1_APIResourceList, .nfields = 4, .doc = 50268};
-const struct type type_meta_v1_RootPaths = {.kind = TYPE_STRUCT, .go = 1, .name = "RootPaths", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.RootPaths", .fields = fields_meta_v1_RootPaths, .nfields = 1, .doc = 50316};
-const struct type type_meta_v1_Patch = {.kind = TYPE_STRUCT, .go = 1, .name = "Patch", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch", .doc = 50346};
-const struct type type_meta_v1_LabelSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "LabelSelector", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector", .fields = fields_meta_v1_LabelSelector, .nfields = 2, .atomic = true, .doc = 50466};
-const struct type type_meta_v1_LabelSelectorRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "LabelSelectorRequirement", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement", .fields = fields_meta_v1_LabelSelectorRequirement, .nfields = 3, .doc = 50648};
-const struct type type_meta_v1_FieldSelectorRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "FieldSelectorRequirement", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.FieldSelectorRequirement", .fields = fields_meta_v1_FieldSelectorRequirement, .nfields = 3, .doc = 50736};
-const struct type type_meta_v1_ManagedFieldsEntry = {.kind = TYPE_STRUCT, .go = 1, .name = "ManagedFieldsEntry", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry", .fields = fields_meta_v1_ManagedFieldsEntry, .nfields = 7, .doc = 50983};
-const struct type type_meta_v1_Table = {.kind = TYPE_STRUCT, .go = 1, .name = "Table", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Table", .fields = fields_meta_v1_Table, .nfields = 5, .no_pb = true, .doc = 51050};
-const struct type type_meta_v1_TableColumnDefinition = {.kind = TYPE_STRUCT, .go = 1, .name = "TableColumnDefinition", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableColumnDefinition", .fields = fields_meta_v1_TableColumnDefinition, .nfields = 5, .no_pb = true, .doc = 51268};
-const struct type type_meta_v1_TableRow = {.kind = TYPE_STRUCT, .go = 1, .name = "TableRow", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableRow", .fields = fields_meta_v1_TableRow, .nfields = 3, .no_pb = true, .doc = 51409};
-const struct type type_meta_v1_TableRowCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "TableRowCondition", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableRowCondition", .fields = fields_meta_v1_TableRowCondition, .nfields = 4, .no_pb = true, .doc = 51456};
-const struct type type_meta_v1_TableOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "TableOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableOptions", .fields = fields_meta_v1_TableOptions, .nfields = 3, .doc = 51542};
-const struct type type_meta_v1_PartialObjectMetadata = {.kind = TYPE_STRUCT, .go = 1, .name = "PartialObjectMetadata", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadata", .fields = fields_meta_v1_PartialObjectMetadata, .nfields = 3, .doc = 51562};
-const struct type type_meta_v1_PartialObjectMetadataList = {.kind = TYPE_STRUCT, .go = 1, .name = "PartialObjectMetadataList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadataList", .fields = fields_meta_v1_PartialObjectMetadataList, .nfields = 4, .doc = 51606};
-const struct type type_meta_v1_Condition = {.kind = TYPE_STRUCT, .go = 1, .name = "Condition", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Condition", .fields = fields_meta_v1_Condition, .nfields = 6, .doc = 51654};
-const struct type type_meta_v1_WatchEvent = {.kind = TYPE_STRUCT, .go = 1, .name = "WatchEvent", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent", .fields = fields_meta_v1_WatchEvent, .nfields = 2, .doc = 51821};
-const struct type type_meta_v1_Timestamp = {.kind = TYPE_STRUCT, .go = 1, .name = "Timestamp", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Timestamp", .fields = fields_meta_v1_Timestamp, .nfields = 2, .doc = 51906};
-const struct type type_meta_v1_GroupResource = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupResource", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupResource", .fields = fields_meta_v1_GroupResource, .nfields = 2, .doc = 51978};
-const struct type type_meta_v1_GroupVersionResource = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersionResource", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionResource", .fields = fields_meta_v1_GroupVersionResource, .nfields = 3, .doc = 52022};
-const struct type type_meta_v1_GroupKind = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupKind", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupKind", .fields = fields_meta_v1_GroupKind, .nfields = 2, .doc = 52068};
-const struct type type_meta_v1_GroupVersionKind = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersionKind", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionKind", .fields = fields_meta_v1_GroupVersionKind, .nfields = 3, .doc = 52108};
-const struct type type_meta_v1_GroupVersion = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersion", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersion", .fields = fields_meta_v1_GroupVersion, .nfields = 2, .doc = 49878};
-const struct type type_metrics_v1beta1_NodeMetrics = {.kind = TYPE_STRUCT, .go = 8, .name = "NodeMetrics", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetrics", .fields = fields_metrics_v1beta1_NodeMetrics, .nfields = 6, .doc = 52252};
-const struct type type_metrics_v1beta1_NodeMetricsList = {.kind = TYPE_STRUCT, .go = 8, .name = "NodeMetricsList", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetricsList", .fields = fields_metrics_v1beta1_NodeMetricsList, .nfields = 4, .doc = 52269};
-const struct type type_metrics_v1beta1_PodMetrics = {.kind = TYPE_STRUCT, .go = 8, .name = "PodMetrics", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics", .fields = fields_metrics_v1beta1_PodMetrics, .nfields = 6, .doc = 52332};
-const struct type type_metrics_v1beta1_PodMetricsList = {.kind = TYPE_STRUCT, .go = 8, .name = "PodMetricsList", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetricsList", .fields = fields_metrics_v1beta1_PodMetricsList, .nfields = 4, .doc = 52348};
-const struct type type_metrics_v1beta1_ContainerMetrics = {.kind = TYPE_STRUCT, .go = 8, .name = "ContainerMetrics", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.ContainerMetrics", .fields = fields_metrics_v1beta1_ContainerMetrics, .nfields = 2, .doc = 52385};
-const struct type type_runtime_TypeMeta = {.kind = TYPE_STRUCT, .go = 6, .name = "TypeMeta", .openapi = "io.k8s.apimachinery.pkg.runtime.TypeMeta", .fields = fields_runtime_TypeMeta, .nfields = 2, .doc = 45530};
-const struct type type_runtime_Unknown = {.kind = TYPE_STRUCT, .go = 6, .name = "Unknown", .openapi = "io.k8s.apimachinery.pkg.runtime.Unknown", .fields = fields_runtime_Unknown, .nfields = 4, .doc = 52538};
-const struct type type_version_Info = {.kind = TYPE_STRUCT, .go = 7, .name = "Info", .openapi = "io.k8s.apimachinery.pkg.version.Info", .fields = fields_version_Info, .nfields = 13, .no_pb = true, .doc = 53157};
+const struct type type_core_v1_GlusterfsVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "GlusterfsVolumeSource", .openapi = "io.k8s.api.core.v1.GlusterfsVolumeSource", .fields = fields_core_v1_GlusterfsVolumeSource, .nfields = 3, .doc = 370};
+const struct type type_core_v1_GlusterfsPersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "GlusterfsPersistentVolumeSource", .openapi = "io.k8s.api.core.v1.GlusterfsPersistentVolumeSource", .fields = fields_core_v1_GlusterfsPersistentVolumeSource, .nfields = 4, .doc = 370};
+const struct type type_core_v1_RBDVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "RBDVolumeSource", .openapi = "io.k8s.api.core.v1.RBDVolumeSource", .fields = fields_core_v1_RBDVolumeSource, .nfields = 8, .doc = 448};
+const struct type type_core_v1_RBDPersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "RBDPersistentVolumeSource", .openapi = "io.k8s.api.core.v1.RBDPersistentVolumeSource", .fields = fields_core_v1_RBDPersistentVolumeSource, .nfields = 8, .doc = 448};
+const struct type type_core_v1_CinderVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "CinderVolumeSource", .openapi = "io.k8s.api.core.v1.CinderVolumeSource", .fields = fields_core_v1_CinderVolumeSource, .nfields = 4, .doc = 539};
+const struct type type_core_v1_CinderPersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "CinderPersistentVolumeSource", .openapi = "io.k8s.api.core.v1.CinderPersistentVolumeSource", .fields = fields_core_v1_CinderPersistentVolumeSource, .nfields = 4, .doc = 539};
+const struct type type_core_v1_CephFSVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "CephFSVolumeSource", .openapi = "io.k8s.api.core.v1.CephFSVolumeSource", .fields = fields_core_v1_CephFSVolumeSource, .nfields = 6, .doc = 581};
+const struct type type_core_v1_SecretReference = {.kind = TYPE_STRUCT, .go = 1, .name = "SecretReference", .openapi = "io.k8s.api.core.v1.SecretReference", .fields = fields_core_v1_SecretReference, .nfields = 2, .atomic = true, .doc = 4662};
+const struct type type_core_v1_CephFSPersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "CephFSPersistentVolumeSource", .openapi = "io.k8s.api.core.v1.CephFSPersistentVolumeSource", .fields = fields_core_v1_CephFSPersistentVolumeSource, .nfields = 6, .doc = 581};
+const struct type type_core_v1_FlockerVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "FlockerVolumeSource", .openapi = "io.k8s.api.core.v1.FlockerVolumeSource", .fields = fields_core_v1_FlockerVolumeSource, .nfields = 2, .doc = 620};
+const struct type type_core_v1_GCEPersistentDiskVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "GCEPersistentDiskVolumeSource", .openapi = "io.k8s.api.core.v1.GCEPersistentDiskVolumeSource", .fields = fields_core_v1_GCEPersistentDiskVolumeSource, .nfields = 4, .doc = 158};
+const struct type type_core_v1_QuobyteVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "QuobyteVolumeSource", .openapi = "io.k8s.api.core.v1.QuobyteVolumeSource", .fields = fields_core_v1_QuobyteVolumeSource, .nfields = 6, .doc = 837};
+const struct type type_core_v1_FlexPersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "FlexPersistentVolumeSource", .openapi = "io.k8s.api.core.v1.FlexPersistentVolumeSource", .fields = fields_core_v1_FlexPersistentVolumeSource, .nfields = 5, .doc = 491};
+const struct type type_core_v1_FlexVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "FlexVolumeSource", .openapi = "io.k8s.api.core.v1.FlexVolumeSource", .fields = fields_core_v1_FlexVolumeSource, .nfields = 5, .doc = 491};
+const struct type type_core_v1_AWSElasticBlockStoreVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "AWSElasticBlockStoreVolumeSource", .openapi = "io.k8s.api.core.v1.AWSElasticBlockStoreVolumeSource", .fields = fields_core_v1_AWSElasticBlockStoreVolumeSource, .nfields = 4, .doc = 210};
+const struct type type_core_v1_GitRepoVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "GitRepoVolumeSource", .openapi = "io.k8s.api.core.v1.GitRepoVolumeSource", .fields = fields_core_v1_GitRepoVolumeSource, .nfields = 3, .doc = 260};
+const struct type type_core_v1_SecretVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "SecretVolumeSource", .openapi = "io.k8s.api.core.v1.SecretVolumeSource", .fields = fields_core_v1_SecretVolumeSource, .nfields = 4, .doc = 308};
+const struct type type_core_v1_SecretProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "SecretProjection", .openapi = "io.k8s.api.core.v1.SecretProjection", .fields = fields_core_v1_SecretProjection, .nfields = 3, .doc = 5436};
+const struct type type_core_v1_NFSVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "NFSVolumeSource", .openapi = "io.k8s.api.core.v1.NFSVolumeSource", .fields = fields_core_v1_NFSVolumeSource, .nfields = 3, .doc = 342};
+const struct type type_core_v1_ISCSIVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ISCSIVolumeSource", .openapi = "io.k8s.api.core.v1.ISCSIVolumeSource", .fields = fields_core_v1_ISCSIVolumeSource, .nfields = 11, .by_number = order_2, .doc = 356};
+const struct type type_core_v1_ISCSIPersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ISCSIPersistentVolumeSource", .openapi = "io.k8s.api.core.v1.ISCSIPersistentVolumeSource", .fields = fields_core_v1_ISCSIPersistentVolumeSource, .nfields = 11, .by_number = order_2, .doc = 356};
+const struct type type_core_v1_FCVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "FCVolumeSource", .openapi = "io.k8s.api.core.v1.FCVolumeSource", .fields = fields_core_v1_FCVolumeSource, .nfields = 5, .doc = 6021};
+const struct type type_core_v1_AzureFileVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "AzureFileVolumeSource", .openapi = "io.k8s.api.core.v1.AzureFileVolumeSource", .fields = fields_core_v1_AzureFileVolumeSource, .nfields = 3, .doc = 719};
+const struct type type_core_v1_AzureFilePersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "AzureFilePersistentVolumeSource", .openapi = "io.k8s.api.core.v1.AzureFilePersistentVolumeSource", .fields = fields_core_v1_AzureFilePersistentVolumeSource, .nfields = 4, .doc = 719};
+const struct type type_core_v1_VsphereVirtualDiskVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "VsphereVirtualDiskVolumeSource", .openapi = "io.k8s.api.core.v1.VsphereVirtualDiskVolumeSource", .fields = fields_core_v1_VsphereVirtualDiskVolumeSource, .nfields = 4, .doc = 799};
+const struct type type_core_v1_PhotonPersistentDiskVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "PhotonPersistentDiskVolumeSource", .openapi = "io.k8s.api.core.v1.PhotonPersistentDiskVolumeSource", .fields = fields_core_v1_PhotonPersistentDiskVolumeSource, .nfields = 2, .doc = 913};
+const struct type type_core_v1_AzureDiskVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "AzureDiskVolumeSource", .openapi = "io.k8s.api.core.v1.AzureDiskVolumeSource", .fields = fields_core_v1_AzureDiskVolumeSource, .nfields = 6, .doc = 877};
+const struct type type_core_v1_PortworxVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "PortworxVolumeSource", .openapi = "io.k8s.api.core.v1.PortworxVolumeSource", .fields = fields_core_v1_PortworxVolumeSource, .nfields = 3, .doc = 1004};
+const struct type type_core_v1_ScaleIOVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ScaleIOVolumeSource", .openapi = "io.k8s.api.core.v1.ScaleIOVolumeSource", .fields = fields_core_v1_ScaleIOVolumeSource, .nfields = 10, .doc = 1045};
+const struct type type_core_v1_ScaleIOPersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ScaleIOPersistentVolumeSource", .openapi = "io.k8s.api.core.v1.ScaleIOPersistentVolumeSource", .fields = fields_core_v1_ScaleIOPersistentVolumeSource, .nfields = 10, .doc = 1045};
+const struct type type_core_v1_StorageOSVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "StorageOSVolumeSource", .openapi = "io.k8s.api.core.v1.StorageOSVolumeSource", .fields = fields_core_v1_StorageOSVolumeSource, .nfields = 5, .doc = 1085};
+const struct type type_core_v1_StorageOSPersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "StorageOSPersistentVolumeSource", .openapi = "io.k8s.api.core.v1.StorageOSPersistentVolumeSource", .fields = fields_core_v1_StorageOSPersistentVolumeSource, .nfields = 5, .doc = 1085};
+const struct type type_core_v1_ConfigMapVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapVolumeSource", .openapi = "io.k8s.api.core.v1.ConfigMapVolumeSource", .fields = fields_core_v1_ConfigMapVolumeSource, .nfields = 4, .doc = 762};
+const struct type type_core_v1_ConfigMapProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapProjection", .openapi = "io.k8s.api.core.v1.ConfigMapProjection", .fields = fields_core_v1_ConfigMapProjection, .nfields = 3, .doc = 7004};
+const struct type type_core_v1_ServiceAccountTokenProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceAccountTokenProjection", .openapi = "io.k8s.api.core.v1.ServiceAccountTokenProjection", .fields = fields_core_v1_ServiceAccountTokenProjection, .nfields = 3, .doc = 7162};
+const struct type type_core_v1_ClusterTrustBundleProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterTrustBundleProjection", .openapi = "io.k8s.api.core.v1.ClusterTrustBundleProjection", .fields = fields_core_v1_ClusterTrustBundleProjection, .nfields = 5, .by_number = order_3, .doc = 7321};
+const struct type type_core_v1_PodCertificateProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "PodCertificateProjection", .openapi = "io.k8s.api.core.v1.PodCertificateProjection", .fields = fields_core_v1_PodCertificateProjection, .nfields = 7, .doc = 7571};
+const struct type type_core_v1_ProjectedVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ProjectedVolumeSource", .openapi = "io.k8s.api.core.v1.ProjectedVolumeSource", .fields = fields_core_v1_ProjectedVolumeSource, .nfields = 2, .doc = 965};
+const struct type type_core_v1_VolumeProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeProjection", .openapi = "io.k8s.api.core.v1.VolumeProjection", .fields = fields_core_v1_VolumeProjection, .nfields = 6, .doc = 7805};
+const struct type type_core_v1_KeyToPath = {.kind = TYPE_STRUCT, .go = 1, .name = "KeyToPath", .openapi = "io.k8s.api.core.v1.KeyToPath", .fields = fields_core_v1_KeyToPath, .nfields = 3, .doc = 7957};
+const struct type type_core_v1_LocalVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "LocalVolumeSource", .openapi = "io.k8s.api.core.v1.LocalVolumeSource", .fields = fields_core_v1_LocalVolumeSource, .nfields = 2, .doc = 8078};
+const struct type type_core_v1_CSIPersistentVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIPersistentVolumeSource", .openapi = "io.k8s.api.core.v1.CSIPersistentVolumeSource", .fields = fields_core_v1_CSIPersistentVolumeSource, .nfields = 10, .doc = 1468};
+const struct type type_core_v1_CSIVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIVolumeSource", .openapi = "io.k8s.api.core.v1.CSIVolumeSource", .fields = fields_core_v1_CSIVolumeSource, .nfields = 5, .doc = 1468};
+const struct type type_core_v1_EphemeralVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "EphemeralVolumeSource", .openapi = "io.k8s.api.core.v1.EphemeralVolumeSource", .fields = fields_core_v1_EphemeralVolumeSource, .nfields = 1, .doc = 8592};
+const struct type type_core_v1_PersistentVolumeClaimTemplate = {.kind = TYPE_STRUCT, .go = 1, .name = "PersistentVolumeClaimTemplate", .openapi = "io.k8s.api.core.v1.PersistentVolumeClaimTemplate", .fields = fields_core_v1_PersistentVolumeClaimTemplate, .nfields = 2, .doc = 8659};
+const struct type type_core_v1_ContainerPort = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerPort", .openapi = "io.k8s.api.core.v1.ContainerPort", .fields = fields_core_v1_ContainerPort, .nfields = 5, .doc = 8846};
+const struct type type_core_v1_VolumeMount = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeMount", .openapi = "io.k8s.api.core.v1.VolumeMount", .fields = fields_core_v1_VolumeMount, .nfields = 7, .by_number = order_4, .doc = 9153};
+const struct type type_core_v1_VolumeDevice = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeDevice", .openapi = "io.k8s.api.core.v1.VolumeDevice", .fields = fields_core_v1_VolumeDevice, .nfields = 2, .doc = 9179};
+const struct type type_core_v1_EnvVar = {.kind = TYPE_STRUCT, .go = 1, .name = "EnvVar", .openapi = "io.k8s.api.core.v1.EnvVar", .fields = fields_core_v1_EnvVar, .nfields = 3, .doc = 9318};
+const struct type type_core_v1_EnvVarSource = {.kind = TYPE_STRUCT, .go = 1, .name = "EnvVarSource", .openapi = "io.k8s.api.core.v1.EnvVarSource", .fields = fields_core_v1_EnvVarSource, .nfields = 5, .doc = 9464};
+const struct type type_core_v1_FileKeySelector = {.kind = TYPE_STRUCT, .go = 1, .name = "FileKeySelector", .openapi = "io.k8s.api.core.v1.FileKeySelector", .fields = fields_core_v1_FileKeySelector, .nfields = 4, .atomic = true, .doc = 9436};
+const struct type type_core_v1_ObjectFieldSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectFieldSelector", .openapi = "io.k8s.api.core.v1.ObjectFieldSelector", .fields = fields_core_v1_ObjectFieldSelector, .nfields = 2, .atomic = true, .doc = 9342};
+const struct type type_core_v1_ResourceFieldSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceFieldSelector", .openapi = "io.k8s.api.core.v1.ResourceFieldSelector", .fields = fields_core_v1_ResourceFieldSelector, .nfields = 3, .atomic = true, .doc = 9812};
+const struct type type_core_v1_ConfigMapKeySelector = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapKeySelector", .openapi = "io.k8s.api.core.v1.ConfigMapKeySelector", .fields = fields_core_v1_ConfigMapKeySelector, .nfields = 3, .atomic = true, .doc = 9397};
+const struct type type_core_v1_SecretKeySelector = {.kind = TYPE_STRUCT, .go = 1, .name = "SecretKeySelector", .openapi = "io.k8s.api.core.v1.SecretKeySelector", .fields = fields_core_v1_SecretKeySelector, .nfields = 3, .atomic = true, .doc = 9418};
+const struct type type_core_v1_EnvFromSource = {.kind = TYPE_STRUCT, .go = 1, .name = "EnvFromSource", .openapi = "io.k8s.api.core.v1.EnvFromSource", .fields = fields_core_v1_EnvFromSource, .nfields = 3, .doc = 9888};
+const struct type type_core_v1_ConfigMapEnvSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapEnvSource", .openapi = "io.k8s.api.core.v1.ConfigMapEnvSource", .fields = fields_core_v1_ConfigMapEnvSource, .nfields = 2, .doc = 9937};
+const struct type type_core_v1_SecretEnvSource = {.kind = TYPE_STRUCT, .go = 1, .name = "SecretEnvSource", .openapi = "io.k8s.api.core.v1.SecretEnvSource", .fields = fields_core_v1_SecretEnvSource, .nfields = 2, .doc = 9975};
+const struct type type_core_v1_HTTPHeader = {.kind = TYPE_STRUCT, .go = 1, .name = "HTTPHeader", .openapi = "io.k8s.api.core.v1.HTTPHeader", .fields = fields_core_v1_HTTPHeader, .nfields = 2, .doc = 10020};
+const struct type type_core_v1_HTTPGetAction = {.kind = TYPE_STRUCT, .go = 1, .name = "HTTPGetAction", .openapi = "io.k8s.api.core.v1.HTTPGetAction", .fields = fields_core_v1_HTTPGetAction, .nfields = 5, .doc = 10186};
+const struct type type_core_v1_TCPSocketAction = {.kind = TYPE_STRUCT, .go = 1, .name = "TCPSocketAction", .openapi = "io.k8s.api.core.v1.TCPSocketAction", .fields = fields_core_v1_TCPSocketAction, .nfields = 2, .doc = 10202};
+const struct type type_core_v1_GRPCAction = {.kind = TYPE_STRUCT, .go = 1, .name = "GRPCAction", .openapi = "io.k8s.api.core.v1.GRPCAction", .fields = fields_core_v1_GRPCAction, .nfields = 2, .doc = 10269};
+const struct type type_core_v1_ExecAction = {.kind = TYPE_STRUCT, .go = 1, .name = "ExecAction", .openapi = "io.k8s.api.core.v1.ExecAction", .fields = fields_core_v1_ExecAction, .nfields = 1, .doc = 10323};
+const struct type type_core_v1_SleepAction = {.kind = TYPE_STRUCT, .go = 1, .name = "SleepAction", .openapi = "io.k8s.api.core.v1.SleepAction", .fields = fields_core_v1_SleepAction, .nfields = 1, .doc = 10359};
+const struct type type_core_v1_Probe = {.kind = TYPE_STRUCT, .go = 1, .name = "Probe", .openapi = "io.k8s.api.core.v1.Probe", .fields = fields_core_v1_Probe, .nfields = 7, .doc = 10659};
+const struct type type_core_v1_ContainerResizePolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerResizePolicy", .openapi = "io.k8s.api.core.v1.ContainerResizePolicy", .fields = fields_core_v1_ContainerResizePolicy, .nfields = 2, .doc = 10745};
+const struct type type_core_v1_Capabilities = {.kind = TYPE_STRUCT, .go = 1, .name = "Capabilities", .openapi = "io.k8s.api.core.v1.Capabilities", .fields = fields_core_v1_Capabilities, .nfields = 2, .doc = 10823};
+const struct type type_core_v1_ResourceRequirements = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceRequirements", .openapi = "io.k8s.api.core.v1.ResourceRequirements", .fields = fields_core_v1_ResourceRequirements, .nfields = 3, .doc = 11007};
+const struct type type_core_v1_VolumeResourceRequirements = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeResourceRequirements", .openapi = "io.k8s.api.core.v1.VolumeResourceRequirements", .fields = fields_core_v1_VolumeResourceRequirements, .nfields = 2, .doc = 11063};
+const struct type type_core_v1_ResourceClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaim", .openapi = "io.k8s.api.core.v1.ResourceClaim", .fields = fields_core_v1_ResourceClaim, .nfields = 2, .doc = 11140};
+const struct type type_core_v1_Container = {.kind = TYPE_STRUCT, .go = 1, .name = "Container", .openapi = "io.k8s.api.core.v1.Container", .fields = fields_core_v1_Container, .nfields = 25, .by_number = order_5, .doc = 12383};
+const struct type type_core_v1_ProbeHandler = {.kind = TYPE_STRUCT, .go = 1, .name = "ProbeHandler", .openapi = "io.k8s.api.core.v1.ProbeHandler", .fields = fields_core_v1_ProbeHandler, .nfields = 4, .doc = 12514};
+const struct type type_core_v1_LifecycleHandler = {.kind = TYPE_STRUCT, .go = 1, .name = "LifecycleHandler", .openapi = "io.k8s.api.core.v1.LifecycleHandler", .fields = fields_core_v1_LifecycleHandler, .nfields = 4, .doc = 12622};
+const struct type type_core_v1_Lifecycle = {.kind = TYPE_STRUCT, .go = 1, .name = "Lifecycle", .openapi = "io.k8s.api.core.v1.Lifecycle", .fields = fields_core_v1_Lifecycle, .nfields = 3, .doc = 12858};
+const struct type type_core_v1_ContainerStateWaiting = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerStateWaiting", .openapi = "io.k8s.api.core.v1.ContainerStateWaiting", .fields = fields_core_v1_ContainerStateWaiting, .nfields = 2, .doc = 12984};
+const struct type type_core_v1_ContainerStateRunning = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerStateRunning", .openapi = "io.k8s.api.core.v1.ContainerStateRunning", .fields = fields_core_v1_ContainerStateRunning, .nfields = 1, .doc = 13029};
+const struct type type_core_v1_ContainerStateTerminated = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerStateTerminated", .openapi = "io.k8s.api.core.v1.ContainerStateTerminated", .fields = fields_core_v1_ContainerStateTerminated, .nfields = 7, .doc = 13227};
+const struct type type_core_v1_ContainerState = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerState", .openapi = "io.k8s.api.core.v1.ContainerState", .fields = fields_core_v1_ContainerState, .nfields = 3, .doc = 13295};
+const struct type type_core_v1_ContainerStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerStatus", .openapi = "io.k8s.api.core.v1.ContainerStatus", .fields = fields_core_v1_ContainerStatus, .nfields = 15, .doc = 13707};
+const struct type type_core_v1_ResourceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceStatus", .openapi = "io.k8s.api.core.v1.ResourceStatus", .fields = fields_core_v1_ResourceStatus, .nfields = 2, .doc = 13766};
+const struct type type_core_v1_ResourceHealth = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceHealth", .openapi = "io.k8s.api.core.v1.ResourceHealth", .fields = fields_core_v1_ResourceHealth, .nfields = 3, .doc = 13858};
+const struct type type_core_v1_ContainerUser = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerUser", .openapi = "io.k8s.api.core.v1.ContainerUser", .fields = fields_core_v1_ContainerUser, .nfields = 1, .doc = 13883};
+const struct type type_core_v1_LinuxContainerUser = {.kind = TYPE_STRUCT, .go = 1, .name = "LinuxContainerUser", .openapi = "io.k8s.api.core.v1.LinuxContainerUser", .fields = fields_core_v1_LinuxContainerUser, .nfields = 3, .doc = 13947};
+const struct type type_core_v1_PodCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "PodCondition", .openapi = "io.k8s.api.core.v1.PodCondition", .fields = fields_core_v1_PodCondition, .nfields = 7, .by_number = order_6, .doc = 14023};
+const struct type type_core_v1_VolumeMountStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeMountStatus", .openapi = "io.k8s.api.core.v1.VolumeMountStatus", .fields = fields_core_v1_VolumeMountStatus, .nfields = 5, .doc = 14136};
+const struct type type_core_v1_VolumeStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeStatus", .openapi = "io.k8s.api.core.v1.VolumeStatus", .fields = fields_core_v1_VolumeStatus, .nfields = 1, .doc = 14178};
+const struct type type_core_v1_ImageVolumeStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ImageVolumeStatus", .openapi = "io.k8s.api.core.v1.ImageVolumeStatus", .fields = fields_core_v1_ImageVolumeStatus, .nfields = 1, .doc = 14219};
+const struct type type_core_v1_ContainerRestartRule = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerRestartRule", .openapi = "io.k8s.api.core.v1.ContainerRestartRule", .fields = fields_core_v1_ContainerRestartRule, .nfields = 2, .doc = 14301};
+const struct type type_core_v1_ContainerRestartRuleOnExitCodes = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerRestartRuleOnExitCodes", .openapi = "io.k8s.api.core.v1.ContainerRestartRuleOnExitCodes", .fields = fields_core_v1_ContainerRestartRuleOnExitCodes, .nfields = 2, .doc = 14379};
+const struct type type_core_v1_NodeSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSelector", .openapi = "io.k8s.api.core.v1.NodeSelector", .fields = fields_core_v1_NodeSelector, .nfields = 1, .atomic = true, .doc = 14415};
+const struct type type_core_v1_NodeSelectorTerm = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSelectorTerm", .openapi = "io.k8s.api.core.v1.NodeSelectorTerm", .fields = fields_core_v1_NodeSelectorTerm, .nfields = 2, .atomic = true, .doc = 14485};
+const struct type type_core_v1_NodeSelectorRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSelectorRequirement", .openapi = "io.k8s.api.core.v1.NodeSelectorRequirement", .fields = fields_core_v1_NodeSelectorRequirement, .nfields = 3, .doc = 14653};
+const struct type type_core_v1_TopologySelectorTerm = {.kind = TYPE_STRUCT, .go = 1, .name = "TopologySelectorTerm", .openapi = "io.k8s.api.core.v1.TopologySelectorTerm", .fields = fields_core_v1_TopologySelectorTerm, .nfields = 1, .atomic = true, .doc = 14697};
+const struct type type_core_v1_TopologySelectorLabelRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "TopologySelectorLabelRequirement", .openapi = "io.k8s.api.core.v1.TopologySelectorLabelRequirement", .fields = fields_core_v1_TopologySelectorLabelRequirement, .nfields = 2, .doc = 14807};
+const struct type type_core_v1_Affinity = {.kind = TYPE_STRUCT, .go = 1, .name = "Affinity", .openapi = "io.k8s.api.core.v1.Affinity", .fields = fields_core_v1_Affinity, .nfields = 3, .doc = 14901};
+const struct type type_core_v1_PodAffinity = {.kind = TYPE_STRUCT, .go = 1, .name = "PodAffinity", .openapi = "io.k8s.api.core.v1.PodAffinity", .fields = fields_core_v1_PodAffinity, .nfields = 2, .doc = 14864};
+const struct type type_core_v1_PodAntiAffinity = {.kind = TYPE_STRUCT, .go = 1, .name = "PodAntiAffinity", .openapi = "io.k8s.api.core.v1.PodAntiAffinity", .fields = fields_core_v1_PodAntiAffinity, .nfields = 2, .doc = 14880};
+const struct type type_core_v1_WeightedPodAffinityTerm = {.kind = TYPE_STRUCT, .go = 1, .name = "WeightedPodAffinityTerm", .openapi = "io.k8s.api.core.v1.WeightedPodAffinityTerm", .fields = fields_core_v1_WeightedPodAffinityTerm, .nfields = 2, .doc = 15010};
+const struct type type_core_v1_PodAffinityTerm = {.kind = TYPE_STRUCT, .go = 1, .name = "PodAffinityTerm", .openapi = "io.k8s.api.core.v1.PodAffinityTerm", .fields = fields_core_v1_PodAffinityTerm, .nfields = 6, .doc = 15327};
+const struct type type_core_v1_NodeAffinity = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeAffinity", .openapi = "io.k8s.api.core.v1.NodeAffinity", .fields = fields_core_v1_NodeAffinity, .nfields = 2, .doc = 14841};
+const struct type type_core_v1_PreferredSchedulingTerm = {.kind = TYPE_STRUCT, .go = 1, .name = "PreferredSchedulingTerm", .openapi = "io.k8s.api.core.v1.PreferredSchedulingTerm", .fields = fields_core_v1_PreferredSchedulingTerm, .nfields = 2, .doc = 15010};
+const struct type type_core_v1_Taint = {.kind = TYPE_STRUCT, .go = 1, .name = "Taint", .openapi = "io.k8s.api.core.v1.Taint", .fields = fields_core_v1_Taint, .nfields = 4, .doc = 15541};
+const struct type type_core_v1_Toleration = {.kind = TYPE_STRUCT, .go = 1, .name = "Toleration", .openapi = "io.k8s.api.core.v1.Toleration", .fields = fields_core_v1_Toleration, .nfields = 5, .doc = 15813};
+const struct type type_core_v1_PodReadinessGate = {.kind = TYPE_STRUCT, .go = 1, .name = "PodReadinessGate", .openapi = "io.k8s.api.core.v1.PodReadinessGate", .fields = fields_core_v1_PodReadinessGate, .nfields = 1, .doc = 15879};
+const struct type type_core_v1_PodSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PodSpec", .openapi = "io.k8s.api.core.v1.PodSpec", .fields = fields_core_v1_PodSpec, .nfields = 42, .by_number = order_7, .doc = 18178};
+const struct type type_core_v1_PodResourceClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "PodResourceClaim", .openapi = "io.k8s.api.core.v1.PodResourceClaim", .fields = fields_core_v1_PodResourceClaim, .nfields = 3, .doc = 18302};
+const struct type type_core_v1_PodResourceClaimStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PodResourceClaimStatus", .openapi = "io.k8s.api.core.v1.PodResourceClaimStatus", .fields = fields_core_v1_PodResourceClaimStatus, .nfields = 2, .doc = 18351};
+const struct type type_core_v1_PodExtendedResourceClaimStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PodExtendedResourceClaimStatus", .openapi = "io.k8s.api.core.v1.PodExtendedResourceClaimStatus", .fields = fields_core_v1_PodExtendedResourceClaimStatus, .nfields = 2, .doc = 18415};
+const struct type type_core_v1_ContainerExtendedResourceRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerExtendedResourceRequest", .openapi = "io.k8s.api.core.v1.ContainerExtendedResourceRequest", .fields = fields_core_v1_ContainerExtendedResourceRequest, .nfields = 3, .doc = 18499};
+const struct type type_core_v1_PodOS = {.kind = TYPE_STRUCT, .go = 1, .name = "PodOS", .openapi = "io.k8s.api.core.v1.PodOS", .fields = fields_core_v1_PodOS, .nfields = 1, .doc = 18568};
+const struct type type_core_v1_PodSchedulingGate = {.kind = TYPE_STRUCT, .go = 1, .name = "PodSchedulingGate", .openapi = "io.k8s.api.core.v1.PodSchedulingGate", .fields = fields_core_v1_PodSchedulingGate, .nfields = 1, .doc = 18602};
+const struct type type_core_v1_PodSchedulingGroup = {.kind = TYPE_STRUCT, .go = 1, .name = "PodSchedulingGroup", .openapi = "io.k8s.api.core.v1.PodSchedulingGroup", .fields = fields_core_v1_PodSchedulingGroup, .nfields = 1, .doc = 18673};
+const struct type type_core_v1_TopologySpreadConstraint = {.kind = TYPE_STRUCT, .go = 1, .name = "TopologySpreadConstraint", .openapi = "io.k8s.api.core.v1.TopologySpreadConstraint", .fields = fields_core_v1_TopologySpreadConstraint, .nfields = 8, .doc = 19065};
+const struct type type_core_v1_HostAlias = {.kind = TYPE_STRUCT, .go = 1, .name = "HostAlias", .openapi = "io.k8s.api.core.v1.HostAlias", .fields = fields_core_v1_HostAlias, .nfields = 2, .doc = 19114};
+const struct type type_core_v1_PodSecurityContext = {.kind = TYPE_STRUCT, .go = 1, .name = "PodSecurityContext", .openapi = "io.k8s.api.core.v1.PodSecurityContext", .fields = fields_core_v1_PodSecurityContext, .nfields = 13, .by_number = order_8, .doc = 19623};
+const struct type type_core_v1_SeccompProfile = {.kind = TYPE_STRUCT, .go = 1, .name = "SeccompProfile", .openapi = "io.k8s.api.core.v1.SeccompProfile", .fields = fields_core_v1_SeccompProfile, .nfields = 2, .doc = 19499};
+const struct type type_core_v1_AppArmorProfile = {.kind = TYPE_STRUCT, .go = 1, .name = "AppArmorProfile", .openapi = "io.k8s.api.core.v1.AppArmorProfile", .fields = fields_core_v1_AppArmorProfile, .nfields = 2, .doc = 19530};
+const struct type type_core_v1_PodDNSConfig = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDNSConfig", .openapi = "io.k8s.api.core.v1.PodDNSConfig", .fields = fields_core_v1_PodDNSConfig, .nfields = 3, .doc = 19890};
+const struct type type_core_v1_PodDNSConfigOption = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDNSConfigOption", .openapi = "io.k8s.api.core.v1.PodDNSConfigOption", .fields = fields_core_v1_PodDNSConfigOption, .nfields = 2, .doc = 19913};
+const struct type type_core_v1_PodIP = {.kind = TYPE_STRUCT, .go = 1, .name = "PodIP", .openapi = "io.k8s.api.core.v1.PodIP", .fields = fields_core_v1_PodIP, .nfields = 1, .doc = 19938};
+const struct type type_core_v1_HostIP = {.kind = TYPE_STRUCT, .go = 1, .name = "HostIP", .openapi = "io.k8s.api.core.v1.HostIP", .fields = fields_core_v1_HostIP, .nfields = 1, .doc = 19958};
+const struct type type_core_v1_EphemeralContainerCommon = {.kind = TYPE_STRUCT, .go = 1, .name = "EphemeralContainerCommon", .openapi = "io.k8s.api.core.v1.EphemeralContainerCommon", .fields = fields_core_v1_EphemeralContainerCommon, .nfields = 25, .by_number = order_5, .doc = 19979};
+const struct type type_core_v1_EphemeralContainer = {.kind = TYPE_STRUCT, .go = 1, .name = "EphemeralContainer", .openapi = "io.k8s.api.core.v1.EphemeralContainer", .fields = fields_core_v1_EphemeralContainer, .nfields = 2, .doc = 20071};
+const struct type type_core_v1_PodStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PodStatus", .openapi = "io.k8s.api.core.v1.PodStatus", .fields = fields_core_v1_PodStatus, .nfields = 21, .by_number = order_9, .doc = 20874};
+const struct type type_core_v1_PodStatusResult = {.kind = TYPE_STRUCT, .go = 1, .name = "PodStatusResult", .openapi = "io.k8s.api.core.v1.PodStatusResult", .fields = fields_core_v1_PodStatusResult, .nfields = 4, .doc = 20927};
+const struct type type_core_v1_Pod = {.kind = TYPE_STRUCT, .go = 1, .name = "Pod", .openapi = "io.k8s.api.core.v1.Pod", .fields = fields_core_v1_Pod, .nfields = 5, .doc = 21002};
+const struct type type_core_v1_PodList = {.kind = TYPE_STRUCT, .go = 1, .name = "PodList", .openapi = "io.k8s.api.core.v1.PodList", .fields = fields_core_v1_PodList, .nfields = 4, .doc = 21070};
+const struct type type_core_v1_PodTemplateSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PodTemplateSpec", .openapi = "io.k8s.api.core.v1.PodTemplateSpec", .fields = fields_core_v1_PodTemplateSpec, .nfields = 2, .doc = 21110};
+const struct type type_core_v1_PodTemplate = {.kind = TYPE_STRUCT, .go = 1, .name = "PodTemplate", .openapi = "io.k8s.api.core.v1.PodTemplate", .fields = fields_core_v1_PodTemplate, .nfields = 4, .doc = 21171};
+const struct type type_core_v1_PodTemplateList = {.kind = TYPE_STRUCT, .go = 1, .name = "PodTemplateList", .openapi = "io.k8s.api.core.v1.PodTemplateList", .fields = fields_core_v1_PodTemplateList, .nfields = 4, .doc = 21211};
+const struct type type_core_v1_ReplicationControllerSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicationControllerSpec", .openapi = "io.k8s.api.core.v1.ReplicationControllerSpec", .fields = fields_core_v1_ReplicationControllerSpec, .nfields = 4, .by_number = order_10, .doc = 21456};
+const struct type type_core_v1_ReplicationControllerStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicationControllerStatus", .openapi = "io.k8s.api.core.v1.ReplicationControllerStatus", .fields = fields_core_v1_ReplicationControllerStatus, .nfields = 6, .by_number = order_11, .doc = 21725};
+const struct type type_core_v1_ReplicationControllerCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicationControllerCondition", .openapi = "io.k8s.api.core.v1.ReplicationControllerCondition", .fields = fields_core_v1_ReplicationControllerCondition, .nfields = 5, .doc = 21805};
+const struct type type_core_v1_ReplicationController = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicationController", .openapi = "io.k8s.api.core.v1.ReplicationController", .fields = fields_core_v1_ReplicationController, .nfields = 5, .doc = 21851};
+const struct type type_core_v1_ReplicationControllerList = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicationControllerList", .openapi = "io.k8s.api.core.v1.ReplicationControllerList", .fields = fields_core_v1_ReplicationControllerList, .nfields = 4, .doc = 21914};
+const struct type type_core_v1_SessionAffinityConfig = {.kind = TYPE_STRUCT, .go = 1, .name = "SessionAffinityConfig", .openapi = "io.k8s.api.core.v1.SessionAffinityConfig", .fields = fields_core_v1_SessionAffinityConfig, .nfields = 1, .doc = 21975};
+const struct type type_core_v1_ClientIPConfig = {.kind = TYPE_STRUCT, .go = 1, .name = "ClientIPConfig", .openapi = "io.k8s.api.core.v1.ClientIPConfig", .fields = fields_core_v1_ClientIPConfig, .nfields = 1, .doc = 21975};
+const struct type type_core_v1_ServiceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceStatus", .openapi = "io.k8s.api.core.v1.ServiceStatus", .fields = fields_core_v1_ServiceStatus, .nfields = 2, .doc = 22112};
+const struct type type_core_v1_LoadBalancerStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "LoadBalancerStatus", .openapi = "io.k8s.api.core.v1.LoadBalancerStatus", .fields = fields_core_v1_LoadBalancerStatus, .nfields = 1, .doc = 22168};
+const struct type type_core_v1_LoadBalancerIngress = {.kind = TYPE_STRUCT, .go = 1, .name = "LoadBalancerIngress", .openapi = "io.k8s.api.core.v1.LoadBalancerIngress", .fields = fields_core_v1_LoadBalancerIngress, .nfields = 4, .doc = 22267};
+const struct type type_core_v1_ServiceSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceSpec", .openapi = "io.k8s.api.core.v1.ServiceSpec", .fields = fields_core_v1_ServiceSpec, .nfields = 20, .by_number = order_12, .doc = 23295};
+const struct type type_core_v1_ServicePort = {.kind = TYPE_STRUCT, .go = 1, .name = "ServicePort", .openapi = "io.k8s.api.core.v1.ServicePort", .fields = fields_core_v1_ServicePort, .nfields = 6, .by_number = order_13, .doc = 23530};
+const struct type type_core_v1_Service = {.kind = TYPE_STRUCT, .go = 1, .name = "Service", .openapi = "io.k8s.api.core.v1.Service", .fields = fields_core_v1_Service, .nfields = 5, .doc = 23550};
+const struct type type_core_v1_ServiceList = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceList", .openapi = "io.k8s.api.core.v1.ServiceList", .fields = fields_core_v1_ServiceList, .nfields = 4, .doc = 23589};
+const struct type type_core_v1_ServiceAccount = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceAccount", .openapi = "io.k8s.api.core.v1.ServiceAccount", .fields = fields_core_v1_ServiceAccount, .nfields = 6, .doc = 23733};
+const struct type type_core_v1_ServiceAccountList = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceAccountList", .openapi = "io.k8s.api.core.v1.ServiceAccountList", .fields = fields_core_v1_ServiceAccountList, .nfields = 4, .doc = 23762};
+const struct type type_core_v1_Endpoints = {.kind = TYPE_STRUCT, .go = 1, .name = "Endpoints", .openapi = "io.k8s.api.core.v1.Endpoints", .fields = fields_core_v1_Endpoints, .nfields = 4, .doc = 23838};
+const struct type type_core_v1_EndpointSubset = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointSubset", .openapi = "io.k8s.api.core.v1.EndpointSubset", .fields = fields_core_v1_EndpointSubset, .nfields = 3, .doc = 23944};
+const struct type type_core_v1_EndpointAddress = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointAddress", .openapi = "io.k8s.api.core.v1.EndpointAddress", .fields = fields_core_v1_EndpointAddress, .nfields = 4, .atomic = true, .by_number = order_14, .doc = 24033};
+const struct type type_core_v1_EndpointPort = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointPort", .openapi = "io.k8s.api.core.v1.EndpointPort", .fields = fields_core_v1_EndpointPort, .nfields = 4, .atomic = true, .doc = 24099};
+const struct type type_core_v1_EndpointsList = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointsList", .openapi = "io.k8s.api.core.v1.EndpointsList", .fields = fields_core_v1_EndpointsList, .nfields = 4, .doc = 24123};
+const struct type type_core_v1_NodeSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSpec", .openapi = "io.k8s.api.core.v1.NodeSpec", .fields = fields_core_v1_NodeSpec, .nfields = 7, .by_number = order_15, .doc = 24455};
+const struct type type_core_v1_NodeConfigSource = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeConfigSource", .openapi = "io.k8s.api.core.v1.NodeConfigSource", .fields = fields_core_v1_NodeConfigSource, .nfields = 1, .doc = 24510};
+const struct type type_core_v1_ConfigMapNodeConfigSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapNodeConfigSource", .openapi = "io.k8s.api.core.v1.ConfigMapNodeConfigSource", .fields = fields_core_v1_ConfigMapNodeConfigSource, .nfields = 5, .doc = 24793};
+const struct type type_core_v1_DaemonEndpoint = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonEndpoint", .openapi = "io.k8s.api.core.v1.DaemonEndpoint", .fields = fields_core_v1_DaemonEndpoint, .nfields = 1, .doc = 24856};
+const struct type type_core_v1_NodeDaemonEndpoints = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeDaemonEndpoints", .openapi = "io.k8s.api.core.v1.NodeDaemonEndpoints", .fields = fields_core_v1_NodeDaemonEndpoints, .nfields = 1, .doc = 24894};
+const struct type type_core_v1_NodeRuntimeHandlerFeatures = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeRuntimeHandlerFeatures", .openapi = "io.k8s.api.core.v1.NodeRuntimeHandlerFeatures", .fields = fields_core_v1_NodeRuntimeHandlerFeatures, .nfields = 2, .doc = 24992};
+const struct type type_core_v1_NodeRuntimeHandler = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeRuntimeHandler", .openapi = "io.k8s.api.core.v1.NodeRuntimeHandler", .fields = fields_core_v1_NodeRuntimeHandler, .nfields = 2, .doc = 25065};
+const struct type type_core_v1_NodeFeatures = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeFeatures", .openapi = "io.k8s.api.core.v1.NodeFeatures", .fields = fields_core_v1_NodeFeatures, .nfields = 1, .doc = 25131};
+const struct type type_core_v1_NodeSystemInfo = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSystemInfo", .openapi = "io.k8s.api.core.v1.NodeSystemInfo", .fields = fields_core_v1_NodeSystemInfo, .nfields = 11, .doc = 25342};
+const struct type type_core_v1_NodeSwapStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeSwapStatus", .openapi = "io.k8s.api.core.v1.NodeSwapStatus", .fields = fields_core_v1_NodeSwapStatus, .nfields = 1, .doc = 25380};
+const struct type type_core_v1_NodeConfigStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeConfigStatus", .openapi = "io.k8s.api.core.v1.NodeConfigStatus", .fields = fields_core_v1_NodeConfigStatus, .nfields = 4, .doc = 25578};
+const struct type type_core_v1_NodeStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeStatus", .openapi = "io.k8s.api.core.v1.NodeStatus", .fields = fields_core_v1_NodeStatus, .nfields = 14, .doc = 25981};
+const struct type type_core_v1_AttachedVolume = {.kind = TYPE_STRUCT, .go = 1, .name = "AttachedVolume", .openapi = "io.k8s.api.core.v1.AttachedVolume", .fields = fields_core_v1_AttachedVolume, .nfields = 2, .doc = 26016};
+const struct type type_core_v1_AvoidPods = {.kind = TYPE_STRUCT, .go = 1, .name = "AvoidPods", .openapi = "io.k8s.api.core.v1.AvoidPods", .fields = fields_core_v1_AvoidPods, .nfields = 1, .doc = 26053};
+const struct type type_core_v1_PreferAvoidPodsEntry = {.kind = TYPE_STRUCT, .go = 1, .name = "PreferAvoidPodsEntry", .openapi = "io.k8s.api.core.v1.PreferAvoidPodsEntry", .fields = fields_core_v1_PreferAvoidPodsEntry, .nfields = 4, .doc = 26149};
+const struct type type_core_v1_PodSignature = {.kind = TYPE_STRUCT, .go = 1, .name = "PodSignature", .openapi = "io.k8s.api.core.v1.PodSignature", .fields = fields_core_v1_PodSignature, .nfields = 1, .doc = 26198};
+const struct type type_core_v1_ContainerImage = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerImage", .openapi = "io.k8s.api.core.v1.ContainerImage", .fields = fields_core_v1_ContainerImage, .nfields = 2, .doc = 26225};
+const struct type type_core_v1_NodeCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeCondition", .openapi = "io.k8s.api.core.v1.NodeCondition", .fields = fields_core_v1_NodeCondition, .nfields = 6, .doc = 26278};
+const struct type type_core_v1_NodeAddress = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeAddress", .openapi = "io.k8s.api.core.v1.NodeAddress", .fields = fields_core_v1_NodeAddress, .nfields = 2, .doc = 26388};
+const struct type type_core_v1_Node = {.kind = TYPE_STRUCT, .go = 1, .name = "Node", .openapi = "io.k8s.api.core.v1.Node", .fields = fields_core_v1_Node, .nfields = 5, .doc = 26412};
+const struct type type_core_v1_NodeList = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeList", .openapi = "io.k8s.api.core.v1.NodeList", .fields = fields_core_v1_NodeList, .nfields = 4, .doc = 26437};
+const struct type type_core_v1_NamespaceSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "NamespaceSpec", .openapi = "io.k8s.api.core.v1.NamespaceSpec", .fields = fields_core_v1_NamespaceSpec, .nfields = 1, .doc = 26503};
+const struct type type_core_v1_NamespaceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "NamespaceStatus", .openapi = "io.k8s.api.core.v1.NamespaceStatus", .fields = fields_core_v1_NamespaceStatus, .nfields = 2, .doc = 26594};
+const struct type type_core_v1_NamespaceCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "NamespaceCondition", .openapi = "io.k8s.api.core.v1.NamespaceCondition", .fields = fields_core_v1_NamespaceCondition, .nfields = 5, .doc = 26628};
+const struct type type_core_v1_Namespace = {.kind = TYPE_STRUCT, .go = 1, .name = "Namespace", .openapi = "io.k8s.api.core.v1.Namespace", .fields = fields_core_v1_Namespace, .nfields = 5, .doc = 26662};
+const struct type type_core_v1_NamespaceList = {.kind = TYPE_STRUCT, .go = 1, .name = "NamespaceList", .openapi = "io.k8s.api.core.v1.NamespaceList", .fields = fields_core_v1_NamespaceList, .nfields = 4, .doc = 26715};
+const struct type type_core_v1_Binding = {.kind = TYPE_STRUCT, .go = 1, .name = "Binding", .openapi = "io.k8s.api.core.v1.Binding", .fields = fields_core_v1_Binding, .nfields = 4, .doc = 26776};
+const struct type type_core_v1_Preconditions = {.kind = TYPE_STRUCT, .go = 1, .name = "Preconditions", .openapi = "io.k8s.api.core.v1.Preconditions", .fields = fields_core_v1_Preconditions, .nfields = 1, .doc = 26805};
+const struct type type_core_v1_PodLogOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "PodLogOptions", .openapi = "io.k8s.api.core.v1.PodLogOptions", .fields = fields_core_v1_PodLogOptions, .nfields = 12, .doc = 27236};
+const struct type type_core_v1_PodAttachOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "PodAttachOptions", .openapi = "io.k8s.api.core.v1.PodAttachOptions", .fields = fields_core_v1_PodAttachOptions, .nfields = 7, .doc = 27449};
+const struct type type_core_v1_PodExecOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "PodExecOptions", .openapi = "io.k8s.api.core.v1.PodExecOptions", .fields = fields_core_v1_PodExecOptions, .nfields = 8, .doc = 27654};
+const struct type type_core_v1_PodPortForwardOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "PodPortForwardOptions", .openapi = "io.k8s.api.core.v1.PodPortForwardOptions", .fields = fields_core_v1_PodPortForwardOptions, .nfields = 3, .doc = 27723};
+const struct type type_core_v1_PodProxyOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "PodProxyOptions", .openapi = "io.k8s.api.core.v1.PodProxyOptions", .fields = fields_core_v1_PodProxyOptions, .nfields = 3, .doc = 27781};
+const struct type type_core_v1_NodeProxyOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeProxyOptions", .openapi = "io.k8s.api.core.v1.NodeProxyOptions", .fields = fields_core_v1_NodeProxyOptions, .nfields = 3, .doc = 27812};
+const struct type type_core_v1_ServiceProxyOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceProxyOptions", .openapi = "io.k8s.api.core.v1.ServiceProxyOptions", .fields = fields_core_v1_ServiceProxyOptions, .nfields = 3, .doc = 27844};
+const struct type type_core_v1_ObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectReference", .openapi = "io.k8s.api.core.v1.ObjectReference", .fields = fields_core_v1_ObjectReference, .nfields = 7, .atomic = true, .doc = 27966};
+const struct type type_core_v1_LocalObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "LocalObjectReference", .openapi = "io.k8s.api.core.v1.LocalObjectReference", .fields = fields_core_v1_LocalObjectReference, .nfields = 1, .atomic = true, .doc = 27976};
+const struct type type_core_v1_TypedLocalObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "TypedLocalObjectReference", .openapi = "io.k8s.api.core.v1.TypedLocalObjectReference", .fields = fields_core_v1_TypedLocalObjectReference, .nfields = 3, .atomic = true, .doc = 28008};
+const struct type type_core_v1_SerializedReference = {.kind = TYPE_STRUCT, .go = 1, .name = "SerializedReference", .openapi = "io.k8s.api.core.v1.SerializedReference", .fields = fields_core_v1_SerializedReference, .nfields = 3, .doc = 28070};
+const struct type type_core_v1_EventSource = {.kind = TYPE_STRUCT, .go = 1, .name = "EventSource", .openapi = "io.k8s.api.core.v1.EventSource", .fields = fields_core_v1_EventSource, .nfields = 2, .doc = 28133};
+const struct type type_core_v1_Event = {.kind = TYPE_STRUCT, .go = 1, .name = "Event", .openapi = "io.k8s.api.core.v1.Event", .fields = fields_core_v1_Event, .nfields = 17, .doc = 28502};
+const struct type type_core_v1_EventSeries = {.kind = TYPE_STRUCT, .go = 1, .name = "EventSeries", .openapi = "io.k8s.api.core.v1.EventSeries", .fields = fields_core_v1_EventSeries, .nfields = 2, .doc = 28566};
+const struct type type_core_v1_EventList = {.kind = TYPE_STRUCT, .go = 1, .name = "EventList", .openapi = "io.k8s.api.core.v1.EventList", .fields = fields_core_v1_EventList, .nfields = 4, .doc = 28588};
+const struct type type_core_v1_LimitRangeItem = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitRangeItem", .openapi = "io.k8s.api.core.v1.LimitRangeItem", .fields = fields_core_v1_LimitRangeItem, .nfields = 6, .doc = 28907};
+const struct type type_core_v1_LimitRangeSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitRangeSpec", .openapi = "io.k8s.api.core.v1.LimitRangeSpec", .fields = fields_core_v1_LimitRangeSpec, .nfields = 1, .doc = 28957};
+const struct type type_core_v1_LimitRange = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitRange", .openapi = "io.k8s.api.core.v1.LimitRange", .fields = fields_core_v1_LimitRange, .nfields = 4, .doc = 28996};
+const struct type type_core_v1_LimitRangeList = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitRangeList", .openapi = "io.k8s.api.core.v1.LimitRangeList", .fields = fields_core_v1_LimitRangeList, .nfields = 4, .doc = 29064};
+const struct type type_core_v1_ResourceQuotaSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceQuotaSpec", .openapi = "io.k8s.api.core.v1.ResourceQuotaSpec", .fields = fields_core_v1_ResourceQuotaSpec, .nfields = 3, .doc = 29279};
+const struct type type_core_v1_ScopeSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "ScopeSelector", .openapi = "io.k8s.api.core.v1.ScopeSelector", .fields = fields_core_v1_ScopeSelector, .nfields = 1, .atomic = true, .doc = 18826};
+const struct type type_core_v1_ScopedResourceSelectorRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "ScopedResourceSelectorRequirement", .openapi = "io.k8s.api.core.v1.ScopedResourceSelectorRequirement", .fields = fields_core_v1_ScopedResourceSelectorRequirement, .nfields = 3, .doc = 29473};
+const struct type type_core_v1_ResourceQuotaStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceQuotaStatus", .openapi = "io.k8s.api.core.v1.ResourceQuotaStatus", .fields = fields_core_v1_ResourceQuotaStatus, .nfields = 2, .doc = 29555};
+const struct type type_core_v1_ResourceQuota = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceQuota", .openapi = "io.k8s.api.core.v1.ResourceQuota", .fields = fields_core_v1_ResourceQuota, .nfields = 5, .doc = 29583};
+const struct type type_core_v1_ResourceQuotaList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceQuotaList", .openapi = "io.k8s.api.core.v1.ResourceQuotaList", .fields = fields_core_v1_ResourceQuotaList, .nfields = 4, .doc = 29625};
+const struct type type_core_v1_Secret = {.kind = TYPE_STRUCT, .go = 1, .name = "Secret", .openapi = "io.k8s.api.core.v1.Secret", .fields = fields_core_v1_Secret, .nfields = 7, .by_number = order_16, .doc = 29862};
+const struct type type_core_v1_SecretList = {.kind = TYPE_STRUCT, .go = 1, .name = "SecretList", .openapi = "io.k8s.api.core.v1.SecretList", .fields = fields_core_v1_SecretList, .nfields = 4, .doc = 29926};
+const struct type type_core_v1_ConfigMap = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMap", .openapi = "io.k8s.api.core.v1.ConfigMap", .fields = fields_core_v1_ConfigMap, .nfields = 6, .by_number = order_17, .doc = 29987};
+const struct type type_core_v1_ConfigMapList = {.kind = TYPE_STRUCT, .go = 1, .name = "ConfigMapList", .openapi = "io.k8s.api.core.v1.ConfigMapList", .fields = fields_core_v1_ConfigMapList, .nfields = 4, .doc = 30009};
+const struct type type_core_v1_ComponentCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "ComponentCondition", .openapi = "io.k8s.api.core.v1.ComponentCondition", .fields = fields_core_v1_ComponentCondition, .nfields = 4, .doc = 30119};
+const struct type type_core_v1_ComponentStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ComponentStatus", .openapi = "io.k8s.api.core.v1.ComponentStatus", .fields = fields_core_v1_ComponentStatus, .nfields = 4, .doc = 30188};
+const struct type type_core_v1_ComponentStatusList = {.kind = TYPE_STRUCT, .go = 1, .name = "ComponentStatusList", .openapi = "io.k8s.api.core.v1.ComponentStatusList", .fields = fields_core_v1_ComponentStatusList, .nfields = 4, .doc = 30257};
+const struct type type_core_v1_DownwardAPIVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "DownwardAPIVolumeSource", .openapi = "io.k8s.api.core.v1.DownwardAPIVolumeSource", .fields = fields_core_v1_DownwardAPIVolumeSource, .nfields = 2, .doc = 30309};
+const struct type type_core_v1_DownwardAPIVolumeFile = {.kind = TYPE_STRUCT, .go = 1, .name = "DownwardAPIVolumeFile", .openapi = "io.k8s.api.core.v1.DownwardAPIVolumeFile", .fields = fields_core_v1_DownwardAPIVolumeFile, .nfields = 4, .doc = 30400};
+const struct type type_core_v1_DownwardAPIProjection = {.kind = TYPE_STRUCT, .go = 1, .name = "DownwardAPIProjection", .openapi = "io.k8s.api.core.v1.DownwardAPIProjection", .fields = fields_core_v1_DownwardAPIProjection, .nfields = 1, .doc = 30431};
+const struct type type_core_v1_SecurityContext = {.kind = TYPE_STRUCT, .go = 1, .name = "SecurityContext", .openapi = "io.k8s.api.core.v1.SecurityContext", .fields = fields_core_v1_SecurityContext, .nfields = 12, .by_number = order_18, .doc = 30742};
+const struct type type_core_v1_SELinuxOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "SELinuxOptions", .openapi = "io.k8s.api.core.v1.SELinuxOptions", .fields = fields_core_v1_SELinuxOptions, .nfields = 4, .doc = 19135};
+const struct type type_core_v1_WindowsSecurityContextOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "WindowsSecurityContextOptions", .openapi = "io.k8s.api.core.v1.WindowsSecurityContextOptions", .fields = fields_core_v1_WindowsSecurityContextOptions, .nfields = 4, .doc = 19149};
+const struct type type_core_v1_RangeAllocation = {.kind = TYPE_STRUCT, .go = 1, .name = "RangeAllocation", .openapi = "io.k8s.api.core.v1.RangeAllocation", .fields = fields_core_v1_RangeAllocation, .nfields = 5, .doc = 31004};
+const struct type type_core_v1_Sysctl = {.kind = TYPE_STRUCT, .go = 1, .name = "Sysctl", .openapi = "io.k8s.api.core.v1.Sysctl", .fields = fields_core_v1_Sysctl, .nfields = 2, .doc = 31040};
+const struct type type_core_v1_PortStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PortStatus", .openapi = "io.k8s.api.core.v1.PortStatus", .fields = fields_core_v1_PortStatus, .nfields = 3, .doc = 31079};
+const struct type type_core_v1_ImageVolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ImageVolumeSource", .openapi = "io.k8s.api.core.v1.ImageVolumeSource", .fields = fields_core_v1_ImageVolumeSource, .nfields = 2, .doc = 31145};
+const struct type type_core_v1_NodeAllocatableResourceClaimStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeAllocatableResourceClaimStatus", .openapi = "io.k8s.api.core.v1.NodeAllocatableResourceClaimStatus", .fields = fields_core_v1_NodeAllocatableResourceClaimStatus, .nfields = 3, .doc = 31212};
+const struct type type_apiregistration_v1_APIServiceList = {.kind = TYPE_STRUCT, .go = 1, .name = "APIServiceList", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceList", .fields = fields_apiregistration_v1_APIServiceList, .nfields = 4, .doc = 31261};
+const struct type type_apiregistration_v1_ServiceReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceReference", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.ServiceReference", .fields = fields_apiregistration_v1_ServiceReference, .nfields = 3, .doc = 31379};
+const struct type type_apiregistration_v1_APIServiceSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "APIServiceSpec", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceSpec", .fields = fields_apiregistration_v1_APIServiceSpec, .nfields = 7, .doc = 31835};
+const struct type type_apiregistration_v1_APIServiceCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "APIServiceCondition", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceCondition", .fields = fields_apiregistration_v1_APIServiceCondition, .nfields = 5, .doc = 31896};
+const struct type type_apiregistration_v1_APIServiceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "APIServiceStatus", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIServiceStatus", .fields = fields_apiregistration_v1_APIServiceStatus, .nfields = 1, .doc = 31965};
+const struct type type_apiregistration_v1_APIService = {.kind = TYPE_STRUCT, .go = 1, .name = "APIService", .openapi = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService", .fields = fields_apiregistration_v1_APIService, .nfields = 5, .doc = 31979};
+const struct type type_apps_v1_StatefulSet = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSet", .openapi = "io.k8s.api.apps.v1.StatefulSet", .fields = fields_apps_v1_StatefulSet, .nfields = 5, .doc = 32019};
+const struct type type_apps_v1_StatefulSetUpdateStrategy = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetUpdateStrategy", .openapi = "io.k8s.api.apps.v1.StatefulSetUpdateStrategy", .fields = fields_apps_v1_StatefulSetUpdateStrategy, .nfields = 2, .doc = 32228};
+const struct type type_apps_v1_RollingUpdateStatefulSetStrategy = {.kind = TYPE_STRUCT, .go = 1, .name = "RollingUpdateStatefulSetStrategy", .openapi = "io.k8s.api.apps.v1.RollingUpdateStatefulSetStrategy", .fields = fields_apps_v1_RollingUpdateStatefulSetStrategy, .nfields = 2, .doc = 32201};
+const struct type type_apps_v1_StatefulSetPersistentVolumeClaimRetentionPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetPersistentVolumeClaimRetentionPolicy", .openapi = "io.k8s.api.apps.v1.StatefulSetPersistentVolumeClaimRetentionPolicy", .fields = fields_apps_v1_StatefulSetPersistentVolumeClaimRetentionPolicy, .nfields = 2, .doc = 32565};
+const struct type type_apps_v1_StatefulSetOrdinals = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetOrdinals", .openapi = "io.k8s.api.apps.v1.StatefulSetOrdinals", .fields = fields_apps_v1_StatefulSetOrdinals, .nfields = 1, .doc = 32643};
+const struct type type_apps_v1_StatefulSetSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetSpec", .openapi = "io.k8s.api.apps.v1.StatefulSetSpec", .fields = fields_apps_v1_StatefulSetSpec, .nfields = 11, .doc = 33273};
+const struct type type_apps_v1_StatefulSetStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetStatus", .openapi = "io.k8s.api.apps.v1.StatefulSetStatus", .fields = fields_apps_v1_StatefulSetStatus, .nfields = 10, .doc = 33589};
+const struct type type_apps_v1_StatefulSetCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetCondition", .openapi = "io.k8s.api.apps.v1.StatefulSetCondition", .fields = fields_apps_v1_StatefulSetCondition, .nfields = 5, .doc = 33625};
+const struct type type_apps_v1_StatefulSetList = {.kind = TYPE_STRUCT, .go = 1, .name = "StatefulSetList", .openapi = "io.k8s.api.apps.v1.StatefulSetList", .fields = fields_apps_v1_StatefulSetList, .nfields = 4, .doc = 33661};
+const struct type type_apps_v1_Deployment = {.kind = TYPE_STRUCT, .go = 1, .name = "Deployment", .openapi = "io.k8s.api.apps.v1.Deployment", .fields = fields_apps_v1_Deployment, .nfields = 5, .doc = 33699};
+const struct type type_apps_v1_DeploymentSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentSpec", .openapi = "io.k8s.api.apps.v1.DeploymentSpec", .fields = fields_apps_v1_DeploymentSpec, .nfields = 8, .doc = 34154};
+const struct type type_apps_v1_DeploymentStrategy = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentStrategy", .openapi = "io.k8s.api.apps.v1.DeploymentStrategy", .fields = fields_apps_v1_DeploymentStrategy, .nfields = 2, .doc = 34250};
+const struct type type_apps_v1_RollingUpdateDeployment = {.kind = TYPE_STRUCT, .go = 1, .name = "RollingUpdateDeployment", .openapi = "io.k8s.api.apps.v1.RollingUpdateDeployment", .fields = fields_apps_v1_RollingUpdateDeployment, .nfields = 2, .doc = 32201};
+const struct type type_apps_v1_DeploymentStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentStatus", .openapi = "io.k8s.api.apps.v1.DeploymentStatus", .fields = fields_apps_v1_DeploymentStatus, .nfields = 9, .by_number = order_19, .doc = 34796};
+const struct type type_apps_v1_DeploymentCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentCondition", .openapi = "io.k8s.api.apps.v1.DeploymentCondition", .fields = fields_apps_v1_DeploymentCondition, .nfields = 6, .by_number = order_20, .doc = 34908};
+const struct type type_apps_v1_DeploymentList = {.kind = TYPE_STRUCT, .go = 1, .name = "DeploymentList", .openapi = "io.k8s.api.apps.v1.DeploymentList", .fields = fields_apps_v1_DeploymentList, .nfields = 4, .doc = 34943};
+const struct type type_apps_v1_DaemonSetUpdateStrategy = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetUpdateStrategy", .openapi = "io.k8s.api.apps.v1.DaemonSetUpdateStrategy", .fields = fields_apps_v1_DaemonSetUpdateStrategy, .nfields = 2, .doc = 32228};
+const struct type type_apps_v1_RollingUpdateDaemonSet = {.kind = TYPE_STRUCT, .go = 1, .name = "RollingUpdateDaemonSet", .openapi = "io.k8s.api.apps.v1.RollingUpdateDaemonSet", .fields = fields_apps_v1_RollingUpdateDaemonSet, .nfields = 2, .doc = 35285};
+const struct type type_apps_v1_DaemonSetSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetSpec", .openapi = "io.k8s.api.apps.v1.DaemonSetSpec", .fields = fields_apps_v1_DaemonSetSpec, .nfields = 5, .doc = 35422};
+const struct type type_apps_v1_DaemonSetStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetStatus", .openapi = "io.k8s.api.apps.v1.DaemonSetStatus", .fields = fields_apps_v1_DaemonSetStatus, .nfields = 10, .doc = 35786};
+const struct type type_apps_v1_DaemonSetCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetCondition", .openapi = "io.k8s.api.apps.v1.DaemonSetCondition", .fields = fields_apps_v1_DaemonSetCondition, .nfields = 5, .doc = 35820};
+const struct type type_apps_v1_DaemonSet = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSet", .openapi = "io.k8s.api.apps.v1.DaemonSet", .fields = fields_apps_v1_DaemonSet, .nfields = 5, .doc = 35854};
+const struct type type_apps_v1_DaemonSetList = {.kind = TYPE_STRUCT, .go = 1, .name = "DaemonSetList", .openapi = "io.k8s.api.apps.v1.DaemonSetList", .fields = fields_apps_v1_DaemonSetList, .nfields = 4, .doc = 35900};
+const struct type type_apps_v1_ReplicaSet = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSet", .openapi = "io.k8s.api.apps.v1.ReplicaSet", .fields = fields_apps_v1_ReplicaSet, .nfields = 5, .doc = 35936};
+const struct type type_apps_v1_ReplicaSetList = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetList", .openapi = "io.k8s.api.apps.v1.ReplicaSetList", .fields = fields_apps_v1_ReplicaSetList, .nfields = 4, .doc = 36002};
+const struct type type_apps_v1_ReplicaSetSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetSpec", .openapi = "io.k8s.api.apps.v1.ReplicaSetSpec", .fields = fields_apps_v1_ReplicaSetSpec, .nfields = 4, .by_number = order_10, .doc = 36122};
+const struct type type_apps_v1_ReplicaSetStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetStatus", .openapi = "io.k8s.api.apps.v1.ReplicaSetStatus", .fields = fields_apps_v1_ReplicaSetStatus, .nfields = 7, .by_number = order_21, .doc = 36258};
+const struct type type_apps_v1_ReplicaSetCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "ReplicaSetCondition", .openapi = "io.k8s.api.apps.v1.ReplicaSetCondition", .fields = fields_apps_v1_ReplicaSetCondition, .nfields = 5, .doc = 36308};
+const struct type type_apps_v1_ControllerRevision = {.kind = TYPE_STRUCT, .go = 1, .name = "ControllerRevision", .openapi = "io.k8s.api.apps.v1.ControllerRevision", .fields = fields_apps_v1_ControllerRevision, .nfields = 5, .doc = 36410};
+const struct type type_apps_v1_ControllerRevisionList = {.kind = TYPE_STRUCT, .go = 1, .name = "ControllerRevisionList", .openapi = "io.k8s.api.apps.v1.ControllerRevisionList", .fields = fields_apps_v1_ControllerRevisionList, .nfields = 4, .doc = 36488};
+const struct type type_events_v1_Event = {.kind = TYPE_STRUCT, .go = 1, .name = "Event", .openapi = "io.k8s.api.events.v1.Event", .fields = fields_events_v1_Event, .nfields = 17, .doc = 28502};
+const struct type type_events_v1_EventSeries = {.kind = TYPE_STRUCT, .go = 1, .name = "EventSeries", .openapi = "io.k8s.api.events.v1.EventSeries", .fields = fields_events_v1_EventSeries, .nfields = 2, .doc = 28566};
+const struct type type_events_v1_EventList = {.kind = TYPE_STRUCT, .go = 1, .name = "EventList", .openapi = "io.k8s.api.events.v1.EventList", .fields = fields_events_v1_EventList, .nfields = 4, .doc = 28588};
+const struct type type_authentication_v1_ExtraValue = {.kind = TYPE_LIST, .go = 1, .name = "ExtraValue", .openapi = "io.k8s.api.authentication.v1.ExtraValue", .of = &type_string, .wrapper = true, .doc = 36533};
+const struct type type_authentication_v1_TokenReview = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenReview", .openapi = "io.k8s.api.authentication.v1.TokenReview", .fields = fields_authentication_v1_TokenReview, .nfields = 5, .doc = 36604};
+const struct type type_authentication_v1_TokenReviewSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenReviewSpec", .openapi = "io.k8s.api.authentication.v1.TokenReviewSpec", .fields = fields_authentication_v1_TokenReviewSpec, .nfields = 2, .doc = 36680};
+const struct type type_authentication_v1_TokenReviewStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenReviewStatus", .openapi = "io.k8s.api.authentication.v1.TokenReviewStatus", .fields = fields_authentication_v1_TokenReviewStatus, .nfields = 4, .by_number = order_22, .doc = 36841};
+const struct type type_authentication_v1_UserInfo = {.kind = TYPE_STRUCT, .go = 1, .name = "UserInfo", .openapi = "io.k8s.api.authentication.v1.UserInfo", .fields = fields_authentication_v1_UserInfo, .nfields = 4, .doc = 36981};
+const struct type type_authentication_v1_TokenRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenRequest", .openapi = "io.k8s.api.authentication.v1.TokenRequest", .fields = fields_authentication_v1_TokenRequest, .nfields = 5, .doc = 37049};
+const struct type type_authentication_v1_TokenRequestSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenRequestSpec", .openapi = "io.k8s.api.authentication.v1.TokenRequestSpec", .fields = fields_authentication_v1_TokenRequestSpec, .nfields = 3, .by_number = order_23, .doc = 37188};
+const struct type type_authentication_v1_TokenRequestStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenRequestStatus", .openapi = "io.k8s.api.authentication.v1.TokenRequestStatus", .fields = fields_authentication_v1_TokenRequestStatus, .nfields = 2, .doc = 36582};
+const struct type type_authentication_v1_BoundObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "BoundObjectReference", .openapi = "io.k8s.api.authentication.v1.BoundObjectReference", .fields = fields_authentication_v1_BoundObjectReference, .nfields = 4, .doc = 37260};
+const struct type type_authentication_v1_SelfSubjectReview = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectReview", .openapi = "io.k8s.api.authentication.v1.SelfSubjectReview", .fields = fields_authentication_v1_SelfSubjectReview, .nfields = 4, .doc = 37306};
+const struct type type_authentication_v1_SelfSubjectReviewStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectReviewStatus", .openapi = "io.k8s.api.authentication.v1.SelfSubjectReviewStatus", .fields = fields_authentication_v1_SelfSubjectReviewStatus, .nfields = 1, .doc = 37350};
+const struct type type_authorization_v1_ExtraValue = {.kind = TYPE_LIST, .go = 1, .name = "ExtraValue", .openapi = "io.k8s.api.authorization.v1.ExtraValue", .of = &type_string, .wrapper = true, .doc = 36533};
+const struct type type_authorization_v1_SubjectAccessReview = {.kind = TYPE_STRUCT, .go = 1, .name = "SubjectAccessReview", .openapi = "io.k8s.api.authorization.v1.SubjectAccessReview", .fields = fields_authorization_v1_SubjectAccessReview, .nfields = 5, .doc = 37392};
+const struct type type_authorization_v1_SelfSubjectAccessReview = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectAccessReview", .openapi = "io.k8s.api.authorization.v1.SelfSubjectAccessReview", .fields = fields_authorization_v1_SelfSubjectAccessReview, .nfields = 5, .doc = 37436};
+const struct type type_authorization_v1_LocalSubjectAccessReview = {.kind = TYPE_STRUCT, .go = 1, .name = "LocalSubjectAccessReview", .openapi = "io.k8s.api.authorization.v1.LocalSubjectAccessReview", .fields = fields_authorization_v1_LocalSubjectAccessReview, .nfields = 5, .doc = 37527};
+const struct type type_authorization_v1_ResourceAttributes = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceAttributes", .openapi = "io.k8s.api.authorization.v1.ResourceAttributes", .fields = fields_authorization_v1_ResourceAttributes, .nfields = 9, .doc = 37996};
+const struct type type_authorization_v1_LabelSelectorAttributes = {.kind = TYPE_STRUCT, .go = 1, .name = "LabelSelectorAttributes", .openapi = "io.k8s.api.authorization.v1.LabelSelectorAttributes", .fields = fields_authorization_v1_LabelSelectorAttributes, .nfields = 2, .doc = 38094};
+const struct type type_authorization_v1_FieldSelectorAttributes = {.kind = TYPE_STRUCT, .go = 1, .name = "FieldSelectorAttributes", .openapi = "io.k8s.api.authorization.v1.FieldSelectorAttributes", .fields = fields_authorization_v1_FieldSelectorAttributes, .nfields = 2, .doc = 38135};
+const struct type type_authorization_v1_NonResourceAttributes = {.kind = TYPE_STRUCT, .go = 1, .name = "NonResourceAttributes", .openapi = "io.k8s.api.authorization.v1.NonResourceAttributes", .fields = fields_authorization_v1_NonResourceAttributes, .nfields = 2, .doc = 38236};
+const struct type type_authorization_v1_SubjectAccessReviewSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "SubjectAccessReviewSpec", .openapi = "io.k8s.api.authorization.v1.SubjectAccessReviewSpec", .fields = fields_authorization_v1_SubjectAccessReviewSpec, .nfields = 6, .doc = 38406};
+const struct type type_authorization_v1_SelfSubjectAccessReviewSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectAccessReviewSpec", .openapi = "io.k8s.api.authorization.v1.SelfSubjectAccessReviewSpec", .fields = fields_authorization_v1_SelfSubjectAccessReviewSpec, .nfields = 2, .doc = 38495};
+const struct type type_authorization_v1_SubjectAccessReviewStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "SubjectAccessReviewStatus", .openapi = "io.k8s.api.authorization.v1.SubjectAccessReviewStatus", .fields = fields_authorization_v1_SubjectAccessReviewStatus, .nfields = 4, .by_number = order_10, .doc = 38695};
+const struct type type_authorization_v1_SelfSubjectRulesReview = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectRulesReview", .openapi = "io.k8s.api.authorization.v1.SelfSubjectRulesReview", .fields = fields_authorization_v1_SelfSubjectRulesReview, .nfields = 5, .doc = 38749};
+const struct type type_authorization_v1_SelfSubjectRulesReviewSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "SelfSubjectRulesReviewSpec", .openapi = "io.k8s.api.authorization.v1.SelfSubjectRulesReviewSpec", .fields = fields_authorization_v1_SelfSubjectRulesReviewSpec, .nfields = 1, .doc = 38791};
+const struct type type_authorization_v1_SubjectRulesReviewStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "SubjectRulesReviewStatus", .openapi = "io.k8s.api.authorization.v1.SubjectRulesReviewStatus", .fields = fields_authorization_v1_SubjectRulesReviewStatus, .nfields = 4, .doc = 38954};
+const struct type type_authorization_v1_ResourceRule = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceRule", .openapi = "io.k8s.api.authorization.v1.ResourceRule", .fields = fields_authorization_v1_ResourceRule, .nfields = 4, .doc = 39139};
+const struct type type_authorization_v1_NonResourceRule = {.kind = TYPE_STRUCT, .go = 1, .name = "NonResourceRule", .openapi = "io.k8s.api.authorization.v1.NonResourceRule", .fields = fields_authorization_v1_NonResourceRule, .nfields = 2, .doc = 39266};
+const struct type type_autoscaling_v2_HorizontalPodAutoscaler = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscaler", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler", .fields = fields_autoscaling_v2_HorizontalPodAutoscaler, .nfields = 5, .doc = 39305};
+const struct type type_autoscaling_v2_HorizontalPodAutoscalerSpec = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscalerSpec", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerSpec", .fields = fields_autoscaling_v2_HorizontalPodAutoscalerSpec, .nfields = 5, .doc = 39567};
+const struct type type_autoscaling_v2_CrossVersionObjectReference = {.kind = TYPE_STRUCT, .go = 2, .name = "CrossVersionObjectReference", .openapi = "io.k8s.api.autoscaling.v2.CrossVersionObjectReference", .fields = fields_autoscaling_v2_CrossVersionObjectReference, .nfields = 3, .doc = 27976};
+const struct type type_autoscaling_v2_MetricSpec = {.kind = TYPE_STRUCT, .go = 2, .name = "MetricSpec", .openapi = "io.k8s.api.autoscaling.v2.MetricSpec", .fields = fields_autoscaling_v2_MetricSpec, .nfields = 6, .by_number = order_24, .doc = 39822};
+const struct type type_autoscaling_v2_HorizontalPodAutoscalerBehavior = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscalerBehavior", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerBehavior", .fields = fields_autoscaling_v2_HorizontalPodAutoscalerBehavior, .nfields = 2, .doc = 40003};
+const struct type type_autoscaling_v2_HPAScalingRules = {.kind = TYPE_STRUCT, .go = 2, .name = "HPAScalingRules", .openapi = "io.k8s.api.autoscaling.v2.HPAScalingRules", .fields = fields_autoscaling_v2_HPAScalingRules, .nfields = 4, .by_number = order_25, .doc = 40411};
+const struct type type_autoscaling_v2_HPAScalingPolicy = {.kind = TYPE_STRUCT, .go = 2, .name = "HPAScalingPolicy", .openapi = "io.k8s.api.autoscaling.v2.HPAScalingPolicy", .fields = fields_autoscaling_v2_HPAScalingPolicy, .nfields = 3, .doc = 40592};
+const struct type type_autoscaling_v2_ObjectMetricSource = {.kind = TYPE_STRUCT, .go = 2, .name = "ObjectMetricSource", .openapi = "io.k8s.api.autoscaling.v2.ObjectMetricSource", .fields = fields_autoscaling_v2_ObjectMetricSource, .nfields = 3, .doc = 40681};
+const struct type type_autoscaling_v2_PodsMetricSource = {.kind = TYPE_STRUCT, .go = 2, .name = "PodsMetricSource", .openapi = "io.k8s.api.autoscaling.v2.PodsMetricSource", .fields = fields_autoscaling_v2_PodsMetricSource, .nfields = 2, .doc = 40772};
+const struct type type_autoscaling_v2_ResourceMetricSource = {.kind = TYPE_STRUCT, .go = 2, .name = "ResourceMetricSource", .openapi = "io.k8s.api.autoscaling.v2.ResourceMetricSource", .fields = fields_autoscaling_v2_ResourceMetricSource, .nfields = 2, .doc = 40837};
+const struct type type_autoscaling_v2_ContainerResourceMetricSource = {.kind = TYPE_STRUCT, .go = 2, .name = "ContainerResourceMetricSource", .openapi = "io.k8s.api.autoscaling.v2.ContainerResourceMetricSource", .fields = fields_autoscaling_v2_ContainerResourceMetricSource, .nfields = 3, .doc = 40892};
+const struct type type_autoscaling_v2_ExternalMetricSource = {.kind = TYPE_STRUCT, .go = 2, .name = "ExternalMetricSource", .openapi = "io.k8s.api.autoscaling.v2.ExternalMetricSource", .fields = fields_autoscaling_v2_ExternalMetricSource, .nfields = 2, .doc = 40966};
+const struct type type_autoscaling_v2_MetricIdentifier = {.kind = TYPE_STRUCT, .go = 2, .name = "MetricIdentifier", .openapi = "io.k8s.api.autoscaling.v2.MetricIdentifier", .fields = fields_autoscaling_v2_MetricIdentifier, .nfields = 2, .doc = 41067};
+const struct type type_autoscaling_v2_MetricTarget = {.kind = TYPE_STRUCT, .go = 2, .name = "MetricTarget", .openapi = "io.k8s.api.autoscaling.v2.MetricTarget", .fields = fields_autoscaling_v2_MetricTarget, .nfields = 4, .doc = 41264};
+const struct type type_autoscaling_v2_HorizontalPodAutoscalerStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscalerStatus", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerStatus", .fields = fields_autoscaling_v2_HorizontalPodAutoscalerStatus, .nfields = 6, .doc = 41468};
+const struct type type_autoscaling_v2_HorizontalPodAutoscalerCondition = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscalerCondition", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerCondition", .fields = fields_autoscaling_v2_HorizontalPodAutoscalerCondition, .nfields = 5, .doc = 41583};
+const struct type type_autoscaling_v2_MetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "MetricStatus", .openapi = "io.k8s.api.autoscaling.v2.MetricStatus", .fields = fields_autoscaling_v2_MetricStatus, .nfields = 6, .by_number = order_24, .doc = 41631};
+const struct type type_autoscaling_v2_ObjectMetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "ObjectMetricStatus", .openapi = "io.k8s.api.autoscaling.v2.ObjectMetricStatus", .fields = fields_autoscaling_v2_ObjectMetricStatus, .nfields = 3, .doc = 41661};
+const struct type type_autoscaling_v2_PodsMetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "PodsMetricStatus", .openapi = "io.k8s.api.autoscaling.v2.PodsMetricStatus", .fields = fields_autoscaling_v2_PodsMetricStatus, .nfields = 2, .doc = 41693};
+const struct type type_autoscaling_v2_ResourceMetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "ResourceMetricStatus", .openapi = "io.k8s.api.autoscaling.v2.ResourceMetricStatus", .fields = fields_autoscaling_v2_ResourceMetricStatus, .nfields = 2, .doc = 41738};
+const struct type type_autoscaling_v2_ContainerResourceMetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "ContainerResourceMetricStatus", .openapi = "io.k8s.api.autoscaling.v2.ContainerResourceMetricStatus", .fields = fields_autoscaling_v2_ContainerResourceMetricStatus, .nfields = 3, .doc = 41766};
+const struct type type_autoscaling_v2_ExternalMetricStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "ExternalMetricStatus", .openapi = "io.k8s.api.autoscaling.v2.ExternalMetricStatus", .fields = fields_autoscaling_v2_ExternalMetricStatus, .nfields = 2, .doc = 41802};
+const struct type type_autoscaling_v2_MetricValueStatus = {.kind = TYPE_STRUCT, .go = 2, .name = "MetricValueStatus", .openapi = "io.k8s.api.autoscaling.v2.MetricValueStatus", .fields = fields_autoscaling_v2_MetricValueStatus, .nfields = 3, .doc = 41631};
+const struct type type_autoscaling_v2_HorizontalPodAutoscalerList = {.kind = TYPE_STRUCT, .go = 2, .name = "HorizontalPodAutoscalerList", .openapi = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerList", .fields = fields_autoscaling_v2_HorizontalPodAutoscalerList, .nfields = 4, .doc = 41845};
+const struct type type_autoscaling_v1_CrossVersionObjectReference = {.kind = TYPE_STRUCT, .go = 1, .name = "CrossVersionObjectReference", .openapi = "io.k8s.api.autoscaling.v1.CrossVersionObjectReference", .fields = fields_autoscaling_v1_CrossVersionObjectReference, .nfields = 3, .atomic = true, .doc = 27976};
+const struct type type_autoscaling_v1_HorizontalPodAutoscalerSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscalerSpec", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerSpec", .fields = fields_autoscaling_v1_HorizontalPodAutoscalerSpec, .nfields = 4, .doc = 39567};
+const struct type type_autoscaling_v1_HorizontalPodAutoscalerStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscalerStatus", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerStatus", .fields = fields_autoscaling_v1_HorizontalPodAutoscalerStatus, .nfields = 5, .doc = 41468};
+const struct type type_autoscaling_v1_HorizontalPodAutoscaler = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscaler", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscaler", .fields = fields_autoscaling_v1_HorizontalPodAutoscaler, .nfields = 5, .doc = 39305};
+const struct type type_autoscaling_v1_HorizontalPodAutoscalerList = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscalerList", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerList", .fields = fields_autoscaling_v1_HorizontalPodAutoscalerList, .nfields = 4, .doc = 41845};
+const struct type type_autoscaling_v1_Scale = {.kind = TYPE_STRUCT, .go = 1, .name = "Scale", .openapi = "io.k8s.api.autoscaling.v1.Scale", .fields = fields_autoscaling_v1_Scale, .nfields = 5, .doc = 42079};
+const struct type type_autoscaling_v1_ScaleSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ScaleSpec", .openapi = "io.k8s.api.autoscaling.v1.ScaleSpec", .fields = fields_autoscaling_v1_ScaleSpec, .nfields = 1, .doc = 42128};
+const struct type type_autoscaling_v1_ScaleStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ScaleStatus", .openapi = "io.k8s.api.autoscaling.v1.ScaleStatus", .fields = fields_autoscaling_v1_ScaleStatus, .nfields = 2, .doc = 42186};
+const struct type type_autoscaling_v1_MetricSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "MetricSpec", .openapi = "io.k8s.api.autoscaling.v1.MetricSpec", .fields = fields_autoscaling_v1_MetricSpec, .nfields = 6, .by_number = order_24, .doc = 39822};
+const struct type type_autoscaling_v1_ObjectMetricSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectMetricSource", .openapi = "io.k8s.api.autoscaling.v1.ObjectMetricSource", .fields = fields_autoscaling_v1_ObjectMetricSource, .nfields = 5, .doc = 40681};
+const struct type type_autoscaling_v1_PodsMetricSource = {.kind = TYPE_STRUCT, .go = 1, .name = "PodsMetricSource", .openapi = "io.k8s.api.autoscaling.v1.PodsMetricSource", .fields = fields_autoscaling_v1_PodsMetricSource, .nfields = 3, .doc = 40772};
+const struct type type_autoscaling_v1_ResourceMetricSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceMetricSource", .openapi = "io.k8s.api.autoscaling.v1.ResourceMetricSource", .fields = fields_autoscaling_v1_ResourceMetricSource, .nfields = 3, .doc = 40837};
+const struct type type_autoscaling_v1_ContainerResourceMetricSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerResourceMetricSource", .openapi = "io.k8s.api.autoscaling.v1.ContainerResourceMetricSource", .fields = fields_autoscaling_v1_ContainerResourceMetricSource, .nfields = 4, .doc = 40892};
+const struct type type_autoscaling_v1_ExternalMetricSource = {.kind = TYPE_STRUCT, .go = 1, .name = "ExternalMetricSource", .openapi = "io.k8s.api.autoscaling.v1.ExternalMetricSource", .fields = fields_autoscaling_v1_ExternalMetricSource, .nfields = 4, .doc = 40966};
+const struct type type_autoscaling_v1_MetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "MetricStatus", .openapi = "io.k8s.api.autoscaling.v1.MetricStatus", .fields = fields_autoscaling_v1_MetricStatus, .nfields = 6, .by_number = order_24, .doc = 41631};
+const struct type type_autoscaling_v1_HorizontalPodAutoscalerCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "HorizontalPodAutoscalerCondition", .openapi = "io.k8s.api.autoscaling.v1.HorizontalPodAutoscalerCondition", .fields = fields_autoscaling_v1_HorizontalPodAutoscalerCondition, .nfields = 5, .doc = 41583};
+const struct type type_autoscaling_v1_ObjectMetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectMetricStatus", .openapi = "io.k8s.api.autoscaling.v1.ObjectMetricStatus", .fields = fields_autoscaling_v1_ObjectMetricStatus, .nfields = 5, .doc = 41661};
+const struct type type_autoscaling_v1_PodsMetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PodsMetricStatus", .openapi = "io.k8s.api.autoscaling.v1.PodsMetricStatus", .fields = fields_autoscaling_v1_PodsMetricStatus, .nfields = 3, .doc = 41693};
+const struct type type_autoscaling_v1_ResourceMetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceMetricStatus", .openapi = "io.k8s.api.autoscaling.v1.ResourceMetricStatus", .fields = fields_autoscaling_v1_ResourceMetricStatus, .nfields = 3, .doc = 41738};
+const struct type type_autoscaling_v1_ContainerResourceMetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ContainerResourceMetricStatus", .openapi = "io.k8s.api.autoscaling.v1.ContainerResourceMetricStatus", .fields = fields_autoscaling_v1_ContainerResourceMetricStatus, .nfields = 4, .doc = 41766};
+const struct type type_autoscaling_v1_ExternalMetricStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ExternalMetricStatus", .openapi = "io.k8s.api.autoscaling.v1.ExternalMetricStatus", .fields = fields_autoscaling_v1_ExternalMetricStatus, .nfields = 4, .doc = 41802};
+const struct type type_batch_v1_Job = {.kind = TYPE_STRUCT, .go = 1, .name = "Job", .openapi = "io.k8s.api.batch.v1.Job", .fields = fields_batch_v1_Job, .nfields = 5, .doc = 42754};
+const struct type type_batch_v1_JobList = {.kind = TYPE_STRUCT, .go = 1, .name = "JobList", .openapi = "io.k8s.api.batch.v1.JobList", .fields = fields_batch_v1_JobList, .nfields = 4, .doc = 42801};
+const struct type type_batch_v1_PodFailurePolicyOnExitCodesRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "PodFailurePolicyOnExitCodesRequirement", .openapi = "io.k8s.api.batch.v1.PodFailurePolicyOnExitCodesRequirement", .fields = fields_batch_v1_PodFailurePolicyOnExitCodesRequirement, .nfields = 3, .doc = 42957};
+const struct type type_batch_v1_PodFailurePolicyOnPodConditionsPattern = {.kind = TYPE_STRUCT, .go = 1, .name = "PodFailurePolicyOnPodConditionsPattern", .openapi = "io.k8s.api.batch.v1.PodFailurePolicyOnPodConditionsPattern", .fields = fields_batch_v1_PodFailurePolicyOnPodConditionsPattern, .nfields = 2, .doc = 43111};
+const struct type type_batch_v1_PodFailurePolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "PodFailurePolicyRule", .openapi = "io.k8s.api.batch.v1.PodFailurePolicyRule", .fields = fields_batch_v1_PodFailurePolicyRule, .nfields = 3, .doc = 43353};
+const struct type type_batch_v1_PodFailurePolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "PodFailurePolicy", .openapi = "io.k8s.api.batch.v1.PodFailurePolicy", .fields = fields_batch_v1_PodFailurePolicy, .nfields = 1, .doc = 43528};
+const struct type type_batch_v1_SuccessPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "SuccessPolicy", .openapi = "io.k8s.api.batch.v1.SuccessPolicy", .fields = fields_batch_v1_SuccessPolicy, .nfields = 1, .doc = 43572};
+const struct type type_batch_v1_SuccessPolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "SuccessPolicyRule", .openapi = "io.k8s.api.batch.v1.SuccessPolicyRule", .fields = fields_batch_v1_SuccessPolicyRule, .nfields = 2, .doc = 43716};
+const struct type type_batch_v1_JobSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "JobSpec", .openapi = "io.k8s.api.batch.v1.JobSpec", .fields = fields_batch_v1_JobSpec, .nfields = 16, .by_number = order_26, .doc = 44913};
+const struct type type_batch_v1_JobStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "JobStatus", .openapi = "io.k8s.api.batch.v1.JobStatus", .fields = fields_batch_v1_JobStatus, .nfields = 11, .by_number = order_27, .doc = 45338};
+const struct type type_batch_v1_UncountedTerminatedPods = {.kind = TYPE_STRUCT, .go = 1, .name = "UncountedTerminatedPods", .openapi = "io.k8s.api.batch.v1.UncountedTerminatedPods", .fields = fields_batch_v1_UncountedTerminatedPods, .nfields = 2, .doc = 45273};
+const struct type type_batch_v1_JobCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "JobCondition", .openapi = "io.k8s.api.batch.v1.JobCondition", .fields = fields_batch_v1_JobCondition, .nfields = 6, .doc = 45494};
+const struct type type_batch_v1_JobTemplateSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "JobTemplateSpec", .openapi = "io.k8s.api.batch.v1.JobTemplateSpec", .fields = fields_batch_v1_JobTemplateSpec, .nfields = 2, .doc = 45545};
+const struct type type_batch_v1_CronJob = {.kind = TYPE_STRUCT, .go = 1, .name = "CronJob", .openapi = "io.k8s.api.batch.v1.CronJob", .fields = fields_batch_v1_CronJob, .nfields = 5, .doc = 45565};
+const struct type type_batch_v1_CronJobList = {.kind = TYPE_STRUCT, .go = 1, .name = "CronJobList", .openapi = "io.k8s.api.batch.v1.CronJobList", .fields = fields_batch_v1_CronJobList, .nfields = 4, .doc = 45591};
+const struct type type_batch_v1_CronJobSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "CronJobSpec", .openapi = "io.k8s.api.batch.v1.CronJobSpec", .fields = fields_batch_v1_CronJobSpec, .nfields = 8, .by_number = order_28, .doc = 46178};
+const struct type type_batch_v1_CronJobStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "CronJobStatus", .openapi = "io.k8s.api.batch.v1.CronJobStatus", .fields = fields_batch_v1_CronJobStatus, .nfields = 3, .doc = 46271};
+const struct type type_certificates_v1_ExtraValue = {.kind = TYPE_LIST, .go = 1, .name = "ExtraValue", .openapi = "io.k8s.api.certificates.v1.ExtraValue", .of = &type_string, .wrapper = true, .doc = 36533};
+const struct type type_certificates_v1_CertificateSigningRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequest", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequest", .fields = fields_certificates_v1_CertificateSigningRequest, .nfields = 5, .doc = 46398};
+const struct type type_certificates_v1_CertificateSigningRequestSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequestSpec", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequestSpec", .fields = fields_certificates_v1_CertificateSigningRequestSpec, .nfields = 8, .by_number = order_29, .doc = 46815};
+const struct type type_certificates_v1_CertificateSigningRequestStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequestStatus", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequestStatus", .fields = fields_certificates_v1_CertificateSigningRequestStatus, .nfields = 2, .doc = 46983};
+const struct type type_certificates_v1_CertificateSigningRequestCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequestCondition", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequestCondition", .fields = fields_certificates_v1_CertificateSigningRequestCondition, .nfields = 6, .by_number = order_30, .doc = 47106};
+const struct type type_certificates_v1_CertificateSigningRequestList = {.kind = TYPE_STRUCT, .go = 1, .name = "CertificateSigningRequestList", .openapi = "io.k8s.api.certificates.v1.CertificateSigningRequestList", .fields = fields_certificates_v1_CertificateSigningRequestList, .nfields = 4, .doc = 47128};
+const struct type type_networking_v1_NetworkPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicy", .openapi = "io.k8s.api.networking.v1.NetworkPolicy", .fields = fields_networking_v1_NetworkPolicy, .nfields = 4, .doc = 47180};
+const struct type type_networking_v1_NetworkPolicySpec = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicySpec", .openapi = "io.k8s.api.networking.v1.NetworkPolicySpec", .fields = fields_networking_v1_NetworkPolicySpec, .nfields = 4, .doc = 47540};
+const struct type type_networking_v1_NetworkPolicyIngressRule = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicyIngressRule", .openapi = "io.k8s.api.networking.v1.NetworkPolicyIngressRule", .fields = fields_networking_v1_NetworkPolicyIngressRule, .nfields = 2, .doc = 47663};
+const struct type type_networking_v1_NetworkPolicyEgressRule = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicyEgressRule", .openapi = "io.k8s.api.networking.v1.NetworkPolicyEgressRule", .fields = fields_networking_v1_NetworkPolicyEgressRule, .nfields = 2, .doc = 47791};
+const struct type type_networking_v1_NetworkPolicyPort = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicyPort", .openapi = "io.k8s.api.networking.v1.NetworkPolicyPort", .fields = fields_networking_v1_NetworkPolicyPort, .nfields = 3, .doc = 48018};
+const struct type type_networking_v1_IPBlock = {.kind = TYPE_STRUCT, .go = 1, .name = "IPBlock", .openapi = "io.k8s.api.networking.v1.IPBlock", .fields = fields_networking_v1_IPBlock, .nfields = 2, .doc = 48105};
+const struct type type_networking_v1_NetworkPolicyPeer = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicyPeer", .openapi = "io.k8s.api.networking.v1.NetworkPolicyPeer", .fields = fields_networking_v1_NetworkPolicyPeer, .nfields = 3, .doc = 48315};
+const struct type type_networking_v1_NetworkPolicyList = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkPolicyList", .openapi = "io.k8s.api.networking.v1.NetworkPolicyList", .fields = fields_networking_v1_NetworkPolicyList, .nfields = 4, .doc = 48366};
+const struct type type_networking_v1_Ingress = {.kind = TYPE_STRUCT, .go = 1, .name = "Ingress", .openapi = "io.k8s.api.networking.v1.Ingress", .fields = fields_networking_v1_Ingress, .nfields = 5, .doc = 48406};
+const struct type type_networking_v1_IngressList = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressList", .openapi = "io.k8s.api.networking.v1.IngressList", .fields = fields_networking_v1_IngressList, .nfields = 4, .doc = 48464};
+const struct type type_networking_v1_IngressSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressSpec", .openapi = "io.k8s.api.networking.v1.IngressSpec", .fields = fields_networking_v1_IngressSpec, .nfields = 4, .by_number = order_31, .doc = 48671};
+const struct type type_networking_v1_IngressTLS = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressTLS", .openapi = "io.k8s.api.networking.v1.IngressTLS", .fields = fields_networking_v1_IngressTLS, .nfields = 2, .doc = 48828};
+const struct type type_networking_v1_IngressStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressStatus", .openapi = "io.k8s.api.networking.v1.IngressStatus", .fields = fields_networking_v1_IngressStatus, .nfields = 1, .doc = 48857};
+const struct type type_networking_v1_IngressLoadBalancerStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressLoadBalancerStatus", .openapi = "io.k8s.api.networking.v1.IngressLoadBalancerStatus", .fields = fields_networking_v1_IngressLoadBalancerStatus, .nfields = 1, .doc = 48904};
+const struct type type_networking_v1_IngressLoadBalancerIngress = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressLoadBalancerIngress", .openapi = "io.k8s.api.networking.v1.IngressLoadBalancerIngress", .fields = fields_networking_v1_IngressLoadBalancerIngress, .nfields = 3, .doc = 48990};
+const struct type type_networking_v1_IngressPortStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressPortStatus", .openapi = "io.k8s.api.networking.v1.IngressPortStatus", .fields = fields_networking_v1_IngressPortStatus, .nfields = 3, .doc = 49073};
+const struct type type_networking_v1_IngressRule = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressRule", .openapi = "io.k8s.api.networking.v1.IngressRule", .fields = fields_networking_v1_IngressRule, .nfields = 2, .doc = 49147};
+const struct type type_networking_v1_IngressRuleValue = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressRuleValue", .openapi = "io.k8s.api.networking.v1.IngressRuleValue", .fields = fields_networking_v1_IngressRuleValue, .nfields = 1, .doc = 49147};
+const struct type type_networking_v1_HTTPIngressRuleValue = {.kind = TYPE_STRUCT, .go = 1, .name = "HTTPIngressRuleValue", .openapi = "io.k8s.api.networking.v1.HTTPIngressRuleValue", .fields = fields_networking_v1_HTTPIngressRuleValue, .nfields = 1, .doc = 49224};
+const struct type type_networking_v1_HTTPIngressPath = {.kind = TYPE_STRUCT, .go = 1, .name = "HTTPIngressPath", .openapi = "io.k8s.api.networking.v1.HTTPIngressPath", .fields = fields_networking_v1_HTTPIngressPath, .nfields = 3, .by_number = order_23, .doc = 49369};
+const struct type type_networking_v1_IngressBackend = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressBackend", .openapi = "io.k8s.api.networking.v1.IngressBackend", .fields = fields_networking_v1_IngressBackend, .nfields = 2, .by_number = order_32, .doc = 49477};
+const struct type type_networking_v1_IngressServiceBackend = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressServiceBackend", .openapi = "io.k8s.api.networking.v1.IngressServiceBackend", .fields = fields_networking_v1_IngressServiceBackend, .nfields = 2, .doc = 23530};
+const struct type type_networking_v1_ServiceBackendPort = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceBackendPort", .openapi = "io.k8s.api.networking.v1.ServiceBackendPort", .fields = fields_networking_v1_ServiceBackendPort, .nfields = 2, .atomic = true, .doc = 49567};
+const struct type type_networking_v1_IngressClass = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressClass", .openapi = "io.k8s.api.networking.v1.IngressClass", .fields = fields_networking_v1_IngressClass, .nfields = 4, .doc = 49607};
+const struct type type_networking_v1_IngressClassSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressClassSpec", .openapi = "io.k8s.api.networking.v1.IngressClassSpec", .fields = fields_networking_v1_IngressClassSpec, .nfields = 2, .doc = 49741};
+const struct type type_networking_v1_IngressClassParametersReference = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressClassParametersReference", .openapi = "io.k8s.api.networking.v1.IngressClassParametersReference", .fields = fields_networking_v1_IngressClassParametersReference, .nfields = 5, .doc = 49842};
+const struct type type_networking_v1_IngressClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "IngressClassList", .openapi = "io.k8s.api.networking.v1.IngressClassList", .fields = fields_networking_v1_IngressClassList, .nfields = 4, .doc = 49882};
+const struct type type_networking_v1_IPAddress = {.kind = TYPE_STRUCT, .go = 1, .name = "IPAddress", .openapi = "io.k8s.api.networking.v1.IPAddress", .fields = fields_networking_v1_IPAddress, .nfields = 4, .doc = 49921};
+const struct type type_networking_v1_IPAddressSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "IPAddressSpec", .openapi = "io.k8s.api.networking.v1.IPAddressSpec", .fields = fields_networking_v1_IPAddressSpec, .nfields = 1, .doc = 50013};
+const struct type type_networking_v1_ParentReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ParentReference", .openapi = "io.k8s.api.networking.v1.ParentReference", .fields = fields_networking_v1_ParentReference, .nfields = 4, .doc = 50064};
+const struct type type_networking_v1_IPAddressList = {.kind = TYPE_STRUCT, .go = 1, .name = "IPAddressList", .openapi = "io.k8s.api.networking.v1.IPAddressList", .fields = fields_networking_v1_IPAddressList, .nfields = 4, .doc = 50090};
+const struct type type_networking_v1_ServiceCIDR = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceCIDR", .openapi = "io.k8s.api.networking.v1.ServiceCIDR", .fields = fields_networking_v1_ServiceCIDR, .nfields = 5, .doc = 50126};
+const struct type type_networking_v1_ServiceCIDRSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceCIDRSpec", .openapi = "io.k8s.api.networking.v1.ServiceCIDRSpec", .fields = fields_networking_v1_ServiceCIDRSpec, .nfields = 1, .doc = 50265};
+const struct type type_networking_v1_ServiceCIDRStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceCIDRStatus", .openapi = "io.k8s.api.networking.v1.ServiceCIDRStatus", .fields = fields_networking_v1_ServiceCIDRStatus, .nfields = 1, .doc = 50324};
+const struct type type_networking_v1_ServiceCIDRList = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceCIDRList", .openapi = "io.k8s.api.networking.v1.ServiceCIDRList", .fields = fields_networking_v1_ServiceCIDRList, .nfields = 4, .doc = 50360};
+const struct type type_policy_v1_PodDisruptionBudgetSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDisruptionBudgetSpec", .openapi = "io.k8s.api.policy.v1.PodDisruptionBudgetSpec", .fields = fields_policy_v1_PodDisruptionBudgetSpec, .nfields = 4, .doc = 50714};
+const struct type type_policy_v1_PodDisruptionBudgetStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDisruptionBudgetStatus", .openapi = "io.k8s.api.policy.v1.PodDisruptionBudgetStatus", .fields = fields_policy_v1_PodDisruptionBudgetStatus, .nfields = 7, .doc = 51024};
+const struct type type_policy_v1_PodDisruptionBudget = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDisruptionBudget", .openapi = "io.k8s.api.policy.v1.PodDisruptionBudget", .fields = fields_policy_v1_PodDisruptionBudget, .nfields = 5, .doc = 51068};
+const struct type type_policy_v1_PodDisruptionBudgetList = {.kind = TYPE_STRUCT, .go = 1, .name = "PodDisruptionBudgetList", .openapi = "io.k8s.api.policy.v1.PodDisruptionBudgetList", .fields = fields_policy_v1_PodDisruptionBudgetList, .nfields = 4, .doc = 51139};
+const struct type type_policy_v1_Eviction = {.kind = TYPE_STRUCT, .go = 1, .name = "Eviction", .openapi = "io.k8s.api.policy.v1.Eviction", .fields = fields_policy_v1_Eviction, .nfields = 4, .doc = 51202};
+const struct type type_rbac_v1_PolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "PolicyRule", .openapi = "io.k8s.api.rbac.v1.PolicyRule", .fields = fields_rbac_v1_PolicyRule, .nfields = 5, .doc = 51527};
+const struct type type_rbac_v1_Subject = {.kind = TYPE_STRUCT, .go = 1, .name = "Subject", .openapi = "io.k8s.api.rbac.v1.Subject", .fields = fields_rbac_v1_Subject, .nfields = 4, .atomic = true, .doc = 51678};
+const struct type type_rbac_v1_RoleRef = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleRef", .openapi = "io.k8s.api.rbac.v1.RoleRef", .fields = fields_rbac_v1_RoleRef, .nfields = 3, .atomic = true, .doc = 51761};
+const struct type type_rbac_v1_Role = {.kind = TYPE_STRUCT, .go = 1, .name = "Role", .openapi = "io.k8s.api.rbac.v1.Role", .fields = fields_rbac_v1_Role, .nfields = 4, .doc = 51779};
+const struct type type_rbac_v1_RoleBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleBinding", .openapi = "io.k8s.api.rbac.v1.RoleBinding", .fields = fields_rbac_v1_RoleBinding, .nfields = 5, .doc = 51841};
+const struct type type_rbac_v1_RoleBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleBindingList", .openapi = "io.k8s.api.rbac.v1.RoleBindingList", .fields = fields_rbac_v1_RoleBindingList, .nfields = 4, .doc = 51883};
+const struct type type_rbac_v1_RoleList = {.kind = TYPE_STRUCT, .go = 1, .name = "RoleList", .openapi = "io.k8s.api.rbac.v1.RoleList", .fields = fields_rbac_v1_RoleList, .nfields = 4, .doc = 51921};
+const struct type type_rbac_v1_ClusterRole = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRole", .openapi = "io.k8s.api.rbac.v1.ClusterRole", .fields = fields_rbac_v1_ClusterRole, .nfields = 5, .doc = 51996};
+const struct type type_rbac_v1_AggregationRule = {.kind = TYPE_STRUCT, .go = 1, .name = "AggregationRule", .openapi = "io.k8s.api.rbac.v1.AggregationRule", .fields = fields_rbac_v1_AggregationRule, .nfields = 1, .doc = 52097};
+const struct type type_rbac_v1_ClusterRoleBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRoleBinding", .openapi = "io.k8s.api.rbac.v1.ClusterRoleBinding", .fields = fields_rbac_v1_ClusterRoleBinding, .nfields = 5, .doc = 52134};
+const struct type type_rbac_v1_ClusterRoleBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRoleBindingList", .openapi = "io.k8s.api.rbac.v1.ClusterRoleBindingList", .fields = fields_rbac_v1_ClusterRoleBindingList, .nfields = 4, .doc = 52187};
+const struct type type_rbac_v1_ClusterRoleList = {.kind = TYPE_STRUCT, .go = 1, .name = "ClusterRoleList", .openapi = "io.k8s.api.rbac.v1.ClusterRoleList", .fields = fields_rbac_v1_ClusterRoleList, .nfields = 4, .doc = 52232};
+const struct type type_storage_v1_StorageClass = {.kind = TYPE_STRUCT, .go = 1, .name = "StorageClass", .openapi = "io.k8s.api.storage.v1.StorageClass", .fields = fields_storage_v1_StorageClass, .nfields = 10, .doc = 52709};
+const struct type type_storage_v1_StorageClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "StorageClassList", .openapi = "io.k8s.api.storage.v1.StorageClassList", .fields = fields_storage_v1_StorageClassList, .nfields = 4, .doc = 52752};
+const struct type type_storage_v1_VolumeAttachment = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttachment", .openapi = "io.k8s.api.storage.v1.VolumeAttachment", .fields = fields_storage_v1_VolumeAttachment, .nfields = 5, .doc = 52837};
+const struct type type_storage_v1_VolumeAttachmentList = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttachmentList", .openapi = "io.k8s.api.storage.v1.VolumeAttachmentList", .fields = fields_storage_v1_VolumeAttachmentList, .nfields = 4, .doc = 52865};
+const struct type type_storage_v1_VolumeAttachmentSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttachmentSpec", .openapi = "io.k8s.api.storage.v1.VolumeAttachmentSpec", .fields = fields_storage_v1_VolumeAttachmentSpec, .nfields = 3, .doc = 52944};
+const struct type type_storage_v1_VolumeAttachmentSource = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttachmentSource", .openapi = "io.k8s.api.storage.v1.VolumeAttachmentSource", .fields = fields_storage_v1_VolumeAttachmentSource, .nfields = 2, .doc = 53059};
+const struct type type_storage_v1_VolumeAttachmentStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttachmentStatus", .openapi = "io.k8s.api.storage.v1.VolumeAttachmentStatus", .fields = fields_storage_v1_VolumeAttachmentStatus, .nfields = 4, .doc = 53242};
+const struct type type_storage_v1_VolumeError = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeError", .openapi = "io.k8s.api.storage.v1.VolumeError", .fields = fields_storage_v1_VolumeError, .nfields = 3, .doc = 53333};
+const struct type type_storage_v1_CSIDriver = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIDriver", .openapi = "io.k8s.api.storage.v1.CSIDriver", .fields = fields_storage_v1_CSIDriver, .nfields = 4, .doc = 53363};
+const struct type type_storage_v1_CSIDriverList = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIDriverList", .openapi = "io.k8s.api.storage.v1.CSIDriverList", .fields = fields_storage_v1_CSIDriverList, .nfields = 4, .doc = 53420};
+const struct type type_storage_v1_CSIDriverSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIDriverSpec", .openapi = "io.k8s.api.storage.v1.CSIDriverSpec", .fields = fields_storage_v1_CSIDriverSpec, .nfields = 11, .doc = 54481};
+const struct type type_storage_v1_TokenRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "TokenRequest", .openapi = "io.k8s.api.storage.v1.TokenRequest", .fields = fields_storage_v1_TokenRequest, .nfields = 2, .doc = 54623};
+const struct type type_storage_v1_CSINode = {.kind = TYPE_STRUCT, .go = 1, .name = "CSINode", .openapi = "io.k8s.api.storage.v1.CSINode", .fields = fields_storage_v1_CSINode, .nfields = 4, .doc = 54650};
+const struct type type_storage_v1_CSINodeSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "CSINodeSpec", .openapi = "io.k8s.api.storage.v1.CSINodeSpec", .fields = fields_storage_v1_CSINodeSpec, .nfields = 1, .doc = 54715};
+const struct type type_storage_v1_CSINodeDriver = {.kind = TYPE_STRUCT, .go = 1, .name = "CSINodeDriver", .openapi = "io.k8s.api.storage.v1.CSINodeDriver", .fields = fields_storage_v1_CSINodeDriver, .nfields = 4, .doc = 54906};
+const struct type type_storage_v1_VolumeNodeResources = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeNodeResources", .openapi = "io.k8s.api.storage.v1.VolumeNodeResources", .fields = fields_storage_v1_VolumeNodeResources, .nfields = 1, .doc = 54967};
+const struct type type_storage_v1_CSINodeList = {.kind = TYPE_STRUCT, .go = 1, .name = "CSINodeList", .openapi = "io.k8s.api.storage.v1.CSINodeList", .fields = fields_storage_v1_CSINodeList, .nfields = 4, .doc = 55000};
+const struct type type_storage_v1_CSIStorageCapacity = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIStorageCapacity", .openapi = "io.k8s.api.storage.v1.CSIStorageCapacity", .fields = fields_storage_v1_CSIStorageCapacity, .nfields = 7, .doc = 55244};
+const struct type type_storage_v1_CSIStorageCapacityList = {.kind = TYPE_STRUCT, .go = 1, .name = "CSIStorageCapacityList", .openapi = "io.k8s.api.storage.v1.CSIStorageCapacityList", .fields = fields_storage_v1_CSIStorageCapacityList, .nfields = 4, .doc = 55303};
+const struct type type_storage_v1_VolumeAttributesClass = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttributesClass", .openapi = "io.k8s.api.storage.v1.VolumeAttributesClass", .fields = fields_storage_v1_VolumeAttributesClass, .nfields = 5, .doc = 55433};
+const struct type type_storage_v1_VolumeAttributesClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeAttributesClassList", .openapi = "io.k8s.api.storage.v1.VolumeAttributesClassList", .fields = fields_storage_v1_VolumeAttributesClassList, .nfields = 4, .doc = 55475};
+const struct type type_admissionregistration_v1_Rule = {.kind = TYPE_STRUCT, .go = 1, .name = "Rule", .openapi = "io.k8s.api.admissionregistration.v1.Rule", .fields = fields_admissionregistration_v1_Rule, .nfields = 4, .doc = 55690};
+const struct type type_admissionregistration_v1_ValidatingAdmissionPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicy", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicy", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicy, .nfields = 5, .doc = 55718};
+const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyStatus", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyStatus", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyStatus, .nfields = 3, .doc = 55825};
+const struct type type_admissionregistration_v1_TypeChecking = {.kind = TYPE_STRUCT, .go = 1, .name = "TypeChecking", .openapi = "io.k8s.api.admissionregistration.v1.TypeChecking", .fields = fields_admissionregistration_v1_TypeChecking, .nfields = 1, .doc = 55886};
+const struct type type_admissionregistration_v1_ExpressionWarning = {.kind = TYPE_STRUCT, .go = 1, .name = "ExpressionWarning", .openapi = "io.k8s.api.admissionregistration.v1.ExpressionWarning", .fields = fields_admissionregistration_v1_ExpressionWarning, .nfields = 2, .doc = 56021};
+const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyList = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyList", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyList", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyList, .nfields = 4, .doc = 56055};
+const struct type type_admissionregistration_v1_ValidatingAdmissionPolicySpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicySpec", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicySpec", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicySpec, .nfields = 7, .doc = 56475};
+const struct type type_admissionregistration_v1_ParamKind = {.kind = TYPE_STRUCT, .go = 1, .name = "ParamKind", .openapi = "io.k8s.api.admissionregistration.v1.ParamKind", .fields = fields_admissionregistration_v1_ParamKind, .nfields = 2, .atomic = true, .doc = 56510};
+const struct type type_admissionregistration_v1_Validation = {.kind = TYPE_STRUCT, .go = 1, .name = "Validation", .openapi = "io.k8s.api.admissionregistration.v1.Validation", .fields = fields_admissionregistration_v1_Validation, .nfields = 4, .doc = 56790};
+const struct type type_admissionregistration_v1_Variable = {.kind = TYPE_STRUCT, .go = 1, .name = "Variable", .openapi = "io.k8s.api.admissionregistration.v1.Variable", .fields = fields_admissionregistration_v1_Variable, .nfields = 2, .atomic = true, .doc = 56868};
+const struct type type_admissionregistration_v1_AuditAnnotation = {.kind = TYPE_STRUCT, .go = 1, .name = "AuditAnnotation", .openapi = "io.k8s.api.admissionregistration.v1.AuditAnnotation", .fields = fields_admissionregistration_v1_AuditAnnotation, .nfields = 2, .doc = 56998};
+const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyBinding", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBinding", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyBinding, .nfields = 4, .doc = 57023};
+const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyBindingList", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBindingList", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyBindingList, .nfields = 4, .doc = 57085};
+const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyBindingSpec", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBindingSpec", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec, .nfields = 4, .doc = 57332};
+const struct type type_admissionregistration_v1_ParamRef = {.kind = TYPE_STRUCT, .go = 1, .name = "ParamRef", .openapi = "io.k8s.api.admissionregistration.v1.ParamRef", .fields = fields_admissionregistration_v1_ParamRef, .nfields = 4, .atomic = true, .doc = 57528};
+const struct type type_admissionregistration_v1_MatchResources = {.kind = TYPE_STRUCT, .go = 1, .name = "MatchResources", .openapi = "io.k8s.api.admissionregistration.v1.MatchResources", .fields = fields_admissionregistration_v1_MatchResources, .nfields = 5, .atomic = true, .doc = 57867};
+const struct type type_admissionregistration_v1_NamedRuleWithOperations = {.kind = TYPE_STRUCT, .go = 1, .name = "NamedRuleWithOperations", .openapi = "io.k8s.api.admissionregistration.v1.NamedRuleWithOperations", .fields = fields_admissionregistration_v1_NamedRuleWithOperations, .nfields = 2, .atomic = true, .doc = 57958};
+const struct type type_admissionregistration_v1_ValidatingWebhookConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingWebhookConfiguration", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfiguration", .fields = fields_admissionregistration_v1_ValidatingWebhookConfiguration, .nfields = 4, .doc = 58017};
+const struct type type_admissionregistration_v1_ValidatingWebhookConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingWebhookConfigurationList", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfigurationList", .fields = fields_admissionregistration_v1_ValidatingWebhookConfigurationList, .nfields = 4, .doc = 58051};
+const struct type type_admissionregistration_v1_MutatingWebhookConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingWebhookConfiguration", .openapi = "io.k8s.api.admissionregistration.v1.MutatingWebhookConfiguration", .fields = fields_admissionregistration_v1_MutatingWebhookConfiguration, .nfields = 4, .doc = 58148};
+const struct type type_admissionregistration_v1_MutatingWebhookConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingWebhookConfigurationList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingWebhookConfigurationList", .fields = fields_admissionregistration_v1_MutatingWebhookConfigurationList, .nfields = 4, .doc = 58196};
+const struct type type_admissionregistration_v1_ValidatingWebhook = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingWebhook", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingWebhook", .fields = fields_admissionregistration_v1_ValidatingWebhook, .nfields = 11, .by_number = order_33, .doc = 58937};
+const struct type type_admissionregistration_v1_MutatingWebhook = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingWebhook", .openapi = "io.k8s.api.admissionregistration.v1.MutatingWebhook", .fields = fields_admissionregistration_v1_MutatingWebhook, .nfields = 12, .by_number = order_34, .doc = 59103};
+const struct type type_admissionregistration_v1_MutatingAdmissionPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicy", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicy", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicy, .nfields = 4, .doc = 59152};
+const struct type type_admissionregistration_v1_MutatingAdmissionPolicyList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyList", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyList, .nfields = 4, .doc = 59221};
+const struct type type_admissionregistration_v1_MutatingAdmissionPolicySpec = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicySpec", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicySpec", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicySpec, .nfields = 7, .doc = 59390};
+const struct type type_admissionregistration_v1_Mutation = {.kind = TYPE_STRUCT, .go = 1, .name = "Mutation", .openapi = "io.k8s.api.admissionregistration.v1.Mutation", .fields = fields_admissionregistration_v1_Mutation, .nfields = 3, .doc = 59547};
+const struct type type_admissionregistration_v1_ApplyConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "ApplyConfiguration", .openapi = "io.k8s.api.admissionregistration.v1.ApplyConfiguration", .fields = fields_admissionregistration_v1_ApplyConfiguration, .nfields = 1, .doc = 59634};
+const struct type type_admissionregistration_v1_JSONPatch = {.kind = TYPE_STRUCT, .go = 1, .name = "JSONPatch", .openapi = "io.k8s.api.admissionregistration.v1.JSONPatch", .fields = fields_admissionregistration_v1_JSONPatch, .nfields = 1, .doc = 59745};
+const struct type type_admissionregistration_v1_MutatingAdmissionPolicyBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyBinding", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBinding", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyBinding, .nfields = 4, .doc = 57023};
+const struct type type_admissionregistration_v1_MutatingAdmissionPolicyBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyBindingList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBindingList", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyBindingList, .nfields = 4, .doc = 59773};
+const struct type type_admissionregistration_v1_MutatingAdmissionPolicyBindingSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyBindingSpec", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBindingSpec", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyBindingSpec, .nfields = 3, .doc = 57332};
+const struct type type_admissionregistration_v1_RuleWithOperations = {.kind = TYPE_STRUCT, .go = 1, .name = "RuleWithOperations", .openapi = "io.k8s.api.admissionregistration.v1.RuleWithOperations", .fields = fields_admissionregistration_v1_RuleWithOperations, .nfields = 2, .doc = 57958};
+const struct type type_admissionregistration_v1_WebhookClientConfig = {.kind = TYPE_STRUCT, .go = 1, .name = "WebhookClientConfig", .openapi = "io.k8s.api.admissionregistration.v1.WebhookClientConfig", .fields = fields_admissionregistration_v1_WebhookClientConfig, .nfields = 3, .by_number = order_35, .doc = 60027};
+const struct type type_admissionregistration_v1_ServiceReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceReference", .openapi = "io.k8s.api.admissionregistration.v1.ServiceReference", .fields = fields_admissionregistration_v1_ServiceReference, .nfields = 4, .doc = 60111};
+const struct type type_admissionregistration_v1_MatchCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "MatchCondition", .openapi = "io.k8s.api.admissionregistration.v1.MatchCondition", .fields = fields_admissionregistration_v1_MatchCondition, .nfields = 2, .doc = 60157};
+const struct type type_apiextensions_v1_CustomResourceDefinitionSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionSpec", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionSpec", .fields = fields_apiextensions_v1_CustomResourceDefinitionSpec, .nfields = 6, .doc = 60486};
+const struct type type_apiextensions_v1_CustomResourceConversion = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceConversion", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceConversion", .fields = fields_apiextensions_v1_CustomResourceConversion, .nfields = 2, .doc = 60576};
+const struct type type_apiextensions_v1_WebhookConversion = {.kind = TYPE_STRUCT, .go = 1, .name = "WebhookConversion", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.WebhookConversion", .fields = fields_apiextensions_v1_WebhookConversion, .nfields = 2, .doc = 60694};
+const struct type type_apiextensions_v1_WebhookClientConfig = {.kind = TYPE_STRUCT, .go = 1, .name = "WebhookClientConfig", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.WebhookClientConfig", .fields = fields_apiextensions_v1_WebhookClientConfig, .nfields = 3, .by_number = order_35, .doc = 60027};
+const struct type type_apiextensions_v1_ServiceReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceReference", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ServiceReference", .fields = fields_apiextensions_v1_ServiceReference, .nfields = 4, .doc = 60111};
+const struct type type_apiextensions_v1_CustomResourceDefinitionVersion = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionVersion", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionVersion", .fields = fields_apiextensions_v1_CustomResourceDefinitionVersion, .nfields = 9, .by_number = order_36, .doc = 61086};
+const struct type type_apiextensions_v1_SelectableField = {.kind = TYPE_STRUCT, .go = 1, .name = "SelectableField", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.SelectableField", .fields = fields_apiextensions_v1_SelectableField, .nfields = 1, .doc = 61152};
+const struct type type_apiextensions_v1_CustomResourceColumnDefinition = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceColumnDefinition", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceColumnDefinition", .fields = fields_apiextensions_v1_CustomResourceColumnDefinition, .nfields = 6, .doc = 61393};
+const struct type type_apiextensions_v1_CustomResourceDefinitionNames = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionNames", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionNames", .fields = fields_apiextensions_v1_CustomResourceDefinitionNames, .nfields = 6, .doc = 61700};
+const struct type type_apiextensions_v1_CustomResourceDefinitionCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionCondition", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionCondition", .fields = fields_apiextensions_v1_CustomResourceDefinitionCondition, .nfields = 6, .doc = 61774};
+const struct type type_apiextensions_v1_CustomResourceDefinitionStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionStatus", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionStatus", .fields = fields_apiextensions_v1_CustomResourceDefinitionStatus, .nfields = 4, .doc = 61994};
+const struct type type_apiextensions_v1_CustomResourceDefinition = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinition", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition", .fields = fields_apiextensions_v1_CustomResourceDefinition, .nfields = 5, .doc = 62029};
+const struct type type_apiextensions_v1_CustomResourceDefinitionList = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionList", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionList", .fields = fields_apiextensions_v1_CustomResourceDefinitionList, .nfields = 4, .doc = 62083};
+const struct type type_apiextensions_v1_CustomResourceValidation = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceValidation", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceValidation", .fields = fields_apiextensions_v1_CustomResourceValidation, .nfields = 1, .doc = 62145};
+const struct type type_apiextensions_v1_CustomResourceSubresources = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceSubresources", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceSubresources", .fields = fields_apiextensions_v1_CustomResourceSubresources, .nfields = 2, .doc = 62267};
+const struct type type_apiextensions_v1_CustomResourceSubresourceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceSubresourceStatus", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceSubresourceStatus", .doc = 62294};
+const struct type type_apiextensions_v1_CustomResourceSubresourceScale = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceSubresourceScale", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceSubresourceScale", .fields = fields_apiextensions_v1_CustomResourceSubresourceScale, .nfields = 3, .doc = 62513};
+const struct type type_apiextensions_v1_ConversionReview = {.kind = TYPE_STRUCT, .go = 1, .name = "ConversionReview", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ConversionReview", .fields = fields_apiextensions_v1_ConversionReview, .nfields = 4, .doc = 62650};
+const struct type type_apiextensions_v1_ConversionRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "ConversionRequest", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ConversionRequest", .fields = fields_apiextensions_v1_ConversionRequest, .nfields = 3, .doc = 62810};
+const struct type type_apiextensions_v1_ConversionResponse = {.kind = TYPE_STRUCT, .go = 1, .name = "ConversionResponse", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ConversionResponse", .fields = fields_apiextensions_v1_ConversionResponse, .nfields = 3, .doc = 62969};
+const struct type type_apiextensions_v1_JSONSchemaProps = {.kind = TYPE_STRUCT, .go = 1, .name = "JSONSchemaProps", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps", .fields = fields_apiextensions_v1_JSONSchemaProps, .nfields = 44, .doc = 64946};
+const struct type type_apiextensions_v1_ValidationRule = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidationRule", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ValidationRule", .fields = fields_apiextensions_v1_ValidationRule, .nfields = 6, .doc = 65365};
+const struct type type_apiextensions_v1_JSON = {.kind = TYPE_ANY, .go = 1, .name = "JSON", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON", .doc = 65404};
+const struct type type_apiextensions_v1_JSONSchemaPropsOrArray = {.kind = TYPE_SCHEMA_OR_ARRAY, .go = 1, .name = "JSONSchemaPropsOrArray", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray", .of = &type_apiextensions_v1_JSONSchemaProps, .doc = 65414};
+const struct type type_apiextensions_v1_JSONSchemaPropsOrBool = {.kind = TYPE_SCHEMA_OR_BOOL, .go = 1, .name = "JSONSchemaPropsOrBool", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool", .of = &type_apiextensions_v1_JSONSchemaProps, .doc = 65442};
+const struct type type_apiextensions_v1_JSONSchemaPropsOrStringArray = {.kind = TYPE_SCHEMA_OR_STRINGS, .go = 1, .name = "JSONSchemaPropsOrStringArray", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray", .of = &type_apiextensions_v1_JSONSchemaProps, .doc = 65483};
+const struct type type_apiextensions_v1_ExternalDocumentation = {.kind = TYPE_STRUCT, .go = 1, .name = "ExternalDocumentation", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ExternalDocumentation", .fields = fields_apiextensions_v1_ExternalDocumentation, .nfields = 2, .doc = 65532};
+const struct type type_scheduling_v1_PriorityClass = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityClass", .openapi = "io.k8s.api.scheduling.v1.PriorityClass", .fields = fields_scheduling_v1_PriorityClass, .nfields = 7, .doc = 65709};
+const struct type type_scheduling_v1_PriorityClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityClassList", .openapi = "io.k8s.api.scheduling.v1.PriorityClassList", .fields = fields_scheduling_v1_PriorityClassList, .nfields = 4, .doc = 65741};
+const struct type type_coordination_v1_Lease = {.kind = TYPE_STRUCT, .go = 1, .name = "Lease", .openapi = "io.k8s.api.coordination.v1.Lease", .fields = fields_coordination_v1_Lease, .nfields = 4, .doc = 65820};
+const struct type type_coordination_v1_LeaseSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "LeaseSpec", .openapi = "io.k8s.api.coordination.v1.LeaseSpec", .fields = fields_coordination_v1_LeaseSpec, .nfields = 7, .doc = 66078};
+const struct type type_coordination_v1_LeaseList = {.kind = TYPE_STRUCT, .go = 1, .name = "LeaseList", .openapi = "io.k8s.api.coordination.v1.LeaseList", .fields = fields_coordination_v1_LeaseList, .nfields = 4, .doc = 66122};
+const struct type type_node_v1_RuntimeClass = {.kind = TYPE_STRUCT, .go = 1, .name = "RuntimeClass", .openapi = "io.k8s.api.node.v1.RuntimeClass", .fields = fields_node_v1_RuntimeClass, .nfields = 6, .doc = 66282};
+const struct type type_node_v1_Overhead = {.kind = TYPE_STRUCT, .go = 1, .name = "Overhead", .openapi = "io.k8s.api.node.v1.Overhead", .fields = fields_node_v1_Overhead, .nfields = 1, .doc = 66358};
+const struct type type_node_v1_Scheduling = {.kind = TYPE_STRUCT, .go = 1, .name = "Scheduling", .openapi = "io.k8s.api.node.v1.Scheduling", .fields = fields_node_v1_Scheduling, .nfields = 2, .doc = 66518};
+const struct type type_node_v1_RuntimeClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "RuntimeClassList", .openapi = "io.k8s.api.node.v1.RuntimeClassList", .fields = fields_node_v1_RuntimeClassList, .nfields = 4, .doc = 66563};
+const struct type type_discovery_v1_EndpointSlice = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointSlice", .openapi = "io.k8s.api.discovery.v1.EndpointSlice", .fields = fields_discovery_v1_EndpointSlice, .nfields = 6, .by_number = order_17, .doc = 66770};
+const struct type type_discovery_v1_Endpoint = {.kind = TYPE_STRUCT, .go = 1, .name = "Endpoint", .openapi = "io.k8s.api.discovery.v1.Endpoint", .fields = fields_discovery_v1_Endpoint, .nfields = 8, .doc = 66909};
+const struct type type_discovery_v1_EndpointConditions = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointConditions", .openapi = "io.k8s.api.discovery.v1.EndpointConditions", .fields = fields_discovery_v1_EndpointConditions, .nfields = 3, .doc = 67013};
+const struct type type_discovery_v1_EndpointHints = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointHints", .openapi = "io.k8s.api.discovery.v1.EndpointHints", .fields = fields_discovery_v1_EndpointHints, .nfields = 2, .doc = 67050};
+const struct type type_discovery_v1_ForZone = {.kind = TYPE_STRUCT, .go = 1, .name = "ForZone", .openapi = "io.k8s.api.discovery.v1.ForZone", .fields = fields_discovery_v1_ForZone, .nfields = 1, .doc = 67084};
+const struct type type_discovery_v1_ForNode = {.kind = TYPE_STRUCT, .go = 1, .name = "ForNode", .openapi = "io.k8s.api.discovery.v1.ForNode", .fields = fields_discovery_v1_ForNode, .nfields = 1, .doc = 67091};
+const struct type type_discovery_v1_EndpointPort = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointPort", .openapi = "io.k8s.api.discovery.v1.EndpointPort", .fields = fields_discovery_v1_EndpointPort, .nfields = 4, .atomic = true, .doc = 67098};
+const struct type type_discovery_v1_EndpointSliceList = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointSliceList", .openapi = "io.k8s.api.discovery.v1.EndpointSliceList", .fields = fields_discovery_v1_EndpointSliceList, .nfields = 4, .doc = 67121};
+const struct type type_resource_v1_ResourceSlice = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceSlice", .openapi = "io.k8s.api.resource.v1.ResourceSlice", .fields = fields_resource_v1_ResourceSlice, .nfields = 4, .doc = 67173};
+const struct type type_resource_v1_ResourceSliceSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceSliceSpec", .openapi = "io.k8s.api.resource.v1.ResourceSliceSpec", .fields = fields_resource_v1_ResourceSliceSpec, .nfields = 8, .doc = 67576};
+const struct type type_resource_v1_CounterSet = {.kind = TYPE_STRUCT, .go = 1, .name = "CounterSet", .openapi = "io.k8s.api.resource.v1.CounterSet", .fields = fields_resource_v1_CounterSet, .nfields = 2, .doc = 67738};
+const struct type type_resource_v1_ResourcePool = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourcePool", .openapi = "io.k8s.api.resource.v1.ResourcePool", .fields = fields_resource_v1_ResourcePool, .nfields = 3, .doc = 67943};
+const struct type type_resource_v1_Device = {.kind = TYPE_STRUCT, .go = 1, .name = "Device", .openapi = "io.k8s.api.resource.v1.Device", .fields = fields_resource_v1_Device, .nfields = 13, .doc = 68740};
+const struct type type_resource_v1_NodeAllocatableResourceMapping = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeAllocatableResourceMapping", .openapi = "io.k8s.api.resource.v1.NodeAllocatableResourceMapping", .fields = fields_resource_v1_NodeAllocatableResourceMapping, .nfields = 2, .doc = 68895};
+const struct type type_resource_v1_DeviceCounterConsumption = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceCounterConsumption", .openapi = "io.k8s.api.resource.v1.DeviceCounterConsumption", .fields = fields_resource_v1_DeviceCounterConsumption, .nfields = 2, .doc = 68988};
+const struct type type_resource_v1_DeviceCapacity = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceCapacity", .openapi = "io.k8s.api.resource.v1.DeviceCapacity", .fields = fields_resource_v1_DeviceCapacity, .nfields = 2, .doc = 69138};
+const struct type type_resource_v1_Counter = {.kind = TYPE_STRUCT, .go = 1, .name = "Counter", .openapi = "io.k8s.api.resource.v1.Counter", .fields = fields_resource_v1_Counter, .nfields = 1, .doc = 69173};
+const struct type type_resource_v1_CapacityRequestPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "CapacityRequestPolicy", .openapi = "io.k8s.api.resource.v1.CapacityRequestPolicy", .fields = fields_resource_v1_CapacityRequestPolicy, .nfields = 3, .doc = 69312};
+const struct type type_resource_v1_CapacityRequestPolicyRange = {.kind = TYPE_STRUCT, .go = 1, .name = "CapacityRequestPolicyRange", .openapi = "io.k8s.api.resource.v1.CapacityRequestPolicyRange", .fields = fields_resource_v1_CapacityRequestPolicyRange, .nfields = 3, .doc = 69512};
+const struct type type_resource_v1_DeviceAttribute = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceAttribute", .openapi = "io.k8s.api.resource.v1.DeviceAttribute", .fields = fields_resource_v1_DeviceAttribute, .nfields = 8, .doc = 69731};
+const struct type type_resource_v1_DeviceTaint = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceTaint", .openapi = "io.k8s.api.resource.v1.DeviceTaint", .fields = fields_resource_v1_DeviceTaint, .nfields = 4, .doc = 69912};
+const struct type type_resource_v1_ResourceSliceList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceSliceList", .openapi = "io.k8s.api.resource.v1.ResourceSliceList", .fields = fields_resource_v1_ResourceSliceList, .nfields = 4, .doc = 69959};
+const struct type type_resource_v1_ResourceClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaim", .openapi = "io.k8s.api.resource.v1.ResourceClaim", .fields = fields_resource_v1_ResourceClaim, .nfields = 5, .doc = 70064};
+const struct type type_resource_v1_ResourceClaimSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimSpec", .openapi = "io.k8s.api.resource.v1.ResourceClaimSpec", .fields = fields_resource_v1_ResourceClaimSpec, .nfields = 1, .doc = 70081};
+const struct type type_resource_v1_DeviceClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClaim", .openapi = "io.k8s.api.resource.v1.DeviceClaim", .fields = fields_resource_v1_DeviceClaim, .nfields = 3, .doc = 70199};
+const struct type type_resource_v1_DeviceRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceRequest", .openapi = "io.k8s.api.resource.v1.DeviceRequest", .fields = fields_resource_v1_DeviceRequest, .nfields = 3, .doc = 70328};
+const struct type type_resource_v1_ExactDeviceRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "ExactDeviceRequest", .openapi = "io.k8s.api.resource.v1.ExactDeviceRequest", .fields = fields_resource_v1_ExactDeviceRequest, .nfields = 7, .doc = 70752};
+const struct type type_resource_v1_DeviceSubRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceSubRequest", .openapi = "io.k8s.api.resource.v1.DeviceSubRequest", .fields = fields_resource_v1_DeviceSubRequest, .nfields = 7, .doc = 70818};
+const struct type type_resource_v1_CapacityRequirements = {.kind = TYPE_STRUCT, .go = 1, .name = "CapacityRequirements", .openapi = "io.k8s.api.resource.v1.CapacityRequirements", .fields = fields_resource_v1_CapacityRequirements, .nfields = 1, .doc = 70931};
+const struct type type_resource_v1_DeviceSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceSelector", .openapi = "io.k8s.api.resource.v1.DeviceSelector", .fields = fields_resource_v1_DeviceSelector, .nfields = 1, .doc = 70985};
+const struct type type_resource_v1_CELDeviceSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "CELDeviceSelector", .openapi = "io.k8s.api.resource.v1.CELDeviceSelector", .fields = fields_resource_v1_CELDeviceSelector, .nfields = 1, .doc = 71090};
+const struct type type_resource_v1_DeviceConstraint = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceConstraint", .openapi = "io.k8s.api.resource.v1.DeviceConstraint", .fields = fields_resource_v1_DeviceConstraint, .nfields = 3, .doc = 70129};
+const struct type type_resource_v1_DeviceClaimConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClaimConfiguration", .openapi = "io.k8s.api.resource.v1.DeviceClaimConfiguration", .fields = fields_resource_v1_DeviceClaimConfiguration, .nfields = 2, .doc = 71295};
+const struct type type_resource_v1_DeviceConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceConfiguration", .openapi = "io.k8s.api.resource.v1.DeviceConfiguration", .fields = fields_resource_v1_DeviceConfiguration, .nfields = 1, .doc = 71382};
+const struct type type_resource_v1_OpaqueDeviceConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "OpaqueDeviceConfiguration", .openapi = "io.k8s.api.resource.v1.OpaqueDeviceConfiguration", .fields = fields_resource_v1_OpaqueDeviceConfiguration, .nfields = 2, .doc = 71454};
+const struct type type_resource_v1_DeviceToleration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceToleration", .openapi = "io.k8s.api.resource.v1.DeviceToleration", .fields = fields_resource_v1_DeviceToleration, .nfields = 5, .doc = 71568};
+const struct type type_resource_v1_ResourceClaimStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimStatus", .openapi = "io.k8s.api.resource.v1.ResourceClaimStatus", .fields = fields_resource_v1_ResourceClaimStatus, .nfields = 3, .doc = 71715};
+const struct type type_resource_v1_ResourceClaimConsumerReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimConsumerReference", .openapi = "io.k8s.api.resource.v1.ResourceClaimConsumerReference", .fields = fields_resource_v1_ResourceClaimConsumerReference, .nfields = 4, .doc = 71820};
+const struct type type_resource_v1_AllocationResult = {.kind = TYPE_STRUCT, .go = 1, .name = "AllocationResult", .openapi = "io.k8s.api.resource.v1.AllocationResult", .fields = fields_resource_v1_AllocationResult, .nfields = 3, .doc = 71940};
+const struct type type_resource_v1_DeviceAllocationResult = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceAllocationResult", .openapi = "io.k8s.api.resource.v1.DeviceAllocationResult", .fields = fields_resource_v1_DeviceAllocationResult, .nfields = 2, .doc = 72002};
+const struct type type_resource_v1_DeviceRequestAllocationResult = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceRequestAllocationResult", .openapi = "io.k8s.api.resource.v1.DeviceRequestAllocationResult", .fields = fields_resource_v1_DeviceRequestAllocationResult, .nfields = 10, .doc = 72439};
+const struct type type_resource_v1_DeviceAllocationConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceAllocationConfiguration", .openapi = "io.k8s.api.resource.v1.DeviceAllocationConfiguration", .fields = fields_resource_v1_DeviceAllocationConfiguration, .nfields = 3, .doc = 71382};
+const struct type type_resource_v1_ResourceClaimList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimList", .openapi = "io.k8s.api.resource.v1.ResourceClaimList", .fields = fields_resource_v1_ResourceClaimList, .nfields = 4, .doc = 72507};
+const struct type type_resource_v1_DeviceClass = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClass", .openapi = "io.k8s.api.resource.v1.DeviceClass", .fields = fields_resource_v1_DeviceClass, .nfields = 4, .doc = 72581};
+const struct type type_resource_v1_DeviceClassSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClassSpec", .openapi = "io.k8s.api.resource.v1.DeviceClassSpec", .fields = fields_resource_v1_DeviceClassSpec, .nfields = 3, .doc = 72762};
+const struct type type_resource_v1_DeviceClassConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClassConfiguration", .openapi = "io.k8s.api.resource.v1.DeviceClassConfiguration", .fields = fields_resource_v1_DeviceClassConfiguration, .nfields = 1, .doc = 72780};
+const struct type type_resource_v1_DeviceClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClassList", .openapi = "io.k8s.api.resource.v1.DeviceClassList", .fields = fields_resource_v1_DeviceClassList, .nfields = 4, .doc = 72812};
+const struct type type_resource_v1_ResourceClaimTemplate = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimTemplate", .openapi = "io.k8s.api.resource.v1.ResourceClaimTemplate", .fields = fields_resource_v1_ResourceClaimTemplate, .nfields = 4, .doc = 72889};
+const struct type type_resource_v1_ResourceClaimTemplateSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimTemplateSpec", .openapi = "io.k8s.api.resource.v1.ResourceClaimTemplateSpec", .fields = fields_resource_v1_ResourceClaimTemplateSpec, .nfields = 2, .doc = 72934};
+const struct type type_resource_v1_ResourceClaimTemplateList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimTemplateList", .openapi = "io.k8s.api.resource.v1.ResourceClaimTemplateList", .fields = fields_resource_v1_ResourceClaimTemplateList, .nfields = 4, .doc = 72956};
+const struct type type_resource_v1_AllocatedDeviceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "AllocatedDeviceStatus", .openapi = "io.k8s.api.resource.v1.AllocatedDeviceStatus", .fields = fields_resource_v1_AllocatedDeviceStatus, .nfields = 7, .by_number = order_37, .doc = 73118};
+const struct type type_resource_v1_NetworkDeviceData = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkDeviceData", .openapi = "io.k8s.api.resource.v1.NetworkDeviceData", .fields = fields_resource_v1_NetworkDeviceData, .nfields = 3, .doc = 73267};
+const struct type type_flowcontrol_v1_FlowSchema = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchema", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchema", .fields = fields_flowcontrol_v1_FlowSchema, .nfields = 5, .doc = 73299};
+const struct type type_flowcontrol_v1_FlowSchemaList = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaList", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaList", .fields = fields_flowcontrol_v1_FlowSchemaList, .nfields = 4, .doc = 73338};
+const struct type type_flowcontrol_v1_FlowSchemaSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaSpec", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaSpec", .fields = fields_flowcontrol_v1_FlowSchemaSpec, .nfields = 4, .doc = 73604};
+const struct type type_flowcontrol_v1_FlowDistinguisherMethod = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowDistinguisherMethod", .openapi = "io.k8s.api.flowcontrol.v1.FlowDistinguisherMethod", .fields = fields_flowcontrol_v1_FlowDistinguisherMethod, .nfields = 1, .doc = 73669};
+const struct type type_flowcontrol_v1_PriorityLevelConfigurationReference = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationReference", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationReference", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationReference, .nfields = 1, .doc = 73737};
+const struct type type_flowcontrol_v1_PolicyRulesWithSubjects = {.kind = TYPE_STRUCT, .go = 1, .name = "PolicyRulesWithSubjects", .openapi = "io.k8s.api.flowcontrol.v1.PolicyRulesWithSubjects", .fields = fields_flowcontrol_v1_PolicyRulesWithSubjects, .nfields = 3, .doc = 73830};
+const struct type type_flowcontrol_v1_Subject = {.kind = TYPE_STRUCT, .go = 1, .name = "Subject", .openapi = "io.k8s.api.flowcontrol.v1.Subject", .fields = fields_flowcontrol_v1_Subject, .nfields = 4, .doc = 36981};
+const struct type type_flowcontrol_v1_UserSubject = {.kind = TYPE_STRUCT, .go = 1, .name = "UserSubject", .openapi = "io.k8s.api.flowcontrol.v1.UserSubject", .fields = fields_flowcontrol_v1_UserSubject, .nfields = 1, .doc = 73938};
+const struct type type_flowcontrol_v1_GroupSubject = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupSubject", .openapi = "io.k8s.api.flowcontrol.v1.GroupSubject", .fields = fields_flowcontrol_v1_GroupSubject, .nfields = 1, .doc = 73945};
+const struct type type_flowcontrol_v1_ServiceAccountSubject = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceAccountSubject", .openapi = "io.k8s.api.flowcontrol.v1.ServiceAccountSubject", .fields = fields_flowcontrol_v1_ServiceAccountSubject, .nfields = 2, .doc = 73953};
+const struct type type_flowcontrol_v1_ResourcePolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourcePolicyRule", .openapi = "io.k8s.api.flowcontrol.v1.ResourcePolicyRule", .fields = fields_flowcontrol_v1_ResourcePolicyRule, .nfields = 5, .doc = 73766};
+const struct type type_flowcontrol_v1_NonResourcePolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "NonResourcePolicyRule", .openapi = "io.k8s.api.flowcontrol.v1.NonResourcePolicyRule", .fields = fields_flowcontrol_v1_NonResourcePolicyRule, .nfields = 2, .doc = 73789};
+const struct type type_flowcontrol_v1_FlowSchemaStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaStatus", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaStatus", .fields = fields_flowcontrol_v1_FlowSchemaStatus, .nfields = 1, .doc = 74343};
+const struct type type_flowcontrol_v1_FlowSchemaCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaCondition", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaCondition", .fields = fields_flowcontrol_v1_FlowSchemaCondition, .nfields = 5, .doc = 74409};
+const struct type type_flowcontrol_v1_PriorityLevelConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfiguration", .fields = fields_flowcontrol_v1_PriorityLevelConfiguration, .nfields = 5, .doc = 74444};
+const struct type type_flowcontrol_v1_PriorityLevelConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationList", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationList", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationList, .nfields = 4, .doc = 74504};
+const struct type type_flowcontrol_v1_PriorityLevelConfigurationSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationSpec", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationSpec", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationSpec, .nfields = 3, .doc = 74690};
+const struct type type_flowcontrol_v1_LimitedPriorityLevelConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitedPriorityLevelConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.LimitedPriorityLevelConfiguration", .fields = fields_flowcontrol_v1_LimitedPriorityLevelConfiguration, .nfields = 4, .doc = 75024};
+const struct type type_flowcontrol_v1_ExemptPriorityLevelConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "ExemptPriorityLevelConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.ExemptPriorityLevelConfiguration", .fields = fields_flowcontrol_v1_ExemptPriorityLevelConfiguration, .nfields = 2, .doc = 75180};
+const struct type type_flowcontrol_v1_LimitResponse = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitResponse", .openapi = "io.k8s.api.flowcontrol.v1.LimitResponse", .fields = fields_flowcontrol_v1_LimitResponse, .nfields = 2, .doc = 74823};
+const struct type type_flowcontrol_v1_QueuingConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "QueuingConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.QueuingConfiguration", .fields = fields_flowcontrol_v1_QueuingConfiguration, .nfields = 3, .doc = 75458};
+const struct type type_flowcontrol_v1_PriorityLevelConfigurationStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationStatus", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationStatus", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationStatus, .nfields = 1, .doc = 75476};
+const struct type type_flowcontrol_v1_PriorityLevelConfigurationCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationCondition", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationCondition", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationCondition, .nfields = 5, .doc = 75527};
+const struct type type_admission_v1_AdmissionReview = {.kind = TYPE_STRUCT, .go = 1, .name = "AdmissionReview", .openapi = "io.k8s.api.admission.v1.AdmissionReview", .fields = fields_admission_v1_AdmissionReview, .nfields = 4, .doc = 75578};
+const struct type type_admission_v1_AdmissionRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "AdmissionRequest", .openapi = "io.k8s.api.admission.v1.AdmissionRequest", .fields = fields_admission_v1_AdmissionRequest, .nfields = 15, .by_number = order_38, .doc = 76226};
+const struct type type_admission_v1_AdmissionResponse = {.kind = TYPE_STRUCT, .go = 1, .name = "AdmissionResponse", .openapi = "io.k8s.api.admission.v1.AdmissionResponse", .fields = fields_admission_v1_AdmissionResponse, .nfields = 7, .doc = 76586};
+const struct type type_apidiscovery_v2_APIGroupDiscoveryList = {.kind = TYPE_STRUCT, .go = 2, .name = "APIGroupDiscoveryList", .openapi = "io.k8s.api.apidiscovery.v2.APIGroupDiscoveryList", .fields = fields_apidiscovery_v2_APIGroupDiscoveryList, .nfields = 4, .doc = 76610};
+const struct type type_apidiscovery_v2_APIGroupDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APIGroupDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APIGroupDiscovery", .fields = fields_apidiscovery_v2_APIGroupDiscovery, .nfields = 4, .doc = 76683};
+const struct type type_apidiscovery_v2_APIVersionDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APIVersionDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APIVersionDiscovery", .fields = fields_apidiscovery_v2_APIVersionDiscovery, .nfields = 3, .doc = 76842};
+const struct type type_apidiscovery_v2_APIResourceDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APIResourceDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APIResourceDiscovery", .fields = fields_apidiscovery_v2_APIResourceDiscovery, .nfields = 8, .doc = 77075};
+const struct type type_apidiscovery_v2_APISubresourceDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APISubresourceDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APISubresourceDiscovery", .fields = fields_apidiscovery_v2_APISubresourceDiscovery, .nfields = 4, .doc = 77246};
+const struct type type_meta_v1_Verbs = {.kind = TYPE_LIST, .go = 1, .name = "Verbs", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Verbs", .of = &type_string, .wrapper = true, .doc = 77260};
+const struct type type_meta_v1_TypeMeta = {.kind = TYPE_STRUCT, .go = 1, .name = "TypeMeta", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TypeMeta", .fields = fields_meta_v1_TypeMeta, .nfields = 2, .doc = 77293};
+const struct type type_meta_v1_ListMeta = {.kind = TYPE_STRUCT, .go = 1, .name = "ListMeta", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta", .fields = fields_meta_v1_ListMeta, .nfields = 5, .doc = 77541};
+const struct type type_meta_v1_ShardInfo = {.kind = TYPE_STRUCT, .go = 1, .name = "ShardInfo", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ShardInfo", .fields = fields_meta_v1_ShardInfo, .nfields = 1, .doc = 77595};
+const struct type type_meta_v1_ObjectMeta = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectMeta", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", .fields = fields_meta_v1_ObjectMeta, .nfields = 15, .doc = 78623};
+const struct type type_meta_v1_OwnerReference = {.kind = TYPE_STRUCT, .go = 1, .name = "OwnerReference", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference", .fields = fields_meta_v1_OwnerReference, .nfields = 6, .atomic = true, .by_number = order_39, .doc = 78933};
+const struct type type_meta_v1_ListOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "ListOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ListOptions", .fields = fields_meta_v1_ListOptions, .nfields = 13, .by_number = order_40, .doc = 79730};
+const struct type type_meta_v1_GetOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "GetOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GetOptions", .fields = fields_meta_v1_GetOptions, .nfields = 3, .doc = 79821};
+const struct type type_meta_v1_DeleteOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "DeleteOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", .fields = fields_meta_v1_DeleteOptions, .nfields = 8, .doc = 80216};
+const struct type type_meta_v1_CreateOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "CreateOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.CreateOptions", .fields = fields_meta_v1_CreateOptions, .nfields = 5, .doc = 80377};
+const struct type type_meta_v1_PatchOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "PatchOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.PatchOptions", .fields = fields_meta_v1_PatchOptions, .nfields = 6, .doc = 80530};
+const struct type type_meta_v1_ApplyOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "ApplyOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ApplyOptions", .fields = fields_meta_v1_ApplyOptions, .nfields = 5, .doc = 80597};
+const struct type type_meta_v1_UpdateOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "UpdateOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.UpdateOptions", .fields = fields_meta_v1_UpdateOptions, .nfields = 5, .doc = 80610};
+const struct type type_meta_v1_Preconditions = {.kind = TYPE_STRUCT, .go = 1, .name = "Preconditions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Preconditions", .fields = fields_meta_v1_Preconditions, .nfields = 2, .doc = 80693};
+const struct type type_meta_v1_Status = {.kind = TYPE_STRUCT, .go = 1, .name = "Status", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Status", .fields = fields_meta_v1_Status, .nfields = 8, .doc = 80854};
+const struct type type_meta_v1_StatusDetails = {.kind = TYPE_STRUCT, .go = 1, .name = "StatusDetails", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.StatusDetails", .fields = fields_meta_v1_StatusDetails, .nfields = 6, .by_number = order_17, .doc = 81006};
+const struct type type_meta_v1_StatusCause = {.kind = TYPE_STRUCT, .go = 1, .name = "StatusCause", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.StatusCause", .fields = fields_meta_v1_StatusCause, .nfields = 3, .doc = 81159};
+const struct type type_meta_v1_List = {.kind = TYPE_STRUCT, .go = 1, .name = "List", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.List", .fields = fields_meta_v1_List, .nfields = 4, .doc = 81184};
+const struct type type_meta_v1_APIVersions = {.kind = TYPE_STRUCT, .go = 1, .name = "APIVersions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIVersions", .fields = fields_meta_v1_APIVersions, .nfields = 4, .doc = 81282};
+const struct type type_meta_v1_APIGroupList = {.kind = TYPE_STRUCT, .go = 1, .name = "APIGroupList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroupList", .fields = fields_meta_v1_APIGroupList, .nfields = 3, .doc = 81309};
+const struct type type_meta_v1_APIGroup = {.kind = TYPE_STRUCT, .go = 1, .name = "APIGroup", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroup", .fields = fields_meta_v1_APIGroup, .nfields = 6, .doc = 81422};
+const struct type type_meta_v1_ServerAddressByClientCIDR = {.kind = TYPE_STRUCT, .go = 1, .name = "ServerAddressByClientCIDR", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ServerAddressByClientCIDR", .fields = fields_meta_v1_ServerAddressByClientCIDR, .nfields = 2, .doc = 81532};
+const struct type type_meta_v1_GroupVersionForDiscovery = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersionForDiscovery", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionForDiscovery", .fields = fields_meta_v1_GroupVersionForDiscovery, .nfields = 2, .doc = 81641};
+const struct type type_meta_v1_APIResource = {.kind = TYPE_STRUCT, .go = 1, .name = "APIResource", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIResource", .fields = fields_meta_v1_APIResource, .nfields = 10, .by_number = order_41, .doc = 81925};
+const struct type type_meta_v1_APIResourceList = {.kind = TYPE_STRUCT, .go = 1, .name = "APIResourceList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIResourceList", .fields = fields_meta_v1_APIResourceList, .nfields = 4, .doc = 82031};
+const struct type type_meta_v1_RootPaths = {.kind = TYPE_STRUCT, .go = 1, .name = "RootPaths", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.RootPaths", .fields = fields_meta_v1_RootPaths, .nfields = 1, .doc = 82079};
+const struct type type_meta_v1_Patch = {.kind = TYPE_STRUCT, .go = 1, .name = "Patch", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch", .doc = 82109};
+const struct type type_meta_v1_LabelSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "LabelSelector", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector", .fields = fields_meta_v1_LabelSelector, .nfields = 2, .atomic = true, .doc = 82229};
+const struct type type_meta_v1_LabelSelectorRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "LabelSelectorRequirement", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement", .fields = fields_meta_v1_LabelSelectorRequirement, .nfields = 3, .doc = 82367};
+const struct type type_meta_v1_FieldSelectorRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "FieldSelectorRequirement", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.FieldSelectorRequirement", .fields = fields_meta_v1_FieldSelectorRequirement, .nfields = 3, .doc = 82404};
+const struct type type_meta_v1_ManagedFieldsEntry = {.kind = TYPE_STRUCT, .go = 1, .name = "ManagedFieldsEntry", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry", .fields = fields_meta_v1_ManagedFieldsEntry, .nfields = 7, .doc = 82651};
+const struct type type_meta_v1_Table = {.kind = TYPE_STRUCT, .go = 1, .name = "Table", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Table", .fields = fields_meta_v1_Table, .nfields = 5, .no_pb = true, .doc = 82718};
+const struct type type_meta_v1_TableColumnDefinition = {.kind = TYPE_STRUCT, .go = 1, .name = "TableColumnDefinition", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableColumnDefinition", .fields = fields_meta_v1_TableColumnDefinition, .nfields = 5, .no_pb = true, .doc = 82910};
+const struct type type_meta_v1_TableRow = {.kind = TYPE_STRUCT, .go = 1, .name = "TableRow", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableRow", .fields = fields_meta_v1_TableRow, .nfields = 3, .no_pb = true, .doc = 83051};
+const struct type type_meta_v1_TableRowCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "TableRowCondition", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableRowCondition", .fields = fields_meta_v1_TableRowCondition, .nfields = 4, .no_pb = true, .doc = 83098};
+const struct type type_meta_v1_TableOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "TableOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableOptions", .fields = fields_meta_v1_TableOptions, .nfields = 3, .doc = 83184};
+const struct type type_meta_v1_PartialObjectMetadata = {.kind = TYPE_STRUCT, .go = 1, .name = "PartialObjectMetadata", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadata", .fields = fields_meta_v1_PartialObjectMetadata, .nfields = 3, .doc = 83204};
+const struct type type_meta_v1_PartialObjectMetadataList = {.kind = TYPE_STRUCT, .go = 1, .name = "PartialObjectMetadataList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadataList", .fields = fields_meta_v1_PartialObjectMetadataList, .nfields = 4, .doc = 83248};
+const struct type type_meta_v1_Condition = {.kind = TYPE_STRUCT, .go = 1, .name = "Condition", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Condition", .fields = fields_meta_v1_Condition, .nfields = 6, .doc = 83296};
+const struct type type_meta_v1_WatchEvent = {.kind = TYPE_STRUCT, .go = 1, .name = "WatchEvent", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent", .fields = fields_meta_v1_WatchEvent, .nfields = 2, .doc = 83463};
+const struct type type_meta_v1_Timestamp = {.kind = TYPE_STRUCT, .go = 1, .name = "Timestamp", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Timestamp", .fields = fields_meta_v1_Timestamp, .nfields = 2, .doc = 83548};
+const struct type type_meta_v1_GroupResource = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupResource", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupResource", .fields = fields_meta_v1_GroupResource, .nfields = 2, .doc = 83620};
+const struct type type_meta_v1_GroupVersionResource = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersionResource", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionResource", .fields = fields_meta_v1_GroupVersionResource, .nfields = 3, .doc = 83664};
+const struct type type_meta_v1_GroupKind = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupKind", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupKind", .fields = fields_meta_v1_GroupKind, .nfields = 2, .doc = 83701};
+const struct type type_meta_v1_GroupVersionKind = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersionKind", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionKind", .fields = fields_meta_v1_GroupVersionKind, .nfields = 3, .doc = 83741};
+const struct type type_meta_v1_GroupVersion = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersion", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersion", .fields = fields_meta_v1_GroupVersion, .nfields = 2, .doc = 81641};
+const struct type type_metrics_v1beta1_NodeMetrics = {.kind = TYPE_STRUCT, .go = 8, .name = "NodeMetrics", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetrics", .fields = fields_metrics_v1beta1_NodeMetrics, .nfields = 6, .doc = 83885};
+const struct type type_metrics_v1beta1_NodeMetricsList = {.kind = TYPE_STRUCT, .go = 8, .name = "NodeMetricsList", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetricsList", .fields = fields_metrics_v1beta1_NodeMetricsList, .nfields = 4, .doc = 83902};
+const struct type type_metrics_v1beta1_PodMetrics = {.kind = TYPE_STRUCT, .go = 8, .name = "PodMetrics", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics", .fields = fields_metrics_v1beta1_PodMetrics, .nfields = 6, .doc = 83965};
+const struct type type_metrics_v1beta1_PodMetricsList = {.kind = TYPE_STRUCT, .go = 8, .name = "PodMetricsList", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetricsList", .fields = fields_metrics_v1beta1_PodMetricsList, .nfields = 4, .doc = 83981};
+const struct type type_metrics_v1beta1_ContainerMetrics = {.kind = TYPE_STRUCT, .go = 8, .name = "ContainerMetrics", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.ContainerMetrics", .fields = fields_metrics_v1beta1_ContainerMetrics, .nfields = 2, .doc = 84018};
+const struct type type_runtime_TypeMeta = {.kind = TYPE_STRUCT, .go = 6, .name = "TypeMeta", .openapi = "io.k8s.apimachinery.pkg.runtime.TypeMeta", .fields = fields_runtime_TypeMeta, .nfields = 2, .doc = 77293};
+const struct type type_runtime_Unknown = {.kind = TYPE_STRUCT, .go = 6, .name = "Unknown", .openapi = "io.k8s.apimachinery.pkg.runtime.Unknown", .fields = fields_runtime_Unknown, .nfields = 4, .doc = 84171};
+const struct type type_version_Info = {.kind = TYPE_STRUCT, .go = 7, .name = "Info", .openapi = "io.k8s.apimachinery.pkg.version.Info", .fields = fields_version_Info, .nfields = 13, .no_pb = true, .doc = 84790};
 const struct type type_admission_v1_Operation = {.kind = TYPE_STRING, .go = 1, .name = "Operation"};
 const struct type type_admission_v1_PatchType = {.kind = TYPE_STRING, .go = 1, .name = "PatchType"};
 const struct type type_admissionregistration_v1_FailurePolicyType = {.kind = TYPE_STRING, .go = 1, .name = "FailurePolicyType", .values = values_0};
@@ -5032,20 +5032,20 @@ const struct type type_resource_v1_QualifiedName = {.kind = TYPE_STRING, .go = 1
 const struct type type_storage_v1_FSGroupPolicy = {.kind = TYPE_STRING, .go = 1, .name = "FSGroupPolicy"};
 const struct type type_storage_v1_VolumeBindingMode = {.kind = TYPE_STRING, .go = 1, .name = "VolumeBindingMode", .values = values_66};
 const struct type type_storage_v1_VolumeLifecycleMode = {.kind = TYPE_STRING, .go = 1, .name = "VolumeLifecycleMode"};
-const struct type type_string = {.kind = TYPE_STRING, .go = 0, .name = "string", .openapi = NULL};
-const struct type type_bool = {.kind = TYPE_BOOL, .go = 0, .name = "bool", .openapi = NULL};
-const struct type type_int32 = {.kind = TYPE_INT32, .go = 0, .name = "int32", .openapi = NULL};
-const struct type type_int64 = {.kind = TYPE_INT64, .go = 0, .name = "int64", .openapi = NULL};
-const struct type type_double = {.kind = TYPE_DOUBLE, .go = 0, .name = "double", .openapi = NULL};
-const struct type type_bytes = {.kind = TYPE_BYTES, .go = 0, .name = "bytes", .openapi = NULL};
-const struct type type_Time = {.kind = TYPE_TIME, .go = 1, .name = "Time", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Time"};
-const struct type type_MicroTime = {.kind = TYPE_MICROTIME, .go = 1, .name = "MicroTime", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime"};
-const struct type type_Duration = {.kind = TYPE_DURATION, .go = 1, .name = "Duration", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Duration"};
-const struct type type_Quantity = {.kind = TYPE_QUANTITY, .go = 4, .name = "Quantity", .openapi = "io.k8s.apimachinery.pkg.api.resource.Quantity"};
-const struct type type_IntOrString = {.kind = TYPE_INT_OR_STRING, .go = 5, .name = "IntOrString", .openapi = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"};
-const struct type type_RawExtension = {.kind = TYPE_ANY, .go = 6, .name = "RawExtension", .openapi = "io.k8s.apimachinery.pkg.runtime.RawExtension"};
-const struct type type_FieldsV1 = {.kind = TYPE_ANY, .go = 1, .name = "FieldsV1", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1"};
-const struct type type_any = {.kind = TYPE_ANY, .go = 0, .name = "any", .openapi = NULL};
+const struct type type_string = {.kind = TYPE_STRING, .go = 0, .name = "string", .openapi = NULL, .doc = 0};
+const struct type type_bool = {.kind = TYPE_BOOL, .go = 0, .name = "bool", .openapi = NULL, .doc = 0};
+const struct type type_int32 = {.kind = TYPE_INT32, .go = 0, .name = "int32", .openapi = NULL, .doc = 0};
+const struct type type_int64 = {.kind = TYPE_INT64, .go = 0, .name = "int64", .openapi = NULL, .doc = 0};
+const struct type type_double = {.kind = TYPE_DOUBLE, .go = 0, .name = "double", .openapi = NULL, .doc = 0};
+const struct type type_bytes = {.kind = TYPE_BYTES, .go = 0, .name = "bytes", .openapi = NULL, .doc = 0};
+const struct type type_Time = {.kind = TYPE_TIME, .go = 1, .name = "Time", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Time", .doc = 84818};
+const struct type type_MicroTime = {.kind = TYPE_MICROTIME, .go = 1, .name = "MicroTime", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime", .doc = 84864};
+const struct type type_Duration = {.kind = TYPE_DURATION, .go = 1, .name = "Duration", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Duration", .doc = 84935};
+const struct type type_Quantity = {.kind = TYPE_QUANTITY, .go = 4, .name = "Quantity", .openapi = "io.k8s.apimachinery.pkg.api.resource.Quantity", .doc = 84972};
+const struct type type_IntOrString = {.kind = TYPE_INT_OR_STRING, .go = 5, .name = "IntOrString", .openapi = "io.k8s.apimachinery.pkg.util.intstr.IntOrString", .doc = 85013};
+const struct type type_RawExtension = {.kind = TYPE_ANY, .go = 6, .name = "RawExtension", .openapi = "io.k8s.apimachinery.pkg.runtime.RawExtension", .doc = 85056};
+const struct type type_FieldsV1 = {.kind = TYPE_ANY, .go = 1, .name = "FieldsV1", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1", .doc = 85078};
+const struct type type_any = {.kind = TYPE_ANY, .go = 0, .name = "any", .openapi = NULL, .doc = 0};
 const struct type type_map_Quantity = {.kind = TYPE_MAP, .name = "", .of = &type_Quantity};
 const struct type type_list_core_v1_PersistentVolumeAccessMode = {.kind = TYPE_LIST, .name = "", .of = &type_core_v1_PersistentVolumeAccessMode};
 const struct type type_list_string = {.kind = TYPE_LIST, .name = "", .of = &type_string};
@@ -5936,6 +5936,6 @@ const struct root_type root_types[] = {
     {"v1", "ServiceProxyOptions", &type_core_v1_ServiceProxyOptions},
 };
 const size_t nroot_types = 168;
-const char kinds_hash[] = "8F9ED9B2FEE7A2503756720BA16CDE42";
+const char kinds_hash[] = "949AF831D890E03E4A35536779376B8B";
 const struct kind_set kind_set_builtin = {.kinds = kinds, .n = KINDS_COUNT, .versions = group_versions, .nversions = 22, .hash = kinds_hash};
 const char *const go_packages[] = {"", "v1.", "v2.", "types.", "resource.", "intstr.", "runtime.", "version.", "v1beta1."};

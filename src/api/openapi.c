@@ -236,8 +236,10 @@ static void add_properties(struct openapi_document *d, const struct type *t, boo
         *first = false;
         json_add_string(b, f->name->s);
         strbuf_addz(b, ":{");
-        add_text(b, "description", field_doc(f) ? field_doc(f) : "no description yet");
-        strbuf_addc(b, ',');
+        if (field_doc(f)) {
+            add_text(b, "description", field_doc(f));
+            strbuf_addc(b, ',');
+        }
         if (f->type->openapi && !f->type->wrapper && !d->two) { /* a reference may have no neighbours */
             strbuf_addz(b, "\"allOf\":[{");
             add_ref(d, f->type);

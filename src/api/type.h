@@ -59,7 +59,7 @@ struct field {
     const struct field_extra *x; /* never NULL */
     uint16_t number;             /* protobuf; 0: none */
     uint16_t flags;              /* enum field_flag */
-    uint32_t doc;                /* type_docs + doc: one line of our own; 0: none yet (field_doc) */
+    uint32_t doc;                /* type_docs + doc: one line of our own (field_doc) */
 };
 
 struct type {
@@ -81,7 +81,7 @@ struct type {
     const char *const *values;  /* of a string: closed enum, NULL-terminated; NULL: open */
 };
 const struct field *type_field(const struct type *t, const struct name *name); /* inline members are found too */
-/* What clients are told of it; NULL: nothing yet. */
+/* What clients are told of it; NULL: nothing, which only custom resources are. */
 const char *field_doc(const struct field *f);
 const char *type_doc(const struct type *t);
 bool field_has_name(const struct field *f, const struct name *name);
@@ -90,4 +90,3 @@ void type_go_name(const struct type *t, struct strbuf *b);
 
 extern const char type_docs[]; /* texts end to end, read by offset; offset 0 is the empty one */
 extern const char *const go_packages[];
-extern const unsigned fields_described, fields_not_described;
