@@ -3017,27 +3017,27 @@ static const struct field fields_admissionregistration_v1_ValidatingAdmissionPol
     {NM(matchConstraints), &type_admissionregistration_v1_MatchResources, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 56185},
     {NM(validations), &type_list_admissionregistration_v1_Validation, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 56212},
     {NM(failurePolicy), &type_admissionregistration_v1_FailurePolicyType, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 56230},
-    {NM(auditAnnotations), &type_list_admissionregistration_v1_AuditAnnotation, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 56317},
-    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_15, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 56341},
-    {NM(variables), &type_list_admissionregistration_v1_Variable, &extra_15, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 56424},
+    {NM(auditAnnotations), &type_list_admissionregistration_v1_AuditAnnotation, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 56332},
+    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_15, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 56356},
+    {NM(variables), &type_list_admissionregistration_v1_Variable, &extra_15, 7, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 56439},
 };
 static const struct field fields_admissionregistration_v1_ParamKind[] = {
     {NM(apiVersion), &type_string, &plain, 1, FIELD_OMITEMPTY, 27883},
-    {NM(kind), &type_string, &plain, 2, FIELD_OMITEMPTY, 56501},
+    {NM(kind), &type_string, &plain, 2, FIELD_OMITEMPTY, 56516},
 };
 static const struct field fields_admissionregistration_v1_Validation[] = {
-    {NM(expression), &type_string, &plain, 1, FIELD_REQUIRED, 56542},
-    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 56590},
-    {NM(reason), &type_meta_v1_StatusReason, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 56619},
-    {NM(messageExpression), &type_string, &plain, 4, FIELD_OMITEMPTY, 56716},
+    {NM(expression), &type_string, &plain, 1, FIELD_REQUIRED, 56557},
+    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 56605},
+    {NM(reason), &type_meta_v1_StatusReason, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 56634},
+    {NM(messageExpression), &type_string, &plain, 4, FIELD_OMITEMPTY, 56731},
 };
 static const struct field fields_admissionregistration_v1_Variable[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 56818},
-    {NM(expression), &type_string, &plain, 2, FIELD_REQUIRED, 56851},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 56833},
+    {NM(expression), &type_string, &plain, 2, FIELD_REQUIRED, 56866},
 };
 static const struct field fields_admissionregistration_v1_AuditAnnotation[] = {
-    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 56893},
-    {NM(valueExpression), &type_string, &plain, 2, FIELD_REQUIRED, 56937},
+    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 56908},
+    {NM(valueExpression), &type_string, &plain, 2, FIELD_REQUIRED, 56952},
 };
 static const struct field fields_admissionregistration_v1_ValidatingAdmissionPolicyBinding[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
@@ -3052,33 +3052,33 @@ static const struct field fields_admissionregistration_v1_ValidatingAdmissionPol
     {NM(items), &type_list_admissionregistration_v1_ValidatingAdmissionPolicyBinding, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec[] = {
-    {NM(policyName), &type_string, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 57144},
-    {NM(paramRef), &type_admissionregistration_v1_ParamRef, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 57163},
-    {NM(matchResources), &type_admissionregistration_v1_MatchResources, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 57189},
-    {NM(validationActions), &type_list_admissionregistration_v1_ValidationAction, &plain, 4, FIELD_REQUIRED | FIELD_OMITEMPTY | FIELD_LIST_SET, 57236},
+    {NM(policyName), &type_string, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY, 57159},
+    {NM(paramRef), &type_admissionregistration_v1_ParamRef, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 57178},
+    {NM(matchResources), &type_admissionregistration_v1_MatchResources, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 57204},
+    {NM(validationActions), &type_list_admissionregistration_v1_ValidationAction, &plain, 4, FIELD_REQUIRED | FIELD_OMITEMPTY | FIELD_LIST_SET, 57251},
 };
 static const struct field fields_admissionregistration_v1_ParamRef[] = {
     {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 3048},
-    {NM(namespace), &type_string, &plain, 2, FIELD_OMITEMPTY, 57353},
-    {NM(selector), &type_meta_v1_LabelSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 57399},
-    {NM(parameterNotFoundAction), &type_admissionregistration_v1_ParameterNotFoundActionType, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 57457},
+    {NM(namespace), &type_string, &plain, 2, FIELD_OMITEMPTY, 57368},
+    {NM(selector), &type_meta_v1_LabelSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 57414},
+    {NM(parameterNotFoundAction), &type_admissionregistration_v1_ParameterNotFoundActionType, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 57472},
 };
 static const struct field fields_admissionregistration_v1_MatchResources[] = {
-    {NM(namespaceSelector), &type_meta_v1_LabelSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 57591},
-    {NM(objectSelector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 57637},
-    {NM(resourceRules), &type_list_admissionregistration_v1_NamedRuleWithOperations, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 57693},
-    {NM(excludeResourceRules), &type_list_admissionregistration_v1_NamedRuleWithOperations, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 57725},
-    {NM(matchPolicy), &type_admissionregistration_v1_MatchPolicyType, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 57773},
+    {NM(namespaceSelector), &type_meta_v1_LabelSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 57606},
+    {NM(objectSelector), &type_meta_v1_LabelSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 57652},
+    {NM(resourceRules), &type_list_admissionregistration_v1_NamedRuleWithOperations, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 57708},
+    {NM(excludeResourceRules), &type_list_admissionregistration_v1_NamedRuleWithOperations, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 57740},
+    {NM(matchPolicy), &type_admissionregistration_v1_MatchPolicyType, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 57788},
 };
 static const struct field fields_admissionregistration_v1_NamedRuleWithOperations[] = {
-    {NM(resourceNames), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 57914},
+    {NM(resourceNames), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 57929},
     {NM(RuleWithOperations), &type_admissionregistration_v1_RuleWithOperations, &plain, 2, FIELD_INLINE, 0},
 };
 static const struct field fields_admissionregistration_v1_ValidatingWebhookConfiguration[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
-    {NM(webhooks), &type_list_admissionregistration_v1_ValidatingWebhook, &extra_15, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 58004},
+    {NM(webhooks), &type_list_admissionregistration_v1_ValidatingWebhook, &extra_15, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 58019},
 };
 static const struct field fields_admissionregistration_v1_ValidatingWebhookConfigurationList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
@@ -3090,7 +3090,7 @@ static const struct field fields_admissionregistration_v1_MutatingWebhookConfigu
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
-    {NM(webhooks), &type_list_admissionregistration_v1_MutatingWebhook, &extra_15, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 58108},
+    {NM(webhooks), &type_list_admissionregistration_v1_MutatingWebhook, &extra_15, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 58123},
 };
 static const struct field fields_admissionregistration_v1_MutatingWebhookConfigurationList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
@@ -3099,31 +3099,31 @@ static const struct field fields_admissionregistration_v1_MutatingWebhookConfigu
     {NM(items), &type_list_admissionregistration_v1_MutatingWebhookConfiguration, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_admissionregistration_v1_ValidatingWebhook[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 58251},
-    {NM(clientConfig), &type_admissionregistration_v1_WebhookClientConfig, &plain, 2, FIELD_REQUIRED, 58287},
-    {NM(rules), &type_list_admissionregistration_v1_RuleWithOperations, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 58305},
-    {NM(failurePolicy), &type_admissionregistration_v1_FailurePolicyType, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 58338},
-    {NM(matchPolicy), &type_admissionregistration_v1_MatchPolicyType, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 58426},
-    {NM(namespaceSelector), &type_meta_v1_LabelSelector, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 58526},
-    {NM(objectSelector), &type_meta_v1_LabelSelector, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 58587},
-    {NM(sideEffects), &type_admissionregistration_v1_SideEffectClass, &plain, 6, FIELD_REQUIRED | FIELD_POINTER, 58659},
-    {NM(timeoutSeconds), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 58759},
-    {NM(admissionReviewVersions), &type_list_string, &plain, 8, FIELD_REQUIRED | FIELD_ATOMIC, 58804},
-    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_15, 11, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 58868},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 58266},
+    {NM(clientConfig), &type_admissionregistration_v1_WebhookClientConfig, &plain, 2, FIELD_REQUIRED, 58302},
+    {NM(rules), &type_list_admissionregistration_v1_RuleWithOperations, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 58320},
+    {NM(failurePolicy), &type_admissionregistration_v1_FailurePolicyType, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 58353},
+    {NM(matchPolicy), &type_admissionregistration_v1_MatchPolicyType, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 58453},
+    {NM(namespaceSelector), &type_meta_v1_LabelSelector, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 58553},
+    {NM(objectSelector), &type_meta_v1_LabelSelector, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 58614},
+    {NM(sideEffects), &type_admissionregistration_v1_SideEffectClass, &plain, 6, FIELD_REQUIRED | FIELD_POINTER, 58686},
+    {NM(timeoutSeconds), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 58786},
+    {NM(admissionReviewVersions), &type_list_string, &plain, 8, FIELD_REQUIRED | FIELD_ATOMIC, 58831},
+    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_15, 11, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 58895},
 };
 static const struct field fields_admissionregistration_v1_MutatingWebhook[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 58972},
-    {NM(clientConfig), &type_admissionregistration_v1_WebhookClientConfig, &plain, 2, FIELD_REQUIRED, 58287},
-    {NM(rules), &type_list_admissionregistration_v1_RuleWithOperations, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 58305},
-    {NM(failurePolicy), &type_admissionregistration_v1_FailurePolicyType, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 58338},
-    {NM(matchPolicy), &type_admissionregistration_v1_MatchPolicyType, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 58426},
-    {NM(namespaceSelector), &type_meta_v1_LabelSelector, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 58526},
-    {NM(objectSelector), &type_meta_v1_LabelSelector, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 58587},
-    {NM(sideEffects), &type_admissionregistration_v1_SideEffectClass, &plain, 6, FIELD_REQUIRED | FIELD_POINTER, 58659},
-    {NM(timeoutSeconds), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 58759},
-    {NM(admissionReviewVersions), &type_list_string, &plain, 8, FIELD_REQUIRED | FIELD_ATOMIC, 58804},
-    {NM(reinvocationPolicy), &type_admissionregistration_v1_ReinvocationPolicyType, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 59006},
-    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_15, 12, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 58868},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 58999},
+    {NM(clientConfig), &type_admissionregistration_v1_WebhookClientConfig, &plain, 2, FIELD_REQUIRED, 58302},
+    {NM(rules), &type_list_admissionregistration_v1_RuleWithOperations, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 58320},
+    {NM(failurePolicy), &type_admissionregistration_v1_FailurePolicyType, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 58353},
+    {NM(matchPolicy), &type_admissionregistration_v1_MatchPolicyType, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 58453},
+    {NM(namespaceSelector), &type_meta_v1_LabelSelector, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 58553},
+    {NM(objectSelector), &type_meta_v1_LabelSelector, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 58614},
+    {NM(sideEffects), &type_admissionregistration_v1_SideEffectClass, &plain, 6, FIELD_REQUIRED | FIELD_POINTER, 58686},
+    {NM(timeoutSeconds), &type_int32, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 58786},
+    {NM(admissionReviewVersions), &type_list_string, &plain, 8, FIELD_REQUIRED | FIELD_ATOMIC, 58831},
+    {NM(reinvocationPolicy), &type_admissionregistration_v1_ReinvocationPolicyType, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 59033},
+    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_15, 12, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 58895},
 };
 static const struct field fields_admissionregistration_v1_MutatingAdmissionPolicy[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
@@ -3140,22 +3140,22 @@ static const struct field fields_admissionregistration_v1_MutatingAdmissionPolic
 static const struct field fields_admissionregistration_v1_MutatingAdmissionPolicySpec[] = {
     {NM(paramKind), &type_admissionregistration_v1_ParamKind, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 56107},
     {NM(matchConstraints), &type_admissionregistration_v1_MatchResources, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 56185},
-    {NM(variables), &type_list_admissionregistration_v1_Variable, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 56424},
-    {NM(mutations), &type_list_admissionregistration_v1_Mutation, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 59271},
+    {NM(variables), &type_list_admissionregistration_v1_Variable, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 56439},
+    {NM(mutations), &type_list_admissionregistration_v1_Mutation, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 59298},
     {NM(failurePolicy), &type_admissionregistration_v1_FailurePolicyType, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 56230},
-    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_15, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 56341},
-    {NM(reinvocationPolicy), &type_admissionregistration_v1_ReinvocationPolicyType, &plain, 7, FIELD_OMITEMPTY, 59304},
+    {NM(matchConditions), &type_list_admissionregistration_v1_MatchCondition, &extra_15, 6, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 56356},
+    {NM(reinvocationPolicy), &type_admissionregistration_v1_ReinvocationPolicyType, &plain, 7, FIELD_OMITEMPTY, 59331},
 };
 static const struct field fields_admissionregistration_v1_Mutation[] = {
-    {NM(patchType), &type_admissionregistration_v1_PatchType, &plain, 2, FIELD_REQUIRED, 59414},
-    {NM(applyConfiguration), &type_admissionregistration_v1_ApplyConfiguration, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 59475},
-    {NM(jsonPatch), &type_admissionregistration_v1_JSONPatch, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 59525},
+    {NM(patchType), &type_admissionregistration_v1_PatchType, &plain, 2, FIELD_REQUIRED, 59441},
+    {NM(applyConfiguration), &type_admissionregistration_v1_ApplyConfiguration, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 59502},
+    {NM(jsonPatch), &type_admissionregistration_v1_JSONPatch, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 59552},
 };
 static const struct field fields_admissionregistration_v1_ApplyConfiguration[] = {
-    {NM(expression), &type_string, &plain, 1, FIELD_OMITEMPTY, 59569},
+    {NM(expression), &type_string, &plain, 1, FIELD_OMITEMPTY, 59596},
 };
 static const struct field fields_admissionregistration_v1_JSONPatch[] = {
-    {NM(expression), &type_string, &plain, 1, FIELD_OMITEMPTY, 59671},
+    {NM(expression), &type_string, &plain, 1, FIELD_OMITEMPTY, 59698},
 };
 static const struct field fields_admissionregistration_v1_MutatingAdmissionPolicyBinding[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
@@ -3170,88 +3170,88 @@ static const struct field fields_admissionregistration_v1_MutatingAdmissionPolic
     {NM(items), &type_list_admissionregistration_v1_MutatingAdmissionPolicyBinding, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_admissionregistration_v1_MutatingAdmissionPolicyBindingSpec[] = {
-    {NM(policyName), &type_string, &plain, 1, FIELD_OMITEMPTY, 57144},
-    {NM(paramRef), &type_admissionregistration_v1_ParamRef, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 57163},
-    {NM(matchResources), &type_admissionregistration_v1_MatchResources, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 57189},
+    {NM(policyName), &type_string, &plain, 1, FIELD_OMITEMPTY, 57159},
+    {NM(paramRef), &type_admissionregistration_v1_ParamRef, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 57178},
+    {NM(matchResources), &type_admissionregistration_v1_MatchResources, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 57204},
 };
 static const struct field fields_admissionregistration_v1_RuleWithOperations[] = {
-    {NM(operations), &type_list_admissionregistration_v1_OperationType, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 59830},
+    {NM(operations), &type_list_admissionregistration_v1_OperationType, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 59857},
     {NM(Rule), &type_admissionregistration_v1_Rule, &plain, 2, FIELD_INLINE, 0},
 };
 static const struct field fields_admissionregistration_v1_WebhookClientConfig[] = {
-    {NM(url), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 59892},
-    {NM(service), &type_admissionregistration_v1_ServiceReference, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 59907},
-    {NM(caBundle), &type_bytes, &plain, 2, FIELD_OMITEMPTY, 59932},
+    {NM(url), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 59919},
+    {NM(service), &type_admissionregistration_v1_ServiceReference, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 59934},
+    {NM(caBundle), &type_bytes, &plain, 2, FIELD_OMITEMPTY, 59959},
 };
 static const struct field fields_admissionregistration_v1_ServiceReference[] = {
     {NM(namespace), &type_string, &plain, 1, FIELD_REQUIRED, 31298},
     {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 31323},
-    {NM(path), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 60091},
+    {NM(path), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 60118},
     {NM(port), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 31343},
 };
 static const struct field fields_admissionregistration_v1_MatchCondition[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 60131},
-    {NM(expression), &type_string, &plain, 2, FIELD_REQUIRED, 56851},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 60158},
+    {NM(expression), &type_string, &plain, 2, FIELD_REQUIRED, 56866},
 };
 static const struct field fields_apiextensions_v1_CustomResourceDefinitionSpec[] = {
-    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 60189},
-    {NM(names), &type_apiextensions_v1_CustomResourceDefinitionNames, &plain, 3, FIELD_REQUIRED, 60239},
-    {NM(scope), &type_apiextensions_v1_ResourceScope, &plain, 4, FIELD_REQUIRED, 60256},
-    {NM(versions), &type_list_apiextensions_v1_CustomResourceDefinitionVersion, &plain, 7, FIELD_REQUIRED | FIELD_ATOMIC, 60315},
-    {NM(conversion), &type_apiextensions_v1_CustomResourceConversion, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 60359},
-    {NM(preserveUnknownFields), &type_bool, &plain, 10, FIELD_OMITEMPTY, 60448},
+    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 60216},
+    {NM(names), &type_apiextensions_v1_CustomResourceDefinitionNames, &plain, 3, FIELD_REQUIRED, 60266},
+    {NM(scope), &type_apiextensions_v1_ResourceScope, &plain, 4, FIELD_REQUIRED, 60283},
+    {NM(versions), &type_list_apiextensions_v1_CustomResourceDefinitionVersion, &plain, 7, FIELD_REQUIRED | FIELD_ATOMIC, 60342},
+    {NM(conversion), &type_apiextensions_v1_CustomResourceConversion, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 60386},
+    {NM(preserveUnknownFields), &type_bool, &plain, 10, FIELD_OMITEMPTY, 60475},
 };
 static const struct field fields_apiextensions_v1_CustomResourceConversion[] = {
-    {NM(strategy), &type_apiextensions_v1_ConversionStrategyType, &plain, 1, FIELD_REQUIRED, 60506},
-    {NM(webhook), &type_apiextensions_v1_WebhookConversion, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 60564},
+    {NM(strategy), &type_apiextensions_v1_ConversionStrategyType, &plain, 1, FIELD_REQUIRED, 60533},
+    {NM(webhook), &type_apiextensions_v1_WebhookConversion, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 60591},
 };
 static const struct field fields_apiextensions_v1_WebhookConversion[] = {
-    {NM(clientConfig), &type_apiextensions_v1_WebhookClientConfig, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 58287},
-    {NM(conversionReviewVersions), &type_list_string, &plain, 3, FIELD_REQUIRED | FIELD_ATOMIC, 60629},
+    {NM(clientConfig), &type_apiextensions_v1_WebhookClientConfig, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 58302},
+    {NM(conversionReviewVersions), &type_list_string, &plain, 3, FIELD_REQUIRED | FIELD_ATOMIC, 60656},
 };
 static const struct field fields_apiextensions_v1_WebhookClientConfig[] = {
-    {NM(url), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 59892},
-    {NM(service), &type_apiextensions_v1_ServiceReference, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 59907},
-    {NM(caBundle), &type_bytes, &plain, 2, FIELD_OMITEMPTY, 59932},
+    {NM(url), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 59919},
+    {NM(service), &type_apiextensions_v1_ServiceReference, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 59934},
+    {NM(caBundle), &type_bytes, &plain, 2, FIELD_OMITEMPTY, 59959},
 };
 static const struct field fields_apiextensions_v1_ServiceReference[] = {
     {NM(namespace), &type_string, &plain, 1, FIELD_REQUIRED, 31298},
     {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 31323},
-    {NM(path), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 60091},
+    {NM(path), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 60118},
     {NM(port), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 31343},
 };
 static const struct field fields_apiextensions_v1_CustomResourceDefinitionVersion[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 60743},
-    {NM(served), &type_bool, &plain, 2, FIELD_REQUIRED, 60775},
-    {NM(storage), &type_bool, &plain, 3, FIELD_REQUIRED, 60798},
-    {NM(deprecated), &type_bool, &plain, 7, FIELD_OMITEMPTY, 60851},
-    {NM(deprecationWarning), &type_string, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 60884},
-    {NM(schema), &type_apiextensions_v1_CustomResourceValidation, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 60923},
-    {NM(subresources), &type_apiextensions_v1_CustomResourceSubresources, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 60950},
-    {NM(additionalPrinterColumns), &type_list_apiextensions_v1_CustomResourceColumnDefinition, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 60987},
-    {NM(selectableFields), &type_list_apiextensions_v1_SelectableField, &plain, 9, FIELD_OMITEMPTY | FIELD_ATOMIC, 61038},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 60770},
+    {NM(served), &type_bool, &plain, 2, FIELD_REQUIRED, 60802},
+    {NM(storage), &type_bool, &plain, 3, FIELD_REQUIRED, 60825},
+    {NM(deprecated), &type_bool, &plain, 7, FIELD_OMITEMPTY, 60878},
+    {NM(deprecationWarning), &type_string, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 60911},
+    {NM(schema), &type_apiextensions_v1_CustomResourceValidation, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 60950},
+    {NM(subresources), &type_apiextensions_v1_CustomResourceSubresources, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 60977},
+    {NM(additionalPrinterColumns), &type_list_apiextensions_v1_CustomResourceColumnDefinition, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 61014},
+    {NM(selectableFields), &type_list_apiextensions_v1_SelectableField, &plain, 9, FIELD_OMITEMPTY | FIELD_ATOMIC, 61065},
 };
 static const struct field fields_apiextensions_v1_SelectableField[] = {
-    {NM(jsonPath), &type_string, &plain, 1, FIELD_REQUIRED, 61119},
+    {NM(jsonPath), &type_string, &plain, 1, FIELD_REQUIRED, 61146},
 };
 static const struct field fields_apiextensions_v1_CustomResourceColumnDefinition[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 61190},
-    {NM(type), &type_string, &plain, 2, FIELD_REQUIRED, 61202},
-    {NM(format), &type_string, &plain, 3, FIELD_OMITEMPTY, 61243},
-    {NM(description), &type_string, &plain, 4, FIELD_OMITEMPTY, 61291},
-    {NM(priority), &type_int32, &plain, 5, FIELD_OMITEMPTY, 61305},
-    {NM(jsonPath), &type_string, &plain, 6, FIELD_REQUIRED, 61350},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 61217},
+    {NM(type), &type_string, &plain, 2, FIELD_REQUIRED, 61229},
+    {NM(format), &type_string, &plain, 3, FIELD_OMITEMPTY, 61270},
+    {NM(description), &type_string, &plain, 4, FIELD_OMITEMPTY, 61318},
+    {NM(priority), &type_int32, &plain, 5, FIELD_OMITEMPTY, 61332},
+    {NM(jsonPath), &type_string, &plain, 6, FIELD_REQUIRED, 61377},
 };
 static const struct field fields_apiextensions_v1_CustomResourceDefinitionNames[] = {
-    {NM(plural), &type_string, &plain, 1, FIELD_REQUIRED, 61425},
-    {NM(singular), &type_string, &plain, 2, FIELD_OMITEMPTY, 61482},
-    {NM(shortNames), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 61551},
-    {NM(kind), &type_string, &plain, 4, FIELD_REQUIRED, 61584},
-    {NM(listKind), &type_string, &plain, 5, FIELD_OMITEMPTY, 61607},
-    {NM(categories), &type_list_string, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 61663},
+    {NM(plural), &type_string, &plain, 1, FIELD_REQUIRED, 61452},
+    {NM(singular), &type_string, &plain, 2, FIELD_OMITEMPTY, 61509},
+    {NM(shortNames), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 61578},
+    {NM(kind), &type_string, &plain, 4, FIELD_REQUIRED, 61611},
+    {NM(listKind), &type_string, &plain, 5, FIELD_OMITEMPTY, 61634},
+    {NM(categories), &type_list_string, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 61690},
 };
 static const struct field fields_apiextensions_v1_CustomResourceDefinitionCondition[] = {
-    {NM(type), &type_apiextensions_v1_CustomResourceDefinitionConditionType, &plain, 1, FIELD_REQUIRED, 61721},
+    {NM(type), &type_apiextensions_v1_CustomResourceDefinitionConditionType, &plain, 1, FIELD_REQUIRED, 61748},
     {NM(status), &type_apiextensions_v1_ConditionStatus, &plain, 2, FIELD_REQUIRED, 3316},
     {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 3366},
     {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 3391},
@@ -3259,9 +3259,9 @@ static const struct field fields_apiextensions_v1_CustomResourceDefinitionCondit
     {NM(observedGeneration), &type_int64, &plain, 6, FIELD_OMITEMPTY, 13989},
 };
 static const struct field fields_apiextensions_v1_CustomResourceDefinitionStatus[] = {
-    {NM(conditions), &type_list_apiextensions_v1_CustomResourceDefinitionCondition, &extra_26, 1, FIELD_LIST_MAP, 61809},
-    {NM(acceptedNames), &type_apiextensions_v1_CustomResourceDefinitionNames, &plain, 2, 0, 61874},
-    {NM(storedVersions), &type_list_string, &plain, 3, FIELD_ATOMIC, 61924},
+    {NM(conditions), &type_list_apiextensions_v1_CustomResourceDefinitionCondition, &extra_26, 1, FIELD_LIST_MAP, 61836},
+    {NM(acceptedNames), &type_apiextensions_v1_CustomResourceDefinitionNames, &plain, 2, 0, 61901},
+    {NM(storedVersions), &type_list_string, &plain, 3, FIELD_ATOMIC, 61951},
     {NM(observedGeneration), &type_int64, &plain, 4, FIELD_OMITEMPTY, 13989},
 };
 static const struct field fields_apiextensions_v1_CustomResourceDefinition[] = {
@@ -3278,99 +3278,99 @@ static const struct field fields_apiextensions_v1_CustomResourceDefinitionList[]
     {NM(items), &type_list_apiextensions_v1_CustomResourceDefinition, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_apiextensions_v1_CustomResourceValidation[] = {
-    {NM(openAPIV3Schema), &type_apiextensions_v1_JSONSchemaProps, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 62134},
+    {NM(openAPIV3Schema), &type_apiextensions_v1_JSONSchemaProps, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 62161},
 };
 static const struct field fields_apiextensions_v1_CustomResourceSubresources[] = {
-    {NM(status), &type_apiextensions_v1_CustomResourceSubresourceStatus, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 62168},
-    {NM(scale), &type_apiextensions_v1_CustomResourceSubresourceScale, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 62213},
+    {NM(status), &type_apiextensions_v1_CustomResourceSubresourceStatus, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 62195},
+    {NM(scale), &type_apiextensions_v1_CustomResourceSubresourceScale, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 62240},
 };
 static const struct field fields_apiextensions_v1_CustomResourceSubresourceScale[] = {
-    {NM(specReplicasPath), &type_string, &plain, 1, FIELD_REQUIRED, 62350},
-    {NM(statusReplicasPath), &type_string, &plain, 2, FIELD_REQUIRED, 62392},
-    {NM(labelSelectorPath), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 62434},
+    {NM(specReplicasPath), &type_string, &plain, 1, FIELD_REQUIRED, 62377},
+    {NM(statusReplicasPath), &type_string, &plain, 2, FIELD_REQUIRED, 62419},
+    {NM(labelSelectorPath), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 62461},
 };
 static const struct field fields_apiextensions_v1_ConversionReview[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
-    {NM(request), &type_apiextensions_v1_ConversionRequest, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 62559},
-    {NM(response), &type_apiextensions_v1_ConversionResponse, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 62603},
+    {NM(request), &type_apiextensions_v1_ConversionRequest, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 62586},
+    {NM(response), &type_apiextensions_v1_ConversionResponse, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 62630},
 };
 static const struct field fields_apiextensions_v1_ConversionRequest[] = {
-    {NM(uid), &type_meta_v1_UID, &plain, 1, FIELD_REQUIRED, 62724},
-    {NM(desiredAPIVersion), &type_string, &plain, 2, FIELD_REQUIRED, 62773},
+    {NM(uid), &type_meta_v1_UID, &plain, 1, FIELD_REQUIRED, 62751},
+    {NM(desiredAPIVersion), &type_string, &plain, 2, FIELD_REQUIRED, 62800},
     {NM(objects), &type_list_RawExtension, &plain, 3, FIELD_REQUIRED | FIELD_ATOMIC, 2472},
 };
 static const struct field fields_apiextensions_v1_ConversionResponse[] = {
-    {NM(uid), &type_meta_v1_UID, &plain, 1, FIELD_REQUIRED, 62852},
-    {NM(convertedObjects), &type_list_RawExtension, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 62872},
-    {NM(result), &type_meta_v1_Status, &plain, 3, FIELD_REQUIRED, 62935},
+    {NM(uid), &type_meta_v1_UID, &plain, 1, FIELD_REQUIRED, 62879},
+    {NM(convertedObjects), &type_list_RawExtension, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 62899},
+    {NM(result), &type_meta_v1_Status, &plain, 3, FIELD_REQUIRED, 62962},
 };
 static const struct field fields_apiextensions_v1_JSONSchemaProps[] = {
-    {NM(id), &type_string, &plain, 1, FIELD_OMITEMPTY, 63015},
-    {NM(_schema), &type_apiextensions_v1_JSONSchemaURL, &plain, 2, FIELD_OMITEMPTY, 63065},
-    {NM(_ref), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 63106},
-    {NM(description), &type_string, &plain, 4, FIELD_OMITEMPTY, 63165},
-    {NM(type), &type_string, &plain, 5, FIELD_OMITEMPTY, 63205},
-    {NM(format), &type_string, &plain, 6, FIELD_OMITEMPTY, 63255},
-    {NM(title), &type_string, &plain, 7, FIELD_OMITEMPTY, 63338},
-    {NM(default), &type_apiextensions_v1_JSON, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 63348},
-    {NM(maximum), &type_double, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 63378},
-    {NM(exclusiveMaximum), &type_bool, &plain, 10, FIELD_OMITEMPTY, 63397},
-    {NM(minimum), &type_double, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 63431},
-    {NM(exclusiveMinimum), &type_bool, &plain, 12, FIELD_OMITEMPTY, 63451},
-    {NM(maxLength), &type_int64, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 63485},
-    {NM(minLength), &type_int64, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 63523},
-    {NM(pattern), &type_string, &plain, 15, FIELD_OMITEMPTY, 63562},
-    {NM(maxItems), &type_int64, &plain, 16, FIELD_OMITEMPTY | FIELD_POINTER, 63624},
-    {NM(minItems), &type_int64, &plain, 17, FIELD_OMITEMPTY | FIELD_POINTER, 63658},
-    {NM(uniqueItems), &type_bool, &plain, 18, FIELD_OMITEMPTY, 63693},
-    {NM(multipleOf), &type_double, &plain, 19, FIELD_OMITEMPTY | FIELD_POINTER, 63745},
-    {NM(enum), &type_list_apiextensions_v1_JSON, &plain, 20, FIELD_OMITEMPTY | FIELD_ATOMIC, 63781},
-    {NM(maxProperties), &type_int64, &plain, 21, FIELD_OMITEMPTY | FIELD_POINTER, 63809},
-    {NM(minProperties), &type_int64, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 63845},
-    {NM(required), &type_list_string, &plain, 23, FIELD_OMITEMPTY | FIELD_ATOMIC, 63882},
-    {NM(items), &type_apiextensions_v1_JSONSchemaPropsOrArray, &plain, 24, FIELD_OMITEMPTY | FIELD_POINTER, 63909},
-    {NM(allOf), &type_list_apiextensions_v1_JSONSchemaProps, &plain, 25, FIELD_OMITEMPTY | FIELD_ATOMIC, 63943},
-    {NM(oneOf), &type_list_apiextensions_v1_JSONSchemaProps, &plain, 26, FIELD_OMITEMPTY | FIELD_ATOMIC, 63969},
-    {NM(anyOf), &type_list_apiextensions_v1_JSONSchemaProps, &plain, 27, FIELD_OMITEMPTY | FIELD_ATOMIC, 64007},
-    {NM(not), &type_apiextensions_v1_JSONSchemaProps, &plain, 28, FIELD_OMITEMPTY | FIELD_POINTER, 64046},
-    {NM(properties), &type_map_apiextensions_v1_JSONSchemaProps, &plain, 29, FIELD_OMITEMPTY, 64073},
-    {NM(additionalProperties), &type_apiextensions_v1_JSONSchemaPropsOrBool, &plain, 30, FIELD_OMITEMPTY | FIELD_POINTER, 64105},
-    {NM(patternProperties), &type_map_apiextensions_v1_JSONSchemaProps, &plain, 31, FIELD_OMITEMPTY, 64184},
-    {NM(dependencies), &type_map_apiextensions_v1_JSONSchemaPropsOrStringArray, &plain, 32, FIELD_OMITEMPTY, 64265},
-    {NM(additionalItems), &type_apiextensions_v1_JSONSchemaPropsOrBool, &plain, 33, FIELD_OMITEMPTY | FIELD_POINTER, 64332},
-    {NM(definitions), &type_map_apiextensions_v1_JSONSchemaProps, &plain, 34, FIELD_OMITEMPTY, 64397},
-    {NM(externalDocs), &type_apiextensions_v1_ExternalDocumentation, &plain, 35, FIELD_OMITEMPTY | FIELD_POINTER, 64445},
-    {NM(example), &type_apiextensions_v1_JSON, &plain, 36, FIELD_OMITEMPTY | FIELD_POINTER, 64479},
-    {NM(nullable), &type_bool, &plain, 37, FIELD_OMITEMPTY, 64505},
-    {NM(x_kubernetes_preserve_unknown_fields), &type_bool, &plain, 38, FIELD_OMITEMPTY | FIELD_POINTER, 64527},
-    {NM(x_kubernetes_embedded_resource), &type_bool, &plain, 39, FIELD_OMITEMPTY, 64580},
-    {NM(x_kubernetes_int_or_string), &type_bool, &plain, 40, FIELD_OMITEMPTY, 64642},
-    {NM(x_kubernetes_list_map_keys), &type_list_string, &plain, 41, FIELD_OMITEMPTY | FIELD_ATOMIC, 64675},
-    {NM(x_kubernetes_list_type), &type_string, &plain, 42, FIELD_OMITEMPTY | FIELD_POINTER, 64732},
-    {NM(x_kubernetes_map_type), &type_string, &plain, 43, FIELD_OMITEMPTY | FIELD_POINTER, 64848},
-    {NM(x_kubernetes_validations), &type_list_apiextensions_v1_ValidationRule, &extra_27, 44, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 64933},
+    {NM(id), &type_string, &plain, 1, FIELD_OMITEMPTY, 63042},
+    {NM(_schema), &type_apiextensions_v1_JSONSchemaURL, &plain, 2, FIELD_OMITEMPTY, 63092},
+    {NM(_ref), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 63133},
+    {NM(description), &type_string, &plain, 4, FIELD_OMITEMPTY, 63192},
+    {NM(type), &type_string, &plain, 5, FIELD_OMITEMPTY, 63232},
+    {NM(format), &type_string, &plain, 6, FIELD_OMITEMPTY, 63282},
+    {NM(title), &type_string, &plain, 7, FIELD_OMITEMPTY, 63365},
+    {NM(default), &type_apiextensions_v1_JSON, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 63375},
+    {NM(maximum), &type_double, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 63405},
+    {NM(exclusiveMaximum), &type_bool, &plain, 10, FIELD_OMITEMPTY, 63424},
+    {NM(minimum), &type_double, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 63458},
+    {NM(exclusiveMinimum), &type_bool, &plain, 12, FIELD_OMITEMPTY, 63478},
+    {NM(maxLength), &type_int64, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 63512},
+    {NM(minLength), &type_int64, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 63550},
+    {NM(pattern), &type_string, &plain, 15, FIELD_OMITEMPTY, 63589},
+    {NM(maxItems), &type_int64, &plain, 16, FIELD_OMITEMPTY | FIELD_POINTER, 63651},
+    {NM(minItems), &type_int64, &plain, 17, FIELD_OMITEMPTY | FIELD_POINTER, 63685},
+    {NM(uniqueItems), &type_bool, &plain, 18, FIELD_OMITEMPTY, 63720},
+    {NM(multipleOf), &type_double, &plain, 19, FIELD_OMITEMPTY | FIELD_POINTER, 63772},
+    {NM(enum), &type_list_apiextensions_v1_JSON, &plain, 20, FIELD_OMITEMPTY | FIELD_ATOMIC, 63808},
+    {NM(maxProperties), &type_int64, &plain, 21, FIELD_OMITEMPTY | FIELD_POINTER, 63836},
+    {NM(minProperties), &type_int64, &plain, 22, FIELD_OMITEMPTY | FIELD_POINTER, 63872},
+    {NM(required), &type_list_string, &plain, 23, FIELD_OMITEMPTY | FIELD_ATOMIC, 63909},
+    {NM(items), &type_apiextensions_v1_JSONSchemaPropsOrArray, &plain, 24, FIELD_OMITEMPTY | FIELD_POINTER, 63936},
+    {NM(allOf), &type_list_apiextensions_v1_JSONSchemaProps, &plain, 25, FIELD_OMITEMPTY | FIELD_ATOMIC, 63970},
+    {NM(oneOf), &type_list_apiextensions_v1_JSONSchemaProps, &plain, 26, FIELD_OMITEMPTY | FIELD_ATOMIC, 63996},
+    {NM(anyOf), &type_list_apiextensions_v1_JSONSchemaProps, &plain, 27, FIELD_OMITEMPTY | FIELD_ATOMIC, 64034},
+    {NM(not), &type_apiextensions_v1_JSONSchemaProps, &plain, 28, FIELD_OMITEMPTY | FIELD_POINTER, 64073},
+    {NM(properties), &type_map_apiextensions_v1_JSONSchemaProps, &plain, 29, FIELD_OMITEMPTY, 64100},
+    {NM(additionalProperties), &type_apiextensions_v1_JSONSchemaPropsOrBool, &plain, 30, FIELD_OMITEMPTY | FIELD_POINTER, 64132},
+    {NM(patternProperties), &type_map_apiextensions_v1_JSONSchemaProps, &plain, 31, FIELD_OMITEMPTY, 64211},
+    {NM(dependencies), &type_map_apiextensions_v1_JSONSchemaPropsOrStringArray, &plain, 32, FIELD_OMITEMPTY, 64292},
+    {NM(additionalItems), &type_apiextensions_v1_JSONSchemaPropsOrBool, &plain, 33, FIELD_OMITEMPTY | FIELD_POINTER, 64359},
+    {NM(definitions), &type_map_apiextensions_v1_JSONSchemaProps, &plain, 34, FIELD_OMITEMPTY, 64424},
+    {NM(externalDocs), &type_apiextensions_v1_ExternalDocumentation, &plain, 35, FIELD_OMITEMPTY | FIELD_POINTER, 64472},
+    {NM(example), &type_apiextensions_v1_JSON, &plain, 36, FIELD_OMITEMPTY | FIELD_POINTER, 64506},
+    {NM(nullable), &type_bool, &plain, 37, FIELD_OMITEMPTY, 64532},
+    {NM(x_kubernetes_preserve_unknown_fields), &type_bool, &plain, 38, FIELD_OMITEMPTY | FIELD_POINTER, 64554},
+    {NM(x_kubernetes_embedded_resource), &type_bool, &plain, 39, FIELD_OMITEMPTY, 64607},
+    {NM(x_kubernetes_int_or_string), &type_bool, &plain, 40, FIELD_OMITEMPTY, 64669},
+    {NM(x_kubernetes_list_map_keys), &type_list_string, &plain, 41, FIELD_OMITEMPTY | FIELD_ATOMIC, 64702},
+    {NM(x_kubernetes_list_type), &type_string, &plain, 42, FIELD_OMITEMPTY | FIELD_POINTER, 64759},
+    {NM(x_kubernetes_map_type), &type_string, &plain, 43, FIELD_OMITEMPTY | FIELD_POINTER, 64875},
+    {NM(x_kubernetes_validations), &type_list_apiextensions_v1_ValidationRule, &extra_27, 44, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 64960},
 };
 static const struct field fields_apiextensions_v1_ValidationRule[] = {
-    {NM(rule), &type_string, &plain, 1, FIELD_REQUIRED, 64970},
-    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 65030},
-    {NM(messageExpression), &type_string, &plain, 3, FIELD_OMITEMPTY, 56716},
-    {NM(reason), &type_apiextensions_v1_FieldValueErrorReason, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 65088},
-    {NM(fieldPath), &type_string, &plain, 5, FIELD_OMITEMPTY, 65209},
-    {NM(optionalOldSelf), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 65283},
+    {NM(rule), &type_string, &plain, 1, FIELD_REQUIRED, 64997},
+    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 65057},
+    {NM(messageExpression), &type_string, &plain, 3, FIELD_OMITEMPTY, 56731},
+    {NM(reason), &type_apiextensions_v1_FieldValueErrorReason, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 65115},
+    {NM(fieldPath), &type_string, &plain, 5, FIELD_OMITEMPTY, 65236},
+    {NM(optionalOldSelf), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 65310},
 };
 static const struct field fields_apiextensions_v1_ExternalDocumentation[] = {
-    {NM(description), &type_string, &plain, 1, FIELD_OMITEMPTY, 65513},
+    {NM(description), &type_string, &plain, 1, FIELD_OMITEMPTY, 65540},
     {NM(url), &type_string, &plain, 2, FIELD_OMITEMPTY, 19092},
 };
 static const struct field fields_scheduling_v1_PriorityClass[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
-    {NM(value), &type_int32, &plain, 2, 0, 65551},
-    {NM(globalDefault), &type_bool, &plain, 3, FIELD_OMITEMPTY, 65612},
-    {NM(description), &type_string, &plain, 4, FIELD_OMITEMPTY, 65646},
-    {NM(preemptionPolicy), &type_core_v1_PreemptionPolicy, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 65661},
+    {NM(value), &type_int32, &plain, 2, 0, 65578},
+    {NM(globalDefault), &type_bool, &plain, 3, FIELD_OMITEMPTY, 65639},
+    {NM(description), &type_string, &plain, 4, FIELD_OMITEMPTY, 65673},
+    {NM(preemptionPolicy), &type_core_v1_PreemptionPolicy, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 65688},
 };
 static const struct field fields_scheduling_v1_PriorityClassList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
@@ -3382,16 +3382,16 @@ static const struct field fields_coordination_v1_Lease[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
-    {NM(spec), &type_coordination_v1_LeaseSpec, &plain, 2, FIELD_OMITEMPTY, 65781},
+    {NM(spec), &type_coordination_v1_LeaseSpec, &plain, 2, FIELD_OMITEMPTY, 65808},
 };
 static const struct field fields_coordination_v1_LeaseSpec[] = {
-    {NM(holderIdentity), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 65861},
-    {NM(leaseDurationSeconds), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 65874},
-    {NM(acquireTime), &type_MicroTime, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 65932},
-    {NM(renewTime), &type_MicroTime, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 65954},
-    {NM(leaseTransitions), &type_int32, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 65979},
-    {NM(strategy), &type_coordination_v1_CoordinatedLeaseStrategy, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 66006},
-    {NM(preferredHolder), &type_string, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 66054},
+    {NM(holderIdentity), &type_string, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 65888},
+    {NM(leaseDurationSeconds), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 65901},
+    {NM(acquireTime), &type_MicroTime, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 65959},
+    {NM(renewTime), &type_MicroTime, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 65981},
+    {NM(leaseTransitions), &type_int32, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 66006},
+    {NM(strategy), &type_coordination_v1_CoordinatedLeaseStrategy, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 66033},
+    {NM(preferredHolder), &type_string, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 66081},
 };
 static const struct field fields_coordination_v1_LeaseList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
@@ -3403,16 +3403,16 @@ static const struct field fields_node_v1_RuntimeClass[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
-    {NM(handler), &type_string, &plain, 2, FIELD_REQUIRED, 66154},
-    {NM(overhead), &type_node_v1_Overhead, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 66196},
-    {NM(scheduling), &type_node_v1_Scheduling, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 66246},
+    {NM(handler), &type_string, &plain, 2, FIELD_REQUIRED, 66181},
+    {NM(overhead), &type_node_v1_Overhead, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 66223},
+    {NM(scheduling), &type_node_v1_Scheduling, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 66273},
 };
 static const struct field fields_node_v1_Overhead[] = {
-    {NM(podFixed), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 66336},
+    {NM(podFixed), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 66363},
 };
 static const struct field fields_node_v1_Scheduling[] = {
-    {NM(nodeSelector), &type_map_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 66397},
-    {NM(tolerations), &type_list_core_v1_Toleration, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 66454},
+    {NM(nodeSelector), &type_map_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 66424},
+    {NM(tolerations), &type_list_core_v1_Toleration, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 66481},
 };
 static const struct field fields_node_v1_RuntimeClassList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
@@ -3423,29 +3423,29 @@ static const struct field fields_node_v1_RuntimeClassList[] = {
 static const struct field fields_discovery_v1_EndpointSlice[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
-    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 66602},
-    {NM(addressType), &type_discovery_v1_AddressType, &plain, 4, FIELD_REQUIRED, 66666},
-    {NM(endpoints), &type_list_discovery_v1_Endpoint, &plain, 2, FIELD_ATOMIC, 66704},
-    {NM(ports), &type_list_discovery_v1_EndpointPort, &plain, 3, FIELD_ATOMIC, 66732},
+    {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 66629},
+    {NM(addressType), &type_discovery_v1_AddressType, &plain, 4, FIELD_REQUIRED, 66693},
+    {NM(endpoints), &type_list_discovery_v1_Endpoint, &plain, 2, FIELD_ATOMIC, 66731},
+    {NM(ports), &type_list_discovery_v1_EndpointPort, &plain, 3, FIELD_ATOMIC, 66759},
 };
 static const struct field fields_discovery_v1_Endpoint[] = {
-    {NM(addresses), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_LIST_SET, 66809},
-    {NM(conditions), &type_discovery_v1_EndpointConditions, &plain, 2, FIELD_OMITEMPTY, 66846},
+    {NM(addresses), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_LIST_SET, 66836},
+    {NM(conditions), &type_discovery_v1_EndpointConditions, &plain, 2, FIELD_OMITEMPTY, 66873},
     {NM(hostname), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 23971},
     {NM(targetRef), &type_core_v1_ObjectReference, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 24016},
     {NM(deprecatedTopology), &type_map_string, &plain, 5, FIELD_OMITEMPTY, 25284},
     {NM(nodeName), &type_string, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 23998},
-    {NM(zone), &type_string, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 66864},
-    {NM(hints), &type_discovery_v1_EndpointHints, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 66882},
+    {NM(zone), &type_string, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 66891},
+    {NM(hints), &type_discovery_v1_EndpointHints, &plain, 8, FIELD_OMITEMPTY | FIELD_POINTER, 66909},
 };
 static const struct field fields_discovery_v1_EndpointConditions[] = {
-    {NM(ready), &type_bool, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 66934},
-    {NM(serving), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 66959},
-    {NM(terminating), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 66996},
+    {NM(ready), &type_bool, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 66961},
+    {NM(serving), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 66986},
+    {NM(terminating), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 67023},
 };
 static const struct field fields_discovery_v1_EndpointHints[] = {
-    {NM(forZones), &type_list_discovery_v1_ForZone, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 67038},
-    {NM(forNodes), &type_list_discovery_v1_ForNode, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 67044},
+    {NM(forZones), &type_list_discovery_v1_ForZone, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 67065},
+    {NM(forNodes), &type_list_discovery_v1_ForNode, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 67071},
 };
 static const struct field fields_discovery_v1_ForZone[] = {
     {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 3048},
@@ -3469,82 +3469,82 @@ static const struct field fields_resource_v1_ResourceSlice[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
-    {NM(spec), &type_resource_v1_ResourceSliceSpec, &plain, 2, FIELD_REQUIRED, 67161},
+    {NM(spec), &type_resource_v1_ResourceSliceSpec, &plain, 2, FIELD_REQUIRED, 67188},
 };
 static const struct field fields_resource_v1_ResourceSliceSpec[] = {
-    {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 67202},
-    {NM(pool), &type_resource_v1_ResourcePool, &plain, 2, FIELD_REQUIRED, 67240},
-    {NM(nodeName), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 67269},
-    {NM(nodeSelector), &type_core_v1_NodeSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 67315},
-    {NM(allNodes), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 67351},
-    {NM(devices), &type_list_resource_v1_Device, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 67378},
-    {NM(perDeviceNodeSelection), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 67449},
-    {NM(sharedCounters), &type_list_resource_v1_CounterSet, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 67493},
+    {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 67229},
+    {NM(pool), &type_resource_v1_ResourcePool, &plain, 2, FIELD_REQUIRED, 67267},
+    {NM(nodeName), &type_string, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 67296},
+    {NM(nodeSelector), &type_core_v1_NodeSelector, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 67342},
+    {NM(allNodes), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 67378},
+    {NM(devices), &type_list_resource_v1_Device, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 67405},
+    {NM(perDeviceNodeSelection), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 67476},
+    {NM(sharedCounters), &type_list_resource_v1_CounterSet, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 67520},
 };
 static const struct field fields_resource_v1_CounterSet[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 67688},
-    {NM(counters), &type_map_resource_v1_Counter, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 67717},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 67715},
+    {NM(counters), &type_map_resource_v1_Counter, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 67744},
 };
 static const struct field fields_resource_v1_ResourcePool[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 67778},
-    {NM(generation), &type_int64, &plain, 2, FIELD_REQUIRED, 67805},
-    {NM(resourceSliceCount), &type_int64, &plain, 3, FIELD_REQUIRED, 67862},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 67805},
+    {NM(generation), &type_int64, &plain, 2, FIELD_REQUIRED, 67832},
+    {NM(resourceSliceCount), &type_int64, &plain, 3, FIELD_REQUIRED, 67889},
 };
 static const struct field fields_resource_v1_Device[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 67688},
-    {NM(attributes), &type_map_resource_v1_DeviceAttribute, &plain, 2, FIELD_OMITEMPTY, 67991},
-    {NM(capacity), &type_map_resource_v1_DeviceCapacity, &plain, 3, FIELD_OMITEMPTY, 68038},
-    {NM(consumesCounters), &type_list_resource_v1_DeviceCounterConsumption, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 68093},
-    {NM(nodeName), &type_string, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 68128},
-    {NM(nodeSelector), &type_core_v1_NodeSelector, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 68191},
-    {NM(allNodes), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 68263},
-    {NM(taints), &type_list_resource_v1_DeviceTaint, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 68326},
-    {NM(bindsToNode), &type_bool, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 68381},
-    {NM(bindingConditions), &type_list_string, &plain, 10, FIELD_OMITEMPTY | FIELD_ATOMIC, 68438},
-    {NM(bindingFailureConditions), &type_list_string, &plain, 11, FIELD_OMITEMPTY | FIELD_ATOMIC, 68527},
-    {NM(allowMultipleAllocations), &type_bool, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 68629},
-    {NM(nodeAllocatableResourceMappings), &type_map_resource_v1_NodeAllocatableResourceMapping, &plain, 13, FIELD_OMITEMPTY, 68683},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 67715},
+    {NM(attributes), &type_map_resource_v1_DeviceAttribute, &plain, 2, FIELD_OMITEMPTY, 68018},
+    {NM(capacity), &type_map_resource_v1_DeviceCapacity, &plain, 3, FIELD_OMITEMPTY, 68065},
+    {NM(consumesCounters), &type_list_resource_v1_DeviceCounterConsumption, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 68120},
+    {NM(nodeName), &type_string, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 68155},
+    {NM(nodeSelector), &type_core_v1_NodeSelector, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 68218},
+    {NM(allNodes), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 68290},
+    {NM(taints), &type_list_resource_v1_DeviceTaint, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 68353},
+    {NM(bindsToNode), &type_bool, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 68408},
+    {NM(bindingConditions), &type_list_string, &plain, 10, FIELD_OMITEMPTY | FIELD_ATOMIC, 68465},
+    {NM(bindingFailureConditions), &type_list_string, &plain, 11, FIELD_OMITEMPTY | FIELD_ATOMIC, 68554},
+    {NM(allowMultipleAllocations), &type_bool, &plain, 12, FIELD_OMITEMPTY | FIELD_POINTER, 68656},
+    {NM(nodeAllocatableResourceMappings), &type_map_resource_v1_NodeAllocatableResourceMapping, &plain, 13, FIELD_OMITEMPTY, 68710},
 };
 static const struct field fields_resource_v1_NodeAllocatableResourceMapping[] = {
-    {NM(capacityKey), &type_resource_v1_QualifiedName, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 68771},
-    {NM(allocationMultiplier), &type_Quantity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 68854},
+    {NM(capacityKey), &type_resource_v1_QualifiedName, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 68798},
+    {NM(allocationMultiplier), &type_Quantity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 68881},
 };
 static const struct field fields_resource_v1_DeviceCounterConsumption[] = {
-    {NM(counterSet), &type_string, &plain, 1, FIELD_REQUIRED, 68943},
-    {NM(counters), &type_map_resource_v1_Counter, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 68967},
+    {NM(counterSet), &type_string, &plain, 1, FIELD_REQUIRED, 68970},
+    {NM(counters), &type_map_resource_v1_Counter, &plain, 2, FIELD_REQUIRED | FIELD_OMITEMPTY, 68994},
 };
 static const struct field fields_resource_v1_DeviceCapacity[] = {
-    {NM(value), &type_Quantity, &plain, 1, FIELD_REQUIRED, 69029},
-    {NM(requestPolicy), &type_resource_v1_CapacityRequestPolicy, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 69038},
+    {NM(value), &type_Quantity, &plain, 1, FIELD_REQUIRED, 69056},
+    {NM(requestPolicy), &type_resource_v1_CapacityRequestPolicy, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 69065},
 };
 static const struct field fields_resource_v1_Counter[] = {
-    {NM(value), &type_Quantity, &plain, 1, FIELD_REQUIRED, 69029},
+    {NM(value), &type_Quantity, &plain, 1, FIELD_REQUIRED, 69056},
 };
 static const struct field fields_resource_v1_CapacityRequestPolicy[] = {
-    {NM(default), &type_Quantity, &plain, 1, FIELD_POINTER, 69183},
-    {NM(validValues), &type_list_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 69221},
-    {NM(validRange), &type_resource_v1_CapacityRequestPolicyRange, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 69272},
+    {NM(default), &type_Quantity, &plain, 1, FIELD_POINTER, 69210},
+    {NM(validValues), &type_list_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 69248},
+    {NM(validRange), &type_resource_v1_CapacityRequestPolicyRange, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 69299},
 };
 static const struct field fields_resource_v1_CapacityRequestPolicyRange[] = {
-    {NM(min), &type_Quantity, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY | FIELD_POINTER, 69357},
-    {NM(max), &type_Quantity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 69396},
-    {NM(step), &type_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 69441},
+    {NM(min), &type_Quantity, &plain, 1, FIELD_REQUIRED | FIELD_OMITEMPTY | FIELD_POINTER, 69384},
+    {NM(max), &type_Quantity, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 69423},
+    {NM(step), &type_Quantity, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 69468},
 };
 static const struct field fields_resource_v1_DeviceAttribute[] = {
-    {NM(int), &type_int64, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 69540},
-    {NM(bool), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 69555},
-    {NM(string), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 69569},
-    {NM(version), &type_string, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 69599},
-    {NM(ints), &type_list_int64, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 69641},
-    {NM(bools), &type_list_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 69663},
-    {NM(strings), &type_list_string, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 69691},
-    {NM(versions), &type_list_string, &plain, 9, FIELD_OMITEMPTY | FIELD_ATOMIC, 69705},
+    {NM(int), &type_int64, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 69567},
+    {NM(bool), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 69582},
+    {NM(string), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 69596},
+    {NM(version), &type_string, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 69626},
+    {NM(ints), &type_list_int64, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 69668},
+    {NM(bools), &type_list_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 69690},
+    {NM(strings), &type_list_string, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 69718},
+    {NM(versions), &type_list_string, &plain, 9, FIELD_OMITEMPTY | FIELD_ATOMIC, 69732},
 };
 static const struct field fields_resource_v1_DeviceTaint[] = {
     {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 15432},
     {NM(value), &type_string, &plain, 2, FIELD_OMITEMPTY, 10010},
-    {NM(effect), &type_resource_v1_DeviceTaintEffect, &plain, 3, FIELD_REQUIRED, 69783},
-    {NM(timeAdded), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 69882},
+    {NM(effect), &type_resource_v1_DeviceTaintEffect, &plain, 3, FIELD_REQUIRED, 69810},
+    {NM(timeAdded), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 69909},
 };
 static const struct field fields_resource_v1_ResourceSliceList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
@@ -3556,107 +3556,107 @@ static const struct field fields_resource_v1_ResourceClaim[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
-    {NM(spec), &type_resource_v1_ResourceClaimSpec, &plain, 2, FIELD_REQUIRED, 69999},
-    {NM(status), &type_resource_v1_ResourceClaimStatus, &plain, 3, FIELD_OMITEMPTY, 70036},
+    {NM(spec), &type_resource_v1_ResourceClaimSpec, &plain, 2, FIELD_REQUIRED, 70026},
+    {NM(status), &type_resource_v1_ResourceClaimStatus, &plain, 3, FIELD_OMITEMPTY, 70063},
 };
 static const struct field fields_resource_v1_ResourceClaimSpec[] = {
-    {NM(devices), &type_resource_v1_DeviceClaim, &plain, 1, 0, 67161},
+    {NM(devices), &type_resource_v1_DeviceClaim, &plain, 1, 0, 67188},
 };
 static const struct field fields_resource_v1_DeviceClaim[] = {
-    {NM(requests), &type_list_resource_v1_DeviceRequest, &plain, 1, FIELD_ATOMIC, 70099},
-    {NM(constraints), &type_list_resource_v1_DeviceConstraint, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 70129},
-    {NM(config), &type_list_resource_v1_DeviceClaimConfiguration, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 70178},
+    {NM(requests), &type_list_resource_v1_DeviceRequest, &plain, 1, FIELD_ATOMIC, 70126},
+    {NM(constraints), &type_list_resource_v1_DeviceConstraint, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 70156},
+    {NM(config), &type_list_resource_v1_DeviceClaimConfiguration, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 70205},
 };
 static const struct field fields_resource_v1_DeviceRequest[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 70226},
-    {NM(exactly), &type_resource_v1_ExactDeviceRequest, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 70081},
-    {NM(firstAvailable), &type_list_resource_v1_DeviceSubRequest, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 70279},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 70253},
+    {NM(exactly), &type_resource_v1_ExactDeviceRequest, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 70108},
+    {NM(firstAvailable), &type_list_resource_v1_DeviceSubRequest, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 70306},
 };
 static const struct field fields_resource_v1_ExactDeviceRequest[] = {
-    {NM(deviceClassName), &type_string, &plain, 1, FIELD_REQUIRED, 70400},
-    {NM(selectors), &type_list_resource_v1_DeviceSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 70424},
-    {NM(allocationMode), &type_resource_v1_DeviceAllocationMode, &plain, 3, FIELD_OMITEMPTY, 70486},
-    {NM(count), &type_int64, &plain, 4, FIELD_OMITEMPTY, 70552},
-    {NM(adminAccess), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 70575},
-    {NM(tolerations), &type_list_resource_v1_DeviceToleration, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 70691},
-    {NM(capacity), &type_resource_v1_CapacityRequirements, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 70728},
+    {NM(deviceClassName), &type_string, &plain, 1, FIELD_REQUIRED, 70427},
+    {NM(selectors), &type_list_resource_v1_DeviceSelector, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 70451},
+    {NM(allocationMode), &type_resource_v1_DeviceAllocationMode, &plain, 3, FIELD_OMITEMPTY, 70513},
+    {NM(count), &type_int64, &plain, 4, FIELD_OMITEMPTY, 70579},
+    {NM(adminAccess), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 70602},
+    {NM(tolerations), &type_list_resource_v1_DeviceToleration, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 70718},
+    {NM(capacity), &type_resource_v1_CapacityRequirements, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 70755},
 };
 static const struct field fields_resource_v1_DeviceSubRequest[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 70780},
-    {NM(deviceClassName), &type_string, &plain, 2, FIELD_REQUIRED, 70400},
-    {NM(selectors), &type_list_resource_v1_DeviceSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 70424},
-    {NM(allocationMode), &type_resource_v1_DeviceAllocationMode, &plain, 4, FIELD_OMITEMPTY, 70486},
-    {NM(count), &type_int64, &plain, 5, FIELD_OMITEMPTY, 70552},
-    {NM(tolerations), &type_list_resource_v1_DeviceToleration, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 70691},
-    {NM(capacity), &type_resource_v1_CapacityRequirements, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 70728},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 70807},
+    {NM(deviceClassName), &type_string, &plain, 2, FIELD_REQUIRED, 70427},
+    {NM(selectors), &type_list_resource_v1_DeviceSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 70451},
+    {NM(allocationMode), &type_resource_v1_DeviceAllocationMode, &plain, 4, FIELD_OMITEMPTY, 70513},
+    {NM(count), &type_int64, &plain, 5, FIELD_OMITEMPTY, 70579},
+    {NM(tolerations), &type_list_resource_v1_DeviceToleration, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 70718},
+    {NM(capacity), &type_resource_v1_CapacityRequirements, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 70755},
 };
 static const struct field fields_resource_v1_CapacityRequirements[] = {
-    {NM(requests), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 70852},
+    {NM(requests), &type_map_Quantity, &plain, 1, FIELD_OMITEMPTY, 70879},
 };
 static const struct field fields_resource_v1_DeviceSelector[] = {
-    {NM(cel), &type_resource_v1_CELDeviceSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 70965},
+    {NM(cel), &type_resource_v1_CELDeviceSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 70992},
 };
 static const struct field fields_resource_v1_CELDeviceSelector[] = {
-    {NM(expression), &type_string, &plain, 1, FIELD_REQUIRED, 71015},
+    {NM(expression), &type_string, &plain, 1, FIELD_REQUIRED, 71042},
 };
 static const struct field fields_resource_v1_DeviceConstraint[] = {
-    {NM(requests), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 71128},
-    {NM(matchAttribute), &type_resource_v1_FullyQualifiedName, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 71157},
-    {NM(distinctAttribute), &type_resource_v1_FullyQualifiedName, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 71204},
+    {NM(requests), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 71155},
+    {NM(matchAttribute), &type_resource_v1_FullyQualifiedName, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 71184},
+    {NM(distinctAttribute), &type_resource_v1_FullyQualifiedName, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 71231},
 };
 static const struct field fields_resource_v1_DeviceClaimConfiguration[] = {
-    {NM(requests), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 71249},
+    {NM(requests), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 71276},
     {NM(DeviceConfiguration), &type_resource_v1_DeviceConfiguration, &plain, 2, FIELD_INLINE, 0},
 };
 static const struct field fields_resource_v1_DeviceConfiguration[] = {
-    {NM(opaque), &type_resource_v1_OpaqueDeviceConfiguration, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 71331},
+    {NM(opaque), &type_resource_v1_OpaqueDeviceConfiguration, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 71358},
 };
 static const struct field fields_resource_v1_OpaqueDeviceConfiguration[] = {
     {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 4994},
-    {NM(parameters), &type_RawExtension, &plain, 2, FIELD_REQUIRED, 71404},
+    {NM(parameters), &type_RawExtension, &plain, 2, FIELD_REQUIRED, 71431},
 };
 static const struct field fields_resource_v1_DeviceToleration[] = {
     {NM(key), &type_string, &plain, 1, FIELD_OMITEMPTY, 15584},
-    {NM(operator), &type_resource_v1_DeviceTolerationOperator, &extra_28, 2, FIELD_OMITEMPTY, 71503},
+    {NM(operator), &type_resource_v1_DeviceTolerationOperator, &extra_28, 2, FIELD_OMITEMPTY, 71530},
     {NM(value), &type_string, &plain, 3, FIELD_OMITEMPTY, 15670},
-    {NM(effect), &type_resource_v1_DeviceTaintEffect, &plain, 4, FIELD_OMITEMPTY, 71532},
+    {NM(effect), &type_resource_v1_DeviceTaintEffect, &plain, 4, FIELD_OMITEMPTY, 71559},
     {NM(tolerationSeconds), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 15754},
 };
 static const struct field fields_resource_v1_ResourceClaimStatus[] = {
-    {NM(allocation), &type_resource_v1_AllocationResult, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 71608},
-    {NM(reservedFor), &type_list_resource_v1_ResourceClaimConsumerReference, &extra_29, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 71639},
-    {NM(devices), &type_list_resource_v1_AllocatedDeviceStatus, &extra_30, 4, FIELD_OMITEMPTY | FIELD_LIST_MAP, 71686},
+    {NM(allocation), &type_resource_v1_AllocationResult, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 71635},
+    {NM(reservedFor), &type_list_resource_v1_ResourceClaimConsumerReference, &extra_29, 2, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 71666},
+    {NM(devices), &type_list_resource_v1_AllocatedDeviceStatus, &extra_30, 4, FIELD_OMITEMPTY | FIELD_LIST_MAP, 71713},
 };
 static const struct field fields_resource_v1_ResourceClaimConsumerReference[] = {
-    {NM(apiGroup), &type_string, &plain, 1, FIELD_OMITEMPTY, 71741},
-    {NM(resource), &type_string, &plain, 3, FIELD_REQUIRED, 71774},
+    {NM(apiGroup), &type_string, &plain, 1, FIELD_OMITEMPTY, 71768},
+    {NM(resource), &type_string, &plain, 3, FIELD_REQUIRED, 71801},
     {NM(name), &type_string, &plain, 4, FIELD_REQUIRED, 3048},
     {NM(uid), &type_meta_v1_UID, &plain, 5, FIELD_REQUIRED, 26797},
 };
 static const struct field fields_resource_v1_AllocationResult[] = {
-    {NM(devices), &type_resource_v1_DeviceAllocationResult, &plain, 1, FIELD_OMITEMPTY, 71846},
-    {NM(nodeSelector), &type_core_v1_NodeSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 71877},
-    {NM(allocationTimestamp), &type_Time, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 71919},
+    {NM(devices), &type_resource_v1_DeviceAllocationResult, &plain, 1, FIELD_OMITEMPTY, 71873},
+    {NM(nodeSelector), &type_core_v1_NodeSelector, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 71904},
+    {NM(allocationTimestamp), &type_Time, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 71946},
 };
 static const struct field fields_resource_v1_DeviceAllocationResult[] = {
-    {NM(results), &type_list_resource_v1_DeviceRequestAllocationResult, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 67161},
-    {NM(config), &type_list_resource_v1_DeviceAllocationConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 71964},
+    {NM(results), &type_list_resource_v1_DeviceRequestAllocationResult, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 67188},
+    {NM(config), &type_list_resource_v1_DeviceAllocationConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 71991},
 };
 static const struct field fields_resource_v1_DeviceRequestAllocationResult[] = {
-    {NM(request), &type_string, &plain, 1, FIELD_REQUIRED, 72046},
+    {NM(request), &type_string, &plain, 1, FIELD_REQUIRED, 72073},
     {NM(driver), &type_string, &plain, 2, FIELD_REQUIRED, 4994},
-    {NM(pool), &type_string, &plain, 3, FIELD_REQUIRED, 72108},
-    {NM(device), &type_string, &plain, 4, FIELD_REQUIRED, 72126},
-    {NM(adminAccess), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 72147},
-    {NM(tolerations), &type_list_resource_v1_DeviceToleration, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 72196},
-    {NM(bindingConditions), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 72223},
-    {NM(bindingFailureConditions), &type_list_string, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 72272},
-    {NM(shareID), &type_meta_v1_UID, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 72351},
-    {NM(consumedCapacity), &type_map_Quantity, &plain, 10, FIELD_OMITEMPTY, 72402},
+    {NM(pool), &type_string, &plain, 3, FIELD_REQUIRED, 72135},
+    {NM(device), &type_string, &plain, 4, FIELD_REQUIRED, 72153},
+    {NM(adminAccess), &type_bool, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 72174},
+    {NM(tolerations), &type_list_resource_v1_DeviceToleration, &plain, 6, FIELD_OMITEMPTY | FIELD_ATOMIC, 72223},
+    {NM(bindingConditions), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 72250},
+    {NM(bindingFailureConditions), &type_list_string, &plain, 8, FIELD_OMITEMPTY | FIELD_ATOMIC, 72299},
+    {NM(shareID), &type_meta_v1_UID, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 72378},
+    {NM(consumedCapacity), &type_map_Quantity, &plain, 10, FIELD_OMITEMPTY, 72429},
 };
 static const struct field fields_resource_v1_DeviceAllocationConfiguration[] = {
-    {NM(source), &type_resource_v1_AllocationConfigSource, &plain, 1, FIELD_REQUIRED, 72463},
-    {NM(requests), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 71249},
+    {NM(source), &type_resource_v1_AllocationConfigSource, &plain, 1, FIELD_REQUIRED, 72490},
+    {NM(requests), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 71276},
     {NM(DeviceConfiguration), &type_resource_v1_DeviceConfiguration, &plain, 3, FIELD_INLINE, 0},
 };
 static const struct field fields_resource_v1_ResourceClaimList[] = {
@@ -3669,12 +3669,12 @@ static const struct field fields_resource_v1_DeviceClass[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
-    {NM(spec), &type_resource_v1_DeviceClassSpec, &plain, 2, FIELD_REQUIRED, 72547},
+    {NM(spec), &type_resource_v1_DeviceClassSpec, &plain, 2, FIELD_REQUIRED, 72574},
 };
 static const struct field fields_resource_v1_DeviceClassSpec[] = {
-    {NM(selectors), &type_list_resource_v1_DeviceSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 72621},
-    {NM(config), &type_list_resource_v1_DeviceClassConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 72647},
-    {NM(extendedResourceName), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 72676},
+    {NM(selectors), &type_list_resource_v1_DeviceSelector, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 72648},
+    {NM(config), &type_list_resource_v1_DeviceClassConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 72674},
+    {NM(extendedResourceName), &type_string, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 72703},
 };
 static const struct field fields_resource_v1_DeviceClassConfiguration[] = {
     {NM(DeviceConfiguration), &type_resource_v1_DeviceConfiguration, &plain, 1, FIELD_INLINE, 0},
@@ -3689,11 +3689,11 @@ static const struct field fields_resource_v1_ResourceClaimTemplate[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
-    {NM(spec), &type_resource_v1_ResourceClaimTemplateSpec, &plain, 2, FIELD_REQUIRED, 72850},
+    {NM(spec), &type_resource_v1_ResourceClaimTemplateSpec, &plain, 2, FIELD_REQUIRED, 72877},
 };
 static const struct field fields_resource_v1_ResourceClaimTemplateSpec[] = {
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
-    {NM(spec), &type_resource_v1_ResourceClaimSpec, &plain, 2, FIELD_REQUIRED, 70081},
+    {NM(spec), &type_resource_v1_ResourceClaimSpec, &plain, 2, FIELD_REQUIRED, 70108},
 };
 static const struct field fields_resource_v1_ResourceClaimTemplateList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
@@ -3703,17 +3703,17 @@ static const struct field fields_resource_v1_ResourceClaimTemplateList[] = {
 };
 static const struct field fields_resource_v1_AllocatedDeviceStatus[] = {
     {NM(driver), &type_string, &plain, 1, FIELD_REQUIRED, 4994},
-    {NM(pool), &type_string, &plain, 2, FIELD_REQUIRED, 72108},
-    {NM(device), &type_string, &plain, 3, FIELD_REQUIRED, 72126},
-    {NM(shareID), &type_string, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 73004},
-    {NM(conditions), &type_list_meta_v1_Condition, &extra_26, 4, FIELD_LIST_MAP, 73029},
-    {NM(data), &type_RawExtension, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 73050},
-    {NM(networkData), &type_resource_v1_NetworkDeviceData, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 73092},
+    {NM(pool), &type_string, &plain, 2, FIELD_REQUIRED, 72135},
+    {NM(device), &type_string, &plain, 3, FIELD_REQUIRED, 72153},
+    {NM(shareID), &type_string, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 73031},
+    {NM(conditions), &type_list_meta_v1_Condition, &extra_26, 4, FIELD_LIST_MAP, 73056},
+    {NM(data), &type_RawExtension, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 73077},
+    {NM(networkData), &type_resource_v1_NetworkDeviceData, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 73119},
 };
 static const struct field fields_resource_v1_NetworkDeviceData[] = {
-    {NM(interfaceName), &type_string, &plain, 1, FIELD_OMITEMPTY, 73168},
-    {NM(ips), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 73201},
-    {NM(hardwareAddress), &type_string, &plain, 3, FIELD_OMITEMPTY, 73239},
+    {NM(interfaceName), &type_string, &plain, 1, FIELD_OMITEMPTY, 73195},
+    {NM(ips), &type_list_string, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 73228},
+    {NM(hardwareAddress), &type_string, &plain, 3, FIELD_OMITEMPTY, 73266},
 };
 static const struct field fields_flowcontrol_v1_FlowSchema[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
@@ -3729,54 +3729,54 @@ static const struct field fields_flowcontrol_v1_FlowSchemaList[] = {
     {NM(items), &type_list_flowcontrol_v1_FlowSchema, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_flowcontrol_v1_FlowSchemaSpec[] = {
-    {NM(priorityLevelConfiguration), &type_flowcontrol_v1_PriorityLevelConfigurationReference, &plain, 1, FIELD_REQUIRED, 73375},
-    {NM(matchingPrecedence), &type_int32, &plain, 2, 0, 73385},
-    {NM(distinguisherMethod), &type_flowcontrol_v1_FlowDistinguisherMethod, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 73475},
-    {NM(rules), &type_list_flowcontrol_v1_PolicyRulesWithSubjects, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 73573},
+    {NM(priorityLevelConfiguration), &type_flowcontrol_v1_PriorityLevelConfigurationReference, &plain, 1, FIELD_REQUIRED, 73402},
+    {NM(matchingPrecedence), &type_int32, &plain, 2, 0, 73412},
+    {NM(distinguisherMethod), &type_flowcontrol_v1_FlowDistinguisherMethod, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 73502},
+    {NM(rules), &type_list_flowcontrol_v1_PolicyRulesWithSubjects, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 73600},
 };
 static const struct field fields_flowcontrol_v1_FlowDistinguisherMethod[] = {
-    {NM(type), &type_flowcontrol_v1_FlowDistinguisherMethodType, &plain, 1, FIELD_REQUIRED, 73647},
+    {NM(type), &type_flowcontrol_v1_FlowDistinguisherMethodType, &plain, 1, FIELD_REQUIRED, 73674},
 };
 static const struct field fields_flowcontrol_v1_PriorityLevelConfigurationReference[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 73698},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 73725},
 };
 static const struct field fields_flowcontrol_v1_PolicyRulesWithSubjects[] = {
-    {NM(subjects), &type_list_flowcontrol_v1_Subject, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 73757},
-    {NM(resourceRules), &type_list_flowcontrol_v1_ResourcePolicyRule, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 73766},
-    {NM(nonResourceRules), &type_list_flowcontrol_v1_NonResourcePolicyRule, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 73789},
+    {NM(subjects), &type_list_flowcontrol_v1_Subject, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 73784},
+    {NM(resourceRules), &type_list_flowcontrol_v1_ResourcePolicyRule, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 73793},
+    {NM(nonResourceRules), &type_list_flowcontrol_v1_NonResourcePolicyRule, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 73816},
 };
 static const struct field fields_flowcontrol_v1_Subject[] = {
-    {NM(kind), &type_flowcontrol_v1_SubjectKind, &plain, 1, FIELD_REQUIRED, 73879},
-    {NM(user), &type_flowcontrol_v1_UserSubject, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 73938},
-    {NM(group), &type_flowcontrol_v1_GroupSubject, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 73945},
-    {NM(serviceAccount), &type_flowcontrol_v1_ServiceAccountSubject, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 73953},
+    {NM(kind), &type_flowcontrol_v1_SubjectKind, &plain, 1, FIELD_REQUIRED, 73906},
+    {NM(user), &type_flowcontrol_v1_UserSubject, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 73965},
+    {NM(group), &type_flowcontrol_v1_GroupSubject, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 73972},
+    {NM(serviceAccount), &type_flowcontrol_v1_ServiceAccountSubject, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 73980},
 };
 static const struct field fields_flowcontrol_v1_UserSubject[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 73971},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 73998},
 };
 static const struct field fields_flowcontrol_v1_GroupSubject[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 74002},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 74029},
 };
 static const struct field fields_flowcontrol_v1_ServiceAccountSubject[] = {
     {NM(namespace), &type_string, &plain, 1, FIELD_REQUIRED, 4648},
-    {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 74036},
+    {NM(name), &type_string, &plain, 2, FIELD_REQUIRED, 74063},
 };
 static const struct field fields_flowcontrol_v1_ResourcePolicyRule[] = {
-    {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_LIST_SET, 74070},
+    {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_LIST_SET, 74097},
     {NM(apiGroups), &type_list_string, &plain, 2, FIELD_REQUIRED | FIELD_LIST_SET, 39018},
-    {NM(resources), &type_list_string, &plain, 3, FIELD_REQUIRED | FIELD_LIST_SET, 74098},
-    {NM(clusterScope), &type_bool, &plain, 4, FIELD_OMITEMPTY, 74156},
-    {NM(namespaces), &type_list_string, &plain, 5, FIELD_LIST_SET, 74203},
+    {NM(resources), &type_list_string, &plain, 3, FIELD_REQUIRED | FIELD_LIST_SET, 74125},
+    {NM(clusterScope), &type_bool, &plain, 4, FIELD_OMITEMPTY, 74183},
+    {NM(namespaces), &type_list_string, &plain, 5, FIELD_LIST_SET, 74230},
 };
 static const struct field fields_flowcontrol_v1_NonResourcePolicyRule[] = {
     {NM(verbs), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_LIST_SET, 39160},
-    {NM(nonResourceURLs), &type_list_string, &plain, 6, FIELD_REQUIRED | FIELD_LIST_SET, 74264},
+    {NM(nonResourceURLs), &type_list_string, &plain, 6, FIELD_REQUIRED | FIELD_LIST_SET, 74291},
 };
 static const struct field fields_flowcontrol_v1_FlowSchemaStatus[] = {
-    {NM(conditions), &type_list_flowcontrol_v1_FlowSchemaCondition, &extra_0, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 74316},
+    {NM(conditions), &type_list_flowcontrol_v1_FlowSchemaCondition, &extra_0, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 74343},
 };
 static const struct field fields_flowcontrol_v1_FlowSchemaCondition[] = {
-    {NM(type), &type_flowcontrol_v1_FlowSchemaConditionType, &plain, 1, FIELD_OMITEMPTY, 74378},
+    {NM(type), &type_flowcontrol_v1_FlowSchemaConditionType, &plain, 1, FIELD_OMITEMPTY, 74405},
     {NM(status), &type_flowcontrol_v1_ConditionStatus, &plain, 2, FIELD_OMITEMPTY, 3316},
     {NM(lastTransitionTime), &type_Time, &plain, 3, FIELD_OMITEMPTY, 3366},
     {NM(reason), &type_string, &plain, 4, FIELD_OMITEMPTY, 3391},
@@ -3796,28 +3796,28 @@ static const struct field fields_flowcontrol_v1_PriorityLevelConfigurationList[]
     {NM(items), &type_list_flowcontrol_v1_PriorityLevelConfiguration, &plain, 2, FIELD_REQUIRED, 2472},
 };
 static const struct field fields_flowcontrol_v1_PriorityLevelConfigurationSpec[] = {
-    {NM(type), &type_flowcontrol_v1_PriorityLevelEnablement, &plain, 1, FIELD_REQUIRED, 74557},
-    {NM(limited), &type_flowcontrol_v1_LimitedPriorityLevelConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 74611},
-    {NM(exempt), &type_flowcontrol_v1_ExemptPriorityLevelConfiguration, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 74645},
+    {NM(type), &type_flowcontrol_v1_PriorityLevelEnablement, &plain, 1, FIELD_REQUIRED, 74584},
+    {NM(limited), &type_flowcontrol_v1_LimitedPriorityLevelConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 74638},
+    {NM(exempt), &type_flowcontrol_v1_ExemptPriorityLevelConfiguration, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 74672},
 };
 static const struct field fields_flowcontrol_v1_LimitedPriorityLevelConfiguration[] = {
-    {NM(nominalConcurrencyShares), &type_int32, &plain, 1, FIELD_POINTER, 74738},
-    {NM(limitResponse), &type_flowcontrol_v1_LimitResponse, &plain, 2, FIELD_OMITEMPTY, 74823},
-    {NM(lendablePercent), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 74865},
-    {NM(borrowingLimitPercent), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 74947},
+    {NM(nominalConcurrencyShares), &type_int32, &plain, 1, FIELD_POINTER, 74765},
+    {NM(limitResponse), &type_flowcontrol_v1_LimitResponse, &plain, 2, FIELD_OMITEMPTY, 74850},
+    {NM(lendablePercent), &type_int32, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 74892},
+    {NM(borrowingLimitPercent), &type_int32, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 74974},
 };
 static const struct field fields_flowcontrol_v1_ExemptPriorityLevelConfiguration[] = {
-    {NM(nominalConcurrencyShares), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 75054},
-    {NM(lendablePercent), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 75103},
+    {NM(nominalConcurrencyShares), &type_int32, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 75081},
+    {NM(lendablePercent), &type_int32, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 75130},
 };
 static const struct field fields_flowcontrol_v1_LimitResponse[] = {
-    {NM(type), &type_flowcontrol_v1_LimitResponseType, &plain, 1, FIELD_REQUIRED, 75225},
-    {NM(queuing), &type_flowcontrol_v1_QueuingConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 75277},
+    {NM(type), &type_flowcontrol_v1_LimitResponseType, &plain, 1, FIELD_REQUIRED, 75252},
+    {NM(queuing), &type_flowcontrol_v1_QueuingConfiguration, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 75304},
 };
 static const struct field fields_flowcontrol_v1_QueuingConfiguration[] = {
-    {NM(queues), &type_int32, &plain, 1, 0, 75302},
-    {NM(handSize), &type_int32, &plain, 2, 0, 75334},
-    {NM(queueLengthLimit), &type_int32, &plain, 3, 0, 75403},
+    {NM(queues), &type_int32, &plain, 1, 0, 75329},
+    {NM(handSize), &type_int32, &plain, 2, 0, 75361},
+    {NM(queueLengthLimit), &type_int32, &plain, 3, 0, 75430},
 };
 static const struct field fields_flowcontrol_v1_PriorityLevelConfigurationStatus[] = {
     {NM(conditions), &type_list_flowcontrol_v1_PriorityLevelConfigurationCondition, &extra_0, 1, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 33546},
@@ -3832,34 +3832,34 @@ static const struct field fields_flowcontrol_v1_PriorityLevelConfigurationCondit
 static const struct field fields_admission_v1_AdmissionReview[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
-    {NM(request), &type_admission_v1_AdmissionRequest, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 62559},
-    {NM(response), &type_admission_v1_AdmissionResponse, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 62603},
+    {NM(request), &type_admission_v1_AdmissionRequest, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 62586},
+    {NM(response), &type_admission_v1_AdmissionResponse, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 62630},
 };
 static const struct field fields_admission_v1_AdmissionRequest[] = {
-    {NM(uid), &type_meta_v1_UID, &plain, 1, 0, 62724},
-    {NM(kind), &type_meta_v1_GroupVersionKind, &plain, 2, 0, 75643},
-    {NM(resource), &type_meta_v1_GroupVersionResource, &plain, 3, 0, 75706},
-    {NM(subResource), &type_string, &plain, 4, FIELD_OMITEMPTY, 75774},
-    {NM(requestKind), &type_meta_v1_GroupVersionKind, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 75817},
-    {NM(requestResource), &type_meta_v1_GroupVersionResource, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 75858},
-    {NM(requestSubResource), &type_string, &plain, 15, FIELD_OMITEMPTY, 75890},
-    {NM(name), &type_string, &plain, 5, FIELD_OMITEMPTY, 75925},
+    {NM(uid), &type_meta_v1_UID, &plain, 1, 0, 62751},
+    {NM(kind), &type_meta_v1_GroupVersionKind, &plain, 2, 0, 75670},
+    {NM(resource), &type_meta_v1_GroupVersionResource, &plain, 3, 0, 75733},
+    {NM(subResource), &type_string, &plain, 4, FIELD_OMITEMPTY, 75801},
+    {NM(requestKind), &type_meta_v1_GroupVersionKind, &plain, 13, FIELD_OMITEMPTY | FIELD_POINTER, 75844},
+    {NM(requestResource), &type_meta_v1_GroupVersionResource, &plain, 14, FIELD_OMITEMPTY | FIELD_POINTER, 75885},
+    {NM(requestSubResource), &type_string, &plain, 15, FIELD_OMITEMPTY, 75917},
+    {NM(name), &type_string, &plain, 5, FIELD_OMITEMPTY, 75952},
     {NM(namespace), &type_string, &plain, 6, FIELD_OMITEMPTY, 4648},
-    {NM(operation), &type_admission_v1_Operation, &plain, 7, 0, 75989},
-    {NM(userInfo), &type_authentication_v1_UserInfo, &plain, 8, 0, 73757},
-    {NM(object), &type_RawExtension, &plain, 9, FIELD_OMITEMPTY, 76023},
-    {NM(oldObject), &type_RawExtension, &plain, 10, FIELD_OMITEMPTY, 76066},
-    {NM(dryRun), &type_bool, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 76114},
-    {NM(options), &type_RawExtension, &plain, 12, FIELD_OMITEMPTY, 76180},
+    {NM(operation), &type_admission_v1_Operation, &plain, 7, 0, 76016},
+    {NM(userInfo), &type_authentication_v1_UserInfo, &plain, 8, 0, 73784},
+    {NM(object), &type_RawExtension, &plain, 9, FIELD_OMITEMPTY, 76050},
+    {NM(oldObject), &type_RawExtension, &plain, 10, FIELD_OMITEMPTY, 76093},
+    {NM(dryRun), &type_bool, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 76141},
+    {NM(options), &type_RawExtension, &plain, 12, FIELD_OMITEMPTY, 76207},
 };
 static const struct field fields_admission_v1_AdmissionResponse[] = {
-    {NM(uid), &type_meta_v1_UID, &plain, 1, 0, 62852},
-    {NM(allowed), &type_bool, &plain, 2, 0, 76257},
-    {NM(status), &type_meta_v1_Status, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 76287},
-    {NM(patch), &type_bytes, &plain, 4, FIELD_OMITEMPTY, 76341},
-    {NM(patchType), &type_admission_v1_PatchType, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 76419},
-    {NM(auditAnnotations), &type_map_string, &plain, 6, FIELD_OMITEMPTY, 76449},
-    {NM(warnings), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 76518},
+    {NM(uid), &type_meta_v1_UID, &plain, 1, 0, 62879},
+    {NM(allowed), &type_bool, &plain, 2, 0, 76284},
+    {NM(status), &type_meta_v1_Status, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 76314},
+    {NM(patch), &type_bytes, &plain, 4, FIELD_OMITEMPTY, 76368},
+    {NM(patchType), &type_admission_v1_PatchType, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 76446},
+    {NM(auditAnnotations), &type_map_string, &plain, 6, FIELD_OMITEMPTY, 76476},
+    {NM(warnings), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 76545},
 };
 static const struct field fields_apidiscovery_v2_APIGroupDiscoveryList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
@@ -3871,28 +3871,28 @@ static const struct field fields_apidiscovery_v2_APIGroupDiscovery[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
-    {NM(versions), &type_list_apidiscovery_v2_APIVersionDiscovery, &extra_31, 2, FIELD_OMITEMPTY | FIELD_LIST_MAP, 76654},
+    {NM(versions), &type_list_apidiscovery_v2_APIVersionDiscovery, &extra_31, 2, FIELD_OMITEMPTY | FIELD_LIST_MAP, 76681},
 };
 static const struct field fields_apidiscovery_v2_APIVersionDiscovery[] = {
-    {NM(version), &type_string, &plain, 1, FIELD_REQUIRED, 76737},
-    {NM(resources), &type_list_apidiscovery_v2_APIResourceDiscovery, &extra_32, 2, FIELD_OMITEMPTY | FIELD_LIST_MAP, 76761},
-    {NM(freshness), &type_apidiscovery_v2_DiscoveryFreshness, &plain, 3, FIELD_OMITEMPTY, 76775},
+    {NM(version), &type_string, &plain, 1, FIELD_REQUIRED, 76764},
+    {NM(resources), &type_list_apidiscovery_v2_APIResourceDiscovery, &extra_32, 2, FIELD_OMITEMPTY | FIELD_LIST_MAP, 76788},
+    {NM(freshness), &type_apidiscovery_v2_DiscoveryFreshness, &plain, 3, FIELD_OMITEMPTY, 76802},
 };
 static const struct field fields_apidiscovery_v2_APIResourceDiscovery[] = {
-    {NM(resource), &type_string, &plain, 1, FIELD_REQUIRED, 76883},
-    {NM(responseKind), &type_meta_v1_GroupVersionKind, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 76921},
-    {NM(scope), &type_apidiscovery_v2_ResourceScope, &plain, 3, FIELD_REQUIRED, 76993},
-    {NM(singularResource), &type_string, &plain, 4, FIELD_REQUIRED, 77015},
-    {NM(verbs), &type_list_string, &plain, 5, FIELD_REQUIRED | FIELD_LIST_SET, 77033},
-    {NM(shortNames), &type_list_string, &plain, 6, FIELD_OMITEMPTY | FIELD_LIST_SET, 61551},
-    {NM(categories), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_LIST_SET, 61663},
-    {NM(subresources), &type_list_apidiscovery_v2_APISubresourceDiscovery, &extra_33, 8, FIELD_OMITEMPTY | FIELD_LIST_MAP, 77058},
+    {NM(resource), &type_string, &plain, 1, FIELD_REQUIRED, 76910},
+    {NM(responseKind), &type_meta_v1_GroupVersionKind, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 76948},
+    {NM(scope), &type_apidiscovery_v2_ResourceScope, &plain, 3, FIELD_REQUIRED, 77020},
+    {NM(singularResource), &type_string, &plain, 4, FIELD_REQUIRED, 77042},
+    {NM(verbs), &type_list_string, &plain, 5, FIELD_REQUIRED | FIELD_LIST_SET, 77060},
+    {NM(shortNames), &type_list_string, &plain, 6, FIELD_OMITEMPTY | FIELD_LIST_SET, 61578},
+    {NM(categories), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_LIST_SET, 61690},
+    {NM(subresources), &type_list_apidiscovery_v2_APISubresourceDiscovery, &extra_33, 8, FIELD_OMITEMPTY | FIELD_LIST_MAP, 77085},
 };
 static const struct field fields_apidiscovery_v2_APISubresourceDiscovery[] = {
-    {NM(subresource), &type_string, &plain, 1, FIELD_REQUIRED, 77097},
-    {NM(responseKind), &type_meta_v1_GroupVersionKind, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 77130},
-    {NM(acceptedTypes), &type_list_meta_v1_GroupVersionKind, &extra_34, 3, FIELD_OMITEMPTY | FIELD_LIST_MAP, 77187},
-    {NM(verbs), &type_list_string, &plain, 4, FIELD_REQUIRED | FIELD_LIST_SET, 77033},
+    {NM(subresource), &type_string, &plain, 1, FIELD_REQUIRED, 77124},
+    {NM(responseKind), &type_meta_v1_GroupVersionKind, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 77157},
+    {NM(acceptedTypes), &type_list_meta_v1_GroupVersionKind, &extra_34, 3, FIELD_OMITEMPTY | FIELD_LIST_MAP, 77214},
+    {NM(verbs), &type_list_string, &plain, 4, FIELD_REQUIRED | FIELD_LIST_SET, 77060},
 };
 static const struct field fields_meta_v1_TypeMeta[] = {
     {NM(kind), &type_string, &plain, 1, FIELD_OMITEMPTY, 1541},
@@ -3900,124 +3900,124 @@ static const struct field fields_meta_v1_TypeMeta[] = {
 };
 static const struct field fields_meta_v1_ListMeta[] = {
     {NM(selfLink), &type_string, &plain, 1, FIELD_OMITEMPTY, 25284},
-    {NM(resourceVersion), &type_string, &plain, 2, FIELD_OMITEMPTY, 77311},
-    {NM(continue), &type_string, &plain, 3, FIELD_OMITEMPTY, 77372},
-    {NM(remainingItemCount), &type_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 77429},
-    {NM(shardInfo), &type_meta_v1_ShardInfo, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 77474},
+    {NM(resourceVersion), &type_string, &plain, 2, FIELD_OMITEMPTY, 77338},
+    {NM(continue), &type_string, &plain, 3, FIELD_OMITEMPTY, 77399},
+    {NM(remainingItemCount), &type_int64, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 77456},
+    {NM(shardInfo), &type_meta_v1_ShardInfo, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 77501},
 };
 static const struct field fields_meta_v1_ShardInfo[] = {
-    {NM(selector), &type_string, &plain, 1, FIELD_REQUIRED, 77570},
+    {NM(selector), &type_string, &plain, 1, FIELD_REQUIRED, 77597},
 };
 static const struct field fields_meta_v1_ObjectMeta[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 77633},
-    {NM(generateName), &type_string, &plain, 2, FIELD_OMITEMPTY, 77705},
-    {NM(namespace), &type_string, &plain, 3, FIELD_OMITEMPTY, 77790},
+    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 77660},
+    {NM(generateName), &type_string, &plain, 2, FIELD_OMITEMPTY, 77732},
+    {NM(namespace), &type_string, &plain, 3, FIELD_OMITEMPTY, 77817},
     {NM(selfLink), &type_string, &plain, 4, FIELD_OMITEMPTY, 25284},
-    {NM(uid), &type_meta_v1_UID, &plain, 5, FIELD_OMITEMPTY, 77881},
-    {NM(resourceVersion), &type_string, &plain, 6, FIELD_OMITEMPTY, 77970},
-    {NM(generation), &type_int64, &plain, 7, FIELD_OMITEMPTY, 78055},
-    {NM(creationTimestamp), &type_Time, &plain, 8, FIELD_OMITEMPTY | FIELD_OMITZERO, 78131},
-    {NM(deletionTimestamp), &type_Time, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 78163},
-    {NM(deletionGracePeriodSeconds), &type_int64, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 78244},
-    {NM(labels), &type_map_string, &plain, 11, FIELD_OMITEMPTY, 78314},
-    {NM(annotations), &type_map_string, &plain, 12, FIELD_OMITEMPTY, 78372},
-    {NM(ownerReferences), &type_list_meta_v1_OwnerReference, &extra_29, 13, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 78417},
-    {NM(finalizers), &type_list_string, &plain, 14, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_SET, 78490},
-    {NM(managedFields), &type_list_meta_v1_ManagedFieldsEntry, &plain, 17, FIELD_OMITEMPTY | FIELD_ATOMIC, 78579},
+    {NM(uid), &type_meta_v1_UID, &plain, 5, FIELD_OMITEMPTY, 77908},
+    {NM(resourceVersion), &type_string, &plain, 6, FIELD_OMITEMPTY, 77997},
+    {NM(generation), &type_int64, &plain, 7, FIELD_OMITEMPTY, 78082},
+    {NM(creationTimestamp), &type_Time, &plain, 8, FIELD_OMITEMPTY | FIELD_OMITZERO, 78158},
+    {NM(deletionTimestamp), &type_Time, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 78190},
+    {NM(deletionGracePeriodSeconds), &type_int64, &plain, 10, FIELD_OMITEMPTY | FIELD_POINTER, 78271},
+    {NM(labels), &type_map_string, &plain, 11, FIELD_OMITEMPTY, 78341},
+    {NM(annotations), &type_map_string, &plain, 12, FIELD_OMITEMPTY, 78399},
+    {NM(ownerReferences), &type_list_meta_v1_OwnerReference, &extra_29, 13, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_MAP, 78444},
+    {NM(finalizers), &type_list_string, &plain, 14, FIELD_OMITEMPTY | FIELD_PATCH_MERGE | FIELD_LIST_SET, 78517},
+    {NM(managedFields), &type_list_meta_v1_ManagedFieldsEntry, &plain, 17, FIELD_OMITEMPTY | FIELD_ATOMIC, 78606},
 };
 static const struct field fields_meta_v1_OwnerReference[] = {
-    {NM(apiVersion), &type_string, &plain, 5, FIELD_REQUIRED, 78695},
-    {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 78726},
-    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 78744},
-    {NM(uid), &type_meta_v1_UID, &plain, 4, FIELD_REQUIRED, 78762},
-    {NM(controller), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 78819},
-    {NM(blockOwnerDeletion), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 78866},
+    {NM(apiVersion), &type_string, &plain, 5, FIELD_REQUIRED, 78722},
+    {NM(kind), &type_string, &plain, 1, FIELD_REQUIRED, 78753},
+    {NM(name), &type_string, &plain, 3, FIELD_REQUIRED, 78771},
+    {NM(uid), &type_meta_v1_UID, &plain, 4, FIELD_REQUIRED, 78789},
+    {NM(controller), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 78846},
+    {NM(blockOwnerDeletion), &type_bool, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 78893},
 };
 static const struct field fields_meta_v1_ListOptions[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
-    {NM(labelSelector), &type_string, &plain, 1, FIELD_OMITEMPTY, 79003},
-    {NM(fieldSelector), &type_string, &plain, 2, FIELD_OMITEMPTY, 79061},
-    {NM(watch), &type_bool, &plain, 3, FIELD_OMITEMPTY, 79116},
-    {NM(allowWatchBookmarks), &type_bool, &plain, 9, FIELD_OMITEMPTY, 79153},
-    {NM(resourceVersion), &type_string, &plain, 4, FIELD_OMITEMPTY, 79222},
-    {NM(resourceVersionMatch), &type_meta_v1_ResourceVersionMatch, &plain, 10, FIELD_OMITEMPTY, 79336},
-    {NM(timeoutSeconds), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 79399},
-    {NM(limit), &type_int64, &plain, 7, FIELD_OMITEMPTY, 79429},
-    {NM(continue), &type_string, &plain, 8, FIELD_OMITEMPTY, 79496},
-    {NM(sendInitialEvents), &type_bool, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 79587},
-    {NM(shardSelector), &type_string, &plain, 15, FIELD_OMITEMPTY, 79670},
+    {NM(labelSelector), &type_string, &plain, 1, FIELD_OMITEMPTY, 79030},
+    {NM(fieldSelector), &type_string, &plain, 2, FIELD_OMITEMPTY, 79088},
+    {NM(watch), &type_bool, &plain, 3, FIELD_OMITEMPTY, 79143},
+    {NM(allowWatchBookmarks), &type_bool, &plain, 9, FIELD_OMITEMPTY, 79180},
+    {NM(resourceVersion), &type_string, &plain, 4, FIELD_OMITEMPTY, 79249},
+    {NM(resourceVersionMatch), &type_meta_v1_ResourceVersionMatch, &plain, 10, FIELD_OMITEMPTY, 79363},
+    {NM(timeoutSeconds), &type_int64, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 79426},
+    {NM(limit), &type_int64, &plain, 7, FIELD_OMITEMPTY, 79456},
+    {NM(continue), &type_string, &plain, 8, FIELD_OMITEMPTY, 79523},
+    {NM(sendInitialEvents), &type_bool, &plain, 11, FIELD_OMITEMPTY | FIELD_POINTER, 79614},
+    {NM(shardSelector), &type_string, &plain, 15, FIELD_OMITEMPTY, 79697},
 };
 static const struct field fields_meta_v1_GetOptions[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
-    {NM(resourceVersion), &type_string, &plain, 1, FIELD_OMITEMPTY, 79775},
+    {NM(resourceVersion), &type_string, &plain, 1, FIELD_OMITEMPTY, 79802},
 };
 static const struct field fields_meta_v1_DeleteOptions[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
-    {NM(gracePeriodSeconds), &type_int64, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 79844},
-    {NM(preconditions), &type_meta_v1_Preconditions, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 79924},
-    {NM(orphanDependents), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 79981},
-    {NM(propagationPolicy), &type_meta_v1_DeletionPropagation, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 80013},
-    {NM(dryRun), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 80109},
-    {NM(ignoreStoreReadErrorWithClusterBreakingPotential), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 80145},
+    {NM(gracePeriodSeconds), &type_int64, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 79871},
+    {NM(preconditions), &type_meta_v1_Preconditions, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 79951},
+    {NM(orphanDependents), &type_bool, &plain, 3, FIELD_OMITEMPTY | FIELD_POINTER, 80008},
+    {NM(propagationPolicy), &type_meta_v1_DeletionPropagation, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 80040},
+    {NM(dryRun), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 80136},
+    {NM(ignoreStoreReadErrorWithClusterBreakingPotential), &type_bool, &plain, 6, FIELD_OMITEMPTY | FIELD_POINTER, 80172},
 };
 static const struct field fields_meta_v1_CreateOptions[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
-    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 80109},
-    {NM(fieldManager), &type_string, &plain, 3, FIELD_OMITEMPTY, 80230},
-    {NM(fieldValidation), &type_string, &plain, 4, FIELD_OMITEMPTY, 80296},
+    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 80136},
+    {NM(fieldManager), &type_string, &plain, 3, FIELD_OMITEMPTY, 80257},
+    {NM(fieldValidation), &type_string, &plain, 4, FIELD_OMITEMPTY, 80323},
 };
 static const struct field fields_meta_v1_PatchOptions[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
-    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 80109},
-    {NM(force), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 80391},
-    {NM(fieldManager), &type_string, &plain, 3, FIELD_OMITEMPTY, 80437},
-    {NM(fieldValidation), &type_string, &plain, 4, FIELD_OMITEMPTY, 80296},
+    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 80136},
+    {NM(force), &type_bool, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 80418},
+    {NM(fieldManager), &type_string, &plain, 3, FIELD_OMITEMPTY, 80464},
+    {NM(fieldValidation), &type_string, &plain, 4, FIELD_OMITEMPTY, 80323},
 };
 static const struct field fields_meta_v1_ApplyOptions[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
-    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 80109},
-    {NM(force), &type_bool, &plain, 2, FIELD_REQUIRED, 80543},
-    {NM(fieldManager), &type_string, &plain, 3, FIELD_REQUIRED, 80576},
+    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 80136},
+    {NM(force), &type_bool, &plain, 2, FIELD_REQUIRED, 80570},
+    {NM(fieldManager), &type_string, &plain, 3, FIELD_REQUIRED, 80603},
 };
 static const struct field fields_meta_v1_UpdateOptions[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
-    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 80109},
-    {NM(fieldManager), &type_string, &plain, 2, FIELD_OMITEMPTY, 80230},
-    {NM(fieldValidation), &type_string, &plain, 3, FIELD_OMITEMPTY, 80296},
+    {NM(dryRun), &type_list_string, &plain, 1, FIELD_OMITEMPTY | FIELD_ATOMIC, 80136},
+    {NM(fieldManager), &type_string, &plain, 2, FIELD_OMITEMPTY, 80257},
+    {NM(fieldValidation), &type_string, &plain, 3, FIELD_OMITEMPTY, 80323},
 };
 static const struct field fields_meta_v1_Preconditions[] = {
-    {NM(uid), &type_meta_v1_UID, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 80625},
-    {NM(resourceVersion), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 80655},
+    {NM(uid), &type_meta_v1_UID, &plain, 1, FIELD_OMITEMPTY | FIELD_POINTER, 80652},
+    {NM(resourceVersion), &type_string, &plain, 2, FIELD_OMITEMPTY | FIELD_POINTER, 80682},
 };
 static const struct field fields_meta_v1_Status[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
-    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 80721},
-    {NM(status), &type_string, &plain, 2, FIELD_OMITEMPTY, 80735},
-    {NM(message), &type_string, &plain, 3, FIELD_OMITEMPTY, 80754},
-    {NM(reason), &type_meta_v1_StatusReason, &plain, 4, FIELD_OMITEMPTY, 80780},
-    {NM(details), &type_meta_v1_StatusDetails, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 80820},
-    {NM(code), &type_int32, &plain, 6, FIELD_OMITEMPTY, 80838},
+    {NM(metadata), &type_meta_v1_ListMeta, &plain, 1, FIELD_OMITEMPTY, 80748},
+    {NM(status), &type_string, &plain, 2, FIELD_OMITEMPTY, 80762},
+    {NM(message), &type_string, &plain, 3, FIELD_OMITEMPTY, 80781},
+    {NM(reason), &type_meta_v1_StatusReason, &plain, 4, FIELD_OMITEMPTY, 80807},
+    {NM(details), &type_meta_v1_StatusDetails, &plain, 5, FIELD_OMITEMPTY | FIELD_POINTER, 80847},
+    {NM(code), &type_int32, &plain, 6, FIELD_OMITEMPTY, 80865},
 };
 static const struct field fields_meta_v1_StatusDetails[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 80895},
-    {NM(group), &type_string, &plain, 2, FIELD_OMITEMPTY, 80914},
-    {NM(kind), &type_string, &plain, 3, FIELD_OMITEMPTY, 80924},
+    {NM(name), &type_string, &plain, 1, FIELD_OMITEMPTY, 80922},
+    {NM(group), &type_string, &plain, 2, FIELD_OMITEMPTY, 80941},
+    {NM(kind), &type_string, &plain, 3, FIELD_OMITEMPTY, 80951},
     {NM(uid), &type_meta_v1_UID, &plain, 6, FIELD_OMITEMPTY, 26797},
-    {NM(causes), &type_list_meta_v1_StatusCause, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 80945},
-    {NM(retryAfterSeconds), &type_int32, &plain, 5, FIELD_OMITEMPTY, 80971},
+    {NM(causes), &type_list_meta_v1_StatusCause, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 80972},
+    {NM(retryAfterSeconds), &type_int32, &plain, 5, FIELD_OMITEMPTY, 80998},
 };
 static const struct field fields_meta_v1_StatusCause[] = {
-    {NM(reason), &type_meta_v1_CauseType, &plain, 1, FIELD_OMITEMPTY, 81030},
-    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 81070},
-    {NM(field), &type_string, &plain, 3, FIELD_OMITEMPTY, 81096},
+    {NM(reason), &type_meta_v1_CauseType, &plain, 1, FIELD_OMITEMPTY, 81057},
+    {NM(message), &type_string, &plain, 2, FIELD_OMITEMPTY, 81097},
+    {NM(field), &type_string, &plain, 3, FIELD_OMITEMPTY, 81123},
 };
 static const struct field fields_meta_v1_List[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
@@ -4028,8 +4028,8 @@ static const struct field fields_meta_v1_List[] = {
 static const struct field fields_meta_v1_APIVersions[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
-    {NM(versions), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 81205},
-    {NM(serverAddressByClientCIDRs), &type_list_meta_v1_ServerAddressByClientCIDR, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 81230},
+    {NM(versions), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 81232},
+    {NM(serverAddressByClientCIDRs), &type_list_meta_v1_ServerAddressByClientCIDR, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 81257},
 };
 static const struct field fields_meta_v1_APIGroupList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
@@ -4039,84 +4039,84 @@ static const struct field fields_meta_v1_APIGroupList[] = {
 static const struct field fields_meta_v1_APIGroup[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 81344},
-    {NM(versions), &type_list_meta_v1_GroupVersionForDiscovery, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 76654},
-    {NM(preferredVersion), &type_meta_v1_GroupVersionForDiscovery, &plain, 3, FIELD_OMITEMPTY, 81376},
-    {NM(serverAddressByClientCIDRs), &type_list_meta_v1_ServerAddressByClientCIDR, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 81230},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 81371},
+    {NM(versions), &type_list_meta_v1_GroupVersionForDiscovery, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 76681},
+    {NM(preferredVersion), &type_meta_v1_GroupVersionForDiscovery, &plain, 3, FIELD_OMITEMPTY, 81403},
+    {NM(serverAddressByClientCIDRs), &type_list_meta_v1_ServerAddressByClientCIDR, &plain, 4, FIELD_OMITEMPTY | FIELD_ATOMIC, 81257},
 };
 static const struct field fields_meta_v1_ServerAddressByClientCIDR[] = {
-    {NM(clientCIDR), &type_string, &plain, 1, FIELD_REQUIRED, 81456},
-    {NM(serverAddress), &type_string, &plain, 2, FIELD_REQUIRED, 81490},
+    {NM(clientCIDR), &type_string, &plain, 1, FIELD_REQUIRED, 81483},
+    {NM(serverAddress), &type_string, &plain, 2, FIELD_REQUIRED, 81517},
 };
 static const struct field fields_meta_v1_GroupVersionForDiscovery[] = {
-    {NM(groupVersion), &type_string, &plain, 1, FIELD_REQUIRED, 81576},
-    {NM(version), &type_string, &plain, 2, FIELD_REQUIRED, 81611},
+    {NM(groupVersion), &type_string, &plain, 1, FIELD_REQUIRED, 81603},
+    {NM(version), &type_string, &plain, 2, FIELD_REQUIRED, 81638},
 };
 static const struct field fields_meta_v1_APIResource[] = {
-    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 81662},
-    {NM(singularName), &type_string, &plain, 6, FIELD_REQUIRED, 77015},
-    {NM(namespaced), &type_bool, &plain, 2, FIELD_REQUIRED, 81712},
-    {NM(group), &type_string, &plain, 8, FIELD_OMITEMPTY, 81751},
-    {NM(version), &type_string, &plain, 9, FIELD_OMITEMPTY, 81797},
-    {NM(kind), &type_string, &plain, 3, FIELD_REQUIRED, 81845},
-    {NM(verbs), &type_meta_v1_Verbs, &plain, 4, FIELD_REQUIRED, 77033},
-    {NM(shortNames), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 61551},
-    {NM(categories), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 61663},
-    {NM(storageVersionHash), &type_string, &plain, 10, FIELD_OMITEMPTY, 81865},
+    {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 81689},
+    {NM(singularName), &type_string, &plain, 6, FIELD_REQUIRED, 77042},
+    {NM(namespaced), &type_bool, &plain, 2, FIELD_REQUIRED, 81739},
+    {NM(group), &type_string, &plain, 8, FIELD_OMITEMPTY, 81778},
+    {NM(version), &type_string, &plain, 9, FIELD_OMITEMPTY, 81824},
+    {NM(kind), &type_string, &plain, 3, FIELD_REQUIRED, 81872},
+    {NM(verbs), &type_meta_v1_Verbs, &plain, 4, FIELD_REQUIRED, 77060},
+    {NM(shortNames), &type_list_string, &plain, 5, FIELD_OMITEMPTY | FIELD_ATOMIC, 61578},
+    {NM(categories), &type_list_string, &plain, 7, FIELD_OMITEMPTY | FIELD_ATOMIC, 61690},
+    {NM(storageVersionHash), &type_string, &plain, 10, FIELD_OMITEMPTY, 81892},
 };
 static const struct field fields_meta_v1_APIResourceList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
-    {NM(groupVersion), &type_string, &plain, 1, FIELD_REQUIRED, 81965},
-    {NM(resources), &type_list_meta_v1_APIResource, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 82000},
+    {NM(groupVersion), &type_string, &plain, 1, FIELD_REQUIRED, 81992},
+    {NM(resources), &type_list_meta_v1_APIResource, &plain, 2, FIELD_REQUIRED | FIELD_ATOMIC, 82027},
 };
 static const struct field fields_meta_v1_RootPaths[] = {
-    {NM(paths), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 82069},
+    {NM(paths), &type_list_string, &plain, 1, FIELD_REQUIRED | FIELD_ATOMIC, 82096},
 };
 static const struct field fields_meta_v1_LabelSelector[] = {
-    {NM(matchLabels), &type_map_string, &plain, 1, FIELD_OMITEMPTY, 82157},
-    {NM(matchExpressions), &type_list_meta_v1_LabelSelectorRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 82200},
+    {NM(matchLabels), &type_map_string, &plain, 1, FIELD_OMITEMPTY, 82184},
+    {NM(matchExpressions), &type_list_meta_v1_LabelSelectorRequirement, &plain, 2, FIELD_OMITEMPTY | FIELD_ATOMIC, 82227},
 };
 static const struct field fields_meta_v1_LabelSelectorRequirement[] = {
     {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 14756},
     {NM(operator), &type_meta_v1_LabelSelectorOperator, &plain, 2, FIELD_REQUIRED, 29388},
-    {NM(values), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 82320},
+    {NM(values), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 82347},
 };
 static const struct field fields_meta_v1_FieldSelectorRequirement[] = {
-    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 82394},
+    {NM(key), &type_string, &plain, 1, FIELD_REQUIRED, 82421},
     {NM(operator), &type_meta_v1_FieldSelectorOperator, &plain, 2, FIELD_REQUIRED, 29388},
     {NM(values), &type_list_string, &plain, 3, FIELD_OMITEMPTY | FIELD_ATOMIC, 29422},
 };
 static const struct field fields_meta_v1_ManagedFieldsEntry[] = {
-    {NM(manager), &type_string, &plain, 1, FIELD_OMITEMPTY, 82429},
-    {NM(operation), &type_meta_v1_ManagedFieldsOperationType, &plain, 2, FIELD_OMITEMPTY, 82443},
-    {NM(apiVersion), &type_string, &plain, 3, FIELD_OMITEMPTY, 82459},
-    {NM(time), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 82501},
-    {NM(fieldsType), &type_string, &plain, 6, FIELD_OMITEMPTY, 82529},
-    {NM(fieldsV1), &type_FieldsV1, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 82562},
-    {NM(subresource), &type_string, &plain, 8, FIELD_OMITEMPTY, 82580},
+    {NM(manager), &type_string, &plain, 1, FIELD_OMITEMPTY, 82456},
+    {NM(operation), &type_meta_v1_ManagedFieldsOperationType, &plain, 2, FIELD_OMITEMPTY, 82470},
+    {NM(apiVersion), &type_string, &plain, 3, FIELD_OMITEMPTY, 82486},
+    {NM(time), &type_Time, &plain, 4, FIELD_OMITEMPTY | FIELD_POINTER, 82528},
+    {NM(fieldsType), &type_string, &plain, 6, FIELD_OMITEMPTY, 82556},
+    {NM(fieldsV1), &type_FieldsV1, &plain, 7, FIELD_OMITEMPTY | FIELD_POINTER, 82589},
+    {NM(subresource), &type_string, &plain, 8, FIELD_OMITEMPTY, 82607},
 };
 static const struct field fields_meta_v1_Table[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
     {NM(metadata), &type_meta_v1_ListMeta, &plain, 0, FIELD_OMITEMPTY, 2433},
-    {NM(columnDefinitions), &type_list_meta_v1_TableColumnDefinition, &plain, 0, FIELD_REQUIRED | FIELD_ATOMIC, 82684},
-    {NM(rows), &type_list_meta_v1_TableRow, &plain, 0, FIELD_REQUIRED | FIELD_ATOMIC, 82696},
+    {NM(columnDefinitions), &type_list_meta_v1_TableColumnDefinition, &plain, 0, FIELD_REQUIRED | FIELD_ATOMIC, 82711},
+    {NM(rows), &type_list_meta_v1_TableRow, &plain, 0, FIELD_REQUIRED | FIELD_ATOMIC, 82723},
 };
 static const struct field fields_meta_v1_TableColumnDefinition[] = {
-    {NM(name), &type_string, &plain, 0, FIELD_REQUIRED, 61190},
-    {NM(type), &type_string, &plain, 0, FIELD_REQUIRED, 82769},
-    {NM(format), &type_string, &plain, 0, FIELD_REQUIRED, 82823},
-    {NM(description), &type_string, &plain, 0, FIELD_REQUIRED, 61291},
-    {NM(priority), &type_int32, &plain, 0, FIELD_REQUIRED, 82865},
+    {NM(name), &type_string, &plain, 0, FIELD_REQUIRED, 61217},
+    {NM(type), &type_string, &plain, 0, FIELD_REQUIRED, 82796},
+    {NM(format), &type_string, &plain, 0, FIELD_REQUIRED, 82850},
+    {NM(description), &type_string, &plain, 0, FIELD_REQUIRED, 61318},
+    {NM(priority), &type_int32, &plain, 0, FIELD_REQUIRED, 82892},
 };
 static const struct field fields_meta_v1_TableRow[] = {
-    {NM(cells), &type_list_any, &plain, 0, FIELD_REQUIRED | FIELD_ATOMIC, 82930},
-    {NM(conditions), &type_list_meta_v1_TableRowCondition, &plain, 0, FIELD_OMITEMPTY | FIELD_ATOMIC, 82954},
-    {NM(object), &type_RawExtension, &plain, 0, FIELD_OMITEMPTY, 82992},
+    {NM(cells), &type_list_any, &plain, 0, FIELD_REQUIRED | FIELD_ATOMIC, 82957},
+    {NM(conditions), &type_list_meta_v1_TableRowCondition, &plain, 0, FIELD_OMITEMPTY | FIELD_ATOMIC, 82981},
+    {NM(object), &type_RawExtension, &plain, 0, FIELD_OMITEMPTY, 83019},
 };
 static const struct field fields_meta_v1_TableRowCondition[] = {
-    {NM(type), &type_meta_v1_RowConditionType, &plain, 0, FIELD_REQUIRED, 83071},
+    {NM(type), &type_meta_v1_RowConditionType, &plain, 0, FIELD_REQUIRED, 83098},
     {NM(status), &type_meta_v1_ConditionStatus, &plain, 0, FIELD_REQUIRED, 3316},
     {NM(reason), &type_string, &plain, 0, FIELD_OMITEMPTY, 3391},
     {NM(message), &type_string, &plain, 0, FIELD_OMITEMPTY, 3408},
@@ -4124,7 +4124,7 @@ static const struct field fields_meta_v1_TableRowCondition[] = {
 static const struct field fields_meta_v1_TableOptions[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
-    {NM(includeObject), &type_meta_v1_IncludeObjectPolicy, &plain, 1, FIELD_OMITEMPTY, 83114},
+    {NM(includeObject), &type_meta_v1_IncludeObjectPolicy, &plain, 1, FIELD_OMITEMPTY, 83141},
 };
 static const struct field fields_meta_v1_PartialObjectMetadata[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
@@ -4146,42 +4146,42 @@ static const struct field fields_meta_v1_Condition[] = {
     {NM(message), &type_string, &plain, 6, FIELD_REQUIRED, 3408},
 };
 static const struct field fields_meta_v1_WatchEvent[] = {
-    {NM(type), &type_string, &plain, 1, FIELD_REQUIRED, 83349},
-    {NM(object), &type_RawExtension, &plain, 2, FIELD_REQUIRED, 83393},
+    {NM(type), &type_string, &plain, 1, FIELD_REQUIRED, 83376},
+    {NM(object), &type_RawExtension, &plain, 2, FIELD_REQUIRED, 83420},
 };
 static const struct field fields_meta_v1_Timestamp[] = {
-    {NM(seconds), &type_int64, &plain, 1, FIELD_REQUIRED, 83484},
-    {NM(nanos), &type_int32, &plain, 2, FIELD_REQUIRED, 83511},
+    {NM(seconds), &type_int64, &plain, 1, FIELD_REQUIRED, 83511},
+    {NM(nanos), &type_int32, &plain, 2, FIELD_REQUIRED, 83538},
 };
 static const struct field fields_meta_v1_GroupResource[] = {
-    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 83581},
-    {NM(resource), &type_string, &plain, 2, FIELD_REQUIRED, 83604},
+    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 83608},
+    {NM(resource), &type_string, &plain, 2, FIELD_REQUIRED, 83631},
 };
 static const struct field fields_meta_v1_GroupVersionResource[] = {
-    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 83581},
+    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 83608},
     {NM(version), &type_string, &plain, 2, FIELD_REQUIRED, 31508},
-    {NM(resource), &type_string, &plain, 3, FIELD_REQUIRED, 83604},
+    {NM(resource), &type_string, &plain, 3, FIELD_REQUIRED, 83631},
 };
 static const struct field fields_meta_v1_GroupKind[] = {
-    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 83581},
-    {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 56501},
+    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 83608},
+    {NM(kind), &type_string, &plain, 2, FIELD_REQUIRED, 56516},
 };
 static const struct field fields_meta_v1_GroupVersionKind[] = {
-    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 83581},
+    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 83608},
     {NM(version), &type_string, &plain, 2, FIELD_REQUIRED, 31508},
-    {NM(kind), &type_string, &plain, 3, FIELD_REQUIRED, 56501},
+    {NM(kind), &type_string, &plain, 3, FIELD_REQUIRED, 56516},
 };
 static const struct field fields_meta_v1_GroupVersion[] = {
-    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 83581},
+    {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 83608},
     {NM(version), &type_string, &plain, 2, FIELD_REQUIRED, 31508},
 };
 static const struct field fields_metrics_v1beta1_NodeMetrics[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
-    {NM(timestamp), &type_Time, &plain, 2, FIELD_REQUIRED, 83774},
-    {NM(window), &type_Duration, &plain, 3, FIELD_REQUIRED, 83812},
-    {NM(usage), &type_map_Quantity, &plain, 4, FIELD_REQUIRED, 83834},
+    {NM(timestamp), &type_Time, &plain, 2, FIELD_REQUIRED, 83801},
+    {NM(window), &type_Duration, &plain, 3, FIELD_REQUIRED, 83839},
+    {NM(usage), &type_map_Quantity, &plain, 4, FIELD_REQUIRED, 83861},
 };
 static const struct field fields_metrics_v1beta1_NodeMetricsList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
@@ -4193,9 +4193,9 @@ static const struct field fields_metrics_v1beta1_PodMetrics[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
     {NM(apiVersion), &type_string, &plain, 0, FIELD_OMITEMPTY, 1606},
     {NM(metadata), &type_meta_v1_ObjectMeta, &plain, 1, FIELD_OMITEMPTY, 1672},
-    {NM(timestamp), &type_Time, &plain, 2, FIELD_REQUIRED, 83774},
-    {NM(window), &type_Duration, &plain, 3, FIELD_REQUIRED, 83812},
-    {NM(containers), &type_list_metrics_v1beta1_ContainerMetrics, &plain, 4, FIELD_REQUIRED | FIELD_ATOMIC, 83940},
+    {NM(timestamp), &type_Time, &plain, 2, FIELD_REQUIRED, 83801},
+    {NM(window), &type_Duration, &plain, 3, FIELD_REQUIRED, 83839},
+    {NM(containers), &type_list_metrics_v1beta1_ContainerMetrics, &plain, 4, FIELD_REQUIRED | FIELD_ATOMIC, 83967},
 };
 static const struct field fields_metrics_v1beta1_PodMetricsList[] = {
     {NM(kind), &type_string, &plain, 0, FIELD_OMITEMPTY, 1541},
@@ -4205,32 +4205,32 @@ static const struct field fields_metrics_v1beta1_PodMetricsList[] = {
 };
 static const struct field fields_metrics_v1beta1_ContainerMetrics[] = {
     {NM(name), &type_string, &plain, 1, FIELD_REQUIRED, 13337},
-    {NM(usage), &type_map_Quantity, &plain, 2, FIELD_REQUIRED, 83834},
+    {NM(usage), &type_map_Quantity, &plain, 2, FIELD_REQUIRED, 83861},
 };
 static const struct field fields_runtime_TypeMeta[] = {
     {NM(apiVersion), &type_string, &plain, 1, FIELD_OMITEMPTY, 1606},
-    {NM(kind), &type_string, &plain, 2, FIELD_OMITEMPTY, 84040},
+    {NM(kind), &type_string, &plain, 2, FIELD_OMITEMPTY, 84067},
 };
 static const struct field fields_runtime_Unknown[] = {
     {NM(TypeMeta), &type_runtime_TypeMeta, &plain, 1, FIELD_INLINE, 0},
     {NM(raw), &type_bytes, &plain, 2, FIELD_NOJSON, 0},
-    {NM(ContentEncoding), &type_string, &plain, 3, FIELD_REQUIRED, 84073},
-    {NM(ContentType), &type_string, &plain, 4, FIELD_REQUIRED, 84117},
+    {NM(ContentEncoding), &type_string, &plain, 3, FIELD_REQUIRED, 84100},
+    {NM(ContentType), &type_string, &plain, 4, FIELD_REQUIRED, 84144},
 };
 static const struct field fields_version_Info[] = {
-    {NM(major), &type_string, &plain, 0, FIELD_REQUIRED, 84209},
-    {NM(minor), &type_string, &plain, 0, FIELD_REQUIRED, 84241},
-    {NM(emulationMajor), &type_string, &plain, 0, FIELD_OMITEMPTY, 84274},
-    {NM(emulationMinor), &type_string, &plain, 0, FIELD_OMITEMPTY, 84325},
-    {NM(minCompatibilityMajor), &type_string, &plain, 0, FIELD_OMITEMPTY, 84377},
-    {NM(minCompatibilityMinor), &type_string, &plain, 0, FIELD_OMITEMPTY, 84437},
-    {NM(gitVersion), &type_string, &plain, 0, FIELD_REQUIRED, 84498},
-    {NM(gitCommit), &type_string, &plain, 0, FIELD_REQUIRED, 84533},
-    {NM(gitTreeState), &type_string, &plain, 0, FIELD_REQUIRED, 84567},
-    {NM(buildDate), &type_string, &plain, 0, FIELD_REQUIRED, 84623},
-    {NM(goVersion), &type_string, &plain, 0, FIELD_REQUIRED, 84641},
-    {NM(compiler), &type_string, &plain, 0, FIELD_REQUIRED, 84690},
-    {NM(platform), &type_string, &plain, 0, FIELD_REQUIRED, 84726},
+    {NM(major), &type_string, &plain, 0, FIELD_REQUIRED, 84236},
+    {NM(minor), &type_string, &plain, 0, FIELD_REQUIRED, 84268},
+    {NM(emulationMajor), &type_string, &plain, 0, FIELD_OMITEMPTY, 84301},
+    {NM(emulationMinor), &type_string, &plain, 0, FIELD_OMITEMPTY, 84352},
+    {NM(minCompatibilityMajor), &type_string, &plain, 0, FIELD_OMITEMPTY, 84404},
+    {NM(minCompatibilityMinor), &type_string, &plain, 0, FIELD_OMITEMPTY, 84464},
+    {NM(gitVersion), &type_string, &plain, 0, FIELD_REQUIRED, 84525},
+    {NM(gitCommit), &type_string, &plain, 0, FIELD_REQUIRED, 84560},
+    {NM(gitTreeState), &type_string, &plain, 0, FIELD_REQUIRED, 84594},
+    {NM(buildDate), &type_string, &plain, 0, FIELD_REQUIRED, 84650},
+    {NM(goVersion), &type_string, &plain, 0, FIELD_REQUIRED, 84668},
+    {NM(compiler), &type_string, &plain, 0, FIELD_REQUIRED, 84717},
+    {NM(platform), &type_string, &plain, 0, FIELD_REQUIRED, 84753},
 };
 const struct type type_core_v1_Volume = {.kind = TYPE_STRUCT, .go = 1, .name = "Volume", .openapi = "io.k8s.api.core.v1.Volume", .fields = fields_core_v1_Volume, .nfields = 2, .doc = 22};
 const struct type type_core_v1_VolumeSource = {.kind = TYPE_STRUCT, .go = 1, .name = "VolumeSource", .openapi = "io.k8s.api.core.v1.VolumeSource", .fields = fields_core_v1_VolumeSource, .nfields = 30, .by_number = order_0, .doc = 1269};
@@ -4685,209 +4685,209 @@ const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyStatus 
 const struct type type_admissionregistration_v1_TypeChecking = {.kind = TYPE_STRUCT, .go = 1, .name = "TypeChecking", .openapi = "io.k8s.api.admissionregistration.v1.TypeChecking", .fields = fields_admissionregistration_v1_TypeChecking, .nfields = 1, .doc = 55886};
 const struct type type_admissionregistration_v1_ExpressionWarning = {.kind = TYPE_STRUCT, .go = 1, .name = "ExpressionWarning", .openapi = "io.k8s.api.admissionregistration.v1.ExpressionWarning", .fields = fields_admissionregistration_v1_ExpressionWarning, .nfields = 2, .doc = 56021};
 const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyList = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyList", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyList", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyList, .nfields = 4, .doc = 56055};
-const struct type type_admissionregistration_v1_ValidatingAdmissionPolicySpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicySpec", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicySpec", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicySpec, .nfields = 7, .doc = 56475};
-const struct type type_admissionregistration_v1_ParamKind = {.kind = TYPE_STRUCT, .go = 1, .name = "ParamKind", .openapi = "io.k8s.api.admissionregistration.v1.ParamKind", .fields = fields_admissionregistration_v1_ParamKind, .nfields = 2, .atomic = true, .doc = 56510};
-const struct type type_admissionregistration_v1_Validation = {.kind = TYPE_STRUCT, .go = 1, .name = "Validation", .openapi = "io.k8s.api.admissionregistration.v1.Validation", .fields = fields_admissionregistration_v1_Validation, .nfields = 4, .doc = 56790};
-const struct type type_admissionregistration_v1_Variable = {.kind = TYPE_STRUCT, .go = 1, .name = "Variable", .openapi = "io.k8s.api.admissionregistration.v1.Variable", .fields = fields_admissionregistration_v1_Variable, .nfields = 2, .atomic = true, .doc = 56868};
-const struct type type_admissionregistration_v1_AuditAnnotation = {.kind = TYPE_STRUCT, .go = 1, .name = "AuditAnnotation", .openapi = "io.k8s.api.admissionregistration.v1.AuditAnnotation", .fields = fields_admissionregistration_v1_AuditAnnotation, .nfields = 2, .doc = 56998};
-const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyBinding", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBinding", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyBinding, .nfields = 4, .doc = 57023};
-const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyBindingList", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBindingList", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyBindingList, .nfields = 4, .doc = 57085};
-const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyBindingSpec", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBindingSpec", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec, .nfields = 4, .doc = 57332};
-const struct type type_admissionregistration_v1_ParamRef = {.kind = TYPE_STRUCT, .go = 1, .name = "ParamRef", .openapi = "io.k8s.api.admissionregistration.v1.ParamRef", .fields = fields_admissionregistration_v1_ParamRef, .nfields = 4, .atomic = true, .doc = 57528};
-const struct type type_admissionregistration_v1_MatchResources = {.kind = TYPE_STRUCT, .go = 1, .name = "MatchResources", .openapi = "io.k8s.api.admissionregistration.v1.MatchResources", .fields = fields_admissionregistration_v1_MatchResources, .nfields = 5, .atomic = true, .doc = 57867};
-const struct type type_admissionregistration_v1_NamedRuleWithOperations = {.kind = TYPE_STRUCT, .go = 1, .name = "NamedRuleWithOperations", .openapi = "io.k8s.api.admissionregistration.v1.NamedRuleWithOperations", .fields = fields_admissionregistration_v1_NamedRuleWithOperations, .nfields = 2, .atomic = true, .doc = 57958};
-const struct type type_admissionregistration_v1_ValidatingWebhookConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingWebhookConfiguration", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfiguration", .fields = fields_admissionregistration_v1_ValidatingWebhookConfiguration, .nfields = 4, .doc = 58017};
-const struct type type_admissionregistration_v1_ValidatingWebhookConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingWebhookConfigurationList", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfigurationList", .fields = fields_admissionregistration_v1_ValidatingWebhookConfigurationList, .nfields = 4, .doc = 58051};
-const struct type type_admissionregistration_v1_MutatingWebhookConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingWebhookConfiguration", .openapi = "io.k8s.api.admissionregistration.v1.MutatingWebhookConfiguration", .fields = fields_admissionregistration_v1_MutatingWebhookConfiguration, .nfields = 4, .doc = 58148};
-const struct type type_admissionregistration_v1_MutatingWebhookConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingWebhookConfigurationList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingWebhookConfigurationList", .fields = fields_admissionregistration_v1_MutatingWebhookConfigurationList, .nfields = 4, .doc = 58196};
-const struct type type_admissionregistration_v1_ValidatingWebhook = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingWebhook", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingWebhook", .fields = fields_admissionregistration_v1_ValidatingWebhook, .nfields = 11, .by_number = order_33, .doc = 58937};
-const struct type type_admissionregistration_v1_MutatingWebhook = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingWebhook", .openapi = "io.k8s.api.admissionregistration.v1.MutatingWebhook", .fields = fields_admissionregistration_v1_MutatingWebhook, .nfields = 12, .by_number = order_34, .doc = 59103};
-const struct type type_admissionregistration_v1_MutatingAdmissionPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicy", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicy", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicy, .nfields = 4, .doc = 59152};
-const struct type type_admissionregistration_v1_MutatingAdmissionPolicyList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyList", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyList, .nfields = 4, .doc = 59221};
-const struct type type_admissionregistration_v1_MutatingAdmissionPolicySpec = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicySpec", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicySpec", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicySpec, .nfields = 7, .doc = 59390};
-const struct type type_admissionregistration_v1_Mutation = {.kind = TYPE_STRUCT, .go = 1, .name = "Mutation", .openapi = "io.k8s.api.admissionregistration.v1.Mutation", .fields = fields_admissionregistration_v1_Mutation, .nfields = 3, .doc = 59547};
-const struct type type_admissionregistration_v1_ApplyConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "ApplyConfiguration", .openapi = "io.k8s.api.admissionregistration.v1.ApplyConfiguration", .fields = fields_admissionregistration_v1_ApplyConfiguration, .nfields = 1, .doc = 59634};
-const struct type type_admissionregistration_v1_JSONPatch = {.kind = TYPE_STRUCT, .go = 1, .name = "JSONPatch", .openapi = "io.k8s.api.admissionregistration.v1.JSONPatch", .fields = fields_admissionregistration_v1_JSONPatch, .nfields = 1, .doc = 59745};
-const struct type type_admissionregistration_v1_MutatingAdmissionPolicyBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyBinding", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBinding", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyBinding, .nfields = 4, .doc = 57023};
-const struct type type_admissionregistration_v1_MutatingAdmissionPolicyBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyBindingList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBindingList", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyBindingList, .nfields = 4, .doc = 59773};
-const struct type type_admissionregistration_v1_MutatingAdmissionPolicyBindingSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyBindingSpec", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBindingSpec", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyBindingSpec, .nfields = 3, .doc = 57332};
-const struct type type_admissionregistration_v1_RuleWithOperations = {.kind = TYPE_STRUCT, .go = 1, .name = "RuleWithOperations", .openapi = "io.k8s.api.admissionregistration.v1.RuleWithOperations", .fields = fields_admissionregistration_v1_RuleWithOperations, .nfields = 2, .doc = 57958};
-const struct type type_admissionregistration_v1_WebhookClientConfig = {.kind = TYPE_STRUCT, .go = 1, .name = "WebhookClientConfig", .openapi = "io.k8s.api.admissionregistration.v1.WebhookClientConfig", .fields = fields_admissionregistration_v1_WebhookClientConfig, .nfields = 3, .by_number = order_35, .doc = 60027};
-const struct type type_admissionregistration_v1_ServiceReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceReference", .openapi = "io.k8s.api.admissionregistration.v1.ServiceReference", .fields = fields_admissionregistration_v1_ServiceReference, .nfields = 4, .doc = 60111};
-const struct type type_admissionregistration_v1_MatchCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "MatchCondition", .openapi = "io.k8s.api.admissionregistration.v1.MatchCondition", .fields = fields_admissionregistration_v1_MatchCondition, .nfields = 2, .doc = 60157};
-const struct type type_apiextensions_v1_CustomResourceDefinitionSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionSpec", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionSpec", .fields = fields_apiextensions_v1_CustomResourceDefinitionSpec, .nfields = 6, .doc = 60486};
-const struct type type_apiextensions_v1_CustomResourceConversion = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceConversion", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceConversion", .fields = fields_apiextensions_v1_CustomResourceConversion, .nfields = 2, .doc = 60576};
-const struct type type_apiextensions_v1_WebhookConversion = {.kind = TYPE_STRUCT, .go = 1, .name = "WebhookConversion", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.WebhookConversion", .fields = fields_apiextensions_v1_WebhookConversion, .nfields = 2, .doc = 60694};
-const struct type type_apiextensions_v1_WebhookClientConfig = {.kind = TYPE_STRUCT, .go = 1, .name = "WebhookClientConfig", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.WebhookClientConfig", .fields = fields_apiextensions_v1_WebhookClientConfig, .nfields = 3, .by_number = order_35, .doc = 60027};
-const struct type type_apiextensions_v1_ServiceReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceReference", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ServiceReference", .fields = fields_apiextensions_v1_ServiceReference, .nfields = 4, .doc = 60111};
-const struct type type_apiextensions_v1_CustomResourceDefinitionVersion = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionVersion", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionVersion", .fields = fields_apiextensions_v1_CustomResourceDefinitionVersion, .nfields = 9, .by_number = order_36, .doc = 61086};
-const struct type type_apiextensions_v1_SelectableField = {.kind = TYPE_STRUCT, .go = 1, .name = "SelectableField", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.SelectableField", .fields = fields_apiextensions_v1_SelectableField, .nfields = 1, .doc = 61152};
-const struct type type_apiextensions_v1_CustomResourceColumnDefinition = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceColumnDefinition", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceColumnDefinition", .fields = fields_apiextensions_v1_CustomResourceColumnDefinition, .nfields = 6, .doc = 61393};
-const struct type type_apiextensions_v1_CustomResourceDefinitionNames = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionNames", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionNames", .fields = fields_apiextensions_v1_CustomResourceDefinitionNames, .nfields = 6, .doc = 61700};
-const struct type type_apiextensions_v1_CustomResourceDefinitionCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionCondition", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionCondition", .fields = fields_apiextensions_v1_CustomResourceDefinitionCondition, .nfields = 6, .doc = 61774};
-const struct type type_apiextensions_v1_CustomResourceDefinitionStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionStatus", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionStatus", .fields = fields_apiextensions_v1_CustomResourceDefinitionStatus, .nfields = 4, .doc = 61994};
-const struct type type_apiextensions_v1_CustomResourceDefinition = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinition", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition", .fields = fields_apiextensions_v1_CustomResourceDefinition, .nfields = 5, .doc = 62029};
-const struct type type_apiextensions_v1_CustomResourceDefinitionList = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionList", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionList", .fields = fields_apiextensions_v1_CustomResourceDefinitionList, .nfields = 4, .doc = 62083};
-const struct type type_apiextensions_v1_CustomResourceValidation = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceValidation", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceValidation", .fields = fields_apiextensions_v1_CustomResourceValidation, .nfields = 1, .doc = 62145};
-const struct type type_apiextensions_v1_CustomResourceSubresources = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceSubresources", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceSubresources", .fields = fields_apiextensions_v1_CustomResourceSubresources, .nfields = 2, .doc = 62267};
-const struct type type_apiextensions_v1_CustomResourceSubresourceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceSubresourceStatus", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceSubresourceStatus", .doc = 62294};
-const struct type type_apiextensions_v1_CustomResourceSubresourceScale = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceSubresourceScale", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceSubresourceScale", .fields = fields_apiextensions_v1_CustomResourceSubresourceScale, .nfields = 3, .doc = 62513};
-const struct type type_apiextensions_v1_ConversionReview = {.kind = TYPE_STRUCT, .go = 1, .name = "ConversionReview", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ConversionReview", .fields = fields_apiextensions_v1_ConversionReview, .nfields = 4, .doc = 62650};
-const struct type type_apiextensions_v1_ConversionRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "ConversionRequest", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ConversionRequest", .fields = fields_apiextensions_v1_ConversionRequest, .nfields = 3, .doc = 62810};
-const struct type type_apiextensions_v1_ConversionResponse = {.kind = TYPE_STRUCT, .go = 1, .name = "ConversionResponse", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ConversionResponse", .fields = fields_apiextensions_v1_ConversionResponse, .nfields = 3, .doc = 62969};
-const struct type type_apiextensions_v1_JSONSchemaProps = {.kind = TYPE_STRUCT, .go = 1, .name = "JSONSchemaProps", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps", .fields = fields_apiextensions_v1_JSONSchemaProps, .nfields = 44, .doc = 64946};
-const struct type type_apiextensions_v1_ValidationRule = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidationRule", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ValidationRule", .fields = fields_apiextensions_v1_ValidationRule, .nfields = 6, .doc = 65365};
-const struct type type_apiextensions_v1_JSON = {.kind = TYPE_ANY, .go = 1, .name = "JSON", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON", .doc = 65404};
-const struct type type_apiextensions_v1_JSONSchemaPropsOrArray = {.kind = TYPE_SCHEMA_OR_ARRAY, .go = 1, .name = "JSONSchemaPropsOrArray", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray", .of = &type_apiextensions_v1_JSONSchemaProps, .doc = 65414};
-const struct type type_apiextensions_v1_JSONSchemaPropsOrBool = {.kind = TYPE_SCHEMA_OR_BOOL, .go = 1, .name = "JSONSchemaPropsOrBool", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool", .of = &type_apiextensions_v1_JSONSchemaProps, .doc = 65442};
-const struct type type_apiextensions_v1_JSONSchemaPropsOrStringArray = {.kind = TYPE_SCHEMA_OR_STRINGS, .go = 1, .name = "JSONSchemaPropsOrStringArray", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray", .of = &type_apiextensions_v1_JSONSchemaProps, .doc = 65483};
-const struct type type_apiextensions_v1_ExternalDocumentation = {.kind = TYPE_STRUCT, .go = 1, .name = "ExternalDocumentation", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ExternalDocumentation", .fields = fields_apiextensions_v1_ExternalDocumentation, .nfields = 2, .doc = 65532};
-const struct type type_scheduling_v1_PriorityClass = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityClass", .openapi = "io.k8s.api.scheduling.v1.PriorityClass", .fields = fields_scheduling_v1_PriorityClass, .nfields = 7, .doc = 65709};
-const struct type type_scheduling_v1_PriorityClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityClassList", .openapi = "io.k8s.api.scheduling.v1.PriorityClassList", .fields = fields_scheduling_v1_PriorityClassList, .nfields = 4, .doc = 65741};
-const struct type type_coordination_v1_Lease = {.kind = TYPE_STRUCT, .go = 1, .name = "Lease", .openapi = "io.k8s.api.coordination.v1.Lease", .fields = fields_coordination_v1_Lease, .nfields = 4, .doc = 65820};
-const struct type type_coordination_v1_LeaseSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "LeaseSpec", .openapi = "io.k8s.api.coordination.v1.LeaseSpec", .fields = fields_coordination_v1_LeaseSpec, .nfields = 7, .doc = 66078};
-const struct type type_coordination_v1_LeaseList = {.kind = TYPE_STRUCT, .go = 1, .name = "LeaseList", .openapi = "io.k8s.api.coordination.v1.LeaseList", .fields = fields_coordination_v1_LeaseList, .nfields = 4, .doc = 66122};
-const struct type type_node_v1_RuntimeClass = {.kind = TYPE_STRUCT, .go = 1, .name = "RuntimeClass", .openapi = "io.k8s.api.node.v1.RuntimeClass", .fields = fields_node_v1_RuntimeClass, .nfields = 6, .doc = 66282};
-const struct type type_node_v1_Overhead = {.kind = TYPE_STRUCT, .go = 1, .name = "Overhead", .openapi = "io.k8s.api.node.v1.Overhead", .fields = fields_node_v1_Overhead, .nfields = 1, .doc = 66358};
-const struct type type_node_v1_Scheduling = {.kind = TYPE_STRUCT, .go = 1, .name = "Scheduling", .openapi = "io.k8s.api.node.v1.Scheduling", .fields = fields_node_v1_Scheduling, .nfields = 2, .doc = 66518};
-const struct type type_node_v1_RuntimeClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "RuntimeClassList", .openapi = "io.k8s.api.node.v1.RuntimeClassList", .fields = fields_node_v1_RuntimeClassList, .nfields = 4, .doc = 66563};
-const struct type type_discovery_v1_EndpointSlice = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointSlice", .openapi = "io.k8s.api.discovery.v1.EndpointSlice", .fields = fields_discovery_v1_EndpointSlice, .nfields = 6, .by_number = order_17, .doc = 66770};
-const struct type type_discovery_v1_Endpoint = {.kind = TYPE_STRUCT, .go = 1, .name = "Endpoint", .openapi = "io.k8s.api.discovery.v1.Endpoint", .fields = fields_discovery_v1_Endpoint, .nfields = 8, .doc = 66909};
-const struct type type_discovery_v1_EndpointConditions = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointConditions", .openapi = "io.k8s.api.discovery.v1.EndpointConditions", .fields = fields_discovery_v1_EndpointConditions, .nfields = 3, .doc = 67013};
-const struct type type_discovery_v1_EndpointHints = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointHints", .openapi = "io.k8s.api.discovery.v1.EndpointHints", .fields = fields_discovery_v1_EndpointHints, .nfields = 2, .doc = 67050};
-const struct type type_discovery_v1_ForZone = {.kind = TYPE_STRUCT, .go = 1, .name = "ForZone", .openapi = "io.k8s.api.discovery.v1.ForZone", .fields = fields_discovery_v1_ForZone, .nfields = 1, .doc = 67084};
-const struct type type_discovery_v1_ForNode = {.kind = TYPE_STRUCT, .go = 1, .name = "ForNode", .openapi = "io.k8s.api.discovery.v1.ForNode", .fields = fields_discovery_v1_ForNode, .nfields = 1, .doc = 67091};
-const struct type type_discovery_v1_EndpointPort = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointPort", .openapi = "io.k8s.api.discovery.v1.EndpointPort", .fields = fields_discovery_v1_EndpointPort, .nfields = 4, .atomic = true, .doc = 67098};
-const struct type type_discovery_v1_EndpointSliceList = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointSliceList", .openapi = "io.k8s.api.discovery.v1.EndpointSliceList", .fields = fields_discovery_v1_EndpointSliceList, .nfields = 4, .doc = 67121};
-const struct type type_resource_v1_ResourceSlice = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceSlice", .openapi = "io.k8s.api.resource.v1.ResourceSlice", .fields = fields_resource_v1_ResourceSlice, .nfields = 4, .doc = 67173};
-const struct type type_resource_v1_ResourceSliceSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceSliceSpec", .openapi = "io.k8s.api.resource.v1.ResourceSliceSpec", .fields = fields_resource_v1_ResourceSliceSpec, .nfields = 8, .doc = 67576};
-const struct type type_resource_v1_CounterSet = {.kind = TYPE_STRUCT, .go = 1, .name = "CounterSet", .openapi = "io.k8s.api.resource.v1.CounterSet", .fields = fields_resource_v1_CounterSet, .nfields = 2, .doc = 67738};
-const struct type type_resource_v1_ResourcePool = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourcePool", .openapi = "io.k8s.api.resource.v1.ResourcePool", .fields = fields_resource_v1_ResourcePool, .nfields = 3, .doc = 67943};
-const struct type type_resource_v1_Device = {.kind = TYPE_STRUCT, .go = 1, .name = "Device", .openapi = "io.k8s.api.resource.v1.Device", .fields = fields_resource_v1_Device, .nfields = 13, .doc = 68740};
-const struct type type_resource_v1_NodeAllocatableResourceMapping = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeAllocatableResourceMapping", .openapi = "io.k8s.api.resource.v1.NodeAllocatableResourceMapping", .fields = fields_resource_v1_NodeAllocatableResourceMapping, .nfields = 2, .doc = 68895};
-const struct type type_resource_v1_DeviceCounterConsumption = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceCounterConsumption", .openapi = "io.k8s.api.resource.v1.DeviceCounterConsumption", .fields = fields_resource_v1_DeviceCounterConsumption, .nfields = 2, .doc = 68988};
-const struct type type_resource_v1_DeviceCapacity = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceCapacity", .openapi = "io.k8s.api.resource.v1.DeviceCapacity", .fields = fields_resource_v1_DeviceCapacity, .nfields = 2, .doc = 69138};
-const struct type type_resource_v1_Counter = {.kind = TYPE_STRUCT, .go = 1, .name = "Counter", .openapi = "io.k8s.api.resource.v1.Counter", .fields = fields_resource_v1_Counter, .nfields = 1, .doc = 69173};
-const struct type type_resource_v1_CapacityRequestPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "CapacityRequestPolicy", .openapi = "io.k8s.api.resource.v1.CapacityRequestPolicy", .fields = fields_resource_v1_CapacityRequestPolicy, .nfields = 3, .doc = 69312};
-const struct type type_resource_v1_CapacityRequestPolicyRange = {.kind = TYPE_STRUCT, .go = 1, .name = "CapacityRequestPolicyRange", .openapi = "io.k8s.api.resource.v1.CapacityRequestPolicyRange", .fields = fields_resource_v1_CapacityRequestPolicyRange, .nfields = 3, .doc = 69512};
-const struct type type_resource_v1_DeviceAttribute = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceAttribute", .openapi = "io.k8s.api.resource.v1.DeviceAttribute", .fields = fields_resource_v1_DeviceAttribute, .nfields = 8, .doc = 69731};
-const struct type type_resource_v1_DeviceTaint = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceTaint", .openapi = "io.k8s.api.resource.v1.DeviceTaint", .fields = fields_resource_v1_DeviceTaint, .nfields = 4, .doc = 69912};
-const struct type type_resource_v1_ResourceSliceList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceSliceList", .openapi = "io.k8s.api.resource.v1.ResourceSliceList", .fields = fields_resource_v1_ResourceSliceList, .nfields = 4, .doc = 69959};
-const struct type type_resource_v1_ResourceClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaim", .openapi = "io.k8s.api.resource.v1.ResourceClaim", .fields = fields_resource_v1_ResourceClaim, .nfields = 5, .doc = 70064};
-const struct type type_resource_v1_ResourceClaimSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimSpec", .openapi = "io.k8s.api.resource.v1.ResourceClaimSpec", .fields = fields_resource_v1_ResourceClaimSpec, .nfields = 1, .doc = 70081};
-const struct type type_resource_v1_DeviceClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClaim", .openapi = "io.k8s.api.resource.v1.DeviceClaim", .fields = fields_resource_v1_DeviceClaim, .nfields = 3, .doc = 70199};
-const struct type type_resource_v1_DeviceRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceRequest", .openapi = "io.k8s.api.resource.v1.DeviceRequest", .fields = fields_resource_v1_DeviceRequest, .nfields = 3, .doc = 70328};
-const struct type type_resource_v1_ExactDeviceRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "ExactDeviceRequest", .openapi = "io.k8s.api.resource.v1.ExactDeviceRequest", .fields = fields_resource_v1_ExactDeviceRequest, .nfields = 7, .doc = 70752};
-const struct type type_resource_v1_DeviceSubRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceSubRequest", .openapi = "io.k8s.api.resource.v1.DeviceSubRequest", .fields = fields_resource_v1_DeviceSubRequest, .nfields = 7, .doc = 70818};
-const struct type type_resource_v1_CapacityRequirements = {.kind = TYPE_STRUCT, .go = 1, .name = "CapacityRequirements", .openapi = "io.k8s.api.resource.v1.CapacityRequirements", .fields = fields_resource_v1_CapacityRequirements, .nfields = 1, .doc = 70931};
-const struct type type_resource_v1_DeviceSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceSelector", .openapi = "io.k8s.api.resource.v1.DeviceSelector", .fields = fields_resource_v1_DeviceSelector, .nfields = 1, .doc = 70985};
-const struct type type_resource_v1_CELDeviceSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "CELDeviceSelector", .openapi = "io.k8s.api.resource.v1.CELDeviceSelector", .fields = fields_resource_v1_CELDeviceSelector, .nfields = 1, .doc = 71090};
-const struct type type_resource_v1_DeviceConstraint = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceConstraint", .openapi = "io.k8s.api.resource.v1.DeviceConstraint", .fields = fields_resource_v1_DeviceConstraint, .nfields = 3, .doc = 70129};
-const struct type type_resource_v1_DeviceClaimConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClaimConfiguration", .openapi = "io.k8s.api.resource.v1.DeviceClaimConfiguration", .fields = fields_resource_v1_DeviceClaimConfiguration, .nfields = 2, .doc = 71295};
-const struct type type_resource_v1_DeviceConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceConfiguration", .openapi = "io.k8s.api.resource.v1.DeviceConfiguration", .fields = fields_resource_v1_DeviceConfiguration, .nfields = 1, .doc = 71382};
-const struct type type_resource_v1_OpaqueDeviceConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "OpaqueDeviceConfiguration", .openapi = "io.k8s.api.resource.v1.OpaqueDeviceConfiguration", .fields = fields_resource_v1_OpaqueDeviceConfiguration, .nfields = 2, .doc = 71454};
-const struct type type_resource_v1_DeviceToleration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceToleration", .openapi = "io.k8s.api.resource.v1.DeviceToleration", .fields = fields_resource_v1_DeviceToleration, .nfields = 5, .doc = 71568};
-const struct type type_resource_v1_ResourceClaimStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimStatus", .openapi = "io.k8s.api.resource.v1.ResourceClaimStatus", .fields = fields_resource_v1_ResourceClaimStatus, .nfields = 3, .doc = 71715};
-const struct type type_resource_v1_ResourceClaimConsumerReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimConsumerReference", .openapi = "io.k8s.api.resource.v1.ResourceClaimConsumerReference", .fields = fields_resource_v1_ResourceClaimConsumerReference, .nfields = 4, .doc = 71820};
-const struct type type_resource_v1_AllocationResult = {.kind = TYPE_STRUCT, .go = 1, .name = "AllocationResult", .openapi = "io.k8s.api.resource.v1.AllocationResult", .fields = fields_resource_v1_AllocationResult, .nfields = 3, .doc = 71940};
-const struct type type_resource_v1_DeviceAllocationResult = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceAllocationResult", .openapi = "io.k8s.api.resource.v1.DeviceAllocationResult", .fields = fields_resource_v1_DeviceAllocationResult, .nfields = 2, .doc = 72002};
-const struct type type_resource_v1_DeviceRequestAllocationResult = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceRequestAllocationResult", .openapi = "io.k8s.api.resource.v1.DeviceRequestAllocationResult", .fields = fields_resource_v1_DeviceRequestAllocationResult, .nfields = 10, .doc = 72439};
-const struct type type_resource_v1_DeviceAllocationConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceAllocationConfiguration", .openapi = "io.k8s.api.resource.v1.DeviceAllocationConfiguration", .fields = fields_resource_v1_DeviceAllocationConfiguration, .nfields = 3, .doc = 71382};
-const struct type type_resource_v1_ResourceClaimList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimList", .openapi = "io.k8s.api.resource.v1.ResourceClaimList", .fields = fields_resource_v1_ResourceClaimList, .nfields = 4, .doc = 72507};
-const struct type type_resource_v1_DeviceClass = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClass", .openapi = "io.k8s.api.resource.v1.DeviceClass", .fields = fields_resource_v1_DeviceClass, .nfields = 4, .doc = 72581};
-const struct type type_resource_v1_DeviceClassSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClassSpec", .openapi = "io.k8s.api.resource.v1.DeviceClassSpec", .fields = fields_resource_v1_DeviceClassSpec, .nfields = 3, .doc = 72762};
-const struct type type_resource_v1_DeviceClassConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClassConfiguration", .openapi = "io.k8s.api.resource.v1.DeviceClassConfiguration", .fields = fields_resource_v1_DeviceClassConfiguration, .nfields = 1, .doc = 72780};
-const struct type type_resource_v1_DeviceClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClassList", .openapi = "io.k8s.api.resource.v1.DeviceClassList", .fields = fields_resource_v1_DeviceClassList, .nfields = 4, .doc = 72812};
-const struct type type_resource_v1_ResourceClaimTemplate = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimTemplate", .openapi = "io.k8s.api.resource.v1.ResourceClaimTemplate", .fields = fields_resource_v1_ResourceClaimTemplate, .nfields = 4, .doc = 72889};
-const struct type type_resource_v1_ResourceClaimTemplateSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimTemplateSpec", .openapi = "io.k8s.api.resource.v1.ResourceClaimTemplateSpec", .fields = fields_resource_v1_ResourceClaimTemplateSpec, .nfields = 2, .doc = 72934};
-const struct type type_resource_v1_ResourceClaimTemplateList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimTemplateList", .openapi = "io.k8s.api.resource.v1.ResourceClaimTemplateList", .fields = fields_resource_v1_ResourceClaimTemplateList, .nfields = 4, .doc = 72956};
-const struct type type_resource_v1_AllocatedDeviceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "AllocatedDeviceStatus", .openapi = "io.k8s.api.resource.v1.AllocatedDeviceStatus", .fields = fields_resource_v1_AllocatedDeviceStatus, .nfields = 7, .by_number = order_37, .doc = 73118};
-const struct type type_resource_v1_NetworkDeviceData = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkDeviceData", .openapi = "io.k8s.api.resource.v1.NetworkDeviceData", .fields = fields_resource_v1_NetworkDeviceData, .nfields = 3, .doc = 73267};
-const struct type type_flowcontrol_v1_FlowSchema = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchema", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchema", .fields = fields_flowcontrol_v1_FlowSchema, .nfields = 5, .doc = 73299};
-const struct type type_flowcontrol_v1_FlowSchemaList = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaList", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaList", .fields = fields_flowcontrol_v1_FlowSchemaList, .nfields = 4, .doc = 73338};
-const struct type type_flowcontrol_v1_FlowSchemaSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaSpec", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaSpec", .fields = fields_flowcontrol_v1_FlowSchemaSpec, .nfields = 4, .doc = 73604};
-const struct type type_flowcontrol_v1_FlowDistinguisherMethod = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowDistinguisherMethod", .openapi = "io.k8s.api.flowcontrol.v1.FlowDistinguisherMethod", .fields = fields_flowcontrol_v1_FlowDistinguisherMethod, .nfields = 1, .doc = 73669};
-const struct type type_flowcontrol_v1_PriorityLevelConfigurationReference = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationReference", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationReference", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationReference, .nfields = 1, .doc = 73737};
-const struct type type_flowcontrol_v1_PolicyRulesWithSubjects = {.kind = TYPE_STRUCT, .go = 1, .name = "PolicyRulesWithSubjects", .openapi = "io.k8s.api.flowcontrol.v1.PolicyRulesWithSubjects", .fields = fields_flowcontrol_v1_PolicyRulesWithSubjects, .nfields = 3, .doc = 73830};
+const struct type type_admissionregistration_v1_ValidatingAdmissionPolicySpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicySpec", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicySpec", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicySpec, .nfields = 7, .doc = 56490};
+const struct type type_admissionregistration_v1_ParamKind = {.kind = TYPE_STRUCT, .go = 1, .name = "ParamKind", .openapi = "io.k8s.api.admissionregistration.v1.ParamKind", .fields = fields_admissionregistration_v1_ParamKind, .nfields = 2, .atomic = true, .doc = 56525};
+const struct type type_admissionregistration_v1_Validation = {.kind = TYPE_STRUCT, .go = 1, .name = "Validation", .openapi = "io.k8s.api.admissionregistration.v1.Validation", .fields = fields_admissionregistration_v1_Validation, .nfields = 4, .doc = 56805};
+const struct type type_admissionregistration_v1_Variable = {.kind = TYPE_STRUCT, .go = 1, .name = "Variable", .openapi = "io.k8s.api.admissionregistration.v1.Variable", .fields = fields_admissionregistration_v1_Variable, .nfields = 2, .atomic = true, .doc = 56883};
+const struct type type_admissionregistration_v1_AuditAnnotation = {.kind = TYPE_STRUCT, .go = 1, .name = "AuditAnnotation", .openapi = "io.k8s.api.admissionregistration.v1.AuditAnnotation", .fields = fields_admissionregistration_v1_AuditAnnotation, .nfields = 2, .doc = 57013};
+const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyBinding", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBinding", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyBinding, .nfields = 4, .doc = 57038};
+const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyBindingList", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBindingList", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyBindingList, .nfields = 4, .doc = 57100};
+const struct type type_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingAdmissionPolicyBindingSpec", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBindingSpec", .fields = fields_admissionregistration_v1_ValidatingAdmissionPolicyBindingSpec, .nfields = 4, .doc = 57347};
+const struct type type_admissionregistration_v1_ParamRef = {.kind = TYPE_STRUCT, .go = 1, .name = "ParamRef", .openapi = "io.k8s.api.admissionregistration.v1.ParamRef", .fields = fields_admissionregistration_v1_ParamRef, .nfields = 4, .atomic = true, .doc = 57543};
+const struct type type_admissionregistration_v1_MatchResources = {.kind = TYPE_STRUCT, .go = 1, .name = "MatchResources", .openapi = "io.k8s.api.admissionregistration.v1.MatchResources", .fields = fields_admissionregistration_v1_MatchResources, .nfields = 5, .atomic = true, .doc = 57882};
+const struct type type_admissionregistration_v1_NamedRuleWithOperations = {.kind = TYPE_STRUCT, .go = 1, .name = "NamedRuleWithOperations", .openapi = "io.k8s.api.admissionregistration.v1.NamedRuleWithOperations", .fields = fields_admissionregistration_v1_NamedRuleWithOperations, .nfields = 2, .atomic = true, .doc = 57973};
+const struct type type_admissionregistration_v1_ValidatingWebhookConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingWebhookConfiguration", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfiguration", .fields = fields_admissionregistration_v1_ValidatingWebhookConfiguration, .nfields = 4, .doc = 58032};
+const struct type type_admissionregistration_v1_ValidatingWebhookConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingWebhookConfigurationList", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingWebhookConfigurationList", .fields = fields_admissionregistration_v1_ValidatingWebhookConfigurationList, .nfields = 4, .doc = 58066};
+const struct type type_admissionregistration_v1_MutatingWebhookConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingWebhookConfiguration", .openapi = "io.k8s.api.admissionregistration.v1.MutatingWebhookConfiguration", .fields = fields_admissionregistration_v1_MutatingWebhookConfiguration, .nfields = 4, .doc = 58163};
+const struct type type_admissionregistration_v1_MutatingWebhookConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingWebhookConfigurationList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingWebhookConfigurationList", .fields = fields_admissionregistration_v1_MutatingWebhookConfigurationList, .nfields = 4, .doc = 58211};
+const struct type type_admissionregistration_v1_ValidatingWebhook = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidatingWebhook", .openapi = "io.k8s.api.admissionregistration.v1.ValidatingWebhook", .fields = fields_admissionregistration_v1_ValidatingWebhook, .nfields = 11, .by_number = order_33, .doc = 58964};
+const struct type type_admissionregistration_v1_MutatingWebhook = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingWebhook", .openapi = "io.k8s.api.admissionregistration.v1.MutatingWebhook", .fields = fields_admissionregistration_v1_MutatingWebhook, .nfields = 12, .by_number = order_34, .doc = 59130};
+const struct type type_admissionregistration_v1_MutatingAdmissionPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicy", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicy", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicy, .nfields = 4, .doc = 59179};
+const struct type type_admissionregistration_v1_MutatingAdmissionPolicyList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyList", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyList, .nfields = 4, .doc = 59248};
+const struct type type_admissionregistration_v1_MutatingAdmissionPolicySpec = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicySpec", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicySpec", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicySpec, .nfields = 7, .doc = 59417};
+const struct type type_admissionregistration_v1_Mutation = {.kind = TYPE_STRUCT, .go = 1, .name = "Mutation", .openapi = "io.k8s.api.admissionregistration.v1.Mutation", .fields = fields_admissionregistration_v1_Mutation, .nfields = 3, .doc = 59574};
+const struct type type_admissionregistration_v1_ApplyConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "ApplyConfiguration", .openapi = "io.k8s.api.admissionregistration.v1.ApplyConfiguration", .fields = fields_admissionregistration_v1_ApplyConfiguration, .nfields = 1, .doc = 59661};
+const struct type type_admissionregistration_v1_JSONPatch = {.kind = TYPE_STRUCT, .go = 1, .name = "JSONPatch", .openapi = "io.k8s.api.admissionregistration.v1.JSONPatch", .fields = fields_admissionregistration_v1_JSONPatch, .nfields = 1, .doc = 59772};
+const struct type type_admissionregistration_v1_MutatingAdmissionPolicyBinding = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyBinding", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBinding", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyBinding, .nfields = 4, .doc = 57038};
+const struct type type_admissionregistration_v1_MutatingAdmissionPolicyBindingList = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyBindingList", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBindingList", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyBindingList, .nfields = 4, .doc = 59800};
+const struct type type_admissionregistration_v1_MutatingAdmissionPolicyBindingSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "MutatingAdmissionPolicyBindingSpec", .openapi = "io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicyBindingSpec", .fields = fields_admissionregistration_v1_MutatingAdmissionPolicyBindingSpec, .nfields = 3, .doc = 57347};
+const struct type type_admissionregistration_v1_RuleWithOperations = {.kind = TYPE_STRUCT, .go = 1, .name = "RuleWithOperations", .openapi = "io.k8s.api.admissionregistration.v1.RuleWithOperations", .fields = fields_admissionregistration_v1_RuleWithOperations, .nfields = 2, .doc = 57973};
+const struct type type_admissionregistration_v1_WebhookClientConfig = {.kind = TYPE_STRUCT, .go = 1, .name = "WebhookClientConfig", .openapi = "io.k8s.api.admissionregistration.v1.WebhookClientConfig", .fields = fields_admissionregistration_v1_WebhookClientConfig, .nfields = 3, .by_number = order_35, .doc = 60054};
+const struct type type_admissionregistration_v1_ServiceReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceReference", .openapi = "io.k8s.api.admissionregistration.v1.ServiceReference", .fields = fields_admissionregistration_v1_ServiceReference, .nfields = 4, .doc = 60138};
+const struct type type_admissionregistration_v1_MatchCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "MatchCondition", .openapi = "io.k8s.api.admissionregistration.v1.MatchCondition", .fields = fields_admissionregistration_v1_MatchCondition, .nfields = 2, .doc = 60184};
+const struct type type_apiextensions_v1_CustomResourceDefinitionSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionSpec", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionSpec", .fields = fields_apiextensions_v1_CustomResourceDefinitionSpec, .nfields = 6, .doc = 60513};
+const struct type type_apiextensions_v1_CustomResourceConversion = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceConversion", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceConversion", .fields = fields_apiextensions_v1_CustomResourceConversion, .nfields = 2, .doc = 60603};
+const struct type type_apiextensions_v1_WebhookConversion = {.kind = TYPE_STRUCT, .go = 1, .name = "WebhookConversion", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.WebhookConversion", .fields = fields_apiextensions_v1_WebhookConversion, .nfields = 2, .doc = 60721};
+const struct type type_apiextensions_v1_WebhookClientConfig = {.kind = TYPE_STRUCT, .go = 1, .name = "WebhookClientConfig", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.WebhookClientConfig", .fields = fields_apiextensions_v1_WebhookClientConfig, .nfields = 3, .by_number = order_35, .doc = 60054};
+const struct type type_apiextensions_v1_ServiceReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceReference", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ServiceReference", .fields = fields_apiextensions_v1_ServiceReference, .nfields = 4, .doc = 60138};
+const struct type type_apiextensions_v1_CustomResourceDefinitionVersion = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionVersion", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionVersion", .fields = fields_apiextensions_v1_CustomResourceDefinitionVersion, .nfields = 9, .by_number = order_36, .doc = 61113};
+const struct type type_apiextensions_v1_SelectableField = {.kind = TYPE_STRUCT, .go = 1, .name = "SelectableField", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.SelectableField", .fields = fields_apiextensions_v1_SelectableField, .nfields = 1, .doc = 61179};
+const struct type type_apiextensions_v1_CustomResourceColumnDefinition = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceColumnDefinition", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceColumnDefinition", .fields = fields_apiextensions_v1_CustomResourceColumnDefinition, .nfields = 6, .doc = 61420};
+const struct type type_apiextensions_v1_CustomResourceDefinitionNames = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionNames", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionNames", .fields = fields_apiextensions_v1_CustomResourceDefinitionNames, .nfields = 6, .doc = 61727};
+const struct type type_apiextensions_v1_CustomResourceDefinitionCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionCondition", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionCondition", .fields = fields_apiextensions_v1_CustomResourceDefinitionCondition, .nfields = 6, .doc = 61801};
+const struct type type_apiextensions_v1_CustomResourceDefinitionStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionStatus", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionStatus", .fields = fields_apiextensions_v1_CustomResourceDefinitionStatus, .nfields = 4, .doc = 62021};
+const struct type type_apiextensions_v1_CustomResourceDefinition = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinition", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition", .fields = fields_apiextensions_v1_CustomResourceDefinition, .nfields = 5, .doc = 62056};
+const struct type type_apiextensions_v1_CustomResourceDefinitionList = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceDefinitionList", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinitionList", .fields = fields_apiextensions_v1_CustomResourceDefinitionList, .nfields = 4, .doc = 62110};
+const struct type type_apiextensions_v1_CustomResourceValidation = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceValidation", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceValidation", .fields = fields_apiextensions_v1_CustomResourceValidation, .nfields = 1, .doc = 62172};
+const struct type type_apiextensions_v1_CustomResourceSubresources = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceSubresources", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceSubresources", .fields = fields_apiextensions_v1_CustomResourceSubresources, .nfields = 2, .doc = 62294};
+const struct type type_apiextensions_v1_CustomResourceSubresourceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceSubresourceStatus", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceSubresourceStatus", .doc = 62321};
+const struct type type_apiextensions_v1_CustomResourceSubresourceScale = {.kind = TYPE_STRUCT, .go = 1, .name = "CustomResourceSubresourceScale", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceSubresourceScale", .fields = fields_apiextensions_v1_CustomResourceSubresourceScale, .nfields = 3, .doc = 62540};
+const struct type type_apiextensions_v1_ConversionReview = {.kind = TYPE_STRUCT, .go = 1, .name = "ConversionReview", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ConversionReview", .fields = fields_apiextensions_v1_ConversionReview, .nfields = 4, .doc = 62677};
+const struct type type_apiextensions_v1_ConversionRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "ConversionRequest", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ConversionRequest", .fields = fields_apiextensions_v1_ConversionRequest, .nfields = 3, .doc = 62837};
+const struct type type_apiextensions_v1_ConversionResponse = {.kind = TYPE_STRUCT, .go = 1, .name = "ConversionResponse", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ConversionResponse", .fields = fields_apiextensions_v1_ConversionResponse, .nfields = 3, .doc = 62996};
+const struct type type_apiextensions_v1_JSONSchemaProps = {.kind = TYPE_STRUCT, .go = 1, .name = "JSONSchemaProps", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps", .fields = fields_apiextensions_v1_JSONSchemaProps, .nfields = 44, .doc = 64973};
+const struct type type_apiextensions_v1_ValidationRule = {.kind = TYPE_STRUCT, .go = 1, .name = "ValidationRule", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ValidationRule", .fields = fields_apiextensions_v1_ValidationRule, .nfields = 6, .doc = 65392};
+const struct type type_apiextensions_v1_JSON = {.kind = TYPE_ANY, .go = 1, .name = "JSON", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON", .doc = 65431};
+const struct type type_apiextensions_v1_JSONSchemaPropsOrArray = {.kind = TYPE_SCHEMA_OR_ARRAY, .go = 1, .name = "JSONSchemaPropsOrArray", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray", .of = &type_apiextensions_v1_JSONSchemaProps, .doc = 65441};
+const struct type type_apiextensions_v1_JSONSchemaPropsOrBool = {.kind = TYPE_SCHEMA_OR_BOOL, .go = 1, .name = "JSONSchemaPropsOrBool", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool", .of = &type_apiextensions_v1_JSONSchemaProps, .doc = 65469};
+const struct type type_apiextensions_v1_JSONSchemaPropsOrStringArray = {.kind = TYPE_SCHEMA_OR_STRINGS, .go = 1, .name = "JSONSchemaPropsOrStringArray", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray", .of = &type_apiextensions_v1_JSONSchemaProps, .doc = 65510};
+const struct type type_apiextensions_v1_ExternalDocumentation = {.kind = TYPE_STRUCT, .go = 1, .name = "ExternalDocumentation", .openapi = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ExternalDocumentation", .fields = fields_apiextensions_v1_ExternalDocumentation, .nfields = 2, .doc = 65559};
+const struct type type_scheduling_v1_PriorityClass = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityClass", .openapi = "io.k8s.api.scheduling.v1.PriorityClass", .fields = fields_scheduling_v1_PriorityClass, .nfields = 7, .doc = 65736};
+const struct type type_scheduling_v1_PriorityClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityClassList", .openapi = "io.k8s.api.scheduling.v1.PriorityClassList", .fields = fields_scheduling_v1_PriorityClassList, .nfields = 4, .doc = 65768};
+const struct type type_coordination_v1_Lease = {.kind = TYPE_STRUCT, .go = 1, .name = "Lease", .openapi = "io.k8s.api.coordination.v1.Lease", .fields = fields_coordination_v1_Lease, .nfields = 4, .doc = 65847};
+const struct type type_coordination_v1_LeaseSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "LeaseSpec", .openapi = "io.k8s.api.coordination.v1.LeaseSpec", .fields = fields_coordination_v1_LeaseSpec, .nfields = 7, .doc = 66105};
+const struct type type_coordination_v1_LeaseList = {.kind = TYPE_STRUCT, .go = 1, .name = "LeaseList", .openapi = "io.k8s.api.coordination.v1.LeaseList", .fields = fields_coordination_v1_LeaseList, .nfields = 4, .doc = 66149};
+const struct type type_node_v1_RuntimeClass = {.kind = TYPE_STRUCT, .go = 1, .name = "RuntimeClass", .openapi = "io.k8s.api.node.v1.RuntimeClass", .fields = fields_node_v1_RuntimeClass, .nfields = 6, .doc = 66309};
+const struct type type_node_v1_Overhead = {.kind = TYPE_STRUCT, .go = 1, .name = "Overhead", .openapi = "io.k8s.api.node.v1.Overhead", .fields = fields_node_v1_Overhead, .nfields = 1, .doc = 66385};
+const struct type type_node_v1_Scheduling = {.kind = TYPE_STRUCT, .go = 1, .name = "Scheduling", .openapi = "io.k8s.api.node.v1.Scheduling", .fields = fields_node_v1_Scheduling, .nfields = 2, .doc = 66545};
+const struct type type_node_v1_RuntimeClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "RuntimeClassList", .openapi = "io.k8s.api.node.v1.RuntimeClassList", .fields = fields_node_v1_RuntimeClassList, .nfields = 4, .doc = 66590};
+const struct type type_discovery_v1_EndpointSlice = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointSlice", .openapi = "io.k8s.api.discovery.v1.EndpointSlice", .fields = fields_discovery_v1_EndpointSlice, .nfields = 6, .by_number = order_17, .doc = 66797};
+const struct type type_discovery_v1_Endpoint = {.kind = TYPE_STRUCT, .go = 1, .name = "Endpoint", .openapi = "io.k8s.api.discovery.v1.Endpoint", .fields = fields_discovery_v1_Endpoint, .nfields = 8, .doc = 66936};
+const struct type type_discovery_v1_EndpointConditions = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointConditions", .openapi = "io.k8s.api.discovery.v1.EndpointConditions", .fields = fields_discovery_v1_EndpointConditions, .nfields = 3, .doc = 67040};
+const struct type type_discovery_v1_EndpointHints = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointHints", .openapi = "io.k8s.api.discovery.v1.EndpointHints", .fields = fields_discovery_v1_EndpointHints, .nfields = 2, .doc = 67077};
+const struct type type_discovery_v1_ForZone = {.kind = TYPE_STRUCT, .go = 1, .name = "ForZone", .openapi = "io.k8s.api.discovery.v1.ForZone", .fields = fields_discovery_v1_ForZone, .nfields = 1, .doc = 67111};
+const struct type type_discovery_v1_ForNode = {.kind = TYPE_STRUCT, .go = 1, .name = "ForNode", .openapi = "io.k8s.api.discovery.v1.ForNode", .fields = fields_discovery_v1_ForNode, .nfields = 1, .doc = 67118};
+const struct type type_discovery_v1_EndpointPort = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointPort", .openapi = "io.k8s.api.discovery.v1.EndpointPort", .fields = fields_discovery_v1_EndpointPort, .nfields = 4, .atomic = true, .doc = 67125};
+const struct type type_discovery_v1_EndpointSliceList = {.kind = TYPE_STRUCT, .go = 1, .name = "EndpointSliceList", .openapi = "io.k8s.api.discovery.v1.EndpointSliceList", .fields = fields_discovery_v1_EndpointSliceList, .nfields = 4, .doc = 67148};
+const struct type type_resource_v1_ResourceSlice = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceSlice", .openapi = "io.k8s.api.resource.v1.ResourceSlice", .fields = fields_resource_v1_ResourceSlice, .nfields = 4, .doc = 67200};
+const struct type type_resource_v1_ResourceSliceSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceSliceSpec", .openapi = "io.k8s.api.resource.v1.ResourceSliceSpec", .fields = fields_resource_v1_ResourceSliceSpec, .nfields = 8, .doc = 67603};
+const struct type type_resource_v1_CounterSet = {.kind = TYPE_STRUCT, .go = 1, .name = "CounterSet", .openapi = "io.k8s.api.resource.v1.CounterSet", .fields = fields_resource_v1_CounterSet, .nfields = 2, .doc = 67765};
+const struct type type_resource_v1_ResourcePool = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourcePool", .openapi = "io.k8s.api.resource.v1.ResourcePool", .fields = fields_resource_v1_ResourcePool, .nfields = 3, .doc = 67970};
+const struct type type_resource_v1_Device = {.kind = TYPE_STRUCT, .go = 1, .name = "Device", .openapi = "io.k8s.api.resource.v1.Device", .fields = fields_resource_v1_Device, .nfields = 13, .doc = 68767};
+const struct type type_resource_v1_NodeAllocatableResourceMapping = {.kind = TYPE_STRUCT, .go = 1, .name = "NodeAllocatableResourceMapping", .openapi = "io.k8s.api.resource.v1.NodeAllocatableResourceMapping", .fields = fields_resource_v1_NodeAllocatableResourceMapping, .nfields = 2, .doc = 68922};
+const struct type type_resource_v1_DeviceCounterConsumption = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceCounterConsumption", .openapi = "io.k8s.api.resource.v1.DeviceCounterConsumption", .fields = fields_resource_v1_DeviceCounterConsumption, .nfields = 2, .doc = 69015};
+const struct type type_resource_v1_DeviceCapacity = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceCapacity", .openapi = "io.k8s.api.resource.v1.DeviceCapacity", .fields = fields_resource_v1_DeviceCapacity, .nfields = 2, .doc = 69165};
+const struct type type_resource_v1_Counter = {.kind = TYPE_STRUCT, .go = 1, .name = "Counter", .openapi = "io.k8s.api.resource.v1.Counter", .fields = fields_resource_v1_Counter, .nfields = 1, .doc = 69200};
+const struct type type_resource_v1_CapacityRequestPolicy = {.kind = TYPE_STRUCT, .go = 1, .name = "CapacityRequestPolicy", .openapi = "io.k8s.api.resource.v1.CapacityRequestPolicy", .fields = fields_resource_v1_CapacityRequestPolicy, .nfields = 3, .doc = 69339};
+const struct type type_resource_v1_CapacityRequestPolicyRange = {.kind = TYPE_STRUCT, .go = 1, .name = "CapacityRequestPolicyRange", .openapi = "io.k8s.api.resource.v1.CapacityRequestPolicyRange", .fields = fields_resource_v1_CapacityRequestPolicyRange, .nfields = 3, .doc = 69539};
+const struct type type_resource_v1_DeviceAttribute = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceAttribute", .openapi = "io.k8s.api.resource.v1.DeviceAttribute", .fields = fields_resource_v1_DeviceAttribute, .nfields = 8, .doc = 69758};
+const struct type type_resource_v1_DeviceTaint = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceTaint", .openapi = "io.k8s.api.resource.v1.DeviceTaint", .fields = fields_resource_v1_DeviceTaint, .nfields = 4, .doc = 69939};
+const struct type type_resource_v1_ResourceSliceList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceSliceList", .openapi = "io.k8s.api.resource.v1.ResourceSliceList", .fields = fields_resource_v1_ResourceSliceList, .nfields = 4, .doc = 69986};
+const struct type type_resource_v1_ResourceClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaim", .openapi = "io.k8s.api.resource.v1.ResourceClaim", .fields = fields_resource_v1_ResourceClaim, .nfields = 5, .doc = 70091};
+const struct type type_resource_v1_ResourceClaimSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimSpec", .openapi = "io.k8s.api.resource.v1.ResourceClaimSpec", .fields = fields_resource_v1_ResourceClaimSpec, .nfields = 1, .doc = 70108};
+const struct type type_resource_v1_DeviceClaim = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClaim", .openapi = "io.k8s.api.resource.v1.DeviceClaim", .fields = fields_resource_v1_DeviceClaim, .nfields = 3, .doc = 70226};
+const struct type type_resource_v1_DeviceRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceRequest", .openapi = "io.k8s.api.resource.v1.DeviceRequest", .fields = fields_resource_v1_DeviceRequest, .nfields = 3, .doc = 70355};
+const struct type type_resource_v1_ExactDeviceRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "ExactDeviceRequest", .openapi = "io.k8s.api.resource.v1.ExactDeviceRequest", .fields = fields_resource_v1_ExactDeviceRequest, .nfields = 7, .doc = 70779};
+const struct type type_resource_v1_DeviceSubRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceSubRequest", .openapi = "io.k8s.api.resource.v1.DeviceSubRequest", .fields = fields_resource_v1_DeviceSubRequest, .nfields = 7, .doc = 70845};
+const struct type type_resource_v1_CapacityRequirements = {.kind = TYPE_STRUCT, .go = 1, .name = "CapacityRequirements", .openapi = "io.k8s.api.resource.v1.CapacityRequirements", .fields = fields_resource_v1_CapacityRequirements, .nfields = 1, .doc = 70958};
+const struct type type_resource_v1_DeviceSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceSelector", .openapi = "io.k8s.api.resource.v1.DeviceSelector", .fields = fields_resource_v1_DeviceSelector, .nfields = 1, .doc = 71012};
+const struct type type_resource_v1_CELDeviceSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "CELDeviceSelector", .openapi = "io.k8s.api.resource.v1.CELDeviceSelector", .fields = fields_resource_v1_CELDeviceSelector, .nfields = 1, .doc = 71117};
+const struct type type_resource_v1_DeviceConstraint = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceConstraint", .openapi = "io.k8s.api.resource.v1.DeviceConstraint", .fields = fields_resource_v1_DeviceConstraint, .nfields = 3, .doc = 70156};
+const struct type type_resource_v1_DeviceClaimConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClaimConfiguration", .openapi = "io.k8s.api.resource.v1.DeviceClaimConfiguration", .fields = fields_resource_v1_DeviceClaimConfiguration, .nfields = 2, .doc = 71322};
+const struct type type_resource_v1_DeviceConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceConfiguration", .openapi = "io.k8s.api.resource.v1.DeviceConfiguration", .fields = fields_resource_v1_DeviceConfiguration, .nfields = 1, .doc = 71409};
+const struct type type_resource_v1_OpaqueDeviceConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "OpaqueDeviceConfiguration", .openapi = "io.k8s.api.resource.v1.OpaqueDeviceConfiguration", .fields = fields_resource_v1_OpaqueDeviceConfiguration, .nfields = 2, .doc = 71481};
+const struct type type_resource_v1_DeviceToleration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceToleration", .openapi = "io.k8s.api.resource.v1.DeviceToleration", .fields = fields_resource_v1_DeviceToleration, .nfields = 5, .doc = 71595};
+const struct type type_resource_v1_ResourceClaimStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimStatus", .openapi = "io.k8s.api.resource.v1.ResourceClaimStatus", .fields = fields_resource_v1_ResourceClaimStatus, .nfields = 3, .doc = 71742};
+const struct type type_resource_v1_ResourceClaimConsumerReference = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimConsumerReference", .openapi = "io.k8s.api.resource.v1.ResourceClaimConsumerReference", .fields = fields_resource_v1_ResourceClaimConsumerReference, .nfields = 4, .doc = 71847};
+const struct type type_resource_v1_AllocationResult = {.kind = TYPE_STRUCT, .go = 1, .name = "AllocationResult", .openapi = "io.k8s.api.resource.v1.AllocationResult", .fields = fields_resource_v1_AllocationResult, .nfields = 3, .doc = 71967};
+const struct type type_resource_v1_DeviceAllocationResult = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceAllocationResult", .openapi = "io.k8s.api.resource.v1.DeviceAllocationResult", .fields = fields_resource_v1_DeviceAllocationResult, .nfields = 2, .doc = 72029};
+const struct type type_resource_v1_DeviceRequestAllocationResult = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceRequestAllocationResult", .openapi = "io.k8s.api.resource.v1.DeviceRequestAllocationResult", .fields = fields_resource_v1_DeviceRequestAllocationResult, .nfields = 10, .doc = 72466};
+const struct type type_resource_v1_DeviceAllocationConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceAllocationConfiguration", .openapi = "io.k8s.api.resource.v1.DeviceAllocationConfiguration", .fields = fields_resource_v1_DeviceAllocationConfiguration, .nfields = 3, .doc = 71409};
+const struct type type_resource_v1_ResourceClaimList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimList", .openapi = "io.k8s.api.resource.v1.ResourceClaimList", .fields = fields_resource_v1_ResourceClaimList, .nfields = 4, .doc = 72534};
+const struct type type_resource_v1_DeviceClass = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClass", .openapi = "io.k8s.api.resource.v1.DeviceClass", .fields = fields_resource_v1_DeviceClass, .nfields = 4, .doc = 72608};
+const struct type type_resource_v1_DeviceClassSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClassSpec", .openapi = "io.k8s.api.resource.v1.DeviceClassSpec", .fields = fields_resource_v1_DeviceClassSpec, .nfields = 3, .doc = 72789};
+const struct type type_resource_v1_DeviceClassConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClassConfiguration", .openapi = "io.k8s.api.resource.v1.DeviceClassConfiguration", .fields = fields_resource_v1_DeviceClassConfiguration, .nfields = 1, .doc = 72807};
+const struct type type_resource_v1_DeviceClassList = {.kind = TYPE_STRUCT, .go = 1, .name = "DeviceClassList", .openapi = "io.k8s.api.resource.v1.DeviceClassList", .fields = fields_resource_v1_DeviceClassList, .nfields = 4, .doc = 72839};
+const struct type type_resource_v1_ResourceClaimTemplate = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimTemplate", .openapi = "io.k8s.api.resource.v1.ResourceClaimTemplate", .fields = fields_resource_v1_ResourceClaimTemplate, .nfields = 4, .doc = 72916};
+const struct type type_resource_v1_ResourceClaimTemplateSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimTemplateSpec", .openapi = "io.k8s.api.resource.v1.ResourceClaimTemplateSpec", .fields = fields_resource_v1_ResourceClaimTemplateSpec, .nfields = 2, .doc = 72961};
+const struct type type_resource_v1_ResourceClaimTemplateList = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourceClaimTemplateList", .openapi = "io.k8s.api.resource.v1.ResourceClaimTemplateList", .fields = fields_resource_v1_ResourceClaimTemplateList, .nfields = 4, .doc = 72983};
+const struct type type_resource_v1_AllocatedDeviceStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "AllocatedDeviceStatus", .openapi = "io.k8s.api.resource.v1.AllocatedDeviceStatus", .fields = fields_resource_v1_AllocatedDeviceStatus, .nfields = 7, .by_number = order_37, .doc = 73145};
+const struct type type_resource_v1_NetworkDeviceData = {.kind = TYPE_STRUCT, .go = 1, .name = "NetworkDeviceData", .openapi = "io.k8s.api.resource.v1.NetworkDeviceData", .fields = fields_resource_v1_NetworkDeviceData, .nfields = 3, .doc = 73294};
+const struct type type_flowcontrol_v1_FlowSchema = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchema", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchema", .fields = fields_flowcontrol_v1_FlowSchema, .nfields = 5, .doc = 73326};
+const struct type type_flowcontrol_v1_FlowSchemaList = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaList", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaList", .fields = fields_flowcontrol_v1_FlowSchemaList, .nfields = 4, .doc = 73365};
+const struct type type_flowcontrol_v1_FlowSchemaSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaSpec", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaSpec", .fields = fields_flowcontrol_v1_FlowSchemaSpec, .nfields = 4, .doc = 73631};
+const struct type type_flowcontrol_v1_FlowDistinguisherMethod = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowDistinguisherMethod", .openapi = "io.k8s.api.flowcontrol.v1.FlowDistinguisherMethod", .fields = fields_flowcontrol_v1_FlowDistinguisherMethod, .nfields = 1, .doc = 73696};
+const struct type type_flowcontrol_v1_PriorityLevelConfigurationReference = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationReference", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationReference", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationReference, .nfields = 1, .doc = 73764};
+const struct type type_flowcontrol_v1_PolicyRulesWithSubjects = {.kind = TYPE_STRUCT, .go = 1, .name = "PolicyRulesWithSubjects", .openapi = "io.k8s.api.flowcontrol.v1.PolicyRulesWithSubjects", .fields = fields_flowcontrol_v1_PolicyRulesWithSubjects, .nfields = 3, .doc = 73857};
 const struct type type_flowcontrol_v1_Subject = {.kind = TYPE_STRUCT, .go = 1, .name = "Subject", .openapi = "io.k8s.api.flowcontrol.v1.Subject", .fields = fields_flowcontrol_v1_Subject, .nfields = 4, .doc = 36981};
-const struct type type_flowcontrol_v1_UserSubject = {.kind = TYPE_STRUCT, .go = 1, .name = "UserSubject", .openapi = "io.k8s.api.flowcontrol.v1.UserSubject", .fields = fields_flowcontrol_v1_UserSubject, .nfields = 1, .doc = 73938};
-const struct type type_flowcontrol_v1_GroupSubject = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupSubject", .openapi = "io.k8s.api.flowcontrol.v1.GroupSubject", .fields = fields_flowcontrol_v1_GroupSubject, .nfields = 1, .doc = 73945};
-const struct type type_flowcontrol_v1_ServiceAccountSubject = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceAccountSubject", .openapi = "io.k8s.api.flowcontrol.v1.ServiceAccountSubject", .fields = fields_flowcontrol_v1_ServiceAccountSubject, .nfields = 2, .doc = 73953};
-const struct type type_flowcontrol_v1_ResourcePolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourcePolicyRule", .openapi = "io.k8s.api.flowcontrol.v1.ResourcePolicyRule", .fields = fields_flowcontrol_v1_ResourcePolicyRule, .nfields = 5, .doc = 73766};
-const struct type type_flowcontrol_v1_NonResourcePolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "NonResourcePolicyRule", .openapi = "io.k8s.api.flowcontrol.v1.NonResourcePolicyRule", .fields = fields_flowcontrol_v1_NonResourcePolicyRule, .nfields = 2, .doc = 73789};
-const struct type type_flowcontrol_v1_FlowSchemaStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaStatus", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaStatus", .fields = fields_flowcontrol_v1_FlowSchemaStatus, .nfields = 1, .doc = 74343};
-const struct type type_flowcontrol_v1_FlowSchemaCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaCondition", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaCondition", .fields = fields_flowcontrol_v1_FlowSchemaCondition, .nfields = 5, .doc = 74409};
-const struct type type_flowcontrol_v1_PriorityLevelConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfiguration", .fields = fields_flowcontrol_v1_PriorityLevelConfiguration, .nfields = 5, .doc = 74444};
-const struct type type_flowcontrol_v1_PriorityLevelConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationList", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationList", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationList, .nfields = 4, .doc = 74504};
-const struct type type_flowcontrol_v1_PriorityLevelConfigurationSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationSpec", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationSpec", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationSpec, .nfields = 3, .doc = 74690};
-const struct type type_flowcontrol_v1_LimitedPriorityLevelConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitedPriorityLevelConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.LimitedPriorityLevelConfiguration", .fields = fields_flowcontrol_v1_LimitedPriorityLevelConfiguration, .nfields = 4, .doc = 75024};
-const struct type type_flowcontrol_v1_ExemptPriorityLevelConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "ExemptPriorityLevelConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.ExemptPriorityLevelConfiguration", .fields = fields_flowcontrol_v1_ExemptPriorityLevelConfiguration, .nfields = 2, .doc = 75180};
-const struct type type_flowcontrol_v1_LimitResponse = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitResponse", .openapi = "io.k8s.api.flowcontrol.v1.LimitResponse", .fields = fields_flowcontrol_v1_LimitResponse, .nfields = 2, .doc = 74823};
-const struct type type_flowcontrol_v1_QueuingConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "QueuingConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.QueuingConfiguration", .fields = fields_flowcontrol_v1_QueuingConfiguration, .nfields = 3, .doc = 75458};
-const struct type type_flowcontrol_v1_PriorityLevelConfigurationStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationStatus", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationStatus", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationStatus, .nfields = 1, .doc = 75476};
-const struct type type_flowcontrol_v1_PriorityLevelConfigurationCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationCondition", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationCondition", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationCondition, .nfields = 5, .doc = 75527};
-const struct type type_admission_v1_AdmissionReview = {.kind = TYPE_STRUCT, .go = 1, .name = "AdmissionReview", .openapi = "io.k8s.api.admission.v1.AdmissionReview", .fields = fields_admission_v1_AdmissionReview, .nfields = 4, .doc = 75578};
-const struct type type_admission_v1_AdmissionRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "AdmissionRequest", .openapi = "io.k8s.api.admission.v1.AdmissionRequest", .fields = fields_admission_v1_AdmissionRequest, .nfields = 15, .by_number = order_38, .doc = 76226};
-const struct type type_admission_v1_AdmissionResponse = {.kind = TYPE_STRUCT, .go = 1, .name = "AdmissionResponse", .openapi = "io.k8s.api.admission.v1.AdmissionResponse", .fields = fields_admission_v1_AdmissionResponse, .nfields = 7, .doc = 76586};
-const struct type type_apidiscovery_v2_APIGroupDiscoveryList = {.kind = TYPE_STRUCT, .go = 2, .name = "APIGroupDiscoveryList", .openapi = "io.k8s.api.apidiscovery.v2.APIGroupDiscoveryList", .fields = fields_apidiscovery_v2_APIGroupDiscoveryList, .nfields = 4, .doc = 76610};
-const struct type type_apidiscovery_v2_APIGroupDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APIGroupDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APIGroupDiscovery", .fields = fields_apidiscovery_v2_APIGroupDiscovery, .nfields = 4, .doc = 76683};
-const struct type type_apidiscovery_v2_APIVersionDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APIVersionDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APIVersionDiscovery", .fields = fields_apidiscovery_v2_APIVersionDiscovery, .nfields = 3, .doc = 76842};
-const struct type type_apidiscovery_v2_APIResourceDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APIResourceDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APIResourceDiscovery", .fields = fields_apidiscovery_v2_APIResourceDiscovery, .nfields = 8, .doc = 77075};
-const struct type type_apidiscovery_v2_APISubresourceDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APISubresourceDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APISubresourceDiscovery", .fields = fields_apidiscovery_v2_APISubresourceDiscovery, .nfields = 4, .doc = 77246};
-const struct type type_meta_v1_Verbs = {.kind = TYPE_LIST, .go = 1, .name = "Verbs", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Verbs", .of = &type_string, .wrapper = true, .doc = 77260};
-const struct type type_meta_v1_TypeMeta = {.kind = TYPE_STRUCT, .go = 1, .name = "TypeMeta", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TypeMeta", .fields = fields_meta_v1_TypeMeta, .nfields = 2, .doc = 77293};
-const struct type type_meta_v1_ListMeta = {.kind = TYPE_STRUCT, .go = 1, .name = "ListMeta", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta", .fields = fields_meta_v1_ListMeta, .nfields = 5, .doc = 77541};
-const struct type type_meta_v1_ShardInfo = {.kind = TYPE_STRUCT, .go = 1, .name = "ShardInfo", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ShardInfo", .fields = fields_meta_v1_ShardInfo, .nfields = 1, .doc = 77595};
-const struct type type_meta_v1_ObjectMeta = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectMeta", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", .fields = fields_meta_v1_ObjectMeta, .nfields = 15, .doc = 78623};
-const struct type type_meta_v1_OwnerReference = {.kind = TYPE_STRUCT, .go = 1, .name = "OwnerReference", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference", .fields = fields_meta_v1_OwnerReference, .nfields = 6, .atomic = true, .by_number = order_39, .doc = 78933};
-const struct type type_meta_v1_ListOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "ListOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ListOptions", .fields = fields_meta_v1_ListOptions, .nfields = 13, .by_number = order_40, .doc = 79730};
-const struct type type_meta_v1_GetOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "GetOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GetOptions", .fields = fields_meta_v1_GetOptions, .nfields = 3, .doc = 79821};
-const struct type type_meta_v1_DeleteOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "DeleteOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", .fields = fields_meta_v1_DeleteOptions, .nfields = 8, .doc = 80216};
-const struct type type_meta_v1_CreateOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "CreateOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.CreateOptions", .fields = fields_meta_v1_CreateOptions, .nfields = 5, .doc = 80377};
-const struct type type_meta_v1_PatchOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "PatchOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.PatchOptions", .fields = fields_meta_v1_PatchOptions, .nfields = 6, .doc = 80530};
-const struct type type_meta_v1_ApplyOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "ApplyOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ApplyOptions", .fields = fields_meta_v1_ApplyOptions, .nfields = 5, .doc = 80597};
-const struct type type_meta_v1_UpdateOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "UpdateOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.UpdateOptions", .fields = fields_meta_v1_UpdateOptions, .nfields = 5, .doc = 80610};
-const struct type type_meta_v1_Preconditions = {.kind = TYPE_STRUCT, .go = 1, .name = "Preconditions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Preconditions", .fields = fields_meta_v1_Preconditions, .nfields = 2, .doc = 80693};
-const struct type type_meta_v1_Status = {.kind = TYPE_STRUCT, .go = 1, .name = "Status", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Status", .fields = fields_meta_v1_Status, .nfields = 8, .doc = 80854};
-const struct type type_meta_v1_StatusDetails = {.kind = TYPE_STRUCT, .go = 1, .name = "StatusDetails", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.StatusDetails", .fields = fields_meta_v1_StatusDetails, .nfields = 6, .by_number = order_17, .doc = 81006};
-const struct type type_meta_v1_StatusCause = {.kind = TYPE_STRUCT, .go = 1, .name = "StatusCause", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.StatusCause", .fields = fields_meta_v1_StatusCause, .nfields = 3, .doc = 81159};
-const struct type type_meta_v1_List = {.kind = TYPE_STRUCT, .go = 1, .name = "List", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.List", .fields = fields_meta_v1_List, .nfields = 4, .doc = 81184};
-const struct type type_meta_v1_APIVersions = {.kind = TYPE_STRUCT, .go = 1, .name = "APIVersions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIVersions", .fields = fields_meta_v1_APIVersions, .nfields = 4, .doc = 81282};
-const struct type type_meta_v1_APIGroupList = {.kind = TYPE_STRUCT, .go = 1, .name = "APIGroupList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroupList", .fields = fields_meta_v1_APIGroupList, .nfields = 3, .doc = 81309};
-const struct type type_meta_v1_APIGroup = {.kind = TYPE_STRUCT, .go = 1, .name = "APIGroup", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroup", .fields = fields_meta_v1_APIGroup, .nfields = 6, .doc = 81422};
-const struct type type_meta_v1_ServerAddressByClientCIDR = {.kind = TYPE_STRUCT, .go = 1, .name = "ServerAddressByClientCIDR", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ServerAddressByClientCIDR", .fields = fields_meta_v1_ServerAddressByClientCIDR, .nfields = 2, .doc = 81532};
-const struct type type_meta_v1_GroupVersionForDiscovery = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersionForDiscovery", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionForDiscovery", .fields = fields_meta_v1_GroupVersionForDiscovery, .nfields = 2, .doc = 81641};
-const struct type type_meta_v1_APIResource = {.kind = TYPE_STRUCT, .go = 1, .name = "APIResource", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIResource", .fields = fields_meta_v1_APIResource, .nfields = 10, .by_number = order_41, .doc = 81925};
-const struct type type_meta_v1_APIResourceList = {.kind = TYPE_STRUCT, .go = 1, .name = "APIResourceList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIResourceList", .fields = fields_meta_v1_APIResourceList, .nfields = 4, .doc = 82031};
-const struct type type_meta_v1_RootPaths = {.kind = TYPE_STRUCT, .go = 1, .name = "RootPaths", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.RootPaths", .fields = fields_meta_v1_RootPaths, .nfields = 1, .doc = 82079};
-const struct type type_meta_v1_Patch = {.kind = TYPE_STRUCT, .go = 1, .name = "Patch", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch", .doc = 82109};
-const struct type type_meta_v1_LabelSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "LabelSelector", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector", .fields = fields_meta_v1_LabelSelector, .nfields = 2, .atomic = true, .doc = 82229};
-const struct type type_meta_v1_LabelSelectorRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "LabelSelectorRequirement", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement", .fields = fields_meta_v1_LabelSelectorRequirement, .nfields = 3, .doc = 82367};
-const struct type type_meta_v1_FieldSelectorRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "FieldSelectorRequirement", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.FieldSelectorRequirement", .fields = fields_meta_v1_FieldSelectorRequirement, .nfields = 3, .doc = 82404};
-const struct type type_meta_v1_ManagedFieldsEntry = {.kind = TYPE_STRUCT, .go = 1, .name = "ManagedFieldsEntry", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry", .fields = fields_meta_v1_ManagedFieldsEntry, .nfields = 7, .doc = 82651};
-const struct type type_meta_v1_Table = {.kind = TYPE_STRUCT, .go = 1, .name = "Table", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Table", .fields = fields_meta_v1_Table, .nfields = 5, .no_pb = true, .doc = 82718};
-const struct type type_meta_v1_TableColumnDefinition = {.kind = TYPE_STRUCT, .go = 1, .name = "TableColumnDefinition", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableColumnDefinition", .fields = fields_meta_v1_TableColumnDefinition, .nfields = 5, .no_pb = true, .doc = 82910};
-const struct type type_meta_v1_TableRow = {.kind = TYPE_STRUCT, .go = 1, .name = "TableRow", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableRow", .fields = fields_meta_v1_TableRow, .nfields = 3, .no_pb = true, .doc = 83051};
-const struct type type_meta_v1_TableRowCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "TableRowCondition", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableRowCondition", .fields = fields_meta_v1_TableRowCondition, .nfields = 4, .no_pb = true, .doc = 83098};
-const struct type type_meta_v1_TableOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "TableOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableOptions", .fields = fields_meta_v1_TableOptions, .nfields = 3, .doc = 83184};
-const struct type type_meta_v1_PartialObjectMetadata = {.kind = TYPE_STRUCT, .go = 1, .name = "PartialObjectMetadata", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadata", .fields = fields_meta_v1_PartialObjectMetadata, .nfields = 3, .doc = 83204};
-const struct type type_meta_v1_PartialObjectMetadataList = {.kind = TYPE_STRUCT, .go = 1, .name = "PartialObjectMetadataList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadataList", .fields = fields_meta_v1_PartialObjectMetadataList, .nfields = 4, .doc = 83248};
-const struct type type_meta_v1_Condition = {.kind = TYPE_STRUCT, .go = 1, .name = "Condition", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Condition", .fields = fields_meta_v1_Condition, .nfields = 6, .doc = 83296};
-const struct type type_meta_v1_WatchEvent = {.kind = TYPE_STRUCT, .go = 1, .name = "WatchEvent", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent", .fields = fields_meta_v1_WatchEvent, .nfields = 2, .doc = 83463};
-const struct type type_meta_v1_Timestamp = {.kind = TYPE_STRUCT, .go = 1, .name = "Timestamp", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Timestamp", .fields = fields_meta_v1_Timestamp, .nfields = 2, .doc = 83548};
-const struct type type_meta_v1_GroupResource = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupResource", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupResource", .fields = fields_meta_v1_GroupResource, .nfields = 2, .doc = 83620};
-const struct type type_meta_v1_GroupVersionResource = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersionResource", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionResource", .fields = fields_meta_v1_GroupVersionResource, .nfields = 3, .doc = 83664};
-const struct type type_meta_v1_GroupKind = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupKind", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupKind", .fields = fields_meta_v1_GroupKind, .nfields = 2, .doc = 83701};
-const struct type type_meta_v1_GroupVersionKind = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersionKind", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionKind", .fields = fields_meta_v1_GroupVersionKind, .nfields = 3, .doc = 83741};
-const struct type type_meta_v1_GroupVersion = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersion", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersion", .fields = fields_meta_v1_GroupVersion, .nfields = 2, .doc = 81641};
-const struct type type_metrics_v1beta1_NodeMetrics = {.kind = TYPE_STRUCT, .go = 8, .name = "NodeMetrics", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetrics", .fields = fields_metrics_v1beta1_NodeMetrics, .nfields = 6, .doc = 83885};
-const struct type type_metrics_v1beta1_NodeMetricsList = {.kind = TYPE_STRUCT, .go = 8, .name = "NodeMetricsList", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetricsList", .fields = fields_metrics_v1beta1_NodeMetricsList, .nfields = 4, .doc = 83902};
-const struct type type_metrics_v1beta1_PodMetrics = {.kind = TYPE_STRUCT, .go = 8, .name = "PodMetrics", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics", .fields = fields_metrics_v1beta1_PodMetrics, .nfields = 6, .doc = 83965};
-const struct type type_metrics_v1beta1_PodMetricsList = {.kind = TYPE_STRUCT, .go = 8, .name = "PodMetricsList", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetricsList", .fields = fields_metrics_v1beta1_PodMetricsList, .nfields = 4, .doc = 83981};
-const struct type type_metrics_v1beta1_ContainerMetrics = {.kind = TYPE_STRUCT, .go = 8, .name = "ContainerMetrics", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.ContainerMetrics", .fields = fields_metrics_v1beta1_ContainerMetrics, .nfields = 2, .doc = 84018};
-const struct type type_runtime_TypeMeta = {.kind = TYPE_STRUCT, .go = 6, .name = "TypeMeta", .openapi = "io.k8s.apimachinery.pkg.runtime.TypeMeta", .fields = fields_runtime_TypeMeta, .nfields = 2, .doc = 77293};
-const struct type type_runtime_Unknown = {.kind = TYPE_STRUCT, .go = 6, .name = "Unknown", .openapi = "io.k8s.apimachinery.pkg.runtime.Unknown", .fields = fields_runtime_Unknown, .nfields = 4, .doc = 84171};
-const struct type type_version_Info = {.kind = TYPE_STRUCT, .go = 7, .name = "Info", .openapi = "io.k8s.apimachinery.pkg.version.Info", .fields = fields_version_Info, .nfields = 13, .no_pb = true, .doc = 84790};
+const struct type type_flowcontrol_v1_UserSubject = {.kind = TYPE_STRUCT, .go = 1, .name = "UserSubject", .openapi = "io.k8s.api.flowcontrol.v1.UserSubject", .fields = fields_flowcontrol_v1_UserSubject, .nfields = 1, .doc = 73965};
+const struct type type_flowcontrol_v1_GroupSubject = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupSubject", .openapi = "io.k8s.api.flowcontrol.v1.GroupSubject", .fields = fields_flowcontrol_v1_GroupSubject, .nfields = 1, .doc = 73972};
+const struct type type_flowcontrol_v1_ServiceAccountSubject = {.kind = TYPE_STRUCT, .go = 1, .name = "ServiceAccountSubject", .openapi = "io.k8s.api.flowcontrol.v1.ServiceAccountSubject", .fields = fields_flowcontrol_v1_ServiceAccountSubject, .nfields = 2, .doc = 73980};
+const struct type type_flowcontrol_v1_ResourcePolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "ResourcePolicyRule", .openapi = "io.k8s.api.flowcontrol.v1.ResourcePolicyRule", .fields = fields_flowcontrol_v1_ResourcePolicyRule, .nfields = 5, .doc = 73793};
+const struct type type_flowcontrol_v1_NonResourcePolicyRule = {.kind = TYPE_STRUCT, .go = 1, .name = "NonResourcePolicyRule", .openapi = "io.k8s.api.flowcontrol.v1.NonResourcePolicyRule", .fields = fields_flowcontrol_v1_NonResourcePolicyRule, .nfields = 2, .doc = 73816};
+const struct type type_flowcontrol_v1_FlowSchemaStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaStatus", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaStatus", .fields = fields_flowcontrol_v1_FlowSchemaStatus, .nfields = 1, .doc = 74370};
+const struct type type_flowcontrol_v1_FlowSchemaCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "FlowSchemaCondition", .openapi = "io.k8s.api.flowcontrol.v1.FlowSchemaCondition", .fields = fields_flowcontrol_v1_FlowSchemaCondition, .nfields = 5, .doc = 74436};
+const struct type type_flowcontrol_v1_PriorityLevelConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfiguration", .fields = fields_flowcontrol_v1_PriorityLevelConfiguration, .nfields = 5, .doc = 74471};
+const struct type type_flowcontrol_v1_PriorityLevelConfigurationList = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationList", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationList", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationList, .nfields = 4, .doc = 74531};
+const struct type type_flowcontrol_v1_PriorityLevelConfigurationSpec = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationSpec", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationSpec", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationSpec, .nfields = 3, .doc = 74717};
+const struct type type_flowcontrol_v1_LimitedPriorityLevelConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitedPriorityLevelConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.LimitedPriorityLevelConfiguration", .fields = fields_flowcontrol_v1_LimitedPriorityLevelConfiguration, .nfields = 4, .doc = 75051};
+const struct type type_flowcontrol_v1_ExemptPriorityLevelConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "ExemptPriorityLevelConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.ExemptPriorityLevelConfiguration", .fields = fields_flowcontrol_v1_ExemptPriorityLevelConfiguration, .nfields = 2, .doc = 75207};
+const struct type type_flowcontrol_v1_LimitResponse = {.kind = TYPE_STRUCT, .go = 1, .name = "LimitResponse", .openapi = "io.k8s.api.flowcontrol.v1.LimitResponse", .fields = fields_flowcontrol_v1_LimitResponse, .nfields = 2, .doc = 74850};
+const struct type type_flowcontrol_v1_QueuingConfiguration = {.kind = TYPE_STRUCT, .go = 1, .name = "QueuingConfiguration", .openapi = "io.k8s.api.flowcontrol.v1.QueuingConfiguration", .fields = fields_flowcontrol_v1_QueuingConfiguration, .nfields = 3, .doc = 75485};
+const struct type type_flowcontrol_v1_PriorityLevelConfigurationStatus = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationStatus", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationStatus", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationStatus, .nfields = 1, .doc = 75503};
+const struct type type_flowcontrol_v1_PriorityLevelConfigurationCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "PriorityLevelConfigurationCondition", .openapi = "io.k8s.api.flowcontrol.v1.PriorityLevelConfigurationCondition", .fields = fields_flowcontrol_v1_PriorityLevelConfigurationCondition, .nfields = 5, .doc = 75554};
+const struct type type_admission_v1_AdmissionReview = {.kind = TYPE_STRUCT, .go = 1, .name = "AdmissionReview", .openapi = "io.k8s.api.admission.v1.AdmissionReview", .fields = fields_admission_v1_AdmissionReview, .nfields = 4, .doc = 75605};
+const struct type type_admission_v1_AdmissionRequest = {.kind = TYPE_STRUCT, .go = 1, .name = "AdmissionRequest", .openapi = "io.k8s.api.admission.v1.AdmissionRequest", .fields = fields_admission_v1_AdmissionRequest, .nfields = 15, .by_number = order_38, .doc = 76253};
+const struct type type_admission_v1_AdmissionResponse = {.kind = TYPE_STRUCT, .go = 1, .name = "AdmissionResponse", .openapi = "io.k8s.api.admission.v1.AdmissionResponse", .fields = fields_admission_v1_AdmissionResponse, .nfields = 7, .doc = 76613};
+const struct type type_apidiscovery_v2_APIGroupDiscoveryList = {.kind = TYPE_STRUCT, .go = 2, .name = "APIGroupDiscoveryList", .openapi = "io.k8s.api.apidiscovery.v2.APIGroupDiscoveryList", .fields = fields_apidiscovery_v2_APIGroupDiscoveryList, .nfields = 4, .doc = 76637};
+const struct type type_apidiscovery_v2_APIGroupDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APIGroupDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APIGroupDiscovery", .fields = fields_apidiscovery_v2_APIGroupDiscovery, .nfields = 4, .doc = 76710};
+const struct type type_apidiscovery_v2_APIVersionDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APIVersionDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APIVersionDiscovery", .fields = fields_apidiscovery_v2_APIVersionDiscovery, .nfields = 3, .doc = 76869};
+const struct type type_apidiscovery_v2_APIResourceDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APIResourceDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APIResourceDiscovery", .fields = fields_apidiscovery_v2_APIResourceDiscovery, .nfields = 8, .doc = 77102};
+const struct type type_apidiscovery_v2_APISubresourceDiscovery = {.kind = TYPE_STRUCT, .go = 2, .name = "APISubresourceDiscovery", .openapi = "io.k8s.api.apidiscovery.v2.APISubresourceDiscovery", .fields = fields_apidiscovery_v2_APISubresourceDiscovery, .nfields = 4, .doc = 77273};
+const struct type type_meta_v1_Verbs = {.kind = TYPE_LIST, .go = 1, .name = "Verbs", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Verbs", .of = &type_string, .wrapper = true, .doc = 77287};
+const struct type type_meta_v1_TypeMeta = {.kind = TYPE_STRUCT, .go = 1, .name = "TypeMeta", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TypeMeta", .fields = fields_meta_v1_TypeMeta, .nfields = 2, .doc = 77320};
+const struct type type_meta_v1_ListMeta = {.kind = TYPE_STRUCT, .go = 1, .name = "ListMeta", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta", .fields = fields_meta_v1_ListMeta, .nfields = 5, .doc = 77568};
+const struct type type_meta_v1_ShardInfo = {.kind = TYPE_STRUCT, .go = 1, .name = "ShardInfo", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ShardInfo", .fields = fields_meta_v1_ShardInfo, .nfields = 1, .doc = 77622};
+const struct type type_meta_v1_ObjectMeta = {.kind = TYPE_STRUCT, .go = 1, .name = "ObjectMeta", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", .fields = fields_meta_v1_ObjectMeta, .nfields = 15, .doc = 78650};
+const struct type type_meta_v1_OwnerReference = {.kind = TYPE_STRUCT, .go = 1, .name = "OwnerReference", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference", .fields = fields_meta_v1_OwnerReference, .nfields = 6, .atomic = true, .by_number = order_39, .doc = 78960};
+const struct type type_meta_v1_ListOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "ListOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ListOptions", .fields = fields_meta_v1_ListOptions, .nfields = 13, .by_number = order_40, .doc = 79757};
+const struct type type_meta_v1_GetOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "GetOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GetOptions", .fields = fields_meta_v1_GetOptions, .nfields = 3, .doc = 79848};
+const struct type type_meta_v1_DeleteOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "DeleteOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", .fields = fields_meta_v1_DeleteOptions, .nfields = 8, .doc = 80243};
+const struct type type_meta_v1_CreateOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "CreateOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.CreateOptions", .fields = fields_meta_v1_CreateOptions, .nfields = 5, .doc = 80404};
+const struct type type_meta_v1_PatchOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "PatchOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.PatchOptions", .fields = fields_meta_v1_PatchOptions, .nfields = 6, .doc = 80557};
+const struct type type_meta_v1_ApplyOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "ApplyOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ApplyOptions", .fields = fields_meta_v1_ApplyOptions, .nfields = 5, .doc = 80624};
+const struct type type_meta_v1_UpdateOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "UpdateOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.UpdateOptions", .fields = fields_meta_v1_UpdateOptions, .nfields = 5, .doc = 80637};
+const struct type type_meta_v1_Preconditions = {.kind = TYPE_STRUCT, .go = 1, .name = "Preconditions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Preconditions", .fields = fields_meta_v1_Preconditions, .nfields = 2, .doc = 80720};
+const struct type type_meta_v1_Status = {.kind = TYPE_STRUCT, .go = 1, .name = "Status", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Status", .fields = fields_meta_v1_Status, .nfields = 8, .doc = 80881};
+const struct type type_meta_v1_StatusDetails = {.kind = TYPE_STRUCT, .go = 1, .name = "StatusDetails", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.StatusDetails", .fields = fields_meta_v1_StatusDetails, .nfields = 6, .by_number = order_17, .doc = 81033};
+const struct type type_meta_v1_StatusCause = {.kind = TYPE_STRUCT, .go = 1, .name = "StatusCause", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.StatusCause", .fields = fields_meta_v1_StatusCause, .nfields = 3, .doc = 81186};
+const struct type type_meta_v1_List = {.kind = TYPE_STRUCT, .go = 1, .name = "List", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.List", .fields = fields_meta_v1_List, .nfields = 4, .doc = 81211};
+const struct type type_meta_v1_APIVersions = {.kind = TYPE_STRUCT, .go = 1, .name = "APIVersions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIVersions", .fields = fields_meta_v1_APIVersions, .nfields = 4, .doc = 81309};
+const struct type type_meta_v1_APIGroupList = {.kind = TYPE_STRUCT, .go = 1, .name = "APIGroupList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroupList", .fields = fields_meta_v1_APIGroupList, .nfields = 3, .doc = 81336};
+const struct type type_meta_v1_APIGroup = {.kind = TYPE_STRUCT, .go = 1, .name = "APIGroup", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroup", .fields = fields_meta_v1_APIGroup, .nfields = 6, .doc = 81449};
+const struct type type_meta_v1_ServerAddressByClientCIDR = {.kind = TYPE_STRUCT, .go = 1, .name = "ServerAddressByClientCIDR", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ServerAddressByClientCIDR", .fields = fields_meta_v1_ServerAddressByClientCIDR, .nfields = 2, .doc = 81559};
+const struct type type_meta_v1_GroupVersionForDiscovery = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersionForDiscovery", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionForDiscovery", .fields = fields_meta_v1_GroupVersionForDiscovery, .nfields = 2, .doc = 81668};
+const struct type type_meta_v1_APIResource = {.kind = TYPE_STRUCT, .go = 1, .name = "APIResource", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIResource", .fields = fields_meta_v1_APIResource, .nfields = 10, .by_number = order_41, .doc = 81952};
+const struct type type_meta_v1_APIResourceList = {.kind = TYPE_STRUCT, .go = 1, .name = "APIResourceList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.APIResourceList", .fields = fields_meta_v1_APIResourceList, .nfields = 4, .doc = 82058};
+const struct type type_meta_v1_RootPaths = {.kind = TYPE_STRUCT, .go = 1, .name = "RootPaths", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.RootPaths", .fields = fields_meta_v1_RootPaths, .nfields = 1, .doc = 82106};
+const struct type type_meta_v1_Patch = {.kind = TYPE_STRUCT, .go = 1, .name = "Patch", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch", .doc = 82136};
+const struct type type_meta_v1_LabelSelector = {.kind = TYPE_STRUCT, .go = 1, .name = "LabelSelector", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector", .fields = fields_meta_v1_LabelSelector, .nfields = 2, .atomic = true, .doc = 82256};
+const struct type type_meta_v1_LabelSelectorRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "LabelSelectorRequirement", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelectorRequirement", .fields = fields_meta_v1_LabelSelectorRequirement, .nfields = 3, .doc = 82394};
+const struct type type_meta_v1_FieldSelectorRequirement = {.kind = TYPE_STRUCT, .go = 1, .name = "FieldSelectorRequirement", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.FieldSelectorRequirement", .fields = fields_meta_v1_FieldSelectorRequirement, .nfields = 3, .doc = 82431};
+const struct type type_meta_v1_ManagedFieldsEntry = {.kind = TYPE_STRUCT, .go = 1, .name = "ManagedFieldsEntry", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry", .fields = fields_meta_v1_ManagedFieldsEntry, .nfields = 7, .doc = 82678};
+const struct type type_meta_v1_Table = {.kind = TYPE_STRUCT, .go = 1, .name = "Table", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Table", .fields = fields_meta_v1_Table, .nfields = 5, .no_pb = true, .doc = 82745};
+const struct type type_meta_v1_TableColumnDefinition = {.kind = TYPE_STRUCT, .go = 1, .name = "TableColumnDefinition", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableColumnDefinition", .fields = fields_meta_v1_TableColumnDefinition, .nfields = 5, .no_pb = true, .doc = 82937};
+const struct type type_meta_v1_TableRow = {.kind = TYPE_STRUCT, .go = 1, .name = "TableRow", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableRow", .fields = fields_meta_v1_TableRow, .nfields = 3, .no_pb = true, .doc = 83078};
+const struct type type_meta_v1_TableRowCondition = {.kind = TYPE_STRUCT, .go = 1, .name = "TableRowCondition", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableRowCondition", .fields = fields_meta_v1_TableRowCondition, .nfields = 4, .no_pb = true, .doc = 83125};
+const struct type type_meta_v1_TableOptions = {.kind = TYPE_STRUCT, .go = 1, .name = "TableOptions", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.TableOptions", .fields = fields_meta_v1_TableOptions, .nfields = 3, .doc = 83211};
+const struct type type_meta_v1_PartialObjectMetadata = {.kind = TYPE_STRUCT, .go = 1, .name = "PartialObjectMetadata", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadata", .fields = fields_meta_v1_PartialObjectMetadata, .nfields = 3, .doc = 83231};
+const struct type type_meta_v1_PartialObjectMetadataList = {.kind = TYPE_STRUCT, .go = 1, .name = "PartialObjectMetadataList", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.PartialObjectMetadataList", .fields = fields_meta_v1_PartialObjectMetadataList, .nfields = 4, .doc = 83275};
+const struct type type_meta_v1_Condition = {.kind = TYPE_STRUCT, .go = 1, .name = "Condition", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Condition", .fields = fields_meta_v1_Condition, .nfields = 6, .doc = 83323};
+const struct type type_meta_v1_WatchEvent = {.kind = TYPE_STRUCT, .go = 1, .name = "WatchEvent", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent", .fields = fields_meta_v1_WatchEvent, .nfields = 2, .doc = 83490};
+const struct type type_meta_v1_Timestamp = {.kind = TYPE_STRUCT, .go = 1, .name = "Timestamp", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Timestamp", .fields = fields_meta_v1_Timestamp, .nfields = 2, .doc = 83575};
+const struct type type_meta_v1_GroupResource = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupResource", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupResource", .fields = fields_meta_v1_GroupResource, .nfields = 2, .doc = 83647};
+const struct type type_meta_v1_GroupVersionResource = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersionResource", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionResource", .fields = fields_meta_v1_GroupVersionResource, .nfields = 3, .doc = 83691};
+const struct type type_meta_v1_GroupKind = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupKind", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupKind", .fields = fields_meta_v1_GroupKind, .nfields = 2, .doc = 83728};
+const struct type type_meta_v1_GroupVersionKind = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersionKind", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersionKind", .fields = fields_meta_v1_GroupVersionKind, .nfields = 3, .doc = 83768};
+const struct type type_meta_v1_GroupVersion = {.kind = TYPE_STRUCT, .go = 1, .name = "GroupVersion", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.GroupVersion", .fields = fields_meta_v1_GroupVersion, .nfields = 2, .doc = 81668};
+const struct type type_metrics_v1beta1_NodeMetrics = {.kind = TYPE_STRUCT, .go = 8, .name = "NodeMetrics", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetrics", .fields = fields_metrics_v1beta1_NodeMetrics, .nfields = 6, .doc = 83912};
+const struct type type_metrics_v1beta1_NodeMetricsList = {.kind = TYPE_STRUCT, .go = 8, .name = "NodeMetricsList", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.NodeMetricsList", .fields = fields_metrics_v1beta1_NodeMetricsList, .nfields = 4, .doc = 83929};
+const struct type type_metrics_v1beta1_PodMetrics = {.kind = TYPE_STRUCT, .go = 8, .name = "PodMetrics", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics", .fields = fields_metrics_v1beta1_PodMetrics, .nfields = 6, .doc = 83992};
+const struct type type_metrics_v1beta1_PodMetricsList = {.kind = TYPE_STRUCT, .go = 8, .name = "PodMetricsList", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetricsList", .fields = fields_metrics_v1beta1_PodMetricsList, .nfields = 4, .doc = 84008};
+const struct type type_metrics_v1beta1_ContainerMetrics = {.kind = TYPE_STRUCT, .go = 8, .name = "ContainerMetrics", .openapi = "io.k8s.metrics.pkg.apis.metrics.v1beta1.ContainerMetrics", .fields = fields_metrics_v1beta1_ContainerMetrics, .nfields = 2, .doc = 84045};
+const struct type type_runtime_TypeMeta = {.kind = TYPE_STRUCT, .go = 6, .name = "TypeMeta", .openapi = "io.k8s.apimachinery.pkg.runtime.TypeMeta", .fields = fields_runtime_TypeMeta, .nfields = 2, .doc = 77320};
+const struct type type_runtime_Unknown = {.kind = TYPE_STRUCT, .go = 6, .name = "Unknown", .openapi = "io.k8s.apimachinery.pkg.runtime.Unknown", .fields = fields_runtime_Unknown, .nfields = 4, .doc = 84198};
+const struct type type_version_Info = {.kind = TYPE_STRUCT, .go = 7, .name = "Info", .openapi = "io.k8s.apimachinery.pkg.version.Info", .fields = fields_version_Info, .nfields = 13, .no_pb = true, .doc = 84817};
 const struct type type_admission_v1_Operation = {.kind = TYPE_STRING, .go = 1, .name = "Operation"};
 const struct type type_admission_v1_PatchType = {.kind = TYPE_STRING, .go = 1, .name = "PatchType"};
 const struct type type_admissionregistration_v1_FailurePolicyType = {.kind = TYPE_STRING, .go = 1, .name = "FailurePolicyType", .values = values_0};
@@ -5038,13 +5038,13 @@ const struct type type_int32 = {.kind = TYPE_INT32, .go = 0, .name = "int32", .o
 const struct type type_int64 = {.kind = TYPE_INT64, .go = 0, .name = "int64", .openapi = NULL, .doc = 0};
 const struct type type_double = {.kind = TYPE_DOUBLE, .go = 0, .name = "double", .openapi = NULL, .doc = 0};
 const struct type type_bytes = {.kind = TYPE_BYTES, .go = 0, .name = "bytes", .openapi = NULL, .doc = 0};
-const struct type type_Time = {.kind = TYPE_TIME, .go = 1, .name = "Time", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Time", .doc = 84818};
-const struct type type_MicroTime = {.kind = TYPE_MICROTIME, .go = 1, .name = "MicroTime", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime", .doc = 84864};
-const struct type type_Duration = {.kind = TYPE_DURATION, .go = 1, .name = "Duration", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Duration", .doc = 84935};
-const struct type type_Quantity = {.kind = TYPE_QUANTITY, .go = 4, .name = "Quantity", .openapi = "io.k8s.apimachinery.pkg.api.resource.Quantity", .doc = 84972};
-const struct type type_IntOrString = {.kind = TYPE_INT_OR_STRING, .go = 5, .name = "IntOrString", .openapi = "io.k8s.apimachinery.pkg.util.intstr.IntOrString", .doc = 85013};
-const struct type type_RawExtension = {.kind = TYPE_ANY, .go = 6, .name = "RawExtension", .openapi = "io.k8s.apimachinery.pkg.runtime.RawExtension", .doc = 85056};
-const struct type type_FieldsV1 = {.kind = TYPE_ANY, .go = 1, .name = "FieldsV1", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1", .doc = 85078};
+const struct type type_Time = {.kind = TYPE_TIME, .go = 1, .name = "Time", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Time", .doc = 84845};
+const struct type type_MicroTime = {.kind = TYPE_MICROTIME, .go = 1, .name = "MicroTime", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime", .doc = 84891};
+const struct type type_Duration = {.kind = TYPE_DURATION, .go = 1, .name = "Duration", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.Duration", .doc = 84962};
+const struct type type_Quantity = {.kind = TYPE_QUANTITY, .go = 4, .name = "Quantity", .openapi = "io.k8s.apimachinery.pkg.api.resource.Quantity", .doc = 84999};
+const struct type type_IntOrString = {.kind = TYPE_INT_OR_STRING, .go = 5, .name = "IntOrString", .openapi = "io.k8s.apimachinery.pkg.util.intstr.IntOrString", .doc = 85040};
+const struct type type_RawExtension = {.kind = TYPE_ANY, .go = 6, .name = "RawExtension", .openapi = "io.k8s.apimachinery.pkg.runtime.RawExtension", .doc = 85083};
+const struct type type_FieldsV1 = {.kind = TYPE_ANY, .go = 1, .name = "FieldsV1", .openapi = "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1", .doc = 85105};
 const struct type type_any = {.kind = TYPE_ANY, .go = 0, .name = "any", .openapi = NULL, .doc = 0};
 const struct type type_map_Quantity = {.kind = TYPE_MAP, .name = "", .of = &type_Quantity};
 const struct type type_list_core_v1_PersistentVolumeAccessMode = {.kind = TYPE_LIST, .name = "", .of = &type_core_v1_PersistentVolumeAccessMode};
@@ -5936,6 +5936,6 @@ const struct root_type root_types[] = {
     {"v1", "ServiceProxyOptions", &type_core_v1_ServiceProxyOptions},
 };
 const size_t nroot_types = 168;
-const char kinds_hash[] = "949AF831D890E03E4A35536779376B8B";
+const char kinds_hash[] = "E64931B39B50BD8B47223062B9B7D438";
 const struct kind_set kind_set_builtin = {.kinds = kinds, .n = KINDS_COUNT, .versions = group_versions, .nversions = 22, .hash = kinds_hash};
 const char *const go_packages[] = {"", "v1.", "v2.", "types.", "resource.", "intstr.", "runtime.", "version.", "v1beta1."};
