@@ -10,7 +10,7 @@ void gotime_add(struct strbuf *b, int64_t seconds, int32_t nanos, bool micro);
 MUST_USE bool goduration_parse(struct str s, int64_t *ns, struct err *err);
 void goduration_add(struct strbuf *b, int64_t ns);
 /* base64.StdEncoding: line ends are skipped; "illegal base64 data at input byte 4". */
-MUST_USE bool gobase64(struct arena *a, struct str s, struct str *out, struct err *err);
+MUST_USE bool gobase64_parse(struct arena *a, struct str s, struct str *out, struct err *err);
 
 /* Members of structs under construction, one stack for all levels; `order` is the place of the field. */
 struct building {

@@ -323,7 +323,7 @@ static bool decode_bytes(struct decoder *d, const struct decode_at *at, const st
     if (json_type(&d->j) == JSON_STRING) {
         struct str bytes;
         struct err err = ERR;
-        if (gobase64(d->a, json_string(&d->j, d->a), &bytes, &err)) {
+        if (gobase64_parse(d->a, json_string(&d->j, d->a), &bytes, &err)) {
             *out = (struct val){.type = VAL_BYTES, .n = (uint32_t)bytes.n, .s = bytes.p};
         } else if (!d->failed) {
             d->failed = true;

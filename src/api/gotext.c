@@ -220,7 +220,7 @@ static size_t skip_line_ends(struct str s, size_t i)
     return i;
 }
 
-bool gobase64(struct arena *a, struct str s, struct str *out, struct err *err)
+bool gobase64_parse(struct arena *a, struct str s, struct str *out, struct err *err)
 {
     char *to = arena_alloc(a, s.n / 4 * 3 + 4);
     size_t i = 0, n = 0, bad;

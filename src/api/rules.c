@@ -561,7 +561,7 @@ static bool val_is_empty(const struct val *v)
 }
 
 /* Deep, as upstream's semantic equality: nothing and an empty list or map are the same. */
-bool unchanged(const struct val *x, const struct val *y)
+bool val_unchanged(const struct val *x, const struct val *y)
 {
     if (val_is_empty(x) || val_is_empty(y))
         return val_is_empty(x) && val_is_empty(y);
@@ -571,13 +571,13 @@ bool unchanged(const struct val *x, const struct val *y)
         if (x->n != y->n)
             return false;
         for (uint32_t i = 0; i < x->n; i++)
-            if (!unchanged(&x->list[i], &y->list[i]))
+            if (!val_unchanged(&x->list[i], &y->list[i]))
                 return false;
         return true;
     }
     if (x->type == VAL_MAP) {
         val_each_member (m, x)
-            if (!unchanged(&m->v, val_get(y, m->name)))
+            if (!val_unchanged(&m->v, val_get(y, m->name)))
                 return false;
         val_each_member (m, y)
             if (!val_get(x, m->name) && !val_is_empty(&m->v))
@@ -602,7 +602,7 @@ static void add_leaf(struct strbuf *b, char sign, const struct at *at, const str
 static void add_changes(struct strbuf *minus, struct strbuf *plus, size_t n[2], const struct at *at,
                         const struct val *old, const struct val *now)
 {
-    if (unchanged(old, now))
+    if (val_unchanged(old, now))
         return;
     if (val_is(old, VAL_MAP) && val_is(now, VAL_MAP)) {
         val_each_member (m, old)
@@ -623,7 +623,7 @@ static void add_changes(struct strbuf *minus, struct strbuf *plus, size_t n[2], 
         add_leaf(plus, '+', at, now, &n[1]);
 }
 
-struct str changes(struct arena *a, const struct val *old, const struct val *now)
+struct str val_changes(struct arena *a, const struct val *old, const struct val *now)
 {
     AUTO(strbuf_fini) struct strbuf minus = STRBUF(CHANGES_MAX), plus = STRBUF(CHANGES_MAX);
     size_t n[2] = {0, 0};
@@ -663,7 +663,7 @@ void kind_validate(const struct kind *k, struct str sub, const struct val *v, co
     if (!old) {
         /* the labels of a job that has none are those of its template, and are judged there */
         struct val own = k == K(Job) ? val_copy(e->arena, V(v, metadata)) : VAL_NONE;
-        if (k == K(Job) && unchanged(V(&own, labels), val_at(v, N(spec), N(template), N(metadata), N(labels))))
+        if (k == K(Job) && val_unchanged(V(&own, labels), val_at(v, N(spec), N(template), N(metadata), N(labels))))
             val_del(&own, N(labels));
         check_meta(e, meta, k == K(Job) ? &own : V(v, metadata), k->namespaced, name, has_core_finalizers(k));
         if (r->create)

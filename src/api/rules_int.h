@@ -81,11 +81,11 @@ void check_port(ERRS, int64_t n);
 #define FORMAT_IF_SET(e, at, v, field, format)                                                                       \
     (TEXT(v, field).n > 0 ? check_format((e), AT(at, #field), TEXT(v, field), (format)) : true)
 /* What changed, a line a value, in the form of a diff: "@@ -1 +1 @@\n-hostname: \"a\"\n+hostname: \"b\"". */
-struct str changes(struct arena *a, const struct val *old, const struct val *now);
+struct str val_changes(struct arena *a, const struct val *old, const struct val *now);
 /* The same value as before, an empty one being as good as none. */
-bool unchanged(const struct val *x, const struct val *y);
+bool val_unchanged(const struct val *x, const struct val *y);
 #define IMMUTABLE(e, at, v, old, field)                                                                              \
-    (unchanged(V(v, field), V(old, field)) ? (void)0 : bad_immutable((e), AT(at, #field), V(v, field)))
+    (val_unchanged(V(v, field), V(old, field)) ? (void)0 : bad_immutable((e), AT(at, #field), V(v, field)))
 
 /* validate_meta.c */
 void check_meta(ERRS, const struct val *meta, bool namespaced, format_fn *name, bool kube_finalizers);

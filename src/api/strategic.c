@@ -38,7 +38,7 @@ const struct type *member_type(const struct type *t, const struct name *name, co
     return *field ? (*field)->type : NULL;
 }
 
-bool deletes(const struct val *element)
+bool element_deletes(const struct val *element)
 {
     return str_eq(val_text(val_get_str(element, S_PATCH)), S("delete"));
 }
@@ -230,7 +230,7 @@ bool list_sort(struct merge *m, const struct val *list, const struct places *ord
         return false;
     for (uint32_t i = 0; i < val_len(list); i++) {
         ptrdiff_t at = places_find(order, &list->list[i]);
-        bool last = maps && deletes(&list->list[i]);
+        bool last = maps && element_deletes(&list->list[i]);
         ranks[i] = (struct ranked_item){last ? PTRDIFF_MAX : at < 0 ? PTRDIFF_MAX - 1 : at, i};
     }
     qsort(ranks, val_len(list), sizeof *ranks, by_rank);
@@ -451,7 +451,7 @@ static bool check_order(struct merge *m, const struct val *patch, const struct v
         i += key ? val_equal(val_get(item, key), val_get(&order->list[j], key)) : val_equal(item, &order->list[j]);
         j++;
     }
-    while (i < n && key && deletes(&patch->list[i]))
+    while (i < n && key && element_deletes(&patch->list[i]))
         i++;
     if (i >= n)
         return true;

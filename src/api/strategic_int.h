@@ -28,4 +28,4 @@ MUST_USE bool list_sort(struct merge *m, const struct val *list, const struct pl
                         struct val *out);
 MUST_USE bool map_merge(struct merge *m, const struct type *t, const struct val *original, const struct val *patch,
                         struct val *out);
-bool deletes(const struct val *element); /* it says $patch: delete */
+bool element_deletes(const struct val *element); /* it says $patch: delete */

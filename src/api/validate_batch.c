@@ -330,7 +330,7 @@ static void check_template_change(ERRS, const struct val *spec, const struct val
         val_del(&now, free[i]);
         val_del(&before, free[i]);
     }
-    if (!unchanged(&now, &before))
+    if (!val_unchanged(&now, &before))
         bad_struct(e, AT(AT(at, "template"), "spec"), T(core_v1_PodSpec), V(V(spec, template), spec),
                    "field is immutable");
 }
@@ -349,19 +349,19 @@ static void update_job(struct field_errors *e, const struct val *v, const struct
                  {N(successPolicy), T(batch_v1_SuccessPolicy)}};
     check_job_spec(e, at, spec);
     check_selected(e, at, spec);
-    if (!unchanged(count, V(was, completions))) {
+    if (!val_unchanged(count, V(was, completions))) {
         bool tandem = NUM(spec, completions) == NUM(spec, parallelism) && HAS(spec, completions);
         if (!job_is_indexed(spec))
             bad_immutable(e, AT(at, "completions"), count);
         else if (is_set(count) && !tandem)
             bad_value(e, AT(at, "completions"), count, "can only be modified in tandem with spec.parallelism");
     }
-    if (!unchanged(V(spec, selector), V(was, selector)))
+    if (!val_unchanged(V(spec, selector), V(was, selector)))
         bad_struct(e, AT(at, "selector"), T(meta_v1_LabelSelector), V(spec, selector), "field is immutable");
     check_template_change(e, at, spec, was, template_mutable(old));
     for (size_t i = 0; i < countof(fixed); i++) {
         const struct val *now = val_get(spec, fixed[i].field);
-        if (unchanged(now, val_get(was, fixed[i].field)))
+        if (val_unchanged(now, val_get(was, fixed[i].field)))
             continue;
         if (fixed[i].type)
             bad_struct(e, AT(at, fixed[i].field->s.p), fixed[i].type, now, "field is immutable");
@@ -407,7 +407,7 @@ static struct job_change job_change_of(const struct val *s, const struct val *wa
 {
     const struct val *now = V(s, conditions), *old = V(was, conditions);
 #define TURNED(type) (is_true(now, type) != is_true(old, type))
-#define OTHER(field) (!unchanged(V(s, field), V(was, field)))
+#define OTHER(field) (!val_unchanged(V(s, field), V(was, field)))
     struct job_change c = {.complete = TURNED("Complete"),
                            .failed = TURNED("Failed"),
                            .target = TURNED("FailureTarget"),
@@ -494,13 +494,13 @@ static void check_job_moves(ERRS, const struct val *s, const struct val *was, co
     if (NUM(s, failed) < NUM(was, failed))
         bad_num(e, AT(at, "failed"), NUM(s, failed), "cannot decrease the failed counter");
     /* what has as many workers as indexes may be made smaller */
-    bool shrinks = job_is_indexed(spec) && unchanged(V(spec, completions), V(spec, parallelism));
+    bool shrinks = job_is_indexed(spec) && val_unchanged(V(spec, completions), V(spec, parallelism));
     if (!shrinks && NUM(s, succeeded) < NUM(was, succeeded))
         bad_num(e, AT(at, "succeeded"), NUM(s, succeeded), "cannot decrease the succeeded counter");
     if (HAS(s, completionTime) && HAS(was, completionTime) &&
-        !unchanged(V(s, completionTime), V(was, completionTime)))
+        !val_unchanged(V(s, completionTime), V(was, completionTime)))
         bad_value(e, AT(at, "completionTime"), V(s, completionTime), "completionTime cannot be mutated");
-    if (HAS(was, startTime) && !unchanged(V(s, startTime), V(was, startTime)) && !val_true(V(spec, suspend)))
+    if (HAS(was, startTime) && !val_unchanged(V(s, startTime), V(was, startTime)) && !val_true(V(spec, suspend)))
         bad_required(e, AT(at, "startTime"), "startTime cannot be removed for unsuspended job");
     if (met_before && !met)
         bad_plain(e, conditions_at, "cannot disable the SuccessCriteriaMet=True condition");

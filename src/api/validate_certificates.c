@@ -142,7 +142,7 @@ static void check_change(struct field_errors *e, const struct val *v, const stru
             bad_forbidden(e, at, "updates may not remove a condition of type \"%s\"", types[i]);
         else if (approval && y && !x)
             bad_forbidden(e, at, "updates may not add a condition of type \"%s\"", types[i]);
-        else if (approval && !unchanged(x, y))
+        else if (approval && !val_unchanged(x, y))
             bad_forbidden(e, at, "updates may not modify a condition of type \"%s\"", types[i]);
     }
     struct str certificate = bytes_of(val_at(v, N(status), N(certificate))),

@@ -48,9 +48,9 @@ static void update_configmap(struct field_errors *e, const struct val *v, const 
         return;
     if (!val_true(V(v, immutable)))
         bad_forbidden(e, AT(NULL, "immutable"), WHEN_IMMUTABLE);
-    if (!unchanged(V(v, data), V(old, data)))
+    if (!val_unchanged(V(v, data), V(old, data)))
         bad_forbidden(e, AT(NULL, "data"), WHEN_IMMUTABLE);
-    if (!unchanged(V(v, binaryData), V(old, binaryData)))
+    if (!val_unchanged(V(v, binaryData), V(old, binaryData)))
         bad_forbidden(e, AT(NULL, "binaryData"), WHEN_IMMUTABLE);
 }
 
@@ -123,7 +123,7 @@ static void update_secret(struct field_errors *e, const struct val *v, const str
         return;
     if (!val_true(V(v, immutable)))
         bad_forbidden(e, AT(NULL, "immutable"), WHEN_IMMUTABLE);
-    if (!unchanged(V(v, data), V(old, data)))
+    if (!val_unchanged(V(v, data), V(old, data)))
         bad_forbidden(e, AT(NULL, "data"), WHEN_IMMUTABLE);
 }
 
@@ -197,7 +197,7 @@ static void update_node(struct field_errors *e, const struct val *v, const struc
     const struct at *at = AT(NULL, "spec");
     const struct val *spec = V(v, spec), *was = V(old, spec);
     check_taints(e, AT(AT(NULL, "metadata"), "taints"), V(spec, taints));
-    if (val_len(V(was, podCIDRs)) > 0 && !unchanged(V(spec, podCIDRs), V(was, podCIDRs)))
+    if (val_len(V(was, podCIDRs)) > 0 && !val_unchanged(V(spec, podCIDRs), V(was, podCIDRs)))
         bad_forbidden(e, AT(at, "podCIDRs"), "node updates may not change podCIDR except from \"\" to valid");
     if (TEXT(was, providerID).n > 0 && !str_eq(TEXT(spec, providerID), TEXT(was, providerID)))
         bad_forbidden(e, AT(at, "providerID"), "node updates may not change providerID except from \"\" to valid");
@@ -318,14 +318,14 @@ static void update_new_event(struct field_errors *e, const struct val *v, const 
                  {N(reportingController), "reportingController"},
                  {N(reportingInstance), "reportingInstance"}};
     check_series(e, v);
-    if (!unchanged(V(v, reason), V(old, reason)))
+    if (!val_unchanged(V(v, reason), V(old, reason)))
         bad_immutable(e, AT(NULL, "reason"), V(v, reason)); /* upstream says it twice */
-    if (!unchanged(V(v, regarding), V(old, regarding)))
+    if (!val_unchanged(V(v, regarding), V(old, regarding)))
         bad_struct(e, AT(NULL, "involvedObject"), T(core_v1_ObjectReference), V(v, regarding), "field is immutable");
     for (size_t i = 0; i < countof(fixed); i++)
-        if (!unchanged(val_get(v, fixed[i].field), val_get(old, fixed[i].field)))
+        if (!val_unchanged(val_get(v, fixed[i].field), val_get(old, fixed[i].field)))
             bad_immutable(e, AT(NULL, fixed[i].path), val_get(v, fixed[i].field));
-    if (!unchanged(V(v, related), V(old, related)))
+    if (!val_unchanged(V(v, related), V(old, related)))
         bad_struct(e, AT(NULL, "related"), T(core_v1_ObjectReference), V(v, related), "field is immutable");
 }
 
@@ -387,10 +387,10 @@ static void update_pv(struct field_errors *e, const struct val *v, const struct 
         val_del(&now, mutable[i]);
         val_del(&was, mutable[i]);
     }
-    if (!unchanged(&now, &was))
+    if (!val_unchanged(&now, &was))
         bad_forbidden(e, AT(AT(NULL, "spec"), "persistentvolumesource"),
                       "spec.persistentvolumesource is immutable after creation\n" STR_FMT,
-                      STR_ARG(changes(e->arena, &was, &now)));
+                      STR_ARG(val_changes(e->arena, &was, &now)));
     IMMUTABLE(e, NULL, V(v, spec), V(old, spec), volumeMode);
     if (HAS(V(old, spec), nodeAffinity))
         IMMUTABLE(e, NULL, V(v, spec), V(old, spec), nodeAffinity);
@@ -421,11 +421,11 @@ static void update_pvc(struct field_errors *e, const struct val *v, const struct
         val_del_str(val_need_map(a, &now, N(resources), N(requests)), S("storage"));
         val_del_str(val_need_map(a, &before, N(resources), N(requests)), S("storage"));
     }
-    if (!unchanged(&now, &before))
+    if (!val_unchanged(&now, &before))
         bad_forbidden(e, at,
                       "spec is immutable after creation except resources.requests and volumeAttributesClassName for "
                       "bound claims\n" STR_FMT,
-                      STR_ARG(changes(a, &before, &now)));
+                      STR_ARG(val_changes(a, &before, &now)));
     else if (bound && quantity_cmp(size, size_was) < 0) {
         struct str capacity = val_text(val_get_str(V(V(old, status), capacity), S("storage")));
         if (quantity_cmp(size, capacity) < 0)

@@ -292,7 +292,7 @@ static void update_cidrs(struct field_errors *e, const struct val *v, const stru
     const struct val *now = V(V(v, spec), cidrs), *was = V(V(old, spec), cidrs);
     const struct at *at = AT(AT(NULL, "spec"), "cidrs");
     bool grown = val_len(was) == 1 && val_len(now) == 2 && val_equal(val_item(now, 0), val_item(was, 0));
-    if (!grown && !unchanged(now, was))
+    if (!grown && !val_unchanged(now, was))
         bad_immutable(e, ITEM(at, 0), now);
 }
 
@@ -312,7 +312,7 @@ static void check_ipaddress(struct field_errors *e, const struct val *v)
 
 static void update_ipaddress(struct field_errors *e, const struct val *v, const struct val *old)
 {
-    if (!unchanged(V(V(v, spec), parentRef), V(V(old, spec), parentRef)))
+    if (!val_unchanged(V(V(v, spec), parentRef), V(V(old, spec), parentRef)))
         bad_struct(e, AT(AT(NULL, "spec"), "parentRef"), T(networking_v1_ParentReference), V(V(v, spec), parentRef),
                    "field is immutable");
 }

@@ -31,7 +31,7 @@ static bool same_but_seconds(struct arena *a, const struct val *x, const struct 
     struct val p = val_copy(a, x), q = val_copy(a, y);
     val_del(&p, N(tolerationSeconds));
     val_del(&q, N(tolerationSeconds));
-    return unchanged(&p, &q);
+    return val_unchanged(&p, &q);
 }
 
 static void check_tolerations_update(ERRS, const struct val *now, const struct val *old)
@@ -40,7 +40,7 @@ static void check_tolerations_update(ERRS, const struct val *now, const struct v
         bool there = false;
         each (t, now)
             there |= same_but_seconds(e->arena, t, before) &&
-                     (unchanged(t, before) || str_eq(TEXT(t, effect), S("NoExecute")));
+                     (val_unchanged(t, before) || str_eq(TEXT(t, effect), S("NoExecute")));
         if (!there)
             return bad_forbidden(e, at, "existing toleration can not be modified except its tolerationSeconds");
     }
@@ -74,7 +74,7 @@ static void take_member(struct arena *a, struct val *spec, const struct val *fro
 static bool list_covers(const struct val *now, const struct val *old)
 {
     val_each_member (m, old)
-        if (!unchanged(val_get(now, m->name), &m->v))
+        if (!val_unchanged(val_get(now, m->name), &m->v))
             return false;
     return true;
 }
@@ -97,7 +97,7 @@ static bool affinity_narrowed(const struct val *now, const struct val *old)
             if (val_len(x) < val_len(y))
                 return false;
             for (size_t j = 0; j < val_len(y); j++)
-                if (!unchanged(&x->list[j], &y->list[j]))
+                if (!val_unchanged(&x->list[j], &y->list[j]))
                     return false;
         }
     }
@@ -129,7 +129,7 @@ void check_pod_update(struct field_errors *e, const struct val *v, const struct 
             bad_forbidden(e, AT(ITEM(AT(at, "schedulingGates"), INDEX(gates, gate)), "name"),
                           "only deletion is allowed, but found new scheduling gate '" STR_FMT "'",
                           STR_ARG(TEXT(gate, name)));
-    if (unchanged(spec, was))
+    if (val_unchanged(spec, was))
         return;
     struct val munged = val_copy(a, spec);
     copy_members(a, &munged, was, N(containers), N(image));
@@ -140,13 +140,13 @@ void check_pod_update(struct field_errors *e, const struct val *v, const struct 
     if (NUM(was, terminationGracePeriodSeconds) < 0 && NUM(spec, terminationGracePeriodSeconds) == 1)
         take_member(a, &munged, was, N(terminationGracePeriodSeconds));
     if (val_len(V(was, schedulingGates)) > 0) {
-        if (!unchanged(V(spec, nodeSelector), V(was, nodeSelector))) {
+        if (!val_unchanged(V(spec, nodeSelector), V(was, nodeSelector))) {
             if (!list_covers(V(spec, nodeSelector), V(was, nodeSelector)))
                 bad_value(e, AT(at, "nodeSelector"), V(spec, nodeSelector),
                           "only additions to spec.nodeSelector are allowed (no mutations or deletions)");
             take_member(a, &munged, was, N(nodeSelector));
         }
-        if (!unchanged(V(V(spec, affinity), nodeAffinity), V(V(was, affinity), nodeAffinity))) {
+        if (!val_unchanged(V(V(spec, affinity), nodeAffinity), V(V(was, affinity), nodeAffinity))) {
             if (!affinity_narrowed(V(spec, affinity), V(was, affinity)))
                 bad_value(e,
                           AT(AT(AT(AT(AT(at, "affinity"), "nodeAffinity"),
@@ -160,14 +160,14 @@ void check_pod_update(struct field_errors *e, const struct val *v, const struct 
                 val_del(&munged, N(affinity));
         }
     }
-    if (!unchanged(&munged, was))
+    if (!val_unchanged(&munged, was))
         bad_forbidden(
             e, at,
             "pod updates may not change fields other than "
             "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,"
             "`spec.tolerations` (only additions to existing tolerations),"
             "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n" STR_FMT,
-            STR_ARG(changes(a, was, &munged)));
+            STR_ARG(val_changes(a, was, &munged)));
 }
 
 void check_ephemeral_update(struct field_errors *e, const struct val *v, const struct val *old)
@@ -184,9 +184,9 @@ void check_ephemeral_update(struct field_errors *e, const struct val *v, const s
         if (!now)
             bad_forbidden(e, at, "existing ephemeral containers \"" STR_FMT "\" may not be removed\n",
                           STR_ARG(TEXT(before, name)));
-        else if (!unchanged(now, before))
+        else if (!val_unchanged(now, before))
             bad_forbidden(e, at, "existing ephemeral containers \"" STR_FMT "\" may not be changed\n" STR_FMT,
-                          STR_ARG(TEXT(before, name)), STR_ARG(changes(e->arena, before, now)));
+                          STR_ARG(TEXT(before, name)), STR_ARG(val_changes(e->arena, before, now)));
     }
 }
 
@@ -206,7 +206,7 @@ static void check_resize_list(ERRS, const struct val *now, const struct val *old
             bool other = false;
             val_each_member (m, mine)
                 other |= !str_eq(m->name->s, S("cpu")) && !str_eq(m->name->s, S("memory")) &&
-                         !unchanged(&m->v, val_get(before, m->name));
+                         !val_unchanged(&m->v, val_get(before, m->name));
             if (other)
                 bad_forbidden(e, AT(NULL, "spec"), "only cpu and memory resources are mutable");
         }

@@ -94,7 +94,7 @@ static void check_clusterrolebinding(struct field_errors *e, const struct val *v
 
 static void update_binding(struct field_errors *e, const struct val *v, const struct val *old)
 {
-    if (!unchanged(V(v, roleRef), V(old, roleRef)))
+    if (!val_unchanged(V(v, roleRef), V(old, roleRef)))
         bad_struct(e, AT(NULL, "roleRef"), T(rbac_v1_RoleRef), V(v, roleRef), "cannot change roleRef");
 }
 

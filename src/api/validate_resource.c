@@ -139,7 +139,7 @@ static void check_claim(struct field_errors *e, const struct val *v)
 static void fixed_spec(struct field_errors *e, const struct type *t, const struct val *v, const struct val *old)
 {
     struct val none = val_map();
-    if (!unchanged(V(v, spec), V(old, spec)))
+    if (!val_unchanged(V(v, spec), V(old, spec)))
         bad_struct(e, AT(NULL, "spec"), t, HAS(v, spec) ? V(v, spec) : &none, "field is immutable");
 }
 
@@ -168,7 +168,7 @@ static void status_claim(struct field_errors *e, const struct val *v, const stru
     if (is_set(now) && !is_set(was))
         each (r, results)
             check_result(e, ITEM(AT(AT(here, "devices"), "results"), INDEX(results, r)), &requests, r);
-    if (is_set(now) && is_set(was) && !unchanged(now, was))
+    if (is_set(now) && is_set(was) && !val_unchanged(now, was))
         bad_struct(e, here, T(resource_v1_AllocationResult), now, "field is immutable");
 }
 

@@ -287,7 +287,7 @@ static void update_service(struct field_errors *e, const struct val *v, const st
     if (kept)
         check_families_kept(e, at, spec, was);
     if (spec_has_type(was, "LoadBalancer") && spec_has_type(spec, "LoadBalancer") &&
-        !unchanged(V(spec, loadBalancerClass), V(was, loadBalancerClass)))
+        !val_unchanged(V(spec, loadBalancerClass), V(was, loadBalancerClass)))
         bad_value(e, AT(at, "loadBalancerClass"), V(spec, loadBalancerClass), "may not change once set");
     if (NUM(was, healthCheckNodePort) != 0 && NUM(spec, healthCheckNodePort) != NUM(was, healthCheckNodePort) &&
         spec_has_type(spec, "LoadBalancer") && str_eq(TEXT(spec, externalTrafficPolicy), S("Local")))

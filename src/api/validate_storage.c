@@ -92,7 +92,7 @@ static void check_attachment(struct field_errors *e, const struct val *v)
 
 static void update_spec(struct field_errors *e, const struct val *v, const struct val *old)
 {
-    if (!unchanged(V(v, spec), V(old, spec)))
+    if (!val_unchanged(V(v, spec), V(old, spec)))
         bad_struct(e, AT(NULL, "spec"), T(storage_v1_VolumeAttachmentSpec), V(v, spec), "field is immutable");
 }
 
@@ -127,7 +127,7 @@ static void update_csinode(struct field_errors *e, const struct val *v, const st
     each (driver, V(V(v, spec), drivers)) {
         const struct val *before = val_find(was, N(name), TEXT(driver, name));
         if (before && (!str_eq(TEXT(driver, nodeID), TEXT(before, nodeID)) ||
-                       !unchanged(V(driver, topologyKeys), V(before, topologyKeys)))) {
+                       !val_unchanged(V(driver, topologyKeys), V(before, topologyKeys)))) {
             struct val shown = val_copy(e->arena, driver);
             val_del(&shown, N(allocatable)); /* it may change and is not compared */
             bad_struct(e, AT(AT(NULL, "spec"), "drivers"), T(storage_v1_CSINodeDriver), &shown, "field is immutable");
@@ -197,9 +197,9 @@ static void check_attributes(struct field_errors *e, const struct val *v)
 
 static void update_attributes(struct field_errors *e, const struct val *v, const struct val *old)
 {
-    if (!unchanged(V(v, driverName), V(old, driverName)))
+    if (!val_unchanged(V(v, driverName), V(old, driverName)))
         bad_forbidden(e, AT(NULL, "driverName"), "updates to driverName are forbidden.");
-    if (!unchanged(V(v, parameters), V(old, parameters)))
+    if (!val_unchanged(V(v, parameters), V(old, parameters)))
         bad_forbidden(e, AT(NULL, "parameters"), "updates to parameters are forbidden.");
 }
 

@@ -123,7 +123,7 @@ static void check_deployment(struct field_errors *e, const struct val *v)
 static void immutable_selector(struct field_errors *e, const struct val *v, const struct val *old)
 {
     const struct val *now = V(V(v, spec), selector), *was = V(V(old, spec), selector);
-    if (is_set(now) != is_set(was) || !unchanged(now, was))
+    if (is_set(now) != is_set(was) || !val_unchanged(now, was))
         bad_struct(e, AT(AT(NULL, "spec"), "selector"), T(meta_v1_LabelSelector), now, "field is immutable");
 }
 
@@ -375,7 +375,7 @@ static void update_statefulset(struct field_errors *e, const struct val *v, cons
         val_del(&now, mutable[i]);
         val_del(&was, mutable[i]);
     }
-    if (!unchanged(&now, &was))
+    if (!val_unchanged(&now, &was))
         bad_forbidden(
             e, AT(NULL, "spec"),
             "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "

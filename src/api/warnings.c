@@ -474,7 +474,7 @@ static void warn_job_spec(struct warnings *w, const struct val *spec, const char
 static void warn_workload(struct warnings *w, const struct kind *k, const struct val *v, const struct val *old)
 {
     const struct val *spec = V(v, spec), *claims = V(spec, volumeClaimTemplates);
-    bool changed = !old || !unchanged(spec, V(old, spec));
+    bool changed = !old || !val_unchanged(spec, V(old, spec));
     if (!old && k != K(StatefulSet) && k != K(DaemonSet))
         warn_name(w, v, "Pod names and hostnames");
     if (k == K(CronJob)) {
@@ -696,7 +696,7 @@ void kind_warnings(const struct kind *k, const struct val *v, const struct val *
         warn_name(w, v, "the Pod's hostname");
         warn_pod(w, v, "");
     } else if (k == K(PodTemplate)) {
-        if (!old || !unchanged(V(v, template), V(old, template)))
+        if (!old || !val_unchanged(V(v, template), V(old, template)))
             warn_pod(w, V(v, template), "template.");
     } else if (k == K(PersistentVolumeClaim)) {
         warn_storage_class_annotation(w, v);

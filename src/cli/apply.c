@@ -104,16 +104,16 @@ static bool apply_one(struct apply *x, struct document *d, struct err *err)
     if (!there && err->kind != E_NOT_FOUND)
         return document_wrap(d, err);
     if (there && field_text(&live, "metadata.deletionTimestamp").n)
-        show(stderr, "Warning: " STR_FMT " is being deleted\n",
-             STR_ARG(resource_label(&c->arena, d->resource, d->name)));
+        output_show(stderr, "Warning: " STR_FMT " is being deleted\n",
+                    STR_ARG(resource_label(&c->arena, d->resource, d->name)));
     if (!(there ? document_change(x, d, &wanted, &live, &out, &done, err)
                 : document_create(x, d, &wanted, &out, err)))
         return document_wrap(d, err);
     if (x->form.form != OUT_TABLE)
         output_print(c, &x->form, d->resource, &out);
     else
-        show(stdout, STR_FMT " %s%s\n", STR_ARG(resource_label(&c->arena, d->resource, d->name)), done,
-             x->dry_run ? " (dry run)" : "");
+        output_show(stdout, STR_FMT " %s%s\n", STR_ARG(resource_label(&c->arena, d->resource, d->name)), done,
+                    x->dry_run ? " (dry run)" : "");
     fflush(stdout);
     return true;
 }
@@ -129,7 +129,7 @@ int apply_main(int argc, char **argv)
     if (r != ARGS_RUN)
         return r == ARGS_HELPED ? 0 : 2;
     if (!x.files.n || words.n) {
-        show(stderr, "wherry apply: name the files with -f FILE; wherry apply --help shows how\n");
+        output_show(stderr, "wherry apply: name the files with -f FILE; wherry apply --help shows how\n");
         return 2;
     }
     if (!client_open(&c, &x.to, &err) || !output_read(x.output, &x.form, &err) ||

@@ -34,8 +34,8 @@ static bool object_patch(struct change_command *x, const struct resource *r, str
 
 static void change_say(struct change_command *x, const struct resource *r, struct str name, const char *done)
 {
-    show(stdout, STR_FMT " %s%s\n", STR_ARG(resource_label(&x->client->arena, r, name)), done,
-         x->dry_run ? " (dry run)" : "");
+    output_show(stdout, STR_FMT " %s%s\n", STR_ARG(resource_label(&x->client->arena, r, name)), done,
+                x->dry_run ? " (dry run)" : "");
     fflush(stdout);
 }
 
@@ -86,8 +86,8 @@ static int change_run(struct change_command *x, const struct arg_spec *spec, int
     size_t at = with_changes ? changes_begin(words) : words.n;
     struct words named = {words.p, at}, changes = {words.p + at, words.n - at};
     if (!at || (with_changes && !changes.n)) {
-        show(stderr, "wherry %s: say wherry %s %s; wherry %s --help shows how\n", c->verb, c->verb, spec->usage,
-             c->verb);
+        output_show(stderr, "wherry %s: say wherry %s %s; wherry %s --help shows how\n", c->verb, c->verb,
+                    spec->usage, c->verb);
         return 2;
     }
     if (!client_open(c, &x->to, &err) || !targets_read(c, named, &t, &err))
@@ -289,7 +289,8 @@ int set_main(int argc, char **argv)
     AUTO(client_fini) struct client c = {.verb = "set"};
     struct change_command x = {.client = &c};
     if (argc > 0 && strcmp(argv[0], "image") != 0 && argv[0][0] != '-') {
-        show(stderr, "wherry set: there is only wherry set image; edit the file and wherry apply it for the rest\n");
+        output_show(stderr,
+                    "wherry set: there is only wherry set image; edit the file and wherry apply it for the rest\n");
         return 2;
     }
     return change_run(&x, &image_spec, argc > 0 && argv[0][0] != '-' ? argc - 1 : argc,

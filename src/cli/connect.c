@@ -73,7 +73,7 @@ bool client_ask_text(struct client *c, const struct ask *q, struct str *out, str
         o.content_type = S("application/json");
     bool ok = call_run(&call, c->transport, &o, err);
     if (call.warning)
-        show(stderr, "Warning: %s\n", call.warning);
+        output_show(stderr, "Warning: %s\n", call.warning);
     if (!ok)
         return call.http ? false : client_unreachable(c, err);
     *out = str_dup(&c->arena, call.bytes);
@@ -97,6 +97,6 @@ void query_put(struct strbuf *b, const char *name, struct str value)
 
 int client_failed(const struct client *c, const struct err *err)
 {
-    show(stderr, "wherry %s: %s\n", c->verb, err->text);
+    output_show(stderr, "wherry %s: %s\n", c->verb, err->text);
     return 1;
 }

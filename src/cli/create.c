@@ -196,9 +196,9 @@ static bool document_send(struct create *x, struct document *d, struct err *err)
     if (x->form.form != OUT_TABLE)
         output_print(c, &x->form, d->resource, &out);
     else
-        show(stdout, STR_FMT " created%s\n",
-             STR_ARG(resource_label(&c->arena, d->resource, field_text(&out, "metadata.name"))),
-             x->dry_run.p ? " (dry run)" : "");
+        output_show(stdout, STR_FMT " created%s\n",
+                    STR_ARG(resource_label(&c->arena, d->resource, field_text(&out, "metadata.name"))),
+                    x->dry_run.p ? " (dry run)" : "");
     fflush(stdout);
     return true;
 }
@@ -238,7 +238,7 @@ static bool token_create(struct create *x, struct str account, struct err *err)
                                 STR_ARG(account));
     if (!client_ask(c, &(struct ask){.method = "POST", .path = path, .body = &v}, &out, err))
         return false;
-    show(stdout, STR_FMT "\n", STR_ARG(field_text(&out, "status.token")));
+    output_show(stdout, STR_FMT "\n", STR_ARG(field_text(&out, "status.token")));
     return true;
 }
 
@@ -268,11 +268,11 @@ int create_main(int argc, char **argv)
         return r == ARGS_HELPED ? 0 : 2;
     x.command = (struct words){words.p + before, words.n - before};
     if (before != (x.files.n ? 0 : 2)) {
-        show(stderr, "wherry create: say KIND NAME, or name files with -f; wherry create --help shows how\n");
+        output_show(stderr, "wherry create: say KIND NAME, or name files with -f; wherry create --help shows how\n");
         return 2;
     }
     if (x.dry_run.n && !str_eqz(x.dry_run, "client") && !str_eqz(x.dry_run, "server")) {
-        show(stderr, "wherry create: --dry-run=" STR_FMT ": must be client or server\n", STR_ARG(x.dry_run));
+        output_show(stderr, "wherry create: --dry-run=" STR_FMT ": must be client or server\n", STR_ARG(x.dry_run));
         return 2;
     }
     if (!client_open(&c, &x.to, &err) || !output_read(x.output, &x.form, &err))

@@ -97,8 +97,8 @@ static bool delete_one(struct delete *x, const struct resource *r, struct str ns
     struct str uid = field_text(&answer, "metadata.uid");
     if (!uid.n)
         uid = field_text(&answer, "details.uid");
-    show(stdout, STR_FMT "%s" STR_FMT " \"" STR_FMT "\" deleted%s\n", STR_ARG(r->singular), r->group.n ? "." : "",
-         STR_ARG(r->group), STR_ARG(name), x->dry_run ? " (dry run)" : "");
+    output_show(stdout, STR_FMT "%s" STR_FMT " \"" STR_FMT "\" deleted%s\n", STR_ARG(r->singular),
+                r->group.n ? "." : "", STR_ARG(r->group), STR_ARG(name), x->dry_run ? " (dry run)" : "");
     fflush(stdout);
     deleted_add(x, (struct deleted){r, ns, name, uid});
     return true;
@@ -120,7 +120,7 @@ static bool delete_chosen(struct delete *x, const struct resource *r, struct err
         ok &= delete_one(x, r, target_ns(c, r), field_text(it, "metadata.name"), err) ||
               (client_failed(c, err), false);
     if (!val_len(field_at(&list, "items")))
-        show(stderr, "No resources found.\n");
+        output_show(stderr, "No resources found.\n");
     err->kind = ok ? E_NONE : E_CANCELLED; /* what failed is told already */
     return ok;
 }
@@ -180,7 +180,8 @@ static int wait_gone(struct delete *x)
     for (size_t i = 0; i < x->ndeleted; i++) {
         struct deleted *d = &x->deleted[i];
         struct err err = ERR;
-        if (observe(x->client, d->resource, d->ns, d->name, object_gone, d, x->timeout_ns ? x->timeout_ns : -1, &err))
+        if (object_observe(x->client, d->resource, d->ns, d->name, object_gone, d, x->timeout_ns ? x->timeout_ns : -1,
+                           &err))
             continue;
         err_wrap(&err, STR_FMT "/" STR_FMT ": is deleted, but not gone yet", STR_ARG(d->resource->singular),
                  STR_ARG(d->name));
@@ -199,7 +200,7 @@ int delete_main(int argc, char **argv)
     if (r != ARGS_RUN)
         return r == ARGS_HELPED ? 0 : 2;
     if (!words.n == !x.files.n) {
-        show(stderr, "wherry delete: name what is to go, or a file with -f; wherry delete --help shows how\n");
+        output_show(stderr, "wherry delete: name what is to go, or a file with -f; wherry delete --help shows how\n");
         return 2;
     }
     if (x.now)

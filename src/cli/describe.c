@@ -46,7 +46,7 @@ static bool describe_one(struct client *c, const struct resource *r, const struc
     describe_object(&c->arena, r->kind, object, clock_real(), &b);
     if (!events_add(c, object, &b, err))
         return false;
-    show(stdout, "%s%s", first ? "" : "\n\n", b.p);
+    output_show(stdout, "%s%s", first ? "" : "\n\n", b.p);
     return true;
 }
 
@@ -96,6 +96,6 @@ int describe_main(int argc, char **argv)
             status = client_failed(&c, &why);
     }
     if (first && !status)
-        show(stderr, "No resources found.\n");
+        output_show(stderr, "No resources found.\n");
     return status;
 }

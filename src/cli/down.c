@@ -290,7 +290,7 @@ static void stop_units(struct down *d)
 {
     struct err err = ERR;
     if (geteuid() == 0 && !d->settings.root.n && (systemd_unit_active(UNIT) || systemd_unit_active(UNIT_PODS)) &&
-        !systemctl("stop", UNIT, UNIT_PODS, UNIT_MOST_MS, &err))
+        !systemctl_run("stop", UNIT, UNIT_PODS, UNIT_MOST_MS, &err))
         down_complain(d, "the units of systemd", err.text);
 }
 

@@ -242,12 +242,13 @@ int exec_main(int argc, char **argv)
     if (r != ARGS_RUN)
         return r == ARGS_HELPED ? 0 : 2;
     if (before != 1 || words.n < 2) {
-        show(stderr, "wherry exec: say POD -- COMMAND, e.g. wherry exec -it web-0 -- sh; wherry exec --help shows "
-                     "more\n");
+        output_show(stderr,
+                    "wherry exec: say POD -- COMMAND, e.g. wherry exec -it web-0 -- sh; wherry exec --help shows "
+                    "more\n");
         return 2;
     }
     if (x.tty && x.in && !isatty(0)) {
-        show(stderr, "wherry exec: stdin is no terminal, so the command gets none; leave -t out\n");
+        output_show(stderr, "wherry exec: stdin is no terminal, so the command gets none; leave -t out\n");
         x.tty = false;
     }
     if (!client_open(&c, &x.to, &err) || !pods_of(&c, words.p[0], &pods, &err) ||

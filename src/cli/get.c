@@ -136,7 +136,7 @@ static void tables_print(struct get *g, const struct resource *r, const struct v
         val_each_item (row, field_at(tables[i], "rows"))
             table_row(g, r, columns, row, &t);
     if (g->shown && head && g->kinds)
-        show(stdout, "\n");
+        output_show(stdout, "\n");
     table_print(&t, head && !g->no_headers ? 0 : 1, stdout);
     g->shown = true;
 }
@@ -246,7 +246,7 @@ static void event_print(struct get *g, struct str line)
     if (!json_decode(&c->arena, line, &event, &err)) {
         client_failed(c, &err);
     } else if (str_eqz(field_text(&event, "type"), "ERROR")) {
-        show(stderr, "wherry get: " STR_FMT "\n", STR_ARG(field_text(&event, "object.message")));
+        output_show(stderr, "wherry get: " STR_FMT "\n", STR_ARG(field_text(&event, "object.message")));
     } else if (is_table(g)) {
         const struct val *one = field_at(&event, "object");
         tables_print(g, g->watched, &one, 1, false);
@@ -343,8 +343,8 @@ static int get_run(struct get *g, struct words words)
     }
     fflush(stdout);
     if (!g->shown && !failed && !g->ignore)
-        show(stderr, "No resources found%s" STR_FMT "%s.\n", g->all ? "" : " in ", STR_ARG(g->all ? S("") : c->ns),
-             g->all ? "" : " namespace");
+        output_show(stderr, "No resources found%s" STR_FMT "%s.\n", g->all ? "" : " in ",
+                    STR_ARG(g->all ? S("") : c->ns), g->all ? "" : " namespace");
     if (g->watch && !failed)
         return objects_watch(g, &t.p[0]);
     return failed ? 1 : 0;

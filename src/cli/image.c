@@ -18,19 +18,19 @@ static const struct image_verb {
 
 static void usage_of(const struct image_verb *v, FILE *out)
 {
-    show(out, "wherry image %s%s%s\n    %s\n", v->name, *v->args ? " " : "", v->args, v->help);
+    output_show(out, "wherry image %s%s%s\n    %s\n", v->name, *v->args ? " " : "", v->args, v->help);
 }
 
 static void usage_print(FILE *out)
 {
     for (const struct image_verb *v = image_verbs; v->name; v++)
         usage_of(v, out);
-    show(out, "\n--root DIR means the store of the cluster that wherry up --root DIR runs.\n");
+    output_show(out, "\n--root DIR means the store of the cluster that wherry up --root DIR runs.\n");
 }
 
 static int image_fail(const struct err *err)
 {
-    show(stderr, "wherry image: %s\n", err->text);
+    output_show(stderr, "wherry image: %s\n", err->text);
     return 1;
 }
 
@@ -60,7 +60,7 @@ static int image_load_verb(struct settings *s, int argc, char **argv)
         !image_load(job.p, store.p, argv[0], str_of(argc > 1 ? argv[1] : ""), &s->arena, &found, &manifest, &err))
         return image_fail(&err);
     for (size_t i = 0; i < found.n; i++)
-        show(stdout, STR_FMT "\n", STR_ARG(found.p[i]));
+        output_show(stdout, STR_FMT "\n", STR_ARG(found.p[i]));
     return 0;
 }
 
@@ -76,11 +76,11 @@ static int image_ls(struct settings *s, int argc, char **argv)
     AUTO(content_free) struct content *c = open_store(s, &err);
     if (!c || !image_list(c, &s->arena, &rows, &err))
         return image_fail(&err);
-    show(stdout, "%-60s %-14s %10s\n", "IMAGE", "ID", "SIZE");
+    output_show(stdout, "%-60s %-14s %10s\n", "IMAGE", "ID", "SIZE");
     for (size_t i = 0; i < rows.list.n; i++)
         for (size_t k = 0; k < rows.list.p[i].names.n; k++)
-            show(stdout, "%-60.*s %-14.12s %8.1f M\n", STR_ARG(rows.list.p[i].names.p[k]),
-                 rows.list.p[i].image.manifest.hex, (double)rows.list.p[i].image.size / 1e6);
+            output_show(stdout, "%-60.*s %-14.12s %8.1f M\n", STR_ARG(rows.list.p[i].names.p[k]),
+                        rows.list.p[i].image.manifest.hex, (double)rows.list.p[i].image.size / 1e6);
     array_fini(&rows.list);
     return 0;
 }
@@ -96,7 +96,7 @@ static int image_rm(struct settings *s, int argc, char **argv)
     AUTO(content_free) struct content *c = open_store(s, &err);
     if (!c || !image_remove(c, str_of(argv[0]), &freed, &err))
         return image_fail(&err);
-    show(stdout, "removed %s, %.1f M freed\n", argv[0], (double)freed / 1e6);
+    output_show(stdout, "removed %s, %.1f M freed\n", argv[0], (double)freed / 1e6);
     return 0;
 }
 

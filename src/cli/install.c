@@ -151,7 +151,7 @@ static bool put_units(bool *changed, struct err *err)
         printf("  %s\n", units[i].path);
         *changed = true;
     }
-    return !*changed || systemctl("daemon-reload", NULL, NULL, START_MS, err);
+    return !*changed || systemctl_run("daemon-reload", NULL, NULL, START_MS, err);
 }
 
 /* --- what must be so --- */
@@ -199,12 +199,12 @@ static int verb_failed(const char *verb, const struct err *err)
 static bool start_unit(bool new_programs, bool new_units, struct err *err)
 {
     bool active = systemd_unit_active(UNIT);
-    if (!systemctl("enable", UNIT, NULL, START_MS, err))
+    if (!systemctl_run("enable", UNIT, NULL, START_MS, err))
         return false;
     if (active && !new_programs && !new_units)
         return true;
     /* new programs are taken up without closing a socket */
-    return systemctl(active ? new_units ? "restart" : "reload" : "start", UNIT, NULL, START_MS, err) ||
+    return systemctl_run(active ? new_units ? "restart" : "reload" : "start", UNIT, NULL, START_MS, err) ||
            err_wrap(err, UNIT " did not start; `journalctl -u wherry` says why");
 }
 
@@ -257,7 +257,7 @@ static bool take_back(struct arena *a, struct err *err)
     for (size_t i = 0; i < countof(units); i++)
         if (!remove_file(units[i].path, &had_units, err))
             return false;
-    if (had_units && !systemctl("daemon-reload", NULL, NULL, START_MS, err))
+    if (had_units && !systemctl_run("daemon-reload", NULL, NULL, START_MS, err))
         return false;
     for (size_t i = 0; i < countof(programs); i++)
         if (!remove_file(arena_fmt(a, BIN "/%s", programs[i]).p, &had, err))
@@ -288,7 +288,7 @@ int uninstall_main(int argc, char **argv)
         return verb_failed("uninstall", &err);
     }
     bool installed = access(UNIT_DIR "/" UNIT, F_OK) == 0;
-    if (installed && systemd_runs() && !systemctl("disable", UNIT, NULL, START_MS, &err))
+    if (installed && systemd_runs() && !systemctl_run("disable", UNIT, NULL, START_MS, &err))
         return verb_failed("uninstall", &err);
     static char purge_word[] = "--purge", *down_argv[] = {purge_word, NULL};
     int status = down_main(purge ? 1 : 0, down_argv); /* says itself what failed */

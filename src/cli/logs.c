@@ -158,8 +158,8 @@ static bool logs_run(struct logs *l, struct words words, struct err *err)
         return err_set(err, E_NOT_FOUND, "no pod has the labels " STR_FMT " in namespace " STR_FMT,
                        STR_ARG(l->selector), STR_ARG(l->client->ns));
     if (!many && val_len(&pods) > 1)
-        show(stderr, "Found %zu pods, using pod/" STR_FMT "\n", val_len(&pods),
-             STR_ARG(field_text(val_item(&pods, 0), "metadata.name")));
+        output_show(stderr, "Found %zu pods, using pod/" STR_FMT "\n", val_len(&pods),
+                    STR_ARG(field_text(val_item(&pods, 0), "metadata.name")));
     for (size_t i = 0; i < (many ? val_len(&pods) : 1); i++)
         if (!pod_start(l, val_item(&pods, i), err))
             return false;
@@ -180,7 +180,7 @@ int logs_main(int argc, char **argv)
         words.n = 1;
     }
     if (words.n != (l.selector.n ? 0 : 1)) {
-        show(stderr, "wherry logs: name a pod, e.g. wherry logs deploy/web; wherry logs --help shows more\n");
+        output_show(stderr, "wherry logs: name a pod, e.g. wherry logs deploy/web; wherry logs --help shows more\n");
         return 2;
     }
     if (l.tail == -2)

@@ -87,8 +87,8 @@ static bool observing_turn(struct observing *o, const struct resource *r, struct
     return watch_on(o, resource_path(&c->arena, r, ns, S(""), S("")), strbuf_str(&query), deadline, err);
 }
 
-bool observe(struct client *c, const struct resource *r, struct str ns, struct str name, observe_fn *see, void *arg,
-             int64_t timeout_ns, struct err *err)
+bool object_observe(struct client *c, const struct resource *r, struct str ns, struct str name, observe_fn *see,
+                    void *arg, int64_t timeout_ns, struct err *err)
 {
     struct observing o = {.client = c, .see = see, .arg = arg, .line = STRBUF(64u << 20)};
     int64_t deadline = timeout_ns < 0 ? -1 : clock_mono() + timeout_ns;

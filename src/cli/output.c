@@ -3,7 +3,7 @@
 #include "cli/fields.h"
 #include "cli/jsonpath.h"
 
-void show(FILE *to, const char *fmt, ...)
+void output_show(FILE *to, const char *fmt, ...)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(256u << 20), shown = STRBUF(1u << 30);
     va_list args;
@@ -130,7 +130,7 @@ static void print_name(struct client *c, const struct resource *r, const struct 
     }
     if (!r && !resource_of_kind(c, field_text(v, "apiVersion"), field_text(v, "kind"), &r, &ignored))
         return;
-    show(stdout, STR_FMT "\n", STR_ARG(resource_label(&c->arena, r, field_text(v, "metadata.name"))));
+    output_show(stdout, STR_FMT "\n", STR_ARG(resource_label(&c->arena, r, field_text(v, "metadata.name"))));
 }
 
 void output_print(struct client *c, const struct output *o, const struct resource *r, const struct val *v)

@@ -4,7 +4,7 @@
 #include "cli/resource.h"
 
 /* How verbs say what others wrote, to a person: printf, by way of strbuf_add_shown. */
-void show(FILE *to, const char *fmt, ...) PRINTF(2, 3);
+void output_show(FILE *to, const char *fmt, ...) PRINTF(2, 3);
 
 /* A table of texts whose columns are as wide as their widest cell. */
 struct table {

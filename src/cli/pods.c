@@ -116,7 +116,7 @@ bool container_of_pod(struct client *c, const struct val *pod, struct str named,
         return true;
     *out = field_text(val_item(field_at(spec, "containers"), 0), "name");
     if (val_len(field_at(spec, "containers")) > 1)
-        show(stderr, "Defaulted container \"" STR_FMT "\" out of: " STR_FMT "\n", STR_ARG(*out),
-             STR_ARG(str_dup(&c->arena, strbuf_str(&known))));
+        output_show(stderr, "Defaulted container \"" STR_FMT "\" out of: " STR_FMT "\n", STR_ARG(*out),
+                    STR_ARG(str_dup(&c->arena, strbuf_str(&known))));
     return true;
 }

@@ -290,7 +290,7 @@ static void watch_start_process(struct transport *base, struct watch *watch, con
         r->options.resource_version_match = S("NotOlderThan");
     }
     w->watching = (struct watching){.loop = base->loop, .event = on_event, .ended = on_ended};
-    if (!authorize(r) || !watching_start(&w->watching, r))
+    if (!request_authorize(r) || !watching_start(&w->watching, r))
         timer_set(&w->refused, 0);
 }
 

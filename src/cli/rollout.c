@@ -78,8 +78,8 @@ static bool deployment_change(struct rollout_command *x, const struct val *body,
 
 static bool rollout_say(struct rollout_command *x, const char *done)
 {
-    show(stdout, STR_FMT " %s%s\n", STR_ARG(resource_label(&x->client->arena, x->resource, x->name)), done,
-         x->dry_run ? " (dry run)" : "");
+    output_show(stdout, STR_FMT " %s%s\n", STR_ARG(resource_label(&x->client->arena, x->resource, x->name)), done,
+                x->dry_run ? " (dry run)" : "");
     return true;
 }
 
@@ -132,7 +132,7 @@ static enum observed deployment_seen(const struct val *d, void *arg, struct err 
     else if (str_eq(text, x->said))
         return x->no_watch ? OBSERVE_DONE : OBSERVE_ON;
     bool over = !str_starts(text, S("Waiting"));
-    show(stdout, STR_FMT "\n", STR_ARG(text));
+    output_show(stdout, STR_FMT "\n", STR_ARG(text));
     fflush(stdout);
     x->said = text;
     return over || x->no_watch ? OBSERVE_DONE : OBSERVE_ON;
@@ -140,8 +140,8 @@ static enum observed deployment_seen(const struct val *d, void *arg, struct err 
 
 static bool rollout_status(struct rollout_command *x, struct err *err)
 {
-    return observe(x->client, x->resource, x->client->ns, x->name, deployment_seen, x,
-                   x->timeout_ns ? x->timeout_ns : -1, err);
+    return object_observe(x->client, x->resource, x->client->ns, x->name, deployment_seen, x,
+                          x->timeout_ns ? x->timeout_ns : -1, err);
 }
 
 /* ---- history ---- */
@@ -245,7 +245,8 @@ static bool rollout_undo(struct rollout_command *x, struct err *err)
     struct val template = val_copy(a, field_at(back, "spec.template"));
     val_del_str(val_need_map(a, &template, N(metadata), N(labels)), S("pod-template-hash"));
     if (val_equal(&template, field_at(&d, "spec.template"))) {
-        show(stdout, "skipped: the pod template is that of revision %lld already\n", (long long)revision_of(back));
+        output_show(stdout, "skipped: the pod template is that of revision %lld already\n",
+                    (long long)revision_of(back));
         return true;
     }
     op_add(a, &ops, "replace", "/spec/template", template);
@@ -335,7 +336,8 @@ int rollout_main(int argc, char **argv)
     if (r != ARGS_RUN)
         return r == ARGS_HELPED ? 0 : 2;
     if (words.n < 2) {
-        show(stderr, "wherry rollout: say e.g. wherry rollout status deploy/web; wherry rollout --help shows more\n");
+        output_show(stderr,
+                    "wherry rollout: say e.g. wherry rollout status deploy/web; wherry rollout --help shows more\n");
         return 2;
     }
     if (!client_open(&c, &x.to, &err) || !rollout_run(&x, words, &err))

@@ -26,7 +26,7 @@ void systemd_notify(const char *state)
         log_warn("systemd.notify", "systemd does not hear \"%s\": error=\"%s\"", state, strerror(errno));
 }
 
-bool systemctl(const char *verb, const char *word, const char *word2, int timeout_ms, struct err *err)
+bool systemctl_run(const char *verb, const char *word, const char *word2, int timeout_ms, struct err *err)
 {
     AUTO(strbuf_fini) struct strbuf out = STRBUF(65536);
     const char *argv[] = {"systemctl", "--quiet", verb, word, word2, NULL};

@@ -12,7 +12,7 @@ bool systemd_runs(void); /* this machine was started by it */
 /* "READY=1" and its like, to who started this process; without a $NOTIFY_SOCKET nothing happens. Does not block. */
 void systemd_notify(const char *state);
 /* Runs systemctl with up to three words. */
-MUST_USE bool systemctl(const char *verb, const char *word, const char *word2, int timeout_ms, struct err *err);
+MUST_USE bool systemctl_run(const char *verb, const char *word, const char *word2, int timeout_ms, struct err *err);
 /* One of our units is loaded and active, or on its way. */
 bool systemd_unit_active(const char *unit);
 /* The group below which the pods of this instance are: in the tree that wherry-pods.service was given by systemd

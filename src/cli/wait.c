@@ -100,9 +100,9 @@ static bool wait_one(struct wait *x, const struct resource *r, struct str name, 
 {
     struct client *c = x->client;
     struct str label = resource_label(&c->arena, r, name);
-    if (!observe(c, r, target_ns(c, r), name, object_seen, x, x->timeout_ns, err))
+    if (!object_observe(c, r, target_ns(c, r), name, object_seen, x, x->timeout_ns, err))
         return err_wrap(err, STR_FMT ": waiting for " STR_FMT, STR_ARG(label), STR_ARG(x->what));
-    show(stdout, STR_FMT " %s\n", STR_ARG(label), x->kind == FOR_DELETE ? "deleted" : "condition met");
+    output_show(stdout, STR_FMT " %s\n", STR_ARG(label), x->kind == FOR_DELETE ? "deleted" : "condition met");
     fflush(stdout);
     return true;
 }

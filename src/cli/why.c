@@ -213,7 +213,7 @@ static void answer_say(struct why_asking *x, const struct obj *o, const struct w
     array_each (it, &w->found.chain)
         if (whole)
             strbuf_addf(&text, "  " STR_FMT "\n", STR_ARG(*it));
-    show(stdout, "%s", text.p);
+    output_show(stdout, "%s", text.p);
 }
 
 static bool ask_one(struct why_asking *x, const struct obj *o, bool whole)
@@ -242,13 +242,13 @@ static void answer_end(struct why_asking *x, bool fine)
         return;
     }
     if (fine)
-        show(stdout, "Everything is as declared.\n");
+        output_show(stdout, "Everything is as declared.\n");
     if (x->unread.n == 0)
         return;
-    show(stderr, "You may not read");
+    output_show(stderr, "You may not read");
     for (size_t i = 0; i < x->unread.n; i++)
-        show(stderr, "%s" STR_FMT, i ? ", " : " ", STR_ARG(x->unread.p[i]));
-    show(stderr, ": what they would tell is missing here.\n");
+        output_show(stderr, "%s" STR_FMT, i ? ", " : " ", STR_ARG(x->unread.p[i]));
+    output_show(stderr, ": what they would tell is missing here.\n");
 }
 
 /* ---- what is asked ---- */
@@ -328,8 +328,8 @@ static int why_run(struct why_asking *x, struct words words)
         return client_failed(c, &err);
     for (size_t i = 0; i < t.n; i++)
         if (!t.p[i].name.n) {
-            show(stderr, "wherry why: name the object, e.g. " STR_FMT "/NAME, or nothing for all of them\n",
-                 STR_ARG(t.p[i].resource->singular));
+            output_show(stderr, "wherry why: name the object, e.g. " STR_FMT "/NAME, or nothing for all of them\n",
+                        STR_ARG(t.p[i].resource->singular));
             return 2;
         }
     for (size_t i = 0; i < t.n; i++)
@@ -350,8 +350,9 @@ int why_main(int argc, char **argv)
         return r == ARGS_HELPED ? 0 : 2;
     x.json = str_eqz(x.output, "json");
     if ((x.output.n > 0 && !x.json) || (x.all && words.n > 0)) {
-        show(stderr, "wherry why: %s; wherry why --help shows more\n",
-             x.all && words.n > 0 ? "name an object, or ask for all (-A), not both" : "-o: only json is there");
+        output_show(stderr, "wherry why: %s; wherry why --help shows more\n",
+                    x.all && words.n > 0 ? "name an object, or ask for all (-A), not both"
+                                         : "-o: only json is there");
         return 2;
     }
     if (!client_open(&c, &x.to, &err))

@@ -75,7 +75,7 @@ static void schedule_all(struct fuzzed *f)
     for (struct objset_iter it = view_all(&f->view, K(Pod)); (o = objset_next(&it));) {
         AUTO(arena_fini) struct arena a = ARENA;
         struct decision d;
-        schedule(&s, &f->view, o, &a, &d);
+        sched_place(&s, &f->view, o, &a, &d);
         ASSERT(d.node || d.message.n);
     }
     sched_fini(&s);

@@ -49,7 +49,7 @@ struct decision {
     size_t feasible; /* nodes that fit */
 };
 /* Pure: reads the state and, for default spreading, the view (NULL: none). */
-void schedule(struct sched *s, const struct view *v, const struct obj *pod, struct arena *a, struct decision *out);
+void sched_place(struct sched *s, const struct view *v, const struct obj *pod, struct arena *a, struct decision *out);
 
 /* Why no node helps: a PersistentVolumeClaim that the pod names is missing or not bound, in upstream's words; NULL:
  * none, or no view. */

@@ -243,7 +243,7 @@ const char *claim_missing(const struct view *v, const struct obj *pod, struct ar
     return NULL;
 }
 
-void schedule(struct sched *s, const struct view *v, const struct obj *pod, struct arena *a, struct decision *out)
+void sched_place(struct sched *s, const struct view *v, const struct obj *pod, struct arena *a, struct decision *out)
 {
     struct fit_asking q = {.sched = s, .pod = pod, .arena = a};
     *out = (struct decision){0};

@@ -25,7 +25,7 @@ static void sched_answer(struct str input, struct strbuf *out)
     struct decision d;
     const struct obj *pod = view_get(&f.view, K(Pod), key.ns, key.name);
     CHECK(pod);
-    schedule(&s, &f.view, pod, &a, &d);
+    sched_place(&s, &f.view, pod, &a, &d);
     if (d.node)
         strbuf_addf(out, "%s (of %zu that fit)\n", d.node->name, d.feasible);
     else

@@ -1,4 +1,4 @@
-/* The scheduler's shell: who waits, whom to look at next, binding. What it decides is schedule() of sched.h.
+/* The scheduler's shell: who waits, whom to look at next, binding. What it decides is sched_place() of sched.h.
  *
  * A pod without a node is in one of four places:
  *
@@ -6,7 +6,7 @@
  *   BINDING -> it counts on its node from now on (the assumed cache), while the call is under way; the watch brings
  *              the pod with its node, and it is no longer ours. A failed call takes it back: BACKING
  *   STUCK   -> it fits nowhere, and its condition and an event say why; what could help is a set of WAKE_* that
- *              schedule() gave. When such a thing happens: ACTIVE, or BACKING where that is too soon
+ *              sched_place() gave. When such a thing happens: ACTIVE, or BACKING where that is too soon
  *   BACKING -> until its back-off is over (doubling with each attempt), then ACTIVE
  *
  * No pod is looked at without a reason, and no node is scanned for its pods: sched_state.c keeps the sums. */
@@ -212,7 +212,7 @@ static void look_at(struct sched_waiting *w)
 {
     AUTO(arena_fini) struct arena a = ARENA;
     struct decision d;
-    schedule(&w->s->state, w->s->view, w->pod, &a, &d);
+    sched_place(&w->s->state, w->s->view, w->pod, &a, &d);
     w->attempts++;
     if (d.node) {
         waiting_bind(w, d.node);

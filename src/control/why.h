@@ -1,8 +1,8 @@
 /* why.h - why an object is not as declared: one sentence with the way out, and the chain that was followed to it.
  *
- * Pure: it reads a snapshot, runs the plans that decide (deployment, replicaset, namespace, disruption, schedule()),
- * and for what a node decided reads the status and the events as the node wrote them. A set that is not in the view
- * (nobody may read it) makes answers poorer, never wrong. */
+ * Pure: it reads a snapshot, runs the plans that decide (deployment, replicaset, namespace, disruption,
+ * sched_place()), and for what a node decided reads the status and the events as the node wrote them. A set that is
+ * not in the view (nobody may read it) makes answers poorer, never wrong. */
 #pragma once
 #include "control/plan.h"
 

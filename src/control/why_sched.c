@@ -357,7 +357,7 @@ void why_unscheduled(struct question *q, const struct obj *pod, struct finding *
     for (struct objset_iter it = view_all(q->v, K(Pod)); (o = objset_next(&it));)
         sched_pod_set(&u.sched, o->ns, o->name, o, pod_node(o));
     struct decision d;
-    schedule(&u.sched, q->v, pod, q->a, &d);
+    sched_place(&u.sched, q->v, pod, q->a, &d);
     if (d.node)
         why_coming(q, f, "PodComing", "is about to go to node %s", d.node->name);
     else

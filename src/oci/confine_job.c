@@ -48,7 +48,7 @@ static void path_allow(int rules, const char *path, uint64_t access)
         (void)syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
 }
 
-bool confine(const char *store, bool network, const char *also, struct err *err)
+bool job_confine(const char *store, bool network, const char *also, struct err *err)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return err_errno(err, "no_new_privs");

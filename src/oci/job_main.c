@@ -84,7 +84,8 @@ static int job_load(const char *store, const char *name)
     struct strs names;
     struct digest manifest;
     AUTO(content_free) struct content *c = content_open(store, &err);
-    if (!c || !confine(store, false, NULL, &err) || !archive_load(c, 0, str_of(name), &a, &names, &manifest, &err))
+    if (!c || !job_confine(store, false, NULL, &err) ||
+        !archive_load(c, 0, str_of(name), &a, &names, &manifest, &err))
         return tell_error(&err);
     return tell_image(&manifest, &names);
 }
@@ -105,7 +106,7 @@ static int job_pull(void)
         return tell_error(&err);
     mem_wipe(text.p, text.n); /* it may hold a password */
     AUTO(content_free) struct content *c = content_open(arena_strz(&a, r.store), &err);
-    if (!c || !confine(c->dir, true, r.ca_file.n ? arena_strz(&a, r.ca_file) : NULL, &err))
+    if (!c || !job_confine(c->dir, true, r.ca_file.n ? arena_strz(&a, r.ca_file) : NULL, &err))
         return tell_error(&err);
     (void)curl_global_init(CURL_GLOBAL_DEFAULT);
     if (!image_pull(c, &r, &a, &names, &manifest, tell_progress, &last, &err))

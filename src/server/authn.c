@@ -209,7 +209,7 @@ static void certificate_user(struct arena *a, const struct tls_peer *t, struct u
     out->extra = extra;
 }
 
-bool authenticate(struct server *s, struct arena *a, const struct http_request *h, struct user *out)
+bool user_authenticate(struct server *s, struct arena *a, const struct http_request *h, struct user *out)
 {
     struct err err = ERR;
     *out = user_anonymous;

@@ -8,7 +8,7 @@
 /* The user of a request, in the arena; a token comes in Authorization or, of a WebSocket, among its protocols
  * (base64url.bearer.authorization.k8s.io.TOKEN). False: 401, a bearer token that is none of ours or not good any
  * more; a request without one is anonymous. */
-MUST_USE bool authenticate(struct server *s, struct arena *a, const struct http_request *h, struct user *out);
+MUST_USE bool user_authenticate(struct server *s, struct arena *a, const struct http_request *h, struct user *out);
 /* The protocols that a WebSocket's client offers, parted by ", ", without the one that carries its token: that is
  * given in *token, in base64url (STR_NONE: none). */
 struct str protocols_offered(struct arena *a, const struct http_headers *h, struct str *token);

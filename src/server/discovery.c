@@ -234,7 +234,7 @@ static bool call_is_aggregated(struct site_call *c)
 {
     struct negotiated n;
     struct err err = ERR;
-    return negotiate(http_header(&c->http->headers, S("Accept")), OFFER_DISCOVERY, &n, &err) &&
+    return media_negotiate(http_header(&c->http->headers, S("Accept")), OFFER_DISCOVERY, &n, &err) &&
            n.form == FORM_DISCOVERY;
 }
 

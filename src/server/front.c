@@ -439,7 +439,7 @@ static bool find_form(struct exchange *x, enum offer offer)
     struct err err = ERR;
     struct str accept = http_header(&x->http->headers, S("Accept"));
     struct negotiated n;
-    if (negotiate(accept, offer, &n, &err)) {
+    if (media_negotiate(accept, offer, &n, &err)) {
         x->form = n;
         return true;
     }
@@ -530,7 +530,7 @@ static bool authorize_action(struct exchange *x)
         return true;
     struct str asked = r->verb_text;
     r->verb_text = S("create");
-    bool may = authorize(r);
+    bool may = request_authorize(r);
     r->verb_text = asked;
     return may;
 }
@@ -544,7 +544,7 @@ static bool may_get_everything(struct request *r)
                              .resource = S("*"),
                              .is_resource = true};
     struct str why;
-    return rbac_allows(r->server, &r->arena, &all, &why) || forbid(r, &all, why);
+    return rbac_allows(r->server, &r->arena, &all, &why) || request_forbid(r, &all, why);
 }
 
 /* Also where it has only ended its side, which looks the same: as upstream, who wants an answer stays. */
@@ -612,7 +612,7 @@ struct front_asker {
 static enum http_body request_headed(struct http_request *h, void *arg)
 {
     struct front_asker *who = ARENA_NEW(&h->arena, struct front_asker);
-    who->known = authenticate(arg, &h->arena, h, &who->user);
+    who->known = user_authenticate(arg, &h->arena, h, &who->user);
     h->user = who;
     return !who->known                                              ? HTTP_NOTHING
            : user_in_group(&who->user, S("system:unauthenticated")) ? HTTP_LITTLE
@@ -624,7 +624,7 @@ static bool find_asker(struct exchange *x, const struct front_asker *who)
 {
     struct http_request *h = x->http;
     if (!who)
-        return authenticate(x->r.server, &x->r.arena, h, &x->user) || fail_unauthorized(&x->r);
+        return user_authenticate(x->r.server, &x->r.arena, h, &x->user) || fail_unauthorized(&x->r);
     x->user = who->user;
     return who->known || fail_unauthorized(&x->r);
 }
@@ -646,7 +646,7 @@ static void request_began(struct http_request *h, void *arg)
         respond_failed(x);
         return;
     }
-    if (!find_asker(x, who) || !impersonate(r, h, &x->user)) {
+    if (!find_asker(x, who) || !user_impersonate(r, h, &x->user)) {
         respond_failed(x);
         return;
     }
@@ -659,7 +659,7 @@ static void request_began(struct http_request *h, void *arg)
             strbuf_addc(&lower, (char)(h->method.p[i] | 32));
         r->verb_text = str_dup(&r->arena, strbuf_str(&lower));
     }
-    if (!authorize(r)) {
+    if (!request_authorize(r)) {
         respond_failed(x);
         return;
     }

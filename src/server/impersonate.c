@@ -16,7 +16,7 @@ static bool user_may(struct request *r, const struct user *who, const char *grou
                            .name = name,
                            .is_resource = true};
     struct str why;
-    return rbac_allows(r->server, &r->arena, &x, &why) || forbid(r, &x, why);
+    return rbac_allows(r->server, &r->arena, &x, &why) || request_forbid(r, &x, why);
 }
 
 static bool may_user(struct request *r, const struct user *who, struct str name, struct user *out)
@@ -54,7 +54,7 @@ static bool may_extra(struct request *r, const struct user *who, const struct ht
     return user_may(r, who, "authentication.k8s.io", "userextras", key, S(""), h->value);
 }
 
-bool impersonate(struct request *r, const struct http_request *h, struct user *user)
+bool user_impersonate(struct request *r, const struct http_request *h, struct user *user)
 {
     struct arena *a = &r->arena;
     struct str name = http_header(&h->headers, S("Impersonate-User"));

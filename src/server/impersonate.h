@@ -5,4 +5,4 @@
 #include "wire/http_server.h"
 
 /* Replaces *user (in the request's arena). False: the request is answered with 403 or 400. */
-MUST_USE bool impersonate(struct request *r, const struct http_request *h, struct user *user);
+MUST_USE bool user_impersonate(struct request *r, const struct http_request *h, struct user *user);

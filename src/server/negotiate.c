@@ -125,7 +125,7 @@ static bool accept_refuse(struct str accept, enum offer offer, struct err *err)
                        : "");
 }
 
-bool negotiate(struct str accept, enum offer offer, struct negotiated *out, struct err *err)
+bool media_negotiate(struct str accept, enum offer offer, struct negotiated *out, struct err *err)
 {
     *out = (struct negotiated){0};
     if (!str_trim(accept).n)

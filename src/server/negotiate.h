@@ -17,7 +17,7 @@ enum offer {
     OFFER_LIST /* streams too */,
     OFFER_DISCOVERY
 };
-MUST_USE bool negotiate(struct str accept, enum offer offer, struct negotiated *out, struct err *err);
+MUST_USE bool media_negotiate(struct str accept, enum offer offer, struct negotiated *out, struct err *err);
 /* Upstream refuses in two layers with two texts: this tells which one spoke (the first has empty details). */
 bool negotiate_first_layer(struct str accept);
 /* The media of a body; false: not one of ours. */

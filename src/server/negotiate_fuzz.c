@@ -9,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (int offer = OFFER_OBJECT; offer <= OFFER_DISCOVERY; offer++) {
         struct negotiated n;
         struct err err = ERR;
-        if (negotiate(text, (enum offer)offer, &n, &err))
+        if (media_negotiate(text, (enum offer)offer, &n, &err))
             ASSERT(media_name(n.media).n);
         else
             ASSERT(err.kind == E_NOT_ACCEPTABLE && err.text[0]);

@@ -5,7 +5,7 @@ static int form_of(const char *accept, enum offer offer)
 {
     struct negotiated n;
     struct err err = ERR;
-    return negotiate(str_of(accept), offer, &n, &err) ? (int)n.media * 10 + (int)n.form : -1;
+    return media_negotiate(str_of(accept), offer, &n, &err) ? (int)n.media * 10 + (int)n.form : -1;
 }
 
 TEST(negotiate_takes_the_first_clause_it_can_satisfy)

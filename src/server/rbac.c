@@ -374,7 +374,7 @@ bool rbac_each_rule(struct server *s, const struct user *u, struct str ns,
 
 /* --- requests --- */
 
-bool forbid(struct request *r, const struct attributes *x, struct str why)
+bool request_forbid(struct request *r, const struct attributes *x, struct str why)
 {
     struct arena *a = &r->arena;
     const char *sep = why.n ? ": " : "";
@@ -407,7 +407,7 @@ bool forbid(struct request *r, const struct attributes *x, struct str why)
     return false;
 }
 
-bool authorize(struct request *r)
+bool request_authorize(struct request *r)
 {
     struct attributes x = {.user = r->user,
                            .verb = r->verb_text,
@@ -425,5 +425,5 @@ bool authorize(struct request *r)
         r->why = why.n ? why : S("system:masters");
         return true;
     }
-    return forbid(r, &x, why);
+    return request_forbid(r, &x, why);
 }

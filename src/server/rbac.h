@@ -14,8 +14,8 @@ struct attributes {
 /* Whether it is allowed; `why` gets the reason (in a), also of a refusal where there is something to say. */
 bool rbac_allows(struct server *s, struct arena *a, const struct attributes *x, struct str *why);
 /* Of a request; refused: answered with upstream's 403 (or 401 for nobody). */
-MUST_USE bool authorize(struct request *r);
-bool forbid(struct request *r, const struct attributes *x, struct str why); /* false; the 403 */
+MUST_USE bool request_authorize(struct request *r);
+bool request_forbid(struct request *r, const struct attributes *x, struct str why); /* false; the 403 */
 
 /* May this user hand out these rules (privilege escalation)? The missing ones are listed in `missing`. */
 MUST_USE bool rbac_covers(struct server *s, struct arena *a, const struct user *u, struct str ns,

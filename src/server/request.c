@@ -200,7 +200,7 @@ static void request_ask(struct server *s, struct request *r)
 
 void request_start(struct request *r)
 {
-    if (!r->authorized && !authorize(r)) {
+    if (!r->authorized && !request_authorize(r)) {
         request_finish(r);
         return;
     }

@@ -53,7 +53,7 @@ void site_respond(struct site_call *c, const struct type *t, struct val tree)
     struct negotiated n;
     struct err err = ERR;
     AUTO(strbuf_fini) struct strbuf b = STRBUF(1 << 26);
-    if (!negotiate(http_header(&c->http->headers, S("Accept")), OFFER_DISCOVERY, &n, &err)) {
+    if (!media_negotiate(http_header(&c->http->headers, S("Accept")), OFFER_DISCOVERY, &n, &err)) {
         AUTO(request_fini) struct request r;
         request_init(&r, c->server, c->server->loop, NULL);
         fail_plain(&r, 406, "%s", err.text);

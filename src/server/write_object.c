@@ -193,7 +193,7 @@ static bool may_create(struct request *r)
 {
     struct str asked = r->verb_text;
     r->verb_text = S("create");
-    bool may = r->authorized || authorize(r);
+    bool may = r->authorized || request_authorize(r);
     r->verb_text = asked;
     return may;
 }

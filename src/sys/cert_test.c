@@ -145,7 +145,7 @@ TEST(crypto_known_answers)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(STRBUF_TEXT);
     uint8_t out[32], parts[32];
-    sha256(S("abc"), out);
+    sha256_of(S("abc"), out);
     strbuf_add_hex(&b, out, sizeof out);
     CHECK_STR(strbuf_str(&b), S("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"));
     struct sha256 s;
@@ -182,16 +182,16 @@ TEST(crypto_sealed_opens_only_unchanged)
     random_bytes(key, 32);
     random_bytes(other, 32);
     AUTO(strbuf_fini) struct strbuf sealed = STRBUF(STRBUF_TEXT), plain = STRBUF(STRBUF_TEXT);
-    seal(key, S("/secrets/a"), S("hunter2"), &sealed);
+    bytes_seal(key, S("/secrets/a"), S("hunter2"), &sealed);
     CHECK_INT(sealed.n, 7 + SEAL_EXTRA);
-    CHECK_OK(unseal(key, S("/secrets/a"), strbuf_str(&sealed), &plain, &err), err);
+    CHECK_OK(bytes_unseal(key, S("/secrets/a"), strbuf_str(&sealed), &plain, &err), err);
     CHECK_STR(strbuf_str(&plain), S("hunter2"));
-    CHECK(!unseal(key, S("/secrets/b"), strbuf_str(&sealed), &plain, &err));
-    CHECK(!unseal(other, S("/secrets/a"), strbuf_str(&sealed), &plain, &err));
+    CHECK(!bytes_unseal(key, S("/secrets/b"), strbuf_str(&sealed), &plain, &err));
+    CHECK(!bytes_unseal(other, S("/secrets/a"), strbuf_str(&sealed), &plain, &err));
     for (size_t i = 0; i < sealed.n; i++) {
         sealed.p[i] ^= 4;
-        CHECK(!unseal(key, S("/secrets/a"), strbuf_str(&sealed), &plain, &err));
-        CHECK(!unseal(key, S("/secrets/a"), str_sub(strbuf_str(&sealed), 0, i), &plain, &err));
+        CHECK(!bytes_unseal(key, S("/secrets/a"), strbuf_str(&sealed), &plain, &err));
+        CHECK(!bytes_unseal(key, S("/secrets/a"), str_sub(strbuf_str(&sealed), 0, i), &plain, &err));
         sealed.p[i] ^= 4;
     }
     CHECK_STR(strbuf_str(&plain), S("hunter2"));

@@ -10,12 +10,12 @@
 /* what the passphrase's key costs */
 enum { SCRYPT_LOG2N = 17, SCRYPT_R = 8, SCRYPT_P = 1, SALT = 16, HEAD = 4 + SALT };
 
-void sha256(struct str data, uint8_t out[SHA256_SIZE])
+void sha256_of(struct str data, uint8_t out[SHA256_SIZE])
 {
     ASSERT(EVP_Digest(data.n ? data.p : "", data.n, out, NULL, EVP_sha256(), NULL) == 1);
 }
 
-void sha1(struct str data, uint8_t out[20])
+void sha1_of(struct str data, uint8_t out[20])
 {
     ASSERT(EVP_Digest(data.n ? data.p : "", data.n, out, NULL, EVP_sha1(), NULL) == 1);
 }
@@ -43,7 +43,7 @@ void sha256_fini(struct sha256 *s)
     s->impl = NULL;
 }
 
-void seal(const uint8_t key[SEAL_KEY_SIZE], struct str bound, struct str plain, struct strbuf *out)
+void bytes_seal(const uint8_t key[SEAL_KEY_SIZE], struct str bound, struct str plain, struct strbuf *out)
 {
     ASSERT(plain.n < INT32_MAX && bound.n < INT32_MAX);
     unsigned char *to = (unsigned char *)strbuf_room(out, plain.n + SEAL_EXTRA);
@@ -61,8 +61,8 @@ void seal(const uint8_t key[SEAL_KEY_SIZE], struct str bound, struct str plain, 
     strbuf_used(out, plain.n + SEAL_EXTRA);
 }
 
-bool unseal(const uint8_t key[SEAL_KEY_SIZE], struct str bound, struct str sealed, struct strbuf *out,
-            struct err *err)
+bool bytes_unseal(const uint8_t key[SEAL_KEY_SIZE], struct str bound, struct str sealed, struct strbuf *out,
+                  struct err *err)
 {
     if (sealed.n < SEAL_EXTRA || sealed.n > INT32_MAX)
         return err_set(err, E_INVALID, "sealed data of %zu bytes is cut off", sealed.n);
@@ -106,7 +106,7 @@ bool passphrase_seal(struct str passphrase, struct str plain, struct strbuf *out
     if (!passphrase_key(passphrase, head, key, err))
         return false;
     strbuf_add(out, bound);
-    seal(key, bound, plain, out);
+    bytes_seal(key, bound, plain, out);
     mem_wipe(key, sizeof key);
     return true;
 }
@@ -125,7 +125,7 @@ bool passphrase_unseal(struct str passphrase, struct str sealed, struct strbuf *
         return err_set(err, E_INVALID, "it is damaged: its key would cost too much or too little");
     if (!passphrase_key(passphrase, head, key, err))
         return false;
-    bool ok = unseal(key, bound, str_sub(sealed, HEAD, sealed.n), out, &why);
+    bool ok = bytes_unseal(key, bound, str_sub(sealed, HEAD, sealed.n), out, &why);
     mem_wipe(key, sizeof key);
     return ok || err_set(err, E_FORBIDDEN, "the passphrase is another one, or the file was changed");
 }

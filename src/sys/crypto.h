@@ -3,8 +3,8 @@
 #include "base/err.h"
 
 #define SHA256_SIZE 32
-void sha256(struct str data, uint8_t out[SHA256_SIZE]);
-void sha1(struct str data, uint8_t out[20]); /* broken; the WebSocket handshake asks for it */
+void sha256_of(struct str data, uint8_t out[SHA256_SIZE]);
+void sha1_of(struct str data, uint8_t out[20]); /* broken; the WebSocket handshake asks for it */
 
 /* In pieces. */
 struct sha256 {
@@ -20,9 +20,9 @@ AUTO_VALUE(sha256_fini, struct sha256);
  * it and not stored. A changed byte anywhere opens to E_INVALID. */
 #define SEAL_KEY_SIZE 32
 #define SEAL_EXTRA    28 /* sealed minus plain */
-void seal(const uint8_t key[SEAL_KEY_SIZE], struct str bound, struct str plain, struct strbuf *out);
-MUST_USE bool unseal(const uint8_t key[SEAL_KEY_SIZE], struct str bound, struct str sealed, struct strbuf *out,
-                     struct err *err);
+void bytes_seal(const uint8_t key[SEAL_KEY_SIZE], struct str bound, struct str plain, struct strbuf *out);
+MUST_USE bool bytes_unseal(const uint8_t key[SEAL_KEY_SIZE], struct str bound, struct str sealed, struct strbuf *out,
+                           struct err *err);
 
 /* The same under a passphrase of a person: 1, scrypt's log2 N, r and p (RFC 7914), a salt of 16 bytes, sealed bytes;
  * the head is bound. Takes a third of a second and 128 MiB. Opening with another passphrase, or what was changed, is

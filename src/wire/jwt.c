@@ -92,7 +92,7 @@ static bool seen_before(const struct cert_key *k, struct jwt_seen *seen, struct 
 {
     uint8_t digest[SHA256_SIZE];
     static const uint8_t none[SHA256_SIZE];
-    sha256(token, digest);
+    sha256_of(token, digest);
     uint8_t *slot = seen->good[digest[0]];
     if (memcmp(slot, digest, sizeof digest) == 0 && memcmp(digest, none, sizeof digest) != 0)
         return true;

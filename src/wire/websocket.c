@@ -211,7 +211,7 @@ static void accept_value(struct str key, struct strbuf *out)
     uint8_t md[20];
     strbuf_add(&text, key);
     strbuf_addz(&text, GUID);
-    sha1(strbuf_str(&text), md);
+    sha1_of(strbuf_str(&text), md);
     strbuf_add_base64(out, md, sizeof md);
 }
 

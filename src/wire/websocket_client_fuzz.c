@@ -75,7 +75,7 @@ static void handshake_answer(int fd)
     uint8_t md[20];
     strbuf_add(&text, (struct str){head + at + name.n, 24});
     strbuf_addz(&text, "258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    sha1(strbuf_str(&text), md);
+    sha1_of(strbuf_str(&text), md);
     strbuf_addz(&out, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
                       "Sec-WebSocket-Accept: ");
     strbuf_add_base64(&out, md, sizeof md);
