@@ -150,17 +150,33 @@ bool str_utf8_ok(struct str s)
     return true;
 }
 
-/* The character that begins s: how many bytes of it are one in UTF-8; 0: none are. */
-static size_t char_read(struct str s, uint32_t *code)
+size_t str_rune(struct str s, uint32_t *c)
 {
-    static const unsigned char masks[] = {0x7f, 0x1f, 0x0f, 0x07};
-    size_t n = utf8_tail((unsigned char)s.p[0]) + 1;
-    if (n > s.n || !str_utf8_ok(str_sub(s, 0, n)))
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    size_t n = s.n ? utf8_tail((unsigned char)s.p[0]) + 1 : 0;
+    if (!n || n > s.n)
         return 0;
-    *code = (unsigned char)s.p[0] & masks[n - 1];
-    for (size_t i = 1; i < n; i++)
-        *code = *code << 6 | ((unsigned char)s.p[i] & 0x3f);
+    uint32_t code = n == 1 ? (unsigned char)s.p[0] : (unsigned char)s.p[0] & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++) {
+        if (((unsigned char)s.p[i] & 0xc0) != 0x80)
+            return 0;
+        code = code << 6 | ((unsigned char)s.p[i] & 0x3f);
+    }
+    if (code < least[n] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
+        return 0;
+    *c = code;
     return n;
+}
+
+void strbuf_add_rune(struct strbuf *b, uint32_t c)
+{
+    static const uint8_t heads[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    char bytes[4];
+    size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (size_t i = n; i-- > 1; c >>= 6)
+        bytes[i] = (char)(0x80 | (c & 0x3f));
+    bytes[0] = (char)(heads[n] | c);
+    strbuf_add(b, (struct str){bytes, n});
 }
 
 static bool turns_writing(uint32_t c) /* U+202A to 202E, 2066 to 2069: marks of direction */
@@ -177,7 +193,7 @@ void strbuf_add_shown(struct strbuf *b, struct str s)
         n = 1;
         if ((c >= ' ' && c < 0x7f) || c == '\n' || c == '\t')
             continue;
-        size_t is = c < 0x80 ? 0 : char_read(str_sub(s, i, s.n), &code);
+        size_t is = c < 0x80 ? 0 : str_rune(str_sub(s, i, s.n), &code);
         n = is ? is : 1;
         if (is && code >= 0xa0 && !turns_writing(code))
             continue;

@@ -33,6 +33,9 @@ struct str str_trim(struct str s);                        /* spaces, tabs, line 
 uint64_t str_hash(struct str s);                          /* seeded per process: not stable across runs */
 bool str_utf8_ok(struct str s);                           /* RFC 3629: no surrogates, nothing overlong */
 
+/* The character that begins s: how many bytes of it are one in UTF-8; 0, and c left alone: none are. */
+size_t str_rune(struct str s, uint32_t *c);
+
 /* Cuts the part before `sep` off `rest`. False when rest is exhausted (rest.p becomes NULL after the last part):
  * "a//b" gives "a", "", "b"; "" gives one empty part. */
 bool str_cut(struct str *rest, char sep, struct str *part);
@@ -64,6 +67,7 @@ void strbuf_reset(struct strbuf *b); /* empty again; keeps the memory */
 void strbuf_add(struct strbuf *b, struct str s);
 void strbuf_addz(struct strbuf *b, const char *z);
 void strbuf_addc(struct strbuf *b, char c);
+void strbuf_add_rune(struct strbuf *b, uint32_t c); /* in UTF-8; at most 0x10ffff */
 void strbuf_addf(struct strbuf *b, const char *fmt, ...) PRINTF(2, 3);
 /* A stranger's text for a terminal: lines, tabs and letters as they are; what a terminal would obey is shown: ^[ for
  * ESC and \r for a return, as kubectl shows them, ^G for others, \u009b for those above ASCII and for what turns the
