@@ -278,6 +278,11 @@ struct str val_text(const struct val *v)
     return val_is(v, VAL_STRING) ? (struct str){v->s, v->n} : S("");
 }
 
+struct str val_raw(const struct val *v)
+{
+    return val_is(v, VAL_BYTES) ? (struct str){v->s, v->n} : S("");
+}
+
 int64_t val_num(const struct val *v, int64_t otherwise)
 {
     return val_is(v, VAL_INT) ? v->i : otherwise;

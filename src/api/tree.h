@@ -64,6 +64,7 @@ const struct val *val_item(const struct val *list, size_t i);
 size_t val_len(const struct val *v); /* elements or members; 0 for anything else */
 bool val_is(const struct val *v, enum val_type type);
 struct str val_text(const struct val *v); /* of a string; S("") otherwise */
+struct str val_raw(const struct val *v);  /* of bytes; S("") otherwise */
 int64_t val_num(const struct val *v, int64_t otherwise);
 bool val_true(const struct val *v);
 bool val_equal(const struct val *a, const struct val *b); /* deep; order of members does not count; NULL == NULL */

@@ -38,11 +38,6 @@ static bool has_block(struct str pem, const char *kind)
     return from && memmem(from, (size_t)(pem.p + pem.n - from), end, strlen(end));
 }
 
-static struct str bytes_of(const struct val *v)
-{
-    return val_is(v, VAL_BYTES) ? (struct str){v->s, v->n} : S("");
-}
-
 static void check_label(ERRS, struct str label)
 {
     struct complaints c = COMPLAINTS(e->arena);
@@ -111,7 +106,7 @@ static void check_csr(struct field_errors *e, const struct val *v)
     const struct at *at = AT(NULL, "spec");
     const struct val *spec = V(v, spec), *status = V(v, status), *seconds = V(spec, expirationSeconds);
     struct str signer = TEXT(spec, signerName);
-    if (!has_block(bytes_of(V(spec, request)), "CERTIFICATE REQUEST"))
+    if (!has_block(val_raw(V(spec, request)), "CERTIFICATE REQUEST"))
         bad_value(e, AT(at, "request"), V(spec, request), "PEM block type must be CERTIFICATE REQUEST");
     check_usages(e, AT(at, "usages"), V(spec, usages));
     if (str_eq(signer, S(LEGACY_SIGNER)))
@@ -122,7 +117,7 @@ static void check_csr(struct field_errors *e, const struct val *v)
         bad_num(e, AT(at, "expirationSeconds"), seconds->i,
                 "may not specify a duration less than 600 seconds (10 minutes)");
     check_answer(e, AT(AT(NULL, "status"), "conditions"), V(status, conditions));
-    if (HAS(status, certificate) && !has_block(bytes_of(V(status, certificate)), "CERTIFICATE"))
+    if (HAS(status, certificate) && !has_block(val_raw(V(status, certificate)), "CERTIFICATE"))
         bad_text(e, AT(AT(NULL, "status"), "certificate"), S("<certificate data>"),
                  "must contain at least one CERTIFICATE PEM block");
 }
@@ -145,8 +140,8 @@ static void check_change(struct field_errors *e, const struct val *v, const stru
         else if (approval && !val_unchanged(x, y))
             bad_forbidden(e, at, "updates may not modify a condition of type \"%s\"", types[i]);
     }
-    struct str certificate = bytes_of(val_at(v, N(status), N(certificate))),
-               had = bytes_of(val_at(old, N(status), N(certificate)));
+    struct str certificate = val_raw(val_at(v, N(status), N(certificate))),
+               had = val_raw(val_at(old, N(status), N(certificate)));
     if (str_eq(certificate, had))
         return;
     if (!(may & MAY_SIGN))

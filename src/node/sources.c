@@ -162,7 +162,7 @@ static const struct obj *source_get(const struct sources *s, const struct kind *
 
 struct str source_bytes(const struct val *member)
 {
-    return val_is(member, VAL_BYTES) ? (struct str){member->s, member->n} : val_text(member);
+    return val_is(member, VAL_BYTES) ? val_raw(member) : val_text(member);
 }
 
 bool source_key(struct arena *a, const struct sources *s, const struct kind *kind, struct str ns,

@@ -1,10 +1,13 @@
 #include "server/admit.h"
 #include "server/fail.h"
 #include "server/int.h"
+#include "server/webhook.h"
 
-/* In upstream's order: what is on by default. None is asked of what is no object: what a node may evict and whose
- * tokens it gets is said by the name (node_reaches), and a namespace that goes still lets its pods be bound and
- * evicted, so that they go in order. */
+#define EVERY_VERB (VERB_CREATE | VERB_UPDATE | VERB_DELETE | ADMIT_CONNECT)
+
+/* In upstream's order: what is on by default. Webhooks alone are asked of what is no object, too: what a node may
+ * evict and whose tokens it gets is said by the name (node_reaches), and a namespace that goes still lets its pods be
+ * bound and evicted, so that they go in order. */
 static const struct admit_row rows[] = {
     {"NamespaceLifecycle", VERB_CREATE | VERB_DELETE, NULL, admit_namespace, admit_namespace},
     {"NodeRestriction", VERB_CREATE | VERB_UPDATE | VERB_DELETE, NULL, NULL, admit_node},
@@ -27,6 +30,8 @@ static const struct admit_row rows[] = {
     {"RBAC escalation", VERB_CREATE | VERB_UPDATE, K(ClusterRole), NULL, admit_escalation},
     {"RBAC binding", VERB_CREATE | VERB_UPDATE, K(RoleBinding), NULL, admit_binding_escalation},
     {"RBAC binding", VERB_CREATE | VERB_UPDATE, K(ClusterRoleBinding), NULL, admit_binding_escalation},
+    {"MutatingAdmissionWebhook", EVERY_VERB | ADMIT_APART, NULL, admit_webhooks_mutate, NULL},
+    {"ValidatingAdmissionWebhook", EVERY_VERB | ADMIT_APART, NULL, NULL, admit_webhooks_validate},
 };
 
 void admit_begin(struct admission *x, struct request *r, unsigned verb, struct val *obj, const struct val *old)
@@ -74,6 +79,11 @@ static bool rows_run(struct admission *x, bool mutate)
 
 bool admit_mutate(struct admission *x)
 {
+    if (!rows_run(x, true))
+        return false;
+    if (!webhooks_once_more(x))
+        return true;
+    x->at = 0;
     return rows_run(x, true);
 }
 

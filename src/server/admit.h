@@ -18,10 +18,11 @@ struct admission {
     /* obj is no object of the kind but what is asked of one: a Binding, an Eviction, a TokenRequest, a review, the
      * options of a connection. */
     bool apart;
-    struct val *obj; /* in r->arena, may be changed by mutating steps; NULL: a delete, a connection */
+    struct val *obj; /* in r->arena, may be changed by mutating steps; NULL: a delete */
     const struct val *old;
-    size_t at;   /* the row that is asked, or waits */
-    void **kept; /* admit_kept; NULL: nothing yet */
+    size_t at;                                   /* the row that is asked, or waits */
+    void **kept;                                 /* admit_kept; NULL: nothing yet */
+    struct webhook_round *mutating, *validating; /* webhook.h; NULL: none was asked yet */
 };
 /* Of the request, for admit_mutate; what was kept before stays. old NULL: there is none. */
 void admit_begin(struct admission *x, struct request *r, unsigned verb, struct val *obj, const struct val *old);
@@ -44,4 +45,5 @@ struct admit_row {
 admit_fn admit_namespace, admit_service_account, admit_priority_pod, admit_priority_class, admit_tolerations,
     admit_new_node, admit_storage_class, admit_storage_protection, admit_runtime_class, admit_overhead,
     admit_pod_security_labels, admit_ingress_class, admit_escalation, admit_binding_escalation, admit_requester,
-    admit_approval, admit_signing, admit_subject, admit_node, admit_ephemeral;
+    admit_approval, admit_signing, admit_subject, admit_node, admit_ephemeral, admit_webhooks_mutate,
+    admit_webhooks_validate;

@@ -31,7 +31,7 @@ bool admit_subject(struct admission *x)
     size_t n;
     if (!str_eqz(signer, "kubernetes.io/kube-apiserver-client"))
         return true;
-    if (!request_orgs(a, val_is(request, VAL_BYTES) ? (struct str){request->s, request->n} : S(""), &orgs, &n, &err))
+    if (!request_orgs(a, val_raw(request), &orgs, &n, &err))
         return fail_forbidden(x->r, "failed to parse CSR: %s", err.text);
     for (size_t i = 0; i < n; i++)
         if (str_eqz(orgs[i], "system:masters"))

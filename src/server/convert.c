@@ -51,6 +51,11 @@ static struct val fields_convert(struct arena *a, const struct val *v, const str
     return out;
 }
 
+struct val tree_as(struct arena *a, const struct kind *from, const struct kind *to, const struct val *tree)
+{
+    return from == to || kind_same(from, to) ? *tree : fields_convert(a, tree, from, to);
+}
+
 struct obj *object_as(const struct kind *k, struct obj *o)
 {
     if (k == o->kind || kind_same(k, o->kind)) /* same: it was replaced since */

@@ -565,6 +565,50 @@ static enum write_next step_connect(struct write *w)
     return WRITE_LATER;
 }
 
+static void option_set(struct arena *a, struct val *options, const struct field *f, struct str value)
+{
+    int64_t n;
+    struct val *list = val_get_mut(options, f->name);
+    if (f->type->kind == TYPE_BOOL) {
+        if (str_eqz(value, "true") || str_eqz(value, "1"))
+            val_set(a, options, f->name, val_bool(true));
+        return;
+    }
+    if (f->type->kind != TYPE_LIST) {
+        val_set(a, options, f->name, val_str(a, value));
+        return;
+    }
+    if (!list)
+        list = val_set(a, options, f->name, val_list());
+    if (f->type->of->kind == TYPE_STRING)
+        val_add(a, list, val_str(a, value));
+    else if (str_to_i64(value, INT32_MIN, INT32_MAX, &n))
+        val_add(a, list, val_int(n));
+}
+
+/* PodExecOptions, NodeProxyOptions ...: what the query says, for admission. NULL: it has none. */
+static struct val *connect_options(struct exchange *x)
+{
+    struct arena *a = &x->r.arena;
+    const char *kind = x->r.sub_row ? x->r.sub_row->kind : NULL;
+    const struct type *t = kind ? root_type_find(S("v1"), str_of(kind)) : NULL;
+    if (!t)
+        return NULL;
+    struct val *options = ARENA_NEW(a, struct val);
+    *options = val_map();
+    val_set_text(a, options, N(kind), str_of(kind));
+    val_set_text(a, options, N(apiVersion), S("v1"));
+    struct str query = x->http->query, name, value;
+    struct err err = ERR;
+    while (http_query_next(a, &query, &name, &value, &err))
+        for (size_t i = 0; i < t->nfields; i++)
+            if (!(t->fields[i].flags & FIELD_INLINE) && str_eq(t->fields[i].name->s, name))
+                option_set(a, options, &t->fields[i], value);
+    if (x->rest.n)
+        val_set_text(a, options, N(path), arena_fmt(a, "/" STR_FMT, STR_ARG(x->rest)));
+    return options;
+}
+
 static void start_connect(struct exchange *x)
 {
     static const struct write_step steps[] = {
@@ -573,7 +617,7 @@ static void start_connect(struct exchange *x)
     x->http->on_gone = asker_gone;
     if (nodeproxy_streams(x->http)) /* nobody is there to take it yet */
         http_body_pause(x->http, true);
-    admit_begin(&w->admission, &x->r, ADMIT_CONNECT, NULL, NULL);
+    admit_begin(&w->admission, &x->r, ADMIT_CONNECT, connect_options(x), NULL);
     w->admission.apart = true;
     write_start(w);
 }

@@ -18,6 +18,7 @@ struct keys;
 struct watching;
 struct boot_facts;
 struct admit_row;
+struct webhooks;
 
 /* The newest visible revision: its objects by key, and those of some kinds by a field's value (scan.h). */
 struct published {
@@ -42,6 +43,7 @@ struct server {
     struct alloc *alloc;                /* alloc.h */
     struct expiry *expiry;              /* expiry.h */
     struct room *room;                  /* room.h */
+    struct webhooks *webhooks;          /* webhook.h */
     struct map turns;                   /* key -> struct write_turn: whose write is under way (turn.c) */
     struct list waiting;                /* writes that wait for an answer from elsewhere (write.h) */
     struct soon leaving;                /* some of them may be waited for by nobody any more */
@@ -84,6 +86,8 @@ bool kinds_known(void *arg, const struct store_snapshot *have, struct err *err);
 
 /* --- objects.c: kinds and keys in the store --- */
 
+struct str uid_new(struct arena *a); /* a version 4 uuid (RFC 9562) as text */
+
 /* Where a kind is stored: "pods/", "deployments.apps/"; objects are PREFIX NS "/" NAME or PREFIX NAME. */
 struct str object_prefix(struct arena *a, const struct kind *k);
 struct str object_key(struct arena *a, const struct kind *k, struct str ns, struct str name);
@@ -98,6 +102,8 @@ void objects_each(struct server *s, const struct kind *k, struct str ns, bool (*
                   void *arg);
 /* An object served as another group's kind (events.k8s.io): a reference to it, or to a converted one. */
 struct obj *object_as(const struct kind *k, struct obj *o);
+/* The same of a tree: it shares what does not change. */
+struct val tree_as(struct arena *a, const struct kind *from, const struct kind *to, const struct val *tree);
 /* convert_hpa.c: HorizontalPodAutoscaler in the other version's form; apiVersion is the caller's. */
 struct val hpa_to_v1(struct arena *a, const struct val *v);
 struct val hpa_to_v2(struct arena *a, const struct val *v);

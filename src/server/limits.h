@@ -38,6 +38,7 @@
     X(EVENTS, 10000, "Events; of more, those written longest ago are deleted")                                       \
     X(EVENTS_BYTES, 67108864, "bytes that all Events may take; of more, the same")                                   \
     X(WRITES_WAITING, 10000, "writes waiting for their turn")                                                        \
+    X(OUTBOUND, 64, "connections to one webhook at a time; further questions wait")                                  \
     X(OLD_READS, 2, "lists of an older revision that are put together at a time; others wait")                       \
     X(REVISION_WAIT_MS, 3000, "milliseconds to wait for a revision that is not there yet")                           \
     X(GENERATE_NAME_TRIES, 8, "names tried for generateName")                                                        \

@@ -74,6 +74,18 @@ static void *object_load(void *arg, struct str key, struct str value, int64_t cr
 const struct store_type object_store_type = {
     .ref = object_ref, .unref = object_unref, .encode = object_encode, .load = object_load, .size = object_size};
 
+/* --- names --- */
+
+struct str uid_new(struct arena *a)
+{
+    unsigned char b[16];
+    random_bytes(b, sizeof b);
+    b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
+    b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
+    return arena_fmt(a, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2],
+                     b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+}
+
 /* --- keys --- */
 
 struct str object_prefix(struct arena *a, const struct kind *k)

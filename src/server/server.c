@@ -15,6 +15,7 @@
 #include "server/scan.h"
 #include "server/sites.h"
 #include "server/watch.h"
+#include "server/webhook.h"
 #include "server/write.h"
 #include "sys/file.h"
 #include <errno.h>
@@ -50,6 +51,7 @@ static void events_committed(struct store_subscriber *sub, const struct store_ev
         const struct kind *k = (now ? now : was)->kind;
         api_gone |= !now && boot_is_the_api(was);
         rbac_changed(s->rbac, was, now);
+        webhooks_changed(s->webhooks, was, now);
         if (k == K(Service))
             alloc_changed(s->alloc, was, now);
         if (k == K(Event))
@@ -269,6 +271,7 @@ static bool open_store(struct server *s, struct err *err)
     for (struct store_entry *e = store_first(&it, &all, S(""), STR_NONE); e; e = store_next(&it)) {
         room_changed(s->room, NULL, object_of(e));
         rbac_changed(s->rbac, NULL, object_of(e));
+        webhooks_changed(s->webhooks, NULL, object_of(e));
     }
     state_publish(s);
     objects_each(s, K(Service), STR_NONE, count_service, s);
@@ -376,6 +379,7 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
     obj_encoded_max(LIMIT_ENCODED_BYTES);
     s->options.objects_most = o->objects_most ? o->objects_most : LIMIT_OBJECTS;
     s->options.stored_bytes_most = o->stored_bytes_most ? o->stored_bytes_most : LIMIT_STORED_BYTES;
+    s->webhooks = webhooks_new(s);
     s->room = room_new(s->options.objects_most, s->options.stored_bytes_most);
     kinds_init(s);
     list_init(&s->watches);
@@ -450,6 +454,7 @@ void server_stop(struct server *s)
     alloc_free(s->alloc);
     expiry_free(s->expiry);
     room_free(s->room);
+    webhooks_free(s->webhooks);
     metrics_free(s->metrics);
     map_fini(&s->turns);
     map_fini(&s->watchers);

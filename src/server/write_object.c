@@ -38,17 +38,6 @@ static bool check_namespace(struct write *w)
     return true;
 }
 
-/* Bytes of a version 4 uuid as text. */
-static struct str new_uid(struct arena *a)
-{
-    unsigned char b[16];
-    random_bytes(b, sizeof b);
-    b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
-    b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
-    return arena_fmt(a, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2],
-                     b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
-}
-
 static struct str generated_name(struct arena *a, struct str prefix)
 {
     static const char letters[] = "bcdfghjklmnpqrstvwxz2456789";
@@ -140,11 +129,11 @@ static enum write_next create_prepare(struct write *w)
         name = generated_name(a, w->generate);
         val_set_text(a, meta, N(name), name);
     }
-    val_set_text(a, meta, N(uid), new_uid(a));
+    val_set_text(a, meta, N(uid), uid_new(a));
     val_set_text(a, meta, N(creationTimestamp), time_text(a, now / NS_PER_S * NS_PER_S));
     kind_prepare_create(a, r->kind, w->tree, now);
     if (str_eq(r->resource, S("limitranges")) && !name.n)
-        val_set_text(a, write_metadata(w), N(name), new_uid(a));
+        val_set_text(a, write_metadata(w), N(name), uid_new(a));
     w->admission.name = r->name = val_text_at(w->tree, N(metadata), N(name));
     return WRITE_ON;
 }

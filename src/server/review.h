@@ -1,0 +1,24 @@
+/* review.h - AdmissionReview (admission.k8s.io/v1 and v1beta1): what a webhook is asked, and its answer. Pure. */
+#pragma once
+#include "server/admit.h"
+
+/* What is asked, in the version of the object that the webhook wants. */
+struct review {
+    const struct admission *x;
+    const struct kind *as;       /* the resource's kind there; the request's own where nothing is converted */
+    const struct val *obj, *old; /* of that kind, or what is asked of it; NULL: none */
+    struct str uid;
+    bool beta; /* v1beta1 */
+};
+/* The type of what is asked about: of the kind, or of a Scale, a Binding ... by the names it has in it. */
+const struct type *review_type(const struct kind *k, const struct val *obj);
+void review_write(struct strbuf *b, const struct review *v);
+
+struct review_answer {
+    bool allowed;
+    struct val response;     /* AdmissionResponse, in the arena */
+    const struct val *patch; /* RFC 6902; NULL: none */
+};
+/* E_BAD_REQUEST with the reason why it is none, as upstream words it. */
+MUST_USE bool review_read(struct arena *a, const struct review *v, bool mutating, struct str body,
+                          struct review_answer *out, struct err *err);

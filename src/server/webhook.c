@@ -1,0 +1,655 @@
+/* How a webhook is called. A request's admission has a round of mutating webhooks and one of validating ones. A
+ * mutating round asks one webhook, waits (write_wait), changes the object as it is told, and looks for the next; so
+ * each sees what those before it did. It knows by their ids which it has asked, and holds no configuration while it
+ * waits: one may be written or go meanwhile. A validating round asks all that match at once and goes on when the
+ * last has answered; of several refusals the first in order is told.
+ *
+ * A write whose object changes meanwhile starts over (write.h), its rounds begin anew with the new object. */
+#include "server/webhook.h"
+#include "api/codec.h"
+#include "api/patch.h"
+#include "api/selector.h"
+#include "server/fail.h"
+#include "server/limits.h"
+#include "server/outbound.h"
+#include "server/review.h"
+#include "server/write.h"
+
+/* --- configurations, compiled --- */
+
+struct webhook_config;
+struct webhook {
+    struct webhook_config *config;
+    struct str name, id; /* id: of all in the cluster */
+    const struct val *rules, *conditions;
+    struct selector *namespaces, *objects;
+    bool ignore, equivalent, without_effects, again, beta;
+    int timeout_s;
+    struct outbound *outbound;
+};
+struct webhook_config {
+    int refs;
+    struct arena arena;
+    struct str name;
+    struct webhook *hooks;
+    size_t n;
+};
+struct webhook_list {
+    ARRAY(struct webhook_config *) configs; /* in order of their names */
+};
+struct webhooks {
+    struct server *server;
+    struct webhook_list mutating, validating;
+};
+
+static void config_unref(struct webhook_config *c)
+{
+    if (--c->refs)
+        return;
+    for (size_t i = 0; i < c->n; i++)
+        outbound_unref(c->hooks[i].outbound);
+    arena_fini(&c->arena);
+    mem_free(c);
+}
+
+static struct outbound *outbound_of(struct server *s, const struct val *client)
+{
+    const struct val *service = val_get(client, N(service));
+    return outbound_new(s, &(struct outbound_config){.url = val_text_at(client, N(url)),
+                                                     .ns = val_text_at(service, N(namespace)),
+                                                     .name = val_text_at(service, N(name)),
+                                                     .path = val_text_at(service, N(path)),
+                                                     .port = (int)val_num_at(service, 443, N(port)),
+                                                     .ca = val_raw(val_get(client, N(caBundle)))});
+}
+
+/* The first version of the review that the webhook takes and we speak. */
+static bool wants_beta(const struct val *versions)
+{
+    val_each_item (it, versions) {
+        if (str_eqz(val_text(it), "v1"))
+            return false;
+        if (str_eqz(val_text(it), "v1beta1"))
+            return true;
+    }
+    return false;
+}
+
+static bool member_is(const struct val *v, const struct name *name, const char *what)
+{
+    return str_eqz(val_text_at(v, name), what);
+}
+
+/* NULL selects everything here, unlike elsewhere: it was left out. What is no selector was not let in. */
+static struct selector *hook_selector(struct arena *a, const struct val *v)
+{
+    static const struct val everything = {.type = VAL_MAP};
+    struct selector *s;
+    struct err err = ERR;
+    return selector_of(a, v ? v : &everything, &s, &err) ? s : NULL;
+}
+
+static struct webhook_config *config_new(struct server *s, const struct obj *o)
+{
+    struct webhook_config *c = NEW(struct webhook_config);
+    *c = (struct webhook_config){.refs = 1, .arena = ARENA};
+    struct arena *a = &c->arena;
+    struct val *list = ARENA_NEW(a, struct val);
+    *list = val_copy(a, val_get(&o->tree, N(webhooks)));
+    c->name = str_dup(a, o->name);
+    c->n = val_len(list);
+    c->hooks = arena_alloc(a, c->n * sizeof *c->hooks);
+    for (size_t i = 0; i < c->n; i++) {
+        const struct val *v = val_item(list, i), *client = val_get(v, N(clientConfig));
+        c->hooks[i] = (struct webhook){
+            .config = c,
+            .name = val_text_at(v, N(name)),
+            .rules = val_get(v, N(rules)),
+            .conditions = val_get(v, N(matchConditions)),
+            .namespaces = hook_selector(a, val_get(v, N(namespaceSelector))),
+            .objects = hook_selector(a, val_get(v, N(objectSelector))),
+            .ignore = member_is(v, N(failurePolicy), "Ignore"),
+            .equivalent = !member_is(v, N(matchPolicy), "Exact"),
+            .without_effects = member_is(v, N(sideEffects), "None") || member_is(v, N(sideEffects), "NoneOnDryRun"),
+            .again = member_is(v, N(reinvocationPolicy), "IfNeeded"),
+            .beta = wants_beta(val_get(v, N(admissionReviewVersions))),
+            .timeout_s = (int)val_num_at(v, 10, N(timeoutSeconds)),
+            .outbound = outbound_of(s, client),
+        };
+        c->hooks[i].id = arena_fmt(a, STR_FMT "/" STR_FMT "/%zu", STR_ARG(c->name), STR_ARG(c->hooks[i].name), i);
+    }
+    return c;
+}
+
+static size_t list_place(const struct webhook_list *l, struct str name)
+{
+    size_t at = 0;
+    while (at < l->configs.n && str_cmp(l->configs.p[at]->name, name) < 0)
+        at++;
+    return at;
+}
+
+void webhooks_changed(struct webhooks *w, const struct obj *was, const struct obj *now)
+{
+    const struct obj *o = now ? now : was;
+    struct webhook_list *l = o->kind == K(MutatingWebhookConfiguration)     ? &w->mutating
+                             : o->kind == K(ValidatingWebhookConfiguration) ? &w->validating
+                                                                            : NULL;
+    if (!l)
+        return;
+    size_t at = list_place(l, o->name);
+    if (at < l->configs.n && str_eq(l->configs.p[at]->name, o->name)) {
+        config_unref(l->configs.p[at]);
+        array_del(&l->configs, at);
+    }
+    if (!now)
+        return;
+    array_push(&l->configs, NULL);
+    memmove(l->configs.p + at + 1, l->configs.p + at, (l->configs.n - 1 - at) * sizeof *l->configs.p);
+    l->configs.p[at] = config_new(w->server, now);
+}
+
+struct webhooks *webhooks_new(struct server *s)
+{
+    struct webhooks *w = NEW(struct webhooks);
+    w->server = s;
+    return w;
+}
+
+static void list_free(struct webhook_list *l)
+{
+    array_each (it, &l->configs)
+        config_unref(*it);
+    array_fini(&l->configs);
+}
+
+void webhooks_free(struct webhooks *w)
+{
+    if (!w)
+        return;
+    list_free(&w->mutating);
+    list_free(&w->validating);
+    mem_free(w);
+}
+
+/* --- which are asked --- */
+
+static bool names_one(const struct val *list, struct str what)
+{
+    val_each_item (it, list)
+        if (str_eqz(val_text(it), "*") || str_eq(val_text(it), what))
+            return true;
+    return false;
+}
+
+static bool names_resource(const struct val *list, struct str resource, struct str sub)
+{
+    val_each_item (it, list) {
+        struct str text = val_text(it), one;
+        (void)str_cut(&text, '/', &one);
+        if (!text.p)
+            text = S("");
+        if ((str_eqz(one, "*") || str_eq(one, resource)) && (str_eqz(text, "*") || str_eq(text, sub)))
+            return true;
+    }
+    return false;
+}
+
+static struct str operation_of(unsigned verb)
+{
+    return verb == VERB_CREATE   ? S("CREATE")
+           : verb == VERB_UPDATE ? S("UPDATE")
+           : verb == VERB_DELETE ? S("DELETE")
+                                 : S("CONNECT");
+}
+
+static bool rule_matches(const struct val *rule, const struct admission *x, const struct kind *k)
+{
+    struct str scope = val_text_at(rule, N(scope));
+    if (!names_one(val_get(rule, N(operations)), operation_of(x->verb)) ||
+        !names_one(val_get(rule, N(apiGroups)), k->group) || !names_one(val_get(rule, N(apiVersions)), k->version) ||
+        !names_resource(val_get(rule, N(resources)), k->plural, x->sub))
+        return false;
+    return str_eqz(scope, "Namespaced") ? k->namespaced : str_eqz(scope, "Cluster") ? !k->namespaced : true;
+}
+
+/* The kind as which the object is shown to the webhook; NULL: it is not asked. Other versions and groups of the same
+ * objects count where the webhook says so; its earlier rules first. */
+static const struct kind *kind_matched(const struct webhook *h, const struct admission *x)
+{
+    val_each_item (rule, h->rules)
+        if (rule_matches(rule, x, x->kind))
+            return x->kind;
+    if (!h->equivalent)
+        return NULL;
+    const struct kind *stored = x->kind->storage ? x->kind->storage : x->kind;
+    const struct kind_set *set = x->r->kinds;
+    val_each_item (rule, h->rules) {
+        for (size_t i = 0; i < set->n; i++) {
+            const struct kind *k = set->kinds[i], *its = k->storage ? k->storage : k;
+            if (its == stored && k != x->kind && rule_matches(rule, x, k))
+                return k;
+        }
+    }
+    return NULL;
+}
+
+static const struct val *labels_of(const struct val *obj)
+{
+    return val_at(obj, N(metadata), N(labels));
+}
+
+/* False: not matched, or r is answered, since there is no such namespace. */
+static bool namespace_matches(const struct webhook *h, const struct admission *x)
+{
+    if (selector_is_everything(h->namespaces) || (!x->kind->namespaced && x->kind != K(Namespace)))
+        return true;
+    if (x->kind == K(Namespace) && !x->sub.n && (x->verb == VERB_CREATE || x->verb == VERB_UPDATE))
+        return selector_matches(h->namespaces, labels_of(x->obj));
+    struct str name = x->kind == K(Namespace) ? x->name : x->ns;
+    AUTO(obj_unref) struct obj *ns = object_get(x->r->server, K(Namespace), S(""), name);
+    if (!ns)
+        return fail_named_not_found(x->r, S(""), S("namespaces"), name);
+    return selector_matches(h->namespaces, labels_of(&ns->tree));
+}
+
+/* An update concerns it by what was there, too, so that a label is not taken off to get by. */
+static bool object_matches(const struct webhook *h, const struct val *obj, const struct val *old)
+{
+    return selector_is_everything(h->objects) ||
+           (val_get(obj, N(metadata)) && selector_matches(h->objects, labels_of(obj))) ||
+           (val_get(old, N(metadata)) && selector_matches(h->objects, labels_of(old)));
+}
+
+/* What configures admission is not asked about, so that a bad one can be taken away. */
+static bool is_exempt(const struct kind *k)
+{
+    return str_eqz(k->group, "admissionregistration.k8s.io");
+}
+
+/* --- a round --- */
+
+struct webhook_call {
+    struct outbound_call out;
+    struct webhook_round *round;
+    struct str name, id; /* of the webhook */
+    bool ignore, again;
+    struct outbound *outbound; /* until it is asked */
+    int timeout_s;
+    struct review review;
+    bool answered;
+    struct str body; /* of the answer, in the request's arena */
+    struct err err;  /* of the call; where it has a kind */
+};
+/* That was asked, in this round or before. */
+struct webhook_asked {
+    struct webhook_asked *next;
+    struct str id;
+    bool now;       /* since the rows began to run for the last time */
+    bool may_again; /* wants to see what others change after it, and nobody has since */
+    bool must_again;
+};
+struct webhook_round {
+    struct admission *x;
+    struct webhook_asked *asked;
+    struct webhook_call *calls;
+    size_t ncalls, open;
+    bool changed, once_more; /* once_more: the rows run for the second time */
+    const struct val *last;  /* the object when the round was through */
+};
+
+static struct webhook_round *round_new(struct admission *x)
+{
+    struct webhook_round *r = ARENA_NEW(&x->r->arena, struct webhook_round);
+    r->x = x;
+    return r;
+}
+
+static struct webhook_asked *asked_find(const struct webhook_round *r, struct str id)
+{
+    for (struct webhook_asked *it = r->asked; it; it = it->next)
+        if (str_eq(it->id, id))
+            return it;
+    return NULL;
+}
+
+static void somebody_changed(struct webhook_round *r)
+{
+    for (struct webhook_asked *it = r->asked; it; it = it->next) {
+        it->must_again |= it->may_again;
+        it->may_again = false;
+    }
+}
+
+bool webhooks_once_more(struct admission *x)
+{
+    struct webhook_round *r = x->mutating;
+    if (!r || r->once_more || !r->changed)
+        return false;
+    r->once_more = true;
+    for (struct webhook_asked *it = r->asked; it; it = it->next)
+        it->now = false;
+    return true;
+}
+
+static void round_cancel(struct write *w)
+{
+    struct webhook_round *rounds[] = {w->admission.mutating, w->admission.validating};
+    for (size_t i = 0; i < countof(rounds); i++)
+        for (size_t k = 0; rounds[i] && k < rounds[i]->ncalls; k++)
+            outbound_cancel(&rounds[i]->calls[k].out);
+}
+
+static void call_answered(struct outbound_call *out, const struct http_answer *a, const struct err *err)
+{
+    struct webhook_call *c = container_of(out, struct webhook_call, out);
+    struct webhook_round *r = c->round;
+    if (err)
+        c->err = *err;
+    else
+        c->body = str_dup(&r->x->r->arena, a->body);
+    c->answered = true;
+    if (--r->open == 0)
+        write_resume(r->x->r->write);
+}
+
+/* What the webhooks see is of the request's kind; of a subresource with a body of its own that is another one. */
+static bool is_whole(const struct admission *x)
+{
+    return !x->apart && !str_eqz(x->sub, "scale");
+}
+
+static const struct val *scale_of(const struct admission *x, const struct val *tree)
+{
+    struct arena *a = &x->r->arena;
+    struct val *scale = ARENA_NEW(a, struct val);
+    if (!tree || !kind_scale_of(a, x->kind, tree, scale))
+        return NULL;
+    val_set_text(a, scale, N(kind), S("Scale"));
+    val_set_text(a, scale, N(apiVersion), S("autoscaling/v1"));
+    return scale;
+}
+
+static void objects_seen(const struct admission *x, const struct val **obj, const struct val **old)
+{
+    const struct write *w = x->r->write;
+    bool scale = !x->apart && !is_whole(x);
+    *obj = scale ? scale_of(x, x->obj) : x->obj;
+    *old = scale ? scale_of(x, x->old) : x->old;
+    if (!scale && x->old && x->verb == VERB_DELETE && w->stored && w->stored->kind != x->kind) {
+        struct val *v = ARENA_NEW(&x->r->arena, struct val);
+        *v = tree_as(&x->r->arena, w->stored->kind, x->kind, x->old);
+        *old = v;
+    }
+}
+
+static const struct val *seen_as(const struct admission *x, const struct kind *as, const struct val *v)
+{
+    if (!v || as == x->kind || !is_whole(x))
+        return v;
+    struct val *out = ARENA_NEW(&x->r->arena, struct val);
+    *out = tree_as(&x->r->arena, x->kind, as, v);
+    return out;
+}
+
+static void call_init(struct webhook_call *c, struct webhook_round *round, const struct webhook *h,
+                      const struct kind *as, const struct val *obj, const struct val *old)
+{
+    struct admission *x = round->x;
+    struct arena *a = &x->r->arena;
+    *c = (struct webhook_call){.round = round,
+                               .name = str_dup(a, h->name),
+                               .id = str_dup(a, h->id),
+                               .ignore = h->ignore,
+                               .again = h->again,
+                               .outbound = h->outbound,
+                               .timeout_s = h->timeout_s};
+    c->review = (struct review){
+        .x = x, .as = as, .obj = seen_as(x, as, obj), .old = seen_as(x, as, old), .uid = uid_new(a), .beta = h->beta};
+}
+
+static void call_start(struct webhook_call *c)
+{
+    AUTO(strbuf_fini) struct strbuf body = STRBUF(4 * LIMIT_BODY_BYTES);
+    review_write(&body, &c->review);
+    outbound_ask(TAKE(c->outbound), &c->out, &c->round->x->r->arena, strbuf_str(&body), c->timeout_s, call_answered);
+}
+
+/* --- what came of it --- */
+
+static bool fail_calling(struct webhook_call *c, const char *what, const struct err *err)
+{
+    return fail_internal(c->round->x->r, "failed calling webhook \"" STR_FMT "\": %s%s", STR_ARG(c->name), what,
+                         err->text);
+}
+
+/* As it says, or 400; never as a success. */
+static bool fail_rejected(struct webhook_call *c, const struct val *status)
+{
+    struct request *r = c->round->x->r;
+    struct arena *a = &r->arena;
+    struct str name = c->name, message = val_text_at(status, N(message)), reason = val_text_at(status, N(reason));
+    int64_t code = val_num_at(status, 0, N(code));
+    message = message.n ? message : reason;
+    struct str text = message.n
+                          ? arena_fmt(a, "admission webhook \"" STR_FMT "\" denied the request: " STR_FMT,
+                                      STR_ARG(name), STR_ARG(message))
+                          : arena_fmt(a, "admission webhook \"" STR_FMT "\" denied the request without explanation",
+                                      STR_ARG(name));
+    fail_plain(r, code < 400 || code > 599 ? 400 : (int)code, STR_FMT, STR_ARG(text));
+    struct failure *f = &r->answer.fail;
+    const struct val *details = val_get(status, N(details));
+    f->reason = str_dup(a, reason).p;
+    f->details = details != NULL;
+    f->name = str_dup(a, val_text_at(details, N(name)));
+    f->group = str_dup(a, val_text_at(details, N(group)));
+    f->kind = str_dup(a, val_text_at(details, N(kind)));
+    f->uid = str_dup(a, val_text_at(details, N(uid)));
+    f->retry_after_s = (int)val_num_at(details, 0, N(retryAfterSeconds));
+    val_each_item (it, val_get(details, N(causes)))
+        fail_add_cause(r, str_dup(a, val_text_at(it, N(reason))).p, str_dup(a, val_text_at(it, N(message))),
+                       str_dup(a, val_text_at(it, N(field))));
+    return false;
+}
+
+/* What a webhook changed, checked as what a client sends is. */
+static bool apply_patch(struct webhook_call *c, const struct val *patch, bool *changed)
+{
+    struct admission *x = c->round->x;
+    struct request *r = x->r;
+    struct arena *a = &r->arena;
+    struct err err = ERR;
+    if (!c->review.obj)
+        return fail_internal(r,
+                             "admission webhook \"" STR_FMT
+                             "\" attempted to modify the object, which is not supported for this operation",
+                             STR_ARG(c->name));
+    const struct type *type = review_type(c->review.as, c->review.obj);
+    struct val whole = type_complete(a, type, c->review.obj), patched, typed;
+    if (!patch_json(a, &whole, patch, &patched, &err) || !type_decode_val(a, type, &patched, &typed, NULL, &err))
+        return fail_internal(r, "%s", err.text);
+    if (!str_eq(val_text_at(&typed, N(kind)), val_text_at(c->review.obj, N(kind))) ||
+        !str_eq(val_text_at(&typed, N(apiVersion)), val_text_at(c->review.obj, N(apiVersion))))
+        return fail_internal(r,
+                             "admission webhook \"" STR_FMT "\" attempted to change apiVersion or kind of the object",
+                             STR_ARG(c->name));
+    struct str ns = val_text_at(&typed, N(metadata), N(namespace));
+    if (x->kind->namespaced && !x->apart && ns.n && !str_eq(ns, x->ns))
+        return fail_bad_request(
+            r, "the namespace of the provided object does not match the namespace sent on the request");
+    if (!x->apart && type == c->review.as->type)
+        kind_default(a, c->review.as, &typed);
+    *changed = !val_equal(&typed, c->review.obj);
+    if (!*changed)
+        return true;
+    if (is_whole(x) || x->apart)
+        *x->obj = is_whole(x) ? tree_as(a, c->review.as, x->kind, &typed) : typed;
+    else
+        kind_scale_apply(a, x->kind, x->obj, &typed);
+    return true;
+}
+
+/* False: answered. A webhook that is not there, or answers nonsense, is let pass where its configuration says so. */
+static bool call_judge(struct webhook_call *c, bool mutating, bool *changed)
+{
+    struct request *r = c->round->x->r;
+    struct review_answer answer;
+    const char *what = "failed to call webhook: ";
+    if (!c->err.kind && !review_read(&r->arena, &c->review, mutating, c->body, &answer, &c->err) &&
+        c->err.kind == E_INVALID)
+        what = strstr(c->err.text, "undecodable patch") || strstr(c->err.text, "unsupported patch type")
+                   ? ""
+                   : "received invalid webhook response: ";
+    if (c->err.kind)
+        return c->ignore || fail_calling(c, what, &c->err);
+    val_each_item (it, val_get(&answer.response, N(warnings)))
+        answer_warn(r, val_text(it));
+    if (!answer.allowed)
+        return fail_rejected(c, val_get(&answer.response, N(status)));
+    return !answer.patch || apply_patch(c, answer.patch, changed);
+}
+
+/* With a dry run nobody is asked who might do something then. */
+static bool dry_run_fits(const struct webhook *h, struct request *r)
+{
+    return !r->options.dry_run || h->without_effects ||
+           fail_bad_request(r, "admission webhook \"" STR_FMT "\" does not support dry run", STR_ARG(h->name));
+}
+
+enum matched { DOES_NOT_MATCH, MATCHES, MATCH_FAILED }; /* failed: r is answered */
+
+static enum matched webhook_matches(const struct webhook *h, struct admission *x, const struct val *obj,
+                                    const struct val *old, const struct kind **as)
+{
+    *as = kind_matched(h, x);
+    if (!*as || !object_matches(h, obj, old))
+        return DOES_NOT_MATCH;
+    if (!namespace_matches(h, x))
+        return x->r->answer.type == ANSWER_NONE ? DOES_NOT_MATCH : MATCH_FAILED;
+    if (val_len(h->conditions) && h->ignore)
+        return DOES_NOT_MATCH;
+    if (val_len(h->conditions))
+        fail_internal(x->r, "failed calling webhook \"" STR_FMT "\": its matchConditions are not evaluated here yet",
+                      STR_ARG(h->name));
+    return !val_len(h->conditions) && dry_run_fits(h, x->r) ? MATCHES : MATCH_FAILED;
+}
+
+/* --- rows of admission --- */
+
+/* The call that has been answered, as one that was asked; false: r is answered. */
+static bool mutation_take(struct webhook_round *r)
+{
+    struct webhook_call *c = &r->calls[0];
+    bool changed = false, ok = call_judge(c, true, &changed);
+    c->answered = false;
+    if (changed) {
+        somebody_changed(r);
+        r->changed = true;
+    }
+    asked_find(r, c->id)->may_again = c->again;
+    return ok;
+}
+
+bool admit_webhooks_mutate(struct admission *x)
+{
+    const struct webhook_list *l = &x->r->server->webhooks->mutating;
+    struct webhook_round *r = x->mutating;
+    struct arena *a = &x->r->arena;
+    if (!r && (!l->configs.n || is_exempt(x->kind)))
+        return true;
+    if (!r)
+        r = x->mutating = round_new(x);
+    if (r->ncalls && r->calls[0].answered && !mutation_take(r))
+        return false;
+    if (r->once_more && r->last && !val_equal(r->last, x->obj)) /* another row did, when it ran again */
+        somebody_changed(r);
+    r->last = NULL;
+    for (size_t i = 0; i < l->configs.n; i++) {
+        struct webhook_config *config = l->configs.p[i];
+        for (size_t k = 0; k < config->n; k++) {
+            const struct webhook *h = &config->hooks[k];
+            struct webhook_asked *asked = asked_find(r, h->id);
+            if (asked ? asked->now || !asked->must_again : r->once_more)
+                continue;
+            const struct kind *as;
+            const struct val *obj, *old;
+            objects_seen(x, &obj, &old);
+            enum matched matched = webhook_matches(h, x, obj, old, &as);
+            if (matched == MATCH_FAILED)
+                return false;
+            if (matched == DOES_NOT_MATCH)
+                continue;
+            if (!asked) {
+                asked = ARENA_NEW(a, struct webhook_asked);
+                *asked = (struct webhook_asked){.next = r->asked, .id = str_dup(a, h->id)};
+                r->asked = asked;
+            }
+            asked->now = true;
+            asked->must_again = asked->may_again = false;
+            if (!r->calls)
+                r->calls = ARENA_NEW(a, struct webhook_call);
+            if (!write_wait(x->r->write, round_cancel))
+                return false;
+            r->ncalls = r->open = 1;
+            call_init(&r->calls[0], r, h, as, obj, old);
+            call_start(&r->calls[0]);
+            return false;
+        }
+    }
+    if (x->obj) {
+        struct val *last = ARENA_NEW(a, struct val);
+        *last = val_copy(a, x->obj);
+        r->last = last;
+    }
+    return true;
+}
+
+static bool validation_take(struct webhook_round *r)
+{
+    bool ok = true;
+    for (size_t i = 0; i < r->ncalls; i++) {
+        bool changed;
+        ok = ok && call_judge(&r->calls[i], false, &changed);
+    }
+    return ok;
+}
+
+bool admit_webhooks_validate(struct admission *x)
+{
+    const struct webhook_list *l = &x->r->server->webhooks->validating;
+    struct arena *a = &x->r->arena;
+    if (x->validating)
+        return validation_take(x->validating);
+    if (!l->configs.n || is_exempt(x->kind))
+        return true;
+    struct webhook_round *r = round_new(x);
+    const struct val *obj, *old;
+    size_t most = 0;
+    for (size_t i = 0; i < l->configs.n; i++)
+        most += l->configs.p[i]->n;
+    objects_seen(x, &obj, &old);
+    struct webhook_call *calls = NULL;
+    bool ok = true;
+    for (size_t i = 0; ok && i < l->configs.n; i++)
+        for (size_t k = 0; ok && k < l->configs.p[i]->n; k++) {
+            const struct webhook *h = &l->configs.p[i]->hooks[k];
+            const struct kind *as;
+            enum matched matched = webhook_matches(h, x, obj, old, &as);
+            ok = matched != MATCH_FAILED;
+            if (matched != MATCHES)
+                continue;
+            if (!calls)
+                calls = arena_alloc(a, most * sizeof *calls);
+            call_init(&calls[r->ncalls++], r, h, as, obj, old);
+        }
+    r->calls = calls;
+    if (ok && !r->ncalls)
+        return true;
+    if (!ok || !write_wait(x->r->write, round_cancel))
+        return false;
+    x->validating = r;
+    r->open = r->ncalls;
+    for (size_t i = 0; i < r->ncalls; i++)
+        call_start(&calls[i]);
+    return false;
+}
