@@ -633,8 +633,9 @@ struct str val_changes(struct arena *a, const struct val *old, const struct val 
 }
 
 static const struct kind_rules *const groups[] = {
-    rules_pod,   rules_core,       rules_service,     rules_workload,     rules_rbac,     rules_storage,
-    rules_batch, rules_networking, rules_autoscaling, rules_certificates, rules_resource, rules_other};
+    rules_pod,      rules_core,      rules_service,    rules_workload,    rules_rbac,
+    rules_storage,  rules_batch,     rules_networking, rules_autoscaling, rules_certificates,
+    rules_resource, rules_admission, rules_other};
 static const struct kind_rules anything = {.name = format_dns1123_subdomain};
 
 static const struct kind_rules *rules_of(const struct kind *k)

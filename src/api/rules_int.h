@@ -101,6 +101,10 @@ void check_conditions(ERRS, const struct val *conditions);
 void check_finalizer(ERRS, struct str name);
 void check_non_special_ip(ERRS, struct str ip);
 
+/* validate_admission.c */
+void check_webhook_url(ERRS, struct str url);
+void check_webhook_service(ERRS, const struct val *service);
+
 /* validate_pod.c, _pod_update.c, _affinity.c, _container.c, _security.c, _probe.c, _volume.c */
 struct pod_rules {
     bool is_pod; /* not a template */
@@ -168,7 +172,7 @@ struct kind_rules {
 };
 extern const struct kind_rules rules_core[], rules_pod[], rules_service[], rules_workload[], rules_rbac[],
     rules_storage[], rules_batch[], rules_networking[], rules_autoscaling[], rules_certificates[], rules_resource[],
-    rules_other[]; /* each ends with kind NULL */
+    rules_admission[], rules_other[]; /* each ends with kind NULL */
 void check_ephemeral_update(struct field_errors *e, const struct val *v, const struct val *old);
 void check_resize(struct field_errors *e, const struct val *v, const struct val *old);
 void check_approval(struct field_errors *e, const struct val *v, const struct val *old);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Admission webhooks: a real server over TLS that is asked before writes, that changes, refuses, warns, is slow, lies and
 is not there; behind a URL, a Service, and in a pod."""
-import json, os, subprocess, threading, time
+import http.client, json, os, subprocess, threading, time
 import lib
 from lib import eventually, main, run
 from hooks import Authority, Hooks, configuration, patch, rule, webhook
@@ -227,21 +227,35 @@ def dry_runs_ask_only_who_has_no_effects(c):
 
 
 def two_hundred_at_once(c):
-    """Slow ones hold up nobody, connections are kept, and who leaves is forgotten."""
-    c.hooks.answers['/wait'] = lambda r: time.sleep(0.2) or {'allowed': True}
+    """A slow one holds up nobody else, many wait for it at once over few connections, and who leaves is forgotten."""
+    c.hooks.answers['/wait'] = lambda r: time.sleep(0.3) or {'allowed': True}
     configure(c, 'Validating', 'wait', webhook('wait.example.org', at(c, '/wait'), [rule(['configmaps'], ['CREATE'])]))
-    kubectl = 'for i in $(seq 1 %d); do printf -- "---\\napiVersion: v1\\nkind: ConfigMap\\nmetadata: {name: many-%s-$i}\\n"; done | ' + c.bin + '/kubectl create -f - >/dev/null'
-    begin, before = time.monotonic(), c.hooks.connections
-    writers = [subprocess.Popen(['bash', '-c', kubectl % (20, w)], env=c.env) for w in range(10)]
+    tls, before, codes = lib.admin_tls(c.env['KUBECONFIG']), c.hooks.connections, []
+
+    def write(n, leaves=False):
+        h = http.client.HTTPSConnection('127.0.0.1', c.port, context=tls, timeout=60)
+        h.request('POST', '/api/v1/namespaces/default/configmaps', json.dumps({'metadata': {'name': 'many-%d' % n}}), {'Content-Type': 'application/json'})
+        if not leaves:
+            codes.append(h.getresponse().status)
+        h.close()
+
+    begin = time.monotonic()
+    writers = [threading.Thread(target=write, args=(n, n % 4 == 3)) for n in range(200)]
+    for w in writers:
+        w.start()
+    reader = http.client.HTTPSConnection('127.0.0.1', c.port, context=tls)
     reads = []
-    while any(p.poll() is None for p in writers):
-        at_ = time.monotonic()
-        c.kubectl('get', 'configmap', 'plain')
-        reads.append(time.monotonic() - at_)
-    assert all(p.returncode == 0 for p in writers)
+    while any(w.is_alive() for w in writers):
+        started = time.monotonic()
+        reader.request('GET', '/api/v1/namespaces/default/configmaps?limit=1')
+        reader.getresponse().read()
+        reads.append(time.monotonic() - started)
+        time.sleep(0.02)
     took = time.monotonic() - begin
-    assert len(c.hooks.asked['/wait']) == 200 and took < 200 * 0.2, took
-    assert c.hooks.connections - before <= 64, c.hooks.connections - before
+    assert codes == [201] * 150, codes
+    assert took < 150 * 0.3 / 2, 'one after another: %.1f s' % took
+    assert c.hooks.connections - before < 130, 'kept, but for those of who left: %d' % (c.hooks.connections - before)
+    assert min(reads) < 0.1 * lib.slowness(), reads
     c.kubectl('delete', 'configmaps', '--all')
     forget(c)
 
