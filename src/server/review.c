@@ -58,7 +58,7 @@ static void add_user(struct strbuf *b, struct arena *a, const struct user *u)
     json_encode(b, &v);
 }
 
-static const char *operation(unsigned verb)
+const char *review_operation(unsigned verb)
 {
     return verb == VERB_CREATE   ? "CREATE"
            : verb == VERB_UPDATE ? "UPDATE"
@@ -148,7 +148,7 @@ void review_write(struct strbuf *b, const struct review *v)
         member_text(b, "name", x->name);
     if (ns.n)
         member_text(b, "namespace", ns);
-    member_text(b, "operation", str_of(operation(x->verb)));
+    member_text(b, "operation", str_of(review_operation(x->verb)));
     add_user(b, a, x->r->user);
     add_object(b, "object", v->as, v->obj);
     add_object(b, "oldObject", v->as, v->old);

@@ -195,18 +195,10 @@ static bool names_resource(const struct val *list, struct str resource, struct s
     return false;
 }
 
-static struct str operation_of(unsigned verb)
-{
-    return verb == VERB_CREATE   ? S("CREATE")
-           : verb == VERB_UPDATE ? S("UPDATE")
-           : verb == VERB_DELETE ? S("DELETE")
-                                 : S("CONNECT");
-}
-
 static bool rule_matches(const struct val *rule, const struct admission *x, const struct kind *k)
 {
     struct str scope = val_text_at(rule, N(scope));
-    if (!names_one(val_get(rule, N(operations)), operation_of(x->verb)) ||
+    if (!names_one(val_get(rule, N(operations)), str_of(review_operation(x->verb))) ||
         !names_one(val_get(rule, N(apiGroups)), k->group) || !names_one(val_get(rule, N(apiVersions)), k->version) ||
         !names_resource(val_get(rule, N(resources)), k->plural, x->sub))
         return false;
