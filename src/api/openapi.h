@@ -4,18 +4,25 @@
 #pragma once
 #include "api/kindset.h"
 
-/* The document at a path below /openapi/v3/: "api", "api/v1", "apis", "apis/apps", "apis/apps/v1", "version" ...;
- * false: no such. Up to 1.2 MB. */
+/* The documents below /openapi/v3/: "api", "api/v1", "apis", "apis/apps", "apis/apps/v1", "version" ... */
 bool openapi_known(const struct kind_set *set, struct str path);
-bool openapi_document(struct strbuf *b, const struct kind_set *set, struct str path);
 /* The body of /openapi/v3: {"paths":{"api/v1":{"serverRelativeURL":"/openapi/v3/api/v1?hash=..."},...}}. */
 void openapi_index(struct strbuf *b, const struct kind_set *set);
 /* The hash of a document, as in the index and as its ETag. */
 void openapi_hash(struct strbuf *b, const struct kind_set *set, struct str path);
 
-/* /openapi/v2: one document of all versions, which kubectl asks for where a kind is not in those above (List), and
- * before 1.27 for everything. Some 2.5 MB. Its hash is that of path "v2". */
+/* A document piece by piece, of some ten KiB each: it has up to 4 MB, and is nowhere as a whole. The path is one of
+ * those above, or "v2": /openapi/v2, one document of all versions, which kubectl asks for where a kind is not in
+ * those above (List), and before 1.27 for everything; that one also as protobuf. Set and path must outlive it;
+ * different threads may take pieces one after the other. */
+struct openapi_pieces;
+struct openapi_pieces *openapi_pieces_new(const struct kind_set *set, struct str path,
+                                          bool protobuf);             /* NULL: no such */
+bool openapi_pieces_next(struct openapi_pieces *p, struct strbuf *b); /* appends; false: that was the last */
+void openapi_pieces_free(struct openapi_pieces *p);
+AUTO_POINTER(openapi_pieces_free, struct openapi_pieces);
+
+/* Whole ones. False: no such. */
+bool openapi_document(struct strbuf *b, const struct kind_set *set, struct str path);
 void openapi_two(struct strbuf *b, const struct kind_set *set);
-/* The same as protobuf, as google/gnostic's OpenAPIv2.proto has it: what kubectl asks for. `json` is openapi_two's.
- */
-void openapi_two_pb(struct strbuf *b, struct str json);
+void openapi_two_pb(struct strbuf *b, const struct kind_set *set);

@@ -1,6 +1,5 @@
 /* A document of OpenAPI 2.0 from JSON to protobuf: github.com/google/gnostic-models, openapiv2/OpenAPIv2.proto. */
-#include "api/openapi.h"
-#include "wire/json.h"
+#include "api/openapi_int.h"
 #include "wire/pb.h"
 
 enum message {
@@ -19,6 +18,7 @@ enum message {
     SCHEMAS, /* Definitions, Properties */
     SECURITY,
     SECURITY_ITEM,
+    PARAMETERS,
 };
 
 enum shape {
@@ -27,7 +27,10 @@ enum shape {
     ANY,       /* Any, each of a list of them: its JSON as YAML */
     ONE,       /* a message; each of a list of them */
     NAMED,     /* of a map's members, whatever their name: {1: name, 2: message} */
-    PARAMETER, /* each of a list: {1: {1: body parameter}} or {1: {2: {3: of the query, 4: of the path}}} */
+    PARAMETER, /* each of a list: {1: {1: body parameter}} or {1: {2: {3: of the query, 4: of the path}}}, or {2: {1:
+                  reference}} */
+    NAMED_PARAMETER, /* of a map's members: {1: name, 2: as {1: ...} above} */
+    LEFT_OUT,
 };
 
 /* One member of a JSON object and its field. `wrap`: a message around it that only holds it, by that number. */
@@ -43,6 +46,8 @@ static const struct part {
     {DOCUMENT, "info", 2, ONE, INFO, 0},
     {DOCUMENT, "paths", 8, ONE, PATHS, 0},
     {DOCUMENT, "definitions", 9, ONE, SCHEMAS, 0},
+    {DOCUMENT, "parameters", 10, ONE, PARAMETERS, 0},
+    {DOCUMENT, "security", 12, LEFT_OUT, NO_MESSAGE, 0},
     {DOCUMENT, "securityDefinitions", 13, ONE, SECURITY, 0},
     {INFO, "title", 1, TEXT, NO_MESSAGE, 0},
     {INFO, "version", 2, TEXT, NO_MESSAGE, 0},
@@ -51,13 +56,19 @@ static const struct part {
     {PATH_ITEM, "put", 3, ONE, OPERATION, 0},
     {PATH_ITEM, "post", 4, ONE, OPERATION, 0},
     {PATH_ITEM, "delete", 5, ONE, OPERATION, 0},
+    {PATH_ITEM, "options", 6, ONE, OPERATION, 0},
+    {PATH_ITEM, "head", 7, ONE, OPERATION, 0},
     {PATH_ITEM, "patch", 8, ONE, OPERATION, 0},
     {PATH_ITEM, "parameters", 9, PARAMETER, NO_MESSAGE, 0},
     {OPERATION, "tags", 1, TEXT, NO_MESSAGE, 0},
+    {OPERATION, "description", 3, TEXT, NO_MESSAGE, 0},
     {OPERATION, "operationId", 5, TEXT, NO_MESSAGE, 0},
+    {OPERATION, "produces", 6, TEXT, NO_MESSAGE, 0},
     {OPERATION, "consumes", 7, TEXT, NO_MESSAGE, 0},
     {OPERATION, "parameters", 8, PARAMETER, NO_MESSAGE, 0},
     {OPERATION, "responses", 9, ONE, RESPONSES, 0},
+    {OPERATION, "schemes", 10, TEXT, NO_MESSAGE, 0},
+    {PARAMETERS, NULL, 1, NAMED_PARAMETER, NO_MESSAGE, 0},
     {RESPONSES, NULL, 1, NAMED, RESPONSE, 1},
     {RESPONSE, "description", 1, TEXT, NO_MESSAGE, 0},
     {RESPONSE, "schema", 2, ONE, SCHEMA, 1},
@@ -72,6 +83,7 @@ static const struct part {
     {QUERY_PARAMETER, "uniqueItems", 20, FLAG, NO_MESSAGE, 0},
     {PATH_PARAMETER, "required", 1, FLAG, NO_MESSAGE, 0},
     {PATH_PARAMETER, "in", 2, TEXT, NO_MESSAGE, 0},
+    {PATH_PARAMETER, "description", 3, TEXT, NO_MESSAGE, 0},
     {PATH_PARAMETER, "name", 4, TEXT, NO_MESSAGE, 0},
     {PATH_PARAMETER, "type", 5, TEXT, NO_MESSAGE, 0},
     {PATH_PARAMETER, "uniqueItems", 19, FLAG, NO_MESSAGE, 0},
@@ -115,24 +127,25 @@ static void add_any(struct strbuf *b, uint32_t number, struct str json)
     pb_close(b, any);
 }
 
-static struct str in_of(struct str parameter, struct arena *a)
+static struct str member_of(struct str object, struct str key, struct arena *a)
 {
-    struct json j = json_of(parameter);
+    struct json j = json_of(object);
     json_enter(&j);
     while (json_more(&j))
-        if (str_eqz(json_key(&j, a), "in"))
+        if (str_eq(json_key(&j, a), key))
             return json_string(&j, a);
         else
             (void)json_skip(&j);
     return S("");
 }
 
+/* A parameter's own message, in the field of that number. */
 static void add_parameter(struct strbuf *b, uint32_t number, struct str text)
 {
     AUTO(arena_fini) struct arena a = ARENA;
-    struct str in = in_of(text, &a);
+    struct str in = member_of(text, S("in"), &a);
     struct json j = json_of(text);
-    size_t item = pb_open(b, number), parameter = pb_open(b, 1);
+    size_t parameter = pb_open(b, number);
     if (str_eqz(in, "body")) {
         size_t body = pb_open(b, 1);
         add_message(b, &j, BODY_PARAMETER);
@@ -145,6 +158,21 @@ static void add_parameter(struct strbuf *b, uint32_t number, struct str text)
         pb_close(b, other);
     }
     pb_close(b, parameter);
+}
+
+/* One of a list: a parameter, or a reference to one. */
+static void add_parameter_item(struct strbuf *b, uint32_t number, struct str text)
+{
+    AUTO(arena_fini) struct arena a = ARENA;
+    struct str ref = member_of(text, S("$ref"), &a);
+    size_t item = pb_open(b, number);
+    if (ref.n) {
+        size_t at = pb_open(b, 2);
+        pb_add_bytes(b, 1, ref);
+        pb_close(b, at);
+    } else {
+        add_parameter(b, 1, text);
+    }
     pb_close(b, item);
 }
 
@@ -164,7 +192,7 @@ static void add_member(struct strbuf *b, struct json *j, const struct part *m, s
     }
     size_t outer = 0, inner = 0;
     uint32_t number = m->number;
-    if (m->shape == NAMED) {
+    if (m->shape == NAMED || m->shape == NAMED_PARAMETER) {
         outer = pb_open(b, number);
         pb_add_bytes(b, 1, key);
         number = 2;
@@ -177,7 +205,9 @@ static void add_member(struct strbuf *b, struct json *j, const struct part *m, s
     case TEXT: add_text(b, number, j); break;
     case FLAG: pb_add_uint(b, number, str_eqz(json_skip(j), "true")); break;
     case ANY: add_any(b, number, json_skip(j)); break;
-    case PARAMETER: add_parameter(b, number, json_skip(j)); break;
+    case PARAMETER: add_parameter_item(b, number, json_skip(j)); break;
+    case NAMED_PARAMETER: add_parameter(b, number, json_skip(j)); break;
+    case LEFT_OUT: (void)json_skip(j); break;
     case ONE:
     case NAMED: {
         size_t at = pb_open(b, number);
@@ -188,7 +218,7 @@ static void add_member(struct strbuf *b, struct json *j, const struct part *m, s
     }
     if (m->wrap)
         pb_close(b, inner);
-    if (m->shape == NAMED)
+    if (m->shape == NAMED || m->shape == NAMED_PARAMETER)
         pb_close(b, outer);
 }
 
@@ -211,8 +241,20 @@ static void add_message(struct strbuf *b, struct json *j, enum message in)
     }
 }
 
-void openapi_two_pb(struct strbuf *b, struct str json)
+void openapi_pb_add(struct strbuf *b, struct str json)
 {
     struct json j = json_of(json);
     add_message(b, &j, DOCUMENT);
+}
+
+void openapi_pb_map(struct strbuf *b, const char *map, size_t length)
+{
+    pb_add_tag(b, part_of(DOCUMENT, str_of(map))->number, PB_BYTES);
+    pb_add_varint(b, length);
+}
+
+void openapi_pb_members(struct strbuf *b, struct str json, const char *map)
+{
+    struct json j = json_of(json);
+    add_message(b, &j, part_of(DOCUMENT, str_of(map))->of);
 }

@@ -4,19 +4,30 @@
 #include "base/test.h"
 #include "wire/pb.h"
 
-/* Every "$ref" in the document names a schema that is there. */
-static void check_refs(const struct val *v, const struct val *schemas, const char *at)
+/* Every "$ref" in the document names something that is there. */
+static void check_refs(const struct val *v, const struct val *doc)
 {
     val_each_item (it, v)
-        check_refs(it, schemas, at);
+        check_refs(it, doc);
     val_each_member (m, v) {
         if (str_eqz(m->name->s, "$ref") && val_is(&m->v, VAL_STRING)) {
-            struct str name = str_sub(val_text(&m->v), strlen(at), m->v.n);
-            if (!val_get_str(schemas, name))
-                test_failed(__FILE__, __LINE__, "no schema " STR_FMT, STR_ARG(name));
+            struct str rest = val_text(&m->v), step;
+            const struct val *at = doc;
+            CHECK(str_cut(&rest, '/', &step) && str_eqz(step, "#"));
+            while (str_cut(&rest, '/', &step))
+                at = val_get_str(at, step);
+            if (!at)
+                test_failed(__FILE__, __LINE__, "nothing at " STR_FMT, STR_ARG(val_text(&m->v)));
         }
-        check_refs(&m->v, schemas, at);
+        check_refs(&m->v, doc);
     }
+}
+
+/* The name of a path's operation: "listCoreV1PodForAllNamespaces". */
+static struct str operation_id(const struct val *doc, const char *path, const char *method)
+{
+    const struct val *o = val_get_str(val_get_str(val_get_str(doc, S("paths")), str_of(path)), str_of(method));
+    return val_text(val_get_str(o, S("operationId")));
 }
 
 TEST(every_version_has_a_document_that_holds_together)
@@ -33,7 +44,7 @@ TEST(every_version_has_a_document_that_holds_together)
         CHECK_OK(json_decode(&a, strbuf_str(&b), &doc, &err), err);
         const struct val *schemas = val_get_str(val_get_str(&doc, S("components")), S("schemas"));
         CHECK(val_len(schemas) > 5);
-        check_refs(&doc, schemas, "#/components/schemas/");
+        check_refs(&doc, &doc);
         bytes += b.n;
     }
     CHECK(bytes > 1000000);
@@ -66,6 +77,14 @@ TEST(the_document_of_apps_tells_what_clients_look_for)
     const struct val *scale = val_get_str(paths, S("/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"));
     CHECK_STR(val_text_at(val_get_str(val_get_str(scale, S("get")), S("x-kubernetes-group-version-kind")), N(kind)),
               S("Scale"));
+    CHECK_STR(operation_id(&doc, "/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale", "put"),
+              S("replaceAppsV1NamespacedDeploymentScale"));
+    CHECK_STR(operation_id(&doc, "/apis/apps/v1/watch/namespaces/{namespace}/deployments", "get"),
+              S("watchAppsV1NamespacedDeploymentList"));
+    CHECK_STR(operation_id(&doc, "/apis/apps/v1/", "get"), S("getAppsV1APIResources"));
+    const struct val *content = val_get_str(val_get_str(patch, S("requestBody")), S("content"));
+    CHECK_INT(val_len(content), 4);
+    CHECK(val_get_str(content, S("application/apply-patch+yaml")));
     CHECK(!openapi_document(&b, &kind_set_builtin, S("apis/apps/v7")) &&
           !openapi_document(&b, &kind_set_builtin, S("apis//v1")) &&
           !openapi_document(&b, &kind_set_builtin, S("nope")));
@@ -142,14 +161,36 @@ TEST(one_document_of_openapi_two_holds_everything_in_both_forms)
     openapi_two(&b, &kind_set_builtin);
     CHECK_OK(json_decode(&a, strbuf_str(&b), &doc, &err), err);
     const struct val *definitions = val_get_str(&doc, S("definitions"));
-    check_refs(&doc, definitions, "#/definitions/");
+    check_refs(&doc, &doc);
     for (size_t i = 0; i < nkinds; i++) {
         CHECK(val_get_str(definitions, str_of(kinds[i]->type->openapi)));
         CHECK(!kinds[i]->list_type || val_get_str(definitions, str_of(kinds[i]->list_type->openapi)));
     }
+    static const struct {
+        const char *path, *method, *id;
+    } expected[] = {
+        {"/api/v1/pods", "get", "listCoreV1PodForAllNamespaces"},
+        {"/api/v1/namespaces/{namespace}/pods", "get", "listCoreV1NamespacedPod"},
+        {"/api/v1/namespaces/{namespace}/pods", "delete", "deleteCoreV1CollectionNamespacedPod"},
+        {"/api/v1/namespaces/{namespace}/pods/{name}", "get", "readCoreV1NamespacedPod"},
+        {"/api/v1/namespaces/{namespace}/pods/{name}/log", "get", "readCoreV1NamespacedPodLog"},
+        {"/api/v1/namespaces/{namespace}/pods/{name}/exec", "post", "connectCoreV1PostNamespacedPodExec"},
+        {"/api/v1/namespaces/{namespace}/pods/{name}/eviction", "post", "createCoreV1NamespacedPodEviction"},
+        {"/api/v1/namespaces/{namespace}/pods/{name}/proxy/{path}", "head",
+         "connectCoreV1HeadNamespacedPodProxyWithPath"},
+        {"/api/v1/namespaces/{name}/finalize", "put", "replaceCoreV1NamespaceFinalize"},
+        {"/api/v1/watch/pods", "get", "watchCoreV1PodListForAllNamespaces"},
+        {"/api/v1/watch/nodes/{name}", "get", "watchCoreV1Node"},
+        {"/apis/rbac.authorization.k8s.io/v1/clusterroles", "post", "createRbacAuthorizationV1ClusterRole"},
+        {"/apis/", "get", "getAPIVersions"},
+        {"/apis/flowcontrol.apiserver.k8s.io/", "get", "getFlowcontrolApiserverAPIGroup"},
+        {"/version/", "get", "getCodeVersion"},
+    };
+    for (size_t i = 0; i < countof(expected); i++)
+        CHECK_STR(operation_id(&doc, expected[i].path, expected[i].method), str_of(expected[i].id));
     const struct val *options = val_get_str(definitions, S("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"));
     CHECK_INT(val_len(val_get_str(options, S("x-kubernetes-group-version-kind"))), ngroup_versions);
-    openapi_two_pb(&pb, strbuf_str(&b));
+    openapi_two_pb(&pb, &kind_set_builtin);
     struct str paths = S(""), defs = S(""), swagger = S(""), last = S("");
     CHECK_INT(pb_fields(strbuf_str(&pb), 1, &swagger), 1);
     CHECK_STR(swagger, S("2.0"));

@@ -1,79 +1,145 @@
-/* /openapi/v2 and /openapi/v3: documents of a megabyte or more, made in a pool thread each time they are asked for
- * and not kept; clients keep them by their ETag. Upstream: k8s.io/kube-openapi/pkg/handler. */
+/* /openapi/v2 and /openapi/v3: documents of some megabytes, made in a pool thread each time they are asked for, a
+ * piece at a time as the client takes them, and not kept; clients keep them by their ETag. Upstream:
+ * k8s.io/kube-openapi/pkg/handler3. */
 #include "api/openapi.h"
+#include "base/clock.h"
 #include "server/sites.h"
 #include "wire/gzip.h"
 
-enum { DOCUMENT_MOST = 1 << 24 };
+/* ROOM is what the allocator gives back to the system when it is freed; only what is used of it costs anything. */
+enum { PIECE = 64 << 10, ROOM = 192 << 10, PIECE_MOST = 1 << 22 };
 
+/* Belongs to the job while one runs, else to the loop. */
 struct page {
     struct job job;
+    struct loop *loop;
     struct http_request *http;    /* path in its arena */
     const struct kind_set *kinds; /* counted */
-    struct str path;              /* "v2", "apis/apps/v1" */
-    bool protobuf, gzip;
-    struct strbuf body;
+    struct openapi_pieces *pieces;
+    struct gzip *gzip; /* NULL: plain */
+    bool protobuf;
+    bool last;    /* `piece` ends the document */
+    bool waiting; /* for the client; no job runs */
+    struct strbuf piece;
 };
 
 static struct str two_types[] = {S_INIT("application/com.github.proto-openapi.spec.v2.v1.0+protobuf"),
                                  S_INIT("application/com.github.proto-openapi.spec.v2@v1.0+protobuf")};
 
-static bool is_two(struct str path)
+static void page_free(struct page *p)
 {
-    return str_eqz(path, "v2");
+    openapi_pieces_free(p->pieces);
+    gzip_free(p->gzip);
+    strbuf_fini(&p->piece);
+    kind_set_unref(p->kinds);
+    mem_free(p);
 }
 
 static void page_work(struct job *j)
 {
     struct page *p = container_of(j, struct page, job);
-    AUTO(strbuf_fini) struct strbuf text = STRBUF(DOCUMENT_MOST), pb = STRBUF(DOCUMENT_MOST);
-    if (is_two(p->path))
-        openapi_two(&text, p->kinds);
-    else
-        ASSERT(openapi_document(&text, p->kinds, p->path)); /* page_known said so */
-    if (p->protobuf)
-        openapi_two_pb(&pb, strbuf_str(&text));
-    struct strbuf *plain = p->protobuf ? &pb : &text;
-    if (p->gzip)
-        gzip_add(&p->body, strbuf_str(plain));
-    else
-        p->body = *plain, *plain = (struct strbuf){0};
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(PIECE_MOST);
+    p->piece = (struct strbuf)STRBUF(PIECE_MOST);
+    (void)strbuf_room(&p->piece, ROOM);
+    (void)strbuf_room(&text, ROOM);
+    while (!p->last && p->piece.n < PIECE) {
+        strbuf_reset(&text);
+        p->last = !openapi_pieces_next(p->pieces, p->gzip ? &text : &p->piece);
+        if (p->gzip)
+            gzip_piece(p->gzip, &p->piece, strbuf_str(&text), p->last);
+    }
+    ASSERT(!p->piece.over && !text.over);
+}
+
+static void page_done(struct job *j);
+
+static void page_next(struct page *p)
+{
+    p->waiting = false;
+    job_start(&p->job, p->loop, page_work, page_done);
 }
 
 static void page_done(struct job *j)
 {
     struct page *p = container_of(j, struct page, job);
-    if (p->gzip)
-        http_set(p->http, S("Content-Encoding"), S("gzip"));
-    http_respond(p->http, 200, p->protobuf ? two_types[0] : S("application/json"), strbuf_str(&p->body));
-    strbuf_fini(&p->body);
-    kind_set_unref(p->kinds);
-    mem_free(p);
+    struct http_request *h = p->http;
+    struct str content_type = p->protobuf ? two_types[0] : S("application/json");
+    bool whole = p->last && !h->status; /* a small one */
+    if (h->gone) {
+        http_abort(h);
+        page_free(p);
+        return;
+    }
+    if (whole) {
+        http_respond(h, 200, content_type, strbuf_str(&p->piece));
+        page_free(p);
+        return;
+    }
+    if (!h->status)
+        http_start(h, 200, content_type, -1);
+    http_write(h, strbuf_str(&p->piece));
+    strbuf_fini(&p->piece);
+    if (p->last) {
+        http_end(h);
+        page_free(p);
+        return;
+    }
+    p->waiting = http_over_high(h);
+    if (!p->waiting)
+        page_next(p);
+}
+
+static void page_drained(struct http_request *h)
+{
+    struct page *p = h->user;
+    if (p->waiting)
+        page_next(p);
+}
+
+static void page_gone(struct http_request *h)
+{
+    struct page *p = h->user;
+    if (!p->waiting)
+        return; /* the job's end sees it */
+    http_abort(h);
+    page_free(p);
 }
 
 /* The document is known by its path, what is made of it by that and its form. */
 static void document_answer(struct site_call *c, struct str path, bool protobuf)
 {
-    struct http_headers *h = &c->http->headers;
+    struct http_request *http = c->http;
+    struct http_headers *h = &http->headers;
     AUTO(strbuf_fini) struct strbuf hash = STRBUF(STRBUF_TEXT);
     bool gzip = gzip_accepted(http_header(h, S("Accept-Encoding")));
     strbuf_addc(&hash, '"');
     openapi_hash(&hash, c->kinds, path);
     strbuf_addf(&hash, "%s%s\"", protobuf ? "P" : "", gzip ? "Z" : "");
-    http_set(c->http, S("ETag"), strbuf_str(&hash));
-    http_set(c->http, S("Vary"), S("Accept, Accept-Encoding"));
+    http_set(http, S("ETag"), strbuf_str(&hash));
+    http_set(http, S("Vary"), S("Accept, Accept-Encoding"));
     if (str_has(http_header(h, S("If-None-Match")), strbuf_str(&hash))) {
-        http_respond(c->http, 304, S(""), S(""));
+        http_respond(http, 304, S(""), S(""));
+        return;
+    }
+    if (gzip)
+        http_set(http, S("Content-Encoding"), S("gzip"));
+    if (str_eqz(http->method, "HEAD")) { /* its length would cost as much as itself */
+        http_start(http, 200, protobuf ? two_types[0] : S("application/json"), -1);
+        http_end(http);
         return;
     }
     struct page *p = NEW(struct page);
-    *p = (struct page){.http = c->http,
+    *p = (struct page){.http = http,
                        .kinds = kind_set_ref(c->kinds),
-                       .path = str_dup(&c->http->arena, path),
+                       .pieces = openapi_pieces_new(c->kinds, str_dup(&http->arena, path), protobuf),
+                       .gzip = gzip ? gzip_new() : NULL,
                        .protobuf = protobuf,
-                       .gzip = gzip,
-                       .body = STRBUF(DOCUMENT_MOST)};
-    job_start(&p->job, c->server->loop, page_work, page_done);
+                       .loop = c->server->loop};
+    ASSERT(p->pieces); /* the caller looked */
+    http->user = p;
+    http->on_drained = page_drained;
+    http->on_gone = page_gone;
+    page_next(p);
 }
 
 /* The first of the Accept that we have; nothing said is JSON. */
@@ -105,6 +171,30 @@ void site_openapi_two(struct site_call *c)
         http_respond(c->http, 406, S(""), S(""));
 }
 
+/* The `hash` of a URL of the index. */
+static bool hash_asked(struct site_call *c, struct str *hash)
+{
+    struct str rest = c->query, name, value;
+    struct err err = ERR;
+    while (http_query_next(c->arena, &rest, &name, &value, &err))
+        if (str_eqz(name, "hash") && value.n) {
+            *hash = value;
+            return true;
+        }
+    return false;
+}
+
+/* A year from now, in HTTP's words. */
+static void set_expires(struct http_request *h)
+{
+    char text[64];
+    struct tm tm;
+    time_t then = (time_t)(clock_real() / NS_PER_S) + 365 * 24 * 3600;
+    (void)gmtime_r(&then, &tm);
+    size_t n = strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    http_set(h, S("Expires"), (struct str){text, n});
+}
+
 void site_openapi(struct site_call *c)
 {
     struct str rest = str_sub(c->path, sizeof "/openapi/v3" - 1, c->path.n);
@@ -115,8 +205,22 @@ void site_openapi(struct site_call *c)
         return;
     }
     rest = str_sub(rest, 1, rest.n);
-    if (openapi_known(c->kinds, rest))
-        document_answer(c, rest, false);
-    else
+    if (!openapi_known(c->kinds, rest)) {
         http_respond(c->http, 404, S(""), S(""));
+        return;
+    }
+    AUTO(strbuf_fini) struct strbuf hash = STRBUF(STRBUF_TEXT), url = STRBUF(STRBUF_TEXT);
+    struct str asked = S("");
+    openapi_hash(&hash, c->kinds, rest);
+    if (!hash_asked(c, &asked)) {
+        document_answer(c, rest, false);
+    } else if (str_eq(asked, strbuf_str(&hash))) { /* what is asked for by its hash never changes */
+        http_set(c->http, S("Cache-Control"), S("public, immutable"));
+        set_expires(c->http);
+        document_answer(c, rest, false);
+    } else {
+        strbuf_addf(&url, "/openapi/v3/" STR_FMT "?hash=" STR_FMT, STR_ARG(rest), STR_ARG(strbuf_str(&hash)));
+        http_set(c->http, S("Location"), strbuf_str(&url));
+        http_respond(c->http, 301, S(""), S(""));
+    }
 }

@@ -1,20 +1,62 @@
 #include "wire/gzip.h"
 #include <zlib.h>
 
+/* All that zlib asks for at this window and level (zconf.h: some 262 KiB) stands in one block, which is large enough
+ * that the allocator gives it back to the system. */
+struct gzip {
+    z_stream z;
+    size_t used;
+    _Alignas(16) char room[320 << 10];
+};
+
+static voidpf room_take(voidpf opaque, uInt items, uInt size)
+{
+    struct gzip *g = opaque;
+    size_t n = ((size_t)items * size + 15) & ~(size_t)15;
+    ASSERT(n <= sizeof g->room - g->used);
+    g->used += n;
+    return g->room + g->used - n;
+}
+
+static void room_give(voidpf opaque, voidpf p)
+{
+    (void)opaque;
+    (void)p; /* with the rest */
+}
+
+struct gzip *gzip_new(void)
+{
+    struct gzip *g = NEW(struct gzip);
+    g->z = (z_stream){.zalloc = room_take, .zfree = room_give, .opaque = g};
+    ASSERT(deflateInit2(&g->z, Z_BEST_SPEED, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK);
+    return g;
+}
+
+void gzip_free(struct gzip *g)
+{
+    if (!g)
+        return;
+    (void)deflateEnd(&g->z);
+    mem_free(g);
+}
+
+void gzip_piece(struct gzip *g, struct strbuf *b, struct str plain, bool last)
+{
+    char room[16384];
+    g->z.next_in = (Bytef *)(uintptr_t)plain.p;
+    g->z.avail_in = (uInt)plain.n;
+    do {
+        g->z.next_out = (Bytef *)room;
+        g->z.avail_out = sizeof room;
+        (void)deflate(&g->z, last ? Z_FINISH : Z_NO_FLUSH); /* memory is all that it could lack */
+        strbuf_add(b, (struct str){room, sizeof room - g->z.avail_out});
+    } while (g->z.avail_out == 0);
+}
+
 void gzip_add(struct strbuf *b, struct str plain)
 {
-    z_stream z = {0};
-    char room[16384];
-    ASSERT(deflateInit2(&z, Z_BEST_SPEED, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK);
-    z.next_in = (Bytef *)(uintptr_t)plain.p;
-    z.avail_in = (uInt)plain.n;
-    do {
-        z.next_out = (Bytef *)room;
-        z.avail_out = sizeof room;
-        (void)deflate(&z, Z_FINISH); /* memory is all that it could lack */
-        strbuf_add(b, (struct str){room, sizeof room - z.avail_out});
-    } while (z.avail_out == 0);
-    (void)deflateEnd(&z);
+    AUTO(gzip_free) struct gzip *g = gzip_new();
+    gzip_piece(g, b, plain, true);
 }
 
 static bool is_zero(struct str q) /* "q=0", "q=0.000" */

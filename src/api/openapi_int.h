@@ -1,0 +1,34 @@
+/* openapi_int.h - what the files that write OpenAPI documents share. */
+#pragma once
+#include "api/openapi.h"
+#include "base/map.h"
+#include "wire/json.h"
+
+struct openapi_document {
+    struct strbuf *b; /* where the piece at hand goes */
+    const struct kind_set *set;
+    struct map seen;                /* openapi name -> type, in the order of their discovery */
+    const struct group_version *gv; /* NULL: of all of them */
+    bool two;                       /* OpenAPI 2.0 (Swagger), not 3.0 */
+    bool custom;                    /* of custom resources: upstream writes these without defaults */
+};
+
+/* openapi_schema.c */
+void openapi_need(struct openapi_document *d, const struct type *t); /* notes every named type reached from here */
+void openapi_add_component(struct openapi_document *d, const struct type *t); /* "name":{...} */
+void openapi_add_ref(struct openapi_document *d, const struct type *t);       /* "$ref":"..." */
+void openapi_add_text(struct strbuf *b, const char *key, const char *text);
+void openapi_add_gvk(struct strbuf *b, struct str group, struct str version, const char *kind);
+
+/* openapi_paths.c: members of "paths"; they note the types that they speak of. */
+void openapi_add_kind(struct openapi_document *d, const struct kind *k, bool *first);
+void openapi_add_version(struct openapi_document *d, const struct group_version *gv,
+                         bool *first); /* /apis/apps/v1/ */
+/* A page of discovery or /version: "api", "apis", "apis/apps", "version". */
+void openapi_add_plain(struct openapi_document *d, struct str path, const struct type *t, bool *first);
+void openapi_add_parameters(struct openapi_document *d); /* 2.0: members of "parameters", which paths refer to */
+
+/* openapi_pb.c: pieces of a document of 2.0 as protobuf, as google/gnostic's OpenAPIv2.proto has it. */
+void openapi_pb_add(struct strbuf *b, struct str json);                      /* members of the document */
+void openapi_pb_map(struct strbuf *b, const char *map, size_t length);       /* what comes before those of a map */
+void openapi_pb_members(struct strbuf *b, struct str json, const char *map); /* "paths" or "definitions" */
