@@ -15,6 +15,8 @@
  * where there is none (format_ok) it brings its own.
  */
 #include "api/formats.h"
+#include "api/netip.h"
+#include "base/rune.h"
 #include <arpa/inet.h>
 
 #define LABEL_RE     "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -424,16 +426,12 @@ void format_cidr(struct complaints *c, struct str s)
 
 struct str ip_canonical(struct arena *a, struct str s)
 {
-    uint8_t ip[16];
-    bool v4;
-    char text[INET6_ADDRSTRLEN] = "";
-    if (!ip_parse(s, ip, &v4))
+    struct netip ip = {0};
+    uint8_t bytes[16];
+    if (!ip_parse(s, bytes, &ip.v4))
         return s;
-    if (v4)
-        inet_ntop(AF_INET, ip + 12, text, sizeof text);
-    else
-        inet_ntop(AF_INET6, ip, text, sizeof text);
-    return str_dup(a, str_of(text));
+    memcpy(ip.bytes, ip.v4 ? bytes + 12 : bytes, ip.v4 ? 4 : 16);
+    return netip_text(a, &ip);
 }
 
 bool is_port(int64_t n)
@@ -510,27 +508,22 @@ bool is_extended_resource(struct str name)
 
 void add_quoted(struct strbuf *b, struct str s)
 {
+    static const char from[] = "\a\b\f\n\r\t\v\\\"", to[] = "abfnrtv\\\"";
     strbuf_addc(b, '"');
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        switch (c) {
-        case '"':
-        case '\\':
+    for (size_t i = 0, n; i < s.n; i += n) {
+        uint32_t c;
+        n = str_rune(str_sub(s, i, s.n), &c);
+        const char *hit = n == 1 && c ? strchr(from, (int)c) : NULL;
+        if (hit) {
             strbuf_addc(b, '\\');
-            strbuf_addc(b, (char)c);
-            break;
-        case '\n': strbuf_addz(b, "\\n"); break;
-        case '\t': strbuf_addz(b, "\\t"); break;
-        case '\r': strbuf_addz(b, "\\r"); break;
-        case '\a': strbuf_addz(b, "\\a"); break;
-        case '\b': strbuf_addz(b, "\\b"); break;
-        case '\f': strbuf_addz(b, "\\f"); break;
-        case '\v': strbuf_addz(b, "\\v"); break;
-        default:
-            if (c < 0x20 || c == 0x7f)
-                strbuf_addf(b, "\\x%02x", c);
-            else
-                strbuf_addc(b, (char)c);
+            strbuf_addc(b, to[hit - from]);
+        } else if (n && rune_prints(c)) {
+            strbuf_add(b, str_sub(s, i, i + n));
+        } else if (n <= 1) {
+            strbuf_addf(b, "\\x%02x", (uint8_t)s.p[i]);
+            n = 1;
+        } else {
+            strbuf_addf(b, c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
         }
     }
     strbuf_addc(b, '"');

@@ -38,5 +38,5 @@ bool is_hugepages(struct str name);
 bool is_native_resource(struct str name); /* no domain, or *.kubernetes.io/ */
 /* The percentage of an IntOrString text "25%", at most INT32_MAX; false where it is none. */
 bool percent_of(struct str s, int64_t *out);
-/* A text as Go's %q shows it; what is not ASCII stands as it is. */
+/* A text as Go's %q shows it. */
 void add_quoted(struct strbuf *b, struct str s);

@@ -18,6 +18,18 @@ extern const char *const regex_scripts[];
 extern const unsigned regex_script_count, regex_fold_count;
 extern const struct regex_fold regex_folds[];
 
+/* A length of the packed tables: seven bits at a time. */
+static inline size_t regex_run_length(const uint8_t **p)
+{
+    size_t n = 0;
+    for (unsigned shift = 0;; shift += 7) {
+        uint8_t b = *(*p)++;
+        n |= (size_t)(b & 0x7f) << shift;
+        if (b < 0x80)
+            return n;
+    }
+}
+
 /* A set of characters: ranges lo, hi, lo, hi ... in any order until regex_set_clean. */
 struct regex_set {
     uint32_t *p;

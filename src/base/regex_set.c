@@ -126,17 +126,6 @@ void regex_set_fold(struct regex_set *s)
     }
 }
 
-static size_t run_length(const uint8_t **p)
-{
-    size_t n = 0;
-    for (unsigned shift = 0;; shift += 7) {
-        uint8_t b = *(*p)++;
-        n |= (size_t)(b & 0x7f) << shift;
-        if (b < 0x80)
-            return n;
-    }
-}
-
 /* `wanted`: a bit for each of regex_categories. */
 static void category_add(struct regex_set *s, uint32_t wanted)
 {
@@ -146,7 +135,7 @@ static void category_add(struct regex_set *s, uint32_t wanted)
         unsigned kind = *p & 31;
         uint32_t n = *p++ >> 5;
         if (!n)
-            n = (uint32_t)run_length(&p);
+            n = (uint32_t)regex_run_length(&p);
         if (kind < 30) {
             if (wanted >> kind & 1)
                 regex_set_add(s, c, c + n - 1);
@@ -165,7 +154,7 @@ static void script_add(struct regex_set *s, unsigned wanted)
     const uint8_t *p = regex_script_runs;
     for (uint32_t c = 0; c <= RUNE_MAX;) {
         unsigned kind = *p++;
-        uint32_t n = (uint32_t)run_length(&p);
+        uint32_t n = (uint32_t)regex_run_length(&p);
         if (kind == wanted)
             regex_set_add(s, c, c + n - 1);
         c += n;
