@@ -31,7 +31,7 @@ PKGS := libuv openssl sqlite3 yaml-0.1 libmnl zlib libzstd libseccomp
 PKGS_JOB := libcurl libarchive
 # cached in the build folder: pkg-config costs more than a no-op build
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) $(PKGS_JOB) 2>/dev/null)
-LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lwslay -lpthread
+LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lwslay -lpthread -lm
 LIBS_JOB := $(shell pkg-config --libs $(PKGS_JOB) openssl libzstd zlib 2>/dev/null) -lpthread
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Wimplicit-fallthrough \
