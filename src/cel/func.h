@@ -13,36 +13,32 @@
  * upstream's formula. "Self" is the receiver of a method, else the first argument; its length is in code points. */
 enum cel_cost {
     CEL_COST_ONE,
-    CEL_COST_SELF,        /* a tenth of self's length: lowerAscii, trim, substring; the result is as long as self */
-    CEL_COST_PARSE,       /* a tenth of the first argument's length: url, quantity; the result has no size */
-    CEL_COST_PARSE_FREE,  /* counted like PARSE, estimated as one: isIP, cidr, isCIDR, ip and isQuantity as functions
-                           */
+    CEL_COST_SELF,       /* a tenth of self's length: lowerAscii, trim, substring; the result is as long as self */
+    CEL_COST_PARSE,      /* a tenth of the argument's length: url; the result is as long */
+    CEL_COST_PARSE_FREE, /* counted like PARSE, estimated as one: isIP, ip, cidr, isCIDR, quantity, isQuantity, semver
+                          */
     CEL_COST_PARSE_TWICE, /* the same twice: ip.isCanonical */
-    CEL_COST_ARGUMENT,    /* a tenth of the last argument's length: startsWith, endsWith */
+    CEL_COST_ARGUMENT,    /* a tenth of the argument's length: startsWith, endsWith */
     CEL_COST_CONTAINS,    /* a tenth of self times a tenth of the argument */
     CEL_COST_MATCHES,     /* a tenth of self (and one) times a quarter of the pattern */
     CEL_COST_FIND,        /* the same; the result is at most as long as self */
     CEL_COST_REPLACE,
     CEL_COST_SPLIT,
     CEL_COST_JOIN,
-    CEL_COST_EACH,        /* one an element, and a tenth of each string: sum, min, max, isSorted, indexOf of lists */
-    CEL_COST_STRING_FIND, /* a tenth of self: indexOf and lastIndexOf of strings */
-    CEL_COST_FORMAT,      /* string.format */
+    CEL_COST_EACH, /* of a list: one an element, and a tenth of strings: sum, min, max, isSorted, indexOf; of a string
+                      a tenth of it */
+    CEL_COST_FORMAT, /* string.format */
+    CEL_COST_QUOTE,  /* strings.quote */
     CEL_COST_CONTAINS_IP,
     CEL_COST_CONTAINS_IP_STRING,
     CEL_COST_CONTAINS_CIDR,
     CEL_COST_CONTAINS_CIDR_STRING,
+    CEL_COST_VALIDATE,   /* NamedFormat.validate */
     CEL_COST_SETS,       /* sets.contains, sets.intersects: the product of both lengths */
     CEL_COST_SETS_TWICE, /* sets.equivalent */
-    CEL_COST_VALIDATE,   /* NamedFormat.validate */
-    CEL_COST_SLICE,      /* functions of lists: see ext/lists.go of cel-go */
-    CEL_COST_FLATTEN,
-    CEL_COST_FLATTEN_DEPTH,
-    CEL_COST_RANGE,
-    CEL_COST_REVERSE,
-    CEL_COST_DISTINCT,
-    CEL_COST_SORT,
-    CEL_COST_SORT_BY,
+    CEL_COST_LIST_COPY,  /* slice, reverse, flatten, sort, distinct ...: functions of lists that make a list */
+    CEL_COST_LIST_PAIRS, /* distinct: each with each */
+    CEL_COST_RANGE,      /* lists.range: a list as long as the argument says */
     /* of the language itself */
     CEL_COST_CONVERT, /* string(), bytes() of text: a tenth of it */
     CEL_COST_IN_LIST,
@@ -56,6 +52,10 @@ enum cel_cost {
  * made of constant arguments, or NULL. */
 typedef struct cel_value cel_function_run(struct cel_run *run, const struct cel_value *args, size_t n,
                                           const void *prepared);
+
+/* The parameters of one, for who does not use them all: static struct cel_value text_trim(CEL_RUN) */
+#define CEL_RUN                                                                                                      \
+    struct cel_run *run UNUSED, const struct cel_value *a UNUSED, size_t n UNUSED, const void *prepared UNUSED
 
 struct cel_function {
     const char *name; /* "substring", "ip.isCanonical", "_+_" */

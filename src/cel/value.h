@@ -4,7 +4,7 @@
 #pragma once
 #include "api/tree.h"
 
-struct schema;
+struct schema_node;
 struct cel_type;
 struct cel_list;
 struct cel_map;
@@ -48,8 +48,8 @@ struct cel_value {
         const void *data; /* CEL_OPAQUE */
     };
     union {
-        const struct schema *schema;     /* with tree: how it is read; NULL: as it stands (dyn) */
-        const struct cel_opaque *opaque; /* CEL_OPAQUE: whose it is */
+        const struct schema_node *schema; /* with tree: how it is read; NULL: as it stands (dyn) */
+        const struct cel_opaque *opaque;  /* CEL_OPAQUE: whose it is */
     };
 };
 
@@ -152,7 +152,7 @@ static inline struct cel_value cel_map_of(struct cel_map *map)
 
 /* The value of a tree as the schema reads it: dates and durations of strings with such a format, lists and maps as
  * views. NULL schema: by its JSON type. */
-struct cel_value cel_of_val(struct cel_run *run, const struct val *v, const struct schema *schema);
+struct cel_value cel_of_val(struct cel_run *run, const struct val *v, const struct schema_node *schema);
 
 bool cel_equal(struct cel_run *run, struct cel_value a, struct cel_value b); /* == ; numbers across types */
 /* < 0, 0, > 0 of two numbers, strings, bytes, bools, durations or timestamps; false: they cannot be compared. */
