@@ -394,6 +394,13 @@ struct entries {
     struct map at; /* key -> index + 1 */
 };
 
+/* "<<" as it stands, or tagged to be one. */
+static bool is_merge(const struct yaml_node *k)
+{
+    return k->type == NODE_SCALAR && str_eqz(k->text, "<<") &&
+           (k->tag.n ? str_eqz(k->tag, "tag:yaml.org,2002:merge") : k->plain);
+}
+
 static bool entries_collect(struct converter *c, struct yaml_node *map, struct entries *e);
 
 /* `<<`: the members of a map, or of each of a list of maps, the first of which wins. */
@@ -436,7 +443,7 @@ static bool entries_collect(struct converter *c, struct yaml_node *map, struct e
             c->alias_count++;
         if (aliases_excessive(c)) {
             ok = err_set(c->err, E_BAD_REQUEST, "yaml: document contains excessive aliasing");
-        } else if (k->type == NODE_SCALAR && k->plain && str_eqz(k->text, "<<")) {
+        } else if (is_merge(k)) {
             c->alias_depth++;
             ok = entries_merge(c, v, e);
             c->alias_depth--;
