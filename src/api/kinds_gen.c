@@ -3197,7 +3197,7 @@ static const struct field fields_apiextensions_v1_CustomResourceDefinitionSpec[]
     {NM(group), &type_string, &plain, 1, FIELD_REQUIRED, 60216},
     {NM(names), &type_apiextensions_v1_CustomResourceDefinitionNames, &plain, 3, FIELD_REQUIRED, 60266},
     {NM(scope), &type_apiextensions_v1_ResourceScope, &plain, 4, FIELD_REQUIRED, 60283},
-    {NM(versions), &type_list_apiextensions_v1_CustomResourceDefinitionVersion, &plain, 7, FIELD_REQUIRED | FIELD_ATOMIC, 60342},
+    {NM(versions), &type_list_apiextensions_v1_CustomResourceDefinitionVersion, &plain, 7, FIELD_REQUIRED | FIELD_ATOMIC | FIELD_EMPTY, 60342},
     {NM(conversion), &type_apiextensions_v1_CustomResourceConversion, &plain, 9, FIELD_OMITEMPTY | FIELD_POINTER, 60386},
     {NM(preserveUnknownFields), &type_bool, &plain, 10, FIELD_OMITEMPTY, 60475},
 };
@@ -5936,6 +5936,6 @@ const struct root_type root_types[] = {
     {"v1", "ServiceProxyOptions", &type_core_v1_ServiceProxyOptions},
 };
 const size_t nroot_types = 168;
-const char kinds_hash[] = "E64931B39B50BD8B47223062B9B7D438";
+const char kinds_hash[] = "B34E888B210FAC53297752D879B987D1";
 const struct kind_set kind_set_builtin = {.kinds = kinds, .n = KINDS_COUNT, .versions = group_versions, .nversions = 22, .hash = kinds_hash};
 const char *const go_packages[] = {"", "v1.", "v2.", "types.", "resource.", "intstr.", "runtime.", "version.", "v1beta1."};

@@ -87,20 +87,34 @@ bool errors_full(const struct field_errors *e)
     return e->list.n >= FIELD_ERRORS_MOST || e->bytes >= FIELD_ERRORS_BYTES;
 }
 
-static void error_push(ERRS, enum field_error_type type, struct str value, struct str detail)
+void at_text(struct strbuf *b, const struct at *at)
+{
+    add_at(b, at);
+}
+
+void error_add(struct field_errors *e, enum field_error_type type, struct str field, struct str value,
+               struct str detail)
 {
     if (errors_full(e))
         return;
-    AUTO(strbuf_fini) struct strbuf path = STRBUF(TEXT_MAX), text = STRBUF(1 << 20);
-    add_at(&path, at);
+    AUTO(strbuf_fini) struct strbuf text = STRBUF(1 << 20);
     strbuf_addz(&text, error_types[type].text);
     if (value.p)
         strbuf_addf(&text, ": " STR_FMT, STR_ARG(value));
     if (detail.n > 0)
         strbuf_addf(&text, ": " STR_FMT, STR_ARG(detail));
-    struct field_error error = {type, str_dup(e->arena, strbuf_str(&path)), str_dup(e->arena, strbuf_str(&text))};
+    struct field_error error = {type, str_dup(e->arena, field), str_dup(e->arena, strbuf_str(&text))};
     e->bytes += error.field.n + error.text.n;
     array_push(&e->list, error);
+}
+
+static void error_push(ERRS, enum field_error_type type, struct str value, struct str detail)
+{
+    if (errors_full(e))
+        return;
+    AUTO(strbuf_fini) struct strbuf path = STRBUF(TEXT_MAX);
+    add_at(&path, at);
+    error_add(e, type, strbuf_str(&path), value, detail);
 }
 
 static void add_json_text(struct strbuf *b, struct str s)
@@ -511,7 +525,7 @@ void bad_too_many(ERRS, int64_t have, int64_t max)
     if (errors_full(e))
         return;
     error_push(e, at, FE_TOO_MANY, arena_fmt(e->arena, "%lld", (long long)have),
-               arena_fmt(e->arena, "must have at most %lld items", (long long)max));
+               arena_fmt(e->arena, "must have at most %lld %s", (long long)max, max == 1 ? "item" : "items"));
 }
 
 void bad_immutable(ERRS, const struct val *value)
@@ -635,7 +649,7 @@ struct str val_changes(struct arena *a, const struct val *old, const struct val 
 static const struct kind_rules *const groups[] = {
     rules_pod,      rules_core,      rules_service,    rules_workload,    rules_rbac,
     rules_storage,  rules_batch,     rules_networking, rules_autoscaling, rules_certificates,
-    rules_resource, rules_admission, rules_other};
+    rules_resource, rules_admission, rules_crd,        rules_other};
 static const struct kind_rules anything = {.name = format_dns1123_subdomain};
 
 static const struct kind_rules *rules_of(const struct kind *k)

@@ -69,6 +69,11 @@ void bad_too_many(ERRS, int64_t have, int64_t max);
 void bad_immutable(ERRS, const struct val *value);
 void add_value(struct strbuf *b, const struct val *v); /* compact JSON; text quoted as Go does */
 
+/* One that has its path in words; a value without text is not shown. */
+void error_add(struct field_errors *e, enum field_error_type type, struct str field, struct str value,
+               struct str detail);
+void at_text(struct strbuf *b, const struct at *at);
+
 bool check_format(ERRS, struct str value, format_fn *f); /* true: fine */
 bool check_enum_(ERRS, struct str value, const char *const *values);
 #define SET(...)                      ((const char *const[]){__VA_ARGS__, NULL})
@@ -104,6 +109,8 @@ void check_non_special_ip(ERRS, struct str ip);
 /* validate_admission.c */
 void check_webhook_url(ERRS, struct str url);
 void check_webhook_service(ERRS, const struct val *service);
+/* validate_schema.c: openAPIV3Schema of a definition; old: of the same version, or NULL */
+void check_schema(ERRS, const struct val *props, const struct val *old);
 
 /* validate_pod.c, _pod_update.c, _affinity.c, _container.c, _security.c, _probe.c, _volume.c */
 struct pod_rules {
@@ -172,7 +179,7 @@ struct kind_rules {
 };
 extern const struct kind_rules rules_core[], rules_pod[], rules_service[], rules_workload[], rules_rbac[],
     rules_storage[], rules_batch[], rules_networking[], rules_autoscaling[], rules_certificates[], rules_resource[],
-    rules_admission[], rules_other[]; /* each ends with kind NULL */
+    rules_admission[], rules_crd[], rules_other[]; /* each ends with kind NULL */
 void check_ephemeral_update(struct field_errors *e, const struct val *v, const struct val *old);
 void check_resize(struct field_errors *e, const struct val *v, const struct val *old);
 void check_approval(struct field_errors *e, const struct val *v, const struct val *old);

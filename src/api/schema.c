@@ -2,14 +2,17 @@
  *
  * One pass over the tree of the definition. Most of a real schema are scalars with nothing but a description, so
  * these share one node a type (`plain_nodes`), and the description stands with the field. Names are looked up in the
- * static table first and otherwise made once for the whole schema; equal descriptions are kept once: definitions
- * that embed a pod's spec in three places have most of theirs three times.
+ * static table first and otherwise made once for the whole schema. What is alike is kept once - texts, values,
+ * patterns, lists of fields, nodes - for definitions that embed a pod's spec in three places have it three times; as
+ * what is inside is made first, two nodes are alike when their bytes are. (Nodes with rules are numbered, so each is
+ * its own.)
  *
  * Not here: whether a schema may be so (validate_crd.c), and what is done with it (schema_values.c and others).
  */
 #include "api/schema.h"
 #include "api/codec.h"
 #include "base/map.h"
+#include "base/regex.h"
 
 #define TEXT_OF(v, field) val_text(val_get((v), N(field)))
 
@@ -43,8 +46,9 @@ const char *schema_what_text(enum schema_what what)
 }
 
 struct schema_making {
-    struct arena *a;
-    struct map names, texts; /* not static: text -> struct name; text -> its copy */
+    struct arena *a, scratch;
+    struct map names, texts;          /* not static: text -> struct name; text -> its copy */
+    struct map once, values, regexes; /* bytes, JSON, patterns -> what there is one of */
     size_t nodes, rules;
     struct err *err;
 };
@@ -77,13 +81,41 @@ static struct str schema_str(struct schema_making *m, struct str s)
     return s.n ? (struct str){schema_text(m, s), s.n} : S("");
 }
 
+/* The one copy of these bytes: what they point to is made once, too, so what is alike is the same. */
+static const void *schema_once(struct schema_making *m, const void *p, size_t n)
+{
+    struct str bytes = {p, n};
+    void *have = map_get(&m->once, bytes);
+    if (!have) {
+        have = arena_dup(m->a, p, n);
+        (void)map_put(&m->once, bytes, have);
+    }
+    return have;
+}
+
+/* The one copy of a value; *json: as which it is written. */
+static const struct val *schema_value(struct schema_making *m, const struct val *v, struct str *json)
+{
+    AUTO(strbuf_fini) struct strbuf b = STRBUF(UINT32_MAX / 2);
+    json_encode(&b, v);
+    struct val *have = map_get(&m->values, strbuf_str(&b));
+    if (!have) {
+        have = ARENA_NEW(m->a, struct val);
+        *have = val_copy(m->a, v);
+        (void)map_put(&m->values, strbuf_str(&b), have);
+    }
+    if (json)
+        *json = str_dup(&m->scratch, strbuf_str(&b));
+    return have;
+}
+
 static const struct name *const *schema_names(struct schema_making *m, const struct val *list)
 {
     size_t n = 0;
-    const struct name **out = arena_alloc(m->a, (val_len(list) + 1) * sizeof *out);
+    const struct name **out = arena_alloc(&m->scratch, (val_len(list) + 1) * sizeof *out);
     val_each_item (it, list)
         out[n++] = schema_name(m, val_text(it));
-    return out;
+    return schema_once(m, out, (n + 1) * sizeof *out);
 }
 
 static enum schema_what what_of(struct str type)
@@ -138,16 +170,17 @@ static bool bounds_make(struct schema_making *m, const struct val *props, const 
     if (pattern.n) {
         b.has |= BOUND_PATTERN;
         b.pattern = schema_str(m, pattern);
+        b.regex = map_get(&m->regexes, pattern);
+        if (!b.regex && !(b.regex = regex_compile(m->a, pattern, m->err)))
+            return false;
+        (void)map_put(&m->regexes, pattern, (void *)(uintptr_t)b.regex);
     }
     *out = NULL;
     if (!b.has && !val_len(values))
         return true;
-    if (val_len(values)) {
-        struct val *list = ARENA_NEW(m->a, struct val);
-        *list = val_copy(m->a, values);
-        b.values = list;
-    }
-    *out = arena_dup(m->a, &b, sizeof b);
+    if (val_len(values))
+        b.values = schema_value(m, values, NULL);
+    *out = schema_once(m, &b, sizeof b);
     return true;
 }
 
@@ -186,11 +219,11 @@ static bool nodes_make(struct schema_making *m, const struct val *list, unsigned
     *n = 0;
     if (!val_len(list))
         return true;
-    const struct schema_node **nodes = arena_alloc(m->a, val_len(list) * sizeof *nodes);
+    const struct schema_node **nodes = arena_alloc(&m->scratch, val_len(list) * sizeof *nodes);
     val_each_item (it, list)
         if (!(nodes[(*n)++] = node_make(m, it, depth, false)))
             return false;
-    *out = nodes;
+    *out = schema_once(m, nodes, *n * sizeof *nodes);
     return true;
 }
 
@@ -204,7 +237,7 @@ static bool logic_make(struct schema_making *m, const struct val *props, unsigne
         (val_is(not, VAL_MAP) && !(l.not = node_make(m, not, depth, false))))
         return false;
     if (l.nall || l.nany || l.none || l.not )
-        n->logic = arena_dup(m->a, &l, sizeof l);
+        n->logic = schema_once(m, &l, sizeof l);
     for (size_t i = 0; i < l.nall; i++)
         n->flags |= l.all[i]->flags & SCHEMA_HAS_RULES;
     return true;
@@ -287,11 +320,11 @@ static const struct field_extra *extra_make(struct schema_making *m, const struc
     if (doc.n)
         x.doc = schema_text(m, doc);
     if (n->dflt) {
-        AUTO(strbuf_fini) struct strbuf b = STRBUF(UINT32_MAX / 2);
-        json_encode(&b, n->dflt);
-        x.dflt = schema_text(m, strbuf_str(&b));
+        struct str json;
+        (void)schema_value(m, n->dflt, &json);
+        x.dflt = schema_text(m, json);
     }
-    return x.list_keys || x.doc || x.dflt ? arena_dup(m->a, &x, sizeof x) : &no_extra;
+    return x.list_keys || x.doc || x.dflt ? schema_once(m, &x, sizeof x) : &no_extra;
 }
 
 static int by_name(const void *x, const void *y)
@@ -338,7 +371,7 @@ static void give_members(struct schema_making *m, struct schema_node *n)
         enum { GIVEN_TEXT, GIVEN_META } of;
         uint16_t name;
     } given[] = {{GIVEN_TEXT, NAME_apiVersion}, {GIVEN_TEXT, NAME_kind}, {GIVEN_META, NAME_metadata}};
-    struct field *fields = arena_alloc(m->a, (n->type.nfields + countof(given)) * sizeof *fields);
+    struct field *fields = arena_alloc(&m->scratch, (n->type.nfields + countof(given)) * sizeof *fields);
     size_t count = n->type.nfields;
     if (count)
         memcpy(fields, n->type.fields, count * sizeof *fields);
@@ -376,7 +409,7 @@ static bool fields_make(struct schema_making *m, const struct val *properties, u
         return true;
     if (count > UINT16_MAX - 3)
         return err_set(m->err, E_INVALID, "a schema has more than %d properties in one object", UINT16_MAX - 3);
-    struct field *fields = arena_alloc(m->a, count * sizeof *fields);
+    struct field *fields = arena_alloc(&m->scratch, count * sizeof *fields);
     val_each_member (p, properties) {
         const struct schema_node *inner = node_make(m, &p->v, depth, true);
         if (!inner)
@@ -450,6 +483,13 @@ static bool node_is_plain(const struct schema_node *n)
            !n->bounds && !n->logic && !n->nrules && !n->dflt && !n->written;
 }
 
+/* The fields were made in passing. */
+static void keep_fields(struct schema_making *m, struct schema_node *n)
+{
+    if (n->type.nfields)
+        n->type.fields = schema_once(m, n->type.fields, n->type.nfields * sizeof *n->type.fields);
+}
+
 /* of_field: its description stands with the field. */
 static bool node_fill(struct schema_making *m, const struct val *props, unsigned depth, bool of_field,
                       struct schema_node *n)
@@ -472,9 +512,7 @@ static bool node_fill(struct schema_making *m, const struct val *props, unsigned
     if (n->flags & SCHEMA_LIST_MAP)
         n->list_keys = schema_names(m, val_get(props, N(x_kubernetes_list_map_keys)));
     if (dflt) {
-        struct val *copy = ARENA_NEW(m->a, struct val);
-        *copy = val_copy(m->a, dflt);
-        n->dflt = copy;
+        n->dflt = schema_value(m, dflt, NULL);
         n->flags |= SCHEMA_DEFAULTS;
     }
     written_make(m, props, n);
@@ -502,7 +540,8 @@ static const struct schema_node *node_make(struct schema_making *m, const struct
         return NULL;
     if (node_is_plain(&n) && n.type.kind == plain_nodes[n.what].type.kind)
         return &plain_nodes[n.what];
-    return arena_dup(m->a, &n, sizeof n);
+    keep_fields(m, &n);
+    return schema_once(m, &n, sizeof n);
 }
 
 bool schema_compile(struct arena *a, const struct val *props, const struct schema **out, struct err *err)
@@ -515,11 +554,16 @@ bool schema_compile(struct arena *a, const struct val *props, const struct schem
     if (ok) {
         if (!(n.flags & SCHEMA_EMBEDDED))
             give_members(&m, &n);
+        keep_fields(&m, &n);
         struct schema s = {arena_dup(a, &n, sizeof n), m.nodes + 1, m.rules};
         *out = arena_dup(a, &s, sizeof s);
     }
     map_fini(&m.names);
     map_fini(&m.texts);
+    map_fini(&m.once);
+    map_fini(&m.values);
+    map_fini(&m.regexes);
+    arena_fini(&m.scratch);
     return ok;
 }
 

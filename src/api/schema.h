@@ -126,6 +126,15 @@ static inline const struct schema_node *schema_node(const struct type *t)
 {
     return t && t->loose ? (const struct schema_node *)t : NULL;
 }
+/* The schema of the elements of a list, of the members of a map; NULL: none. */
+static inline const struct schema_node *schema_items(const struct schema_node *n)
+{
+    return n && !(n->flags & SCHEMA_OPEN) ? schema_node(n->type.of) : NULL;
+}
+static inline const struct schema_node *schema_values(const struct schema_node *n)
+{
+    return n && n->flags & SCHEMA_OPEN ? schema_node(n->type.of) : NULL;
+}
 /* The property; NULL: none. By binary search. */
 const struct field *schema_property(const struct schema_node *n, const struct name *name);
 /* One that every object has, and that the schema does not name: apiVersion, kind, metadata. */
@@ -144,9 +153,41 @@ const struct type *schema_type(struct arena *a, const struct schema *s, struct s
 
 /* Takes out what the schema does not know, and reads metadata, the object's and that of embedded resources, as
  * ObjectMeta. Unknown fields are noted: of metadata, then of the schema in the order of their paths, then of embedded
- * resources. What is no map where one should be is left to schema_validate. E_BAD_REQUEST where the object's metadata
- * cannot be read. */
+ * metadata. What is no map where one should be is left to schema_validate. E_BAD_REQUEST where the object's metadata
+ * cannot be read. Idempotent. */
 MUST_USE bool schema_prune(struct arena *a, const struct schema_node *root, struct val *v, struct decode_notes *notes,
                            struct err *err);
-/* Sets the schema's defaults where nothing is, or a null that may not be; takes other nulls out that may not be. */
+/* Whether pruning by this node, which need not be the root, would leave the value as it is. */
+bool schema_knows_all(struct arena *a, const struct schema_node *n, const struct val *v);
+/* Sets the schema's defaults where nothing is, or a null that may not be; takes other members out that are null and
+ * may not be. Idempotent. */
 void schema_default(struct arena *a, const struct schema_node *root, struct val *v);
+/* What is wrong with an object: types, bounds, combinations; embedded resources; sets and maps that name something
+ * twice. In upstream's words, with its paths and order (siblings, which upstream has in any order, by name). With
+ * `old`, what is wrong is not told of a value that did not change, where it can be told which one it was. Does not
+ * judge x-kubernetes-validations. */
+void schema_validate(const struct schema_node *root, const struct val *v, const struct val *old,
+                     struct field_errors *e);
+/* The same of a value by a node that need not be the root; errors are at `path`, and below it. */
+void schema_validate_at(const struct schema_node *n, struct str path, const struct val *v, const struct val *old,
+                        struct field_errors *e);
+/* apiVersion, kind and metadata of embedded resources in a value; resource: it is one itself. */
+void schema_validate_resource_at(const struct schema_node *n, struct str path, const struct val *v, bool resource,
+                                 struct field_errors *e);
+/* Whether there is an error of those after which rules in CEL are not tried: they might not find the types that they
+ * were checked for. */
+bool schema_errors_block(const struct field_errors *e);
+/* A format that is checked; it is the value of "format" (date-time, datetime). */
+bool schema_format_known(struct str format);
+bool schema_format_holds(struct str format, struct str text); /* true of a format that is not known */
+
+/* Rules in CEL of the definition itself: its expressions are compiled and their cost is judged by another room, which
+ * is told here; once, before the first definition is validated. `old`: openAPIV3Schema of the same version as it
+ * stands; NULL: none. Errors are at `path`, the place of openAPIV3Schema. */
+typedef void schema_rules_fn(const struct schema *s, const struct val *old, struct str path, struct field_errors *e);
+void schema_rules_are_checked_by(schema_rules_fn *fn);
+
+/* The schema (JSONSchemaProps) of the field that a path leads to: ".spec.color", where `quoted` ".spec['color']" too.
+ * plain: "spec.color". E_INVALID in upstream's words. */
+MUST_USE bool schema_field_path(struct arena *a, const struct val *props, struct str path, bool quoted,
+                                const struct val **found, struct str *plain, struct err *err);

@@ -204,9 +204,11 @@ void strategy_update_crd(struct arena *a, struct str sub, struct val *v, const s
     val_each_item (s, stored)
         (void)seen_before(&names_stored, val_text(s));
     val_each_item (version, val_at(v, N(spec), N(versions))) {
-        /* a name may be missing: that is refused later */
-        if (val_true(V(version, storage)) && V(version, name) && !seen_before(&names_stored, TEXT(version, name)))
-            val_add(a, stored, *V(version, name));
+        if (!val_true(V(version, storage)))
+            continue;
+        if (!seen_before(&names_stored, TEXT(version, name)))
+            val_add(a, stored, val_str(a, TEXT(version, name)));
+        break; /* more than one are refused later */
     }
     val_set(a, v, N(status), status);
 }

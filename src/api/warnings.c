@@ -12,6 +12,7 @@
  */
 #include "api/quantity.h"
 #include "api/rules_int.h"
+#include "api/schema.h"
 #include "api/strategy.h"
 #include "base/map.h"
 
@@ -672,6 +673,32 @@ static void warn_account(struct warnings *w, const struct val *v)
                     "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets");
 }
 
+/* Formats of texts that nobody checks, each once. */
+static void warn_formats(struct warnings *w, struct map *seen, const struct val *v, bool is_schema)
+{
+    struct str format = is_schema && str_eqz(TEXT(v, type), "string") ? TEXT(v, format) : S("");
+    if (format.n && !schema_format_known(format) && !text_was_met(seen, format))
+        warnings_add(w, "unrecognized format \"" STR_FMT "\"", STR_ARG(format));
+    val_each_item (it, v)
+        warn_formats(w, seen, it, true);
+    val_each_member (m, v) {
+        if (is_schema && (m->name == N(default) || m->name == N(enum) || m->name == N(example)))
+            continue;
+        bool named = is_schema && (m->name == N(properties) || m->name == N(definitions));
+        warn_formats(w, seen, &m->v, !named);
+    }
+}
+
+static void warn_definition(struct warnings *w, const struct val *v, const struct val *old)
+{
+    AUTO(map_fini) struct map seen = MAP;
+    const struct val *versions = val_at(v, N(spec), N(versions));
+    if (old && val_unchanged(versions, val_at(old, N(spec), N(versions))))
+        return;
+    val_each_item (it, versions)
+        warn_formats(w, &seen, val_at(it, N(schema), N(openAPIV3Schema)), true);
+}
+
 void kind_warnings(const struct kind *k, const struct val *v, const struct val *old, struct warnings *w)
 {
     static const struct {
@@ -698,6 +725,8 @@ void kind_warnings(const struct kind *k, const struct val *v, const struct val *
     } else if (k == K(PodTemplate)) {
         if (!old || !val_unchanged(V(v, template), V(old, template)))
             warn_pod(w, V(v, template), "template.");
+    } else if (k == K(CustomResourceDefinition)) {
+        warn_definition(w, v, old);
     } else if (k == K(PersistentVolumeClaim)) {
         warn_storage_class_annotation(w, v);
         warn_claim_spec(w, V(v, spec), "spec");
