@@ -27,7 +27,7 @@ endif
 B := build/$(V)
 ROOMS := base sys wire api cel store server client control oci net edge node cli
 
-PKGS := libuv openssl sqlite3 yaml-0.1 libmnl zlib libzstd libseccomp
+PKGS := libuv openssl libnghttp2 sqlite3 yaml-0.1 libmnl zlib libzstd libseccomp
 PKGS_JOB := libcurl libarchive
 # cached in the build folder: pkg-config costs more than a no-op build
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) $(PKGS_JOB) 2>/dev/null)

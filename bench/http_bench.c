@@ -1,9 +1,9 @@
-/* http_bench.c - what HTTP costs over plain sockets and over TLS, beside a floor in the same run: the same number of
- * bytes through a bare echo with read and write. make bench-http; build/release/bench-http
+/* http_bench.c - what HTTP costs over plain sockets, over TLS and as HTTP/2 over TLS, beside a floor in the same run:
+ * the same number of bytes through a bare echo with read and write. make bench-http; build/release/bench-http
  *
- * round trips   32 connections, one GET of 2 kB under way on each; client and server share the machine's cores
- * idle          memory of the server for each of 1,000 connections at rest
- * fan-out       one event of 2 kB to 1,000 watchers, until the last has it */
+ * round trips   32 connections (of HTTP/2: 32 streams), one GET of 2 kB under way on each; client and server share
+ * the machine's cores idle          memory of the server for each of 1,000 watchers at rest: connections, of HTTP/2
+ * streams of one fan-out       one event of 2 kB to 1,000 watchers, until the last has it */
 #include "base/log.h"
 #include "sys/cert.h"
 #include "wire/http_client.h"
@@ -80,7 +80,10 @@ static void service(struct http_request *r, UNUSED void *arg)
     http_respond(r, 200, S("application/json"), body);
 }
 
-static pid_t server_start(bool tls)
+enum { PLAIN, TLS, HTTP2 };
+static const char *const ways[] = {"plain", "tls", "h2"};
+
+static pid_t server_start(int way)
 {
     struct addr at;
     must(addr_parse(S("127.0.0.1:0"), &at, &err), "address");
@@ -94,10 +97,14 @@ static pid_t server_start(bool tls)
         return pid;
     }
     struct http_server_config c = {.service = {.request = service}};
-    if (tls)
-        c.tls = tls_server_new(&(struct tls_server_config){.cert = strbuf_str(&cert), .key = strbuf_str(&key_text)},
-                               &err);
-    must(!tls || c.tls, "TLS");
+    static const struct http_session_type *const http2[] = {&http2_session, NULL};
+    static const char *const alpn[] = {"h2", NULL};
+    struct tls_server_config tls = {.cert = strbuf_str(&cert), .key = strbuf_str(&key_text)};
+    if (way == HTTP2)
+        tls.alpn = alpn, c.sessions = http2;
+    if (way != PLAIN)
+        c.tls = tls_server_new(&tls, &err);
+    must(way == PLAIN || c.tls, "TLS");
     loop = loop_new(&err);
     http_server_listen(http_server_new(loop, &c), fd);
     loop_run(loop);
@@ -147,17 +154,20 @@ static void run_until(int bytes_heard)
         (void)loop_run_once(loop, -1);
 }
 
-static void one(bool tls, double floor_rate, double floor_fan)
+static void one(int way, double floor_rate, double floor_fan)
 {
-    pid_t pid = server_start(tls);
+    static const struct http_client_session_type *const http2[] = {&http2_client_session, NULL};
+    pid_t pid = server_start(way);
     loop = loop_new(&err);
-    struct tls_client *trust = tls ? tls_client_new(&(struct tls_client_config){.ca = strbuf_str(&cert)}, &err)
+    struct tls_client *trust = way ? tls_client_new(&(struct tls_client_config){.ca = strbuf_str(&cert)}, &err)
                                    : NULL;
-    client = http_client_new(loop, &(struct http_client_config){.address = str_of(address),
-                                                                .tls = trust,
-                                                                .connections_most = WATCHERS + FLYING});
+    client = http_client_new(loop,
+                             &(struct http_client_config){.address = str_of(address),
+                                                          .tls = trust,
+                                                          .connections_most = way == HTTP2 ? 1 : WATCHERS + FLYING,
+                                                          .sessions = way == HTTP2 ? http2 : NULL});
     double rate = round_trips();
-    printf("%-6s round trips %8.0f /s    %4.2f of the floor\n", tls ? "tls" : "plain", rate, rate / floor_rate);
+    printf("%-6s round trips %8.0f /s    %4.2f of the floor\n", ways[way], rate, rate / floor_rate);
     long before = pss_kb(pid);
     heard = 0;
     for (int i = 0; i < WATCHERS; i++) { /* one after another: a rush leaves holes in malloc's heap */
@@ -250,7 +260,7 @@ int main(void)
     struct rlimit many = {8192, 8192};
     (void)setrlimit(RLIMIT_NOFILE, &many);
     memset(bytes, 'x', sizeof bytes);
-    struct key *key = key_new();
+    struct cert_key *key = key_new();
     const struct str ip = S_INIT("127.0.0.1");
     struct cert_spec spec = {.cn = S("bench"), .ca = true, .ips = &ip, .nips = 1};
     spec.not_after = clock_real() + 3600 * NS_PER_S;
@@ -258,7 +268,7 @@ int main(void)
     key_pem(key, &key_text);
     double rate = floor_rate_of(), fan = floor_fan_of();
     printf("%-6s round trips %8.0f /s\n%-6s fan-out     %8.2f ms\n", "floor", rate, "", fan);
-    one(false, rate, fan);
-    one(true, rate, fan);
+    for (int way = PLAIN; way <= HTTP2; way++)
+        one(way, rate, fan);
     return 0;
 }

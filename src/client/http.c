@@ -677,8 +677,13 @@ struct transport *http_transport_new(struct loop *l, const struct http_transport
     if (c->token.n > 0)
         h->bearer = str_dupz(arena_fmt(&a, "Bearer " STR_FMT, STR_ARG(c->token)));
     h->agent = str_dupz(c->user_agent.n > 0 ? c->user_agent : S("wherry"));
-    struct http_client_config hc = {
-        .address = address, .tls = h->tls, .server_name = c->tls_server_name, .connections_most = 512};
+    static const struct http_client_session_type *const spoken[] = {&http2_client_session, &http1_client_session,
+                                                                    NULL};
+    struct http_client_config hc = {.address = address,
+                                    .tls = h->tls,
+                                    .server_name = c->tls_server_name,
+                                    .connections_most = 512,
+                                    .sessions = spoken};
     h->client = http_client_new(l, &hc);
     return &h->t;
 }

@@ -4,9 +4,10 @@
  */
 #include "wire/http_client_session.h"
 
-#define HEAD_TEXT  ((size_t)256 * 1024)
-#define EARLY_MOST (64u << 20) /* a streamed body before the call has begun */
-#define EARLY_HIGH (256u * 1024)
+#define HEAD_TEXT     ((size_t)256 * 1024)
+#define EARLY_MOST    (64u << 20) /* a streamed body before the call has begun */
+#define EARLY_HIGH    (256u * 1024)
+#define REFUSALS_MOST 3
 
 static void call_release(struct http_call *k)
 {
@@ -24,6 +25,15 @@ void http_call_detach(struct http_call *k)
     k->line = NULL;
 }
 
+/* Unanswered; detached already. */
+static void call_leaves_line(struct http_client_line *l, struct http_call *k)
+{
+    if (l && l->session && k->begun)
+        l->session->type->cancel(l->session, k);
+    else if (l && list_empty(&l->calls))
+        http_client_line_end(l); /* it was being opened for this one */
+}
+
 void http_cancel(struct http_call *k)
 {
     if (!k || k->cancelled)
@@ -31,10 +41,7 @@ void http_cancel(struct http_call *k)
     struct http_client_line *l = k->line;
     k->cancelled = true;
     http_call_detach(k);
-    if (l && l->session)
-        l->session->type->cancel(l->session, k);
-    else if (l)
-        http_client_line_end(l);
+    call_leaves_line(l, k);
     if (k->busy == 0)
         call_release(k);
 }
@@ -70,10 +77,7 @@ static void call_timer(struct timer *t)
     if (!err.kind)
         (void)err_set(&err, E_TIMEOUT, "%s at %s: no answer in time", k->what, k->client->address);
     http_call_detach(k);
-    if (l && l->session)
-        l->session->type->cancel(l->session, k);
-    else if (l)
-        http_client_line_end(l);
+    call_leaves_line(l, k);
     call_done(k, &err);
 }
 
@@ -152,10 +156,13 @@ static bool is_idempotent(struct str method)
 void http_call_broken(struct http_call *k, struct err *err, bool later)
 {
     struct http_client *c = k->client;
-    bool stale = k->on_kept && !k->heard && !k->again && !k->streamed && is_idempotent(k->request.method);
-    if (stale) {
-        k->again = k->fresh = true;
-        k->begun = false;
+    bool stale = k->on_kept && !k->heard && !k->again && is_idempotent(k->request.method);
+    bool refused = k->refused && k->refusals < REFUSALS_MOST;
+    if ((stale || refused) && !k->streamed) {
+        k->again |= !refused;
+        k->refusals += refused;
+        k->after = c->opened;
+        k->begun = k->refused = false;
         list_add(&c->waiting, &k->node);
         http_client_pump(c);
         return;
@@ -237,7 +244,7 @@ struct http_call *http_send(struct http_client *c, const struct http_outgoing *o
     list_init(&k->node);
     if (!fits || !head_is_sendable(o->method, o->target)) {
         struct err err = ERR;
-        (void)err_set(&err, E_INVALID, "%s: this method or target cannot be sent in HTTP/1.1", k->what);
+        (void)err_set(&err, E_INVALID, "%s: this method or target cannot be sent in HTTP", k->what);
         call_fails(k, &err);
         return k;
     }

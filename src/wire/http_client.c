@@ -2,7 +2,8 @@
  *
  * A call waits until the loop's next quiet moment; then it gets the line that was used last among those with room, so
  * that others fall idle and close; or a new line, up to the limit; or it waits for one to end. A call that must begin
- * anew (`fresh`) gets no line that stood before. A line that is being opened is its first call's. */
+ * anew gets no line that stood before. A line that is being opened is its first call's; where several may share it,
+ * the others join it, and those for which it has no room then wait again. */
 #include "wire/http_client_session.h"
 
 void http_client_pump(struct http_client *c)
@@ -18,6 +19,12 @@ static void line_settle(struct http_client_line *l)
     struct http_client *c = l->client;
     list_del(&l->node);
     list_add(l->session && l->session->type->has_room(l->session) ? &c->room : &c->full, &l->node);
+}
+
+void http_client_line_changed(struct http_client_line *l)
+{
+    line_settle(l);
+    http_client_pump(l->client);
 }
 
 void http_client_line_end(struct http_client_line *l)
@@ -99,17 +106,41 @@ static const struct http_client_session_type *type_of(const struct http_client_l
     return *t;
 }
 
+/* Those for which it was opened: as many as it has room for; the others wait on. */
+static void calls_begin(struct http_client_line *l)
+{
+    struct list joined = LIST_HEAD(joined);
+    for (struct http_call *k; (k = list_first(&l->calls, struct http_call, node));) {
+        list_del(&k->node);
+        list_add_tail(&joined, &k->node);
+    }
+    if (list_empty(&joined))
+        stream_idle(l->stream, l->client->c.idle_ns);
+    for (struct http_call *k;
+         l->session->type->has_room(l->session) && (k = list_first(&joined, struct http_call, node));) {
+        list_del(&k->node);
+        list_add_tail(&l->calls, &k->node);
+        call_begin(l, k);
+    }
+    while (!list_empty(&joined)) {
+        struct http_call *k = container_of(joined.prev, struct http_call, node);
+        list_del(&k->node);
+        list_add(&l->client->waiting, &k->node);
+        k->line = NULL;
+        http_client_pump(l->client);
+    }
+}
+
 static void line_opened(struct stream *s)
 {
     struct http_client_line *l = stream_arg(s);
-    struct http_call *k = list_first(&l->calls, struct http_call, node);
+    struct http_client *c = l->client;
     if (l->session)
         return;
     l->session = type_of(l)->open(l);
-    if (k)
-        call_begin(l, k);
-    else
-        stream_idle(s, l->client->c.idle_ns);
+    if (!l->upgrade)
+        c->spoken = l->session->type;
+    calls_begin(l);
     line_settle(l);
     if (l->session->type->has_room(l->session))
         http_client_pump(l->client);
@@ -151,6 +182,8 @@ static void line_new(struct http_client *c, struct http_call *k)
     struct http_client_line *l = NEW(struct http_client_line);
     const char *const *alpn = k->request.upgrade.n ? c->alpn_upgrade : c->alpn;
     l->client = c;
+    l->number = ++c->opened;
+    l->upgrade = k->request.upgrade.n > 0;
     list_init(&l->calls);
     list_add(&l->calls, &k->node);
     k->line = l;
@@ -170,7 +203,26 @@ static void line_new(struct http_client *c, struct http_call *k)
 static struct http_client_line *line_with_room(struct http_client *c, const struct http_call *k)
 {
     list_each (l, &c->room, struct http_client_line, node)
-        if (!k->request.upgrade.n || l->session->type->upgrades)
+        if (l->number > k->after && (!k->request.upgrade.n || l->session->type->upgrades))
+            return l;
+    return NULL;
+}
+
+static bool may_be_shared(const struct http_client *c)
+{
+    bool many = false;
+    for (size_t i = 0; c->c.sessions[i]; i++)
+        many |= c->c.sessions[i]->many;
+    return many && (!c->spoken || c->spoken->many);
+}
+
+/* One that is being opened, and will have room for more than one. */
+static struct http_client_line *line_to_join(struct http_client *c, const struct http_call *k)
+{
+    if (k->request.upgrade.n || !may_be_shared(c))
+        return NULL;
+    list_each (l, &c->full, struct http_client_line, node)
+        if (!l->session && !l->upgrade && l->number > k->after)
             return l;
     return NULL;
 }
@@ -187,7 +239,13 @@ static void client_soon(struct soon *soon)
 {
     struct http_client *c = container_of(soon, struct http_client, soon);
     for (struct http_call *k; (k = list_first(&c->waiting, struct http_call, node));) {
-        struct http_client_line *l = k->fresh ? NULL : line_with_room(c, k);
+        struct http_client_line *l = line_with_room(c, k), *join = l ? NULL : line_to_join(c, k);
+        if (join) {
+            list_del(&k->node);
+            list_add_tail(&join->calls, &k->node);
+            k->line = join;
+            continue;
+        }
         struct http_client_line *spare = l || c->lines < c->c.connections_most ? NULL : line_at_rest(c);
         if (spare)
             http_client_line_end(spare);

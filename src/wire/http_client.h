@@ -13,6 +13,7 @@
 
 struct http_client;
 struct http_client_session_type;
+extern const struct http_client_session_type http1_client_session, http2_client_session; /* what may be spoken */
 struct http_call;
 
 struct http_client_config {

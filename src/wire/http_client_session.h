@@ -3,7 +3,7 @@
  *
  *   line       one connection to the target, and the calls that are on it (http_client.c)
  *   session    one version of HTTP, spoken on a line: how a request is written and an answer read, and whether
- *              another call may begin. A table of functions; http1_client.c is one
+ *              another call may begin. A table of functions: http1_client.c, http2_client.c
  *   call       one request and its answer: what the user was promised (http_call.c)
  *
  * The pool gives waiting calls to lines that have room, the one used last first, and makes new lines up to a limit. A
@@ -21,6 +21,7 @@ struct http_client_session;
 struct http_client_session_type {
     const char *alpn; /* by which it is agreed on in the TLS handshake */
     bool upgrades;    /* a call that wants to become another protocol may go on it */
+    bool many;        /* it has room for several calls at a time */
     struct http_client_session *(*open)(struct http_client_line *l); /* never NULL */
     /* What the line says. Each may end the line, and so the session. */
     void (*data)(struct http_client_session *s, struct str bytes);
@@ -41,7 +42,6 @@ struct http_client_session { /* the first member of a session's own struct */
     const struct http_client_session_type *type;
     struct http_client_line *line; /* NULL: over */
 };
-extern const struct http_client_session_type http1_client_session;
 
 #define HTTP_CLIENT_SESSIONS 4 /* types that a client may speak */
 
@@ -54,7 +54,9 @@ struct http_client {
     struct list waiting;    /* calls without a line */
     struct list failed;     /* calls that are told so in a turn to come */
     size_t lines;
-    struct soon soon; /* gives waiting calls lines */
+    uint64_t opened;                               /* lines, ever */
+    const struct http_client_session_type *spoken; /* on the line that was opened last; NULL: none was yet */
+    struct soon soon;                              /* gives waiting calls lines */
 };
 void http_client_pump(struct http_client *c); /* in a later turn: calls may have become able to begin */
 
@@ -65,7 +67,8 @@ struct http_client_line {
     struct stream *stream;
     struct http_client_session *session; /* NULL: not open yet */
     struct list calls;
-    bool kept; /* a call has been answered on it before */
+    uint64_t number;    /* of all that were ever opened */
+    bool kept, upgrade; /* a call has been answered on it before; it is for one that becomes something else */
 };
 void http_client_line_end(struct http_client_line *l); /* at once. No call is on it. Frees */
 /* The line broke under its calls: they are told, or go on another line (http_call_broken). Frees it first. */
@@ -73,6 +76,7 @@ void http_client_line_broken(struct http_client_line *l, struct err *err);
 /* A call has left it: it has room, or rests until the next one. keep: not if false: then it ends after what is
  * queued. */
 void http_client_line_left(struct http_client_line *l, bool keep);
+void http_client_line_changed(struct http_client_line *l); /* whether it has room */
 struct stream *
 http_client_line_take(struct http_client_line *l); /* its stream, without anybody who listens; ends it */
 
@@ -93,7 +97,10 @@ struct http_call {
     struct strbuf early, body;                             /* early: written before the call began */
     bool streamed, stream_ended, answer_streamed, no_body; /* no_body: of the answer, to HEAD */
     bool begun, on_kept, heard; /* on_kept: its line has answered others; heard: a byte of the answer has come */
-    bool again, fresh;          /* it is tried once more, on a new line */
+    bool again;                 /* it is tried once more */
+    uint64_t after;             /* on a line that is opened after this one */
+    bool refused;               /* a session says before http_call_broken: the server has not looked at it */
+    int refusals;               /* how often that was so */
     bool paused, head_told, cancelled;
     int busy;
     int64_t stall_ns, written; /* written: of a streamed body */
@@ -109,8 +116,9 @@ void http_call_head(struct http_call *k, int status, struct http_headers headers
 void http_call_body(struct http_call *k, struct str bytes);
 void http_call_whole(struct http_call *k);                          /* off its line already */
 void http_call_upgraded(struct http_call *k, struct stream *own_s); /* the same */
-/* err->kind E_NONE: the line was closed. The call is off its line. It begins anew where that is safe: a kept line was
- * closed from the other side before the first byte of an answer, and nothing is done twice by asking twice. */
+/* err->kind E_NONE: the line was closed. The call is off its line. It begins anew where that is safe: the server has
+ * refused to look at it; or a kept line was closed from the other side before the first byte of an answer, and
+ * nothing is done twice by asking twice. */
 void http_call_broken(struct http_call *k, struct err *err, bool later);
 void http_call_drained(struct http_call *k);
 void http_call_detach(struct http_call *k); /* off its line, or not waiting any more */

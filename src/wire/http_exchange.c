@@ -27,8 +27,17 @@ static size_t *bodies_of(struct http_server *s, const struct http_exchange *e)
     return e->little ? &s->little : &s->bodies;
 }
 
+static void share_leave(struct http_exchange *e)
+{
+    struct http_share *p = TAKE(e->share);
+    if (p)
+        p->requests--;
+    http_share_let_go(e->r.server, p);
+}
+
 static void exchange_free(struct http_exchange *e)
 {
+    share_leave(e);
     if (e->r.server)
         *bodies_of(e->r.server, e) -= e->body.n;
     strbuf_fini(&e->body);
@@ -78,6 +87,9 @@ bool http_exchange_begin(struct http_exchange *e, struct http_session *session, 
     e->session = session;
     e->body = STRBUF(s->c.body_most);
     s->counts.requests++;
+    e->share = session->line->share;
+    if (e->share)
+        e->share->requests++;
     enum http_body want = !h->length || !s->c.service.head ? HTTP_COLLECT : s->c.service.head(r, s->c.service.arg);
     e->little = want == HTTP_LITTLE;
     e->collect = want != HTTP_STREAM;
@@ -152,8 +164,10 @@ void http_exchange_gone(struct http_exchange *e, bool tell)
     e->r.gone = true;
     e->session = NULL;
     e->r.peer = &nobody; /* what the log line of its end reads */
-    if (e->r.server->dying)
+    if (e->r.server->dying) {
+        share_leave(e);
         e->r.server = NULL;
+    }
     if (tell && e->r.on_gone)
         e->r.on_gone(&e->r);
 }
@@ -258,6 +272,21 @@ void http_body_pause(struct http_request *r, bool pause)
     struct http_exchange *e = exchange_of(r);
     if (e->session)
         e->session->type->body_pause(e, pause);
+}
+
+void http_forget(struct http_request *r)
+{
+    static const struct str methods[] = {S_INIT("GET"), S_INIT("POST"), S_INIT("PUT"), S_INIT("PATCH"),
+                                         S_INIT("DELETE")};
+    size_t i = 0;
+    while (i < countof(methods) - 1 && !str_eq(methods[i], r->method))
+        i++;
+    if (r->status == 0 || !str_eq(methods[i], r->method))
+        return;
+    r->method = methods[i];
+    r->target = r->path = r->query = r->host = S("");
+    r->headers = r->answer = (struct http_headers){0};
+    arena_fini(&r->arena);
 }
 
 struct stream *http_upgrade(struct http_request *r, struct str protocol)

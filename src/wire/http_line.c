@@ -1,19 +1,14 @@
 /* A connection from its arrival to its end.
  *
- * It counts into three bounds. One address has a share of all connections (a map from address to count); over it a
- * connection is closed before a byte is read. Where all connections are taken, the one that has been at rest for
- * longest makes room, and where nobody is, listening pauses until one ends. And each belongs to the server's list, so
- * that draining and freeing reach it.
+ * It counts into three bounds. One address has a share of all connections (a map from address to counts); over it a
+ * connection is closed before a byte is read, and a stream beside others is refused. Where all connections are taken,
+ * the one that has been at rest for longest makes room, and where nobody is, listening pauses until one ends. And
+ * each belongs to the server's list, so that draining and freeing reach it.
  *
  * What version of HTTP is spoken is settled when the stream is open: the type that the TLS handshake agreed on, and
  * the last of the server's types where nothing was. From then on everything that the stream says goes to the session.
  */
 #include "wire/http_session.h"
-
-struct http_share {
-    size_t n;
-    char address[64];
-};
 
 /* One address may not take all the connections there are. False: it has as many as it may. */
 static bool share_take(struct http_line *l, struct str address)
@@ -29,20 +24,34 @@ static bool share_take(struct http_line *l, struct str address)
         memcpy(p->address, host.p, host.n);
         (void)map_put(&s->shares, host, p);
     }
-    if (p->n >= s->c.peer_connections_most)
+    if (p->lines >= s->c.peer_connections_most)
         return false;
-    p->n++;
+    p->lines++;
     l->share = p;
     return true;
+}
+
+void http_share_let_go(struct http_server *s, struct http_share *p)
+{
+    if (!p || p->lines || p->requests)
+        return;
+    (void)map_del(&s->shares, str_of(p->address));
+    mem_free(p);
 }
 
 static void share_give_back(struct http_line *l)
 {
     struct http_share *p = TAKE(l->share);
-    if (!p || --p->n)
-        return;
-    (void)map_del(&l->server->shares, str_of(p->address));
-    mem_free(p);
+    if (p)
+        p->lines--;
+    http_share_let_go(l->server, p);
+}
+
+bool http_line_may_ask(const struct http_line *l)
+{
+    const struct http_server_config *c = &l->server->c;
+    return l->server->counts.requests < c->connections_most &&
+           (!l->share || l->share->requests < c->peer_connections_most);
 }
 
 void http_line_rest(struct http_line *l)

@@ -61,6 +61,7 @@ struct http_server *http_server_new(struct loop *l, const struct http_server_con
     s->c.stall_ns = c->stall_ns ? c->stall_ns : 60 * NS_PER_S;
     s->c.body_ns = c->body_ns ? c->body_ns : 60 * NS_PER_S;
     s->c.bodies_most = c->bodies_most ? c->bodies_most : 256u << 20;
+    s->c.answers_most = c->answers_most ? c->answers_most : 256u << 20;
     list_init(&s->idle);
     s->shares = MAP;
     list_init(&s->lines);
@@ -98,7 +99,7 @@ size_t http_server_bodies(const struct http_server *s)
 
 size_t http_server_queued(const struct http_server *s)
 {
-    size_t sum = 0;
+    size_t sum = s->waiting;
     list_each (l, &s->lines, struct http_line, node)
         sum += stream_queued(l->stream);
     return sum;

@@ -11,6 +11,11 @@
 
 struct http_server;
 struct http_session_type;
+extern const struct http_session_type http1_session, http2_session; /* what may be spoken (http_session.h) */
+
+/* On a connection of HTTP/2 at a time. Upstream's 250 would be too few for the watches of one who has all of its
+ * informers on one connection; the bounds of an address and of all together hold beside it. */
+#define HTTP2_STREAMS_MOST 2500
 
 /* Who is asking; lives as long as the connection. */
 struct http_peer {
@@ -84,6 +89,9 @@ void http_end(struct http_request *r);
 void http_abort(struct http_request *r); /* the client sees that the response is not whole */
 /* A streamed request body: no on_data while paused; on_data_end still comes where all of it has been given. */
 void http_body_pause(struct http_request *r, bool pause);
+/* What was asked is not needed any more, as the answer lasts long: but for the method all texts, and the arena, are
+ * empty. After the start. */
+void http_forget(struct http_request *r);
 /* HTTP/1.1 only (RFC 9110 7.8): 101 with the fields of http_set; ends the request. The stream is the caller's, to be
  * given its functions at once. NULL: the client is gone, or was told that its version of HTTP has no upgrades. */
 struct stream *http_upgrade(struct http_request *r, struct str protocol);
@@ -101,6 +109,8 @@ struct http_server_config {
                                    * one makes room. 0: no such bound */
     size_t bodies_most;           /* bytes of all collected bodies; over it large ones get 503. 0: 256 MiB. A
                                    * sixteenth of it is for those of HTTP_LITTLE */
+    size_t answers_most;          /* bytes of answers that clients have not taken, above which who takes none is given
+                                   * no further request on the same connection. 0: 256 MiB */
     int64_t head_ns, idle_ns;     /* 0: 10 s, 3 min */
     int64_t stall_ns;             /* a body or a response makes no progress for so long: cut. 0: 1 min */
     int64_t body_ns;              /* a collected body takes longer than this altogether: 408. 0: 1 min */
@@ -108,7 +118,8 @@ struct http_server_config {
 struct http_server_counts {
     size_t connections, requests;                   /* now */
     uint64_t accepted, answered, refused, timeouts; /* ever; refused: malformed or over a limit */
-    uint64_t turned_away, evicted;                  /* ever: over the bound of an address; idle ones that made room */
+    uint64_t turned_away,
+        evicted; /* ever: over the bound of an address (connections, streams); idle ones that made room */
 };
 struct http_server *http_server_new(struct loop *l, const struct http_server_config *c)
     __attribute__((returns_nonnull));

@@ -4,9 +4,9 @@
  *   line       one connection: the stream that carries it (bytes, flow control, TLS and what its handshake agreed
  *              on), who is at the other end, and what it counts into (http_line.c)
  *   session    one version of HTTP, spoken on a line: where messages begin and end, how many exchanges there are at
- *              a time, when the line is at rest, what waits how long. A table of functions; http1_server.c is one
- *   exchange   one request and its answer: what a handler was given, the body that is collected for it, and what
- *              that counts into (http_exchange.c)
+ *              a time, when the line is at rest, what waits how long. A table of functions: http1_server.c,
+ * http2_server.c exchange   one request and its answer: what a handler was given, the body that is collected for it,
+ * and what that counts into (http_exchange.c)
  *
  * Ownership goes down: a line owns its session, a session its exchanges until they are given to the service, which
  * ends each once. Whatever goes first tells the others: the line is cut (http_line_end): `over` of the session, which
@@ -29,6 +29,7 @@ struct http_server {
     struct list idle;      /* lines between requests, the longest so first */
     struct map shares;     /* address -> struct http_share: how many lines come from there */
     size_t bodies, little; /* bytes of bodies that are collected or being worked on; of those of HTTP_LITTLE */
+    size_t waiting;        /* bytes of answers that sessions hold, not yet with their streams */
     bool draining, paused, dying;
     void (*drained)(struct http_server *s, void *arg);
     void *drained_arg;
@@ -68,7 +69,6 @@ struct http_session { /* the first member of a session's own struct */
     const struct http_session_type *type;
     struct http_line *line; /* NULL: over */
 };
-extern const struct http_session_type http1_session;
 
 /* ---- lines */
 struct http_line {
@@ -80,11 +80,20 @@ struct http_line {
     struct arena arena;
     struct http_share *share; /* NULL: a unix socket, or nobody counts */
 };
+/* What comes from one address: lines, and requests under way, also those whose clients have gone. */
+struct http_share {
+    size_t lines, requests;
+    char address[64];
+};
+void http_share_let_go(struct http_server *s, struct http_share *p); /* after one less of either; NULL is fine */
 /* A connection that was accepted. Over the share of its address it is closed at once. */
 void http_line_new(struct http_server *s, int own_fd, const struct addr *peer);
 /* At rest, a line may have to make room for others. */
 void http_line_rest(struct http_line *l);
 void http_line_work(struct http_line *l);
+/* Another request may begin on it, beside others: neither its address nor all together have as many under way as they
+ * may have connections. */
+bool http_line_may_ask(const struct http_line *l);
 /* Cut at once. tell: handlers of what is under way hear of it (on_gone): only in callbacks, as nothing calls back
  * from inside a call. Frees the line. */
 void http_line_end(struct http_line *l, bool tell);
@@ -96,6 +105,7 @@ struct stream *http_line_take(struct http_line *l);
 struct http_exchange { /* the first member of what a session has of one */
     struct http_request r;
     struct http_session *session; /* NULL: the client has gone */
+    struct http_share *share;     /* of its line; counted */
     struct strbuf body;
     size_t seen;    /* bytes of a body that is thrown away */
     int64_t length; /* of the answer, as started; -1: not said */

@@ -1,4 +1,4 @@
-/* Two versions of HTTP under the same handlers and the same calls: HTTP/1.1, and the toy of toy_test.c. */
+/* Three versions of HTTP under the same handlers and the same calls: HTTP/1.1, HTTP/2, and the toy of toy_test.c. */
 #include "base/test.h"
 #include "sys/cert.h"
 #include "wire/toy_test.h"
@@ -120,8 +120,9 @@ struct version { /* what both sides speak */
     const struct http_client_session_type *client[3];
 };
 static const struct version http1 = {"http/1.1", {&http1_session}, {&http1_client_session}},
+                            http2 = {"h2", {&http2_session}, {&http2_client_session}},
                             toy = {"toy", {&toy_session}, {&toy_client_session}};
-static const struct version *const versions[] = {&http1, &toy};
+static const struct version *const versions[] = {&http1, &http2, &toy};
 
 static void world_begin(const struct version *v, struct tls_server *tls, struct tls_client *trust)
 {
@@ -436,15 +437,18 @@ TEST(session_who_leaves_while_its_body_is_paused_is_noticed)
 
 /* ---- what only a version with many exchanges on a line does */
 
-TEST(session_many_exchanges_share_a_line)
+static const struct version *const many[] = {&http2, &toy};
+
+static void many_share(const struct version *v)
 {
-    world_begin(&toy, NULL, NULL);
+    world_begin(v, NULL, NULL);
     w.release_at = 5;
     const char *const targets[] = {"/hold1", "/hold2", "/hold3", "/hold4", "/hold5"};
     for (size_t i = 0; i < countof(targets); i++)
         (void)call_send("GET", targets[i], S(""));
     loop_run(w.loop);
-    CHECK_LOG(&toy, "200 /hold5;200 ./hold4;200 ./hold3;200 ./hold2;200 ./hold1;");
+    CHECK_LOG(v, v == &toy ? "200 /hold5;200 ./hold4;200 ./hold3;200 ./hold2;200 ./hold1;"
+                           : "200 ./hold1;200 ./hold2;200 ./hold3;200 ./hold4;200 /hold5;"); /* each has its turn */
     CHECK_INT(http_server_counts(w.server)->accepted, 1);
     for (int i = 0; i < 100; i++) /* more than there is room for: they wait */
         (void)call_send("GET", "/hello", S(""));
@@ -452,6 +456,12 @@ TEST(session_many_exchanges_share_a_line)
     CHECK_INT(w.done, 105);
     CHECK_INT(http_server_counts(w.server)->accepted, 1);
     world_end();
+}
+
+TEST(session_many_exchanges_share_a_line)
+{
+    for (size_t i = 0; i < countof(many); i++)
+        many_share(many[i]);
 }
 
 static void free_server(UNUSED struct timer *t)
@@ -462,19 +472,19 @@ static void free_server(UNUSED struct timer *t)
     }
     http_server_free(TAKE(w.server));
 }
-TEST(session_a_line_that_breaks_is_told_to_all_on_it)
+static void many_are_told(const struct version *v)
 {
-    world_begin(&toy, NULL, NULL);
+    world_begin(v, NULL, NULL);
     for (int i = 0; i < 3; i++)
         (void)call_send("POST", "/hold", S(""));
     timer_init(&w.later, w.loop, free_server);
     timer_set(&w.later, 0);
     loop_run(w.loop);
-    CHECK_LOG(&toy, "ServiceUnavailable;ServiceUnavailable;ServiceUnavailable;");
+    CHECK_LOG(v, "ServiceUnavailable;ServiceUnavailable;ServiceUnavailable;");
     CHECK_INT(w.nheld, 3); /* and to their handlers by `gone`: the server is no more, and nobody calls */
     CHECK(w.held[0]->gone && w.held[2]->gone);
     world_end();
-    world_begin(&toy, NULL, NULL); /* the other way round: the client goes with all its calls */
+    world_begin(v, NULL, NULL); /* the other way round: the client goes with all its calls */
     for (int i = 0; i < 3; i++)
         (void)call_send("POST", "/hold", S(""));
     while (w.nheld < 3)
@@ -482,18 +492,26 @@ TEST(session_a_line_that_breaks_is_told_to_all_on_it)
     http_client_free(TAKE(w.client));
     while (w.nheld)
         CHECK(loop_run_once(w.loop, -1));
-    CHECK_LOG(&toy, "gone /hold;gone /hold;gone /hold;");
+    CHECK_LOG(v, "gone /hold;gone /hold;gone /hold;");
     CHECK_INT(http_server_counts(w.server)->requests, 0);
     world_end();
 }
 
+TEST(session_a_line_that_breaks_is_told_to_all_on_it)
+{
+    for (size_t i = 0; i < countof(many); i++)
+        many_are_told(many[i]);
+}
+
 TEST(session_an_upgrade_needs_a_version_that_has_it)
 {
-    world_begin(&toy, NULL, NULL);
-    (void)call_send("GET", "/upgrade", S(""));
-    loop_run(w.loop);
-    CHECK(str_starts(strbuf_str(&w.log), S("400 ")));
-    world_end();
+    for (size_t i = 0; i < countof(many); i++) {
+        world_begin(many[i], NULL, NULL);
+        (void)call_send("GET", "/upgrade", S(""));
+        loop_run(w.loop);
+        CHECK(str_starts(strbuf_str(&w.log), S("400 ")));
+        world_end();
+    }
 }
 
 /* ---- which one is spoken */
