@@ -9,14 +9,26 @@ struct api_role {
     struct loop *loop;
     struct server *server;
     struct controllers *controllers; /* NULL until the server is ready */
-    bool failed;
+    bool failed, ending;
     struct signal_source on_term;
 };
 
+static void server_drained(void *arg)
+{
+    struct api_role *r = arg;
+    loop_stop(r->loop);
+}
+
+/* The second time at once. */
 static void on_term(struct signal_source *s, int signo)
 {
     (void)signo;
-    loop_stop(container_of(s, struct api_role, on_term)->loop);
+    struct api_role *r = container_of(s, struct api_role, on_term);
+    if (r->ending)
+        loop_stop(r->loop);
+    else
+        server_drain(r->server, server_drained, r);
+    r->ending = true;
 }
 
 /* Everything that a fresh cluster holds is there: controllers may begin. */

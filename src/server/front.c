@@ -8,6 +8,7 @@
 #include "server/fail.h"
 #include "server/front_ask.h"
 #include "server/front_body.h"
+#include "server/front_watch.h"
 #include "server/impersonate.h"
 #include "server/limits.h"
 #include "server/listing.h"
@@ -18,9 +19,8 @@
 #include "server/path.h"
 #include "server/rbac.h"
 #include "server/sites.h"
-#include "server/watch.h"
 #include "server/write.h"
-#include "wire/websocket.h"
+#include "wire/gzip.h"
 
 #define MAX_ANSWER ((size_t)1 << 31)
 
@@ -36,31 +36,54 @@ struct exchange {
     struct listing listing;
     struct soon more;
     struct old_reader reader;
-    /* a watch */
-    struct watching watch;
-    struct str watcher;       /* whose it is */
-    struct websocket *socket; /* which carries it, if that was asked for; http is over then */
-    struct slow_watch slow;
-    bool columns_sent;
-    bool watching;
+    struct buf *whole; /* NULL: the pieces are the listing's */
+    size_t next;       /* byte of it */
+    struct gzip *gzip; /* NULL: as it is */
 };
+
+#define GZIP_FROM (128u << 10) /* bytes of a body, as upstream; smaller ones are quicker as they are */
+#define PIECE     (256u << 10)
+
+/* Where the client takes it and there are not too many others. */
+static void gzip_begin(struct exchange *x)
+{
+    struct server *s = x->r.server;
+    if (x->gzip || s->ngzips >= LIMIT_COMPRESSED ||
+        !gzip_accepted(http_header(&x->http->headers, S("Accept-Encoding"))))
+        return;
+    s->ngzips++;
+    x->gzip = gzip_new();
+    http_set(x->http, S("Content-Encoding"), S("gzip"));
+    http_set(x->http, S("Vary"), S("Accept-Encoding"));
+}
+
+static void gzip_end(struct exchange *x)
+{
+    x->r.server->ngzips -= x->gzip != NULL;
+    gzip_free(TAKE(x->gzip));
+}
+
+static void gzip_piece(struct exchange *x, struct strbuf *b, bool last)
+{
+    if (!x->gzip || (!b->n && !last))
+        return;
+    AUTO(strbuf_fini) struct strbuf plain = *b;
+    *b = STRBUF(plain.max);
+    gzip_more(x->gzip, b, strbuf_str(&plain), last);
+    b->over |= plain.over;
+}
 
 static void exchange_free(struct exchange *x)
 {
     soon_stop(&x->more);
     reader_end(&x->reader);
+    buf_unref(x->whole);
+    gzip_end(x);
     request_fini(&x->r);
     mem_free(x);
 }
 
 /* --- answers --- */
-
-static struct str content_type(const struct exchange *x, bool stream)
-{
-    if (stream && x->form.media == MEDIA_PROTOBUF)
-        return S("application/vnd.kubernetes.protobuf;stream=watch");
-    return media_name(x->form.media);
-}
 
 static void set_warnings(struct exchange *x)
 {
@@ -77,9 +100,23 @@ static void set_warnings(struct exchange *x)
     }
 }
 
+static void list_go_on(struct soon *s);
+static void list_more(struct exchange *x);
+
 static void exchange_respond(struct exchange *x, int status, struct str type, struct strbuf *body)
 {
     struct http_request *h = x->http;
+    if (body->n > GZIP_FROM && !body->over)
+        gzip_begin(x);
+    if (x->gzip && body->n > PIECE && !x->listing.begun) { /* a piece a turn of the loop, as a list */
+        x->whole = buf_take(body);
+        x->r.answer.code = status;
+        x->listing.media = x->form.media;
+        soon_init(&x->more, x->r.loop, list_go_on);
+        list_more(x);
+        return;
+    }
+    gzip_piece(x, body, true);
     set_warnings(x);
     if (body->over) {
         http_respond(h, 500, S("text/plain"), S("the answer is too large: ask for less, with limit and selectors\n"));
@@ -151,23 +188,33 @@ static bool may_begin(struct exchange *x)
                          LIMIT_ANSWERS_BYTES);
 }
 
+static bool whole_more(struct exchange *x, struct strbuf *b)
+{
+    size_t n = MIN(x->whole->n - x->next, (size_t)PIECE);
+    strbuf_add(b, (struct str){x->whole->p + x->next, n});
+    x->next += n;
+    return x->next < x->whole->n;
+}
+
 /* A piece a turn of the loop, so that others have theirs, as long as the client takes them; what is one piece is a
  * whole answer. */
 static void list_more(struct exchange *x)
 {
     AUTO(strbuf_fini) struct strbuf b = STRBUF(MAX_ANSWER);
-    bool more = listing_more(&x->listing, &b);
+    bool more = x->whole ? whole_more(x, &b) : listing_more(&x->listing, &b);
     if (!x->http->status) {
         if (!more) {
             exchange_respond(x, x->r.answer.code, media_name(x->listing.media), &b);
             return;
         }
-        if (!may_begin(x)) {
+        if (!x->whole && !may_begin(x)) {
             respond_failed(x);
             return;
         }
+        gzip_begin(x);
         list_begin(x);
     }
+    gzip_piece(x, &b, !more);
     struct buf *out = buf_take(&b);
     http_write_buf(x->http, out);
     buf_unref(out);
@@ -271,165 +318,6 @@ static void exchange_answered(struct request *r)
     case ANSWER_FAILED:
     case ANSWER_NONE: respond_failed(x); return;
     }
-}
-
-/* --- watches --- */
-
-static void count_watch(struct exchange *x, int change)
-{
-    struct map *open = &x->r.server->watchers;
-    uintptr_t n = (uintptr_t)map_get(open, x->watcher) + (uintptr_t)change;
-    if (n)
-        (void)map_put(open, x->watcher, (void *)n);
-    else
-        (void)map_del(open, x->watcher);
-    metrics_watches(x->r.server, change);
-}
-
-/* Each watch takes a connection: one user leaves some for others. */
-static bool may_watch(struct exchange *x)
-{
-    x->watcher = str_dup(&x->r.arena,
-                         user_share(&x->user)); /* the user is gone with the request, which a socket outlives */
-    return (uintptr_t)map_get(&x->r.server->watchers, x->watcher) < LIMIT_WATCHERS_PER_USER ||
-           fail_too_many(&x->r, 1, "%d watches of " STR_FMT " are open; end some of them", LIMIT_WATCHERS_PER_USER,
-                         STR_ARG(x->watcher));
-}
-
-static void watch_over(struct exchange *x, bool in_order)
-{
-    watching_stop(&x->watch);
-    slow_del(&x->slow);
-    count_watch(x, -1);
-    if (x->socket && in_order)
-        websocket_finish(TAKE(x->socket), 1000, S(""));
-    else if (x->socket)
-        websocket_free(TAKE(x->socket));
-    else if (in_order)
-        http_end(x->http);
-    else
-        http_abort(x->http);
-    exchange_free(x);
-}
-
-static bool watch_full(struct watching *w)
-{
-    struct exchange *x = container_of(w, struct exchange, watch);
-    return x->socket ? websocket_over_high(x->socket) : http_over_high(x->http);
-}
-
-static size_t watch_queued(const struct exchange *x)
-{
-    return x->socket ? websocket_queued(x->socket) : http_queued(x->http);
-}
-
-static size_t slow_queued(const struct slow_watch *w)
-{
-    return watch_queued(container_of(w, struct exchange, slow));
-}
-
-static void slow_cut(struct slow_watch *w)
-{
-    watch_over(container_of(w, struct exchange, slow), false);
-}
-
-/* One event. */
-static void watch_send(struct exchange *x, struct buf *b)
-{
-    slow_sent(&x->r.server->slow, b->n);
-    if (x->socket)
-        websocket_send(x->socket, x->form.media == MEDIA_PROTOBUF ? WEBSOCKET_BINARY : WEBSOCKET_TEXT, buf_str(b));
-    else
-        http_write_buf(x->http, b);
-}
-
-static void watch_drained(struct http_request *h)
-{
-    struct exchange *x = h->user;
-    watching_go_on(&x->watch);
-}
-
-static void watch_gone(struct http_request *h)
-{
-    watch_over(h->user, false);
-}
-
-static void socket_message(struct websocket *w, int kind, struct str bytes)
-{
-    (void)w, (void)kind, (void)bytes; /* whoever watches has nothing to say */
-}
-
-static void socket_drained(struct websocket *w)
-{
-    struct exchange *x = websocket_arg(w);
-    watching_go_on(&x->watch);
-}
-
-static void socket_closed(struct websocket *w, int code, struct str reason)
-{
-    (void)code, (void)reason;
-    watch_over(websocket_arg(w), false);
-}
-
-static void watch_event(struct watching *w, struct notice *n)
-{
-    struct exchange *x = container_of(w, struct exchange, watch);
-    if (watch_queued(x) > LIMIT_CONNECTION_BUFFER) {
-        watch_over(x, false); /* it does not keep up: a cut tells it to start over */
-        return;
-    }
-    AUTO(buf_unref) struct buf *b = notice_frame(n, &x->form, x->include, !x->columns_sent);
-    x->columns_sent = true;
-    watch_send(x, b);
-}
-
-static void watch_ended(struct watching *w, const struct failure *fail)
-{
-    struct exchange *x = container_of(w, struct exchange, watch);
-    if (fail->code) {
-        x->r.answer.fail = *fail;
-        struct val v = status_of(&x->r);
-        AUTO(buf_unref) struct buf *b = status_frame(x->form.media, &v);
-        watch_send(x, b);
-    }
-    watch_over(x, true);
-}
-
-/* The same events, a message each. The protocol is whatever the client offers first: as upstream, it means nothing.
- */
-static void upgrade_watch(struct exchange *x)
-{
-    static const struct websocket_fns fns = {socket_message, socket_drained, socket_closed};
-    struct str token, all = protocols_offered(&x->r.arena, &x->http->headers, &token), first = all, rest;
-    (void)str_split(all, ',', &first, &rest); /* one alone is all of it */
-    const char *const protocols[] = {first.n ? arena_strz(&x->r.arena, first) : NULL, NULL};
-    struct websocket_config config = {.protocols = protocols, .ping_ns = 30 * NS_PER_S};
-    x->socket = websocket_accept(x->http, &config, &fns, x);
-    if (x->socket)
-        return;
-    watching_stop(&x->watch);
-    slow_del(&x->slow);
-    count_watch(x, -1);
-    exchange_free(x);
-}
-
-static void start_watch(struct exchange *x)
-{
-    x->watch = (struct watching){.loop = x->r.loop, .event = watch_event, .full = watch_full, .ended = watch_ended};
-    if (!may_watch(x) || !watching_start(&x->watch, &x->r)) {
-        respond_failed(x);
-        return;
-    }
-    count_watch(x, 1);
-    x->slow = (struct slow_watch){.queued = slow_queued, .cut = slow_cut};
-    slow_add(&x->r.server->slow, &x->slow);
-    if (websocket_wanted(x->http)) {
-        upgrade_watch(x);
-        return;
-    }
-    x->http->on_gone = watch_gone;
-    x->http->on_drained = watch_drained;
-    http_start(x->http, 200, content_type(x, true), -1);
 }
 
 /* --- one request --- */
@@ -733,7 +621,10 @@ static void request_began(struct http_request *h, void *arg)
         nodeproxy_start(r, h, x->rest);
         exchange_free(x);
     } else if (r->verb == VERB_WATCH) {
-        start_watch(x);
+        if (front_watch_start(r, h, &x->form, x->include))
+            exchange_free(x);
+        else
+            respond_failed(x);
     } else {
         h->on_gone = asker_gone;
         request_start(r);

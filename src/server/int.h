@@ -69,6 +69,11 @@ struct server {
     struct timer housekeeping, announce, api_again;
     struct boot_facts *facts; /* boot.h; in the arena */
     bool ready, stopping;
+    size_t ngzips;              /* answers that are being compressed */
+    int draining;               /* HTTP servers that have something under way */
+    void (*drained)(void *arg); /* NULL: not draining */
+    void *drained_arg;
+    struct timer drain_limit;
     struct metrics *metrics;
     int port;
     int64_t started; /* real ns */

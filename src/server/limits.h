@@ -2,6 +2,7 @@
 #pragma once
 #include "api/codec.h"
 #include "wire/http1.h"
+#include "wire/http_server.h"
 
 /* What is stored, Events aside, where the settings max-objects and max-stored-mib do not say otherwise. */
 #define LIMIT_OBJECTS      1000000
@@ -18,12 +19,14 @@
     X(HEADER_BYTES, 65536, "bytes of a request's header")                                                            \
     X(HEADER_FIELDS, HTTP1_FIELDS_MOST, "fields of a request's header")                                              \
     X(QUERY_PARAMETERS, 256, "parameters of a query")                                                                \
-    X(CONNECTIONS, 10000, "connections at a time")                                                                   \
-    X(CONNECTIONS_PER_ADDRESS, 2500, "connections at a time from one address")                                       \
+    X(CONNECTIONS, 10000, "connections at a time, and as many requests under way")                                   \
+    X(CONNECTIONS_PER_ADDRESS, 2500, "connections at a time from one address, and as many requests under way")       \
     X(HEAD_SECONDS, 10, "seconds in which a TLS handshake, and then the header of a request, must have come")        \
     X(IDLE_SECONDS, 180, "seconds that a connection may rest between requests")                                      \
     X(STALL_SECONDS, 60, "seconds that a client may take no byte of what waits for it")                              \
     X(ANSWERS_BYTES, 268435456, "bytes of answers waiting for their clients above which no large list is begun")     \
+    X(COMPRESSED, 100, "answers that are compressed at a time, at a quarter of a MiB each; others go as they are")   \
+    X(STREAMS, HTTP2_STREAMS_MOST, "requests under way at a time on one connection of HTTP/2")                       \
     X(CONNECTION_BUFFER, 8388608, "bytes waiting to be sent on one connection")                                      \
     X(WATCHERS, 20000, "watches at a time")                                                                          \
     X(WATCHERS_PER_USER, 2000, "and over HTTP of one user")                                                          \

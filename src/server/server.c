@@ -6,6 +6,7 @@
 #include "server/expiry.h"
 #include "server/fresh.h"
 #include "server/front.h"
+#include "server/front_watch.h"
 #include "server/int.h"
 #include "server/limits.h"
 #include "server/metrics.h"
@@ -19,11 +20,13 @@
 #include "server/write.h"
 #include "sys/file.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <ifaddrs.h>
 #include <netdb.h>
 #include <sys/stat.h>
 
 #define HOUSEKEEPING (60 * NS_PER_S)
+#define DRAIN_MOST   (2 * NS_PER_S)
 #define API_AGAIN    NS_PER_S /* after somebody has deleted what leads to the API */
 
 /* --- what every commit brings --- */
@@ -161,7 +164,7 @@ static bool load_tls(struct server *s, struct err *err)
     array_fini(&x.ips);
     if (!ok)
         return false;
-    static const char *const alpn[] = {"http/1.1", NULL};
+    static const char *const alpn[] = {"h2", "http/1.1", NULL}; /* as `spoken` in listen_all */
     struct tls_server_config c = {
         .cert = strbuf_str(&cert), .key = strbuf_str(&key), .client_ca = s->keys->ca_pem, .alpn = alpn};
     if (s->tls)
@@ -280,8 +283,11 @@ static bool open_store(struct server *s, struct err *err)
 
 static bool listen_all(struct server *s, struct err *err)
 {
+    static const struct http_session_type *const spoken[] = {&http2_session, &http1_session, NULL};
     struct http_server_config c = {.service = front_service,
                                    .tls = s->tls,
+                                   .sessions = spoken,
+                                   .answers_most = LIMIT_ANSWERS_BYTES,
                                    .body_most = LIMIT_BODY_BYTES,
                                    .bodies_most = LIMIT_BODIES_BYTES,
                                    .body_ns = LIMIT_BODY_SECONDS * NS_PER_S,
@@ -343,15 +349,15 @@ static void server_announce(struct timer *t)
         s->options.ready(s->options.arg);
 }
 
-/* Connections that came earlier have waited in the sockets' backlogs: nobody sees a cluster that is half there. */
+/* Connections that came earlier have waited in the sockets' backlogs: nobody sees a cluster that is half there. The
+ * sockets themselves stay open until the process ends, for a supervisor that takes them over from it. */
 static void server_booted(void *arg)
 {
     struct server *s = arg;
     for (size_t i = 0; i < s->nfds; i++)
-        http_server_listen(s->http, s->fds[i]);
-    s->nfds = 0;
+        http_server_listen(s->http, fcntl(s->fds[i], F_DUPFD_CLOEXEC, 3));
     if (s->local)
-        http_server_listen(s->local, s->options.unix_fd);
+        http_server_listen(s->local, fcntl(s->options.unix_fd, F_DUPFD_CLOEXEC, 3));
     s->ready = true;
     expiry_start(s->expiry);
     timer_set(&s->announce, 0); /* where all is there already, this is still inside server_start */
@@ -424,10 +430,47 @@ struct server *server_start(struct loop *l, const struct server_options *o, stru
     return TAKE(s);
 }
 
+/* --- ending --- */
+
+static void drain_over(struct server *s)
+{
+    timer_stop(&s->drain_limit);
+    void (*done)(void *arg) = TAKE(s->drained);
+    if (done)
+        done(s->drained_arg);
+}
+
+static void drain_late(struct timer *t)
+{
+    drain_over(container_of(t, struct server, drain_limit));
+}
+
+static void one_drained(struct http_server *h UNUSED, void *arg)
+{
+    struct server *s = arg;
+    if (--s->draining == 0)
+        drain_over(s);
+}
+
+void server_drain(struct server *s, void (*done)(void *arg), void *arg)
+{
+    s->drained = done;
+    s->drained_arg = arg;
+    s->draining = s->local ? 2 : 1;
+    timer_init(&s->drain_limit, s->loop, drain_late);
+    timer_set(&s->drain_limit, DRAIN_MOST);
+    front_watches_end(s);
+    http_server_drain(s->http, one_drained, s);
+    if (s->local)
+        http_server_drain(s->local, one_drained, s);
+}
+
 void server_stop(struct server *s)
 {
     if (!s)
         return;
+    if (s->drained)
+        timer_stop(&s->drain_limit);
     s->stopping = true;
     writes_cancel(s);
     soon_stop(&s->leaving);
@@ -441,6 +484,8 @@ void server_stop(struct server *s)
     readers_fini(&s->readers);
     while (s->nfds)
         fd_close(s->fds[--s->nfds]);
+    if (s->local)
+        fd_close(s->options.unix_fd);
     if (s->store) {
         store_unsubscribe(&s->subscriber);
         store_close(s->store);

@@ -40,6 +40,10 @@ struct server_options {
 struct server *server_start(struct loop *l, const struct server_options *o, struct err *err) MUST_USE;
 void server_stop(struct server *s); /* requests and watches from inside must be over; NULL is fine */
 AUTO_POINTER(server_stop, struct server);
+/* Takes nothing further, answers what is under way and ends watches, in order: clients lose nothing. Then `done`,
+ * from the loop; in any case after two seconds, as what is passed on to a node may have no end. The sockets stay
+ * open: who connects meanwhile waits for the next server. */
+void server_drain(struct server *s, void (*done)(void *arg), void *arg);
 /* The last thing that a process does with it, whatever is under way: what is queued is committed, and the store
  * closed, so that it is one file and no revision is in doubt. Nobody is answered any more. */
 void server_close_store(struct server *s);

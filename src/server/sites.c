@@ -5,7 +5,10 @@
 #include "server/encode.h"
 #include "server/fail.h"
 #include "server/metrics.h"
+#include "wire/gzip.h"
 #include <sys/utsname.h>
+
+#define SITE_GZIP_FROM (128u << 10) /* bytes, as of other answers */
 
 static const struct {
     struct str path;
@@ -67,7 +70,14 @@ void site_respond(struct site_call *c, const struct type *t, struct val tree)
     struct str type = media_name(n.media);
     if (n.form == FORM_DISCOVERY)
         type = arena_fmt(c->arena, STR_FMT ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", STR_ARG(type));
-    http_respond(c->http, 200, type, strbuf_str(&b));
+    AUTO(strbuf_fini) struct strbuf small = STRBUF(b.max);
+    bool gzip = b.n > SITE_GZIP_FROM && gzip_accepted(http_header(&c->http->headers, S("Accept-Encoding")));
+    if (gzip) {
+        gzip_add(&small, strbuf_str(&b));
+        http_set(c->http, S("Content-Encoding"), S("gzip"));
+        http_set(c->http, S("Vary"), S("Accept-Encoding"));
+    }
+    http_respond(c->http, 200, type, strbuf_str(gzip ? &small : &b));
 }
 
 static void not_found(struct site_call *c)

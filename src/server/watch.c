@@ -7,35 +7,47 @@
 
 enum { QUEUE_MOST = 100000 };
 
+/* What is there only at the beginning and at the end of a watch is apart, as a watch lasts long and there are many.
+ */
+struct watch_first { /* initial events, the owner's loop */
+    struct watch_core *core;
+    struct soon more;
+    struct published published; /* what they are of */
+    struct old_reader reader;
+    struct scan scan;
+    struct store_entry *next;
+};
+struct watch_past { /* until it has caught up, the store's loop */
+    struct watch_core *core;
+    struct store_history history;
+};
+struct watch_fail {
+    struct failure fail;
+    char text[300];
+};
 /* Lives on the heap between two loops: counted. */
 struct watch_core {
     int refs;
     struct server *server;
     struct loop *loop;
     struct arena arena;
-    struct store_history history; /* until it has caught up ... */
-    struct interest interest;     /* ... then it is told of what is committed */
-    struct list node;             /* in server->watches */
+    struct watch_past *past;  /* NULL: it has caught up, ... */
+    struct interest interest; /* ... and is told of what is committed */
+    struct list node;         /* in server->watches */
     const struct kind *kind;
     struct filter filter;
     struct str prefix, ns;
-    bool bookmarks, initial, initial_bookmark, running;
+    bool bookmarks, initial_bookmark, running;
     int64_t from, seconds;
     int64_t told; /* up to this revision, while it catches up */
     struct timer end, mark;
-    /* the owner's loop, while initial events are told */
-    struct soon more;
-    struct published published; /* what they are of */
-    struct old_reader reader;
-    struct scan scan;
-    struct store_entry *next;
+    struct watch_first *first; /* NULL: initial events have been told */
     /* between the loops */
     pthread_mutex_t lock;
     struct watching *owner; /* NULL: stopped. Read and written in its own loop only */
     ARRAY(struct notice *) queue;
     bool posted, over;
-    struct failure fail;
-    char fail_text[300];
+    struct watch_fail *fail; /* with over */
     /* the owner's loop: of the queue, what it is being told */
     ARRAY(struct notice *) taken;
     size_t next_taken;
@@ -54,6 +66,7 @@ static void core_unref(struct watch_core *c)
     kind_unref(c->kind);
     pthread_mutex_destroy(&c->lock);
     arena_fini(&c->arena);
+    mem_free(c->fail);
     mem_free(c);
 }
 
@@ -114,7 +127,7 @@ static void core_deliver(void *arg)
     if (over && !more && c->owner) {
         struct watching *w = TAKE(c->owner);
         w->core = NULL;
-        w->ended(w, &c->fail);
+        w->ended(w, &c->fail->fail);
         core_unref(c); /* the owner's */
     }
     core_unref(c); /* the post's */
@@ -122,12 +135,19 @@ static void core_deliver(void *arg)
 
 /* --- the store's side --- */
 
+static void past_over(struct watch_core *c)
+{
+    if (c->past)
+        store_history_cancel(&c->past->history);
+    mem_free(TAKE(c->past));
+}
+
 static void core_stop(struct watch_core *c)
 {
     if (!c->running)
         return;
     c->running = false;
-    store_history_cancel(&c->history);
+    past_over(c);
     interest_del(&c->server->interests, &c->interest);
     timer_stop(&c->end);
     timer_stop(&c->mark);
@@ -141,8 +161,9 @@ static void core_finish(struct watch_core *c, int code, const char *reason, cons
     pthread_mutex_lock(&c->lock);
     if (!c->over) {
         c->over = true;
-        snprintf(c->fail_text, sizeof c->fail_text, "%s", text);
-        c->fail = (struct failure){.code = code, .reason = reason, .message = str_of(c->fail_text)};
+        c->fail = NEW(struct watch_fail);
+        snprintf(c->fail->text, sizeof c->fail->text, "%s", text);
+        c->fail->fail = (struct failure){.code = code, .reason = reason, .message = str_of(c->fail->text)};
         core_post(c);
     }
     pthread_mutex_unlock(&c->lock);
@@ -279,7 +300,7 @@ static void core_marks(struct timer *t)
 
 static void history_events(struct store_history *h, const struct store_event *events, size_t n)
 {
-    struct watch_core *c = container_of(h, struct watch_core, history);
+    struct watch_core *c = container_of(h, struct watch_past, history)->core;
     for (size_t i = 0; i < n && c->running; i++) {
         AUTO(change_fini) struct watch_change x = {.event = &events[i]};
         core_changed(c, &x);
@@ -292,17 +313,20 @@ static void catch_up(struct watch_core *c)
 {
     struct store *store = c->server->store;
     if (c->told == store_rev(store)) {
+        past_over(c);
         interest_add(&c->server->interests, &c->interest, c->kind, c->ns, &c->filter);
         return;
     }
-    c->history = (struct store_history){
-        .after = c->told, .prefix = c->prefix, .fn = history_events, .done = history_done};
-    store_history(store, &c->history);
+    if (!c->past)
+        c->past = NEW(struct watch_past);
+    *c->past = (struct watch_past){
+        c, {.after = c->told, .prefix = c->prefix, .fn = history_events, .done = history_done}};
+    store_history(store, &c->past->history);
 }
 
 static void history_done(struct store_history *h)
 {
-    struct watch_core *c = container_of(h, struct watch_core, history);
+    struct watch_core *c = container_of(h, struct watch_past, history)->core;
     struct err err = h->err;
     if (!h->ok) {
         core_failed(c, &err);
@@ -348,36 +372,38 @@ enum { INITIAL_AT_ONCE = 200 };
 
 static void initial_end(struct watch_core *c)
 {
-    reader_end(&c->reader);
-    soon_stop(&c->more);
-    c->initial = false;
-    c->next = NULL;
-    published_fini(&c->published);
+    struct watch_first *f = TAKE(c->first);
+    reader_end(&f->reader);
+    soon_stop(&f->more);
+    published_fini(&f->published);
+    mem_free(f);
 }
 
 /* Its client takes them too slowly. */
 static void initial_cut(struct old_reader *r)
 {
-    struct watch_core *c = container_of(r, struct watch_core, reader);
+    struct watch_core *c = container_of(r, struct watch_first, reader)->core;
     struct watching *w = TAKE(c->owner);
     initial_end(c);
     __atomic_sub_fetch(&c->server->nwatches, 1, __ATOMIC_RELAXED);
     w->core = NULL;
-    c->fail = (struct failure){.code = 410,
-                               .reason = "Expired",
-                               .message = S("the watcher does not keep up: list again and watch from there")};
-    w->ended(w, &c->fail);
+    static const struct failure fail = {
+        .code = 410,
+        .reason = "Expired",
+        .message = S_INIT("the watcher does not keep up: list again and watch from there")};
+    w->ended(w, &fail);
     core_unref(c); /* the owner's */
     core_unref(c); /* what the store's side would have had */
 }
 
 static void initial_some(struct watch_core *c)
 {
-    for (int i = 0; c->next && i < INITIAL_AT_ONCE; i++) {
+    struct watch_first *f = c->first;
+    for (int i = 0; f->next && i < INITIAL_AT_ONCE; i++) {
         if (c->owner->full && c->owner->full(c->owner))
             return; /* goes on when it says so */
-        AUTO(obj_unref) struct obj *o = object_as(c->kind, object_of(c->next));
-        c->next = scan_next(&c->scan);
+        AUTO(obj_unref) struct obj *o = object_as(c->kind, object_of(f->next));
+        f->next = scan_next(&f->scan);
         if (!filter_matches(&c->filter, c->kind, o))
             continue;
         AUTO(notice_unref) struct notice *n = notice_new(WATCH_TYPE_ADDED, c->kind, o, o->rev);
@@ -385,8 +411,8 @@ static void initial_some(struct watch_core *c)
         if (!c->owner) /* stopped by it */
             return;
     }
-    if (c->next) {
-        soon_set(&c->more);
+    if (f->next) {
+        soon_set(&f->more);
         return;
     }
     if (c->initial_bookmark) {
@@ -402,15 +428,15 @@ static void initial_some(struct watch_core *c)
 
 static void initial_more(struct soon *s)
 {
-    struct watch_core *c = core_ref(container_of(s, struct watch_core, more));
+    struct watch_core *c = core_ref(container_of(s, struct watch_first, more)->core);
     initial_some(c);
     core_unref(c);
 }
 
 void watching_go_on(struct watching *w)
 {
-    if (w->core && w->core->initial)
-        soon_set(&w->core->more);
+    if (w->core && w->core->first)
+        soon_set(&w->core->first->more);
 }
 
 static void stop_at_home(void *arg)
@@ -447,7 +473,7 @@ bool watching_start(struct watching *w, struct request *r)
     if (r->kind->namespaced && r->ns.n)
         c->prefix = arena_fmt(&c->arena, STR_FMT STR_FMT "/", STR_ARG(c->prefix), STR_ARG(r->ns));
     c->bookmarks = o->bookmarks;
-    c->initial = o->send_initial_events == SAID_YES || (o->send_initial_events == NOT_SAID && !c->from);
+    bool initial = o->send_initial_events == SAID_YES || (o->send_initial_events == NOT_SAID && !c->from);
     c->initial_bookmark = o->send_initial_events == SAID_YES && o->bookmarks;
     c->seconds = o->timeout_s;
     if (c->seconds <= 0)
@@ -455,19 +481,19 @@ bool watching_start(struct watching *w, struct request *r)
                      (int64_t)random_below(LIMIT_WATCH_SECONDS_MAX - LIMIT_WATCH_SECONDS_MIN);
     c->owner = w;
     w->core = core_ref(c);
-    if (!c->initial && c->from) {
+    if (!initial && c->from) {
         start_at_home(c);
         return true;
     }
-    soon_init(&c->more, w->loop, initial_more);
-    c->published = published_take(s);
+    struct watch_first *f = c->first = NEW(struct watch_first);
+    f->core = c;
+    soon_init(&f->more, w->loop, initial_more);
+    f->published = published_take(s);
     if (w->loop == s->loop)
-        reader_begin(&s->readers, &c->reader, room_bytes(s->room), initial_cut);
-    c->from = c->published.objects.rev;
-    c->next = c->initial ? scan_first(&c->scan, &c->arena, &c->published, c->kind, r->ns, &c->filter, STR_NONE)
-                         : NULL;
-    c->initial = true;
-    soon_set(&c->more);
+        reader_begin(&s->readers, &f->reader, room_bytes(s->room), initial_cut);
+    c->from = f->published.objects.rev;
+    f->next = initial ? scan_first(&f->scan, &c->arena, &f->published, c->kind, r->ns, &c->filter, STR_NONE) : NULL;
+    soon_set(&f->more);
     return true;
 }
 
@@ -477,7 +503,7 @@ void watching_stop(struct watching *w)
         return;
     struct watch_core *c = TAKE(w->core);
     c->owner = NULL;
-    if (c->initial) { /* not at home yet */
+    if (c->first) { /* not at home yet */
         initial_end(c);
         __atomic_sub_fetch(&c->server->nwatches, 1, __ATOMIC_RELAXED);
         core_unref(c); /* what the store's side would have had */

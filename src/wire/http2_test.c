@@ -97,7 +97,7 @@ static void first_closed(struct stream *s, UNUSED struct err *err)
 }
 static const struct stream_fns first_fns = {.data = first_data, .closed = first_closed};
 
-static void accepted(UNUSED struct listener *l, int own_fd, UNUSED const struct addr *peer)
+static void door_accepted(UNUSED struct listener *l, int own_fd, UNUSED const struct addr *peer)
 {
     if (w.connections++ == 0)
         w.first = stream_new(w.loop, own_fd, NULL, &first_fns, NULL);
@@ -148,7 +148,7 @@ TEST(http2_a_call_that_was_not_looked_at_is_made_again)
         int fd = socket_listen(&at, 0, &err);
         CHECK_OK(fd >= 0 && socket_addr(fd, &at, &err), err);
         addr_text(&at, &text);
-        listener_start(&w.door, w.loop, fd, accepted);
+        listener_start(&w.door, w.loop, fd, door_accepted);
         w.server = http_server_new(
             w.loop, &(struct http_server_config){.service = {.request = request_came}, .sessions = served});
         struct http_client *c = http_client_new(

@@ -9,6 +9,9 @@ class Raw:
     def __init__(self, c):
         self.tls = admin_tls(c.env['KUBECONFIG'])
         self.nobody = admin_tls(c.env['KUBECONFIG'], certificate=False)
+        self.http2 = {admin: admin_tls(c.env['KUBECONFIG'], certificate=admin) for admin in (True, False)}
+        for tls in self.http2.values():
+            tls.set_alpn_protocols(['h2', 'http/1.1'])
         self.address = ('127.0.0.1', c.port)
 
     def tcp(self, timeout=15):
