@@ -45,7 +45,7 @@ struct exchange {
 #define PIECE     (256u << 10)
 
 /* Where the client takes it and there are not too many others. */
-static void gzip_begin(struct exchange *x)
+static void compress_begin(struct exchange *x)
 {
     struct server *s = x->r.server;
     if (x->gzip || s->ngzips >= LIMIT_COMPRESSED ||
@@ -57,19 +57,19 @@ static void gzip_begin(struct exchange *x)
     http_set(x->http, S("Vary"), S("Accept-Encoding"));
 }
 
-static void gzip_end(struct exchange *x)
+static void compress_end(struct exchange *x)
 {
     x->r.server->ngzips -= x->gzip != NULL;
     gzip_free(TAKE(x->gzip));
 }
 
-static void gzip_piece(struct exchange *x, struct strbuf *b, bool last)
+static void answer_compress(struct exchange *x, struct strbuf *b, bool last)
 {
     if (!x->gzip || (!b->n && !last))
         return;
     AUTO(strbuf_fini) struct strbuf plain = *b;
     *b = STRBUF(plain.max);
-    gzip_more(x->gzip, b, strbuf_str(&plain), last);
+    gzip_piece(x->gzip, b, strbuf_str(&plain), last);
     b->over |= plain.over;
 }
 
@@ -78,7 +78,7 @@ static void exchange_free(struct exchange *x)
     soon_stop(&x->more);
     reader_end(&x->reader);
     buf_unref(x->whole);
-    gzip_end(x);
+    compress_end(x);
     request_fini(&x->r);
     mem_free(x);
 }
@@ -107,7 +107,7 @@ static void exchange_respond(struct exchange *x, int status, struct str type, st
 {
     struct http_request *h = x->http;
     if (body->n > GZIP_FROM && !body->over)
-        gzip_begin(x);
+        compress_begin(x);
     if (x->gzip && body->n > PIECE && !x->listing.begun) { /* a piece a turn of the loop, as a list */
         x->whole = buf_take(body);
         x->r.answer.code = status;
@@ -116,7 +116,7 @@ static void exchange_respond(struct exchange *x, int status, struct str type, st
         list_more(x);
         return;
     }
-    gzip_piece(x, body, true);
+    answer_compress(x, body, true);
     set_warnings(x);
     if (body->over) {
         http_respond(h, 500, S("text/plain"), S("the answer is too large: ask for less, with limit and selectors\n"));
@@ -211,10 +211,10 @@ static void list_more(struct exchange *x)
             respond_failed(x);
             return;
         }
-        gzip_begin(x);
+        compress_begin(x);
         list_begin(x);
     }
-    gzip_piece(x, &b, !more);
+    answer_compress(x, &b, !more);
     struct buf *out = buf_take(&b);
     http_write_buf(x->http, out);
     buf_unref(out);
