@@ -3,6 +3,7 @@
 #include "cel/program.h"
 #include "cel/run.h"
 #include "cel/schema_types.h"
+#include "cel/tell.h"
 #include "wire/json.h"
 #include <math.h>
 #include <string.h>
@@ -30,8 +31,8 @@ struct cel_rules {
 };
 
 /* An error as field.Error tells it; a value without text is not shown. */
-static void error_tell(struct field_errors *e, enum field_error_type type, struct str field, struct str value,
-                       struct str detail)
+void cel_error_tell(struct field_errors *e, enum field_error_type type, struct str field, struct str value,
+                    struct str detail)
 {
     static const char *const words[] = {[FE_INVALID] = "Invalid value",
                                         [FE_FORBIDDEN] = "Forbidden",
@@ -139,7 +140,7 @@ static uint64_t cost_times(uint64_t a, uint64_t b)
 static void cost_note(struct rules_checking *c, struct str path, const char *what, uint64_t cost)
 {
     if (cost > RULE_COST_MAX)
-        error_tell(c->e, FE_FORBIDDEN, path, STR_NONE, cost_text(c->types, what, cost, RULE_COST_MAX));
+        cel_error_tell(c->e, FE_FORBIDDEN, path, STR_NONE, cost_text(c->types, what, cost, RULE_COST_MAX));
     if (__builtin_add_overflow(c->total, cost, &c->total))
         c->total = UINT64_MAX;
     if (cost < SCHEMA_COST_MAX / 100)
@@ -192,20 +193,22 @@ static void check_rule(struct rules_checking *c, const struct rules_place *at, c
     if (made.compiled)
         cost_note(c, rule_path, "estimated rule cost", cost_times(made.rule.max_cost, times));
     if (faults.rule.n)
-        error_tell(c->e, FE_INVALID, rule_path, rule_text(&a, r), strbuf_str(&faults.rule));
+        cel_error_tell(c->e, FE_INVALID, rule_path, rule_text(&a, r), strbuf_str(&faults.rule));
     if (faults.message.n)
-        error_tell(c->e, FE_INVALID, message_path, rule_text(&a, r), strbuf_str(&faults.message));
+        cel_error_tell(c->e, FE_INVALID, message_path, rule_text(&a, r), strbuf_str(&faults.message));
     else if (made.has_message)
         cost_note(c, message_path, "estimated messageExpression cost", made.message.max_cost);
     if (made.uses_old && at->uncorrelated.n) {
         AUTO(strbuf_fini) struct strbuf shown = STRBUF(1 << 20);
         add_quoted(&shown, r->rule);
-        error_tell(c->e, FE_INVALID, rule_path, strbuf_str(&shown),
-                   arena_fmt(&a, "oldSelf cannot be used on the uncorrelatable portion of the schema within " STR_FMT,
-                             STR_ARG(at->uncorrelated)));
+        cel_error_tell(c->e, FE_INVALID, rule_path, strbuf_str(&shown),
+                       arena_fmt(&a,
+                                 "oldSelf cannot be used on the uncorrelatable portion of the schema within " STR_FMT,
+                                 STR_ARG(at->uncorrelated)));
     } else if (!made.uses_old && r->has_optional_old_self) {
-        error_tell(c->e, FE_INVALID, arena_fmt(&a, STR_FMT ".optionalOldSelf", STR_ARG(path)),
-                   r->optional_old_self ? S("true") : S("false"), S("may not be set if oldSelf is not used in rule"));
+        cel_error_tell(c->e, FE_INVALID, arena_fmt(&a, STR_FMT ".optionalOldSelf", STR_ARG(path)),
+                       r->optional_old_self ? S("true") : S("false"),
+                       S("may not be set if oldSelf is not used in rule"));
     }
     cel_program_release(&made.rule);
     cel_program_release(&made.message);
@@ -254,7 +257,7 @@ static void check_node(struct rules_checking *c, const struct schema_node *n, st
         check_node(c, of, below);
     }
     if (n->nrules && !at.type) {
-        error_tell(
+        cel_error_tell(
             c->e, FE_INTERNAL, arena_fmt(c->types, STR_FMT ".x-kubernetes-validations", STR_ARG(at.path)), STR_NONE,
             S("internal error: failed to construct type information for x-kubernetes-validations rules: unable to "
               "convert structural schema to CEL declarations"));
@@ -275,11 +278,12 @@ void cel_rules_check(const struct schema *s, const struct val *old, struct str p
     if (c.total <= SCHEMA_COST_MAX)
         return;
     for (size_t i = 0; i < c.ncostly; i++)
-        error_tell(e, FE_FORBIDDEN, c.costly[i].path, STR_NONE,
-                   S("contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"));
-    error_tell(e, FE_FORBIDDEN, path, STR_NONE,
-               cost_text(&types, "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema",
-                         c.total, SCHEMA_COST_MAX));
+        cel_error_tell(
+            e, FE_FORBIDDEN, c.costly[i].path, STR_NONE,
+            S("contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"));
+    cel_error_tell(e, FE_FORBIDDEN, path, STR_NONE,
+                   cost_text(&types, "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema",
+                             c.total, SCHEMA_COST_MAX));
 }
 
 /* ---- the compiled set ---- */
@@ -391,7 +395,7 @@ static void fault_add(struct rules_running *x, const struct rules_frame *f, stru
     frame_text(&path, f);
     if (!path.n)
         strbuf_addz(&path, "<nil>");
-    error_tell(x->e, FE_INVALID, strbuf_str(&path), value, detail);
+    cel_error_tell(x->e, FE_INVALID, strbuf_str(&path), value, detail);
 }
 
 /* A fault that shows the type alone. */
@@ -467,8 +471,8 @@ static void rule_failed(struct rules_running *x, const struct rules_frame *f, co
     struct field_errors *into = !made->uses_old && is_unchanged(f) ? x->warnings : x->e;
     bool shows = type == FE_INVALID || type == FE_DUPLICATE;
     if (into)
-        error_tell(into, type, strbuf_str(&path), shows ? shown_value(&a, f->v) : STR_NONE,
-                   type == FE_DUPLICATE ? STR_NONE : detail);
+        cel_error_tell(into, type, strbuf_str(&path), shows ? shown_value(&a, f->v) : STR_NONE,
+                       type == FE_DUPLICATE ? STR_NONE : detail);
 }
 
 /* The text of a messageExpression; n == 0: it has none, and the rule's own is told. False: all ends here. */

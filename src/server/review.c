@@ -1,7 +1,6 @@
 #include "server/review.h"
 #include "api/codec.h"
 #include "server/int.h"
-#include "wire/json.h"
 
 /* --- what is asked --- */
 
@@ -14,48 +13,45 @@ const struct type *review_type(const struct kind *k, const struct val *obj)
     return t ? t : k->type;
 }
 
-static void member_text(struct strbuf *b, const char *name, struct str text)
+static struct val three_texts(struct arena *a, struct str group, struct str version, const struct name *last,
+                              struct str text)
 {
-    struct val v = val_str_borrowed(text);
-    strbuf_addf(b, ",\"%s\":", name);
-    json_encode(b, &v);
+    struct val v = val_map();
+    val_set_text(a, &v, N(group), group);
+    val_set_text(a, &v, N(version), version);
+    val_set_text(a, &v, last, text);
+    return v;
 }
 
 /* Group, version and kind of what the object is: of a subresource's body its own. */
-static void add_kind(struct strbuf *b, const char *name, const struct kind *k, const struct val *obj)
+static struct val kind_val(struct arena *a, const struct kind *k, const struct val *obj)
 {
-    struct str group = k->group, version = k->version, kind = k->kind;
     struct str own = val_text_at(obj, N(kind)), api = val_text_at(obj, N(apiVersion));
-    if (own.n && !str_eq(own, k->kind)) {
-        ptrdiff_t slash = str_find_char(api, '/');
-        kind = own;
-        group = slash >= 0 ? str_sub(api, 0, (size_t)slash) : S("");
-        version = slash >= 0 ? str_sub(api, (size_t)slash + 1, api.n) : api;
-    }
-    strbuf_addf(b, ",\"%s\":{\"group\":\"" STR_FMT "\",\"version\":\"" STR_FMT "\",\"kind\":\"" STR_FMT "\"}", name,
-                STR_ARG(group), STR_ARG(version), STR_ARG(kind));
+    if (!own.n || str_eq(own, k->kind))
+        return three_texts(a, k->group, k->version, N(kind), k->kind);
+    ptrdiff_t slash = str_find_char(api, '/');
+    return three_texts(a, slash >= 0 ? str_sub(api, 0, (size_t)slash) : S(""),
+                       slash >= 0 ? str_sub(api, (size_t)slash + 1, api.n) : api, N(kind), own);
 }
 
-static void add_resource(struct strbuf *b, const char *name, const struct kind *k)
+static struct val resource_val(struct arena *a, const struct kind *k)
 {
-    strbuf_addf(b, ",\"%s\":{\"group\":\"" STR_FMT "\",\"version\":\"" STR_FMT "\",\"resource\":\"" STR_FMT "\"}",
-                name, STR_ARG(k->group), STR_ARG(k->version), STR_ARG(k->plural));
+    return three_texts(a, k->group, k->version, N(resource), k->plural);
 }
 
-static void add_user(struct strbuf *b, struct arena *a, const struct user *u)
+static struct val user_val(struct arena *a, const struct user *u)
 {
     struct val v = val_map(), groups = val_list();
     val_set_text(a, &v, N(username), u->name);
     if (u->uid.n)
         val_set_text(a, &v, N(uid), u->uid);
     for (size_t i = 0; i < u->ngroups; i++)
-        val_add(a, &groups, val_str_borrowed(u->groups[i]));
+        val_add(a, &groups, val_str(a, u->groups[i]));
     if (u->ngroups)
         val_set(a, &v, N(groups), groups);
     if (u->extra)
         val_set(a, &v, N(extra), *u->extra);
-    strbuf_addz(b, ",\"userInfo\":");
-    json_encode(b, &v);
+    return v;
 }
 
 const char *review_operation(unsigned verb)
@@ -68,7 +64,7 @@ const char *review_operation(unsigned verb)
 
 static void add_object(struct strbuf *b, const char *name, const struct kind *k, const struct val *obj)
 {
-    strbuf_addf(b, ",\"%s\":", name);
+    strbuf_addf(b, "\"%s\":", name);
     if (obj)
         type_encode_json(b, review_type(k, obj), obj);
     else
@@ -93,67 +89,77 @@ static struct val delete_options(struct arena *a, const struct request_options *
     return v;
 }
 
-static void add_options(struct strbuf *b, struct arena *a, const struct admission *x)
+static struct val options_val(struct arena *a, const struct admission *x)
 {
     const struct request_options *o = &x->r->options;
-    bool writes = x->verb == VERB_CREATE || x->verb == VERB_UPDATE;
+    bool applies = x->r->verb == VERB_PATCH && o->patch == FORMAT_APPLY_PATCH;
     struct val v = val_map();
+    if (x->verb == ADMIT_CONNECT)
+        return VAL_NONE;
     if (x->verb == VERB_DELETE) {
         v = delete_options(a, o);
-    } else if (writes) {
+    } else {
         if (o->force)
             val_set(a, &v, N(force), val_bool(true));
         if (o->field_manager.n)
             val_set_text(a, &v, N(fieldManager), o->field_manager);
         if (o->validation != VALIDATION_WARN)
             val_set_text(a, &v, N(fieldValidation), o->validation == VALIDATION_STRICT ? S("Strict") : S("Ignore"));
-    } else {
-        strbuf_addz(b, ",\"options\":null");
-        return;
     }
     val_set_text(a, &v, N(kind),
-                 x->verb == VERB_DELETE                                                  ? S("DeleteOptions")
-                 : x->verb == VERB_CREATE                                                ? S("CreateOptions")
-                 : x->r->verb == VERB_PATCH && x->r->options.patch == FORMAT_APPLY_PATCH ? S("PatchOptions")
-                                                                                         : S("UpdateOptions"));
+                 x->verb == VERB_DELETE   ? S("DeleteOptions")
+                 : x->verb == VERB_CREATE ? S("CreateOptions")
+                 : applies                ? S("PatchOptions")
+                                          : S("UpdateOptions"));
     val_set_text(a, &v, N(apiVersion), S("meta.k8s.io/v1"));
     if (o->dry_run) {
         struct val all = val_list();
         val_add(a, &all, val_str_borrowed(S("All")));
         val_set(a, &v, N(dryRun), all);
     }
-    strbuf_addz(b, ",\"options\":");
-    json_encode(b, &v);
+    return v;
+}
+
+static void set_text_if(struct arena *a, struct val *v, const struct name *name, struct str text)
+{
+    if (text.n)
+        val_set_text(a, v, name, text);
+}
+
+struct val review_request(struct arena *a, const struct review *v)
+{
+    const struct admission *x = v->x;
+    const struct val *shown = v->obj ? v->obj : v->old;
+    struct val r = val_map();
+    val_set_text(a, &r, N(uid), v->uid);
+    val_set(a, &r, N(kind), kind_val(a, v->as, shown));
+    val_set(a, &r, N(resource), resource_val(a, v->as));
+    set_text_if(a, &r, N(subResource), x->sub);
+    val_set(a, &r, N(requestKind), kind_val(a, x->kind, v->as == x->kind || x->sub.n ? shown : NULL));
+    val_set(a, &r, N(requestResource), resource_val(a, x->kind));
+    set_text_if(a, &r, N(requestSubResource), x->sub);
+    set_text_if(a, &r, N(name), x->name);
+    set_text_if(a, &r, N(namespace), x->kind == K(Namespace) ? x->name : x->ns);
+    val_set_text(a, &r, N(operation), str_of(review_operation(x->verb)));
+    val_set(a, &r, N(userInfo), user_val(a, x->r->user));
+    val_set(a, &r, N(dryRun), val_bool(x->r->options.dry_run));
+    val_set(a, &r, N(options), options_val(a, x));
+    return r;
 }
 
 void review_write(struct strbuf *b, const struct review *v)
 {
-    const struct admission *x = v->x;
-    struct arena *a = &x->r->arena;
-    struct str ns = x->kind == K(Namespace) ? x->name : x->ns;
-    const struct val *shown = v->obj ? v->obj : v->old;
-    strbuf_addf(b,
-                "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/%s\",\"request\":{\"uid\":\"" STR_FMT
-                "\"",
-                v->beta ? "v1beta1" : "v1", STR_ARG(v->uid));
-    add_kind(b, "kind", v->as, shown);
-    add_resource(b, "resource", v->as);
-    if (x->sub.n)
-        member_text(b, "subResource", x->sub);
-    add_kind(b, "requestKind", x->kind, v->as == x->kind || x->sub.n ? shown : NULL);
-    add_resource(b, "requestResource", x->kind);
-    if (x->sub.n)
-        member_text(b, "requestSubResource", x->sub);
-    if (x->name.n)
-        member_text(b, "name", x->name);
-    if (ns.n)
-        member_text(b, "namespace", ns);
-    member_text(b, "operation", str_of(review_operation(x->verb)));
-    add_user(b, a, x->r->user);
+    struct val request = review_request(&v->x->r->arena, v);
+    strbuf_addf(b, "{\"kind\":\"AdmissionReview\",\"apiVersion\":\"admission.k8s.io/%s\",\"request\":{",
+                v->beta ? "v1beta1" : "v1");
+    val_each_member (m, &request) {
+        strbuf_addf(b, "\"" STR_FMT "\":", STR_ARG(m->name->s));
+        json_encode(b, &m->v);
+        strbuf_addc(b, ',');
+    }
     add_object(b, "object", v->as, v->obj);
+    strbuf_addc(b, ',');
     add_object(b, "oldObject", v->as, v->old);
-    strbuf_addf(b, ",\"dryRun\":%s", x->r->options.dry_run ? "true" : "false");
-    add_options(b, a, x);
     strbuf_addz(b, "}}");
 }
 

@@ -13,6 +13,8 @@ struct review {
 /* The type of what is asked about: of the kind, or of a Scale, a Binding ... by the names it has in it. */
 const struct type *review_type(const struct kind *k, const struct val *obj);
 const char *review_operation(unsigned verb); /* "CREATE", "CONNECT" ... */
+/* The AdmissionRequest, without object and oldObject; as the conditions of a webhook see it. */
+struct val review_request(struct arena *a, const struct review *v);
 void review_write(struct strbuf *b, const struct review *v);
 
 struct review_answer {

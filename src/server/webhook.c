@@ -9,6 +9,7 @@
 #include "api/codec.h"
 #include "api/patch.h"
 #include "api/selector.h"
+#include "cel/conditions.h"
 #include "server/fail.h"
 #include "server/limits.h"
 #include "server/outbound.h"
@@ -21,7 +22,8 @@ struct webhook_config;
 struct webhook {
     struct webhook_config *config;
     struct str name, id; /* id: of all in the cluster */
-    const struct val *rules, *conditions;
+    const struct val *rules;
+    struct cel_conditions *conditions;
     struct selector *namespaces, *objects;
     bool ignore, equivalent, without_effects, again, beta;
     int timeout_s;
@@ -46,8 +48,10 @@ static void config_unref(struct webhook_config *c)
 {
     if (--c->refs)
         return;
-    for (size_t i = 0; i < c->n; i++)
+    for (size_t i = 0; i < c->n; i++) {
         outbound_unref(c->hooks[i].outbound);
+        cel_conditions_free(c->hooks[i].conditions);
+    }
     arena_fini(&c->arena);
     mem_free(c);
 }
@@ -105,7 +109,7 @@ static struct webhook_config *config_new(struct server *s, const struct obj *o)
             .config = c,
             .name = val_text_at(v, N(name)),
             .rules = val_get(v, N(rules)),
-            .conditions = val_get(v, N(matchConditions)),
+            .conditions = cel_conditions_new(val_get(v, N(matchConditions))),
             .namespaces = hook_selector(a, val_get(v, N(namespaceSelector))),
             .objects = hook_selector(a, val_get(v, N(objectSelector))),
             .ignore = member_is(v, N(failurePolicy), "Ignore"),
@@ -147,6 +151,16 @@ void webhooks_changed(struct webhooks *w, const struct obj *was, const struct ob
     array_push(&l->configs, NULL);
     memmove(l->configs.p + at + 1, l->configs.p + at, (l->configs.n - 1 - at) * sizeof *l->configs.p);
     l->configs.p[at] = config_new(w->server, now);
+}
+
+void webhooks_check(const struct kind *k, const struct val *tree, struct field_errors *e)
+{
+    if (k != K(MutatingWebhookConfiguration) && k != K(ValidatingWebhookConfiguration))
+        return;
+    const struct val *list = val_get(tree, N(webhooks));
+    for (size_t i = 0; i < val_len(list); i++)
+        cel_conditions_check(val_get(val_item(list, i), N(matchConditions)),
+                             arena_fmt(e->arena, "webhooks[%zu].matchConditions", i), e);
 }
 
 struct webhooks *webhooks_new(struct server *s)
@@ -510,6 +524,25 @@ static bool dry_run_fits(const struct webhook *h, struct request *r)
 
 enum matched { DOES_NOT_MATCH, MATCHES, MATCH_FAILED }; /* failed: r is answered */
 
+/* Where they cannot be evaluated the write is refused, unless failures are to be ignored: then it is not asked. */
+static enum matched conditions_met(const struct webhook *h, struct admission *x, const struct kind *as,
+                                   const struct val *obj, const struct val *old)
+{
+    struct arena *a = &x->r->arena;
+    struct review v = {.x = x, .as = as, .obj = seen_as(x, as, obj), .old = seen_as(x, as, old), .uid = S("")};
+    struct val request = review_request(a, &v);
+    AUTO(strbuf_fini) struct strbuf why = STRBUF(1 << 16);
+    switch (cel_conditions_met(h->conditions, &request, v.obj, v.old, &why)) {
+    case CEL_MET: return MATCHES;
+    case CEL_NOT_MET: return DOES_NOT_MATCH;
+    case CEL_UNKNOWN: break;
+    }
+    if (h->ignore)
+        return DOES_NOT_MATCH;
+    fail_forbidden(x->r, STR_FMT, STR_ARG(strbuf_str(&why)));
+    return MATCH_FAILED;
+}
+
 static enum matched webhook_matches(const struct webhook *h, struct admission *x, const struct val *obj,
                                     const struct val *old, const struct kind **as)
 {
@@ -518,12 +551,8 @@ static enum matched webhook_matches(const struct webhook *h, struct admission *x
         return DOES_NOT_MATCH;
     if (!namespace_matches(h, x))
         return x->r->answer.type == ANSWER_NONE ? DOES_NOT_MATCH : MATCH_FAILED;
-    if (val_len(h->conditions) && h->ignore)
-        return DOES_NOT_MATCH;
-    if (val_len(h->conditions))
-        fail_internal(x->r, "failed calling webhook \"" STR_FMT "\": its matchConditions are not evaluated here yet",
-                      STR_ARG(h->name));
-    return !val_len(h->conditions) && dry_run_fits(h, x->r) ? MATCHES : MATCH_FAILED;
+    enum matched met = h->conditions ? conditions_met(h, x, *as, obj, old) : MATCHES;
+    return met != MATCHES || dry_run_fits(h, x->r) ? met : MATCH_FAILED;
 }
 
 /* --- rows of admission --- */

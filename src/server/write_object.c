@@ -6,6 +6,7 @@
 #include "server/fail.h"
 #include "server/limits.h"
 #include "server/rbac.h"
+#include "server/webhook.h"
 #include "server/write.h"
 
 /* --- what every write of metadata has in common --- */
@@ -77,6 +78,7 @@ static enum write_next step_validate(struct write *w)
     struct request *r = w->r;
     AUTO(field_errors_fini) struct field_errors e = {.arena = &r->arena};
     kind_validate(r->kind, w->sub, w->tree, old_of(w), &e);
+    webhooks_check(r->kind, w->tree, &e);
     if (!work_fits(r))
         return WRITE_OVER;
     if (!e.list.n)

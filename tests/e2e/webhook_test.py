@@ -195,6 +195,30 @@ def which_are_asked(c):
     c.kubectl('delete', 'deployment', 'web')
 
 
+def conditions_decide_who_is_asked(c):
+    c.hooks.answers['/if'] = lambda r: {'allowed': True}
+    names = lambda: [r['name'] for r in c.hooks.asked.pop('/if', [])]
+    hook = webhook('if.example.org', at(c, '/if'), [rule(['configmaps'])], matchConditions=[
+        {'name': 'team', 'expression': "object.data.a.startsWith('b') && request.operation == 'CREATE'"},
+        {'name': 'people', 'expression': "!('system:nodes' in request.userInfo.groups) && request.resource.resource == 'configmaps'"}])
+    configure(c, 'Validating', 'if', hook)
+    make(c, 'yes')
+    c.kubectl('create', 'configmap', 'no', '--from-literal=a=c')
+    c.kubectl('label', 'configmap', 'yes', 'x=y')
+    assert names() == ['yes']
+    told = fails(c, 'create', 'configmap', 'odd', '--from-literal=z=z')
+    assert 'configmaps "odd" is forbidden: expression ' in told and 'resulted in error: no such key: a' in told, told
+    configure(c, 'Validating', 'if', dict(hook, failurePolicy='Ignore'))
+    c.kubectl('create', 'configmap', 'odd', '--from-literal=z=z')
+    assert names() == []
+    for expression, words in [('1', 'must evaluate to bool but got int'), ('object.x', 'must evaluate to bool but got dyn'),
+                              ('request.nope == 1', "compilation failed: ERROR: <input>:1:8: undefined field 'nope'"), ('x +', 'Syntax error')]:
+        bad = configuration('Validating', 'bad', [dict(hook, matchConditions=[{'name': 'a', 'expression': expression}])])
+        assert words in fails(c, 'create', '-f', '-', input=bad), expression
+    c.kubectl('delete', 'configmaps', 'yes', 'no', 'odd')
+    forget(c)
+
+
 def in_order_and_once_more(c):
     """Each sees what those before it did; who wants to sees what those after it did."""
     def add(letter):
@@ -306,4 +330,4 @@ def a_pod_behind_a_service(c):
 
 if __name__ == '__main__':
     main([one_is_asked_and_changes_what_is_written, refusals_are_passed_on, what_is_wrong_with_an_answer_is_told, who_is_not_there_is_told_and_may_be_ignored,
-          which_are_asked, in_order_and_once_more, dry_runs_ask_only_who_has_no_effects, two_hundred_at_once, a_pod_behind_a_service], port=16743, cluster=Asked)
+          which_are_asked, conditions_decide_who_is_asked, in_order_and_once_more, dry_runs_ask_only_who_has_no_effects, two_hundred_at_once, a_pod_behind_a_service], port=16743, cluster=Asked)
