@@ -51,14 +51,14 @@ static const struct cel_env env = {.variables = variables, .n = countof(variable
 
 /* --- compiling --- */
 
-struct condition {
+struct cel_condition {
     struct str expression;
     struct cel_program program;
     bool compiled;
 };
 struct cel_conditions {
     struct arena arena;
-    struct condition *all;
+    struct cel_condition *all;
     size_t n;
 };
 
@@ -106,7 +106,7 @@ struct cel_conditions *cel_conditions_new(const struct val *list)
     c->all = arena_alloc(&c->arena, c->n * sizeof *c->all);
     for (size_t i = 0; i < c->n; i++) {
         AUTO(strbuf_fini) struct strbuf why = STRBUF(1 << 20); /* who wrote it was told */
-        struct condition *one = &c->all[i];
+        struct cel_condition *one = &c->all[i];
         one->expression = str_dup(&c->arena, val_text_at(val_item(list, i), N(expression)));
         one->compiled = condition_compile(&c->arena, one->expression, &one->program, &why);
     }
@@ -126,7 +126,7 @@ void cel_conditions_free(struct cel_conditions *c)
 
 /* --- running --- */
 
-static void failure_add(struct strbuf *why, const struct condition *one, struct str what)
+static void failure_add(struct strbuf *why, const struct cel_condition *one, struct str what)
 {
     strbuf_addf(why, "%sexpression '" STR_FMT "' resulted in error: " STR_FMT, why->n ? ", " : "",
                 STR_ARG(one->expression), STR_ARG(what));
@@ -144,7 +144,7 @@ enum cel_met cel_conditions_met(const struct cel_conditions *c, const struct val
     uint64_t left = BUDGET;
     size_t failed = 0;
     for (size_t i = 0; c && i < c->n; i++) {
-        const struct condition *one = &c->all[i];
+        const struct cel_condition *one = &c->all[i];
         uint64_t cost = 0;
         bool over = false;
         if (!one->compiled) {
